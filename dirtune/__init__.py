@@ -1,0 +1,3 @@
+"""Performance profiling and host tuning for Linux IPVS directors."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,5 @@
+"""`python -m dirtune`."""
+
+from dirtune.cli import main
+
+main()

@@ -1,0 +1,157 @@
+"""A run as it lies on disk (`run.json`): what was asked, done and seen. Pure data.
+
+Published as `dirtune/run/1`. Rates are connections per second, times are seconds unless the
+name says otherwise, CPU shares are per cent of the CPUs of the node.
+"""
+
+import msgspec
+
+from dirtune.analyse.handlers import HandlerWindow
+
+
+class CpuShare(msgspec.Struct, frozen=True):
+    """Mean and standard deviation of one CPU state over a window, in per cent."""
+
+    mean: float
+    sd: float
+
+
+class NodeCpu(msgspec.Struct, frozen=True):
+    """Where one node's CPU time went, sampled at 1 Hz as vmstat(8) does."""
+
+    node: str
+    role: str
+    """director, real server or client."""
+    states: dict[str, CpuShare]
+    """user, system, idle; and irq, softirq, steal where the node's kernel accounts them."""
+    per_cpu: dict[str, dict[str, CpuShare]]
+    """The same for each CPU by its name (`cpu0`); empty for a cgroup."""
+    source: str
+    """`/proc/stat`, or `cgroup` for a node that is a container."""
+    samples: int
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Latency of replies in milliseconds, from the connection's start."""
+
+    mean_ms: float
+    p50_ms: float
+    p99_ms: float
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """One run of the load at one offered rate under one arm."""
+
+    id: str
+    """`p03-1-B`: pair, place in the pair, arm; also the name of its raw output's folder."""
+    arm: str
+    """A is before, B is after the fix."""
+    kind: str
+    """`judged` (nothing else ran), `profiled`, or `probe` (both outside every comparison)."""
+    pair: int | None
+    started: str
+    """UTC, ISO 8601."""
+    offered_rate: float
+    window_s: float
+    intended: int
+    attempted: int
+    replied: int
+    failed: dict[str, int]
+    reply_rate: float
+    latency: Latency | None
+    validity: str
+    """valid, client_limited, noisy or setup_error."""
+    reason: str | None
+    metrics: dict[str, float]
+    """By name: `cpu_us_per_connection`, `reply_rate`, `interrupts_per_connection`, ..."""
+    counters: dict[str, int]
+    """Deltas on the director: `connections`, `packets_in` (ip_vs_stats), `irq_<label>`, ..."""
+    settle_s: float
+    """How long the director took to be idle before the load began."""
+    settled: bool
+    shares: dict[str, int] = {}
+    """Connections per destination, where the director's counters say."""
+    nodes: tuple[NodeCpu, ...] = ()
+    host: dict[str, float] = {}
+    """Per cent of the machine that ran dirtune: busy, steal; in the lab it runs everything."""
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """What separating a shared line should bring, from measured IRQ_NONE time alone."""
+
+    irqs: tuple[int, ...]
+    handlers: tuple[str, ...]
+    """The handlers whose IRQ_NONE calls would go away."""
+    wasted_cpu_percent: float
+    """IRQ_NONE time as a share of one CPU in the probed window."""
+    wasted_us_per_connection: float | None
+    ratio: float | None
+    """Expected CPU per connection after over before; None without a measured CPU share."""
+    interval: tuple[float, float] | None
+    basis: str
+    """The sum in words, with its numbers."""
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Before against after for one metric (`dirtune/comparison/1`)."""
+
+    metric: str
+    unit: str
+    better: str
+    """`higher` or `lower`."""
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+    pairs: int
+    ratio: float | None
+    """After over before, the geometric mean over pairs."""
+    interval: tuple[float, float] | None
+    """95 % interval of the ratio."""
+    test: str
+    p: float | None
+    noise_floor: float | None
+    """Half width of the A/A run's 95 % interval as a share; None where no A/A was run."""
+    minimum_detectable_effect: float | None
+    verdict: str
+    """improved, regressed, equivalent or inconclusive."""
+    reason: str | None
+    schema: str = "dirtune/comparison/1"
+    invalid: int = 0
+    """Trials that did not count; they were repeated, never dropped in silence."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One thing dirtune did, in order, with the command that does the same by hand."""
+
+    at: str
+    command: str
+    note: str
+
+
+class Run(msgspec.Struct, frozen=True):
+    """Everything known of one campaign."""
+
+    id: str
+    started: str
+    finished: str | None
+    command: str
+    version: str
+    title: str
+    plan: dict[str, object]
+    scenario: dict[str, object] | None
+    """The lab's scenario, fixed before the run; None outside the lab."""
+    inventory: dict[str, dict[str, str]]
+    primary_metric: str
+    audits: dict[str, dict[str, object]]
+    """`before` and `after`: documents of schema `dirtune/audit/1`."""
+    handlers: dict[str, HandlerWindow]
+    """`before` and `after`: what the irq probe measured under load."""
+    trials: tuple[Trial, ...]
+    forecast: Forecast | None
+    comparisons: tuple[Comparison, ...]
+    """The primary metric's first."""
+    steps: tuple[Step, ...]
+    verdict: str | None
+    """One sentence."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know, such as that the director is emulated."""
+    schema: str = "dirtune/run/1"

@@ -1,0 +1,64 @@
+"""The command line: read options, call the library, print, choose an exit status.
+
+Every module of this package whose name has no underscore is one command: its object
+`command`, and its docstring's first line as the line of help. A module is imported when its
+command is called, so `dirtune --help` does not pay for what it does not use.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+
+import click
+
+from dirtune import __version__
+from dirtune.errors import DirtuneError
+
+_HERE = Path(__file__).parent
+
+
+class Commands(click.Group):
+    """A group that finds its commands by walking this package."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
+        """Return every command's name."""
+        return sorted(path.stem for path in _HERE.glob("[!_]*.py"))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command, None if there is no such name."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _first_line(name)) for name in self.list_commands(ctx)])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; an error of ours becomes one line and exit status 2."""
+        try:
+            return super().invoke(ctx)
+        except DirtuneError as error:
+            click.echo(f"dirtune: {error}", err=True)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            click.echo("dirtune: interrupted", err=True)
+            sys.exit(2)
+
+
+def _first_line(name: str) -> str:
+    with (_HERE / f"{name}.py").open(encoding="utf-8") as file:
+        return file.readline().strip().strip('"')
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dirtune")
+def main() -> None:
+    """Profile and tune Linux IPVS directors.
+
+    Exit status: 0 done and nothing found, 1 findings, drift or a regression, 2 it could not
+    be done (one line on standard error says what and the remedy).
+    """

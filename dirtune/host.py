@@ -1,0 +1,153 @@
+"""The doors to a machine. No other module opens a kernel file or starts a process for one.
+
+`Host` is what the read-only half is given: it can read, list and resolve links, and nothing
+else. `LiveHost` serves `/` or a recorded tree; `RecordedHost` serves texts held in memory
+(an archive, or what was fetched over SSH). `WritableHost` is asked for by `tune` and `lvs`
+alone.
+"""
+
+import fnmatch
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from dirtune.errors import ApplyError, NotPossible, SourceMissing, SourceRefused
+
+
+class Host(Protocol):
+    """A machine opened for reading, live or recorded."""
+
+    def read(self, path: str) -> str:
+        """Return the text of *path*; `SourceMissing` or `SourceRefused` if there is none."""
+        ...
+
+    def glob(self, pattern: str) -> tuple[str, ...]:
+        """Return the absolute paths that match the shell *pattern*, sorted."""
+        ...
+
+    def link(self, path: str) -> str:
+        """Return the target of the symbolic link *path*, as written."""
+        ...
+
+    def monotonic(self) -> float | None:
+        """Return the host's clock in seconds, None if the record does not say."""
+        ...
+
+
+class LiveHost:
+    """This machine (`/`), or a directory tree recorded from another."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+
+    def read(self, path: str) -> str:
+        """Return the text of *path*."""
+        try:
+            # Kernel text is ASCII in practice; a stray byte must not lose the whole file.
+            return self._at(path).read_text(encoding="utf-8", errors="backslashreplace")
+        except FileNotFoundError as error:
+            raise SourceMissing(f"{path}: not on this host") from error
+        except OSError as error:
+            raise SourceRefused(f"{path}: {error.strerror}") from error
+
+    def glob(self, pattern: str) -> tuple[str, ...]:
+        """Return the paths that match *pattern*, as this host names them."""
+        found = self._root.glob(pattern.lstrip("/"))
+        return tuple(sorted(f"/{path.relative_to(self._root)}" for path in found))
+
+    def link(self, path: str) -> str:
+        """Return the target of the symbolic link *path*."""
+        try:
+            return str(self._at(path).readlink())
+        except OSError as error:
+            raise SourceMissing(f"{path}: not a link on this host") from error
+
+    def monotonic(self) -> float | None:
+        """Return this machine's clock; a recorded tree is one moment without a clock."""
+        return time.monotonic() if self._root == Path("/") else None
+
+    def _at(self, path: str) -> Path:
+        return self._root / path.lstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedHost:
+    """One sample of another machine, held in memory."""
+
+    files: Mapping[str, str]
+    links: Mapping[str, str]
+    refused: frozenset[str] = frozenset()
+    """Files that were there and could not be read."""
+    taken_s: float | None = None
+
+    def read(self, path: str) -> str:
+        """Return the recorded text of *path*."""
+        if path in self.refused:
+            raise SourceRefused(f"{path}: could not be read when the host was recorded")
+        try:
+            return self.files[path]
+        except KeyError as error:
+            raise SourceMissing(f"{path}: not in the record") from error
+
+    def glob(self, pattern: str) -> tuple[str, ...]:
+        """Return the recorded paths that match *pattern*, directory by directory."""
+        depth = pattern.count("/")
+        paths = {"/".join(p.split("/")[: depth + 1]) for p in (*self.files, *self.links)}
+        matches = (p for p in paths if p.count("/") == depth and _match(p, pattern))
+        return tuple(sorted(matches))
+
+    def link(self, path: str) -> str:
+        """Return the recorded target of *path*."""
+        try:
+            return self.links[path]
+        except KeyError as error:
+            raise SourceMissing(f"{path}: no such link in the record") from error
+
+    def monotonic(self) -> float | None:
+        """Return the time of the record on its own host's clock."""
+        return self.taken_s
+
+
+def _match(path: str, pattern: str) -> bool:
+    return all(
+        fnmatch.fnmatchcase(part, wanted)
+        for part, wanted in zip(path.split("/"), pattern.split("/"), strict=True)
+    )
+
+
+class WritableHost(LiveHost):
+    """This machine, opened for changes as well. Only `tune` and `lvs` ask for one."""
+
+    def write(self, path: str, value: str) -> None:
+        """Write *value* to *path* in one write, as kernel files want it."""
+        try:
+            with self._at(path).open("w", encoding="utf-8") as file:
+                file.write(value)
+        except OSError as error:
+            raise ApplyError(f"{path}: {error.strerror}") from error
+
+    def remove(self, path: str) -> None:
+        """Remove the file *path*; it is no error if it is gone already."""
+        try:
+            self._at(path).unlink(missing_ok=True)
+        except OSError as error:
+            raise ApplyError(f"{path}: {error.strerror}") from error
+
+
+def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
+    """Run *argv* here and return its standard output; `NotPossible` names what failed."""
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=timeout_s, check=False, errors="replace"
+        )
+    except FileNotFoundError as error:
+        raise NotPossible(f"{argv[0]}: command not found") from error
+    except subprocess.TimeoutExpired as error:
+        raise NotPossible(f"{' '.join(argv)}: no answer in {timeout_s:g} s") from error
+    if check and done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise NotPossible(f"{' '.join(argv)}: {said[-1] if said else done.returncode}")
+    return done.stdout

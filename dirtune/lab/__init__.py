@@ -1,0 +1,1 @@
+"""The director lab: a real director on one machine."""
