@@ -25,7 +25,6 @@ LAYERS = [
 # Decisions are made on data alone: these see no host, no process, no file, no clock.
 PURE = [
     "analyse/**/*.py",
-    "bench/model.py",
     "checks/**/*.py",
     "lvs/diff.py",
     "lvs/model.py",
