@@ -34,3 +34,5 @@ class HandlerWindow(msgspec.Struct, frozen=True):
     """Nanoseconds spent in the probe's own programs; None where not measured."""
     events: int | None = None
     """Runs of the probe's programs behind `probe_ns`."""
+    lost: int = 0
+    """Calls of handlers for which the probe's bounded map had no room."""

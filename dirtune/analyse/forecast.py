@@ -1,0 +1,150 @@
+"""What a shared line costs a director, and what separating it should bring. Pure.
+
+The innocent handlers of a line are those that are not the network card's. They run for every
+interrupt of the card, find that their device is not meant and return IRQ_NONE; separating
+the line takes exactly those calls away. A handler's own useful calls stay.
+"""
+
+import math
+from collections.abc import Iterable
+
+import msgspec
+
+from dirtune.analyse.handlers import HandlerWindow
+from dirtune.analyse.run import Forecast
+
+_Z95 = 1.96
+
+
+class Waste(msgspec.Struct, frozen=True):
+    """What the innocent handlers of one line cost in a probed window."""
+
+    irq: int
+    handlers: tuple[str, ...]
+    """Names of the innocent handlers that returned IRQ_NONE."""
+    interrupts: int | None
+    """Interrupts of the line as /proc/interrupts counted them; None if it has no such line."""
+    calls: int
+    """Calls of the innocent handlers, whatever they returned."""
+    none: int
+    """Those that returned IRQ_NONE: needless."""
+    none_ns: int
+    """Nanoseconds in needless calls."""
+    line_ns: int
+    """Nanoseconds in all handlers of the line."""
+    cpu_percent: float
+    """Needless time as a share of one CPU over the window."""
+
+    @property
+    def ns_per_call(self) -> float | None:
+        """Nanoseconds of one needless call; None if there was none."""
+        return self.none_ns / self.none if self.none else None
+
+    @property
+    def calls_per_interrupt(self) -> float | None:
+        """Needless calls for each interrupt of the line; None without a count of those."""
+        return self.none / self.interrupts if self.interrupts else None
+
+    @property
+    def share_of_line(self) -> float | None:
+        """Needless time as a share (0 to 1) of the line's handler time."""
+        return self.none_ns / self.line_ns if self.line_ns else None
+
+
+def wasted(window: HandlerWindow, nic_actions: frozenset[str]) -> tuple[Waste, ...]:
+    """Return what each line that carries one of *nic_actions* wastes, the dearest first.
+
+    A line with a single handler wastes nothing: an exclusive MSI-X vector may return
+    IRQ_NONE now and then as well.
+    """
+    lines = {h.irq for h in window.handlers if h.handler in nic_actions}
+    found = (_waste(window, irq, nic_actions) for irq in lines)
+    return tuple(sorted((w for w in found if w.calls), key=lambda w: (-w.none_ns, w.irq)))
+
+
+def _waste(window: HandlerWindow, irq: int, nic_actions: frozenset[str]) -> Waste:
+    on_line = [h for h in window.handlers if h.irq == irq]
+    innocent = [h for h in on_line if h.handler not in nic_actions]
+    none_ns = sum(h.none_ns for h in innocent)
+    return Waste(
+        irq=irq,
+        handlers=tuple(h.handler for h in innocent if h.none),
+        interrupts=window.line_counts.get(str(irq)),
+        calls=sum(h.calls for h in innocent),
+        none=sum(h.none for h in innocent),
+        none_ns=none_ns,
+        line_ns=sum(h.total_ns for h in on_line),
+        cpu_percent=100 * none_ns / (window.seconds * 1e9),
+    )
+
+
+def forecast(
+    window: HandlerWindow,
+    irqs: Iterable[int],
+    nic_actions: frozenset[str],
+    connections: int | None,
+    cpu_us_per_connection: float | None,
+) -> Forecast:
+    """Return what separating the lines *irqs* should bring to the director.
+
+    *connections* were made in the window, at *cpu_us_per_connection* microseconds each; with
+    either unknown there is a share of a CPU but no ratio. The interval says how far the
+    measured needless time itself is known, not what the outcome will be: both ends carry
+    1.96 times the counting error of the calls, and the weaker end also takes off what the
+    probe adds to each call, where that was measured. What the kernel spends around a call,
+    unseen by the probe, is in neither.
+    """
+    wanted = frozenset(irqs)
+    lines = tuple(w for w in wasted(window, nic_actions) if w.irq in wanted)
+    none_ns = sum(w.none_ns for w in lines)
+    per_connection = none_ns / 1e3 / connections if connections else None
+    share = (
+        min(1.0, per_connection / cpu_us_per_connection)
+        if per_connection is not None and cpu_us_per_connection
+        else None
+    )
+    return Forecast(
+        irqs=tuple(sorted(w.irq for w in lines)),
+        handlers=tuple(sorted({name for w in lines for name in w.handlers})),
+        wasted_cpu_percent=100 * none_ns / (window.seconds * 1e9),
+        wasted_us_per_connection=per_connection,
+        ratio=None if share is None else 1 - share,
+        interval=None if share is None else _interval(share, lines, _probe_ns_per_call(window)),
+        basis=_basis(window, lines, connections, cpu_us_per_connection),
+    )
+
+
+def _interval(share: float, lines: tuple[Waste, ...], probe_ns: float) -> tuple[float, float]:
+    calls = sum(w.none for w in lines)
+    if not calls:
+        return (1.0, 1.0)
+    error = _Z95 / math.sqrt(calls)
+    real = max(0.0, 1 - probe_ns * calls / sum(w.none_ns for w in lines))
+    return (max(0.0, 1 - share * (1 + error)), 1 - share * real * max(0.0, 1 - error))
+
+
+def _probe_ns_per_call(window: HandlerWindow) -> float:
+    # Between the two time stamps lie the end of one program and the start of the other.
+    return window.probe_ns / window.events if window.probe_ns and window.events else 0.0
+
+
+def _basis(
+    window: HandlerWindow,
+    lines: tuple[Waste, ...],
+    connections: int | None,
+    cpu_us_per_connection: float | None,
+) -> str:
+    calls = sum(w.none for w in lines)
+    if not calls:
+        return f"no needless handler call in {window.seconds:.1f} s: separating changes nothing"
+    none_ns = sum(w.none_ns for w in lines)
+    text = (
+        f"{calls} calls returned IRQ_NONE in {window.seconds:.1f} s, "
+        f"{none_ns / calls / 1e3:.1f} us each, {none_ns / 1e6:.1f} ms together"
+    )
+    if not connections:
+        return f"{text}; connections in that window are not known, so there is no ratio"
+    text += f"; over {connections} connections {none_ns / 1e3 / connections:.1f} us each"
+    if not cpu_us_per_connection:
+        return f"{text}; CPU per connection was not measured, so there is no ratio"
+    return f"{text} of {cpu_us_per_connection:.0f} us of CPU per connection"
