@@ -1,0 +1,162 @@
+"""/proc/interrupts: how often each CPU took each interrupt, and who handles it.
+
+Format: kernel/irq/proc.c, show_interrupts(), and each architecture's own tail. The header names
+the online CPUs. A row is `label: count per CPU`, then for a numbered row the chip, perhaps the
+hardware number and the flow, two blanks or more, and the actions joined by ", ". Chip and action
+names may hold single blanks. Rows that are not numbered (NMI, LOC, IPI0, ERR) end in free text
+and need not have one count per CPU; a label may come twice (powerpc's LOC).
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from dirtune.errors import ParseError
+from dirtune.host import Host
+
+SOURCE = "/proc/interrupts"
+SOURCES = (SOURCE,)
+
+# "irq" stands before the CPUs in some 2.4 kernels.
+_HEADER = re.compile(r"\s*(?:irq\s+)?(?P<cpus>CPU\d+(?:\s+CPU\d+)*)\s*")
+_LABEL = re.compile(r"\s*(?P<label>[A-Za-z0-9/]+):(?=[\s\d]|$)")
+_TAIL = re.compile(
+    r"(?P<chip>\S+(?: \S+)*?)"
+    r"(?:\s+(?P<hwirq>\d+)(?:-(?P<flow>[A-Za-z]\w*)|\s(?P<trigger>Level|Edge|None))?)?"
+    r"(?:\s{2,}(?P<actions>\S.*))?"
+)
+# Up to 3.18 the flow handler is glued to the chip; a chip may have a dash of its own.
+_GLUED = re.compile(r"(?P<chip>.+)-(?P<flow>edge|level|fasteoi|percpu|hpet|XT)")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row."""
+
+    irq: str
+    """Its label: the Linux interrupt number as text, or NMI, LOC, IPI0, ..."""
+    counts: tuple[int, ...]
+    """Interrupts since boot, 32 bits wide, one per CPU of the header."""
+    chip: str | None = None
+    """`XT-PIC`, `IO-APIC`, `PCI-MSI`, `PCI-MSIX-0000:00:03.0`, ... None for a row of text."""
+    hwirq: int | None = None
+    """Number inside the chip's domain; None where the row has none."""
+    flow: str | None = None
+    """edge, level, fasteoi, ... as the row says; None where it does not."""
+    actions: tuple[str, ...] = ()
+    """Names the handlers were registered with, to the letter and in order."""
+    text: str = ""
+    """What follows the counts, as it stands."""
+
+    @property
+    def numbered(self) -> bool:
+        """Whether this is a device's line and not an architecture's counter."""
+        return self.irq.isdecimal()
+
+    @property
+    def total(self) -> int:
+        """Interrupts on all CPUs."""
+        return sum(self.counts)
+
+    @property
+    def shared(self) -> bool:
+        """Whether two or more handlers are registered on this numbered line."""
+        return self.numbered and len(self.actions) >= 2
+
+
+@dataclass(frozen=True)
+class Interrupts:
+    """The table at one moment."""
+
+    cpus: tuple[int, ...]
+    """Numbers of the online CPUs, as the header has them; they may have gaps."""
+    lines: tuple[Line, ...]
+    unread: tuple[str, ...] = field(default=(), repr=False)
+    """Text after the header that is no row, such as the rest of a row a terminal broke."""
+
+    @cached_property
+    def numbered(self) -> tuple[Line, ...]:
+        """The devices' lines."""
+        return tuple(line for line in self.lines if line.numbered)
+
+    def line(self, irq: str) -> Line | None:
+        """Return the first line with the label *irq*, None if there is none."""
+        return next((line for line in self.lines if line.irq == irq), None)
+
+
+def read_interrupts(host: Host) -> Interrupts:
+    """Read the table; `ParseError` names the row that cannot be read."""
+    return parse_interrupts(host.read(SOURCE))
+
+
+def parse_interrupts(text: str) -> Interrupts:
+    """Parse the text of /proc/interrupts."""
+    rows = text.splitlines()
+    start, cpus = _header(rows)
+    lines: list[Line] = []
+    unread: list[str] = []
+    for number, row in enumerate(rows[start:], start + 1):
+        label = _LABEL.match(row)
+        if label:
+            lines.append(_line(number, label["label"], row[label.end() :], len(cpus)))
+        elif row.strip():
+            _refuse_torn(number, lines)
+            unread.append(row)
+    return Interrupts(cpus, tuple(lines), tuple(unread))
+
+
+def _header(rows: list[str]) -> tuple[int, tuple[int, ...]]:
+    for number, row in enumerate(rows, 1):
+        found = _HEADER.fullmatch(row)
+        if found:
+            return number, tuple(int(name[3:]) for name in found["cpus"].split())
+        if _LABEL.match(row):
+            raise ParseError(SOURCE, f"line {number}: a row before any header of CPUs")
+    raise ParseError(SOURCE, "no header of CPUs")
+
+
+def _line(number: int, label: str, rest: str, cpus: int) -> Line:
+    if not label.isdecimal():
+        counts, text = _text_row(rest)
+        return Line(label, counts, text=text)
+    cells = rest.split(None, cpus)
+    counts = _counts(number, cells[:cpus], cpus)
+    tail = cells[cpus].rstrip() if len(cells) > cpus else ""
+    if tail.split(None, 1)[:1] and tail.split(None, 1)[0].isdecimal():
+        raise ParseError(SOURCE, f"line {number}: more counts than the header has CPUs ({cpus})")
+    return _device_row(number, label, counts, tail)
+
+
+def _counts(number: int, cells: list[str], cpus: int) -> tuple[int, ...]:
+    if len(cells) < cpus or not "".join(cells).isdecimal():
+        raise ParseError(SOURCE, f"line {number}: not one count for each of {cpus} CPUs")
+    return tuple(map(int, cells))
+
+
+def _text_row(rest: str) -> tuple[tuple[int, ...], str]:
+    counts = []
+    while (cells := rest.split(None, 1)) and cells[0].isdecimal():
+        counts.append(int(cells[0]))
+        rest = cells[1] if len(cells) > 1 else ""
+    return tuple(counts), rest.strip()
+
+
+def _device_row(number: int, irq: str, counts: tuple[int, ...], tail: str) -> Line:
+    if not tail:
+        return Line(irq, counts)
+    found = _TAIL.fullmatch(tail)
+    if found is None:
+        raise ParseError(SOURCE, f"line {number}: no chip and actions in {tail[:60]!r}")
+    chip, flow = found["chip"], found["flow"] or found["trigger"]
+    glued = None if flow else _GLUED.fullmatch(chip)
+    if glued:
+        chip, flow = glued["chip"], glued["flow"]
+    hwirq = None if found["hwirq"] is None else int(found["hwirq"])
+    actions = tuple(found["actions"].split(", ")) if found["actions"] else ()
+    return Line(irq, counts, chip, hwirq, flow, actions, tail)
+
+
+def _refuse_torn(number: int, lines: list[Line]) -> None:
+    # A mailer breaks a long row before its actions: reading on would lose who is on the line.
+    if lines and lines[-1].numbered and not lines[-1].actions:
+        raise ParseError(SOURCE, f"line {number}: the row of irq {lines[-1].irq} is broken in two")
