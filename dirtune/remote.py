@@ -243,7 +243,8 @@ async def connect(host: str, *, ssh_config: Path | None = None, become: bool = F
             login_timeout=_CONNECT_S,
             **({"username": user} if user else {}),
         )
-        connection = await asyncssh.connect(name, options=_checked(options))
+        _check_host_keys(options)
+        connection = await asyncssh.connect(name, options=options, **_proxy(options))
     except (*_LOST, TimeoutError, ValueError) as error:
         raise NodeUnreachable(_refusal(host, config, error)) from error
     return Node(host, connection, become=become)
@@ -324,13 +325,20 @@ def _config(given: Path | None) -> Path | None:
     return path
 
 
-def _checked(
-    options: asyncssh.SSHClientConnectionOptions,
-) -> asyncssh.SSHClientConnectionOptions:
+def _check_host_keys(options: asyncssh.SSHClientConnectionOptions) -> None:
     # asyncssh reads `UserKnownHostsFile none` as "trust anyone".
     if options.known_hosts is None:
         raise ValueError("UserKnownHostsFile is none, and host keys are always checked")
-    return options
+
+
+def _proxy(options: asyncssh.SSHClientConnectionOptions) -> dict[str, list[str]]:
+    # ssh hands ProxyCommand to a shell and leaves its standard error alone; asyncssh splits it
+    # itself, and takes a closed standard error for the end of the connection. The outer shell
+    # keeps that one open.
+    if not options.proxy_command:
+        return {}
+    command = options.config.get("ProxyCommand")
+    return {"proxy_command": ["sh", "-c", f"({command}\n) 2>/dev/null; exit"]}
 
 
 def _refusal(host: str, config: Path | None, error: BaseException) -> str:

@@ -1,0 +1,216 @@
+"""SSH is tried against OpenSSH's own sshd, started by ProxyCommand: no port, no network."""
+
+import asyncio
+import gc
+import getpass
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from dirtune import remote
+from dirtune.errors import NodeUnreachable, NotPossible, PlanError
+
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+# asyncssh may drop a ProxyCommand that it has killed before the loop has reaped it.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def leave_nothing_to_the_collector():
+    yield
+    gc.collect()
+
+
+def keygen(path):
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+    return path.with_suffix(".pub").read_text()
+
+
+def server(folder):
+    serve = f"exec {SSHD} -i -f {folder}/sshd"
+    if os.geteuid() != 0 or Path("/run/sshd").is_dir():
+        return serve
+    # As root it wants /run/sshd; it gets one that nobody else sees.
+    return f"unshare --mount sh -c 'mount -t tmpfs none /run && mkdir /run/sshd && {serve}'"
+
+
+@pytest.fixture(scope="module")
+def ssh_config(tmp_path_factory):
+    if SSHD is None:
+        pytest.skip("OpenSSH's sshd is not installed")
+    folder = tmp_path_factory.mktemp("ssh")
+    host_key, user_key = keygen(folder / "host"), keygen(folder / "user")
+    (folder / "authorized").write_text(user_key)
+    (folder / "known").write_text(f"node {host_key}")
+    (folder / "sshd").write_text(
+        f"HostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
+        "PasswordAuthentication no\nStrictModes no\nUsePAM no\nPidFile none\n"
+    )
+    config = folder / "config"
+    config.write_text(
+        "Host node stranger\n"
+        f"  ProxyCommand {server(folder)}\n"
+        f"  User {getpass.getuser()}\n  IdentityFile {folder}/user\n"
+        f"  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known\n"
+    )
+    return config
+
+
+@pytest.fixture(params=["local", "node"])
+def target(request):
+    """A name and the ssh_config that knows it: this machine, and one behind SSH."""
+    if request.param == "local":
+        return "local", None
+    return "node", request.getfixturevalue("ssh_config")
+
+
+def on(target, use):
+    host, config = target
+
+    async def body():
+        async with await remote.connect(host, ssh_config=config) as node:
+            return await use(node)
+
+    return asyncio.run(body())
+
+
+def group_members(group):
+    return [
+        stat
+        for stat in Path("/proc").glob("[0-9]*/stat")
+        if _fields(stat)[2:3] == [str(group)] and _fields(stat)[0] != "Z"
+    ]
+
+
+def _fields(stat):
+    try:
+        return stat.read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def wait_gone(group):
+    for _ in range(50):
+        if not group_members(group):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_output_of_a_script(target):
+    host, config = target
+
+    assert remote.fetch(host, "echo one; echo two", ssh_config=config) == "one\ntwo\n"
+
+
+def test_arguments_are_not_read_by_the_shell_again(target):
+    argv = ["printf", '{"text": "%s"}', "$HOME 'and' `more`"]
+
+    host, config = target
+
+    assert remote.run_json(host, argv, ssh_config=config) == {"text": "$HOME 'and' `more`"}
+
+
+def test_findings_are_an_answer_and_a_failure_is_not(target):
+    host, config = target
+
+    assert remote.run_json(host, ["sh", "-c", "echo {}; exit 1"], ssh_config=config) == {}
+    with pytest.raises(NotPossible, match=f"{host}: sh: no such luck"):
+        remote.run_json(host, ["sh", "-c", "echo no such luck >&2; exit 2"], ssh_config=config)
+
+
+def test_no_json_names_the_command(target):
+    host, config = target
+
+    with pytest.raises(NotPossible, match=f"{host}: `echo hello` printed no JSON"):
+        remote.run_json(host, ["echo", "hello"], ssh_config=config)
+
+
+def test_a_timeout_ends_the_whole_group(target):
+    async def use(node):
+        process = await node.start("sleep 61 & sleep 61")
+        assert len(group_members(process.group)) >= 2
+        with pytest.raises(NodeUnreachable, match="no answer in time"):
+            await process.finish(timeout_s=0.2)
+        await process.end()
+        return process.group
+
+    assert wait_gone(on(target, use))
+
+
+def test_a_closed_connection_leaves_nothing_running(target):
+    async def use(node):
+        process = await node.start("sleep 62 & sleep 62")
+        # What a killed dirtune or a cut line leaves: end of file on the command's input.
+        process._pipes.stdin.close()
+        return process.group, (await process.finish(timeout_s=5)).status
+
+    group, status = on(target, use)
+    assert status == -15
+    assert wait_gone(group)
+
+
+def test_a_command_that_ends_early_is_noticed_at_once(target):
+    async def use(node):
+        async with await node.start("exit 3", guarded=False) as process:
+            started = time.monotonic()
+            with pytest.raises(NodeUnreachable, match="ended before"):
+                await process.line(timeout_s=30)
+            return time.monotonic() - started
+
+    assert on(target, use) < 5
+
+
+def test_a_dialogue(target):
+    async def use(node):
+        script = "while read -r word; do echo heard $word; done"
+        async with await node.start(script, guarded=False) as process:
+            await process.send("a\n")
+            first = await process.line(timeout_s=5)
+            await process.send("b\n")
+            return first, await process.line(timeout_s=5)
+
+    assert on(target, use) == ("heard a", "heard b")
+
+
+def test_an_unknown_host_key_is_refused(ssh_config):
+    with pytest.raises(NodeUnreachable, match="stranger: its host key is not in known_hosts"):
+        remote.fetch("stranger", "true", ssh_config=ssh_config)
+
+
+def test_a_config_that_trusts_anyone_is_refused(ssh_config, tmp_path):
+    lax = tmp_path / "config"
+    lax.write_text("Host node\n  UserKnownHostsFile none\n" + ssh_config.read_text())
+
+    with pytest.raises(NodeUnreachable, match="host keys are always checked"):
+        remote.fetch("node", "true", ssh_config=lax)
+
+
+def test_the_remedy_is_a_command_to_try(tmp_path):
+    config = tmp_path / "config"
+    config.write_text("Host gone\n  ProxyCommand false\n")
+
+    with pytest.raises(NodeUnreachable, match=f"gone: .*`ssh -F {config} .*gone true`"):
+        remote.fetch("gone", "true", ssh_config=config)
+
+
+def test_a_missing_config_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIRTUNE_SSH_CONFIG", str(tmp_path / "absent"))
+
+    with pytest.raises(PlanError, match="absent: no such ssh_config"):
+        remote.fetch("any", "true")
+
+
+def test_those_that_answer_and_those_that_do_not(tmp_path):
+    config = tmp_path / "config"
+    config.write_text("Host gone\n  ProxyCommand false\n")
+
+    nodes, lost = asyncio.run(remote.connect_all(["local", "gone", "local"], ssh_config=config))
+
+    assert list(nodes) == ["local"]
+    assert list(lost) == ["gone"]
