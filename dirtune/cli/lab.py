@@ -1,0 +1,105 @@
+"""Run a real director with its clients and servers on this machine."""
+
+import json
+import subprocess
+import sys
+
+import click
+
+from dirtune.errors import LabError
+
+
+@click.group()
+def command() -> None:
+    """Run a real director, real servers and clients on this machine.
+
+    Everything lives in namespaces and control groups that `lab down` removes; nothing is
+    routed outside.
+    """
+
+
+def _say(phase: str) -> None:
+    click.echo(f"  {phase}", err=True)
+
+
+@command.command()
+@click.option(
+    "--scenario", default="shared", show_default=True, help="See `lab status --scenarios`."
+)
+@click.option("--kernel", type=click.Choice(["standard", "rt"]), default="standard")
+@click.option("--cpus", type=click.IntRange(1, 2), default=1, help="The director's CPUs.")
+@click.option("--real-servers", type=click.IntRange(1, 8), default=4)
+@click.option("--clients", type=click.IntRange(1, 8), default=4)
+@click.option("--forwarding", type=click.Choice(["dr", "nat", "tun"]), default="dr")
+@click.option("--append", default="", help="More kernel options for the director.")
+def up(scenario: str, **options: str | int) -> None:
+    """Build the lab and wait until every node answers."""
+    from dirtune.lab import control, state
+    from dirtune.lab.spec import Spec
+
+    if scenario not in state.scenario_names():
+        known = ", ".join(state.scenario_names())
+        raise LabError(f"{scenario}: no such scenario; there are {known}")
+    spec = Spec(scenario=state.scenario(scenario), **options)  # type: ignore[arg-type]
+    status = control.up(spec, _say)
+    place = state.folder()
+    click.echo(f"ready: the director booted in {status.boot_s:.0f} s")
+    click.echo(f"export DIRTUNE_SSH_CONFIG={place.ssh_config}  # then: dirtune audit --host lb1")
+
+
+@command.command()
+def down() -> None:
+    """End the lab and remove all that is left of it."""
+    from dirtune.lab import control
+
+    click.echo("the lab is down" if control.down() else "there was no lab")
+
+
+@command.command()
+@click.option("--format", type=click.Choice(["table", "json"]), default="table")
+@click.option("--scenarios", is_flag=True, help="List the scenarios instead.")
+def status(format: str, scenarios: bool) -> None:
+    """Say whether a lab is up, and what it is."""
+    from dirtune.lab import control, state
+
+    if scenarios:
+        all_of_them = [state.scenario(name) for name in state.scenario_names()]
+        for each in all_of_them:
+            click.echo(f"{each.name:10} {each.title}\n{'':10} expect: {each.expect}")
+        return
+    said = control.describe()
+    if format == "json":
+        click.echo(json.dumps(said, indent=1))
+        return
+    for key, value in said.items():
+        click.echo(f"{key:14} {value}")
+
+
+@command.command()
+@click.argument("node", default="lb1")
+def shell(node: str) -> None:
+    """Open a shell on NODE (the director, if none is named)."""
+    from dirtune.lab import control
+
+    argv = control.ssh_argv(control.running(), node, (), terminal=True)
+    sys.exit(subprocess.run(argv, check=False).returncode)
+
+
+@command.command(name="exec", context_settings={"ignore_unknown_options": True})
+@click.argument("node")
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec_(node: str, words: tuple[str, ...]) -> None:
+    """Run a command on NODE and exit with its status."""
+    from dirtune.lab import control
+
+    argv = control.ssh_argv(control.running(), node, words, terminal=False)
+    sys.exit(subprocess.run(argv, check=False).returncode)
+
+
+@command.command()
+def reboot() -> None:
+    """Boot the director anew with what its grub files now say."""
+    from dirtune.lab import control
+
+    status = control.reboot(_say)
+    click.echo(f"ready: the director booted in {status.boot_s:.0f} s")

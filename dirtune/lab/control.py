@@ -1,0 +1,350 @@
+"""The lab from outside: up, down, status, and a way into every node."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from dirtune.errors import DirtuneError, LabError
+from dirtune.host import run
+from dirtune.lab import cgroups, guest, prefix
+from dirtune.lab.spec import (
+    PAGE_BYTES,
+    Node,
+    Spec,
+    director_boot,
+    nginx_config,
+    node_boot,
+    plan,
+    ssh_config,
+    sshd_config,
+)
+from dirtune.lab.state import Folder, Process, Record, Status, folder, process
+
+UP_LIMIT_S = 300
+FREE_MIB = 512
+COMMANDS = {
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "ip": "iproute2",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server",
+    "nc": "netcat-openbsd",
+    "nginx": "nginx-light",
+    "h2load": "nghttp2-client",
+    "ipvsadm": "ipvsadm",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "busybox": "busybox-static",
+    "zstd": "zstd",
+    "modprobe": "kmod",
+}
+"""Command -> Debian package, in the order they are looked for."""
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+Say = Callable[[str], None]
+
+
+def missing(spec: Spec) -> tuple[str, ...]:
+    """Return what this machine lacks for *spec*, each with its remedy; empty if nothing."""
+    lacks = [
+        f"{command}: not found: apt-get install {package}"
+        for command, package in COMMANDS.items()
+        if not shutil.which(command, path=f"{os.environ.get('PATH', '')}:{_PATH}")
+    ]
+    if not (Path(sys.executable).parent / "virtme-run").exists():
+        lacks.append("virtme-run: not found: pip install 'dirtune[lab]'")
+    if not Path("/dev/net/tun").exists():
+        lacks.append("/dev/net/tun: not there: modprobe tun")
+    try:
+        guest.kernel_image(spec.kernel)
+    except LabError as error:
+        lacks.append(str(error))
+    return tuple(lacks)
+
+
+def up(spec: Spec, say: Say) -> Status:
+    """Build the lab and wait until every node answers; on any failure take it down again."""
+    _require(spec)
+    place = folder()
+    with _lock():
+        record = place.record()
+        if record and record.keeper.alive():
+            raise LabError(
+                f"a lab is up already (scenario {place.spec().scenario.name}, "
+                f"pid {record.keeper.pid}): dirtune lab down"
+            )
+        _clear(place)
+        try:
+            _prepare(place, spec, say)
+            _start(place)
+            return _await_ready(place, say)
+        except BaseException as error:  # Ctrl-C too: half a lab is worse than none
+            kept = _keep_logs(place)
+            _end(place)
+            if isinstance(error, LabError):
+                raise LabError(f"{error} (logs: {kept})") from error
+            raise
+
+
+def down() -> bool:
+    """End the lab and remove all that is left of one; False if there was nothing."""
+    place = folder()
+    _require_root()
+    with _lock():
+        if not place.path.exists() and not cgroups.exists(cgroups.find()):
+            return False
+        _end(place)
+        return True
+
+
+def running() -> Folder:
+    """Return the folder of the running lab; `LabError` if there is none."""
+    place = folder()
+    record, status = place.record(), place.status()
+    if record is None or not record.keeper.alive():
+        dead = f": its last word was: {status.error}" if status and status.error else ""
+        raise LabError(f"no lab is up{dead}: dirtune lab up")
+    return place
+
+
+def ssh_argv(place: Folder, node: str, command: Sequence[str], *, terminal: bool) -> list[str]:
+    """Return the ssh command line that runs *command* (or a shell) on *node*."""
+    names = [each.name for each in place.spec().nodes()]
+    if node not in names:
+        raise LabError(f"{node}: no such node; there are {', '.join(names)}")
+    return ["ssh", "-F", str(place.ssh_config), *(["-t"] if terminal else []), node, *command]
+
+
+def reboot(say: Say) -> Status:
+    """Boot the director anew with what its grub files now say, and wait for it."""
+    place = running()
+    before = place.status()
+    assert before is not None
+    # The connection breaks with the machine, so ssh's own exit status says nothing.
+    subprocess.run(
+        ssh_argv(place, "lb1", ("reboot", "-f"), terminal=False),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    return _await_ready(place, say, boots=before.boots + 1)
+
+
+def _require(spec: Spec) -> None:
+    _require_root()
+    if spec.forwarding != "dr":
+        raise LabError(f"forwarding {spec.forwarding}: the lab builds dr alone so far")
+    lacks = missing(spec)
+    if lacks:
+        raise LabError("; ".join(lacks))
+    parent = next(path for path in folder().path.parents if path.exists())
+    free = shutil.disk_usage(parent).free // 2**20
+    if free < FREE_MIB:
+        raise LabError(
+            f"{parent}: {free} MiB free, {FREE_MIB} needed: free some, or set DIRTUNE_LAB"
+        )
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise LabError("the lab needs root (namespaces, taps, control groups): run it with sudo")
+
+
+@contextlib.contextmanager
+def _lock() -> Iterator[None]:
+    path = Path("/run/dirtune/lab.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise LabError("another dirtune lab command is at work: wait for it") from error
+        yield
+
+
+def _prepare(place: Folder, spec: Spec, say: Say) -> None:
+    say("dirtune for the director")
+    installed = prefix.make()
+    say("keys and configuration")
+    for path in (place.keys, place.path / "tmp", place.share / "var/lib/dirtune"):
+        path.mkdir(parents=True)
+    place.write("spec", spec)
+    for name in ("user_key", "host_key"):
+        key = place.keys / name
+        run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "dirtune lab", "-f", str(key)))
+    host_key = (place.keys / "host_key.pub").read_text()
+    (place.keys / "known_hosts").write_text(f"dirtune-lab {host_key}")
+    place.plan.write_text(plan(spec))
+    for node in spec.nodes():
+        (_prepare_director if node.role == "director" else _prepare_node)(place, spec, node)
+    run(("cp", "-a", str(installed), str(place.share / "opt/dirtune")))
+
+
+def _prepare_director(place: Folder, spec: Spec, node: Node) -> None:  # noqa: ARG001
+    etc = place.share / "etc"
+    run(("cp", "-a", "/etc", str(etc)))
+    (etc / "shadow").write_text("root:*:1::::::\n")
+    for name in ("default/grub.d", "grub.d", "sysctl.d", "modprobe.d", "ssh"):
+        (etc / name).mkdir(parents=True, exist_ok=True)
+    (etc / "default/grub").write_text('GRUB_CMDLINE_LINUX=""\nGRUB_CMDLINE_LINUX_DEFAULT=""\n')
+    options = f"{spec.scenario.boot} {spec.append}".strip()
+    drop_in = f'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {options}"\n'
+    (etc / "default/grub.d/10-lab.cfg").write_text(drop_in)
+    path = f"{prefix.PLACE}/bin:/opt/lab:{_PATH}"
+    (etc / "ssh/dirtune_lab").write_text(sshd_config(str(place.keys), path))
+    (place.path / "director.sh").write_text(director_boot(spec))
+    tools = place.share / "opt/lab"
+    tools.mkdir(parents=True)
+    (tools / "update-grub").write_text(_UPDATE_GRUB)
+    (tools / "update-grub").chmod(0o755)
+
+
+# There is no boot loader in the lab: each boot reads the grub drop-ins themselves.
+_UPDATE_GRUB = "#!/bin/sh\necho 'the lab reads /etc/default/grub.d at each boot'\n"
+
+
+def _prepare_node(place: Folder, spec: Spec, node: Node) -> None:
+    own = place.node(node.name)
+    for name in ("etc/sysctl.d", "etc/modprobe.d", "var/lib/dirtune", "www"):
+        (own / name).mkdir(parents=True)
+        (Path("/") / name).mkdir(parents=True, exist_ok=True) if name != "www" else None
+    (own / "shadow").write_text("root:*:1::::::\nwww-data:*:1::::::\nsshd:*:1::::::\n")
+    (own / "www/index.html").write_text("x" * (PAGE_BYTES - 1) + "\n")
+    (own / "nginx.conf").write_text(nginx_config(str(own)))
+    (own / "sshd_config").write_text(sshd_config(str(place.keys), _PATH))
+    (own / "boot.sh").write_text(node_boot(node, str(own)))
+
+
+def _start(place: Folder) -> None:
+    spaces = ("--pid", "--fork", "--kill-child", "--mount", "--net", "--uts", "--ipc")
+    keep = (sys.executable, "-m", "dirtune.lab.keeper", str(place.path))
+    with (place.path / "keeper.log").open("ab") as log:
+        holder = subprocess.Popen(
+            ("unshare", *spaces, "--mount-proc", *keep),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    keeper = _first_child(holder)
+    record = Record(process(holder.pid), keeper, time.time())
+    place.write("lab", record)
+    place.ssh_config.write_text(ssh_config(place.spec(), str(place.keys), keeper.pid))
+
+
+def _first_child(holder: "subprocess.Popen[bytes]") -> Process:
+    for _ in range(100):
+        children = psutil.Process(holder.pid).children()
+        if children:
+            return process(children[0].pid)
+        if holder.poll() is not None:
+            break
+        time.sleep(0.05)
+    holder.kill()
+    raise LabError("unshare could not make the lab's namespaces: is this a container?")
+
+
+def _await_ready(place: Folder, say: Say, boots: int = 1) -> Status:
+    end = time.monotonic() + UP_LIMIT_S
+    last = ""
+    while time.monotonic() < end:
+        record, status = place.record(), place.status()
+        if status and status.error:
+            raise LabError(status.error)
+        if record is None or not record.keeper.alive():
+            raise LabError(f"the lab ended before it was ready: {_last_line(place)}")
+        if status and status.phase != last:
+            last = status.phase
+            say(last)
+        if status and status.ready and status.boots >= boots:
+            return status
+        time.sleep(0.2)
+    raise LabError(f"the lab was not ready in {UP_LIMIT_S} s: {_last_line(place)}")
+
+
+def _last_line(place: Folder) -> str:
+    with contextlib.suppress(OSError):
+        lines = (place.path / "keeper.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "its log is empty"
+    return "it left no log"
+
+
+def _keep_logs(place: Folder) -> Path:
+    kept = place.path.with_name(f"{place.path.name}-failed")
+    shutil.rmtree(kept, ignore_errors=True)
+    for log in place.path.glob("**/*.log"):
+        copy = kept / log.relative_to(place.path)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(log, copy)
+    return kept
+
+
+def _end(place: Folder) -> None:
+    """End the lab's processes by the ids they were started with, then remove what is left."""
+    record = place.record()
+    for each in (record.keeper, record.holder) if record else ():
+        _end_process(each)
+    _clear(place)
+
+
+def _end_process(each: Process) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not each.alive():
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each.pid, number)
+        for _ in range(50):
+            if not each.alive():
+                return
+            time.sleep(0.1)
+    raise LabError(f"pid {each.pid} of the lab does not end")
+
+
+def _clear(place: Folder) -> None:
+    groups = cgroups.find()
+    for _ in range(100):
+        if cgroups.remove_when_empty(groups):
+            break
+        time.sleep(0.1)
+    else:
+        raise LabError("a process still holds the lab's control groups")
+    shutil.rmtree(place.path, ignore_errors=True)
+
+
+def describe() -> dict[str, object]:
+    """Return the lab's state as `dirtune lab status` prints it (`dirtune/lab/1`)."""
+    place = folder()
+    record, status = place.record(), place.status()
+    alive = bool(record and record.keeper.alive())
+    result: dict[str, object] = {"schema": "dirtune/lab/1", "up": alive}
+    with contextlib.suppress(DirtuneError, OSError):
+        spec = place.spec()
+        result |= {
+            "scenario": spec.scenario.name,
+            "title": spec.scenario.title,
+            "kernel": spec.kernel,
+            "cpus": spec.cpus,
+            "nodes": {node.name: node.load_address for node in spec.nodes()},
+            "ssh_config": str(place.ssh_config),
+            "plan": str(place.plan),
+        }
+    if status:
+        result |= {
+            "phase": status.phase,
+            "ready": alive and status.ready,
+            "boots": status.boots,
+            "boot_s": status.boot_s,
+            "command_line": status.command_line,
+            "error": status.error,
+        }
+    return result

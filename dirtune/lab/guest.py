@@ -1,0 +1,102 @@
+"""The director's machine: QEMU without hardware virtualisation, over this machine's root.
+
+virtme-ng boots an installed kernel over the host's root file system, read-only. What the
+director writes and keeps lies in a share of its own (`Folder.share`).
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from dirtune.errors import LabError, NotPossible
+from dirtune.host import run
+from dirtune.lab.spec import MAC_CONTROL, MAC_LOAD, Spec
+
+NEEDS = ("ip_vs", "e1000", "sym53c8xx")
+"""Modules a kernel must have to be a director of this lab."""
+
+
+def kernel_image(
+    kind: str, boot: Path = Path("/boot"), modules: Path = Path("/lib/modules")
+) -> Path:
+    """Return the newest installed kernel of *kind* (standard, rt) that has what a lab needs."""
+    releases = sorted(
+        (path.name for path in modules.glob("*") if _fits(path, kind) and _has_modules(path)),
+        key=_version,
+    )
+    images = [boot / f"vmlinuz-{release}" for release in releases]
+    present = [image for image in images if image.exists()]
+    if not present:
+        package = {"standard": "linux-image-amd64", "rt": "linux-image-rt-amd64"}[kind]
+        raise LabError(
+            f"no {kind} kernel with {', '.join(NEEDS)} in {boot}: apt-get install {package}"
+        )
+    return present[-1]
+
+
+def _fits(release: Path, kind: str) -> bool:
+    return ("-rt-" in release.name) == (kind == "rt") and "-cloud-" not in release.name
+
+
+def _has_modules(release: Path) -> bool:
+    try:
+        known = (release / "modules.dep").read_text()
+    except OSError:
+        return False
+    return all(re.search(rf"/{name}\.ko", known) for name in NEEDS)
+
+
+def _version(release: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", release))
+
+
+def command_line(etc: Path) -> str:
+    """Return the kernel options that the guest's own grub files ask for, read afresh.
+
+    grub-mkconfig sources these files with a shell, in this order, and so does this.
+    """
+    script = (
+        'cd "$1"; [ -e default/grub ] && . ./default/grub; '
+        'for f in default/grub.d/*.cfg; do [ -e "$f" ] && . "./$f"; done; '
+        'printf "%s %s" "$GRUB_CMDLINE_LINUX" "$GRUB_CMDLINE_LINUX_DEFAULT"'
+    )
+    try:
+        return " ".join(run(("sh", "-c", script, "sh", str(etc))).split())
+    except NotPossible as error:
+        raise LabError(f"the director's grub files do not read: {error}") from error
+
+
+def argv(spec: Spec, image: Path, options: str, share: Path, script: Path) -> tuple[str, ...]:
+    """Return the command that boots the director."""
+    devices = [
+        ("-device", f"{d.driver},bus=pcie.0,addr={d.addr}{d.options and ',' + d.options}")
+        for d in spec.scenario.devices
+    ]
+    nic = f",{spec.scenario.nic_options}" if spec.scenario.nic_options else ""
+    return (
+        *("virtme-run", "--kimg", str(image), "--mods", "auto", "--force-9p"),
+        *("--disable-kvm", "--disable-microvm", "--cpus", str(spec.cpus)),
+        *("--memory", f"{spec.memory_mib}M", "--name", "lb1"),
+        *(word for option in options.split() for word in ("-a", option)),
+        *("--script-sh", f"sh {script}", "--qemu-opts"),
+        *("-name", "lb1,debug-threads=on"),
+        *("-fsdev", f"local,id=lab,path={share},security_model=passthrough,multidevs=remap"),
+        *("-device", "virtio-9p-pci,fsdev=lab,mount_tag=lab"),
+        *_nic("load", f"e1000,addr=0x10,mac={MAC_LOAD}{nic}"),
+        *_nic("ctl", f"virtio-net-pci,addr=0xf,mac={MAC_CONTROL}"),
+        *(word for pair in devices for word in pair),
+    )
+
+
+def _nic(name: str, device: str) -> Sequence[str]:
+    return (
+        *("-netdev", f"tap,id={name},ifname=tap-{name},script=no,downscript=no"),
+        *("-device", f"{device},netdev={name},bus=pcie.0"),
+    )
+
+
+def vcpu_threads(pid: int, proc: Path = Path("/proc")) -> tuple[int, ...]:
+    """Return the thread ids of QEMU's virtual CPUs, in order; none while they are starting."""
+    names = {path.parent.name: path.read_text() for path in proc.glob(f"{pid}/task/*/comm")}
+    found = [(name, int(tid)) for tid, name in names.items() if re.match(r"CPU \d+/TCG", name)]
+    return tuple(tid for _, tid in sorted(found))

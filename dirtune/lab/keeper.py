@@ -1,0 +1,198 @@
+"""Pid 1 of the lab's namespaces: builds the lab, keeps it, and is its end.
+
+`lab up` starts this program under unshare(1) with process, mount, network, UTS and IPC
+namespaces of their own. Everything the lab is made of lives in them: when this process ends,
+however it ends, the kernel ends every process of the lab and frees its links, taps and
+mounts. What remains, control groups and the folder, is removed by `lab down`.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from dirtune.errors import DirtuneError, LabError
+from dirtune.host import run
+from dirtune.lab import cgroups, guest
+from dirtune.lab.spec import Node, Spec, network_commands
+from dirtune.lab.state import Folder, Status
+
+BOOT_LIMIT_S = 240
+CRASH_LIMIT = 3
+"""Boots in a row that may end before the director answered."""
+
+
+def main() -> None:
+    """Keep the lab whose folder is the only argument."""
+    folder = Folder(Path(sys.argv[1]))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    try:
+        _wait_for_record(folder)
+        Keeper(folder).keep()
+    except (DirtuneError, OSError) as error:
+        folder.write("status", Status(phase="failed", error=str(error)))
+        sys.exit(1)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (signal's signature)
+    sys.exit(0)
+
+
+def _wait_for_record(folder: Folder) -> None:
+    # A lab that nobody has written down could not be taken down.
+    for _ in range(100):
+        if folder.record():
+            return
+        time.sleep(0.1)
+    raise LabError("the lab was not recorded in time")
+
+
+class Keeper:
+    """The running lab."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._spec: Spec = folder.spec()
+        self._groups = cgroups.find()
+        self._director_cpus, self._load_cpus = cpu_layout(os.sched_getaffinity(0), self._spec.cpus)
+        self._boots = 0
+
+    def keep(self) -> None:
+        """Build everything, then boot the director until told to end."""
+        self._say("network")
+        _private_mounts()
+        for line in network_commands(self._spec):
+            run(("ip", *line.split()))
+        self._say("real servers and clients")
+        others = [node for node in self._spec.nodes() if node.role != "director"]
+        started = [(node, self._start_node(node)) for node in others]
+        for node, process in started:
+            _wait_for_ssh(node, process, 30)
+        crashes = 0
+        while crashes < CRASH_LIMIT:
+            answered = self._boot()
+            crashes = 0 if answered else crashes + 1
+        raise LabError(f"the director ended {crashes} times before it answered: see console.log")
+
+    def _start_node(self, node: Node) -> "subprocess.Popen[bytes]":
+        cgroups.create(self._groups, node.name, frozenset(self._load_cpus))
+        folder = self._folder.node(node.name)
+        return self._spawn(
+            node.name,
+            (
+                *("ip", "netns", "exec", node.name, "unshare", "--pid", "--fork", "--kill-child"),
+                *("--uts", "--mount", "--mount-proc", "sh", str(folder / "boot.sh")),
+            ),
+            folder / "node.log",
+        )
+
+    def _boot(self) -> bool:
+        """Boot the director and wait until it ends; tell whether it had answered."""
+        folder = self._folder
+        options = guest.command_line(folder.share / "etc")
+        self._boots += 1
+        self._say(f"booting the director: {options}", options=options)
+        cgroups.create(self._groups, "lb1", frozenset(os.sched_getaffinity(0)))
+        image = guest.kernel_image(self._spec.kernel)
+        argv = guest.argv(self._spec, image, options, folder.share, folder.path / "director.sh")
+        began = time.monotonic()
+        qemu = self._spawn("lb1", argv, folder.path / "console.log")
+        answered = self._await_director(qemu, began, options)
+        code = qemu.wait()
+        if code:
+            text = f"signal {-code}" if code < 0 else f"exit status {code}"
+            raise LabError(f"QEMU ended with {text}: see {folder.path / 'console.log'}")
+        return answered
+
+    def _await_director(self, qemu: "subprocess.Popen[bytes]", began: float, options: str) -> bool:
+        director = self._spec.with_role("director")[0]
+        try:
+            _wait_for_ssh(director, qemu, BOOT_LIMIT_S)
+        except LabError:
+            if qemu.poll() == 0:
+                return False
+            raise
+        self._pin(qemu.pid)
+        took = time.monotonic() - began
+        self._say("ready", ready=True, boot_s=took, options=options)
+        return True
+
+    def _pin(self, pid: int) -> None:
+        """Keep each virtual CPU on a CPU that the load does not use."""
+        cpus = self._director_cpus
+        for number, thread in enumerate(guest.vcpu_threads(pid)):
+            os.sched_setaffinity(thread, {cpus[number % len(cpus)]})
+
+    def _spawn(self, node: str, argv: tuple[str, ...], log: Path) -> "subprocess.Popen[bytes]":
+        files = cgroups.members_files(self._groups, node)
+        join = "; ".join(f"echo $$ > {path}" for path in files)
+        scratch = self._folder.path / "tmp"
+        bin_folder = Path(sys.executable).parent
+        environment = os.environ | {
+            "PATH": f"{bin_folder}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "TMPDIR": str(scratch),
+            "HOME": str(scratch),
+        }
+        with log.open("ab") as out:
+            return subprocess.Popen(
+                ("sh", "-c", f'{join}; exec "$@"', "sh", *argv),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=environment,
+            )
+
+    def _say(
+        self,
+        phase: str,
+        *,
+        ready: bool = False,
+        boot_s: float | None = None,
+        options: str | None = None,
+    ) -> None:
+        status = Status(phase, ready, None, self._boots, boot_s, options)
+        self._folder.write("status", status)
+
+
+def cpu_layout(cpus: set[int], vcpus: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the CPUs of the director's virtual CPUs and those of the load.
+
+    The load always has one CPU to itself where there are two.
+    """
+    have = tuple(sorted(cpus))
+    director = have[: max(1, min(vcpus, len(have) - 1))]
+    return director, tuple(cpu for cpu in have if cpu not in director) or have
+
+
+def _private_mounts() -> None:
+    run(("mount", "--make-rprivate", "/"))
+    names = Path("/run/netns")
+    names.mkdir(parents=True, exist_ok=True)
+    run(("mount", "-t", "tmpfs", "-o", "mode=0755", "dirtune-lab", str(names)))
+
+
+def _wait_for_ssh(node: Node, process: "subprocess.Popen[bytes]", limit_s: float) -> None:
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise LabError(
+                f"{node.name} ended before it answered: see its log in the lab's folder"
+            )
+        with contextlib.suppress(OSError):
+            address = (node.control_address, 22)
+            with socket.create_connection(address, 2) as link:
+                link.settimeout(10)
+                if link.recv(4) == b"SSH-":
+                    return
+        time.sleep(0.3)
+    raise LabError(f"{node.name}: no answer in {limit_s:g} s: see its log in the lab's folder")
+
+
+if __name__ == "__main__":
+    main()

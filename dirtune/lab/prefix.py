@@ -1,0 +1,77 @@
+"""dirtune as the director has it: a wheel, installed into a prefix of its own.
+
+The prefix is made with /usr/bin/python3, the interpreter that the distribution's bcc belongs
+to, and holds the base install alone. It never points at a checkout: otherwise the lab would
+hide every fault of installation.
+"""
+
+import hashlib
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import dirtune
+from dirtune.errors import LabError, NotPossible
+from dirtune.host import run
+
+PYTHON = "/usr/bin/python3"
+CACHE = Path("/var/cache/dirtune")
+PLACE = "/opt/dirtune"
+"""Where the director sees the prefix."""
+
+
+def source_tree() -> Path:
+    """Return the checkout this dirtune runs from, from which its wheel can be built."""
+    root = Path(dirtune.__file__).parents[1]
+    if not (root / "pyproject.toml").exists():
+        raise LabError(
+            "the lab builds its director's dirtune from source: run it from a checkout "
+            "(pip install -e '.[lab]')"
+        )
+    return root
+
+
+def make(cache: Path = CACHE) -> Path:
+    """Return a prefix with this dirtune in it, made anew if the source has changed."""
+    root = source_tree()
+    mark = _fingerprint(root)
+    prefix = cache / "prefix"
+    if (prefix / ".fingerprint").exists() and (prefix / ".fingerprint").read_text() == mark:
+        return prefix
+    try:
+        _install(root, prefix)
+    except NotPossible as error:
+        shutil.rmtree(prefix, ignore_errors=True)
+        raise LabError(f"dirtune could not be installed for the director: {error}") from error
+    (prefix / ".fingerprint").write_text(mark)
+    return prefix
+
+
+def _fingerprint(root: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted((root / "dirtune").rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            digest.update(path.read_bytes())
+    digest.update((root / "pyproject.toml").read_bytes())
+    return digest.hexdigest()
+
+
+def _install(root: Path, prefix: Path) -> None:
+    if not (prefix / "bin/python").exists():
+        prefix.parent.mkdir(parents=True, exist_ok=True)
+        run((PYTHON, "-m", "venv", "--system-site-packages", "--without-pip", str(prefix)))
+    with tempfile.TemporaryDirectory() as scratch:
+        build = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", scratch)
+        run((*build, str(root)), timeout_s=120)
+        (wheel,) = Path(scratch).glob("*.whl")
+        pip = (sys.executable, "-m", "pip", "--python", str(prefix / "bin/python"))
+        # The second call installs the same version again when only the source has changed.
+        quiet = ("-q", "--disable-pip-version-check", "--no-warn-script-location")
+        run((*pip, "install", *quiet, str(wheel)), timeout_s=300)
+        again = ("--force-reinstall", "--no-deps", str(wheel))
+        run((*pip, "install", *quiet, *again), timeout_s=120)
+    # The script's first line names the place the director sees, not the one it was made in.
+    script = prefix / "bin/dirtune"
+    body = script.read_text().split("\n", 1)[1]
+    script.write_text(f"#!{PLACE}/bin/python\n{body}")

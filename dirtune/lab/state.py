@@ -1,0 +1,132 @@
+"""Where a lab keeps what it knows: one folder, so that one `rm` forgets it all.
+
+The folder is `/var/lib/dirtune-lab` or `$DIRTUNE_LAB`. It is kept apart from
+`/var/lib/dirtune`, which every node of the lab has for itself.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from dirtune.lab.spec import Scenario, Spec
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A process of this machine, by id and start time: ids are used again."""
+
+    pid: int
+    started: float
+    """Seconds since the epoch, as psutil gives it."""
+
+    def alive(self) -> bool:
+        """Tell whether this very process still runs."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < 1
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+
+def process(pid: int) -> Process:
+    """Return the running process *pid*; `psutil.NoSuchProcess` if it is gone."""
+    return Process(pid, psutil.Process(pid).create_time())
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What `lab up` started; written before anything that needs clearing away exists."""
+
+    holder: Process
+    """The unshare(1) that holds the namespaces; its end ends everything in them."""
+    keeper: Process
+    """Pid 1 of the lab's process namespace."""
+    started: float
+
+
+class Status(msgspec.Struct, frozen=True):
+    """How far the lab is, written by its keeper."""
+
+    phase: str
+    ready: bool = False
+    error: str | None = None
+    boots: int = 0
+    boot_s: float | None = None
+    """Seconds from QEMU's start to the director's sshd, at the last boot."""
+    command_line: str | None = None
+    """What the last boot took from the guest's grub drop-ins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The lab's folder and the places in it."""
+
+    path: Path
+
+    @property
+    def keys(self) -> Path:
+        """SSH keys made for this lab alone."""
+        return self.path / "keys"
+
+    @property
+    def share(self) -> Path:
+        """What the director keeps over a reboot: its /etc, /var/lib/dirtune and /opt."""
+        return self.path / "lb1"
+
+    @property
+    def ssh_config(self) -> Path:
+        """How to reach the nodes."""
+        return self.path / "ssh_config"
+
+    @property
+    def plan(self) -> Path:
+        """The plan file of the lab's service."""
+        return self.path / "plan.toml"
+
+    def node(self, name: str) -> Path:
+        """Return the folder of one node."""
+        return self.path / name
+
+    def spec(self) -> Spec:
+        """Read what the lab was asked to be."""
+        return msgspec.json.decode((self.path / "spec.json").read_bytes(), type=Spec)
+
+    def record(self) -> Record | None:
+        """Read what was started, None if nothing was."""
+        try:
+            return msgspec.json.decode((self.path / "lab.json").read_bytes(), type=Record)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def status(self) -> Status | None:
+        """Read how far the lab is, None if its keeper has not said."""
+        try:
+            return msgspec.json.decode((self.path / "status.json").read_bytes(), type=Status)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def write(self, name: str, value: Spec | Record | Status) -> None:
+        """Write one of the JSON files above, whole or not at all."""
+        new = self.path / f".{name}.new"
+        new.write_bytes(msgspec.json.encode(value))
+        new.replace(self.path / f"{name}.json")
+
+
+def folder() -> Folder:
+    """Return the lab's folder on this machine; it may not exist."""
+    return Folder(Path(os.environ.get("DIRTUNE_LAB", "/var/lib/dirtune-lab")))
+
+
+SCENARIOS = Path(__file__).parent / "scenarios"
+
+
+def scenario_names() -> tuple[str, ...]:
+    """Return the names of the scenarios that come with dirtune."""
+    return tuple(sorted(path.stem for path in SCENARIOS.glob("*.toml")))
+
+
+def scenario(name: str) -> Scenario:
+    """Read one scenario."""
+    return msgspec.toml.decode((SCENARIOS / f"{name}.toml").read_bytes(), type=Scenario)
