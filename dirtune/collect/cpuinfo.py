@@ -1,0 +1,41 @@
+"""/proc/cpuinfo: the machine, as far as a check needs it.
+
+Format: each architecture's own show_cpuinfo(); x86 has a row of flags, where `hypervisor` is the
+bit that every hypervisor sets for its guests.
+"""
+
+from dataclasses import dataclass
+
+from dirtune.host import Host
+
+SOURCE = "/proc/cpuinfo"
+SOURCES = (SOURCE,)
+
+
+@dataclass(frozen=True, slots=True)
+class CpuInfo:
+    """What the first CPU says of itself."""
+
+    model: str | None
+    flags: frozenset[str] | None
+    """None where the architecture prints no flags."""
+
+    @property
+    def guest(self) -> bool | None:
+        """Whether this is a virtual machine; None where the file cannot tell."""
+        return None if self.flags is None else "hypervisor" in self.flags
+
+
+def read_cpuinfo(host: Host) -> CpuInfo:
+    """Read the first CPU's description."""
+    return parse_cpuinfo(host.read(SOURCE))
+
+
+def parse_cpuinfo(text: str) -> CpuInfo:
+    """Parse the text of /proc/cpuinfo."""
+    first, _, _ = text.partition("\n\n")
+    rows = (row.partition(":") for row in first.splitlines())
+    values = {key.strip(): value.strip() for key, _, value in rows}
+    flags = values.get("flags")
+    model = values.get("model name") or values.get("cpu model") or values.get("cpu")
+    return CpuInfo(model, None if flags is None else frozenset(flags.split()))

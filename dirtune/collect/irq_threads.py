@@ -1,0 +1,51 @@
+"""/proc/PID/comm of threaded interrupt handlers: `irq/10-sym53c8xx`.
+
+Named by kernel/irq/manage.c, setup_irq_thread(); a secondary handler is `irq/10-s-name`. The name
+is cut to 15 characters (TASK_COMM_LEN), so `irq/10-ehci_hcd:usb2` reads `irq/10-ehci_hcd`.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dirtune.errors import SourceMissing, SourceRefused
+from dirtune.host import Host
+
+_PATTERN = "/proc/[0-9]*/comm"
+SOURCES = (_PATTERN,)
+_NAME = re.compile(r"irq/(?P<irq>\d+)-(?P<name>.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class IrqThread:
+    """One kernel thread that runs an interrupt handler."""
+
+    pid: int
+    irq: int
+    name: str
+    """The action's name, cut to what fits."""
+
+
+def read_irq_threads(host: Host) -> tuple[IrqThread, ...]:
+    """Read the threads; `SourceMissing` where the record has no processes."""
+    paths = host.glob(_PATTERN)
+    if not paths:
+        raise SourceMissing("/proc/PID/comm: no processes in the record")
+    return tuple(_threads(host, paths))
+
+
+def parse_thread(pid: int, comm: str) -> IrqThread | None:
+    """Return the thread that a `comm` names, None if it is not an interrupt's."""
+    found = _NAME.fullmatch(comm.strip())
+    return IrqThread(pid, int(found["irq"]), found["name"]) if found else None
+
+
+def _threads(host: Host, paths: tuple[str, ...]) -> Iterator[IrqThread]:
+    for path in paths:
+        try:
+            comm = host.read(path)
+        except (SourceMissing, SourceRefused):  # it ended between the listing and the reading
+            continue
+        thread = parse_thread(int(path.split("/")[2]), comm)
+        if thread:
+            yield thread

@@ -1,0 +1,161 @@
+"""/sys/bus/pci: PCI functions, their drivers, interrupts, and what hangs below them.
+
+Files: drivers/pci/pci-sysfs.c and drivers/pci/msi/. `irq` keeps the INTx number of a function
+that uses MSI-X, so a function is on an INTx line only if it has no `msi_irqs`. What hangs below
+is taken from the targets of the class links, which spell out the path through the devices.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from dirtune.errors import ParseError, SourceMissing, SourceRefused
+from dirtune.host import Host
+
+_DEVICES = "/sys/bus/pci/devices"
+_FUNCTION = "*:*:*.*"
+_LINKS = {
+    "net": "/sys/class/net/*",
+    "block": "/sys/class/block/*",
+    "input": "/sys/class/input/input*",
+    "usb": "/sys/bus/usb/devices/*",
+    "virtio": "/sys/bus/virtio/devices/*",
+}
+SOURCES = (
+    f"{_DEVICES}/{_FUNCTION}/class",
+    f"{_DEVICES}/{_FUNCTION}/irq",
+    f"{_DEVICES}/{_FUNCTION}/current_link_speed",
+    f"{_DEVICES}/{_FUNCTION}/msi_irqs/*",
+    f"/sys/bus/pci/drivers/*/{_FUNCTION}",
+    *_LINKS.values(),
+    "/sys/class/block/*/dev",
+    "/sys/class/block/*/holders/*",
+)
+# By (address of the nearest function above, kind).
+_Below = Mapping[tuple[str, str], tuple[str, ...]]
+_ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+_USB_DEVICE = re.compile(r"\d+-[\d.]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A disk or partition below a function."""
+
+    name: str
+    dev: str | None = None
+    """Its number, `8:1`; None where the host does not say."""
+    holders: tuple[str, ...] = ()
+    """Devices built on it: device mapper, RAID, bcache."""
+
+
+@dataclass(frozen=True, slots=True)
+class PciDevice:
+    """One PCI function."""
+
+    address: str
+    """`0000:00:1f.3`."""
+    class_code: int
+    """Class, subclass and interface, 24 bits: 0x020000 is Ethernet."""
+    driver: str | None = None
+    """Bound driver by the name below /sys/bus/pci/drivers; None if none is bound."""
+    irq: int | None = None
+    """INTx line, or the number of a plain MSI; None where the function has no interrupt."""
+    msi_irqs: tuple[int, ...] = ()
+    """Linux interrupt numbers of its MSI or MSI-X vectors."""
+    pcie: bool = False
+    """Whether it is a PCI Express function. Those that interrupt must be able to use MSI."""
+    nets: tuple[str, ...] = ()
+    """Network interfaces below it."""
+    virtio: tuple[str, ...] = ()
+    """virtio devices below it (`virtio1`)."""
+    blocks: tuple[Block, ...] = ()
+    usb: tuple[str, ...] = ()
+    """USB devices plugged in below it (`1-2`), its root hubs excepted."""
+    usb_buses: tuple[str, ...] = ()
+    """Its root hubs (`usb1`)."""
+    inputs: tuple[str, ...] = ()
+    """Keyboards and other input devices below it."""
+
+    @property
+    def intx(self) -> int | None:
+        """The INTx line its bound driver listens on; None when it uses MSI or has no driver."""
+        return None if self.msi_irqs or self.driver is None else self.irq
+
+
+def read_pci(host: Host) -> tuple[PciDevice, ...]:
+    """Read every function; `SourceMissing` where there is no PCI bus."""
+    classes = host.glob(f"{_DEVICES}/{_FUNCTION}/class")
+    if not classes:
+        raise SourceMissing(f"{_DEVICES}: no PCI bus on this host")
+    drivers = dict(_drivers(host))
+    below = _below(host)
+    addresses = [path.rsplit("/", 2)[1] for path in classes]
+    return tuple(_function(host, address, drivers.get(address), below) for address in addresses)
+
+
+def addresses_in(target: str) -> tuple[str, ...]:
+    """Return the PCI addresses in a path through the tree of devices, outermost first."""
+    return tuple(_ADDRESS.findall(target))
+
+
+def _function(host: Host, address: str, driver: str | None, below: _Below) -> PciDevice:
+    at = f"{_DEVICES}/{address}"
+    usb = below.get((address, "usb"), ())
+    return PciDevice(
+        address=address,
+        class_code=_number(host, f"{at}/class", 16) or 0,
+        driver=driver or _driver_link(host, at),
+        irq=_number(host, f"{at}/irq", 10) or None,
+        msi_irqs=tuple(sorted(int(p.rsplit("/", 1)[1]) for p in host.glob(f"{at}/msi_irqs/*"))),
+        pcie=bool(host.glob(f"{at}/current_link_speed")),
+        nets=below.get((address, "net"), ()),
+        virtio=below.get((address, "virtio"), ()),
+        blocks=tuple(_block(host, name) for name in below.get((address, "block"), ())),
+        usb=tuple(name for name in usb if _USB_DEVICE.fullmatch(name)),
+        usb_buses=tuple(name for name in usb if name.startswith("usb")),
+        inputs=below.get((address, "input"), ()),
+    )
+
+
+def _below(host: Host) -> _Below:
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for kind, pattern in _LINKS.items():
+        for path in host.glob(pattern):
+            for owner in addresses_in(_link(host, path))[-1:]:
+                found[owner, kind] = (*found.get((owner, kind), ()), path.rsplit("/", 1)[1])
+    return found
+
+
+def _block(host: Host, name: str) -> Block:
+    at = f"/sys/class/block/{name}"
+    holders = tuple(path.rsplit("/", 1)[1] for path in host.glob(f"{at}/holders/*"))
+    try:
+        return Block(name, host.read(f"{at}/dev").strip(), holders)
+    except (SourceMissing, SourceRefused):
+        return Block(name, None, holders)
+
+
+def _drivers(host: Host) -> Iterator[tuple[str, str]]:
+    for path in host.glob(f"/sys/bus/pci/drivers/*/{_FUNCTION}"):
+        *_, driver, address = path.split("/")
+        yield address, driver
+
+
+def _driver_link(host: Host, at: str) -> str | None:
+    return _link(host, f"{at}/driver").rpartition("/")[2] or None
+
+
+def _link(host: Host, path: str) -> str:
+    try:
+        return host.link(path)
+    except SourceMissing:
+        return ""
+
+
+def _number(host: Host, path: str, base: int) -> int | None:
+    try:
+        return int(host.read(path), base)
+    except (SourceMissing, SourceRefused):
+        return None
+    except ValueError as error:
+        raise ParseError(path, "not a number") from error

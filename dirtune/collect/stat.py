@@ -1,0 +1,88 @@
+"""/proc/stat: where each CPU's time went since boot, and the number of interrupts.
+
+Format: fs/proc/stat.c, show_stat(). One row per online CPU in USER_HZ (1/100 s); columns were
+added over time: iowait, irq and softirq in 2.6, steal in 2.6.11, guest in 2.6.24, guest_nice in
+2.6.33. Without CONFIG_IRQ_TIME_ACCOUNTING, irq and softirq are sampled at the tick.
+"""
+
+from dataclasses import dataclass
+
+from dirtune.errors import ParseError
+from dirtune.host import Host
+
+SOURCE = "/proc/stat"
+SOURCES = (SOURCE,)
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTimes:
+    """Time of one CPU, or of all, in USER_HZ; None where this kernel has no such column."""
+
+    cpu: int | None
+    """The CPU's number; None for the sum over all."""
+    user: int
+    nice: int
+    system: int
+    idle: int
+    iowait: int | None = None
+    irq: int | None = None
+    softirq: int | None = None
+    steal: int | None = None
+    guest: int | None = None
+    """Is part of `user`."""
+    guest_nice: int | None = None
+    """Is part of `nice`."""
+
+    @property
+    def total(self) -> int:
+        """All time, each tick once."""
+        waited = (self.iowait, self.irq, self.softirq, self.steal)
+        return self.user + self.nice + self.system + self.idle + sum(t or 0 for t in waited)
+
+    @property
+    def busy(self) -> int:
+        """Time that was neither idle nor waiting for a disk."""
+        return self.total - self.idle - (self.iowait or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """The counters at one moment."""
+
+    total: CpuTimes
+    cpus: tuple[CpuTimes, ...]
+    """Online CPUs, in the order of the file."""
+    interrupts: int | None
+    """Interrupts of all kinds since boot; None where there is no `intr` row."""
+
+
+def read_stat(host: Host) -> Stat:
+    """Read the counters."""
+    return parse_stat(host.read(SOURCE))
+
+
+def parse_stat(text: str) -> Stat:
+    """Parse the text of /proc/stat."""
+    rows = [row for row in text.splitlines() if row]
+    times = [_times(row) for row in rows if row.startswith("cpu")]
+    if not times or times[0].cpu is not None:
+        raise ParseError(SOURCE, "no row of all CPUs")
+    return Stat(times[0], tuple(times[1:]), _interrupts(rows))
+
+
+def _times(row: str) -> CpuTimes:
+    name, *cells = row.split()
+    if len(cells) < 4 or not (name[3:] + "".join(cells)).isdecimal():
+        raise ParseError(SOURCE, f"not four or more numbers: {row[:60]!r}")
+    # Columns a newer kernel may add stand after those we know.
+    return CpuTimes(int(name[3:]) if name[3:] else None, *map(int, cells[:10]))
+
+
+def _interrupts(rows: list[str]) -> int | None:
+    row = next((row for row in rows if row.startswith("intr ")), None)
+    if row is None:
+        return None
+    total = row[5:].split(None, 1)[:1]
+    if not total or not total[0].isdecimal():
+        raise ParseError(SOURCE, "the intr row has no total")
+    return int(total[0])

@@ -1,0 +1,318 @@
+"""What was true of a host at one moment or two: plain data, and how it is taken and kept.
+
+A sample is read straight from a host, from a recorded tree, from an archive made by `dirtune
+snapshot`, or from the text that `fetch_script` prints on a machine that has only a POSIX shell.
+"""
+
+import io
+import json
+import posixpath
+import re
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from dirtune import __version__
+from dirtune.analyse.handlers import HandlerWindow
+from dirtune.collect import (
+    cmdline,
+    cpuinfo,
+    interrupts,
+    ip_vs,
+    irq_threads,
+    kernel,
+    mounts,
+    net,
+    pci,
+    stat,
+)
+from dirtune.collect.cpuinfo import CpuInfo
+from dirtune.collect.interrupts import Interrupts
+from dirtune.collect.ip_vs import Service, Stats
+from dirtune.collect.irq_threads import IrqThread
+from dirtune.collect.kernel import Kernel
+from dirtune.collect.mounts import Mount
+from dirtune.collect.net import Interface
+from dirtune.collect.pci import PciDevice
+from dirtune.collect.stat import Stat
+from dirtune.errors import NotPossible, ParseError, SourceMissing, SourceRefused
+from dirtune.host import Host, RecordedHost
+
+SCHEMA = "dirtune/snapshot/1"
+_COLLECTED = (
+    kernel,
+    cpuinfo,
+    cmdline,
+    interrupts,
+    irq_threads,
+    stat,
+    pci,
+    net,
+    mounts,
+    ip_vs,
+)
+SOURCES: tuple[str, ...] = tuple(
+    dict.fromkeys(pattern for module in _COLLECTED for pattern in module.SOURCES)
+)
+"""Shell patterns of every file and link that `take` reads."""
+
+# A 1152-CPU machine's /proc/interrupts is 14 MB; two samples and the rest stay well below.
+_LARGEST_ARCHIVE = 256 << 20
+_MEMBER = re.compile(r"(?P<sample>[01])(?P<path>/.+)")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A field is None when the host did not offer the source; never zero, never empty."""
+
+    kernel: Kernel | None = None
+    cpuinfo: CpuInfo | None = None
+    cmdline: tuple[str, ...] | None = None
+    interrupts: Interrupts | None = None
+    irq_threads: tuple[IrqThread, ...] | None = None
+    stat: Stat | None = None
+    pci: tuple[PciDevice, ...] | None = None
+    interfaces: tuple[Interface, ...] | None = None
+    mounts: tuple[Mount, ...] | None = None
+    swaps: tuple[str, ...] | None = None
+    services: tuple[Service, ...] | None = None
+    ip_vs_stats: Stats | None = None
+    errors: Mapping[str, str] = field(default_factory=dict)
+    """Why a field is None, by the field's name."""
+    taken_s: float | None = None
+    """The host's monotonic clock, seconds."""
+    earlier: "Snapshot | None" = None
+    """The sample before this one, for rates."""
+    handlers: HandlerWindow | None = None
+    """What the irq probe measured; None unless it was asked for."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds between the two samples; None with one sample or no clock."""
+        if self.earlier is None or self.earlier.taken_s is None or self.taken_s is None:
+            return None
+        return self.taken_s - self.earlier.taken_s
+
+
+_READERS: Mapping[str, Callable[[Host], object]] = {
+    "kernel": kernel.read_kernel,
+    "cpuinfo": cpuinfo.read_cpuinfo,
+    "cmdline": cmdline.read_cmdline,
+    "interrupts": interrupts.read_interrupts,
+    "irq_threads": irq_threads.read_irq_threads,
+    "stat": stat.read_stat,
+    "pci": pci.read_pci,
+    "interfaces": net.read_interfaces,
+    "mounts": mounts.read_mounts,
+    "swaps": mounts.read_swaps,
+    "services": ip_vs.read_services,
+    "ip_vs_stats": ip_vs.read_ip_vs_stats,
+}
+
+
+def take(host: Host) -> Snapshot:
+    """Read every source once; what cannot be read is None with its reason in `errors`."""
+    values: dict[str, object] = {}
+    errors: dict[str, str] = {}
+    for name, read in _READERS.items():
+        try:
+            values[name] = read(host)
+        except (SourceMissing, SourceRefused, ParseError) as error:
+            errors[name] = str(error)
+    return replace(Snapshot(errors=errors, taken_s=host.monotonic()), **values)  # type: ignore[arg-type]
+
+
+def take_all(samples: Sequence[Host]) -> Snapshot:
+    """Take the last of *samples*, with the one before it for rates."""
+    earlier, *rest = (take(host) for host in samples)
+    for later in rest:
+        earlier = replace(later, earlier=earlier)
+    return earlier
+
+
+def record(host: Host) -> RecordedHost:
+    """Copy every source of *host* into memory."""
+    files: dict[str, str] = {}
+    links: dict[str, str] = {}
+    refused: set[str] = set()
+    taken_s = host.monotonic()
+    for path in dict.fromkeys(path for pattern in SOURCES for path in host.glob(pattern)):
+        try:
+            links[path] = host.link(path)
+            continue
+        except SourceMissing:
+            pass
+        try:
+            files[path] = host.read(path)
+        except SourceMissing:  # a process that ended, a device that was unplugged
+            continue
+        except SourceRefused:
+            refused.add(path)
+    return RecordedHost(files, links, frozenset(refused), taken_s)
+
+
+def save(samples: Sequence[RecordedHost], path: Path) -> None:
+    """Write *samples* into one tar.gz; `NotPossible` if the file cannot be written."""
+    meta = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "samples": [
+            {"monotonic_s": sample.taken_s, "refused": sorted(sample.refused)}
+            for sample in samples
+        ],
+    }
+    try:
+        with tarfile.open(path, "w:gz") as archive:
+            _add_text(archive, "meta.json", json.dumps(meta, indent=1))
+            for number, sample in enumerate(samples):
+                _add_sample(archive, str(number), sample)
+    except OSError as error:
+        raise NotPossible(f"{path}: {error.strerror}") from error
+
+
+def load(path: Path) -> tuple[RecordedHost, ...]:
+    """Read the samples of an archive into memory; nothing is unpacked.
+
+    `ParseError` if it is no archive of ours, or has a path or a link that leads out of it.
+    """
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            return _samples(path, archive)
+    except FileNotFoundError as error:
+        raise NotPossible(f"{path}: no such file") from error
+    except (OSError, EOFError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
+        raise ParseError(str(path), f"not a dirtune snapshot ({error})") from error
+
+
+def fetch_script(patterns: Sequence[str] = SOURCES) -> str:
+    """Return a POSIX shell script that prints every file and link that *patterns* match.
+
+    It only reads, and needs nothing but a shell, ls, grep and xargs. Its standard output is
+    what `parse_fetched` reads.
+    """
+    return _SCRIPT.replace("PATTERNS", " ".join(patterns))
+
+
+def parse_fetched(text: str) -> RecordedHost:
+    """Read what the script of `fetch_script` printed; `ParseError` if it was cut off."""
+    lines = text.splitlines()
+    try:
+        links, texts, end = (lines.index(mark) for mark in ("links", "text", "end"))
+    except ValueError as error:
+        raise ParseError("fetched sources", "cut off before the end") from error
+    named: dict[str, list[str]] = {"time": [], "file": [], "refused": []}
+    for line in lines[:links]:
+        kind, _, rest = line.partition(" ")
+        named.get(kind, []).append(rest)
+    return RecordedHost(
+        dict(_texts(named["file"], lines[texts + 1 : end])),
+        dict(_listed(lines[links + 1 : texts])),
+        frozenset(named["refused"]),
+        float(named["time"][0]) if named["time"] else None,
+    )
+
+
+# `grep '' /dev/null FILE...` prints whole files line by line behind their names, in one process.
+_SCRIPT = """\
+LC_ALL=C; export LC_ALL
+links() { for path in PATTERNS; do if [ -L "$path" ]; then echo "$path"; fi; done; }
+files() { for path in PATTERNS; do
+  if [ ! -L "$path" ] && [ -f "$path" ] && [ -r "$path" ]; then echo "$1$path"; fi; done; }
+read -r up rest </proc/uptime && echo "time $up"
+files 'file '
+for path in PATTERNS; do
+  if [ ! -L "$path" ] && [ -f "$path" ] && [ ! -r "$path" ]; then echo "refused $path"; fi
+done
+echo links
+links | xargs ls -ld
+echo text
+files | xargs grep -s '' /dev/null
+echo end
+"""
+
+
+def _texts(paths: Sequence[str], lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield (path, text). The paths come in the order of the lines; an empty file has none."""
+    at = 0
+    for path in paths:
+        start, before = at, f"{path}:"
+        while at < len(lines) and lines[at].startswith(before):
+            at += 1
+        yield path, "".join(f"{line[len(before) :]}\n" for line in lines[start:at])
+
+
+def _listed(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for line in lines:
+        name, arrow, target = line.partition(" -> ")
+        if arrow:
+            yield name[name.index(" /") + 1 :], target
+
+
+def _add_sample(archive: tarfile.TarFile, number: str, sample: RecordedHost) -> None:
+    for path, text in sample.files.items():
+        _add_text(archive, number + path, text)
+    for path, target in sample.links.items():
+        member = tarfile.TarInfo(number + path)
+        member.type, member.linkname = tarfile.SYMTYPE, target
+        archive.addfile(member)
+
+
+def _add_text(archive: tarfile.TarFile, name: str, text: str) -> None:
+    content = text.encode("utf-8", "backslashreplace")
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    archive.addfile(member, io.BytesIO(content))
+
+
+def _samples(path: Path, archive: tarfile.TarFile) -> tuple[RecordedHost, ...]:
+    meta: dict[str, object] = {}
+    files: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    links: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    size = 0
+    for member in archive:
+        size += member.size
+        if size > _LARGEST_ARCHIVE:
+            raise ParseError(str(path), f"more than {_LARGEST_ARCHIVE >> 20} MiB unpacked")
+        if member.name == "meta.json":
+            meta = json.loads(_text(archive, member))
+        elif not member.isdir():
+            sample, inside = _inside(path, member)
+            if member.issym():
+                links[sample][inside] = member.linkname
+            else:
+                files[sample][inside] = _text(archive, member)
+    return tuple(_sample(meta, n, files[n], links[n]) for n in (0, 1) if files[n] or links[n])
+
+
+def _sample(
+    meta: Mapping[str, object], number: int, files: Mapping[str, str], links: Mapping[str, str]
+) -> RecordedHost:
+    if meta.get("schema") != SCHEMA:
+        raise ValueError("no meta.json of this schema before the samples")
+    samples = meta["samples"]
+    assert isinstance(samples, list)
+    said = samples[number]
+    return RecordedHost(files, links, frozenset(said["refused"]), said["monotonic_s"])
+
+
+def _inside(path: Path, member: tarfile.TarInfo) -> tuple[int, str]:
+    """Return (sample, path on its host) of a member that stays inside its sample."""
+    found = _MEMBER.fullmatch(member.name)
+    if not found or posixpath.normpath(found["path"]) != found["path"]:
+        raise ParseError(str(path), f"{member.name!r} is not a path inside a sample")
+    if not (member.isfile() or member.issym()):
+        raise ParseError(str(path), f"{member.name!r} is neither a file nor a symbolic link")
+    if member.issym():
+        folder = posixpath.dirname(member.name)
+        target = posixpath.normpath(posixpath.join(folder, member.linkname))
+        if not target.startswith(f"{found['sample']}/"):
+            raise ParseError(str(path), f"the link {member.name!r} leads out of its sample")
+    return int(found["sample"]), found["path"]
+
+
+def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    file = archive.extractfile(member)
+    if file is None:
+        raise ValueError(f"{member.name} has no content")
+    return file.read().decode("utf-8", "backslashreplace")
