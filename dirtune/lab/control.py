@@ -187,7 +187,9 @@ def _prepare(place: Folder, spec: Spec, say: Say) -> None:
     place.plan.write_text(plan(spec))
     for node in spec.nodes():
         (_prepare_director if node.role == "director" else _prepare_node)(place, spec, node)
-    run(("cp", "-a", str(installed), str(place.share / "opt/dirtune")))
+    opt = ("-C", str(installed.parent), installed.name, "-C", str(place.path), "lab")
+    rename = f"--transform=s,^{installed.name},{Path(prefix.PLACE).name},"
+    run(("tar", "-cf", str(place.share / "opt.tar"), rename, *opt))
 
 
 def _prepare_director(place: Folder, spec: Spec, node: Node) -> None:  # noqa: ARG001
@@ -203,7 +205,7 @@ def _prepare_director(place: Folder, spec: Spec, node: Node) -> None:  # noqa: A
     path = f"{prefix.PLACE}/bin:/opt/lab:{_PATH}"
     (etc / "ssh/dirtune_lab").write_text(sshd_config(str(place.keys), path))
     (place.path / "director.sh").write_text(director_boot(spec))
-    tools = place.share / "opt/lab"
+    tools = place.path / "lab"
     tools.mkdir(parents=True)
     (tools / "update-grub").write_text(_UPDATE_GRUB)
     (tools / "update-grub").chmod(0o755)

@@ -82,6 +82,8 @@ def argv(spec: Spec, image: Path, options: str, share: Path, script: Path) -> tu
         *("-name", "lb1,debug-threads=on"),
         *("-fsdev", f"local,id=lab,path={share},security_model=passthrough,multidevs=remap"),
         *("-device", "virtio-9p-pci,fsdev=lab,mount_tag=lab"),
+        *("-fsdev", "local,id=usr,path=/usr,security_model=none,readonly=on,multidevs=remap"),
+        *("-device", "virtio-9p-pci,fsdev=usr,mount_tag=usr"),
         *_nic("load", f"e1000,addr=0x10,mac={MAC_LOAD}{nic}"),
         *_nic("ctl", f"virtio-net-pci,addr=0xf,mac={MAC_CONTROL}"),
         *(word for pair in devices for word in pair),

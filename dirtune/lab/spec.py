@@ -160,11 +160,15 @@ def director_boot(spec: Spec) -> str:
     ipvs = "\n".join(f"ipvsadm {line}" for line in ipvs_commands(spec))
     return f"""set -ex
 share=/mnt
-mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288,access=any,cache=none lab $share
+mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,access=any lab $share
 mount --bind $share/etc /etc
 mount --bind $share/var/lib/dirtune /var/lib/dirtune
+# The root's 9p mount caches nothing, so that every exec reads its libraries anew; /usr does
+# not change while the director runs, and an archive is read faster than a thousand files.
+mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,access=any,cache=loose usr /usr
 mount -t tmpfs -o mode=0755 opt /opt
-cp -a $share/opt/. /opt/
+tar -xf $share/opt.tar -C /opt
+mount -t tmpfs -o mode=0700 root /root
 hostname {director.name}
 mkdir -p /run/sshd /run/dirtune
 for nic in /sys/class/net/*; do
@@ -202,6 +206,7 @@ hostname {node.name}
 {binds}
 mount --bind {folder}/shadow /etc/shadow
 mount -t tmpfs -o mode=0755 run /run
+mount -t tmpfs -o mode=0700 root /root
 mkdir -p /run/sshd /run/dirtune
 {serve}
 exec /usr/sbin/sshd -D -e -f {folder}/sshd_config
