@@ -29,6 +29,7 @@ _SOURCE = Path(__file__).with_name("irq.bpf.c")
 # A name that does not fit is cut. mlx5_comp12@pci:0000:3b:00.0 has 29 characters.
 _NAME_BYTES = 44
 _MAX_HANDLERS = 1024
+_WRAP = 2**32  # the kernel counts a line's interrupts per CPU in an unsigned int
 _RUN_TIME = 0  # BPF_STATS_RUN_TIME in linux/bpf.h
 
 
@@ -163,9 +164,18 @@ def _plus(a: HandlerCalls, b: HandlerCalls) -> HandlerCalls:
 
 
 def _line_counts(before: str, after: str) -> dict[str, int]:
-    then = {line.irq: sum(line.counts) for line in parse_interrupts(before).lines}
-    now = {line.irq: sum(line.counts) for line in parse_interrupts(after).lines}
-    return {irq: now[irq] - then.get(irq, 0) for irq in now if irq.isdigit()}
+    then = {line.irq: line.counts for line in parse_interrupts(before).lines}
+    return {
+        line.irq: _counted(then.get(line.irq), line.counts)
+        for line in parse_interrupts(after).lines
+        if line.irq.isdigit()
+    }
+
+
+def _counted(then: tuple[int, ...] | None, now: tuple[int, ...]) -> int:
+    if then is None or len(then) != len(now):  # a new line, or a CPU came or went
+        return max(0, sum(now) - sum(then or ()))
+    return sum((b - a) % _WRAP for a, b in zip(then, now, strict=True))
 
 
 @contextmanager

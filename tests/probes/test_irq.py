@@ -4,8 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 
-pytest.importorskip("dirtune.collect.interrupts")
-
 from dirtune.analyse.handlers import HandlerCalls
 from dirtune.probes.irq import Reading, decode, over_cpus, parse_program_statistics
 
@@ -90,6 +88,13 @@ def test_handler_that_did_not_run_in_the_window_is_not_in_it():
 
 def test_line_counts_are_those_of_numbered_lines_in_the_window():
     assert decode(BEFORE, AFTER, load_seconds=0).line_counts == {"10": 600, "24": 1}
+
+
+def test_line_count_that_wrapped_goes_on():
+    before = reading(100.0, (2**32 - 7, 3), {})
+    after = reading(105.0, (13, 3), {})
+
+    assert decode(before, after, load_seconds=0).line_counts["10"] == 20
 
 
 def test_cost_of_the_probe_itself():

@@ -1,0 +1,167 @@
+"""The charts of a report, each a declarative Altair chart made of the run's own numbers.
+
+Text and lines take the colour of the page around them (`currentColor`), so an inlined SVG
+follows a dark page.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+import altair as alt
+import vl_convert
+
+from dirtune.analyse.run import Run
+from dirtune.render.report_document import handlers_of_interest, words
+
+Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
+Row: TypeAlias = Mapping[str, object]
+
+BEFORE, AFTER, QUIET = "#d1602b", "#2f7fb8", "#8a8f98"
+_WIDTH = 560
+_FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
+
+
+def charts(run: Run) -> dict[str, str]:
+    """Return each chart the run has matter for, by name, as SVG."""
+    made = {"pairs": pairs(run), "ratio": ratio(run), "handlers": handlers(run)}
+    return {name: _svg(chart) for name, chart in made.items() if chart is not None}
+
+
+def pairs(run: Run) -> Chart | None:
+    """Return the judged pairs of the primary metric, a line from before to after in each."""
+    if not run.comparisons or not run.comparisons[0].before:
+        return None
+    first = run.comparisons[0]
+    both = list(zip(first.before, first.after, strict=False))
+    spans = [{"pair": i, "a": a, "b": b} for i, (a, b) in enumerate(both, 1)]
+    dots = [
+        {"pair": i, "arm": arm, "value": value}
+        for i, (a, b) in enumerate(both, 1)
+        for arm, value in (("before", a), ("after", b))
+    ]
+    title = words(first.metric)
+    x = alt.X("value:Q", title=title, scale=alt.Scale(zero=False, nice=True))
+    y = alt.Y("pair:O", title="pair")
+    lines = (
+        _chart(spans)
+        .mark_rule(strokeWidth=2, color=QUIET, opacity=0.6)
+        .encode(x=alt.X("a:Q", title=title), x2="b:Q", y=y)
+    )
+    points = _chart(dots).mark_circle(size=110, opacity=1).encode(x=x, y=y, color=_arm_colour())
+    return alt.layer(lines, points).properties(width=_WIDTH, height=alt.Step(24))
+
+
+def ratio(run: Run) -> Chart | None:
+    """Return forecast and outcome on one axis, with the noise floor around no change."""
+    rows = list(_ratio_rows(run))
+    if not rows:
+        return None
+    x = alt.X("ratio:Q", title="after / before", scale=alt.Scale(zero=False, padding=20))
+    y = alt.Y("what:N", title=None, sort=None)
+    base = _chart(rows)
+    colour = alt.Color("what:N", scale=_scale(rows), legend=None)
+    layers = [
+        base.mark_rule(strokeWidth=4, opacity=0.55).encode(
+            x=alt.X("low:Q", title="after / before"), x2="high:Q", y=y, color=colour
+        ),
+        base.mark_point(size=120, filled=True, opacity=1).encode(x=x, y=y, color=colour),
+        _chart([{"one": 1}]).mark_rule(strokeDash=[4, 3], color="currentColor").encode(x="one:Q"),
+    ]
+    floor = run.comparisons[0].noise_floor if run.comparisons else None
+    if floor is not None:
+        band = _chart([{"low": 1 - floor, "high": 1 + floor}])
+        layers.insert(0, band.mark_rect(color=QUIET, opacity=0.18).encode(x="low:Q", x2="high:Q"))
+    return alt.layer(*layers).properties(width=_WIDTH, height=alt.Step(34))
+
+
+def handlers(run: Run) -> Chart | None:
+    """Return the time of each handler for one interrupt, a bar for each window."""
+    rows = list(_handler_rows(run))
+    if not rows:
+        return None
+    bars: alt.Chart = (
+        _chart(rows)
+        .mark_bar(height=22)
+        .encode(
+            x=alt.X("us:Q", title="µs for one interrupt of the line"),
+            y=alt.Y("window:N", title=None, sort=None),
+            color=alt.Color(
+                "handler:N",
+                sort=None,
+                scale=alt.Scale(range=[AFTER, BEFORE, "#e39a4a", "#b23a48", "#7a5195", QUIET]),
+                legend=alt.Legend(title=None, orient="top"),
+            ),
+            order="place:O",
+        )
+        .properties(width=_WIDTH, height=alt.Step(34))
+    )
+    return bars
+
+
+def _ratio_rows(run: Run) -> Iterator[Row]:
+    if run.forecast and run.forecast.ratio is not None and run.forecast.interval:
+        low, high = run.forecast.interval
+        yield {"what": "forecast", "ratio": run.forecast.ratio, "low": low, "high": high}
+    for outcome in run.comparisons:
+        if outcome.metric == "cpu_us_per_connection" and outcome.ratio and outcome.interval:
+            low, high = outcome.interval
+            yield {"what": "measured", "ratio": outcome.ratio, "low": low, "high": high}
+
+
+def _handler_rows(run: Run) -> Iterator[Row]:
+    for when, window in run.handlers.items():
+        chosen = handlers_of_interest(run, window)
+        # Those that do the line's work first, so that what is needless stands out behind.
+        for place, h in enumerate(sorted(chosen, key=lambda h: h.none)):
+            interrupts = window.line_counts.get(str(h.irq))
+            if interrupts:
+                us = h.total_ns / interrupts / 1e3
+                yield {"window": when, "handler": h.handler, "us": us, "place": place}
+
+
+def _chart(rows: Sequence[Row]) -> alt.Chart:
+    return alt.Chart({"values": list(rows)})
+
+
+def _scale(rows: Sequence[Row]) -> alt.Scale:
+    colours = {"forecast": BEFORE, "measured": AFTER}
+    names = [str(row["what"]) for row in rows]
+    return alt.Scale(domain=names, range=[colours[name] for name in names])
+
+
+def _arm_colour() -> alt.Color:
+    return alt.Color(
+        "arm:N",
+        scale=alt.Scale(domain=["before", "after"], range=[BEFORE, AFTER]),
+        legend=alt.Legend(title=None, orient="top"),
+    )
+
+
+def _svg(chart: Chart) -> str:
+    ink = "currentColor"
+    styled = (
+        chart.configure(
+            background="transparent",
+            font=_FONT,
+            padding={"left": 14, "right": 14, "top": 4, "bottom": 6},
+        )
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=ink,
+            titleColor=ink,
+            domainColor=ink,
+            tickColor=ink,
+            gridColor=QUIET,
+            gridOpacity=0.25,
+            labelFontSize=12,
+            titleFontSize=12,
+            titleFontWeight="normal",
+            titlePadding=10,
+            labelFlush=False,
+            tickCount=8,
+            labelOverlap="greedy",
+            labelSeparation=12,
+        )
+        .configure_legend(labelColor=ink, titleColor=ink, labelFontSize=12)
+    )
+    return str(vl_convert.vegalite_to_svg(styled.to_dict()))

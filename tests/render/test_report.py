@@ -1,0 +1,181 @@
+"""The report says what the run holds, in order, and lets nothing of the run become markup."""
+
+import re
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+
+pytest.importorskip("altair", reason="charts need the extra `report`")
+
+from dirtune.analyse.run import Run
+from dirtune.render.document import Table
+from dirtune.render.report import files, html, markdown
+from dirtune.render.report_document import document, number
+
+ORDER = [
+    "Scenario", "Finding", "Handler cost", "Forecast and outcome", "Comparison",
+    "CPU per node", "Trials", "Counters", "Inventory", "Steps", "Notes",
+]  # fmt: skip
+
+
+def table(run, title):
+    (section,) = (s for s in document(run).sections if s.title == title)
+    return next(b for b in section.blocks if isinstance(b, Table))
+
+
+def texts(run, title):
+    (section,) = (s for s in document(run).sections if s.title == title)
+    return " ".join(b.text for b in section.blocks if b.kind == "text")
+
+
+def with_(run, **changes):
+    return msgspec.structs.replace(run, **changes)
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.sources, self.words = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.sources += [v for k, v in attrs if k in {"src", "href"} and v]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_sections_stand_in_order(run):
+    assert [s.title for s in document(run).sections] == ORDER
+    assert re.findall(r"^## (.+)$", markdown(run), re.MULTILINE) == ORDER
+
+
+def test_page_opens_without_a_network(run):
+    page = Page(html(run))
+
+    assert page.tags.count("svg") == 3
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    assert all(source.startswith("#") for source in page.sources)
+
+
+def test_text_of_the_run_does_not_become_markup(run):
+    page = Page(html(with_(run, title="<script>alert(1)</script>")))
+
+    assert "script" not in page.tags
+    assert "five" not in page.tags
+    assert any("<five> handlers run" in words for words in page.words)
+
+
+def test_pipes_do_not_break_a_markdown_table(run):
+    (row,) = (line for line in markdown(run).splitlines() if "<five>" in line)
+
+    assert len(re.findall(r"(?<!\\)\|", row)) == 6
+
+
+def test_markdown_shows_only_charts_that_lie_beside_it(run):
+    made = files(run)
+
+    assert re.findall(r"!\[.*\]\((.+)\)", made["report.md"]) == [
+        "handlers.svg",
+        "ratio.svg",
+        "pairs.svg",
+    ]
+    assert {"handlers.svg", "ratio.svg", "pairs.svg"} <= made.keys()
+    assert "![" not in markdown(run)
+
+
+def test_handler_cost_before_and_after(run):
+    # 48000 calls for 12000 interrupts: four controllers of one name.
+    assert table(run, "Handler cost").rows == (
+        ("before", "irq 10", "enp0s16", "12,000", "0", "11.9", "310", "1"),
+        ("before", "irq 10", "i801_smbus", "12,000", "12,000", "42.1", "750", "1"),
+        ("before", "irq 10", "sym53c8xx", "48,000", "48,000", "13.4", "190", "4"),
+        ("after", "irq 10", "enp0s16", "11,700", "0", "12.3", "290", "1"),
+    )
+    # 105 ms over 144000 events in 10 s
+    assert "729 ns an event, 1.05 % of one CPU" in texts(run, "Handler cost")
+    assert "the probe's own cost was not measured" in texts(run, "Handler cost")
+
+
+def test_cpu_per_node_is_the_table_of_the_paper(run):
+    header, rows = table(run, "CPU per node").header, table(run, "CPU per node").rows
+
+    assert header[:7] == ("arm", "offered/s", "replies/s", "node", "user", "system", "idle")
+    assert rows[0][:7] == (
+        "before", "150", "149.9", "director", "0.00 (0.00)", "54.14 (20.30)", "45.83 (20.33)",
+    )  # fmt: skip
+    # A node that has no softirq column shows that it is missing, not zero.
+    assert rows[1][:4] == ("", "", "", "rs1")
+    assert rows[1][7] == "-"
+    assert "rs1 cgroup" in texts(run, "CPU per node")
+
+
+def test_every_trial_is_shown_and_the_invalid_one_says_why(run):
+    shown = table(run, "Trials").rows
+
+    assert len(shown) == len(run.trials) == 19
+    assert [row[3] for row in shown].count("noisy") == 1
+    assert "noisy: host steal 31 % against 9 % in its pair" in texts(run, "Trials")
+
+
+def test_counters_leave_out_trials_that_did_not_count(run):
+    # 8 valid trials an arm: 8 x 18000 and 8 x 17550 interrupts, 8 x 2250 connections.
+    assert table(run, "Counters").rows[1] == ("irq 10", "144,000", "140,400", "8", "7.8")
+
+
+def forecast_words(run, low, high):
+    first = _with_interval(run.comparisons[0], (low, high))
+    return texts(with_(run, comparisons=(first,)), "Forecast and outcome")
+
+
+def _with_interval(comparison, interval):
+    return msgspec.structs.replace(comparison, interval=interval)
+
+
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [
+        ((0.796, 0.823), "forecast and outcome agree"),
+        ((0.790, 1.020), "holds no change at all as well"),
+        ((0.900, 0.950), "less was gained than forecast"),
+        ((0.600, 0.700), "more was gained than forecast"),
+    ],
+)
+def test_forecast_is_held_against_the_outcome(run, interval, said):
+    # The forecast is 0.772 to 0.811.
+    assert said in forecast_words(run, *interval)
+
+
+def test_unfinished_run_still_makes_a_report(run):
+    bare = with_(
+        run, verdict=None, comparisons=(), forecast=None, handlers={}, audits={}, trials=(),
+        steps=(), inventory={}, notes=(), scenario=None,
+    )  # fmt: skip
+
+    assert [s.title for s in document(bare).sections] == ["Scenario"]
+    assert "was not finished" in html(bare)
+    assert set(files(bare)) == {"report.html", "report.md"}
+
+
+def test_report_of_a_run_read_back_from_disk_is_the_same(run):
+    again = msgspec.json.decode(msgspec.json.encode(run), type=Run)
+
+    assert markdown(again) == markdown(run)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "-"),
+        (0, "0"),
+        (12_000, "12,000"),
+        (2232.99, "2,233"),
+        (0.0078, "0.0078"),
+        (9.0, "9"),
+    ],
+)
+def test_number(value, shown):
+    assert number(value) == shown
