@@ -1,0 +1,155 @@
+"""h2load: its command, and every output recorded in the shared material."""
+
+from pathlib import Path
+
+import pytest
+
+from dirtune.bench import h2load
+from dirtune.errors import ParseError
+
+SHARED = Path(__file__).parents[3] / "shared"
+RECORDED = sorted(
+    [*SHARED.glob("data/generators/h2load_*.txt"), *SHARED.glob("fixtures/h2load/*.txt")]
+)
+needs_shared = pytest.mark.skipif(not RECORDED, reason="the shared recordings are not here")
+
+SUMMARY = """\
+finished in 2.02s, 148.50 req/s, 58.00KB/s
+requests: 300 total, 299 started, 290 done, 280 succeeded, 19 failed, 9 errored, 4 timeout
+status codes: 280 2xx, 0 3xx, 0 4xx, 10 5xx
+traffic: 108.28KB (110880) total, 32.52KB (33300) headers, 59.84KB (61280) data
+                     min         max         mean         sd        +/- sd
+time for request:      113us     96.42ms      2.62ms      8.23ms    94.70%
+time for connect:       21us       1.04s       209us       589us    97.72%
+time to 1st byte:      146us     96.59ms      2.83ms      8.25ms    94.56%
+req/s           :      10.35     5728.00     1333.39      797.08    62.04%
+"""
+
+
+@pytest.mark.parametrize(
+    ("rate", "batch", "period_ms"),
+    [(150, 3, 20), (100, 1, 10), (37.5, 3, 80), (1000, 1, 1), (1500, 3, 2), (0.5, 1, 2000)],
+)
+def test_ticks_that_meet_a_rate_exactly(rate, batch, period_ms):
+    ticks = h2load.schedule(rate, 10)
+
+    assert (ticks.batch, ticks.period_ms) == (batch, period_ms)
+    assert ticks.rate == rate
+
+
+def test_a_rate_no_tick_meets_says_what_it_becomes():
+    # 1, 2, ... 5 connections per 1.43, 2.86, 4.29, 5.71, 7.14 ms: 5 in 7 ms is nearest.
+    assert h2load.schedule(700, 10).rate == pytest.approx(714.29, abs=0.01)
+
+
+def test_a_rate_beyond_five_per_millisecond():
+    assert h2load.schedule(12_000, 1) == h2load.Schedule(12, 1, 12_000)
+
+
+def test_connections_cover_the_time():
+    assert h2load.schedule(150, 20).connections == 3000
+    assert h2load.schedule(150, 0.05).connections == 9  # ticks at 0, 20 and 40 ms
+
+
+def test_no_rate_is_refused():
+    with pytest.raises(ValueError, match="must be positive"):
+        h2load.schedule(0, 10)
+
+
+def test_command():
+    argv = h2load.command(
+        "http://198.18.0.100:80/", h2load.Schedule(3, 20, 3000), timeout_s=1, log="/tmp/x"
+    )
+
+    assert " ".join(argv) == (
+        "h2load --h1 -t 1 -n 3000 -c 3000 -r 3 --rate-period=20ms -T 1000ms -N 1000ms "
+        "-H Connection: close --log-file=/tmp/x http://198.18.0.100:80/"
+    )
+
+
+def test_summary():
+    summary = h2load.parse_summary(SUMMARY)
+
+    assert (summary.total, summary.started, summary.done, summary.succeeded) == (
+        300,
+        299,
+        290,
+        280,
+    )
+    assert summary.status == {"2xx": 280, "3xx": 0, "4xx": 0, "5xx": 10}
+    assert summary.connect == h2load.Times(21, 1_040_000, 209, 589)
+    assert h2load.failures(summary) == {"timeout": 4, "error": 5, "status": 10}
+
+
+def test_the_last_of_several_reports_counts():
+    second = SUMMARY.replace("300 total", "301 total").replace("2.62ms", "7.00ms")
+
+    summary = h2load.parse_summary(SUMMARY + "\n" + second)
+
+    assert summary.total == 301
+    assert summary.request.mean_us == 7000
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("starting benchmark...\n", "ended before its time"),
+        (SUMMARY.replace("299 started, ", ""), "no 'started' count"),
+        (SUMMARY.replace("113us ", "oops  "), "time for request"),
+    ],
+)
+def test_what_is_no_summary(text, problem):
+    with pytest.raises(ParseError, match=problem):
+        h2load.parse_summary(text)
+
+
+def test_log():
+    rows = list(h2load.parse_log(["1795373267977794\t200\t39549\n", "5\t-1\t7\textra\n"]))
+
+    assert rows == [h2load.Reply(1795373267977794, 200, 39549), h2load.Reply(5, -1, 7)]
+    assert rows[1].end_us == 12
+
+
+def test_a_broken_log_row_is_named():
+    with pytest.raises(ParseError, match="line 2"):
+        list(h2load.parse_log(["1\t200\t3\n", "1\t200\n"]))
+
+
+@needs_shared
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_recorded_outputs(path):
+    text = path.read_text()
+    summary = h2load.parse_summary(text)
+
+    # The same numbers, cut out by position with nothing but the line's own punctuation.
+    line = [row for row in text.splitlines() if row.strip().startswith("requests:")][-1]
+    numbers = [int(cell.split()[0]) for cell in line.split(":")[1].split(",")]
+    ours = [summary.total, summary.started, summary.done, summary.succeeded, summary.failed]
+    assert [*ours, summary.errored] == numbers[:6]
+    assert summary.timeout == (numbers[6] if len(numbers) > 6 else None)
+    assert sum(h2load.failures(summary).values()) == summary.failed
+
+
+@needs_shared
+def test_recorded_facts():
+    blackhole = h2load.parse_summary(
+        (SHARED / "data/generators/h2load_blackhole_rate1500_3s.txt").read_text()
+    )
+    assert h2load.failures(blackhole) == {"timeout": 4500}
+    refused = h2load.parse_summary((SHARED / "fixtures/h2load/all-5xx-failed.txt").read_text())
+    assert h2load.failures(refused) == {"status": 10_000}
+    assert refused.request.max_us == 1_020_000
+
+
+@needs_shared
+def test_recorded_log():
+    path = SHARED / "data/generators/h2load_log.tsv"
+
+    rows = list(h2load.parse_log(path.read_text().splitlines()))
+
+    assert len(rows) == 5000
+    assert {row.status for row in rows} == {200}
+    # The summary printed beside it: time for request 11.62 ms to 72.80 ms, mean 32.63 ms.
+    took = [row.took_us for row in rows]
+    assert (min(took), max(took)) == (pytest.approx(11_620, abs=5), pytest.approx(72_800, abs=5))
+    assert sum(took) / len(took) == pytest.approx(32_630, abs=5)
