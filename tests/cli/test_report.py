@@ -1,0 +1,92 @@
+"""`dirtune report` on run folders as they lie on disk."""
+
+import json
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from dirtune.analyse.run import Run
+from dirtune.cli import main
+
+pytest.importorskip("altair", reason="charts need the extra `report`")
+pytest.importorskip("dirtune.bench.store", reason="runs are read by the bench's store")
+
+
+@pytest.fixture
+def folders(tmp_path):
+    made = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "run.json").write_bytes(msgspec.json.encode(unfinished(name)))
+        made.append(str(folder))
+    return made
+
+
+def unfinished(name):
+    return Run(
+        id=name,
+        started="2026-01-02T10:00:00Z",
+        finished=None,
+        command="dirtune bench run",
+        version="0.1.0",
+        title=f"Run {name}",
+        plan={"rate": 150},
+        scenario=None,
+        inventory={},
+        primary_metric="reply_rate",
+        audits={},
+        handlers={},
+        trials=(),
+        forecast=None,
+        comparisons=(),
+        steps=(),
+        verdict=None,
+    )
+
+
+def report(*args):
+    return CliRunner().invoke(main, ["report", *args])
+
+
+@pytest.mark.parametrize(
+    ("form", "start"), [("html", "<!doctype html>"), ("markdown", "# Run first\n")]
+)
+def test_report_is_printed(folders, form, start):
+    result = report(folders[0], "--format", form)
+
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith(start)
+
+
+def test_json_is_the_run(folders):
+    assert json.loads(report(folders[0], "--format", "json").output)["id"] == "first"
+
+
+def test_one_run_is_written_into_the_directory(folders, tmp_path):
+    out = tmp_path / "out"
+    result = report(folders[0], "-o", str(out))
+
+    assert result.output == f"{out / 'report.html'}\n"
+    assert {path.name for path in out.iterdir()} == {"report.html", "report.md"}
+
+
+def test_several_runs_get_a_directory_each(folders, tmp_path):
+    report(*folders, "-o", str(tmp_path / "out"))
+
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["first", "second"]
+
+
+def test_several_runs_are_no_single_page(folders):
+    result = report(*folders)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "give -o DIR" in result.stderr
+
+
+def test_folder_without_a_run_is_one_line_and_exit_2(tmp_path):
+    result = report(str(tmp_path))
+
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
