@@ -98,6 +98,7 @@ def measure(seconds: float, *, progress: Callable[[str], None] | None = None) ->
     say("compiling the irq probe")
     began = time.monotonic()
     with _statistics(), _loaded(host) as bpf:
+        _reading(host, bpf)  # the first one builds bcc's tables: not between two counts
         loaded = time.monotonic()
         say(f"measuring interrupt handlers for {seconds:g} s")
         before = _reading(host, bpf)

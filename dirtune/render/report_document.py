@@ -186,6 +186,7 @@ def _windowwords(when: str, window: HandlerWindow, lines: Iterable[int]) -> str:
     )
     text = f"{when.capitalize()}: probed for {window.seconds:.1f} s under load"
     text += f"; interrupts in /proc/interrupts: {counts}" if counts else ""
+    text += f"; {number(window.lost)} calls did not fit the probe's table" if window.lost else ""
     if window.probe_ns is None or not window.events:
         return f"{text}; the probe's own cost was not measured."
     share = 100 * window.probe_ns / (window.seconds * 1e9)
