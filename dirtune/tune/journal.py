@@ -1,0 +1,246 @@
+"""/var/lib/dirtune: what was changed on this host, so that it can be taken back.
+
+One file for each apply, one JSON record a line, each on the disk before what it announces is
+done. A record that a power cut tore in two is the last, and announced nothing that was done.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from dirtune.errors import NotPossible, ParseError
+from dirtune.tune.plan import Action, Change
+from dirtune.tune.steps import Saved
+
+SCHEMA = "dirtune/journal/1"
+_ENDING = ".journal"
+_LOCK_WAIT_S = 0.2
+
+
+class Planned(msgspec.Struct, frozen=True, tag="planned", tag_field="record"):
+    """What is about to be done."""
+
+    journal: str
+    """The journal's name."""
+    made: str
+    """UTC, ISO 8601."""
+    boot: str
+    """The kernel's boot_id, for what a reboot takes back by itself."""
+    changes: tuple[Change, ...]
+    confirm_s: float
+    """Seconds from `Applied` until it is taken back unless confirmed; 0 keeps it unasked."""
+    forced: str | None = None
+    """Why refusals were overruled; None where none was."""
+    schema: str = SCHEMA
+
+
+class Begun(msgspec.Struct, frozen=True, tag="begun", tag_field="record"):
+    """A change is about to be made, and perhaps was."""
+
+    index: int
+    saved: Saved
+
+
+class Applied(msgspec.Struct, frozen=True, tag="applied", tag_field="record"):
+    """Every change was made and read back."""
+
+    at_s: float
+    """The host's clock since boot, seconds (CLOCK_BOOTTIME)."""
+
+
+class Confirmed(msgspec.Struct, frozen=True, tag="confirmed", tag_field="record"):
+    """Somebody wants it kept."""
+
+
+class RolledBack(msgspec.Struct, frozen=True, tag="rolled-back", tag_field="record"):
+    """Everything was put back."""
+
+    why: str
+
+
+class Stuck(msgspec.Struct, frozen=True, tag="stuck", tag_field="record"):
+    """An undo was tried, and this is left; it can be tried again."""
+
+    left: tuple[str, ...]
+
+
+Record = Planned | Begun | Applied | Confirmed | RolledBack | Stuck
+_DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+
+
+class State(StrEnum):
+    """How far it got."""
+
+    PLANNED = "planned"
+    """Begun and not finished: dirtune died, or an undo is stuck."""
+    APPLIED = "applied"
+    """Everything made, waiting to be confirmed."""
+    CONFIRMED = "confirmed"
+    ROLLED_BACK = "rolled-back"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A journal as read."""
+
+    planned: Planned
+    rest: tuple[Record, ...]
+
+    @property
+    def state(self) -> State:
+        """How far it got; what is not confirmed and needs no confirmation counts as such."""
+        kinds = {type(record) for record in self.rest}
+        if RolledBack in kinds:
+            return State.ROLLED_BACK
+        if self.rest and isinstance(self.rest[-1], Stuck):
+            return State.PLANNED
+        if Confirmed in kinds:
+            return State.CONFIRMED
+        return State.APPLIED if Applied in kinds else State.PLANNED
+
+    @property
+    def done(self) -> tuple[tuple[Action, Saved], ...]:
+        """Every change that was made or may have been, with what was there before it."""
+        begun = (record for record in self.rest if isinstance(record, Begun))
+        return tuple((self.planned.changes[step.index].action, step.saved) for step in begun)
+
+    def seconds_left(self, boot: str, now_s: float) -> float | None:
+        """Seconds until the window of confirmation closes; None if there is none open.
+
+        A reboot closes it. Not above 0 says it is over and nobody took the changes back yet.
+        """
+        applied = next((record for record in self.rest if isinstance(record, Applied)), None)
+        if self.state is not State.APPLIED or applied is None:
+            return None
+        if boot != self.planned.boot:
+            return 0.0
+        return applied.at_s + self.planned.confirm_s - now_s
+
+
+def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where journals live: $DIRTUNE_STATE, else /var/lib/dirtune."""
+    return Path(environ.get("DIRTUNE_STATE") or "/var/lib/dirtune")
+
+
+def boot_clock_s() -> float:
+    """Return seconds since boot; it goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def create(folder: Path, planned: Planned) -> Path:
+    """Begin a journal and return its path; `NotPossible` if nothing can be kept there."""
+    path = folder / f"{planned.journal}{_ENDING}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            _put(file.fileno(), planned)
+        _sync(folder)
+    except OSError as error:
+        raise NotPossible(
+            f"{path}: {error.strerror}; without a journal nothing is changed"
+        ) from error
+    return path
+
+
+def append(path: Path, record: Record) -> None:
+    """Add *record* and have it on the disk before returning."""
+    try:
+        with path.open("r+b") as file:
+            # A torn record must not swallow the next one.
+            file.seek(file.read().rfind(b"\n") + 1)
+            file.truncate()
+            _put(file.fileno(), record)
+    except OSError as error:
+        raise NotPossible(f"{path}: {error.strerror}") from error
+
+
+def load(path: Path) -> Entry:
+    """Read one journal; `ParseError` names the line that is none."""
+    try:
+        *lines, _torn = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise NotPossible(f"{path}: {error.strerror}; `dirtune rollback` lists none") from error
+    records = tuple(_record(path, number, line) for number, line in enumerate(lines, 1))
+    if not records or not isinstance(records[0], Planned):
+        raise ParseError(str(path), "does not begin with a plan; nothing was done by it")
+    return Entry(records[0], records[1:])
+
+
+def paths(folder: Path) -> tuple[Path, ...]:
+    """Return every journal, the oldest first: names begin with the time.
+
+    One whose first record was torn is left out: nothing had been done.
+    """
+    return tuple(path for path in sorted(folder.glob(f"*{_ENDING}")) if _begun(path))
+
+
+def find(folder: Path, name: str | None) -> Path:
+    """Return the journal called *name*, the last one for None; `NotPossible` if there is none."""
+    known = paths(folder)
+    if name is None:
+        if not known:
+            raise NotPossible(f"{folder}: no journal; nothing was changed by dirtune on this host")
+        return known[-1]
+    found = folder / f"{name.removesuffix(_ENDING)}{_ENDING}"
+    if found not in known:
+        said = f"the last is {known[-1].stem}" if known else "there is none"
+        raise NotPossible(f"{name}: no such journal in {folder}; {said}")
+    return found
+
+
+def unfinished(folder: Path) -> tuple[Path, ...]:
+    """Return the journals that are neither kept nor taken back."""
+    settled = {State.CONFIRMED, State.ROLLED_BACK}
+    return tuple(path for path in paths(folder) if load(path).state not in settled)
+
+
+@contextmanager
+def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep every other dirtune from changing this host; `NotPossible` names who does."""
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path = folder / "lock"
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            raise NotPossible(f"process {owner} is changing this host; wait for it") from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def _begun(path: Path) -> bool:
+    try:
+        return b"\n" in path.read_bytes()
+    except OSError as error:
+        raise NotPossible(f"{path}: {error.strerror}") from error
+
+
+def _record(path: Path, number: int, line: bytes) -> Record:
+    try:
+        return _DECODER.decode(line)
+    except msgspec.DecodeError as error:
+        raise ParseError(str(path), f"line {number}: {error}") from error
+
+
+def _put(descriptor: int, record: Record) -> None:
+    os.write(descriptor, msgspec.json.encode(record) + b"\n")
+    os.fsync(descriptor)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

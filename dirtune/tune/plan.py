@@ -1,0 +1,155 @@
+"""Decide what to change on a host, as data. Nothing here touches one.
+
+A plan is a sequence of changes. Each is one action, with the risk it carries and the check that
+asked for it; each can be taken back. Order matters in both directions: changes are made first to
+last and undone last to first.
+"""
+
+import enum
+import shlex
+from collections.abc import Iterator
+
+import msgspec
+
+DRIVERS = "/sys/bus/pci/drivers"
+
+
+class Risk(enum.StrEnum):
+    """What applying a change may cost while it happens."""
+
+    SAFE = "safe"
+    DISRUPTIVE = "disruptive"
+    REBOOT = "reboot"
+
+
+class SetValue(msgspec.Struct, frozen=True, tag="set"):
+    """Write a value to a kernel file."""
+
+    path: str
+    before: str
+    """The value seen when the plan was made, without the line's end."""
+    after: str
+
+
+class Unbind(msgspec.Struct, frozen=True, tag="unbind"):
+    """Take a PCI function from its driver; undone by binding it again."""
+
+    device: str
+    """`0000:00:14.0`."""
+    driver: str
+    irq: str | None = None
+    """The line that loses a handler by it; None where that is not the point."""
+    handler: str | None = None
+    """The name of that handler in the line's row of /proc/interrupts."""
+
+
+class Bind(msgspec.Struct, frozen=True, tag="bind"):
+    """Give a PCI function to a driver; undone by unbinding it."""
+
+    device: str
+    driver: str
+
+
+class PutFile(msgspec.Struct, frozen=True, tag="file"):
+    """Create or replace a file; undone by putting back what was there, byte for byte."""
+
+    path: str
+    before: str | None
+    """The text seen when the plan was made; None if there was no such file."""
+    after: str
+    mode: int = 0o644
+
+
+class Run(msgspec.Struct, frozen=True, tag="run"):
+    """Run a command that makes a result from files, such as update-grub.
+
+    Undoing goes backwards, so a command that must follow the files in both directions stands in
+    a plan twice: before them as its own undo, and after them.
+    """
+
+    make: tuple[str, ...] = ()
+    """argv; empty does nothing when the plan is applied."""
+    undo: tuple[str, ...] = ()
+    """argv; empty does nothing when it is taken back."""
+
+
+Action = SetValue | Unbind | Bind | PutFile | Run
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One action, and why."""
+
+    action: Action
+    risk: Risk
+    reason: str
+    """The id of the check that asked for it."""
+    fix: str
+    """The id of the fix."""
+    title: str
+    """What it does, in a few words."""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Something a fix does not do unless it is told to, and why."""
+
+    reason: str
+    """The id of the check that asked for it."""
+    fix: str
+    subject: str
+    """The device or file that is left alone."""
+    why: str
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What would be done, and what would not."""
+
+    changes: tuple[Change, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+
+    @property
+    def risk(self) -> Risk | None:
+        """The gravest risk of all changes; None where nothing is to be done."""
+        return max((change.risk for change in self.changes), key=list(Risk).index, default=None)
+
+
+def joined(plans: tuple[Plan, ...]) -> Plan:
+    """Put *plans* one behind the other."""
+    return Plan(
+        tuple(change for plan in plans for change in plan.changes),
+        tuple(refusal for plan in plans for refusal in plan.refusals),
+    )
+
+
+def needed(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    """Drop changes of what is already so; commands go with the files they follow."""
+    wanted = tuple(change for change in changes if not _holds(change.action))
+    return wanted if any(not isinstance(change.action, Run) for change in wanted) else ()
+
+
+def commands(action: Action) -> tuple[str, ...]:
+    """Return the shell commands that do the same."""
+    match action:
+        case SetValue(path=path, after=after):
+            return (f"echo {shlex.quote(after)} > {path}",)
+        case Unbind(device=device, driver=driver):
+            return (f"echo {device} > {DRIVERS}/{driver}/unbind",)
+        case Bind(device=device, driver=driver):
+            return (f"echo {device} > {DRIVERS}/{driver}/bind",)
+        case PutFile():
+            return tuple(_file_commands(action))
+        case Run(make=make):
+            return (shlex.join(make),) if make else ()
+
+
+def _holds(action: Action) -> bool:
+    match action:
+        case SetValue(before=before, after=after) | PutFile(before=before, after=after):
+            return before == after
+    return False
+
+
+def _file_commands(action: PutFile) -> Iterator[str]:
+    path = shlex.quote(action.path)
+    yield f"cat > {path} <<'DIRTUNE'\n{action.after.removesuffix(chr(10))}\nDIRTUNE"
+    if action.mode != 0o644:
+        yield f"chmod {action.mode:o} {path}"

@@ -1,0 +1,237 @@
+import pytest
+
+from dirtune.errors import ApplyError, SourceMissing
+from dirtune.tune.apply import apply, roll_back
+from dirtune.tune.plan import Bind, PutFile, Run, SetValue, Unbind
+from dirtune.tune.steps import Saved
+from tests.tune.machine import LINE, NIC, SCSI, SCSI2, SMBUS, Machine, picture
+
+BACKLOG = "/proc/sys/net/core/netdev_max_backlog"
+BUDGET = "/proc/sys/net/core/netdev_budget"
+DROP_IN = "/etc/default/grub.d/90-dirtune.cfg"
+
+
+@pytest.fixture
+def host(machine):
+    (machine.root / "proc/sys/net/core").mkdir(parents=True)
+    (machine.root / BACKLOG[1:]).write_text("1000\n")
+    (machine.root / BUDGET[1:]).write_text("0\n")
+    (machine.root / DROP_IN[1:]).write_bytes(b"# caf\xe9\n")
+    (machine.root / DROP_IN[1:]).chmod(0o640)
+    return machine
+
+
+def plan():
+    return (
+        Run(undo=("update-grub",)),
+        PutFile(DROP_IN, "# caf\\xe9\n", "new\n", 0o644),
+        PutFile("/etc/grub.d/42_x", None, "#!/bin/sh\n", 0o755),
+        Run(make=("update-grub",)),
+        SetValue(BUDGET, "0", "300"),
+        Unbind(SCSI2, "sym53c8xx", "10", "sym53c8xx"),
+        Unbind(SCSI, "sym53c8xx", "10", "sym53c8xx"),
+        Unbind(SMBUS, "i801_smbus", "10", "i801_smbus"),
+    )
+
+
+def quiet(index, saved):
+    pass
+
+
+def test_everything_takes_and_is_journalled_before_it_is_made(host):
+    seen = []
+
+    apply(plan(), host, lambda i, saved: seen.append((i, host.handlers(), saved.handlers)))
+
+    assert host.handlers() == ["enp0s16"]
+    assert (host.root / DROP_IN[1:]).read_text() == "new\n"
+    assert (host.root / "etc/grub.d/42_x").stat().st_mode & 0o777 == 0o755
+    assert host.ran == [("update-grub",)]
+    assert seen[5] == (5, list(LINE.values()), 2)
+    assert seen[7] == (7, ["i801_smbus", "enp0s16"], 1)
+
+
+def test_rolling_back_restores_every_byte_and_can_be_repeated(host):
+    before = picture(host.root)
+    done = []
+    apply(plan(), host, lambda i, saved: done.append((plan()[i], saved)))
+
+    for _ in range(2):
+        assert roll_back(done, host) == ()
+        after = picture(host.root)
+        row = str(host.root / "proc/interrupts")
+        # The kernel appends a handler to its line; the partners keep their order.
+        assert after.pop(row)[0].endswith(b"enp0s16, i801_smbus, sym53c8xx, sym53c8xx\n")
+        assert after == {path: what for path, what in before.items() if path != row}
+    # Made once, and the files were back before the command ran again.
+    assert host.ran == [("update-grub",)] * 3
+
+
+@pytest.mark.parametrize("at", range(8))
+@pytest.mark.parametrize("moment", ["journal", "write"])
+def test_an_interruption_anywhere_undoes_everything(host, at, moment):
+    before = picture(host.root)
+    calls = []
+
+    def journal(index, saved):
+        calls.append(index)
+        if (moment, index) == ("journal", at):
+            raise KeyboardInterrupt
+        if (moment, index) == ("write", at):
+            host.interrupt = True
+
+    with pytest.raises(KeyboardInterrupt):
+        apply(plan(), Interrupted(host), journal)
+
+    after = picture(host.root)
+    row = str(host.root / "proc/interrupts")
+    actions = sorted(after.pop(row)[0].split(b"XT-PIC")[1].replace(b",", b"").split())
+    assert actions == sorted(name.encode() for name in LINE.values())
+    before.pop(row)
+    assert after == before
+
+
+class Interrupted(Machine):
+    """Ctrl-C arrives after the next change was made."""
+
+    def __init__(self, machine):
+        super().__init__(machine.root)
+        self.signal = machine
+        machine.interrupt = False
+
+    def write(self, path, value):
+        super().write(path, value)
+        self._arrive()
+
+    def replace(self, path, contents):
+        super().replace(path, contents)
+        self._arrive()
+
+    def run(self, argv, *, timeout_s=300):
+        super().run(argv)
+        self._arrive()
+        return ""
+
+    def contents(self, path):
+        # A command that only undoes makes nothing: the signal then comes with the next step.
+        self._arrive()
+        return super().contents(path)
+
+    def _arrive(self):
+        if self.signal.interrupt:
+            self.signal.interrupt = False
+            raise KeyboardInterrupt
+
+
+def test_drift_since_the_plan_is_refused_and_undone(host):
+    steps = (SetValue(BACKLOG, "1000", "2000"), SetValue(BUDGET, "999", "600"))
+
+    with pytest.raises(ApplyError, match="netdev_budget: is '0', expected '999'"):
+        apply(steps, host, quiet)
+
+    assert (host.root / BACKLOG[1:]).read_text() == "1000\n"
+
+
+def test_a_file_that_appeared_since_the_plan_is_left_alone(host):
+    with pytest.raises(ApplyError, match=r"90-dirtune\.cfg: is .*expected not there"):
+        apply((PutFile(DROP_IN, None, "mine\n"),), host, quiet)
+
+    assert (host.root / DROP_IN[1:]).read_bytes() == b"# caf\xe9\n"
+
+
+def test_a_setting_that_vanished_restores_the_ones_before_it(host):
+    with pytest.raises(SourceMissing, match="gone"):
+        apply((SetValue(BACKLOG, "1000", "2000"), SetValue("/proc/gone", "1", "2")), host, quiet)
+
+    assert (host.root / BACKLOG[1:]).read_text() == "1000\n"
+
+
+class Clamping(Machine):
+    def write(self, path, value):
+        super().write(path, "1500" if value == "2000" else value)
+
+
+def test_a_value_the_kernel_did_not_take_is_undone(host):
+    with pytest.raises(ApplyError, match="is '1500', expected '2000'"):
+        apply((SetValue(BACKLOG, "1000", "2000"),), Clamping(host.root), quiet)
+
+    assert (host.root / BACKLOG[1:]).read_text() == "1000\n"
+
+
+class Sticky(Machine):
+    """Unbinds, but the handler stays on the line."""
+
+    def write(self, path, value):
+        row = (self.root / "proc/interrupts").read_text()
+        super().write(path, value)
+        (self.root / "proc/interrupts").write_text(row)
+
+
+def test_an_unbinding_without_effect_on_the_line_is_a_failure(host):
+    with pytest.raises(ApplyError, match="irq 10 has 2 handlers sym53c8xx, as before"):
+        apply((Unbind(SCSI, "sym53c8xx", "10", "sym53c8xx"),), Sticky(host.root), quiet)
+
+
+class Stuck(Machine):
+    def write(self, path, value):
+        if path.endswith("i801_smbus/bind"):
+            raise ApplyError(f"{path}: No such device")
+        super().write(path, value)
+
+
+def test_what_cannot_be_undone_is_named_and_the_rest_is_undone(host):
+    steps = (
+        SetValue(BACKLOG, "1000", "2000"),
+        Unbind(SMBUS, "i801_smbus"),
+        SetValue(BUDGET, "1", "2"),
+    )
+
+    with pytest.raises(ApplyError, match=r"expected '1'; could not undo: .*i801_smbus/bind"):
+        apply(steps, Stuck(host.root), quiet)
+
+    assert (host.root / BACKLOG[1:]).read_text() == "1000\n"
+
+
+def test_undoing_what_was_never_made_changes_nothing(host):
+    before = picture(host.root)
+    done = [
+        (Unbind(SCSI, "sym53c8xx"), Saved()),
+        (SetValue(BUDGET, "0", "300"), Saved(text="0\n")),
+        (PutFile("/etc/grub.d/42_x", None, "x"), Saved()),
+        (Bind(NIC, "other"), Saved()),
+    ][:3]
+
+    assert roll_back(done, host) == ()
+    assert picture(host.root) == before
+
+
+def test_a_half_written_replacement_leaves_no_trace(host):
+    before = picture(host.root)
+    (host.root / "etc/grub.d/.42_x.dirtune-new").write_text("#!/b")
+
+    assert roll_back([(PutFile("/etc/grub.d/42_x", None, "x"), Saved())], host) == ()
+    assert picture(host.root) == before
+
+
+def test_a_driver_that_is_not_loaded_any_more_says_so(host):
+    host.write("/sys/bus/pci/drivers/i801_smbus/unbind", SMBUS)
+    (host.root / "sys/bus/pci/drivers/i801_smbus").rmdir()
+
+    (stuck,) = roll_back([(Unbind(SMBUS, "i801_smbus"), Saved())], host)
+
+    assert "i801_smbus is not loaded; modprobe it" in stuck
+
+
+def test_binding_is_undone_by_unbinding(host):
+    host.write("/sys/bus/pci/drivers/i801_smbus/unbind", SMBUS)
+    done = []
+
+    apply(
+        (Bind(SMBUS, "i801_smbus"),),
+        host,
+        lambda i, s: done.append((Bind(SMBUS, "i801_smbus"), s)),
+    )
+    assert "i801_smbus" in host.handlers()
+
+    assert roll_back(done, host) == ()
+    assert "i801_smbus" not in host.handlers()

@@ -1,0 +1,137 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from dirtune.errors import NotPossible, ParseError
+from dirtune.host import FileContents
+from dirtune.tune import journal
+from dirtune.tune.journal import Applied, Begun, Confirmed, Planned, RolledBack, State, Stuck
+from dirtune.tune.plan import Change, PutFile, Risk, Unbind
+from dirtune.tune.steps import Saved
+
+CHANGES = (
+    Change(Unbind("0000:00:14.0", "ahci", "10", "ahci"), Risk.DISRUPTIVE, "irq/x", "f", "t"),
+    Change(PutFile("/etc/x", None, "é\n", 0o755), Risk.REBOOT, "irq/x", "g", "t"),
+)
+PLANNED = Planned("20260101T000000Z-1", "2026-01-01T00:00:00Z", "boot-1", CHANGES, 120)
+FILE = FileContents(b"\xff\x00\n", 0o640, 7, 8)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return journal.create(tmp_path / "state", PLANNED)
+
+
+def test_what_was_there_comes_back_to_the_byte(path):
+    journal.append(path, Begun(0, Saved(handlers=2)))
+    journal.append(path, Begun(1, Saved(file=FILE)))
+
+    entry = journal.load(path)
+
+    assert entry.planned == PLANNED
+    assert entry.done == (
+        (CHANGES[0].action, Saved(handlers=2)),
+        (CHANGES[1].action, Saved(file=FILE)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("records", "state"),
+    [
+        ([], State.PLANNED),
+        ([Begun(0, Saved())], State.PLANNED),
+        ([Begun(0, Saved()), Applied(5)], State.APPLIED),
+        ([Applied(5), Confirmed()], State.CONFIRMED),
+        ([Applied(5), Stuck(("x",))], State.PLANNED),
+        ([Applied(5), Confirmed(), RolledBack("asked")], State.ROLLED_BACK),
+        ([Stuck(("x",)), RolledBack("asked")], State.ROLLED_BACK),
+    ],
+)
+def test_the_state_is_where_the_records_end(path, records, state):
+    for record in records:
+        journal.append(path, record)
+
+    assert journal.load(path).state is state
+
+
+def test_a_torn_record_announces_nothing_and_swallows_nothing(path):
+    with path.open("ab") as file:
+        file.write(b'{"record":"begun","ind')
+
+    assert journal.load(path).rest == ()
+    journal.append(path, Applied(5))
+    assert journal.load(path).rest == (Applied(5),)
+
+
+def test_a_damaged_line_in_the_middle_is_named(path):
+    with path.open("ab") as file:
+        file.write(b"rubbish\n")
+
+    with pytest.raises(ParseError, match="line 2"):
+        journal.load(path)
+
+
+def test_a_journal_whose_plan_is_torn_is_none(tmp_path):
+    (tmp_path / "20260101T000000Z-1.journal").write_bytes(b'{"record":"pl')
+
+    assert journal.paths(tmp_path) == ()
+    assert journal.unfinished(tmp_path) == ()
+
+
+def test_the_window_closes_by_time_and_by_reboot(path):
+    journal.append(path, Applied(1000))
+    entry = journal.load(path)
+
+    assert entry.seconds_left("boot-1", 1030) == 90
+    assert entry.seconds_left("boot-1", 1120) == 0
+    assert entry.seconds_left("boot-2", 3) == 0
+    journal.append(path, Confirmed())
+    assert journal.load(path).seconds_left("boot-1", 1030) is None
+
+
+def test_journals_are_found_by_name_and_the_last_by_none(path):
+    later = journal.create(path.parent, Planned("20260102T000000Z-1", "", "b", (), 0))
+
+    assert journal.find(path.parent, None) == later
+    assert journal.find(path.parent, path.stem) == path
+    with pytest.raises(NotPossible, match="the last is 20260102T000000Z-1"):
+        journal.find(path.parent, "nope")
+    with pytest.raises(NotPossible, match="nothing was changed by dirtune"):
+        journal.find(path.parent / "none", None)
+
+
+def test_a_name_is_used_once(path):
+    with pytest.raises(NotPossible, match="without a journal nothing is changed"):
+        journal.create(path.parent, PLANNED)
+
+
+def test_what_is_neither_kept_nor_taken_back_is_unfinished(path):
+    assert journal.unfinished(path.parent) == (path,)
+    journal.append(path, Confirmed())
+    assert journal.unfinished(path.parent) == ()
+
+
+HOLD = """
+import pathlib, sys, time
+from dirtune.tune.journal import lock
+with lock(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_processes_exclude_each_other_and_the_owner_is_named(tmp_path):
+    argv = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout.readline() == b"held\n"
+        with pytest.raises(NotPossible, match=f"process {owner.pid} is changing"), lock(tmp_path):
+            pass
+        owner.kill()
+        owner.wait()
+    with lock(tmp_path):  # a killed owner leaves nothing to clear
+        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+
+
+lock = journal.lock
