@@ -282,8 +282,10 @@ def _tuple_budget(plan: Plan) -> tuple[str, ...]:
     if each > _PORTS_ALL / TABLE_LIFE_S:
         needed = math.ceil(total * TABLE_LIFE_S / _PORTS_ALL)
         return (
-            f"{each:g} connections/s per client use its {_PORTS_ALL} ports up before an entry's "
-            f"{TABLE_LIFE_S} s are over, and tuples are used again: take {needed} clients",
+            (
+                f"{each:g} connections/s per client use its {_PORTS_ALL} ports up before the "
+                f"{TABLE_LIFE_S} s of an entry are over, and tuples are used again: take {needed} clients"
+            ),
         )
     if each > _PORTS_DEFAULT / TABLE_LIFE_S:
         wide = "net.ipv4.ip_local_port_range = 1024 65535"
@@ -295,8 +297,10 @@ def _short(plan: Plan) -> tuple[str, ...]:
     if plan.load.load_s >= TABLE_LIFE_S:
         return ()
     return (
-        f"trials of {plan.load.load_s:g} s are short: the connection table grows for "
-        f"{TABLE_LIFE_S} s; compare them with trials of the same length only",
+        (
+            f"trials of {plan.load.load_s:g} s are short: the connection table grows for "
+            f"{TABLE_LIFE_S} s; compare them with trials of the same length only"
+        ),
     )
 
 

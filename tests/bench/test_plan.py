@@ -86,9 +86,9 @@ def test_destinations_are_checked(destination, named):
 def test_the_file_is_named(tmp_path):
     (tmp_path / "plan.toml").write_text("title = 3")
 
-    with pytest.raises(PlanError, match="plan.toml: "):
+    with pytest.raises(PlanError, match=r"plan\.toml: "):
         plan.read(tmp_path / "plan.toml")
-    with pytest.raises(PlanError, match="absent.toml: No such file"):
+    with pytest.raises(PlanError, match=r"absent\.toml: No such file"):
         plan.read(tmp_path / "absent.toml")
 
 

@@ -1,0 +1,157 @@
+"""Where CPU time went between samples, in vmstat(8)'s meaning. Pure.
+
+`user` contains nice, `system` contains hard and soft interrupts (which are also given apart,
+where the kernel accounts them), `idle` is idle. These three, `iowait` and `steal` sum to 100.
+"""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from dirtune.analyse.run import CpuShare, NodeCpu
+from dirtune.collect.stat import CpuTimes, Stat
+
+# The kernel shows times to user space in hundredths of a second, whatever its own tick.
+USER_HZ = 100
+WHOLE = ("user", "system", "idle", "iowait", "steal")
+_TOLERANCE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTimes:
+    """CPU time of a control group since it was made, in seconds, and the CPUs it may use."""
+
+    user_s: float
+    system_s: float
+    cpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Counters of one node at one moment of its own clock."""
+
+    at_s: float
+    stat: Stat | None = None
+    group: GroupTimes | None = None
+    """A container's own times; then `stat` is the whole machine's and not the node's."""
+    lines: dict[str, int] = field(default_factory=dict)
+    """Interrupts of each numbered line since boot."""
+    ip_vs: dict[str, int] = field(default_factory=dict)
+    """Counters of ip_vs_stats; empty where there are none."""
+    inactive: int | None = None
+    """Connections the IPVS table holds beside the established (`InActConn`)."""
+
+
+def shares(earlier: Sample, later: Sample) -> dict[str, float] | None:
+    """Return the per cent of the node's CPU time in each state between two samples.
+
+    None where the samples hold no CPU times, or no time went by.
+    """
+    if earlier.group is not None and later.group is not None:
+        return _group_shares(earlier, later, earlier.group, later.group)
+    if earlier.stat is None or later.stat is None:
+        return None
+    return _stat_shares(earlier.stat.total, later.stat.total)
+
+
+def busy_s(earlier: Sample, later: Sample) -> float | None:
+    """Return the seconds of CPU time that were not idle; None without CPU times.
+
+    Steal is not counted: it is time the node did not have.
+    """
+    if earlier.group is not None and later.group is not None:
+        before, after = earlier.group, later.group
+        return after.user_s + after.system_s - before.user_s - before.system_s
+    if earlier.stat is None or later.stat is None:
+        return None
+    return (_work(later.stat.total) - _work(earlier.stat.total)) / USER_HZ
+
+
+def idle_percent(earlier: Sample, later: Sample) -> float | None:
+    """Return the per cent of time in which the node waited; None without CPU times."""
+    found = shares(earlier, later)
+    return None if found is None else found["idle"] + found.get("iowait", 0.0)
+
+
+def node_cpu(node: str, role: str, samples: Sequence[Sample]) -> NodeCpu | None:
+    """Return mean and standard deviation of each state over the intervals between *samples*.
+
+    None if no two of them tell CPU times.
+    """
+    series = [s for a, b in pairwise(samples) if (s := shares(a, b)) is not None]
+    if not series:
+        return None
+    grouped = any(sample.group is not None for sample in samples)
+    return NodeCpu(
+        node=node,
+        role=role,
+        states=_spread(series),
+        per_cpu={} if grouped else _per_cpu(samples),
+        source="cgroup" if grouped else "/proc/stat",
+        samples=len(series),
+    )
+
+
+def whole(states: dict[str, CpuShare]) -> bool:
+    """Tell whether the means that must sum to 100 do."""
+    return abs(sum(states[name].mean for name in WHOLE if name in states) - 100) <= _TOLERANCE
+
+
+def _work(times: CpuTimes) -> int:
+    return times.busy - (times.steal or 0)
+
+
+def _group_shares(
+    earlier: Sample, later: Sample, before: GroupTimes, after: GroupTimes
+) -> dict[str, float] | None:
+    capacity = (later.at_s - earlier.at_s) * after.cpus
+    if capacity <= 0:
+        return None
+    user = 100 * (after.user_s - before.user_s) / capacity
+    system = 100 * (after.system_s - before.system_s) / capacity
+    return {"user": user, "system": system, "idle": max(0.0, 100 - user - system)}
+
+
+def _stat_shares(before: CpuTimes, after: CpuTimes) -> dict[str, float] | None:
+    total = after.total - before.total
+    if total <= 0:
+        return None
+
+    def share(value: Callable[[CpuTimes], int | None]) -> float | None:
+        now, then = value(after), value(before)
+        return None if now is None or then is None else 100 * (now - then) / total
+
+    found = {
+        "user": share(lambda t: t.user + t.nice),
+        "system": share(lambda t: t.system + (t.irq or 0) + (t.softirq or 0)),
+        "idle": share(lambda t: t.idle),
+        "iowait": share(lambda t: t.iowait),
+        "irq": share(lambda t: t.irq),
+        "softirq": share(lambda t: t.softirq),
+        "steal": share(lambda t: t.steal),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _per_cpu(samples: Sequence[Sample]) -> dict[str, dict[str, CpuShare]]:
+    series: dict[str, list[dict[str, float]]] = {}
+    for earlier, later in pairwise(sample.stat for sample in samples):
+        if earlier is None or later is None:
+            continue
+        before = {times.cpu: times for times in earlier.cpus}
+        for times in later.cpus:
+            found = _stat_shares(before[times.cpu], times) if times.cpu in before else None
+            if found is not None:
+                series.setdefault(f"cpu{times.cpu}", []).append(found)
+    return {cpu: _spread(rows) for cpu, rows in series.items()}
+
+
+def _spread(series: Sequence[dict[str, float]]) -> dict[str, CpuShare]:
+    names = [name for name in series[0] if all(name in row for row in series)]
+    columns = {name: [row[name] for row in series] for name in names}
+    return {name: CpuShare(statistics.fmean(c), _sd(c)) for name, c in columns.items()}
+
+
+def _sd(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0

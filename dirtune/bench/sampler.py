@@ -1,0 +1,166 @@
+"""Samples of a node's counters, from one POSIX shell that stays for as long as it is needed.
+
+Each sample is one head(1) over a few files: the time (/proc/uptime), the CPUs and, on the
+director, interrupts and IPVS counters. A node whose first process lives in a control group of its
+own is a container: /proc/stat is then the whole machine's, and the group's own accounting is read
+instead. Nothing is installed on the node, and the shell ends when its input does.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Protocol
+
+from dirtune.analyse.cpu import GroupTimes, Sample
+from dirtune.collect import interrupts, ip_vs, stat
+from dirtune.errors import ParseError, SourceMissing
+from dirtune.remote import Node, Process
+
+UPTIME = "/proc/uptime"
+SOFTNET = "/proc/net/softnet_stat"
+NODE_FILES = (stat.SOURCE,)
+DIRECTOR_FILES = (stat.SOURCE, interrupts.SOURCE, ip_vs.STATS_SOURCE, ip_vs.SOURCE)
+SAMPLE_S = 15
+
+# Version 1 has a line `4:cpuset,cpuacct:/PATH` per hierarchy, version 2 one line `0::/PATH`.
+_GROUP_FILES = """\
+v1= v2=
+while IFS=: read -r number names path; do
+  case $path in /|/init.scope) continue;; esac
+  case ,$names, in *,cpuacct,*) v1=$path;; ,,) v2=$path;; esac
+done </proc/1/cgroup
+while read -r device dir type options rest; do
+  case $type,$options, in
+    cgroup,*,cpuacct,*) [ -z "$v1" ] ||
+      files="$files $dir$v1/cpuacct.usage_user $dir$v1/cpuacct.usage_sys";;
+    cgroup,*,cpuset,*) [ -z "$v1" ] || files="$files $dir$v1/cpuset.cpus";;
+    cgroup2,*) [ -z "$v2" ] || files="$files $dir$v2/cpu.stat $dir$v2/cpuset.cpus.effective";;
+  esac
+done </proc/self/mounts
+[ -z "$v1$v2" ] || echo "container ${v1:-$v2}"
+"""
+_LOOP = """\
+echo ready
+while read -r word; do head -n 4096 $files 2>/dev/null; echo; echo .; done
+"""
+
+
+class Watch(Protocol):
+    """Something that gives a sample when asked."""
+
+    async def sample(self) -> Sample:
+        """Return the counters of now."""
+        ...
+
+
+def script(files: tuple[str, ...]) -> str:
+    """Return the shell script that prints a sample of *files* for each line it reads."""
+    return f'files="{" ".join((UPTIME, *files))}"\n{_GROUP_FILES}{_LOOP}'
+
+
+class Sampler:
+    """The shell on one node."""
+
+    def __init__(self, process: Process, *, container: bool) -> None:
+        self._process = process
+        self._container = container
+
+    async def sample(self) -> Sample:
+        """Return the counters of now; `NodeUnreachable` if the node was lost."""
+        await self._process.send("\n")
+        lines: list[str] = []
+        while (line := await self._process.line(timeout_s=SAMPLE_S)) != ".":
+            lines.append(line)
+        return parse(lines, container=self._container)
+
+    async def end(self) -> None:
+        """End the shell."""
+        await self._process.end()
+
+
+async def start(node: Node, files: tuple[str, ...]) -> Sampler:
+    """Start a sampler of *files* on *node*."""
+    process = await node.start(script(files), guarded=False)
+    said = await process.line(timeout_s=SAMPLE_S)
+    if container := said.startswith("container "):
+        await process.line(timeout_s=SAMPLE_S)
+    return Sampler(process, container=container)
+
+
+def parse(lines: list[str], *, container: bool = False) -> Sample:
+    """Parse one sample as head(1) printed it; a file that was not there is None."""
+    files = _sections(lines)
+    group = _group(files) if container else None
+    if container and group is None:
+        raise SourceMissing("its control group's CPU accounting is not mounted on this node")
+    services = files.get(ip_vs.SOURCE)
+    return Sample(
+        at_s=_uptime(files),
+        stat=stat.parse_stat(files[stat.SOURCE]) if stat.SOURCE in files else None,
+        group=group,
+        lines=_lines(files.get(interrupts.SOURCE)),
+        ip_vs=_counters(files.get(ip_vs.STATS_SOURCE)),
+        inactive=None if services is None else _inactive(services),
+    )
+
+
+def _sections(lines: list[str]) -> dict[str, str]:
+    found: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in lines:
+        if name := re.fullmatch(r"==> (.+) <==", line):
+            current = found.setdefault(name[1], [])
+        else:
+            current.append(line)
+    # head puts an empty line between two files.
+    return {path: "\n".join(text).rstrip("\n") + "\n" for path, text in found.items()}
+
+
+def _uptime(files: Mapping[str, str]) -> float:
+    try:
+        return float(files[UPTIME].split()[0])
+    except (KeyError, ValueError, IndexError) as error:
+        raise ParseError(UPTIME, "no time in the sample") from error
+
+
+def _group(files: Mapping[str, str]) -> GroupTimes | None:
+    by_name = {path.rpartition("/")[2]: text for path, text in files.items()}
+    cpus = by_name.get("cpuset.cpus", by_name.get("cpuset.cpus.effective"))
+    if cpus is None:
+        return None
+    count = _cpu_count(cpus)
+    if "cpuacct.usage_user" in by_name and "cpuacct.usage_sys" in by_name:
+        user, system = by_name["cpuacct.usage_user"], by_name["cpuacct.usage_sys"]
+        return GroupTimes(int(user) / 1e9, int(system) / 1e9, count)
+    times = dict(re.findall(r"^(\w+) (\d+)$", by_name.get("cpu.stat", ""), re.MULTILINE))
+    if "user_usec" not in times or "system_usec" not in times:
+        return None
+    return GroupTimes(int(times["user_usec"]) / 1e6, int(times["system_usec"]) / 1e6, count)
+
+
+def _cpu_count(text: str) -> int:
+    spans = [part.partition("-") for part in text.strip().split(",") if part]
+    return sum(int(last or first) - int(first) + 1 for first, _, last in spans)
+
+
+def _lines(text: str | None) -> dict[str, int]:
+    if text is None:
+        return {}
+    return {line.irq: line.total for line in interrupts.parse_interrupts(text).numbered}
+
+
+def _counters(text: str | None) -> dict[str, int]:
+    if text is None:
+        return {}
+    now = ip_vs.parse_ip_vs_stats(text)
+    return {
+        "connections": now.connections,
+        "packets_in": now.packets_in,
+        "packets_out": now.packets_out,
+        "bytes_in": now.bytes_in,
+        "bytes_out": now.bytes_out,
+    }
+
+
+def _inactive(text: str) -> int:
+    services = ip_vs.parse_services(text)
+    return sum(d.inactive for service in services for d in service.destinations)

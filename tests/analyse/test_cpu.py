@@ -1,0 +1,88 @@
+"""CPU shares, against vmstat's meaning and numbers worked out by hand."""
+
+import pytest
+
+from dirtune.analyse import cpu
+from dirtune.analyse.cpu import GroupTimes, Sample
+from dirtune.collect.stat import parse_stat
+
+
+def sample(at_s, total, *cpus):
+    rows = [f"cpu  {total}", *(f"cpu{n} {times}" for n, times in enumerate(cpus))]
+    return Sample(at_s, parse_stat("\n".join(rows) + "\n"))
+
+
+#               user nice system idle iowait irq softirq steal guest guest_nice
+BEFORE = sample(10.0, "100 10 50 800 20 5 15 0 0 0")
+AFTER = sample(11.0, "120 15 60 855 22 6 20 2 0 0")  # +20 +5 +10 +55 +2 +1 +5 +2 = 100 ticks
+
+
+def test_shares_of_one_second():
+    found = cpu.shares(BEFORE, AFTER)
+
+    assert found == {
+        "user": 25,  # with nice
+        "system": 16,  # with irq and softirq
+        "idle": 55,
+        "iowait": 2,
+        "irq": 1,
+        "softirq": 5,
+        "steal": 2,
+    }
+
+
+def test_busy_time_leaves_out_idle_waiting_and_stolen_time():
+    # 20 + 5 + 10 + 1 + 5 ticks of 10 ms
+    assert cpu.busy_s(BEFORE, AFTER) == pytest.approx(0.41)
+
+
+def test_idle_contains_waiting_for_a_disk():
+    assert cpu.idle_percent(BEFORE, AFTER) == 57
+
+
+def test_an_old_kernel_has_no_interrupt_columns():
+    found = cpu.shares(sample(0, "0 0 0 0"), sample(1, "10 0 30 60"))
+
+    assert found == {"user": 10, "system": 30, "idle": 60}
+
+
+def test_no_time_is_not_zero_per_cent():
+    assert cpu.shares(BEFORE, BEFORE) is None
+    assert cpu.shares(Sample(1.0), Sample(2.0)) is None
+    assert cpu.busy_s(Sample(1.0), Sample(2.0)) is None
+    assert cpu.node_cpu("n", "director", [BEFORE]) is None
+
+
+def test_a_container_is_the_share_of_its_own_cpus():
+    before, after = GroupTimes(1.0, 2.0, 2), GroupTimes(1.5, 3.0, 2)
+    earlier, later = Sample(10, BEFORE.stat, before), Sample(12, AFTER.stat, after)
+
+    # 2 s on 2 CPUs are 4 s: 0.5 s user, 1 s system
+    assert cpu.shares(earlier, later) == {"user": 12.5, "system": 25, "idle": 62.5}
+    assert cpu.busy_s(earlier, later) == 1.5
+    found = cpu.node_cpu("rs1", "real server", [earlier, later])
+    assert (found.source, found.per_cpu) == ("cgroup", {})
+
+
+def test_mean_and_standard_deviation_over_intervals():
+    samples = [
+        sample(0, "0 0 0 0 0 0 0 0", "0 0 0 0 0 0 0 0"),
+        sample(1, "10 0 0 90 0 0 0 0", "10 0 0 90 0 0 0 0"),
+        sample(2, "30 0 0 170 0 0 0 0", "30 0 0 170 0 0 0 0"),
+        sample(3, "60 0 0 240 0 0 0 0", "60 0 0 240 0 0 0 0"),
+    ]
+
+    found = cpu.node_cpu("lb1", "director", samples)
+
+    assert found.samples == 3
+    assert found.states["user"].mean == pytest.approx(20)  # 10, 20, 30
+    assert found.states["user"].sd == pytest.approx(10)
+    assert found.per_cpu["cpu0"]["idle"].mean == pytest.approx(80)
+    assert cpu.whole(found.states)
+
+
+def test_columns_that_do_not_sum_to_100_are_noticed():
+    states = cpu.node_cpu("lb1", "director", [BEFORE, AFTER]).states
+
+    assert cpu.whole(states)
+    assert not cpu.whole({**states, "idle": states["user"]})
