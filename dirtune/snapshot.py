@@ -16,6 +16,7 @@ from pathlib import Path
 from dirtune import __version__
 from dirtune.analyse.handlers import HandlerWindow
 from dirtune.collect import (
+    addresses,
     cmdline,
     cpuinfo,
     interrupts,
@@ -50,6 +51,7 @@ _COLLECTED = (
     pci,
     net,
     mounts,
+    addresses,
     ip_vs,
 )
 SOURCES: tuple[str, ...] = tuple(
@@ -76,6 +78,8 @@ class Snapshot:
     interfaces: tuple[Interface, ...] | None = None
     mounts: tuple[Mount, ...] | None = None
     swaps: tuple[str, ...] | None = None
+    addresses: frozenset[str] | None = None
+    """Addresses this network namespace answers for."""
     services: tuple[Service, ...] | None = None
     ip_vs_stats: Stats | None = None
     errors: Mapping[str, str] = field(default_factory=dict)
@@ -106,6 +110,7 @@ _READERS: Mapping[str, Callable[[Host], object]] = {
     "interfaces": net.read_interfaces,
     "mounts": mounts.read_mounts,
     "swaps": mounts.read_swaps,
+    "addresses": addresses.read_addresses,
     "services": ip_vs.read_services,
     "ip_vs_stats": ip_vs.read_ip_vs_stats,
 }
@@ -206,7 +211,7 @@ def parse_fetched(text: str) -> RecordedHost:
         kind, _, rest = line.partition(" ")
         named.get(kind, []).append(rest)
     return RecordedHost(
-        dict(_texts(named["file"], lines[texts + 1 : end])),
+        _texts(named["file"], lines[texts + 1 : end]),
         dict(_listed(lines[links + 1 : texts])),
         frozenset(named["refused"]),
         float(named["time"][0]) if named["time"] else None,
@@ -232,14 +237,21 @@ echo end
 """
 
 
-def _texts(paths: Sequence[str], lines: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield (path, text). The paths come in the order of the lines; an empty file has none."""
-    at = 0
-    for path in paths:
-        start, before = at, f"{path}:"
-        while at < len(lines) and lines[at].startswith(before):
-            at += 1
-        yield path, "".join(f"{line[len(before) :]}\n" for line in lines[start:at])
+def _texts(paths: Sequence[str], lines: Sequence[str]) -> dict[str, str]:
+    texts: dict[str, list[str]] = {path: [] for path in paths}
+    current = ""
+    for line in lines:
+        if not (current and line.startswith(f"{current}:")):
+            current = _path_before(line, texts)
+        if current:  # else a process that began after the paths were listed
+            texts[current].append(f"{line[len(current) + 1 :]}\n")
+    return {path: "".join(text) for path, text in texts.items()}
+
+
+def _path_before(line: str, known: Mapping[str, object]) -> str:
+    """Return the known path that *line* begins with; paths have colons of their own."""
+    ends = (found.start() for found in re.finditer(":", line))
+    return next((line[:end] for end in ends if line[:end] in known), "")
 
 
 def _listed(lines: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,214 @@
+"""Who is on an interrupt line: which actions are network cards, and what the others are.
+
+The text of /proc/interrupts alone tells a card by the interface's name or its driver's; a bare
+`virtio1` it cannot tell. What sysfs says of PCI functions and interfaces is used where known.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dirtune.analyse.nic_drivers import NIC_DRIVERS
+from dirtune.collect.interrupts import Interrupts, Line
+from dirtune.collect.mounts import Mount
+from dirtune.collect.net import Interface
+from dirtune.collect.pci import PciDevice, addresses_in
+
+PCIE_SERVICES = frozenset({"PCIe PME", "PCIe bwctrl", "aerdrv", "pcie-dpc", "pciehp"})
+"""Services of one PCI Express port; they share its vector by design."""
+
+_INTERFACE = (
+    r"(?:eth|wlan|net|fddi|ib|em|wwan|hsn|ra|ath)\d+|p\d+p\d+(?:_\d+)?"
+    r"|(?:en|wl|ww|ib)(?:o\d+|P?\d*p\d+s\d+|s\d+|x[0-9a-f]{12}|d\d+)\w*"
+)
+# i40e, ice and iavf put their own name before the interface's.
+_NAMED = re.compile(rf"(?:[a-z][a-z0-9]*-)?(?P<interface>{_INTERFACE})(?![A-Za-z0-9])")
+_QUEUE = re.compile(r"[-_:](?:txrx|tx-rx|rxtx|rx|tx|fp)[-_]?\d+\b", re.IGNORECASE)
+_OF_NODE = re.compile(r"[0-9a-f]+\.(?:eth|ethernet)\b.*")
+_WORDS = re.compile(
+    r"ethernet|happy meal|\b(?:b?mac|mal|emac)[ -](?:[rt]x|serr|misc)", re.IGNORECASE
+)
+_VIRTIO = re.compile(r"(?P<device>virtio\d+)(?:-(?P<queue>.+))?")
+_CONTROL = re.compile(r"mgmn?t|misc|mbx|mailbox|async|ctrl|event|config|-aux|link", re.IGNORECASE)
+_USB = re.compile(r"(?:[euox]hci[-_]hcd|usb-[eou]hci)(?::(?P<bus>usb\d+))?")
+
+_KINDS = (  # by the leading bytes of the PCI class, the longer first
+    (0x0C03, 16, "USB"),
+    (0x0C05, 16, "SMBus"),
+    (0x0604, 16, "PCIe port"),
+    (0x01, 8, "storage"),
+    (0x02, 8, "NIC"),
+    (0x03, 8, "GPU"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sharer:
+    """One action on a line."""
+
+    action: str
+    nic: bool | None
+    """Whether it is a network card's; None where nothing here can tell."""
+    kind: str
+    """NIC, storage, GPU, USB, SMBus, PCIe port, ACPI or other."""
+    device: PciDevice | None
+    """The PCI function behind it, where exactly one fits."""
+
+
+def nic_action(action: str, interfaces: Iterable[str] = ()) -> bool | None:
+    """Tell from the name alone whether an action is a network card's; None if it cannot be told.
+
+    *interfaces* are names known to be network interfaces, whatever they look like.
+    """
+    virtio = _VIRTIO.fullmatch(action)
+    if virtio:
+        return _virtio_nic(virtio["queue"])
+    if _begins_with(action, interfaces):
+        return True
+    if _NAMED.match(action) or _QUEUE.search(action):
+        return True
+    driver = re.split(r"[@:\[( ]", action, maxsplit=1)[0].lower()
+    if {driver, driver.rstrip("0123456789"), driver.split("-")[0]} & NIC_DRIVERS:
+        return True
+    return bool(_OF_NODE.fullmatch(action) or _WORDS.search(action))
+
+
+def nic_line(line: Line, sharing: Iterable[Sharer] | None = None) -> bool | None:
+    """Tell whether a line carries a network card: true, false, or None."""
+    if sharing is None:
+        answers = {nic_action(action) for action in line.actions}
+    else:
+        answers = {sharer.nic for sharer in sharing}
+    return True if True in answers else None if None in answers else False
+
+
+def sharers(
+    line: Line,
+    pci: tuple[PciDevice, ...] | None = None,
+    interfaces: tuple[Interface, ...] | None = None,
+) -> tuple[Sharer, ...]:
+    """Return who is on a line, in the order of its actions."""
+    names = tuple(i.name for i in interfaces or () if i.physical)
+    taken: list[PciDevice] = []
+    found = []
+    for action in line.actions:
+        device = _device(action, line, pci or (), taken)
+        if device:
+            taken.append(device)
+        found.append(_sharer(action, device, names))
+    return tuple(found)
+
+
+def data_vector(action: str, table: Interrupts) -> bool:
+    """Whether a card's action carries packets, and is not its link or mailbox vector.
+
+    A card that has queues on other lines keeps its bare name for link changes.
+    """
+    if _CONTROL.search(action):
+        return False
+    queue = re.compile(rf"(?:[a-z0-9]+-)?{re.escape(action)}[-_:].*\d")
+    return not any(queue.fullmatch(a) for line in table.numbered for a in line.actions)
+
+
+def on_msi(line: Line) -> bool:
+    """Whether a line is a message of one device and not a wire that several can pull."""
+    return "MSI" in (line.chip or "").upper()
+
+
+def pic(line: Line) -> bool:
+    """Whether a line goes through an x86 machine's 8259 PIC.
+
+    MIPS boards print XT-PIC as well, but with a hardware number: there it is no fallback.
+    """
+    return (line.chip or "").startswith("XT-PIC") and line.hwirq is None
+
+
+def in_use(
+    device: PciDevice, mounts: tuple[Mount, ...] | None, swaps: tuple[str, ...] | None
+) -> str | None:
+    """Return why a function's driver must not be taken away, None if nothing speaks against it."""
+    if device.nets:
+        return f"carries the interface {', '.join(device.nets)}"
+    if device.class_code >> 8 == 0x0604:
+        return "is a bridge: devices hang below it"
+    if device.inputs:
+        return f"carries {', '.join(device.inputs)} (keyboard or mouse)"
+    if device.usb:
+        return f"has USB devices plugged in: {', '.join(device.usb)}"
+    if device.blocks and mounts is None:
+        return f"carries {device.blocks[0].name}, and what is mounted is not known"
+    return _block_in_use(device, mounts or (), swaps or ())
+
+
+def _block_in_use(
+    device: PciDevice, mounts: tuple[Mount, ...], swaps: tuple[str, ...]
+) -> str | None:
+    for block in device.blocks:
+        path = f"/dev/{block.name}"
+        for mount in mounts:
+            if mount.dev == block.dev or mount.source == path:
+                return f"carries the mounted file system {mount.target}"
+        if path in swaps:
+            return f"carries swap on {path}"
+        if block.holders:
+            return f"carries {path}, which {', '.join(block.holders)} is built on"
+    return None
+
+
+def _virtio_nic(queue: str | None) -> bool | None:
+    if queue is None or queue == "config":
+        return None
+    return bool(re.match(r"(?:in|out)put\b", queue))
+
+
+def _sharer(action: str, device: PciDevice | None, interfaces: tuple[str, ...]) -> Sharer:
+    if device is not None:
+        kind = _kind(device.class_code)
+        return Sharer(action, kind == "NIC", kind, device)
+    nic = nic_action(action, interfaces)
+    return Sharer(action, nic, "NIC" if nic else _kind_by_name(action), None)
+
+
+def _kind(class_code: int) -> str:
+    for code, bits, kind in _KINDS:
+        if class_code >> (24 - bits) == code:
+            return kind
+    return "other"
+
+
+def _kind_by_name(action: str) -> str:
+    if _USB.match(action):
+        return "USB"
+    if "smbus" in action:
+        return "SMBus"
+    if action == "acpi":
+        return "ACPI"
+    return "PCIe port" if action in PCIE_SERVICES else "other"
+
+
+def _device(
+    action: str, line: Line, pci: tuple[PciDevice, ...], taken: list[PciDevice]
+) -> PciDevice | None:
+    """Return the function behind an action; several of one driver are told apart by order."""
+    fits = [device for device in pci if _belongs(action, line, device)]
+    return next((device for device in fits if device not in taken), fits[0] if fits else None)
+
+
+def _belongs(action: str, line: Line, device: PciDevice) -> bool:
+    address = addresses_in(action)
+    if address:
+        return device.address == address[-1]
+    if on_msi(line):
+        return int(line.irq) in device.msi_irqs
+    virtio, usb = _VIRTIO.fullmatch(action), _USB.match(action)
+    if virtio:
+        return virtio["device"] in device.virtio
+    if usb and usb["bus"]:
+        return usb["bus"] in device.usb_buses
+    if device.intx != int(line.irq):
+        return False
+    return device.driver == action or _begins_with(action, device.nets)
+
+
+def _begins_with(action: str, names: Iterable[str]) -> bool:
+    return any(re.match(rf"{re.escape(name)}(?![A-Za-z0-9])", action) for name in names)

@@ -1,0 +1,231 @@
+"""The catalogue of checks: one module per check, found by walking this package.
+
+The check `irq/shared-with-nic` is the function in `checks/irq/shared_with_nic.py` marked with
+`@check`. It is pure: it is given a snapshot and yields findings, or one `Undecided` with the
+reason. Its docstring is its page in docs/checks.md and what `dirtune explain` prints.
+"""
+
+import enum
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from dirtune.analyse import rates
+from dirtune.snapshot import Snapshot
+
+# Below this a director is idle, and what its rates say means little (packets per second).
+_IDLE_PPS = 1000
+_ABSENT = {"handlers": "not probed: --probe measures it"}
+
+
+class Severity(enum.StrEnum):
+    """How much it costs to leave a finding as it is, the gravest first."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+    INFO = "info"
+
+    @property
+    def rank(self) -> int:
+        """0 for the gravest."""
+        return list(Severity).index(self)
+
+
+class Status(enum.StrEnum):
+    """What came of one check."""
+
+    FINDING = "finding"
+    PASSED = "passed"
+    SKIPPED = "skipped"
+    INCONCLUSIVE = "inconclusive"
+    NOT_APPLICABLE = "not-applicable"
+    ERROR = "error"
+
+
+class Risk(enum.StrEnum):
+    """What applying a fix does to a live director."""
+
+    SAFE = "safe"
+    DISRUPTIVE = "disruptive"
+    REBOOT = "reboot"
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """One way to take a finding away."""
+
+    id: str
+    title: str
+    risk: Risk
+    commands: tuple[str, ...] = ()
+    """Shell commands that do it by hand; none where it is work outside the shell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing a check saw, with the evidence that made it say so."""
+
+    subject: str
+    severity: Severity
+    message: str
+    evidence: Mapping[str, object] = field(default_factory=dict)
+    """Values as JSON has them; interrupt lines under `irq` or `irqs`."""
+    fixes: tuple[Fix, ...] = ()
+    cause: str | None = None
+    """Id of the check whose finding explains this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """Why a check could not say yes or no on this host."""
+
+    status: Status
+    reason: str
+
+
+Verdicts = Iterator[Finding | Undecided]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check and what the engine must know of it."""
+
+    id: str
+    severity: Severity
+    """The usual one; a finding carries its own."""
+    trust: str
+    """A: read in kernel source or reproduced; B: documented by vendors; C: expert's rule."""
+    needs: tuple[str, ...]
+    """Snapshot fields it reads; it is skipped if one is None."""
+    roles: frozenset[str]
+    """Roles it is meant for; empty means any."""
+    traffic: bool
+    """Whether it judges rates, and so needs two samples with traffic between them."""
+    function: Callable[[Snapshot], Verdicts]
+
+    @property
+    def doc(self) -> str:
+        """The page, in Markdown."""
+        return _dedent(self.function.__doc__ or "")
+
+    @property
+    def title(self) -> str:
+        """The page's first line."""
+        return self.doc.partition("\n")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of running one check."""
+
+    check: Check
+    status: Status
+    reason: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def severity(self) -> Severity | None:
+        """The gravest of its findings, None without any."""
+        return min((f.severity for f in self.findings), key=lambda s: s.rank, default=None)
+
+
+def check(
+    id: str,
+    *,
+    severity: Severity,
+    trust: str,
+    needs: tuple[str, ...],
+    roles: tuple[str, ...] = (),
+    traffic: bool = False,
+) -> Callable[[Callable[[Snapshot], Verdicts]], Check]:
+    """Mark a function as a check."""
+    return lambda function: Check(id, severity, trust, needs, frozenset(roles), traffic, function)
+
+
+def inconclusive(reason: str) -> Undecided:
+    """Say that the sources are here and do not decide it."""
+    return Undecided(Status.INCONCLUSIVE, reason)
+
+
+def not_applicable(reason: str) -> Undecided:
+    """Say that this host is not one the check is about."""
+    return Undecided(Status.NOT_APPLICABLE, reason)
+
+
+def all_checks() -> tuple[Check, ...]:
+    """Return every check in the package, by id."""
+    modules = (
+        importlib.import_module(info.name)
+        for info in pkgutil.walk_packages(__path__, f"{__name__}.")
+    )
+    found = (value for module in modules for value in vars(module).values())
+    return tuple(sorted((c for c in found if isinstance(c, Check)), key=lambda c: c.id))
+
+
+def chosen(
+    checks: tuple[Check, ...], select: tuple[str, ...] = (), ignore: tuple[str, ...] = ()
+) -> tuple[Check, ...]:
+    """Return the checks whose id begins with one of *select* (or all) and none of *ignore*."""
+    return tuple(
+        c
+        for c in checks
+        if (not select or c.id.startswith(select)) and not c.id.startswith(ignore)
+    )
+
+
+def run(checks: tuple[Check, ...], snapshot: Snapshot) -> tuple[Outcome, ...]:
+    """Run *checks* over one snapshot."""
+    return tuple(_run_one(each, snapshot) for each in checks)
+
+
+def roles(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return what this host is, as far as the snapshot shows."""
+    return ("director",) if snapshot.services else ("host",)
+
+
+def _run_one(each: Check, snapshot: Snapshot) -> Outcome:
+    undecided = _before(each, snapshot)
+    if undecided:
+        return Outcome(each, undecided.status, undecided.reason)
+    try:
+        verdicts = tuple(each.function(snapshot))
+    except Exception as error:  # noqa: BLE001  (one broken check must not take the audit with it)
+        return Outcome(each, Status.ERROR, f"{type(error).__name__}: {error}")
+    findings = tuple(v for v in verdicts if isinstance(v, Finding))
+    if findings:
+        return Outcome(each, Status.FINDING, None, findings)
+    for verdict in verdicts:
+        if isinstance(verdict, Undecided):
+            return Outcome(each, verdict.status, verdict.reason)
+    return Outcome(each, Status.PASSED)
+
+
+def _before(each: Check, snapshot: Snapshot) -> Undecided | None:
+    """Return why a check need not be run at all."""
+    for name in each.needs:
+        if getattr(snapshot, name) is None:
+            reason = snapshot.errors.get(name) or _ABSENT.get(name, f"no {name} in the record")
+            return Undecided(Status.SKIPPED, reason)
+    if each.roles and not each.roles & set(roles(snapshot)):
+        return not_applicable(f"not a {' or '.join(sorted(each.roles))}")
+    return _idle(snapshot) if each.traffic else None
+
+
+def _idle(snapshot: Snapshot) -> Undecided | None:
+    if snapshot.earlier is None or not snapshot.seconds:
+        return inconclusive("one sample")
+    pps = rates.nic_pps(snapshot.earlier.interfaces, snapshot.interfaces)
+    if pps is None:
+        return inconclusive("no packet counters of physical interfaces")
+    per_second = pps / snapshot.seconds
+    if per_second < _IDLE_PPS:
+        return inconclusive(f"idle: {per_second:.0f} packets/s, {_IDLE_PPS} or more are needed")
+    return None
+
+
+def _dedent(doc: str) -> str:
+    first, *rest = doc.strip().splitlines()
+    return "\n".join([first, *(line.removeprefix("    ") for line in rest)])

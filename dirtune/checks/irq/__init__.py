@@ -1,0 +1,138 @@
+"""Checks of interrupt lines, and what several of them ask of a snapshot."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dirtune.analyse.forecast import Waste, wasted
+from dirtune.analyse.lines import Sharer, data_vector, nic_line, on_msi, pic, sharers
+from dirtune.analyse.rates import line_delta
+from dirtune.collect.interrupts import Interrupts, Line
+from dirtune.snapshot import Snapshot
+
+PIC_OPTIONS = frozenset(
+    {"noapic", "nolapic", "disableapic", "acpi=off", "acpi=noirq", "pci=noacpi"}
+)
+"""Boot options that send a machine's interrupts through the 8259 PIC."""
+
+
+@dataclass(frozen=True, slots=True)
+class NicLine:
+    """A wire that a network card shares with another device."""
+
+    line: Line
+    cards: tuple[Sharer, ...]
+    partners: tuple[Sharer, ...]
+    """Handlers of other devices, a second card's among them."""
+    rate: float | None
+    """Interrupts per second; None where it was not measured."""
+    waste: Waste | None
+    """What the partners cost; None where it was not probed."""
+
+    @property
+    def subject(self) -> str:
+        """The line as findings name it."""
+        return f"irq {self.line.irq}"
+
+    @property
+    def evidence(self) -> dict[str, object]:
+        """What every finding about the line shows."""
+        return {
+            "irq": self.line.irq,
+            "chip": self.line.chip,
+            "actions": list(self.line.actions),
+            "partners": [
+                {"action": p.action, "kind": p.kind, "pci": p.device and p.device.address}
+                for p in self.partners
+            ],
+            "interrupts_per_second": None if self.rate is None else round(self.rate, 1),
+        }
+
+
+def who(snapshot: Snapshot, line: Line) -> tuple[Sharer, ...]:
+    """Return who is on *line*."""
+    return sharers(line, snapshot.pci, snapshot.interfaces)
+
+
+def shared_nic_lines(snapshot: Snapshot) -> tuple[NicLine, ...]:
+    """Return the wires that carry a card's packets and another device's handler."""
+    table = snapshot.interrupts or Interrupts((), ())
+    wastes = wastes_by_irq(snapshot)
+    wires = (line for line in table.numbered if line.shared and not on_msi(line))
+    found = (_nic_line(snapshot, table, line, wastes.get(line.irq)) for line in wires)
+    return tuple(line for line in found if line is not None)
+
+
+def unknown_lines(snapshot: Snapshot) -> tuple[Line, ...]:
+    """Return the shared wires of which nothing here tells whether a card is on them."""
+    table = snapshot.interrupts or Interrupts((), ())
+    wires = (line for line in table.numbered if line.shared and not on_msi(line))
+    return tuple(line for line in wires if nic_line(line, who(snapshot, line)) is None)
+
+
+def wastes_by_irq(snapshot: Snapshot) -> dict[str, Waste]:
+    """Return what the probe measured on each line with a card, by label; empty without it."""
+    if snapshot.handlers is None or snapshot.interrupts is None:
+        return {}
+    everyone = (s for line in snapshot.interrupts.numbered for s in who(snapshot, line))
+    cards = frozenset(sharer.action for sharer in everyone if sharer.nic)
+    return {str(waste.irq): waste for waste in wasted(snapshot.handlers, cards)}
+
+
+def rate(snapshot: Snapshot, line: Line) -> float | None:
+    """Return a line's interrupts per second, from two samples, else from the probe's window."""
+    if snapshot.earlier is not None and snapshot.interrupts is not None and snapshot.seconds:
+        delta = line_delta(snapshot.earlier.interrupts, line, snapshot.interrupts.cpus)
+        if delta is not None:
+            return delta / snapshot.seconds
+    window = snapshot.handlers
+    counted = window.line_counts.get(line.irq) if window else None
+    return None if window is None or counted is None else counted / window.seconds
+
+
+def pic_lines(snapshot: Snapshot) -> tuple[Line, ...]:
+    """Return the devices' lines that go through the 8259 PIC."""
+    table = snapshot.interrupts or Interrupts((), ())
+    return tuple(line for line in table.numbered if pic(line))
+
+
+def pic_options(cmdline: Iterable[str]) -> tuple[str, ...]:
+    """Return the boot options that turn the IO-APIC off."""
+    return tuple(option for option in cmdline if option in PIC_OPTIONS)
+
+
+def no_msi(cmdline: Iterable[str]) -> bool:
+    """Whether a boot option turns MSI off for the whole machine."""
+    pci = (option[4:].split(",") for option in cmdline if option.startswith("pci="))
+    return any("nomsi" in words for words in pci)
+
+
+def is_s390(table: Interrupts) -> bool:
+    """Whether the table is an IBM Z's, where adapters have no lines to share."""
+    return {"EXT", "I/O"} <= {line.irq for line in table.lines}
+
+
+def listed(names: Iterable[str]) -> str:
+    """Join names as a sentence does."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _nic_line(
+    snapshot: Snapshot, table: Interrupts, line: Line, waste: Waste | None
+) -> NicLine | None:
+    on_line = who(snapshot, line)
+    cards = tuple(s for s in on_line if s.nic and data_vector(s.action, table))
+    if not cards:
+        return None
+    others = (s for s in on_line if s not in cards[:1] and not _same_device(s, cards[0]))
+    partners = tuple(s for s in others if not s.nic or s in cards)
+    if not partners:
+        return None
+    return NicLine(line, cards, partners, rate(snapshot, line), waste)
+
+
+def _same_device(one: Sharer, other: Sharer) -> bool:
+    if one.device is None or other.device is None:
+        # Without sysfs, eth0 and eth0-rx-0 are told as one card by the name.
+        return one.action.split("-")[0] == other.action.split("-")[0] and bool(one.nic)
+    return one.device.address == other.device.address

@@ -1,0 +1,64 @@
+from dirtune.analyse.lines import pic
+from dirtune.analyse.rates import nic_packets
+from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks.irq import NicLine, listed, shared_nic_lines
+from dirtune.snapshot import Snapshot
+
+_BUSY_PPS = 1000
+_CARRIES_PPS = 1
+
+
+@check("irq/nics-share-line", severity=Severity.HIGH, trust="A", needs=("interrupts",))
+def nics_share_line(snapshot: Snapshot) -> Verdicts:
+    """Two network cards sit on one interrupt line.
+
+    ## What it does
+    Reports a line with two or more cards that together carry 1,000 packets/s or more: `high`
+    when more than one of them carries traffic, else `medium`. Without two samples or without
+    traffic it is undecided.
+
+    ## Why it matters
+    Each interrupt asks both cards, and both are bound to one CPU: the inside and the outside of
+    a director cannot be given a CPU each.
+
+    ## Remediation
+    As for `irq/shared-with-nic`: MSI for either card, or another slot.
+
+    ## References
+    - kernel/irq/handle.c
+    """
+    for shared in shared_nic_lines(snapshot):
+        if len(_cards(shared)) < 2:
+            continue
+        pps = _pps(snapshot, shared)
+        if pps is None:
+            yield inconclusive(f"{shared.subject}: one sample, or cards without counters")
+        elif sum(pps.values()) < _BUSY_PPS:
+            yield inconclusive(f"{shared.subject}: idle, {sum(pps.values()):.0f} packets/s")
+        else:
+            yield _finding(shared, pps)
+
+
+def _cards(shared: NicLine) -> set[str]:
+    return {c.device.address if c.device else c.action for c in shared.cards}
+
+
+def _pps(snapshot: Snapshot, shared: NicLine) -> dict[str, float] | None:
+    if snapshot.earlier is None or not snapshot.seconds:
+        return None
+    counted = nic_packets(snapshot.earlier.interfaces, snapshot.interfaces) or {}
+    names = {n for c in shared.cards for n in (c.device.nets if c.device else (c.action,))}
+    found = {name: counted[name] / snapshot.seconds for name in names if name in counted}
+    return found or None
+
+
+def _finding(shared: NicLine, pps: dict[str, float]) -> Finding:
+    carrying = [name for name, rate in pps.items() if rate >= _CARRIES_PPS]
+    return Finding(
+        subject=shared.subject,
+        severity=Severity.HIGH if len(carrying) > 1 else Severity.MEDIUM,
+        message=f"{listed(c.action for c in shared.cards)} share one interrupt line, "
+        f"and so one CPU, at {sum(pps.values()):.0f} packets/s together",
+        evidence=shared.evidence | {"packets_per_second": {n: round(r) for n, r in pps.items()}},
+        cause="irq/xtpic-mode" if pic(shared.line) else None,
+    )

@@ -1,0 +1,142 @@
+from dirtune.analyse.lines import Sharer, in_use, pic
+from dirtune.checks import (
+    Finding,
+    Fix,
+    Risk,
+    Severity,
+    Verdicts,
+    check,
+    inconclusive,
+    not_applicable,
+)
+from dirtune.checks.irq import (
+    NicLine,
+    is_s390,
+    listed,
+    no_msi,
+    pic_options,
+    shared_nic_lines,
+    unknown_lines,
+)
+from dirtune.checks.irq.xtpic_mode import drop_noapic
+from dirtune.snapshot import Snapshot
+
+_BUSY_PER_SECOND = 1000
+_WASTE_PERCENT = 0.5  # of one CPU; an estimate, not calibrated
+_US_PER_HANDLER = 1.0  # one uncached read of a device register, to say "not mine"
+_QUIET_KINDS = {"USB", "SMBus"}
+
+
+@check("irq/shared-with-nic", severity=Severity.HIGH, trust="A", needs=("interrupts",))
+def shared_with_nic(snapshot: Snapshot) -> Verdicts:
+    """A network card shares its interrupt line with another device.
+
+    ## What it does
+    Reports every line of /proc/interrupts that carries a card's packets and a handler of
+    another device. It is `high` when the line takes 1,000 interrupts/s or more, when its rate
+    is not known, or when the probe measured 0.5 % of a CPU or more in needless calls; `medium`
+    when the line is known to be quieter; `low` when it is quiet and the only partners are a USB
+    controller with nothing plugged in or an SMBus. Message-signalled interrupts, several
+    handlers of one device, a card's link vector and IBM Z are left alone.
+
+    ## Why it matters
+    The kernel calls every handler on the line for every interrupt. Each must read a register
+    of its own device to find that it was not meant; such a read leaves the CPU and waits. A
+    director interrupts once per packet at low load, so the other driver's handler becomes part
+    of the forwarding path. `/proc/irq/N/spurious` stays 0, and most tools show nothing.
+
+    ## Remediation
+    In this order: let the card use MSI or MSI-X; remove a boot option that turns the IO-APIC
+    or MSI off (reboot); unbind a partner that nothing uses,
+    `echo ADDRESS > /sys/bus/pci/drivers/DRIVER/unbind`, and bind it again to go back; put the
+    card into a slot with another interrupt pin, or switch the partner off in the firmware.
+    Never unbind a controller that carries a mounted file system, swap or a console keyboard.
+
+    ## Known problems
+    `irq` in sysfs keeps the INTx number of a device that uses MSI-X, so it alone is no
+    evidence. From a recorded table alone a bare `virtio1` cannot be told to be a card.
+
+    ## References
+    - kernel/irq/handle.c, `__handle_irq_event_percpu()`
+    - Documentation/PCI/msi-howto.rst
+    """
+    table = snapshot.interrupts
+    if table is not None and is_s390(table):
+        yield not_applicable("IBM Z adapters have no interrupt lines to share")
+        return
+    for shared in shared_nic_lines(snapshot):
+        yield Finding(
+            subject=shared.subject,
+            severity=_severity(shared),
+            message=_message(shared),
+            evidence=shared.evidence | _cost(shared),
+            fixes=_fixes(snapshot, shared),
+            cause=_cause(snapshot, shared),
+        )
+    for line in unknown_lines(snapshot):
+        actions = listed(line.actions)
+        yield inconclusive(f"irq {line.irq}: {actions} may or may not be a network card's")
+
+
+def _severity(shared: NicLine) -> Severity:
+    wasteful = shared.waste is not None and shared.waste.cpu_percent >= _WASTE_PERCENT
+    if shared.rate is None or shared.rate >= _BUSY_PER_SECOND or wasteful:
+        return Severity.HIGH
+    idle = (p.kind in _QUIET_KINDS and p.device and not p.device.usb for p in shared.partners)
+    return Severity.LOW if all(idle) else Severity.MEDIUM
+
+
+def _message(shared: NicLine) -> str:
+    card = shared.cards[0].action
+    partners = listed(dict.fromkeys(_named(partner) for partner in shared.partners))
+    return f"{card} shares its interrupt line with {partners}{_price(shared)}"
+
+
+def _named(partner: Sharer) -> str:
+    return partner.action if partner.kind == "other" else f"{partner.action} ({partner.kind})"
+
+
+def _price(shared: NicLine) -> str:
+    waste = shared.waste
+    if waste is not None and waste.ns_per_call is not None:
+        return (
+            f"; their handlers ran {waste.none:,} times for nothing, "
+            f"{waste.ns_per_call / 1000:.1f} us each: {waste.cpu_percent:.2f} % of a CPU"
+        )
+    if shared.rate is None:
+        return "; how often it interrupts is not known"
+    percent = shared.rate * len(shared.partners) * _US_PER_HANDLER / 1e4
+    return f", at {shared.rate:.0f} interrupts/s: about {percent:.2f} % of a CPU at 1 us a call"
+
+
+def _cost(shared: NicLine) -> dict[str, object]:
+    waste = shared.waste
+    if waste is None:
+        return {}
+    return {
+        "handlers": list(waste.handlers),
+        "calls": waste.calls,
+        "irq_none": waste.none,
+        "irq_none_ns": waste.none_ns,
+        "wasted_cpu_percent": round(waste.cpu_percent, 3),
+    }
+
+
+def _cause(snapshot: Snapshot, shared: NicLine) -> str | None:
+    if pic(shared.line):
+        return "irq/xtpic-mode"
+    card = shared.cards[0].device
+    return "irq/msi-off" if card and card.pcie and no_msi(snapshot.cmdline or ()) else None
+
+
+def _fixes(snapshot: Snapshot, shared: NicLine) -> tuple[Fix, ...]:
+    unbind = tuple(
+        f"echo {p.device.address} > /sys/bus/pci/drivers/{p.device.driver}/unbind"
+        for p in shared.partners
+        if p.device and p.device.driver and not in_use(p.device, snapshot.mounts, snapshot.swaps)
+    )
+    idle = Fix("unbind-partners", "Unbind the partners that nothing uses", Risk.DISRUPTIVE, unbind)
+    move = Fix("move-card", "Move the card to a slot with another interrupt pin", Risk.REBOOT)
+    boot = drop_noapic() if pic_options(snapshot.cmdline or ()) else None
+    unknown = snapshot.pci is None
+    return tuple(fix for fix in (boot, idle if unbind or unknown else None, move) if fix)

@@ -1,0 +1,96 @@
+from dirtune.analyse.forecast import Waste
+from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks.irq import listed, shared_nic_lines
+from dirtune.snapshot import Snapshot
+
+# Estimates, not calibrated: shares of one CPU, and of the line's own handler time.
+_CRITICAL_PERCENT = 5.0
+_HIGH_PERCENT = 0.5
+_HIGH_SHARE = 0.10
+_ENOUGH_CALLS = 1000
+
+
+@check("irq/wasted-isr", severity=Severity.HIGH, trust="A", needs=("interrupts", "handlers"))
+def wasted_isr(snapshot: Snapshot) -> Verdicts:
+    """Handlers of other devices run for nothing on a network card's interrupt line.
+
+    ## What it does
+    With `--probe`, adds up the time of calls that returned IRQ_NONE on lines that a card shares.
+    It is `critical` at 5 % of a CPU or more, `high` at 0.5 % or at a tenth of the line's handler
+    time, else `info`. Lines with one handler and windows with fewer than 1,000 calls are not
+    judged; nor are threaded handlers, which never return IRQ_NONE.
+
+    ## Why it matters
+    It turns the suspicion of `irq/shared-with-nic` into a number: this much CPU goes into
+    asking devices that had nothing to say.
+
+    ## Remediation
+    As for `irq/shared-with-nic`; measure again afterwards.
+
+    ## Known problems
+    bcc's `hardirqs` leaves calls that return IRQ_NONE out and shows nothing of this. Tracing a
+    line with 100,000 interrupts/s costs a per cent or two of its CPU while it lasts.
+
+    ## References
+    - include/trace/events/irq.h, `irq_handler_exit`
+    """
+    assert snapshot.handlers is not None
+    for shared in shared_nic_lines(snapshot):
+        waste = shared.waste
+        if waste is None or waste.calls < _ENOUGH_CALLS:
+            calls = waste.calls if waste else 0
+            yield inconclusive(f"{shared.subject}: {calls} calls, {_ENOUGH_CALLS} are needed")
+        elif not waste.none and _threaded(snapshot, waste):
+            yield inconclusive(f"{shared.subject}: handlers run in threads and say nothing")
+        elif waste.none:
+            yield Finding(
+                subject=shared.subject,
+                severity=_severity(waste),
+                message=_message(waste, snapshot.handlers.seconds),
+                evidence=_evidence(snapshot, waste),
+                cause="irq/shared-with-nic",
+            )
+
+
+def _threaded(snapshot: Snapshot, waste: Waste) -> bool:
+    assert snapshot.handlers is not None
+    on_line = (h for h in snapshot.handlers.handlers if h.irq == waste.irq)
+    return any(handler.wake_thread for handler in on_line)
+
+
+def _severity(waste: Waste) -> Severity:
+    if waste.cpu_percent >= _CRITICAL_PERCENT:
+        return Severity.CRITICAL
+    share = waste.share_of_line or 0.0
+    high = waste.cpu_percent >= _HIGH_PERCENT or share >= _HIGH_SHARE
+    return Severity.HIGH if high else Severity.INFO
+
+
+def _message(waste: Waste, seconds: float) -> str:
+    each = (waste.ns_per_call or 0.0) / 1000
+    of_line = 100 * (waste.share_of_line or 0.0)
+    return (
+        f"{listed(waste.handlers)} ran {waste.none:,} times for nothing in {seconds:.0f} s, "
+        f"{each:.1f} us each: {of_line:.0f} % of the line's handler time, "
+        f"{waste.cpu_percent:.2f} % of a CPU"
+    )
+
+
+def _evidence(snapshot: Snapshot, waste: Waste) -> dict[str, object]:
+    assert snapshot.handlers is not None
+    return {
+        "irq": str(waste.irq),
+        "seconds": snapshot.handlers.seconds,
+        "interrupts": waste.interrupts,
+        "handlers": [
+            {
+                "handler": h.handler,
+                "calls": h.calls,
+                "irq_none": h.none,
+                "us_per_call": round(h.total_ns / h.calls / 1000, 2) if h.calls else None,
+            }
+            for h in snapshot.handlers.handlers
+            if h.irq == waste.irq
+        ],
+        "wasted_cpu_percent": round(waste.cpu_percent, 3),
+    }

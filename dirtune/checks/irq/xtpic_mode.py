@@ -1,0 +1,97 @@
+from dirtune.analyse.lines import on_msi, pic
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
+from dirtune.checks.irq import listed, pic_lines, pic_options, rate, who
+from dirtune.collect.interrupts import Interrupts, Line
+from dirtune.snapshot import Snapshot
+
+_BUSY_PER_SECOND = 1000
+_FIRST_PCI_IRQ = 3
+# What sits on the PIC by design while everything on PCI goes through the IO-APIC.
+_ISA = frozenset(
+    {"timer", "cascade", "fpu", "rtc", "rtc0", "i8042", "keyboard", "serial", "floppy", "acpi"}
+    | {"PS/2 Mouse", "MPU401 UART", "soundblaster", "i82365"}
+)
+_ISA_PREFIXES = ("ttyS", "parport", "ide0", "ide1")
+
+
+@check("irq/xtpic-mode", severity=Severity.CRITICAL, trust="A", needs=("interrupts",))
+def xtpic_mode(snapshot: Snapshot) -> Verdicts:
+    """The IO-APIC is not in use: every device goes through the old interrupt controller.
+
+    ## What it does
+    Reports an x86 host whose PCI devices show `XT-PIC` in /proc/interrupts, or that was booted
+    with an option that turns the IO-APIC off. It is `critical` on several CPUs with 1,000 or
+    more interrupts/s from network cards on the PIC, `medium` when every card uses MSI, else
+    `high`. `timer` and `cascade` alone on XT-PIC are normal on old kernels; MIPS boards and
+    guests with one CPU and no such option are left alone.
+
+    ## Why it matters
+    The PIC has 15 lines for all devices, so devices share them; it delivers all of them to
+    CPU 0, and masking and acknowledging one is slow port I/O. The IO-APIC gives each interrupt
+    pin a line of its own.
+
+    ## Remediation
+    Remove `noapic`, `nolapic`, `acpi=off`, `acpi=noirq` or `pci=noacpi` from the kernel's
+    command line and reboot; switch the APIC on in the firmware. Such an option was often added
+    for a broken firmware table: keep a boot entry with the old command line.
+
+    ## References
+    - Documentation/admin-guide/kernel-parameters.txt, `noapic`
+    """
+    table = snapshot.interrupts
+    assert table is not None
+    lines = tuple(line for line in pic_lines(snapshot) if _on_pci(line))
+    options = pic_options(snapshot.cmdline or ())
+    if not lines or _bare_guest(snapshot, table, options):
+        return
+    yield Finding(
+        subject=f"irq {', '.join(line.irq for line in lines)}",
+        severity=_severity(snapshot, table),
+        message=_message(lines, options),
+        evidence={
+            "irqs": [line.irq for line in lines],
+            "actions": [list(line.actions) for line in lines],
+            "options": list(options),
+        },
+        fixes=(drop_noapic(),) if options else (_firmware(),),
+    )
+
+
+def drop_noapic() -> Fix:
+    """Return the fix that takes the option off the kernel's command line."""
+    return Fix(
+        "drop-noapic",
+        "Boot without the option that turns the IO-APIC off, keeping an entry with it",
+        Risk.REBOOT,
+        ("dirtune fix apply irq/xtpic-mode", "reboot"),
+    )
+
+
+def _firmware() -> Fix:
+    return Fix("enable-ioapic", "Switch the IO-APIC (APIC mode) on in the firmware", Risk.REBOOT)
+
+
+def _on_pci(line: Line) -> bool:
+    if int(line.irq) < _FIRST_PCI_IRQ or not line.actions:
+        return False
+    return not all(a in _ISA or a.startswith(_ISA_PREFIXES) for a in line.actions)
+
+
+def _bare_guest(snapshot: Snapshot, table: Interrupts, options: tuple[str, ...]) -> bool:
+    guest = snapshot.cpuinfo is not None and snapshot.cpuinfo.guest is True
+    return guest and len(table.cpus) == 1 and not options
+
+
+def _severity(snapshot: Snapshot, table: Interrupts) -> Severity:
+    cards = [line for line in table.numbered if any(s.nic for s in who(snapshot, line))]
+    if cards and all(on_msi(line) for line in cards):
+        return Severity.MEDIUM
+    on_pic = (rate(snapshot, line) or 0.0 for line in cards if pic(line))
+    busy = sum(on_pic) >= _BUSY_PER_SECOND
+    return Severity.CRITICAL if busy and len(table.cpus) > 1 else Severity.HIGH
+
+
+def _message(lines: tuple[Line, ...], options: tuple[str, ...]) -> str:
+    names = dict.fromkeys(action for line in lines for action in line.actions)
+    why = f", as {listed(options)} on the kernel command line asks" if options else ""
+    return f"{listed(names)} go through the old PIC (XT-PIC) and CPU 0{why}"
