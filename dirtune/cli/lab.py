@@ -1,7 +1,6 @@
 """Run a real director with its clients and servers on this machine."""
 
 import json
-import subprocess
 import sys
 
 import click
@@ -81,8 +80,7 @@ def shell(node: str) -> None:
     """Open a shell on NODE (the director, if none is named)."""
     from dirtune.lab import control
 
-    argv = control.ssh_argv(control.running(), node, (), terminal=True)
-    sys.exit(subprocess.run(argv, check=False).returncode)
+    sys.exit(control.enter(node, (), terminal=True))
 
 
 @command.command(name="exec", context_settings={"ignore_unknown_options": True})
@@ -92,8 +90,7 @@ def exec_(node: str, words: tuple[str, ...]) -> None:
     """Run a command on NODE and exit with its status."""
     from dirtune.lab import control
 
-    argv = control.ssh_argv(control.running(), node, words, terminal=False)
-    sys.exit(subprocess.run(argv, check=False).returncode)
+    sys.exit(control.enter(node, words, terminal=False))
 
 
 @command.command()

@@ -117,8 +117,13 @@ def running() -> Folder:
     return place
 
 
-def ssh_argv(place: Folder, node: str, command: Sequence[str], *, terminal: bool) -> list[str]:
-    """Return the ssh command line that runs *command* (or a shell) on *node*."""
+def enter(node: str, command: Sequence[str], *, terminal: bool) -> int:
+    """Run *command* (or a shell) on *node*, on this terminal; return its exit status."""
+    argv = _ssh_argv(running(), node, command, terminal=terminal)
+    return subprocess.run(argv, check=False).returncode
+
+
+def _ssh_argv(place: Folder, node: str, command: Sequence[str], *, terminal: bool) -> list[str]:
     names = [each.name for each in place.spec().nodes()]
     if node not in names:
         raise LabError(f"{node}: no such node; there are {', '.join(names)}")
@@ -132,7 +137,7 @@ def reboot(say: Say) -> Status:
     assert before is not None
     # The connection breaks with the machine, so ssh's own exit status says nothing.
     subprocess.run(
-        ssh_argv(place, "lb1", ("reboot", "-f"), terminal=False),
+        _ssh_argv(place, "lb1", ("reboot", "-f"), terminal=False),
         capture_output=True,
         timeout=60,
         check=False,
@@ -185,14 +190,16 @@ def _prepare(place: Folder, spec: Spec, say: Say) -> None:
     host_key = (place.keys / "host_key.pub").read_text()
     (place.keys / "known_hosts").write_text(f"dirtune-lab {host_key}")
     place.plan.write_text(plan(spec))
+    _prepare_director(place, spec)
     for node in spec.nodes():
-        (_prepare_director if node.role == "director" else _prepare_node)(place, spec, node)
+        if node.role != "director":
+            _prepare_node(place, node)
     opt = ("-C", str(installed.parent), installed.name, "-C", str(place.path), "lab")
     rename = f"--transform=s,^{installed.name},{Path(prefix.PLACE).name},"
     run(("tar", "-cf", str(place.share / "opt.tar"), rename, *opt))
 
 
-def _prepare_director(place: Folder, spec: Spec, node: Node) -> None:  # noqa: ARG001
+def _prepare_director(place: Folder, spec: Spec) -> None:
     etc = place.share / "etc"
     run(("cp", "-a", "/etc", str(etc)))
     (etc / "shadow").write_text("root:*:1::::::\n")
@@ -215,12 +222,9 @@ def _prepare_director(place: Folder, spec: Spec, node: Node) -> None:  # noqa: A
 _UPDATE_GRUB = "#!/bin/sh\necho 'the lab reads /etc/default/grub.d at each boot'\n"
 
 
-def _prepare_node(place: Folder, spec: Spec, node: Node) -> None:
+def _prepare_node(place: Folder, node: Node) -> None:
     own = place.node(node.name)
-    for name in ("etc/sysctl.d", "etc/modprobe.d", "var/lib/dirtune", "www"):
-        (own / name).mkdir(parents=True)
-        (Path("/") / name).mkdir(parents=True, exist_ok=True) if name != "www" else None
-    (own / "shadow").write_text("root:*:1::::::\nwww-data:*:1::::::\nsshd:*:1::::::\n")
+    (own / "www").mkdir(parents=True)
     (own / "www/index.html").write_text("x" * (PAGE_BYTES - 1) + "\n")
     (own / "nginx.conf").write_text(nginx_config(str(own)))
     (own / "sshd_config").write_text(sshd_config(str(place.keys), _PATH))

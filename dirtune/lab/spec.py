@@ -162,6 +162,9 @@ def director_boot(spec: Spec) -> str:
 share=/mnt
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,access=any lab $share
 mount --bind $share/etc /etc
+mkdir -p /run/var-lib /run/var-lib.work
+mount -t overlay -o lowerdir=/var/lib,upperdir=/run/var-lib,workdir=/run/var-lib.work var /var/lib
+mkdir -p /var/lib/dirtune
 mount --bind $share/var/lib/dirtune /var/lib/dirtune
 # The root's 9p mount caches nothing, so that every exec reads its libraries anew; /usr does
 # not change while the director runs, and an archive is read faster than a thousand files.
@@ -169,6 +172,7 @@ mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,access=any,cache=lo
 mount -t tmpfs -o mode=0755 opt /opt
 tar -xf $share/opt.tar -C /opt
 mount -t tmpfs -o mode=0700 root /root
+mount -t tmpfs -o mode=1777 tmp /tmp
 hostname {director.name}
 mkdir -p /run/sshd /run/dirtune
 for nic in /sys/class/net/*; do
@@ -198,16 +202,19 @@ MAC_CONTROL = "52:54:00:13:00:01"
 
 def node_boot(node: Node, folder: str) -> str:
     """Return the script that is pid 1 of a namespace node; *folder* is the node's own state."""
-    private = ("etc/sysctl.d", "etc/modprobe.d", "var/lib/dirtune")
-    binds = "\n".join(f"mount --bind {folder}/{path} /{path}" for path in private)
     serve = _SERVE.format(folder=folder, vip=VIP) if node.role == "real server" else _DRIVE
+    # What a node writes to its /etc and /var/lib is its own, and gone when it ends.
     return f"""set -ex
 hostname {node.name}
-{binds}
-mount --bind {folder}/shadow /etc/shadow
 mount -t tmpfs -o mode=0755 run /run
 mount -t tmpfs -o mode=0700 root /root
-mkdir -p /run/sshd /run/dirtune
+for place in /etc /var/lib; do
+  upper=/run/own$place
+  mkdir -p $upper $upper.work
+  mount -t overlay -o lowerdir=$place,upperdir=$upper,workdir=$upper.work own $place
+done
+printf '%s:*:1::::::\n' root sshd www-data > /etc/shadow
+mkdir -p /run/sshd /run/dirtune /var/lib/dirtune
 {serve}
 exec /usr/sbin/sshd -D -e -f {folder}/sshd_config
 """

@@ -1,0 +1,170 @@
+"""The lab leaves nothing behind, however it ends. No director is booted to the end here."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dirtune.lab import cgroups, state
+
+pytestmark = pytest.mark.lab
+
+DIRTUNE = (sys.executable, "-m", "dirtune")
+
+
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIRTUNE_LAB", str(tmp_path / "lab"))
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.communicate()
+    subprocess.run([*DIRTUNE, "lab", "down"], check=True, capture_output=True)
+
+
+def machine():
+    """What a lab must leave as it was: mounts, links, namespaces, control groups."""
+    groups = [root / cgroups.NAME for root in cgroups.find().roots]
+    return {
+        "mounts": Path("/proc/mounts").read_text(),
+        "links": sorted(path.name for path in Path("/sys/class/net").iterdir()),
+        "namespaces": sorted(set(namespaces())),
+        "groups": [str(path) for path in groups if path.exists()],
+    }
+
+
+def namespaces():
+    # Only of processes that live on: the test's own helpers come and go.
+    for process in psutil.process_iter():
+        for kind in ("net", "mnt", "pid", "uts", "ipc"):
+            with contextlib.suppress(OSError):
+                yield str(Path(f"/proc/{process.pid}/ns/{kind}").readlink())
+
+
+def start_up():
+    """Start `lab up` and wait until its nodes are being made."""
+    process = subprocess.Popen(
+        [*DIRTUNE, "lab", "up", "--real-servers", "1", "--clients", "1"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    STARTED.append(process)
+    wait_for((state.folder().path / "console.log").exists, 60)
+    return process
+
+
+def wait_for(condition, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return
+        time.sleep(0.2)
+    pytest.fail(f"not so within {seconds} s")
+
+
+def qemu():
+    keeper = psutil.Process(state.folder().record().keeper.pid)
+    found = [p for p in keeper.children(recursive=True) if p.name().startswith("qemu-system")]
+    return found[0] if found else None
+
+
+def members():
+    return [psutil.Process(p.pid) for p in _tree(state.folder().record().holder.pid)]
+
+
+def _tree(pid):
+    holder = psutil.Process(pid)
+    return [holder, *holder.children(recursive=True)]
+
+
+def alive(process):
+    # Who reaps an orphan, and when, is for this machine's init to say.
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_ctrl_c_while_it_comes_up_leaves_nothing():
+    before = machine()
+    process = start_up()
+    assert machine() != before, "the lab can be seen while it is there"
+
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    wait_for(lambda: machine() == before, 5)  # the kernel frees namespaces in its own time
+    assert not state.folder().path.exists()
+
+
+def test_a_second_up_is_refused_with_the_reason_and_down_ends_every_process():
+    before = machine()
+    first = start_up()
+    started = members()
+
+    second = subprocess.run([*DIRTUNE, "lab", "up"], capture_output=True, text=True, check=False)
+
+    assert second.returncode == 2
+    assert "at work" in second.stderr, "the first `up` is still running"
+    first.kill()
+    first.wait()
+    third = subprocess.run([*DIRTUNE, "lab", "up"], capture_output=True, text=True, check=False)
+    assert third.returncode == 2
+    assert "a lab is up already" in third.stderr
+    subprocess.run([*DIRTUNE, "lab", "down"], check=True)
+    assert [p for p in started if alive(p)] == []
+    wait_for(lambda: machine() == before, 5)  # the kernel frees namespaces in its own time
+
+
+def test_a_killed_holder_takes_the_whole_lab_with_it():
+    before = machine()
+    up = start_up()
+    started = members()
+
+    os.kill(state.folder().record().holder.pid, signal.SIGKILL)
+    _, said = up.communicate(timeout=60)
+
+    assert up.returncode == 2
+    assert "ended before it was ready" in said
+    assert [p for p in started if alive(p)] == []
+    wait_for(lambda: machine() == before, 5)  # the kernel frees namespaces in its own time
+
+
+def test_a_killed_qemu_is_said_in_one_line_and_cleared_away():
+    before = machine()
+    up = start_up()
+    wait_for(lambda: qemu() is not None, 30)
+
+    qemu().kill()
+    _, said = up.communicate(timeout=60)
+
+    assert up.returncode == 2
+    last = said.strip().splitlines()[-1]
+    assert last.startswith("dirtune: ")
+    assert "QEMU ended with" in last or "lb1 ended" in last
+    wait_for(lambda: machine() == before, 5)  # the kernel frees namespaces in its own time
+
+
+def test_without_root_it_says_so():
+    done = subprocess.run(
+        ["setpriv", "--reuid", "65534", "--clear-groups", *DIRTUNE, "lab", "up"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    if "Permission denied" in done.stderr:
+        pytest.skip("this checkout cannot be read by another user")
+    assert done.returncode == 2
+    assert "needs root" in done.stderr

@@ -1,0 +1,153 @@
+"""What a lab is to be, worked out without building one."""
+
+import subprocess
+
+import pytest
+
+from dirtune.errors import LabError
+from dirtune.lab import cgroups, guest, keeper, spec, state
+from dirtune.lab.spec import Spec
+
+
+@pytest.fixture
+def crowded():
+    return Spec(scenario=state.scenario("crowded"))
+
+
+def test_every_scenario_reads_and_is_named_after_its_file():
+    assert state.scenario_names() == ("crowded", "noapic", "separate", "shared")
+    for name in state.scenario_names():
+        assert state.scenario(name).name == name
+
+
+def test_the_crowded_experiment_is_fixed_in_its_file(crowded):
+    experiment = crowded.scenario.experiment
+
+    assert (experiment.rate, experiment.pairs) == (150, 8)
+    assert experiment.primary == "cpu_us_per_connection"
+    assert [device.driver for device in crowded.scenario.devices] == ["lsi53c895a"] * 4
+
+
+def test_addresses_are_of_the_benchmarking_block(crowded):
+    for node in crowded.nodes():
+        assert node.load_address.startswith("198.18.")
+        assert node.control_address.startswith("198.19.")
+    assert len({node.load_address for node in crowded.nodes()}) == 9
+
+
+def test_every_node_but_the_director_is_plugged_into_both_switches(crowded):
+    commands = spec.network_commands(crowded)
+
+    for node in ("rs1", "rs4", "c1", "c4"):
+        assert f"link set {node}-load master br-load up" in commands
+        assert f"link set {node}-ctl master br-ctl up" in commands
+    assert not [line for line in commands if "lb1" in line]
+    assert not [line for line in commands if "default" in line], "nothing is routed outside"
+
+
+def test_forwarding_is_ipvsadms_flag(crowded):
+    assert "-a -t 198.18.0.100:80 -r 198.18.0.13:80 -g -w 1" in spec.ipvs_commands(crowded)
+    nat = Spec(scenario=crowded.scenario, forwarding="nat", real_servers=1)
+    assert spec.ipvs_commands(nat)[-1] == "-a -t 198.18.0.100:80 -r 198.18.0.11:80 -m -w 1"
+
+
+def test_the_scripts_of_the_nodes_are_shell(crowded):
+    texts = [spec.director_boot(crowded)]
+    texts += [spec.node_boot(node, "/x") for node in crowded.nodes()[1:]]
+    for text in texts:
+        subprocess.run(["sh", "-n"], input=text, text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "vcpus", "director", "load"),
+    [
+        ({0, 1}, 1, (0,), (1,)),
+        ({0, 1}, 2, (0,), (1,)),
+        ({0, 1, 2, 3}, 2, (0, 1), (2, 3)),
+        ({3}, 1, (3,), (3,)),
+    ],
+)
+def test_the_load_has_a_cpu_to_itself_where_there_are_two(cpus, vcpus, director, load):
+    assert keeper.cpu_layout(cpus, vcpus) == (director, load)
+
+
+def kernel(root, release, modules):
+    (root / "boot").mkdir(exist_ok=True)
+    (root / "boot" / f"vmlinuz-{release}").touch()
+    folder = root / "modules" / release
+    folder.mkdir(parents=True)
+    (folder / "modules.dep").write_text("".join(f"kernel/x/{name}.ko:\n" for name in modules))
+
+
+def test_the_newest_kernel_that_has_the_modules_is_taken(tmp_path):
+    for release in ("6.1.0-9-amd64", "6.1.0-56-amd64", "6.1.0-60-rt-amd64"):
+        kernel(tmp_path, release, guest.NEEDS)
+    kernel(tmp_path, "6.1.0-61-amd64", ["ip_vs", "e1000"])  # no SCSI driver: no director
+    kernel(tmp_path, "6.1.0-62-cloud-amd64", guest.NEEDS)
+
+    places = (tmp_path / "boot", tmp_path / "modules")
+    assert guest.kernel_image("standard", *places).name == "vmlinuz-6.1.0-56-amd64"
+    assert guest.kernel_image("rt", *places).name == "vmlinuz-6.1.0-60-rt-amd64"
+
+
+def test_a_missing_kernel_names_the_package(tmp_path):
+    with pytest.raises(LabError, match="apt-get install linux-image-rt-amd64"):
+        guest.kernel_image("rt", tmp_path, tmp_path)
+
+
+def test_the_command_line_is_what_the_grub_files_say_now(tmp_path):
+    drop_ins = tmp_path / "default/grub.d"
+    drop_ins.mkdir(parents=True)
+    (tmp_path / "default/grub").write_text('GRUB_CMDLINE_LINUX_DEFAULT="quiet"\n')
+    (drop_ins / "10-lab.cfg").write_text('GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX noapic a=1"\n')
+    assert guest.command_line(tmp_path) == "noapic a=1 quiet"
+
+    (drop_ins / "90-mine.cfg").write_text('GRUB_CMDLINE_LINUX="a=1"\n')
+
+    assert guest.command_line(tmp_path) == "a=1 quiet"
+
+
+def test_a_broken_grub_file_is_one_line(tmp_path):
+    (tmp_path / "default/grub.d").mkdir(parents=True)
+    (tmp_path / "default/grub.d/10.cfg").write_text('GRUB_CMDLINE_LINUX="\n')
+
+    with pytest.raises(LabError, match="grub files do not read"):
+        guest.command_line(tmp_path)
+
+
+def test_qemu_is_asked_for_the_scenarios_line(crowded, tmp_path):
+    argv = guest.argv(crowded, tmp_path / "k", "noapic", tmp_path, tmp_path / "s")
+    text = " ".join(argv)
+
+    assert "--disable-kvm" in argv
+    assert "-a noapic" in text
+    assert "e1000,addr=0x10" in text
+    assert "mitigation=off" in text
+    assert "lsi53c895a,bus=pcie.0,addr=0x15.0,multifunction=on" in text
+
+
+def test_vcpu_threads_are_found_by_name(tmp_path):
+    for tid, name in (("11", "qemu-system-x86"), ("13", "CPU 1/TCG"), ("12", "CPU 0/TCG")):
+        (tmp_path / "10/task" / tid).mkdir(parents=True)
+        (tmp_path / "10/task" / tid / "comm").write_text(name + "\n")
+
+    assert guest.vcpu_threads(10, tmp_path) == (12, 13)
+
+
+def test_a_version_2_hierarchy_confines_a_node(tmp_path):
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu\n")
+    (tmp_path / "cpuset.mems.effective").write_text("0\n")
+    found = cgroups.find(tmp_path)
+
+    cgroups.create(found, "rs1", frozenset({1, 3}))
+
+    leaf = tmp_path / "dirtune-lab/rs1"
+    assert (leaf / "cpuset.cpus").read_text() == "1,3"
+    assert (leaf / "cpuset.mems").read_text() == "0\n"
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpuset +cpu"
+    assert cgroups.members_files(found, "rs1") == (leaf / "cgroup.procs",)
+
+
+def test_a_machine_without_control_groups_is_told(tmp_path):
+    with pytest.raises(LabError, match="mount cgroup2"):
+        cgroups.find(tmp_path)
