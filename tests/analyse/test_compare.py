@@ -1,0 +1,269 @@
+"""Statistics against hand computation, tables and seeded simulation."""
+
+import math
+import random
+
+import pytest
+
+from dirtune.analyse import compare
+from dirtune.analyse.compare import Arms
+from dirtune.analyse.run import Run, Trial
+from dirtune.errors import PlanError
+
+CPU = "cpu_us_per_connection"
+
+
+def paired(before, after, invalid=0):
+    return Arms(tuple(before), tuple(after), paired=True, invalid=invalid)
+
+
+def from_logs(*logs):
+    """Pairs whose log ratios are exactly these."""
+    return paired([100.0] * len(logs), [100 * math.exp(x) for x in logs])
+
+
+def test_t_interval_by_hand():
+    # Logs -0.05 and -0.15, four of each: mean -0.1, sd sqrt(8 * 0.05^2 / 7) = 0.0534522,
+    # standard error 0.0534522 / sqrt 8 = 0.0188982, t(7, 97.5 %) = 2.364624 (any table).
+    found = compare.compare(CPU, from_logs(*[-0.05, -0.15] * 4))
+
+    half = 2.364624 * 0.0188982
+    assert found.ratio == pytest.approx(math.exp(-0.1))
+    assert found.interval == pytest.approx((math.exp(-0.1 - half), math.exp(-0.1 + half)))
+    # All eight signs agree: 2 of 256 patterns are as extreme.
+    assert found.p == pytest.approx(2 / 256)
+    assert (found.verdict, found.test, found.pairs) == ("improved", "sign-flip", 8)
+    # t(7, 80 %) = 0.896030
+    assert found.minimum_detectable_effect == pytest.approx(
+        math.expm1((2.364624 + 0.896030) * 0.0188982), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [
+        ([1.0], 1.0),
+        ([1.0] * 5, 0.0625),  # 2 of 32
+        ([1.0] * 6, 0.03125),  # 2 of 64
+        ([3.0, 2.0, -1.0], 0.5),  # |sum| 4 or more: +++ ++- and their mirror images, 4 of 8
+        ([0.0, 0.0, 0.0], 1.0),
+    ],
+)
+def test_sign_flip_by_hand(differences, p):
+    assert compare.sign_flip(differences) == p
+
+
+def test_many_pairs_use_the_normal_approximation():
+    # 25 equal differences: sum / sqrt(sum of squares) = 5 standard deviations
+    assert compare.sign_flip([0.1] * 25) == pytest.approx(5.733e-7, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("metric", "log", "verdict"),
+    [
+        (CPU, -0.1, "improved"),
+        (CPU, 0.1, "regressed"),
+        ("reply_rate", 0.1, "improved"),
+        ("reply_rate", -0.1, "regressed"),
+    ],
+)
+def test_which_way_is_better(metric, log, verdict):
+    arms = from_logs(*[log - 0.001, log + 0.001] * 4)
+
+    assert compare.compare(metric, arms).verdict == verdict
+
+
+def test_no_difference_within_the_threshold_is_equivalent():
+    arms = from_logs(*[-0.005, 0.005] * 4)
+
+    assert compare.compare(CPU, arms).verdict == "equivalent"
+
+
+def test_a_spread_that_hides_everything_is_inconclusive_and_says_what_it_takes():
+    found = compare.compare(CPU, from_logs(*[-0.2, 0.14] * 4))
+
+    assert found.verdict == "inconclusive"
+    assert "8 pairs detect" in found.reason
+    # Four times the detectable effect's logarithm takes a sixteenth of the pairs, at least 6.
+    assert compare.pairs_needed(found, math.expm1(4)) == 6
+    assert compare.pairs_needed(found, 0.03) > 100
+
+
+def test_an_effect_below_the_noise_floor_does_not_count():
+    arms = from_logs(*[-0.051, -0.049] * 4)
+
+    assert compare.compare(CPU, arms).verdict == "improved"
+    found = compare.compare(CPU, arms, noise_floor=0.06)
+    assert (found.verdict, found.noise_floor) == ("inconclusive", 0.06)
+    assert "noise floor of 6.0%" in found.reason
+
+
+def test_an_effect_too_small_to_matter_does_not_count():
+    # Real beyond doubt at 1.9 to 2.1 %, threshold 5 %: equivalent; threshold 2 %: neither.
+    arms = from_logs(*[-0.0185, -0.0195] * 4)
+
+    assert compare.compare(CPU, arms, threshold=0.05).verdict == "equivalent"
+    assert compare.compare(CPU, arms, threshold=0.01).verdict == "improved"
+    wide = from_logs(*[-0.010, -0.028] * 4)
+    found = compare.compare(CPU, wide)
+    assert found.verdict == "inconclusive"
+    assert "below 2%" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("arms", "reason"),
+    [
+        (from_logs(*[-0.5, -0.51, -0.49, -0.5, -0.5]), "5 valid pairs, and 6"),
+        (Arms((1.0,) * 5, (2.0,) * 4, paired=False, invalid=0), "4 valid trials in an arm, and 5"),
+        (paired([1.0] * 6, [0.0] * 6), "measured zero"),
+        (paired([], []), "0 valid pairs"),
+    ],
+)
+def test_what_cannot_be_judged_says_why(arms, reason):
+    found = compare.compare(CPU, arms)
+
+    assert found.verdict == "inconclusive"
+    assert reason in found.reason
+    assert (found.ratio, found.interval, found.p) == (None, None, None)
+
+
+def test_unpaired_arms():
+    # No overlap, 5 against 5: Mann-Whitney's smallest p is 2 / C(10, 5) = 0.0079.
+    before, after = (100.0, 101, 102, 103, 104), (80.0, 81, 82, 83, 84)
+
+    found = compare.compare(CPU, Arms(before, after, paired=False, invalid=1))
+
+    assert found.p == pytest.approx(2 / 252)
+    assert found.ratio == pytest.approx(0.80387, abs=1e-4)  # geometric means 81.988 / 101.990
+    assert (found.verdict, found.test, found.pairs, found.invalid) == (
+        "improved",
+        "mann-whitney",
+        0,
+        1,
+    )
+
+
+def test_identical_trials_are_no_improvement():
+    same = Arms((5.0,) * 6, (5.0,) * 6, paired=False, invalid=0)
+
+    assert compare.compare(CPU, same).verdict == "equivalent"
+    assert compare.compare(CPU, paired([5.0] * 8, [5.0] * 8)).verdict == "equivalent"
+
+
+def test_the_noise_floor_covers_an_off_centre_interval():
+    # Mean log 0.03 with hardly any spread: the floor is the 3 %, not the spread.
+    floor = compare.noise_floor(from_logs(*[0.0299, 0.0301] * 4))
+
+    assert floor == pytest.approx(math.expm1(0.03), abs=2e-4)
+    assert compare.noise_floor(from_logs(0.1, 0.2)) is None
+
+
+def simulate(seed, effect, drift, *, noise=0.02, pairs=8):
+    """Trials of a director in the order A B, B A, ... while the machine drifts."""
+    chance = random.Random(seed)
+    arms = {"A": [], "B": []}
+    for n in range(pairs * 2):
+        arm = "ABBA"[n % 4]
+        value = 1000 * (1 + drift * n / (2 * pairs)) * math.exp(chance.gauss(0, noise))
+        arms[arm].append(value * (effect if arm == "B" else 1))
+    return compare.compare(CPU, paired(arms["A"], arms["B"]))
+
+
+@pytest.mark.parametrize("drift", [0, 0.05])
+def test_without_an_effect_nothing_improves(drift):
+    verdicts = [simulate(seed, 1.0, drift).verdict for seed in range(200)]
+
+    false = sum(v in {"improved", "regressed"} for v in verdicts)
+    assert false <= 10
+
+
+@pytest.mark.parametrize("drift", [0, 0.05])
+def test_an_effect_of_5_per_cent_is_found(drift):
+    verdicts = [simulate(seed, 0.95, drift).verdict for seed in range(100)]
+
+    assert verdicts.count("improved") >= 90
+    assert "regressed" not in verdicts
+
+
+def trial(arm, value, *, pair=None, validity="valid", kind="judged", rate=150.0):
+    return Trial(
+        id="t",
+        arm=arm,
+        kind=kind,
+        pair=pair,
+        started="",
+        offered_rate=rate,
+        window_s=10,
+        intended=1,
+        attempted=1,
+        replied=1,
+        failed={},
+        reply_rate=1,
+        latency=None,
+        validity=validity,
+        reason=None,
+        metrics={CPU: value},
+        counters={},
+        settle_s=0,
+        settled=True,
+    )
+
+
+def run(*trials):
+    return Run(
+        id="r",
+        started="",
+        finished=None,
+        command="",
+        version="",
+        title="",
+        plan={},
+        scenario=None,
+        inventory={},
+        primary_metric=CPU,
+        audits={},
+        handlers={},
+        trials=trials,
+        forecast=None,
+        comparisons=(),
+        steps=(),
+        verdict=None,
+    )
+
+
+def test_pairs_of_a_run_are_matched_by_number_and_only_valid_judged_trials_count():
+    found = compare.arms_of(
+        run(
+            trial("A", 1, pair=1),
+            trial("B", 2, pair=1),
+            trial("B", 4, pair=2),
+            trial("A", 9, pair=2, validity="noisy"),
+            trial("A", 3, pair=2),
+            trial("A", 5, pair=3),
+            trial("B", 99, pair=3, kind="profiled"),
+        ),
+        CPU,
+    )
+
+    assert found == Arms((1, 3), (2, 4), paired=True, invalid=1)
+
+
+def test_two_sets_of_trials():
+    before = [trial("A", 1), trial("A", 2, validity="client_limited")]
+
+    assert compare.arms_between(before, [trial("A", 3)], CPU) == Arms(
+        (1,), (3,), paired=False, invalid=1
+    )
+
+
+def test_several_rates_ask_for_one():
+    trials = [trial("A", 1), trial("A", 2, rate=300.0)]
+
+    with pytest.raises(PlanError, match=r"several offered rates \(150, 300\)"):
+        compare.arms_between(trials, trials, CPU)
+    assert compare.arms_between(trials, trials, CPU, 300.0).before == (2,)
+
+
+def test_an_unknown_metric_names_the_known_ones():
+    with pytest.raises(PlanError, match="speed: no such metric; there are connect_ms"):
+        compare.compare("speed", from_logs(*[0.0] * 6))
