@@ -309,6 +309,7 @@ def plan(spec: Spec) -> str:
     return f"""# Made by `dirtune lab up` for the scenario {spec.scenario.name}.
 title = "{spec.scenario.title}"
 ssh_config = "ssh_config"
+notes = {_list(NOTES)}
 
 [director]
 host = "{director.name}"
@@ -327,20 +328,36 @@ scheduler = "rr"
 [load]
 generator = "h2load"
 rates = [{experiment.rate:g}]
-duration = "{experiment.window_s:g}s"
 warmup = "{experiment.warmup_s:g}s"
+window = "{experiment.window_s:g}s"
 pairs = {experiment.pairs}
 timeout = "1s"
 
 [settle]
-idle_percent = {experiment.settle_idle_percent:g}
+idle = {experiment.settle_idle_percent:g}
 seconds = {experiment.settle_seconds}
-max_seconds = {experiment.settle_max_s:g}
+max = "{experiment.settle_max_s:g}s"
 
 [compare]
 primary = "{experiment.primary}"
+
+# The lab's machines share this machine's CPUs: what counts is whether the two trials of a pair
+# saw the same of it, not how much there was.
+[validity]
+steal = 100
+pair_steal = {PAIR_STEAL_POINTS}
 """
 
+
+def _list(texts: tuple[str, ...]) -> str:
+    return "[\n" + "".join(f'    "{text}",\n' for text in texts) + "]"
+
+
+PAIR_STEAL_POINTS = 10
+NOTES = (
+    "The director is emulated: handler calls per interrupt carry over to hardware, percentages not.",
+    "Real servers and clients are namespaces: their CPU time is that of their control groups.",
+)
 
 DEFAULT_EXPERIMENT = Experiment(
     question="Does the fix change what a connection costs the director?",

@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+from dirtune.bench import plan
 from dirtune.errors import LabError
 from dirtune.lab import cgroups, guest, keeper, spec, state
 from dirtune.lab.spec import Spec
@@ -151,3 +152,13 @@ def test_a_version_2_hierarchy_confines_a_node(tmp_path):
 def test_a_machine_without_control_groups_is_told(tmp_path):
     with pytest.raises(LabError, match="mount cgroup2"):
         cgroups.find(tmp_path)
+
+
+def test_the_labs_plan_is_a_plan_with_the_scenarios_numbers(crowded):
+    read = plan.parse(spec.plan(crowded))
+
+    assert read.load.rates == (150,)
+    assert (read.load.warmup_s, read.load.window_s, read.load.pairs) == (4, 15, 8)
+    assert (read.settle.idle, read.settle.seconds, read.settle.max_s) == (90, 3, 60)
+    assert read.hosts == ("lb1", "rs1", "rs2", "rs3", "rs4", "c1", "c2", "c3", "c4")
+    assert read.url == "http://198.18.0.100:80/"
