@@ -39,10 +39,11 @@ _CONNECT_S = 20
 _GRACE_S = 2
 _LINE_LIMIT_BYTES = 2**20
 
-_GROUP = 'read -r p c s q group rest </proc/$$/stat; echo "$group"; '
-_GUARD = (
+GUARD = (
     'exec 3<&0 </dev/null; ( cat <&3; kill -s TERM -- "-$group" ) >/dev/null 2>&1 & exec 3<&-; '
 )
+"""Shell: from here on the process group ends with its input, and the script has none."""
+_GROUP = 'read -r p c s q group rest </proc/$$/stat; echo "$group"; '
 _LOST = (asyncssh.Error, OSError, asyncio.IncompleteReadError)
 
 
@@ -152,7 +153,7 @@ class Node:
         is not guarded reads the input itself and must end with it.
         """
         with self.errors():
-            pipes = await self._open(_GROUP + (_GUARD if guarded else "") + script)
+            pipes = await self._open(_GROUP + (GUARD if guarded else "") + script)
             assert pipes.stdout is not None
             first = await asyncio.wait_for(pipes.stdout.readline(), _CONNECT_S)
         if not first.strip().isdigit():

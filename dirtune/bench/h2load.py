@@ -91,8 +91,8 @@ def schedule(rate: float, seconds: float) -> Schedule:
     return Schedule(batch, period, ticks * batch)
 
 
-def command(url: str, ticks: Schedule, *, timeout_s: float, log: str) -> tuple[str, ...]:
-    """Return the argument list of one client's h2load; *log* is a file on that client."""
+def command(url: str, ticks: Schedule, *, timeout_s: float) -> tuple[str, ...]:
+    """Return the argument list of one client's h2load, without its log file."""
     timeout = f"{round(timeout_s * 1000)}ms"
     return (
         "h2load",
@@ -105,7 +105,6 @@ def command(url: str, ticks: Schedule, *, timeout_s: float, log: str) -> tuple[s
         *("-T", timeout),
         *("-N", timeout),
         *("-H", "Connection: close"),
-        f"--log-file={log}",
         url,
     )
 

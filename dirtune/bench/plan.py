@@ -149,7 +149,8 @@ class Validity(Table, frozen=True):
     """Per cent by which the clients' rate may fall short."""
     connections: Percent = 0.5
     """Per cent between the clients' connections and the director's count."""
-    start_spread: Duration = "50ms"
+    start_spread: Duration = "200ms"
+    """Between the first and the last client's start, as seen from here."""
     steal: Percent = 2.0
     """Mean steal of the director or of this machine, per cent."""
     pair_steal: Percent | None = None
@@ -281,12 +282,8 @@ def _tuple_budget(plan: Plan) -> tuple[str, ...]:
     each = total / len(plan.clients)
     if each > _PORTS_ALL / TABLE_LIFE_S:
         needed = math.ceil(total * TABLE_LIFE_S / _PORTS_ALL)
-        return (
-            (
-                f"{each:g} connections/s per client use its {_PORTS_ALL} ports up before the "
-                f"{TABLE_LIFE_S} s of an entry are over, and tuples are used again: take {needed} clients"
-            ),
-        )
+        why = f"use {_PORTS_ALL} ports up before an entry's {TABLE_LIFE_S} s are over"
+        return (f"{each:g} connections/s per client {why}: take {needed} clients",)
     if each > _PORTS_DEFAULT / TABLE_LIFE_S:
         wide = "net.ipv4.ip_local_port_range = 1024 65535"
         return (f"{each:g} connections/s per client need {wide} there",)

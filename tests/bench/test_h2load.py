@@ -57,13 +57,11 @@ def test_no_rate_is_refused():
 
 
 def test_command():
-    argv = h2load.command(
-        "http://198.18.0.100:80/", h2load.Schedule(3, 20, 3000), timeout_s=1, log="/tmp/x"
-    )
+    argv = h2load.command("http://198.18.0.100:80/", h2load.Schedule(3, 20, 3000), timeout_s=1)
 
     assert " ".join(argv) == (
         "h2load --h1 -t 1 -n 3000 -c 3000 -r 3 --rate-period=20ms -T 1000ms -N 1000ms "
-        "-H Connection: close --log-file=/tmp/x http://198.18.0.100:80/"
+        "-H Connection: close http://198.18.0.100:80/"
     )
 
 

@@ -1,0 +1,109 @@
+"""Trials in their order: interleaved pairs of two arms, or a sweep of rates.
+
+Two trials of a pair lie close in time and their order alternates (A B, B A, ...), so that drift
+falls on both arms alike. A pair with a trial that does not count is run again under a new number,
+a bounded number of times; what did not count stays in the record.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from dirtune.analyse.run import Trial
+from dirtune.bench.outcome import Order
+from dirtune.bench.plan import Plan
+from dirtune.bench.trial import Result, Rig, conduct
+from dirtune.errors import TrialError
+
+Switch = Callable[[str], Awaitable[None]]
+"""Brings the director into arm `A` or `B`."""
+Keep = Callable[[Result], None]
+"""Puts a trial on disk, replacing one of the same id."""
+
+
+async def stay(arm: str) -> None:
+    """Switch nothing: both arms are the same, and the comparison is an A/A run."""
+    del arm
+
+
+async def pairs(
+    rig: Rig,
+    plan: Plan,
+    switch: Switch,
+    keep: Keep,
+    *,
+    done: Sequence[Trial] = (),
+) -> int:
+    """Run pairs until the plan's number is valid, and return how many are.
+
+    *done* are the trials of an interrupted campaign; a pair that was cut in two is begun anew.
+    `TrialError` if a node was lost and the plan says to stop.
+    """
+    number = max((t.pair or 0 for t in done), default=0)
+    valid = _whole_pairs(done)
+    last = plan.load.pairs + plan.validity.retries
+    arm: str | None = None
+    while valid < plan.load.pairs and number < last:
+        number += 1
+        results: list[Result] = []
+        for place, wanted in enumerate(_order(number), 1):
+            if wanted != arm:
+                await switch(wanted)
+                arm = wanted
+            result = await conduct(rig, plan, _judged(plan, number, place, wanted))
+            keep(result)
+            _stop_if_lost(result.trial, plan)
+            results.append(result)
+            if result.trial.validity != "valid":
+                break
+        valid += _pair_counts(results, plan, keep)
+    return valid
+
+
+async def sweep(rig: Rig, plan: Plan, keep: Keep, *, done: Sequence[Trial] = ()) -> None:
+    """Run each rate of the plan, all rates once before any is repeated."""
+    known = {trial.id for trial in done if trial.validity == "valid"}
+    for repeat in range(1, plan.load.repeats + 1):
+        for rate in plan.load.rates:
+            order = Order(f"r{rate:g}-{repeat}", "A", "judged", rate)
+            if order.id in known:
+                continue
+            result = await conduct(rig, plan, order)
+            keep(result)
+            _stop_if_lost(result.trial, plan)
+
+
+def _order(pair: int) -> str:
+    return "AB" if pair % 2 else "BA"
+
+
+def _judged(plan: Plan, pair: int, place: int, arm: str) -> Order:
+    return Order(f"p{pair:02}-{place}-{arm}", arm, "judged", plan.load.rates[0], pair)
+
+
+def _whole_pairs(trials: Sequence[Trial]) -> int:
+    arms: dict[int, set[str]] = {}
+    for trial in trials:
+        if trial.pair is not None and trial.validity == "valid":
+            arms.setdefault(trial.pair, set()).add(trial.arm)
+    return sum(found == {"A", "B"} for found in arms.values())
+
+
+def _pair_counts(results: Sequence[Result], plan: Plan, keep: Keep) -> bool:
+    """Return whether a pair counts; one whose trials saw another machine is marked noisy."""
+    if len(results) < 2 or any(r.trial.validity != "valid" for r in results):
+        return False
+    limit = plan.validity.pair_steal
+    first, second = (result.trial.host.get("steal") for result in results)
+    if limit is None or first is None or second is None or abs(first - second) <= limit:
+        return True
+    reason = f"its pair saw {first:.1f} % and {second:.1f} % steal of this machine"
+    for result in results:
+        noisy = msgspec.structs.replace(result.trial, validity="noisy", reason=reason)
+        keep(Result(noisy, result.raw, result.handlers))
+    return False
+
+
+def _stop_if_lost(trial: Trial, plan: Plan) -> None:
+    if trial.validity == "setup_error" and plan.validity.on_lost_node == "stop":
+        raise TrialError(f"trial {trial.id}: {trial.reason}; what was measured is kept")

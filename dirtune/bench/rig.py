@@ -1,0 +1,266 @@
+"""The nodes of a plan, reached over SSH: what a trial drives on real machines."""
+
+import asyncio
+import shlex
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from dirtune import remote
+from dirtune.analyse.cpu import Sample
+from dirtune.analyse.handlers import HandlerWindow
+from dirtune.bench import h2load, sampler
+from dirtune.bench.h2load import Schedule
+from dirtune.bench.outcome import ClientResult
+from dirtune.bench.plan import Plan
+from dirtune.bench.sampler import Sampler
+from dirtune.errors import NodeUnreachable, NotPossible, ParseError, TrialError
+from dirtune.remote import Node, Process
+
+# A generator that was told to stop after its time-out is given this long to say so.
+_LATE_S = 20
+_READY_S = 20
+# bcc compiles for half a minute in an emulated director.
+_PROBE_LOAD_S = 180
+_LOG = "--- log"
+_MEASURING = "measuring"
+
+_CLIENT = """\
+command -v h2load >/dev/null || {{ echo "h2load is missing: apt install nghttp2-client"; exit 4; }}
+log=$(mktemp) || exit 3
+trap 'rm -f "$log"' EXIT
+trap 'exit 143' TERM INT HUP
+echo ready; read -r go; echo started
+{guard}{argv} --log-file="$log" 2>&1
+echo "{mark}"; cat "$log"
+"""
+
+
+class _Handlers(msgspec.Struct):
+    handlers: HandlerWindow
+
+
+class LiveRig:
+    """Real nodes. Opened by `opened`, which also ends everything it started."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._nodes: dict[str, Node] = {}
+        self._samplers: dict[str, Sampler] = {}
+
+    def now(self) -> float:
+        """Return this machine's monotonic clock."""
+        return time.monotonic()
+
+    def utc(self) -> str:
+        """Return the time of day."""
+        return datetime.now(UTC).isoformat(timespec="seconds")
+
+    async def sleep_until(self, moment_s: float) -> None:
+        """Sleep, if the moment has not passed."""
+        await asyncio.sleep(max(0.0, moment_s - self.now()))
+
+    async def ready(self) -> None:
+        """Connect to the nodes that are not, and start the director's sampler."""
+        gone = [host for host in self._plan.hosts if not self._alive(host)]
+        for host in gone:
+            await self._forget(host)
+        config = None if self._plan.ssh_config is None else Path(self._plan.ssh_config)
+        nodes, lost = await remote.connect_all(gone, ssh_config=config, become=self._become())
+        self._nodes |= nodes
+        for error in lost.values():
+            raise error
+        await self._sampler(self._plan.director.host)
+
+    async def preflight(self) -> None:
+        """Send one request from each client through the virtual service."""
+        timeout = f"{round(self._plan.load.timeout_s * 1000) + 1000}ms"
+        argv = ("h2load", "--h1", "-n1", "-c1", "-T", timeout, "-N", timeout, self._plan.url)
+        hosts = [client.host for client in self._plan.clients]
+        # Its exit status says nothing about the request.
+        texts = await asyncio.gather(
+            *(self._nodes[host].run(argv, timeout_s=_LATE_S, ok=(0, 1)) for host in hosts)
+        )
+        for host, text in zip(hosts, texts, strict=True):
+            if h2load.parse_summary(text).succeeded != 1:
+                raise TrialError(f"{host}: no good reply from {self._plan.url}")
+
+    async def sample(self) -> Sample:
+        """Return the director's counters."""
+        return await (await self._sampler(self._plan.director.host)).sample()
+
+    async def sample_all(self) -> dict[str, Sample]:
+        """Return every node's counters at about the same moment."""
+        hosts = self._hosts()
+        watches = [await self._sampler(host) for host in hosts.values()]
+        samples = await asyncio.gather(*(watch.sample() for watch in watches))
+        return dict(zip(hosts, samples, strict=True))
+
+    def roles(self) -> dict[str, str]:
+        """Return each node's role, the director first."""
+        plan = self._plan
+        return {
+            plan.director.host: "director",
+            **{server.label: "real server" for server in plan.real_servers},
+            **{client.label: "client" for client in plan.clients},
+        }
+
+    def host_times(self) -> Mapping[str, float]:
+        """Return the CPU times of the machine that runs dirtune."""
+        times: dict[str, float] = psutil.cpu_times()._asdict()
+        return times
+
+    async def load(self, ticks: Schedule) -> "LiveLoad":
+        """Start every client at one moment: all are ready before the first is told to go."""
+        argv = h2load.command(self._plan.url, ticks, timeout_s=self._plan.load.timeout_s)
+        script = _CLIENT.format(guard=remote.GUARD, argv=shlex.join(argv), mark=_LOG)
+        hosts = [client.host for client in self._plan.clients]
+        starting = (self._nodes[host].start(script, guarded=False) for host in hosts)
+        processes = dict(zip(hosts, await asyncio.gather(*starting), strict=True))
+        load = LiveLoad(self, processes, self._plan.load.load_s + self._plan.load.timeout_s)
+        try:
+            await load.begin()
+        except BaseException:
+            await load.end()
+            raise
+        return load
+
+    async def probe(self, seconds: float) -> "LiveProbe":
+        """Start `dirtune irqs --probe` on the director and wait for its window to open."""
+        director = self._plan.director
+        argv = [*director.dirtune.split(), "irqs", f"--probe={seconds:g}", "--format", "json"]
+        process = await self._nodes[director.host].start(f"{shlex.join(argv)} 2>&1")
+        probe = LiveProbe(process, seconds)
+        try:
+            await probe.begin()
+        except BaseException:
+            await probe.end()
+            raise
+        return probe
+
+    async def close(self) -> None:
+        """End the samplers and close the connections."""
+        for host in tuple(self._nodes):
+            await self._forget(host)
+
+    def _hosts(self) -> dict[str, str]:
+        peers = (*self._plan.real_servers, *self._plan.clients)
+        return {self._plan.director.host: self._plan.director.host} | {
+            peer.label: peer.host for peer in peers
+        }
+
+    def _become(self) -> frozenset[str]:
+        plan = self._plan
+        peers = {peer.host for peer in (*plan.real_servers, *plan.clients) if peer.become}
+        return frozenset(peers | ({plan.director.host} if plan.director.become else set()))
+
+    def _alive(self, host: str) -> bool:
+        return host in self._nodes and self._nodes[host].alive
+
+    async def _sampler(self, host: str) -> Sampler:
+        if host not in self._samplers:
+            director = host == self._plan.director.host
+            files = sampler.DIRECTOR_FILES if director else sampler.NODE_FILES
+            self._samplers[host] = await sampler.start(self._nodes[host], files)
+        return self._samplers[host]
+
+    async def _forget(self, host: str) -> None:
+        if (watch := self._samplers.pop(host, None)) is not None:
+            await watch.end()
+        if (node := self._nodes.pop(host, None)) is not None:
+            await node.close()
+
+
+class LiveLoad:
+    """h2load on every client."""
+
+    def __init__(self, rig: LiveRig, processes: Mapping[str, Process], lasts_s: float) -> None:
+        self._rig = rig
+        self._processes = processes
+        self._lasts_s = lasts_s
+        self._started: dict[str, float] = {}
+
+    @property
+    def began_s(self) -> float:
+        """When the last client began."""
+        return max(self._started.values())
+
+    async def begin(self) -> None:
+        """Tell all clients to go, once all are ready."""
+        for process in self._processes.values():
+            said = await process.line(timeout_s=_READY_S)
+            if said != "ready":
+                raise TrialError(said)
+        await asyncio.gather(*(self._go(host) for host in self._processes))
+
+    async def finish(self) -> tuple[tuple[ClientResult, ...], dict[str, str]]:
+        """Wait for the generators; one that died is a result with an error."""
+        hosts = tuple(self._processes)
+        found = await asyncio.gather(*(self._result(host) for host in hosts))
+        raw = {f"{host}.txt": text for host, (_, text) in zip(hosts, found, strict=True)}
+        return tuple(result for result, _ in found), raw
+
+    async def end(self) -> None:
+        """End the process groups that are left."""
+        await asyncio.gather(*(process.end() for process in self._processes.values()))
+
+    async def _go(self, host: str) -> None:
+        process = self._processes[host]
+        await process.send("go\n")
+        await process.line(timeout_s=_READY_S)
+        self._started[host] = self._rig.now()
+
+    async def _result(self, host: str) -> tuple[ClientResult, str]:
+        began, text = self._started[host], ""
+        try:
+            done = await self._processes[host].finish(timeout_s=self._lasts_s + _LATE_S)
+            text = done.stdout
+            said, _, log = text.partition(f"{_LOG}\n")
+            replies = tuple(h2load.parse_log(log.splitlines()))
+            return ClientResult(host, began, h2load.parse_summary(said), replies), text
+        except (NodeUnreachable, ParseError) as error:
+            return ClientResult(host, began, error=str(error)), text
+
+
+class LiveProbe:
+    """The interrupt probe of the director's own dirtune."""
+
+    def __init__(self, process: Process, seconds: float) -> None:
+        self._process = process
+        self._seconds = seconds
+
+    async def begin(self) -> None:
+        """Wait until it measures; `NotPossible` carries its complaint."""
+        line = ""
+        while _MEASURING not in line:
+            line = await self._process.line(timeout_s=_PROBE_LOAD_S)
+            if line.startswith("dirtune: "):
+                raise NotPossible(f"the director's {line}")
+
+    async def finish(self) -> HandlerWindow:
+        """Return the window; `NotPossible` if it printed none."""
+        done = await self._process.finish(timeout_s=self._seconds + _PROBE_LOAD_S)
+        text = done.stdout[max(done.stdout.find("{"), 0) :]
+        try:
+            return msgspec.json.decode(text, type=_Handlers).handlers
+        except msgspec.DecodeError as error:
+            raise NotPossible("the director's dirtune measured no handlers") from error
+
+    async def end(self) -> None:
+        """End it if it still runs."""
+        await self._process.end()
+
+
+@asynccontextmanager
+async def opened(plan: Plan) -> AsyncIterator[LiveRig]:
+    """Open a rig and close it again, whatever happens."""
+    rig = LiveRig(plan)
+    try:
+        yield rig
+    finally:
+        await rig.close()

@@ -1,0 +1,102 @@
+"""Runs on disk: a folder each, with run.json and the generators' raw output.
+
+A trial is on the disk, not only in its cache, before the next one begins; run.json is replaced
+in one step, so that a reader or a power cut finds the old one or the new one.
+"""
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from dirtune.analyse.run import Run, Trial
+from dirtune.bench.trial import Result
+from dirtune.errors import ParseError, SourceMissing, TrialError
+
+OUT = Path("dirtune-runs")
+_NAME = "run.json"
+
+
+class Store:
+    """One run's folder."""
+
+    def __init__(self, folder: Path, run: Run) -> None:
+        self.folder = folder
+        self.run = run
+
+    def keep(self, result: Result) -> None:
+        """Add a trial, or replace the one with its id, and its raw output."""
+        raw = self.folder / "raw" / result.trial.id
+        _make(raw)
+        for name, text in result.raw.items():
+            _write(raw / name, text.encode())
+        self.save(msgspec.structs.replace(self.run, trials=_with(self.run.trials, result.trial)))
+
+    def save(self, run: Run) -> None:
+        """Replace the run on disk; what was there stays until the new one is whole."""
+        text = msgspec.json.format(msgspec.json.encode(run), indent=1)
+        _write(self.folder / _NAME, text)
+        self.run = run
+
+
+def create(out: Path, run: Run) -> Store:
+    """Make the run's folder below *out*; `TrialError` if that cannot be written."""
+    store = Store(out / run.id, run)
+    _make(store.folder)
+    store.save(run)
+    return store
+
+
+def load(folder: Path) -> Run:
+    """Return the run in *folder* (or in the file itself); `ParseError` if it is no run."""
+    path = folder / _NAME if folder.is_dir() else folder
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Run)
+    except FileNotFoundError as error:
+        raise SourceMissing(f"{folder}: no run.json there") from error
+    except OSError as error:
+        raise SourceMissing(f"{path}: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise ParseError(str(path), str(error)) from error
+
+
+def new_id(out: Path, now: datetime) -> str:
+    """Return a name for a new run that is not taken below *out*."""
+    name = f"{now:%Y%m%d-%H%M%S}"
+    taken = {path.name for path in out.glob(f"{name}*")}
+    return name if name not in taken else f"{name}-{len(taken) + 1}"
+
+
+def _with(trials: tuple[Trial, ...], trial: Trial) -> tuple[Trial, ...]:
+    by_id = {known.id: known for known in trials} | {trial.id: trial}
+    return tuple(by_id.values())
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrialError(f"{folder}: {error.strerror}; choose another place with --out") from error
+
+
+def _write(path: Path, text: bytes) -> None:
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        with draft.open("wb") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise TrialError(f"{path}: {error.strerror}; what was written before is kept") from error
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

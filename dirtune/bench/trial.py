@@ -1,0 +1,241 @@
+"""One trial: settle, load, measure between two edges, drain. Drives a rig; decides nothing.
+
+Judged trials touch the director twice while the load runs, at the window's edges. Profiled ones
+sample every node each second and run the interrupt probe, and are for explaining, never for
+comparing. The clock is the rig's, so that a simulated director is measured by the same code.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from dirtune.analyse import cpu
+from dirtune.analyse.cpu import Sample
+from dirtune.analyse.handlers import HandlerWindow
+from dirtune.analyse.run import NodeCpu, Trial
+from dirtune.bench import h2load, outcome
+from dirtune.bench.h2load import Schedule
+from dirtune.bench.outcome import ClientResult, Facts, Order
+from dirtune.bench.plan import Plan
+from dirtune.errors import NodeUnreachable, NotPossible, ParseError, SourceMissing, TrialError
+
+# The last replies come within the time-out; their FINs a little later.
+_DRAIN_S = 2
+_DRAINED = 0.01
+
+
+class Loading(Protocol):
+    """A load that is running."""
+
+    @property
+    def began_s(self) -> float:
+        """When the last client began, on the rig's clock."""
+        ...
+
+    async def finish(self) -> tuple[tuple[ClientResult, ...], dict[str, str]]:
+        """Return each client's result and the raw texts, by file name."""
+        ...
+
+    async def end(self) -> None:
+        """End what still runs."""
+        ...
+
+
+class Probing(Protocol):
+    """The interrupt probe, measuring."""
+
+    async def finish(self) -> HandlerWindow:
+        """Return what it measured."""
+        ...
+
+    async def end(self) -> None:
+        """End it if it still runs."""
+        ...
+
+
+class Rig(Protocol):
+    """The nodes of a plan, ready for trials."""
+
+    def now(self) -> float:
+        """Return the controller's clock, in seconds."""
+        ...
+
+    def utc(self) -> str:
+        """Return the time of day in UTC, ISO 8601."""
+        ...
+
+    async def sleep_until(self, moment_s: float) -> None:
+        """Wait until `now` is *moment_s*."""
+        ...
+
+    async def ready(self) -> None:
+        """Reach every node again that was lost; `NodeUnreachable` names one that stays so."""
+        ...
+
+    async def preflight(self) -> None:
+        """Send one request from each client; `TrialError` names the one without a reply."""
+        ...
+
+    async def sample(self) -> Sample:
+        """Return the director's counters."""
+        ...
+
+    async def sample_all(self) -> dict[str, Sample]:
+        """Return every node's counters, by the names of `roles`."""
+        ...
+
+    def roles(self) -> dict[str, str]:
+        """Return the role of each node by name, the director first."""
+        ...
+
+    def host_times(self) -> Mapping[str, float]:
+        """Return this machine's CPU times in seconds, by state."""
+        ...
+
+    async def load(self, ticks: Schedule) -> Loading:
+        """Start the load on all clients at the same moment."""
+        ...
+
+    async def probe(self, seconds: float) -> Probing:
+        """Start the interrupt probe on the director; return when it has begun to measure."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A trial and what it leaves."""
+
+    trial: Trial
+    raw: dict[str, str]
+    """Raw output by file name."""
+    handlers: HandlerWindow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    edges: tuple[Sample, Sample]
+    host: dict[str, float]
+    nodes: tuple[NodeCpu, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    seconds: float
+    settled: bool
+    sample: Sample
+
+
+async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
+    """Carry one trial out; a node that is lost makes it a `setup_error`, never an exception."""
+    started = rig.utc()
+    try:
+        await rig.ready()
+        await rig.preflight()
+        settled = await _settle(rig, plan)
+        if order.kind == "judged":
+            facts, raw = await _measure(rig, plan, order, started, settled)
+            return Result(outcome.judge(facts, plan), raw)
+        return await _probed(rig, plan, order, started, settled)
+    except (NodeUnreachable, NotPossible, ParseError, SourceMissing, TrialError) as error:
+        return Result(outcome.failed(order, started, plan, str(error)), {})
+
+
+async def _probed(rig: Rig, plan: Plan, order: Order, started: str, settled: _Settled) -> Result:
+    probe = await rig.probe(plan.load.load_s + _DRAIN_S)
+    try:
+        facts, raw = await _measure(rig, plan, order, started, settled)
+        handlers = await probe.finish()
+    finally:
+        await probe.end()
+    return Result(outcome.judge(facts, plan), raw, handlers)
+
+
+async def _settle(rig: Rig, plan: Plan) -> _Settled:
+    """Wait until the director has been idle for some seconds in a row; bounded."""
+    began, in_a_row = rig.now(), 0
+    before = await rig.sample()
+    while in_a_row < plan.settle.seconds:
+        waited = rig.now() - began
+        if waited >= plan.settle.max_s:
+            return _Settled(waited, settled=False, sample=before)
+        await rig.sleep_until(rig.now() + 1)
+        now = await rig.sample()
+        in_a_row = in_a_row + 1 if _rests(before, now, plan) else 0
+        before = now
+    return _Settled(rig.now() - began, settled=True, sample=before)
+
+
+def _rests(earlier: Sample, later: Sample, plan: Plan) -> bool:
+    idle = cpu.idle_percent(earlier, later)
+    if idle is None or idle < plan.settle.idle:
+        return False
+    if plan.load.settle != "drain" or later.inactive is None:
+        return True
+    return later.inactive <= _DRAINED * max(plan.load.rates) * plan.load.load_s
+
+
+async def _measure(
+    rig: Rig, plan: Plan, order: Order, started: str, settled: _Settled
+) -> tuple[Facts, dict[str, str]]:
+    ticks = h2load.schedule(order.rate / len(plan.clients), plan.load.load_s)
+    loading = await rig.load(ticks)
+    try:
+        opens = loading.began_s + plan.load.warmup_s
+        watch = _edges if order.kind == "judged" else _profile
+        window = await watch(rig, opens, plan.load.window_s)
+        clients, raw = await loading.finish()
+    finally:
+        await loading.end()
+    await rig.sleep_until(rig.now() + _DRAIN_S)
+    after = await rig.sample()
+    facts = Facts(
+        order,
+        started,
+        ticks,
+        settled.seconds,
+        settled.settled,
+        clients,
+        edges=window.edges,
+        around=(settled.sample, after),
+        host=window.host,
+        nodes=window.nodes,
+    )
+    return facts, raw
+
+
+async def _edges(rig: Rig, opens_s: float, window_s: float) -> _Window:
+    await rig.sleep_until(opens_s)
+    first, host = await rig.sample(), rig.host_times()
+    await rig.sleep_until(opens_s + window_s)
+    last = await rig.sample()
+    return _Window((first, last), _host_shares(host, rig.host_times()), ())
+
+
+async def _profile(rig: Rig, opens_s: float, window_s: float) -> _Window:
+    await rig.sleep_until(opens_s)
+    host, series = rig.host_times(), [await rig.sample_all()]
+    for second in range(1, round(window_s) + 1):
+        await rig.sleep_until(opens_s + second)
+        series.append(await rig.sample_all())
+    roles = rig.roles()
+    found = (
+        cpu.node_cpu(name, role, [samples[name] for samples in series])
+        for name, role in roles.items()
+    )
+    director = next(iter(roles))
+    return _Window(
+        (series[0][director], series[-1][director]),
+        _host_shares(host, rig.host_times()),
+        tuple(node for node in found if node is not None),
+    )
+
+
+def _host_shares(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    spent = {state: after[state] - before[state] for state in after if state in before}
+    # psutil's guest time is part of user time already.
+    total = sum(time for state, time in spent.items() if not state.startswith("guest"))
+    if total <= 0:
+        return {}
+    waiting = spent.get("idle", 0.0) + spent.get("iowait", 0.0)
+    shares = {"busy": 100 * (1 - waiting / total)}
+    return {**shares, "steal": 100 * spent["steal"] / total} if "steal" in spent else shares
