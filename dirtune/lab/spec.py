@@ -355,7 +355,7 @@ def _list(texts: tuple[str, ...]) -> str:
 
 PAIR_STEAL_POINTS = 10
 NOTES = (
-    "The director is emulated: handler calls per interrupt carry over to hardware, percentages not.",
+    "The director is emulated: calls per interrupt carry over to hardware, percentages do not.",
     "Real servers and clients are namespaces: their CPU time is that of their control groups.",
 )
 
