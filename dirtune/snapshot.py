@@ -92,6 +92,11 @@ class Snapshot:
     """What the irq probe measured; None unless it was asked for."""
 
     @property
+    def empty(self) -> bool:
+        """Whether not one source could be read."""
+        return len(self.errors) == len(_READERS)
+
+    @property
     def seconds(self) -> float | None:
         """Seconds between the two samples; None with one sample or no clock."""
         if self.earlier is None or self.earlier.taken_s is None or self.taken_s is None:

@@ -1,0 +1,28 @@
+"""Explain one check: what it looks at, why it matters, what to do; without one, list them."""
+
+import json
+
+import click
+
+from dirtune import checks
+from dirtune.errors import NotPossible
+from dirtune.render import catalogue
+
+
+@click.command()
+@click.argument("check", required=False)
+@click.option("--format", type=click.Choice(["table", "json", "markdown"]), default="table")
+def command(check: str | None, format: str) -> None:
+    """Print the page of CHECK; without CHECK, the list of all."""
+    every = checks.all_checks()
+    wanted = tuple(c for c in every if check in (None, c.id))
+    if not wanted:
+        raise NotPossible(f"{check}: no such check; `dirtune explain` lists them")
+    if format == "json":
+        click.echo(json.dumps(catalogue.document(wanted), indent=2))
+    elif check is not None:
+        click.echo(catalogue.page(wanted[0]))
+    elif format == "markdown":
+        click.echo(catalogue.book(wanted), nl=False)
+    else:
+        click.echo(catalogue.listing(wanted))

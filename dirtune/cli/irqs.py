@@ -1,0 +1,49 @@
+"""Show the interrupt table: shared lines, rates and, probed, what each handler costs."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from dirtune.cli import _sources
+from dirtune.errors import SourceMissing
+from dirtune.render import irqs as render
+
+
+@click.command()
+@click.option(
+    "--probe", type=float, is_flag=False, flag_value=5.0, metavar="[SECONDS]",
+    help="Measure every handler with eBPF as well (5 s).",
+)  # fmt: skip
+@click.option("--host", metavar="HOST", help="Read over SSH.")
+@click.option("--root", type=click.Path(path_type=Path), help="A recorded tree instead of /.")
+@click.option("--from", "archive", type=click.Path(path_type=Path), help="A snapshot's file.")
+@click.option(
+    "--interval", type=float, default=2.0, show_default=True, help="Between two samples."
+)
+@click.option("--format", type=click.Choice(["table", "json", "markdown"]), default="table")
+@click.option("-v", "--verbose", is_flag=True, help="The architecture's own rows, too.")
+def command(
+    probe: float | None,
+    host: str | None,
+    root: Path | None,
+    archive: Path | None,
+    interval: float,
+    format: str,
+    verbose: bool,
+) -> None:
+    """Show who is on each interrupt line and how often it interrupts."""
+    source = _sources.Source(root, archive, host, interval=interval)
+    taken = _sources.snapshot_of(source)
+    table = taken.interrupts
+    if table is None:
+        raise SourceMissing(taken.errors["interrupts"])
+    if probe is not None:
+        taken = replace(taken, handlers=_sources.probed(source, probe))
+    if format == "json":
+        click.echo(json.dumps(render.document(taken, table)))
+    elif format == "markdown":
+        click.echo(render.markdown(taken, table, verbose=verbose), color=False)
+    else:
+        click.echo(render.text(taken, table, verbose=verbose), color=_sources.colour())

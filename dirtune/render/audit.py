@@ -1,0 +1,258 @@
+"""An audit as text for a terminal, Markdown, or the JSON of `dirtune/audit/1`."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import click
+
+from dirtune import checks
+from dirtune.checks import Check, Finding, Fix, Outcome, Severity, Status
+from dirtune.snapshot import Snapshot
+
+_COLOURS = {
+    Severity.CRITICAL: "bright_red",
+    Severity.HIGH: "red",
+    Severity.MEDIUM: "yellow",
+    Severity.LOW: "cyan",
+    Severity.INFO: "blue",
+}
+_SHOWN = ("interrupts_per_second", "wasted_cpu_percent", "options", "threads")
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What one host's checks came to."""
+
+    host: dict[str, object]
+    """`name`, `kernel`, `guest`, `samples`; None where the host does not say."""
+    roles: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    outcome: Outcome
+    finding: Finding
+    children: "tuple[_Node, ...]"
+
+
+def audit(name: str | None, snapshot: Snapshot, wanted: tuple[Check, ...]) -> Audit:
+    """Run the checks *wanted* over a snapshot of the host *name* (None: as it calls itself)."""
+    kernel = snapshot.kernel
+    host: dict[str, object] = {
+        "name": name or (kernel.hostname if kernel else None),
+        "kernel": kernel.osrelease if kernel else None,
+        "guest": snapshot.cpuinfo.guest if snapshot.cpuinfo else None,
+        "samples": 1 if snapshot.earlier is None else 2,
+    }
+    return Audit(host, checks.roles(snapshot), checks.run(wanted, snapshot))
+
+
+def worst(audits: Sequence[Audit]) -> Severity | None:
+    """Return the gravest severity found, None without findings."""
+    found = [o.severity for audit in audits for o in audit.outcomes if o.severity]
+    return min(found, key=lambda severity: severity.rank, default=None)
+
+
+def document(audit: Audit) -> dict[str, object]:
+    """Return an audit in the schema `dirtune/audit/1`."""
+    return {
+        "schema": "dirtune/audit/1",
+        "host": audit.host,
+        "roles": list(audit.roles),
+        "outcomes": [_outcome(outcome) for outcome in audit.outcomes],
+        "summary": _summary(audit),
+    }
+
+
+def documents(
+    audits: Sequence[Audit], unreachable: Sequence[tuple[str, str]]
+) -> dict[str, object]:
+    """Return several audits in the schema `dirtune/audits/1`."""
+    return {
+        "schema": "dirtune/audits/1",
+        "audits": [document(audit) for audit in audits],
+        "cross": [],
+        "unreachable": [{"host": host, "reason": reason} for host, reason in unreachable],
+    }
+
+
+def text(audit: Audit, *, width: int = 100, verbose: bool = False) -> str:
+    """Return findings, the gravest first and each under its cause, then one line of counts."""
+    blocks = [_heading(audit)]
+    blocks += ["\n".join(_node(node, 0, width, frozenset())) for node in _tree(audit.outcomes)]
+    if verbose:
+        blocks.append("\n".join(_undecided(audit, width)))
+    blocks.append(_counts(audit))
+    return "\n\n".join(block for block in blocks if block)
+
+
+def markdown(audit: Audit) -> str:
+    """Return the same as Markdown."""
+    lines = [f"# Audit of {audit.host['name'] or 'a host'}", "", f"{_facts(audit)}.", ""]
+    for node in _tree(audit.outcomes):
+        lines += _node_markdown(node, 2)
+    lines += [f"{_counts(audit)}", ""]
+    rows = [o for o in audit.outcomes if o.status is not Status.FINDING]
+    if rows:
+        lines += ["| check | status | reason |", "|---|---|---|"]
+        lines += [f"| {o.check.id} | {o.status} | {o.reason or ''} |" for o in rows]
+    return "\n".join(lines)
+
+
+def _outcome(outcome: Outcome) -> dict[str, object]:
+    return {
+        "check": outcome.check.id,
+        "status": outcome.status.value,
+        "severity": outcome.severity and outcome.severity.value,
+        "reason": outcome.reason,
+        "findings": [_finding(finding) for finding in outcome.findings],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, object]:
+    return {
+        "subject": finding.subject,
+        "severity": finding.severity.value,
+        "message": finding.message,
+        "cause": finding.cause,
+        "evidence": dict(finding.evidence),
+        "fixes": [
+            {
+                "id": fix.id,
+                "title": fix.title,
+                "risk": fix.risk.value,
+                "commands": list(fix.commands),
+            }
+            for fix in finding.fixes
+        ],
+    }
+
+
+def _summary(audit: Audit) -> dict[str, int]:
+    severities = [f.severity for o in audit.outcomes for f in o.findings]
+    counts = {severity.value: severities.count(severity) for severity in Severity}
+    for status in Status:
+        if status is not Status.FINDING:
+            number = sum(o.status is status for o in audit.outcomes)
+            counts[status.value.replace("-", "_")] = number
+    return counts
+
+
+def _tree(outcomes: Sequence[Outcome]) -> tuple[_Node, ...]:
+    """Return the findings, the gravest first, those with a cause below it."""
+    every = [(o, f) for o in outcomes for f in o.findings]
+    every.sort(key=lambda pair: (pair[1].severity.rank, pair[0].check.id))
+    tops = [pair for pair in every if not any(_explains(other, pair) for other in every)]
+    return tuple(_grown(pair, every) for pair in tops)
+
+
+def _grown(top: tuple[Outcome, Finding], every: list[tuple[Outcome, Finding]]) -> _Node:
+    children = (_grown(pair, every) for pair in every if _explains(top, pair))
+    return _Node(top[0], top[1], tuple(children))
+
+
+def _explains(cause: tuple[Outcome, Finding], effect: tuple[Outcome, Finding]) -> bool:
+    if effect[1].cause != cause[0].check.id:
+        return False
+    irqs = _irqs(cause[1])
+    return not irqs or bool(irqs & _irqs(effect[1]))
+
+
+def _irqs(finding: Finding) -> set[object]:
+    several = finding.evidence.get("irqs")
+    return {finding.evidence.get("irq"), *(several if isinstance(several, list) else ())} - {None}
+
+
+def _heading(audit: Audit) -> str:
+    return f"{click.style(str(audit.host['name'] or 'recorded host'), bold=True)}  {_facts(audit)}"
+
+
+def _facts(audit: Audit) -> str:
+    samples = "two samples" if audit.host["samples"] == 2 else "one sample"
+    guest = "virtual machine" if audit.host["guest"] else None
+    facts = (audit.host["kernel"], ", ".join(audit.roles), guest, samples)
+    return " · ".join(str(fact) for fact in facts if fact)
+
+
+def _node(node: _Node, depth: int, width: int, told: frozenset[str]) -> Iterator[str]:
+    """Yield the rows of a finding; what is *told* above it (fixes) is not told again."""
+    margin = "   " * depth
+    finding, check = node.finding, node.outcome.check
+    severity = click.style(finding.severity.upper(), fg=_COLOURS[finding.severity], bold=True)
+    arrow = "└─ " if depth else ""
+    yield f"{margin[3:]}{arrow}{severity}  {click.style(check.id, bold=True)}  {finding.subject}"
+    inner = f"{margin}   "
+    yield from _wrapped(finding.message, inner, width)
+    for name in _SHOWN:
+        if finding.evidence.get(name):
+            value = _words(finding.evidence[name])
+            yield from _wrapped(f"{name.replace('_', ' ')}: {value}", inner, width)
+    if finding is min(node.outcome.findings, key=lambda f: f.severity.rank):
+        yield from _labelled("why", why(check), inner, width)
+    for fix in finding.fixes:
+        if fix.id not in told:
+            yield from _fix(fix, inner, width)
+    for child in node.children:
+        yield ""
+        yield from _node(child, depth + 1, width, told | {fix.id for fix in finding.fixes})
+
+
+def why(check: Check) -> str:
+    """Return the first paragraph of a check's `Why it matters`, on one line."""
+    _, _, after = check.doc.partition("## Why it matters\n")
+    return " ".join(after.strip().partition("\n\n")[0].partition("\n##")[0].split())
+
+
+def _fix(fix: Fix, inner: str, width: int) -> Iterator[str]:
+    yield from _labelled("fix", f"{fix.title} [{fix.risk}]", inner, width)
+    for command in fix.commands:
+        yield f"{inner}     $ {command}"
+
+
+def _labelled(label: str, value: str, inner: str, width: int) -> Iterator[str]:
+    first, *rest = textwrap.wrap(value, max(30, width - len(inner) - 5)) or [""]
+    yield f"{inner}{click.style(f'{label:4}', dim=True)} {first}"
+    yield from (f"{inner}     {row}" for row in rest)
+
+
+def _words(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _wrapped(message: str, inner: str, width: int) -> Iterator[str]:
+    for row in textwrap.wrap(message, max(30, width - len(inner))):
+        yield f"{inner}{row}"
+
+
+def _undecided(audit: Audit, width: int) -> Iterator[str]:
+    for outcome in audit.outcomes:
+        if outcome.status is not Status.FINDING:
+            reason = f"  {outcome.reason}" if outcome.reason else ""
+            row = f"{outcome.status.value:14} {outcome.check.id:22}{reason}"
+            yield from textwrap.wrap(row, width, subsequent_indent=" " * 39)
+
+
+def _counts(audit: Audit) -> str:
+    counts = _summary(audit)
+    severities = {severity.value for severity in Severity}
+    found = [f"{n} {name}" for name, n in counts.items() if n and name in severities]
+    rest = [f"{n} {k.replace('_', ' ')}" for k, n in counts.items() if n and k not in severities]
+    return f"{', '.join(found) or 'nothing found'} · {', '.join(rest) or 'no other check'}"
+
+
+def _node_markdown(node: _Node, level: int) -> Iterator[str]:
+    finding, check = node.finding, node.outcome.check
+    yield f"{'#' * level} {finding.severity}: {check.id}, {finding.subject}"
+    yield ""
+    yield f"{finding.message}."
+    yield ""
+    yield why(check)
+    yield ""
+    for fix in finding.fixes:
+        yield f"- {fix.title} ({fix.risk})"
+        yield from (f"  - `{command}`" for command in fix.commands)
+    yield ""
+    for child in node.children:
+        yield from _node_markdown(child, min(level + 1, 6))

@@ -1,0 +1,117 @@
+"""The interrupt table as text, Markdown, or the JSON of `dirtune/irqs/1`."""
+
+from collections.abc import Iterator
+
+import click
+import msgspec
+from tabulate import tabulate
+
+from dirtune.analyse.handlers import HandlerCalls
+from dirtune.analyse.lines import nic_line, sharers
+from dirtune.analyse.rates import line_delta
+from dirtune.collect.interrupts import Interrupts, Line
+from dirtune.snapshot import Snapshot
+
+
+_ALIGN = ("left", "right", "right", "left", "left")
+
+
+def document(snapshot: Snapshot, table: Interrupts) -> dict[str, object]:
+    """Return the table in the schema `dirtune/irqs/1`; `handlers` is there when probed."""
+    found: dict[str, object] = {
+        "schema": "dirtune/irqs/1",
+        "cpus": list(table.cpus),
+        "lines": [_line(snapshot, table, line) for line in table.lines],
+    }
+    if snapshot.handlers is not None:
+        found["handlers"] = msgspec.to_builtins(snapshot.handlers)
+    return found
+
+
+def text(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) -> str:
+    """Return one row per line, shared ones marked, with the handlers' cost below when probed."""
+    rows = tuple(_rows(snapshot, table, verbose=verbose))
+    shown = tabulate(
+        rows, _header(snapshot), tablefmt="plain", disable_numparse=True, colalign=_ALIGN
+    )
+    return f"{shown}\n\n{_summary(snapshot, table)}"
+
+
+def markdown(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) -> str:
+    """Return the same as a Markdown table."""
+    rows = tuple(_rows(snapshot, table, verbose=verbose))
+    return tabulate(
+        rows, _header(snapshot), tablefmt="github", disable_numparse=True, colalign=_ALIGN
+    )
+
+
+def _line(snapshot: Snapshot, table: Interrupts, line: Line) -> dict[str, object]:
+    rate = _rate(snapshot, table, line)
+    return {
+        "irq": line.irq,
+        "chip": line.chip,
+        "actions": list(line.actions),
+        "counts": list(line.counts),
+        "total": line.total,
+        "shared": line.shared,
+        "nic": _nic(snapshot, line),
+        "per_second": None if rate is None else round(rate, 2),
+        "text": line.text,
+    }
+
+
+def _header(snapshot: Snapshot) -> tuple[str, ...]:
+    rate = "per second" if snapshot.seconds else "since boot"
+    return ("", "irq", rate, "chip", "actions")
+
+
+def _rows(snapshot: Snapshot, table: Interrupts, *, verbose: bool) -> Iterator[tuple[str, ...]]:
+    for line in table.lines if verbose else table.numbered:
+        rate = _rate(snapshot, table, line)
+        count = f"{line.total:,}" if rate is None else f"{rate:,.1f}"
+        actions = ", ".join(line.actions) if line.numbered else line.text
+        yield (_mark(snapshot, line), line.irq, count, line.chip or "", actions)
+        for handler in _handlers(snapshot, line):
+            yield ("", "", "", "", _cost(handler))
+
+
+def _mark(snapshot: Snapshot, line: Line) -> str:
+    if not line.shared:
+        return ""
+    if _nic(snapshot, line):
+        return click.style("NIC shared", fg="red", bold=True)
+    return "shared"
+
+
+def _handlers(snapshot: Snapshot, line: Line) -> tuple[HandlerCalls, ...]:
+    if snapshot.handlers is None or not line.numbered:
+        return ()
+    return tuple(h for h in snapshot.handlers.handlers if str(h.irq) == line.irq)
+
+
+def _cost(handler: HandlerCalls) -> str:
+    each = handler.total_ns / handler.calls / 1000 if handler.calls else 0.0
+    return (
+        f"  {handler.handler}: {handler.calls:,} calls, {handler.none:,} for nothing, "
+        f"{each:.1f} us each"
+    )
+
+
+def _summary(snapshot: Snapshot, table: Interrupts) -> str:
+    shared = [line for line in table.numbered if line.shared]
+    cards = [line for line in shared if _nic(snapshot, line)]
+    return (
+        f"{len(table.numbered)} lines on {len(table.cpus)} CPUs, {len(shared)} shared, "
+        f"{len(cards)} of them with a network card"
+    )
+
+
+def _nic(snapshot: Snapshot, line: Line) -> bool | None:
+    return nic_line(line, sharers(line, snapshot.pci, snapshot.interfaces))
+
+
+def _rate(snapshot: Snapshot, table: Interrupts, line: Line) -> float | None:
+    if snapshot.earlier is None or not snapshot.seconds:
+        return None
+    delta = line_delta(snapshot.earlier.interrupts, line, table.cpus)
+    return None if delta is None else delta / snapshot.seconds
