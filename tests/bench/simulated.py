@@ -1,0 +1,163 @@
+"""A director that exists as arithmetic, behind the interface of real nodes."""
+
+import random
+
+from dirtune.analyse.cpu import Sample
+from dirtune.analyse.handlers import HandlerWindow
+from dirtune.bench import plan as plans
+from dirtune.bench.h2load import Reply, Summary, Times
+from dirtune.bench.outcome import ClientResult
+from dirtune.collect.stat import CpuTimes, Stat
+
+PLAN = plans.parse("""
+[[services]]
+vip = "198.18.0.100"
+port = 80
+[[clients]]
+host = "c1"
+[[clients]]
+host = "c2"
+[[real_servers]]
+host = "rs1"
+[load]
+rates = [150]
+warmup = 2
+window = 10
+[settle]
+seconds = 3
+max = 20
+""")
+
+
+class Director:
+    """Simulated nodes: every connection costs CPU, and time passes only when someone waits."""
+
+    def __init__(self, plan=PLAN, *, cost_us=2000.0, noise=0.0, seed=1, busy_until_s=0.0):
+        self.plan = plan
+        self.cost_us = cost_us
+        self.noise = noise
+        self.chance = random.Random(seed)
+        self.clock_s = 1000.0
+        self.busy_until_s = 1000.0 + busy_until_s
+        self.connections = 0.0
+        self.busy_ticks = 0.0
+        self.rate = 0.0
+        self.log = []
+        self.steal_percent = 0.0
+        self.stolen_s = 0.0
+        self.leak = 0.0
+        self.spread_s = 0.001
+        self.late_s = 0.0
+        self.unsent = 0
+        self.dies = None
+        self.lost = None
+
+    # What a Rig gives.
+
+    def now(self):
+        return self.clock_s
+
+    def utc(self):
+        return "2026-01-01T00:00:00+00:00"
+
+    async def sleep_until(self, moment_s):
+        self.pass_time(max(0.0, moment_s - self.clock_s))
+
+    async def ready(self):
+        if self.lost is not None:
+            raise self.lost
+
+    async def preflight(self):
+        self.log.append("preflight")
+
+    async def sample(self):
+        self.log.append("sample")
+        return self.counters()
+
+    async def sample_all(self):
+        self.log.append("sample all")
+        return {name: self.counters() for name in self.roles()}
+
+    def roles(self):
+        return {"local": "director", "rs1": "real server", "c1": "client", "c2": "client"}
+
+    def host_times(self):
+        return {"user": self.clock_s - self.stolen_s, "idle": 0.0, "steal": self.stolen_s}
+
+    async def load(self, ticks):
+        self.log.append("load")
+        return Load(self, ticks)
+
+    async def probe(self, seconds):
+        self.log.append(f"probe {seconds:g}")
+        return Probe(self)
+
+    # The arithmetic.
+
+    def pass_time(self, seconds):
+        self.clock_s += seconds
+        self.connections += self.rate * seconds
+        cost = self.cost_us * (1 + self.chance.gauss(0, self.noise))
+        self.busy_ticks += self.rate * seconds * cost / 1e4
+        self.stolen_s += seconds * self.steal_percent / 100
+        if self.clock_s <= self.busy_until_s:
+            self.busy_ticks += 100 * seconds
+
+    def counters(self):
+        total = self.clock_s * 100
+        busy = round(self.busy_ticks)
+        times = CpuTimes(None, 0, 0, busy, round(total) - busy, 0, 0, 0, 0)
+        seen = round(self.connections * (1 - self.leak))
+        return Sample(
+            self.clock_s,
+            Stat(times, (), None),
+            lines={"10": 6 * seen},
+            ip_vs={"connections": seen, "packets_in": 5 * seen},
+        )
+
+
+class Load:
+    """150 connections per second, say, of which every one is answered after 4 ms."""
+
+    def __init__(self, director, ticks):
+        self.director, self.ticks = director, ticks
+        self.ended = False
+        director.rate = ticks.rate * len(director.plan.clients)
+        self.began_s = director.clock_s
+
+    async def finish(self):
+        d, ticks = self.director, self.ticks
+        await d.sleep_until(self.began_s + ticks.connections / ticks.rate)
+        d.rate = 0.0
+        results = tuple(self.result(n, c.host) for n, c in enumerate(d.plan.clients))
+        return results, {f"{r.host}.txt": "raw" for r in results}
+
+    def result(self, n, host):
+        d, ticks = self.director, self.ticks
+        started = self.began_s - n * d.spread_s
+        if host == d.dies:
+            return ClientResult(host, started, error="no summary; it ended before its time")
+        count = ticks.connections - d.unsent
+        times = Times(0, 0, 1500, 0)
+        good = Summary(
+            ticks.connections, count, count, count, 0, 0, 0, {"2xx": count}, times, times, times
+        )
+        step_us = 1e6 / ticks.rate * (1 + d.late_s / (count / ticks.rate))
+        replies = tuple(Reply(int(1e15 + k * step_us), 200, 4000) for k in range(count))
+        return ClientResult(host, started, good, replies)
+
+    async def end(self):
+        self.director.log.append("end load")
+
+
+class Probe:
+    """A probe that saw nothing."""
+
+    def __init__(self, director):
+        self.director = director
+
+    async def finish(self):
+        return HandlerWindow(15.0, (), {})
+
+    async def end(self):
+        self.director.log.append("end probe")

@@ -1,0 +1,192 @@
+"""Campaigns on a simulated director: order, repetition, resumption, and what stands on disk."""
+
+import asyncio
+
+import msgspec
+import pytest
+from simulated import PLAN, Director
+
+from dirtune.analyse import compare
+from dirtune.analyse.run import Run
+from dirtune.bench import campaign, store
+from dirtune.bench.trial import Result
+from dirtune.errors import ParseError, SourceMissing, TrialError
+
+
+def planned(**changes):
+    load = {k: v for k, v in changes.items() if k in {"pairs", "rates", "repeats"}}
+    validity = {k: v for k, v in changes.items() if k not in load}
+    return msgspec.structs.replace(
+        PLAN,
+        load=msgspec.structs.replace(PLAN.load, **load),
+        validity=msgspec.structs.replace(PLAN.validity, **validity),
+    )
+
+
+class Kept(dict):
+    """Stands for the store: trials by id, in order."""
+
+    def __call__(self, result):
+        self[result.trial.id] = result.trial
+
+
+def campaigned(director, plan, *, effect=1.0, done=()):
+    kept, switched = Kept({t.id: t for t in done}), []
+    cost = director.cost_us
+
+    async def switch(arm):
+        switched.append(arm)
+        director.cost_us = cost * (effect if arm == "B" else 1)
+
+    valid = asyncio.run(campaign.pairs(director, plan, switch, kept, done=done))
+    return valid, kept, switched
+
+
+def test_pairs_alternate_and_switch_only_when_the_arm_changes():
+    valid, kept, switched = campaigned(Director(), planned(pairs=3))
+
+    assert valid == 3
+    assert list(kept) == ["p01-1-A", "p01-2-B", "p02-1-B", "p02-2-A", "p03-1-A", "p03-2-B"]
+    assert switched == ["A", "B", "A", "B"]
+
+
+def run_of(trials):
+    text = dict.fromkeys(("started", "command", "version", "title", "primary_metric"), "")
+    nothing = dict.fromkeys(("finished", "scenario", "forecast", "verdict"))
+    empty = {name: {} for name in ("plan", "inventory", "audits", "handlers")}
+    return Run(id="r1", trials=tuple(trials), comparisons=(), steps=(), **text, **nothing, **empty)
+
+
+@pytest.mark.parametrize(("effect", "verdict"), [(0.9, "improved"), (1.1, "regressed")])
+def test_from_trials_to_a_verdict(effect, verdict):
+    director = Director(noise=0.01)
+    _, kept, _ = campaigned(director, planned(pairs=8), effect=effect)
+
+    arms = compare.arms_of(run_of(kept.values()), "cpu_us_per_connection")
+    found = compare.compare("cpu_us_per_connection", arms)
+
+    assert found.verdict == verdict
+    assert found.ratio == pytest.approx(effect, rel=0.03)
+    assert found.interval[0] < effect < found.interval[1] or found.ratio == pytest.approx(
+        effect, rel=0.01
+    )
+
+
+def test_a_switch_without_an_effect_shows_none():
+    _, kept, _ = campaigned(Director(noise=0.01), planned(pairs=8))
+
+    found = compare.compare(
+        "cpu_us_per_connection",
+        compare.arms_of(run_of(kept.values()), "cpu_us_per_connection"),
+    )
+
+    assert found.verdict in {"equivalent", "inconclusive"}
+
+
+class Flaky(Director):
+    """Its second trial of all loses a client."""
+
+    trials = 0
+
+    async def load(self, ticks):
+        self.trials += 1
+        self.dies = "c1" if self.trials == 2 else None
+        return await super().load(ticks)
+
+
+def test_a_pair_that_does_not_count_is_repeated_and_stays_in_the_record():
+    valid, kept, _ = campaigned(Flaky(), planned(pairs=2))
+
+    assert valid == 2
+    assert [t.validity for t in kept.values()] == ["valid", "setup_error"] + ["valid"] * 4
+    assert [t.pair for t in kept.values()] == [1, 1, 2, 2, 3, 3]
+
+
+def test_repetition_is_bounded():
+    director = Director()
+    director.leak = 0.5
+
+    valid, kept, _ = campaigned(director, planned(pairs=2, retries=3))
+
+    assert valid == 0
+    assert len(kept) == 5  # 2 + 3 pairs, each given up after its first trial
+
+
+def test_a_lost_node_stops_the_campaign_where_the_plan_says_so():
+    kept = Kept()
+
+    with pytest.raises(TrialError, match=r"trial p01-2-B: c1: no summary.*is kept"):
+        asyncio.run(
+            campaign.pairs(Flaky(), planned(pairs=2, on_lost_node="stop"), campaign.stay, kept)
+        )
+    assert list(kept) == ["p01-1-A", "p01-2-B"]
+
+
+def test_a_campaign_goes_on_where_it_was_interrupted():
+    _, first, _ = campaigned(Director(), planned(pairs=2))
+    cut = list(first.values())[:3]  # the second pair lacks its A
+
+    valid, kept, _ = campaigned(Director(), planned(pairs=3), done=cut)
+
+    assert valid == 3
+    assert list(kept)[3:] == ["p03-1-A", "p03-2-B", "p04-1-B", "p04-2-A"]
+
+
+def test_a_pair_that_saw_different_steal_is_noisy():
+    class Robbed(Director):
+        async def load(self, ticks):
+            self.steal_percent = 1.5 if self.log.count("load") == 0 else 0.0
+            return await super().load(ticks)
+
+    valid, kept, _ = campaigned(Robbed(), planned(pairs=1, pair_steal=1.0))
+
+    assert valid == 1
+    assert [t.validity for t in kept.values()] == ["noisy", "noisy", "valid", "valid"]
+    assert "1.5 % and 0.0 % steal" in kept["p01-1-A"].reason
+
+
+def test_a_sweep_runs_all_rates_before_it_repeats_one():
+    kept = Kept()
+    asyncio.run(campaign.sweep(Director(), planned(rates=(150, 300), repeats=2), kept))
+
+    assert list(kept) == ["r150-1", "r300-1", "r150-2", "r300-2"]
+    assert kept["r300-2"].reply_rate == 300
+
+
+def test_a_kept_trial_is_on_disk_with_its_raw_output(tmp_path):
+    _, kept, _ = campaigned(Director(), planned(pairs=1))
+    first, second = kept.values()
+    run = store.create(tmp_path, run_of([]))
+
+    run.keep(Result(first, {"c1.txt": "finished in 1s\n"}))
+    run.keep(Result(second, {}))
+    run.keep(Result(msgspec.structs.replace(first, validity="noisy"), {}))
+
+    assert store.load(tmp_path / "r1") == run.run
+    assert [t.validity for t in store.load(tmp_path / "r1").trials] == ["noisy", "valid"]
+    assert (tmp_path / "r1/raw/p01-1-A/c1.txt").read_text() == "finished in 1s\n"
+    assert not list((tmp_path / "r1").glob(".*"))
+
+
+def test_a_full_disk_says_so_and_keeps_what_was_there(tmp_path, monkeypatch):
+    run = store.create(tmp_path, run_of([]))
+    before = (tmp_path / "r1/run.json").read_bytes()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(TrialError, match=r"run\.json: No space left on device"):
+        run.save(run.run)
+    monkeypatch.undo()
+    assert (tmp_path / "r1/run.json").read_bytes() == before
+    assert [p.name for p in (tmp_path / "r1").iterdir()] == ["run.json"]
+
+
+def test_what_is_no_run_is_named(tmp_path):
+    (tmp_path / "run.json").write_text('{"id": 3}')
+
+    with pytest.raises(ParseError, match=r"run\.json: .*id"):
+        store.load(tmp_path)
+    with pytest.raises(SourceMissing, match=r"no run\.json"):
+        store.load(tmp_path / "absent")

@@ -1,0 +1,144 @@
+"""One trial on a simulated director: phases, numbers worked out by hand, and every label."""
+
+import asyncio
+
+import pytest
+from simulated import PLAN, Director
+
+from dirtune.bench.outcome import Order
+from dirtune.bench.trial import conduct
+from dirtune.errors import NodeUnreachable
+
+ORDER = Order("p01-1-A", "A", "judged", 150.0, 1)
+
+
+def conducted(director, order=ORDER, plan=PLAN):
+    return asyncio.run(conduct(director, plan, order))
+
+
+def test_the_numbers_of_a_trial():
+    trial = conducted(Director(cost_us=2000)).trial
+
+    assert (trial.validity, trial.reason) == ("valid", None)
+    # 13 s (2 + 10 + 1) at 75/s and client
+    assert (trial.intended, trial.attempted, trial.replied) == (1950, 1950, 1950)
+    assert trial.reply_rate == 150
+    # 1500 connections x 2 ms = 3 s of 10 s
+    assert trial.metrics["cpu_us_per_connection"] == pytest.approx(2000, rel=0.005)
+    assert trial.metrics["director_idle_percent"] == pytest.approx(70, abs=0.1)
+    assert trial.metrics["interrupts_per_connection"] == 6
+    assert trial.metrics["packets_per_connection"] == 5
+    assert trial.metrics["connect_ms"] == 1.5
+    assert (trial.counters["connections"], trial.counters["connections_total"]) == (1500, 1950)
+    assert trial.counters["irq_10"] == 9000
+    assert (trial.latency.p50_ms, trial.latency.p99_ms) == (4, 4)
+    assert trial.offered_rate == 150
+
+
+def test_a_judged_trial_touches_the_director_twice_while_the_load_runs():
+    director = Director()
+    conducted(director)
+
+    loaded = director.log[director.log.index("load") : director.log.index("end load")]
+    assert loaded == ["load", "sample", "sample"]
+
+
+def test_a_profiled_trial_samples_every_node_each_second_and_probes():
+    director = Director()
+    result = conducted(director, Order("profile", "A", "profiled", 150.0))
+
+    # The window's 10 s have 11 edges; the probe covers the load and its drain.
+    assert director.log.count("sample all") == 11
+    assert "probe 15" in director.log
+    assert director.log[-1] == "end probe"
+    assert result.handlers.seconds == 15
+    assert [node.role for node in result.trial.nodes] == [
+        "director",
+        "real server",
+        "client",
+        "client",
+    ]
+    assert result.trial.nodes[0].states["system"].mean == pytest.approx(30, abs=0.2)
+
+
+def test_the_load_begins_only_when_the_director_is_idle():
+    director = Director(busy_until_s=7)
+    trial = conducted(director).trial
+
+    # Busy for seven seconds: the 8th, 9th and 10th are the first three idle ones in a row.
+    assert trial.settle_s == pytest.approx(10, abs=0.01)
+    assert trial.settled
+    assert trial.metrics["cpu_us_per_connection"] == pytest.approx(2000, rel=0.005)
+
+
+def test_waiting_is_bounded_and_said():
+    trial = conducted(Director(busy_until_s=3600)).trial
+
+    assert trial.settle_s == pytest.approx(20, abs=0.01)
+    assert not trial.settled
+
+
+def broken(**faults):
+    director = Director()
+    for name, value in faults.items():
+        setattr(director, name, value)
+    return director
+
+
+@pytest.mark.parametrize(
+    ("faults", "validity", "reason"),
+    [
+        ({"dies": "c2"}, "setup_error", "c2: no summary"),
+        ({"leak": 0.01}, "setup_error", "does not all pass the director"),
+        ({"unsent": 2}, "client_limited", "0.21 % of the intended"),
+        ({"late_s": 3.0}, "client_limited", "c1: took"),
+        ({"spread_s": 0.3}, "noisy", "began 300 ms apart"),
+        ({"steal_percent": 4.0}, "noisy", "4.0 % of the time of this machine"),
+    ],
+)
+def test_what_does_not_count_and_why(faults, validity, reason):
+    trial = conducted(broken(**faults)).trial
+
+    assert trial.validity == validity
+    assert reason in trial.reason
+
+
+@pytest.mark.parametrize(
+    "faults", [{"leak": 0.004}, {"unsent": 0}, {"late_s": 0.05}, {"steal_percent": 1.9}]
+)
+def test_what_is_within_the_limits_counts(faults):
+    assert conducted(broken(**faults)).trial.validity == "valid"
+
+
+def test_a_dead_client_does_not_lose_the_others_data():
+    result = conducted(broken(dies="c2"))
+
+    assert result.trial.replied == 975
+    assert set(result.raw) == {"c1.txt", "c2.txt"}
+
+
+def test_unsent_connections_are_not_lost_ones():
+    trial = conducted(broken(unsent=100)).trial
+
+    assert (trial.intended, trial.attempted, trial.failed) == (1950, 1750, {})
+
+
+def test_a_node_that_is_not_there_is_a_label_and_not_an_exception():
+    trial = conducted(broken(lost=NodeUnreachable("c1: no route to host"))).trial
+
+    assert (trial.validity, trial.reason) == ("setup_error", "c1: no route to host")
+    assert trial.metrics == {}
+
+
+def test_a_director_that_vanishes_under_load_ends_the_load():
+    class Vanishing(Director):
+        async def sample(self):
+            if self.rate:
+                raise NodeUnreachable("lb1: the connection was lost")
+            return await super().sample()
+
+    director = Vanishing()
+    trial = conducted(director).trial
+
+    assert (trial.validity, trial.reason) == ("setup_error", "lb1: the connection was lost")
+    assert director.log[-1] == "end load"
