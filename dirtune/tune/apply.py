@@ -1,6 +1,7 @@
 """Carry out a plan: save, journal, make, read back; undo everything if one step does not take."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from dirtune.errors import ApplyError, DirtuneError
 from dirtune.host import WritableHost
@@ -10,9 +11,23 @@ from dirtune.tune.steps import Saved, make, require_made, save, undo
 Done = tuple[Action, Saved]
 
 
-def apply(
-    actions: Sequence[Action], host: WritableHost, journal: Callable[[int, Saved], None]
-) -> None:
+class Journal(Protocol):
+    """Who remembers what is done, on the disk before the call returns."""
+
+    def begun(self, index: int, saved: Saved) -> None:
+        """The action number *index* is about to be made; *saved* is what is there."""
+        ...
+
+    def applied(self) -> None:
+        """Every action was made and read back."""
+        ...
+
+    def undone(self, stuck: tuple[str, ...]) -> None:
+        """Every action was undone but for what *stuck* names."""
+        ...
+
+
+def apply(actions: Sequence[Action], host: WritableHost, journal: Journal) -> None:
     """Carry out *actions* in order, having *journal* keep what was there before each.
 
     On any failure, Ctrl-C included, what was done is undone, last first, and the failure is
@@ -22,12 +37,15 @@ def apply(
     try:
         for index, action in enumerate(actions):
             saved = save(action, host)
-            journal(index, saved)
+            journal.begun(index, saved)
             done.append((action, saved))
             make(action, host)
             require_made(action, saved, host)
+        journal.applied()
     except BaseException as error:  # Ctrl-C too: half a plan is worse than none
         stuck = roll_back(done, host)
+        # Not reached when a second Ctrl-C ends the undoing: then the journal still says so.
+        journal.undone(stuck)
         if stuck:
             raise ApplyError(f"{error}; could not undo: {'; '.join(stuck)}") from error
         raise

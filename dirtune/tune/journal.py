@@ -7,11 +7,12 @@ done. A record that a power cut tore in two is the last, and announced nothing t
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TextIO
 
 import msgspec
 
@@ -21,7 +22,7 @@ from dirtune.tune.steps import Saved
 
 SCHEMA = "dirtune/journal/1"
 _ENDING = ".journal"
-_LOCK_WAIT_S = 0.2
+_LOCK_POLL_S = 0.05
 
 
 class Planned(msgspec.Struct, frozen=True, tag="planned", tag_field="record"):
@@ -103,7 +104,9 @@ class Entry:
             return State.PLANNED
         if Confirmed in kinds:
             return State.CONFIRMED
-        return State.APPLIED if Applied in kinds else State.PLANNED
+        if Applied not in kinds:
+            return State.PLANNED
+        return State.APPLIED if self.planned.confirm_s else State.CONFIRMED
 
     @property
     def done(self) -> tuple[tuple[Action, Saved], ...]:
@@ -124,29 +127,27 @@ class Entry:
         return applied.at_s + self.planned.confirm_s - now_s
 
 
-def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where journals live: $DIRTUNE_STATE, else /var/lib/dirtune."""
-    return Path(environ.get("DIRTUNE_STATE") or "/var/lib/dirtune")
-
-
 def boot_clock_s() -> float:
     """Return seconds since boot; it goes on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def create(folder: Path, planned: Planned) -> Path:
-    """Begin a journal and return its path; `NotPossible` if nothing can be kept there."""
-    path = folder / f"{planned.journal}{_ENDING}"
+def path_of(folder: Path, name: str) -> Path:
+    """Return the file of the journal called *name*."""
+    return folder / f"{name.removesuffix(_ENDING)}{_ENDING}"
+
+
+def create(path: Path, planned: Planned) -> None:
+    """Begin a journal; `NotPossible` if nothing can be kept there."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.open("xb") as file:
             _put(file.fileno(), planned)
-        _sync(folder)
+        _sync(path.parent)
     except OSError as error:
         raise NotPossible(
             f"{path}: {error.strerror}; without a journal nothing is changed"
         ) from error
-    return path
 
 
 def append(path: Path, record: Record) -> None:
@@ -166,7 +167,7 @@ def load(path: Path) -> Entry:
     try:
         *lines, _torn = path.read_bytes().split(b"\n")
     except OSError as error:
-        raise NotPossible(f"{path}: {error.strerror}; `dirtune rollback` lists none") from error
+        raise NotPossible(f"{path}: {error.strerror}") from error
     records = tuple(_record(path, number, line) for number, line in enumerate(lines, 1))
     if not records or not isinstance(records[0], Planned):
         raise ParseError(str(path), "does not begin with a plan; nothing was done by it")
@@ -188,7 +189,7 @@ def find(folder: Path, name: str | None) -> Path:
         if not known:
             raise NotPossible(f"{folder}: no journal; nothing was changed by dirtune on this host")
         return known[-1]
-    found = folder / f"{name.removesuffix(_ENDING)}{_ENDING}"
+    found = path_of(folder, name)
     if found not in known:
         said = f"the last is {known[-1].stem}" if known else "there is none"
         raise NotPossible(f"{name}: no such journal in {folder}; {said}")
@@ -202,21 +203,33 @@ def unfinished(folder: Path) -> tuple[Path, ...]:
 
 
 @contextmanager
-def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def lock(folder: Path, *, wait_s: float = 2) -> Iterator[None]:
     """Keep every other dirtune from changing this host; `NotPossible` names who does."""
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    path = folder / "lock"
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise NotPossible(f"process {owner} is changing this host; wait for it") from error
+    try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        file = (folder / "lock").open("a+")
+    except OSError as error:
+        raise NotPossible(f"{folder}: {error.strerror}; changes need root") from error
+    with file:
+        _take(file, time.monotonic() + wait_s)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+def _take(file: TextIO, until_s: float) -> None:
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= until_s:
+                file.seek(0)
+                owner = file.read().strip() or "unknown"
+                raise NotPossible(f"process {owner} is changing this host; wait for it") from error
+            time.sleep(_LOCK_POLL_S)
+        else:
+            return
 
 
 def _begun(path: Path) -> bool:

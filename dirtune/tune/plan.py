@@ -5,21 +5,14 @@ asked for it; each can be taken back. Order matters in both directions: changes 
 last and undone last to first.
 """
 
-import enum
 import shlex
 from collections.abc import Iterator
 
 import msgspec
 
+from dirtune.checks import Risk
+
 DRIVERS = "/sys/bus/pci/drivers"
-
-
-class Risk(enum.StrEnum):
-    """What applying a change may cost while it happens."""
-
-    SAFE = "safe"
-    DISRUPTIVE = "disruptive"
-    REBOOT = "reboot"
 
 
 class SetValue(msgspec.Struct, frozen=True, tag="set"):
@@ -98,6 +91,8 @@ class Refusal(msgspec.Struct, frozen=True):
     subject: str
     """The device or file that is left alone."""
     why: str
+    forceable: bool = True
+    """Whether `--force` overrules it; not where it cannot be done at all."""
 
 
 class Plan(msgspec.Struct, frozen=True):

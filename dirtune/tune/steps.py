@@ -4,6 +4,7 @@ Undoing is safe to repeat, and accepts a host where the change was never made: a
 nobody knows. It puts back what was there, not what a default would be.
 """
 
+import os
 from typing import assert_never
 
 import msgspec
@@ -49,7 +50,7 @@ def make(action: Action, host: WritableHost) -> None:
         case SetValue(path=path, after=after):
             host.write(path, after)
         case PutFile(path=path, after=after, mode=mode):
-            host.replace(path, FileContents(after.encode(), mode, 0, 0))
+            host.replace(path, FileContents(after.encode(), mode, os.geteuid(), os.getegid()))
         case Unbind(device=device, driver=driver):
             host.write(f"{DRIVERS}/{driver}/unbind", device)
         case Bind(device=device, driver=driver):

@@ -1,6 +1,6 @@
 import pytest
 
-from dirtune.errors import ApplyError, SourceMissing
+from dirtune.errors import ApplyError, NotPossible, SourceMissing
 from dirtune.tune.apply import apply, roll_back
 from dirtune.tune.plan import Bind, PutFile, Run, SetValue, Unbind
 from dirtune.tune.steps import Saved
@@ -34,30 +34,53 @@ def plan():
     )
 
 
-def quiet(index, saved):
-    pass
+class Journal:
+    """Remembers what it was told; `on_begun` looks on."""
+
+    def __init__(self, on_begun=lambda index, saved: None):
+        self.on_begun = on_begun
+        self.said = []
+
+    def begun(self, index, saved):
+        self.said.append((index, saved))
+        self.on_begun(index, saved)
+
+    def applied(self):
+        self.said.append("applied")
+
+    def undone(self, stuck):
+        self.said.append(("undone", stuck))
+
+    def done(self, actions):
+        return [(actions[entry[0]], entry[1]) for entry in self.said if entry != "applied"]
+
+
+def quiet():
+    return Journal()
 
 
 def test_everything_takes_and_is_journalled_before_it_is_made(host):
     seen = []
 
-    apply(plan(), host, lambda i, saved: seen.append((i, host.handlers(), saved.handlers)))
+    look = Journal(lambda i, saved: seen.append((i, host.handlers(), saved.handlers)))
+    apply(plan(), host, look)
 
     assert host.handlers() == ["enp0s16"]
     assert (host.root / DROP_IN[1:]).read_text() == "new\n"
     assert (host.root / "etc/grub.d/42_x").stat().st_mode & 0o777 == 0o755
     assert host.ran == [("update-grub",)]
     assert seen[5] == (5, list(LINE.values()), 2)
+    assert look.said[-1] == "applied"
     assert seen[7] == (7, ["i801_smbus", "enp0s16"], 1)
 
 
 def test_rolling_back_restores_every_byte_and_can_be_repeated(host):
     before = picture(host.root)
-    done = []
-    apply(plan(), host, lambda i, saved: done.append((plan()[i], saved)))
+    kept = Journal()
+    apply(plan(), host, kept)
 
     for _ in range(2):
-        assert roll_back(done, host) == ()
+        assert roll_back(kept.done(plan()), host) == ()
         after = picture(host.root)
         row = str(host.root / "proc/interrupts")
         # The kernel appends a handler to its line; the partners keep their order.
@@ -81,7 +104,7 @@ def test_an_interruption_anywhere_undoes_everything(host, at, moment):
             host.interrupt = True
 
     with pytest.raises(KeyboardInterrupt):
-        apply(plan(), Interrupted(host), journal)
+        apply(plan(), Interrupted(host), Journal(journal))
 
     after = picture(host.root)
     row = str(host.root / "proc/interrupts")
@@ -127,21 +150,21 @@ def test_drift_since_the_plan_is_refused_and_undone(host):
     steps = (SetValue(BACKLOG, "1000", "2000"), SetValue(BUDGET, "999", "600"))
 
     with pytest.raises(ApplyError, match="netdev_budget: is '0', expected '999'"):
-        apply(steps, host, quiet)
+        apply(steps, host, quiet())
 
     assert (host.root / BACKLOG[1:]).read_text() == "1000\n"
 
 
 def test_a_file_that_appeared_since_the_plan_is_left_alone(host):
     with pytest.raises(ApplyError, match=r"90-dirtune\.cfg: is .*expected not there"):
-        apply((PutFile(DROP_IN, None, "mine\n"),), host, quiet)
+        apply((PutFile(DROP_IN, None, "mine\n"),), host, quiet())
 
     assert (host.root / DROP_IN[1:]).read_bytes() == b"# caf\xe9\n"
 
 
 def test_a_setting_that_vanished_restores_the_ones_before_it(host):
     with pytest.raises(SourceMissing, match="gone"):
-        apply((SetValue(BACKLOG, "1000", "2000"), SetValue("/proc/gone", "1", "2")), host, quiet)
+        apply((SetValue(BACKLOG, "1000", "2000"), SetValue("/proc/gone", "1", "2")), host, quiet())
 
     assert (host.root / BACKLOG[1:]).read_text() == "1000\n"
 
@@ -153,7 +176,7 @@ class Clamping(Machine):
 
 def test_a_value_the_kernel_did_not_take_is_undone(host):
     with pytest.raises(ApplyError, match="is '1500', expected '2000'"):
-        apply((SetValue(BACKLOG, "1000", "2000"),), Clamping(host.root), quiet)
+        apply((SetValue(BACKLOG, "1000", "2000"),), Clamping(host.root), quiet())
 
     assert (host.root / BACKLOG[1:]).read_text() == "1000\n"
 
@@ -169,7 +192,7 @@ class Sticky(Machine):
 
 def test_an_unbinding_without_effect_on_the_line_is_a_failure(host):
     with pytest.raises(ApplyError, match="irq 10 has 2 handlers sym53c8xx, as before"):
-        apply((Unbind(SCSI, "sym53c8xx", "10", "sym53c8xx"),), Sticky(host.root), quiet)
+        apply((Unbind(SCSI, "sym53c8xx", "10", "sym53c8xx"),), Sticky(host.root), quiet())
 
 
 class Stuck(Machine):
@@ -187,7 +210,7 @@ def test_what_cannot_be_undone_is_named_and_the_rest_is_undone(host):
     )
 
     with pytest.raises(ApplyError, match=r"expected '1'; could not undo: .*i801_smbus/bind"):
-        apply(steps, Stuck(host.root), quiet)
+        apply(steps, Stuck(host.root), quiet())
 
     assert (host.root / BACKLOG[1:]).read_text() == "1000\n"
 
@@ -224,14 +247,42 @@ def test_a_driver_that_is_not_loaded_any_more_says_so(host):
 
 def test_binding_is_undone_by_unbinding(host):
     host.write("/sys/bus/pci/drivers/i801_smbus/unbind", SMBUS)
-    done = []
+    kept, steps = Journal(), (Bind(SMBUS, "i801_smbus"),)
 
-    apply(
-        (Bind(SMBUS, "i801_smbus"),),
-        host,
-        lambda i, s: done.append((Bind(SMBUS, "i801_smbus"), s)),
-    )
+    apply(steps, host, kept)
     assert "i801_smbus" in host.handlers()
 
-    assert roll_back(done, host) == ()
+    assert roll_back(kept.done(steps), host) == ()
     assert "i801_smbus" not in host.handlers()
+
+
+class Full(Journal):
+    def applied(self):
+        raise NotPossible("No space left on device")
+
+
+def test_what_cannot_be_written_down_is_undone(host):
+    full = Full()
+
+    with pytest.raises(NotPossible, match="No space left"):
+        apply((SetValue(BACKLOG, "1000", "2000"),), host, full)
+
+    assert (host.root / BACKLOG[1:]).read_text() == "1000\n"
+    assert full.said[-1] == ("undone", ())
+
+
+class TwiceInterrupted(Machine):
+    """Ctrl-C comes while the value is written, and again while it is put back."""
+
+    def write(self, path, value):
+        super().write(path, value)
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_undo_is_not_written_down_as_done(host):
+    kept = Journal()
+
+    with pytest.raises(KeyboardInterrupt):
+        apply((SetValue(BACKLOG, "1000", "2000"),), TwiceInterrupted(host.root), kept)
+
+    assert kept.said == [(0, Saved(text="1000\n"))]

@@ -4,11 +4,21 @@ import sys
 
 import pytest
 
+from dirtune.checks import Risk
 from dirtune.errors import NotPossible, ParseError
 from dirtune.host import FileContents
 from dirtune.tune import journal
-from dirtune.tune.journal import Applied, Begun, Confirmed, Planned, RolledBack, State, Stuck
-from dirtune.tune.plan import Change, PutFile, Risk, Unbind
+from dirtune.tune.journal import (
+    Applied,
+    Begun,
+    Confirmed,
+    Planned,
+    RolledBack,
+    State,
+    Stuck,
+    lock,
+)
+from dirtune.tune.plan import Change, PutFile, Unbind
 from dirtune.tune.steps import Saved
 
 CHANGES = (
@@ -21,7 +31,9 @@ FILE = FileContents(b"\xff\x00\n", 0o640, 7, 8)
 
 @pytest.fixture
 def path(tmp_path):
-    return journal.create(tmp_path / "state", PLANNED)
+    found = journal.path_of(tmp_path / "state", PLANNED.journal)
+    journal.create(found, PLANNED)
+    return found
 
 
 def test_what_was_there_comes_back_to_the_byte(path):
@@ -54,6 +66,16 @@ def test_the_state_is_where_the_records_end(path, records, state):
         journal.append(path, record)
 
     assert journal.load(path).state is state
+
+
+def test_what_needs_no_confirmation_is_kept_once_applied(tmp_path):
+    path = journal.path_of(tmp_path, "a")
+    journal.create(path, Planned("a", "", "b", CHANGES, 0))
+    assert journal.load(path).state is State.PLANNED
+
+    journal.append(path, Applied(5))
+
+    assert journal.load(path).state is State.CONFIRMED
 
 
 def test_a_torn_record_announces_nothing_and_swallows_nothing(path):
@@ -92,7 +114,8 @@ def test_the_window_closes_by_time_and_by_reboot(path):
 
 
 def test_journals_are_found_by_name_and_the_last_by_none(path):
-    later = journal.create(path.parent, Planned("20260102T000000Z-1", "", "b", (), 0))
+    later = journal.path_of(path.parent, "20260102T000000Z-1")
+    journal.create(later, Planned("20260102T000000Z-1", "", "b", (), 0))
 
     assert journal.find(path.parent, None) == later
     assert journal.find(path.parent, path.stem) == path
@@ -104,7 +127,7 @@ def test_journals_are_found_by_name_and_the_last_by_none(path):
 
 def test_a_name_is_used_once(path):
     with pytest.raises(NotPossible, match="without a journal nothing is changed"):
-        journal.create(path.parent, PLANNED)
+        journal.create(path, PLANNED)
 
 
 def test_what_is_neither_kept_nor_taken_back_is_unfinished(path):
@@ -126,12 +149,10 @@ def test_two_processes_exclude_each_other_and_the_owner_is_named(tmp_path):
     argv = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
         assert owner.stdout.readline() == b"held\n"
-        with pytest.raises(NotPossible, match=f"process {owner.pid} is changing"), lock(tmp_path):
+        said = f"process {owner.pid} is changing"
+        with pytest.raises(NotPossible, match=said), lock(tmp_path, wait_s=0.1):
             pass
         owner.kill()
         owner.wait()
     with lock(tmp_path):  # a killed owner leaves nothing to clear
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
-
-
-lock = journal.lock

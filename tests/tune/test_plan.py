@@ -1,10 +1,10 @@
 import pytest
 
+from dirtune.checks import Risk
 from dirtune.tune.plan import (
     Change,
     Plan,
     PutFile,
-    Risk,
     Run,
     SetValue,
     Unbind,

@@ -1,0 +1,11 @@
+"""Refuse what needs root before anything is begun."""
+
+import os
+
+from dirtune.errors import NotPossible
+
+
+def require_root(command: str) -> None:
+    """Raise `NotPossible` unless this process may change the host."""
+    if os.geteuid() != 0:
+        raise NotPossible(f"{command}: needs root; run it with sudo")

@@ -1,0 +1,21 @@
+"""Keep what was applied last and waits to be confirmed."""
+
+import click
+
+
+@click.command("confirm")
+@click.argument("journal", required=False)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "markdown"]), default="table"
+)
+def command(journal: str | None, form: str) -> None:
+    """Keep what was applied last and waits to be confirmed."""
+    from dirtune.cli._root import require_root
+    from dirtune.host import LiveHost
+    from dirtune.render import plan as render
+    from dirtune.tune import transaction
+
+    require_root("confirm")
+    done = transaction.confirm(transaction.place(), LiveHost(), journal)
+    text = render.settled_json if form == "json" else render.settled_table
+    click.echo(text(done.journal, done.state, already=done.already))

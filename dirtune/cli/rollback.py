@@ -1,0 +1,24 @@
+"""Take back what was applied last, or what JOURNAL names."""
+
+import click
+
+
+@click.command("rollback")
+@click.argument("journal", required=False)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "markdown"]), default="table"
+)
+def command(journal: str | None, form: str) -> None:
+    """Take back what was applied last, or what JOURNAL names.
+
+    Finishes the undoing of a change that was cut off, and may be repeated.
+    """
+    from dirtune.cli._root import require_root
+    from dirtune.host import WritableHost
+    from dirtune.render import plan as render
+    from dirtune.tune import transaction
+
+    require_root("rollback")
+    done = transaction.take_back(transaction.place(), WritableHost(), journal)
+    text = render.settled_json if form == "json" else render.settled_table
+    click.echo(text(done.journal, done.state, already=done.already))

@@ -1,0 +1,94 @@
+"""Take idle devices off a network card's interrupt line by unbinding their drivers.
+
+A handler leaves its line when its driver lets go of the device. Which function stands behind an
+action is told by its interrupt number, its bound driver and the action's name; where that does
+not single one out the device is left alone. What cannot be seen here is a disk that a program
+has opened without mounting it, and a mount in another mount namespace.
+"""
+
+from collections.abc import Iterator
+
+from dirtune.analyse import lines
+from dirtune.analyse.lines import Sharer
+from dirtune.checks import Risk
+from dirtune.collect.interrupts import Line
+from dirtune.collect.pci import PciDevice
+from dirtune.snapshot import Snapshot
+from dirtune.tune.fixes import Fix, Surroundings
+from dirtune.tune.plan import Change, Plan, Refusal, Unbind
+
+_CHECK = "irq/shared-with-nic"
+_ID = "unbind-partners"
+
+
+def _plan(snapshot: Snapshot, around: Surroundings, force: bool) -> Plan:  # noqa: ARG001, FBT001
+    found = tuple(
+        verdict for line in _lines(snapshot) for verdict in _partners(line, snapshot, force=force)
+    )
+    return Plan(
+        tuple(verdict for verdict in found if isinstance(verdict, Change)),
+        tuple(verdict for verdict in found if isinstance(verdict, Refusal)),
+    )
+
+
+def _lines(snapshot: Snapshot) -> Iterator[Line]:
+    for line in snapshot.interrupts.numbered if snapshot.interrupts else ():
+        sharing = lines.sharers(line, snapshot.pci, snapshot.interfaces)
+        if line.shared and not lines.on_msi(line) and lines.nic_line(line, sharing):
+            yield line
+
+
+def _partners(line: Line, snapshot: Snapshot, *, force: bool) -> Iterator[Change | Refusal]:
+    sharing = lines.sharers(line, snapshot.pci, snapshot.interfaces)
+    card = next(sharer for sharer in sharing if sharer.nic)
+    seen = {card.device and card.device.address}
+    # The last on the line first: undone last first, they come back in the order they had.
+    for sharer in reversed(sharing):
+        device = sharer.device
+        if sharer is card or (device and device.address in seen):
+            continue
+        seen.add(device and device.address)
+        yield _partner(line, sharer, snapshot, force=force)
+
+
+def _partner(line: Line, sharer: Sharer, snapshot: Snapshot, *, force: bool) -> Change | Refusal:
+    device = sharer.device
+    if device is None or device.driver is None:
+        unknown = f"no bound PCI function on irq {line.irq} fits this name"
+        return Refusal(_CHECK, _ID, sharer.action, unknown, forceable=False)
+    subject = f"{device.address} ({sharer.action})"
+    why = _against(line, sharer, device, snapshot)
+    if why and not force:
+        return Refusal(_CHECK, _ID, subject, why)
+    action = Unbind(device.address, device.driver, line.irq, sharer.action)
+    return Change(action, Risk.DISRUPTIVE, _CHECK, _ID, f"unbind {subject} from {device.driver}")
+
+
+def _against(line: Line, sharer: Sharer, device: PciDevice, snapshot: Snapshot) -> str | None:
+    used = lines.in_use(device, snapshot.mounts, snapshot.swaps)
+    if sharer.nic or used:
+        return used or "is a network card itself"
+    if device.virtio:
+        return f"carries {', '.join(device.virtio)}, whose use cannot be seen from here"
+    if device.class_code >> 16 in (0x03, 0x07):
+        return "is a display or a serial controller, perhaps the console"
+    return _ambiguous(line, sharer, device, snapshot.pci or ())
+
+
+def _ambiguous(
+    line: Line, sharer: Sharer, device: PciDevice, pci: tuple[PciDevice, ...]
+) -> str | None:
+    alike = [d for d in pci if d.driver == device.driver and d.intx == device.intx]
+    handlers = line.actions.count(sharer.action)
+    if device.driver != sharer.action or len(alike) <= handlers:
+        return None
+    return f"{len(alike)} functions have this driver and line, and only {handlers} listen on it"
+
+
+FIX = Fix(
+    id=_ID,
+    checks=(_CHECK, "irq/wasted-isr"),
+    risk=Risk.DISRUPTIVE,
+    title="Unbind the idle devices that share the network card's line",
+    function=_plan,
+)

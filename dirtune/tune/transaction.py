@@ -1,0 +1,180 @@
+"""Change this host so that it can be taken back: lock, journal, watchdog, apply, confirm.
+
+One set of changes is open at a time. It is settled when somebody confirms it or when it is
+taken back: by hand, by the watchdog when nobody confirmed in time, or at once by the watchdog
+when the process that applied it died in the middle.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dirtune.errors import ApplyError, NotPossible
+from dirtune.host import Host, WritableHost
+from dirtune.tune import journal
+from dirtune.tune.apply import apply, roll_back
+from dirtune.tune.journal import Applied, Begun, Confirmed, Planned, RolledBack, State, Stuck
+from dirtune.tune.plan import Change, Plan
+from dirtune.tune.steps import Saved, holds
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where dirtune keeps what it must remember of this host."""
+
+    state: Path
+    """Journals; survives a reboot."""
+    run: Path
+    """The lock; need not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a journal."""
+
+    journal: str
+    state: State
+    already: bool
+    """Whether it was so before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Whether one change still has its effect."""
+
+    journal: str
+    change: Change
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    path: Path
+    why: str = "the apply failed"
+
+    def begun(self, index: int, saved: Saved) -> None:
+        journal.append(self.path, Begun(index, saved))
+
+    def applied(self) -> None:
+        journal.append(self.path, Applied(journal.boot_clock_s()))
+
+    def undone(self, stuck: tuple[str, ...]) -> None:
+        journal.append(self.path, Stuck(stuck) if stuck else RolledBack(self.why))
+
+
+def place(environ: Mapping[str, str] = os.environ) -> Place:
+    """Return $DIRTUNE_STATE or /var/lib/dirtune, and $DIRTUNE_RUN or /run/dirtune."""
+    state = environ.get("DIRTUNE_STATE") or "/var/lib/dirtune"
+    run = environ.get("DIRTUNE_RUN") or "/run/dirtune"
+    return Place(Path(state).absolute(), Path(run).absolute())
+
+
+def carry_out(
+    plan: Plan, host: WritableHost, at: Place, *, confirm_s: float = 0, forced: str | None = None
+) -> str:
+    """Apply *plan* and return the name of its journal.
+
+    With *confirm_s* above 0 it is taken back that many seconds later unless confirmed, and at
+    once if this process dies on the way. `ApplyError` if it did not take; then nothing is left
+    of it, or the message names what is.
+    """
+    from dirtune.tune.watchdog import arm  # noqa: PLC0415  (it imports this module)
+
+    planned = _planned(plan, host, confirm_s, forced)
+    path = journal.path_of(at.state, planned.journal)
+    with journal.lock(at.run):
+        _require_settled(at)
+        if confirm_s:
+            # Before anything is done: it must be there when this process dies on the way.
+            arm(path, at)
+        journal.create(path, planned)
+        apply(tuple(change.action for change in plan.changes), host, _Kept(path))
+    return planned.journal
+
+
+def confirm(at: Place, host: Host, name: str | None = None) -> Settled:
+    """Keep what was applied; `ApplyError` if it is gone or its time is over."""
+    with journal.lock(at.run):
+        path = journal.find(at.state, name)
+        entry = journal.load(path)
+        if entry.state is State.CONFIRMED:
+            return Settled(path.stem, State.CONFIRMED, already=True)
+        if entry.state is State.ROLLED_BACK:
+            raise ApplyError(f"{path.stem}: was taken back; apply it again")
+        left = entry.seconds_left(boot_id(host), journal.boot_clock_s())
+        if left is None or left <= 0:
+            raise ApplyError(f"{path.stem}: not confirmed in time; run dirtune rollback")
+        journal.append(path, Confirmed())
+        return Settled(path.stem, State.CONFIRMED, already=False)
+
+
+def take_back(
+    at: Place, host: WritableHost, name: str | None = None, why: str = "asked"
+) -> Settled:
+    """Undo what a journal did, the last one for None; `ApplyError` names what is left."""
+    with journal.lock(at.run):
+        path = journal.find(at.state, name)
+        if journal.load(path).state is State.ROLLED_BACK:
+            return Settled(path.stem, State.ROLLED_BACK, already=True)
+        undo_journal(path, host, why)
+        return Settled(path.stem, State.ROLLED_BACK, already=False)
+
+
+def undo_journal(path: Path, host: WritableHost, why: str) -> None:
+    """Undo one journal; the caller holds the lock."""
+    stuck = roll_back(journal.load(path).done, host)
+    _Kept(path, why).undone(stuck)
+    if stuck:
+        raise ApplyError(f"{path.stem}: could not undo: {'; '.join(stuck)}; then rollback again")
+
+
+def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding, ...]:
+    """Read back every effect that dirtune made and did not take back."""
+    entries = [journal.load(path).planned for path in _standing(at)]
+    return tuple(
+        Holding(entry.journal, change, held)
+        for entry in entries
+        for change in entry.changes
+        if not checks or change.reason in checks
+        if (held := holds(change.action, host)) is not None
+    )
+
+
+def notice(at: Place, host: Host) -> str | None:
+    """Return a sentence on changes that are neither kept nor taken back; None without any."""
+    for path in journal.unfinished(at.state):
+        left = journal.load(path).seconds_left(boot_id(host), journal.boot_clock_s())
+        if left is None:
+            return f"{path.stem} was not finished; dirtune rollback takes back what it did"
+        if left <= 0:
+            return f"{path.stem} was not confirmed in time; dirtune rollback takes it back"
+        return f"{path.stem} is taken back in {left:.0f} s unless dirtune confirm keeps it"
+    return None
+
+
+def boot_id(host: Host) -> str:
+    """Return what names this boot."""
+    return host.read(_BOOT_ID).strip()
+
+
+def _planned(plan: Plan, host: Host, confirm_s: float, forced: str | None) -> Planned:
+    now = time.gmtime()
+    name = f"{time.strftime('%Y%m%dT%H%M%SZ', now)}-{time.time_ns() % 1_000_000:06d}"
+    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", now)
+    return Planned(name, made, boot_id(host), plan.changes, confirm_s, forced)
+
+
+def _require_settled(at: Place) -> None:
+    open_ = journal.unfinished(at.state)
+    if open_:
+        name = open_[0].stem
+        raise NotPossible(f"{name} is open; run dirtune confirm or dirtune rollback {name} first")
+
+
+def _standing(at: Place) -> tuple[Path, ...]:
+    paths = journal.paths(at.state)
+    return tuple(p for p in paths if journal.load(p).state is not State.ROLLED_BACK)

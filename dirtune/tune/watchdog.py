@@ -1,0 +1,76 @@
+"""A process of its own that takes changes back unless they are confirmed in time.
+
+It survives the shell and the SSH connection that started it, because it has a session of its own
+and holds none of their files. It does not survive a reboot, which takes back what was done at
+run time; and where systemd is told to kill the processes of a user who logs out, not that either.
+"""
+
+import math
+import os
+import sys
+import syslog
+import time
+from pathlib import Path
+
+from dirtune.errors import DirtuneError, NotPossible
+from dirtune.host import WritableHost
+from dirtune.tune import journal
+from dirtune.tune.journal import State
+from dirtune.tune.transaction import Place, boot_id, undo_journal
+
+_LOOK_S = 1.0
+
+
+def arm(path: Path, at: Place) -> int:
+    """Start a watchdog for the journal *path* and return its process id."""
+    argv = [sys.executable, "-P", "-m", __name__, str(path), str(at.state), str(at.run)]
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    try:
+        return os.posix_spawn(argv[0], argv, os.environ, file_actions=files, setsid=True)
+    except OSError as error:
+        said = f"no watchdog ({error.strerror}): without one nothing is changed"
+        raise NotPossible(f"{argv[0]}: {said}; --confirm 0 does without") from error
+
+
+def watch(path: Path, at: Place, host: WritableHost) -> None:
+    """Wait until the journal *path* is settled, and settle it when its time is over.
+
+    The process that applies holds the lock from before this one is started, so a journal found
+    unfinished belongs to one that died.
+    """
+    while True:
+        with journal.lock(at.run, wait_s=math.inf):
+            left = _left(path, host)
+            if left is None:
+                return
+            if left <= 0:
+                undo_journal(path, host, "not confirmed in time")
+                return
+        time.sleep(min(left, _LOOK_S))
+
+
+def _left(path: Path, host: WritableHost) -> float | None:
+    """Return seconds until it must be taken back, None when there is nothing to take back."""
+    if path not in journal.paths(path.parent):
+        return None
+    entry = journal.load(path)
+    if entry.state is State.PLANNED:
+        return 0.0
+    return entry.seconds_left(boot_id(host), journal.boot_clock_s())
+
+
+def _main(path: str, state: str, run: str) -> None:
+    os.chdir("/")
+    syslog.openlog("dirtune")
+    try:
+        watch(Path(path), Place(Path(state), Path(run)), WritableHost())
+    except DirtuneError as error:
+        syslog.syslog(syslog.LOG_ERR, str(error))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
