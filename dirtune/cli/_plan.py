@@ -1,0 +1,26 @@
+"""Finding the plan a command works on, for the commands that take one."""
+
+from pathlib import Path
+
+from dirtune.bench import plan as plans
+from dirtune.bench.plan import Plan
+from dirtune.errors import PlanError
+
+DEFAULT = Path("dirtune.toml")
+
+
+def find(given: str | None) -> Plan:
+    """Return the plan *given*, else dirtune.toml here, else that of a running lab."""
+    if given:
+        return plans.read(Path(given))
+    if DEFAULT.is_file():
+        return plans.read(DEFAULT)
+    from dirtune import lab
+
+    path = lab.plan_path()
+    if path is None:
+        raise PlanError(
+            "no plan: name one, write dirtune.toml here (`dirtune bench example`), "
+            "or start a lab (`dirtune lab up`)"
+        )
+    return plans.read(path)

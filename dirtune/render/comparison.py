@@ -1,0 +1,52 @@
+"""A comparison as text: the verdict first, then what it rests on."""
+
+from tabulate import tabulate
+
+from dirtune.analyse.run import Comparison
+
+
+def table(comparison: Comparison) -> str:
+    """Return the comparison for a terminal."""
+    width = max(len(name) for name, _ in _facts(comparison))
+    facts = "\n".join(f"  {name:{width}}  {value}" for name, value in _facts(comparison))
+    return f"{sentence(comparison)}\n\n{facts}\n"
+
+
+def markdown(comparison: Comparison) -> str:
+    """Return the comparison as Markdown."""
+    facts = tabulate(_facts(comparison), ("", ""), tablefmt="github", disable_numparse=True)
+    return f"**{sentence(comparison)}**\n\n{facts}\n"
+
+
+def sentence(comparison: Comparison) -> str:
+    """Return the verdict in one sentence."""
+    subject, reason = comparison.metric, comparison.reason
+    if comparison.ratio is None or comparison.interval is None:
+        return f"{subject}: {comparison.verdict}: {reason}"
+    low, high = comparison.interval
+    spread = f"{comparison.ratio - 1:+.1%} (95 % interval {low - 1:+.1%} to {high - 1:+.1%})"
+    why = "" if reason is None else f": {reason}"
+    return f"{subject}: {comparison.verdict}, {spread}{why}"
+
+
+def _facts(comparison: Comparison) -> list[tuple[str, str]]:
+    c = comparison
+    return [
+        ("before", _values(c.before, c.unit)),
+        ("after", _values(c.after, c.unit)),
+        ("better", c.better),
+        ("ratio", _number(c.ratio, ".4f")),
+        ("test", c.test if c.p is None else f"{c.test}, p = {c.p:.4f}"),
+        ("pairs", str(c.pairs) if c.pairs else "not paired"),
+        ("did not count", f"{c.invalid} trials"),
+        ("noise floor (A/A)", _number(c.noise_floor, ".1%")),
+        ("detectable effect", _number(c.minimum_detectable_effect, ".1%")),
+    ]
+
+
+def _values(values: tuple[float, ...], unit: str) -> str:
+    return " ".join(f"{value:.5g}" for value in values) + f" {unit}" if values else "none"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "not measured" if value is None else format(value, form)
