@@ -1,0 +1,159 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from dirtune.cli import main
+from tests.tune.machine import LINE, build
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """A machine that the commands take for this one, and root on it."""
+    machine = build(tmp_path / "host")
+    boot_id = machine.root / "proc/sys/kernel/random/boot_id"
+    boot_id.parent.mkdir(parents=True)
+    boot_id.write_text("boot-1\n")
+    monkeypatch.setenv("DIRTUNE_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("DIRTUNE_RUN", str(tmp_path / "run"))
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("dirtune.host.WritableHost", lambda: machine)
+    monkeypatch.setattr("dirtune.host.LiveHost", lambda *root: machine)
+    monkeypatch.setattr("dirtune.tune.watchdog.arm", lambda path, at: 0)
+    return machine
+
+
+def dirtune(*argv):
+    return CliRunner().invoke(main, argv)
+
+
+def data(*argv):
+    done = dirtune(*argv, "--format", "json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_a_plan_for_a_recorded_host_prints_the_commands(tmp_path):
+    build(tmp_path)
+
+    done = dirtune("fix", "plan", "irq/shared-with-nic", "--root", str(tmp_path))
+
+    assert done.exit_code == 0
+    unbind = [row.strip() for row in done.stdout.splitlines() if "echo" in row]
+    assert unbind == [
+        "echo 0000:00:15.0 > /sys/bus/pci/drivers/sym53c8xx/unbind",
+        "echo 0000:00:14.0 > /sys/bus/pci/drivers/sym53c8xx/unbind",
+        "echo 0000:00:1f.3 > /sys/bus/pci/drivers/i801_smbus/unbind",
+    ]
+
+
+def test_a_plan_without_checks_is_for_what_the_audit_finds(tmp_path):
+    build(tmp_path)
+
+    plan = data("fix", "plan", "--root", str(tmp_path))
+
+    assert plan["schema"] == "dirtune/plan/1"
+    assert plan["risk"] == "disruptive"
+    assert {change["fix"] for change in plan["changes"]} == {"unbind-partners"}
+    # The recorded host has neither update-grub nor an image in /boot.
+    refused = [(r["fix"], r["forceable"]) for r in plan["refusals"]]
+    assert refused == [("drop-noapic", False), ("drop-noapic", True)]
+
+
+def test_markdown_fences_the_commands(tmp_path):
+    build(tmp_path)
+
+    done = dirtune(
+        "fix", "plan", "irq/shared-with-nic", "--root", str(tmp_path), "--format", "markdown"
+    )
+
+    assert done.stdout.count("```sh") == 3
+
+
+def test_the_whole_way_there_and_back(host):
+    applied = data("fix", "apply", "irq/shared-with-nic", "--confirm", "0")
+    assert (applied["schema"], applied["state"]) == ("dirtune/applied/1", "confirmed")
+    assert host.handlers() == ["enp0s16"]
+
+    again = data("fix", "apply", "irq/shared-with-nic")
+    assert (again["journal"], again["state"], again["changes"]) == (None, None, [])
+
+    assert [c["holds"] for c in data("fix", "verify")["changes"]] == [True, True, True]
+    host.write("/sys/bus/pci/drivers/i801_smbus/bind", "0000:00:1f.3")
+    drift = dirtune("fix", "verify")
+    assert drift.exit_code == 1
+    assert "UNDONE  unbind 0000:00:1f.3" in drift.stdout
+
+    settled = data("rollback", applied["journal"])
+    expected = {"journal": applied["journal"], "state": "rolled-back", "already": False}
+    assert settled == {"schema": "dirtune/settled/1", **expected}
+    assert sorted(host.handlers()) == sorted(LINE.values())
+    assert data("rollback")["already"]
+
+
+def test_a_disruptive_fix_waits_two_minutes_to_be_confirmed(host):
+    applied = data("fix", "apply", "irq/shared-with-nic")
+    assert (applied["state"], applied["confirm_s"]) == ("applied", 120)
+
+    assert data("confirm")["state"] == "confirmed"
+    assert data("confirm")["already"]
+
+
+def test_without_checks_only_safe_fixes_are_made_and_the_others_named(host):
+    done = dirtune("fix", "apply")
+
+    assert done.exit_code == 0
+    assert "nothing to do" in done.stdout
+    assert "left out: unbind-partners is disruptive" in done.stdout
+    assert "left out: drop-noapic is reboot" in done.stdout
+    assert host.handlers() == list(LINE.values())
+
+
+def test_the_boot_option_goes_and_comes_back(host, monkeypatch):
+    (host.root / "boot").mkdir()
+    (host.root / "boot/vmlinuz-6.1").write_text("")
+    (host.root / "proc/sys/kernel/osrelease").write_text("6.1\n")
+    monkeypatch.setattr("shutil.which", {"update-grub": "/usr/sbin/update-grub"}.get)
+    before = sorted((host.root / "etc").rglob("*"))
+
+    done = dirtune("fix", "apply", "irq/xtpic-mode")
+
+    assert "takes effect at the next boot" in done.stdout
+    assert (host.root / "etc/default/grub.d/90-dirtune.cfg").exists()
+    assert (host.root / "etc/grub.d/42_dirtune_previous").stat().st_mode & 0o111
+    assert host.ran == [("update-grub",)]
+    assert dirtune("rollback").exit_code == 0
+    assert sorted((host.root / "etc").rglob("*")) == before
+    assert host.ran == [("update-grub",)] * 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("fix", "apply", "irq/xtpic-mode"), "GRUB with drop-ins is not here"),
+        (("fix", "apply", "no/such"), "no/such: no fix; there are fixes for"),
+        (("fix", "apply", "--persist"), "--persist: cannot do that yet"),
+        (("rollback",), "no journal; nothing was changed"),
+        (("rollback", "x"), "x: no such journal"),
+        (("confirm",), "no journal; nothing was changed"),
+    ],
+)
+@pytest.mark.usefixtures("host")
+def test_what_cannot_be_done_is_one_line_and_2(argv, said, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+
+    done = dirtune(*argv)
+
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("argv", [("fix", "apply"), ("confirm",), ("rollback",)])
+def test_changing_the_host_needs_root(argv, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+
+    done = dirtune(*argv)
+
+    assert done.exit_code == 2
+    assert "needs root; run it with sudo" in done.stderr

@@ -1,0 +1,284 @@
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dirtune.errors import ApplyError, NotPossible
+from dirtune.snapshot import take
+from dirtune.tune import journal
+from dirtune.tune.fixes import Surroundings
+from dirtune.tune.fixes.unbind_partners import FIX
+from dirtune.tune.journal import State
+from dirtune.tune.plan import Plan
+from dirtune.tune.transaction import Place, carry_out, confirm, notice, take_back, verify
+from dirtune.tune.watchdog import watch
+from tests.tune.machine import LINE, Machine, picture
+
+REPOSITORY = Path(__file__).parents[2]
+BOOT_ID = "proc/sys/kernel/random/boot_id"
+
+
+@pytest.fixture
+def host(machine):
+    (machine.root / BOOT_ID).parent.mkdir(parents=True)
+    (machine.root / BOOT_ID).write_text("boot-1\n")
+    return machine
+
+
+@pytest.fixture
+def at(tmp_path):
+    return Place(tmp_path / "state", tmp_path / "run")
+
+
+@pytest.fixture
+def unarmed(monkeypatch):
+    """No watchdog process: it would look for this journal's host at /."""
+    monkeypatch.setattr("dirtune.tune.watchdog.arm", lambda path, at: 0)
+
+
+def unbind(host):
+    return FIX.plan(take(host), Surroundings())
+
+
+def state(at, name=None):
+    return journal.load(journal.find(at.state, name)).state
+
+
+def test_applied_kept_verified_and_taken_back(host, at):
+    name = carry_out(unbind(host), host, at)
+
+    assert host.handlers() == ["enp0s16"]
+    assert state(at) is State.CONFIRMED
+    assert [each.holds for each in verify(at, host)] == [True, True, True]
+
+    assert take_back(at, host).journal == name
+    assert sorted(host.handlers()) == sorted(LINE.values())
+    assert take_back(at, host, name).already
+    assert verify(at, host) == ()
+
+
+def test_what_was_changed_back_by_others_is_seen(host, at):
+    carry_out(unbind(host), host, at)
+    host.write("/sys/bus/pci/drivers/i801_smbus/bind", "0000:00:1f.3")
+
+    held = {each.change.action.driver: each.holds for each in verify(at, host)}
+
+    assert held == {"i801_smbus": False, "sym53c8xx": True}
+    assert verify(at, host, ("irq/xtpic-mode",)) == ()
+
+
+@pytest.mark.usefixtures("unarmed")
+def test_confirmed_in_time_it_stays(host, at):
+    carry_out(unbind(host), host, at, confirm_s=60)
+
+    assert state(at) is State.APPLIED
+    assert "unless dirtune confirm keeps it" in notice(at, host)
+    assert not confirm(at, host).already
+    assert confirm(at, host).already
+    watch(journal.find(at.state, None), at, host)
+    assert host.handlers() == ["enp0s16"]
+    assert notice(at, host) is None
+
+
+@pytest.mark.usefixtures("unarmed")
+def test_not_confirmed_in_time_it_goes(host, at):
+    carry_out(unbind(host), host, at, confirm_s=0.2)
+
+    watch(journal.find(at.state, None), at, host)
+
+    assert state(at) is State.ROLLED_BACK
+    assert sorted(host.handlers()) == sorted(LINE.values())
+    with pytest.raises(ApplyError, match="was taken back"):
+        confirm(at, host)
+
+
+@pytest.mark.usefixtures("unarmed")
+def test_a_reboot_ends_the_window_and_rollback_finds_all_in_place(host, at):
+    carry_out(unbind(host), host, at, confirm_s=60)
+    (host.root / BOOT_ID).write_text("boot-2\n")
+    for device, driver in (("0000:00:1f.3", "i801_smbus"), ("0000:00:14.0", "sym53c8xx")):
+        host.write(f"/sys/bus/pci/drivers/{driver}/bind", device)
+
+    assert "was not confirmed in time" in notice(at, host)
+    with pytest.raises(ApplyError, match="not confirmed in time; run dirtune rollback"):
+        confirm(at, host)
+    take_back(at, host)
+    assert sorted(host.handlers()) == sorted(LINE.values())
+
+
+@pytest.mark.usefixtures("unarmed")
+def test_one_set_of_changes_is_open_at_a_time(host, at):
+    name = carry_out(unbind(host), host, at, confirm_s=60)
+
+    with pytest.raises(NotPossible, match=f"dirtune rollback {name} first"):
+        carry_out(Plan(), host, at)
+
+
+class Refusing(Machine):
+    def write(self, path, value):
+        if path.endswith("i801_smbus/unbind"):
+            raise ApplyError(f"{path}: Device or resource busy")
+        super().write(path, value)
+
+
+def test_an_apply_that_fails_is_settled(host, at):
+    with pytest.raises(ApplyError, match="busy"):
+        carry_out(unbind(host), Refusing(host.root), at)
+
+    assert state(at) is State.ROLLED_BACK
+    assert journal.unfinished(at.state) == ()
+    assert sorted(host.handlers()) == sorted(LINE.values())
+
+
+class Unbindable(Machine):
+    def write(self, path, value):
+        if path.endswith("i801_smbus/bind"):
+            raise ApplyError(f"{path}: No such device")
+        super().write(path, value)
+
+
+def test_a_rollback_that_is_stuck_can_be_tried_again(host, at):
+    carry_out(unbind(host), host, at)
+
+    with pytest.raises(ApplyError, match=r"could not undo: .*i801_smbus/bind"):
+        take_back(at, Unbindable(host.root))
+    assert host.handlers().count("sym53c8xx") == 2
+    assert "was not finished" in notice(at, host)
+
+    assert not take_back(at, host).already
+    assert state(at) is State.ROLLED_BACK
+
+
+# A kill arrives before or after each thing that reaches the disk or the host.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from dirtune.checks import Risk
+from dirtune.snapshot import take
+from dirtune.tune import journal
+from dirtune.tune.fixes import Surroundings
+from dirtune.tune.fixes.unbind_partners import FIX
+from dirtune.tune.plan import Change, Plan, PutFile
+from dirtune.tune.transaction import Place, carry_out
+from tests.tune.machine import Machine
+
+root, state, run, fatal = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+moment = 0
+
+def tick():
+    global moment
+    moment += 1
+    if moment == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def ticking(function):
+    def call(*args, **options):
+        tick()
+        result = function(*args, **options)
+        tick()
+        return result
+    return call
+
+journal._put = ticking(journal._put)
+Machine.write = ticking(Machine.write)
+Machine.replace = ticking(Machine.replace)
+host = Machine(root)
+plan = FIX.plan(take(host), Surroundings())
+files = tuple(
+    Change(PutFile(path, before, "new\\n", 0o755), Risk.SAFE, "irq/x", "f", "t")
+    for path, before in (("/etc/grub.d/42_x", None), ("/etc/old", "old\\n"))
+)
+carry_out(Plan((*plan.changes, *files)), host, Place(state, run))
+print(moment)
+"""
+
+
+def killed(host, at, moment):
+    argv = (sys.executable, "-c", KILLED, host.root, at.state, at.run, str(moment))
+    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=REPOSITORY)
+
+
+# Five changes: a plan, five beginnings, five writes, an end; each before and after.
+@pytest.mark.parametrize("moment", [1, 2, 3, 4, 5, 6, 9, 13, 14, 15, 16, 19, 20, 21, 22, 23, 24])
+def test_after_kill_9_anywhere_rollback_restores_every_byte(host, at, moment):
+    (host.root / "etc/old").write_text("old\n")
+    before = picture(host.root)
+
+    assert killed(host, at, moment).returncode == -signal.SIGKILL
+
+    if journal.paths(at.state):
+        take_back(at, host)
+        assert take_back(at, host).already
+    assert journal.unfinished(at.state) == ()
+    row = str(host.root / "proc/interrupts")
+    after = picture(host.root)
+    assert after.pop(row) is not None
+    assert sorted(host.handlers()) == sorted(LINE.values())
+    before.pop(row)
+    assert after == before
+
+
+def test_the_kill_test_reaches_every_moment(host, at):
+    (host.root / "etc/old").write_text("old\n")
+
+    assert killed(host, at, 0).stdout == "24\n"
+
+
+def until(condition):
+    for _ in range(100):
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+# The real watchdog works on this machine, so these change files of the test's own.
+APPLY = """
+import os, signal, sys
+from pathlib import Path
+from dirtune.checks import Risk
+from dirtune.host import WritableHost
+from dirtune.tune.plan import Change, Plan, PutFile
+from dirtune.tune.transaction import Place, carry_out
+
+class Dying(WritableHost):
+    def replace(self, path, contents):
+        super().replace(path, contents)
+        if sys.argv[5] == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+plan = Plan((Change(PutFile(sys.argv[1], None, "new\\n"), Risk.SAFE, "irq/x", "f", "t"),))
+at = Place(Path(sys.argv[2]), Path(sys.argv[3]))
+print(carry_out(plan, Dying(), at, confirm_s=float(sys.argv[4])))
+"""
+
+
+def detached(path, at, confirm_s, end):
+    argv = (sys.executable, "-c", APPLY, path, at.state, at.run, str(confirm_s), end)
+    return subprocess.run(
+        argv, capture_output=True, text=True, check=False, cwd=REPOSITORY, timeout=20
+    )
+
+
+def test_the_watchdog_outlives_its_starter_and_holds_none_of_its_files(tmp_path, at):
+    path = tmp_path / "changed"
+
+    # Returns at the starter's end only if the watchdog has not kept the pipes.
+    done = detached(path, at, 2, "live")
+
+    assert path.read_text() == "new\n"
+    assert state(at, done.stdout.strip()) is State.APPLIED
+    assert until(lambda: not path.exists())
+    assert until(lambda: state(at) is State.ROLLED_BACK)
+
+
+def test_what_a_killed_apply_left_is_taken_back_at_once(tmp_path, at):
+    path = tmp_path / "changed"
+
+    assert detached(path, at, 1000, "die").returncode == -signal.SIGKILL
+
+    assert until(lambda: not path.exists())
+    assert until(lambda: state(at) is State.ROLLED_BACK)
