@@ -12,7 +12,6 @@ from dirtune.analyse.rates import line_delta
 from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.snapshot import Snapshot
 
-
 _ALIGN = ("left", "right", "right", "left", "left")
 
 

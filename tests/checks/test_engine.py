@@ -1,0 +1,107 @@
+import dataclasses
+
+import pytest
+
+from dirtune import checks
+from dirtune.checks import Check, Finding, Severity, Status, Undecided
+from dirtune.collect.ip_vs import Service
+from dirtune.collect.net import Interface
+from dirtune.render import catalogue
+from dirtune.snapshot import Snapshot
+
+CHECKS = checks.all_checks()
+HEADINGS = ["What it does", "Why it matters", "Remediation", "Known problems", "References"]
+
+
+def made(function, **options):
+    options = {"severity": Severity.HIGH, "trust": "A", "needs": ()} | options
+    return checks.check("irq/made-up", **options)(function)
+
+
+def outcome(check, snapshot=None):
+    return checks.run((check,), snapshot or Snapshot())[0]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
+def test_a_check_is_named_after_its_module_and_documented(check):
+    module = check.id.replace("/", ".").replace("-", "_")
+
+    assert check.function.__module__ == f"dirtune.checks.{module}"
+    found = [row[3:] for row in check.doc.splitlines() if row.startswith("## ")]
+    assert found == [heading for heading in HEADINGS if heading in found]
+    assert set(HEADINGS) - set(found) <= {"Known problems"}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
+def test_without_its_sources_a_check_is_skipped_with_a_reason_and_never_passed(check):
+    found = outcome(check)
+
+    assert found.status is Status.SKIPPED
+    assert found.reason
+
+
+def test_the_committed_catalogue_is_the_generated_one(request):
+    committed = (request.config.rootpath / "docs/checks.md").read_text()
+
+    assert committed == catalogue.book(CHECKS), "run: dirtune explain --format markdown"
+
+
+def test_the_reason_of_a_skip_is_that_of_the_source():
+    skipped = outcome(made(lambda _: iter(()), needs=("stat",)), Snapshot(errors={"stat": "gone"}))
+
+    assert skipped.reason == "gone"
+
+
+def test_a_check_of_another_role_is_not_applicable():
+    directors = made(lambda _: iter(()), roles=("director",))
+    service = Service("TCP", "198.18.0.100", 80, None, "rr")
+
+    assert outcome(directors).status is Status.NOT_APPLICABLE
+    assert outcome(directors, Snapshot(services=(service,))).status is Status.PASSED
+
+
+def interfaces(packets):
+    return (Interface("eth0", "0000:00:10.0", None, True, packets, 0),)
+
+
+@pytest.mark.parametrize(
+    ("packets", "status"), [(1999, Status.INCONCLUSIVE), (2000, Status.PASSED)]
+)
+def test_rates_of_an_idle_host_are_not_judged(packets, status):
+    rates = made(lambda _: iter(()), traffic=True)
+    earlier = Snapshot(interfaces=interfaces(50), taken_s=10.0)
+    later = Snapshot(interfaces=interfaces(50 + packets), taken_s=12.0, earlier=earlier)
+
+    assert outcome(rates, later).status is status
+    assert outcome(rates, dataclasses.replace(later, earlier=None)).reason == "one sample"
+
+
+def test_a_broken_check_does_not_take_the_audit_with_it():
+    def broken(_):
+        raise ZeroDivisionError("division by zero")
+
+    found = outcome(made(broken))
+    assert (found.status, found.reason) == (Status.ERROR, "ZeroDivisionError: division by zero")
+
+
+def test_findings_outweigh_what_was_undecided_and_the_gravest_counts():
+    verdicts = (
+        Undecided(Status.INCONCLUSIVE, "?"),
+        Finding("a", Severity.LOW, ""),
+        Finding("b", Severity.CRITICAL, ""),
+        Finding("c", Severity.HIGH, ""),
+    )
+    found = outcome(made(lambda _: iter(verdicts)))
+
+    assert (found.status, found.severity) == (Status.FINDING, Severity.CRITICAL)
+    assert len(found.findings) == 3
+
+
+def test_prefixes_choose():
+    ids = {c.id for c in checks.chosen(CHECKS, ("irq/",), ("irq/msi",))}
+
+    assert "irq/shared-with-nic" in ids
+    assert "irq/msi-off" not in ids
+    assert "ipvs/no-destination" not in ids
+    assert checks.chosen(CHECKS) == CHECKS
+    assert all(isinstance(check, Check) for check in CHECKS)

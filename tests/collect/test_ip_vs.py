@@ -1,0 +1,75 @@
+import pytest
+
+from dirtune.collect.ip_vs import parse_ip_vs_stats, parse_services
+from dirtune.errors import ParseError
+
+HEAD = """\
+IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+"""
+SERVICES = (
+    HEAD
+    + """\
+TCP  [fd00:0000:0000:0000:0000:0000:0000:0009]:0050 wrr 
+  -> [fd00:0000:0000:0000:0000:0000:0000:0002]:0050      Route   1      0          0         
+UDP  0A090909:0035 rr ops  
+TCP  0A090909:01BB rr  persistent 75000 FFFFFFFF
+  -> 0A020202:01BB      Tunnel  1      1          25        
+  -> 0A020102:01BB      Route   0      0          0         
+FWM  0000000A sh 
+"""  # noqa: W291  (the kernel ends rows with blanks)
+)
+
+
+def test_services_as_ipvsadm_names_them():
+    # 0x35 = 53, 0x1BB = 443, mark 0xA = 10: the same table in ipvsadm's words.
+    assert [service.name for service in parse_services(SERVICES)] == [
+        "TCP [fd00::9]:80",
+        "UDP 10.9.9.9:53",
+        "TCP 10.9.9.9:443",
+        "FWM 10",
+    ]
+
+
+def test_destinations_flags_and_jiffies():
+    six, udp, https, mark = parse_services(SERVICES)
+
+    assert six.destinations[0].address == "fd00::2"
+    assert udp.ops
+    assert udp.destinations == ()
+    assert https.persistent_jiffies == 75000
+    first, second = https.destinations
+    assert (first.address, first.port, first.forward) == ("10.2.2.2", 443, "Tunnel")
+    assert (first.weight, first.active, first.inactive) == (1, 1, 25)
+    assert second.weight == 0
+    assert (mark.fwmark, mark.address, mark.scheduler) == (10, None, "sh")
+
+
+def test_statistics_are_hexadecimal():
+    text = """\
+   Total Incoming Outgoing         Incoming         Outgoing
+   Conns  Packets  Packets            Bytes            Bytes
+ 16AA370 E33656E5        0     51D8C8883AB3                0
+
+ Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s
+       4 1FB3C        0          1282A8F                0
+"""
+    stats = parse_ip_vs_stats(text)
+
+    assert (stats.connections, stats.packets_in, stats.packets_out) == (23765872, 3811989221, 0)
+    assert stats.bytes_in == 89991519156915
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "nothing\n", f"{HEAD}  -> 0A020202:01BB Route 1 0 0\n", f"{HEAD}TCP nonsense rr\n"],
+)
+def test_no_table_is_refused(text):
+    with pytest.raises(ParseError, match="/proc/net/ip_vs"):
+        parse_services(text)
+
+
+def test_no_statistics_are_refused():
+    with pytest.raises(ParseError, match="ip_vs_stats"):
+        parse_ip_vs_stats("Conns Packets\n1 2\n")
