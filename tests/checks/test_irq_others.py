@@ -53,6 +53,11 @@ class TestXtPicMode:
 
         assert severity(xtpic_mode, at_rate(snapshot, per_second)) is wanted
 
+    def test_a_host_whose_cards_are_not_in_the_table_is_no_host_with_msi(self):
+        assert (
+            severity(xtpic_mode, Snapshot(interrupts=line("XT-PIC  sym53c8xx"))) is Severity.HIGH
+        )
+
     def test_it_is_medium_when_every_card_uses_msi(self):
         rows = (" 10: 5  XT-PIC  sym53c8xx", " 24: 5  PCI-MSI 1-edge  eth0")
 
