@@ -162,8 +162,10 @@ def boot_id(host: Host) -> str:
 
 
 def _planned(plan: Plan, host: Host, confirm_s: float, forced: str | None) -> Planned:
-    now = time.gmtime()
-    name = f"{time.strftime('%Y%m%dT%H%M%SZ', now)}-{time.time_ns() % 1_000_000:06d}"
+    # By name is by time, also within one second: `rollback` takes the last.
+    seconds, rest_ns = divmod(time.time_ns(), 1_000_000_000)
+    now = time.gmtime(seconds)
+    name = f"{time.strftime('%Y%m%dT%H%M%S', now)}.{rest_ns // 1000:06d}Z"
     made = time.strftime("%Y-%m-%dT%H:%M:%SZ", now)
     return Planned(name, made, boot_id(host), plan.changes, confirm_s, forced)
 

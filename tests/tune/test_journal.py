@@ -80,7 +80,7 @@ def test_what_needs_no_confirmation_is_kept_once_applied(tmp_path):
 
 def test_a_torn_record_announces_nothing_and_swallows_nothing(path):
     with path.open("ab") as file:
-        file.write(b'{"record":"begun","ind')
+        file.write(b'{"record":"begun","index":0,"saved":{"text":"half a valu')
 
     assert journal.load(path).rest == ()
     journal.append(path, Applied(5))

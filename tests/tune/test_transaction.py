@@ -248,7 +248,7 @@ class Dying(WritableHost):
     def replace(self, path, contents):
         super().replace(path, contents)
         if sys.argv[5] == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.killpg(0, signal.SIGKILL)
 
 plan = Plan((Change(PutFile(sys.argv[1], None, "new\\n"), Risk.SAFE, "irq/x", "f", "t"),))
 at = Place(Path(sys.argv[2]), Path(sys.argv[3]))
@@ -259,7 +259,13 @@ print(carry_out(plan, Dying(), at, confirm_s=float(sys.argv[4])))
 def detached(path, at, confirm_s, end):
     argv = (sys.executable, "-c", APPLY, path, at.state, at.run, str(confirm_s), end)
     return subprocess.run(
-        argv, capture_output=True, text=True, check=False, cwd=REPOSITORY, timeout=20
+        argv,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+        timeout=20,
+        start_new_session=True,
     )
 
 
@@ -275,7 +281,14 @@ def test_the_watchdog_outlives_its_starter_and_holds_none_of_its_files(tmp_path,
     assert until(lambda: state(at) is State.ROLLED_BACK)
 
 
-def test_what_a_killed_apply_left_is_taken_back_at_once(tmp_path, at):
+def test_the_last_is_the_last_within_a_second(host, at):
+    names = [carry_out(Plan(), host, at) for _ in range(20)]
+
+    assert sorted(names) == names
+    assert journal.find(at.state, None).stem == names[-1]
+
+
+def test_what_a_killed_session_left_is_taken_back_at_once(tmp_path, at):
     path = tmp_path / "changed"
 
     assert detached(path, at, 1000, "die").returncode == -signal.SIGKILL
