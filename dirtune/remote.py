@@ -154,8 +154,14 @@ class Node:
         """
         with self.errors():
             pipes = await self._open(_GROUP + (GUARD if guarded else "") + script)
+            assert pipes.stdin is not None
             assert pipes.stdout is not None
-            first = await asyncio.wait_for(pipes.stdout.readline(), _CONNECT_S)
+            try:
+                first = await asyncio.wait_for(pipes.stdout.readline(), _CONNECT_S)
+            except BaseException:
+                # Its group is not known yet: the end of its input is what ends it.
+                pipes.stdin.close()
+                raise
         if not first.strip().isdigit():
             raise NodeUnreachable(f"{self.name}: {await _complaint(pipes)}")
         return Process(self, pipes, int(first))

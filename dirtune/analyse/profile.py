@@ -21,13 +21,16 @@ class Profile(msgspec.Struct, frozen=True):
     metrics: dict[str, float] = {}
     handlers: HandlerWindow | None = None
     """What the interrupt probe measured; None where it did not run."""
+    missing: tuple[str, ...] = ()
+    """Nodes that took part and have no CPU times of their own."""
     validity: str | None = None
     reason: str | None = None
     schema: str = "dirtune/profile/1"
 
 
-def of_trial(trial: Trial, handlers: HandlerWindow | None) -> Profile:
-    """Return the profile that a profiled trial measured."""
+def of_trial(trial: Trial, handlers: HandlerWindow | None, names: tuple[str, ...]) -> Profile:
+    """Return the profile that a profiled trial of the nodes *names* measured."""
+    seen = {node.node for node in trial.nodes}
     return Profile(
         seconds=trial.window_s,
         nodes=trial.nodes,
@@ -35,6 +38,7 @@ def of_trial(trial: Trial, handlers: HandlerWindow | None) -> Profile:
         reply_rate=trial.reply_rate,
         metrics=trial.metrics,
         handlers=handlers,
+        missing=tuple(name for name in names if name not in seen),
         validity=trial.validity,
         reason=trial.reason,
     )

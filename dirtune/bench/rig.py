@@ -3,7 +3,7 @@
 import asyncio
 import shlex
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +35,7 @@ command -v h2load >/dev/null || {{ echo "h2load is missing: apt install nghttp2-
 log=$(mktemp) || exit 3
 trap 'rm -f "$log"' EXIT
 trap 'exit 143' TERM INT HUP
-echo ready; read -r go; echo started
+echo ready; read -r go || exit 5; echo started
 {guard}{argv} --log-file="$log" 2>&1
 echo "{mark}"; cat "$log"
 """
@@ -119,12 +119,10 @@ class LiveRig:
         """Start every client at one moment: all are ready before the first is told to go."""
         argv = h2load.command(self._plan.url, ticks, timeout_s=self._plan.load.timeout_s)
         script = _CLIENT.format(guard=remote.GUARD, argv=shlex.join(argv), mark=_LOG)
-        hosts = [client.host for client in self._plan.clients]
-        starting = (self._nodes[host].start(script, guarded=False) for host in hosts)
-        processes = dict(zip(hosts, await asyncio.gather(*starting), strict=True))
-        load = LiveLoad(self, processes, self._plan.load.load_s + self._plan.load.timeout_s)
+        nodes = [self._nodes[client.host] for client in self._plan.clients]
+        load = LiveLoad(self.now, self._plan.load.load_s + self._plan.load.timeout_s)
         try:
-            await load.begin()
+            await load.begin(nodes, script)
         except BaseException:
             await load.end()
             raise
@@ -179,9 +177,9 @@ class LiveRig:
 class LiveLoad:
     """h2load on every client."""
 
-    def __init__(self, rig: LiveRig, processes: Mapping[str, Process], lasts_s: float) -> None:
-        self._rig = rig
-        self._processes = processes
+    def __init__(self, now: Callable[[], float], lasts_s: float) -> None:
+        self._now = now
+        self._processes: dict[str, Process] = {}
         self._lasts_s = lasts_s
         self._started: dict[str, float] = {}
 
@@ -190,12 +188,15 @@ class LiveLoad:
         """When the last client began."""
         return max(self._started.values())
 
-    async def begin(self) -> None:
-        """Tell all clients to go, once all are ready."""
-        for process in self._processes.values():
-            said = await process.line(timeout_s=_READY_S)
-            if said != "ready":
-                raise TrialError(said)
+    async def begin(self, nodes: Sequence[Node], script: str) -> None:
+        """Bring *script* to each client, and tell all to go once all are ready."""
+        # All are waited for, so that `end` knows every one that did start.
+        tried = await asyncio.gather(
+            *(self._prepare(node, script) for node in nodes), return_exceptions=True
+        )
+        for error in tried:
+            if error is not None:
+                raise error
         await asyncio.gather(*(self._go(host) for host in self._processes))
 
     async def finish(self) -> tuple[tuple[ClientResult, ...], dict[str, str]]:
@@ -209,11 +210,18 @@ class LiveLoad:
         """End the process groups that are left."""
         await asyncio.gather(*(process.end() for process in self._processes.values()))
 
+    async def _prepare(self, node: Node, script: str) -> None:
+        process = await node.start(script, guarded=False)
+        self._processes[node.name] = process
+        said = await process.line(timeout_s=_READY_S)
+        if said != "ready":
+            raise TrialError(f"{node.name}: {said}")
+
     async def _go(self, host: str) -> None:
         process = self._processes[host]
         await process.send("go\n")
         await process.line(timeout_s=_READY_S)
-        self._started[host] = self._rig.now()
+        self._started[host] = self._now()
 
     async def _result(self, host: str) -> tuple[ClientResult, str]:
         began, text = self._started[host], ""

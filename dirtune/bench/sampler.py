@@ -12,7 +12,7 @@ from typing import Protocol
 
 from dirtune.analyse.cpu import GroupTimes, Sample
 from dirtune.collect import interrupts, ip_vs, stat
-from dirtune.errors import ParseError, SourceMissing
+from dirtune.errors import ParseError
 from dirtune.remote import Node, Process
 
 UPTIME = "/proc/uptime"
@@ -87,16 +87,16 @@ async def start(node: Node, files: tuple[str, ...]) -> Sampler:
 
 
 def parse(lines: list[str], *, container: bool = False) -> Sample:
-    """Parse one sample as head(1) printed it; a file that was not there is None."""
+    """Parse one sample as head(1) printed it; a file that was not there is None.
+
+    A *container* without its own accounting has no CPU times: /proc/stat is not about it.
+    """
     files = _sections(lines)
-    group = _group(files) if container else None
-    if container and group is None:
-        raise SourceMissing("its control group's CPU accounting is not mounted on this node")
     services = files.get(ip_vs.SOURCE)
     return Sample(
         at_s=_uptime(files),
-        stat=stat.parse_stat(files[stat.SOURCE]) if stat.SOURCE in files else None,
-        group=group,
+        stat=None if container else _stat(files.get(stat.SOURCE)),
+        group=_group(files) if container else None,
         lines=_lines(files.get(interrupts.SOURCE)),
         ip_vs=_counters(files.get(ip_vs.STATS_SOURCE)),
         inactive=None if services is None else _inactive(services),
@@ -120,6 +120,10 @@ def _uptime(files: Mapping[str, str]) -> float:
         return float(files[UPTIME].split()[0])
     except (KeyError, ValueError, IndexError) as error:
         raise ParseError(UPTIME, "no time in the sample") from error
+
+
+def _stat(text: str | None) -> stat.Stat | None:
+    return None if text is None else stat.parse_stat(text)
 
 
 def _group(files: Mapping[str, str]) -> GroupTimes | None:

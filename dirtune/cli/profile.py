@@ -59,7 +59,7 @@ async def _under_load(given: str, rate: float | None) -> Profile:
         result = await conduct(nodes, plan, order)
     if not result.trial.nodes:
         raise TrialError(result.trial.reason or "no node was sampled")
-    return of_trial(result.trial, result.handlers)
+    return of_trial(result.trial, result.handlers, tuple(nodes.roles()))
 
 
 async def _alone(duration: float | None, cmd: tuple[str, ...]) -> Profile:

@@ -77,6 +77,9 @@ def _notes(profile: Profile) -> str:
     if any(node.source == "cgroup" for node in profile.nodes):
         names = ", ".join(node.node for node in profile.nodes if node.source == "cgroup")
         said.append(f"Control group accounting, idle is the rest of their CPUs: {names}.")
+    if profile.missing:
+        names = ", ".join(profile.missing)
+        said.append(f"No CPU times (a container that does not see its control group): {names}.")
     if profile.validity not in {None, "valid"}:
         said.append(f"Not valid ({profile.validity}): {profile.reason}.")
     return "\n".join(said)

@@ -1,0 +1,183 @@
+"""bench, profile and compare on the command line."""
+
+import json
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from dirtune.analyse.run import Run, Trial
+from dirtune.bench import plan as plans
+from dirtune.bench import store
+from dirtune.cli import main
+
+CPU = "cpu_us_per_connection"
+
+
+def invoke(*args):
+    return CliRunner().invoke(main, args)
+
+
+def trial(pair, arm, value, kind="judged"):
+    blank = {"window_s": 10, "intended": 1, "attempted": 1, "replied": 1, "failed": {}}
+    return Trial(
+        id=f"p{pair:02}-{arm}",
+        arm=arm,
+        kind=kind,
+        pair=pair,
+        started="",
+        offered_rate=150,
+        reply_rate=150,
+        latency=None,
+        validity="valid",
+        reason=None,
+        metrics={CPU: value},
+        counters={},
+        settle_s=3,
+        settled=True,
+        **blank,
+    )
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    def make(name, ratio, pairs=8):
+        spread = (-0.01, 0.01)
+        trials = [trial(n, "A", 1000.0) for n in range(pairs)]
+        trials += [trial(n, "B", 1000 * (ratio + spread[n % 2])) for n in range(pairs)]
+        text = dict.fromkeys(("started", "command", "version", "title"), "")
+        nothing = dict.fromkeys(("finished", "scenario", "forecast", "verdict"))
+        empty = {key: {} for key in ("plan", "inventory", "audits", "handlers")}
+        run = Run(
+            id=name,
+            primary_metric=CPU,
+            trials=tuple(trials),
+            comparisons=(),
+            steps=(),
+            **text,
+            **nothing,
+            **empty,
+        )
+        return str(store.create(tmp_path, run).folder)
+
+    return make
+
+
+def test_the_example_is_a_plan_that_can_be_read():
+    assert plans.parse(invoke("bench", "example").output).load.pairs == 8
+
+
+def test_no_plan_says_where_one_comes_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dirtune.lab.plan_path", lambda: None)
+
+    result = invoke("profile", "--during-bench")
+
+    assert result.exit_code == 2
+    assert "dirtune bench example" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_node_that_cannot_be_reached_is_named_and_the_rest_is_printed(tmp_path):
+    (tmp_path / "config").write_text("Host *\n  ProxyCommand false\n")
+    plan = tmp_path / "plan.toml"
+    plan.write_text('ssh_config = "config"\n' + plans.EXAMPLE.replace('"lb1"', '"local"'))
+
+    result = invoke("bench", "check", str(plan), "--format", "json")
+
+    found = json.loads(result.stdout)
+    assert result.exit_code == 2
+    assert found["schema"] == "dirtune/bench-check/1"
+    assert "c1: " in found["nodes"]["c1"]
+    assert list(found["nodes"]) == ["local", "rs1", "rs2", "c1", "c2"]
+
+
+def test_profile_of_this_machine():
+    result = invoke("profile", "--format", "json", "--", "sleep", "0.9")
+
+    found = json.loads(result.stdout)
+    assert found["schema"] == "dirtune/profile/1"
+    (node,) = found["nodes"]
+    assert node["source"] == "/proc/stat"
+    names = ("user", "system", "idle", "iowait", "steal")
+    assert sum(node["states"][name]["mean"] for name in names) == pytest.approx(100, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict", "status"), [(0.9, "improved", 0), (1.1, "regressed", 1)]
+)
+def test_one_run_compares_its_arms(run_folder, ratio, verdict, status):
+    result = invoke("compare", run_folder("one", ratio), "--format", "json")
+
+    found = json.loads(result.stdout)
+    assert result.exit_code == status
+    assert found["verdict"] == verdict
+    assert found["ratio"] == pytest.approx(ratio, abs=0.001)
+    wanted = {
+        "schema",
+        "metric",
+        "unit",
+        "better",
+        "before",
+        "after",
+        "pairs",
+        "ratio",
+        "interval",
+    }
+    wanted |= {"test", "p", "noise_floor", "minimum_detectable_effect", "verdict", "reason"}
+    assert wanted <= set(found)
+    assert (found["schema"], found["pairs"]) == ("dirtune/comparison/1", 8)
+
+
+def test_arms_by_name_and_turned_round(run_folder):
+    folder = run_folder("one", 0.9)
+
+    forth = json.loads(invoke("compare", f"{folder}:A", f"{folder}:B", "--format", "json").stdout)
+    back = json.loads(invoke("compare", f"{folder}:B", f"{folder}:A", "--format", "json").stdout)
+
+    assert (forth["verdict"], back["verdict"]) == ("improved", "regressed")
+    assert forth["pairs"] == back["pairs"] == 8
+    assert back["ratio"] == pytest.approx(1 / forth["ratio"])
+
+
+def test_two_runs_are_not_paired(run_folder):
+    before, after = run_folder("one", 1.0), run_folder("two", 0.8)
+
+    result = invoke("compare", f"{before}:A", f"{after}:B", "--format", "json")
+
+    found = json.loads(result.stdout)
+    assert (found["pairs"], found["test"], found["verdict"]) == (0, "mann-whitney", "improved")
+
+
+def test_an_aa_run_gives_the_noise_floor(run_folder):
+    noise = run_folder("aa", 1.0)
+
+    result = invoke("compare", run_folder("one", 0.97), "--noise", noise, "--format", "json")
+
+    assert 0 < json.loads(result.stdout)["noise_floor"] < 0.02
+
+
+def test_five_pairs_are_too_few(run_folder):
+    result = invoke("compare", run_folder("one", 0.5, pairs=5))
+
+    assert result.exit_code == 0
+    assert "inconclusive: 5 valid pairs" in result.stdout
+
+
+def test_no_run_is_one_line(tmp_path):
+    result = invoke("compare", str(tmp_path / "absent"))
+
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_run_is_read_as_it_was_written(run_folder, tmp_path):
+    folder = run_folder("one", 0.9)
+
+    run = store.load(tmp_path / "one")
+
+    assert run.trials[0].metrics == {CPU: 1000.0}
+    assert (
+        msgspec.json.decode((tmp_path / "one/run.json").read_bytes())["schema"] == "dirtune/run/1"
+    )
+    assert folder == str(tmp_path / "one")
