@@ -85,6 +85,7 @@ def test_a_torn_record_announces_nothing_and_swallows_nothing(path):
     assert journal.load(path).rest == ()
     journal.append(path, Applied(5))
     assert journal.load(path).rest == (Applied(5),)
+    assert path.read_bytes().endswith(b"}\n")
 
 
 def test_a_damaged_line_in_the_middle_is_named(path):

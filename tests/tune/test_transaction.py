@@ -247,8 +247,8 @@ from dirtune.tune.transaction import Place, carry_out
 class Dying(WritableHost):
     def replace(self, path, contents):
         super().replace(path, contents)
-        if sys.argv[5] == "die":
-            os.killpg(0, signal.SIGKILL)
+        if sys.argv[5] != "live":
+            os.killpg(0, getattr(signal, sys.argv[5]))
 
 plan = Plan((Change(PutFile(sys.argv[1], None, "new\\n"), Risk.SAFE, "irq/x", "f", "t"),))
 at = Place(Path(sys.argv[2]), Path(sys.argv[3]))
@@ -291,7 +291,18 @@ def test_the_last_is_the_last_within_a_second(host, at):
 def test_what_a_killed_session_left_is_taken_back_at_once(tmp_path, at):
     path = tmp_path / "changed"
 
-    assert detached(path, at, 1000, "die").returncode == -signal.SIGKILL
+    assert detached(path, at, 1000, "SIGKILL").returncode == -signal.SIGKILL
 
     assert until(lambda: not path.exists())
     assert until(lambda: state(at) is State.ROLLED_BACK)
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_polite_end_undoes_before_it_goes(tmp_path, at, end):
+    path = tmp_path / "changed"
+
+    # Without confirmation there is no watchdog to do it.
+    assert detached(path, at, 0, end).returncode != 0
+
+    assert not path.exists()
+    assert state(at) is State.ROLLED_BACK
