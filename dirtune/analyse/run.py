@@ -32,7 +32,10 @@ class NodeCpu(msgspec.Struct, frozen=True):
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Latency of replies in milliseconds, from the connection's start."""
+    """Latency of replies in milliseconds as the generator counts it.
+
+    h2load counts from the request, when the connection stands; see `connect_ms` in the metrics.
+    """
 
     mean_ms: float
     p50_ms: float

@@ -5,6 +5,7 @@ import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -13,11 +14,13 @@ from dirtune import __version__
 from dirtune.analyse import compare
 from dirtune.analyse.run import Run
 from dirtune.bench import plan as plans
-from dirtune.bench.check import Readiness
 from dirtune.bench.plan import Plan
 from dirtune.bench.store import Store
 from dirtune.bench.trial import Result
 from dirtune.cli import _plan
+
+if TYPE_CHECKING:  # it brings asyncssh, which `bench example` does not need
+    from dirtune.bench.check import Readiness
 
 _FORMAT = click.option(
     "--format", type=click.Choice(["table", "json", "markdown"]), default="table"
@@ -136,7 +139,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _readiness(found: Readiness) -> str:
+def _readiness(found: "Readiness") -> str:
     lines = [f"{host}: {problem or 'ready'}" for host, problem in found.nodes.items()]
     lines += [f"warning: {text}" for text in found.warnings]
     sweep, pairs = found.sweep_s / 60, found.pairs_s / 60

@@ -71,6 +71,17 @@ def test_the_load_begins_only_when_the_director_is_idle():
     assert trial.metrics["cpu_us_per_connection"] == pytest.approx(2000, rel=0.005)
 
 
+def test_the_idle_seconds_must_be_in_a_row():
+    class Hiccup(Director):
+        def pass_time(self, seconds):
+            super().pass_time(seconds)
+            if self.clock_s == 1002:
+                self.busy_ticks += 100
+
+    # Idle, busy, idle, idle, idle.
+    assert conducted(Hiccup()).trial.settle_s == 5
+
+
 def test_waiting_is_bounded_and_said():
     trial = conducted(Director(busy_until_s=3600)).trial
 
