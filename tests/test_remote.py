@@ -133,7 +133,8 @@ def test_no_json_names_the_command(target):
 
 def test_a_timeout_ends_the_whole_group(target):
     async def use(node):
-        process = await node.start("sleep 61 & sleep 61")
+        process = await node.start("sleep 61 & echo started; sleep 61")
+        await process.line(timeout_s=5)
         assert len(group_members(process.group)) >= 2
         with pytest.raises(NodeUnreachable, match="no answer in time"):
             await process.finish(timeout_s=0.2)
@@ -145,7 +146,8 @@ def test_a_timeout_ends_the_whole_group(target):
 
 def test_a_closed_connection_leaves_nothing_running(target):
     async def use(node):
-        process = await node.start("sleep 62 & sleep 62")
+        process = await node.start("sleep 62 & echo started; sleep 62")
+        await process.line(timeout_s=5)
         # What a killed dirtune or a cut line leaves: end of file on the command's input.
         process._pipes.stdin.close()
         return process.group, (await process.finish(timeout_s=5)).status
