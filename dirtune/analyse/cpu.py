@@ -2,6 +2,11 @@
 
 `user` contains nice, `system` contains hard and soft interrupts (which are also given apart,
 where the kernel accounts them), `idle` is idle. These three, `iowait` and `steal` sum to 100.
+
+What the clock says and the kernel's columns do not is `unaccounted`: a kernel without interrupt
+time accounting stops the idle clock when an interrupt wakes an idle CPU and charges that time to
+nobody (kernel/time/tick-sched.c, `tick_nohz_irq_enter()`). On a director that is much of its
+work, and vmstat does not show it; here it is part of `system`.
 """
 
 import statistics
@@ -52,7 +57,7 @@ def shares(earlier: Sample, later: Sample) -> dict[str, float] | None:
         return _group_shares(earlier, later, earlier.group, later.group)
     if earlier.stat is None or later.stat is None:
         return None
-    return _stat_shares(earlier.stat.total, later.stat.total)
+    return _stat_shares(earlier.stat.total, later.stat.total, _elapsed(earlier, later))
 
 
 def busy_s(earlier: Sample, later: Sample) -> float | None:
@@ -65,7 +70,8 @@ def busy_s(earlier: Sample, later: Sample) -> float | None:
         return after.user_s + after.system_s - before.user_s - before.system_s
     if earlier.stat is None or later.stat is None:
         return None
-    return (_work(later.stat.total) - _work(earlier.stat.total)) / USER_HZ
+    waited = _waited(later.stat.total) - _waited(earlier.stat.total)
+    return max(0.0, (_elapsed(earlier, later) - waited) / USER_HZ)
 
 
 def idle_percent(earlier: Sample, later: Sample) -> float | None:
@@ -98,8 +104,15 @@ def whole(states: dict[str, CpuShare]) -> bool:
     return abs(sum(states[name].mean for name in WHOLE if name in states) - 100) <= _TOLERANCE
 
 
-def _work(times: CpuTimes) -> int:
-    return times.busy - (times.steal or 0)
+def _waited(times: CpuTimes) -> int:
+    return times.idle + (times.iowait or 0) + (times.steal or 0)
+
+
+def _elapsed(earlier: Sample, later: Sample) -> float:
+    """Return the time that all CPUs had between two samples, in USER_HZ, by the clock."""
+    assert later.stat is not None
+    cpus = max(1, len(later.stat.cpus))
+    return (later.at_s - earlier.at_s) * USER_HZ * cpus
 
 
 def _group_shares(
@@ -113,10 +126,12 @@ def _group_shares(
     return {"user": user, "system": system, "idle": max(0.0, 100 - user - system)}
 
 
-def _stat_shares(before: CpuTimes, after: CpuTimes) -> dict[str, float] | None:
-    total = after.total - before.total
-    if total <= 0:
+def _stat_shares(before: CpuTimes, after: CpuTimes, elapsed: float) -> dict[str, float] | None:
+    counted = after.total - before.total
+    if counted <= 0:
         return None
+    # Idle time is kept to the tick and read a moment after the clock: a little over is nothing.
+    total = max(elapsed, counted)
 
     def share(value: Callable[[CpuTimes], int | None]) -> float | None:
         now, then = value(after), value(before)
@@ -125,23 +140,27 @@ def _stat_shares(before: CpuTimes, after: CpuTimes) -> dict[str, float] | None:
     found = {
         "user": share(lambda t: t.user + t.nice),
         "system": share(lambda t: t.system + (t.irq or 0) + (t.softirq or 0)),
+        "unaccounted": 100 * (total - counted) / total,
         "idle": share(lambda t: t.idle),
         "iowait": share(lambda t: t.iowait),
         "irq": share(lambda t: t.irq),
         "softirq": share(lambda t: t.softirq),
         "steal": share(lambda t: t.steal),
     }
+    found["system"] = (found["system"] or 0.0) + (found["unaccounted"] or 0.0)
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _per_cpu(samples: Sequence[Sample]) -> dict[str, dict[str, CpuShare]]:
     series: dict[str, list[dict[str, float]]] = {}
-    for earlier, later in pairwise(sample.stat for sample in samples):
-        if earlier is None or later is None:
-            continue
-        before = {times.cpu: times for times in earlier.cpus}
-        for times in later.cpus:
-            found = _stat_shares(before[times.cpu], times) if times.cpu in before else None
+    for earlier, later in pairwise(sample for sample in samples if sample.stat is not None):
+        assert earlier.stat is not None
+        assert later.stat is not None
+        elapsed = (later.at_s - earlier.at_s) * USER_HZ
+        before = {times.cpu: times for times in earlier.stat.cpus}
+        for times in later.stat.cpus:
+            known = before.get(times.cpu)
+            found = None if known is None else _stat_shares(known, times, elapsed)
             if found is not None:
                 series.setdefault(f"cpu{times.cpu}", []).append(found)
     return {cpu: _spread(rows) for cpu, rows in series.items()}

@@ -66,7 +66,7 @@ class Keeper:
     def keep(self) -> None:
         """Build everything, then boot the director until told to end."""
         self._say("network")
-        _private_mounts()
+        _private_mounts(self._folder)
         for line in network_commands(self._spec):
             run(("ip", *line.split()))
         self._say("real servers and clients")
@@ -170,8 +170,11 @@ def cpu_layout(cpus: set[int], vcpus: int) -> tuple[tuple[int, ...], tuple[int, 
     return director, tuple(cpu for cpu in have if cpu not in director) or have
 
 
-def _private_mounts() -> None:
+def _private_mounts(folder: Folder) -> None:
     run(("mount", "--make-rprivate", "/"))
+    groups = folder.path / "cgroup"
+    groups.mkdir()
+    run(("mount", "--rbind", "/sys/fs/cgroup", str(groups)))
     names = Path("/run/netns")
     names.mkdir(parents=True, exist_ok=True)
     run(("mount", "-t", "tmpfs", "-o", "mode=0755", "dirtune-lab", str(names)))

@@ -204,8 +204,10 @@ def node_boot(node: Node, folder: str) -> str:
     """Return the script that is pid 1 of a namespace node; *folder* is the node's own state."""
     serve = _SERVE.format(folder=folder, vip=VIP) if node.role == "real server" else _DRIVE
     # What a node writes to its /etc and /var/lib is its own, and gone when it ends.
+    # `ip netns exec` mounts a /sys of its own, without control groups.
     return f"""set -ex
 hostname {node.name}
+mount --rbind {folder}/../cgroup /sys/fs/cgroup
 mount -t tmpfs -o mode=0755 run /run
 mount -t tmpfs -o mode=0700 root /root
 for place in /etc /var/lib; do

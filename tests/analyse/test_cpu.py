@@ -28,6 +28,7 @@ def test_shares_of_one_second():
         "irq": 1,
         "softirq": 5,
         "steal": 2,
+        "unaccounted": 0,
     }
 
 
@@ -43,7 +44,7 @@ def test_idle_contains_waiting_for_a_disk():
 def test_an_old_kernel_has_no_interrupt_columns():
     found = cpu.shares(sample(0, "0 0 0 0"), sample(1, "10 0 30 60"))
 
-    assert found == {"user": 10, "system": 30, "idle": 60}
+    assert found == {"user": 10, "system": 30, "idle": 60, "unaccounted": 0}
 
 
 def test_no_time_is_not_zero_per_cent():
@@ -86,3 +87,29 @@ def test_columns_that_do_not_sum_to_100_are_noticed():
 
     assert cpu.whole(states)
     assert not cpu.whole({**states, "idle": states["user"]})
+
+
+# A director at 150 connections/s, 5.18 s apart: 418 of 518 ticks were idle, and the thread of
+# its virtual CPU ran for 0.8 s on the host, while the columns hold 0.22 s of work.
+
+
+def test_time_that_the_kernel_charges_to_nobody_is_work():
+    earlier = sample(0, "0 0 0 0 0 0 0 0", "0 0 0 0 0 0 0 0")
+    later = sample(5.18, "4 0 4 418 0 0 14 0", "4 0 4 418 0 0 14 0")
+
+    found = cpu.shares(earlier, later)
+
+    assert cpu.busy_s(earlier, later) == pytest.approx(1.00)
+    assert found["unaccounted"] == pytest.approx(100 * 78 / 518)
+    assert found["system"] == pytest.approx(100 * (18 + 78) / 518)
+    assert sum(found[name] for name in ("user", "system", "idle")) == pytest.approx(100)
+    per_cpu = cpu.node_cpu("lb1", "director", [earlier, later]).per_cpu["cpu0"]
+    assert per_cpu["idle"].mean == pytest.approx(100 * 418 / 518)
+
+
+def test_two_cpus_have_twice_the_time():
+    earlier = sample(0, "0 0 0 0 0 0 0 0", "0 0 0 0 0 0 0 0", "0 0 0 0 0 0 0 0")
+    later = sample(1, "50 0 0 130 0 0 0 0", "50 0 0 50 0 0 0 0", "0 0 0 80 0 0 0 0")
+
+    assert cpu.busy_s(earlier, later) == pytest.approx(0.7)
+    assert cpu.shares(earlier, later)["unaccounted"] == pytest.approx(10)

@@ -24,7 +24,7 @@ def test_every_scenario_reads_and_is_named_after_its_file():
 def test_the_crowded_experiment_is_fixed_in_its_file(crowded):
     experiment = crowded.scenario.experiment
 
-    assert (experiment.rate, experiment.pairs) == (150, 8)
+    assert (experiment.rate, experiment.pairs) == (200, 8)
     assert experiment.primary == "cpu_us_per_connection"
     assert [device.driver for device in crowded.scenario.devices] == ["lsi53c895a"] * 4
 
@@ -157,7 +157,7 @@ def test_a_machine_without_control_groups_is_told(tmp_path):
 def test_the_labs_plan_is_a_plan_with_the_scenarios_numbers(crowded):
     read = plan.parse(spec.plan(crowded))
 
-    assert read.load.rates == (150,)
+    assert read.load.rates == (200,)
     assert (read.load.warmup_s, read.load.window_s, read.load.pairs) == (4, 15, 8)
     assert (read.settle.idle, read.settle.seconds, read.settle.max_s) == (90, 3, 60)
     assert read.hosts == ("lb1", "rs1", "rs2", "rs3", "rs4", "c1", "c2", "c3", "c4")
