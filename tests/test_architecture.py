@@ -19,6 +19,7 @@ LAYERS = [
     "remote",
     "bench",
     "render",
+    "loop",
     "lab",
     "cli",
 ]

@@ -50,7 +50,7 @@ class Trial(msgspec.Struct, frozen=True):
     arm: str
     """A is before, B is after the fix."""
     kind: str
-    """`judged` (nothing else ran), `profiled`, or `probe` (both outside every comparison)."""
+    """`judged` and `baseline` (nothing else ran) or `profiled`; only `judged` are compared."""
     pair: int | None
     started: str
     """UTC, ISO 8601."""

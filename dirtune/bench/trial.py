@@ -19,6 +19,9 @@ from dirtune.bench.outcome import ClientResult, Facts, Order
 from dirtune.bench.plan import Plan
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError, SourceMissing, TrialError
 
+QUIET = frozenset({"judged", "baseline"})
+"""Kinds of trial in which nothing but the load runs."""
+
 # The last replies come within the time-out; their FINs a little later.
 _DRAIN_S = 2
 _DRAINED = 0.01
@@ -132,7 +135,7 @@ async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
         await rig.ready()
         await rig.preflight()
         settled = await _settle(rig, plan)
-        if order.kind == "judged":
+        if order.kind in QUIET:
             facts, raw = await _measure(rig, plan, order, started, settled)
             return Result(outcome.judge(facts, plan), raw)
         return await _probed(rig, plan, order, started, settled)
@@ -181,7 +184,7 @@ async def _measure(
     loading = await rig.load(ticks)
     try:
         opens = loading.began_s + plan.load.warmup_s
-        watch = _edges if order.kind == "judged" else _profile
+        watch = _edges if order.kind in QUIET else _profile
         window = await watch(rig, opens, plan.load.window_s)
         clients, raw = await loading.finish()
     finally:

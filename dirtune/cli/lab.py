@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import click
 
@@ -100,3 +101,21 @@ def reboot() -> None:
 
     status = control.reboot(_say)
     click.echo(f"ready: the director booted in {status.boot_s:.0f} s")
+
+
+@command.command()
+@click.option("--scenario", default="crowded", show_default=True)
+@click.option("--pairs", type=click.IntRange(min=1), help="Default: as the scenario's file says.")
+@click.option("--full", is_flag=True, help="Add an A/A run and the reboot arm (an hour).")
+@click.option("--keep", is_flag=True, help="Leave the lab up afterwards.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="dirtune-runs")
+def demo(scenario: str, pairs: int | None, full: bool, keep: bool, out: Path) -> None:
+    """Find the shared line, price it, fix it and prove it, in one go."""
+    from dirtune.cli import _demo
+    from dirtune.lab import control
+
+    try:
+        _demo.run(scenario, pairs, out, full=full)
+    finally:
+        if not keep:
+            control.down()

@@ -1,16 +1,13 @@
 """Turn finished runs into a report: HTML, Markdown or JSON."""
 
-import importlib
 from pathlib import Path
-from types import ModuleType
 
 import click
 import msgspec
 
 from dirtune.analyse.run import Run
+from dirtune.cli import _report
 from dirtune.errors import NotPossible
-
-_REMEDY = "pip install 'dirtune[report]'"
 
 
 @click.command("report")
@@ -41,7 +38,7 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None) -> None:
     for folder in runs:
         run = store.load(folder)
         if out is not None:
-            _write(run, out / run.id if len(runs) > 1 else out)
+            click.echo(_report.write(run, out / run.id if len(runs) > 1 else out))
         elif form == "json":
             click.echo(msgspec.json.encode(run))
         else:
@@ -49,19 +46,5 @@ def command(runs: tuple[Path, ...], form: str, out: Path | None) -> None:
 
 
 def _printed(run: Run, form: str) -> str:
-    text: str = getattr(_renderer(), form)(run)
-    return text
-
-
-def _write(run: Run, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in _renderer().files(run).items():
-        (folder / name).write_text(text, encoding="utf-8")
-    click.echo(folder / "report.html")
-
-
-def _renderer() -> ModuleType:
-    try:
-        return importlib.import_module("dirtune.render.report")
-    except ModuleNotFoundError as error:
-        raise NotPossible(f"report: no Python module {error.name}: {_REMEDY}") from error
+    renderer = _report.renderer()
+    return renderer.html(run) if form == "html" else renderer.markdown(run)

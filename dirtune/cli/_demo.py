@@ -1,0 +1,53 @@
+"""The lab's demo as a person sees it: steps, progress, the audit, the verdict."""
+
+import asyncio
+import shlex
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from dirtune import checks, loop
+from dirtune.bench.store import Store
+from dirtune.cli import _report, _sources
+from dirtune.cli._sources import Source
+from dirtune.lab import demo
+from dirtune.render import audit
+
+
+def run(scenario: str, pairs: int | None, out: Path, *, full: bool) -> None:
+    """Go through the whole demo; the lab is left as it is."""
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        click.echo(f"{time.monotonic() - began:6.0f} s  {text}", err=True)
+
+    say(f"$ dirtune lab up --scenario {scenario}")
+    place, plan, experiment = demo.up(scenario, pairs, say)
+    click.echo(f"\n{place.spec().scenario.description}\n{experiment.question}\n", err=True)
+    director = plan.director.host
+    say(f"$ dirtune audit --host {director}")
+    source = Source(host=director, ssh_config=place.ssh_config)
+    found = audit.audit(director, _sources.snapshot_of(source), checks.all_checks())
+    click.echo(f"\n{audit.text(found, width=100)}\n", color=_sources.colour())
+    line = shlex.join(("dirtune", *sys.argv[1:]))
+    turn = demo.trying(place, plan, experiment, line)
+    if full:
+        say("A/A: the same pairs with nothing switched, for the noise floor")
+        kept, floor = asyncio.run(demo.noise(turn, out, say))
+        turn = replace(turn, noise_floor=floor)
+        _close(kept)
+    say(f"$ dirtune tune {place.plan}  # {plan.load.pairs} pairs at {plan.load.rates[0]:g}/s")
+    kept = loop.begin(turn, out)
+    asyncio.run(loop.turn(turn, kept, say))
+    if full:
+        say("reboot arm: three boots with the boot option, three without, alternating")
+        _close(asyncio.run(demo.reboots(turn, out, say)))
+    _close(kept)
+
+
+def _close(kept: Store) -> None:
+    page = _report.write(kept.run, kept.folder)
+    click.echo(f"\n{kept.run.verdict}\nreport: {page}")

@@ -1,0 +1,55 @@
+"""Putting a finished run's report beside it, for the commands that make runs."""
+
+import importlib
+from pathlib import Path
+from typing import Protocol, cast
+
+import msgspec
+
+from dirtune.analyse.run import Run
+from dirtune.errors import NotPossible
+from dirtune.render import comparison
+
+_REMEDY = "pip install 'dirtune[report]'"
+
+
+class Renderer(Protocol):
+    """The module `dirtune.render.report`."""
+
+    def html(self, run: Run) -> str:
+        """Return the HTML page."""
+        ...
+
+    def markdown(self, run: Run) -> str:
+        """Return the Markdown."""
+        ...
+
+    def files(self, run: Run) -> dict[str, str]:
+        """Return the report's files by name."""
+        ...
+
+
+def write(run: Run, folder: Path) -> Path:
+    """Write the report's files into *folder* and return the page's path."""
+    files = renderer().files(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder / "report.html"
+
+
+def renderer() -> "Renderer":
+    """Import what renders reports; `NotPossible` names the extra that is missing."""
+    try:
+        return cast("Renderer", importlib.import_module("dirtune.render.report"))
+    except ModuleNotFoundError as error:
+        raise NotPossible(f"report: no Python module {error.name}: {_REMEDY}") from error
+
+
+def closing(run: Run, folder: Path, format: str) -> str:
+    """Return what a command that judged a run prints at its end."""
+    if format == "json":
+        return msgspec.json.format(msgspec.json.encode(run)).decode()
+    show = comparison.table if format == "table" else comparison.markdown
+    tables = "\n".join(show(found) for found in run.comparisons[:1])
+    return f"{tables}\n{run.verdict}\nreport: {folder / 'report.html'}"
