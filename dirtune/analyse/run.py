@@ -68,7 +68,7 @@ class Trial(msgspec.Struct, frozen=True):
     metrics: dict[str, float]
     """By name: `cpu_us_per_connection`, `reply_rate`, `interrupts_per_connection`, ..."""
     counters: dict[str, int]
-    """Deltas on the director: `connections`, `packets_in` (ip_vs_stats), `irq_<label>`, ..."""
+    """Deltas on the director: `connections`, `packets_in`, `irq_<label>`, ..."""
     settle_s: float
     """How long the director took to be idle before the load began."""
     settled: bool

@@ -11,7 +11,7 @@ from dirtune.errors import DirtuneError
 from dirtune.remote import Node
 
 _CLIENT = "command -v h2load >/dev/null || { echo 'apt install nghttp2-client' >&2; exit 1; }"
-_DIRECTOR = "[ -r /proc/net/ip_vs_stats ] || { echo 'ip_vs is not loaded' >&2; exit 1; }"
+_DIRECTOR = "[ -r /proc/net/ip_vs_stats_percpu ] || { echo 'ip_vs is not loaded' >&2; exit 1; }"
 
 
 class Readiness(msgspec.Struct, frozen=True):

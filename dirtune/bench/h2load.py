@@ -13,6 +13,8 @@ import msgspec
 
 from dirtune.errors import ParseError
 
+# Below this many milliseconds for each client a step of one would bend the rate.
+_DRIFT_FROM_MS = 4
 _BATCH_MAX = 5
 _UNITS_US = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6}
 
@@ -89,6 +91,24 @@ def schedule(rate: float, seconds: float) -> Schedule:
     batch, period = min(possible, key=lambda c: (round(abs(c[0] * 1000 / c[1] / rate - 1), 4), c))
     ticks = math.ceil(seconds * 1000 / period)
     return Schedule(batch, period, ticks * batch)
+
+
+def schedules(rate: float, clients: int, seconds: float) -> tuple[Schedule, ...]:
+    """Return each client's ticks for *rate* over all of them.
+
+    Ticks that fall together reach the director as one burst, and with equal periods chance would
+    decide for a whole trial whether they do. So the periods differ by milliseconds, around the
+    even share: all clients' ticks drift through each other, in every trial alike.
+    """
+    even = schedule(rate / clients, seconds)
+    if even.period_ms < _DRIFT_FROM_MS * clients:
+        return (even,) * clients
+    steps = [place - clients // 2 for place in range(clients)]
+    periods = [even.period_ms + (step if clients % 2 or step < 0 else step + 1) for step in steps]
+    return tuple(
+        Schedule(even.batch, period, math.ceil(seconds * 1000 / period) * even.batch)
+        for period in periods
+    )
 
 
 def command(url: str, ticks: Schedule, *, timeout_s: float) -> tuple[str, ...]:

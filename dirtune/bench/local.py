@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from dirtune.analyse.cpu import Sample
 from dirtune.collect.interrupts import read_interrupts
-from dirtune.collect.ip_vs import read_ip_vs_stats
+from dirtune.collect.ip_vs import read_ip_vs_stats_percpu
 from dirtune.collect.stat import read_stat
 from dirtune.errors import NotPossible, SourceMissing, SourceRefused
 from dirtune.host import Host, LiveHost
@@ -22,7 +22,7 @@ def sample(host: Host, at_s: float) -> Sample:
     except (SourceMissing, SourceRefused):
         lines = {}
     try:
-        counters = asdict(read_ip_vs_stats(host))
+        counters = asdict(read_ip_vs_stats_percpu(host))
     except (SourceMissing, SourceRefused):
         counters = {}
     return Sample(at_s, read_stat(host), lines=lines, ip_vs=counters)

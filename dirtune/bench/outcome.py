@@ -45,8 +45,8 @@ class Facts:
 
     order: Order
     started: str
-    schedule: Schedule
-    """Of each client."""
+    schedules: tuple[Schedule, ...]
+    """Of each client, in the order of `clients`."""
     settle_s: float
     settled: bool
     clients: tuple[ClientResult, ...]
@@ -73,7 +73,7 @@ def judge(facts: Facts, plan: Plan) -> Trial:
         started=facts.started,
         offered_rate=_offered(facts),
         window_s=plan.load.window_s,
-        intended=facts.schedule.connections * len(facts.clients),
+        intended=_intended(facts),
         attempted=sum(s.started for s in summaries),
         replied=sum(s.succeeded for s in summaries),
         failed=_failed(summaries),
@@ -132,7 +132,7 @@ def _setup_error(facts: Facts, plan: Plan) -> str | None:
         return "; ".join((*errors, *facts.problems))
     counted = _delta(facts.around, "connections")
     if counted is None:
-        return "the director has no /proc/net/ip_vs_stats: is ip_vs loaded there?"
+        return "the director has no /proc/net/ip_vs_stats_percpu: is ip_vs loaded there?"
     if not _delta(facts.edges, "connections"):
         return "the director counted no connection within the window"
     attempted = sum(s.started for s in _summaries(facts))
@@ -146,14 +146,13 @@ def _setup_error(facts: Facts, plan: Plan) -> str | None:
 
 
 def _client_limit(facts: Facts, plan: Plan) -> str | None:
-    intended = facts.schedule.connections * len(facts.clients)
+    intended = _intended(facts)
     unsent = 100 * (intended - sum(s.started for s in _summaries(facts))) / intended
     if unsent > plan.validity.unsent:
         return f"{unsent:.2f} % of the intended connections were not begun"
     allowed = 1 + plan.validity.late / 100
-    ticks = facts.schedule.connections // facts.schedule.batch
-    planned_s = (ticks - 1) * facts.schedule.period_ms / 1000
-    for client in facts.clients:
+    for client, ticks in zip(facts.clients, facts.schedules, strict=True):
+        planned_s = (ticks.connections // ticks.batch - 1) * ticks.period_ms / 1000
         took_s = _span_s(client.replies)
         if took_s > planned_s * allowed + plan.load.timeout_s:
             return f"{client.host}: took {took_s:.1f} s to start what {planned_s:.1f} s were for"
@@ -179,8 +178,12 @@ def _summaries(facts: Facts) -> list[Summary]:
     return [c.summary for c in facts.clients if c.summary is not None]
 
 
+def _intended(facts: Facts) -> int:
+    return sum(ticks.connections for ticks in facts.schedules)
+
+
 def _offered(facts: Facts) -> float:
-    return round(facts.schedule.rate * len(facts.clients), 3)
+    return round(sum(ticks.rate for ticks in facts.schedules), 3)
 
 
 def _failed(summaries: list[Summary]) -> dict[str, int]:

@@ -115,18 +115,21 @@ class LiveRig:
         times: dict[str, float] = psutil.cpu_times()._asdict()
         return times
 
-    async def load(self, ticks: Schedule) -> "LiveLoad":
+    async def load(self, ticks: Sequence[Schedule]) -> "LiveLoad":
         """Start every client at one moment: all are ready before the first is told to go."""
-        argv = h2load.command(self._plan.url, ticks, timeout_s=self._plan.load.timeout_s)
-        script = _CLIENT.format(guard=remote.GUARD, argv=shlex.join(argv), mark=_LOG)
         nodes = [self._nodes[client.host] for client in self._plan.clients]
+        scripts = [self._script(each) for each in ticks]
         load = LiveLoad(self.now, self._plan.load.load_s + self._plan.load.timeout_s)
         try:
-            await load.begin(nodes, script)
+            await load.begin(nodes, scripts)
         except BaseException:
             await load.end()
             raise
         return load
+
+    def _script(self, ticks: Schedule) -> str:
+        argv = h2load.command(self._plan.url, ticks, timeout_s=self._plan.load.timeout_s)
+        return _CLIENT.format(guard=remote.GUARD, argv=shlex.join(argv), mark=_LOG)
 
     async def probe(self, seconds: float) -> "LiveProbe":
         """Start `dirtune irqs --probe` on the director and wait for its window to open."""
@@ -188,11 +191,12 @@ class LiveLoad:
         """When the last client began."""
         return max(self._started.values())
 
-    async def begin(self, nodes: Sequence[Node], script: str) -> None:
-        """Bring *script* to each client, and tell all to go once all are ready."""
+    async def begin(self, nodes: Sequence[Node], scripts: Sequence[str]) -> None:
+        """Bring each client its script, and tell all to go once all are ready."""
         # All are waited for, so that `end` knows every one that did start.
         tried = await asyncio.gather(
-            *(self._prepare(node, script) for node in nodes), return_exceptions=True
+            *(self._prepare(*each) for each in zip(nodes, scripts, strict=True)),
+            return_exceptions=True,
         )
         for error in tried:
             if error is not None:

@@ -18,7 +18,7 @@ from dirtune.remote import Node, Process
 UPTIME = "/proc/uptime"
 SOFTNET = "/proc/net/softnet_stat"
 NODE_FILES = (stat.SOURCE,)
-DIRECTOR_FILES = (stat.SOURCE, interrupts.SOURCE, ip_vs.STATS_SOURCE, ip_vs.SOURCE)
+DIRECTOR_FILES = (stat.SOURCE, interrupts.SOURCE, ip_vs.PERCPU_SOURCE, ip_vs.SOURCE)
 SAMPLE_S = 15
 
 # Version 1 has a line `4:cpuset,cpuacct:/PATH` per hierarchy, version 2 one line `0::/PATH`.
@@ -98,7 +98,7 @@ def parse(lines: list[str], *, container: bool = False) -> Sample:
         stat=None if container else _stat(files.get(stat.SOURCE)),
         group=_group(files) if container else None,
         lines=_lines(files.get(interrupts.SOURCE)),
-        ip_vs=_counters(files.get(ip_vs.STATS_SOURCE)),
+        ip_vs=_counters(files.get(ip_vs.PERCPU_SOURCE)),
         inactive=None if services is None else _inactive(services),
     )
 
@@ -155,7 +155,7 @@ def _lines(text: str | None) -> dict[str, int]:
 def _counters(text: str | None) -> dict[str, int]:
     if text is None:
         return {}
-    now = ip_vs.parse_ip_vs_stats(text)
+    now = ip_vs.parse_ip_vs_stats_percpu(text)
     return {
         "connections": now.connections,
         "packets_in": now.packets_in,

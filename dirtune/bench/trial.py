@@ -5,7 +5,7 @@ sample every node each second and run the interrupt probe, and are for explainin
 comparing. The clock is the rig's, so that a simulated director is measured by the same code.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,8 +95,8 @@ class Rig(Protocol):
         """Return this machine's CPU times in seconds, by state."""
         ...
 
-    async def load(self, ticks: Schedule) -> Loading:
-        """Start the load on all clients at the same moment."""
+    async def load(self, ticks: Sequence[Schedule]) -> Loading:
+        """Start the load on all clients at the same moment; a schedule for each."""
         ...
 
     async def probe(self, seconds: float) -> Probing:
@@ -180,7 +180,7 @@ def _rests(earlier: Sample, later: Sample, plan: Plan) -> bool:
 async def _measure(
     rig: Rig, plan: Plan, order: Order, started: str, settled: _Settled
 ) -> tuple[Facts, dict[str, str]]:
-    ticks = h2load.schedule(order.rate / len(plan.clients), plan.load.load_s)
+    ticks = h2load.schedules(order.rate, len(plan.clients), plan.load.load_s)
     loading = await rig.load(ticks)
     try:
         opens = loading.began_s + plan.load.warmup_s

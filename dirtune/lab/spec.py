@@ -190,6 +190,9 @@ ip addr add {VIP}/32 dev $load
 ip link set $load up
 modprobe ip_vs
 modprobe ip_vs_rr
+# Few clients use a port again while its entry lives: 3 schedules such a connection anew, in
+# FIN_WAIT too, so that the director counts every connection the clients make.
+sysctl -qw net.ipv4.vs.conn_reuse_mode=3
 {ipvs}
 for f in /etc/sysctl.d/*.conf; do [ -e "$f" ] && sysctl -qp "$f" || true; done
 exec /usr/sbin/sshd -D -e -f /etc/ssh/dirtune_lab
@@ -210,6 +213,7 @@ hostname {node.name}
 mount --rbind {folder}/../cgroup /sys/fs/cgroup
 mount -t tmpfs -o mode=0755 run /run
 mount -t tmpfs -o mode=0700 root /root
+mount -t tmpfs -o mode=1777 tmp /tmp
 for place in /etc /var/lib; do
   upper=/run/own$place
   mkdir -p $upper $upper.work

@@ -122,18 +122,18 @@ class Load:
     def __init__(self, director, ticks):
         self.director, self.ticks = director, ticks
         self.ended = False
-        director.rate = ticks.rate * len(director.plan.clients)
+        director.rate = sum(each.rate for each in ticks)
         self.began_s = director.clock_s
 
     async def finish(self):
-        d, ticks = self.director, self.ticks
-        await d.sleep_until(self.began_s + ticks.connections / ticks.rate)
+        d = self.director
+        await d.sleep_until(self.began_s + max(t.connections / t.rate for t in self.ticks))
         d.rate = 0.0
         results = tuple(self.result(n, c.host) for n, c in enumerate(d.plan.clients))
         return results, {f"{r.host}.txt": "raw" for r in results}
 
     def result(self, n, host):
-        d, ticks = self.director, self.ticks
+        d, ticks = self.director, self.ticks[n]
         started = self.began_s - n * d.spread_s
         if host == d.dies:
             return ClientResult(host, started, error="no summary; it ended before its time")

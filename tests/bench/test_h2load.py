@@ -151,3 +151,18 @@ def test_recorded_log():
     took = [row.took_us for row in rows]
     assert (min(took), max(took)) == (pytest.approx(11_620, abs=5), pytest.approx(72_800, abs=5))
     assert sum(took) / len(took) == pytest.approx(32_630, abs=5)
+
+
+def test_several_clients_drift_through_each_other():
+    found = h2load.schedules(200, 4, 20)
+
+    assert [ticks.period_ms for ticks in found] == [18, 19, 21, 22]  # around 4 x 50/s
+    assert sum(ticks.rate for ticks in found) == pytest.approx(201.26, abs=0.01)
+    assert [ticks.connections for ticks in found] == [1112, 1053, 953, 910]
+    assert [t.period_ms for t in h2load.schedules(100, 3, 1)] == [29, 30, 31]
+
+
+def test_one_client_and_fast_ticks_keep_the_rate():
+    assert h2load.schedules(200, 1, 20) == (h2load.schedule(200, 20),)
+    fast = h2load.schedules(4000, 4, 1)
+    assert sum(ticks.rate for ticks in fast) == pytest.approx(4000)

@@ -61,7 +61,7 @@ def with_rig(port, use):
 def test_a_load_sends_what_was_planned(server):
     async def use(nodes):
         await nodes.preflight()
-        load = await nodes.load(h2load.schedule(100, 0.5))
+        load = await nodes.load((h2load.schedule(100, 0.5),))
         return load.began_s, await load.finish()
 
     began_s, (clients, raw) = with_rig(server.server_port, use)
@@ -86,7 +86,7 @@ def test_no_reply_stops_before_the_load():
 
 def test_a_generator_that_is_ended_leaves_an_error_and_no_process(server):
     async def use(nodes):
-        load = await nodes.load(h2load.schedule(10, 60))
+        load = await nodes.load((h2load.schedule(10, 60),))
         process = load._processes["local"]
         await load.end()
         clients, _ = await load.finish()
@@ -103,7 +103,7 @@ def test_a_generator_that_is_ended_leaves_an_error_and_no_process(server):
 @pytest.mark.parametrize("turns", [1, 5, 50])
 def test_a_cancelled_start_leaves_no_process(server, turns):
     async def use(nodes):
-        task = asyncio.create_task(nodes.load(h2load.schedule(10, 61)))
+        task = asyncio.create_task(nodes.load((h2load.schedule(10, 61),)))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()

@@ -23,13 +23,15 @@ intr 77
  10:         40          2    XT-PIC      eth0, aic7xxx
 NMI:          9          9   Non-maskable interrupts
 
-==> /proc/net/ip_vs_stats <==
-   Total Incoming Outgoing         Incoming         Outgoing
-   Conns  Packets  Packets            Bytes            Bytes
-      1F       A0        0             C350                0
+==> /proc/net/ip_vs_stats_percpu <==
+       Total Incoming Outgoing         Incoming         Outgoing
+CPU    Conns  Packets  Packets            Bytes            Bytes
+  0       1A       90        0             C350                0
+  1        5       10        0               10                0
+  ~       1D       9C        0             C340                0
 
- Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s
-       0        0        0                0                0
+     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s
+           0        0        0                0                0
 
 ==> /proc/net/ip_vs <==
 IP Virtual Server version 1.2.1 (size=4096)

@@ -1,6 +1,10 @@
 import pytest
 
-from dirtune.collect.ip_vs import parse_ip_vs_stats, parse_services
+from dirtune.collect.ip_vs import (
+    parse_ip_vs_stats,
+    parse_ip_vs_stats_percpu,
+    parse_services,
+)
 from dirtune.errors import ParseError
 
 HEAD = """\
@@ -73,3 +77,32 @@ def test_no_table_is_refused(text):
 def test_no_statistics_are_refused():
     with pytest.raises(ParseError, match="ip_vs_stats"):
         parse_ip_vs_stats("Conns Packets\n1 2\n")
+
+
+# A director of two CPUs in mid-load: the estimator has not copied the last second yet.
+PERCPU = """\
+       Total Incoming Outgoing         Incoming         Outgoing
+CPU    Conns  Packets  Packets            Bytes            Bytes
+  0       10       3A        A              1F4                0
+  1        3        5        5              106              164
+  ~        F        5        5              106              164
+
+     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s
+  0        0        0        0               15               20
+"""
+
+
+def test_the_counters_of_this_moment_are_those_of_the_cpus():
+    stats = parse_ip_vs_stats_percpu(PERCPU)
+
+    assert stats.connections == 16 + 3
+    assert (stats.packets_in, stats.packets_out) == (58 + 5, 10 + 5)
+    assert (stats.bytes_in, stats.bytes_out) == (500 + 262, 356)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "CPU Conns\n", PERCPU.replace("3A", "3G"), "CPU Conns\n  ~ 1 2 3 4 5\n"]
+)
+def test_a_percpu_file_without_cpus_is_named(text):
+    with pytest.raises(ParseError, match="ip_vs_stats_percpu"):
+        parse_ip_vs_stats_percpu(text)
