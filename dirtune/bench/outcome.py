@@ -55,6 +55,8 @@ class Facts:
     around: tuple[Sample, Sample]
     """The director before the load and after the drain."""
     host: dict[str, float]
+    stolen_s: float | None = None
+    """Seconds stolen within the window from the CPUs of a guest director; None for any other."""
     nodes: tuple[NodeCpu, ...] = ()
     problems: tuple[str, ...] = field(default=())
     """What else went wrong, beyond the clients' own errors."""
@@ -228,13 +230,17 @@ def _rank(ordered: list[float], share: float) -> float:
 
 def _metrics(facts: Facts, replies: list[Reply], plan: Plan) -> dict[str, float]:
     connections = _delta(facts.edges, "connections")
-    busy = cpu.busy_s(*facts.edges)
+    busy, stolen = cpu.busy_s(*facts.edges), facts.stolen_s
+    if busy is not None and stolen is not None:
+        # A guest's clock runs on while its CPU is away: to the guest that is work.
+        busy = max(0.0, busy - stolen)
     packets = _delta(facts.edges, "packets_in")
     interrupts = max(_interrupts(facts.edges).values(), default=None)
     latency = _latency(replies)
     found: dict[str, float | None] = {
         "reply_rate": len(replies) / plan.load.window_s,
         "cpu_us_per_connection": _per(None if busy is None else busy * 1e6, connections),
+        "stolen_us_per_connection": _per(None if stolen is None else stolen * 1e6, connections),
         "interrupts_per_connection": _per(interrupts, connections),
         "packets_per_connection": _per(packets, connections),
         "director_idle_percent": cpu.idle_percent(*facts.edges),

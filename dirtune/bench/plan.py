@@ -40,6 +40,9 @@ class Director(Table, frozen=True):
     """Run commands there through `sudo -n`."""
     dirtune: str = "dirtune"
     """How dirtune is called there."""
+    host_cpus: tuple[int, ...] = ()
+    """CPUs of this machine that a guest director is pinned to: what is stolen from them is
+    taken off its CPU time. Empty for a director that is no guest of this machine."""
 
 
 class Destination(Table, frozen=True):

@@ -115,6 +115,14 @@ class LiveRig:
         times: dict[str, float] = psutil.cpu_times()._asdict()
         return times
 
+    def guest_stolen_s(self) -> float | None:
+        """Return the steal of the plan's `host_cpus` since boot, None if it names none."""
+        cpus = self._plan.director.host_cpus
+        if not cpus:
+            return None
+        times = psutil.cpu_times(percpu=True)
+        return sum(float(times[cpu].steal) for cpu in cpus)
+
     async def load(self, ticks: Sequence[Schedule]) -> "LiveLoad":
         """Start every client at one moment: all are ready before the first is told to go."""
         nodes = [self._nodes[client.host] for client in self._plan.clients]

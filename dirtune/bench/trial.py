@@ -95,6 +95,13 @@ class Rig(Protocol):
         """Return this machine's CPU times in seconds, by state."""
         ...
 
+    def guest_stolen_s(self) -> float | None:
+        """Return the seconds stolen so far from the CPUs that carry a guest director.
+
+        None where the director is no guest of this machine.
+        """
+        ...
+
     async def load(self, ticks: Sequence[Schedule]) -> Loading:
         """Start the load on all clients at the same moment; a schedule for each."""
         ...
@@ -118,7 +125,8 @@ class Result:
 class _Window:
     edges: tuple[Sample, Sample]
     host: dict[str, float]
-    nodes: tuple[NodeCpu, ...]
+    stolen_s: float | None
+    nodes: tuple[NodeCpu, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +209,7 @@ async def _measure(
         edges=window.edges,
         around=(settled.sample, after),
         host=window.host,
+        stolen_s=window.stolen_s,
         nodes=window.nodes,
     )
     return facts, raw
@@ -208,15 +217,15 @@ async def _measure(
 
 async def _edges(rig: Rig, opens_s: float, window_s: float) -> _Window:
     await rig.sleep_until(opens_s)
-    first, host = await rig.sample(), rig.host_times()
+    first, host, stolen = await rig.sample(), rig.host_times(), rig.guest_stolen_s()
     await rig.sleep_until(opens_s + window_s)
     last = await rig.sample()
-    return _Window((first, last), _host_shares(host, rig.host_times()), ())
+    return _Window((first, last), _host_shares(host, rig.host_times()), _since(stolen, rig))
 
 
 async def _profile(rig: Rig, opens_s: float, window_s: float) -> _Window:
     await rig.sleep_until(opens_s)
-    host, series = rig.host_times(), [await rig.sample_all()]
+    host, stolen, series = rig.host_times(), rig.guest_stolen_s(), [await rig.sample_all()]
     for second in range(1, round(window_s) + 1):
         await rig.sleep_until(opens_s + second)
         series.append(await rig.sample_all())
@@ -229,8 +238,14 @@ async def _profile(rig: Rig, opens_s: float, window_s: float) -> _Window:
     return _Window(
         (series[0][director], series[-1][director]),
         _host_shares(host, rig.host_times()),
+        _since(stolen, rig),
         tuple(node for node in found if node is not None),
     )
+
+
+def _since(stolen_s: float | None, rig: Rig) -> float | None:
+    now_s = rig.guest_stolen_s()
+    return None if stolen_s is None or now_s is None else now_s - stolen_s
 
 
 def _host_shares(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:

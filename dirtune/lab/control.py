@@ -20,6 +20,7 @@ from dirtune.lab.spec import (
     PAGE_BYTES,
     Node,
     Spec,
+    cpu_layout,
     director_boot,
     nginx_config,
     node_boot,
@@ -189,7 +190,8 @@ def _prepare(place: Folder, spec: Spec, say: Say) -> None:
         run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "dirtune lab", "-f", str(key)))
     host_key = (place.keys / "host_key.pub").read_text()
     (place.keys / "known_hosts").write_text(f"dirtune-lab {host_key}")
-    place.plan.write_text(plan(spec))
+    director_cpus, _ = cpu_layout(os.sched_getaffinity(0), spec.cpus)
+    place.plan.write_text(plan(spec, director_cpus))
     _prepare_director(place, spec)
     for node in spec.nodes():
         if node.role != "director":

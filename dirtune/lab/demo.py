@@ -24,8 +24,8 @@ from dirtune.bench.plan import Plan
 from dirtune.bench.store import Store
 from dirtune.bench.trial import conduct
 from dirtune.errors import LabError
-from dirtune.lab import control, keeper
-from dirtune.lab.spec import Experiment, Spec
+from dirtune.lab import control
+from dirtune.lab.spec import Experiment, Spec, cpu_layout
 from dirtune.lab.state import Folder, scenario
 
 Say = Callable[[str], None]
@@ -41,7 +41,7 @@ def up(name: str, pairs: int | None, say: Say) -> tuple[Folder, Plan, Experiment
     if spec.scenario.experiment is None:
         raise LabError(f"{name}: this scenario has no experiment; crowded has one")
     control.up(spec, say)
-    _, load_cpus = keeper.cpu_layout(os.sched_getaffinity(0), spec.cpus)
+    _, load_cpus = cpu_layout(os.sched_getaffinity(0), spec.cpus)
     os.sched_setaffinity(0, set(load_cpus))
     place = control.running()
     asked = plan.read(place.plan)

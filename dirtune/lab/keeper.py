@@ -19,7 +19,7 @@ from types import FrameType
 from dirtune.errors import DirtuneError, LabError
 from dirtune.host import run
 from dirtune.lab import cgroups, guest
-from dirtune.lab.spec import Node, Spec, network_commands
+from dirtune.lab.spec import Node, Spec, cpu_layout, network_commands
 from dirtune.lab.state import Folder, Status
 
 BOOT_LIMIT_S = 240
@@ -158,16 +158,6 @@ class Keeper:
     ) -> None:
         status = Status(phase, ready, None, self._boots, boot_s, options)
         self._folder.write("status", status)
-
-
-def cpu_layout(cpus: set[int], vcpus: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the CPUs of the director's virtual CPUs and those of the load.
-
-    The load always has one CPU to itself where there are two.
-    """
-    have = tuple(sorted(cpus))
-    director = have[: max(1, min(vcpus, len(have) - 1))]
-    return director, tuple(cpu for cpu in have if cpu not in director) or have
 
 
 def _private_mounts(folder: Folder) -> None:

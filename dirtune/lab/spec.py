@@ -5,6 +5,8 @@ carries the load, 198.19/16 is the control network, which the load never uses. N
 routed anywhere, and both exist only inside the lab's own network namespaces.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 VIP = "198.18.0.100"
@@ -100,6 +102,16 @@ class Spec(msgspec.Struct, frozen=True):
 
 def _node(name: str, role: str, host: int) -> Node:
     return Node(name, role, f"198.18.0.{host}", f"198.19.0.{host}")
+
+
+def cpu_layout(cpus: Iterable[int], vcpus: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the CPUs of the director's virtual CPUs and those of the load.
+
+    The load always has one CPU to itself where there are two.
+    """
+    have = tuple(sorted(cpus))
+    director = have[: max(1, min(vcpus, len(have) - 1))]
+    return director, tuple(cpu for cpu in have if cpu not in director) or have
 
 
 def network_commands(spec: Spec) -> tuple[str, ...]:
@@ -298,8 +310,11 @@ Host {" ".join(node.name for node in spec.nodes())}
 """
 
 
-def plan(spec: Spec) -> str:
-    """Return the plan file of the lab, as `dirtune bench` and `dirtune tune` read it."""
+def plan(spec: Spec, host_cpus: tuple[int, ...]) -> str:
+    """Return the plan file of the lab, as `dirtune bench` and `dirtune tune` read it.
+
+    *host_cpus* are the CPUs of this machine that the director's virtual CPUs are pinned to.
+    """
     experiment = spec.scenario.experiment or DEFAULT_EXPERIMENT
     director = spec.with_role("director")[0]
     destinations = "\n".join(
@@ -319,6 +334,7 @@ notes = {_list(NOTES)}
 
 [director]
 host = "{director.name}"
+host_cpus = {list(host_cpus)}
 
 [[services]]
 vip = "{VIP}"
@@ -361,6 +377,7 @@ def _list(texts: tuple[str, ...]) -> str:
 
 PAIR_STEAL_POINTS = 10
 NOTES = (
+    "Time that was stolen from the director's CPU by what this machine runs on is not its work.",
     "The director is emulated: calls per interrupt carry over to hardware, percentages do not.",
     "Real servers and clients are namespaces: their CPU time is that of their control groups.",
 )

@@ -45,6 +45,7 @@ class Director:
         self.log = []
         self.steal_percent = 0.0
         self.stolen_s = 0.0
+        self.guest = False
         self.leak = 0.0
         self.spread_s = 0.001
         self.late_s = 0.0
@@ -83,6 +84,9 @@ class Director:
 
     def host_times(self):
         return {"user": self.clock_s - self.stolen_s, "idle": 0.0, "steal": self.stolen_s}
+
+    def guest_stolen_s(self):
+        return self.stolen_s if self.guest else None
 
     async def load(self, ticks):
         self.log.append("load")

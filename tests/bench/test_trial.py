@@ -36,6 +36,18 @@ def test_the_numbers_of_a_trial():
     assert trial.offered_rate == pytest.approx(150.09, abs=0.01)
 
 
+def test_what_was_stolen_from_a_guest_director_is_not_its_work():
+    # 2 ms each, of which 1 % of 10 s over 1501 connections was time the guest did not have
+    stolen = {"steal_percent": 1.0}
+    guest = conducted(broken(cost_us=2000, guest=True, **stolen)).trial.metrics
+    machine = conducted(broken(cost_us=2000, **stolen)).trial.metrics
+
+    assert guest["stolen_us_per_connection"] == pytest.approx(66.6, abs=0.5)
+    assert machine["cpu_us_per_connection"] == pytest.approx(2000, rel=0.005)
+    assert guest["cpu_us_per_connection"] == pytest.approx(2000 - 66.6, rel=0.005)
+    assert "stolen_us_per_connection" not in machine
+
+
 def test_a_judged_trial_touches_the_director_twice_while_the_load_runs():
     director = Director()
     conducted(director)

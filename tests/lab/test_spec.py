@@ -6,7 +6,7 @@ import pytest
 
 from dirtune.bench import plan
 from dirtune.errors import LabError
-from dirtune.lab import cgroups, guest, keeper, spec, state
+from dirtune.lab import cgroups, guest, spec, state
 from dirtune.lab.spec import Spec
 
 
@@ -69,7 +69,7 @@ def test_the_scripts_of_the_nodes_are_shell(crowded):
     ],
 )
 def test_the_load_has_a_cpu_to_itself_where_there_are_two(cpus, vcpus, director, load):
-    assert keeper.cpu_layout(cpus, vcpus) == (director, load)
+    assert spec.cpu_layout(cpus, vcpus) == (director, load)
 
 
 def kernel(root, release, modules):
@@ -155,10 +155,11 @@ def test_a_machine_without_control_groups_is_told(tmp_path):
 
 
 def test_the_labs_plan_is_a_plan_with_the_scenarios_numbers(crowded):
-    read = plan.parse(spec.plan(crowded))
+    read = plan.parse(spec.plan(crowded, (0,)))
 
     assert read.load.rates == (200,)
     assert (read.load.warmup_s, read.load.window_s, read.load.pairs) == (4, 15, 8)
     assert (read.settle.idle, read.settle.seconds, read.settle.max_s) == (90, 3, 60)
     assert read.hosts == ("lb1", "rs1", "rs2", "rs3", "rs4", "c1", "c2", "c3", "c4")
+    assert read.director.host_cpus == (0,)
     assert read.url == "http://198.18.0.100:80/"

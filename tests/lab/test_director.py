@@ -1,0 +1,251 @@
+"""The main job on a real director: one boot of the crowded line, used by every test in order.
+
+Expected values come from a second tool on the director (cat, ipvsadm) or from the generator.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dirtune.lab import guest, state
+
+pytestmark = pytest.mark.lab
+
+DIRTUNE = (sys.executable, "-m", "dirtune")
+LINE = re.compile(r"^ *10: +(\d+) +XT-PIC +(.+)$", re.MULTILINE)
+NIC, PARTNERS = "enp0s16", {"i801_smbus": 1, "sym53c8xx": 4}
+
+
+def dirtune(*words, ok=(0,)):
+    done = subprocess.run([*DIRTUNE, *words], capture_output=True, text=True, check=False)
+    assert done.returncode in ok, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def on(node, command):
+    return dirtune("lab", "exec", node, "--", command)
+
+
+def line_10():
+    """The line's count and its actions, as cat(1) on the director shows them."""
+    count, actions = LINE.search(on("lb1", "cat /proc/interrupts")).groups()
+    return int(count), sorted(actions.split(", "))
+
+
+def drivers():
+    """Which driver holds each PCI function of the director."""
+    return on("lb1", "cd /sys/bus/pci/devices; for d in *; do echo $d $(readlink $d/driver); done")
+
+
+def audit():
+    found = json.loads(dirtune("audit", "--host", "lb1", "--format", "json", ok=(0, 1)))
+    return {outcome["check"]: outcome for outcome in found["outcomes"]}
+
+
+def plan(tmp_path, **changes):
+    """The lab's plan with lines replaced."""
+    text = state.folder().plan.read_text()
+    text = text.replace('"ssh_config"', f'"{state.folder().ssh_config}"')
+    for key, value in changes.items():
+        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+    path = tmp_path / "plan.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _lab(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("crowded") / "lab"
+    os.environ["DIRTUNE_LAB"] = str(folder)
+    os.environ["DIRTUNE_SSH_CONFIG"] = str(folder / "ssh_config")
+    try:
+        dirtune("lab", "up", "--scenario", "crowded")
+        yield
+    finally:
+        dirtune("lab", "down")
+        del os.environ["DIRTUNE_LAB"], os.environ["DIRTUNE_SSH_CONFIG"]
+
+
+def test_the_audit_names_the_pic_and_the_shared_line_under_it():
+    _, actions = line_10()
+    assert actions == sorted([NIC, *(p for p, n in PARTNERS.items() for _ in range(n))])
+
+    found = audit()
+
+    assert found["irq/xtpic-mode"]["severity"] in ("critical", "high")
+    (shared,) = found["irq/shared-with-nic"]["findings"]
+    assert shared["cause"] == "irq/xtpic-mode"
+    assert shared["severity"] == "medium", "the line is idle, and nothing was measured"
+    assert sorted(shared["evidence"]["actions"]) == actions
+    assert found["ipvs/no-destination"]["status"] == "passed"
+
+
+def test_the_innocent_handlers_run_for_every_interrupt_of_the_card():
+    found = json.loads(dirtune("profile", "--during-bench", "--format", "json"))
+
+    window = found["handlers"]
+    interrupts = window["line_counts"]["10"]
+    assert interrupts > 2000
+    calls = {h["handler"]: h for h in window["handlers"] if h["irq"] == 10}
+    assert set(calls) == {NIC, *PARTNERS}
+    for name, handlers in PARTNERS.items():
+        assert calls[name]["none"] == calls[name]["calls"]
+        assert calls[name]["none"] / handlers == pytest.approx(interrupts, rel=0.02)
+    assert calls[NIC]["none"] < 0.05 * calls[NIC]["calls"]
+    assert {node["node"] for node in found["nodes"]} == {
+        *("lb1", "rs1", "rs2", "rs3", "rs4", "c1", "c2", "c3", "c4")
+    }
+    for node in found["nodes"]:
+        states = {name: share["mean"] for name, share in node["states"].items()}
+        parts = (states.get(name, 0) for name in ("user", "system", "idle", "iowait", "steal"))
+        assert sum(parts) == pytest.approx(100, abs=1), node["node"]
+
+
+def test_the_audit_with_the_probe_carries_the_cost(tmp_path):
+    load = subprocess.Popen(
+        [*DIRTUNE, "bench", "run", str(plan(tmp_path, window='"60s"')), "--out", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        said = dirtune("audit", "--host", "lb1", "--probe=5", "--format", "json", ok=(1,))
+    finally:
+        load.terminate()
+        load.wait(30)
+
+    outcomes = {o["check"]: o for o in json.loads(said)["outcomes"]}
+    (wasted,) = outcomes["irq/wasted-isr"]["findings"]
+    assert wasted["cause"] == "irq/shared-with-nic"
+    assert wasted["evidence"]["wasted_cpu_percent"] > 0
+    assert {h["handler"] for h in wasted["evidence"]["handlers"]} == {NIC, *PARTNERS}
+
+
+def test_connections_agree_with_the_generator(tmp_path):
+    before = ipvsadm_connections()
+    dirtune("bench", "run", str(plan(tmp_path, repeats=1)), "--out", str(tmp_path))
+    time.sleep(3)  # the estimator copies ipvsadm's counters every two seconds
+    counted = ipvsadm_connections() - before
+
+    texts = [path.read_text() for path in tmp_path.glob("*/raw/*/c*.txt")]
+    made = sum(int(re.search(r"(\d+) succeeded", text)[1]) for text in texts)
+    assert len(texts) == 4
+    assert made > 3000
+    preflight = 4
+    assert counted == pytest.approx(made + preflight, rel=0.005)
+
+
+def ipvsadm_connections():
+    row = re.search(
+        r"^TCP +198.18.0.100:80 +(\d+)", on("lb1", "ipvsadm -Ln --stats --exact"), re.M
+    )
+    return int(row[1])
+
+
+def test_the_fix_takes_the_partners_off_the_line_and_rollback_puts_them_back():
+    held, (_, actions) = drivers(), line_10()
+
+    applied = json.loads(
+        on("lb1", "dirtune fix apply irq/shared-with-nic --confirm 0 --format json")
+    )
+    assert line_10()[1] == [NIC]
+    assert audit()["irq/shared-with-nic"]["status"] == "passed"
+
+    on("lb1", f"dirtune rollback {applied['journal']}")
+
+    assert drivers() == held
+    assert line_10()[1] == actions
+
+
+def test_a_fix_that_nobody_confirms_is_taken_back():
+    _, actions = line_10()
+    on("lb1", "dirtune fix apply irq/shared-with-nic --confirm 15")
+    assert line_10()[1] == [NIC]
+
+    end = time.monotonic() + 60
+    while line_10()[1] != actions:
+        assert time.monotonic() < end, "the watchdog did not put the partners back"
+        time.sleep(2)
+
+
+def test_a_client_that_dies_is_named_and_nothing_is_left(tmp_path):
+    bench = subprocess.Popen(
+        [*DIRTUNE, "bench", "run", str(plan(tmp_path, repeats=1)), "--out", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 60
+    while not on("c2", "pgrep -f 'h2load.*[r]ate-period' || true").strip():
+        assert time.monotonic() < end
+    on("c2", "kill -9 $(pgrep -x h2load)")
+    _, said = bench.communicate(timeout=120)
+
+    (run,) = tmp_path.glob("*/run.json")
+    (trial,) = json.loads(run.read_text())["trials"]
+    assert trial["validity"] == "setup_error"
+    assert "c2" in trial["reason"]
+    assert "Traceback" not in said
+    assert trial["replied"] > 2000, "what the other three measured is kept"
+    for node in ("c1", "c2", "c3", "c4"):
+        assert on(node, "pgrep -x h2load || true").strip() == ""
+
+
+def test_dropping_the_boot_option_separates_the_lines_after_a_boot():
+    etc = state.folder().share / "etc"
+    on("lb1", "dirtune fix apply irq/xtpic-mode --confirm 0")
+    assert "noapic" not in guest.command_line(etc).split()
+    assert "noapic" in (etc / "grub.d/42_dirtune_previous").read_text()
+
+    dirtune("lab", "reboot")
+
+    assert "noapic" not in on("lb1", "cat /proc/cmdline").split()
+    found = audit()
+    above_info = [
+        finding["subject"]
+        for check, outcome in found.items()
+        for finding in outcome["findings"]
+        if check.startswith("irq/") and finding["severity"] != "info"
+    ]
+    assert above_info == []
+    assert found["irq/shared-with-nic"]["status"] == "passed"
+
+    on("lb1", "dirtune rollback")
+
+    assert guest.command_line(etc).split()[0] == "noapic"
+    assert not (etc / "grub.d/42_dirtune_previous").exists()
+    assert not (etc / "default/grub.d/90-dirtune.cfg").exists()
+
+
+def test_a_killed_qemu_ends_the_run_in_one_line_and_keeps_what_was_measured(tmp_path):
+    bench = subprocess.Popen(
+        [*DIRTUNE, "bench", "run", str(plan(tmp_path, repeats=2)), "--out", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 90
+    while not list(tmp_path.glob("*/raw/r*-1")):
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    keeper = psutil.Process(state.folder().record().keeper.pid)
+    (qemu,) = [p for p in keeper.children(recursive=True) if p.name().startswith("qemu-system")]
+    qemu.kill()
+    _, said = bench.communicate(timeout=180)
+
+    assert "Traceback" not in said
+    (run,) = tmp_path.glob("*/run.json")
+    first, second = json.loads(run.read_text())["trials"]
+    assert first["validity"] == "valid"
+    assert second["validity"] == "setup_error"
+    status = json.loads(dirtune("lab", "status", "--format", "json"))
+    assert not status["up"]
+    assert "QEMU ended with" in status["error"]
+    assert Path(state.folder().path).exists(), "its logs can be read until `lab down`"
