@@ -54,4 +54,4 @@ bench: setup
 	$(PY) tests/bench_suite.py
 
 docs: setup
-	$(PY) -m docs.generate
+	.venv/bin/dirtune explain --format markdown > docs/checks.md

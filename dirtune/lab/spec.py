@@ -174,8 +174,7 @@ def director_boot(spec: Spec) -> str:
 share=/mnt
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,access=any lab $share
 mount --bind $share/etc /etc
-mkdir -p /run/var-lib /run/var-lib.work
-mount -t overlay -o lowerdir=/var/lib,upperdir=/run/var-lib,workdir=/run/var-lib.work var /var/lib
+{_OWN.format(places="/var/lib /tmp")}
 mkdir -p /var/lib/dirtune
 mount --bind $share/var/lib/dirtune /var/lib/dirtune
 # The root's 9p mount caches nothing, so that every exec reads its libraries anew; /usr does
@@ -184,7 +183,6 @@ mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,access=any,cache=lo
 mount -t tmpfs -o mode=0755 opt /opt
 tar -xf $share/opt.tar -C /opt
 mount -t tmpfs -o mode=0700 root /root
-mount -t tmpfs -o mode=1777 tmp /tmp
 hostname {director.name}
 mkdir -p /run/sshd /run/dirtune
 for nic in /sys/class/net/*; do
@@ -211,6 +209,15 @@ exec /usr/sbin/sshd -D -e -f /etc/ssh/dirtune_lab
 """
 
 
+# What a node writes to these places is its own, and gone when it ends; what lies there of this
+# machine (the lab's own folder, say) stays in sight.
+_OWN = """for place in {places}; do
+  upper=/run/own$place
+  mkdir -p $upper $upper.work
+  mount -t overlay -o lowerdir=$place,upperdir=$upper,workdir=$upper.work own $place
+done
+chmod 1777 /tmp"""
+
 MAC_LOAD = "52:54:00:12:00:01"
 MAC_CONTROL = "52:54:00:13:00:01"
 
@@ -218,19 +225,13 @@ MAC_CONTROL = "52:54:00:13:00:01"
 def node_boot(node: Node, folder: str) -> str:
     """Return the script that is pid 1 of a namespace node; *folder* is the node's own state."""
     serve = _SERVE.format(folder=folder, vip=VIP) if node.role == "real server" else _DRIVE
-    # What a node writes to its /etc and /var/lib is its own, and gone when it ends.
     # `ip netns exec` mounts a /sys of its own, without control groups.
     return f"""set -ex
 hostname {node.name}
 mount --rbind {folder}/../cgroup /sys/fs/cgroup
 mount -t tmpfs -o mode=0755 run /run
 mount -t tmpfs -o mode=0700 root /root
-mount -t tmpfs -o mode=1777 tmp /tmp
-for place in /etc /var/lib; do
-  upper=/run/own$place
-  mkdir -p $upper $upper.work
-  mount -t overlay -o lowerdir=$place,upperdir=$upper,workdir=$upper.work own $place
-done
+{_OWN.format(places="/etc /var/lib /tmp")}
 printf '%s:*:1::::::\n' root sshd www-data > /etc/shadow
 mkdir -p /run/sshd /run/dirtune /var/lib/dirtune
 {serve}

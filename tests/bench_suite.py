@@ -1,0 +1,62 @@
+"""The project's own performance suite: prints ratios of interleaved runs, asserts nothing.
+
+Run by `make bench`. Times of this machine mean nothing by themselves; each row is the CPU time
+of ours over that of a yardstick, taken in turn in the same run.
+"""
+
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROUNDS = 7
+CPUS, LINES = 512, 4096
+
+AUDIT = (sys.executable, "-m", "dirtune", "audit", "--fail-on", "critical", "--root")
+SPLIT = "import sys; text = open(sys.argv[1]).read(); [text.split() for _ in range(5)]"
+
+
+def cpu_s(argv):
+    """Return the CPU time of one run of *argv*, children included."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def ratio(name, ours, yardstick, bound):
+    """Print the median ratio of interleaved runs beside the bound the project aims at."""
+    found = sorted(cpu_s(ours) / cpu_s(yardstick) for _ in range(ROUNDS))
+    median = statistics.median(found)
+    print(f"{name:44} {median:6.2f}  ({found[0]:.2f} to {found[-1]:.2f}, aim {bound})")
+
+
+def big_host(root):
+    """Write a /proc/interrupts of 512 CPUs and 4,096 lines."""
+    head = " " * 11 + "".join(f"CPU{cpu:<8}" for cpu in range(CPUS))
+    rows = [
+        f"{irq:5}: {' '.join(f'{(irq * cpu) % 100000:10}' for cpu in range(CPUS))} "
+        f" PCI-MSIX-0000:{irq % 256:02x}:00.0 {irq:4}-edge      mlx5_comp{irq}@pci:0000:00:00.0"
+        for irq in range(LINES)
+    ]
+    (root / "proc").mkdir()
+    (root / "proc/interrupts").write_text("\n".join([head, *rows]) + "\n")
+
+
+def main():
+    """Run every row."""
+    nothing = (sys.executable, "-c", "pass")
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        big_host(root)
+        split = (sys.executable, "-c", SPLIT, str(root / "proc/interrupts"))
+        ratio("audit, 512 CPUs x 4,096 lines / 5 splits", (*AUDIT, place), split, "1.5")
+        ratio("--help / python -c pass", (*AUDIT[:3], "--help"), nothing, "20")
+        (root / "proc/interrupts").write_text("           CPU0\n  0:  1  XT-PIC  timer\n")
+        ratio("one-file audit / python -c pass", (*AUDIT, place), nothing, "20")
+
+
+if __name__ == "__main__":
+    main()
