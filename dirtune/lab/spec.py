@@ -250,7 +250,9 @@ _DRIVE = "sysctl -qw net.ipv4.ip_local_port_range='1024 65535'"
 
 def nginx_config(folder: str) -> str:
     """Return a real server's nginx configuration: one worker, no keep-alive, no access log."""
+    # The lab's folder need not be open to other users; the node is a namespace of root's.
     return f"""daemon off;
+user root;
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/nginx.log;

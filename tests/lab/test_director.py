@@ -51,11 +51,12 @@ def audit():
 
 
 def plan(tmp_path, **changes):
-    """The lab's plan with lines replaced."""
+    """The lab's plan with other values under [load]."""
     text = state.folder().plan.read_text()
     text = text.replace('"ssh_config"', f'"{state.folder().ssh_config}"')
     for key, value in changes.items():
-        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+        text = re.sub(rf"^{key} = .*\n", "", text, flags=re.MULTILINE)
+        text = text.replace("[load]\n", f"[load]\n{key} = {value}\n")
     path = tmp_path / "plan.toml"
     path.write_text(text)
     return path
@@ -111,7 +112,14 @@ def test_the_innocent_handlers_run_for_every_interrupt_of_the_card():
 
 def test_the_audit_with_the_probe_carries_the_cost(tmp_path):
     load = subprocess.Popen(
-        [*DIRTUNE, "bench", "run", str(plan(tmp_path, window='"60s"')), "--out", str(tmp_path)],
+        [
+            *DIRTUNE,
+            "bench",
+            "run",
+            str(plan(tmp_path, window='"60s"', repeats=1)),
+            "--out",
+            str(tmp_path),
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
