@@ -102,12 +102,14 @@ class Keeper:
         image = guest.kernel_image(self._spec.kernel)
         argv = guest.argv(self._spec, image, options, folder.share, folder.path / "director.sh")
         began = time.monotonic()
-        qemu = self._spawn("lb1", argv, folder.path / "console.log")
+        console = folder.path / "console.log"
+        spoken = console.stat().st_size if console.exists() else 0
+        qemu = self._spawn("lb1", argv, console)
         answered = self._await_director(qemu, began, options)
         code = qemu.wait()
-        if code:
+        if not guest.rebooted(console.read_bytes()[spoken:].decode(errors="replace")):
             text = f"signal {-code}" if code < 0 else f"exit status {code}"
-            raise LabError(f"QEMU ended with {text}: see {folder.path / 'console.log'}")
+            raise LabError(f"QEMU ended with {text}, the director did not reboot: see {console}")
         return answered
 
     def _await_director(self, qemu: "subprocess.Popen[bytes]", began: float, options: str) -> bool:
@@ -115,7 +117,7 @@ class Keeper:
         try:
             _wait_for_ssh(director, qemu, BOOT_LIMIT_S)
         except LabError:
-            if qemu.poll() == 0:
+            if qemu.poll() is not None:
                 return False
             raise
         self._pin(qemu.pid)

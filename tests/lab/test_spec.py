@@ -163,3 +163,16 @@ def test_the_labs_plan_is_a_plan_with_the_scenarios_numbers(crowded):
     assert read.hosts == ("lb1", "rs1", "rs2", "rs3", "rs4", "c1", "c2", "c3", "c4")
     assert read.director.host_cpus == (0,)
     assert read.url == "http://198.18.0.100:80/"
+
+
+@pytest.mark.parametrize(
+    ("console", "expected"),
+    [
+        ("sshd ready\n[  80.1] reboot: Restarting system\n", True),
+        ("[  80.1] reboot: Power down\n", False),
+        ("[  80.1] Kernel panic - not syncing: no\n", False),
+        ("", False),
+    ],
+)
+def test_a_reboot_is_told_from_an_end(console, expected):
+    assert guest.rebooted(console) is expected
