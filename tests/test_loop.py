@@ -1,0 +1,134 @@
+"""The closed loop's decisions, on trials and windows written by hand."""
+
+import msgspec
+import pytest
+
+from dirtune import loop
+from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
+from dirtune.analyse.run import Trial
+from dirtune.bench import plan
+from dirtune.bench.trial import Result
+from dirtune.errors import TrialError
+from dirtune.host import RecordedHost
+from dirtune.snapshot import take
+
+PLAN = plan.parse("""
+[director]
+host = "lb1"
+[[services]]
+vip = "198.18.0.100"
+port = 80
+[[clients]]
+host = "c1"
+[load]
+rates = [200]
+""")
+INTERRUPTS = """\
+           CPU0
+ 10:       4000    XT-PIC      aic7xxx, eth0
+ 11:        500    XT-PIC      uhci_hcd:usb1
+"""
+# 4,000 interrupts, at each of which the SCSI driver spent 5 us for nothing: 20 ms.
+WINDOW = HandlerWindow(
+    seconds=20.0,
+    handlers=(
+        HandlerCalls(10, "eth0", 4000, 0, 0, 24_000_000, 0, 9000),
+        HandlerCalls(10, "aic7xxx", 4000, 4000, 0, 20_000_000, 20_000_000, 7000),
+    ),
+    line_counts={"10": 4000},
+)
+TRIAL = Trial(
+    id="",
+    arm="A",
+    kind="judged",
+    pair=None,
+    started="",
+    offered_rate=200,
+    window_s=15,
+    intended=0,
+    attempted=0,
+    replied=0,
+    failed={},
+    reply_rate=200,
+    latency=None,
+    validity="valid",
+    reason=None,
+    metrics={},
+    counters={},
+    settle_s=3,
+    settled=True,
+)
+
+
+def trial(name, **changes):
+    return msgspec.structs.replace(TRIAL, id=name, **changes)
+
+
+def test_the_forecast_is_the_needless_time_of_a_connection():
+    snapshot = take(RecordedHost({"/proc/interrupts": INTERRUPTS}, {}))
+    profiled = Result(
+        trial("profile-A", kind="profiled", counters={"connections_total": 1000}), {}, WINDOW
+    )
+    quiet = trial("first", kind="baseline", metrics={"cpu_us_per_connection": 200.0})
+
+    found = loop.foreseen(snapshot, profiled, quiet)
+
+    assert (found.irqs, found.handlers) == ((10,), ("aic7xxx",))
+    assert found.wasted_us_per_connection == pytest.approx(20)  # 20 ms over 1,000 connections
+    assert found.ratio == pytest.approx(0.9)  # 20 of 200 us
+    assert found.wasted_cpu_percent == pytest.approx(0.1)  # 20 ms of 20 s
+
+
+def kept(tmp_path, trials):
+    trying = loop.Trying(PLAN, "irq/shared-with-nic", "A title", "dirtune tune", noise_floor=0.03)
+    store = loop.begin(trying, tmp_path)
+    for each in trials:
+        store.keep(Result(each, {}))
+    loop.judged(trying, store)
+    return store.run
+
+
+def pairs(before, after, count=8):
+    for number in range(1, count + 1):
+        for arm, cost in (("A", before), ("B", after)):
+            # the same wobble in both arms of a pair
+            metrics = {"cpu_us_per_connection": cost + number, "reply_rate": 200.0}
+            yield trial(f"p{number:02}-1-{arm}", arm=arm, pair=number, metrics=metrics)
+
+
+def test_an_effect_in_every_pair_is_the_verdict(tmp_path):
+    run = kept(tmp_path, pairs(1000, 900))
+
+    primary, replies = run.comparisons
+    assert (primary.metric, primary.verdict, primary.noise_floor) == (
+        "cpu_us_per_connection",
+        "improved",
+        0.03,
+    )
+    assert (replies.metric, replies.verdict, replies.noise_floor) == (
+        "reply_rate",
+        "equivalent",
+        None,
+    )
+    assert run.verdict.startswith("Improved: CPU time per connection")
+
+
+def test_an_effect_below_the_noise_floor_is_none(tmp_path):
+    assert kept(tmp_path, pairs(1000, 975)).comparisons[0].verdict == "inconclusive"
+
+
+def test_profiled_and_baseline_trials_are_not_judged(tmp_path):
+    others = [
+        trial("first", kind="baseline", metrics={"cpu_us_per_connection": 1.0}),
+        trial("profile-B", kind="profiled", arm="B", metrics={"cpu_us_per_connection": 9999.0}),
+    ]
+
+    run = kept(tmp_path, [*others, *pairs(1000, 900)])
+
+    assert run.comparisons[0].before == tuple(1000.0 + n for n in range(1, 9))
+    assert len(run.trials) == 18
+
+
+def test_a_campaign_without_a_measurement_says_where_it_is_kept(tmp_path):
+    with pytest.raises(TrialError, match=str(tmp_path)):
+        kept(tmp_path, [trial("p01-1-A", pair=1, validity="setup_error")])
