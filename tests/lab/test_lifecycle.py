@@ -91,17 +91,16 @@ def qemu():
 
 
 def members():
-    return [psutil.Process(p.pid) for p in _tree(state.folder().record().holder.pid)]
-
-
-def _tree(pid):
-    holder = psutil.Process(pid)
+    holder = psutil.Process(state.folder().record().holder.pid)
     return [holder, *holder.children(recursive=True)]
 
 
 def alive(process):
     # Who reaps an orphan, and when, is for this machine's init to say.
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_ctrl_c_while_it_comes_up_leaves_nothing():
