@@ -3,10 +3,11 @@
 import asyncio
 import shlex
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 import psutil
@@ -39,6 +40,18 @@ echo ready; read -r go || exit 5; echo started
 {guard}{argv} --log-file="$log" 2>&1
 echo "{mark}"; cat "$log"
 """
+
+
+T = TypeVar("T")
+
+
+async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Wait for all *works*, then raise the first failure, so that none fails unheard."""
+    done = await asyncio.gather(*works, return_exceptions=True)
+    for result in done:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in done if not isinstance(result, BaseException)]
 
 
 class _Handlers(msgspec.Struct):
@@ -83,8 +96,8 @@ class LiveRig:
         argv = ("h2load", "--h1", "-n1", "-c1", "-T", timeout, "-N", timeout, self._plan.url)
         hosts = [client.host for client in self._plan.clients]
         # Its exit status says nothing about the request.
-        texts = await asyncio.gather(
-            *(self._nodes[host].run(argv, timeout_s=_LATE_S, ok=(0, 1)) for host in hosts)
+        texts = await _together(
+            self._nodes[host].run(argv, timeout_s=_LATE_S, ok=(0, 1)) for host in hosts
         )
         for host, text in zip(hosts, texts, strict=True):
             if h2load.parse_summary(text).succeeded != 1:
@@ -98,7 +111,7 @@ class LiveRig:
         """Return every node's counters at about the same moment."""
         hosts = self._hosts()
         watches = [await self._sampler(host) for host in hosts.values()]
-        samples = await asyncio.gather(*(watch.sample() for watch in watches))
+        samples = await _together(watch.sample() for watch in watches)
         return dict(zip(hosts, samples, strict=True))
 
     def roles(self) -> dict[str, str]:
@@ -202,25 +215,19 @@ class LiveLoad:
     async def begin(self, nodes: Sequence[Node], scripts: Sequence[str]) -> None:
         """Bring each client its script, and tell all to go once all are ready."""
         # All are waited for, so that `end` knows every one that did start.
-        tried = await asyncio.gather(
-            *(self._prepare(*each) for each in zip(nodes, scripts, strict=True)),
-            return_exceptions=True,
-        )
-        for error in tried:
-            if error is not None:
-                raise error
-        await asyncio.gather(*(self._go(host) for host in self._processes))
+        await _together(self._prepare(*each) for each in zip(nodes, scripts, strict=True))
+        await _together(self._go(host) for host in self._processes)
 
     async def finish(self) -> tuple[tuple[ClientResult, ...], dict[str, str]]:
         """Wait for the generators; one that died is a result with an error."""
         hosts = tuple(self._processes)
-        found = await asyncio.gather(*(self._result(host) for host in hosts))
+        found = await _together(self._result(host) for host in hosts)
         raw = {f"{host}.txt": text for host, (_, text) in zip(hosts, found, strict=True)}
         return tuple(result for result, _ in found), raw
 
     async def end(self) -> None:
         """End the process groups that are left."""
-        await asyncio.gather(*(process.end() for process in self._processes.values()))
+        await _together(process.end() for process in self._processes.values())
 
     async def _prepare(self, node: Node, script: str) -> None:
         process = await node.start(script, guarded=False)

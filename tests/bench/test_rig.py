@@ -113,3 +113,17 @@ def test_a_cancelled_start_leaves_no_process(server, turns):
         return await nodes._nodes["local"].run("pgrep -fc '[h]2load.* -n 610 ' || true")
 
     assert int(with_rig(server.server_port, use)) == 0
+
+
+def test_no_failure_of_works_done_together_is_unheard():
+    heard = []
+
+    async def fail(number):
+        await asyncio.sleep(number / 100)
+        heard.append(number)
+        raise NodeUnreachable(f"c{number}: the connection was lost")
+
+    with pytest.raises(NodeUnreachable, match="c1"):
+        asyncio.run(rig._together(fail(number) for number in (1, 2, 3)))
+
+    assert heard == [1, 2, 3], "the others were waited for"
