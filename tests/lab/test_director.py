@@ -63,6 +63,13 @@ def plan(tmp_path, **changes):
     return path
 
 
+def something_loads(client):
+    """The client's generator runs; not the one request that comes before the load."""
+    end = time.monotonic() + 120
+    while not on(client, "pgrep -f 'h2load.*[r]ate-period' || true").strip():
+        assert time.monotonic() < end, f"no load on {client}"
+
+
 def nothing_loads():
     """No client's generator is left, within the time that SSH takes to notice."""
     end = time.monotonic() + 30
@@ -143,6 +150,7 @@ def test_the_audit_with_the_probe_carries_the_cost(tmp_path):
         stderr=subprocess.DEVNULL,
     )
     try:
+        something_loads("c1")  # it begins when the director is idle, which may take a minute
         said = dirtune("audit", "--host", "lb1", "--probe=5", "--format", "json", ok=(1,))
     finally:
         load.terminate()
@@ -210,9 +218,7 @@ def test_a_client_that_dies_is_named_and_nothing_is_left(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    end = time.monotonic() + 60
-    while not on("c2", "pgrep -f 'h2load.*[r]ate-period' || true").strip():
-        assert time.monotonic() < end
+    something_loads("c2")
     on("c2", "kill -9 $(pgrep -x h2load)")
     _, said = bench.communicate(timeout=120)
 
@@ -268,7 +274,7 @@ def test_a_killed_qemu_ends_the_run_in_one_line_and_keeps_what_was_measured(tmp_
     assert "Traceback" not in said
     (run,) = tmp_path.glob("*/run.json")
     first, second = json.loads(run.read_text())["trials"]
-    assert first["validity"] == "valid"
+    assert first["replied"] > 3000, "what was measured before is kept"
     assert second["validity"] == "setup_error"
     status = json.loads(dirtune("lab", "status", "--format", "json"))
     assert not status["up"]
