@@ -18,7 +18,7 @@ from types import FrameType
 
 from dirtune.errors import DirtuneError, LabError
 from dirtune.host import run
-from dirtune.lab import cgroups, guest
+from dirtune.lab import cgroups, guest, qmp
 from dirtune.lab.spec import Node, Spec, cpu_layout, network_commands
 from dirtune.lab.state import Folder, Status
 
@@ -100,14 +100,21 @@ class Keeper:
         self._say(f"booting the director: {options}", options=options)
         cgroups.create(self._groups, "lb1", frozenset(os.sched_getaffinity(0)))
         image = guest.kernel_image(self._spec.kernel)
-        argv = guest.argv(self._spec, image, options, folder.share, folder.path / "director.sh")
+        console, monitor = folder.path / "console.log", folder.path / "qmp.sock"
+        monitor.unlink(missing_ok=True)
+        argv = (
+            *guest.argv(self._spec, image, options, folder.share, folder.path / "director.sh"),
+            *("-qmp", f"unix:{monitor},server=on,wait=off"),
+        )
         began = time.monotonic()
-        console = folder.path / "console.log"
         spoken = console.stat().st_size if console.exists() else 0
         qemu = self._spawn("lb1", argv, console)
-        answered = self._await_director(qemu, began, options)
-        code = qemu.wait()
-        if not guest.rebooted(console.read_bytes()[spoken:].decode(errors="replace")):
+        with qmp.Monitor(monitor, lambda: qemu.poll() is None) as said:
+            answered = self._await_director(qemu, began, options)
+            code = qemu.wait()
+            reason = said.shutdown_reason()
+        spoke = console.read_bytes()[spoken:].decode(errors="replace")
+        if not guest.rebooted(reason, spoke):
             text = f"signal {-code}" if code < 0 else f"exit status {code}"
             raise LabError(f"QEMU ended with {text}, the director did not reboot: see {console}")
         return answered

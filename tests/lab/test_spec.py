@@ -6,7 +6,7 @@ import pytest
 
 from dirtune.bench import plan
 from dirtune.errors import LabError
-from dirtune.lab import cgroups, guest, spec, state
+from dirtune.lab import cgroups, guest, qmp, spec, state
 from dirtune.lab.spec import Spec
 
 
@@ -166,13 +166,26 @@ def test_the_labs_plan_is_a_plan_with_the_scenarios_numbers(crowded):
 
 
 @pytest.mark.parametrize(
-    ("console", "expected"),
+    ("reason", "console", "expected"),
     [
-        ("sshd ready\n[  80.1] reboot: Restarting system\n", True),
-        ("[  80.1] reboot: Power down\n", False),
-        ("[  80.1] Kernel panic - not syncing: no\n", False),
-        ("", False),
+        ("guest-reset", "Accepted publickey for root from 198.19.255.254 port 5", True),
+        ("guest-reset", "Kernel panic - not syncing: Attempted to kill init!\n", False),
+        ("guest-shutdown", "reboot: Power down\n", False),
+        ("host-signal", "", False),
+        (None, "reboot: Restarting system\n", False),
     ],
 )
-def test_a_reboot_is_told_from_an_end(console, expected):
-    assert guest.rebooted(console) is expected
+def test_a_reboot_is_told_from_an_end(reason, console, expected):
+    assert guest.rebooted(reason, console) is expected
+
+
+def test_the_reason_is_that_of_the_monitors_last_shutdown():
+    # What QEMU 7.2 says: its greeting, the answer to qmp_capabilities, events.
+    said = (
+        '{"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 22}}}}\n{"return": {}}\n'
+        '{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "RESET", "data": {}}\n'
+        '{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}\n{"event": "SHU'
+    )
+
+    assert qmp.reason_in(said) == "guest-reset"
+    assert qmp.reason_in('{"return": {}}\n') is None

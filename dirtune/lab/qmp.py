@@ -1,0 +1,61 @@
+"""Why a QEMU ended, from its own monitor: the console of a machine that resets may lose its end.
+
+Protocol: QEMU Machine Protocol, one JSON object a line over a local socket; the event SHUTDOWN
+carries a reason, `guest-reset` where the guest rebooted (QEMU, qapi/run-state.json).
+"""
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_CONNECT_S = 10
+
+
+class Monitor:
+    """A connection that is opened while QEMU runs and read after its end."""
+
+    def __init__(self, path: Path, alive: Callable[[], bool]) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(_CONNECT_S)
+        limit = time.monotonic() + _CONNECT_S
+        while alive() and time.monotonic() < limit:
+            with suppress(FileNotFoundError, ConnectionRefusedError):
+                self._socket.connect(str(path))
+                self._socket.sendall(b'{"execute": "qmp_capabilities"}\n')
+                return
+            time.sleep(0.1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._socket.close()
+
+    def shutdown_reason(self) -> str | None:
+        """Return the reason that QEMU, which has ended, gave for it; None if it gave none."""
+        said = b""
+        with suppress(OSError):
+            while block := self._socket.recv(65536):
+                said += block
+        return reason_in(said.decode(errors="replace"))
+
+
+def reason_in(text: str) -> str | None:
+    """Return the reason of the last SHUTDOWN event in what a monitor said."""
+    reason = None
+    for row in text.splitlines():
+        with suppress(json.JSONDecodeError):
+            event = json.loads(row)
+            if event.get("event") == "SHUTDOWN":
+                reason = event["data"].get("reason")
+    return reason
