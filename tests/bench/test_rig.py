@@ -107,8 +107,12 @@ def test_a_cancelled_start_leaves_no_process(server, turns):
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        try:
+            load = await task
+        except asyncio.CancelledError:
+            pass
+        else:  # on a busy machine all may have begun before the cancellation came
+            await load.end()
         await asyncio.sleep(0.1)
         return await nodes._nodes["local"].run("pgrep -fc '[h]2load.* -n 610 ' || true")
 
