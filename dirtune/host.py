@@ -8,11 +8,13 @@ alone.
 
 import fnmatch
 import os
+import re
 import stat
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +34,10 @@ class Host(Protocol):
 
     def link(self, path: str) -> str:
         """Return the target of the symbolic link *path*, as written."""
+        ...
+
+    def mode(self, path: str) -> int | None:
+        """Return the permission bits of *path*, None if it is absent or the record is silent."""
         ...
 
     def monotonic(self) -> float | None:
@@ -67,6 +73,15 @@ class LiveHost:
         except OSError as error:
             raise SourceMissing(f"{path}: not a link on this host") from error
 
+    def mode(self, path: str) -> int | None:
+        """Return the permission bits of *path*; a recorded tree's own bits mean nothing."""
+        if self._root != Path("/"):
+            return None
+        try:
+            return stat.S_IMODE(self._at(path).stat().st_mode)
+        except OSError:
+            return None
+
     def monotonic(self) -> float | None:
         """Return this machine's clock; a recorded tree is one moment without a clock."""
         return time.monotonic() if self._root == Path("/") else None
@@ -75,7 +90,7 @@ class LiveHost:
         return self._root / path.lstrip("/")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RecordedHost:
     """One sample of another machine, held in memory."""
 
@@ -84,6 +99,8 @@ class RecordedHost:
     refused: frozenset[str] = frozenset()
     """Files that were there and could not be read."""
     taken_s: float | None = None
+    modes: Mapping[str, int] = field(default_factory=dict)
+    """Permission bits of the files where they say something."""
 
     def read(self, path: str) -> str:
         """Return the recorded text of *path*."""
@@ -96,10 +113,8 @@ class RecordedHost:
 
     def glob(self, pattern: str) -> tuple[str, ...]:
         """Return the recorded paths that match *pattern*, directory by directory."""
-        depth = pattern.count("/")
-        paths = {"/".join(p.split("/")[: depth + 1]) for p in (*self.files, *self.links)}
-        matches = (p for p in paths if p.count("/") == depth and _match(p, pattern))
-        return tuple(sorted(matches))
+        matches = _matcher(pattern)
+        return tuple(p for p in self._by_depth.get(pattern.count("/"), ()) if matches(p))
 
     def link(self, path: str) -> str:
         """Return the recorded target of *path*."""
@@ -108,16 +123,30 @@ class RecordedHost:
         except KeyError as error:
             raise SourceMissing(f"{path}: no such link in the record") from error
 
+    def mode(self, path: str) -> int | None:
+        """Return the recorded permission bits of *path*."""
+        return self.modes.get(path)
+
     def monotonic(self) -> float | None:
         """Return the time of the record on its own host's clock."""
         return self.taken_s
 
+    @cached_property
+    def _by_depth(self) -> Mapping[int, tuple[str, ...]]:
+        """Every path and folder of the record, sorted, by the number of its slashes."""
+        found: dict[int, set[str]] = {}
+        for path in (*self.files, *self.links):
+            parts = path.split("/")
+            for depth in range(1, len(parts)):
+                found.setdefault(depth, set()).add("/".join(parts[: depth + 1]))
+        return {depth: tuple(sorted(paths)) for depth, paths in found.items()}
 
-def _match(path: str, pattern: str) -> bool:
-    return all(
-        fnmatch.fnmatchcase(part, wanted)
-        for part, wanted in zip(path.split("/"), pattern.split("/"), strict=True)
-    )
+
+@lru_cache(maxsize=512)
+def _matcher(pattern: str) -> Callable[[str], object]:
+    # fnmatch lets * match a slash; a shell does not.
+    parts = (fnmatch.translate(part)[4:-3] for part in pattern.split("/"))
+    return re.compile("/".join(parts).replace(".*", "[^/]*"), re.DOTALL).fullmatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from dirtune import __version__
@@ -18,25 +19,62 @@ from dirtune.analyse.handlers import HandlerWindow
 from dirtune.collect import (
     addresses,
     cmdline,
+    commands,
+    conntrack,
+    cpu_power,
     cpuinfo,
+    cpus,
+    ethtool,
     interrupts,
     ip_vs,
+    ipvs_netlink,
     irq_threads,
     kernel,
+    kernel_log,
+    limits,
+    meminfo,
+    modules,
     mounts,
+    neighbours,
     net,
+    packet,
     pci,
+    proc_irq,
+    processes,
+    routes,
+    rulesets,
+    settings_files,
+    snmp,
+    softirqs,
+    softnet,
     stat,
+    sysctls,
 )
+from dirtune.collect.addresses import InterfaceAddress
+from dirtune.collect.cpu_power import CpuPower
 from dirtune.collect.cpuinfo import CpuInfo
+from dirtune.collect.cpus import Cpus
+from dirtune.collect.ethtool import Card
 from dirtune.collect.interrupts import Interrupts
 from dirtune.collect.ip_vs import Service, Stats
+from dirtune.collect.ipvs_netlink import Ipvs
 from dirtune.collect.irq_threads import IrqThread
 from dirtune.collect.kernel import Kernel
+from dirtune.collect.kernel_log import LogLine
+from dirtune.collect.modules import Modules
 from dirtune.collect.mounts import Mount
 from dirtune.collect.net import Interface
+from dirtune.collect.packet import PacketSocket
 from dirtune.collect.pci import PciDevice
+from dirtune.collect.proc_irq import IrqState
+from dirtune.collect.processes import Process
+from dirtune.collect.routes import Route
+from dirtune.collect.rulesets import Rulesets
+from dirtune.collect.settings_files import SettingsFiles
+from dirtune.collect.softirqs import Softirqs
+from dirtune.collect.softnet import SoftnetRow
 from dirtune.collect.stat import Stat
+from dirtune.collect.sysctls import Sysctls
 from dirtune.errors import NotPossible, ParseError, SourceMissing, SourceRefused
 from dirtune.host import Host, RecordedHost
 
@@ -44,14 +82,30 @@ SCHEMA = "dirtune/snapshot/1"
 _COLLECTED = (
     kernel,
     cpuinfo,
+    cpus,
     cmdline,
     interrupts,
     irq_threads,
+    proc_irq,
+    softirqs,
+    softnet,
     stat,
+    processes,
+    cpu_power,
+    meminfo,
+    limits,
+    modules,
+    settings_files,
+    sysctls,
     pci,
     net,
     mounts,
     addresses,
+    routes,
+    neighbours,
+    packet,
+    snmp,
+    conntrack,
     ip_vs,
 )
 SOURCES: tuple[str, ...] = tuple(
@@ -62,6 +116,22 @@ SOURCES: tuple[str, ...] = tuple(
 # A 1152-CPU machine's /proc/interrupts is 14 MB; two samples and the rest stay well below.
 _LARGEST_ARCHIVE = 256 << 20
 _MEMBER = re.compile(r"(?P<sample>[01])(?P<path>/.+)")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A host's part in a cluster, as a plan or its director tells it."""
+
+    role: str
+    """director, real-server or client."""
+    vips: tuple[str, ...] = ()
+    forward: str | None = None
+    """How the director forwards to this real server: Masq, Tunnel or Route; None if unknown."""
+    director_addresses: frozenset[str] = frozenset()
+    rate: float | None = None
+    """Connections/s that this client is to offer; None without a plan."""
+    concurrency: int | None = None
+    """Connections it is to hold at once."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +152,38 @@ class Snapshot:
     """Addresses this network namespace answers for."""
     services: tuple[Service, ...] | None = None
     ip_vs_stats: Stats | None = None
+    ip_vs_table_size: int | None = None
+    """Buckets of the connection table."""
+    ipvs: Ipvs | None = None
+    """The same services and more, where netlink was asked."""
+    cpus: Cpus | None = None
+    proc_irq: Mapping[str, IrqState] | None = None
+    """By the interrupt's number as text."""
+    softirqs: Softirqs | None = None
+    softnet: tuple[SoftnetRow, ...] | None = None
+    processes: tuple[Process, ...] | None = None
+    cpu_power: CpuPower | None = None
+    meminfo: Mapping[str, int] | None = None
+    """Bytes."""
+    limits: Mapping[str, int | None] | None = None
+    modules: Modules | None = None
+    settings_files: SettingsFiles | None = None
+    sysctls: Sysctls | None = None
+    local_networks: frozenset[IPv4Network] | None = None
+    """Networks that this host answers for as a whole."""
+    interface_addresses: tuple[InterfaceAddress, ...] | None = None
+    routes: tuple[Route, ...] | None = None
+    """The main IPv4 table."""
+    neighbours: Mapping[str, Mapping[str, int]] | None = None
+    packet: tuple[PacketSocket, ...] | None = None
+    snmp: Mapping[str, int] | None = None
+    conntrack: Mapping[str, int] | None = None
+    ethtool: Mapping[str, Card] | None = None
+    """By interface."""
+    kernel_log: tuple[LogLine, ...] | None = None
+    rulesets: Rulesets | None = None
+    place: Place | None = None
+    """What is known of this host's part in a cluster; None if nothing is."""
     errors: Mapping[str, str] = field(default_factory=dict)
     """Why a field is None, by the field's name."""
     taken_s: float | None = None
@@ -118,6 +220,29 @@ _READERS: Mapping[str, Callable[[Host], object]] = {
     "addresses": addresses.read_addresses,
     "services": ip_vs.read_services,
     "ip_vs_stats": ip_vs.read_ip_vs_stats,
+    "ip_vs_table_size": ip_vs.read_table_size,
+    "ipvs": ipvs_netlink.read_ipvs,
+    "cpus": cpus.read_cpus,
+    "proc_irq": proc_irq.read_proc_irq,
+    "softirqs": softirqs.read_softirqs,
+    "softnet": softnet.read_softnet,
+    "processes": processes.read_processes,
+    "cpu_power": cpu_power.read_cpu_power,
+    "meminfo": meminfo.read_meminfo,
+    "limits": limits.read_limits,
+    "modules": modules.read_modules,
+    "settings_files": settings_files.read_settings_files,
+    "sysctls": sysctls.read_sysctls,
+    "local_networks": addresses.read_local_networks,
+    "interface_addresses": addresses.read_interface_addresses,
+    "routes": routes.read_routes,
+    "neighbours": neighbours.read_neighbours,
+    "packet": packet.read_packet,
+    "snmp": snmp.read_snmp,
+    "conntrack": conntrack.read_conntrack,
+    "ethtool": ethtool.read_ethtool,
+    "kernel_log": kernel_log.read_kernel_log,
+    "rulesets": rulesets.read_rulesets,
 }
 
 
@@ -141,9 +266,9 @@ def take_all(samples: Sequence[Host]) -> Snapshot:
     return earlier
 
 
-def record(host: Host) -> RecordedHost:
-    """Copy every source of *host* into memory."""
-    files: dict[str, str] = {}
+def record(host: Host, asked: Mapping[str, str] | None = None) -> RecordedHost:
+    """Copy every source of *host* into memory, with what was *asked* of it besides, by path."""
+    files: dict[str, str] = dict(asked or {})
     links: dict[str, str] = {}
     refused: set[str] = set()
     taken_s = host.monotonic()
@@ -159,7 +284,9 @@ def record(host: Host) -> RecordedHost:
             continue
         except SourceRefused:
             refused.add(path)
-    return RecordedHost(files, links, frozenset(refused), taken_s)
+    modes = {p: host.mode(p) for pattern in proc_irq.MODES for p in host.glob(pattern)}
+    known = {path: mode for path, mode in modes.items() if mode is not None}
+    return RecordedHost(files, links, frozenset(refused), taken_s, known)
 
 
 def save(samples: Sequence[RecordedHost], path: Path) -> None:
@@ -168,7 +295,11 @@ def save(samples: Sequence[RecordedHost], path: Path) -> None:
         "schema": SCHEMA,
         "version": __version__,
         "samples": [
-            {"monotonic_s": sample.taken_s, "refused": sorted(sample.refused)}
+            {
+                "monotonic_s": sample.taken_s,
+                "refused": sorted(sample.refused),
+                "modes": dict(sample.modes),
+            }
             for sample in samples
         ],
     }
@@ -198,28 +329,41 @@ def load(path: Path) -> tuple[RecordedHost, ...]:
 def fetch_script(patterns: Sequence[str] = SOURCES) -> str:
     """Return a POSIX shell script that prints every file and link that *patterns* match.
 
-    It only reads, and needs nothing but a shell, ls, grep and xargs. Its standard output is
-    what `parse_fetched` reads.
+    It only reads, and needs nothing but a shell, ls, grep, sed and xargs; where dirtune is
+    installed it adds what netlink tells. Its standard output is what `parse_fetched` reads.
     """
-    return _SCRIPT.replace("PATTERNS", " ".join(patterns))
+    parts = {
+        "PATTERNS": " ".join(patterns),
+        "MODES": " ".join(proc_irq.MODES),
+        "COMMANDS": commands.script(),
+    }
+    return re.sub("|".join(parts), lambda found: parts[found[0]], _SCRIPT)
 
 
 def parse_fetched(text: str) -> RecordedHost:
     """Read what the script of `fetch_script` printed; `ParseError` if it was cut off."""
     lines = text.splitlines()
     try:
-        links, texts, end = (lines.index(mark) for mark in ("links", "text", "end"))
+        links, asked, texts, end = (
+            lines.index(mark) for mark in ("links", "commands", "text", "end")
+        )
     except ValueError as error:
         raise ParseError("fetched sources", "cut off before the end") from error
-    named: dict[str, list[str]] = {"time": [], "file": [], "refused": []}
+    named: dict[str, list[str]] = {
+        kind: [] for kind in ("time", "file", "refused", "mode", "netlink")
+    }
     for line in lines[:links]:
         kind, _, rest = line.partition(" ")
         named.get(kind, []).append(rest)
+    files = _texts(named["file"], lines[texts + 1 : end])
+    files |= commands.parse_outputs("\n".join(lines[asked + 1 : texts]))
+    files |= {path: answer for path, _, answer in (row.partition(" ") for row in named["netlink"])}
     return RecordedHost(
-        _texts(named["file"], lines[texts + 1 : end]),
-        dict(_listed(lines[links + 1 : texts])),
+        files,
+        dict(_listed(lines[links + 1 : asked])),
         frozenset(named["refused"]),
         float(named["time"][0]) if named["time"] else None,
+        {row.rpartition(" ")[2]: _mode(row) for row in named["mode"]},
     )
 
 
@@ -234,12 +378,21 @@ files 'file '
 for path in PATTERNS; do
   if [ ! -L "$path" ] && [ -f "$path" ] && [ ! -r "$path" ]; then echo "refused $path"; fi
 done
+ls -ld MODES 2>/dev/null | sed 's/^/mode /'
+if command -v dirtune >/dev/null 2>&1; then dirtune netlink 2>/dev/null | sed 's/^/netlink /'; fi
 echo links
 links | xargs ls -ld
+echo commands
+COMMANDS
 echo text
 files | xargs grep -s '' /dev/null
 echo end
 """
+
+
+def _mode(row: str) -> int:
+    """Return the permission bits in a row of ls(1), `-rw-r--r-- 1 root ...`."""
+    return sum(1 << (8 - bit) for bit, letter in enumerate(row[1:10]) if letter not in "-ST")
 
 
 def _texts(paths: Sequence[str], lines: Sequence[str]) -> dict[str, str]:
@@ -310,7 +463,8 @@ def _sample(
     samples = meta["samples"]
     assert isinstance(samples, list)
     said = samples[number]
-    return RecordedHost(files, links, frozenset(said["refused"]), said["monotonic_s"])
+    refused, modes = frozenset(said["refused"]), said.get("modes", {})
+    return RecordedHost(files, links, refused, said["monotonic_s"], modes)
 
 
 def _inside(path: Path, member: tarfile.TarInfo) -> tuple[int, str]:

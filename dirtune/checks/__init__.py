@@ -10,13 +10,23 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from dirtune.analyse import rates
 from dirtune.snapshot import Snapshot
 
 # Below this a director is idle, and what its rates say means little (packets per second).
 _IDLE_PPS = 1000
-_ABSENT = {"handlers": "not probed: --probe measures it"}
+_NETLINK = "netlink was not asked: it takes dirtune on that host, and root"
+_ABSENT = {
+    "handlers": "not probed: --probe measures it",
+    "ethtool": _NETLINK,
+    "ipvs": _NETLINK,
+    "kernel_log": "the kernel's log could not be read: it takes root",
+}
+_LOOPBACK = "127."
+# Where a real server of DR or TUN keeps the addresses it must not be asked for.
+_QUIET_INTERFACES = ("lo", "dummy", "tunl", "ip6tnl", "gre", "fou", "ipip", "kube-ipvs")
 
 
 class Severity(enum.StrEnum):
@@ -62,6 +72,8 @@ class Fix:
     risk: Risk
     commands: tuple[str, ...] = ()
     """Shell commands that do it by hand; none where it is work outside the shell."""
+    competes: tuple[str, ...] = ()
+    """What on this host sets the same thing again by itself (irqbalance, tuned, keepalived)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,18 @@ class Undecided:
 
 
 Verdicts = Iterator[Finding | Undecided]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The nodes of one cluster at one time, by the names they are reached by."""
+
+    nodes: Mapping[str, Snapshot]
+
+    def role(self, role: str) -> Mapping[str, Snapshot]:
+        """Return the nodes that have *role*, by name."""
+        return {name: node for name, node in self.nodes.items() if role in roles(node)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +128,15 @@ class Check:
     """Roles it is meant for; empty means any."""
     traffic: bool
     """Whether it judges rates, and so needs two samples with traffic between them."""
-    function: Callable[[Snapshot], Verdicts]
+    function: Callable[[Snapshot], Verdicts] | None
+    """What judges one host; None for a check that compares nodes."""
+    cross: Callable[[Cluster], Verdicts] | None = None
+    """What judges the nodes of a cluster together."""
 
     @property
     def doc(self) -> str:
         """The page, in Markdown."""
-        return _dedent(self.function.__doc__ or "")
+        return _dedent((self.function or self.cross).__doc__ or "")
 
     @property
     def title(self) -> str:
@@ -143,6 +170,15 @@ def check(
 ) -> Callable[[Callable[[Snapshot], Verdicts]], Check]:
     """Mark a function as a check."""
     return lambda function: Check(id, severity, trust, needs, frozenset(roles), traffic, function)
+
+
+def cross_check(
+    id: str, *, severity: Severity, trust: str
+) -> Callable[[Callable[[Cluster], Verdicts]], Check]:
+    """Mark a function as a check that compares the nodes of a cluster."""
+    return lambda function: Check(
+        id, severity, trust, (), frozenset(), traffic=False, function=None, cross=function
+    )
 
 
 def inconclusive(reason: str) -> Undecided:
@@ -181,17 +217,55 @@ def run(checks: tuple[Check, ...], snapshot: Snapshot) -> tuple[Outcome, ...]:
     return tuple(_run_one(each, snapshot) for each in checks)
 
 
+def run_cross(checks: tuple[Check, ...], cluster: Cluster) -> tuple[Outcome, ...]:
+    """Run those of *checks* that compare nodes; a finding's subject names the node."""
+    wanted = ((each, each.cross) for each in checks)
+    return tuple(_outcome(each, cross, cluster) for each, cross in wanted if cross)
+
+
 def roles(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return what this host is, as far as the snapshot shows."""
-    return ("director",) if snapshot.services else ("host",)
+    """Return what this host is, as far as its plan tells and the snapshot shows.
+
+    director, and backup beside it where it holds none of its services' addresses; real-server
+    where an address of others sits on loopback, a dummy or a tunnel; client only where a plan
+    says so; else host.
+    """
+    found = [snapshot.place.role] if snapshot.place else []
+    if snapshot.services:
+        found += ["director", *(["backup"] if _holds_no_vip(snapshot) else [])]
+    elif held_quietly(snapshot):
+        found.append("real-server")
+    return tuple(dict.fromkeys(found)) or ("host",)
+
+
+def held_quietly(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return the IPv4 addresses on loopback, dummies and tunnels that are not loopback's own."""
+    return tuple(
+        each.address
+        for each in snapshot.interface_addresses or ()
+        if each.interface.startswith(_QUIET_INTERFACES)
+        and ":" not in each.address
+        and not each.address.startswith(_LOOPBACK)
+    )
+
+
+def _holds_no_vip(snapshot: Snapshot) -> bool:
+    vips = {s.address for s in snapshot.services or () if s.address is not None}
+    return bool(vips) and snapshot.addresses is not None and not vips & snapshot.addresses
 
 
 def _run_one(each: Check, snapshot: Snapshot) -> Outcome:
+    if each.function is None:
+        return Outcome(each, Status.SKIPPED, "compares nodes: --cluster PLAN")
     undecided = _before(each, snapshot)
     if undecided:
         return Outcome(each, undecided.status, undecided.reason)
+    return _outcome(each, each.function, snapshot)
+
+
+def _outcome(each: Check, judge: Callable[[_T], Verdicts], what: _T) -> Outcome:
     try:
-        verdicts = tuple(each.function(snapshot))
+        verdicts = tuple(judge(what))
     except Exception as error:  # noqa: BLE001  (one broken check must not take the audit with it)
         return Outcome(each, Status.ERROR, f"{type(error).__name__}: {error}")
     findings = tuple(v for v in verdicts if isinstance(v, Finding))
@@ -207,7 +281,10 @@ def _before(each: Check, snapshot: Snapshot) -> Undecided | None:
     """Return why a check need not be run at all."""
     for name in each.needs:
         if getattr(snapshot, name) is None:
-            reason = snapshot.errors.get(name) or _ABSENT.get(name, f"no {name} in the record")
+            told = snapshot.errors.get(name, f"no {name} in the record")
+            reason = (
+                _ABSENT.get(name, told) if "the record" in told or "/netlink" in told else told
+            )
             return Undecided(Status.SKIPPED, reason)
     if each.roles and not each.roles & set(roles(snapshot)):
         return not_applicable(f"not a {' or '.join(sorted(each.roles))}")

@@ -1,13 +1,17 @@
-"""/proc/net/fib_trie and if_inet6: addresses this network namespace answers for.
+"""Addresses of this network namespace, from /proc and from ip(8).
 
-Format: net/ipv4/fib_trie.c, fib_trie_seq_show(), where a local address is a leaf `|-- ADDRESS`
-followed by `/32 host LOCAL`; net/ipv6/addrconf.c, if6_seq_show(), 32 hexadecimal digits a row.
+/proc/net/fib_trie: net/ipv4/fib_trie.c, fib_trie_seq_show(), where what this host answers for is a
+leaf `|-- ADDRESS` followed by `/32 host LOCAL`, and a network that loopback holds by
+`/24 host LOCAL`. /proc/net/if_inet6: net/ipv6/addrconf.c, if6_seq_show(), 32 hexadecimal digits a
+row. Which interface an IPv4 address is on only ip(8) tells: `ip -o addr show`.
 """
 
 import ipaddress
 import re
+from dataclasses import dataclass
 
-from dirtune.errors import SourceMissing
+from dirtune.collect.commands import IP_ADDR
+from dirtune.errors import ParseError, SourceMissing
 from dirtune.host import Host
 
 SOURCE = "/proc/net/fib_trie"
@@ -15,6 +19,21 @@ SOURCE_V6 = "/proc/net/if_inet6"
 SOURCES = (SOURCE, SOURCE_V6)
 
 _LEAF = re.compile(r"\|-- (?P<address>[\d.]+)\s*\n\s+/32 host LOCAL")
+_NETWORK = re.compile(
+    r"\|-- (?P<address>[\d.]+)\s*\n(?:\s+/\d+ .*\n)*?\s+/(?P<bits>\d+) host LOCAL"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceAddress:
+    """One address on one interface."""
+
+    interface: str
+    address: str
+    prefix: int
+    """Length of the network's prefix in bits."""
+    scope: str
+    """global, link, host."""
 
 
 def read_addresses(host: Host) -> frozenset[str]:
@@ -26,12 +45,50 @@ def read_addresses(host: Host) -> frozenset[str]:
         return found
 
 
+def read_local_networks(host: Host) -> frozenset[ipaddress.IPv4Network]:
+    """Read the networks this host answers for as a whole, 127.0.0.0/8 among them."""
+    return parse_local_networks(host.read(SOURCE))
+
+
+def read_interface_addresses(host: Host) -> tuple[InterfaceAddress, ...]:
+    """Read what `ip -o addr show` printed; `SourceMissing` where it could not be asked."""
+    return parse_ip_addr(host.read(IP_ADDR))
+
+
 def parse_fib_trie(text: str) -> frozenset[str]:
     """Return the local IPv4 addresses in the text of fib_trie."""
     return frozenset(found["address"] for found in _LEAF.finditer(text))
 
 
+def parse_local_networks(text: str) -> frozenset[ipaddress.IPv4Network]:
+    """Return the networks wider than one address that the text of fib_trie calls local."""
+    found = (ipaddress.IPv4Network(f"{n['address']}/{n['bits']}") for n in _NETWORK.finditer(text))
+    return frozenset(network for network in found if network.prefixlen < 32)
+
+
 def parse_if_inet6(text: str) -> frozenset[str]:
     """Return the IPv6 addresses in the text of if_inet6."""
     rows = (row.split() for row in text.splitlines())
-    return frozenset(str(ipaddress.IPv6Address(int(row[0], 16))) for row in rows if row)
+    try:
+        return frozenset(str(ipaddress.IPv6Address(int(row[0], 16))) for row in rows if row)
+    except ValueError as error:
+        raise ParseError(SOURCE_V6, "a row does not begin with 32 hexadecimal digits") from error
+
+
+def parse_ip_addr(text: str) -> tuple[InterfaceAddress, ...]:
+    """Parse the text of `ip -o addr show`: `2: eth0 inet 198.18.0.1/24 ... scope global eth0`."""
+    found = []
+    for row in text.splitlines():
+        cells = row.split()
+        if len(cells) < 4 or cells[2] not in {"inet", "inet6"}:
+            continue
+        # A point-to-point address stands as `inet ADDRESS peer PEER/32`.
+        address, _, bits = cells[3].partition("/")
+        peer = cells[5].partition("/")[2] if cells[4:5] == ["peer"] and len(cells) > 5 else ""
+        scope = cells[cells.index("scope") + 1] if "scope" in cells[:-1] else "global"
+        whole = "32" if cells[2] == "inet" else "128"
+        length = bits or peer or whole
+        if not length.isdecimal():
+            raise ParseError(IP_ADDR, f"{row[:60]!r}: {length!r} is no length of a prefix")
+        found.append(InterfaceAddress(cells[1].partition("@")[0], address, int(length), scope))
+    return tuple(found)

@@ -7,6 +7,7 @@ persistent service is in jiffies, whose length the file does not say.
 """
 
 import ipaddress
+import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -83,6 +84,19 @@ def read_ip_vs_stats(host: Host) -> Stats:
 def read_ip_vs_stats_percpu(host: Host) -> Stats:
     """Read the counters of this moment; `SourceMissing` while ip_vs is not loaded."""
     return parse_ip_vs_stats_percpu(host.read(PERCPU_SOURCE))
+
+
+def read_table_size(host: Host) -> int:
+    """Read the buckets of the connection table; `SourceMissing` while ip_vs is not loaded."""
+    return parse_table_size(host.read(SOURCE))
+
+
+def parse_table_size(text: str) -> int:
+    """Return the size in the first row of /proc/net/ip_vs."""
+    found = re.search(r"\(size=(\d+)\)", text.partition("\n")[0])
+    if not found:
+        raise ParseError(SOURCE, "the first row has no size of the connection table")
+    return int(found[1])
 
 
 def parse_services(text: str) -> tuple[Service, ...]:

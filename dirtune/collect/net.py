@@ -1,28 +1,59 @@
-"""/sys/class/net: network interfaces, and which virtio device is which.
+"""/sys/class/net: network interfaces, their queues and counters, and which virtio device is which.
 
 Files: net/core/net-sysfs.c. The link of an interface leads through the device it belongs to:
-`../../devices/pci0000:00/0000:00:03.0/virtio2/net/eth0`.
+`../../devices/pci0000:00/0000:00:03.0/virtio2/net/eth0`. `speed` and `duplex` cannot be read while
+an interface is down; `xps_cpus` of a device with one queue neither. VLANs, bridges and tunnels
+have `/virtual/` in the link.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from dirtune.collect.cpus import parse_mask
 from dirtune.collect.pci import addresses_in
 from dirtune.errors import ParseError, SourceMissing, SourceRefused
 from dirtune.host import Host
 
 _CLASS = "/sys/class/net"
+_STATISTICS = (
+    *("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_dropped", "rx_missed_errors"),
+    *("rx_fifo_errors", "rx_over_errors", "rx_crc_errors", "rx_length_errors", "rx_errors"),
+    "tx_errors",
+)
+_FACTS = (
+    *("operstate", "carrier_changes", "speed", "duplex", "mtu", "type", "flags", "ifindex"),
+    *("threaded", "gro_flush_timeout", "napi_defer_hard_irqs"),
+)
 SOURCES = (
     f"{_CLASS}/*",
-    f"{_CLASS}/*/statistics/rx_packets",
-    f"{_CLASS}/*/statistics/tx_packets",
+    f"{_CLASS}/*/master",
+    f"{_CLASS}/*/device/driver",
+    *(f"{_CLASS}/*/{name}" for name in _FACTS),
+    *(f"{_CLASS}/*/statistics/{name}" for name in _STATISTICS),
+    f"{_CLASS}/*/queues/rx-*/rps_cpus",
+    f"{_CLASS}/*/queues/rx-*/rps_flow_cnt",
+    f"{_CLASS}/*/queues/tx-*/xps_cpus",
 )
 _VIRTIO = re.compile(r"/(virtio\d+)/")
+_PROMISCUOUS = 0x100
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """One queue of an interface."""
+
+    name: str
+    """`rx-0`, `tx-0`."""
+    cpus: tuple[int, ...] | None
+    """RPS or XPS CPUs; empty is off, None where the host does not say."""
+    flows: int | None = None
+    """Size of the RFS table of a receive queue; 0 is off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """One network interface."""
+    """One network interface; None where the host does not say."""
 
     name: str
     pci: str | None
@@ -33,6 +64,37 @@ class Interface:
     """Whether hardware, real or emulated, is behind it."""
     rx_packets: int | None
     tx_packets: int | None
+    driver: str | None = None
+    operstate: str | None = None
+    """up, down, unknown (lo and tunnels), lowerlayerdown, ..."""
+    carrier_changes: int | None = None
+    speed_mbps: int | None = None
+    """None where the link is down or its device (virtio) has no speed."""
+    duplex: str | None = None
+    mtu: int | None = None
+    """Bytes."""
+    type: int | None = None
+    """ARPHRD number: 1 Ethernet, 772 loopback, 768 IP-in-IP tunnel."""
+    flags: int | None = None
+    ifindex: int | None = None
+    master: str | None = None
+    """Bond or bridge it belongs to."""
+    threaded: bool | None = None
+    """Whether NAPI runs in threads of its own."""
+    statistics: Mapping[str, int] = field(default_factory=dict)
+    """Counters since the interface was made, by their file's name."""
+    rx_queues: tuple[Queue, ...] = ()
+    tx_queues: tuple[Queue, ...] = ()
+
+    @property
+    def up(self) -> bool:
+        """Whether it can carry packets, as far as is known."""
+        return self.operstate in {"up", "unknown"}
+
+    @property
+    def promiscuous(self) -> bool | None:
+        """Whether an administrator set the flag; a socket that asks for it does not show here."""
+        return None if self.flags is None else bool(self.flags & _PROMISCUOUS)
 
 
 def read_interfaces(host: Host) -> tuple[Interface, ...]:
@@ -44,25 +106,62 @@ def read_interfaces(host: Host) -> tuple[Interface, ...]:
 
 
 def _interface(host: Host, path: str) -> Interface:
-    try:
-        target = host.link(path)
-    except SourceMissing:
-        target = ""
+    target = _link(host, path)
     virtio = _VIRTIO.search(target)
+    counted = ((name, _number(host, f"{path}/statistics/{name}")) for name in _STATISTICS)
+    statistics = {name: value for name, value in counted if value is not None}
+    speed = _number(host, f"{path}/speed")
+    threaded = _number(host, f"{path}/threaded")
     return Interface(
         name=path.rsplit("/", 1)[1],
         pci=next(iter(addresses_in(target)[-1:]), None),
         virtio=virtio[1] if virtio else None,
         physical=bool(target) and "/virtual/" not in target,
-        rx_packets=_count(host, f"{path}/statistics/rx_packets"),
-        tx_packets=_count(host, f"{path}/statistics/tx_packets"),
+        rx_packets=statistics.get("rx_packets"),
+        tx_packets=statistics.get("tx_packets"),
+        driver=_link(host, f"{path}/device/driver").rpartition("/")[2] or None,
+        operstate=_text(host, f"{path}/operstate"),
+        carrier_changes=_number(host, f"{path}/carrier_changes"),
+        speed_mbps=speed if speed and speed > 0 else None,
+        duplex=_text(host, f"{path}/duplex"),
+        mtu=_number(host, f"{path}/mtu"),
+        type=_number(host, f"{path}/type"),
+        flags=_number(host, f"{path}/flags"),
+        ifindex=_number(host, f"{path}/ifindex"),
+        master=_link(host, f"{path}/master").rpartition("/")[2] or None,
+        threaded=None if threaded is None else bool(threaded),
+        statistics=statistics,
+        rx_queues=_queues(host, path, "rx", "rps_cpus"),
+        tx_queues=_queues(host, path, "tx", "xps_cpus"),
     )
 
 
-def _count(host: Host, path: str) -> int | None:
+def _queues(host: Host, path: str, kind: str, mask: str) -> tuple[Queue, ...]:
+    found = []
+    for each in host.glob(f"{path}/queues/{kind}-*"):
+        text = _text(host, f"{each}/{mask}")
+        cpus = None if not text else parse_mask(text)
+        found.append(Queue(each.rsplit("/", 1)[1], cpus, _number(host, f"{each}/rps_flow_cnt")))
+    return tuple(sorted(found, key=lambda queue: int(queue.name.partition("-")[2])))
+
+
+def _link(host: Host, path: str) -> str:
     try:
-        return int(host.read(path))
+        return host.link(path)
+    except SourceMissing:
+        return ""
+
+
+def _text(host: Host, path: str) -> str | None:
+    try:
+        return host.read(path).strip() or None
     except (SourceMissing, SourceRefused):
         return None
+
+
+def _number(host: Host, path: str) -> int | None:
+    text = _text(host, path)
+    try:
+        return None if text is None else int(text, 0)
     except ValueError as error:
         raise ParseError(path, "not a number") from error

@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from dirtune.collect.cpus import parse_cpulist
 from dirtune.errors import ParseError, SourceMissing, SourceRefused
 from dirtune.host import Host
 
 _DEVICES = "/sys/bus/pci/devices"
 _FUNCTION = "*:*:*.*"
+_ENDS, _WHAT = ("current", "max"), ("speed", "width")
 _LINKS = {
     "net": "/sys/class/net/*",
     "block": "/sys/class/block/*",
@@ -24,7 +26,10 @@ _LINKS = {
 SOURCES = (
     f"{_DEVICES}/{_FUNCTION}/class",
     f"{_DEVICES}/{_FUNCTION}/irq",
-    f"{_DEVICES}/{_FUNCTION}/current_link_speed",
+    *(f"{_DEVICES}/{_FUNCTION}/{end}_link_{what}" for end in _ENDS for what in _WHAT),
+    f"{_DEVICES}/{_FUNCTION}/numa_node",
+    f"{_DEVICES}/{_FUNCTION}/local_cpulist",
+    f"{_DEVICES}/{_FUNCTION}/msi_bus",
     f"{_DEVICES}/{_FUNCTION}/msi_irqs/*",
     f"/sys/bus/pci/drivers/*/{_FUNCTION}",
     *_LINKS.values(),
@@ -34,7 +39,18 @@ SOURCES = (
 # By (address of the nearest function above, kind).
 _Below = Mapping[tuple[str, str], tuple[str, ...]]
 _ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+_SPEED = re.compile(r"([\d.]+) GT/s")
 _USB_DEVICE = re.compile(r"\d+-[\d.]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A PCI Express link."""
+
+    gt_per_s: float
+    """Transfers per second and lane, 10^9."""
+    width: int
+    """Lanes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +91,16 @@ class PciDevice:
     """Its root hubs (`usb1`)."""
     inputs: tuple[str, ...] = ()
     """Keyboards and other input devices below it."""
+    numa_node: int | None = None
+    """None where there is no NUMA or the firmware does not say (-1)."""
+    local_cpus: tuple[int, ...] = ()
+    """CPUs near it; empty where the host does not say."""
+    msi_allowed: bool | None = None
+    """`msi_bus`: false on a bridge keeps what is below it from MSI."""
+    link: "Link | None" = None
+    """PCI Express link as negotiated; None where it has none or does not say."""
+    link_max: "Link | None" = None
+    """PCI Express link that the function is able to have."""
 
     @property
     def intx(self) -> int | None:
@@ -108,6 +134,11 @@ def _function(host: Host, address: str, driver: str | None, below: _Below) -> Pc
         irq=_number(host, f"{at}/irq", 10) or None,
         msi_irqs=tuple(sorted(int(p.rsplit("/", 1)[1]) for p in host.glob(f"{at}/msi_irqs/*"))),
         pcie=bool(host.glob(f"{at}/current_link_speed")),
+        numa_node=_node(host, f"{at}/numa_node"),
+        local_cpus=parse_cpulist(_text(host, f"{at}/local_cpulist") or ""),
+        msi_allowed=_flag(host, f"{at}/msi_bus"),
+        link=_pcie_link(host, at, "current"),
+        link_max=_pcie_link(host, at, "max"),
         nets=below.get((address, "net"), ()),
         virtio=below.get((address, "virtio"), ()),
         blocks=tuple(_block(host, name) for name in below.get((address, "block"), ())),
@@ -150,6 +181,29 @@ def _link(host: Host, path: str) -> str:
         return host.link(path)
     except SourceMissing:
         return ""
+
+
+def _node(host: Host, path: str) -> int | None:
+    node = _number(host, path, 10)
+    return None if node is None or node < 0 else node
+
+
+def _flag(host: Host, path: str) -> bool | None:
+    value = _number(host, path, 10)
+    return None if value is None else bool(value)
+
+
+def _pcie_link(host: Host, at: str, end: str) -> Link | None:
+    speed, width = (_text(host, f"{at}/{end}_link_{what}") or "" for what in _WHAT)
+    found = _SPEED.match(speed)  # "8.0 GT/s PCIe"; "Unknown" on virtual functions
+    return Link(float(found[1]), int(width)) if found and width.isdecimal() else None
+
+
+def _text(host: Host, path: str) -> str | None:
+    try:
+        return host.read(path).strip()
+    except (SourceMissing, SourceRefused):
+        return None
 
 
 def _number(host: Host, path: str, base: int) -> int | None:

@@ -1,11 +1,12 @@
 """Checks of interrupt lines, and what several of them ask of a snapshot."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from dirtune.analyse import rates
 from dirtune.analyse.forecast import Waste, wasted
 from dirtune.analyse.lines import Sharer, data_vector, nic_line, on_msi, pic, sharers
-from dirtune.analyse.rates import line_delta
 from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.snapshot import Snapshot
 
@@ -48,6 +49,58 @@ class NicLine:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """An interrupt line that carries packets of one interface."""
+
+    line: Line
+    interface: str
+    rates: Mapping[int, float] | None
+    """Interrupts per second on each CPU; None without two samples."""
+    cpus: tuple[int, ...] | None
+    """CPUs it is delivered to, by its effective affinity; None where the host does not say."""
+    managed: bool | None
+    """Whether user space may not move it."""
+
+    @property
+    def rate(self) -> float | None:
+        """Interrupts per second on all CPUs."""
+        return None if self.rates is None else sum(self.rates.values())
+
+
+def nic_vectors(snapshot: Snapshot) -> tuple[Vector, ...]:
+    """Return the lines that carry cards' packets; a link or mailbox vector is none of them."""
+    table = snapshot.interrupts or Interrupts((), ())
+    return tuple(
+        _vector(snapshot, table, line, sharer)
+        for line in table.numbered
+        for sharer in who(snapshot, line)
+        if sharer.nic and data_vector(sharer.action, table)
+    )
+
+
+def _vector(snapshot: Snapshot, table: Interrupts, line: Line, sharer: Sharer) -> Vector:
+    names = sharer.device.nets if sharer.device else ()
+    known = [i.name for i in snapshot.interfaces or () if i.physical]
+    spelled = [
+        n
+        for n in (*names, *known)
+        if re.search(rf"\b{re.escape(n)}(?![A-Za-z0-9])", sharer.action)
+    ]
+    state = (snapshot.proc_irq or {}).get(line.irq)
+    deltas = rates.line_deltas(
+        snapshot.earlier.interrupts if snapshot.earlier else None, line, table.cpus
+    )
+    seconds = snapshot.seconds
+    return Vector(
+        line,
+        (*spelled, *names, sharer.action.split("-")[0])[0],
+        {cpu: n / seconds for cpu, n in deltas.items()} if deltas and seconds else None,
+        state.effective if state else None,
+        state.managed if state else None,
+    )
+
+
 def who(snapshot: Snapshot, line: Line) -> tuple[Sharer, ...]:
     """Return who is on *line*."""
     return sharers(line, snapshot.pci, snapshot.interfaces)
@@ -81,7 +134,7 @@ def wastes_by_irq(snapshot: Snapshot) -> dict[str, Waste]:
 def rate(snapshot: Snapshot, line: Line) -> float | None:
     """Return a line's interrupts per second, from two samples, else from the probe's window."""
     if snapshot.earlier is not None and snapshot.interrupts is not None and snapshot.seconds:
-        delta = line_delta(snapshot.earlier.interrupts, line, snapshot.interrupts.cpus)
+        delta = rates.line_delta(snapshot.earlier.interrupts, line, snapshot.interrupts.cpus)
         if delta is not None:
             return delta / snapshot.seconds
     window = snapshot.handlers

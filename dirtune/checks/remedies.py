@@ -1,0 +1,55 @@
+"""Fixes that many checks offer, and who on a host would undo them."""
+
+from collections.abc import Iterable, Mapping
+
+from dirtune.checks import Fix, Risk
+from dirtune.collect.sysctls import dotted
+from dirtune.snapshot import Snapshot
+
+SYSCTL_FILE = "/etc/sysctl.d/90-dirtune.conf"
+# Programs that set these things by themselves, by the names of their processes.
+_WRITERS = {
+    "irq": ("irqbalance", "tuned", "tuna"),
+    "sysctl": ("tuned",),
+    "ipvs": ("keepalived", "kube-proxy", "kube-router", "ldirectord", "pybal", "seesaw_ncc"),
+    "nic": ("NetworkManager", "systemd-networ", "tuned"),
+    "cpu": ("tuned", "tlp", "power-profiles-"),
+}
+
+
+def competitors(snapshot: Snapshot, what: str) -> tuple[str, ...]:
+    """Return the running programs that set *what* (irq, sysctl, ipvs, nic, cpu) by themselves."""
+    names = {process.name for process in snapshot.processes or () if not process.kernel}
+    found = tuple(n for n in _WRITERS[what] if any(each.startswith(n) for each in names))
+    profile = snapshot.settings_files.tuned if snapshot.settings_files else None
+    return tuple(f"tuned ({profile})" if n == "tuned" and profile else n for n in found)
+
+
+def sysctl(
+    snapshot: Snapshot, id: str, title: str, values: Mapping[str, object], *, what: str = "sysctl"
+) -> Fix:
+    """Return a fix that sets *values*, by their paths below /proc/sys, now and at boot."""
+    rows = [f"{dotted(name)}={value}" for name, value in values.items()]
+    return Fix(
+        id,
+        title,
+        Risk.SAFE,
+        (
+            *(f"sysctl -w '{row}'" for row in rows),
+            *(f"echo '{row}' >> {SYSCTL_FILE}" for row in rows),
+        ),
+        competitors(snapshot, what),
+    )
+
+
+def commands(
+    snapshot: Snapshot,
+    id: str,
+    title: str,
+    rows: Iterable[str],
+    *,
+    risk: Risk = Risk.SAFE,
+    what: str = "nic",
+) -> Fix:
+    """Return a fix of shell commands that *what* else on the host may undo."""
+    return Fix(id, title, risk, tuple(rows), competitors(snapshot, what))

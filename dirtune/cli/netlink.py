@@ -1,0 +1,13 @@
+"""Print what only netlink tells of this host, for an audit over SSH."""
+
+import click
+
+
+@click.command(hidden=True)
+def command() -> None:
+    """Print what only netlink tells of this host: a path and its JSON a line."""
+    from dirtune.collect import netlink
+    from dirtune.host import LiveHost
+
+    for path, answer in netlink.answers(LiveHost()).items():
+        click.echo(f"{path} {answer}")

@@ -1,0 +1,112 @@
+"""/sys/devices/system/cpu and node: which CPUs there are, and how they hang together.
+
+Files: drivers/base/cpu.c, topology.c, node.c. `offline` may be empty, `isolated` and `nohz_full`
+are empty or `(null)` where unset. Nodes exist only in kernels with NUMA.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dirtune.errors import ParseError, SourceMissing, SourceRefused
+from dirtune.host import Host
+
+_CPU = "/sys/devices/system/cpu"
+_NODE = "/sys/devices/system/node"
+_LISTS = ("online", "possible", "isolated", "nohz_full")
+SOURCES = (
+    *(f"{_CPU}/{name}" for name in _LISTS),
+    f"{_CPU}/cpu[0-9]*/topology/thread_siblings_list",
+    f"{_CPU}/cpu[0-9]*/topology/physical_package_id",
+    f"{_NODE}/node[0-9]*/cpulist",
+    f"{_NODE}/node[0-9]*/distance",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cpus:
+    """The CPUs of a host; None where it does not say."""
+
+    online: tuple[int, ...]
+    possible: tuple[int, ...] | None = None
+    isolated: tuple[int, ...] = ()
+    """Kept free of tasks: isolcpus= and cpusets; device interrupts still come."""
+    nohz_full: tuple[int, ...] = ()
+    siblings: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Threads of the same core, itself among them, by CPU."""
+    packages: Mapping[int, int] = field(default_factory=dict)
+    nodes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """CPUs by NUMA node; empty without NUMA."""
+    distances: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Distance to every node, in their order, by NUMA node; 10 is itself."""
+
+    @property
+    def usable(self) -> tuple[int, ...]:
+        """Online CPUs that are not isolated: what work can be spread over."""
+        apart = {*self.isolated, *self.nohz_full}
+        return tuple(cpu for cpu in self.online if cpu not in apart)
+
+    def cores(self, cpus: tuple[int, ...] | None = None) -> int:
+        """Return how many physical cores *cpus* (or the usable ones) are."""
+        chosen = self.usable if cpus is None else cpus
+        return len({self.siblings.get(cpu, (cpu,)) for cpu in chosen})
+
+
+def read_cpus(host: Host) -> Cpus:
+    """Read the CPUs; `SourceMissing` where the record has no list of those online."""
+    online = parse_cpulist(host.read(f"{_CPU}/online"))
+    return Cpus(
+        online,
+        _cpulist(host, f"{_CPU}/possible"),
+        _cpulist(host, f"{_CPU}/isolated") or (),
+        _cpulist(host, f"{_CPU}/nohz_full") or (),
+        {
+            _cpu(path): parse_cpulist(host.read(path))
+            for path in host.glob(f"{_CPU}/cpu[0-9]*/topology/thread_siblings_list")
+        },
+        {
+            _cpu(path): int(host.read(path))
+            for path in host.glob(f"{_CPU}/cpu[0-9]*/topology/physical_package_id")
+        },
+        {_node(p): parse_cpulist(host.read(p)) for p in host.glob(f"{_NODE}/node[0-9]*/cpulist")},
+        {
+            _node(path): tuple(int(word) for word in host.read(path).split())
+            for path in host.glob(f"{_NODE}/node[0-9]*/distance")
+        },
+    )
+
+
+def parse_cpulist(text: str) -> tuple[int, ...]:
+    """Return the numbers in a list such as `0-3,8`; empty for nothing and for `(null)`."""
+    words = text.strip().replace("(null)", "")
+    found: set[int] = set()
+    try:
+        for word in words.split(",") if words else ():
+            first, _, last = word.partition("-")
+            found.update(range(int(first), int(last or first) + 1))
+    except ValueError as error:
+        raise ParseError("list of CPUs", f"{text.strip()[:60]!r} is none") from error
+    return tuple(sorted(found))
+
+
+def parse_mask(text: str) -> tuple[int, ...]:
+    """Return the CPUs in a mask such as `ffffffff,00000003`; `ParseError` if it is none."""
+    try:
+        mask = int(text.strip().replace(",", "") or "0", 16)
+    except ValueError as error:
+        raise ParseError("mask of CPUs", f"{text.strip()[:60]!r} is none") from error
+    return tuple(bit for bit in range(mask.bit_length()) if mask >> bit & 1)
+
+
+def _cpulist(host: Host, path: str) -> tuple[int, ...] | None:
+    try:
+        return parse_cpulist(host.read(path))
+    except (SourceMissing, SourceRefused):
+        return None
+
+
+def _cpu(path: str) -> int:
+    return int(path.split("/")[5].removeprefix("cpu"))
+
+
+def _node(path: str) -> int:
+    return int(path.split("/")[5].removeprefix("node"))

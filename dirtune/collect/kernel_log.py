@@ -1,0 +1,36 @@
+"""The kernel's log since boot, as dmesg(1) prints it; the ring may have lost its beginning."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dirtune.collect.commands import DMESG
+from dirtune.host import Host
+
+SOURCES: tuple[str, ...] = ()
+_ROW = re.compile(r"(?:<\d+>)?\[\s*(?P<s>\d+\.\d+)\](?:\s*\[[^\]]+\])?\s?(?P<text>.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One message."""
+
+    seconds: float | None
+    """Since boot; None where the time is printed in another form."""
+    text: str
+
+
+def read_kernel_log(host: Host) -> tuple[LogLine, ...]:
+    """Read the log; `SourceMissing` where it may not be read."""
+    return parse_kernel_log(host.read(DMESG))
+
+
+def parse_kernel_log(text: str) -> tuple[LogLine, ...]:
+    """Parse the text of dmesg(1)."""
+    return tuple(_lines(text))
+
+
+def _lines(text: str) -> Iterator[LogLine]:
+    for row in text.splitlines():
+        found = _ROW.fullmatch(row)
+        yield LogLine(float(found["s"]), found["text"]) if found else LogLine(None, row)

@@ -1,0 +1,33 @@
+"""/proc/meminfo: memory in bytes.
+
+Format: fs/proc/meminfo.c. kB means 1024 bytes; rows without a unit (HugePages_Total) are numbers.
+"""
+
+from collections.abc import Mapping
+
+from dirtune.errors import ParseError
+from dirtune.host import Host
+
+SOURCE = "/proc/meminfo"
+SOURCES = (SOURCE,)
+
+
+def read_meminfo(host: Host) -> Mapping[str, int]:
+    """Read the rows by name (`MemTotal`), in bytes."""
+    return parse_meminfo(host.read(SOURCE))
+
+
+def parse_meminfo(text: str) -> Mapping[str, int]:
+    """Parse the text of /proc/meminfo."""
+    found = {}
+    for row in text.splitlines():
+        name, _, rest = row.partition(":")
+        cells = rest.split()
+        if not cells:
+            continue
+        if not cells[0].isdecimal():
+            raise ParseError(SOURCE, f"{row[:60]!r} is no amount")
+        found[name.strip()] = int(cells[0]) * (1024 if cells[1:] == ["kB"] else 1)
+    if "MemTotal" not in found:
+        raise ParseError(SOURCE, "no MemTotal")
+    return found

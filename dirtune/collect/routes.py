@@ -1,0 +1,62 @@
+"""/proc/net/route: the main IPv4 routing table.
+
+Format: net/ipv4/fib_trie.c, fib_route_seq_show(): addresses are hexadecimal in the host's byte
+order, which on little-endian machines puts the last number first. Routes of other tables, and
+what an `ip rule` does, are not in it.
+"""
+
+import ipaddress
+import sys
+from dataclasses import dataclass
+
+from dirtune.errors import ParseError
+from dirtune.host import Host
+
+SOURCE = "/proc/net/route"
+SOURCES = (SOURCE,)
+_GATEWAY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route."""
+
+    interface: str
+    network: ipaddress.IPv4Network
+    gateway: str | None
+    """None where the network is on the link."""
+    metric: int
+
+
+def read_routes(host: Host) -> tuple[Route, ...]:
+    """Read the routes of this network namespace."""
+    return parse_routes(host.read(SOURCE))
+
+
+def parse_routes(text: str) -> tuple[Route, ...]:
+    """Parse the text of /proc/net/route; blackhole and unreachable routes (`*`) are left out."""
+    rows = [row.split() for row in text.splitlines() if row.strip()]
+    if not rows or rows[0][:3] != ["Iface", "Destination", "Gateway"]:
+        raise ParseError(SOURCE, "no header that begins with Iface")
+    try:
+        return tuple(_route(row) for row in rows[1:] if row[0] != "*")
+    except (ValueError, IndexError) as error:
+        raise ParseError(SOURCE, f"a row is no route: {error}") from error
+
+
+def route_to(routes: tuple[Route, ...], address: str) -> Route | None:
+    """Return the route that the kernel takes to *address*: longest prefix, then least metric."""
+    target = ipaddress.ip_address(address)
+    fits = [r for r in routes if target.version == 4 and target in r.network]
+    return max(fits, key=lambda r: (r.network.prefixlen, -r.metric), default=None)
+
+
+def _route(row: list[str]) -> Route:
+    flags = int(row[3], 16)
+    network = ipaddress.IPv4Network((_address(row[1]), str(_address(row[7]))))
+    return Route(row[0], network, str(_address(row[2])) if flags & _GATEWAY else None, int(row[6]))
+
+
+def _address(text: str) -> ipaddress.IPv4Address:
+    # Recorded hosts are read on machines of the same byte order as theirs, or little-endian ones.
+    return ipaddress.IPv4Address(int(text, 16).to_bytes(4, sys.byteorder))

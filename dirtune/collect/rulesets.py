@@ -1,0 +1,40 @@
+"""Packet filter rules: what nft(8) and iptables-save(8) list, and ip(8)'s routing rules.
+
+Only what is already loaded is listed. The text is kept: what a rule means to a virtual service is
+for the checks to say.
+"""
+
+from dataclasses import dataclass
+
+from dirtune.collect.commands import IP_RULE, IPTABLES, NFT, QDISC
+from dirtune.errors import SourceMissing, SourceRefused
+from dirtune.host import Host
+
+SOURCES: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rulesets:
+    """Rules as the tools print them, a row each; None where a tool was not or not to be asked."""
+
+    nft: tuple[str, ...] | None
+    iptables: tuple[str, ...] | None
+    routing: tuple[str, ...] | None
+    """`ip rule show`."""
+    qdiscs: tuple[str, ...] | None
+    """`tc -s qdisc show`."""
+
+
+def read_rulesets(host: Host) -> Rulesets:
+    """Read them; `SourceMissing` where not one could be asked."""
+    found = Rulesets(*(_rows(host, path) for path in (NFT, IPTABLES, IP_RULE, QDISC)))
+    if found == Rulesets(None, None, None, None):
+        raise SourceMissing("/cmd: no output of nft, iptables-save, ip or tc in the record")
+    return found
+
+
+def _rows(host: Host, path: str) -> tuple[str, ...] | None:
+    try:
+        return tuple(row.strip() for row in host.read(path).splitlines() if row.strip())
+    except (SourceMissing, SourceRefused):
+        return None

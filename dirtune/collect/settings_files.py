@@ -1,0 +1,103 @@
+"""Files in /etc that set things at boot, and programs' own files that set them again later.
+
+sysctl.d(5): /usr/lib, /run and /etc hold folders sysctl.d; a file hides those of the same name in
+the folders after it in this order: /etc, /run, /usr/local/lib, /usr/lib. The rest are read in the
+order of their names, /etc/sysctl.conf last, and the last setting holds.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from dirtune.errors import SourceMissing, SourceRefused
+from dirtune.host import Host
+
+# Nearest first, as sysctl.d(5) ranks them.
+_FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
+_LAST = "/etc/sysctl.conf"
+_MODULES_LOAD = ("/etc/modules", "/etc/modules-load.d/*.conf", "/usr/lib/modules-load.d/*.conf")
+_IRQBALANCE = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
+_TUNED = "/etc/tuned/active_profile"
+SOURCES = (
+    *(f"{folder}/*.conf" for folder in _FOLDERS),
+    _LAST,
+    *_MODULES_LOAD,
+    *_IRQBALANCE,
+    _TUNED,
+)
+_SHELL = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Z_]+)=(?P<value>.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFiles:
+    """What files set."""
+
+    sysctls: Mapping[str, tuple[str, str]]
+    """(value, file) by the path below /proc/sys; a name with a * is left out."""
+    modules: frozenset[str]
+    """Modules loaded at boot by name."""
+    irqbalance: Mapping[str, str]
+    """Variables given to irqbalance."""
+    tuned: str | None
+    """The active profile of tuned, None without one."""
+
+
+def read_settings_files(host: Host) -> SettingsFiles:
+    """Read the files; `SourceMissing` if the record has none of them."""
+    if not any(host.glob(pattern) for pattern in SOURCES):
+        raise SourceMissing("/etc/sysctl.d and others: not in the record")
+    sysctls: dict[str, tuple[str, str]] = {}
+    for path in _in_order(host):
+        text = _text(host, path) or ""
+        sysctls |= {name: (value, path) for name, value in parse_sysctl_conf(text).items()}
+    loads = (p for pattern in _MODULES_LOAD for p in host.glob(pattern))
+    modules = {row.split()[0] for path in loads for row in _rows(_text(host, path) or "")}
+    balance: dict[str, str] = {}
+    for path in _IRQBALANCE:
+        balance |= parse_shell_variables(_text(host, path) or "")
+    return SettingsFiles(sysctls, frozenset(modules), balance, _text(host, _TUNED) or None)
+
+
+def parse_sysctl_conf(text: str) -> Mapping[str, str]:
+    """Return values by the path below /proc/sys in the text of a sysctl.d file."""
+    found = {}
+    for row in _rows(text):
+        name, equals, value = row.removeprefix("-").partition("=")
+        if equals and "*" not in name:
+            found[_slashed(name.strip())] = value.strip()
+    return found
+
+
+def parse_shell_variables(text: str) -> Mapping[str, str]:
+    """Return the variables that a file of NAME="value" rows sets."""
+    rows = (_SHELL.fullmatch(row) for row in _rows(text))
+    return {row["name"]: row["value"].strip().strip("\"'") for row in rows if row}
+
+
+def _slashed(name: str) -> str:
+    """Return a name as a path: the first separator says which of the two it is."""
+    first = re.search(r"[./]", name)
+    if first and first[0] == ".":
+        return name.translate(str.maketrans("./", "/."))
+    return name
+
+
+def _in_order(host: Host) -> Iterator[str]:
+    chosen: dict[str, str] = {}
+    for folder in _FOLDERS:
+        for path in host.glob(f"{folder}/*.conf"):
+            chosen.setdefault(path.rsplit("/", 1)[1], path)
+    yield from (chosen[name] for name in sorted(chosen))
+    yield _LAST
+
+
+def _rows(text: str) -> Iterator[str]:
+    rows = (row.strip() for row in text.splitlines())
+    return (row for row in rows if row and row[0] not in "#;")
+
+
+def _text(host: Host, path: str) -> str | None:
+    try:
+        return host.read(path).strip()
+    except (SourceMissing, SourceRefused):
+        return None

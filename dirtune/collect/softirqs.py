@@ -1,0 +1,47 @@
+"""/proc/softirqs: how often each CPU ran each kind of softirq.
+
+Format: fs/proc/softirqs.c. The header names the possible CPUs, not those online; an offline CPU
+keeps its last value. BLOCK_IOPOLL became IRQ_POLL in 4.5.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dirtune.errors import ParseError
+from dirtune.host import Host
+
+SOURCE = "/proc/softirqs"
+SOURCES = (SOURCE,)
+
+
+@dataclass(frozen=True, slots=True)
+class Softirqs:
+    """The counters at one moment; 32 bits wide."""
+
+    cpus: tuple[int, ...]
+    counts: Mapping[str, tuple[int, ...]]
+    """One count for each CPU, by vector (`NET_RX`)."""
+
+
+def read_softirqs(host: Host) -> Softirqs:
+    """Read the counters."""
+    return parse_softirqs(host.read(SOURCE))
+
+
+def parse_softirqs(text: str) -> Softirqs:
+    """Parse the text of /proc/softirqs."""
+    head, *rows = text.splitlines() or [""]
+    names = head.split()
+    if not names or not all(n.startswith("CPU") and n[3:].isdecimal() for n in names):
+        raise ParseError(SOURCE, "no header of CPUs")
+    cpus = tuple(int(name[3:]) for name in names)
+    counts = {}
+    for number, row in enumerate(rows, 2):
+        vector, colon, rest = row.partition(":")
+        cells = rest.split()
+        if not row.strip():
+            continue
+        if not colon or len(cells) != len(cpus) or not "".join(cells).isdecimal():
+            raise ParseError(SOURCE, f"line {number}: not one count for each of {len(cpus)} CPUs")
+        counts[vector.strip()] = tuple(map(int, cells))
+    return Softirqs(cpus, counts)
