@@ -4,6 +4,8 @@ Each is one row of shell, and its output is kept in a record as if it were a fil
 None loads a module: rules are listed only where their module is loaded already.
 """
 
+import re
+
 from dirtune.errors import DirtuneError
 from dirtune.host import run
 
@@ -13,6 +15,8 @@ DMESG = "/cmd/dmesg"
 NFT = "/cmd/nft"
 IPTABLES = "/cmd/iptables"
 QDISC = "/cmd/qdisc"
+ETHTOOL_TEXT = "/cmd/ethtool"
+"""Folder of one folder for each option, of one output for each interface."""
 COMMANDS = {
     IP_ADDR: "ip -o addr show",
     IP_RULE: "ip rule show",
@@ -24,6 +28,15 @@ COMMANDS = {
 }
 SOURCES: tuple[str, ...] = ()
 """No file of a host: a record holds the outputs."""
+_PATH = re.compile(rf"(?P<path>{'|'.join(COMMANDS)}|{ETHTOOL_TEXT}/[glckS]/[^/:]+):(?P<row>.*)")
+# A card answers in a millisecond; bridges and tunnels refuse, and their outputs are left out.
+_ETHTOOL = f"""\
+if command -v ethtool >/dev/null; then for path in /sys/class/net/*/device; do
+  name=${{path%/device}}; name=${{name##*/}}
+  for option in g l c k S; do
+    ethtool -$option "$name" 2>/dev/null | sed "s|^|{ETHTOOL_TEXT}/$option/$name:|"
+  done
+done; fi"""
 
 
 def script() -> str:
@@ -33,7 +46,7 @@ def script() -> str:
         f"printf '%s\\n' \"$out\" | sed 's|^|{path}:|'; fi"
         for path, command in COMMANDS.items()
     )
-    return "\n".join(("PATH=$PATH:/usr/sbin:/sbin", *rows)) + "\n"
+    return "\n".join(("PATH=$PATH:/usr/sbin:/sbin", *rows, _ETHTOOL)) + "\n"
 
 
 def outputs() -> dict[str, str]:
@@ -47,8 +60,7 @@ def outputs() -> dict[str, str]:
 def parse_outputs(text: str) -> dict[str, str]:
     """Return the outputs in what `script` printed."""
     found: dict[str, str] = {}
-    for row in text.splitlines():
-        path, colon, line = row.partition(":")
-        if colon and path in COMMANDS:
-            found[path] = f"{found.get(path, '')}{line}\n"
+    for row in map(_PATH.fullmatch, text.splitlines()):
+        if row:
+            found[row["path"]] = f"{found.get(row['path'], '')}{row['row']}\n"
     return found

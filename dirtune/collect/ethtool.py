@@ -1,18 +1,35 @@
 """How network cards are set: rings, channels, coalescing, offloads, drivers' own counters.
 
-Asked over netlink or, for counters, by ioctl (`collect.netlink`). Most drivers answer only some of
-it: what a driver does not know is None or absent.
+Asked over netlink or, for counters, by ioctl (`collect.netlink`); on a host without dirtune from
+the text of ethtool(8). Most drivers answer only some of it: what a driver does not know (`n/a`, or
+an error) is None or absent.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from dirtune.collect.commands import ETHTOOL_TEXT
 from dirtune.collect.netlink import ETHTOOL
-from dirtune.errors import ParseError
+from dirtune.errors import ParseError, SourceMissing
 from dirtune.host import Host
 
 SOURCES: tuple[str, ...] = ()
+_MAXIMUMS, _CURRENT = "pre-set maximums", "current hardware settings"
+# ethtool's words in the names that netlink's answers have.
+_COALESCE = {"rx-usecs": "rx_coalesce_usecs", "rx-frames": "rx_max_coalesced_frames"} | {
+    "tx-usecs": "tx_coalesce_usecs",
+    "tx-frames": "tx_max_coalesced_frames",
+}
+_FEATURES = {"large-receive-offload": "rx-lro", "generic-receive-offload": "rx-gro"} | {
+    "receive-hashing": "rx-hashing",
+    "generic-segmentation-offload": "tx-generic-segmentation",
+    "tcp-segmentation-offload": "tx-tcp-segmentation",
+}
+_ADAPTIVE = re.compile(r"Adaptive RX: (?P<rx>on|off|n/a)\s+TX: (?P<tx>on|off|n/a)")
+_FEATURE = re.compile(r"(?P<name>[\w-]+): (?P<state>on|off)(?P<note> \[[^]]*\])?")
+_COUNTER = re.compile(r"(?P<name>\S.*?):\s*(?P<value>\d+)")
 
 
 class Feature(msgspec.Struct, frozen=True):
@@ -39,8 +56,14 @@ class Card(msgspec.Struct, frozen=True):
 
 
 def read_ethtool(host: Host) -> Mapping[str, Card]:
-    """Read the settings by interface; `SourceMissing` where netlink was not asked."""
-    return parse_ethtool(host.read(ETHTOOL))
+    """Read the settings by interface; `SourceMissing` where nothing was asked."""
+    try:
+        return parse_ethtool(host.read(ETHTOOL))
+    except SourceMissing:
+        texts = {path: host.read(path) for path in host.glob(f"{ETHTOOL_TEXT}/*/*")}
+        if not texts:
+            raise
+        return _cards(texts)
 
 
 def parse_ethtool(text: str) -> Mapping[str, Card]:
@@ -49,3 +72,84 @@ def parse_ethtool(text: str) -> Mapping[str, Card]:
         return msgspec.json.decode(text, type=dict[str, Card])
     except msgspec.MsgspecError as error:
         raise ParseError(ETHTOOL, str(error)) from error
+
+
+def parse_rings(text: str) -> Mapping[str, int] | None:
+    """Parse the text of `ethtool -g`: `rx`, `tx`, `rx_max`, `tx_max`; None without settings."""
+    return dict(_settings(text, "ring", ("rx", "tx"), ("{}_max", "{}"))) or None
+
+
+def parse_channels(text: str) -> Mapping[str, int] | None:
+    """Parse the text of `ethtool -l`: `combined_count`, `max_combined`; None without settings."""
+    names = ("rx", "tx", "other", "combined")
+    return dict(_settings(text, "channel", names, ("max_{}", "{}_count"))) or None
+
+
+def parse_coalesce(text: str) -> Mapping[str, int] | None:
+    """Parse the text of `ethtool -c`; None without settings."""
+    found = {}
+    adaptive = _ADAPTIVE.search(text)
+    for way in ("rx", "tx"):
+        if adaptive and adaptive[way] != "n/a":
+            found[f"use_adaptive_{way}_coalesce"] = int(adaptive[way] == "on")
+    for name, value in _rows(text):
+        if name in _COALESCE and value.isdecimal():
+            found[_COALESCE[name]] = int(value)
+    return found or None
+
+
+def parse_features(text: str) -> Mapping[str, Feature] | None:
+    """Parse the text of `ethtool -k`; None without a feature."""
+    rows = (_FEATURE.fullmatch(row.strip()) for row in text.splitlines())
+    return {
+        _FEATURES.get(row["name"], row["name"]): Feature(
+            row["state"] == "on", "fixed" in (row["note"] or "")
+        )
+        for row in rows
+        if row
+    } or None
+
+
+def parse_statistics(text: str) -> Mapping[str, int] | None:
+    """Parse the text of `ethtool -S`; None without a counter."""
+    rows = (_COUNTER.fullmatch(row.strip()) for row in text.splitlines())
+    return {row["name"]: int(row["value"]) for row in rows if row} or None
+
+
+_PARSERS = {
+    "g": ("rings", parse_rings),
+    "l": ("channels", parse_channels),
+    "c": ("coalesce", parse_coalesce),
+    "k": ("features", parse_features),
+    "S": ("statistics", parse_statistics),
+}
+
+
+def _cards(texts: Mapping[str, str]) -> Mapping[str, Card]:
+    found: dict[str, dict[str, object]] = {}
+    for path, text in texts.items():
+        option, interface = path.split("/")[-2:]
+        name, parse = _PARSERS[option]
+        found.setdefault(interface, {})[name] = parse(text)
+    return {name: msgspec.convert(facts, Card) for name, facts in found.items()}
+
+
+def _settings(
+    text: str, kind: str, names: tuple[str, ...], forms: tuple[str, str]
+) -> Iterator[tuple[str, int]]:
+    """Yield the settings of one *kind*; a text may hold the outputs of several options."""
+    form, mine = "", True
+    for name, value in _rows(text):
+        if " parameters for " in name:
+            form, mine = "", name.startswith(kind)
+        elif name in {_MAXIMUMS, _CURRENT}:
+            form = forms[name == _CURRENT]
+        elif mine and form and name in names and value.isdecimal():
+            yield form.format(name), int(value)
+
+
+def _rows(text: str) -> Iterator[tuple[str, str]]:
+    for row in text.splitlines():
+        name, colon, value = row.partition(":")
+        if colon:
+            yield name.strip().lower(), value.strip()

@@ -15,11 +15,11 @@ from dirtune.host import Host
 
 SOURCES: tuple[str, ...] = ()
 FALLBACK, PORT = 0x8, 0x10
-"""Flags of the schedulers sh and mh: another server for one that is out; hash ports."""
+"""Flags of the schedulers sh and mh: replace a server that is out; hash the port too."""
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
-    """What a service or destination has seen since it was made; None where the kernel is silent."""
+    """What a service or destination has seen since it was made; None if the kernel is silent."""
 
     connections: int | None = None
     packets_in: int | None = None

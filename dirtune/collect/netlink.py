@@ -104,7 +104,8 @@ def _service(message: Any, destinations: list[Any]) -> dict[str, Any]:
         "scheduler": get["SCHED_NAME"],
         "flags": flags,
         "persistent_s": get["TIMEOUT"] if flags & _PERSISTENT else None,
-        "netmask": str(get.get("NETMASK", "")),
+        # The field holds the length of a prefix for IPv6, which the library prints as an address.
+        "netmask": str(get.get("NETMASK", "")) if get["AF"] == AF_INET else "",
         "destinations": [_destination(each) for each in destinations],
     } | _stats(get)
 

@@ -1,8 +1,9 @@
 """/proc/net/route: the main IPv4 routing table.
 
 Format: net/ipv4/fib_trie.c, fib_route_seq_show(): addresses are hexadecimal in the host's byte
-order, which on little-endian machines puts the last number first. Routes of other tables, and
-what an `ip rule` does, are not in it.
+order, which on little-endian machines puts the last number first. The column MTU is 40 more than
+the route's advmss, and 0 without one. Routes of other tables, and what an `ip rule` does, are not
+in it.
 """
 
 import ipaddress
@@ -15,6 +16,7 @@ from dirtune.host import Host
 SOURCE = "/proc/net/route"
 SOURCES = (SOURCE,)
 _GATEWAY = 2
+_HEADERS_BYTES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Route:
     gateway: str | None
     """None where the network is on the link."""
     metric: int
+    advmss: int | None = None
+    """TCP segment size announced to peers, bytes; None where the route sets none."""
 
 
 def read_routes(host: Host) -> tuple[Route, ...]:
@@ -54,7 +58,9 @@ def route_to(routes: tuple[Route, ...], address: str) -> Route | None:
 def _route(row: list[str]) -> Route:
     flags = int(row[3], 16)
     network = ipaddress.IPv4Network((_address(row[1]), str(_address(row[7]))))
-    return Route(row[0], network, str(_address(row[2])) if flags & _GATEWAY else None, int(row[6]))
+    gateway = str(_address(row[2])) if flags & _GATEWAY else None
+    advmss = int(row[8]) - _HEADERS_BYTES
+    return Route(row[0], network, gateway, int(row[6]), advmss if advmss > 0 else None)
 
 
 def _address(text: str) -> ipaddress.IPv4Address:

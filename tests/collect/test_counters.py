@@ -1,0 +1,176 @@
+"""softirqs, softnet_stat, conntrack, neighbours, snmp, meminfo, limits: rows and columns."""
+
+import bz2
+import warnings
+
+import pytest
+
+from dirtune.collect.conntrack import parse_stat_table
+from dirtune.collect.limits import parse_limits
+from dirtune.collect.meminfo import parse_meminfo
+from dirtune.collect.neighbours import read_neighbours
+from dirtune.collect.snmp import parse_snmp, parse_sockstat, read_snmp
+from dirtune.collect.softirqs import parse_softirqs
+from dirtune.collect.softnet import SoftnetRow, parse_softnet
+from dirtune.errors import ParseError, SourceMissing
+from dirtune.host import RecordedHost
+from tests.real import FIXTURES
+
+needs_dumps = pytest.mark.skipif(not FIXTURES.exists(), reason="the real dumps are not here")
+
+
+def text_of(path):
+    raw = path.read_bytes()
+    return (bz2.decompress(raw) if path.suffix == ".bz2" else raw).decode("utf-8", "replace")
+
+
+def test_softirqs_have_a_count_for_each_possible_cpu():
+    text = "                    CPU0       CPU1\n          HI:          1          0\n"
+    text += "      NET_RX:        794       1782\n"
+
+    found = parse_softirqs(text)
+
+    assert found.cpus == (0, 1)
+    assert found.counts == {"HI": (1, 0), "NET_RX": (794, 1782)}
+
+
+@pytest.mark.parametrize("text", ["", "HI: 1\n", "  CPU0 CPU1\n  HI: 1\n", "  CPU0\n  HI: x\n"])
+def test_softirqs_that_do_not_fit_their_header_are_refused(text):
+    with pytest.raises(ParseError, match="/proc/softirqs"):
+        parse_softirqs(text)
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        ("0000000a 1 2 0 0 0 0 0 3", SoftnetRow(None, 10, 1, 2, None, None)),
+        ("0000000a 1 2 0 0 0 0 0 3 4", SoftnetRow(None, 10, 1, 2, 4, None)),
+        ("0000000a 1 2 0 0 0 0 0 3 4 5", SoftnetRow(None, 10, 1, 2, 4, 5)),
+        ("0000000a 1 2 0 0 0 0 0 3 4 5 6 0000001f", SoftnetRow(31, 10, 1, 2, 4, 5)),
+        ("0000000a 1 2 0 0 0 0 0 3 4 5 6 0000001f 7 8", SoftnetRow(31, 10, 1, 2, 4, 5)),
+    ],
+    ids=["2.6.18", "2.6.35", "3.11", "5.10", "6.12"],
+)
+def test_softnet_rows_of_every_kernel(row, wanted):
+    assert parse_softnet(row + "\n") == (wanted,)
+
+
+@pytest.mark.parametrize("text", ["", "1 2 3 4\n", "1 2 3 4 5 6 7 8 xyz\n"])
+def test_softnet_rows_of_no_kernel_are_refused(text):
+    with pytest.raises(ParseError, match="softnet_stat"):
+        parse_softnet(text)
+
+
+@needs_dumps
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [  # first rows, converted by printf(1)
+        ("nodeexp-11col-4cpu-drops.txt", SoftnetRow(None, 299641, 0, 1, 0, 0)),
+        ("hjr3-2.6.32-9col.txt", SoftnetRow(None, 1842008611, 0, 1, None, None)),
+    ],
+)
+def test_softnet_rows_of_real_machines(name, first):
+    assert parse_softnet(text_of(FIXTURES / "softnet_stat" / name))[0] == first
+
+
+@needs_dumps
+@pytest.mark.parametrize(
+    ("folder", "parse"), [("softirqs", parse_softirqs), ("softnet_stat", parse_softnet)]
+)
+def test_every_real_table_parses_without_a_warning(folder, parse):
+    paths = sorted((FIXTURES / folder).iterdir())
+
+    assert len(paths) > 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for path in paths:
+            assert parse(text_of(path)), path.name
+
+
+STAT = """\
+entries  clashres found new invalid ignore delete insert insert_failed drop early_drop
+0000000b  00000000 00000001 00000000 00000000 00000000 00000000 0000000a 00000000 00000002 00000000
+0000000b  00000000 00000001 00000000 00000000 00000000 00000000 0000000a 00000000 00000010 00000001
+"""
+
+
+def test_conntrack_sums_cpus_and_counts_entries_once():
+    found = parse_stat_table("x", STAT)
+
+    assert (found["entries"], found["found"], found["insert"]) == (11, 2, 20)
+    assert (found["drop"], found["early_drop"]) == (18, 1)
+
+
+@pytest.mark.parametrize("text", ["", "entries found\n", "entries found\n1\n", "entries\nxyz\n"])
+def test_a_stat_table_that_does_not_fit_is_refused(text):
+    with pytest.raises(ParseError, match="arp_cache"):
+        parse_stat_table("/proc/net/stat/arp_cache", text)
+
+
+def test_neighbours_without_ipv6():
+    text = (
+        "entries  allocs table_fulls\n00000013  0000000b 00000000\n00000013  00000001 00000002\n"
+    )
+
+    found = read_neighbours(RecordedHost({"/proc/net/stat/arp_cache": text}, {}))
+
+    assert found == {"ipv4": {"entries": 19, "allocs": 12, "table_fulls": 2}}
+
+
+SNMP = "Ip: Forwarding DefaultTTL\nIp: 1 64\nTcp: MaxConn RetransSegs\nTcp: -1 7\n"
+
+
+def test_counters_are_zipped_by_name():
+    found = parse_snmp(SNMP)
+
+    assert found == {
+        "Ip.Forwarding": 1,
+        "Ip.DefaultTTL": 64,
+        "Tcp.MaxConn": -1,
+        "Tcp.RetransSegs": 7,
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["Ip: A B\nIp: 1\n", "Ip: A\nTcp: 1\n", "Ip: A\n", "Ip: A\nIp: x\n"]
+)
+def test_counters_without_their_names_are_refused(text):
+    with pytest.raises(ParseError, match="/proc/net/snmp"):
+        parse_snmp(text)
+
+
+def test_sockstat_names_its_protocol():
+    text = "sockets: used 100\nTCP: inuse 2 orphan 0 tw 5 alloc 8 mem 405\n"
+
+    assert parse_sockstat(text)["sockstat.TCP.tw"] == 5
+
+
+def test_snmp_alone_is_enough():
+    assert read_snmp(RecordedHost({"/proc/net/snmp": SNMP}, {}))["Tcp.RetransSegs"] == 7
+    with pytest.raises(SourceMissing):
+        read_snmp(RecordedHost({}, {}))
+
+
+def test_memory_is_in_bytes():
+    found = parse_meminfo("MemTotal:        2048 kB\nHugePages_Total:       3\n")
+
+    assert found == {"MemTotal": 2097152, "HugePages_Total": 3}
+
+
+@pytest.mark.parametrize("text", ["", "MemFree: 1 kB\n", "MemTotal: lots\n"])
+def test_memory_without_its_total_is_refused(text):
+    with pytest.raises(ParseError, match="meminfo"):
+        parse_meminfo(text)
+
+
+def test_limits_are_soft_ones():
+    text = "Limit                     Soft Limit           Hard Limit           Units     \n"
+    text += "Max open files            1024                 524288               files     \n"
+    text += "Max cpu time              unlimited            unlimited            seconds   \n"
+
+    assert parse_limits(text) == {"Max open files": 1024, "Max cpu time": None}
+
+
+def test_a_text_without_limits_is_refused():
+    with pytest.raises(ParseError, match="limits"):
+        parse_limits("nothing\n")
