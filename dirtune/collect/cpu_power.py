@@ -7,7 +7,8 @@ kernel/time/clocksource.c. A guest has no cpufreq and often no cpuidle driver (`
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dirtune.errors import SourceMissing, SourceRefused
+from dirtune.collect.files import number_in, text_in
+from dirtune.errors import SourceMissing
 from dirtune.host import Host
 
 _CPU = "/sys/devices/system/cpu"
@@ -68,40 +69,44 @@ def read_cpu_power(host: Host) -> CpuPower:
     if not any(host.glob(pattern) for pattern in SOURCES):
         raise SourceMissing(f"{_CPU}: nothing about power on this host")
     drivers = _per_cpu(host, "cpufreq/scaling_driver").values()
-    throttled: dict[int, int] = {}
-    for name in ("core", "package"):
-        for cpu, text in _per_cpu(host, f"thermal_throttle/{name}_throttle_count").items():
-            throttled[cpu] = throttled.get(cpu, 0) + int(text)
     return CpuPower(
         _per_cpu(host, "cpufreq/scaling_governor"),
         next(iter(drivers), None),
         _per_cpu(host, "cpufreq/energy_performance_preference"),
-        _text(host, f"{_CPU}/cpuidle/current_driver"),
+        text_in(host, f"{_CPU}/cpuidle/current_driver"),
         _idle(host),
-        throttled,
-        _text(host, f"{_CLOCK}/current_clocksource"),
-        tuple((_text(host, f"{_CLOCK}/available_clocksource") or "").split()),
+        _throttled(host),
+        text_in(host, f"{_CLOCK}/current_clocksource"),
+        tuple((text_in(host, f"{_CLOCK}/available_clocksource") or "").split()),
         {
-            path.rsplit("/", 1)[1]: _text(host, path) or ""
+            path.rsplit("/", 1)[1]: text_in(host, path) or ""
             for path in host.glob(f"{_CPU}/vulnerabilities/*")
         },
     )
 
 
 def _per_cpu(host: Host, name: str) -> dict[int, str]:
-    found = ((p, _text(host, p)) for p in host.glob(f"{_CPU}/cpu[0-9]*/{name}"))
+    found = ((p, text_in(host, p)) for p in host.glob(f"{_CPU}/cpu[0-9]*/{name}"))
     return {_number(path): text for path, text in found if text}
+
+
+def _throttled(host: Host) -> Mapping[int, int]:
+    found: dict[int, int] = {}
+    for path in host.glob(f"{_CPU}/cpu[0-9]*/thermal_throttle/*_throttle_count"):
+        found[_number(path)] = found.get(_number(path), 0) + (number_in(host, path) or 0)
+    return found
 
 
 def _idle(host: Host) -> Mapping[int, tuple[IdleState, ...]]:
     states: dict[int, tuple[IdleState, ...]] = {}
     for path in host.glob(f"{_CPU}/cpu[0-9]*/cpuidle/state[0-9]*/name"):
-        name, latency, disable, time = (
-            _text(host, f"{path.rpartition('/')[0]}/{each}") for each in _STATE
-        )
+        at = path.rpartition("/")[0]
         cpu = _number(path)
         state = IdleState(
-            name or "", int(latency or 0), disable not in (None, "0"), int(time or 0)
+            name=text_in(host, path) or "",
+            latency_us=number_in(host, f"{at}/latency") or 0,
+            disabled=text_in(host, f"{at}/disable") not in {None, "0"},
+            time_us=number_in(host, f"{at}/time") or 0,
         )
         states[cpu] = (*states.get(cpu, ()), state)
     return states
@@ -109,10 +114,3 @@ def _idle(host: Host) -> Mapping[int, tuple[IdleState, ...]]:
 
 def _number(path: str) -> int:
     return int(path.split("/")[5].removeprefix("cpu"))
-
-
-def _text(host: Host, path: str) -> str | None:
-    try:
-        return host.read(path).strip()
-    except (SourceMissing, SourceRefused):
-        return None

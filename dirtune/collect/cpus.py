@@ -4,14 +4,19 @@ Files: drivers/base/cpu.c, topology.c, node.c. `offline` may be empty, `isolated
 are empty or `(null)` where unset. Nodes exist only in kernels with NUMA.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dirtune.errors import ParseError, SourceMissing, SourceRefused
+from dirtune.collect.files import number_in, text_in
+from dirtune.errors import ParseError
 from dirtune.host import Host
 
 _CPU = "/sys/devices/system/cpu"
 _NODE = "/sys/devices/system/node"
+# More than any kernel is built for (CONFIG_NR_CPUS): a broken text must not fill the memory.
+_CPUS_MAX = 1 << 16
+_SPAN = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 _LISTS = ("online", "possible", "isolated", "nohz_full")
 SOURCES = (
     *(f"{_CPU}/{name}" for name in _LISTS),
@@ -64,12 +69,12 @@ def read_cpus(host: Host) -> Cpus:
             for path in host.glob(f"{_CPU}/cpu[0-9]*/topology/thread_siblings_list")
         },
         {
-            _cpu(path): int(host.read(path))
+            _cpu(path): number_in(host, path) or 0
             for path in host.glob(f"{_CPU}/cpu[0-9]*/topology/physical_package_id")
         },
         {_node(p): parse_cpulist(host.read(p)) for p in host.glob(f"{_NODE}/node[0-9]*/cpulist")},
         {
-            _node(path): tuple(int(word) for word in host.read(path).split())
+            _node(path): tuple(int(word) for word in host.read(path).split() if word.isdecimal())
             for path in host.glob(f"{_NODE}/node[0-9]*/distance")
         },
     )
@@ -79,12 +84,12 @@ def parse_cpulist(text: str) -> tuple[int, ...]:
     """Return the numbers in a list such as `0-3,8`; empty for nothing and for `(null)`."""
     words = text.strip().replace("(null)", "")
     found: set[int] = set()
-    try:
-        for word in words.split(",") if words else ():
-            first, _, last = word.partition("-")
-            found.update(range(int(first), int(last or first) + 1))
-    except ValueError as error:
-        raise ParseError("list of CPUs", f"{text.strip()[:60]!r} is none") from error
+    for word in words.split(",") if words else ():
+        span = _SPAN.fullmatch(word)
+        first, last = (int(span[1]), int(span[2] or span[1])) if span else (0, _CPUS_MAX)
+        if last - first >= _CPUS_MAX:
+            raise ParseError("list of CPUs", f"{text.strip()[:60]!r} is none")
+        found.update(range(first, last + 1))
     return tuple(sorted(found))
 
 
@@ -98,10 +103,8 @@ def parse_mask(text: str) -> tuple[int, ...]:
 
 
 def _cpulist(host: Host, path: str) -> tuple[int, ...] | None:
-    try:
-        return parse_cpulist(host.read(path))
-    except (SourceMissing, SourceRefused):
-        return None
+    text = text_in(host, path)
+    return None if text is None else parse_cpulist(text)
 
 
 def _cpu(path: str) -> int:

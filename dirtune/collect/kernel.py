@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from dirtune.errors import SourceMissing, SourceRefused
+from dirtune.collect.files import text_in
+from dirtune.errors import SourceMissing
 from dirtune.host import Host
 
 _HOSTNAME, _OSRELEASE, _VERSION = (
@@ -24,14 +25,7 @@ class Kernel:
 
 def read_kernel(host: Host) -> Kernel:
     """Read the names; `SourceMissing` if the record has none of them."""
-    names = [_name(host, path) for path in SOURCES]
+    names = [text_in(host, path) for path in SOURCES]
     if names == [None, None, None]:
         raise SourceMissing("/proc/sys/kernel: not on this host")
     return Kernel(*names)
-
-
-def _name(host: Host, path: str) -> str | None:
-    try:
-        return host.read(path).strip()
-    except (SourceMissing, SourceRefused):
-        return None

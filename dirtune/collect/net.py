@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dirtune.collect.cpus import parse_mask
+from dirtune.collect.files import link_of, number_in, text_in
 from dirtune.collect.pci import addresses_in
-from dirtune.errors import ParseError, SourceMissing, SourceRefused
+from dirtune.errors import SourceMissing
 from dirtune.host import Host
 
 _CLASS = "/sys/class/net"
@@ -106,12 +107,12 @@ def read_interfaces(host: Host) -> tuple[Interface, ...]:
 
 
 def _interface(host: Host, path: str) -> Interface:
-    target = _link(host, path)
+    target = link_of(host, path)
     virtio = _VIRTIO.search(target)
-    counted = ((name, _number(host, f"{path}/statistics/{name}")) for name in _STATISTICS)
+    counted = ((name, number_in(host, f"{path}/statistics/{name}")) for name in _STATISTICS)
     statistics = {name: value for name, value in counted if value is not None}
-    speed = _number(host, f"{path}/speed")
-    threaded = _number(host, f"{path}/threaded")
+    speed = number_in(host, f"{path}/speed")
+    threaded = number_in(host, f"{path}/threaded")
     return Interface(
         name=path.rsplit("/", 1)[1],
         pci=next(iter(addresses_in(target)[-1:]), None),
@@ -119,16 +120,16 @@ def _interface(host: Host, path: str) -> Interface:
         physical=bool(target) and "/virtual/" not in target,
         rx_packets=statistics.get("rx_packets"),
         tx_packets=statistics.get("tx_packets"),
-        driver=_link(host, f"{path}/device/driver").rpartition("/")[2] or None,
-        operstate=_text(host, f"{path}/operstate"),
-        carrier_changes=_number(host, f"{path}/carrier_changes"),
+        driver=link_of(host, f"{path}/device/driver").rpartition("/")[2] or None,
+        operstate=text_in(host, f"{path}/operstate"),
+        carrier_changes=number_in(host, f"{path}/carrier_changes"),
         speed_mbps=speed if speed and speed > 0 else None,
-        duplex=_text(host, f"{path}/duplex"),
-        mtu=_number(host, f"{path}/mtu"),
-        type=_number(host, f"{path}/type"),
-        flags=_number(host, f"{path}/flags"),
-        ifindex=_number(host, f"{path}/ifindex"),
-        master=_link(host, f"{path}/master").rpartition("/")[2] or None,
+        duplex=text_in(host, f"{path}/duplex"),
+        mtu=number_in(host, f"{path}/mtu"),
+        type=number_in(host, f"{path}/type"),
+        flags=number_in(host, f"{path}/flags", 16),
+        ifindex=number_in(host, f"{path}/ifindex"),
+        master=link_of(host, f"{path}/master").rpartition("/")[2] or None,
         threaded=None if threaded is None else bool(threaded),
         statistics=statistics,
         rx_queues=_queues(host, path, "rx", "rps_cpus"),
@@ -139,29 +140,7 @@ def _interface(host: Host, path: str) -> Interface:
 def _queues(host: Host, path: str, kind: str, mask: str) -> tuple[Queue, ...]:
     found = []
     for each in host.glob(f"{path}/queues/{kind}-*"):
-        text = _text(host, f"{each}/{mask}")
+        text = text_in(host, f"{each}/{mask}")
         cpus = None if not text else parse_mask(text)
-        found.append(Queue(each.rsplit("/", 1)[1], cpus, _number(host, f"{each}/rps_flow_cnt")))
+        found.append(Queue(each.rsplit("/", 1)[1], cpus, number_in(host, f"{each}/rps_flow_cnt")))
     return tuple(sorted(found, key=lambda queue: int(queue.name.partition("-")[2])))
-
-
-def _link(host: Host, path: str) -> str:
-    try:
-        return host.link(path)
-    except SourceMissing:
-        return ""
-
-
-def _text(host: Host, path: str) -> str | None:
-    try:
-        return host.read(path).strip() or None
-    except (SourceMissing, SourceRefused):
-        return None
-
-
-def _number(host: Host, path: str) -> int | None:
-    text = _text(host, path)
-    try:
-        return None if text is None else int(text, 0)
-    except ValueError as error:
-        raise ParseError(path, "not a number") from error

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dirtune.collect.cpus import parse_cpulist
-from dirtune.errors import ParseError, SourceMissing, SourceRefused
+from dirtune.collect.files import link_of, number_in, text_in
+from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import Host
 
 _DEVICES = "/sys/bus/pci/devices"
@@ -91,6 +92,8 @@ class PciDevice:
     """Its root hubs (`usb1`)."""
     inputs: tuple[str, ...] = ()
     """Keyboards and other input devices below it."""
+    bridges: tuple[str, ...] = ()
+    """Bridges above it, outermost first; empty where nothing that hangs below it tells."""
     numa_node: int | None = None
     """None where there is no NUMA or the firmware does not say (-1)."""
     local_cpus: tuple[int, ...] = ()
@@ -129,13 +132,13 @@ def _function(host: Host, address: str, driver: str | None, below: _Below) -> Pc
     usb = below.get((address, "usb"), ())
     return PciDevice(
         address=address,
-        class_code=_number(host, f"{at}/class", 16) or 0,
+        class_code=number_in(host, f"{at}/class", 16) or 0,
         driver=driver or _driver_link(host, at),
-        irq=_number(host, f"{at}/irq", 10) or None,
+        irq=number_in(host, f"{at}/irq", 10) or None,
         msi_irqs=tuple(sorted(int(p.rsplit("/", 1)[1]) for p in host.glob(f"{at}/msi_irqs/*"))),
         pcie=bool(host.glob(f"{at}/current_link_speed")),
         numa_node=_node(host, f"{at}/numa_node"),
-        local_cpus=parse_cpulist(_text(host, f"{at}/local_cpulist") or ""),
+        local_cpus=parse_cpulist(text_in(host, f"{at}/local_cpulist") or ""),
         msi_allowed=_flag(host, f"{at}/msi_bus"),
         link=_pcie_link(host, at, "current"),
         link_max=_pcie_link(host, at, "max"),
@@ -145,6 +148,7 @@ def _function(host: Host, address: str, driver: str | None, below: _Below) -> Pc
         usb=tuple(name for name in usb if _USB_DEVICE.fullmatch(name)),
         usb_buses=tuple(name for name in usb if name.startswith("usb")),
         inputs=below.get((address, "input"), ()),
+        bridges=below.get((address, "bridges"), ()),
     )
 
 
@@ -152,8 +156,9 @@ def _below(host: Host) -> _Below:
     found: dict[tuple[str, str], tuple[str, ...]] = {}
     for kind, pattern in _LINKS.items():
         for path in host.glob(pattern):
-            for owner in addresses_in(_link(host, path))[-1:]:
-                found[owner, kind] = (*found.get((owner, kind), ()), path.rsplit("/", 1)[1])
+            *bridges, owner = addresses_in(link_of(host, path)) or ("",)
+            found[owner, kind] = (*found.get((owner, kind), ()), path.rsplit("/", 1)[1])
+            found[owner, "bridges"] = tuple(bridges)
     return found
 
 
@@ -173,43 +178,20 @@ def _drivers(host: Host) -> Iterator[tuple[str, str]]:
 
 
 def _driver_link(host: Host, at: str) -> str | None:
-    return _link(host, f"{at}/driver").rpartition("/")[2] or None
-
-
-def _link(host: Host, path: str) -> str:
-    try:
-        return host.link(path)
-    except SourceMissing:
-        return ""
+    return link_of(host, f"{at}/driver").rpartition("/")[2] or None
 
 
 def _node(host: Host, path: str) -> int | None:
-    node = _number(host, path, 10)
+    node = number_in(host, path, 10)
     return None if node is None or node < 0 else node
 
 
 def _flag(host: Host, path: str) -> bool | None:
-    value = _number(host, path, 10)
+    value = number_in(host, path, 10)
     return None if value is None else bool(value)
 
 
 def _pcie_link(host: Host, at: str, end: str) -> Link | None:
-    speed, width = (_text(host, f"{at}/{end}_link_{what}") or "" for what in _WHAT)
+    speed, width = (text_in(host, f"{at}/{end}_link_{what}") or "" for what in _WHAT)
     found = _SPEED.match(speed)  # "8.0 GT/s PCIe"; "Unknown" on virtual functions
     return Link(float(found[1]), int(width)) if found and width.isdecimal() else None
-
-
-def _text(host: Host, path: str) -> str | None:
-    try:
-        return host.read(path).strip()
-    except (SourceMissing, SourceRefused):
-        return None
-
-
-def _number(host: Host, path: str, base: int) -> int | None:
-    try:
-        return int(host.read(path), base)
-    except (SourceMissing, SourceRefused):
-        return None
-    except ValueError as error:
-        raise ParseError(path, "not a number") from error

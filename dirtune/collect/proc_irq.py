@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dirtune.collect.cpus import parse_cpulist
-from dirtune.errors import SourceMissing, SourceRefused
+from dirtune.collect.files import text_in
+from dirtune.errors import SourceMissing
 from dirtune.host import Host
 
 _ROOT = "/proc/irq"
@@ -52,7 +53,7 @@ def parse_unhandled(text: str) -> int | None:
 
 
 def _state(host: Host, at: str) -> IrqState:
-    spurious = _text(host, f"{at}/spurious")
+    spurious = text_in(host, f"{at}/spurious")
     mode = host.mode(f"{at}/smp_affinity")
     return IrqState(
         _cpus(host, f"{at}/smp_affinity_list"),
@@ -63,12 +64,5 @@ def _state(host: Host, at: str) -> IrqState:
 
 
 def _cpus(host: Host, path: str) -> tuple[int, ...] | None:
-    text = _text(host, path)
+    text = text_in(host, path)
     return None if text is None else parse_cpulist(text)
-
-
-def _text(host: Host, path: str) -> str | None:
-    try:
-        return host.read(path)
-    except (SourceMissing, SourceRefused):
-        return None

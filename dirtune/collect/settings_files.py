@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dirtune.errors import SourceMissing, SourceRefused
+from dirtune.collect.files import text_in
+from dirtune.errors import SourceMissing
 from dirtune.host import Host
 
 # Nearest first, as sysctl.d(5) ranks them.
@@ -48,14 +49,14 @@ def read_settings_files(host: Host) -> SettingsFiles:
         raise SourceMissing("/etc/sysctl.d and others: not in the record")
     sysctls: dict[str, tuple[str, str]] = {}
     for path in _in_order(host):
-        text = _text(host, path) or ""
+        text = text_in(host, path) or ""
         sysctls |= {name: (value, path) for name, value in parse_sysctl_conf(text).items()}
     loads = (p for pattern in _MODULES_LOAD for p in host.glob(pattern))
-    modules = {row.split()[0] for path in loads for row in _rows(_text(host, path) or "")}
+    modules = {row.split()[0] for path in loads for row in _rows(text_in(host, path) or "")}
     balance: dict[str, str] = {}
     for path in _IRQBALANCE:
-        balance |= parse_shell_variables(_text(host, path) or "")
-    return SettingsFiles(sysctls, frozenset(modules), balance, _text(host, _TUNED) or None)
+        balance |= parse_shell_variables(text_in(host, path) or "")
+    return SettingsFiles(sysctls, frozenset(modules), balance, text_in(host, _TUNED) or None)
 
 
 def parse_sysctl_conf(text: str) -> Mapping[str, str]:
@@ -94,10 +95,3 @@ def _in_order(host: Host) -> Iterator[str]:
 def _rows(text: str) -> Iterator[str]:
     rows = (row.strip() for row in text.splitlines())
     return (row for row in rows if row and row[0] not in "#;")
-
-
-def _text(host: Host, path: str) -> str | None:
-    try:
-        return host.read(path).strip()
-    except (SourceMissing, SourceRefused):
-        return None

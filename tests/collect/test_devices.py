@@ -65,6 +65,11 @@ def test_a_function_with_vectors_is_on_no_line_whatever_irq_says():
     assert (card.pcie, card.virtio, card.nets) == (True, ("virtio2",), ("eth1",))
 
 
+def test_the_bridges_above_a_card_are_known_by_what_hangs_below_it():
+    assert device("0000:01:00.0").bridges == ("0000:00:02.0",)
+    assert device("0000:00:10.0").bridges == ()
+
+
 def test_an_unbound_function_listens_on_nothing():
     assert device("0000:00:1d.7").intx is None
 

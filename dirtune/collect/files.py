@@ -1,0 +1,31 @@
+"""Small files of one value each, as /sys is made of them."""
+
+from dirtune.errors import ParseError, SourceMissing, SourceRefused
+from dirtune.host import Host
+
+
+def text_in(host: Host, path: str) -> str | None:
+    """Return a file's text without the blanks around it; None if it is absent or refused."""
+    try:
+        return host.read(path).strip()
+    except (SourceMissing, SourceRefused):
+        return None
+
+
+def number_in(host: Host, path: str, base: int = 10) -> int | None:
+    """Return the number a file holds; None if it is absent, refused or empty."""
+    text = text_in(host, path)
+    if not text:
+        return None
+    try:
+        return int(text, base)
+    except ValueError as error:
+        raise ParseError(path, f"{text[:60]!r} is not a number") from error
+
+
+def link_of(host: Host, path: str) -> str:
+    """Return the target of a link; empty if there is no such link."""
+    try:
+        return host.link(path)
+    except SourceMissing:
+        return ""
