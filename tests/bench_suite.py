@@ -4,7 +4,7 @@ Run by `make bench`. Times of this machine mean nothing by themselves; each row 
 of ours over that of a yardstick, taken in turn in the same run.
 """
 
-import resource
+import os
 import statistics
 import subprocess
 import sys
@@ -18,17 +18,19 @@ AUDIT = (sys.executable, "-m", "dirtune", "audit", "--fail-on", "critical", "--r
 SPLIT = "import sys; text = open(sys.argv[1]).read(); [text.split() for _ in range(5)]"
 
 
-def cpu_s(argv):
-    """Return the CPU time of one run of *argv*, children included."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def used(argv):
+    """Run *argv* and return its CPU seconds and its peak of memory in MB; it must succeed."""
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in {0, 1}:  # 1 is a finding
+        sys.exit(f"{' '.join(argv)}: exit status {process.returncode}")
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
 
 
 def ratio(name, ours, yardstick, bound):
     """Print the median ratio of interleaved runs beside the bound the project aims at."""
-    found = sorted(cpu_s(ours) / cpu_s(yardstick) for _ in range(ROUNDS))
+    found = sorted(used(ours)[0] / used(yardstick)[0] for _ in range(ROUNDS))
     median = statistics.median(found)
     print(f"{name:44} {median:6.2f}  ({found[0]:.2f} to {found[-1]:.2f}, aim {bound})")
 
@@ -53,6 +55,8 @@ def main():
         big_host(root)
         split = (sys.executable, "-c", SPLIT, str(root / "proc/interrupts"))
         ratio("audit, 512 CPUs x 4,096 lines / 5 splits", (*AUDIT, place), split, "1.5")
+        peak = used((*AUDIT, place))[1]
+        print(f"{'its peak of memory, MB':44} {peak:6.0f}  (aim 150)")
         ratio("--help / python -c pass", (*AUDIT[:3], "--help"), nothing, "20")
         (root / "proc/interrupts").write_text("           CPU0\n  0:  1  XT-PIC  timer\n")
         ratio("one-file audit / python -c pass", (*AUDIT, place), nothing, "20")

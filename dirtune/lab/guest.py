@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dirtune.errors import LabError, NotPossible
 from dirtune.host import run
-from dirtune.lab.spec import MAC_CONTROL, MAC_LOAD, Spec
+from dirtune.lab.spec import MAC_CONTROL, MAC_LOAD, Device, Spec
 
 NEEDS = ("ip_vs", "e1000", "sym53c8xx")
 """Modules a kernel must have to be a director of this lab."""
@@ -68,10 +68,8 @@ def command_line(etc: Path) -> str:
 
 def argv(spec: Spec, image: Path, options: str, share: Path, script: Path) -> tuple[str, ...]:
     """Return the command that boots the director."""
-    devices = [
-        ("-device", f"{d.driver},bus=pcie.0,addr={d.addr}{d.options and ',' + d.options}")
-        for d in spec.scenario.devices
-    ]
+    devices = [("-device", _options(d)) for d in spec.scenario.devices]
+    more = enumerate(spec.scenario.more_nics)
     nic = f",{spec.scenario.nic_options}" if spec.scenario.nic_options else ""
     return (
         *("virtme-run", "--kimg", str(image), "--mods", "auto", "--force-9p"),
@@ -86,16 +84,23 @@ def argv(spec: Spec, image: Path, options: str, share: Path, script: Path) -> tu
         *("-device", "virtio-9p-pci,fsdev=lab,mount_tag=lab"),
         *("-fsdev", "local,id=usr,path=/usr,security_model=none,readonly=on,multidevs=remap"),
         *("-device", "virtio-9p-pci,fsdev=usr,mount_tag=usr"),
-        *_nic("load", f"e1000,addr=0x10,mac={MAC_LOAD}{nic}"),
-        *_nic("ctl", f"virtio-net-pci,addr=0xf,mac={MAC_CONTROL}"),
+        *_nic("load", f"e1000,bus=pcie.0,addr=0x10,mac={MAC_LOAD}{nic}"),
+        *_nic("ctl", f"virtio-net-pci,bus=pcie.0,addr=0xf,mac={MAC_CONTROL}"),
+        *(word for number, card in more for word in _nic(f"load{number}", _options(card))),
         *(word for pair in devices for word in pair),
+    )
+
+
+def _options(device: Device) -> str:
+    return (
+        f"{device.driver},bus=pcie.0,addr={device.addr}{device.options and ',' + device.options}"
     )
 
 
 def _nic(name: str, device: str) -> Sequence[str]:
     return (
         *("-netdev", f"tap,id={name},ifname=tap-{name},script=no,downscript=no"),
-        *("-device", f"{device},netdev={name},bus=pcie.0"),
+        *("-device", f"{device},netdev={name}"),
     )
 
 

@@ -57,6 +57,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Kernel options put into a grub drop-in of the guest when the lab is made."""
     nic_options: str = ""
     """Options of QEMU's e1000, such as `mitigation=off`."""
+    more_nics: tuple[Device, ...] = ()
+    """Further cards on the load's switch; the lab gives them no address."""
     devices: tuple[Device, ...] = ()
     ipvs_tcpfin_s: int = 120
     """IPVS FIN_WAIT timeout; the kernel's is 120 s. Shorter drains sooner, in both arms."""
@@ -132,8 +134,16 @@ def network_commands(spec: Spec) -> tuple[str, ...]:
         "tuntap add tap-ctl mode tap",
         "link set tap-ctl master br-ctl up",
     )
+    more = (
+        line
+        for number in range(len(spec.scenario.more_nics))
+        for line in (
+            f"tuntap add tap-load{number} mode tap",
+            f"link set tap-load{number} master br-load up",
+        )
+    )
     others = (node for node in spec.nodes() if node.role != "director")
-    return (*switches, *(line for node in others for line in _plug_in(node)))
+    return (*switches, *more, *(line for node in others for line in _plug_in(node)))
 
 
 def _plug_in(node: Node) -> tuple[str, ...]:

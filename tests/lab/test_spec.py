@@ -16,7 +16,7 @@ def crowded():
 
 
 def test_every_scenario_reads_and_is_named_after_its_file():
-    assert state.scenario_names() == ("crowded", "noapic", "separate", "shared")
+    assert state.scenario_names() == ("crowded", "misconfigured", "noapic", "separate", "shared")
     for name in state.scenario_names():
         assert state.scenario(name).name == name
 
@@ -122,7 +122,7 @@ def test_qemu_is_asked_for_the_scenarios_line(crowded, tmp_path):
 
     assert "--disable-kvm" in argv
     assert "-a noapic" in text
-    assert "e1000,addr=0x10" in text
+    assert "e1000,bus=pcie.0,addr=0x10" in text
     assert "mitigation=off" in text
     assert "lsi53c895a,bus=pcie.0,addr=0x15.0,multifunction=on" in text
 
