@@ -8,6 +8,7 @@ and need not have one count per CPU; a label may come twice (powerpc's LOC).
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -91,11 +92,11 @@ def read_interrupts(host: Host) -> Interrupts:
 
 def parse_interrupts(text: str) -> Interrupts:
     """Parse the text of /proc/interrupts."""
-    rows = text.splitlines()
-    start, cpus = _header(rows)
+    rows = enumerate(_rows(text), 1)
+    cpus = _header(rows)
     lines: list[Line] = []
     unread: list[str] = []
-    for number, row in enumerate(rows[start:], start + 1):
+    for number, row in rows:
         label = _LABEL.match(row)
         if label:
             lines.append(_line(number, label["label"], row[label.end() :], len(cpus)))
@@ -105,11 +106,21 @@ def parse_interrupts(text: str) -> Interrupts:
     return Interrupts(cpus, tuple(lines), tuple(unread))
 
 
-def _header(rows: list[str]) -> tuple[int, tuple[int, ...]]:
-    for number, row in enumerate(rows, 1):
+def _rows(text: str) -> Iterator[str]:
+    """Yield the rows one by one: a large machine's table is 25 MB, and a list of them as much."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        yield text[start:end].removesuffix("\r")
+        start = end + 1
+
+
+def _header(rows: Iterator[tuple[int, str]]) -> tuple[int, ...]:
+    for number, row in rows:
         found = _HEADER.fullmatch(row)
         if found:
-            return number, tuple(int(name[3:]) for name in found["cpus"].split())
+            return tuple(int(name[3:]) for name in found["cpus"].split())
         if _LABEL.match(row):
             raise ParseError(SOURCE, f"line {number}: a row before any header of CPUs")
     raise ParseError(SOURCE, "no header of CPUs")
