@@ -231,6 +231,45 @@ def test_a_client_that_dies_is_named_and_nothing_is_left(tmp_path):
     nothing_loads()
 
 
+@pytest.mark.parametrize(
+    ("hidden", "remedy"),
+    [
+        ("/usr/src", "apt install linux-headers-"),
+        ("/usr/lib/python3/dist-packages/bcc", "apt install python3-bpfcc"),
+    ],
+)
+def test_a_director_without_what_the_probe_needs_says_what_to_install(hidden, remedy):
+    script = f"mount -t tmpfs none {hidden}; dirtune irqs --probe=1"
+    argv = [*DIRTUNE, "lab", "exec", "lb1", "--", f"unshare -m sh -c '{script}'"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    said = [row for row in done.stderr.splitlines() if not row.startswith("  ")]
+    assert len(said) == 1
+    assert remedy in said[0]
+
+
+def test_a_disk_that_fills_ends_the_run_in_one_line_and_keeps_what_was_written(tmp_path):
+    small, out = tmp_path / "small", tmp_path / "small/out"
+    small.mkdir()
+    asked = plan(tmp_path, repeats=6, window='"3s"', warmup='"1s"')
+    script = (
+        f"mount -t tmpfs -o size=128k none {small}; "
+        f"{' '.join(DIRTUNE)} bench run {asked} --out {out}; "
+        f"echo status $?; cat {out}/*/run.json; ls {small}"
+    )
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True)
+
+    status, _, kept = done.stdout[done.stdout.index("status") :].partition("\n")
+    assert status == "status 2"
+    (said,) = [row for row in done.stderr.splitlines() if row.startswith("dirtune: ")]
+    assert "No space left on device" in said
+    assert "Traceback" not in done.stderr
+    trials = json.loads(kept[: kept.rindex("}") + 1])["trials"]
+    assert trials, "what was measured before is kept"
+    nothing_loads()
+
+
 def test_dropping_the_boot_option_separates_the_lines_after_a_boot():
     etc = state.folder().share / "etc"
     on("lb1", "dirtune fix apply irq/xtpic-mode --confirm 0")
