@@ -4,9 +4,13 @@ import dataclasses
 
 from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
 from dirtune.collect.interrupts import parse_interrupts
+from dirtune.collect.ip_vs import Destination, Service
+from dirtune.collect.ipvs_netlink import IpvsDestination, IpvsService
 from dirtune.collect.kernel import Kernel
 from dirtune.collect.net import Interface
 from dirtune.collect.pci import PciDevice
+from dirtune.collect.processes import Process
+from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 CARD = PciDevice("0000:00:10.0", 0x020000, "e1000", 10, nets=("enp0s16",))
@@ -60,3 +64,68 @@ def window(*handlers, seconds=20.0, interrupts=2942, irq=10):
         for name, n, none, ns in handlers
     )
     return HandlerWindow(seconds, calls, {str(irq): interrupts})
+
+
+VIP = "198.18.0.100"
+
+
+def service(*weights, protocol="TCP", port=80, forward="Route", scheduler="rr", **more):
+    """A service of VIP with a server 198.18.0.11 onwards of each weight; `loads` per server."""
+    loads = more.pop("loads", ()) or ((0, 0),) * len(weights)
+    return Service(
+        protocol,
+        VIP,
+        port,
+        None,
+        scheduler,
+        destinations=tuple(
+            Destination(f"198.18.0.{11 + n}", port, forward, weight, *loads[n])
+            for n, weight in enumerate(weights)
+        ),
+        **more,
+    )
+
+
+def detailed(plain, *servers, **fields):
+    """The same service as netlink tells it; *servers* are fields of each destination."""
+    told = servers or ({},) * len(plain.destinations)
+    rows = tuple(
+        IpvsDestination(
+            **{"active": d.active, "inactive": d.inactive, "weight": d.weight}
+            | {"address": d.address, "port": d.port, "forward": d.forward}
+            | more
+        )
+        for d, more in zip(plain.destinations, told, strict=True)
+    )
+    return IpvsService(
+        protocol=plain.protocol,
+        address=plain.address,
+        port=plain.port,
+        scheduler=plain.scheduler,
+        destinations=rows,
+        **fields,
+    )
+
+
+def director(*services, sysctls=None, earlier=None, **fields):
+    """A director that holds VIP; *sysctls* below net/ipv4/vs unless they say otherwise.
+
+    *earlier* are the fields that differed 10 s before.
+    """
+    values = {
+        name if "/" in name else f"net/ipv4/vs/{name}": str(value)
+        for name, value in (sysctls or {}).items()
+    }
+    now = Snapshot(
+        **{"addresses": frozenset({VIP, "198.18.0.1"}), "taken_s": 1000.0}
+        | {"services": services, "sysctls": Sysctls(values)}
+        | fields
+    )
+    if earlier is None:
+        return now
+    then = dataclasses.replace(now, **{"taken_s": 990.0} | earlier)
+    return dataclasses.replace(now, earlier=then)
+
+
+def program(name, *, pid=700, ticks=0, kernel=False, cpu=0):
+    return Process(pid, name, kernel, ticks, cpu, "other", 0)

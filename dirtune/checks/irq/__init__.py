@@ -7,8 +7,21 @@ from dataclasses import dataclass
 from dirtune.analyse import rates
 from dirtune.analyse.forecast import Waste, wasted
 from dirtune.analyse.lines import Sharer, data_vector, nic_line, on_msi, pic, sharers
+from dirtune.checks import Fix, Risk
+from dirtune.checks.remedies import commands
 from dirtune.collect.interrupts import Interrupts, Line
+from dirtune.collect.pci import PciDevice
+from dirtune.collect.proc_irq import IrqState
 from dirtune.snapshot import Snapshot
+
+ACTIVE_PER_SECOND = 10.0
+"""Interrupts/s from which a vector counts as active; an estimate, not calibrated."""
+_SEND_ONLY = re.compile(r"[-_.](?:tx|output)(?![A-Za-z])", re.IGNORECASE)
+_EMULATED = frozenset(
+    {"8139cp", "8139too", "e100", "e1000", "e1000e", "igb", "ne2k-pci", "pcnet32", "tulip"}
+)
+_BALANCERS = ("irqbalance", "tuna")
+_RT = re.compile(r"\bPREEMPT[_ ]RT\b")
 
 PIC_OPTIONS = frozenset(
     {"noapic", "nolapic", "disableapic", "acpi=off", "acpi=noirq", "pci=noacpi"}
@@ -99,6 +112,125 @@ def _vector(snapshot: Snapshot, table: Interrupts, line: Line, sharer: Sharer) -
         state.effective if state else None,
         state.managed if state else None,
     )
+
+
+def receiving(vectors: Iterable[Vector]) -> tuple[Vector, ...]:
+    """Return the vectors that are not for sent packets alone (`eth0-tx-0`, `virtio0-output.0`)."""
+    return tuple(v for v in vectors if not all(map(_SEND_ONLY.search, v.line.actions)))
+
+
+def active(vectors: Iterable[Vector]) -> tuple[Vector, ...]:
+    """Return the vectors that took `ACTIVE_PER_SECOND` or more between the samples."""
+    return tuple(v for v in vectors if (v.rate or 0.0) >= ACTIVE_PER_SECOND)
+
+
+def nic_cpus(snapshot: Snapshot) -> tuple[int, ...] | None:
+    """Return the CPUs that take cards' interrupts, by the active vectors' rates.
+
+    Where no vector is active or there is one sample, by effective affinity. None if neither tells.
+    """
+    vectors = nic_vectors(snapshot)
+    shares = (v.rates or {} for v in active(vectors))
+    by_rate = {cpu for rates in shares for cpu, n in rates.items() if n >= ACTIVE_PER_SECOND}
+    by_mask = {cpu for v in vectors for cpu in v.cpus or ()}
+    return tuple(sorted(by_rate or by_mask)) or None
+
+
+def per_cpu(vectors: Iterable[Vector]) -> Mapping[int, float]:
+    """Return interrupts/s of *vectors* on each CPU that takes any."""
+    sums: dict[int, float] = {}
+    for vector in vectors:
+        for cpu, n in (vector.rates or {}).items():
+            sums[cpu] = sums.get(cpu, 0.0) + n
+    return {cpu: n for cpu, n in sums.items() if n}
+
+
+def moved(snapshot: Snapshot, vectors: Iterable[Vector]) -> tuple[Vector, ...]:
+    """Return the vectors whose CPUs or mask changed between the two samples."""
+    before = (snapshot.earlier.proc_irq if snapshot.earlier else None) or {}
+    now = snapshot.proc_irq or {}
+    return tuple(v for v in vectors if _placed(now, v) != _placed(before, v) is not None)
+
+
+def card(snapshot: Snapshot, interface: str) -> PciDevice | None:
+    """Return the PCI function of an interface, None if it is not known."""
+    return next((d for d in snapshot.pci or () if interface in d.nets), None)
+
+
+def near(snapshot: Snapshot, interface: str) -> tuple[int, ...]:
+    """Return the usable CPUs near an interface's card; all usable ones where none are."""
+    if snapshot.cpus is None:
+        return ()
+    device = card(snapshot, interface)
+    local = device.local_cpus if device else ()
+    usable = snapshot.cpus.usable
+    return tuple(cpu for cpu in usable if cpu in local) or usable
+
+
+def cores_first(snapshot: Snapshot, cpus: Iterable[int]) -> tuple[int, ...]:
+    """Return *cpus* in the order to fill them: one of each core, then their siblings."""
+    siblings = snapshot.cpus.siblings if snapshot.cpus else {}
+    rank: dict[int, int] = {}
+    seen: dict[tuple[int, ...], int] = {}
+    for cpu in cpus:
+        core = siblings.get(cpu, (cpu,))
+        rank[cpu] = seen.get(core, 0)
+        seen[core] = rank[cpu] + 1
+    return tuple(sorted(rank, key=lambda cpu: (rank[cpu], cpu)))
+
+
+def spread(snapshot: Snapshot, vectors: Iterable[Vector], id: str = "spread-vectors") -> Fix:
+    """Return the fix that gives each vector a core of its own near its card.
+
+    Vectors that the kernel manages cannot be moved: only the number of queues, or `irqaffinity=`
+    at boot, moves those.
+    """
+    movable = [v for v in vectors if not v.managed]
+    used: dict[tuple[int, ...], int] = {}
+    rows = []
+    for vector in movable:
+        order = cores_first(snapshot, near(snapshot, vector.interface))
+        if order:
+            at = used[order] = used.get(order, -1) + 1
+            cpu = order[at % len(order)]
+            rows.append(f"echo {cpu} > /proc/irq/{vector.line.irq}/smp_affinity_list")
+    if not movable:
+        title = "Change the number of queues, or boot with irqaffinity=: the kernel manages these"
+        return Fix("change-queues", title, Risk.DISRUPTIVE)
+    return commands(snapshot, id, "Give each queue a core of its own", rows, what="irq")
+
+
+def balancer(snapshot: Snapshot) -> bool | None:
+    """Whether a program that distributes interrupts runs; None if processes are not known."""
+    if snapshot.processes is None:
+        return None
+    return any(p.name.startswith(_BALANCERS) for p in snapshot.processes if not p.kernel)
+
+
+def start_irqbalance(snapshot: Snapshot) -> Fix:
+    """Return the fix that lets irqbalance distribute interrupts, now and after a boot."""
+    rows = ("systemctl enable --now irqbalance",)
+    title = "Let irqbalance distribute interrupts"
+    return commands(snapshot, "start-irqbalance", title, rows, what="irq")
+
+
+def realtime(snapshot: Snapshot) -> bool | None:
+    """Whether the kernel was built with PREEMPT_RT; None where it does not say."""
+    version = snapshot.kernel.version if snapshot.kernel else None
+    return None if version is None else bool(_RT.search(version))
+
+
+def paravirtual(snapshot: Snapshot, driver: str | None) -> tuple[Fix, ...]:
+    """Return the remedy for a card that a hypervisor emulates; empty for any other."""
+    if not (snapshot.cpuinfo and snapshot.cpuinfo.guest and driver in _EMULATED):
+        return ()
+    title = "Give the guest a virtio or vmxnet3 card instead of the emulated one"
+    return (Fix("use-paravirtual-card", title, Risk.REBOOT),)
+
+
+def _placed(states: Mapping[str, IrqState], vector: Vector) -> tuple[object, object] | None:
+    state = states.get(vector.line.irq)
+    return (state.affinity, state.effective) if state else None
 
 
 def who(snapshot: Snapshot, line: Line) -> tuple[Sharer, ...]:

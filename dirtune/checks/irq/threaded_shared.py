@@ -1,10 +1,6 @@
-import re
-
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
-from dirtune.checks.irq import NicLine, shared_nic_lines
+from dirtune.checks.irq import NicLine, realtime, shared_nic_lines
 from dirtune.snapshot import Snapshot
-
-_RT = re.compile(r"\bPREEMPT[_ ]RT\b")
 
 
 @check("irq/threaded-shared", severity=Severity.MEDIUM, trust="A", needs=("interrupts",))
@@ -29,15 +25,14 @@ def threaded_shared(snapshot: Snapshot) -> Verdicts:
     - Documentation/PCI/boot-interrupts.rst
     """
     option = "threadirqs" in (snapshot.cmdline or ())
-    version = snapshot.kernel.version if snapshot.kernel else None
-    realtime = bool(version and _RT.search(version))
+    rt = realtime(snapshot)
     for shared in shared_nic_lines(snapshot):
         threads = _threads(snapshot, shared)
-        if not (option or realtime or len(threads) > 1):
+        if not (option or rt or len(threads) > 1):
             if snapshot.cmdline is None and snapshot.irq_threads is None:
                 yield inconclusive("no command line and no threads to tell by")
             continue
-        how = "threadirqs" if option else "PREEMPT_RT" if realtime else "their threads"
+        how = "threadirqs" if option else "PREEMPT_RT" if rt else "their threads"
         yield Finding(
             subject=shared.subject,
             severity=Severity.MEDIUM,

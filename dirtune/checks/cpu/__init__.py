@@ -1,0 +1,34 @@
+"""Checks of CPUs, and what several of them ask of a snapshot."""
+
+from collections.abc import Iterable, Mapping
+
+from dirtune.analyse import rates
+from dirtune.checks import Fix, Risk
+from dirtune.checks.irq import nic_cpus
+from dirtune.checks.remedies import competitors
+from dirtune.snapshot import Snapshot
+
+
+def percents(snapshot: Snapshot) -> Mapping[int, Mapping[str, float]] | None:
+    """Return each CPU's per cent of time by column of /proc/stat; None without two samples."""
+    return rates.cpu_percent(snapshot.earlier.stat if snapshot.earlier else None, snapshot.stat)
+
+
+def on_cards(snapshot: Snapshot, cpus: Iterable[int]) -> tuple[int, ...]:
+    """Return those of *cpus* that take cards' interrupts; all of them where that is not known."""
+    known = nic_cpus(snapshot)
+    return tuple(sorted(cpu for cpu in cpus if known is None or cpu in known))
+
+
+def guest(snapshot: Snapshot) -> bool | None:
+    """Whether the host is a virtual machine; None where it does not say."""
+    return snapshot.cpuinfo.guest if snapshot.cpuinfo else None
+
+
+def tuned_profile(snapshot: Snapshot) -> tuple[Fix, ...]:
+    """Return the fix that lets tuned keep CPUs awake and fast; none where it does not run."""
+    if not any(name.startswith("tuned") for name in competitors(snapshot, "cpu")):
+        return ()
+    rows = ("tuned-adm profile network-latency",)
+    title = "Let tuned use its profile network-latency"
+    return (Fix("tuned-profile", title, Risk.SAFE, rows),)

@@ -1,0 +1,61 @@
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.remedies import commands
+from dirtune.snapshot import Snapshot
+
+_SLOW = {"hpet", "acpi_pm"}
+_STEADY = {"constant_tsc", "nonstop_tsc"}
+_FILE = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+_UNSTABLE = ("TSC unstable", "clocksource tsc unstable", "tsc' as unstable", "'tsc' as unstable")
+
+
+@check("cpu/clocksource", severity=Severity.MEDIUM, trust="B", needs=("cpu_power",))
+def clocksource(snapshot: Snapshot) -> Verdicts:
+    """The kernel reads the time from a slow device.
+
+    ## What it does
+    Reports the clock source `hpet` or `acpi_pm` on a CPU whose time-stamp counter is steady
+    (`constant_tsc` and `nonstop_tsc` in /proc/cpuinfo): `medium`. Clock sources of hypervisors and
+    of other architectures are left alone.
+
+    ## Why it matters
+    The time is read for every packet that is stamped and at every timer. The counter is part of
+    the CPU; these devices are not.
+
+    ## Remediation
+    Write `tsc` into current_clocksource where the kernel offers it. Where it does not, the
+    kernel's log says why it marked the counter unstable: repair that, often in the firmware.
+
+    ## References
+    - Documentation/ABI/testing/sysfs-devices-system-clocksource
+    """
+    power = snapshot.cpu_power
+    assert power is not None
+    if power.clocksource is None:
+        yield inconclusive("the clock source is not known")
+    elif power.clocksource in _SLOW and (snapshot.cpuinfo is None or not snapshot.cpuinfo.flags):
+        yield inconclusive("whether the time-stamp counter is steady is not known")
+    elif power.clocksource in _SLOW and _steady(snapshot):
+        yield _finding(snapshot, power.clocksource, power.clocksources)
+
+
+def _steady(snapshot: Snapshot) -> bool:
+    flags = (snapshot.cpuinfo and snapshot.cpuinfo.flags) or frozenset()
+    return flags >= _STEADY
+
+
+def _finding(snapshot: Snapshot, current: str, offered: tuple[str, ...]) -> Finding:
+    why = [r.text for r in snapshot.kernel_log or () if any(w in r.text for w in _UNSTABLE)]
+    if "tsc" in offered:
+        rows = (f"echo tsc > {_FILE}",)
+        fix = commands(snapshot, "use-tsc", "Read the time from the CPU", rows, what="cpu")
+    else:
+        title = "Find out why the kernel marked the time-stamp counter unstable"
+        fix = Fix("find-tsc-fault", title, Risk.REBOOT)
+    told = f": the kernel's log says {why[0]!r}" if why else ""
+    return Finding(
+        subject=current,
+        severity=Severity.MEDIUM,
+        message=f"is read for the time though the CPU has a steady counter{told}",
+        evidence={"clocksource": current, "available": list(offered), "log": why[:3]},
+        fixes=(fix,),
+    )

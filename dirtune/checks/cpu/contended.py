@@ -1,0 +1,113 @@
+from collections.abc import Mapping
+
+from dirtune.analyse import rates
+from dirtune.checks import (
+    Finding,
+    Fix,
+    Risk,
+    Severity,
+    Verdicts,
+    check,
+    inconclusive,
+    not_applicable,
+)
+from dirtune.checks.cpu import percents
+from dirtune.checks.ipvs import forwarding
+from dirtune.checks.irq import nic_cpus
+from dirtune.collect.processes import Process
+from dirtune.snapshot import Snapshot
+
+_SOFTIRQ_PERCENT, _USER_PERCENT = 40.0, 30.0
+_REALTIME = {"fifo", "rr", "deadline"}
+_MEANT = ("keepalived", "irqbalance")
+_NAMED = 3  # programs in the evidence
+
+
+@check(
+    "cpu/contended",
+    severity=Severity.INFO,
+    trust="C",
+    needs=("stat", "interrupts"),
+    roles=("director",),
+    traffic=True,
+)
+def contended(snapshot: Snapshot) -> Verdicts:
+    """Programs want the CPUs that serve the director's cards.
+
+    ## What it does
+    Reports a CPU that takes cards' interrupts and spends 40 % of its time or more in softirqs and
+    30 % or more in programs, and programs with a real-time policy that ran on such a CPU between
+    two samples; keepalived and threads of the kernel are meant to. It is `info`: the thresholds
+    are a rule of thumb. Directors that serve connections themselves are left alone.
+
+    ## Why it matters
+    A softirq always interrupts programs, but ksoftirqd and keepalived wait for them: health checks
+    time out, and VRRP changes masters.
+
+    ## Remediation
+    Keep programs off these CPUs with a cpuset or taskset; give keepalived `vrrp_rt_priority` and
+    `vrrp_cpu_affinity`.
+
+    ## Known problems
+    Of a program with several threads only the first is placed on a CPU; the CPU where it ran last
+    stands for the whole time.
+
+    ## References
+    - keepalived.conf(5)
+    """
+    if "Local" in forwarding(snapshot):
+        yield not_applicable("a director that serves connections itself")
+        return
+    cpus, shares = nic_cpus(snapshot), percents(snapshot)
+    if cpus is None or not shares:
+        yield inconclusive("which CPUs serve cards, or their load, is not known")
+        return
+    if snapshot.processes is None:
+        yield inconclusive("programs are not known")
+    for cpu in cpus:
+        yield from _judge(snapshot, cpu, shares.get(cpu, {}))
+
+
+def _judge(snapshot: Snapshot, cpu: int, share: Mapping[str, float]) -> Verdicts:
+    ran = _ran(snapshot, cpu)
+    user = share.get("user", 0.0) + share.get("nice", 0.0)
+    softirq = share.get("softirq", 0.0)
+    urgent = [p.name for p in ran if p.policy in _REALTIME and not p.name.startswith(_MEANT)]
+    if softirq >= _SOFTIRQ_PERCENT and user >= _USER_PERCENT:
+        message = f"{user:.0f} % of it go to programs beside {softirq:.0f} % to softirqs"
+    elif urgent:
+        message = f"{', '.join(urgent)} with a real-time policy ran on it"
+    else:
+        return
+    title = "Keep programs off it with a cpuset, and set keepalived's vrrp_cpu_affinity"
+    yield Finding(
+        subject=f"CPU {cpu}",
+        severity=Severity.INFO,
+        message=message,
+        evidence={
+            "cpu": cpu,
+            "softirq_percent": round(softirq, 1),
+            "user_percent": round(user, 1),
+            "programs": [p.name for p in ran[:_NAMED]],
+            "realtime": urgent,
+            "keepalived": _keepalived(snapshot),
+        },
+        fixes=(Fix("keep-programs-off", title, Risk.SAFE),),
+    )
+
+
+def _ran(snapshot: Snapshot, cpu: int) -> list[Process]:
+    """Return the programs that used time and were on *cpu* last, the busiest first."""
+    before = (snapshot.earlier.processes if snapshot.earlier else None) or ()
+    then = {p.pid: p.ticks for p in before}
+    used = {
+        p: rates.increase(then.get(p.pid), p.ticks) or 0
+        for p in snapshot.processes or ()
+        if p.cpu == cpu and not p.kernel
+    }
+    return sorted((p for p, n in used.items() if n), key=lambda p: -used[p])
+
+
+def _keepalived(snapshot: Snapshot) -> list[str]:
+    names = (p for p in snapshot.processes or () if p.name == "keepalived")
+    return sorted({p.policy for p in names})

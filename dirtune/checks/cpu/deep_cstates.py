@@ -1,0 +1,116 @@
+from collections.abc import Iterator
+
+from dirtune.checks import (
+    Finding,
+    Fix,
+    Risk,
+    Severity,
+    Verdicts,
+    check,
+    inconclusive,
+    not_applicable,
+)
+from dirtune.checks.cpu import guest, on_cards, tuned_profile
+from dirtune.checks.remedies import commands
+from dirtune.collect.cpu_power import CpuPower, IdleState
+from dirtune.snapshot import Snapshot
+
+_LATENCY_US = 50
+_SHARE = 0.20  # of the time between the samples
+_SHALLOW_US = 20
+_POLL = "idle=poll"
+
+
+@check(
+    "cpu/deep-cstates",
+    severity=Severity.LOW,
+    trust="B",
+    needs=("cpu_power",),
+    traffic=True,
+)
+def deep_cstates(snapshot: Snapshot) -> Verdicts:
+    """CPUs that serve cards sleep so deeply that they wake late.
+
+    ## What it does
+    Reports CPUs that take cards' interrupts (all, where these are not known) and spent 20 % of the
+    time between two samples or more in idle states that take 50 us or more to leave: `low`. The
+    other way round it reports `idle=poll`: `low`. Guests and hosts without a cpuidle driver are
+    left alone.
+
+    ## Why it matters
+    The first packets of a burst wait for the CPU to wake, and the ring must hold them. `idle=poll`
+    never sleeps: heat, no turbo clock for other cores, and nothing left for a core's second
+    thread.
+
+    ## Remediation
+    `cpupower idle-set -D 20` switches off the states that take more than 20 us; tuned's profiles
+    network-latency and latency-performance do the like. Avoid `idle=poll`.
+
+    ## Known problems
+    Whether the latency of the slowest per cent of requests matters to the service is not known
+    here. Who holds /dev/cpu_dma_latency is not read; its effect on the states is seen.
+
+    ## References
+    - Documentation/admin-guide/pm/cpuidle.rst
+    - tuned, profile latency-performance
+    """
+    if guest(snapshot):
+        yield not_applicable("a guest: idle states are the host's")
+        return
+    if _POLL in (snapshot.cmdline or ()):
+        yield _polling()
+        return
+    assert snapshot.cpu_power is not None
+    if snapshot.cpu_power.idle_driver in {None, "none"} or not snapshot.cpu_power.idle:
+        yield not_applicable("no cpuidle driver")
+        return
+    if snapshot.earlier is None or snapshot.earlier.cpu_power is None:
+        yield inconclusive("the time in idle states is known once only")
+        return
+    deep = dict(_deep(snapshot, snapshot.earlier.cpu_power))
+    if deep:
+        yield _finding(snapshot, deep)
+
+
+def _deep(snapshot: Snapshot, before: CpuPower) -> Iterator[tuple[int, tuple[float, IdleState]]]:
+    """Yield each CPU that sleeps deeply, with its share of the time and its deepest state."""
+    now = snapshot.cpu_power
+    assert now is not None
+    for cpu in on_cards(snapshot, now.idle):
+        then = {s.name: s.time_us for s in before.idle.get(cpu, ())}
+        states = [s for s in now.idle[cpu] if s.latency_us >= _LATENCY_US and s.name in then]
+        spent_us = sum(max(0, s.time_us - then[s.name]) for s in states)
+        share = spent_us / (1e6 * (snapshot.seconds or 1.0))
+        if states and share >= _SHARE:
+            yield cpu, (share, max(states, key=lambda s: s.latency_us))
+
+
+def _polling() -> Finding:
+    return Finding(
+        subject=_POLL,
+        severity=Severity.LOW,
+        message="CPUs never sleep: heat, and nothing is left for a core's second thread",
+        evidence={"option": _POLL},
+        fixes=(Fix("drop-idle-poll", "Boot without idle=poll", Risk.REBOOT),),
+    )
+
+
+def _finding(snapshot: Snapshot, deep: dict[int, tuple[float, IdleState]]) -> Finding:
+    share, state = max(deep.values(), key=lambda each: each[0])
+    rows = (f"cpupower idle-set -D {_SHALLOW_US}",)
+    title = f"Switch off idle states that take more than {_SHALLOW_US} us to leave"
+    return Finding(
+        subject=f"CPU {', '.join(map(str, deep))}",
+        severity=Severity.LOW,
+        message=f"sleep up to {100 * share:.0f} % of the time in states as deep as {state.name}, "
+        f"{state.latency_us} us to leave",
+        evidence={
+            "percent_by_cpu": {str(c): round(100 * part, 1) for c, (part, _) in deep.items()},
+            "deepest": state.name,
+            "latency_us": state.latency_us,
+        },
+        fixes=(
+            *tuned_profile(snapshot),
+            commands(snapshot, "idle-shallow", title, rows, what="cpu"),
+        ),
+    )

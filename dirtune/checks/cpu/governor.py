@@ -1,0 +1,91 @@
+from dirtune.checks import (
+    Finding,
+    Fix,
+    Severity,
+    Verdicts,
+    check,
+    inconclusive,
+    not_applicable,
+)
+from dirtune.checks.cpu import guest, on_cards, percents, tuned_profile
+from dirtune.checks.remedies import commands
+from dirtune.snapshot import Snapshot
+
+# Drivers that choose the clock themselves: their powersave is not the old one.
+_ACTIVE = {"intel_pstate", "amd-pstate-epp", "amd_pstate_epp"}
+_SAVING = {"powersave", "ondemand", "conservative", "schedutil"}
+_FAST = "performance"
+_BUSY_PERCENT = 60.0
+
+
+@check("cpu/governor", severity=Severity.MEDIUM, trust="B", needs=("cpu_power",))
+def governor(snapshot: Snapshot) -> Verdicts:
+    """The clock of the CPUs that serve cards follows the load.
+
+    ## What it does
+    Reports the governors powersave, ondemand, conservative and schedutil on CPUs that take cards'
+    interrupts (on all, where these are not known): `medium`. With intel_pstate or amd-pstate in
+    active mode, powersave is another thing: it is `low`, and only where the energy-performance
+    preference is not `performance` and the CPU is busy for less than 60 % of its time. Guests and
+    hosts without cpufreq are left alone.
+
+    ## Why it matters
+    Work that comes by interrupts looks like idling to a governor that samples the load: packets
+    are forwarded at a low clock.
+
+    ## Remediation
+    `tuned-adm profile network-latency` (or throughput-performance), or write `performance` into
+    scaling_governor. It costs power and heat.
+
+    ## References
+    - Documentation/admin-guide/pm/cpufreq.rst, intel_pstate.rst
+    - tuned, profile throughput-performance
+    """
+    power = snapshot.cpu_power
+    assert power is not None
+    if guest(snapshot):
+        yield not_applicable("a guest: the clock is the host's")
+        return
+    if not power.governors:
+        yield not_applicable("no cpufreq")
+        return
+    slow = [c for c in on_cards(snapshot, power.governors) if power.governors[c] in _SAVING]
+    if power.driver not in _ACTIVE:
+        if slow:
+            yield _finding(snapshot, slow, Severity.MEDIUM)
+        return
+    eager = [c for c in slow if power.preferences.get(c) != _FAST]
+    busy = percents(snapshot)
+    if eager and (not busy or any(c not in power.preferences for c in eager)):
+        yield inconclusive("energy-performance preference or load of the CPUs is not known")
+        return
+    quiet = [c for c in eager if (busy or {}).get(c, {}).get("busy", 100.0) < _BUSY_PERCENT]
+    if quiet:
+        yield _finding(snapshot, quiet, Severity.LOW)
+
+
+def _finding(snapshot: Snapshot, cpus: list[int], severity: Severity) -> Finding:
+    power = snapshot.cpu_power
+    assert power is not None
+    names = sorted({power.governors[cpu] for cpu in cpus})
+    preferences = sorted({power.preferences[c] for c in cpus if c in power.preferences})
+    prefer = f" with preference {', '.join(preferences)}" if preferences else ""
+    return Finding(
+        subject=f"CPU {', '.join(map(str, cpus))}",
+        severity=severity,
+        message=f"run under the governor {', '.join(names)} of {power.driver}{prefer}",
+        evidence={
+            "cpus": cpus,
+            "governors": names,
+            "driver": power.driver,
+            "preferences": preferences,
+        },
+        fixes=(*tuned_profile(snapshot), _performance(snapshot, cpus)),
+    )
+
+
+def _performance(snapshot: Snapshot, cpus: list[int]) -> Fix:
+    at = "/sys/devices/system/cpu/cpu{}/cpufreq/scaling_governor"
+    rows = (f"echo {_FAST} > {at.format(cpu)}" for cpu in cpus)
+    title = "Use the governor performance on these CPUs"
+    return commands(snapshot, "governor-performance", title, rows, what="cpu")

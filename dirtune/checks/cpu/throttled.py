@@ -1,0 +1,57 @@
+from dirtune.analyse import rates
+from dirtune.checks import (
+    Finding,
+    Fix,
+    Risk,
+    Severity,
+    Verdicts,
+    check,
+    inconclusive,
+    not_applicable,
+)
+from dirtune.checks.cpu import guest
+from dirtune.snapshot import Snapshot
+
+
+@check("cpu/throttled", severity=Severity.HIGH, trust="B", needs=("cpu_power",))
+def throttled(snapshot: Snapshot) -> Verdicts:
+    """CPUs are slowed down for heat or power.
+
+    ## What it does
+    Reports CPUs whose core_throttle_count or package_throttle_count rose between two samples:
+    `high`. Guests and hosts without these counters (they are x86's) are left alone.
+
+    ## Why it matters
+    A hot package slows all its cores: capacity drops though nothing was configured otherwise.
+
+    ## Remediation
+    Repair the cooling; look at the power limit in the board's management controller.
+
+    ## References
+    - Documentation/ABI/testing/sysfs-devices-system-cpu, thermal_throttle
+    """
+    power = snapshot.cpu_power
+    assert power is not None
+    if guest(snapshot):
+        yield not_applicable("a guest: throttling is counted by its host")
+        return
+    if not power.throttled:
+        yield not_applicable("no counters of throttling")
+        return
+    before = snapshot.earlier.cpu_power if snapshot.earlier else None
+    if before is None:
+        yield inconclusive("one sample")
+        return
+    risen = {
+        cpu: rates.increase(before.throttled.get(cpu), n) for cpu, n in power.throttled.items()
+    }
+    slowed = {cpu: n for cpu, n in risen.items() if n}
+    if slowed:
+        title = "Repair the cooling, or raise the power limit in the management controller"
+        yield Finding(
+            subject=f"CPU {', '.join(map(str, sorted(slowed)))}",
+            severity=Severity.HIGH,
+            message=f"slowed down up to {max(slowed.values())} times between the samples",
+            evidence={"throttled": {str(cpu): n for cpu, n in sorted(slowed.items())}},
+            fixes=(Fix("cool-down", title, Risk.SAFE),),
+        )

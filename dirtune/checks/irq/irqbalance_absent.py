@@ -1,0 +1,92 @@
+from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, run
+from dirtune.checks.irq import (
+    Vector,
+    balancer,
+    nic_vectors,
+    per_cpu,
+    receiving,
+    spread,
+    start_irqbalance,
+)
+from dirtune.checks.irq.single_cpu import single_cpu
+from dirtune.snapshot import Snapshot
+
+_FEW_CPUS = 4
+_FEW_TARGETS = 2
+_VECTORS = 3  # below this, two CPUs are as many as there is to use
+
+
+@check(
+    "irq/irqbalance-absent",
+    severity=Severity.MEDIUM,
+    trust="B",
+    needs=("processes", "interrupts", "cpus"),
+)
+def irqbalance_absent(snapshot: Snapshot) -> Verdicts:
+    """Nothing distributes interrupts over the CPUs.
+
+    ## What it does
+    Reports a host with four usable CPUs or more and three receive vectors or more, on which
+    neither irqbalance nor tuna runs, all these vectors still have the default mask (every CPU),
+    and they are delivered to one or two CPUs: `high` where `irq/single-cpu` says so too, else
+    `medium`. Vectors that the kernel manages or spread by itself, and vectors that somebody
+    pinned, are left alone.
+
+    ## Why it matters
+    The default mask leaves the choice to the allocator of vectors, which reacts neither to load
+    nor to queues that are added later.
+
+    ## Remediation
+    `systemctl enable --now irqbalance`, or pin each queue once at boot.
+
+    ## Known problems
+    A script that pins vectors once at boot and ends is seen by the masks it left only.
+
+    ## References
+    - Documentation/networking/scaling.rst, "RSS IRQ Configuration"
+    """
+    assert snapshot.cpus is not None
+    if balancer(snapshot) or len(snapshot.cpus.usable) < _FEW_CPUS:
+        return
+    vectors = tuple(v for v in receiving(nic_vectors(snapshot)) if not v.managed)
+    if len(vectors) < _VECTORS:
+        return
+    default = [_default(snapshot, vector) for vector in vectors]
+    if False in default:
+        return
+    targets = _targets(vectors)
+    if None in default or targets is None:
+        yield inconclusive("masks or CPUs of the cards' vectors are not known")
+    elif len(targets) <= _FEW_TARGETS:
+        yield _finding(snapshot, vectors, targets)
+
+
+def _default(snapshot: Snapshot, vector: Vector) -> bool | None:
+    """Whether a vector may go to every online CPU; None where its mask is not known."""
+    state = (snapshot.proc_irq or {}).get(vector.line.irq)
+    if state is None or state.affinity is None or snapshot.cpus is None:
+        return None
+    return set(state.affinity) >= set(snapshot.cpus.online)
+
+
+def _targets(vectors: tuple[Vector, ...]) -> tuple[int, ...] | None:
+    masks = [v.cpus for v in vectors if v.cpus]
+    if len(masks) == len(vectors):
+        return tuple(sorted({cpu for mask in masks for cpu in mask}))
+    return tuple(sorted(per_cpu(vectors))) or None
+
+
+def _finding(snapshot: Snapshot, vectors: tuple[Vector, ...], targets: tuple[int, ...]) -> Finding:
+    single = bool(run((single_cpu,), snapshot)[0].findings)
+    cpus = " and ".join(map(str, targets))
+    return Finding(
+        subject="irqbalance",
+        severity=Severity.HIGH if single else Severity.MEDIUM,
+        message=f"does not run, and {len(vectors)} receive vectors all go to CPU {cpus}",
+        evidence={
+            "irqs": [v.line.irq for v in vectors],
+            "cpus": list(targets),
+            "usable_cpus": len(snapshot.cpus.usable) if snapshot.cpus else None,
+        },
+        fixes=(start_irqbalance(snapshot), spread(snapshot, vectors)),
+    )

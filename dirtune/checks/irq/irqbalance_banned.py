@@ -1,0 +1,110 @@
+from collections.abc import Mapping
+
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.irq import active, card, nic_vectors, receiving
+from dirtune.collect.cpus import Cpus, parse_cpulist, parse_mask
+from dirtune.errors import ParseError
+from dirtune.snapshot import Snapshot
+
+_MASK, _LIST = "IRQBALANCE_BANNED_CPUS", "IRQBALANCE_BANNED_CPULIST"
+_PARTITIONING = "cpu-partitioning"
+_WORD_BITS = 64
+
+
+@check(
+    "irq/irqbalance-banned",
+    severity=Severity.MEDIUM,
+    trust="B",
+    needs=("settings_files", "cpus", "interrupts"),
+)
+def irqbalance_banned(snapshot: Snapshot) -> Verdicts:
+    """The CPUs that irqbalance may use are too few for a card's queues.
+
+    ## What it does
+    While irqbalance runs, takes the CPUs that IRQBALANCE_BANNED_CPULIST or IRQBALANCE_BANNED_CPUS
+    leave it (without either, it spares isolated and nohz_full CPUs), and reports fewer of them
+    near a card than half of the card's active receive vectors, and a mask of 64 bits on a machine
+    with more CPUs. A host with tuned's profile cpu-partitioning, where the isolation is meant, is
+    left alone.
+
+    ## Why it matters
+    The balancer can only use what is left: a wrong mask has put all queues on one core.
+
+    ## Remediation
+    Correct the list in /etc/default/irqbalance (or /etc/sysconfig/irqbalance) and restart
+    irqbalance; give CPUs as a list, not as a mask.
+
+    ## Known problems
+    Variables in the unit's own Environment= are not read.
+
+    ## References
+    - irqbalance(1)
+    """
+    assert snapshot.settings_files is not None
+    assert snapshot.cpus is not None
+    if snapshot.processes is None:
+        yield inconclusive("whether irqbalance runs is not known")
+        return
+    running = any(p.name == "irqbalance" for p in snapshot.processes)
+    if not running or (snapshot.settings_files.tuned or "").startswith(_PARTITIONING):
+        return
+    try:
+        banned, why = _banned(snapshot.settings_files.irqbalance, snapshot.cpus)
+    except ParseError as error:
+        yield inconclusive(str(error))
+        return
+    if _short(snapshot.settings_files.irqbalance, snapshot.cpus):
+        yield _wrong_width(snapshot.settings_files.irqbalance[_MASK], snapshot.cpus)
+    if banned and snapshot.seconds is None:
+        yield inconclusive("which vectors are active is not known with one sample")
+    elif banned:
+        yield from _crowded(snapshot, snapshot.cpus, banned, why)
+
+
+def _banned(values: Mapping[str, str], cpus: Cpus) -> tuple[frozenset[int], str]:
+    """Return the CPUs that irqbalance spares, and what says so."""
+    if values.get(_LIST):
+        return frozenset(parse_cpulist(values[_LIST])), _LIST
+    if values.get(_MASK):
+        return frozenset(parse_mask(values[_MASK])), _MASK
+    return frozenset({*cpus.isolated, *cpus.nohz_full}), "isolation"
+
+
+def _short(values: Mapping[str, str], cpus: Cpus) -> bool:
+    mask = values.get(_MASK, "")
+    used = bool(mask) and not values.get(_LIST) and bool(parse_mask(mask))
+    bits = 4 * len(mask.replace(",", "").removeprefix("0x"))
+    return used and bits <= _WORD_BITS <= max(cpus.online)
+
+
+def _wrong_width(mask: str, cpus: Cpus) -> Finding:
+    return Finding(
+        subject=_MASK,
+        severity=Severity.MEDIUM,
+        message=f"the mask {mask} covers {_WORD_BITS} CPUs at most, of {len(cpus.online)}",
+        evidence={"mask": mask, "online_cpus": len(cpus.online)},
+        fixes=(_correct(),),
+    )
+
+
+def _correct() -> Fix:
+    title = f"Correct {_LIST} in irqbalance's file, and restart it"
+    return Fix("correct-banned-cpus", title, Risk.SAFE)
+
+
+def _crowded(snapshot: Snapshot, cpus: Cpus, banned: frozenset[int], why: str) -> Verdicts:
+    vectors = active(receiving(nic_vectors(snapshot)))
+    for name in dict.fromkeys(v.interface for v in vectors):
+        irqs = [v.line.irq for v in vectors if v.interface == name]
+        device = card(snapshot, name)
+        local = (device.local_cpus if device else ()) or cpus.online
+        left = sorted({*local} & {*cpus.online} - banned)
+        if 2 * len(left) < len(irqs):
+            yield Finding(
+                subject=name,
+                severity=Severity.MEDIUM,
+                message=f"{why} leaves irqbalance {len(left)} CPUs near the card for {len(irqs)} "
+                "active vectors",
+                evidence={"irqs": irqs, "banned": sorted(banned), "left": left, "by": why},
+                fixes=(_correct(),),
+            )

@@ -1,0 +1,104 @@
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.irq import Vector, moved, nic_vectors
+from dirtune.checks.remedies import commands
+from dirtune.snapshot import Snapshot
+
+# Words in irqbalance's arguments that keep it from a card's interrupts, or bind it to a policy.
+_SPARED = ("--banirq", "-i", "--policyscript", "-l", "--hintpolicy=exact", "--oneshot", "-o")
+_FILES = ("IRQBALANCE_ARGS", "OPTIONS")
+_PINNERS = ("set_irq_affin", "mlnx_affinity", "mlnx_tune", "tuna", "tuned")
+
+
+@check(
+    "irq/irqbalance-conflict",
+    severity=Severity.MEDIUM,
+    trust="B",
+    needs=("processes", "interrupts"),
+)
+def irqbalance_conflict(snapshot: Snapshot) -> Verdicts:
+    """Pins of interrupts and irqbalance fight each other.
+
+    ## What it does
+    While irqbalance runs, and half of the cards' vectors or more may go to one CPU only, reports
+    vectors whose mask or CPU changed between the two samples: `medium` where a second program that
+    pins interrupts runs (tuned, tuna, a vendor's script), else `low`. Arguments of irqbalance that
+    spare the vectors (`--banirq`, `--policyscript`, `--hintpolicy=exact`, one shot) keep it quiet.
+
+    ## Why it matters
+    Pins are undone every ten seconds: flows move between CPUs and find cold caches.
+
+    ## Remediation
+    Let one of the two do it: keep irqbalance from the card's interrupts (`--banirq`, which holds
+    only while their numbers stay the same), or do not pin.
+
+    ## Known problems
+    irqbalance itself gives a card's vectors one CPU each: without a second program, what moved may
+    have been its own choice. It acts every ten seconds: a shorter sample often shows no move.
+    Its own log is not read.
+
+    ## References
+    - irqbalance(1)
+    """
+    names = {p.name for p in snapshot.processes or () if not p.kernel}
+    if "irqbalance" not in names:
+        return
+    vectors = tuple(v for v in nic_vectors(snapshot) if not v.managed)
+    single = [_pinned(snapshot, vector) for vector in vectors]
+    if 2 * single.count(True) < len(vectors) and None not in single:
+        return
+    if snapshot.earlier is None or snapshot.earlier.proc_irq is None or None in single:
+        yield inconclusive("masks of the vectors at two times are needed")
+        return
+    wandering = moved(snapshot, vectors)
+    if wandering and snapshot.settings_files is None:
+        yield inconclusive("the arguments of irqbalance are not known")
+    elif wandering and not _spares(snapshot):
+        others = sorted(name for name in names if name.startswith(_PINNERS))
+        yield _finding(snapshot, vectors, wandering, others)
+
+
+def _pinned(snapshot: Snapshot, vector: Vector) -> bool | None:
+    state = (snapshot.proc_irq or {}).get(vector.line.irq)
+    return None if state is None or state.affinity is None else len(state.affinity) == 1
+
+
+def _spares(snapshot: Snapshot) -> bool:
+    values = snapshot.settings_files.irqbalance if snapshot.settings_files else {}
+    words = [word for name in _FILES for word in values.get(name, "").split()]
+    exact = any(w in " ".join(words) for w in ("--hintpolicy exact", "-h exact"))
+    oneshot = values.get("IRQBALANCE_ONESHOT", "") not in {"", "0", "no"}
+    return exact or oneshot or any(_is(word, spared) for word in words for spared in _SPARED)
+
+
+def _is(word: str, option: str) -> bool:
+    """Whether *word* is *option*, perhaps with its value behind it (`--banirq=40`, `-i40`)."""
+    if option.startswith("--"):
+        return word.partition("=")[0] == option or word == option
+    return word.startswith(option)
+
+
+def _finding(
+    snapshot: Snapshot,
+    vectors: tuple[Vector, ...],
+    wandering: tuple[Vector, ...],
+    others: list[str],
+) -> Finding:
+    irqs = [v.line.irq for v in wandering]
+    by = f", which {', '.join(others)} may have pinned" if others else ""
+    return Finding(
+        subject="irqbalance",
+        severity=Severity.MEDIUM if others else Severity.LOW,
+        message=f"irq {', '.join(irqs)} of {len(vectors)} vectors moved between the samples{by}",
+        evidence={"irqs": irqs, "vectors": len(vectors), "pinners": others},
+        fixes=(_ban(vectors), _stop(snapshot)),
+    )
+
+
+def _ban(vectors: tuple[Vector, ...]) -> Fix:
+    words = " ".join(f"--banirq={v.line.irq}" for v in vectors)
+    return Fix("ban-nic-irqs", f"Start irqbalance with {words}", Risk.SAFE)
+
+
+def _stop(snapshot: Snapshot) -> Fix:
+    rows = ("systemctl disable --now irqbalance",)
+    return commands(snapshot, "stop-irqbalance", "Leave it to the pins", rows, what="irq")

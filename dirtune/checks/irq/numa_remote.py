@@ -1,0 +1,88 @@
+from collections.abc import Mapping
+
+from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
+from dirtune.checks.irq import Vector, active, card, nic_vectors, per_cpu, spread
+from dirtune.collect.cpus import Cpus
+from dirtune.snapshot import Snapshot
+
+# Shares of the interrupts, and Mbit/s; estimates, not calibrated.
+_SHARE = 0.30
+_HIGH_SHARE, _HIGH_MBPS = 0.50, 10_000
+_SAME_SOCKET = 12  # distance of nodes of one AMD socket (NPS > 1)
+
+
+@check(
+    "irq/numa-remote",
+    severity=Severity.MEDIUM,
+    trust="B",
+    needs=("interrupts", "cpus", "pci"),
+    traffic=True,
+)
+def numa_remote(snapshot: Snapshot) -> Verdicts:
+    """A network card's interrupts go to CPUs of another NUMA node.
+
+    ## What it does
+    Weighs each card's vectors by their rate and reports 30 % of the interrupts or more on CPUs
+    that are not near the card: `high` from 50 % on at 10 Gbit/s or more, else `medium`. Nodes at a
+    distance of 12 or less count as near. Cards whose node the firmware does not tell, cards all of
+    whose near CPUs are isolated, machines with one node and guests are left alone.
+
+    ## Why it matters
+    The card writes packets and descriptors to memory near it: a CPU of another node fetches each
+    of them over the link between the sockets.
+
+    ## Remediation
+    Pin the vectors to the CPUs in the card's `local_cpulist`.
+
+    ## References
+    - Documentation/networking/scaling.rst
+    """
+    assert snapshot.cpus is not None
+    if snapshot.cpuinfo and snapshot.cpuinfo.guest:
+        yield not_applicable("a guest: its nodes are the hypervisor's choice")
+        return
+    if sum(bool(set(c) & set(snapshot.cpus.online)) for c in snapshot.cpus.nodes.values()) < 2:
+        yield not_applicable("one NUMA node")
+        return
+    vectors = active(nic_vectors(snapshot))
+    for name in dict.fromkeys(v.interface for v in vectors):
+        device = card(snapshot, name)
+        if device is None:
+            yield inconclusive(f"{name}: the PCI function behind it is not known")
+        elif device.numa_node is not None:
+            mine = tuple(v for v in vectors if v.interface == name)
+            yield from _judge(snapshot, name, mine, _near(snapshot.cpus, device.numa_node))
+
+
+def _near(cpus: Cpus, node: int) -> frozenset[int]:
+    # Distances stand in the order of the nodes.
+    distances = dict(zip(sorted(cpus.nodes), cpus.distances.get(node, ()), strict=False))
+    nodes = {node} | {other for other, far in distances.items() if far <= _SAME_SOCKET}
+    return frozenset(cpu for each in nodes for cpu in cpus.nodes.get(each, ()))
+
+
+def _judge(
+    snapshot: Snapshot, name: str, vectors: tuple[Vector, ...], near: frozenset[int]
+) -> Verdicts:
+    assert snapshot.cpus is not None
+    loads: Mapping[int, float] = per_cpu(vectors)
+    total = sum(loads.values())
+    remote = {cpu: n for cpu, n in loads.items() if cpu not in near}
+    share = sum(remote.values()) / total
+    if share < _SHARE or not near & set(snapshot.cpus.usable):
+        return
+    speed = next((i.speed_mbps for i in snapshot.interfaces or () if i.name == name), None)
+    high = share >= _HIGH_SHARE and (speed or 0) >= _HIGH_MBPS
+    yield Finding(
+        subject=name,
+        severity=Severity.HIGH if high else Severity.MEDIUM,
+        message=f"{100 * share:.0f} % of its {total:,.0f} interrupts/s go to CPUs of another node",
+        evidence={
+            "irqs": [v.line.irq for v in vectors],
+            "remote_cpus": sorted(remote),
+            "remote_share": round(share, 3),
+            "interrupts_per_second": round(total, 1),
+            "speed_mbps": speed,
+        },
+        fixes=(spread(snapshot, vectors, "move-to-near-cpus"),),
+    )

@@ -1,0 +1,104 @@
+from collections.abc import Iterable, Mapping
+
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive, run
+from dirtune.checks.irq import Vector, active, moved, near, nic_vectors, receiving, spread
+from dirtune.checks.irq.single_cpu import single_cpu
+from dirtune.checks.remedies import commands
+from dirtune.snapshot import Snapshot
+
+_HOT_PER_SECOND = 100.0  # an estimate, not calibrated
+_HOT_SHARE = 0.10  # of the card's busiest queue; an estimate, not calibrated
+_IDLE_SHARE = 0.25  # of the cores near the card
+
+
+@check(
+    "irq/queue-stacking",
+    severity=Severity.MEDIUM,
+    trust="B",
+    needs=("interrupts", "cpus"),
+    traffic=True,
+)
+def queue_stacking(snapshot: Snapshot) -> Verdicts:
+    """Queues of a card meet on one core while other cores serve none.
+
+    ## What it does
+    Reports a core that serves two hot receive queues of one card or more, on one CPU or on two
+    siblings, while 25 % of the usable cores near the card or more serve none. A queue is hot from
+    100 interrupts/s and a tenth of the card's busiest queue on. Cards with more hot queues than
+    cores, and with fewer than two, are left alone; vectors that moved between the samples leave it
+    open.
+
+    ## Why it matters
+    The card sorts packets for more cores than do the work. Two threads of one core share its
+    execution units: interrupt work gains nothing from the second.
+
+    ## Remediation
+    Give each queue a core of its own, or give the card as many queues as there are cores
+    (`ethtool -L`), which resets the queues.
+
+    ## References
+    - Documentation/networking/scaling.rst, "RSS IRQ Configuration"
+    """
+    vectors = active(receiving(nic_vectors(snapshot)))
+    for name in dict.fromkeys(v.interface for v in vectors):
+        hot = _hot([v for v in vectors if v.interface == name])
+        if moved(snapshot, hot):
+            yield inconclusive(f"{name}: its vectors moved between the samples")
+            continue
+        cores = {_core(snapshot, cpu) for cpu in near(snapshot, name)}
+        by_core = _by_core(snapshot, hot)
+        stacked = {core: each for core, each in by_core.items() if len(each) > 1}
+        idle = cores - by_core.keys()
+        if stacked and len(hot) <= len(cores) and len(idle) >= _IDLE_SHARE * len(cores):
+            yield _finding(snapshot, name, hot, stacked, len(idle), len(cores))
+
+
+def _hot(vectors: list[Vector]) -> tuple[Vector, ...]:
+    least = max(_HOT_PER_SECOND, _HOT_SHARE * max(v.rate or 0.0 for v in vectors))
+    return tuple(v for v in vectors if (v.rate or 0.0) >= least)
+
+
+def _core(snapshot: Snapshot, cpu: int) -> tuple[int, ...]:
+    assert snapshot.cpus is not None
+    return snapshot.cpus.siblings.get(cpu, (cpu,))
+
+
+def _by_core(
+    snapshot: Snapshot, vectors: Iterable[Vector]
+) -> Mapping[tuple[int, ...], list[Vector]]:
+    found: dict[tuple[int, ...], list[Vector]] = {}
+    for vector in vectors:
+        loads = vector.rates or {}
+        found.setdefault(_core(snapshot, max(loads, key=lambda c: loads[c])), []).append(vector)
+    return found
+
+
+def _finding(
+    snapshot: Snapshot,
+    name: str,
+    hot: tuple[Vector, ...],
+    stacked: Mapping[tuple[int, ...], list[Vector]],
+    idle: int,
+    cores: int,
+) -> Finding:
+    cpus = ", ".join("+".join(map(str, core)) for core in stacked)
+    single = bool(run((single_cpu,), snapshot)[0].findings)
+    return Finding(
+        subject=name,
+        severity=Severity.MEDIUM,
+        message=f"hot queues meet on CPU {cpus} while {idle} of {cores} cores near it serve none",
+        evidence={
+            "irqs": [v.line.irq for each in stacked.values() for v in each],
+            "hot_queues": len(hot),
+            "idle_cores": idle,
+            "cores": cores,
+        },
+        fixes=(spread(snapshot, hot), _fewer(snapshot, name, cores)),
+        cause="irq/single-cpu" if single else None,
+    )
+
+
+def _fewer(snapshot: Snapshot, name: str, cores: int) -> Fix:
+    title = f"Give the card {cores} queues, as many as there are cores near it"
+    rows = (f"ethtool -L {name} combined {cores}",)
+    return commands(snapshot, "queue-per-core", title, rows, risk=Risk.DISRUPTIVE)

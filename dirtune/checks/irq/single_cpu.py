@@ -1,0 +1,132 @@
+from collections.abc import Mapping
+
+from dirtune.checks import (
+    Finding,
+    Fix,
+    Risk,
+    Severity,
+    Verdicts,
+    check,
+    inconclusive,
+    not_applicable,
+)
+from dirtune.checks.cpu import percents
+from dirtune.checks.irq import (
+    Vector,
+    active,
+    balancer,
+    nic_vectors,
+    per_cpu,
+    receiving,
+    spread,
+    start_irqbalance,
+)
+from dirtune.checks.softirq import rps_on, window
+from dirtune.snapshot import Snapshot
+
+_SHARE = 0.95  # of the cards' interrupts
+_FEW_CPUS = 4
+_BUSY_PERCENT = 25.0  # of the CPU, in irq and softirq; an estimate, not calibrated
+_RPS_SHARE = 0.20  # of the packets, from which a CPU counts as one that RPS spreads to
+
+
+@check(
+    "irq/single-cpu",
+    severity=Severity.HIGH,
+    trust="A",
+    needs=("interrupts", "cpus"),
+    traffic=True,
+)
+def single_cpu(snapshot: Snapshot) -> Verdicts:
+    """All network cards' interrupts go to one CPU.
+
+    ## What it does
+    Reports a host with four or more CPUs where two or more active receive vectors (10 interrupts/s
+    or more) deliver 95 % of their interrupts to one CPU that spends 25 % of its time or more on
+    interrupts and softirqs. It is `high` where a card has several of these vectors, `medium` where
+    every card has one. Hosts with one CPU left for such work, hosts where RPS gives 20 % of the
+    packets or more to each of two CPUs, and cards of which only one queue has traffic are left
+    alone.
+
+    ## Why it matters
+    A softirq runs on the CPU that took the interrupt: the whole host forwards what one core can.
+    Usual reasons: no irqbalance, or one that ended because all CPUs share one cache; a mask that
+    bans the other CPUs; `irqaffinity=` at boot; a driver's default.
+
+    ## Remediation
+    Give each queue a physical core near the card: `echo K > /proc/irq/N/smp_affinity_list`.
+    irqbalance moves it again: better let it run and ban nothing.
+
+    ## Known problems
+    A card that is polled without a break takes hardly any interrupts, and does not count.
+
+    ## References
+    - Documentation/networking/scaling.rst, "RSS IRQ Configuration"
+    - Documentation/core-api/irq/irq-affinity.rst
+    """
+    assert snapshot.cpus is not None
+    if len(snapshot.cpus.online) < _FEW_CPUS or len(snapshot.cpus.usable) < 2:
+        yield not_applicable("too few CPUs to spread over")
+        return
+    vectors = active(receiving(nic_vectors(snapshot)))
+    where = _sole(vectors)
+    if where is None:
+        return
+    busy = (percents(snapshot) or {}).get(where)
+    spreads = _rps_spreads(snapshot)
+    if not busy:
+        yield inconclusive(f"how busy CPU {where} is is not known")
+    elif spreads is None:
+        yield inconclusive("whether RPS spreads the packets is not known")
+    elif not spreads and busy["irq"] + busy["softirq"] >= _BUSY_PERCENT:
+        yield _finding(snapshot, vectors, where, busy["irq"] + busy["softirq"])
+
+
+def _sole(vectors: tuple[Vector, ...]) -> int | None:
+    """Return the CPU that takes nearly all interrupts of two vectors or more."""
+    total = sum(v.rate or 0.0 for v in vectors)
+    loads: Mapping[int, float] = per_cpu(vectors)
+    if len(vectors) < 2 or max(v.rate or 0.0 for v in vectors) >= _SHARE * total:
+        return None
+    cpu = max(loads, key=lambda each: loads[each])
+    return cpu if loads[cpu] >= _SHARE * total else None
+
+
+def _rps_spreads(snapshot: Snapshot) -> bool | None:
+    if rps_on(snapshot) is False:
+        return False
+    rows = window(snapshot)
+    if rows is None:
+        return None
+    total = sum(row.processed for row in rows.values())
+    return sum(row.processed > _RPS_SHARE * total for row in rows.values()) >= 2
+
+
+def _finding(snapshot: Snapshot, vectors: tuple[Vector, ...], cpu: int, percent: float) -> Finding:
+    names = [v.interface for v in vectors]
+    several = len(set(names)) < len(names)
+    asked = [word for word in snapshot.cmdline or () if word.startswith("irqaffinity=")]
+    why = f", as {asked[0]} on the kernel command line asks" if asked else ""
+    return Finding(
+        subject=f"CPU {cpu}",
+        severity=Severity.HIGH if several else Severity.MEDIUM,
+        message=f"takes the interrupts of all {len(vectors)} active vectors of "
+        f"{', '.join(dict.fromkeys(names))}, and is {percent:.0f} % busy with them{why}",
+        evidence={
+            "cpu": cpu,
+            "irqs": [v.line.irq for v in vectors],
+            "interrupts_per_second": round(sum(v.rate or 0.0 for v in vectors), 1),
+            "irq_softirq_percent": round(percent, 1),
+            "managed_irqs": [v.line.irq for v in vectors if v.managed],
+            "irqbalance": balancer(snapshot),
+        },
+        fixes=(spread(snapshot, vectors), *_balance(snapshot), *_drop(asked)),
+    )
+
+
+def _balance(snapshot: Snapshot) -> tuple[Fix, ...]:
+    return (start_irqbalance(snapshot),) if balancer(snapshot) is False else ()
+
+
+def _drop(asked: list[str]) -> tuple[Fix, ...]:
+    return (Fix("drop-irqaffinity", f"Boot without {asked[0]}", Risk.REBOOT),) if asked else ()

@@ -1,0 +1,70 @@
+import re
+
+from dirtune.analyse.nic_drivers import NIC_DRIVERS
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
+from dirtune.snapshot import Snapshot
+
+_FEWER = re.compile(
+    r"no (?:free )?vectors available|(?:fail|unable|cannot|could not).*\bMSI-?X\b"
+    r"|\bMSI-?X\b.*(?:reduc|fail|fewer|not enough)|not enough (?:MSI-?X )?vectors",
+    re.IGNORECASE,
+)
+_STRAY = re.compile(r"No irq handler for vector")
+_STRAYS = 2  # a CPU that goes offline leaves one
+_OPTIONS = ("intremap=off", "nox2apic", "iommu=off", "intel_iommu=off", "amd_iommu=off")
+
+
+@check("irq/vector-exhaustion", severity=Severity.INFO, trust="C", needs=("kernel_log",))
+def vector_exhaustion(snapshot: Snapshot) -> Verdicts:
+    """Interrupt vectors ran out, and a card got fewer queues.
+
+    ## What it does
+    Looks in the kernel's log for a network driver that did not get the MSI-X vectors it asked for,
+    and for two messages or more `No irq handler for vector`. One such message comes with a CPU
+    that goes offline, and is left alone. It is `info`: which messages tell of this is a rule of
+    thumb.
+
+    ## Why it matters
+    A CPU has about 200 vectors for devices. A driver that does not get one for each queue falls
+    back to fewer queues and says no more about it.
+
+    ## Remediation
+    Switch interrupt remapping and x2APIC on in the firmware, drop `intremap=off` or `nox2apic`
+    from the kernel's command line, or give cards fewer channels.
+
+    ## Known problems
+    Drivers word this each in their own way. The log's ring may have lost the message.
+
+    ## References
+    - Documentation/admin-guide/kernel-parameters.txt, `intremap=`, `nox2apic`
+    """
+    rows = [row.text for row in snapshot.kernel_log or ()]
+    cards = [text for text in rows if _FEWER.search(text) and _of_card(snapshot, text)]
+    strays = [text for text in rows if _STRAY.search(text)]
+    if cards:
+        yield _finding(snapshot, cards[0], len(cards))
+    elif len(strays) >= _STRAYS:
+        yield _finding(snapshot, strays[0], len(strays))
+
+
+def _of_card(snapshot: Snapshot, text: str) -> bool:
+    """Whether a message begins with a network driver, or names a card."""
+    names = {i.name for i in snapshot.interfaces or () if i.physical}
+    names |= {device.address for device in snapshot.pci or () if device.nets}
+    driver = re.split(r"[\s:]", text, maxsplit=1)[0]
+    return driver in NIC_DRIVERS or any(re.search(rf"\b{re.escape(n)}\b", text) for n in names)
+
+
+def _finding(snapshot: Snapshot, text: str, times: int) -> Finding:
+    options = [word for word in snapshot.cmdline or () if word in _OPTIONS]
+    lines = snapshot.interrupts.numbered if snapshot.interrupts else ()
+    remapped = any((line.chip or "").startswith("IR-") for line in lines) if lines else None
+    drop = Fix("drop-option", f"Boot without {' '.join(options)}", Risk.REBOOT)
+    title = "Switch interrupt remapping and x2APIC on in the firmware, or use fewer channels"
+    return Finding(
+        subject="vectors",
+        severity=Severity.INFO,
+        message=f"the kernel's log says {text!r}, {times} of its kind",
+        evidence={"message": text, "times": times, "options": options, "remapped": remapped},
+        fixes=(*((drop,) if options else ()), Fix("more-vectors", title, Risk.REBOOT)),
+    )

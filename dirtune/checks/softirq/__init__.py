@@ -1,0 +1,93 @@
+"""Checks of softirqs, and what several of them ask of a snapshot."""
+
+from collections.abc import Mapping
+
+from dirtune.analyse import rates
+from dirtune.collect.softnet import SoftnetRow
+from dirtune.snapshot import Snapshot
+
+
+def by_cpu(snapshot: Snapshot) -> Mapping[int, SoftnetRow] | None:
+    """Return the rows of softnet_stat by CPU; None where the rows cannot be told apart.
+
+    Rows without a CPU's number are the online CPUs in their order.
+    """
+    rows = snapshot.softnet or ()
+    named = {row.cpu: row for row in rows if row.cpu is not None}
+    if rows and len(named) == len(rows):
+        return named
+    online = snapshot.cpus.online if snapshot.cpus else ()
+    return dict(zip(online, rows, strict=True)) if rows and len(online) == len(rows) else None
+
+
+def window(snapshot: Snapshot) -> Mapping[int, SoftnetRow] | None:
+    """Return how much each counter of softnet_stat rose between the samples, by CPU.
+
+    None with one sample, or where a CPU came or went between them.
+    """
+    if snapshot.earlier is None or not snapshot.seconds:
+        return None
+    before, now = by_cpu(snapshot.earlier), by_cpu(snapshot)
+    if before is None or now is None or before.keys() != now.keys():
+        return None
+    return {cpu: _risen(before[cpu], row) for cpu, row in now.items()}
+
+
+def net_rx(snapshot: Snapshot) -> Mapping[int, int] | None:
+    """Return how often each CPU ran NET_RX between the samples; None as above."""
+    before = snapshot.earlier.softirqs if snapshot.earlier else None
+    now = snapshot.softirqs
+    if before is None or now is None or before.cpus != now.cpus:
+        return None
+    then, later = before.counts.get("NET_RX"), now.counts.get("NET_RX")
+    if then is None or later is None:
+        return None
+    pairs = zip(now.cpus, then, later, strict=True)
+    return {cpu: rates.wrapped(a, b) for cpu, a, b in pairs}
+
+
+def rps_cpus(snapshot: Snapshot) -> Mapping[str, tuple[int, ...]] | None:
+    """Return the CPUs that RPS steers packets to, by interface; None where no queue tells."""
+    queues = [(i.name, q) for i in snapshot.interfaces or () for q in i.rx_queues]
+    if not any(q.cpus is not None for _, q in queues):
+        return None
+    masks: dict[str, set[int]] = {}
+    for name, queue in queues:
+        masks.setdefault(name, set()).update(queue.cpus or ())
+    return {name: tuple(sorted(cpus)) for name, cpus in masks.items() if cpus}
+
+
+def rps_on(snapshot: Snapshot) -> bool | None:
+    """Whether RPS is on for any interface; None where no queue tells."""
+    masks = rps_cpus(snapshot)
+    return None if masks is None else bool(masks)
+
+
+def overflowed(snapshot: Snapshot) -> Mapping[str, int]:
+    """Return packets that cards lost between the samples for want of room, by interface."""
+    lost = {}
+    before = {i.name: i for i in (snapshot.earlier and snapshot.earlier.interfaces) or ()}
+    for interface in snapshot.interfaces or ():
+        then = before.get(interface.name)
+        if interface.physical and then:
+            # Drivers copy one counter into the other: the largest, not the sum.
+            lost[interface.name] = max(
+                rates.increase(then.statistics.get(name), interface.statistics.get(name)) or 0
+                for name in ("rx_missed_errors", "rx_fifo_errors", "rx_over_errors")
+            )
+    return {name: packets for name, packets in lost.items() if packets}
+
+
+def _risen(then: SoftnetRow, now: SoftnetRow) -> SoftnetRow:
+    return SoftnetRow(
+        now.cpu,
+        rates.wrapped(then.processed, now.processed),
+        rates.wrapped(then.dropped, now.dropped),
+        rates.wrapped(then.time_squeeze, now.time_squeeze),
+        _rise(then.received_rps, now.received_rps),
+        _rise(then.flow_limit, now.flow_limit),
+    )
+
+
+def _rise(then: int | None, now: int | None) -> int | None:
+    return None if then is None or now is None else rates.wrapped(then, now)

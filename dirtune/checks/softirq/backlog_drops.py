@@ -1,0 +1,100 @@
+from collections.abc import Mapping
+
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.remedies import sysctl
+from dirtune.checks.softirq import rps_on, window
+from dirtune.collect.softnet import SoftnetRow
+from dirtune.snapshot import Snapshot
+
+BACKLOG = "net/core/netdev_max_backlog"
+_CRITICAL_PER_SECOND = 10.0
+_FIRST_STEP = 10_000  # packets; the greater of the two values that scaling.rst was tested with
+_LARGEST = 300_000  # packets; the largest known from a director in service
+
+
+@check("softirq/backlog-drops", severity=Severity.CRITICAL, trust="A", needs=("softnet",))
+def backlog_drops(snapshot: Snapshot) -> Verdicts:
+    """The kernel drops packets because a CPU's backlog is full.
+
+    ## What it does
+    Compares the second column of /proc/net/softnet_stat between two samples: 10 drops/s or more
+    are `critical`, any others `high`. Drops that all came before the first sample are `info`.
+
+    ## Why it matters
+    The packets are lost inside the kernel, and each lost SYN costs a client a second. Only packets
+    that RPS steers and those of devices without NAPI of their own (veth, tunnels, loopback) wait
+    in the backlog: packets that a card's own queue delivers never do.
+
+    ## Remediation
+    Raise `net.core.netdev_max_backlog` to 10,000, and above it if drops go on; give RPS more CPUs,
+    or use the card's own queues instead. A longer backlog costs memory, and latency under
+    overload. The flow limit's drops (column 11) are part of these: it drops from one big flow when
+    the backlog is half full.
+
+    ## Known problems
+    Counters of a namespace's devices go into the same rows as the host's.
+
+    ## References
+    - Documentation/networking/scaling.rst, "RPS Flow Limit"
+    - net/core/dev.c, `enqueue_to_backlog()`
+    """
+    rows = window(snapshot)
+    total = sum(row.dropped for row in snapshot.softnet or ())
+    if rows is None:
+        if total:
+            yield _historic(total)
+            why = "CPUs came or went between the samples" if snapshot.seconds else "one sample"
+            yield inconclusive(why)
+        return
+    dropping = {cpu: row for cpu, row in rows.items() if row.dropped}
+    if dropping:
+        yield _finding(snapshot, dropping)
+    elif total:
+        yield _historic(total)
+
+
+def _historic(total: int) -> Finding:
+    return Finding(
+        subject="softnet",
+        severity=Severity.INFO,
+        message=f"{total:,} packets were dropped from the backlog since boot, none seen now",
+        evidence={"dropped_since_boot": total},
+    )
+
+
+def _finding(snapshot: Snapshot, dropping: Mapping[int, SoftnetRow]) -> Finding:
+    assert snapshot.seconds
+    cpus = ", ".join(map(str, dropping))
+    per_second = sum(row.dropped for row in dropping.values()) / snapshot.seconds
+    critical = per_second >= _CRITICAL_PER_SECOND
+    backlog = snapshot.sysctls.number(BACKLOG) if snapshot.sysctls else None
+    of = "" if backlog is None else f" of {backlog} packets"
+    return Finding(
+        subject=f"CPU {cpus}",
+        severity=Severity.CRITICAL if critical else Severity.HIGH,
+        message=f"drops {per_second:.1f} packets/s because the backlog{of} is full",
+        evidence={
+            "dropped": {str(cpu): row.dropped for cpu, row in dropping.items()},
+            "flow_limit": {str(cpu): row.flow_limit for cpu, row in dropping.items()},
+            "seconds": round(snapshot.seconds, 2),
+            "netdev_max_backlog": backlog,
+        },
+        fixes=(*longer(snapshot), *_wider(snapshot)),
+    )
+
+
+def longer(snapshot: Snapshot) -> tuple[Fix, ...]:
+    """Return the fix that lengthens the backlog; none where its length is unknown or enough."""
+    backlog = snapshot.sysctls.number(BACKLOG) if snapshot.sysctls else None
+    if backlog is None or backlog >= _LARGEST:
+        return ()
+    wanted = _FIRST_STEP if backlog < _FIRST_STEP else min(4 * backlog, _LARGEST)
+    title = f"Let {wanted:,} packets wait instead of {backlog:,}"
+    return (sysctl(snapshot, "raise-backlog", title, {BACKLOG: wanted}),)
+
+
+def _wider(snapshot: Snapshot) -> tuple[Fix, ...]:
+    if not rps_on(snapshot):
+        return ()
+    title = "Give RPS more CPUs, or use the card's own queues instead"
+    return (Fix("widen-rps", title, Risk.SAFE),)

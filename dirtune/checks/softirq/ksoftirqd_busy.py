@@ -1,0 +1,100 @@
+from dirtune.analyse import rates
+from dirtune.checks import (
+    Finding,
+    Fix,
+    Risk,
+    Severity,
+    Verdicts,
+    check,
+    inconclusive,
+    not_applicable,
+)
+from dirtune.checks.irq import realtime
+from dirtune.checks.remedies import commands
+from dirtune.collect.processes import Process
+from dirtune.snapshot import Snapshot
+
+_PERCENT = 30.0  # of a CPU
+_HIGH_PERCENT = 80.0
+_TICKS_PER_SECOND = 100  # USER_HZ
+
+
+@check("softirq/ksoftirqd-busy", severity=Severity.HIGH, trust="A", needs=("processes",))
+def ksoftirqd_busy(snapshot: Snapshot) -> Verdicts:
+    """Softirqs are left to ksoftirqd, which competes with programs for the CPU.
+
+    ## What it does
+    Compares the CPU time of each `ksoftirqd/N` between two samples: 30 % of a CPU or more is
+    `medium`, 80 % or more is `high`. Kernels with PREEMPT_RT, where it is normal, are not judged;
+    the threads of threaded NAPI (`napi/...`) do not count.
+
+    ## Why it matters
+    After 2 ms or ten rounds the kernel leaves softirqs to this thread, which runs at nice 0 beside
+    all programs: packets wait longer, and keepalived's advertisements may come too late.
+
+    ## Remediation
+    Spread the load over more CPUs; switch generic receive offload on; coalesce interrupts; give
+    keepalived a real-time priority (`vrrp_rt_priority`, `checker_rt_priority`).
+
+    ## References
+    - kernel/softirq.c, `MAX_SOFTIRQ_TIME`, `MAX_SOFTIRQ_RESTART`
+    - keepalived.conf(5)
+    """
+    before = snapshot.earlier.processes if snapshot.earlier else None
+    if before is None or not snapshot.seconds:
+        yield inconclusive("one sample")
+        return
+    rt = realtime(snapshot)
+    if rt:
+        yield not_applicable("PREEMPT_RT, where softirqs run in threads")
+        return
+    then = {p.pid: p.ticks for p in before if _ksoftirqd(p)}
+    for thread in filter(_ksoftirqd, snapshot.processes or ()):
+        ticks = rates.increase(then.get(thread.pid), thread.ticks)
+        percent = 100 * (ticks or 0) / (_TICKS_PER_SECOND * snapshot.seconds)
+        if percent >= _PERCENT and rt is None:
+            yield inconclusive("whether the kernel has PREEMPT_RT is not known")
+        elif percent >= _PERCENT:
+            yield _finding(snapshot, thread, percent)
+
+
+def _ksoftirqd(process: Process) -> bool:
+    return process.kernel and process.name.startswith("ksoftirqd/")
+
+
+def _finding(snapshot: Snapshot, thread: Process, percent: float) -> Finding:
+    return Finding(
+        subject=f"CPU {thread.name.rpartition('/')[2]}",
+        severity=Severity.HIGH if percent >= _HIGH_PERCENT else Severity.MEDIUM,
+        message=f"{thread.name} takes {percent:.0f} % of the CPU",
+        evidence={
+            "thread": thread.name,
+            "cpu_percent": round(percent, 1),
+            "policy": thread.policy,
+            "priority": thread.priority,
+        },
+        fixes=(*_gro(snapshot), *_keepalived(snapshot), _spread()),
+    )
+
+
+def _spread() -> Fix:
+    title = "Spread queues over more CPUs, or coalesce interrupts"
+    return Fix("spread-load", title, Risk.DISRUPTIVE)
+
+
+def _gro(snapshot: Snapshot) -> tuple[Fix, ...]:
+    cards = {name: card.features or {} for name, card in (snapshot.ethtool or {}).items()}
+    physical = {i.name for i in snapshot.interfaces or () if i.physical and i.up}
+    off = [n for n, f in cards.items() if n in physical and "rx-gro" in f and not f["rx-gro"].on]
+    if not off:
+        return ()
+    rows = tuple(f"ethtool -K {name} gro on" for name in off)
+    return (commands(snapshot, "gro-on", "Switch generic receive offload on", rows),)
+
+
+def _keepalived(snapshot: Snapshot) -> tuple[Fix, ...]:
+    running = [p for p in snapshot.processes or () if p.name == "keepalived"]
+    if not running or any(p.policy in {"fifo", "rr"} for p in running):
+        return ()
+    title = "Give keepalived vrrp_rt_priority and checker_rt_priority in keepalived.conf"
+    return (Fix("keepalived-priority", title, Risk.SAFE),)

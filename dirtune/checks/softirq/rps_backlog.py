@@ -1,0 +1,125 @@
+from dataclasses import dataclass
+
+from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
+from dirtune.checks.remedies import sysctl
+from dirtune.checks.softirq import rps_cpus, window
+from dirtune.checks.softirq.backlog_drops import BACKLOG, longer
+from dirtune.snapshot import Snapshot
+
+_BITMAP, _PREQUEUE = "net/core/flow_limit_cpu_bitmap", "net/core/netdev_tstamp_prequeue"
+_SHORT = 1000  # packets, the kernel's default
+_BUSY_PPS = 100_000  # on one target CPU; an estimate, not calibrated
+
+
+@dataclass(frozen=True, slots=True)
+class _Steered:
+    """What RPS did between the samples."""
+
+    busiest: int
+    """The CPU with most packets among those it steers to."""
+    pps: float
+    dropped: int
+    limited: int | None
+    """Packets that the flow limit dropped; None where this kernel has no such column."""
+
+
+@check("softirq/rps-backlog", severity=Severity.LOW, trust="A", needs=("interfaces", "softnet"))
+def rps_backlog(snapshot: Snapshot) -> Verdicts:
+    """RPS fills a backlog of the default length, or its flow limit drops packets.
+
+    ## What it does
+    Where RPS is on, reports a `net.core.netdev_max_backlog` of 1,000 packets or fewer while a CPU
+    that RPS steers to takes 100,000 packets/s or more, and drops of the flow limit (column 11 of
+    /proc/net/softnet_stat): `medium` where the backlog dropped packets between the samples, else
+    `low`.
+
+    ## Why it matters
+    From half of the backlog on, the flow limit may drop from the one biggest flow. On a director
+    that is a tunnel, or a proxy with many users behind it.
+
+    ## Remediation
+    Lengthen the backlog; clear `net.core.flow_limit_cpu_bitmap` on a director with tunnels; set
+    `net.core.netdev_tstamp_prequeue` to 0, which takes the time stamps on the CPUs that RPS
+    steers to.
+
+    ## Known problems
+    softnet_stat counts packets, not those that were steered: those of a target CPU's own queues
+    are among them.
+
+    ## References
+    - Documentation/networking/scaling.rst, "RPS Flow Limit"
+    """
+    masks = rps_cpus(snapshot)
+    if masks is None:
+        yield inconclusive("whether RPS is on is not known")
+        return
+    if not masks:
+        return
+    steered = _steered(snapshot, {cpu for cpus in masks.values() for cpu in cpus})
+    if steered is None:
+        yield inconclusive("two samples with the same CPUs are needed")
+        return
+    backlog = _number(snapshot, BACKLOG)
+    if steered.pps >= _BUSY_PPS and backlog is None and not steered.limited:
+        yield inconclusive("net.core.netdev_max_backlog is not known")
+    elif steered.limited or (steered.pps >= _BUSY_PPS and (backlog or 0) <= _SHORT):
+        yield _finding(snapshot, steered, backlog, sorted(masks))
+
+
+def _steered(snapshot: Snapshot, targets: set[int]) -> _Steered | None:
+    rows = window(snapshot)
+    on_target = {cpu: row for cpu, row in (rows or {}).items() if cpu in targets}
+    if not rows or not on_target or not snapshot.seconds:
+        return None
+    busiest = max(on_target, key=lambda cpu: on_target[cpu].processed)
+    limits = [row.flow_limit for row in rows.values() if row.flow_limit is not None]
+    return _Steered(
+        busiest,
+        on_target[busiest].processed / snapshot.seconds,
+        sum(row.dropped for row in rows.values()),
+        sum(limits) if limits else None,
+    )
+
+
+def _number(snapshot: Snapshot, name: str) -> int | None:
+    return snapshot.sysctls.number(name) if snapshot.sysctls else None
+
+
+def _finding(
+    snapshot: Snapshot, steered: _Steered, backlog: int | None, names: list[str]
+) -> Finding:
+    if steered.limited:
+        message = f"the flow limit dropped {steered.limited:,} packets of big flows"
+    else:
+        message = (
+            f"RPS steers {steered.pps:,.0f} packets/s to CPU {steered.busiest}, "
+            f"whose backlog holds {backlog}"
+        )
+    return Finding(
+        subject=", ".join(names),
+        severity=Severity.MEDIUM if steered.dropped else Severity.LOW,
+        message=message,
+        evidence={
+            "interfaces": names,
+            "cpu": steered.busiest,
+            "packets_per_second": round(steered.pps),
+            "netdev_max_backlog": backlog,
+            "dropped": steered.dropped,
+            "flow_limit": steered.limited,
+        },
+        fixes=(*longer(snapshot), *_no_limit(snapshot, steered), *_stamp_later(snapshot)),
+    )
+
+
+def _no_limit(snapshot: Snapshot, steered: _Steered) -> tuple[Fix, ...]:
+    if not steered.limited:
+        return ()
+    title = "Switch the flow limit off, so that one tunnel or proxy is no longer cut"
+    return (sysctl(snapshot, "clear-flow-limit", title, {_BITMAP: 0}),)
+
+
+def _stamp_later(snapshot: Snapshot) -> tuple[Fix, ...]:
+    if _number(snapshot, _PREQUEUE) != 1:
+        return ()
+    title = "Take time stamps on the CPUs that RPS steers to"
+    return (sysctl(snapshot, "stamp-after-rps", title, {_PREQUEUE: 0}),)

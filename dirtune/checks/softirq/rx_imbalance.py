@@ -1,0 +1,99 @@
+from collections.abc import Iterable, Mapping
+
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive, run
+from dirtune.checks.cpu import percents
+from dirtune.checks.irq import near, nic_vectors
+from dirtune.checks.irq.single_cpu import single_cpu
+from dirtune.checks.softirq import window
+from dirtune.snapshot import Snapshot
+
+_GINI = 0.6
+_TIMES_MEAN = 3.0
+_IDLE_PERCENT = 20.0
+_HIGH_PERCENT, _HIGH_SHARE = 80.0, 0.50
+
+
+@check(
+    "softirq/rx-imbalance",
+    severity=Severity.HIGH,
+    trust="B",
+    needs=("softnet", "stat", "cpus"),
+    traffic=True,
+)
+def rx_imbalance(snapshot: Snapshot) -> Verdicts:
+    """Received packets are the work of few CPUs.
+
+    ## What it does
+    Compares the packets of each CPU (first column of /proc/net/softnet_stat) between two samples,
+    over the CPUs near the cards that are not isolated. It reports a Gini coefficient of 0.6 or
+    more, or a CPU with three times the mean or more: `high` where that CPU spends 80 % of its time
+    or more in softirqs and has half of the packets or more, else `medium`. A host on which no CPU
+    is busy for 20 % of its time is left alone.
+
+    ## Why it matters
+    A director is at its limit when its busiest core is, not when the average is.
+
+    ## Remediation
+    Spread the queues over CPUs (`irq/single-cpu`), use more of them (`nic/single-queue`), or
+    repair their table (`nic/rss-skew`).
+
+    ## Known problems
+    One elephant flow, or one tunnel, goes to one CPU by design and looks the same here. Packets
+    that RPS steers are counted on both CPUs. On two or three CPUs near a card only a Gini
+    coefficient or a mean that few machines reach would show it.
+
+    ## References
+    - Documentation/networking/scaling.rst
+    """
+    rows, busy = window(snapshot), percents(snapshot)
+    if rows is None or not busy:
+        yield inconclusive("CPUs came or went between the samples")
+        return
+    packets = {cpu: row.processed for cpu, row in rows.items()}
+    top = max(packets, key=lambda cpu: packets[cpu])
+    work = {cpu: packets.get(cpu, 0) for cpu in (*_local(snapshot), top)}
+    mean = sum(work.values()) / len(work)
+    if all(p.get("busy", 0.0) < _IDLE_PERCENT for p in busy.values()):
+        return
+    if _gini(work.values()) >= _GINI or (mean and packets[top] >= _TIMES_MEAN * mean):
+        yield _finding(snapshot, top, work, busy.get(top, {}))
+
+
+def _local(snapshot: Snapshot) -> tuple[int, ...]:
+    names = {vector.interface for vector in nic_vectors(snapshot)}
+    names |= {i.name for i in snapshot.interfaces or () if i.physical}
+    return tuple(sorted({cpu for name in names for cpu in near(snapshot, name)}))
+
+
+def _gini(values: Iterable[int]) -> float:
+    """Return 0 where all have the same, towards 1 where one has everything."""
+    ranked = sorted(values)
+    n, total = len(ranked), sum(ranked)
+    if not total:
+        return 0.0
+    weighted = sum(rank * value for rank, value in enumerate(ranked, 1))
+    return 2 * weighted / (n * total) - (n + 1) / n
+
+
+def _finding(
+    snapshot: Snapshot, top: int, work: Mapping[int, int], busy: Mapping[str, float]
+) -> Finding:
+    share = work[top] / sum(work.values())
+    softirq = busy.get("softirq", 0.0)
+    high = softirq >= _HIGH_PERCENT and share >= _HIGH_SHARE
+    concentrated = bool(run((single_cpu,), snapshot)[0].findings)
+    title = "Spread queues over CPUs, use more of them, or repair their table"
+    return Finding(
+        subject=f"CPU {top}",
+        severity=Severity.HIGH if high else Severity.MEDIUM,
+        message=f"does {100 * share:.0f} % of the received packets' work of {len(work)} CPUs, "
+        f"{softirq:.0f} % of its time in softirqs",
+        evidence={
+            "cpu": top,
+            "packets": {str(cpu): n for cpu, n in work.items()},
+            "gini": round(_gini(work.values()), 3),
+            "softirq_percent": round(softirq, 1),
+        },
+        fixes=(Fix("spread-receiving", title, Risk.DISRUPTIVE),),
+        cause="irq/single-cpu" if concentrated else None,
+    )

@@ -1,0 +1,88 @@
+import re
+
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.irq import card
+from dirtune.checks.remedies import commands
+from dirtune.collect.net import Interface
+from dirtune.collect.processes import Process
+from dirtune.snapshot import Snapshot
+
+
+@check("softirq/threaded-napi", severity=Severity.LOW, trust="B", needs=("interfaces",))
+def threaded_napi(snapshot: Snapshot) -> Verdicts:
+    """Threads that poll a card wander between CPUs.
+
+    ## What it does
+    Where an interface's `threaded` is 1, reports threads `napi/INTERFACE-N` that ran on another
+    CPU in the second sample than in the first, or on one that is not near the card: `low`.
+
+    ## Why it matters
+    The scheduler moves such a thread away from the ring's memory, and from the caches that hold
+    the packets and the connection table.
+
+    ## Remediation
+    Pin each thread to the CPU that takes its queue's interrupts (`taskset -cp CPU PID`), or write
+    0 into the interface's `threaded`.
+
+    ## Known problems
+    A thread's affinity is not read: one that stayed where it was may be pinned or not, and leaves
+    it open.
+
+    ## References
+    - Documentation/networking/napi.rst
+    """
+    threaded = [i for i in snapshot.interfaces or () if i.threaded]
+    if threaded and snapshot.processes is None:
+        yield inconclusive("no list of processes to find the threads in")
+        return
+    for interface in threaded:
+        threads = [p for p in snapshot.processes or () if _polls(p, interface)]
+        astray = [p for p in threads if _wandered(snapshot, p) or _far(snapshot, p, interface)]
+        if astray:
+            yield _finding(snapshot, interface, threads, astray)
+        elif threads:
+            yield inconclusive(f"{interface.name}: whether its threads are pinned is not known")
+
+
+def _polls(process: Process, interface: Interface) -> bool:
+    # The name is cut to 15 characters.
+    name = re.escape(f"napi/{interface.name}"[:14])
+    return process.kernel and bool(re.fullmatch(rf"{name}(?:-\d*)?", process.name))
+
+
+def _wandered(snapshot: Snapshot, thread: Process) -> bool:
+    before = (snapshot.earlier.processes if snapshot.earlier else None) or ()
+    then = next((p.cpu for p in before if p.pid == thread.pid), None)
+    return then is not None and thread.cpu is not None and then != thread.cpu
+
+
+def _far(snapshot: Snapshot, thread: Process, interface: Interface) -> bool:
+    device = card(snapshot, interface.name)
+    if device is None or device.numa_node is None or thread.cpu is None:
+        return False
+    return bool(device.local_cpus) and thread.cpu not in device.local_cpus
+
+
+def _finding(
+    snapshot: Snapshot, interface: Interface, threads: list[Process], astray: list[Process]
+) -> Finding:
+    rows = (f"echo 0 > /sys/class/net/{interface.name}/threaded",)
+    pin = Fix(
+        "pin-threads",
+        "Pin each thread to the CPU of its queue's interrupts: taskset -cp CPU PID",
+        Risk.SAFE,
+    )
+    return Finding(
+        subject=interface.name,
+        severity=Severity.LOW,
+        message=f"{len(astray)} of {len(threads)} threads that poll it moved to another CPU, or "
+        "run far from the card",
+        evidence={
+            "threads": {p.name: p.cpu for p in threads},
+            "pids": [p.pid for p in astray],
+        },
+        fixes=(
+            pin,
+            commands(snapshot, "napi-in-softirq", "Poll in softirqs, not in threads", rows),
+        ),
+    )
