@@ -139,7 +139,8 @@ def test_a_process_that_began_meanwhile_is_left_out():
 
 def test_what_was_asked_beside_files_is_kept():
     text = (
-        "time 5.0\nfile /p/a\nmode -r--r--r-- 1 root root 0 Nov 22 18:59 /proc/irq/36/smp_affinity\n"
+        "time 5.0\nfile /p/a\n"
+        "mode -r--r--r-- 1 root root 0 Nov 22 18:59 /proc/irq/36/smp_affinity\n"
         "mode -rw-r--r-- 1 root root 0 Nov 22 18:59 /proc/irq/37/smp_affinity\n"
         'netlink /netlink/ethtool.json {"eth0": {}}\nlinks\ncommands\n'
         "/cmd/ip-rule:0:\tfrom all lookup local\n/cmd/none:x\ntext\n/p/a:end\nend\n"

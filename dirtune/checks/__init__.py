@@ -8,8 +8,10 @@ reason. Its docstring is its page in docs/checks.md and what `dirtune explain` p
 import enum
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TypeVar
 
 from dirtune.analyse import rates
@@ -26,7 +28,7 @@ _ABSENT = {
 }
 _LOOPBACK = "127."
 # Where a real server of DR or TUN keeps the addresses it must not be asked for.
-_QUIET_INTERFACES = ("lo", "dummy", "tunl", "ip6tnl", "gre", "fou", "ipip", "kube-ipvs")
+_QUIET_INTERFACE = re.compile(r"(lo|(dummy|tunl|ip6tnl|gre|fou|ipip|kube-ipvs)\d*)(:.*)?")
 
 
 class Severity(enum.StrEnum):
@@ -77,6 +79,20 @@ class Fix:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiver:
+    """Somebody's word that a finding is to be left as it is, for a reason and a time."""
+
+    check: str
+    reason: str
+    expires: date
+    """The last day it holds."""
+    subject: str | None = None
+    """None for every subject."""
+    host: str | None = None
+    """None for every host."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing a check saw, with the evidence that made it say so."""
 
@@ -88,6 +104,8 @@ class Finding:
     fixes: tuple[Fix, ...] = ()
     cause: str | None = None
     """Id of the check whose finding explains this one."""
+    waived: Waiver | None = None
+    """Why it does not count; None if it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +173,9 @@ class Outcome:
 
     @property
     def severity(self) -> Severity | None:
-        """The gravest of its findings, None without any."""
-        return min((f.severity for f in self.findings), key=lambda s: s.rank, default=None)
+        """The gravest of its findings that are not waived, None without any."""
+        counted = (f.severity for f in self.findings if not f.waived)
+        return min(counted, key=lambda s: s.rank, default=None)
 
 
 def check(
@@ -233,7 +252,7 @@ def roles(snapshot: Snapshot) -> tuple[str, ...]:
     found = [snapshot.place.role] if snapshot.place else []
     if snapshot.services:
         found += ["director", *(["backup"] if _holds_no_vip(snapshot) else [])]
-    elif held_quietly(snapshot):
+    elif not found and held_quietly(snapshot):
         found.append("real-server")
     return tuple(dict.fromkeys(found)) or ("host",)
 
@@ -243,7 +262,7 @@ def held_quietly(snapshot: Snapshot) -> tuple[str, ...]:
     return tuple(
         each.address
         for each in snapshot.interface_addresses or ()
-        if each.interface.startswith(_QUIET_INTERFACES)
+        if _QUIET_INTERFACE.fullmatch(each.interface)
         and ":" not in each.address
         and not each.address.startswith(_LOOPBACK)
     )

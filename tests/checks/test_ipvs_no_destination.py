@@ -2,18 +2,10 @@ import pytest
 
 from dirtune.checks import Severity, Status, run
 from dirtune.checks.ipvs.no_destination import no_destination
-from dirtune.collect.ip_vs import Destination, Service
+from dirtune.collect.ip_vs import Service
+from dirtune.collect.ipvs_netlink import Ipvs
 from dirtune.snapshot import Snapshot
-
-VIP = "198.18.0.100"
-
-
-def service(*weights, forward="Route", port=80):
-    destinations = tuple(
-        Destination(f"198.18.0.{11 + n}", port, forward, weight, 0, 0)
-        for n, weight in enumerate(weights)
-    )
-    return Service("TCP", VIP, port, None, "rr", destinations=destinations)
+from tests.checks.machines import VIP, detailed, director, service
 
 
 def outcome(*services, addresses=frozenset({VIP}), earlier=None):
@@ -68,3 +60,47 @@ def test_a_mark_is_served_where_an_address_is_held():
 
 def test_a_host_without_services_is_no_director():
     assert outcome().status is Status.NOT_APPLICABLE
+
+
+def over(upper, *, active=0, inactive=0):
+    return {"upper": upper, "active": active, "inactive": inactive}
+
+
+def test_destinations_over_their_upper_threshold_are_out():
+    plain = service(1, 1)
+    full = detailed(plain, over(10, active=6, inactive=4), over(10, active=11))
+    (found,) = run((no_destination,), director(plain, ipvs=Ipvs((full,))))[0].findings
+
+    assert found.severity is Severity.CRITICAL
+    assert found.message == "all 2 destinations are over their upper threshold"
+    assert found.evidence["overloaded"] == ["198.18.0.11:80", "198.18.0.12:80"]
+    assert [fix.id for fix in found.fixes] == ["raise-upper-threshold", "restore-destinations"]
+
+
+def test_one_is_left_beside_an_overloaded_one_and_one_of_weight_0():
+    plain = service(1, 0, 1)
+    known = detailed(plain, over(5, active=5), {}, over(5, active=4))
+    (found,) = run((no_destination,), director(plain, ipvs=Ipvs((known,))))[0].findings
+
+    assert (found.severity, found.evidence["usable"]) == (Severity.HIGH, 1)
+
+
+@pytest.mark.parametrize("upper", [0, 11])
+def test_no_threshold_and_one_not_reached_are_no_overload(upper):
+    plain = service(1, 1)
+    known = detailed(plain, over(upper, active=10), over(upper, active=10))
+
+    assert run((no_destination,), director(plain, ipvs=Ipvs((known,))))[0].status is Status.PASSED
+
+
+@pytest.mark.parametrize(("packets", "status"), [(7, Status.FINDING), (5, Status.PASSED)])
+def test_packets_show_that_it_serves_though_it_holds_no_address(packets, status):
+    plain = service(0)
+    taken = director(
+        plain,
+        addresses=frozenset({"198.18.0.2"}),
+        ipvs=Ipvs((detailed(plain, packets_in=packets),)),
+        earlier={"ipvs": Ipvs((detailed(plain, packets_in=5),))},
+    )
+
+    assert run((no_destination,), taken)[0].status is status

@@ -1,7 +1,28 @@
 """Checks of IPVS services, and what several of them ask of a snapshot."""
 
+from collections.abc import Iterable
+
+from dirtune.analyse import rates
+from dirtune.analyse.cpu import USER_HZ
 from dirtune.collect.ip_vs import Destination, Service
+from dirtune.collect.ipvs_netlink import IpvsService
+from dirtune.collect.processes import Process
 from dirtune.snapshot import Snapshot
+
+ONE_PACKET = 0x4
+"""Flag of a service: every packet is scheduled by itself."""
+SCHEDULER_FLAGS = 0x38
+"""Flags that mean something to the scheduler alone (ipvsadm -b)."""
+DEFENCES = ("drop_packet", "drop_entry", "secure_tcp")
+"""Sysctls: 0 is off, 1 armed, 2 armed and triggered, 3 always on."""
+LONG_CHAIN = 8
+"""Entries per bucket of the connection table from which its chains are long."""
+ROUTERS = ("bird", "bird6", "bgpd", "exabgp", "gobgpd", "pybal")
+"""Programs that announce addresses: where one runs, several directors may share a VIP."""
+_OPTIONS = {"TCP": "-t", "UDP": "-u"}
+# The second is a prefix of 128 bits, which the collector prints as the address it is not.
+ONE_CLIENT = ("255.255.255.255", "128.0.0.0")
+"""Netmasks of persistence that set no clients together."""
 
 
 def vips(snapshot: Snapshot) -> frozenset[str]:
@@ -22,3 +43,108 @@ def entries(snapshot: Snapshot) -> int:
 def destinations(snapshot: Snapshot) -> tuple[tuple[Service, Destination], ...]:
     """Return every destination with its service."""
     return tuple((s, d) for s in snapshot.services or () for d in s.destinations)
+
+
+def detail(snapshot: Snapshot | None, service: Service) -> IpvsService | None:
+    """Return what netlink tells of *service*; None where it was not asked or has it no more."""
+    known = snapshot.ipvs.services if snapshot and snapshot.ipvs else ()
+    return next((each for each in known if each.name == service.name), None)
+
+
+def counted(snapshot: Snapshot, service: Service, counter: str) -> int | None:
+    """Return how much a service's netlink *counter* rose between the samples, None if unknown."""
+    now, then = detail(snapshot, service), detail(snapshot.earlier, service)
+    if now is None or then is None:
+        return None
+    return rates.increase(getattr(then, counter), getattr(now, counter))
+
+
+def per_second(snapshot: Snapshot, counter: str) -> float | None:
+    """Return a counter of all services per second, None without two samples."""
+    now, then = snapshot.ip_vs_stats, snapshot.earlier.ip_vs_stats if snapshot.earlier else None
+    if now is None or then is None or not snapshot.seconds:
+        return None
+    rise = rates.increase(getattr(then, counter), getattr(now, counter))
+    return None if rise is None else rise / snapshot.seconds
+
+
+def new_per_second(snapshot: Snapshot, service: Service) -> float | None:
+    """Return new connections/s of one service; those of all where there is one service only."""
+    rise = counted(snapshot, service, "connections")
+    if rise is not None and snapshot.seconds:
+        return rise / snapshot.seconds
+    return per_second(snapshot, "connections") if snapshot.services == (service,) else None
+
+
+def running(snapshot: Snapshot, names: Iterable[str]) -> tuple[str, ...] | None:
+    """Return those of *names* that run as programs, None where processes are not known."""
+    if snapshot.processes is None:
+        return None
+    alive = {process.name for process in snapshot.processes if not process.kernel}
+    return tuple(name for name in names if name in alive)
+
+
+def thread_percents(
+    snapshot: Snapshot, prefixes: tuple[str, ...]
+) -> tuple[tuple[Process, float | None], ...]:
+    """Return the kernel's threads of such names with their share of a CPU, if it is known."""
+    before = (snapshot.earlier.processes if snapshot.earlier else None) or ()
+    then = {(process.pid, process.name): process.ticks for process in before}
+    found = (p for p in snapshot.processes or () if p.kernel and p.name.startswith(prefixes))
+    return tuple((p, _percent(snapshot, then.get((p.pid, p.name)), p.ticks)) for p in found)
+
+
+def _percent(snapshot: Snapshot, then: int | None, now: int) -> float | None:
+    ticks = rates.increase(then, now)
+    if ticks is None or not snapshot.seconds:
+        return None
+    return 100 * ticks / USER_HZ / snapshot.seconds
+
+
+def templates(snapshot: Snapshot) -> int | None:
+    """Return the templates of persistence the table holds, None where netlink was not asked."""
+    if snapshot.ipvs is None:
+        return None
+    return sum(d.persistent for s in snapshot.ipvs.services for d in s.destinations)
+
+
+def per_bucket(snapshot: Snapshot) -> float | None:
+    """Return entries per bucket of the connection table, None where its size is not known."""
+    if not snapshot.ip_vs_table_size:
+        return None
+    return (entries(snapshot) + (templates(snapshot) or 0)) / snapshot.ip_vs_table_size
+
+
+def page_bytes(snapshot: Snapshot) -> int | None:
+    """Return the size of a page of memory: 4096 on x86, else not told by any file."""
+    x86 = snapshot.cpuinfo is not None and snapshot.cpuinfo.flags is not None
+    return 4096 if x86 else None
+
+
+def edited(snapshot: Snapshot, service: Service, changes: str) -> tuple[str, ...]:
+    """Return the command that changes one service; none where that might drop a setting.
+
+    ipvsadm -E sets all of a service anew, so what stays must be known: netlink tells it.
+    """
+    known = detail(snapshot, service)
+    if known is None or (known.family == 6 and known.persistent_s is not None):
+        return ()
+    if "-s" not in changes and known.flags & SCHEDULER_FLAGS:
+        return ()
+    words = ["ipvsadm -E", _option(service), changes]
+    if "-s" not in changes:
+        words.append(f"-s {service.scheduler}")
+    if known.flags & ONE_PACKET and "-o" not in changes.split():
+        words.append("-o")
+    if known.persistent_s is not None:
+        words.append(f"-p {known.persistent_s}")
+        if known.netmask not in {"", *ONE_CLIENT}:
+            words.append(f"-M {known.netmask}")
+    return (" ".join(words),)
+
+
+def _option(service: Service) -> str:
+    if service.fwmark is not None:
+        return f"-f {service.fwmark}"
+    protocol, where = service.name.split()
+    return f"{_OPTIONS.get(protocol, '--sctp-service')} {where}"

@@ -1,8 +1,27 @@
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.ipvs import counted, detail
+from dirtune.checks.remedies import competitors
 from dirtune.collect.ip_vs import Service
 from dirtune.snapshot import Snapshot
 
-_REDUNDANT = 3
+_REDUNDANT = 3  # destinations
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """Who of a service's destinations gets new connections."""
+
+    known: int
+    usable: int
+    overloaded: tuple[str, ...]
+    """Those of a weight above 0 that are over their upper threshold."""
+
+    @property
+    def enough(self) -> bool:
+        return self.usable > 1 or (self.usable == 1 and self.known < _REDUNDANT)
 
 
 @check(
@@ -16,8 +35,9 @@ def no_destination(snapshot: Snapshot) -> Verdicts:
     """A virtual service has nobody to send connections to.
 
     ## What it does
-    Reports a service without destinations, or with weight 0 on all of them, whose address this
-    host holds: `critical`. One usable destination left of three or more is `high`. A backup
+    Reports a service without destinations, or whose destinations all have weight 0 or are over
+    their upper threshold, and whose address this host holds, or whose packets rise between two
+    samples: `critical`. One usable destination left of three or more is `high`. A backup
     director that does not hold the address, and a service made between the two samples, are left
     alone. A sorry server counts as a destination.
 
@@ -25,27 +45,44 @@ def no_destination(snapshot: Snapshot) -> Verdicts:
     IPVS answers such a connection with ICMP port unreachable, or drops it.
 
     ## Remediation
-    Repair the health checks or the real servers; give keepalived a `sorry_server` and a `quorum`.
+    Repair the health checks or the real servers; raise an upper threshold that is too low
+    (`ipvsadm -e ... -x`); give keepalived a `sorry_server` and a `quorum`.
 
     ## Known problems
-    /proc/net/ip_vs does not show destinations that are over their upper threshold.
+    /proc/net/ip_vs does not show thresholds: without netlink a destination that is over its own
+    counts as usable. A destination that went over its threshold stays out until it falls below
+    the lower one; the counters do not show that.
 
     ## References
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_leave()`
+    - net/netfilter/ipvs/ip_vs_conn.c, `ip_vs_bind_dest()`
     """
     for service in snapshot.services or ():
-        usable = [d for d in service.destinations if d.weight > 0]
-        held = _held(snapshot, service)
-        if len(usable) > 1 or (usable and len(service.destinations) < _REDUNDANT):
+        left = _left(snapshot, service)
+        if left.enough:
             continue
-        if held is None:
+        serves = _serves(snapshot, service)
+        if serves is None:
             yield inconclusive(f"{service.name}: whether this host serves it is not known")
-        elif held and not _new(snapshot, service):
-            yield _finding(service, len(usable))
+        elif serves and not _new(snapshot, service):
+            yield _finding(snapshot, service, left)
 
 
-def _held(snapshot: Snapshot, service: Service) -> bool | None:
-    """Whether this host is the one that serves; a mark is served where any address is held."""
+def _left(snapshot: Snapshot, service: Service) -> _Left:
+    known = detail(snapshot, service)
+    over = tuple(
+        f"{d.address}:{d.port}"
+        for d in (known.destinations if known else ())
+        if d.weight > 0 and d.overloaded
+    )
+    weighted = sum(d.weight > 0 for d in (known or service).destinations)
+    return _Left(len((known or service).destinations), weighted - len(over), over)
+
+
+def _serves(snapshot: Snapshot, service: Service) -> bool | None:
+    """Whether packets come to this host for it; a mark is served where any address is held."""
+    if counted(snapshot, service, "packets_in"):
+        return True
     if snapshot.addresses is None:
         return None
     if service.address is not None:
@@ -59,24 +96,51 @@ def _new(snapshot: Snapshot, service: Service) -> bool:
     return before is not None and service.name not in {s.name for s in before}
 
 
-def _finding(service: Service, usable: int) -> Finding:
-    known = len(service.destinations)
-    if usable:
-        message = f"one destination is left of {known}"
-    elif known:
-        message = f"all {known} destinations have weight 0"
-    else:
-        message = "has no destinations"
+def _finding(snapshot: Snapshot, service: Service, left: _Left) -> Finding:
     return Finding(
         subject=service.name,
-        severity=Severity.HIGH if usable else Severity.CRITICAL,
-        message=message,
-        evidence={"service": service.name, "destinations": known, "usable": usable},
-        fixes=(
-            Fix(
-                "restore-destinations",
-                "Repair the real servers or their health checks",
-                Risk.SAFE,
-            ),
-        ),
+        severity=Severity.HIGH if left.usable else Severity.CRITICAL,
+        message=_message(left),
+        evidence=_evidence(snapshot, service, left),
+        fixes=_fixes(snapshot, left),
     )
+
+
+def _message(left: _Left) -> str:
+    if left.usable:
+        return f"one destination is left of {left.known}"
+    if not left.known:
+        return "has no destinations"
+    over = len(left.overloaded)
+    if not over:
+        return f"all {left.known} destinations have weight 0"
+    if over == left.known:
+        return f"all {left.known} destinations are over their upper threshold"
+    return f"of {left.known} destinations {over} are over their threshold, the rest have weight 0"
+
+
+def _evidence(snapshot: Snapshot, service: Service, left: _Left) -> Mapping[str, object]:
+    return {
+        "service": service.name,
+        "destinations": left.known,
+        "usable": left.usable,
+        "overloaded": list(left.overloaded),
+        "packets_in": counted(snapshot, service, "packets_in"),
+    }
+
+
+def _fixes(snapshot: Snapshot, left: _Left) -> tuple[Fix, ...]:
+    who = competitors(snapshot, "ipvs")
+    restore = Fix(
+        "restore-destinations",
+        "Repair the real servers or their health checks",
+        Risk.SAFE,
+        competes=who,
+    )
+    raised = Fix(
+        "raise-upper-threshold",
+        "Raise the upper threshold of the destinations that are over it",
+        Risk.SAFE,
+        competes=who,
+    )
+    return (raised, restore) if left.overloaded else (restore,)

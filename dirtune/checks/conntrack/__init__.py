@@ -1,0 +1,152 @@
+"""Checks of connection tracking, and what several of them ask of a snapshot."""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dirtune.checks import Fix, Risk
+from dirtune.checks.ipvs import vips
+from dirtune.checks.remedies import competitors
+from dirtune.snapshot import Snapshot
+
+COUNT, MOST, BUCKETS = (
+    f"net/netfilter/nf_conntrack_{name}" for name in ("count", "max", "buckets")
+)
+VS_CONNTRACK = "net/ipv4/vs/conntrack"
+_COMMENT = re.compile(r'(?:--)?comment "[^"]*"|--comment \S+')
+# Objects that rules may name, and no rules themselves.
+_NFT_OBJECT = re.compile(r"ct (?:helper|timeout|expectation) \S+ \{|counter .* \{")
+_NFT_TRACKS = re.compile(
+    r"\bct \w+|\b(?:masquerade|snat|dnat|redirect)\b|\bflow add @|\bsynproxy\b"
+    r'|\bxt (?:match|target) "(?:conn\w+|state|helper|MASQUERADE|[SD]NAT|REDIRECT|NETMAP|CONN\w+)"'
+)
+_IPTABLES_TRACKS = re.compile(
+    r"-m (?:conn\w+|state|helper|cluster)\b"
+    r"|-j (?:MASQUERADE|SNAT|DNAT|REDIRECT|NETMAP|CONN\w+|SYNPROXY|CT)\b"
+)
+_EXEMPTS = re.compile(r'\bnotrack\b|--notrack\b|-j NOTRACK\b|xt target "NOTRACK"')
+_STATE = re.compile(r'\bct state\b|-m (?:state|conntrack)\b|xt match "(?:state|conntrack)"')
+_REFUSES = re.compile(
+    r"\bpolicy drop\b|\b(?:drop|reject)\b|-j (?:DROP|REJECT)\b|^:(?:INPUT|FORWARD) DROP"
+)
+_DESTINATION = re.compile(
+    r"(?:\bip6? daddr |(?<!\S)(?P<negated>! )?-d )(?P<other>!= )?(?P<where>[0-9a-fA-F.:/]+)"
+)
+_LOOPBACK = re.compile(r'(?:-i|-o) lo\b|\b[io]if(?:name)? "lo"')
+_IPTABLES_MODULES = tuple(f"iptable_{name}" for name in ("filter", "nat", "mangle", "raw"))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The packet filter's rules that have to do with connection tracking."""
+
+    tracking: tuple[str, ...]
+    """Those that need it, and so hook it in for every packet of the network namespace."""
+    exempting: tuple[str, ...]
+    """Those that take packets out of it (notrack)."""
+    refuses: bool
+    """Whether any rule or policy drops or rejects."""
+
+
+def rules(snapshot: Snapshot) -> Rules | None:
+    """Return the rules, None where a tool's rules are not known."""
+    found = snapshot.rulesets
+    nft, iptables = (found.nft, found.iptables) if found else (None, None)
+    loaded = snapshot.modules.loaded if snapshot.modules else None
+    if nft is None and (loaded is None or "nf_tables" in loaded):
+        return None
+    if iptables is None and (loaded is None or loaded & set(_IPTABLES_MODULES)):
+        return None
+    rows = (*_nft(nft or ()), *(_COMMENT.sub("", row) for row in iptables or ()))
+    exempting = tuple(row for row in rows if _EXEMPTS.search(row))
+    tracking = tuple(
+        row
+        for row in rows
+        if row not in exempting
+        and (_NFT_TRACKS if row[:1] != "-" else _IPTABLES_TRACKS).search(row)
+    )
+    return Rules(tracking, exempting, any(_REFUSES.search(row) for row in rows))
+
+
+def _nft(rows: tuple[str, ...]) -> Iterator[str]:
+    for row in rows:
+        bare = _COMMENT.sub("", row).strip()
+        if not (_NFT_OBJECT.fullmatch(bare) or bare.startswith(("#", "table ", "chain ", "set "))):
+            yield bare
+
+
+def may_touch(row: str, addresses: frozenset[str]) -> bool:
+    """Whether a rule may match packets to one of *addresses*, as far as its text tells."""
+    if _LOOPBACK.search(row):
+        return False
+    found = _DESTINATION.search(row)
+    if not found or found["negated"] or found["other"]:
+        return True
+    try:
+        network = ipaddress.ip_network(found["where"], strict=False)
+    except ValueError:  # a range or a set
+        return True
+    return any(ipaddress.ip_address(address) in network for address in addresses)
+
+
+def stateful(found: Rules, addresses: frozenset[str]) -> bool:
+    """Whether packets to *addresses* are let in or kept out by their connection's state."""
+    states = (row for row in found.tracking if _STATE.search(row))
+    return found.refuses and any(may_touch(row, addresses) for row in states)
+
+
+def exempted(found: Rules, address: str) -> bool:
+    """Whether a rule takes packets to *address* out of tracking."""
+    return any(may_touch(row, frozenset({address})) for row in found.exempting)
+
+
+def number(snapshot: Snapshot, name: str) -> int | None:
+    """Return a setting that is one number, None if it is absent or settings are not known."""
+    return snapshot.sysctls.number(name) if snapshot.sysctls else None
+
+
+def stop_tracking(snapshot: Snapshot) -> Fix:
+    """Return the fix that keeps virtual services out of tracking."""
+    return Fix(
+        "stop-tracking-services",
+        "Do not track virtual services; stateful rules no longer match them: read the rules "
+        "first, and have a timed way back",
+        Risk.DISRUPTIVE,
+        tuple(_stopping(snapshot)),
+        competitors(snapshot, "ipvs"),
+    )
+
+
+def _stopping(snapshot: Snapshot) -> Iterator[str]:
+    if number(snapshot, VS_CONNTRACK):
+        yield "sysctl -w 'net.ipv4.vs.conntrack=0'"
+        yield "echo 'net.ipv4.vs.conntrack=0' >> /etc/sysctl.d/90-dirtune.conf"
+    for family, addresses in _by_family(snapshot):
+        chain = "prerouting '{ type filter hook prerouting priority -300; }'"
+        yield f"nft add table {family} dirtune"
+        yield f"nft add chain {family} dirtune {chain}"
+        for address in addresses:
+            yield f"nft add rule {family} dirtune prerouting {family} daddr {address} notrack"
+        for server, port in _nat_servers(snapshot, family):
+            row = f"{family} saddr {server} meta l4proto {{ tcp, udp }} th sport {port} notrack"
+            yield f"nft add rule {family} dirtune prerouting '{row}'"
+
+
+def _by_family(snapshot: Snapshot) -> Iterator[tuple[str, list[str]]]:
+    for family, v6 in (("ip", False), ("ip6", True)):
+        addresses = sorted(address for address in vips(snapshot) if (":" in address) is v6)
+        if addresses:
+            yield family, addresses
+
+
+def _nat_servers(snapshot: Snapshot, family: str) -> list[tuple[str, int]]:
+    """Return the servers whose replies come back through this host."""
+    return sorted(
+        {
+            (d.address, d.port)
+            for s in snapshot.services or ()
+            for d in s.destinations
+            if d.forward == "Masq" and (":" in d.address) is (family == "ip6")
+        }
+    )

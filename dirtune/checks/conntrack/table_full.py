@@ -1,0 +1,133 @@
+from collections.abc import Iterator, Mapping
+
+from dirtune.analyse import rates
+from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
+from dirtune.checks.conntrack import BUCKETS, COUNT, MOST, VS_CONNTRACK, number, stop_tracking
+from dirtune.checks.remedies import sysctl
+from dirtune.snapshot import Snapshot
+
+_HIGH_PERCENT, _MEDIUM_PERCENT = 90, 75
+_RECENT_S = 3600  # a message of the log; an estimate, not calibrated
+_LEAST_MAX = 1 << 20
+_ENTRY_BYTES = 320
+_FULL = "nf_conntrack: table full"
+
+
+@check(
+    "conntrack/table-full",
+    severity=Severity.CRITICAL,
+    trust="A",
+    needs=("sysctls",),
+)
+def table_full(snapshot: Snapshot) -> Verdicts:
+    """The connection tracking table is full, or nearly so.
+
+    ## What it does
+    Reports as `critical` that `drop` or `early_drop` rose between two samples, or
+    `insert_failed` did while the table is 75 % full or more; or that the kernel's log of the
+    last hour says `nf_conntrack: table full, dropping packet`. A table 90 % full is `high`, 75 %
+    full or an older message in the log `medium`. A table without entries is left alone, and so
+    is `insert_failed` in an emptier one, where it counts packets that raced each other.
+
+    ## Why it matters
+    When the table is full new flows of every service of the host are dropped, ssh and health
+    checks among them.
+
+    ## Remediation
+    Raise `nf_conntrack_max` and with it `nf_conntrack_buckets`, an entry takes 256 to 320 bytes;
+    shorten timeouts; or stop tracking IPVS's traffic (conntrack/needless).
+
+    ## Known problems
+    Limits and counts are those of this network namespace; `nf_conntrack_buckets` can be written
+    in the first one only. Since kernel 5.15 or so the default limit is one entry per bucket, a
+    quarter of what it was: an upgrade may shrink it.
+
+    ## References
+    - net/netfilter/nf_conntrack_core.c, `__nf_conntrack_alloc()`, `early_drop()`
+    - Documentation/networking/nf_conntrack-sysctl.rst
+    """
+    count, most = number(snapshot, COUNT), number(snapshot, MOST)
+    if count == 0:
+        return
+    percent, rises = _percent(snapshot), _rises(snapshot)
+    severity, said = _worst(snapshot, percent, rises)
+    if severity is not None:
+        yield Finding(
+            subject="nf_conntrack",
+            severity=severity,
+            message=", ".join(said),
+            evidence={
+                "entries": count,
+                "max": most,
+                "buckets": number(snapshot, BUCKETS),
+                "percent": None if percent is None else round(percent, 1),
+                "rises": dict(rises or {}),
+                "seconds": snapshot.seconds,
+                "log": [text for _, text in _messages(snapshot)][-3:],
+            },
+            fixes=_fixes(snapshot, most),
+        )
+    elif percent is None:
+        yield inconclusive("nf_conntrack_count or nf_conntrack_max could not be read")
+
+
+def lacks_room(snapshot: Snapshot) -> bool:
+    """Whether this check reports a table that is full, or nearly so."""
+    return (
+        bool(number(snapshot, COUNT))
+        and _worst(snapshot, _percent(snapshot), _rises(snapshot))[0] is not None
+    )
+
+
+def _percent(snapshot: Snapshot) -> float | None:
+    count, most = number(snapshot, COUNT), number(snapshot, MOST)
+    return 100 * count / most if count is not None and most else None
+
+
+def _worst(
+    snapshot: Snapshot, percent: float | None, rises: Mapping[str, int] | None
+) -> tuple[Severity | None, tuple[str, ...]]:
+    filled = percent is not None and percent >= _MEDIUM_PERCENT
+    said = [f"{percent:.0f} % full"] if filled else []
+    lost = dict(rises or {})
+    if not filled:
+        lost.pop("insert_failed", None)
+    said += [f"{name} rose by {rise:,}" for name, rise in lost.items() if rise]
+    ages = [age for age, _ in _messages(snapshot)]
+    if ages:
+        said.append(f"the kernel's log says so in {len(ages)} line{'s' * (len(ages) > 1)}")
+    recent = any(age is not None and age <= _RECENT_S for age in ages)
+    if recent or any(lost.values()):
+        return Severity.CRITICAL, tuple(said)
+    if percent is not None and percent >= _HIGH_PERCENT:
+        return Severity.HIGH, tuple(said)
+    return (Severity.MEDIUM if said else None), tuple(said)
+
+
+def _rises(snapshot: Snapshot) -> Mapping[str, int] | None:
+    """Return what the counters of lost flows rose by; None without two samples."""
+    before = snapshot.earlier.conntrack if snapshot.earlier else None
+    if before is None or snapshot.conntrack is None:
+        return None
+    found = {
+        name: rates.increase(before.get(name), snapshot.conntrack.get(name))
+        for name in ("drop", "early_drop", "insert_failed")
+    }
+    return {name: rise for name, rise in found.items() if rise is not None}
+
+
+def _messages(snapshot: Snapshot) -> Iterator[tuple[float | None, str]]:
+    """Yield the age in seconds, None if unknown, and the text of each message."""
+    for line in snapshot.kernel_log or ():
+        if _FULL in line.text:
+            known = line.seconds is not None and snapshot.taken_s is not None
+            yield (snapshot.taken_s or 0) - (line.seconds or 0) if known else None, line.text
+
+
+def _fixes(snapshot: Snapshot, most: int | None) -> tuple[Fix, ...]:
+    new = max(_LEAST_MAX, 1 << (2 * (most or 0) - 1).bit_length()) if most else _LEAST_MAX
+    values = {MOST: new, BUCKETS: new // 4}
+    title = f"Let it hold {new:,} entries, up to {new * _ENTRY_BYTES >> 20} MiB"
+    raised = sysctl(snapshot, "raise-conntrack-max", title, values)
+    tracked = snapshot.services and number(snapshot, VS_CONNTRACK)
+    return (raised, stop_tracking(snapshot)) if tracked else (raised,)

@@ -1,0 +1,104 @@
+from collections.abc import Mapping
+
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.ipvs import DEFENCES, page_bytes
+from dirtune.checks.remedies import sysctl
+from dirtune.snapshot import Snapshot
+
+_TRIGGERED, _ALWAYS = 2, 3
+_DOES = {
+    "drop_packet": "drops 1 of N new connections",
+    "drop_entry": "deletes half-open connections and idle ones of 8 packets or fewer",
+    "secure_tcp": "uses the stricter table of TCP states and timeouts",
+}
+
+
+@check(
+    "ipvs/defence-active",
+    severity=Severity.CRITICAL,
+    trust="A",
+    needs=("sysctls",),
+    roles=("director",),
+)
+def defence_active(snapshot: Snapshot) -> Verdicts:
+    """A defence of IPVS against floods is at work now.
+
+    ## What it does
+    Reports `drop_packet` (`critical`), `drop_entry` and `secure_tcp` (`high`) at 2, automatic
+    and triggered by lack of memory, or at 3, always on. 0 (off) and 1 (armed) are left alone.
+
+    ## Why it matters
+    drop_packet loses 1 of N new connections, where N is `am_droprate` at 3 and depends on the
+    memory missing at 2. drop_entry deletes half-open connections, and beyond its documentation
+    established ones of up to 8 packets that were idle for 60 s. secure_tcp changes the states
+    and timeouts of every TCP connection. At 2 the reason is often no flood: free memory is
+    compared with `amemthresh`, and memory that the page cache would give back does not count.
+
+    ## Remediation
+    Find why free memory is below the threshold (ipvs/defence-threshold); switch the defence off.
+    Against a real SYN flood use SYN cookies or a filter before the director.
+
+    ## References
+    - net/netfilter/ipvs/ip_vs_ctl.c, `update_defense_level()`
+    - net/netfilter/ipvs/ip_vs_conn.c, `todrop_entry()`
+    - Documentation/networking/ipvs-sysctl.rst
+    """
+    assert snapshot.sysctls is not None
+    modes = {name: snapshot.sysctls.number(f"net/ipv4/vs/{name}") for name in DEFENCES}
+    for name, mode in modes.items():
+        if mode is not None and mode >= _TRIGGERED:
+            yield _finding(snapshot, name, mode)
+    unknown = [name for name, mode in modes.items() if mode is None]
+    if unknown:
+        yield inconclusive(f"net.ipv4.vs.{unknown[0]} could not be read")
+
+
+def _finding(snapshot: Snapshot, name: str, mode: int) -> Finding:
+    memory = _memory(snapshot)
+    state = "always on" if mode == _ALWAYS else "triggered"
+    short = _short(memory) if mode == _TRIGGERED else ""
+    return Finding(
+        subject=f"net.ipv4.vs.{name}",
+        severity=Severity.CRITICAL if name == "drop_packet" else Severity.HIGH,
+        message=f"is {state} and {_does(snapshot, name, mode)}{short}",
+        evidence={name: mode, **memory},
+        fixes=_fixes(snapshot, name, mode),
+    )
+
+
+def _does(snapshot: Snapshot, name: str, mode: int) -> str:
+    rate = snapshot.sysctls.number("net/ipv4/vs/am_droprate") if snapshot.sysctls else None
+    if name == "drop_packet" and mode == _ALWAYS and rate:
+        return f"drops 1 of {rate} new connections"
+    return _DOES[name]
+
+
+def _short(memory: Mapping[str, int | None]) -> str:
+    free, threshold = memory["free_and_buffers_bytes"], memory["amemthresh_bytes"]
+    if free is None or threshold is None:
+        return ""
+    return f": {free >> 20} MiB are free or buffers, the threshold is {threshold >> 20} MiB"
+
+
+def _memory(snapshot: Snapshot) -> dict[str, int | None]:
+    assert snapshot.sysctls is not None
+    memory = snapshot.meminfo or {}
+    pages, page = snapshot.sysctls.number("net/ipv4/vs/amemthresh"), page_bytes(snapshot)
+    known = "MemFree" in memory and "Buffers" in memory
+    return {
+        "amemthresh_pages": pages,
+        "amemthresh_bytes": pages * page if pages is not None and page else None,
+        "free_and_buffers_bytes": memory["MemFree"] + memory["Buffers"] if known else None,
+        "available_bytes": memory.get("MemAvailable"),
+    }
+
+
+def _fixes(snapshot: Snapshot, name: str, mode: int) -> tuple[Fix, ...]:
+    off = sysctl(
+        snapshot,
+        f"disable-{name.replace('_', '-')}",
+        f"Switch {name} off; not in a real flood of SYNs",
+        {f"net/ipv4/vs/{name}": 0},
+    )
+    memory = Fix("free-memory", "Find what keeps free memory below amemthresh", Risk.SAFE)
+    return (off, memory) if mode == _TRIGGERED else (off,)

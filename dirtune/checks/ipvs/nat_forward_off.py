@@ -1,0 +1,120 @@
+from collections.abc import Iterator
+
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.ipvs import counted
+from dirtune.checks.remedies import sysctl
+from dirtune.collect.ip_vs import Service
+from dirtune.collect.routes import route_to
+from dirtune.snapshot import Snapshot
+
+_ENOUGH = 1_000  # packets in that must have had a reply; an estimate, not calibrated
+_ANSWERED = frozenset({"TCP", "SCTP"})
+_V6 = "net/ipv6/conf/all/forwarding"
+
+
+@check(
+    "ipvs/nat-forward-off",
+    severity=Severity.CRITICAL,
+    trust="A",
+    needs=("services", "sysctls"),
+    roles=("director",),
+)
+def nat_forward_off(snapshot: Snapshot) -> Verdicts:
+    """Replies of NAT services cannot pass, for this host does not forward.
+
+    ## What it does
+    Reports an interface through which real servers of Masq are reached and that does not forward
+    (`net.ipv4.conf.IF.forwarding`, `net.ipv4.ip_forward` where that is not known;
+    `net.ipv6.conf.all.forwarding` for IPv6); and a TCP or SCTP service of Masq alone that took
+    1,000 packets between two samples and gave back none. Direct routing and tunnels need no
+    forwarding, and are safer without; so are destinations on this host.
+
+    ## Why it matters
+    A request leaves the director as if it were its own, but the reply must be forwarded: no
+    connection is ever established.
+
+    ## Remediation
+    `net.ipv4.ip_forward=1`. Look at `send_redirects` and LRO afterwards: both matter on a host
+    that forwards.
+
+    ## Known problems
+    Routes are those of the main IPv4 table. UDP is not judged by packets: some of it, syslog for
+    one, has no replies.
+
+    ## References
+    - net/ipv4/route.c, `ip_route_input_slow()`
+    """
+    servers = _servers(snapshot)
+    if not servers:
+        return
+    if snapshot.addresses is None:
+        yield inconclusive("which of the real servers are on this host is not known")
+        return
+    blocked = _blocked(snapshot, servers)
+    for where, forwards in sorted(blocked.items()):
+        if forwards is None:
+            yield inconclusive(f"{where} could not be read")
+        elif not forwards:
+            yield _off(snapshot, where)
+    if all(blocked.values()):
+        yield from _silent(snapshot)
+
+
+def _servers(snapshot: Snapshot) -> frozenset[str]:
+    return frozenset(
+        d.address
+        for s in snapshot.services or ()
+        for d in s.destinations
+        if d.forward == "Masq" and d.address not in (snapshot.addresses or ())
+    )
+
+
+def _blocked(snapshot: Snapshot, servers: frozenset[str]) -> dict[str, bool | None]:
+    """Return whether packets from *servers* are forwarded, by the setting that says so."""
+    assert snapshot.sysctls is not None
+    names = {_V6 if ":" in server else _v4(snapshot, server) for server in servers}
+    values = {name: snapshot.sysctls.number(name) for name in names}
+    return {name: None if value is None else value > 0 for name, value in values.items()}
+
+
+def _v4(snapshot: Snapshot, server: str) -> str:
+    route = route_to(snapshot.routes, server) if snapshot.routes else None
+    if route is None or snapshot.sysctls is None:
+        return "net/ipv4/ip_forward"
+    known = snapshot.sysctls.conf(route.interface, "forwarding") is not None
+    return f"net/ipv4/conf/{route.interface}/forwarding" if known else "net/ipv4/ip_forward"
+
+
+def _off(snapshot: Snapshot, name: str) -> Finding:
+    value = {_V6 if name == _V6 else "net/ipv4/ip_forward": 1}
+    return Finding(
+        subject=name.replace("/", "."),
+        severity=Severity.CRITICAL,
+        message="is 0: replies of real servers behind NAT are not forwarded",
+        evidence={"setting": name, "value": 0, "servers": sorted(_servers(snapshot))},
+        fixes=(sysctl(snapshot, "forward", "Forward packets", value),),
+    )
+
+
+def _silent(snapshot: Snapshot) -> Iterator[Finding]:
+    for service in snapshot.services or ():
+        came, went = (counted(snapshot, service, f"packets_{way}") for way in ("in", "out"))
+        if _nat_alone(service) and came is not None and came >= _ENOUGH and went == 0:
+            yield Finding(
+                subject=service.name,
+                severity=Severity.CRITICAL,
+                message=f"{came:,} packets came in and none went back through this host",
+                evidence={"packets_in": came, "packets_out": went, "seconds": snapshot.seconds},
+                fixes=(
+                    Fix(
+                        "route-replies",
+                        "Let the real servers send their replies through this host",
+                        Risk.SAFE,
+                    ),
+                ),
+            )
+
+
+def _nat_alone(service: Service) -> bool:
+    used = [d for d in service.destinations if d.weight > 0]
+    return service.protocol in _ANSWERED and {d.forward for d in used} == {"Masq"}

@@ -1,0 +1,70 @@
+from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks.ipvs import destinations
+from dirtune.checks.remedies import sysctl
+from dirtune.collect.ip_vs import Destination, Service
+from dirtune.snapshot import Snapshot
+
+_LEAST_S, _LONG_S = 3600, 86400
+
+
+@check(
+    "ipvs/quiesced",
+    severity=Severity.LOW,
+    trust="B",
+    needs=("services",),
+    roles=("director",),
+)
+def quiesced(snapshot: Snapshot) -> Verdicts:
+    """A server of weight 0 never loses its connections.
+
+    ## What it does
+    Reports a destination of weight 0 whose established connections did not become fewer between
+    two samples an hour or more apart: `low`, and `medium` after a day. A shorter time says
+    nothing, and one without connections is drained.
+
+    ## Why it matters
+    The server can never be taken down cleanly, and still gets the traffic of persistent clients
+    and of those that use ports again.
+
+    ## Remediation
+    `expire_quiescent_template=1` ends persistence to it; or delete the destination, with
+    `expire_nodest_conn=1`.
+
+    ## Known problems
+    Whether somebody drains a server on purpose and waits is not known.
+
+    ## References
+    - Documentation/networking/ipvs-sysctl.rst
+    """
+    draining = [(s, d) for s, d in destinations(snapshot) if d.weight <= 0 and d.active > 0]
+    seconds = snapshot.seconds
+    if draining and (seconds is None or seconds < _LEAST_S):
+        yield inconclusive("a server that drains is judged by two samples an hour apart")
+        return
+    earlier = destinations(snapshot.earlier) if snapshot.earlier else ()
+    before = {(s.name, d.address, d.port): d for s, d in earlier}
+    for service, each in draining:
+        then = before.get((service.name, each.address, each.port))
+        if then is not None and then.weight <= 0 and 0 < then.active <= each.active:
+            yield _finding(snapshot, service, each, then)
+
+
+def _finding(
+    snapshot: Snapshot, service: Service, each: Destination, then: Destination
+) -> Finding:
+    seconds = snapshot.seconds or 0
+    drain = sysctl(
+        snapshot,
+        "expire-quiescent-template",
+        "End persistence to destinations of weight 0",
+        {"net/ipv4/vs/expire_quiescent_template": 1},
+        what="ipvs",
+    )
+    return Finding(
+        subject=f"{each.address}:{each.port} of {service.name}",
+        severity=Severity.MEDIUM if seconds >= _LONG_S else Severity.LOW,
+        message=f"has weight 0 and went from {then.active} to {each.active} connections in "
+        f"{seconds / 3600:.0f} h",
+        evidence={"active_before": then.active, "active": each.active, "seconds": seconds},
+        fixes=(drain,) if service.persistent_jiffies is not None else (),
+    )

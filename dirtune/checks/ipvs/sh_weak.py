@@ -1,0 +1,95 @@
+import math
+
+from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks.ipvs import detail, edited
+from dirtune.checks.remedies import commands
+from dirtune.collect.ip_vs import Service
+from dirtune.collect.ipvs_netlink import FALLBACK
+from dirtune.snapshot import Snapshot
+
+# Slots of the tables as kernels are configured by default.
+_SLOTS = {"sh": 256, "mh": 4093}
+
+
+@check(
+    "ipvs/sh-weak",
+    severity=Severity.MEDIUM,
+    trust="A",
+    needs=("services",),
+    roles=("director",),
+)
+def sh_weak(snapshot: Snapshot) -> Verdicts:
+    """A source-hashing service leaves servers or clients out.
+
+    ## What it does
+    Reports a service of sh whose weights sum up to more than the 256 slots of its table, or of mh
+    with more than 4,093 after division by their common divisor; and one of sh without the flag
+    `sh-fallback` that has a destination of weight 0 or over its upper threshold.
+
+    ## Why it matters
+    Slots are given out by weight in the order of the destinations: the last get none. Without
+    fallback, clients that hash to a server that is out are refused. When sh's servers change,
+    most clients move to another.
+
+    ## Remediation
+    `-s mh -b mh-fallback,mh-port`, and smaller weights. `mh-port` also spreads clients that
+    share one address behind a proxy or NAT.
+
+    ## Known problems
+    The tables' sizes are the kernel's defaults (IP_VS_SH_TAB_BITS 8, IP_VS_MH_TAB_INDEX 12); no
+    file tells them. How many client addresses there are is not counted, so a missing `sh-port`
+    is not reported.
+
+    ## References
+    - net/netfilter/ipvs/ip_vs_sh.c, `ip_vs_sh_reassign()`
+    - net/netfilter/ipvs/ip_vs_mh.c
+    - ipvsadm(8)
+    """
+    for service in snapshot.services or ():
+        if service.scheduler in _SLOTS:
+            yield from _slots(snapshot, service)
+        if service.scheduler == "sh":
+            yield from _fallback(snapshot, service)
+
+
+def _slots(snapshot: Snapshot, service: Service) -> Verdicts:
+    weights = [d.weight for d in service.destinations if d.weight > 0]
+    total, slots = sum(weights), _SLOTS[service.scheduler]
+    if service.scheduler == "mh" and weights:
+        total //= math.gcd(*weights)
+    if total > slots:
+        said = f"weights of {total:,} for the {slots:,} slots of {service.scheduler}'s table"
+        yield _finding(snapshot, service, said, {"weights": total, "slots": slots})
+
+
+def _fallback(snapshot: Snapshot, service: Service) -> Verdicts:
+    known = detail(snapshot, service)
+    if known is not None and known.flags & FALLBACK:
+        return
+    rows = known.destinations if known else ()
+    out = {f"{d.address}:{d.port}" for d in service.destinations if d.weight <= 0}
+    out |= {f"{d.address}:{d.port}" for d in rows if d.overloaded}
+    if known is None:
+        yield inconclusive(f"{service.name}: whether sh has its fallback is not known")
+    elif out:
+        said = f"sh without fallback refuses the clients of {min(out)}"
+        yield _finding(snapshot, service, said, {"out": sorted(out), "flags": known.flags})
+
+
+def _finding(
+    snapshot: Snapshot, service: Service, said: str, evidence: dict[str, object]
+) -> Finding:
+    fix = commands(
+        snapshot,
+        "schedule-mh",
+        "Schedule with mh, its fallback and ports, in kernels that have it",
+        edited(snapshot, service, "-s mh -b mh-fallback,mh-port"),
+        what="ipvs",
+    )
+    return Finding(
+        subject=service.name,
+        severity=Severity.MEDIUM,
+        message=said,
+        evidence={"service": service.name, "scheduler": service.scheduler} | evidence,
+        fixes=(fix,) if service.scheduler == "sh" else (),
+    )

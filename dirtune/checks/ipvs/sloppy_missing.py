@@ -1,0 +1,70 @@
+from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks.ipvs import ROUTERS, running
+from dirtune.checks.remedies import sysctl
+from dirtune.snapshot import Snapshot
+
+_VS = "net/ipv4/vs/"
+
+
+@check(
+    "ipvs/sloppy-missing",
+    severity=Severity.MEDIUM,
+    trust="B",
+    needs=("services", "sysctls"),
+    roles=("director",),
+)
+def sloppy_missing(snapshot: Snapshot) -> Verdicts:
+    """A director would not take over connections that have begun elsewhere.
+
+    ## What it does
+    Reports `sloppy_tcp=0` (`sloppy_sctp=0` where there are services of SCTP) where
+    `sync_persist_mode` is 1, so that only templates of persistence are synchronised, and where
+    services of mh run beside a program that announces routes. With full synchronisation nothing
+    is missing.
+
+    ## Why it matters
+    Without it a packet is scheduled only if it begins a connection: after a fail-over, or when
+    routes move, connections in their middle are refused.
+
+    ## Remediation
+    `net.ipv4.vs.sloppy_tcp=1` on all peers. A flood of ACKs then makes entries.
+
+    ## Known problems
+    Services of a firewall mark are taken for TCP.
+
+    ## References
+    - Documentation/networking/ipvs-sysctl.rst, sync_persist_mode, sloppy_tcp
+    """
+    assert snapshot.sysctls is not None
+    routers = running(snapshot, ROUTERS)
+    spread = any(s.scheduler == "mh" for s in snapshot.services or ())
+    templates_only = snapshot.sysctls.number(f"{_VS}sync_persist_mode") == 1
+    if not (templates_only or (spread and routers)):
+        if spread and routers is None:
+            yield inconclusive("whether other directors are active is not known: no processes")
+        return
+    why = "only templates are synchronised" if templates_only else "mh is spread over directors"
+    protocols = {s.protocol for s in snapshot.services or ()}
+    for name, meant in (("tcp", {"TCP", "FWM"}), ("sctp", {"SCTP"})):
+        value = snapshot.sysctls.number(f"{_VS}sloppy_{name}")
+        if protocols & meant and value is None:
+            yield inconclusive(f"net.ipv4.vs.sloppy_{name} could not be read")
+        elif protocols & meant and value == 0:
+            yield _finding(snapshot, f"sloppy_{name}", why)
+
+
+def _finding(snapshot: Snapshot, name: str, why: str) -> Finding:
+    fix = sysctl(
+        snapshot,
+        name.replace("_", "-"),
+        "Take connections that began elsewhere, on all peers",
+        {f"{_VS}{name}": 1},
+        what="ipvs",
+    )
+    return Finding(
+        subject=f"net.ipv4.vs.{name}",
+        severity=Severity.MEDIUM,
+        message=f"is 0, and {why}",
+        evidence={name: 0, "reason": why},
+        fixes=(fix,),
+    )

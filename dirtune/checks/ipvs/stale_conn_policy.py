@@ -1,0 +1,141 @@
+from collections.abc import Iterator
+
+from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks.ipvs import destinations, running
+from dirtune.checks.remedies import sysctl
+from dirtune.snapshot import Snapshot
+
+_DELETES = ("kube-proxy", "kube-router")
+_MAY_DELETE = ("keepalived", "ldirectord", "pybal", "seesaw_ncc")
+_VS = "net/ipv4/vs/"
+_NODEST, _QUIESCENT = f"{_VS}expire_nodest_conn", f"{_VS}expire_quiescent_template"
+
+
+@check(
+    "ipvs/stale-conn-policy",
+    severity=Severity.HIGH,
+    trust="A",
+    needs=("services", "sysctls"),
+    roles=("director",),
+)
+def stale_conn_policy(snapshot: Snapshot) -> Verdicts:
+    """Connections and clients stay with servers that are gone.
+
+    ## What it does
+    Reports `expire_nodest_conn=0` where kube-proxy or kube-router deletes destinations
+    (`medium`), where one with connections went between two samples, or where `conn_reuse_mode`
+    is 0 too and a destination of weight 0 does not lose connections (`high`); and
+    `expire_quiescent_template=0` where a service is persistent (`medium`, `high` with a
+    destination of weight 0). Services of one-packet scheduling alone are left alone: they have
+    no connections.
+
+    ## Why it matters
+    Packets of a connection whose destination is gone are dropped in silence until it times out,
+    15 minutes by default. Persistent clients, and those that use ports again, stay with a server
+    of weight 0.
+
+    ## Remediation
+    `expire_nodest_conn=1` and `expire_quiescent_template=1`. Sessions then end at once instead of
+    waiting for the server's return; some operators keep 0 for that.
+
+    ## Known problems
+    Whether keepalived deletes a destination or sets its weight to 0 (`inhibit_on_failure`)
+    stands in its configuration, which is not read.
+
+    ## References
+    - Documentation/networking/ipvs-sysctl.rst
+    - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_in_hook()`
+    """
+    assert snapshot.sysctls is not None
+    if all(service.ops for service in snapshot.services or ()):
+        return
+    nodest = snapshot.sysctls.number(_NODEST)
+    if nodest is None:
+        yield inconclusive("net.ipv4.vs.expire_nodest_conn could not be read")
+    elif nodest == 0:
+        yield from _no_destination(snapshot)
+    yield from _templates(snapshot)
+
+
+def _no_destination(snapshot: Snapshot) -> Verdicts:
+    gone, stuck = tuple(_gone(snapshot)), tuple(_stuck(snapshot))
+    managers = running(snapshot, (*_DELETES, *_MAY_DELETE))
+    deleting = tuple(name for name in managers or () if name in _DELETES)
+    if gone:
+        said = f"{gone[0]} went with connections on it, their packets are dropped until timeout"
+    elif stuck:
+        said = f"{stuck[0]} has weight 0 and loses no connections: clients use their ports again"
+    elif deleting:
+        said = f"{deleting[0]} deletes destinations, their connections stay until timeout"
+    else:
+        if managers is None or managers:
+            yield inconclusive("whether destinations are deleted when they fail is not known")
+        return
+    yield Finding(
+        subject="net.ipv4.vs.expire_nodest_conn",
+        severity=Severity.HIGH if gone or stuck else Severity.MEDIUM,
+        message=f"is 0, and {said}",
+        evidence={"gone": list(gone), "stuck": list(stuck), "managers": list(managers or ())},
+        fixes=(
+            sysctl(
+                snapshot,
+                "expire-nodest-conn",
+                "End connections whose destination is gone",
+                {_NODEST: 1},
+                what="ipvs",
+            ),
+        ),
+    )
+
+
+def _gone(snapshot: Snapshot) -> Iterator[str]:
+    """Yield destinations that had connections and were deleted between the samples."""
+    if snapshot.earlier is None or snapshot.earlier.services is None:
+        return
+    now = {(s.name, d.address, d.port) for s, d in destinations(snapshot)}
+    names = {service.name for service in snapshot.services or ()}
+    for service, each in destinations(snapshot.earlier):
+        there = (service.name, each.address, each.port) in now
+        if service.name in names and not service.ops and each.active and not there:
+            yield f"{each.address}:{each.port} of {service.name}"
+
+
+def _stuck(snapshot: Snapshot) -> Iterator[str]:
+    """Yield destinations of weight 0 that lose no connections, where ports used again stay."""
+    assert snapshot.sysctls is not None
+    if snapshot.earlier is None or snapshot.sysctls.number(f"{_VS}conn_reuse_mode") != 0:
+        return
+    before = {(s.name, d.address, d.port): d for s, d in destinations(snapshot.earlier)}
+    for service, each in destinations(snapshot):
+        then = before.get((service.name, each.address, each.port))
+        quiet = then is not None and then.weight <= 0 and each.weight <= 0
+        if then is not None and quiet and 0 < then.active <= each.active:
+            yield f"{each.address}:{each.port} of {service.name}"
+
+
+def _templates(snapshot: Snapshot) -> Verdicts:
+    assert snapshot.sysctls is not None
+    persistent = [s for s in snapshot.services or () if s.persistent_jiffies is not None]
+    setting = snapshot.sysctls.number(_QUIESCENT)
+    if not persistent or setting:
+        return
+    if setting is None:
+        yield inconclusive("net.ipv4.vs.expire_quiescent_template could not be read")
+        return
+    out = [f"{d.address}:{d.port}" for s in persistent for d in s.destinations if d.weight <= 0]
+    yield Finding(
+        subject="net.ipv4.vs.expire_quiescent_template",
+        severity=Severity.HIGH if out else Severity.MEDIUM,
+        message=f"is 0, and clients of {persistent[0].name} stay with "
+        + (f"{out[0]}, which has weight 0" if out else "a server whose weight is set to 0"),
+        evidence={"persistent": [service.name for service in persistent], "weight_0": out},
+        fixes=(
+            sysctl(
+                snapshot,
+                "expire-quiescent-template",
+                "End persistence to destinations of weight 0",
+                {_QUIESCENT: 1},
+                what="ipvs",
+            ),
+        ),
+    )

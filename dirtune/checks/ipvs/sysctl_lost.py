@@ -1,0 +1,130 @@
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.ipvs import DEFENCES, running
+from dirtune.checks.remedies import competitors
+from dirtune.collect.sysctls import dotted
+from dirtune.snapshot import Snapshot
+
+_VS, _CONNTRACK = "net/ipv4/vs/", "net/netfilter/nf_conntrack_"
+_GRAVE = ("conntrack", "expire_", "conn_reuse_mode", "drop_", "sync_", "schedule_icmp")
+# What these programs write when they start and when they notice a change.
+_WRITERS = {
+    "kube-proxy": ("conntrack", "conn_reuse_mode", "expire_nodest_conn"),
+    "kube-router": ("conntrack", "conn_reuse_mode", "expire_nodest_conn"),
+}
+_ALSO_WRITTEN = "expire_quiescent_template"
+# The kernel rounds buckets up to whole pages of 512 of them.
+_BUCKETS, _PER_PAGE = "net/netfilter/nf_conntrack_buckets", 512
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    name: str
+    wanted: str
+    live: str
+    file: str
+
+
+@check(
+    "ipvs/sysctl-lost",
+    severity=Severity.HIGH,
+    trust="A",
+    needs=("sysctls", "settings_files"),
+    roles=("director",),
+)
+def sysctl_lost(snapshot: Snapshot) -> Verdicts:
+    """Settings of IPVS that stand in a file are not in force.
+
+    ## What it does
+    Compares what the files of sysctl.d(5) set below `net.ipv4.vs` and `net.netfilter` with what
+    holds. A difference in `conntrack`, `expire_*`, `conn_reuse_mode`, `drop_*`, `sync_*` or
+    `schedule_icmp` is `high`, another `medium`. Left alone are what kube-proxy and kube-router
+    write themselves while they run, a defence that went from 1 (armed) to 2 (triggered), and
+    buckets that the kernel rounded up to whole pages.
+
+    ## Why it matters
+    The settings exist only while the module is loaded. systemd-sysctl runs before that at boot,
+    and skips in silence what it does not find; after the module is loaded again the defaults
+    hold.
+
+    ## Remediation
+    Load the module before the settings are read, `echo ip_vs > /etc/modules-load.d/ipvs.conf`,
+    and apply them now.
+
+    ## Known problems
+    A setting that a file names and this kernel does not have is left out, and so is one whose
+    live value is not in the record.
+
+    ## References
+    - sysctl.d(5), modules-load.d(5)
+    - Documentation/networking/ipvs-sysctl.rst
+    """
+    assert snapshot.settings_files is not None
+    lost = tuple(_lost(snapshot))
+    writers = running(snapshot, _WRITERS)
+    managed = {f"{_VS}{n}" for w in writers or () for n in (*_WRITERS[w], _ALSO_WRITTEN)}
+    written = {f"{_VS}{n}" for names in _WRITERS.values() for n in (*names, _ALSO_WRITTEN)}
+    for each in lost:
+        if each.name in managed:
+            continue
+        if writers is None and each.name in written:
+            yield inconclusive(f"whether a program sets {dotted(each.name)} is not known")
+            continue
+        yield _finding(snapshot, each)
+
+
+def _lost(snapshot: Snapshot) -> Iterator[_Lost]:
+    assert snapshot.settings_files is not None
+    assert snapshot.sysctls is not None
+    for name, (wanted, file) in snapshot.settings_files.sysctls.items():
+        live = snapshot.sysctls.text(name)
+        ours = name.startswith((_VS, _CONNTRACK))
+        if ours and live is not None and not _same(name, wanted.split(), live.split()):
+            yield _Lost(name, wanted, " ".join(live.split()), file)
+
+
+def _same(name: str, wanted: list[str], live: list[str]) -> bool:
+    if name.removeprefix(_VS) in DEFENCES and (wanted, live) == (["1"], ["2"]):
+        return True
+    if name == _BUCKETS and all("".join(each).isdecimal() for each in (wanted, live)):
+        return 0 <= int("".join(live)) - int("".join(wanted)) < _PER_PAGE
+    return wanted == live
+
+
+def _finding(snapshot: Snapshot, lost: _Lost) -> Finding:
+    grave = lost.name.startswith(_VS) and lost.name.removeprefix(_VS).startswith(_GRAVE)
+    return Finding(
+        subject=dotted(lost.name),
+        severity=Severity.HIGH if grave else Severity.MEDIUM,
+        message=f"is {lost.live}, and {lost.file} sets {lost.wanted}",
+        evidence={
+            "sysctl": dotted(lost.name),
+            "configured": lost.wanted,
+            "live": lost.live,
+            "file": lost.file,
+            "module_loaded_at_boot": _module(lost) in _at_boot(snapshot),
+        },
+        fixes=_fixes(snapshot, lost),
+    )
+
+
+def _module(lost: _Lost) -> str:
+    return "ip_vs" if lost.name.startswith(_VS) else "nf_conntrack"
+
+
+def _at_boot(snapshot: Snapshot) -> frozenset[str]:
+    return snapshot.settings_files.modules if snapshot.settings_files else frozenset()
+
+
+def _fixes(snapshot: Snapshot, lost: _Lost) -> tuple[Fix, ...]:
+    module = _module(lost)
+    load = f"echo {module} > /etc/modules-load.d/{'ipvs' if module == 'ip_vs' else module}.conf"
+    boot = () if module in _at_boot(snapshot) else (load,)
+    apply = f"sysctl -w '{dotted(lost.name)}={lost.wanted}'"
+    title = (
+        f"Set what the file says{', and load the module before the files are read' * bool(boot)}"
+    )
+    who = competitors(snapshot, "sysctl")
+    return (Fix("apply-configured", title, Risk.SAFE, (apply, *boot), who),)

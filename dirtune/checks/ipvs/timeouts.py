@@ -1,0 +1,70 @@
+from dirtune.checks import Finding, Severity, Verdicts, check
+from dirtune.checks.ipvs import LONG_CHAIN, entries, per_bucket
+from dirtune.checks.remedies import commands
+from dirtune.snapshot import Snapshot
+
+_DEFAULT_FIN_S = 120
+_SHORT_FIN_S = 30
+_MANY = 500_000  # entries
+_RATIO = 5  # closing entries for each established one
+
+
+@check(
+    "ipvs/timeouts",
+    severity=Severity.LOW,
+    trust="A",
+    needs=("services", "ipvs"),
+    roles=("director",),
+)
+def timeouts(snapshot: Snapshot) -> Verdicts:
+    """Closed connections stay in the table much longer than needed.
+
+    ## What it does
+    Reports the default `tcpfin` timeout of 120 s where the table holds 500,000 entries or more
+    and five or more that close for each established one: `low`, and `medium` where there are 8
+    entries per bucket (ipvs/conn-table-small). A timeout that somebody set is left alone.
+
+    ## Why it matters
+    In direct routing a director never sees the server's FIN: closed connections stay in FIN_WAIT
+    for the whole timeout, and fill memory and chains.
+
+    ## Remediation
+    `ipvsadm --set 0 30 0`, where 0 keeps a value, in keepalived `lvs_timeouts`. It holds for new
+    entries. To go back: `ipvsadm --set 0 120 0`.
+
+    ## Known problems
+    The other direction, a tcp timeout shorter than the pauses of long-lived connections, takes
+    knowledge of the application. Timeouts against those of conntrack: conntrack/timeouts-nat.
+
+    ## References
+    - net/netfilter/ipvs/ip_vs_proto_tcp.c
+    - keepalived.conf(5), `lvs_timeouts`
+    """
+    assert snapshot.ipvs is not None
+    known = [d for s in snapshot.services or () if s.protocol != "UDP" for d in s.destinations]
+    active, inactive = sum(d.active for d in known), sum(d.inactive for d in known)
+    fin_s = snapshot.ipvs.timeouts_s.get("tcp_fin")
+    if fin_s != _DEFAULT_FIN_S or entries(snapshot) < _MANY or inactive < _RATIO * active:
+        return
+    chain = per_bucket(snapshot)
+    yield Finding(
+        subject="tcpfin timeout",
+        severity=Severity.MEDIUM if chain and chain >= LONG_CHAIN else Severity.LOW,
+        message=f"is {fin_s} s, with {inactive:,} connections closing and {active:,} established",
+        evidence={
+            "timeouts_s": dict(snapshot.ipvs.timeouts_s),
+            "active": active,
+            "inactive": inactive,
+            "entries": entries(snapshot),
+            "entries_per_bucket": chain and round(chain, 1),
+        },
+        fixes=(
+            commands(
+                snapshot,
+                "shorten-tcpfin",
+                "Forget closed connections after 30 s; back with ipvsadm --set 0 120 0",
+                (f"ipvsadm --set 0 {_SHORT_FIN_S} 0",),
+                what="ipvs",
+            ),
+        ),
+    )

@@ -1,0 +1,67 @@
+from dirtune.checks import Finding, Severity, Verdicts, check, not_applicable
+from dirtune.checks.ipvs import edited, entries
+from dirtune.checks.remedies import commands
+from dirtune.collect.ip_vs import Service
+from dirtune.snapshot import Snapshot
+
+# Protocols of one question and one answer: DNS, NTP, syslog, RADIUS.
+_PORTS = frozenset({53, 123, 514, 1812})
+_SHARE = 0.5  # of the table's entries
+_MANY = 100_000  # entries
+_FEW = 1_000  # entries of which a share says little; an estimate, not calibrated
+
+
+@check(
+    "ipvs/udp-ops",
+    severity=Severity.MEDIUM,
+    trust="B",
+    needs=("services",),
+    roles=("director",),
+)
+def udp_ops(snapshot: Snapshot) -> Verdicts:
+    """A UDP service of questions and answers keeps an entry for each question.
+
+    ## What it does
+    Reports a UDP service on port 53, 123, 514 or 1812 without one-packet scheduling that holds
+    half of the table's entries and 1,000 or more of them, or 100,000. Other ports may be QUIC,
+    RTP, DTLS or a VPN, which must stay with their server; so must a persistent service.
+
+    ## Why it matters
+    Each question leaves an entry for 300 s: 10,000 a second are 3 million entries.
+
+    ## Remediation
+    One-packet scheduling, `ipvsadm -E -u VIP:PORT -s rr -o`, in keepalived `ops`: every packet is
+    then scheduled by itself. With Masq, see first that answers still leave with the virtual
+    address.
+
+    ## References
+    - ipvsadm(8), `--ops`
+    """
+    asked = [s for s in snapshot.services or () if s.protocol == "UDP" and s.port in _PORTS]
+    if not asked:
+        yield not_applicable("no UDP service on port 53, 123, 514 or 1812")
+    total = entries(snapshot)
+    for service in asked:
+        held = sum(d.active + d.inactive for d in service.destinations)
+        grave = held >= _MANY or (held >= _FEW and held >= _SHARE * total)
+        if grave and not service.ops and service.persistent_jiffies is None:
+            yield _finding(snapshot, service, held, total)
+
+
+def _finding(snapshot: Snapshot, service: Service, held: int, total: int) -> Finding:
+    nat = any(d.forward == "Masq" for d in service.destinations)
+    return Finding(
+        subject=service.name,
+        severity=Severity.MEDIUM,
+        message=f"holds {held:,} of {total:,} entries without one-packet scheduling",
+        evidence={"service": service.name, "entries": held, "all_entries": total, "masq": nat},
+        fixes=(
+            commands(
+                snapshot,
+                "schedule-each-packet",
+                "Schedule every packet by itself; in keepalived `ops`",
+                () if nat else edited(snapshot, service, "-o"),
+                what="ipvs",
+            ),
+        ),
+    )

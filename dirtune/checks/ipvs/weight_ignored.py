@@ -1,0 +1,66 @@
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
+from dirtune.checks.ipvs import edited
+from dirtune.checks.remedies import commands
+from dirtune.collect.ip_vs import Service
+from dirtune.snapshot import Snapshot
+
+_WEIGHTED = {"rr": "wrr", "lc": "wlc", "dh": None}
+"""Schedulers that only ask whether a weight is 0, and what does the same by weight."""
+
+
+@check(
+    "ipvs/weight-ignored",
+    severity=Severity.MEDIUM,
+    trust="A",
+    needs=("services",),
+    roles=("director",),
+)
+def weight_ignored(snapshot: Snapshot) -> Verdicts:
+    """A service's scheduler does not use the weights it was given.
+
+    ## What it does
+    Reports a service of scheduler rr, lc or dh with two or more different weights above 0.
+    Weight 0 takes a destination out under every scheduler and does not count; neither do equal
+    weights. All other schedulers use weights.
+
+    ## Why it matters
+    Somebody set the weights to shift load, and the load did not move.
+
+    ## Remediation
+    wrr for rr, wlc for lc: `ipvsadm -E -t VIP:PORT -s wrr`, in keepalived `lb_algo`. Connections
+    that are there stay where they are. dh has no weighted twin: use equal weights.
+
+    ## References
+    - net/netfilter/ipvs/ip_vs_rr.c, ip_vs_lc.c, ip_vs_dh.c
+    """
+    for service in snapshot.services or ():
+        weights = sorted({d.weight for d in service.destinations if d.weight > 0}, reverse=True)
+        if service.scheduler in _WEIGHTED and len(weights) > 1:
+            yield Finding(
+                subject=service.name,
+                severity=Severity.MEDIUM,
+                message=f"{service.scheduler} does not use the weights, {_ratio(weights)}",
+                evidence={
+                    "service": service.name,
+                    "scheduler": service.scheduler,
+                    "weights": [d.weight for d in service.destinations],
+                },
+                fixes=(_fix(snapshot, service),),
+            )
+
+
+def _ratio(weights: list[int]) -> str:
+    return f"which go from {weights[-1]} to {weights[0]}"
+
+
+def _fix(snapshot: Snapshot, service: Service) -> Fix:
+    other = _WEIGHTED[service.scheduler]
+    if other is None:
+        return Fix("equal-weights", "Give dh's destinations equal weights", Risk.SAFE)
+    return commands(
+        snapshot,
+        f"schedule-{other}",
+        f"Schedule by weight, with {other}; in keepalived `lb_algo {other}`",
+        edited(snapshot, service, f"-s {other}"),
+        what="ipvs",
+    )

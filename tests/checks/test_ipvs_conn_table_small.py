@@ -1,0 +1,95 @@
+import pytest
+
+from dirtune.checks import Risk, Severity, Status, run
+from dirtune.checks.ipvs.conn_table_small import conn_table_small
+from dirtune.collect.ip_vs import Stats
+from dirtune.collect.ipvs_netlink import Ipvs
+from dirtune.collect.modules import Modules
+from tests.checks.machines import detailed, director, service
+
+LOADED = Modules(frozenset({"ip_vs"}), {})
+
+
+def outcome(*loads, protocol="TCP", size=4096, **fields):
+    plain = service(*[1] * len(loads), protocol=protocol, loads=loads)
+    taken = director(plain, ip_vs_table_size=size, **{"modules": LOADED} | fields)
+    return run((conn_table_small,), taken)[0]
+
+
+@pytest.mark.parametrize(
+    ("loads", "severity", "said"),
+    [
+        ([(30_000, 2_768)], Severity.MEDIUM, "32,768 entries in 4,096 buckets, 8 in each"),
+        ([(65_536, 0), (65_000, 536)], Severity.HIGH, "131,072 entries in 4,096 buckets, 32 in"),
+    ],
+)
+def test_long_chains(loads, severity, said):
+    (found,) = outcome(*loads).findings
+
+    assert found.severity is severity
+    assert said in found.message
+
+
+def test_the_table_gets_a_bucket_for_each_entry():
+    (fix,) = outcome((100_000, 0)).findings[0].fixes
+
+    assert (fix.id, fix.risk) == ("raise-conn-tab-bits", Risk.DISRUPTIVE)
+    assert fix.commands == (
+        "echo 'options ip_vs conn_tab_bits=17' >> /etc/modprobe.d/dirtune.conf",
+    )
+    assert "131,072 buckets (1 MiB)" in fix.title
+
+
+def test_a_built_in_ip_vs_takes_a_boot_option_and_no_more_than_20_bits():
+    (fix,) = outcome((9_000_000, 0), modules=Modules(frozenset(), {})).findings[0].fixes
+
+    assert (fix.id, fix.risk, fix.commands) == ("boot-conn-tab-bits", Risk.REBOOT, ())
+    assert "ip_vs.conn_tab_bits=20: a table of 8 MiB" in fix.title
+
+
+def test_templates_count_where_they_are_known():
+    plain = service(1, loads=((20_000, 0),))
+    known = Ipvs((detailed(plain, {"persistent": 12_768}),))
+
+    assert outcome((20_000, 0)).status is Status.PASSED
+    (found,) = outcome((20_000, 0), ipvs=known).findings
+    assert (found.evidence["entries"], found.evidence["templates"]) == (32_768, 12_768)
+
+
+def rated(rate, **fields):
+    earlier = {"ip_vs_stats": Stats(0, 0, 0, 0, 0)}
+    stats = Stats(10 * rate, 0, 0, 0, 0)
+    return outcome((2_768, 100), ip_vs_stats=stats, earlier=earlier, **fields)
+
+
+def test_entries_to_be_expected_at_this_rate():
+    # 2,768 established and 250 a second that close for 120 s.
+    (found,) = rated(250).findings
+
+    assert found.message == "32,768 entries to be expected in 4,096 buckets, 8 in each"
+    assert found.evidence["entries"] == 2_868
+
+
+def test_the_fin_timeout_that_was_set_is_used():
+    assert rated(250, ipvs=Ipvs((), {"tcp_fin": 30})).status is Status.PASSED
+
+
+@pytest.mark.parametrize(
+    "quiet",
+    [
+        lambda: outcome((8_192, 0)),
+        lambda: outcome((32_767, 0)),
+        lambda: rated(249),
+        lambda: rated(250, protocol="UDP"),
+    ],
+)
+def test_short_chains_are_quiet(quiet):
+    assert quiet().status is Status.PASSED
+
+
+def test_a_table_that_resizes_itself_is_not_judged():
+    assert outcome((90_000, 0), sysctls={"conn_lfactor": -5}).status is Status.NOT_APPLICABLE
+
+
+def test_a_size_that_is_not_known_skips_it():
+    assert outcome((90_000, 0), size=None).status is Status.SKIPPED

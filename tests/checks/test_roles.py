@@ -1,0 +1,74 @@
+"""What a host is, and checks that compare the nodes of a cluster."""
+
+import pytest
+
+from dirtune import checks
+from dirtune.checks import Cluster, Finding, Severity, Status
+from dirtune.collect.addresses import InterfaceAddress
+from dirtune.collect.ip_vs import Service
+from dirtune.snapshot import Place, Snapshot
+
+VIP = "198.18.0.100"
+SERVICE = Service("TCP", VIP, 80, None, "rr")
+
+
+def holding(interface, address=VIP, **fields):
+    return Snapshot(
+        interface_addresses=(InterfaceAddress(interface, address, 32, "global"),), **fields
+    )
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "wanted"),
+    [
+        (Snapshot(), ("host",)),
+        (Snapshot(services=()), ("host",)),
+        (Snapshot(services=(SERVICE,)), ("director",)),
+        (Snapshot(services=(SERVICE,), addresses=frozenset({VIP})), ("director",)),
+        (Snapshot(services=(SERVICE,), addresses=frozenset({"::1"})), ("director", "backup")),
+        (holding("lo"), ("real-server",)),
+        (holding("lo:vip"), ("real-server",)),
+        (holding("tunl0"), ("real-server",)),
+        (holding("load"), ("host",)),
+        (holding("lo", "127.0.0.1"), ("host",)),
+        (holding("lo", "fd00::9"), ("host",)),
+        (holding("lo", place=Place("client")), ("client",)),
+        (holding("lo", services=(SERVICE,)), ("director",)),
+    ],
+)
+def test_a_host_is_what_it_holds_unless_a_plan_says_otherwise(snapshot, wanted):
+    assert checks.roles(snapshot) == wanted
+
+
+def names(cluster):
+    for name in cluster.role("client"):
+        yield Finding(name, Severity.INFO, "is a client")
+
+
+NAMES = checks.cross_check("client/made-up", severity=Severity.INFO, trust="C")(names)
+
+
+def test_nodes_are_compared_where_there_are_nodes():
+    cluster = Cluster({"c1": Snapshot(place=Place("client")), "rs1": holding("lo")})
+
+    (found,) = checks.run_cross((NAMES,), cluster)
+
+    assert [finding.subject for finding in found.findings] == ["c1"]
+
+
+def test_one_host_alone_is_not_compared():
+    (found,) = checks.run((NAMES,), Snapshot())
+
+    assert (found.status, found.reason) == (Status.SKIPPED, "compares nodes: --cluster PLAN")
+
+
+def test_a_source_that_netlink_alone_has_says_how_to_get_it():
+    def never(snapshot):
+        yield from ()
+
+    made = checks.check("ipvs/made-up", severity=Severity.LOW, trust="A", needs=("ipvs",))(never)
+    absent = Snapshot(errors={"ipvs": "/netlink/ipvs.json: not in the record"})
+    broken = Snapshot(errors={"ipvs": "ipvs: Expected `int`"})
+
+    assert "it takes dirtune on that host" in checks.run((made,), absent)[0].reason
+    assert checks.run((made,), broken)[0].reason == "ipvs: Expected `int`"
