@@ -20,9 +20,8 @@ LONG_CHAIN = 8
 ROUTERS = ("bird", "bird6", "bgpd", "exabgp", "gobgpd", "pybal")
 """Programs that announce addresses: where one runs, several directors may share a VIP."""
 _OPTIONS = {"TCP": "-t", "UDP": "-u"}
-# The second is a prefix of 128 bits, which the collector prints as the address it is not.
-ONE_CLIENT = ("255.255.255.255", "128.0.0.0")
-"""Netmasks of persistence that set no clients together."""
+ONE_CLIENT = "255.255.255.255"
+"""Netmask of persistence that sets no clients together."""
 
 
 def vips(snapshot: Snapshot) -> frozenset[str]:
@@ -138,7 +137,7 @@ def edited(snapshot: Snapshot, service: Service, changes: str) -> tuple[str, ...
         words.append("-o")
     if known.persistent_s is not None:
         words.append(f"-p {known.persistent_s}")
-        if known.netmask not in {"", *ONE_CLIENT}:
+        if known.netmask not in {"", ONE_CLIENT}:
             words.append(f"-M {known.netmask}")
     return (" ".join(words),)
 

@@ -64,7 +64,7 @@ def _skew(service: Service, active: int) -> Iterator[str]:
 
 
 def _settings(known: IpvsService) -> Iterator[str]:
-    if known.family == 4 and known.netmask not in {"", *ONE_CLIENT}:
+    if known.family == 4 and known.netmask not in {"", ONE_CLIENT}:
         yield f"netmask {known.netmask} sets many clients together"
     if known.persistent_s is not None and known.persistent_s > _LONG_S:
         yield f"clients stay for {known.persistent_s} s"

@@ -1,0 +1,77 @@
+from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
+from dirtune.checks.conntrack import VS_CONNTRACK
+from dirtune.checks.ipvs import forwarding
+from dirtune.checks.remedies import sysctl
+from dirtune.snapshot import Snapshot
+
+_TIMEOUT = "net/netfilter/nf_conntrack_tcp_timeout_{}"
+_RATIO = 10
+# The states that IPVS and connection tracking both keep an entry in, by IPVS's name for them.
+_STATES = {"tcp": "established", "tcp_fin": "fin_wait"}
+
+
+@check(
+    "conntrack/timeouts-nat",
+    severity=Severity.MEDIUM,
+    trust="B",
+    needs=("sysctls", "ipvs"),
+    roles=("director",),
+)
+def timeouts_nat(snapshot: Snapshot) -> Verdicts:
+    """Connection tracking forgets a connection long after IPVS did, or long before.
+
+    ## What it does
+    With `net.ipv4.vs.conntrack=1`, reports a timeout of connection tracking (established, FIN
+    wait) that is ten times the one of IPVS for the same state, or a tenth of it. Without
+    tracking of IPVS connections there is nothing to compare.
+
+    ## Why it matters
+    Entries of one table outlive the other's: established connections that IPVS forgot after 15
+    minutes fill the tracking table for five days, or a NAT reply finds no state.
+
+    ## Remediation
+    Set the timeouts of connection tracking to those that `ipvsadm -l --timeout` shows.
+
+    ## Known problems
+    Timeouts that a rule or a program sets for single flows are not seen.
+
+    ## References
+    - Documentation/networking/nf_conntrack-sysctl.rst
+    """
+    assert snapshot.sysctls is not None
+    assert snapshot.ipvs is not None
+    tracked = snapshot.sysctls.number(VS_CONNTRACK)
+    if not tracked:
+        known = "IPVS connections are not tracked" if tracked == 0 else "IPVS does not track"
+        yield not_applicable(known)
+        return
+    for state, name in _STATES.items():
+        ours = snapshot.ipvs.timeouts_s.get(state)
+        theirs = snapshot.sysctls.number(_TIMEOUT.format(name))
+        if not ours or not theirs:
+            yield inconclusive(f"the timeout of {name} connections is not known on both sides")
+        elif max(ours, theirs) >= _RATIO * min(ours, theirs):
+            yield _finding(snapshot, name, ours, theirs)
+
+
+def _finding(snapshot: Snapshot, name: str, ours: int, theirs: int) -> Finding:
+    what = "outlives" if theirs > ours else "dies before"
+    return Finding(
+        f"nf_conntrack_tcp_timeout_{name}",
+        Severity.MEDIUM,
+        f"a tracked connection {what} its IPVS entry: {theirs:,} s against {ours:,} s",
+        {
+            "state": name,
+            "conntrack_s": theirs,
+            "ipvs_s": ours,
+            "forwarding": sorted(forwarding(snapshot)),
+        },
+        (
+            sysctl(
+                snapshot,
+                "align-conntrack-timeouts",
+                "Let both tables forget a connection at the same time",
+                {_TIMEOUT.format(name): ours},
+            ),
+        ),
+    )

@@ -1,0 +1,61 @@
+from itertools import permutations
+
+from dirtune.checks import Cluster, Finding, Fix, Severity, Verdicts, cross_check, inconclusive
+from dirtune.checks.ipvs import destinations
+from dirtune.checks.remedies import sysctl
+from dirtune.snapshot import Snapshot
+
+_BACKUP_ONLY = "net/ipv4/vs/backup_only"
+_UNCHANGED = frozenset({"Route", "Tunnel"})
+
+
+@cross_check("ipvs/backup-loop", severity=Severity.HIGH, trust="A")
+def backup_loop(cluster: Cluster) -> Verdicts:
+    """Two directors forward to each other, and may hand a packet back and forth.
+
+    ## What it does
+    Reports a pair of directors where each is a Route or Tunnel destination of the other and
+    `backup_only` is 0 on either. Directors whose real servers are other hosts are left alone, and
+    so is NAT, which changes the packet's destination.
+
+    ## Why it matters
+    The backup has the same table as the master: a packet that the master forwards to it as to a
+    real server is scheduled again, and sent on or back until its time to live ends.
+
+    ## Remediation
+    `net.ipv4.vs.backup_only=1` on both, which holds while the sync daemon's state is backup; or
+    mark packets by the MAC address they come from.
+
+    ## References
+    - Documentation/networking/ipvs-sysctl.rst, `backup_only`
+    """
+    directors = cluster.role("director")
+    for one, other in permutations(sorted(directors), 2):
+        if not (
+            _sends_to(directors[one], directors[other])
+            and _sends_to(directors[other], directors[one])
+        ):
+            continue
+        settings = directors[one].sysctls
+        backup_only = settings.number(_BACKUP_ONLY) if settings else None
+        if backup_only is None:
+            yield inconclusive(f"{one}: backup_only is not known")
+        elif backup_only == 0:
+            yield _finding(directors[one], one, other)
+
+
+def _sends_to(director: Snapshot, other: Snapshot) -> bool:
+    held = (other.addresses or frozenset()) - (director.addresses or frozenset())
+    return any(d.address in held and d.forward in _UNCHANGED for _, d in destinations(director))
+
+
+def _finding(director: Snapshot, name: str, other: str) -> Finding:
+    title = "Forward nothing while this director is the backup"
+    fix: Fix = sysctl(director, "backup-only", title, {_BACKUP_ONLY: 1}, what="ipvs")
+    return Finding(
+        name,
+        Severity.HIGH,
+        f"and {other} are real servers of each other, and backup_only is 0",
+        {"directors": [name, other], "backup_only": 0},
+        (fix,),
+    )

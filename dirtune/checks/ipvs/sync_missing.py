@@ -1,0 +1,111 @@
+from collections.abc import Iterator
+
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
+from dirtune.checks.ipvs import running
+from dirtune.collect.ipvs_netlink import SyncDaemon
+from dirtune.snapshot import Snapshot
+
+_SLOPPY, _VERSION = "net/ipv4/vs/sloppy_tcp", "net/ipv4/vs/sync_version"
+# keepalived is one process that watches, one that checks services and one that speaks VRRP.
+_WITH_VRRP = 3
+
+
+@check(
+    "ipvs/sync-missing",
+    severity=Severity.MEDIUM,
+    trust="B",
+    needs=("services", "ipvs", "processes"),
+    roles=("director",),
+)
+def sync_missing(snapshot: Snapshot) -> Verdicts:
+    """A pair of directors does not synchronise its connections.
+
+    ## What it does
+    Reports a director on which keepalived speaks VRRP and no sync daemon runs: `info` where every
+    service is scheduled by `mh` and `sloppy_tcp` is on, a design that needs no synchronisation,
+    else `medium`. Of a daemon that runs it reports an interface that is down or not there, a
+    master on a director that holds none of its services' addresses, and `sync_version` 0, the old
+    protocol without timeouts and IPv6. A director without keepalived is left alone.
+
+    ## Why it matters
+    The director that takes over knows no connection: packets of established ones are reset or
+    dropped.
+
+    ## Remediation
+    `lvs_sync_daemon INTERFACE VRRP_INSTANCE id N` in keepalived's `global_defs`, with the same N
+    on both directors, and keepalived reloaded.
+
+    ## Known problems
+    VRRP is told by three processes named keepalived; its configuration is not read, because it
+    holds secrets. Sync ids are compared between directors only with `--cluster`, by
+    `ipvs/sync-overload`.
+
+    ## References
+    - keepalived.conf(5), `lvs_sync_daemon`
+    - Documentation/networking/ipvs-sysctl.rst, `sync_version`
+    """
+    assert snapshot.ipvs is not None
+    daemons = [each for each in snapshot.ipvs.daemons if each.state != "none"]
+    vrrp = _speaks_vrrp(snapshot)
+    if not daemons and vrrp:
+        yield _missing(snapshot)
+    for daemon in daemons:
+        yield from _broken(snapshot, daemon)
+
+
+def _speaks_vrrp(snapshot: Snapshot) -> bool:
+    alive = [p for p in snapshot.processes or () if p.name.startswith("keepalived")]
+    named = any(p.name.startswith("keepalived_vrrp") for p in alive)
+    return named or len(alive) >= _WITH_VRRP
+
+
+def _stateless(snapshot: Snapshot) -> bool:
+    sloppy = snapshot.sysctls.number(_SLOPPY) if snapshot.sysctls else None
+    return bool(sloppy) and all(s.scheduler == "mh" for s in snapshot.services or ())
+
+
+def _missing(snapshot: Snapshot) -> Finding:
+    stateless = _stateless(snapshot)
+    why = ", as a stateless design may" if stateless else ""
+    return Finding(
+        "sync daemon",
+        Severity.INFO if stateless else Severity.MEDIUM,
+        f"keepalived speaks VRRP, and connections are not synchronised{why}",
+        {"daemons": [], "keepalived": list(running(snapshot, ("keepalived",)) or ())},
+        () if stateless else (_configure(),),
+    )
+
+
+def _broken(snapshot: Snapshot, daemon: SyncDaemon) -> Iterator[Finding]:
+    known = {each.name: each for each in snapshot.interfaces or ()}
+    carrier = known.get(daemon.interface or "")
+    if known and (carrier is None or carrier.operstate == "down"):
+        yield _finding(daemon, f"sends over {daemon.interface}, which is not up")
+    if daemon.state == "master" and len(_states(snapshot)) == 1 and _holds_nothing(snapshot):
+        yield _finding(daemon, "is master on a director that holds none of the addresses")
+    if snapshot.sysctls is not None and snapshot.sysctls.number(_VERSION) == 0:
+        yield _finding(daemon, "speaks the old protocol, without timeouts and IPv6")
+
+
+def _states(snapshot: Snapshot) -> frozenset[str]:
+    # A director may be master and backup at once, each with a daemon of its own.
+    return frozenset(each.state for each in (snapshot.ipvs.daemons if snapshot.ipvs else ()))
+
+
+def _holds_nothing(snapshot: Snapshot) -> bool:
+    vips = {s.address for s in snapshot.services or () if s.address is not None}
+    return bool(vips) and snapshot.addresses is not None and not vips & snapshot.addresses
+
+
+def _finding(daemon: SyncDaemon, said: str) -> Finding:
+    return Finding(
+        f"sync daemon ({daemon.state})",
+        Severity.MEDIUM,
+        said,
+        {"state": daemon.state, "interface": daemon.interface, "sync_id": daemon.sync_id},
+        (_configure(),),
+    )
+
+
+def _configure() -> Fix:
+    return Fix("configure-sync", "Give keepalived a sync daemon on both directors", Risk.SAFE)

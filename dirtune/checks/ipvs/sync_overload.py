@@ -1,0 +1,96 @@
+from collections.abc import Iterator
+
+from dirtune.analyse import rates
+from dirtune.checks import Finding, Fix, Severity, Verdicts, check
+from dirtune.checks.ipvs import thread_percents
+from dirtune.checks.remedies import sysctl
+from dirtune.snapshot import Snapshot
+
+_BUSY_PERCENT = 70.0  # of one CPU
+_PORTS, _BUFFER = "net/ipv4/vs/sync_ports", "net/ipv4/vs/sync_sock_size"
+_THREADS = {"ipvs-m": "Udp.SndbufErrors", "ipvs-b": "Udp.RcvbufErrors"}
+_OVERHEAD_BYTES = 28  # of IPv4 and UDP
+
+
+@check(
+    "ipvs/sync-overload",
+    severity=Severity.MEDIUM,
+    trust="A",
+    needs=("processes",),
+    roles=("director",),
+)
+def sync_overload(snapshot: Snapshot) -> Verdicts:
+    """The threads that synchronise connections cannot keep up, or lose messages.
+
+    ## What it does
+    Reports a thread `ipvs-m` or `ipvs-b` that uses 70 % of a CPU or more, errors of the UDP
+    buffer it writes or reads that rose between the samples, and messages larger than the
+    interface's MTU. A director without such a thread is left alone.
+
+    ## Why it matters
+    What does not fit the queue is thrown away without a count: the backup director misses
+    connections, and nobody knows before it takes over. Messages larger than the MTU travel in
+    fragments, of which one lost loses all.
+
+    ## Remediation
+    Synchronise less (`sync_threshold`, `sync_refresh_period`); `sync_ports=4`, the same on both
+    sides, and the daemons started anew; a larger `sync_sock_size`; a link of its own.
+
+    ## Known problems
+    The UDP counters are of the whole network namespace. How many entries the backup holds is not
+    compared.
+
+    ## References
+    - net/netfilter/ipvs/ip_vs_sync.c
+    - Documentation/networking/ipvs-sysctl.rst, `sync_ports`, `sync_sock_size`
+    """
+    threads = thread_percents(snapshot, tuple(_THREADS))
+    for thread, percent in threads:
+        if percent is not None and percent >= _BUSY_PERCENT:
+            yield Finding(
+                thread.name,
+                Severity.MEDIUM,
+                f"uses {percent:.0f} % of a CPU",
+                {"thread": thread.name, "cpu_percent": round(percent, 1)},
+                (_more_ports(snapshot),),
+            )
+    for prefix, counter in _THREADS.items():
+        if any(thread.name.startswith(prefix) for thread, _ in threads):
+            yield from _lost(snapshot, prefix, counter)
+    yield from _fragmented(snapshot)
+
+
+def _lost(snapshot: Snapshot, prefix: str, counter: str) -> Iterator[Finding]:
+    then = (snapshot.earlier.snmp if snapshot.earlier else None) or {}
+    rise = rates.increase(then.get(counter), (snapshot.snmp or {}).get(counter))
+    if rise:
+        yield Finding(
+            prefix,
+            Severity.MEDIUM,
+            f"messages are lost: {counter.partition('.')[2]} rose by {rise:,}",
+            {"counter": counter, "rise": rise},
+            (_larger_buffer(snapshot), _more_ports(snapshot)),
+        )
+
+
+def _fragmented(snapshot: Snapshot) -> Iterator[Finding]:
+    mtus = {each.name: each.mtu for each in snapshot.interfaces or ()}
+    for daemon in snapshot.ipvs.daemons if snapshot.ipvs else ():
+        mtu = mtus.get(daemon.interface or "")
+        if mtu and daemon.maxlen and daemon.maxlen + _OVERHEAD_BYTES > mtu:
+            yield Finding(
+                f"sync daemon ({daemon.state})",
+                Severity.MEDIUM,
+                f"{daemon.maxlen} bytes a message do not fit {daemon.interface}, MTU {mtu}",
+                {"maxlen_bytes": daemon.maxlen, "mtu_bytes": mtu, "interface": daemon.interface},
+            )
+
+
+def _more_ports(snapshot: Snapshot) -> Fix:
+    title = "Let four threads synchronise, on both directors, and start the daemons anew"
+    return sysctl(snapshot, "more-sync-ports", title, {_PORTS: 4}, what="ipvs")
+
+
+def _larger_buffer(snapshot: Snapshot) -> Fix:
+    title = "Give the daemons' sockets 8 MiB, and start them anew"
+    return sysctl(snapshot, "larger-sync-buffer", title, {_BUFFER: 8 << 20}, what="ipvs")

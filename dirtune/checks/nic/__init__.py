@@ -1,0 +1,119 @@
+"""Checks of network cards, and what several of them ask of a snapshot."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dirtune.analyse import rates
+from dirtune.checks import Fix, Risk
+from dirtune.checks.remedies import commands
+from dirtune.collect.ethtool import Card
+from dirtune.collect.net import Interface
+from dirtune.snapshot import Snapshot
+
+_LOST = ("rx_missed_errors", "rx_fifo_errors", "rx_over_errors")
+# Packets lost for want of a descriptor or of room behind it, by the names their drivers use.
+_LOST_BY_DRIVER: Mapping[str, tuple[str, ...]] = {
+    "bnx2": ("rx_fw_discards",),
+    "bnx2x": ("rx_brb_discard",),
+    "bnxt_en": ("rx_total_discard_pkts",),
+    "ena": ("rx_drops",),
+    "i40e": ("port.rx_dropped",),
+    "ice": ("rx_dropped.nic",),
+    "ixgbe": ("rx_no_dma_resources",),
+    "mlx5_core": ("rx_out_of_buffer", "rx_discards_phy"),
+}
+_STALLS = "rx_no_buffer_count"
+_ENOUGH = 1024  # descriptors; more cost cache misses and are for loss that does not end there
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What a card lost between the samples because its ring was not drained."""
+
+    packets: int
+    """Packets lost."""
+    stalls: int
+    """Packets that found no descriptor, and that the card's FIFO may have kept."""
+    counters: Mapping[str, int]
+    """The increase of each counter that rose."""
+
+
+def card(snapshot: Snapshot, name: str) -> Card:
+    """Return what ethtool tells of an interface; nothing where it was not asked."""
+    return (snapshot.ethtool or {}).get(name, Card())
+
+
+def ports(snapshot: Snapshot) -> tuple[Interface, ...]:
+    """Return the physical interfaces that can carry packets."""
+    return tuple(i for i in snapshot.interfaces or () if i.physical and i.up)
+
+
+def before(snapshot: Snapshot, name: str) -> Interface | None:
+    """Return an interface as the sample before had it."""
+    known = (snapshot.earlier.interfaces if snapshot.earlier else None) or ()
+    return next((i for i in known if i.name == name), None)
+
+
+def rises(snapshot: Snapshot, name: str) -> Mapping[str, int] | None:
+    """Return how much each of the driver's own counters rose; None where they are not known."""
+    now = card(snapshot, name).statistics
+    then = card(snapshot.earlier, name).statistics if snapshot.earlier else None
+    if now is None or then is None:
+        return None
+    return {
+        counter: rise
+        for counter, value in now.items()
+        if (rise := rates.increase(then.get(counter), value)) is not None
+    }
+
+
+def received(snapshot: Snapshot, port: Interface) -> int | None:
+    """Return the packets an interface received between the samples; None if unknown."""
+    then = before(snapshot, port.name)
+    return rates.increase(then.rx_packets, port.rx_packets) if then else None
+
+
+def loss(snapshot: Snapshot, port: Interface) -> Loss | None:
+    """Return what *port* lost for want of room; None where no counter tells.
+
+    Drivers copy one counter into another, so the greatest counts and not their sum.
+    """
+    then = before(snapshot, port.name)
+    generic = then.statistics if then else {}
+    driver = rises(snapshot, port.name) or {}
+    found = {name: rates.increase(generic.get(name), port.statistics.get(name)) for name in _LOST}
+    found |= {name: driver.get(name) for name in _LOST_BY_DRIVER.get(port.driver or "", ())}
+    known = {name: rise for name, rise in found.items() if rise is not None}
+    stalls = driver.get(_STALLS, 0)
+    if not known:
+        return None
+    shown = {name: rise for name, rise in (known | {_STALLS: stalls}).items() if rise}
+    return Loss(max(known.values()), stalls, shown)
+
+
+def longer_ring(snapshot: Snapshot, name: str) -> tuple[Fix, ...]:
+    """Return the fix that gives a card more descriptors; none where it has all or is silent."""
+    rings = card(snapshot, name).rings or {}
+    now, most = rings.get("rx"), rings.get("rx_max")
+    if now is None or most is None or now >= most:
+        return ()
+    wanted = min(most, max(_ENOUGH, 2 * now))
+    title = (
+        f"Give the receive ring {wanted} descriptors instead of {now}; many drivers reset the port"
+    )
+    return (
+        commands(
+            snapshot,
+            "lengthen-rx-ring",
+            title,
+            (f"ethtool -G {name} rx {wanted}",),
+            risk=Risk.DISRUPTIVE,
+        ),
+    )
+
+
+def mask(cpus: tuple[int, ...]) -> str:
+    """Return *cpus* as the mask that /sys takes, 32 bits to a group."""
+    digits = f"{sum(1 << cpu for cpu in cpus):x}"
+    groups = [digits[max(0, end - 8) : end] for end in range(len(digits), 0, -8)]
+    return ",".join(reversed(groups))

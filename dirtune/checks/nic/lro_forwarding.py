@@ -1,0 +1,129 @@
+import re
+
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.ipvs import destinations, forwarding, vips
+from dirtune.checks.nic import before, card, ports, rises
+from dirtune.checks.remedies import commands
+from dirtune.collect.net import Interface
+from dirtune.collect.routes import route_to
+from dirtune.snapshot import Snapshot
+
+_MERGED = re.compile(r"(?:^|[^a-z])(?:lro|hw_rsc|tpa)[ _](?:aggreg|packets|pkts)", re.IGNORECASE)
+_HELD_ONLY = re.compile(r"lo|dummy\d+")  # they hold addresses, and carry nothing
+_HEADER_BYTES = 22  # Ethernet with one VLAN tag and the checksum
+
+
+@check(
+    "nic/lro-forwarding",
+    severity=Severity.CRITICAL,
+    trust="A",
+    needs=("services", "interfaces", "ethtool"),
+    roles=("director",),
+)
+def lro_forwarding(snapshot: Snapshot) -> Verdicts:
+    """LRO is on where packets are forwarded to real servers.
+
+    ## What it does
+    Reports a physical interface that carries packets of clients or real servers and has
+    `large-receive-offload` on: `critical` where the driver's counters, or received packets that
+    are greater on average than the MTU, show that it merges packets now; else `high`. A director
+    that only serves locally, and cards without services' traffic, are left alone.
+
+    ## Why it matters
+    LRO merges packets and forgets their sizes. What it merged is larger than the MTU of the way
+    out: the packets are dropped, or the sender is told that fragmentation is needed. The kernel
+    turns LRO off only where IPv4 forwarding is switched on, or a bridge is built: a director of DR
+    or TUN may well run with `ip_forward=0`, and nothing protects it. GRO does not have this fault.
+
+    ## Remediation
+    `ethtool -K IF lro off`; it costs some CPU time. Keep it with `LargeReceiveOffload=no` in a
+    systemd.link(5) file; bnx2x has the module option `disable_tpa=1`.
+
+    ## Known problems
+    Which interfaces carry clients' packets is taken from addresses and the main routing table;
+    where these are not known, or a tunnel or VLAN is in the way, every port counts.
+
+    ## References
+    - net/ipv4/devinet.c, `inet_forward_change()`
+    - net/netfilter/ipvs/ip_vs_xmit.c, `ensure_mtu_is_adequate()`
+    """
+    if forwarding(snapshot) <= {"Local"}:
+        return
+    carrying = _carrying(snapshot)
+    for port in ports(snapshot):
+        if carrying is not None and not {port.name, port.master} & carrying:
+            continue
+        features = card(snapshot, port.name).features
+        if features is None:
+            yield inconclusive(f"{port.name}: its offloads are not known")
+        elif "rx-lro" in features and features["rx-lro"].on:
+            yield _finding(snapshot, port)
+
+
+def _carrying(snapshot: Snapshot) -> frozenset[str] | None:
+    """Return the interfaces of services' traffic; None where each port may be one."""
+    if snapshot.routes is None or snapshot.interface_addresses is None:
+        return None
+    servers = [d.address for _, d in destinations(snapshot)]
+    if any(":" in address for address in (*servers, *vips(snapshot))):
+        return None  # the table is of IPv4
+    ways = [route_to(snapshot.routes, address) for address in servers]
+    ways += [r for r in snapshot.routes if r.network.prefixlen == 0]
+    names = {way.interface for way in ways if way}
+    names |= {a.interface for a in snapshot.interface_addresses if a.address in vips(snapshot)}
+    known = {i.name for i in snapshot.interfaces or () if i.physical}
+    known |= {i.master for i in snapshot.interfaces or () if i.master}
+    names = {name for name in names if not _HELD_ONLY.fullmatch(name)}
+    return frozenset(names) if names and names <= known else None
+
+
+def _finding(snapshot: Snapshot, port: Interface) -> Finding:
+    merged = _merged(snapshot, port)
+    features = card(snapshot, port.name).features or {}
+    forwards = snapshot.sysctls.conf(port.name, "forwarding") if snapshot.sysctls else None
+    alone = ", and IPv4 forwarding is off, so the kernel leaves it on" if forwards == 0 else ""
+    fixed = features["rx-lro"].fixed
+    return Finding(
+        subject=port.name,
+        severity=Severity.CRITICAL if merged else Severity.HIGH,
+        message=f"{'merges' if merged else 'may merge'} packets that are forwarded (LRO){alone}",
+        evidence={
+            "rx-lro": True,
+            "rx-gro-hw": features["rx-gro-hw"].on if "rx-gro-hw" in features else None,
+            "forwarding": forwards,
+            "merging": merged,
+            "mtu_bytes": port.mtu,
+        },
+        fixes=(_driver(port) if fixed else _off(snapshot, port),),
+    )
+
+
+def _merged(snapshot: Snapshot, port: Interface) -> dict[str, object]:
+    """Return what proves that packets were merged between the samples; empty if nothing does."""
+    risen = rises(snapshot, port.name) or {}
+    found: dict[str, object] = {n: rise for n, rise in risen.items() if rise and _MERGED.search(n)}
+    size = _mean_bytes(port, before(snapshot, port.name))
+    if size is not None and port.mtu is not None and size > port.mtu + _HEADER_BYTES:
+        found["mean_received_bytes"] = round(size)
+    return found
+
+
+def _mean_bytes(port: Interface, then: Interface | None) -> float | None:
+    if then is None:
+        return None
+    now, old = port.statistics, then.statistics
+    try:
+        packets = now["rx_packets"] - old["rx_packets"]
+        size = now["rx_bytes"] - old["rx_bytes"]
+    except KeyError:
+        return None
+    return size / packets if packets > 0 and size >= 0 else None
+
+
+def _off(snapshot: Snapshot, port: Interface) -> Fix:
+    return commands(snapshot, "turn-lro-off", "Turn LRO off", (f"ethtool -K {port.name} lro off",))
+
+
+def _driver(port: Interface) -> Fix:
+    title = f"Have {port.driver or 'the driver'} loaded without LRO: ethtool cannot turn it off"
+    return Fix("load-driver-without-lro", title, Risk.DISRUPTIVE)

@@ -1,0 +1,95 @@
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.nic import Loss, longer_ring, loss, ports, received, rises
+from dirtune.collect.net import Interface
+from dirtune.snapshot import Snapshot
+
+_CRITICAL_PERCENT = 0.1  # of the packets that arrived
+_QUOTA = "_allowance_exceeded"
+
+
+@check(
+    "nic/rx-ring-overflow",
+    severity=Severity.CRITICAL,
+    trust="B",
+    needs=("interfaces",),
+    traffic=True,
+)
+def rx_ring_overflow(snapshot: Snapshot) -> Verdicts:
+    """A network card drops packets because its receive ring is not drained in time.
+
+    ## What it does
+    Compares `rx_missed_errors`, `rx_fifo_errors` and `rx_over_errors` of each physical interface,
+    and the counters by which its driver tells the same (`rx_out_of_buffer` of mlx5,
+    `rx_brb_discard` of bnx2x, ...), between two samples. Losing 0.1 % of the packets that arrived
+    or more is `critical`, losing any is `high`; so is `rx_no_buffer_count`, where the card's FIFO
+    may have kept the packets. Counters that mirror each other count once. `rx_dropped` is left
+    alone: it also counts protocols and VLANs that nobody here wants. A cloud's quota
+    (`*_allowance_exceeded` of ena) is `info`: no ring is at fault.
+
+    ## Why it matters
+    This is the earliest place where a packet can be lost. A SYN lost here costs the client 1 s.
+
+    ## Remediation
+    Lengthen the ring (`ethtool -G`), which resets the port with many drivers: do it on the backup
+    director first. Then spread the queues over more CPUs. Pause frames are the last resort: they
+    move the loss to the switch. `ethtool -G` is lost at a reboot: keep it with `RxBufferSize=` in
+    a systemd.link(5) file or a udev rule.
+
+    ## Known problems
+    The names and meaning of drivers' counters change between their versions. mlx5's
+    `rx_discards_phy` is of the port, and also counts what other functions of the card lost.
+
+    ## References
+    - Documentation/networking/statistics.rst
+    - Documentation/networking/device_drivers/ethernet/
+    """
+    for port in ports(snapshot):
+        lost = loss(snapshot, port)
+        if lost is None:
+            yield inconclusive(f"{port.name}: no counter of lost packets in both samples")
+        elif lost.packets or lost.stalls:
+            yield _finding(snapshot, port, lost)
+        yield from _quota(snapshot, port)
+
+
+def _finding(snapshot: Snapshot, port: Interface, lost: Loss) -> Finding:
+    arrived = received(snapshot, port)
+    percent = None
+    if arrived is not None and lost.packets:
+        percent = 100 * lost.packets / (arrived + lost.packets)
+    critical = percent is not None and percent >= _CRITICAL_PERCENT
+    if lost.packets:
+        share = "" if percent is None else f", {percent:.3g} % of those that arrived"
+        message = f"lost {lost.packets:,} packets because its ring was full{share}"
+    else:
+        message = (
+            f"had no free descriptor for {lost.stalls:,} packets; its FIFO may have kept them"
+        )
+    spread = Fix("spread-queues", "Spread the card's queues over more CPUs", Risk.SAFE)
+    return Finding(
+        subject=port.name,
+        severity=Severity.CRITICAL if critical else Severity.HIGH,
+        message=message,
+        evidence={
+            "counters": dict(lost.counters),
+            "lost_packets": lost.packets,
+            "received_packets": arrived,
+            "lost_percent": None if percent is None else round(percent, 4),
+            "seconds": round(snapshot.seconds or 0, 2),
+        },
+        fixes=(*longer_ring(snapshot, port.name), spread),
+    )
+
+
+def _quota(snapshot: Snapshot, port: Interface) -> Verdicts:
+    risen = rises(snapshot, port.name) or {}
+    over = {name: rise for name, rise in risen.items() if name.endswith(_QUOTA) and rise}
+    if over:
+        named = ", ".join(f"{name} +{rise}" for name, rise in over.items())
+        yield Finding(
+            subject=port.name,
+            severity=Severity.INFO,
+            message=f"a quota of the cloud held packets back, the ring did not: {named}",
+            evidence={"counters": over},
+            fixes=(Fix("larger-instance", "Move to an instance of a larger quota", Risk.REBOOT),),
+        )

@@ -1,0 +1,119 @@
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.cpu import percents
+from dirtune.checks.irq import near, nic_vectors, paravirtual
+from dirtune.checks.nic import card, mask, ports, received
+from dirtune.checks.remedies import commands
+from dirtune.collect.net import Interface
+from dirtune.snapshot import Snapshot
+
+_QUIET_PPS = 20_000
+_HIGH_PPS = 200_000  # packets/s; an estimate, not calibrated
+_HIGH_PERCENT = 50.0  # of the serving CPU, in softirq
+
+
+@check(
+    "nic/single-queue",
+    severity=Severity.HIGH,
+    trust="A",
+    needs=("interfaces", "cpus"),
+    traffic=True,
+)
+def single_queue(snapshot: Snapshot) -> Verdicts:
+    """One receive queue feeds a host with several CPUs, and RPS is off.
+
+    ## What it does
+    Reports a physical interface with one receive queue, no CPU in its `rps_cpus`, two or more
+    online CPUs near the card and 20,000 received packets/s or more. It is `high` where the CPU
+    that takes its interrupts spends 50 % of its time or more in softirqs, or from 200,000
+    packets/s on; else `medium`. Bridges, bonds, VLANs and tunnels are left alone: their ports
+    count.
+
+    ## Why it matters
+    All of IPVS for these packets runs on one core.
+
+    ## Remediation
+    Enable the card's own queues first (`ethtool -L`, which stops traffic for a moment and resets
+    the RSS table and affinities). Where it has none, let RPS spread packets over the CPUs near the
+    card, without the one that takes the interrupts. RPS costs an interrupt between CPUs and one
+    more queue, and does not reorder: it goes by a hash of the flow. Both are lost at a reboot:
+    keep them with a udev rule, or `net.core.rps_default_mask` where the kernel has it.
+
+    ## Known problems
+    RPS that is set on a VLAN, bond or bridge above the port is not seen. A card with several
+    queues of which only one is used is not found here.
+
+    ## References
+    - Documentation/networking/scaling.rst, "RPS: Receive Packet Steering"
+    """
+    for port in ports(snapshot):
+        packets = received(snapshot, port)
+        if _queues(snapshot, port) > 1 or len(near(snapshot, port.name)) < 2:
+            continue
+        pps = None if packets is None or not snapshot.seconds else packets / snapshot.seconds
+        if pps is None:
+            yield inconclusive(f"{port.name}: its packets were not counted in both samples")
+        elif pps >= _QUIET_PPS:
+            yield from _judged(snapshot, port, pps)
+
+
+def _queues(snapshot: Snapshot, port: Interface) -> int:
+    """Return the receive queues that are in use; 0 where nothing tells."""
+    channels = card(snapshot, port.name).channels or {}
+    told = channels.get("combined_count", 0) + channels.get("rx_count", 0)
+    return told or len(port.rx_queues)
+
+
+def _judged(snapshot: Snapshot, port: Interface, pps: float) -> Verdicts:
+    masks = [queue.cpus for queue in port.rx_queues]
+    if any(masks):
+        return
+    if not masks or None in masks:
+        yield inconclusive(f"{port.name}: its queues or their RPS masks are not known")
+        return
+    yield _finding(snapshot, port, pps, _softirq_percent(snapshot, port))
+
+
+def _serving(snapshot: Snapshot, port: Interface) -> tuple[int, ...]:
+    """Return the CPUs that take the interrupts of *port*, by rate, else by affinity."""
+    vectors = [v for v in nic_vectors(snapshot) if v.interface == port.name]
+    loads = {cpu: n for v in vectors for cpu, n in (v.rates or {}).items() if n}
+    if loads:
+        return (max(loads, key=lambda cpu: loads[cpu]),)
+    return tuple(sorted({cpu for v in vectors for cpu in v.cpus or ()}))
+
+
+def _softirq_percent(snapshot: Snapshot, port: Interface) -> float | None:
+    times = percents(snapshot) or {}
+    known = [times[cpu]["softirq"] for cpu in _serving(snapshot, port) if times.get(cpu)]
+    return max(known, default=None)
+
+
+def _finding(snapshot: Snapshot, port: Interface, pps: float, busy: float | None) -> Finding:
+    high = pps >= _HIGH_PPS or (busy is not None and busy >= _HIGH_PERCENT)
+    spent = "" if busy is None else f", {busy:.0f} % of which it spends in softirqs"
+    return Finding(
+        subject=port.name,
+        severity=Severity.HIGH if high else Severity.MEDIUM,
+        message=f"one queue feeds one CPU{spent}, at {pps:,.0f} packets/s, and RPS is off",
+        evidence={
+            "rx_packets_per_second": round(pps, 1),
+            "serving_cpus": list(_serving(snapshot, port)),
+            "softirq_percent": None if busy is None else round(busy, 1),
+            "near_cpus": list(near(snapshot, port.name)),
+        },
+        fixes=(_more_cpus(snapshot, port), *paravirtual(snapshot, port.driver)),
+    )
+
+
+def _more_cpus(snapshot: Snapshot, port: Interface) -> Fix:
+    close = near(snapshot, port.name)
+    most = (card(snapshot, port.name).channels or {}).get("max_combined", 0)
+    if most > 1 and snapshot.cpus is not None:
+        wanted = min(most, max(2, snapshot.cpus.cores(close)))
+        row = f"ethtool -L {port.name} combined {wanted}"
+        title = f"Enable {wanted} of the card's {most} queues"
+        return commands(snapshot, "enable-queues", title, (row,), risk=Risk.DISRUPTIVE)
+    serving = _serving(snapshot, port)
+    others = tuple(cpu for cpu in close if cpu not in serving) or close
+    row = f"echo {mask(others)} > /sys/class/net/{port.name}/queues/rx-0/rps_cpus"
+    return commands(snapshot, "enable-rps", "Let RPS spread packets over the other CPUs", (row,))
