@@ -22,11 +22,11 @@ def single_queue(snapshot: Snapshot) -> Verdicts:
     """One receive queue feeds a host with several CPUs, and RPS is off.
 
     ## What it does
-    Reports a physical interface with one receive queue, no CPU in its `rps_cpus`, two or more
-    online CPUs near the card and 20,000 received packets/s or more. It is `high` where the CPU
-    that takes its interrupts spends 50 % of its time or more in softirqs, or from 200,000
-    packets/s on; else `medium`. Bridges, bonds, VLANs and tunnels are left alone: their ports
-    count.
+    Reports a physical interface with one receive queue, no CPU in its `rps_cpus` and two or more
+    online CPUs near the card. It is `high` where the CPU that takes its interrupts spends 50 % of
+    its time or more in softirqs, or from 200,000 packets/s on; `info` below 20,000 packets/s,
+    where it costs nothing yet; else `medium`. Bridges, bonds, VLANs and tunnels are left alone:
+    their ports count.
 
     ## Why it matters
     All of IPVS for these packets runs on one core.
@@ -52,7 +52,7 @@ def single_queue(snapshot: Snapshot) -> Verdicts:
         pps = None if packets is None or not snapshot.seconds else packets / snapshot.seconds
         if pps is None:
             yield inconclusive(f"{port.name}: its packets were not counted in both samples")
-        elif pps >= _QUIET_PPS:
+        else:
             yield from _judged(snapshot, port, pps)
 
 
@@ -90,10 +90,11 @@ def _softirq_percent(snapshot: Snapshot, port: Interface) -> float | None:
 
 def _finding(snapshot: Snapshot, port: Interface, pps: float, busy: float | None) -> Finding:
     high = pps >= _HIGH_PPS or (busy is not None and busy >= _HIGH_PERCENT)
+    low = Severity.MEDIUM if pps >= _QUIET_PPS else Severity.INFO
     spent = "" if busy is None else f", {busy:.0f} % of which it spends in softirqs"
     return Finding(
         subject=port.name,
-        severity=Severity.HIGH if high else Severity.MEDIUM,
+        severity=Severity.HIGH if high else low,
         message=f"one queue feeds one CPU{spent}, at {pps:,.0f} packets/s, and RPS is off",
         evidence={
             "rx_packets_per_second": round(pps, 1),
