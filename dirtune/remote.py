@@ -36,6 +36,7 @@ CONNECTIONS_AT_ONCE = 32
 _ALIVE_INTERVAL_S = 3
 _ALIVE_PROBES = 3
 _CONNECT_S = 20
+_FETCH_S = 60
 _GRACE_S = 2
 _LINE_LIMIT_BYTES = 2**20
 
@@ -277,9 +278,51 @@ async def connect_all(
     return nodes, lost
 
 
-def fetch(host: str, script: str, *, ssh_config: Path | None = None, timeout_s: float = 60) -> str:
-    """Run the POSIX shell *script* on *host* and return its output (audit, snapshot)."""
-    return asyncio.run(_with(host, ssh_config, lambda node: node.run(script, timeout_s=timeout_s)))
+def fetch_all(
+    hosts: Sequence[str],
+    script: str,
+    *,
+    interval_s: float,
+    ssh_config: Path | None = None,
+    become: frozenset[str] = frozenset(),
+) -> dict[str, tuple[str, str] | NodeUnreachable | NotPossible]:
+    """Run *script* on every host twice, *interval_s* apart, and return both outputs by host.
+
+    All at the same time, `CONNECTIONS_AT_ONCE` of them connected at once. A host that cannot be
+    reached, does not answer or refuses gives its own error; the others are not held up.
+    """
+    return asyncio.run(_fetched(hosts, script, interval_s, ssh_config, become))
+
+
+async def _fetched(
+    hosts: Sequence[str],
+    script: str,
+    interval_s: float,
+    ssh_config: Path | None,
+    become: frozenset[str],
+) -> dict[str, tuple[str, str] | NodeUnreachable | NotPossible]:
+    gate = asyncio.Semaphore(CONNECTIONS_AT_ONCE)
+
+    async def one(host: str) -> tuple[str, str] | NodeUnreachable | NotPossible:
+        async with gate:
+            try:
+                return await _twice(
+                    await connect(host, ssh_config=ssh_config, become=host in become),
+                    script,
+                    interval_s,
+                )
+            except (NodeUnreachable, NotPossible) as error:
+                return error
+
+    names = tuple(dict.fromkeys(hosts))
+    return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
+
+
+async def _twice(node: Node, script: str, interval_s: float) -> tuple[str, str]:
+    async with node:
+        first = await node.run(script, timeout_s=_FETCH_S)
+        await asyncio.sleep(interval_s)
+        return first, await node.run(script, timeout_s=_FETCH_S)
 
 
 def run_json(

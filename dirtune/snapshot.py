@@ -128,6 +128,10 @@ class Place:
     forward: str | None = None
     """How the director forwards to this real server: Masq, Tunnel or Route; None if unknown."""
     director_addresses: frozenset[str] = frozenset()
+    client_addresses: frozenset[str] = frozenset()
+    """Addresses of the clients of the cluster, as far as they are nodes of it."""
+    source_nat: bool | None = None
+    """Whether the director has rules that rewrite sources (full NAT); None if unknown."""
     rate: float | None = None
     """Connections/s that this client is to offer; None without a plan."""
     concurrency: int | None = None

@@ -9,10 +9,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+
+from dirtune.remote import CONNECTIONS_AT_ONCE
 
 ROUNDS = 7
 CPUS, LINES = 512, 4096
+NODES = 200
 
 AUDIT = (sys.executable, "-m", "dirtune", "audit", "--fail-on", "critical", "--root")
 SPLIT = "import sys; text = open(sys.argv[1]).read(); [text.split() for _ in range(5)]"
@@ -47,6 +51,51 @@ def big_host(root):
     (root / "proc/interrupts").write_text("\n".join([head, *rows]) + "\n")
 
 
+def fleet(folder):
+    """Write an ssh_config by which any name beginning with n is this machine, by its own sshd."""
+    for name in ("host", "user"):
+        key = folder / name
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    public = (folder / "host.pub").read_text()
+    (folder / "known").write_text(f"n* {public}")
+    (folder / "authorized").write_text((folder / "user.pub").read_text())
+    (folder / "sshd").write_text(
+        f"HostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\nStrictModes no\n"
+        "UsePAM no\nPasswordAuthentication no\n"
+    )
+    serve = (
+        f"mount -t tmpfs none /run && mkdir /run/sshd && exec /usr/sbin/sshd -i -f {folder}/sshd"
+    )
+    (folder / "serve").write_text(f"#!/bin/sh\nexec unshare --mount sh -c '{serve}'\n")
+    (folder / "serve").chmod(0o755)
+    (folder / "config").write_text(
+        f"Host n*\n  ProxyCommand {folder}/serve\n  IdentityFile {folder}/user\n  User root\n"
+        f"  UserKnownHostsFile {folder}/known\n  IdentitiesOnly yes\n"
+    )
+    (folder / "names").write_text("".join(f"n{number}\n" for number in range(NODES)))
+
+
+def many_nodes(folder):
+    """Print the wall time of auditing many nodes beside its bound; both are of this run."""
+    fleet(folder)
+    os.environ["DIRTUNE_SSH_CONFIG"] = str(folder / "config")
+    audit = (*AUDIT[:4], "--interval", "1", "--format", "json", "--host")
+    alone = wall_s((*audit, "n0"))
+    together = wall_s((*audit, f"@{folder}/names"))
+    bound = 2 * alone + NODES / CONNECTIONS_AT_ONCE * alone
+    print(
+        f"{f'{NODES} nodes, {CONNECTIONS_AT_ONCE} at once: wall time / bound':44} "
+        f"{together / bound:6.2f}  ({together:.0f} s; one node {alone:.1f} s; aim 1)"
+    )
+
+
+def wall_s(argv):
+    """Return the wall time of one run of *argv*."""
+    began = time.monotonic()
+    used(argv)
+    return time.monotonic() - began
+
+
 def main():
     """Run every row."""
     nothing = (sys.executable, "-c", "pass")
@@ -60,6 +109,10 @@ def main():
         ratio("--help / python -c pass", (*AUDIT[:3], "--help"), nothing, "20")
         (root / "proc/interrupts").write_text("           CPU0\n  0:  1  XT-PIC  timer\n")
         ratio("one-file audit / python -c pass", (*AUDIT, place), nothing, "20")
+        if os.geteuid() == 0:
+            many_nodes(root)
+        else:
+            print("many nodes: needs root, for an sshd of its own")
 
 
 if __name__ == "__main__":

@@ -79,6 +79,13 @@ def on(target, use):
     return asyncio.run(body())
 
 
+def fetch(host, script, *, ssh_config=None):
+    found = remote.fetch_all((host,), script, interval_s=0, ssh_config=ssh_config)[host]
+    if isinstance(found, Exception):
+        raise found
+    return found[0]
+
+
 def group_members(group):
     return [
         stat
@@ -105,7 +112,7 @@ def wait_gone(group):
 def test_output_of_a_script(target):
     host, config = target
 
-    assert remote.fetch(host, "echo one; echo two", ssh_config=config) == "one\ntwo\n"
+    assert fetch(host, "echo one; echo two", ssh_config=config) == "one\ntwo\n"
 
 
 def test_arguments_are_not_read_by_the_shell_again(target):
@@ -182,7 +189,7 @@ def test_a_dialogue(target):
 
 def test_an_unknown_host_key_is_refused(ssh_config):
     with pytest.raises(NodeUnreachable, match="stranger: its host key is not in known_hosts"):
-        remote.fetch("stranger", "true", ssh_config=ssh_config)
+        fetch("stranger", "true", ssh_config=ssh_config)
 
 
 def test_a_config_that_trusts_anyone_is_refused(ssh_config, tmp_path):
@@ -190,7 +197,7 @@ def test_a_config_that_trusts_anyone_is_refused(ssh_config, tmp_path):
     lax.write_text("Host node\n  UserKnownHostsFile none\n" + ssh_config.read_text())
 
     with pytest.raises(NodeUnreachable, match="host keys are always checked"):
-        remote.fetch("node", "true", ssh_config=lax)
+        fetch("node", "true", ssh_config=lax)
 
 
 def test_the_remedy_is_a_command_to_try(tmp_path):
@@ -198,14 +205,14 @@ def test_the_remedy_is_a_command_to_try(tmp_path):
     config.write_text("Host gone\n  ProxyCommand false\n")
 
     with pytest.raises(NodeUnreachable, match=f"gone: .*`ssh -F {config} .*gone true`"):
-        remote.fetch("gone", "true", ssh_config=config)
+        fetch("gone", "true", ssh_config=config)
 
 
 def test_a_missing_config_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("DIRTUNE_SSH_CONFIG", str(tmp_path / "absent"))
 
     with pytest.raises(PlanError, match="absent: no such ssh_config"):
-        remote.fetch("any", "true")
+        fetch("any", "true")
 
 
 def test_those_that_answer_and_those_that_do_not(tmp_path):
@@ -216,3 +223,57 @@ def test_those_that_answer_and_those_that_do_not(tmp_path):
 
     assert list(nodes) == ["local"]
     assert list(lost) == ["gone"]
+
+
+def test_every_host_is_asked_twice_and_none_waits_for_another(ssh_config, tmp_path):
+    config = tmp_path / "config"
+    config.write_text("Host gone\n  ProxyCommand false\n" + ssh_config.read_text())
+    began = time.monotonic()
+
+    found = remote.fetch_all(
+        ("local", "gone", "node", "stranger"),
+        "cat /proc/uptime; sleep 0.3",
+        interval_s=1.0,
+        ssh_config=config,
+    )
+
+    took = time.monotonic() - began
+    assert took < 4.5  # one after the other: 2 * (0.3 + 1 + 0.3) s and the connections
+    assert list(found) == ["local", "gone", "node", "stranger"]
+    for name in ("local", "node"):
+        first, second = (float(text.split()[0]) for text in found[name])
+        assert second - first >= 1.2
+    assert "gone" in str(found["gone"])
+    assert "host key" in str(found["stranger"])
+
+
+def test_a_script_that_fails_is_its_hosts_own_error():
+    found = remote.fetch_all(("local",), "echo no such luck >&2; exit 3", interval_s=0)
+
+    assert isinstance(found["local"], NotPossible)
+
+
+def test_no_more_than_the_limit_are_connected_at_once(monkeypatch):
+    here = {"now": 0, "most": 0}
+
+    class Node:
+        async def __aenter__(self):
+            here["now"] += 1
+            here["most"] = max(here.values())
+
+        async def __aexit__(self, *_):
+            here["now"] -= 1
+
+        async def run(self, script, *, timeout_s):
+            await asyncio.sleep(0.01)
+            return script
+
+    async def connect(host, **_):
+        return Node()
+
+    monkeypatch.setattr(remote, "connect", connect)
+    monkeypatch.setattr(remote, "CONNECTIONS_AT_ONCE", 4)
+    found = remote.fetch_all([f"n{i}" for i in range(40)], "x", interval_s=0.01)
+
+    assert here == {"now": 0, "most": 4}
+    assert set(found.values()) == {("x", "x")}

@@ -2,13 +2,15 @@
 
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
 from dirtune.analyse.handlers import HandlerWindow
-from dirtune.errors import NotPossible
+from dirtune.collect import commands, netlink
+from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
 from dirtune.host import Host, LiveHost, RecordedHost
 from dirtune.snapshot import Snapshot, fetch_script, load, parse_fetched, record, take_all
 
@@ -23,11 +25,21 @@ class Source:
     ssh_config: Path | None = None
     interval: float = 2.0
     """Seconds between the two samples."""
+    become: bool = False
+    """Whether what is run there over SSH is run by `sudo -n`."""
 
     @property
     def name(self) -> str:
         """The source in a message."""
         return str(self.root or self.archive or self.host or "this host")
+
+
+def of_path_or_host(name: str, source: Source) -> Source:
+    """Return what *name* is, beside the options in *source*: a folder, an archive or a host."""
+    path = Path(name)
+    if path.is_dir():
+        return replace(source, root=path)
+    return replace(source, archive=path) if path.is_file() else replace(source, host=name)
 
 
 def snapshot_of(source: Source) -> Snapshot:
@@ -39,11 +51,23 @@ def snapshot_of(source: Source) -> Snapshot:
     return take_all(samples(source))
 
 
+def snapshots_of(sources: Sequence[Source]) -> dict[Source, Snapshot | DirtuneError]:
+    """Take snapshots of all *sources*, hosts over SSH at the same time; an error is their own."""
+    remote = tuple(s for s in sources if s.host is not None)
+    fetched = _fetched(remote) if remote else {}
+    return {each: _taken(each, fetched.get(each)) for each in sources}
+
+
 def samples(source: Source) -> tuple[RecordedHost, RecordedHost]:
     """Return two samples of a live host."""
-    first = _sample(source)
+    if source.host is not None:
+        found = _fetched((source,))[source]
+        if isinstance(found, DirtuneError):
+            raise found
+        return found
+    first = _sample()
     time.sleep(source.interval)
-    return first, _sample(source)
+    return first, _sample()
 
 
 def probed(source: Source, seconds: float) -> HandlerWindow:
@@ -84,12 +108,48 @@ def _tree(root: Path) -> Host:
     return LiveHost(root)
 
 
-def _sample(source: Source) -> RecordedHost:
-    if source.host is None:
-        return record(LiveHost())
+def _taken(
+    source: Source, fetched: tuple[RecordedHost, RecordedHost] | DirtuneError | None
+) -> Snapshot | DirtuneError:
+    if isinstance(fetched, DirtuneError):
+        return fetched
+    try:
+        return snapshot_of(source) if fetched is None else take_all(fetched)
+    except (NodeUnreachable, NotPossible, ParseError) as error:
+        return error
+
+
+def _sample() -> RecordedHost:
+    host = LiveHost()
+    return record(host, commands.outputs() | netlink.answers(host))
+
+
+def _fetched(
+    sources: Sequence[Source],
+) -> dict[Source, tuple[RecordedHost, RecordedHost] | DirtuneError]:
+    """Fetch two samples of each host; the options beside a host's own are those of the first."""
     from dirtune import remote
 
-    return parse_fetched(remote.fetch(source.host, fetch_script(), ssh_config=source.ssh_config))
+    names = {source.host: source for source in sources if source.host is not None}
+    texts = remote.fetch_all(
+        tuple(names),
+        fetch_script(),
+        interval_s=sources[0].interval,
+        ssh_config=sources[0].ssh_config,
+        become=frozenset(name for name, source in names.items() if source.become),
+    )
+    return {source: _parsed(name, texts[name]) for name, source in names.items()}
+
+
+def _parsed(
+    name: str, found: tuple[str, str] | DirtuneError
+) -> tuple[RecordedHost, RecordedHost] | DirtuneError:
+    if isinstance(found, DirtuneError):
+        return found
+    try:
+        return parse_fetched(found[0]), parse_fetched(found[1])
+    except ParseError as error:
+        return NotPossible(f"{name}: {error}")
 
 
 def _listed(path: Path) -> list[str]:

@@ -3,18 +3,21 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from dirtune import checks
-from dirtune.checks import Check, Severity
-from dirtune.cli import _sources
-from dirtune.cli._sources import Source
-from dirtune.errors import NodeUnreachable, NotPossible, ParseError
+from dirtune.checks import Severity
+from dirtune.cli import _audit, _sources
+from dirtune.errors import NotPossible
 from dirtune.render import audit as render
+from dirtune.render.audit import Report
+
+_PATH = click.Path(path_type=Path)
+_FORMATS = ("table", "json", "markdown", "prometheus")
 
 
 @click.command()
@@ -23,16 +26,23 @@ from dirtune.render import audit as render
     help="Measure interrupt handlers with eBPF (5 s); all else only reads.",
 )  # fmt: skip
 @click.option("--host", "hosts", multiple=True, metavar="HOST|@FILE", help="Audit over SSH.")
-@click.option("--cluster", type=click.Path(path_type=Path), help="Audit every node of a plan.")
-@click.option("--root", type=click.Path(path_type=Path), help="A recorded tree instead of /.")
-@click.option("--from", "archive", type=click.Path(path_type=Path), help="A snapshot's file.")
+@click.option("--cluster", type=_PATH, help="Audit every node of a plan, and compare them.")
+@click.option("--root", type=_PATH, help="A recorded tree instead of /.")
+@click.option("--from", "archive", type=_PATH, help="A snapshot's file.")
+@click.option("--diff", nargs=2, metavar="A B", help="What differs: trees, snapshots or hosts.")
 @click.option(
     "--interval", type=float, default=2.0, show_default=True, help="Between two samples."
 )
+@click.option(
+    "--role", type=click.Choice(["director", "real-server", "client"]), help="Of these hosts."
+)
 @click.option("--select", multiple=True, help="Only checks that begin so.")
 @click.option("--ignore", multiple=True, help="No checks that begin so.")
+@click.option("--config", type=_PATH, help="Waivers; default: /etc/dirtune, ~/.config/dirtune.")
+@click.option("--baseline", type=_PATH, help="An audit's JSON: only what is new counts.")
 @click.option("--fail-on", type=click.Choice([s.value for s in Severity]), default="high")
-@click.option("--format", type=click.Choice(["table", "json", "markdown"]), default="table")
+@click.option("--format", type=click.Choice(_FORMATS), default="table")
+@click.option("--output", type=_PATH, help="Write the metrics of prometheus there, at once.")
 @click.option("-v", "--verbose", is_flag=True, help="What passed and what was skipped, too.")
 def command(
     probe: float | None,
@@ -40,83 +50,90 @@ def command(
     cluster: Path | None,
     root: Path | None,
     archive: Path | None,
+    diff: tuple[str, str] | None,
     interval: float,
+    role: str | None,
     select: tuple[str, ...],
     ignore: tuple[str, ...],
+    config: Path | None,
+    baseline: Path | None,
     fail_on: str,
     format: str,
+    output: Path | None,
     verbose: bool,
 ) -> None:
     """Check a host against the catalogue and say what is wrong, why, and what to do.
 
-    Exit status 1 if a finding is at or above --fail-on.
+    Exit status 1 if a finding is at or above --fail-on, or if the two of --diff differ.
     """
-    wanted = _wanted(select, ignore)
     source = _sources.Source(root, archive, interval=interval)
-    sources = _nodes(source, hosts, cluster) or (source,)
-    audits, unreachable = _each(sources, lambda each: _audit(each, wanted, probe))
-    click.echo(_shown(audits, unreachable, format, verbose=verbose), color=_sources.colour())
-    for name, reason in unreachable:
-        click.echo(f"dirtune: {name}: {reason}", err=True)
-    worst = render.worst(audits)
-    failed = worst is not None and worst.rank <= Severity(fail_on).rank
-    sys.exit(2 if unreachable else 1 if failed else 0)
-
-
-def _wanted(select: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[Check, ...]:
-    wanted = checks.chosen(checks.all_checks(), select, ignore)
-    if not wanted:
-        raise NotPossible("no such check; `dirtune explain` lists them")
-    return wanted
-
-
-def _nodes(source: Source, hosts: tuple[str, ...], cluster: Path | None) -> tuple[Source, ...]:
-    names, config = _sources.hosts_in(hosts), None
+    if diff:
+        sys.exit(_differ(diff, source, format))
+    accepted = _audit.acceptance(config, baseline)
+    options = _audit.Options(_audit.wanted(select, ignore), accepted, probe, role)
     if cluster is not None:
-        from dirtune.bench import plan
-
-        asked = plan.read(cluster)
-        peers = (*asked.real_servers, *asked.clients)
-        names = (*names, asked.director.host, *(peer.host for peer in peers))
-        config = cluster.parent / asked.ssh_config if asked.ssh_config else None
-    return tuple(replace(source, host=name, ssh_config=config) for name in dict.fromkeys(names))
-
-
-def _audit(source: Source, wanted: tuple[Check, ...], probe: float | None) -> render.Audit:
-    taken = _sources.snapshot_of(source)
-    if taken.empty:
-        raise NotPossible(f"{source.name}: nothing in it that an audit reads")
-    if probe is not None:
-        taken = replace(taken, handlers=_sources.probed(source, probe))
-    return render.audit(source.host, taken, wanted)
+        if hosts or role:
+            raise click.UsageError("--cluster names hosts and roles itself")
+        report = _audit.of_cluster(cluster, interval, options)
+    else:
+        names = _sources.hosts_in(hosts)
+        report = _audit.of_hosts([replace(source, host=n) for n in names] or [source], options)
+    _show(report, format, output, verbose=verbose)
+    sys.exit(_status(report, Severity(fail_on)))
 
 
-def _each(
-    sources: tuple[Source, ...], audit: Callable[[Source], render.Audit]
-) -> tuple[list[render.Audit], list[tuple[str, str]]]:
-    audits, unreachable = [], []
-    for source in sources:
-        try:
-            audits.append(audit(source))
-        except (NodeUnreachable, NotPossible, ParseError) as error:
-            if len(sources) == 1:
-                raise
-            unreachable.append((source.name, str(error)))
-    return audits, unreachable
+def _differ(names: tuple[str, str], source: _sources.Source, format: str) -> int:
+    from dirtune.render import difference
 
-
-def _shown(
-    audits: list[render.Audit],
-    unreachable: list[tuple[str, str]],
-    format: str,
-    *,
-    verbose: bool,
-) -> str:
+    found = _audit.of_two(names, source)
+    if format == "prometheus":
+        raise click.UsageError("--diff has no metrics; take table, json or markdown")
     if format == "json":
-        one = len(audits) == 1 and not unreachable
-        found = render.document(audits[0]) if one else render.documents(audits, unreachable)
-        return json.dumps(found, indent=2)
-    if format == "markdown":
-        return "\n\n".join(render.markdown(audit) for audit in audits)
-    width = min(max(shutil.get_terminal_size().columns, 60), 110)
-    return "\n\n\n".join(render.text(a, width=width, verbose=verbose) for a in audits)
+        click.echo(json.dumps(difference.document(found, names), indent=2))
+    else:
+        show = difference.markdown if format == "markdown" else difference.text
+        click.echo(show(found, names))
+    return 1 if found.differences else 0
+
+
+def _status(report: Report, fail_on: Severity) -> int:
+    for name, reason in report.unreachable:
+        click.echo(f"dirtune: {name}: {reason}", err=True)
+    worst = render.worst(report.parts)
+    failed = worst is not None and worst.rank <= fail_on.rank
+    return 2 if report.unreachable else 1 if failed else 0
+
+
+def _show(report: Report, format: str, output: Path | None, *, verbose: bool) -> None:
+    if format == "prometheus":
+        _metrics(report, output)
+    elif output is not None:
+        raise click.UsageError("--output goes with --format prometheus")
+    elif format == "json":
+        click.echo(json.dumps(_document(report), indent=2))
+    elif format == "markdown":
+        click.echo("\n\n".join(render.markdown(audit) for audit in report.parts), color=False)
+    else:
+        width = min(max(shutil.get_terminal_size().columns, 60), 110)
+        texts = (render.text(a, width=width, verbose=verbose) for a in report.parts)
+        click.echo("\n\n\n".join(texts), color=_sources.colour())
+
+
+def _document(report: Report) -> Mapping[str, object]:
+    one = len(report.audits) == 1 and not report.unreachable and report.cross is None
+    return render.document(report.audits[0]) if one else render.documents(report)
+
+
+def _metrics(report: Report, output: Path | None) -> None:
+    from prometheus_client import generate_latest, write_to_textfile
+
+    from dirtune.render import prometheus
+
+    found = prometheus.registry(report, time.time())
+    if output is None:
+        click.echo(generate_latest(found).decode(), nl=False)
+        return
+    try:
+        write_to_textfile(str(output), found)
+    except OSError as error:
+        raise NotPossible(f"{output}: {error.strerror}") from error

@@ -1,7 +1,8 @@
 """What no file tells and a command that only reads does: addresses, the kernel's log, rules.
 
 Each is one row of shell, and its output is kept in a record as if it were a file below `/cmd`.
-None loads a module: rules are listed only where their module is loaded already.
+None loads a module: rules are listed only where their module is loaded already; where no tool or
+no module for them is there, that is an empty list.
 """
 
 import re
@@ -14,6 +15,7 @@ IP_RULE = "/cmd/ip-rule"
 DMESG = "/cmd/dmesg"
 NFT = "/cmd/nft"
 IPTABLES = "/cmd/iptables"
+ARPTABLES = "/cmd/arptables"
 QDISC = "/cmd/qdisc"
 ETHTOOL_TEXT = "/cmd/ethtool"
 """Folder of one folder for each option, of one output for each interface."""
@@ -21,9 +23,17 @@ COMMANDS = {
     IP_ADDR: "ip -o addr show",
     IP_RULE: "ip rule show",
     DMESG: "dmesg | tail -n 5000",
-    NFT: "grep -q '^nf_tables ' /proc/modules && nft list ruleset",
-    # The file names tables of modules that are loaded, and may be empty.
-    IPTABLES: "grep -q . /proc/net/ip_tables_names && iptables-save",
+    # No tool, or no module where there are modules: nobody can have set a rule.
+    NFT: "if ! command -v nft >/dev/null || "
+    "{ [ -e /proc/modules ] && ! grep -q '^nf_tables ' /proc/modules; }; "
+    "then :; else nft list ruleset; fi",
+    # The file names the tables of loaded modules; it is refused to all but root.
+    IPTABLES: "if ! [ -e /proc/net/ip_tables_names ] || "
+    'tables=$(cat /proc/net/ip_tables_names) && [ -z "$tables" ]; '
+    "then :; else iptables-save; fi",
+    ARPTABLES: "if ! [ -e /proc/net/arp_tables_names ] || "
+    'tables=$(cat /proc/net/arp_tables_names) && [ -z "$tables" ]; '
+    "then :; else arptables-save; fi",
     QDISC: "tc -s qdisc show",
 }
 SOURCES: tuple[str, ...] = ()

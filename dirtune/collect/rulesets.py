@@ -1,4 +1,4 @@
-"""Packet filter rules: what nft(8) and iptables-save(8) list, and ip(8)'s routing rules.
+"""Packet filter rules as nft(8), iptables-save(8) and arptables-save(8) list them; ip(8)'s rules.
 
 Only what is already loaded is listed. The text is kept: what a rule means to a virtual service is
 for the checks to say.
@@ -6,7 +6,7 @@ for the checks to say.
 
 from dataclasses import dataclass
 
-from dirtune.collect.commands import IP_RULE, IPTABLES, NFT, QDISC
+from dirtune.collect.commands import ARPTABLES, IP_RULE, IPTABLES, NFT, QDISC
 from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import Host
 
@@ -23,11 +23,12 @@ class Rulesets:
     """`ip rule show`."""
     qdiscs: tuple[str, ...] | None
     """`tc -s qdisc show`."""
+    arptables: tuple[str, ...] | None = None
 
 
 def read_rulesets(host: Host) -> Rulesets:
     """Read them; `SourceMissing` where not one could be asked."""
-    found = Rulesets(*(_rows(host, path) for path in (NFT, IPTABLES, IP_RULE, QDISC)))
+    found = Rulesets(*(_rows(host, path) for path in (NFT, IPTABLES, IP_RULE, QDISC, ARPTABLES)))
     if found == Rulesets(None, None, None, None):
         raise SourceMissing("/cmd: no output of nft, iptables-save, ip or tc in the record")
     return found

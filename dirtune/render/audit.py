@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import click
 
 from dirtune import checks
-from dirtune.checks import Check, Finding, Fix, Outcome, Severity, Status
+from dirtune.checks import Check, Cluster, Finding, Fix, Outcome, Severity, Status
+from dirtune.checks.accepted import Accepted
 from dirtune.snapshot import Snapshot
 
 _COLOURS = {
@@ -17,6 +18,8 @@ _COLOURS = {
     Severity.LOW: "cyan",
     Severity.INFO: "blue",
 }
+_NOTHING = Accepted()
+_UNWRAPPED = 10_000
 _SHOWN = ("interrupts_per_second", "wasted_cpu_percent", "options", "threads")
 
 
@@ -28,6 +31,24 @@ class Audit:
     """`name`, `kernel`, `guest`, `samples`; None where the host does not say."""
     roles: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
+    known: int = 0
+    """Findings left out because an earlier audit had them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Audits of several hosts, and what compares them."""
+
+    audits: tuple[Audit, ...]
+    unreachable: tuple[tuple[str, str], ...] = ()
+    """(host, reason)"""
+    cross: Audit | None = None
+    """Checks that compare nodes; None where no cluster was asked for."""
+
+    @property
+    def parts(self) -> tuple[Audit, ...]:
+        """Everything that has findings."""
+        return (*self.audits, *((self.cross,) if self.cross else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +58,30 @@ class _Node:
     children: "tuple[_Node, ...]"
 
 
-def audit(name: str | None, snapshot: Snapshot, wanted: tuple[Check, ...]) -> Audit:
+def audit(
+    name: str | None, snapshot: Snapshot, wanted: tuple[Check, ...], accepted: Accepted = _NOTHING
+) -> Audit:
     """Run the checks *wanted* over a snapshot of the host *name* (None: as it calls itself)."""
     kernel = snapshot.kernel
+    name = name or (kernel.hostname if kernel else None)
     host: dict[str, object] = {
-        "name": name or (kernel.hostname if kernel else None),
+        "name": name,
         "kernel": kernel.osrelease if kernel else None,
         "guest": snapshot.cpuinfo.guest if snapshot.cpuinfo else None,
         "samples": 1 if snapshot.earlier is None else 2,
     }
-    return Audit(host, checks.roles(snapshot), checks.run(wanted, snapshot))
+    outcomes, known = accepted.of(checks.run(wanted, snapshot), name)
+    return Audit(host, checks.roles(snapshot), outcomes, known)
+
+
+def cross(cluster: Cluster, wanted: tuple[Check, ...], accepted: Accepted = _NOTHING) -> Audit:
+    """Run those of *wanted* that compare nodes."""
+    outcomes, known = accepted.of(checks.run_cross(wanted, cluster), None)
+    return Audit({"name": "between nodes"}, (), outcomes, known)
 
 
 def worst(audits: Sequence[Audit]) -> Severity | None:
-    """Return the gravest severity found, None without findings."""
+    """Return the gravest severity found and not waived, None without findings."""
     found = [o.severity for audit in audits for o in audit.outcomes if o.severity]
     return min(found, key=lambda severity: severity.rank, default=None)
 
@@ -66,15 +97,13 @@ def document(audit: Audit) -> dict[str, object]:
     }
 
 
-def documents(
-    audits: Sequence[Audit], unreachable: Sequence[tuple[str, str]]
-) -> dict[str, object]:
+def documents(report: Report) -> dict[str, object]:
     """Return several audits in the schema `dirtune/audits/1`."""
     return {
         "schema": "dirtune/audits/1",
-        "audits": [document(audit) for audit in audits],
-        "cross": [],
-        "unreachable": [{"host": host, "reason": reason} for host, reason in unreachable],
+        "audits": [document(audit) for audit in report.audits],
+        "cross": [_outcome(outcome) for outcome in report.cross.outcomes] if report.cross else [],
+        "unreachable": [{"host": host, "reason": why} for host, why in report.unreachable],
     }
 
 
@@ -82,6 +111,7 @@ def text(audit: Audit, *, width: int = 100, verbose: bool = False) -> str:
     """Return findings, the gravest first and each under its cause, then one line of counts."""
     blocks = [_heading(audit)]
     blocks += ["\n".join(_node(node, 0, width, frozenset())) for node in _tree(audit.outcomes)]
+    blocks.append("\n".join(_waived(audit, width)))
     if verbose:
         blocks.append("\n".join(_undecided(audit, width)))
     blocks.append(_counts(audit))
@@ -93,7 +123,8 @@ def markdown(audit: Audit) -> str:
     lines = [f"# Audit of {audit.host['name'] or 'a host'}", "", f"{_facts(audit)}.", ""]
     for node in _tree(audit.outcomes):
         lines += _node_markdown(node, 2)
-    lines += [f"{_counts(audit)}", ""]
+    lines += [f"- {row}" for row in _waived(audit, _UNWRAPPED)]
+    lines += ["", f"{_counts(audit)}", ""]
     rows = [o for o in audit.outcomes if o.status is not Status.FINDING]
     if rows:
         lines += ["| check | status | reason |", "|---|---|---|"]
@@ -117,6 +148,8 @@ def _finding(finding: Finding) -> dict[str, object]:
         "severity": finding.severity.value,
         "message": finding.message,
         "cause": finding.cause,
+        "waived": finding.waived
+        and {"reason": finding.waived.reason, "expires": finding.waived.expires.isoformat()},
         "evidence": dict(finding.evidence),
         "fixes": [
             {
@@ -124,6 +157,7 @@ def _finding(finding: Finding) -> dict[str, object]:
                 "title": fix.title,
                 "risk": fix.risk.value,
                 "commands": list(fix.commands),
+                "competes": list(fix.competes),
             }
             for fix in finding.fixes
         ],
@@ -131,18 +165,20 @@ def _finding(finding: Finding) -> dict[str, object]:
 
 
 def _summary(audit: Audit) -> dict[str, int]:
-    severities = [f.severity for o in audit.outcomes for f in o.findings]
+    severities = [f.severity for o in audit.outcomes for f in o.findings if not f.waived]
     counts = {severity.value: severities.count(severity) for severity in Severity}
     for status in Status:
         if status is not Status.FINDING:
             number = sum(o.status is status for o in audit.outcomes)
             counts[status.value.replace("-", "_")] = number
+    counts["waived"] = sum(bool(f.waived) for o in audit.outcomes for f in o.findings)
+    counts["known"] = audit.known
     return counts
 
 
 def _tree(outcomes: Sequence[Outcome]) -> tuple[_Node, ...]:
     """Return the findings, the gravest first, those with a cause below it."""
-    every = [(o, f) for o in outcomes for f in o.findings]
+    every = [(o, f) for o in outcomes for f in o.findings if not f.waived]
     every.sort(key=lambda pair: (pair[1].severity.rank, pair[0].check.id))
     tops = [pair for pair in every if not any(_explains(other, pair) for other in every)]
     return tuple(_grown(pair, every) for pair in tops)
@@ -170,9 +206,9 @@ def _heading(audit: Audit) -> str:
 
 
 def _facts(audit: Audit) -> str:
-    samples = "two samples" if audit.host["samples"] == 2 else "one sample"
-    guest = "virtual machine" if audit.host["guest"] else None
-    facts = (audit.host["kernel"], ", ".join(audit.roles), guest, samples)
+    samples = {1: "one sample", 2: "two samples"}.get(audit.host.get("samples"))  # type: ignore[call-overload]
+    guest = "virtual machine" if audit.host.get("guest") else None
+    facts = (audit.host.get("kernel"), ", ".join(audit.roles), guest, samples)
     return " · ".join(str(fact) for fact in facts if fact)
 
 
@@ -189,7 +225,8 @@ def _node(node: _Node, depth: int, width: int, told: frozenset[str]) -> Iterator
         if finding.evidence.get(name):
             value = _words(finding.evidence[name])
             yield from _wrapped(f"{name.replace('_', ' ')}: {value}", inner, width)
-    if finding is min(node.outcome.findings, key=lambda f: f.severity.rank):
+    counted = (f for f in node.outcome.findings if not f.waived)
+    if finding is min(counted, key=lambda f: f.severity.rank):
         yield from _labelled("why", why(check), inner, width)
     for fix in finding.fixes:
         if fix.id not in told:
@@ -209,6 +246,8 @@ def _fix(fix: Fix, inner: str, width: int) -> Iterator[str]:
     yield from _labelled("fix", f"{fix.title} [{fix.risk}]", inner, width)
     for command in fix.commands:
         yield f"{inner}     $ {command}"
+    if fix.competes:
+        yield from _wrapped(f"also set by: {', '.join(fix.competes)}", f"{inner}     ", width)
 
 
 def _labelled(label: str, value: str, inner: str, width: int) -> Iterator[str]:
@@ -224,6 +263,15 @@ def _words(value: object) -> str:
 def _wrapped(message: str, inner: str, width: int) -> Iterator[str]:
     for row in textwrap.wrap(message, max(30, width - len(inner))):
         yield f"{inner}{row}"
+
+
+def _waived(audit: Audit, width: int) -> Iterator[str]:
+    for outcome in audit.outcomes:
+        for finding in outcome.findings:
+            if finding.waived:
+                until = f"{finding.waived.reason} (until {finding.waived.expires})"
+                row = f"waived  {outcome.check.id}  {finding.subject}: {until}"
+                yield from textwrap.wrap(row, width, subsequent_indent="        ")
 
 
 def _undecided(audit: Audit, width: int) -> Iterator[str]:
@@ -253,6 +301,8 @@ def _node_markdown(node: _Node, level: int) -> Iterator[str]:
     for fix in finding.fixes:
         yield f"- {fix.title} ({fix.risk})"
         yield from (f"  - `{command}`" for command in fix.commands)
+        if fix.competes:
+            yield f"  - also set by: {', '.join(fix.competes)}"
     yield ""
     for child in node.children:
         yield from _node_markdown(child, min(level + 1, 6))

@@ -33,7 +33,7 @@ def text(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) -> str
     shown = tabulate(
         rows, _header(snapshot), tablefmt="plain", disable_numparse=True, colalign=_ALIGN
     )
-    return f"{shown}\n\n{_summary(snapshot, table)}"
+    return f"{shown}\n\n{_summary(snapshot, table)}{_unread(table)}"
 
 
 def markdown(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) -> str:
@@ -103,6 +103,13 @@ def _summary(snapshot: Snapshot, table: Interrupts) -> str:
         f"{len(table.numbered)} lines on {len(table.cpus)} CPUs, {len(shared)} shared, "
         f"{len(cards)} of them with a network card"
     )
+
+
+def _unread(table: Interrupts) -> str:
+    rows = len(table.unread)
+    if not rows:
+        return ""
+    return f"\n{rows} {'row' if rows == 1 else 'rows'} could not be read: {table.unread[0]!r}"
 
 
 def _nic(snapshot: Snapshot, line: Line) -> bool | None:

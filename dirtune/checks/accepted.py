@@ -1,0 +1,77 @@
+"""Findings that somebody accepted: waived in the configuration, or in an earlier audit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+
+from dirtune.checks import Finding, Outcome, Waiver
+from dirtune.errors import ParseError
+
+Key = tuple[str | None, str, str]
+"""Host, check, subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What does not count in an audit."""
+
+    waivers: tuple[Waiver, ...] = ()
+    known: frozenset[Key] = field(default_factory=frozenset)
+    """Findings of an earlier audit."""
+
+    def of(self, outcomes: Sequence[Outcome], host: str | None) -> tuple[tuple[Outcome, ...], int]:
+        """Return *outcomes* of *host* with what is waived marked, and how many known ones fell."""
+        settled = tuple(self._settled(outcome, host) for outcome in outcomes)
+        return tuple(outcome for outcome, _ in settled), sum(fallen for _, fallen in settled)
+
+    def _settled(self, outcome: Outcome, host: str | None) -> tuple[Outcome, int]:
+        fresh = [
+            f for f in outcome.findings if (host, outcome.check.id, f.subject) not in self.known
+        ]
+        fallen = len(outcome.findings) - len(fresh)
+        findings = tuple(replace(f, waived=self._waiver(outcome.check.id, f, host)) for f in fresh)
+        reason = f"{fallen} known from the baseline" if fallen and not fresh else outcome.reason
+        return replace(outcome, findings=findings, reason=reason), fallen
+
+    def _waiver(self, check: str, finding: Finding, host: str | None) -> Waiver | None:
+        fits = (
+            w
+            for w in self.waivers
+            if w.check == check and w.subject in {None, finding.subject} and w.host in {None, host}
+        )
+        return next(fits, None)
+
+
+def baseline(source: str, document: object) -> frozenset[Key]:
+    """Return the findings in the JSON of an earlier audit; `ParseError` if it is none."""
+    if not isinstance(document, Mapping):
+        raise ParseError(source, "is no audit's JSON")
+    try:
+        match document.get("schema"):
+            case "dirtune/audit/1":
+                return frozenset(_keys(document["outcomes"], document["host"]["name"]))
+            case "dirtune/audits/1":
+                found = [
+                    *((audit["outcomes"], audit["host"]["name"]) for audit in document["audits"]),
+                    (document["cross"], None),
+                ]
+                return frozenset(key for outcomes, name in found for key in _keys(outcomes, name))
+    except (KeyError, TypeError) as error:
+        raise ParseError(source, f"is no audit's JSON ({error!r})") from error
+    raise ParseError(source, "is neither dirtune/audit/1 nor dirtune/audits/1")
+
+
+def split(waivers: Sequence[Waiver], today: date) -> tuple[tuple[Waiver, ...], tuple[Waiver, ...]]:
+    """Return the waivers that hold *today* and those that have expired; the last day counts."""
+    holds = tuple(w for w in waivers if w.expires >= today)
+    return holds, tuple(w for w in waivers if w.expires < today)
+
+
+def _keys(outcomes: Sequence[Mapping[str, object]], host: str | None) -> list[Key]:
+    rows = [(str(o["check"]), o["findings"]) for o in outcomes]
+    return [
+        (host, check, str(finding["subject"]))
+        for check, findings in rows
+        if isinstance(findings, list)
+        for finding in findings
+    ]

@@ -1,0 +1,37 @@
+"""Checks of clients (load generators, proxies in front), and what several of them ask."""
+
+from dirtune.snapshot import Snapshot
+
+TIME_WAIT_S = 60
+"""TCP_TIMEWAIT_LEN of include/net/tcp.h; no setting changes it."""
+_RANGE = "net/ipv4/ip_local_port_range"
+
+
+def ports(snapshot: Snapshot) -> int | None:
+    """Return how many source ports one address has, reserved ones taken off; None if unknown."""
+    found = snapshot.sysctls.numbers(_RANGE) if snapshot.sysctls else ()
+    if len(found) != 2 or found[1] < found[0]:
+        return None
+    low, high = found
+    assert snapshot.sysctls is not None
+    reserved = snapshot.sysctls.text("net/ipv4/ip_local_reserved_ports") or ""
+    return high - low + 1 - sum(_overlap(part, low, high) for part in reserved.split(","))
+
+
+def addresses(snapshot: Snapshot) -> int | None:
+    """Return how many IPv4 addresses a client may connect from; None if unknown."""
+    if snapshot.addresses is None:
+        return None
+    return sum(":" not in a and not a.startswith("127.") for a in snapshot.addresses) or None
+
+
+def time_wait(snapshot: Snapshot) -> int | None:
+    """Return the sockets in TIME_WAIT; None if unknown."""
+    return (snapshot.snmp or {}).get("sockstat.TCP.tw")
+
+
+def _overlap(part: str, low: int, high: int) -> int:
+    first, _, last = part.strip().partition("-")
+    if not first.isdecimal() or not (last or first).isdecimal():
+        return 0
+    return max(0, min(int(last or first), high) - max(int(first), low) + 1)

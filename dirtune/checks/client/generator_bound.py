@@ -1,0 +1,98 @@
+from collections.abc import Iterator
+
+from dirtune.analyse import rates
+from dirtune.checks import (
+    Cluster,
+    Finding,
+    Fix,
+    Risk,
+    Severity,
+    Verdicts,
+    cross_check,
+    inconclusive,
+    not_applicable,
+)
+from dirtune.collect.net import Interface
+from dirtune.snapshot import Snapshot
+
+_CLIENT_PERCENT = 90  # an estimate, not calibrated
+_DIRECTOR_PERCENT = 60  # an estimate, not calibrated
+_BITS_PER_MEGABIT = 1_000_000
+
+
+@cross_check("client/generator-bound", severity=Severity.INFO, trust="C")
+def generator_bound(cluster: Cluster) -> Verdicts:
+    """A client is the bottleneck, and not the director.
+
+    ## What it does
+    Compares the nodes of a plan under load: reports a client with a CPU at 90 % or more, or a
+    link at 90 % of its speed in one direction, while the busiest CPU of every director is below
+    60 %. Without two samples of a director and a client it is undecided.
+
+    ## Why it matters
+    Results then measure the client: the benchmark says nothing about the director.
+
+    ## Remediation
+    Take more clients, or faster ones.
+
+    ## Known problems
+    Interrupt time that the kernel does not account for is missing from both sides.
+
+    ## References
+    - httperf, a tool for measuring web server performance: limits to client-sustainable load
+    """
+    directors, clients = cluster.role("director"), cluster.role("client")
+    if not directors or not clients:
+        yield not_applicable("no director and client together")
+        return
+    busiest = [_busiest(node) for node in directors.values()]
+    if None in busiest:
+        yield inconclusive("one sample of a director")
+        return
+    highest = max(percent for percent in busiest if percent is not None)
+    for name, client in clients.items():
+        if _busiest(client) is None:
+            yield inconclusive(f"one sample of {name}")
+        elif highest < _DIRECTOR_PERCENT:
+            yield from _bound(name, client, highest)
+
+
+def _bound(name: str, client: Snapshot, highest: float) -> Iterator[Finding]:
+    cpu, links = _busiest(client), dict(_links(client))
+    full = {link: percent for link, percent in links.items() if percent >= _CLIENT_PERCENT}
+    if cpu is not None and cpu >= _CLIENT_PERCENT:
+        what = f"a CPU is at {cpu:.0f} %"
+    elif full:
+        link = max(full, key=lambda each: full[each])
+        what = f"{link} is at {full[link]:.0f} % of its speed"
+    else:
+        return
+    yield Finding(
+        name,
+        Severity.INFO,
+        f"{what} while the director's busiest is at {highest:.0f} %",
+        {
+            "client_cpu_percent": None if cpu is None else round(cpu, 1),
+            "client_link_percent": {link: round(percent, 1) for link, percent in links.items()},
+            "director_cpu_percent": round(highest, 1),
+        },
+        (Fix("take-more-clients", "Take more clients", Risk.SAFE),),
+    )
+
+
+def _busiest(node: Snapshot) -> float | None:
+    known = rates.cpu_percent(node.earlier.stat if node.earlier else None, node.stat)
+    return max((cpu["busy"] for cpu in (known or {}).values() if "busy" in cpu), default=None)
+
+
+def _links(node: Snapshot) -> Iterator[tuple[str, float]]:
+    before = {i.name: i for i in (node.earlier.interfaces if node.earlier else None) or ()}
+    for now in node.interfaces or ():
+        then = before.get(now.name)
+        if then is not None and now.physical and now.speed_mbps and node.seconds:
+            most = max(_bits(then, now, way) for way in ("rx_bytes", "tx_bytes"))
+            yield now.name, 100 * most / node.seconds / (now.speed_mbps * _BITS_PER_MEGABIT)
+
+
+def _bits(then: Interface, now: Interface, way: str) -> int:
+    return 8 * (rates.increase(then.statistics.get(way), now.statistics.get(way)) or 0)

@@ -1,0 +1,110 @@
+from collections.abc import Iterator
+
+from dirtune.analyse import rates
+from dirtune.checks import Finding, Severity, Undecided, Verdicts, check, inconclusive, roles
+from dirtune.checks.client import addresses, ports, time_wait
+from dirtune.checks.remedies import sysctl
+from dirtune.snapshot import Snapshot
+
+_SHARE_PERCENT = 50  # an estimate, not calibrated
+_EVERYWHERE = 1
+_OVERFLOW = "TcpExt.TCPTimeWaitOverflow"
+_BUCKETS = "net/ipv4/tcp_max_tw_buckets"
+_ENOUGH = 262144
+
+
+@check(
+    "client/timewait",
+    severity=Severity.MEDIUM,
+    trust="A",
+    needs=("sysctls", "snmp"),
+    roles=("client", "real-server"),
+)
+def timewait(snapshot: Snapshot) -> Verdicts:
+    """Settings of TIME_WAIT cost a client its ports, or others their connections.
+
+    ## What it does
+    On clients, reports sockets in TIME_WAIT on 50 % of the source ports or more while
+    `tcp_tw_reuse` is not 1 (2, the default, is loopback alone). On clients and real servers it
+    reports `tcp_tw_recycle` as `critical`, and `TCPTimeWaitOverflow` that rose between the
+    samples: `tcp_max_tw_buckets` is too low.
+
+    ## Why it matters
+    Without reuse every port is held for 60 s. `tcp_tw_recycle` drops the SYNs of clients that
+    share an address, and with a director in front all of NAT's clients do. Sockets that overflow
+    the buckets are dropped without the protection that TIME_WAIT gives.
+
+    ## Remediation
+    `net.ipv4.tcp_tw_reuse=1`, with timestamps on both ends. `tcp_fin_timeout` does not shorten
+    TIME_WAIT. Reuse through a director also meets `ipvs/conn-reuse-delay`.
+
+    ## References
+    - Documentation/networking/ip-sysctl.rst, `tcp_tw_reuse`, `tcp_max_tw_buckets`
+    """
+    if _number(snapshot, "net/ipv4/tcp_tw_recycle") == _EVERYWHERE:
+        yield Finding(
+            "tcp_tw_recycle",
+            Severity.CRITICAL,
+            "is on: SYNs of clients that share an address are dropped",
+            {"tcp_tw_recycle": 1},
+            (
+                sysctl(
+                    snapshot,
+                    "stop-tw-recycle",
+                    "Stop recycling TIME_WAIT",
+                    {"net/ipv4/tcp_tw_recycle": 0},
+                ),
+            ),
+        )
+    yield from _overflow(snapshot)
+    if "client" in roles(snapshot):
+        yield from _reuse(snapshot)
+
+
+def _overflow(snapshot: Snapshot) -> Iterator[Finding]:
+    before = (snapshot.earlier.snmp if snapshot.earlier else None) or {}
+    rose = rates.increase(before.get(_OVERFLOW), (snapshot.snmp or {}).get(_OVERFLOW))
+    limit = _number(snapshot, _BUCKETS)
+    if rose:
+        yield Finding(
+            "tcp_max_tw_buckets",
+            Severity.MEDIUM,
+            f"{rose:,} sockets more than {_BUCKETS.rpartition('/')[2]} allows were dropped",
+            {"overflows": rose, "tcp_max_tw_buckets": limit},
+            (
+                sysctl(
+                    snapshot,
+                    "allow-more-time-wait",
+                    "Keep more sockets in TIME_WAIT",
+                    {_BUCKETS: max(_ENOUGH, 2 * (limit or 0))},
+                ),
+            ),
+        )
+
+
+def _reuse(snapshot: Snapshot) -> Iterator[Finding | Undecided]:
+    reuse, waiting = _number(snapshot, "net/ipv4/tcp_tw_reuse"), time_wait(snapshot)
+    each, sources = ports(snapshot), addresses(snapshot)
+    if reuse == _EVERYWHERE:
+        return
+    if reuse is None or waiting is None or each is None or sources is None:
+        yield inconclusive("tcp_tw_reuse, the source ports or those in TIME_WAIT are not known")
+    elif 100 * waiting >= _SHARE_PERCENT * each * sources:
+        yield Finding(
+            "tcp_tw_reuse",
+            Severity.MEDIUM,
+            f"is {reuse}, and {waiting:,} of {each * sources:,} source ports are in TIME_WAIT",
+            {"tcp_tw_reuse": reuse, "time_wait": waiting, "ports": each * sources},
+            (
+                sysctl(
+                    snapshot,
+                    "reuse-time-wait",
+                    "Reuse ports in TIME_WAIT for new connections",
+                    {"net/ipv4/tcp_tw_reuse": 1, "net/ipv4/tcp_timestamps": 1},
+                ),
+            ),
+        )
+
+
+def _number(snapshot: Snapshot, name: str) -> int | None:
+    return snapshot.sysctls.number(name) if snapshot.sysctls else None

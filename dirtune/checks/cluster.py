@@ -1,0 +1,76 @@
+"""What each node of a cluster is to the others: derived from its director and its plan."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from dirtune.checks.realserver import rules_with
+from dirtune.snapshot import Place, Snapshot
+
+_SOURCE_NAT = frozenset({"MASQUERADE", "SNAT", "masquerade", "snat"})
+_NAT_MODULES = frozenset({"nf_nat", "iptable_nat", "ip_tables", "nf_tables", "nft_masq"})
+# Where a server is reached in two ways, the one that asks most of it.
+_DEMANDING = ("Tunnel", "Route", "Masq")
+
+
+def places(
+    director: Snapshot | None, nodes: Mapping[str, Snapshot], planned: Mapping[str, Place]
+) -> Mapping[str, Place]:
+    """Return the place of every node, by name.
+
+    What the *director*, one of *nodes*, really does goes before what is *planned*: a node that
+    holds the address of a destination is a real server, reached as the director's table says.
+    """
+    found = dict(planned)
+    for name, node in nodes.items():
+        served = _served(director, node) if director and node is not director else None
+        if served is not None:
+            found[name] = replace(
+                found.get(name, served), vips=served.vips, forward=served.forward
+            )
+    clients = frozenset(
+        address
+        for name, place in found.items()
+        if place.role == "client" and name in nodes
+        for address in own_addresses(nodes[name])
+    )
+    known = own_addresses(director) if director else frozenset()
+    rewritten = source_nat(director) if director else None
+    return {
+        name: replace(
+            place, director_addresses=known, client_addresses=clients, source_nat=rewritten
+        )
+        for name, place in found.items()
+    }
+
+
+def own_addresses(snapshot: Snapshot) -> frozenset[str]:
+    """Return the addresses of a host that others can reach it by."""
+    every = snapshot.addresses or frozenset()
+    return frozenset(a for a in every if a != "::1" and not a.startswith(("127.", "fe80:")))
+
+
+def source_nat(director: Snapshot) -> bool | None:
+    """Return whether IPVS packets may get another source on their way; None if unknown."""
+    tracked = (
+        director.sysctls.number("net/ipv4/vs/conntrack") if director.sysctls is not None else None
+    )
+    # Rules of NAT do not see the packets of IPVS without it.
+    return False if tracked == 0 else rules_with(director, _SOURCE_NAT, _NAT_MODULES)
+
+
+def _served(director: Snapshot, node: Snapshot) -> Place | None:
+    """Return what the director's table says of *node*; None if it is no real server of it."""
+    uses = tuple(_uses(director, own_addresses(node)))
+    for forward in _DEMANDING:
+        vips = dict.fromkeys(vip for how, vip in uses if how == forward and vip is not None)
+        if any(how == forward for how, _ in uses):
+            return Place("real-server", tuple(vips), forward)
+    return None
+
+
+def _uses(director: Snapshot, own: frozenset[str]) -> Iterator[tuple[str, str | None]]:
+    for service in director.services or ():
+        for destination in service.destinations:
+            # A virtual address that a real server of DR holds as well is no destination.
+            if destination.address in own:
+                yield destination.forward, service.address

@@ -1,0 +1,230 @@
+"""What can change performance and differs between two directors.
+
+Counters, addresses, host names and MAC addresses are left out: two directors that differ in those
+alone are set alike.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from dirtune.analyse.lines import nic_line, sharers
+from dirtune.checks.remedies import competitors
+from dirtune.collect.interrupts import Line
+from dirtune.collect.net import Interface
+from dirtune.snapshot import Snapshot
+
+# Settings that count, or that a kernel sets from the memory it finds.
+_COUNTS = frozenset({"net/netfilter/nf_conntrack_count", "fs/file-max", "vm/min_free_kbytes"})
+# Boot options that name this one machine's disks.
+_OWN_OPTIONS = ("BOOT_IMAGE=", "root=", "resume=", "initrd=", "ip=", "nfsroot=", "hostname=")
+_CHIP = re.compile(r"-[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+_WRITERS = ("irq", "sysctl", "ipvs", "nic", "cpu")
+
+Facts = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not the same; None where that host does not have it."""
+
+    section: str
+    name: str
+    a: str | None
+    b: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of comparing two hosts."""
+
+    differences: tuple[Difference, ...]
+    unknown: tuple[str, ...]
+    """Sections that one of the two, or both, does not tell."""
+
+
+def compare(a: Snapshot, b: Snapshot) -> Comparison:
+    """Return the differences of two hosts, by section and name."""
+    found: list[Difference] = []
+    unknown = []
+    for section, facts in _SECTIONS.items():
+        first, second = facts(a), facts(b)
+        if first is None or second is None:
+            if first is not second:
+                unknown.append(section)
+            continue
+        found += [
+            Difference(section, name, first.get(name), second.get(name))
+            for name in sorted(first.keys() | second.keys())
+            if first.get(name) != second.get(name)
+        ]
+    return Comparison(tuple(found), tuple(unknown))
+
+
+def _kernel(snapshot: Snapshot) -> Facts | None:
+    known = snapshot.kernel
+    if known is None:
+        return None
+    preemption = re.search(r"PREEMPT\w*", known.version or "")
+    return {"release": known.osrelease or "", "preemption": preemption[0] if preemption else ""}
+
+
+def _cmdline(snapshot: Snapshot) -> Facts | None:
+    if snapshot.cmdline is None:
+        return None
+    options = [o for o in snapshot.cmdline if not o.startswith(_OWN_OPTIONS)]
+    return {name: value or "set" for name, _, value in (o.partition("=") for o in options)}
+
+
+def _modules(snapshot: Snapshot) -> Facts | None:
+    return snapshot.modules.parameters if snapshot.modules else None
+
+
+def _sysctls(snapshot: Snapshot) -> Facts | None:
+    if snapshot.sysctls is None:
+        return None
+    values = snapshot.sysctls.values.items()
+    return {name: " ".join(value.split()) for name, value in values if name not in _COUNTS}
+
+
+def _cpu(snapshot: Snapshot) -> Facts | None:
+    power = snapshot.cpu_power
+    if power is None:
+        return None
+    disabled = {s.name for states in power.idle.values() for s in states if s.disabled}
+    return {
+        "model": (snapshot.cpuinfo.model if snapshot.cpuinfo else None) or "",
+        "usable": str(len(snapshot.cpus.usable)) if snapshot.cpus else "",
+        "governor": _words(power.governors.values()),
+        "cpufreq driver": power.driver or "",
+        "energy preference": _words(power.preferences.values()),
+        "idle driver": power.idle_driver or "",
+        "idle states disabled": _words(disabled),
+        "clocksource": power.clocksource or "",
+        **{f"mitigation {name}": value for name, value in power.vulnerabilities.items()},
+    }
+
+
+def _interrupts(snapshot: Snapshot) -> Facts | None:
+    """Return by each handler of a card, and of what is shared, its chip, company and CPUs."""
+    if snapshot.interrupts is None:
+        return None
+    found: dict[str, list[str]] = {}
+    for line in snapshot.interrupts.numbered:
+        card = nic_line(line, sharers(line, snapshot.pci, snapshot.interfaces))
+        if card or line.shared:
+            for action in line.actions:
+                found.setdefault(action, []).append(_line(snapshot, line, action))
+    return {action: "; ".join(sorted(lines)) for action, lines in found.items()}
+
+
+def _line(snapshot: Snapshot, line: Line, action: str) -> str:
+    others = [each for each in line.actions if each != action]
+    state = (snapshot.proc_irq or {}).get(line.irq)
+    cpus = _numbers(state.affinity) if state and state.affinity is not None else None
+    parts = (
+        _CHIP.sub("", line.chip or ""),
+        f"shared with {', '.join(others)}" if others else "",
+        f"CPUs {cpus}" if cpus else "",
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def _cards(snapshot: Snapshot) -> Facts | None:
+    if snapshot.interfaces is None:
+        return None
+    found: dict[str, str] = {}
+    for card in (i for i in snapshot.interfaces if i.physical):
+        found |= {f"{card.name} {name}": value for name, value in _card(card)}
+    return found
+
+
+def _card(card: Interface) -> Iterator[tuple[str, str]]:
+    yield "driver", card.driver or ""
+    yield "speed", str(card.speed_mbps or "")
+    yield "duplex", card.duplex or ""
+    yield "mtu", str(card.mtu or "")
+    yield "rx queues", str(len(card.rx_queues))
+    yield "tx queues", str(len(card.tx_queues))
+    yield "rps", " ".join(_numbers(q.cpus or ()) or "off" for q in card.rx_queues)
+    yield "xps", " ".join(_numbers(q.cpus or ()) or "off" for q in card.tx_queues)
+    yield "threaded", str(card.threaded)
+
+
+def _ethtool(snapshot: Snapshot) -> Facts | None:
+    if snapshot.ethtool is None:
+        return None
+    found: dict[str, str] = {}
+    for name, card in snapshot.ethtool.items():
+        for what in ("rings", "channels", "coalesce"):
+            values: Mapping[str, int] = getattr(card, what) or {}
+            found |= {f"{name} {key}": str(value) for key, value in values.items()}
+        for key, feature in (card.features or {}).items():
+            found[f"{name} {key}"] = "on" if feature.on else "off"
+    return found
+
+
+def _ipvs(snapshot: Snapshot) -> Facts | None:
+    if snapshot.services is None:
+        return None
+    services: dict[str, list[str]] = {}
+    for service in snapshot.services:
+        mark = service.fwmark is not None
+        name = "firewall mark" if mark else f"{service.protocol} port {service.port}"
+        methods = Counter(d.forward for d in service.destinations)
+        parts = [service.scheduler, *(f"{n} by {how}" for how, n in sorted(methods.items()))]
+        parts += ["one-packet"] if service.ops else []
+        parts += ["persistent"] if service.persistent_jiffies is not None else []
+        services.setdefault(name, []).append(", ".join(parts))
+    found = {name: "; ".join(sorted(values)) for name, values in services.items()}
+    if snapshot.ip_vs_table_size is not None:
+        found["connection table, buckets"] = str(snapshot.ip_vs_table_size)
+    return found
+
+
+def _timeouts(snapshot: Snapshot) -> Facts | None:
+    if snapshot.ipvs is None:
+        return None
+    found = {name: f"{value} s" for name, value in snapshot.ipvs.timeouts_s.items()}
+    return found | {
+        f"sync daemon {daemon.state}": f"maxlen {daemon.maxlen}"
+        for daemon in snapshot.ipvs.daemons
+    }
+
+
+def _programs(snapshot: Snapshot) -> Facts | None:
+    if snapshot.processes is None:
+        return None
+    running = (name for what in _WRITERS for name in competitors(snapshot, what))
+    return dict.fromkeys(running, "running")
+
+
+def _words(values: Iterable[str]) -> str:
+    return ", ".join(sorted(set(values)))
+
+
+def _numbers(cpus: tuple[int, ...]) -> str:
+    """Return CPU numbers as the kernel lists them, `0-3,8`."""
+    runs: list[list[int]] = []
+    for cpu in sorted(cpus):
+        if runs and runs[-1][1] == cpu - 1:
+            runs[-1][1] = cpu
+        else:
+            runs.append([cpu, cpu])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+_SECTIONS: Mapping[str, Callable[[Snapshot], Facts | None]] = {
+    "kernel": _kernel,
+    "boot option": _cmdline,
+    "module parameter": _modules,
+    "sysctl": _sysctls,
+    "cpu": _cpu,
+    "interrupt": _interrupts,
+    "card": _cards,
+    "ethtool": _ethtool,
+    "ipvs": _ipvs,
+    "ipvs timeouts": _timeouts,
+    "program": _programs,
+}

@@ -1,0 +1,109 @@
+"""Checks of real servers, and what several of them ask of a snapshot."""
+
+from ipaddress import IPv4Network
+
+from dirtune.checks import held_quietly
+from dirtune.collect.addresses import InterfaceAddress
+from dirtune.collect.net import Interface
+from dirtune.snapshot import Snapshot
+
+QUIET = ("lo", "dummy", "tunl", "ip6tnl", "gre", "fou", "gue", "ipip", "kube-ipvs")
+"""Beginnings of the names of interfaces where a real server keeps a virtual address unasked."""
+UNPLANNED = "how the director forwards to it is not known: --cluster PLAN"
+_TUNNEL_TYPES = frozenset({768, 769, 778, 823})  # IPIP, IP6TNL, GRE and GRE over IPv6
+_TUNNEL_NAMES = ("tunl", "ip6tnl", "gre", "ip6gre", "fou", "gue", "ipip")
+_FLAG_UP = 0x1
+_ETHERNET = 1
+_FLAG_NOARP = 0x80
+
+
+def vips(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return the virtual addresses: those of the plan, else those held where nobody asks."""
+    planned = snapshot.place.vips if snapshot.place else ()
+    return planned or held_quietly(snapshot)
+
+
+def forward(snapshot: Snapshot) -> str | None:
+    """Return how the director forwards to this host; None if nobody says."""
+    return snapshot.place.forward if snapshot.place else None
+
+
+def tunnelled(snapshot: Snapshot) -> bool | None:
+    """Return whether the director tunnels to this host; None if it cannot be told.
+
+    Without a plan a virtual address on a tunnel says so, unless routes lead into that tunnel: then
+    it is a network's own (Calico, a VPN).
+    """
+    if forward(snapshot) is not None:
+        return forward(snapshot) == "Tunnel"
+    holders = {
+        a.interface
+        for a in snapshot.interface_addresses or ()
+        if a.interface.startswith(_TUNNEL_NAMES)
+    }
+    if not holders:
+        return None if snapshot.interface_addresses is None else False
+    if snapshot.routes is None:
+        return None
+    return bool(holders - {route.interface for route in snapshot.routes})
+
+
+def tunnels(snapshot: Snapshot) -> tuple[Interface, ...]:
+    """Return the interfaces that could take a director's tunnel, up or down."""
+    return tuple(
+        i
+        for i in snapshot.interfaces or ()
+        if (i.type in _TUNNEL_TYPES if i.type is not None else i.name.startswith(_TUNNEL_NAMES))
+    )
+
+
+def is_up(interface: Interface) -> bool | None:
+    """Return whether an administrator switched an interface on; None if the host is silent."""
+    return None if interface.flags is None else bool(interface.flags & _FLAG_UP)
+
+
+def on_links(snapshot: Snapshot) -> dict[str, tuple[InterfaceAddress, ...]]:
+    """Return the IPv4 addresses by interface where ARP is asked and answered."""
+    silent = {i.name for i in snapshot.interfaces or () if not _asks_arp(i)}
+    found: dict[str, tuple[InterfaceAddress, ...]] = {}
+    for each in snapshot.interface_addresses or ():
+        if ":" in each.address or each.interface.startswith(QUIET) or each.interface in silent:
+            continue
+        found[each.interface] = (*found.get(each.interface, ()), each)
+    return found
+
+
+def network(address: InterfaceAddress) -> IPv4Network:
+    """Return the network that an IPv4 address on an interface is part of."""
+    return IPv4Network((address.address, address.prefix), strict=False)
+
+
+def rules_with(snapshot: Snapshot, words: frozenset[str], modules: frozenset[str]) -> bool | None:
+    """Return whether packet filter rules have one of *words*; None if they could not be seen.
+
+    Rules of which neither tool tells are ruled out where none of the *modules* that they need is
+    loaded.
+    """
+    seen = snapshot.rulesets
+    rows = ((seen.nft or ()) + (seen.iptables or ())) if seen else ()
+    if any(words & set(row.replace(";", " ").split()) for row in rows):
+        return True
+    if seen and seen.nft is not None and seen.iptables is not None:
+        return False
+    if snapshot.modules is None:
+        return None
+    return None if snapshot.modules.loaded & modules else False
+
+
+def policy_routed(snapshot: Snapshot) -> bool | None:
+    """Return whether `ip rule` has more than its three rules; None if it could not be asked."""
+    rows = snapshot.rulesets.routing if snapshot.rulesets else None
+    if rows is None:
+        return None
+    return any(not row.endswith(("lookup local", "lookup main", "lookup default")) for row in rows)
+
+
+def _asks_arp(interface: Interface) -> bool:
+    if interface.flags is not None and interface.flags & _FLAG_NOARP:
+        return False
+    return interface.type in {None, _ETHERNET}

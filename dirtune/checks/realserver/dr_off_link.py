@@ -1,0 +1,67 @@
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.realserver import policy_routed
+from dirtune.collect.routes import Route, route_to
+from dirtune.snapshot import Snapshot
+
+
+@check(
+    "realserver/dr-off-link",
+    severity=Severity.CRITICAL,
+    trust="A",
+    needs=("services", "routes"),
+    roles=("director",),
+)
+def dr_off_link(snapshot: Snapshot) -> Verdicts:
+    """A real server of direct routing is behind a router.
+
+    ## What it does
+    Looks up the director's route to every destination of method `Route` and reports one that
+    leads over a gateway. Tunnels and NAT may cross routers and are left alone; so are networks
+    that a vxlan or another tunnel makes one link, which have no gateway. More rules in `ip rule`
+    than the usual three leave it undecided.
+
+    ## Why it matters
+    Direct routing only changes the MAC address. A router sees a packet for the virtual address
+    and sends it back to who holds it: a loop.
+
+    ## Remediation
+    Use a tunnel for that server, or bring it onto the director's link.
+
+    ## Known problems
+    IPv6 and routes of other tables are not read.
+
+    ## References
+    - LVS-HOWTO, LVS-DR
+    """
+    direct = dict.fromkeys(
+        d.address
+        for s in snapshot.services or ()
+        for d in s.destinations
+        if d.forward == "Route" and ":" not in d.address
+    )
+    for address in direct:
+        route = route_to(snapshot.routes or (), address)
+        if address in (snapshot.addresses or ()):
+            continue
+        if route is None:
+            yield inconclusive(f"no route to {address} in the main table")
+        elif route.gateway is not None and policy_routed(snapshot) is not False:
+            yield inconclusive("ip rule has rules of its own, or could not be asked")
+        elif route.gateway is not None:
+            yield _finding(address, route)
+
+
+def _finding(address: str, route: Route) -> Finding:
+    return Finding(
+        address,
+        Severity.CRITICAL,
+        f"is reached over {route.gateway}, and direct routing cannot cross a router",
+        {"destination": address, "gateway": route.gateway, "interface": route.interface},
+        (
+            Fix(
+                "tunnel-to-real-server",
+                "Forward to it by a tunnel, or bring it onto the director's link",
+                Risk.DISRUPTIVE,
+            ),
+        ),
+    )

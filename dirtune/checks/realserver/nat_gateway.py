@@ -1,0 +1,136 @@
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from dirtune.checks import (
+    Finding,
+    Fix,
+    Risk,
+    Severity,
+    Undecided,
+    Verdicts,
+    check,
+    inconclusive,
+    not_applicable,
+)
+from dirtune.checks.realserver import UNPLANNED, forward, policy_routed
+from dirtune.checks.remedies import commands
+from dirtune.collect.routes import Route, route_to
+from dirtune.snapshot import Place, Snapshot
+
+_ANYWHERE = "0.0.0.0"  # noqa: S104  (the network of the default route, nothing listens)
+
+
+@check(
+    "realserver/nat-gateway",
+    severity=Severity.CRITICAL,
+    trust="A",
+    needs=("routes",),
+    roles=("real-server",),
+)
+def nat_gateway(snapshot: Snapshot) -> Verdicts:
+    """A real server behind NAT does not answer through its director.
+
+    ## What it does
+    On a real server that the director reaches by NAT (`Masq`), looks up the route to every client
+    that is a node of the cluster, or the default route where no client is known, and reports one
+    whose next hop is none of the director's addresses. A director that rewrites sources as well
+    (full NAT) needs no such route: where it has such rules and `net.ipv4.vs.conntrack` lets them
+    see the packets, it is undecided. So it is with more rules in `ip rule` than the usual three,
+    and where the default route leads elsewhere while other networks are routed through the
+    director.
+
+    ## Why it matters
+    The answers leave with the real server's own address: the client knows no such connection and
+    resets it. The director sees packets in and none out.
+
+    ## Remediation
+    Make the director's inside address, with two directors the one that VRRP moves, the default
+    gateway. That can cut the very session it is typed in: have a rollback ready.
+
+    ## Known problems
+    Routes of other tables and IPv6 are not read.
+
+    ## References
+    - LVS-HOWTO, LVS-NAT
+    """
+    place = snapshot.place
+    if place is None or place.forward is None or not place.director_addresses:
+        yield inconclusive(UNPLANNED)
+    elif forward(snapshot) != "Masq":
+        yield not_applicable("not reached by NAT")
+    elif place.source_nat:
+        yield inconclusive("the director has rules that rewrite sources: of these packets?")
+    else:
+        yield from _judged(snapshot, place)
+
+
+def _judged(snapshot: Snapshot, place: Place) -> Iterator[Finding | Undecided]:
+    routes = snapshot.routes or ()
+    clients = sorted(a for a in place.client_addresses if ":" not in a)
+    wrong = {
+        each: route_to(routes, each)
+        for each in clients or [_ANYWHERE]
+        if not _through(route_to(routes, each), place)
+    }
+    if not wrong:
+        return
+    if place.source_nat is None and not clients:
+        yield inconclusive("whether the director rewrites sources is not known")
+    elif policy_routed(snapshot) is not False:
+        yield inconclusive("ip rule has rules of its own, or could not be asked")
+    elif not clients and any(_through(route, place) for route in routes):
+        yield inconclusive("some networks are routed through the director; are clients in them?")
+    else:
+        yield _finding(snapshot, place, wrong)
+
+
+def _through(route: Route | None, place: Place) -> bool:
+    return route is not None and route.gateway in place.director_addresses
+
+
+def _finding(snapshot: Snapshot, place: Place, wrong: dict[str, Route | None]) -> Finding:
+    to, route = next(iter(wrong.items()))
+    what = "the default route" if to == _ANYWHERE else f"the route to {to}"
+    hops = {each: _hop(found) for each, found in wrong.items()}
+    return Finding(
+        "default route" if to == _ANYWHERE else f"route to {to}",
+        Severity.CRITICAL,
+        f"{what} {_leads(route)}, not through the director",
+        {"next_hops": hops, "director_addresses": sorted(place.director_addresses)},
+        tuple(_fixes(snapshot, place)),
+    )
+
+
+def _hop(route: Route | None) -> str | None:
+    return None if route is None else route.gateway or f"dev {route.interface}"
+
+
+def _leads(route: Route | None) -> str:
+    if route is None:
+        return "is missing"
+    if route.gateway is None:
+        return f"leads straight out of {route.interface}"
+    return f"leads to {route.gateway}"
+
+
+def _fixes(snapshot: Snapshot, place: Place) -> Iterator[Fix]:
+    links = [r.network for r in snapshot.routes or () if r.gateway is None and r.network.prefixlen]
+    near = sorted(
+        (a for a in place.director_addresses if ":" not in a),
+        key=lambda a: (a in place.vips, IPv4Address(a)),
+    )
+    inside = next((a for a in near if any(IPv4Address(a) in n for n in links)), None)
+    if inside is None:
+        yield Fix(
+            "join-the-directors-network",
+            "Give this host an address in a network of the director's",
+            Risk.DISRUPTIVE,
+        )
+        return
+    yield commands(
+        snapshot,
+        "route-through-director",
+        f"Answer through the director, {inside}",
+        (f"ip route replace default via {inside}",),
+        risk=Risk.DISRUPTIVE,
+    )

@@ -1,0 +1,106 @@
+from collections.abc import Iterator
+
+from dirtune.analyse import rates
+from dirtune.checks import Finding, Severity, Undecided, Verdicts, check, inconclusive
+from dirtune.checks.remedies import sysctl
+from dirtune.collect.routes import Route, route_to
+from dirtune.collect.sysctls import Sysctls
+from dirtune.snapshot import Snapshot
+
+_SENT = "Icmp.OutRedirects"
+
+
+@check(
+    "realserver/nat-redirects",
+    severity=Severity.HIGH,
+    trust="A",
+    needs=("services", "sysctls", "routes"),
+    roles=("director",),
+)
+def nat_redirects(snapshot: Snapshot) -> Verdicts:
+    """A director with NAT on one network tells its real servers to bypass it.
+
+    ## What it does
+    For each network with destinations reached by NAT (`Masq`), reports that the director sends
+    ICMP redirects there (`send_redirects` of `all` or of the interface: either is enough) while a
+    client of the cluster sits in the same network, or that `OutRedirects` rose between two
+    samples. A network with virtual addresses of its own, where it is not known who connects, is
+    undecided; other networks are left alone.
+
+    ## Why it matters
+    The director forwards answers out of the interface they came in by, and so tells the real
+    server to talk to the client directly. The answers then keep the server's own address and the
+    client resets them.
+
+    ## Remediation
+    Set `send_redirects` to 0 for `all` **and** for the interface. Turning `ip_forward` on sets it
+    back. Real servers must not have a route of their own to the clients' network either.
+
+    ## References
+    - Documentation/networking/ip-sysctl.rst, `send_redirects`
+    - LVS-HOWTO, LVS-NAT on one network
+    """
+    routes, settings = snapshot.routes or (), snapshot.sysctls
+    masqueraded = (
+        d.address for s in snapshot.services or () for d in s.destinations if d.forward == "Masq"
+    )
+    links = dict.fromkeys(route for a in masqueraded for route in _link(routes, a))
+    assert settings is not None
+    for link in links:
+        sends = _sends(settings, link.interface)
+        if sends is None:
+            yield inconclusive(f"send_redirects of {link.interface} is not known")
+        elif sends:
+            yield from _judged(snapshot, link)
+
+
+def _link(routes: tuple[Route, ...], address: str) -> tuple[Route, ...]:
+    route = route_to(routes, address)
+    return (route,) if route is not None and route.gateway is None else ()
+
+
+def _sends(settings: Sysctls, interface: str) -> bool | None:
+    values = [settings.conf(name, "send_redirects") for name in ("all", interface)]
+    return True if any(values) else None if None in values else False
+
+
+def _judged(snapshot: Snapshot, link: Route) -> Iterator[Finding | Undecided]:
+    routes = snapshot.routes or ()
+    place = snapshot.place
+    near = sorted(a for a in (place.client_addresses if place else ()) if link in _link(routes, a))
+    sent = _redirects(snapshot)
+    vips = [s.address for s in snapshot.services or () if s.address is not None]
+    if near or sent:
+        yield _finding(snapshot, link, near, sent)
+    elif any(link in _link(routes, vip) for vip in vips) and not (
+        place and place.client_addresses
+    ):
+        yield inconclusive(f"whether clients sit in {link.network} is not known")
+
+
+def _redirects(snapshot: Snapshot) -> int | None:
+    if snapshot.earlier is None or snapshot.earlier.snmp is None or snapshot.snmp is None:
+        return None
+    return rates.increase(snapshot.earlier.snmp.get(_SENT), snapshot.snmp.get(_SENT))
+
+
+def _finding(snapshot: Snapshot, link: Route, near: list[str], sent: int | None) -> Finding:
+    if sent:
+        said = f"{sent} ICMP redirects were sent meanwhile"
+    else:
+        said = f"sends ICMP redirects, and {near[0]} sits beside the real servers"
+    names = ("all", link.interface)
+    return Finding(
+        link.interface,
+        Severity.HIGH,
+        said,
+        {"network": str(link.network), "clients": near, "redirects": sent},
+        (
+            sysctl(
+                snapshot,
+                "send-no-redirects",
+                "Send no redirects",
+                {f"net/ipv4/conf/{name}/send_redirects": 0 for name in names},
+            ),
+        ),
+    )

@@ -1,0 +1,75 @@
+from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
+from dirtune.checks.realserver import UNPLANNED, is_up, tunnelled, tunnels, vips
+from dirtune.checks.remedies import commands
+from dirtune.snapshot import Snapshot
+
+_TUN_TAP = 65534  # ARPHRD_NONE: the end of a program's own tunnel
+
+
+@check(
+    "realserver/tun-endpoint",
+    severity=Severity.CRITICAL,
+    trust="A",
+    needs=("interfaces",),
+    roles=("real-server",),
+)
+def tun_endpoint(snapshot: Snapshot) -> Verdicts:
+    """A real server has nothing that takes packets out of the director's tunnel.
+
+    ## What it does
+    On a real server that is reached by a tunnel, reports that no interface of a tunnel (IP-in-IP,
+    GRE, GUE) is up. Where a program has a tunnel device of its own it is undecided.
+
+    ## Why it matters
+    The kernel answers with ICMP protocol unreachable, and the client's connect(2) fails with
+    ENOPROTOOPT, `Protocol not available`.
+
+    ## Remediation
+    `modprobe ipip`, `ip link set tunl0 up` and the virtual address on tunl0; for GUE
+    `ip fou add port 6080 gue` as well. Let protocol 4 (or the UDP port) through firewalls.
+
+    ## Known problems
+    A tunnel that ends in another network namespace or in hardware is not seen, and neither is the
+    type of the tunnel that the director uses.
+
+    ## References
+    - LVS-HOWTO, LVS-Tun
+    """
+    used = tunnelled(snapshot)
+    if not used:
+        yield inconclusive(UNPLANNED) if used is None else not_applicable("not reached by tunnel")
+        return
+    states = {tunnel.name: is_up(tunnel) for tunnel in tunnels(snapshot)}
+    if True in states.values():
+        return
+    if None in states.values():
+        yield inconclusive("whether the tunnel's interface is up is not known")
+    elif any(interface.type == _TUN_TAP for interface in snapshot.interfaces or ()):
+        yield inconclusive("a program has a tunnel device of its own")
+    else:
+        yield _finding(snapshot, tuple(states))
+
+
+def _finding(snapshot: Snapshot, down: tuple[str, ...]) -> Finding:
+    name = down[0] if down else "tunl0"
+    held = vips(snapshot) if snapshot.addresses is not None else ()
+    absent = [v for v in held if v not in (snapshot.addresses or ()) and ":" not in v]
+    loaded = snapshot.modules.loaded if snapshot.modules else None
+    return Finding(
+        name,
+        Severity.CRITICAL,
+        f"{', '.join(down)} is down" if down else "no interface takes packets out of a tunnel",
+        {"down": list(down), "ipip_loaded": None if loaded is None else "ipip" in loaded},
+        (
+            commands(
+                snapshot,
+                "open-tunnel",
+                "Take packets out of the tunnel",
+                (
+                    *(() if down else ("modprobe ipip",)),
+                    f"ip link set {name} up",
+                    *(f"ip addr add {vip}/32 dev {name}" for vip in absent),
+                ),
+            ),
+        ),
+    )

@@ -1,0 +1,77 @@
+from dirtune.analyse import rates
+from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
+from dirtune.checks.realserver import UNPLANNED, is_up, tunnelled, tunnels
+from dirtune.checks.remedies import sysctl
+from dirtune.snapshot import Snapshot
+
+_STRICT = 1
+_LOOSE = 2
+
+
+@check(
+    "realserver/tun-rp-filter",
+    severity=Severity.CRITICAL,
+    trust="A",
+    needs=("sysctls", "interfaces"),
+    roles=("real-server",),
+)
+def tun_rp_filter(snapshot: Snapshot) -> Verdicts:
+    """Reverse path filtering drops what the director sends through the tunnel.
+
+    ## What it does
+    On a real server that is reached by a tunnel, reports each tunnel interface that is up and
+    where the greater of `all` and its own `rp_filter` is 1 (strict). 0 and 2 are fine. Without a
+    plan a tunnel that holds an address, and that no route leads into, is taken for a director's.
+
+    ## Why it matters
+    The packet inside comes from the client, to whom the route leads out of another interface: the
+    strict filter drops every one of them without a word.
+
+    ## Remediation
+    Set `all` to 2 and the tunnel's to 0. The greater of the two holds, so lowering the tunnel's
+    alone does nothing while `all` is 1.
+
+    ## References
+    - Documentation/networking/ip-sysctl.rst, `rp_filter`
+    - LVS-HOWTO, LVS-Tun
+    """
+    used = tunnelled(snapshot)
+    if not used:
+        yield inconclusive(UNPLANNED) if used is None else not_applicable("not reached by tunnel")
+        return
+    up = [tunnel for tunnel in tunnels(snapshot) if is_up(tunnel) is not False]
+    if not up:
+        yield not_applicable("no tunnel interface is up; see realserver/tun-endpoint")
+    for tunnel in up:
+        value = snapshot.sysctls.effective(tunnel.name, "rp_filter") if snapshot.sysctls else None
+        if value is None:
+            yield inconclusive(f"rp_filter of {tunnel.name} is not known")
+        elif value == _STRICT:
+            yield _finding(snapshot, tunnel.name)
+
+
+def _finding(snapshot: Snapshot, tunnel: str) -> Finding:
+    dropped = _dropped(snapshot)
+    counted = f", {dropped} packets dropped in {snapshot.seconds:.0f} s" if dropped else ""
+    assert snapshot.sysctls is not None
+    conf = {name: snapshot.sysctls.conf(name, "rp_filter") for name in ("all", tunnel)}
+    values = {"net/ipv4/conf/all/rp_filter": _LOOSE, f"net/ipv4/conf/{tunnel}/rp_filter": 0}
+    return Finding(
+        tunnel,
+        Severity.CRITICAL,
+        f"rp_filter is {_STRICT}: what comes out of the tunnel is dropped{counted}",
+        {
+            "interface": tunnel,
+            "rp_filter_all": conf["all"],
+            "rp_filter_interface": conf[tunnel],
+            "dropped_packets": dropped,
+        },
+        (sysctl(snapshot, "loosen-rp-filter", "Check sources loosely", values),),
+    )
+
+
+def _dropped(snapshot: Snapshot) -> int | None:
+    name = "TcpExt.IPReversePathFilter"
+    if snapshot.earlier is None or snapshot.earlier.snmp is None or snapshot.snmp is None:
+        return None
+    return rates.increase(snapshot.earlier.snmp.get(name), snapshot.snmp.get(name))

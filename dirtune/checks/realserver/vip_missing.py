@@ -1,0 +1,82 @@
+from ipaddress import IPv4Address
+
+from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
+from dirtune.checks.realserver import UNPLANNED, forward, rules_with, tunnels
+from dirtune.checks.remedies import commands
+from dirtune.snapshot import Snapshot
+
+_REDIRECT = frozenset({"TPROXY", "REDIRECT", "DNAT", "tproxy", "redirect", "dnat"})
+_MODULES = frozenset(
+    {"ip_tables", "nf_nat", "nf_tables", "nf_tproxy_ipv4", "nf_tproxy_ipv6", "xt_TPROXY"}
+)
+
+
+@check(
+    "realserver/vip-missing",
+    severity=Severity.CRITICAL,
+    trust="A",
+    needs=("addresses",),
+    roles=("real-server",),
+)
+def vip_missing(snapshot: Snapshot) -> Verdicts:
+    """A real server does not hold the virtual address it is sent.
+
+    ## What it does
+    On a real server that its director reaches by direct routing or a tunnel, reports each virtual
+    address of its services that is neither among the host's addresses nor in a network it answers
+    for as a whole. Rules that redirect or proxy packets leave it undecided, and so do rules that
+    could not be read.
+
+    ## Why it matters
+    The packet is not for this host: it is dropped, or forwarded back into a loop.
+
+    ## Remediation
+    Add the address with /32 to loopback, after `arp_ignore` and `arp_announce` are set; for a
+    tunnel, to the tunnel's interface.
+
+    ## References
+    - LVS-HOWTO, LVS-DR
+    """
+    place = snapshot.place
+    if place is None or place.forward is None or not place.vips:
+        yield inconclusive(UNPLANNED)
+        return
+    if forward(snapshot) not in {"Route", "Tunnel"}:
+        yield not_applicable("reached by NAT: it needs no virtual address")
+        return
+    missing = [vip for vip in place.vips if not _held(snapshot, vip)]
+    redirected = rules_with(snapshot, _REDIRECT, _MODULES) if missing else False
+    if redirected is None:
+        yield inconclusive(f"{missing[0]} is not here, and rules that redirect could not be read")
+    elif redirected:
+        yield inconclusive(f"{missing[0]} is not here, and rules redirect packets")
+    else:
+        yield from (_finding(snapshot, vip) for vip in missing)
+
+
+def _held(snapshot: Snapshot, vip: str) -> bool:
+    networks = snapshot.local_networks or ()
+    return vip in (snapshot.addresses or ()) or (
+        ":" not in vip and any(IPv4Address(vip) in network for network in networks)
+    )
+
+
+def _finding(snapshot: Snapshot, vip: str) -> Finding:
+    place, length = snapshot.place, 128 if ":" in vip else 32
+    tunnel = place is not None and place.forward == "Tunnel"
+    names = [i.name for i in tunnels(snapshot)]
+    device = (names or ["tunl0"])[0] if tunnel else "lo"
+    return Finding(
+        vip,
+        Severity.CRITICAL,
+        f"is not on this host, and the director sends it by {place.forward if place else '?'}",
+        {"vip": vip, "forward": place.forward if place else None},
+        (
+            commands(
+                snapshot,
+                "add-vip",
+                "Add the virtual address, ARP settings first",
+                (f"ip addr add {vip}/{length} dev {device}",),
+            ),
+        ),
+    )

@@ -1,0 +1,132 @@
+"""Carrying out an audit of one host or many: take snapshots, judge them, gather the report."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from dirtune import checks
+from dirtune.checks import Check, Cluster, accepted, cluster, difference
+from dirtune.checks.accepted import Accepted
+from dirtune.checks.difference import Comparison
+from dirtune.cli import _config, _sources
+from dirtune.cli._sources import Source
+from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
+from dirtune.render import audit as render
+from dirtune.render.audit import Report
+from dirtune.snapshot import Place, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How hosts are judged."""
+
+    wanted: tuple[Check, ...]
+    accepted: Accepted
+    probe: float | None = None
+    role: str | None = None
+
+
+def wanted(select: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[Check, ...]:
+    """Return the checks asked for; `NotPossible` if there are none."""
+    found = checks.chosen(checks.all_checks(), select, ignore)
+    if not found:
+        raise NotPossible("no such check; `dirtune explain` lists them")
+    return found
+
+
+def acceptance(config: Path | None, baseline: Path | None) -> Accepted:
+    """Return what does not count; a waiver that expired is said and does not hold."""
+    today = datetime.now().astimezone().date()
+    holds, expired = accepted.split(_config.waivers(config), today)
+    for waiver in expired:
+        what = " ".join(filter(None, (waiver.check, waiver.subject, waiver.host)))
+        click.echo(f"dirtune: the waiver of {what} expired on {waiver.expires}", err=True)
+    return Accepted(holds, _baseline(baseline) if baseline else frozenset())
+
+
+def of_hosts(sources: Sequence[Source], options: Options) -> Report:
+    """Audit each of *sources*; the error of one of several does not hold up the others."""
+    place = Place(options.role) if options.role else None
+    taken, lost = _split(_sources.snapshots_of(sources), one=len(sources) == 1)
+    placed = {source: replace(each, place=place) for source, each in taken.items()}
+    return _report(placed, lost, options)
+
+
+def of_cluster(path: Path, interval: float, options: Options) -> Report:
+    """Audit every node of a plan, and what only their comparison tells."""
+    from dirtune.cli import _cluster
+
+    plan = _cluster.read(path)
+    sources = _cluster.sources(plan, interval)
+    taken, lost = _split(_sources.snapshots_of(sources), one=False)
+    nodes = {source.name: each for source, each in taken.items()}
+    director = nodes.get(plan.director.host)
+    places = cluster.places(director, nodes, _cluster.places(plan))
+    placed = {s: replace(each, place=places.get(s.name)) for s, each in taken.items()}
+    alone = tuple(each for each in options.wanted if each.function)
+    report = _report(placed, lost, replace(options, wanted=alone))
+    together = Cluster({source.name: each for source, each in placed.items()})
+    return replace(report, cross=render.cross(together, options.wanted, options.accepted))
+
+
+def of_two(names: tuple[str, str], source: Source) -> Comparison:
+    """Compare two directors: recorded trees, archives or hosts."""
+    sources = tuple(_sources.of_path_or_host(name, source) for name in names)
+    found = [_known(*pair) for pair in _sources.snapshots_of(sources).items()]
+    return difference.compare(found[0], found[-1])
+
+
+def _known(source: Source, found: Snapshot | DirtuneError) -> Snapshot:
+    if isinstance(found, DirtuneError):
+        raise found
+    if found.empty:
+        raise NotPossible(f"{source.name}: nothing in it that an audit reads")
+    return found
+
+
+def _split(
+    found: Mapping[Source, Snapshot | DirtuneError], *, one: bool
+) -> tuple[dict[Source, Snapshot], list[tuple[str, str]]]:
+    taken, lost = {}, []
+    for source, each in found.items():
+        try:
+            taken[source] = _known(source, each)
+        except (NodeUnreachable, NotPossible, ParseError) as error:
+            if one:
+                raise
+            lost.append((source.name, str(error)))
+    return taken, lost
+
+
+def _report(
+    taken: Mapping[Source, Snapshot], lost: list[tuple[str, str]], options: Options
+) -> Report:
+    audits = []
+    for source, snapshot in taken.items():
+        try:
+            audits.append(_audit(source, snapshot, options))
+        except (NodeUnreachable, NotPossible) as error:
+            if len(taken) == 1 and not lost:
+                raise
+            lost = [*lost, (source.name, str(error))]
+    return Report(tuple(audits), tuple(lost))
+
+
+def _audit(source: Source, snapshot: Snapshot, options: Options) -> render.Audit:
+    if options.probe is not None:
+        snapshot = replace(snapshot, handlers=_sources.probed(source, options.probe))
+    return render.audit(source.host, snapshot, options.wanted, options.accepted)
+
+
+def _baseline(path: Path) -> frozenset[accepted.Key]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise NotPossible(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ParseError(str(path), "is no JSON") from error
+    return accepted.baseline(str(path), document)

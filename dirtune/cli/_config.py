@@ -1,0 +1,54 @@
+"""The configuration files: /etc/dirtune/dirtune.toml, then ~/.config/dirtune/dirtune.toml."""
+
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from dirtune.checks import Waiver
+from dirtune.errors import PlanError
+
+_SYSTEM = Path("/etc/dirtune/dirtune.toml")
+_OWN = Path(".config/dirtune/dirtune.toml")
+
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    check: _Text
+    reason: _Text
+    expires: date
+    subject: str | None = None
+    host: str | None = None
+
+
+class _Config(msgspec.Struct, frozen=True):
+    """What an audit reads of it; other commands have tables of their own."""
+
+    waivers: tuple[_Row, ...] = ()
+
+
+def waivers(given: Path | None) -> tuple[Waiver, ...]:
+    """Return the waivers in the file *given*, else in those that are there.
+
+    `PlanError` names the file and the key.
+    """
+    if given is not None:
+        return _read(given)
+    paths = (path for path in (_SYSTEM, Path.home() / _OWN) if path.is_file())
+    return tuple(waiver for path in paths for waiver in _read(path))
+
+
+def _read(path: Path) -> tuple[Waiver, ...]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        config = msgspec.convert(document, _Config)
+    except OSError as error:
+        raise PlanError(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PlanError(f"{path}: not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise PlanError(f"{path}: {error}") from error
+    return tuple(Waiver(r.check, r.reason, r.expires, r.subject, r.host) for r in config.waivers)

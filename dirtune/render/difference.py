@@ -1,0 +1,46 @@
+"""The difference of two directors as a table, Markdown, or the JSON of `dirtune/difference/1`."""
+
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from dirtune.checks.difference import Comparison
+
+_NONE = "-"
+
+
+def document(found: Comparison, names: Sequence[str]) -> dict[str, object]:
+    """Return the differences of the two hosts *names* in the schema `dirtune/difference/1`."""
+    return {
+        "schema": "dirtune/difference/1",
+        "a": names[0],
+        "b": names[1],
+        "differences": [
+            {"section": d.section, "name": d.name, "a": d.a, "b": d.b} for d in found.differences
+        ],
+        "unknown": list(found.unknown),
+    }
+
+
+def text(found: Comparison, names: Sequence[str]) -> str:
+    """Return a row per difference, then what could not be compared."""
+    return _page(found, names, "simple")
+
+
+def markdown(found: Comparison, names: Sequence[str]) -> str:
+    """Return the same as a Markdown table."""
+    return _page(found, names, "github")
+
+
+def _page(found: Comparison, names: Sequence[str], tablefmt: str) -> str:
+    rows = [(d.section, d.name, _shown(d.a), _shown(d.b)) for d in found.differences]
+    table = tabulate(rows, ("what", "name", *names), tablefmt=tablefmt, disable_numparse=True)
+    blocks = [table] if rows else []
+    number = len(rows)
+    said = f"{number} difference{'' if number == 1 else 's'}" if rows else "no difference"
+    unknown = f"; told by one of them alone: {', '.join(found.unknown)}" if found.unknown else ""
+    return "\n\n".join((*blocks, f"{said}{unknown}"))
+
+
+def _shown(value: str | None) -> str:
+    return _NONE if value is None else value or '""'

@@ -1,0 +1,46 @@
+"""An audit as metrics for the textfile collector of node_exporter.
+
+Labels are bounded: hosts, checks and severities; no subjects, which may be addresses.
+"""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from dirtune.checks import Severity
+from dirtune.render.audit import Report
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+_RECORDED = "recorded host"
+
+
+def registry(report: Report, at_s: float) -> "CollectorRegistry":
+    """Return the metrics of audits made at *at_s*, seconds since 1970, without what is waived."""
+    from prometheus_client import CollectorRegistry, Gauge  # noqa: PLC0415  (no start pays for it)
+
+    found = CollectorRegistry()
+    totals = Gauge(
+        "dirtune_audit_findings", "Findings of a host.", ("host", "severity"), registry=found
+    )
+    each = Gauge(
+        "dirtune_audit_finding",
+        "Findings of a check.",
+        ("host", "check", "severity"),
+        registry=found,
+    )
+    for audit in report.parts:
+        host = str(audit.host["name"] or _RECORDED)
+        rows = Counter(
+            (outcome.check.id, finding.severity)
+            for outcome in audit.outcomes
+            for finding in outcome.findings
+            if not finding.waived
+        )
+        for severity in Severity:
+            number = sum(n for (_, graveness), n in rows.items() if graveness is severity)
+            totals.labels(host, severity.value).set(number)
+        for (check, graveness), number in rows.items():
+            each.labels(host, check, graveness.value).set(number)
+    Gauge("dirtune_audit_timestamp_seconds", "When the audit was made.", registry=found).set(at_s)
+    return found
