@@ -126,7 +126,10 @@ class Place:
     """director, real-server or client."""
     vips: tuple[str, ...] = ()
     forward: str | None = None
-    """How the director forwards to this real server: Masq, Tunnel or Route; None if unknown."""
+    """How the director forwards to this real server: Masq, Tunnel or Route; None if unknown.
+
+    Where services reach it in several ways, the one that asks most of it.
+    """
     director_addresses: frozenset[str] = frozenset()
     client_addresses: frozenset[str] = frozenset()
     """Addresses of the clients of the cluster, as far as they are nodes of it."""
@@ -136,6 +139,8 @@ class Place:
     """Connections/s that this client is to offer; None without a plan."""
     concurrency: int | None = None
     """Connections it is to hold at once."""
+    others: frozenset[str] = frozenset()
+    """Further ways in which the director forwards to this real server."""
 
 
 @dataclass(frozen=True)

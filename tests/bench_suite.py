@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from dirtune.remote import CONNECTIONS_AT_ONCE
+from dirtune.snapshot import fetch_script
 
 ROUNDS = 7
 CPUS, LINES = 512, 4096
@@ -61,8 +62,14 @@ def fleet(folder):
     (folder / "authorized").write_text((folder / "user.pub").read_text())
     (folder / "sshd").write_text(
         f"HostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\nStrictModes no\n"
-        "UsePAM no\nPasswordAuthentication no\n"
+        f"UsePAM no\nPasswordAuthentication no\nForceCommand sh {folder}/answer\n"
     )
+    # What two hundred nodes do at once on two hundred machines must not wait for two CPUs here:
+    # each answers with the same text, that this machine's own shell printed once.
+    script = subprocess.run(["sh", "-c", fetch_script()], capture_output=True, check=True)
+    (folder / "answer.txt").write_bytes(script.stdout)
+    group = "read -r p c s q group rest </proc/$$/stat; echo $group"
+    (folder / "answer").write_text(f"{group}; exec cat {folder}/answer.txt\n")
     serve = (
         f"mount -t tmpfs none /run && mkdir /run/sshd && exec /usr/sbin/sshd -i -f {folder}/sshd"
     )

@@ -28,7 +28,7 @@ _ABSENT = {
 }
 _LOOPBACK = "127."
 # Where a real server of DR or TUN keeps the addresses it must not be asked for.
-_QUIET_INTERFACE = re.compile(r"(lo|(dummy|tunl|ip6tnl|gre|fou|ipip|kube-ipvs)\d*)(:.*)?")
+_QUIET_INTERFACE = re.compile(r"(lo|(dummy|tunl|ip6tnl|gre|fou|gue|ipip|kube-ipvs)\d*)(:.*)?")
 
 
 class Severity(enum.StrEnum):
@@ -262,10 +262,15 @@ def held_quietly(snapshot: Snapshot) -> tuple[str, ...]:
     return tuple(
         each.address
         for each in snapshot.interface_addresses or ()
-        if _QUIET_INTERFACE.fullmatch(each.interface)
+        if is_quiet(each.interface)
         and ":" not in each.address
         and not each.address.startswith(_LOOPBACK)
     )
+
+
+def is_quiet(interface: str) -> bool:
+    """Whether an interface is one where an address is held that nobody is to be asked for."""
+    return _QUIET_INTERFACE.fullmatch(interface) is not None
 
 
 def _holds_no_vip(snapshot: Snapshot) -> bool:

@@ -25,7 +25,10 @@ def places(
         served = _served(director, node) if director and node is not director else None
         if served is not None:
             found[name] = replace(
-                found.get(name, served), vips=served.vips, forward=served.forward
+                found.get(name, served),
+                vips=served.vips,
+                forward=served.forward,
+                others=served.others,
             )
     clients = frozenset(
         address
@@ -61,11 +64,12 @@ def source_nat(director: Snapshot) -> bool | None:
 def _served(director: Snapshot, node: Snapshot) -> Place | None:
     """Return what the director's table says of *node*; None if it is no real server of it."""
     uses = tuple(_uses(director, own_addresses(node)))
-    for forward in _DEMANDING:
-        vips = dict.fromkeys(vip for how, vip in uses if how == forward and vip is not None)
-        if any(how == forward for how, _ in uses):
-            return Place("real-server", tuple(vips), forward)
-    return None
+    ways = {how for how, _ in uses}
+    forward = next((way for way in _DEMANDING if way in ways), None)
+    if forward is None:
+        return None
+    vips = dict.fromkeys(vip for how, vip in uses if how == forward and vip is not None)
+    return Place("real-server", tuple(vips), forward, others=frozenset(ways - {forward}))
 
 
 def _uses(director: Snapshot, own: frozenset[str]) -> Iterator[tuple[str, str | None]]:

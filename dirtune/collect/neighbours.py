@@ -1,24 +1,45 @@
-"""/proc/net/stat/arp_cache and ndisc_cache: the neighbour tables.
+"""/proc/net/stat/arp_cache and ndisc_cache, and /proc/net/arp: the neighbour tables.
 
 Format: net/core/neighbour.c, neigh_stat_seq_show(): as /proc/net/stat/nf_conntrack. `entries` is
-of all network namespaces together.
+of all network namespaces together. /proc/net/arp (net/ipv4/arp.c, arp_seq_show()) has a row for
+each IPv4 neighbour of this one, with flags in hexadecimal.
 """
 
+import contextlib
 from collections.abc import Mapping
 
 from dirtune.collect.conntrack import parse_stat_table
-from dirtune.errors import SourceMissing
+from dirtune.errors import ParseError, SourceMissing
 from dirtune.host import Host
 
 SOURCE = "/proc/net/stat/arp_cache"
 SOURCE_V6 = "/proc/net/stat/ndisc_cache"
-SOURCES = (SOURCE, SOURCE_V6)
+SOURCE_ARP = "/proc/net/arp"
+SOURCES = (SOURCE, SOURCE_V6, SOURCE_ARP)
+_PERMANENT = 0x4  # ATF_PERM
 
 
 def read_neighbours(host: Host) -> Mapping[str, Mapping[str, int]]:
-    """Read the tables, by `ipv4` and `ipv6` as sysctl names them; IPv6 may be switched off."""
-    tables = {"ipv4": parse_stat_table(SOURCE, host.read(SOURCE))}
+    """Read the tables, by `ipv4` and `ipv6` as sysctl names them; IPv6 may be switched off.
+
+    `permanent` are the entries that somebody set, which do not count against a limit; it is
+    absent where it is not known, and always of IPv6.
+    """
+    tables = {"ipv4": dict(parse_stat_table(SOURCE, host.read(SOURCE)))}
+    with contextlib.suppress(SourceMissing):
+        tables["ipv4"]["permanent"] = parse_permanent(host.read(SOURCE_ARP))
     try:
         return tables | {"ipv6": parse_stat_table(SOURCE_V6, host.read(SOURCE_V6))}
     except SourceMissing:
         return tables
+
+
+def parse_permanent(text: str) -> int:
+    """Return how many rows of the text of /proc/net/arp are permanent."""
+    head, *rows = text.splitlines() or [""]
+    if not head.startswith("IP address"):
+        raise ParseError(SOURCE_ARP, "no header that begins with IP address")
+    try:
+        return sum(bool(int(row.split()[2], 16) & _PERMANENT) for row in rows if row.strip())
+    except (ValueError, IndexError) as error:
+        raise ParseError(SOURCE_ARP, f"a row has no flags: {error}") from error

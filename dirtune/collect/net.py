@@ -94,7 +94,7 @@ class Interface:
 
     @property
     def promiscuous(self) -> bool | None:
-        """Whether an administrator set the flag; a socket that asks for it does not show here."""
+        """Whether it takes every frame: for an administrator, a socket, or a bridge above it."""
         return None if self.flags is None else bool(self.flags & _PROMISCUOUS)
 
 

@@ -7,7 +7,7 @@ looked up only where /proc says that ip_vs is there.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from socket import AF_INET
 from typing import Any
 
@@ -61,7 +61,8 @@ def _card(ethtool: Any, name: str) -> Iterator[tuple[str, object]]:
     for what in ("rings", "channels", "coalesce"):
         with suppress(Exception):  # the library has an exception of its own for each refusal
             answer = getattr(ethtool, f"get_{what}")(name)
-            values = {key: value for key, value in answer._asdict().items() if value is not None}
+            told = answer if isinstance(answer, dict) else answer._asdict()  # coalescing's is one
+            values = {key: value for key, value in told.items() if value is not None}
             yield what, {key: int(value) for key, value in values.items()}
     with suppress(Exception):
         features = ethtool.get_features(name).features
@@ -72,10 +73,8 @@ def _card(ethtool: Any, name: str) -> Iterator[tuple[str, object]]:
                 for key, each in features.items()
             },
         )
-    with suppress(Exception):
-        counters = IoctlEthtool(name)
+    with suppress(Exception), closing(IoctlEthtool(name)) as counters:
         yield "statistics", {str(key): int(value) for key, value in counters.get_statistics()}
-        counters.close()
 
 
 def _ipvs() -> dict[str, Any]:

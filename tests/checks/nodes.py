@@ -53,7 +53,7 @@ def default(gateway, interface="eth0", **fields):
 
 def server(*held, forward="Route", place=True, **fields):
     """A real server with no filter rules and the addresses *held* beside eth0's own."""
-    known = Place("real-server", (VIP,), forward, frozenset({DIRECTOR, VIP}))
+    known = Place("real-server", (VIP,), forward, director_addresses=frozenset({DIRECTOR, VIP}))
     defaults = {
         "interface_addresses": (ETH0, *(held or (ON_LO,))),
         "interfaces": (card("lo", type=772), card("eth0")),

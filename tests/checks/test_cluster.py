@@ -37,6 +37,15 @@ def test_what_the_director_does_goes_before_the_plan():
     assert (found["c"].role, found["c"].rate) == ("client", 300.0)
 
 
+def test_a_server_that_is_reached_in_two_ways():
+    other = service("Masq", "198.18.0.11", vip="198.18.0.101")
+    both = dataclasses.replace(LB, services=(*LB.services, other))
+
+    found = places(both, {**NODES, "lb": both}, PLANNED)["rs"]
+
+    assert (found.forward, found.others, found.vips) == ("Tunnel", {"Masq"}, (VIP,))
+
+
 def test_a_server_that_no_plan_names():
     found = places(LB, NODES, {"lb": Place("director")})
 

@@ -96,14 +96,21 @@ def test_noarp_is_silent():
 
 
 def test_a_routed_server_shares_no_link():
-    far = Place("real-server", ("203.0.113.1",), "Tunnel", frozenset({"192.0.2.1", "203.0.113.1"}))
+    far = Place(
+        "real-server",
+        ("203.0.113.1",),
+        "Tunnel",
+        director_addresses=frozenset({"192.0.2.1", "203.0.113.1"}),
+    )
     held = InterfaceAddress("lo", "203.0.113.1", 32, "global")
 
     assert outcome(held, place=far).status is Status.PASSED
 
 
 def test_a_routed_address_beside_its_director_is_asked_for():
-    near = Place("real-server", ("203.0.113.1",), "Route", frozenset({"198.18.0.1"}))
+    near = Place(
+        "real-server", ("203.0.113.1",), "Route", director_addresses=frozenset({"198.18.0.1"})
+    )
     held = InterfaceAddress("lo", "203.0.113.1", 32, "global")
 
     assert outcome(held, place=near).status is Status.FINDING

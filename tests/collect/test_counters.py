@@ -8,7 +8,7 @@ import pytest
 from dirtune.collect.conntrack import parse_stat_table
 from dirtune.collect.limits import parse_limits
 from dirtune.collect.meminfo import parse_meminfo
-from dirtune.collect.neighbours import read_neighbours
+from dirtune.collect.neighbours import parse_permanent, read_neighbours
 from dirtune.collect.snmp import parse_snmp, parse_sockstat, read_snmp
 from dirtune.collect.softirqs import parse_softirqs
 from dirtune.collect.softnet import SoftnetRow, parse_softnet
@@ -115,6 +115,27 @@ def test_neighbours_without_ipv6():
     found = read_neighbours(RecordedHost({"/proc/net/stat/arp_cache": text}, {}))
 
     assert found == {"ipv4": {"entries": 19, "allocs": 12, "table_fulls": 2}}
+
+
+ARP = """\
+IP address       HW type     Flags       HW address            Mask     Device
+198.18.0.11      0x1         0x2         52:54:00:00:00:11     *        eth0
+198.18.0.12      0x1         0x6         52:54:00:00:00:12     *        eth0
+198.18.0.13      0x1         0x0         00:00:00:00:00:00     *        eth0
+"""
+
+
+def test_permanent_neighbours_are_counted():
+    table = "entries  table_fulls\n00000003  00000000\n"
+    files = {"/proc/net/stat/arp_cache": table, "/proc/net/arp": ARP}
+
+    assert read_neighbours(RecordedHost(files, {}))["ipv4"]["permanent"] == 1
+
+
+@pytest.mark.parametrize("text", ["", "no table\n", f"{ARP}198.18.0.14 0x1\n"])
+def test_what_is_no_table_of_arp(text):
+    with pytest.raises(ParseError):
+        parse_permanent(text)
 
 
 SNMP = "Ip: Forwarding DefaultTTL\nIp: 1 64\nTcp: MaxConn RetransSegs\nTcp: -1 7\n"

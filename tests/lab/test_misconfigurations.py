@@ -22,9 +22,9 @@ pytestmark = pytest.mark.lab
 DIRTUNE = (sys.executable, "-m", "dirtune")
 VIP = "198.18.0.100"
 VS = "net.ipv4.vs"
-CLIENTS = ("c1", "c2")
+CLIENTS = ("c1", "c2", "c3")
 # What the load does to the table in the 12 s before an audit fills 256 buckets eight times over.
-RATE = 150
+RATE = 200
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Fault:
 
 
 RELOAD = (
-    "ipvsadm-save -n > /tmp/services; ipvsadm -C; modprobe -r ip_vs_rr ip_vs_wrr ip_vs_sh ip_vs; "
+    "ipvsadm-save -n > /tmp/services; ipvsadm -C; modprobe -r ip_vs_rr ip_vs_wlc ip_vs; "
     "modprobe ip_vs conn_tab_bits={bits}; ipvsadm-restore < /tmp/services; "
     f"sysctl -qw {VS}.conn_reuse_mode=1"
 )
@@ -90,7 +90,7 @@ FAULTS = (
     Fault("somebody listens to everything", "lb1", "net/packet-taps", "enp0s16",
           "ip link set enp0s16 promisc on", "ip link set enp0s16 promisc off"),
     Fault("no room for neighbours", "lb1", "net/neigh-overflow", "gc_thresh3",
-          "sysctl -qw net.ipv4.neigh.default.gc_thresh3=8",
+          "sysctl -qw net.ipv4.neigh.default.gc_thresh3=6",
           "sysctl -qw net.ipv4.neigh.default.gc_thresh3=1024"),
     Fault("a small backlog", "rs1", "realserver/listen-overflow", "somaxconn",
           "sysctl -qw net.core.somaxconn=16", "sysctl -qw net.core.somaxconn=4096"),
@@ -138,7 +138,7 @@ def load(seconds=60):
     tick = f"h2load --h1 -c {RATE * seconds} -n {RATE * seconds} -r {RATE // 50} "
     tick += f"--rate-period=20ms -T 1s -N 1s http://{VIP}/ >/dev/null 2>&1"
     knock = "for i in $(seq 200); do nc -w 1 -z 198.18.0.12 8081 & sleep 0.2; done"
-    scripts = {"c1": tick, "c2": f"({knock}) >/dev/null 2>&1 & {tick}"}
+    scripts = {"c2": f"({knock}) >/dev/null 2>&1 & {tick}", "c3": tick}  # c1 is short of ports
     running = [
         subprocess.Popen([*DIRTUNE, "lab", "exec", node, "--", f"timeout {seconds} sh -c '{s}'"])
         for node, s in scripts.items()
@@ -159,7 +159,7 @@ def audits(tmp_path_factory):
     os.environ["DIRTUNE_LAB"] = str(folder)
     os.environ["DIRTUNE_SSH_CONFIG"] = str(folder / "ssh_config")
     try:
-        dirtune("lab", "up", "--scenario", "misconfigured", "--cpus", "2", "--clients", "2")
+        dirtune("lab", "up", "--scenario", "misconfigured", "--cpus", "2", "--clients", "3")
         on(
             "lb1",
             "ip addr add 198.18.128.1/17 dev enp0s24; ip link set enp0s24 up; "

@@ -1,13 +1,15 @@
 """Checks of network cards, and what several of them ask of a snapshot."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dirtune.analyse import rates
 from dirtune.checks import Fix, Risk
+from dirtune.checks.irq import ACTIVE_PER_SECOND, nic_vectors
 from dirtune.checks.remedies import commands
 from dirtune.collect.ethtool import Card
-from dirtune.collect.net import Interface
+from dirtune.collect.net import Interface, Queue
 from dirtune.snapshot import Snapshot
 
 _LOST = ("rx_missed_errors", "rx_fifo_errors", "rx_over_errors")
@@ -23,6 +25,12 @@ _LOST_BY_DRIVER: Mapping[str, tuple[str, ...]] = {
     "mlx5_core": ("rx_out_of_buffer", "rx_discards_phy"),
 }
 _STALLS = "rx_no_buffer_count"
+# Packets of one receive queue: most of Intel's, virtio and Hyper-V; mlx5 and newer virtio; i40e;
+# bnx2x and bnxt; ena; gve.
+_QUEUE_PACKETS = re.compile(
+    r"rx_queue_(\d+)_packets|rx(\d+)_packets|rx-(\d+)\.packets|\[(\d+)\]: rx_ucast_packets"
+    r"|queue_(\d+)_rx_cnt|rx_packets\[(\d+)\]"
+)
 _ENOUGH = 1024  # descriptors; more cost cache misses and are for loss that does not end there
 
 
@@ -89,6 +97,42 @@ def loss(snapshot: Snapshot, port: Interface) -> Loss | None:
         return None
     shown = {name: rise for name, rise in (known | {_STALLS: stalls}).items() if rise}
     return Loss(max(known.values()), stalls, shown)
+
+
+def queue_packets(snapshot: Snapshot, name: str) -> Mapping[int, int]:
+    """Return the packets that each receive queue took between the samples; empty if unknown."""
+    found: dict[int, int] = {}
+    for counter, rise in (rises(snapshot, name) or {}).items():
+        told = _QUEUE_PACKETS.fullmatch(counter)
+        if told:
+            found[int(next(number for number in told.groups() if number))] = rise
+    return found
+
+
+def mean_bytes(snapshot: Snapshot, port: Interface) -> float | None:
+    """Return the mean size of the packets received between the samples; None if unknown."""
+    then = before(snapshot, port.name)
+    old, now = (then.statistics if then else {}), port.statistics
+    packets = rates.increase(old.get("rx_packets"), now.get("rx_packets"))
+    size = rates.increase(old.get("rx_bytes"), now.get("rx_bytes"))
+    return size / packets if packets and size is not None else None
+
+
+def serving(snapshot: Snapshot, name: str) -> tuple[int, ...]:
+    """Return the CPUs that take an interface's interrupts, by rate, else by affinity."""
+    vectors = [v for v in nic_vectors(snapshot) if v.interface == name]
+    loads = {cpu for v in vectors for cpu, n in (v.rates or {}).items() if n >= ACTIVE_PER_SECOND}
+    return tuple(sorted(loads or {cpu for v in vectors for cpu in v.cpus or ()}))
+
+
+def for_latency(snapshot: Snapshot) -> bool:
+    """Whether a profile of tuned for low latency is active."""
+    return "latency" in ((snapshot.settings_files and snapshot.settings_files.tuned) or "")
+
+
+def steer(port: Interface, queue: Queue, cpus: Iterable[int]) -> str:
+    """Return the command that has RPS spread a queue's packets over *cpus*; none turn it off."""
+    return f"echo {mask(tuple(cpus))} > /sys/class/net/{port.name}/queues/{queue.name}/rps_cpus"
 
 
 def longer_ring(snapshot: Snapshot, name: str) -> tuple[Fix, ...]:

@@ -2,7 +2,7 @@ import re
 
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import destinations, forwarding, vips
-from dirtune.checks.nic import before, card, ports, rises
+from dirtune.checks.nic import card, mean_bytes, ports, rises
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface
 from dirtune.collect.routes import route_to
@@ -102,22 +102,10 @@ def _merged(snapshot: Snapshot, port: Interface) -> dict[str, object]:
     """Return what proves that packets were merged between the samples; empty if nothing does."""
     risen = rises(snapshot, port.name) or {}
     found: dict[str, object] = {n: rise for n, rise in risen.items() if rise and _MERGED.search(n)}
-    size = _mean_bytes(port, before(snapshot, port.name))
+    size = mean_bytes(snapshot, port)
     if size is not None and port.mtu is not None and size > port.mtu + _HEADER_BYTES:
         found["mean_received_bytes"] = round(size)
     return found
-
-
-def _mean_bytes(port: Interface, then: Interface | None) -> float | None:
-    if then is None:
-        return None
-    now, old = port.statistics, then.statistics
-    try:
-        packets = now["rx_packets"] - old["rx_packets"]
-        size = now["rx_bytes"] - old["rx_bytes"]
-    except KeyError:
-        return None
-    return size / packets if packets > 0 and size >= 0 else None
 
 
 def _off(snapshot: Snapshot, port: Interface) -> Fix:

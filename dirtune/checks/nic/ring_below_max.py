@@ -1,11 +1,10 @@
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
-from dirtune.checks.nic import Loss, card, longer_ring, loss, ports
+from dirtune.checks.nic import Loss, card, for_latency, longer_ring, loss, ports
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
 _PART = 4  # of the maximum: a ring of a quarter or less
 _FAST_MBPS = 10_000
-_LATENCY = "latency"
 
 
 @check(
@@ -40,8 +39,7 @@ def ring_below_max(snapshot: Snapshot) -> Verdicts:
     ## References
     - ethtool(8), `-g` and `-G`
     """
-    profile = (snapshot.settings_files.tuned if snapshot.settings_files else None) or ""
-    if _LATENCY in profile:
+    if for_latency(snapshot):
         return
     for port in ports(snapshot):
         rings = card(snapshot, port.name).rings or {}

@@ -2,13 +2,11 @@
 
 from ipaddress import IPv4Network
 
-from dirtune.checks import held_quietly
+from dirtune.checks import held_quietly, is_quiet
 from dirtune.collect.addresses import InterfaceAddress
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
-QUIET = ("lo", "dummy", "tunl", "ip6tnl", "gre", "fou", "gue", "ipip", "kube-ipvs")
-"""Beginnings of the names of interfaces where a real server keeps a virtual address unasked."""
 UNPLANNED = "how the director forwards to it is not known: --cluster PLAN"
 _TUNNEL_TYPES = frozenset({768, 769, 778, 823})  # IPIP, IP6TNL, GRE and GRE over IPv6
 _TUNNEL_NAMES = ("tunl", "ip6tnl", "gre", "ip6gre", "fou", "gue", "ipip")
@@ -67,7 +65,7 @@ def on_links(snapshot: Snapshot) -> dict[str, tuple[InterfaceAddress, ...]]:
     silent = {i.name for i in snapshot.interfaces or () if not _asks_arp(i)}
     found: dict[str, tuple[InterfaceAddress, ...]] = {}
     for each in snapshot.interface_addresses or ():
-        if ":" in each.address or each.interface.startswith(QUIET) or each.interface in silent:
+        if ":" in each.address or is_quiet(each.interface) or each.interface in silent:
             continue
         found[each.interface] = (*found.get(each.interface, ()), each)
     return found

@@ -12,7 +12,7 @@ from dirtune.checks import (
     inconclusive,
     not_applicable,
 )
-from dirtune.checks.realserver import UNPLANNED, forward, policy_routed
+from dirtune.checks.realserver import UNPLANNED, policy_routed
 from dirtune.checks.remedies import commands
 from dirtune.collect.routes import Route, route_to
 from dirtune.snapshot import Place, Snapshot
@@ -56,7 +56,7 @@ def nat_gateway(snapshot: Snapshot) -> Verdicts:
     place = snapshot.place
     if place is None or place.forward is None or not place.director_addresses:
         yield inconclusive(UNPLANNED)
-    elif forward(snapshot) != "Masq":
+    elif "Masq" not in {place.forward, *place.others}:
         yield not_applicable("not reached by NAT")
     elif place.source_nat:
         yield inconclusive("the director has rules that rewrite sources: of these packets?")

@@ -1,0 +1,43 @@
+"""Checks of cards' links, and what several of them ask of a snapshot."""
+
+import re
+
+from dirtune.analyse import rates
+from dirtune.collect.net import Interface
+from dirtune.snapshot import Snapshot
+
+# Drivers of cards that a hypervisor makes up: their speed and slot mean nothing.
+MADE_UP = frozenset(
+    {"virtio_net", "vmxnet3", "e1000", "e1000e", "8139cp", "8139too", "pcnet32", "hv_netvsc"}
+    | {"igb", "xen-netfront", "vif", "ena", "gve"}
+)
+
+
+def cards(snapshot: Snapshot) -> tuple[Interface, ...]:
+    """Return the physical interfaces that are up."""
+    return tuple(i for i in snapshot.interfaces or () if i.physical and i.operstate == "up")
+
+
+def earlier(snapshot: Snapshot, name: str) -> Interface | None:
+    """Return an interface as it was in the sample before."""
+    known = (snapshot.earlier.interfaces if snapshot.earlier else None) or ()
+    return next((i for i in known if i.name == name), None)
+
+
+def rise(snapshot: Snapshot, interface: Interface, counter: str) -> int | None:
+    """Return how much a counter of sysfs rose between the samples, None if unknown."""
+    then = earlier(snapshot, interface.name)
+    if then is None:
+        return None
+    return rates.increase(then.statistics.get(counter), interface.statistics.get(counter))
+
+
+def logged(snapshot: Snapshot, interface: str) -> tuple[tuple[float | None, str], ...]:
+    """Return the kernel's messages that name an interface, with their age in seconds."""
+    name = re.compile(rf"(?<![\w.-]){re.escape(interface)}(?![\w.-])")
+    now = snapshot.taken_s
+    return tuple(
+        (None if now is None or row.seconds is None else now - row.seconds, row.text)
+        for row in snapshot.kernel_log or ()
+        if name.search(row.text)
+    )

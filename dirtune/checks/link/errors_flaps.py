@@ -1,0 +1,139 @@
+import re
+from collections.abc import Iterator
+
+from dirtune.analyse import rates
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.link import cards, earlier, logged, rise
+from dirtune.collect.net import Interface
+from dirtune.snapshot import Snapshot
+
+_ERRORS_PER_PACKET = 1e-6
+_FLAPS_PER_DAY = 2.0
+_DAY_S = 86_400
+_SETTLING_S = 60
+_SYSFS = ("rx_crc_errors", "rx_length_errors")
+# The driver's own counters of what the cable did: rx_symbol_err_phy, rx_crc_errors_phy.
+_DRIVER = re.compile(
+    r"(?=.*(?:err|wrong))(?=.*(?:crc|fcs|symbol|align|_phy))(?!.*(?:tx|corrected))"
+)
+_UP = re.compile(r"link (?:is )?up|link becomes ready", re.IGNORECASE)
+_WATCHDOG = "NETDEV WATCHDOG"
+
+
+@check("link/errors-flaps", severity=Severity.HIGH, trust="B", needs=("interfaces",))
+def errors_flaps(snapshot: Snapshot) -> Verdicts:
+    """A link loses frames or goes down now and then.
+
+    ## What it does
+    Reports as `high` a physical interface that is up and whose CRC, length or symbol errors rise
+    between two samples by one per 1,000,000 packets received or more; whose carrier went and came
+    between them; whose carrier did so twice a day or more since a boot that is at least a day
+    ago; or whose driver's transmit timed out within the last day (`NETDEV WATCHDOG`). Errors in
+    the first minute after the link came up are left alone.
+
+    ## Why it matters
+    Each frame with an error is a lost packet, each flap may move a VRRP address to another
+    director, and a transmit timeout resets the card.
+
+    ## Remediation
+    By hand: cable, transceiver, switch port; for timeouts the driver's and firmware's version.
+
+    ## Known problems
+    `carrier_changes` counts an interface that an administrator switches off and on too. Without
+    the kernel's log neither timeouts nor the time a link came up are known.
+
+    ## References
+    - Documentation/ABI/testing/sysfs-class-net, `carrier_changes`
+    - net/sched/sch_generic.c, `dev_watchdog()`
+    """
+    for each in cards(snapshot):
+        evidence = dict(_seen(snapshot, each))
+        if evidence:
+            yield _finding(each, evidence)
+    if snapshot.earlier is None:
+        yield inconclusive("one sample")
+
+
+def _seen(snapshot: Snapshot, interface: Interface) -> Iterator[tuple[str, object]]:
+    """Yield what is wrong with a link, as evidence."""
+    packets, errors = rise(snapshot, interface, "rx_packets"), _errors(snapshot, interface)
+    if errors and packets is not None and not _fresh(snapshot, interface.name):
+        worst, count = max(errors.items(), key=lambda item: item[1])
+        if count >= _ERRORS_PER_PACKET * packets:
+            yield "errors", {worst: count}
+            yield "rx_packets", packets
+    flaps = _flaps(snapshot, interface)
+    if flaps:
+        yield "flaps", flaps
+    per_day = _flaps_per_day(snapshot, interface)
+    if per_day is not None and per_day >= _FLAPS_PER_DAY:
+        yield "flaps_per_day", round(per_day, 1)
+    timeouts = [
+        text
+        for age, text in logged(snapshot, interface.name)
+        if _WATCHDOG in text and age is not None and age <= _DAY_S
+    ]
+    if timeouts:
+        yield "transmit_timeouts", len(timeouts)
+
+
+def _errors(snapshot: Snapshot, interface: Interface) -> dict[str, int]:
+    """Return what each counter of errors rose by; drivers copy one into the other."""
+    found = {name: rise(snapshot, interface, name) or 0 for name in _SYSFS}
+    own = (snapshot.ethtool or {}).get(interface.name)
+    before = ((snapshot.earlier and snapshot.earlier.ethtool) or {}).get(interface.name)
+    then = (before.statistics if before else None) or {}
+    for name, value in ((own.statistics if own else None) or {}).items():
+        if _DRIVER.match(name.lower()):
+            found[name] = rates.increase(then.get(name), value) or 0
+    return {name: count for name, count in found.items() if count}
+
+
+def _fresh(snapshot: Snapshot, name: str) -> bool:
+    """Whether the link came up within the last minute, as far as the log tells."""
+    if snapshot.taken_s is not None and snapshot.taken_s < _SETTLING_S:
+        return True
+    ups = (age for age, text in logged(snapshot, name) if _UP.search(text))
+    return any(age is not None and age < _SETTLING_S for age in ups)
+
+
+def _flaps(snapshot: Snapshot, interface: Interface) -> int | None:
+    """Return how often the carrier went and came between the samples, None if unknown."""
+    then = earlier(snapshot, interface.name)
+    if then is None or then.carrier_changes is None or interface.carrier_changes is None:
+        return None
+    return (rates.increase(then.carrier_changes, interface.carrier_changes) or 0) // 2
+
+
+def _flaps_per_day(snapshot: Snapshot, interface: Interface) -> float | None:
+    if interface.carrier_changes is None or (snapshot.taken_s or 0) < _DAY_S:
+        return None
+    # The first changes are those of coming up: down at the driver's start, then up.
+    flaps = max(0, interface.carrier_changes - 2) // 2
+    return flaps * _DAY_S / (snapshot.taken_s or 0)
+
+
+def _finding(interface: Interface, evidence: dict[str, object]) -> Finding:
+    said = []
+    errors = evidence.get("errors")
+    if isinstance(errors, dict):
+        ((name, count),) = errors.items()
+        said.append(f"{name} rose by {count:,} in {evidence['rx_packets']:,} packets")
+    said += [f"the carrier went {evidence['flaps']} times"] if "flaps" in evidence else []
+    if "flaps_per_day" in evidence:
+        said.append(f"the carrier went {evidence['flaps_per_day']} times a day since boot")
+    if "transmit_timeouts" in evidence:
+        said.append(f"{evidence['transmit_timeouts']} transmit timeouts in the last day")
+    return Finding(
+        subject=interface.name,
+        severity=Severity.HIGH,
+        message=", ".join(said),
+        evidence={"carrier_changes": interface.carrier_changes} | evidence,
+        fixes=(
+            Fix(
+                "repair-link",
+                "Look at cable, transceiver and switch port, then at driver and firmware",
+                Risk.DISRUPTIVE,
+            ),
+        ),
+    )

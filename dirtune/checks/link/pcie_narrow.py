@@ -1,0 +1,122 @@
+from dirtune.checks import (
+    Finding,
+    Fix,
+    Risk,
+    Severity,
+    Verdicts,
+    check,
+    inconclusive,
+    not_applicable,
+)
+from dirtune.checks.net import pps
+from dirtune.collect.net import Interface
+from dirtune.collect.pci import Link, PciDevice
+from dirtune.snapshot import Snapshot
+
+# Gbit/s that one lane carries after its coding, by GT/s.
+_LANE_GBPS = {2.5: 2.0, 5.0: 4.0, 8.0: 7.9, 16.0: 15.8, 32.0: 31.5, 64.0: 63.0}
+_ROOM = 1.2  # times the ports' speed: DMA of descriptors and headers needs the rest
+_AWAKE_PPS = 1000
+# For hosts that do not say whether they are guests.
+_VIRTUAL = frozenset({"virtio-pci", "vmxnet3", "ena", "gve"})
+
+
+@check("link/pcie-narrow", severity=Severity.MEDIUM, trust="B", needs=("pci", "interfaces"))
+def pcie_narrow(snapshot: Snapshot) -> Verdicts:
+    """A card sits in a slot that is slower or narrower than the card.
+
+    ## What it does
+    Reports a card whose PCI Express link has fewer lanes or less speed than the card is able to
+    have, and carries less than 1.2 times the sum of its ports' speeds: `medium`, and `high` where
+    it is less than the sum. Per lane 2.5, 5, 8 and 16 GT/s carry 2, 4, 7.9 and 15.8 Gbit/s. A link
+    that is slower but not narrower is left open unless its ports had 1,000 packets/s or more: it
+    may save power. Guests and functions without a link of their own are left alone.
+
+    ## Why it matters
+    The card cannot hand over what it receives and drops it (`rx_missed_errors`) while the CPUs
+    are idle.
+
+    ## Remediation
+    By hand: another slot, the firmware's setting of the slot (bifurcation, speed), a riser.
+
+    ## Known problems
+    A card that is passed through to a guest is not told from an emulated one. A bridge above the
+    card that is narrower than it is not looked at. Ports that are down have no speed and do not
+    count.
+
+    ## References
+    - PCI Express Base Specification, "Link Training"
+    - Documentation/ABI/testing/sysfs-bus-pci, `current_link_width`
+    """
+    if snapshot.cpuinfo and snapshot.cpuinfo.guest:
+        yield not_applicable("a guest's slots are its hypervisor's")
+        return
+    for address, functions in _by_card(snapshot).items():
+        yield from _judged(snapshot, address, functions)
+
+
+def _by_card(snapshot: Snapshot) -> dict[str, list[PciDevice]]:
+    """Return the functions that are network cards, by the address they share."""
+    found: dict[str, list[PciDevice]] = {}
+    for device in snapshot.pci or ():
+        if device.nets and device.driver not in _VIRTUAL:
+            found.setdefault(device.address.rpartition(".")[0], []).append(device)
+    return found
+
+
+def _judged(snapshot: Snapshot, address: str, functions: list[PciDevice]) -> Verdicts:
+    device = functions[0]
+    if device.link is None or device.link_max is None:
+        return
+    slower = device.link.gt_per_s < device.link_max.gt_per_s
+    narrower = device.link.width < device.link_max.width
+    if not (slower or narrower):
+        return
+    names = {net for function in functions for net in function.nets}
+    ports = tuple(i for i in snapshot.interfaces or () if i.name in names)
+    needed = sum(i.speed_mbps or 0 for i in ports) / 1000
+    usable = _usable(device.link)
+    if not needed or usable is None:
+        yield inconclusive(f"{address}: the speed of its ports or of its slot is not known")
+    elif usable < _ROOM * needed and not narrower and not _awake(snapshot, ports):
+        yield inconclusive(f"{address}: a slower slot may save power: no packets were seen")
+    elif usable < _ROOM * needed:
+        yield _finding(device, ports, usable, needed)
+
+
+def _usable(link: Link) -> float | None:
+    lane = _LANE_GBPS.get(link.gt_per_s)
+    return None if lane is None or not link.width else lane * link.width
+
+
+def _awake(snapshot: Snapshot, ports: tuple[Interface, ...]) -> bool:
+    rate = pps(snapshot, ports)
+    return rate is not None and rate >= _AWAKE_PPS
+
+
+def _finding(
+    device: PciDevice, ports: tuple[Interface, ...], usable: float, needed: float
+) -> Finding:
+    now, best = device.link, device.link_max
+    assert now is not None
+    assert best is not None
+    return Finding(
+        subject=", ".join(port.name for port in ports),
+        severity=Severity.HIGH if usable < needed else Severity.MEDIUM,
+        message=(
+            f"its slot has x{now.width} at {now.gt_per_s:g} GT/s of x{best.width} at "
+            f"{best.gt_per_s:g}: {usable:g} Gbit/s for ports of {needed:g}"
+        ),
+        evidence={
+            "pci": device.address,
+            "width": now.width,
+            "width_max": best.width,
+            "gt_per_s": now.gt_per_s,
+            "gt_per_s_max": best.gt_per_s,
+            "usable_gbps": usable,
+            "ports_gbps": needed,
+        },
+        fixes=(
+            Fix("move-card", "Use another slot, or set this one up in the firmware", Risk.REBOOT),
+        ),
+    )

@@ -1,0 +1,88 @@
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.link import MADE_UP, cards, rise
+from dirtune.collect.net import Interface
+from dirtune.snapshot import Snapshot
+
+_HIGH_PERCENT, _MEDIUM_PERCENT = 90, 75
+_ON_WIRE = 24  # bytes for each packet besides what is counted: preamble, gap, checksum
+_SHORTEST = 60  # bytes of a frame without its checksum; shorter ones are padded
+
+
+@check(
+    "link/saturated",
+    severity=Severity.HIGH,
+    trust="A",
+    needs=("interfaces",),
+    traffic=True,
+)
+def saturated(snapshot: Snapshot) -> Verdicts:
+    """A link carries nearly all that it can.
+
+    ## What it does
+    Compares what each physical interface received, and what it sent, between two samples with its
+    speed: bytes, and 24 more for each packet (preamble, gap and checksum), no packet below 60.
+    90 % or more is `high`, 75 % `medium`. So a 10 Gbit/s link is full at 14.88 million packets/s
+    of the shortest kind. Links without a speed, and cards that a hypervisor makes up, are left
+    alone.
+
+    ## Why it matters
+    At line rate no setting of the host helps, and what is lost is not the CPUs' fault.
+
+    ## Remediation
+    By design: a second link (bonding), a second director, direct routing instead of NAT, which
+    takes the replies off the director.
+
+    ## Known problems
+    Packets that the card merged count once, so it is a little more. Functions of one port (SR-IOV)
+    are counted each by itself. Bursts shorter than the time between samples do not show.
+
+    ## References
+    - IEEE 802.3, clause 4.4 (gap), 3.1.1 (preamble)
+    """
+    known = [each for each in cards(snapshot) if each.speed_mbps and not _made_up(snapshot, each)]
+    for each in known:
+        loads = {way: _percent(snapshot, each, way) for way in ("rx", "tx")}
+        measured = {way: load for way, load in loads.items() if load is not None}
+        if measured and max(measured.values()) >= _MEDIUM_PERCENT:
+            yield _finding(snapshot, each, measured)
+    if not known:
+        yield inconclusive("no interface that is up tells a speed of its own")
+
+
+def _made_up(snapshot: Snapshot, interface: Interface) -> bool:
+    guest = snapshot.cpuinfo.guest if snapshot.cpuinfo else None
+    return guest is not False and interface.driver in MADE_UP
+
+
+def _percent(snapshot: Snapshot, interface: Interface, way: str) -> float | None:
+    counted = rise(snapshot, interface, f"{way}_bytes")
+    packets = rise(snapshot, interface, f"{way}_packets")
+    if counted is None or packets is None or not snapshot.seconds or not interface.speed_mbps:
+        return None
+    on_wire = max(counted, _SHORTEST * packets) + _ON_WIRE * packets
+    return 100 * on_wire * 8 / snapshot.seconds / (interface.speed_mbps * 1e6)
+
+
+def _finding(snapshot: Snapshot, interface: Interface, loads: dict[str, float]) -> Finding:
+    way = max(loads, key=lambda each: loads[each])
+    word = {"rx": "received", "tx": "sent"}[way]
+    packets = rise(snapshot, interface, f"{way}_packets") or 0
+    return Finding(
+        subject=interface.name,
+        severity=Severity.HIGH if loads[way] >= _HIGH_PERCENT else Severity.MEDIUM,
+        message=f"{word} {loads[way]:.0f} % of its {interface.speed_mbps} Mbit/s",
+        evidence={
+            "speed_mbps": interface.speed_mbps,
+            "percent": {name: round(load, 1) for name, load in loads.items()},
+            "direction": way,
+            "packets_per_second": round(packets / (snapshot.seconds or 1)),
+            "seconds": snapshot.seconds,
+        },
+        fixes=(
+            Fix(
+                "add-capacity",
+                "Add a link or a director, or let replies go around it (direct routing)",
+                Risk.DISRUPTIVE,
+            ),
+        ),
+    )

@@ -1,0 +1,36 @@
+"""Checks of the network stack, and what several of them ask of a snapshot."""
+
+from collections.abc import Iterable
+
+from dirtune.analyse import rates
+from dirtune.collect.net import Interface
+from dirtune.snapshot import Snapshot
+
+# VRRP daemons, cluster managers and balancers that take addresses away from a backup.
+_MOVERS = (
+    *("keepalived", "vrrpd", "ucarp", "corosync", "pacemakerd", "heartbeat", "seesaw_"),
+    *("kube-router", "kube-proxy", "wackamole"),
+)
+
+
+def pps(snapshot: Snapshot, interfaces: Iterable[Interface]) -> float | None:
+    """Return packets/s over *interfaces*, None without two samples of one of them."""
+    before = {i.name: i for i in (snapshot.earlier and snapshot.earlier.interfaces) or ()}
+    counts = []
+    for each in interfaces:
+        then = before.get(each.name)
+        rise = rates.increase(rates.packets(then), rates.packets(each)) if then else None
+        if rise is not None:
+            counts.append(rise)
+    return sum(counts) / snapshot.seconds if counts and snapshot.seconds else None
+
+
+def address_mover(snapshot: Snapshot) -> str | None:
+    """Return the running program that gives virtual addresses to one director of several.
+
+    Empty if none runs, None where processes are not known.
+    """
+    if snapshot.processes is None:
+        return None
+    names = (p.name for p in snapshot.processes if not p.kernel)
+    return next((name for name in names if name.startswith(_MOVERS)), "")

@@ -1,0 +1,128 @@
+from dirtune.analyse import rates
+from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
+from dirtune.checks.ipvs import vips
+from dirtune.checks.realserver import policy_routed
+from dirtune.checks.remedies import sysctl
+from dirtune.collect.routes import route_to
+from dirtune.snapshot import Snapshot
+
+_STRICT, _LOOSE = 1, 2
+_COUNTER = "TcpExt.IPReversePathFilter"
+_ANYWHERE = "0.0.0.0"  # noqa: S104  (where clients are, as far as a route goes)
+
+
+@check(
+    "net/rp-filter-director",
+    severity=Severity.HIGH,
+    trust="A",
+    needs=("sysctls", "routes"),
+    roles=("director",),
+)
+def rp_filter_director(snapshot: Snapshot) -> Verdicts:
+    """The reverse path filter drops clients that come in by another way than back.
+
+    ## What it does
+    On a director whose routes lead out of two or more interfaces, and that filters strictly on
+    one of them (the greater of `all` and its own `rp_filter` is 1): reports as `high` that
+    `IPReversePathFilter` of /proc/net/netstat rose between two samples, else as `medium` each
+    such interface where clients come in and which is not the one of the best default route.
+    Clients come in where a virtual address is on the link, and where there is another default
+    route. 0 and 2 are fine.
+
+    ## Why it matters
+    The packet is dropped after a route was found for it, and that counter is the only trace.
+
+    ## Remediation
+    Set `all` and the interface's to 2 (loose), or both to 0. The greater of the two holds, so
+    lowering the interface's alone does nothing while `all` is 1.
+
+    ## Known problems
+    Where no virtual address is on a link (routed to the director, as with BGP) the way in of
+    clients is not known: left open. So where `ip rule` leads to other tables. Clients on a
+    network that has a route of its own are not looked at. IPv6 has no such setting.
+
+    ## References
+    - Documentation/networking/ip-sysctl.rst, `rp_filter`
+    - net/ipv4/fib_frontend.c, `__fib_validate_source()`
+    """
+    names = tuple(dict.fromkeys(route.interface for route in snapshot.routes or ()))
+    if len(names) < 2:
+        return
+    strict = tuple(name for name in names if _mode(snapshot, name) == _STRICT)
+    rise = _rise(snapshot)
+    if strict and rise:
+        yield _dropping(snapshot, strict, rise)
+        return
+    for name in names:
+        if _mode(snapshot, name) is None:
+            yield inconclusive(f"rp_filter of {name} is not known")
+    if strict:
+        yield from _by_config(snapshot, strict)
+
+
+def _mode(snapshot: Snapshot, interface: str) -> int | None:
+    return snapshot.sysctls.effective(interface, "rp_filter") if snapshot.sysctls else None
+
+
+def _rise(snapshot: Snapshot) -> int | None:
+    then, now = snapshot.earlier.snmp if snapshot.earlier else None, snapshot.snmp
+    return rates.increase(then.get(_COUNTER), now.get(_COUNTER)) if then and now else None
+
+
+def _by_config(snapshot: Snapshot, strict: tuple[str, ...]) -> Verdicts:
+    best = route_to(snapshot.routes or (), _ANYWHERE)
+    if best is None:  # every client is on a link or behind a route of its own
+        return
+    suspects = [name for name in strict if name != best.interface]
+    if suspects and policy_routed(snapshot) is not False:
+        yield inconclusive("ip rule may lead to tables that are not read")
+        return
+    arriving = _arrivals(snapshot)
+    found = [name for name in suspects if name in arriving]
+    for name in found:
+        yield _asymmetric(snapshot, name, best.interface)
+    if suspects and not found and not arriving:
+        yield inconclusive("no virtual address is on a link: where clients come in is not known")
+
+
+def _arrivals(snapshot: Snapshot) -> frozenset[str]:
+    """Return where clients come in, as far as routes tell; empty if they do not."""
+    routes = snapshot.routes or ()
+    defaults = {r.interface for r in routes if not r.network.prefixlen}
+    to_vips = [route_to(routes, vip) for vip in vips(snapshot)]
+    on_link = {r.interface for r in to_vips if r and r.gateway is None and r.network.prefixlen}
+    return frozenset(on_link | (defaults if on_link or len(defaults) > 1 else set()))
+
+
+def _loosen(snapshot: Snapshot, names: tuple[str, ...]) -> tuple[Fix, ...]:
+    values = {f"net/ipv4/conf/{name}/rp_filter": _LOOSE for name in ("all", *names)}
+    return (sysctl(snapshot, "loosen-rp-filter", "Check sources loosely", values),)
+
+
+def _evidence(snapshot: Snapshot, names: tuple[str, ...], rise: int | None) -> dict[str, object]:
+    assert snapshot.sysctls is not None
+    return {
+        "rp_filter": {n: snapshot.sysctls.conf(n, "rp_filter") for n in ("all", *names)},
+        "dropped_packets": rise,
+        "seconds": snapshot.seconds,
+    }
+
+
+def _dropping(snapshot: Snapshot, strict: tuple[str, ...], rise: int) -> Finding:
+    return Finding(
+        subject=", ".join(strict),
+        severity=Severity.HIGH,
+        message=f"the strict rp_filter dropped {rise:,} packets in {snapshot.seconds or 0:.0f} s",
+        evidence=_evidence(snapshot, strict, rise),
+        fixes=_loosen(snapshot, strict),
+    )
+
+
+def _asymmetric(snapshot: Snapshot, name: str, back: str) -> Finding:
+    return Finding(
+        subject=name,
+        severity=Severity.MEDIUM,
+        message=f"rp_filter is {_STRICT} where clients come in, but the route back is by {back}",
+        evidence=_evidence(snapshot, (name,), _rise(snapshot)) | {"best_route": back},
+        fixes=_loosen(snapshot, (name,)),
+    )

@@ -1,0 +1,183 @@
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.conntrack import may_touch
+from dirtune.checks.ipvs import running, vips
+from dirtune.checks.remedies import sysctl
+from dirtune.snapshot import Snapshot
+
+_MANY = 500  # rules for each packet; an estimate, not calibrated
+_BRIDGED = "net/bridge/bridge-nf-call-iptables"
+_IFF_MASTER, _IFF_SLAVE = 0x400, 0x800  # of bonds; a bridge's have neither
+_CONTAINERS = ("kubelet", "kube-proxy", "dockerd")
+_DEPTH = 16  # jumps in jumps, as nftables limits them
+# The way of a packet to a virtual service, in and out; one that is only routed goes by FORWARD.
+_HOOKS = frozenset({"prerouting", "input", "output", "postrouting", "forward"})
+_HOOK = re.compile(r"type \w+ hook (?P<hook>\w+) ")
+_JUMP = re.compile(r"(?:\b(?:jump|goto) |(?:^| )-[jg] )(?P<to>[\w.:-]+)")
+# A rule that ends the chain for every packet to an address: nothing but the address is asked.
+_ENDS = re.compile(
+    r"(?:-A \S+ -d \S+ -j|ip6? daddr \S+ (?:counter packets \d+ bytes \d+ )?)\s*(?:ACCEPT|accept)"
+)
+_IN_CHAIN = 2  # open braces
+_NAMED = re.compile(r"(?P<kind>table|chain) (?P<name>.*) \{")
+
+
+@dataclass(slots=True)
+class _Chain:
+    """One chain of a table."""
+
+    rules: list[str] = field(default_factory=list)
+    hook: str | None = None
+    """None where packets come to it by a jump only."""
+
+
+_Chains = Mapping[tuple[str, str], _Chain]  # by table and name
+
+
+@check(
+    "net/ruleset-cost",
+    severity=Severity.INFO,
+    trust="C",
+    needs=("rulesets",),
+    roles=("director",),
+)
+def ruleset_cost(snapshot: Snapshot) -> Verdicts:
+    """Each packet to a virtual service walks through long lists of rules.
+
+    ## What it does
+    Counts the rules of iptables and nft that a packet to a virtual address may walk through, from
+    the first to the last of each hook's chains and of those they jump to: 500 or more of one hook
+    are reported. The walk ends at a rule that accepts all packets to the address, and leaves out
+    chains that rules for other addresses jump to. A set or map is one rule, however long. Also
+    reports `bridge-nf-call-iptables=1` where a card is a bridge's port. All of it is `info`.
+
+    ## Why it matters
+    Rules are evaluated for each packet and in each hook, before and after IPVS.
+
+    ## Remediation
+    Put addresses into an ipset, or an nft set or verdict map; accept packets to virtual addresses
+    first; set `bridge-nf-call-iptables=0` where no container network needs it.
+
+    ## Known problems
+    It is the longest walk, with each jump taken; a rule that ends it for some packets only does
+    not count. ebtables is not read. A card in a team device counts as a bridge's port.
+
+    ## References
+    - nft(8), ipset(8)
+    - Documentation/networking/ip-sysctl.rst, `bridge-nf-call-iptables`
+    """
+    assert snapshot.rulesets is not None
+    nft, iptables = snapshot.rulesets.nft, snapshot.rulesets.iptables
+    if nft is not None and any("iptables-nft-save" in row for row in (iptables or ())[:1]):
+        iptables = ()  # the same rules once more
+    yield from _bridge(snapshot)
+    for tool, chains in (("nft", _nft(nft or ())), ("iptables", _iptables(iptables or ()))):
+        walks = _walks(chains, vips(snapshot))
+        if walks and max(walks.values()) >= _MANY:
+            yield _long(tool, walks)
+    if nft is None or iptables is None:
+        yield inconclusive(f"the rules of {'nft' if nft is None else 'iptables'} are not known")
+
+
+def _nft(rows: tuple[str, ...]) -> _Chains:
+    chains: dict[tuple[str, str], _Chain] = {}
+    table, chain, depth = "", None, 0
+    for row in rows:
+        named = _NAMED.fullmatch(row)
+        hook = _HOOK.match(row)
+        if named and depth == 0:
+            table = named["name"]
+        elif named and named["kind"] == "chain":
+            chain = chains.setdefault((table, named["name"]), _Chain())
+        elif hook and chain:
+            chain.hook = hook["hook"]
+        elif chain and depth == _IN_CHAIN and row != "}" and row[:1] != "#":
+            chain.rules.append(row)
+        depth += row.count("{") - row.count("}")
+        chain = chain if depth >= _IN_CHAIN else None
+    return chains
+
+
+def _iptables(rows: tuple[str, ...]) -> _Chains:
+    chains: dict[tuple[str, str], _Chain] = {}
+    table = ""
+    for row in rows:
+        words = row.split()
+        if row[:1] == "*":
+            table = row[1:]
+        elif row[:1] == ":":
+            hook = words[0][1:].lower() if len(words) > 1 and words[1] != "-" else None
+            chains[table, words[0][1:]] = _Chain(hook=hook)
+        elif words[0] == "-A" and len(words) > 1:
+            chains.setdefault((table, words[1]), _Chain()).rules.append(row)
+    return chains
+
+
+def _walks(chains: _Chains, addresses: frozenset[str]) -> Mapping[str, int]:
+    """Return the rules that a packet to one of *addresses* may walk through, by hook."""
+    found: dict[str, int] = {}
+    for (table, name), chain in chains.items():
+        if chain.hook in _HOOKS:
+            walk = _walk(chains, (table, name), addresses, _DEPTH)
+            found[chain.hook or ""] = found.get(chain.hook or "", 0) + walk
+    return found
+
+
+def _walk(chains: _Chains, at: tuple[str, str], addresses: frozenset[str], depth: int) -> int:
+    count = 0
+    for row in chains[at].rules:
+        count += 1
+        touches = not addresses or may_touch(row, addresses)
+        if touches and _ENDS.fullmatch(row):
+            break
+        jump = _JUMP.search(row)
+        below = (at[0], jump["to"]) if jump else at
+        if touches and depth and below != at and below in chains:
+            count += _walk(chains, below, addresses, depth - 1)
+    return count
+
+
+def _bridge(snapshot: Snapshot) -> Iterator[Finding]:
+    if snapshot.sysctls is None or snapshot.sysctls.number(_BRIDGED) != 1:
+        return
+    flags = {i.name: i.flags for i in snapshot.interfaces or ()}
+    for each in snapshot.interfaces or ():
+        own, masters = each.flags, flags.get(each.master or "")
+        if not each.physical or own is None or masters is None:
+            continue
+        if own & _IFF_SLAVE or masters & _IFF_MASTER or each.master == "ovs-system":
+            continue
+        yield _on_bridge(snapshot, each.name, each.master or "")
+
+
+def _on_bridge(snapshot: Snapshot, port: str, bridge: str) -> Finding:
+    needed = running(snapshot, _CONTAINERS)
+    title = "Do not send bridged packets through iptables"
+    return Finding(
+        subject=bridge,
+        severity=Severity.INFO,
+        message=f"bridge-nf-call-iptables is 1: frames of {port} go through iptables as well",
+        evidence={"bridge": bridge, "port": port, "bridge_nf_call_iptables": 1},
+        # Container networks rely on it; where programs are not known they may run.
+        fixes=(sysctl(snapshot, "stop-bridge-nf", title, {_BRIDGED: 0}),) if needed == () else (),
+    )
+
+
+def _long(tool: str, walks: Mapping[str, int]) -> Finding:
+    hook = max(walks, key=lambda name: walks[name])
+    return Finding(
+        subject=f"{tool} {hook}",
+        severity=Severity.INFO,
+        message=f"a packet to a virtual service may walk through {walks[hook]:,} rules",
+        evidence={"tool": tool, "rules_by_hook": dict(walks)},
+        fixes=(
+            Fix(
+                "shorten-rules",
+                "Use sets or verdict maps, or accept packets to virtual addresses first",
+                Risk.DISRUPTIVE,
+            ),
+        ),
+    )

@@ -1,0 +1,121 @@
+from ipaddress import IPv4Address
+
+from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable, roles
+from dirtune.checks.ipvs import counted
+from dirtune.checks.net import address_mover
+from dirtune.checks.realserver import policy_routed
+from dirtune.checks.remedies import commands
+from dirtune.collect.ip_vs import Service
+from dirtune.snapshot import Snapshot
+
+_BACKUP = "holds none of its services' addresses: a backup, by {}"
+
+
+@check(
+    "net/vip-not-local",
+    severity=Severity.CRITICAL,
+    trust="A",
+    needs=("services", "addresses"),
+    roles=("director",),
+)
+def vip_not_local(snapshot: Snapshot) -> Verdicts:
+    """A virtual address is served but is none of this host's.
+
+    ## What it does
+    Reports as `critical` each virtual address that has a service and is neither an address of
+    this host nor in a network that a `local` route covers. Services of a firewall mark have no
+    address and are left alone, and so is a service whose packets rise between two samples. A host
+    that holds none of its services' addresses is a backup, not a fault, where something runs
+    that moves addresses (keepalived, ucarp, corosync, pacemaker, seesaw, kube-router) or a sync
+    daemon is in state `backup`.
+
+    ## Why it matters
+    IPVS takes packets on their way into the host (LOCAL_IN). What is not the host's own is
+    forwarded past it, or dropped: the service is never reached.
+
+    ## Remediation
+    `ip addr add VIP/32 dev lo`, and let the service's manager do it at boot: with keepalived
+    `virtual_ipaddress`.
+
+    ## Known problems
+    Left open where not all of the addresses are missing while something moves them: another
+    director may have the rest. So where `ip rule` leads to other tables, which may hold `local`
+    routes, and with IPv6, whose `local` routes of whole networks are not read.
+
+    ## References
+    - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_ops4`, NF_INET_LOCAL_IN
+    """
+    missing = _missing(snapshot)
+    if not missing:
+        return
+    mover = address_mover(snapshot)
+    if "backup" in roles(snapshot) and (mover or _sync_backup(snapshot)):
+        yield not_applicable(_BACKUP.format(mover or "its sync daemon"))
+        return
+    for address, services in missing.items():
+        doubt = _doubt(snapshot, address, mover)
+        yield (
+            inconclusive(f"{address}: {doubt}") if doubt else _finding(snapshot, address, services)
+        )
+
+
+def _missing(snapshot: Snapshot) -> dict[str, tuple[Service, ...]]:
+    """Return the services by address where it is not held and no packet is seen."""
+    found: dict[str, tuple[Service, ...]] = {}
+    for service in snapshot.services or ():
+        if service.address is not None and not _held(snapshot, service.address):
+            found[service.address] = (*found.get(service.address, ()), service)
+    reached = {a for a, all_ in found.items() if any(_packets(snapshot, s) for s in all_)}
+    return {address: services for address, services in found.items() if address not in reached}
+
+
+def _held(snapshot: Snapshot, address: str) -> bool:
+    if address in (snapshot.addresses or ()):
+        return True
+    if ":" in address:
+        return False
+    return any(IPv4Address(address) in network for network in snapshot.local_networks or ())
+
+
+def _packets(snapshot: Snapshot, service: Service) -> int | None:
+    return counted(snapshot, service, "packets_in")
+
+
+def _sync_backup(snapshot: Snapshot) -> bool:
+    return any(d.state == "backup" for d in (snapshot.ipvs.daemons if snapshot.ipvs else ()))
+
+
+def _doubt(snapshot: Snapshot, address: str, mover: str | None) -> str | None:
+    """Return what may explain that an address is not held, None if nothing does."""
+    if mover is None:
+        return "whether a program moves it between directors is not known"
+    if mover:
+        return f"{mover} may have it on another director"
+    if ":" in address:
+        return "local routes of IPv6 are not read"
+    if snapshot.local_networks is None:
+        return "local routes are not known"
+    routed = policy_routed(snapshot)
+    if routed is None:
+        return "the routing rules are not known"
+    return "ip rule leads to tables that are not read" if routed else None
+
+
+def _finding(snapshot: Snapshot, address: str, services: tuple[Service, ...]) -> Finding:
+    names = [service.name for service in services]
+    seen = [_packets(snapshot, service) for service in services]
+    return Finding(
+        subject=address,
+        severity=Severity.CRITICAL,
+        message=f"is served ({', '.join(names)}) but is no address of this host",
+        evidence={"address": address, "services": names, "packets_in": seen},
+        fixes=(
+            commands(
+                snapshot,
+                "add-virtual-address",
+                "Make it an address of this host; at boot the service's manager is to do it",
+                (f"ip addr add {address}/32 dev lo",),
+                what="ipvs",
+            ),
+        ),
+    )

@@ -1,0 +1,79 @@
+import re
+
+from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks.ipvs import forwarding
+from dirtune.checks.nic import card, mean_bytes, ports
+from dirtune.checks.remedies import commands
+from dirtune.collect.net import Interface
+from dirtune.snapshot import Snapshot
+
+_BULK_BYTES = 700
+_MODERN = 4  # major version of the kernel
+
+
+@check(
+    "nic/gro-off",
+    severity=Severity.LOW,
+    trust="B",
+    needs=("interfaces", "ethtool", "kernel"),
+    roles=("director",),
+    traffic=True,
+)
+def gro_off(snapshot: Snapshot) -> Verdicts:
+    """GRO is off on a director with long packets.
+
+    ## What it does
+    Reports a card with `rx-gro` off that received packets of 700 bytes or more on average between
+    the samples: `medium` where IPVS forwards with NAT, so that replies come through as well, else
+    `low`. Short packets and connection attempts have nothing to merge. Kernels before 4.0 are left
+    alone: no file tells how IPVS treats merged packets there, so the version decides.
+
+    ## Why it matters
+    IPVS forwards merged packets whose parts fit the MTU. The old advice to turn GRO off for LVS is
+    obsolete, and each packet of a transfer now goes through the tables by itself.
+
+    ## Remediation
+    `ethtool -K IF gro on`, at once. `GenericReceiveOffload=yes` in a systemd.link(5) file keeps
+    it.
+
+    ## Known problems
+    Programs of XDP that redirect packets never see GRO, and are not known here. Kernels of
+    vendors with an old number may have newer code.
+
+    ## References
+    - net/netfilter/ipvs/ip_vs_xmit.c, `ip_vs_exceeds_mtu()`
+    """
+    major = _major(snapshot)
+    if major is None:
+        yield inconclusive("the version of the kernel is not known")
+    elif major >= _MODERN:
+        for port in ports(snapshot):
+            yield from _judged(snapshot, port)
+
+
+def _major(snapshot: Snapshot) -> int | None:
+    release = (snapshot.kernel and snapshot.kernel.osrelease) or ""
+    found = re.match(r"(\d+)\.\d+", release)
+    return int(found[1]) if found else None
+
+
+def _judged(snapshot: Snapshot, port: Interface) -> Verdicts:
+    gro = (card(snapshot, port.name).features or {}).get("rx-gro")
+    if gro is None:
+        yield inconclusive(f"{port.name}: its offloads are not known")
+        return
+    if gro.on:
+        return
+    size = mean_bytes(snapshot, port)
+    if size is None:
+        yield inconclusive(f"{port.name}: the size of its packets is not known")
+    elif size >= _BULK_BYTES:
+        nat = "Masq" in forwarding(snapshot)
+        row = f"ethtool -K {port.name} gro on"
+        yield Finding(
+            subject=port.name,
+            severity=Severity.MEDIUM if nat else Severity.LOW,
+            message=f"GRO is off, and packets have {size:.0f} bytes on average",
+            evidence={"rx-gro": False, "mean_received_bytes": round(size), "nat": nat},
+            fixes=(commands(snapshot, "turn-gro-on", "Turn GRO on", (row,)),),
+        )

@@ -1,0 +1,84 @@
+import re
+from collections.abc import Mapping
+
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.nic import ports, rises
+from dirtune.checks.remedies import commands
+from dirtune.collect.net import Interface
+from dirtune.snapshot import Snapshot
+
+_PER_SECOND = 10.0  # frames
+# Intel's; mlx5's; bnx2x, ena's and others'; i40e's (`port.link_xoff_rx`) and ice's.
+_FRAMES = re.compile(
+    r"(?P<way>[rt]x)_(?:flow_control_xo(?:n|ff)|pause_ctrl_phy|global_pause|pause(?:_frames)?"
+    r"|pause_storm\w*)|(?:port\.)?link_xo(?:n|ff)_(?P<ending>[rt]x)(?:\.nic)?"
+)
+_LOSSLESS = re.compile(r"(?:port\.)?[rt]x_prio(?:rity)?_?\d_(?:pause|xo(?:n|ff))(?:\.nic)?"
+                       r"|[rt]x_pfc\w*")  # fmt: skip
+
+
+@check(
+    "nic/pause-frames",
+    severity=Severity.INFO,
+    trust="C",
+    needs=("interfaces", "ethtool"),
+)
+def pause_frames(snapshot: Snapshot) -> Verdicts:
+    """A card sends or receives pause frames: flow control stalls traffic.
+
+    ## What it does
+    Reports a card one of whose counters of pause frames rose by 10/s or more between the samples.
+    Links with flow control by priority, which make a fabric lossless for RoCE or storage, are left
+    alone: there pauses are meant.
+
+    ## Why it matters
+    A pause frame that is received stops all traffic of the card, of each virtual address. One that
+    is sent says that this host does not take packets as fast as they come: the loss moves into the
+    switch, where it hits other hosts too.
+
+    ## Remediation
+    Find the busy CPU or short ring first (`nic/ring-below-max`, `softirq/rx-imbalance`), or the
+    slow host at the other end. Flow control is turned off with `ethtool -A IF rx off tx off`,
+    which negotiates the link anew: it goes down for a moment.
+
+    ## Known problems
+    The setting itself is not read. Drivers count under many names, not all of which are known. The
+    threshold is a rule of thumb.
+
+    ## References
+    - ethtool(8), `-a` and `-A`
+    """
+    for port in ports(snapshot):
+        risen = rises(snapshot, port.name)
+        if risen is None or not snapshot.seconds:
+            yield inconclusive(f"{port.name}: its driver's counters in two samples are not known")
+        elif not any(rise for name, rise in risen.items() if _LOSSLESS.fullmatch(name)):
+            rates = _rates(risen, snapshot.seconds)
+            if any(rate >= _PER_SECOND for rate in rates.values()):
+                yield _finding(snapshot, port, rates)
+
+
+def _rates(risen: Mapping[str, int], seconds: float) -> Mapping[str, float]:
+    return {name: n / seconds for name, n in risen.items() if n and _FRAMES.fullmatch(name)}
+
+
+def _finding(snapshot: Snapshot, port: Interface, rates: Mapping[str, float]) -> Finding:
+    most = {"rx": 0.0, "tx": 0.0}
+    for name, rate in rates.items():
+        found = _FRAMES.fullmatch(name)
+        way = (found["way"] or found["ending"]) if found else "rx"
+        most[way] = max(most[way], rate)
+    told = (("rx", "is told to pause"), ("tx", "tells others to pause"))
+    ways = [f"{what}, {most[way]:,.0f} frames/s" for way, what in told if most[way] >= _PER_SECOND]
+    row = f"ethtool -A {port.name} rx off tx off"
+    off = "Turn flow control off; the link goes down for a moment"
+    return Finding(
+        subject=port.name,
+        severity=Severity.INFO,
+        message="; ".join(ways),
+        evidence={"per_second": {name: round(rate, 1) for name, rate in sorted(rates.items())}},
+        fixes=(
+            Fix("find-the-slow-end", "Find the busy CPU, short ring or slow peer", Risk.SAFE),
+            commands(snapshot, "turn-flow-control-off", off, (row,), risk=Risk.DISRUPTIVE),
+        ),
+    )

@@ -1,0 +1,116 @@
+import statistics
+from collections.abc import Mapping
+
+from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
+from dirtune.checks.ipvs import entries
+from dirtune.checks.nic import ports, queue_packets, received
+from dirtune.checks.realserver import tunnelled
+from dirtune.checks.remedies import commands
+from dirtune.collect.net import Interface
+from dirtune.snapshot import Snapshot
+
+_QUEUES = 8
+_TIMES_MEDIAN = 3.0
+_LEAST_PPS = 1_000
+_MANY_FLOWS = 1_000  # an estimate, not calibrated
+
+
+@check(
+    "nic/rss-skew",
+    severity=Severity.MEDIUM,
+    trust="B",
+    needs=("interfaces", "ethtool"),
+    traffic=True,
+)
+def rss_skew(snapshot: Snapshot) -> Verdicts:
+    """A card spreads many flows unevenly over its receive queues.
+
+    ## What it does
+    Compares the driver's counters of each receive queue between two samples. It reports a card
+    with 8 queues or more, 1,000 packets/s or more and 1,000 flows or more, one of whose queues
+    took three times the median or more. The flows are the most of IPVS's connections, tracked
+    connections and established TCP connections. Real servers that are tunnelled to are left to
+    `nic/tunnel-entropy`.
+
+    ## Why it matters
+    One full queue drops packets while others idle, and averages look healthy.
+
+    ## Remediation
+    Spread the table of queues evenly (`ethtool -X IF equal N`), and hash ports as well as
+    addresses (`ethtool -N IF rx-flow-hash tcp4 sdfn`). For UDP that splits fragments of a packet
+    from its first part, which goes to another queue: do it where none are fragmented.
+
+    ## Known problems
+    The indirection table and the hash are not read, only what comes of them: a table that leaves
+    queues out is seen where the idle ones are more than half of all. A few elephant flows among
+    many small ones look the same. Drivers that do not count by queue leave it open.
+
+    ## References
+    - Documentation/networking/scaling.rst, "RSS: Receive Side Scaling"
+    - ethtool(8), `-X` and `-N`
+    """
+    for port in ports(snapshot):
+        packets = received(snapshot, port)
+        if packets is None or not snapshot.seconds:
+            yield inconclusive(f"{port.name}: its packets were not counted in both samples")
+        elif len(port.rx_queues) >= _QUEUES and packets >= _LEAST_PPS * snapshot.seconds:
+            yield from _judged(snapshot, port)
+
+
+def _judged(snapshot: Snapshot, port: Interface) -> Verdicts:
+    queues = queue_packets(snapshot, port.name)
+    if not queues:
+        yield inconclusive(f"{port.name}: its driver does not count packets by queue")
+        return
+    top = max(queues, key=lambda queue: queues[queue])
+    median = statistics.median(queues.values())
+    if len(queues) < _QUEUES or not queues[top] or queues[top] < _TIMES_MEDIAN * median:
+        return
+    flows = _flows(snapshot)
+    if tunnelled(snapshot):
+        return
+    if flows is None:
+        yield inconclusive(f"{port.name}: queue {top} has most, of an unknown number of flows")
+    elif flows >= _MANY_FLOWS:
+        yield _finding(snapshot, port, queues, top, flows)
+
+
+def _flows(snapshot: Snapshot) -> int | None:
+    """Return how many flows there are at least; None if nothing here tells."""
+    tracked = "net/netfilter/nf_conntrack_count"
+    told = (
+        entries(snapshot) if snapshot.services else None,
+        snapshot.sysctls.number(tracked) if snapshot.sysctls else None,
+        snapshot.snmp.get("Tcp.CurrEstab") if snapshot.snmp else None,
+    )
+    return max((flows for flows in told if flows is not None), default=None)
+
+
+def _finding(
+    snapshot: Snapshot, port: Interface, queues: Mapping[int, int], top: int, flows: int
+) -> Finding:
+    share = 100 * queues[top] / sum(queues.values())
+    return Finding(
+        subject=port.name,
+        severity=Severity.MEDIUM,
+        message=f"queue {top} of {len(queues)} took {share:.0f} % of the packets of {flows:,} "
+        "flows or more",
+        evidence={
+            "queue": top,
+            "packets": {str(queue): n for queue, n in sorted(queues.items())},
+            "median_packets": statistics.median(queues.values()),
+            "flows": flows,
+        },
+        fixes=_fixes(snapshot, port.name, len(queues)),
+    )
+
+
+def _fixes(snapshot: Snapshot, name: str, queues: int) -> tuple[Fix, ...]:
+    ways = [
+        ("spread-rss", "Spread the table of queues evenly", f"-X {name} equal {queues}"),
+        ("hash-tcp-ports", "Hash TCP's ports too", f"-N {name} rx-flow-hash tcp4 sdfn"),
+    ]
+    if any(s.protocol == "UDP" for s in snapshot.services or ()):
+        title = "Hash UDP's ports too, if no packets are fragmented"
+        ways.append(("hash-udp-ports", title, f"-N {name} rx-flow-hash udp4 sdfn"))
+    return tuple(commands(snapshot, way, title, (f"ethtool {row}",)) for way, title, row in ways)

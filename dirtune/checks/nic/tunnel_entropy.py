@@ -1,0 +1,118 @@
+from collections.abc import Mapping
+
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive, roles
+from dirtune.checks.ipvs import forwarding
+from dirtune.checks.irq import near
+from dirtune.checks.nic import ports, queue_packets, received, serving, steer
+from dirtune.checks.realserver import tunnelled, tunnels
+from dirtune.checks.remedies import commands
+from dirtune.collect.net import Interface
+from dirtune.snapshot import Snapshot
+
+_SHARE = 0.80
+_LEAST_PPS = 1_000
+_MANY_DIRECTORS = 8
+_GUE = 1  # type of a tunnel with ports of its own
+
+
+@check(
+    "nic/tunnel-entropy",
+    severity=Severity.HIGH,
+    trust="A",
+    needs=("interfaces",),
+    roles=("director", "real-server"),
+    traffic=True,
+)
+def tunnel_entropy(snapshot: Snapshot) -> Verdicts:
+    """All tunnelled packets of a director go to one receive queue.
+
+    ## What it does
+    Reports a host that is tunnelled to (LVS-TUN), one of whose receive queues took 80 % of the
+    packets of a card with 1,000 packets/s or more between the samples, without RPS: `high` on a
+    real server, `medium` where it is a director itself. Eight directors or more spread by
+    themselves and are left alone, and so are tunnels in UDP (the module `fou` is loaded).
+
+    ## Why it matters
+    The outer header says director to real server for every flow, so a card that hashes addresses
+    sends all of them to one queue and one CPU.
+
+    ## Remediation
+    Use a tunnel whose outer source port differs by flow: on the director `ipvsadm -e ... -i
+    --tun-type gue --tun-port 6080`, on the real server `ip fou add port 6080 gue`. It takes a
+    kernel and an ipvsadm that know the type, on both sides at once, and 12 bytes more of the MTU
+    for UDP and GUE. Or let RPS spread packets on the real server: it hashes the inner header.
+
+    ## Known problems
+    A director cannot tell how its real servers' cards spread packets: audit those as well. That
+    a card hashes inner headers shows in its queues only. How many directors send is known from a
+    plan only; else one is assumed.
+
+    ## References
+    - net/netfilter/ipvs/ip_vs_xmit.c, types of tunnels
+    - ipvsadm(8), `--tun-type`
+    """
+    if tunnelled(snapshot):
+        yield from _receiver(snapshot)
+    if "Tunnel" in forwarding(snapshot):
+        yield from _sender(snapshot)
+    elif tunnelled(snapshot) is None and "real-server" in roles(snapshot):
+        yield inconclusive("whether a director tunnels to it is not known")
+
+
+def _sender(snapshot: Snapshot) -> Verdicts:
+    if snapshot.ipvs is None:
+        yield inconclusive("the type of its tunnels is not known: it takes netlink, and root")
+        return
+    types = {d.tunnel_type for s in snapshot.ipvs.services for d in s.destinations
+             if d.forward == "Tunnel"}  # fmt: skip
+    if types - {_GUE}:
+        yield inconclusive("its tunnels do not tell flows apart: audit the real servers' queues")
+
+
+def _receiver(snapshot: Snapshot) -> Verdicts:
+    directors = snapshot.place.director_addresses if snapshot.place else frozenset()
+    in_udp = snapshot.modules is not None and "fou" in snapshot.modules.loaded
+    if len(directors) >= _MANY_DIRECTORS or in_udp:
+        return
+    for port in ports(snapshot):
+        packets = received(snapshot, port)
+        if packets is None or not snapshot.seconds:
+            yield inconclusive(f"{port.name}: its packets were not counted in both samples")
+        elif len(port.rx_queues) > 1 and packets >= _LEAST_PPS * snapshot.seconds:
+            yield from _judged(snapshot, port, queue_packets(snapshot, port.name))
+
+
+def _judged(snapshot: Snapshot, port: Interface, queues: Mapping[int, int]) -> Verdicts:
+    total = sum(queues.values())
+    if len(queues) < 2 or not total:
+        yield inconclusive(f"{port.name}: its packets are not known by queue")
+        return
+    top = max(queues, key=lambda queue: queues[queue])
+    if queues[top] < _SHARE * total or any(queue.cpus for queue in port.rx_queues):
+        return
+    sends = "director" in roles(snapshot)
+    yield Finding(
+        subject=port.name,
+        severity=Severity.MEDIUM if sends else Severity.HIGH,
+        message=f"queue {top} of {len(queues)} took {100 * queues[top] / total:.0f} % of the "
+        "packets, which come through a tunnel",
+        evidence={
+            "queue": top,
+            "packets": {str(queue): n for queue, n in sorted(queues.items())},
+            "tunnels": [tunnel.name for tunnel in tunnels(snapshot)],
+        },
+        fixes=(_gue(), *_rps(snapshot, port)),
+    )
+
+
+def _gue() -> Fix:
+    title = "Tunnel in UDP with a port for each flow (GUE), on the director and real servers"
+    return Fix("tunnel-in-gue", title, Risk.DISRUPTIVE)
+
+
+def _rps(snapshot: Snapshot, port: Interface) -> tuple[Fix, ...]:
+    close, taken = near(snapshot, port.name), serving(snapshot, port.name)
+    others = tuple(cpu for cpu in close if cpu not in taken) or close
+    rows = tuple(steer(port, queue, others) for queue in port.rx_queues)
+    title = "Or let RPS spread packets by their inner header"
+    return (commands(snapshot, "enable-rps", title, rows),) if others else ()

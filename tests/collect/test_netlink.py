@@ -1,0 +1,46 @@
+from typing import NamedTuple
+
+import pyroute2.ethtool
+
+from dirtune.collect.ethtool import parse_ethtool
+from dirtune.collect.netlink import ETHTOOL, answers
+from dirtune.errors import SourceMissing
+
+
+class Rings(NamedTuple):
+    rx: int
+    rx_max: int | None
+
+
+class Host:
+    def glob(self, pattern):
+        return ["/sys/class/net/no-such-card"]
+
+    def read(self, path):
+        raise SourceMissing(path)
+
+
+class Library:
+    """Answers as pyroute2 does: coalescing is a dictionary, all else is a tuple with names."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+    def get_rings(self, name):
+        return Rings(256, None)
+
+    def get_coalesce(self, name):
+        return {"cmd": 14, "rx_coalesce_usecs": 3}
+
+
+def test_both_kinds_of_answers(monkeypatch):
+    monkeypatch.setattr(pyroute2.ethtool, "Ethtool", Library)
+
+    card = parse_ethtool(answers(Host())[ETHTOOL])["no-such-card"]
+
+    assert card.rings == {"rx": 256}
+    assert card.coalesce == {"cmd": 14, "rx_coalesce_usecs": 3}
+    assert card.channels is None
