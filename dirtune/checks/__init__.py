@@ -217,7 +217,12 @@ def all_checks() -> tuple[Check, ...]:
         for info in pkgutil.walk_packages(__path__, f"{__name__}.")
     )
     found = (value for module in modules for value in vars(module).values())
-    return tuple(sorted((c for c in found if isinstance(c, Check)), key=lambda c: c.id))
+    # A check that another one imports, to name it as a cause, is still one check.
+    return tuple(sorted({c.id: c for c in found if isinstance(c, Check)}.values(), key=_id))
+
+
+def _id(each: Check) -> str:
+    return each.id
 
 
 def chosen(

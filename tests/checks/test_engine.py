@@ -22,6 +22,13 @@ def outcome(check, snapshot=None):
     return checks.run((check,), snapshot or Snapshot())[0]
 
 
+def test_every_check_is_there_once():
+    ids = [check.id for check in CHECKS]
+
+    assert len(ids) > 90
+    assert ids == sorted(set(ids))
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
 def test_a_check_is_named_after_its_module_and_documented(check):
     module = check.id.replace("/", ".").replace("-", "_")
