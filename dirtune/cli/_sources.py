@@ -86,7 +86,12 @@ def probed(source: Source, seconds: float) -> HandlerWindow:
     answer = remote.run_json(
         source.host, argv, ssh_config=source.ssh_config, timeout_s=seconds + 180
     )
-    return msgspec.convert(answer.get("handlers"), HandlerWindow)
+    try:
+        return msgspec.convert(answer.get("handlers"), HandlerWindow)
+    except msgspec.ValidationError as error:
+        raise NotPossible(
+            f"{source.host}: its dirtune gave another answer ({error}); install the same version"
+        ) from error
 
 
 def colour() -> bool | None:

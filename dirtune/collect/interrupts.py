@@ -103,6 +103,8 @@ def parse_interrupts(text: str) -> Interrupts:
         elif row.strip():
             _refuse_torn(number, lines)
             unread.append(row)
+    if lines and not text.endswith("\n"):
+        _refuse_cut_off(lines)
     return Interrupts(cpus, tuple(lines), tuple(unread))
 
 
@@ -165,6 +167,12 @@ def _device_row(number: int, irq: str, counts: tuple[int, ...], tail: str) -> Li
     hwirq = None if found["hwirq"] is None else int(found["hwirq"])
     actions = tuple(found["actions"].split(", ")) if found["actions"] else ()
     return Line(irq, counts, chip, hwirq, flow, actions, tail)
+
+
+def _refuse_cut_off(lines: list[Line]) -> None:
+    # The kernel ends every row; a paste may lose its last newline, but not who is on a line.
+    if lines[-1].numbered and not lines[-1].actions:
+        raise ParseError(SOURCE, f"cut off in the row of irq {lines[-1].irq}")
 
 
 def _refuse_torn(number: int, lines: list[Line]) -> None:

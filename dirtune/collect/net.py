@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from dirtune.collect.cpus import parse_mask
 from dirtune.collect.files import link_of, number_in, text_in
+from dirtune.collect.net_dev import SOURCES as NET_DEV_SOURCES
+from dirtune.collect.net_dev import read_net_dev
 from dirtune.collect.pci import addresses_in
 from dirtune.errors import SourceMissing
 from dirtune.host import Host
@@ -35,6 +37,7 @@ SOURCES = (
     f"{_CLASS}/*/queues/rx-*/rps_cpus",
     f"{_CLASS}/*/queues/rx-*/rps_flow_cnt",
     f"{_CLASS}/*/queues/tx-*/xps_cpus",
+    *NET_DEV_SOURCES,
 )
 _VIRTIO = re.compile(r"/(virtio\d+)/")
 _PROMISCUOUS = 0x100
@@ -61,8 +64,8 @@ class Interface:
     """Address of the PCI function it belongs to; None for a virtual one or another bus."""
     virtio: str | None
     """`virtio2` where it is a virtio device."""
-    physical: bool
-    """Whether hardware, real or emulated, is behind it."""
+    physical: bool | None
+    """Whether hardware, real or emulated, is behind it; None where only /proc was recorded."""
     rx_packets: int | None
     tx_packets: int | None
     driver: str | None = None
@@ -101,9 +104,26 @@ class Interface:
 def read_interfaces(host: Host) -> tuple[Interface, ...]:
     """Read every interface of this network namespace."""
     paths = [path for path in host.glob(f"{_CLASS}/*") if not path.endswith("/bonding_masters")]
-    if not paths:
-        raise SourceMissing(f"{_CLASS}: no interfaces on this host")
-    return tuple(_interface(host, path) for path in paths)
+    return tuple(_interface(host, path) for path in paths) or _counted_only(host)
+
+
+def _counted_only(host: Host) -> tuple[Interface, ...]:
+    try:
+        found = read_net_dev(host)
+    except SourceMissing as error:
+        raise SourceMissing(f"{_CLASS}: no interfaces on this host") from error
+    return tuple(
+        Interface(
+            name,
+            None,
+            None,
+            physical=None,
+            rx_packets=counters["rx_packets"],
+            tx_packets=counters["tx_packets"],
+            statistics=counters,
+        )
+        for name, counters in found.items()
+    )
 
 
 def _interface(host: Host, path: str) -> Interface:

@@ -39,11 +39,6 @@ class CpuTimes:
         waited = (self.iowait, self.irq, self.softirq, self.steal)
         return self.user + self.nice + self.system + self.idle + sum(t or 0 for t in waited)
 
-    @property
-    def busy(self) -> int:
-        """Time that was neither idle nor waiting for a disk."""
-        return self.total - self.idle - (self.iowait or 0)
-
 
 @dataclass(frozen=True, slots=True)
 class Stat:

@@ -3,6 +3,7 @@
 from tabulate import tabulate
 
 from dirtune.analyse.run import Comparison
+from dirtune.analyse.verdict import sentence
 
 
 def table(comparison: Comparison) -> str:
@@ -16,17 +17,6 @@ def markdown(comparison: Comparison) -> str:
     """Return the comparison as Markdown."""
     facts = tabulate(_facts(comparison), ("", ""), tablefmt="github", disable_numparse=True)
     return f"**{sentence(comparison)}**\n\n{facts}\n"
-
-
-def sentence(comparison: Comparison) -> str:
-    """Return the verdict in one sentence."""
-    subject, reason = comparison.metric, comparison.reason
-    if comparison.ratio is None or comparison.interval is None:
-        return f"{subject}: {comparison.verdict}: {reason}"
-    low, high = comparison.interval
-    spread = f"{comparison.ratio - 1:+.1%} (95 % interval {low - 1:+.1%} to {high - 1:+.1%})"
-    why = "" if reason is None else f": {reason}"
-    return f"{subject}: {comparison.verdict}, {spread}{why}"
 
 
 def _facts(comparison: Comparison) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ import pytest
 
 from dirtune.checks import Severity, Status, run
 from dirtune.checks.irq.shared_with_nic import shared_with_nic
+from dirtune.collect.cpuinfo import CpuInfo
 from dirtune.collect.interrupts import parse_interrupts
 from dirtune.collect.mounts import Mount
 from dirtune.collect.pci import Block, PciDevice
@@ -157,6 +158,13 @@ def test_a_partner_with_a_mounted_file_system_is_not_offered():
 
     found = fixes(host(SHARED, pci=(CARD, root, SMBUS), mounts=mounts))["unbind-partners"]
     assert found.commands == ("echo 0000:00:1f.3 > /sys/bus/pci/drivers/i801_smbus/unbind",)
+
+
+def test_a_guests_emulated_card_is_better_replaced():
+    guest = CpuInfo(None, frozenset({"hypervisor"}))
+
+    assert "use-paravirtual-card" in fixes(host(SHARED, cpuinfo=guest))
+    assert "use-paravirtual-card" not in fixes(host(SHARED, cpuinfo=CpuInfo(None, frozenset())))
 
 
 def test_the_boot_options_are_the_cause_where_they_are():

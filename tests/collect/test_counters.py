@@ -9,9 +9,12 @@ from dirtune.collect.conntrack import parse_stat_table
 from dirtune.collect.limits import parse_limits
 from dirtune.collect.meminfo import parse_meminfo
 from dirtune.collect.neighbours import parse_permanent, read_neighbours
+from dirtune.collect.net import read_interfaces
+from dirtune.collect.net_dev import parse_net_dev
 from dirtune.collect.snmp import parse_snmp, parse_sockstat, read_snmp
 from dirtune.collect.softirqs import parse_softirqs
 from dirtune.collect.softnet import SoftnetRow, parse_softnet
+from dirtune.collect.stat import parse_stat
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.host import RecordedHost
 from tests.real import FIXTURES
@@ -75,12 +78,18 @@ def test_softnet_rows_of_real_machines(name, first):
 
 @needs_dumps
 @pytest.mark.parametrize(
-    ("folder", "parse"), [("softirqs", parse_softirqs), ("softnet_stat", parse_softnet)]
+    ("folder", "parse"),
+    [
+        ("softirqs", parse_softirqs),
+        ("softnet_stat", parse_softnet),
+        ("proc_stat", parse_stat),
+        ("net_dev", parse_net_dev),
+    ],
 )
 def test_every_real_table_parses_without_a_warning(folder, parse):
     paths = sorted((FIXTURES / folder).iterdir())
 
-    assert len(paths) > 5
+    assert len(paths) >= 5
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for path in paths:
@@ -195,3 +204,34 @@ def test_limits_are_soft_ones():
 def test_a_text_without_limits_is_refused():
     with pytest.raises(ParseError, match="limits"):
         parse_limits("nothing\n")
+
+
+DEV = """\
+Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo
+    lo:     897      13    0    0    0     0          0         0      897      13    0 0 0 0 0 0
+  eth0:29942907  430342    2 1138    7     0          0      1566 477692743  529830    5 0 0 0 0 0
+"""
+
+
+def test_interfaces_of_a_host_without_sysfs():
+    lo, eth0 = read_interfaces(RecordedHost({"/proc/net/dev": DEV}, {}))
+
+    assert (lo.name, eth0.name, eth0.physical, eth0.operstate) == ("lo", "eth0", None, None)
+    assert (eth0.rx_packets, eth0.tx_packets) == (430342, 529830)
+    assert eth0.statistics == {
+        "rx_bytes": 29942907,
+        "rx_packets": 430342,
+        "rx_errors": 2,
+        "rx_dropped": 1138,
+        "rx_fifo_errors": 7,
+        "tx_bytes": 477692743,
+        "tx_packets": 529830,
+        "tx_errors": 5,
+    }
+
+
+@pytest.mark.parametrize("text", ["", "a\nb\n", DEV.replace("430342", "many")])
+def test_no_table_of_interfaces(text):
+    with pytest.raises(ParseError, match="/proc/net/dev"):
+        parse_net_dev(text)

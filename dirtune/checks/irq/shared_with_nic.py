@@ -14,6 +14,7 @@ from dirtune.checks.irq import (
     is_s390,
     listed,
     no_msi,
+    paravirtual,
     pic_options,
     shared_nic_lines,
     unknown_lines,
@@ -50,6 +51,7 @@ def shared_with_nic(snapshot: Snapshot) -> Verdicts:
     or MSI off (reboot); unbind a partner that nothing uses,
     `echo ADDRESS > /sys/bus/pci/drivers/DRIVER/unbind`, and bind it again to go back; put the
     card into a slot with another interrupt pin, or switch the partner off in the firmware.
+    In a guest, an emulated card is better replaced by virtio or vmxnet3.
     Never unbind a controller that carries a mounted file system, swap or a console keyboard.
 
     ## Known problems
@@ -139,4 +141,6 @@ def _fixes(snapshot: Snapshot, shared: NicLine) -> tuple[Fix, ...]:
     move = Fix("move-card", "Move the card to a slot with another interrupt pin", Risk.REBOOT)
     boot = drop_noapic() if pic_options(snapshot.cmdline or ()) else None
     unknown = snapshot.pci is None
-    return tuple(fix for fix in (boot, idle if unbind or unknown else None, move) if fix)
+    drivers = {card.device.driver for card in shared.cards if card.device}
+    virtual = (fix for driver in drivers for fix in paravirtual(snapshot, driver))
+    return tuple(fix for fix in (boot, idle if unbind or unknown else None, *virtual, move) if fix)

@@ -1,0 +1,37 @@
+"""What a start pays for: extras and slow libraries are imported by the commands that use them."""
+
+import subprocess
+import sys
+
+import pytest
+
+SLOW = {
+    "altair",
+    "asyncssh",
+    "bcc",
+    "jinja2",
+    "prometheus_client",
+    "pyroute2",
+    "scipy",
+    "MLRsearch",
+}
+SCRIPT = (
+    "import sys; from click.testing import CliRunner; from dirtune.cli import main; "
+    "done = CliRunner().invoke(main, sys.argv[1:]); assert done.exit_code == 0, done.output; "
+    "print('\\n'.join(sys.modules))"
+)
+
+
+@pytest.mark.parametrize("argv", [("--help",), ("audit", "--root", "{root}"), ("irqs", "--help")])
+def test_reading_a_record_imports_no_extra(tmp_path, argv):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/interrupts").write_text("           CPU0\n  0:  1  XT-PIC  timer\n")
+    words = [word.format(root=tmp_path) for word in argv]
+
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *words], capture_output=True, text=True, check=True
+    )
+
+    imported = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "dirtune" in imported
+    assert imported & SLOW == set()
