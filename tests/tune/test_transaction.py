@@ -250,6 +250,8 @@ class Dying(WritableHost):
         if sys.argv[5] != "live":
             os.killpg(0, getattr(signal, sys.argv[5]))
 
+# A shell starts what is to run in the background with the interrupt ignored; a user's is not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 plan = Plan((Change(PutFile(sys.argv[1], None, "new\\n"), Risk.SAFE, "irq/x", "f", "t"),))
 at = Place(Path(sys.argv[2]), Path(sys.argv[3]))
 print(carry_out(plan, Dying(), at, confirm_s=float(sys.argv[4])))
