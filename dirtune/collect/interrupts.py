@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from dirtune.errors import ParseError
+from dirtune.collect import kernel_irq
+from dirtune.errors import ParseError, SourceMissing
 from dirtune.host import Host
 
 SOURCE = "/proc/interrupts"
@@ -86,8 +87,20 @@ class Interrupts:
 
 
 def read_interrupts(host: Host) -> Interrupts:
-    """Read the table; `ParseError` names the row that cannot be read."""
-    return parse_interrupts(host.read(SOURCE))
+    """Read the table, from sysfs where /proc has none; `ParseError` names what cannot be read."""
+    try:
+        return parse_interrupts(host.read(SOURCE))
+    except SourceMissing as error:
+        try:
+            return _from_sysfs(host)
+        except SourceMissing:
+            raise error from None
+
+
+def _from_sysfs(host: Host) -> Interrupts:
+    cpus, found = kernel_irq.read_kernel_irqs(host)
+    lines = (Line(str(x.irq), x.counts, x.chip, x.hwirq, x.type, x.actions) for x in found)
+    return Interrupts(cpus, tuple(lines))
 
 
 def parse_interrupts(text: str) -> Interrupts:

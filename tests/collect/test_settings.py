@@ -6,6 +6,7 @@ from dirtune.collect import commands
 from dirtune.collect.addresses import parse_ip_addr, parse_local_networks
 from dirtune.collect.cpu_power import IdleState, read_cpu_power
 from dirtune.collect.cpus import parse_cpulist, parse_mask, read_cpus
+from dirtune.collect.interrupts import read_interrupts
 from dirtune.collect.ipvs_netlink import parse_ipvs
 from dirtune.collect.kernel_log import LogLine, parse_kernel_log
 from dirtune.collect.modules import read_modules
@@ -79,6 +80,40 @@ def test_whether_an_interrupt_is_managed_may_be_unknown():
     found = read_proc_irq(host({"/proc/irq/9/smp_affinity_list": "0\n"}))
 
     assert found["9"] == IrqState((0,), None, None, None)
+
+
+IRQ_11 = {
+    "actions": "am53c974,uhci_hcd:usb1,eth1\n",
+    "chip_name": "IO-APIC\n",
+    "hwirq": "11\n",
+    "per_cpu_count": "0,19,0,0\n",
+    "type": "level\n",
+}
+
+
+def sysfs_irqs(**changes):
+    files = {f"/sys/kernel/irq/11/{name}": t for name, t in (IRQ_11 | changes).items()}
+    files["/sys/kernel/irq/2/actions"] = "\n"
+    return host(files | {"/sys/devices/system/cpu/possible": "0-3\n"})
+
+
+def test_a_tree_without_proc_has_the_table_in_sysfs():
+    found = read_interrupts(sysfs_irqs())
+
+    (line,) = found.lines
+    assert (line.irq, line.counts, line.chip, line.hwirq) == ("11", (0, 19, 0, 0), "IO-APIC", 11)
+    assert line.actions == ("am53c974", "uhci_hcd:usb1", "eth1")
+    assert found.cpus == (0, 1, 2, 3)
+
+
+def test_counts_that_were_cut_off_are_refused():
+    with pytest.raises(ParseError, match="per_cpu_count"):
+        read_interrupts(sysfs_irqs(per_cpu_count="0,19,0\n"))
+
+
+def test_without_either_the_missing_one_is_proc():
+    with pytest.raises(SourceMissing, match="/proc/interrupts"):
+        read_interrupts(host({}))
 
 
 @pytest.mark.parametrize(
