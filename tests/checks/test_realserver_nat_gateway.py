@@ -39,6 +39,8 @@ def test_a_client_on_the_same_link():
     (found,) = outcome(DIRECTOR, clients=["198.18.0.77"]).findings
 
     assert "the route to 198.18.0.77 leads straight out of eth0" in found.message
+    # The default route does not matter to a client on the link.
+    assert found.fixes[0].commands == (f"ip route replace 198.18.0.77/32 via {DIRECTOR}",)
 
 
 def test_no_route_at_all():

@@ -97,7 +97,7 @@ def _finding(snapshot: Snapshot, place: Place, wrong: dict[str, Route | None]) -
         Severity.CRITICAL,
         f"{what} {_leads(route)}, not through the director",
         {"next_hops": hops, "director_addresses": sorted(place.director_addresses)},
-        tuple(_fixes(snapshot, place)),
+        tuple(_fixes(snapshot, place, wrong)),
     )
 
 
@@ -113,7 +113,14 @@ def _leads(route: Route | None) -> str:
     return f"leads to {route.gateway}"
 
 
-def _fixes(snapshot: Snapshot, place: Place) -> Iterator[Fix]:
+def _target(to: str, route: Route | None) -> str:
+    """Return what to route anew: a client on the link needs a route of its own."""
+    if route is None or route.network.prefixlen == 0:
+        return "default"
+    return f"{to}/32" if route.gateway is None else str(route.network)
+
+
+def _fixes(snapshot: Snapshot, place: Place, wrong: dict[str, Route | None]) -> Iterator[Fix]:
     links = [r.network for r in snapshot.routes or () if r.gateway is None and r.network.prefixlen]
     near = sorted(
         (a for a in place.director_addresses if ":" not in a),
@@ -131,6 +138,6 @@ def _fixes(snapshot: Snapshot, place: Place) -> Iterator[Fix]:
         snapshot,
         "route-through-director",
         f"Answer through the director, {inside}",
-        (f"ip route replace default via {inside}",),
+        dict.fromkeys(f"ip route replace {_target(*each)} via {inside}" for each in wrong.items()),
         risk=Risk.DISRUPTIVE,
     )
