@@ -144,9 +144,8 @@ class RecordedHost:
 
 @lru_cache(maxsize=512)
 def _matcher(pattern: str) -> Callable[[str], object]:
-    # fnmatch lets * match a slash; a shell does not.
-    parts = (fnmatch.translate(part)[4:-3] for part in pattern.split("/"))
-    return re.compile("/".join(parts).replace(".*", "[^/]*"), re.DOTALL).fullmatch
+    # fnmatch lets * match a slash, which it cannot do between texts of as many slashes.
+    return re.compile(fnmatch.translate(pattern)).match
 
 
 @dataclass(frozen=True, slots=True)

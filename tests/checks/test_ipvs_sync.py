@@ -167,8 +167,8 @@ def test_directors_that_are_real_servers_of_each_other(forward):
 
 @pytest.mark.parametrize(
     "options",
-    [{"forward": "Masq"}, {"backup_only": 1}, {"target": "198.18.0.11"}],
-    ids=["NAT", "backup_only", "one way"],
+    [{"forward": "Masq"}, {"backup_only": 1}, {"target": "198.18.0.11"}, {"target": VIP}],
+    ids=["NAT", "backup_only", "one way", "an address of both"],
 )
 def test_directors_that_do_not_loop(options):
     assert pair(**options).status is Status.PASSED

@@ -51,6 +51,13 @@ def test_sysctls_are_known_by_their_paths():
     assert found.number("net/ipv4/vs/sync_threshold") is None
 
 
+@pytest.mark.parametrize(("everyone", "own"), [("1", "0"), ("0", "1"), ("1", "1")])
+def test_the_greater_of_all_and_its_own_holds_for_an_interface(everyone, own):
+    values = {f"{CONF}/all/arp_ignore": everyone, f"{CONF}/eth0/arp_ignore": own}
+
+    assert read_sysctls(host(values)).effective("eth0", "arp_ignore") == 1
+
+
 def test_a_record_without_settings_is_missing():
     with pytest.raises(SourceMissing):
         read_sysctls(host({}))
@@ -231,6 +238,19 @@ def test_later_files_and_nearer_folders_win():
     assert found.tuned == "throughput-performance"
 
 
+def test_files_are_read_by_their_names_and_not_by_their_folders():
+    found = read_settings_files(
+        host(
+            {
+                "/etc/sysctl.d/90-z.conf": "net.core.somaxconn = 2\n",
+                "/usr/lib/sysctl.d/50-a.conf": "net.core.somaxconn = 1\n",
+            }
+        )
+    )
+
+    assert found.sysctls["net/core/somaxconn"] == ("2", "/etc/sysctl.d/90-z.conf")
+
+
 def test_a_setting_that_may_fail_is_a_setting():
     assert parse_sysctl_conf("-net.core.somaxconn = 9\n") == {"net/core/somaxconn": "9"}
 
@@ -331,6 +351,18 @@ def test_a_routes_segment_size_is_forty_less_than_its_column():
 
     assert route.advmss == 1440
     assert [r.advmss for r in parse_routes(ROUTES)] == [None, None]
+
+
+def test_a_longer_prefix_goes_before_a_smaller_metric_and_that_before_a_greater():
+    row = "{}\t{}\t{}\t{}\t0\t0\t{}\t{}\t0\t0\t0\n"
+    text = ROUTES.splitlines()[0] + "\n"
+    text += row.format("eth0", "00000000", "010012C6", "0003", 200, "00000000")
+    text += row.format("eth1", "00000000", "020012C6", "0003", 100, "00000000")
+    text += row.format("eth2", "000012C6", "00000000", "0001", 900, "0000FFFF")
+    routes = parse_routes(text)
+
+    assert route_to(routes, "192.0.2.1").interface == "eth1"
+    assert route_to(routes, "198.18.0.11").interface == "eth2"
 
 
 def test_no_table_of_routes():
