@@ -4,7 +4,7 @@ import msgspec
 
 
 class HandlerCalls(msgspec.Struct, frozen=True):
-    """Calls of one handler on one interrupt line, summed over CPUs."""
+    """Calls of one handler on one interrupt line."""
 
     irq: int
     """Linux interrupt number, as in /proc/interrupts."""
@@ -19,6 +19,10 @@ class HandlerCalls(msgspec.Struct, frozen=True):
     none_ns: int
     """Nanoseconds in calls that returned IRQ_NONE."""
     max_ns: int
+    cpu: int | None = None
+    """None: summed over CPUs."""
+    histogram: tuple[int, ...] = ()
+    """Calls by duration: slot k counts those of 2^k to 2^(k+1) - 1 ns."""
 
 
 class HandlerWindow(msgspec.Struct, frozen=True):
@@ -36,3 +40,28 @@ class HandlerWindow(msgspec.Struct, frozen=True):
     """Runs of the probe's programs behind `probe_ns`."""
     lost: int = 0
     """Calls of handlers for which the probe's bounded map had no room."""
+    per_cpu: tuple[HandlerCalls, ...] = ()
+    """The same calls for each CPU that ran any."""
+
+
+class HandlerCount(msgspec.Struct, frozen=True):
+    """How often a handler ran, where nothing times it."""
+
+    irq: int
+    handler: str
+    calls: int
+
+
+class HandlerCounts(msgspec.Struct, frozen=True):
+    """One window of what a kernel without eBPF tells of its handlers."""
+
+    seconds: float
+    source: str
+    """`tracefs` counted the calls; `proc` infers them: every handler of a line is called for
+    each of its interrupts."""
+    handlers: tuple[HandlerCount, ...]
+    line_counts: dict[str, int]
+    """Interrupts of each numbered line in the same window, from /proc/interrupts."""
+    none: dict[str, int]
+    """By line, calls that returned IRQ_NONE (`tracefs`), or interrupts that no handler of the
+    line took (`proc`, from /proc/irq/N/spurious)."""
