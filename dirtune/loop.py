@@ -17,6 +17,7 @@ import msgspec
 from dirtune import __version__, checks, remote
 from dirtune.analyse import compare, lines
 from dirtune.analyse.forecast import forecast
+from dirtune.analyse.handlers import HandlerWindow
 from dirtune.analyse.run import Forecast, Run, Step, Trial
 from dirtune.analyse.verdict import sentence
 from dirtune.bench import campaign, rig, store
@@ -187,14 +188,15 @@ async def _look(
     order = Order(f"profile-{arm}", arm, "profiled", trying.plan.load.rates[0])
     profiled = await conduct(nodes, trying.plan, order)
     kept.keep(profiled)
-    if profiled.handlers is None:
+    handlers = _handlers(profiled)
+    if handlers is None:
         raise TrialError(f"{profiled.trial.reason}; what was measured is in {kept.folder}")
-    snapshot = replace(await _snapshot(director), handlers=profiled.handlers)
+    snapshot = replace(await _snapshot(director), handlers=handlers)
     audit = render_audit.audit(director.name, snapshot, checks.all_checks())
     document = render_audit.document(audit)
     save(
         kept,
-        handlers=kept.run.handlers | {when: profiled.handlers},
+        handlers=kept.run.handlers | {when: handlers},
         audits=kept.run.audits | {when: document},
     )
     _step(kept, f"dirtune profile --during-bench && dirtune audit --host {director.name}", when)
@@ -203,22 +205,25 @@ async def _look(
 
 def foreseen(snapshot: Snapshot, profiled: Result, quiet: Trial) -> Forecast:
     """Return what separating the shared lines should bring, from the probed trial."""
-    assert profiled.handlers is not None
+    handlers = _handlers(profiled)
+    assert handlers is not None
     table = snapshot.interrupts or Interrupts((), ())
-    cards, irqs = set[str](), set[int]()
-    for line in table.numbered:
-        sharing = lines.sharers(line, snapshot.pci, snapshot.interfaces)
-        nics = {sharer.action for sharer in sharing if sharer.nic}
-        cards |= nics
-        if nics and line.shared:
-            irqs.add(int(line.irq))
+    cards = lines.nic_actions(table, snapshot.pci, snapshot.interfaces)
+    shared = (
+        line for line in table.numbered if line.shared and not cards.isdisjoint(line.actions)
+    )
     return forecast(
-        profiled.handlers,
-        irqs,
-        frozenset(cards),
-        profiled.trial.counters.get("connections_total"),
+        handlers,
+        (int(line.irq) for line in shared),
+        cards,
+        profiled.trial.counters.get("connections"),
         quiet.metrics.get("cpu_us_per_connection"),
     )
+
+
+def _handlers(profiled: Result) -> HandlerWindow | None:
+    own = profiled.profile
+    return own.probed.handlers if own and own.probed else None
 
 
 async def _snapshot(director: Node) -> Snapshot:

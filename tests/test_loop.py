@@ -5,6 +5,8 @@ import pytest
 
 from dirtune import loop
 from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
+from dirtune.analyse.probed import Probed
+from dirtune.analyse.profile import Profile
 from dirtune.analyse.run import Trial
 from dirtune.bench import plan
 from dirtune.bench.trial import Result
@@ -67,7 +69,9 @@ def trial(name, **changes):
 def test_the_forecast_is_the_needless_time_of_a_connection():
     snapshot = take(RecordedHost({"/proc/interrupts": INTERRUPTS}, {}))
     profiled = Result(
-        trial("profile-A", kind="profiled", counters={"connections_total": 1000}), {}, WINDOW
+        trial("profile-A", kind="profiled", counters={"connections": 1000}),
+        {},
+        Profile(20.0, (), probed=Probed(20.0, handlers=WINDOW)),
     )
     quiet = trial("first", kind="baseline", metrics={"cpu_us_per_connection": 200.0})
 

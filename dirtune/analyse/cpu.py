@@ -10,11 +10,12 @@ work, and vmstat does not show it; here it is part of `system`.
 """
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from dirtune.analyse.run import CpuShare, NodeCpu
+from dirtune.collect.softnet import SoftnetRow
 from dirtune.collect.stat import CpuTimes, Stat
 
 # The kernel shows times to user space in hundredths of a second, whatever its own tick.
@@ -46,6 +47,9 @@ class Sample:
     """Counters of ip_vs_stats; empty where there are none."""
     inactive: int | None = None
     """Connections the IPVS table holds beside the established (`InActConn`)."""
+    softnet: tuple[SoftnetRow, ...] = ()
+    devices: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Counters of /proc/net/dev by interface."""
 
 
 def shares(earlier: Sample, later: Sample) -> dict[str, float] | None:
@@ -151,18 +155,22 @@ def _stat_shares(before: CpuTimes, after: CpuTimes, elapsed: float) -> dict[str,
     return {name: value for name, value in found.items() if value is not None}
 
 
+def shares_by_cpu(earlier: Sample, later: Sample) -> dict[str, dict[str, float]]:
+    """Return the same as `shares` for each CPU by its name; empty without CPU times."""
+    if earlier.stat is None or later.stat is None:
+        return {}
+    elapsed = (later.at_s - earlier.at_s) * USER_HZ
+    before = {times.cpu: times for times in earlier.stat.cpus}
+    pairs = ((before[now.cpu], now) for now in later.stat.cpus if now.cpu in before)
+    found = {f"cpu{now.cpu}": _stat_shares(then, now, elapsed) for then, now in pairs}
+    return {name: states for name, states in found.items() if states is not None}
+
+
 def _per_cpu(samples: Sequence[Sample]) -> dict[str, dict[str, CpuShare]]:
     series: dict[str, list[dict[str, float]]] = {}
     for earlier, later in pairwise(sample for sample in samples if sample.stat is not None):
-        assert earlier.stat is not None
-        assert later.stat is not None
-        elapsed = (later.at_s - earlier.at_s) * USER_HZ
-        before = {times.cpu: times for times in earlier.stat.cpus}
-        for times in later.stat.cpus:
-            known = before.get(times.cpu)
-            found = None if known is None else _stat_shares(known, times, elapsed)
-            if found is not None:
-                series.setdefault(f"cpu{times.cpu}", []).append(found)
+        for name, states in shares_by_cpu(earlier, later).items():
+            series.setdefault(name, []).append(states)
     return {cpu: _spread(rows) for cpu, rows in series.items()}
 
 

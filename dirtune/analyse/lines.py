@@ -99,6 +99,16 @@ def sharers(
     return tuple(found)
 
 
+def nic_actions(
+    table: Interrupts,
+    pci: tuple[PciDevice, ...] | None = None,
+    interfaces: tuple[Interface, ...] | None = None,
+) -> frozenset[str]:
+    """Return the actions of numbered lines that are a network card's."""
+    everyone = (s for line in table.numbered for s in sharers(line, pci, interfaces))
+    return frozenset(sharer.action for sharer in everyone if sharer.nic)
+
+
 def data_vector(action: str, table: Interrupts) -> bool:
     """Whether a card's action carries packets, and is not its link or mailbox vector.
 

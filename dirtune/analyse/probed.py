@@ -191,5 +191,7 @@ class Probed(msgspec.Struct, frozen=True):
     """What compiling and attaching took before the window."""
     max_overhead_percent: float | None = None
     """What the probes together might cost, as a share of one CPU."""
+    own_ns: int | None = None
+    """CPU time of the process that samples, beside what its probes cost the others."""
     costs: tuple[ProbeCost, ...] = ()
     missing: tuple[NotProbed, ...] = ()

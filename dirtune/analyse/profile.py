@@ -5,8 +5,10 @@ Published as `dirtune/profile/1`.
 
 import msgspec
 
-from dirtune.analyse.handlers import HandlerWindow
+from dirtune.analyse.bottleneck import Bottleneck
+from dirtune.analyse.probed import Probed
 from dirtune.analyse.run import NodeCpu, Trial
+from dirtune.analyse.work import Work
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -19,8 +21,11 @@ class Profile(msgspec.Struct, frozen=True):
     """Connections per second; None without a load of ours."""
     reply_rate: float | None = None
     metrics: dict[str, float] = {}
-    handlers: HandlerWindow | None = None
-    """What the interrupt probe measured; None where it did not run."""
+    work: Work | None = None
+    """What the director did; None where its own dirtune was not asked."""
+    probed: Probed | None = None
+    """What the director's probes measured."""
+    bottleneck: Bottleneck | None = None
     missing: tuple[str, ...] = ()
     """Nodes that took part and have no CPU times of their own."""
     validity: str | None = None
@@ -28,16 +33,22 @@ class Profile(msgspec.Struct, frozen=True):
     schema: str = "dirtune/profile/1"
 
 
-def of_trial(trial: Trial, handlers: HandlerWindow | None, names: tuple[str, ...]) -> Profile:
-    """Return the profile that a profiled trial of the nodes *names* measured."""
+def of_trial(trial: Trial, director: Profile | None, names: tuple[str, ...]) -> Profile:
+    """Return the profile that a profiled trial of the nodes *names* measured.
+
+    *director* is what the director's own dirtune said of the same window.
+    """
     seen = {node.node for node in trial.nodes}
+    own = director or Profile(seconds=trial.window_s, nodes=())
     return Profile(
         seconds=trial.window_s,
         nodes=trial.nodes,
         offered_rate=trial.offered_rate,
         reply_rate=trial.reply_rate,
         metrics=trial.metrics,
-        handlers=handlers,
+        work=own.work,
+        probed=own.probed,
+        bottleneck=own.bottleneck,
         missing=tuple(name for name in names if name not in seen),
         validity=trial.validity,
         reason=trial.reason,

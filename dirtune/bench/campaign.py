@@ -100,7 +100,7 @@ def _pair_counts(results: Sequence[Result], plan: Plan, keep: Keep) -> bool:
     reason = f"its pair saw {first:.1f} % and {second:.1f} % steal of this machine"
     for result in results:
         noisy = msgspec.structs.replace(result.trial, validity="noisy", reason=reason)
-        keep(Result(noisy, result.raw, result.handlers))
+        keep(Result(noisy, result.raw, result.profile))
     return False
 
 

@@ -1,49 +1,109 @@
-"""Samples of this machine alone, for a number of seconds or for as long as a command runs."""
+"""A profile of this machine alone: samples once a second, and probes beside them."""
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import TypeVar
 
+from dirtune.analyse import bottleneck, cpu, work
 from dirtune.analyse.cpu import Sample
-from dirtune.collect.interrupts import read_interrupts
+from dirtune.analyse.lines import nic_actions
+from dirtune.analyse.probed import Probed
+from dirtune.analyse.profile import Profile
+from dirtune.collect.interrupts import Interrupts, read_interrupts
 from dirtune.collect.ip_vs import read_ip_vs_stats_percpu
+from dirtune.collect.net import read_interfaces
+from dirtune.collect.net_dev import read_net_dev
+from dirtune.collect.pci import read_pci
+from dirtune.collect.softnet import read_softnet
 from dirtune.collect.stat import read_stat
-from dirtune.errors import NotPossible, SourceMissing, SourceRefused
+from dirtune.errors import NotPossible, ParseError, SourceMissing, SourceRefused
 from dirtune.host import Host, LiveHost
+from dirtune.probes.session import Session
 
+T = TypeVar("T")
 _INTERVAL_S = 1.0
+_ABSENT = (SourceMissing, SourceRefused)
+Watch = Callable[[Sequence[Sample]], None]
+"""Is shown the samples so far, each second."""
 
 
 def sample(host: Host, at_s: float) -> Sample:
     """Return the counters of *host*; those it does not have are left out."""
-    try:
-        lines = {line.irq: line.total for line in read_interrupts(host).numbered}
-    except (SourceMissing, SourceRefused):
-        lines = {}
-    try:
-        counters = asdict(read_ip_vs_stats_percpu(host))
-    except (SourceMissing, SourceRefused):
-        counters = {}
-    return Sample(at_s, read_stat(host), lines=lines, ip_vs=counters)
+    table = _have(read_interrupts, host)
+    counters = _have(read_ip_vs_stats_percpu, host)
+    return Sample(
+        at_s,
+        read_stat(host),
+        lines={line.irq: line.total for line in table.numbered} if table else {},
+        ip_vs=asdict(counters) if counters else {},
+        softnet=_have(read_softnet, host) or (),
+        devices=_have(read_net_dev, host) or {},
+    )
 
 
-async def during(seconds: float | None, argv: Sequence[str] = ()) -> tuple[Sample, ...]:
+async def profile(
+    seconds: float | None, argv: Sequence[str], probing: Session, watch: Watch
+) -> Profile:
+    """Profile this machine for *seconds*, or until the command *argv* has ended."""
+
+    def each_second(samples: Sequence[Sample]) -> None:
+        probing.keep_within_budget()
+        watch(samples)
+
+    probing.begin()
+    samples = await during(seconds, argv, each_second)
+    return _judged(LiveHost(), samples, probing.finish())
+
+
+async def during(
+    seconds: float | None, argv: Sequence[str] = (), watch: Watch = lambda _: None
+) -> tuple[Sample, ...]:
     """Sample once a second for *seconds*, or until the command *argv* has ended.
 
     The command keeps this terminal; it is ended if the sampling is.
     """
     process = await _start(argv) if argv else None
     try:
-        return await _series(seconds, process)
+        return await _series(seconds, process, watch)
     finally:
         if process is not None and process.returncode is None:
             process.terminate()
             await process.wait()
 
 
+def _judged(host: Host, samples: tuple[Sample, ...], probed: Probed) -> Profile:
+    role = "director" if samples[0].ip_vs else "host"
+    node = cpu.node_cpu("local", role, samples)
+    if node is None:
+        raise NotPossible("profile: ended before the second sample; let it run for 1 s or more")
+    table = _have(read_interrupts, host) or Interrupts((), ())
+    done = work.of_window(
+        samples,
+        node,
+        probed,
+        {line.irq: line.actions for line in table.numbered},
+        nic_actions(table, _have(read_pci, host), _have(read_interfaces, host)),
+    )
+    return Profile(
+        seconds=round(samples[-1].at_s - samples[0].at_s, 3),
+        nodes=(node,),
+        work=done,
+        probed=probed,
+        bottleneck=bottleneck.find(node, done, probed),
+    )
+
+
+def _have(read: Callable[[Host], T], host: Host) -> T | None:
+    try:
+        return read(host)
+    except (*_ABSENT, ParseError):
+        return None
+
+
 async def _series(
-    seconds: float | None, process: asyncio.subprocess.Process | None
+    seconds: float | None, process: asyncio.subprocess.Process | None, watch: Watch
 ) -> tuple[Sample, ...]:
     host, began = LiveHost(), time.monotonic()
     found = [sample(host, began)]
@@ -52,6 +112,7 @@ async def _series(
     ):
         await asyncio.sleep(began + _INTERVAL_S * len(found) - time.monotonic())
         found.append(sample(host, time.monotonic()))
+        watch(found)
     return tuple(found)
 
 

@@ -24,6 +24,8 @@ class Order:
     kind: str
     rate: float
     pair: int | None = None
+    probes: tuple[str, ...] = ("irq",)
+    """Of a profiled trial, on its director."""
 
 
 @dataclass(frozen=True, slots=True)

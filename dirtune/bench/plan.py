@@ -40,6 +40,8 @@ class Director(Table, frozen=True):
     """Run commands there through `sudo -n`."""
     dirtune: str = "dirtune"
     """How dirtune is called there."""
+    max_overhead: Positive = 1.0
+    """What the probes together may cost there, in per cent of one CPU."""
     host_cpus: tuple[int, ...] = ()
     """CPUs of this machine that a guest director is pinned to: what is stolen from them is
     taken off its CPU time. Empty for a director that is no guest of this machine."""

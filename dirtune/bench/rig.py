@@ -14,7 +14,7 @@ import psutil
 
 from dirtune import remote
 from dirtune.analyse.cpu import Sample
-from dirtune.analyse.handlers import HandlerWindow
+from dirtune.analyse.profile import Profile
 from dirtune.bench import h2load, sampler
 from dirtune.bench.h2load import Schedule
 from dirtune.bench.outcome import ClientResult
@@ -29,7 +29,7 @@ _READY_S = 20
 # bcc compiles for half a minute in an emulated director.
 _PROBE_LOAD_S = 180
 _LOG = "--- log"
-_MEASURING = "measuring"
+_LOADED, _MEASURING = "loaded", "measuring"
 
 _CLIENT = """\
 command -v h2load >/dev/null || {{ echo "h2load is missing: apt install nghttp2-client"; exit 4; }}
@@ -52,10 +52,6 @@ async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         if isinstance(result, BaseException):
             raise result
     return [result for result in done if not isinstance(result, BaseException)]
-
-
-class _Handlers(msgspec.Struct):
-    handlers: HandlerWindow
 
 
 class LiveRig:
@@ -152,14 +148,20 @@ class LiveRig:
         argv = h2load.command(self._plan.url, ticks, timeout_s=self._plan.load.timeout_s)
         return _CLIENT.format(guard=remote.GUARD, argv=shlex.join(argv), mark=_LOG)
 
-    async def probe(self, seconds: float) -> "LiveProbe":
-        """Start `dirtune irqs --probe` on the director and wait for its window to open."""
+    async def probe(self, seconds: float, probes: Sequence[str]) -> "LiveProbe":
+        """Start the director's own `dirtune profile` and wait until its probes are loaded."""
         director = self._plan.director
-        argv = [*director.dirtune.split(), "irqs", f"--probe={seconds:g}", "--format", "json"]
-        process = await self._nodes[director.host].start(f"{shlex.join(argv)} 2>&1")
+        argv = [
+            *(*director.dirtune.split(), "profile", f"--duration={seconds:g}", "--told"),
+            *(f"--probes={','.join(probes)}", f"--max-overhead={director.max_overhead:g}"),
+            *("--format", "json"),
+        ]
+        # Not guarded: it is told on its standard input when to begin, and ends by itself.
+        script = f"exec {shlex.join(argv)} 2>&1"
+        process = await self._nodes[director.host].start(script, guarded=False)
         probe = LiveProbe(process, seconds)
         try:
-            await probe.begin()
+            await probe.loaded()
         except BaseException:
             await probe.end()
             raise
@@ -255,28 +257,36 @@ class LiveLoad:
 
 
 class LiveProbe:
-    """The interrupt probe of the director's own dirtune."""
+    """The probes of the director's own dirtune."""
 
     def __init__(self, process: Process, seconds: float) -> None:
         self._process = process
         self._seconds = seconds
 
-    async def begin(self) -> None:
-        """Wait until it measures; `NotPossible` carries its complaint."""
-        line = ""
-        while _MEASURING not in line:
-            line = await self._process.line(timeout_s=_PROBE_LOAD_S)
-            if line.startswith("dirtune: "):
-                raise NotPossible(f"the director's {line}")
+    async def loaded(self) -> None:
+        """Wait until the probes are loaded; `NotPossible` carries its complaint."""
+        await self._heard(_LOADED)
 
-    async def finish(self) -> HandlerWindow:
-        """Return the window; `NotPossible` if it printed none."""
+    async def begin(self) -> None:
+        """Tell it to open its window, and wait until it has."""
+        await self._process.send("\n")
+        await self._heard(_MEASURING)
+
+    async def finish(self) -> Profile:
+        """Return what it says of the window; `NotPossible` if it printed none."""
         done = await self._process.finish(timeout_s=self._seconds + _PROBE_LOAD_S)
         text = done.stdout[max(done.stdout.find("{"), 0) :]
         try:
-            return msgspec.json.decode(text, type=_Handlers).handlers
+            return msgspec.json.decode(text, type=Profile)
         except msgspec.DecodeError as error:
-            raise NotPossible("the director's dirtune measured no handlers") from error
+            raise NotPossible("the director's dirtune printed no profile; is it ours?") from error
+
+    async def _heard(self, word: str) -> None:
+        line = ""
+        while line.strip() != word:
+            line = await self._process.line(timeout_s=_PROBE_LOAD_S)
+            if line.startswith("dirtune: "):
+                raise NotPossible(f"the director's {line}")
 
     async def end(self) -> None:
         """End it if it still runs."""

@@ -1,17 +1,18 @@
 """One trial: settle, load, measure between two edges, drain. Drives a rig; decides nothing.
 
 Judged trials touch the director twice while the load runs, at the window's edges. Profiled ones
-sample every node each second and run the interrupt probe, and are for explaining, never for
+sample every node each second and run the director's probes, and are for explaining, never for
 comparing. The clock is the rig's, so that a simulated director is measured by the same code.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from dirtune.analyse import cpu
 from dirtune.analyse.cpu import Sample
-from dirtune.analyse.handlers import HandlerWindow
+from dirtune.analyse.profile import Profile
 from dirtune.analyse.run import NodeCpu, Trial
 from dirtune.bench import h2load, outcome
 from dirtune.bench.h2load import Schedule
@@ -45,9 +46,13 @@ class Loading(Protocol):
 
 
 class Probing(Protocol):
-    """The interrupt probe, measuring."""
+    """Probes that are loaded on the director."""
 
-    async def finish(self) -> HandlerWindow:
+    async def begin(self) -> None:
+        """Open their window."""
+        ...
+
+    async def finish(self) -> Profile:
         """Return what it measured."""
         ...
 
@@ -106,8 +111,8 @@ class Rig(Protocol):
         """Start the load on all clients at the same moment; a schedule for each."""
         ...
 
-    async def probe(self, seconds: float) -> Probing:
-        """Start the interrupt probe on the director; return when it has begun to measure."""
+    async def probe(self, seconds: float, probes: Sequence[str]) -> Probing:
+        """Load *probes* on the director, to measure for *seconds*; return when they are loaded."""
         ...
 
 
@@ -118,7 +123,8 @@ class Result:
     trial: Trial
     raw: dict[str, str]
     """Raw output by file name."""
-    handlers: HandlerWindow | None = None
+    profile: Profile | None = None
+    """What the director's own dirtune said of a profiled trial's window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +150,7 @@ async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
         await rig.preflight()
         settled = await _settle(rig, plan)
         if order.kind in QUIET:
-            facts, raw = await _measure(rig, plan, order, started, settled)
+            facts, raw = await _measure(rig, plan, order, started, settled, _edges)
             return Result(outcome.judge(facts, plan), raw)
         return await _probed(rig, plan, order, started, settled)
     except (NodeUnreachable, NotPossible, ParseError, SourceMissing, TrialError) as error:
@@ -152,13 +158,14 @@ async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
 
 
 async def _probed(rig: Rig, plan: Plan, order: Order, started: str, settled: _Settled) -> Result:
-    probe = await rig.probe(plan.load.load_s + _DRAIN_S)
+    probe = await rig.probe(plan.load.window_s, order.probes)
     try:
-        facts, raw = await _measure(rig, plan, order, started, settled)
-        handlers = await probe.finish()
+        watch = partial(_profile, probe=probe)
+        facts, raw = await _measure(rig, plan, order, started, settled, watch)
+        profile = await probe.finish()
     finally:
         await probe.end()
-    return Result(outcome.judge(facts, plan), raw, handlers)
+    return Result(outcome.judge(facts, plan), raw, profile)
 
 
 async def _settle(rig: Rig, plan: Plan) -> _Settled:
@@ -186,13 +193,17 @@ def _rests(earlier: Sample, later: Sample, plan: Plan) -> bool:
 
 
 async def _measure(
-    rig: Rig, plan: Plan, order: Order, started: str, settled: _Settled
+    rig: Rig,
+    plan: Plan,
+    order: Order,
+    started: str,
+    settled: _Settled,
+    watch: Callable[[Rig, float, float], Awaitable[_Window]],
 ) -> tuple[Facts, dict[str, str]]:
     ticks = h2load.schedules(order.rate, len(plan.clients), plan.load.load_s)
     loading = await rig.load(ticks)
     try:
         opens = loading.began_s + plan.load.warmup_s
-        watch = _edges if order.kind in QUIET else _profile
         window = await watch(rig, opens, plan.load.window_s)
         clients, raw = await loading.finish()
     finally:
@@ -223,8 +234,9 @@ async def _edges(rig: Rig, opens_s: float, window_s: float) -> _Window:
     return _Window((first, last), _host_shares(host, rig.host_times()), _since(stolen, rig))
 
 
-async def _profile(rig: Rig, opens_s: float, window_s: float) -> _Window:
+async def _profile(rig: Rig, opens_s: float, window_s: float, *, probe: Probing) -> _Window:
     await rig.sleep_until(opens_s)
+    await probe.begin()
     host, stolen, series = rig.host_times(), rig.guest_stolen_s(), [await rig.sample_all()]
     for second in range(1, round(window_s) + 1):
         await rig.sleep_until(opens_s + second)

@@ -19,6 +19,9 @@ from dirtune.render import audit as render
 from dirtune.render.audit import Report
 from dirtune.snapshot import Place, Snapshot
 
+_PROBES = ("irq", "softirq", "locks")
+"""What the checks that want a probe want."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -118,7 +121,8 @@ def _report(
 
 def _audit(source: Source, snapshot: Snapshot, options: Options) -> render.Audit:
     if options.probe is not None:
-        snapshot = replace(snapshot, handlers=_sources.probed(source, options.probe))
+        found = _sources.probed(source, options.probe, _PROBES)
+        snapshot = replace(snapshot, handlers=found.handlers)
     return render.audit(source.host, snapshot, options.wanted, options.accepted)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from dirtune.analyse.handlers import HandlerWindow
+from dirtune.analyse.probed import Probed
 from dirtune.collect import commands, netlink
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
 from dirtune.host import Host, LiveHost, RecordedHost
@@ -70,24 +70,30 @@ def samples(source: Source) -> tuple[RecordedHost, RecordedHost]:
     return first, _sample()
 
 
-def probed(source: Source, seconds: float) -> HandlerWindow:
-    """Measure the interrupt handlers here, or on a host by the dirtune installed there."""
+def probed(source: Source, seconds: float, names: Sequence[str]) -> Probed:
+    """Measure with the probes *names* here, or on a host by the dirtune installed there."""
     if source.root or source.archive:
         raise NotPossible("--probe measures a live host; a record has none")
     if source.host is None:
-        from dirtune.probes import irq
+        from dirtune.probes import session
 
-        return irq.measure(seconds, progress=lambda phase: click.echo(f"  {phase}", err=True))
+        return session.measure(
+            session.named(names),
+            seconds,
+            limit_percent=session.LIMIT_PERCENT,
+            say=lambda phase: click.echo(f"  {phase}", err=True),
+        )
     import msgspec
 
     from dirtune import remote
 
-    argv = ("dirtune", "irqs", f"--probe={seconds:g}", "--format", "json")
+    wanted = f"--probes={','.join(names)}"
+    argv = ("dirtune", "profile", f"--duration={seconds:g}", wanted, "--format", "json")
     answer = remote.run_json(
         source.host, argv, ssh_config=source.ssh_config, timeout_s=seconds + 180
     )
     try:
-        return msgspec.convert(answer.get("handlers"), HandlerWindow)
+        return msgspec.convert(answer.get("probed"), Probed)
     except msgspec.ValidationError as error:
         raise NotPossible(
             f"{source.host}: its dirtune gave another answer ({error}); install the same version"

@@ -40,7 +40,8 @@ def command(
     if table is None:
         raise SourceMissing(taken.errors["interrupts"])
     if probe is not None:
-        taken = replace(taken, handlers=_sources.probed(source, probe))
+        found = _sources.probed(source, probe, ("irq",))
+        taken = replace(taken, handlers=found.handlers)
     if format == "json":
         click.echo(json.dumps(render.document(taken, table)))
     elif format == "markdown":

@@ -1,76 +1,170 @@
 """Show where the CPU time of every node goes, alone or under a plan's load."""
 
 import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import click
 import msgspec
 
 from dirtune.analyse.profile import Profile
 from dirtune.cli import _plan
-from dirtune.errors import NotPossible, TrialError
+from dirtune.errors import NotPossible, ParseError, TrialError
+
+ALL = "irq,softirq,locks,cpu,drops,ipvs"
 
 
 @click.command()
-@click.option("--duration", type=float, help="Sample this machine for so many seconds.")
+@click.option("--duration", type=float, help="Profile this machine for so many seconds.")
 @click.option(
-    "--during-bench", is_flag=False, flag_value="", help="Sample all nodes under a plan's load."
+    "--during-bench", is_flag=False, flag_value="", help="Profile all nodes under a plan's load."
 )
 @click.option("--rate", type=float, help="Connections/s; default: the plan's first rate.")
+@click.option("--probes", default=ALL, show_default=True, help="Which, or none.")
+@click.option(
+    "--max-overhead", type=float, default=1.0, show_default=True, metavar="PERCENT",
+    help="What the probes together may cost, of one CPU; the dearest is taken off.",
+)  # fmt: skip
+@click.option("--folded", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Write the stacks as flame graph tools read them.",
+)  # fmt: skip
+@click.option("--compare", type=click.Path(path_type=Path), metavar="FILE",
+    help="Show the difference to a profile kept as JSON.",
+)  # fmt: skip
+@click.option("--told", is_flag=True, hidden=True, help="Begin when a line comes on stdin.")
 @click.option("--format", type=click.Choice(["table", "json", "markdown"]), default="table")
-@click.option("-v", "--verbose", is_flag=True, help="Add softirq, irq and steal per CPU.")
+@click.option("-v", "--verbose", is_flag=True, help="Add each CPU, symbols, locks and stacks.")
 @click.argument("cmd", nargs=-1, type=click.UNPROCESSED)
 def command(
     duration: float | None,
     during_bench: str | None,
     rate: float | None,
+    probes: str,
+    max_overhead: float,
+    folded: Path | None,
+    compare: Path | None,
+    told: bool,
     format: str,
     verbose: bool,
     cmd: tuple[str, ...],
 ) -> None:
-    """Show where the CPU time of every node goes.
+    """Show where the CPU time of every node goes, and what limits the director.
 
     With --during-bench[=PLAN] (dirtune.toml here, else a running lab) load runs through the
     director and every node is sampled once a second; else this machine alone is, for --duration
-    seconds or while CMD runs.
+    seconds or while CMD runs. Probes need root and bcc; what cannot be had is said.
     """
-    from dirtune.render import profile as render
-
+    wanted = () if probes == "none" else tuple(filter(None, probes.split(",")))
+    before = None if compare is None else _kept(compare)
     if during_bench is not None:
-        found = asyncio.run(_under_load(during_bench, rate))
+        found = asyncio.run(_under_load(during_bench, rate, wanted))
     else:
-        found = asyncio.run(_alone(duration, cmd))
-    if format == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
-    else:
-        show = render.table if format == "table" else render.markdown
-        click.echo(show(found, verbose=verbose), nl=False)
+        found = asyncio.run(_alone(duration, cmd, wanted, max_overhead, told=told))
+    _warn(found)
+    if folded is not None:
+        _write_folded(found, folded)
+    _print(found, before, format, verbose=verbose)
 
 
-async def _under_load(given: str, rate: float | None) -> Profile:
+async def _under_load(given: str, rate: float | None, probes: tuple[str, ...]) -> Profile:
     from dirtune.analyse.profile import of_trial
     from dirtune.bench import rig
     from dirtune.bench.outcome import Order
     from dirtune.bench.trial import conduct
 
     plan = _plan.find(given)
-    order = Order("profile", "A", "profiled", rate or plan.load.rates[0])
+    order = Order("profile", "A", "profiled", rate or plan.load.rates[0], probes=probes)
     click.echo(f"load through {plan.url} for {plan.load.load_s:g} s", err=True)
     async with rig.opened(plan) as nodes:
         result = await conduct(nodes, plan, order)
     if not result.trial.nodes:
         raise TrialError(result.trial.reason or "no node was sampled")
-    return of_trial(result.trial, result.handlers, tuple(nodes.roles()))
+    return of_trial(result.trial, result.profile, tuple(nodes.roles()))
 
 
-async def _alone(duration: float | None, cmd: tuple[str, ...]) -> Profile:
-    from dirtune.analyse import cpu
+async def _alone(
+    duration: float | None,
+    cmd: tuple[str, ...],
+    probes: tuple[str, ...],
+    max_overhead: float,
+    *,
+    told: bool,
+) -> Profile:
     from dirtune.bench import local
+    from dirtune.cli import _live
+    from dirtune.probes import session
 
     if duration is None and not cmd:
         raise click.UsageError("say --duration SECONDS, --during-bench or -- COMMAND")
-    samples = await local.during(duration, cmd)
-    role = "director" if samples[0].ip_vs else "host"
-    node = cpu.node_cpu("local", role, samples)
-    if node is None:
-        raise NotPossible("profile: ended before the second sample; let it run for 1 s or more")
-    return Profile(seconds=round(samples[-1].at_s - samples[0].at_s, 3), nodes=(node,))
+    wanted = session.named(probes)
+    with session.opened(wanted, limit_percent=max_overhead, say=_say) as probing:
+        if told:
+            await _told()
+        _say("measuring")
+        with _live.shown(quiet=bool(cmd) or told) as watch:
+            return await local.profile(duration, cmd, probing, watch)
+
+
+def _say(phase: str) -> None:
+    click.echo(f"  {phase}", err=True)
+
+
+async def _told() -> None:
+    _say("loaded")
+    if not await asyncio.to_thread(sys.stdin.readline):
+        raise NotPossible("profile: standard input ended before the word to begin came")
+
+
+def _print(found: Profile, before: Profile | None, format: str, *, verbose: bool) -> None:
+    from dirtune.render import profile as render
+
+    if before is not None:
+        from dirtune.analyse import profile_difference as difference
+
+        rows = difference.of(before, found)
+        if format == "json":
+            click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
+        else:
+            click.echo(render.difference(rows, markdown=format == "markdown"), nl=False)
+    elif format == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+    else:
+        show = render.table if format == "table" else render.markdown
+        click.echo(show(found, verbose=verbose), nl=False)
+
+
+def _warn(found: Profile) -> None:
+    for text in _reasons(found):
+        click.echo(f"dirtune: {text}", err=True)
+
+
+def _reasons(found: Profile) -> Sequence[str]:
+    by_reason: dict[str, list[str]] = {}
+    for one in found.probed.missing if found.probed else ():
+        remedy = f": {one.remedy}" if one.remedy else ""
+        instead = f"; {one.instead} instead" if one.instead else ""
+        by_reason.setdefault(f"{one.why}{remedy}{instead}", []).append(one.probe)
+    return [f"no probe {', '.join(names)}: {why}" for why, names in by_reason.items()]
+
+
+def _write_folded(found: Profile, path: Path) -> None:
+    from dirtune.analyse.phases import folded
+
+    if found.probed is None or found.probed.cpu is None:
+        raise NotPossible(f"{path}: no stacks were taken; the cpu probe did not run")
+    try:
+        path.write_text(folded(found.probed.cpu), encoding="utf-8")
+    except OSError as error:
+        raise NotPossible(f"{path}: {error.strerror}") from error
+
+
+def _kept(path: Path) -> Profile:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Profile)
+    except OSError as error:
+        raise NotPossible(f"{path}: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise ParseError(
+            str(path), f"is no profile as --format json prints it: {error}"
+        ) from error

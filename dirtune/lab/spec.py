@@ -348,6 +348,7 @@ notes = {_list(NOTES)}
 [director]
 host = "{director.name}"
 host_cpus = {list(host_cpus)}
+max_overhead = 50            # per cent of a CPU: an emulated clock makes probes dear
 
 [[services]]
 vip = "{VIP}"

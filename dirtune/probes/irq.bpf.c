@@ -8,53 +8,67 @@
 // Handlers of one line run one after another on one CPU, and hard interrupts do not nest
 // (local interrupts stay off while handlers run), so one start time per CPU is enough.
 
-#include <linux/interrupt.h>
+// irqreturn_t, include/linux/irqreturn.h: a kernel interface that tracepoints publish.
+#define IRQ_PROBE_NONE 0
+#define IRQ_PROBE_WAKE_THREAD 2
 
-struct handler {
+#ifndef IRQACTION_NAME
+#include <linux/interrupt.h>
+#define IRQACTION_NAME offsetof(struct irqaction, name)
+#endif
+
+struct irq_handler {
     u32 irq;
-    char name[NAME_BYTES];
+    char name[IRQ_NAME_BYTES];
     u64 calls;
     u64 none;
     u64 wake_thread;
     u64 total_ns;
     u64 none_ns;
     u64 max_ns;
+    u64 slots[SLOTS];
 };
 
-BPF_PERCPU_ARRAY(started_ns, u64, 1);
-BPF_TABLE("percpu_hash", u64, struct handler, handlers, MAX_HANDLERS);
-BPF_PERCPU_ARRAY(lost, u64, 1);
+BPF_PERCPU_ARRAY(irq_started_ns, u64, 1);
+BPF_TABLE("percpu_hash", u64, struct irq_handler, irq_handlers, IRQ_MAX_HANDLERS);
+BPF_PERCPU_ARRAY(irq_fresh, struct irq_handler, 1);
+BPF_PERCPU_ARRAY(irq_lost, u64, 1);
 
 // irq_handler_entry(int irq, struct irqaction *action)
-RAW_TRACEPOINT_PROBE(irq_handler_entry)
+int irq_entry(void *ctx)
 {
     int zero = 0;
-    u64 *started = started_ns.lookup(&zero);
+    u64 *started = irq_started_ns.lookup(&zero);
 
     if (started)
         *started = bpf_ktime_get_ns();
     return 0;
 }
 
-static __always_inline struct handler *first_call(u64 action, u32 irq)
+static __always_inline struct irq_handler *irq_first_call(u64 action, u32 irq)
 {
-    struct handler fresh = {.irq = irq};
+    int zero = 0;
+    // A struct with its histogram is too large for the stack of a program.
+    struct irq_handler *fresh = irq_fresh.lookup(&zero);
     const char *name = NULL;
 
-    bpf_probe_read_kernel(&name, sizeof(name), &((struct irqaction *)action)->name);
-    bpf_probe_read_kernel_str(fresh.name, sizeof(fresh.name), name);
-    handlers.update(&action, &fresh);
-    return handlers.lookup(&action);
+    if (!fresh)
+        return NULL;
+    fresh->irq = irq;
+    bpf_probe_read_kernel(&name, sizeof(name), (void *)(action + IRQACTION_NAME));
+    bpf_probe_read_kernel_str(fresh->name, sizeof(fresh->name), name);
+    irq_handlers.update(&action, fresh);
+    return irq_handlers.lookup(&action);
 }
 
 // irq_handler_exit(int irq, struct irqaction *action, int ret)
-RAW_TRACEPOINT_PROBE(irq_handler_exit)
+int irq_exit(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 now = bpf_ktime_get_ns();
     u64 action = ctx->args[1];
     int ret = ctx->args[2];
     int zero = 0;
-    u64 *started = started_ns.lookup(&zero);
+    u64 *started = irq_started_ns.lookup(&zero);
 
     // Attached while this handler was running: its start was not seen.
     if (!started || !*started)
@@ -62,21 +76,22 @@ RAW_TRACEPOINT_PROBE(irq_handler_exit)
     u64 spent = now - *started;
     *started = 0;
 
-    struct handler *seen = handlers.lookup(&action);
+    struct irq_handler *seen = irq_handlers.lookup(&action);
     if (!seen)
-        seen = first_call(action, ctx->args[0]);
+        seen = irq_first_call(action, ctx->args[0]);
     if (!seen) {
-        lost.increment(zero);
+        irq_lost.increment(zero);
         return 0;
     }
     seen->calls++;
     seen->total_ns += spent;
+    seen->slots[slot_of(spent)]++;
     if (spent > seen->max_ns)
         seen->max_ns = spent;
-    if (ret == IRQ_NONE) {
+    if (ret == IRQ_PROBE_NONE) {
         seen->none++;
         seen->none_ns += spent;
-    } else if (ret & IRQ_WAKE_THREAD) {
+    } else if (ret & IRQ_PROBE_WAKE_THREAD) {
         seen->wake_thread++;
     }
     return 0;

@@ -1,19 +1,23 @@
-"""A profile as text: per node the mean and standard deviation of user, system and idle."""
+"""A profile as text: the verdict in words, the nodes, and what the director spent on what."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
-from dirtune.analyse.handlers import HandlerWindow
+from dirtune.analyse.phases import by_module, top_symbols
+from dirtune.analyse.probed import Probed, SoftirqWindow
 from dirtune.analyse.profile import Profile
+from dirtune.analyse.profile_difference import Difference
 from dirtune.analyse.run import CpuShare
+from dirtune.analyse.work import Work
 
 _STATES = ("user", "system", "idle")
 _DETAILS = ("softirq", "irq", "steal")
+_MOST = 10
 
 
 def table(profile: Profile, *, verbose: bool = False) -> str:
-    """Return the profile for a terminal; *verbose* adds softirq, irq and steal per CPU."""
+    """Return the profile for a terminal; *verbose* adds CPUs, symbols, modules and delays."""
     return _document(profile, "simple", verbose=verbose)
 
 
@@ -22,12 +26,27 @@ def markdown(profile: Profile, *, verbose: bool = False) -> str:
     return _document(profile, "github", verbose=verbose)
 
 
+def difference(found: Difference, *, markdown: bool) -> str:
+    """Return what changed between two profiles as a table."""
+    rows = [
+        (c.what, _number(c.before), _number(c.after), _number(c.ratio), c.unit)
+        for c in found.changes
+    ]
+    heads = ("figure", "before", "after", "ratio", "unit")
+    style = "github" if markdown else "simple"
+    said = "One window beside one other: `dirtune tune` judges, this only shows."
+    return f"{_aligned(heads, rows, style, texts=1, last=True)}\n\n{said}\n"
+
+
 def _document(profile: Profile, style: str, *, verbose: bool) -> str:
-    parts = [_load(profile), _nodes(profile, style)]
+    parts = [_load(profile), profile.bottleneck.paragraph if profile.bottleneck else ""]
+    parts.append(_nodes(profile, style))
     if verbose:
         parts.append(_cpus(profile, style))
-    if profile.handlers is not None:
-        parts.append(_handlers(profile.handlers, style))
+    if profile.work is not None:
+        parts += [_work(profile.work), _phases(profile.work, style)]
+    if profile.probed is not None:
+        parts += _probed(profile.probed, style, verbose=verbose)
     parts.append(_notes(profile))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -57,7 +76,86 @@ def _cpus(profile: Profile, style: str) -> str:
     return _aligned(heads, rows, style, texts=2) if rows else ""
 
 
-def _handlers(window: HandlerWindow, style: str) -> str:
+def _work(work: Work) -> str:
+    return "\n".join(_work_lines(work))
+
+
+def _work_lines(work: Work) -> Iterator[str]:
+    if work.connections is not None and work.packets is not None:
+        rates = f"{work.connections / work.seconds:.1f} connections/s, "
+        yield f"IPVS: {rates}{work.packets / work.seconds:.1f} packets/s"
+    if work.cpu_us_per_connection is not None and work.cpu_us_per_packet is not None:
+        yield (
+            f"CPU: {work.cpu_us_per_connection:.0f} us per connection, "
+            f"{work.cpu_us_per_packet:.1f} us per packet"
+        )
+    for line in work.lines[:5]:
+        actions = ", ".join(line.actions)
+        yield f"irq {line.irq} ({actions}): {line.interrupts / work.seconds:.1f} interrupts/s"
+    if work.interrupts_per_packet is not None:
+        yield f"interrupts per packet: {work.interrupts_per_packet:.2f}"
+    if work.softnet_dropped is not None:
+        squeezed = work.softnet_squeezed
+        yield f"softnet: {work.softnet_dropped} dropped, {squeezed} squeezed"
+    for name, lost in work.device_drops.items():
+        yield f"{name}: {lost} packets found no room in the ring"
+    if work.forecast is not None:
+        yield f"forecast: {_forecast(work)}"
+
+
+def _forecast(work: Work) -> str:
+    assert work.forecast is not None
+    found = work.forecast
+    if found.ratio is None or found.interval is None:
+        return found.basis
+    low, high = found.interval
+    return (
+        f"{found.ratio:.3f} times the CPU per connection with the lines separated "
+        f"({low:.3f} to {high:.3f}); {found.basis}"
+    )
+
+
+def _phases(work: Work, style: str) -> str:
+    rows = [
+        (
+            phase.name,
+            f"{phase.percent:.2f}",
+            _per(phase.percent, work.connections, work.seconds, "0"),
+            _per(phase.percent, work.packets, work.seconds, "1"),
+            phase.source,
+        )
+        for phase in work.phases
+        if phase.percent >= 0.01
+    ]
+    heads = ("phase", "% of a CPU", "us/connection", "us/packet", "source")
+    return _aligned(heads, rows, style, texts=1, last=True) if rows else ""
+
+
+def _per(percent: float, count: int | None, seconds: float, digits: str) -> str:
+    return f"{percent / 100 * seconds * 1e6 / count:.{digits}f}" if count else ""
+
+
+def _probed(probed: Probed, style: str, *, verbose: bool) -> list[str]:
+    parts = [
+        _handlers(probed, style),
+        _counts(probed, style),
+        _threads(probed, style),
+        _locks(probed, style),
+        _drops(probed, style),
+        _ipvs(probed),
+    ]
+    if verbose:
+        parts += [
+            _softirqs(probed.softirqs, style) if probed.softirqs else "",
+            _symbols(probed, style),
+        ]
+    return [*parts, _cost(probed, style)]
+
+
+def _handlers(probed: Probed, style: str) -> str:
+    window = probed.handlers
+    if window is None:
+        return ""
     rows = [
         (
             str(h.irq),
@@ -65,11 +163,132 @@ def _handlers(window: HandlerWindow, style: str) -> str:
             str(h.calls),
             str(h.none),
             f"{h.total_ns / h.calls / 1000:.1f}" if h.calls else "",
+            f"{h.total_ns / window.seconds / 1e7:.2f}",
         )
         for h in sorted(window.handlers, key=lambda h: (h.irq, -h.total_ns))
     ]
-    heads = ("irq", "handler", "calls", "IRQ_NONE", "us each")
+    heads = ("irq", "handler", "calls", "IRQ_NONE", "us each", "% of a CPU")
     return _aligned(heads, rows, style, texts=2)
+
+
+def _counts(probed: Probed, style: str) -> str:
+    counts = probed.handler_counts
+    if counts is None:
+        return ""
+    rows = [(str(h.irq), h.handler, str(h.calls)) for h in counts.handlers]
+    shown = _aligned(("irq", "handler", "calls"), rows, style, texts=2)
+    none = ", ".join(f"irq {irq}: {calls}" for irq, calls in counts.none.items() if calls)
+    said = f"\n\ncalls that returned IRQ_NONE: {none}" if none else ""
+    return f"{shown}{said}\n\nSource: {counts.source}; nothing was timed."
+
+
+def _threads(probed: Probed, style: str) -> str:
+    rows = [
+        (
+            str(t.irq),
+            t.name,
+            str(t.wakeups),
+            "" if t.cpu_ns is None else f"{t.cpu_ns / probed.seconds / 1e7:.2f}",
+        )
+        for t in probed.threads or ()
+        if t.wakeups
+    ]
+    heads = ("irq", "thread of", "wakeups", "% of a CPU")
+    return _aligned(heads, rows, style, texts=2) if rows else ""
+
+
+def _locks(probed: Probed, style: str) -> str:
+    if probed.locks is None:
+        return ""
+    if not probed.locks.locks:
+        return "locks: nobody waited for one"
+    rows = [
+        (
+            one.lock,
+            one.kind,
+            one.caller,
+            str(one.waits),
+            f"{one.total_ns / one.waits / 1000:.1f}",
+            f"{one.total_ns / probed.locks.seconds / 1e7:.2f}",
+        )
+        for one in probed.locks.locks[:_MOST]
+    ]
+    heads = ("lock", "kind", "caller", "waits", "us each", "% of a CPU")
+    return _aligned(heads, rows, style, texts=3)
+
+
+def _drops(probed: Probed, style: str) -> str:
+    if probed.drops is None:
+        return ""
+    if not probed.drops.drops:
+        return "drops: the kernel threw no packet away"
+    rows = [(d.reason, d.location, str(d.packets)) for d in probed.drops.drops[:_MOST]]
+    return _aligned(("dropped for", "by", "packets"), rows, style, texts=2)
+
+
+def _ipvs(probed: Probed) -> str:
+    if probed.ipvs is None or not probed.ipvs.packets:
+        return ""
+    each = probed.ipvs.total_ns / probed.ipvs.packets / 1000
+    return (
+        f"ip_vs_in_hook: {probed.ipvs.packets} packets, {probed.ipvs.forwarded} of them "
+        f"forwarded, {each:.1f} us each with the way to the device"
+    )
+
+
+def _softirqs(window: SoftirqWindow | None, style: str) -> str:
+    if window is None:
+        return ""
+    rows = [
+        (
+            one.vector,
+            str(one.cpu),
+            str(one.runs),
+            f"{one.total_ns / one.runs / 1000:.1f}",
+            f"{one.total_ns / window.seconds / 1e7:.2f}",
+            f"{one.delay_ns / one.delays / 1000:.1f}" if one.delays else "",
+        )
+        for one in window.softirqs
+    ]
+    heads = ("softirq", "cpu", "runs", "us each", "% of a CPU", "delay us")
+    polls = [
+        (n.device or "backlog", str(n.polls), str(n.packets), str(n.exhausted))
+        for n in window.napi
+    ]
+    napi = _aligned(("poll of", "polls", "packets", "budget used up"), polls, style, texts=1)
+    return f"{_aligned(heads, rows, style, texts=1)}\n\n{napi}"
+
+
+def _symbols(probed: Probed, style: str) -> str:
+    if probed.cpu is None:
+        return ""
+    symbols, modules = top_symbols(probed.cpu), by_module(probed.cpu)
+    total = sum(symbols.values())
+    rows = [(n, str(s), f"{100 * s / total:.1f}") for n, s in list(symbols.items())[:_MOST]]
+    of = [(n, str(s), f"{100 * s / total:.1f}") for n, s in list(modules.items())[:_MOST]]
+    heads = ("samples", "%")
+    shown = _aligned(("symbol", *heads), rows, style, texts=1)
+    return f"{shown}\n\n{_aligned(('module', *heads), of, style, texts=1)}"
+
+
+def _cost(probed: Probed, style: str) -> str:
+    rows = [
+        (
+            cost.probe,
+            cost.way,
+            "" if cost.ns is None else str(cost.events),
+            f"{cost.ns / cost.events:.0f}" if cost.ns is not None and cost.events else "",
+            "" if cost.percent is None else f"{cost.percent:.3f}",
+            f"taken off after {cost.seconds:.0f} s" if cost.shed else "",
+        )
+        for cost in probed.costs
+    ]
+    heads = ("probe", "attached by", "events", "ns each", "% of a CPU", "")
+    shown = _aligned(heads, rows, style, texts=2, last=True) if rows else ""
+    if probed.own_ns is None or not probed.seconds:
+        return shown
+    own = f"dirtune's own process: {probed.own_ns / probed.seconds / 1e7:.2f} % of a CPU"
+    return f"{shown}\n\n{own}" if shown else own
 
 
 def _notes(profile: Profile) -> str:
@@ -92,8 +311,18 @@ def _row(states: dict[str, CpuShare], names: tuple[str, ...]) -> tuple[str, ...]
     )
 
 
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
 def _aligned(
-    heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], style: str, *, texts: int
+    heads: tuple[str, ...],
+    rows: Sequence[tuple[str, ...]],
+    style: str,
+    *,
+    texts: int,
+    last: bool = False,
 ) -> str:
-    align = ("left",) * texts + ("right",) * (len(heads) - texts)
+    numbers = len(heads) - texts - last
+    align = ("left",) * texts + ("right",) * numbers + ("left",) * last
     return tabulate(rows, heads, tablefmt=style, colalign=align, disable_numparse=True)

@@ -3,7 +3,7 @@
 import random
 
 from dirtune.analyse.cpu import Sample
-from dirtune.analyse.handlers import HandlerWindow
+from dirtune.analyse.profile import Profile
 from dirtune.bench import plan as plans
 from dirtune.bench.h2load import Reply, Summary, Times
 from dirtune.bench.outcome import ClientResult
@@ -92,8 +92,8 @@ class Director:
         self.log.append("load")
         return Load(self, ticks)
 
-    async def probe(self, seconds):
-        self.log.append(f"probe {seconds:g}")
+    async def probe(self, seconds, probes):
+        self.log.append(f"probe {seconds:g} {','.join(probes)}")
         return Probe(self)
 
     # The arithmetic.
@@ -160,8 +160,11 @@ class Probe:
     def __init__(self, director):
         self.director = director
 
+    async def begin(self):
+        self.director.log.append("begin probe")
+
     async def finish(self):
-        return HandlerWindow(15.0, (), {})
+        return Profile(seconds=10.0, nodes=())
 
     async def end(self):
         self.director.log.append("end probe")

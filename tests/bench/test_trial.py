@@ -60,11 +60,13 @@ def test_a_profiled_trial_samples_every_node_each_second_and_probes():
     director = Director()
     result = conducted(director, Order("profile", "A", "profiled", 150.0))
 
-    # The window's 10 s have 11 edges; the probe covers the load and its drain.
-    assert director.log.count("sample all") == 11
-    assert "probe 15" in director.log
-    assert director.log[-1] == "end probe"
-    assert result.handlers.seconds == 15
+    # The window's 10 s have 11 edges; the probe is loaded before the load and opens with it.
+    log = director.log
+    assert log.count("sample all") == 11
+    assert log.index("probe 10 irq") < log.index("load") < log.index("begin probe")
+    assert log[log.index("begin probe") + 1] == "sample all"
+    assert log[-1] == "end probe"
+    assert result.profile.seconds == 10
     assert [node.role for node in result.trial.nodes] == [
         "director",
         "real server",

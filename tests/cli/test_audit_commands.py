@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from dirtune import remote
 from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
+from dirtune.analyse.probed import Probed
 from dirtune.checks.cluster import own_addresses
 from dirtune.cli import _sources, main
 from dirtune.errors import NodeUnreachable
@@ -170,7 +171,7 @@ def probed(monkeypatch):
     window = HandlerWindow(
         5.0, (HandlerCalls(0, "timer", 7, 0, 0, 7000, 0, 1000),), {"0": 7}, load_seconds=1.0
     )
-    monkeypatch.setattr(_sources, "probed", lambda *_: window)
+    monkeypatch.setattr(_sources, "probed", lambda *_: Probed(5.0, handlers=window))
 
 
 @pytest.mark.usefixtures("probed")

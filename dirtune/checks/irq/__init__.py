@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dirtune.analyse import rates
 from dirtune.analyse.forecast import Waste, wasted
-from dirtune.analyse.lines import Sharer, data_vector, nic_line, on_msi, pic, sharers
+from dirtune.analyse.lines import Sharer, data_vector, nic_actions, nic_line, on_msi, pic, sharers
 from dirtune.checks import Fix, Risk
 from dirtune.checks.remedies import commands
 from dirtune.collect.interrupts import Interrupts, Line
@@ -258,8 +258,7 @@ def wastes_by_irq(snapshot: Snapshot) -> dict[str, Waste]:
     """Return what the probe measured on each line with a card, by label; empty without it."""
     if snapshot.handlers is None or snapshot.interrupts is None:
         return {}
-    everyone = (s for line in snapshot.interrupts.numbered for s in who(snapshot, line))
-    cards = frozenset(sharer.action for sharer in everyone if sharer.nic)
+    cards = nic_actions(snapshot.interrupts, snapshot.pci, snapshot.interfaces)
     return {str(waste.irq): waste for waste in wasted(snapshot.handlers, cards)}
 
 

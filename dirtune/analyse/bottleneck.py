@@ -1,0 +1,193 @@
+"""Which resource limits a director now, by what evidence, and what to do. Pure.
+
+A resource is named only where it is at its limit; a director that has room left is told so, and
+how much. Nothing here is a forecast of a rate: at another rate another resource may come first.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from dirtune.analyse.phases import PROBES
+from dirtune.analyse.probed import Probed
+from dirtune.analyse.run import CpuShare, NodeCpu
+from dirtune.analyse.work import Work
+
+# Estimates, not calibrated: a CPU that is this busy cannot take more, one below has room.
+_FULL_PERCENT = 95.0
+_ROOM_PERCENT = 70.0
+_STOLEN_PERCENT = 10.0
+_LOCKED_PERCENT = 5.0
+_WASTE_PERCENT = 0.5
+_IN_SIGHT = 3
+
+
+class Bottleneck(msgspec.Struct, frozen=True):
+    """The verdict on one window."""
+
+    resource: str
+    """`cpu0`, `steal`, `backlog`, `ring eth0`, `lock NAME`; `none` where nothing is at its limit,
+    `unknown` where CPU times are not known."""
+    paragraph: str
+    """The verdict, its evidence and what to do, in words."""
+
+
+def find(node: NodeCpu, work: Work, probed: Probed) -> Bottleneck:
+    """Return what limits the director *node* in this window."""
+    resource, said = _limit(node, work, probed)
+    extra = (_waste(work), _phases(work), _probes(probed))
+    return Bottleneck(resource, " ".join(text for text in (said, *extra) if text))
+
+
+def hottest(node: NodeCpu) -> tuple[str, float] | None:
+    """Return the busiest CPU and its per cent that is neither idle, waiting nor stolen."""
+    busy = {name: _busy(states) for name, states in node.per_cpu.items()}
+    if not busy:
+        return None
+    name = max(busy, key=lambda cpu: busy[cpu])
+    return name, busy[name]
+
+
+def lock_percent(probed: Probed) -> dict[str, float]:
+    """Return the time that was waited for each spinning lock, in per cent of one CPU."""
+    sums: dict[str, float] = {}
+    for one in probed.locks.locks if probed.locks else ():
+        assert probed.locks is not None
+        if one.kind.startswith(("spinlock", "rwlock")):
+            sums[one.lock] = sums.get(one.lock, 0.0) + one.total_ns / probed.locks.seconds / 1e7
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))
+
+
+def _limit(node: NodeCpu, work: Work, probed: Probed) -> tuple[str, str]:
+    for judge in (_stolen, _full_cpu, _backlog, _ring, _locked):
+        found = judge(node, work, probed)
+        if found is not None:
+            return found
+    top = hottest(node)
+    if top is None:
+        return "unknown", "CPU times are not known, so nothing can be said of the limit."
+    name, busy = top
+    room = f", {_FULL_PERCENT / busy:.1f} times this load would fill it" if busy >= 5 else ""
+    return "none", (
+        f"Nothing on this director is at its limit: its hottest CPU, {name}, is {busy:.0f} % busy"
+        f"{room}."
+    )
+
+
+def _stolen(node: NodeCpu, _work: Work, _probed: Probed) -> tuple[str, str] | None:
+    steal = node.states["steal"].mean if "steal" in node.states else 0.0
+    if steal < _STOLEN_PERCENT:
+        return None
+    return "steal", (
+        f"The hypervisor limits this director: it took {steal:.0f} % of its CPU time away. Give "
+        "the guest CPUs of its own; what is measured below includes the waiting."
+    )
+
+
+def _full_cpu(node: NodeCpu, work: Work, _probed: Probed) -> tuple[str, str] | None:
+    top = hottest(node)
+    if top is None or top[1] < _FULL_PERCENT:
+        return None
+    name, busy = top
+    others = [_busy(states) for cpu, states in node.per_cpu.items() if cpu != name]
+    said = f"{name} limits this director: it is {busy:.0f} % busy{_spent(node, name)}"
+    if not others:
+        return (
+            name,
+            f"{said}, and there is no other. Take work off it: the phases below say which.",
+        )
+    if min(others) < _ROOM_PERCENT:
+        return name, (
+            f"{said}, while the idlest other is {min(others):.0f} % busy. Spread the card's "
+            "queues and their interrupts: `dirtune audit --select irq,nic,softirq` says how."
+        )
+    return name, (
+        f"{said}, and the others have no room ({min(others):.0f} % and more). Take work off all "
+        f"of them, or add a director: {work.cpus} CPUs are in use."
+    )
+
+
+def _backlog(_node: NodeCpu, work: Work, _probed: Probed) -> tuple[str, str] | None:
+    if not work.softnet_dropped:
+        return None
+    return "backlog", (
+        f"A CPU's backlog limits this director: {work.softnet_dropped:,} packets found no room in "
+        "it. See `dirtune explain softirq/backlog-drops`."
+    )
+
+
+def _ring(_node: NodeCpu, work: Work, _probed: Probed) -> tuple[str, str] | None:
+    if not work.device_drops:
+        return None
+    name, lost = max(work.device_drops.items(), key=lambda item: item[1])
+    return f"ring {name}", (
+        f"The receive ring of {name} limits this director: {lost:,} packets found no room in it. "
+        "See `dirtune explain nic/rx-ring-overflow`."
+    )
+
+
+def _locked(_node: NodeCpu, _work: Work, probed: Probed) -> tuple[str, str] | None:
+    waits = lock_percent(probed)
+    if not waits:
+        return None
+    name, percent = next(iter(waits.items()))
+    if percent < _LOCKED_PERCENT:
+        return None
+    return f"lock {name}", (
+        f"A lock limits this director: CPUs waited for {name} for {percent:.1f} % of one CPU's "
+        "time. `dirtune explain lock` lists what helps."
+    )
+
+
+def _spent(node: NodeCpu, cpu: str) -> str:
+    states = node.per_cpu[cpu]
+    parts = [
+        f"{states[name].mean:.0f} % {word}"
+        for name, word in (("softirq", "in softirqs"), ("irq", "in interrupts"), ("user", "user"))
+        if name in states and states[name].mean >= 1
+    ]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _waste(work: Work) -> str:
+    dear = [waste for waste in work.wasted if waste.none and waste.cpu_percent >= _WASTE_PERCENT]
+    if not dear:
+        return ""
+    one = dear[0]
+    said = (
+        f"On irq {one.irq} the handlers of {' and '.join(one.handlers)} ran {one.none:,} times "
+        f"for nothing, {one.cpu_percent:.1f} % of a CPU"
+    )
+    if work.forecast is None or work.forecast.ratio is None:
+        return f"{said}: `dirtune fix plan irq/shared-with-nic`."
+    saved = 100 * (1 - work.forecast.ratio)
+    return (
+        f"{said}; separating the line should take {saved:.1f} % off each connection: "
+        "`dirtune fix plan irq/shared-with-nic`."
+    )
+
+
+def _phases(work: Work) -> str:
+    most = [phase for phase in work.phases if phase.name != PROBES][:_IN_SIGHT]
+    if not most:
+        return ""
+    parts = [f"{phase.name} ({phase.percent:.1f} %)" for phase in most]
+    return f"Most of one CPU's time goes into {', '.join(parts)}."
+
+
+def _probes(probed: Probed) -> str:
+    return " ".join(_shed(probed))
+
+
+def _shed(probed: Probed) -> Iterator[str]:
+    for cost in probed.costs:
+        if cost.shed:
+            yield (
+                f"The {cost.probe} probe was taken off after {cost.seconds:.0f} s: the probes "
+                f"cost more than {probed.max_overhead_percent:g} % of a CPU."
+            )
+
+
+def _busy(states: dict[str, CpuShare]) -> float:
+    waiting = (states[name].mean for name in ("idle", "iowait", "steal") if name in states)
+    return max(0.0, 100.0 - sum(waiting))

@@ -1,0 +1,161 @@
+"""What a director did in a window and what each packet of it cost. Pure.
+
+Rates of packets and connections are IPVS's own counters. Percentages are shares of one CPU,
+unless they are said to be of all.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from dirtune.analyse import cpu
+from dirtune.analyse.cpu import Sample
+from dirtune.analyse.forecast import Waste, forecast, wasted
+from dirtune.analyse.phases import Phase, phases
+from dirtune.analyse.probed import Probed
+from dirtune.analyse.run import Forecast, NodeCpu
+from dirtune.collect.softnet import SoftnetRow
+
+_WRAP = 2**32
+
+
+class Line(msgspec.Struct, frozen=True):
+    """Interrupts of one line in the window."""
+
+    irq: str
+    actions: tuple[str, ...]
+    interrupts: int
+    nic: bool
+    """A handler on it is a network card's."""
+
+
+class Work(msgspec.Struct, frozen=True):
+    """One window of a director; None is "not known", never zero."""
+
+    seconds: float
+    cpus: int
+    busy_percent: float | None
+    """Over all CPUs: 200 is two CPUs busy. Steal is not in it."""
+    connections: int | None
+    packets: int | None
+    """Packets in."""
+    lines: tuple[Line, ...]
+    """Those that interrupted, most first."""
+    softnet_dropped: int | None
+    softnet_squeezed: int | None
+    device_drops: dict[str, int]
+    """Packets that a card's ring had no room for, by interface; only where there were any."""
+    phases: tuple[Phase, ...]
+    wasted: tuple[Waste, ...]
+    """By line, the dearest first; empty where nothing was measured or nothing wasted."""
+    forecast: Forecast | None
+    """What separating the wasteful lines should bring."""
+
+    @property
+    def cpu_us_per_connection(self) -> float | None:
+        """Microseconds of CPU for each connection."""
+        return self._each(self.connections)
+
+    @property
+    def cpu_us_per_packet(self) -> float | None:
+        """Microseconds of CPU for each packet that came in."""
+        return self._each(self.packets)
+
+    @property
+    def interrupts_per_packet(self) -> float | None:
+        """Interrupts of the lines with a card for each packet that came in."""
+        if not self.packets:
+            return None
+        return sum(line.interrupts for line in self.lines if line.nic) / self.packets
+
+    def _each(self, count: int | None) -> float | None:
+        if self.busy_percent is None or not count:
+            return None
+        return self.busy_percent / 100 * self.seconds * 1e6 / count
+
+
+def of_window(
+    samples: Sequence[Sample],
+    node: NodeCpu,
+    probed: Probed,
+    actions: Mapping[str, tuple[str, ...]],
+    nic_actions: frozenset[str],
+) -> Work:
+    """Return what the first and the last of *samples* and the probes say of a director.
+
+    *actions* are the handlers of each line, *nic_actions* those that are a network card's.
+    """
+    first, last = samples[0], samples[-1]
+    cpus = max(1, len(node.per_cpu))
+    busy = cpu.busy_s(first, last)
+    seconds = last.at_s - first.at_s
+    busy_percent = None if busy is None else 100 * busy / seconds
+    user = node.states["user"].mean * cpus if "user" in node.states else 0.0
+    connections = _moved(first.ip_vs, last.ip_vs, "connections")
+    waste = wasted(probed.handlers, nic_actions) if probed.handlers else ()
+    work = Work(
+        seconds=seconds,
+        cpus=cpus,
+        busy_percent=busy_percent,
+        connections=connections,
+        packets=_moved(first.ip_vs, last.ip_vs, "packets_in"),
+        lines=_lines(first, last, actions, nic_actions),
+        softnet_dropped=_softnet(first, last, lambda row: row.dropped),
+        softnet_squeezed=_softnet(first, last, lambda row: row.time_squeeze),
+        device_drops=_device_drops(first, last),
+        phases=phases(probed, busy_percent or 0.0, user) if busy_percent is not None else (),
+        wasted=waste,
+        forecast=None,
+    )
+    if probed.handlers is None or not waste:
+        return work
+    # The probe's window is its own, a little longer than the samples'.
+    of_probe = connections and round(connections * probed.handlers.seconds / seconds)
+    expected = forecast(
+        probed.handlers,
+        (w.irq for w in waste),
+        nic_actions,
+        of_probe,
+        work.cpu_us_per_connection,
+    )
+    return msgspec.structs.replace(work, forecast=expected)
+
+
+def _moved(before: Mapping[str, int], after: Mapping[str, int], name: str) -> int | None:
+    then, now = before.get(name), after.get(name)
+    return None if then is None or now is None else now - then
+
+
+def _lines(
+    first: Sample,
+    last: Sample,
+    actions: Mapping[str, tuple[str, ...]],
+    nic_actions: frozenset[str],
+) -> tuple[Line, ...]:
+    found = (
+        Line(irq, on_line, moved, not nic_actions.isdisjoint(on_line))
+        for irq, now in last.lines.items()
+        if irq in first.lines and (moved := (now - first.lines[irq]) % _WRAP)
+        for on_line in (actions.get(irq, ()),)
+    )
+    return tuple(sorted(found, key=lambda line: -line.interrupts))
+
+
+def _softnet(first: Sample, last: Sample, column: Callable[[SoftnetRow], int]) -> int | None:
+    if not first.softnet or len(first.softnet) != len(last.softnet):
+        return None
+    pairs = zip(first.softnet, last.softnet, strict=True)
+    return sum((column(now) - column(then)) % _WRAP for then, now in pairs)
+
+
+def _device_drops(first: Sample, last: Sample) -> dict[str, int]:
+    found = {}
+    for name, now in last.devices.items():
+        then = first.devices.get(name)
+        if then is None:
+            continue
+        # What the ring had no room for; `dropped` counts what nobody wanted as well.
+        moved = now["rx_fifo_errors"] - then["rx_fifo_errors"]
+        if moved > 0:
+            found[name] = moved
+    return found

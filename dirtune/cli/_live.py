@@ -1,0 +1,57 @@
+"""A profile while it is taken: one table on a terminal, drawn anew each second."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dirtune.analyse import cpu
+from dirtune.analyse.cpu import Sample
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_BUSIEST_LINES = 4
+
+
+@contextmanager
+def shown(*, quiet: bool) -> Iterator[Callable[[Sequence[Sample]], None]]:
+    """Return a function that shows the last second of samples; nothing where nobody looks."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
+        yield lambda samples: live.update(_table(samples), refresh=True)
+
+
+def _table(samples: Sequence[Sample]) -> "Table":
+    from rich.table import Table
+
+    earlier, later = samples[-2], samples[-1]
+    table = Table(title=f"second {len(samples) - 1}", title_justify="left", box=None)
+    for head in ("cpu", "user %", "system %", "softirq %", "irq %", "idle %"):
+        table.add_column(head, justify="left" if head == "cpu" else "right")
+    for name, states in cpu.shares_by_cpu(earlier, later).items():
+        columns = ("user", "system", "softirq", "irq", "idle")
+        table.add_row(name, *(f"{states[c]:.0f}" if c in states else "" for c in columns))
+    table.caption = "   ".join((*_ipvs(earlier, later), *_lines(earlier, later)))
+    table.caption_justify = "left"
+    return table
+
+
+def _ipvs(earlier: Sample, later: Sample) -> Iterator[str]:
+    seconds = later.at_s - earlier.at_s
+    for name, unit in (("connections", "connections/s"), ("packets_in", "packets/s")):
+        if name in later.ip_vs and name in earlier.ip_vs:
+            yield f"{(later.ip_vs[name] - earlier.ip_vs[name]) / seconds:.0f} {unit}"
+
+
+def _lines(earlier: Sample, later: Sample) -> Iterator[str]:
+    seconds = later.at_s - earlier.at_s
+    rates = {irq: (n - earlier.lines.get(irq, n)) / seconds for irq, n in later.lines.items()}
+    for irq in sorted(rates, key=lambda irq: -rates[irq])[:_BUSIEST_LINES]:
+        if rates[irq] > 0:
+            yield f"irq {irq}: {rates[irq]:.0f}/s"

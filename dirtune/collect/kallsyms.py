@@ -1,0 +1,78 @@
+"""/proc/kallsyms: which kernel function or variable lies at an address.
+
+Format: kernel/kallsyms.c, s_show(): `ADDRESS TYPE NAME` and, for a module's, a tab and `[MODULE]`.
+Without the right to see them (kptr_restrict) every address is 0. Variables are there with
+CONFIG_KALLSYMS_ALL. BPF programs are listed as module `bpf`.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+
+from dirtune.errors import ParseError
+from dirtune.host import Host
+
+SOURCE = "/proc/kallsyms"
+# A symbol has no size here. What lies further behind one than any function is long is not in it.
+_LARGEST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """The kernel's symbols by address."""
+
+    addresses: tuple[int, ...]
+    """In ascending order."""
+    names: tuple[str, ...]
+    """`name`, or `name [module]`, in the same order."""
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """Every symbol's bare name."""
+        return frozenset(name.partition(" ")[0] for name in self.names)
+
+    def at(self, address: int) -> str | None:
+        """Return the symbol that *address* lies in, None if there is none."""
+        place = bisect_right(self.addresses, address) - 1
+        if place < 0 or address - self.addresses[place] >= _LARGEST_BYTES:
+            return None
+        return self.names[place]
+
+    def frames(self, addresses: tuple[int, ...]) -> tuple[str, ...]:
+        """Return the functions of a stack, innermost first as its addresses are.
+
+        All but the innermost are return addresses, and a call may be a function's last word.
+        """
+        looked_up = (a if place == 0 else a - 1 for place, a in enumerate(addresses))
+        return tuple(self.at(a) or f"{a:#x}" for a in looked_up)
+
+    def in_module(self, name: str) -> bool | None:
+        """Return whether the function *name* is a module's; None if there is no such function."""
+        if name not in self.known:
+            return None
+        return name not in self.names
+
+
+def read_kallsyms(host: Host) -> Symbols:
+    """Read the symbols; none where their addresses are hidden."""
+    return parse_kallsyms(host.read(SOURCE))
+
+
+def parse_kallsyms(text: str) -> Symbols:
+    """Parse the text of /proc/kallsyms."""
+    rows = sorted(
+        row for number, line in enumerate(text.splitlines(), 1) if (row := _row(number, line))
+    )
+    return Symbols(tuple(address for address, _ in rows), tuple(name for _, name in rows))
+
+
+def _row(number: int, line: str) -> tuple[int, str] | None:
+    address, _, rest = line.partition(" ")
+    _, _, name = rest.partition(" ")
+    try:
+        at = int(address, 16)
+    except ValueError as error:
+        raise ParseError(SOURCE, f"line {number}: no address: {line[:60]!r}") from error
+    if not name:
+        raise ParseError(SOURCE, f"line {number}: no symbol: {line[:60]!r}")
+    return (at, name.replace("\t", " ")) if at else None

@@ -1,0 +1,72 @@
+"""The cpu probe: where the CPUs are, 99 times a second, as kernel stacks.
+
+Source: the perf event `cpu-clock` on each CPU, summed in the kernel by `cpu.bpf.c`. 99 Hz does not
+keep step with the tick. The clock is a timer interrupt: while interrupts are off it waits, and
+its sample lands where they come on again. Time in hard interrupts is the irq probe's to tell.
+"""
+
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dirtune.analyse.probed import CpuWindow, Stack
+from dirtune.host import Host
+from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way
+
+HERTZ = 99
+_USER = -errno.EFAULT  # get_stackid() of a CPU that was in user mode
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The probe's maps at one moment."""
+
+    samples: Mapping[tuple[int, bool], tuple[int, ...]]
+    """For each CPU, by stack and whether it was the idle task."""
+    stacks: Mapping[int, tuple[int, ...]]
+    """Addresses, the innermost first."""
+    lost: int
+
+
+def read(bpf: Bpf, _: Host) -> Reading:
+    """Copy the maps."""
+    samples = {(k.stack, bool(k.idle)): tuple(copies) for k, copies in bpf["cpu_samples"].items()}
+    table: Any = bpf["cpu_stacks"]
+    stacks = {number: tuple(table.walk(number)) for number, _ in samples if number >= 0}
+    return Reading(samples, stacks, sum(bpf["cpu_lost"][0]))
+
+
+def decode(before: Moment[Reading], after: Moment[Reading], context: Context) -> CpuWindow:
+    """Return the difference of two readings, stacks by name."""
+    sums: dict[tuple[int, tuple[str, ...], bool], int] = {}
+    symbols = context.symbols()
+    lost = after.data.lost - before.data.lost
+    for (number, idle), counts in after.data.samples.items():
+        then = before.data.samples.get((number, idle), (0,) * len(counts))
+        moved = [a - b for a, b in zip(counts, then, strict=True)]
+        if number < 0 and number != _USER:  # another stack has its place in the map
+            lost += sum(moved)
+            continue
+        frames = symbols.frames(after.data.stacks.get(number, ()))[::-1]
+        for cpu, samples in enumerate(moved):
+            if samples:
+                key = (cpu, frames, idle)
+                sums[key] = sums.get(key, 0) + samples
+    rows = sorted(sums.items(), key=lambda row: (-row[1], row[0]))
+    return CpuWindow(
+        seconds=after.taken_s - before.taken_s,
+        hertz=HERTZ,
+        stacks=tuple(Stack(*key, samples) for key, samples in rows),
+        lost=lost,
+    )
+
+
+PROBE = Probe(
+    name="cpu",
+    window="cpu",
+    ways=(Way("cpu-clock", (Point("clock", str(HERTZ), "cpu_sample"),)),),
+    read=read,
+    decode=decode,
+    sizes={"CPU_MAX_STACKS": 8192},
+)

@@ -1,0 +1,93 @@
+"""The drops probe: which packets the kernel throws away, where and why.
+
+Source: raw tracepoint `kfree_skb` (net/core/skbuff.c), summed in the kernel by `drops.bpf.c`; the
+reason is its third argument from Linux 5.17 on. Reasons are numbered anew with every kernel:
+their names come from the event's own format.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dirtune.analyse.probed import Drops, DropWindow
+from dirtune.errors import SourceMissing, SourceRefused
+from dirtune.host import Host
+from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way
+
+_FORMATS = tuple(
+    f"{folder}/events/skb/kfree_skb/format"
+    for folder in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+)
+_EVENT = "skb:kfree_skb"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The probe's maps at one moment."""
+
+    drops: Mapping[tuple[int, int], int]
+    """Packets by location and number of the reason."""
+    reasons: Mapping[int, str] | None
+    """None where this kernel gives none."""
+    lost: int
+
+
+def read(bpf: Bpf, host: Host) -> Reading:
+    """Copy the maps."""
+    counts = {(k.location, k.reason): sum(copies) for k, copies in bpf["drop_counts"].items()}
+    return Reading(counts, read_reasons(host), sum(bpf["drop_lost"][0]))
+
+
+def read_reasons(host: Host) -> Mapping[int, str] | None:
+    """Return the reasons' names by number, None where the event has none."""
+    for path in _FORMATS:
+        try:
+            return parse_reasons(host.read(path))
+        except (SourceMissing, SourceRefused):
+            continue
+    return None
+
+
+def parse_reasons(text: str) -> Mapping[int, str] | None:
+    """Parse the text of the event's `format` file."""
+    if "REC->reason" not in text:
+        return None
+    return {int(n): name for n, name in re.findall(r'\{ *(\d+), *"([A-Z0-9_]+)" *\}', text)}
+
+
+def decode(before: Moment[Reading], after: Moment[Reading], context: Context) -> DropWindow:
+    """Return the difference of two readings."""
+    sums: dict[tuple[str, str], int] = {}
+    symbols = context.symbols()
+    names = after.data.reasons
+    for (location, reason), now in after.data.drops.items():
+        moved = now - before.data.drops.get((location, reason), 0)
+        if not moved:
+            continue
+        # The location is a return address, and a call may be a function's last word.
+        where = symbols.at(location - 1) or f"{location:#x}"
+        why = "" if names is None else names.get(reason, str(reason))
+        sums[why, where] = sums.get((why, where), 0) + moved
+    rows = sorted(sums.items(), key=lambda row: (-row[1], row[0]))
+    return DropWindow(
+        seconds=after.taken_s - before.taken_s,
+        drops=tuple(Drops(*key, packets) for key, packets in rows),
+        lost=after.data.lost - before.data.lost,
+    )
+
+
+PROBE = Probe(
+    name="drops",
+    window="drops",
+    ways=(
+        Way(
+            "raw tracepoint",
+            (Point("tracepoint", _EVENT, "drop_skb", field="reason"),),
+            macros=("DROP_REASON",),
+        ),
+        Way("raw tracepoint without reasons", (Point("tracepoint", _EVENT, "drop_skb"),)),
+    ),
+    read=read,
+    decode=decode,
+    sizes={"DROP_MAX": 1024},
+)

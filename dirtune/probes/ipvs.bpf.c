@@ -1,0 +1,92 @@
+// What IPVS spends on a packet: from the entry of its netfilter hook to the return, which is
+// after the packet was handed to the device where IPVS forwards it.
+//
+// A forwarded packet comes through the same hook again on its way out, inside the first pass,
+// and is let through: only the outermost pass counts. One whose return was not seen (there are
+// only so many return probes) is given up when it is old.
+
+#define IPVS_NF_STOLEN 2
+
+struct ipvs_time {
+    u64 packets;
+    u64 forwarded;
+    u64 total_ns;
+    u64 max_ns;
+    u64 slots[SLOTS];
+};
+
+#define IPVS_OLD_NS 1000000000ULL
+
+struct ipvs_start {
+    u64 at_ns;
+    u64 task;
+    u64 depth;
+};
+
+BPF_PERCPU_ARRAY(ipvs_started, struct ipvs_start, 1);
+BPF_PERCPU_ARRAY(ipvs_times, struct ipvs_time, 1);
+
+static __always_inline int ipvs_begin(void)
+{
+    int zero = 0;
+    u64 now = bpf_ktime_get_ns(), task = bpf_get_current_task();
+    struct ipvs_start *start = ipvs_started.lookup(&zero);
+
+    if (!start)
+        return 0;
+    if (start->depth && start->task == task && now - start->at_ns < IPVS_OLD_NS) {
+        start->depth++;
+        return 0;
+    }
+    start->task = task;
+    start->at_ns = now;
+    start->depth = 1;
+    return 0;
+}
+
+static __always_inline int ipvs_end(u32 verdict)
+{
+    int zero = 0;
+    u64 now = bpf_ktime_get_ns();
+    struct ipvs_start *start = ipvs_started.lookup(&zero);
+    struct ipvs_time *seen = ipvs_times.lookup(&zero);
+
+    if (!start || !seen || !start->depth || start->task != bpf_get_current_task())
+        return 0;
+    if (--start->depth)
+        return 0;
+    u64 spent = now - start->at_ns;
+
+    seen->packets++;
+    seen->total_ns += spent;
+    seen->slots[slot_of(spent)]++;
+    if (spent > seen->max_ns)
+        seen->max_ns = spent;
+    if (verdict == IPVS_NF_STOLEN)
+        seen->forwarded++;
+    return 0;
+}
+
+#ifdef IPVS_FENTRY
+KFUNC_PROBE(ip_vs_in_hook)
+{
+    return ipvs_begin();
+}
+
+KRETFUNC_PROBE(ip_vs_in_hook, void *priv, void *skb, void *state, int verdict)
+{
+    return ipvs_end(verdict);
+}
+#else
+#include <uapi/linux/ptrace.h>
+
+int ipvs_in(struct pt_regs *ctx)
+{
+    return ipvs_begin();
+}
+
+int ipvs_in_return(struct pt_regs *ctx)
+{
+    return ipvs_end(PT_REGS_RC(ctx));
+}
+#endif

@@ -1,0 +1,75 @@
+"""The ipvs probe: what IPVS spends on a packet.
+
+Source: the entry and the return of `ip_vs_in_hook` (net/netfilter/ipvs/ip_vs_core.c, Linux 5.14),
+timed in the kernel by `ipvs.bpf.c`: fentry where IPVS is built into the kernel, kprobes where it
+is a module, which bcc's fentry does not find.
+"""
+
+from dataclasses import dataclass
+
+from dirtune.analyse.probed import IpvsWindow
+from dirtune.host import Host
+from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The probe's map at one moment, summed over CPUs."""
+
+    packets: int
+    forwarded: int
+    total_ns: int
+    max_ns: int
+    histogram: tuple[int, ...]
+
+
+def read(bpf: Bpf, _: Host) -> Reading:
+    """Copy the map."""
+    copies = bpf["ipvs_times"][0]
+    return Reading(
+        packets=sum(copy.packets for copy in copies),
+        forwarded=sum(copy.forwarded for copy in copies),
+        total_ns=sum(copy.total_ns for copy in copies),
+        max_ns=max(copy.max_ns for copy in copies),
+        histogram=tuple(map(sum, zip(*(copy.slots for copy in copies), strict=True))),
+    )
+
+
+def decode(before: Moment[Reading], after: Moment[Reading], _: Context) -> IpvsWindow:
+    """Return the difference of two readings."""
+    then, now = before.data, after.data
+    return IpvsWindow(
+        seconds=after.taken_s - before.taken_s,
+        packets=now.packets - then.packets,
+        forwarded=now.forwarded - then.forwarded,
+        total_ns=now.total_ns - then.total_ns,
+        max_ns=now.max_ns,
+        histogram=tuple(a - b for a, b in zip(now.histogram, then.histogram, strict=True)),
+    )
+
+
+def _kprobes(function: str) -> Way:
+    return Way(
+        f"kprobes on {function}",
+        (Point("kprobe", function, "ipvs_in"), Point("kretprobe", function, "ipvs_in_return")),
+    )
+
+
+PROBE = Probe(
+    name="ipvs",
+    window="ipvs",
+    ways=(
+        Way(
+            "fentry",
+            (
+                Point("fentry", "ip_vs_in_hook", "kfunc__ip_vs_in_hook"),
+                Point("fentry", "ip_vs_in_hook", "kretfunc__ip_vs_in_hook"),
+            ),
+            macros=("IPVS_FENTRY",),
+        ),
+        _kprobes("ip_vs_in_hook"),
+        _kprobes("ip_vs_in"),
+    ),
+    read=read,
+    decode=decode,
+)

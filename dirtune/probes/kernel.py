@@ -1,0 +1,84 @@
+"""What this kernel offers to attach a probe to, found by looking; nothing is loaded.
+
+Sources: tracefs `events/GROUP/EVENT/format`, /proc/kallsyms, and the kprobe event source in
+/sys/bus/event_source (`perf_kprobe`, CONFIG_KPROBE_EVENTS).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from dirtune.collect.kallsyms import Symbols, read_kallsyms
+from dirtune.errors import SourceMissing, SourceRefused
+from dirtune.host import Host
+from dirtune.probes.probe import Point, Probe, Way
+
+_TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+_KPROBES = "/sys/bus/event_source/devices/kprobe/type"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel, asked feature by feature."""
+
+    host: Host
+
+    @cached_property
+    def symbols(self) -> Symbols:
+        """Its functions and variables; none where they are hidden."""
+        try:
+            return read_kallsyms(self.host)
+        except (SourceMissing, SourceRefused):
+            return Symbols((), ())
+
+    @cached_property
+    def kprobes(self) -> bool:
+        """Whether it has kprobes."""
+        return self._text(_KPROBES) is not None
+
+    def lacks(self, point: Point) -> str | None:
+        """Return why *point* cannot be attached here, None if it can."""
+        match point.kind:
+            case "tracepoint":
+                return self._lacks_event(point)
+            case "kprobe" | "kretprobe":
+                if not self.kprobes:
+                    return "this kernel has no kprobes (CONFIG_KPROBE_EVENTS)"
+                return self._lacks_function(point.target)
+            case "fentry":
+                if self.symbols.in_module(point.target):
+                    return f"{point.target} is a module's"
+                return self._lacks_function(point.target)
+        return None
+
+    def way(self, probe: Probe[object]) -> Way | str:
+        """Return the first way of attaching *probe* that this kernel has, or what it lacks."""
+        reasons: list[str] = []
+        for way in probe.ways:
+            missing = next(filter(None, map(self.lacks, way.points)), None)
+            if missing is None:
+                return way
+            reasons.append(missing)
+        return "; ".join(dict.fromkeys(reasons))
+
+    def _lacks_event(self, point: Point) -> str | None:
+        mounted = [f for f in _TRACEFS if self.host.glob(f"{f}/events/irq")]
+        if not mounted:
+            return None  # not to be told from here: attaching will
+        path = f"{mounted[0]}/events/{point.target.replace(':', '/')}/format"
+        text = self._text(path)
+        if text is None:
+            return f"this kernel has no tracepoint {point.target}"
+        if point.field and f" {point.field};" not in text:
+            return f"{point.target} has no {point.field} here"
+        return None
+
+    def _lacks_function(self, name: str) -> str | None:
+        if name in self.symbols.known:
+            return None
+        return f"there is no function {name}: is its module loaded?"
+
+    def _text(self, path: str) -> str | None:
+        try:
+            return self.host.read(path)
+        except (SourceMissing, SourceRefused):
+            return None

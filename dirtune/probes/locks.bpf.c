@@ -1,0 +1,144 @@
+// Who waits for which kernel lock, and how long.
+//
+// A wait begins and ends in one task, but an interrupt may begin its own in between: starts are
+// kept by task and lock. The idle tasks of two CPUs are two tasks.
+
+struct lock_waiter {
+    u64 task;
+    u64 lock;
+};
+
+struct lock_start {
+    u64 at_ns;
+    u32 flags;
+    s32 stack;
+};
+
+struct lock_key {
+    u64 lock;
+    u32 flags;
+    s32 stack;
+};
+
+struct lock_waits {
+    u64 waits;
+    u64 total_ns;
+    u64 max_ns;
+    u64 slots[SLOTS];
+};
+
+BPF_HASH(lock_starts, struct lock_waiter, struct lock_start, LOCK_MAX_WAITERS);
+BPF_TABLE("percpu_hash", struct lock_key, struct lock_waits, lock_contended, LOCK_MAX_LOCKS);
+BPF_PERCPU_ARRAY(lock_fresh, struct lock_waits, 1);
+BPF_STACK_TRACE(lock_stacks, LOCK_MAX_STACKS);
+BPF_PERCPU_ARRAY(lock_lost, u64, 1);
+
+static __always_inline int lock_begin(void *ctx, u64 lock, u32 flags)
+{
+    struct lock_waiter waiter = {.task = bpf_get_current_task(), .lock = lock};
+    struct lock_start start = {.flags = flags};
+    int zero = 0;
+
+    // A mutex begins twice, to spin and then to sleep, and ends once.
+    if (lock_starts.lookup(&waiter))
+        return 0;
+    start.stack = lock_stacks.get_stackid(ctx, 0);
+    start.at_ns = bpf_ktime_get_ns();
+    if (lock_starts.update(&waiter, &start))
+        lock_lost.increment(zero);
+    return 0;
+}
+
+static __always_inline struct lock_waits *lock_of(struct lock_key *key)
+{
+    int zero = 0;
+    struct lock_waits *seen = lock_contended.lookup(key);
+    struct lock_waits *fresh;
+
+    if (seen)
+        return seen;
+    fresh = lock_fresh.lookup(&zero);
+    if (!fresh)
+        return NULL;
+    lock_contended.update(key, fresh);
+    return lock_contended.lookup(key);
+}
+
+static __always_inline int lock_end(u64 lock)
+{
+    struct lock_waiter waiter = {.task = bpf_get_current_task(), .lock = lock};
+    u64 now = bpf_ktime_get_ns();
+    int zero = 0;
+    struct lock_start *start = lock_starts.lookup(&waiter);
+
+    if (!start)
+        return 0;
+    struct lock_key key = {.lock = lock, .flags = start->flags, .stack = start->stack};
+    u64 waited = now - start->at_ns;
+    lock_starts.delete(&waiter);
+
+    struct lock_waits *seen = lock_of(&key);
+    if (!seen) {
+        lock_lost.increment(zero);
+        return 0;
+    }
+    seen->waits++;
+    seen->total_ns += waited;
+    seen->slots[slot_of(waited)]++;
+    if (waited > seen->max_ns)
+        seen->max_ns = waited;
+    return 0;
+}
+
+// contention_begin(void *lock, unsigned int flags)
+int lock_contention_begin(struct bpf_raw_tracepoint_args *ctx)
+{
+    return lock_begin(ctx, ctx->args[0], ctx->args[1]);
+}
+
+// contention_end(void *lock, int ret)
+int lock_contention_end(struct bpf_raw_tracepoint_args *ctx)
+{
+    return lock_end(ctx->args[0]);
+}
+
+#ifdef LOCK_KPROBES
+#include <uapi/linux/ptrace.h>
+
+#define LOCK_SPIN 1
+
+// The return of a slow path does not carry the lock; a CPU waits in one slow path at a time
+// per context, and the innermost returns first.
+BPF_PERCPU_ARRAY(lock_spinning, u64, LOCK_CONTEXTS);
+BPF_PERCPU_ARRAY(lock_depth, u32, 1);
+
+int lock_slowpath(struct pt_regs *ctx)
+{
+    int zero = 0;
+    u64 lock = PT_REGS_PARM1(ctx);
+    u32 *depth = lock_depth.lookup(&zero);
+
+    if (!depth || *depth >= LOCK_CONTEXTS)
+        return 0;
+    u32 index = *depth;
+    u64 *mine = lock_spinning.lookup((int *)&index);
+    if (!mine)
+        return 0;
+    *mine = lock;
+    *depth = index + 1;
+    return lock_begin(ctx, lock, LOCK_SPIN);
+}
+
+int lock_slowpath_return(struct pt_regs *ctx)
+{
+    int zero = 0;
+    u32 *depth = lock_depth.lookup(&zero);
+
+    if (!depth || !*depth)
+        return 0;
+    u32 index = *depth - 1;
+    *depth = index;
+    u64 *mine = lock_spinning.lookup((int *)&index);
+    return mine ? lock_end(*mine) : 0;
+}
+#endif

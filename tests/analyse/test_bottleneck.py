@@ -1,0 +1,187 @@
+"""The verdict in words: a resource is named only where it is at its limit."""
+
+import pytest
+from msgspec.structs import replace
+
+from dirtune.analyse import bottleneck, work
+from dirtune.analyse.cpu import Sample
+from dirtune.analyse.forecast import Waste
+from dirtune.analyse.probed import LockWaits, LockWindow, ProbeCost, Probed
+from dirtune.analyse.run import CpuShare, Forecast, NodeCpu
+from dirtune.collect.softnet import SoftnetRow
+from dirtune.collect.stat import parse_stat
+
+CLEAN = SoftnetRow(0, 100, 0, 0, None, None)
+
+
+def stat(*idle):
+    rows = [f"cpu{n} 0 0 {1000 - i} {i} 0 0 0 0 0 0" for n, i in enumerate(idle)]
+    total = f"cpu 0 0 {1000 * len(idle) - sum(idle)} {sum(idle)} 0 0 0 0 0 0"
+    return parse_stat("\n".join((total, *rows)) + "\n")
+
+
+def node(*idle, **states):
+    def shares(i):
+        base = {"user": 0.0, "system": 100 - i, "idle": i, "softirq": 80.0 if i < 20 else 5.0}
+        return {name: CpuShare(value, 0.0) for name, value in {**base, **states}.items()}
+
+    cpus = {f"cpu{n}": shares(i) for n, i in enumerate(idle)}
+    return NodeCpu("lb1", "director", shares(sum(idle) / len(idle)), cpus, "/proc/stat", 10)
+
+
+def done(lines=None, **changes):
+    found = work.of_window(
+        (
+            Sample(0.0, stat(0, 0), lines={"10": 5}, ip_vs={"connections": 1, "packets_in": 7}),
+            Sample(10.0, stat(0, 0), lines={"10": 9}, ip_vs={"connections": 11, "packets_in": 67}),
+        ),
+        node(50.0, 50.0),
+        Probed(10.0),
+        {"10": ("eth0",)},
+        frozenset({"eth0"}),
+    )
+    return replace(found, **changes)
+
+
+def found(who, work_done=None, probed=None):
+    return bottleneck.find(who, work_done or done(), probed or Probed(10.0))
+
+
+def test_a_director_with_room_is_told_how_much():
+    verdict = found(node(52.5, 90.0))
+
+    assert verdict.resource == "none"
+    assert "cpu0, is 48 % busy" in verdict.paragraph
+    assert "2.0 times this load" in verdict.paragraph
+
+
+def test_a_full_cpu_beside_idle_ones_asks_for_spreading():
+    verdict = found(node(1.0, 80.0))
+
+    assert verdict.resource == "cpu0"
+    assert "99 % busy (80 % in softirqs)" in verdict.paragraph
+    assert "the idlest other is 20 % busy" in verdict.paragraph
+    assert "audit --select irq,nic,softirq" in verdict.paragraph
+
+
+def test_full_cpus_everywhere_ask_for_less_work():
+    verdict = found(node(1.0, 10.0))
+
+    assert verdict.resource == "cpu0"
+    assert "the others have no room" in verdict.paragraph
+
+
+def test_one_cpu_alone_is_told_so():
+    assert "there is no other" in found(node(2.0)).paragraph
+
+
+def test_time_that_was_stolen_comes_before_what_it_makes_look_full():
+    verdict = found(node(0.0, 0.0, steal=30.0))
+
+    assert verdict.resource == "steal"
+
+
+def test_stolen_time_is_not_busy_time():
+    assert bottleneck.hottest(node(40.0, 50.0, steal=5.0)) == ("cpu0", pytest.approx(55.0))
+
+
+def test_a_full_backlog_a_full_ring_and_a_lock_are_named():
+    assert found(node(50.0), done(softnet_dropped=3)).resource == "backlog"
+    assert found(node(50.0), done(device_drops={"eth0": 2, "eth1": 9})).resource == "ring eth1"
+    held = LockWaits("svc->sched_lock", "spinlock", "ip_vs_rr_schedule", (), 5, 600_000_000, 9)
+    locked = Probed(10.0, locks=LockWindow(10.0, (held,)))
+    assert found(node(50.0), probed=locked).resource == "lock svc->sched_lock"
+
+
+def test_who_sleeps_for_a_mutex_holds_up_no_cpu():
+    held = LockWaits("__ip_vs_mutex", "mutex", "do_ip_vs_set_ctl", (), 2, 9_000_000_000, 9)
+    asleep = Probed(10.0, locks=LockWindow(10.0, (held,)))
+
+    assert found(node(50.0), probed=asleep).resource == "none"
+
+
+def test_a_lock_below_a_twentieth_of_a_cpu_is_no_limit():
+    held = LockWaits("l", "spinlock", "f", (), 5, 499_000_000, 9)
+
+    assert found(node(50.0), probed=Probed(10.0, locks=LockWindow(10.0, (held,)))).resource == (
+        "none"
+    )
+
+
+def test_without_cpu_times_nothing_is_claimed():
+    blind = NodeCpu("lb1", "director", {}, {}, "cgroup", 3)
+
+    assert found(blind).resource == "unknown"
+
+
+def test_what_a_shared_line_wastes_is_said_with_its_forecast():
+    waste = Waste(10, ("aic7xxx",), 9000, 9000, 9000, 100_000_000, 200_000_000, 1.0)
+    forecast = Forecast((10,), ("aic7xxx",), 1.0, 9.0, 0.952, (0.94, 0.96), "")
+    verdict = found(node(50.0), done(wasted=(waste,), forecast=forecast))
+
+    assert "On irq 10 the handlers of aic7xxx ran 9,000 times for nothing, 1.0 % of a CPU" in (
+        verdict.paragraph
+    )
+    assert "should take 4.8 % off each connection" in verdict.paragraph
+
+
+def test_waste_that_is_next_to_nothing_is_not_mentioned():
+    waste = Waste(10, ("aic7xxx",), 90, 90, 90, 1_000_000, 2_000_000, 0.01)
+
+    assert "irq 10" not in found(node(50.0), done(wasted=(waste,))).paragraph
+
+
+def test_a_probe_that_was_taken_off_is_told():
+    shed = Probed(
+        10.0,
+        max_overhead_percent=1.0,
+        costs=(ProbeCost("ipvs", "kprobes", 3.0, 90_000_000, 9, shed=True),),
+    )
+
+    assert "The ipvs probe was taken off after 3 s" in found(node(50.0), probed=shed).paragraph
+
+
+# Work
+
+
+def test_work_is_the_difference_of_the_first_and_the_last_sample():
+    first = Sample(
+        0.0,
+        stat(0, 0),
+        lines={"10": 2**32 - 5, "11": 4},
+        ip_vs={"connections": 100, "packets_in": 600},
+        softnet=(CLEAN, SoftnetRow(1, 5, 2**32 - 1, 7, None, None)),
+        devices={"eth0": {"rx_fifo_errors": 2}, "lo": {"rx_fifo_errors": 0}},
+    )
+    last = Sample(
+        10.0,
+        stat(500, 1000),
+        lines={"10": 1195, "11": 4, "12": 8},
+        ip_vs={"connections": 2100, "packets_in": 12_600},
+        softnet=(CLEAN, SoftnetRow(1, 50, 2, 9, None, None)),
+        devices={"eth0": {"rx_fifo_errors": 9}, "eth1": {"rx_fifo_errors": 9}},
+    )
+    found = work.of_window(
+        (first, last),
+        node(50.0, 100.0),
+        Probed(10.0),
+        {"10": ("eth0", "aic7xxx")},
+        frozenset({"eth0"}),
+    )
+
+    assert [(line.irq, line.interrupts, line.nic) for line in found.lines] == [("10", 1200, True)]
+    assert (found.connections, found.packets) == (2000, 12_000)
+    assert (found.softnet_dropped, found.softnet_squeezed) == (3, 2)
+    assert found.device_drops == {"eth0": 7}
+    # 20 s of CPU less the 5 and 10 that were idle: 5 s on 2,000 connections.
+    assert found.busy_percent == pytest.approx(50.0)
+    assert found.cpu_us_per_connection == pytest.approx(2500.0)
+    assert found.cpu_us_per_packet == pytest.approx(5e6 / 12_000)
+    assert found.interrupts_per_packet == pytest.approx(0.1)
+
+
+def test_a_host_without_ipvs_has_no_cost_per_connection():
+    found = replace(done(), connections=None, packets=None)
+
+    assert found.cpu_us_per_connection is None
+    assert found.interrupts_per_packet is None

@@ -1,0 +1,302 @@
+"""The pure halves of the other probes; the numbers are those of a director of the lab."""
+
+import errno
+from types import SimpleNamespace
+
+import pytest
+
+from dirtune.analyse.probed import (
+    Drops,
+    IpvsWindow,
+    LockWaits,
+    NapiPolls,
+    ProbeCost,
+    SoftirqTime,
+    Stack,
+)
+from dirtune.collect.kallsyms import parse_kallsyms
+from dirtune.probes import cpu, drops, ipvs, locks, softirq
+from dirtune.probes.probe import Context, Moment
+
+SYMBOLS = parse_kallsyms("""\
+ffffffff81000000 t do_idle
+ffffffff81000100 t cpu_startup_entry
+ffffffff81000200 T native_queued_spin_lock_slowpath
+ffffffff81000300 T _raw_spin_lock
+ffffffff81000400 t __netif_receive_skb_core
+ffffffff82000000 d tasklist_lock
+ffffffffc0a01000 t ip_vs_conn_new\t[ip_vs]
+ffffffffc0a02d00 b __ip_vs_conntbl_lock_array\t[ip_vs]
+ffffffffc0b00000 t ip_vs_rr_schedule\t[ip_vs_rr]
+""")
+CONTEXT = Context(ProbeCost("x", "", 1.0, None, None), 0.0, lambda: SYMBOLS)
+
+
+def decoded(probe, before, after, seconds=5.0):
+    return probe.decode(Moment(100.0, before), Moment(100.0 + seconds, after), CONTEXT)
+
+
+# softirq
+
+SOFTIRQS = """\
+                    CPU0       CPU1
+          HI:          0          1
+       TIMER:       {0}          7
+      NET_TX:          2          0
+      NET_RX:      {1}         {2}
+"""
+
+
+def softirqs(vector, on_cpu, runs, ns, *, most=90, delays=0, delay_ns=0, slots=(0, 0)):
+    return SoftirqTime(vector, on_cpu, runs, ns, most, delays, delay_ns, 70, slots, slots)
+
+
+def softirq_reading(counts, times, napi, lost=0):
+    return softirq.Reading(SOFTIRQS.format(*counts), times, napi, lost)
+
+
+def test_softirqs_are_named_by_their_place_in_proc_softirqs():
+    found = decoded(
+        softirq,
+        softirq_reading(
+            (10, 100, 5),
+            (softirqs("1", 0, 10, 100), softirqs("3", 0, 100, 900), softirqs("3", 1, 5, 50)),
+            {},
+        ),
+        softirq_reading(
+            (10, 8476, 61),
+            (
+                softirqs("1", 0, 10, 100),
+                softirqs("3", 0, 8476, 2_175_506_230, delays=8376, delay_ns=323_600, slots=(3, 9)),
+                softirqs("3", 1, 61, 36_000),
+            ),
+            {},
+            lost=1,
+        ),
+    )
+
+    assert found.counted == {"HI": 0, "TIMER": 0, "NET_TX": 0, "NET_RX": 8432}
+    rx0, rx1 = found.softirqs
+    assert (rx0.vector, rx0.cpu, rx0.runs) == ("NET_RX", 0, 8376)
+    assert (rx0.total_ns, rx0.delays, rx0.delay_ns) == (2_175_505_330, 8376, 323_600)
+    assert rx0.histogram == (3, 9)
+    assert (rx1.cpu, rx1.runs, rx1.total_ns) == (1, 56, 35_950)
+    assert found.lost == 1
+
+
+def test_polls_of_a_device_are_summed_over_its_queues():
+    before = {0xA: NapiPolls("enp0s16", 4, 3, 0)}
+    after = {
+        0xA: NapiPolls("enp0s16", 8367, 12045, 1),
+        0xB: NapiPolls("enp0s16", 10, 5, 2),
+        0xC: NapiPolls("", 2, 2, 0),
+    }
+    found = decoded(
+        softirq, softirq_reading((0, 0, 0), (), before), softirq_reading((0, 0, 0), (), after)
+    )
+
+    assert found.napi == (NapiPolls("", 2, 2, 0), NapiPolls("enp0s16", 8373, 12047, 3))
+
+
+def test_softirq_count_that_wrapped_goes_on():
+    found = decoded(
+        softirq,
+        softirq_reading((2**32 - 3, 0, 0), (), {}),
+        softirq_reading((4, 0, 0), (), {}),
+    )
+
+    assert found.counted["TIMER"] == 7
+
+
+# locks
+
+SLOW, SPIN, NEW, RR = (
+    0xFFFFFFFF81000210,
+    0xFFFFFFFF81000310,
+    0xFFFFFFFFC0A01080,
+    0xFFFFFFFFC0B00040,
+)
+TABLE = 0xFFFFFFFFC0A02D00
+HEAP = 0xFFFF888003A1C2C0
+STACKS = {7: (SLOW, SPIN, NEW, RR), 8: (SLOW, SPIN, RR)}
+
+
+def waits(count, ns, most, slots=(0, 0)):
+    return locks.Waits(count, ns, most, slots)
+
+
+def lock_reading(held, lost=0):
+    return locks.Reading(held, STACKS, lost)
+
+
+def test_a_lock_of_an_array_is_one_lock_by_its_symbol():
+    found = decoded(
+        locks,
+        lock_reading({(TABLE, 1, 7): waits(1, 100, 100, (1, 0))}),
+        lock_reading(
+            {
+                (TABLE, 1, 7): waits(4, 1000, 500, (2, 2)),
+                (TABLE + 64, 1, 7): waits(2, 700, 600, (0, 2)),
+                (HEAP, 1, 8): waits(3, 5000, 2500, (0, 3)),
+            },
+            lost=2,
+        ),
+    )
+
+    assert found.locks == (
+        LockWaits(
+            "svc->sched_lock",
+            "spinlock",
+            "ip_vs_rr_schedule",
+            ("ip_vs_rr_schedule [ip_vs_rr]",),
+            3,
+            5000,
+            2500,
+            (0, 3),
+        ),
+        LockWaits(
+            "__ip_vs_conntbl_lock_array",
+            "spinlock",
+            "ip_vs_conn_new",
+            ("ip_vs_conn_new [ip_vs]", "ip_vs_rr_schedule [ip_vs_rr]"),
+            5,
+            1600,
+            600,
+            (1, 4),
+        ),
+    )
+    assert found.lost == 2
+
+
+def test_a_lock_whose_stack_was_lost_keeps_its_symbol():
+    tasklist = 0xFFFFFFFF82000000
+    found = decoded(
+        locks, lock_reading({}), lock_reading({(tasklist, 3, -errno.EEXIST): waits(1, 9, 9)})
+    )
+
+    (one,) = found.locks
+    assert (one.lock, one.kind, one.stack) == ("tasklist_lock", "rwlock:R", ())
+
+
+def test_a_lock_that_nobody_waited_for_in_the_window_is_not_in_it():
+    held = {(TABLE, 1, 7): waits(4, 1000, 500)}
+
+    assert decoded(locks, lock_reading(held), lock_reading(held)).locks == ()
+
+
+# cpu
+
+IDLE, ENTRY = 0xFFFFFFFF81000010, 0xFFFFFFFF81000110
+USER = -errno.EFAULT
+
+
+def cpu_reading(samples, lost=0):
+    return cpu.Reading(samples, {3: (IDLE, ENTRY)}, lost)
+
+
+def test_samples_are_told_apart_by_cpu_and_are_outermost_first():
+    found = decoded(
+        cpu,
+        cpu_reading({(3, True): (5, 0)}),
+        cpu_reading({(3, True): (100, 99), (USER, False): (0, 7)}),
+    )
+
+    assert found.hertz == 99
+    assert found.stacks == (
+        Stack(1, ("cpu_startup_entry", "do_idle"), idle=True, samples=99),
+        Stack(0, ("cpu_startup_entry", "do_idle"), idle=True, samples=95),
+        Stack(1, (), idle=False, samples=7),
+    )
+
+
+def test_a_stack_that_had_no_room_is_counted_as_lost():
+    found = decoded(
+        cpu, cpu_reading({}, lost=1), cpu_reading({(-errno.EEXIST, False): (2, 3)}, lost=5)
+    )
+
+    assert found.stacks == ()
+    assert found.lost == 9
+
+
+# drops
+
+# events/skb/kfree_skb/format of Debian's 6.1 kernel, its list of reasons cut short.
+FORMAT = (
+    "name: kfree_skb\n\tfield:enum skb_drop_reason reason;\toffset:28;\tsize:4;\tsigned:0;\n\n"
+    'print fmt: "skbaddr=%p protocol=%u location=%p reason: %s", REC->skbaddr, REC->protocol, '
+    'REC->location, __print_symbolic(REC->reason, { 1, "NOT_SPECIFIED" }, { 2, "NO_SOCKET" }, '
+    '{ 3, "PKT_TOO_SMALL" })'
+)
+OLD_FORMAT = 'print fmt: "skbaddr=%p protocol=%u location=%p", REC->skbaddr, REC->protocol'
+RECEIVE = 0xFFFFFFFF81000450
+
+
+def test_reasons_are_those_of_the_running_kernel():
+    assert drops.parse_reasons(FORMAT) == {1: "NOT_SPECIFIED", 2: "NO_SOCKET", 3: "PKT_TOO_SMALL"}
+    assert drops.parse_reasons(OLD_FORMAT) is None
+
+
+def test_drops_are_summed_by_reason_and_function():
+    names = drops.parse_reasons(FORMAT)
+    found = decoded(
+        drops,
+        drops.Reading({(RECEIVE, 2): 10}, names, 0),
+        drops.Reading({(RECEIVE, 2): 14, (RECEIVE + 9, 2): 3, (HEAP, 77): 1}, names, 0),
+    )
+
+    assert found.drops == (
+        Drops("NO_SOCKET", "__netif_receive_skb_core", 7),
+        Drops("77", f"{HEAP:#x}", 1),
+    )
+
+
+def test_a_kernel_without_reasons_has_places_alone():
+    found = decoded(drops, drops.Reading({}, None, 0), drops.Reading({(RECEIVE, 0): 2}, None, 0))
+
+    assert found.drops == (Drops("", "__netif_receive_skb_core", 2),)
+
+
+# ipvs
+
+
+def test_packets_in_the_hook_are_the_difference():
+    found = decoded(
+        ipvs,
+        ipvs.Reading(3, 0, 900, 400, (1, 2)),
+        ipvs.Reading(16_682, 16_539, 2_465_000_900, 4_169_680, (5, 16_677)),
+    )
+
+    assert found == IpvsWindow(5.0, 16_679, 16_539, 2_465_000_000, 4_169_680, (4, 16_675))
+
+
+# Reading maps as bcc shows them.
+
+
+def test_copies_of_all_cpus_are_summed():
+    one = SimpleNamespace(packets=1, forwarded=1, total_ns=10, max_ns=10, slots=[1, 0])
+    two = SimpleNamespace(packets=2, forwarded=0, total_ns=50, max_ns=40, slots=[0, 2])
+
+    found = ipvs.read({"ipvs_times": {0: [one, two]}}, None)
+
+    assert found == ipvs.Reading(3, 1, 60, 40, (1, 2))
+
+
+def test_stacks_are_copied_with_the_counts():
+    class Stacks(dict):
+        def walk(self, number):
+            return iter(self[number])
+
+    key = SimpleNamespace(stack=3, idle=1)
+    bpf = {
+        "cpu_samples": SimpleNamespace(items=lambda: [(key, [4, 5])]),
+        "cpu_stacks": Stacks({3: [IDLE, ENTRY]}),
+        "cpu_lost": {0: [1, 2]},
+    }
+
+    assert cpu.read(bpf, None) == cpu.Reading({(3, True): (4, 5)}, {3: (IDLE, ENTRY)}, 3)
+
+
+@pytest.mark.parametrize("module", [cpu, drops, ipvs, locks, softirq])
+def test_every_probe_says_where_it_is_attached(module):
+    assert module.PROBE.ways
+    assert all(way.points for way in module.PROBE.ways)
