@@ -49,6 +49,7 @@ def test_headers_are_files_not_a_link_that_leads_nowhere(tree):
 
 def test_what_tracefs_has_is_unknown_where_it_is_not_mounted(tree):
     root, write = tree
+    (root / "sys/kernel/tracing").mkdir()  # the place to mount it is there on every kernel
     found = read_facts(LiveHost(root))
     assert (found.tracefs, found.events, found.hist_triggers, found.kprobes) == (None,) * 4
     assert found.tracefs_writable is False
