@@ -2,23 +2,27 @@
 
 `Host` is what the read-only half is given: it can read, list and resolve links, and nothing
 else. `LiveHost` serves `/` or a recorded tree; `RecordedHost` serves texts held in memory
-(an archive, or what was fetched over SSH). `WritableHost` is asked for by `tune` and `lvs`
-alone.
+(an archive, or what was fetched over SSH). `WritableHost` is asked for by `tune` and `lvs`,
+and by the probe that counts in tracefs.
 """
 
 import fnmatch
 import os
 import re
+import signal
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
 from dirtune.errors import ApplyError, NotPossible, SourceMissing, SourceRefused
+
+_POLITE = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Host(Protocol):
@@ -160,7 +164,7 @@ class FileContents:
 
 
 class WritableHost(LiveHost):
-    """This machine, opened for changes as well. Only `tune` and `lvs` ask for one."""
+    """This machine, opened for changes as well."""
 
     def write(self, path: str, value: str) -> None:
         """Write *value* to *path* in one write, as kernel files want it."""
@@ -207,6 +211,20 @@ class WritableHost(LiveHost):
             raise NotPossible(f"{argv[0]}: no command can be run on a recorded host")
         return run(argv, timeout_s=timeout_s)
 
+    def make_folder(self, path: str) -> None:
+        """Make the folder *path*, which must not be there."""
+        try:
+            self._at(path).mkdir()
+        except OSError as error:
+            raise ApplyError(f"{path}: {error.strerror}") from error
+
+    def remove_folder(self, path: str) -> None:
+        """Remove the folder *path*; in the kernel's file systems its files go with it."""
+        try:
+            self._at(path).rmdir()
+        except OSError as error:
+            raise ApplyError(f"{path}: {error.strerror}") from error
+
     def remove(self, path: str) -> None:
         """Remove the file *path*; it is no error if it is gone already."""
         at = self._at(path)
@@ -229,6 +247,17 @@ def _sync_folder(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let a lost terminal and a polite kill end what is done here as Ctrl-C does."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in _POLITE}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:

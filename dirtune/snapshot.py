@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dirtune import __version__
 from dirtune.analyse.handlers import HandlerWindow
+from dirtune.analyse.probed import LockWindow, SoftirqWindow
 from dirtune.collect import (
     addresses,
     cmdline,
@@ -201,6 +202,10 @@ class Snapshot:
     """The sample before this one, for rates."""
     handlers: HandlerWindow | None = None
     """What the irq probe measured; None unless it was asked for."""
+    locks: LockWindow | None = None
+    """What the locks probe measured; likewise."""
+    softirq_window: SoftirqWindow | None = None
+    """What the softirq probe measured; likewise."""
 
     @property
     def empty(self) -> bool:

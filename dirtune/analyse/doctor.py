@@ -5,6 +5,16 @@ import msgspec
 from dirtune.collect.facts import Facts
 
 _LAB_BYTES = 4 * 2**30
+_CONFIDENTIAL = "confidentiality"
+_TRACING = "boot a kernel with CONFIG_TRACEPOINTS and CONFIG_BPF_EVENTS"
+_SINCE = {
+    "irq/irq_handler_entry": _TRACING,
+    "irq/softirq_entry": _TRACING,
+    "napi/napi_poll": _TRACING,
+    "skb/kfree_skb": _TRACING,
+    "lock/contention_begin": "boot Linux 5.19 or newer",
+}
+"""What provides each tracepoint."""
 
 
 class Obstacle(msgspec.Struct, frozen=True):
@@ -25,11 +35,32 @@ class Feature(msgspec.Struct, frozen=True):
     obstacles: tuple[Obstacle, ...]
 
 
+class Rung(msgspec.Struct, frozen=True):
+    """One source of what a probe measures, and what keeps it from being used."""
+
+    source: str
+    """bpf, tracefs or proc; two ways of eBPF by what it is attached to."""
+    gives: str
+    obstacles: tuple[Obstacle, ...]
+
+
+class Ladder(msgspec.Struct, frozen=True):
+    """The sources of one probe, the best first: the first one that works is used."""
+
+    probe: str
+    uses: str | None
+    """Source of the rung that is used; None if none works."""
+    rungs: tuple[Rung, ...]
+
+
 class Diagnosis(msgspec.Struct, frozen=True):
     """Every feature on this machine (`dirtune/doctor/1`)."""
 
     kernel: str
     features: tuple[Feature, ...]
+    probes: tuple[Ladder, ...] = ()
+    notes: tuple[Obstacle, ...] = ()
+    """What stops nothing and costs time."""
     schema: str = "dirtune/doctor/1"
 
 
@@ -37,7 +68,7 @@ def diagnose(facts: Facts) -> Diagnosis:
     """Return each feature with what stands in its way."""
     features = (
         ("audit", "read this host and judge it", _audit_obstacles(facts)),
-        ("probe", "measure interrupt handlers with eBPF", probe_obstacles(facts)),
+        ("probe", "measure handlers, softirqs, locks and more with eBPF", probe_obstacles(facts)),
         ("remote", "reach other hosts over SSH", _modules(facts, "remote", "asyncssh")),
         ("bench", "drive load and compare", _bench_obstacles(facts)),
         ("lvs", "configure IPVS over netlink", _lvs_obstacles(facts)),
@@ -47,11 +78,80 @@ def diagnose(facts: Facts) -> Diagnosis:
     return Diagnosis(
         kernel=facts.release,
         features=tuple(Feature(name, not found, what, found) for name, what, found in features),
+        probes=ladders(facts),
+        notes=_present(
+            (
+                not facts.btf,
+                "no BTF of the running kernel: probes take longer to compile",
+                "boot a kernel with CONFIG_DEBUG_INFO_BTF",
+            )
+        ),
     )
 
 
 def probe_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
     """Return what keeps eBPF probes from running, the first to mend first."""
+    return (*_bpf_obstacles(facts), *_no_event(facts, "irq/irq_handler_entry"))
+
+
+def tracefs_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
+    """Return what keeps triggers in tracefs from counting calls of handlers."""
+    hidden = not facts.root or facts.lockdown == _CONFIDENTIAL
+    return (
+        *_present(
+            (not facts.root, "needs root", "run it with sudo"),
+            _lockdown(facts),
+            (
+                facts.tracefs is None and not hidden,
+                "tracefs is not mounted",
+                "mount -t tracefs tracefs /sys/kernel/tracing",
+            ),
+            (
+                facts.tracefs is not None and not facts.tracefs_writable and not hidden,
+                f"{facts.tracefs} is mounted read-only",
+                f"mount -o remount,rw {facts.tracefs}",
+            ),
+        ),
+        *_no_event(facts, "irq/irq_handler_entry"),
+        *_no_option("hist triggers", "CONFIG_HIST_TRIGGERS", there=facts.hist_triggers),
+    )
+
+
+def ladders(facts: Facts) -> tuple[Ladder, ...]:
+    """Return for each probe its sources on this machine, the best first."""
+    bpf = _bpf_obstacles(facts)
+    softirq = (*bpf, *_no_event(facts, "irq/softirq_entry", "napi/napi_poll"))
+    waits = (*bpf, *_no_event(facts, "lock/contention_begin"))
+    kprobes = (*bpf, *_no_option("kprobes", "CONFIG_KPROBES", there=facts.kprobes))
+    perf = (*bpf, *_no_option("perf events", "CONFIG_PERF_EVENTS", there=facts.perf_events))
+    ipvs = (*kprobes, *_present((not facts.ip_vs, "IPVS is not loaded", "modprobe ip_vs")))
+    return (
+        _ladder(
+            "irq",
+            Rung("bpf", "calls, IRQ_NONE and time of each handler", probe_obstacles(facts)),
+            Rung("tracefs", "calls of each handler, IRQ_NONE by line", tracefs_obstacles(facts)),
+            Rung("proc", "calls inferred from /proc/interrupts", _audit_obstacles(facts)),
+        ),
+        _ladder("softirq", Rung("bpf", "runs, time and delay of softirqs, NAPI polls", softirq)),
+        _ladder(
+            "locks",
+            Rung("tracepoints", "waits for kernel locks", waits),
+            Rung("kprobes", "waits for spin locks", kprobes),
+        ),
+        _ladder("cpu", Rung("bpf", "kernel stacks at 99 Hz", perf)),
+        _ladder(
+            "drops",
+            Rung("bpf", "dropped packets by reason", (*bpf, *_no_event(facts, "skb/kfree_skb"))),
+        ),
+        _ladder("ipvs", Rung("kprobes", "time that IPVS takes for a packet", ipvs)),
+    )
+
+
+def _ladder(probe: str, *rungs: Rung) -> Ladder:
+    return Ladder(probe, next((r.source for r in rungs if not r.obstacles), None), rungs)
+
+
+def _bpf_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
     release = facts.release
     return _present(
         (not facts.root, "needs root", "run it with sudo"),
@@ -61,16 +161,28 @@ def probe_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
             f"no headers of kernel {release}",
             f"apt install linux-headers-{release}",
         ),
-        (
-            facts.tracepoints is False,
-            "this kernel has no tracepoint irq:irq_handler_entry",
-            "boot a kernel with CONFIG_TRACEPOINTS and CONFIG_BPF_EVENTS",
-        ),
-        (
-            facts.lockdown == "confidentiality",
-            "kernel lockdown is in confidentiality mode",
-            "boot with lockdown=integrity or without it",
-        ),
+        _lockdown(facts),
+    )
+
+
+def _lockdown(facts: Facts) -> tuple[bool, str, str]:
+    return (
+        facts.lockdown == _CONFIDENTIAL,
+        "kernel lockdown is in confidentiality mode",
+        "boot with lockdown=integrity or without it",
+    )
+
+
+def _no_option(what: str, option: str, *, there: bool | None) -> tuple[Obstacle, ...]:
+    return _present((there is False, f"this kernel has no {what}", f"boot a kernel with {option}"))
+
+
+def _no_event(facts: Facts, *names: str) -> tuple[Obstacle, ...]:
+    # Where tracefs is not mounted nothing is known, and raw tracepoints do not need it.
+    missing = [n for n in names if facts.events is not None and n not in facts.events]
+    return tuple(
+        Obstacle(f"this kernel has no tracepoint {name.replace('/', ':')}", _SINCE[name])
+        for name in missing
     )
 
 

@@ -64,4 +64,6 @@ class HandlerCounts(msgspec.Struct, frozen=True):
     """Interrupts of each numbered line in the same window, from /proc/interrupts."""
     none: dict[str, int]
     """By line, calls that returned IRQ_NONE (`tracefs`), or interrupts that no handler of the
-    line took (`proc`, from /proc/irq/N/spurious)."""
+    line took (`proc`, from /proc/irq/N/spurious: at least so many)."""
+    lost: int = 0
+    """Calls for which the trigger's bounded table had no room (`tracefs`)."""

@@ -34,6 +34,21 @@ def line_deltas(
     return {cpu: wrapped(then, now) for cpu, then, now in pairs}
 
 
+def line_counts(earlier: Interrupts, later: Interrupts) -> dict[str, int]:
+    """Return how many interrupts each numbered line took between two readings, by its label.
+
+    Where a line or a CPU came or went in between, what the sums over all CPUs tell.
+    """
+    then = {line.irq: line.counts for line in earlier.numbered}
+    return {line.irq: _counted(then.get(line.irq, ()), line.counts) for line in later.numbered}
+
+
+def _counted(then: tuple[int, ...], now: tuple[int, ...]) -> int:
+    if len(then) != len(now):
+        return max(0, sum(now) - sum(then))
+    return sum(map(wrapped, then, now))
+
+
 def _before(earlier: Interrupts | None, line: Line, cpus: tuple[int, ...]) -> Line | None:
     """Return the same line in *earlier*, None if it cannot be compared."""
     before = earlier.line(line.irq) if earlier else None

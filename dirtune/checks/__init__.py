@@ -20,8 +20,11 @@ from dirtune.snapshot import Snapshot
 # Below this a director is idle, and what its rates say means little (packets per second).
 _IDLE_PPS = 1000
 _NETLINK = "netlink was not asked: it takes dirtune on that host, and root"
+_NOT_PROBED = "not probed: --probe measures it"
 _ABSENT = {
-    "handlers": "not probed: --probe measures it",
+    "handlers": _NOT_PROBED,
+    "locks": _NOT_PROBED,
+    "softirq_window": _NOT_PROBED,
     "ethtool": _NETLINK,
     "ipvs": _NETLINK,
     "kernel_log": "the kernel's log could not be read: it takes root",

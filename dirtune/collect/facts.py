@@ -30,6 +30,17 @@ _COMMANDS = (
     "sshd",
     "vng",
 )
+# Tracepoints that the probes are attached to.
+_EVENTS = (
+    "irq/irq_handler_entry",
+    "irq/softirq_entry",
+    "lock/contention_begin",
+    "napi/napi_poll",
+    "skb/kfree_skb",
+)
+_TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+# Perf's two kinds of probe came with one release, so the second alone means no kprobes.
+_KPROBE, _UPROBE = (f"/sys/bus/event_source/devices/{kind}probe" for kind in "ku")
 _MODULES = ("altair", "asyncssh", "jinja2", "pyroute2", "scipy", "vl_convert")
 # What a kernel must have as modules (or built in) to be a director of the lab.
 _LAB_MODULES = ("e1000", "ip_vs", "sym53c8xx")
@@ -46,8 +57,21 @@ class Facts(msgspec.Struct, frozen=True):
     bcc: bool
     headers: bool
     """Headers of the running kernel, or the kernel's own copy of them."""
-    tracepoints: bool | None
-    """`irq:irq_handler_entry` exists; None where tracefs is not mounted."""
+    tracefs: str | None
+    """Where tracefs is mounted and can be seen."""
+    tracefs_writable: bool
+    """An instance can be made there."""
+    events: frozenset[str] | None
+    """Those of the wanted tracepoints that exist, `group/name`; None without tracefs."""
+    hist_triggers: bool | None
+    """Events can be counted by triggers (CONFIG_HIST_TRIGGERS); None without tracefs."""
+    kprobes: bool | None
+    """None where neither tracefs nor perf's folder of event sources tells."""
+    btf: bool
+    """The kernel has type information of its own."""
+    perf_events: bool
+    ip_vs: bool
+    """IPVS is loaded or built in."""
     lockdown: str | None
     """Mode of the lockdown security module; None where there is none."""
     commands: frozenset[str]
@@ -68,13 +92,22 @@ def read_facts(host: Host) -> Facts:
     """Return what *host* and the running interpreter have."""
     release = os.uname().release
     kernels = _lab_kernels(host)
+    tracefs = next((at for at in _TRACEFS if host.glob(f"{at}/events")), None)
     return Facts(
         root=os.geteuid() == 0,
         release=release,
         proc_readable=_text(host, "/proc/interrupts") is not None,
         bcc=_has_bcc(),
         headers=_has_headers(host, release) or bool(host.glob("/sys/kernel/kheaders.tar.xz")),
-        tracepoints=_tracepoints(host),
+        tracefs=tracefs,
+        # Root may write wherever modes forbid it, but not to a read-only mount.
+        tracefs_writable=tracefs is not None and os.access(f"{tracefs}/instances", os.W_OK),
+        events=_events(host, tracefs),
+        hist_triggers=_in_tracefs(host, tracefs, "events/irq/irq_handler_entry/hist"),
+        kprobes=_kprobes(host, tracefs),
+        btf=bool(host.glob("/sys/kernel/btf/vmlinux")),
+        perf_events=bool(host.glob("/proc/sys/kernel/perf_event_paranoid")),
+        ip_vs=bool(host.glob("/proc/net/ip_vs")),
         lockdown=parse_lockdown(_text(host, "/sys/kernel/security/lockdown")),
         commands=frozenset(name for name in _COMMANDS if _which(name)),
         modules=frozenset(name for name in _MODULES if importlib.util.find_spec(name)),
@@ -131,11 +164,20 @@ def _has_modules(host: Host, release: str) -> bool:
     return all(f"/{module}.ko" in listed for module in _LAB_MODULES)
 
 
-def _tracepoints(host: Host) -> bool | None:
-    for folder in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing"):
-        if host.glob(f"{folder}/events/irq"):
-            return bool(host.glob(f"{folder}/events/irq/irq_handler_entry"))
-    return None
+def _events(host: Host, tracefs: str | None) -> frozenset[str] | None:
+    if tracefs is None:
+        return None
+    return frozenset(name for name in _EVENTS if host.glob(f"{tracefs}/events/{name}"))
+
+
+def _in_tracefs(host: Host, tracefs: str | None, path: str) -> bool | None:
+    return None if tracefs is None else bool(host.glob(f"{tracefs}/{path}"))
+
+
+def _kprobes(host: Host, tracefs: str | None) -> bool | None:
+    if host.glob(_KPROBE):
+        return True
+    return False if host.glob(_UPROBE) else _in_tracefs(host, tracefs, "kprobe_events")
 
 
 def _which(name: str) -> str | None:

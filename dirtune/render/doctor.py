@@ -1,28 +1,62 @@
 """A diagnosis of this machine as text."""
 
+from collections.abc import Iterator
+from itertools import takewhile
+
 from tabulate import tabulate
 
-from dirtune.analyse.doctor import Diagnosis, Feature
+from dirtune.analyse.doctor import Diagnosis, Feature, Ladder, Obstacle, Rung
 
 
 def table(diagnosis: Diagnosis) -> str:
-    """Return one line per feature, and under those that do not work why, with the remedy."""
+    """Return one line per feature, and under those that do not work why, with the remedy.
+
+    Under the probes stands one line for each, with the source it uses here.
+    """
     width = max(len(feature.name) for feature in diagnosis.features)
+    under = " " * (width + 7)
     lines = [f"kernel {diagnosis.kernel}"]
     for feature in diagnosis.features:
         lines.append(f"{feature.name:<{width}}  {_state(feature):<3}  {feature.what}")
-        lines += [f"{'':<{width}}       {o.why}: {o.remedy}" for o in feature.obstacles]
+        lines += [f"{under}{_line(obstacle)}" for obstacle in feature.obstacles]
+        if feature.name == "probe":
+            lines += [f"{under}{line}" for line in _probe_lines(diagnosis, feature.obstacles)]
     return "\n".join(lines)
 
 
 def markdown(diagnosis: Diagnosis) -> str:
-    """Return a table with one row per obstacle, or one for a feature that works."""
+    """Return a table with one row per obstacle, or one for what works."""
     rows = [
-        (feature.name, _state(feature), why, f"`{remedy}`" if remedy else "")
+        (feature.name, _state(feature), o.why, f"`{o.remedy}`" if o.remedy else "")
         for feature in diagnosis.features
-        for why, remedy in [(o.why, o.remedy) for o in feature.obstacles] or [("", "")]
+        for o in feature.obstacles or (Obstacle("", ""),)
     ]
+    rows += [
+        (f"probe {ladder.probe}", ladder.uses or "no", o.why, f"`{o.remedy}`" if o.remedy else "")
+        for ladder in diagnosis.probes
+        for o in [o for rung in _above(ladder) for o in rung.obstacles] or (Obstacle("", ""),)
+    ]
+    rows += [("probe", "slower", note.why, f"`{note.remedy}`") for note in diagnosis.notes]
     return tabulate(rows, ("feature", "works", "why not", "remedy"), "pipe")
+
+
+def _probe_lines(diagnosis: Diagnosis, said: tuple[Obstacle, ...]) -> Iterator[str]:
+    """Yield what each probe uses, and what keeps it from better that is not *said* already."""
+    for ladder in diagnosis.probes:
+        used = next((rung for rung in ladder.rungs if rung.source == ladder.uses), None)
+        yield f"{ladder.probe:<7}  {ladder.uses or 'no':<11}  {(used or ladder.rungs[0]).gives}"
+        for rung in _above(ladder):
+            yield from (f"  {rung.source}: {_line(o)}" for o in rung.obstacles if o not in said)
+    yield from map(_line, diagnosis.notes)
+
+
+def _above(ladder: Ladder) -> tuple[Rung, ...]:
+    """Return the rungs that are better than the one that is used."""
+    return tuple(takewhile(lambda rung: rung.source != ladder.uses, ladder.rungs))
+
+
+def _line(obstacle: Obstacle) -> str:
+    return f"{obstacle.why}: {obstacle.remedy}"
 
 
 def _state(feature: Feature) -> str:

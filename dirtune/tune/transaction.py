@@ -6,15 +6,13 @@ when the process that applied it died in the middle.
 """
 
 import os
-import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dirtune.errors import ApplyError, NotPossible
-from dirtune.host import Host, WritableHost
+from dirtune.host import Host, WritableHost, interruptible
 from dirtune.tune import journal
 from dirtune.tune.apply import apply, roll_back
 from dirtune.tune.journal import Applied, Begun, Confirmed, Planned, RolledBack, State, Stuck
@@ -22,7 +20,6 @@ from dirtune.tune.plan import Change, Plan
 from dirtune.tune.steps import Saved, holds
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
-_POLITE = (signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +92,7 @@ def carry_out(
             # Before anything is done: it must be there when this process dies on the way.
             arm(path, at)
         journal.create(path, planned)
-        with _interruptible():
+        with interruptible():
             apply(tuple(change.action for change in plan.changes), host, _Kept(path))
     return planned.journal
 
@@ -172,17 +169,6 @@ def _planned(plan: Plan, host: Host, confirm_s: float, forced: str | None) -> Pl
     name = f"{time.strftime('%Y%m%dT%H%M%S', now)}.{rest_ns // 1000:06d}Z"
     made = time.strftime("%Y-%m-%dT%H:%M:%SZ", now)
     return Planned(name, made, boot_id(host), plan.changes, confirm_s, forced)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let a lost terminal and a polite kill end an apply as Ctrl-C does: undone, not half done."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in _POLITE}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _require_settled(at: Place) -> None:

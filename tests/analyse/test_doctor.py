@@ -3,16 +3,32 @@
 import msgspec
 import pytest
 
-from dirtune.analyse.doctor import diagnose, probe_obstacles
+from dirtune.analyse.doctor import diagnose, ladders, probe_obstacles, tracefs_obstacles
 from dirtune.collect.facts import Facts
 
+EVENTS = frozenset(
+    {
+        "irq/irq_handler_entry",
+        "irq/softirq_entry",
+        "lock/contention_begin",
+        "napi/napi_poll",
+        "skb/kfree_skb",
+    }
+)
 READY = Facts(
     root=True,
     release="6.1.0-56-amd64",
     proc_readable=True,
     bcc=True,
     headers=True,
-    tracepoints=True,
+    tracefs="/sys/kernel/tracing",
+    tracefs_writable=True,
+    events=EVENTS,
+    hist_triggers=True,
+    kprobes=True,
+    btf=True,
+    perf_events=True,
+    ip_vs=True,
     lockdown="none",
     commands=frozenset({"h2load", "ip", "nginx", "qemu-system-x86_64", "sshd", "vng"}),
     modules=frozenset({"altair", "asyncssh", "jinja2", "pyroute2", "scipy", "vl_convert"}),
@@ -76,8 +92,10 @@ def test_little_space_is_said_with_its_figure():
     ("changes", "stopped"),
     [
         # tracefs that is not mounted hides the tracepoints and does not stop raw ones.
-        ({"tracepoints": None}, False),
-        ({"tracepoints": False}, True),
+        ({"events": None, "tracefs": None}, False),
+        ({"events": EVENTS - {"irq/irq_handler_entry"}}, True),
+        ({"events": EVENTS - {"skb/kfree_skb"}}, False),
+        ({"btf": False, "kprobes": False, "ip_vs": False}, False),
         ({"lockdown": None}, False),
         ({"lockdown": "integrity"}, False),
         ({"lockdown": "confidentiality"}, True),
@@ -85,3 +103,82 @@ def test_little_space_is_said_with_its_figure():
 )
 def test_what_stops_a_probe(changes, stopped):
     assert bool(probe_obstacles(msgspec.structs.replace(READY, **changes))) is stopped
+
+
+ALL = {"irq": "bpf", "softirq": "bpf", "locks": "tracepoints", "cpu": "bpf", "drops": "bpf"}
+ALL |= {"ipvs": "kprobes"}
+NONE = dict.fromkeys(ALL)
+
+
+@pytest.mark.parametrize(
+    ("changes", "used"),
+    [
+        ({}, ALL),
+        ({"bcc": False}, NONE | {"irq": "tracefs"}),
+        ({"headers": False}, NONE | {"irq": "tracefs"}),
+        ({"bcc": False, "hist_triggers": False}, NONE | {"irq": "proc"}),
+        ({"bcc": False, "tracefs": None, "events": None}, NONE | {"irq": "proc"}),
+        ({"bcc": False, "tracefs_writable": False}, NONE | {"irq": "proc"}),
+        ({"root": False, "tracefs": None, "events": None}, NONE | {"irq": "proc"}),
+        ({"lockdown": "confidentiality"}, NONE | {"irq": "proc"}),
+        ({"root": False, "proc_readable": False}, NONE),
+        ({"btf": False}, ALL),
+        ({"tracefs": None, "events": None, "kprobes": None}, ALL),
+        ({"events": EVENTS - {"lock/contention_begin"}}, ALL | {"locks": "kprobes"}),
+        (
+            {"events": EVENTS - {"lock/contention_begin"}, "kprobes": False},
+            ALL | {"locks": None, "ipvs": None},
+        ),
+        ({"events": EVENTS - {"napi/napi_poll"}}, ALL | {"softirq": None}),
+        ({"events": EVENTS - {"irq/softirq_entry"}}, ALL | {"softirq": None}),
+        ({"events": EVENTS - {"skb/kfree_skb"}}, ALL | {"drops": None}),
+        ({"events": EVENTS - {"irq/irq_handler_entry"}}, ALL | {"irq": "proc"}),
+        ({"perf_events": False}, ALL | {"cpu": None}),
+        ({"ip_vs": False}, ALL | {"ipvs": None}),
+    ],
+)
+def test_the_best_source_of_each_probe(changes, used):
+    found = ladders(msgspec.structs.replace(READY, **changes))
+
+    assert {ladder.probe: ladder.uses for ladder in found} == used
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedies"),
+    [
+        ({}, []),
+        # Neither a user nor a lockdown lets one see whether it is mounted.
+        ({"root": False, "tracefs": None}, ["run it with sudo"]),
+        (
+            {"lockdown": "confidentiality", "tracefs": None},
+            ["boot with lockdown=integrity or without it"],
+        ),
+        ({"tracefs": None, "events": None, "hist_triggers": None, "tracefs_writable": False},
+         ["mount -t tracefs tracefs /sys/kernel/tracing"]),
+        ({"tracefs_writable": False}, ["mount -o remount,rw /sys/kernel/tracing"]),
+        ({"hist_triggers": False}, ["boot a kernel with CONFIG_HIST_TRIGGERS"]),
+        ({"bcc": False, "headers": False}, []),
+    ],
+)  # fmt: skip
+def test_what_stops_counting_in_tracefs(changes, remedies):
+    found = tracefs_obstacles(msgspec.structs.replace(READY, **changes))
+
+    assert [obstacle.remedy for obstacle in found] == remedies
+
+
+def test_a_missing_tracepoint_is_named_with_what_provides_it():
+    changed = msgspec.structs.replace(READY, events=EVENTS - {"lock/contention_begin"})
+    (locks,) = [ladder for ladder in ladders(changed) if ladder.probe == "locks"]
+    (why,) = locks.rungs[0].obstacles
+
+    assert why.why == "this kernel has no tracepoint lock:contention_begin"
+    assert why.remedy == "boot Linux 5.19 or newer"
+
+
+def test_no_btf_stops_nothing_and_is_told():
+    diagnosis = diagnose(msgspec.structs.replace(READY, btf=False))
+
+    assert [note.remedy for note in diagnosis.notes] == [
+        "boot a kernel with CONFIG_DEBUG_INFO_BTF"
+    ]
+    assert diagnose(READY).notes == ()

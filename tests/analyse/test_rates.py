@@ -1,6 +1,6 @@
 import dataclasses
 
-from dirtune.analyse.rates import line_delta, nic_packets, nic_pps
+from dirtune.analyse.rates import line_counts, line_delta, nic_packets, nic_pps
 from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.collect.net import Interface
 
@@ -23,6 +23,16 @@ def test_a_line_that_changed_hands_or_cpus_has_no_rate():
     assert delta(irq="11") is None
     assert line_delta(Interrupts((0, 2), (THEN,)), now, (0, 1)) is None
     assert line_delta(None, now, (0, 1)) is None
+
+
+def test_counts_of_every_numbered_line_even_if_something_came_or_went():
+    error = Line("ERR", (3,))
+    then = Interrupts((0, 1), (THEN, Line("11", (1, 1)), Line("12", (9, 0)), error))
+    now = Interrupts(
+        (0, 1), (Line("10", (4, 7)), Line("11", (2, 1, 1)), Line("13", (5, 6)), error)
+    )
+
+    assert line_counts(then, now) == {"10": 12, "11": 2, "13": 11}
 
 
 def test_packets_are_those_of_hardware_in_both_samples():

@@ -47,15 +47,52 @@ def test_headers_are_files_not_a_link_that_leads_nowhere(tree):
     assert read_facts(LiveHost(root)).lab_headers == (RELEASE,)
 
 
-def test_tracepoints_are_unknown_where_tracefs_is_not_mounted(tree):
+def test_what_tracefs_has_is_unknown_where_it_is_not_mounted(tree):
     root, write = tree
-    assert read_facts(LiveHost(root)).tracepoints is None
+    (root / "sys/kernel/tracing").mkdir()  # the place to mount it is there on every kernel
+    found = read_facts(LiveHost(root))
+    assert (found.tracefs, found.events, found.hist_triggers, found.kprobes) == (None,) * 4
+    assert found.tracefs_writable is False
 
-    write("sys/kernel/tracing/events/irq/softirq_entry/format")
-    assert read_facts(LiveHost(root)).tracepoints is False
+    write("sys/kernel/debug/tracing/events/irq/softirq_entry/format")
+    found = read_facts(LiveHost(root))
+    assert found.tracefs == "/sys/kernel/debug/tracing"
+    assert found.events == {"irq/softirq_entry"}
+    assert (found.hist_triggers, found.kprobes) == (False, False)
 
-    write("sys/kernel/tracing/events/irq/irq_handler_entry/format")
-    assert read_facts(LiveHost(root)).tracepoints is True
+    write("sys/kernel/tracing/events/irq/irq_handler_entry/hist")
+    write("sys/kernel/tracing/events/lock/contention_begin/format")
+    write("sys/kernel/tracing/events/lock/lock_acquire/format")
+    write("sys/kernel/tracing/kprobe_events")
+    found = read_facts(LiveHost(root))
+    assert found.tracefs == "/sys/kernel/tracing"
+    assert found.events == {"irq/irq_handler_entry", "lock/contention_begin"}
+    assert (found.hist_triggers, found.kprobes) == (True, True)
+
+
+def test_perf_tells_of_kprobes_without_tracefs(tree):
+    root, write = tree
+    write("sys/bus/event_source/devices/uprobe/type")
+    assert read_facts(LiveHost(root)).kprobes is False
+
+    write("sys/bus/event_source/devices/kprobe/type")
+    assert read_facts(LiveHost(root)).kprobes is True
+
+
+@pytest.mark.parametrize(
+    ("fact", "path"),
+    [
+        ("btf", "sys/kernel/btf/vmlinux"),
+        ("perf_events", "proc/sys/kernel/perf_event_paranoid"),
+        ("ip_vs", "proc/net/ip_vs"),
+    ],
+)
+def test_a_file_that_tells(tree, fact, path):
+    root, write = tree
+    assert getattr(read_facts(LiveHost(root)), fact) is False
+
+    write(path)
+    assert getattr(read_facts(LiveHost(root)), fact) is True
 
 
 @pytest.mark.parametrize(

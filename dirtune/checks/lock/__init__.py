@@ -1,0 +1,85 @@
+"""Checks of kernel locks, from a window that `audit --probe` measured; and what they share."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dirtune.analyse.probed import LockWaits
+from dirtune.checks import Undecided, inconclusive
+from dirtune.snapshot import Snapshot
+
+NOTABLE_PERCENT = 2.0
+"""Waiting as a share of softirq time, in per cent. An estimate, not calibrated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Waits for one lock, however many places they came from."""
+
+    waits: int
+    total_ns: int
+    max_ns: int
+    callers: tuple[str, ...]
+    """Functions that wanted it, the one that waited longest first."""
+    percent: float
+    """Time spent waiting as a share of softirq time."""
+
+    @property
+    def message(self) -> str:
+        """How much was waited, in words."""
+        return (
+            f"{self.waits:,} waits of {self.total_ns / self.waits / 1000:.1f} us in "
+            f"{', '.join(self.callers)}: {self.percent:.1f} % of softirq time"
+        )
+
+    @property
+    def evidence(self) -> dict[str, object]:
+        """The figures."""
+        return {
+            "waits": self.waits,
+            "wait_ns": self.total_ns,
+            "max_wait_ns": self.max_ns,
+            "callers": list(self.callers),
+            "percent_of_softirq_time": round(self.percent, 2),
+        }
+
+
+def notable(
+    snapshot: Snapshot,
+    *locks: str,
+    caller: str | None = None,
+    percent: float = NOTABLE_PERCENT,
+) -> Waiting | Undecided | None:
+    """Return the waits for *locks*, in *caller* alone if it is given.
+
+    None if they take less than *percent* of softirq time.
+    """
+    assert snapshot.locks is not None
+    found = [x for x in snapshot.locks.locks if x.lock in locks and caller in {None, x.caller}]
+    total_ns = sum(each.total_ns for each in found)
+    if not total_ns:
+        return None
+    share = _percent(snapshot, total_ns)
+    if share is None:
+        return inconclusive("no softirq time in the window")
+    if share < percent:
+        return None
+    most_ns = max(each.max_ns for each in found)
+    return Waiting(sum(each.waits for each in found), total_ns, most_ns, _callers(found), share)
+
+
+def _callers(found: Iterable[LockWaits]) -> tuple[str, ...]:
+    spent: dict[str, int] = {}
+    for each in found:
+        spent[each.caller] = spent.get(each.caller, 0) + each.total_ns
+    return tuple(sorted(spent, key=lambda caller: -spent[caller]))
+
+
+def _percent(snapshot: Snapshot, wait_ns: int) -> float | None:
+    """Return a share of softirq time; the two probes' windows need not be equally long."""
+    locks, softirqs = snapshot.locks, snapshot.softirq_window
+    assert locks is not None
+    assert softirqs is not None
+    softirq_ns = sum(each.total_ns for each in softirqs.softirqs)
+    if not softirq_ns or not locks.seconds or not softirqs.seconds:
+        return None
+    return 100 * (wait_ns / locks.seconds) / (softirq_ns / softirqs.seconds)

@@ -1,0 +1,77 @@
+"""The last rung: what /proc tells of interrupt handlers without any tracing.
+
+Source: /proc/interrupts, and /proc/irq/N/spurious (kernel/irq/spurious.c, note_interrupt()). The
+kernel calls every handler of a line for each of its interrupts, so calls are inferred, not
+counted. How many of them were in vain is not to be had: `spurious` knows only the interrupts
+that no handler of a line took, and a line that the card shares has none.
+
+`unhandled` begins at 1 again when the one before it is 100 ms old, and at 0 when 100,000
+interrupts were looked at: its difference is the least that there was.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dirtune.analyse.handlers import HandlerCount, HandlerCounts
+from dirtune.analyse.rates import line_counts
+from dirtune.collect.files import text_in
+from dirtune.collect.interrupts import Interrupts, read_interrupts
+from dirtune.host import Host
+
+_SPURIOUS = re.compile(r"unhandled (\d+)\s+last_unhandled (\d+) ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The table of interrupts and what no handler took, at one moment."""
+
+    taken_s: float
+    """Monotonic clock."""
+    interrupts: Interrupts
+    spurious: Mapping[str, str]
+    """Texts of /proc/irq/N/spurious by line, as far as there are any."""
+
+
+def take(host: Host) -> Reading:
+    """Read both; `SourceMissing` without a table of interrupts."""
+    interrupts = read_interrupts(host)
+    taken_s = time.monotonic()
+    texts = {x.irq: text_in(host, f"/proc/irq/{x.irq}/spurious") for x in interrupts.numbered}
+    return Reading(taken_s, interrupts, {irq: text for irq, text in texts.items() if text})
+
+
+def decode(before: Reading, after: Reading) -> HandlerCounts:
+    """Return the difference of two readings."""
+    counts = line_counts(before.interrupts, after.interrupts)
+    calls: dict[tuple[int, str], int] = {}
+    for line in after.interrupts.numbered:
+        for action in line.actions:
+            key = (int(line.irq), action)
+            calls[key] = calls.get(key, 0) + counts[line.irq]
+    least = {
+        irq: unhandled_between(before.spurious.get(irq, ""), text)
+        for irq, text in after.spurious.items()
+    }
+    return HandlerCounts(
+        seconds=after.taken_s - before.taken_s,
+        source="proc",
+        handlers=tuple(HandlerCount(*key, n) for key, n in sorted(calls.items()) if n),
+        line_counts=counts,
+        none={irq: count for irq, count in least.items() if count is not None},
+    )
+
+
+def unhandled_between(before: str, after: str) -> int | None:
+    """Return how many interrupts at least no handler took between two texts of `spurious`.
+
+    None where one of them is no such text.
+    """
+    then, now = _SPURIOUS.search(before), _SPURIOUS.search(after)
+    if then is None or now is None:
+        return None
+    if then[2] == now[2]:
+        return 0
+    count, was = int(now[1]), int(then[1])
+    return count - was if count > was else count

@@ -1,0 +1,75 @@
+"""Handlers that run in threads: how often each was woken, and its CPU time.
+
+Source: of each `irq/N-name` thread, `voluntary_ctxt_switches` in /proc/PID/status and the first
+number of /proc/PID/schedstat (fs/proc/base.c, proc_pid_schedstat()). With `threadirqs` and on
+PREEMPT_RT every handler of a line says that it woke its thread, and only the threads tell what
+the line costs. A thread that is woken again before it slept goes to sleep once; on PREEMPT_RT
+one that waits for a lock goes to sleep, too.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dirtune.analyse.probed import IrqThreadTime
+from dirtune.collect.files import text_in
+from dirtune.collect.irq_threads import IrqThread, read_irq_threads
+from dirtune.host import Host
+
+_SWITCHES = re.compile(r"^voluntary_ctxt_switches:\s*(\d+)$", re.MULTILINE)
+_NOT_KEPT = ("0", "0", "0")  # what schedstat says where the kernel keeps none
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadReading:
+    """One thread at one moment."""
+
+    thread: IrqThread
+    status: str
+    schedstat: str
+
+
+def take(host: Host) -> tuple[ThreadReading, ...]:
+    """Read every interrupt's thread; none where no handler is threaded."""
+    found = (
+        (each, text_in(host, f"/proc/{each.pid}/status"), f"/proc/{each.pid}/schedstat")
+        for each in read_irq_threads(host)
+    )
+    return tuple(
+        ThreadReading(each, status, text_in(host, path) or "")
+        for each, status, path in found
+        if status
+    )
+
+
+def decode(
+    before: Iterable[ThreadReading], after: Iterable[ThreadReading]
+) -> tuple[IrqThreadTime, ...]:
+    """Return what the threads that lived through the window did in it, by line and name."""
+    then = {each.thread: each for each in before}
+    rows = (_moved(then[each.thread], each) for each in after if each.thread in then)
+    return tuple(sorted((row for row in rows if row), key=lambda row: (row.irq, row.name)))
+
+
+def parse_switches(text: str) -> int | None:
+    """Return the voluntary context switches in the text of /proc/PID/status."""
+    found = _SWITCHES.search(text)
+    return int(found[1]) if found else None
+
+
+def parse_cpu_ns(text: str) -> int | None:
+    """Return the nanoseconds on a CPU in the text of /proc/PID/schedstat.
+
+    None where there is none or the kernel keeps none: it prints zeroes then.
+    """
+    cells = tuple(text.split())
+    return int(cells[0]) if len(cells) == 3 and cells != _NOT_KEPT else None
+
+
+def _moved(then: ThreadReading, now: ThreadReading) -> IrqThreadTime | None:
+    switches = [parse_switches(each.status) for each in (then, now)]
+    spent = [parse_cpu_ns(each.schedstat) for each in (then, now)]
+    if switches[0] is None or switches[1] is None:
+        return None
+    known = None if spent[0] is None or spent[1] is None else spent[1] - spent[0]
+    return IrqThreadTime(now.thread.irq, now.thread.name, switches[1] - switches[0], known)

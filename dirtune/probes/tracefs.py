@@ -1,0 +1,160 @@
+"""The rung below eBPF: how often each interrupt handler ran, counted by triggers in tracefs.
+
+Source: hist triggers (Documentation/trace/histogram.rst) on `irq:irq_handler_entry` and
+`irq:irq_handler_exit`, in a private instance, so that no other tracing is disturbed. Nothing is
+written to its ring buffer; Linux 6.1 sets 1.4 MB aside for that on each CPU all the same. Needs
+root and no library; nothing is timed.
+
+The instance is the kernel's: SIGKILL leaves it behind, counting. Its name tells whose it is, and
+the next run removes what belongs to no living process.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+
+from dirtune.analyse.doctor import tracefs_obstacles
+from dirtune.analyse.handlers import HandlerCount, HandlerCounts
+from dirtune.analyse.rates import line_counts
+from dirtune.collect.facts import read_facts
+from dirtune.collect.interrupts import parse_interrupts
+from dirtune.errors import ApplyError, NotPossible, ParseError, SourceMissing
+from dirtune.host import Host, WritableHost, interruptible
+
+_ENTRY = "events/irq/irq_handler_entry"
+_EXIT = "events/irq/irq_handler_exit"
+# Rows of a trigger's table, set aside when it is made; one for each handler of each line.
+_ROWS = 8192
+_NONE = "0"  # IRQ_NONE
+
+_MINE = re.compile(r"dirtune-(?P<pid>\d+)-(?P<start>\d+)")
+_ROW = re.compile(r"\{ irq:\s*(?P<irq>\d+), \w+:\s*(?P<key>.*?)\s*\} hitcount:\s*(?P<hits>\d+)\s*")
+_DROPPED = re.compile(r"\s*Dropped:\s*(\d+)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The triggers' tables and the kernel's own count at one moment."""
+
+    taken_s: float
+    """Monotonic clock."""
+    interrupts: str
+    """Text of /proc/interrupts, read right before the tables."""
+    entries: str
+    """Calls by line and handler: text of `hist`."""
+    exits: str
+    """Calls by line and what they returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hist:
+    """One trigger's table."""
+
+    hits: dict[tuple[int, str], int]
+    """By line and handler, or line and return value."""
+    dropped: int
+    """Events that found no room."""
+
+
+@contextmanager
+def opened(host: WritableHost | None = None) -> Iterator[Callable[[], Reading]]:
+    """Count from here on and hand over what reads the counts; leaving removes everything.
+
+    A polite kill ends it as Ctrl-C does. `NotPossible` says what this host lacks and the remedy.
+    """
+    host = host or WritableHost()
+    facts = read_facts(host)
+    obstacles = tracefs_obstacles(facts)
+    if obstacles:
+        raise NotPossible(f"tracefs: {obstacles[0].why}: {obstacles[0].remedy}")
+    with counting(host, f"{facts.tracefs}/instances") as take:
+        yield take
+
+
+@contextmanager
+def counting(host: WritableHost, folder: str) -> Iterator[Callable[[], Reading]]:
+    """Count in an instance of our own in *folder*, which is removed however this ends."""
+    remove_left_behind(host, folder)
+    at = f"{folder}/dirtune-{host.link('/proc/self')}-{_start_time(host, 'self')}"
+    with interruptible():
+        try:
+            _count(host, at)
+            yield partial(_reading, host, at)
+        finally:
+            if host.glob(at):
+                host.remove_folder(at)
+
+
+def decode(before: Reading, after: Reading) -> HandlerCounts:
+    """Return the difference of two readings."""
+    entries = _moved(parse_hist(before.entries), parse_hist(after.entries))
+    exits = _moved(parse_hist(before.exits), parse_hist(after.exits))
+    lines = {irq for irq, _ in entries.hits}
+    return HandlerCounts(
+        seconds=after.taken_s - before.taken_s,
+        source="tracefs",
+        handlers=tuple(HandlerCount(*key, entries.hits[key]) for key in sorted(entries.hits)),
+        line_counts=line_counts(
+            parse_interrupts(before.interrupts), parse_interrupts(after.interrupts)
+        ),
+        none={str(irq): exits.hits.get((irq, _NONE), 0) for irq in sorted(lines)},
+        lost=entries.dropped + exits.dropped,
+    )
+
+
+def parse_hist(text: str) -> Hist:
+    """Parse a trigger's table with two keys, of which the first is `irq`."""
+    hits: dict[tuple[int, str], int] = {}
+    dropped = 0
+    for line in text.splitlines():
+        row, total = _ROW.fullmatch(line), _DROPPED.fullmatch(line)
+        if row:
+            hits[int(row["irq"]), row["key"]] = int(row["hits"])
+        elif line.startswith("{"):
+            raise ParseError("hist", f"{line[:60]!r} is no count of a handler")
+        elif total:
+            dropped = int(total[1])
+    return Hist(hits, dropped)
+
+
+def remove_left_behind(host: WritableHost, folder: str) -> None:
+    """Remove the instances in *folder* whose dirtune is no more."""
+    for path in host.glob(f"{folder}/dirtune-*"):
+        found = _MINE.fullmatch(path.rpartition("/")[2])
+        if found and _start_time(host, found["pid"]) != found["start"]:
+            with suppress(ApplyError):  # somebody looks into it: the run after this one will
+                host.remove_folder(path)
+
+
+def _moved(before: Hist, after: Hist) -> Hist:
+    moved = {key: hits - before.hits.get(key, 0) for key, hits in after.hits.items()}
+    return Hist({k: n for k, n in moved.items() if n}, after.dropped - before.dropped)
+
+
+def _count(host: WritableHost, at: str) -> None:
+    try:
+        host.make_folder(at)
+        host.write(f"{at}/{_ENTRY}/trigger", f"hist:keys=irq,name:size={_ROWS}")
+        host.write(f"{at}/{_EXIT}/trigger", f"hist:keys=irq,ret:size={_ROWS}")
+    except ApplyError as error:
+        raise NotPossible(f"tracefs: the kernel refused to count: {error}") from error
+
+
+def _reading(host: Host, at: str) -> Reading:
+    # The same order at both ends: all counts are late by the same little, which cancels.
+    interrupts = host.read("/proc/interrupts")
+    taken_s = time.monotonic()
+    entries, exits = (host.read(f"{at}/{event}/hist") for event in (_ENTRY, _EXIT))
+    return Reading(taken_s, interrupts, entries, exits)
+
+
+def _start_time(host: Host, pid: str) -> str | None:
+    """Return when a process began, in ticks since boot; None if there is none."""
+    try:
+        # The name in parentheses may hold blanks; starttime is the 20th field behind it.
+        return host.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[19]
+    except SourceMissing:
+        return None
