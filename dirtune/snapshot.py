@@ -15,8 +15,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from dirtune import __version__
-from dirtune.analyse.handlers import HandlerWindow
-from dirtune.analyse.probed import LockWindow, SoftirqWindow
+from dirtune.analyse.handlers import HandlerCounts, HandlerWindow
+from dirtune.analyse.probed import LockWindow, Probed, SoftirqWindow
 from dirtune.collect import (
     addresses,
     cmdline,
@@ -202,6 +202,8 @@ class Snapshot:
     """The sample before this one, for rates."""
     handlers: HandlerWindow | None = None
     """What the irq probe measured; None unless it was asked for."""
+    handler_counts: HandlerCounts | None = None
+    """In place of `handlers`, where eBPF could not be had."""
     locks: LockWindow | None = None
     """What the locks probe measured; likewise."""
     softirq_window: SoftirqWindow | None = None
@@ -210,7 +212,7 @@ class Snapshot:
     @property
     def empty(self) -> bool:
         """Whether not one source could be read."""
-        return len(self.errors) == len(_READERS)
+        return _READERS.keys() <= self.errors.keys()
 
     @property
     def seconds(self) -> float | None:
@@ -258,6 +260,24 @@ _READERS: Mapping[str, Callable[[Host], object]] = {
     "kernel_log": kernel_log.read_kernel_log,
     "rulesets": rulesets.read_rulesets,
 }
+
+
+def with_probes(snapshot: Snapshot, found: Probed) -> Snapshot:
+    """Return *snapshot* with what probes measured, and why where they could not."""
+    names = {"irq": "handlers", "locks": "locks", "softirq": "softirq_window"}
+    reasons = {
+        names[one.probe]: "; ".join(filter(None, (one.why, one.remedy)))
+        for one in found.missing
+        if one.probe in names
+    }
+    return replace(
+        snapshot,
+        handlers=found.handlers,
+        handler_counts=found.handler_counts,
+        locks=found.locks,
+        softirq_window=found.softirqs,
+        errors={**snapshot.errors, **reasons},
+    )
 
 
 def take(host: Host) -> Snapshot:

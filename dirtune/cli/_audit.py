@@ -17,7 +17,7 @@ from dirtune.cli._sources import Source
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
 from dirtune.render import audit as render
 from dirtune.render.audit import Report
-from dirtune.snapshot import Place, Snapshot
+from dirtune.snapshot import Place, Snapshot, with_probes
 
 _PROBES = ("irq", "softirq", "locks")
 """What the checks that want a probe want."""
@@ -122,7 +122,8 @@ def _report(
 def _audit(source: Source, snapshot: Snapshot, options: Options) -> render.Audit:
     if options.probe is not None:
         found = _sources.probed(source, options.probe, _PROBES)
-        snapshot = replace(snapshot, handlers=found.handlers)
+        _sources.warn(found)
+        snapshot = with_probes(snapshot, found)
     return render.audit(source.host, snapshot, options.wanted, options.accepted)
 
 

@@ -100,6 +100,17 @@ def probed(source: Source, seconds: float, names: Sequence[str]) -> Probed:
         ) from error
 
 
+def warn(found: Probed) -> None:
+    """Say in one line for each reason which probes could not run, and what was used instead."""
+    reasons: dict[str, list[str]] = {}
+    for one in found.missing:
+        reasons.setdefault(": ".join(filter(None, (one.why, one.remedy))), []).append(one.probe)
+    instead = {one.probe: f"; {one.instead}" for one in found.missing if one.instead}
+    for why, names in reasons.items():
+        used = "".join(instead.get(name, "") for name in names)
+        click.echo(f"dirtune: no probe {', '.join(names)}: {why}{used}", err=True)
+
+
 def colour() -> bool | None:
     """Return what click.echo is told: never colour under NO_COLOR, else only on a terminal."""
     return False if os.environ.get("NO_COLOR") else None

@@ -1,7 +1,6 @@
 """Show the interrupt table: shared lines, rates and, probed, what each handler costs."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -9,6 +8,7 @@ import click
 from dirtune.cli import _sources
 from dirtune.errors import SourceMissing
 from dirtune.render import irqs as render
+from dirtune.snapshot import with_probes
 
 
 @click.command()
@@ -41,7 +41,8 @@ def command(
         raise SourceMissing(taken.errors["interrupts"])
     if probe is not None:
         found = _sources.probed(source, probe, ("irq",))
-        taken = replace(taken, handlers=found.handlers)
+        _sources.warn(found)
+        taken = with_probes(taken, found)
     if format == "json":
         click.echo(json.dumps(render.document(taken, table)))
     elif format == "markdown":

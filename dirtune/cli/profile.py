@@ -2,14 +2,13 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import msgspec
 
 from dirtune.analyse.profile import Profile
-from dirtune.cli import _plan
+from dirtune.cli import _plan, _sources
 from dirtune.errors import NotPossible, ParseError, TrialError
 
 ALL = "irq,softirq,locks,cpu,drops,ipvs"
@@ -61,7 +60,8 @@ def command(
         found = asyncio.run(_under_load(during_bench, rate, wanted))
     else:
         found = asyncio.run(_alone(duration, cmd, wanted, max_overhead, told=told))
-    _warn(found)
+    if found.probed is not None:
+        _sources.warn(found.probed)
     if folded is not None:
         _write_folded(found, folded)
     _print(found, before, format, verbose=verbose)
@@ -132,20 +132,6 @@ def _print(found: Profile, before: Profile | None, format: str, *, verbose: bool
     else:
         show = render.table if format == "table" else render.markdown
         click.echo(show(found, verbose=verbose), nl=False)
-
-
-def _warn(found: Profile) -> None:
-    for text in _reasons(found):
-        click.echo(f"dirtune: {text}", err=True)
-
-
-def _reasons(found: Profile) -> Sequence[str]:
-    by_reason: dict[str, list[str]] = {}
-    for one in found.probed.missing if found.probed else ():
-        remedy = f": {one.remedy}" if one.remedy else ""
-        instead = f"; {one.instead} instead" if one.instead else ""
-        by_reason.setdefault(f"{one.why}{remedy}{instead}", []).append(one.probe)
-    return [f"no probe {', '.join(names)}: {why}" for why, names in by_reason.items()]
 
 
 def _write_folded(found: Profile, path: Path) -> None:

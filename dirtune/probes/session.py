@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,17 @@ from dirtune.analyse.probed import NotProbed, ProbeCost, Probed
 from dirtune.collect.facts import find_bcc, read_facts
 from dirtune.errors import NotPossible
 from dirtune.host import Host, LiveHost
-from dirtune.probes import btf
+from dirtune.probes import btf, threads
+from dirtune.probes.counting import Counting, best
 from dirtune.probes.kernel import Kernel
 from dirtune.probes.probe import Context, Moment, Point, Probe, Way
+from dirtune.probes.threads import ThreadReading
 
 LIMIT_PERCENT = 1.0
 """What probes together may cost by default, as a share of one CPU."""
 _HERE = Path(__file__).parent
 _COMMON = "common.bpf.h"
+_IRQ = "irq"
 _RUN_TIME = 0  # BPF_STATS_RUN_TIME in linux/bpf.h
 _CLOCK = (1, 0)  # PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CPU_CLOCK in linux/perf_event.h
 
@@ -62,8 +65,14 @@ class Session:
     limit_percent: float
     counted: bool
     """The kernel counts what programs cost."""
+    counting: Counting | None = None
+    """In place of the irq probe."""
+    threaded: bool = False
+    """The work of handlers' threads is asked for."""
     load_seconds: float = 0.0
     _own_ns: int = 0
+    _opened_s: float = 0.0
+    _threads: tuple[ThreadReading, ...] = ()
     _done: list[_Running] = field(default_factory=list)
 
     def begin(self) -> None:
@@ -71,7 +80,10 @@ class Session:
         for each in self.running:
             each.first = _moment(each, self.host)
             each.begun = self._statistics(each)
-        self._own_ns = time.process_time_ns()
+        if self.counting is not None:
+            self.counting.begin()
+        self._threads = threads.take(self.host) if self.threaded else ()
+        self._opened_s, self._own_ns = time.monotonic(), time.process_time_ns()
 
     def keep_within_budget(self) -> None:
         """Take off the dearest probe if all together cost more than they may; once a second."""
@@ -88,6 +100,9 @@ class Session:
     def finish(self) -> Probed:
         """Close the window and return what it measured."""
         own_ns = time.process_time_ns() - self._own_ns
+        seconds = time.monotonic() - self._opened_s
+        worked = threads.decode(self._threads, threads.take(self.host)) if self._threads else None
+        counts = self.counting.finish() if self.counting is not None else None
         for each in self.running:
             self._read_last(each)
         self._done += self.running
@@ -97,10 +112,10 @@ class Session:
         for each in self.running:
             _take_off(each)
         self.running.clear()
-        starts = [each.first.taken_s for each in self._done if each.first]
-        ends = [each.last.taken_s for each in self._done if each.last]
         found = Probed(
-            seconds=max(ends) - min(starts) if starts and ends else 0.0,
+            seconds=seconds,
+            handler_counts=counts,
+            threads=worked,
             load_seconds=self.load_seconds,
             max_overhead_percent=self.limit_percent,
             own_ns=own_ns,
@@ -166,30 +181,31 @@ def opened(
 ) -> Iterator[Session]:
     """Compile and attach *probes*; leaving the context takes everything off.
 
-    What cannot be had here is `missing` in the result. `NotPossible` if nothing can.
+    What cannot be had here is `missing` in the result, with the reason and the remedy.
     """
     host = LiveHost()
-    obstacles = probe_obstacles(read_facts(host))
-    if obstacles:
-        raise NotPossible(f"{obstacles[0].why}: {obstacles[0].remedy}")
-    kernel = Kernel(host)
     began = time.monotonic()
-    found = {probe.name: kernel.way(probe) for probe in probes}
-    missing = [_absent(name, why) for name, why in found.items() if isinstance(why, str)]
-    wanted = [(p, way) for p in probes if isinstance(way := found[p.name], Way)]
-    say(f"compiling the probes {', '.join(probe.name for probe, _ in wanted)}")
-    with _statistics_on() as counted:
+    wanted, missing = _possible(host, probes)
+    if wanted:
+        say(f"compiling the probes {', '.join(probe.name for probe, _ in wanted)}")
+    with ExitStack() as stack:
+        counted = stack.enter_context(_statistics_on())
         loaded, refused = _load(wanted)
-        missing += [_absent(name, why) for name, why in refused.items()]
-        try:
-            session = Session(host, loaded, tuple(missing), limit_percent, counted)
-            for each in loaded:  # the first reading builds bcc's tables: not within the window
-                _moment(each, host)
-            session.load_seconds = time.monotonic() - began
-            yield session
-        finally:
-            for bpf in {id(each.bpf): each.bpf for each in loaded}.values():
-                bpf.cleanup()
+        for bpf in {id(each.bpf): each.bpf for each in loaded}.values():
+            stack.callback(bpf.cleanup)
+        missing |= {name: NotProbed(name, why, "", "") for name, why in refused.items()}
+        counting = None
+        if _IRQ in missing:
+            counting = best(host, stack)
+            instead = counting.words if counting else ""
+            missing[_IRQ] = msgspec.structs.replace(missing[_IRQ], instead=instead)
+        rows = tuple(missing.values())
+        session = Session(host, loaded, rows, limit_percent, counted, counting)
+        session.threaded = any(probe.name == _IRQ for probe in probes)
+        for each in loaded:  # the first reading builds bcc's tables: not within the window
+            _moment(each, host)
+        session.load_seconds = time.monotonic() - began
+        yield session
 
 
 def measure(
@@ -231,12 +247,24 @@ def _moment(each: _Running, host: Host) -> Moment[Any]:
     return Moment(taken_s, each.probe.read(each.bpf, host))
 
 
-def _absent(name: str, why: str) -> NotProbed:
-    return NotProbed(name, why, "", "")
+def _possible(
+    host: Host, probes: Sequence[Probe[Any]]
+) -> tuple[list[tuple[Probe[Any], Way]], dict[str, NotProbed]]:
+    """Return the probes that can be tried here with their ways, and why the others cannot."""
+    obstacles = probe_obstacles(read_facts(host)) if probes else ()
+    if obstacles:
+        why, remedy = obstacles[0].why, obstacles[0].remedy
+        return [], {probe.name: NotProbed(probe.name, why, remedy, "") for probe in probes}
+    kernel = Kernel(host)
+    found = [(probe, kernel.way(probe)) for probe in probes]
+    lacking = {p.name: NotProbed(p.name, why, "", "") for p, why in found if isinstance(why, str)}
+    return [(probe, way) for probe, way in found if isinstance(way, Way)], lacking
 
 
 def _load(wanted: Sequence[tuple[Probe[Any], Way]]) -> tuple[list[_Running], dict[str, str]]:
     """Load all in one compilation; where that fails, one by one, to tell which is refused."""
+    if not wanted:
+        return [], {}
     try:
         return _loaded(wanted), {}
     except NotPossible as error:

@@ -24,6 +24,8 @@ def document(snapshot: Snapshot, table: Interrupts) -> dict[str, object]:
     }
     if snapshot.handlers is not None:
         found["handlers"] = msgspec.to_builtins(snapshot.handlers)
+    if snapshot.handler_counts is not None:
+        found["handler_counts"] = msgspec.to_builtins(snapshot.handler_counts)
     return found
 
 
@@ -70,8 +72,8 @@ def _rows(snapshot: Snapshot, table: Interrupts, *, verbose: bool) -> Iterator[t
         count = f"{line.total:,}" if rate is None else f"{rate:,.1f}"
         actions = ", ".join(line.actions) if line.numbered else line.text
         yield (_mark(snapshot, line), line.irq, count, line.chip or "", actions)
-        for handler in _handlers(snapshot, line):
-            yield ("", "", "", "", _cost(handler))
+        for said in _handlers(snapshot, line):
+            yield ("", "", "", "", said)
 
 
 def _mark(snapshot: Snapshot, line: Line) -> str:
@@ -82,10 +84,15 @@ def _mark(snapshot: Snapshot, line: Line) -> str:
     return "shared"
 
 
-def _handlers(snapshot: Snapshot, line: Line) -> tuple[HandlerCalls, ...]:
-    if snapshot.handlers is None or not line.numbered:
-        return ()
-    return tuple(h for h in snapshot.handlers.handlers if str(h.irq) == line.irq)
+def _handlers(snapshot: Snapshot, line: Line) -> Iterator[str]:
+    timed = snapshot.handlers.handlers if snapshot.handlers else ()
+    yield from (_cost(each) for each in timed if str(each.irq) == line.irq)
+    counts = snapshot.handler_counts
+    for each in counts.handlers if counts else ():
+        if str(each.irq) == line.irq:
+            yield f"  {each.handler}: {each.calls:,} calls"
+    if counts and counts.none.get(line.irq):
+        yield f"  {counts.none[line.irq]:,} calls of this line were for nothing"
 
 
 def _cost(handler: HandlerCalls) -> str:

@@ -1,0 +1,45 @@
+"""How often handlers ran, where eBPF cannot be had: by tracefs, else inferred from /proc."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from dirtune.analyse.handlers import HandlerCounts
+from dirtune.errors import NotPossible, SourceMissing, SourceRefused
+from dirtune.host import Host
+from dirtune.probes import proc, tracefs
+
+
+@dataclass
+class Counting:
+    """One source, read at both ends of a window."""
+
+    words: str
+    """What it does, in words."""
+    take: Callable[[], Any]
+    decode: Callable[[Any, Any], HandlerCounts]
+    first: Any = None
+
+    def begin(self) -> None:
+        """Open the window."""
+        self.first = self.take()
+
+    def finish(self) -> HandlerCounts:
+        """Close the window and return what was counted in it."""
+        return self.decode(self.first, self.take())
+
+
+def best(host: Host, stack: ExitStack) -> Counting | None:
+    """Return the best source here, which *stack* takes off again; None if there is none."""
+    try:
+        take = stack.enter_context(tracefs.opened())
+        return Counting("calls are counted by tracefs", take, tracefs.decode)
+    except NotPossible:
+        pass
+    try:
+        proc.take(host)
+    except (SourceMissing, SourceRefused):
+        return None
+    words = "calls are inferred from /proc/interrupts"
+    return Counting(words, lambda: proc.take(host), proc.decode)
