@@ -27,9 +27,10 @@ from dirtune.bench.store import Store
 from dirtune.bench.trial import Result, conduct
 from dirtune.collect.interrupts import Interrupts
 from dirtune.errors import TrialError
+from dirtune.fetch import fetch_script, parse_fetched
 from dirtune.remote import Node
 from dirtune.render import audit as render_audit
-from dirtune.snapshot import Snapshot, fetch_script, parse_fetched, take_all
+from dirtune.snapshot import Snapshot, take_all
 
 Say = Callable[[str], None]
 

@@ -1,26 +1,18 @@
 """What was true of a host at one moment or two: plain data, and how it is taken and kept.
 
-A sample is read straight from a host, from a recorded tree, from an archive made by `dirtune
-snapshot`, or from the text that `fetch_script` prints on a machine that has only a POSIX shell.
+A sample is read straight from a host, from a recorded tree, from an archive (dirtune/archive.py),
+or from the text that a script printed on another machine (dirtune/fetch.py).
 """
 
-import io
-import json
-import posixpath
-import re
-import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
-from pathlib import Path
 
-from dirtune import __version__
 from dirtune.analyse.handlers import HandlerCounts, HandlerWindow
 from dirtune.analyse.probed import LockWindow, Probed, SoftirqWindow
 from dirtune.collect import (
     addresses,
     cmdline,
-    commands,
     conntrack,
     cpu_power,
     cpuinfo,
@@ -76,10 +68,9 @@ from dirtune.collect.softirqs import Softirqs
 from dirtune.collect.softnet import SoftnetRow
 from dirtune.collect.stat import Stat
 from dirtune.collect.sysctls import Sysctls
-from dirtune.errors import NotPossible, ParseError, SourceMissing, SourceRefused
-from dirtune.host import Host, RecordedHost
+from dirtune.errors import ParseError, SourceMissing, SourceRefused
+from dirtune.host import Host
 
-SCHEMA = "dirtune/snapshot/1"
 _COLLECTED = (
     kernel,
     cpuinfo,
@@ -113,10 +104,6 @@ SOURCES: tuple[str, ...] = tuple(
     dict.fromkeys(pattern for module in _COLLECTED for pattern in module.SOURCES)
 )
 """Shell patterns of every file and link that `take` reads."""
-
-# A 1152-CPU machine's /proc/interrupts is 14 MB; two samples and the rest stay well below.
-_LARGEST_ARCHIVE = 256 << 20
-_MEMBER = re.compile(r"(?P<sample>[01])(?P<path>/.+)")
 
 
 @dataclass(frozen=True)
@@ -298,226 +285,3 @@ def take_all(samples: Sequence[Host]) -> Snapshot:
     for later in rest:
         earlier = replace(later, earlier=earlier)
     return earlier
-
-
-def record(host: Host, asked: Mapping[str, str] | None = None) -> RecordedHost:
-    """Copy every source of *host* into memory, with what was *asked* of it besides, by path."""
-    files: dict[str, str] = dict(asked or {})
-    links: dict[str, str] = {}
-    refused: set[str] = set()
-    taken_s = host.monotonic()
-    for path in dict.fromkeys(path for pattern in SOURCES for path in host.glob(pattern)):
-        try:
-            links[path] = host.link(path)
-            continue
-        except SourceMissing:
-            pass
-        try:
-            files[path] = host.read(path)
-        except SourceMissing:  # a process that ended, a device that was unplugged
-            continue
-        except SourceRefused:
-            refused.add(path)
-    modes = {p: host.mode(p) for pattern in proc_irq.MODES for p in host.glob(pattern)}
-    known = {path: mode for path, mode in modes.items() if mode is not None}
-    return RecordedHost(files, links, frozenset(refused), taken_s, known)
-
-
-def save(samples: Sequence[RecordedHost], path: Path) -> None:
-    """Write *samples* into one tar.gz; `NotPossible` if the file cannot be written."""
-    meta = {
-        "schema": SCHEMA,
-        "version": __version__,
-        "samples": [
-            {
-                "monotonic_s": sample.taken_s,
-                "refused": sorted(sample.refused),
-                "modes": dict(sample.modes),
-            }
-            for sample in samples
-        ],
-    }
-    try:
-        with tarfile.open(path, "w:gz") as archive:
-            _add_text(archive, "meta.json", json.dumps(meta, indent=1))
-            for number, sample in enumerate(samples):
-                _add_sample(archive, str(number), sample)
-    except OSError as error:
-        raise NotPossible(f"{path}: {error.strerror}") from error
-
-
-def load(path: Path) -> tuple[RecordedHost, ...]:
-    """Read the samples of an archive into memory; nothing is unpacked.
-
-    `ParseError` if it is no archive of ours, or has a path or a link that leads out of it.
-    """
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            return _samples(path, archive)
-    except FileNotFoundError as error:
-        raise NotPossible(f"{path}: no such file") from error
-    except (OSError, EOFError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
-        raise ParseError(str(path), f"not a dirtune snapshot ({error})") from error
-
-
-def fetch_script(patterns: Sequence[str] = SOURCES) -> str:
-    """Return a POSIX shell script that prints every file and link that *patterns* match.
-
-    It only reads, and needs nothing but a shell, ls, grep, sed and xargs; where dirtune is
-    installed it adds what netlink tells. Its standard output is what `parse_fetched` reads.
-    """
-    parts = {
-        "PATTERNS": " ".join(patterns),
-        "MODES": " ".join(proc_irq.MODES),
-        "COMMANDS": commands.script(),
-    }
-    return re.sub("|".join(parts), lambda found: parts[found[0]], _SCRIPT)
-
-
-def parse_fetched(text: str) -> RecordedHost:
-    """Read what the script of `fetch_script` printed; `ParseError` if it was cut off."""
-    lines = text.splitlines()
-    try:
-        links, asked, texts, end = (
-            lines.index(mark) for mark in ("links", "commands", "text", "end")
-        )
-    except ValueError as error:
-        raise ParseError("fetched sources", "cut off before the end") from error
-    named: dict[str, list[str]] = {
-        kind: [] for kind in ("time", "file", "refused", "mode", "netlink")
-    }
-    for line in lines[:links]:
-        kind, _, rest = line.partition(" ")
-        named.get(kind, []).append(rest)
-    files = _texts(named["file"], lines[texts + 1 : end])
-    files |= commands.parse_outputs("\n".join(lines[asked + 1 : texts]))
-    files |= {path: answer for path, _, answer in (row.partition(" ") for row in named["netlink"])}
-    return RecordedHost(
-        files,
-        dict(_listed(lines[links + 1 : asked])),
-        frozenset(named["refused"]),
-        float(named["time"][0]) if named["time"] else None,
-        {row.rpartition(" ")[2]: _mode(row) for row in named["mode"]},
-    )
-
-
-# `grep '' /dev/null FILE...` prints whole files line by line behind their names, in one process.
-_SCRIPT = """\
-LC_ALL=C; export LC_ALL
-links() { for path in PATTERNS; do if [ -L "$path" ]; then echo "$path"; fi; done; }
-files() { for path in PATTERNS; do
-  if [ ! -L "$path" ] && [ -f "$path" ] && [ -r "$path" ]; then echo "$1$path"; fi; done; }
-read -r up rest </proc/uptime && echo "time $up"
-files 'file '
-for path in PATTERNS; do
-  if [ ! -L "$path" ] && [ -f "$path" ] && [ ! -r "$path" ]; then echo "refused $path"; fi
-done
-ls -ld MODES 2>/dev/null | sed 's/^/mode /'
-if command -v dirtune >/dev/null 2>&1; then dirtune netlink 2>/dev/null | sed 's/^/netlink /'; fi
-echo links
-links | xargs ls -ld
-echo commands
-COMMANDS
-echo text
-files | xargs grep -s '' /dev/null
-echo end
-"""
-
-
-def _mode(row: str) -> int:
-    """Return the permission bits in a row of ls(1), `-rw-r--r-- 1 root ...`."""
-    return sum(1 << (8 - bit) for bit, letter in enumerate(row[1:10]) if letter not in "-ST")
-
-
-def _texts(paths: Sequence[str], lines: Sequence[str]) -> dict[str, str]:
-    texts: dict[str, list[str]] = {path: [] for path in paths}
-    current = ""
-    for line in lines:
-        if not (current and line.startswith(f"{current}:")):
-            current = _path_before(line, texts)
-        if current:  # else a process that began after the paths were listed
-            texts[current].append(f"{line[len(current) + 1 :]}\n")
-    return {path: "".join(text) for path, text in texts.items()}
-
-
-def _path_before(line: str, known: Mapping[str, object]) -> str:
-    """Return the known path that *line* begins with; paths have colons of their own."""
-    ends = (found.start() for found in re.finditer(":", line))
-    return next((line[:end] for end in ends if line[:end] in known), "")
-
-
-def _listed(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for line in lines:
-        name, arrow, target = line.partition(" -> ")
-        if arrow:
-            yield name[name.index(" /") + 1 :], target
-
-
-def _add_sample(archive: tarfile.TarFile, number: str, sample: RecordedHost) -> None:
-    for path, text in sample.files.items():
-        _add_text(archive, number + path, text)
-    for path, target in sample.links.items():
-        member = tarfile.TarInfo(number + path)
-        member.type, member.linkname = tarfile.SYMTYPE, target
-        archive.addfile(member)
-
-
-def _add_text(archive: tarfile.TarFile, name: str, text: str) -> None:
-    content = text.encode("utf-8", "backslashreplace")
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    archive.addfile(member, io.BytesIO(content))
-
-
-def _samples(path: Path, archive: tarfile.TarFile) -> tuple[RecordedHost, ...]:
-    meta: dict[str, object] = {}
-    files: tuple[dict[str, str], dict[str, str]] = ({}, {})
-    links: tuple[dict[str, str], dict[str, str]] = ({}, {})
-    size = 0
-    for member in archive:
-        size += member.size
-        if size > _LARGEST_ARCHIVE:
-            raise ParseError(str(path), f"more than {_LARGEST_ARCHIVE >> 20} MiB unpacked")
-        if member.name == "meta.json":
-            meta = json.loads(_text(archive, member))
-        elif not member.isdir():
-            sample, inside = _inside(path, member)
-            if member.issym():
-                links[sample][inside] = member.linkname
-            else:
-                files[sample][inside] = _text(archive, member)
-    return tuple(_sample(meta, n, files[n], links[n]) for n in (0, 1) if files[n] or links[n])
-
-
-def _sample(
-    meta: Mapping[str, object], number: int, files: Mapping[str, str], links: Mapping[str, str]
-) -> RecordedHost:
-    if meta.get("schema") != SCHEMA:
-        raise ValueError("no meta.json of this schema before the samples")
-    samples = meta["samples"]
-    assert isinstance(samples, list)
-    said = samples[number]
-    refused, modes = frozenset(said["refused"]), said.get("modes", {})
-    return RecordedHost(files, links, refused, said["monotonic_s"], modes)
-
-
-def _inside(path: Path, member: tarfile.TarInfo) -> tuple[int, str]:
-    """Return (sample, path on its host) of a member that stays inside its sample."""
-    found = _MEMBER.fullmatch(member.name)
-    if not found or posixpath.normpath(found["path"]) != found["path"]:
-        raise ParseError(str(path), f"{member.name!r} is not a path inside a sample")
-    if not (member.isfile() or member.issym()):
-        raise ParseError(str(path), f"{member.name!r} is neither a file nor a symbolic link")
-    if member.issym():
-        folder = posixpath.dirname(member.name)
-        target = posixpath.normpath(posixpath.join(folder, member.linkname))
-        if not target.startswith(f"{found['sample']}/"):
-            raise ParseError(str(path), f"the link {member.name!r} leads out of its sample")
-    return int(found["sample"]), found["path"]
-
-
-def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
-    file = archive.extractfile(member)
-    if file is None:
-        raise ValueError(f"{member.name} has no content")
-    return file.read().decode("utf-8", "backslashreplace")

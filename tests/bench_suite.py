@@ -12,8 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from dirtune.fetch import fetch_script
 from dirtune.remote import CONNECTIONS_AT_ONCE
-from dirtune.snapshot import fetch_script
 
 ROUNDS = 7
 CPUS, LINES = 512, 4096

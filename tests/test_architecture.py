@@ -12,6 +12,8 @@ LAYERS = [
     "collect",
     "analyse",
     "snapshot",
+    "archive",
+    "fetch",
     "checks",
     "tune",
     "lvs",

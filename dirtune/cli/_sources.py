@@ -9,10 +9,12 @@ from pathlib import Path
 import click
 
 from dirtune.analyse.probed import Probed
+from dirtune.archive import load
 from dirtune.collect import commands, netlink
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
+from dirtune.fetch import fetch_script, parse_fetched, record
 from dirtune.host import Host, LiveHost, RecordedHost
-from dirtune.snapshot import Snapshot, fetch_script, load, parse_fetched, record, take_all
+from dirtune.snapshot import Snapshot, take_all
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from dirtune.archive import save
 from dirtune.cli import _sources
 from dirtune.host import RecordedHost
-from dirtune.snapshot import save
 
 
 @click.command()

@@ -10,10 +10,11 @@ from click.testing import CliRunner
 from dirtune import remote
 from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
 from dirtune.analyse.probed import Probed
+from dirtune.archive import load
 from dirtune.checks.cluster import own_addresses
 from dirtune.cli import _sources, main
 from dirtune.errors import NodeUnreachable
-from dirtune.snapshot import load, take_all
+from dirtune.snapshot import take_all
 
 NOAPIC = """\
            CPU0       CPU1

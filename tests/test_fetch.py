@@ -1,0 +1,64 @@
+import subprocess
+
+import pytest
+
+from dirtune.errors import ParseError
+from dirtune.fetch import fetch_script, parse_fetched, record
+from dirtune.host import LiveHost
+
+
+def test_the_shell_fetches_what_python_reads(tmp_path):
+    """The oracle of the script is the reader of this machine."""
+    (tmp_path / "a:b").mkdir()
+    texts = {"a:b/one": "1: x\n\n2\n", "a:b/two": "a:b\n", "empty": ""}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "a:b/link").symlink_to("../some where -> else")
+    patterns = (f"{tmp_path}/*/*", f"{tmp_path}/empty", f"{tmp_path}/none*")
+
+    done = subprocess.run(
+        ["sh", "-c", fetch_script(patterns)], capture_output=True, text=True, check=True
+    )
+    fetched = parse_fetched(done.stdout)
+
+    files = {p: t for p, t in fetched.files.items() if not p.startswith(("/cmd/", "/netlink/"))}
+    assert files == {f"{tmp_path}/{name}": text for name, text in texts.items()}
+    assert fetched.links == {f"{tmp_path}/a:b/link": "../some where -> else"}
+    assert fetched.taken_s > 0
+    assert done.stderr == ""
+
+
+def test_a_process_that_began_meanwhile_is_left_out():
+    text = "time 5.0\nfile /p/1/comm\nfile /p/3/comm\nlinks\ncommands\ntext\n"
+    text += "/p/1/comm:one\n/p/2/comm:two\n/p/3/comm:three\nend\n"
+
+    assert parse_fetched(text).files == {"/p/1/comm": "one\n", "/p/3/comm": "three\n"}
+
+
+def test_what_was_asked_beside_files_is_kept():
+    text = (
+        "time 5.0\nfile /p/a\n"
+        "mode -r--r--r-- 1 root root 0 Nov 22 18:59 /proc/irq/36/smp_affinity\n"
+        "mode -rw-r--r-- 1 root root 0 Nov 22 18:59 /proc/irq/37/smp_affinity\n"
+        'netlink /netlink/ethtool.json {"eth0": {}}\nlinks\ncommands\n'
+        "/cmd/ip-rule:0:\tfrom all lookup local\n/cmd/none:x\ntext\n/p/a:end\nend\n"
+    )
+
+    fetched = parse_fetched(text)
+
+    assert fetched.files == {
+        "/p/a": "end\n",
+        "/netlink/ethtool.json": '{"eth0": {}}',
+        "/cmd/ip-rule": "0:\tfrom all lookup local\n",
+    }
+    assert fetched.mode("/proc/irq/36/smp_affinity") == 0o444
+    assert fetched.mode("/proc/irq/37/smp_affinity") == 0o644
+
+
+def test_a_transfer_that_was_cut_off_is_noticed():
+    with pytest.raises(ParseError, match="cut off"):
+        parse_fetched("time 5.0\nfile /proc/stat\nlinks\ntext\n/proc/stat:cpu 1\n")
+
+
+def test_recording_this_machine_reads_its_interrupts():
+    assert "/proc/stat" in record(LiveHost()).files
