@@ -13,16 +13,18 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from dirtune.errors import ApplyError, NotPossible, SourceMissing, SourceRefused
 
 _POLITE = (signal.SIGTERM, signal.SIGHUP)
+_Folder: TypeAlias = "dict[str, _Folder]"
+_WILDCARD = re.compile(r"[*?[]")
 
 
 class Host(Protocol):
@@ -116,9 +118,15 @@ class RecordedHost:
             raise SourceMissing(f"{path}: not in the record") from error
 
     def glob(self, pattern: str) -> tuple[str, ...]:
-        """Return the recorded paths that match *pattern*, directory by directory."""
-        matches = _matcher(pattern)
-        return tuple(p for p in self._by_depth.get(pattern.count("/"), ()) if matches(p))
+        """Return the recorded paths and folders that match *pattern*, directory by directory."""
+        found = {"": self._tree}
+        for part in pattern.split("/")[1:]:
+            found = {
+                f"{path}/{name}": folder[name]
+                for path, folder in found.items()
+                for name in _matching(folder, part)
+            }
+        return tuple(sorted(found))
 
     def link(self, path: str) -> str:
         """Return the recorded target of *path*."""
@@ -136,20 +144,21 @@ class RecordedHost:
         return self.taken_s
 
     @cached_property
-    def _by_depth(self) -> Mapping[int, tuple[str, ...]]:
-        """Every path and folder of the record, sorted, by the number of its slashes."""
-        found: dict[int, set[str]] = {}
+    def _tree(self) -> _Folder:
+        """Every path of the record; a file is a folder without anything in it."""
+        top: _Folder = {}
         for path in (*self.files, *self.links):
-            parts = path.split("/")
-            for depth in range(1, len(parts)):
-                found.setdefault(depth, set()).add("/".join(parts[: depth + 1]))
-        return {depth: tuple(sorted(paths)) for depth, paths in found.items()}
+            folder = top
+            for part in path.split("/")[1:]:
+                folder = folder.setdefault(part, {})
+        return top
 
 
-@lru_cache(maxsize=512)
-def _matcher(pattern: str) -> Callable[[str], object]:
-    # fnmatch lets * match a slash, which it cannot do between texts of as many slashes.
-    return re.compile(fnmatch.translate(pattern)).match
+def _matching(folder: _Folder, part: str) -> Iterable[str]:
+    """Return the names in *folder* that one part of a shell pattern matches."""
+    if not _WILDCARD.search(part):
+        return (part,) if part in folder else ()
+    return fnmatch.filter(folder, part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,9 +228,7 @@ def _handlers(profiled: Result) -> HandlerWindow | None:
 
 
 async def _snapshot(director: Node) -> Snapshot:
-    first = parse_fetched(await director.run(fetch_script()))
-    await asyncio.sleep(_INTERVAL_S)
-    return take_all((first, parse_fetched(await director.run(fetch_script()))))
+    return take_all(parse_fetched(await director.run(fetch_script(interval_s=_INTERVAL_S))))
 
 
 async def _inventory(plan: Plan, director: Node) -> dict[str, dict[str, str]]:

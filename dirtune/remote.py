@@ -19,11 +19,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import msgspec
 
-from dirtune.errors import NodeUnreachable, NotPossible, PlanError
+from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError
 
 try:
     import asyncssh
@@ -36,7 +36,6 @@ CONNECTIONS_AT_ONCE = 32
 _ALIVE_INTERVAL_S = 3
 _ALIVE_PROBES = 3
 _CONNECT_S = 20
-_FETCH_S = 60
 _GRACE_S = 2
 _LINE_LIMIT_BYTES = 2**20
 
@@ -46,6 +45,7 @@ GUARD = (
 """Shell: from here on the process group ends with its input, and the script has none."""
 _GROUP = 'read -r p c s q group rest </proc/$$/stat; echo "$group"; '
 _LOST = (asyncssh.Error, OSError, asyncio.IncompleteReadError)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,17 +262,9 @@ async def connect_all(
     hosts: Sequence[str], *, ssh_config: Path | None = None, become: frozenset[str] = frozenset()
 ) -> tuple[dict[str, Node], dict[str, NodeUnreachable]]:
     """Return the nodes that answered and why the others did not, by host, each host once."""
-    gate = asyncio.Semaphore(CONNECTIONS_AT_ONCE)
-
-    async def one(host: str) -> Node | NodeUnreachable:
-        async with gate:
-            try:
-                return await connect(host, ssh_config=ssh_config, become=host in become)
-            except NodeUnreachable as error:
-                return error
-
-    names = tuple(dict.fromkeys(hosts))
-    found = dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
+    found = await _each(
+        hosts, lambda host: connect(host, ssh_config=ssh_config, become=host in become)
+    )
     nodes = {host: node for host, node in found.items() if isinstance(node, Node)}
     lost = {host: node for host, node in found.items() if isinstance(node, NodeUnreachable)}
     return nodes, lost
@@ -281,48 +273,47 @@ async def connect_all(
 def fetch_all(
     hosts: Sequence[str],
     script: str,
+    use: Callable[[str], T],
     *,
-    interval_s: float,
+    timeout_s: float = 60,
     ssh_config: Path | None = None,
     become: frozenset[str] = frozenset(),
-) -> dict[str, tuple[str, str] | NodeUnreachable | NotPossible]:
-    """Run *script* on every host twice, *interval_s* apart, and return both outputs by host.
+) -> dict[str, T | NodeUnreachable | NotPossible]:
+    """Run *script* on every host and return what *use* makes of each output, by host.
 
-    All at the same time, `CONNECTIONS_AT_ONCE` of them connected at once. A host that cannot be
-    reached, does not answer or refuses gives its own error; the others are not held up.
+    All at the same time, `CONNECTIONS_AT_ONCE` of them connected at once; *use* is given a host's
+    output when it has answered, while others are still asked. A host that cannot be reached, does
+    not answer in *timeout_s*, refuses, or whose answer is a `ParseError`, gives its own error; the
+    others are not held up.
     """
-    return asyncio.run(_fetched(hosts, script, interval_s, ssh_config, become))
+
+    async def one(host: str) -> T:
+        async with await connect(host, ssh_config=ssh_config, become=host in become) as node:
+            text = await node.run(script, timeout_s=timeout_s)
+        # Here and not in a thread: a loop that must wait for the interpreter's lock at every
+        # packet loses more than the milliseconds that it stands still now.
+        return use(text)
+
+    return asyncio.run(_each(hosts, one))
 
 
-async def _fetched(
-    hosts: Sequence[str],
-    script: str,
-    interval_s: float,
-    ssh_config: Path | None,
-    become: frozenset[str],
-) -> dict[str, tuple[str, str] | NodeUnreachable | NotPossible]:
+async def _each(
+    hosts: Sequence[str], ask: Callable[[str], Awaitable[T]]
+) -> dict[str, T | NodeUnreachable | NotPossible]:
+    """Ask every host once, `CONNECTIONS_AT_ONCE` at once; what cannot be done is its own error."""
     gate = asyncio.Semaphore(CONNECTIONS_AT_ONCE)
 
-    async def one(host: str) -> tuple[str, str] | NodeUnreachable | NotPossible:
+    async def one(host: str) -> T | NodeUnreachable | NotPossible:
         async with gate:
             try:
-                return await _twice(
-                    await connect(host, ssh_config=ssh_config, become=host in become),
-                    script,
-                    interval_s,
-                )
+                return await ask(host)
             except (NodeUnreachable, NotPossible) as error:
                 return error
+            except ParseError as error:
+                return NotPossible(f"{host}: {error}")
 
     names = tuple(dict.fromkeys(hosts))
     return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
-
-
-async def _twice(node: Node, script: str, interval_s: float) -> tuple[str, str]:
-    async with node:
-        first = await node.run(script, timeout_s=_FETCH_S)
-        await asyncio.sleep(interval_s)
-        return first, await node.run(script, timeout_s=_FETCH_S)
 
 
 def run_json(

@@ -4,6 +4,7 @@ A sample is read straight from a host, from a recorded tree, from an archive (di
 or from the text that a script printed on another machine (dirtune/fetch.py).
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
@@ -70,40 +71,6 @@ from dirtune.collect.stat import Stat
 from dirtune.collect.sysctls import Sysctls
 from dirtune.errors import ParseError, SourceMissing, SourceRefused
 from dirtune.host import Host
-
-_COLLECTED = (
-    kernel,
-    cpuinfo,
-    cpus,
-    cmdline,
-    interrupts,
-    irq_threads,
-    proc_irq,
-    softirqs,
-    softnet,
-    stat,
-    processes,
-    cpu_power,
-    meminfo,
-    limits,
-    modules,
-    settings_files,
-    sysctls,
-    pci,
-    net,
-    mounts,
-    addresses,
-    routes,
-    neighbours,
-    packet,
-    snmp,
-    conntrack,
-    ip_vs,
-)
-SOURCES: tuple[str, ...] = tuple(
-    dict.fromkeys(pattern for module in _COLLECTED for pattern in module.SOURCES)
-)
-"""Shell patterns of every file and link that `take` reads."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +166,7 @@ class Snapshot:
     @property
     def empty(self) -> bool:
         """Whether not one source could be read."""
-        return _READERS.keys() <= self.errors.keys()
+        return all(getattr(self, name) is None for name in FIELDS)
 
     @property
     def seconds(self) -> float | None:
@@ -249,6 +216,43 @@ _READERS: Mapping[str, Callable[[Host], object]] = {
 }
 
 
+FIELDS = tuple(_READERS)
+"""What an audit reads."""
+MOVING = (
+    "interrupts",
+    "stat",
+    "interfaces",
+    "services",
+    "ip_vs_stats",
+    "ipvs",
+    "proc_irq",
+    "softirqs",
+    "softnet",
+    "processes",
+    "cpu_power",
+    "neighbours",
+    "snmp",
+    "conntrack",
+    "ethtool",
+)
+"""What moves from moment to moment: all that the earlier of two samples has."""
+
+
+def patterns_of(fields: Sequence[str] = FIELDS) -> tuple[str, ...]:
+    """Return shell patterns of every file and link that *fields* are read from.
+
+    What is no file of the host, but an output or an answer of it, is there as the path that a
+    record keeps it by.
+    """
+    modules = (sys.modules[_READERS[name].__module__] for name in fields)
+    return tuple(dict.fromkeys(pattern for module in modules for pattern in module.SOURCES))
+
+
+def moving(fields: Sequence[str] = FIELDS) -> tuple[str, ...]:
+    """Return those of *fields* that are read twice."""
+    return tuple(name for name in fields if name in MOVING)
+
+
 def with_probes(snapshot: Snapshot, found: Probed) -> Snapshot:
     """Return *snapshot* with what probes measured, and why where they could not."""
     names = {"irq": "handlers", "locks": "locks", "softirq": "softirq_window"}
@@ -267,21 +271,20 @@ def with_probes(snapshot: Snapshot, found: Probed) -> Snapshot:
     )
 
 
-def take(host: Host) -> Snapshot:
-    """Read every source once; what cannot be read is None with its reason in `errors`."""
+def take(host: Host, fields: Sequence[str] = FIELDS) -> Snapshot:
+    """Read *fields* once; what cannot be read is None with its reason in `errors`."""
     values: dict[str, object] = {}
     errors: dict[str, str] = {}
-    for name, read in _READERS.items():
+    for name in fields:
         try:
-            values[name] = read(host)
+            values[name] = _READERS[name](host)
         except (SourceMissing, SourceRefused, ParseError) as error:
             errors[name] = str(error)
     return replace(Snapshot(errors=errors, taken_s=host.monotonic()), **values)  # type: ignore[arg-type]
 
 
-def take_all(samples: Sequence[Host]) -> Snapshot:
-    """Take the last of *samples*, with the one before it for rates."""
-    earlier, *rest = (take(host) for host in samples)
-    for later in rest:
-        earlier = replace(later, earlier=earlier)
-    return earlier
+def take_all(samples: Sequence[Host], fields: Sequence[str] = FIELDS) -> Snapshot:
+    """Take the last of *samples*, with what moves in the one before it for rates."""
+    *before, last = samples
+    earlier = take(before[-1], moving(fields)) if before else None
+    return replace(take(last, fields), earlier=earlier)

@@ -24,12 +24,12 @@ NAMES = (
     (r"irq/\[0-9\]\*", "irq/19"),
     (r"(rx|tx)-\*", r"\1-0"),
     (r"msi_irqs/\*", "msi_irqs/26"),
+    (r"\[glckS\]", "g"),
     (r"input\*", "input0"),
     (r"timeout_\*", "timeout_close"),
     (r"\*\.conf", "a.conf"),
     (r"\*", "eth0"),
 )
-ASKED = ("/netlink/ipvs.json", "/netlink/ethtool.json", "/cmd/ip-addr", "/cmd/dmesg", "/cmd/nft")
 TEXTS = "/cmd/ethtool/{}/eth0"
 
 
@@ -39,7 +39,7 @@ def named(pattern):
     return pattern
 
 
-PATHS = (*map(named, snapshot.SOURCES), *ASKED, *(TEXTS.format(o) for o in "glckS"))
+PATHS = (*map(named, snapshot.patterns_of()), *(TEXTS.format(o) for o in "glckS"))
 CHECKS = checks.all_checks()
 # Words that get a parser past its first look at a file.
 WORDS = ["CPU0", "10:", "cpu", "0x1f", "-1", "4294967295", "Iface", "TCP", "->", "0:", "{}", "kB"]

@@ -3,7 +3,7 @@ import subprocess
 import pytest
 
 from dirtune.errors import ParseError
-from dirtune.fetch import fetch_script, parse_fetched, record
+from dirtune.fetch import fetch_script, parse_fetched, parse_sample, record, sample_script
 from dirtune.host import LiveHost
 
 
@@ -17,9 +17,9 @@ def test_the_shell_fetches_what_python_reads(tmp_path):
     patterns = (f"{tmp_path}/*/*", f"{tmp_path}/empty", f"{tmp_path}/none*")
 
     done = subprocess.run(
-        ["sh", "-c", fetch_script(patterns)], capture_output=True, text=True, check=True
+        ["sh", "-c", sample_script(patterns)], capture_output=True, text=True, check=True
     )
-    fetched = parse_fetched(done.stdout)
+    fetched = parse_sample(done.stdout)
 
     files = {p: t for p, t in fetched.files.items() if not p.startswith(("/cmd/", "/netlink/"))}
     assert files == {f"{tmp_path}/{name}": text for name, text in texts.items()}
@@ -32,7 +32,17 @@ def test_a_process_that_began_meanwhile_is_left_out():
     text = "time 5.0\nfile /p/1/comm\nfile /p/3/comm\nlinks\ncommands\ntext\n"
     text += "/p/1/comm:one\n/p/2/comm:two\n/p/3/comm:three\nend\n"
 
-    assert parse_fetched(text).files == {"/p/1/comm": "one\n", "/p/3/comm": "three\n"}
+    assert parse_sample(text).files == {"/p/1/comm": "one\n", "/p/3/comm": "three\n"}
+
+
+def test_nothing_is_asked_that_is_not_wanted():
+    done = subprocess.run(
+        ["sh", "-c", sample_script(("/proc/uptime",))], capture_output=True, text=True, check=True
+    )
+    fetched = parse_sample(done.stdout)
+
+    assert list(fetched.files) == ["/proc/uptime"]
+    assert (fetched.links, fetched.modes) == ({}, {})
 
 
 def test_what_was_asked_beside_files_is_kept():
@@ -44,7 +54,7 @@ def test_what_was_asked_beside_files_is_kept():
         "/cmd/ip-rule:0:\tfrom all lookup local\n/cmd/none:x\ntext\n/p/a:end\nend\n"
     )
 
-    fetched = parse_fetched(text)
+    fetched = parse_sample(text)
 
     assert fetched.files == {
         "/p/a": "end\n",
@@ -56,9 +66,24 @@ def test_what_was_asked_beside_files_is_kept():
 
 
 def test_a_transfer_that_was_cut_off_is_noticed():
-    with pytest.raises(ParseError, match="cut off"):
-        parse_fetched("time 5.0\nfile /proc/stat\nlinks\ntext\n/proc/stat:cpu 1\n")
+    whole = "time 5.0\nfile /proc/stat\nlinks\ncommands\ntext\n/proc/stat:cpu 1\nend\n"
+
+    assert len(parse_fetched(whole * 2)) == 2
+    for text in ("", whole, whole + whole[:-5], whole + whole[:-1]):
+        with pytest.raises(ParseError, match="cut off"):
+            parse_fetched(text)
+
+
+def test_two_samples_are_taken_apart_from_each_other_and_the_first_has_what_moves():
+    script = fetch_script(("stat", "cmdline"), interval_s=0.3)
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+
+    first, second = parse_fetched(done.stdout)
+
+    assert list(first.files) == ["/proc/stat"]
+    assert list(second.files) == ["/proc/stat", "/proc/cmdline"]
+    assert second.taken_s - first.taken_s >= 0.29  # the clock's rows have hundredths
 
 
 def test_recording_this_machine_reads_its_interrupts():
-    assert "/proc/stat" in record(LiveHost()).files
+    assert list(record(LiveHost(), ("/proc/interrupts",)).files) == ["/proc/interrupts"]

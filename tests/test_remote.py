@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dirtune import remote
-from dirtune.errors import NodeUnreachable, NotPossible, PlanError
+from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
@@ -80,10 +80,10 @@ def on(target, use):
 
 
 def fetch(host, script, *, ssh_config=None):
-    found = remote.fetch_all((host,), script, interval_s=0, ssh_config=ssh_config)[host]
+    found = remote.fetch_all((host,), script, str, ssh_config=ssh_config)[host]
     if isinstance(found, Exception):
         raise found
-    return found[0]
+    return found
 
 
 def group_members(group):
@@ -225,30 +225,24 @@ def test_those_that_answer_and_those_that_do_not(tmp_path):
     assert list(lost) == ["gone"]
 
 
-def test_every_host_is_asked_twice_and_none_waits_for_another(ssh_config, tmp_path):
+def test_no_host_waits_for_another(ssh_config, tmp_path):
     config = tmp_path / "config"
     config.write_text("Host gone\n  ProxyCommand false\n" + ssh_config.read_text())
+    hosts = ("local", "gone", "node", "stranger")
     began = time.monotonic()
 
-    found = remote.fetch_all(
-        ("local", "gone", "node", "stranger"),
-        "cat /proc/uptime; sleep 0.3",
-        interval_s=1.0,
-        ssh_config=config,
-    )
+    found = remote.fetch_all(hosts, "echo here; sleep 1.5", str.split, ssh_config=config)
 
     took = time.monotonic() - began
-    assert took < 4.5  # one after the other: 2 * (0.3 + 1 + 0.3) s and the connections
-    assert list(found) == ["local", "gone", "node", "stranger"]
-    for name in ("local", "node"):
-        first, second = (float(text.split()[0]) for text in found[name])
-        assert second - first >= 1.2
+    assert took < 2.9  # one after the other: 3 s and the connections
+    assert list(found) == list(hosts)
+    assert found["local"] == found["node"] == ["here"]
     assert "gone" in str(found["gone"])
     assert "host key" in str(found["stranger"])
 
 
 def test_a_script_that_fails_is_its_hosts_own_error():
-    found = remote.fetch_all(("local",), "echo no such luck >&2; exit 3", interval_s=0)
+    found = remote.fetch_all(("local",), "echo no such luck >&2; exit 3", str)
 
     assert isinstance(found["local"], NotPossible)
 
@@ -260,6 +254,7 @@ def test_no_more_than_the_limit_are_connected_at_once(monkeypatch):
         async def __aenter__(self):
             here["now"] += 1
             here["most"] = max(here.values())
+            return self
 
         async def __aexit__(self, *_):
             here["now"] -= 1
@@ -273,7 +268,25 @@ def test_no_more_than_the_limit_are_connected_at_once(monkeypatch):
 
     monkeypatch.setattr(remote, "connect", connect)
     monkeypatch.setattr(remote, "CONNECTIONS_AT_ONCE", 4)
-    found = remote.fetch_all([f"n{i}" for i in range(40)], "x", interval_s=0.01)
+    names = [f"n{i}" for i in range(40)]
+    used = []
+
+    def use(text):
+        used.append(here["now"])
+        return f"{text}!"
+
+    found = remote.fetch_all(names, "x", use)
 
     assert here == {"now": 0, "most": 4}
-    assert set(found.values()) == {("x", "x")}
+    assert found == dict.fromkeys(names, "x!")
+    assert max(used) > 0, "a host's answer is used while others are still asked"
+
+
+def test_an_answer_that_cannot_be_read_is_its_hosts_own_error():
+    def use(text):
+        raise ParseError("fetched sources", "cut off before the end")
+
+    found = remote.fetch_all(("local",), ":", use)
+
+    assert str(found["local"]) == "local: fetched sources: cut off before the end"
+    assert isinstance(found["local"], NotPossible)

@@ -1,5 +1,16 @@
+import ast
+from pathlib import Path
+
+import pytest
+
+from dirtune.cli._sources import Source, samples
+from dirtune.fetch import record
 from dirtune.host import RecordedHost
-from dirtune.snapshot import take, take_all
+from dirtune.snapshot import FIELDS, MOVING, moving, patterns_of, take, take_all
+
+PACKAGE = Path(__file__).parent.parent / "dirtune"
+# What these take of the earlier snapshot that they are given as a whole.
+OF_A_WHOLE = {"by_cpu": "softnet", "card": "ethtool", "destinations": "services", "detail": "ipvs"}
 
 INTERRUPTS = "           CPU0\n 10:         40    XT-PIC      sym53c8xx, eth1\n"
 FIRST = RecordedHost(
@@ -23,3 +34,45 @@ def test_what_is_absent_is_none_with_its_reason():
 def test_two_samples_have_seconds_between_them_and_one_has_none():
     assert take_all((FIRST, SECOND)).seconds == 2.5
     assert take_all((FIRST,)).seconds is None
+
+
+@pytest.fixture(scope="module")
+def here():
+    """The second sample of this machine."""
+    return samples(Source(interval=0))[1]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_field_reads_only_the_sources_it_names(name, here):
+    alone = take(record(here, patterns_of((name,))), (name,))
+    whole = take(here)
+
+    assert getattr(alone, name) == getattr(whole, name)
+    assert alone.errors.get(name) == whole.errors.get(name)
+
+
+def test_the_earlier_sample_has_what_moves():
+    taken = take_all((FIRST, FIRST, SECOND))
+
+    assert taken.cmdline is None
+    assert taken.earlier.interrupts.lines[0].counts == (40,)
+    assert (taken.earlier.cmdline, taken.earlier.earlier) == (None, None)
+    assert moving(("pci", "interrupts", "cmdline")) == ("interrupts",)
+
+
+def test_rates_are_made_of_what_moves():
+    """A check that takes something else of the earlier sample would never see it."""
+    used = set()
+    for path in (
+        p for part in ("checks", "analyse", "render") for p in (PACKAGE / part).rglob("*.py")
+    ):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Attribute(attr=name, value=ast.Attribute(attr="earlier")):
+                    used.add(name)
+                case ast.Call(func=ast.Name(id=name), args=[*_, ast.Attribute(attr="earlier")]):
+                    used.add(OF_A_WHOLE[name])
+                case ast.Call(func=ast.Name(id=name), args=[ast.Attribute(attr="earlier"), *_]):
+                    used.add(OF_A_WHOLE[name])
+
+    assert used - {"taken_s"} == set(MOVING)

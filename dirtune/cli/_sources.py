@@ -2,9 +2,10 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -14,7 +15,10 @@ from dirtune.collect import commands, netlink
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
 from dirtune.fetch import fetch_script, parse_fetched, record
 from dirtune.host import Host, LiveHost, RecordedHost
-from dirtune.snapshot import Snapshot, take_all
+from dirtune.snapshot import FIELDS, Snapshot, moving, patterns_of, take_all
+
+_FETCH_S = 60
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,32 +48,32 @@ def of_path_or_host(name: str, source: Source) -> Source:
     return replace(source, archive=path) if path.is_file() else replace(source, host=name)
 
 
-def snapshot_of(source: Source) -> Snapshot:
-    """Take a snapshot; a recorded tree is one sample, a live host two."""
+def snapshot_of(source: Source, fields: Sequence[str] = FIELDS) -> Snapshot:
+    """Take a snapshot of *fields*; a recorded tree is one sample, a live host two."""
     if source.archive is not None:
-        return take_all(load(source.archive))
+        return take_all(load(source.archive), fields)
     if source.root is not None:
-        return take_all((_tree(source.root),))
-    return take_all(samples(source))
+        return take_all((_tree(source.root),), fields)
+    return take_all(samples(source, fields), fields)
 
 
 def snapshots_of(sources: Sequence[Source]) -> dict[Source, Snapshot | DirtuneError]:
     """Take snapshots of all *sources*, hosts over SSH at the same time; an error is their own."""
     remote = tuple(s for s in sources if s.host is not None)
-    fetched = _fetched(remote) if remote else {}
-    return {each: _taken(each, fetched.get(each)) for each in sources}
+    fetched = _fetched(remote, FIELDS, take_all) if remote else {}
+    return {each: fetched[each] if each in fetched else _taken(each) for each in sources}
 
 
-def samples(source: Source) -> tuple[RecordedHost, RecordedHost]:
-    """Return two samples of a live host."""
+def samples(source: Source, fields: Sequence[str] = FIELDS) -> tuple[RecordedHost, RecordedHost]:
+    """Return two samples of a live host, of which the first has only what moves."""
     if source.host is not None:
-        found = _fetched((source,))[source]
+        found = _fetched((source,), fields, lambda pair: pair)[source]
         if isinstance(found, DirtuneError):
             raise found
         return found
-    first = _sample()
+    first = _sample(moving(fields))
     time.sleep(source.interval)
-    return first, _sample()
+    return first, _sample(fields)
 
 
 def probed(source: Source, seconds: float, names: Sequence[str]) -> Probed:
@@ -132,48 +136,36 @@ def _tree(root: Path) -> Host:
     return LiveHost(root)
 
 
-def _taken(
-    source: Source, fetched: tuple[RecordedHost, RecordedHost] | DirtuneError | None
-) -> Snapshot | DirtuneError:
-    if isinstance(fetched, DirtuneError):
-        return fetched
+def _taken(source: Source) -> Snapshot | DirtuneError:
     try:
-        return snapshot_of(source) if fetched is None else take_all(fetched)
+        return snapshot_of(source)
     except (NodeUnreachable, NotPossible, ParseError) as error:
         return error
 
 
-def _sample() -> RecordedHost:
-    host = LiveHost()
-    return record(host, commands.outputs() | netlink.answers(host))
+def _sample(fields: Sequence[str]) -> RecordedHost:
+    host, patterns = LiveHost(), patterns_of(fields)
+    return record(host, patterns, commands.outputs(patterns) | netlink.answers(host, patterns))
 
 
 def _fetched(
     sources: Sequence[Source],
-) -> dict[Source, tuple[RecordedHost, RecordedHost] | DirtuneError]:
+    fields: Sequence[str],
+    use: Callable[[tuple[RecordedHost, RecordedHost]], T],
+) -> dict[Source, T | DirtuneError]:
     """Fetch two samples of each host; the options beside a host's own are those of the first."""
     from dirtune import remote
 
     names = {source.host: source for source in sources if source.host is not None}
-    texts = remote.fetch_all(
+    found = remote.fetch_all(
         tuple(names),
-        fetch_script(),
-        interval_s=sources[0].interval,
+        fetch_script(fields, interval_s=sources[0].interval),
+        lambda text: use(parse_fetched(text)),
+        timeout_s=_FETCH_S + sources[0].interval,
         ssh_config=sources[0].ssh_config,
         become=frozenset(name for name, source in names.items() if source.become),
     )
-    return {source: _parsed(name, texts[name]) for name, source in names.items()}
-
-
-def _parsed(
-    name: str, found: tuple[str, str] | DirtuneError
-) -> tuple[RecordedHost, RecordedHost] | DirtuneError:
-    if isinstance(found, DirtuneError):
-        return found
-    try:
-        return parse_fetched(found[0]), parse_fetched(found[1])
-    except ParseError as error:
-        return NotPossible(f"{name}: {error}")
+    return {source: found[name] for name, source in names.items()}
 
 
 def _listed(path: Path) -> list[str]:

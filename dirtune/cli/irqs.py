@@ -35,7 +35,7 @@ def command(
 ) -> None:
     """Show who is on each interrupt line and how often it interrupts."""
     source = _sources.Source(root, archive, host, interval=interval)
-    taken = _sources.snapshot_of(source)
+    taken = _sources.snapshot_of(source, render.FIELDS)
     table = taken.interrupts
     if table is None:
         raise SourceMissing(taken.errors["interrupts"])

@@ -32,7 +32,8 @@ def command(output: Path, host: str | None, interval: float, redact: bool) -> No
     if redact:
         samples = _redacted(samples, host)
     save(samples, output)
-    click.echo(f"{output}: {len(samples[-1].files)} files in each of {len(samples)} samples")
+    first, last = (len(sample.files) for sample in samples)
+    click.echo(f"{output}: {last} files, {first} of them twice")
 
 
 def _redacted(samples: Sequence[RecordedHost], host: str | None) -> tuple[RecordedHost, ...]:

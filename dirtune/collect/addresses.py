@@ -16,7 +16,7 @@ from dirtune.host import Host
 
 SOURCE = "/proc/net/fib_trie"
 SOURCE_V6 = "/proc/net/if_inet6"
-SOURCES = (SOURCE, SOURCE_V6)
+SOURCES = (SOURCE, SOURCE_V6, IP_ADDR)
 
 _LEAF = re.compile(r"\|-- (?P<address>[\d.]+)\s*\n\s+/32 host LOCAL")
 _NETWORK = re.compile(

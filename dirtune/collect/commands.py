@@ -6,6 +6,7 @@ no module for them is there, that is an empty list.
 """
 
 import re
+from collections.abc import Collection
 
 from dirtune.errors import DirtuneError
 from dirtune.host import run
@@ -17,8 +18,9 @@ NFT = "/cmd/nft"
 IPTABLES = "/cmd/iptables"
 ARPTABLES = "/cmd/arptables"
 QDISC = "/cmd/qdisc"
-ETHTOOL_TEXT = "/cmd/ethtool"
-"""Folder of one folder for each option, of one output for each interface."""
+_ETHTOOL_TEXT = "/cmd/ethtool"
+ETHTOOL_TEXTS = f"{_ETHTOOL_TEXT}/[glckS]/*"
+"""A folder for each option, in it an output for each interface."""
 # What of the kernel's log the checks look for: all of it would be most of what a host is asked.
 _LOG = "irq|vector|msi|apic|tsc|clocksource|conntrack|ipvs|ip_vs|allocation failure|watchdog"
 COMMANDS = {
@@ -38,33 +40,38 @@ COMMANDS = {
     "then :; else arptables-save; fi",
     QDISC: "tc -s qdisc show",
 }
-SOURCES: tuple[str, ...] = ()
-"""No file of a host: a record holds the outputs."""
-_PATH = re.compile(rf"(?P<path>{'|'.join(COMMANDS)}|{ETHTOOL_TEXT}/[glckS]/[^/:]+):(?P<row>.*)")
+OUTPUTS = (*COMMANDS, ETHTOOL_TEXTS)
+"""What can be asked, by the path that a record keeps the output by."""
+_PATH = re.compile(rf"(?P<path>{'|'.join(COMMANDS)}|{_ETHTOOL_TEXT}/[glckS]/[^/:]+):(?P<row>.*)")
 # A card answers in a millisecond; bridges and tunnels refuse, and their outputs are left out.
 _ETHTOOL = f"""\
 if command -v ethtool >/dev/null; then for path in /sys/class/net/*/device; do
   name=${{path%/device}}; name=${{name##*/}}
   for option in g l c k S; do
-    ethtool -$option "$name" 2>/dev/null | sed "s|^|{ETHTOOL_TEXT}/$option/$name:|"
+    ethtool -$option "$name" 2>/dev/null | sed "s|^|{_ETHTOOL_TEXT}/$option/$name:|"
   done
 done; fi"""
 
 
-def script() -> str:
-    """Return shell that prints `PATH:line` for every line of every command that succeeds."""
-    rows = (
+def script(wanted: Collection[str]) -> str:
+    """Return shell that prints `PATH:line` for every line of every command that succeeds.
+
+    Only the commands whose outputs are *wanted*, by their paths.
+    """
+    rows = tuple(
         f"if out=$({{ {command}; }} 2>/dev/null); then "
         f"printf '%s\\n' \"$out\" | sed 's|^|{path}:|'; fi"
         for path, command in COMMANDS.items()
+        if path in wanted
     )
-    return "\n".join(("PATH=$PATH:/usr/sbin:/sbin", *rows, _ETHTOOL)) + "\n"
+    cards = (_ETHTOOL,) if ETHTOOL_TEXTS in wanted else ()
+    return "\n".join(("PATH=$PATH:/usr/sbin:/sbin", *rows, *cards))
 
 
-def outputs() -> dict[str, str]:
-    """Run the commands here and return what each printed, by its path; absent if it failed."""
+def outputs(wanted: Collection[str]) -> dict[str, str]:
+    """Run those commands here and return what each printed, by its path; absent if it failed."""
     try:
-        return parse_outputs(run(("sh", "-c", script())))
+        return parse_outputs(run(("sh", "-c", script(wanted))))
     except DirtuneError:  # no shell: as if none of the commands were here
         return {}
 

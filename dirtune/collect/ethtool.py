@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from dirtune.collect.commands import ETHTOOL_TEXT
+from dirtune.collect.commands import ETHTOOL_TEXTS
 from dirtune.collect.netlink import ETHTOOL
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.host import Host
 
-SOURCES: tuple[str, ...] = ()
+SOURCES = (ETHTOOL, ETHTOOL_TEXTS)
 _MAXIMUMS, _CURRENT = "pre-set maximums", "current hardware settings"
 # ethtool's words in the names that netlink's answers have.
 _COALESCE = {"rx-usecs": "rx_coalesce_usecs", "rx-frames": "rx_max_coalesced_frames"} | {
@@ -60,7 +60,7 @@ def read_ethtool(host: Host) -> Mapping[str, Card]:
     try:
         return parse_ethtool(host.read(ETHTOOL))
     except SourceMissing:
-        texts = {path: host.read(path) for path in host.glob(f"{ETHTOOL_TEXT}/*/*")}
+        texts = {path: host.read(path) for path in host.glob(ETHTOOL_TEXTS)}
         if not texts:
             raise
         return _cards(texts)

@@ -13,7 +13,7 @@ from dirtune.collect.netlink import IPVS
 from dirtune.errors import ParseError
 from dirtune.host import Host
 
-SOURCES: tuple[str, ...] = ()
+SOURCES = (IPVS,)
 FALLBACK, PORT = 0x8, 0x10
 """Flags of the schedulers sh and mh: replace a server that is out; hash the port too."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dirtune.collect.commands import DMESG
 from dirtune.host import Host
 
-SOURCES: tuple[str, ...] = ()
+SOURCES = (DMESG,)
 _ROW = re.compile(r"(?:<\d+>)?\[\s*(?P<s>\d+\.\d+)\](?:\s*\[[^\]]+\])?\s?(?P<text>.*)")
 
 

@@ -6,7 +6,7 @@ looked up only where /proc says that ip_vs is there.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, suppress
 from socket import AF_INET
 from typing import Any
@@ -16,20 +16,23 @@ from dirtune.host import Host
 
 IPVS = "/netlink/ipvs.json"
 ETHTOOL = "/netlink/ethtool.json"
-SOURCES: tuple[str, ...] = ()
-"""No file of a host: a record holds the answers."""
+ANSWERS = (IPVS, ETHTOOL)
+"""What can be asked, by the path that a record keeps the answer by."""
 
 _FORWARD = ("Masq", "Local", "Tunnel", "Route", "Bypass")
 _PROTOCOLS = {6: "TCP", 17: "UDP", 132: "SCTP"}
 _PERSISTENT = 0x1
 
 
-def answers(host: Host) -> dict[str, str]:
+def answers(host: Host, wanted: Collection[str] = ANSWERS) -> dict[str, str]:
     """Return the answers of this machine's kernel as JSON, by path; absent where it has none."""
-    found: dict[str, Any] = {ETHTOOL: _ethtool(host)}
-    with suppress(SourceMissing, SourceRefused):
-        host.read("/proc/net/ip_vs")
-        found[IPVS] = _asked(_ipvs)
+    found: dict[str, Any] = {}
+    if ETHTOOL in wanted:
+        found[ETHTOOL] = _ethtool(host)
+    if IPVS in wanted:
+        with suppress(SourceMissing, SourceRefused):
+            host.read("/proc/net/ip_vs")
+            found[IPVS] = _asked(_ipvs)
     return {path: json.dumps(value) for path, value in found.items() if value}
 
 

@@ -10,7 +10,7 @@ from dirtune.collect.commands import ARPTABLES, IP_RULE, IPTABLES, NFT, QDISC
 from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import Host
 
-SOURCES: tuple[str, ...] = ()
+SOURCES = (NFT, IPTABLES, IP_RULE, QDISC, ARPTABLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Rulesets:
 
 def read_rulesets(host: Host) -> Rulesets:
     """Read them; `SourceMissing` where not one could be asked."""
-    found = Rulesets(*(_rows(host, path) for path in (NFT, IPTABLES, IP_RULE, QDISC, ARPTABLES)))
+    found = Rulesets(*(_rows(host, path) for path in SOURCES))
     if found == Rulesets(None, None, None, None):
         raise SourceMissing("/cmd: no output of nft, iptables-save, ip or tc in the record")
     return found

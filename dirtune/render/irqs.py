@@ -12,6 +12,8 @@ from dirtune.analyse.rates import line_delta
 from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.snapshot import Snapshot
 
+FIELDS = ("interrupts", "pci", "interfaces")
+"""Of a snapshot: all that the table shows."""
 _ALIGN = ("left", "right", "right", "left", "left")
 
 

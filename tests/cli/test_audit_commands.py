@@ -207,12 +207,33 @@ end
 """
 
 
-def test_several_hosts_and_one_that_cannot_be_reached(tmp_path, monkeypatch):
-    def fetch_all(hosts, script, **options):
-        answers = dict.fromkeys(hosts, (FETCHED, FETCHED.replace("5.0", "7.0")))
-        return answers | {"gone": NodeUnreachable("gone: no route to host"), "cut": ("", "")}
+def answer(monkeypatch, texts):
+    """Let the hosts in *texts* answer with them, and no others."""
 
-    monkeypatch.setattr(remote, "fetch_all", fetch_all)
+    class Node:
+        def __init__(self, name):
+            self.text = texts[name]
+
+        async def __aenter__(self):
+            return self
+
+        async def __aexit__(self, *_):
+            pass
+
+        async def run(self, script, *, timeout_s):
+            return self.text
+
+    async def connect(host, **_):
+        if host not in texts:
+            raise NodeUnreachable(f"{host}: no route to host")
+        return Node(host)
+
+    monkeypatch.setattr(remote, "connect", connect)
+
+
+def test_several_hosts_and_one_that_cannot_be_reached(tmp_path, monkeypatch):
+    texts = dict.fromkeys(("lb1", "lb2"), FETCHED + FETCHED.replace("5.0", "7.0"))
+    answer(monkeypatch, texts | {"cut": FETCHED})
     (tmp_path / "hosts").write_text("# ours\ngone\nlb2\ncut\n")
     result = CliRunner().invoke(
         main, ["audit", "--host", "lb1", "--host", f"@{tmp_path}/hosts", "--format", "json"]
@@ -416,16 +437,13 @@ def test_a_whole_cluster(tmp_path, monkeypatch):
     (tmp_path / "plan.toml").write_text(PLAN)
     addresses = {"lb1": "198.18.0.1", "rs1": "198.18.0.11", "c1": "198.18.0.77"}
 
-    def fetch_all(hosts, script, **options):
-        rows = dict.fromkeys(("lb1",), ("file /proc/net/ip_vs\n", TABLE))
-        texts = {}
-        for name in hosts:
-            listed, more = rows.get(name, ("", ""))
-            text = NODE.format(name=name, address=addresses[name], listed=listed, more=more)
-            texts[name] = (text, text.replace("5.0", "7.0"))
-        return texts
-
-    monkeypatch.setattr(remote, "fetch_all", fetch_all)
+    rows = dict.fromkeys(("lb1",), ("file /proc/net/ip_vs\n", TABLE))
+    texts = {}
+    for name, address in addresses.items():
+        listed, more = rows.get(name, ("", ""))
+        text = NODE.format(name=name, address=address, listed=listed, more=more)
+        texts[name] = text + text.replace("5.0", "7.0")
+    answer(monkeypatch, texts)
     result = call("audit", "--cluster", str(tmp_path / "plan.toml"), "--format", "json")
     document = json.loads(result.output)
     nodes = {audit["host"]["name"]: audit for audit in document["audits"]}
