@@ -216,6 +216,18 @@ class Node:
         return await self._connection.create_process(f"exec {shlex.join(argv)}", encoding=None)
 
 
+class _Client(asyncssh.SSHClient):
+    """Gives no password, and knows when one was asked for."""
+
+    asked: str | None = None
+
+    def password_auth_requested(self) -> None:
+        self.asked = "it asks for a password, which is never given, and accepted no key"
+
+    def kbdint_auth_requested(self) -> None:
+        self.password_auth_requested()
+
+
 class _Errors:
     def __init__(self, name: str) -> None:
         self._name = name
@@ -239,12 +251,14 @@ async def connect(host: str, *, ssh_config: Path | None = None, become: bool = F
         return Node(host, become=become)
     user, _, name = host.rpartition("@")
     config = _config(ssh_config)
+    client = _Client()
     try:
         options = asyncssh.SSHClientConnectionOptions(
             config=() if config is None else [str(config)],
             host=name,
-            password_auth=False,
-            kbdint_auth=False,
+            client_factory=lambda: client,
+            password_auth=True,
+            kbdint_auth=True,
             keepalive_interval=_ALIVE_INTERVAL_S,
             keepalive_count_max=_ALIVE_PROBES,
             connect_timeout=_CONNECT_S,
@@ -254,7 +268,8 @@ async def connect(host: str, *, ssh_config: Path | None = None, become: bool = F
         _check_host_keys(options)
         connection = await asyncssh.connect(name, options=options, **_proxy(options))
     except (*_LOST, TimeoutError, ValueError) as error:
-        raise NodeUnreachable(_refusal(host, config, error)) from error
+        reason = client.asked or _reason(error)
+        raise NodeUnreachable(_refusal(host, config, reason)) from error
     return Node(host, connection, become=become)
 
 
@@ -382,9 +397,9 @@ def _proxy(options: asyncssh.SSHClientConnectionOptions) -> dict[str, list[str]]
     return {"proxy_command": ["sh", "-c", f"({command}\n) 2>/dev/null; exit"]}
 
 
-def _refusal(host: str, config: Path | None, error: BaseException) -> str:
+def _refusal(host: str, config: Path | None, reason: str) -> str:
     by_hand = f"ssh {f'-F {config} ' if config else ''}-o BatchMode=yes {host} true"
-    return f"{host}: {_reason(error)}; see what `{by_hand}` says"
+    return f"{host}: {reason}; see what `{by_hand}` says"
 
 
 def _reason(error: BaseException) -> str:

@@ -14,6 +14,12 @@ import pytest
 from dirtune import remote
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError
 
+SERVERS = {
+    "node": "PasswordAuthentication no\nUsePAM no\n",
+    "password": "PasswordAuthentication yes\nPubkeyAuthentication no\nUsePAM no\n",
+    "prompts": "PasswordAuthentication no\nPubkeyAuthentication no\nUsePAM yes\n",
+}
+"""sshd's settings, by the name that a host is reached by."""
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 # asyncssh may drop a ProxyCommand that it has killed before the loop has reaped it.
@@ -31,8 +37,8 @@ def keygen(path):
     return path.with_suffix(".pub").read_text()
 
 
-def server(folder):
-    serve = f"exec {SSHD} -i -f {folder}/sshd"
+def server(folder, settings):
+    serve = f"exec {SSHD} -i -f {folder}/{settings}"
     if os.geteuid() != 0 or Path("/run/sshd").is_dir():
         return serve
     # As root it wants /run/sshd; it gets one that nobody else sees.
@@ -46,16 +52,18 @@ def ssh_config(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ssh")
     host_key, user_key = keygen(folder / "host"), keygen(folder / "user")
     (folder / "authorized").write_text(user_key)
-    (folder / "known").write_text(f"node {host_key}")
-    (folder / "sshd").write_text(
-        f"HostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
-        "PasswordAuthentication no\nStrictModes no\nUsePAM no\nPidFile none\n"
-    )
+    (folder / "known").write_text(f"{','.join(SERVERS)} {host_key}")
+    rows = []
+    for name, settings in SERVERS.items():
+        (folder / name).write_text(
+            f"HostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
+            f"StrictModes no\nPidFile none\n{settings}"
+        )
+        rows.append(f"Host {name}\n  ProxyCommand {server(folder, name)}\n")
+    rows.append(f"Host stranger\n  ProxyCommand {server(folder, 'node')}\n")
     config = folder / "config"
     config.write_text(
-        "Host node stranger\n"
-        f"  ProxyCommand {server(folder)}\n"
-        f"  User {getpass.getuser()}\n  IdentityFile {folder}/user\n"
+        "".join(rows) + f"Host *\n  User {getpass.getuser()}\n  IdentityFile {folder}/user\n"
         f"  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known\n"
     )
     return config
@@ -190,6 +198,18 @@ def test_a_dialogue(target):
 def test_an_unknown_host_key_is_refused(ssh_config):
     with pytest.raises(NodeUnreachable, match="stranger: its host key is not in known_hosts"):
         fetch("stranger", "true", ssh_config=ssh_config)
+
+
+@pytest.mark.parametrize("name", ["password", "prompts"])
+def test_a_host_that_insists_on_a_password_says_so_and_holds_nobody_up(ssh_config, name):
+    found = remote.fetch_all((name, "local", "node"), "echo here", str, ssh_config=ssh_config)
+
+    assert isinstance(found[name], NodeUnreachable)
+    assert str(found[name]).startswith(
+        f"{name}: it asks for a password, which is never given, and accepted no key; "
+        f"see what `ssh -F {ssh_config} -o BatchMode=yes {name} true` says"
+    )
+    assert found["local"] == found["node"] == "here\n"
 
 
 def test_a_config_that_trusts_anyone_is_refused(ssh_config, tmp_path):
