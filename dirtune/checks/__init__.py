@@ -29,6 +29,8 @@ _ABSENT = {
     "ipvs": _NETLINK,
     "kernel_log": "the kernel's log could not be read: it takes root",
 }
+# What tells whether a host has a role, where no plan does.
+_TOLD_BY = {"director": "services", "real-server": "interface_addresses"}
 _LOOPBACK = "127."
 # Where a real server of DR or TUN keeps the addresses it must not be asked for.
 _QUIET_INTERFACE = re.compile(r"(lo|(dummy|tunl|ip6tnl|gre|fou|gue|ipip|kube-ipvs)\d*)(:.*)?")
@@ -311,16 +313,25 @@ def _outcome(each: Check, judge: Callable[[_T], Verdicts], what: _T) -> Outcome:
 
 def _before(each: Check, snapshot: Snapshot) -> Undecided | None:
     """Return why a check need not be run at all."""
-    for name in each.needs:
-        if getattr(snapshot, name) is None:
-            told = snapshot.errors.get(name, f"no {name} in the record")
-            reason = (
-                _ABSENT.get(name, told) if "the record" in told or "/netlink" in told else told
-            )
-            return Undecided(Status.SKIPPED, reason)
-    if each.roles and not each.roles & set(roles(snapshot)):
-        return not_applicable(f"not a {' or '.join(sorted(each.roles))}")
-    return _idle(snapshot) if each.traffic else None
+    missing = (_skipped(name, snapshot) for name in each.needs if getattr(snapshot, name) is None)
+    traffic = _idle(snapshot) if each.traffic else None
+    return _of_another_role(each, snapshot) or next(missing, None) or traffic
+
+
+def _of_another_role(each: Check, snapshot: Snapshot) -> Undecided | None:
+    if not each.roles or each.roles & set(roles(snapshot)):
+        return None
+    telling = (_TOLD_BY[role] for role in sorted(each.roles) if role in _TOLD_BY)
+    unknown = [name for name in telling if getattr(snapshot, name) is None]
+    if unknown and snapshot.place is None:
+        return _skipped(unknown[0], snapshot)
+    return not_applicable(f"not a {' or '.join(sorted(each.roles))}")
+
+
+def _skipped(name: str, snapshot: Snapshot) -> Undecided:
+    told = snapshot.errors.get(name, f"no {name} in the record")
+    unasked = "the record" in told or "/netlink" in told
+    return Undecided(Status.SKIPPED, _ABSENT.get(name, told) if unasked else told)
 
 
 def _idle(snapshot: Snapshot) -> Undecided | None:

@@ -11,13 +11,15 @@ import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from dirtune.errors import ParseError
+from dirtune.errors import ParseError, SourceMissing
 from dirtune.host import Host
 
 SOURCE = "/proc/net/ip_vs"
 STATS_SOURCE = "/proc/net/ip_vs_stats"
 PERCPU_SOURCE = "/proc/net/ip_vs_stats_percpu"
-SOURCES = (SOURCE, STATS_SOURCE)
+# Is there wherever a table of IPVS could be, and so tells a host without one from a silent record.
+_BESIDE = "/proc/net/snmp"
+SOURCES = (SOURCE, STATS_SOURCE, _BESIDE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,13 @@ class Stats:
 
 
 def read_services(host: Host) -> tuple[Service, ...]:
-    """Read the services; `SourceMissing` while ip_vs is not loaded."""
-    return parse_services(host.read(SOURCE))
+    """Read the services, none while ip_vs is not loaded; `SourceMissing` without /proc/net."""
+    try:
+        return parse_services(host.read(SOURCE))
+    except SourceMissing:
+        if host.glob(_BESIDE):
+            return ()
+        raise
 
 
 def read_ip_vs_stats(host: Host) -> Stats:

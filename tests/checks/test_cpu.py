@@ -217,7 +217,8 @@ class TestMitigations:
         assert self.outcome(text).status is Status.PASSED
 
     def test_only_directors(self):
-        taken = Snapshot(cpu_power=power(vulnerabilities={"spectre_v2": self.RETPOLINES}))
+        mitigated = power(vulnerabilities={"spectre_v2": self.RETPOLINES})
+        taken = Snapshot(cpu_power=mitigated, services=())
 
         assert run((mitigations,), taken)[0].status is Status.NOT_APPLICABLE
 

@@ -5,9 +5,10 @@ import pytest
 from dirtune import checks
 from dirtune.checks import Check, Finding, Severity, Status, Undecided
 from dirtune.collect.ip_vs import Service
+from dirtune.collect.ipvs_netlink import Ipvs
 from dirtune.collect.net import Interface
 from dirtune.render import catalogue
-from dirtune.snapshot import Snapshot
+from dirtune.snapshot import Place, Snapshot
 
 CHECKS = checks.all_checks()
 HEADINGS = ["What it does", "Why it matters", "Remediation", "Known problems", "References"]
@@ -41,7 +42,8 @@ def test_a_check_is_named_after_its_module_and_documented(check):
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
 def test_without_its_sources_a_check_is_skipped_with_a_reason_and_never_passed(check):
-    found = outcome(check)
+    # Only a plan makes a client; that a host has no other role must be read from it.
+    found = outcome(check, Snapshot(place=Place("client") if "client" in check.roles else None))
 
     assert found.status is Status.SKIPPED
     assert found.reason
@@ -60,11 +62,26 @@ def test_the_reason_of_a_skip_is_that_of_the_source():
 
 
 def test_a_check_of_another_role_is_not_applicable():
-    directors = made(lambda _: iter(()), roles=("director",))
+    directors = made(lambda _: iter(()), roles=("director",), needs=("ipvs",))
     service = Service("TCP", "198.18.0.100", 80, None, "rr")
 
-    assert outcome(directors).status is Status.NOT_APPLICABLE
-    assert outcome(directors, Snapshot(services=(service,))).status is Status.PASSED
+    plain = outcome(directors, Snapshot(services=(), errors={"ipvs": "gone"}))
+    assert (plain.status, plain.reason) == (Status.NOT_APPLICABLE, "not a director")
+    planned = outcome(directors, Snapshot(place=Place("client")))
+    assert planned.status is Status.NOT_APPLICABLE
+    director = Snapshot(services=(service,), ipvs=Ipvs())
+    assert outcome(directors, director).status is Status.PASSED
+
+
+@pytest.mark.parametrize(
+    ("role", "telling"), [("director", "services"), ("real-server", "interface_addresses")]
+)
+def test_a_role_that_cannot_be_told_is_no_reason_to_leave_a_check_out(role, telling):
+    unknown = Snapshot(errors={telling: "could not be read"})
+
+    found = outcome(made(lambda _: iter(()), roles=(role,)), unknown)
+
+    assert (found.status, found.reason) == (Status.SKIPPED, "could not be read")
 
 
 def interfaces(packets):

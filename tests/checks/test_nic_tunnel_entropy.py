@@ -121,5 +121,6 @@ def test_what_it_takes():
     assert outcome(packets=()).status is Status.INCONCLUSIVE
     unknown = outcome(place=Place("real-server"))
     assert unknown.reason == "whether a director tunnels to it is not known"
-    assert outcome(place=None).status is Status.NOT_APPLICABLE
+    plain = outcome(place=None, services=(), interface_addresses=())
+    assert plain.status is Status.NOT_APPLICABLE
     assert "idle" in outcome(pps=10).reason

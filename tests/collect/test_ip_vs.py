@@ -4,8 +4,10 @@ from dirtune.collect.ip_vs import (
     parse_ip_vs_stats,
     parse_ip_vs_stats_percpu,
     parse_services,
+    read_services,
 )
-from dirtune.errors import ParseError
+from dirtune.errors import ParseError, SourceMissing, SourceRefused
+from dirtune.host import RecordedHost
 
 HEAD = """\
 IP Virtual Server version 1.2.1 (size=4096)
@@ -106,3 +108,13 @@ def test_the_counters_of_this_moment_are_those_of_the_cpus():
 def test_a_percpu_file_without_cpus_is_named(text):
     with pytest.raises(ParseError, match="ip_vs_stats_percpu"):
         parse_ip_vs_stats_percpu(text)
+
+
+def test_a_host_without_ip_vs_has_no_services_and_a_record_without_network_tells_nothing():
+    beside = {"/proc/net/snmp": ""}
+
+    assert read_services(RecordedHost(beside, {})) == ()
+    with pytest.raises(SourceMissing, match="/proc/net/ip_vs"):
+        read_services(RecordedHost({"/proc/interrupts": ""}, {}))
+    with pytest.raises(SourceRefused):
+        read_services(RecordedHost(beside, {}, frozenset({"/proc/net/ip_vs"})))
