@@ -331,21 +331,6 @@ async def _each(
     return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
 
 
-def run_json(
-    host: str, argv: Sequence[str], *, ssh_config: Path | None = None, timeout_s: float = 600
-) -> dict[str, object]:
-    """Run a dirtune installed on *host* and return the JSON object it printed.
-
-    Exit status 1 means findings and is an answer. `NotPossible` carries its last line of
-    complaint, `NodeUnreachable` says that the host was not reached.
-    """
-    argv = tuple(argv)
-    text = asyncio.run(
-        _with(host, ssh_config, lambda node: node.run(argv, timeout_s=timeout_s, ok=(0, 1)))
-    )
-    return parse_object(host, argv, text)
-
-
 def parse_object(host: str, argv: Sequence[str], text: str) -> dict[str, object]:
     """Return the JSON object in *text*; `NotPossible` says which command printed none."""
     try:
@@ -353,11 +338,6 @@ def parse_object(host: str, argv: Sequence[str], text: str) -> dict[str, object]
     except msgspec.DecodeError as error:
         what = shlex.join(argv)
         raise NotPossible(f"{host}: `{what}` printed no JSON; is dirtune there ours?") from error
-
-
-async def _with(host: str, ssh_config: Path | None, use: Callable[[Node], Awaitable[str]]) -> str:
-    async with await connect(host, ssh_config=ssh_config) as node:
-        return await use(node)
 
 
 async def _waited(pipes: "LocalProcess | asyncssh.SSHClientProcess[bytes]") -> None:

@@ -124,26 +124,21 @@ def test_output_of_a_script(target):
 
 
 def test_arguments_are_not_read_by_the_shell_again(target):
-    argv = ["printf", '{"text": "%s"}', "$HOME 'and' `more`"]
+    argv = ["printf", "%s", "$HOME 'and' `more`"]
 
-    host, config = target
-
-    assert remote.run_json(host, argv, ssh_config=config) == {"text": "$HOME 'and' `more`"}
+    assert on(target, lambda node: node.run(argv)) == "$HOME 'and' `more`"
 
 
 def test_findings_are_an_answer_and_a_failure_is_not(target):
-    host, config = target
-
-    assert remote.run_json(host, ["sh", "-c", "echo {}; exit 1"], ssh_config=config) == {}
-    with pytest.raises(NotPossible, match=f"{host}: sh: no such luck"):
-        remote.run_json(host, ["sh", "-c", "echo no such luck >&2; exit 2"], ssh_config=config)
+    assert on(target, lambda node: node.run("echo {}; exit 1", ok=(0, 1))) == "{}\n"
+    with pytest.raises(NotPossible, match=f"{target[0]}: echo: no such luck"):
+        on(target, lambda node: node.run("echo no such luck >&2; exit 2", ok=(0, 1)))
 
 
-def test_no_json_names_the_command(target):
-    host, config = target
-
-    with pytest.raises(NotPossible, match=f"{host}: `echo hello` printed no JSON"):
-        remote.run_json(host, ["echo", "hello"], ssh_config=config)
+def test_no_json_names_the_command():
+    assert remote.parse_object("lb1", ["x"], '{"a": 1}') == {"a": 1}
+    with pytest.raises(NotPossible, match="lb1: `echo hello` printed no JSON"):
+        remote.parse_object("lb1", ["echo", "hello"], "hello")
 
 
 def test_a_timeout_ends_the_whole_group(target):

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from dirtune import checks
+from dirtune.analyse.probed import Probed
 from dirtune.checks import Check, Cluster, accepted, cluster, difference
 from dirtune.checks.accepted import Accepted
 from dirtune.checks.difference import Comparison
@@ -108,20 +109,24 @@ def _split(
 def _report(
     taken: Mapping[Source, Snapshot], lost: list[tuple[str, str]], options: Options
 ) -> Report:
-    audits = []
-    for source, snapshot in taken.items():
-        try:
-            audits.append(_audit(source, snapshot, options))
-        except (NodeUnreachable, NotPossible) as error:
-            if len(taken) == 1 and not lost:
-                raise
-            lost = [*lost, (source.name, str(error))]
-    return Report(tuple(audits), tuple(lost))
+    """Judge what was taken; a host that the probe failed on is named and judged without it."""
+    probe = options.probe
+    found = _sources.probed(tuple(taken), probe, _PROBES) if probe is not None else {}
+    failed = {source: each for source, each in found.items() if isinstance(each, DirtuneError)}
+    if failed and len(taken) == 1 and not lost:
+        raise next(iter(failed.values()))
+    audits = (_audit(s, each, found.get(s), options) for s, each in taken.items())
+    without = ((source.name, str(error)) for source, error in failed.items())
+    return Report(tuple(audits), (*lost, *without))
 
 
-def _audit(source: Source, snapshot: Snapshot, options: Options) -> render.Audit:
-    if options.probe is not None:
-        found = _sources.probed(source, options.probe, _PROBES)
+def _audit(
+    source: Source,
+    snapshot: Snapshot,
+    found: Probed | DirtuneError | None,
+    options: Options,
+) -> render.Audit:
+    if isinstance(found, Probed):
         _sources.warn(found)
         snapshot = with_probes(snapshot, found)
     return render.audit(source.host, snapshot, options.wanted, options.accepted)

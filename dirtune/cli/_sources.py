@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+import msgspec
 
 from dirtune.analyse.probed import Probed
 from dirtune.archive import load
@@ -38,6 +39,12 @@ class Source:
     def name(self) -> str:
         """The source in a message."""
         return str(self.root or self.archive or self.host or "this host")
+
+
+class _Profile(msgspec.Struct):
+    """Of the answer of `dirtune profile`, what the probes measured."""
+
+    probed: Probed
 
 
 def of_path_or_host(name: str, source: Source) -> Source:
@@ -76,34 +83,39 @@ def samples(source: Source, fields: Sequence[str] = FIELDS) -> tuple[RecordedHos
     return first, _sample(fields)
 
 
-def probed(source: Source, seconds: float, names: Sequence[str]) -> Probed:
-    """Measure with the probes *names* here, or on a host by the dirtune installed there."""
-    if source.root or source.archive:
+def probed(
+    sources: Sequence[Source], seconds: float, names: Sequence[str]
+) -> dict[Source, Probed | DirtuneError]:
+    """Measure with the probes *names* here, or on hosts by the dirtunes installed there.
+
+    On hosts at the same time; an error is a host's own.
+    """
+    if any(each.root or each.archive for each in sources):
         raise NotPossible("--probe measures a live host; a record has none")
-    if source.host is None:
-        from dirtune.probes import session
-
-        return session.measure(
-            session.named(names),
-            seconds,
-            limit_percent=session.LIMIT_PERCENT,
-            say=lambda phase: click.echo(f"  {phase}", err=True),
-        )
-    import msgspec
-
-    from dirtune import remote
-
+    remote = tuple(each for each in sources if each.host is not None)
     wanted = f"--probes={','.join(names)}"
-    argv = ("dirtune", "profile", f"--duration={seconds:g}", wanted, "--format", "json")
-    answer = remote.run_json(
-        source.host, argv, ssh_config=source.ssh_config, timeout_s=seconds + 180
+    script = f"dirtune profile --duration={seconds:g} {wanted} --format json"
+    found = _asked(remote, script, _parsed, seconds + 180) if remote else {}
+    return {each: found[each] if each in found else _measured(seconds, names) for each in sources}
+
+
+def _measured(seconds: float, names: Sequence[str]) -> Probed:
+    from dirtune.probes import session
+
+    return session.measure(
+        session.named(names),
+        seconds,
+        limit_percent=session.LIMIT_PERCENT,
+        say=lambda phase: click.echo(f"  {phase}", err=True),
     )
+
+
+def _parsed(text: str) -> Probed:
     try:
-        return msgspec.convert(answer.get("probed"), Probed)
-    except msgspec.ValidationError as error:
-        raise NotPossible(
-            f"{source.host}: its dirtune gave another answer ({error}); install the same version"
-        ) from error
+        return msgspec.json.decode(text, type=_Profile).probed
+    except msgspec.DecodeError as error:
+        said = f"not its answer ({error}); install the same version"
+        raise ParseError("`dirtune profile`", said) from error
 
 
 def warn(found: Probed) -> None:
@@ -153,15 +165,24 @@ def _fetched(
     fields: Sequence[str],
     use: Callable[[tuple[RecordedHost, RecordedHost]], T],
 ) -> dict[Source, T | DirtuneError]:
-    """Fetch two samples of each host; the options beside a host's own are those of the first."""
+    """Fetch two samples of each host."""
+    interval = sources[0].interval
+    script = fetch_script(fields, interval_s=interval)
+    return _asked(sources, script, lambda text: use(parse_fetched(text)), _FETCH_S + interval)
+
+
+def _asked(
+    sources: Sequence[Source], script: str, use: Callable[[str], T], timeout_s: float
+) -> dict[Source, T | DirtuneError]:
+    """Run *script* on each host; the options beside a host's own are those of the first."""
     from dirtune import remote
 
     names = {source.host: source for source in sources if source.host is not None}
     found = remote.fetch_all(
         tuple(names),
-        fetch_script(fields, interval_s=sources[0].interval),
-        lambda text: use(parse_fetched(text)),
-        timeout_s=_FETCH_S + sources[0].interval,
+        script,
+        use,
+        timeout_s=timeout_s,
         ssh_config=sources[0].ssh_config,
         become=frozenset(name for name, source in names.items() if source.become),
     )

@@ -1,5 +1,6 @@
 """audit, irqs, explain and snapshot on recorded hosts, as a user calls them."""
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -13,7 +14,7 @@ from dirtune.analyse.probed import Probed
 from dirtune.archive import load
 from dirtune.checks.cluster import own_addresses
 from dirtune.cli import _sources, main
-from dirtune.errors import NodeUnreachable
+from dirtune.errors import NodeUnreachable, NotPossible
 from dirtune.snapshot import take_all
 
 NOAPIC = """\
@@ -172,7 +173,8 @@ def probed(monkeypatch):
     window = HandlerWindow(
         5.0, (HandlerCalls(0, "timer", 7, 0, 0, 7000, 0, 1000),), {"0": 7}, load_seconds=1.0
     )
-    monkeypatch.setattr(_sources, "probed", lambda *_: Probed(5.0, handlers=window))
+    found = Probed(5.0, handlers=window)
+    monkeypatch.setattr(_sources, "probed", lambda sources, *_: dict.fromkeys(sources, found))
 
 
 @pytest.mark.usefixtures("probed")
@@ -207,12 +209,12 @@ end
 """
 
 
-def answer(monkeypatch, texts):
-    """Let the hosts in *texts* answer with them, and no others."""
+def answer(monkeypatch, texts, probe=None):
+    """Let the hosts in *texts* answer with them, and no others; *probe* answers a probe."""
 
     class Node:
         def __init__(self, name):
-            self.text = texts[name]
+            self.name = name
 
         async def __aenter__(self):
             return self
@@ -221,7 +223,7 @@ def answer(monkeypatch, texts):
             pass
 
         async def run(self, script, *, timeout_s):
-            return self.text
+            return await probe(self.name) if "--probes" in script else texts[self.name]
 
     async def connect(host, **_):
         if host not in texts:
@@ -248,6 +250,48 @@ def test_several_hosts_and_one_that_cannot_be_reached(tmp_path, monkeypatch):
         {"host": "gone", "reason": "gone: no route to host"},
         {"host": "cut", "reason": "cut: fetched sources: cut off before the end"},
     ]
+
+
+PROBED = {"seconds": 1, "handlers": {"seconds": 1, "handlers": [], "line_counts": {}}}
+
+
+def test_hosts_are_probed_at_the_same_time_and_judged_also_without(monkeypatch):
+    """No probe is answered before all are asked; one host has another dirtune, one has none."""
+    texts = dict.fromkeys(("lb1", "lb2", "old", "bare"), FETCHED + FETCHED.replace("5.0", "7.0"))
+    together = asyncio.Barrier(len(texts))
+
+    async def probe(name):
+        await asyncio.wait_for(together.wait(), 5)
+        if name == "bare":
+            raise NotPossible("bare: dirtune: not found")
+        return json.dumps({"handlers": []} if name == "old" else {"probed": PROBED})
+
+    answer(monkeypatch, texts, probe)
+    hosts = (part for name in texts for part in ("--host", name))
+    result = call("audit", "--probe=1", "--select", "irq/wasted-isr", "--format", "json", *hosts)
+    document = json.loads(result.stdout)
+
+    assert result.exit_code == 2
+    assert {a["host"]["name"]: a["outcomes"][0]["status"] for a in document["audits"]} == {
+        "lb1": "passed",
+        "lb2": "passed",
+        "old": "skipped",
+        "bare": "skipped",
+    }
+    old, bare = document["unreachable"]
+    assert "old: `dirtune profile`: not its answer" in old["reason"]
+    assert bare == {"host": "bare", "reason": "bare: dirtune: not found"}
+
+
+def test_the_one_host_that_cannot_be_probed_is_an_error(monkeypatch):
+    async def probe(name):
+        raise NotPossible("lb1: dirtune: not found")
+
+    answer(monkeypatch, {"lb1": FETCHED + FETCHED}, probe)
+    result = call("audit", "--host", "lb1", "--probe=1")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert call("irqs", "--host", "lb1", "--probe=1").exit_code == 2
 
 
 def test_a_redacted_record_says_the_same_without_addresses(tmp_path):
