@@ -313,9 +313,13 @@ def _outcome(each: Check, judge: Callable[[_T], Verdicts], what: _T) -> Outcome:
 
 def _before(each: Check, snapshot: Snapshot) -> Undecided | None:
     """Return why a check need not be run at all."""
-    missing = (_skipped(name, snapshot) for name in each.needs if getattr(snapshot, name) is None)
-    traffic = _idle(snapshot) if each.traffic else None
-    return _of_another_role(each, snapshot) or next(missing, None) or traffic
+    of_another = _of_another_role(each, snapshot)
+    if of_another:
+        return of_another
+    for name in each.needs:
+        if getattr(snapshot, name) is None:
+            return _skipped(name, snapshot)
+    return _idle(snapshot) if each.traffic else None
 
 
 def _of_another_role(each: Check, snapshot: Snapshot) -> Undecided | None:

@@ -85,11 +85,10 @@ def of_two(names: tuple[str, str], source: Source) -> Comparison:
 
 
 def _known(source: Source, found: Snapshot | DirtuneError) -> Snapshot:
-    if isinstance(found, DirtuneError):
-        raise found
-    if found.empty:
+    snapshot = _sources.known(found)
+    if snapshot.empty:
         raise NotPossible(f"{source.name}: nothing in it that an audit reads")
-    return found
+    return snapshot
 
 
 def _split(

@@ -74,10 +74,7 @@ def snapshots_of(sources: Sequence[Source]) -> dict[Source, Snapshot | DirtuneEr
 def samples(source: Source, fields: Sequence[str] = FIELDS) -> tuple[RecordedHost, RecordedHost]:
     """Return two samples of a live host, of which the first has only what moves."""
     if source.host is not None:
-        found = _fetched((source,), fields, lambda pair: pair)[source]
-        if isinstance(found, DirtuneError):
-            raise found
-        return found
+        return known(_fetched((source,), fields, lambda pair: pair)[source])
     first = _sample(moving(fields))
     time.sleep(source.interval)
     return first, _sample(fields)
@@ -127,6 +124,13 @@ def warn(found: Probed) -> None:
     for why, names in reasons.items():
         used = "".join(instead.get(name, "") for name in names)
         click.echo(f"dirtune: no probe {', '.join(names)}: {why}{used}", err=True)
+
+
+def known(found: T | DirtuneError) -> T:
+    """Return *found*, or raise it where it is why there is nothing."""
+    if isinstance(found, DirtuneError):
+        raise found
+    return found
 
 
 def colour() -> bool | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from dirtune.cli import _sources
-from dirtune.errors import DirtuneError, SourceMissing
+from dirtune.errors import SourceMissing
 from dirtune.render import irqs as render
 from dirtune.snapshot import with_probes
 
@@ -40,9 +40,7 @@ def command(
     if table is None:
         raise SourceMissing(taken.errors["interrupts"])
     if probe is not None:
-        found = _sources.probed((source,), probe, ("irq",))[source]
-        if isinstance(found, DirtuneError):
-            raise found
+        found = _sources.known(_sources.probed((source,), probe, ("irq",))[source])
         _sources.warn(found)
         taken = with_probes(taken, found)
     if format == "json":

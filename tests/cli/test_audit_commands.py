@@ -210,7 +210,11 @@ end
 
 
 def answer(monkeypatch, texts, probe=None):
-    """Let the hosts in *texts* answer with them, and no others; *probe* answers a probe."""
+    """Let the hosts in *texts* answer with them, and no others; *probe* answers a probe.
+
+    Returns the scripts that they will have been given.
+    """
+    scripts = []
 
     class Node:
         def __init__(self, name):
@@ -223,6 +227,7 @@ def answer(monkeypatch, texts, probe=None):
             pass
 
         async def run(self, script, *, timeout_s):
+            scripts.append(script)
             return await probe(self.name) if "--probes" in script else texts[self.name]
 
     async def connect(host, **_):
@@ -231,6 +236,23 @@ def answer(monkeypatch, texts, probe=None):
         return Node(host)
 
     monkeypatch.setattr(remote, "connect", connect)
+    return scripts
+
+
+def test_the_table_asks_for_nothing_but_what_it_shows(monkeypatch):
+    scripts = answer(
+        monkeypatch, {"lb1": FETCHED + FETCHED.replace("40 ", "90 ").replace("5.", "7.")}
+    )
+
+    result = call("irqs", "--host", "lb1", "--format", "json")
+
+    assert json.loads(result.output)["lines"][0]["per_second"] == 25.0
+    (script,) = scripts
+    first, second = script.split("sleep 2\n")
+    assert ("/proc/interrupts" in first, "/proc/interrupts" in second) == (True, True)
+    assert ("/sys/bus/pci" in first, "/sys/bus/pci" in second) == (False, True)
+    for other in ("/proc/stat", "/proc/[0-9]", "dmesg", "nft", "dirtune netlink", "/sys/module"):
+        assert other not in script
 
 
 def test_several_hosts_and_one_that_cannot_be_reached(tmp_path, monkeypatch):
@@ -294,10 +316,12 @@ def test_the_one_host_that_cannot_be_probed_is_an_error(monkeypatch):
     assert call("irqs", "--host", "lb1", "--probe=1").exit_code == 2
 
 
-def test_a_redacted_record_says_the_same_without_addresses(tmp_path):
+def test_a_redacted_record_says_the_same_without_addresses(tmp_path, monkeypatch):
+    once = _sources.samples(_sources.Source(interval=0.01))
+    monkeypatch.setattr(_sources, "samples", lambda source: once)
     plain, hidden = str(tmp_path / "a.tgz"), str(tmp_path / "b.tgz")
-    call("snapshot", "-o", plain, "--interval", "0.01")
-    made = call("snapshot", "-o", hidden, "--interval", "0.01", "--redact")
+    call("snapshot", "-o", plain)
+    made = call("snapshot", "-o", hidden, "--redact")
     host = take_all(load(Path(plain)))
     documents = [
         json.loads(call("audit", "--from", path, "--format", "json").stdout)
