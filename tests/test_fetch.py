@@ -1,7 +1,9 @@
+import os
 import subprocess
 
 import pytest
 
+from dirtune.collect.netlink import IPVS
 from dirtune.errors import ParseError
 from dirtune.fetch import fetch_script, parse_fetched, parse_sample, record, sample_script
 from dirtune.host import LiveHost
@@ -43,6 +45,22 @@ def test_nothing_is_asked_that_is_not_wanted():
 
     assert list(fetched.files) == ["/proc/uptime"]
     assert (fetched.links, fetched.modes) == ({}, {})
+
+
+def test_a_dirtune_there_is_asked_for_what_netlink_tells(tmp_path):
+    (tmp_path / "dirtune").write_text(
+        "#!/bin/sh\n[ $1 = netlink ] && echo '/netlink/ipvs.json {}'\n"
+    )
+    (tmp_path / "dirtune").chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-c", sample_script((IPVS,))],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert parse_sample(done.stdout).files == {"/netlink/ipvs.json": "{}"}
 
 
 def test_what_was_asked_beside_files_is_kept():

@@ -52,12 +52,19 @@ def test_a_field_reads_only_the_sources_it_names(name, here):
 
 
 def test_the_earlier_sample_has_what_moves():
-    taken = take_all((FIRST, FIRST, SECOND))
+    taken = take_all((SECOND, FIRST, SECOND))
 
     assert taken.cmdline is None
     assert taken.earlier.interrupts.lines[0].counts == (40,)
     assert (taken.earlier.cmdline, taken.earlier.earlier) == (None, None)
     assert moving(("pci", "interrupts", "cmdline")) == ("interrupts",)
+
+
+def test_here_too_the_first_sample_has_what_moves():
+    first, second = samples(Source(interval=0), ("stat", "cmdline"))
+
+    assert list(first.files) == ["/proc/stat"]
+    assert list(second.files) == ["/proc/stat", "/proc/cmdline"]
 
 
 def test_rates_are_made_of_what_moves():

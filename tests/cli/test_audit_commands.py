@@ -212,13 +212,15 @@ end
 def answer(monkeypatch, texts, probe=None):
     """Let the hosts in *texts* answer with them, and no others; *probe* answers a probe.
 
-    Returns the scripts that they will have been given.
+    Returns what they will have been given: the script, the seconds it may take, and whether by
+    `sudo`.
     """
-    scripts = []
+    given = []
 
     class Node:
-        def __init__(self, name):
+        def __init__(self, name, become):
             self.name = name
+            self.become = become
 
         async def __aenter__(self):
             return self
@@ -227,27 +229,27 @@ def answer(monkeypatch, texts, probe=None):
             pass
 
         async def run(self, script, *, timeout_s):
-            scripts.append(script)
+            given.append((script, timeout_s, self.become))
             return await probe(self.name) if "--probes" in script else texts[self.name]
 
-    async def connect(host, **_):
+    async def connect(host, *, become, **_):
         if host not in texts:
             raise NodeUnreachable(f"{host}: no route to host")
-        return Node(host)
+        return Node(host, become)
 
     monkeypatch.setattr(remote, "connect", connect)
-    return scripts
+    return given
 
 
 def test_the_table_asks_for_nothing_but_what_it_shows(monkeypatch):
-    scripts = answer(
-        monkeypatch, {"lb1": FETCHED + FETCHED.replace("40 ", "90 ").replace("5.", "7.")}
-    )
+    later = FETCHED.replace("40 ", "90 ").replace("5.0", "7.0")
+    given = answer(monkeypatch, {"lb1": FETCHED + later})
 
     result = call("irqs", "--host", "lb1", "--format", "json")
 
     assert json.loads(result.output)["lines"][0]["per_second"] == 25.0
-    (script,) = scripts
+    ((script, timeout_s, become),) = given
+    assert (timeout_s, become) == (62, False)
     first, second = script.split("sleep 2\n")
     assert ("/proc/interrupts" in first, "/proc/interrupts" in second) == (True, True)
     assert ("/sys/bus/pci" in first, "/sys/bus/pci" in second) == (False, True)
@@ -460,6 +462,7 @@ def test_two_directors_that_differ(root, tmp_path):
 PLAN = """\
 [director]
 host = "lb1"
+become = true
 [[services]]
 vip = "198.18.0.100"
 port = 80
@@ -511,12 +514,13 @@ def test_a_whole_cluster(tmp_path, monkeypatch):
         listed, more = rows.get(name, ("", ""))
         text = NODE.format(name=name, address=address, listed=listed, more=more)
         texts[name] = text + text.replace("5.0", "7.0")
-    answer(monkeypatch, texts)
+    given = answer(monkeypatch, texts)
     result = call("audit", "--cluster", str(tmp_path / "plan.toml"), "--format", "json")
     document = json.loads(result.output)
     nodes = {audit["host"]["name"]: audit for audit in document["audits"]}
 
     assert result.exit_code == 1
+    assert [become for _, _, become in given] == [True, False, False]
     assert {name: audit["roles"][0] for name, audit in nodes.items()} == {
         "lb1": "director",
         "rs1": "real-server",

@@ -2,8 +2,9 @@ from typing import NamedTuple
 
 import pyroute2.ethtool
 
+from dirtune.collect import netlink
 from dirtune.collect.ethtool import parse_ethtool
-from dirtune.collect.netlink import ETHTOOL, answers
+from dirtune.collect.netlink import ETHTOOL, IPVS, answers
 from dirtune.errors import SourceMissing
 
 
@@ -44,3 +45,10 @@ def test_both_kinds_of_answers(monkeypatch):
     assert card.rings == {"rx": 256}
     assert card.coalesce == {"cmd": 14, "rx_coalesce_usecs": 3}
     assert card.channels is None
+
+
+def test_nothing_is_asked_that_is_not_wanted(monkeypatch):
+    monkeypatch.setattr(netlink, "_ethtool", lambda host: {"eth0": {}})
+
+    assert list(answers(Host(), (ETHTOOL,))) == [ETHTOOL]
+    assert answers(Host(), (IPVS,)) == {}
