@@ -97,8 +97,8 @@ def _differ(names: tuple[str, str], source: _sources.Source, format: str) -> int
 
 
 def _status(report: Report, fail_on: Severity) -> int:
-    for name, reason in report.unreachable:
-        click.echo(f"dirtune: {name}: {reason}", err=True)
+    for _, reason in report.unreachable:
+        click.echo(f"dirtune: {reason}", err=True)  # which begins with the host
     worst = render.worst(report.parts)
     failed = worst is not None and worst.rank <= fail_on.rank
     return 2 if report.unreachable else 1 if failed else 0

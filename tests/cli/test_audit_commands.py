@@ -267,6 +267,7 @@ def test_several_hosts_and_one_that_cannot_be_reached(tmp_path, monkeypatch):
     document = json.loads(result.stdout)
 
     assert result.exit_code == 2
+    assert result.stderr.splitlines()[0] == "dirtune: gone: no route to host"
     assert document["schema"] == "dirtune/audits/1"
     assert [audit["host"]["name"] for audit in document["audits"]] == ["lb1", "lb2"]
     assert [audit["host"]["samples"] for audit in document["audits"]] == [2, 2]
