@@ -172,7 +172,7 @@ def _phases(work: Work) -> str:
     if not most:
         return ""
     parts = [f"{phase.name} ({phase.percent:.1f} %)" for phase in most]
-    return f"Most of one CPU's time goes into {', '.join(parts)}."
+    return f"Most of its CPU time goes into {', '.join(parts)}, of one CPU."
 
 
 def _probes(probed: Probed) -> str:

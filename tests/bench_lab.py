@@ -1,0 +1,205 @@
+"""What the probes cost on a real director, beside bcc's own tools; prints, asserts nothing.
+
+Run by `make bench`, as root. One boot of the crowded line; load at a fixed rate. Nanoseconds per
+run of a program are the kernel's own count (bpf_enable_stats()), of both on the same load in turn.
+With --pairs: reply rate and CPU per connection with all probes on against off, as interleaved
+pairs; some ten minutes.
+"""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from dirtune import remote
+from dirtune.analyse import compare
+from dirtune.analyse.run import Run
+from dirtune.bench import campaign, rig
+from dirtune.bench import plan as plans
+from dirtune.lab import state
+
+DIRTUNE = (sys.executable, "-m", "dirtune")
+ROUNDS = 3
+WINDOW_S = 8
+PEERS = {"irq": "hardirqs-bpfcc", "softirq": "softirqs-bpfcc", "locks": "klockstat-bpfcc"}
+# Runs a tool of bcc's for some seconds of measuring, and prints what its programs cost.
+BESIDE = """\
+import ctypes, os, pathlib, subprocess, sys, time
+bpf = ctypes.CDLL("libbpf.so.1")
+bpf.bpf_enable_stats(0)
+tool = subprocess.Popen(sys.argv[2:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+def costs():
+    found = {}
+    for path in pathlib.Path(f"/proc/{tool.pid}/fdinfo").glob("*"):
+        try:
+            rows = dict(row.split(":", 1) for row in path.read_text().splitlines())
+        except (OSError, ValueError):
+            continue
+        if "run_cnt" in rows:
+            found[rows["prog_id"]] = int(rows["run_time_ns"]), int(rows["run_cnt"])
+    return [sum(each) for each in zip(*found.values())] if found else [0, 0]
+end = time.monotonic() + 120
+while not costs()[1] and tool.poll() is None and time.monotonic() < end:
+    time.sleep(0.2)
+before = costs()
+time.sleep(float(sys.argv[1]))
+after = costs()
+tool.kill()
+said = tool.stderr.read().decode().strip().splitlines()
+print(after[0] - before[0], after[1] - before[1], said[-1] if said else "")
+"""
+
+
+def dirtune(*words):
+    """Run a command of ours and return what it printed."""
+    return subprocess.run([*DIRTUNE, *words], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def on(node, command):
+    """Run *command* on a node of the lab."""
+    return dirtune("lab", "exec", node, "--", command)
+
+
+@contextmanager
+def lab():
+    """Boot the crowded line and take it down again."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["DIRTUNE_LAB"] = f"{folder}/lab"
+        os.environ["DIRTUNE_SSH_CONFIG"] = f"{folder}/lab/ssh_config"
+        try:
+            dirtune("lab", "up", "--scenario", "crowded")
+            yield Path(folder)
+        finally:
+            dirtune("lab", "down")
+
+
+@contextmanager
+def load(folder, seconds):
+    """Let the plan's load run while the context does."""
+    text = state.folder().plan.read_text()
+    text = text.replace('"ssh_config"', f'"{state.folder().ssh_config}"')
+    for key, value in {"window": f'"{seconds}s"', "repeats": 1}.items():
+        text = re.sub(rf"^{key} = .*\n", "", text, flags=re.MULTILINE)
+        text = text.replace("[load]\n", f"[load]\n{key} = {value}\n")
+    (folder / "plan.toml").write_text(text)
+    argv = [*DIRTUNE, "bench", "run", str(folder / "plan.toml"), "--out", str(folder / "out")]
+    bench = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not on("c1", "pgrep -f 'h2load.*[r]ate-period' || true").strip():
+            time.sleep(0.5)
+        yield
+    finally:
+        bench.terminate()
+        bench.wait(30)
+
+
+def ours(probe):
+    """Return nanoseconds and runs of our probe's programs, and the seconds until it measured."""
+    argv = f"dirtune profile --duration {WINDOW_S} --probes {probe} --max-overhead 90"
+    began = time.monotonic()
+    text = on("lb1", f"{argv} --format json 2>/dev/null")
+    took = time.monotonic() - began - WINDOW_S
+    (cost,) = json.loads(text)["probed"]["costs"]
+    return cost["ns"], cost["events"], took
+
+
+def theirs(tool):
+    """Return the same of bcc's tool, and its complaint if it did not run."""
+    interval = {"klockstat-bpfcc": f"-d {2 * WINDOW_S}"}.get(tool, f"{10 * WINDOW_S} 1")
+    said = on("lb1", f"/usr/bin/python3 /tmp/beside.py {WINDOW_S} {tool} {interval}")
+    ns, runs, complaint = said.split(" ", 2)
+    return int(ns), int(runs), complaint.strip()
+
+
+def prices():
+    """Print for each probe nanoseconds per run beside bcc's, in turn on one load."""
+    for probe, tool in PEERS.items():
+        found, peers, loads, complaint = [0, 0], [0, 0], [], ""
+        for _ in range(ROUNDS):
+            ns, runs, took = ours(probe)
+            found = [found[0] + ns, found[1] + runs]
+            loads.append(took)
+            ns, runs, complaint = theirs(tool)
+            peers = [peers[0] + ns, peers[1] + runs]
+        mine = found[0] / found[1] if found[1] else 0.0
+        print(f"{probe}: compiled and attached in {min(loads):.1f} s (emulated)")
+        if not peers[1]:
+            print(f"{probe}: {mine:.0f} ns per run; {tool} measured nothing: {complaint}")
+            continue
+        other = peers[0] / peers[1]
+        name = f"{probe}: ns per run / {tool}"
+        print(f"{name:44} {mine / other:6.2f}  ({mine:.0f} / {other:.0f} ns, aim 1, hope 0.7)")
+
+
+async def pairs(folder):
+    """Print reply rate and CPU per connection with all probes on (B) against off (A)."""
+    plan = plans.read(state.folder().plan)
+    kept, probes = {}, []
+
+    async with rig.opened(plan) as nodes:
+        await nodes.ready()
+        config = Path(plan.ssh_config)
+        async with await remote.connect(plan.director.host, ssh_config=config) as director:
+
+            async def switch(arm):
+                while probes:
+                    await probes.pop().end()
+                if arm == "B":
+                    script = "dirtune profile --duration 3600 --max-overhead 90 2>&1"
+                    process = await director.start(script)
+                    probes.append(process)
+                    while (await process.line(timeout_s=180)).strip() != "measuring":
+                        pass
+
+            await campaign.pairs(
+                nodes, plan, switch, lambda result: kept.update({result.trial.id: result.trial})
+            )
+            await switch("A")
+    for metric in ("reply_rate", "cpu_us_per_connection"):
+        arms = compare.arms_of(_run(plan, tuple(kept.values())), metric)
+        found = compare.compare(metric, arms, threshold=0.01)
+        print(
+            f"{f'probes on / off, {metric}':44} {found.ratio:6.3f}  "
+            f"({found.interval[0]:.3f} to {found.interval[1]:.3f}, {found.pairs} pairs, "
+            f"{found.verdict})"
+        )
+
+
+def _run(plan, trials):
+    empty = {name: {} for name in ("plan", "inventory", "audits", "handlers")}
+    text = dict.fromkeys(("id", "started", "command", "version", "title"), "")
+    rest = {"finished": None, "scenario": None, "forecast": None, "verdict": None}
+    return Run(
+        **empty,
+        **text,
+        **rest,
+        primary_metric=plan.compare.primary,
+        trials=trials,
+        comparisons=(),
+        steps=(),
+    )
+
+
+def main():
+    """Run every row."""
+    with lab() as folder:
+        subprocess.run(
+            [*DIRTUNE, "lab", "exec", "lb1", "--", "cat >/tmp/beside.py"],
+            input=BESIDE,
+            text=True,
+            check=True,
+        )
+        with load(folder, 900):
+            prices()
+        if "--pairs" in sys.argv:
+            asyncio.run(pairs(folder))
+
+
+if __name__ == "__main__":
+    main()
