@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dirtune.analyse import rates
-from dirtune.analyse.forecast import Waste, wasted
+from dirtune.analyse.cpu import Sample, busy_s
+from dirtune.analyse.forecast import Waste, forecast, wasted
 from dirtune.analyse.lines import Sharer, data_vector, nic_actions, nic_line, on_msi, pic, sharers
+from dirtune.analyse.run import Forecast
 from dirtune.checks import Fix, Risk
 from dirtune.checks.remedies import commands
 from dirtune.collect.interrupts import Interrupts, Line
@@ -260,6 +262,30 @@ def wastes_by_irq(snapshot: Snapshot) -> dict[str, Waste]:
         return {}
     cards = nic_actions(snapshot.interrupts, snapshot.pci, snapshot.interfaces)
     return {str(waste.irq): waste for waste in wasted(snapshot.handlers, cards)}
+
+
+def foreseen(snapshot: Snapshot, waste: Waste) -> Forecast | None:
+    """Return what separating the line should bring; None where the load is not known.
+
+    CPU time and connections are those between the two samples, right before the probe's window:
+    the forecast holds as far as the load was the same in both.
+    """
+    earlier, handlers = snapshot.earlier, snapshot.handlers
+    if earlier is None or handlers is None or snapshot.interrupts is None or not snapshot.seconds:
+        return None
+    if earlier.ip_vs_stats is None or snapshot.ip_vs_stats is None:
+        return None
+    made = snapshot.ip_vs_stats.connections - earlier.ip_vs_stats.connections
+    busy = busy_s(_sample(earlier), _sample(snapshot))
+    if not busy or made <= 0:
+        return None
+    cards = nic_actions(snapshot.interrupts, snapshot.pci, snapshot.interfaces)
+    in_window = round(made * handlers.seconds / snapshot.seconds)
+    return forecast(handlers, (waste.irq,), cards, in_window, busy * 1e6 / made)
+
+
+def _sample(snapshot: Snapshot) -> Sample:
+    return Sample(snapshot.taken_s or 0.0, snapshot.stat)
 
 
 def rate(snapshot: Snapshot, line: Line) -> float | None:
