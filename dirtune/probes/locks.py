@@ -116,15 +116,16 @@ def _plus(a: LockWaits, b: LockWaits) -> LockWaits:
     )
 
 
-def _slow_path(function: str) -> Way:
-    return Way(
-        f"kprobes on {function}",
-        (
+def _slow_paths(*functions: str) -> Way:
+    points = (
+        point
+        for function in functions
+        for point in (
             Point("kprobe", function, "lock_slowpath"),
             Point("kretprobe", function, "lock_slowpath_return"),
-        ),
-        macros=("LOCK_KPROBES",),
+        )
     )
+    return Way(f"kprobes on {' and '.join(functions)}", tuple(points), macros=("LOCK_KPROBES",))
 
 
 PROBE = Probe(
@@ -138,10 +139,10 @@ PROBE = Probe(
                 Point("tracepoint", "lock:contention_end", "lock_contention_end"),
             ),
         ),
-        # A guest with paravirtual locks waits in its own slow path.
-        _slow_path("__pv_queued_spin_lock_slowpath"),
-        _slow_path("native_queued_spin_lock_slowpath"),
-        _slow_path("queued_spin_lock_slowpath"),
+        # A kernel for guests has both, and takes the first where the hypervisor offers it.
+        _slow_paths("__pv_queued_spin_lock_slowpath", "native_queued_spin_lock_slowpath"),
+        _slow_paths("native_queued_spin_lock_slowpath"),
+        _slow_paths("queued_spin_lock_slowpath"),
     ),
     read=read,
     decode=decode,

@@ -153,8 +153,9 @@ class Session:
         return ProbeCost(each.probe.name, each.way.what, seconds, ns, runs, each.shed)
 
     def _statistics(self, each: _Running) -> tuple[int, int] | None:
-        programs = [each.bpf.funcs[point.function.encode()] for point in each.way.points]
-        return parse_statistics([self.host.read(f"/proc/self/fdinfo/{p.fd}") for p in programs])
+        functions = {point.function.encode() for point in each.way.points}
+        fds = [each.bpf.funcs[function].fd for function in functions]
+        return parse_statistics([self.host.read(f"/proc/self/fdinfo/{fd}") for fd in fds])
 
 
 def all_probes() -> tuple[Probe[Any], ...]:

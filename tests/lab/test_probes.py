@@ -53,9 +53,9 @@ def line_10():
     return sum(map(int, row.split()))
 
 
-def profile(*words):
+def profile(*words, overhead=90):
     """A profile by the director's own dirtune."""
-    argv = " ".join(("dirtune profile --max-overhead 90 --format json", *words))
+    argv = " ".join((f"dirtune profile --max-overhead {overhead} --format json", *words))
     text = on("lb1", f"{argv} 2>/tmp/said")
     return json.loads(text[text.index("{") :])
 
@@ -121,16 +121,26 @@ def _lab(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
-    """All probes in one window of a trial's load, and what vmstat and mpstat said beside them."""
-    folder = tmp_path_factory.mktemp("loaded")
-    with load(folder, 150), told("--duration 30 --max-overhead 90"):
-        beside = (
-            "(vmstat -n 1 31 >/tmp/vmstat 2>/dev/null &);"
-            " (mpstat -P ALL 1 30 >/tmp/mpstat 2>/dev/null &)"
+    """Three windows under one load: all probes beside vmstat and mpstat; kprobes; a budget."""
+    with load(tmp_path_factory.mktemp("loaded"), 400):
+        with told("--duration 30 --max-overhead 90"):
+            beside = (
+                "(vmstat -n 1 31 >/tmp/vmstat 2>/dev/null &);"
+                " (mpstat -P ALL 1 30 >/tmp/mpstat 2>/dev/null &)"
+            )
+            on("lb1", f"{beside}; {BEGIN}")
+            found = {"all": ended()}
+        found["vmstat"], found["mpstat"] = (
+            on("lb1", "cat /tmp/vmstat"),
+            on("lb1", "cat /tmp/mpstat"),
         )
-        on("lb1", f"{beside}; {BEGIN}")
-        found = ended()
-        return found, on("lb1", "cat /tmp/vmstat"), on("lb1", "cat /tmp/mpstat")
+        # A kernel before 5.19, as far as the choice of a way can tell.
+        hidden = "mount -t tmpfs none /sys/kernel/tracing/events/lock"
+        locks = "dirtune profile --duration 5 --probes locks --max-overhead 90 --format json"
+        text = on("lb1", f"unshare -m sh -c '{hidden}; {locks}' 2>/dev/null")
+        found["kprobes"] = json.loads(text[text.index("{") :])
+        found["budget"] = profile("--duration 6 --probes irq,softirq", overhead=0.01)
+    return found
 
 
 def calls_on_line(found):
@@ -149,7 +159,8 @@ def test_a_counted_number_of_interrupts_is_that_number_of_calls():
 
     interrupts = found["probed"]["handlers"]["line_counts"]["10"]
     assert interrupts >= DATAGRAMS
-    assert 0 <= after - before - interrupts <= 5, "what came before and after the window"
+    # cat looks a little earlier and later, and the switch's own packets go on.
+    assert interrupts <= after - before <= 1.5 * interrupts
     calls = calls_on_line(found)
     assert set(calls) == {NIC, *PARTNERS}
     assert calls[NIC]["calls"] == interrupts
@@ -170,7 +181,7 @@ def softirq_runs(found):
 
 
 def test_under_load_calls_and_runs_are_what_the_kernel_counted(loaded):
-    found, _, _ = loaded
+    found = loaded["all"]
     interrupts = found["probed"]["handlers"]["line_counts"]["10"]
     calls = calls_on_line(found)
 
@@ -187,12 +198,13 @@ def test_under_load_calls_and_runs_are_what_the_kernel_counted(loaded):
 
 
 def test_user_system_and_idle_are_those_of_vmstat_and_mpstat(loaded):
-    found, vmstat, mpstat = loaded
-    (node,) = found["nodes"]
-    heads, rows = vmstat.splitlines()[1].split(), vmstat.splitlines()[3:]
+    (node,) = loaded["all"]["nodes"]
+    mpstat = loaded["mpstat"]
+    heads, *rows = (row.split() for row in loaded["vmstat"].splitlines()[1:])
+    rows = rows[1:]  # the first is since boot
     assert len(rows) == 30
     vmstat = {
-        head: statistics.fmean(int(row.split()[heads.index(head)]) for row in rows)
+        head: statistics.fmean(int(row[heads.index(head)]) for row in rows)
         for head in ("us", "sy", "id")
     }
     (average,) = re.findall(r"^Average: +all +(.+)$", mpstat, re.M)
@@ -225,20 +237,22 @@ def test_user_system_and_idle_are_those_of_vmstat_and_mpstat(loaded):
 
 
 def test_packets_and_connections_are_those_of_ipvs(loaded):
-    found, _, _ = loaded
+    found = loaded["all"]
     work = found["work"]
 
     # 200 connections a second are offered, and IPVS sees five to six packets of each.
     assert work["connections"] / work["seconds"] == pytest.approx(201, rel=0.03)
     assert 5 <= work["packets"] / work["connections"] <= 6.5
-    # Each packet passes the hook once; the probe's window is the samples' and a little.
-    assert found["probed"]["ipvs"]["forwarded"] == pytest.approx(work["packets"], rel=0.03)
-    napi = {each["device"]: each for each in found["probed"]["softirqs"]["napi"]}
-    assert napi[NIC]["packets"] == pytest.approx(work["packets"], rel=0.03)
+    # Each packet comes from the card and passes the hook once.
+    rate, probed = work["packets"] / work["seconds"], found["probed"]
+    ipvs, softirqs = probed["ipvs"], probed["softirqs"]
+    assert ipvs["forwarded"] / ipvs["seconds"] == pytest.approx(rate, rel=0.05)
+    napi = {each["device"]: each["packets"] for each in softirqs["napi"]}
+    assert napi[NIC] / softirqs["seconds"] == pytest.approx(rate, rel=0.05)
 
 
 def test_stacks_are_those_of_a_director(loaded):
-    found, _, _ = loaded
+    found = loaded["all"]
     stacks = found["probed"]["cpu"]["stacks"]
     frames = {frame for stack in stacks for frame in stack["frames"]}
 
@@ -251,7 +265,7 @@ def test_stacks_are_those_of_a_director(loaded):
 
 
 def test_the_verdict_names_the_waste_and_its_forecast(loaded):
-    found, _, _ = loaded
+    found = loaded["all"]
     (wasted,) = found["work"]["wasted"]
 
     assert sorted(wasted["handlers"]) == sorted(PARTNERS)
@@ -261,44 +275,34 @@ def test_the_verdict_names_the_waste_and_its_forecast(loaded):
     assert "irq 10" in found["bottleneck"]["paragraph"]
 
 
-def test_a_lock_that_two_cpus_want_is_seen(tmp_path):
+def test_a_lock_that_two_cpus_want_is_seen():
+    # IP_VS_SO_SET_TIMEOUT with zeroes changes nothing; do_ip_vs_set_ctl() takes the mutex for it.
     edit = (
-        "i=0; while [ $i -lt 150 ]; do"
-        " taskset -c {cpu} ipvsadm -E -t 198.18.0.100:80 -s {how}; i=$((i+1)); done"
+        "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW);"
+        " [s.setsockopt(socket.IPPROTO_IP, 1152 + 10, bytes(12)) for n in range(20000)]"
     )
-    both = f"({edit.format(cpu=0, how='rr')}) & ({edit.format(cpu=1, how='rr')}) & wait"
-    found = profile("--probes locks", "--", "sh", "-c", f"'{both}'")
+    each = (f'taskset -c {cpu} python3 -c "{edit}"' for cpu in (0, 1))
+    on("lb1", f"cat >/tmp/both <<'END'\n{' & '.join(each)} & wait\nEND")
+    found = profile("--probes locks", "--", "sh", "/tmp/both")
 
     waits = {one["lock"]: one for one in found["probed"]["locks"]["locks"]}
-    assert "__ip_vs_mutex" in waits
     assert waits["__ip_vs_mutex"]["kind"] == "mutex"
-    assert waits["__ip_vs_mutex"]["waits"] > 0
+    assert waits["__ip_vs_mutex"]["caller"] == "do_ip_vs_set_ctl"
+    assert waits["__ip_vs_mutex"]["waits"] > 10
 
 
-def test_without_lock_tracepoints_kprobes_see_the_spin_locks(tmp_path):
-    # A kernel before 5.19, as far as the choice of a way can tell.
-    script = (
-        "mount -t tmpfs none /sys/kernel/tracing/events/lock;"
-        " dirtune profile --duration 5 --probes locks --max-overhead 90 --format json"
-    )
-    with load(tmp_path, 60):
-        text = on("lb1", f"unshare -m sh -c '{script}' 2>/dev/null")
-    found = json.loads(text[text.index("{") :])
+def test_without_lock_tracepoints_kprobes_see_the_spin_locks(loaded):
+    probed = loaded["kprobes"]["probed"]
 
-    (cost,) = found["probed"]["costs"]
-    assert cost["way"] == "kprobes on native_queued_spin_lock_slowpath"
-    assert found["probed"]["locks"]["lost"] == 0
-    assert {one["kind"] for one in found["probed"]["locks"]["locks"]} <= {"spinlock"}
+    (cost,) = probed["costs"]
+    assert cost["way"].startswith("kprobes on ")
+    assert cost["events"] > 0
+    assert probed["locks"]["lost"] == 0
+    assert {one["kind"] for one in probed["locks"]["locks"]} == {"spinlock"}
 
 
-def test_a_budget_is_kept_by_taking_probes_off(tmp_path):
-    with load(tmp_path, 90):
-        text = on(
-            "lb1",
-            "dirtune profile --duration 6 --probes irq,softirq --max-overhead 0.01 --format json"
-            " 2>/dev/null",
-        )
-    found = json.loads(text[text.index("{") :])
+def test_a_budget_is_kept_by_taking_probes_off(loaded):
+    found = loaded["budget"]
 
     assert all(cost["shed"] for cost in found["probed"]["costs"])
     assert all(cost["seconds"] < 5 for cost in found["probed"]["costs"])
@@ -306,19 +310,22 @@ def test_a_budget_is_kept_by_taking_probes_off(tmp_path):
     assert found["probed"]["handlers"]["seconds"] < 5
 
 
-@pytest.mark.parametrize("signal", ["INT", "TERM", "KILL"])
-def test_however_it_ends_nothing_stays_attached(signal):
+def test_however_it_ends_nothing_stays_attached():
+    # Started in the background, a command ignores the interrupt unless it is told not to.
     start = (
-        "dirtune profile --duration 300 --probes irq >/tmp/out 2>/tmp/said & echo $! >/tmp/pid;"
-        " until grep -q measuring /tmp/said; do sleep 0.2; done"
+        "for s in INT TERM KILL; do (env --default-signal=INT dirtune profile --duration 300"
+        " --probes irq >/dev/null 2>/tmp/said.$s & echo $! >/tmp/pid.$s); done;"
+        " for s in INT TERM KILL; do until grep -q measuring /tmp/said.$s; do sleep 0.2;"
+        " done; done"
     )
-    # A shell without job control has its background jobs ignore the interrupt.
-    on("lb1", f"setsid bash -mc '{start}'")
-    assert int(on("lb1", PROGRAMS)) > 0
-    on("lb1", f"kill -s {signal} $(cat /tmp/pid)")
+    on("lb1", start)
+    assert int(on("lb1", PROGRAMS)) == 3
+    on("lb1", "for s in INT TERM KILL; do kill -s $s $(cat /tmp/pid.$s); done")
 
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while int(on("lb1", PROGRAMS)):
         assert time.monotonic() < end, "its programs are still there"
         time.sleep(0.5)
-    assert "Traceback" not in on("lb1", "cat /tmp/said")
+    said = on("lb1", "cat /tmp/said.INT")
+    assert "dirtune: interrupted" in said
+    assert "Traceback" not in said

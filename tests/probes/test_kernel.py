@@ -45,6 +45,16 @@ def test_without_lock_tracepoints_the_slow_path_is_probed(tmp_path):
     assert way.macros == ("LOCK_KPROBES",)
 
 
+def test_a_kernel_for_guests_is_probed_on_both_slow_paths(tmp_path):
+    both = KALLSYMS + "ffffffff81000400 T __pv_queued_spin_lock_slowpath\n"
+    way = kernel(tmp_path, kallsyms=both).way(locks.PROBE)
+
+    assert {point.target for point in way.points} == {
+        "native_queued_spin_lock_slowpath",
+        "__pv_queued_spin_lock_slowpath",
+    }
+
+
 def test_a_kernel_with_neither_says_what_it_lacks(tmp_path):
     why = kernel(tmp_path, kprobes=False).way(locks.PROBE)
 
