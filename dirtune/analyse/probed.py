@@ -137,7 +137,7 @@ class IrqThreadTime(msgspec.Struct, frozen=True):
 
     irq: int
     name: str
-    """The action's name, cut to 15 characters with its prefix."""
+    """The action's name; before Linux 5.17 cut to 15 characters with its prefix."""
     wakeups: int
     """Times it went to sleep again (voluntary context switches)."""
     cpu_ns: int | None

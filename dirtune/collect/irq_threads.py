@@ -1,7 +1,8 @@
 """/proc/PID/comm of threaded interrupt handlers: `irq/10-sym53c8xx`.
 
-Named by kernel/irq/manage.c, setup_irq_thread(); a secondary handler is `irq/10-s-name`. The name
-is cut to 15 characters (TASK_COMM_LEN), so `irq/10-ehci_hcd:usb2` reads `irq/10-ehci_hcd`.
+Named by kernel/irq/manage.c, setup_irq_thread(); a secondary handler is `irq/10-s-name`. Before
+Linux 5.17 the name is cut to 15 characters (TASK_COMM_LEN): `irq/10-ehci_hcd:usb2` reads
+`irq/10-ehci_hcd`.
 """
 
 import re
@@ -23,7 +24,7 @@ class IrqThread:
     pid: int
     irq: int
     name: str
-    """The action's name, cut to what fits."""
+    """The action's name, cut to what fits before Linux 5.17."""
 
 
 def read_irq_threads(host: Host) -> tuple[IrqThread, ...]:

@@ -21,7 +21,7 @@ from dirtune.analyse.handlers import HandlerCount, HandlerCounts
 from dirtune.analyse.rates import line_counts
 from dirtune.collect.facts import read_facts
 from dirtune.collect.interrupts import parse_interrupts
-from dirtune.errors import ApplyError, NotPossible, ParseError, SourceMissing
+from dirtune.errors import ApplyError, NotPossible, ParseError, SourceMissing, SourceRefused
 from dirtune.host import Host, WritableHost, interruptible
 
 _ENTRY = "events/irq/irq_handler_entry"
@@ -156,5 +156,5 @@ def _start_time(host: Host, pid: str) -> str | None:
     try:
         # The name in parentheses may hold blanks; starttime is the 20th field behind it.
         return host.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[19]
-    except SourceMissing:
+    except (SourceMissing, SourceRefused):  # refused: it ended while it was looked at
         return None

@@ -111,6 +111,7 @@ class Tracefs(WritableHost):
 
     def __init__(self, root, *, refuse=""):
         super().__init__(root)
+        self.root = root
         self.at = root / FOLDER.lstrip("/")
         self.at.mkdir(parents=True)
         self.refuse = refuse
@@ -181,7 +182,9 @@ def test_a_kernel_that_refuses_is_told_in_one_line(tmp_path, refuse):
 
 
 def test_what_a_killed_run_left_is_removed_and_nothing_else(host):
-    for name in ("dirtune-78-1", "dirtune-77-4241", "dirtune-77-4242", "dirtune-notes", "foreign"):
+    left = ("dirtune-78-1", "dirtune-79-1", "dirtune-77-4241")
+    (host.root / "proc/79/stat").mkdir(parents=True)  # cannot be read: it is ending
+    for name in (*left, "dirtune-77-4242", "dirtune-notes", "foreign"):
         (host.at / name).mkdir()
 
     remove_left_behind(host, FOLDER)
