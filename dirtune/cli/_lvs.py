@@ -1,0 +1,108 @@
+"""What the commands of `lvs` share: from a plan to what is to be done about it."""
+
+from dataclasses import dataclass
+from typing import TextIO
+
+from dirtune.bench import plan as plans
+from dirtune.bench import services
+from dirtune.cli import _plan
+from dirtune.errors import ApplyError, NotPossible, ParseError, PlanError
+from dirtune.host import LiveHost, WritableHost
+from dirtune.lvs import guard, ipvsadm, kernel
+from dirtune.lvs.diff import Step, diff, touched
+from dirtune.lvs.guard import Refusal
+from dirtune.lvs.model import Table
+from dirtune.render import plan as render_plan
+from dirtune.tune import table as tables
+from dirtune.tune import transaction
+from dirtune.tune.plan import Plan
+
+_LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a plan would do to this host."""
+
+    actual: Table
+    steps: tuple[Step, ...]
+    plan: Plan
+    refusals: tuple[Refusal, ...]
+    loaded: bool
+
+
+def propose(given: str | None, *, here: bool, drain_s: float | None) -> Proposal:
+    """Look at this host and say what the plan *given* would change of it."""
+    path = _plan.locate(given)
+    configuration = plans.read_configuration(path)
+    if configuration.director.host != _LOCAL and not here:
+        name = configuration.director.host
+        raise NotPossible(f"{path}: its director is {name}: run this there, with --here")
+    try:
+        desired = services.table(configuration)
+    except PlanError as error:
+        raise PlanError(f"{path}: {error}") from error
+    host = LiveHost()
+    loaded = kernel.loaded(host)
+    actual = _read(host) if loaded else tables.FRESH
+    changed = touched(actual, desired)[1]
+    around = guard.look_around(host, changed)
+    plan = tables.plan(actual, desired, around, drain_s=drain_s)
+    refusals = guard.refusals(changed, around) if plan.changes else ()
+    return Proposal(actual, diff(actual, desired), plan, refusals, loaded)
+
+
+def require_expected(found: Proposal, digest: str | None) -> None:
+    """Raise `ApplyError` if the table is another than *digest* names."""
+    if digest is not None and digest != found.actual.digest:
+        now = found.actual.digest
+        raise ApplyError(f"IPVS: changed since it was {digest}, it is {now}: look at a new plan")
+
+
+def require_allowed(found: Proposal, force: tuple[str, ...], *, load: bool) -> None:
+    """Raise `NotPossible` for the first thing that stands against it and is not overruled."""
+    if found.plan.changes and not found.loaded and not load:
+        raise NotPossible("ip_vs is not loaded: --load loads it, which is a change of this host")
+    for refusal in found.refusals:
+        if refusal.name not in force:
+            raise NotPossible(line(refusal))
+
+
+def line(refusal: Refusal) -> str:
+    """Return a refusal as one line, with what overrules it."""
+    return f"{refusal.why}; or --force {refusal.name}" if refusal.name else refusal.why
+
+
+def carry_out(found: Proposal, confirm_s: float, force: tuple[str, ...], form: str) -> str:
+    """Apply a proposal and return what to print."""
+    journal = None
+    if found.plan.changes:
+        journal = transaction.carry_out(
+            found.plan,
+            WritableHost(),
+            transaction.place(),
+            confirm_s=confirm_s,
+            forced=", ".join(force) or None,
+        )
+    render = render_plan.applied_json if form == "json" else render_plan.applied_table
+    return render(found.plan, journal, confirm_s)
+
+
+def imported(text: TextIO) -> Table:
+    """Return the table that a text of ipvsadm makes; `ParseError` names file and line."""
+    try:
+        return ipvsadm.parse(text.read())
+    except (ParseError, UnicodeDecodeError) as error:
+        raise ParseError(text.name, str(error)) from error
+
+
+def exported(given: str | None) -> Table:
+    """Return the table of a plan, or of this host."""
+    if given is None:
+        return _read(LiveHost())
+    return services.table(plans.read_configuration(_plan.locate(given)))
+
+
+def _read(host: LiveHost) -> Table:
+    with kernel.opened(host) as ipvs:
+        return ipvs.read()

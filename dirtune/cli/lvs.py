@@ -1,0 +1,145 @@
+"""Set up IPVS from a plan: show, plan, apply, import, export."""
+
+import sys
+from typing import TextIO
+
+import click
+
+from dirtune.cli._root import require_root
+
+_FORMAT = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "markdown"]),
+    default="table",
+    show_default=True,
+)
+_PLAN = click.argument("plan", required=False)
+_HERE = click.option("--here", is_flag=True, help="This machine is the director that PLAN names.")
+_DRAIN = click.option(
+    "--drain/--no-drain",
+    default=True,
+    help="Let what is removed finish its connections first.  [default: drain]",
+)
+_DRAIN_S = click.option(
+    "--drain-wait",
+    "drain_s",
+    type=click.FloatRange(min=0),
+    default=300,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long that may take; then everything is put back.",
+)
+
+
+@click.group()
+def command() -> None:
+    """Set up IPVS from a plan: show, plan, apply, import, export.
+
+    Without PLAN: dirtune.toml here, else the plan of a running lab.
+    """
+
+
+@command.command()
+@_FORMAT
+def show(form: str) -> None:
+    """Print the IPVS table of this host, with connections and rates. Changes nothing."""
+    from dirtune.host import LiveHost
+    from dirtune.lvs import kernel
+    from dirtune.render import lvs as render
+
+    with kernel.opened(LiveHost()) as ipvs:
+        table, seen = ipvs.read_counted()
+    texts = {"json": render.show_json, "markdown": render.show_markdown}
+    click.echo(texts.get(form, render.show_table)(table, seen))
+
+
+@command.command()
+@_PLAN
+@_HERE
+@_DRAIN
+@_DRAIN_S
+@_FORMAT
+def plan(plan: str | None, here: bool, drain: bool, drain_s: float, form: str) -> None:
+    """Say what `apply` would change. Changes nothing; exit status 1 if there is anything."""
+    from dirtune.cli import _lvs
+    from dirtune.render import lvs as render
+
+    found = _lvs.propose(plan, here=here, drain_s=drain_s if drain else None)
+    for refusal in found.refusals:
+        click.echo(f"dirtune: apply would refuse: {_lvs.line(refusal)}", err=True)
+    texts = {"json": render.plan_json, "markdown": render.plan_markdown}
+    click.echo(texts.get(form, render.plan_table)(found.plan, found.steps, found.actual))
+    sys.exit(1 if found.plan.changes else 0)
+
+
+@command.command()
+@_PLAN
+@_HERE
+@_DRAIN
+@_DRAIN_S
+@click.option("--load", is_flag=True, help="Load ip_vs if it is not loaded.")
+@click.option("--expect", metavar="DIGEST", help="Refuse if the table is no longer this one.")
+@click.option(
+    "--confirm",
+    "confirm_s",
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="Take it back unless confirmed in time; 0 keeps it.",
+)
+@click.option(
+    "--force", multiple=True, metavar="NAME", help="Overrule what is refused by that NAME."
+)
+@_FORMAT
+def apply(
+    plan: str | None,
+    here: bool,
+    drain: bool,
+    drain_s: float,
+    load: bool,
+    expect: str | None,
+    confirm_s: float,
+    force: tuple[str, ...],
+    form: str,
+) -> None:
+    """Make the IPVS table what PLAN says; `dirtune rollback` takes it back."""
+    from dirtune.cli import _lvs
+
+    require_root("lvs apply")
+    found = _lvs.propose(plan, here=here, drain_s=drain_s if drain else None)
+    _lvs.require_expected(found, expect)
+    _lvs.require_allowed(found, force, load=load)
+    click.echo(_lvs.carry_out(found, confirm_s, force, form))
+
+
+@command.command("import")
+@click.argument("text", type=click.File("r"), default="-")
+def import_(text: TextIO) -> None:
+    """Print the plan of what `ipvsadm -Sn` wrote (TEXT, or standard input)."""
+    from dirtune.cli import _lvs
+    from dirtune.render import lvs_plan
+
+    click.echo(lvs_plan.plan(_lvs.imported(text)), nl=False)
+
+
+@command.command()
+@click.argument("plan", required=False)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["ipvsadm", "keepalived", "plan"]),
+    default="ipvsadm",
+    show_default=True,
+)
+def export(plan: str | None, form: str) -> None:
+    """Print what PLAN says, or without it the table of this host, for other programs.
+
+    ipvsadm: what `ipvsadm -R` reads. keepalived: its virtual_server blocks. plan: a plan file.
+    """
+    from dirtune.cli import _lvs
+    from dirtune.lvs import ipvsadm
+    from dirtune.render import lvs_keepalived, lvs_plan
+
+    texts = {"keepalived": lvs_keepalived.blocks, "plan": lvs_plan.plan}
+    click.echo(texts.get(form, ipvsadm.export)(_lvs.exported(plan)), nl=False)
