@@ -32,10 +32,10 @@ PURE = [
     "lvs/change.py",
     "lvs/diff.py",
     "lvs/ipvsadm.py",
-    "lvs/keepalived.py",
     "lvs/model.py",
     "render/**/*.py",
     "tune/plan.py",
+    "tune/table.py",
     "tune/fixes/**/*.py",
 ]
 OUTSIDE = {"asyncssh", "bcc", "host", "os", "pathlib", "remote", "socket", "subprocess", "time"}

@@ -26,6 +26,8 @@ from dirtune.lvs.model import (
 _TUNNEL_FLAGS = {"csum": 1, "remcsum": 2}
 # The kernel holds them in jiffies, of which HZ is at most 1000 a second, in a signed int.
 _LONGEST_S = (2**31 - 1) // 1000
+# UDP in IPv4 and in IPv6. The kernel takes any and keeps what is in its range.
+_LONGEST_MESSAGE = {4: 65535 - 28, 6: 65535 - 48}
 _LONGEST_PERSISTENCE_S = 86400 * 31
 """As ipvsadm(8) has it."""
 
@@ -196,17 +198,26 @@ def _daemons(wanted: tuple[plans.SyncDaemon, ...] | None) -> tuple[SyncDaemon, .
         return None
     if len({each.state for each in wanted}) != len(wanted):
         raise PlanError("ipvs.sync: there is one master and one backup at most")
-    return tuple(
-        SyncDaemon(d.state, d.interface, d.id, d.maxlen, _group(number, d.group), d.port, d.ttl)
-        for number, d in enumerate(wanted)
-    )
+    return tuple(_daemon(f"ipvs.sync[{number}]", each) for number, each in enumerate(wanted))
 
 
-def _group(number: int, text: str) -> str:
-    group = _parsed(f"ipvs.sync[{number}].group", text)
+def _daemon(at: str, wanted: plans.SyncDaemon) -> SyncDaemon:
+    group = _parsed(f"{at}.group", wanted.group)
     if not group.is_multicast:
-        raise PlanError(f"ipvs.sync[{number}].group: {text} is no multicast address")
-    return str(group)
+        raise PlanError(f"{at}.group: {wanted.group} is no multicast address")
+    least = 1024 if wanted.state == "backup" else 1
+    most = _LONGEST_MESSAGE[group.version]
+    if wanted.maxlen is not None and not least <= wanted.maxlen <= most:
+        raise PlanError(f"{at}.maxlen: a {wanted.state} takes {least} to {most} bytes here")
+    return SyncDaemon(
+        wanted.state,
+        wanted.interface,
+        wanted.id,
+        wanted.maxlen,
+        str(group),
+        wanted.port,
+        wanted.ttl,
+    )
 
 
 def _refuse_mixed_with_sync(
@@ -219,7 +230,7 @@ def _refuse_mixed_with_sync(
             if (6 if ":" in each.address else 4) != service.family:
                 raise PlanError(
                     f"services[{number}].destinations[{other}]: is of another family than its "
-                    "service, which a sync daemon cannot tell the others; leave [[ipvs.sync]] out"
+                    "service, which a sync daemon cannot tell the others; leave ipvs.sync out"
                 )
 
 

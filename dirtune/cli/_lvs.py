@@ -48,7 +48,7 @@ def propose(given: str | None, *, here: bool, drain_s: float | None) -> Proposal
     changed = touched(actual, desired)[1]
     around = guard.look_around(host, changed)
     plan = tables.plan(actual, desired, around, drain_s=drain_s)
-    refusals = guard.refusals(changed, around) if plan.changes else ()
+    refusals = guard.refusals(actual, changed, around) if plan.changes else ()
     return Proposal(actual, diff(actual, desired), plan, refusals, loaded)
 
 

@@ -2,7 +2,8 @@
 
 No service is ever without a real server that should have one: everything is added and edited
 before anything is removed. A sync daemon cannot be edited, so one that changes is stopped and
-started again, last.
+started again. The kernel has none beside a real server of another family than its service's, so
+that they are stopped first and started last.
 """
 
 from collections.abc import Iterable, Iterator
@@ -55,11 +56,13 @@ class Step:
 def diff(actual: Table, desired: Table) -> tuple[Step, ...]:
     """Return the steps from *actual* to *desired*; none if they are equal."""
     have, want = by_key(actual.services), by_key(desired.services)
+    gone, new = _daemons(actual, desired)
     return (
         *_timeouts(actual, desired),
+        *(Step(Verb.DEL, daemon) for daemon in gone),
         *_additions(have, want),
         *_removals(have, want),
-        *_daemons(actual.daemons or (), desired.daemons),
+        *(Step(Verb.NEW, daemon) for daemon in new),
     )
 
 
@@ -73,7 +76,7 @@ def touched(actual: Table, desired: Table) -> tuple[Table, Table]:
     have, want = by_key(actual.services), by_key(desired.services)
     keys = {*have, *want} - {key for key in have if key in want and same(have[key], want[key])}
     timeouts = desired.timeouts not in {None, actual.timeouts}
-    daemons = bool(_daemons(actual.daemons or (), desired.daemons))
+    daemons = any(_daemons(actual, desired))
 
     def part(table: Table) -> Table:
         return Table(
@@ -107,7 +110,13 @@ def quiesced(actual: Table, desired: Table) -> Table:
         )
         base = stays or replace(have, destinations=())
         kept[have.key] = replace(base, destinations=(*base.destinations, *going))
-    return replace(desired, services=tuple(kept.values()))
+    gone, _ = _daemons(actual, desired)
+    daemons = tuple(each for each in actual.daemons or () if each not in gone)
+    return Table(
+        tuple(kept.values()),
+        desired.timeouts,
+        None if desired.daemons is None else daemons,
+    )
 
 
 def same(have: Service, want: Service) -> bool:
@@ -153,13 +162,15 @@ def _timeouts(actual: Table, desired: Table) -> Iterator[Step]:
 
 
 def _daemons(
-    have: tuple[SyncDaemon, ...], want: tuple[SyncDaemon, ...] | None
-) -> tuple[Step, ...]:
-    if want is None:
-        return ()
-    gone = (each for each in have if not any(_serves(each, other) for other in want))
-    new = (each for each in want if not any(_serves(other, each) for other in have))
-    return (*(Step(Verb.DEL, each) for each in gone), *(Step(Verb.NEW, each) for each in new))
+    actual: Table, desired: Table
+) -> tuple[tuple[SyncDaemon, ...], tuple[SyncDaemon, ...]]:
+    """Return the daemons that are to stop, and those to start."""
+    if desired.daemons is None:
+        return (), ()
+    have, want = actual.daemons or (), desired.daemons
+    gone = tuple(each for each in have if not any(_serves(each, other) for other in want))
+    new = tuple(each for each in want if not any(_serves(other, each) for other in have))
+    return gone, new
 
 
 def _serves(have: SyncDaemon, want: SyncDaemon) -> bool:

@@ -60,9 +60,14 @@ def look_around(host: Host, table: Table) -> Surroundings:
     )
 
 
-def refusals(table: Table, around: Surroundings) -> tuple[Refusal, ...]:
-    """Return what stands against having the services of *table* on the host seen."""
-    return (*_owned(around), *_addresses(table, around), *_modules(table, around))
+def refusals(actual: Table, after: Table, around: Surroundings) -> tuple[Refusal, ...]:
+    """Return what stands against turning *actual* into *after* on the host seen."""
+    return (
+        *_owned(around),
+        *_addresses(after, around),
+        *_modules(after, around),
+        *_mixed(actual, after),
+    )
 
 
 def _owned(around: Surroundings) -> Iterator[Refusal]:
@@ -102,6 +107,19 @@ def _modules(table: Table, around: Surroundings) -> Iterator[Refusal]:
                 f"{service.name}: scheduler {name}: this kernel has no module ip_vs_{name}: "
                 "name another, or install the kernel's package of modules",
             )
+
+
+def _mixed(actual: Table, after: Table) -> Iterator[Refusal]:
+    if not actual.daemons or after.daemons is not None:
+        return
+    for service in after.services:
+        for each in service.destinations:
+            if (6 if ":" in each.address else 4) != service.family:
+                yield Refusal(
+                    "",
+                    f"{service.name} -> {each.name}: is of another family than its service, which "
+                    "the kernel refuses beside a sync daemon: `sync = []` in [ipvs] stops that",
+                )
 
 
 def _owners(host: Host) -> Iterator[tuple[str, int]]:

@@ -64,7 +64,7 @@ _DEFAULT_PERSISTENT_S = 300
 
 
 def export(table: Table) -> str:
-    """Return the services of *table* as `ipvsadm -R` reads them, sorted as ipvsadm sorts."""
+    """Return the services of *table* as `ipvsadm -R` reads them, sorted."""
     lines = []
     for service in sorted(table.services, key=_order):
         lines.append(_service_line("-A", service))
@@ -138,6 +138,8 @@ def _options(words: list[str]) -> dict[str, str]:
             found[name] = ""
         elif name in _VALUED:
             found[name] = value if equals else next(left, "")
+            if not found[name]:
+                raise ValueError(f"{word}: has no value")
         elif name == "-p":
             found[name] = value
             last = name
@@ -214,7 +216,7 @@ def _destination(get: dict[str, str], service: Service) -> Destination:
 
 
 def _endpoint(text: str, port: int | None = None) -> tuple[str, int]:
-    found = re.fullmatch(r"\[([^]]+)\](?::(\d+))?|([^:\[\]]+)(?::(\d+))?", text)
+    found = re.fullmatch(r"\[([^]]+)\](?::([\w-]+))?|([^:\[\]]+)(?::([\w-]+))?", text)
     if not found:
         raise ValueError(f"{text}: not an address with a port")
     try:
