@@ -297,13 +297,16 @@ def parse(text: str) -> Plan:
 
 def parse_configuration(text: str) -> Configuration:
     """Parse the part of a plan that a director is set up from."""
-    document = _document(text)
+    return configuration(_document(text))
+
+
+def configuration(document: dict[str, object]) -> Configuration:
+    """Check that part as a plain document; `PlanError` names the key."""
     others = {*Plan.__struct_fields__} - {*Configuration.__struct_fields__}
-    configuration = _converted(
-        {key: value for key, value in document.items() if key not in others}, Configuration
-    )
-    _check_services(configuration)
-    return configuration
+    mine = {key: value for key, value in document.items() if key not in others}
+    found = _converted(mine, Configuration)
+    _check_services(found)
+    return found
 
 
 def _read(path: Path, parsed: Callable[[str], _Parsed]) -> _Parsed:

@@ -1,10 +1,19 @@
 """What the commands of `lvs` share: from a plan to what is to be done about it."""
 
+import asyncio
+import shlex
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
+
+import click
+import msgspec
 
 from dirtune.bench import plan as plans
 from dirtune.bench import services
+from dirtune.bench.plan import Configuration
 from dirtune.cli import _plan
 from dirtune.errors import ApplyError, NotPossible, ParseError, PlanError
 from dirtune.host import LiveHost, WritableHost
@@ -31,17 +40,78 @@ class Proposal:
     loaded: bool
 
 
-def propose(given: str | None, *, here: bool, drain_s: float | None) -> Proposal:
-    """Look at this host and say what the plan *given* would change of it."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A plan, and where it was read."""
+
+    configuration: Configuration
+    where: str
+
+
+def read(given: str | None) -> Asked:
+    """Return the plan *given*, else dirtune.toml here, else that of a running lab.
+
+    `-` is a plan as one line of JSON, as a dirtune elsewhere sends it: one that was cut off on
+    the way is none.
+    """
+    if given == "-":
+        return Asked(plans.configuration(_document(sys.stdin.readline())), "standard input")
     path = _plan.locate(given)
-    configuration = plans.read_configuration(path)
-    if configuration.director.host != _LOCAL and not here:
-        name = configuration.director.host
-        raise NotPossible(f"{path}: its director is {name}: run this there, with --here")
+    return Asked(plans.read_configuration(path), str(path))
+
+
+def wanted(asked: Asked) -> Table:
+    """Return the table of a plan; `PlanError` names file and key."""
     try:
-        desired = services.table(configuration)
+        return services.table(asked.configuration)
     except PlanError as error:
-        raise PlanError(f"{path}: {error}") from error
+        raise PlanError(f"{asked.where}: {error}") from error
+
+
+def is_here(asked: Asked, *, here: bool) -> bool:
+    """Tell whether this machine is the plan's director."""
+    return here or asked.configuration.director.host == _LOCAL
+
+
+def there(asked: Asked, words: Sequence[str], *, wait_s: float) -> tuple[str, int]:
+    """Have the plan's director do it; return what it printed and its exit status.
+
+    `NotPossible` is what it complained of.
+    """
+    from dirtune import remote
+
+    director = asked.configuration.director
+    argv = shlex.join((*director.dirtune.split(), "lvs", *words, "-", "--here"))
+    config = asked.configuration.ssh_config
+    text = msgspec.json.encode(asked.configuration).decode()
+
+    async def ask() -> remote.Finished:
+        async with (
+            await remote.connect(
+                director.host, ssh_config=Path(config) if config else None, become=director.become
+            ) as node,
+            await node.start(argv, guarded=False) as process,
+        ):
+            await process.send(f"{text}\n")
+            return await process.finish(timeout_s=wait_s)
+
+    done = asyncio.run(ask())
+    if done.status not in {0, 1}:
+        said = done.stderr.strip().splitlines() or [f"exit status {done.status}"]
+        raise NotPossible(f"{director.host}: {said[-1].removeprefix('dirtune: ')}")
+    click.echo(done.stderr, err=True, nl=False)
+    return done.stdout, done.status
+
+
+def _document(text: str) -> dict[str, object]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, object])
+    except msgspec.DecodeError as error:
+        raise PlanError(f"standard input: not a plan as JSON: {error}") from error
+
+
+def propose(desired: Table, *, drain_s: float | None) -> Proposal:
+    """Look at this host and say what *desired* would change of it."""
     host = LiveHost()
     loaded = kernel.loaded(host)
     actual = _read(host) if loaded else tables.FRESH
@@ -100,7 +170,7 @@ def exported(given: str | None) -> Table:
     """Return the table of a plan, or of this host."""
     if given is None:
         return _read(LiveHost())
-    return services.table(plans.read_configuration(_plan.locate(given)))
+    return wanted(read(given))
 
 
 def _read(host: LiveHost) -> Table:

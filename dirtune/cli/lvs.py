@@ -1,12 +1,13 @@
 """Set up IPVS from a plan: show, plan, apply, import, export."""
 
 import sys
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 import click
 
 from dirtune.cli._root import require_root
 
+_ANSWER_S = 300
 _FORMAT = click.option(
     "--format",
     "form",
@@ -36,7 +37,8 @@ _DRAIN_S = click.option(
 def command() -> None:
     """Set up IPVS from a plan: show, plan, apply, import, export.
 
-    Without PLAN: dirtune.toml here, else the plan of a running lab.
+    Without PLAN: dirtune.toml here, else the plan of a running lab. What `plan` and `apply` do is
+    done by the dirtune on the director that the plan names.
     """
 
 
@@ -65,7 +67,12 @@ def plan(plan: str | None, here: bool, drain: bool, drain_s: float, form: str) -
     from dirtune.cli import _lvs
     from dirtune.render import lvs as render
 
-    found = _lvs.propose(plan, here=here, drain_s=drain_s if drain else None)
+    asked = _lvs.read(plan)
+    desired = _lvs.wanted(asked)
+    if not _lvs.is_here(asked, here=here):
+        words = ("plan", *_drain_words(drain, drain_s), "--format", form)
+        _print_and_exit(*_lvs.there(asked, words, wait_s=_ANSWER_S))
+    found = _lvs.propose(desired, drain_s=drain_s if drain else None)
     for refusal in found.refusals:
         click.echo(f"dirtune: apply would refuse: {_lvs.line(refusal)}", err=True)
     texts = {"json": render.plan_json, "markdown": render.plan_markdown}
@@ -106,8 +113,15 @@ def apply(
     """Make the IPVS table what PLAN says; `dirtune rollback` takes it back."""
     from dirtune.cli import _lvs
 
+    asked = _lvs.read(plan)
+    desired = _lvs.wanted(asked)
+    if not _lvs.is_here(asked, here=here):
+        words = ["apply", *_drain_words(drain, drain_s), "--format", form]
+        words += [f"--confirm={confirm_s:g}", *(f"--force={name}" for name in force)]
+        words += [*(["--load"] if load else ()), *([f"--expect={expect}"] if expect else ())]
+        _print_and_exit(*_lvs.there(asked, words, wait_s=drain_s + _ANSWER_S))
     require_root("lvs apply")
-    found = _lvs.propose(plan, here=here, drain_s=drain_s if drain else None)
+    found = _lvs.propose(desired, drain_s=drain_s if drain else None)
     _lvs.require_expected(found, expect)
     _lvs.require_allowed(found, force, load=load)
     click.echo(_lvs.carry_out(found, confirm_s, force, form))
@@ -143,3 +157,12 @@ def export(plan: str | None, form: str) -> None:
 
     texts = {"keepalived": lvs_keepalived.blocks, "plan": lvs_plan.plan}
     click.echo(texts.get(form, ipvsadm.export)(_lvs.exported(plan)), nl=False)
+
+
+def _drain_words(drain: bool, drain_s: float) -> tuple[str, ...]:
+    return (f"--drain-wait={drain_s:g}",) if drain else ("--no-drain",)
+
+
+def _print_and_exit(text: str, status: int) -> NoReturn:
+    click.echo(text, nl=False)
+    sys.exit(status)

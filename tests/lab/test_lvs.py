@@ -152,6 +152,24 @@ SAVED = f"""-A -t {VIP}:80 -s wlc
 """
 
 
+def test_the_labs_own_plan_is_what_the_lab_set_up_with_ipvsadm(tmp_path):
+    """Over SSH: the dirtune that works is the director's."""
+    assert dirtune("lvs", "plan") == "nothing to do\n"
+    text = (
+        state.folder().plan.read_text().replace('"ssh_config"', f'"{state.folder().ssh_config}"')
+    )
+    plan = tmp_path / "plan.toml"
+    plan.write_text(text.replace("weight = 1", "weight = 3", 1))
+    before = saved()
+
+    assert "weight 1 -> 3" in dirtune("lvs", "plan", str(plan), ok=(1,))
+    assert "1 real server edited" in dirtune("lvs", "apply", str(plan))
+
+    assert sum("-w 3" in row for row in saved()) == 1
+    on("lb1", "dirtune rollback")
+    assert saved() == before
+
+
 def test_what_a_plan_says_is_what_ipvsadm_shows_and_rollback_takes_it_back():
     before, times = saved(), on("lb1", "ipvsadm -l --timeout")
     path = put("plan.toml", PLAN)
@@ -191,7 +209,7 @@ def test_show_counts_what_ipvsadm_counts():
 
 
 def test_what_dirtune_applied_is_what_ipvsadm_restores_from_its_export():
-    path = put("plan.toml", PLAN.split("[ipvs]")[0])
+    path = put("plan.toml", PLAN.split("[ipvs]", maxsplit=1)[0])
     on("lb1", f"dirtune lvs apply {path}")
     applied, limits = saved(), thresholds()
 
