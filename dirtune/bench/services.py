@@ -5,6 +5,7 @@ Nothing here reaches a node. Every refusal names the key.
 
 import ipaddress
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal
 
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from dirtune.bench.plan import Configuration
 from dirtune.errors import PlanError
 from dirtune.lvs.model import (
     ONE_PACKET,
+    TUNNEL_FLAGS,
     Destination,
     Service,
     ServiceKey,
@@ -23,7 +25,7 @@ from dirtune.lvs.model import (
     scheduler_flags,
 )
 
-_TUNNEL_FLAGS = {"csum": 1, "remcsum": 2}
+_TUNNEL_BITS = {name: bit for bit, name in TUNNEL_FLAGS.items()}
 # The kernel holds them in jiffies, of which HZ is at most 1000 a second, in a signed int.
 _LONGEST_S = (2**31 - 1) // 1000
 # UDP in IPv4 and in IPv6. The kernel takes any and keeps what is in its range.
@@ -83,8 +85,8 @@ def _identity(
         raise PlanError(f"{at}: needs a vip and a port, or a fwmark")
     if wanted.family is not None:
         raise PlanError(f"{at}.family: goes with fwmark; the vip says what it is")
-    address = _address(f"{at}.vip", wanted.vip)
-    return wanted.protocol, str(address), wanted.port, 6 if address.version == 6 else 4
+    address, family = _address(f"{at}.vip", wanted.vip)
+    return wanted.protocol, address, wanted.port, family
 
 
 def _with_destinations(
@@ -112,10 +114,10 @@ def _destination(
     text = wanted.address if wanted.node is None else addresses[wanted.node]
     if text is None:
         raise PlanError(f"{at}.node: the real server {wanted.node!r} has no address")
-    address = _address(f"{at}.address" if wanted.node is None else f"{at}.node", text)
+    address, family = _address(f"{at}.{'address' if wanted.node is None else 'node'}", text)
     default = 0 if service.protocol == "fwmark" else service.port
     destination = Destination(
-        address=str(address),
+        address=address,
         port=default if wanted.port is None else wanted.port,
         forwarding=wanted.forwarding,
         weight=wanted.weight,
@@ -123,21 +125,21 @@ def _destination(
         lower=wanted.lower_threshold,
         tunnel=wanted.tunnel or "ipip",
         tunnel_port=wanted.tunnel_port or 0,
-        tunnel_flags=sum(_TUNNEL_FLAGS[name] for name in set(wanted.tunnel_flags)),
+        tunnel_flags=sum(_TUNNEL_BITS[name] for name in set(wanted.tunnel_flags)),
     )
-    _check_forwarding(at, service, destination, default)
+    _check_forwarding(at, service, destination, family)
     _check_tunnel(at, wanted)
     if destination.lower > destination.upper:
         raise PlanError(f"{at}.lower_threshold: is above upper_threshold")
     return destination
 
 
-def _check_forwarding(at: str, service: Service, destination: Destination, default: int) -> None:
+def _check_forwarding(at: str, service: Service, destination: Destination, family: int) -> None:
     forwarding = destination.forwarding
+    default = 0 if service.protocol == "fwmark" else service.port
     if forwarding != "nat" and destination.port != default:
         # Nothing rewrites the packet, so it arrives at the port that was asked for.
         raise PlanError(f"{at}.port: under {forwarding} it is the service's ({default}); use nat")
-    family = 6 if ":" in destination.address else 4
     if family != service.family and forwarding != "tun":
         hint = "; a mark has `family = 6`" if service.protocol == "fwmark" and family == 6 else ""
         raise PlanError(
@@ -202,7 +204,10 @@ def _daemons(wanted: tuple[plans.SyncDaemon, ...] | None) -> tuple[SyncDaemon, .
 
 
 def _daemon(at: str, wanted: plans.SyncDaemon) -> SyncDaemon:
-    group = _parsed(f"{at}.group", wanted.group)
+    try:
+        group = ipaddress.ip_address(wanted.group)
+    except ValueError as error:
+        raise PlanError(f"{at}.group: {wanted.group!r} is not an address") from error
     if not group.is_multicast:
         raise PlanError(f"{at}.group: {wanted.group} is no multicast address")
     least = 1024 if wanted.state == "backup" else 1
@@ -246,15 +251,21 @@ def _seconds(at: str, duration: plans.Duration | None, most: int) -> int | None:
     return int(found)
 
 
-def _address(at: str, text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    address = _parsed(at, text)
-    if address.is_multicast or address.is_unspecified:
-        raise PlanError(f"{at}: {text} is not the address of one host")
-    return address
-
-
-def _parsed(at: str, text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _address(at: str, text: str) -> tuple[str, Literal[4, 6]]:
+    """Return an address as the kernel's tools write it, and its family."""
     try:
-        return ipaddress.ip_address(text)
+        found = _host(text)
     except ValueError as error:
         raise PlanError(f"{at}: {text!r} is not an IPv4 or IPv6 address") from error
+    if found is None:
+        raise PlanError(f"{at}: {text} is not the address of one host")
+    return found
+
+
+@lru_cache(maxsize=2**16)
+def _host(text: str) -> tuple[str, Literal[4, 6]] | None:
+    # Many services have the same real servers, and ipaddress takes its time.
+    address = ipaddress.ip_address(text)
+    if address.is_multicast or address.is_unspecified:
+        return None
+    return str(address), 6 if address.version == 6 else 4

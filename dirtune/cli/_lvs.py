@@ -55,7 +55,11 @@ def read(given: str | None) -> Asked:
     the way is none.
     """
     if given == "-":
-        return Asked(plans.configuration(_document(sys.stdin.readline())), "standard input")
+        where = "standard input"
+        try:
+            return Asked(plans.parse_json(sys.stdin.readline()), where)
+        except PlanError as error:
+            raise PlanError(f"{where}: {error}") from error
     path = _plan.locate(given)
     return Asked(plans.read_configuration(path), str(path))
 
@@ -101,13 +105,6 @@ def there(asked: Asked, words: Sequence[str], *, wait_s: float) -> tuple[str, in
         raise NotPossible(f"{director.host}: {said[-1].removeprefix('dirtune: ')}")
     click.echo(done.stderr, err=True, nl=False)
     return done.stdout, done.status
-
-
-def _document(text: str) -> dict[str, object]:
-    try:
-        return msgspec.json.decode(text, type=dict[str, object])
-    except msgspec.DecodeError as error:
-        raise PlanError(f"standard input: not a plan as JSON: {error}") from error
 
 
 def propose(desired: Table, *, drain_s: float | None) -> Proposal:

@@ -20,7 +20,8 @@ _HERE = click.option("--here", is_flag=True, help="This machine is the director 
 _DRAIN = click.option(
     "--drain/--no-drain",
     default=True,
-    help="Let what is removed finish its connections first.  [default: drain]",
+    show_default=True,
+    help="Let what is removed finish its connections first.",
 )
 _DRAIN_S = click.option(
     "--drain-wait",

@@ -50,7 +50,7 @@ def drain(action: DrainIpvs, host: Host) -> None:
             if time.monotonic() >= until_s:
                 raise ApplyError(
                     f"{_busy(ipvs, left[0]) or left[0].service.name} after {action.wait_s:g} s; "
-                    "--drain SECONDS waits longer, --no-drain cuts them off"
+                    "--drain-wait SECONDS waits longer, --no-drain cuts them off"
                 )
             time.sleep(_POLL_S)
             left = [each for each in left if _busy(ipvs, each)]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from dirtune.errors import NotPossible
+from dirtune.errors import DirtuneError, NotPossible
 
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _ERROR, _DONE = 2, 3
@@ -36,7 +36,7 @@ Request = tuple[int, bytes]
 """A command and its attributes."""
 
 
-class Refused(Exception):
+class Refused(DirtuneError):
     """The kernel refused one request of several; those behind it may have been done."""
 
     def __init__(self, index: int, number: int) -> None:

@@ -16,6 +16,7 @@ from dirtune.errors import ParseError
 from dirtune.lvs.diff import Step, Verb
 from dirtune.lvs.model import (
     ONE_PACKET,
+    TUNNEL_FLAGS,
     Destination,
     Service,
     SyncDaemon,
@@ -59,7 +60,7 @@ _ALONE = {"-A", "-a", "-o", "-m", "-i", "-g", "-6", "-n"}
 _ALONE |= {"--tun-nocsum", "--tun-csum", "--tun-remcsum"}
 _VALUED = {*_OPTIONS.values(), "-s", "-M", "-b", "-r", "-w", "-x", "-y"}
 _VALUED |= {"--pe", "--tun-type", "--tun-port"}
-_TUNNEL_FLAGS = {"--tun-csum": 1, "--tun-remcsum": 2}
+_TUNNEL_FLAGS = {f"--tun-{name}": bit for bit, name in TUNNEL_FLAGS.items()}
 _DEFAULT_PERSISTENT_S = 300
 
 
@@ -291,8 +292,7 @@ def _destination_options(destination: Destination) -> Iterable[str]:
         if destination.tunnel == "gue":
             yield f"--tun-port {destination.tunnel_port}"
         if destination.tunnel != "ipip":
-            flags = [name for name, bit in _TUNNEL_FLAGS.items() if destination.tunnel_flags & bit]
-            yield " ".join(flags or ["--tun-nocsum"])
+            yield " ".join(f"--tun-{n}" for n in destination.tunnel_flag_names or ("nocsum",))
 
 
 def _daemon_options(verb: Verb, daemon: SyncDaemon) -> str:

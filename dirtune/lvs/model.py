@@ -13,6 +13,8 @@ import msgspec
 ONE_PACKET = 0x4
 SCHED_FLAGS = {0x8: "flag-1", 0x10: "flag-2", 0x20: "flag-3"}
 """Flags of a scheduler by the kernel's bit, as ipvsadm(8) calls them in general."""
+TUNNEL_FLAGS = {0x1: "csum", 0x2: "remcsum"}
+"""Of a tunnel by gue or gre: checksums, and remote checksum offload."""
 _BY_SCHEDULER = {
     "sh": {0x8: "sh-fallback", 0x10: "sh-port"},
     "mh": {0x8: "mh-fallback", 0x10: "mh-port"},
@@ -40,12 +42,16 @@ class Destination(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     tunnel: Literal["ipip", "gue", "gre"] = "ipip"
     tunnel_port: int = 0
     tunnel_flags: int = 0
-    """1 checksums, 2 remote checksum offload."""
 
     @property
     def key(self) -> DestinationKey:
         """What the kernel tells two destinations of a service apart by."""
         return (self.address, self.port)
+
+    @property
+    def tunnel_flag_names(self) -> tuple[str, ...]:
+        """The tunnel's flags by their names."""
+        return tuple(name for bit, name in TUNNEL_FLAGS.items() if self.tunnel_flags & bit)
 
     @property
     def name(self) -> str:

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 from dirtune.lvs.model import ONE_PACKET, Destination, Service, Table
 
-_TUNNEL_FLAGS = {1: "csum", 2: "remcsum"}
-
 
 def blocks(table: Table) -> str:
     """Return one block for each service."""
@@ -61,8 +59,8 @@ def _method(destination: Destination) -> str:
     if destination.forwarding != "tun" or destination.tunnel == "ipip":
         return destination.forwarding.upper()
     port = f" port {destination.tunnel_port}" if destination.tunnel == "gue" else ""
-    flags = [name for bit, name in _TUNNEL_FLAGS.items() if destination.tunnel_flags & bit]
-    return f"TUN type {destination.tunnel}{port} {' '.join(flags or ['nocsum'])}"
+    flags = " ".join(destination.tunnel_flag_names or ("nocsum",))
+    return f"TUN type {destination.tunnel}{port} {flags}"
 
 
 def _limits(destination: Destination) -> Iterator[str]:

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 
 from dirtune.lvs.model import ONE_PACKET, Destination, Service, SyncDaemon, Table
 
-_TUNNEL_FLAGS = {1: "csum", 2: "remcsum"}
-
 
 def plan(table: Table) -> str:
     """Return [[services]], and [ipvs] where *table* speaks of it, as TOML."""
@@ -81,11 +79,8 @@ def _real(service: Service, destination: Destination) -> Iterator[str]:
         yield f"tunnel = {_text(destination.tunnel)}"
         if destination.tunnel_port:
             yield f"tunnel_port = {destination.tunnel_port}"
-        names = [
-            _text(name) for bit, name in _TUNNEL_FLAGS.items() if destination.tunnel_flags & bit
-        ]
-        if names:
-            yield f"tunnel_flags = [{', '.join(names)}]"
+        if names := destination.tunnel_flag_names:
+            yield f"tunnel_flags = [{', '.join(map(_text, names))}]"
     yield f"weight = {destination.weight}"
     if destination.upper:
         yield f"upper_threshold = {destination.upper}"

@@ -205,8 +205,8 @@ def test_here_is_the_director_that_the_plan_names(ipvs, tmp_path):
 def test_a_plan_from_elsewhere_comes_whole_or_not_at_all(ipvs):
     sent = '{"services":[{"fwmark":7,"destinations":[]}],"director":{"host":"lb1"}}\n'
 
-    refused(lvs("apply", "-", "--here", input=sent[:30]), "standard input: not a plan as JSON")
-    refused(lvs("apply", "-", "--here", input=""), "standard input: not a plan as JSON")
+    refused(lvs("apply", "-", "--here", input=sent[:30]), "standard input: not JSON")
+    refused(lvs("apply", "-", "--here", input=""), "standard input: not JSON")
     refused(
         lvs("apply", "-", "--here", input=sent.replace("fwmark", "mark")),
         "unknown field `mark`",

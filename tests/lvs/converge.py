@@ -1,57 +1,41 @@
-"""Run on a director: generated tables go to its kernel and come back, and converge in one go.
+"""Give this host's kernel each table of a file in turn, and see that it has it.
 
-Used by tests/lab/test_lvs.py; a program of its own because the director has no pytest.
+Run on a director by tests/lab/test_lvs.py: `python3 converge.py FILE`, a JSON list of tables.
 """
 
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
 from msgspec.structs import replace
 
 from dirtune.host import LiveHost
-from dirtune.lvs import kernel
+from dirtune.lvs import ipvsadm, kernel
 from dirtune.lvs.diff import diff
 from dirtune.lvs.model import Table
-from tests.lvs.tables import services, tables
-
-QUICK = settings(
-    deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-)
 
 
-def converges(desired):
-    """One go makes *desired* of whatever is there, and then there is nothing to do."""
-    with kernel.opened(LiveHost()) as ipvs:
-        ipvs.carry_out(diff(ipvs.read(), desired))
-        assert diff(ipvs.read(), desired) == ()
-
-
-def elsewhere(service, shift):
-    """Put *service* to another port or mark, and what must have its port along."""
-    port = service.port + shift
-    follows = service.protocol != "fwmark"
-    moved = (
-        replace(each, port=port) if follows and each.forwarding != "nat" else each
-        for each in service.destinations
+def without_thresholds(table):
+    """What `ipvsadm -Sn` can say of a table."""
+    services = (
+        replace(s, destinations=tuple(replace(d, upper=0, lower=0) for d in s.destinations))
+        for s in table.services
     )
-    return replace(service, port=port, destinations=tuple(moved))
+    return Table(tuple(services))
 
 
-@settings(QUICK, max_examples=25)
-@given(tables())
-def small(desired):
-    """Make a few services."""
-    converges(desired)
-
-
-@settings(QUICK, max_examples=3)
-@given(st.lists(services(), min_size=8, max_size=8, unique_by=lambda each: each.port))
-def large(some):
-    """Make 200 services: each of 8 at 25 ports, for drawing 200 takes minutes."""
-    converges(Table(tuple(elsewhere(each, 100 * n) for each in some for n in range(25))))
+def main(path):
+    """Print how many tables converged."""
+    tables = msgspec.json.decode(Path(path).read_bytes(), type=list[Table])
+    with kernel.opened(LiveHost()) as ipvs:
+        for desired in tables:
+            ipvs.carry_out(diff(ipvs.read(), desired))
+            assert diff(ipvs.read(), desired) == (), "a second go has something to do"
+            said = subprocess.run(["ipvsadm", "-Sn"], capture_output=True, text=True, check=True)
+            assert diff(ipvsadm.parse(said.stdout), without_thresholds(desired)) == ()
+    print(len(tables), "converged, the largest of", max(len(t.services) for t in tables))
 
 
 if __name__ == "__main__":
-    small()
-    large()
-    converges(Table())
-    print("converged")
+    main(*sys.argv[1:])

@@ -57,10 +57,10 @@ def services(draw):
     return replace(bare, destinations=tuple(found))
 
 
-def tables(most=8):
+def tables(least=0, most=8):
     return st.builds(
         Table,
-        st.lists(services(), max_size=most, unique_by=lambda s: s.key).map(tuple),
+        st.lists(services(), min_size=least, max_size=most, unique_by=lambda s: s.key).map(tuple),
         st.builds(Timeouts, *(st.integers(1, 10**6) for _ in range(3))),
         st.just(()),
     )
