@@ -4,11 +4,15 @@ Run by tests/bench_suite.py, or alone while no lab is up. Both sides are whole p
 start to their end, in turn; prints ratios, asserts nothing.
 """
 
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import tomllib
+
+from dirtune.lab import state
 
 SERVICES, EACH = 1000, 10
 ROUNDS = 3
@@ -55,9 +59,6 @@ def text():
 
 def put(share):
     """Give the director the same table in each form."""
-    import json
-    import tomllib
-
     (share / "many.txt").write_text(text())
     plan = dirtune("lvs", "import", str(share / "many.txt"))
     (share / "many.toml").write_text(plan)
@@ -77,14 +78,15 @@ def measure():
 
 def rows():
     """Bring a lab up, print a row for each ratio, and take it down."""
-    from dirtune.lab import state
-
     with tempfile.TemporaryDirectory() as place:
         os.environ["DIRTUNE_LAB"] = f"{place}/lab"
         try:
             dirtune("lab", "up", "--scenario", "separate")
             put(state.folder().share)
             taken = measure()
+        except subprocess.CalledProcessError as error:
+            print(f"the configurator: {error.stderr.strip()}")
+            return
         finally:
             dirtune("lab", "down")
             del os.environ["DIRTUNE_LAB"]

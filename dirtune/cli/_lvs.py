@@ -1,6 +1,5 @@
 """What the commands of `lvs` share: from a plan to what is to be done about it."""
 
-import asyncio
 import shlex
 import sys
 from collections.abc import Sequence
@@ -16,15 +15,12 @@ from dirtune.bench import services
 from dirtune.bench.plan import Configuration
 from dirtune.cli import _plan
 from dirtune.errors import ApplyError, NotPossible, ParseError, PlanError
-from dirtune.host import LiveHost, WritableHost
+from dirtune.host import LiveHost
 from dirtune.lvs import guard, ipvsadm, kernel
+from dirtune.lvs.change import FRESH, Changes, changes
 from dirtune.lvs.diff import Step, diff, touched
 from dirtune.lvs.guard import Refusal
 from dirtune.lvs.model import Table
-from dirtune.render import plan as render_plan
-from dirtune.tune import table as tables
-from dirtune.tune import transaction
-from dirtune.tune.plan import Plan
 
 _LOCAL = "local"
 
@@ -35,7 +31,7 @@ class Proposal:
 
     actual: Table
     steps: tuple[Step, ...]
-    plan: Plan
+    changes: Changes
     refusals: tuple[Refusal, ...]
     loaded: bool
 
@@ -82,6 +78,8 @@ def there(asked: Asked, words: Sequence[str], *, wait_s: float) -> tuple[str, in
 
     `NotPossible` is what it complained of.
     """
+    import asyncio
+
     from dirtune import remote
 
     director = asked.configuration.director
@@ -111,12 +109,12 @@ def propose(desired: Table, *, drain_s: float | None) -> Proposal:
     """Look at this host and say what *desired* would change of it."""
     host = LiveHost()
     loaded = kernel.loaded(host)
-    actual = _read(host) if loaded else tables.FRESH
+    actual = _read(host) if loaded else FRESH
     changed = touched(actual, desired)[1]
     around = guard.look_around(host, changed)
-    plan = tables.plan(actual, desired, around, drain_s=drain_s)
-    refusals = guard.refusals(actual, changed, around) if plan.changes else ()
-    return Proposal(actual, diff(actual, desired), plan, refusals, loaded)
+    found = changes(actual, desired, around.modules, drain_s=drain_s)
+    refusals = guard.refusals(actual, changed, around) if found.edits else ()
+    return Proposal(actual, diff(actual, desired), found, refusals, loaded)
 
 
 def require_expected(found: Proposal, digest: str | None) -> None:
@@ -128,7 +126,7 @@ def require_expected(found: Proposal, digest: str | None) -> None:
 
 def require_allowed(found: Proposal, force: tuple[str, ...], *, load: bool) -> None:
     """Raise `NotPossible` for the first thing that stands against it and is not overruled."""
-    if found.plan.changes and not found.loaded and not load:
+    if found.steps and not found.loaded and not load:
         raise NotPossible("ip_vs is not loaded: --load loads it, which is a change of this host")
     for refusal in found.refusals:
         if refusal.name not in force:
@@ -142,17 +140,22 @@ def line(refusal: Refusal) -> str:
 
 def carry_out(found: Proposal, confirm_s: float, force: tuple[str, ...], form: str) -> str:
     """Apply a proposal and return what to print."""
+    from dirtune.host import WritableHost
+    from dirtune.render import plan as render_plan
+    from dirtune.tune import table, transaction
+
+    plan = table.plan(found.changes)
     journal = None
-    if found.plan.changes:
+    if plan.changes:
         journal = transaction.carry_out(
-            found.plan,
+            plan,
             WritableHost(),
             transaction.place(),
             confirm_s=confirm_s,
             forced=", ".join(force) or None,
         )
     render = render_plan.applied_json if form == "json" else render_plan.applied_table
-    return render(found.plan, journal, confirm_s)
+    return render(plan, journal, confirm_s)
 
 
 def imported(text: TextIO) -> Table:

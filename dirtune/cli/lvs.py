@@ -53,8 +53,8 @@ def show(form: str) -> None:
 
     with kernel.opened(LiveHost()) as ipvs:
         table, seen = ipvs.read_counted()
-    texts = {"json": render.show_json, "markdown": render.show_markdown}
-    click.echo(texts.get(form, render.show_table)(table, seen))
+    texts = {"json": render.document, "markdown": render.markdown}
+    click.echo(texts.get(form, render.table)(table, seen))
 
 
 @command.command()
@@ -66,7 +66,7 @@ def show(form: str) -> None:
 def plan(plan: str | None, here: bool, drain: bool, drain_s: float, form: str) -> None:
     """Say what `apply` would change. Changes nothing; exit status 1 if there is anything."""
     from dirtune.cli import _lvs
-    from dirtune.render import lvs as render
+    from dirtune.render import lvs_diff as render
 
     asked = _lvs.read(plan)
     desired = _lvs.wanted(asked)
@@ -76,9 +76,9 @@ def plan(plan: str | None, here: bool, drain: bool, drain_s: float, form: str) -
     found = _lvs.propose(desired, drain_s=drain_s if drain else None)
     for refusal in found.refusals:
         click.echo(f"dirtune: apply would refuse: {_lvs.line(refusal)}", err=True)
-    texts = {"json": render.plan_json, "markdown": render.plan_markdown}
-    click.echo(texts.get(form, render.plan_table)(found.plan, found.steps, found.actual))
-    sys.exit(1 if found.plan.changes else 0)
+    texts = {"json": render.document, "markdown": render.markdown}
+    click.echo(texts.get(form, render.table)(found.changes, found.steps, found.actual))
+    sys.exit(1 if found.steps else 0)
 
 
 @command.command()

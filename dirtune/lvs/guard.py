@@ -46,6 +46,12 @@ class Surroundings:
     loadable: frozenset[str]
     """Schedulers whose module is there and not loaded."""
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules that are to be loaded first."""
+        schedulers = (f"ip_vs_{name}" for name in sorted(self.loadable))
+        return (*(() if self.loaded else ("ip_vs",)), *schedulers)
+
 
 def look_around(host: Host, table: Table) -> Surroundings:
     """Read of *host* what stands against applying *table*."""

@@ -1,24 +1,19 @@
-"""IPVS tables and what a plan would change of one, as text, Markdown and JSON."""
+"""An IPVS table and what it counts, as text, Markdown and JSON."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from dirtune.lvs import ipvsadm
-from dirtune.lvs.diff import Step, Verb
 from dirtune.lvs.model import (
     ONE_PACKET,
     Destination,
-    DestinationKey,
     Numbers,
     Seen,
     Service,
-    ServiceKey,
     SyncDaemon,
     Table,
     Timeouts,
 )
-from dirtune.tune.plan import Plan, commands
 
 _HEAD = (
     *("service, real server", "how", "weight", "active", "inactive", "persistent"),
@@ -26,12 +21,9 @@ _HEAD = (
 )
 _LEFT = 2
 _NONE = ""
-_Place = tuple[ServiceKey, DestinationKey | None] | None
-_Before = dict[_Place, Service | Destination | Timeouts | None]
-_SIGNS = {Verb.NEW: "+", Verb.SET: "~", Verb.DEL: "-"}
 
 
-def show_table(table: Table, seen: Seen) -> str:
+def table(table: Table, seen: Seen) -> str:
     """Return a row for each service and real server, then timeouts and sync daemons."""
     rows = [_HEAD, *_rows(table, seen)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -39,7 +31,7 @@ def show_table(table: Table, seen: Seen) -> str:
     return "\n".join([*(lines if table.services else ["no service"]), "", *_rest(table)])
 
 
-def show_markdown(table: Table, seen: Seen) -> str:
+def markdown(table: Table, seen: Seen) -> str:
     """Return the same as Markdown."""
     marks = ["---" if n < _LEFT else "---:" for n in range(len(_HEAD))]
     rows = [_HEAD, marks, *_rows(table, seen)]
@@ -47,49 +39,11 @@ def show_markdown(table: Table, seen: Seen) -> str:
     return "\n".join([*lines, "", *(f"- {line}" for line in _rest(table))])
 
 
-def show_json(table: Table, seen: Seen) -> str:
+def document(table: Table, seen: Seen) -> str:
     """Return it under the schema dirtune/lvs/1."""
     services = [_counted_service(service, seen) for service in table.services]
-    return _json(
+    return as_json(
         "lvs", digest=table.digest, services=services, **_whole(table.timeouts, table.daemons)
-    )
-
-
-def plan_table(plan: Plan, steps: Sequence[Step], actual: Table) -> str:
-    """Return what is against what is wanted: `+` is added, `~` edited, `-` removed."""
-    if not plan.changes:
-        return "nothing to do"
-    lines = [*_load_lines(plan), *_diff_lines(steps, actual)]
-    return "\n".join([*lines, "", f"the table now: {actual.digest}"])
-
-
-def plan_markdown(plan: Plan, steps: Sequence[Step], actual: Table) -> str:
-    """Return the same as a fenced diff."""
-    if not plan.changes:
-        return "nothing to do"
-    lines = [line.replace("~", "!", 1) for line in _diff_lines(steps, actual)]
-    fenced = ["```diff", *_load_lines(plan), *lines, "```"]
-    return "\n".join([*fenced, "", f"the table now: `{actual.digest}`"])
-
-
-def plan_json(plan: Plan, steps: Sequence[Step], actual: Table) -> str:
-    """Return it under the schema dirtune/lvs-plan/1."""
-    before = _by_place(actual)
-    return _json(
-        "lvs-plan",
-        digest=actual.digest,
-        steps=[
-            {
-                "verb": step.verb,
-                "name": step.name,
-                "changed": dict(_changed(step, before)),
-                "command": ipvsadm.command(step),
-            }
-            for step in steps
-        ],
-        changes=[
-            {"title": change.title, "commands": commands(change.action)} for change in plan.changes
-        ],
     )
 
 
@@ -105,11 +59,11 @@ def _rows(table: Table, seen: Seen) -> Iterator[tuple[str, ...]]:
     for service in sorted(table.services, key=lambda each: each.key):
         numbers = seen.numbers.get((service.key, None))
         blank = (_NONE,) * 4
-        yield (service.name, _setup(service), *blank, *_rates(numbers))
+        yield (service.name, setup(service), *blank, *_rates(numbers))
         for each in service.destinations:
             place = (service.key, each.key)
             open_ = map(str, seen.open.get(place, ("?",) * 3))
-            said = (f"  {each.name}", _forwarding(each), str(each.weight), *open_)
+            said = (f"  {each.name}", forwarding(each), str(each.weight), *open_)
             yield (*said, *_rates(seen.numbers.get(place)))
 
 
@@ -126,7 +80,8 @@ def _rates(numbers: Numbers | None) -> tuple[str, ...]:
     )
 
 
-def _setup(service: Service) -> str:
+def setup(service: Service) -> str:
+    """Return how a service is set up, in a few words."""
     words = [service.scheduler, *service.flag_names]
     if service.flags & ONE_PACKET:
         words.append("ops")
@@ -139,7 +94,8 @@ def _setup(service: Service) -> str:
     return " ".join(words)
 
 
-def _forwarding(destination: Destination) -> str:
+def forwarding(destination: Destination) -> str:
+    """Return how a real server gets its packets, and its thresholds."""
     words: list[str] = [destination.forwarding]
     if destination.forwarding == "tun":
         port = f":{destination.tunnel_port}" if destination.tunnel_port else ""
@@ -153,79 +109,19 @@ def _rest(table: Table) -> Iterator[str]:
     if table.timeouts is not None:
         yield _timeouts(table.timeouts)
     for daemon in table.daemons or ():
-        yield f"sync daemon {_daemon(daemon)}"
+        yield f"sync daemon {sync_daemon(daemon)}"
 
 
 def _timeouts(timeouts: Timeouts) -> str:
     return f"timeouts: tcp {timeouts.tcp} s, tcp_fin {timeouts.tcp_fin} s, udp {timeouts.udp} s"
 
 
-def _daemon(daemon: SyncDaemon) -> str:
+def sync_daemon(daemon: SyncDaemon) -> str:
+    """Return what a sync daemon does."""
     return (
         f"{daemon.state} on {daemon.interface}, id {daemon.sync_id}, to {daemon.group} "
         f"port {daemon.port}, ttl {daemon.ttl}, messages of {daemon.maxlen or 'default'} bytes"
     )
-
-
-def _load_lines(plan: Plan) -> Iterable[str]:
-    return (f"+ {change.title}" for change in plan.changes if change.title.startswith("load "))
-
-
-def _diff_lines(steps: Sequence[Step], actual: Table) -> Iterator[str]:
-    shown = None
-    before = _by_place(actual)
-    for step in steps:
-        if step.of is not None and step.of.key != shown:
-            # A service that is itself not touched heads what is done to its real servers.
-            yield f"  {step.of.name}"
-            shown = step.of.key
-        if isinstance(step.what, Service):
-            shown = step.what.key
-        yield f"{_SIGNS[step.verb]} {'  ' if step.of else ''}{_said(step, before)}"
-
-
-def _said(step: Step, before: _Before) -> str:
-    if step.verb is Verb.SET:
-        changed = (f"{key} {old} -> {new}" for key, (old, new) in _changed(step, before))
-        name = step.what.name if isinstance(step.what, Destination) else step.name
-        return f"{name}  {', '.join(changed)}"
-    match step.what:
-        case Service() as service:
-            return f"{service.name}  {_setup(service)}"
-        case Destination() as destination:
-            return f"{destination.name}  {_forwarding(destination)} weight {destination.weight}"
-        case SyncDaemon() as daemon:
-            return f"sync daemon {_daemon(daemon)}"
-    return step.name
-
-
-def _changed(step: Step, before: _Before) -> Iterator[tuple[str, tuple[object, object]]]:
-    """Yield each field that an edit changes, with what it was and what it becomes."""
-    if step.verb is not Verb.SET:
-        return
-    was = before[_place(step)]
-    for field in step.what.__struct_fields__:
-        old, new = getattr(was, field, None), getattr(step.what, field)
-        if field != "destinations" and old != new:
-            yield field, (old, new)
-
-
-def _by_place(table: Table) -> _Before:
-    found: _Before = {None: table.timeouts}
-    for service in table.services:
-        found[service.key, None] = service
-        for destination in service.destinations:
-            found[service.key, destination.key] = destination
-    return found
-
-
-def _place(step: Step) -> _Place:
-    match step.what:
-        case Service() as service:
-            return (service.key, None)
-        case Destination() as destination if step.of is not None:
-            return (step.of.key, destination.key)
-    return None
 
 
 def _counted_service(service: Service, seen: Seen) -> dict[str, object]:
@@ -260,5 +156,6 @@ def _whole(timeouts: Timeouts | None, daemons: tuple[SyncDaemon, ...] | None) ->
     return {"timeouts": timeouts, "daemons": rows}
 
 
-def _json(name: str, **fields: object) -> str:
+def as_json(name: str, **fields: object) -> str:
+    """Return *fields* under the schema dirtune/NAME/1."""
     return msgspec.json.encode({"schema": f"dirtune/{name}/1", **fields}).decode()

@@ -196,6 +196,12 @@ def test_what_a_plan_says_is_what_ipvsadm_shows_and_rollback_takes_it_back():
     assert on("lb1", "ipvsadm -l --timeout") == times
     assert on("lb1", "ipvsadm -l --daemon").strip() == ""
 
+    on("lb1", f"dirtune lvs apply {path} --confirm 1")
+    end = time.monotonic() + 60
+    while saved() != before:
+        assert time.monotonic() < end, "nobody confirmed it, and it is still there"
+        time.sleep(0.5)
+
 
 def test_show_counts_what_ipvsadm_counts():
     on("c1", f"for i in 1 2 3 4 5; do curl -s -o /dev/null http://{VIP}/; done")

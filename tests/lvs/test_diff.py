@@ -144,7 +144,7 @@ def test_drained_first_what_goes_takes_nothing_new_and_stays_until_the_end(actua
 
 
 def test_what_is_to_go_is_drained_between_two_edits():
-    first, wait, last = change.changes(
+    first, wait, last = change.edits(
         Table((WEB, DNS)), with_(WEB, destinations=(A, C)), drain_s=30
     )
 
@@ -156,11 +156,12 @@ def test_what_is_to_go_is_drained_between_two_edits():
 
 @pytest.mark.parametrize("drain_s", [None, 30])
 def test_nothing_to_do_is_nothing(drain_s):
-    assert change.changes(Table((WEB,), TIMES), Table((WEB,)), drain_s=drain_s) == ()
+    assert change.edits(Table((WEB,), TIMES), Table((WEB,)), drain_s=drain_s) == ()
+    assert change.changes(Table(), Table(), ("ip_vs",), drain_s=drain_s) == change.Changes()
 
 
 def test_without_draining_it_is_one_edit_of_what_differs():
-    (edit,) = change.changes(Table((WEB, DNS)), Table((DNS,)), drain_s=None)
+    (edit,) = change.edits(Table((WEB, DNS)), Table((DNS,)), drain_s=None)
 
     assert edit == EditIpvs(Table((WEB,)), Table())
     assert change.commands(edit) == ("ipvsadm -D -t 10.9.9.9:80",)
@@ -170,7 +171,7 @@ def test_daemons_stop_before_and_start_after_what_the_kernel_has_not_beside_them
     mixed = replace(WEB, destinations=(Destination("fd00::1", 80, "tun"),))
     actual, desired = Table((mixed,), TIMES, (BACKUP,)), Table((WEB,), None, (MASTER,))
 
-    first, _, last = change.changes(actual, desired, drain_s=30)
+    first, _, last = change.edits(actual, desired, drain_s=30)
 
     assert said(diff(first.before, first.after)[0]) == "del backup"
     assert [said(step) for step in diff(last.before, last.after)] == ["del ->1", "new master"]

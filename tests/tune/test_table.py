@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.lvs import act, kernel
+from dirtune.lvs.change import FRESH, changes
 from dirtune.lvs.diff import diff
 from dirtune.lvs.guard import Surroundings
 from dirtune.lvs.model import Destination, Service, SyncDaemon, Table, Timeouts
@@ -60,7 +61,7 @@ def at(tmp_path):
 
 
 def made(drain_s=5.0, around=SEEN, before=BEFORE, after=AFTER):
-    return tables.plan(before, after, around, drain_s=drain_s)
+    return tables.plan(changes(before, after, around.modules, drain_s=drain_s))
 
 
 def state(at):
@@ -201,7 +202,7 @@ def test_confirmed_it_stays_and_unconfirmed_it_goes(ipvs, host, at, monkeypatch)
     watch(journal.find(at.state, None), at, host)
     assert diff(ipvs.read(), AFTER) == ()
 
-    back = tables.plan(ipvs.read(), BEFORE, SEEN, drain_s=None)
+    back = made(None, before=ipvs.read(), after=BEFORE)
     carry_out(back, host, at, confirm_s=0.05)
     time.sleep(0.1)
     watch(journal.find(at.state, None), at, host)
@@ -214,7 +215,7 @@ def test_modules_are_loaded_first_and_only_they_are_unloaded(host):
         (), frozenset(), frozenset(), False, frozenset(), frozenset({"sh", "wlc"})
     )
 
-    load, edit = made(around=around, before=tables.FRESH).changes
+    load, edit = made(around=around, before=FRESH).changes
 
     assert load.action.make == ("modprobe", "-a", "ip_vs", "ip_vs_sh", "ip_vs_wlc")
     assert load.action.undo == (
@@ -254,8 +255,7 @@ from dirtune.lvs.model import Table
 from dirtune.tune.transaction import Place, carry_out, take_back
 from tests.lvs.simulated import Simulated, install
 from tests.tune.machine import Machine
-from tests.tune.test_table import AFTER, SEEN
-from dirtune.tune import table as tables
+from tests.tune.test_table import made
 
 root, fatal = Path(sys.argv[1]), int(sys.argv[2])
 kept = root / "table"
@@ -276,7 +276,7 @@ class Patch:
 ipvs = install(Patch(), Dying(before))
 at = Place(root / "state", root / "run")
 if fatal:
-    carry_out(tables.plan(before, AFTER, SEEN, drain_s=1), Machine(root), at)
+    carry_out(made(1, before=before), Machine(root), at)
 else:
     take_back(at, Machine(root))
 """
