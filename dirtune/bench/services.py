@@ -266,6 +266,6 @@ def _address(at: str, text: str) -> tuple[str, Literal[4, 6]]:
 def _host(text: str) -> tuple[str, Literal[4, 6]] | None:
     # Many services have the same real servers, and ipaddress takes its time.
     address = ipaddress.ip_address(text)
-    if address.is_multicast or address.is_unspecified:
+    if address.is_multicast or address.is_unspecified or "%" in text:
         return None
     return str(address), 6 if address.version == 6 else 4

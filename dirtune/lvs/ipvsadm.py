@@ -217,7 +217,7 @@ def _destination(get: dict[str, str], service: Service) -> Destination:
 
 
 def _endpoint(text: str, port: int | None = None) -> tuple[str, int]:
-    found = re.fullmatch(r"\[([^]]+)\](?::([\w-]+))?|([^:\[\]]+)(?::([\w-]+))?", text)
+    found = re.fullmatch(r"\[([^]%]+)\](?::([\w-]+))?|([^:\[\]]+)(?::([\w-]+))?", text)
     if not found:
         raise ValueError(f"{text}: not an address with a port")
     try:

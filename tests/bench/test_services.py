@@ -193,6 +193,7 @@ def test_a_plan_with_a_load_is_read_with_and_without_it():
             'vip = "198.18.0.300"',
             r"services\[0\]\.vip: '198.18.0.300' is not an IPv4",
         ),
+        ("FD00:0::9", "fe80::1%eth0", r"services\[1\]\.vip: fe80::1%eth0 is not the address"),
         (
             'vip = "198.18.0.100"',
             'vip = "224.0.0.1"',

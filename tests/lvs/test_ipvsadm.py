@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from dirtune.errors import ParseError
-from dirtune.lvs import ipvsadm
+from dirtune.lvs import ipvsadm, wire
 from dirtune.lvs.diff import Step, Verb, diff
 from dirtune.lvs.model import Destination, Service, SyncDaemon, Table, Timeouts
 from tests.lvs.tables import tables
@@ -82,6 +83,56 @@ def test_long_options_defaults_and_comments_are_read():
             Service("udp", "10.9.9.9", 53, "rr", persistent_s=300),
         )
     )
+
+
+WORDS = st.sampled_from(
+    [
+        *(
+            "-A",
+            "-a",
+            "-t",
+            "-u",
+            "-f",
+            "-6",
+            "-s",
+            "-p",
+            "-M",
+            "-o",
+            "-b",
+            "-r",
+            "-m",
+            "-i",
+            "-g",
+        ),
+        *(
+            "-w",
+            "-x",
+            "-y",
+            "--pe",
+            "--tun-type",
+            "--tun-port",
+            "rr",
+            "sh-port",
+            "gue",
+            "0",
+            "300",
+        ),
+        *("1.2.3.4:80", "1.2.3.4", "[fd00::1]:80", "[fe80::1%lo]:1", "'", "#", "\x00"),
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(WORDS | st.text(max_size=4), max_size=9).map(" ".join), max_size=5))
+def test_any_text_is_a_table_that_the_wire_takes_or_one_kind_of_error(lines):
+    try:
+        table = ipvsadm.parse("\n".join(lines))
+    except ParseError:
+        return
+    for step in diff(Table(), table):
+        if isinstance(step.what, Service) and step.what.netmask:
+            continue  # a plan is made of it, and that is where a mask is looked at
+        wire.request(step)
 
 
 @pytest.mark.parametrize(

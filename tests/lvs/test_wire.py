@@ -266,3 +266,53 @@ def test_messages_of_one_length_and_another_layout_are_not_mixed_up():
         data = head + middle + rest
         found, _ = decoder.destination(struct.pack("=HH", len(data) + 4, 2) + data, 4)
         assert (found.address, found.port, found.weight) == ("10.0.0.1", 80, 3)
+
+
+def test_what_the_kernel_keeps_without_a_meaning_makes_no_difference():
+    """A mask without persistence, a tunnel's type without a tunnel: ipvsadm shows neither."""
+    decoder = wire.Decoder()
+    service = by_pyroute2(
+        KEY
+        + services(
+            ("SCHED_NAME", "rr"),
+            ("FLAGS", {"flags": 2, "mask": 0xFFFFFFFF}),
+            ("TIMEOUT", 300),
+            ("NETMASK", "255.255.255.0"),
+        )
+    )
+    both = by_pyroute2(
+        KEY,
+        destinations(
+            ("ADDR", "10.2.1.2"),
+            ("PORT", 443),
+            ("FWD_METHOD", 3),
+            ("WEIGHT", 1),
+            ("U_THRESH", 0),
+            ("L_THRESH", 0),
+            ("ADDR_FAMILY", AF_INET),
+            ("TUN_TYPE", 1),
+            ("TUN_PORT", 0xC017),
+            ("TUN_FLAGS", 1),
+        ),
+    )
+    destination = both[len(by_pyroute2(KEY)) :]
+
+    assert decoder.service(service)[0] == Service("tcp", "10.9.9.9", 443, "rr")
+    assert decoder.destination(destination, 4)[0] == Destination("10.2.1.2", 443, "dr")
+
+
+def test_the_wide_counters_are_read_where_there_are_both():
+    names = ("CONNS", "INPKTS", "OUTPKTS", "INBYTES", "OUTBYTES", "CPS")
+    names += ("INPPS", "OUTPPS", "INBPS", "OUTBPS")
+    narrow, wide = (
+        {"attrs": [(f"IPVS_STATS_ATTR_{name}", base + n) for n, name in enumerate(names)]}
+        for base in (0, 2**40)
+    )
+    message = by_pyroute2(services(("STATS", narrow), ("STATS64", wide)))
+    old = by_pyroute2(services(("STATS", narrow)))
+
+    decoder = wire.Decoder()
+    counted = decoder.numbers(decoder._attributes(message[4:]))
+    assert (counted.connections, counted.bytes_out_per_s) == (2**40, 2**40 + 9)
+    counted = decoder.numbers(decoder._attributes(old[4:]))
+    assert (counted.connections, counted.bytes_out_per_s) == (0, 9)
