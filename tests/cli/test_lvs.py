@@ -122,6 +122,15 @@ def test_plan_apply_plan_rollback(ipvs, plan):
     assert diff(ipvs.read(), BEFORE) == ()
 
 
+def test_a_plan_names_the_service_whose_real_server_goes(ipvs, tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text(PLAN.split("  [[services", maxsplit=1)[0].replace("wlc", "rr"))
+
+    assert lvs("plan", str(path)).stdout.startswith(
+        "  TCP 198.18.0.100:80\n-   198.18.0.11:80  dr weight 1\n"
+    )
+
+
 def refused(done, said):
     assert done.exit_code == 2
     assert said in done.stderr
