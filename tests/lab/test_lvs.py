@@ -308,6 +308,8 @@ def test_a_service_under_load_is_edited_extended_and_drained_without_a_lost_conn
     first = put("first.toml", head + service(80, 11, 12))
     second = put("second.toml", head + service(80, 11, 13, 14, scheduler="wlc") + service(81, 11))
     on("lb1", f"dirtune lvs apply {first}")
+    before = saved()
+    # A real server closes a connection that asks nothing for a minute: all this takes less.
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(held(client, 500)) for client in ("c1", "c2")]
         for client in clients:
@@ -317,7 +319,7 @@ def test_a_service_under_load_is_edited_extended_and_drained_without_a_lost_conn
         refused = on("lb1", f"dirtune lvs apply {second} --drain-wait 1 2>&1", ok=(2,))
         assert "still has 500 active connections" in refused
         assert "--no-drain" in refused
-        assert on("lb1", f"dirtune lvs plan {first}") == "nothing to do\n", "all was put back"
+        assert saved() == before, "all was put back"
 
         applying = stack.enter_context(
             subprocess.Popen(
