@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -12,9 +13,9 @@ import msgspec
 
 from dirtune.bench import plan as plans
 from dirtune.bench import services
-from dirtune.bench.plan import Configuration
+from dirtune.bench.plan import Configuration, Director
 from dirtune.cli import _plan
-from dirtune.errors import ApplyError, NotPossible, ParseError, PlanError
+from dirtune.errors import ApplyError, NodeUnreachable, NotPossible, ParseError, PlanError
 from dirtune.host import LiveHost
 from dirtune.lvs import guard, ipvsadm, kernel
 from dirtune.lvs.change import FRESH, Changes, changes
@@ -23,6 +24,7 @@ from dirtune.lvs.guard import Refusal
 from dirtune.lvs.model import Table
 
 _LOCAL = "local"
+_READ_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +80,44 @@ def there(asked: Asked, words: Sequence[str], *, wait_s: float) -> tuple[str, in
 
     `NotPossible` is what it complained of.
     """
+    config = asked.configuration.ssh_config
+    text = msgspec.json.encode(asked.configuration).decode()
+    return _ask(
+        asked.configuration.director,
+        (*words, "-", "--here"),
+        f"{text}\n",
+        ssh_config=Path(config) if config else None,
+        wait_s=wait_s,
+    )
+
+
+def on_host(host: str, words: Sequence[str]) -> tuple[str, int]:
+    """Have the dirtune on *host* do it; see `there`."""
+    return _ask(Director(host), words, "", ssh_config=None, wait_s=_READ_S)
+
+
+def _ask(
+    director: Director, words: Sequence[str], text: str, *, ssh_config: Path | None, wait_s: float
+) -> tuple[str, int]:
     import asyncio
 
     from dirtune import remote
 
-    director = asked.configuration.director
-    argv = shlex.join((*director.dirtune.split(), "lvs", *words, "-", "--here"))
-    config = asked.configuration.ssh_config
-    text = msgspec.json.encode(asked.configuration).decode()
+    argv = shlex.join((*director.dirtune.split(), "lvs", *words))
 
-    async def ask() -> remote.Finished:
+    async def run() -> remote.Finished:
         async with (
             await remote.connect(
-                director.host, ssh_config=Path(config) if config else None, become=director.become
+                director.host, ssh_config=ssh_config, become=director.become
             ) as node,
             await node.start(argv, guarded=False) as process,
         ):
-            await process.send(f"{text}\n")
+            # A command that ended without reading says why when it is waited for.
+            with suppress(NodeUnreachable):
+                await process.send(text)
             return await process.finish(timeout_s=wait_s)
 
-    done = asyncio.run(ask())
+    done = asyncio.run(run())
     if done.status not in {0, 1}:
         said = done.stderr.strip().splitlines() or [f"exit status {done.status}"]
         raise NotPossible(f"{director.host}: {said[-1].removeprefix('dirtune: ')}")

@@ -17,6 +17,7 @@ _FORMAT = click.option(
 )
 _PLAN = click.argument("plan", required=False)
 _HERE = click.option("--here", is_flag=True, help="This machine is the director that PLAN names.")
+_HOST = click.option("--host", help="Of another host, by its ssh name; needs a dirtune there.")
 _DRAIN = click.option(
     "--drain/--no-drain",
     default=True,
@@ -44,9 +45,14 @@ def command() -> None:
 
 
 @command.command()
+@_HOST
 @_FORMAT
-def show(form: str) -> None:
+def show(host: str | None, form: str) -> None:
     """Print the IPVS table of this host, with connections and rates. Changes nothing."""
+    if host:
+        from dirtune.cli import _lvs
+
+        _print_and_exit(*_lvs.on_host(host, ("show", "--format", form)))
     from dirtune.host import LiveHost
     from dirtune.lvs import kernel
     from dirtune.render import lvs as render
@@ -140,6 +146,7 @@ def import_(text: TextIO) -> None:
 
 @command.command()
 @click.argument("plan", required=False)
+@_HOST
 @click.option(
     "--format",
     "form",
@@ -147,7 +154,7 @@ def import_(text: TextIO) -> None:
     default="ipvsadm",
     show_default=True,
 )
-def export(plan: str | None, form: str) -> None:
+def export(plan: str | None, host: str | None, form: str) -> None:
     """Print what PLAN says, or without it the table of this host, for other programs.
 
     ipvsadm: what `ipvsadm -R` reads. keepalived: its virtual_server blocks. plan: a plan file.
@@ -156,6 +163,10 @@ def export(plan: str | None, form: str) -> None:
     from dirtune.lvs import ipvsadm
     from dirtune.render import lvs_keepalived, lvs_plan
 
+    if host and plan:
+        raise click.UsageError("--host has a table of its own; leave PLAN out")
+    if host:
+        _print_and_exit(*_lvs.on_host(host, ("export", "--format", form)))
     texts = {"keepalived": lvs_keepalived.blocks, "plan": lvs_plan.plan}
     click.echo(texts.get(form, ipvsadm.export)(_lvs.exported(plan)), nl=False)
 

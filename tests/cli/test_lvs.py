@@ -300,3 +300,55 @@ def test_exporting_the_host_is_what_is_there(ipvs):
         "-A -t 198.18.0.100:80 -s rr\n-a -t 198.18.0.100:80 -r 198.18.0.11:80 -g -w 1\n"
     )
     assert "[ipvs.timeouts]\ntcp = 900\n" in lvs("export", "--format", "plan").stdout
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A director whose dirtune is a script that keeps what it is told; this process runs it."""
+    script = tmp_path / "bin/dirtune"
+    script.parent.mkdir()
+    script.write_text(
+        f"#!/bin/sh\necho \"$@\" > {tmp_path}/words\ncase $* in *' - '*) read -r line;; esac\n"
+        f'echo "$line" > {tmp_path}/sent\n. {tmp_path}/end\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(script.parent), prepend=":")
+    monkeypatch.setattr("dirtune.cli._lvs._LOCAL", "here")
+    return tmp_path
+
+
+def test_another_director_gets_the_whole_plan_and_every_option(elsewhere, plan):
+    (elsewhere / "end").write_text("echo said; exit 1")
+
+    done = lvs("plan", plan, "--no-drain", "--format", "json")
+    assert (done.exit_code, done.stdout) == (1, "said\n")
+    assert (elsewhere / "words").read_text() == "lvs plan --no-drain --format json - --here\n"
+    sent = json.loads((elsewhere / "sent").read_text())
+    assert [s["scheduler"] for s in sent["services"]] == ["wlc", "rr"]
+
+    (elsewhere / "end").write_text("echo done")
+    options = ("--drain-wait", "9", "--confirm", "60", "--load", "--expect", "abc")
+    done = lvs("apply", plan, *options, "--force", "vip", "--force", "keepalived")
+    assert (done.exit_code, done.stdout) == (0, "done\n")
+    assert (elsewhere / "words").read_text() == (
+        "lvs apply --drain-wait=9 --format table --confirm=60 --force=vip --force=keepalived "
+        "--load --expect=abc - --here\n"
+    )
+
+
+def test_what_another_director_complains_of_is_one_line_with_its_name(elsewhere, plan):
+    (elsewhere / "end").write_text("echo 'dirtune: IPVS: needs CAP_NET_ADMIN' >&2; exit 2")
+
+    refused(lvs("show", "--host", "local"), "dirtune: local: IPVS: needs CAP_NET_ADMIN")
+    refused(lvs("apply", plan), "dirtune: local: IPVS: needs CAP_NET_ADMIN")
+    (elsewhere / "bin/dirtune").write_text("#!/bin/sh\nexit 127\n")
+    refused(lvs("apply", plan), "dirtune: local: exit status 127")
+
+
+def test_a_host_shows_and_exports_its_own(elsewhere):
+    (elsewhere / "end").write_text("echo rows")
+
+    assert lvs("show", "--host", "local", "--format", "json").stdout == "rows\n"
+    assert (elsewhere / "words").read_text() == "lvs show --format json\n"
+    assert lvs("export", "--host", "local").stdout == "rows\n"
+    assert lvs("export", "plan.toml", "--host", "local").exit_code == 2

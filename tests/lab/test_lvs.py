@@ -169,6 +169,7 @@ def test_the_labs_own_plan_is_what_the_lab_set_up_with_ipvsadm(tmp_path):
 
     assert "weight 1 -> 3" in dirtune("lvs", "plan", str(plan), ok=(1,))
     assert "1 real server edited" in dirtune("lvs", "apply", str(plan))
+    assert sorted(dirtune("lvs", "export", "--host", "lb1").splitlines()) == saved()
 
     assert sum("-w 3" in row for row in saved()) == 1
     on("lb1", "dirtune rollback")
