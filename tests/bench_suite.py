@@ -14,6 +14,8 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import bench_lvs
+
 from dirtune.fetch import fetch_script
 from dirtune.remote import CONNECTIONS_AT_ONCE
 
@@ -178,8 +180,9 @@ def main():
         ratio("one-file audit / python -c pass", (*AUDIT, place), nothing, "20")
         if os.geteuid() == 0:
             many_nodes(root)
+            bench_lvs.rows()
         else:
-            print("many nodes: needs root, for an sshd of its own")
+            print("many nodes, the configurator: need root, for an sshd of its own and for a lab")
 
 
 if __name__ == "__main__":

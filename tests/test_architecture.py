@@ -15,8 +15,8 @@ LAYERS = [
     "archive",
     "fetch",
     "checks",
-    "tune",
     "lvs",
+    "tune",
     "probes",
     "remote",
     "bench",
@@ -29,10 +29,13 @@ LAYERS = [
 PURE = [
     "analyse/**/*.py",
     "checks/**/*.py",
+    "lvs/change.py",
     "lvs/diff.py",
+    "lvs/ipvsadm.py",
     "lvs/model.py",
     "render/**/*.py",
     "tune/plan.py",
+    "tune/table.py",
     "tune/fixes/**/*.py",
 ]
 OUTSIDE = {"asyncssh", "bcc", "host", "os", "pathlib", "remote", "socket", "subprocess", "time"}

@@ -11,10 +11,15 @@ DEFAULT = Path("dirtune.toml")
 
 def find(given: str | None) -> Plan:
     """Return the plan *given*, else dirtune.toml here, else that of a running lab."""
+    return plans.read(locate(given))
+
+
+def locate(given: str | None) -> Path:
+    """Return where that plan is."""
     if given:
-        return plans.read(Path(given))
+        return Path(given)
     if DEFAULT.is_file():
-        return plans.read(DEFAULT)
+        return DEFAULT
     from dirtune import lab
 
     path = lab.plan_path()
@@ -23,4 +28,4 @@ def find(given: str | None) -> Plan:
             "no plan: name one, write dirtune.toml here (`dirtune bench example`), "
             "or start a lab (`dirtune lab up`)"
         )
-    return plans.read(path)
+    return path

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import msgspec
 
 from dirtune.checks import Risk
+from dirtune.lvs import change as ipvs
+from dirtune.lvs.change import DrainIpvs, EditIpvs
 
 DRIVERS = "/sys/bus/pci/drivers"
 
@@ -66,7 +68,7 @@ class Run(msgspec.Struct, frozen=True, tag="run"):
     """argv; empty does nothing when it is taken back."""
 
 
-Action = SetValue | Unbind | Bind | PutFile | Run
+Action = SetValue | Unbind | Bind | PutFile | Run | EditIpvs | DrainIpvs
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -134,6 +136,8 @@ def commands(action: Action) -> tuple[str, ...]:
             return tuple(_file_commands(action))
         case Run(make=make):
             return (shlex.join(make),) if make else ()
+        case EditIpvs() | DrainIpvs():
+            return ipvs.commands(action)
 
 
 def _holds(action: Action) -> bool:

@@ -12,6 +12,8 @@ import msgspec
 from dirtune.collect.interrupts import read_interrupts
 from dirtune.errors import ApplyError, SourceMissing
 from dirtune.host import FileContents, Host, WritableHost
+from dirtune.lvs import act
+from dirtune.lvs.change import DrainIpvs, EditIpvs
 from dirtune.tune.plan import DRIVERS, Action, Bind, PutFile, Run, SetValue, Unbind
 
 
@@ -41,6 +43,9 @@ def save(action: Action, host: WritableHost) -> Saved:
             return Saved(handlers=_handlers(host, action))
         case Bind(device=device):
             _require_driver(host, device, None)
+        case EditIpvs():
+            # The journal has it already: it is the plan's own `before`.
+            act.require_before(action, host)
     return Saved()
 
 
@@ -58,6 +63,10 @@ def make(action: Action, host: WritableHost) -> None:
         case Run(make=argv):
             if argv:
                 host.run(argv)
+        case EditIpvs():
+            act.make(action, host)
+        case DrainIpvs():
+            act.drain(action, host)
         case _:
             assert_never(action)
 
@@ -74,10 +83,15 @@ def require_made(action: Action, saved: Saved, host: WritableHost) -> None:
             _require_one_less(action, saved.handlers, host)
         case Bind(device=device, driver=driver):
             _require_driver(host, device, driver)
+        case EditIpvs():
+            act.require_made(action, host)
 
 
 def holds(action: Action, host: Host) -> bool | None:
-    """Return whether the effect of *action* is there now; None where it cannot be told."""
+    """Return whether the effect of *action* is there now; None where it cannot be told.
+
+    Of IPVS it cannot: a later plan may have replaced it on purpose, and `lvs plan` tells more.
+    """
     match action:
         case SetValue(path=path, after=after):
             return (_text(host, path) or "").strip() == after
@@ -105,9 +119,12 @@ def undo(action: Action, saved: Saved, host: WritableHost) -> None:
             if _driver(host, device) == driver:
                 host.write(f"{DRIVERS}/{driver}/unbind", device)
             _require_driver(host, device, None)
+        case Run(undo=()) | DrainIpvs():
+            pass
         case Run(undo=argv):
-            if argv:
-                host.run(argv)
+            host.run(argv)
+        case EditIpvs():
+            act.undo(action, host)
         case _:
             assert_never(action)
 

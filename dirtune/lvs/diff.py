@@ -1,0 +1,185 @@
+"""Steps that turn one IPVS table into another. Pure: two tables in, steps out.
+
+No service is ever without a real server that should have one: everything is added and edited
+before anything is removed. A sync daemon cannot be edited, so one that changes is stopped and
+started again. The kernel has none beside a real server of another family than its service's, so
+that they are stopped first and started last.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from msgspec.structs import replace
+
+from dirtune.lvs.model import (
+    Destination,
+    DestinationKey,
+    Service,
+    ServiceKey,
+    SyncDaemon,
+    Table,
+    Timeouts,
+)
+
+
+class Verb(StrEnum):
+    """What to do, in the kernel's own words (IPVS_CMD_*)."""
+
+    NEW = "new"
+    SET = "set"
+    DEL = "del"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One request to the kernel."""
+
+    verb: Verb
+    what: Service | Destination | SyncDaemon | Timeouts
+    of: Service | None = None
+    """The service, for a destination."""
+
+    @property
+    def name(self) -> str:
+        """What it is about, in a few words."""
+        match self.what:
+            case Service() as service:
+                return service.name
+            case Destination() as destination:
+                return f"{self.of.name if self.of else ''} -> {destination.name}"
+            case SyncDaemon() as daemon:
+                return f"sync daemon {daemon.state}"
+        return "timeouts"
+
+
+def diff(actual: Table, desired: Table) -> tuple[Step, ...]:
+    """Return the steps from *actual* to *desired*; none if they are equal."""
+    have, want = by_key(actual.services), by_key(desired.services)
+    gone, new = _daemons(actual, desired)
+    return (
+        *_timeouts(actual, desired),
+        *(Step(Verb.DEL, daemon) for daemon in gone),
+        *_additions(have, want),
+        *_removals(have, want),
+        *(Step(Verb.NEW, daemon) for daemon in new),
+    )
+
+
+def by_key(services: Iterable[Service]) -> dict[ServiceKey, Service]:
+    """Return the services by what tells them apart."""
+    return {service.key: service for service in services}
+
+
+def touched(actual: Table, desired: Table) -> tuple[Table, Table]:
+    """Return both tables without what is alike in them."""
+    have, want = by_key(actual.services), by_key(desired.services)
+    keys = {*have, *want} - {key for key in have if key in want and same(have[key], want[key])}
+    timeouts = desired.timeouts not in {None, actual.timeouts}
+    daemons = any(_daemons(actual, desired))
+
+    def part(table: Table) -> Table:
+        return Table(
+            tuple(service for service in table.services if service.key in keys),
+            table.timeouts if timeouts else None,
+            table.daemons if daemons else None,
+        )
+
+    return part(actual), part(desired)
+
+
+def only(table: Table, like: Table) -> Table:
+    """Return of *table* what *like* speaks of: its services, and the rest where it is not None."""
+    keys = {service.key for service in like.services}
+    return Table(
+        tuple(service for service in table.services if service.key in keys),
+        None if like.timeouts is None else table.timeouts,
+        None if like.daemons is None else table.daemons,
+    )
+
+
+def quiesced(actual: Table, desired: Table) -> Table:
+    """Return *desired* with all that is to go still there, at weight 0: it takes nothing new."""
+    want = by_key(desired.services)
+    kept = dict(want)
+    for have in actual.services:
+        stays = want.get(have.key)
+        wanted = {each.key for each in stays.destinations} if stays else set()
+        going = tuple(
+            replace(each, weight=0) for each in have.destinations if each.key not in wanted
+        )
+        base = stays or replace(have, destinations=())
+        kept[have.key] = replace(base, destinations=(*base.destinations, *going))
+    gone, _ = _daemons(actual, desired)
+    daemons = tuple(each for each in actual.daemons or () if each not in gone)
+    return Table(
+        tuple(kept.values()),
+        desired.timeouts,
+        None if desired.daemons is None else daemons,
+    )
+
+
+def same(have: Service, want: Service) -> bool:
+    """Return whether two services are set up alike, in whatever order their destinations are."""
+    if have == want:
+        return True
+    return _bare(have) == _bare(want) and _destinations(have) == _destinations(want)
+
+
+def _additions(have: dict[ServiceKey, Service], want: dict[ServiceKey, Service]) -> Iterator[Step]:
+    for key, service in want.items():
+        before = have.get(key)
+        if before is None:
+            yield Step(Verb.NEW, service)
+        elif before == service:
+            continue
+        elif _bare(before) != _bare(service):
+            yield Step(Verb.SET, service)
+        present = _destinations(before) if before else {}
+        for destination in service.destinations:
+            now = present.get(destination.key)
+            if now is None:
+                yield Step(Verb.NEW, destination, service)
+            elif now != destination:
+                yield Step(Verb.SET, destination, service)
+
+
+def _removals(have: dict[ServiceKey, Service], want: dict[ServiceKey, Service]) -> Iterator[Step]:
+    for key, service in have.items():
+        after = want.get(key)
+        if after is None:
+            yield Step(Verb.DEL, service)
+            continue
+        wanted = _destinations(after)
+        for destination in service.destinations:
+            if destination.key not in wanted:
+                yield Step(Verb.DEL, destination, service)
+
+
+def _timeouts(actual: Table, desired: Table) -> Iterator[Step]:
+    if desired.timeouts is not None and desired.timeouts != actual.timeouts:
+        yield Step(Verb.SET, desired.timeouts)
+
+
+def _daemons(
+    actual: Table, desired: Table
+) -> tuple[tuple[SyncDaemon, ...], tuple[SyncDaemon, ...]]:
+    """Return the daemons that are to stop, and those to start."""
+    if desired.daemons is None:
+        return (), ()
+    have, want = actual.daemons or (), desired.daemons
+    gone = tuple(each for each in have if not any(_serves(each, other) for other in want))
+    new = tuple(each for each in want if not any(_serves(other, each) for other in have))
+    return gone, new
+
+
+def _serves(have: SyncDaemon, want: SyncDaemon) -> bool:
+    return have == (want if want.maxlen is not None else replace(want, maxlen=have.maxlen))
+
+
+def _bare(service: Service) -> Service:
+    return replace(service, destinations=())
+
+
+def _destinations(service: Service) -> dict[DestinationKey, Destination]:
+    return {each.key: each for each in service.destinations}

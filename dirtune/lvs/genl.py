@@ -1,0 +1,170 @@
+"""Generic netlink: many requests on one socket, their refusals read together.
+
+Format: include/uapi/linux/netlink.h and genetlink.h. Of a batch only the last request asks for an
+acknowledgement: the kernel works in order and answers a request that it refuses in any case, so
+one answer tells that all were done.
+"""
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from dirtune.errors import DirtuneError, NotPossible
+
+_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
+_ERROR, _DONE = 2, 3
+_ENDS = {_ERROR, _DONE}
+_DUMP_INTERRUPTED = 0x10
+_NETLINK_GENERIC = 16
+_SOL_NETLINK, _CAP_ACK = 270, 10
+_CONTROL_FAMILY, _GET_FAMILY = 0x10, 3
+_ATTR_FAMILY_ID, _ATTR_FAMILY_NAME = 1, 2
+_HEADER = struct.Struct("=IHHII")
+_GENERIC = 4
+_BATCH = 128
+# The kernel fills at most half of it with a dump.
+_BUFFER_BYTES = 2**16
+_WAIT_S = 30.0
+_TRIES = 5
+
+Request = tuple[int, bytes]
+"""A command and its attributes."""
+
+
+class Refused(DirtuneError):
+    """The kernel refused one request of several; those behind it may have been done."""
+
+    def __init__(self, index: int, number: int) -> None:
+        super().__init__(os.strerror(number))
+        self.index = index
+        self.errno = number
+
+
+class Socket:
+    """A socket to one family. Looking a family up may load its module: ask only if it is there."""
+
+    def __init__(self, family: str, version: int) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_GENERIC)
+        self._sequence = 0
+        self._version = version
+        self._family = _CONTROL_FAMILY
+        try:
+            self._socket.settimeout(_WAIT_S)
+            self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
+            self._socket.bind((0, 0))
+            self._family = self._look_up(family)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, at: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def get(self, command: int, attributes: bytes = b"") -> bytes:
+        """Return the attributes of the one answer to *command*."""
+        self._send([(command, attributes)], _ACK)
+        (answer,) = self._answers()
+        return answer
+
+    def dump(self, command: int, attributes: bytes = b"") -> list[bytes]:
+        """Return the attributes of every message of a dump, asked again if it was disturbed."""
+        for _ in range(_TRIES):
+            self._send([(command, attributes)], _DUMP)
+            with contextlib.suppress(InterruptedError):
+                return self._answers()
+        raise NotPossible(f"IPVS changed {_TRIES} times while it was read; try again")
+
+    def carry_out(self, requests: Sequence[Request]) -> None:
+        """Send *requests* in order; `Refused` names the first that the kernel did not take."""
+        for begin in range(0, len(requests), _BATCH):
+            self._send(requests[begin : begin + _BATCH], 0)
+            self._await_all(begin)
+
+    def _look_up(self, family: str) -> int:
+        name = family.encode() + b"\0"
+        name += b"\0" * (-len(name) % 4)
+        head = struct.pack("=HH", len(family) + 5, _ATTR_FAMILY_NAME)
+        answer = self.get(_GET_FAMILY, head + name)
+        at = 0
+        while at + 4 <= len(answer):
+            length, kind = struct.unpack_from("=HH", answer, at)
+            if kind == _ATTR_FAMILY_ID:
+                return int(struct.unpack_from("=H", answer, at + 4)[0])
+            at += (length + 3) & ~3
+        raise NotPossible(f"netlink: this kernel told no number of its family {family}")
+
+    def _send(self, requests: Sequence[Request], flags: int) -> None:
+        first = self._sequence + 1
+        parts = []
+        last = len(requests) - 1
+        for index, (command, attributes) in enumerate(requests):
+            acknowledge = _ACK if index == last and not flags & _DUMP else 0
+            length = _HEADER.size + _GENERIC + len(attributes)
+            kind = _REQUEST | flags | acknowledge
+            parts.append(_HEADER.pack(length, self._family, kind, first + index, 0))
+            parts.append(struct.pack("=BBxx", command, self._version))
+            parts.append(attributes)
+        self._sequence += len(requests)
+        self._first = first
+        self._socket.send(b"".join(parts))
+
+    def _answers(self) -> list[bytes]:
+        """Return what the kernel answers to the request sent last, until it says it is done."""
+        found = []
+        interrupted = 0
+        while True:
+            for kind, flags, sequence, payload in self._received():
+                if sequence != self._sequence:
+                    continue  # of a dump that was given up
+                interrupted |= flags & _DUMP_INTERRUPTED
+                if kind not in _ENDS:
+                    found.append(payload[_GENERIC:])
+                    continue
+                if number := _number(payload):
+                    raise Refused(0, number)
+                if interrupted:
+                    raise InterruptedError(errno.EINTR, "the dump is not of one moment")
+                return found
+
+    def _await_all(self, begin: int) -> None:
+        refused: Refused | None = None
+        while True:
+            for kind, _, sequence, payload in self._received():
+                if kind != _ERROR or sequence < self._first:
+                    continue
+                number = _number(payload)
+                if number and refused is None:
+                    refused = Refused(begin + sequence - self._first, number)
+                if sequence == self._sequence:
+                    if refused is not None:
+                        raise refused
+                    return
+
+    def _received(self) -> list[tuple[int, int, int, bytes]]:
+        """Return the type, flags, sequence and payload of each message that came."""
+        try:
+            data = self._socket.recv(_BUFFER_BYTES)
+        except TimeoutError as error:
+            raise NotPossible(f"netlink: no answer of the kernel in {_WAIT_S:g} s") from error
+        found = []
+        at, end = 0, len(data)
+        while at + _HEADER.size <= end:
+            length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
+            found.append((kind, flags, sequence, data[at + _HEADER.size : at + length]))
+            at += (length + 3) & ~3
+        return found
+
+
+def _number(payload: bytes) -> int:
+    """Return the errno in the payload of an acknowledgement or a dump's end; 0 is done."""
+    return -int(struct.unpack_from("=i", payload)[0])

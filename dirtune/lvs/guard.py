@@ -1,0 +1,166 @@
+"""What stands against applying a table on a host: its owner, its addresses, its modules.
+
+Looking changes nothing and loads nothing; deciding is on what was seen alone.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from dirtune.collect.addresses import read_addresses, read_local_networks
+from dirtune.collect.processes import read_processes
+from dirtune.errors import SourceMissing, SourceRefused
+from dirtune.host import Host
+from dirtune.lvs import kernel
+from dirtune.lvs.model import Service, Table
+
+OWNERS = ("keepalived", "kube-proxy", "ldirectord")
+"""Programs that write the IPVS table and would undo what somebody else writes."""
+_RELEASE = "/proc/sys/kernel/osrelease"
+_LISTS = ("/lib/modules/{}/modules.dep", "/lib/modules/{}/modules.builtin")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a table is not applied."""
+
+    name: str
+    """What `--force` calls it; empty where nothing overrules it."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What was seen of a host."""
+
+    owners: tuple[tuple[str, int], ...]
+    """Programs and process ids in this network namespace."""
+    addresses: frozenset[str]
+    networks: frozenset[IPv4Network]
+    """IPv4 networks that are local as a whole."""
+    loaded: bool
+    """Whether ip_vs is."""
+    missing: frozenset[str]
+    """Schedulers that this kernel has no module of."""
+    loadable: frozenset[str]
+    """Schedulers whose module is there and not loaded."""
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules that are to be loaded first."""
+        schedulers = (f"ip_vs_{name}" for name in sorted(self.loadable))
+        return (*(() if self.loaded else ("ip_vs",)), *schedulers)
+
+
+def look_around(host: Host, table: Table) -> Surroundings:
+    """Read of *host* what stands against applying *table*."""
+    missing, loadable = _schedulers(host, {service.scheduler for service in table.services})
+    return Surroundings(
+        tuple(_owners(host)),
+        read_addresses(host),
+        read_local_networks(host),
+        kernel.loaded(host),
+        missing,
+        loadable,
+    )
+
+
+def refusals(actual: Table, after: Table, around: Surroundings) -> tuple[Refusal, ...]:
+    """Return what stands against turning *actual* into *after* on the host seen."""
+    return (
+        *_owned(around),
+        *_addresses(after, around),
+        *_modules(after, around),
+        *_mixed(actual, after),
+    )
+
+
+def _owned(around: Surroundings) -> Iterator[Refusal]:
+    for name in dict.fromkeys(name for name, _ in around.owners):
+        pids = ", ".join(str(pid) for other, pid in around.owners if other == name)
+        said = f"{name} (process {pids}) owns the table and would put its own back"
+        if name == "keepalived":
+            said += "; `dirtune lvs export PLAN --format keepalived` writes what it reads"
+        yield Refusal(name, said)
+
+
+def _addresses(table: Table, around: Surroundings) -> Iterator[Refusal]:
+    for service in table.services:
+        if service.protocol != "fwmark" and not _held(service, around):
+            length = 128 if service.family == 6 else 32
+            yield Refusal(
+                "vip",
+                f"{service.name}: its address is none of this host's: "
+                f"`ip addr add {service.address}/{length} dev lo` makes it one",
+            )
+
+
+def _held(service: Service, around: Surroundings) -> bool:
+    if service.address in around.addresses:
+        return True
+    if service.family == 6:
+        return False
+    return any(IPv4Address(service.address) in network for network in around.networks)
+
+
+def _modules(table: Table, around: Surroundings) -> Iterator[Refusal]:
+    for service in table.services:
+        if service.scheduler in around.missing:
+            name = service.scheduler
+            yield Refusal(
+                "",
+                f"{service.name}: scheduler {name}: this kernel has no module ip_vs_{name}: "
+                "name another, or install the kernel's package of modules",
+            )
+
+
+def _mixed(actual: Table, after: Table) -> Iterator[Refusal]:
+    if not actual.daemons or after.daemons is not None:
+        return
+    for service in after.services:
+        for each in service.destinations:
+            if (6 if ":" in each.address else 4) != service.family:
+                yield Refusal(
+                    "",
+                    f"{service.name} -> {each.name}: is of another family than its service, which "
+                    "the kernel refuses beside a sync daemon: `sync = []` in [ipvs] stops that",
+                )
+
+
+def _owners(host: Host) -> Iterator[tuple[str, int]]:
+    here = _namespace(host, "self")
+    for process in read_processes(host):
+        # keepalived may be told to call its children keepalived_vrrp and the like.
+        name = next((n for n in OWNERS if re.fullmatch(rf"{n}(_\w+)?", process.name)), None)
+        if name is not None and _namespace(host, str(process.pid)) in {here, None}:
+            yield name, process.pid
+
+
+def _namespace(host: Host, pid: str) -> str | None:
+    try:
+        return host.link(f"/proc/{pid}/ns/net")
+    except SourceMissing:
+        return None
+
+
+def _schedulers(host: Host, names: set[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return which of *names* the kernel lacks, and which it would have to load."""
+    unloaded = {n for n in names if not host.glob(f"/sys/module/ip_vs_{n}")} - {"none"}
+    if not unloaded:
+        return frozenset(), frozenset()
+    texts = _module_lists(host)
+    if texts is None:
+        return frozenset(), frozenset()  # the kernel will say what it has
+    dep, builtin = texts
+    loadable = frozenset(n for n in unloaded if f"/ip_vs_{n}.ko" in dep)
+    return frozenset(n for n in unloaded - loadable if f"/ip_vs_{n}.ko" not in builtin), loadable
+
+
+def _module_lists(host: Host) -> tuple[str, str] | None:
+    try:
+        release = host.read(_RELEASE).strip()
+        dep, builtin = (host.read(path.format(release)) for path in _LISTS)
+    except (SourceMissing, SourceRefused):
+        return None
+    return dep, builtin

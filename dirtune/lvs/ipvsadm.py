@@ -1,0 +1,306 @@
+"""The text of `ipvsadm -Sn`, which `ipvsadm -R` reads: to and from tables. Pure.
+
+Format: print_service_entry() of ipvsadm.c. It has no timeouts and no sync daemons, and ipvsadm
+does not write thresholds, though it reads them; written here, they are `-x` and `-y`.
+"""
+
+import ipaddress
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import msgspec
+
+from dirtune.errors import ParseError
+from dirtune.lvs.diff import Step, Verb
+from dirtune.lvs.model import (
+    ONE_PACKET,
+    TUNNEL_FLAGS,
+    Destination,
+    Service,
+    SyncDaemon,
+    Table,
+    Timeouts,
+    joined,
+    scheduler_flags,
+)
+
+_PROTOCOLS: dict[str, Literal["tcp", "udp", "sctp", "fwmark"]] = {
+    "-t": "tcp",
+    "-u": "udp",
+    "--sctp-service": "sctp",
+    "-f": "fwmark",
+}
+_OPTIONS = {protocol: option for option, protocol in _PROTOCOLS.items()}
+_FORWARDING: dict[str, Literal["nat", "tun", "dr"]] = {"-m": "nat", "-i": "tun", "-g": "dr"}
+_METHODS: dict[str, str] = {method: option for option, method in _FORWARDING.items()}
+_SHORT = {
+    "--add-service": "-A",
+    "--add-server": "-a",
+    "--tcp-service": "-t",
+    "--udp-service": "-u",
+    "--fwmark-service": "-f",
+    "--scheduler": "-s",
+    "--persistent": "-p",
+    "--netmask": "-M",
+    "--ops": "-o",
+    "--sched-flags": "-b",
+    "--real-server": "-r",
+    "--masquerading": "-m",
+    "--ipip": "-i",
+    "--gatewaying": "-g",
+    "--weight": "-w",
+    "--u-threshold": "-x",
+    "--l-threshold": "-y",
+    "--ipv6": "-6",
+    "--numeric": "-n",
+}
+_ALONE = {"-A", "-a", "-o", "-m", "-i", "-g", "-6", "-n"}
+_ALONE |= {"--tun-nocsum", "--tun-csum", "--tun-remcsum"}
+_VALUED = {*_OPTIONS.values(), "-s", "-M", "-b", "-r", "-w", "-x", "-y"}
+_VALUED |= {"--pe", "--tun-type", "--tun-port"}
+_TUNNEL_FLAGS = {f"--tun-{name}": bit for bit, name in TUNNEL_FLAGS.items()}
+_DEFAULT_PERSISTENT_S = 300
+
+
+def export(table: Table) -> str:
+    """Return the services of *table* as `ipvsadm -R` reads them, sorted."""
+    lines = []
+    for service in sorted(table.services, key=_order):
+        lines.append(_service_line("-A", service))
+        destinations = sorted(service.destinations, key=lambda each: _by_number(*each.key))
+        lines += (_destination_line("-a", service, each) for each in destinations)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def command(step: Step) -> str:
+    """Return the ipvsadm command that does the same as *step*."""
+    match step.what:
+        case Service() as service:
+            option = {Verb.NEW: "-A", Verb.SET: "-E", Verb.DEL: "-D"}[step.verb]
+            if step.verb is Verb.DEL:
+                return f"ipvsadm {option} {_named(service)}"
+            return f"ipvsadm {_service_line(option, service)}"
+        case Destination() as destination:
+            assert step.of is not None
+            option = {Verb.NEW: "-a", Verb.SET: "-e", Verb.DEL: "-d"}[step.verb]
+            if step.verb is Verb.DEL:
+                return f"ipvsadm {option} {_named(step.of)} -r {destination.name}"
+            return f"ipvsadm {_destination_line(option, step.of, destination)}"
+        case Timeouts(tcp, tcp_fin, udp):
+            return f"ipvsadm --set {tcp} {tcp_fin} {udp}"
+        case SyncDaemon() as daemon:
+            return f"ipvsadm {_daemon_options(step.verb, daemon)}"
+
+
+def parse(text: str) -> Table:
+    """Return the table that `ipvsadm -R` would make of *text*; `ParseError` names the line."""
+    services: dict[object, Service] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split("#", 1)[0]
+        if not words.strip():
+            continue
+        try:
+            _add(services, _options(shlex.split(words)))
+        except (ValueError, KeyError) as error:
+            said = f"lacks {error.args[0]}" if isinstance(error, KeyError) else str(error)
+            raise ParseError(f"line {number}", f"{line.strip()!r}: {said}") from error
+    return Table(tuple(services.values()))
+
+
+def _add(services: dict[object, Service], get: dict[str, str]) -> None:
+    if ("-A" in get) == ("-a" in get):
+        raise ValueError("neither adds a service (-A) nor a real server (-a)")
+    service = _service(get)
+    if "-A" in get:
+        if service.key in services:
+            raise ValueError(f"{service.name} is added twice")
+        services[service.key] = service
+        return
+    known = services.get(service.key)
+    if known is None:
+        raise ValueError(f"{service.name} was not added before its real server")
+    destination = _destination(get, known)
+    if destination.key in {each.key for each in known.destinations}:
+        raise ValueError(f"{destination.name} is added twice")
+    both = (*known.destinations, destination)
+    services[service.key] = msgspec.structs.replace(known, destinations=both)
+
+
+def _options(words: list[str]) -> dict[str, str]:
+    """Return the options of one line by their short names."""
+    found: dict[str, str] = {}
+    left = iter(words)
+    for word in left:
+        name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
+        name = _SHORT.get(name, name)
+        if name in _ALONE:
+            found[name] = ""
+        elif name in _VALUED:
+            found[name] = value if equals else next(left, "")
+            if not found[name]:
+                raise ValueError(f"{word}: has no value")
+        elif name == "-p":
+            found[name] = value
+            last = name
+        elif word.isdecimal() and found and last == "-p":
+            found["-p"] = word
+        else:
+            raise ValueError(f"{word}: not an option of -A or -a")
+        last = name
+    return found
+
+
+def _service(get: dict[str, str]) -> Service:
+    named = [option for option in _PROTOCOLS if option in get]
+    if len(named) != 1:
+        raise ValueError("needs one of -t, -u, --sctp-service and -f")
+    (option,) = named
+    if option == "-f":
+        address, port = "", _number(get["-f"], 1, 2**32 - 1)
+        family: Literal[4, 6] = 6 if "-6" in get else 4
+    else:
+        address, port = _endpoint(get[option])
+        family = 6 if ":" in address else 4
+    scheduler = get.get("-s", "wlc")
+    return Service(
+        protocol=_PROTOCOLS[option],
+        address=address,
+        port=port,
+        scheduler=scheduler,
+        family=family,
+        flags=_flags(scheduler, get.get("-b", "")) | (ONE_PACKET if "-o" in get else 0),
+        persistent_s=_persistent(get),
+        netmask=get.get("-M", ""),
+        engine=get.get("--pe", ""),
+    )
+
+
+def _persistent(get: dict[str, str]) -> int | None:
+    if "-p" in get:
+        return _number(get["-p"], 1, 86400 * 31) if get["-p"] else _DEFAULT_PERSISTENT_S
+    return None
+
+
+def _flags(scheduler: str, text: str) -> int:
+    bits = {name: bit for bit, name in scheduler_flags(scheduler).items()}
+    flags = 0
+    for name in filter(None, text.split(",")):
+        if name not in bits:
+            raise ValueError(f"{name}: not a flag of {scheduler}; there are {', '.join(bits)}")
+        flags |= bits[name]
+    return flags
+
+
+def _destination(get: dict[str, str], service: Service) -> Destination:
+    methods = [option for option in _FORWARDING if option in get]
+    if len(methods) > 1:
+        raise ValueError(f"one of {', '.join(methods)}")
+    forwarding = _FORWARDING[methods[0] if methods else "-g"]
+    port = 0 if service.protocol == "fwmark" else service.port
+    address, port = _endpoint(get["-r"], port)
+    tunnel = get.get("--tun-type", "ipip")
+    if tunnel not in {"ipip", "gue", "gre"}:
+        raise ValueError(f"{tunnel}: not a tunnel; there are ipip, gue, gre")
+    return Destination(
+        address=address,
+        port=port,
+        forwarding=forwarding,
+        weight=_number(get.get("-w", "1"), 0, 2**31 - 1),
+        upper=_number(get.get("-x", "0"), 0, 2**32 - 1),
+        lower=_number(get.get("-y", "0"), 0, 2**32 - 1),
+        tunnel=tunnel,  # type: ignore[arg-type]  # narrowed above, which mypy does not see
+        tunnel_port=_number(get.get("--tun-port", "0"), 0, 65535),
+        tunnel_flags=sum(bit for option, bit in _TUNNEL_FLAGS.items() if option in get),
+    )
+
+
+def _endpoint(text: str, port: int | None = None) -> tuple[str, int]:
+    found = re.fullmatch(r"\[([^]%]+)\](?::([\w-]+))?|([^:\[\]]+)(?::([\w-]+))?", text)
+    if not found:
+        raise ValueError(f"{text}: not an address with a port")
+    try:
+        address = str(ipaddress.ip_address(found[1] or found[3]))
+    except ValueError as error:
+        raise ValueError(f"{text}: not a number; write it with `ipvsadm -Sn`") from error
+    digits = found[2] or found[4]
+    if digits is None and port is None:
+        raise ValueError(f"{text}: has no port")
+    return address, port or 0 if digits is None else _number(digits, 0, 65535)
+
+
+def _number(text: str, least: int, most: int) -> int:
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise ValueError(f"{text or 'nothing'}: not a number from {least} to {most}")
+    return int(text)
+
+
+def _order(service: Service) -> tuple[object, ...]:
+    marked = service.protocol == "fwmark"
+    number = {"tcp": 6, "udp": 17, "sctp": 132, "fwmark": 0}[service.protocol]
+    return (marked, service.family, number, *_by_number(service.address, service.port))
+
+
+def _by_number(address: str, port: int) -> tuple[int, int, int]:
+    if not address:
+        return (0, 0, port)
+    parsed = ipaddress.ip_address(address)
+    return (parsed.version, int(parsed), port)
+
+
+def _named(service: Service) -> str:
+    option = _OPTIONS[service.protocol]
+    if service.protocol == "fwmark":
+        return f"{option} {service.port}{' -6' if service.family == 6 else ''}"
+    return f"{option} {joined(service.address, service.port)}"
+
+
+def _service_line(option: str, service: Service) -> str:
+    return " ".join((option, _named(service), *_service_options(service)))
+
+
+def _service_options(service: Service) -> Iterator[str]:
+    yield f"-s {service.scheduler}"
+    if service.persistent_s is not None:
+        yield f"-p {service.persistent_s}"
+    if service.netmask:
+        yield f"-M {service.netmask}"
+    if service.engine:
+        yield f"--pe {service.engine}"
+    if service.flags & ONE_PACKET:
+        yield "-o"
+    if service.flag_names:
+        yield f"-b {','.join(service.flag_names)}"
+
+
+def _destination_line(option: str, service: Service, destination: Destination) -> str:
+    return " ".join(
+        (option, _named(service), f"-r {destination.name}", *_destination_options(destination))
+    )
+
+
+def _destination_options(destination: Destination) -> Iterable[str]:
+    yield _METHODS.get(destination.forwarding, "-g")
+    yield f"-w {destination.weight}"
+    if destination.upper:
+        yield f"-x {destination.upper}"
+    if destination.lower:
+        yield f"-y {destination.lower}"
+    if destination.forwarding == "tun":
+        yield f"--tun-type {destination.tunnel}"
+        if destination.tunnel == "gue":
+            yield f"--tun-port {destination.tunnel_port}"
+        if destination.tunnel != "ipip":
+            yield " ".join(f"--tun-{n}" for n in destination.tunnel_flag_names or ("nocsum",))
+
+
+def _daemon_options(verb: Verb, daemon: SyncDaemon) -> str:
+    if verb is Verb.DEL:
+        return f"--stop-daemon {daemon.state}"
+    length = "" if daemon.maxlen is None else f" --sync-maxlen {daemon.maxlen}"
+    return (
+        f"--start-daemon {daemon.state} --mcast-interface {daemon.interface} "
+        f"--syncid {daemon.sync_id}{length} --mcast-group {daemon.group} "
+        f"--mcast-port {daemon.port} --mcast-ttl {daemon.ttl}"
+    )

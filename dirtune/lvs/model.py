@@ -1,0 +1,169 @@
+"""An IPVS table as plain data, the same whether it came from a plan, a text or the kernel.
+
+Names and values are those of include/uapi/linux/ip_vs.h. What the kernel counts is kept apart
+(`Numbers`): two tables are equal when they are set up alike.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+ONE_PACKET = 0x4
+SCHED_FLAGS = {0x8: "flag-1", 0x10: "flag-2", 0x20: "flag-3"}
+"""Flags of a scheduler by the kernel's bit, as ipvsadm(8) calls them in general."""
+TUNNEL_FLAGS = {0x1: "csum", 0x2: "remcsum"}
+"""Of a tunnel by gue or gre: checksums, and remote checksum offload."""
+_BY_SCHEDULER = {
+    "sh": {0x8: "sh-fallback", 0x10: "sh-port"},
+    "mh": {0x8: "mh-fallback", 0x10: "mh-port"},
+}
+
+ServiceKey = tuple[int, str, str, int]
+"""Family, protocol (or `fwmark`), address, and port or mark."""
+DestinationKey = tuple[str, int]
+"""Address and port."""
+
+
+class Destination(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One real server of a service."""
+
+    address: str
+    port: int
+    """0 for a firewall mark: the port that was asked for."""
+    forwarding: Literal["nat", "local", "tun", "dr", "bypass"]
+    weight: int = 1
+    """0 is: finish what is there, take nothing new."""
+    upper: int = 0
+    """Connections at which it gets no new ones; 0 is no limit."""
+    lower: int = 0
+    """Connections below which it gets new ones again; 0 is three quarters of `upper`."""
+    tunnel: Literal["ipip", "gue", "gre"] = "ipip"
+    tunnel_port: int = 0
+    tunnel_flags: int = 0
+
+    @property
+    def key(self) -> DestinationKey:
+        """What the kernel tells two destinations of a service apart by."""
+        return (self.address, self.port)
+
+    @property
+    def tunnel_flag_names(self) -> tuple[str, ...]:
+        """The tunnel's flags by their names."""
+        return tuple(name for bit, name in TUNNEL_FLAGS.items() if self.tunnel_flags & bit)
+
+    @property
+    def name(self) -> str:
+        """The destination as ipvsadm(8) writes it."""
+        return joined(self.address, self.port)
+
+
+class Service(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One virtual service."""
+
+    protocol: Literal["tcp", "udp", "sctp", "fwmark"]
+    address: str
+    """Empty for a firewall mark."""
+    port: int
+    """The mark for a firewall mark; 0 is every port."""
+    scheduler: str
+    family: Literal[4, 6] = 4
+    flags: int = 0
+    """IP_VS_SVC_F_ONEPACKET and the scheduler's three."""
+    persistent_s: int | None = None
+    netmask: str = ""
+    """Of persistence: 255.255.255.0, or a prefix's length for IPv6; empty is one client."""
+    engine: str = ""
+    """Of persistence: `sip`, or none."""
+    destinations: tuple[Destination, ...] = ()
+
+    @property
+    def key(self) -> ServiceKey:
+        """What the kernel tells two services apart by."""
+        return (self.family, self.protocol, self.address, self.port)
+
+    @property
+    def name(self) -> str:
+        """The service as ipvsadm(8) writes it."""
+        if self.protocol == "fwmark":
+            return f"FWM {self.port}{' IPv6' if self.family == 6 else ''}"
+        return f"{self.protocol.upper()} {joined(self.address, self.port)}"
+
+    @property
+    def flag_names(self) -> tuple[str, ...]:
+        """The scheduler's flags by their names, without one-packet scheduling."""
+        names = scheduler_flags(self.scheduler)
+        return tuple(name for bit, name in names.items() if self.flags & bit)
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """How long an idle connection stays in the table, seconds."""
+
+    tcp: int
+    tcp_fin: int
+    udp: int
+
+
+class SyncDaemon(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thread that sends or receives connections."""
+
+    state: Literal["master", "backup"]
+    interface: str
+    sync_id: int = 0
+    """0 on a backup takes every sender's."""
+    maxlen: int | None = None
+    """Largest message, bytes; None is what the kernel derives from the interface's MTU."""
+    group: str = "224.0.0.81"
+    port: int = 8848
+    ttl: int = 1
+
+
+class Table(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The IPVS of one network namespace, or what is wanted of it."""
+
+    services: tuple[Service, ...] = ()
+    timeouts: Timeouts | None = None
+    """None in what is wanted: they stay as they are."""
+    daemons: tuple[SyncDaemon, ...] | None = None
+    """None in what is wanted: they stay as they are; empty is none."""
+
+    @property
+    def digest(self) -> str:
+        """A name for exactly this table, to tell whether it is still the same."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:12]
+
+
+class Numbers(msgspec.Struct, frozen=True, gc=False):
+    """What a service or destination has seen since it was made, and sees now."""
+
+    connections: int
+    packets_in: int
+    packets_out: int
+    bytes_in: int
+    bytes_out: int
+    connections_per_s: int
+    """Averages over some seconds, frozen where net.ipv4.vs.run_estimation is 0."""
+    packets_in_per_s: int
+    packets_out_per_s: int
+    bytes_in_per_s: int
+    bytes_out_per_s: int
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What the kernel counts of one table."""
+
+    numbers: Mapping[tuple[ServiceKey, DestinationKey | None], Numbers]
+    """Of each service (None) and destination."""
+    open: Mapping[tuple[ServiceKey, DestinationKey], tuple[int, int, int]]
+    """Active and inactive connections and templates of persistent clients, by destination."""
+
+
+def scheduler_flags(scheduler: str) -> Mapping[int, str]:
+    """Return the names of *scheduler*'s flags by their bits."""
+    return _BY_SCHEDULER.get(scheduler, SCHED_FLAGS)
+
+
+def joined(address: str, port: int) -> str:
+    """Return `address:port`, an IPv6 address in brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -1,0 +1,119 @@
+"""What a plan would change of an IPVS table, as text, Markdown and JSON."""
+
+from collections.abc import Iterator, Sequence
+
+from dirtune.lvs import ipvsadm
+from dirtune.lvs.change import Changes, title
+from dirtune.lvs.diff import Step, Verb
+from dirtune.lvs.model import (
+    Destination,
+    DestinationKey,
+    Service,
+    ServiceKey,
+    SyncDaemon,
+    Table,
+    Timeouts,
+)
+from dirtune.render import lvs
+
+_Place = tuple[ServiceKey, DestinationKey | None] | None
+_Before = dict[_Place, Service | Destination | Timeouts | None]
+_SIGNS = {Verb.NEW: "+", Verb.SET: "~", Verb.DEL: "-"}
+
+
+def table(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
+    """Return what is against what is wanted: `+` is added, `~` edited, `-` removed."""
+    if not changes.edits:
+        return "nothing to do"
+    lines = [*_modules(changes), *_diff_lines(steps, actual)]
+    return "\n".join([*lines, "", f"the table now: {actual.digest}"])
+
+
+def markdown(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
+    """Return the same as a fenced diff."""
+    if not changes.edits:
+        return "nothing to do"
+    lines = [line.replace("~", "!", 1) for line in _diff_lines(steps, actual)]
+    fenced = ["```diff", *_modules(changes), *lines, "```"]
+    return "\n".join([*fenced, "", f"the table now: `{actual.digest}`"])
+
+
+def document(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
+    """Return it under the schema dirtune/lvs-plan/1."""
+    before = _by_place(actual)
+    return lvs.as_json(
+        "lvs-plan",
+        digest=actual.digest,
+        steps=[
+            {
+                "verb": step.verb,
+                "name": step.name,
+                "changed": dict(_changed(step, before)),
+                "command": ipvsadm.command(step),
+            }
+            for step in steps
+        ],
+        modules=changes.modules,
+        changes=[title(edit) for edit in changes.edits],
+    )
+
+
+def _modules(changes: Changes) -> tuple[str, ...]:
+    return tuple(f"+ load {name}" for name in changes.modules)
+
+
+def _diff_lines(steps: Sequence[Step], actual: Table) -> Iterator[str]:
+    shown = None
+    before = _by_place(actual)
+    for step in steps:
+        if step.of is not None and step.of.key != shown:
+            # A service that is itself not touched heads what is done to its real servers.
+            yield f"  {step.of.name}"
+            shown = step.of.key
+        if isinstance(step.what, Service):
+            shown = step.what.key
+        yield f"{_SIGNS[step.verb]} {'  ' if step.of else ''}{_said(step, before)}"
+
+
+def _said(step: Step, before: _Before) -> str:
+    if step.verb is Verb.SET:
+        changed = (f"{key} {old} -> {new}" for key, (old, new) in _changed(step, before))
+        name = step.what.name if isinstance(step.what, Destination) else step.name
+        return f"{name}  {', '.join(changed)}"
+    match step.what:
+        case Service() as service:
+            return f"{service.name}  {lvs.setup(service)}"
+        case Destination() as destination:
+            return f"{destination.name}  {lvs.forwarding(destination)} weight {destination.weight}"
+        case SyncDaemon() as daemon:
+            return f"sync daemon {lvs.sync_daemon(daemon)}"
+    return step.name
+
+
+def _changed(step: Step, before: _Before) -> Iterator[tuple[str, tuple[object, object]]]:
+    """Yield each field that an edit changes, with what it was and what it becomes."""
+    if step.verb is not Verb.SET:
+        return
+    was = before[_place(step)]
+    for field in step.what.__struct_fields__:
+        old, new = getattr(was, field, None), getattr(step.what, field)
+        if field != "destinations" and old != new:
+            yield field, (old, new)
+
+
+def _by_place(table: Table) -> _Before:
+    found: _Before = {None: table.timeouts}
+    for service in table.services:
+        found[service.key, None] = service
+        for destination in service.destinations:
+            found[service.key, destination.key] = destination
+    return found
+
+
+def _place(step: Step) -> _Place:
+    match step.what:
+        case Service() as service:
+            return (service.key, None)
+        case Destination() as destination if step.of is not None:
+            return (step.of.key, destination.key)
+    return None

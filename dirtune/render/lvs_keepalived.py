@@ -1,0 +1,70 @@
+"""An IPVS table as the `virtual_server` blocks that keepalived.conf(5) has for it.
+
+Without health checks: keepalived takes a real server that has none for one that is always up.
+"""
+
+from collections.abc import Iterator
+
+from dirtune.lvs.model import ONE_PACKET, Destination, Service, Table
+
+
+def blocks(table: Table) -> str:
+    """Return one block for each service."""
+    return "\n".join(_block(service) for service in table.services)
+
+
+def _block(service: Service) -> str:
+    # One method stands for the whole service; a real server that differs says so itself.
+    method = _method(service.destinations[0]) if service.destinations else None
+    lines = [f"virtual_server {_named(service)} {{", *(f"    {row}" for row in _setup(service))]
+    if method is not None:
+        lines.append(f"    lvs_method {method}")
+    for each in service.destinations:
+        rows = [f"weight {each.weight}", *_limits(each)]
+        if _method(each) != method:
+            rows.insert(0, f"lvs_method {_method(each)}")
+        lines.append(f"    real_server {_real(each)} {{")
+        lines += (f"        {row}" for row in rows)
+        lines.append("    }")
+    return "\n".join([*lines, "}", ""])
+
+
+def _named(service: Service) -> str:
+    if service.protocol == "fwmark":
+        return f"fwmark {service.port}{' inet6' if service.family == 6 else ''}"
+    return f"{service.address}{f' {service.port}' if service.port else ''}"
+
+
+def _real(destination: Destination) -> str:
+    port = f" {destination.port}" if destination.port else ""
+    return f"{destination.address}{port}"
+
+
+def _setup(service: Service) -> Iterator[str]:
+    if service.protocol != "fwmark":
+        yield f"protocol {service.protocol.upper()}"
+    yield f"lvs_sched {service.scheduler}"
+    yield from service.flag_names
+    if service.flags & ONE_PACKET:
+        yield "ops"
+    if service.persistent_s is not None:
+        yield f"persistence_timeout {service.persistent_s}"
+    if service.netmask:
+        yield f"persistence_granularity {service.netmask}"
+    if service.engine:
+        yield f"persistence_engine {service.engine}"
+
+
+def _method(destination: Destination) -> str:
+    if destination.forwarding != "tun" or destination.tunnel == "ipip":
+        return destination.forwarding.upper()
+    port = f" port {destination.tunnel_port}" if destination.tunnel == "gue" else ""
+    flags = " ".join(destination.tunnel_flag_names or ("nocsum",))
+    return f"TUN type {destination.tunnel}{port} {flags}"
+
+
+def _limits(destination: Destination) -> Iterator[str]:
+    if destination.upper:
+        yield f"uthreshold {destination.upper}"
+    if destination.lower:
+        yield f"lthreshold {destination.lower}"

@@ -1,0 +1,354 @@
+"""The commands of `lvs` on a kernel that is simulated behind the wire."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from dirtune.cli import main
+from dirtune.host import LiveHost
+from dirtune.lvs import guard, kernel
+from dirtune.lvs.diff import diff
+from dirtune.lvs.guard import Surroundings
+from dirtune.lvs.model import Destination, Numbers, Seen, Service, Table, Timeouts
+from tests.lvs.simulated import Simulated, install
+
+WEB = Service(
+    "tcp", "198.18.0.100", 80, "rr", destinations=(Destination("198.18.0.11", 80, "dr"),)
+)
+BEFORE = Table((WEB,), Timeouts(900, 120, 300), ())
+PLAN = """
+[director]
+host = "local"
+[[services]]
+vip = "198.18.0.100"
+port = 80
+scheduler = "wlc"
+  [[services.destinations]]
+  address = "198.18.0.11"
+  weight = 5
+  [[services.destinations]]
+  address = "fd00::12"
+  forwarding = "tun"
+[[services]]
+fwmark = 7
+"""
+SEEN = Surroundings((), frozenset(), frozenset(), True, frozenset(), frozenset())
+
+
+class Counting(Simulated):
+    def read_counted(self):
+        counted = Numbers(7, 60, 0, 4096, 0, 3, 20, 0, 1500, 0)
+        place = WEB.key, WEB.destinations[0].key
+        return self.read(), Seen({(WEB.key, None): counted, place: counted}, {place: (2, 5, 1)})
+
+
+@pytest.fixture
+def ipvs(monkeypatch, tmp_path):
+    monkeypatch.setenv("DIRTUNE_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("DIRTUNE_RUN", str(tmp_path / "run"))
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(guard, "look_around", lambda host, table: SEEN)
+    monkeypatch.setattr(guard, "_addresses", lambda table, around: ())
+    return install(monkeypatch, Counting(BEFORE))
+
+
+@pytest.fixture
+def plan(tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text(PLAN)
+    return str(path)
+
+
+def lvs(*words, **options):
+    done = CliRunner().invoke(main, ["lvs", *words], **options)
+    assert "Traceback" not in done.output
+    return done
+
+
+def rows(text):
+    return [line.split() for line in text.splitlines() if line.strip()]
+
+
+def test_show_has_a_row_for_each_with_what_it_sees(ipvs):
+    done = lvs("show")
+
+    assert done.exit_code == 0
+    _, service, real, times = rows(done.stdout)
+    assert service == ["TCP", "198.18.0.100:80", "rr", "3", "20", "0", "1500", "0", "7"]
+    assert real[:2] == ["198.18.0.11:80", "dr"]
+    assert [int(cell) for cell in real[2:]] == [1, 2, 5, 1, 3, 20, 0, 1500, 0, 7]
+    assert times[:3] == ["timeouts:", "tcp", "900"]
+    assert "| TCP 198.18.0.100:80 | rr |" in lvs("show", "--format", "markdown").stdout
+
+
+def test_show_in_json_says_the_same(ipvs):
+    told = json.loads(lvs("show", "--format", "json").stdout)
+
+    (service,) = told["services"]
+    (real,) = service["destinations"]
+    assert (told["schema"], told["timeouts"]["tcp_fin"]) == ("dirtune/lvs/1", 120)
+    assert (service["scheduler"], service["numbers"]["connections"]) == ("rr", 7)
+    assert (real["active"], real["inactive"], real["persistent"]) == (2, 5, 1)
+
+
+def test_plan_apply_plan_rollback(ipvs, plan):
+    done = lvs("plan", plan)
+
+    assert done.exit_code == 1, "there is something to do"
+    assert done.stdout == (
+        "~ TCP 198.18.0.100:80  scheduler rr -> wlc\n"
+        "~   198.18.0.11:80  weight 1 -> 5\n"
+        "+   [fd00::12]:80  tun ipip weight 1\n"
+        "+ FWM 7  rr\n"
+        f"\nthe table now: {BEFORE.digest}\n"
+    )
+    assert lvs("plan", plan, "--format", "markdown").stdout.startswith("```diff\n! TCP")
+    told = json.loads(lvs("plan", plan, "--format", "json").stdout)
+    assert told["steps"][0]["changed"] == {"scheduler": ["rr", "wlc"]}
+    assert told["steps"][3]["command"] == "ipvsadm -A -f 7 -s rr"
+
+    done = lvs("apply", plan, "--expect", told["digest"])
+    assert done.exit_code == 0, done.stderr
+    assert "done: IPVS: 1 service added" in done.stdout
+    after = ipvs.read()
+    assert [service.scheduler for service in after.services] == ["wlc", "rr"]
+
+    done = lvs("plan", plan)
+    assert (done.exit_code, done.stdout) == (0, "nothing to do\n")
+    assert json.loads(lvs("apply", plan, "--format", "json").stdout)["journal"] is None
+
+    assert CliRunner().invoke(main, ["rollback"]).exit_code == 0
+    assert diff(ipvs.read(), BEFORE) == ()
+
+
+def test_a_plan_names_the_service_whose_real_server_goes(ipvs, tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text(PLAN.split("  [[services", maxsplit=1)[0].replace("wlc", "rr"))
+
+    assert lvs("plan", str(path)).stdout.startswith(
+        "  TCP 198.18.0.100:80\n-   198.18.0.11:80  dr weight 1\n"
+    )
+
+
+def refused(done, said):
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_table_that_changed_since_the_plan_was_looked_at_is_left(ipvs, plan):
+    digest = json.loads(lvs("plan", plan, "--format", "json").stdout)["digest"]
+    other = Service("udp", "198.18.0.100", 53, "rr")
+    ipvs.services[other.key] = other
+
+    refused(lvs("apply", plan, "--expect", digest), "look at a new plan")
+    assert ipvs.requests == []
+
+
+def test_an_owner_is_refused_by_name_and_overruled_by_name(ipvs, plan, monkeypatch):
+    owned = Surroundings(
+        (("keepalived", 77),), frozenset(), frozenset(), True, frozenset(), frozenset()
+    )
+    monkeypatch.setattr(guard, "look_around", lambda host, table: owned)
+
+    refused(lvs("apply", plan), "keepalived (process 77) owns the table")
+    refused(lvs("apply", plan, "--force", "kube-proxy"), "or --force keepalived")
+    assert ipvs.requests == []
+    done = lvs("plan", plan)
+    assert done.exit_code == 1
+    assert "apply would refuse: keepalived" in done.stderr
+
+    assert lvs("apply", plan, "--force", "keepalived").exit_code == 0
+    # Where nothing is to be done nobody is asked.
+    assert lvs("apply", plan).exit_code == 0
+
+
+def test_ip_vs_is_loaded_only_when_told(ipvs, plan, monkeypatch):
+    monkeypatch.setattr(kernel, "loaded", lambda host: False)
+
+    refused(lvs("apply", plan), "--load loads it, which is a change")
+    assert ipvs.requests == []
+
+
+def test_show_without_ip_vs_says_so_and_loads_nothing(monkeypatch):
+    monkeypatch.setattr(LiveHost, "glob", lambda self, pattern: ())
+    monkeypatch.setattr(
+        "dirtune.lvs.genl.Socket", lambda *_: pytest.fail("looking the family up loads ip_vs")
+    )
+
+    refused(lvs("show"), "ip_vs is not loaded")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            'services = [{ vip = "198.18.0.100", port = 80, colour = "red" }]',
+            "unknown field `colour`",
+        ),
+        (PLAN.replace("weight = 5", "weight = -5"), "services[0].destinations[0].weight"),
+        ("services = [", "not TOML"),
+        (PLAN.replace("fwmark = 7", 'vip = "198.18.0.100"\nport = 80'), "services[1]: is TCP"),
+    ],
+)
+def test_a_bad_plan_is_one_line_that_names_the_file(ipvs, tmp_path, text, said):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+
+    for command in ("plan", "apply"):
+        done = lvs(command, str(path))
+        refused(done, said)
+        assert f"{path}: " in done.stderr
+    assert ipvs.requests == []
+
+
+def test_here_is_the_director_that_the_plan_names(ipvs, tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text(PLAN.replace('host = "local"', 'host = "lb1"'))
+
+    assert lvs("apply", str(path), "--here").exit_code == 0
+    assert len(ipvs.read().services) == 2
+
+
+def test_a_plan_from_elsewhere_comes_whole_or_not_at_all(ipvs):
+    sent = '{"services":[{"fwmark":7,"destinations":[]}],"director":{"host":"lb1"}}\n'
+
+    refused(lvs("apply", "-", "--here", input=sent[:30]), "standard input: not JSON")
+    refused(lvs("apply", "-", "--here", input=""), "standard input: not JSON")
+    refused(
+        lvs("apply", "-", "--here", input=sent.replace("fwmark", "mark")),
+        "unknown field `mark`",
+    )
+    assert ipvs.requests == []
+    assert lvs("apply", "-", "--here", "--no-drain", input=sent).exit_code == 0
+    assert [service.name for service in ipvs.read().services] == ["FWM 7"]
+
+
+def test_applying_needs_root(monkeypatch, plan):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+
+    refused(lvs("apply", plan), "lvs apply: needs root")
+
+
+TEXT = """-A -t 198.18.0.100:80 -s sh -p 300 -M 255.255.255.0 -b sh-port
+-a -t 198.18.0.100:80 -r 198.18.0.11:80 -g -w 5 -x 1000 -y 800
+-a -t 198.18.0.100:80 -r 198.18.0.12:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-csum
+-A -u 198.18.0.100:53 -s rr -o
+-a -u 198.18.0.100:53 -r 198.18.0.11:5353 -m -w 1
+-A --sctp-service [fd00::9]:36 -s lc -p 60 -M 64
+-A -f 7 -6 -s rr -p 60 --pe sip
+-a -f 7 -6 -r [fd00::2]:0 -g -w 0
+"""
+
+
+def test_a_text_of_ipvsadm_becomes_a_plan_and_the_plan_the_text(tmp_path):
+    path = tmp_path / "imported.toml"
+    path.write_text(lvs("import", "-", input=TEXT).stdout)
+
+    assert lvs("export", str(path)).stdout == TEXT
+    # A plan of the plan is the plan.
+    assert lvs("export", str(path), "--format", "plan").stdout == path.read_text()
+
+
+def test_a_bad_text_names_file_and_line(tmp_path):
+    path = tmp_path / "rules"
+    path.write_text("-A -t 198.18.0.100:80 -s rr\n-a -t 198.18.0.100:80 -w 1\n")
+
+    refused(lvs("import", str(path)), f"{path}: line 2: ")
+
+
+def test_keepalived_gets_its_blocks(tmp_path):
+    """As keepalived.conf(5) has them."""
+    path = tmp_path / "imported.toml"
+    path.write_text(lvs("import", "-", input=TEXT).stdout)
+
+    blocks = lvs("export", str(path), "--format", "keepalived").stdout
+
+    assert blocks.startswith(
+        """virtual_server 198.18.0.100 80 {
+    protocol TCP
+    lvs_sched sh
+    sh-port
+    persistence_timeout 300
+    persistence_granularity 255.255.255.0
+    lvs_method DR
+    real_server 198.18.0.11 80 {
+        weight 5
+        uthreshold 1000
+        lthreshold 800
+    }
+    real_server 198.18.0.12 80 {
+        lvs_method TUN type gue port 6080 csum
+        weight 1
+    }
+}
+
+virtual_server 198.18.0.100 53 {
+    protocol UDP
+    lvs_sched rr
+    ops
+    lvs_method NAT
+    real_server 198.18.0.11 5353 {
+"""
+    )
+    assert "virtual_server fwmark 7 inet6 {\n" in blocks
+
+
+def test_exporting_the_host_is_what_is_there(ipvs):
+    assert lvs("export").stdout == (
+        "-A -t 198.18.0.100:80 -s rr\n-a -t 198.18.0.100:80 -r 198.18.0.11:80 -g -w 1\n"
+    )
+    assert "[ipvs.timeouts]\ntcp = 900\n" in lvs("export", "--format", "plan").stdout
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A director whose dirtune is a script that keeps what it is told; this process runs it."""
+    script = tmp_path / "bin/dirtune"
+    script.parent.mkdir()
+    script.write_text(
+        f"#!/bin/sh\necho \"$@\" > {tmp_path}/words\ncase $* in *' - '*) read -r line;; esac\n"
+        f'echo "$line" > {tmp_path}/sent\n. {tmp_path}/end\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(script.parent), prepend=":")
+    monkeypatch.setattr("dirtune.cli._lvs._LOCAL", "here")
+    return tmp_path
+
+
+def test_another_director_gets_the_whole_plan_and_every_option(elsewhere, plan):
+    (elsewhere / "end").write_text("echo said; exit 1")
+
+    done = lvs("plan", plan, "--no-drain", "--format", "json")
+    assert (done.exit_code, done.stdout) == (1, "said\n")
+    assert (elsewhere / "words").read_text() == "lvs plan --no-drain --format json - --here\n"
+    sent = json.loads((elsewhere / "sent").read_text())
+    assert [s["scheduler"] for s in sent["services"]] == ["wlc", "rr"]
+
+    (elsewhere / "end").write_text("echo done")
+    options = ("--drain-wait", "9", "--confirm", "60", "--load", "--expect", "abc")
+    done = lvs("apply", plan, *options, "--force", "vip", "--force", "keepalived")
+    assert (done.exit_code, done.stdout) == (0, "done\n")
+    assert (elsewhere / "words").read_text() == (
+        "lvs apply --drain-wait=9 --format table --confirm=60 --force=vip --force=keepalived "
+        "--load --expect=abc - --here\n"
+    )
+
+
+def test_what_another_director_complains_of_is_one_line_with_its_name(elsewhere, plan):
+    (elsewhere / "end").write_text("echo 'dirtune: IPVS: needs CAP_NET_ADMIN' >&2; exit 2")
+
+    refused(lvs("show", "--host", "local"), "dirtune: local: IPVS: needs CAP_NET_ADMIN")
+    refused(lvs("apply", plan), "dirtune: local: IPVS: needs CAP_NET_ADMIN")
+    (elsewhere / "bin/dirtune").write_text("#!/bin/sh\nexit 127\n")
+    refused(lvs("apply", plan), "dirtune: local: exit status 127")
+
+
+def test_a_host_shows_and_exports_its_own(elsewhere):
+    (elsewhere / "end").write_text("echo rows")
+
+    assert lvs("show", "--host", "local", "--format", "json").stdout == "rows\n"
+    assert (elsewhere / "words").read_text() == "lvs show --format json\n"
+    assert lvs("export", "--host", "local").stdout == "rows\n"
+    assert lvs("export", "plan.toml", "--host", "local").exit_code == 2

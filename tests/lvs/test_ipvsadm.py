@@ -1,0 +1,188 @@
+"""The text of ipvsadm against what ipvsadm itself read and wrote."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from dirtune.errors import ParseError
+from dirtune.lvs import ipvsadm, wire
+from dirtune.lvs.diff import Step, Verb, diff
+from dirtune.lvs.model import Destination, Service, SyncDaemon, Table, Timeouts
+from tests.lvs.tables import tables
+
+RECORDED = Path(__file__).parent / "recorded"
+SHARED = Path(__file__).parents[3] / "shared/data/kernel/ipvs-proc-files-6.1.txt"
+WEB = Service("tcp", "10.9.9.9", 80, "rr")
+
+
+def test_what_ipvsadm_wrote_comes_back_line_by_line():
+    text = (RECORDED / "Sn.txt").read_text()
+
+    again = ipvsadm.export(ipvsadm.parse(text))
+
+    # ipvsadm takes addresses from each other as signed numbers, so that its order is its own.
+    assert sorted(again.splitlines()) == sorted(text.splitlines())
+    assert ipvsadm.parse(again) == ipvsadm.parse(ipvsadm.export(ipvsadm.parse(again)))
+
+
+def test_what_was_restored_is_what_ipvsadm_wrote_but_for_thresholds():
+    restored = ipvsadm.parse((RECORDED / "restore.txt").read_text())
+    written = ipvsadm.parse((RECORDED / "Sn.txt").read_text())
+
+    (web,) = (s for s in restored.services if s.name == "TCP 10.9.9.9:80")
+    assert (web.destinations[0].upper, web.destinations[0].lower) == (1000, 800)
+    bare = Table(
+        tuple(
+            replace(s, destinations=tuple(replace(d, upper=0, lower=0) for d in s.destinations))
+            for s in restored.services
+        )
+    )
+    assert diff(bare, written) == ()
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the recorded kernel files are not here")
+def test_another_record_comes_back_too():
+    lines = [row for row in SHARED.read_text().splitlines() if row.startswith(("-A", "-a"))]
+
+    again = ipvsadm.export(ipvsadm.parse("\n".join(lines)))
+
+    assert len(lines) == 12
+    assert sorted(again.splitlines()) == sorted(lines)
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables())
+def test_every_table_comes_back_but_for_timeouts(table):
+    assert diff(ipvsadm.parse(ipvsadm.export(table)), replace(table, timeouts=None)) == ()
+
+
+def test_long_options_defaults_and_comments_are_read():
+    text = """
+# by hand
+--add-service --tcp-service 10.9.9.9:80
+--add-server --tcp-service 10.9.9.9:80 --real-server=10.1.1.1
+-a -t 10.9.9.9:80 -r 10.1.1.2:8080 --masquerading --weight 0 --u-threshold 9 # the old one
+-A -u 10.9.9.9:53 -p -s rr
+"""
+
+    assert ipvsadm.parse(text) == Table(
+        (
+            Service(
+                "tcp",
+                "10.9.9.9",
+                80,
+                "wlc",
+                destinations=(
+                    Destination("10.1.1.1", 80, "dr"),
+                    Destination("10.1.1.2", 8080, "nat", 0, 9),
+                ),
+            ),
+            Service("udp", "10.9.9.9", 53, "rr", persistent_s=300),
+        )
+    )
+
+
+WORDS = st.sampled_from(
+    [
+        *(
+            "-A",
+            "-a",
+            "-t",
+            "-u",
+            "-f",
+            "-6",
+            "-s",
+            "-p",
+            "-M",
+            "-o",
+            "-b",
+            "-r",
+            "-m",
+            "-i",
+            "-g",
+        ),
+        *(
+            "-w",
+            "-x",
+            "-y",
+            "--pe",
+            "--tun-type",
+            "--tun-port",
+            "rr",
+            "sh-port",
+            "gue",
+            "0",
+            "300",
+        ),
+        *("1.2.3.4:80", "1.2.3.4", "[fd00::1]:80", "[fe80::1%lo]:1", "'", "#", "\x00"),
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(WORDS | st.text(max_size=4), max_size=9).map(" ".join), max_size=5))
+def test_any_text_is_a_table_that_the_wire_takes_or_one_kind_of_error(lines):
+    try:
+        table = ipvsadm.parse("\n".join(lines))
+    except ParseError:
+        return
+    for step in diff(Table(), table):
+        if isinstance(step.what, Service) and step.what.netmask:
+            continue  # a plan is made of it, and that is where a mask is looked at
+        wire.request(step)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("-A -t 10.9.9.9:80\n-A -t 10.9.9.9:80 -s rr", "line 2: .* is added twice"),
+        ("-a -t 10.9.9.9:80 -r 10.1.1.1", "was not added before its real server"),
+        ("-A -t 10.9.9.9:80 -s", "line 1"),
+        ("-A -t www.example.net:http -s rr", "write it with `ipvsadm -Sn`"),
+        ("-A -t 10.9.9.9:80 -s rr -b sh-port", "sh-port: not a flag of rr"),
+        ("-D -t 10.9.9.9:80", "-D: not an option"),
+        ("-A -t 10.9.9.9:80 -u 10.9.9.9:80", "needs one of"),
+        ("-A -t 10.9.9.9:80\n-a -t 10.9.9.9:80 -r 10.1.1.1 -m -g", "one of -m, -g"),
+        ("-A -t 10.9.9.9:80\n-a -t 10.9.9.9:80 -r 10.1.1.1 -w -1", "not a number from 0"),
+        ("-A -t 10.9.9.9:80\n-a -t 10.9.9.9:80", "lacks -r"),
+        ("-A -t 10.9.9.9:80 -s 'rr", "line 1"),
+        ("-A -t 10.9.9.9", "has no port"),
+        ("-A -f 0 -s rr", "not a number from 1"),
+    ],
+)
+def test_a_line_that_is_none_is_named(text, said):
+    with pytest.raises(ParseError, match=said):
+        ipvsadm.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("step", "command"),
+    [
+        (Step(Verb.NEW, WEB), "ipvsadm -A -t 10.9.9.9:80 -s rr"),
+        (Step(Verb.SET, replace(WEB, scheduler="sh")), "ipvsadm -E -t 10.9.9.9:80 -s sh"),
+        (Step(Verb.DEL, WEB), "ipvsadm -D -t 10.9.9.9:80"),
+        (
+            Step(Verb.SET, Destination("fd00::2", 80, "dr", 0), WEB),
+            "ipvsadm -e -t 10.9.9.9:80 -r [fd00::2]:80 -g -w 0",
+        ),
+        (
+            Step(Verb.DEL, Destination("10.1.1.1", 80, "dr"), WEB),
+            "ipvsadm -d -t 10.9.9.9:80 -r 10.1.1.1:80",
+        ),
+        (Step(Verb.SET, Timeouts(900, 120, 300)), "ipvsadm --set 900 120 300"),
+        (Step(Verb.DEL, SyncDaemon("master", "lo")), "ipvsadm --stop-daemon master"),
+        (
+            Step(Verb.NEW, SyncDaemon("master", "lo", 3, 1000)),
+            (
+                "ipvsadm --start-daemon master --mcast-interface lo --syncid 3 --sync-maxlen 1000 "
+                "--mcast-group 224.0.0.81 --mcast-port 8848 --mcast-ttl 1"
+            ),
+        ),
+    ],
+)
+def test_steps_as_commands(step, command):
+    """As ipvsadm(8) has them."""
+    assert ipvsadm.command(step) == command
