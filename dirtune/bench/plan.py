@@ -83,15 +83,42 @@ class Peer(Table, frozen=True):
         return self.name or self.host
 
 
+class Command(Table, frozen=True):
+    """A generator of the user's own; what it prints is read by regular expressions."""
+
+    run: str
+    """The command, run without a shell; `{url}`, `{rate}` (of this client), `{connections}`,
+    `{seconds}` and `{timeout}` (seconds) are filled in."""
+    replies: str
+    """A regular expression whose first group is the number of good replies."""
+    elapsed: str
+    """One whose first group is how long they took, in seconds."""
+    open_loop: bool = False
+    """Whether it begins connections by the clock, whatever becomes of them. Only then do its
+    trials say anything about loss."""
+
+
 class Load(Table, frozen=True):
     """What the clients ask for."""
 
     rates: tuple[Positive, ...]
     service: Annotated[int, msgspec.Meta(ge=0)] = 0
     generator: Literal["h2load", "httperf", "wrk", "command"] = "h2load"
+    """wrk is a closed loop: a peak probe, never used for loss or comparison."""
+    command: Command | None = None
+    """Of the generator `command`."""
+    connections: Count = 50
+    """What each client of a closed loop keeps open; it offers no rate."""
+    profile: Literal["standard", "lab", "ci"] | None = None
+    """Defaults for ramp, warmup, window, settle, pairs and repeats; see `PROFILES`."""
+    force: str | None = None
+    """The vip, to bench it although it carries connections that are not ours."""
     duration: Duration | None = None
-    """Of the load; default: warm-up and window and one second."""
+    """Of the load; default: ramp, warm-up and window and one second."""
+    ramp: Duration = 0
+    """From no load to the full rate, in steps."""
     warmup: Duration = "5s"
+    """At the full rate."""
     window: Duration = "10s"
     timeout: Duration = "1s"
     path: str = "/"
@@ -103,9 +130,26 @@ class Load(Table, frozen=True):
     """`drain` waits for the connection table as well."""
 
     @property
+    def open_loop(self) -> bool:
+        """Whether the generator begins connections by the clock, whatever becomes of them."""
+        if self.generator == "command":
+            return self.command is not None and self.command.open_loop
+        return self.generator != "wrk"
+
+    @property
+    def ramp_s(self) -> float:
+        """Seconds from no load to the full rate."""
+        return seconds(self.ramp)
+
+    @property
     def warmup_s(self) -> float:
-        """Seconds before the window."""
+        """Seconds of the full rate before the window."""
         return seconds(self.warmup)
+
+    @property
+    def lead_s(self) -> float:
+        """Seconds of load before the window."""
+        return self.ramp_s + self.warmup_s
 
     @property
     def window_s(self) -> float:
@@ -120,7 +164,7 @@ class Load(Table, frozen=True):
     @property
     def load_s(self) -> float:
         """Seconds of load."""
-        least = self.warmup_s + self.window_s + 1
+        least = self.lead_s + self.window_s + 1
         return least if self.duration is None else seconds(self.duration)
 
 
@@ -154,10 +198,22 @@ class Validity(Table, frozen=True):
     """Per cent by which the clients' rate may fall short."""
     connections: Percent = 0.5
     """Per cent between the clients' connections and the director's count."""
-    start_spread: Duration = "200ms"
-    """Between the first and the last client's start, as seen from here."""
+    start_spread: Duration = "50ms"
+    """Between the first and the last client's start."""
+    client_busy: Percent = 90.0
+    """Per cent of the busiest CPU of a client."""
+    burst: Duration = "50ms"
+    """httperf: longest stall, as the connections it then made up for would take at the rate."""
+    poll_cpu: Percent = 95.0
+    """httperf: least CPU that it got; it always polls and wants a whole one."""
+    refused: Percent = 0.1
+    """Per cent of the connections that one real server refused with a RST."""
+    shares: Percent = 2.0
+    """Points between a real server's share of the connections and what rr or wrr promise."""
     steal: Percent = 2.0
     """Mean steal of the director or of this machine, per cent."""
+    steal_peak: Percent = 10.0
+    """Steal of this machine in any second, per cent."""
     pair_steal: Percent | None = None
     """Largest difference of this machine's steal within a pair, in points."""
     retries: Annotated[int, msgspec.Meta(ge=0)] = 3
@@ -211,6 +267,15 @@ class Plan(Table, frozen=True):
         peers = (peer.host for peer in (*self.real_servers, *self.clients))
         return tuple(dict.fromkeys((self.director.host, *peers)))
 
+    def destination(self, each: Destination) -> str | None:
+        """Return what results call a destination: its real server's label, else its address."""
+        return each.node or self.server_at(each.address or "")
+
+    def server_at(self, address: str) -> str:
+        """Return the label of the real server at *address*, or the address itself."""
+        known = {s.address: s.label for s in self.real_servers if s.address is not None}
+        return known.get(address, address)
+
     @property
     def url(self) -> str:
         """Where the load goes."""
@@ -249,11 +314,42 @@ def parse(text: str) -> Plan:
             "[lab]: a lab writes its own plan; run `dirtune lab up`, then leave PLAN out"
         )
     try:
-        plan = msgspec.convert(document, Plan)
+        plan = msgspec.convert(_with_profile(document), Plan)
     except msgspec.ValidationError as error:
         raise PlanError(str(error)) from error
     _check(plan)
     return plan
+
+
+PROFILES: dict[str, dict[str, dict[str, object]]] = {
+    "standard": {
+        "load": {"ramp": "10s", "warmup": "130s", "window": "60s", "settle": "drain"},
+        "settle": {"max": "130s"},
+    },
+    "lab": {
+        "load": {"ramp": "3s", "warmup": "5s", "window": "10s", "settle": "drain"},
+        "settle": {"max": "15s"},
+    },
+    "ci": {
+        "load": {"warmup": "2s", "window": "5s", "pairs": 1, "repeats": 1},
+        "settle": {"seconds": 1, "max": "15s"},
+    },
+}
+"""Defaults by table. `standard` outlasts the 120 s in which the connection table grows; `lab`
+and `ci` do not, and `ci` is a smoke test: one pair gives no verdict."""
+
+
+def _with_profile(document: dict[str, object]) -> dict[str, object]:
+    load = document.get("load")
+    name = load.get("profile") if isinstance(load, dict) else None
+    if name not in PROFILES:  # what it is instead is msgspec's to say
+        return document
+    changed = {
+        table: {**defaults, **given}
+        for table, defaults in PROFILES[name].items()
+        if isinstance(given := document.get(table, {}), dict)
+    }
+    return document | changed
 
 
 def seconds(duration: Duration) -> float:
@@ -316,17 +412,45 @@ def _check(plan: Plan) -> None:
         raise PlanError("clients: name at least one client")
     if plan.service.vip is None or plan.service.port is None:
         raise PlanError(f"services[{load.service}]: the load needs a vip and a port")
-    if load.generator != "h2load":
-        raise PlanError(
-            f"load.generator: {load.generator} is not driven by this version; use h2load"
-        )
-    for key in ("warmup", "window", "timeout"):
+    for key in ("ramp", "warmup", "window", "timeout"):
         _check_duration(f"load.{key}", getattr(load, key))
     _check_duration("settle.max", plan.settle.max)
-    _check_duration("validity.start_spread", plan.validity.start_spread)
-    if load.load_s < load.warmup_s + load.window_s:
-        raise PlanError("load.duration: is shorter than load.warmup and load.window together")
+    for key in ("start_spread", "burst"):
+        _check_duration(f"validity.{key}", getattr(plan.validity, key))
+    if load.load_s < load.lead_s + load.window_s:
+        raise PlanError("load.duration: is shorter than ramp, warmup and window together")
+    _check_generator(plan)
     _check_destinations(plan)
+
+
+def _check_generator(plan: Plan) -> None:
+    load = plan.load
+    if (load.generator == "command") != (load.command is not None):
+        raise PlanError('load.command: belongs to generator = "command", and that needs it')
+    if load.command is not None:
+        _check_command(load.command)
+    if plan.knee is not None and not load.open_loop:
+        raise PlanError(f"load.generator: {load.generator} is a closed loop and finds no knee")
+    if load.ramp_s and load.generator not in {"h2load", "httperf"}:
+        raise PlanError(f"load.ramp: {load.generator} is given its load at once")
+    if load.force is not None and load.force != plan.service.vip:
+        raise PlanError(f"load.force: {load.force} is not the vip, {plan.service.vip}")
+
+
+def _check_command(command: Command) -> None:
+    for key in ("replies", "elapsed"):
+        try:
+            groups = re.compile(getattr(command, key)).groups
+        except re.error as error:
+            raise PlanError(f"load.command.{key}: {error}") from error
+        if groups < 1:
+            raise PlanError(f"load.command.{key}: needs a group (...) around the number")
+    try:
+        words = command.run.format(url="", rate=1, connections=1, seconds=1, timeout=1)
+    except (KeyError, IndexError, ValueError) as error:
+        raise PlanError(f"load.command.run: {{{error}}} is not filled in") from error
+    if not words.split():
+        raise PlanError("load.command.run: is empty")
 
 
 def _check_duration(key: str, duration: Duration) -> None:

@@ -48,12 +48,12 @@ def test_what_was_stolen_from_a_guest_director_is_not_its_work():
     assert "stolen_us_per_connection" not in machine
 
 
-def test_a_judged_trial_touches_the_director_twice_while_the_load_runs():
+def test_a_judged_trial_touches_the_nodes_twice_while_the_load_runs():
     director = Director()
     conducted(director)
 
     loaded = director.log[director.log.index("load") : director.log.index("end load")]
-    assert loaded == ["load", "sample", "sample"]
+    assert loaded == ["load", *("sample", "sample peers") * 2]
 
 
 def test_a_profiled_trial_samples_every_node_each_second_and_probes():
