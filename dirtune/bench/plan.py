@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from dirtune.bench.toml_lines import line_of, path_of
 from dirtune.errors import PlanError
 
 # A finished connection stays in the IPVS table this long (FIN_WAIT under DR, TIME_WAIT
@@ -19,6 +20,7 @@ from dirtune.errors import PlanError
 TABLE_LIFE_S = 120
 _PORTS_ALL = 65535 - 1024 + 1
 _PORTS_DEFAULT = 60999 - 32768 + 1
+_RAMPED = frozenset({"h2load", "httperf"})
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -304,7 +306,7 @@ def read(path: Path) -> Plan:
 
 
 def parse(text: str) -> Plan:
-    """Parse the text of a plan; `PlanError` names the key."""
+    """Parse the text of a plan; `PlanError` names the key and its line."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -315,10 +317,23 @@ def parse(text: str) -> Plan:
         )
     try:
         plan = msgspec.convert(_with_profile(document), Plan)
+        _check(plan)
     except msgspec.ValidationError as error:
-        raise PlanError(str(error)) from error
-    _check(plan)
+        said, _, where = str(error).partition(" - at `$")
+        raise PlanError(_at(where.strip("`."), said, text)) from error
+    except PlanError as error:
+        key, colon, said = str(error).partition(": ")
+        raise PlanError(_at(key, said, text) if colon else str(error)) from error
     return plan
+
+
+def _at(key: str, said: str, text: str) -> str:
+    """Return a complaint about *key* with the line it stands on, or its table does."""
+    # A field that is missing or not known is named in the message alone.
+    field = re.search(r"field `(\w+)`", said)
+    line = line_of(text, (*path_of(key), *((field[1],) if field else ())))
+    where = f"line {line}: " if line is not None else ""
+    return f"{where}{key}: {said}" if key else f"{where}{said}"
 
 
 PROFILES: dict[str, dict[str, dict[str, object]]] = {
@@ -341,14 +356,15 @@ and `ci` do not, and `ci` is a smoke test: one pair gives no verdict."""
 
 def _with_profile(document: dict[str, object]) -> dict[str, object]:
     load = document.get("load")
-    name = load.get("profile") if isinstance(load, dict) else None
-    if name not in PROFILES:  # what it is instead is msgspec's to say
-        return document
+    if not isinstance(load, dict) or load.get("profile") not in PROFILES:
+        return document  # what it is instead is msgspec's to say
     changed = {
         table: {**defaults, **given}
-        for table, defaults in PROFILES[name].items()
+        for table, defaults in PROFILES[load["profile"]].items()
         if isinstance(given := document.get(table, {}), dict)
     }
+    if "load" in changed and load.get("generator", "h2load") not in _RAMPED:
+        changed["load"] = {k: v for k, v in changed["load"].items() if k != "ramp" or k in load}
     return document | changed
 
 
@@ -431,7 +447,7 @@ def _check_generator(plan: Plan) -> None:
         _check_command(load.command)
     if plan.knee is not None and not load.open_loop:
         raise PlanError(f"load.generator: {load.generator} is a closed loop and finds no knee")
-    if load.ramp_s and load.generator not in {"h2load", "httperf"}:
+    if load.ramp_s and load.generator not in _RAMPED:
         raise PlanError(f"load.ramp: {load.generator} is given its load at once")
     if load.force is not None and load.force != plan.service.vip:
         raise PlanError(f"load.force: {load.force} is not the vip, {plan.service.vip}")
@@ -506,9 +522,9 @@ host = "c1"
 host = "c2"
 
 [load]
+generator = "h2load"         # h2load | httperf | wrk (peak probe only) | command
 rates = [200, 400]           # connections/s over all clients
-warmup = "130s"              # the IPVS table stops growing after 120 s
-window = "60s"
+profile = "standard"         # ramp 10 s, hold 130 s, window 60 s | lab | ci
 timeout = "1s"
 repeats = 3                  # at each rate of a sweep
 pairs = 8                    # of a comparison
@@ -516,7 +532,7 @@ pairs = 8                    # of a comparison
 [settle]
 idle = 95                    # per cent, of the director
 seconds = 3                  # in a row
-max = "60s"
+max = "130s"
 
 [compare]
 primary = "cpu_us_per_connection"
