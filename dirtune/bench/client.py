@@ -159,6 +159,12 @@ async def offset(process: Process, now: Callable[[], float]) -> tuple[float, flo
     return ahead, trip
 
 
+def program(plan: Plan) -> str:
+    """Return the name of the program that clients run."""
+    generator = generators.find(plan.load.generator)
+    return generator.command(plan.load, plan.url, Part(Schedule(1, 1000, 1)))[0]
+
+
 def request(plan: Plan, timeout_s: int) -> str:
     """Return the script that sends one request; what it prints is for `answered`."""
     once = Part(Schedule(1, 1000, 1))
@@ -179,7 +185,7 @@ def script(plan: Plan, ticks: Schedule) -> str:
     processes = (_process(n, *each) for n, each in enumerate(zip(commands, parts, strict=True), 1))
     remedy = f": apt install {generator.PACKAGE}" if generator.PACKAGE else ""
     return _SCRIPT.format(
-        program=shlex.quote(commands[0][0]),
+        program=shlex.quote(program(plan)),
         remedy=remedy,
         guard=remote.GUARD,
         processes="".join(processes),

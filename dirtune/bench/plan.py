@@ -20,7 +20,8 @@ from dirtune.errors import PlanError
 TABLE_LIFE_S = 120
 _PORTS_ALL = 65535 - 1024 + 1
 _PORTS_DEFAULT = 60999 - 32768 + 1
-_RAMPED = frozenset({"h2load", "httperf"})
+# The others take their load at once: a second httperf wants a second CPU, wrk knows no rate.
+_RAMPED = frozenset({"h2load"})
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -118,7 +119,7 @@ class Load(Table, frozen=True):
     duration: Duration | None = None
     """Of the load; default: ramp, warm-up and window and one second."""
     ramp: Duration = 0
-    """From no load to the full rate, in steps."""
+    """From no load to the full rate, in steps; of h2load alone."""
     warmup: Duration = "5s"
     """At the full rate."""
     window: Duration = "10s"
@@ -378,6 +379,15 @@ def seconds(duration: Duration) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
+def forced(plan: Plan, vip: str | None) -> Plan:
+    """Return *plan* with its *vip* named, to bench it whoever uses it; as it is without one."""
+    if vip is None:
+        return plan
+    named = msgspec.structs.replace(plan, load=msgspec.structs.replace(plan.load, force=vip))
+    _check(named)
+    return named
+
+
 def warnings(plan: Plan) -> tuple[str, ...]:
     """Return what may spoil the plan's results, each in one sentence."""
     unused = [
@@ -385,7 +395,7 @@ def warnings(plan: Plan) -> tuple[str, ...]:
         for name in ("knee", "controls", "matrix", "price")
         if getattr(plan, name) is not None
     ]
-    return (*_tuple_budget(plan), *_short(plan), *unused)
+    return (*_over_budget(plan), *_closed(plan), *_short(plan), *unused)
 
 
 def estimate_s(plan: Plan, trials: int) -> float:
@@ -394,17 +404,52 @@ def estimate_s(plan: Plan, trials: int) -> float:
     return trials * (plan.load.load_s + overhead)
 
 
-def _tuple_budget(plan: Plan) -> tuple[str, ...]:
+class TupleBudget(msgspec.Struct, frozen=True):
+    """Connections per second that a client may open before ports come up again.
+
+    A finished connection keeps its entry, and so its port, for 120 s.
+    """
+
+    each: float
+    """What the plan's highest rate asks of a client."""
+    default: float
+    """With the kernel's own range of ports."""
+    widest: float
+    """With all of them: net.ipv4.ip_local_port_range = 1024 65535."""
+    clients: int
+    """How many clients the highest rate needs at least."""
+
+
+def tuple_budget(plan: Plan) -> TupleBudget:
+    """Return what the plan asks of its clients' ports, and what they have."""
     total = max(plan.load.rates)
-    each = total / len(plan.clients)
-    if each > _PORTS_ALL / TABLE_LIFE_S:
-        needed = math.ceil(total * TABLE_LIFE_S / _PORTS_ALL)
+    return TupleBudget(
+        each=total / len(plan.clients),
+        default=_PORTS_DEFAULT / TABLE_LIFE_S,
+        widest=_PORTS_ALL / TABLE_LIFE_S,
+        clients=math.ceil(total * TABLE_LIFE_S / _PORTS_ALL),
+    )
+
+
+def _over_budget(plan: Plan) -> tuple[str, ...]:
+    if not plan.load.open_loop:
+        return ()
+    budget = tuple_budget(plan)
+    if budget.each > budget.widest:
         why = f"use {_PORTS_ALL} ports up before an entry's {TABLE_LIFE_S} s are over"
-        return (f"{each:g} connections/s per client {why}: take {needed} clients",)
-    if each > _PORTS_DEFAULT / TABLE_LIFE_S:
+        asked = f"{budget.each:g} connections/s per client {why}"
+        return (f"{asked}: take {budget.clients} clients",)
+    if budget.each > budget.default:
         wide = "net.ipv4.ip_local_port_range = 1024 65535"
-        return (f"{each:g} connections/s per client need {wide} there",)
+        return (f"{budget.each:g} connections/s per client need {wide} there",)
     return ()
+
+
+def _closed(plan: Plan) -> tuple[str, ...]:
+    if plan.load.open_loop:
+        return ()
+    name = plan.load.generator
+    return (f"{name} is a closed loop: its trials probe the peak and say nothing about loss",)
 
 
 def _short(plan: Plan) -> tuple[str, ...]:

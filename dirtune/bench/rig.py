@@ -69,8 +69,7 @@ class LiveRig:
 
     async def preflight(self) -> None:
         """Send one request from each client through the virtual service."""
-        timeout_s = math.ceil(self._plan.load.timeout_s) + _REQUEST_MORE_S
-        script = client.request(self._plan, timeout_s)
+        script = client.request(self._plan, request_timeout_s(self._plan))
         hosts = [each.host for each in self._plan.clients]
         texts = await together(
             self._nodes[host].run(script, timeout_s=_PREFLIGHT_S) for host in hosts
@@ -81,30 +80,15 @@ class LiveRig:
 
     async def _refuse_foreign(self) -> None:
         """Raise `PlanError` if the service is not ours alone, unless the plan names its vip."""
-        if self._plan.load.force is None and (found := await self.foreign()) is not None:
+        director = self._nodes[self._plan.director.host]
+        found = None if self._plan.load.force else await foreign(director, self._plan)
+        if found is not None:
             vip = self._plan.service.vip
             raise PlanError(
                 f"{vip} carries connections that are not ours ({found}): "
                 f"bench another, or name it: --force {vip}"
             )
         self._alone = True
-
-    async def foreign(self) -> str | None:
-        """Return what uses the service while we send nothing, in words; None for nothing.
-
-        Entries that a run of ours left behind are waited for.
-        """
-        node, began, series = self._nodes[self._plan.director.host], self.now(), []
-        while True:
-            now = await _use(node, self._plan)
-            if now is None:
-                return None  # there is no such service: the first request will say so
-            series.append(now)
-            if len(series) > service.WATCH_S:
-                found = service.foreign(series)
-                if found is not None or not now.inactive:
-                    return found
-            await self.sleep_until(began + len(series))
 
     async def sample(self) -> Sample:
         """Return the director's counters."""
@@ -254,6 +238,33 @@ class LiveProbe:
     async def end(self) -> None:
         """End it if it still runs."""
         await self._process.end()
+
+
+def request_timeout_s(plan: Plan) -> int:
+    """Return how long the one request of a preflight may take."""
+    return math.ceil(plan.load.timeout_s) + _REQUEST_MORE_S
+
+
+async def foreign(
+    director: Node, plan: Plan, *, patience_s: int = service.LEFTOVERS_S
+) -> str | None:
+    """Return what uses the service while we send nothing, in words; None for nothing.
+
+    Entries of connections that have ended, which a run of ours may have left, are waited for
+    at most *patience_s*.
+    """
+    began, series = time.monotonic(), []
+    while True:
+        now = await _use(director, plan)
+        if now is None:
+            return None  # there is no such service: the first request will say so
+        series.append(now)
+        passed = len(series) - 1
+        if passed >= service.WATCH_S:
+            found = service.foreign(series, patience_s)
+            if found is not None or not now.inactive or passed >= patience_s:
+                return found
+        await asyncio.sleep(max(0.0, began + len(series) - time.monotonic()))
 
 
 async def _use(node: Node, plan: Plan) -> service.Use | None:

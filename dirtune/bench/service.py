@@ -66,16 +66,16 @@ def use(services: str, counters: str, plan: Plan) -> Use | None:
     return None
 
 
-def foreign(series: list[Use]) -> str | None:
+def foreign(series: list[Use], patience_s: int = LEFTOVERS_S) -> str | None:
     """Return in words what is not ours in a *series* of a second each, None for nothing."""
     new = series[-1].connections - series[0].connections
     if new > 0:
         return f"{new} new connections in {len(series) - 1} s"
     # A connection that is just ending is seen once.
     if active := min(each.active for each in series):
-        return f"{active} established connections"
-    if len(series) > LEFTOVERS_S and series[-1].inactive:
-        return f"{series[-1].inactive} entries that do not go away"
+        return f"{active} established connections, or left by a run that was cut off"
+    if len(series) > max(patience_s, WATCH_S) and series[-1].inactive:
+        return f"{series[-1].inactive} entries of ended connections"
     return None
 
 

@@ -10,7 +10,7 @@ from dirtune.bench.outcome import ClientResult
 from dirtune.collect.stat import CpuTimes, Stat
 
 STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
-PLAN = plans.parse("""
+PLAN_TEXT = """
 [[services]]
 vip = "198.18.0.100"
 port = 80
@@ -27,7 +27,8 @@ window = 10
 [settle]
 seconds = 3
 max = 20
-""")
+"""
+PLAN = plans.parse(PLAN_TEXT)
 
 
 class Director:
@@ -93,8 +94,8 @@ class Director:
         return {name: self.peer(name) for name in list(self.roles())[1:]}
 
     async def shares(self):
-        each = round(self.connections * (1 - self.leak)) / len(self.served) if self.served else 0
-        return {name: round(each * part) for name, part in self.served.items()}
+        even = self.connections * (1 - self.leak) / max(1, len(self.served))
+        return {name: round(even * part) for name, part in self.served.items()}
 
     def roles(self):
         return {"local": "director", "rs1": "real server", "c1": "client", "c2": "client"}
@@ -159,7 +160,7 @@ class Load:
         d = self.director
         await d.sleep_until(self.began_s + max(t.connections / t.rate for t in self.ticks))
         d.rate = 0.0
-        d.connections -= d.lost_before * len(self.ticks)
+        d.connections -= (d.lost_before + d.unsent + sum(d.lacks.values())) * len(self.ticks)
         results = tuple(self.result(n, c.host) for n, c in enumerate(d.plan.clients))
         return results, {f"{r.host}.txt": "raw" for r in results}
 

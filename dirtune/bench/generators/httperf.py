@@ -23,7 +23,6 @@ from dirtune.errors import ParseError
 PACKAGE = "httperf"
 OPEN_MAX = 1000
 """Connections one process may have open, a little under what its select(2) can hold."""
-RAMP_STEPS = 5
 
 _TOTAL = re.compile(
     r"Total: connections (\d+) requests (\d+) replies (\d+) test-duration ([\d.]+) s"
@@ -55,9 +54,8 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:
-    """Return as many processes as the descriptors need, or the steps of a ramp do."""
-    needed = math.ceil(ticks.rate * load.timeout_s / OPEN_MAX)
-    return split(ticks, max(needed, RAMP_STEPS if load.ramp_s else 1), load.ramp_s)
+    """Return as many processes as the descriptors need; each takes a whole CPU."""
+    return split(ticks, math.ceil(ticks.rate * load.timeout_s / OPEN_MAX))
 
 
 def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
