@@ -399,8 +399,13 @@ def warnings(plan: Plan) -> tuple[str, ...]:
 
 
 def estimate_s(plan: Plan, trials: int) -> float:
-    """Return about how many seconds *trials* trials take, with a director that settles at once."""
-    overhead = plan.settle.seconds + plan.load.timeout_s + 4
+    """Return about how many seconds *trials* trials take, with a director that settles at once.
+
+    A connection table that must drain takes the life of its entries.
+    """
+    drains = plan.load.settle == "drain"
+    gap_s = min(plan.settle.max_s, TABLE_LIFE_S) if drains else 0
+    overhead = gap_s + plan.settle.seconds + plan.load.timeout_s + 4
     return trials * (plan.load.load_s + overhead)
 
 

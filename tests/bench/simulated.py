@@ -2,6 +2,8 @@
 
 import random
 
+import msgspec
+
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.profile import Profile
 from dirtune.bench import plan as plans
@@ -40,12 +42,13 @@ class Director:
         self.noise = noise
         self.chance = random.Random(seed)
         self.clock_s = 1000.0
+        self.when = []
         self.busy_until_s = 1000.0 + busy_until_s
         self.connections = 0.0
         self.busy_ticks = 0.0
         self.rate = 0.0
         self.cost_now_us = cost_us
-        self.log = []
+        self.log = Log(self)
         self.steal_percent = 0.0
         self.stolen_s = 0.0
         self.guest = False
@@ -62,6 +65,7 @@ class Director:
         self.net = {}  # node -> counters per second
         self.busy = {}  # node -> per cent
         self.stall_at_s = None
+        self.says = {}  # of each report, what is otherwise
 
     # What a Rig gives.
 
@@ -146,6 +150,18 @@ class Director:
         )
 
 
+class Log(list):
+    """What was asked of the director, and when."""
+
+    def __init__(self, director):
+        super().__init__()
+        self.director = director
+
+    def append(self, what):
+        self.director.when.append((self.director.clock_s, what))
+        super().append(what)
+
+
 class Load:
     """150 connections per second, say, of which every one is answered after 4 ms."""
 
@@ -183,6 +199,7 @@ class Load:
             connect_ms=1.5,
             replies=tuple(row for row in rows if not self.stalled(row)),
         )
+        report = msgspec.structs.replace(report, **d.says)
         return ClientResult(host, started, (report,))
 
     def stalled(self, row):

@@ -172,3 +172,12 @@ def test_short_trials_and_unused_tables_are_said():
     warned = plan.warnings(plan.parse(SMALL + "[knee]\n[matrix]\ncpus = [1, 2]\n"))
 
     assert ["are short" in warned[0], "[knee]" in warned[1], "[matrix]" in warned[2]] == [True] * 3
+
+
+def test_the_estimate_counts_the_gaps():
+    # 16 trials of 2 + 10 + 1 s of load, 3 s idle, 1 s time-out, 4 s of odds and ends.
+    short = plan.parse(SMALL + "warmup = 2\n")
+    assert plan.estimate_s(short, 16) == 16 * (13 + 3 + 1 + 4)
+    # 201 s of load and 120 s until the table has drained: 8 pairs at 3 rates take 4 h 23 min.
+    standard = plan.parse(SMALL + 'profile = "standard"\n')
+    assert plan.estimate_s(standard, 48) == 48 * (201 + 120 + 3 + 1 + 4)

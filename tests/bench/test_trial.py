@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from simulated import PLAN, PLAN_TEXT, Director
 
+from dirtune.analyse.run import Latency
 from dirtune.bench import plan as plans
 from dirtune.bench.outcome import Order
 from dirtune.bench.trial import conduct
@@ -138,6 +139,7 @@ REFUSING = {"net": {"rs1": {"Tcp.OutRsts": 5}}}
     [
         ({"dies": "c2"}, "setup_error", "c2: no summary"),
         ({"leak": 0.01}, "setup_error", "does not all pass the director"),
+        ({"leak": -0.01}, "setup_error", "or is not all ours"),
         # 5 RST a second for 10 s, of 1501 connections.
         (REFUSING, "setup_error", "rs1 refused 50 connections: does its server run?"),
         ({"served": {"rs1": 1.3, "rs2": 0.7}}, "setup_error", "rs1 got 65.0% of the connections"),
@@ -148,6 +150,9 @@ REFUSING = {"net": {"rs1": {"Tcp.OutRsts": 5}}}
             "could not begin 60 connections (",
         ),
         ({"late_s": 3.0}, "client_limited", "c1: took"),
+        # Each client begins 76 a second: 50 ms are worth 3.8, and 4 at once a stall.
+        ({"says": {"burst": 4}}, "client_limited", "c1: stalled, then began 4 connections"),
+        ({"says": {"poll_cpu_percent": 94}}, "client_limited", "c1: httperf got 94 % of a CPU"),
         ({"busy": {"c2": 95}}, "client_limited", "c2: a CPU was 95 % busy"),
         ({"net": {"c1": {"tx_dropped": 2}}}, "client_limited", "c1: its interface dropped 20"),
         ({"spread_s": 0.06}, "noisy", "began 60 ms apart"),
@@ -165,6 +170,7 @@ def test_what_does_not_count_and_why(faults, validity, reason):
     "faults",
     [
         {"leak": 0.004},
+        {"says": {"burst": 3, "poll_cpu_percent": 96}, "busy": {"c1": 100}},
         {"unsent": 0},
         {"late_s": 0.05},
         {"steal_percent": 1.9},
@@ -229,11 +235,71 @@ def test_shares_and_signals_are_in_the_result():
     assert "rs1 was a limit: its listen queue dropped 30 connections" in trial.labels
 
 
+def test_what_a_slow_stall_is():
+    """5/s for each client: 50 ms are worth a quarter, and three at once are chance."""
+    slow = plans.parse(SERVERS.replace("[150]", "[10]"))
+
+    def at(burst):
+        order = Order("r10-1", "A", "judged", 10.0)
+        return conducted(broken(says={"burst": burst}), order, slow).trial.validity
+
+    assert (at(3), at(4)) == ("valid", "client_limited")
+
+
+def test_rr_knows_no_weights():
+    heavy = plans.parse(SERVERS.replace("weight = 1", "weight = 3", 1))
+
+    assert conducted(broken(served={"rs1": 1, "rs2": 1}), plan=heavy).trial.validity == "valid"
+
+
 def test_syns_sent_again_are_explained():
     trial = conducted(broken(net={"c1": {"TcpExt.TCPSynRetrans": 2}})).trial
 
     assert trial.validity == "valid"
     assert any("20 SYNs were sent again" in label for label in trial.labels)
+    full = {"c1": {"TcpExt.TCPSynRetrans": 2}, "rs1": {"TcpExt.ListenDrops": 2}}
+    explained = conducted(broken(net=full)).trial.labels
+    assert not any("sent again" in label for label in explained), "rs1 dropped them"
+
+
+def test_numbers_of_a_generator_without_a_log():
+    """httperf and the like: replies over the time it says, latencies by its histogram."""
+    steps = ((0.5, 900), (1.5, 90), (80.5, 10))
+    said = {
+        "replies": (),
+        "replied": 900,
+        "elapsed_s": 12.0,
+        "latency": Latency(1.4, 9.9, 9.9, of="connection"),
+        "histogram": steps,
+        "failed": {"timeout": 78},
+    }
+    trial = conducted(broken(says=said)).trial
+
+    assert trial.reply_rate == 2 * 900 / 12
+    # Of 2 x 1000 the 1000th is in the first step; the 1980th, the first beyond 99 %, in the last.
+    assert (trial.latency.p50_ms, trial.latency.p99_ms) == (0.5, 80.5)
+    assert (trial.latency.mean_ms, trial.latency.of) == (pytest.approx(1.4), "connection")
+    assert trial.validity == "valid"
+
+
+def test_what_a_command_does_not_say_the_director_tells():
+    said = {"attempted": None, "replies": (), "elapsed_s": 13.0}
+    trial = conducted(broken(says=said)).trial
+
+    assert trial.attempted == trial.counters["connections_total"]
+    assert trial.validity == "valid"
+
+
+def test_a_ramp_comes_before_the_window():
+    """At 3 s + 2 s, not at 2 s: the stall in the third second is not in the window."""
+    ramped = plans.parse(PLAN_TEXT.replace("warmup = 2", "warmup = 2\nramp = 3"))
+    director = broken(stall_at_s=3)
+    trial = conducted(director, plan=ramped).trial
+
+    assert trial.labels == ("short",)
+    opened = [at for at, what in director.when if what == "sample peers"]
+    began = next(at for at, what in director.when if what == "load")
+    assert [at - began for at in opened] == [5, 15]
 
 
 def test_a_short_trial_and_one_that_is_not_steady_say_so():
@@ -251,6 +317,10 @@ def test_a_closed_loop_is_a_peak_and_compares_nothing():
     assert trial.kind == "peak"
     assert trial.labels[0].startswith("closed loop")
     assert (trial.intended, trial.offered_rate) == (0, trial.reply_rate)
+    # Each client cuts off at most its 50 open connections: 39 more are those, 196 are not.
+    once = Order("r1", "A", "judged", 150.0)
+    assert conducted(broken(leak=-0.02), once, peak).trial.validity == "valid"
+    assert conducted(broken(leak=-0.10), once, peak).trial.validity == "setup_error"
     with pytest.raises(PlanError, match="wrk is a closed loop"):
         conducted(Director(), plan=peak)
 
