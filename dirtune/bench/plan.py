@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from dirtune.bench import profiles
 from dirtune.bench.toml_lines import line_of, path_of
 from dirtune.errors import PlanError
 
@@ -20,8 +21,6 @@ from dirtune.errors import PlanError
 TABLE_LIFE_S = 120
 _PORTS_ALL = 65535 - 1024 + 1
 _PORTS_DEFAULT = 60999 - 32768 + 1
-# The others take their load at once: a second httperf wants a second CPU, wrk knows no rate.
-_RAMPED = frozenset({"h2load"})
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -113,7 +112,7 @@ class Load(Table, frozen=True):
     connections: Count = 50
     """What each client of a closed loop keeps open; it offers no rate."""
     profile: Literal["standard", "lab", "ci"] | None = None
-    """Defaults for ramp, warmup, window, settle, pairs and repeats; see `PROFILES`."""
+    """Defaults for ramp, warmup, window, settle, pairs and repeats; see `profiles`."""
     force: str | None = None
     """The vip, to bench it although it carries connections that are not ours."""
     duration: Duration | None = None
@@ -317,7 +316,7 @@ def parse(text: str) -> Plan:
             "[lab]: a lab writes its own plan; run `dirtune lab up`, then leave PLAN out"
         )
     try:
-        plan = msgspec.convert(_with_profile(document), Plan)
+        plan = msgspec.convert(profiles.applied(document), Plan)
         _check(plan)
     except msgspec.ValidationError as error:
         said, _, where = str(error).partition(" - at `$")
@@ -335,38 +334,6 @@ def _at(key: str, said: str, text: str) -> str:
     line = line_of(text, (*path_of(key), *((field[1],) if field else ())))
     where = f"line {line}: " if line is not None else ""
     return f"{where}{key}: {said}" if key else f"{where}{said}"
-
-
-PROFILES: dict[str, dict[str, dict[str, object]]] = {
-    "standard": {
-        "load": {"ramp": "10s", "warmup": "130s", "window": "60s", "settle": "drain"},
-        "settle": {"max": "130s"},
-    },
-    "lab": {
-        "load": {"ramp": "3s", "warmup": "5s", "window": "10s", "settle": "drain"},
-        "settle": {"max": "15s"},
-    },
-    "ci": {
-        "load": {"warmup": "2s", "window": "5s", "pairs": 1, "repeats": 1},
-        "settle": {"seconds": 1, "max": "15s"},
-    },
-}
-"""Defaults by table. `standard` outlasts the 120 s in which the connection table grows; `lab`
-and `ci` do not, and `ci` is a smoke test: one pair gives no verdict."""
-
-
-def _with_profile(document: dict[str, object]) -> dict[str, object]:
-    load = document.get("load")
-    if not isinstance(load, dict) or load.get("profile") not in PROFILES:
-        return document  # what it is instead is msgspec's to say
-    changed = {
-        table: {**defaults, **given}
-        for table, defaults in PROFILES[load["profile"]].items()
-        if isinstance(given := document.get(table, {}), dict)
-    }
-    if "load" in changed and load.get("generator", "h2load") not in _RAMPED:
-        changed["load"] = {k: v for k, v in changed["load"].items() if k != "ramp" or k in load}
-    return document | changed
 
 
 def seconds(duration: Duration) -> float:
@@ -497,7 +464,7 @@ def _check_generator(plan: Plan) -> None:
         _check_command(load.command)
     if plan.knee is not None and not load.open_loop:
         raise PlanError(f"load.generator: {load.generator} is a closed loop and finds no knee")
-    if load.ramp_s and load.generator not in _RAMPED:
+    if load.ramp_s and load.generator not in profiles.RAMPED:
         raise PlanError(f"load.ramp: {load.generator} is given its load at once")
     if load.force is not None and load.force != plan.service.vip:
         raise PlanError(f"load.force: {load.force} is not the vip, {plan.service.vip}")

@@ -159,7 +159,7 @@ def test_a_killed_real_server_is_named(tmp_path):
 
     def kill_under_load():
         end = time.monotonic() + 60
-        while not on("c1", "pgrep -f 'h2load.*[r]ate-period' || true").strip():
+        while not on("c1", "pgrep -f '^h2load.*[r]ate-period' || true").strip():
             assert time.monotonic() < end
         on("rs2", f"kill -9 {' '.join(servers)}")
 
@@ -186,7 +186,7 @@ def test_a_paused_guest_is_lost_and_nothing_hangs(tmp_path):
         text=True,
     )
     end = time.monotonic() + 60
-    while not on("c1", "pgrep -f 'h2load.*[r]ate-period' || true").strip():
+    while not on("c1", "pgrep -f '^h2load.*[r]ate-period' || true").strip():
         assert time.monotonic() < end
     process.send_signal(signal.SIGSTOP)
     try:
