@@ -163,6 +163,7 @@ class _Settled:
     seconds: float
     settled: bool
     sample: Sample
+    served: dict[str, int]
 
 
 async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
@@ -199,14 +200,14 @@ async def _settle(rig: Rig, plan: Plan) -> _Settled:
     began, in_a_row = rig.now(), 0
     before = await rig.sample()
     while in_a_row < plan.settle.seconds:
-        waited = rig.now() - began
-        if waited >= plan.settle.max_s:
-            return _Settled(waited, settled=False, sample=before)
+        if rig.now() - began >= plan.settle.max_s:
+            break
         await rig.sleep_until(rig.now() + 1)
         now = await rig.sample()
         in_a_row = in_a_row + 1 if _rests(before, now, plan) else 0
         before = now
-    return _Settled(rig.now() - began, settled=True, sample=before)
+    done = in_a_row >= plan.settle.seconds
+    return _Settled(rig.now() - began, settled=done, sample=before, served=await rig.shares())
 
 
 def _rests(earlier: Sample, later: Sample, plan: Plan) -> bool:
@@ -228,7 +229,6 @@ async def _measure(
     watch: Callable[[Rig, float, float], Awaitable[_Window]],
 ) -> tuple[Facts, dict[str, str]]:
     ticks = schedules(order.rate, len(plan.clients), plan.load.load_s)
-    served = await rig.shares()
     loading = await rig.load(ticks)
     try:
         opens = loading.began_s + plan.load.lead_s
@@ -251,7 +251,7 @@ async def _measure(
         stolen_s=window.stolen_s,
         nodes=window.nodes,
         peers=window.peers,
-        shares=await _shares(rig, served, outcome.delta(around, "connections")),
+        shares=await _shares(rig, settled.served, outcome.delta(around, "connections")),
     )
     return facts, raw
 
