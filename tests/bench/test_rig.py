@@ -11,7 +11,7 @@ from dirtune import remote
 from dirtune.bench import plan as plans
 from dirtune.bench import rig
 from dirtune.bench.generators import schedule
-from dirtune.errors import NodeUnreachable, NotPossible, TrialError
+from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
 
 pytestmark = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")
 
@@ -135,3 +135,58 @@ def test_no_failure_of_works_done_together_is_unheard():
         asyncio.run(remote.together(fail(number) for number in (1, 2, 3)))
 
     assert heard == [1, 2, 3], "the others were waited for"
+
+
+class Table:
+    """A director whose table is, second by second, what a list of (connections, inactive) says."""
+
+    name = "lb1"
+
+    def __init__(self, *seconds):
+        self.seconds = list(seconds)
+        self.asked = 0
+
+    async def run(self, argv):
+        if argv[1] == "/proc/net/ip_vs":
+            self.now = self.seconds[min(self.asked, len(self.seconds) - 1)]
+            self.asked += 1
+            return (
+                "IP Virtual Server version 1.2.1 (size=4096)\n\n\nTCP  7F000001:0050 rr\n"
+                f"  -> 7F000002:0050      Route   1      0          {self.now[1]}\n"
+            )
+        return (
+            "Total Incoming\nCPU    Conns  Packets  Packets            Bytes            Bytes\n"
+            f"  0 {self.now[0]:X} 0 0 0 0\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "found", "asked"),
+    [
+        ([(7, 0)], None, 2),
+        ([(7, 20), (7, 10), (7, 0)], None, 3),  # of a run that ended just now
+        ([(7, 0), (9, 0)], "2 new connections in 1 s", 2),
+        ([(7, 20)], "20 entries of ended connections", 4),  # waited for in vain
+    ],
+)
+def test_who_else_uses_the_service(monkeypatch, seconds, found, asked):
+    monkeypatch.setattr(rig.service, "WATCH_S", 1)
+    director, plan = Table(*seconds), plans.parse(PLAN.format(port=80))
+
+    assert asyncio.run(rig.foreign(director, plan, patience_s=3)) == found
+    assert director.asked == asked
+
+
+def test_a_service_that_others_use_is_refused_unless_it_is_named(monkeypatch):
+    monkeypatch.setattr(rig.service, "WATCH_S", 1)
+    plan = plans.parse(PLAN.format(port=80))
+    nodes = rig.LiveRig(plan)
+    nodes._nodes["local"] = Table((7, 0), (9, 0))
+
+    with pytest.raises(PlanError, match=r"127\.0\.0\.1 carries connections.*--force 127\.0\.0\.1"):
+        asyncio.run(nodes._refuse_foreign())
+
+    named = rig.LiveRig(plans.forced(plan, "127.0.0.1"))
+    named._nodes["local"] = Table((7, 0), (9, 0))
+    asyncio.run(named._refuse_foreign())
+    assert named._nodes["local"].asked == 0
