@@ -96,17 +96,19 @@ class LiveRig:
 
     async def sample_all(self) -> dict[str, Sample]:
         """Return every node's counters at about the same moment."""
-        hosts = self._hosts()
-        watches = [await self._sampler(host) for host in hosts.values()]
-        samples = await together(watch.sample() for watch in watches)
-        return dict(zip(hosts, samples, strict=True))
+        return await self._samples(self._hosts())
 
     async def sample_peers(self) -> dict[str, Sample]:
         """Return the counters of all nodes but the director."""
-        hosts = dict(list(self._hosts().items())[1:])
-        watches = [await self._sampler(host) for host in hosts.values()]
-        samples = await together(watch.sample() for watch in watches)
-        return dict(zip(hosts, samples, strict=True))
+        director = self._plan.director.host
+        return await self._samples({n: h for n, h in self._hosts().items() if n != director})
+
+    async def _samples(self, hosts: Mapping[str, str]) -> dict[str, Sample]:
+        # A host that plays two roles has one sampler, which answers one question at a time.
+        watches = {host: await self._sampler(host) for host in hosts.values()}
+        samples = await together(watch.sample() for watch in watches.values())
+        by_host = dict(zip(watches, samples, strict=True))
+        return {name: by_host[host] for name, host in hosts.items()}
 
     async def shares(self) -> dict[str, int]:
         """Return the connections of each destination so far."""

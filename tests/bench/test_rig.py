@@ -23,6 +23,7 @@ port = {port}
 host = "local"
 [load]
 rates = [100]
+timeout = 5
 """
 
 
@@ -190,3 +191,25 @@ def test_a_service_that_others_use_is_refused_unless_it_is_named(monkeypatch):
     named._nodes["local"] = Table((7, 0), (9, 0))
     asyncio.run(named._refuse_foreign())
     assert named._nodes["local"].asked == 0
+
+
+def test_a_host_of_two_roles_is_asked_once():
+    class Watch:
+        asked = 0
+
+        async def sample(self):
+            Watch.asked += 1
+            mine = Watch.asked
+            await asyncio.sleep(0)
+            return mine
+
+    text = PLAN.format(port=80).replace('host = "local"', 'host = "c1"\nname = "c1"')
+    more = '[[clients]]\nhost = "h"\nname = "c2"\n[[real_servers]]\nhost = "h"\nname = "rs1"\n'
+    nodes = rig.LiveRig(plans.parse(text.replace("[load]", more + "[load]")))
+    nodes._samplers = {host: Watch() for host in ("local", "c1", "h")}
+
+    found = asyncio.run(nodes.sample_peers())
+
+    assert found.keys() == {"rs1", "c1", "c2"}
+    assert found["rs1"] == found["c2"] != found["c1"]
+    assert Watch.asked == 2
