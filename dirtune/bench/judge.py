@@ -4,6 +4,8 @@ CPU time and connections are the director's own counters at the edges of the win
 those complete in it, on each client's clock, where the generator logs them.
 """
 
+import math
+
 from dirtune.analyse import cpu
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.run import Latency, Trial
@@ -16,7 +18,8 @@ from dirtune.bench.plan import Plan
 def judge(facts: Facts, plan: Plan) -> Trial:
     """Return the trial with its numbers and its validity."""
     verdict, reason = validity.verdict(facts, plan)
-    order, replies = facts.order, _in_window(facts, plan)
+    order, seconds = facts.order, _by_second(facts, plan)
+    replies = [reply for second in seconds for reply in second]
     rate = _reply_rate(facts, replies, plan)
     latency = _latency(facts, replies)
     return Trial(
@@ -43,7 +46,7 @@ def judge(facts: Facts, plan: Plan) -> Trial:
         nodes=facts.nodes,
         host=facts.host,
         generator=plan.load.generator,
-        labels=validity.labels(facts, plan, _per_second(facts, plan)),
+        labels=validity.labels(facts, plan, _per_second(seconds, plan)),
         unsent=outcome.unsent(facts),
         signals=outcome.signals(facts),
     )
@@ -93,14 +96,12 @@ def _reply_rate(facts: Facts, replies: list[Reply], plan: Plan) -> float:
     return sum(r.replied / r.elapsed_s for r in facts.reports() if r.elapsed_s)
 
 
-def _in_window(facts: Facts, plan: Plan) -> list[Reply]:
-    """Return the good replies that were complete within the window, on each client's clock."""
-    return [reply for second in _by_second(facts, plan) for reply in second]
-
-
 def _by_second(facts: Facts, plan: Plan) -> list[list[Reply]]:
-    """Return the window's good replies by the second in which they were complete."""
-    seconds: list[list[Reply]] = [[] for _ in range(max(1, -int(-plan.load.window_s // 1)))]
+    """Return the window's good replies by the second in which they were complete.
+
+    The window is each client's own: it lies so long after its first request.
+    """
+    seconds: list[list[Reply]] = [[] for _ in range(math.ceil(plan.load.window_s))]
     for client in facts.clients:
         rows = [reply for report in client.reports for reply in report.replies]
         first = min((reply.start_us for reply in rows), default=0)
@@ -112,9 +113,9 @@ def _by_second(facts: Facts, plan: Plan) -> list[list[Reply]]:
     return seconds
 
 
-def _per_second(facts: Facts, plan: Plan) -> tuple[list[int], list[float]]:
+def _per_second(seconds: list[list[Reply]], plan: Plan) -> tuple[list[int], list[float]]:
     """Return the replies of each whole second of the window, and the requests open in it."""
-    whole = _by_second(facts, plan)[: int(plan.load.window_s)]
+    whole = seconds[: int(plan.load.window_s)]
     # Little: what was open on average is the time spent on what ended.
     opened = [sum(reply.took_us for reply in second) / 1e6 for second in whole]
     return [len(second) for second in whole], opened

@@ -447,6 +447,9 @@ def _check(plan: Plan) -> None:
         raise PlanError(f"services[{load.service}]: the load needs a vip and a port")
     for key in ("ramp", "warmup", "window", "timeout"):
         _check_duration(f"load.{key}", getattr(load, key))
+    for key in ("window", "timeout"):
+        if seconds(getattr(load, key)) == 0:
+            raise PlanError(f"load.{key}: must not be 0")
     _check_duration("settle.max", plan.settle.max)
     for key in ("start_spread", "burst"):
         _check_duration(f"validity.{key}", getattr(plan.validity, key))

@@ -65,6 +65,8 @@ class Director:
         self.net = {}  # node -> counters per second
         self.busy = {}  # node -> per cent
         self.stall_at_s = None
+        self.shares_stale = 0  # how often only half of them is copied yet
+        self.inactive = None
         self.says = {}  # of each report, what is otherwise
 
     # What a Rig gives.
@@ -99,6 +101,9 @@ class Director:
 
     async def shares(self):
         even = self.connections * (1 - self.leak) / max(1, len(self.served))
+        if self.shares_stale:
+            self.shares_stale -= 1
+            even /= 2
         return {name: round(even * part) for name, part in self.served.items()}
 
     def roles(self):
@@ -147,6 +152,7 @@ class Director:
             Stat(times, (), None),
             lines={"10": 6 * seen},
             ip_vs={"connections": seen, "packets_in": 5 * seen},
+            inactive=self.inactive,
         )
 
 

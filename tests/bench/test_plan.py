@@ -58,6 +58,8 @@ def test_durations(text, length):
         ("[load]", '[knee]\n[load]\ngenerator = "wrk"', r"load\.generator: wrk is a closed loop"),
         ("rates = [150]", 'rates = [150]\ngenerator = "command"', r"load\.command: belongs to"),
         ("rates = [150]", 'rates = [150]\nforce = "198.18.0.9"', r"load\.force: 198\.18\.0\.9 is"),
+        ("rates = [150]", 'rates = [150]\nwindow = "0s"', r"load\.window: must not be 0"),
+        ("rates = [150]", "rates = [150]\ntimeout = 0", r"load\.timeout: must not be 0"),
         ("rates = [150]", 'rates = [150]\nprofile = "paper"', r"load\.profile"),
         ("rates = [150]", "rates = [150]\nprofile = [1]", r"load\.profile"),
         ("rates = [150]", 'rates = [150]\nprofile = "ci"\ngenerator = []', r"load\.generator"),

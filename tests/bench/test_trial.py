@@ -252,6 +252,27 @@ def test_rr_knows_no_weights():
     assert conducted(broken(served={"rs1": 1, "rs2": 1}), plan=heavy).trial.validity == "valid"
 
 
+@pytest.mark.parametrize(("stale", "told"), [(0, True), (2, True), (3, False)])
+def test_shares_that_are_not_copied_yet_are_asked_for_again(stale, told):
+    """Twice before and after the load: of three stale answers one comes before it."""
+    trial = conducted(broken(served={"rs1": 1, "rs2": 1}, shares_stale=stale)).trial
+
+    assert trial.shares == ({"rs1": 978, "rs2": 978} if told else {})
+
+
+def test_a_table_is_drained_at_a_hundredth_of_its_peak():
+    """100/s fill it with 12,000 entries at the most, however long the load is."""
+    text = PLAN_TEXT.replace("[150]", "[100]").replace(
+        "warmup = 2", 'warmup = 300\nsettle = "drain"'
+    )
+    order = Order("r", "A", "judged", 100.0)
+
+    def settled(inactive):
+        return conducted(broken(inactive=inactive), order, plans.parse(text)).trial.settled
+
+    assert (settled(120), settled(121)) == (True, False)
+
+
 def test_syns_sent_again_are_explained():
     trial = conducted(broken(net={"c1": {"TcpExt.TCPSynRetrans": 2}})).trial
 
