@@ -65,7 +65,7 @@ class Director:
         self.net = {}  # node -> counters per second
         self.busy = {}  # node -> per cent
         self.stall_at_s = None
-        self.shares_stale = 0  # how often only half of them is copied yet
+        self.shares_stale = 0  # how often only a part of them is copied yet
         self.inactive = None
         self.says = {}  # of each report, what is otherwise
 
@@ -103,7 +103,7 @@ class Director:
         even = self.connections * (1 - self.leak) / max(1, len(self.served))
         if self.shares_stale:
             self.shares_stale -= 1
-            even /= 2
+            even *= 0.6
         return {name: round(even * part) for name, part in self.served.items()}
 
     def roles(self):

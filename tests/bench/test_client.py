@@ -94,6 +94,28 @@ def test_several_clients_begin_at_one_moment(server):
     assert min(load._started.values()) > 0
 
 
+def test_an_offset_is_that_of_the_quickest_round_trip():
+    """A clock 1000 s ahead; the answer of the second trip is on its way for 0.1 s each way."""
+    waits = [(0.5, 0.1), (0.1, 0.1), (0.1, 0.9), (0.3, 0.3), (0.2, 0.4)]
+
+    class Far:
+        now_s = 50.0
+
+        async def send(self, text):
+            there, self.back_s = waits.pop(0)
+            self.now_s += there
+            self.said = str(int((self.now_s + 1000) * 1e9))
+
+        async def line(self, *, timeout_s):
+            self.now_s += self.back_s
+            return self.said
+
+    far = Far()
+    ahead_s, trip_s = asyncio.run(client.offset(far, lambda: far.now_s))
+
+    assert (ahead_s, trip_s) == (pytest.approx(1000), pytest.approx(0.2))
+
+
 def test_a_clock_that_differs_makes_no_difference(server, monkeypatch):
     """The second client's clock is an hour ahead."""
     shell = client.script

@@ -85,6 +85,30 @@ def test_summary():
     assert sum(classes.values()) == 19
 
 
+LOAD = plan.Load(rates=(100,))
+
+
+def test_what_a_client_could_not_begin_is_not_attempted():
+    full = h2load.parse(SUMMARY + "client could not connect to host\n", (), LOAD)
+    lost = h2load.parse(SUMMARY, (), LOAD)
+
+    assert (full.attempted, full.unsent) == (299, {"could not connect to host": 1})
+    assert "connect" not in full.failed
+    assert (lost.attempted, lost.unsent, lost.failed["connect"]) == (300, {}, 1)
+
+
+def test_how_long_the_starts_took():
+    """200 starts 10 ms apart: the 198th is at 1.97 s, and 99 % of 1.99 s is as much."""
+    rows = [f"{1_000_000 + 10_000 * n}\t200\t500\n" for n in range(200)]
+
+    plain = h2load.parse(SUMMARY, rows, LOAD)
+    # Connections took 209 us, and hardly one more than 2 x 589 us above that.
+    assert plain.span_s == pytest.approx((1.97 - 0.001387) / 0.99)
+    slow = SUMMARY.replace("209us       589us", "100.00ms  50.00ms")
+    assert h2load.parse(slow, rows, LOAD).span_s == pytest.approx((1.97 - 0.2) / 0.99)
+    assert h2load.parse(SUMMARY, rows[:99], LOAD).span_s is None, "too few to tell"
+
+
 def test_the_last_of_several_reports_counts():
     second = SUMMARY.replace("300 total", "301 total").replace("2.62ms", "7.00ms")
 
