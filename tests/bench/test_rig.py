@@ -2,8 +2,11 @@
 
 import asyncio
 import http.server
+import os
 import shutil
+import signal
 import threading
+import time
 
 import pytest
 
@@ -213,3 +216,22 @@ def test_a_host_of_two_roles_is_asked_once():
     assert found.keys() == {"rs1", "c1", "c2"}
     assert found["rs1"] == found["c2"] != found["c1"]
     assert Watch.asked == 2
+
+
+def test_a_node_that_stops_answering_is_lost_and_closing_does_not_hang(monkeypatch):
+    """As a paused guest does: its shell is there and says nothing."""
+    monkeypatch.setattr(rig.sampler, "SAMPLE_S", 1)
+
+    async def use(nodes):
+        group = nodes._samplers["local"]._process.group
+        os.killpg(group, signal.SIGSTOP)
+        with pytest.raises(NodeUnreachable, match="local: no answer in time"):
+            await nodes.sample()
+        return group
+
+    began = time.monotonic()
+    group = with_rig(80, use)
+
+    assert time.monotonic() - began < 20
+    with pytest.raises(ProcessLookupError):
+        os.killpg(group, 0)
