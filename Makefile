@@ -55,3 +55,4 @@ bench: setup
 
 docs: setup
 	.venv/bin/dirtune explain --format markdown > docs/checks.md
+	$(PY) -m dirtune.bench.schemas docs/schema

@@ -15,11 +15,11 @@ import os
 import shlex
 from asyncio.subprocess import PIPE
 from asyncio.subprocess import Process as LocalProcess
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -29,6 +29,8 @@ try:
     import asyncssh
 except ImportError as missing:
     raise NotPossible("asyncssh is missing: pip install 'dirtune[remote]'") from missing
+
+T = TypeVar("T")
 
 LOCAL = "local"
 CONNECTIONS_AT_ONCE = 32
@@ -45,7 +47,6 @@ GUARD = (
 """Shell: from here on the process group ends with its input, and the script has none."""
 _GROUP = 'read -r p c s q group rest </proc/$$/stat; echo "$group"; '
 _LOST = (asyncssh.Error, OSError, asyncio.IncompleteReadError)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +284,15 @@ async def connect_all(
     nodes = {host: node for host, node in found.items() if isinstance(node, Node)}
     lost = {host: node for host, node in found.items() if isinstance(node, NodeUnreachable)}
     return nodes, lost
+
+
+async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Wait for all *works*, then raise the first failure, so that none fails unheard."""
+    done = await asyncio.gather(*works, return_exceptions=True)
+    for result in done:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in done if not isinstance(result, BaseException)]
 
 
 def fetch_all(

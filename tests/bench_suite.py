@@ -22,6 +22,7 @@ from dirtune.remote import CONNECTIONS_AT_ONCE
 ROUNDS = 7
 CPUS, LINES = 512, 4096
 NODES = 200
+LOG_ROWS = 1_000_000
 
 AUDIT = (sys.executable, "-m", "dirtune", "audit", "--fail-on", "critical", "--root")
 FETCH = """
@@ -165,6 +166,25 @@ def cpu_s(pid):
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
+READ_CSV = "import csv, sys; [0 for _ in csv.reader(open(sys.argv[1]), delimiter='\\t')]"
+READ_LOG = (
+    "import sys; from dirtune.bench.generators import h2load; "
+    "[0 for _ in h2load.parse_log(open(sys.argv[1]))]"
+)
+
+
+def long_log(folder):
+    """Print the time of parsing a h2load log of a million replies, row by row."""
+    log = folder / "log.tsv"
+    with log.open("w") as file:
+        file.writelines(
+            f"{1795373267977794 + 500 * row}\t200\t{100 + row * 7919 % 90000}\n"
+            for row in range(LOG_ROWS)
+        )
+    ours = (sys.executable, "-c", READ_LOG, str(log))
+    ratio("h2load log, 1,000,000 rows / csv.reader", ours, (*ours[:2], READ_CSV, str(log)), "3")
+
+
 def main():
     """Run every row."""
     nothing = (sys.executable, "-c", "pass")
@@ -178,6 +198,7 @@ def main():
         ratio("--help / python -c pass", (*AUDIT[:3], "--help"), nothing, "20")
         (root / "proc/interrupts").write_text("           CPU0\n  0:  1  XT-PIC  timer\n")
         ratio("one-file audit / python -c pass", (*AUDIT, place), nothing, "20")
+        long_log(root)
         if os.geteuid() == 0:
             many_nodes(root)
             bench_lvs.rows()

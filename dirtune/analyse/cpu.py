@@ -50,6 +50,10 @@ class Sample:
     softnet: tuple[SoftnetRow, ...] = ()
     devices: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Counters of /proc/net/dev by interface."""
+    active: int | None = None
+    """The established (`ActiveConn`)."""
+    net: dict[str, int] = field(default_factory=dict)
+    """Counters of the network stack by the kernel's names, such as `TcpExt.ListenDrops`."""
 
 
 def shares(earlier: Sample, later: Sample) -> dict[str, float] | None:
@@ -82,6 +86,22 @@ def idle_percent(earlier: Sample, later: Sample) -> float | None:
     """Return the per cent of time in which the node waited; None without CPU times."""
     found = shares(earlier, later)
     return None if found is None else found["idle"] + found.get("iowait", 0.0)
+
+
+def busiest_percent(earlier: Sample, later: Sample) -> float | None:
+    """Return the per cent of time that the busiest CPU worked; None without CPU times.
+
+    A container's CPUs are not told apart: it is the mean over those it may use.
+    """
+    if earlier.group is not None or later.group is not None:
+        idle = idle_percent(earlier, later)
+        return None if idle is None else 100 - idle
+    waited = (
+        states["idle"].mean + (states["iowait"].mean if "iowait" in states else 0.0)
+        for states in _per_cpu((earlier, later)).values()
+    )
+    least = min(waited, default=None)
+    return None if least is None else 100 - least
 
 
 def node_cpu(node: str, role: str, samples: Sequence[Sample]) -> NodeCpu | None:

@@ -32,14 +32,14 @@ class NodeCpu(msgspec.Struct, frozen=True):
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Latency of replies in milliseconds as the generator counts it.
-
-    h2load counts from the request, when the connection stands; see `connect_ms` in the metrics.
-    """
+    """Latency of replies in milliseconds as the generator counts it."""
 
     mean_ms: float
     p50_ms: float
     p99_ms: float
+    of: str = "request"
+    """`request`: from the request, when the connection stands, to the end of the reply (h2load,
+    wrk; see `connect_ms` in the metrics). `connection`: of its whole life (httperf)."""
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -50,17 +50,22 @@ class Trial(msgspec.Struct, frozen=True):
     arm: str
     """A is before, B is after the fix."""
     kind: str
-    """`judged` and `baseline` (nothing else ran) or `profiled`; only `judged` are compared."""
+    """`judged` and `baseline` (nothing else ran), `peak` (the same, of a closed loop) or
+    `profiled`; only `judged` are compared."""
     pair: int | None
     started: str
     """UTC, ISO 8601."""
     offered_rate: float
+    """Asked of the clients; of a closed loop, which offers what is taken, what it came to."""
     window_s: float
     intended: int
+    """Connections that the schedule asked for; 0 for a closed loop, which has none."""
     attempted: int
+    """Connections that the clients began; what they did not begin is no loss."""
     replied: int
     failed: dict[str, int]
     reply_rate: float
+    """Of the window where the generator logs replies (h2load), else of the whole load."""
     latency: Latency | None
     validity: str
     """valid, client_limited, noisy or setup_error."""
@@ -76,7 +81,18 @@ class Trial(msgspec.Struct, frozen=True):
     """Connections per destination, where the director's counters say."""
     nodes: tuple[NodeCpu, ...] = ()
     host: dict[str, float] = {}
-    """Per cent of the machine that ran dirtune: busy, steal; in the lab it runs everything."""
+    """Per cent of the machine that ran dirtune: busy, steal; in the lab it runs everything.
+    `steal_peak` is the worst second's."""
+    generator: str = "h2load"
+    labels: tuple[str, ...] = ()
+    """What a reader must know of a trial that may yet be valid: `short`, `not steady: ...`,
+    `closed loop`."""
+    unsent: dict[str, int] = {}
+    """What the clients could not begin, by what they lacked."""
+    signals: dict[str, dict[str, float]] = {}
+    """Of each node within the window: `busy_percent`, `busiest_cpu_percent`,
+    `syn_retransmits`, `listen_drops`, `resets_sent`, `tx_dropped`; what is not known is left
+    out."""
 
 
 class Forecast(msgspec.Struct, frozen=True):

@@ -1,17 +1,34 @@
-"""What `bench check` finds before anything starts: nodes, tools, budget, duration."""
+"""What `bench check` finds before anything starts: nodes, tools, clocks, budget, duration."""
 
 import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from dirtune import remote
-from dirtune.bench.plan import Plan, estimate_s, warnings
+from dirtune.bench import client, generators, rig
+from dirtune.bench.plan import Plan, TupleBudget, estimate_s, tuple_budget, warnings
 from dirtune.errors import DirtuneError
 from dirtune.remote import Node
 
-_CLIENT = "command -v h2load >/dev/null || { echo 'apt install nghttp2-client' >&2; exit 1; }"
 _DIRECTOR = "[ -r /proc/net/ip_vs_stats_percpu ] || { echo 'ip_vs is not loaded' >&2; exit 1; }"
+_CLIENT = "command -v {program} >/dev/null || {{ echo '{remedy}' >&2; exit 1; }}"
+# None of these says its version by its exit status, and ipvsadm would load the module.
+_VERSIONS = """\
+echo "kernel $(uname -r)"
+v() {{ command -v "$1" >/dev/null && echo "$1 $("$@" 2>&1 | head -n 1)"; }}
+[ ! -r /proc/net/ip_vs ] || v ipvsadm --version
+v {dirtune} --version
+for tool in {tools}; do v $tool --version; done
+true
+"""
+_CLOCK = "while read -r word; do date +%s%N; done"
+_REQUEST_S = 20
+
+T = TypeVar("T")
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -19,6 +36,16 @@ class Readiness(msgspec.Struct, frozen=True):
 
     nodes: dict[str, str | None]
     """Each node, and what is wrong with it; None if nothing is."""
+    versions: dict[str, dict[str, str]]
+    """Of the kernel and the tools on each node that was reached."""
+    clocks_ms: dict[str, float | None]
+    """How far each node's clock is ahead of this machine's. Trials start by each client's own
+    clock, so they bear a difference; None if it could not be asked."""
+    vip: str | None
+    """What uses the service beside this plan; None for nothing."""
+    forced: bool
+    """Whether the plan names the vip in spite of that."""
+    tuples: TupleBudget
     warnings: tuple[str, ...]
     sweep_trials: int
     sweep_s: float
@@ -28,22 +55,34 @@ class Readiness(msgspec.Struct, frozen=True):
 
     @property
     def ready(self) -> bool:
-        """Whether every node is."""
-        return all(problem is None for problem in self.nodes.values())
+        """Whether every node is, and the service is ours."""
+        alone = self.vip is None or self.forced
+        return alone and all(problem is None for problem in self.nodes.values())
 
 
 async def check(plan: Plan) -> Readiness:
-    """Reach every node and look for what it needs."""
+    """Reach every node and look for what it needs; each client asks the service once."""
     config = None if plan.ssh_config is None else Path(plan.ssh_config)
     nodes, lost = await remote.connect_all(plan.hosts, ssh_config=config)
     try:
-        problems = await asyncio.gather(*(_problem(plan, node) for node in nodes.values()))
+        # Before the clients ask, or their requests would be what is found.
+        vip = await _vip(plan, nodes)
+        problems, versions, clocks = await asyncio.gather(
+            _of_each(nodes, lambda node: _problem(plan, node)),
+            _of_each(nodes, lambda node: _versions(plan, node)),
+            _of_each(nodes, _clock_ms),
+        )
     finally:
         await asyncio.gather(*(node.close() for node in nodes.values()))
-    found = dict(zip(nodes, problems, strict=True)) | {h: str(e) for h, e in lost.items()}
+    found = problems | {host: str(error) for host, error in lost.items()}
     sweep = len(plan.load.rates) * plan.load.repeats
     return Readiness(
         nodes={host: found[host] for host in plan.hosts},
+        versions=versions,
+        clocks_ms=clocks,
+        vip=vip,
+        forced=plan.load.force is not None,
+        tuples=tuple_budget(plan),
         warnings=warnings(plan),
         sweep_trials=sweep,
         sweep_s=estimate_s(plan, sweep),
@@ -51,13 +90,58 @@ async def check(plan: Plan) -> Readiness:
     )
 
 
-async def _problem(plan: Plan, node: Node) -> str | None:
-    clients = {client.host for client in plan.clients}
-    needs = [_DIRECTOR] if node.name == plan.director.host else []
-    needs += [_CLIENT] if node.name in clients else []
+async def _of_each(
+    nodes: Mapping[str, Node], ask: Callable[[Node], Coroutine[None, None, T]]
+) -> dict[str, T]:
+    answers = await asyncio.gather(*(ask(node) for node in nodes.values()))
+    return dict(zip(nodes, answers, strict=True))
+
+
+async def _vip(plan: Plan, nodes: Mapping[str, Node]) -> str | None:
+    director = nodes.get(plan.director.host)
     try:
-        for script in needs:
-            await node.run(script)
+        return None if director is None else await rig.foreign(director, plan, patience_s=0)
+    except DirtuneError:
+        return None  # what is wrong with the director is said of the node
+
+
+async def _problem(plan: Plan, node: Node) -> str | None:
+    clients = {each.host for each in plan.clients}
+    try:
+        if node.name == plan.director.host:
+            await node.run(_DIRECTOR)
+        if node.name in clients:
+            await node.run(_CLIENT.format(program=client.program(plan), remedy=_remedy(plan)))
+            timeout_s = rig.request_timeout_s(plan)
+            text = await node.run(client.request(plan, timeout_s), timeout_s=_REQUEST_S)
+            return None if client.answered(text) else f"no good reply from {plan.url}"
     except DirtuneError as error:
         return str(error)
     return None
+
+
+async def _versions(plan: Plan, node: Node) -> dict[str, str]:
+    clients = {each.host for each in plan.clients}
+    tools = client.program(plan) if node.name in clients else ""
+    dirtune = plan.director.dirtune if node.name == plan.director.host else ":"
+    try:
+        text = await node.run(_VERSIONS.format(tools=tools, dirtune=dirtune))
+    except DirtuneError:
+        return {}
+    rows = (line.partition(" ") for line in text.splitlines())
+    # Most begin by saying their own name again.
+    return {name: said.removeprefix(name).lstrip(" -,") for name, _, said in rows if said}
+
+
+async def _clock_ms(node: Node) -> float | None:
+    try:
+        async with await node.start(_CLOCK, guarded=False) as process:
+            ahead_s, _ = await client.offset(process, time.time)
+    except DirtuneError:
+        return None
+    return 1000 * ahead_s
+
+
+def _remedy(plan: Plan) -> str:
+    package = generators.find(plan.load.generator).PACKAGE
+    return f"apt install {package}" if package else f"{client.program(plan)} is missing"

@@ -7,12 +7,15 @@ written `500ms`, `90s`, `3m`, or as a number of seconds.
 import math
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from dirtune.bench import profiles
+from dirtune.bench.toml_lines import line_of, path_of
 from dirtune.errors import PlanError
 
 # A finished connection stays in the IPVS table this long (FIN_WAIT under DR, TIME_WAIT
@@ -130,15 +133,42 @@ class Peer(Table, frozen=True):
         return self.name or self.host
 
 
+class Command(Table, frozen=True):
+    """A generator of the user's own; what it prints is read by regular expressions."""
+
+    run: str
+    """The command, run without a shell; `{url}`, `{rate}` (of this client), `{connections}`,
+    `{seconds}` and `{timeout}` (seconds) are filled in."""
+    replies: str
+    """A regular expression whose first group is the number of good replies."""
+    elapsed: str
+    """One whose first group is how long they took, in seconds."""
+    open_loop: bool = False
+    """Whether it begins connections by the clock, whatever becomes of them. Only then do its
+    trials say anything about loss."""
+
+
 class Load(Table, frozen=True):
     """What the clients ask for."""
 
     rates: tuple[Positive, ...]
     service: Annotated[int, msgspec.Meta(ge=0)] = 0
     generator: Literal["h2load", "httperf", "wrk", "command"] = "h2load"
+    """wrk is a closed loop: a peak probe, never used for loss or comparison."""
+    command: Command | None = None
+    """Of the generator `command`."""
+    connections: Count = 50
+    """What each client of a closed loop keeps open; it offers no rate."""
+    profile: Literal["standard", "lab", "ci"] | None = None
+    """Defaults for ramp, warmup, window, settle, pairs and repeats; see `profiles`."""
+    force: str | None = None
+    """The vip, to bench it although it carries connections that are not ours."""
     duration: Duration | None = None
-    """Of the load; default: warm-up and window and one second."""
+    """Of the load; default: ramp, warm-up and window and one second."""
+    ramp: Duration = 0
+    """From no load to the full rate, in steps; of h2load alone."""
     warmup: Duration = "5s"
+    """At the full rate."""
     window: Duration = "10s"
     timeout: Duration = "1s"
     path: str = "/"
@@ -150,9 +180,26 @@ class Load(Table, frozen=True):
     """`drain` waits for the connection table as well."""
 
     @property
+    def open_loop(self) -> bool:
+        """Whether the generator begins connections by the clock, whatever becomes of them."""
+        if self.generator == "command":
+            return self.command is not None and self.command.open_loop
+        return self.generator != "wrk"
+
+    @property
+    def ramp_s(self) -> float:
+        """Seconds from no load to the full rate."""
+        return seconds(self.ramp)
+
+    @property
     def warmup_s(self) -> float:
-        """Seconds before the window."""
+        """Seconds of the full rate before the window."""
         return seconds(self.warmup)
+
+    @property
+    def lead_s(self) -> float:
+        """Seconds of load before the window."""
+        return self.ramp_s + self.warmup_s
 
     @property
     def window_s(self) -> float:
@@ -167,7 +214,7 @@ class Load(Table, frozen=True):
     @property
     def load_s(self) -> float:
         """Seconds of load."""
-        least = self.warmup_s + self.window_s + 1
+        least = self.lead_s + self.window_s + 1
         return least if self.duration is None else seconds(self.duration)
 
 
@@ -201,10 +248,22 @@ class Validity(Table, frozen=True):
     """Per cent by which the clients' rate may fall short."""
     connections: Percent = 0.5
     """Per cent between the clients' connections and the director's count."""
-    start_spread: Duration = "200ms"
-    """Between the first and the last client's start, as seen from here."""
+    start_spread: Duration = "50ms"
+    """Between the first and the last client's start."""
+    client_busy: Percent = 90.0
+    """Per cent of the busiest CPU of a client."""
+    burst: Duration = "50ms"
+    """httperf: longest stall, as the connections it then made up for would take at the rate."""
+    poll_cpu: Percent = 95.0
+    """httperf: least CPU that it got; it always polls and wants a whole one."""
+    refused: Percent = 0.1
+    """Per cent of the connections that one real server refused with a RST."""
+    shares: Percent = 2.0
+    """Points between a real server's share of the connections and what rr or wrr promise."""
     steal: Percent = 2.0
     """Mean steal of the director or of this machine, per cent."""
+    steal_peak: Percent = 10.0
+    """Steal of this machine in any second, per cent."""
     pair_steal: Percent | None = None
     """Largest difference of this machine's steal within a pair, in points."""
     retries: Annotated[int, msgspec.Meta(ge=0)] = 3
@@ -264,6 +323,15 @@ class Plan(Configuration, frozen=True, kw_only=True):
         peers = (peer.host for peer in (*self.real_servers, *self.clients))
         return tuple(dict.fromkeys((self.director.host, *peers)))
 
+    def destination(self, each: Destination) -> str | None:
+        """Return what results call a destination: its real server's label, else its address."""
+        return each.node or self.server_at(each.address or "")
+
+    def server_at(self, address: str) -> str:
+        """Return the label of the real server at *address*, or the address itself."""
+        known = {s.address: s.label for s in self.real_servers if s.address is not None}
+        return known.get(address, address)
+
     @property
     def url(self) -> str:
         """Where the load goes."""
@@ -293,15 +361,17 @@ def read_configuration(path: Path) -> Configuration:
 
 
 def parse(text: str) -> Plan:
-    """Parse the text of a plan; `PlanError` names the key."""
-    plan = _converted(_document(text), Plan)
-    _check(plan)
+    """Parse the text of a plan; `PlanError` names the key and its line."""
+    with _located(text):
+        plan = _converted(profiles.applied(_document(text)), Plan)
+        _check(plan)
     return plan
 
 
 def parse_configuration(text: str) -> Configuration:
-    """Parse the part of a plan that a director is set up from."""
-    return configuration(_document(text))
+    """Parse the part of a plan that a director is set up from; `PlanError` likewise."""
+    with _located(text):
+        return configuration(_document(text))
 
 
 def parse_json(text: str) -> Configuration:
@@ -354,7 +424,27 @@ def _converted(document: dict[str, object], kind: type[_Parsed]) -> _Parsed:
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
-        raise PlanError(str(error)) from error
+        said, _, where = str(error).partition(" - at `$")
+        raise PlanError(": ".join(filter(None, (where.strip("`."), said)))) from error
+
+
+@contextmanager
+def _located(text: str) -> Iterator[None]:
+    """Add the line of *text* that a complaint's key stands on."""
+    try:
+        yield
+    except PlanError as error:
+        key, colon, said = str(error).partition(": ")
+        raise PlanError(_at(key, said, text) if colon else _at("", key, text)) from error
+
+
+def _at(key: str, said: str, text: str) -> str:
+    """Return a complaint about *key* with the line it stands on, or its table does."""
+    # A field that is missing or not known is named in the message alone.
+    field = re.search(r"field `(\w+)`", said)
+    line = line_of(text, (*path_of(key), *((field[1],) if field else ())))
+    where = f"line {line}: " if line is not None else ""
+    return f"{where}{key}: {said}" if key else f"{where}{said}"
 
 
 def seconds(duration: Duration) -> float:
@@ -367,6 +457,15 @@ def seconds(duration: Duration) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
+def forced(plan: Plan, vip: str | None) -> Plan:
+    """Return *plan* with its *vip* named, to bench it whoever uses it; as it is without one."""
+    if vip is None:
+        return plan
+    named = msgspec.structs.replace(plan, load=msgspec.structs.replace(plan.load, force=vip))
+    _check(named)
+    return named
+
+
 def warnings(plan: Plan) -> tuple[str, ...]:
     """Return what may spoil the plan's results, each in one sentence."""
     unused = [
@@ -374,26 +473,66 @@ def warnings(plan: Plan) -> tuple[str, ...]:
         for name in ("knee", "controls", "matrix", "price")
         if getattr(plan, name) is not None
     ]
-    return (*_tuple_budget(plan), *_short(plan), *unused)
+    return (*_over_budget(plan), *_closed(plan), *_short(plan), *unused)
 
 
 def estimate_s(plan: Plan, trials: int) -> float:
-    """Return about how many seconds *trials* trials take, with a director that settles at once."""
-    overhead = plan.settle.seconds + plan.load.timeout_s + 4
+    """Return about how many seconds *trials* trials take, with a director that settles at once.
+
+    A connection table that must drain takes the life of its entries.
+    """
+    drains = plan.load.settle == "drain"
+    gap_s = min(plan.settle.max_s, TABLE_LIFE_S) if drains else 0
+    overhead = gap_s + plan.settle.seconds + plan.load.timeout_s + 4
     return trials * (plan.load.load_s + overhead)
 
 
-def _tuple_budget(plan: Plan) -> tuple[str, ...]:
+class TupleBudget(msgspec.Struct, frozen=True):
+    """Connections per second that a client may open before ports come up again.
+
+    A finished connection keeps its entry, and so its port, for 120 s.
+    """
+
+    each: float
+    """What the plan's highest rate asks of a client."""
+    default: float
+    """With the kernel's own range of ports."""
+    widest: float
+    """With all of them: net.ipv4.ip_local_port_range = 1024 65535."""
+    clients: int
+    """How many clients the highest rate needs at least."""
+
+
+def tuple_budget(plan: Plan) -> TupleBudget:
+    """Return what the plan asks of its clients' ports, and what they have."""
     total = max(plan.load.rates)
-    each = total / len(plan.clients)
-    if each > _PORTS_ALL / TABLE_LIFE_S:
-        needed = math.ceil(total * TABLE_LIFE_S / _PORTS_ALL)
+    return TupleBudget(
+        each=total / len(plan.clients),
+        default=_PORTS_DEFAULT / TABLE_LIFE_S,
+        widest=_PORTS_ALL / TABLE_LIFE_S,
+        clients=math.ceil(total * TABLE_LIFE_S / _PORTS_ALL),
+    )
+
+
+def _over_budget(plan: Plan) -> tuple[str, ...]:
+    if not plan.load.open_loop:
+        return ()
+    budget = tuple_budget(plan)
+    if budget.each > budget.widest:
         why = f"use {_PORTS_ALL} ports up before an entry's {TABLE_LIFE_S} s are over"
-        return (f"{each:g} connections/s per client {why}: take {needed} clients",)
-    if each > _PORTS_DEFAULT / TABLE_LIFE_S:
+        asked = f"{budget.each:g} connections/s per client {why}"
+        return (f"{asked}: take {budget.clients} clients",)
+    if budget.each > budget.default:
         wide = "net.ipv4.ip_local_port_range = 1024 65535"
-        return (f"{each:g} connections/s per client need {wide} there",)
+        return (f"{budget.each:g} connections/s per client need {wide} there",)
     return ()
+
+
+def _closed(plan: Plan) -> tuple[str, ...]:
+    if plan.load.open_loop:
+        return ()
+    name = plan.load.generator
+    return (f"{name} is a closed loop: its trials probe the peak and say nothing about loss",)
 
 
 def _short(plan: Plan) -> tuple[str, ...]:
@@ -417,17 +556,48 @@ def _check(plan: Plan) -> None:
         raise PlanError("clients: name at least one client")
     if plan.service.vip is None or plan.service.port is None:
         raise PlanError(f"services[{load.service}]: the load needs a vip and a port")
-    if load.generator != "h2load":
-        raise PlanError(
-            f"load.generator: {load.generator} is not driven by this version; use h2load"
-        )
-    for key in ("warmup", "window", "timeout"):
+    for key in ("ramp", "warmup", "window", "timeout"):
         _check_duration(f"load.{key}", getattr(load, key))
+    for key in ("window", "timeout"):
+        if seconds(getattr(load, key)) == 0:
+            raise PlanError(f"load.{key}: must not be 0")
     _check_duration("settle.max", plan.settle.max)
-    _check_duration("validity.start_spread", plan.validity.start_spread)
-    if load.load_s < load.warmup_s + load.window_s:
-        raise PlanError("load.duration: is shorter than load.warmup and load.window together")
+    for key in ("start_spread", "burst"):
+        _check_duration(f"validity.{key}", getattr(plan.validity, key))
+    if load.load_s < load.lead_s + load.window_s:
+        raise PlanError("load.duration: is shorter than ramp, warmup and window together")
+    _check_generator(plan)
     _check_services(plan)
+
+
+def _check_generator(plan: Plan) -> None:
+    load = plan.load
+    if (load.generator == "command") != (load.command is not None):
+        raise PlanError('load.command: belongs to generator = "command", and that needs it')
+    if load.command is not None:
+        _check_command(load.command)
+    if plan.knee is not None and not load.open_loop:
+        raise PlanError(f"load.generator: {load.generator} is a closed loop and finds no knee")
+    if load.ramp_s and load.generator not in profiles.RAMPED:
+        raise PlanError(f"load.ramp: {load.generator} is given its load at once")
+    if load.force is not None and load.force != plan.service.vip:
+        raise PlanError(f"load.force: {load.force} is not the vip, {plan.service.vip}")
+
+
+def _check_command(command: Command) -> None:
+    for key in ("replies", "elapsed"):
+        try:
+            groups = re.compile(getattr(command, key)).groups
+        except re.error as error:
+            raise PlanError(f"load.command.{key}: {error}") from error
+        if groups < 1:
+            raise PlanError(f"load.command.{key}: needs a group (...) around the number")
+    try:
+        words = command.run.format(url="", rate=1, connections=1, seconds=1, timeout=1)
+    except (KeyError, IndexError, ValueError) as error:
+        raise PlanError(f"load.command.run: {{{error}}} is not filled in") from error
+    if not words.split():
+        raise PlanError("load.command.run: is empty")
 
 
 def _check_duration(key: str, duration: Duration) -> None:
@@ -485,9 +655,9 @@ host = "c1"
 host = "c2"
 
 [load]
+generator = "h2load"         # h2load | httperf | wrk (peak probe only) | command
 rates = [200, 400]           # connections/s over all clients
-warmup = "130s"              # the IPVS table stops growing after 120 s
-window = "60s"
+profile = "standard"         # ramp 10 s, hold 130 s, window 60 s | lab | ci
 timeout = "1s"
 repeats = 3                  # at each rate of a sweep
 pairs = 8                    # of a comparison
@@ -495,7 +665,7 @@ pairs = 8                    # of a comparison
 [settle]
 idle = 95                    # per cent, of the director
 seconds = 3                  # in a row
-max = "60s"
+max = "130s"
 
 [compare]
 primary = "cpu_us_per_connection"

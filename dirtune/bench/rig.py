@@ -1,13 +1,13 @@
 """The nodes of a plan, reached over SSH: what a trial drives on real machines."""
 
 import asyncio
+import math
 import shlex
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
 
 import msgspec
 import psutil
@@ -15,43 +15,21 @@ import psutil
 from dirtune import remote
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.profile import Profile
-from dirtune.bench import h2load, sampler
-from dirtune.bench.h2load import Schedule
-from dirtune.bench.outcome import ClientResult
+from dirtune.bench import client, sampler, service
+from dirtune.bench.client import LiveLoad
+from dirtune.bench.generators import Schedule
 from dirtune.bench.plan import Plan
 from dirtune.bench.sampler import Sampler
-from dirtune.errors import NodeUnreachable, NotPossible, ParseError, TrialError
-from dirtune.remote import Node, Process
+from dirtune.collect import ip_vs
+from dirtune.errors import NotPossible, PlanError, TrialError
+from dirtune.remote import Node, Process, together
 
-# A generator that was told to stop after its time-out is given this long to say so.
-_LATE_S = 20
-_READY_S = 20
 # bcc compiles for half a minute in an emulated director.
 _PROBE_LOAD_S = 180
-_LOG = "--- log"
+_PREFLIGHT_S = 20
 _LOADED, _MEASURING = "loaded", "measuring"
-
-_CLIENT = """\
-command -v h2load >/dev/null || {{ echo "h2load is missing: apt install nghttp2-client"; exit 4; }}
-log=$(mktemp) || exit 3
-trap 'rm -f "$log"' EXIT
-trap 'exit 143' TERM INT HUP
-echo ready; read -r go || exit 5; echo started
-{guard}{argv} --log-file="$log" 2>&1
-echo "{mark}"; cat "$log"
-"""
-
-
-T = TypeVar("T")
-
-
-async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Wait for all *works*, then raise the first failure, so that none fails unheard."""
-    done = await asyncio.gather(*works, return_exceptions=True)
-    for result in done:
-        if isinstance(result, BaseException):
-            raise result
-    return [result for result in done if not isinstance(result, BaseException)]
+# The first request of a client waits for ARP too.
+_REQUEST_MORE_S = 1
 
 
 class LiveRig:
@@ -61,6 +39,7 @@ class LiveRig:
         self._plan = plan
         self._nodes: dict[str, Node] = {}
         self._samplers: dict[str, Sampler] = {}
+        self._alone = False
 
     def now(self) -> float:
         """Return this machine's monotonic clock."""
@@ -84,20 +63,32 @@ class LiveRig:
         self._nodes |= nodes
         for error in lost.values():
             raise error
-        await self._sampler(self._plan.director.host)
+        await together(self._sampler(host) for host in self._plan.hosts)
+        if not self._alone:
+            await self._refuse_foreign()
 
     async def preflight(self) -> None:
         """Send one request from each client through the virtual service."""
-        timeout = f"{round(self._plan.load.timeout_s * 1000) + 1000}ms"
-        argv = ("h2load", "--h1", "-n1", "-c1", "-T", timeout, "-N", timeout, self._plan.url)
-        hosts = [client.host for client in self._plan.clients]
-        # Its exit status says nothing about the request.
-        texts = await _together(
-            self._nodes[host].run(argv, timeout_s=_LATE_S, ok=(0, 1)) for host in hosts
+        script = client.request(self._plan, request_timeout_s(self._plan))
+        hosts = [each.host for each in self._plan.clients]
+        texts = await together(
+            self._nodes[host].run(script, timeout_s=_PREFLIGHT_S) for host in hosts
         )
         for host, text in zip(hosts, texts, strict=True):
-            if h2load.parse_summary(text).succeeded != 1:
+            if not client.answered(text):
                 raise TrialError(f"{host}: no good reply from {self._plan.url}")
+
+    async def _refuse_foreign(self) -> None:
+        """Raise `PlanError` if the service is not ours alone, unless the plan names its vip."""
+        director = self._nodes[self._plan.director.host]
+        found = None if self._plan.load.force else await foreign(director, self._plan)
+        if found is not None:
+            vip = self._plan.service.vip
+            raise PlanError(
+                f"{vip} carries connections that are not ours ({found}): "
+                f"bench another, or name it: --force {vip}"
+            )
+        self._alone = True
 
     async def sample(self) -> Sample:
         """Return the director's counters."""
@@ -105,10 +96,29 @@ class LiveRig:
 
     async def sample_all(self) -> dict[str, Sample]:
         """Return every node's counters at about the same moment."""
-        hosts = self._hosts()
-        watches = [await self._sampler(host) for host in hosts.values()]
-        samples = await _together(watch.sample() for watch in watches)
-        return dict(zip(hosts, samples, strict=True))
+        return await self._samples(self._hosts())
+
+    async def sample_peers(self) -> dict[str, Sample]:
+        """Return the counters of all nodes but the director."""
+        director = self._plan.director.host
+        return await self._samples({n: h for n, h in self._hosts().items() if n != director})
+
+    async def _samples(self, hosts: Mapping[str, str]) -> dict[str, Sample]:
+        # A host that plays two roles has one sampler, which answers one question at a time.
+        watches = {host: await self._sampler(host) for host in hosts.values()}
+        samples = await together(watch.sample() for watch in watches.values())
+        by_host = dict(zip(watches, samples, strict=True))
+        return {name: by_host[host] for name, host in hosts.items()}
+
+    async def shares(self) -> dict[str, int]:
+        """Return the connections of each destination so far."""
+        director = self._plan.director
+        script = service.STATS_SCRIPT.format(dirtune=director.dirtune)
+        try:
+            text = await self._nodes[director.host].run(script)
+        except NotPossible:
+            return {}
+        return service.shares(text, self._plan)
 
     def roles(self) -> dict[str, str]:
         """Return each node's role, the director first."""
@@ -132,21 +142,16 @@ class LiveRig:
         times = psutil.cpu_times(percpu=True)
         return sum(float(times[cpu].steal) for cpu in cpus)
 
-    async def load(self, ticks: Sequence[Schedule]) -> "LiveLoad":
-        """Start every client at one moment: all are ready before the first is told to go."""
-        nodes = [self._nodes[client.host] for client in self._plan.clients]
-        scripts = [self._script(each) for each in ticks]
-        load = LiveLoad(self.now, self._plan.load.load_s + self._plan.load.timeout_s)
+    async def load(self, ticks: Sequence[Schedule]) -> LiveLoad:
+        """Start every client at one moment, on its own clock."""
+        nodes = [self._nodes[each.host] for each in self._plan.clients]
+        load = LiveLoad(self._plan, self.now)
         try:
-            await load.begin(nodes, scripts)
+            await load.begin(nodes, ticks)
         except BaseException:
             await load.end()
             raise
         return load
-
-    def _script(self, ticks: Schedule) -> str:
-        argv = h2load.command(self._plan.url, ticks, timeout_s=self._plan.load.timeout_s)
-        return _CLIENT.format(guard=remote.GUARD, argv=shlex.join(argv), mark=_LOG)
 
     async def probe(self, seconds: float, probes: Sequence[str]) -> "LiveProbe":
         """Start the director's own `dirtune profile` and wait until its probes are loaded."""
@@ -200,62 +205,6 @@ class LiveRig:
             await node.close()
 
 
-class LiveLoad:
-    """h2load on every client."""
-
-    def __init__(self, now: Callable[[], float], lasts_s: float) -> None:
-        self._now = now
-        self._processes: dict[str, Process] = {}
-        self._lasts_s = lasts_s
-        self._started: dict[str, float] = {}
-
-    @property
-    def began_s(self) -> float:
-        """When the last client began."""
-        return max(self._started.values())
-
-    async def begin(self, nodes: Sequence[Node], scripts: Sequence[str]) -> None:
-        """Bring each client its script, and tell all to go once all are ready."""
-        # All are waited for, so that `end` knows every one that did start.
-        await _together(self._prepare(*each) for each in zip(nodes, scripts, strict=True))
-        await _together(self._go(host) for host in self._processes)
-
-    async def finish(self) -> tuple[tuple[ClientResult, ...], dict[str, str]]:
-        """Wait for the generators; one that died is a result with an error."""
-        hosts = tuple(self._processes)
-        found = await _together(self._result(host) for host in hosts)
-        raw = {f"{host}.txt": text for host, (_, text) in zip(hosts, found, strict=True)}
-        return tuple(result for result, _ in found), raw
-
-    async def end(self) -> None:
-        """End the process groups that are left."""
-        await _together(process.end() for process in self._processes.values())
-
-    async def _prepare(self, node: Node, script: str) -> None:
-        process = await node.start(script, guarded=False)
-        self._processes[node.name] = process
-        said = await process.line(timeout_s=_READY_S)
-        if said != "ready":
-            raise TrialError(f"{node.name}: {said}")
-
-    async def _go(self, host: str) -> None:
-        process = self._processes[host]
-        await process.send("go\n")
-        await process.line(timeout_s=_READY_S)
-        self._started[host] = self._now()
-
-    async def _result(self, host: str) -> tuple[ClientResult, str]:
-        began, text = self._started[host], ""
-        try:
-            done = await self._processes[host].finish(timeout_s=self._lasts_s + _LATE_S)
-            text = done.stdout
-            said, _, log = text.partition(f"{_LOG}\n")
-            replies = tuple(h2load.parse_log(log.splitlines()))
-            return ClientResult(host, began, h2load.parse_summary(said), replies), text
-        except (NodeUnreachable, ParseError) as error:
-            return ClientResult(host, began, error=str(error)), text
-
-
 class LiveProbe:
     """The probes of the director's own dirtune."""
 
@@ -291,6 +240,42 @@ class LiveProbe:
     async def end(self) -> None:
         """End it if it still runs."""
         await self._process.end()
+
+
+def request_timeout_s(plan: Plan) -> int:
+    """Return how long the one request of a preflight may take."""
+    return math.ceil(plan.load.timeout_s) + _REQUEST_MORE_S
+
+
+async def foreign(
+    director: Node, plan: Plan, *, patience_s: int = service.LEFTOVERS_S
+) -> str | None:
+    """Return what uses the service while we send nothing, in words; None for nothing.
+
+    Entries of connections that have ended, which a run of ours may have left, are waited for
+    at most *patience_s*.
+    """
+    began, series = time.monotonic(), []
+    while True:
+        now = await _use(director, plan)
+        if now is None:
+            return None  # there is no such service: the first request will say so
+        series.append(now)
+        passed = len(series) - 1
+        if passed >= service.WATCH_S:
+            found = service.foreign(series, patience_s)
+            if found is not None or not now.inactive or passed >= patience_s:
+                return found
+        await asyncio.sleep(max(0.0, began + len(series) - time.monotonic()))
+
+
+async def _use(node: Node, plan: Plan) -> service.Use | None:
+    sources = (ip_vs.SOURCE, ip_vs.PERCPU_SOURCE)
+    try:
+        services, counters = [await node.run(("cat", source)) for source in sources]
+    except NotPossible:  # ip_vs is not loaded there, which the trial will say
+        return None
+    return service.use(services, counters, plan)
 
 
 @asynccontextmanager

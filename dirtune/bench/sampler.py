@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from dirtune.analyse.cpu import GroupTimes, Sample
-from dirtune.collect import interrupts, ip_vs, stat
+from dirtune.collect import interrupts, ip_vs, net_dev, snmp, stat
 from dirtune.errors import ParseError
 from dirtune.remote import Node, Process
 
 UPTIME = "/proc/uptime"
 SOFTNET = "/proc/net/softnet_stat"
-NODE_FILES = (stat.SOURCE,)
+NODE_FILES = (stat.SOURCE, *snmp.SOURCES[:2], net_dev.SOURCE)
 DIRECTOR_FILES = (stat.SOURCE, interrupts.SOURCE, ip_vs.PERCPU_SOURCE, ip_vs.SOURCE)
+NET_COUNTERS = ("Tcp.OutRsts", "TcpExt.TCPSynRetrans", "TcpExt.ListenDrops")
 SAMPLE_S = 15
 
 # Version 1 has a line `4:cpuset,cpuacct:/PATH` per hierarchy, version 2 one line `0::/PATH`.
@@ -93,13 +94,16 @@ def parse(lines: list[str], *, container: bool = False) -> Sample:
     """
     files = _sections(lines)
     services = files.get(ip_vs.SOURCE)
+    active, inactive = (None, None) if services is None else _entries(services)
     return Sample(
         at_s=_uptime(files),
         stat=None if container else _stat(files.get(stat.SOURCE)),
         group=_group(files) if container else None,
         lines=_lines(files.get(interrupts.SOURCE)),
         ip_vs=_counters(files.get(ip_vs.PERCPU_SOURCE)),
-        inactive=None if services is None else _inactive(services),
+        inactive=inactive,
+        active=active,
+        net=_net(files),
     )
 
 
@@ -165,6 +169,18 @@ def _counters(text: str | None) -> dict[str, int]:
     }
 
 
-def _inactive(text: str) -> int:
-    services = ip_vs.parse_services(text)
-    return sum(d.inactive for service in services for d in service.destinations)
+def _entries(text: str) -> tuple[int, int]:
+    found = [d for service in ip_vs.parse_services(text) for d in service.destinations]
+    return sum(d.active for d in found), sum(d.inactive for d in found)
+
+
+def _net(files: Mapping[str, str]) -> dict[str, int]:
+    counters: dict[str, int] = {}
+    for source in snmp.SOURCES[:2]:
+        if source in files:
+            counters |= snmp.parse_snmp(files[source])
+    found = {name: counters[name] for name in NET_COUNTERS if name in counters}
+    if net_dev.SOURCE in files:
+        interfaces = net_dev.parse_net_dev(files[net_dev.SOURCE]).values()
+        found["tx_dropped"] = sum(each["tx_dropped"] for each in interfaces)
+    return found

@@ -1,6 +1,6 @@
 """One trial: settle, load, measure between two edges, drain. Drives a rig; decides nothing.
 
-Judged trials touch the director twice while the load runs, at the window's edges. Profiled ones
+Judged trials touch the nodes twice while the load runs, at the window's edges. Profiled ones
 sample every node each second and run the director's probes, and are for explaining, never for
 comparing. The clock is the rig's, so that a simulated director is measured by the same code.
 """
@@ -8,17 +8,25 @@ comparing. The clock is the rig's, so that a simulated director is measured by t
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Protocol
 
 from dirtune.analyse import cpu
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.run import NodeCpu, Trial
-from dirtune.bench import h2load, outcome
-from dirtune.bench.h2load import Schedule
+from dirtune.bench import judge, outcome
+from dirtune.bench.generators import Schedule, schedules
 from dirtune.bench.outcome import ClientResult, Facts, Order
-from dirtune.bench.plan import Plan
-from dirtune.errors import NodeUnreachable, NotPossible, ParseError, SourceMissing, TrialError
+from dirtune.bench.plan import TABLE_LIFE_S, Plan
+from dirtune.errors import (
+    NodeUnreachable,
+    NotPossible,
+    ParseError,
+    PlanError,
+    SourceMissing,
+    TrialError,
+)
 
 QUIET = frozenset({"judged", "baseline"})
 """Kinds of trial in which nothing but the load runs."""
@@ -26,6 +34,9 @@ QUIET = frozenset({"judged", "baseline"})
 # The last replies come within the time-out; their FINs a little later.
 _DRAIN_S = 2
 _DRAINED = 0.01
+# The estimator copies the counters of destinations every two seconds.
+_COPIED_S = 2.5
+_SHARES_OFF = 0.005
 
 
 class Loading(Protocol):
@@ -92,6 +103,17 @@ class Rig(Protocol):
         """Return every node's counters, by the names of `roles`."""
         ...
 
+    async def sample_peers(self) -> dict[str, Sample]:
+        """Return the counters of every node but the director, by the names of `roles`."""
+        ...
+
+    async def shares(self) -> dict[str, int]:
+        """Return the connections of each destination of the service since it was made.
+
+        Up to two seconds old; empty where the director does not tell.
+        """
+        ...
+
     def roles(self) -> dict[str, str]:
         """Return the role of each node by name, the director first."""
         ...
@@ -132,6 +154,7 @@ class _Window:
     edges: tuple[Sample, Sample]
     host: dict[str, float]
     stolen_s: float | None
+    peers: tuple[dict[str, Sample], dict[str, Sample]]
     nodes: tuple[NodeCpu, ...] = ()
 
 
@@ -140,10 +163,14 @@ class _Settled:
     seconds: float
     settled: bool
     sample: Sample
+    served: dict[str, int]
 
 
 async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
     """Carry one trial out; a node that is lost makes it a `setup_error`, never an exception."""
+    if order.pair is not None and not plan.load.open_loop:
+        name = plan.load.generator
+        raise PlanError(f"load.generator: {name} is a closed loop and compares nothing")
     started = rig.utc()
     try:
         await rig.ready()
@@ -151,10 +178,10 @@ async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
         settled = await _settle(rig, plan)
         if order.kind in QUIET:
             facts, raw = await _measure(rig, plan, order, started, settled, _edges)
-            return Result(outcome.judge(facts, plan), raw)
+            return Result(judge.judge(facts, plan), raw)
         return await _probed(rig, plan, order, started, settled)
     except (NodeUnreachable, NotPossible, ParseError, SourceMissing, TrialError) as error:
-        return Result(outcome.failed(order, started, plan, str(error)), {})
+        return Result(judge.failed(order, started, plan, str(error)), {})
 
 
 async def _probed(rig: Rig, plan: Plan, order: Order, started: str, settled: _Settled) -> Result:
@@ -165,7 +192,7 @@ async def _probed(rig: Rig, plan: Plan, order: Order, started: str, settled: _Se
         profile = await probe.finish()
     finally:
         await probe.end()
-    return Result(outcome.judge(facts, plan), raw, profile)
+    return Result(judge.judge(facts, plan), raw, profile)
 
 
 async def _settle(rig: Rig, plan: Plan) -> _Settled:
@@ -173,14 +200,14 @@ async def _settle(rig: Rig, plan: Plan) -> _Settled:
     began, in_a_row = rig.now(), 0
     before = await rig.sample()
     while in_a_row < plan.settle.seconds:
-        waited = rig.now() - began
-        if waited >= plan.settle.max_s:
-            return _Settled(waited, settled=False, sample=before)
+        if rig.now() - began >= plan.settle.max_s:
+            break
         await rig.sleep_until(rig.now() + 1)
         now = await rig.sample()
         in_a_row = in_a_row + 1 if _rests(before, now, plan) else 0
         before = now
-    return _Settled(rig.now() - began, settled=True, sample=before)
+    done = in_a_row >= plan.settle.seconds
+    return _Settled(rig.now() - began, settled=done, sample=before, served=await rig.shares())
 
 
 def _rests(earlier: Sample, later: Sample, plan: Plan) -> bool:
@@ -189,7 +216,8 @@ def _rests(earlier: Sample, later: Sample, plan: Plan) -> bool:
         return False
     if plan.load.settle != "drain" or later.inactive is None:
         return True
-    return later.inactive <= _DRAINED * max(plan.load.rates) * plan.load.load_s
+    peak = max(plan.load.rates) * min(plan.load.load_s, TABLE_LIFE_S)
+    return later.inactive <= _DRAINED * peak
 
 
 async def _measure(
@@ -200,16 +228,16 @@ async def _measure(
     settled: _Settled,
     watch: Callable[[Rig, float, float], Awaitable[_Window]],
 ) -> tuple[Facts, dict[str, str]]:
-    ticks = h2load.schedules(order.rate, len(plan.clients), plan.load.load_s)
+    ticks = schedules(order.rate, len(plan.clients), plan.load.load_s)
     loading = await rig.load(ticks)
     try:
-        opens = loading.began_s + plan.load.warmup_s
+        opens = loading.began_s + plan.load.lead_s
         window = await watch(rig, opens, plan.load.window_s)
         clients, raw = await loading.finish()
     finally:
         await loading.end()
     await rig.sleep_until(rig.now() + _DRAIN_S)
-    after = await rig.sample()
+    around = (settled.sample, await rig.sample())
     facts = Facts(
         order,
         started,
@@ -218,39 +246,63 @@ async def _measure(
         settled.settled,
         clients,
         edges=window.edges,
-        around=(settled.sample, after),
+        around=around,
         host=window.host,
         stolen_s=window.stolen_s,
         nodes=window.nodes,
+        peers=window.peers,
+        shares=await _shares(rig, settled.served, outcome.delta(around, "connections")),
     )
     return facts, raw
 
 
+async def _shares(rig: Rig, before: dict[str, int], connections: int | None) -> dict[str, int]:
+    """Return what each destination got; empty while it does not sum to *connections*."""
+    for _ in range(2 if before else 0):
+        after = await rig.shares()
+        found = {name: count - before.get(name, 0) for name, count in after.items()}
+        total = sum(found.values())
+        if abs(total - (connections or 0)) <= _SHARES_OFF * total:
+            return found
+        await rig.sleep_until(rig.now() + _COPIED_S)
+    return {}
+
+
 async def _edges(rig: Rig, opens_s: float, window_s: float) -> _Window:
     await rig.sleep_until(opens_s)
-    first, host, stolen = await rig.sample(), rig.host_times(), rig.guest_stolen_s()
+    # The director first: what the others take to answer is not in its window.
+    first, stolen, host = await rig.sample(), rig.guest_stolen_s(), [rig.host_times()]
+    peers = await rig.sample_peers()
+    for second in range(1, int(window_s)):
+        await rig.sleep_until(opens_s + second)
+        host.append(rig.host_times())
     await rig.sleep_until(opens_s + window_s)
     last = await rig.sample()
-    return _Window((first, last), _host_shares(host, rig.host_times()), _since(stolen, rig))
+    host.append(rig.host_times())
+    taken = _since(stolen, rig)
+    return _Window((first, last), _host_shares(host), taken, (peers, await rig.sample_peers()))
 
 
 async def _profile(rig: Rig, opens_s: float, window_s: float, *, probe: Probing) -> _Window:
     await rig.sleep_until(opens_s)
     await probe.begin()
-    host, stolen, series = rig.host_times(), rig.guest_stolen_s(), [await rig.sample_all()]
+    host, stolen, series = [rig.host_times()], rig.guest_stolen_s(), [await rig.sample_all()]
     for second in range(1, round(window_s) + 1):
         await rig.sleep_until(opens_s + second)
         series.append(await rig.sample_all())
+        host.append(rig.host_times())
     roles = rig.roles()
     found = (
         cpu.node_cpu(name, role, [samples[name] for samples in series])
         for name, role in roles.items()
     )
-    director = next(iter(roles))
+    director, *others = roles
+    first, last = ({name: edge[name] for name in others} for edge in (series[0], series[-1]))
     return _Window(
         (series[0][director], series[-1][director]),
-        _host_shares(host, rig.host_times()),
+        _host_shares(host),
         _since(stolen, rig),
+        (first, last),
         tuple(node for node in found if node is not None),
     )
 
@@ -260,7 +312,15 @@ def _since(stolen_s: float | None, rig: Rig) -> float | None:
     return None if stolen_s is None or now_s is None else now_s - stolen_s
 
 
-def _host_shares(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+def _host_shares(series: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the shares over the whole series, and the steal of its worst interval."""
+    shares = _spent(series[0], series[-1])
+    steals = [_spent(*pair).get("steal") for pair in pairwise(series)]
+    known = [steal for steal in steals if steal is not None]
+    return {**shares, "steal_peak": max(known)} if known else shares
+
+
+def _spent(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     spent = {state: after[state] - before[state] for state in after if state in before}
     # psutil's guest time is part of user time already.
     total = sum(time for state, time in spent.items() if not state.startswith("guest"))

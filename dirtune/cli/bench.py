@@ -5,7 +5,6 @@ import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -18,9 +17,6 @@ from dirtune.bench.plan import Plan
 from dirtune.bench.store import Store
 from dirtune.bench.trial import Result
 from dirtune.cli import _plan
-
-if TYPE_CHECKING:  # it brings asyncssh, which `bench example` does not need
-    from dirtune.bench.check import Readiness
 
 _FORMAT = click.option(
     "--format", type=click.Choice(["table", "json", "markdown"]), default="table"
@@ -45,30 +41,32 @@ def example() -> None:
 @click.argument("plan", required=False)
 @_FORMAT
 def check(plan: str | None, format: str) -> None:
-    """Say whether every node is ready and how long it will take; starts nothing."""
+    """Say whether every node is ready and how long it will take; starts no load."""
     from dirtune.bench.check import check as look
+    from dirtune.render import readiness
 
     found = asyncio.run(look(_plan.find(plan)))
     if format == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
-        click.echo(_readiness(found))
+        click.echo(readiness.text(found))
     if not found.ready:
-        click.echo("dirtune: not every node is ready; see above", err=True)
+        click.echo("dirtune: the plan cannot be carried out yet; see above", err=True)
         sys.exit(2)
 
 
 @command.command()
 @click.argument("plan", required=False)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="dirtune-runs")
+@click.option("--force", metavar="VIP", help="Bench VIP although others use it.")
 @click.option("--aa", is_flag=True, help="Pairs of two equal arms: measures the noise floor.")
 @_FORMAT
-def run(plan: str | None, out: Path, aa: bool, format: str) -> None:
+def run(plan: str | None, out: Path, force: str | None, aa: bool, format: str) -> None:
     """Sweep the plan's rates (or run an A/A comparison) and keep every trial."""
     from dirtune.bench import store
     from dirtune.render import sweep
 
-    found = _plan.find(plan)
+    found = plans.forced(_plan.find(plan), force)
     for warning in plans.warnings(found):
         click.echo(f"warning: {warning}", err=True)
     kept = store.create(out, _new_run(found, out, aa=aa))
@@ -137,11 +135,3 @@ def _new_run(plan: Plan, out: Path, *, aa: bool) -> Run:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _readiness(found: "Readiness") -> str:
-    lines = [f"{host}: {problem or 'ready'}" for host, problem in found.nodes.items()]
-    lines += [f"warning: {text}" for text in found.warnings]
-    sweep, pairs = found.sweep_s / 60, found.pairs_s / 60
-    lines.append(f"sweep: {found.sweep_trials} trials, about {sweep:.0f} min")
-    return "\n".join([*lines, f"comparison: about {pairs:.0f} min"])

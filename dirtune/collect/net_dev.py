@@ -12,7 +12,7 @@ from dirtune.host import Host
 SOURCE = "/proc/net/dev"
 SOURCES = (SOURCE,)
 _RECEIVED = {"bytes": 0, "packets": 1, "errors": 2, "dropped": 3, "fifo_errors": 4}
-_SENT = {"bytes": 8, "packets": 9, "errors": 10}
+_SENT = {"bytes": 8, "packets": 9, "errors": 10, "dropped": 11}
 _COLUMNS = 16
 
 

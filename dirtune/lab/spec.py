@@ -381,6 +381,9 @@ primary = "{experiment.primary}"
 # saw the same of it, not how much there was.
 [validity]
 steal = 100
+steal_peak = 100
+client_busy = 100
+poll_cpu = 0
 pair_steal = {PAIR_STEAL_POINTS}
 """
 

@@ -18,7 +18,7 @@ def markdown(run: Run) -> str:
 def _document(run: Run, style: str) -> str:
     heads = ("trial", "offered/s", "replies/s", "lost", "us CPU/conn", "idle %", "p99 ms", "")
     align = ("left", *("right",) * 6, "left")
-    trials = [trial for trial in run.trials if trial.kind == "judged"]
+    trials = [trial for trial in run.trials if trial.kind in {"judged", "peak"}]
     body = tabulate(
         [_row(trial) for trial in trials], heads, style, colalign=align, disable_numparse=True
     )

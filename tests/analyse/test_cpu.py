@@ -113,3 +113,15 @@ def test_two_cpus_have_twice_the_time():
 
     assert cpu.busy_s(earlier, later) == pytest.approx(0.7)
     assert cpu.shares(earlier, later)["unaccounted"] == pytest.approx(10)
+
+
+def test_the_busiest_cpu():
+    # In one second of 100 ticks cpu0 waited 90 + 4 and worked 6, cpu1 waited 30 and worked 70.
+    before = sample(10.0, "0 0 0 200 0 0 0 0", "0 0 0 100 0 0 0 0", "0 0 0 100 0 0 0 0")
+    after = sample(11.0, "66 0 10 320 4 0 0 0", "6 0 0 190 4 0 0 0", "60 0 10 130 0 0 0 0")
+
+    assert cpu.busiest_percent(before, after) == pytest.approx(70)
+    # Of a container with two CPUs only the sum is known: 1 s of 2 s.
+    first = Sample(10.0, group=GroupTimes(5.0, 1.0, 2))
+    assert cpu.busiest_percent(first, Sample(11.0, group=GroupTimes(5.75, 1.25, 2))) == 50
+    assert cpu.busiest_percent(Sample(10.0), Sample(11.0)) is None

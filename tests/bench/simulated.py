@@ -2,14 +2,17 @@
 
 import random
 
+import msgspec
+
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.profile import Profile
 from dirtune.bench import plan as plans
-from dirtune.bench.h2load import Reply, Summary, Times
+from dirtune.bench.generators import Reply, Report
 from dirtune.bench.outcome import ClientResult
 from dirtune.collect.stat import CpuTimes, Stat
 
-PLAN = plans.parse("""
+STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+PLAN_TEXT = """
 [[services]]
 vip = "198.18.0.100"
 port = 80
@@ -26,7 +29,8 @@ window = 10
 [settle]
 seconds = 3
 max = 20
-""")
+"""
+PLAN = plans.parse(PLAN_TEXT)
 
 
 class Director:
@@ -38,11 +42,13 @@ class Director:
         self.noise = noise
         self.chance = random.Random(seed)
         self.clock_s = 1000.0
+        self.when = []
         self.busy_until_s = 1000.0 + busy_until_s
         self.connections = 0.0
         self.busy_ticks = 0.0
         self.rate = 0.0
-        self.log = []
+        self.cost_now_us = cost_us
+        self.log = Log(self)
         self.steal_percent = 0.0
         self.stolen_s = 0.0
         self.guest = False
@@ -52,6 +58,16 @@ class Director:
         self.unsent = 0
         self.dies = None
         self.lost = None
+        self.lacks = {}  # what the clients could not begin, by what they lacked
+        self.failed = {}  # of each client, by class
+        self.lost_before = 0  # of `failed`, those that never reached the director
+        self.served = {}  # each destination's part of an even share
+        self.net = {}  # node -> counters per second
+        self.busy = {}  # node -> per cent
+        self.stall_at_s = None
+        self.shares_stale = 0  # how often only a part of them is copied yet
+        self.inactive = None
+        self.says = {}  # of each report, what is otherwise
 
     # What a Rig gives.
 
@@ -79,6 +95,17 @@ class Director:
         self.log.append("sample all")
         return {name: self.counters() for name in self.roles()}
 
+    async def sample_peers(self):
+        self.log.append("sample peers")
+        return {name: self.peer(name) for name in list(self.roles())[1:]}
+
+    async def shares(self):
+        even = self.connections * (1 - self.leak) / max(1, len(self.served))
+        if self.shares_stale:
+            self.shares_stale -= 1
+            even *= 0.6
+        return {name: round(even * part) for name, part in self.served.items()}
+
     def roles(self):
         return {"local": "director", "rs1": "real server", "c1": "client", "c2": "client"}
 
@@ -101,11 +128,19 @@ class Director:
     def pass_time(self, seconds):
         self.clock_s += seconds
         self.connections += self.rate * seconds
-        cost = self.cost_us * (1 + self.chance.gauss(0, self.noise))
-        self.busy_ticks += self.rate * seconds * cost / 1e4
+        self.busy_ticks += self.rate * seconds * self.cost_now_us / 1e4
         self.stolen_s += seconds * self.steal_percent / 100
         if self.clock_s <= self.busy_until_s:
             self.busy_ticks += 100 * seconds
+
+    def peer(self, name):
+        """Return a node's counters: those of `net` run from the beginning of time."""
+        total = round(self.clock_s * 100)
+        busy = round(total * self.busy.get(name, 10) / 100)
+        cpu = CpuTimes(0, 0, 0, busy, total - busy, 0, 0, 0, 0)
+        net = {n: round(each * self.clock_s) for n, each in self.net.get(name, {}).items()}
+        times = CpuTimes(None, *(getattr(cpu, f) for f in STATES))
+        return Sample(self.clock_s, Stat(times, (cpu,), None), net=net)
 
     def counters(self):
         total = self.clock_s * 100
@@ -117,7 +152,20 @@ class Director:
             Stat(times, (), None),
             lines={"10": 6 * seen},
             ip_vs={"connections": seen, "packets_in": 5 * seen},
+            inactive=self.inactive,
         )
+
+
+class Log(list):
+    """What was asked of the director, and when."""
+
+    def __init__(self, director):
+        super().__init__()
+        self.director = director
+
+    def append(self, what):
+        self.director.when.append((self.director.clock_s, what))
+        super().append(what)
 
 
 class Load:
@@ -127,12 +175,14 @@ class Load:
         self.director, self.ticks = director, ticks
         self.ended = False
         director.rate = sum(each.rate for each in ticks)
+        director.cost_now_us = director.cost_us * (1 + director.chance.gauss(0, director.noise))
         self.began_s = director.clock_s
 
     async def finish(self):
         d = self.director
         await d.sleep_until(self.began_s + max(t.connections / t.rate for t in self.ticks))
         d.rate = 0.0
+        d.connections -= (d.lost_before + d.unsent + sum(d.lacks.values())) * len(self.ticks)
         results = tuple(self.result(n, c.host) for n, c in enumerate(d.plan.clients))
         return results, {f"{r.host}.txt": "raw" for r in results}
 
@@ -141,14 +191,27 @@ class Load:
         started = self.began_s - n * d.spread_s
         if host == d.dies:
             return ClientResult(host, started, error="no summary; it ended before its time")
-        count = ticks.connections - d.unsent
-        times = Times(0, 0, 1500, 0)
-        good = Summary(
-            ticks.connections, count, count, count, 0, 0, 0, {"2xx": count}, times, times, times
-        )
+        count = ticks.connections - d.unsent - sum(d.lacks.values())
+        good = count - sum(d.failed.values())
         step_us = 1e6 / ticks.rate * (1 + d.late_s / (count / ticks.rate))
-        replies = tuple(Reply(int(1e15 + k * step_us), 200, 4000) for k in range(count))
-        return ClientResult(host, started, good, replies)
+        span_s = (count - 1) * step_us / 1e6
+        rows = tuple(Reply(int(1e15 + k * step_us), 200, 4000) for k in range(good))
+        report = Report(
+            attempted=count,
+            replied=good,
+            failed=d.failed,
+            unsent=d.lacks,
+            span_s=span_s,
+            connect_ms=1.5,
+            replies=tuple(row for row in rows if not self.stalled(row)),
+        )
+        report = msgspec.structs.replace(report, **d.says)
+        return ClientResult(host, started, (report,))
+
+    def stalled(self, row):
+        """Tell whether *row* falls in the second in which no reply came."""
+        at = self.director.stall_at_s
+        return at is not None and at <= (row.start_us - 1e15) / 1e6 < at + 1
 
     async def end(self):
         self.director.log.append("end load")

@@ -33,7 +33,7 @@ def test_the_example_is_a_plan():
     found = plan.parse(plan.EXAMPLE)
 
     assert [d.node for d in found.service.destinations] == ["rs1", "rs2"]
-    assert found.load.load_s == 191
+    assert found.load.load_s == 201  # 10 s ramp, 130 s hold, 60 s window, and one more
     assert plan.warnings(found) == ()
 
 
@@ -54,7 +54,16 @@ def test_durations(text, length):
         ("rates = [150]", 'rates = [150]\nwindow = "soon"', "load.window: 'soon'"),
         ("rates = [150]", "rates = [150]\nservice = 1", "load.service"),
         ("rates = [150]", 'rates = [150]\nduration = "5s"', "load.duration"),
-        ("rates = [150]", 'rates = [150]\ngenerator = "wrk"', "load.generator"),
+        ("rates = [150]", 'rates = [150]\ngenerator = "ab"', r"load\.generator"),
+        ("[load]", '[knee]\n[load]\ngenerator = "wrk"', r"load\.generator: wrk is a closed loop"),
+        ("rates = [150]", 'rates = [150]\ngenerator = "command"', r"load\.command: belongs to"),
+        ("rates = [150]", 'rates = [150]\nforce = "198.18.0.9"', r"load\.force: 198\.18\.0\.9 is"),
+        ("rates = [150]", 'rates = [150]\nwindow = "0s"', r"load\.window: must not be 0"),
+        ("rates = [150]", "rates = [150]\ntimeout = 0", r"load\.timeout: must not be 0"),
+        ("rates = [150]", 'rates = [150]\nprofile = "paper"', r"load\.profile"),
+        ("rates = [150]", "rates = [150]\nprofile = [1]", r"load\.profile"),
+        ("rates = [150]", 'rates = [150]\nprofile = "ci"\ngenerator = []', r"load\.generator"),
+        ("[load]", 'settle = 3\n[load]\nprofile = "lab"', "settle"),
         ("port = 80", "port = 0", r"services\[0\]\.port"),
         ("port = 80", "fwmark = 1", r"services\[0\]: the load needs"),
         ("port = 80", 'protocol = "icmp"', r"services\[0\]\.protocol"),
@@ -81,6 +90,55 @@ def test_destinations_are_checked(destination, named):
 
     with pytest.raises(PlanError, match=named):
         plan.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        # Line 1 of SMALL is empty; [[services]] is 2, vip 3, port 4, clients 5 and 7, [load] 9.
+        ("port = 80", "port = 0", 4),
+        ("port = 80", "port = 80\nprot = 1", 5),
+        ('host = "c2"', "host = 2", 8),
+        ('host = "c2"', 'name = "c2"', 7),
+        ("rates = [150]", "rates = [150, 0]", 10),
+        ("rates = [150]", 'rates = [150]\n\nwindow = "soon"', 12),
+        ("rates = [150]", 'rates = [150]\nduration = "1s"', 11),
+        ("rates = [150]", "rates = [150]\nservice = 7", 11),
+        ("port = 80", 'port = 80\n[[services.destinations]]\nnode = "rs9"', 6),
+        ("[load]", "[validity]\nlate = 300\n[load]", 10),
+    ],
+)
+def test_errors_name_the_line(old, new, line):
+    with pytest.raises(PlanError, match=rf"^line {line}: "):
+        plan.parse(SMALL.replace(old, new, 1))
+
+
+def test_a_key_that_is_not_there_has_the_line_of_its_table():
+    text = SMALL + "[[clients]]\n[[clients]]\nhost = 'c4'\n"
+
+    with pytest.raises(PlanError, match=r"^line 11: clients\[2\]: .*`host`"):
+        plan.parse(text)
+    with pytest.raises(PlanError, match=r"^Object missing required field `load`"):
+        plan.parse(SMALL.partition("[load]")[0])
+
+
+def test_profiles_are_defaults():
+    standard = plan.parse(SMALL + 'profile = "standard"\nwindow = "90s"\n')
+    load = standard.load
+
+    assert (load.ramp_s, load.warmup_s, load.window_s, load.settle) == (10, 130, 90, "drain")
+    assert (load.lead_s, load.load_s, standard.settle.max_s) == (140, 231, 130)
+    lab = plan.parse(SMALL + 'profile = "lab"\n')
+    assert (lab.load.ramp_s, lab.load.warmup_s, lab.load.window_s) == (3, 5, 10)
+    ci = plan.parse(SMALL + 'profile = "ci"\n[settle]\nseconds = 2\n')
+    assert (ci.load.pairs, ci.load.repeats, ci.settle.seconds, ci.settle.max_s) == (1, 1, 2, 15)
+
+
+def test_a_ramp_is_for_what_can_be_started_in_steps():
+    with pytest.raises(PlanError, match=r"load\.ramp: wrk is given its load at once"):
+        plan.parse(SMALL + 'generator = "wrk"\nramp = 3\nprofile = "lab"\n')
+    # A profile's ramp is only a default.
+    assert plan.parse(SMALL + 'generator = "wrk"\nprofile = "lab"\n').load.lead_s == 5
 
 
 def test_the_file_is_named(tmp_path):
@@ -119,3 +177,12 @@ def test_short_trials_and_unused_tables_are_said():
     warned = plan.warnings(plan.parse(SMALL + "[knee]\n[matrix]\ncpus = [1, 2]\n"))
 
     assert ["are short" in warned[0], "[knee]" in warned[1], "[matrix]" in warned[2]] == [True] * 3
+
+
+def test_the_estimate_counts_the_gaps():
+    # 16 trials of 2 + 10 + 1 s of load, 3 s idle, 1 s time-out, 4 s of odds and ends.
+    short = plan.parse(SMALL + "warmup = 2\n")
+    assert plan.estimate_s(short, 16) == 16 * (13 + 3 + 1 + 4)
+    # 201 s of load and 120 s until the table has drained: 8 pairs at 3 rates take 4 h 23 min.
+    standard = plan.parse(SMALL + 'profile = "standard"\n')
+    assert plan.estimate_s(standard, 48) == 48 * (201 + 120 + 3 + 1 + 4)

@@ -2,14 +2,19 @@
 
 import asyncio
 import http.server
+import os
 import shutil
+import signal
 import threading
+import time
 
 import pytest
 
-from dirtune.bench import h2load, rig
+from dirtune import remote
 from dirtune.bench import plan as plans
-from dirtune.errors import NodeUnreachable, NotPossible, TrialError
+from dirtune.bench import rig
+from dirtune.bench.generators import schedule
+from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
 
 pytestmark = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")
 
@@ -21,6 +26,7 @@ port = {port}
 host = "local"
 [load]
 rates = [100]
+timeout = 5
 """
 
 
@@ -61,17 +67,19 @@ def with_rig(port, use):
 def test_a_load_sends_what_was_planned(server):
     async def use(nodes):
         await nodes.preflight()
-        load = await nodes.load((h2load.schedule(100, 0.5),))
+        load = await nodes.load((schedule(100, 0.5),))
         return load.began_s, await load.finish()
 
     began_s, (clients, raw) = with_rig(server.server_port, use)
 
     (client,) = clients
-    assert (client.error, client.summary.succeeded, len(client.replies)) == (None, 50, 50)
+    (report,) = client.reports
+    assert (client.error, report.replied, len(report.replies)) == (None, 50, 50)
     assert server.seen == 51  # and the preflight's
-    assert client.started_s == began_s
+    # The shell says when it began; the first request comes once h2load has been started.
+    assert 0 < client.started_s - began_s < 0.5
     # 50 connections, one each 10 ms, the first at once: 0.49 s; a busy machine may be later.
-    starts = sorted(reply.start_us for reply in client.replies)
+    starts = sorted(reply.start_us for reply in report.replies)
     assert 0.45e6 < starts[-1] - starts[0] < 1.5e6
     assert "requests: 50 total" in raw["local.txt"]
 
@@ -86,7 +94,7 @@ def test_no_reply_stops_before_the_load():
 
 def test_a_generator_that_is_ended_leaves_an_error_and_no_process(server):
     async def use(nodes):
-        load = await nodes.load((h2load.schedule(10, 60),))
+        load = await nodes.load((schedule(10, 60),))
         process = load._processes["local"]
         await load.end()
         clients, _ = await load.finish()
@@ -96,14 +104,14 @@ def test_a_generator_that_is_ended_leaves_an_error_and_no_process(server):
 
     (client,) = with_rig(server.server_port, use)
 
-    assert client.summary is None
-    assert "no summary" in client.error
+    assert client.reports == ()
+    assert "ended before its time" in client.error
 
 
 @pytest.mark.parametrize("turns", [1, 5, 50])
 def test_a_cancelled_start_leaves_no_process(server, turns):
     async def use(nodes):
-        task = asyncio.create_task(nodes.load((h2load.schedule(10, 61),)))
+        task = asyncio.create_task(nodes.load((schedule(10, 61),)))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
@@ -128,6 +136,102 @@ def test_no_failure_of_works_done_together_is_unheard():
         raise NodeUnreachable(f"c{number}: the connection was lost")
 
     with pytest.raises(NodeUnreachable, match="c1"):
-        asyncio.run(rig._together(fail(number) for number in (1, 2, 3)))
+        asyncio.run(remote.together(fail(number) for number in (1, 2, 3)))
 
     assert heard == [1, 2, 3], "the others were waited for"
+
+
+class Table:
+    """A director whose table is, second by second, what a list of (connections, inactive) says."""
+
+    name = "lb1"
+
+    def __init__(self, *seconds):
+        self.seconds = list(seconds)
+        self.asked = 0
+
+    async def run(self, argv):
+        if argv[1] == "/proc/net/ip_vs":
+            self.now = self.seconds[min(self.asked, len(self.seconds) - 1)]
+            self.asked += 1
+            return (
+                "IP Virtual Server version 1.2.1 (size=4096)\n\n\nTCP  7F000001:0050 rr\n"
+                f"  -> 7F000002:0050      Route   1      0          {self.now[1]}\n"
+            )
+        return (
+            "Total Incoming\nCPU    Conns  Packets  Packets            Bytes            Bytes\n"
+            f"  0 {self.now[0]:X} 0 0 0 0\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "found", "asked"),
+    [
+        ([(7, 0)], None, 2),
+        ([(7, 20), (7, 10), (7, 0)], None, 3),  # of a run that ended just now
+        ([(7, 0), (9, 0)], "2 new connections in 1 s", 2),
+        ([(7, 20)], "20 entries of ended connections", 4),  # waited for in vain
+    ],
+)
+def test_who_else_uses_the_service(monkeypatch, seconds, found, asked):
+    monkeypatch.setattr(rig.service, "WATCH_S", 1)
+    director, plan = Table(*seconds), plans.parse(PLAN.format(port=80))
+
+    assert asyncio.run(rig.foreign(director, plan, patience_s=3)) == found
+    assert director.asked == asked
+
+
+def test_a_service_that_others_use_is_refused_unless_it_is_named(monkeypatch):
+    monkeypatch.setattr(rig.service, "WATCH_S", 1)
+    plan = plans.parse(PLAN.format(port=80))
+    nodes = rig.LiveRig(plan)
+    nodes._nodes["local"] = Table((7, 0), (9, 0))
+
+    with pytest.raises(PlanError, match=r"127\.0\.0\.1 carries connections.*--force 127\.0\.0\.1"):
+        asyncio.run(nodes._refuse_foreign())
+
+    named = rig.LiveRig(plans.forced(plan, "127.0.0.1"))
+    named._nodes["local"] = Table((7, 0), (9, 0))
+    asyncio.run(named._refuse_foreign())
+    assert named._nodes["local"].asked == 0
+
+
+def test_a_host_of_two_roles_is_asked_once():
+    class Watch:
+        asked = 0
+
+        async def sample(self):
+            Watch.asked += 1
+            mine = Watch.asked
+            await asyncio.sleep(0)
+            return mine
+
+    text = PLAN.format(port=80).replace('host = "local"', 'host = "c1"\nname = "c1"')
+    more = '[[clients]]\nhost = "h"\nname = "c2"\n[[real_servers]]\nhost = "h"\nname = "rs1"\n'
+    nodes = rig.LiveRig(plans.parse(text.replace("[load]", more + "[load]")))
+    nodes._samplers = {host: Watch() for host in ("local", "c1", "h")}
+
+    found = asyncio.run(nodes.sample_peers())
+
+    assert found.keys() == {"rs1", "c1", "c2"}
+    assert found["rs1"] == found["c2"] != found["c1"]
+    assert Watch.asked == 2
+
+
+def test_a_node_that_stops_answering_is_lost_and_closing_does_not_hang(monkeypatch):
+    """As a paused guest does: its shell is there and says nothing."""
+    monkeypatch.setattr(rig.sampler, "SAMPLE_S", 1)
+
+    async def use(nodes):
+        group = nodes._samplers["local"]._process.group
+        os.killpg(group, signal.SIGSTOP)
+        with pytest.raises(NodeUnreachable, match="local: no answer in time"):
+            await nodes.sample()
+        return group
+
+    began = time.monotonic()
+    group = with_rig(80, use)
+
+    assert time.monotonic() - began < 20
+    with pytest.raises(ProcessLookupError):
+        os.killpg(group, 0)

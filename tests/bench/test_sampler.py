@@ -70,7 +70,7 @@ def test_a_sample_of_a_director():
     assert found.lines == {"10": 42}
     assert found.ip_vs["connections"] == 31  # 0x1F
     assert found.ip_vs["packets_in"] == 160
-    assert found.inactive == 42
+    assert (found.active, found.inactive) == (4, 42)
     assert found.group is None
 
 
@@ -130,3 +130,36 @@ def test_the_script_is_plain_posix_shell():
     done = subprocess.run(["sh", "-n", "-c", text], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_counters_of_the_network_stack():
+    """Pairs of rows as net/ipv4/proc.c has them, columns as net/core/net-procfs.c."""
+    text = """\
+==> /proc/uptime <==
+100.25 180.00
+
+==> /proc/net/snmp <==
+Tcp: RtoAlgorithm ActiveOpens OutRsts
+Tcp: 1 4000 17
+
+==> /proc/net/netstat <==
+TcpExt: SyncookiesSent ListenOverflows ListenDrops TCPSynRetrans
+TcpExt: 0 3 5 23
+IpExt: InNoRoutes
+IpExt: 0
+
+==> /proc/net/dev <==
+Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo
+    lo:     897      13    0    0    0     0          0         0      897      13    0 2 0 0 0 0
+  eth0:29942907  430342    2 1138    7     0          0      1566 477692743  529830    5 9 0 0 0 0
+"""
+    found = sampler.parse(text.splitlines())
+
+    assert found.net == {
+        "Tcp.OutRsts": 17,
+        "TcpExt.TCPSynRetrans": 23,
+        "TcpExt.ListenDrops": 5,
+        "tx_dropped": 11,
+    }
+    assert sampler.parse(text.splitlines()[:2]).net == {}

@@ -131,7 +131,7 @@ def test_a_plan_with_a_load_is_read_with_and_without_it():
         (
             "[[services]]\nvip",
             "[[services]]\nviip = 1\nvip",
-            r"unknown field `viip`.*services\[0\]",
+            r"services\[0\]: .*unknown field `viip`",
         ),
         ("[ipvs]", "[ipvss]", "unknown field `ipvss`"),
         (
@@ -226,7 +226,7 @@ def test_a_plan_with_a_load_is_read_with_and_without_it():
             r"destinations\[0\]\.node: the real server 'rs1' has no address",
         ),
         ('node = "rs1"', 'node = "rs9"', "no real server is named 'rs9'"),
-        ("tcp_fin = 30, ", "", r"missing required field `tcp_fin`.*ipvs\.timeouts"),
+        ("tcp_fin = 30, ", "", r"ipvs\.timeouts: Object missing required field `tcp_fin`"),
         ("tcp_fin = 30", "tcp_fin = 0", r"ipvs\.timeouts\.tcp_fin: 0 is not 1 to"),
         ('"ff02::81"', '"198.18.0.1"', r"ipvs\.sync\[0\]\.group: 198.18.0.1 is no multicast"),
         (

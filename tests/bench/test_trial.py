@@ -3,13 +3,33 @@
 import asyncio
 
 import pytest
-from simulated import PLAN, Director
+from simulated import PLAN, PLAN_TEXT, Director
 
+from dirtune.analyse.run import Latency
+from dirtune.bench import plan as plans
 from dirtune.bench.outcome import Order
 from dirtune.bench.trial import conduct
-from dirtune.errors import NodeUnreachable
+from dirtune.errors import NodeUnreachable, PlanError
 
 ORDER = Order("p01-1-A", "A", "judged", 150.0, 1)
+SERVERS = (
+    PLAN_TEXT.replace(
+        "port = 80",
+        """port = 80
+scheduler = "rr"
+[[services.destinations]]
+node = "rs1"
+weight = 1
+[[services.destinations]]
+node = "rs2"
+weight = 1""",
+    )
+    + """
+[[real_servers]]
+host = "rs2"
+"""
+)
+WITH_SERVERS = plans.parse(SERVERS)
 
 
 def conducted(director, order=ORDER, plan=PLAN):
@@ -48,12 +68,12 @@ def test_what_was_stolen_from_a_guest_director_is_not_its_work():
     assert "stolen_us_per_connection" not in machine
 
 
-def test_a_judged_trial_touches_the_director_twice_while_the_load_runs():
+def test_a_judged_trial_touches_the_nodes_twice_while_the_load_runs():
     director = Director()
     conducted(director)
 
     loaded = director.log[director.log.index("load") : director.log.index("end load")]
-    assert loaded == ["load", "sample", "sample"]
+    assert loaded == ["load", *("sample", "sample peers") * 2]
 
 
 def test_a_profiled_trial_samples_every_node_each_second_and_probes():
@@ -111,29 +131,219 @@ def broken(**faults):
     return director
 
 
+REFUSING = {"net": {"rs1": {"Tcp.OutRsts": 5}}}
+
+
 @pytest.mark.parametrize(
     ("faults", "validity", "reason"),
     [
         ({"dies": "c2"}, "setup_error", "c2: no summary"),
         ({"leak": 0.01}, "setup_error", "does not all pass the director"),
+        ({"leak": -0.01}, "setup_error", "or is not all ours"),
+        # 5 RST a second for 10 s, of 1501 connections.
+        (REFUSING, "setup_error", "rs1 refused 50 connections: does its server run?"),
+        ({"served": {"rs1": 1.3, "rs2": 0.7}}, "setup_error", "rs1 got 65.0% of the connections"),
         ({"unsent": 2}, "client_limited", "0.20 % of the intended"),
+        (
+            {"lacks": {"fd-unavail": 30}},
+            "client_limited",
+            "could not begin 60 connections (",
+        ),
         ({"late_s": 3.0}, "client_limited", "c1: took"),
-        ({"spread_s": 0.3}, "noisy", "began 300 ms apart"),
+        # Each client begins 76 a second: 50 ms are worth 3.8, and 4 at once a stall.
+        ({"says": {"burst": 4}}, "client_limited", "c1: stalled, then began 4 connections"),
+        ({"says": {"poll_cpu_percent": 94}}, "client_limited", "c1: httperf got 94 % of a CPU"),
+        ({"busy": {"c2": 95}}, "client_limited", "c2: a CPU was 95 % busy"),
+        ({"net": {"c1": {"tx_dropped": 2}}}, "client_limited", "c1: its interface dropped 20"),
+        ({"spread_s": 0.06}, "noisy", "began 60 ms apart"),
         ({"steal_percent": 4.0}, "noisy", "4.0 % of the time of this machine"),
     ],
 )
 def test_what_does_not_count_and_why(faults, validity, reason):
-    trial = conducted(broken(**faults)).trial
+    trial = conducted(broken(**faults), plan=WITH_SERVERS).trial
 
-    assert trial.validity == validity
+    assert validity == trial.validity
     assert reason in trial.reason
 
 
 @pytest.mark.parametrize(
-    "faults", [{"leak": 0.004}, {"unsent": 0}, {"late_s": 0.05}, {"steal_percent": 1.9}]
+    "faults",
+    [
+        {"leak": 0.004},
+        {"says": {"burst": 3, "poll_cpu_percent": 96}, "busy": {"c1": 100}},
+        {"unsent": 0},
+        {"late_s": 0.05},
+        {"steal_percent": 1.9},
+        {"spread_s": 0.04},
+        {"busy": {"c2": 89, "rs1": 99}},
+        {"net": {"c1": {"Tcp.OutRsts": 50}}},
+        {"served": {"rs1": 1.01, "rs2": 0.99}},
+        {"failed": {"timeout": 300}},
+        {"failed": {"connect": 300}, "lost_before": 300},
+    ],
 )
 def test_what_is_within_the_limits_counts(faults):
-    assert conducted(broken(**faults)).trial.validity == "valid"
+    assert conducted(broken(**faults), plan=WITH_SERVERS).trial.validity == "valid"
+
+
+def test_a_full_client_is_never_a_directors_limit():
+    """Whatever is lost beside it, and however much."""
+    lost = {"failed": {"timeout": 400, "connect": 100}, "lost_before": 100}
+    for limit in (
+        {"lacks": {"fd-unavail": 50}},
+        {"unsent": 50},
+        {"late_s": 5.0},
+        {"busy": {"c1": 99}},
+    ):
+        assert conducted(broken(**limit, **lost)).trial.validity == "client_limited"
+
+
+def test_a_syn_that_never_reached_the_director_is_loss():
+    trial = conducted(broken(failed={"connect": 300}, lost_before=300)).trial
+
+    assert (trial.attempted, trial.replied, trial.failed) == (1956, 1356, {"connect": 600})
+    assert trial.counters["connections_total"] == pytest.approx(1356, abs=6)
+
+
+def test_one_second_of_steal_is_noise_though_the_mean_is_not():
+    class Stolen(Director):
+        def pass_time(self, seconds):
+            super().pass_time(seconds)
+            if self.clock_s == 1009:
+                self.stolen_s += 0.15
+
+    trial = conducted(Stolen()).trial
+
+    assert trial.host["steal"] == pytest.approx(1.5, abs=0.1)
+    assert (trial.validity, "15.0 % of one second" in trial.reason) == ("noisy", True)
+
+
+def test_shares_and_signals_are_in_the_result():
+    # Of 1956 connections, 1.2 times and 0.8 times the even share of two.
+    director = broken(served={"rs1": 1.2, "rs2": 0.8}, net={"rs1": {"TcpExt.ListenDrops": 3}})
+    wrr = plans.parse(SERVERS.replace('"rr"', '"wrr"').replace("weight = 1", "weight = 3", 1))
+    trial = conducted(director, plan=wrr).trial
+
+    assert trial.shares == {
+        "rs1": pytest.approx(1174, abs=5),
+        "rs2": pytest.approx(782, abs=5),
+    }
+    # 3 to 1 were promised.
+    assert "rs1 got 60.0% of the connections where wrr promises 75.0%" in trial.reason
+    assert trial.signals["rs1"]["listen_drops"] == 30
+    assert trial.signals["c1"]["busiest_cpu_percent"] == pytest.approx(10)
+    assert "rs1 was a limit: its listen queue dropped 30 connections" in trial.labels
+
+
+def test_what_a_slow_stall_is():
+    """5/s for each client: 50 ms are worth a quarter, and three at once are chance."""
+    slow = plans.parse(SERVERS.replace("[150]", "[10]"))
+
+    def at(burst):
+        order = Order("r10-1", "A", "judged", 10.0)
+        return conducted(broken(says={"burst": burst}), order, slow).trial.validity
+
+    assert (at(3), at(4)) == ("valid", "client_limited")
+
+
+def test_rr_knows_no_weights():
+    heavy = plans.parse(SERVERS.replace("weight = 1", "weight = 3", 1))
+
+    assert conducted(broken(served={"rs1": 1, "rs2": 1}), plan=heavy).trial.validity == "valid"
+
+
+@pytest.mark.parametrize(("stale", "told"), [(0, True), (2, True), (3, False)])
+def test_shares_that_are_not_copied_yet_are_asked_for_again(stale, told):
+    """Twice before and after the load: of three stale answers one comes before it."""
+    trial = conducted(broken(served={"rs1": 1, "rs2": 1}, shares_stale=stale)).trial
+
+    assert trial.shares == ({"rs1": 978, "rs2": 978} if told else {})
+
+
+def test_a_table_is_drained_at_a_hundredth_of_its_peak():
+    """100/s fill it with 12,000 entries at the most, however long the load is."""
+    text = PLAN_TEXT.replace("[150]", "[100]").replace(
+        "warmup = 2", 'warmup = 300\nsettle = "drain"'
+    )
+    order = Order("r", "A", "judged", 100.0)
+
+    def settled(inactive):
+        return conducted(broken(inactive=inactive), order, plans.parse(text)).trial.settled
+
+    assert (settled(120), settled(121)) == (True, False)
+
+
+def test_syns_sent_again_are_explained():
+    trial = conducted(broken(net={"c1": {"TcpExt.TCPSynRetrans": 2}})).trial
+
+    assert trial.validity == "valid"
+    assert any("20 SYNs were sent again" in label for label in trial.labels)
+    full = {"c1": {"TcpExt.TCPSynRetrans": 2}, "rs1": {"TcpExt.ListenDrops": 2}}
+    explained = conducted(broken(net=full)).trial.labels
+    assert not any("sent again" in label for label in explained), "rs1 dropped them"
+
+
+def test_numbers_of_a_generator_without_a_log():
+    """httperf and the like: replies over the time it says, latencies by its histogram."""
+    steps = ((0.5, 900), (1.5, 90), (80.5, 10))
+    said = {
+        "replies": (),
+        "replied": 900,
+        "elapsed_s": 12.0,
+        "latency": Latency(1.4, 9.9, 9.9, of="connection"),
+        "histogram": steps,
+        "failed": {"timeout": 78},
+    }
+    trial = conducted(broken(says=said)).trial
+
+    assert trial.reply_rate == 2 * 900 / 12
+    # Of 2 x 1000 the 1000th is in the first step; the 1980th, the first beyond 99 %, in the last.
+    assert (trial.latency.p50_ms, trial.latency.p99_ms) == (0.5, 80.5)
+    assert (trial.latency.mean_ms, trial.latency.of) == (pytest.approx(1.4), "connection")
+    assert trial.validity == "valid"
+
+
+def test_what_a_command_does_not_say_the_director_tells():
+    said = {"attempted": None, "replies": (), "elapsed_s": 13.0}
+    trial = conducted(broken(says=said)).trial
+
+    assert trial.attempted == trial.counters["connections_total"]
+    assert trial.validity == "valid"
+
+
+def test_a_ramp_comes_before_the_window():
+    """At 3 s + 2 s, not at 2 s: the stall in the third second is not in the window."""
+    ramped = plans.parse(PLAN_TEXT.replace("warmup = 2", "warmup = 2\nramp = 3"))
+    director = broken(stall_at_s=3)
+    trial = conducted(director, plan=ramped).trial
+
+    assert trial.labels == ("short",)
+    opened = [at for at, what in director.when if what == "sample peers"]
+    began = next(at for at, what in director.when if what == "load")
+    assert [at - began for at in opened] == [5, 15]
+
+
+def test_a_short_trial_and_one_that_is_not_steady_say_so():
+    assert conducted(Director()).trial.labels == ("short",)
+    stalled = conducted(broken(stall_at_s=6)).trial
+    assert stalled.labels[0] == "short"
+    assert stalled.labels[1].startswith("not steady: one second had 1 replies")
+
+
+def test_a_closed_loop_is_a_peak_and_compares_nothing():
+    peak = plans.parse(SERVERS.replace("[load]", '[load]\ngenerator = "wrk"'))
+
+    trial = conducted(Director(), plan=peak, order=Order("r1", "A", "judged", 150.0)).trial
+
+    assert trial.kind == "peak"
+    assert trial.labels[0].startswith("closed loop")
+    assert (trial.intended, trial.offered_rate) == (0, trial.reply_rate)
+    # Each client cuts off at most its 50 open connections: 39 more are those, 196 are not.
+    once = Order("r1", "A", "judged", 150.0)
+    assert conducted(broken(leak=-0.02), once, peak).trial.validity == "valid"
+    assert conducted(broken(leak=-0.10), once, peak).trial.validity == "setup_error"
+    with pytest.raises(PlanError, match="wrk is a closed loop"):
+        conducted(Director(), plan=peak)
 
 
 def test_a_dead_client_does_not_lose_the_others_data():

@@ -92,6 +92,52 @@ def test_a_node_that_cannot_be_reached_is_named_and_the_rest_is_printed(tmp_path
     assert list(found["nodes"]) == ["local", "rs1", "rs2", "c1", "c2"]
 
 
+def test_what_check_found_as_text():
+    from dirtune.bench.check import Readiness
+    from dirtune.render import readiness
+
+    plan = plans.parse(plans.EXAMPLE)
+    found = Readiness(
+        nodes={"lb1": None, "c1": "h2load is missing"},
+        versions={"lb1": {"kernel": "6.1.0", "ipvsadm": "v1.31"}},
+        clocks_ms={"lb1": -1140.2, "c1": None},
+        vip="3 new connections in 3 s",
+        forced=False,
+        tuples=plans.tuple_budget(plan),
+        warnings=("it rains",),
+        sweep_trials=6,
+        sweep_s=1200.0,
+        pairs_s=3600.0,
+    )
+
+    assert not found.ready
+    # 400/s over two clients; 28,232 and 64,512 ports over 120 s
+    assert (
+        readiness.text(found)
+        == """\
+lb1: ready (kernel 6.1.0, ipvsadm v1.31, clock -1140 ms)
+c1: h2load is missing
+vip: carries connections that are not ours (3 new connections in 3 s): \
+bench another, or name it with --force
+ports: 200 connections/s per client; 235 with the default range of ports, 538 with the widest
+warning: it rains
+sweep: 6 trials, about 20 min
+comparison: about 60 min"""
+    )
+    well = msgspec.structs.replace(found, nodes={"lb1": None}, forced=True)
+    assert well.ready
+    assert "forced by name" in readiness.text(well)
+
+
+def test_forcing_another_vip_is_refused(tmp_path):
+    (tmp_path / "plan.toml").write_text(plans.EXAMPLE)
+
+    result = invoke("bench", "run", str(tmp_path / "plan.toml"), "--force", "198.18.0.9")
+
+    assert result.exit_code == 2
+    assert result.stderr == "dirtune: load.force: 198.18.0.9 is not the vip, 198.18.0.100\n"
+
+
 def test_profile_of_this_machine():
     result = invoke("profile", "--probes", "none", "--format", "json", "--", "sleep", "0.9")
 

@@ -228,6 +228,7 @@ def test_interfaces_of_a_host_without_sysfs():
         "tx_bytes": 477692743,
         "tx_packets": 529830,
         "tx_errors": 5,
+        "tx_dropped": 0,
     }
 
 

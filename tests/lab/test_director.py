@@ -66,7 +66,7 @@ def plan(tmp_path, **changes):
 def something_loads(client):
     """The client's generator runs; not the one request that comes before the load."""
     end = time.monotonic() + 120
-    while not on(client, "pgrep -f 'h2load.*[r]ate-period' || true").strip():
+    while not on(client, "pgrep -f '^h2load.*[r]ate-period' || true").strip():
         assert time.monotonic() < end, f"no load on {client}"
 
 

@@ -2,35 +2,26 @@
 
 h2load (nghttp2) starts `-r` connections every `--rate-period`. With one second as the period it
 opens a second's connections at once; a short period with a few connections each spreads them.
-Its exit status says nothing about failed requests and is not looked at.
+A connection it could not even ask the kernel for (no descriptor, no port) it names on a line of
+its own, and counts with those the network lost.
 """
 
-import math
 import re
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from dirtune.bench.generators import LOG, Part, Reply, Report, Schedule, split
+from dirtune.bench.plan import Load
 from dirtune.errors import ParseError
 
-# Below this many milliseconds for each client a step of one would bend the rate.
-_DRIFT_FROM_MS = 4
-_BATCH_MAX = 5
+PACKAGE = "nghttp2-client"
+RAMP_STEPS = 5
+
+_NOT_BEGUN = "client could not connect to host"
+_MOST = 0.99
+_ROWS_FOR_SPAN = 100
 _UNITS_US = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6}
-
-
-class Schedule(msgspec.Struct, frozen=True):
-    """When one client starts its connections."""
-
-    batch: int
-    """Connections at each tick."""
-    period_ms: int
-    connections: int
-
-    @property
-    def rate(self) -> float:
-        """Connections per second."""
-        return self.batch * 1000 / self.period_ms
 
 
 class Times(msgspec.Struct, frozen=True):
@@ -48,6 +39,7 @@ class Summary(msgspec.Struct, frozen=True):
     total: int
     """Requests it was to send."""
     started: int
+    """Requests whose connection stood."""
     done: int
     succeeded: int
     failed: int
@@ -64,56 +56,14 @@ class Summary(msgspec.Struct, frozen=True):
     """From the connection's start to the first byte of the reply."""
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """One row of h2load's log."""
-
-    start_us: int
-    """When the request was sent, on the client's clock."""
-    status: int
-    """HTTP status; -1 for a failed stream."""
-    took_us: int
-
-    @property
-    def end_us(self) -> int:
-        """When the reply was complete."""
-        return self.start_us + self.took_us
+def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:
+    """Return one process, or as many as a ramp has steps: h2load itself knows one rate."""
+    return split(ticks, RAMP_STEPS, load.ramp_s) if load.ramp_s else (Part(ticks),)
 
 
-def schedule(rate: float, seconds: float) -> Schedule:
-    """Return the ticks that come nearest to *rate*, with as few connections each as will do."""
-    if rate <= 0 or seconds <= 0:
-        raise ValueError(f"rate {rate} and seconds {seconds} must be positive")
-    choices = [(b, round(1000 * b / rate)) for b in range(1, _BATCH_MAX + 1)]
-    possible = [(b, period) for b, period in choices if period >= 1]
-    if not possible:
-        possible = [(max(1, round(rate / 1000)), 1)]
-    # Off by less than 1 in 10,000 is exact; among those the smallest batch is smoothest.
-    batch, period = min(possible, key=lambda c: (round(abs(c[0] * 1000 / c[1] / rate - 1), 4), c))
-    ticks = math.ceil(seconds * 1000 / period)
-    return Schedule(batch, period, ticks * batch)
-
-
-def schedules(rate: float, clients: int, seconds: float) -> tuple[Schedule, ...]:
-    """Return each client's ticks for *rate* over all of them.
-
-    Ticks that fall together reach the director as one burst, and with equal periods chance would
-    decide for a whole trial whether they do. So the periods differ by milliseconds, around the
-    even share: all clients' ticks drift through each other, in every trial alike.
-    """
-    even = schedule(rate / clients, seconds)
-    if even.period_ms < _DRIFT_FROM_MS * clients:
-        return (even,) * clients
-    steps = [place - clients // 2 for place in range(clients)]
-    periods = [even.period_ms + (step if clients % 2 or step < 0 else step + 1) for step in steps]
-    return tuple(
-        Schedule(even.batch, period, math.ceil(seconds * 1000 / period) * even.batch)
-        for period in periods
-    )
-
-
-def command(url: str, ticks: Schedule, *, timeout_s: float) -> tuple[str, ...]:
-    """Return the argument list of one client's h2load, without its log file."""
-    timeout = f"{round(timeout_s * 1000)}ms"
+def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
+    """Return the argument list of one h2load."""
+    timeout, ticks = f"{round(load.timeout_s * 1000)}ms", part.ticks
     return (
         "h2load",
         "--h1",
@@ -125,7 +75,24 @@ def command(url: str, ticks: Schedule, *, timeout_s: float) -> tuple[str, ...]:
         *("-T", timeout),
         *("-N", timeout),
         *("-H", "Connection: close"),
+        f"--log-file={LOG}",
         url,
+    )
+
+
+def parse(text: str, log: Iterable[str], load: Load) -> Report:
+    """Parse what one h2load printed and its log."""
+    del load
+    summary, replies = parse_summary(text), tuple(parse_log(log))
+    unsent = min(text.count(_NOT_BEGUN), summary.errored)
+    return Report(
+        attempted=max(summary.total, summary.started) - unsent,
+        replied=summary.succeeded,
+        failed=failures(summary, unsent),
+        unsent={"could not connect to host": unsent} if unsent else {},
+        span_s=_span_s(replies, summary.connect),
+        connect_ms=None if summary.connect is None else summary.connect.mean_us / 1000,
+        replies=replies,
     )
 
 
@@ -158,15 +125,35 @@ def parse_log(lines: Iterable[str]) -> Iterator[Reply]:
             raise ParseError("h2load log", f"line {number}: {line.strip()!r}") from error
 
 
-def failures(summary: Summary) -> dict[str, int]:
-    """Return the failed requests by class; the classes do not overlap and leave out zeros."""
+def failures(summary: Summary, unsent: int = 0) -> dict[str, int]:
+    """Return the failed connections by class; the classes do not overlap and leave out zeros.
+
+    `started` counts requests, which begin when the connection stands: what is missing there and
+    was not *unsent* never got a connection (its SYN was lost or refused), `connect`.
+    """
+    connect = min(max(0, summary.total - summary.started), summary.errored) - unsent
     timeout = summary.timeout or 0
     classes = {
+        "connect": connect,
         "timeout": timeout,
-        "error": summary.errored - timeout,
+        "error": summary.errored - timeout - connect - unsent,
         "status": summary.failed - summary.errored,
     }
     return {name: count for name, count in classes.items() if count}
+
+
+def _span_s(replies: tuple[Reply, ...], connect: Times | None) -> float | None:
+    """Return how long the starts of connections took, as far as requests tell.
+
+    A request starts when its connection stands, so up to the time that connections took at most
+    is not the client's delay. The last per cent of starts is left to lost SYNs.
+    """
+    if len(replies) < _ROWS_FOR_SPAN:
+        return None
+    starts = sorted(reply.start_us for reply in replies)
+    last = starts[round(_MOST * (len(starts) - 1))]
+    waited_us = connect.mean_us + 2 * connect.sd_us if connect else 0.0
+    return max(0.0, last - starts[0] - waited_us) / _MOST / 1e6
 
 
 def _last(pattern: str, text: str) -> str:

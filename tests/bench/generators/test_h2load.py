@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from dirtune.bench import h2load
+from dirtune.bench import generators, plan
+from dirtune.bench.generators import Reply, Schedule, h2load
 from dirtune.errors import ParseError
 
-SHARED = Path(__file__).parents[3] / "shared"
+SHARED = Path(__file__).parents[4] / "shared"
 RECORDED = sorted(
     [*SHARED.glob("data/generators/h2load_*.txt"), *SHARED.glob("fixtures/h2load/*.txt")]
 )
@@ -31,7 +32,7 @@ req/s           :      10.35     5728.00     1333.39      797.08    62.04%
     [(150, 3, 20), (100, 1, 10), (37.5, 3, 80), (1000, 1, 1), (1500, 3, 2), (0.5, 1, 2000)],
 )
 def test_ticks_that_meet_a_rate_exactly(rate, batch, period_ms):
-    ticks = h2load.schedule(rate, 10)
+    ticks = generators.schedule(rate, 10)
 
     assert (ticks.batch, ticks.period_ms) == (batch, period_ms)
     assert ticks.rate == rate
@@ -39,29 +40,31 @@ def test_ticks_that_meet_a_rate_exactly(rate, batch, period_ms):
 
 def test_a_rate_no_tick_meets_says_what_it_becomes():
     # 1, 2, ... 5 connections per 1.43, 2.86, 4.29, 5.71, 7.14 ms: 5 in 7 ms is nearest.
-    assert h2load.schedule(700, 10).rate == pytest.approx(714.29, abs=0.01)
+    assert generators.schedule(700, 10).rate == pytest.approx(714.29, abs=0.01)
 
 
 def test_a_rate_beyond_five_per_millisecond():
-    assert h2load.schedule(12_000, 1) == h2load.Schedule(12, 1, 12_000)
+    assert generators.schedule(12_000, 1) == Schedule(12, 1, 12_000)
 
 
 def test_connections_cover_the_time():
-    assert h2load.schedule(150, 20).connections == 3000
-    assert h2load.schedule(150, 0.05).connections == 9  # ticks at 0, 20 and 40 ms
+    assert generators.schedule(150, 20).connections == 3000
+    assert generators.schedule(150, 0.05).connections == 9  # ticks at 0, 20 and 40 ms
 
 
 def test_no_rate_is_refused():
     with pytest.raises(ValueError, match="must be positive"):
-        h2load.schedule(0, 10)
+        generators.schedule(0, 10)
 
 
 def test_command():
-    argv = h2load.command("http://198.18.0.100:80/", h2load.Schedule(3, 20, 3000), timeout_s=1)
+    load = plan.Load(rates=(150,))
+    (part,) = h2load.parts(load, Schedule(3, 20, 3000))
+    argv = h2load.command(load, "http://198.18.0.100:80/", part)
 
     assert " ".join(argv) == (
         "h2load --h1 -t 1 -n 3000 -c 3000 -r 3 --rate-period=20ms -T 1000ms -N 1000ms "
-        "-H Connection: close http://198.18.0.100:80/"
+        "-H Connection: close --log-file=/dev/fd/9 http://198.18.0.100:80/"
     )
 
 
@@ -76,7 +79,34 @@ def test_summary():
     )
     assert summary.status == {"2xx": 280, "3xx": 0, "4xx": 0, "5xx": 10}
     assert summary.connect == h2load.Times(21, 1_040_000, 209, 589)
-    assert h2load.failures(summary) == {"timeout": 4, "error": 5, "status": 10}
+    # 300 asked, 299 with a connection; 9 errors of which 4 waited in vain: 4 are of other kinds.
+    classes = {"connect": 1, "timeout": 4, "error": 4, "status": 10}
+    assert h2load.failures(summary) == classes
+    assert sum(classes.values()) == 19
+
+
+LOAD = plan.Load(rates=(100,))
+
+
+def test_what_a_client_could_not_begin_is_not_attempted():
+    full = h2load.parse(SUMMARY + "client could not connect to host\n", (), LOAD)
+    lost = h2load.parse(SUMMARY, (), LOAD)
+
+    assert (full.attempted, full.unsent) == (299, {"could not connect to host": 1})
+    assert "connect" not in full.failed
+    assert (lost.attempted, lost.unsent, lost.failed["connect"]) == (300, {}, 1)
+
+
+def test_how_long_the_starts_took():
+    """200 starts 10 ms apart: the 198th is at 1.97 s, and 99 % of 1.99 s is as much."""
+    rows = [f"{1_000_000 + 10_000 * n}\t200\t500\n" for n in range(200)]
+
+    plain = h2load.parse(SUMMARY, rows, LOAD)
+    # Connections took 209 us, and hardly one more than 2 x 589 us above that.
+    assert plain.span_s == pytest.approx((1.97 - 0.001387) / 0.99)
+    slow = SUMMARY.replace("209us       589us", "100.00ms  50.00ms")
+    assert h2load.parse(slow, rows, LOAD).span_s == pytest.approx((1.97 - 0.2) / 0.99)
+    assert h2load.parse(SUMMARY, rows[:99], LOAD).span_s is None, "too few to tell"
 
 
 def test_the_last_of_several_reports_counts():
@@ -104,7 +134,7 @@ def test_what_is_no_summary(text, problem):
 def test_log():
     rows = list(h2load.parse_log(["1795373267977794\t200\t39549\n", "5\t-1\t7\textra\n"]))
 
-    assert rows == [h2load.Reply(1795373267977794, 200, 39549), h2load.Reply(5, -1, 7)]
+    assert rows == [Reply(1795373267977794, 200, 39549), Reply(5, -1, 7)]
     assert rows[1].end_us == 12
 
 
@@ -154,15 +184,15 @@ def test_recorded_log():
 
 
 def test_several_clients_drift_through_each_other():
-    found = h2load.schedules(200, 4, 20)
+    found = generators.schedules(200, 4, 20)
 
     assert [ticks.period_ms for ticks in found] == [18, 19, 21, 22]  # around 4 x 50/s
     assert sum(ticks.rate for ticks in found) == pytest.approx(201.26, abs=0.01)
     assert [ticks.connections for ticks in found] == [1112, 1053, 953, 910]
-    assert [t.period_ms for t in h2load.schedules(100, 3, 1)] == [29, 30, 31]
+    assert [t.period_ms for t in generators.schedules(100, 3, 1)] == [29, 30, 31]
 
 
 def test_one_client_and_fast_ticks_keep_the_rate():
-    assert h2load.schedules(200, 1, 20) == (h2load.schedule(200, 20),)
-    fast = h2load.schedules(4000, 4, 1)
+    assert generators.schedules(200, 1, 20) == (generators.schedule(200, 20),)
+    fast = generators.schedules(4000, 4, 1)
     assert sum(ticks.rate for ticks in fast) == pytest.approx(4000)

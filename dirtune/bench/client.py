@@ -1,0 +1,206 @@
+"""The clients of a trial: one POSIX shell each, which starts its generators at an agreed moment.
+
+A word sent to many nodes arrives when each happens to be scheduled. So the clients' clocks are
+compared first, as NTP does it with the quickest of some round trips, and each is then told a
+moment of its own clock. When it really began it says itself; h2load's log says it better.
+"""
+
+import asyncio
+import io
+import re
+import shlex
+from collections.abc import Callable, Sequence
+
+from dirtune import remote
+from dirtune.bench import generators
+from dirtune.bench.generators import Part, Report, Schedule
+from dirtune.bench.outcome import ClientResult
+from dirtune.bench.plan import Plan
+from dirtune.errors import NodeUnreachable, ParseError, TrialError
+from dirtune.remote import Node, Process, together
+
+# A generator that was told to stop after its time-out is given this long to say so.
+_LATE_S = 20
+_READY_S = 20
+_ROUNDS = 5
+# A word is on its way for half of a round trip; a busy client reads it later.
+_LEAD_S = 0.2
+_LEAD_ROUNDS = 3
+
+_PRINTED, _LOGGED = "--- printed by process", "--- log of process"
+
+_SCRIPT = """\
+command -v {program} >/dev/null || {{ echo "{program} is missing{remedy}"; exit 4; }}
+case $(date +%N) in *[!0-9]*) echo "its date(1) knows no nanoseconds: apt install coreutils"
+  exit 4;; esac
+dir=$(mktemp -d) || exit 3
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 143' TERM INT HUP
+echo ready
+while read -r word at; do case $word in time) date +%s%N;; *) break;; esac; done
+[ "$word" = go ] || exit 5
+{guard}wait=$((at - $(date +%s%N)))
+[ $wait -le 0 ] || sleep $((wait / 1000000000)).$(printf %09d $((wait % 1000000000)))
+date +%s%N
+pids=
+{processes}wait $pids
+for n in {numbers}; do
+  echo "{printed} $n"; cat "$dir/$n.txt"; echo; echo "{logged} $n"; cat "$dir/$n.log"
+done
+"""
+_PROCESS = '( {pause}exec {argv} ) >"$dir/{n}.txt" 2>&1 9>"$dir/{n}.log" & pids="$pids $!"\n'
+
+# The generator of the plan may be one that cannot send a single request.
+_REQUEST = """\
+has() {{ command -v $1 >/dev/null; }}
+if has h2load; then h2load --h1 -n1 -c1 -T {timeout}s -N {timeout}s {url}
+elif has httperf; then {httperf}
+elif has curl; then curl -gsS -o /dev/null -m {timeout} -w 'Reply status: %{{http_code}}' {url}
+else echo "no tool to ask with"; fi 2>&1
+true
+"""
+_ANSWERED = re.compile(r"requests: .* 1 succeeded|Reply status: (2\d\d$|.* 2xx=1 )|no tool to ask")
+
+
+class LiveLoad:
+    """The plan's generator on every client."""
+
+    def __init__(self, plan: Plan, now: Callable[[], float]) -> None:
+        self._plan = plan
+        self._now = now
+        self._generator = generators.find(plan.load.generator)
+        self._processes: dict[str, Process] = {}
+        self._offsets: dict[str, tuple[float, float]] = {}
+        self._started: dict[str, float] = {}
+
+    @property
+    def began_s(self) -> float:
+        """When the last client began."""
+        return max(self._started.values())
+
+    async def begin(self, nodes: Sequence[Node], ticks: Sequence[Schedule]) -> None:
+        """Bring each client its script, compare clocks, and have all begin at one moment."""
+        # All are waited for, so that `end` knows every one that did start.
+        await together(self._prepare(*each) for each in zip(nodes, ticks, strict=True))
+        await together(self._compare_clock(host) for host in self._processes)
+        slowest = max(trip for _, trip in self._offsets.values())
+        moment = self._now() + _LEAD_S + _LEAD_ROUNDS * slowest
+        await together(self._go(host, moment) for host in self._processes)
+
+    async def finish(self) -> tuple[tuple[ClientResult, ...], dict[str, str]]:
+        """Wait for the generators; one that died is a result with an error."""
+        hosts = tuple(self._processes)
+        found = await together(self._result(host) for host in hosts)
+        raw = {f"{host}.txt": text for host, (_, text) in zip(hosts, found, strict=True)}
+        return tuple(result for result, _ in found), raw
+
+    async def end(self) -> None:
+        """End the process groups that are left."""
+        await together(process.end() for process in self._processes.values())
+
+    async def _prepare(self, node: Node, ticks: Schedule) -> None:
+        process = await node.start(script(self._plan, ticks), guarded=False)
+        self._processes[node.name] = process
+        said = await process.line(timeout_s=_READY_S)
+        if said != "ready":
+            raise TrialError(f"{node.name}: {said}")
+
+    async def _compare_clock(self, host: str) -> None:
+        self._offsets[host] = await offset(self._processes[host], self._now)
+
+    async def _go(self, host: str, moment_s: float) -> None:
+        process, (ahead_s, _) = self._processes[host], self._offsets[host]
+        await process.send(f"go {int((moment_s + ahead_s) * 1e9)}\n")
+        said = await process.line(timeout_s=_READY_S + moment_s - self._now())
+        self._started[host] = int(said) / 1e9 - ahead_s
+
+    async def _result(self, host: str) -> tuple[ClientResult, str]:
+        load, started, text = self._plan.load, self._started[host], ""
+        try:
+            within_s = load.load_s + load.timeout_s + _LATE_S
+            text = (await self._processes[host].finish(timeout_s=within_s)).stdout
+            reports = await asyncio.to_thread(self._reports, text)
+            first = _first_s(reports)
+            if first is not None:
+                started = first - self._offsets[host][0]
+            return ClientResult(host, started, reports), text
+        except (NodeUnreachable, ParseError) as error:
+            return ClientResult(host, started, error=str(error)), text
+
+    def _reports(self, text: str) -> tuple[Report, ...]:
+        sections = re.split(rf"^{_PRINTED} \d+\n", text, flags=re.MULTILINE)[1:]
+        if not sections:
+            raise ParseError(self._plan.load.generator, "no output; it ended before its time")
+        return tuple(self._report(section) for section in sections)
+
+    def _report(self, section: str) -> Report:
+        found = re.search(rf"^{_LOGGED} \d+\n", section, re.MULTILINE)
+        if found is None:
+            raise ParseError(self._plan.load.generator, "its output was cut")
+        log = io.StringIO(section[found.end() :])
+        return self._generator.parse(section[: found.start()], log, self._plan.load)
+
+
+async def offset(process: Process, now: Callable[[], float]) -> tuple[float, float]:
+    """Return how far a client's clock is ahead of *now*, and the round trip that told it.
+
+    Both in seconds; the offset is good to half of the round trip.
+    """
+    found = []
+    for _ in range(_ROUNDS):
+        sent = now()
+        await process.send("time\n")
+        said = await process.line(timeout_s=_READY_S)
+        trip = now() - sent
+        if not said.isdigit():
+            raise TrialError(f"a client's clock said {said!r}")
+        found.append((trip, int(said) / 1e9 - sent - trip / 2))
+    trip, ahead = min(found)
+    return ahead, trip
+
+
+def program(plan: Plan) -> str:
+    """Return the name of the program that clients run."""
+    generator = generators.find(plan.load.generator)
+    return generator.command(plan.load, plan.url, Part(Schedule(1, 1000, 1)))[0]
+
+
+def request(plan: Plan, timeout_s: int) -> str:
+    """Return the script that sends one request; what it prints is for `answered`."""
+    once = Part(Schedule(1, 1000, 1))
+    argv = generators.find("httperf").command(plan.load, plan.url, once)
+    return _REQUEST.format(timeout=timeout_s, url=shlex.quote(plan.url), httperf=shlex.join(argv))
+
+
+def answered(text: str) -> bool:
+    """Tell whether a good reply came, or nothing could be asked with."""
+    return _ANSWERED.search(text) is not None
+
+
+def script(plan: Plan, ticks: Schedule) -> str:
+    """Return the script of one client."""
+    generator = generators.find(plan.load.generator)
+    parts = generator.parts(plan.load, ticks)
+    commands = [generator.command(plan.load, plan.url, part) for part in parts]
+    processes = (_process(n, *each) for n, each in enumerate(zip(commands, parts, strict=True), 1))
+    remedy = f": apt install {generator.PACKAGE}" if generator.PACKAGE else ""
+    return _SCRIPT.format(
+        program=shlex.quote(program(plan)),
+        remedy=remedy,
+        guard=remote.GUARD,
+        processes="".join(processes),
+        numbers=" ".join(str(n) for n in range(1, len(parts) + 1)),
+        printed=_PRINTED,
+        logged=_LOGGED,
+    )
+
+
+def _process(number: int, argv: tuple[str, ...], part: Part) -> str:
+    pause = f"sleep {part.delay_s:.3f}; " if part.delay_s else ""
+    return _PROCESS.format(pause=pause, argv=shlex.join(argv), n=number)
+
+
+def _first_s(reports: Sequence[Report]) -> float | None:
+    """Return when the first request was sent, on the client's clock; None without a log."""
+    rows = reports[0].replies if reports else ()
+    return min(row.start_us for row in rows) / 1e6 if rows else None

@@ -1,0 +1,192 @@
+"""What a trial's facts come to: its numbers beside its validity. Pure.
+
+CPU time and connections are the director's own counters at the edges of the window; replies are
+those complete in it, on each client's clock, where the generator logs them.
+"""
+
+import math
+
+from dirtune.analyse import cpu
+from dirtune.analyse.cpu import Sample
+from dirtune.analyse.run import Latency, Trial
+from dirtune.bench import outcome, validity
+from dirtune.bench.generators import Reply, weighted
+from dirtune.bench.outcome import Facts, Order
+from dirtune.bench.plan import Plan
+
+
+def judge(facts: Facts, plan: Plan) -> Trial:
+    """Return the trial with its numbers and its validity."""
+    verdict, reason = validity.verdict(facts, plan)
+    order, seconds = facts.order, _by_second(facts, plan)
+    replies = [reply for second in seconds for reply in second]
+    rate = _reply_rate(facts, replies, plan)
+    latency = _latency(facts, replies)
+    return Trial(
+        id=order.id,
+        arm=order.arm,
+        kind=order.kind if plan.load.open_loop or order.kind != "judged" else "peak",
+        pair=order.pair,
+        started=facts.started,
+        offered_rate=_offered(facts, rate, plan),
+        window_s=plan.load.window_s,
+        intended=outcome.intended(facts, plan),
+        attempted=outcome.attempted(facts, plan),
+        replied=outcome.replied(facts),
+        failed=outcome.failed(facts),
+        reply_rate=rate,
+        latency=latency,
+        validity=verdict,
+        reason=reason,
+        metrics=_metrics(facts, rate, latency),
+        counters=_counters(facts),
+        settle_s=facts.settle_s,
+        settled=facts.settled,
+        shares=facts.shares,
+        nodes=facts.nodes,
+        host=facts.host,
+        generator=plan.load.generator,
+        labels=validity.labels(facts, plan, _per_second(seconds, plan)),
+        unsent=outcome.unsent(facts),
+        signals=outcome.signals(facts),
+    )
+
+
+def failed(order: Order, started: str, plan: Plan, reason: str) -> Trial:
+    """Return a trial that could not be carried out; it has no numbers."""
+    return Trial(
+        id=order.id,
+        arm=order.arm,
+        kind=order.kind,
+        pair=order.pair,
+        started=started,
+        offered_rate=order.rate,
+        window_s=plan.load.window_s,
+        intended=0,
+        attempted=0,
+        replied=0,
+        failed={},
+        reply_rate=0.0,
+        latency=None,
+        validity="setup_error",
+        reason=reason,
+        metrics={},
+        counters={},
+        settle_s=0.0,
+        settled=False,
+        generator=plan.load.generator,
+    )
+
+
+def _offered(facts: Facts, reply_rate: float, plan: Plan) -> float:
+    if not plan.load.open_loop:
+        return round(reply_rate, 3)
+    return round(sum(ticks.rate for ticks in facts.schedules), 3)
+
+
+def _logged(facts: Facts) -> bool:
+    """Tell whether the window's replies are known, not only the load's."""
+    return all(report.elapsed_s is None for report in facts.reports())
+
+
+def _reply_rate(facts: Facts, replies: list[Reply], plan: Plan) -> float:
+    if _logged(facts):
+        return len(replies) / plan.load.window_s
+    # Each process has its own time: with a ramp they do not run equally long.
+    return sum(r.replied / r.elapsed_s for r in facts.reports() if r.elapsed_s)
+
+
+def _by_second(facts: Facts, plan: Plan) -> list[list[Reply]]:
+    """Return the window's good replies by the second in which they were complete.
+
+    The window is each client's own: it lies so long after its first request.
+    """
+    seconds: list[list[Reply]] = [[] for _ in range(math.ceil(plan.load.window_s))]
+    for client in facts.clients:
+        rows = [reply for report in client.reports for reply in report.replies]
+        first = min((reply.start_us for reply in rows), default=0)
+        opens = first + plan.load.lead_s * 1e6
+        closes = opens + plan.load.window_s * 1e6
+        for reply in rows:
+            if opens <= reply.end_us < closes and 200 <= reply.status < 300:
+                seconds[int((reply.end_us - opens) / 1e6)].append(reply)
+    return seconds
+
+
+def _per_second(seconds: list[list[Reply]], plan: Plan) -> tuple[list[int], list[float]]:
+    """Return the replies of each whole second of the window, and the requests open in it."""
+    whole = seconds[: int(plan.load.window_s)]
+    # Little: what was open on average is the time spent on what ended.
+    opened = [sum(reply.took_us for reply in second) / 1e6 for second in whole]
+    return [len(second) for second in whole], opened
+
+
+def _latency(facts: Facts, replies: list[Reply]) -> Latency | None:
+    if replies:
+        took = sorted(reply.took_us / 1000 for reply in replies)
+        return Latency(sum(took) / len(took), _rank(took, 0.50), _rank(took, 0.99))
+    known = [(r.latency, r.replied) for r in facts.reports() if r.latency is not None]
+    if not known:
+        return None
+    mean = weighted([(latency.mean_ms, n) for latency, n in known])
+    ranks = _ranks(facts) or (
+        weighted([(latency.p50_ms, n) for latency, n in known]),
+        weighted([(latency.p99_ms, n) for latency, n in known]),
+    )
+    if mean is None or ranks[0] is None or ranks[1] is None:
+        return None
+    return Latency(mean, ranks[0], ranks[1], of=known[0][0].of)
+
+
+def _ranks(facts: Facts) -> tuple[float, float] | None:
+    """Return p50 and p99 over the histograms of all processes, None without any."""
+    steps = sorted(step for report in facts.reports() for step in report.histogram)
+    values = [middle for middle, count in steps for _ in range(count)]
+    return (_rank(values, 0.50), _rank(values, 0.99)) if values else None
+
+
+def _rank(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _metrics(facts: Facts, reply_rate: float, latency: Latency | None) -> dict[str, float]:
+    connections = outcome.delta(facts.edges, "connections")
+    busy, stolen = cpu.busy_s(*facts.edges), facts.stolen_s
+    if busy is not None and stolen is not None:
+        # A guest's clock runs on while its CPU is away: to the guest that is work.
+        busy = max(0.0, busy - stolen)
+    packets = outcome.delta(facts.edges, "packets_in")
+    interrupts = max(_interrupts(facts.edges).values(), default=None)
+    found: dict[str, float | None] = {
+        "reply_rate": reply_rate,
+        "cpu_us_per_connection": _per(None if busy is None else busy * 1e6, connections),
+        "stolen_us_per_connection": _per(None if stolen is None else stolen * 1e6, connections),
+        "interrupts_per_connection": _per(interrupts, connections),
+        "packets_per_connection": _per(packets, connections),
+        "director_idle_percent": cpu.idle_percent(*facts.edges),
+        "connect_ms": weighted([(r.connect_ms, r.replied) for r in facts.reports()]),
+        "latency_p50_ms": None if latency is None else latency.p50_ms,
+        "latency_p99_ms": None if latency is None else latency.p99_ms,
+        "start_spread_ms": outcome.spread_ms(facts),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _per(amount: float | None, connections: int | None) -> float | None:
+    return None if amount is None or not connections else amount / connections
+
+
+def _interrupts(between: tuple[Sample, Sample]) -> dict[str, int]:
+    earlier, later = between
+    known = (irq for irq in later.lines if irq in earlier.lines)
+    # Lines are counted in 32 bits and may run over.
+    moved = {irq: (later.lines[irq] - earlier.lines[irq]) % 2**32 for irq in known}
+    return {irq: count for irq, count in moved.items() if count}
+
+
+def _counters(facts: Facts) -> dict[str, int]:
+    names = facts.edges[0].ip_vs
+    moved = {n: delta for n in names if (delta := outcome.delta(facts.edges, n)) is not None}
+    lines = {f"irq_{irq}": count for irq, count in _interrupts(facts.edges).items()}
+    total = outcome.delta(facts.around, "connections")
+    return {**moved, **lines, **({} if total is None else {"connections_total": total})}

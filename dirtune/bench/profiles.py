@@ -1,0 +1,41 @@
+"""Profiles: how long the phases of a trial are where a plan does not say. Pure."""
+
+# The others take their load at once: a second httperf wants a second CPU, wrk knows no rate.
+RAMPED = ("h2load",)
+"""Generators whose load can be raised in steps."""
+
+PROFILES: dict[str, dict[str, dict[str, object]]] = {
+    "standard": {
+        "load": {"ramp": "10s", "warmup": "130s", "window": "60s", "settle": "drain"},
+        "settle": {"max": "130s"},
+    },
+    "lab": {
+        "load": {"ramp": "3s", "warmup": "5s", "window": "10s", "settle": "drain"},
+        "settle": {"max": "15s"},
+    },
+    "ci": {
+        "load": {"warmup": "2s", "window": "5s", "pairs": 1, "repeats": 1},
+        "settle": {"seconds": 1, "max": "15s"},
+    },
+}
+"""Defaults by table of the plan.
+
+`standard` outlasts the 120 s in which the connection table grows. `lab` and `ci` do not, and `ci`
+is a smoke test: one pair gives no verdict.
+"""
+
+
+def applied(document: dict[str, object]) -> dict[str, object]:
+    """Return *document*, a whole plan, with the defaults of the profile that it names."""
+    load = document.get("load")
+    name = load.get("profile") if isinstance(load, dict) else None
+    if not isinstance(load, dict) or name not in tuple(PROFILES):
+        return document  # what it is instead is msgspec's to say
+    changed = {
+        table: {**defaults, **given}
+        for table, defaults in PROFILES[name].items()
+        if isinstance(given := document.get(table, {}), dict)
+    }
+    if "load" in changed and load.get("generator", "h2load") not in RAMPED:
+        changed["load"] = {k: v for k, v in changed["load"].items() if k != "ramp" or k in load}
+    return document | changed

@@ -1,0 +1,64 @@
+"""Whether a window was steady: a trial that is not is labelled, never used in silence. Pure.
+
+The tests are those of RFC 9411 (replies within 5 % of their mean, concurrency within 10 %) with a
+test for drift, over each second of the window; the connection table may grow by 1 % in 10 s.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+RATE_TOLERANCE, CONCURRENCY_TOLERANCE = 0.05, 0.10
+DRIFT_MAX = 0.01
+TABLE_GROWTH_MAX = 0.01
+_Z_95 = 1.96
+# So many replies more or less in a second are the grid of ticks, and so few open connections
+# chance, whatever share of the mean they are.
+_REPLIES, _OPEN = 3, 10
+_LEAST_POINTS = 8
+
+
+def unsteady(replies: Sequence[int], concurrency: Sequence[float]) -> str | None:
+    """Return in words why a window was not steady, None if it was.
+
+    *replies* that came in each second, and how many requests were open in it on average.
+    """
+    if len(replies) < 2 or not any(replies):
+        return None
+    mean = statistics.fmean(replies)
+    worst = max(replies, key=lambda n: abs(n - mean))
+    if abs(worst - mean) > max(RATE_TOLERANCE * mean, _REPLIES):
+        return f"one second had {worst} replies, the mean is {mean:.1f}"
+    drift = _slope(replies) * len(replies) / mean
+    if abs(drift) > DRIFT_MAX and _trends(replies):
+        return f"replies drift by {drift:+.1%} over the window"
+    opened = statistics.fmean(concurrency)
+    far = max(concurrency, key=lambda n: abs(n - opened))
+    if opened >= _OPEN and abs(far - opened) > CONCURRENCY_TOLERANCE * opened:
+        return f"one second had {far:.0f} requests open, the mean is {opened:.0f}"
+    return None
+
+
+def growing(before: int | None, after: int | None, seconds: float) -> str | None:
+    """Return in words that the connection table grew, None if it did not or is not known."""
+    if not before or after is None:
+        return None
+    growth = (after - before) / before * 10 / seconds
+    if growth <= TABLE_GROWTH_MAX:
+        return None
+    return f"the connection table grew by {growth:.1%} in 10 s"
+
+
+def _slope(values: Sequence[float]) -> float:
+    return statistics.linear_regression(range(len(values)), values).slope
+
+
+def _trends(values: Sequence[float]) -> bool:
+    """Tell by the Mann-Kendall test, at 5 %, whether *values* rise or fall."""
+    n = len(values)
+    if n < _LEAST_POINTS:
+        return False
+    score = sum((b > a) - (b < a) for i, a in enumerate(values) for b in values[i + 1 :])
+    ties = (values.count(value) for value in set(values))
+    variance = (n * (n - 1) * (2 * n + 5) - sum(t * (t - 1) * (2 * t + 5) for t in ties)) / 18
+    return variance > 0 and (abs(score) - 1) / math.sqrt(variance) > _Z_95

@@ -1,0 +1,183 @@
+"""Whether a trial may be used, and why not. Pure; the limits are the plan's.
+
+What broke comes first, then who was slow, then noise: a trial gets the first that applies.
+"""
+
+from collections.abc import Iterator
+
+from dirtune.analyse import cpu
+from dirtune.bench import outcome, steady
+from dirtune.bench.generators import Part, Report
+from dirtune.bench.outcome import Facts
+from dirtune.bench.plan import TABLE_LIFE_S, Plan, seconds
+
+# Fewer connections than this without a pause are no stall at any rate.
+_BURST_MIN = 3
+_RS_BUSY = 95.0
+# Per cent of the attempted connections beyond which a label is due.
+_NOTABLE = 0.1
+# What is left of a share's promise when the schedule ends within a round.
+_ROUND = 2
+
+
+def verdict(facts: Facts, plan: Plan) -> tuple[str, str | None]:
+    """Return the validity and its reason; None for a valid trial."""
+    for name, reasons in (
+        ("setup_error", _setup_errors(facts, plan)),
+        ("client_limited", _client_limits(facts, plan)),
+        ("noisy", _noise(facts, plan)),
+    ):
+        for reason in reasons:
+            return name, reason
+    return "valid", None
+
+
+def labels(facts: Facts, plan: Plan, per_second: tuple[list[int], list[float]]) -> tuple[str, ...]:
+    """Return what a reader must know of a trial, valid or not.
+
+    *per_second*: the window's replies and open requests, empty where no log tells.
+    """
+    found = [] if plan.load.open_loop else ["closed loop: a peak probe, not for loss"]
+    if plan.load.load_s < TABLE_LIFE_S:
+        found.append("short")
+    before, after = facts.edges
+    grew = steady.growing(before.inactive, after.inactive, plan.load.window_s)
+    reasons = (steady.unsteady(*per_second), grew)
+    found += [f"not steady: {reason}" for reason in reasons if reason is not None]
+    return (*found, *_not_the_director(facts, plan))
+
+
+def _setup_errors(facts: Facts, plan: Plan) -> Iterator[str]:
+    errors = [f"{c.host}: {c.error}" for c in facts.clients if c.error is not None]
+    if errors or facts.problems:
+        yield "; ".join((*errors, *facts.problems))
+    counted = outcome.delta(facts.around, "connections")
+    if counted is None:
+        yield "the director has no /proc/net/ip_vs_stats_percpu: is ip_vs loaded there?"
+        return
+    if not outcome.delta(facts.edges, "connections"):
+        yield "the director counted no connection within the window"
+    yield from _miscounted(facts, plan, counted)
+    yield from _refused(facts, plan)
+    yield from _misshared(facts, plan)
+
+
+def _miscounted(facts: Facts, plan: Plan, counted: int) -> Iterator[str]:
+    # A connection that failed may have been lost before the director: that is loss. One that
+    # was answered must have been counted, and none may be that no client began.
+    attempted, replied = outcome.attempted(facts, plan), outcome.replied(facts)
+    unfinished = 0 if plan.load.open_loop else plan.load.connections * len(facts.clients)
+    allowed = max(attempted, 1) * plan.validity.connections / 100
+    if counted > attempted + allowed + unfinished or counted < replied - allowed:
+        yield (
+            f"the director counted {counted} connections and the clients began {attempted}: "
+            "the traffic does not all pass the director, or is not all ours"
+        )
+
+
+def _refused(facts: Facts, plan: Plan) -> Iterator[str]:
+    connections = outcome.delta(facts.edges, "connections") or 1
+    servers = {server.label for server in plan.real_servers}
+    for name, seen in outcome.signals(facts).items():
+        resets = seen.get("resets_sent", 0)
+        if name in servers and 100 * resets / connections > plan.validity.refused:
+            yield f"{name} refused {resets:.0f} connections: does its server run?"
+
+
+def _misshared(facts: Facts, plan: Plan) -> Iterator[str]:
+    service, total, weights = plan.service, sum(facts.shares.values()), _weights(plan)
+    promises = service.scheduler in {"rr", "wrr"} and facts.shares.keys() == weights.keys()
+    if not promises or not total:
+        return
+    for name, count in facts.shares.items():
+        promised = total * weights[name] / sum(weights.values())
+        if abs(count - promised) > total * plan.validity.shares / 100 + _ROUND:
+            yield (
+                f"{name} got {count / total:.1%} of the connections where {service.scheduler} "
+                f"promises {promised / total:.1%}: ports used again, or another scheduler"
+            )
+
+
+def _client_limits(facts: Facts, plan: Plan) -> Iterator[str]:
+    lacked = outcome.unsent(facts)
+    if lacked:
+        said = ", ".join(f"{name} {count}" for name, count in lacked.items())
+        yield f"the clients could not begin {sum(lacked.values())} connections ({said})"
+    intended = outcome.intended(facts, plan)
+    missing = intended - outcome.attempted(facts, plan)
+    if intended and 100 * missing / intended > plan.validity.unsent:
+        yield f"{100 * missing / intended:.2f} % of the intended connections were not begun"
+    for client, parts in zip(facts.clients, outcome.parts(facts, plan), strict=True):
+        for report, part in zip(client.reports, parts, strict=False):
+            for reason in _late(report, part, plan):
+                yield f"{client.host}: {reason}"
+    yield from _busy_clients(facts, plan)
+
+
+def _late(report: Report, part: Part, plan: Plan) -> Iterator[str]:
+    if not plan.load.open_loop:
+        return
+    planned_s, limits = part.ticks.lasts_s, plan.validity
+    if report.span_s is not None and report.span_s > planned_s * (1 + limits.late / 100):
+        yield f"took {report.span_s:.1f} s to start what {planned_s:.1f} s were for"
+    burst = max(_BURST_MIN, part.ticks.rate * seconds(limits.burst))
+    if report.burst is not None and report.burst > burst:
+        yield f"stalled, then began {report.burst} connections without a pause"
+    if report.poll_cpu_percent is not None and report.poll_cpu_percent < limits.poll_cpu:
+        yield f"httperf got {report.poll_cpu_percent:.0f} % of a CPU and wants a whole one"
+
+
+def _busy_clients(facts: Facts, plan: Plan) -> Iterator[str]:
+    polls = any(report.poll_cpu_percent is not None for report in facts.reports())
+    seen = outcome.signals(facts)
+    for client in plan.clients:
+        signals = seen.get(client.label, {})
+        busy = signals.get("busiest_cpu_percent", 0.0)
+        if busy > plan.validity.client_busy and not polls:
+            yield f"{client.label}: a CPU was {busy:.0f} % busy"
+        if signals.get("tx_dropped"):
+            yield f"{client.label}: its interface dropped {signals['tx_dropped']:.0f} packets"
+
+
+def _noise(facts: Facts, plan: Plan) -> Iterator[str]:
+    spread, limits = outcome.spread_ms(facts), plan.validity
+    if spread is not None and spread > 1000 * seconds(limits.start_spread):
+        yield f"the clients began {spread:.0f} ms apart"
+    stolen = {
+        "the director": (cpu.shares(*facts.edges) or {}).get("steal"),
+        "this machine": facts.host.get("steal"),
+    }
+    for where, steal in stolen.items():
+        if steal is not None and steal > limits.steal:
+            yield f"{steal:.1f} % of the time of {where} was stolen"
+    peak = facts.host.get("steal_peak", 0.0)
+    if peak > limits.steal_peak:
+        yield f"{peak:.1f} % of one second of this machine was stolen"
+
+
+def _not_the_director(facts: Facts, plan: Plan) -> Iterator[str]:
+    """Say what speaks against the director as the limit."""
+    seen = outcome.signals(facts)
+    servers = {s.label: seen.get(s.label, {}) for s in plan.real_servers}
+    for name, signals in servers.items():
+        if drops := signals.get("listen_drops", 0):
+            yield f"{name} was a limit: its listen queue dropped {drops:.0f} connections"
+        elif (busy := signals.get("busy_percent", 0.0)) > _RS_BUSY:
+            yield f"{name} was a limit: {busy:.0f} % busy"
+    repeated = sum(seen.get(c.label, {}).get("syn_retransmits", 0) for c in plan.clients)
+    attempted = max(1, outcome.attempted(facts, plan))
+    dropped = any(signals.get("listen_drops") for signals in servers.values())
+    if 100 * repeated / attempted > _NOTABLE and not dropped:
+        yield (
+            f"{repeated:.0f} SYNs were sent again and no real server dropped one: "
+            "lost on the way, in the director, or for ports used again"
+        )
+
+
+def _weights(plan: Plan) -> dict[str, int]:
+    equal = plan.service.scheduler == "rr"
+    return {
+        where: 1 if equal else each.weight
+        for each in plan.service.destinations
+        if each.weight and (where := plan.destination(each)) is not None
+    }

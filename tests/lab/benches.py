@@ -1,0 +1,61 @@
+"""Plans run in a lab by the command line, for tests."""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+
+from dirtune.lab import state
+
+DIRTUNE = (sys.executable, "-m", "dirtune")
+
+
+@contextlib.contextmanager
+def lab_of(scenario, place):
+    """Boot a lab in a folder below *place* and take it down again."""
+    os.environ["DIRTUNE_LAB"] = str(place / "lab")
+    os.environ["DIRTUNE_SSH_CONFIG"] = str(place / "lab/ssh_config")
+    try:
+        dirtune("lab", "up", "--scenario", scenario)
+        yield
+    finally:
+        dirtune("lab", "down")
+        del os.environ["DIRTUNE_LAB"], os.environ["DIRTUNE_SSH_CONFIG"]
+
+
+def dirtune(*words, ok=(0,)):
+    done = subprocess.run([*DIRTUNE, *words], capture_output=True, text=True, check=False)
+    assert done.returncode in ok, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def on(node, command, ok=(0,)):
+    return dirtune("lab", "exec", node, "--", command, ok=ok)
+
+
+def plan(tmp_path, clients=4, more="", **load):
+    """The lab's plan with its first *clients* and other values under [load]."""
+    text = state.folder().plan.read_text()
+    text = text.replace('"ssh_config"', f'"{state.folder().ssh_config}"')
+    for number in range(clients + 1, 5):
+        text = text.replace(f'[[clients]]\nhost = "c{number}"\n', "")
+    given = {"warmup": 2, "window": 5, "repeats": 1, "rates": [100], **load}
+    for key, value in given.items():
+        text = re.sub(rf"^{key} = .*\n", "", text, flags=re.MULTILINE)
+        text = text.replace("[load]\n", f"[load]\n{key} = {json.dumps(value)}\n")
+    # What the director costs is not asked here, and a busy machine may keep it from rest.
+    text = re.sub(r'^max = "60s"', 'max = "8s"', text, flags=re.MULTILINE)
+    path = tmp_path / "plan.toml"
+    path.write_text(text + more)
+    return str(path)
+
+
+def bench(tmp_path, *args, **plan_values):
+    """Run a plan and return its trials and the texts of its generators."""
+    dirtune("bench", "run", plan(tmp_path, **plan_values), "--out", str(tmp_path), *args)
+    run = max(tmp_path.glob("*/run.json"))
+    texts = [path.read_text() for path in sorted(run.parent.glob("raw/*/*.txt"))]
+    return json.loads(run.read_text())["trials"], texts
