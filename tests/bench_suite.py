@@ -198,6 +198,8 @@ def main():
         ratio("--help / python -c pass", (*AUDIT[:3], "--help"), nothing, "20")
         (root / "proc/interrupts").write_text("           CPU0\n  0:  1  XT-PIC  timer\n")
         ratio("one-file audit / python -c pass", (*AUDIT, place), nothing, "20")
+        profile = (*AUDIT[:3], "profile", "--probes", "none", "--duration", "1")
+        ratio("profile of 1 s, no probe / python -c pass", profile, nothing, "20")
         long_log(root)
         if os.geteuid() == 0:
             many_nodes(root)

@@ -30,13 +30,18 @@ class Bottleneck(msgspec.Struct, frozen=True):
     `unknown` where CPU times are not known."""
     paragraph: str
     """The verdict, its evidence and what to do, in words."""
+    hottest_cpu: str | None = None
+    """Its busiest CPU; None without CPU times."""
+    hottest_percent: float | None = None
+    """How busy that one is: neither idle, waiting nor stolen."""
 
 
 def find(node: NodeCpu, work: Work, probed: Probed) -> Bottleneck:
     """Return what limits the director *node* in this window."""
     resource, said = _limit(node, work, probed)
     extra = (_waste(work), _phases(work), _probes(probed))
-    return Bottleneck(resource, " ".join(text for text in (said, *extra) if text))
+    paragraph = " ".join(text for text in (said, *extra) if text)
+    return Bottleneck(resource, paragraph, *(hottest(node) or (None, None)))
 
 
 def hottest(node: NodeCpu) -> tuple[str, float] | None:
@@ -69,8 +74,8 @@ def _limit(node: NodeCpu, work: Work, probed: Probed) -> tuple[str, str]:
     name, busy = top
     room = f", {_FULL_PERCENT / busy:.1f} times this load would fill it" if busy >= 5 else ""
     return "none", (
-        f"Nothing on this director is at its limit: its hottest CPU, {name}, is {busy:.0f} % busy"
-        f"{room}."
+        f"Nothing on this {node.role} is at its limit: its hottest CPU, {name}, is "
+        f"{busy:.0f} % busy{room}."
     )
 
 
@@ -79,8 +84,8 @@ def _stolen(node: NodeCpu, _work: Work, _probed: Probed) -> tuple[str, str] | No
     if steal < _STOLEN_PERCENT:
         return None
     return "steal", (
-        f"The hypervisor limits this director: it took {steal:.0f} % of its CPU time away. Give "
-        "the guest CPUs of its own; what is measured below includes the waiting."
+        f"The hypervisor limits this {node.role}: it took {steal:.0f} % of its CPU time away. "
+        "Give the guest CPUs of its own; what is measured below includes the waiting."
     )
 
 
@@ -90,7 +95,7 @@ def _full_cpu(node: NodeCpu, work: Work, _probed: Probed) -> tuple[str, str] | N
         return None
     name, busy = top
     others = [_busy(states) for cpu, states in node.per_cpu.items() if cpu != name]
-    said = f"{name} limits this director: it is {busy:.0f} % busy{_spent(node, name)}"
+    said = f"{name} limits this {node.role}: it is {busy:.0f} % busy{_spent(node, name)}"
     if not others:
         return (
             name,
@@ -103,30 +108,30 @@ def _full_cpu(node: NodeCpu, work: Work, _probed: Probed) -> tuple[str, str] | N
         )
     return name, (
         f"{said}, and the others have no room ({min(others):.0f} % and more). Take work off all "
-        f"of them, or add a director: {work.cpus} CPUs are in use."
+        f"of them, or give the load a second {node.role}: {work.cpus} CPUs are in use."
     )
 
 
-def _backlog(_node: NodeCpu, work: Work, _probed: Probed) -> tuple[str, str] | None:
+def _backlog(node: NodeCpu, work: Work, _probed: Probed) -> tuple[str, str] | None:
     if not work.softnet_dropped:
         return None
     return "backlog", (
-        f"A CPU's backlog limits this director: {work.softnet_dropped:,} packets found no room in "
-        "it. See `dirtune explain softirq/backlog-drops`."
+        f"A CPU's backlog limits this {node.role}: {work.softnet_dropped:,} packets found no room "
+        "in it. See `dirtune explain softirq/backlog-drops`."
     )
 
 
-def _ring(_node: NodeCpu, work: Work, _probed: Probed) -> tuple[str, str] | None:
+def _ring(node: NodeCpu, work: Work, _probed: Probed) -> tuple[str, str] | None:
     if not work.device_drops:
         return None
     name, lost = max(work.device_drops.items(), key=lambda item: item[1])
     return f"ring {name}", (
-        f"The receive ring of {name} limits this director: {lost:,} packets found no room in it. "
-        "See `dirtune explain nic/rx-ring-overflow`."
+        f"The receive ring of {name} limits this {node.role}: {lost:,} packets found no room in "
+        "it. See `dirtune explain nic/rx-ring-overflow`."
     )
 
 
-def _locked(_node: NodeCpu, _work: Work, probed: Probed) -> tuple[str, str] | None:
+def _locked(node: NodeCpu, _work: Work, probed: Probed) -> tuple[str, str] | None:
     waits = lock_percent(probed)
     if not waits:
         return None
@@ -134,7 +139,7 @@ def _locked(_node: NodeCpu, _work: Work, probed: Probed) -> tuple[str, str] | No
     if percent < _LOCKED_PERCENT:
         return None
     return f"lock {name}", (
-        f"A lock limits this director: CPUs waited for {name} for {percent:.1f} % of one CPU's "
+        f"A lock limits this {node.role}: CPUs waited for {name} for {percent:.1f} % of one CPU's "
         "time. `dirtune explain lock` lists what helps."
     )
 
