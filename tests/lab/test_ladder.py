@@ -1,4 +1,4 @@
-"""The rungs below eBPF on a real director, without bcc.
+"""The rungs below eBPF on a real director, without bcc: the standard kernel, then the rt kernel.
 
 Expected values come from /proc/interrupts and /proc/PID/status as cat(1) shows them, and from
 the number of datagrams sent.
@@ -87,6 +87,7 @@ def kernel(request, tmp_path_factory):
 
 
 standard = pytest.mark.parametrize("kernel", ["standard"], indirect=True)
+rt = pytest.mark.parametrize("kernel", ["rt"], indirect=True)
 
 
 def interrupts():
@@ -164,4 +165,33 @@ def test_no_instance_is_left_behind(kernel):
     (left,) = on("lb1", f"ls {INSTANCES}").split()
     assert left.split("-")[:2] == ["dirtune", on("lb1", "cat /tmp/holder").strip()]
     on("lb1", f"{PYTHON} -c 'from dirtune.probes import tracefs\nwith tracefs.opened(): pass'")
+    assert on("lb1", f"ls {INSTANCES}") == ""
+
+
+def switches():
+    """Voluntary context switches of the threads of line 10, as grep(1) finds them."""
+    rows = on(
+        "lb1",
+        "for comm in $(grep -l '^irq/10-' /proc/[0-9]*/comm); do "
+        "echo $(cat $comm) $(grep ^voluntary ${comm%comm}status); done",
+    )
+    return {row.split()[0]: int(row.split()[2]) for row in rows.splitlines()}
+
+
+@rt
+def test_on_the_rt_kernel_each_interrupt_wakes_the_thread_of_each_handler(kernel):
+    before = switches()
+    counted, _, woken = window(send)
+    after = switches()
+
+    line = counted["line_counts"]["10"]
+    assert line >= DATAGRAMS
+    assert calls(counted) == dict.fromkeys(LINE, line)
+    assert counted["none"]["10"] == 0  # every handler says that it woke its thread
+    found = {f"irq/10-{t['name']}": t for t in woken if t["irq"] == 10}
+    assert found.keys() == before.keys() == {f"irq/10-{handler}" for handler in LINE}
+    for name, thread in found.items():
+        assert thread["wakeups"] == pytest.approx(line, rel=0.05)
+        assert thread["wakeups"] <= after[name] - before[name]
+        assert thread["cpu_ns"] > 0
     assert on("lb1", f"ls {INSTANCES}") == ""
