@@ -1,0 +1,197 @@
+"""The rungs below eBPF on a real director, without bcc: the standard kernel, then the rt kernel.
+
+Expected values come from /proc/interrupts and /proc/PID/status as cat(1) shows them, and from
+the number of datagrams sent.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.lab
+
+DIRTUNE = (sys.executable, "-m", "dirtune")
+PYTHON = "/opt/dirtune/bin/python"
+VIP = "198.18.0.100"
+INSTANCES = "/sys/kernel/tracing/instances"
+LINE = ("enp0s16", "i801_smbus", "sym53c8xx")  # who is on line 10 with noapic
+DATAGRAMS = 60
+HIDE_BCC = """\
+mkdir -p /tmp/none
+mount --bind /tmp/none /usr/lib/python3/dist-packages/bcc
+mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
+"""
+# Reads, says that it is ready, and reads again when it is told to.
+WINDOW = f"""\
+{PYTHON} - <<'END'
+import pathlib, time, msgspec
+from dirtune.host import LiveHost
+from dirtune.probes import proc, threads, tracefs
+host = LiveHost()
+ready, end = pathlib.Path("/tmp/ready"), pathlib.Path("/tmp/end")
+with tracefs.opened() as count:
+    def take():
+        return count(), proc.take(host), threads.take(host)
+    take()
+    before = take()
+    ready.touch()
+    while not end.exists():
+        time.sleep(0.1)
+    after = take()
+counted, inferred, woken = zip(before, after)
+found = tracefs.decode(*counted), proc.decode(*inferred), threads.decode(*woken)
+print(msgspec.json.encode(found).decode())
+END
+"""
+SEND = f"""\
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for n in range({DATAGRAMS}):
+    s.sendto(b'x', ('{VIP}', 9))
+    time.sleep(0.05)
+time.sleep(1)
+"""
+HOLD = f"""\
+({PYTHON} -c 'import time; from dirtune.probes import tracefs
+with tracefs.opened(): time.sleep(60)' >/tmp/said 2>&1 & echo $! >/tmp/holder)
+until ls {INSTANCES} | grep -q dirtune; do sleep 0.1; done
+"""
+
+
+def dirtune(*words, ok=(0,)):
+    done = subprocess.run([*DIRTUNE, *words], capture_output=True, text=True, check=False)
+    assert done.returncode in ok, done.stderr
+    return done.stdout
+
+
+def on(node, command):
+    return dirtune("lab", "exec", node, "--", command)
+
+
+@pytest.fixture(scope="module")
+def kernel(request, tmp_path_factory):
+    """A director with this kernel and without bcc; the one before it is taken down."""
+    os.environ["DIRTUNE_LAB"] = str(tmp_path_factory.mktemp(request.param) / "lab")
+    try:
+        small = ("--real-servers", "1", "--clients", "1", "--kernel", request.param)
+        dirtune("lab", "up", "--scenario", "noapic", *small)
+        on("lb1", HIDE_BCC)
+        yield request.param
+    finally:
+        dirtune("lab", "down")
+        del os.environ["DIRTUNE_LAB"]
+
+
+standard = pytest.mark.parametrize("kernel", ["standard"], indirect=True)
+rt = pytest.mark.parametrize("kernel", ["rt"], indirect=True)
+
+
+def interrupts():
+    """Interrupts of line 10, as cat(1) shows them."""
+    return int(re.search(r"^ *10: +(\d+)", on("lb1", "cat /proc/interrupts"), re.MULTILINE)[1])
+
+
+def window(during):
+    """What the rungs below eBPF say of the time in which *during* runs."""
+    on("lb1", "rm -f /tmp/ready /tmp/end")
+    argv = [*DIRTUNE, "lab", "exec", "lb1", "--", WINDOW]
+    measuring = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    on("lb1", "until [ -e /tmp/ready ]; do sleep 0.1; done")
+    during()
+    on("lb1", "touch /tmp/end")
+    said, _ = measuring.communicate(timeout=60)
+    assert measuring.returncode == 0
+    return json.loads(said)
+
+
+def send():
+    """Send datagrams to a port that nobody listens to, one by one."""
+    on("c1", f'{sys.executable} -c "{SEND}"')
+
+
+def calls(counts):
+    return {h["handler"]: h["calls"] for h in counts["handlers"] if h["irq"] == 10}
+
+
+@standard
+def test_without_bcc_doctor_shows_the_next_best_source(kernel):
+    said = json.loads(on("lb1", "/opt/dirtune/bin/dirtune doctor --format json"))
+    used = {ladder["probe"]: ladder["uses"] for ladder in said["probes"]}
+
+    assert used == dict.fromkeys(used) | {"irq": "tracefs"}
+    assert said["notes"] == []  # this kernel has BTF
+
+
+@standard
+def test_each_handler_is_called_for_each_of_a_counted_number_of_interrupts(kernel):
+    before = interrupts()
+    counted, inferred, woken = window(send)
+    of_line = interrupts() - before
+
+    line = counted["line_counts"]["10"]
+    assert DATAGRAMS <= line <= of_line
+    assert calls(counted) == dict.fromkeys(LINE, line)
+    assert counted["none"]["10"] == 2 * line  # the card's own handler always has something to do
+    assert counted["lost"] == 0
+    assert calls(inferred) == dict.fromkeys(LINE, inferred["line_counts"]["10"])
+    assert inferred["none"]["10"] == 0  # the card took every one: that of its partners is not seen
+    assert [thread for thread in woken if thread["irq"] == 10] == []
+
+
+@standard
+def test_under_load_the_counts_agree_within_half_a_per_cent(kernel):
+    load = f"h2load --h1 -c 1500 -n 1500 -r 3 --rate-period=20ms -T 1s -N 1s http://{VIP}/"
+    counted, inferred, _ = window(lambda: on("c1", f"{load} >/dev/null"))
+
+    line = inferred["line_counts"]["10"]
+    assert line > 1000
+    for handler in LINE:
+        assert calls(counted)[handler] == pytest.approx(line, rel=0.005)
+    assert counted["none"]["10"] == pytest.approx(2 * line, rel=0.005)
+
+
+@standard
+def test_no_instance_is_left_behind(kernel):
+    assert on("lb1", f"ls {INSTANCES}") == ""
+
+    on("lb1", f"{HOLD} kill -TERM $(cat /tmp/holder); sleep 3")
+    assert on("lb1", f"ls {INSTANCES}") == ""
+
+    on("lb1", f"{HOLD} kill -KILL $(cat /tmp/holder); sleep 1")
+    (left,) = on("lb1", f"ls {INSTANCES}").split()
+    assert left.split("-")[:2] == ["dirtune", on("lb1", "cat /tmp/holder").strip()]
+    on("lb1", f"{PYTHON} -c 'from dirtune.probes import tracefs\nwith tracefs.opened(): pass'")
+    assert on("lb1", f"ls {INSTANCES}") == ""
+
+
+def switches():
+    """Voluntary context switches of the threads of line 10, as grep(1) finds them."""
+    rows = on(
+        "lb1",
+        "for comm in $(grep -l '^irq/10-' /proc/[0-9]*/comm); do "
+        "echo $(cat $comm) $(grep ^voluntary ${comm%comm}status); done",
+    )
+    return {row.split()[0]: int(row.split()[2]) for row in rows.splitlines()}
+
+
+@rt
+def test_on_the_rt_kernel_each_interrupt_wakes_the_thread_of_each_handler(kernel):
+    before = switches()
+    counted, _, woken = window(send)
+    after = switches()
+
+    line = counted["line_counts"]["10"]
+    assert line >= DATAGRAMS
+    assert calls(counted) == dict.fromkeys(LINE, line)
+    assert counted["none"]["10"] == 0  # every handler says that it woke its thread
+    found = {f"irq/10-{t['name']}": t for t in woken if t["irq"] == 10}
+    assert found.keys() == before.keys() == {f"irq/10-{handler}" for handler in LINE}
+    for name, thread in found.items():
+        assert thread["wakeups"] == pytest.approx(line, rel=0.05)
+        assert thread["wakeups"] <= after[name] - before[name]
+        assert thread["cpu_ns"] > 0
+    assert on("lb1", f"ls {INSTANCES}") == ""
