@@ -9,20 +9,25 @@ from typing import TypeVar
 import msgspec
 
 from dirtune import remote
-from dirtune.bench import client, generators, rig
+from dirtune.bench import client, rig
 from dirtune.bench.plan import Plan, TupleBudget, estimate_s, tuple_budget, warnings
 from dirtune.errors import DirtuneError
 from dirtune.remote import Node
 
-_DIRECTOR = "[ -r /proc/net/ip_vs_stats_percpu ] || { echo 'ip_vs is not loaded' >&2; exit 1; }"
-_CLIENT = "command -v {program} >/dev/null || {{ echo '{remedy}' >&2; exit 1; }}"
-# None of these says its version by its exit status, and ipvsadm would load the module.
+# Each prints what is wrong, if anything is.
+_DIRECTOR = "[ -r /proc/net/ip_vs_stats_percpu ] || echo 'ip_vs is not loaded'"
+_CLIENT = "command -v {program} >/dev/null || echo '{program} is missing{remedy}'"
+# No exit status is looked at; ipvsadm would load the module, and httperf would send a request:
+# what does not print a version by itself has that of its package.
 _VERSIONS = """\
 echo "kernel $(uname -r)"
 v() {{ command -v "$1" >/dev/null && echo "$1 $("$@" 2>&1 | head -n 1)"; }}
 [ ! -r /proc/net/ip_vs ] || v ipvsadm --version
 v {dirtune} --version
-for tool in {tools}; do v $tool --version; done
+case "{program}" in
+h2load) v h2load --version;;
+?*) echo "{program} $(dpkg-query -W -f '${{Version}}' '{program}' 2>/dev/null)";;
+esac
 true
 """
 _CLOCK = "while read -r word; do date +%s%N; done"
@@ -108,10 +113,12 @@ async def _vip(plan: Plan, nodes: Mapping[str, Node]) -> str | None:
 async def _problem(plan: Plan, node: Node) -> str | None:
     clients = {each.host for each in plan.clients}
     try:
-        if node.name == plan.director.host:
-            await node.run(_DIRECTOR)
+        if node.name == plan.director.host and (said := await node.run(_DIRECTOR)):
+            return said.strip()
         if node.name in clients:
-            await node.run(_CLIENT.format(program=client.program(plan), remedy=_remedy(plan)))
+            asked = _CLIENT.format(program=client.program(plan), remedy=client.remedy(plan))
+            if said := await node.run(asked):
+                return said.strip()
             timeout_s = rig.request_timeout_s(plan)
             text = await node.run(client.request(plan, timeout_s), timeout_s=_REQUEST_S)
             return None if client.answered(text) else f"no good reply from {plan.url}"
@@ -122,10 +129,10 @@ async def _problem(plan: Plan, node: Node) -> str | None:
 
 async def _versions(plan: Plan, node: Node) -> dict[str, str]:
     clients = {each.host for each in plan.clients}
-    tools = client.program(plan) if node.name in clients else ""
+    program = client.program(plan) if node.name in clients else ""
     dirtune = plan.director.dirtune if node.name == plan.director.host else ":"
     try:
-        text = await node.run(_VERSIONS.format(tools=tools, dirtune=dirtune))
+        text = await node.run(_VERSIONS.format(program=program, dirtune=dirtune))
     except DirtuneError:
         return {}
     rows = (line.partition(" ") for line in text.splitlines())
@@ -140,8 +147,3 @@ async def _clock_ms(node: Node) -> float | None:
     except DirtuneError:
         return None
     return 1000 * ahead_s
-
-
-def _remedy(plan: Plan) -> str:
-    package = generators.find(plan.load.generator).PACKAGE
-    return f"apt install {package}" if package else f"{client.program(plan)} is missing"

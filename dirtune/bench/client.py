@@ -165,6 +165,12 @@ def program(plan: Plan) -> str:
     return generator.command(plan.load, plan.url, Part(Schedule(1, 1000, 1)))[0]
 
 
+def remedy(plan: Plan) -> str:
+    """Return how that program is got, as the end of a sentence; empty if that is not known."""
+    package = generators.find(plan.load.generator).PACKAGE
+    return f": apt install {package}" if package else ""
+
+
 def request(plan: Plan, timeout_s: int) -> str:
     """Return the script that sends one request; what it prints is for `answered`."""
     once = Part(Schedule(1, 1000, 1))
@@ -183,10 +189,9 @@ def script(plan: Plan, ticks: Schedule) -> str:
     parts = generator.parts(plan.load, ticks)
     commands = [generator.command(plan.load, plan.url, part) for part in parts]
     processes = (_process(n, *each) for n, each in enumerate(zip(commands, parts, strict=True), 1))
-    remedy = f": apt install {generator.PACKAGE}" if generator.PACKAGE else ""
     return _SCRIPT.format(
         program=shlex.quote(program(plan)),
-        remedy=remedy,
+        remedy=remedy(plan),
         guard=remote.GUARD,
         processes="".join(processes),
         numbers=" ".join(str(n) for n in range(1, len(parts) + 1)),

@@ -6,7 +6,7 @@ from dirtune.bench.check import Readiness
 def text(found: Readiness) -> str:
     """Return a line for each node and each thing to know, and the duration."""
     nodes = found.nodes.items()
-    lines = [f"{host}: {problem or 'ready'}{_known(found, host)}" for host, problem in nodes]
+    lines = [f"{host}: {_state(host, problem)}{_known(found, host)}" for host, problem in nodes]
     if found.vip is not None:
         told = "forced by name" if found.forced else "bench another, or name it with --force"
         lines.append(f"vip: carries connections that are not ours ({found.vip}): {told}")
@@ -19,6 +19,10 @@ def text(found: Readiness) -> str:
     sweep, pairs = found.sweep_s / 60, found.pairs_s / 60
     lines.append(f"sweep: {found.sweep_trials} trials, about {sweep:.0f} min")
     return "\n".join([*lines, f"comparison: about {pairs:.0f} min"])
+
+
+def _state(host: str, problem: str | None) -> str:
+    return "ready" if problem is None else problem.removeprefix(f"{host}: ")
 
 
 def _known(found: Readiness, host: str) -> str:
