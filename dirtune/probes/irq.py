@@ -13,12 +13,11 @@ from typing import Protocol
 import msgspec
 
 from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
+from dirtune.analyse.rates import line_counts
 from dirtune.collect import interrupts
 from dirtune.collect.interrupts import parse_interrupts
 from dirtune.host import Host
 from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way
-
-_WRAP = 2**32  # the kernel counts a line's interrupts per CPU in an unsigned int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,9 @@ def decode(before: Moment[Reading], after: Moment[Reading], context: Context) ->
     return HandlerWindow(
         seconds=after.taken_s - before.taken_s,
         handlers=total,
-        line_counts=_line_counts(before.data.interrupts, after.data.interrupts),
+        line_counts=line_counts(
+            parse_interrupts(before.data.interrupts), parse_interrupts(after.data.interrupts)
+        ),
         load_seconds=context.load_seconds,
         probe_ns=context.cost.ns,
         events=context.cost.events,
@@ -141,21 +142,6 @@ def _plus(a: HandlerCalls, b: HandlerCalls) -> HandlerCalls:
         max_ns=max(a.max_ns, b.max_ns),
         histogram=tuple(x + y for x, y in zip(a.histogram, b.histogram, strict=True)),
     )
-
-
-def _line_counts(before: str, after: str) -> dict[str, int]:
-    then = {line.irq: line.counts for line in parse_interrupts(before).lines}
-    return {
-        line.irq: _counted(then.get(line.irq), line.counts)
-        for line in parse_interrupts(after).lines
-        if line.irq.isdigit()
-    }
-
-
-def _counted(then: tuple[int, ...] | None, now: tuple[int, ...]) -> int:
-    if then is None or len(then) != len(now):  # a new line, or a CPU came or went
-        return max(0, sum(now) - sum(then or ()))
-    return sum((b - a) % _WRAP for a, b in zip(then, now, strict=True))
 
 
 PROBE = Probe(

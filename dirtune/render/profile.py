@@ -285,6 +285,11 @@ def _cost(probed: Probed, style: str) -> str:
     ]
     heads = ("probe", "attached by", "events", "ns each", "% of a CPU", "")
     shown = _aligned(heads, rows, style, texts=2, last=True) if rows else ""
+    if rows and all(cost.ns is None for cost in probed.costs):
+        shown += (
+            "\n\nWhat the probes cost is not known, and no budget could be kept: this kernel has no "
+            "statistics of BPF programs (Linux 5.8)."
+        )
     if probed.own_ns is None or not probed.seconds:
         return shown
     own = f"dirtune's own process: {probed.own_ns / probed.seconds / 1e7:.2f} % of a CPU"

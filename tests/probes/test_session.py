@@ -7,8 +7,9 @@ import pytest
 from dirtune.analyse.probed import IpvsWindow, NotProbed
 from dirtune.host import RecordedHost
 from dirtune.probes import session
+from dirtune.probes.loading import HERE, Loaded, parse_statistics
 from dirtune.probes.probe import Point, Probe, Way
-from dirtune.probes.session import Session, _Running, parse_statistics
+from dirtune.probes.session import Session, _Running
 
 # As /proc/self/fdinfo prints a program's descriptor on Linux 6.1 and later.
 FDINFO = "pos:\t0\nflags:\t02000002\nprog_type:\t17\nrun_time_ns:\t{}\nrun_cnt:\t{}\n"
@@ -58,7 +59,7 @@ def made(monkeypatch):
     bpf.costs(4, 2000, 20)
     irq = probe("irq", "handlers", Point("tracepoint", "irq:irq_handler_entry", "irq_entry"))
     ipvs = probe("ipvs", "ipvs", Point("kprobe", "ip_vs_in_hook", "ipvs_in"))
-    running = [_Running(*irq, bpf), _Running(*ipvs, bpf)]
+    running = [_Running(Loaded(*each, bpf)) for each in (irq, ipvs)]
     missing = (NotProbed("locks", "why", "remedy", ""),)
     clock = Clock(monkeypatch)
     return Session(RecordedHost(files, {}), running, missing, 1.0, counted=True), bpf, clock
@@ -151,7 +152,7 @@ def test_every_program_in_c_is_a_probe_of_its_own_name():
 
     assert set(found) == {"cpu", "drops", "ipvs", "irq", "locks", "softirq"}
     for probe_ in found.values():
-        text = (session._HERE / f"{probe_.name}.bpf.c").read_text()
+        text = (HERE / f"{probe_.name}.bpf.c").read_text()
         for way in probe_.ways:
             for point in way.points:
                 name = point.function.replace("kretfunc__", "KRETFUNC_PROBE(")
