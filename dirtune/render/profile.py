@@ -287,8 +287,8 @@ def _cost(probed: Probed, style: str) -> str:
     shown = _aligned(heads, rows, style, texts=2, last=True) if rows else ""
     if rows and all(cost.ns is None for cost in probed.costs):
         shown += (
-            "\n\nWhat the probes cost is not known, and no budget could be kept: this kernel has no "
-            "statistics of BPF programs (Linux 5.8)."
+            "\n\nWhat the probes cost is not known, and no budget could be kept: this kernel has "
+            "no statistics of BPF programs (Linux 5.8)."
         )
     if probed.own_ns is None or not probed.seconds:
         return shown
