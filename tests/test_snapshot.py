@@ -3,10 +3,21 @@ from pathlib import Path
 
 import pytest
 
+from dirtune.analyse.handlers import HandlerCounts
+from dirtune.analyse.probed import LockWindow, NotProbed, Probed
 from dirtune.cli._sources import Source, samples
 from dirtune.fetch import record
 from dirtune.host import RecordedHost
-from dirtune.snapshot import FIELDS, MOVING, moving, patterns_of, take, take_all
+from dirtune.snapshot import (
+    FIELDS,
+    MOVING,
+    Snapshot,
+    moving,
+    patterns_of,
+    take,
+    take_all,
+    with_probes,
+)
 
 PACKAGE = Path(__file__).parent.parent / "dirtune"
 # What these take of the earlier snapshot that they are given as a whole.
@@ -83,3 +94,22 @@ def test_rates_are_made_of_what_moves():
                     used.add(OF_A_WHOLE[name])
 
     assert used - {"taken_s"} == set(MOVING)
+
+
+def test_what_probes_measured_stands_in_the_snapshot_and_why_they_did_not():
+    locks, counts = LockWindow(5.0, ()), HandlerCounts(5.0, "proc", (), {}, {})
+    missing = (
+        NotProbed("irq", "no headers", "apt install linux-headers-6.1", "calls are inferred"),
+        NotProbed("cpu", "no perf events", "", ""),
+    )
+    found = with_probes(
+        Snapshot(errors={"stat": "not here"}),
+        Probed(5.0, locks=locks, handler_counts=counts, missing=missing),
+    )
+
+    assert (found.locks, found.handler_counts) == (locks, counts)
+    assert found.handlers is None
+    assert found.errors == {
+        "stat": "not here",
+        "handlers": "no headers; apt install linux-headers-6.1",
+    }

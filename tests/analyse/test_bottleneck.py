@@ -1,5 +1,6 @@
 """The verdict in words: a resource is named only where it is at its limit."""
 
+import probed_window as window
 import pytest
 from msgspec.structs import replace
 
@@ -79,6 +80,14 @@ def test_time_that_was_stolen_comes_before_what_it_makes_look_full():
     verdict = found(node(0.0, 0.0, steal=30.0))
 
     assert verdict.resource == "steal"
+
+
+def test_time_stolen_from_one_cpu_comes_before_another_that_is_full():
+    uneven = node(1.0, 50.0, steal=12.0)
+    full = uneven.per_cpu["cpu0"] | {"steal": CpuShare(2.0, 0.0)}
+    robbed = uneven.per_cpu["cpu1"] | {"steal": CpuShare(22.0, 0.0)}
+
+    assert found(replace(uneven, per_cpu={"cpu0": full, "cpu1": robbed})).resource == "steal"
 
 
 def test_stolen_time_is_not_busy_time():
@@ -185,3 +194,24 @@ def test_a_host_without_ipvs_has_no_cost_per_connection():
 
     assert found.cpu_us_per_connection is None
     assert found.interrupts_per_packet is None
+
+
+def test_the_forecast_is_of_the_probe_s_own_window():
+    # In 5 s 1,000 connections at 2,500 us each; the probe's 10 s have 2,000 of them, and 200 ms
+    # of needless calls: 100 us each, a twenty-fifth.
+    first = Sample(0.0, stat(0, 0), ip_vs={"connections": 0, "packets_in": 0})
+    last = Sample(5.0, stat(250, 500), ip_vs={"connections": 1000, "packets_in": 6000})
+    done = work.of_window(
+        (first, last),
+        node(50.0, 100.0, user=10.0),
+        replace(window.PROBED, cpu=None),
+        {"10": ("eth0", "aic7xxx")},
+        frozenset({"eth0"}),
+    )
+
+    assert done.cpu_us_per_connection == pytest.approx(2500)
+    assert done.forecast.wasted_us_per_connection == pytest.approx(100)
+    assert done.forecast.ratio == pytest.approx(0.96)
+    # A tenth of two CPUs is a fifth of one.
+    (user,) = (phase for phase in done.phases if phase.name == "user")
+    assert user.percent == pytest.approx(20)
