@@ -29,6 +29,8 @@ class NodeCpu(msgspec.Struct, frozen=True):
     source: str
     """`/proc/stat`, or `cgroup` for a node that is a container."""
     samples: int
+    cpus: int | None = None
+    """CPUs that the shares are shares of."""
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -50,7 +52,8 @@ class Trial(msgspec.Struct, frozen=True):
     arm: str
     """A is before, B is after the fix."""
     kind: str
-    """`judged` and `baseline` (nothing else ran) or `profiled`; only `judged` are compared."""
+    """`judged`, `baseline`, `search` and `confirm` (nothing else ran), `observed` (every node was
+    sampled) or `profiled` (the probe ran as well); only `judged` are compared."""
     pair: int | None
     started: str
     """UTC, ISO 8601."""
@@ -77,6 +80,8 @@ class Trial(msgspec.Struct, frozen=True):
     nodes: tuple[NodeCpu, ...] = ()
     host: dict[str, float] = {}
     """Per cent of the machine that ran dirtune: busy, steal; in the lab it runs everything."""
+    cell: str = ""
+    """The cell of the matrix or the control it belongs to; empty for the plan as it stands."""
 
 
 class Forecast(msgspec.Struct, frozen=True):
@@ -122,6 +127,41 @@ class Comparison(msgspec.Struct, frozen=True):
     """Trials that did not count; they were repeated, never dropped in silence."""
 
 
+class Cell(msgspec.Struct, frozen=True):
+    """One combination of a matrix, or one control."""
+
+    name: str
+    """As in `Trial.cell`: `real_servers=2,scheduler=rr`, or the control's name."""
+    settings: dict[str, str | int]
+    """Value of each axis; empty for a control."""
+    url: str
+    """Where the load went."""
+    refused: str | None = None
+    """Why it was not carried out; None if it was."""
+
+
+class Knee(msgspec.Struct, frozen=True):
+    """The highest offered rate that met a loss goal, and how well that is known."""
+
+    loss_goal: float
+    """Largest share of lost connections that meets the goal."""
+    cell: str
+    rate: float | None
+    """Connections/s; None if not even the lowest rate met the goal."""
+    above: float | None
+    """Lowest rate that missed the goal; None if none did."""
+    limit: str
+    """What ended the search: `system`, `clients`, `range` (of the plan) or `trials`."""
+    reason: str
+    """What stands behind it, in words."""
+    confirmed: bool | None = None
+    """Whether steady trials at 0.95 and 1.05 times the rate agree; None if not tried."""
+    trials: int = 0
+    """Trials of the search that counted."""
+    invalid: int = 0
+    """Trials that did not."""
+
+
 class Step(msgspec.Struct, frozen=True):
     """One thing dirtune did, in order, with the command that does the same by hand."""
 
@@ -157,4 +197,7 @@ class Run(msgspec.Struct, frozen=True):
     """One sentence."""
     notes: tuple[str, ...] = ()
     """What a reader must know, such as that the director is emulated."""
+    cells: tuple[Cell, ...] = ()
+    """Of the matrix, and the controls; empty where the plan names neither."""
+    knees: tuple[Knee, ...] = ()
     schema: str = "dirtune/run/1"

@@ -26,6 +26,8 @@ class Order:
     pair: int | None = None
     probes: tuple[str, ...] = ("irq",)
     """Of a profiled trial, on its director."""
+    balanced: bool = True
+    """Whether its connections pass the director's IPVS; those of a control do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,8 @@ def _setup_error(facts: Facts, plan: Plan) -> str | None:
     errors = [f"{c.host}: {c.error}" for c in facts.clients if c.error is not None]
     if errors or facts.problems:
         return "; ".join((*errors, *facts.problems))
+    if not facts.order.balanced:
+        return None
     counted = _delta(facts.around, "connections")
     if counted is None:
         return "the director has no /proc/net/ip_vs_stats_percpu: is ip_vs loaded there?"
@@ -231,7 +235,8 @@ def _rank(ordered: list[float], share: float) -> float:
 
 
 def _metrics(facts: Facts, replies: list[Reply], plan: Plan) -> dict[str, float]:
-    connections = _delta(facts.edges, "connections")
+    balanced = facts.order.balanced
+    connections = _delta(facts.edges, "connections") if balanced else len(replies)
     busy, stolen = cpu.busy_s(*facts.edges), facts.stolen_s
     if busy is not None and stolen is not None:
         # A guest's clock runs on while its CPU is away: to the guest that is work.

@@ -48,6 +48,12 @@ def create(out: Path, run: Run) -> Store:
     return store
 
 
+def resume(folder: Path) -> Store:
+    """Return the store of a run that was interrupted, to go on with."""
+    run = load(folder)
+    return Store(folder if folder.is_dir() else folder.parent, run)
+
+
 def load(folder: Path) -> Run:
     """Return the run in *folder* (or in the file itself); `ParseError` if it is no run."""
     path = folder / _NAME if folder.is_dir() else folder
@@ -74,8 +80,11 @@ def _with(trials: tuple[Trial, ...], trial: Trial) -> tuple[Trial, ...]:
 
 
 def _make(folder: Path) -> None:
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            _sync(path.parent)
     except OSError as error:
         raise TrialError(f"{folder}: {error.strerror}; choose another place with --out") from error
 

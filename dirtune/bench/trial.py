@@ -20,7 +20,7 @@ from dirtune.bench.outcome import ClientResult, Facts, Order
 from dirtune.bench.plan import Plan
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError, SourceMissing, TrialError
 
-QUIET = frozenset({"judged", "baseline"})
+QUIET = frozenset({"judged", "baseline", "search", "confirm"})
 """Kinds of trial in which nothing but the load runs."""
 
 # The last replies come within the time-out; their FINs a little later.
@@ -149,8 +149,9 @@ async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
         await rig.ready()
         await rig.preflight()
         settled = await _settle(rig, plan)
-        if order.kind in QUIET:
-            facts, raw = await _measure(rig, plan, order, started, settled, _edges)
+        if order.kind != "profiled":
+            watch = _edges if order.kind in QUIET else _profile
+            facts, raw = await _measure(rig, plan, order, started, settled, watch)
             return Result(outcome.judge(facts, plan), raw)
         return await _probed(rig, plan, order, started, settled)
     except (NodeUnreachable, NotPossible, ParseError, SourceMissing, TrialError) as error:
@@ -234,9 +235,12 @@ async def _edges(rig: Rig, opens_s: float, window_s: float) -> _Window:
     return _Window((first, last), _host_shares(host, rig.host_times()), _since(stolen, rig))
 
 
-async def _profile(rig: Rig, opens_s: float, window_s: float, *, probe: Probing) -> _Window:
+async def _profile(
+    rig: Rig, opens_s: float, window_s: float, *, probe: Probing | None = None
+) -> _Window:
     await rig.sleep_until(opens_s)
-    await probe.begin()
+    if probe is not None:
+        await probe.begin()
     host, stolen, series = rig.host_times(), rig.guest_stolen_s(), [await rig.sample_all()]
     for second in range(1, round(window_s) + 1):
         await rig.sleep_until(opens_s + second)

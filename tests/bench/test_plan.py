@@ -115,7 +115,7 @@ def test_tuple_budget(rate, said):
     assert all(part in text for part, text in zip(said, warned, strict=True))
 
 
-def test_short_trials_and_unused_tables_are_said():
-    warned = plan.warnings(plan.parse(SMALL + "[knee]\n[matrix]\ncpus = [1, 2]\n"))
+def test_short_trials_are_said():
+    (said,) = plan.warnings(plan.parse(SMALL))
 
-    assert ["are short" in warned[0], "[knee]" in warned[1], "[matrix]" in warned[2]] == [True] * 3
+    assert "are short" in said
