@@ -90,7 +90,7 @@ async def fill(
     for slot in slots:
         while (number := attempt(slot, trials)) is not None:
             name = slot.id if number == 1 else f"{slot.id}+{number}"
-            order = Order(name, "A", "judged", slot.rate, balanced=slot.cell.balanced)
+            order = Order(name, "A", "judged", slot.rate, path=slot.cell.path)
             trials.append(await _kept(rig, slot.cell, slot.cell.plan, order, keep))
     return tuple(trials)
 
@@ -157,7 +157,7 @@ async def observe(rig: Rig, cell: Cell, keep: Keep, *, done: Sequence[Trial]) ->
     rate = to_observe(cell, done)
     if rate is not None:
         name = f"{prefix(cell)}observed"
-        order = Order(name, "A", "observed", rate, balanced=cell.balanced)
+        order = Order(name, "A", "observed", rate, path=cell.path)
         await _kept(rig, cell, cell.plan, order, keep)
 
 

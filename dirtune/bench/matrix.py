@@ -49,8 +49,8 @@ class Cell:
     """As it holds in this cell."""
     settings: dict[str, str | int] = field(default_factory=dict)
     holds: tuple[Hold, ...] = ()
-    balanced: bool = True
-    """Whether the load passes the director's IPVS."""
+    path: str = "ipvs"
+    """How the load goes, as in `outcome.Order`."""
     refused: str | None = None
     """Why it cannot be carried out."""
 
@@ -212,7 +212,7 @@ def _controls(plan: Plan) -> tuple[Cell, ...]:
 def _direct(plan: Plan) -> Cell:
     first = plan.service.destinations[0]
     port = first.port or plan.service.port
-    return Cell("direct", _aimed(plan, address_of(plan, first), port), balanced=False)
+    return Cell("direct", _aimed(plan, address_of(plan, first), port), path="past")
 
 
 def _routed(plan: Plan) -> Cell:
@@ -228,7 +228,7 @@ def _routed(plan: Plan) -> Cell:
     route = f"{shlex.quote(server)} via {shlex.quote(router)}"
     by_way = [Hold(c.host, f"ip route add {route}", f"ip route del {route}") for c in plan.clients]
     holds = (forwards, *by_way)
-    return Cell("routed", direct.plan, holds=holds, balanced=False, refused=refused)
+    return Cell("routed", direct.plan, holds=holds, path="routed", refused=refused)
 
 
 # net.ipv4.ip_forward would set other settings anew as well; one card's own does not.
@@ -249,7 +249,7 @@ def _null_server(plan: Plan) -> Cell:
     holds = tuple(
         Hold(c.host, start, 'kill "$null" 2>/dev/null; rm -rf "$dir"') for c in plan.clients
     )
-    return Cell("null_server", _aimed(plan, "127.0.0.1", NULL_PORT), holds=holds, balanced=False)
+    return Cell("null_server", _aimed(plan, "127.0.0.1", NULL_PORT), holds=holds, path="past")
 
 
 _NGINX = """\

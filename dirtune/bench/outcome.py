@@ -26,8 +26,8 @@ class Order:
     pair: int | None = None
     probes: tuple[str, ...] = ("irq",)
     """Of a profiled trial, on its director."""
-    balanced: bool = True
-    """Whether its connections pass the director's IPVS; those of a control do not."""
+    path: str = "ipvs"
+    """How its connections go: through `ipvs`, `routed` by the director, or `past` it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def _setup_error(facts: Facts, plan: Plan) -> str | None:
     errors = [f"{c.host}: {c.error}" for c in facts.clients if c.error is not None]
     if errors or facts.problems:
         return "; ".join((*errors, *facts.problems))
-    if not facts.order.balanced:
+    if facts.order.path != "ipvs":
         return None
     counted = _delta(facts.around, "connections")
     if counted is None:
@@ -235,8 +235,8 @@ def _rank(ordered: list[float], share: float) -> float:
 
 
 def _metrics(facts: Facts, replies: list[Reply], plan: Plan) -> dict[str, float]:
-    balanced = facts.order.balanced
-    connections = _delta(facts.edges, "connections") if balanced else len(replies)
+    passed = {"ipvs": _delta(facts.edges, "connections"), "routed": len(replies)}
+    connections = passed.get(facts.order.path)
     busy, stolen = cpu.busy_s(*facts.edges), facts.stolen_s
     if busy is not None and stolen is not None:
         # A guest's clock runs on while its CPU is away: to the guest that is work.

@@ -192,6 +192,8 @@ class Controls(Table, frozen=True):
     """It goes to a server that answers at once, on each client itself: the clients' ceiling."""
     router: str | None = None
     """The director's address on the clients' network, which `routed` needs."""
+    link_bits_per_s: Positive | None = None
+    """Capacity of the director's link, for what share of it the load takes."""
 
 
 class Matrix(Table, frozen=True):

@@ -116,7 +116,7 @@ def _able(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 
 def _goals(plan: Plan, cell: Cell) -> tuple[float, ...]:
-    return plan.knee.loss if plan.knee is not None and cell.balanced else ()
+    return plan.knee.loss if plan.knee is not None and cell.path == "ipvs" else ()
 
 
 async def _look_closer(plan: Plan, cell: Cell, visit: Visit, kept: Store, keep: Keep) -> None:

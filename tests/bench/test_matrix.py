@@ -128,7 +128,7 @@ def test_controls_are_aimed_past_the_virtual_service():
         "http://127.0.0.1:18080/",
         "http://198.18.0.11:80/",
     )
-    assert [cell.balanced for cell in found] == [False, False, False, True]
+    assert [cell.path for cell in found] == ["past", "past", "routed", "ipvs"]
     assert [hold.host for hold in null.holds] == ["c1", "c2"]
     assert [hold.host for hold in routed.holds] == ["lb1", "c1", "c2"]
     assert routed.holds[1].do == "ip route add 198.18.0.11 via 198.18.0.1"

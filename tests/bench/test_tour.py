@@ -137,6 +137,8 @@ def test_a_control_past_the_director_is_not_held_against_its_counters(tmp_path):
 
     found = {t.cell: t.validity for t in run.trials}
     assert found["direct"] == "valid"
+    # What the director did meanwhile is not the cost of connections that never reached it.
+    assert all("cpu_us_per_connection" not in t.metrics for t in run.trials if t.cell == "direct")
     assert found[ONE] == "setup_error"
 
 

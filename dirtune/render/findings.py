@@ -1,0 +1,194 @@
+"""What a bench run found, as tables: cells, knees, scaling, costs, prices, the limiting node."""
+
+from collections.abc import Iterator, Mapping
+
+from tabulate import tabulate
+
+from dirtune.analyse import capacity, cost
+from dirtune.analyse.cost import PricePerRate
+from dirtune.analyse.limit import Known, limiting
+from dirtune.analyse.run import Cell, Run, Trial
+from dirtune.render.document import Block, Section, Table, Text
+
+PLAIN = "as planned"
+_NONE = "-"
+
+
+def sections(run: Run) -> tuple[Section, ...]:
+    """Return what there is to tell, each under its heading; empty for a run without a sweep."""
+    found = (
+        Section("Capacity", tuple(_capacity(run))),
+        Section("Limiting node", tuple(_limits(run))),
+        Section("Scaling", tuple(_scaling(run))),
+        Section("CPU per connection", tuple(_costs(run))),
+        Section("Network", tuple(_network(run))),
+        Section("Price", tuple(_prices(run))),
+    )
+    return tuple(section for section in found if section.blocks)
+
+
+def text(run: Run, style: str) -> str:
+    """Return the sections for a terminal (`simple`) or as Markdown (`github`)."""
+    head = "## " if style == "github" else ""
+    parts = (
+        f"{head}{section.title}\n\n"
+        + "\n\n".join(_block(block, style) for block in section.blocks)
+        for section in sections(run)
+    )
+    return "\n\n".join(parts)
+
+
+def _block(block: Block, style: str) -> str:
+    if isinstance(block, Table):
+        align = ["right" if name in block.numeric else "left" for name in block.header]
+        return tabulate(block.rows, block.header, style, colalign=align, disable_numparse=True)
+    return block.text if isinstance(block, Text) else ""
+
+
+def _every(run: Run) -> tuple[Cell, ...]:
+    controls = tuple(cell for cell in run.cells if not cell.settings and cell.refused is None)
+    return (*controls, *cost.balanced_cells(run))
+
+
+def _label(name: str) -> str:
+    return name or PLAIN
+
+
+def _capacity(run: Run) -> Iterator[Block]:
+    header = ("cell", "peak/s", "sd", "offered/s", "lost there", "µs CPU/conn", "µs CPU/packet")
+    rows = tuple(row for cell in _every(run) if (row := _peak_row(run, cell)) is not None)
+    if rows:
+        yield Table(header, rows, frozenset(header[1:]))
+    yield from (
+        Text(f"Knee, {_label(knee.cell)}: {capacity.in_words(knee)}.") for knee in run.knees
+    )
+    refused = dict.fromkeys(cell.refused for cell in run.cells if cell.refused is not None)
+    yield from (Text(f"Not carried out: {reason}.") for reason in refused)
+
+
+def _peak_row(run: Run, cell: Cell) -> tuple[str, ...] | None:
+    trials = cost.trials_of(run, cell.name)
+    top = capacity.peak(capacity.curve(trials))
+    if top is None:
+        return None
+    at_peak = [t for t in trials if t.offered_rate == top.offered and t.validity == "valid"]
+    each, packets = (
+        _mean(at_peak, "cpu_us_per_connection"),
+        _mean(at_peak, "packets_per_connection"),
+    )
+    return (
+        _label(cell.name),
+        f"{top.reply_rate:.1f}",
+        _NONE if top.sd is None else f"{top.sd:.1f}",
+        f"{top.offered:g}",
+        f"{top.loss:.3%}",
+        _NONE if each is None else f"{each:.0f}",
+        _NONE if each is None or not packets else f"{each / packets:.0f}",
+    )
+
+
+def _mean(trials: list[Trial], metric: str) -> float | None:
+    values = [trial.metrics[metric] for trial in trials if metric in trial.metrics]
+    return sum(values) / len(values) if values else None
+
+
+def _limits(run: Run) -> Iterator[Block]:
+    passing = {cell.name for cell in cost.balanced_cells(run)}
+    known = Known(alone=_alone(run), link_bits_per_s=link_bits_per_s(run))
+    for trial in run.trials:
+        if trial.kind == "observed" and trial.cell in passing:
+            used = cost.network_io(trial, None)
+            used_bits = None if used is None else used.bits_per_s
+            found = limiting(trial, known._replace(used_bits_per_s=used_bits))
+            yield Text(
+                f"{_label(trial.cell)}, at {trial.offered_rate:g}/s offered: {found.words}."
+            )
+
+
+def _alone(run: Run) -> float | None:
+    """Return what one real server made by itself: past the director, else as the only one."""
+    names = ("direct", *(c.name for c in run.cells if c.settings.get("real_servers") == 1))
+    peaks = (capacity.peak(capacity.curve(cost.trials_of(run, name))) for name in names)
+    return next((top.reply_rate for top in peaks if top is not None), None)
+
+
+def link_bits_per_s(run: Run) -> float | None:
+    """Return the capacity of the link, as the plan gives it."""
+    controls = run.plan.get("controls")
+    found = controls.get("link_bits_per_s") if isinstance(controls, Mapping) else None
+    return float(found) if isinstance(found, int | float) else None
+
+
+def _scaling(run: Run) -> Iterator[Block]:
+    rows = cost.scaling(run)
+    if rows:
+        header = ("over", "cell", "number", "peak/s", "of so many times one")
+        cells = tuple(
+            (r.axis.replace("_", " "), _label(r.others), str(r.nodes), f"{r.peak:.1f}",
+             f"{r.efficiency:.0%}") for r in rows
+        )  # fmt: skip
+        yield Table(header, cells, frozenset(header[2:]))
+
+
+def _costs(run: Run) -> Iterator[Block]:
+    observed = [trial for trial in run.trials if trial.kind == "observed"]
+    rows = [
+        (_label(trial.cell), each.node, each.role, f"{each.us_per_connection:.0f}")
+        for trial in observed
+        for each in cost.node_costs(trial)
+    ]
+    if rows:
+        header = ("cell", "node", "role", "µs CPU/connection")
+        yield Table(header, tuple(rows), frozenset(header[3:]))
+        yield Text("Of the connections that went through the node.")
+    if added := cost.ipvs_cost_us(run):
+        heads = ("cell", "offered/s", "µs that IPVS adds to routing")
+        body = tuple((_label(cell), f"{rate:g}", f"{us:.0f}") for cell, rate, us in added)
+        yield Table(heads, body, frozenset(heads[1:]))
+
+
+def _network(run: Run) -> Iterator[Block]:
+    link = link_bits_per_s(run)
+    rows = []
+    for trial in run.trials:
+        io = cost.network_io(trial, link) if trial.kind == "observed" else None
+        if io is not None:
+            share = _NONE if io.share_of_link is None else f"{io.share_of_link:.1%}"
+            rows.append(
+                (_label(trial.cell), f"{trial.reply_rate:.1f}", f"{io.bytes_per_s / 1e6:.3f}",
+                 f"{io.bits_per_s / 1e6:.3f}", share)
+            )  # fmt: skip
+    if rows:
+        header = ("cell", "replies/s", "MB/s", "Mbit/s", "of the link")
+        yield Table(header, tuple(rows), frozenset(header[1:]))
+        yield Text(
+            "Bytes of IP packets that the director's IPVS counted, 10^6 to the mega; under DR and"
+            " TUN the replies do not pass it."
+        )
+
+
+def _prices(run: Run) -> Iterator[Block]:
+    found = cost.price_per_rate(run)
+    table = run.plan.get("price")
+    if not found or not isinstance(table, Mapping):
+        return
+    currency, date = str(table["currency"]), table.get("date")
+    header = ("cell", "of", "metric", "price", "per s", f"{currency} per request/s", "± 1 sd")
+    rows = tuple(_price_row(row) for row in found if isinstance(row, PricePerRate))
+    if rows:
+        yield Table(header, rows, frozenset(header[3:]))
+    yield Text(f"Prices in {currency}, of {date or 'a date the plan does not name'}.")
+    yield from (Text(f"{row}.") for row in found if isinstance(row, str))
+
+
+def _price_row(row: PricePerRate) -> tuple[str, ...]:
+    spread = _NONE if row.spread is None else f"{row.spread[0]:.3f} to {row.spread[1]:.3f}"
+    return (
+        _label(row.cell),
+        row.scope,
+        row.metric,
+        f"{row.price:,.0f}",
+        f"{row.rate:.1f}",
+        f"{row.each:.3f}",
+        spread,
+    )
