@@ -125,6 +125,8 @@ class Comparison(msgspec.Struct, frozen=True):
     schema: str = "dirtune/comparison/1"
     invalid: int = 0
     """Trials that did not count; they were repeated, never dropped in silence."""
+    p_holm: float | None = None
+    """p after Holm's correction, for a secondary metric among several; else None."""
 
 
 class Cell(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from dirtune.analyse.run import Run, Trial
+from dirtune.bench import exchange
 from dirtune.bench.trial import Result
 from dirtune.errors import ParseError, SourceMissing, TrialError
 
@@ -55,10 +56,16 @@ def resume(folder: Path) -> Store:
 
 
 def load(folder: Path) -> Run:
-    """Return the run in *folder* (or in the file itself); `ParseError` if it is no run."""
+    """Return the run in *folder* (or in the file itself); `ParseError` if it is no run.
+
+    A file of pyperf is a run as well.
+    """
     path = folder / _NAME if folder.is_dir() else folder
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Run)
+        text = path.read_bytes()
+        if exchange.is_pyperf(text):
+            return exchange.from_pyperf(path)
+        return msgspec.json.decode(text, type=Run)
     except FileNotFoundError as error:
         raise SourceMissing(f"{folder}: no run.json there") from error
     except OSError as error:

@@ -61,7 +61,7 @@ def interrupted(folder: Path, given: str | None) -> tuple[Plan, Store]:
     """Return the plan and the store of a run to go on with; a plan *given* must be the same."""
     kept = store.resume(folder)
     plan = msgspec.convert(kept.run.plan, Plan)
-    if given is not None and msgspec.to_builtins(_plan.find(given)) != kept.run.plan:
+    if given is not None and _plan.find(given) != plan:
         raise PlanError(f"{given}: is not the plan of {folder}: leave it out, or begin a new run")
     return plan, kept
 

@@ -11,6 +11,7 @@ import msgspec
 from dirtune.analyse.run import Run
 from dirtune.bench import plan as plans
 from dirtune.cli import _plan
+from dirtune.errors import PlanError
 
 if TYPE_CHECKING:  # they bring asyncssh and the search, which `bench example` does not need
     from dirtune.bench.check import Readiness
@@ -79,6 +80,23 @@ def run(
     _bench.carry_out(found, kept, aa=aa)
     click.echo(_printed(kept.run, format))
     click.echo(f"kept in {kept.folder}", err=True)
+
+
+@command.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--arm", help="One arm or cell of the run; default: all its trials.")
+def export(run: Path, arm: str | None) -> None:
+    """Print a run as a file of pyperf: seconds for each connection.
+
+    Before and after belong into two files: pyperf tells them apart by nothing else.
+    """
+    from dirtune.bench import exchange, store
+
+    trials = store.load(run).trials
+    if arm is None and len({trial.arm for trial in trials}) > 1:
+        raise PlanError(f"{run}: holds two arms: say --arm A or --arm B")
+    kept = [trial for trial in trials if arm in {None, trial.arm, trial.cell}]
+    click.echo(exchange.to_pyperf(kept), nl=False)
 
 
 def _printed(found: "Run | Itinerary", format: str) -> str:
