@@ -122,6 +122,24 @@ def trials_of(run: Run, cell: str) -> tuple[Trial, ...]:
     return tuple(trial for trial in run.trials if trial.cell == cell)
 
 
+def looked_at(run: Run) -> tuple[Trial, ...]:
+    """Return each cell's trial in which the nodes were sampled: that meant for it, or its peak."""
+    best: dict[str, Trial] = {}
+    for trial in run.trials:
+        known = best.get(trial.cell)
+        if (
+            trial.nodes
+            and trial.kind != "profiled"
+            and (known is None or _rank(trial) > _rank(known))
+        ):
+            best[trial.cell] = trial
+    return tuple(best.values())
+
+
+def _rank(trial: Trial) -> tuple[bool, float]:
+    return trial.kind == "observed", trial.reply_rate
+
+
 def balanced_cells(run: Run) -> tuple[Cell, ...]:
     """Return the run's cells without its controls; the plan as it stands if it has no other."""
     named = tuple(cell for cell in run.cells if cell.settings and cell.refused is None)
@@ -183,8 +201,8 @@ def _priced(run: Run, cell: Cell, prices: Prices) -> Iterator[PricePerRate | str
     if other:
         yield f"{cell.name}: the prices are not of it: it has {', '.join(other)}"
         return
-    servers = cell.settings.get("real_servers", _destinations(run))
-    scopes = _scopes(prices, servers if isinstance(servers, int) else None)
+    servers = cell.settings.get("real_servers", len(destinations(run)))
+    scopes = _scopes(prices, int(servers))
     top = capacity.peak(capacity.curve(trials_of(run, cell.name)))
     for scope, price in scopes:
         if top is not None and top.reply_rate:
@@ -195,9 +213,9 @@ def _priced(run: Run, cell: Cell, prices: Prices) -> Iterator[PricePerRate | str
                 yield _each(cell, scope, metric, price, knee.rate, None)
 
 
-def _scopes(prices: Prices, servers: int | None) -> Iterator[tuple[str, float]]:
+def _scopes(prices: Prices, servers: int) -> Iterator[tuple[str, float]]:
     yield "director only", prices.director
-    if prices.real_server is not None and servers is not None:
+    if prices.real_server is not None and servers:
         total = prices.director + servers * prices.real_server
         yield f"director and {servers} real servers", total
         if prices.switch is not None:
@@ -211,9 +229,9 @@ def _each(
     return PricePerRate(cell.name, scope, metric, price, rate, price / rate, spread)
 
 
-def _destinations(run: Run) -> int | None:
+def destinations(run: Run) -> tuple[Mapping[str, object], ...]:
+    """Return the destinations of the service the plan's load goes to, as the plan has them."""
     load, services = run.plan.get("load"), run.plan.get("services")
     if not isinstance(load, Mapping) or not isinstance(services, Sequence):
-        return None
-    service = services[int(load.get("service", 0))]
-    return len(service.get("destinations", ())) or None
+        return ()
+    return tuple(services[int(load.get("service", 0))].get("destinations", ()))

@@ -6,6 +6,7 @@ in one step, so that a reader or a power cut finds the old one or the new one.
 
 import os
 from datetime import datetime
+from importlib import resources
 from pathlib import Path
 
 import msgspec
@@ -72,6 +73,12 @@ def load(folder: Path) -> Run:
         raise SourceMissing(f"{path}: {error.strerror}") from error
     except msgspec.DecodeError as error:
         raise ParseError(str(path), str(error)) from error
+
+
+def example(name: str) -> Run:
+    """Return a run that comes with dirtune; `paper` is that of the 2001 paper."""
+    text = resources.files("dirtune.bench").joinpath(f"examples/{name}.json").read_bytes()
+    return msgspec.json.decode(text, type=Run)
 
 
 def new_id(out: Path, now: datetime) -> str:

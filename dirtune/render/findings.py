@@ -1,6 +1,6 @@
 """What a bench run found, as tables: cells, knees, scaling, costs, prices, the limiting node."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from tabulate import tabulate
 
@@ -14,15 +14,34 @@ PLAIN = "as planned"
 _NONE = "-"
 
 
+def headline(run: Run) -> str | None:
+    """Return what a finished sweep came to, in one sentence; None without a valid trial."""
+    peaks = [
+        (top, cell.name)
+        for cell in cost.balanced_cells(run)
+        if (top := capacity.peak(capacity.curve(cost.trials_of(run, cell.name)))) is not None
+    ]
+    if not peaks:
+        return None
+    top, name = max(peaks)
+    where = f" ({label(run, name)})" if name else ""
+    text = f"Peak: {top.reply_rate:.5g} replies/s{where}, with {top.loss:.2%} lost"
+    knees = [knee for knee in run.knees if knee.cell == name]
+    tail = "; ".join(f"knee, {capacity.in_words(knee).partition(';')[0]}" for knee in knees)
+    return f"{text}; {tail}." if tail else f"{text}."
+
+
 def sections(run: Run) -> tuple[Section, ...]:
-    """Return what there is to tell, each under its heading; empty for a run without a sweep."""
+    """Return what there is to tell, each under its heading; empty for a comparison of arms."""
+    if any(trial.pair is not None for trial in run.trials):
+        return ()
     found = (
         Section("Capacity", tuple(_capacity(run))),
-        Section("Limiting node", tuple(_limits(run))),
+        Section("Limiting node", tuple(limits(run, cost.looked_at(run)))),
         Section("Scaling", tuple(_scaling(run))),
         Section("CPU per connection", tuple(_costs(run))),
         Section("Network", tuple(_network(run))),
-        Section("Price", tuple(_prices(run))),
+        Section("Price", tuple(prices(run))),
     )
     return tuple(section for section in found if section.blocks)
 
@@ -50,8 +69,24 @@ def _every(run: Run) -> tuple[Cell, ...]:
     return (*controls, *cost.balanced_cells(run))
 
 
-def _label(name: str) -> str:
-    return name or PLAIN
+def label(run: Run, name: str) -> str:
+    """Return a cell as a reader would say it: `2.4.0, 4 CPUs, dr, 2 real servers`."""
+    settings = next((cell.settings for cell in run.cells if cell.name == name), {})
+    return ", ".join(said(axis, value) for axis, value in settings.items()) or name or PLAIN
+
+
+def said(axis: str, value: str | int) -> str:
+    """Return the value of an axis of the matrix with what it counts."""
+    one, many = _COUNTED.get(axis, ("", ""))
+    return f"{value} {one if value == 1 else many}".rstrip()
+
+
+_COUNTED = {
+    "cpus": ("CPU", "CPUs"),
+    "real_servers": ("real server", "real servers"),
+    "page_bytes": ("byte", "bytes"),
+    "keepalive": ("request each", "requests each"),
+}
 
 
 def _capacity(run: Run) -> Iterator[Block]:
@@ -60,7 +95,7 @@ def _capacity(run: Run) -> Iterator[Block]:
     if rows:
         yield Table(header, rows, frozenset(header[1:]))
     yield from (
-        Text(f"Knee, {_label(knee.cell)}: {capacity.in_words(knee)}.") for knee in run.knees
+        Text(f"Knee, {label(run, knee.cell)}: {capacity.in_words(knee)}.") for knee in run.knees
     )
     refused = dict.fromkeys(cell.refused for cell in run.cells if cell.refused is not None)
     yield from (Text(f"Not carried out: {reason}.") for reason in refused)
@@ -77,7 +112,7 @@ def _peak_row(run: Run, cell: Cell) -> tuple[str, ...] | None:
         _mean(at_peak, "packets_per_connection"),
     )
     return (
-        _label(cell.name),
+        label(run, cell.name),
         f"{top.reply_rate:.1f}",
         _NONE if top.sd is None else f"{top.sd:.1f}",
         f"{top.offered:g}",
@@ -92,16 +127,17 @@ def _mean(trials: list[Trial], metric: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _limits(run: Run) -> Iterator[Block]:
+def limits(run: Run, trials: Sequence[Trial]) -> Iterator[Block]:
+    """Yield for each trial which node holds it back, and why."""
     passing = {cell.name for cell in cost.balanced_cells(run)}
     known = Known(alone=_alone(run), link_bits_per_s=link_bits_per_s(run))
-    for trial in run.trials:
-        if trial.kind == "observed" and trial.cell in passing:
+    for trial in trials:
+        if trial.cell in passing:
             used = cost.network_io(trial, None)
             used_bits = None if used is None else used.bits_per_s
             found = limiting(trial, known._replace(used_bits_per_s=used_bits))
             yield Text(
-                f"{_label(trial.cell)}, at {trial.offered_rate:g}/s offered: {found.words}."
+                f"{label(run, trial.cell)}, at {trial.offered_rate:g}/s offered: {found.words}."
             )
 
 
@@ -124,17 +160,16 @@ def _scaling(run: Run) -> Iterator[Block]:
     if rows:
         header = ("over", "cell", "number", "peak/s", "of so many times one")
         cells = tuple(
-            (r.axis.replace("_", " "), _label(r.others), str(r.nodes), f"{r.peak:.1f}",
+            (r.axis.replace("_", " "), r.others or PLAIN, str(r.nodes), f"{r.peak:.1f}",
              f"{r.efficiency:.0%}") for r in rows
         )  # fmt: skip
         yield Table(header, cells, frozenset(header[2:]))
 
 
 def _costs(run: Run) -> Iterator[Block]:
-    observed = [trial for trial in run.trials if trial.kind == "observed"]
     rows = [
-        (_label(trial.cell), each.node, each.role, f"{each.us_per_connection:.0f}")
-        for trial in observed
+        (label(run, trial.cell), each.node, each.role, f"{each.us_per_connection:.0f}")
+        for trial in cost.looked_at(run)
         for each in cost.node_costs(trial)
     ]
     if rows:
@@ -143,19 +178,19 @@ def _costs(run: Run) -> Iterator[Block]:
         yield Text("Of the connections that went through the node.")
     if added := cost.ipvs_cost_us(run):
         heads = ("cell", "offered/s", "µs that IPVS adds to routing")
-        body = tuple((_label(cell), f"{rate:g}", f"{us:.0f}") for cell, rate, us in added)
+        body = tuple((label(run, cell), f"{rate:g}", f"{us:.0f}") for cell, rate, us in added)
         yield Table(heads, body, frozenset(heads[1:]))
 
 
 def _network(run: Run) -> Iterator[Block]:
     link = link_bits_per_s(run)
     rows = []
-    for trial in run.trials:
-        io = cost.network_io(trial, link) if trial.kind == "observed" else None
+    for trial in cost.looked_at(run):
+        io = cost.network_io(trial, link)
         if io is not None:
             share = _NONE if io.share_of_link is None else f"{io.share_of_link:.1%}"
             rows.append(
-                (_label(trial.cell), f"{trial.reply_rate:.1f}", f"{io.bytes_per_s / 1e6:.3f}",
+                (label(run, trial.cell), f"{trial.reply_rate:.1f}", f"{io.bytes_per_s / 1e6:.3f}",
                  f"{io.bits_per_s / 1e6:.3f}", share)
             )  # fmt: skip
     if rows:
@@ -167,24 +202,25 @@ def _network(run: Run) -> Iterator[Block]:
         )
 
 
-def _prices(run: Run) -> Iterator[Block]:
+def prices(run: Run) -> Iterator[Block]:
+    """Yield the table of prices, with their scope; nothing without `[price]`."""
     found = cost.price_per_rate(run)
     table = run.plan.get("price")
     if not found or not isinstance(table, Mapping):
         return
     currency, date = str(table["currency"]), table.get("date")
     header = ("cell", "of", "metric", "price", "per s", f"{currency} per request/s", "± 1 sd")
-    rows = tuple(_price_row(row) for row in found if isinstance(row, PricePerRate))
+    rows = tuple(_price_row(run, row) for row in found if isinstance(row, PricePerRate))
     if rows:
         yield Table(header, rows, frozenset(header[3:]))
     yield Text(f"Prices in {currency}, of {date or 'a date the plan does not name'}.")
     yield from (Text(f"{row}.") for row in found if isinstance(row, str))
 
 
-def _price_row(row: PricePerRate) -> tuple[str, ...]:
+def _price_row(run: Run, row: PricePerRate) -> tuple[str, ...]:
     spread = _NONE if row.spread is None else f"{row.spread[0]:.3f} to {row.spread[1]:.3f}"
     return (
-        _label(row.cell),
+        label(run, row.cell),
         row.scope,
         row.metric,
         f"{row.price:,.0f}",

@@ -17,14 +17,14 @@ Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
 Row: TypeAlias = Mapping[str, object]
 
 BEFORE, AFTER, QUIET = "#d1602b", "#2f7fb8", "#8a8f98"
-_WIDTH = 560
+WIDTH = 560
 _FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
 
 
 def charts(run: Run) -> dict[str, str]:
     """Return each chart the run has matter for, by name, as SVG."""
     made = {"pairs": pairs(run), "ratio": ratio(run), "handlers": handlers(run)}
-    return {name: _svg(chart) for name, chart in made.items() if chart is not None}
+    return {name: svg(chart) for name, chart in made.items() if chart is not None}
 
 
 def pairs(run: Run) -> Chart | None:
@@ -43,12 +43,12 @@ def pairs(run: Run) -> Chart | None:
     x = alt.X("value:Q", title=title, scale=alt.Scale(zero=False, nice=True))
     y = alt.Y("pair:O", title="pair")
     lines = (
-        _chart(spans)
+        new_chart(spans)
         .mark_rule(strokeWidth=2, color=QUIET, opacity=0.6)
         .encode(x=alt.X("a:Q", title=title), x2="b:Q", y=y)
     )
-    points = _chart(dots).mark_circle(size=110, opacity=1).encode(x=x, y=y, color=_arm_colour())
-    return alt.layer(lines, points).properties(width=_WIDTH, height=alt.Step(24))
+    points = new_chart(dots).mark_circle(size=110, opacity=1).encode(x=x, y=y, color=_arm_colour())
+    return alt.layer(lines, points).properties(width=WIDTH, height=alt.Step(24))
 
 
 def ratio(run: Run) -> Chart | None:
@@ -58,20 +58,22 @@ def ratio(run: Run) -> Chart | None:
         return None
     x = alt.X("ratio:Q", title="after / before", scale=alt.Scale(zero=False, padding=20))
     y = alt.Y("what:N", title=None, sort=None)
-    base = _chart(rows)
+    base = new_chart(rows)
     colour = alt.Color("what:N", scale=_scale(rows), legend=None)
     layers = [
         base.mark_rule(strokeWidth=4, opacity=0.55).encode(
             x=alt.X("low:Q", title="after / before"), x2="high:Q", y=y, color=colour
         ),
         base.mark_point(size=120, filled=True, opacity=1).encode(x=x, y=y, color=colour),
-        _chart([{"one": 1}]).mark_rule(strokeDash=[4, 3], color="currentColor").encode(x="one:Q"),
+        new_chart([{"one": 1}])
+        .mark_rule(strokeDash=[4, 3], color="currentColor")
+        .encode(x="one:Q"),
     ]
     floor = run.comparisons[0].noise_floor if run.comparisons else None
     if floor is not None:
-        band = _chart([{"low": 1 - floor, "high": 1 + floor}])
+        band = new_chart([{"low": 1 - floor, "high": 1 + floor}])
         layers.insert(0, band.mark_rect(color=QUIET, opacity=0.18).encode(x="low:Q", x2="high:Q"))
-    return alt.layer(*layers).properties(width=_WIDTH, height=alt.Step(34))
+    return alt.layer(*layers).properties(width=WIDTH, height=alt.Step(34))
 
 
 def handlers(run: Run) -> Chart | None:
@@ -80,7 +82,7 @@ def handlers(run: Run) -> Chart | None:
     if not rows:
         return None
     bars: alt.Chart = (
-        _chart(rows)
+        new_chart(rows)
         .mark_bar(height=22)
         .encode(
             x=alt.X("us:Q", title="µs for one interrupt of the line"),
@@ -93,7 +95,7 @@ def handlers(run: Run) -> Chart | None:
             ),
             order="place:O",
         )
-        .properties(width=_WIDTH, height=alt.Step(34))
+        .properties(width=WIDTH, height=alt.Step(34))
     )
     return bars
 
@@ -119,7 +121,8 @@ def _handler_rows(run: Run) -> Iterator[Row]:
                 yield {"window": when, "handler": h.handler, "us": us, "place": place}
 
 
-def _chart(rows: Sequence[Row]) -> alt.Chart:
+def new_chart(rows: Sequence[Row]) -> alt.Chart:
+    """Return a chart of *rows*, without marks."""
     return alt.Chart({"values": list(rows)})
 
 
@@ -137,7 +140,8 @@ def _arm_colour() -> alt.Color:
     )
 
 
-def _svg(chart: Chart) -> str:
+def svg(chart: Chart) -> str:
+    """Return *chart* in the report's style, as SVG."""
     ink = "currentColor"
     styled = (
         chart.configure(
