@@ -164,6 +164,15 @@ class Knee(msgspec.Struct, frozen=True):
     """Trials that did not."""
 
 
+class LinkPoint(msgspec.Struct, frozen=True):
+    """One message size of a test of the link."""
+
+    message_bytes: int
+    bits_per_s: float
+    seconds: float
+    """For one message, one way."""
+
+
 class Step(msgspec.Struct, frozen=True):
     """One thing dirtune did, in order, with the command that does the same by hand."""
 
@@ -202,4 +211,6 @@ class Run(msgspec.Struct, frozen=True):
     cells: tuple[Cell, ...] = ()
     """Of the matrix, and the controls; empty where the plan names neither."""
     knees: tuple[Knee, ...] = ()
+    link: tuple[LinkPoint, ...] = ()
+    """Between the first client and the first real server; empty if it was not measured."""
     schema: str = "dirtune/run/1"

@@ -190,6 +190,8 @@ class Controls(Table, frozen=True):
     """It goes to the first real server through the director as a plain router."""
     null_server: bool = False
     """It goes to a server that answers at once, on each client itself: the clients' ceiling."""
+    link: bool = False
+    """NetPIPE between the first client and the first real server."""
     router: str | None = None
     """The director's address on the clients' network, which `routed` needs."""
     link_bits_per_s: Positive | None = None
@@ -391,7 +393,7 @@ def _check_targets(plan: Plan) -> None:
         raise PlanError(f"matrix.real_servers: {too_many[0]}, and the service has {most}")
     if matrix.page_bytes and "{page_bytes}" not in (matrix.page_path or ""):
         raise PlanError("matrix.page_path: say where the pages lie, such as /{page_bytes}.html")
-    if (controls.direct or controls.routed) and not plan.service.destinations:
+    if (controls.direct or controls.routed or controls.link) and not plan.service.destinations:
         raise PlanError("controls: the service has no destination to send the load to")
     if controls.routed and controls.router is None:
         raise PlanError("controls.router: routed needs the director's address")

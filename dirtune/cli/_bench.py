@@ -14,7 +14,7 @@ import msgspec
 from dirtune import __version__
 from dirtune.analyse import compare
 from dirtune.analyse.run import Run
-from dirtune.bench import campaign, matrix, rig, store, tour
+from dirtune.bench import campaign, link, matrix, rig, store, tour
 from dirtune.bench.hold import held
 from dirtune.bench.matrix import Cell
 from dirtune.bench.plan import Plan
@@ -22,7 +22,7 @@ from dirtune.bench.rig import LiveRig
 from dirtune.bench.store import Store
 from dirtune.bench.trial import Result
 from dirtune.cli import _boot, _plan
-from dirtune.errors import PlanError
+from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError, TrialError
 
 
 def dry_run(plan: Plan) -> tour.Itinerary:
@@ -80,7 +80,21 @@ async def _pairs(plan: Plan, kept: Store) -> None:
         await campaign.pairs(nodes, plan, campaign.stay, _keeping(kept), done=kept.run.trials)
 
 
+async def _link(plan: Plan, kept: Store) -> None:
+    """Measure the link once; a link that cannot be measured is no reason not to bench."""
+    if plan.controls is None or not plan.controls.link or kept.run.link:
+        return
+    try:
+        kept.save(msgspec.structs.replace(kept.run, link=await link.measure(plan)))
+        click.echo("  link measured", err=True)
+    except (NodeUnreachable, NotPossible, ParseError, TrialError) as error:
+        note = f"Figure 3: the link was not measured: {error}"
+        kept.save(msgspec.structs.replace(kept.run, notes=(*kept.run.notes, note)))
+        click.echo(f"  {note}", err=True)
+
+
 async def _tour(plan: Plan, kept: Store) -> None:
+    await _link(plan, kept)
     cells = matrix.cells(plan, boots=_boot.possible(plan))
     with _boot.booting(cells) as boot:
 

@@ -149,10 +149,12 @@ def _alone(run: Run) -> float | None:
 
 
 def link_bits_per_s(run: Run) -> float | None:
-    """Return the capacity of the link, as the plan gives it."""
+    """Return the capacity of the link: as the plan gives it, else the most NetPIPE made."""
     controls = run.plan.get("controls")
     found = controls.get("link_bits_per_s") if isinstance(controls, Mapping) else None
-    return float(found) if isinstance(found, int | float) else None
+    if isinstance(found, int | float):
+        return float(found)
+    return max((point.bits_per_s for point in run.link), default=None)
 
 
 def _scaling(run: Run) -> Iterator[Block]:

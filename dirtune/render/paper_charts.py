@@ -17,7 +17,23 @@ _HEIGHT = 320
 def charts(run: Run) -> dict[str, str]:
     """Return the curves the run has trials for, by name, as SVG."""
     found = {f"figure-{curve.figure}": lines(run, curve) for curve in CURVES}
-    return {name: svg(_curves(run, swept)) for name, swept in found.items() if enough(swept)}
+    drawn = {name: svg(_curves(run, swept)) for name, swept in found.items() if enough(swept)}
+    return drawn | ({"figure-3": svg(_link(run))} if run.link else {})
+
+
+def _link(run: Run) -> Chart:
+    rows = [{"bytes": p.message_bytes, "rate": p.bits_per_s / 1e6} for p in run.link]
+    log = alt.Scale(type="log")
+    line: alt.Chart = (
+        new_chart(rows)
+        .mark_line(point=True, color=_COLOURS[0])
+        .encode(
+            x=alt.X("bytes:Q", title="message, bytes", scale=log, axis=alt.Axis(format="~s")),
+            y=alt.Y("rate:Q", title="Mbit/s", scale=log, axis=alt.Axis(format="~g")),
+        )
+        .properties(width=WIDTH, height=_HEIGHT)
+    )
+    return line
 
 
 def _curves(run: Run, swept: Mapping[str, tuple[Trial, ...]]) -> Chart:

@@ -194,8 +194,16 @@ def _missing(run: Run, curve: Curve) -> str:
 
 
 def _link(run: Run) -> Iterator[Block]:
-    if not any(_figure_of(note) == "Figure 3" for note in run.notes):
-        yield Text("Not drawn: the run holds no test of the link by NetPIPE.")
+    if run.link:
+        best = max(run.link, key=lambda point: point.bits_per_s)
+        yield Figure("figure-3", "Rate of the link by the size of a message, one way.")
+        yield Text(
+            f"At most {best.bits_per_s / 1e6:.1f} Mbit/s ({best.bits_per_s / 8e6:.1f} MB/s), with"
+            f" messages of {best.message_bytes:,} bytes; {1e6 * run.link[0].seconds:.1f} µs for"
+            f" the smallest."
+        )
+    elif not any(_figure_of(note) == "Figure 3" for note in run.notes):
+        yield Text("Not drawn: the run holds no test of the link (`link` of [controls]).")
 
 
 def _matrix(run: Run) -> Iterator[Block]:

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("altair", reason="charts need the extra `report`")
 
-from dirtune.analyse.run import Run
+from dirtune.analyse.run import LinkPoint, Run
 from dirtune.bench import store
 from dirtune.render import paper_charts
 from dirtune.render.document import Figure, Table, Text
@@ -160,6 +160,16 @@ def test_a_run_of_today_says_what_it_lacks(run):
     assert "no rate at a named loss" in words(bare, "Figure 20")
     assert "the plan names no price" in words(bare, "Price")
     assert paper_charts.charts(bare) == {}
+
+
+def test_the_link_that_was_measured_is_drawn(run):
+    points = (LinkPoint(1, 1.25e6, 6.4e-6), LinkPoint(1500, 940e6, 12.8e-6))
+    linked = msgspec.structs.replace(run, link=points)
+
+    assert "At most 940.0 Mbit/s (117.5 MB/s), with messages of 1,500 bytes; 6.4 µs" in words(
+        linked, "Figure 3"
+    )
+    assert "figure-3" in paper_charts.charts(linked)
 
 
 def test_the_example_is_a_run_like_any_other(paper):
