@@ -61,7 +61,6 @@ def ended(limit: str, goal: float, attempts: int) -> str:
         "system": "more is lost above it",
         "clients": "the clients could not make more",
         "range": "the highest rate that was asked for",
-        "trials": "the search came to no end",
     }[limit]
     if not attempts:
         return "even the lowest rate missed the goal" if limit == "system" else said

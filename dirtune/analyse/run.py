@@ -153,7 +153,8 @@ class Knee(msgspec.Struct, frozen=True):
     above: float | None
     """Lowest rate that missed the goal; None if none did."""
     limit: str
-    """What ended the search: `system`, `clients`, `range` (of the plan) or `trials`."""
+    """What ended the search: `system`, `clients`, `range` (of the plan), or `trials` that did not
+    count."""
     reason: str
     """What stands behind it, in words."""
     confirmed: bool | None = None

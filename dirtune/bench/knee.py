@@ -24,11 +24,9 @@ from MLRsearch import (
 from dirtune.bench.plan import Knee
 from dirtune.errors import PlanError
 
-LIMIT_TRIALS = 60
-"""Trials after which a search that does not end is given up."""
 _STEP_DOWN = 0.8
 """The share of a rate the clients could not make that is tried next."""
-# MLRsearch looks at a clock that does not pass in a replay; trials are counted instead.
+# A replay takes no time; the search ends by itself, its rates being those of a finite grid.
 _NO_TIME_LIMIT_S = 1e9
 
 
@@ -66,7 +64,7 @@ class Bounds(NamedTuple):
     upper: float | None
     """Lowest rate that missed it; None if none did."""
     limit: str
-    """`system`, `clients`, `range` or `trials`, as in `analyse.run.Knee`."""
+    """`system`, `clients` or `range`, as in `analyse.run.Knee`."""
 
 
 class _Unanswered(Exception):
@@ -100,8 +98,6 @@ def following(space: Space, goal: float, seen: Sequence[Seen]) -> Ask | Bounds:
         down += 1
     if highest <= space.lowest:
         return Bounds(None, None, "clients")
-    if len(seen) >= LIMIT_TRIALS:
-        return Bounds(None, None, "trials")
     measurer = _Replay(goal, seen[down:])
     try:
         found = _search(measurer, space._replace(highest=highest), goal)

@@ -48,6 +48,10 @@ def test_figure_16_with_2_real_servers_is_theirs():
     assert found.node == "real servers"
 
 
+def test_one_full_real_server_of_two_is_not_all_of_them():
+    assert limit(nodes(60, (2, 30), cpus=1)).node == "unclear"
+
+
 def test_real_servers_that_drop_are_full_at_any_idle_time():
     assert limit(nodes(60, (40,), cpus=1), counters={"listen_drops": 9}).node == "real servers"
 

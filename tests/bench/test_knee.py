@@ -13,6 +13,7 @@ from dirtune.bench import campaign, knee
 from dirtune.bench.knee import Ask, Bounds, Seen, Space
 from dirtune.bench.matrix import Cell
 from dirtune.bench.plan import Knee
+from dirtune.errors import PlanError
 
 GOAL = 1e-4
 
@@ -119,6 +120,31 @@ def test_a_rate_that_does_not_hold_is_not_confirmed():
 
     assert found.confirmed is False
     assert "a steady trial at 0.95 times the rate lost" in found.reason
+
+
+def test_a_rate_above_which_nothing_is_lost_either_is_not_confirmed():
+    class Waking(Saturating):
+        confirming = False
+
+        async def load(self, ticks):
+            if self.confirming:
+                self.capacity = 400
+            return await super().load(ticks)
+
+    director = Waking(300)
+    _, kept = searched(director)
+    director.confirming = True
+    found, _ = searched(director, done=[t for t in kept.values() if t.kind == "search"])
+
+    assert found.confirmed is False
+    assert "a steady trial at 1.05 times the rate met the goal too" in found.reason
+
+
+def test_a_range_without_room_names_its_key():
+    with pytest.raises(
+        PlanError, match=r"knee\.lowest: 500/s is not below the highest rate, 400/s"
+    ):
+        searched(Saturating(300), lowest=500.0)
 
 
 def test_noise_is_tried_again_and_counted():

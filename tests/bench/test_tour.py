@@ -231,6 +231,21 @@ def test_a_trial_that_did_not_count_is_run_again_within_the_budget(tmp_path):
     assert {t.validity for t in run.trials} == {"setup_error"}
 
 
+def test_what_the_clients_limited_is_not_tried_again(tmp_path):
+    class Slow(Nodes):
+        @contextlib.asynccontextmanager
+        async def visit(self, cell):
+            yield Saturating(300, plan=cell.plan, clients=150)
+
+    simple = plan.parse(TEXT.partition("[knee]")[0])
+    nodes = Slow()
+    run = nodes.tour(new(tmp_path, simple), simple)
+
+    assert nodes.kept == ["r100-1", "r200-1", "r100-2", "r200-2", "observed"]
+    assert [t.validity for t in run.trials][:2] == ["valid", "client_limited"]
+    assert run.trials[-1].offered_rate == pytest.approx(100, rel=0.01)
+
+
 def test_nothing_that_can_be_carried_out_is_an_error(tmp_path):
     nat = plan.parse(TEXT.partition("[controls]")[0] + '[matrix]\nforwarding = ["nat"]\n')
 
