@@ -75,17 +75,28 @@ def node_costs(trial: Trial) -> tuple[NodeCost, ...]:
     """Return each sampled node's CPU microseconds for one of its own connections.
 
     Clients begin equal shares; real servers are taken to as well where the director's counters
-    of each (`Trial.shares`) are not known.
+    of each (`Trial.shares`) are not known. A node that a control's load passes by has no cost.
     """
     found = []
     for node in trial.nodes:
-        rate = _own_rate(node, trial)
+        rate = 0.0 if _aside(node, trial) else _own_rate(node, trial)
         rest = idle(node.states)
         if rate and rest is not None and node.cpus is not None:
             stolen = node.states["steal"].mean if "steal" in node.states else 0.0
             busy = max(0.0, 100 - rest - stolen) / 100 * node.cpus
             found.append(NodeCost(node.node, node.role, 1e6 * busy / rate))
     return tuple(found)
+
+
+def _aside(node: NodeCpu, trial: Trial) -> bool:
+    """Tell whether a control's load went past the node, or may have."""
+    servers = sum(other.role == "real server" for other in trial.nodes)
+    apart = {
+        "null_server": {"director", "real server"},
+        "direct": {"director"} | ({"real server"} if servers > 1 else set()),
+        "routed": {"real server"} if servers > 1 else set(),
+    }
+    return node.role in apart.get(trial.cell, set())
 
 
 def _own_rate(node: NodeCpu, trial: Trial) -> float:

@@ -8,9 +8,10 @@ from dirtune.analyse import capacity, cost
 from dirtune.analyse.cost import PricePerRate
 from dirtune.analyse.limit import Known, limiting
 from dirtune.analyse.run import Cell, Run, Trial
-from dirtune.render.document import Block, Section, Table, Text
+from dirtune.render.document import Block, Figure, Section, Table, Text
 
 PLAIN = "as planned"
+CURVE = "Replies against offered connections per second; hollow points do not count."
 _NONE = "-"
 
 
@@ -44,6 +45,24 @@ def sections(run: Run) -> tuple[Section, ...]:
         Section("Price", tuple(prices(run))),
     )
     return tuple(section for section in found if section.blocks)
+
+
+def enough(found: dict[str, tuple[Trial, ...]]) -> bool:
+    """Tell whether the lines are worth drawing: three points of different rates or cells."""
+    return sum(len({trial.offered_rate for trial in trials}) for trials in found.values()) > 2
+
+
+def swept(run: Run) -> dict[str, tuple[Trial, ...]]:
+    """Return the sweep's trials of each cell by what a reader would call it."""
+    if any(trial.pair is not None for trial in run.trials):
+        return {}
+    found = {
+        label(run, cell.name): tuple(
+            t for t in cost.trials_of(run, cell.name) if t.kind == "judged"
+        )
+        for cell in cost.balanced_cells(run)
+    }
+    return {name: trials for name, trials in found.items() if trials}
 
 
 def text(run: Run, style: str) -> str:
@@ -92,6 +111,8 @@ _COUNTED = {
 def _capacity(run: Run) -> Iterator[Block]:
     header = ("cell", "peak/s", "sd", "offered/s", "lost there", "µs CPU/conn", "µs CPU/packet")
     rows = tuple(row for cell in _every(run) if (row := _peak_row(run, cell)) is not None)
+    if enough(swept(run)):
+        yield Figure("capacity", CURVE)
     if rows:
         yield Table(header, rows, frozenset(header[1:]))
     yield from (

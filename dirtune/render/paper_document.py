@@ -16,7 +16,6 @@ from dirtune.render.report_document import cpu_table, number
 
 Value = str | int
 _NONE = "-"
-_CAPTION = "Replies against offered connections per second; hollow points do not count."
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +118,6 @@ def _server_counts(run: Run) -> list[int]:
     return sorted({count for count in found if isinstance(count, int)})
 
 
-def enough(found: dict[str, tuple[Trial, ...]]) -> bool:
-    """Tell whether the lines are worth drawing: three points of different rates or cells."""
-    return sum(len({trial.offered_rate for trial in trials}) for trials in found.values()) > 2
-
-
 def _kernels(run: Run) -> list[Value]:
     named = (cell.settings.get("kernel") for cell in run.cells)
     return list(dict.fromkeys(kernel for kernel in named if kernel is not None))
@@ -149,8 +143,8 @@ def _drawn(curve: Curve) -> Callable[[Run], Iterator[Block]]:
         if not found:
             yield Text(f"Not drawn: {_missing(run, curve)}.")
             return
-        if enough(found):
-            yield Figure(f"figure-{curve.figure}", _CAPTION)
+        if findings.enough(found):
+            yield Figure(f"figure-{curve.figure}", findings.CURVE)
         else:
             yield Text("Not drawn: one or two points are no curve.")
         if curve.line != "real_servers" and len({_value(label) for label in found}) == 1:

@@ -10,7 +10,9 @@ from typing import TypeAlias
 import altair as alt
 import vl_convert
 
-from dirtune.analyse.run import Run
+from dirtune.analyse import cost
+from dirtune.analyse.run import Run, Trial
+from dirtune.render import findings
 from dirtune.render.report_document import handlers_of_interest, words
 
 Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
@@ -18,12 +20,21 @@ Row: TypeAlias = Mapping[str, object]
 
 BEFORE, AFTER, QUIET = "#d1602b", "#2f7fb8", "#8a8f98"
 WIDTH = 560
+DIRECT, IDEAL = "without a director", "all that is offered"
+_COLOURS = ("#2f7fb8", "#d1602b", "#3c8d53", "#7a5195", "#b23a48", "#8c6d1f", "#2a9d8f", "#c06ba8")
+HEIGHT = 320
 _FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
 
 
 def charts(run: Run) -> dict[str, str]:
     """Return each chart the run has matter for, by name, as SVG."""
-    made = {"pairs": pairs(run), "ratio": ratio(run), "handlers": handlers(run)}
+    swept = findings.swept(run)
+    made = {
+        "pairs": pairs(run),
+        "ratio": ratio(run),
+        "handlers": handlers(run),
+        "capacity": curves(run, swept) if findings.enough(swept) else None,
+    }
     return {name: svg(chart) for name, chart in made.items() if chart is not None}
 
 
@@ -98,6 +109,51 @@ def handlers(run: Run) -> Chart | None:
         .properties(width=WIDTH, height=alt.Step(34))
     )
     return bars
+
+
+def curves(run: Run, swept: Mapping[str, tuple[Trial, ...]]) -> Chart:
+    """Return replies against offered connections, a line each, beside the ideal and `direct`."""
+    direct = tuple(t for t in cost.trials_of(run, "direct") if t.kind == "judged")
+    series = {**swept, DIRECT: direct} if direct else dict(swept)
+    rows = [row for label, trials in series.items() for row in _points(label, trials)]
+    most = max(float(str(row["offered"])) for row in rows)
+    ends = [{"offered": at, "replies": at, "line": IDEAL} for at in (0.0, most)]
+    x = alt.X("offered:Q", title="offered connections/s")
+    y = alt.Y("replies:Q", title="replies/s")
+    ideal = new_chart(ends).mark_line(strokeDash=[4, 3], color=QUIET, strokeWidth=1.5)
+    base = new_chart(rows).encode(x=x, y=y, color=_colour(series))
+    means = base.transform_filter("datum.counts").mark_line(strokeWidth=2)
+    points = base.mark_point(size=60, strokeWidth=1.5).encode(
+        fill=alt.condition("datum.counts", _colour(series), alt.value("transparent"))
+    )
+    return alt.layer(
+        ideal.encode(x=x, y=y),
+        means.encode(y=alt.Y("mean(replies):Q", title="replies/s")),
+        points,
+    ).properties(width=WIDTH, height=HEIGHT)
+
+
+def _points(label: str, trials: tuple[Trial, ...]) -> Iterator[Row]:
+    for trial in trials:
+        counts = trial.validity == "valid"
+        yield {
+            "line": label,
+            "offered": trial.offered_rate,
+            "replies": trial.reply_rate,
+            "counts": counts,
+        }
+
+
+def _colour(series: Mapping[str, object]) -> alt.Color:
+    names = list(series)
+    colours = [
+        QUIET if name == DIRECT else _COLOURS[n % len(_COLOURS)] for n, name in enumerate(names)
+    ]
+    return alt.Color(
+        "line:N",
+        scale=alt.Scale(domain=names, range=colours),
+        legend=alt.Legend(title=None, orient="top", labelLimit=400, columns=4, columnPadding=18),
+    )
 
 
 def _ratio_rows(run: Run) -> Iterator[Row]:

@@ -24,7 +24,7 @@ def document(run: Run) -> Document:
     """Return the report of *run*."""
     first = run.comparisons[0] if run.comparisons else None
     sections = (
-        Section("Scenario", tuple(_scenario(run))),
+        Section("Scenario", tuple(_scenario(run)) if run.scenario is not None else ()),
         Section("Finding", tuple(_finding(run))),
         Section("Handler cost", tuple(_handler_cost(run))),
         Section("Forecast and outcome", tuple(_forecast(run))),
@@ -33,6 +33,7 @@ def document(run: Run) -> Document:
         Section("CPU per node", tuple(_nodes(run))),
         Section("Trials", tuple(_trials(run)), folded=True),
         Section("Counters", tuple(_counters(run)), folded=True),
+        Section("Plan", tuple(_scenario(run)) if run.scenario is None else (), folded=True),
         Section("Inventory", tuple(_inventory(run)), folded=True),
         Section("Steps", tuple(_steps(run)), folded=True),
         Section("Notes", tuple(Text(note) for note in run.notes)),

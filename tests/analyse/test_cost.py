@@ -27,6 +27,20 @@ def test_a_real_servers_own_share_counts_where_it_is_known():
     assert [each.us_per_connection for each in found] == pytest.approx([2500, 5000])
 
 
+def test_what_a_control_passes_by_has_no_cost():
+    roles = {"lb1": "director", "rs1": "real server", "rs2": "real server", "c1": "client"}
+    found = tuple(node(name, role, idle=50, cpus=1) for name, role in roles.items())
+
+    def costs(cell, nodes):
+        return [each.node for each in cost.node_costs(trial(100, 100, cell=cell, nodes=nodes))]
+
+    assert costs("null_server", found) == ["c1"]
+    assert costs("direct", found) == ["c1"]  # which of the two took it all is not known
+    assert costs("direct", (found[0], found[1], found[3])) == ["rs1", "c1"]
+    assert costs("routed", found) == ["lb1", "c1"]
+    assert costs("scheduler=rr", found) == ["lb1", "rs1", "rs2", "c1"]
+
+
 def test_stolen_time_and_unknown_cpus():
     stolen = node("c1", "client", idle=40, cpus=1, steal=10.0)
     unknown = node("c2", "client", idle=40, cpus=None)

@@ -161,6 +161,19 @@ def test_noise_is_tried_again_and_counted():
     assert "1 did not count" in capacity.in_words(found)
 
 
+def test_clients_that_stumble_once_are_tried_again():
+    class Stumbling(Saturating):
+        async def load(self, ticks):
+            self.clients = 10 if self.trials == 3 else None
+            return await super().load(ticks)
+
+    found, kept = searched(Stumbling(300))
+
+    assert kept["k0.0001-04"].validity == "client_limited"
+    assert kept["k0.0001-04+2"].validity == "valid"
+    assert (found.limit, found.invalid) == ("system", 1)
+
+
 def test_a_search_whose_trials_never_count_is_given_up():
     director = Saturating(300)
     director.leak = 0.5

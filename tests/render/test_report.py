@@ -155,7 +155,7 @@ def test_unfinished_run_still_makes_a_report(run):
         steps=(), inventory={}, notes=(), scenario=None, finished=None,
     )  # fmt: skip
 
-    assert [s.title for s in document(bare).sections] == ["Scenario"]
+    assert [s.title for s in document(bare).sections] == ["Plan"]
     assert "was not finished" in html(bare)
     assert set(files(bare)) == {"report.html", "report.md"}
 
