@@ -466,4 +466,19 @@ max = "60s"
 
 [compare]
 primary = "cpu_us_per_connection"
+
+# [knee]                     # the highest rate at which no more than this share is lost
+# loss = [1e-4]
+# [controls]                 # the load past the director, routed by it, and the clients' own
+# direct = true
+# routed = true
+# router = "198.18.0.1"      # the director's address on the clients' network
+# null_server = true
+# link = true                # NetPIPE between the first client and the first real server
+# [matrix]                   # every combination, in an order that alternates
+# scheduler = ["rr", "wlc"]
+# real_servers = [1, 2]
+# [price]
+# currency = "USD"
+# director = 2500
 """

@@ -106,9 +106,11 @@ class LiveRig:
     async def sample_all(self) -> dict[str, Sample]:
         """Return every node's counters at about the same moment."""
         hosts = self._hosts()
-        watches = [await self._sampler(host) for host in hosts.values()]
-        samples = await _together(watch.sample() for watch in watches)
-        return dict(zip(hosts, samples, strict=True))
+        # A host that plays two roles has one sampler, which answers one question at a time.
+        watches = {host: await self._sampler(host) for host in hosts.values()}
+        samples = await _together(watch.sample() for watch in watches.values())
+        by_host = dict(zip(watches, samples, strict=True))
+        return {name: by_host[host] for name, host in hosts.items()}
 
     def roles(self) -> dict[str, str]:
         """Return each node's role, the director first."""

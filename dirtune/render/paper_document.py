@@ -207,7 +207,8 @@ def _matrix(run: Run) -> Iterator[Block]:
     rows: dict[tuple[str, ...], dict[int, str]] = {}
     for cell, found in settings:
         key = tuple(str(found.get(axis, _NONE)) for axis in _MATRIX_AXES)
-        measured = [t for t in cost.trials_of(run, cell.name) if t.kind != "search"]
+        swept = (t for t in cost.trials_of(run, cell.name) if t.kind != "search")
+        measured = [t for t in swept if t.validity in {"valid", "client_limited"}]
         place = rows.setdefault(key, {})
         place[int(found.get("real_servers", 0))] = str(len(measured)) if measured else "0"
     header = (*_MATRIX_AXES, *(findings.said("real_servers", n) for n in counts))

@@ -119,3 +119,14 @@ def test_short_trials_are_said():
     (said,) = plan.warnings(plan.parse(SMALL))
 
     assert "are short" in said
+
+
+def test_what_the_example_only_mentions_is_a_plan_too():
+    text = plan.EXAMPLE.replace("\n# [", "\n[")
+    lines = [line.removeprefix("# ") if "=" in line else line for line in text.splitlines()]
+    found = plan.parse("\n".join(lines))
+
+    assert found.knee.loss == (1e-4,)
+    assert (found.controls.link, found.controls.router) == (True, "198.18.0.1")
+    assert found.matrix.real_servers == (1, 2)
+    assert (found.price.currency, found.price.director) == ("USD", 2500)

@@ -131,3 +131,19 @@ def test_no_failure_of_works_done_together_is_unheard():
         asyncio.run(rig._together(fail(number) for number in (1, 2, 3)))
 
     assert heard == [1, 2, 3], "the others were waited for"
+
+
+def test_a_host_of_two_roles_is_sampled_once_for_both():
+    named = (
+        '[[clients]]\nhost = "local"\nname = "c1"\n[[real_servers]]\nhost = "local"\nname = "rs1"'
+    )
+    roles = plans.parse(PLAN.format(port=80).replace('[[clients]]\nhost = "local"', named))
+
+    async def sampled():
+        async with rig.opened(roles) as nodes:
+            await nodes.ready()
+            return await nodes.sample_all()
+
+    found = asyncio.run(sampled())
+    assert set(found) == {"local", "c1", "rs1"}
+    assert found["c1"] is found["rs1"] is found["local"]
