@@ -84,6 +84,16 @@ def test_scaling_against_so_many_times_one():
     }
 
 
+def test_the_trial_meant_for_a_look_at_the_nodes_comes_before_a_faster_one():
+    sampled = {"nodes": (node("lb1", "director", idle=50),), "cell": "a"}
+    slow = trial(100, 90, kind="observed", **sampled)
+    fast = trial(100, 100, **sampled)
+    probed = trial(100, 110, kind="profiled", **sampled)
+
+    assert cost.looked_at(run(fast, slow, probed)) == (slow,)
+    assert cost.looked_at(run(trial(100, 80, **sampled), fast, trial(200, 200))) == (fast,)
+
+
 def test_network_in_bytes_and_bits():
     found = cost.network_io(trial(1, 1, counters={"bytes_in": 3_000, "bytes_out": 7_000}), 80_000)
 
