@@ -12,12 +12,10 @@ from dataclasses import replace
 import msgspec
 
 from dirtune.analyse import capacity
-from dirtune.analyse.run import Knee, Trial
-from dirtune.bench import knee, matrix
-from dirtune.bench import plan as plans
+from dirtune.analyse.run import Trial
+from dirtune.bench import matrix
 from dirtune.bench.matrix import Cell, Slot, prefix
 from dirtune.bench.outcome import Order
-from dirtune.bench.plan import Knee as KneePlan
 from dirtune.bench.plan import Plan
 from dirtune.bench.trial import Result, Rig, conduct
 from dirtune.errors import TrialError
@@ -27,8 +25,6 @@ Switch = Callable[[str], Awaitable[None]]
 Keep = Callable[[Result], None]
 """Puts a trial on disk, replacing one of the same id."""
 
-_AROUND = (0.95, 1.05)
-_CEILING = 0.8
 _AGAIN = re.compile(r"\+\d+$")
 """How the ids of trials that were run again end."""
 
@@ -72,6 +68,11 @@ async def pairs(
     return valid
 
 
+def repeated(name: str) -> bool:
+    """Tell whether a trial of this id is one that was run again."""
+    return bool(_AGAIN.search(name))
+
+
 async def sweep(rig: Rig, plan: Plan, keep: Keep, *, done: Sequence[Trial] = ()) -> None:
     """Run each rate of the plan, all rates once before any is repeated."""
     cell = Cell("", plan)
@@ -91,7 +92,7 @@ async def fill(
         while (number := attempt(slot, trials)) is not None:
             name = slot.id if number == 1 else f"{slot.id}+{number}"
             order = Order(name, "A", "judged", slot.rate, path=slot.cell.path)
-            trials.append(await _kept(rig, slot.cell, slot.cell.plan, order, keep))
+            trials.append(await kept(rig, slot.cell, slot.cell.plan, order, keep))
     return tuple(trials)
 
 
@@ -100,46 +101,10 @@ def attempt(slot: Slot, done: Sequence[Trial]) -> int | None:
     mine = [t for t in done if t.id == slot.id or t.id.startswith(f"{slot.id}+")]
     if any(trial.validity in {"valid", "client_limited"} for trial in mine):
         return None
-    again = sum(bool(_AGAIN.search(trial.id)) for trial in done)
+    again = sum(repeated(trial.id) for trial in done if trial.kind == "judged")
     if mine and again >= slot.cell.plan.validity.retries:
         return None
     return len(mine) + 1
-
-
-async def find_knee(
-    rig: Rig, cell: Cell, goal: float, keep: Keep, *, done: Sequence[Trial] = ()
-) -> Knee:
-    """Search for the highest rate at which no more than *goal* is lost, and confirm it."""
-    asked = cell.plan.knee or KneePlan()
-    name = f"{prefix(cell)}k{goal:g}"
-    mine = {trial.id: trial for trial in done if trial.id.startswith(f"{name}-")}
-    where = knee.space(asked, ceiling(cell.plan, done), plans.seconds(asked.trial))
-    log: list[tuple[knee.Ask, Trial]] = []
-    while isinstance(ask := knee.following(where, goal, [_seen(t) for _, t in log]), knee.Ask):
-        order = Order(f"{name}-{len(log) + 1:02}", "A", "search", ask.rate)
-        trial = await _answer(
-            rig, cell, _lasting(cell.plan, asked, ask.window_s), order, keep, mine
-        )
-        if trial.validity not in {"valid", "client_limited"}:
-            return _gave_up(goal, cell, trial, mine)
-        log.append((ask, trial))
-    found = _knee(goal, cell, ask, log, mine)
-    if found.rate is None:
-        return found
-    return await _confirm(rig, cell, found, name, keep, mine)
-
-
-def ceiling(plan: Plan, done: Sequence[Trial]) -> float:
-    """Return the highest rate to ask the clients for: the plan's, or what they are known to make.
-
-    Where they failed against a server of their own, nothing is to be trusted above 80 per cent
-    of what they made there; where they did not, their ceiling is not known.
-    """
-    highest = (plan.knee or KneePlan()).highest or max(plan.load.rates)
-    own = [trial for trial in done if trial.cell == "null_server" and trial.attempted]
-    made = [t.offered_rate for t in own if t.validity == "valid" and t.replied == t.attempted]
-    failed = [t.offered_rate for t in own if t.offered_rate not in made]
-    return min(highest, _CEILING * max(made)) if made and failed else highest
 
 
 def to_observe(cell: Cell, done: Sequence[Trial]) -> float | None:
@@ -158,82 +123,11 @@ async def observe(rig: Rig, cell: Cell, keep: Keep, *, done: Sequence[Trial]) ->
     if rate is not None:
         name = f"{prefix(cell)}observed"
         order = Order(name, "A", "observed", rate, path=cell.path)
-        await _kept(rig, cell, cell.plan, order, keep)
+        await kept(rig, cell, cell.plan, order, keep)
 
 
-def _lasting(plan: Plan, asked: KneePlan, window_s: float) -> Plan:
-    load = msgspec.structs.replace(plan.load, warmup=asked.warmup, window=window_s, duration=None)
-    return msgspec.structs.replace(plan, load=load)
-
-
-async def _answer(
-    rig: Rig, cell: Cell, plan: Plan, order: Order, keep: Keep, mine: dict[str, Trial]
-) -> Trial:
-    """Return the trial of this place in the search: that on disk, or a new one."""
-    number = 1
-    while True:
-        name = order.id if number == 1 else f"{order.id}+{number}"
-        trial = mine.get(name)
-        if trial is None:
-            trial = await _kept(rig, cell, plan, replace(order, id=name), keep)
-            mine[name] = trial
-        again = sum(bool(_AGAIN.search(known)) for known in mine)
-        if trial.validity == "valid" or again >= cell.plan.validity.retries:
-            return trial
-        if trial.validity == "client_limited" and order.id.endswith("-01"):
-            return trial
-        number += 1
-
-
-def _seen(trial: Trial) -> knee.Seen:
-    return knee.Seen(trial.attempted, trial.replied, trial.validity == "client_limited")
-
-
-def _knee(
-    goal: float,
-    cell: Cell,
-    bounds: knee.Bounds,
-    log: list[tuple[knee.Ask, Trial]],
-    mine: dict[str, Trial],
-) -> Knee:
-    # What the generators' ticks came to may differ from what the search asked for.
-    offered = {ask.rate: trial.offered_rate for ask, trial in log}
-    met = sum(t.attempted for _, t in log if t.attempted - t.replied <= goal * t.attempted)
-    valid = sum(trial.validity == "valid" for _, trial in log)
-    return Knee(
-        loss_goal=goal,
-        cell=cell.name,
-        rate=None if bounds.lower is None else offered[bounds.lower],
-        above=None if bounds.upper is None else offered[bounds.upper],
-        limit=bounds.limit,
-        reason=capacity.ended(bounds.limit, goal, met),
-        trials=valid,
-        invalid=capacity.not_counted(tuple(mine.values())),
-    )
-
-
-def _gave_up(goal: float, cell: Cell, trial: Trial, mine: dict[str, Trial]) -> Knee:
-    invalid = capacity.not_counted(tuple(mine.values()))
-    reason = f"given up after trial {trial.id}: {trial.reason}"
-    return Knee(
-        goal, cell.name, None, None, "trials", reason, trials=len(mine) - invalid, invalid=invalid
-    )
-
-
-async def _confirm(
-    rig: Rig, cell: Cell, found: Knee, name: str, keep: Keep, mine: dict[str, Trial]
-) -> Knee:
-    """Try the rate with the load's own warm-up and window, a little below and a little above."""
-    assert found.rate is not None
-    trials = []
-    for share in _AROUND if found.above is not None else _AROUND[:1]:
-        order = Order(f"{name}-x{share:g}", "A", "confirm", share * found.rate)
-        trials.append(await _answer(rig, cell, cell.plan, order, keep, mine))
-    found = msgspec.structs.replace(found, invalid=capacity.not_counted(tuple(mine.values())))
-    return capacity.confirmed(found, trials)
-
-
-async def _kept(rig: Rig, cell: Cell, plan: Plan, order: Order, keep: Keep) -> Trial:
+async def kept(rig: Rig, cell: Cell, plan: Plan, order: Order, keep: Keep) -> Trial:
+    """Conduct a trial of *cell* and keep it; `TrialError` if a lost node is to stop it all."""
     result = await conduct(rig, plan, order)
     trial = msgspec.structs.replace(result.trial, cell=cell.name)
     keep(replace(result, trial=trial))

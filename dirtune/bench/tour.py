@@ -17,6 +17,7 @@ from dirtune.bench.matrix import Cell, Slot
 from dirtune.bench.outcome import Order
 from dirtune.bench.plan import Knee as KneePlan
 from dirtune.bench.plan import Plan, estimate_s
+from dirtune.bench.search import Search
 from dirtune.bench.store import Store
 from dirtune.bench.trial import Result, Rig
 from dirtune.errors import LabError, NodeUnreachable, NotPossible, PlanError, TrialError
@@ -132,9 +133,7 @@ async def _look_closer(plan: Plan, cell: Cell, visit: Visit, kept: Store, keep: 
                 _keep_knee(kept, Knee(goal, cell.name, None, None, "trials", str(error)))
             return
         for goal in goals:
-            _keep_knee(
-                kept, await campaign.find_knee(nodes, cell, goal, keep, done=kept.run.trials)
-            )
+            _keep_knee(kept, await Search(nodes, cell, goal, keep, kept.run.trials).run())
         await campaign.observe(nodes, cell, keep, done=kept.run.trials)
 
 

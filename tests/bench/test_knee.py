@@ -9,10 +9,11 @@ import pytest
 from saturating import PLAN, Saturating
 
 from dirtune.analyse import capacity
-from dirtune.bench import campaign, knee
+from dirtune.bench import knee, search
 from dirtune.bench.knee import Ask, Bounds, Seen, Space
 from dirtune.bench.matrix import Cell
 from dirtune.bench.plan import Knee
+from dirtune.bench.search import Search
 from dirtune.errors import PlanError
 
 GOAL = 1e-4
@@ -28,9 +29,7 @@ def searched(director, *, goal=GOAL, done=(), **asked):
     def keep(result):
         kept[result.trial.id] = result.trial
 
-    found = asyncio.run(
-        campaign.find_knee(director, Cell("", plan), goal, keep, done=tuple(kept.values()))
-    )
+    found = asyncio.run(Search(director, Cell("", plan), goal, keep, tuple(kept.values())).run())
     return found, kept
 
 
@@ -55,6 +54,8 @@ def test_the_clients_limit_is_never_the_directors(clients):
     assert found.above is None
     assert f">= {found.rate:.5g}/s (client-limited)" in capacity.in_words(found)
     assert found.invalid == sum(t.validity == "client_limited" for t in kept.values()) > 0
+    # On the way down no rate is tried twice: the clients would not make it then either.
+    assert not any("+" in name for name in kept)
 
 
 def test_a_knee_below_what_the_clients_can_make_is_the_directors():
@@ -229,9 +230,9 @@ def test_the_ceiling_is_80_per_cent_of_what_the_clients_make_of_their_own():
         return msgspec.structs.replace(some, **changes)
 
     limited = null(500, validity="client_limited")
-    assert campaign.ceiling(plan, [null(200), null(250), limited]) == 200
-    assert campaign.ceiling(plan, [null(200), null(250)]) == 400
-    assert campaign.ceiling(plan, []) == 400
+    assert search.ceiling(plan, [null(200), null(250), limited]) == 200
+    assert search.ceiling(plan, [null(200), null(250)]) == 400
+    assert search.ceiling(plan, []) == 400
 
 
 def test_too_few_attempts_for_the_goal_are_said():
