@@ -14,6 +14,8 @@ import msgspec
 
 from dirtune.analyse.run import Knee, Trial
 
+_KEPT_UP = 0.97
+_LOST = 0.05
 SWEEP_KINDS = frozenset({"judged", "baseline"})
 
 
@@ -43,6 +45,15 @@ def curve(trials: Sequence[Trial]) -> tuple[Point, ...]:
 def peak(points: Sequence[Point]) -> Point | None:
     """Return the point with the highest reply rate; None without points."""
     return max(points, key=lambda point: point.reply_rate, default=None)
+
+
+def saturated(points: Sequence[Point]) -> bool:
+    """Tell whether a sweep went far enough for its peak to be one.
+
+    Somewhere replies must fall 3 % behind what is offered, or 5 % be lost; else the highest rate
+    that was tried says nothing of what could be made.
+    """
+    return any(p.reply_rate < _KEPT_UP * p.offered or p.loss > _LOST for p in points)
 
 
 def not_counted(trials: Sequence[Trial]) -> int:

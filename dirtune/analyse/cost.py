@@ -109,7 +109,10 @@ def _own_rate(node: NodeCpu, trial: Trial) -> float:
 
 
 def scaling(run: Run) -> tuple[Scaling, ...]:
-    """Return the peaks of a matrix over real servers and CPUs against n times one."""
+    """Return the peaks of a matrix over real servers and CPUs against n times one.
+
+    Without a cell whose sweep did not saturate it: its peak is not known.
+    """
     return tuple(row for axis in SCALING_AXES for row in _scaling(run, axis))
 
 
@@ -117,8 +120,9 @@ def _scaling(run: Run, axis: str) -> Iterator[Scaling]:
     groups: dict[str, dict[int, float]] = {}
     for cell in run.cells:
         count = cell.settings.get(axis)
-        top = capacity.peak(capacity.curve(trials_of(run, cell.name)))
-        if isinstance(count, int) and top is not None:
+        points = capacity.curve(trials_of(run, cell.name))
+        top = capacity.peak(points)
+        if isinstance(count, int) and top is not None and capacity.saturated(points):
             rest = ",".join(f"{k}={v}" for k, v in cell.settings.items() if k != axis)
             groups.setdefault(rest, {})[count] = top.reply_rate
     for rest, peaks in groups.items():
@@ -214,9 +218,10 @@ def _priced(run: Run, cell: Cell, prices: Prices) -> Iterator[PricePerRate | str
         return
     servers = cell.settings.get("real_servers", len(destinations(run)))
     scopes = _scopes(prices, int(servers))
-    top = capacity.peak(capacity.curve(trials_of(run, cell.name)))
+    points = capacity.curve(trials_of(run, cell.name))
+    top = capacity.peak(points)
     for scope, price in scopes:
-        if top is not None and top.reply_rate:
+        if top is not None and capacity.saturated(points):
             yield _each(cell, scope, f"peak, {top.loss:.2%} lost", price, top.reply_rate, top.sd)
         for knee in run.knees:
             if knee.cell == cell.name and knee.rate:

@@ -17,19 +17,21 @@ _NONE = "-"
 
 def headline(run: Run) -> str | None:
     """Return what a finished sweep came to, in one sentence; None without a valid trial."""
-    peaks = [
-        (top, cell.name)
-        for cell in cost.balanced_cells(run)
-        if (top := capacity.peak(capacity.curve(cost.trials_of(run, cell.name)))) is not None
-    ]
+    curves = {c.name: _curve(run, c.name) for c in cost.balanced_cells(run)}
+    peaks = [(p.reply_rate, p, name) for name, points in curves.items() for p in points]
     if not peaks:
         return None
-    top, name = max(peaks)
+    _, top, name = max(peaks)
     where = f" ({label(run, name)})" if name else ""
-    text = f"Peak: {top.reply_rate:.5g} replies/s{where}, with {top.loss:.2%} lost"
+    rate = f"{at_least(curves[name])}{top.reply_rate:.5g}"
+    text = f"Peak: {rate} replies/s{where}, with {top.loss:.2%} lost"
     knees = [knee for knee in run.knees if knee.cell == name]
     tail = "; ".join(f"knee, {capacity.in_words(knee).partition(';')[0]}" for knee in knees)
     return f"{text}; {tail}." if tail else f"{text}."
+
+
+def _curve(run: Run, cell: str) -> tuple[capacity.Point, ...]:
+    return capacity.curve(cost.trials_of(run, cell))
 
 
 def sections(run: Run) -> tuple[Section, ...]:
@@ -123,8 +125,9 @@ def _capacity(run: Run) -> Iterator[Block]:
 
 
 def _peak_row(run: Run, cell: Cell) -> tuple[str, ...] | None:
-    trials = cost.trials_of(run, cell.name)
-    top = capacity.peak(capacity.curve(trials))
+    trials = [t for t in cost.trials_of(run, cell.name) if t.kind in capacity.SWEEP_KINDS]
+    points = capacity.curve(trials)
+    top = capacity.peak(points)
     if top is None:
         return None
     at_peak = [t for t in trials if t.offered_rate == top.offered and t.validity == "valid"]
@@ -134,13 +137,18 @@ def _peak_row(run: Run, cell: Cell) -> tuple[str, ...] | None:
     )
     return (
         label(run, cell.name),
-        f"{top.reply_rate:.1f}",
+        f"{at_least(points)}{top.reply_rate:.1f}",
         _NONE if top.sd is None else f"{top.sd:.1f}",
         f"{top.offered:g}",
         f"{top.loss:.3%}",
         _NONE if each is None else f"{each:.0f}",
         _NONE if each is None or not packets else f"{each / packets:.0f}",
     )
+
+
+def at_least(points: Sequence[capacity.Point]) -> str:
+    """Return what stands before a peak that no rate of the sweep went beyond."""
+    return "" if capacity.saturated(points) else ">= "
 
 
 def _mean(trials: list[Trial], metric: str) -> float | None:

@@ -33,6 +33,15 @@ def test_the_peak_is_the_most_replies_not_the_most_offered():
 
 
 @pytest.mark.parametrize(
+    ("replies", "lost", "told"), [(98, 0.04, False), (96, 0.04, True), (98, 0.06, True)]
+)
+def test_a_peak_is_one_where_replies_fall_behind(replies, lost, told):
+    points = [capacity.Point(50, 50, None, 0, 1), capacity.Point(100, replies, None, lost, 1)]
+
+    assert capacity.saturated(points) is told
+
+
+@pytest.mark.parametrize(
     ("knee", "said"),
     [
         (Knee(1e-4, "", 3640.0, 3710.0, "system", "x"), "3640/s (below 3710/s)"),

@@ -58,7 +58,7 @@ CELLS = (
 
 
 def swept(name, replies, **changes):
-    return trial(replies + 300, replies, cell=name, **changes)
+    return trial(replies + 600, replies, cell=name, **changes)
 
 
 def matrix(**changes):
@@ -92,6 +92,14 @@ def test_the_trial_meant_for_a_look_at_the_nodes_comes_before_a_faster_one():
 
     assert cost.looked_at(run(fast, slow, probed)) == (slow,)
     assert cost.looked_at(run(trial(100, 80, **sampled), fast, trial(200, 200))) == (fast,)
+
+
+def test_a_cell_that_was_not_saturated_has_no_peak_to_scale_or_price():
+    kept_up = trial(300, 300, cell=CELLS[1].name)
+    found = run(swept(CELLS[0].name, 3897.9), kept_up, cells=CELLS, plan={"price": PRICE})
+
+    assert cost.scaling(found) == ()
+    assert [row for row in cost.price_per_rate(found) if not isinstance(row, str)] == []
 
 
 def test_network_in_bytes_and_bits():
