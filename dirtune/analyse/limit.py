@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from dirtune.analyse.bottleneck import hottest
 from dirtune.analyse.run import CpuShare, NodeCpu, Trial
 
 DIRECTOR, SERVERS, CLIENTS, NETWORK = "director core", "real servers", "clients", "network"
@@ -95,10 +96,8 @@ def idle(states: Mapping[str, CpuShare]) -> float | None:
 
 def fullest_cpu(node: NodeCpu) -> tuple[str, float] | None:
     """Return the busiest CPU and its per cent; None if no CPU by itself is known."""
-    busy = {cpu: _busy(states) for cpu, states in node.per_cpu.items()}
-    if not busy and node.cpus == 1:
-        busy = {"cpu0": _busy(node.states)}
-    return max(busy.items(), key=lambda item: item[1], default=None)
+    alone = ("cpu0", _busy(node.states)) if node.cpus == 1 else None
+    return hottest(node) or alone
 
 
 def _busy(states: Mapping[str, CpuShare]) -> float:
