@@ -119,7 +119,7 @@ def judged(trying: Trying, kept: Store) -> None:
     if not found:
         raise TrialError(f"no trial measured {kept.run.primary_metric}; see {kept.folder}")
     verdict = sentence(found[0], kept.run.forecast)
-    save(kept, comparisons=tuple(found), verdict=verdict)
+    save(kept, comparisons=compare.adjusted(found), verdict=verdict)
 
 
 class Switch:

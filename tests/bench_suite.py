@@ -5,6 +5,7 @@ of ours over that of a yardstick, taken in turn in the same run.
 """
 
 import os
+import random
 import socket
 import statistics
 import subprocess
@@ -16,6 +17,9 @@ from pathlib import Path
 
 import bench_lvs
 
+from dirtune.analyse.run import Run, Trial
+from dirtune.bench import store
+from dirtune.cli import _compare
 from dirtune.fetch import fetch_script
 from dirtune.remote import CONNECTIONS_AT_ONCE
 
@@ -185,6 +189,70 @@ def long_log(folder):
     ratio("h2load log, 1,000,000 rows / csv.reader", ours, (*ours[:2], READ_CSV, str(log)), "3")
 
 
+def compare_is_linear(folder):
+    """Print the CPU time of comparing 20,000 trials over ten times that of 2,000, read and all."""
+    for name, paired in (("pairs", True), ("unpaired", False)):
+        runs = [a_run(folder / f"{name}{count}", count, paired) for count in (2_000, 20_000)]
+        sides = [(run, None) if paired else (f"{run}:A", f"{run}:B") for run in runs]
+        compared(*sides[0])  # the first one imports
+        found = sorted(compared(*sides[1]) / compared(*sides[0]) / 10 for _ in range(ROUNDS))
+        median = statistics.median(found)
+        spread = f"{found[0]:.2f} to {found[-1]:.2f}"
+        print(
+            f"{f'compare, 20,000 / 10 x 2,000 trials, {name}':44} {median:6.2f}  ({spread}, aim 1)"
+        )
+
+
+def compared(before, after):
+    """Return the CPU seconds of one comparison within this process."""
+    began = time.process_time()
+    _compare.compared(before, after, None, None, None, every=False)
+    return time.process_time() - began
+
+
+def a_run(folder, count, paired):
+    """Write a run of *count* trials in two arms and return its folder."""
+    chance = random.Random(1)
+    trials = [
+        Trial(
+            id=f"p{n // 2}-{arm}",
+            arm=arm,
+            kind="judged",
+            pair=n // 2 if paired else None,
+            started="",
+            offered_rate=150,
+            window_s=10,
+            intended=1500,
+            attempted=1500,
+            replied=1500,
+            failed={},
+            reply_rate=150,
+            latency=None,
+            validity="valid",
+            reason=None,
+            metrics={"cpu_us_per_connection": chance.gauss(1000, 20)},
+            counters={},
+            settle_s=3,
+            settled=True,
+        )
+        for n, arm in enumerate("AB" * (count // 2))
+    ]
+    text = dict.fromkeys(("started", "command", "version", "title"), "")
+    nothing = dict.fromkeys(("finished", "scenario", "forecast", "verdict"))
+    empty = {key: {} for key in ("plan", "inventory", "audits", "handlers")}
+    run = Run(
+        id=folder.name,
+        primary_metric="cpu_us_per_connection",
+        trials=tuple(trials),
+        comparisons=(),
+        steps=(),
+        **text,
+        **nothing,
+        **empty,
+    )
+    return str(store.create(folder.parent, run).folder)
+
+
 def main():
     """Run every row."""
     nothing = (sys.executable, "-c", "pass")
@@ -201,6 +269,7 @@ def main():
         profile = (*AUDIT[:3], "profile", "--probes", "none", "--duration", "1")
         ratio("profile of 1 s, no probe / python -c pass", profile, nothing, "20")
         long_log(root)
+        compare_is_linear(root)
         if os.geteuid() == 0:
             many_nodes(root)
             bench_lvs.rows()

@@ -2,7 +2,8 @@
 
 Everything is done on logarithms of ratios, so that "twice" and "half" weigh the same. Pairs (two
 trials close in time) are compared by the t interval of their log ratios and the exact sign-flip
-test; unpaired trials by Welch's interval and the Mann-Whitney test. `improved` and `regressed`
+test; unpaired trials by Welch's interval and the Mann-Whitney test, exact as well. The primary
+metric is named before the run; the others are corrected by Holm. `improved` and `regressed`
 need all of: the interval leaves out 1, the test agrees, the effect is larger than the noise of an
 A/A run, and larger than what matters in practice.
 """
@@ -23,8 +24,10 @@ LEAST_TRIALS = 5
 THRESHOLD = 0.02
 _ALPHA = 0.05
 _POWER = 0.8
-# Beyond this many pairs all sign patterns are too many to walk through.
+# Beyond these all sign patterns, and all ways to deal the ranks, are too many to walk through.
 _EXACT_PAIRS = 16
+_EXACT_DEALS = 20_000
+_EXACT_TRIALS = 50
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -99,6 +102,35 @@ def compare(
     )
 
 
+def adjusted(found: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """Return the comparisons with Holm's correction of all but the first, the primary.
+
+    A secondary verdict that does not stand the correction is inconclusive.
+    """
+    known = [c.p for c in found[1:] if c.p is not None]
+    corrected = iter(holm(known))
+    return tuple(
+        c if n == 0 or c.p is None else _corrected(c, next(corrected), len(known))
+        for n, c in enumerate(found)
+    )
+
+
+def holm(ps: Sequence[float]) -> tuple[float, ...]:
+    """Return the p values after Holm's step-down correction, in the order they came in."""
+    order = sorted(range(len(ps)), key=ps.__getitem__)
+    steps = (min(1.0, (len(ps) - rank) * ps[n]) for rank, n in enumerate(order))
+    rising = dict(zip(order, itertools.accumulate(steps, max), strict=True))
+    return tuple(rising[n] for n in range(len(ps)))
+
+
+def _corrected(found: Comparison, p: float, metrics: int) -> Comparison:
+    found = msgspec.structs.replace(found, p_holm=p)
+    if found.verdict not in {"improved", "regressed"} or p < _ALPHA:
+        return found
+    reason = f"p = {p:.3f} after Holm's correction for {metrics} secondary metrics"
+    return msgspec.structs.replace(found, verdict="inconclusive", reason=reason)
+
+
 def arms_of(run: Run, metric: str, rate: float | None = None) -> Arms:
     """Return the judged trials of *run*'s two arms at one offered rate, paired where it paired."""
     trials = _judged(run.trials, rate)
@@ -127,6 +159,9 @@ def arms_between(
     if len(rates) > 1:
         known = ", ".join(f"{rate:g}" for rate in sorted(rates))
         raise PlanError(f"the trials hold several offered rates ({known}): choose one with --rate")
+    for side in sides:
+        if len(cells := sorted({t.cell for t in side})) > 1:
+            raise PlanError(f"a run holds several cells: name one, such as RUN:{cells[-1]}")
     values = [tuple(t.metrics[metric] for t in side if _counts(t, metric)) for side in sides]
     invalid = sum(map(len, sides)) - sum(map(len, values))
     return Arms(values[0], values[1], paired=False, invalid=invalid)
@@ -163,7 +198,30 @@ def sign_flip(differences: Sequence[float]) -> float:
     rest = [(d, -d) for d in differences[1:]]
     sums = [abs(math.fsum((differences[0], *signs))) for signs in itertools.product(*rest)]
     # Rounding must not decide whether the observed pattern is as extreme as itself.
-    return sum(total >= observed * (1 - 1e-12) for total in sums) / len(sums)
+    least = observed - 1e-12 * math.fsum(abs(d) for d in differences)
+    return sum(total >= least for total in sums) / len(sums)
+
+
+def rank_sum(before: Sequence[float], after: Sequence[float]) -> float:
+    """Return the two-sided p of the Mann-Whitney test.
+
+    Exact, ties too, where the ways to deal the ranks can be walked through; without ties exact up
+    to 50 trials an arm; beyond that the normal approximation.
+    """
+    from scipy import stats  # noqa: PLC0415  (0.5 s to import, and most commands never compare)
+
+    n, total = len(before), len(before) + len(after)
+    ties = len({*before, *after}) < total
+    if ties and math.comb(total, n) <= _EXACT_DEALS:
+        ranks = [float(rank) for rank in stats.rankdata((*before, *after))]
+        middle = n * (total + 1) / 2
+        observed = abs(math.fsum(ranks[:n]) - middle)
+        deals = (abs(sum(deal) - middle) for deal in itertools.combinations(ranks, n))
+        return sum(away >= observed for away in deals) / math.comb(total, n)
+    method = "asymptotic" if ties or max(n, total - n) > _EXACT_TRIALS else "exact"
+    found = stats.mannwhitneyu(before, after, alternative="two-sided", method=method)
+    # With nothing but ties the approximation has no spread to divide by.
+    return 1.0 if math.isnan(found.pvalue) else float(found.pvalue)
 
 
 def _metric(name: str) -> Metric:
@@ -213,8 +271,6 @@ def _paired(before: Sequence[float], after: Sequence[float]) -> _Estimate:
 
 
 def _unpaired(before: Sequence[float], after: Sequence[float]) -> _Estimate:
-    from scipy import stats  # noqa: PLC0415  (0.5 s to import, and most commands never compare)
-
     parts = [statistics.variance(side) / len(side) for side in (before, after)]
     error = math.sqrt(sum(parts))
     weights = (
@@ -222,12 +278,10 @@ def _unpaired(before: Sequence[float], after: Sequence[float]) -> _Estimate:
     )
     denominator = sum(weights)
     freedom = error**4 / denominator if denominator else len(before) + len(after) - 2
-    ties = len({*before, *after}) < len(before) + len(after)
-    method = "asymptotic" if ties else "exact"
-    p = float(stats.mannwhitneyu(before, after, alternative="two-sided", method=method).pvalue)
     mean = statistics.fmean(after) - statistics.fmean(before)
     half = _t_quantile(freedom) * error
-    return _Estimate(mean, half, 1.0 if math.isnan(p) else p, "mann-whitney", error, freedom)
+    p = rank_sum(before, after)
+    return _Estimate(mean, half, p, "mann-whitney", error, freedom)
 
 
 def _t_quantile(freedom: float, probability: float = 1 - _ALPHA / 2) -> float:

@@ -120,12 +120,19 @@ def node_cpu(node: str, role: str, samples: Sequence[Sample]) -> NodeCpu | None:
         per_cpu={} if grouped else _per_cpu(samples),
         source="cgroup" if grouped else "/proc/stat",
         samples=len(series),
+        cpus=_cpus(samples[-1]),
     )
 
 
 def whole(states: dict[str, CpuShare]) -> bool:
     """Tell whether the means that must sum to 100 do."""
     return abs(sum(states[name].mean for name in WHOLE if name in states) - 100) <= _TOLERANCE
+
+
+def _cpus(sample: Sample) -> int | None:
+    if sample.group is not None:
+        return sample.group.cpus
+    return None if sample.stat is None else max(1, len(sample.stat.cpus))
 
 
 def _waited(times: CpuTimes) -> int:

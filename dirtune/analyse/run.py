@@ -29,6 +29,8 @@ class NodeCpu(msgspec.Struct, frozen=True):
     source: str
     """`/proc/stat`, or `cgroup` for a node that is a container."""
     samples: int
+    cpus: int | None = None
+    """CPUs that the shares are shares of."""
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -50,8 +52,9 @@ class Trial(msgspec.Struct, frozen=True):
     arm: str
     """A is before, B is after the fix."""
     kind: str
-    """`judged` and `baseline` (nothing else ran), `peak` (the same, of a closed loop) or
-    `profiled`; only `judged` are compared."""
+    """`judged`, `baseline`, `search` and `confirm` (nothing else ran), `peak` (the same, of a
+    closed loop), `observed` (every node was sampled) or `profiled` (the probes ran as well);
+    only `judged` are compared."""
     pair: int | None
     started: str
     """UTC, ISO 8601."""
@@ -93,6 +96,8 @@ class Trial(msgspec.Struct, frozen=True):
     """Of each node within the window: `busy_percent`, `busiest_cpu_percent`,
     `syn_retransmits`, `listen_drops`, `resets_sent`, `tx_dropped`; what is not known is left
     out."""
+    cell: str = ""
+    """The cell of the matrix or the control it belongs to; empty for the plan as it stands."""
 
 
 class Forecast(msgspec.Struct, frozen=True):
@@ -136,6 +141,53 @@ class Comparison(msgspec.Struct, frozen=True):
     schema: str = "dirtune/comparison/1"
     invalid: int = 0
     """Trials that did not count; they were repeated, never dropped in silence."""
+    p_holm: float | None = None
+    """p after Holm's correction, for a secondary metric among several; else None."""
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """One combination of a matrix, or one control."""
+
+    name: str
+    """As in `Trial.cell`: `real_servers=2,scheduler=rr`, or the control's name."""
+    settings: dict[str, str | int]
+    """Value of each axis; empty for a control."""
+    url: str
+    """Where the load went."""
+    refused: str | None = None
+    """Why it was not carried out; None if it was."""
+
+
+class Knee(msgspec.Struct, frozen=True):
+    """The highest offered rate that met a loss goal, and how well that is known."""
+
+    loss_goal: float
+    """Largest share of lost connections that meets the goal."""
+    cell: str
+    rate: float | None
+    """Connections/s; None if not even the lowest rate met the goal."""
+    above: float | None
+    """Lowest rate that missed the goal; None if none did."""
+    limit: str
+    """What ended the search: `system`, `clients`, `range` (of the plan), or `trials` that did not
+    count."""
+    reason: str
+    """What stands behind it, in words."""
+    confirmed: bool | None = None
+    """Whether steady trials at 0.95 and 1.05 times the rate agree; None if not tried."""
+    trials: int = 0
+    """Trials of the search that counted."""
+    invalid: int = 0
+    """Trials that did not."""
+
+
+class LinkPoint(msgspec.Struct, frozen=True):
+    """One message size of a test of the link."""
+
+    message_bytes: int
+    bits_per_s: float
+    seconds: float
+    """For one message, one way."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -173,4 +225,9 @@ class Run(msgspec.Struct, frozen=True):
     """One sentence."""
     notes: tuple[str, ...] = ()
     """What a reader must know, such as that the director is emulated."""
+    cells: tuple[Cell, ...] = ()
+    """Of the matrix, and the controls; empty where the plan names neither."""
+    knees: tuple[Knee, ...] = ()
+    link: tuple[LinkPoint, ...] = ()
+    """Between the first client and the first real server; empty if it was not measured."""
     schema: str = "dirtune/run/1"

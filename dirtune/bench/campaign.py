@@ -5,11 +5,16 @@ falls on both arms alike. A pair with a trial that does not count is run again u
 a bounded number of times; what did not count stays in the record.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import msgspec
 
+from dirtune.analyse import capacity
 from dirtune.analyse.run import Trial
+from dirtune.bench import matrix
+from dirtune.bench.matrix import Cell, Slot, prefix
 from dirtune.bench.outcome import Order
 from dirtune.bench.plan import Plan
 from dirtune.bench.trial import Result, Rig, conduct
@@ -19,6 +24,9 @@ Switch = Callable[[str], Awaitable[None]]
 """Brings the director into arm `A` or `B`."""
 Keep = Callable[[Result], None]
 """Puts a trial on disk, replacing one of the same id."""
+
+_AGAIN = re.compile(r"\+\d+$")
+"""How the ids of trials that were run again end."""
 
 
 async def stay(arm: str) -> None:
@@ -60,17 +68,71 @@ async def pairs(
     return valid
 
 
+def repeated(name: str) -> bool:
+    """Tell whether a trial of this id is one that was run again."""
+    return bool(_AGAIN.search(name))
+
+
 async def sweep(rig: Rig, plan: Plan, keep: Keep, *, done: Sequence[Trial] = ()) -> None:
     """Run each rate of the plan, all rates once before any is repeated."""
-    known = {trial.id for trial in done if trial.validity == "valid"}
-    for repeat in range(1, plan.load.repeats + 1):
-        for rate in plan.load.rates:
-            order = Order(f"r{rate:g}-{repeat}", "A", "judged", rate)
-            if order.id in known:
-                continue
-            result = await conduct(rig, plan, order)
-            keep(result)
-            _stop_if_lost(result.trial, plan)
+    cell = Cell("", plan)
+    await fill(rig, matrix.slots(plan, (cell,)), keep, done=done)
+
+
+async def fill(
+    rig: Rig, slots: Sequence[Slot], keep: Keep, *, done: Sequence[Trial] = ()
+) -> tuple[Trial, ...]:
+    """Run trials of one cell until each slot has one that counts, and return all of them.
+
+    A slot whose trial did not count is tried again as often as the plan's `retries` allow for
+    the whole campaign; one that the clients limited would be limited again.
+    """
+    trials = list(done)
+    for slot in slots:
+        while (number := attempt(slot, trials)) is not None:
+            name = slot.id if number == 1 else f"{slot.id}+{number}"
+            order = Order(name, "A", "judged", slot.rate, path=slot.cell.path)
+            trials.append(await kept(rig, slot.cell, slot.cell.plan, order, keep))
+    return tuple(trials)
+
+
+def attempt(slot: Slot, done: Sequence[Trial]) -> int | None:
+    """Return the number of the slot's next trial, 1 for its first; None if it needs none."""
+    mine = [t for t in done if t.id == slot.id or t.id.startswith(f"{slot.id}+")]
+    if any(trial.validity in {"valid", "client_limited"} for trial in mine):
+        return None
+    again = sum(repeated(trial.id) for trial in done if trial.kind in {"judged", "peak"})
+    if mine and again >= slot.cell.plan.validity.retries:
+        return None
+    return len(mine) + 1
+
+
+def to_observe(cell: Cell, done: Sequence[Trial]) -> float | None:
+    """Return the rate at which the cell's nodes are to be looked at, its peak.
+
+    None if it was done (once, whatever came out), or no trial of the cell counts.
+    """
+    mine = [trial for trial in done if trial.cell == cell.name]
+    top = capacity.peak(capacity.curve(mine))
+    return None if top is None or any(t.kind == "observed" for t in mine) else top.offered
+
+
+async def observe(rig: Rig, cell: Cell, keep: Keep, *, done: Sequence[Trial]) -> None:
+    """Sample every node once a second at the cell's peak."""
+    rate = to_observe(cell, done)
+    if rate is not None:
+        name = f"{prefix(cell)}observed"
+        order = Order(name, "A", "observed", rate, path=cell.path)
+        await kept(rig, cell, cell.plan, order, keep)
+
+
+async def kept(rig: Rig, cell: Cell, plan: Plan, order: Order, keep: Keep) -> Trial:
+    """Conduct a trial of *cell* and keep it; `TrialError` if a lost node is to stop it all."""
+    result = await conduct(rig, plan, order)
+    trial = msgspec.structs.replace(result.trial, cell=cell.name)
+    keep(replace(result, trial=trial))
+    _stop_if_lost(trial, plan)
+    return trial
 
 
 def _order(pair: int) -> str:

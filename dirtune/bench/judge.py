@@ -38,7 +38,7 @@ def judge(facts: Facts, plan: Plan) -> Trial:
         latency=latency,
         validity=verdict,
         reason=reason,
-        metrics=_metrics(facts, rate, latency),
+        metrics=_metrics(facts, rate, latency, plan),
         counters=_counters(facts),
         settle_s=facts.settle_s,
         settled=facts.settled,
@@ -149,8 +149,10 @@ def _rank(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def _metrics(facts: Facts, reply_rate: float, latency: Latency | None) -> dict[str, float]:
-    connections = outcome.delta(facts.edges, "connections")
+def _metrics(
+    facts: Facts, reply_rate: float, latency: Latency | None, plan: Plan
+) -> dict[str, float]:
+    connections = _passed(facts, reply_rate, plan)
     busy, stolen = cpu.busy_s(*facts.edges), facts.stolen_s
     if busy is not None and stolen is not None:
         # A guest's clock runs on while its CPU is away: to the guest that is work.
@@ -172,7 +174,14 @@ def _metrics(facts: Facts, reply_rate: float, latency: Latency | None) -> dict[s
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _per(amount: float | None, connections: int | None) -> float | None:
+def _passed(facts: Facts, reply_rate: float, plan: Plan) -> float | None:
+    """Return the connections that went through the director within the window."""
+    if facts.order.path == "ipvs":
+        return outcome.delta(facts.edges, "connections")
+    return reply_rate * plan.load.window_s if facts.order.path == "routed" else None
+
+
+def _per(amount: float | None, connections: float | None) -> float | None:
     return None if amount is None or not connections else amount / connections
 
 

@@ -35,6 +35,8 @@ class Order:
     pair: int | None = None
     probes: tuple[str, ...] = ("irq",)
     """Of a profiled trial, on its director."""
+    path: str = "ipvs"
+    """How its connections go: through `ipvs`, `routed` by the director, or `past` it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def attempted(facts: Facts, plan: Plan) -> int:
     if None not in known:
         return sum(count for count in known if count is not None)
     counted = delta(facts.around, "connections")
-    if plan.load.open_loop and counted is not None:
+    if plan.load.open_loop and facts.order.path == "ipvs" and counted is not None:
         return counted
     return replied(facts) + sum(failed(facts).values())
 

@@ -272,17 +272,67 @@ class Validity(Table, frozen=True):
 
 
 class Knee(Table, frozen=True):
-    """Loss goals of the search for the highest rate."""
+    """The search for the highest rate that meets a loss goal."""
 
-    loss: tuple[float, ...] = (1e-4,)
+    loss: tuple[Annotated[float, msgspec.Meta(ge=0, lt=1)], ...] = (1e-4,)
+    """Goals: largest share of the connections that may be lost."""
+    lowest: Positive | None = None
+    """Connections/s; default: a twentieth of the highest."""
+    highest: Positive | None = None
+    """Connections/s, within what the clients can make; default: the load's highest rate."""
+    width: Annotated[float, msgspec.Meta(gt=0, lt=100)] = 2.0
+    """Between the two bounds, in per cent."""
+    warmup: Duration = "2s"
+    trial: Duration = "10s"
+    """Window of the search's trials; the rate found is confirmed with the load's own."""
 
 
 class Controls(Table, frozen=True):
     """Controls beside the main measurement."""
 
     direct: bool = False
+    """The load goes to the first real server, past the director."""
     routed: bool = False
+    """It goes to the first real server through the director as a plain router."""
     null_server: bool = False
+    """It goes to a server that answers at once, on each client itself: the clients' ceiling."""
+    link: bool = False
+    """NetPIPE between the first client and the first real server."""
+    router: str | None = None
+    """The director's address on the clients' network, which `routed` needs."""
+    link_bits_per_s: Positive | None = None
+    """Capacity of the director's link, for what share of it the load takes."""
+
+
+class Matrix(Table, frozen=True):
+    """Values to try in every combination."""
+
+    kernel: tuple[str, ...] = ()
+    cpus: tuple[Count, ...] = ()
+    """Of the director."""
+    forwarding: tuple[Literal["nat", "dr", "tun"], ...] = ()
+    scheduler: tuple[str, ...] = ()
+    real_servers: tuple[Count, ...] = ()
+    """How many of the service's destinations, from the first."""
+    page_bytes: tuple[Count, ...] = ()
+    keepalive: tuple[Count, ...] = ()
+    """Requests for each connection."""
+    page_path: str | None = None
+    """Where a page of each size lies, such as `/{page_bytes}.html`; `page_bytes` needs it."""
+
+
+class Price(Table, frozen=True):
+    """What the set-up costs, for price per connection/s."""
+
+    currency: str
+    director: Positive
+    real_server: Positive | None = None
+    """One of them."""
+    switch: Positive | None = None
+    date: str | None = None
+    """When the prices held."""
+    of: dict[str, str | int] = {}
+    """The cell the prices are of, such as `{cpus = 4, real_servers = 4}`."""
 
 
 class Configuration(Table, frozen=True, kw_only=True):
@@ -309,8 +359,8 @@ class Plan(Configuration, frozen=True, kw_only=True):
     """What a reader of the results must know of these nodes."""
     knee: Knee | None = None
     controls: Controls | None = None
-    matrix: dict[str, tuple[object, ...]] | None = None
-    price: dict[str, object] | None = None
+    matrix: Matrix | None = None
+    price: Price | None = None
 
     @property
     def service(self) -> Service:
@@ -331,6 +381,12 @@ class Plan(Configuration, frozen=True, kw_only=True):
         """Return the label of the real server at *address*, or the address itself."""
         known = {s.address: s.label for s in self.real_servers if s.address is not None}
         return known.get(address, address)
+
+    @property
+    def become(self) -> frozenset[str]:
+        """The hosts on which commands go through `sudo -n`."""
+        peers = {peer.host for peer in (*self.real_servers, *self.clients) if peer.become}
+        return frozenset(peers | ({self.director.host} if self.director.become else set()))
 
     @property
     def url(self) -> str:
@@ -468,12 +524,7 @@ def forced(plan: Plan, vip: str | None) -> Plan:
 
 def warnings(plan: Plan) -> tuple[str, ...]:
     """Return what may spoil the plan's results, each in one sentence."""
-    unused = [
-        f"[{name}] is read and not carried out by this version"
-        for name in ("knee", "controls", "matrix", "price")
-        if getattr(plan, name) is not None
-    ]
-    return (*_over_budget(plan), *_closed(plan), *_short(plan), *unused)
+    return (*_over_budget(plan), *_closed(plan), *_short(plan))
 
 
 def estimate_s(plan: Plan, trials: int) -> float:
@@ -568,6 +619,7 @@ def _check(plan: Plan) -> None:
         raise PlanError("load.duration: is shorter than ramp, warmup and window together")
     _check_generator(plan)
     _check_services(plan)
+    _check_targets(plan)
 
 
 def _check_generator(plan: Plan) -> None:
@@ -598,6 +650,24 @@ def _check_command(command: Command) -> None:
         raise PlanError(f"load.command.run: {{{error}}} is not filled in") from error
     if not words.split():
         raise PlanError("load.command.run: is empty")
+
+
+def _check_targets(plan: Plan) -> None:
+    if plan.knee is not None:
+        for key in ("warmup", "trial"):
+            _check_duration(f"knee.{key}", getattr(plan.knee, key))
+        if seconds(plan.knee.trial) <= 0:
+            raise PlanError("knee.trial: must be positive")
+    matrix, controls = plan.matrix or Matrix(), plan.controls or Controls()
+    most = len(plan.service.destinations)
+    if too_many := [count for count in matrix.real_servers if count > most]:
+        raise PlanError(f"matrix.real_servers: {too_many[0]}, and the service has {most}")
+    if matrix.page_bytes and "{page_bytes}" not in (matrix.page_path or ""):
+        raise PlanError("matrix.page_path: say where the pages lie, such as /{page_bytes}.html")
+    if (controls.direct or controls.routed or controls.link) and not plan.service.destinations:
+        raise PlanError("controls: the service has no destination to send the load to")
+    if controls.routed and controls.router is None:
+        raise PlanError("controls.router: routed needs the director's address")
 
 
 def _check_duration(key: str, duration: Duration) -> None:
@@ -669,4 +739,19 @@ max = "130s"
 
 [compare]
 primary = "cpu_us_per_connection"
+
+# [knee]                     # the highest rate at which no more than this share is lost
+# loss = [1e-4]
+# [controls]                 # the load past the director, routed by it, and the clients' own
+# direct = true
+# routed = true
+# router = "198.18.0.1"      # the director's address on the clients' network
+# null_server = true
+# link = true                # NetPIPE between the first client and the first real server
+# [matrix]                   # every combination, in an order that alternates
+# scheduler = ["rr", "wlc"]
+# real_servers = [1, 2]
+# [price]
+# currency = "USD"
+# director = 2500
 """

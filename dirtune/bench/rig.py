@@ -35,11 +35,12 @@ _REQUEST_MORE_S = 1
 class LiveRig:
     """Real nodes. Opened by `opened`, which also ends everything it started."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, alone: bool = False) -> None:
         self._plan = plan
         self._nodes: dict[str, Node] = {}
         self._samplers: dict[str, Sampler] = {}
-        self._alone = False
+        self.alone = alone
+        """Whether nobody but us is known to use the service."""
 
     def now(self) -> float:
         """Return this machine's monotonic clock."""
@@ -59,12 +60,12 @@ class LiveRig:
         for host in gone:
             await self._forget(host)
         config = None if self._plan.ssh_config is None else Path(self._plan.ssh_config)
-        nodes, lost = await remote.connect_all(gone, ssh_config=config, become=self._become())
+        nodes, lost = await remote.connect_all(gone, ssh_config=config, become=self._plan.become)
         self._nodes |= nodes
         for error in lost.values():
             raise error
         await together(self._sampler(host) for host in self._plan.hosts)
-        if not self._alone:
+        if not self.alone:
             await self._refuse_foreign()
 
     async def preflight(self) -> None:
@@ -88,7 +89,7 @@ class LiveRig:
                 f"{vip} carries connections that are not ours ({found}): "
                 f"bench another, or name it: --force {vip}"
             )
-        self._alone = True
+        self.alone = True
 
     async def sample(self) -> Sample:
         """Return the director's counters."""
@@ -183,11 +184,6 @@ class LiveRig:
             peer.label: peer.host for peer in peers
         }
 
-    def _become(self) -> frozenset[str]:
-        plan = self._plan
-        peers = {peer.host for peer in (*plan.real_servers, *plan.clients) if peer.become}
-        return frozenset(peers | ({plan.director.host} if plan.director.become else set()))
-
     def _alive(self, host: str) -> bool:
         return host in self._nodes and self._nodes[host].alive
 
@@ -279,9 +275,12 @@ async def _use(node: Node, plan: Plan) -> service.Use | None:
 
 
 @asynccontextmanager
-async def opened(plan: Plan) -> AsyncIterator[LiveRig]:
-    """Open a rig and close it again, whatever happens."""
-    rig = LiveRig(plan)
+async def opened(plan: Plan, *, alone: bool = False) -> AsyncIterator[LiveRig]:
+    """Open a rig and close it again, whatever happens.
+
+    *alone* says that nobody but us uses the service; else that is looked at first.
+    """
+    rig = LiveRig(plan, alone=alone)
     try:
         yield rig
     finally:

@@ -6,11 +6,13 @@ in one step, so that a reader or a power cut finds the old one or the new one.
 
 import os
 from datetime import datetime
+from importlib import resources
 from pathlib import Path
 
 import msgspec
 
 from dirtune.analyse.run import Run, Trial
+from dirtune.bench import exchange
 from dirtune.bench.trial import Result
 from dirtune.errors import ParseError, SourceMissing, TrialError
 
@@ -48,17 +50,35 @@ def create(out: Path, run: Run) -> Store:
     return store
 
 
+def resume(folder: Path) -> Store:
+    """Return the store of a run that was interrupted, to go on with."""
+    run = load(folder)
+    return Store(folder if folder.is_dir() else folder.parent, run)
+
+
 def load(folder: Path) -> Run:
-    """Return the run in *folder* (or in the file itself); `ParseError` if it is no run."""
+    """Return the run in *folder* (or in the file itself); `ParseError` if it is no run.
+
+    A file of pyperf is a run as well.
+    """
     path = folder / _NAME if folder.is_dir() else folder
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Run)
+        text = path.read_bytes()
+        if exchange.is_pyperf(text):
+            return exchange.from_pyperf(path)
+        return msgspec.json.decode(text, type=Run)
     except FileNotFoundError as error:
         raise SourceMissing(f"{folder}: no run.json there") from error
     except OSError as error:
         raise SourceMissing(f"{path}: {error.strerror}") from error
     except msgspec.DecodeError as error:
         raise ParseError(str(path), str(error)) from error
+
+
+def example(name: str) -> Run:
+    """Return a run that comes with dirtune; `paper` is that of the 2001 paper."""
+    text = resources.files("dirtune.bench").joinpath(f"examples/{name}.json").read_bytes()
+    return msgspec.json.decode(text, type=Run)
 
 
 def new_id(out: Path, now: datetime) -> str:
@@ -74,8 +94,11 @@ def _with(trials: tuple[Trial, ...], trial: Trial) -> tuple[Trial, ...]:
 
 
 def _make(folder: Path) -> None:
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            _sync(path.parent)
     except OSError as error:
         raise TrialError(f"{folder}: {error.strerror}; choose another place with --out") from error
 

@@ -28,7 +28,7 @@ from dirtune.errors import (
     TrialError,
 )
 
-QUIET = frozenset({"judged", "baseline"})
+QUIET = frozenset({"judged", "baseline", "search", "confirm"})
 """Kinds of trial in which nothing but the load runs."""
 
 # The last replies come within the time-out; their FINs a little later.
@@ -176,10 +176,11 @@ async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
         await rig.ready()
         await rig.preflight()
         settled = await _settle(rig, plan)
-        if order.kind in QUIET:
-            facts, raw = await _measure(rig, plan, order, started, settled, _edges)
-            return Result(judge.judge(facts, plan), raw)
-        return await _probed(rig, plan, order, started, settled)
+        if order.kind == "profiled":
+            return await _probed(rig, plan, order, started, settled)
+        watch = _edges if order.kind in QUIET else _profile
+        facts, raw = await _measure(rig, plan, order, started, settled, watch)
+        return Result(judge.judge(facts, plan), raw)
     except (NodeUnreachable, NotPossible, ParseError, SourceMissing, TrialError) as error:
         return Result(judge.failed(order, started, plan, str(error)), {})
 
@@ -283,9 +284,12 @@ async def _edges(rig: Rig, opens_s: float, window_s: float) -> _Window:
     return _Window((first, last), _host_shares(host), taken, (peers, await rig.sample_peers()))
 
 
-async def _profile(rig: Rig, opens_s: float, window_s: float, *, probe: Probing) -> _Window:
+async def _profile(
+    rig: Rig, opens_s: float, window_s: float, *, probe: Probing | None = None
+) -> _Window:
     await rig.sleep_until(opens_s)
-    await probe.begin()
+    if probe is not None:
+        await probe.begin()
     host, stolen, series = [rig.host_times()], rig.guest_stolen_s(), [await rig.sample_all()]
     for second in range(1, round(window_s) + 1):
         await rig.sleep_until(opens_s + second)

@@ -51,6 +51,8 @@ def _setup_errors(facts: Facts, plan: Plan) -> Iterator[str]:
     errors = [f"{c.host}: {c.error}" for c in facts.clients if c.error is not None]
     if errors or facts.problems:
         yield "; ".join((*errors, *facts.problems))
+    if facts.order.path != "ipvs":
+        return
     counted = outcome.delta(facts.around, "connections")
     if counted is None:
         yield "the director has no /proc/net/ip_vs_stats_percpu: is ip_vs loaded there?"

@@ -16,22 +16,24 @@ _REMEDY = "pip install 'dirtune[report]'"
 class Renderer(Protocol):
     """The module `dirtune.render.report`."""
 
-    def html(self, run: Run) -> str:
+    def html(self, run: Run, *, paper: bool = False) -> str:
         """Return the HTML page."""
         ...
 
-    def markdown(self, run: Run) -> str:
+    def markdown(
+        self, run: Run, figures: frozenset[str] = frozenset(), *, paper: bool = False
+    ) -> str:
         """Return the Markdown."""
         ...
 
-    def files(self, run: Run) -> dict[str, str]:
+    def files(self, run: Run, *, paper: bool = False) -> dict[str, str]:
         """Return the report's files by name."""
         ...
 
 
-def write(run: Run, folder: Path) -> Path:
+def write(run: Run, folder: Path, *, paper: bool = False) -> Path:
     """Write the report's files into *folder* and return the page's path."""
-    files = renderer().files(run)
+    files = renderer().files(run, paper=paper)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")

@@ -1,22 +1,20 @@
 """Run a plan's traffic: check it, sweep its rates, write an example."""
 
 import asyncio
-import shlex
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from dirtune import __version__
-from dirtune.analyse import compare
 from dirtune.analyse.run import Run
 from dirtune.bench import plan as plans
-from dirtune.bench.plan import Plan
-from dirtune.bench.store import Store
-from dirtune.bench.trial import Result
 from dirtune.cli import _plan
+from dirtune.errors import PlanError
+
+if TYPE_CHECKING:  # it brings asyncssh and the search, which `bench example` does not need
+    from dirtune.bench.tour import Itinerary
 
 _FORMAT = click.option(
     "--format", type=click.Choice(["table", "json", "markdown"]), default="table"
@@ -60,78 +58,60 @@ def check(plan: str | None, format: str) -> None:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="dirtune-runs")
 @click.option("--force", metavar="VIP", help="Bench VIP although others use it.")
 @click.option("--aa", is_flag=True, help="Pairs of two equal arms: measures the noise floor.")
+@click.option("--dry-run", is_flag=True, help="Print the trials and the time; reaches no node.")
+@click.option("--resume", metavar="RUN", type=click.Path(path_type=Path), help="Go on with RUN.")
 @_FORMAT
-def run(plan: str | None, out: Path, force: str | None, aa: bool, format: str) -> None:
-    """Sweep the plan's rates (or run an A/A comparison) and keep every trial."""
-    from dirtune.bench import store
-    from dirtune.render import sweep
+def run(
+    plan: str | None,
+    out: Path,
+    force: str | None,
+    aa: bool,
+    dry_run: bool,
+    resume: Path | None,
+    format: str,
+) -> None:
+    """Sweep the plan's rates, controls and matrix, search its knee, and keep every trial."""
+    from dirtune.cli import _bench
 
-    found = plans.forced(_plan.find(plan), force)
+    if dry_run:
+        click.echo(_printed(_bench.dry_run(_plan.find(plan)), format))
+        return
+    if resume is not None:
+        found, kept = _bench.interrupted(resume, plan, force)
+        aa = aa or any(trial.pair for trial in kept.run.trials)
+    else:
+        found = plans.forced(_plan.find(plan), force)
+        kept = _bench.new(found, out, aa=aa)
     for warning in plans.warnings(found):
         click.echo(f"warning: {warning}", err=True)
-    kept = store.create(out, _new_run(found, out, aa=aa))
-    asyncio.run(_campaign(found, kept, aa=aa))
-    if aa:
-        _judge_noise(found, kept)
-    kept.save(msgspec.structs.replace(kept.run, finished=_now()))
-    if format == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(kept.run)).decode())
-    else:
-        click.echo((sweep.table if format == "table" else sweep.markdown)(kept.run))
+    _bench.carry_out(found, kept, aa=aa)
+    click.echo(_printed(kept.run, format))
     click.echo(f"kept in {kept.folder}", err=True)
 
 
-async def _campaign(plan: Plan, kept: Store, *, aa: bool) -> None:
-    from dirtune.bench import campaign, rig
+@command.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--arm", help="One arm or cell of the run; default: all its trials.")
+def export(run: Path, arm: str | None) -> None:
+    """Print a run as a file of pyperf: seconds for each connection.
 
-    def keep(result: Result) -> None:
-        kept.keep(result)
-        trial = result.trial
-        label = trial.validity if trial.reason is None else f"{trial.validity}: {trial.reason}"
-        click.echo(f"  {trial.id}  {trial.reply_rate:.1f} replies/s  {label}", err=True)
+    Before and after belong into two files: pyperf tells them apart by nothing else.
+    """
+    from dirtune.bench import exchange, store
 
-    async with rig.opened(plan) as nodes:
-        if aa:
-            await campaign.pairs(nodes, plan, campaign.stay, keep)
-        else:
-            await campaign.sweep(nodes, plan, keep)
-
-
-def _judge_noise(plan: Plan, kept: Store) -> None:
-    metric = plan.compare.primary
-    arms = compare.arms_of(kept.run, metric)
-    floor = compare.noise_floor(arms)
-    found = compare.compare(metric, arms, threshold=plan.compare.threshold / 100)
-    found = msgspec.structs.replace(found, noise_floor=floor)
-    kept.save(msgspec.structs.replace(kept.run, comparisons=(found,)))
-    said = "not known: too few valid pairs" if floor is None else f"{floor:.1%}"
-    click.echo(f"noise floor of {metric}: {said}", err=True)
+    trials = store.load(run).trials
+    if arm is None and len({trial.arm for trial in trials}) > 1:
+        raise PlanError(f"{run}: holds two arms: say --arm A or --arm B")
+    kept = [trial for trial in trials if arm in {None, trial.arm, trial.cell}]
+    click.echo(exchange.to_pyperf(kept), nl=False)
 
 
-def _new_run(plan: Plan, out: Path, *, aa: bool) -> Run:
-    from dirtune.bench import store
+def _printed(found: "Run | Itinerary", format: str) -> str:
+    from dirtune.cli import _bench
+    from dirtune.render import sweep
 
-    return Run(
-        id=store.new_id(out, datetime.now(UTC)),
-        started=_now(),
-        finished=None,
-        command=shlex.join(("dirtune", *sys.argv[1:])),
-        version=__version__,
-        title=plan.title or ("A/A comparison" if aa else "Sweep"),
-        plan=msgspec.to_builtins(plan),
-        scenario=None,
-        inventory={},
-        primary_metric=plan.compare.primary,
-        audits={},
-        handlers={},
-        trials=(),
-        forecast=None,
-        comparisons=(),
-        steps=(),
-        verdict=None,
-        notes=plan.notes,
-    )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    if format == "json":
+        return msgspec.json.format(msgspec.json.encode(found)).decode()
+    if not isinstance(found, Run):
+        return _bench.announced(found)
+    return (sweep.table if format == "table" else sweep.markdown)(found)

@@ -11,7 +11,11 @@ from dirtune.errors import NotPossible
 
 
 @click.command("report")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--example", type=click.Choice(["paper"]), help="A built-in run: the 2001 paper's.")
+@click.option(
+    "--paper", is_flag=True, help="The figures of the 2001 paper, of this run's numbers."
+)
 @click.option(
     "--format",
     "form",
@@ -26,25 +30,34 @@ from dirtune.errors import NotPossible
     type=click.Path(path_type=Path, file_okay=False),
     help="Write report.html, report.md and its charts into this directory.",
 )
-def command(runs: tuple[Path, ...], form: str, out: Path | None) -> None:
+def command(
+    runs: tuple[Path, ...], example: str | None, paper: bool, form: str, out: Path | None
+) -> None:
     """Turn finished runs into a report.
 
     RUN is the folder of a run. Of several runs, -o gives each a directory of its own.
     """
     from dirtune.bench import store
 
-    if out is None and form == "html" and len(runs) > 1:
+    found = [store.load(folder) for folder in runs]
+    if example is not None:
+        found.append(store.example(example))
+        paper = True
+    if not found:
+        raise NotPossible("report: name a run's folder, or --example paper")
+    if out is None and form == "html" and len(found) > 1:
         raise NotPossible("report: one HTML page holds one run: give -o DIR for several")
-    for folder in runs:
-        run = store.load(folder)
+    for run in found:
         if out is not None:
-            click.echo(_report.write(run, out / run.id if len(runs) > 1 else out))
-        elif form == "json":
-            click.echo(msgspec.json.encode(run))
+            place = out / run.id if len(found) > 1 else out
+            click.echo(_report.write(run, place, paper=paper))
         else:
-            click.echo(_printed(run, form))
+            click.echo(_printed(run, form, paper=paper))
 
 
-def _printed(run: Run, form: str) -> str:
+def _printed(run: Run, form: str, *, paper: bool) -> str:
+    if form == "json":
+        return msgspec.json.encode(run).decode()
     renderer = _report.renderer()
-    return renderer.html(run) if form == "html" else renderer.markdown(run)
+    show = renderer.html if form == "html" else renderer.markdown
+    return show(run, paper=paper)

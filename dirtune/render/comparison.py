@@ -27,6 +27,7 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
         ("better", c.better),
         ("ratio", _number(c.ratio, ".4f")),
         ("test", c.test if c.p is None else f"{c.test}, p = {c.p:.4f}"),
+        *([] if c.p_holm is None else [("after Holm's correction", f"p = {c.p_holm:.4f}")]),
         ("pairs", str(c.pairs) if c.pairs else "not paired"),
         ("did not count", f"{c.invalid} trials"),
         ("noise floor (A/A)", _number(c.noise_floor, ".1%")),

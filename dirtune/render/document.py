@@ -64,7 +64,7 @@ class Document:
     title: str
     verdict: str
     tone: str
-    """improved, regressed, equivalent or inconclusive: how the verdict is coloured."""
+    """improved, regressed, equivalent or inconclusive: how the verdict is coloured; else empty."""
     facts: tuple[tuple[str, str], ...]
     """What is told at a glance, under the verdict: (name, value)."""
     byline: str

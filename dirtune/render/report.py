@@ -4,30 +4,42 @@ import jinja2
 from tabulate import tabulate
 
 from dirtune.analyse.run import Run
-from dirtune.render.document import Table
+from dirtune.render import paper_charts, paper_document
+from dirtune.render.document import Document, Table
 from dirtune.render.report_charts import charts
 from dirtune.render.report_document import document
 
 
-def html(run: Run) -> str:
-    """Return the report as one HTML page without outside resources, charts inlined."""
-    return _template("report.html.j2").render(doc=document(run), figures=charts(run))
+def html(run: Run, *, paper: bool = False) -> str:
+    """Return the report as one HTML page without outside resources, charts inlined.
+
+    *paper* gives the figures of the 2001 paper instead.
+    """
+    doc, figures = _parts(run, paper=paper)
+    return _template("report.html.j2").render(doc=doc, figures=figures)
 
 
-def markdown(run: Run, figures: frozenset[str] = frozenset()) -> str:
+def markdown(run: Run, figures: frozenset[str] = frozenset(), *, paper: bool = False) -> str:
     """Return the report as Markdown; *figures* lie beside it as `NAME.svg`."""
-    text = _template("report.md.j2").render(doc=document(run), figures=figures)
+    doc = paper_document.document(run) if paper else document(run)
+    text = _template("report.md.j2").render(doc=doc, figures=figures)
     return text.rstrip() + "\n"
 
 
-def files(run: Run) -> dict[str, str]:
+def files(run: Run, *, paper: bool = False) -> dict[str, str]:
     """Return the report's files by name: `report.html`, `report.md` and its charts."""
-    drawn = charts(run)
+    _, drawn = _parts(run, paper=paper)
     return {
-        "report.html": html(run),
-        "report.md": markdown(run, frozenset(drawn)),
+        "report.html": html(run, paper=paper),
+        "report.md": markdown(run, frozenset(drawn), paper=paper),
         **{f"{name}.svg": svg for name, svg in drawn.items()},
     }
+
+
+def _parts(run: Run, *, paper: bool) -> tuple[Document, dict[str, str]]:
+    if paper:
+        return paper_document.document(run), paper_charts.charts(run)
+    return document(run), charts(run)
 
 
 def _template(name: str) -> jinja2.Template:

@@ -10,21 +10,32 @@ from typing import TypeAlias
 import altair as alt
 import vl_convert
 
-from dirtune.analyse.run import Run
+from dirtune.analyse import cost
+from dirtune.analyse.run import Run, Trial
+from dirtune.render import findings
 from dirtune.render.report_document import handlers_of_interest, words
 
 Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
 Row: TypeAlias = Mapping[str, object]
 
 BEFORE, AFTER, QUIET = "#d1602b", "#2f7fb8", "#8a8f98"
-_WIDTH = 560
+WIDTH = 560
+DIRECT, IDEAL = "without a director", "all that is offered"
+_COLOURS = ("#2f7fb8", "#d1602b", "#3c8d53", "#7a5195", "#b23a48", "#8c6d1f", "#2a9d8f", "#c06ba8")
+HEIGHT = 320
 _FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
 
 
 def charts(run: Run) -> dict[str, str]:
     """Return each chart the run has matter for, by name, as SVG."""
-    made = {"pairs": pairs(run), "ratio": ratio(run), "handlers": handlers(run)}
-    return {name: _svg(chart) for name, chart in made.items() if chart is not None}
+    swept = findings.swept(run)
+    made = {
+        "pairs": pairs(run),
+        "ratio": ratio(run),
+        "handlers": handlers(run),
+        "capacity": curves(run, swept) if findings.enough(swept) else None,
+    }
+    return {name: svg(chart) for name, chart in made.items() if chart is not None}
 
 
 def pairs(run: Run) -> Chart | None:
@@ -43,12 +54,12 @@ def pairs(run: Run) -> Chart | None:
     x = alt.X("value:Q", title=title, scale=alt.Scale(zero=False, nice=True))
     y = alt.Y("pair:O", title="pair")
     lines = (
-        _chart(spans)
+        new_chart(spans)
         .mark_rule(strokeWidth=2, color=QUIET, opacity=0.6)
         .encode(x=alt.X("a:Q", title=title), x2="b:Q", y=y)
     )
-    points = _chart(dots).mark_circle(size=110, opacity=1).encode(x=x, y=y, color=_arm_colour())
-    return alt.layer(lines, points).properties(width=_WIDTH, height=alt.Step(24))
+    points = new_chart(dots).mark_circle(size=110, opacity=1).encode(x=x, y=y, color=_arm_colour())
+    return alt.layer(lines, points).properties(width=WIDTH, height=alt.Step(24))
 
 
 def ratio(run: Run) -> Chart | None:
@@ -58,20 +69,22 @@ def ratio(run: Run) -> Chart | None:
         return None
     x = alt.X("ratio:Q", title="after / before", scale=alt.Scale(zero=False, padding=20))
     y = alt.Y("what:N", title=None, sort=None)
-    base = _chart(rows)
+    base = new_chart(rows)
     colour = alt.Color("what:N", scale=_scale(rows), legend=None)
     layers = [
         base.mark_rule(strokeWidth=4, opacity=0.55).encode(
             x=alt.X("low:Q", title="after / before"), x2="high:Q", y=y, color=colour
         ),
         base.mark_point(size=120, filled=True, opacity=1).encode(x=x, y=y, color=colour),
-        _chart([{"one": 1}]).mark_rule(strokeDash=[4, 3], color="currentColor").encode(x="one:Q"),
+        new_chart([{"one": 1}])
+        .mark_rule(strokeDash=[4, 3], color="currentColor")
+        .encode(x="one:Q"),
     ]
     floor = run.comparisons[0].noise_floor if run.comparisons else None
     if floor is not None:
-        band = _chart([{"low": 1 - floor, "high": 1 + floor}])
+        band = new_chart([{"low": 1 - floor, "high": 1 + floor}])
         layers.insert(0, band.mark_rect(color=QUIET, opacity=0.18).encode(x="low:Q", x2="high:Q"))
-    return alt.layer(*layers).properties(width=_WIDTH, height=alt.Step(34))
+    return alt.layer(*layers).properties(width=WIDTH, height=alt.Step(34))
 
 
 def handlers(run: Run) -> Chart | None:
@@ -80,7 +93,7 @@ def handlers(run: Run) -> Chart | None:
     if not rows:
         return None
     bars: alt.Chart = (
-        _chart(rows)
+        new_chart(rows)
         .mark_bar(height=22)
         .encode(
             x=alt.X("us:Q", title="µs for one interrupt of the line"),
@@ -93,9 +106,54 @@ def handlers(run: Run) -> Chart | None:
             ),
             order="place:O",
         )
-        .properties(width=_WIDTH, height=alt.Step(34))
+        .properties(width=WIDTH, height=alt.Step(34))
     )
     return bars
+
+
+def curves(run: Run, swept: Mapping[str, tuple[Trial, ...]]) -> Chart:
+    """Return replies against offered connections, a line each, beside the ideal and `direct`."""
+    direct = tuple(t for t in cost.trials_of(run, "direct") if t.kind == "judged")
+    series = {**swept, DIRECT: direct} if direct else dict(swept)
+    rows = [row for label, trials in series.items() for row in _points(label, trials)]
+    most = max(float(str(row["offered"])) for row in rows)
+    ends = [{"offered": at, "replies": at, "line": IDEAL} for at in (0.0, most)]
+    x = alt.X("offered:Q", title="offered connections/s")
+    y = alt.Y("replies:Q", title="replies/s")
+    ideal = new_chart(ends).mark_line(strokeDash=[4, 3], color=QUIET, strokeWidth=1.5)
+    base = new_chart(rows).encode(x=x, y=y, color=_colour(series))
+    means = base.transform_filter("datum.counts").mark_line(strokeWidth=2)
+    points = base.mark_point(size=60, strokeWidth=1.5).encode(
+        fill=alt.condition("datum.counts", _colour(series), alt.value("transparent"))
+    )
+    return alt.layer(
+        ideal.encode(x=x, y=y),
+        means.encode(y=alt.Y("mean(replies):Q", title="replies/s")),
+        points,
+    ).properties(width=WIDTH, height=HEIGHT)
+
+
+def _points(label: str, trials: tuple[Trial, ...]) -> Iterator[Row]:
+    for trial in trials:
+        counts = trial.validity == "valid"
+        yield {
+            "line": label,
+            "offered": trial.offered_rate,
+            "replies": trial.reply_rate,
+            "counts": counts,
+        }
+
+
+def _colour(series: Mapping[str, object]) -> alt.Color:
+    names = list(series)
+    colours = [
+        QUIET if name == DIRECT else _COLOURS[n % len(_COLOURS)] for n, name in enumerate(names)
+    ]
+    return alt.Color(
+        "line:N",
+        scale=alt.Scale(domain=names, range=colours),
+        legend=alt.Legend(title=None, orient="top", labelLimit=400, columns=4, columnPadding=18),
+    )
 
 
 def _ratio_rows(run: Run) -> Iterator[Row]:
@@ -119,7 +177,8 @@ def _handler_rows(run: Run) -> Iterator[Row]:
                 yield {"window": when, "handler": h.handler, "us": us, "place": place}
 
 
-def _chart(rows: Sequence[Row]) -> alt.Chart:
+def new_chart(rows: Sequence[Row]) -> alt.Chart:
+    """Return a chart of *rows*, without marks."""
     return alt.Chart({"values": list(rows)})
 
 
@@ -137,7 +196,8 @@ def _arm_colour() -> alt.Color:
     )
 
 
-def _svg(chart: Chart) -> str:
+def svg(chart: Chart) -> str:
+    """Return *chart* in the report's style, as SVG."""
     ink = "currentColor"
     styled = (
         chart.configure(

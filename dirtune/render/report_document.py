@@ -7,8 +7,11 @@ any matter is left out.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from dirtune.analyse import cost
+from dirtune.analyse.cpu import WHOLE, whole
 from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
 from dirtune.analyse.run import Comparison, CpuShare, Forecast, NodeCpu, Run, Trial
+from dirtune.render import findings
 from dirtune.render.document import Block, Commands, Document, Figure, Section, Table, Text
 
 ARMS = {"A": "before", "B": "after"}
@@ -21,26 +24,34 @@ def document(run: Run) -> Document:
     """Return the report of *run*."""
     first = run.comparisons[0] if run.comparisons else None
     sections = (
-        Section("Scenario", tuple(_scenario(run))),
+        Section("Scenario", tuple(_scenario(run)) if run.scenario is not None else ()),
         Section("Finding", tuple(_finding(run))),
         Section("Handler cost", tuple(_handler_cost(run))),
         Section("Forecast and outcome", tuple(_forecast(run))),
         Section("Comparison", tuple(_comparison(run))),
+        *findings.sections(run),
         Section("CPU per node", tuple(_nodes(run))),
         Section("Trials", tuple(_trials(run)), folded=True),
         Section("Counters", tuple(_counters(run)), folded=True),
+        Section("Plan", tuple(_scenario(run)) if run.scenario is None else (), folded=True),
         Section("Inventory", tuple(_inventory(run)), folded=True),
         Section("Steps", tuple(_steps(run)), folded=True),
         Section("Notes", tuple(Text(note) for note in run.notes)),
     )
     return Document(
         title=run.title,
-        verdict=run.verdict or "The run was not finished: there is no verdict.",
-        tone=first.verdict if first else "inconclusive",
+        verdict=run.verdict or _headline(run),
+        tone=first.verdict if first else "",
         facts=tuple(_facts(first, run.forecast)),
         byline=_byline(run),
         sections=tuple(section for section in sections if section.blocks),
     )
+
+
+def _headline(run: Run) -> str:
+    if run.finished is None:
+        return "The run was not finished: there is no verdict."
+    return findings.headline(run) or "No trial of the run is valid."
 
 
 def lines_of_interest(run: Run) -> frozenset[int]:
@@ -255,13 +266,10 @@ def _comparison_cells(c: Comparison) -> dict[str, str]:
 
 
 def _nodes(run: Run) -> Iterator[Block]:
-    trials = [t for t in run.trials if t.kind == "profiled" and t.nodes]
+    trials = [t for t in run.trials if t.kind == "profiled" and t.nodes] or [*cost.looked_at(run)]
     if not trials:
         return
-    extra = _states(trials)
-    header = ("arm", "offered/s", "replies/s", "node", "user", "system", "idle", *extra)
-    rows = (_node_row(t, place, extra) for t in trials for place in range(len(t.nodes)))
-    yield Table(header, tuple(rows), frozenset({*header[1:3], *header[4:]}))
+    yield from cpu_table(run, trials)
     samples = ", ".join(sorted({f"{n.samples}" for t in trials for n in t.nodes}))
     sources = sorted({f"{n.node} {n.source}" for t in trials for n in t.nodes})
     yield Text(
@@ -271,15 +279,34 @@ def _nodes(run: Run) -> Iterator[Block]:
     yield Text(f"Source of each node's figures: {', '.join(sources)}.")
 
 
+def cpu_table(run: Run, trials: Iterable[Trial]) -> Iterator[Block]:
+    """Yield the table of Figures 16 to 18, and which rows do not sum to 100 per cent."""
+    trials = list(trials)
+    extra = _states(trials)
+    first = "cell" if run.cells else "arm"
+    header = (first, "offered/s", "replies/s", "node", "user", "system", "idle", *extra)
+    rows = (_node_row(run, t, place, extra) for t in trials for place in range(len(t.nodes)))
+    yield Table(header, tuple(rows), frozenset({*header[1:3], *header[4:]}))
+    for trial in trials:
+        for node in trial.nodes:
+            if not whole(node.states):
+                total = sum(node.states[name].mean for name in WHOLE if name in node.states)
+                yield Text(f"{_of(run, trial)}, {node.node}: sums to {total:.2f} %, not to 100.")
+
+
+def _of(run: Run, trial: Trial) -> str:
+    return findings.label(run, trial.cell) if run.cells else ARMS.get(trial.arm, trial.arm)
+
+
 def _states(trials: Iterable[Trial]) -> tuple[str, ...]:
     seen = {state for t in trials for n in t.nodes for state in n.states}
     return tuple(state for state in ("irq", "softirq", "steal") if state in seen)
 
 
-def _node_row(trial: Trial, place: int, extra: tuple[str, ...]) -> tuple[str, ...]:
+def _node_row(run: Run, trial: Trial, place: int, extra: tuple[str, ...]) -> tuple[str, ...]:
     node: NodeCpu = trial.nodes[place]
     # The arm and its rates stand once, beside its first node, as in a printed table.
-    lead = (ARMS.get(trial.arm, trial.arm), number(trial.offered_rate), number(trial.reply_rate))
+    lead = (_of(run, trial), number(trial.offered_rate), number(trial.reply_rate))
     states = ("user", "system", "idle", *extra)
     return (
         *(lead if place == 0 else ("", "", "")),

@@ -3,6 +3,7 @@
 from tabulate import tabulate
 
 from dirtune.analyse.run import Run, Trial
+from dirtune.render import findings
 
 
 def table(run: Run) -> str:
@@ -22,7 +23,8 @@ def _document(run: Run, style: str) -> str:
     body = tabulate(
         [_row(trial) for trial in trials], heads, style, colalign=align, disable_numparse=True
     )
-    return f"{body}\n\n{_counted(trials)}\n"
+    found = findings.text(run, style)
+    return "\n\n".join(part for part in (body, _counted(list(run.trials)), found) if part) + "\n"
 
 
 def _row(trial: Trial) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import math
 import random
 
+import msgspec
 import pytest
 
 from dirtune.analyse import compare
@@ -158,6 +159,63 @@ def test_the_noise_floor_covers_an_off_centre_interval():
     assert compare.noise_floor(from_logs(0.1, 0.2)) is None
 
 
+def test_holm_by_hand():
+    # Sorted 0.01 0.02 0.03 0.04 times 4 3 2 1: 0.04 0.06 0.06 0.04, and never falling.
+    assert compare.holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx((0.06, 0.04, 0.06, 0.06))
+    assert compare.holm([0.6, 0.7]) == (1.0, 1.0)
+    assert compare.holm([]) == ()
+
+
+def test_secondary_metrics_are_corrected_and_the_primary_is_not():
+    clear = from_logs(*[-0.099, -0.101] * 4)  # p = 2 / 256
+    # Six pairs of eight agree: 2 / 64 would do alone, and does not among three.
+    weak = from_logs(*[-0.05, -0.06, -0.055, -0.056, -0.054, -0.058])
+    primary, second, third, fourth = (
+        compare.compare(name, arms)
+        for name, arms in zip(
+            (CPU, "connect_ms", "latency_p50_ms", "latency_p99_ms"),
+            (weak, weak, clear, from_logs(*[0.3, -0.3] * 4)),
+            strict=True,
+        )
+    )
+    found = compare.adjusted([primary, second, third, fourth])
+
+    assert [c.verdict for c in found] == ["improved", "inconclusive", "improved", "inconclusive"]
+    # 3 x 0.0078, then 2 x 0.03125, then 1.
+    assert [c.p_holm for c in found] == [
+        None,
+        pytest.approx(2 / 32),
+        pytest.approx(3 * 2 / 256),
+        1,
+    ]
+    assert found[1].reason == "p = 0.062 after Holm's correction for 3 secondary metrics"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "p"),
+    [
+        # All five above all five: 2 of 252 deals.
+        ([1, 2, 3, 4, 5], [6, 7, 8, 9, 10], 2 / 252),
+        # Midranks 1 2.5 2.5 4: the sum 3.5 and its mirror 6.5, two deals each of six.
+        ([1, 2], [2, 3], 4 / 6),
+        ([7, 7, 7], [7, 7, 7], 1),
+    ],
+)
+def test_rank_sum_by_hand(before, after, p):
+    assert compare.rank_sum(before, after) == pytest.approx(p)
+
+
+def test_rank_sum_of_many_trials_is_the_normal_approximation():
+    before = [float(n) for n in range(0, 400, 2)]
+    after = [float(n) for n in range(41, 441, 2)]
+    # By hand: U = number of pairs with after below before, its mean n^2 / 2 and its spread
+    # sqrt(n^2 (2 n + 1) / 12); half a step is taken off for continuity.
+    below = sum(b > a for b in before for a in after)
+    z = (200**2 / 2 - below - 0.5) / math.sqrt(200**2 * 401 / 12)
+
+    assert compare.rank_sum(before, after) == pytest.approx(math.erfc(z / math.sqrt(2)))
+
+
 def simulate(seed, effect, drift, *, noise=0.02, pairs=8):
     """Trials of a director in the order A B, B A, ... while the machine drifts."""
     chance = random.Random(seed)
@@ -262,6 +320,13 @@ def test_several_rates_ask_for_one():
     with pytest.raises(PlanError, match=r"several offered rates \(150, 300\)"):
         compare.arms_between(trials, trials, CPU)
     assert compare.arms_between(trials, trials, CPU, 300.0).before == (2,)
+
+
+def test_several_cells_ask_for_one():
+    cells = [msgspec.structs.replace(trial("A", 1), cell=name) for name in ("rr", "wlc")]
+
+    with pytest.raises(PlanError, match="several cells: name one, such as RUN:wlc"):
+        compare.arms_between(cells, cells, CPU)
 
 
 def test_an_unknown_metric_names_the_known_ones():

@@ -194,7 +194,7 @@ class Load:
         count = ticks.connections - d.unsent - sum(d.lacks.values())
         good = count - sum(d.failed.values())
         step_us = 1e6 / ticks.rate * (1 + d.late_s / (count / ticks.rate))
-        span_s = (count - 1) * step_us / 1e6
+        span_s = (count - ticks.batch) * step_us / 1e6
         rows = tuple(Reply(int(1e15 + k * step_us), 200, 4000) for k in range(good))
         report = Report(
             attempted=count,

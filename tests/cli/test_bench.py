@@ -1,6 +1,7 @@
 """bench, profile and compare on the command line."""
 
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -39,26 +40,30 @@ def trial(pair, arm, value, kind="judged"):
     )
 
 
+def kept(out, name, trials):
+    text = dict.fromkeys(("started", "command", "version", "title"), "")
+    nothing = dict.fromkeys(("finished", "scenario", "forecast", "verdict"))
+    empty = {key: {} for key in ("plan", "inventory", "audits", "handlers")}
+    run = Run(
+        id=name,
+        primary_metric=CPU,
+        trials=tuple(trials),
+        comparisons=(),
+        steps=(),
+        **text,
+        **nothing,
+        **empty,
+    )
+    return str(store.create(out, run).folder)
+
+
 @pytest.fixture
 def run_folder(tmp_path):
     def make(name, ratio, pairs=8):
         spread = (-0.01, 0.01)
         trials = [trial(n, "A", 1000.0) for n in range(pairs)]
         trials += [trial(n, "B", 1000 * (ratio + spread[n % 2])) for n in range(pairs)]
-        text = dict.fromkeys(("started", "command", "version", "title"), "")
-        nothing = dict.fromkeys(("finished", "scenario", "forecast", "verdict"))
-        empty = {key: {} for key in ("plan", "inventory", "audits", "handlers")}
-        run = Run(
-            id=name,
-            primary_metric=CPU,
-            trials=tuple(trials),
-            comparisons=(),
-            steps=(),
-            **text,
-            **nothing,
-            **empty,
-        )
-        return str(store.create(tmp_path, run).folder)
+        return kept(tmp_path, name, trials)
 
     return make
 
@@ -201,6 +206,101 @@ def test_an_aa_run_gives_the_noise_floor(run_folder):
     result = invoke("compare", run_folder("one", 0.97), "--noise", noise, "--format", "json")
 
     assert 0 < json.loads(result.stdout)["noise_floor"] < 0.02
+
+
+def test_every_metric_is_printed_and_the_others_corrected(run_folder):
+    result = invoke("compare", run_folder("one", 0.9), "--all", "--format", "json")
+
+    found = json.loads(result.stdout)
+    assert found["schema"] == "dirtune/comparisons/1"
+    # The trials measured nothing but this.
+    assert [c["metric"] for c in found["comparisons"]] == [CPU]
+
+
+def test_cells_of_one_run(tmp_path):
+    def cell(name, cost):
+        found = [trial(n, "A", cost + n) for n in range(6)]
+        return [msgspec.structs.replace(t, id=f"{name}/{t.id}", cell=name) for t in found]
+
+    folder = kept(tmp_path, "m", [*cell("kernel=rt", 900.0), *cell("kernel=standard", 700.0)])
+    result = invoke("compare", f"{folder}:kernel=standard", f"{folder}:kernel=rt")
+
+    assert result.exit_code == 1
+    assert result.stdout.startswith("Regressed: ")
+    assert "6 and 6 trials" in result.stdout
+    wrong = invoke("compare", f"{folder}:kernel=r", f"{folder}:kernel=rt")
+    assert "no such arm or cell; there are A, kernel=rt, kernel=standard" in wrong.stderr
+
+
+def test_export_to_pyperf_and_back(run_folder, tmp_path):
+    pyperf = pytest.importorskip("pyperf", reason="exchange with pyperf needs the extra `bench`")
+    folder = run_folder("one", 0.9)
+    files = {}
+    for arm in "AB":
+        files[arm] = tmp_path / f"{arm}.json"
+        files[arm].write_text(invoke("bench", "export", folder, "--arm", arm).stdout)
+
+    (bench,) = pyperf.BenchmarkSuite.load(str(files["A"])).get_benchmarks()
+    assert bench.get_name() == "director CPU time per connection (150/s offered)"
+    assert (bench.get_nrun(), bench.get_unit()) == (8, "second")
+    assert bench.get_values() == pytest.approx((0.001,) * 8)
+    said = invoke("compare", str(files["A"]), str(files["B"]), "--metric", CPU)
+    assert said.stdout.startswith("Improved: CPU time per connection")
+    assert "holds two arms" in invoke("bench", "export", folder).stderr
+
+
+RECORDED = Path(__file__).parents[3] / "shared/data/generators"
+
+
+@pytest.mark.skipif(not RECORDED.exists(), reason="the shared recordings are not here")
+def test_what_pyperf_wrote_is_compared():
+    # Recorded: seconds per connection of a director before and after, five runs each.
+    arms = ("before", "after")
+    before, after = (str(RECORDED / f"pyperf_{arm}_secperconn.json") for arm in arms)
+
+    found = json.loads(invoke("compare", before, after, "--format", "json").stdout)
+
+    # 1 / 0.0001519271964874432; exact Mann-Whitney of five above five: 2 / 252.
+    assert found["before"][0] == pytest.approx(6582.1, abs=0.05)
+    assert (found["verdict"], found["p"]) == ("improved", pytest.approx(2 / 252))
+
+
+def test_what_pyperf_cannot_read_is_named(tmp_path):
+    (tmp_path / "x.json").write_text('{"benchmarks": [{"runs": 3}]}')
+    result = invoke("compare", str(tmp_path / "x.json"), str(tmp_path / "x.json"))
+
+    assert result.exit_code == 2
+    assert "x.json: pyperf cannot read it" in result.stderr
+
+
+def test_a_dry_run_reaches_nothing(tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text(plans.EXAMPLE + "[knee]\n")
+    result = invoke("bench", "run", str(path), "--dry-run", "--out", str(tmp_path / "runs"))
+
+    assert result.output.splitlines()[0] == "r200-1  200/s"
+    assert "k0.0001  a search for the knee" in result.output
+    assert result.output.splitlines()[-1].startswith("6 trials, 1 searches: about ")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_goes_on_only_with_its_own_plan(run_folder, tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text(plans.EXAMPLE)
+    plan = msgspec.to_builtins(plans.read(path))
+    run = store.load(Path(run_folder("one", 1.0)))
+    done = store.create(tmp_path, msgspec.structs.replace(run, plan=plan, finished="today"))
+    other = tmp_path / "other.toml"
+    other.write_text(plans.EXAMPLE.replace("[200, 400]", "[200]"))
+
+    wrong = invoke("bench", "run", str(other), "--resume", str(done.folder))
+    right = invoke("bench", "run", str(path), "--resume", str(done.folder))
+
+    assert wrong.exit_code == 2
+    assert "is not the plan of" in wrong.stderr
+    # It is finished: nothing is reached, and the run is printed.
+    assert right.exit_code == 0
+    assert "16 of 16 trials are valid" in right.stdout
 
 
 def test_five_pairs_are_too_few(run_folder):

@@ -90,3 +90,24 @@ def test_folder_without_a_run_is_one_line_and_exit_2(tmp_path):
 
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_built_in_example_needs_no_run():
+    result = report("--example", "paper", "--format", "markdown")
+
+    assert result.exit_code == 0
+    assert "## Figure 20, rate at a named loss" in result.stdout
+
+
+def test_the_papers_figures_of_a_run(folders):
+    result = report(folders[0], "--paper", "--format", "markdown")
+
+    assert result.exit_code == 0
+    assert "Not drawn: no rate at a named loss was searched for" in result.stdout
+
+
+def test_no_run_says_what_to_name():
+    result = report()
+
+    assert result.exit_code == 2
+    assert "name a run's folder, or --example paper" in result.stderr

@@ -185,6 +185,37 @@ def ipvsadm_connections():
     return int(row[1])
 
 
+def test_controls_and_cells_go_their_way_and_leave_every_node_as_it_was(tmp_path):
+    path = plan(tmp_path, rates="[150]", warmup='"1s"', window='"3s"', repeats="1")
+    router = state.folder().spec().with_role("director")[0].load_address
+    text = re.sub("^max = .*$", 'max = "5s"', path.read_text(), flags=re.MULTILINE)
+    controls = f'[controls]\ndirect = true\nrouted = true\nrouter = "{router}"\n'
+    path.write_text(f'{text}\n{controls}[matrix]\nscheduler = ["wlc"]\nreal_servers = [1]\n')
+    seen = [("lb1", "ipvsadm -Sn"), ("lb1", "sysctl -a -r 'conf.*(forwarding|redirects)'")]
+    seen += [("c1", "ip route"), ("c4", "ip route")]
+    before = [on(node, command) for node, command in seen]
+
+    run = json.loads(
+        dirtune("bench", "run", str(path), "--out", str(tmp_path), "--format", "json")
+    )
+
+    assert [on(node, command) for node, command in seen] == before
+    trials = {trial["id"]: trial for trial in run["trials"] if trial["kind"] == "judged"}
+    assert set(trials) == {
+        *("direct/r150-1", "routed/r150-1"),
+        "scheduler=wlc,real_servers=1/r150-1",
+    }
+    for trial in trials.values():
+        assert trial["validity"] == "valid", trial["reason"]
+    direct, routed, cell = trials.values()
+    # Only the cell's connections are IPVS's; the routed ones cost the director as well.
+    assert (direct["counters"]["connections"], routed["counters"]["connections"]) == (0, 0)
+    assert cell["counters"]["connections"] == pytest.approx(450, rel=0.05)
+    assert routed["metrics"]["cpu_us_per_connection"] > 100
+    assert "cpu_us_per_connection" not in direct["metrics"]
+    assert direct["metrics"]["director_idle_percent"] > routed["metrics"]["director_idle_percent"]
+
+
 def test_the_fix_takes_the_partners_off_the_line_and_rollback_puts_them_back():
     held, (_, actions) = drivers(), line_10()
 

@@ -152,10 +152,10 @@ def test_forecast_is_held_against_the_outcome(run, interval, said):
 def test_unfinished_run_still_makes_a_report(run):
     bare = with_(
         run, verdict=None, comparisons=(), forecast=None, handlers={}, audits={}, trials=(),
-        steps=(), inventory={}, notes=(), scenario=None,
+        steps=(), inventory={}, notes=(), scenario=None, finished=None,
     )  # fmt: skip
 
-    assert [s.title for s in document(bare).sections] == ["Scenario"]
+    assert [s.title for s in document(bare).sections] == ["Plan"]
     assert "was not finished" in html(bare)
     assert set(files(bare)) == {"report.html", "report.md"}
 

@@ -1,0 +1,253 @@
+"""What a connection costs, how far more nodes help, and what it comes to in money. Pure.
+
+Every figure says what it is of: a price belongs to one configuration and is never divided by the
+rate of another, and a cost per connection is that of the connections that went through the node.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from dirtune.analyse import capacity
+from dirtune.analyse.limit import idle
+from dirtune.analyse.run import Cell, NodeCpu, Run, Trial
+
+SCALING_AXES = ("real_servers", "cpus")
+
+
+class NodeCost(NamedTuple):
+    """CPU time of one node for each connection that went through it."""
+
+    node: str
+    role: str
+    us_per_connection: float
+
+
+class Scaling(NamedTuple):
+    """The peak of one cell against so many times that of one node."""
+
+    axis: str
+    others: str
+    """The rest of the cell's settings, which do not change."""
+    nodes: int
+    peak: float
+    """Replies/s."""
+    efficiency: float
+    """The peak over *nodes* times the peak of one."""
+
+
+class NetworkIo(NamedTuple):
+    """Bytes of the load that the director saw in a window."""
+
+    bytes_per_s: float
+    bits_per_s: float
+    share_of_link: float | None
+    """0 to 1; None where the link's capacity is not known."""
+
+
+class Prices(msgspec.Struct, frozen=True):
+    """The plan's table `[price]`."""
+
+    currency: str
+    director: float
+    real_server: float | None = None
+    switch: float | None = None
+    date: str | None = None
+    of: dict[str, str | int] = {}
+
+
+class PricePerRate(NamedTuple):
+    """Price for each connection/s, with its scope."""
+
+    cell: str
+    scope: str
+    metric: str
+    price: float
+    rate: float
+    each: float
+    """Price over rate."""
+    spread: tuple[float, float] | None
+    """The same with the rate one standard deviation up and down."""
+
+
+def node_costs(trial: Trial) -> tuple[NodeCost, ...]:
+    """Return each sampled node's CPU microseconds for one of its own connections.
+
+    Clients begin equal shares; real servers are taken to as well where the director's counters
+    of each (`Trial.shares`) are not known. A node that a control's load passes by has no cost.
+    """
+    found = []
+    for node in trial.nodes:
+        rate = 0.0 if _aside(node, trial) else _own_rate(node, trial)
+        rest = idle(node.states)
+        if rate and rest is not None and node.cpus is not None:
+            stolen = node.states["steal"].mean if "steal" in node.states else 0.0
+            busy = max(0.0, 100 - rest - stolen) / 100 * node.cpus
+            found.append(NodeCost(node.node, node.role, 1e6 * busy / rate))
+    return tuple(found)
+
+
+def _aside(node: NodeCpu, trial: Trial) -> bool:
+    """Tell whether a control's load went past the node, or may have."""
+    servers = sum(other.role == "real server" for other in trial.nodes)
+    apart = {
+        "null_server": {"director", "real server"},
+        "direct": {"director"} | ({"real server"} if servers > 1 else set()),
+        "routed": {"real server"} if servers > 1 else set(),
+    }
+    return node.role in apart.get(trial.cell, set())
+
+
+def _own_rate(node: NodeCpu, trial: Trial) -> float:
+    if node.role == "director":
+        return trial.reply_rate
+    total = sum(trial.shares.values())
+    if node.role == "real server" and total and node.node in trial.shares:
+        return trial.reply_rate * trial.shares[node.node] / total
+    return trial.reply_rate / sum(other.role == node.role for other in trial.nodes)
+
+
+def scaling(run: Run) -> tuple[Scaling, ...]:
+    """Return the peaks of a matrix over real servers and CPUs against n times one.
+
+    Without a cell whose sweep did not saturate it: its peak is not known.
+    """
+    return tuple(row for axis in SCALING_AXES for row in _scaling(run, axis))
+
+
+def _scaling(run: Run, axis: str) -> Iterator[Scaling]:
+    groups: dict[str, dict[int, float]] = {}
+    for cell in run.cells:
+        count = cell.settings.get(axis)
+        points = capacity.curve(trials_of(run, cell.name))
+        top = capacity.peak(points)
+        if isinstance(count, int) and top is not None and capacity.saturated(points):
+            rest = ",".join(f"{k}={v}" for k, v in cell.settings.items() if k != axis)
+            groups.setdefault(rest, {})[count] = top.reply_rate
+    for rest, peaks in groups.items():
+        if len(peaks) > 1 and (one := peaks.get(1)):
+            yield from (
+                Scaling(axis, rest, n, peaks[n], peaks[n] / n / one) for n in sorted(peaks)
+            )
+
+
+def trials_of(run: Run, cell: str) -> tuple[Trial, ...]:
+    """Return the trials of one cell."""
+    return tuple(trial for trial in run.trials if trial.cell == cell)
+
+
+def looked_at(run: Run) -> tuple[Trial, ...]:
+    """Return each cell's trial in which the nodes were sampled: that meant for it, or its peak."""
+    best: dict[str, Trial] = {}
+    for trial in run.trials:
+        known = best.get(trial.cell)
+        if (
+            trial.nodes
+            and trial.kind != "profiled"
+            and (known is None or _rank(trial) > _rank(known))
+        ):
+            best[trial.cell] = trial
+    return tuple(best.values())
+
+
+def _rank(trial: Trial) -> tuple[bool, float]:
+    return trial.kind == "observed", trial.reply_rate
+
+
+def balanced_cells(run: Run) -> tuple[Cell, ...]:
+    """Return the run's cells without its controls; the plan as it stands if it has no other."""
+    named = tuple(cell for cell in run.cells if cell.settings and cell.refused is None)
+    return named or (Cell("", {}, ""),)
+
+
+def ipvs_cost_us(run: Run) -> tuple[tuple[str, float, float], ...]:
+    """Return (cell, offered rate, microseconds) that IPVS adds to plain routing.
+
+    The director's CPU time for a connection in the cell less that of the control `routed` at the
+    same offered rate; only rates that both hold.
+    """
+    plain = _mean_cost(trials_of(run, "routed"))
+    return tuple(
+        (cell.name, rate, cost - plain[rate])
+        for cell in balanced_cells(run)
+        for rate, cost in _mean_cost(trials_of(run, cell.name)).items()
+        if rate in plain
+    )
+
+
+def _mean_cost(trials: Sequence[Trial]) -> dict[float, float]:
+    by_rate: dict[float, list[float]] = {}
+    for trial in trials:
+        cost = trial.metrics.get("cpu_us_per_connection")
+        if trial.validity == "valid" and trial.kind == "judged" and cost is not None:
+            by_rate.setdefault(trial.offered_rate, []).append(cost)
+    return {rate: sum(costs) / len(costs) for rate, costs in sorted(by_rate.items())}
+
+
+def network_io(trial: Trial, link_bits_per_s: float | None) -> NetworkIo | None:
+    """Return what the director's IPVS counters say of the load; None without them.
+
+    Under DR and TUN the replies do not pass the director and are not in it.
+    """
+    moved = [trial.counters.get(name) for name in ("bytes_in", "bytes_out")]
+    if any(count is None for count in moved) or not trial.window_s:
+        return None
+    each = sum(count or 0 for count in moved) / trial.window_s
+    share = None if link_bits_per_s is None else 8 * each / link_bits_per_s
+    return NetworkIo(each, 8 * each, share)
+
+
+def price_per_rate(run: Run) -> tuple[PricePerRate | str, ...]:
+    """Return prices per connection/s, or why a cell has none; empty without `[price]`."""
+    table = run.plan.get("price")
+    if not isinstance(table, Mapping):
+        return ()
+    prices = msgspec.convert(table, Prices)
+    return tuple(row for cell in balanced_cells(run) for row in _priced(run, cell, prices))
+
+
+def _priced(run: Run, cell: Cell, prices: Prices) -> Iterator[PricePerRate | str]:
+    other = [
+        f"{axis} {value} and not {prices.of[axis]}"
+        for axis, value in cell.settings.items()
+        if axis in prices.of and prices.of[axis] != value
+    ]
+    if other:
+        yield f"{cell.name}: the prices are not of it: it has {', '.join(other)}"
+        return
+    servers = cell.settings.get("real_servers", len(destinations(run)))
+    scopes = _scopes(prices, int(servers))
+    points = capacity.curve(trials_of(run, cell.name))
+    top = capacity.peak(points)
+    for scope, price in scopes:
+        if top is not None and capacity.saturated(points):
+            yield _each(cell, scope, f"peak, {top.loss:.2%} lost", price, top.reply_rate, top.sd)
+        for knee in run.knees:
+            if knee.cell == cell.name and knee.rate:
+                metric = f"knee at {100 * knee.loss_goal:g} % lost"
+                yield _each(cell, scope, metric, price, knee.rate, None)
+
+
+def _scopes(prices: Prices, servers: int) -> Iterator[tuple[str, float]]:
+    yield "director only", prices.director
+    if prices.real_server is not None and servers:
+        total = prices.director + servers * prices.real_server
+        yield f"director and {servers} real servers", total
+        if prices.switch is not None:
+            yield f"director, {servers} real servers and switch", total + prices.switch
+
+
+def _each(
+    cell: Cell, scope: str, metric: str, price: float, rate: float, sd: float | None
+) -> PricePerRate:
+    spread = None if sd is None or sd >= rate else (price / (rate + sd), price / (rate - sd))
+    return PricePerRate(cell.name, scope, metric, price, rate, price / rate, spread)
+
+
+def destinations(run: Run) -> tuple[Mapping[str, object], ...]:
+    """Return the destinations of the service the plan's load goes to, as the plan has them."""
+    load, services = run.plan.get("load"), run.plan.get("services")
+    if not isinstance(load, Mapping) or not isinstance(services, Sequence):
+        return ()
+    return tuple(services[int(load.get("service", 0))].get("destinations", ()))

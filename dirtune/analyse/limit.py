@@ -1,0 +1,160 @@
+"""Which node holds a trial back, in words, with the evidence. Pure.
+
+The director is to blame only if one of its own resources is used up while the real servers have
+time left and the clients made what they should; where the figures contradict each other the
+answer is `unclear`, which the paper of 2001 did not allow itself. All nodes are looked at, and
+each CPU by itself: an average over four hides a full one.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from dirtune.analyse.bottleneck import hottest
+from dirtune.analyse.run import CpuShare, NodeCpu, Trial
+
+DIRECTOR, SERVERS, CLIENTS, NETWORK = "director core", "real servers", "clients", "network"
+UNCLEAR, NOTHING = "unclear", "nothing"
+
+_FULL = 95.0
+"""Per cent of one CPU above which it is used up."""
+_FREE_IDLE = 20.0
+"""Per cent idle above which real servers have time left."""
+_BUSY_IDLE = 5.0
+_CLIENT_FULL = 90.0
+_LINK_FULL = 0.95
+_KEPT_UP = 0.99
+_CONTRADICTED = 0.7
+"""A real server that is full at less than this share of what it made alone is a contradiction."""
+_DROPS = ("softnet_dropped", "rx_dropped", "tx_dropped")
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """What holds a trial back."""
+
+    node: str
+    """director core, real servers, clients, network, unclear or nothing."""
+    evidence: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """The node, and why."""
+        return f"{self.node}: {'; '.join(self.evidence)}"
+
+
+class Known(NamedTuple):
+    """What is known beside the trial."""
+
+    alone: float | None = None
+    """Replies/s that one real server made by itself."""
+    link_bits_per_s: float | None = None
+    """Capacity of the link to the clients."""
+    used_bits_per_s: float | None = None
+
+
+class _Role(NamedTuple):
+    full: bool
+    evidence: tuple[str, ...]
+
+
+def limiting(trial: Trial, known: Known = Known()) -> Limit:  # noqa: B008  (immutable)
+    """Return what held *trial* back; it needs `nodes`, without them most is unclear."""
+    if trial.validity == "client_limited":
+        return Limit(CLIENTS, (trial.reason or "they did not begin what they should",))
+    if trial.validity != "valid":
+        return Limit(UNCLEAR, (f"the trial did not count: {trial.reason}",))
+    if trial.reply_rate >= _KEPT_UP * trial.offered_rate:
+        return Limit(NOTHING, ("what was offered came back",))
+    return _weighed(trial, known)
+
+
+def _weighed(trial: Trial, known: Known) -> Limit:
+    """Look at all nodes of a trial that lost something."""
+    servers = [node for node in trial.nodes if node.role == "real server"]
+    roles = {
+        DIRECTOR: _director(trial),
+        SERVERS: _servers(servers, trial.counters),
+        CLIENTS: _clients(trial.nodes),
+        NETWORK: _network(known),
+    }
+    found = [name for name, role in roles.items() if role.full]
+    doubt = _contradiction(servers, roles[SERVERS], trial, known)
+    if doubt is None and len(found) != 1:
+        doubt = f"{' and '.join(found)} are full at once" if found else "no node is full"
+    if doubt is None and found == [DIRECTOR] and not _free(servers):
+        doubt = f"the real servers are not {_FREE_IDLE:.0f} % idle, so they may be short as well"
+    evidence = tuple(said for role in roles.values() for said in role.evidence)
+    return Limit(found[0], evidence) if doubt is None else Limit(UNCLEAR, (*evidence, doubt))
+
+
+def idle(states: Mapping[str, CpuShare]) -> float | None:
+    """Return the per cent of the time a node waited; None where it is not known."""
+    found = [states[name].mean for name in ("idle", "iowait") if name in states]
+    return sum(found) if found else None
+
+
+def fullest_cpu(node: NodeCpu) -> tuple[str, float] | None:
+    """Return the busiest CPU and its per cent; None if no CPU by itself is known."""
+    alone = ("cpu0", _busy(node.states)) if node.cpus == 1 else None
+    return hottest(node) or alone
+
+
+def _busy(states: Mapping[str, CpuShare]) -> float:
+    stolen = states["steal"].mean if "steal" in states else 0.0
+    return 100 - stolen - (idle(states) or 0.0)
+
+
+def _director(trial: Trial) -> _Role:
+    drops = [f"{trial.counters[n]} {n.replace('_', ' ')}" for n in _DROPS if trial.counters.get(n)]
+    node = next((node for node in trial.nodes if node.role == "director"), None)
+    if node is None:
+        return _Role(bool(drops), ("the director was not sampled", *drops))
+    top = fullest_cpu(node)
+    if top is None:
+        average = f"the director is {idle(node.states) or 0:.0f} % idle over all its CPUs"
+        return _Role(bool(drops), (f"{average}, and no CPU by itself is known", *drops))
+    said = f"the director's {top[0]} is {top[1]:.0f} % busy"
+    return _Role(top[1] >= _FULL or bool(drops), (said, *drops))
+
+
+def _servers(servers: Sequence[NodeCpu], counters: Mapping[str, int]) -> _Role:
+    idles = [rest for node in servers if (rest := idle(node.states)) is not None]
+    if not idles:
+        return _Role(full=False, evidence=("the real servers were not sampled",))
+    spread = "" if len(idles) == 1 else f" to {max(idles):.0f}"
+    said = f"the real servers are {min(idles):.0f}{spread} % idle"
+    refused = counters.get("listen_drops", 0)
+    drops = (f"they refused {refused} connections",) if refused else ()
+    return _Role(max(idles) < _BUSY_IDLE or bool(refused), (said, *drops))
+
+
+def _free(servers: Sequence[NodeCpu]) -> bool:
+    idles = [idle(node.states) for node in servers]
+    return bool(idles) and all(rest is not None and rest > _FREE_IDLE for rest in idles)
+
+
+def _clients(nodes: Sequence[NodeCpu]) -> _Role:
+    busy = {node.node: _busy(node.states) for node in nodes if node.role == "client"}
+    if not busy:
+        return _Role(full=False, evidence=())
+    name, most = max(busy.items(), key=lambda item: item[1])
+    return _Role(most > _CLIENT_FULL, (f"the busiest client ({name}) is {most:.0f} % busy",))
+
+
+def _network(known: Known) -> _Role:
+    if known.link_bits_per_s is None or known.used_bits_per_s is None:
+        return _Role(full=False, evidence=())
+    share = known.used_bits_per_s / known.link_bits_per_s
+    return _Role(share >= _LINK_FULL, (f"the link is {100 * share:.0f} % used",))
+
+
+def _contradiction(
+    servers: Sequence[NodeCpu], role: _Role, trial: Trial, known: Known
+) -> str | None:
+    if not role.full or known.alone is None or not servers:
+        return None
+    each = trial.reply_rate / len(servers)
+    if each >= _CONTRADICTED * known.alone:
+        return None
+    return f"but each is full at {each:.0f}/s, and one alone made {known.alone:.0f}/s"

@@ -1,0 +1,157 @@
+"""Runs as files of pyperf, and back: seconds for each connection, a pyperf run for each trial.
+
+pyperf takes lower as better and knows seconds, so a rate is kept as its inverse. It is a format
+here and not the judge: pyperf takes all values for independent and prints no interval.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dirtune.analyse.run import Run, Trial
+from dirtune.errors import NotPossible, ParseError
+
+_TO_SECONDS: dict[str, Callable[[float], float]] = {
+    "reply_rate": lambda value: 1 / value,
+    "cpu_us_per_connection": lambda value: value / 1e6,
+}
+_FROM_SECONDS: dict[str, Callable[[float], float]] = {
+    "reply_rate": lambda value: 1 / value,
+    "cpu_us_per_connection": lambda value: value * 1e6,
+}
+_NAMES = {
+    "reply_rate": "time per connection",
+    "cpu_us_per_connection": "director CPU time per connection",
+}
+
+
+def to_pyperf(trials: Sequence[Trial]) -> str:
+    """Return the valid judged trials as the text of a pyperf file; `NotPossible` without any."""
+    pyperf = _pyperf()
+    runs: dict[str, list[Any]] = {}
+    for trial in trials:
+        if trial.kind == "judged" and trial.validity == "valid":
+            for name, run in _runs(trial):
+                runs.setdefault(name, []).append(run)
+    if not runs:
+        raise NotPossible("pyperf: there is no valid judged trial to export")
+    suite = pyperf.BenchmarkSuite([pyperf.Benchmark(each) for each in runs.values()])
+    text = io.StringIO()
+    suite.dump(text, compact=False)
+    return text.getvalue()
+
+
+def _runs(trial: Trial) -> Iterator[tuple[str, Any]]:
+    pyperf = _pyperf()
+    for metric, convert in _TO_SECONDS.items():
+        value = trial.metrics.get(metric, 0.0)
+        if value > 0:
+            where = f"{trial.cell}, " if trial.cell else ""
+            name = f"{_NAMES[metric]} ({where}{trial.offered_rate:g}/s offered)"
+            about = {
+                "name": name,
+                "unit": "second",
+                "duration": float(trial.window_s),
+                "dirtune_metric": metric,
+                "dirtune_trial": trial.id,
+                "dirtune_cell": trial.cell or "-",
+                "dirtune_offered_rate": float(trial.offered_rate),
+            }
+            yield name, pyperf.Run([convert(value)], metadata=about, collect_metadata=False)
+
+
+def is_pyperf(text: bytes) -> bool:
+    """Tell whether *text* is a pyperf file, by its own mark."""
+    try:
+        return "benchmarks" in msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:
+        return False
+
+
+def from_pyperf(path: Path) -> Run:
+    """Return a pyperf file as a run; `ParseError` if pyperf cannot read it.
+
+    One pyperf run is one trial, its value the mean of its own: what one process measured
+    several times is not independent. A file that dirtune did not write holds seconds for each
+    connection.
+    """
+    pyperf = _pyperf()
+    try:
+        suite = pyperf.BenchmarkSuite.load(str(path))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ParseError(str(path), f"pyperf cannot read it: {error}") from error
+    trials: dict[str, Trial] = {}
+    for benchmark in suite.get_benchmarks():
+        if benchmark.get_unit() != "second":
+            raise ParseError(str(path), f"{benchmark.get_name()}: only seconds can be compared")
+        for number, run in enumerate(benchmark.get_runs(), 1):
+            if run.values:
+                trial = _trial(benchmark.get_name(), number, run)
+                known = trials.get(trial.id)
+                both = trial.metrics if known is None else known.metrics | trial.metrics
+                trials[trial.id] = msgspec.structs.replace(trial, metrics=both)
+    return _run(path, tuple(trials.values()))
+
+
+def _trial(name: str, number: int, run: Any) -> Trial:  # noqa: ANN401  (pyperf has no types)
+    about = run.get_metadata()
+    metric = about.get("dirtune_metric", "reply_rate")
+    cell = about.get("dirtune_cell", name)
+    mean = sum(run.values) / len(run.values)
+    value = _FROM_SECONDS[metric](mean)
+    return Trial(
+        id=about.get("dirtune_trial", f"{name}#{number}"),
+        arm="A",
+        kind="judged",
+        pair=None,
+        started="",
+        offered_rate=about.get("dirtune_offered_rate", 0.0),
+        window_s=about.get("duration", 0.0),
+        intended=0,
+        attempted=0,
+        replied=0,
+        failed={},
+        reply_rate=value if metric == "reply_rate" else 0.0,
+        latency=None,
+        validity="valid",
+        reason=None,
+        metrics={metric: value},
+        counters={},
+        settle_s=0.0,
+        settled=True,
+        cell="" if cell == "-" else cell,
+    )
+
+
+def _run(path: Path, trials: tuple[Trial, ...]) -> Run:
+    return Run(
+        id=path.stem,
+        started="",
+        finished="",
+        command="",
+        version="",
+        title=path.name,
+        plan={},
+        scenario=None,
+        inventory={},
+        primary_metric="reply_rate",
+        audits={},
+        handlers={},
+        trials=trials,
+        forecast=None,
+        comparisons=(),
+        steps=(),
+        verdict=None,
+        notes=("Imported from a file of pyperf.",),
+    )
+
+
+def _pyperf() -> Any:  # noqa: ANN401
+    try:
+        import pyperf  # noqa: PLC0415  (an extra, and only these two need it)
+    except ModuleNotFoundError as error:
+        raise NotPossible("no Python module pyperf: pip install 'dirtune[bench]'") from error
+    return pyperf

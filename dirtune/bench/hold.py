@@ -1,0 +1,75 @@
+"""What a cell needs of the nodes, held by one shell on each for as long as it is measured.
+
+The shell brings it about, says so, waits for the end of its input and puts back what was. It
+does the last whatever happens: told to, ended, or when the connection is lost because dirtune or
+its machine died. So no cell can be left behind on a director.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from dirtune import remote
+from dirtune.bench.matrix import Hold
+from dirtune.bench.plan import Plan
+from dirtune.errors import NodeUnreachable, TrialError
+from dirtune.remote import Node, Process
+
+_BEGIN_S = 60
+_END_S = 30
+_SCRIPT = """\
+undo() {{ trap - EXIT; set +e; {undo}
+}}
+trap undo EXIT
+trap 'exit 143' TERM INT HUP
+set -e
+exec 2>&1
+{do}
+echo held
+set +e
+read -r go
+"""
+
+
+@asynccontextmanager
+async def held(plan: Plan, holds: Sequence[Hold]) -> AsyncIterator[None]:
+    """Bring *holds* about, and put back what was on leaving; `TrialError` says what failed."""
+    config = None if plan.ssh_config is None else Path(plan.ssh_config)
+    hosts = [hold.host for hold in holds]
+    nodes, lost = await remote.connect_all(hosts, ssh_config=config, become=plan.become)
+    processes: list[Process] = []
+    try:
+        for error in lost.values():
+            raise error
+        for hold in holds:
+            process = await _begin(nodes[hold.host], hold)
+            processes.append(process)
+        yield
+    finally:
+        # Shielded, so that a second Ctrl-C does not leave half of it.
+        await asyncio.shield(_end(processes, nodes))
+
+
+async def _begin(node: Node, hold: Hold) -> Process:
+    process = await node.start(_SCRIPT.format(do=hold.do, undo=hold.undo), guarded=False)
+    said = ""
+    try:
+        while (line := await process.line(timeout_s=_BEGIN_S)) != "held":
+            said = line
+    except BaseException as error:
+        await process.end()
+        if isinstance(error, NodeUnreachable) and node.alive:
+            raise TrialError(f"{node.name}: {said or error}") from error
+        raise
+    return process
+
+
+async def _end(processes: Sequence[Process], nodes: dict[str, Node]) -> None:
+    for process in reversed(processes):
+        try:
+            await process.send("\n")
+            await process.finish(timeout_s=_END_S)
+        except NodeUnreachable:
+            await process.end()
+    await asyncio.gather(*(node.close() for node in nodes.values()))

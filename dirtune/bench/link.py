@@ -1,0 +1,78 @@
+"""The link between the first client and the first real server, by NetPIPE.
+
+NetPIPE sends messages of growing size to and fro and writes bytes, rate and time for each. What it
+calls Mbps are 2^20 bits a second, as its own columns show; here they are bits.
+"""
+
+import asyncio
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from dirtune import remote
+from dirtune.analyse.run import LinkPoint
+from dirtune.bench.matrix import address_of
+from dirtune.bench.plan import Plan
+from dirtune.errors import ParseError, TrialError
+from dirtune.remote import Node
+
+_LARGEST = 1 << 20
+_MBIT = 1 << 20
+_LIMIT_S = 300
+_MISSING = """\
+command -v NPtcp >/dev/null || { echo "NPtcp is missing: apt install netpipe-tcp"; exit 4; }"""
+_LISTEN = f"""{_MISSING}
+NPtcp -p 0 -u {_LARGEST} >/dev/null 2>&1 &
+echo listening
+read -r go
+kill $! 2>/dev/null
+"""
+_SEND = """\
+out=$(mktemp) && trap 'rm -f "$out"' EXIT
+# The other side may not listen yet, though its shell has said so.
+for try in 1 2 3 4 5; do
+  NPtcp -h {address} -p 0 -u {largest} -o "$out" >/dev/null 2>&1 && break
+  sleep 1
+done
+cat "$out"
+"""
+
+
+def parse(text: str) -> Iterator[LinkPoint]:
+    """Yield the points of NetPIPE's output file."""
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            size, rate, seconds = line.split()
+            yield LinkPoint(int(size), float(rate) * _MBIT, float(seconds))
+        except ValueError as error:
+            raise ParseError("NetPIPE", f"line {number}: {line.strip()!r}") from error
+
+
+async def measure(plan: Plan) -> tuple[LinkPoint, ...]:
+    """Measure the link; `TrialError` says why there is nothing."""
+    first = plan.service.destinations[0]
+    server = next((s for s in plan.real_servers if s.label == first.node), None)
+    if server is None:
+        raise TrialError("controls.link: the first destination is no node of the plan")
+    address = address_of(plan, first)
+    config = None if plan.ssh_config is None else Path(plan.ssh_config)
+    hosts = (server.host, plan.clients[0].host)
+    nodes, lost = await remote.connect_all(hosts, ssh_config=config, become=plan.become)
+    try:
+        for error in lost.values():
+            raise error
+        return tuple(parse(await _sent(nodes[hosts[0]], nodes[hosts[1]], address)))
+    finally:
+        await asyncio.gather(*(node.close() for node in nodes.values()))
+
+
+async def _sent(server: Node, client: Node, address: str) -> str:
+    async with await server.start(_LISTEN, guarded=False) as listening:
+        said = await listening.line(timeout_s=_LIMIT_S)
+        if said != "listening":
+            raise TrialError(f"{server.name}: {said}")
+        send = _SEND.format(address=shlex.quote(address), largest=_LARGEST)
+        text = await client.run(f"{_MISSING}\n{send}", timeout_s=_LIMIT_S)
+    if not text.strip():
+        raise TrialError(f"{client.name}: NetPIPE did not reach {server.name} at {address}")
+    return text

@@ -1,0 +1,276 @@
+"""The cells of a plan: each combination of its matrix, and each control. Pure.
+
+A cell is a plan of its own, with what must be done to the nodes so that the plan holds there and
+how it is undone. The order of the trials alternates: what drifts with time falls on all cells
+alike, and a cell that takes a boot is booted once for each repeat.
+"""
+
+import itertools
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from dirtune.analyse.run import Cell as Record
+from dirtune.bench.plan import Controls, Destination, Matrix, Plan, Service
+from dirtune.errors import PlanError
+
+AXES = ("kernel", "cpus", "forwarding", "scheduler", "real_servers", "page_bytes", "keepalive")
+BOOT_AXES = ("kernel", "cpus")
+NULL_PORT = 18080
+_PAGE_BYTES = 628
+_REFUSED = {
+    "kernel": "dirtune boots no director but the lab's: boot it and run the plan on each kernel",
+    "cpus": "dirtune boots no director but the lab's: boot it and run the plan on each number",
+    "forwarding": "prepare the real servers (gateway, tunnel) and run the plan again",
+    "keepalive": "the load makes one request for each connection",
+}
+_FLAGS = {"nat": "-m", "dr": "-g", "tun": "-i"}
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Something that is so on a node for as long as a cell is measured."""
+
+    host: str
+    do: str
+    """POSIX shell that brings it about."""
+    undo: str
+    """POSIX shell that puts back what was; run whatever happens, also if dirtune dies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A combination of the matrix, or a control."""
+
+    name: str
+    plan: Plan
+    """As it holds in this cell."""
+    settings: dict[str, str | int] = field(default_factory=dict)
+    holds: tuple[Hold, ...] = ()
+    path: str = "ipvs"
+    """How the load goes, as in `outcome.Order`."""
+    refused: str | None = None
+    """Why it cannot be carried out."""
+
+    @property
+    def boot(self) -> dict[str, str | int]:
+        """How the director is to be booted; empty where it need not be."""
+        return {axis: self.settings[axis] for axis in BOOT_AXES if axis in self.settings}
+
+    @property
+    def record(self) -> Record:
+        """The cell as a run keeps it."""
+        return Record(self.name, dict(self.settings), self.plan.url, self.refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place in a campaign for one valid trial."""
+
+    cell: Cell
+    rate: float
+    repeat: int
+
+    @property
+    def id(self) -> str:
+        """The name of its first trial."""
+        return f"{prefix(self.cell)}r{self.rate:g}-{self.repeat}"
+
+
+def prefix(cell: Cell) -> str:
+    """Return what the ids of the cell's trials begin with."""
+    return f"{cell.name}/" if cell.name else ""
+
+
+def cells(plan: Plan, *, boots: bool = False) -> tuple[Cell, ...]:
+    """Return the plan's controls and combinations; one without a name if it has neither.
+
+    *boots* tells whether the director can be booted anew, as the lab's can.
+    """
+    return (*_controls(plan), *_combinations(plan, boots=boots))
+
+
+def slots(plan: Plan, of: Sequence[Cell]) -> tuple[Slot, ...]:
+    """Return the sweep's places in their order: through the cells, and back in the next repeat."""
+    found: list[Slot] = []
+    for repeat in range(1, plan.load.repeats + 1):
+        order = of if repeat % 2 else tuple(reversed(of))
+        found += (Slot(cell, rate, repeat) for cell in order for rate in plan.load.rates)
+    return tuple(found)
+
+
+def refusals(of: Sequence[Cell]) -> tuple[str, ...]:
+    """Return why cells are not carried out, each reason once."""
+    return tuple(dict.fromkeys(cell.refused for cell in of if cell.refused is not None))
+
+
+def _combinations(plan: Plan, *, boots: bool) -> tuple[Cell, ...]:
+    matrix = plan.matrix or Matrix()
+    axes = [(axis, getattr(matrix, axis)) for axis in AXES if getattr(matrix, axis)]
+    names = [axis for axis, _ in axes]
+    found = itertools.product(*(values for _, values in axes))
+    return tuple(
+        _combination(plan, dict(zip(names, each, strict=True)), boots=boots) for each in found
+    )
+
+
+def _combination(plan: Plan, settings: dict[str, str | int], *, boots: bool) -> Cell:
+    name = ",".join(f"{axis}={value}" for axis, value in settings.items())
+    reasons = [
+        f"matrix.{axis}: {_REFUSED[axis]}"
+        for axis, value in settings.items()
+        if axis in _REFUSED and not (boots and axis in BOOT_AXES) and value != _own(plan, axis)
+    ]
+    changed = _changed(plan, settings)
+    moves = ipvs_moves(plan, plan.service, changed.service)
+    back = ipvs_moves(plan, changed.service, plan.service)
+    holds = (Hold(plan.director.host, moves, back),) if moves else ()
+    return Cell(name, changed, settings, holds, refused="; ".join(reasons) or None)
+
+
+def _own(plan: Plan, axis: str) -> str | int | None:
+    """Return the value the plan has without its matrix; None where it does not say."""
+    if axis == "forwarding":
+        found = {destination.forwarding for destination in plan.service.destinations}
+        return next(iter(found)) if len(found) == 1 else None
+    return 1 if axis == "keepalive" else None
+
+
+def _changed(plan: Plan, settings: dict[str, str | int]) -> Plan:
+    service, load = plan.service, plan.load
+    if "scheduler" in settings:
+        service = msgspec.structs.replace(service, scheduler=str(settings["scheduler"]))
+    if "real_servers" in settings:
+        kept = service.destinations[: int(settings["real_servers"])]
+        service = msgspec.structs.replace(service, destinations=kept)
+    if "page_bytes" in settings:
+        template = (plan.matrix or Matrix()).page_path or ""
+        path = template.replace("{page_bytes}", str(settings["page_bytes"]))
+        load = msgspec.structs.replace(load, path=path)
+    return msgspec.structs.replace(_with_service(plan, service), load=load)
+
+
+def _with_service(plan: Plan, service: Service) -> Plan:
+    services = list(plan.services)
+    services[plan.load.service] = service
+    return msgspec.structs.replace(plan, services=tuple(services))
+
+
+def ipvs_moves(plan: Plan, before: Service, after: Service) -> str:
+    """Return the ipvsadm lines from one state of the service to another; empty if equal.
+
+    What is added comes before what is removed, so that the service is never without a server.
+    """
+    flag = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}[before.protocol]
+    vip = f"[{before.vip}]" if ":" in (before.vip or "") else before.vip
+    what = f"{flag} {shlex.quote(f'{vip}:{before.port}')}"
+    old, new = (_by_address(plan, service) for service in (before, after))
+    lines = []
+    if after.scheduler != before.scheduler:
+        lines.append(f"ipvsadm -E {what} -s {shlex.quote(after.scheduler)}")
+    for address, destination in new.items():
+        verb = "-e" if address in old else "-a"
+        if old.get(address) != destination:
+            server = f"{verb} {what} -r {shlex.quote(address)}"
+            lines.append(
+                f"ipvsadm {server} {_FLAGS[destination.forwarding]} -w {destination.weight}"
+            )
+    gone = (address for address in old if address not in new)
+    lines += (f"ipvsadm -d {what} -r {shlex.quote(address)}" for address in gone)
+    return "\n".join(lines)
+
+
+def _by_address(plan: Plan, service: Service) -> dict[str, Destination]:
+    return {
+        f"{_bracketed(address_of(plan, each))}:{each.port or service.port}": each
+        for each in service.destinations
+    }
+
+
+def address_of(plan: Plan, destination: Destination) -> str:
+    """Return the destination's address; `PlanError` if its node has none."""
+    if destination.address is not None:
+        return destination.address
+    node = next(peer for peer in plan.real_servers if peer.label == destination.node)
+    if node.address is None:
+        raise PlanError(f"real_servers: {node.label} needs an address")
+    return node.address
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _controls(plan: Plan) -> tuple[Cell, ...]:
+    wanted = plan.controls or Controls()
+    makers = {"null_server": _null_server, "direct": _direct, "routed": _routed}
+    return tuple(maker(plan) for name, maker in makers.items() if getattr(wanted, name))
+
+
+def _direct(plan: Plan) -> Cell:
+    first = plan.service.destinations[0]
+    port = first.port or plan.service.port
+    return Cell("direct", _aimed(plan, address_of(plan, first), port), path="past")
+
+
+def _routed(plan: Plan) -> Cell:
+    """Send the load to the real server's own address by way of the director.
+
+    The director forwards on that one card and must not tell the clients of the shorter way; the
+    real server answers the clients directly, as under DR.
+    """
+    direct = _direct(plan)
+    server, router = direct.plan.service.vip or "", (plan.controls or Controls()).router or ""
+    refused = "controls.routed: only over IPv4" if ":" in server else None
+    forwards = Hold(plan.director.host, _FORWARD.format(server=shlex.quote(server)), _FORWARDED)
+    route = f"{shlex.quote(server)} via {shlex.quote(router)}"
+    by_way = [Hold(c.host, f"ip route add {route}", f"ip route del {route}") for c in plan.clients]
+    holds = (forwards, *by_way)
+    return Cell("routed", direct.plan, holds=holds, path="routed", refused=refused)
+
+
+# net.ipv4.ip_forward would set other settings anew as well; one card's own does not.
+_FORWARD = """\
+dev=$(ip -o route get {server} | sed 's/.* dev \\([^ ]*\\).*/\\1/')
+old=
+for setting in all/send_redirects=0 "$dev/send_redirects=0" "$dev/forwarding=1"; do
+  name=net/ipv4/conf/${{setting%=*}}
+  old="$old $name=$(sysctl -n "$name")"
+  sysctl -qw "$name=${{setting#*=}}"
+done"""
+_FORWARDED = '[ -z "$old" ] || sysctl -qw $old'
+
+
+def _null_server(plan: Plan) -> Cell:
+    """Give each client a server of its own that answers with a page of the usual size."""
+    start = _NGINX.format(port=NULL_PORT, page="x" * _PAGE_BYTES)
+    holds = tuple(
+        Hold(c.host, start, 'kill "$null" 2>/dev/null; rm -rf "$dir"') for c in plan.clients
+    )
+    return Cell("null_server", _aimed(plan, "127.0.0.1", NULL_PORT), holds=holds, path="past")
+
+
+_NGINX = """\
+command -v nginx >/dev/null || {{ echo "nginx is missing: apt install nginx-light"; exit 4; }}
+dir=$(mktemp -d)
+cat >"$dir/conf" <<CONF
+daemon off; pid $dir/pid; error_log $dir/log; worker_processes 1;
+events {{ worker_connections 4096; }}
+http {{ access_log off; keepalive_timeout 0; client_body_temp_path $dir/a; proxy_temp_path $dir/b;
+fastcgi_temp_path $dir/c; uwsgi_temp_path $dir/d; scgi_temp_path $dir/e;
+server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 "{page}"; }} }} }}
+CONF
+nginx -c "$dir/conf" -e "$dir/log" >/dev/null 2>&1 &
+null=$!
+for try in 1 2 3 4 5 6 7 8 9 10; do
+  [ -s "$dir/pid" ] && break
+  sleep 0.2
+done
+[ -s "$dir/pid" ] || {{ tail -n 1 "$dir/log"; exit 1; }}"""
+
+
+def _aimed(plan: Plan, address: str, port: int | None) -> Plan:
+    service = msgspec.structs.replace(plan.service, vip=address, port=port, destinations=())
+    return _with_service(plan, service)

@@ -1,0 +1,139 @@
+"""The trials of a search for the knee: those on disk, then new ones, then the confirmation."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
+
+from dirtune.analyse import capacity
+from dirtune.analyse.run import Knee, Trial
+from dirtune.bench import knee
+from dirtune.bench import plan as plans
+from dirtune.bench.campaign import Keep, kept, repeated
+from dirtune.bench.knee import Ask, Bounds, Seen
+from dirtune.bench.matrix import Cell, prefix
+from dirtune.bench.outcome import Order
+from dirtune.bench.plan import Knee as KneePlan
+from dirtune.bench.plan import Plan
+from dirtune.bench.trial import Rig
+
+_AROUND = (0.95, 1.05)
+_CEILING = 0.8
+
+
+class Search:
+    """A search for the highest rate of a cell at which no more than *goal* is lost."""
+
+    def __init__(
+        self, rig: Rig, cell: Cell, goal: float, keep: Keep, done: Sequence[Trial] = ()
+    ) -> None:
+        self._rig, self._cell, self._goal, self._keep = rig, cell, goal, keep
+        self._asked = cell.plan.knee or KneePlan()
+        self._highest = ceiling(cell.plan, done)
+        self._name = f"{prefix(cell)}k{goal:g}"
+        self._mine = {t.id: t for t in done if t.id.startswith(f"{self._name}-")}
+
+    async def run(self) -> Knee:
+        """Search, and confirm what was found."""
+        where = knee.space(self._asked, self._highest, plans.seconds(self._asked.trial))
+        log: list[tuple[Ask, Trial]] = []
+        while isinstance(
+            ask := knee.following(where, self._goal, [_seen(trial) for _, trial in log]), Ask
+        ):
+            trial = await self._answer(ask, log)
+            if trial.validity not in {"valid", "client_limited"}:
+                return self._gave_up(trial)
+            log.append((ask, trial))
+        found = self._found(ask, log)
+        return found if found.rate is None else await self._confirm(found)
+
+    async def _answer(self, ask: Ask, log: Sequence[tuple[Ask, Trial]]) -> Trial:
+        order = Order(f"{self._name}-{len(log) + 1:02}", "A", "search", ask.rate)
+        # While it goes down to what the clients can make, their limit is an answer.
+        going_down = all(trial.validity == "client_limited" for _, trial in log)
+        return await self._trial(self._lasting(ask.window_s), order, limit_counts=going_down)
+
+    async def _trial(self, plan: Plan, order: Order, *, limit_counts: bool = False) -> Trial:
+        """Return the trial of this place: that on disk, or a new one, again if it must be."""
+        number = 1
+        while True:
+            name = order.id if number == 1 else f"{order.id}+{number}"
+            if name not in self._mine:
+                own = replace(order, id=name)
+                self._mine[name] = await kept(self._rig, self._cell, plan, own, self._keep)
+            trial = self._mine[name]
+            if trial.validity == "valid" or sum(map(repeated, self._mine)) >= self._retries:
+                return trial
+            if limit_counts and trial.validity == "client_limited":
+                return trial
+            number += 1
+
+    @property
+    def _retries(self) -> int:
+        return self._cell.plan.validity.retries
+
+    def _lasting(self, window_s: float) -> Plan:
+        load = msgspec.structs.replace(
+            self._cell.plan.load,
+            ramp=0,
+            warmup=self._asked.warmup,
+            window=window_s,
+            duration=None,
+        )
+        return msgspec.structs.replace(self._cell.plan, load=load)
+
+    def _found(self, bounds: Bounds, log: Sequence[tuple[Ask, Trial]]) -> Knee:
+        # What the generators' ticks came to may differ from what the search asked for.
+        offered = {ask.rate: trial.offered_rate for ask, trial in log}
+        met = [t for _, t in log if t.attempted - t.replied <= self._goal * t.attempted]
+        return Knee(
+            loss_goal=self._goal,
+            cell=self._cell.name,
+            rate=None if bounds.lower is None else offered[bounds.lower],
+            above=None if bounds.upper is None else offered[bounds.upper],
+            limit=bounds.limit,
+            reason=capacity.ended(bounds.limit, self._goal, sum(t.attempted for t in met)),
+            trials=sum(trial.validity == "valid" for _, trial in log),
+            invalid=self._invalid(),
+        )
+
+    def _gave_up(self, trial: Trial) -> Knee:
+        return Knee(
+            self._goal,
+            self._cell.name,
+            None,
+            None,
+            "trials",
+            f"given up after trial {trial.id}: {trial.reason}",
+            trials=len(self._mine) - self._invalid(),
+            invalid=self._invalid(),
+        )
+
+    async def _confirm(self, found: Knee) -> Knee:
+        """Try the rate with the load's own warm-up and window, a little below and above."""
+        assert found.rate is not None
+        trials = []
+        for share in _AROUND if found.above is not None else _AROUND[:1]:
+            order = Order(f"{self._name}-x{share:g}", "A", "confirm", share * found.rate)
+            trials.append(await self._trial(self._cell.plan, order))
+        return capacity.confirmed(msgspec.structs.replace(found, invalid=self._invalid()), trials)
+
+    def _invalid(self) -> int:
+        return capacity.not_counted(tuple(self._mine.values()))
+
+
+def ceiling(plan: Plan, done: Sequence[Trial]) -> float:
+    """Return the highest rate to ask the clients for: the plan's, or what they are known to make.
+
+    Where they failed against a server of their own, nothing is to be trusted above 80 per cent
+    of what they made there; where they did not, their ceiling is not known.
+    """
+    highest = (plan.knee or KneePlan()).highest or max(plan.load.rates)
+    own = [trial for trial in done if trial.cell == "null_server" and trial.attempted]
+    made = [t.offered_rate for t in own if t.validity == "valid" and t.replied == t.attempted]
+    failed = [t.offered_rate for t in own if t.offered_rate not in made]
+    return min(highest, _CEILING * max(made)) if made and failed else highest
+
+
+def _seen(trial: Trial) -> Seen:
+    return Seen(trial.attempted, trial.replied, trial.validity == "client_limited")

@@ -1,0 +1,155 @@
+"""A whole plan: its cells and controls visited in their order, each trial on disk before the next.
+
+What is left to do is a function of the trials on disk. So a run that was interrupted anywhere
+goes on with the first trial that is missing, and repeats none that is there.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+import msgspec
+
+from dirtune.analyse.run import Knee, Run
+from dirtune.bench import campaign, judge, matrix
+from dirtune.bench.campaign import Keep
+from dirtune.bench.matrix import Cell, Slot
+from dirtune.bench.outcome import Order
+from dirtune.bench.plan import Knee as KneePlan
+from dirtune.bench.plan import Plan, estimate_s
+from dirtune.bench.search import Search
+from dirtune.bench.store import Store
+from dirtune.bench.trial import Result, Rig
+from dirtune.errors import LabError, NodeUnreachable, NotPossible, PlanError, TrialError
+
+Visit = Callable[[Cell], AbstractAsyncContextManager[Rig]]
+"""Brings the nodes into a cell for as long as the context lasts."""
+
+_CANNOT = (LabError, NodeUnreachable, NotPossible, TrialError)
+_SEARCH_TRIALS = 12
+_BOOT_S = 90
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """One trial of a dry run."""
+
+    id: str
+    cell: str
+    offered_rate: float
+
+
+class Itinerary(msgspec.Struct, frozen=True):
+    """What a run would do (`dirtune/bench-trials/1`)."""
+
+    trials: tuple[Planned, ...]
+    """Of the sweep, in their order."""
+    searches: tuple[str, ...]
+    """Searches for a knee; how many trials each takes is known only afterwards."""
+    refused: tuple[str, ...]
+    """What cannot be carried out, and why."""
+    boots: int
+    estimate_s: float
+    schema: str = "dirtune/bench-trials/1"
+
+
+def itinerary(plan: Plan, cells: Sequence[Cell]) -> Itinerary:
+    """Return what carrying *cells* out would do, and about how long it would take."""
+    able = _able(cells)
+    slots = matrix.slots(plan, able)
+    goals = [(cell, goal) for cell in able for goal in _goals(plan, cell)]
+    boots = sum(bool(cell.boot) for cell, _ in legs(slots)) + sum(bool(c.boot) for c in able)
+    own = estimate_s(plan, len(slots) + len(able) + 2 * len(goals))
+    searching = len(goals) * _search_s(plan, plan.knee) if plan.knee is not None else 0.0
+    return Itinerary(
+        trials=tuple(Planned(slot.id, slot.cell.name, slot.rate) for slot in slots),
+        searches=tuple(f"{matrix.prefix(cell)}k{goal:g}" for cell, goal in goals),
+        refused=matrix.refusals(cells),
+        boots=boots,
+        estimate_s=own + searching + boots * _BOOT_S,
+    )
+
+
+def _search_s(plan: Plan, knee: KneePlan) -> float:
+    short = msgspec.structs.replace(
+        plan.load, ramp=0, warmup=knee.warmup, window=knee.trial, duration=None
+    )
+    return estimate_s(msgspec.structs.replace(plan, load=short), _SEARCH_TRIALS)
+
+
+async def carry_out(
+    plan: Plan, cells: Sequence[Cell], visit: Visit, kept: Store, keep: Keep
+) -> None:
+    """Do what is left of the plan: the sweep of all cells, then the knee and a look at the nodes.
+
+    `TrialError` if a node was lost and the plan says to stop; `PlanError` if nothing can be done.
+    """
+    able = _able(cells)
+    if not able:
+        raise PlanError("; ".join(matrix.refusals(cells)))
+    for cell, slots in legs(matrix.slots(plan, able)):
+        left = [slot for slot in slots if campaign.attempt(slot, kept.run.trials) is not None]
+        if not left:
+            continue
+        async with AsyncExitStack() as stack:
+            try:
+                nodes = await stack.enter_async_context(visit(cell))
+            except _CANNOT as error:
+                _not_reached(left, str(error), kept, keep)
+                continue
+            await campaign.fill(nodes, left, keep, done=kept.run.trials)
+    for cell in able:
+        await _look_closer(plan, cell, visit, kept, keep)
+
+
+def legs(slots: Sequence[Slot]) -> Iterator[tuple[Cell, tuple[Slot, ...]]]:
+    """Yield the slots by the visits they take; a cell that is booted is booted for each repeat."""
+
+    def key(slot: Slot) -> tuple[str, int]:
+        return slot.cell.name, slot.repeat if slot.cell.boot else 0
+
+    for _, together in itertools.groupby(slots, key):
+        found = tuple(together)
+        yield found[0].cell, found
+
+
+def _able(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    return tuple(cell for cell in cells if cell.refused is None)
+
+
+def _goals(plan: Plan, cell: Cell) -> tuple[float, ...]:
+    return plan.knee.loss if plan.knee is not None and cell.path == "ipvs" else ()
+
+
+async def _look_closer(plan: Plan, cell: Cell, visit: Visit, kept: Store, keep: Keep) -> None:
+    known = {(knee.cell, knee.loss_goal) for knee in kept.run.knees}
+    goals = [goal for goal in _goals(plan, cell) if (cell.name, goal) not in known]
+    if not goals and not campaign.to_observe(cell, kept.run.trials):
+        return
+    async with AsyncExitStack() as stack:
+        try:
+            nodes = await stack.enter_async_context(visit(cell))
+        except _CANNOT as error:
+            for goal in goals:
+                _keep_knee(kept, Knee(goal, cell.name, None, None, "trials", str(error)))
+            return
+        for goal in goals:
+            _keep_knee(kept, await Search(nodes, cell, goal, keep, kept.run.trials).run())
+        await campaign.observe(nodes, cell, keep, done=kept.run.trials)
+
+
+def _keep_knee(kept: Store, found: Knee) -> None:
+    run: Run = kept.run
+    kept.save(msgspec.structs.replace(run, knees=(*run.knees, found)))
+
+
+def _not_reached(left: Sequence[Slot], reason: str, kept: Store, keep: Keep) -> None:
+    """Keep a trial without numbers for each slot of a cell the nodes could not be brought into."""
+    plan = left[0].cell.plan
+    for slot in left:
+        number = campaign.attempt(slot, kept.run.trials)
+        name = slot.id if number in {None, 1} else f"{slot.id}+{number}"
+        order = Order(name, "A", "judged", slot.rate)
+        trial = judge.failed(order, "", plan, reason)
+        keep(Result(msgspec.structs.replace(trial, cell=slot.cell.name), {}))
+    if plan.validity.on_lost_node == "stop":
+        raise TrialError(f"{left[0].cell.name}: {reason}; what was measured is kept")

@@ -1,0 +1,60 @@
+"""Booting the lab's director anew, for the cells of a matrix that need it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+import msgspec
+
+from dirtune.bench import plan as plans
+from dirtune.bench.matrix import Cell
+from dirtune.bench.plan import Plan
+
+Boot = Callable[[Cell], Plan]
+"""Boots what the cell needs and returns its plan as the nodes now are."""
+
+
+def possible(plan: Plan) -> bool:
+    """Tell whether the plan's nodes are those of the running lab."""
+    from dirtune import lab
+
+    path = lab.plan_path()
+    return path is not None and plan.ssh_config == plans.read(path).ssh_config
+
+
+@contextmanager
+def booting(cells: Sequence[Cell]) -> Iterator[Boot]:
+    """Yield what boots the director; at the end the lab is again what it was."""
+    if not any(cell.boot and cell.refused is None for cell in cells):
+        yield lambda cell: cell.plan
+        return
+    from dirtune.lab import control
+    from dirtune.lab.spec import Spec
+
+    before: Spec = control.running().spec()
+    now = [before]
+
+    def bring(spec: Spec) -> None:
+        if spec == now[0]:
+            control.reboot(_say)
+        else:
+            control.down()
+            control.up(spec, _say)
+            now[0] = spec
+
+    def boot(cell: Cell) -> Plan:
+        if not cell.boot:
+            return cell.plan
+        bring(msgspec.structs.replace(before, **cell.boot))
+        director = plans.read(control.running().plan).director
+        return msgspec.structs.replace(cell.plan, director=director)
+
+    try:
+        yield boot
+    finally:
+        if now[0] != before:
+            bring(before)
+
+
+def _say(phase: str) -> None:
+    click.echo(f"  {phase}", err=True)

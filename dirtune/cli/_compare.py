@@ -1,0 +1,77 @@
+"""Comparing runs, for `dirtune compare`."""
+
+from pathlib import Path
+
+import msgspec
+
+from dirtune.analyse import compare
+from dirtune.analyse.compare import Arms
+from dirtune.analyse.run import Comparison, Run, Trial
+from dirtune.bench import store
+from dirtune.errors import PlanError
+from dirtune.render import comparison as render
+
+
+def compared(
+    before: str,
+    after: str | None,
+    metric: str | None,
+    rate: float | None,
+    noise: str | None,
+    *,
+    every: bool,
+) -> tuple[Comparison, ...]:
+    """Return the primary metric's comparison; with *every*, the others' after it."""
+    run = _load(before)[0]
+    primary = metric or run.primary_metric
+    others = [name for name in compare.METRICS if name != primary] if every else []
+    sides = {name: _arms(before, after, name, rate) for name in (primary, *others)}
+    return compare.adjusted(
+        [
+            compare.compare(name, arms, noise_floor=_floor(noise, run, name))
+            for name, arms in sides.items()
+            if name == primary or (arms.before and arms.after)
+        ]
+    )
+
+
+def printed(found: tuple[Comparison, ...], format: str, *, every: bool) -> str:
+    """Return the comparisons as they are printed."""
+    if format == "json":
+        document = {"schema": "dirtune/comparisons/1", "comparisons": found} if every else found[0]
+        return msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"
+    show = render.table if format == "table" else render.markdown
+    return "\n".join(show(each) for each in found)
+
+
+def _arms(before: str, after: str | None, metric: str, rate: float | None) -> Arms:
+    run, trials = _load(before)
+    if after is None:
+        return compare.arms_of(run, metric, rate)
+    other, others = _load(after)
+    if run.id == other.id and {before[-2:], after[-2:]} == {":A", ":B"}:
+        arms = compare.arms_of(run, metric, rate)
+        swapped = arms._replace(before=arms.after, after=arms.before)
+        return arms if before.endswith(":A") else swapped
+    return compare.arms_between(trials, others, metric, rate)
+
+
+def _floor(noise: str | None, run: Run, metric: str) -> float | None:
+    if noise is not None:
+        return compare.noise_floor(compare.arms_of(_load(noise)[0], metric))
+    known = (c.noise_floor for c in run.comparisons if c.metric == metric)
+    return next(known, None)
+
+
+def _load(name: str) -> tuple[Run, tuple[Trial, ...]]:
+    """Return a run and its trials, or those of the arm or the cell that *name* ends with."""
+    folder, colon, part = name.partition(":")
+    if Path(name).exists() or not colon:
+        run = store.load(Path(name))
+        return run, run.trials
+    run = store.load(Path(folder))
+    trials = tuple(trial for trial in run.trials if part in {trial.arm, trial.cell})
+    if not trials:
+        known = sorted({trial.arm for trial in run.trials} | {trial.cell for trial in run.trials})
+        raise PlanError(f"{name}: no such arm or cell; there are {', '.join(filter(None, known))}")
+    return run, trials

@@ -1,0 +1,30 @@
+"""Figures 6 to 14 of the 2001 paper for a run: replies against offered connections per second."""
+
+import altair as alt
+
+from dirtune.analyse.run import Run
+from dirtune.render.findings import enough
+from dirtune.render.paper_document import CURVES, lines
+from dirtune.render.report_charts import AFTER, HEIGHT, WIDTH, Chart, curves, new_chart, svg
+
+
+def charts(run: Run) -> dict[str, str]:
+    """Return the curves the run has trials for, by name, as SVG."""
+    found = {f"figure-{curve.figure}": lines(run, curve) for curve in CURVES}
+    drawn = {name: svg(curves(run, swept)) for name, swept in found.items() if enough(swept)}
+    return drawn | ({"figure-3": svg(_link(run))} if run.link else {})
+
+
+def _link(run: Run) -> Chart:
+    rows = [{"bytes": p.message_bytes, "rate": p.bits_per_s / 1e6} for p in run.link]
+    log = alt.Scale(type="log")
+    line: alt.Chart = (
+        new_chart(rows)
+        .mark_line(point=True, color=AFTER)
+        .encode(
+            x=alt.X("bytes:Q", title="message, bytes", scale=log, axis=alt.Axis(format="~s")),
+            y=alt.Y("rate:Q", title="Mbit/s", scale=log, axis=alt.Axis(format="~g")),
+        )
+        .properties(width=WIDTH, height=HEIGHT)
+    )
+    return line

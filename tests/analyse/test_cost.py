@@ -1,0 +1,161 @@
+"""Costs, scaling and prices by the paper's own figures, worked out by hand."""
+
+import pytest
+from facts import cell, node, run, trial
+
+from dirtune.analyse import cost
+from dirtune.analyse.run import Knee
+
+
+def test_cpu_per_connection_of_figure_16():
+    # Director with one CPU, 45.83 % idle at 6466.2 replies/s: 0.5417 / 6466.2 = 83.8 us.
+    # rs1 with four, 1.74 % idle, a quarter of the load: 4 x 0.9826 / 1616.55 = 2431 us.
+    servers = tuple(node(f"rs{n}", "real server", idle=1.74) for n in range(1, 5))
+    found = cost.node_costs(
+        trial(7000, 6466.2, nodes=(node("lb1", "director", idle=45.83, cpus=1), *servers))
+    )
+
+    assert [each.node for each in found] == ["lb1", "rs1", "rs2", "rs3", "rs4"]
+    assert found[0].us_per_connection == pytest.approx(83.8, abs=0.05)
+    assert found[1].us_per_connection == pytest.approx(2431, abs=1)
+
+
+def test_a_real_servers_own_share_counts_where_it_is_known():
+    servers = tuple(node(f"rs{n}", "real server", idle=50, cpus=1) for n in (1, 2))
+    found = cost.node_costs(trial(300, 300, nodes=servers, shares={"rs1": 200, "rs2": 100}))
+
+    assert [each.us_per_connection for each in found] == pytest.approx([2500, 5000])
+
+
+def test_what_a_control_passes_by_has_no_cost():
+    roles = {"lb1": "director", "rs1": "real server", "rs2": "real server", "c1": "client"}
+    found = tuple(node(name, role, idle=50, cpus=1) for name, role in roles.items())
+
+    def costs(cell, nodes):
+        return [each.node for each in cost.node_costs(trial(100, 100, cell=cell, nodes=nodes))]
+
+    assert costs("null_server", found) == ["c1"]
+    assert costs("direct", found) == ["c1"]  # which of the two took it all is not known
+    assert costs("direct", (found[0], found[1], found[3])) == ["rs1", "c1"]
+    assert costs("routed", found) == ["lb1", "c1"]
+    assert costs("scheduler=rr", found) == ["lb1", "rs1", "rs2", "c1"]
+
+
+def test_stolen_time_and_unknown_cpus():
+    stolen = node("c1", "client", idle=40, cpus=1, steal=10.0)
+    unknown = node("c2", "client", idle=40, cpus=None)
+
+    (only,) = cost.node_costs(trial(100, 100, nodes=(stolen, unknown)))
+    # Half a CPU for 50 connections/s.
+    assert (only.node, only.us_per_connection) == ("c1", pytest.approx(10_000))
+
+
+CELLS = (
+    cell("cpus=1,real_servers=1", cpus=1, real_servers=1),
+    cell("cpus=1,real_servers=4", cpus=1, real_servers=4),
+    cell("cpus=4,real_servers=4", cpus=4, real_servers=4),
+)
+
+
+def swept(name, replies, **changes):
+    return trial(replies + 600, replies, cell=name, **changes)
+
+
+def matrix(**changes):
+    trials = (
+        swept(CELLS[0].name, 3897.9),
+        swept(CELLS[1].name, 6466.2),
+        swept(CELLS[1].name, 9999.0, validity="noisy"),
+        swept(CELLS[2].name, 12296.5),
+    )
+    return run(*trials, cells=CELLS, **changes)
+
+
+def test_scaling_against_so_many_times_one():
+    # 6466.2 / (4 x 3897.9) = 41.5 %; 12296.5 / (4 x 6466.2) = 47.5 %. The noisy trial is not
+    # in it, and four CPUs with one real server were not measured.
+    found = {(row.axis, row.others, row.nodes): row.efficiency for row in cost.scaling(matrix())}
+
+    assert found == {
+        ("real_servers", "cpus=1", 1): 1,
+        ("real_servers", "cpus=1", 4): pytest.approx(0.4147, abs=1e-4),
+        ("cpus", "real_servers=4", 1): 1,
+        ("cpus", "real_servers=4", 4): pytest.approx(0.4754, abs=1e-4),
+    }
+
+
+def test_the_trial_meant_for_a_look_at_the_nodes_comes_before_a_faster_one():
+    sampled = {"nodes": (node("lb1", "director", idle=50),), "cell": "a"}
+    slow = trial(100, 90, kind="observed", **sampled)
+    fast = trial(100, 100, **sampled)
+    probed = trial(100, 110, kind="profiled", **sampled)
+
+    assert cost.looked_at(run(fast, slow, probed)) == (slow,)
+    assert cost.looked_at(run(trial(100, 80, **sampled), fast, trial(200, 200))) == (fast,)
+
+
+def test_a_cell_that_was_not_saturated_has_no_peak_to_scale_or_price():
+    kept_up = trial(300, 300, cell=CELLS[1].name)
+    found = run(swept(CELLS[0].name, 3897.9), kept_up, cells=CELLS, plan={"price": PRICE})
+
+    assert cost.scaling(found) == ()
+    assert [row for row in cost.price_per_rate(found) if not isinstance(row, str)] == []
+
+
+def test_network_in_bytes_and_bits():
+    found = cost.network_io(trial(1, 1, counters={"bytes_in": 3_000, "bytes_out": 7_000}), 80_000)
+
+    assert found == (1000.0, 8000.0, 0.1)
+    assert cost.network_io(trial(1, 1, counters={"bytes_in": 3_000}), None) is None
+
+
+PRICE = {"currency": "USD", "director": 7500.0, "of": {"cpus": 4, "real_servers": 4}}
+
+
+def test_a_price_is_not_divided_by_the_rate_of_another_configuration():
+    # The paper put the price of four processors over the rate of one.
+    found = cost.price_per_rate(matrix(plan={"price": PRICE}))
+
+    refused = [row for row in found if isinstance(row, str)]
+    assert [row.split(":")[0] for row in refused] == [CELLS[0].name, CELLS[1].name]
+    assert "cpus 1 and not 4" in refused[1]
+    (priced,) = [row for row in found if not isinstance(row, str)]
+    assert (priced.cell, priced.scope) == (CELLS[2].name, "director only")
+    assert priced.each == pytest.approx(7500 / 12296.5)
+    assert priced.spread is None  # one trial
+
+
+def test_scopes_and_the_uncertainty_of_the_rate():
+    trials = (trial(4000, 3600), trial(4000, 3680))
+    services = [{"destinations": [{}, {}, {}, {}]}]
+    prices = {"currency": "USD", "director": 7500, "real_server": 1000, "switch": 500}
+    knee = Knee(1e-4, "", 3000.0, 3100.0, "system", "")
+    plan = {"price": prices, "services": services, "load": {"service": 0}}
+    found = cost.price_per_rate(run(*trials, plan=plan, knees=(knee,)))
+
+    assert [(row.scope, row.price) for row in found[::2]] == [
+        ("director only", 7500),
+        ("director and 4 real servers", 11500),
+        ("director, 4 real servers and switch", 12000),
+    ]
+    # 3600 and 3680: mean 3640, sd 56.57.
+    assert found[0].each == pytest.approx(2.0604, abs=1e-4)
+    assert found[0].spread == pytest.approx((7500 / 3696.57, 7500 / 3583.43), rel=1e-4)
+    assert found[1].metric == "knee at 0.01 % lost"
+    assert found[1].each == 2.5
+
+
+def test_what_ipvs_adds_to_routing():
+    def cost_of(name, offered, us):
+        return trial(offered, offered, cell=name, metrics={"cpu_us_per_connection": us})
+
+    found = cost.ipvs_cost_us(
+        run(
+            cost_of("routed", 100, 60),
+            cost_of("", 100, 84),
+            cost_of("", 100, 86),
+            cost_of("", 200, 90),
+        )
+    )
+
+    assert found == (("", 100, 25),)

@@ -1,0 +1,111 @@
+"""Which node is held to be the limit, by figures of the 2001 paper and by hand."""
+
+import pytest
+from facts import node, trial
+
+from dirtune.analyse.limit import Known, limiting
+
+
+def nodes(director, servers, client=50.0, **changes):
+    return (
+        node("lb1", "director", idle=director, **changes),
+        *(node(f"rs{n}", "real server", idle=rest) for n, rest in enumerate(servers, 1)),
+        node("c1", "client", idle=client),
+    )
+
+
+def limit(found, known=None, **changes):
+    return limiting(trial(7000, 6466.2, nodes=found, **changes), known or Known())
+
+
+def test_a_full_cpu_with_time_left_on_the_real_servers_is_the_directors():
+    # 76 % idle on average: one of four CPUs is full.
+    found = limit(nodes(76, (40, 55), per_cpu=(3, 99, 100, 100)))
+
+    assert found.node == "director core"
+    assert "the director's cpu0 is 97 % busy" in found.words
+    assert "the real servers are 40 to 55 % idle" in found.words
+
+
+def test_an_average_over_cpus_decides_nothing():
+    found = limit(nodes(2, (60, 60)))
+
+    assert found.node == "unclear"
+    assert "no CPU by itself is known" in found.words
+
+
+def test_figure_16_with_4_real_servers_is_unclear():
+    # One CPU, 46 % idle; the real servers are full at 1617/s, and one alone made 3898.
+    found = limit(nodes(45.83, (1.74, 1.47, 0.97, 3.58), cpus=1), Known(alone=3897.9))
+
+    assert found.node == "unclear"
+    assert "each is full at 1617/s, and one alone made 3898/s" in found.words
+
+
+def test_figure_16_with_2_real_servers_is_theirs():
+    found = limit(nodes(49.08, (1.82, 2.10), cpus=1), Known(alone=3897.9))
+
+    assert found.node == "real servers"
+
+
+def test_one_full_real_server_of_two_is_not_all_of_them():
+    assert limit(nodes(60, (2, 30), cpus=1)).node == "unclear"
+
+
+def test_real_servers_that_drop_are_full_at_any_idle_time():
+    assert limit(nodes(60, (40,), cpus=1), counters={"listen_drops": 9}).node == "real servers"
+
+
+def test_packets_the_director_drops_are_its_own():
+    found = limit(nodes(60, (40,), cpus=1), counters={"softnet_dropped": 12})
+
+    assert found.node == "director core"
+    assert "12 softnet dropped" in found.words
+
+
+def test_a_busy_client():
+    assert limit(nodes(60, (40,), client=5, cpus=1)).node == "clients"
+
+
+def test_a_full_link():
+    known = Known(link_bits_per_s=100e6, used_bits_per_s=96e6)
+
+    assert limit(nodes(60, (40,), cpus=1), known).node == "network"
+    assert limit(nodes(60, (40,), cpus=1), known._replace(used_bits_per_s=50e6)).node == "unclear"
+
+
+def test_two_full_at_once_are_unclear():
+    found = limit(nodes(3, (2,), cpus=1))
+
+    assert found.node == "unclear"
+    assert "director core and real servers are full at once" in found.words
+
+
+def test_a_full_director_beside_short_real_servers_is_unclear():
+    found = limit(nodes(3, (12,), cpus=1))
+
+    assert found.node == "unclear"
+    assert "the real servers are not 20 % idle" in found.words
+
+
+def test_stolen_time_is_neither_idle_nor_busy():
+    assert limit(nodes(1, (60,), cpus=1, steal=30.0)).node == "unclear"
+
+
+@pytest.mark.parametrize(
+    ("changes", "node"),
+    [
+        ({"validity": "client_limited", "reason": "2 % were not begun"}, "clients"),
+        ({"validity": "noisy", "reason": "steal"}, "unclear"),
+        ({"reply_rate": 6999.0}, "nothing"),
+    ],
+)
+def test_what_needs_no_nodes(changes, node):
+    assert limiting(trial(7000, 6466.2, **changes)).node == node
+
+
+def test_without_nodes_it_is_unclear():
+    found = limiting(trial(7000, 6466.2))
+
+    assert found.node == "unclear"
+    assert "the director was not sampled" in found.words

@@ -1,0 +1,126 @@
+"""What a cell holds of a node is put back whatever happens. Run in this machine's own shell."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from dirtune.bench import matrix, plan
+from dirtune.bench.hold import held
+from dirtune.bench.matrix import Hold
+from dirtune.errors import TrialError
+
+PLAN = plan.parse("""
+[[services]]
+vip = "198.18.0.100"
+port = 80
+[[clients]]
+host = "local"
+[load]
+rates = [100]
+[controls]
+null_server = true
+""")
+
+
+@pytest.fixture
+def setting(tmp_path):
+    """A file that stands for a setting: its value is `old`."""
+    path = tmp_path / "setting"
+    path.write_text("old\n")
+    return path
+
+
+def turned(path, value="new"):
+    return Hold("local", f"echo {value} >{path}", f"echo old >{path}")
+
+
+def use(holds, inside):
+    async def whole():
+        async with held(PLAN, holds):
+            inside()
+
+    asyncio.run(whole())
+
+
+def test_it_is_so_inside_and_as_before_afterwards(setting):
+    seen = []
+    use([turned(setting)], lambda: seen.append(setting.read_text()))
+
+    assert seen == ["new\n"]
+    assert setting.read_text() == "old\n"
+
+
+def test_it_is_put_back_when_what_is_inside_fails(setting):
+    def fail():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        use([turned(setting)], fail)
+    assert setting.read_text() == "old\n"
+
+
+def test_what_fails_half_way_is_put_back_and_says_why(setting):
+    broken = Hold("local", f"echo new >{setting}\nls /no/such/place", f"echo old >{setting}")
+
+    with pytest.raises(TrialError, match=r"local: ls: .*/no/such/place"):
+        use([broken], lambda: None)
+    assert setting.read_text() == "old\n"
+
+
+def test_what_was_held_before_a_failure_is_put_back_too(setting):
+    with pytest.raises(TrialError):
+        use([turned(setting), Hold("local", "false", ":")], lambda: None)
+    assert setting.read_text() == "old\n"
+
+
+def test_it_is_put_back_when_dirtune_dies(setting):
+    script = f"""
+import asyncio, sys
+sys.path[:0] = {sys.path!r}
+from dirtune.bench import plan
+from dirtune.bench.hold import held
+from dirtune.bench.matrix import Hold
+plan = plan.parse({plan.EXAMPLE!r})
+async def main():
+    async with held(plan, [Hold("local", "echo new >{setting}", "echo old >{setting}")]):
+        print("held", flush=True)
+        await asyncio.sleep(60)
+asyncio.run(main())
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        assert setting.read_text() == "new\n"
+        os.kill(process.pid, signal.SIGKILL)
+    for _ in range(100):
+        if setting.read_text() == "old\n":
+            return
+        time.sleep(0.05)
+    pytest.fail("the shell outlived dirtune and did not put it back")
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="the null server is nginx")
+def test_the_null_server_answers_with_a_page_and_is_gone_afterwards():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (cell, _) = matrix.cells(PLAN)
+    (hold,) = cell.holds
+    do = hold.do.replace(str(matrix.NULL_PORT), str(port))
+    pages = []
+
+    def read():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as reply:
+            pages.append(reply.read())
+
+    use([Hold("local", do, hold.undo)], read)
+
+    assert [len(page) for page in pages] == [628]
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port), 1).close()

@@ -1,0 +1,174 @@
+"""Cells of a plan: their plans, what they need of the nodes, and what is refused."""
+
+import msgspec
+import pytest
+
+from dirtune.bench import matrix, plan
+from dirtune.errors import PlanError
+
+BASE = """
+[director]
+host = "lb1"
+[[services]]
+vip = "198.18.0.100"
+port = 80
+scheduler = "rr"
+  [[services.destinations]]
+  node = "rs1"
+  weight = 3
+  [[services.destinations]]
+  node = "rs2"
+  port = 8080
+  [[services.destinations]]
+  address = "198.18.0.13"
+[[real_servers]]
+name = "rs1"
+host = "one"
+address = "198.18.0.11"
+[[real_servers]]
+name = "rs2"
+host = "two"
+address = "198.18.0.12"
+[[clients]]
+host = "c1"
+[[clients]]
+host = "c2"
+[load]
+rates = [100]
+"""
+
+
+def cells(text="", **options):
+    return matrix.cells(plan.parse(BASE + text), **options)
+
+
+def test_no_matrix_is_one_cell_the_plan_itself():
+    (cell,) = cells()
+
+    assert (cell.name, cell.plan, cell.holds) == ("", plan.parse(BASE), ())
+
+
+def test_every_combination_once():
+    found = cells('[matrix]\nscheduler = ["rr", "wlc"]\nreal_servers = [1, 3]\n')
+
+    assert [c.name for c in found] == [
+        "scheduler=rr,real_servers=1",
+        "scheduler=rr,real_servers=3",
+        "scheduler=wlc,real_servers=1",
+        "scheduler=wlc,real_servers=3",
+    ]
+    assert found[1].holds == ()  # that is the plan as it stands
+    assert found[3].plan.service.scheduler == "wlc"
+
+
+def test_the_director_is_brought_there_and_back():
+    # Written down from ipvsadm(8).
+    hold = cells('[matrix]\nscheduler = ["wlc"]\nreal_servers = [1]\n')[0].holds[0]
+
+    assert hold.host == "lb1"
+    assert hold.do.splitlines() == [
+        "ipvsadm -E -t 198.18.0.100:80 -s wlc",
+        "ipvsadm -d -t 198.18.0.100:80 -r 198.18.0.12:8080",
+        "ipvsadm -d -t 198.18.0.100:80 -r 198.18.0.13:80",
+    ]
+    assert hold.undo.splitlines() == [
+        "ipvsadm -E -t 198.18.0.100:80 -s rr",
+        "ipvsadm -a -t 198.18.0.100:80 -r 198.18.0.12:8080 -g -w 1",
+        "ipvsadm -a -t 198.18.0.100:80 -r 198.18.0.13:80 -g -w 1",
+    ]
+
+
+def test_a_destination_that_changes_is_edited():
+    found = plan.parse(BASE)
+    first = msgspec.structs.replace(found.service.destinations[0], weight=5, forwarding="nat")
+    changed = msgspec.structs.replace(
+        found.service, destinations=(first, *found.service.destinations[1:])
+    )
+
+    moves = matrix.ipvs_moves(found, found.service, changed)
+    assert moves == "ipvsadm -e -t 198.18.0.100:80 -r 198.18.0.11:80 -m -w 5"
+
+
+def test_addresses_of_version_6_stand_in_brackets():
+    six = BASE.replace("198.18.0.100", "fd00::100").replace("198.18.0.12", "fd00::12")
+    found = plan.parse(six + "[matrix]\nreal_servers = [1]\n")
+
+    assert "-d -t '[fd00::100]:80' -r '[fd00::12]:8080'" in matrix.cells(found)[0].holds[0].do
+
+
+def test_what_a_shell_would_read_is_quoted():
+    hold = cells('[matrix]\nscheduler = ["rr; reboot"]\n')[0].holds[0]
+
+    assert hold.do == "ipvsadm -E -t 198.18.0.100:80 -s 'rr; reboot'"
+
+
+def test_pages_by_their_size():
+    text = '[matrix]\npage_bytes = [628, 9000]\npage_path = "/{page_bytes}.html"\n'
+
+    assert [cell.plan.load.path for cell in cells(text)] == ["/628.html", "/9000.html"]
+
+
+def test_an_axis_that_is_not_carried_out_says_so_once():
+    text = '[matrix]\nforwarding = ["dr", "nat", "tun"]\nkeepalive = [1, 10]\n'
+    found = cells(text)
+
+    assert [cell.name for cell in found if cell.refused is None] == ["forwarding=dr,keepalive=1"]
+    assert any("keepalive: the load makes one request" in said for said in matrix.refusals(found))
+    assert [cell.refused for cell in cells("[matrix]\ncpus = [2]\n", boots=True)] == [None]
+    assert cells("[matrix]\ncpus = [2]\n", boots=True)[0].boot == {"cpus": 2}
+
+
+def test_controls_are_aimed_past_the_virtual_service():
+    found = cells(
+        '[controls]\ndirect = true\nnull_server = true\nrouted = true\nrouter = "198.18.0.1"'
+    )
+    null, direct, routed, own = found
+
+    assert (null.plan.url, direct.plan.url) == (
+        "http://127.0.0.1:18080/",
+        "http://198.18.0.11:80/",
+    )
+    assert [cell.path for cell in found] == ["past", "past", "routed", "ipvs"]
+    assert [hold.host for hold in null.holds] == ["c1", "c2"]
+    assert [hold.host for hold in routed.holds] == ["lb1", "c1", "c2"]
+    assert routed.holds[1].do == "ip route add 198.18.0.11 via 198.18.0.1"
+    assert routed.holds[1].undo == "ip route del 198.18.0.11 via 198.18.0.1"
+    assert own.plan.url == "http://198.18.0.100:80/"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[matrix]\nreal_servers = [4]\n", r"matrix\.real_servers: 4, and the service has 3"),
+        ("[matrix]\nreal_servers = [0]\n", r"matrix\.real_servers\[0\]"),
+        ("[matrix]\npage_bytes = [1]\n", r"matrix\.page_path: say where"),
+        ("[matrix]\nmoon = [1]\n", "moon"),
+        ('[matrix]\nforwarding = ["masq"]\n', r"matrix\.forwarding\[0\]"),
+        ("[controls]\nrouted = true\n", r"controls\.router: routed needs"),
+        ("[knee]\nloss = [1]\n", r"knee\.loss\[0\]"),
+        ('[knee]\ntrial = "soon"\n', r"knee\.trial: 'soon'"),
+        ("[knee]\ntrial = 0\n", r"knee\.trial: must be positive"),
+        ("[price]\ndirector = 100\n", "currency"),
+    ],
+)
+def test_a_wrong_table_names_its_key(text, said):
+    with pytest.raises(PlanError, match=said):
+        plan.parse(BASE + text)
+
+
+def test_a_node_without_an_address_cannot_be_aimed_at():
+    text = BASE.replace('address = "198.18.0.11"\n', "") + "[controls]\ndirect = true\n"
+
+    with pytest.raises(PlanError, match="real_servers: rs1 needs an address"):
+        matrix.cells(plan.parse(text))
+
+
+def test_the_director_forwards_on_one_card_only():
+    text = '[controls]\nrouted = true\nrouter = "198.18.0.1"\n'
+    forwards = cells(text)[0].holds[0]
+
+    assert "ip -o route get 198.18.0.11" in forwards.do
+    assert '"$dev/forwarding=1"' in forwards.do
+    assert "ip_forward" not in forwards.do  # it resets other settings of every card
+    six = matrix.cells(plan.parse(BASE.replace("198.18.0.11", "fd00::11") + text))
+    assert six[0].refused == "controls.routed: only over IPv4"
