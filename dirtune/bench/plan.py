@@ -64,9 +64,9 @@ class Destination(Table, frozen=True):
     """Of gue."""
     tunnel_flags: tuple[Literal["csum", "remcsum"], ...] = ()
     weight: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 1
-    upper_threshold: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)] = 0
-    """Connections at which it gets no new ones; 0 is no limit."""
-    lower_threshold: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)] = 0
+    upper_threshold: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    """Connections at which it gets no new ones; 0 is no limit. The range is ipvsadm(8)'s."""
+    lower_threshold: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
 
 
 class Service(Table, frozen=True):

@@ -208,8 +208,8 @@ def _destination(get: dict[str, str], service: Service) -> Destination:
         port=port,
         forwarding=forwarding,
         weight=_number(get.get("-w", "1"), 0, 2**31 - 1),
-        upper=_number(get.get("-x", "0"), 0, 2**32 - 1),
-        lower=_number(get.get("-y", "0"), 0, 2**32 - 1),
+        upper=_number(get.get("-x", "0"), 0, 65535),
+        lower=_number(get.get("-y", "0"), 0, 65535),
         tunnel=tunnel,  # type: ignore[arg-type]  # narrowed above, which mypy does not see
         tunnel_port=_number(get.get("--tun-port", "0"), 0, 65535),
         tunnel_flags=sum(bit for option, bit in _TUNNEL_FLAGS.items() if option in get),

@@ -146,7 +146,7 @@ def test_a_plan_with_a_load_is_read_with_and_without_it():
         ),
         ("weight = 0", "weight = -1", r"weight"),
         ("weight = 0", "weight = 2147483648", r"services\[0\]\.destinations\[0\]\.weight"),
-        ("upper_threshold = 1000", "upper_threshold = 4294967296", "upper_threshold"),
+        ("upper_threshold = 1000", "upper_threshold = 65536", "upper_threshold"),
         (
             "upper_threshold = 1000",
             "upper_threshold = 700",

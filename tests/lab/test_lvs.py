@@ -286,8 +286,12 @@ for each in held:
     each.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
 for each in held:
     each.settimeout(20)
-    if each.recv(64).startswith(b"HTTP/1.1 200"):
-        done += 1
+    said = b""
+    # To the end: closing with something unread is a reset, which nobody sends again if it is lost.
+    while more := each.recv(4096):
+        said += more
+    done += said.startswith(b"HTTP/1.1 200")
+    each.close()
 print(done, flush=True)
 """
     argv = [*DIRTUNE, "lab", "exec", client, "--", f"python3 -u -c '{script}'"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from dirtune.errors import ApplyError
 from dirtune.host import LiveHost
 from dirtune.lvs import ipvsadm, kernel
 from dirtune.lvs.diff import diff
@@ -30,7 +31,12 @@ def main(path):
     tables = msgspec.json.decode(Path(path).read_bytes(), type=list[Table])
     with kernel.opened(LiveHost()) as ipvs:
         for desired in tables:
-            ipvs.carry_out(diff(ipvs.read(), desired))
+            actual = ipvs.read()
+            try:
+                ipvs.carry_out(diff(actual, desired))
+            except ApplyError:
+                print(*diff(actual, desired), sep="\n", file=sys.stderr)
+                raise
             assert diff(ipvs.read(), desired) == (), "a second go has something to do"
             said = subprocess.run(["ipvsadm", "-Sn"], capture_output=True, text=True, check=True)
             assert diff(ipvsadm.parse(said.stdout), without_thresholds(desired)) == ()
