@@ -89,14 +89,14 @@ def shell(setting: Setting) -> tuple[str, ...]:
         case IrqCpus(irq=irq, cpus=cpus):
             return (f"echo {','.join(map(str, cpus))} > /proc/irq/{irq}/smp_affinity_list",)
         case CardValues(interface=interface, group=group, values=values):
-            return (ethtool(interface, group, values),)
+            return (ethtool_command(interface, group, values),)
         case ModuleOptions():
             return (f"echo '{setting.row}' >> {MODPROBE_FILE}",)
     return ()
 
 
-def ethtool(interface: str, group: str, values: Mapping[str, int]) -> str:
-    """Return what has ethtool(8) give a card *values*."""
+def ethtool_command(interface: str, group: str, values: Mapping[str, int]) -> str:
+    """Return the command that gives a card *values*."""
     words = " ".join(_words(group, values))
     return f"ethtool {_OPTIONS[group]} {interface} {words}"
 

@@ -19,6 +19,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("dirtune.host.WritableHost", lambda: machine)
     monkeypatch.setattr("dirtune.host.LiveHost", lambda *root: machine)
+    monkeypatch.setattr("dirtune.cli._sources.samples", lambda source: (machine, machine))
     monkeypatch.setattr("dirtune.tune.watchdog.arm", lambda path, at: 0)
     return machine
 
@@ -131,8 +132,7 @@ def test_the_boot_option_goes_and_comes_back(host, monkeypatch):
     ("argv", "said"),
     [
         (("fix", "apply", "irq/xtpic-mode"), "GRUB with drop-ins is not here"),
-        (("fix", "apply", "no/such"), "no/such: no fix; there are fixes for"),
-        (("fix", "apply", "--persist"), "--persist: cannot do that yet"),
+        (("fix", "apply", "no/such"), "no/such: no such check; `dirtune explain` lists them"),
         (("rollback",), "no journal; nothing was changed"),
         (("rollback", "x"), "x: no such journal"),
         (("confirm",), "no journal; nothing was changed"),

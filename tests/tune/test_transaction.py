@@ -9,7 +9,7 @@ import pytest
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.snapshot import take
 from dirtune.tune import journal
-from dirtune.tune.fixes import Surroundings
+from dirtune.tune.fixes import Question
 from dirtune.tune.fixes.unbind_partners import FIX
 from dirtune.tune.journal import State
 from dirtune.tune.plan import Plan
@@ -40,7 +40,7 @@ def unarmed(monkeypatch):
 
 
 def unbind(host):
-    return FIX.plan(take(host), Surroundings())
+    return FIX.plan(Question(take(host)))
 
 
 def state(at, name=None):
@@ -159,7 +159,7 @@ from pathlib import Path
 from dirtune.checks import Risk
 from dirtune.snapshot import take
 from dirtune.tune import journal
-from dirtune.tune.fixes import Surroundings
+from dirtune.tune.fixes import Question
 from dirtune.tune.fixes.unbind_partners import FIX
 from dirtune.tune.plan import Change, Plan, PutFile
 from dirtune.tune.transaction import Place, carry_out
@@ -186,7 +186,7 @@ journal._put = ticking(journal._put)
 Machine.write = ticking(Machine.write)
 Machine.replace = ticking(Machine.replace)
 host = Machine(root)
-plan = FIX.plan(take(host), Surroundings())
+plan = FIX.plan(Question(take(host)))
 files = tuple(
     Change(PutFile(path, before, "new\\n", 0o755), Risk.SAFE, "irq/x", "f", "t")
     for path, before in (("/etc/grub.d/42_x", None), ("/etc/old", "old\\n"))
