@@ -144,7 +144,7 @@ def _ticking(at, fatal):
 
     def syncing(descriptor):
         tick()
-        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
         if path.suffix == ".journal":
             shutil.copy(path, at.state / f"{path.name}.synced")
         tick()
