@@ -134,8 +134,8 @@ def holds(action: Action, host: Host) -> bool | None:
 def undo(action: Action, saved: Saved, host: WritableHost) -> None:
     """Put back what was there before *action*; `ApplyError` if it cannot be."""
     match action:
-        case SetValue(path=path) | SetAffinity(path=path):
-            _restore_value(host, path, saved.text or "")
+        case SetValue() | SetAffinity():
+            _restore_value(action, saved.text or "", host)
         case SetCard():
             _restore_card(action, saved.values or {}, host)
         case PutFile(path=path):
@@ -154,13 +154,27 @@ def undo(action: Action, saved: Saved, host: WritableHost) -> None:
             assert_never(action)
 
 
-def _restore_value(host: WritableHost, path: str, text: str) -> None:
-    if host.read(path) != text:
-        host.write(path, text)
-        _require(path, host.read(path).strip(), text.strip())
+def _still_there(action: SetValue | SetAffinity | SetCard, host: Host) -> bool:
+    """Whether there is anything to put back: modules go, and a boot gives other numbers."""
+    match action:
+        case SetCard(interface=interface):
+            path = f"/sys/class/net/{interface}"
+        case SetAffinity(irq=irq, action=name) if name:
+            path = f"/proc/irq/{irq}/{name}"
+        case SetValue(path=path) | SetAffinity(path=path):
+            pass
+    return bool(host.glob(path))
+
+
+def _restore_value(action: SetValue | SetAffinity, text: str, host: WritableHost) -> None:
+    if _still_there(action, host) and host.read(action.path) != text:
+        host.write(action.path, text)
+        _require(action.path, host.read(action.path).strip(), text.strip())
 
 
 def _restore_card(action: SetCard, values: dict[str, int], host: WritableHost) -> None:
+    if not _still_there(action, host):
+        return
     if _card(host, action.interface, action.group, values) != values:
         card.write(host, action.interface, action.group, values)
         _require_card(action, values, host)

@@ -65,6 +65,8 @@ def lab(tmp_path):
             at = host.root / path[1:]
             at.parent.mkdir(parents=True, exist_ok=True)
             at.write_text(f"{text}\n")
+        for irq in (30, 31, 32):
+            (host.root / f"proc/irq/{irq}/enp0s16-{irq}").mkdir()
         for path in persist.FILES:
             (host.root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
         return host, Place(tmp_path / "state", tmp_path / "run")
