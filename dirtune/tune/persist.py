@@ -139,11 +139,13 @@ def _rows(action: Action) -> Iterator[_Row]:
 
 
 def _sysctl(name: str, value: str) -> Iterator[_Row]:
+    yield _Row(SYSCTL, f"{dotted(name)} = ", value)
     for begin, module in _NEEDS.items():
         if name.startswith(begin):
             yield _Row(MODULES, module, "")
-    yield _Row(SYSCTL, f"{dotted(name)} = ", value)
 
 
 def _rule(subsystem: str, kernel: str) -> str:
-    return f'ACTION=="add", SUBSYSTEM=="{subsystem}", KERNEL=="{kernel}"'
+    # An interface gets its name after it was added, which is another event.
+    action = "add|move" if subsystem == "net" else "add"
+    return f'ACTION=="{action}", SUBSYSTEM=="{subsystem}", KERNEL=="{kernel}"'

@@ -239,6 +239,39 @@ def test_every_option_that_is_there_goes(tmp_path):
     assert shell(script, tmp_path) == "a\n"
 
 
+def edited(tmp_path, asked, line, around=DEBIAN):
+    """Return what the drop-in makes of a command line in GRUB_CMDLINE_LINUX."""
+    drop_in = text(DROP_IN, drop(asked=asked, around=around)[0])
+    (tmp_path / "drop-in").write_text(drop_in)
+    script = f'GRUB_CMDLINE_LINUX=\'{line}\'; . "$1/drop-in"; printf %s "$GRUB_CMDLINE_LINUX"'
+    return shell(script, tmp_path), drop_in
+
+
+@pytest.mark.parametrize(
+    ("option", "line", "after"),
+    [
+        (BootOption("threadirqs"), "a threadirqs b", "a b"),
+        (BootOption("pci=nomsi"), "pci=nomsi,noaer pci=nomsi", "pci=nomsi,noaer"),
+        (BootOption("pci=nomsi,noaer", "pci=noaer"), "a pci=nomsi,noaer", "a pci=noaer"),
+        (BootOption(add="irqaffinity=0,2"), "a", "a irqaffinity=0,2"),
+        (BootOption(add="irqaffinity=0,2"), "", "irqaffinity=0,2"),
+        (BootOption("a.b/c"), "axb/c a.b/c", "axb/c"),
+        (BootOption("x", "a&b/c"), "x", "a&b/c"),
+    ],
+)
+def test_words_go_come_and_are_replaced(tmp_path, option, line, after):
+    assert edited(tmp_path, asked(option), line)[0] == after
+
+
+def test_what_was_edited_before_stays_edited(tmp_path):
+    _, first = edited(tmp_path, NOAPIC, "")
+    around = replace(DEBIAN, texts={DROP_IN: first})
+
+    line, _ = edited(tmp_path, asked(BootOption(add="nosmt")), "noapic a", around)
+
+    assert line == "a nosmt"
+
+
 TITLE = "'Linux with the command line before dirtune'"
 
 
