@@ -15,6 +15,8 @@ _WORDS = {
     "use_adaptive_tx_coalesce": "adaptive-tx",
     "rx_coalesce_usecs": "rx-usecs",
     "tx_coalesce_usecs": "tx-usecs",
+    "rx_max_coalesced_frames": "rx-frames",
+    "tx_max_coalesced_frames": "tx-frames",
     "rx-lro": "lro",
     "rx-gro": "gro",
 }
