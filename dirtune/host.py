@@ -13,11 +13,12 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import FrameType
 from typing import Protocol, TypeAlias
 
 from dirtune.errors import ApplyError, NotPossible, SourceMissing, SourceRefused
@@ -57,6 +58,11 @@ class LiveHost:
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
 
+    @property
+    def here(self) -> bool:
+        """Whether it is this machine."""
+        return self._root == Path("/")
+
     def read(self, path: str) -> str:
         """Return the text of *path*."""
         try:
@@ -81,7 +87,7 @@ class LiveHost:
 
     def mode(self, path: str) -> int | None:
         """Return the permission bits of *path*; a recorded tree's own bits mean nothing."""
-        if self._root != Path("/"):
+        if not self.here:
             return None
         try:
             return stat.S_IMODE(self._at(path).stat().st_mode)
@@ -90,7 +96,7 @@ class LiveHost:
 
     def monotonic(self) -> float | None:
         """Return this machine's clock; a recorded tree is one moment without a clock."""
-        return time.monotonic() if self._root == Path("/") else None
+        return time.monotonic() if self.here else None
 
     def _at(self, path: str) -> Path:
         return self._root / path.lstrip("/")
@@ -216,7 +222,7 @@ class WritableHost(LiveHost):
 
     def run(self, argv: Sequence[str], *, timeout_s: float = 300) -> str:
         """Run *argv* on this host and return what it printed."""
-        if self._root != Path("/"):
+        if not self.here:
             raise NotPossible(f"{argv[0]}: no command can be run on a recorded host")
         return run(argv, timeout_s=timeout_s)
 
@@ -258,10 +264,19 @@ def _sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible() -> AbstractContextManager[None]:
     """Let a lost terminal and a polite kill end what is done here as Ctrl-C does."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in _POLITE}
+    return _handled(signal.default_int_handler)
+
+
+def undisturbed() -> AbstractContextManager[None]:
+    """Let no lost terminal and no polite kill end what is done here; Ctrl-C still does."""
+    return _handled(signal.SIG_IGN)
+
+
+@contextmanager
+def _handled(by: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    before = {number: signal.signal(number, by) for number in _POLITE}
     try:
         yield
     finally:

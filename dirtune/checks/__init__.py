@@ -15,6 +15,7 @@ from datetime import date
 from typing import TypeVar
 
 from dirtune.analyse import rates
+from dirtune.checks.settings import Setting
 from dirtune.snapshot import Snapshot
 
 # Below this a director is idle, and what its rates say means little (packets per second).
@@ -81,6 +82,8 @@ class Fix:
     """Shell commands that do it by hand; none where it is work outside the shell."""
     competes: tuple[str, ...] = ()
     """What on this host sets the same thing again by itself (irqbalance, tuned, keepalived)."""
+    settings: tuple[Setting, ...] = ()
+    """What it sets, all of it, where `dirtune fix` can; empty where it is work for a person."""
 
 
 @dataclass(frozen=True, slots=True)

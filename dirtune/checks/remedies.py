@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from dirtune.checks import Fix, Risk
+from dirtune.checks.settings import BootOption, KernelFile, Setting, shell
 from dirtune.collect.sysctls import dotted
 from dirtune.snapshot import Snapshot
 
@@ -39,6 +40,7 @@ def sysctl(
             *(f"echo '{row}' >> {SYSCTL_FILE}" for row in rows),
         ),
         competitors(snapshot, what),
+        tuple(KernelFile(f"/proc/sys/{name}", str(value)) for name, value in values.items()),
     )
 
 
@@ -46,10 +48,20 @@ def commands(
     snapshot: Snapshot,
     id: str,
     title: str,
-    rows: Iterable[str],
+    rows: Iterable[str | Setting],
     *,
     risk: Risk = Risk.SAFE,
     what: str = "nic",
 ) -> Fix:
-    """Return a fix of shell commands that *what* else on the host may undo."""
-    return Fix(id, title, risk, tuple(rows), competitors(snapshot, what))
+    """Return a fix of settings, or of shell commands, that *what* else on the host may undo."""
+    told = tuple(rows)
+    told_shell = (row if isinstance(row, str) else "\n".join(shell(row)) for row in told)
+    settings = tuple(row for row in told if not isinstance(row, str))
+    # Half a fix is none: with a row of shell in it, it is for a person.
+    whole = settings if len(settings) == len(told) else ()
+    return Fix(id, title, risk, tuple(told_shell), competitors(snapshot, what), whole)
+
+
+def boot(id: str, title: str, *options: BootOption) -> Fix:
+    """Return a fix of the kernel command line."""
+    return Fix(id, title, Risk.REBOOT, settings=options)

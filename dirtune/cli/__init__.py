@@ -6,6 +6,7 @@ command is called, so `dirtune --help` does not pay for what it does not use.
 """
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from dirtune import __version__
 from dirtune.errors import DirtuneError
 
 _HERE = Path(__file__).parent
+# These settle what is open, and say so themselves.
+_SETTLING = ("confirm", "rollback")
 
 
 class Commands(click.Group):
@@ -37,6 +40,15 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, _first_line(name)) for name in self.list_commands(ctx)])
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, and say what another one left open on this host."""
+        found = super().resolve_command(ctx, args)
+        if found[0] not in _SETTLING:
+            _say_what_is_open()
+        return found
+
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; an error of ours becomes one line and exit status 2."""
         try:
@@ -47,6 +59,21 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("dirtune: interrupted", err=True)
             sys.exit(2)
+
+
+def _say_what_is_open() -> None:
+    folder = Path(os.environ.get("DIRTUNE_STATE") or "/var/lib/dirtune")
+    if not any(folder.glob("*.journal")):  # the usual case costs no import
+        return
+    from dirtune.host import LiveHost
+    from dirtune.tune import transaction
+
+    try:
+        open_ = transaction.notice(transaction.place(), LiveHost())
+    except DirtuneError as error:
+        open_ = str(error)
+    if open_:
+        click.echo(f"dirtune: {open_}", err=True)
 
 
 def _first_line(name: str) -> str:

@@ -11,11 +11,11 @@ import click
 def command(journal: str | None, form: str) -> None:
     """Keep what was applied last and waits to be confirmed."""
     from dirtune.cli._root import require_root
-    from dirtune.host import LiveHost
+    from dirtune.host import WritableHost
     from dirtune.render import plan as render
     from dirtune.tune import transaction
 
     require_root("confirm")
-    done = transaction.confirm(transaction.place(), LiveHost(), journal)
+    done = transaction.confirm(transaction.place(), WritableHost(), journal)
     text = render.settled_json if form == "json" else render.settled_table
     click.echo(text(done.journal, done.state, already=done.already))

@@ -5,7 +5,7 @@ are empty or `(null)` where unset. Nodes exist only in kernels with NUMA.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dirtune.collect.files import number_in, text_in
@@ -91,6 +91,17 @@ def parse_cpulist(text: str) -> tuple[int, ...]:
             raise ParseError("list of CPUs", f"{text.strip()[:60]!r} is none")
         found.update(range(first, last + 1))
     return tuple(sorted(found))
+
+
+def format_cpulist(cpus: Iterable[int]) -> str:
+    """Return *cpus* as the kernel prints a list, `0-3,8`; empty for none."""
+    spans: list[list[int]] = []
+    for cpu in sorted(set(cpus)):
+        if spans and cpu == spans[-1][1] + 1:
+            spans[-1][1] = cpu
+        else:
+            spans.append([cpu, cpu])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
 
 
 def parse_mask(text: str) -> tuple[int, ...]:

@@ -1,11 +1,31 @@
 """Plans, what came of them, and whether they still hold, as text and JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
-from dirtune.tune.fixes import Fix
+from dirtune.tune import persist
 from dirtune.tune.plan import Change, Plan, Refusal, commands
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A fix that was not asked for."""
+
+    fix: str
+    risk: str
+    check: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Whether a change of a journal still has its effect, and who may have undone it."""
+
+    journal: str
+    change: Change
+    holds: bool
+    by: tuple[str, ...] = ()
 
 
 def plan_table(plan: Plan) -> str:
@@ -17,6 +37,7 @@ def plan_table(plan: Plan) -> str:
         if shell := commands(change.action):
             lines.append(f"{change.reason}  {change.title}  [{change.risk}]")
             lines += [f"    {row}" for command in shell for row in command.splitlines()]
+            lines += [f"    {row}" for row in _notes(change)]
     return "\n".join([*lines, *map(refusal_line, plan.refusals)])
 
 
@@ -27,7 +48,7 @@ def plan_markdown(plan: Plan) -> str:
         if shell := commands(change.action):
             lines += [f"- **{change.reason}** {change.title} ({change.risk})", "", "  ```sh"]
             lines += [f"  {row}" for command in shell for row in command.splitlines()]
-            lines += ["  ```", ""]
+            lines += ["  ```", "", *(f"  {row}" for row in _notes(change)), ""]
     lines += [f"- {refusal_line(refusal)}" for refusal in plan.refusals]
     return "\n".join(lines) or "nothing to do"
 
@@ -44,27 +65,31 @@ def refusal_line(refusal: Refusal) -> str:
 
 
 def applied_table(
-    plan: Plan, journal: str | None, confirm_s: float, left_out: Sequence[Fix] = ()
+    plan: Plan, journal: str | None, confirm_s: float, left_out: Sequence[LeftOut] = ()
 ) -> str:
     """Return what was done, what to do next, and the fixes that were not asked for."""
-    lines = [f"done: {change.title}" for change in plan.changes if commands(change.action)]
+    lines = [
+        f"{'once confirmed' if change.lasting and confirm_s else 'done'}: {change.title}"
+        for change in plan.changes
+        if commands(change.action)
+    ]
     lines += _next(journal, confirm_s)
     if any(change.risk == "reboot" for change in plan.changes):
         lines.append("takes effect at the next boot")
     lines += map(refusal_line, plan.refusals)
     lines += (
-        f"left out: {fix.id} is {fix.risk}; dirtune fix apply {fix.checks[0]}" for fix in left_out
+        f"left out: {each.fix} is {each.risk}; dirtune fix apply {each.check}" for each in left_out
     )
     return "\n".join(lines)
 
 
 def applied_json(
-    plan: Plan, journal: str | None, confirm_s: float, left_out: Sequence[Fix] = ()
+    plan: Plan, journal: str | None, confirm_s: float, left_out: Sequence[LeftOut] = ()
 ) -> str:
     """Return it under the schema dirtune/applied/1; `journal` is null if nothing was done."""
     state = None if journal is None else "applied" if confirm_s else "confirmed"
     said = {"journal": journal, "state": state, "confirm_s": confirm_s}
-    return _json("applied", **said, **_plan(plan), left_out=tuple(fix.id for fix in left_out))
+    return _json("applied", **said, **_plan(plan), left_out=tuple(each.fix for each in left_out))
 
 
 def settled_table(journal: str, state: str, *, already: bool) -> str:
@@ -77,21 +102,30 @@ def settled_json(journal: str, state: str, *, already: bool) -> str:
     return _json("settled", journal=journal, state=state, already=already)
 
 
-def verify_table(holding: Sequence[tuple[str, Change, bool]]) -> str:
-    """Return one line per change: whether it still has its effect."""
+def verify_table(holding: Sequence[Held]) -> str:
+    """Return one line per change: whether it still has its effect, and who may have undone it."""
     rows = (
-        f"{'holds' if held else 'UNDONE'}  {change.title}  ({journal})"
-        for journal, change, held in holding
+        f"{'holds' if each.holds else 'UNDONE'}  {each.change.title}  ({each.journal})"
+        + (f"  perhaps by {', '.join(each.by)}" if each.by else "")
+        for each in holding
     )
     return "\n".join(rows) or "nothing that dirtune changed is in force"
 
 
-def verify_json(holding: Sequence[tuple[str, Change, bool]]) -> str:
+def verify_json(holding: Sequence[Held]) -> str:
     """Return it under the schema dirtune/verify/1."""
     rows = (
-        {"journal": journal, "holds": held, **_change(change)} for journal, change, held in holding
+        {"journal": e.journal, "holds": e.holds, "by": e.by, **_change(e.change)} for e in holding
     )
     return _json("verify", changes=tuple(rows))
+
+
+def _notes(change: Change) -> Iterator[str]:
+    if change.competes:
+        yield f"also set by: {', '.join(change.competes)}"
+    keeper = persist.keeper(change.action)
+    if keeper and not change.lasting:
+        yield f"--persist keeps it by {keeper}"
 
 
 def _next(journal: str | None, confirm_s: float) -> tuple[str, ...]:
@@ -113,7 +147,8 @@ def _plan(plan: Plan) -> dict[str, object]:
 
 def _change(change: Change) -> dict[str, object]:
     fields = {name: getattr(change, name) for name in change.__struct_fields__}
-    return {**fields, "commands": commands(change.action)}
+    keeper = None if change.lasting else persist.keeper(change.action)
+    return {**fields, "commands": commands(change.action), "persisted_by": keeper}
 
 
 def _json(name: str, **fields: object) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from dirtune.errors import ApplyError, DirtuneError
-from dirtune.host import WritableHost
+from dirtune.host import WritableHost, undisturbed
 from dirtune.tune.plan import Action
 from dirtune.tune.steps import Saved, make, require_made, save, undo
 
@@ -35,20 +35,34 @@ def apply(actions: Sequence[Action], host: WritableHost, journal: Journal) -> No
     """
     done: list[Done] = []
     try:
-        for index, action in enumerate(actions):
-            saved = save(action, host)
-            journal.begun(index, saved)
-            done.append((action, saved))
-            make(action, host)
-            require_made(action, saved, host)
+        carry_through(actions, host, journal, done)
         journal.applied()
     except BaseException as error:  # Ctrl-C too: half a plan is worse than none
-        stuck = roll_back(done, host)
-        # Not reached when a second Ctrl-C ends the undoing: then the journal still says so.
-        journal.undone(stuck)
+        # A connection that is lost sends more than one signal; the first must be obeyed whole.
+        with undisturbed():
+            stuck = roll_back(done, host)
+            # Not reached when a second Ctrl-C ends the undoing: then the journal still says so.
+            journal.undone(stuck)
         if stuck:
             raise ApplyError(f"{error}; could not undo: {'; '.join(stuck)}") from error
         raise
+
+
+def carry_through(
+    actions: Sequence[Action],
+    host: WritableHost,
+    journal: Journal,
+    done: list[Done],
+    *,
+    first: int = 0,
+) -> None:
+    """Carry out *actions*, of which the first has the number *first*, and add them to *done*."""
+    for index, action in enumerate(actions, first):
+        saved = save(action, host)
+        journal.begun(index, saved)
+        done.append((action, saved))
+        make(action, host)
+        require_made(action, saved, host)
 
 
 def roll_back(done: Sequence[Done], host: WritableHost) -> tuple[str, ...]:

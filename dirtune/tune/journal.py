@@ -8,7 +8,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -109,10 +109,22 @@ class Entry:
         return State.APPLIED if self.planned.confirm_s else State.CONFIRMED
 
     @property
-    def done(self) -> tuple[tuple[Action, Saved], ...]:
-        """Every change that was made or may have been, with what was there before it."""
+    def begun(self) -> tuple[tuple[int, tuple[Action, Saved]], ...]:
+        """Every change that was made or may have been, by its number, with what was there."""
         begun = (record for record in self.rest if isinstance(record, Begun))
-        return tuple((self.planned.changes[step.index].action, step.saved) for step in begun)
+        changes = self.planned.changes
+        return tuple((step.index, (changes[step.index].action, step.saved)) for step in begun)
+
+    @property
+    def done(self) -> tuple[tuple[Action, Saved], ...]:
+        """The same without the numbers."""
+        return tuple(done for _, done in self.begun)
+
+    @property
+    def made(self) -> tuple[Change, ...]:
+        """The changes that were made, each once."""
+        numbers = sorted({index for index, _ in self.begun})
+        return tuple(self.planned.changes[index] for index in numbers)
 
     def seconds_left(self, boot: str, now_s: float) -> float | None:
         """Seconds until the window of confirmation closes; None if there is none open.
@@ -198,8 +210,7 @@ def find(folder: Path, name: str | None) -> Path:
 
 def unfinished(folder: Path) -> tuple[Path, ...]:
     """Return the journals that are neither kept nor taken back."""
-    settled = {State.CONFIRMED, State.ROLLED_BACK}
-    return tuple(path for path in paths(folder) if load(path).state not in settled)
+    return tuple(path for path in paths(folder) if not _settled(path))
 
 
 @contextmanager
@@ -230,6 +241,15 @@ def _take(file: TextIO, until_s: float) -> None:
             time.sleep(_LOCK_POLL_S)
         else:
             return
+
+
+def _settled(path: Path) -> bool:
+    # Mostly the end tells; a plan of ten thousand steps need not be read for it.
+    end = path.read_bytes().removesuffix(b"\n").rpartition(b"\n")[2]
+    with suppress(msgspec.DecodeError):
+        if isinstance(_DECODER.decode(end), Confirmed | RolledBack):
+            return True
+    return load(path).state in {State.CONFIRMED, State.ROLLED_BACK}
 
 
 def _begun(path: Path) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from dirtune.checks import Risk
+from dirtune.checks.settings import ethtool_command
 from dirtune.lvs import change as ipvs
 from dirtune.lvs.change import DrainIpvs, EditIpvs
 
@@ -24,6 +25,33 @@ class SetValue(msgspec.Struct, frozen=True, tag="set"):
     before: str
     """The value seen when the plan was made, without the line's end."""
     after: str
+
+
+class SetAffinity(msgspec.Struct, frozen=True, tag="affinity"):
+    """Say which CPUs may take an interrupt; done once it goes to none but them."""
+
+    irq: str
+    before: str
+    """The list of CPUs seen when the plan was made, as the kernel prints it."""
+    after: str
+    action: str = ""
+    """What finds the interrupt again after a boot, by the name of its folder in /proc/irq/N."""
+
+    @property
+    def path(self) -> str:
+        """The file that is written."""
+        return f"/proc/irq/{self.irq}/smp_affinity_list"
+
+
+class SetCard(msgspec.Struct, frozen=True, tag="card"):
+    """Set a network card, by the names that `collect.ethtool.Card` has."""
+
+    interface: str
+    group: str
+    """rings, channels, coalesce or features."""
+    before: dict[str, int]
+    """The values seen when the plan was made."""
+    after: dict[str, int]
 
 
 class Unbind(msgspec.Struct, frozen=True, tag="unbind"):
@@ -68,7 +96,7 @@ class Run(msgspec.Struct, frozen=True, tag="run"):
     """argv; empty does nothing when it is taken back."""
 
 
-Action = SetValue | Unbind | Bind | PutFile | Run | EditIpvs | DrainIpvs
+Action = SetValue | SetAffinity | SetCard | Unbind | Bind | PutFile | Run | EditIpvs | DrainIpvs
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -82,6 +110,10 @@ class Change(msgspec.Struct, frozen=True):
     """The id of the fix."""
     title: str
     """What it does, in a few words."""
+    competes: tuple[str, ...] = ()
+    """What on this host sets the same by itself, and so may undo it."""
+    lasting: bool = False
+    """Whether it outlives a reboot, and so is made only once the rest was confirmed."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -110,9 +142,10 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def joined(plans: tuple[Plan, ...]) -> Plan:
-    """Put *plans* one behind the other."""
+    """Put *plans* one behind the other, what outlives a reboot last."""
+    changes = (change for plan in plans for change in plan.changes)
     return Plan(
-        tuple(change for plan in plans for change in plan.changes),
+        tuple(sorted(changes, key=lambda change: change.lasting)),
         tuple(refusal for plan in plans for refusal in plan.refusals),
     )
 
@@ -126,12 +159,13 @@ def needed(changes: tuple[Change, ...]) -> tuple[Change, ...]:
 def commands(action: Action) -> tuple[str, ...]:
     """Return the shell commands that do the same."""
     match action:
-        case SetValue(path=path, after=after):
+        case SetValue(path=path, after=after) | SetAffinity(path=path, after=after):
             return (f"echo {shlex.quote(after)} > {path}",)
-        case Unbind(device=device, driver=driver):
-            return (f"echo {device} > {DRIVERS}/{driver}/unbind",)
-        case Bind(device=device, driver=driver):
-            return (f"echo {device} > {DRIVERS}/{driver}/bind",)
+        case SetCard(interface=interface, group=group, after=values):
+            return (ethtool_command(interface, group, values),)
+        case Unbind(device=device, driver=driver) | Bind(device=device, driver=driver):
+            verb = "bind" if isinstance(action, Bind) else "unbind"
+            return (f"echo {device} > {DRIVERS}/{driver}/{verb}",)
         case PutFile():
             return tuple(_file_commands(action))
         case Run(make=make):
@@ -142,7 +176,12 @@ def commands(action: Action) -> tuple[str, ...]:
 
 def _holds(action: Action) -> bool:
     match action:
-        case SetValue(before=before, after=after) | PutFile(before=before, after=after):
+        case (
+            SetValue(before=before, after=after)
+            | PutFile(before=before, after=after)
+            | SetAffinity(before=before, after=after)
+            | SetCard(before=before, after=after)
+        ):
             return before == after
     return False
 

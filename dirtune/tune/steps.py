@@ -5,16 +5,29 @@ nobody knows. It puts back what was there, not what a default would be.
 """
 
 import os
+from collections.abc import Iterable
 from typing import assert_never
 
 import msgspec
 
+from dirtune.collect.cpus import format_cpulist, parse_cpulist
 from dirtune.collect.interrupts import read_interrupts
-from dirtune.errors import ApplyError, SourceMissing
+from dirtune.errors import ApplyError, SourceMissing, SourceRefused
 from dirtune.host import FileContents, Host, WritableHost
 from dirtune.lvs import act
 from dirtune.lvs.change import DrainIpvs, EditIpvs
-from dirtune.tune.plan import DRIVERS, Action, Bind, PutFile, Run, SetValue, Unbind
+from dirtune.tune import card
+from dirtune.tune.plan import (
+    DRIVERS,
+    Action,
+    Bind,
+    PutFile,
+    Run,
+    SetAffinity,
+    SetCard,
+    SetValue,
+    Unbind,
+)
 
 
 class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -24,6 +37,8 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
     """A kernel file as it read."""
     file: FileContents | None = None
     """A file to the byte; None also where there was none."""
+    values: dict[str, int] | None = None
+    """How a network card was set."""
     handlers: int | None = None
     """How many handlers of that name the interrupt line had."""
 
@@ -31,10 +46,13 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
 def save(action: Action, host: WritableHost) -> Saved:
     """Return what *action* will replace; `ApplyError` if it is not what the plan saw."""
     match action:
-        case SetValue(path=path, before=before):
+        case SetValue(path=path, before=before) | SetAffinity(path=path, before=before):
             text = host.read(path)
             _require(path, text.strip(), before)
             return Saved(text=text)
+        case SetCard(before=before):
+            _require_card(action, before, host)
+            return Saved(values=before)
         case PutFile(path=path, before=before):
             _require(path, _text(host, path), before)
             return Saved(file=host.contents(path))
@@ -52,8 +70,10 @@ def save(action: Action, host: WritableHost) -> Saved:
 def make(action: Action, host: WritableHost) -> None:
     """Carry out *action*."""
     match action:
-        case SetValue(path=path, after=after):
+        case SetValue(path=path, after=after) | SetAffinity(path=path, after=after):
             host.write(path, after)
+        case SetCard(interface=interface, group=group, after=after):
+            card.write(host, interface, group, after)
         case PutFile(path=path, after=after, mode=mode):
             host.replace(path, FileContents(after.encode(), mode, os.geteuid(), os.getegid()))
         case Unbind(device=device, driver=driver):
@@ -73,9 +93,21 @@ def make(action: Action, host: WritableHost) -> None:
 
 def require_made(action: Action, saved: Saved, host: WritableHost) -> None:
     """Raise `ApplyError` unless the effect of *action* can be read back."""
+    if isinstance(action, EditIpvs):
+        act.require_made(action, host)
+    else:
+        _require_there(action, saved, host)
+
+
+def _require_there(action: Action, saved: Saved, host: Host) -> None:
     match action:
         case SetValue(path=path, after=after):
             _require(path, host.read(path).strip(), after)
+        case SetAffinity(path=path, after=after):
+            _require(path, host.read(path).strip(), after)
+            _require_effective(action, host)
+        case SetCard(after=after):
+            _require_card(action, after, host)
         case PutFile(path=path, after=after):
             _require(path, _text(host, path), after)
         case Unbind(device=device):
@@ -83,8 +115,6 @@ def require_made(action: Action, saved: Saved, host: WritableHost) -> None:
             _require_one_less(action, saved.handlers, host)
         case Bind(device=device, driver=driver):
             _require_driver(host, device, driver)
-        case EditIpvs():
-            act.require_made(action, host)
 
 
 def holds(action: Action, host: Host) -> bool | None:
@@ -92,33 +122,28 @@ def holds(action: Action, host: Host) -> bool | None:
 
     Of IPVS it cannot: a later plan may have replaced it on purpose, and `lvs plan` tells more.
     """
-    match action:
-        case SetValue(path=path, after=after):
-            return (_text(host, path) or "").strip() == after
-        case PutFile(path=path, after=after):
-            return _text(host, path) == after
-        case Unbind(device=device):
-            return _driver(host, device) is None
-        case Bind(device=device, driver=driver):
-            return _driver(host, device) == driver
-    return None
+    if isinstance(action, Run | EditIpvs | DrainIpvs):
+        return None
+    try:
+        _require_there(action, Saved(), host)
+    except (ApplyError, SourceMissing, SourceRefused):
+        return False
+    return True
 
 
 def undo(action: Action, saved: Saved, host: WritableHost) -> None:
     """Put back what was there before *action*; `ApplyError` if it cannot be."""
     match action:
-        case SetValue(path=path):
-            _restore_value(host, path, saved.text or "")
+        case SetValue() | SetAffinity():
+            _restore_value(action, saved.text or "", host)
+        case SetCard():
+            _restore_card(action, saved.values or {}, host)
         case PutFile(path=path):
             _restore_file(host, path, saved.file)
         case Unbind(device=device, driver=driver):
-            if _driver(host, device) != driver:
-                _bind(host, device, driver)
-            _require_driver(host, device, driver)
+            _give_back(host, device, driver)
         case Bind(device=device, driver=driver):
-            if _driver(host, device) == driver:
-                host.write(f"{DRIVERS}/{driver}/unbind", device)
-            _require_driver(host, device, None)
+            _take_away(host, device, driver)
         case Run(undo=()) | DrainIpvs():
             pass
         case Run(undo=argv):
@@ -129,10 +154,30 @@ def undo(action: Action, saved: Saved, host: WritableHost) -> None:
             assert_never(action)
 
 
-def _restore_value(host: WritableHost, path: str, text: str) -> None:
-    if host.read(path) != text:
-        host.write(path, text)
-        _require(path, host.read(path).strip(), text.strip())
+def _still_there(action: SetValue | SetAffinity | SetCard, host: Host) -> bool:
+    """Whether there is anything to put back: modules go, and a boot gives other numbers."""
+    match action:
+        case SetCard(interface=interface):
+            path = f"/sys/class/net/{interface}"
+        case SetAffinity(irq=irq, action=name) if name:
+            path = f"/proc/irq/{irq}/{name}"
+        case SetValue(path=path) | SetAffinity(path=path):
+            pass
+    return bool(host.glob(path))
+
+
+def _restore_value(action: SetValue | SetAffinity, text: str, host: WritableHost) -> None:
+    if _still_there(action, host) and host.read(action.path) != text:
+        host.write(action.path, text)
+        _require(action.path, host.read(action.path).strip(), text.strip())
+
+
+def _restore_card(action: SetCard, values: dict[str, int], host: WritableHost) -> None:
+    if not _still_there(action, host):
+        return
+    if _card(host, action.interface, action.group, values) != values:
+        card.write(host, action.interface, action.group, values)
+        _require_card(action, values, host)
 
 
 def _restore_file(host: WritableHost, path: str, file: FileContents | None) -> None:
@@ -142,6 +187,45 @@ def _restore_file(host: WritableHost, path: str, file: FileContents | None) -> N
         host.replace(path, file)
     if host.contents(path) != file:
         raise ApplyError(f"{path}: is not what was put back; another program writes it")
+
+
+def _card(host: Host, interface: str, group: str, names: Iterable[str]) -> dict[str, int]:
+    found = card.read(host, interface, group)
+    return {name: found[name] for name in names if name in found}
+
+
+def _require_card(action: SetCard, values: dict[str, int], host: Host) -> None:
+    found = _card(host, action.interface, action.group, values)
+    for name, value in values.items():
+        _require(f"{action.interface} {name}", str(found.get(name)), str(value))
+
+
+def _require_effective(action: SetAffinity, host: Host) -> None:
+    strayed = _strayed(action, host)
+    if strayed:
+        raise ApplyError(f"irq {action.irq}: goes to CPU {strayed}, not to {action.after}")
+
+
+def _strayed(action: SetAffinity, host: Host) -> str:
+    """Return the CPUs that the interrupt goes to though it may not; empty for none.
+
+    An idle line goes nowhere, and an old kernel does not say. A line that cannot be moved while
+    it is served moves with its next interrupt, and says where it will go at once.
+    """
+    text = _text(host, f"/proc/irq/{action.irq}/effective_affinity_list") or ""
+    return format_cpulist({*parse_cpulist(text)} - {*parse_cpulist(action.after)})
+
+
+def _give_back(host: WritableHost, device: str, driver: str) -> None:
+    if _driver(host, device) != driver:
+        _bind(host, device, driver)
+    _require_driver(host, device, driver)
+
+
+def _take_away(host: WritableHost, device: str, driver: str) -> None:
+    if _driver(host, device) == driver:
+        host.write(f"{DRIVERS}/{driver}/unbind", device)
+    _require_driver(host, device, None)
 
 
 def _bind(host: WritableHost, device: str, driver: str) -> None:

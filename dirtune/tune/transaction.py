@@ -12,11 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dirtune.errors import ApplyError, NotPossible
-from dirtune.host import Host, WritableHost, interruptible
+from dirtune.host import Host, WritableHost, interruptible, undisturbed
+from dirtune.snapshot import take
 from dirtune.tune import journal
-from dirtune.tune.apply import apply, roll_back
-from dirtune.tune.journal import Applied, Begun, Confirmed, Planned, RolledBack, State, Stuck
-from dirtune.tune.plan import Change, Plan
+from dirtune.tune.apply import apply, carry_through, roll_back
+from dirtune.tune.culprits import FIELDS, suspects, target
+from dirtune.tune.journal import (
+    Applied,
+    Begun,
+    Confirmed,
+    Entry,
+    Planned,
+    RolledBack,
+    State,
+    Stuck,
+)
+from dirtune.tune.plan import Action, Change, Plan
 from dirtune.tune.steps import Saved, holds
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -49,6 +60,8 @@ class Holding:
     journal: str
     change: Change
     holds: bool
+    by: tuple[str, ...] = ()
+    """If not: the programs that run and the files that set the same, otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +105,17 @@ def carry_out(
             # Before anything is done: it must be there when this process dies on the way.
             arm(path, at)
         journal.create(path, planned)
+        count = _runtime(planned) if confirm_s else len(planned.changes)
         with interruptible():
-            apply(tuple(change.action for change in plan.changes), host, _Kept(path))
+            apply(_actions(planned)[:count], host, _Kept(path))
     return planned.journal
 
 
-def confirm(at: Place, host: Host, name: str | None = None) -> Settled:
-    """Keep what was applied; `ApplyError` if it is gone or its time is over."""
+def confirm(at: Place, host: WritableHost, name: str | None = None) -> Settled:
+    """Keep what was applied, and make what outlives a reboot; `ApplyError` if it is too late.
+
+    If that cannot be made, everything is taken back.
+    """
     with journal.lock(at.run):
         path = journal.find(at.state, name)
         entry = journal.load(path)
@@ -109,8 +126,24 @@ def confirm(at: Place, host: Host, name: str | None = None) -> Settled:
         left = entry.seconds_left(boot_id(host), journal.boot_clock_s())
         if left is None or left <= 0:
             raise ApplyError(f"{path.stem}: not confirmed in time; run dirtune rollback")
-        journal.append(path, Confirmed())
+        _make_lasting(path, entry, host)
         return Settled(path.stem, State.CONFIRMED, already=False)
+
+
+def _make_lasting(path: Path, entry: Entry, host: WritableHost) -> None:
+    first = _runtime(entry.planned)
+    again = [done for index, done in entry.begun if index >= first]
+    try:
+        with interruptible():
+            # Of a confirmation that was cut off.
+            if again and (stuck := roll_back(again, host)):
+                raise ApplyError("; ".join(stuck))  # noqa: TRY301  (as any failure of it)
+            carry_through(_actions(entry.planned)[first:], host, _Kept(path), [], first=first)
+            journal.append(path, Confirmed())
+    except BaseException as error:
+        with undisturbed():
+            undo_journal(path, host, "the confirmation failed")
+        raise ApplyError(f"{error}; everything was taken back") from error
 
 
 def take_back(
@@ -134,13 +167,18 @@ def undo_journal(path: Path, host: WritableHost, why: str) -> None:
 
 
 def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding, ...]:
-    """Read back every effect that dirtune made and did not take back."""
-    entries = [journal.load(path).planned for path in _standing(at)]
+    """Read back every effect that dirtune made and did not take back.
+
+    What a later journal set anew is that one's to hold.
+    """
+    made = [(entry.planned.journal, change) for entry in _standing(at) for change in entry.made]
+    last = {target(change.action): journal for journal, change in made}
+    now = take(host, FIELDS)
     return tuple(
-        Holding(entry.journal, change, held)
-        for entry in entries
-        for change in entry.changes
+        Holding(journal, change, held, () if held else suspects(change.action, now))
+        for journal, change in made
         if not checks or change.reason in checks
+        if last[target(change.action)] == journal
         if (held := holds(change.action, host)) is not None
     )
 
@@ -162,6 +200,15 @@ def boot_id(host: Host) -> str:
     return host.read(_BOOT_ID).strip()
 
 
+def _runtime(planned: Planned) -> int:
+    """Return how many of the changes are made at once; what outlives a reboot comes last."""
+    return sum(not change.lasting for change in planned.changes)
+
+
+def _actions(planned: Planned) -> tuple[Action, ...]:
+    return tuple(change.action for change in planned.changes)
+
+
 def _planned(plan: Plan, host: Host, confirm_s: float, forced: str | None) -> Planned:
     # By name is by time, also within one second: `rollback` takes the last.
     seconds, rest_ns = divmod(time.time_ns(), 1_000_000_000)
@@ -178,6 +225,6 @@ def _require_settled(at: Place) -> None:
         raise NotPossible(f"{name} is open; run dirtune confirm or dirtune rollback {name} first")
 
 
-def _standing(at: Place) -> tuple[Path, ...]:
-    paths = journal.paths(at.state)
-    return tuple(p for p in paths if journal.load(p).state is not State.ROLLED_BACK)
+def _standing(at: Place) -> tuple[Entry, ...]:
+    entries = map(journal.load, journal.paths(at.state))
+    return tuple(entry for entry in entries if entry.state is not State.ROLLED_BACK)

@@ -1,36 +1,49 @@
 """A process of its own that takes changes back unless they are confirmed in time.
 
-It survives the shell and the SSH connection that started it, because it has a session of its own
-and holds none of their files. It does not survive a reboot, which takes back what was done at
-run time; and where systemd is told to kill the processes of a user who logs out, not that either.
+It survives the shell and the SSH connection that started it. Where systemd runs it is a service of
+that, which starts it again if it dies; a timer would be late where the process that applies dies
+in the middle. Elsewhere it has a session of its own and holds none of their files. It does not
+survive a reboot, which takes back what was done at run time.
 """
 
 import math
 import os
+import shutil
 import sys
 import syslog
 import time
 from pathlib import Path
 
 from dirtune.errors import DirtuneError, NotPossible
-from dirtune.host import WritableHost
+from dirtune.host import WritableHost, run
 from dirtune.tune import journal
 from dirtune.tune.journal import State
 from dirtune.tune.transaction import Place, boot_id, undo_journal
 
 _LOOK_S = 1.0
+# There while systemd is the first process (sd_booted(3)).
+_SYSTEMD = Path("/run/systemd/system")
 
 
-def arm(path: Path, at: Place) -> int:
-    """Start a watchdog for the journal *path* and return its process id."""
+def arm(path: Path, at: Place) -> None:
+    """Start a watchdog for the journal *path*; `NotPossible` if there can be none."""
     argv = [sys.executable, "-P", "-m", __name__, str(path), str(at.state), str(at.run)]
+    if _SYSTEMD.is_dir() and shutil.which("systemd-run"):
+        again = ("--property=Restart=on-failure", "--property=RestartSec=1")
+        unit = f"--unit=dirtune-{path.stem}"
+        run(("systemd-run", "--quiet", "--collect", *again, unit, "--", *argv))
+    else:
+        _spawn(argv)
+
+
+def _spawn(argv: list[str]) -> None:
     files = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
     try:
-        return os.posix_spawn(argv[0], argv, os.environ, file_actions=files, setsid=True)
+        os.posix_spawn(argv[0], argv, os.environ, file_actions=files, setsid=True)
     except OSError as error:
         said = f"no watchdog ({error.strerror}): without one nothing is changed"
         raise NotPossible(f"{argv[0]}: {said}; --confirm 0 does without") from error

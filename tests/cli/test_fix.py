@@ -19,6 +19,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("dirtune.host.WritableHost", lambda: machine)
     monkeypatch.setattr("dirtune.host.LiveHost", lambda *root: machine)
+    monkeypatch.setattr("dirtune.cli._sources.samples", lambda source: (machine, machine))
     monkeypatch.setattr("dirtune.tune.watchdog.arm", lambda path, at: 0)
     return machine
 
@@ -127,12 +128,108 @@ def test_the_boot_option_goes_and_comes_back(host, monkeypatch):
     assert host.ran == [("update-grub",)] * 2
 
 
+LOST = "net.ipv4.vs.expire_nodest_conn"
+LIVE = "proc/sys/net/ipv4/vs/expire_nodest_conn"
+
+
+@pytest.fixture
+def lost(host):
+    """A director whose setting is not what a file says."""
+    for path, text in {
+        LIVE: "0\n",
+        "etc/sysctl.d/50-lvs.conf": f"{LOST} = 1\n",
+        "etc/modules-load.d/x": "",
+        "proc/7/stat": f"7 (tuned) S 1 {' '.join(['0'] * 48)}\n",
+        "proc/net/ip_vs": "IP Virtual Server version 1.2.1 (size=4096)\n"
+        "Prot LocalAddress:Port Scheduler Flags\n"
+        "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n"
+        "TCP  C6120064:0050 rr  \n"
+        "  -> C612000B:0050      Route   1      0          0         \n",
+    }.items():
+        (host.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (host.root / path).write_text(text)
+    return host
+
+
+def test_a_plan_says_what_keeps_it_and_what_competes(lost):
+    said = dirtune("fix", "plan", "ipvs/sysctl-lost").stdout
+
+    assert f"echo 1 > /{LIVE}" in said
+    assert "also set by: tuned" in said
+    assert "--persist keeps it by /etc/sysctl.d/90-dirtune.conf" in said
+
+
+def test_the_plan_as_files(lost, tmp_path):
+    folder = tmp_path / "out"
+
+    done = dirtune("fix", "plan", "ipvs/sysctl-lost", "--output", str(folder))
+
+    assert done.exit_code == 0, done.output
+    found = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    assert found == [
+        "apply.sh",
+        "etc/modules-load.d/dirtune.conf",
+        "etc/sysctl.d/90-dirtune.conf",
+    ]
+    assert (lost.root / LIVE).read_text() == "0\n"
+    again = dirtune("fix", "plan", "ipvs/sysctl-lost", "--output", str(folder))
+    assert (again.exit_code, "is not empty" in again.stderr) == (2, True)
+
+
+def test_persisting_waits_for_the_confirmation(lost):
+    kept = lost.root / "etc/sysctl.d/90-dirtune.conf"
+
+    data("fix", "apply", "ipvs/sysctl-lost", "--persist", "--confirm", "60")
+    assert (lost.root / LIVE).read_text() == "1"
+    assert not kept.exists()
+    assert data("confirm")["state"] == "confirmed"
+    assert kept.read_text() == f"{LOST} = 1\n"
+    assert data("rollback")["state"] == "rolled-back"
+    assert not kept.exists()
+    assert (lost.root / LIVE).read_text() == "0\n"
+
+
+def test_a_confirmation_that_fails_takes_everything_back(lost):
+    data("fix", "apply", "ipvs/sysctl-lost", "--persist", "--confirm", "60")
+    (lost.root / "etc/modules-load.d/x").unlink()
+    (lost.root / "etc/modules-load.d").rmdir()
+
+    done = dirtune("confirm")
+
+    assert done.exit_code == 2
+    assert "modules-load.d/dirtune.conf: No such file or directory; everything was" in done.stderr
+    assert (lost.root / LIVE).read_text() == "0\n"
+    assert data("rollback")["already"]
+
+
+def test_every_command_says_what_is_open(lost):
+    data("fix", "apply", "ipvs/sysctl-lost", "--confirm", "60")
+
+    for argv in (("explain",), ("fix", "verify"), ("fix", "plan", "irq/shared-with-nic")):
+        (row,) = dirtune(*argv).stderr.splitlines()
+        assert row.startswith("dirtune: ")
+        assert "unless dirtune confirm keeps it" in row
+    assert dirtune("confirm").stderr == ""
+    assert dirtune("explain").stderr == ""
+
+
+def test_what_a_later_journal_set_anew_is_not_undone(lost):
+    data("fix", "apply", "ipvs/sysctl-lost")
+    (lost.root / LIVE).write_text("0\n")
+    said = dirtune("fix", "verify")
+    assert (said.exit_code, said.stdout.count("UNDONE")) == (1, 1)
+
+    data("fix", "apply", "ipvs/sysctl-lost")
+
+    said = dirtune("fix", "verify")
+    assert (said.exit_code, said.stdout.count("holds"), "UNDONE" in said.stdout) == (0, 1, False)
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
         (("fix", "apply", "irq/xtpic-mode"), "GRUB with drop-ins is not here"),
-        (("fix", "apply", "no/such"), "no/such: no fix; there are fixes for"),
-        (("fix", "apply", "--persist"), "--persist: cannot do that yet"),
+        (("fix", "apply", "no/such"), "no/such: no such check; `dirtune explain` lists them"),
         (("rollback",), "no journal; nothing was changed"),
         (("rollback", "x"), "x: no such journal"),
         (("confirm",), "no journal; nothing was changed"),

@@ -3,6 +3,9 @@ from dataclasses import replace
 
 import pytest
 
+from dirtune import checks
+from dirtune.checks import Risk
+from dirtune.checks.settings import BootOption
 from dirtune.collect.cmdline import parse_cmdline
 from dirtune.collect.interrupts import parse_interrupts
 from dirtune.collect.kernel import Kernel
@@ -10,14 +13,22 @@ from dirtune.collect.mounts import parse_mounts
 from dirtune.collect.pci import Block, PciDevice
 from dirtune.errors import PlanError
 from dirtune.snapshot import Snapshot, take
-from dirtune.tune.fixes import Surroundings, all_fixes, for_findings, serving
-from dirtune.tune.fixes.drop_noapic import FIX as DROP
+from dirtune.tune.fixes import (
+    Asked,
+    Question,
+    Surroundings,
+    all_fixes,
+    ask,
+    by_themselves,
+    findings,
+    named,
+)
+from dirtune.tune.fixes.boot_options import FIX as BOOT
 from dirtune.tune.fixes.unbind_partners import FIX as UNBIND
 from dirtune.tune.plan import PutFile, Run, Unbind
 from dirtune.tune.surroundings import look_around
 from tests.tune.machine import NIC, SCSI, SCSI2, SMBUS
 
-NOTHING = Surroundings()
 ETHERNET, STORAGE = 0x020000, 0x010000
 
 
@@ -38,12 +49,12 @@ def host(*devices, actions=("sym53c8xx", "enp0s16")):
 
 
 def planned(snapshot, **options):
-    plan = UNBIND.plan(snapshot, NOTHING, **options)
+    plan = UNBIND.plan(Question(snapshot, **options))
     return [change.action for change in plan.changes], [refusal.why for refusal in plan.refusals]
 
 
 def test_every_partner_is_unbound_the_last_on_the_line_first(machine):
-    plan = UNBIND.plan(take(machine), NOTHING)
+    plan = UNBIND.plan(Question(take(machine)))
 
     assert [change.action for change in plan.changes] == [
         Unbind(SCSI2, "sym53c8xx", "10", "sym53c8xx"),
@@ -146,7 +157,7 @@ def test_other_lines_are_nobodys_business(snapshot):
     assert planned(snapshot) == ([], [])
 
 
-# --- drop-noapic ---
+# --- boot-options ---
 
 DROP_IN = "/etc/default/grub.d/90-dirtune.cfg"
 ENTRY = "/etc/grub.d/42_dirtune_previous"
@@ -166,8 +177,15 @@ OLD = 'BOOT_IMAGE=/boot/vmlinuz-6.1.0-9 root=/dev/sda1 noapic dyndbg="file a.c +
 PIC = Snapshot(kernel=Kernel("lb1", "6.1.0-9", None), cmdline=parse_cmdline(OLD), mounts=())
 
 
-def drop(snapshot=PIC, around=DEBIAN, **options):
-    plan = DROP.plan(snapshot, around, **options)
+def asked(*options):
+    return (Asked("irq/xtpic-mode", "irq 10", checks.Fix("f", "t", Risk.REBOOT, (), (), options)),)
+
+
+NOAPIC = asked(BootOption("noapic"))
+
+
+def drop(snapshot=PIC, around=DEBIAN, asked=NOAPIC, **options):
+    plan = BOOT.plan(Question(snapshot, around, asked, **options))
     return [change.action for change in plan.changes], [refusal.why for refusal in plan.refusals]
 
 
@@ -214,11 +232,44 @@ def test_the_drop_in_takes_the_word_from_any_place(tmp_path, before, after, name
 
 
 def test_every_option_that_is_there_goes(tmp_path):
-    snapshot = replace(PIC, cmdline=("nolapic", "noapic"))
-    (tmp_path / "drop-in").write_text(text(DROP_IN, drop(snapshot)[0]))
+    both = asked(BootOption("nolapic"), BootOption("noapic"))
+    (tmp_path / "drop-in").write_text(text(DROP_IN, drop(asked=both)[0]))
     script = 'GRUB_CMDLINE_LINUX="nolapic a noapic"; . "$1/drop-in"; echo "$GRUB_CMDLINE_LINUX"'
 
     assert shell(script, tmp_path) == "a\n"
+
+
+def edited(tmp_path, asked, line, around=DEBIAN):
+    """Return what the drop-in makes of a command line in GRUB_CMDLINE_LINUX."""
+    drop_in = text(DROP_IN, drop(asked=asked, around=around)[0])
+    (tmp_path / "drop-in").write_text(drop_in)
+    script = f'GRUB_CMDLINE_LINUX=\'{line}\'; . "$1/drop-in"; printf %s "$GRUB_CMDLINE_LINUX"'
+    return shell(script, tmp_path), drop_in
+
+
+@pytest.mark.parametrize(
+    ("option", "line", "after"),
+    [
+        (BootOption("threadirqs"), "a threadirqs b", "a b"),
+        (BootOption("pci=nomsi"), "pci=nomsi,noaer pci=nomsi", "pci=nomsi,noaer"),
+        (BootOption("pci=nomsi,noaer", "pci=noaer"), "a pci=nomsi,noaer", "a pci=noaer"),
+        (BootOption(add="irqaffinity=0,2"), "a", "a irqaffinity=0,2"),
+        (BootOption(add="irqaffinity=0,2"), "", "irqaffinity=0,2"),
+        (BootOption("a.b/c"), "axb/c a.b/c", "axb/c"),
+        (BootOption("x", "a&b/c"), "x", "a&b/c"),
+    ],
+)
+def test_words_go_come_and_are_replaced(tmp_path, option, line, after):
+    assert edited(tmp_path, asked(option), line)[0] == after
+
+
+def test_what_was_edited_before_stays_edited(tmp_path):
+    _, first = edited(tmp_path, NOAPIC, "")
+    around = replace(DEBIAN, texts={DROP_IN: first})
+
+    line, _ = edited(tmp_path, asked(BootOption(add="nosmt")), "noapic a", around)
+
+    assert line == "a nosmt"
 
 
 TITLE = "'Linux with the command line before dirtune'"
@@ -254,7 +305,6 @@ def test_before_the_reboot_a_second_plan_is_empty():
 @pytest.mark.parametrize(
     ("snapshot", "around", "why"),
     [
-        (replace(PIC, cmdline=("quiet",)), DEBIAN, "turn on APIC mode in the firmware"),
         (PIC, replace(DEBIAN, commands=frozenset()), "GRUB with drop-ins is not here"),
         (PIC, replace(DEBIAN, paths=frozenset({"/etc/grub.d"})), "GRUB with drop-ins is not here"),
         # GRUB as its authors ship it does not read the folder of drop-ins.
@@ -294,11 +344,11 @@ def test_a_later_drop_in_that_sets_it_again_is_named():
     earlier = "/etc/default/grub.d/10-vendor.cfg"
     around = replace(DEBIAN, texts={path: 'X="noapic"\n', earlier: 'X="noapic"\n'})
 
-    plan = DROP.plan(PIC, around)
+    plan = BOOT.plan(Question(PIC, around, NOAPIC))
 
     assert plan.changes == ()
     assert [refusal.subject for refusal in plan.refusals] == [path]
-    assert DROP.plan(PIC, around, force=True).changes
+    assert BOOT.plan(Question(PIC, around, NOAPIC, force=True)).changes
 
 
 def test_without_an_image_there_is_no_entry_and_so_it_asks():
@@ -313,21 +363,44 @@ def test_without_an_image_there_is_no_entry_and_so_it_asks():
 
 
 def test_fixes_are_found_and_named_as_their_modules():
-    assert [fix.id for fix in all_fixes()] == ["drop-noapic", "unbind-partners"]
+    assert {"boot-options", "irq-affinity", "unbind-partners"} <= {fix.id for fix in all_fixes()}
     for fix in all_fixes():
         assert fix.function.__module__.endswith(fix.id.replace("-", "_"))
 
 
 def test_fixes_are_chosen_by_check():
-    assert serving(("irq/shared-with-nic",)) == (UNBIND,)
-    assert serving(("irq/xtpic-mode",)) == (DROP,)
-    with pytest.raises(PlanError, match="lock/ipvs-sync: no fix"):
-        serving(("lock/ipvs-sync",))
+    assert by_themselves(("irq/shared-with-nic",)) == (UNBIND,)
+    assert by_themselves(("irq/xtpic-mode",)) == ()
+    assert named(("irq/xtpic-mode", "ipvs/conn-reuse-delay/no-conn-reuse")) == {
+        "irq/xtpic-mode": None,
+        "ipvs/conn-reuse-delay": "no-conn-reuse",
+    }
+    with pytest.raises(PlanError, match="no/such: no such check"):
+        named(("no/such",))
 
 
 def test_fixes_are_chosen_by_what_the_audit_finds(machine):
-    assert for_findings(take(machine)) == (DROP, UNBIND)
-    assert for_findings(Snapshot()) == ()
+    assert set(findings(take(machine))) == {"irq/shared-with-nic", "irq/xtpic-mode"}
+    assert findings(Snapshot()) == {}
+
+
+def test_a_check_asks_for_what_its_finding_says(machine):
+    (drops,), refused = ask(take(machine), {"irq/xtpic-mode": None})
+
+    assert (drops.check, drops.fix.settings) == ("irq/xtpic-mode", (BootOption("noapic"),))
+    assert refused == ()
+
+
+def test_what_is_for_a_person_and_what_was_not_judged_says_so(machine):
+    unjudged = {"ipvs/timeouts": None, "irq/xtpic-mode": "no-such"}
+
+    asked, refused = ask(take(machine), unjudged)
+
+    assert asked == ()
+    whys = {refusal.reason: refusal.why for refusal in refused}
+    assert "was not judged" in whys["ipvs/timeouts"]
+    assert whys["irq/xtpic-mode"] == "has no fix no-such, but drop-noapic"
+    assert not any(refusal.forceable for refusal in refused)
 
 
 def test_a_recorded_host_is_looked_at_and_not_this_one(machine):
@@ -335,8 +408,9 @@ def test_a_recorded_host_is_looked_at_and_not_this_one(machine):
     (machine.root / "usr/sbin/update-grub").write_text("")
     (machine.root / DROP_IN[1:]).write_text("x\n")
 
-    around = look_around(machine, (DROP,), live=False)
+    around = look_around(machine, live=False)
 
     assert around.commands == {"update-grub"}
     assert around.paths == {"/etc/default/grub.d", "/etc/grub.d"}
     assert around.texts == {DROP_IN: "x\n"}
+    assert around.ssh is None

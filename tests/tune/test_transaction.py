@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.snapshot import take
 from dirtune.tune import journal
-from dirtune.tune.fixes import Surroundings
+from dirtune.tune.fixes import Question
 from dirtune.tune.fixes.unbind_partners import FIX
 from dirtune.tune.journal import State
 from dirtune.tune.plan import Plan
@@ -40,7 +41,7 @@ def unarmed(monkeypatch):
 
 
 def unbind(host):
-    return FIX.plan(take(host), Surroundings())
+    return FIX.plan(Question(take(host)))
 
 
 def state(at, name=None):
@@ -159,7 +160,7 @@ from pathlib import Path
 from dirtune.checks import Risk
 from dirtune.snapshot import take
 from dirtune.tune import journal
-from dirtune.tune.fixes import Surroundings
+from dirtune.tune.fixes import Question
 from dirtune.tune.fixes.unbind_partners import FIX
 from dirtune.tune.plan import Change, Plan, PutFile
 from dirtune.tune.transaction import Place, carry_out
@@ -186,7 +187,7 @@ journal._put = ticking(journal._put)
 Machine.write = ticking(Machine.write)
 Machine.replace = ticking(Machine.replace)
 host = Machine(root)
-plan = FIX.plan(take(host), Surroundings())
+plan = FIX.plan(Question(take(host)))
 files = tuple(
     Change(PutFile(path, before, "new\\n", 0o755), Risk.SAFE, "irq/x", "f", "t")
     for path, before in (("/etc/grub.d/42_x", None), ("/etc/old", "old\\n"))
@@ -242,7 +243,11 @@ from pathlib import Path
 from dirtune.checks import Risk
 from dirtune.host import WritableHost
 from dirtune.tune.plan import Change, Plan, PutFile
+from dirtune.tune import watchdog
 from dirtune.tune.transaction import Place, carry_out
+
+if len(sys.argv) > 6:
+    watchdog._SYSTEMD = Path(sys.argv[6])
 
 class Dying(WritableHost):
     def replace(self, path, contents):
@@ -258,10 +263,11 @@ print(carry_out(plan, Dying(), at, confirm_s=float(sys.argv[4])))
 """
 
 
-def detached(path, at, confirm_s, end):
-    argv = (sys.executable, "-c", APPLY, path, at.state, at.run, str(confirm_s), end)
+def detached(path, at, confirm_s, end, *systemd, **environ):
+    argv = (sys.executable, "-c", APPLY, path, at.state, at.run, str(confirm_s), end, *systemd)
     return subprocess.run(
         argv,
+        env={**os.environ, **environ},
         capture_output=True,
         text=True,
         check=False,
@@ -281,6 +287,44 @@ def test_the_watchdog_outlives_its_starter_and_holds_none_of_its_files(tmp_path,
     assert state(at, done.stdout.strip()) is State.APPLIED
     assert until(lambda: not path.exists())
     assert until(lambda: state(at) is State.ROLLED_BACK)
+
+
+SYSTEMD_RUN = """#!/bin/sh
+echo "$@" >> "$0.said"
+while [ "$1" != -- ]; do shift; done; shift
+setsid "$@" < /dev/null > /dev/null 2>&1 &
+"""
+
+
+def test_where_systemd_runs_the_watchdog_is_its_service(tmp_path, at):
+    tool = tmp_path / "bin/systemd-run"
+    tool.parent.mkdir()
+    tool.write_text(SYSTEMD_RUN)
+    tool.chmod(0o755)
+    path, paths = tmp_path / "changed", f"{tool.parent}:{os.environ['PATH']}"
+
+    name = detached(path, at, 1, "live", tmp_path, PATH=paths).stdout.strip()
+
+    said = (tmp_path / "bin/systemd-run.said").read_text()
+    assert (
+        f"--property=Restart=on-failure --property=RestartSec=1 --unit=dirtune-{name} -- " in said
+    )
+    assert until(lambda: not path.exists())
+    assert until(lambda: state(at) is State.ROLLED_BACK)
+
+
+def test_without_a_watchdog_nothing_is_changed(tmp_path, at):
+    tool = tmp_path / "bin/systemd-run"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho 'Failed to connect to bus' >&2; exit 1\n")
+    tool.chmod(0o755)
+    path, paths = tmp_path / "changed", f"{tool.parent}:{os.environ['PATH']}"
+
+    done = detached(path, at, 1, "live", tmp_path, PATH=paths)
+
+    assert "Failed to connect to bus" in done.stderr
+    assert not path.exists()
+    assert journal.paths(at.state) == ()
 
 
 def test_the_last_is_the_last_within_a_second(host, at):

@@ -2,8 +2,6 @@ from collections.abc import Iterator
 
 from dirtune.checks import (
     Finding,
-    Fix,
-    Risk,
     Severity,
     Verdicts,
     check,
@@ -11,7 +9,8 @@ from dirtune.checks import (
     not_applicable,
 )
 from dirtune.checks.cpu import guest, on_cards, tuned_profile
-from dirtune.checks.remedies import commands
+from dirtune.checks.remedies import boot, commands
+from dirtune.checks.settings import BootOption
 from dirtune.collect.cpu_power import CpuPower, IdleState
 from dirtune.snapshot import Snapshot
 
@@ -91,7 +90,7 @@ def _polling() -> Finding:
         severity=Severity.LOW,
         message="CPUs never sleep: heat, and nothing is left for a core's second thread",
         evidence={"option": _POLL},
-        fixes=(Fix("drop-idle-poll", "Boot without idle=poll", Risk.REBOOT),),
+        fixes=(boot("drop-idle-poll", "Boot without idle=poll", BootOption(_POLL)),),
     )
 
 

@@ -9,6 +9,7 @@ from dirtune.checks import (
 )
 from dirtune.checks.cpu import guest, on_cards, percents, tuned_profile
 from dirtune.checks.remedies import commands
+from dirtune.checks.settings import KernelFile
 from dirtune.snapshot import Snapshot
 
 # Drivers that choose the clock themselves: their powersave is not the old one.
@@ -86,6 +87,6 @@ def _finding(snapshot: Snapshot, cpus: list[int], severity: Severity) -> Finding
 
 def _performance(snapshot: Snapshot, cpus: list[int]) -> Fix:
     at = "/sys/devices/system/cpu/cpu{}/cpufreq/scaling_governor"
-    rows = (f"echo {_FAST} > {at.format(cpu)}" for cpu in cpus)
+    rows = (KernelFile(at.format(cpu), _FAST) for cpu in cpus)
     title = "Use the governor performance on these CPUs"
     return commands(snapshot, "governor-performance", title, rows, what="cpu")

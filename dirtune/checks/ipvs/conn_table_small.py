@@ -1,5 +1,7 @@
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, not_applicable
 from dirtune.checks.ipvs import LONG_CHAIN, entries, per_second, templates
+from dirtune.checks.remedies import boot
+from dirtune.checks.settings import BootOption, ModuleOptions, shell
 from dirtune.snapshot import Snapshot
 
 _VERY_LONG = 32  # entries per bucket; an estimate, not calibrated
@@ -89,14 +91,15 @@ def _fixes(snapshot: Snapshot, most: int) -> tuple[Fix, ...]:
     mib = max(1, (_BUCKET_BYTES << bits) >> 20)
     if snapshot.modules is not None and "ip_vs" not in snapshot.modules.loaded:
         title = f"Boot with ip_vs.conn_tab_bits={bits}: a table of {mib} MiB"
-        return (Fix("boot-conn-tab-bits", title, Risk.REBOOT),)
-    row = f"options ip_vs conn_tab_bits={bits}"
+        return (boot("boot-conn-tab-bits", title, BootOption(add=f"ip_vs.conn_tab_bits={bits}")),)
+    option = ModuleOptions("ip_vs", {"conn_tab_bits": str(bits)})
     return (
         Fix(
             "raise-conn-tab-bits",
             f"Give the table {1 << bits:,} buckets ({mib} MiB) when ip_vs is loaded next; loading "
             "it again loses all services and connections: on the backup, then fail over",
             Risk.DISRUPTIVE,
-            (f"echo '{row}' >> /etc/modprobe.d/dirtune.conf",),
+            shell(option),
+            settings=(option,),
         ),
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import DEFENCES, running
 from dirtune.checks.remedies import competitors
+from dirtune.checks.settings import KernelFile
 from dirtune.collect.sysctls import dotted
 from dirtune.snapshot import Snapshot
 
@@ -122,9 +123,10 @@ def _fixes(snapshot: Snapshot, lost: _Lost) -> tuple[Fix, ...]:
     module = _module(lost)
     load = f"echo {module} > /etc/modules-load.d/{'ipvs' if module == 'ip_vs' else module}.conf"
     boot = () if module in _at_boot(snapshot) else (load,)
+    setting = KernelFile(f"/proc/sys/{lost.name}", lost.wanted)
     apply = f"sysctl -w '{dotted(lost.name)}={lost.wanted}'"
     title = (
         f"Set what the file says{', and load the module before the files are read' * bool(boot)}"
     )
     who = competitors(snapshot, "sysctl")
-    return (Fix("apply-configured", title, Risk.SAFE, (apply, *boot), who),)
+    return (Fix("apply-configured", title, Risk.SAFE, (apply, *boot), who, (setting,)),)

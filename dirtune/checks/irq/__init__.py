@@ -10,7 +10,8 @@ from dirtune.analyse.forecast import Waste, forecast, wasted
 from dirtune.analyse.lines import Sharer, data_vector, nic_actions, nic_line, on_msi, pic, sharers
 from dirtune.analyse.run import Forecast
 from dirtune.checks import Fix, Risk
-from dirtune.checks.remedies import commands
+from dirtune.checks.remedies import boot, commands
+from dirtune.checks.settings import BootOption, IrqCpus
 from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.collect.pci import PciDevice
 from dirtune.collect.proc_irq import IrqState
@@ -189,13 +190,13 @@ def spread(snapshot: Snapshot, vectors: Iterable[Vector], id: str = "spread-vect
     """
     movable = [v for v in vectors if not v.managed]
     used: dict[tuple[int, ...], int] = {}
-    rows = []
+    rows: list[IrqCpus] = []
     for vector in movable:
         order = cores_first(snapshot, near(snapshot, vector.interface))
         if order:
             at = used[order] = used.get(order, -1) + 1
             cpu = order[at % len(order)]
-            rows.append(f"echo {cpu} > /proc/irq/{vector.line.irq}/smp_affinity_list")
+            rows.append(IrqCpus(vector.line.irq, (cpu,), vector.line.actions[0]))
     if not movable:
         title = "Change the number of queues, or boot with irqaffinity=: the kernel manages these"
         return Fix("change-queues", title, Risk.DISRUPTIVE)
@@ -314,6 +315,14 @@ def no_msi(cmdline: Iterable[str]) -> bool:
     """Whether a boot option turns MSI off for the whole machine."""
     pci = (option[4:].split(",") for option in cmdline if option.startswith("pci="))
     return any("nomsi" in words for words in pci)
+
+
+def drop_nomsi(cmdline: Iterable[str]) -> Fix:
+    """Return the fix that boots without pci=nomsi, and with what else the word says."""
+    words = [word for word in cmdline if word.startswith("pci=") and no_msi((word,))]
+    rests = (",".join(w for w in word[4:].split(",") if w != "nomsi") for word in words)
+    options = (BootOption(w, f"pci={r}" if r else "") for w, r in zip(words, rests, strict=True))
+    return boot("drop-nomsi", "Boot without pci=nomsi, keeping an entry with it", *options)
 
 
 def is_s390(table: Interrupts) -> bool:

@@ -2,7 +2,8 @@ from collections.abc import Mapping
 
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import active, card, nic_vectors, receiving
-from dirtune.collect.cpus import Cpus, parse_cpulist, parse_mask
+from dirtune.checks.settings import IrqbalanceVariable
+from dirtune.collect.cpus import Cpus, format_cpulist, parse_cpulist, parse_mask
 from dirtune.errors import ParseError
 from dirtune.snapshot import Snapshot
 
@@ -83,13 +84,13 @@ def _wrong_width(mask: str, cpus: Cpus) -> Finding:
         severity=Severity.MEDIUM,
         message=f"the mask {mask} covers {_WORD_BITS} CPUs at most, of {len(cpus.online)}",
         evidence={"mask": mask, "online_cpus": len(cpus.online)},
-        fixes=(_correct(),),
+        fixes=(_correct(IrqbalanceVariable(_LIST, format_cpulist(parse_mask(mask)))),),
     )
 
 
-def _correct() -> Fix:
+def _correct(*settings: IrqbalanceVariable) -> Fix:
     title = f"Correct {_LIST} in irqbalance's file, and restart it"
-    return Fix("correct-banned-cpus", title, Risk.SAFE)
+    return Fix("correct-banned-cpus", title, Risk.SAFE, settings=settings)
 
 
 def _crowded(snapshot: Snapshot, cpus: Cpus, banned: frozenset[int], why: str) -> Verdicts:

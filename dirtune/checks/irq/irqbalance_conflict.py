@@ -1,11 +1,12 @@
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import Vector, moved, nic_vectors
 from dirtune.checks.remedies import commands
+from dirtune.checks.settings import IrqbalanceVariable
 from dirtune.snapshot import Snapshot
 
 # Words in irqbalance's arguments that keep it from a card's interrupts, or bind it to a policy.
 _SPARED = ("--banirq", "-i", "--policyscript", "-l", "--hintpolicy=exact", "--oneshot", "-o")
-_FILES = ("IRQBALANCE_ARGS", "OPTIONS")
+_VARIABLES = ("IRQBALANCE_ARGS", "OPTIONS")
 _PINNERS = ("set_irq_affin", "mlnx_affinity", "mlnx_tune", "tuna", "tuned")
 
 
@@ -64,7 +65,7 @@ def _pinned(snapshot: Snapshot, vector: Vector) -> bool | None:
 
 def _spares(snapshot: Snapshot) -> bool:
     values = snapshot.settings_files.irqbalance if snapshot.settings_files else {}
-    words = [word for name in _FILES for word in values.get(name, "").split()]
+    words = [word for name in _VARIABLES for word in values.get(name, "").split()]
     exact = any(w in " ".join(words) for w in ("--hintpolicy exact", "-h exact"))
     oneshot = values.get("IRQBALANCE_ONESHOT", "") not in {"", "0", "no"}
     return exact or oneshot or any(_is(word, spared) for word in words for spared in _SPARED)
@@ -90,13 +91,18 @@ def _finding(
         severity=Severity.MEDIUM if others else Severity.LOW,
         message=f"irq {', '.join(irqs)} of {len(vectors)} vectors moved between the samples{by}",
         evidence={"irqs": irqs, "vectors": len(vectors), "pinners": others},
-        fixes=(_ban(vectors), _stop(snapshot)),
+        fixes=(_ban(snapshot, vectors), _stop(snapshot)),
     )
 
 
-def _ban(vectors: tuple[Vector, ...]) -> Fix:
+def _ban(snapshot: Snapshot, vectors: tuple[Vector, ...]) -> Fix:
     words = " ".join(f"--banirq={v.line.irq}" for v in vectors)
-    return Fix("ban-nic-irqs", f"Start irqbalance with {words}", Risk.SAFE)
+    now = snapshot.settings_files.irqbalance if snapshot.settings_files else {}
+    # The one that its unit passes on, by whoever packaged it.
+    name = next((n for n in _VARIABLES if n in now), _VARIABLES[0])
+    value = " ".join(filter(None, (now.get(name), words)))
+    title = f"Start irqbalance with {words}"
+    return Fix("ban-nic-irqs", title, Risk.SAFE, settings=(IrqbalanceVariable(name, value),))
 
 
 def _stop(snapshot: Snapshot) -> Fix:

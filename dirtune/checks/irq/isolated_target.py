@@ -1,5 +1,7 @@
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
+from dirtune.checks import Finding, Severity, Verdicts, check
 from dirtune.checks.irq import ACTIVE_PER_SECOND, Vector, active, nic_vectors, spread
+from dirtune.checks.remedies import boot
+from dirtune.checks.settings import BootOption
 from dirtune.snapshot import Snapshot
 
 
@@ -52,7 +54,8 @@ def _finding(snapshot: Snapshot, name: str, vectors: list[Vector], apart: set[in
     cpus = sorted({cpu for vector in vectors for cpu in _on(vector, apart)})
     usable = snapshot.cpus.usable if snapshot.cpus else ()
     housekeeping = ",".join(map(str, usable))
-    boot = Fix("boot-irqaffinity", f"Boot with irqaffinity={housekeeping}", Risk.REBOOT)
+    word = f"irqaffinity={housekeeping}"
+    later = boot("boot-irqaffinity", f"Boot with {word}", BootOption(add=word))
     return Finding(
         subject=name,
         severity=Severity.MEDIUM,
@@ -62,5 +65,5 @@ def _finding(snapshot: Snapshot, name: str, vectors: list[Vector], apart: set[in
             "cpus": cpus,
             "isolated": sorted(apart),
         },
-        fixes=(spread(snapshot, vectors, "move-off-isolated"), *((boot,) if usable else ())),
+        fixes=(spread(snapshot, vectors, "move-off-isolated"), *((later,) if usable else ())),
     )

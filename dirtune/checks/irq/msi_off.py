@@ -1,14 +1,12 @@
 from dirtune.checks import (
     Finding,
-    Fix,
-    Risk,
     Severity,
     Verdicts,
     check,
     inconclusive,
     not_applicable,
 )
-from dirtune.checks.irq import listed, no_msi
+from dirtune.checks.irq import drop_nomsi, listed, no_msi
 from dirtune.collect.pci import PciDevice
 from dirtune.snapshot import Snapshot
 
@@ -44,7 +42,7 @@ def msi_off(snapshot: Snapshot) -> Verdicts:
     able = [d for d in snapshot.pci if _able(d)]
     used = any(device.msi_irqs for device in snapshot.pci)
     if able and (asked or not used):
-        yield _finding(able, asked=asked)
+        yield _finding(snapshot, able, asked=asked)
 
 
 def _xen(snapshot: Snapshot) -> bool:
@@ -58,10 +56,10 @@ def _able(device: PciDevice) -> bool:
     return device.pcie and device.driver is not None and bool(device.irq or device.msi_irqs)
 
 
-def _finding(able: list[PciDevice], *, asked: bool) -> Finding:
+def _finding(snapshot: Snapshot, able: list[PciDevice], *, asked: bool) -> Finding:
     names = listed(f"{d.address} ({d.driver})" for d in able)
     why = "as pci=nomsi asks" if asked else "though nothing on the command line asks for it"
-    fix = Fix("drop-nomsi", "Boot without pci=nomsi, keeping an entry with it", Risk.REBOOT)
+    fix = drop_nomsi(snapshot.cmdline or ())
     return Finding(
         subject="PCI",
         severity=Severity.HIGH,

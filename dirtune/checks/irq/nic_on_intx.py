@@ -1,10 +1,11 @@
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
-from dirtune.checks.irq import no_msi, paravirtual
-from dirtune.checks.remedies import commands
+from dirtune.checks.irq import drop_nomsi, no_msi, paravirtual
+from dirtune.checks.remedies import boot, commands
+from dirtune.checks.settings import BootOption, ModuleOptions, shell
 from dirtune.collect.pci import PciDevice
 from dirtune.snapshot import Snapshot
 
@@ -117,7 +118,7 @@ def _look() -> Fix:
 
 def _causes(snapshot: Snapshot, device: PciDevice) -> Iterator[_Cause]:
     if no_msi(snapshot.cmdline or ()):
-        fix = Fix("drop-nomsi", "Boot without pci=nomsi, keeping an entry with it", Risk.REBOOT)
+        fix = drop_nomsi(snapshot.cmdline or ())
         yield _Cause("pci=nomsi is on the kernel command line", fix, "irq/msi-off")
     yield from _options(snapshot, device)
     yield from _bridges(snapshot, device)
@@ -133,17 +134,20 @@ def _options(snapshot: Snapshot, device: PciDevice) -> Iterator[_Cause]:
     if not chosen or len(chosen) < len(_OPTIONS[driver]):
         return
     told = " ".join(f"{name}={value}" for name, value, _ in chosen)
-    boot = {f"{driver}.{name}" for name, _, _ in chosen}
-    if any(word.partition("=")[0] in boot for word in snapshot.cmdline or ()):
-        fix = Fix("drop-driver-option", f"Boot without the option {told}", Risk.REBOOT)
+    known = {f"{driver}.{name}" for name, _, _ in chosen}
+    if any(word.partition("=")[0] in known for word in snapshot.cmdline or ()):
+        words = (w for w in snapshot.cmdline or () if w.partition("=")[0] in known)
+        fix = boot(
+            "drop-driver-option", f"Boot without the option {told}", *map(BootOption, words)
+        )
     else:
         better = " ".join(f"{name}={value}" for name, _, value in chosen)
-        rows = (
-            f"modprobe -r {driver} && modprobe {driver} {better}",
-            f"echo 'options {driver} {better}' >> /etc/modprobe.d/dirtune.conf",
-        )
+        options = ModuleOptions(driver, {name: value for name, _, value in chosen})
+        reload = f"modprobe -r {driver} && modprobe {driver} {better}"
+        rows = (reload, *shell(options))
         title = f"Load {driver} again without {told}; its links go down meanwhile"
         fix = commands(snapshot, "drop-driver-option", title, rows, risk=Risk.DISRUPTIVE)
+        fix = replace(fix, settings=(options,))
     yield _Cause(f"{driver} was loaded with {told}", fix)
 
 

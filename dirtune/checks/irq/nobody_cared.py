@@ -2,6 +2,8 @@ import re
 
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import rate, who
+from dirtune.checks.remedies import boot
+from dirtune.checks.settings import BootOption
 from dirtune.collect.interrupts import Line
 from dirtune.snapshot import Snapshot
 
@@ -56,12 +58,13 @@ def nobody_cared(snapshot: Snapshot) -> Verdicts:
 
 def _polling(options: list[str]) -> Finding:
     named = ", ".join(options)
+    words = map(BootOption, options)
     return Finding(
         subject=named,
         severity=Severity.HIGH,
         message=f"{named} on the kernel command line: an unclaimed interrupt runs all handlers",
         evidence={"options": options},
-        fixes=(Fix("drop-irqpoll", f"Boot without {named}, the culprit gone", Risk.REBOOT),),
+        fixes=(boot("drop-irqpoll", f"Boot without {named}, the culprit gone", *words),),
     )
 
 

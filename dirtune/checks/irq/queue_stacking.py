@@ -4,6 +4,7 @@ from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconc
 from dirtune.checks.irq import Vector, active, moved, near, nic_vectors, receiving, spread
 from dirtune.checks.irq.single_cpu import single_cpu
 from dirtune.checks.remedies import commands
+from dirtune.checks.settings import CHANNELS, CardValues
 from dirtune.snapshot import Snapshot
 
 _HOT_PER_SECOND = 100.0  # an estimate, not calibrated
@@ -100,5 +101,5 @@ def _finding(
 
 def _fewer(snapshot: Snapshot, name: str, cores: int) -> Fix:
     title = f"Give the card {cores} queues, as many as there are cores near it"
-    rows = (f"ethtool -L {name} combined {cores}",)
+    rows = (CardValues(name, CHANNELS, {"combined_count": cores}),)
     return commands(snapshot, "queue-per-core", title, rows, risk=Risk.DISRUPTIVE)

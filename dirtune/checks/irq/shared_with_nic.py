@@ -139,7 +139,8 @@ def _fixes(snapshot: Snapshot, shared: NicLine) -> tuple[Fix, ...]:
     )
     idle = Fix("unbind-partners", "Unbind the partners that nothing uses", Risk.DISRUPTIVE, unbind)
     move = Fix("move-card", "Move the card to a slot with another interrupt pin", Risk.REBOOT)
-    boot = drop_noapic() if pic_options(snapshot.cmdline or ()) else None
+    options = pic_options(snapshot.cmdline or ())
+    boot = drop_noapic(options) if options else None
     unknown = snapshot.pci is None
     drivers = {card.device.driver for card in shared.cards if card.device}
     virtual = (fix for driver in drivers for fix in paravirtual(snapshot, driver))

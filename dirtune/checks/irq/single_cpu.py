@@ -3,7 +3,6 @@ from collections.abc import Mapping
 from dirtune.checks import (
     Finding,
     Fix,
-    Risk,
     Severity,
     Verdicts,
     check,
@@ -21,6 +20,8 @@ from dirtune.checks.irq import (
     spread,
     start_irqbalance,
 )
+from dirtune.checks.remedies import boot
+from dirtune.checks.settings import BootOption
 from dirtune.checks.softirq import rps_on, window
 from dirtune.snapshot import Snapshot
 
@@ -129,4 +130,5 @@ def _balance(snapshot: Snapshot) -> tuple[Fix, ...]:
 
 
 def _drop(asked: list[str]) -> tuple[Fix, ...]:
-    return (Fix("drop-irqaffinity", f"Boot without {asked[0]}", Risk.REBOOT),) if asked else ()
+    options = map(BootOption, asked)
+    return (boot("drop-irqaffinity", f"Boot without {asked[0]}", *options),) if asked else ()

@@ -1,5 +1,7 @@
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import NicLine, realtime, shared_nic_lines
+from dirtune.checks.remedies import boot
+from dirtune.checks.settings import BootOption
 from dirtune.snapshot import Snapshot
 
 
@@ -49,4 +51,4 @@ def _threads(snapshot: Snapshot, shared: NicLine) -> tuple[str, ...]:
 
 
 def _drop_threadirqs() -> Fix:
-    return Fix("drop-threadirqs", "Boot without threadirqs", Risk.REBOOT)
+    return boot("drop-threadirqs", "Boot without threadirqs", BootOption("threadirqs"))

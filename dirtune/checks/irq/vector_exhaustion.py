@@ -2,6 +2,8 @@ import re
 
 from dirtune.analyse.nic_drivers import NIC_DRIVERS
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
+from dirtune.checks.remedies import boot
+from dirtune.checks.settings import BootOption
 from dirtune.snapshot import Snapshot
 
 _FEWER = re.compile(
@@ -59,7 +61,7 @@ def _finding(snapshot: Snapshot, text: str, times: int) -> Finding:
     options = [word for word in snapshot.cmdline or () if word in _OPTIONS]
     lines = snapshot.interrupts.numbered if snapshot.interrupts else ()
     remapped = any((line.chip or "").startswith("IR-") for line in lines) if lines else None
-    drop = Fix("drop-option", f"Boot without {' '.join(options)}", Risk.REBOOT)
+    drop = boot("drop-option", f"Boot without {' '.join(options)}", *map(BootOption, options))
     title = "Switch interrupt remapping and x2APIC on in the firmware, or use fewer channels"
     return Finding(
         subject="vectors",

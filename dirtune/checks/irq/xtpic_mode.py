@@ -1,6 +1,7 @@
 from dirtune.analyse.lines import on_msi, pic
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
 from dirtune.checks.irq import listed, pic_lines, pic_options, rate, who
+from dirtune.checks.settings import BootOption
 from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.snapshot import Snapshot
 
@@ -53,17 +54,18 @@ def xtpic_mode(snapshot: Snapshot) -> Verdicts:
             "actions": [list(line.actions) for line in lines],
             "options": list(options),
         },
-        fixes=(drop_noapic(),) if options else (_firmware(),),
+        fixes=(drop_noapic(options),) if options else (_firmware(),),
     )
 
 
-def drop_noapic() -> Fix:
+def drop_noapic(options: tuple[str, ...]) -> Fix:
     """Return the fix that takes the option off the kernel's command line."""
     return Fix(
         "drop-noapic",
         "Boot without the option that turns the IO-APIC off, keeping an entry with it",
         Risk.REBOOT,
         ("dirtune fix apply irq/xtpic-mode", "reboot"),
+        settings=tuple(map(BootOption, options)),
     )
 
 

@@ -8,8 +8,9 @@ from dirtune.analyse import rates
 from dirtune.checks import Fix, Risk
 from dirtune.checks.irq import ACTIVE_PER_SECOND, nic_vectors
 from dirtune.checks.remedies import commands
+from dirtune.checks.settings import RINGS, CardValues, KernelFile
 from dirtune.collect.ethtool import Card
-from dirtune.collect.net import Interface, Queue
+from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
 _LOST = ("rx_missed_errors", "rx_fifo_errors", "rx_over_errors")
@@ -130,9 +131,10 @@ def for_latency(snapshot: Snapshot) -> bool:
     return "latency" in ((snapshot.settings_files and snapshot.settings_files.tuned) or "")
 
 
-def steer(port: Interface, queue: Queue, cpus: Iterable[int]) -> str:
-    """Return the command that has RPS spread a queue's packets over *cpus*; none turn it off."""
-    return f"echo {mask(tuple(cpus))} > /sys/class/net/{port.name}/queues/{queue.name}/rps_cpus"
+def steer(port: Interface, queue: str, cpus: Iterable[int]) -> KernelFile:
+    """Return the setting that has RPS spread a queue's packets over *cpus*; none turn it off."""
+    path = f"/sys/class/net/{port.name}/queues/{queue}/rps_cpus"
+    return KernelFile(path, mask(tuple(cpus)))
 
 
 def longer_ring(snapshot: Snapshot, name: str) -> tuple[Fix, ...]:
@@ -150,7 +152,7 @@ def longer_ring(snapshot: Snapshot, name: str) -> tuple[Fix, ...]:
             snapshot,
             "lengthen-rx-ring",
             title,
-            (f"ethtool -G {name} rx {wanted}",),
+            (CardValues(name, RINGS, {"rx": wanted}),),
             risk=Risk.DISRUPTIVE,
         ),
     )

@@ -6,6 +6,7 @@ from dirtune.checks.irq import near
 from dirtune.checks.nic import card, ports, serving
 from dirtune.checks.nic.single_queue import single_queue
 from dirtune.checks.remedies import commands
+from dirtune.checks.settings import CHANNELS, CardValues
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
@@ -87,7 +88,7 @@ def _finding(
 ) -> Finding:
     kind, now, wanted = channels
     top = max(hot, key=lambda cpu: hot[cpu])
-    row = f"ethtool -L {port.name} {kind} {wanted}"
+    row = CardValues(port.name, CHANNELS, {f"{kind}_count": wanted})
     title = f"Enable {wanted} queues; it stops traffic for a moment and resets RSS and affinities"
     one = any(f.subject == port.name for f in run((single_queue,), snapshot)[0].findings)
     return Finding(

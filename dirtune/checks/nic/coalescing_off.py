@@ -5,6 +5,7 @@ from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import nic_vectors, receiving
 from dirtune.checks.nic import card, for_latency, ports, received
 from dirtune.checks.remedies import commands
+from dirtune.checks.settings import COALESCE, CardValues, KernelFile
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
@@ -143,14 +144,16 @@ def _severity(load: _Load) -> Severity:
 
 
 def _fixes(snapshot: Snapshot, name: str) -> tuple[Fix, ...]:
-    fixed = f"adaptive-rx off rx-usecs {_FORWARDING_US} tx-usecs {_FORWARDING_US}"
+    times = dict.fromkeys(("rx_coalesce_usecs", "tx_coalesce_usecs"), _FORWARDING_US)
+    adaptive = CardValues(name, COALESCE, {"use_adaptive_rx_coalesce": 1})
+    fixed = CardValues(name, COALESCE, {"use_adaptive_rx_coalesce": 0, **times})
     deferred = (
-        f"echo {_DEFER} > /sys/class/net/{name}/napi_defer_hard_irqs",
-        f"echo {_FLUSH_NS} > /sys/class/net/{name}/gro_flush_timeout",
+        KernelFile(f"/sys/class/net/{name}/napi_defer_hard_irqs", str(_DEFER)),
+        KernelFile(f"/sys/class/net/{name}/gro_flush_timeout", str(_FLUSH_NS)),
     )
     ways = (
-        ("adaptive-coalescing", "Let the driver adapt", (f"ethtool -C {name} adaptive-rx on",)),
-        ("fixed-coalescing", "Or set a value for forwarding", (f"ethtool -C {name} {fixed}",)),
+        ("adaptive-coalescing", "Let the driver adapt", (adaptive,)),
+        ("fixed-coalescing", "Or set a value for forwarding", (fixed,)),
         ("defer-interrupts", "Or have the kernel poll on, if the card cannot", deferred),
     )
     return tuple(commands(snapshot, name, title, rows) for name, title, rows in ways)

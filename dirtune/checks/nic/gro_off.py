@@ -4,6 +4,7 @@ from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import forwarding
 from dirtune.checks.nic import card, mean_bytes, ports
 from dirtune.checks.remedies import commands
+from dirtune.checks.settings import FEATURES, CardValues
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
@@ -69,7 +70,7 @@ def _judged(snapshot: Snapshot, port: Interface) -> Verdicts:
         yield inconclusive(f"{port.name}: the size of its packets is not known")
     elif size >= _BULK_BYTES:
         nat = "Masq" in forwarding(snapshot)
-        row = f"ethtool -K {port.name} gro on"
+        row = CardValues(port.name, FEATURES, {"rx-gro": 1})
         yield Finding(
             subject=port.name,
             severity=Severity.MEDIUM if nat else Severity.LOW,

@@ -4,6 +4,7 @@ from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconc
 from dirtune.checks.ipvs import destinations, forwarding, vips
 from dirtune.checks.nic import card, mean_bytes, ports, rises
 from dirtune.checks.remedies import commands
+from dirtune.checks.settings import FEATURES, CardValues
 from dirtune.collect.net import Interface
 from dirtune.collect.routes import route_to
 from dirtune.snapshot import Snapshot
@@ -109,7 +110,8 @@ def _merged(snapshot: Snapshot, port: Interface) -> dict[str, object]:
 
 
 def _off(snapshot: Snapshot, port: Interface) -> Fix:
-    return commands(snapshot, "turn-lro-off", "Turn LRO off", (f"ethtool -K {port.name} lro off",))
+    row = CardValues(port.name, FEATURES, {"rx-lro": 0})
+    return commands(snapshot, "turn-lro-off", "Turn LRO off", (row,))
 
 
 def _driver(port: Interface) -> Fix:

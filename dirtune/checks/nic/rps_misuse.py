@@ -6,6 +6,7 @@ from dirtune.checks.ipvs import forwarding
 from dirtune.checks.irq import card, listed, near
 from dirtune.checks.nic import ports, steer
 from dirtune.checks.remedies import commands
+from dirtune.checks.settings import KernelFile
 from dirtune.collect.net import Interface, Queue
 from dirtune.snapshot import Snapshot
 
@@ -15,7 +16,7 @@ class _Fault:
     """One way in which packets are steered wrongly, and what mends it."""
 
     what: str
-    rows: tuple[str, ...]
+    rows: tuple[KernelFile, ...]
 
 
 @check("nic/rps-misuse", severity=Severity.LOW, trust="B", needs=("interfaces", "cpus"))
@@ -62,12 +63,14 @@ def _faults(snapshot: Snapshot, port: Interface) -> Iterator[_Fault]:
     cores = snapshot.cpus.cores(near(snapshot, port.name))
     if masked and len(port.rx_queues) >= cores:
         what = f"RPS is on with {len(port.rx_queues)} queues for {cores} cores"
-        yield _Fault(what, tuple(steer(port, queue, ()) for queue in masked))
+        yield _Fault(what, tuple(steer(port, queue.name, ()) for queue in masked))
     else:
         yield from _wrong_cpus(snapshot, port, masked)
     if _forwards_only(snapshot) and _sockets(snapshot):
         at = f"/sys/class/net/{port.name}/queues"
-        rows = tuple(f"echo 0 > {at}/{q.name}/rps_flow_cnt" for q in port.rx_queues if q.flows)
+        rows = tuple(
+            KernelFile(f"{at}/{q.name}/rps_flow_cnt", "0") for q in port.rx_queues if q.flows
+        )
         if rows:
             yield _Fault("RFS looks for local sockets of forwarded packets", rows)
 
@@ -81,7 +84,7 @@ def _wrong_cpus(snapshot: Snapshot, port: Interface, masked: list[Queue]) -> Ite
     for queue in masked:
         right = {*(queue.cpus or ())} - offline - remote
         if right != {*(queue.cpus or ())}:
-            rows.append(steer(port, queue, right or near(snapshot, port.name)))
+            rows.append(steer(port, queue.name, right or near(snapshot, port.name)))
     for cpus, where in ((offline, "are offline"), (remote, "are of another node")):
         if cpus:
             yield _Fault(f"CPUs of RPS masks {where}: {listed(map(str, sorted(cpus)))}", (*rows,))

@@ -1,8 +1,9 @@
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.cpu import percents
 from dirtune.checks.irq import near, nic_vectors, paravirtual
-from dirtune.checks.nic import card, mask, ports, received
+from dirtune.checks.nic import card, ports, received, steer
 from dirtune.checks.remedies import commands
+from dirtune.checks.settings import CHANNELS, CardValues
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
@@ -111,10 +112,10 @@ def _more_cpus(snapshot: Snapshot, port: Interface) -> Fix:
     most = (card(snapshot, port.name).channels or {}).get("max_combined", 0)
     if most > 1 and snapshot.cpus is not None:
         wanted = min(most, max(2, snapshot.cpus.cores(close)))
-        row = f"ethtool -L {port.name} combined {wanted}"
+        row = CardValues(port.name, CHANNELS, {"combined_count": wanted})
         title = f"Enable {wanted} of the card's {most} queues"
         return commands(snapshot, "enable-queues", title, (row,), risk=Risk.DISRUPTIVE)
     serving = _serving(snapshot, port)
     others = tuple(cpu for cpu in close if cpu not in serving) or close
-    row = f"echo {mask(others)} > /sys/class/net/{port.name}/queues/rx-0/rps_cpus"
-    return commands(snapshot, "enable-rps", "Let RPS spread packets over the other CPUs", (row,))
+    title = "Let RPS spread packets over the other CPUs"
+    return commands(snapshot, "enable-rps", title, (steer(port, "rx-0", others),))

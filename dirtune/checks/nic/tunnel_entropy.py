@@ -113,6 +113,6 @@ def _gue() -> Fix:
 def _rps(snapshot: Snapshot, port: Interface) -> tuple[Fix, ...]:
     close, taken = near(snapshot, port.name), serving(snapshot, port.name)
     others = tuple(cpu for cpu in close if cpu not in taken) or close
-    rows = tuple(steer(port, queue, others) for queue in port.rx_queues)
+    rows = tuple(steer(port, queue.name, others) for queue in port.rx_queues)
     title = "Or let RPS spread packets by their inner header"
     return (commands(snapshot, "enable-rps", title, rows),) if others else ()

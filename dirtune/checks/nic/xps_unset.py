@@ -5,6 +5,7 @@ from dirtune.checks.cpu import percents
 from dirtune.checks.irq import cores_first, listed, near, nic_vectors, receiving
 from dirtune.checks.nic import mask, ports
 from dirtune.checks.remedies import commands
+from dirtune.checks.settings import KernelFile
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
@@ -96,8 +97,10 @@ def _map(snapshot: Snapshot, port: Interface) -> Fix:
     rest = (*cores_first(snapshot, near(snapshot, port.name)), *cores_first(snapshot, online))
     order = tuple(dict.fromkeys((*single, *rest)))
     rows = (
-        f"echo {mask(order[at :: len(port.tx_queues)])} > "
-        f"/sys/class/net/{port.name}/queues/{queue.name}/xps_cpus"
+        KernelFile(
+            f"/sys/class/net/{port.name}/queues/{queue.name}/xps_cpus",
+            mask(order[at :: len(port.tx_queues)]),
+        )
         for at, queue in enumerate(port.tx_queues)
     )
     return commands(snapshot, "spread-xps", "Give each CPU a queue of its own", rows)

@@ -3,6 +3,7 @@ import re
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import card
 from dirtune.checks.remedies import commands
+from dirtune.checks.settings import KernelFile
 from dirtune.collect.net import Interface
 from dirtune.collect.processes import Process
 from dirtune.snapshot import Snapshot
@@ -66,7 +67,7 @@ def _far(snapshot: Snapshot, thread: Process, interface: Interface) -> bool:
 def _finding(
     snapshot: Snapshot, interface: Interface, threads: list[Process], astray: list[Process]
 ) -> Finding:
-    rows = (f"echo 0 > /sys/class/net/{interface.name}/threaded",)
+    rows = (KernelFile(f"/sys/class/net/{interface.name}/threaded", "0"),)
     pin = Fix(
         "pin-threads",
         "Pin each thread to the CPU of its queue's interrupts: taskset -cp CPU PID",

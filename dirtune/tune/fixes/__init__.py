@@ -1,18 +1,26 @@
-"""The catalogue of fixes: one module per fix, found by walking this package.
+"""The catalogue of fixes: one module per kind of fix, found by walking this package.
 
-A fix is pure: from what a snapshot and a look around say it returns a plan, and it never sees
-the host. What it will not do unless told to is a `Refusal` in the plan, with the reason.
+A fix is pure: from what a snapshot, findings and a look around say it returns a plan, and it never
+sees the host. What it will not do unless told to is a `Refusal` in the plan, with the reason.
+
+Most fixes carry out what findings ask for as settings (`checks/settings.py`); one whose finding
+only says that something is to be done works out by itself what.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from dirtune.checks import Risk, all_checks, run
+from dirtune import checks
+from dirtune.checks import Finding, Outcome, Risk, Status, all_checks, run
+from dirtune.checks.settings import Setting
 from dirtune.errors import PlanError
 from dirtune.snapshot import Snapshot
-from dirtune.tune.plan import Plan, joined, needed
+from dirtune.tune.plan import Action, Change, Plan, Refusal, joined, needed
+
+_T = TypeVar("_T", bound=Setting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,28 +33,70 @@ class Surroundings:
     """Paths that a fix looks for and that are there."""
     commands: frozenset[str] = frozenset()
     """Commands that a fix can use and that are there."""
+    ssh: str | None = None
+    """The client's and this host's address of the SSH connection that asks; None without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A fix that a finding asks for."""
+
+    check: str
+    subject: str
+    fix: checks.Fix
+
+    def change(
+        self, action: Action, title: str, *, risk: Risk | None = None, lasting: bool = False
+    ) -> Change:
+        """Return *action* as a change that this fix asks for, of its risk unless told."""
+        grave, competes = risk or self.fix.risk, self.fix.competes
+        return Change(action, grave, self.check, self.fix.id, title, competes, lasting)
+
+    def refusal(self, subject: str, why: str, *, forceable: bool = True) -> Refusal:
+        """Return why part of this fix is left alone."""
+        return Refusal(self.check, self.fix.id, subject, why, forceable)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """All that a fix goes by."""
+
+    snapshot: Snapshot
+    around: Surroundings = Surroundings()
+    asked: tuple[Asked, ...] = ()
+    force: bool = False
+    """Whether to do also what would be refused."""
+
+    def settings(self, kind: type[_T]) -> Iterator[tuple[Asked, _T]]:
+        """Yield what is asked of one kind of setting."""
+        for each in self.asked:
+            for setting in each.fix.settings:
+                if isinstance(setting, kind):
+                    yield each, setting
 
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A fix, and what it wants to know."""
+    """A kind of fix, and what it wants to know."""
 
     id: str
-    checks: tuple[str, ...]
-    """The checks whose findings it takes away."""
-    risk: Risk
-    title: str
-    function: Callable[[Snapshot, Surroundings, bool], Plan]
+    function: Callable[[Question], Iterable[Change | Refusal]]
+    checks: tuple[str, ...] = ()
+    """The checks whose findings it takes away by itself; empty if it does what others ask."""
+    risk: Risk = Risk.SAFE
+    """Of what it does by itself."""
+    title: str = ""
     reads: tuple[str, ...] = ()
     """Patterns of files whose text it needs."""
     looks: tuple[str, ...] = ()
     """Patterns of paths it needs to know the existence of."""
     commands: tuple[str, ...] = ()
 
-    def plan(self, snapshot: Snapshot, around: Surroundings, *, force: bool = False) -> Plan:
+    def plan(self, question: Question) -> Plan:
         """Return what is to be done; nothing where all is as the fix would have it."""
-        plan = self.function(snapshot, around, force)
-        return Plan(needed(plan.changes), plan.refusals)
+        found = tuple(self.function(question))
+        changes = tuple(each for each in found if isinstance(each, Change))
+        return Plan(needed(changes), tuple(e for e in found if isinstance(e, Refusal)))
 
 
 def all_fixes() -> tuple[Fix, ...]:
@@ -59,25 +109,76 @@ def all_fixes() -> tuple[Fix, ...]:
     return tuple(sorted((f for f in found if isinstance(f, Fix)), key=lambda f: f.id))
 
 
-def serving(checks: tuple[str, ...]) -> tuple[Fix, ...]:
-    """Return the fixes of *checks*; `PlanError` names one that has none."""
-    fixes = all_fixes()
-    served = {check for fix in fixes for check in fix.checks}
-    for check in checks:
-        if check not in served:
-            raise PlanError(f"{check}: no fix; there are fixes for {', '.join(sorted(served))}")
-    return tuple(fix for fix in fixes if set(fix.checks) & set(checks))
+def named(words: tuple[str, ...]) -> dict[str, str | None]:
+    """Return the checks that *words* name, and which of its fixes each is to have.
+
+    `ipvs/conn-reuse-delay` is the first that can be made, `ipvs/conn-reuse-delay/no-conn-reuse`
+    that one. `PlanError` for a check that there is not.
+    """
+    known = {check.id for check in all_checks()}
+    found: dict[str, str | None] = {}
+    for word in words:
+        family, _, rest = word.partition("/")
+        name, _, fix = rest.partition("/")
+        if f"{family}/{name}" not in known:
+            raise PlanError(f"{word}: no such check; `dirtune explain` lists them")
+        found[f"{family}/{name}"] = fix or None
+    return found
 
 
-def for_findings(snapshot: Snapshot) -> tuple[Fix, ...]:
-    """Return the fixes of every check that finds something in *snapshot*."""
+def by_themselves(checks: Iterable[str]) -> tuple[Fix, ...]:
+    """Return the fixes that know by themselves what *checks* want."""
+    wanted = set(checks)
+    return tuple(fix for fix in all_fixes() if wanted.intersection(fix.checks))
+
+
+def ask(
+    snapshot: Snapshot, wanted: Mapping[str, str | None]
+) -> tuple[tuple[Asked, ...], tuple[Refusal, ...]]:
+    """Return the fixes that the findings of the checks *wanted* ask for.
+
+    And why there is none for a check that could not be judged, or a finding that is for a person.
+    """
+    served = {check for fix in all_fixes() for check in fix.checks}
+    chosen = tuple(each for each in all_checks() if each.id in wanted and each.id not in served)
+    found = [
+        answer
+        for outcome in run(chosen, snapshot)
+        for answer in _answers(outcome, wanted[outcome.check.id])
+    ]
+    return (
+        tuple(each for each in found if isinstance(each, Asked)),
+        tuple(each for each in found if isinstance(each, Refusal)),
+    )
+
+
+def findings(snapshot: Snapshot) -> dict[str, str | None]:
+    """Return every check that finds something in *snapshot*, as `named` does."""
     outcomes = run(all_checks(), snapshot)
-    found = {outcome.check.id for outcome in outcomes if outcome.findings}
-    return tuple(fix for fix in all_fixes() if found.intersection(fix.checks))
+    return {outcome.check.id: None for outcome in outcomes if outcome.findings}
 
 
-def plan(
-    fixes: tuple[Fix, ...], snapshot: Snapshot, around: Surroundings, *, force: bool = False
-) -> Plan:
-    """Return one plan of all *fixes*."""
-    return joined(tuple(fix.plan(snapshot, around, force=force) for fix in fixes))
+def plan(question: Question, fixes: tuple[Fix, ...]) -> Plan:
+    """Return one plan of *fixes* that work by themselves, and of all that is asked for."""
+    kinds = tuple(fix for fix in all_fixes() if not fix.checks)
+    return joined(tuple(fix.plan(question) for fix in (*fixes, *kinds)))
+
+
+def _answers(outcome: Outcome, fix: str | None) -> Iterator[Asked | Refusal]:
+    check = outcome.check.id
+    if not outcome.findings and outcome.status is not Status.PASSED:
+        why = f"was not judged: {outcome.reason}"
+        yield Refusal(check, "", check, why, forceable=False)
+    for finding in outcome.findings:
+        yield _answer(check, finding, fix)
+
+
+def _answer(check: str, finding: Finding, fix: str | None) -> Asked | Refusal:
+    fits = [each for each in finding.fixes if fix in {None, each.id}]
+    for each in fits:
+        if each.settings:
+            return Asked(check, finding.subject, each)
+    known = ", ".join(each.id for each in finding.fixes) or "none"
+    by_hand = "; ".join(each.title for each in fits)
+    why = f"is for a person: {by_hand}" if fits else f"has no fix {fix}, but {known}"
+    return Refusal(check, fix or "", finding.subject, why, forceable=False)

@@ -14,21 +14,16 @@ from dirtune.checks import Risk
 from dirtune.collect.interrupts import Line
 from dirtune.collect.pci import PciDevice
 from dirtune.snapshot import Snapshot
-from dirtune.tune.fixes import Fix, Surroundings
-from dirtune.tune.plan import Change, Plan, Refusal, Unbind
+from dirtune.tune.fixes import Fix, Question
+from dirtune.tune.plan import Change, Refusal, Unbind
 
 _CHECK = "irq/shared-with-nic"
 _ID = "unbind-partners"
 
 
-def _plan(snapshot: Snapshot, around: Surroundings, force: bool) -> Plan:  # noqa: ARG001, FBT001
-    found = tuple(
-        verdict for line in _lines(snapshot) for verdict in _partners(line, snapshot, force=force)
-    )
-    return Plan(
-        tuple(verdict for verdict in found if isinstance(verdict, Change)),
-        tuple(verdict for verdict in found if isinstance(verdict, Refusal)),
-    )
+def _plan(question: Question) -> Iterator[Change | Refusal]:
+    for line in _lines(question.snapshot):
+        yield from _partners(line, question.snapshot, force=question.force)
 
 
 def _lines(snapshot: Snapshot) -> Iterator[Line]:

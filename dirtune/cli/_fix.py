@@ -1,0 +1,106 @@
+"""Making the plan of `dirtune fix`, and writing it as files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dirtune.cli import _sources
+from dirtune.cli._sources import Source
+from dirtune.errors import NotPossible
+from dirtune.host import Host
+from dirtune.render import fix_files
+from dirtune.render import plan as render
+from dirtune.snapshot import Snapshot, take, take_all
+from dirtune.tune import fixes, persist
+from dirtune.tune.fixes import Question
+from dirtune.tune.guards import guarded
+from dirtune.tune.plan import Plan, Refusal
+from dirtune.tune.surroundings import look_around
+
+# What may cut the host off waits to be confirmed.
+_CONFIRM_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the options ask for."""
+
+    checks: tuple[str, ...]
+    live: bool = True
+    """Whether it is for this machine, and no record of another."""
+    force: bool = False
+    safe: bool = False
+    """Whether only what is safe is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The plan, with what keeps it over a reboot behind it in another, and what is left out."""
+
+    plan: Plan
+    kept: Plan
+    left_out: tuple[render.LeftOut, ...]
+
+
+def make(host: Host, wish: Wish) -> Made:
+    """Return the plan of the checks that are named, or else of all that find something."""
+    wanted = fixes.named(wish.checks)
+    snapshot = _snapshot(host, wish, set(wanted))
+    wanted = wanted or fixes.findings(snapshot)
+    alone = fixes.by_themselves(wanted)
+    asked, refused = fixes.ask(snapshot, wanted)
+    out = (
+        *(render.LeftOut(f.id, f.risk, f.checks[0]) for f in alone if _out(wish, f.risk)),
+        *(render.LeftOut(a.fix.id, a.fix.risk, a.check) for a in asked if _out(wish, a.fix.risk)),
+    )
+    alone = tuple(fix for fix in alone if not _out(wish, fix.risk))
+    asked = tuple(each for each in asked if not _out(wish, each.fix.risk))
+    around = look_around(host, alone, asked, live=wish.live)
+    plan = fixes.plan(Question(snapshot, around, asked, wish.force), alone)
+    plan = guarded(plan, snapshot, around, force=wish.force)
+    # What is for a person is said where it was asked for by name; the audit says it anyhow.
+    said: tuple[Refusal, ...] = refused if wish.checks else ()
+    plan = Plan(plan.changes, (*plan.refusals, *said))
+    return Made(plan, persist.lasting(plan, around.texts), tuple(dict.fromkeys(out)))
+
+
+def confirm_s(plan: Plan, asked: float | None) -> float:
+    """Return how long to wait for a confirmation; 0 waits for none."""
+    if asked is not None:
+        return asked
+    return _CONFIRM_S if any(c.risk == "disruptive" for c in plan.changes) else 0
+
+
+def refuse_nothing_but_refusals(plan: Plan) -> None:
+    """Raise `NotPossible` where all that was asked for is refused."""
+    if plan.refusals and not plan.changes:
+        raise NotPossible(" | ".join(map(render.refusal_line, plan.refusals)))
+
+
+def write(folder: Path, made: Made) -> tuple[Path, ...]:
+    """Write the plan as files below *folder*, which must not hold anything else."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise NotPossible(f"{folder}: is not empty; name a new folder")
+        found = []
+        for name, (text, mode) in fix_files.files(made.plan, made.kept).items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            path.chmod(mode)
+            found.append(path)
+    except OSError as error:
+        raise NotPossible(f"{folder}: {error.strerror}") from error
+    return tuple(found)
+
+
+def _out(wish: Wish, risk: str) -> bool:
+    return wish.safe and risk != "safe"
+
+
+def _snapshot(host: Host, wish: Wish, checks: set[str]) -> Snapshot:
+    """Take two samples, for rates and what netlink tells, where a check may want them."""
+    by_themselves = {check for fix in fixes.by_themselves(checks) for check in fix.checks}
+    if not wish.live or (checks and checks <= by_themselves):
+        return take(host)
+    return take_all(_sources.samples(Source()))

@@ -1,0 +1,43 @@
+"""What irqbalance is started with: the interrupts and CPUs that it leaves alone."""
+
+import re
+from collections.abc import Iterator
+
+from dirtune.checks.settings import IrqbalanceVariable
+from dirtune.tune.fixes import Fix, Question
+from dirtune.tune.plan import Change, PutFile, Refusal, Run
+
+_FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
+_RESTART = ("systemctl", "try-restart", "irqbalance")
+
+
+def _plan(question: Question) -> Iterator[Change | Refusal]:
+    asked = list(question.settings(IrqbalanceVariable))
+    if not asked:
+        return
+    first = asked[0][0]
+    path = next((path for path in _FILES if path in question.around.texts), None)
+    if path is None:
+        yield first.refusal(
+            _FILES[0], "is not on this host, nor what else its unit reads", forceable=False
+        )
+        return
+    before = after = question.around.texts[path]
+    for _, setting in asked:
+        after = with_variable(after, setting)
+    restart = _RESTART if _RESTART[0] in question.around.commands else ()
+    title = f"start irqbalance with {', '.join(f'{s.name}={s.value}' for _, s in asked)}"
+    # It reads the file when it starts, on the way back as well.
+    yield first.change(Run(undo=restart), "restart irqbalance", lasting=True)
+    yield first.change(PutFile(path, before, after), title, lasting=True)
+    yield first.change(Run(make=restart), "restart irqbalance", lasting=True)
+
+
+def with_variable(text: str, setting: IrqbalanceVariable) -> str:
+    """Return the text of a file of NAME="value" rows in which *setting* holds."""
+    mine = re.compile(rf"\s*(?:export\s+)?{re.escape(setting.name)}=")
+    kept = [row for row in text.splitlines() if not mine.match(row)]
+    return "\n".join((*kept, f'{setting.name}="{setting.value}"', ""))
+
+
+FIX = Fix("irqbalance", _plan, reads=_FILES, commands=_RESTART[:1])
