@@ -19,7 +19,7 @@ from tests.tune.machine import LINE, SCSI, SCSI2, SMBUS, Machine, build, picture
 
 SYSCTLS = {f"/proc/sys/net/ipv4/vs/s{n}": (str(n), str(n + 100)) for n in range(8)}
 MASKS = {f"/sys/class/net/x/queues/rx-{n}/rps_cpus": ("00", "0f") for n in range(3)}
-RINGS = "/cards/enp0s16/rings"
+RINGS = "/cards/x/rings"
 DROP_IN = "/etc/default/grub.d/90-dirtune.cfg"
 
 
@@ -32,7 +32,7 @@ def plan():
     runtime = (
         *(SetValue(path, *values) for path, values in (SYSCTLS | MASKS).items()),
         *(SetAffinity(irq, "0-1", "1", f"enp0s16-{irq}") for irq in ("30", "31", "32")),
-        SetCard("enp0s16", "rings", {"rx": 256, "tx": 0}, {"rx": 1024, "tx": 0}),
+        SetCard("x", "rings", {"rx": 256, "tx": 0}, {"rx": 1024, "tx": 0}),
         SetValue("/sys/class/net/x/threaded", "1", "0"),
         SetValue("/proc/sys/net/core/netdev_max_backlog", "0", "1000"),
         *(Unbind(device, LINE[device], "10", LINE[device]) for device in (SCSI2, SCSI, SMBUS)),
