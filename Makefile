@@ -5,7 +5,7 @@ PY := .venv/bin/python
 PACKAGES := python3 python3-venv python3-bpfcc linux-image-amd64 linux-headers-amd64 \
 	linux-image-rt-amd64 linux-headers-rt-amd64 qemu-system-x86 ipvsadm iproute2 kmod cpio \
 	zstd busybox-static nginx-light nghttp2-client httperf wrk netpipe-tcp openssh-client \
-	openssh-server netcat-openbsd procps sysstat util-linux ethtool nftables strace
+	openssh-server netcat-openbsd procps sysstat bpfcc-tools util-linux ethtool nftables strace
 
 .PHONY: setup demo test test-fast test-long check bench docs
 
@@ -50,8 +50,10 @@ check: setup
 	.venv/bin/mypy
 	$(PY) -m pytest -q -m 'not lab and not long' --timeout 120
 
+# What boots the lab needs root.
 bench: setup
 	$(PY) tests/bench_suite.py
+	$(PY) tests/bench_lab.py
 
 docs: setup
 	.venv/bin/dirtune explain --format markdown > docs/checks.md
