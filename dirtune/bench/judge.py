@@ -13,7 +13,7 @@ from dirtune.analyse.run import Latency, Trial
 from dirtune.bench import outcome, validity
 from dirtune.bench.generators import Reply, weighted
 from dirtune.bench.outcome import Facts, Order
-from dirtune.bench.plan import Plan
+from dirtune.bench.tables import Plan
 
 
 def judge(facts: Facts, plan: Plan) -> Trial:

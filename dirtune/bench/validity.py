@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dirtune.analyse import cpu
 from dirtune.analyse.bottleneck import FULL_PERCENT
 from dirtune.bench import outcome, steady
+from dirtune.bench.budget import TABLE_LIFE_S
 from dirtune.bench.generators import Part, Report
 from dirtune.bench.outcome import Facts
-from dirtune.bench.plan import TABLE_LIFE_S, Plan, seconds
+from dirtune.bench.tables import Plan, seconds
 
 # Fewer connections than this without a pause are no stall at any rate.
 _BURST_MIN = 3

@@ -12,8 +12,8 @@ from dirtune.analyse import capacity
 from dirtune.bench import knee, search
 from dirtune.bench.knee import Ask, Bounds, Seen, Space
 from dirtune.bench.matrix import Cell
-from dirtune.bench.plan import Knee
 from dirtune.bench.search import Search
+from dirtune.bench.tables import Knee
 from dirtune.errors import PlanError
 
 GOAL = 1e-4
