@@ -22,8 +22,8 @@ from dirtune.analyse.run import Forecast, Run, Step, Trial
 from dirtune.analyse.verdict import sentence
 from dirtune.bench import campaign, rig, store
 from dirtune.bench.outcome import Order
-from dirtune.bench.plan import Plan
 from dirtune.bench.store import Store
+from dirtune.bench.tables import Plan
 from dirtune.bench.trial import Result, conduct
 from dirtune.collect.interrupts import Interrupts
 from dirtune.errors import TrialError

@@ -4,7 +4,7 @@ A resource is named only where it is at its limit; a director that has room left
 how much. Nothing here is a forecast of a rate: at another rate another resource may come first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -14,7 +14,8 @@ from dirtune.analyse.run import CpuShare, NodeCpu
 from dirtune.analyse.work import Work
 
 # Estimates, not calibrated: a CPU that is this busy cannot take more, one below has room.
-_FULL_PERCENT = 95.0
+FULL_PERCENT = 95.0
+"""Per cent of a CPU from which on it is used up."""
 _ROOM_PERCENT = 70.0
 _STOLEN_PERCENT = 10.0
 _LOCKED_PERCENT = 5.0
@@ -46,11 +47,17 @@ def find(node: NodeCpu, work: Work, probed: Probed) -> Bottleneck:
 
 def hottest(node: NodeCpu) -> tuple[str, float] | None:
     """Return the busiest CPU and its per cent that is neither idle, waiting nor stolen."""
-    busy = {name: _busy(states) for name, states in node.per_cpu.items()}
+    busy = {name: busy_percent(states) for name, states in node.per_cpu.items()}
     if not busy:
         return None
     name = max(busy, key=lambda cpu: busy[cpu])
     return name, busy[name]
+
+
+def busy_percent(states: Mapping[str, CpuShare]) -> float:
+    """Return the per cent of the time that was neither idle, waiting nor stolen."""
+    waiting = (states[name].mean for name in ("idle", "iowait", "steal") if name in states)
+    return max(0.0, 100.0 - sum(waiting))
 
 
 def lock_percent(probed: Probed) -> dict[str, float]:
@@ -72,7 +79,7 @@ def _limit(node: NodeCpu, work: Work, probed: Probed) -> tuple[str, str]:
     if top is None:
         return "unknown", "CPU times are not known, so nothing can be said of the limit."
     name, busy = top
-    room = f", {_FULL_PERCENT / busy:.1f} times this load would fill it" if busy >= 5 else ""
+    room = f", {FULL_PERCENT / busy:.1f} times this load would fill it" if busy >= 5 else ""
     return "none", (
         f"Nothing on this {node.role} is at its limit: its hottest CPU, {name}, is "
         f"{busy:.0f} % busy{room}."
@@ -91,10 +98,10 @@ def _stolen(node: NodeCpu, _work: Work, _probed: Probed) -> tuple[str, str] | No
 
 def _full_cpu(node: NodeCpu, work: Work, _probed: Probed) -> tuple[str, str] | None:
     top = hottest(node)
-    if top is None or top[1] < _FULL_PERCENT:
+    if top is None or top[1] < FULL_PERCENT:
         return None
     name, busy = top
-    others = [_busy(states) for cpu, states in node.per_cpu.items() if cpu != name]
+    others = [busy_percent(states) for cpu, states in node.per_cpu.items() if cpu != name]
     said = f"{name} limits this {node.role}: it is {busy:.0f} % busy{_spent(node, name)}"
     if not others:
         return (
@@ -191,8 +198,3 @@ def _shed(probed: Probed) -> Iterator[str]:
                 f"The {cost.probe} probe was taken off after {cost.seconds:.0f} s: the probes "
                 f"cost more than {probed.max_overhead_percent:g} % of a CPU."
             )
-
-
-def _busy(states: dict[str, CpuShare]) -> float:
-    waiting = (states[name].mean for name in ("idle", "iowait", "steal") if name in states)
-    return max(0.0, 100.0 - sum(waiting))

@@ -53,7 +53,8 @@ class Sample:
     active: int | None = None
     """The established (`ActiveConn`)."""
     net: dict[str, int] = field(default_factory=dict)
-    """Counters of the network stack by the kernel's names, such as `TcpExt.ListenDrops`."""
+    """Counters of the network stack by the kernel's names, such as `TcpExt.ListenDrops`, and what
+    its interfaces (`rx_dropped`, `tx_dropped`) and backlogs (`softnet_dropped`) dropped."""
 
 
 def shares(earlier: Sample, later: Sample) -> dict[str, float] | None:

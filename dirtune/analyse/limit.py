@@ -11,14 +11,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from dirtune.analyse.bottleneck import hottest
+from dirtune.analyse.bottleneck import FULL_PERCENT, busy_percent, hottest
 from dirtune.analyse.run import CpuShare, NodeCpu, Trial
 
 DIRECTOR, SERVERS, CLIENTS, NETWORK = "director core", "real servers", "clients", "network"
 UNCLEAR, NOTHING = "unclear", "nothing"
 
-_FULL = 95.0
-"""Per cent of one CPU above which it is used up."""
 _FREE_IDLE = 20.0
 """Per cent idle above which real servers have time left."""
 _BUSY_IDLE = 5.0
@@ -27,7 +25,8 @@ _LINK_FULL = 0.95
 _KEPT_UP = 0.99
 _CONTRADICTED = 0.7
 """A real server that is full at less than this share of what it made alone is a contradiction."""
-_DROPS = ("softnet_dropped", "rx_dropped", "tx_dropped")
+DROPS = ("softnet_dropped", "rx_dropped", "tx_dropped")
+"""Counters of a trial that say what its director dropped."""
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -74,8 +73,8 @@ def _weighed(trial: Trial, known: Known) -> Limit:
     servers = [node for node in trial.nodes if node.role == "real server"]
     roles = {
         DIRECTOR: _director(trial),
-        SERVERS: _servers(servers, trial.counters),
-        CLIENTS: _clients(trial.nodes),
+        SERVERS: _servers(servers, trial.signals),
+        CLIENTS: _clients(trial),
         NETWORK: _network(known),
     }
     found = [name for name, role in roles.items() if role.full]
@@ -96,17 +95,12 @@ def idle(states: Mapping[str, CpuShare]) -> float | None:
 
 def fullest_cpu(node: NodeCpu) -> tuple[str, float] | None:
     """Return the busiest CPU and its per cent; None if no CPU by itself is known."""
-    alone = ("cpu0", _busy(node.states)) if node.cpus == 1 else None
+    alone = ("cpu0", busy_percent(node.states)) if node.cpus == 1 else None
     return hottest(node) or alone
 
 
-def _busy(states: Mapping[str, CpuShare]) -> float:
-    stolen = states["steal"].mean if "steal" in states else 0.0
-    return 100 - stolen - (idle(states) or 0.0)
-
-
 def _director(trial: Trial) -> _Role:
-    drops = [f"{trial.counters[n]} {n.replace('_', ' ')}" for n in _DROPS if trial.counters.get(n)]
+    drops = [f"{trial.counters[n]} {n.replace('_', ' ')}" for n in DROPS if trial.counters.get(n)]
     node = next((node for node in trial.nodes if node.role == "director"), None)
     if node is None:
         return _Role(bool(drops), ("the director was not sampled", *drops))
@@ -115,18 +109,18 @@ def _director(trial: Trial) -> _Role:
         average = f"the director is {idle(node.states) or 0:.0f} % idle over all its CPUs"
         return _Role(bool(drops), (f"{average}, and no CPU by itself is known", *drops))
     said = f"the director's {top[0]} is {top[1]:.0f} % busy"
-    return _Role(top[1] >= _FULL or bool(drops), (said, *drops))
+    return _Role(top[1] >= FULL_PERCENT or bool(drops), (said, *drops))
 
 
-def _servers(servers: Sequence[NodeCpu], counters: Mapping[str, int]) -> _Role:
+def _servers(servers: Sequence[NodeCpu], signals: Mapping[str, Mapping[str, float]]) -> _Role:
     idles = [rest for node in servers if (rest := idle(node.states)) is not None]
     if not idles:
         return _Role(full=False, evidence=("the real servers were not sampled",))
     spread = "" if len(idles) == 1 else f" to {max(idles):.0f}"
     said = f"the real servers are {min(idles):.0f}{spread} % idle"
-    refused = counters.get("listen_drops", 0)
-    drops = (f"they refused {refused} connections",) if refused else ()
-    return _Role(max(idles) < _BUSY_IDLE or bool(refused), (said, *drops))
+    dropped = sum(signals.get(node.node, {}).get("listen_drops", 0) for node in servers)
+    drops = (f"their listen queues dropped {dropped:.0f} connections",) if dropped else ()
+    return _Role(max(idles) < _BUSY_IDLE or bool(dropped), (said, *drops))
 
 
 def _free(servers: Sequence[NodeCpu]) -> bool:
@@ -134,8 +128,15 @@ def _free(servers: Sequence[NodeCpu]) -> bool:
     return bool(idles) and all(rest is not None and rest > _FREE_IDLE for rest in idles)
 
 
-def _clients(nodes: Sequence[NodeCpu]) -> _Role:
-    busy = {node.node: _busy(node.states) for node in nodes if node.role == "client"}
+def _clients(trial: Trial) -> _Role:
+    busy = {
+        node.node: trial.signals.get(node.node, {}).get(
+            "busiest_cpu_percent", busy_percent(node.states)
+        )
+        for node in trial.nodes
+        # httperf polls: it takes all of a CPU at any rate.
+        if node.role == "client" and trial.generator != "httperf"
+    }
     if not busy:
         return _Role(full=False, evidence=())
     name, most = max(busy.items(), key=lambda item: item[1])

@@ -16,7 +16,7 @@ from dirtune.analyse.run import Trial
 from dirtune.bench import matrix
 from dirtune.bench.matrix import Cell, Slot, prefix
 from dirtune.bench.outcome import Order
-from dirtune.bench.plan import Plan
+from dirtune.bench.tables import Plan
 from dirtune.bench.trial import Result, Rig, conduct
 from dirtune.errors import TrialError
 

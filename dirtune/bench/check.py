@@ -10,7 +10,8 @@ import msgspec
 
 from dirtune import remote
 from dirtune.bench import client, rig
-from dirtune.bench.plan import Plan, TupleBudget, estimate_s, tuple_budget, warnings
+from dirtune.bench.budget import TupleBudget, estimate_s, tuple_budget, warnings
+from dirtune.bench.tables import Plan
 from dirtune.errors import DirtuneError
 from dirtune.remote import Node
 

@@ -15,7 +15,7 @@ from dirtune import remote
 from dirtune.bench import generators
 from dirtune.bench.generators import Part, Report, Schedule
 from dirtune.bench.outcome import ClientResult
-from dirtune.bench.plan import Plan
+from dirtune.bench.tables import Plan
 from dirtune.errors import NodeUnreachable, ParseError, TrialError
 from dirtune.remote import Node, Process, together
 

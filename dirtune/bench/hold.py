@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dirtune import remote
 from dirtune.bench.matrix import Hold
-from dirtune.bench.plan import Plan
+from dirtune.bench.tables import Plan
 from dirtune.errors import NodeUnreachable, TrialError
 from dirtune.remote import Node, Process
 

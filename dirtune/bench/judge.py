@@ -8,11 +8,12 @@ import math
 
 from dirtune.analyse import cpu
 from dirtune.analyse.cpu import Sample
+from dirtune.analyse.limit import DROPS
 from dirtune.analyse.run import Latency, Trial
 from dirtune.bench import outcome, validity
 from dirtune.bench.generators import Reply, weighted
 from dirtune.bench.outcome import Facts, Order
-from dirtune.bench.plan import Plan
+from dirtune.bench.tables import Plan
 
 
 def judge(facts: Facts, plan: Plan) -> Trial:
@@ -198,4 +199,6 @@ def _counters(facts: Facts) -> dict[str, int]:
     moved = {n: delta for n in names if (delta := outcome.delta(facts.edges, n)) is not None}
     lines = {f"irq_{irq}": count for irq, count in _interrupts(facts.edges).items()}
     total = outcome.delta(facts.around, "connections")
+    before, after = (edge.net for edge in facts.edges)
+    moved |= {n: after[n] - before[n] for n in DROPS if n in before and n in after}
     return {**moved, **lines, **({} if total is None else {"connections_total": total})}

@@ -21,7 +21,7 @@ from MLRsearch import (
     SearchGoal,
 )
 
-from dirtune.bench.plan import Knee
+from dirtune.bench.tables import Knee
 from dirtune.errors import PlanError
 
 _STEP_DOWN = 0.8

@@ -12,7 +12,7 @@ from pathlib import Path
 from dirtune import remote
 from dirtune.analyse.run import LinkPoint
 from dirtune.bench.matrix import address_of
-from dirtune.bench.plan import Plan
+from dirtune.bench.tables import Plan
 from dirtune.errors import ParseError, TrialError
 from dirtune.remote import Node
 

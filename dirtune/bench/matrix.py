@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from dirtune.analyse.run import Cell as Record
-from dirtune.bench.plan import Controls, Destination, Matrix, Plan, Service
+from dirtune.bench.tables import Controls, Destination, Matrix, Plan, Service
 from dirtune.errors import PlanError
 
 AXES = ("kernel", "cpus", "forwarding", "scheduler", "real_servers", "page_bytes", "keepalive")

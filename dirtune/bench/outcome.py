@@ -12,7 +12,7 @@ from dirtune.analyse.cpu import Sample
 from dirtune.analyse.run import NodeCpu
 from dirtune.bench import generators
 from dirtune.bench.generators import Part, Report, Schedule
-from dirtune.bench.plan import Plan
+from dirtune.bench.tables import Plan
 
 # Signal of a node -> the kernel's counters that it sums.
 _SIGNALS = {

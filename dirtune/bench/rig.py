@@ -18,8 +18,8 @@ from dirtune.analyse.profile import Profile
 from dirtune.bench import client, sampler, service
 from dirtune.bench.client import LiveLoad
 from dirtune.bench.generators import Schedule
-from dirtune.bench.plan import Plan
 from dirtune.bench.sampler import Sampler
+from dirtune.bench.tables import Plan
 from dirtune.collect import ip_vs
 from dirtune.errors import NotPossible, PlanError, TrialError
 from dirtune.remote import Node, Process, together

@@ -11,14 +11,16 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from dirtune.analyse.cpu import GroupTimes, Sample
-from dirtune.collect import interrupts, ip_vs, net_dev, snmp, stat
+from dirtune.collect import interrupts, ip_vs, net_dev, snmp, softnet, stat
 from dirtune.errors import ParseError
 from dirtune.remote import Node, Process
 
 UPTIME = "/proc/uptime"
-SOFTNET = "/proc/net/softnet_stat"
 NODE_FILES = (stat.SOURCE, *snmp.SOURCES[:2], net_dev.SOURCE)
-DIRECTOR_FILES = (stat.SOURCE, interrupts.SOURCE, ip_vs.PERCPU_SOURCE, ip_vs.SOURCE)
+DIRECTOR_FILES = (
+    *(stat.SOURCE, interrupts.SOURCE, ip_vs.PERCPU_SOURCE, ip_vs.SOURCE),
+    *(net_dev.SOURCE, softnet.SOURCE),
+)
 NET_COUNTERS = ("Tcp.OutRsts", "TcpExt.TCPSynRetrans", "TcpExt.ListenDrops")
 SAMPLE_S = 15
 
@@ -182,5 +184,9 @@ def _net(files: Mapping[str, str]) -> dict[str, int]:
     found = {name: counters[name] for name in NET_COUNTERS if name in counters}
     if net_dev.SOURCE in files:
         interfaces = net_dev.parse_net_dev(files[net_dev.SOURCE]).values()
-        found["tx_dropped"] = sum(each["tx_dropped"] for each in interfaces)
+        for name in ("rx_dropped", "tx_dropped"):
+            found[name] = sum(each[name] for each in interfaces)
+    if softnet.SOURCE in files:
+        rows = softnet.parse_softnet(files[softnet.SOURCE])
+        found["softnet_dropped"] = sum(row.dropped for row in rows)
     return found

@@ -7,7 +7,7 @@ import msgspec
 
 from dirtune.analyse.run import Comparison, Run
 from dirtune.bench.check import Readiness
-from dirtune.bench.plan import Plan
+from dirtune.bench.tables import Plan
 
 PUBLISHED: dict[str, type] = {
     "plan": Plan,

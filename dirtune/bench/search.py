@@ -7,14 +7,13 @@ import msgspec
 
 from dirtune.analyse import capacity
 from dirtune.analyse.run import Knee, Trial
-from dirtune.bench import knee
-from dirtune.bench import plan as plans
+from dirtune.bench import knee, tables
 from dirtune.bench.campaign import Keep, kept, repeated
 from dirtune.bench.knee import Ask, Bounds, Seen
 from dirtune.bench.matrix import Cell, prefix
 from dirtune.bench.outcome import Order
-from dirtune.bench.plan import Knee as KneePlan
-from dirtune.bench.plan import Plan
+from dirtune.bench.tables import Knee as KneePlan
+from dirtune.bench.tables import Plan
 from dirtune.bench.trial import Rig
 
 _AROUND = (0.95, 1.05)
@@ -35,7 +34,7 @@ class Search:
 
     async def run(self) -> Knee:
         """Search, and confirm what was found."""
-        where = knee.space(self._asked, self._highest, plans.seconds(self._asked.trial))
+        where = knee.space(self._asked, self._highest, tables.seconds(self._asked.trial))
         log: list[tuple[Ask, Trial]] = []
         while isinstance(
             ask := knee.following(where, self._goal, [_seen(trial) for _, trial in log]), Ask

@@ -9,7 +9,7 @@ destination, and where it is not installed netlink tells the same through the di
 import re
 from dataclasses import dataclass
 
-from dirtune.bench.plan import Plan
+from dirtune.bench.tables import Plan
 from dirtune.collect import ip_vs
 from dirtune.collect.ipvs_netlink import parse_ipvs
 from dirtune.collect.netlink import IPVS

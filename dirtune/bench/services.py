@@ -10,8 +10,8 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from dirtune.bench import plan as plans
-from dirtune.bench.plan import Configuration
+from dirtune.bench import tables
+from dirtune.bench.tables import Configuration
 from dirtune.errors import PlanError
 from dirtune.lvs.model import (
     ONE_PACKET,
@@ -52,7 +52,7 @@ def table(configuration: Configuration) -> Table:
     return Table(tuple(services), _timeouts(configuration.ipvs.timeouts), daemons)
 
 
-def _service(at: str, wanted: plans.Service, addresses: Mapping[str, str | None]) -> Service:
+def _service(at: str, wanted: tables.Service, addresses: Mapping[str, str | None]) -> Service:
     protocol, address, port, family = _identity(at, wanted)
     persistent_s = _seconds(f"{at}.persistence", wanted.persistence, _LONGEST_PERSISTENCE_S)
     if wanted.ops and protocol not in {"udp", "fwmark"}:
@@ -75,7 +75,7 @@ def _service(at: str, wanted: plans.Service, addresses: Mapping[str, str | None]
 
 
 def _identity(
-    at: str, wanted: plans.Service
+    at: str, wanted: tables.Service
 ) -> tuple[Literal["tcp", "udp", "sctp", "fwmark"], str, int, Literal[4, 6]]:
     if wanted.fwmark is not None:
         if wanted.vip is not None or wanted.port is not None:
@@ -90,7 +90,7 @@ def _identity(
 
 
 def _with_destinations(
-    at: str, service: Service, wanted: plans.Service, addresses: Mapping[str, str | None]
+    at: str, service: Service, wanted: tables.Service, addresses: Mapping[str, str | None]
 ) -> Service:
     found: dict[tuple[str, int], int] = {}
     made = []
@@ -108,7 +108,7 @@ def _with_destinations(
 def _destination(
     at: str,
     service: Service,
-    wanted: plans.Destination,
+    wanted: tables.Destination,
     addresses: Mapping[str, str | None],
 ) -> Destination:
     text = wanted.address if wanted.node is None else addresses[wanted.node]
@@ -148,7 +148,7 @@ def _check_forwarding(at: str, service: Service, destination: Destination, famil
         )
 
 
-def _check_tunnel(at: str, wanted: plans.Destination) -> None:
+def _check_tunnel(at: str, wanted: tables.Destination) -> None:
     if wanted.forwarding != "tun":
         for key in ("tunnel", "tunnel_port", "tunnel_flags"):
             if getattr(wanted, key):
@@ -159,7 +159,7 @@ def _check_tunnel(at: str, wanted: plans.Destination) -> None:
         raise PlanError(f"{at}.tunnel_flags: ipip has no checksums; use gue or gre")
 
 
-def _flags(at: str, wanted: plans.Service) -> int:
+def _flags(at: str, wanted: tables.Service) -> int:
     bits = {name: bit for bit, name in scheduler_flags(wanted.scheduler).items()}
     flags = 0
     for name in wanted.flags:
@@ -184,7 +184,7 @@ def _netmask(at: str, given: str | int | None, family: int) -> str:
     return "" if mask == "255.255.255.255" else mask
 
 
-def _timeouts(wanted: plans.Timeouts | None) -> Timeouts | None:
+def _timeouts(wanted: tables.Timeouts | None) -> Timeouts | None:
     if wanted is None:
         return None
     return Timeouts(
@@ -195,7 +195,7 @@ def _timeouts(wanted: plans.Timeouts | None) -> Timeouts | None:
     )
 
 
-def _daemons(wanted: tuple[plans.SyncDaemon, ...] | None) -> tuple[SyncDaemon, ...] | None:
+def _daemons(wanted: tuple[tables.SyncDaemon, ...] | None) -> tuple[SyncDaemon, ...] | None:
     if wanted is None:
         return None
     if len({each.state for each in wanted}) != len(wanted):
@@ -203,7 +203,7 @@ def _daemons(wanted: tuple[plans.SyncDaemon, ...] | None) -> tuple[SyncDaemon, .
     return tuple(_daemon(f"ipvs.sync[{number}]", each) for number, each in enumerate(wanted))
 
 
-def _daemon(at: str, wanted: plans.SyncDaemon) -> SyncDaemon:
+def _daemon(at: str, wanted: tables.SyncDaemon) -> SyncDaemon:
     try:
         group = ipaddress.ip_address(wanted.group)
     except ValueError as error:
@@ -239,11 +239,11 @@ def _refuse_mixed_with_sync(
                 )
 
 
-def _seconds(at: str, duration: plans.Duration | None, most: int) -> int | None:
+def _seconds(at: str, duration: tables.Duration | None, most: int) -> int | None:
     if duration is None:
         return None
     try:
-        found = plans.seconds(duration)
+        found = tables.seconds(duration)
     except PlanError as error:
         raise PlanError(f"{at}: {error}") from error
     if found != int(found) or not 1 <= found <= most:

@@ -12,13 +12,14 @@ import msgspec
 
 from dirtune.analyse.run import Knee, Run
 from dirtune.bench import campaign, judge, matrix
+from dirtune.bench.budget import estimate_s
 from dirtune.bench.campaign import Keep
 from dirtune.bench.matrix import Cell, Slot
 from dirtune.bench.outcome import Order
-from dirtune.bench.plan import Knee as KneePlan
-from dirtune.bench.plan import Plan, estimate_s
 from dirtune.bench.search import Search
 from dirtune.bench.store import Store
+from dirtune.bench.tables import Knee as KneePlan
+from dirtune.bench.tables import Plan
 from dirtune.bench.trial import Result, Rig
 from dirtune.errors import LabError, NodeUnreachable, NotPossible, PlanError, TrialError
 

@@ -16,9 +16,10 @@ from dirtune.analyse.cpu import Sample
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.run import NodeCpu, Trial
 from dirtune.bench import judge, outcome
+from dirtune.bench.budget import TABLE_LIFE_S
 from dirtune.bench.generators import Schedule, schedules
 from dirtune.bench.outcome import ClientResult, Facts, Order
-from dirtune.bench.plan import TABLE_LIFE_S, Plan
+from dirtune.bench.tables import Plan
 from dirtune.errors import (
     NodeUnreachable,
     NotPossible,

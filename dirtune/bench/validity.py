@@ -6,14 +6,15 @@ What broke comes first, then who was slow, then noise: a trial gets the first th
 from collections.abc import Iterator
 
 from dirtune.analyse import cpu
+from dirtune.analyse.bottleneck import FULL_PERCENT
 from dirtune.bench import outcome, steady
+from dirtune.bench.budget import TABLE_LIFE_S
 from dirtune.bench.generators import Part, Report
 from dirtune.bench.outcome import Facts
-from dirtune.bench.plan import TABLE_LIFE_S, Plan, seconds
+from dirtune.bench.tables import Plan, seconds
 
 # Fewer connections than this without a pause are no stall at any rate.
 _BURST_MIN = 3
-_RS_BUSY = 95.0
 # Per cent of the attempted connections beyond which a label is due.
 _NOTABLE = 0.1
 # What is left of a share's promise when the schedule ends within a round.
@@ -164,7 +165,7 @@ def _not_the_director(facts: Facts, plan: Plan) -> Iterator[str]:
     for name, signals in servers.items():
         if drops := signals.get("listen_drops", 0):
             yield f"{name} was a limit: its listen queue dropped {drops:.0f} connections"
-        elif (busy := signals.get("busy_percent", 0.0)) > _RS_BUSY:
+        elif (busy := signals.get("busy_percent", 0.0)) > FULL_PERCENT:
             yield f"{name} was a limit: {busy:.0f} % busy"
     repeated = sum(seen.get(c.label, {}).get("syn_retransmits", 0) for c in plan.clients)
     attempted = max(1, outcome.attempted(facts, plan))

@@ -18,9 +18,9 @@ from dirtune.bench import campaign, link, matrix, rig, store, tour
 from dirtune.bench import plan as plans
 from dirtune.bench.hold import held
 from dirtune.bench.matrix import Cell
-from dirtune.bench.plan import Plan
 from dirtune.bench.rig import LiveRig
 from dirtune.bench.store import Store
+from dirtune.bench.tables import Plan
 from dirtune.bench.trial import Result
 from dirtune.cli import _boot, _plan
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError, TrialError

@@ -8,7 +8,7 @@ import msgspec
 
 from dirtune.bench import plan as plans
 from dirtune.bench.matrix import Cell
-from dirtune.bench.plan import Plan
+from dirtune.bench.tables import Plan
 
 Boot = Callable[[Cell], Plan]
 """Boots what the cell needs and returns its plan as the nodes now are."""

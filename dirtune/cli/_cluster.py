@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dirtune.bench import plan
-from dirtune.bench.plan import Plan
+from dirtune.bench.tables import Plan
 from dirtune.cli._sources import Source
 from dirtune.snapshot import Place
 

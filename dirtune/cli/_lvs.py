@@ -13,7 +13,7 @@ import msgspec
 
 from dirtune.bench import plan as plans
 from dirtune.bench import services
-from dirtune.bench.plan import Configuration, Director
+from dirtune.bench.tables import Configuration, Director
 from dirtune.cli import _plan
 from dirtune.errors import ApplyError, NodeUnreachable, NotPossible, ParseError, PlanError
 from dirtune.host import LiveHost

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dirtune.bench import plan as plans
-from dirtune.bench.plan import Plan
+from dirtune.bench.tables import Plan
 from dirtune.errors import PlanError
 
 DEFAULT = Path("dirtune.toml")

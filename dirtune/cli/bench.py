@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from dirtune.analyse.run import Run
+from dirtune.bench import budget
 from dirtune.bench import plan as plans
 from dirtune.cli import _plan
 from dirtune.errors import PlanError
@@ -82,7 +83,7 @@ def run(
     else:
         found = plans.forced(_plan.find(plan), force)
         kept = _bench.new(found, out, aa=aa)
-    for warning in plans.warnings(found):
+    for warning in budget.warnings(found):
         click.echo(f"warning: {warning}", err=True)
     _bench.carry_out(found, kept, aa=aa)
     click.echo(_printed(kept.run, format))

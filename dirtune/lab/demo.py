@@ -20,8 +20,8 @@ from dirtune.analyse.run import Trial
 from dirtune.analyse.verdict import sentence
 from dirtune.bench import campaign, plan, rig
 from dirtune.bench.outcome import Order
-from dirtune.bench.plan import Plan
 from dirtune.bench.store import Store
+from dirtune.bench.tables import Plan
 from dirtune.bench.trial import conduct
 from dirtune.errors import LabError
 from dirtune.lab import control

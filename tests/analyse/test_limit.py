@@ -53,7 +53,10 @@ def test_one_full_real_server_of_two_is_not_all_of_them():
 
 
 def test_real_servers_that_drop_are_full_at_any_idle_time():
-    assert limit(nodes(60, (40,), cpus=1), counters={"listen_drops": 9}).node == "real servers"
+    found = limit(nodes(60, (40,), cpus=1), signals={"rs1": {"listen_drops": 9.0}})
+
+    assert found.node == "real servers"
+    assert "their listen queues dropped 9 connections" in found.words
 
 
 def test_packets_the_director_drops_are_its_own():
@@ -65,6 +68,16 @@ def test_packets_the_director_drops_are_its_own():
 
 def test_a_busy_client():
     assert limit(nodes(60, (40,), client=5, cpus=1)).node == "clients"
+
+
+def test_one_full_cpu_of_a_client_that_is_half_idle():
+    seen = {"c1": {"busy_percent": 50.0, "busiest_cpu_percent": 97.0}}
+    found = limit(nodes(60, (40,), cpus=1), signals=seen)
+
+    assert found.node == "clients"
+    assert "the busiest client (c1) is 97 % busy" in found.words
+    polls = limit(nodes(60, (40,), cpus=1), signals=seen, generator="httperf")
+    assert polls.node == "unclear", "httperf takes all of a CPU at any rate"
 
 
 def test_a_full_link():

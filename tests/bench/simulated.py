@@ -138,9 +138,11 @@ class Director:
         total = round(self.clock_s * 100)
         busy = round(total * self.busy.get(name, 10) / 100)
         cpu = CpuTimes(0, 0, 0, busy, total - busy, 0, 0, 0, 0)
-        net = {n: round(each * self.clock_s) for n, each in self.net.get(name, {}).items()}
         times = CpuTimes(None, *(getattr(cpu, f) for f in STATES))
-        return Sample(self.clock_s, Stat(times, (cpu,), None), net=net)
+        return Sample(self.clock_s, Stat(times, (cpu,), None), net=self.counted(name))
+
+    def counted(self, name):
+        return {n: round(each * self.clock_s) for n, each in self.net.get(name, {}).items()}
 
     def counters(self):
         total = self.clock_s * 100
@@ -153,6 +155,7 @@ class Director:
             lines={"10": 6 * seen},
             ip_vs={"connections": seen, "packets_in": 5 * seen},
             inactive=self.inactive,
+            net=self.counted("local"),
         )
 
 

@@ -112,6 +112,18 @@ def test_repetition_is_bounded():
     assert len(kept) == 5  # 2 + 3 pairs, each given up after its first trial
 
 
+@pytest.mark.parametrize("generator", ["h2load", "wrk"])
+def test_the_trials_of_a_sweep_are_not_repeated_without_end(generator):
+    plan = planned(rates=(100.0, 200.0), repeats=1, retries=3)
+    load = msgspec.structs.replace(plan.load, generator=generator)
+    director, kept = Director(), Kept()
+    director.leak = 0.5
+
+    asyncio.run(campaign.sweep(director, msgspec.structs.replace(plan, load=load), kept))
+
+    assert list(kept) == ["r100-1", "r100-1+2", "r100-1+3", "r100-1+4", "r200-1"]
+
+
 def test_a_lost_node_stops_the_campaign_where_the_plan_says_so():
     kept = Kept()
 

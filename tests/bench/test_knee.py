@@ -12,16 +12,16 @@ from dirtune.analyse import capacity
 from dirtune.bench import knee, search
 from dirtune.bench.knee import Ask, Bounds, Seen, Space
 from dirtune.bench.matrix import Cell
-from dirtune.bench.plan import Knee
 from dirtune.bench.search import Search
+from dirtune.bench.tables import Knee
 from dirtune.errors import PlanError
 
 GOAL = 1e-4
 
 
-def searched(director, *, goal=GOAL, done=(), **asked):
+def searched(director, *, goal=GOAL, done=(), plan=PLAN, **asked):
     plan = msgspec.structs.replace(
-        PLAN, knee=Knee(warmup=0.2, trial=2, **({"highest": 400.0} | asked))
+        plan, knee=Knee(warmup=0.2, trial=2, **({"highest": 400.0} | asked))
     )
     director.plan = plan
     kept = {trial.id: trial for trial in done}
@@ -56,6 +56,17 @@ def test_the_clients_limit_is_never_the_directors(clients):
     assert found.invalid == sum(t.validity == "client_limited" for t in kept.values()) > 0
     # On the way down no rate is tried twice: the clients would not make it then either.
     assert not any("+" in name for name in kept)
+
+
+def test_the_searchs_trials_have_no_ramp_and_the_confirming_ones_have():
+    load = msgspec.structs.replace(PLAN.load, ramp=5)
+    _, kept = searched(Saturating(300), plan=msgspec.structs.replace(PLAN, load=load))
+
+    # 0.2 s of warm-up, half of the trial's 2 s at first, and 1 s more.
+    assert kept["k0.0001-01"].intended == 880  # of 400 a second
+    # 5 + 0.5 + 2 + 1 s, in which a fifth more begins each second: 2 s of the rate are missing.
+    steady = kept["k0.0001-x0.95"]
+    assert steady.intended == pytest.approx(steady.offered_rate * (8.5 - 2), rel=0.01)
 
 
 def test_a_knee_below_what_the_clients_can_make_is_the_directors():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dirtune.bench import plan
+from dirtune.bench import budget, plan, tables
 from dirtune.errors import PlanError
 
 SMALL = """
@@ -34,7 +34,7 @@ def test_the_example_is_a_plan():
 
     assert [d.node for d in found.service.destinations] == ["rs1", "rs2"]
     assert found.load.load_s == 201  # 10 s ramp, 130 s hold, 60 s window, and one more
-    assert plan.warnings(found) == ()
+    assert budget.warnings(found) == ()
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_example_is_a_plan():
     [("500ms", 0.5), ("90s", 90), ("3m", 180), ("1.5 h", 5400), (7, 7), (0.25, 0.25)],
 )
 def test_durations(text, length):
-    assert plan.seconds(text) == length
+    assert tables.seconds(text) == length
 
 
 @pytest.mark.parametrize(
@@ -167,14 +167,14 @@ def test_ssh_config_is_relative_to_the_plan(tmp_path):
 def test_tuple_budget(rate, said):
     long = SMALL.replace("[150]", f'[{rate}]\nduration = "3m"')
 
-    warned = plan.warnings(plan.parse(long))
+    warned = budget.warnings(plan.parse(long))
 
     assert len(warned) == len(said)
     assert all(part in text for part, text in zip(said, warned, strict=True))
 
 
 def test_short_trials_are_said():
-    (said,) = plan.warnings(plan.parse(SMALL))
+    (said,) = budget.warnings(plan.parse(SMALL))
 
     assert "are short" in said
 
@@ -182,10 +182,10 @@ def test_short_trials_are_said():
 def test_the_estimate_counts_the_gaps():
     # 16 trials of 2 + 10 + 1 s of load, 3 s idle, 1 s time-out, 4 s of odds and ends.
     short = plan.parse(SMALL + "warmup = 2\n")
-    assert plan.estimate_s(short, 16) == 16 * (13 + 3 + 1 + 4)
+    assert budget.estimate_s(short, 16) == 16 * (13 + 3 + 1 + 4)
     # 201 s of load and 120 s until the table has drained: 8 pairs at 3 rates take 4 h 23 min.
     standard = plan.parse(SMALL + 'profile = "standard"\n')
-    assert plan.estimate_s(standard, 48) == 48 * (201 + 120 + 3 + 1 + 4)
+    assert budget.estimate_s(standard, 48) == 48 * (201 + 120 + 3 + 1 + 4)
 
 
 def test_what_the_example_only_mentions_is_a_plan_too():

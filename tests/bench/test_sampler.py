@@ -153,6 +153,10 @@ Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo
     lo:     897      13    0    0    0     0          0         0      897      13    0 2 0 0 0 0
   eth0:29942907  430342    2 1138    7     0          0      1566 477692743  529830    5 9 0 0 0 0
+
+==> /proc/net/softnet_stat <==
+0000a1b2 00000010 00000003 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000
+0000a1b2 00000002 00000003 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000
 """
     found = sampler.parse(text.splitlines())
 
@@ -160,6 +164,8 @@ Inter-|   Receive                                                |  Transmit
         "Tcp.OutRsts": 17,
         "TcpExt.TCPSynRetrans": 23,
         "TcpExt.ListenDrops": 5,
+        "rx_dropped": 1138,
         "tx_dropped": 11,
+        "softnet_dropped": 18,
     }
     assert sampler.parse(text.splitlines()[:2]).net == {}

@@ -1,6 +1,7 @@
 """One trial on a simulated director: phases, numbers worked out by hand, and every label."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from simulated import PLAN, PLAN_TEXT, Director
@@ -96,6 +97,26 @@ def test_a_profiled_trial_samples_every_node_each_second_and_probes():
     assert result.trial.nodes[0].states["system"].mean == pytest.approx(30, abs=0.2)
 
 
+def test_an_observed_trial_samples_every_node_each_second_without_probes():
+    director = Director()
+    result = conducted(director, Order("observed", "A", "observed", 150.0))
+
+    assert result.trial.kind == "observed"
+    assert director.log.count("sample all") == 11
+    assert not any("probe" in each for each in director.log)
+    assert [node.node for node in result.trial.nodes] == ["local", "rs1", "c1", "c2"]
+    assert result.profile is None
+
+
+@pytest.mark.parametrize("kind", ["judged", "baseline", "search", "confirm"])
+def test_quiet_kinds_are_quiet(kind):
+    director = Director()
+    conducted(director, Order(kind, "A", kind, 150.0))
+
+    assert director.log.count("sample all") == 0
+    assert director.log.count("sample peers") == 2
+
+
 def test_the_load_begins_only_when_the_director_is_idle():
     director = Director(busy_until_s=7)
     trial = conducted(director).trial
@@ -186,6 +207,31 @@ def test_what_is_within_the_limits_counts(faults):
     assert conducted(broken(**faults), plan=WITH_SERVERS).trial.validity == "valid"
 
 
+@pytest.mark.parametrize(
+    ("path", "validity", "cost_us"),
+    [("ipvs", "setup_error", None), ("routed", "valid", 2000), ("past", "valid", None)],
+)
+def test_what_does_not_pass_ipvs_is_not_held_against_its_count(path, validity, cost_us):
+    director = Director(cost_us=2000)
+    director.leak = 1.0  # IPVS counts nothing
+
+    trial = conducted(director, replace(ORDER, path=path)).trial
+
+    assert trial.validity == validity
+    found = trial.metrics.get("cpu_us_per_connection")
+    assert found == (None if cost_us is None else pytest.approx(cost_us, rel=0.005))
+    assert trial.reply_rate == pytest.approx(150, abs=0.5)
+
+
+def test_what_is_missing_past_the_director_is_still_the_clients():
+    director = Director()
+    director.leak, director.lacks = 1.0, {"fd-unavail": 30}
+
+    trial = conducted(director, replace(ORDER, path="past")).trial
+
+    assert (trial.validity, trial.unsent) == ("client_limited", {"fd-unavail": 60})
+
+
 def test_a_full_client_is_never_a_directors_limit():
     """Whatever is lost beside it, and however much."""
     lost = {"failed": {"timeout": 400, "connect": 100}, "lost_before": 100}
@@ -233,6 +279,16 @@ def test_shares_and_signals_are_in_the_result():
     assert trial.signals["rs1"]["listen_drops"] == 30
     assert trial.signals["c1"]["busiest_cpu_percent"] == pytest.approx(10)
     assert "rs1 was a limit: its listen queue dropped 30 connections" in trial.labels
+
+
+def test_what_the_director_dropped_is_counted():
+    director = Director()
+    director.net = {"local": {"softnet_dropped": 2, "TcpExt.ListenDrops": 9}}
+
+    counters = conducted(director).trial.counters
+
+    assert counters["softnet_dropped"] == 20  # of 10 s
+    assert not counters.keys() & {"rx_dropped", "tx_dropped", "TcpExt.ListenDrops"}
 
 
 def test_what_a_slow_stall_is():
@@ -301,6 +357,15 @@ def test_numbers_of_a_generator_without_a_log():
     assert (trial.latency.p50_ms, trial.latency.p99_ms) == (0.5, 80.5)
     assert (trial.latency.mean_ms, trial.latency.of) == (pytest.approx(1.4), "connection")
     assert trial.validity == "valid"
+
+
+def test_the_director_does_not_tell_of_what_goes_past_it():
+    director = Director()
+    director.leak = 1.0
+    director.says = {"attempted": None}
+
+    assert conducted(director, replace(ORDER, path="past")).trial.attempted == 1956
+    assert conducted(director).trial.attempted == 0
 
 
 def test_what_a_command_does_not_say_the_director_tells():

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from dirtune.analyse.run import Run, Trial
+from dirtune.bench import budget, store
 from dirtune.bench import plan as plans
-from dirtune.bench import store
 from dirtune.cli import main
 
 CPU = "cpu_us_per_connection"
@@ -108,7 +108,7 @@ def test_what_check_found_as_text():
         clocks_ms={"lb1": -1140.2, "c1": None},
         vip="3 new connections in 3 s",
         forced=False,
-        tuples=plans.tuple_budget(plan),
+        tuples=budget.tuple_budget(plan),
         warnings=("it rains",),
         sweep_trials=6,
         sweep_s=1200.0,

@@ -14,7 +14,7 @@ from typing import Protocol, cast
 import msgspec
 
 from dirtune.analyse.run import Latency
-from dirtune.bench.plan import Load
+from dirtune.bench.tables import Load
 
 LOG = "/dev/fd/9"
 """Where a process may write its log; what it prints is kept apart from that."""

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterable
 
 from dirtune.bench.generators import Part, Report, Schedule
-from dirtune.bench.plan import Load
+from dirtune.bench.tables import Load
 from dirtune.errors import ParseError
 
 PACKAGE = ""

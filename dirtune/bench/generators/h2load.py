@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from dirtune.bench.generators import LOG, Part, Reply, Report, Schedule, split
-from dirtune.bench.plan import Load
+from dirtune.bench.tables import Load
 from dirtune.errors import ParseError
 
 PACKAGE = "nghttp2-client"

@@ -17,7 +17,7 @@ import msgspec
 
 from dirtune.analyse.run import Latency
 from dirtune.bench.generators import Part, Report, Schedule, split
-from dirtune.bench.plan import Load
+from dirtune.bench.tables import Load
 from dirtune.errors import ParseError
 
 PACKAGE = "httperf"

@@ -13,7 +13,7 @@ import msgspec
 
 from dirtune.analyse.run import Latency
 from dirtune.bench.generators import Part, Report, Schedule
-from dirtune.bench.plan import Load
+from dirtune.bench.tables import Load
 from dirtune.errors import ParseError
 
 PACKAGE = "wrk"

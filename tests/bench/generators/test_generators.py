@@ -4,12 +4,12 @@ import typing
 
 import pytest
 
-from dirtune.bench import generators, plan
+from dirtune.bench import generators, tables
 from dirtune.bench.generators import Part, Schedule
 
 
 def test_every_name_a_plan_may_give_is_found():
-    annotation = typing.get_type_hints(plan.Load)["generator"]
+    annotation = typing.get_type_hints(tables.Load)["generator"]
 
     assert set(generators.names()) == set(typing.get_args(annotation))
     for name in generators.names():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dirtune.bench import generators, plan
+from dirtune.bench import generators, tables
 from dirtune.bench.generators import Reply, Schedule, h2load
 from dirtune.errors import ParseError
 
@@ -58,7 +58,7 @@ def test_no_rate_is_refused():
 
 
 def test_command():
-    load = plan.Load(rates=(150,))
+    load = tables.Load(rates=(150,))
     (part,) = h2load.parts(load, Schedule(3, 20, 3000))
     argv = h2load.command(load, "http://198.18.0.100:80/", part)
 
@@ -85,7 +85,7 @@ def test_summary():
     assert sum(classes.values()) == 19
 
 
-LOAD = plan.Load(rates=(100,))
+LOAD = tables.Load(rates=(100,))
 
 
 def test_what_a_client_could_not_begin_is_not_attempted():

@@ -3,11 +3,11 @@
 import pytest
 from recorded import needs_shared, recorded
 
-from dirtune.bench import plan
+from dirtune.bench import tables
 from dirtune.bench.generators import Part, Schedule, httperf
 from dirtune.errors import ParseError
 
-LOAD = plan.Load(rates=(500,))
+LOAD = tables.Load(rates=(500,))
 REPORT = """\
 httperf: warning: open file limit > FD_SETSIZE; limiting max. # of open files to FD_SETSIZE
 httperf --verbose --timeout=1 --client=0/1 --server=127.0.0.1 --port=80 --uri=/ --rate=100
@@ -85,7 +85,7 @@ def test_processes_for_the_descriptors(rate_batch, timeout, processes):
     batch, period_ms = rate_batch
     ticks = Schedule(batch, period_ms, batch * 10_000)
 
-    parts = httperf.parts(plan.Load(rates=(1,), timeout=timeout), ticks)
+    parts = httperf.parts(tables.Load(rates=(1,), timeout=timeout), ticks)
 
     assert len(parts) == processes
     assert sum(part.ticks.rate for part in parts) == pytest.approx(ticks.rate)

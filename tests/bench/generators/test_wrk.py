@@ -3,11 +3,11 @@
 import pytest
 from recorded import needs_shared, recorded
 
-from dirtune.bench import plan
+from dirtune.bench import tables
 from dirtune.bench.generators import Part, Schedule, wrk
 from dirtune.errors import ParseError
 
-LOAD = plan.Load(rates=(1,), generator="wrk", connections=20, warmup=2, window=5)
+LOAD = tables.Load(rates=(1,), generator="wrk", connections=20, warmup=2, window=5)
 
 
 def test_command():
