@@ -128,6 +128,44 @@ def test_the_boot_option_goes_and_comes_back(host, monkeypatch):
     assert host.ran == [("update-grub",)] * 2
 
 
+def test_what_is_for_a_person_is_said_where_it_was_asked_for(host):
+    (host.root / "proc/cmdline").write_text("quiet\n")
+
+    assert data("fix", "plan")["refusals"] == []
+    (refused,) = data("fix", "plan", "irq/xtpic-mode")["refusals"]
+    assert "is for a person" in refused["why"]
+
+
+def test_a_vrrp_master_is_disrupted_for_a_reason_that_is_kept(host, tmp_path):
+    (host.root / "proc/7").mkdir()
+    stat = f"7 (keepalived) S 1 {' '.join(['0'] * 48)}\n"
+    (host.root / "proc/7/stat").write_text(stat)
+
+    refused = dirtune("fix", "apply", "irq/shared-with-nic")
+    assert (refused.exit_code, "VRRP master" in refused.stderr) == (2, True)
+    assert host.handlers() == list(LINE.values())
+
+    data("fix", "apply", "irq/shared-with-nic", "--force", "the backup serves")
+    assert host.handlers() == ["enp0s16"]
+    (journal,) = (tmp_path / "state").glob("*.journal")
+    assert '"forced":"the backup serves"' in journal.read_text()
+
+
+def test_a_confirmation_that_was_cut_off_can_be_made_again(lost, tmp_path):
+    data("fix", "apply", "ipvs/sysctl-lost", "--persist", "--confirm", "60")
+    kept = lost.root / "etc/sysctl.d/90-dirtune.conf"
+    kept.write_text(f"{LOST} = 1\n")
+    (journal,) = (tmp_path / "state").glob("*.journal")
+    with journal.open("a") as file:
+        file.write('{"record":"begun","index":1,"saved":{}}\n')
+
+    assert data("confirm")["state"] == "confirmed"
+
+    assert kept.read_text() == f"{LOST} = 1\n"
+    dirtune("rollback")
+    assert not kept.exists()
+
+
 LOST = "net.ipv4.vs.expire_nodest_conn"
 LIVE = "proc/sys/net/ipv4/vs/expire_nodest_conn"
 

@@ -1,9 +1,14 @@
+import os
+import signal
+
 import pytest
 
 from dirtune.errors import ApplyError, NotPossible, SourceMissing
+from dirtune.host import interruptible
+from dirtune.tune import card
 from dirtune.tune.apply import apply, roll_back
-from dirtune.tune.plan import Bind, PutFile, Run, SetValue, Unbind
-from dirtune.tune.steps import Saved
+from dirtune.tune.plan import Bind, PutFile, Run, SetAffinity, SetCard, SetValue, Unbind
+from dirtune.tune.steps import Saved, holds
 from tests.tune.machine import LINE, NIC, SCSI, SCSI2, SMBUS, Machine, picture
 
 BACKLOG = "/proc/sys/net/core/netdev_max_backlog"
@@ -286,3 +291,121 @@ def test_an_interrupted_undo_is_not_written_down_as_done(host):
         apply((SetValue(BACKLOG, "1000", "2000"),), TwiceInterrupted(host.root), kept)
 
     assert kept.said == [(0, Saved(text="1000\n"))]
+
+
+# --- affinities and cards ---
+
+IRQ = "/proc/irq/30"
+MOVE = SetAffinity("30", "0-1", "1", "eth0-rx-0")
+RING = SetCard("eth0", "rings", {"rx": 256}, {"rx": 512})
+
+
+@pytest.fixture
+def irq(machine):
+    """An interrupt; how it goes is a file that a test writes."""
+    folder = machine.root / IRQ[1:]
+    (folder / "eth0-rx-0").mkdir(parents=True)
+    (folder / "smp_affinity_list").write_text("0-1\n")
+    return machine
+
+
+def read(host, name):
+    return (host.root / f"{IRQ[1:]}/{name}").read_text()
+
+
+@pytest.mark.parametrize("effective", ["1\n", "\n", None])
+def test_an_interrupt_that_goes_where_it_may_or_nowhere_is_moved(irq, effective):
+    if effective is not None:
+        (irq.root / f"{IRQ[1:]}/effective_affinity_list").write_text(effective)
+
+    apply((MOVE,), irq, quiet())
+
+    assert read(irq, "smp_affinity_list") == "1"
+    assert holds(MOVE, irq)
+
+
+def test_an_interrupt_that_goes_elsewhere_in_spite_of_its_mask_was_not_moved(irq):
+    (irq.root / f"{IRQ[1:]}/effective_affinity_list").write_text("0\n")
+
+    with pytest.raises(ApplyError, match="irq 30: goes to CPU 0, not to 1"):
+        apply((MOVE,), irq, quiet())
+
+    assert read(irq, "smp_affinity_list") == "0-1\n"
+    irq.write(MOVE.path, "1")
+    assert not holds(MOVE, irq)
+
+
+def test_a_number_that_is_another_interrupts_now_is_left_alone(irq):
+    (irq.root / f"{IRQ[1:]}/eth0-rx-0").rename(irq.root / f"{IRQ[1:]}/nvme0q1")
+    irq.write(MOVE.path, "0")
+
+    assert roll_back([(MOVE, Saved(text="0-1\n"))], irq) == ()
+    assert read(irq, "smp_affinity_list") == "0"
+
+
+def test_a_setting_that_went_with_its_module_is_nothing_to_undo(host):
+    done = [(SetValue("/proc/sys/net/ipv4/vs/gone", "0", "1"), Saved(text="0\n"))]
+
+    assert roll_back([*done, (RING, Saved(values={"rx": 256}))], host) == ()
+
+
+@pytest.fixture
+def rings(machine, monkeypatch):
+    """A card's rings; its driver takes at most 400 descriptors where it is told so."""
+    (machine.root / "sys/class/net/eth0").mkdir()
+    found = {"rx": 256, "rx_max": 4096, "limit": 4096}
+
+    def write(host, interface, group, values):
+        found.update({name: min(value, found["limit"]) for name, value in values.items()})
+
+    monkeypatch.setattr(card, "read", lambda host, interface, group: dict(found))
+    monkeypatch.setattr(card, "write", write)
+    return found
+
+
+def test_a_card_is_set_and_put_back(machine, rings):
+    kept = Journal()
+
+    apply((RING,), machine, kept)
+    assert (rings["rx"], holds(RING, machine)) == (512, True)
+
+    assert roll_back(kept.done((RING,)), machine) == ()
+    assert (rings["rx"], holds(RING, machine)) == (256, False)
+
+
+def test_a_value_that_a_driver_did_not_take_is_undone(machine, rings):
+    rings["limit"] = 400
+
+    with pytest.raises(ApplyError, match="eth0 rx: is '400', expected '512'"):
+        apply((RING,), machine, quiet())
+
+    assert rings["rx"] == 256
+
+
+def test_a_card_that_was_set_since_the_plan_is_left_alone(machine, rings):
+    rings["rx"] = 300
+
+    with pytest.raises(ApplyError, match="eth0 rx: is '300', expected '256'"):
+        apply((RING,), machine, quiet())
+
+    assert rings["rx"] == 300
+
+
+class Hanging(Machine):
+    """The connection is lost while a value is put back."""
+
+    def write(self, path, value):
+        if value == "1000\n":
+            os.kill(os.getpid(), signal.SIGHUP)
+        super().write(path, value)
+
+
+def test_a_connection_that_is_lost_while_undoing_does_not_end_it(host):
+    steps = (SetValue(BACKLOG, "1000", "2000"), SetValue(BUDGET, "999", "600"))
+    kept = Journal()
+
+    with interruptible(), pytest.raises(ApplyError, match="expected '999'"):
+        apply(steps, Hanging(host.root), kept)
+
+    assert (host.root / BACKLOG[1:]).read_text() == "1000\n"
+    assert kept.said[-1] == ("undone", ())

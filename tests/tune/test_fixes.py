@@ -1,3 +1,4 @@
+import os
 import subprocess
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from dirtune.collect.kernel import Kernel
 from dirtune.collect.mounts import parse_mounts
 from dirtune.collect.pci import Block, PciDevice
 from dirtune.errors import PlanError
+from dirtune.host import RecordedHost
 from dirtune.snapshot import Snapshot, take
 from dirtune.tune.fixes import (
     Asked,
@@ -26,7 +28,7 @@ from dirtune.tune.fixes import (
 from dirtune.tune.fixes.boot_options import FIX as BOOT
 from dirtune.tune.fixes.unbind_partners import FIX as UNBIND
 from dirtune.tune.plan import PutFile, Run, Unbind
-from dirtune.tune.surroundings import look_around
+from dirtune.tune.surroundings import look_around, ssh_connection
 from tests.tune.machine import NIC, SCSI, SCSI2, SMBUS
 
 ETHERNET, STORAGE = 0x020000, 0x010000
@@ -401,6 +403,31 @@ def test_what_is_for_a_person_and_what_was_not_judged_says_so(machine):
     assert "was not judged" in whys["ipvs/timeouts"]
     assert whys["irq/xtpic-mode"] == "has no fix no-such, but drop-noapic"
     assert not any(refusal.forceable for refusal in refused)
+
+
+def test_a_finding_that_no_setting_mends_is_for_a_person(machine):
+    (machine.root / "proc/cmdline").write_text("quiet\n")
+
+    asked, (refused,) = ask(take(machine), {"irq/xtpic-mode": None})
+
+    assert asked == ()
+    assert "is for a person: Switch the IO-APIC" in refused.why
+    assert not refused.forceable
+
+
+def test_ones_connection_is_known_through_sudo():
+    shell, login = os.getppid(), 4711
+    files = {
+        f"/proc/{shell}/environ": "PATH=/bin\0",
+        f"/proc/{shell}/stat": f"{shell} (a) b) S {login} 0\n",
+        f"/proc/{login}/environ": "A=b\0SSH_CONNECTION=192.0.2.1 1 192.0.2.2 22\0",
+        f"/proc/{login}/stat": f"{login} (sshd) S 1 0\n",
+    }
+
+    assert ssh_connection(RecordedHost(files, {}), {}) == "192.0.2.1 1 192.0.2.2 22"
+    assert ssh_connection(RecordedHost(files, {}), {"SSH_CONNECTION": "x"}) == "x"
+    del files[f"/proc/{login}/environ"]
+    assert ssh_connection(RecordedHost(files, {}), {}) is None
 
 
 def test_a_recorded_host_is_looked_at_and_not_this_one(machine):

@@ -239,14 +239,18 @@ def test_irqbalance_without_a_file_is_refused():
 
 
 def test_what_outlives_a_reboot_comes_last_and_says_so():
-    settings = (ModuleOptions("ip_vs", {"a": "1"}), KernelFile(BACKLOG, "0"))
+    variable = IrqbalanceVariable("A", "b")
+    settings = (variable, ModuleOptions("ip_vs", {"a": "1"}), KernelFile(BACKLOG, "0"))
     fix = checks.Fix("f", "t", Risk.SAFE, (), ("tuned",), settings)
     asked = (Asked("nic/x", "eth0", fix),)
 
-    plan = fixes.plan(Question(Snapshot(), Surroundings({BACKLOG: "1\n"}), asked), ())
+    around = Surroundings({BACKLOG: "1\n", BALANCE: ""})
 
-    assert [change.lasting for change in plan.changes] == [False, True]
-    assert [change.risk for change in plan.changes] == [Risk.SAFE, Risk.REBOOT]
+    plan = fixes.plan(Question(Snapshot(), around, asked), ())
+
+    # irqbalance's file is between two restarts.
+    assert [change.lasting for change in plan.changes] == [False, True, True, True, True]
+    assert [change.risk for change in plan.changes] == [*[Risk.SAFE] * 4, Risk.REBOOT]
     assert {change.competes for change in plan.changes} == {("tuned",)}
 
 
