@@ -1,5 +1,6 @@
 """Making the plan of `dirtune fix`, and writing it as files."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Made:
 def make(host: Host, wish: Wish) -> Made:
     """Return the plan of the checks that are named, or else of all that find something."""
     wanted = fixes.named(wish.checks)
-    snapshot = _snapshot(host, wish, set(wanted))
+    snapshot = _snapshot(host, wish, wanted)
     wanted = wanted or fixes.findings(snapshot)
     alone = fixes.by_themselves(wanted)
     asked, refused = fixes.ask(snapshot, wanted)
@@ -98,9 +99,9 @@ def _out(wish: Wish, risk: str) -> bool:
     return wish.safe and risk != "safe"
 
 
-def _snapshot(host: Host, wish: Wish, checks: set[str]) -> Snapshot:
+def _snapshot(host: Host, wish: Wish, wanted: Mapping[str, str | None]) -> Snapshot:
     """Take two samples, for rates and what netlink tells, where a check may want them."""
-    by_themselves = {check for fix in fixes.by_themselves(checks) for check in fix.checks}
-    if not wish.live or (checks and checks <= by_themselves):
+    alone = {check for fix in fixes.by_themselves(wanted) for check in fix.checks}
+    if not wish.live or (wanted and alone.issuperset(wanted)):
         return take(host)
     return take_all(_sources.samples(Source()))

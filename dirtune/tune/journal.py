@@ -229,6 +229,18 @@ def lock(folder: Path, *, wait_s: float = 2) -> Iterator[None]:
         yield
 
 
+def locked(folder: Path) -> bool:
+    """Whether a dirtune is changing this host just now, as far as may be seen."""
+    try:
+        with (folder / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _take(file: TextIO, until_s: float) -> None:
     while True:
         try:

@@ -187,6 +187,8 @@ def notice(at: Place, host: Host) -> str | None:
     """Return a sentence on changes that are neither kept nor taken back; None without any."""
     for path in journal.unfinished(at.state):
         left = journal.load(path).seconds_left(boot_id(host), journal.boot_clock_s())
+        if left is None and journal.locked(at.run):
+            return f"{path.stem} is being made or taken back just now"
         if left is None:
             return f"{path.stem} was not finished; dirtune rollback takes back what it did"
         if left <= 0:

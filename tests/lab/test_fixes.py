@@ -31,7 +31,7 @@ NEW = "/etc/sysctl.d/90-dirtune.conf"
 # What other tools say of all that a fix may set, one setting a row.
 LOOK = f"""
 sysctl -a 2>/dev/null | grep -E '^net[.](core|ipv4[.]vs|ipv4[.]conf)' | sort
-grep -H . /proc/irq/*/smp_affinity_list /sys/class/net/*/queues/*/*ps_cpus 2>/dev/null
+grep -H . /proc/irq/*/smp_affinity_list /sys/class/net/{CARD}/queues/*/*ps_cpus 2>/dev/null
 for o in g k; do ethtool -$o {CARD} | sed "s/^/$o /"; done
 ethtool -c {TAP} | sed "s/^/c /"; ethtool -l {VETH} | sed "s/^/l /"
 find /etc -type f -exec sha256sum {{}} + | sort -k 2

@@ -371,8 +371,9 @@ def test_fixes_are_found_and_named_as_their_modules():
 
 
 def test_fixes_are_chosen_by_check():
-    assert by_themselves(("irq/shared-with-nic",)) == (UNBIND,)
-    assert by_themselves(("irq/xtpic-mode",)) == ()
+    assert by_themselves({"irq/shared-with-nic": None}) == (UNBIND,)
+    assert by_themselves({"irq/shared-with-nic": "unbind-partners"}) == (UNBIND,)
+    assert by_themselves({"irq/shared-with-nic": "drop-noapic", "irq/xtpic-mode": None}) == ()
     assert named(("irq/xtpic-mode", "ipvs/conn-reuse-delay/no-conn-reuse")) == {
         "irq/xtpic-mode": None,
         "ipvs/conn-reuse-delay": "no-conn-reuse",
@@ -391,6 +392,13 @@ def test_a_check_asks_for_what_its_finding_says(machine):
 
     assert (drops.check, drops.fix.settings) == ("irq/xtpic-mode", (BootOption("noapic"),))
     assert refused == ()
+
+
+def test_another_way_than_the_one_by_itself_can_be_named(machine):
+    (drops,), _ = ask(take(machine), {"irq/shared-with-nic": "drop-noapic"})
+
+    assert drops.fix.settings == (BootOption("noapic"),)
+    assert ask(take(machine), {"irq/shared-with-nic": None}) == ((), ())
 
 
 def test_what_is_for_a_person_and_what_was_not_judged_says_so(machine):

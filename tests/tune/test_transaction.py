@@ -148,6 +148,8 @@ def test_a_rollback_that_is_stuck_can_be_tried_again(host, at):
         take_back(at, Unbindable(host.root))
     assert host.handlers().count("sym53c8xx") == 2
     assert "was not finished" in notice(at, host)
+    with journal.lock(at.run):
+        assert "just now" in notice(at, host)
 
     assert not take_back(at, host).already
     assert state(at) is State.ROLLED_BACK

@@ -126,10 +126,13 @@ def named(words: tuple[str, ...]) -> dict[str, str | None]:
     return found
 
 
-def by_themselves(checks: Iterable[str]) -> tuple[Fix, ...]:
-    """Return the fixes that know by themselves what *checks* want."""
-    wanted = set(checks)
-    return tuple(fix for fix in all_fixes() if wanted.intersection(fix.checks))
+def by_themselves(wanted: Mapping[str, str | None]) -> tuple[Fix, ...]:
+    """Return the fixes that know by themselves what the checks *wanted* are to have."""
+    return tuple(
+        fix
+        for fix in all_fixes()
+        if any(check in wanted and wanted[check] in {None, fix.id} for check in fix.checks)
+    )
 
 
 def ask(
@@ -139,7 +142,7 @@ def ask(
 
     And why there is none for a check that could not be judged, or a finding that is for a person.
     """
-    served = {check for fix in all_fixes() for check in fix.checks}
+    served = {check for fix in by_themselves(wanted) for check in fix.checks}
     chosen = tuple(each for each in all_checks() if each.id in wanted and each.id not in served)
     found = [
         answer
