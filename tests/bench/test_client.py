@@ -81,17 +81,58 @@ def loaded(server, ticks, more="", nodes=1):
     return asyncio.run(body())
 
 
-def test_several_clients_begin_at_one_moment(server, monkeypatch):
+class Far:
+    """A client whose clock is *ahead_s* ahead and a word to which takes *way_s* each way."""
+
+    now_s = 50.0  # of all of them
+
+    def __init__(self, name, ahead_s, way_s):
+        self.name, self.ahead_s, self.way_s = name, ahead_s, way_s
+
+    async def start(self, script, *, guarded):
+        return self
+
+    async def send(self, text):
+        word, _, at = text.strip().partition(" ")
+        if word == "go":  # all are told at once, so that no time passes here
+            self.began_s = max(Far.now_s + self.way_s, int(at) / 1e9 - self.ahead_s)
+        else:
+            Far.now_s += self.way_s
+            self.asked_s = Far.now_s
+            Far.now_s += self.way_s
+
+    async def line(self, *, timeout_s):
+        if not hasattr(self, "asked_s"):
+            return "ready"
+        return str(int((getattr(self, "began_s", self.asked_s) + self.ahead_s) * 1e9))
+
+
+def test_clients_of_different_clocks_begin_at_one_moment():
+    """By arithmetic: each does what it is told by its own clock, and the way there takes time."""
+    far = [Far("c1", 0, 0.001), Far("c2", 3600, 0.02), Far("c3", -7, 0.3)]
+    load = LiveLoad(plans.parse(PLAN.format(port=80, more="")), lambda: Far.now_s)
+
+    asyncio.run(load.begin(far, [schedule(50, 0.5)] * 3))
+
+    moments = [each.began_s for each in far]
+    assert max(moments) - min(moments) < 1e-3
+    assert min(moments) > Far.now_s + 0.3, "the slowest has heard of it by then"
+    assert load.began_s == pytest.approx(moments[0])
+    assert list(load._started.values()) == [pytest.approx(moments[0])] * 3
+
+
+def test_several_clients_of_this_machine_begin_at_one_moment(server, monkeypatch):
+    """However busy it is: here the moment lies far ahead, and a second apart is a fault."""
     monkeypatch.setattr(client, "_LEAD_S", 0.6)
     before = time.monotonic()
     load, results = loaded(server, schedule(50, 0.5), nodes=3)
 
     assert [result.error for result in results] == [None] * 3
     starts = [result.started_s for result in results]
-    assert max(starts) - min(starts) < 0.05
+    assert max(starts) - min(starts) < 1
     # One clock for all, and each was told a moment that lay ahead.
     assert all(
-        abs(ahead - (time.time() - time.monotonic())) < 0.05 for ahead, _ in load._offsets.values()
+        abs(ahead - (time.time() - time.monotonic())) < 1 for ahead, _ in load._offsets.values()
     )
     assert min(load._started.values()) > before + 0.6, "nobody begins before the moment"
 
@@ -100,7 +141,7 @@ def test_an_offset_is_that_of_the_quickest_round_trip():
     """A clock 1000 s ahead; the answer of the second trip is on its way for 0.1 s each way."""
     waits = [(0.5, 0.1), (0.1, 0.1), (0.1, 0.9), (0.3, 0.3), (0.2, 0.4)]
 
-    class Far:
+    class Fickle:
         now_s = 50.0
 
         async def send(self, text):
@@ -112,7 +153,7 @@ def test_an_offset_is_that_of_the_quickest_round_trip():
             self.now_s += self.back_s
             return self.said
 
-    far = Far()
+    far = Fickle()
     ahead_s, trip_s = asyncio.run(client.offset(far, lambda: far.now_s))
 
     assert (ahead_s, trip_s) == (pytest.approx(1000), pytest.approx(0.2))
@@ -127,9 +168,9 @@ def test_a_clock_that_differs_makes_no_difference(server, monkeypatch):
     load, results = loaded(server, schedule(20, 0.3), nodes=2)
 
     ahead = [load._offsets[host][0] for host in ("c0", "c1")]
-    assert ahead[1] - ahead[0] == pytest.approx(3600, abs=0.05)
+    assert ahead[1] - ahead[0] == pytest.approx(3600, abs=1)
     began = [load._started[host] for host in ("c0", "c1")]
-    assert abs(began[1] - began[0]) < 0.05
+    assert abs(began[1] - began[0]) < 1
     assert results[0].error is None
 
 
@@ -143,7 +184,7 @@ def test_a_ramp_is_several_processes_with_one_report_each(server):
     assert counts[0] == 30
     assert counts[4] == pytest.approx(0.7 * 20, abs=2)
     first = [min(row.start_us for row in report.replies) / 1e6 for report in result.reports]
-    assert first[4] - first[0] == pytest.approx(0.8, abs=0.1)
+    assert 0.4 < first[4] - first[0] < 3  # 0.8 s where nothing else runs
 
 
 def test_descriptors_that_run_out_are_the_clients_lack(server, monkeypatch):

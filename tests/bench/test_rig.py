@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+import types
 
 import pytest
 
@@ -77,10 +78,11 @@ def test_a_load_sends_what_was_planned(server):
     assert (client.error, report.replied, len(report.replies)) == (None, 50, 50)
     assert server.seen == 51  # and the preflight's
     # The shell says when it began; the first request comes once h2load has been started.
-    assert 0 < client.started_s - began_s < 0.5
-    # 50 connections, one each 10 ms, the first at once: 0.49 s; a busy machine may be later.
+    assert 0 < client.started_s - began_s < 5
+    # 50 connections, one each 10 ms, the first at once: 0.49 s. A busy machine may be late with
+    # the first or the last; sent all at once they would take some milliseconds.
     starts = sorted(reply.start_us for reply in report.replies)
-    assert 0.45e6 < starts[-1] - starts[0] < 1.5e6
+    assert 0.2e6 < starts[-1] - starts[0] < 10e6
     assert "requests: 50 total" in raw["local.txt"]
 
 
@@ -164,6 +166,18 @@ class Table:
         )
 
 
+class Clock:
+    """The time of a rig, which passes only when it sleeps."""
+
+    def __init__(self, monkeypatch):
+        self.now_s = 0.0
+        monkeypatch.setattr(rig, "time", types.SimpleNamespace(monotonic=lambda: self.now_s))
+        monkeypatch.setattr(rig, "asyncio", types.SimpleNamespace(sleep=self.sleep))
+
+    async def sleep(self, seconds):
+        self.now_s += seconds
+
+
 @pytest.mark.parametrize(
     ("seconds", "found", "asked"),
     [
@@ -175,14 +189,16 @@ class Table:
 )
 def test_who_else_uses_the_service(monkeypatch, seconds, found, asked):
     monkeypatch.setattr(rig.service, "WATCH_S", 1)
+    clock = Clock(monkeypatch)
     director, plan = Table(*seconds), plans.parse(PLAN.format(port=80))
 
     assert asyncio.run(rig.foreign(director, plan, patience_s=3)) == found
-    assert director.asked == asked
+    assert (director.asked, clock.now_s) == (asked, asked - 1)
 
 
 def test_a_service_that_others_use_is_refused_unless_it_is_named(monkeypatch):
     monkeypatch.setattr(rig.service, "WATCH_S", 1)
+    Clock(monkeypatch)
     plan = plans.parse(PLAN.format(port=80))
     nodes = rig.LiveRig(plan)
     nodes._nodes["local"] = Table((7, 0), (9, 0))
@@ -194,6 +210,7 @@ def test_a_service_that_others_use_is_refused_unless_it_is_named(monkeypatch):
     named._nodes["local"] = Table((7, 0), (9, 0))
     asyncio.run(named._refuse_foreign())
     assert named._nodes["local"].asked == 0
+    assert (nodes.alone, named.alone) == (False, True)
 
 
 def test_a_host_of_two_roles_is_asked_once():
