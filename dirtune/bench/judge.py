@@ -49,7 +49,7 @@ def judge(facts: Facts, plan: Plan) -> Trial:
         generator=plan.load.generator,
         labels=validity.labels(facts, plan, _per_second(seconds, plan)),
         unsent=outcome.unsent(facts),
-        signals=outcome.signals(facts),
+        signals=facts.signals,
     )
 
 

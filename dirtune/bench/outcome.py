@@ -4,7 +4,7 @@ Intended is what the schedule asked for, attempted is what the clients began, an
 is the clients' fault, never the director's loss.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from dirtune.analyse import cpu
@@ -73,8 +73,8 @@ class Facts:
     nodes: tuple[NodeCpu, ...] = ()
     problems: tuple[str, ...] = field(default=())
     """What else went wrong, beyond the clients' own errors."""
-    peers: tuple[dict[str, Sample], dict[str, Sample]] = field(default=({}, {}))
-    """The other nodes at the window's edges, by label."""
+    signals: dict[str, dict[str, float]] = field(default_factory=dict)
+    """What the other nodes' counters say of the window, by label, as `signals` has it."""
     shares: dict[str, int] = field(default_factory=dict)
     """Connections per destination over the whole load; empty if the director does not tell."""
 
@@ -137,9 +137,10 @@ def spread_ms(facts: Facts) -> float | None:
     return 1000 * (max(starts) - min(starts)) if starts else None
 
 
-def signals(facts: Facts) -> dict[str, dict[str, float]]:
-    """Return what each node's counters say of the window; what is not known is left out."""
-    earlier, later = facts.peers
+def signals(
+    earlier: Mapping[str, Sample], later: Mapping[str, Sample]
+) -> dict[str, dict[str, float]]:
+    """Return what each node's counters say of the time between; what is not known is left out."""
     return {name: _signals(earlier[name], later[name]) for name in earlier if name in later}
 
 

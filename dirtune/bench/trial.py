@@ -252,7 +252,7 @@ async def _measure(
         host=window.host,
         stolen_s=window.stolen_s,
         nodes=window.nodes,
-        peers=window.peers,
+        signals=outcome.signals(*window.peers),
         shares=await _shares(rig, settled.served, outcome.delta(around, "connections")),
     )
     return facts, raw

@@ -81,7 +81,7 @@ def _miscounted(facts: Facts, plan: Plan, counted: int) -> Iterator[str]:
 def _refused(facts: Facts, plan: Plan) -> Iterator[str]:
     connections = outcome.delta(facts.edges, "connections") or 1
     servers = {server.label for server in plan.real_servers}
-    for name, seen in outcome.signals(facts).items():
+    for name, seen in facts.signals.items():
         resets = seen.get("resets_sent", 0)
         if name in servers and 100 * resets / connections > plan.validity.refused:
             yield f"{name} refused {resets:.0f} connections: does its server run?"
@@ -134,7 +134,7 @@ def _late(report: Report, part: Part, plan: Plan) -> Iterator[str]:
 
 def _busy_clients(facts: Facts, plan: Plan) -> Iterator[str]:
     polls = any(report.poll_cpu_percent is not None for report in facts.reports())
-    seen = outcome.signals(facts)
+    seen = facts.signals
     for client in plan.clients:
         signals = seen.get(client.label, {})
         busy = signals.get("busiest_cpu_percent", 0.0)
@@ -162,7 +162,7 @@ def _noise(facts: Facts, plan: Plan) -> Iterator[str]:
 
 def _not_the_director(facts: Facts, plan: Plan) -> Iterator[str]:
     """Say what speaks against the director as the limit."""
-    seen = outcome.signals(facts)
+    seen = facts.signals
     servers = {s.label: seen.get(s.label, {}) for s in plan.real_servers}
     for name, signals in servers.items():
         if drops := signals.get("listen_drops", 0):
