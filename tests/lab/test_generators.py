@@ -58,8 +58,11 @@ def test_connections_agree_with_the_director(tmp_path, generator, more, said):
     (trial,), texts = bench(tmp_path, generator=generator, more=more)
 
     made = sum(int(re.search(said, text)[1]) for text in texts)
-    preflight = 4
-    assert counted() - before == pytest.approx(made + preflight, rel=0.005)
+    every = [path.read_text() for path in tmp_path.glob("*/raw/*/*.txt")]
+    preflight = 8
+    assert len(every) == 2 * len(texts) == 8, "its trial, and the look at all nodes"
+    connections = sum(int(re.search(said, text)[1]) for text in every)
+    assert counted() - before == pytest.approx(connections + preflight, rel=0.005)
     assert (trial["validity"], trial["reason"]) == ("valid", None)
     assert trial["generator"] == generator
     assert trial["replied"] == made
