@@ -32,15 +32,16 @@ def booting(cells: Sequence[Cell]) -> Iterator[Boot]:
     from dirtune.lab.spec import Spec
 
     before: Spec = control.running().spec()
-    now = [before]
+    now: list[Spec | None] = [before]
 
     def bring(spec: Spec) -> None:
         if spec == now[0]:
             control.reboot(_say)
-        else:
-            control.down()
-            control.up(spec, _say)
-            now[0] = spec
+            return
+        now[0] = None  # should it not come up, it is made anew the next time
+        control.down()
+        control.up(spec, _say)
+        now[0] = spec
 
     def boot(cell: Cell) -> Plan:
         if not cell.boot:

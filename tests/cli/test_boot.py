@@ -1,0 +1,96 @@
+"""Cells that need the director booted, with the lab's commands recorded instead of carried out."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from dirtune.bench import matrix
+from dirtune.bench import plan as plans
+from dirtune.cli import _boot
+from dirtune.errors import LabError
+from dirtune.lab import control
+from dirtune.lab.spec import Scenario, Spec
+
+SPEC = Spec(Scenario("separate", "", "", ""), cpus=1)
+PLAN = """
+[director]
+host = "lb1"
+host_cpus = [{cpus}]
+[[services]]
+vip = "198.18.0.100"
+port = 80
+[[clients]]
+host = "c1"
+[load]
+rates = [100]
+[matrix]
+cpus = [1, 2]
+"""
+
+
+class Lab:
+    """What was asked of the lab; the plan it writes names the CPUs its director is pinned to."""
+
+    def __init__(self, monkeypatch, tmp_path):
+        self.asked, self.fails = [], None
+        self.plan = tmp_path / "plan.toml"
+        self.plan.write_text(PLAN.format(cpus="1"))
+        lab = SimpleNamespace(spec=lambda: SPEC, plan=self.plan)
+        monkeypatch.setattr(control, "running", lambda: lab)
+        monkeypatch.setattr(control, "reboot", lambda say: self.asked.append("reboot"))
+        monkeypatch.setattr(control, "down", lambda: self.asked.append("down"))
+        monkeypatch.setattr(control, "up", self.up)
+
+    def up(self, spec, say):
+        self.asked.append(f"up {spec.cpus}")
+        if spec.cpus == self.fails:
+            raise LabError("not ready")
+        self.plan.write_text(PLAN.format(cpus=", ".join("12"[: spec.cpus])))
+
+
+@pytest.fixture
+def lab(monkeypatch, tmp_path):
+    return Lab(monkeypatch, tmp_path)
+
+
+def cells(lab):
+    one, two = matrix.cells(plans.read(lab.plan), boots=True)
+    return one, two
+
+
+def test_each_visit_is_a_boot_and_the_lab_is_left_as_it_was(lab):
+    one, two = cells(lab)
+    with _boot.booting((one, two)) as boot:
+        assert boot(one).director.host_cpus == (1,)
+        assert boot(two).director.host_cpus == (1, 2)
+        boot(two)
+
+    assert lab.asked == ["reboot", "down", "up 2", "reboot", "down", "up 1"]
+
+
+def test_a_lab_that_did_not_come_up_is_made_anew(lab):
+    one, two = cells(lab)
+    lab.fails = 2
+    with _boot.booting((one, two)) as boot:
+        with pytest.raises(LabError):
+            boot(two)
+        boot(one)
+
+    assert lab.asked == ["down", "up 2", "down", "up 1"]
+
+
+def test_one_that_failed_last_is_brought_back(lab):
+    one, two = cells(lab)
+    lab.fails = 2
+    with _boot.booting((one, two)) as boot, pytest.raises(LabError):
+        boot(two)
+
+    assert lab.asked == ["down", "up 2", "down", "up 1"]
+
+
+def test_nothing_is_booted_where_no_cell_asks_for_it(lab):
+    (cell,) = matrix.cells(plans.parse(PLAN.format(cpus="1").split("[matrix]")[0]))
+    with _boot.booting((cell,)) as boot:
+        assert boot(cell) is cell.plan
+
+    assert lab.asked == []
