@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from dirtune import remote
-from dirtune.bench import client, rig
+from dirtune.bench import client, matrix, rig, tour
 from dirtune.bench.budget import TupleBudget, estimate_s, tuple_budget, warnings
 from dirtune.bench.tables import Plan
 from dirtune.errors import DirtuneError
@@ -54,7 +54,9 @@ class Readiness(msgspec.Struct, frozen=True):
     tuples: TupleBudget
     warnings: tuple[str, ...]
     sweep_trials: int
+    """Of all cells of the matrix and all controls."""
     sweep_s: float
+    """About how long they take, with the searches for the knee and the look at the nodes."""
     pairs_s: float
     """About how long the plan's pairs take."""
     schema: str = "dirtune/bench-check/1"
@@ -66,8 +68,11 @@ class Readiness(msgspec.Struct, frozen=True):
         return alone and all(problem is None for problem in self.nodes.values())
 
 
-async def check(plan: Plan) -> Readiness:
-    """Reach every node and look for what it needs; each client asks the service once."""
+async def check(plan: Plan, *, boots: bool = False) -> Readiness:
+    """Reach every node and look for what it needs; each client asks the service once.
+
+    *boots* tells whether the director can be booted anew for the cells of a matrix.
+    """
     config = None if plan.ssh_config is None else Path(plan.ssh_config)
     nodes, lost = await remote.connect_all(plan.hosts, ssh_config=config)
     try:
@@ -81,7 +86,7 @@ async def check(plan: Plan) -> Readiness:
     finally:
         await asyncio.gather(*(node.close() for node in nodes.values()))
     found = problems | {host: str(error) for host, error in lost.items()}
-    sweep = len(plan.load.rates) * plan.load.repeats
+    sweep = tour.itinerary(plan, matrix.cells(plan, boots=boots))
     return Readiness(
         nodes={host: found[host] for host in plan.hosts},
         versions=versions,
@@ -89,9 +94,9 @@ async def check(plan: Plan) -> Readiness:
         vip=vip,
         forced=plan.load.force is not None,
         tuples=tuple_budget(plan),
-        warnings=warnings(plan),
-        sweep_trials=sweep,
-        sweep_s=estimate_s(plan, sweep),
+        warnings=(*warnings(plan), *sweep.refused),
+        sweep_trials=len(sweep.trials),
+        sweep_s=sweep.estimate_s,
         pairs_s=estimate_s(plan, 2 * plan.load.pairs),
     )
 

@@ -11,7 +11,7 @@ import msgspec
 from dirtune.analyse.run import Run
 from dirtune.bench import budget
 from dirtune.bench import plan as plans
-from dirtune.cli import _plan
+from dirtune.cli import _boot, _plan
 from dirtune.errors import PlanError
 
 if TYPE_CHECKING:  # it brings asyncssh and the search, which `bench example` does not need
@@ -44,7 +44,8 @@ def check(plan: str | None, format: str) -> None:
     from dirtune.bench.check import check as look
     from dirtune.render import readiness
 
-    found = asyncio.run(look(_plan.find(plan)))
+    asked = _plan.find(plan)
+    found = asyncio.run(look(asked, boots=_boot.possible(asked)))
     if format == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:

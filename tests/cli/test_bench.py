@@ -86,7 +86,9 @@ def test_no_plan_says_where_one_comes_from(tmp_path, monkeypatch):
 def test_a_node_that_cannot_be_reached_is_named_and_the_rest_is_printed(tmp_path):
     (tmp_path / "config").write_text("Host *\n  ProxyCommand false\n")
     plan = tmp_path / "plan.toml"
-    plan.write_text('ssh_config = "config"\n' + plans.EXAMPLE.replace('"lb1"', '"local"'))
+    matrix = '[matrix]\nscheduler = ["rr", "wlc"]\nforwarding = ["dr", "nat"]\n'
+    text = 'ssh_config = "config"\n' + plans.EXAMPLE.replace('"lb1"', '"local"')
+    plan.write_text(text + matrix)
 
     result = invoke("bench", "check", str(plan), "--format", "json")
 
@@ -95,6 +97,12 @@ def test_a_node_that_cannot_be_reached_is_named_and_the_rest_is_printed(tmp_path
     assert found["schema"] == "dirtune/bench-check/1"
     assert "c1: " in found["nodes"]["c1"]
     assert list(found["nodes"]) == ["local", "rs1", "rs2", "c1", "c2"]
+    # 2 schedulers, 2 rates, 3 times each, of dr alone; and a look at the nodes in each cell.
+    # A trial is 201 s of load, 120 s until the table has drained, and 8 s more.
+    assert (found["sweep_trials"], found["sweep_s"]) == (12, 14 * 329)
+    assert found["warnings"] == [
+        "matrix.forwarding: prepare the real servers (gateway, tunnel) and run the plan again"
+    ]
 
 
 def test_what_check_found_as_text():
