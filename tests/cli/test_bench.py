@@ -311,6 +311,26 @@ def test_a_run_goes_on_only_with_its_own_plan(run_folder, tmp_path):
     assert "16 of 16 trials are valid" in right.stdout
 
 
+@pytest.mark.parametrize(
+    ("begun", "more", "status"),
+    [
+        ("198.18.0.100", (), 0),  # it stays forced, and the plan is still the same
+        (None, ("--force", "198.18.0.100"), 0),  # what a run that was cut off needs to go on
+        (None, ("--force", "198.18.0.9"), 2),
+    ],
+)
+def test_a_forced_run_goes_on(run_folder, tmp_path, begun, more, status):
+    path = tmp_path / "plan.toml"
+    path.write_text(plans.EXAMPLE)
+    plan = msgspec.to_builtins(plans.forced(plans.read(path), begun))
+    run = store.load(Path(run_folder("one", 1.0)))
+    done = store.create(tmp_path, msgspec.structs.replace(run, plan=plan, finished="today"))
+
+    result = invoke("bench", "run", str(path), "--resume", str(done.folder), *more)
+
+    assert (result.exit_code, result.stderr.count("\n")) == (status, 1)
+
+
 def test_five_pairs_are_too_few(run_folder):
     result = invoke("compare", run_folder("one", 0.5, pairs=5))
 
