@@ -11,6 +11,7 @@ from saturating import Saturating
 
 from dirtune.analyse.run import Run
 from dirtune.bench import matrix, plan, store, tour
+from dirtune.cli import _bench
 from dirtune.errors import NotPossible, PlanError, TrialError
 
 TEXT = """
@@ -262,6 +263,35 @@ def test_a_dry_run_says_the_trials_and_the_time():
     # and 2 x 12 searching.
     assert found.estimate_s == pytest.approx((12 + 3 + 4 + 24) * 8.2)
     assert (found.refused, found.boots) == ((), 0)
+    ramped = plan.parse(TEXT.replace("repeats = 2", "repeats = 2\nramp = 5"))
+    searching = tour.itinerary(ramped, matrix.cells(ramped)).estimate_s - found.estimate_s
+    assert searching == pytest.approx((12 + 3 + 4) * 5), "those that search have no ramp"
+
+
+def test_a_service_is_looked_at_for_others_once(tmp_path, monkeypatch):
+    """Later visits find in the table what earlier ones left there."""
+    opened = []
+
+    @contextlib.asynccontextmanager
+    async def rig(plan, *, alone):
+        opened.append((plan.service.vip, alone))
+        director = Saturating(1000, plan=plan)
+        director.alone = True
+        yield director
+
+    @contextlib.asynccontextmanager
+    async def held(plan, holds):
+        yield
+
+    monkeypatch.setattr(_bench.rig, "opened", rig)
+    monkeypatch.setattr(_bench, "held", held)
+    one = plan.parse(TEXT.replace("[knee]\nloss = [1e-3]\nwarmup = 0.2\ntrial = 1\n", ""))
+    asyncio.run(_bench._tour(one, new(tmp_path, one)))
+
+    past, vip = "198.18.0.11", "198.18.0.100"
+    there, back = [(past, False), (vip, False), (vip, True)], [(vip, True), (past, True)]
+    looks = [(past, True), (vip, True), (vip, True)]
+    assert opened == [*there, *back, *looks]
 
 
 def test_a_boot_for_each_repeat():
