@@ -53,6 +53,8 @@ COMMANDS = {
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 Say = Callable[[str], None]
+_PATIENCE_S = 300
+"""How long `down` waits for another lab command."""
 
 
 def missing(spec: Spec) -> tuple[str, ...]:
@@ -101,7 +103,8 @@ def down() -> bool:
     """End the lab and remove all that is left of one; False if there was nothing."""
     place = folder()
     _require_root()
-    with _lock():
+    # What is up must not stay for want of a moment.
+    with _lock(wait_s=_PATIENCE_S):
         if not place.path.exists() and not cgroups.exists(cgroups.find()):
             return False
         _end(place)
@@ -167,14 +170,21 @@ def _require_root() -> None:
 
 
 @contextlib.contextmanager
-def _lock() -> Iterator[None]:
+def _lock(*, wait_s: float = 0) -> Iterator[None]:
     path = Path("/run/dirtune/lab.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
+    until_s = time.monotonic() + wait_s
     with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise LabError("another dirtune lab command is at work: wait for it") from error
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() >= until_s:
+                    raise LabError(
+                        "another dirtune lab command is at work: wait for it"
+                    ) from error
+            time.sleep(0.2)
         yield
 
 
