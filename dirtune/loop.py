@@ -191,7 +191,7 @@ async def _look(
     kept.keep(profiled)
     handlers = _handlers(profiled)
     if handlers is None:
-        raise TrialError(f"{profiled.trial.reason}; what was measured is in {kept.folder}")
+        raise TrialError(f"{_why_not(profiled)}; what was measured is in {kept.folder}")
     snapshot = replace(await _snapshot(director), handlers=handlers)
     audit = render_audit.audit(director.name, snapshot, checks.all_checks())
     document = render_audit.document(audit)
@@ -220,6 +220,14 @@ def foreseen(snapshot: Snapshot, profiled: Result, quiet: Trial) -> Forecast:
         profiled.trial.counters.get("connections"),
         quiet.metrics.get("cpu_us_per_connection"),
     )
+
+
+def _why_not(profiled: Result) -> str:
+    """Return why a profiled trial timed no handlers."""
+    own = profiled.profile
+    missing = own.probed.missing if own and own.probed else ()
+    reasons = [": ".join(filter(None, (one.why, one.remedy))) for one in missing]
+    return profiled.trial.reason or "; ".join(reasons) or "no handlers were timed"
 
 
 def _handlers(profiled: Result) -> HandlerWindow | None:

@@ -5,7 +5,7 @@ import pytest
 
 from dirtune import loop
 from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
-from dirtune.analyse.probed import Probed
+from dirtune.analyse.probed import NotProbed, Probed
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.run import Trial
 from dirtune.bench import plan
@@ -81,6 +81,16 @@ def test_the_forecast_is_the_needless_time_of_a_connection():
     assert found.wasted_us_per_connection == pytest.approx(20)  # 20 ms over 1,000 connections
     assert found.ratio == pytest.approx(0.9)  # 20 of 200 us
     assert found.wasted_cpu_percent == pytest.approx(0.1)  # 20 ms of 20 s
+
+
+def test_a_director_without_the_probe_says_what_it_lacks():
+    lacks = NotProbed("irq", "no headers of kernel 6.1", "apt install linux-headers-6.1", "")
+    profile = Profile(20.0, (), probed=Probed(20.0, missing=(lacks,)))
+
+    said = loop._why_not(Result(trial("profile-A"), {}, profile))
+
+    assert said == "no headers of kernel 6.1: apt install linux-headers-6.1"
+    assert loop._why_not(Result(trial("x", reason="c1 was lost"), {}, None)) == "c1 was lost"
 
 
 def kept(tmp_path, trials):
