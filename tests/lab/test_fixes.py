@@ -16,7 +16,8 @@ import pytest
 
 from dirtune.lab import state
 
-pytestmark = pytest.mark.lab
+# Not yet seen to pass as a whole: `make test-long`, not CI.
+pytestmark = pytest.mark.long
 
 DIRTUNE = (sys.executable, "-m", "dirtune")
 REPOSITORY = Path(__file__).parents[2]
