@@ -111,7 +111,9 @@ def test_a_client_without_descriptors_is_the_limit(tmp_path):
 
 
 def test_a_burner_on_the_clients_cpus_makes_them_the_limit(tmp_path):
-    burn = "for n in $(seq 40); do sh -c 'while :; do :; done' & echo $!; done; exec >&-; wait"
+    # Five steps of niceness: else the scheduler may give h2load the little that it needs.
+    one = "nice -n -5 sh -c 'while :; do :; done' & echo $!"
+    burn = f"for n in $(seq 40); do {one}; done; exec >&-; wait"
     argv = [*DIRTUNE, "lab", "exec", "c3", "--", burn]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as burner:
         pids = [burner.stdout.readline().strip() for _ in range(40)]
@@ -161,14 +163,14 @@ def test_others_on_the_vip_are_refused_unless_it_is_named(tmp_path):
         try:
             refused = subprocess.run(run, capture_output=True, text=True, check=False)
             checked = dirtune("bench", "check", path, ok=(2,))
-            (trial,), _ = bench(tmp_path, "--force", "198.18.0.100")
+            (trial,), _ = bench(tmp_path)
         finally:
             on("c4", f"kill {pid}")
 
     assert refused.returncode == 2
     said = [row for row in refused.stderr.splitlines() if row.startswith("dirtune: ")]
     assert len(said) == 1
-    assert "198.18.0.100 carries connections that are not ours (1 established" in said[0]
+    assert re.search(r"198.18.0.100 carries connections .* \(\d+ established", said[0])
     assert "vip: carries connections" in checked
     assert trial["validity"] == "valid"
 
@@ -176,7 +178,7 @@ def test_others_on_the_vip_are_refused_unless_it_is_named(tmp_path):
 def test_wrk_probes_the_peak_and_compares_nothing(tmp_path):
     """The last: what it cuts off at its end stays established in the table for 15 minutes."""
     before = counted()
-    (trial,), texts = bench(tmp_path, "--force", "198.18.0.100", generator="wrk", connections=5)
+    (trial,), texts = bench(tmp_path, generator="wrk", connections=5)
 
     requests = sum(int(re.search(r"(\d+) requests in", text)[1]) for text in texts)
     cut_off, preflight = 4 * 5, 4
