@@ -129,8 +129,9 @@ def prices():
             peers = [peers[0] + ns, peers[1] + runs]
         mine = found[0] / found[1] if found[1] else 0.0
         print(f"{probe}: compiled and attached in {min(loads):.1f} s (emulated)")
-        if not peers[1]:
-            print(f"{probe}: {mine:.0f} ns per run; {tool} measured nothing: {complaint}")
+        if not found[1] or not peers[1]:
+            silent = tool if found[1] else f"the {probe} probe (nothing happened)"
+            print(f"{probe}: no ratio: {silent} measured nothing {complaint}".rstrip())
             continue
         other = peers[0] / peers[1]
         name = f"{probe}: ns per run / {tool}"
