@@ -21,7 +21,7 @@ from dirtune.bench.generators import Schedule
 from dirtune.bench.sampler import Sampler
 from dirtune.bench.tables import Plan
 from dirtune.collect import ip_vs
-from dirtune.errors import NotPossible, PlanError, TrialError
+from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
 from dirtune.remote import Node, Process, together
 
 # bcc compiles for half a minute in an emulated director.
@@ -227,11 +227,16 @@ class LiveProbe:
             raise NotPossible("the director's dirtune printed no profile; is it ours?") from error
 
     async def _heard(self, word: str) -> None:
-        line = ""
+        line = complaint = ""
         while line.strip() != word:
-            line = await self._process.line(timeout_s=_PROBE_LOAD_S)
-            if line.startswith("dirtune: "):
-                raise NotPossible(f"the director's {line}")
+            # It may have something to say and go on; only when it ends was that the reason.
+            try:
+                line = await self._process.line(timeout_s=_PROBE_LOAD_S)
+            except NodeUnreachable as error:
+                if complaint:
+                    raise NotPossible(f"the director's {complaint}") from error
+                raise
+            complaint = line if line.startswith("dirtune: ") else complaint
 
     async def end(self) -> None:
         """End it if it still runs."""

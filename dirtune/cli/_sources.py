@@ -116,7 +116,12 @@ def _parsed(text: str) -> Probed:
 
 
 def warn(found: Probed) -> None:
-    """Say in one line for each reason which probes could not run, and what was used instead."""
+    """Say which probes could not run, why and what was used instead, and which were taken off."""
+    for cost in found.costs:
+        if cost.shed:
+            limit = f"more than {found.max_overhead_percent:g} % of a CPU"
+            said = f"taken off after {cost.seconds:.0f} s: the probes cost {limit}"
+            click.echo(f"dirtune: the {cost.probe} probe was {said}", err=True)
     reasons: dict[str, list[str]] = {}
     for one in found.missing:
         reasons.setdefault(": ".join(filter(None, (one.why, one.remedy))), []).append(one.probe)

@@ -253,3 +253,30 @@ def test_a_node_that_stops_answering_is_lost_and_closing_does_not_hang(monkeypat
     assert time.monotonic() - began < 20
     with pytest.raises(ProcessLookupError):
         os.killpg(group, 0)
+
+
+class Said:
+    """A process on the director that says these lines and ends."""
+
+    def __init__(self, *lines):
+        self.lines = list(lines)
+
+    async def line(self, *, timeout_s):
+        if not self.lines:
+            raise NodeUnreachable("lb1: its command ended before it was told to")
+        return self.lines.pop(0)
+
+
+def test_a_notice_of_the_directors_dirtune_does_not_end_the_probe():
+    said = Said("dirtune: 2026.journal is taken back in 99 s", "  compiling", "  loaded")
+
+    asyncio.run(rig.LiveProbe(said, 5).loaded())
+
+    assert said.lines == []
+
+
+def test_a_complaint_before_the_end_is_the_reason():
+    said = Said("dirtune: no such probe", "  and more")
+
+    with pytest.raises(NotPossible, match="the director's dirtune: no such probe"):
+        asyncio.run(rig.LiveProbe(said, 5).loaded())

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from dirtune import remote
 from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
-from dirtune.analyse.probed import Probed
+from dirtune.analyse.probed import NotProbed, ProbeCost, Probed
 from dirtune.archive import load
 from dirtune.checks.cluster import own_addresses
 from dirtune.cli import _sources, main
@@ -175,6 +175,20 @@ def probed(monkeypatch):
     )
     found = Probed(5.0, handlers=window)
     monkeypatch.setattr(_sources, "probed", lambda sources, *_: dict.fromkeys(sources, found))
+
+
+def test_a_probe_that_was_taken_off_and_one_that_could_not_run_are_told(capsys):
+    shed = ProbeCost("irq", "raw tracepoints", 2.0, 30_000_000, 9, shed=True)
+    kept = ProbeCost("locks", "raw tracepoints", 5.0, 10, 1)
+    lacks = NotProbed("cpu", "no perf events", "boot another kernel", "")
+    found = Probed(5.0, costs=(shed, kept), missing=(lacks,), max_overhead_percent=1.0)
+
+    _sources.warn(found)
+
+    assert capsys.readouterr().err.splitlines() == [
+        "dirtune: the irq probe was taken off after 2 s: the probes cost more than 1 % of a CPU",
+        "dirtune: no probe cpu: no perf events: boot another kernel",
+    ]
 
 
 @pytest.mark.usefixtures("probed")
