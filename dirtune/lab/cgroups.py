@@ -4,29 +4,30 @@ Version 1 has a hierarchy per controller (cpuset, cpuacct), version 2 one for al
 """
 
 import contextlib
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from dirtune.errors import LabError
 
-NAME = "dirtune-lab"
-
 
 @dataclass(frozen=True, slots=True)
 class Hierarchies:
-    """Where control groups can be made on this machine."""
+    """Where control groups can be made on this machine, and one lab's group in each."""
 
     roots: tuple[Path, ...]
     version: int
+    groups: tuple[Path, ...]
 
 
-def find(root: Path = Path("/sys/fs/cgroup")) -> Hierarchies:
-    """Return the hierarchies that give CPU sets and CPU accounting."""
-    v1 = tuple(root / name for name in ("cpuset", "cpuacct"))
+def find(lab: Path, root: Path = Path("/sys/fs/cgroup")) -> Hierarchies:
+    """Return the hierarchies that give CPU sets and CPU accounting, for the lab of one folder."""
+    name = f"dirtune-lab-{zlib.crc32(bytes(lab.absolute())):08x}"
+    v1 = tuple(root / controller for controller in ("cpuset", "cpuacct"))
     if all((path / "tasks").exists() for path in v1):
-        return Hierarchies(v1, 1)
+        return Hierarchies(v1, 1, tuple(path / name for path in v1))
     if (root / "cgroup.controllers").exists():
-        return Hierarchies((root,), 2)
+        return Hierarchies((root,), 2, (root / name,))
     raise LabError(
         f"{root}: no cpuset and cpuacct control groups; mount cgroup2 there, "
         "or the version 1 controllers below it"
@@ -35,8 +36,7 @@ def find(root: Path = Path("/sys/fs/cgroup")) -> Hierarchies:
 
 def create(found: Hierarchies, node: str, cpus: frozenset[int]) -> None:
     """Make the group of *node*, confined to *cpus*."""
-    for root in found.roots:
-        group = root / NAME
+    for root, group in zip(found.roots, found.groups, strict=True):
         group.mkdir(exist_ok=True)
         if found.version == 2:
             for parent in (root, group):
@@ -61,13 +61,12 @@ def _inherit(parent: Path, group: Path) -> None:
 
 def members_files(found: Hierarchies, node: str) -> tuple[Path, ...]:
     """Return the files a process writes its id to in order to join *node*'s group."""
-    return tuple(root / NAME / node / "cgroup.procs" for root in found.roots)
+    return tuple(group / node / "cgroup.procs" for group in found.groups)
 
 
 def remove(found: Hierarchies) -> None:
     """Remove every group of the lab; the processes in them must have ended."""
-    for root in found.roots:
-        group = root / NAME
+    for group in found.groups:
         if not group.is_dir():
             continue
         for leaf in (path for path in group.iterdir() if path.is_dir()):
@@ -77,7 +76,7 @@ def remove(found: Hierarchies) -> None:
 
 def exists(found: Hierarchies) -> bool:
     """Tell whether a group of the lab is there."""
-    return any((root / NAME).is_dir() for root in found.roots)
+    return any(group.is_dir() for group in found.groups)
 
 
 def remove_when_empty(found: Hierarchies) -> bool:

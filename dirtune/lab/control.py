@@ -79,7 +79,7 @@ def up(spec: Spec, say: Say) -> Status:
     """Build the lab and wait until every node answers; on any failure take it down again."""
     _require(spec)
     place = folder()
-    with _lock():
+    with _lock(place):
         record = place.record()
         if record and record.keeper.alive():
             raise LabError(
@@ -104,8 +104,8 @@ def down() -> bool:
     place = folder()
     _require_root()
     # What is up must not stay for want of a moment.
-    with _lock(wait_s=_PATIENCE_S):
-        if not place.path.exists() and not cgroups.exists(cgroups.find()):
+    with _lock(place, wait_s=_PATIENCE_S):
+        if not place.path.exists() and not cgroups.exists(cgroups.find(place.path)):
             return False
         _end(place)
         return True
@@ -170,8 +170,8 @@ def _require_root() -> None:
 
 
 @contextlib.contextmanager
-def _lock(*, wait_s: float = 0) -> Iterator[None]:
-    path = Path("/run/dirtune/lab.lock")
+def _lock(place: Folder, *, wait_s: float = 0) -> Iterator[None]:
+    path = Path("/run/dirtune") / f"lab{str(place.path.absolute()).replace('/', '-')}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     until_s = time.monotonic() + wait_s
     with path.open("w") as file:
@@ -329,7 +329,7 @@ def _end_process(each: Process) -> None:
 
 
 def _clear(place: Folder) -> None:
-    groups = cgroups.find()
+    groups = cgroups.find(place.path)
     for _ in range(100):
         if cgroups.remove_when_empty(groups):
             break

@@ -59,7 +59,7 @@ class Keeper:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._spec: Spec = folder.spec()
-        self._groups = cgroups.find()
+        self._groups = cgroups.find(folder.path)
         self._director_cpus, self._load_cpus = cpu_layout(os.sched_getaffinity(0), self._spec.cpus)
         self._boots = 0
 

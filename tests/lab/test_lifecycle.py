@@ -34,12 +34,12 @@ def _own_folder(tmp_path, monkeypatch):
 
 def machine():
     """What a lab must leave as it was: mounts, links, namespaces, control groups."""
-    groups = [root / cgroups.NAME for root in cgroups.find().roots]
+    groups = [path for root in cgroups.find(Path("/")).roots for path in root.glob("dirtune-*")]
     return {
         "mounts": Path("/proc/mounts").read_text(),
         "links": sorted(path.name for path in Path("/sys/class/net").iterdir()),
         "namespaces": sorted(set(namespaces())),
-        "groups": [str(path) for path in groups if path.exists()],
+        "groups": sorted(map(str, groups)),
     }
 
 

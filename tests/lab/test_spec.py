@@ -1,6 +1,7 @@
 """What a lab is to be, worked out without building one."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -138,11 +139,11 @@ def test_vcpu_threads_are_found_by_name(tmp_path):
 def test_a_version_2_hierarchy_confines_a_node(tmp_path):
     (tmp_path / "cgroup.controllers").write_text("cpuset cpu\n")
     (tmp_path / "cpuset.mems.effective").write_text("0\n")
-    found = cgroups.find(tmp_path)
+    found = cgroups.find(Path("/var/lib/dirtune-lab"), tmp_path)
 
     cgroups.create(found, "rs1", frozenset({1, 3}))
 
-    leaf = tmp_path / "dirtune-lab/rs1"
+    (leaf,) = tmp_path.glob("dirtune-lab-*/rs1")
     assert (leaf / "cpuset.cpus").read_text() == "1,3"
     assert (leaf / "cpuset.mems").read_text() == "0\n"
     assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpuset +cpu"
@@ -151,7 +152,19 @@ def test_a_version_2_hierarchy_confines_a_node(tmp_path):
 
 def test_a_machine_without_control_groups_is_told(tmp_path):
     with pytest.raises(LabError, match="mount cgroup2"):
-        cgroups.find(tmp_path)
+        cgroups.find(Path("/var/lib/dirtune-lab"), tmp_path)
+
+
+def test_two_labs_have_groups_of_their_own(tmp_path):
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu\n")
+    (tmp_path / "cpuset.mems.effective").write_text("0\n")
+    one, other = (cgroups.find(Path(lab), tmp_path) for lab in ("/tmp/one", "/tmp/other"))
+    for found in (one, other):
+        cgroups.create(found, "rs1", frozenset({1}))
+
+    assert {*one.groups}.isdisjoint(other.groups)
+    assert cgroups.exists(one)
+    assert cgroups.exists(other)
 
 
 def test_the_labs_plan_is_a_plan_with_the_scenarios_numbers(crowded):
