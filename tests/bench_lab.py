@@ -27,7 +27,21 @@ from dirtune.lab import state
 DIRTUNE = (sys.executable, "-m", "dirtune")
 ROUNDS = 3
 WINDOW_S = 8
-PEERS = {"irq": "hardirqs-bpfcc", "softirq": "softirqs-bpfcc", "locks": "klockstat-bpfcc"}
+PEERS = {"irq": "hardirqs-bpfcc", "softirq": "softirqs-bpfcc"}
+ALONE = ("cpu", "drops", "ipvs")
+# Two CPUs set IPVS's timeouts to what they are: each takes __ip_vs_mutex for it.
+CONTEND = """\
+cat >/tmp/contend.py <<'END'
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+end = time.monotonic() + float(sys.argv[1])
+while time.monotonic() < end:
+    s.setsockopt(socket.IPPROTO_IP, 1152 + 10, bytes(12))
+END
+for cpu in 0 1; do
+  taskset -c $cpu python3 /tmp/contend.py {seconds} >/dev/null 2>&1 </dev/null & echo $!
+done
+"""
 # Runs a tool of bcc's for some seconds of measuring, and prints what its programs cost.
 BESIDE = """\
 import ctypes, os, pathlib, subprocess, sys, time
@@ -67,13 +81,14 @@ def on(node, command):
 
 
 @contextmanager
-def lab():
+def lab(*options):
     """Boot the crowded line and take it down again."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DIRTUNE_LAB"] = f"{folder}/lab"
         os.environ["DIRTUNE_SSH_CONFIG"] = f"{folder}/lab/ssh_config"
         try:
-            dirtune("lab", "up", "--scenario", "crowded")
+            dirtune("lab", "up", "--scenario", "crowded", *options)
+            on("lb1", f"cat >/tmp/beside.py <<'END'\n{BESIDE}END")
             yield Path(folder)
         finally:
             dirtune("lab", "down")
@@ -117,25 +132,25 @@ def theirs(tool):
     return int(ns), int(runs), complaint.strip()
 
 
-def prices():
-    """Print for each probe nanoseconds per run beside bcc's, in turn on one load."""
-    for probe, tool in PEERS.items():
-        found, peers, loads, complaint = [0, 0], [0, 0], [], ""
-        for _ in range(ROUNDS):
-            ns, runs, took = ours(probe)
-            found = [found[0] + ns, found[1] + runs]
-            loads.append(took)
-            ns, runs, complaint = theirs(tool)
-            peers = [peers[0] + ns, peers[1] + runs]
-        mine = found[0] / found[1] if found[1] else 0.0
-        print(f"{probe}: compiled and attached in {min(loads):.1f} s (emulated)")
-        if not found[1] or not peers[1]:
-            silent = tool if found[1] else f"the {probe} probe (nothing happened)"
-            print(f"{probe}: no ratio: {silent} measured nothing {complaint}".rstrip())
-            continue
-        other = peers[0] / peers[1]
-        name = f"{probe}: ns per run / {tool}"
-        print(f"{name:44} {mine / other:6.2f}  ({mine:.0f} / {other:.0f} ns, aim 1, hope 0.7)")
+def beside(probe, tool):
+    """Print the costs of our probe and of bcc's tool, in turn on one load, and their ratios."""
+    mine, peers, loads, complaint = (0, 0), (0, 0), [], ""
+    for _ in range(ROUNDS):
+        ns, runs, took = ours(probe)
+        mine = mine[0] + ns, mine[1] + runs
+        loads.append(took)
+        ns, runs, complaint = theirs(tool)
+        peers = peers[0] + ns, peers[1] + runs
+    print(f"{probe}: compiled and attached in {min(loads):.1f} s (emulated)")
+    if not mine[1] or not peers[1]:
+        silent = tool if mine[1] else f"the {probe} probe (nothing happened)"
+        print(f"{probe}: no ratio: {silent} measured nothing {complaint}".rstrip())
+        return
+    of_run = [ns / runs for ns, runs in (mine, peers)]
+    of_second = [ns / (ROUNDS * WINDOW_S * 1e3) for ns, _ in (mine, peers)]
+    for name, (one, other), unit in (("run", of_run, "ns"), ("second", of_second, "us")):
+        label = f"{probe}: {unit} per {name} / {tool}"
+        print(f"{label:44} {one / other:6.2f}  ({one:.0f} / {other:.0f} {unit})")
 
 
 async def pairs(folder):
@@ -190,16 +205,19 @@ def _run(plan, trials):
 def main():
     """Run every row."""
     with lab() as folder:
-        subprocess.run(
-            [*DIRTUNE, "lab", "exec", "lb1", "--", "cat >/tmp/beside.py"],
-            input=BESIDE,
-            text=True,
-            check=True,
-        )
         with load(folder, 900):
-            prices()
+            for probe, tool in PEERS.items():
+                beside(probe, tool)
+            for probe in ALONE:
+                ns, runs, took = ours(probe)
+                of_run = f"{ns / runs:.0f} ns a run" if runs else "nothing happened"
+                print(f"{probe}: compiled and attached in {took:.1f} s (emulated), {of_run}")
         if "--pairs" in sys.argv:
             asyncio.run(pairs(folder))
+    with lab("--cpus", "2"):
+        pids = on("lb1", CONTEND.format(seconds=900)).split()
+        beside("locks", "klockstat-bpfcc")
+        on("lb1", f"kill {' '.join(pids)}")
 
 
 if __name__ == "__main__":

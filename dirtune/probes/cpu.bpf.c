@@ -11,7 +11,7 @@ BPF_TABLE("percpu_hash", struct cpu_key, u64, cpu_samples, CPU_MAX_STACKS);
 BPF_STACK_TRACE(cpu_stacks, CPU_MAX_STACKS);
 BPF_PERCPU_ARRAY(cpu_lost, u64, 1);
 
-int cpu_sample(void *ctx)
+int dt_cpu_sample(void *ctx)
 {
     struct cpu_key key = {.idle = (u32)bpf_get_current_pid_tgid() == 0};
     u64 one = 1, *seen;

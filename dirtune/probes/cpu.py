@@ -65,7 +65,7 @@ def decode(before: Moment[Reading], after: Moment[Reading], context: Context) ->
 PROBE = Probe(
     name="cpu",
     window="cpu",
-    ways=(Way("cpu-clock", (Point("clock", str(HERTZ), "cpu_sample"),)),),
+    ways=(Way("cpu-clock", (Point("clock", str(HERTZ), "dt_cpu_sample"),)),),
     read=read,
     decode=decode,
     sizes={"CPU_MAX_STACKS": 8192},

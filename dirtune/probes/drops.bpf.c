@@ -11,7 +11,7 @@ BPF_PERCPU_ARRAY(drop_lost, u64, 1);
 
 // kfree_skb(struct sk_buff *skb, void *location, enum skb_drop_reason reason)
 // Without the reason before Linux 5.17: DROP_REASON is then not set.
-int drop_skb(struct bpf_raw_tracepoint_args *ctx)
+int dt_drop_skb(struct bpf_raw_tracepoint_args *ctx)
 {
     struct drop_key key = {.location = ctx->args[1]};
     u64 one = 1, *seen;

@@ -82,10 +82,10 @@ PROBE = Probe(
     ways=(
         Way(
             "raw tracepoint",
-            (Point("tracepoint", _EVENT, "drop_skb", field="reason"),),
+            (Point("tracepoint", _EVENT, "dt_drop_skb", field="reason"),),
             macros=("DROP_REASON",),
         ),
-        Way("raw tracepoint without reasons", (Point("tracepoint", _EVENT, "drop_skb"),)),
+        Way("raw tracepoint without reasons", (Point("tracepoint", _EVENT, "dt_drop_skb"),)),
     ),
     read=read,
     decode=decode,

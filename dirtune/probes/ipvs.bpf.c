@@ -80,12 +80,12 @@ KRETFUNC_PROBE(ip_vs_in_hook, void *priv, void *skb, void *state, int verdict)
 #else
 #include <uapi/linux/ptrace.h>
 
-int ipvs_in(struct pt_regs *ctx)
+int dt_ipvs_in(struct pt_regs *ctx)
 {
     return ipvs_begin();
 }
 
-int ipvs_in_return(struct pt_regs *ctx)
+int dt_ipvs_in_return(struct pt_regs *ctx)
 {
     return ipvs_end(PT_REGS_RC(ctx));
 }

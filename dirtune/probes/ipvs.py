@@ -51,7 +51,10 @@ def decode(before: Moment[Reading], after: Moment[Reading], _: Context) -> IpvsW
 def _kprobes(function: str) -> Way:
     return Way(
         f"kprobes on {function}",
-        (Point("kprobe", function, "ipvs_in"), Point("kretprobe", function, "ipvs_in_return")),
+        (
+            Point("kprobe", function, "dt_ipvs_in"),
+            Point("kretprobe", function, "dt_ipvs_in_return"),
+        ),
     )
 
 

@@ -35,7 +35,7 @@ BPF_PERCPU_ARRAY(irq_fresh, struct irq_handler, 1);
 BPF_PERCPU_ARRAY(irq_lost, u64, 1);
 
 // irq_handler_entry(int irq, struct irqaction *action)
-int irq_entry(void *ctx)
+int dt_irq_entry(void *ctx)
 {
     int zero = 0;
     u64 *started = irq_started_ns.lookup(&zero);
@@ -62,7 +62,7 @@ static __always_inline struct irq_handler *irq_first_call(u64 action, u32 irq)
 }
 
 // irq_handler_exit(int irq, struct irqaction *action, int ret)
-int irq_exit(struct bpf_raw_tracepoint_args *ctx)
+int dt_irq_exit(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 now = bpf_ktime_get_ns();
     u64 action = ctx->args[1];

@@ -151,8 +151,8 @@ PROBE = Probe(
         Way(
             "raw tracepoints",
             (
-                Point("tracepoint", "irq:irq_handler_entry", "irq_entry"),
-                Point("tracepoint", "irq:irq_handler_exit", "irq_exit"),
+                Point("tracepoint", "irq:irq_handler_entry", "dt_irq_entry"),
+                Point("tracepoint", "irq:irq_handler_exit", "dt_irq_exit"),
             ),
         ),
     ),

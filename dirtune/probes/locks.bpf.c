@@ -91,13 +91,13 @@ static __always_inline int lock_end(u64 lock)
 }
 
 // contention_begin(void *lock, unsigned int flags)
-int lock_contention_begin(struct bpf_raw_tracepoint_args *ctx)
+int dt_lock_contention_begin(struct bpf_raw_tracepoint_args *ctx)
 {
     return lock_begin(ctx, ctx->args[0], ctx->args[1]);
 }
 
 // contention_end(void *lock, int ret)
-int lock_contention_end(struct bpf_raw_tracepoint_args *ctx)
+int dt_lock_contention_end(struct bpf_raw_tracepoint_args *ctx)
 {
     return lock_end(ctx->args[0]);
 }
@@ -112,7 +112,7 @@ int lock_contention_end(struct bpf_raw_tracepoint_args *ctx)
 BPF_PERCPU_ARRAY(lock_spinning, u64, LOCK_CONTEXTS);
 BPF_PERCPU_ARRAY(lock_depth, u32, 1);
 
-int lock_slowpath(struct pt_regs *ctx)
+int dt_lock_slowpath(struct pt_regs *ctx)
 {
     int zero = 0;
     u64 lock = PT_REGS_PARM1(ctx);
@@ -129,7 +129,7 @@ int lock_slowpath(struct pt_regs *ctx)
     return lock_begin(ctx, lock, LOCK_SPIN);
 }
 
-int lock_slowpath_return(struct pt_regs *ctx)
+int dt_lock_slowpath_return(struct pt_regs *ctx)
 {
     int zero = 0;
     u32 *depth = lock_depth.lookup(&zero);

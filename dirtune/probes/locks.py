@@ -121,8 +121,8 @@ def _slow_paths(*functions: str) -> Way:
         point
         for function in functions
         for point in (
-            Point("kprobe", function, "lock_slowpath"),
-            Point("kretprobe", function, "lock_slowpath_return"),
+            Point("kprobe", function, "dt_lock_slowpath"),
+            Point("kretprobe", function, "dt_lock_slowpath_return"),
         )
     )
     return Way(f"kprobes on {' and '.join(functions)}", tuple(points), macros=("LOCK_KPROBES",))
@@ -135,8 +135,8 @@ PROBE = Probe(
         Way(
             "raw tracepoints",
             (
-                Point("tracepoint", "lock:contention_begin", "lock_contention_begin"),
-                Point("tracepoint", "lock:contention_end", "lock_contention_end"),
+                Point("tracepoint", "lock:contention_begin", "dt_lock_contention_begin"),
+                Point("tracepoint", "lock:contention_end", "dt_lock_contention_end"),
             ),
         ),
         # A kernel for guests has both, and takes the first where the hypervisor offers it.

@@ -36,7 +36,7 @@ BPF_TABLE("percpu_hash", u64, struct napi_polls, napi_devices, NAPI_MAX);
 BPF_PERCPU_ARRAY(softirq_lost, u64, 1);
 
 // softirq_raise(unsigned int vec_nr)
-int softirq_raise(struct bpf_raw_tracepoint_args *ctx)
+int dt_softirq_raise(struct bpf_raw_tracepoint_args *ctx)
 {
     int vector = ctx->args[0];
     u64 *raised = softirq_raised_ns.lookup(&vector);
@@ -47,7 +47,7 @@ int softirq_raise(struct bpf_raw_tracepoint_args *ctx)
 }
 
 // softirq_entry(unsigned int vec_nr)
-int softirq_entry(struct bpf_raw_tracepoint_args *ctx)
+int dt_softirq_entry(struct bpf_raw_tracepoint_args *ctx)
 {
     int zero = 0, vector = ctx->args[0];
     u64 now = bpf_ktime_get_ns();
@@ -73,7 +73,7 @@ int softirq_entry(struct bpf_raw_tracepoint_args *ctx)
 }
 
 // softirq_exit(unsigned int vec_nr)
-int softirq_exit(struct bpf_raw_tracepoint_args *ctx)
+int dt_softirq_exit(struct bpf_raw_tracepoint_args *ctx)
 {
     int zero = 0, vector = ctx->args[0];
     u64 *started = softirq_started_ns.lookup(&zero);
@@ -97,7 +97,7 @@ int softirq_exit(struct bpf_raw_tracepoint_args *ctx)
 }
 
 // napi_poll(struct napi_struct *napi, int work, int budget)
-int softirq_napi_poll(struct bpf_raw_tracepoint_args *ctx)
+int dt_softirq_napi_poll(struct bpf_raw_tracepoint_args *ctx)
 {
     int zero = 0;
     u64 napi = ctx->args[0];

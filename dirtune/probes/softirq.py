@@ -131,10 +131,10 @@ PROBE = Probe(
         Way(
             "raw tracepoints",
             (
-                Point("tracepoint", "irq:softirq_raise", "softirq_raise"),
-                Point("tracepoint", "irq:softirq_entry", "softirq_entry"),
-                Point("tracepoint", "irq:softirq_exit", "softirq_exit"),
-                Point("tracepoint", "napi:napi_poll", "softirq_napi_poll"),
+                Point("tracepoint", "irq:softirq_raise", "dt_softirq_raise"),
+                Point("tracepoint", "irq:softirq_entry", "dt_softirq_entry"),
+                Point("tracepoint", "irq:softirq_exit", "dt_softirq_exit"),
+                Point("tracepoint", "napi:napi_poll", "dt_softirq_napi_poll"),
             ),
         ),
     ),

@@ -168,6 +168,38 @@ def test_no_instance_is_left_behind(kernel):
     assert on("lb1", f"ls {INSTANCES}") == ""
 
 
+@standard
+def test_without_btf_the_kernels_headers_tell_where_members_are(kernel):
+    on("lb1", "umount /usr/lib/python3/dist-packages/bcc")
+    on("lb1", ": >/tmp/empty; mount --bind /tmp/empty /sys/kernel/btf/vmlinux")
+    before = interrupts()
+    sends = "for n in {1..20}; do echo >/dev/udp/198.18.0.21/9; sleep 0.1; done"
+    measure = "dirtune profile --probes irq,softirq --max-overhead 90 --format json"
+    found = json.loads(on("lb1", f"{measure} -- bash -c '{sends}'"))
+    of_line = interrupts() - before
+    on("lb1", "umount /sys/kernel/btf/vmlinux")
+
+    rows = [row for row in found["probed"]["handlers"]["handlers"] if row["irq"] == 10]
+    assert {row["handler"] for row in rows} == {*LINE}
+    assert all(20 <= row["calls"] <= of_line for row in rows)
+    runs = {row["vector"]: row["runs"] for row in found["probed"]["softirqs"]["softirqs"]}
+    assert runs["NET_RX"] >= 20
+
+
+@standard
+def test_under_lockdown_the_line_names_it_and_proc_serves(kernel):
+    on("lb1", "echo confidentiality >/sys/kernel/security/lockdown")  # until the next boot
+    said = on("lb1", "dirtune irqs --probe 2 2>&1")
+    doctor = json.loads(on("lb1", "dirtune doctor --format json"))
+
+    assert "kernel lockdown is in confidentiality mode: boot with lockdown=integrity" in said
+    assert "calls are inferred from /proc/interrupts" in said
+    assert all(f"{handler}: " in said for handler in LINE)
+    assert {each["probe"]: each["uses"] for each in doctor["probes"]} == dict.fromkeys(
+        ("irq", "softirq", "locks", "cpu", "drops", "ipvs")
+    ) | {"irq": "proc"}
+
+
 def switches():
     """Voluntary context switches of the threads of line 10, as grep(1) finds them."""
     rows = on(
