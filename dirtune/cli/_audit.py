@@ -126,7 +126,7 @@ def _audit(
     options: Options,
 ) -> render.Audit:
     if isinstance(found, Probed):
-        _sources.warn(found)
+        _sources.warn(found, source.host)
         snapshot = with_probes(snapshot, found)
     return render.audit(source.host, snapshot, options.wanted, options.accepted)
 

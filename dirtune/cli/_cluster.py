@@ -18,12 +18,18 @@ def read(path: Path) -> Plan:
 
 
 def sources(asked: Plan, interval: float) -> tuple[Source, ...]:
-    """Return every node of the plan, the director first."""
+    """Return every node of the plan, the director first: it alone has a dirtune for probes."""
     become = {peer.host for peer in (*asked.real_servers, *asked.clients) if peer.become}
     become |= {asked.director.host} if asked.director.become else set()
     config = Path(asked.ssh_config) if asked.ssh_config else None
     return tuple(
-        Source(host=host, ssh_config=config, interval=interval, become=host in become)
+        Source(
+            host=host,
+            ssh_config=config,
+            interval=interval,
+            become=host in become,
+            dirtune=asked.director.dirtune if host == asked.director.host else None,
+        )
         for host in asked.hosts
     )
 

@@ -34,6 +34,8 @@ class Source:
     """Seconds between the two samples."""
     become: bool = False
     """Whether what is run there over SSH is run by `sudo -n`."""
+    dirtune: str | None = "dirtune"
+    """The command there that probes it; None: it is not probed."""
 
     @property
     def name(self) -> str:
@@ -85,14 +87,17 @@ def probed(
 ) -> dict[Source, Probed | DirtuneError]:
     """Measure with the probes *names* here, or on hosts by the dirtunes installed there.
 
-    On hosts at the same time; an error is a host's own.
+    On hosts at the same time, by the first one's command; an error is a host's own.
     """
+    sources = [each for each in sources if each.dirtune is not None]
     if any(each.root or each.archive for each in sources):
         raise NotPossible("--probe measures a live host; a record has none")
     remote = tuple(each for each in sources if each.host is not None)
     wanted = f"--probes={','.join(names)}"
-    script = f"dirtune profile --duration={seconds:g} {wanted} --format json"
-    found = _asked(remote, script, _parsed, seconds + 180) if remote else {}
+    found: dict[Source, Probed | DirtuneError] = {}
+    if remote:
+        script = f"{remote[0].dirtune} profile --duration={seconds:g} {wanted} --format json"
+        found = _asked(remote, script, _parsed, seconds + 180)
     return {each: found[each] if each in found else _measured(seconds, names) for each in sources}
 
 
@@ -115,20 +120,21 @@ def _parsed(text: str) -> Probed:
         raise ParseError("`dirtune profile`", said) from error
 
 
-def warn(found: Probed) -> None:
+def warn(found: Probed, host: str | None = None) -> None:
     """Say which probes could not run, why and what was used instead, and which were taken off."""
+    where = f"dirtune: {host}: " if host else "dirtune: "
     for cost in found.costs:
         if cost.shed:
             limit = f"more than {found.max_overhead_percent:g} % of a CPU"
             said = f"taken off after {cost.seconds:.0f} s: the probes cost {limit}"
-            click.echo(f"dirtune: the {cost.probe} probe was {said}", err=True)
+            click.echo(f"{where}the {cost.probe} probe was {said}", err=True)
     reasons: dict[str, list[str]] = {}
     for one in found.missing:
         reasons.setdefault(": ".join(filter(None, (one.why, one.remedy))), []).append(one.probe)
     instead = {one.probe: f"; {one.instead}" for one in found.missing if one.instead}
     for why, names in reasons.items():
         used = "".join(instead.get(name, "") for name in names)
-        click.echo(f"dirtune: no probe {', '.join(names)}: {why}{used}", err=True)
+        click.echo(f"{where}no probe {', '.join(names)}: {why}{used}", err=True)
 
 
 def known(found: T | DirtuneError) -> T:

@@ -185,10 +185,14 @@ def test_a_probe_that_was_taken_off_and_one_that_could_not_run_are_told(capsys):
 
     _sources.warn(found)
 
-    assert capsys.readouterr().err.splitlines() == [
-        "dirtune: the irq probe was taken off after 2 s: the probes cost more than 1 % of a CPU",
-        "dirtune: no probe cpu: no perf events: boot another kernel",
-    ]
+    _sources.warn(found, "lb2")
+
+    said = (
+        "the irq probe was taken off after 2 s: the probes cost more than 1 % of a CPU",
+        "no probe cpu: no perf events: boot another kernel",
+    )
+    here, there = ([f"dirtune: {where}{each}" for each in said] for where in ("", "lb2: "))
+    assert capsys.readouterr().err.splitlines() == here + there
 
 
 @pytest.mark.usefixtures("probed")
@@ -558,3 +562,18 @@ def test_explain_lists_and_tells():
     assert "## Why it matters" in page
     listed = json.loads(call("explain", "--format", "json").output)
     assert {"id", "severity", "trust", "title", "page"} == set(listed["checks"][0])
+
+
+def test_in_a_cluster_the_director_alone_is_probed_by_the_plans_command(tmp_path, monkeypatch):
+    plan = PLAN.replace('host = "lb1"', 'host = "lb1"\ndirtune = "/opt/tune/dirtune"', 1)
+    (tmp_path / "plan.toml").write_text(plan)
+
+    async def probe(name):
+        return json.dumps({"probed": PROBED})
+
+    given = answer(monkeypatch, dict.fromkeys(("lb1", "rs1", "c1"), FETCHED + FETCHED), probe)
+    result = call("audit", "--cluster", str(tmp_path / "plan.toml"), "--probe=1", "--format=json")
+
+    assert result.exit_code in {0, 1}
+    (script,) = (script for script, *_ in given if "--probes" in script)
+    assert script.startswith("/opt/tune/dirtune profile --duration=1 ")
