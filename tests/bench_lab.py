@@ -3,7 +3,7 @@
 Run by `make bench`, as root. One boot of the crowded line; load at a fixed rate. Nanoseconds per
 run of a program are the kernel's own count (bpf_enable_stats()), of both on the same load in turn.
 With --pairs: reply rate and CPU per connection with all probes on against off, as interleaved
-pairs; some ten minutes.
+pairs; some fifteen minutes.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
+
+import msgspec
 
 from dirtune import remote
 from dirtune.analyse import compare
@@ -156,7 +158,12 @@ def beside(probe, tool):
 async def pairs(folder):
     """Print reply rate and CPU per connection with all probes on (B) against off (A)."""
     plan = plans.read(state.folder().plan)
+    plan = msgspec.structs.replace(plan, settle=msgspec.structs.replace(plan.settle, max="10s"))
     kept, probes = {}, []
+
+    def keep(result):
+        trial = kept[result.trial.id] = result.trial
+        print(f"{trial.id} {trial.arm} {trial.validity}: {trial.reason}", file=sys.stderr)
 
     async with rig.opened(plan) as nodes:
         await nodes.ready()
@@ -173,9 +180,7 @@ async def pairs(folder):
                     while (await process.line(timeout_s=180)).strip() != "measuring":
                         pass
 
-            await campaign.pairs(
-                nodes, plan, switch, lambda result: kept.update({result.trial.id: result.trial})
-            )
+            await campaign.pairs(nodes, plan, switch, keep)
             await switch("A")
     for metric in ("reply_rate", "cpu_us_per_connection"):
         arms = compare.arms_of(_run(plan, tuple(kept.values())), metric)
