@@ -39,7 +39,7 @@ test: setup check
 	$(PY) -m pytest -q -m lab --timeout 1200
 
 test-fast: setup
-	$(PY) -m pytest -q -m 'not lab and not long' --timeout 120
+	$(PY) -m pytest -q -n auto -m 'not lab and not long' --timeout 120
 
 test-long: setup
 	$(PY) -m pytest -q -m long --timeout 7200
@@ -48,7 +48,7 @@ check: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	$(PY) -m pytest -q -m 'not lab and not long' --timeout 120
+	$(PY) -m pytest -q -n auto -m 'not lab and not long' --timeout 120
 
 # What boots the lab needs root.
 bench: setup
