@@ -2,8 +2,8 @@
 
 Run by `make bench`, as root. One boot of the crowded line; load at a fixed rate. Nanoseconds per
 run of a program are the kernel's own count (bpf_enable_stats()), of both on the same load in turn.
-With --pairs: reply rate and CPU per connection with all probes on against off, as interleaved
-pairs; some fifteen minutes.
+`bench_lab.py pairs` compares reply rate and CPU per connection with all probes on against off, as
+interleaved pairs; some fifteen minutes. Rows are named `prices`, `locks`, `pairs`.
 """
 
 import asyncio
@@ -207,22 +207,42 @@ def _run(plan, trials):
     )
 
 
-def main():
-    """Run every row."""
+def one_cpu(wanted):
+    """Print what a director with one CPU shows."""
     with lab() as folder:
-        with load(folder, 900):
-            for probe, tool in PEERS.items():
-                beside(probe, tool)
-            for probe in ALONE:
-                ns, runs, took = ours(probe)
-                of_run = f"{ns / runs:.0f} ns a run" if runs else "nothing happened"
-                print(f"{probe}: compiled and attached in {took:.1f} s (emulated), {of_run}")
-        if "--pairs" in sys.argv:
+        if "pairs" in wanted:
             asyncio.run(pairs(folder))
+        if "prices" in wanted:
+            with load(folder, 900):
+                prices()
+
+
+def prices():
+    """Print what every probe costs, and those that have a peer of bcc's beside it."""
+    for probe, tool in PEERS.items():
+        beside(probe, tool)
+    for probe in ALONE:
+        ns, runs, took = ours(probe)
+        of_run = f"{ns / runs:.0f} ns a run" if runs else "nothing happened"
+        print(f"{probe}: compiled and attached in {took:.1f} s (emulated), {of_run}")
+
+
+def locks():
+    """Print what the locks probe costs where two CPUs want one mutex."""
     with lab("--cpus", "2"):
         pids = on("lb1", CONTEND.format(seconds=900)).split()
         beside("locks", "klockstat-bpfcc")
         on("lb1", f"kill {' '.join(pids)}")
+
+
+def main():
+    """Run the rows that are named, or all but the pairs."""
+    sys.stdout.reconfigure(line_buffering=True)
+    wanted = sys.argv[1:] or ["prices", "locks"]
+    if {"pairs", "prices"} & set(wanted):
+        one_cpu(wanted)
+    if "locks" in wanted:
+        locks()
 
 
 if __name__ == "__main__":
