@@ -27,6 +27,7 @@ Keep = Callable[[Result], None]
 
 _AGAIN = re.compile(r"\+\d+$")
 """How the ids of trials that were run again end."""
+_AWAY_MAX = 2
 
 
 async def stay(arm: str) -> None:
@@ -51,6 +52,7 @@ async def pairs(
     valid = _whole_pairs(done)
     last = plan.load.pairs + plan.validity.retries
     arm: str | None = None
+    away = _Away()
     while valid < plan.load.pairs and number < last:
         number += 1
         results: list[Result] = []
@@ -61,6 +63,7 @@ async def pairs(
             result = await conduct(rig, plan, _judged(plan, number, place, wanted))
             keep(result)
             _stop_if_lost(result.trial, plan)
+            away.seen(result)
             results.append(result)
             if result.trial.validity != "valid":
                 break
@@ -85,14 +88,18 @@ async def fill(
     """Run trials of one cell until each slot has one that counts, and return all of them.
 
     A slot whose trial did not count is tried again as often as the plan's `retries` allow for
-    the whole campaign; one that the clients limited would be limited again.
+    the whole campaign; one that the clients limited would be limited again, and one that found
+    a node away would do so again.
     """
-    trials = list(done)
+    trials, away = list(done), _Away()
     for slot in slots:
         while (number := attempt(slot, trials)) is not None:
             name = slot.id if number == 1 else f"{slot.id}+{number}"
             order = Order(name, "A", "judged", slot.rate, path=slot.cell.path)
-            trials.append(await kept(rig, slot.cell, slot.cell.plan, order, keep))
+            result = await _kept(rig, slot.cell, slot.cell.plan, order, keep)
+            trials.append(result.trial)
+            if away.seen(result):
+                break
     return tuple(trials)
 
 
@@ -128,11 +135,33 @@ async def observe(rig: Rig, cell: Cell, keep: Keep, *, done: Sequence[Trial]) ->
 
 async def kept(rig: Rig, cell: Cell, plan: Plan, order: Order, keep: Keep) -> Trial:
     """Conduct a trial of *cell* and keep it; `TrialError` if a lost node is to stop it all."""
-    result = await conduct(rig, plan, order)
-    trial = msgspec.structs.replace(result.trial, cell=cell.name)
-    keep(replace(result, trial=trial))
-    _stop_if_lost(trial, plan)
-    return trial
+    return (await _kept(rig, cell, plan, order, keep)).trial
+
+
+async def _kept(rig: Rig, cell: Cell, plan: Plan, order: Order, keep: Keep) -> Result:
+    found = await conduct(rig, plan, order)
+    result = replace(found, trial=msgspec.structs.replace(found.trial, cell=cell.name))
+    keep(result)
+    _stop_if_lost(result.trial, plan)
+    return result
+
+
+class _Away:
+    """How many trials in a row have found a node away."""
+
+    def __init__(self) -> None:
+        self._row = 0
+
+    def seen(self, result: Result) -> bool:
+        """Tell whether *result* did; `TrialError` for the last that is to try.
+
+        All nodes take part in every trial, so without one of them none can be had.
+        """
+        self._row = self._row + 1 if result.away else 0
+        if self._row == _AWAY_MAX:
+            said = f"{result.trial.reason}; what was measured is kept, --resume goes on with it"
+            raise TrialError(f"trial {result.trial.id}: {said}")
+        return result.away
 
 
 def _order(pair: int) -> str:

@@ -148,6 +148,8 @@ class Result:
     """Raw output by file name."""
     profile: Profile | None = None
     """What the director's own dirtune said of a profiled trial's window."""
+    away: bool = False
+    """A node was not there when it was to begin: the next trial will find it away too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,9 @@ async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
     started = rig.utc()
     try:
         await rig.ready()
+    except NodeUnreachable as error:
+        return Result(judge.failed(order, started, plan, str(error)), {}, away=True)
+    try:
         await rig.preflight()
         settled = await _settle(rig, plan)
         if order.kind == "profiled":
