@@ -20,7 +20,7 @@ from dirtune.bench.client import LiveLoad
 from dirtune.bench.generators import Schedule
 from dirtune.bench.sampler import Sampler
 from dirtune.bench.tables import Plan
-from dirtune.collect import ip_vs
+from dirtune.collect import ip_vs, processes
 from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
 from dirtune.remote import Node, Process, together
 
@@ -119,6 +119,14 @@ class LiveRig:
         except NotPossible:
             return {}
         return service.shares(text, self._plan)
+
+    async def programs(self) -> tuple[processes.Process, ...]:
+        """Return the director's processes; empty where it is a client or real server as well."""
+        host = self._plan.director.host
+        if host in {each.host for each in (*self._plan.real_servers, *self._plan.clients)}:
+            return ()
+        text = await self._nodes[host].run("cat /proc/[0-9]*/stat 2>/dev/null; true")
+        return tuple(processes.parse_process(row) for row in text.splitlines())
 
     def roles(self) -> dict[str, str]:
         """Return each node's role, the director first."""
