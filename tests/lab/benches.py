@@ -20,12 +20,12 @@ DIRTUNE = (sys.executable, "-m", "dirtune")
 
 
 @contextlib.contextmanager
-def lab_of(scenario, place):
+def lab_of(scenario, place, *options):
     """Boot a lab in a folder below *place* and take it down again."""
     os.environ["DIRTUNE_LAB"] = str(place / "lab")
     os.environ["DIRTUNE_SSH_CONFIG"] = str(place / "lab/ssh_config")
     try:
-        dirtune("lab", "up", "--scenario", scenario)
+        dirtune("lab", "up", "--scenario", scenario, *options)
         yield
     finally:
         dirtune("lab", "down")
@@ -43,7 +43,7 @@ def on(node, command, ok=(0,)):
     return dirtune("lab", "exec", node, "--", command, ok=ok)
 
 
-def plan(tmp_path, clients=4, more="", **load):
+def plan(tmp_path, clients=4, more="", retries=0, **load):
     """The lab's plan with its first *clients* and other values under [load]."""
     text = state.folder().plan.read_text()
     text = text.replace('"ssh_config"', f'"{state.folder().ssh_config}"')
@@ -56,7 +56,7 @@ def plan(tmp_path, clients=4, more="", **load):
     # What the director costs is not asked here, and a busy machine may keep it from rest.
     text = re.sub(r"^seconds = .*\nmax = .*", 'seconds = 1\nmax = "4s"', text, flags=re.MULTILINE)
     # What a fault does to one trial is asked, not what comes of trying again.
-    text = text.replace("[validity]\n", "[validity]\nretries = 0\n")
+    text = text.replace("[validity]\n", f"[validity]\nretries = {retries}\n")
     path = tmp_path / "plan.toml"
     path.write_text(text + more)
     return str(path)
