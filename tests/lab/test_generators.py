@@ -216,17 +216,15 @@ def refused(path, out):
 
 
 def test_wrk_probes_the_peak_and_compares_nothing(tmp_path):
-    before = counted()
-    tried = []
-    found, texts = trial(
-        tmp_path, tries=3, meanwhile=lambda: tried.append(1), generator="wrk", connections=5
-    )
+    for _ in range(3):
+        before = counted()
+        found, texts = trial(tmp_path, generator="wrk", connections=5)
+        if found.validity == "valid":
+            break
 
     requests = sum(int(re.search(r"(\d+) requests in", text)[1]) for text in texts.values())
     made, cut_off, preflight = requests + sum(found.failed.values()), 4 * 5, 4
-    # What the tries before it took is not known.
-    if len(tried) == 1:
-        assert requests <= counted() - before - preflight <= 1.005 * made + cut_off
+    assert requests <= counted() - before - preflight <= 1.005 * made + cut_off
     assert (found.kind, found.validity) == ("peak", "valid")
     assert found.labels[0].startswith("closed loop")
     assert found.reply_rate > 100
