@@ -6,14 +6,14 @@ a bounded number of times; what did not count stays in the record.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
 import msgspec
 
 from dirtune.analyse import capacity
 from dirtune.analyse.run import Trial
-from dirtune.bench import matrix
+from dirtune.bench import matrix, relative
 from dirtune.bench.matrix import Cell, Slot, prefix
 from dirtune.bench.outcome import Order
 from dirtune.bench.tables import Plan
@@ -49,11 +49,15 @@ async def pairs(
     `TrialError` if a node was lost and the plan says to stop.
     """
     number = max((t.pair or 0 for t in done), default=0)
-    valid = _whole_pairs(done)
     last = plan.load.pairs + plan.validity.retries
     arm: str | None = None
-    away = _Away()
-    while valid < plan.load.pairs and number < last:
+    away, trials = _Away(), {trial.id: trial for trial in done}
+
+    def note(result: Result) -> None:
+        trials[result.trial.id] = result.trial
+        keep(result)
+
+    while number < last and _counting(trials, plan, note) < plan.load.pairs:
         number += 1
         results: list[Result] = []
         for place, wanted in enumerate(_order(number), 1):
@@ -61,14 +65,22 @@ async def pairs(
                 await switch(wanted)
                 arm = wanted
             result = await conduct(rig, plan, _judged(plan, number, place, wanted))
-            keep(result)
+            note(result)
             _stop_if_lost(result.trial, plan)
             away.seen(result)
             results.append(result)
             if result.trial.validity != "valid":
                 break
-        valid += _pair_counts(results, plan, keep)
-    return valid
+        _look_at_pair(results, plan, note)
+    return _counting(trials, plan, note)
+
+
+def _counting(trials: dict[str, Trial], plan: Plan, note: Keep) -> int:
+    """Return how many pairs count; trials that saw another machine than the rest do not."""
+    if plan.validity.far is not None and _whole_pairs(trials.values()) >= plan.load.pairs:
+        for trial in relative.far(tuple(trials.values()), plan.validity.far):
+            note(Result(trial, {}))
+    return _whole_pairs(trials.values())
 
 
 def repeated(name: str) -> bool:
@@ -172,7 +184,7 @@ def _judged(plan: Plan, pair: int, place: int, arm: str) -> Order:
     return Order(f"p{pair:02}-{place}-{arm}", arm, "judged", plan.load.rates[0], pair)
 
 
-def _whole_pairs(trials: Sequence[Trial]) -> int:
+def _whole_pairs(trials: Iterable[Trial]) -> int:
     arms: dict[int, set[str]] = {}
     for trial in trials:
         if trial.pair is not None and trial.validity == "valid":
@@ -180,19 +192,18 @@ def _whole_pairs(trials: Sequence[Trial]) -> int:
     return sum(found == {"A", "B"} for found in arms.values())
 
 
-def _pair_counts(results: Sequence[Result], plan: Plan, keep: Keep) -> bool:
-    """Return whether a pair counts; one whose trials saw another machine is marked noisy."""
+def _look_at_pair(results: Sequence[Result], plan: Plan, note: Keep) -> None:
+    """Mark a pair as noisy whose trials saw another machine."""
     if len(results) < 2 or any(r.trial.validity != "valid" for r in results):
-        return False
+        return
     limit = plan.validity.pair_steal
     first, second = (result.trial.host.get("steal") for result in results)
     if limit is None or first is None or second is None or abs(first - second) <= limit:
-        return True
+        return
     reason = f"its pair saw {first:.1f} % and {second:.1f} % steal of this machine"
     for result in results:
         noisy = msgspec.structs.replace(result.trial, validity="noisy", reason=reason)
-        keep(Result(noisy, result.raw, result.profile))
-    return False
+        note(Result(noisy, result.raw, result.profile))
 
 
 def _stop_if_lost(trial: Trial, plan: Plan) -> None:

@@ -265,6 +265,9 @@ class Validity(Table, frozen=True):
     """Steal of this machine in any second, per cent."""
     pair_steal: Percent | None = None
     """Largest difference of this machine's steal within a pair, in points."""
+    far: Percent | None = None
+    """Largest distance of this machine's load and steal from the median of the same arm's trials
+    in the campaign, in points, where their own spread is not larger; of comparisons."""
     retries: Annotated[int, msgspec.Meta(ge=0)] = 3
     """Trials that may be repeated in a campaign."""
     on_lost_node: Literal["stop", "continue"] = "continue"

@@ -386,6 +386,7 @@ other_process = 100
 client_busy = 100
 poll_cpu = 0
 pair_steal = {PAIR_STEAL_POINTS}
+far = {PAIR_STEAL_POINTS}
 """
 
 
