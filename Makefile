@@ -54,6 +54,7 @@ check: setup
 bench: setup
 	$(PY) tests/bench_suite.py
 	$(PY) tests/bench_lab.py
+	$(PY) tests/bench_cost.py
 
 docs: setup
 	.venv/bin/dirtune explain --format markdown > docs/checks.md

@@ -54,7 +54,8 @@ class Sample:
     """The established (`ActiveConn`)."""
     net: dict[str, int] = field(default_factory=dict)
     """Counters of the network stack by the kernel's names, such as `TcpExt.ListenDrops`, and what
-    its interfaces (`rx_dropped`, `tx_dropped`) and backlogs (`softnet_dropped`) dropped."""
+    its interfaces (`rx_dropped`, `tx_dropped`) and backlogs (`softnet_dropped`) dropped; and, no
+    counter, the sockets in TIME_WAIT now (`time_wait`)."""
 
 
 def shares(earlier: Sample, later: Sample) -> dict[str, float] | None:

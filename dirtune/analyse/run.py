@@ -89,13 +89,13 @@ class Trial(msgspec.Struct, frozen=True):
     generator: str = "h2load"
     labels: tuple[str, ...] = ()
     """What a reader must know of a trial that may yet be valid: `short`, `not steady: ...`,
-    `closed loop`."""
+    `its warm-up took ...`, `closed loop`."""
     unsent: dict[str, int] = {}
     """What the clients could not begin, by what they lacked."""
     signals: dict[str, dict[str, float]] = {}
     """Of each node within the window: `busy_percent`, `busiest_cpu_percent`,
-    `syn_retransmits`, `listen_drops`, `resets_sent`, `tx_dropped`; what is not known is left
-    out."""
+    `syn_retransmits`, `listen_drops`, `resets_sent`, `tx_dropped`, and `time_wait`, the sockets
+    in TIME_WAIT at its end; what is not known is left out."""
     cell: str = ""
     """The cell of the matrix or the control it belongs to; empty for the plan as it stands."""
 

@@ -6,14 +6,14 @@ a bounded number of times; what did not count stays in the record.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
 import msgspec
 
 from dirtune.analyse import capacity
 from dirtune.analyse.run import Trial
-from dirtune.bench import matrix
+from dirtune.bench import matrix, relative
 from dirtune.bench.matrix import Cell, Slot, prefix
 from dirtune.bench.outcome import Order
 from dirtune.bench.tables import Plan
@@ -27,6 +27,7 @@ Keep = Callable[[Result], None]
 
 _AGAIN = re.compile(r"\+\d+$")
 """How the ids of trials that were run again end."""
+_AWAY_MAX = 2
 
 
 async def stay(arm: str) -> None:
@@ -48,10 +49,15 @@ async def pairs(
     `TrialError` if a node was lost and the plan says to stop.
     """
     number = max((t.pair or 0 for t in done), default=0)
-    valid = _whole_pairs(done)
     last = plan.load.pairs + plan.validity.retries
     arm: str | None = None
-    while valid < plan.load.pairs and number < last:
+    away, trials = _Away(), {trial.id: trial for trial in done}
+
+    def note(result: Result) -> None:
+        trials[result.trial.id] = result.trial
+        keep(result)
+
+    while number < last and _counting(trials, plan, note) < plan.load.pairs:
         number += 1
         results: list[Result] = []
         for place, wanted in enumerate(_order(number), 1):
@@ -59,13 +65,22 @@ async def pairs(
                 await switch(wanted)
                 arm = wanted
             result = await conduct(rig, plan, _judged(plan, number, place, wanted))
-            keep(result)
+            note(result)
             _stop_if_lost(result.trial, plan)
+            away.seen(result)
             results.append(result)
             if result.trial.validity != "valid":
                 break
-        valid += _pair_counts(results, plan, keep)
-    return valid
+        _look_at_pair(results, plan, note)
+    return _counting(trials, plan, note)
+
+
+def _counting(trials: dict[str, Trial], plan: Plan, note: Keep) -> int:
+    """Return how many pairs count; trials that saw another machine than the rest do not."""
+    if plan.validity.far is not None and _whole_pairs(trials.values()) >= plan.load.pairs:
+        for trial in relative.far(tuple(trials.values()), plan.validity.far):
+            note(Result(trial, {}))
+    return _whole_pairs(trials.values())
 
 
 def repeated(name: str) -> bool:
@@ -85,14 +100,18 @@ async def fill(
     """Run trials of one cell until each slot has one that counts, and return all of them.
 
     A slot whose trial did not count is tried again as often as the plan's `retries` allow for
-    the whole campaign; one that the clients limited would be limited again.
+    the whole campaign; one that the clients limited would be limited again, and one that found
+    a node away would do so again.
     """
-    trials = list(done)
+    trials, away = list(done), _Away()
     for slot in slots:
         while (number := attempt(slot, trials)) is not None:
             name = slot.id if number == 1 else f"{slot.id}+{number}"
             order = Order(name, "A", "judged", slot.rate, path=slot.cell.path)
-            trials.append(await kept(rig, slot.cell, slot.cell.plan, order, keep))
+            result = await _kept(rig, slot.cell, slot.cell.plan, order, keep)
+            trials.append(result.trial)
+            if away.seen(result):
+                break
     return tuple(trials)
 
 
@@ -128,11 +147,33 @@ async def observe(rig: Rig, cell: Cell, keep: Keep, *, done: Sequence[Trial]) ->
 
 async def kept(rig: Rig, cell: Cell, plan: Plan, order: Order, keep: Keep) -> Trial:
     """Conduct a trial of *cell* and keep it; `TrialError` if a lost node is to stop it all."""
-    result = await conduct(rig, plan, order)
-    trial = msgspec.structs.replace(result.trial, cell=cell.name)
-    keep(replace(result, trial=trial))
-    _stop_if_lost(trial, plan)
-    return trial
+    return (await _kept(rig, cell, plan, order, keep)).trial
+
+
+async def _kept(rig: Rig, cell: Cell, plan: Plan, order: Order, keep: Keep) -> Result:
+    found = await conduct(rig, plan, order)
+    result = replace(found, trial=msgspec.structs.replace(found.trial, cell=cell.name))
+    keep(result)
+    _stop_if_lost(result.trial, plan)
+    return result
+
+
+class _Away:
+    """How many trials in a row have found a node away."""
+
+    def __init__(self) -> None:
+        self._row = 0
+
+    def seen(self, result: Result) -> bool:
+        """Tell whether *result* did; `TrialError` for the last that is to try.
+
+        All nodes take part in every trial, so without one of them none can be had.
+        """
+        self._row = self._row + 1 if result.away else 0
+        if self._row == _AWAY_MAX:
+            said = f"{result.trial.reason}; what was measured is kept, --resume goes on with it"
+            raise TrialError(f"trial {result.trial.id}: {said}")
+        return result.away
 
 
 def _order(pair: int) -> str:
@@ -143,7 +184,7 @@ def _judged(plan: Plan, pair: int, place: int, arm: str) -> Order:
     return Order(f"p{pair:02}-{place}-{arm}", arm, "judged", plan.load.rates[0], pair)
 
 
-def _whole_pairs(trials: Sequence[Trial]) -> int:
+def _whole_pairs(trials: Iterable[Trial]) -> int:
     arms: dict[int, set[str]] = {}
     for trial in trials:
         if trial.pair is not None and trial.validity == "valid":
@@ -151,19 +192,18 @@ def _whole_pairs(trials: Sequence[Trial]) -> int:
     return sum(found == {"A", "B"} for found in arms.values())
 
 
-def _pair_counts(results: Sequence[Result], plan: Plan, keep: Keep) -> bool:
-    """Return whether a pair counts; one whose trials saw another machine is marked noisy."""
+def _look_at_pair(results: Sequence[Result], plan: Plan, note: Keep) -> None:
+    """Mark a pair as noisy whose trials saw another machine."""
     if len(results) < 2 or any(r.trial.validity != "valid" for r in results):
-        return False
+        return
     limit = plan.validity.pair_steal
     first, second = (result.trial.host.get("steal") for result in results)
     if limit is None or first is None or second is None or abs(first - second) <= limit:
-        return True
+        return
     reason = f"its pair saw {first:.1f} % and {second:.1f} % steal of this machine"
     for result in results:
         noisy = msgspec.structs.replace(result.trial, validity="noisy", reason=reason)
-        keep(Result(noisy, result.raw, result.profile))
-    return False
+        note(Result(noisy, result.raw, result.profile))
 
 
 def _stop_if_lost(trial: Trial, plan: Plan) -> None:

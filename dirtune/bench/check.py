@@ -109,9 +109,10 @@ async def _of_each(
 
 
 async def _vip(plan: Plan, nodes: Mapping[str, Node]) -> str | None:
-    director = nodes.get(plan.director.host)
     try:
-        return None if director is None else await rig.foreign(director, plan, patience_s=0)
+        return (
+            await rig.foreign(nodes, plan, patience_s=0) if plan.director.host in nodes else None
+        )
     except DirtuneError:
         return None  # what is wrong with the director is said of the node
 

@@ -106,7 +106,7 @@ def _by_second(facts: Facts, plan: Plan) -> list[list[Reply]]:
     for client in facts.clients:
         rows = [reply for report in client.reports for reply in report.replies]
         first = min((reply.start_us for reply in rows), default=0)
-        opens = first + plan.load.lead_s * 1e6
+        opens = first + facts.lead_s * 1e6
         closes = opens + plan.load.window_s * 1e6
         for reply in rows:
             if opens <= reply.end_us < closes and 200 <= reply.status < 300:

@@ -13,6 +13,7 @@ from dirtune.analyse.run import NodeCpu
 from dirtune.bench import generators
 from dirtune.bench.generators import Part, Report, Schedule
 from dirtune.bench.tables import Plan
+from dirtune.collect.processes import Process
 
 # Signal of a node -> the kernel's counters that it sums.
 _SIGNALS = {
@@ -71,6 +72,10 @@ class Facts:
     stolen_s: float | None = None
     """Seconds stolen within the window from the CPUs of a guest director; None for any other."""
     nodes: tuple[NodeCpu, ...] = ()
+    lead_s: float = 0.0
+    """How long the load had run when the window opened."""
+    programs: tuple[tuple[Process, ...], tuple[Process, ...]] = ((), ())
+    """Of the director, at the times of `around`; empty where they were not read."""
     problems: tuple[str, ...] = field(default=())
     """What else went wrong, beyond the clients' own errors."""
     signals: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -131,6 +136,20 @@ def delta(between: tuple[Sample, Sample], name: str) -> int | None:
     return None if earlier is None or later is None else later - earlier
 
 
+def others(facts: Facts) -> dict[str, float]:
+    """Return what each program took on the director, in per cent of one CPU over the whole load.
+
+    Threads of the kernel do the director's own work. What began meanwhile has all of its time.
+    """
+    earlier, later = facts.programs
+    had = {each.pid: each.ticks for each in earlier}
+    ticks = (facts.around[1].at_s - facts.around[0].at_s) * cpu.USER_HZ
+    if ticks <= 0:
+        return {}
+    took = {each: each.ticks - had.get(each.pid, 0) for each in later if not each.kernel}
+    return {f"{each.name} (pid {each.pid})": 100 * count / ticks for each, count in took.items()}
+
+
 def spread_ms(facts: Facts) -> float | None:
     """Return the time between the first and the last client's start."""
     starts = [c.started_s for c in facts.clients if c.started_s is not None]
@@ -147,6 +166,7 @@ def signals(
 def _signals(earlier: Sample, later: Sample) -> dict[str, float]:
     idle = cpu.idle_percent(earlier, later)
     found: dict[str, float | None] = {
+        "time_wait": later.net.get("time_wait"),
         "busy_percent": None if idle is None else 100 - idle,
         "busiest_cpu_percent": cpu.busiest_percent(earlier, later),
     }

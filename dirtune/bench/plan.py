@@ -13,7 +13,16 @@ from typing import TypeVar
 import msgspec
 
 from dirtune.bench import profiles
-from dirtune.bench.tables import Command, Configuration, Controls, Duration, Matrix, Plan, seconds
+from dirtune.bench.tables import (
+    Command,
+    Configuration,
+    Controls,
+    Duration,
+    Load,
+    Matrix,
+    Plan,
+    seconds,
+)
 from dirtune.bench.toml_lines import line_of, path_of
 from dirtune.errors import PlanError
 
@@ -143,19 +152,26 @@ def _check(plan: Plan) -> None:
         raise PlanError("clients: name at least one client")
     if plan.service.vip is None or plan.service.port is None:
         raise PlanError(f"services[{load.service}]: the load needs a vip and a port")
-    for key in ("ramp", "warmup", "window", "timeout"):
-        _check_duration(f"load.{key}", getattr(load, key))
-    for key in ("window", "timeout"):
-        if seconds(getattr(load, key)) == 0:
-            raise PlanError(f"load.{key}: must not be 0")
+    _check_phases(load)
     _check_duration("settle.max", plan.settle.max)
     for key in ("start_spread", "burst"):
         _check_duration(f"validity.{key}", getattr(plan.validity, key))
-    if load.load_s < load.lead_s + load.window_s:
-        raise PlanError("load.duration: is shorter than ramp, warmup and window together")
     _check_generator(plan)
     _check_services(plan)
     _check_targets(plan)
+
+
+def _check_phases(load: Load) -> None:
+    for key in ("ramp", "warmup", "warmup_max", "window", "timeout"):
+        if (duration := getattr(load, key)) is not None:
+            _check_duration(f"load.{key}", duration)
+    for key in ("window", "timeout"):
+        if seconds(getattr(load, key)) == 0:
+            raise PlanError(f"load.{key}: must not be 0")
+    if load.lead_max_s < load.lead_s:
+        raise PlanError("load.warmup_max: is shorter than warmup")
+    if load.load_s < load.lead_max_s + load.window_s:
+        raise PlanError("load.duration: is shorter than ramp, warmup and window together")
 
 
 def _check_generator(plan: Plan) -> None:

@@ -20,7 +20,7 @@ from dirtune.bench.client import LiveLoad
 from dirtune.bench.generators import Schedule
 from dirtune.bench.sampler import Sampler
 from dirtune.bench.tables import Plan
-from dirtune.collect import ip_vs
+from dirtune.collect import ip_vs, processes
 from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
 from dirtune.remote import Node, Process, together
 
@@ -81,8 +81,7 @@ class LiveRig:
 
     async def _refuse_foreign(self) -> None:
         """Raise `PlanError` if the service is not ours alone, unless the plan names its vip."""
-        director = self._nodes[self._plan.director.host]
-        found = None if self._plan.load.force else await foreign(director, self._plan)
+        found = None if self._plan.load.force else await foreign(self._nodes, self._plan)
         if found is not None:
             vip = self._plan.service.vip
             raise PlanError(
@@ -120,6 +119,14 @@ class LiveRig:
         except NotPossible:
             return {}
         return service.shares(text, self._plan)
+
+    async def programs(self) -> tuple[processes.Process, ...]:
+        """Return the director's processes; empty where it is a client or real server as well."""
+        host = self._plan.director.host
+        if host in {each.host for each in (*self._plan.real_servers, *self._plan.clients)}:
+            return ()
+        text = await self._nodes[host].run("cat /proc/[0-9]*/stat 2>/dev/null; true")
+        return tuple(processes.parse_process(row) for row in text.splitlines())
 
     def roles(self) -> dict[str, str]:
         """Return each node's role, the director first."""
@@ -249,25 +256,34 @@ def request_timeout_s(plan: Plan) -> int:
 
 
 async def foreign(
-    director: Node, plan: Plan, *, patience_s: int = service.LEFTOVERS_S
+    nodes: Mapping[str, Node], plan: Plan, *, patience_s: int = service.LEFTOVERS_S
 ) -> str | None:
     """Return what uses the service while we send nothing, in words; None for nothing.
 
-    Entries of connections that have ended, which a run of ours may have left, are waited for
-    at most *patience_s*.
+    *nodes* by host: the director, and those of the clients that were reached. The table is looked
+    at when it rests and is small, for which it is waited at most *patience_s*.
     """
-    began, series = time.monotonic(), []
-    while True:
-        now = await _use(director, plan)
-        if now is None:
-            return None  # there is no such service: the first request will say so
-        series.append(now)
-        passed = len(series) - 1
+    director, began = nodes[plan.director.host], time.monotonic()
+    before = now = await _use(director, plan)
+    while before is not None and now is not None:
+        passed = round(time.monotonic() - began)
         if passed >= service.WATCH_S:
-            found = service.foreign(series, patience_s)
-            if found is not None or not now.inactive or passed >= patience_s:
-                return found
-        await asyncio.sleep(max(0.0, began + len(series) - time.monotonic()))
+            new = now.connections - before.connections
+            if new > 0:
+                return f"{new} new connections in {passed} s"
+            if now.entries <= service.LOOK_MAX:
+                break
+            if passed >= patience_s:
+                return f"{now.entries} entries, too many to look at whose they are"
+        await asyncio.sleep(1)
+        now = await _use(director, plan)
+    if now is None or not now.entries:
+        return None  # where there is no such service the first request will say so
+    script = service.CLIENT_SCRIPT.format(vip=shlex.quote(plan.service.vip or ""))
+    clients = [client for client in plan.clients if client.host in nodes]
+    texts = await together(nodes[client.host].run(script) for client in clients)
+    said = dict(zip((client.label for client in clients), texts, strict=True))
+    return service.foreign(await director.run(("cat", ip_vs.CONN_SOURCE)), said, plan)
 
 
 async def _use(node: Node, plan: Plan) -> service.Use | None:

@@ -16,7 +16,7 @@ from dirtune.errors import ParseError
 from dirtune.remote import Node, Process
 
 UPTIME = "/proc/uptime"
-NODE_FILES = (stat.SOURCE, *snmp.SOURCES[:2], net_dev.SOURCE)
+NODE_FILES = (stat.SOURCE, *snmp.SOURCES, net_dev.SOURCE)
 DIRECTOR_FILES = (
     *(stat.SOURCE, interrupts.SOURCE, ip_vs.PERCPU_SOURCE, ip_vs.SOURCE),
     *(net_dev.SOURCE, softnet.SOURCE),
@@ -178,10 +178,14 @@ def _entries(text: str) -> tuple[int, int]:
 
 def _net(files: Mapping[str, str]) -> dict[str, int]:
     counters: dict[str, int] = {}
-    for source in snmp.SOURCES[:2]:
+    *pairs, sockets = snmp.SOURCES
+    for source in pairs:
         if source in files:
             counters |= snmp.parse_snmp(files[source])
     found = {name: counters[name] for name in NET_COUNTERS if name in counters}
+    waiting = snmp.parse_sockstat(files.get(sockets, "")).get("sockstat.TCP.tw")
+    if waiting is not None:
+        found["time_wait"] = waiting
     if net_dev.SOURCE in files:
         interfaces = net_dev.parse_net_dev(files[net_dev.SOURCE]).values()
         for name in ("rx_dropped", "tx_dropped"):

@@ -7,15 +7,22 @@ test for drift, over each second of the window; the connection table may grow by
 import math
 import statistics
 from collections.abc import Sequence
+from itertools import pairwise
+
+from dirtune.analyse.cpu import Sample
 
 RATE_TOLERANCE, CONCURRENCY_TOLERANCE = 0.05, 0.10
 DRIFT_MAX = 0.01
 TABLE_GROWTH_MAX = 0.01
+WARM_S = 10
+"""For so long the load must have been steady when its window opens."""
 _Z_95 = 1.96
 # So many replies more or less in a second are the grid of ticks, and so few open connections
 # chance, whatever share of the mean they are.
 _REPLIES, _OPEN = 3, 10
 _LEAST_POINTS = 8
+# A few entries more or less of a smaller table are chance, whatever share of it they are.
+_SMALL_TABLE = 1000
 
 
 def unsteady(replies: Sequence[int], concurrency: Sequence[float]) -> str | None:
@@ -39,11 +46,29 @@ def unsteady(replies: Sequence[int], concurrency: Sequence[float]) -> str | None
     return None
 
 
+def warm(samples: Sequence[Sample]) -> bool:
+    """Tell whether the director's connections were steady over samples of about a second each."""
+    if len(samples) <= WARM_S:
+        return False
+    last = samples[-WARM_S - 1 :]
+    counts = [sample.ip_vs.get("connections") for sample in last]
+    spans = [later.at_s - earlier.at_s for earlier, later in pairwise(last)]
+    if None in counts or min(spans) <= 0:
+        return False
+    known = [count for count in counts if count is not None]
+    rates = [
+        round((after - before) / span)
+        for (before, after), span in zip(pairwise(known), spans, strict=True)
+    ]
+    grew = growing(last[0].inactive, last[-1].inactive, last[-1].at_s - last[0].at_s)
+    return any(rates) and unsteady(rates, (0.0,)) is None and grew is None
+
+
 def growing(before: int | None, after: int | None, seconds: float) -> str | None:
     """Return in words that the connection table grew, None if it did not or is not known."""
-    if not before or after is None:
+    if before is None or after is None:
         return None
-    growth = (after - before) / before * 10 / seconds
+    growth = (after - before) / max(before, _SMALL_TABLE) * 10 / seconds
     if growth <= TABLE_GROWTH_MAX:
         return None
     return f"the connection table grew by {growth:.1%} in 10 s"

@@ -4,7 +4,10 @@ A trial is on the disk, not only in its cache, before the next one begins; run.j
 in one step, so that a reader or a power cut finds the old one or the new one.
 """
 
+import fcntl
 import os
+import weakref
+from contextlib import suppress
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -27,6 +30,28 @@ class Store:
         self.folder = folder
         self.run = run
 
+    def hold(self) -> None:
+        """Keep other dirtunes from adding to the run; `TrialError` if one does that already.
+
+        Until the process ends, or nobody has the store any more.
+        """
+        handle = os.open(self.folder, os.O_RDONLY)
+        weakref.finalize(self, os.close, handle)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrialError(
+                f"{self.folder}: another dirtune is at this run: wait for it"
+            ) from error
+
+    def drop_if_empty(self) -> None:
+        """Remove the folder if nothing was measured: the run was refused, or ended at once."""
+        if self.run.trials or self.run.link or self.run.finished is not None:
+            return
+        with suppress(OSError):  # something else may lie there by now
+            (self.folder / _NAME).unlink()
+            self.folder.rmdir()
+
     def keep(self, result: Result) -> None:
         """Add a trial, or replace the one with its id, and its raw output."""
         raw = self.folder / "raw" / result.trial.id
@@ -46,14 +71,18 @@ def create(out: Path, run: Run) -> Store:
     """Make the run's folder below *out*; `TrialError` if that cannot be written."""
     store = Store(out / run.id, run)
     _make(store.folder)
+    store.hold()
     store.save(run)
     return store
 
 
 def resume(folder: Path) -> Store:
-    """Return the store of a run that was interrupted, to go on with."""
-    run = load(folder)
-    return Store(folder if folder.is_dir() else folder.parent, run)
+    """Return the store of a run that was interrupted, to go on with; `TrialError` if one does."""
+    store = Store(folder if folder.is_dir() else folder.parent, load(folder))
+    store.hold()
+    # What another has added before it ended.
+    store.run = load(folder)
+    return store
 
 
 def load(folder: Path) -> Run:

@@ -157,6 +157,9 @@ class Load(Table, frozen=True):
     """From no load to the full rate, in steps; of h2load alone."""
     warmup: Duration = "5s"
     """At the full rate."""
+    warmup_max: Duration | None = None
+    """Up to which it goes on while the director's connections are not steady; the load lasts as
+    much longer in any case. Default: no longer than `warmup`."""
     window: Duration = "10s"
     timeout: Duration = "1s"
     path: str = "/"
@@ -186,8 +189,14 @@ class Load(Table, frozen=True):
 
     @property
     def lead_s(self) -> float:
-        """Seconds of load before the window."""
+        """Seconds of load before the window at least."""
         return self.ramp_s + self.warmup_s
+
+    @property
+    def lead_max_s(self) -> float:
+        """Seconds of load before the window at most."""
+        longest = self.warmup if self.warmup_max is None else self.warmup_max
+        return self.ramp_s + seconds(longest)
 
     @property
     def window_s(self) -> float:
@@ -202,7 +211,7 @@ class Load(Table, frozen=True):
     @property
     def load_s(self) -> float:
         """Seconds of load."""
-        least = self.lead_s + self.window_s + 1
+        least = self.lead_max_s + self.window_s + 1
         return least if self.duration is None else seconds(self.duration)
 
 
@@ -250,10 +259,15 @@ class Validity(Table, frozen=True):
     """Points between a real server's share of the connections and what rr or wrr promise."""
     steal: Percent = 2.0
     """Mean steal of the director or of this machine, per cent."""
+    other_process: Percent = 5.0
+    """What a program took on the director, in per cent of one CPU."""
     steal_peak: Percent = 10.0
     """Steal of this machine in any second, per cent."""
     pair_steal: Percent | None = None
     """Largest difference of this machine's steal within a pair, in points."""
+    far: Percent | None = None
+    """Largest distance of this machine's load and steal from the median of the same arm's trials
+    in the campaign, in points, where their own spread is not larger; of comparisons."""
     retries: Annotated[int, msgspec.Meta(ge=0)] = 3
     """Trials that may be repeated in a campaign."""
     on_lost_node: Literal["stop", "continue"] = "continue"

@@ -5,7 +5,7 @@ goes on with the first trial that is missing, and repeats none that is there.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import msgspec
@@ -58,7 +58,7 @@ def itinerary(plan: Plan, cells: Sequence[Cell]) -> Itinerary:
     able = _able(cells)
     slots = matrix.slots(plan, able)
     goals = [(cell, goal) for cell in able for goal in _goals(plan, cell)]
-    boots = sum(bool(cell.boot) for cell, _ in legs(slots)) + sum(bool(c.boot) for c in able)
+    boots = sum(bool(cell.boot) for cell, _ in legs(slots))
     own = estimate_s(plan, len(slots) + len(able) + 2 * len(goals))
     searching = len(goals) * _search_s(plan, plan.knee) if plan.knee is not None else 0.0
     return Itinerary(
@@ -87,8 +87,9 @@ async def carry_out(
     able = _able(cells)
     if not able:
         raise PlanError("; ".join(matrix.refusals(cells)))
-    for cell, slots in legs(matrix.slots(plan, able)):
-        left = [slot for slot in slots if campaign.attempt(slot, kept.run.trials) is not None]
+    every = matrix.slots(plan, able)
+    for cell, slots in legs(every):
+        left = _left(slots, kept)
         if not left:
             continue
         async with AsyncExitStack() as stack:
@@ -98,8 +99,15 @@ async def carry_out(
                 _not_reached(left, str(error), kept, keep)
                 continue
             await campaign.fill(nodes, left, keep, done=kept.run.trials)
+            if cell.boot and not _left((slot for slot in every if slot.cell is cell), kept):
+                # Now, and not after the sweep: that would take a boot for each cell.
+                await _seek(plan, cell, nodes, kept, keep)
     for cell in able:
         await _look_closer(plan, cell, visit, kept, keep)
+
+
+def _left(slots: Iterable[Slot], kept: Store) -> list[Slot]:
+    return [slot for slot in slots if campaign.attempt(slot, kept.run.trials) is not None]
 
 
 def legs(slots: Sequence[Slot]) -> Iterator[tuple[Cell, tuple[Slot, ...]]]:
@@ -122,8 +130,7 @@ def _goals(plan: Plan, cell: Cell) -> tuple[float, ...]:
 
 
 async def _look_closer(plan: Plan, cell: Cell, visit: Visit, kept: Store, keep: Keep) -> None:
-    known = {(knee.cell, knee.loss_goal) for knee in kept.run.knees}
-    goals = [goal for goal in _goals(plan, cell) if (cell.name, goal) not in known]
+    goals = _sought(plan, cell, kept)
     if not goals and not campaign.to_observe(cell, kept.run.trials):
         return
     async with AsyncExitStack() as stack:
@@ -133,9 +140,19 @@ async def _look_closer(plan: Plan, cell: Cell, visit: Visit, kept: Store, keep: 
             for goal in goals:
                 _keep_knee(kept, Knee(goal, cell.name, None, None, "trials", str(error)))
             return
-        for goal in goals:
-            _keep_knee(kept, await Search(nodes, cell, goal, keep, kept.run.trials).run())
-        await campaign.observe(nodes, cell, keep, done=kept.run.trials)
+        await _seek(plan, cell, nodes, kept, keep)
+
+
+async def _seek(plan: Plan, cell: Cell, nodes: Rig, kept: Store, keep: Keep) -> None:
+    """Find the cell's knees and look at all nodes, as far as that was not done."""
+    for goal in _sought(plan, cell, kept):
+        _keep_knee(kept, await Search(nodes, cell, goal, keep, kept.run.trials).run())
+    await campaign.observe(nodes, cell, keep, done=kept.run.trials)
+
+
+def _sought(plan: Plan, cell: Cell, kept: Store) -> list[float]:
+    known = {(knee.cell, knee.loss_goal) for knee in kept.run.knees}
+    return [goal for goal in _goals(plan, cell) if (cell.name, goal) not in known]
 
 
 def _keep_knee(kept: Store, found: Knee) -> None:

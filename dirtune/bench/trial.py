@@ -15,11 +15,12 @@ from dirtune.analyse import cpu
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.run import NodeCpu, Trial
-from dirtune.bench import judge, outcome
+from dirtune.bench import judge, outcome, steady
 from dirtune.bench.budget import TABLE_LIFE_S
 from dirtune.bench.generators import Schedule, schedules
 from dirtune.bench.outcome import ClientResult, Facts, Order
 from dirtune.bench.tables import Plan
+from dirtune.collect.processes import Process
 from dirtune.errors import (
     NodeUnreachable,
     NotPossible,
@@ -35,6 +36,8 @@ QUIET = frozenset({"judged", "baseline", "search", "confirm"})
 # The last replies come within the time-out; their FINs a little later.
 _DRAIN_S = 2
 _DRAINED = 0.01
+# The kernel's TCP_TIMEWAIT_LEN, which no setting changes.
+_TIME_WAIT_S = 60
 # The estimator copies the counters of destinations every two seconds.
 _COPIED_S = 2.5
 _SHARES_OFF = 0.005
@@ -115,6 +118,10 @@ class Rig(Protocol):
         """
         ...
 
+    async def programs(self) -> tuple[Process, ...]:
+        """Return the director's processes; empty where they are not the director's alone."""
+        ...
+
     def roles(self) -> dict[str, str]:
         """Return the role of each node by name, the director first."""
         ...
@@ -148,6 +155,8 @@ class Result:
     """Raw output by file name."""
     profile: Profile | None = None
     """What the director's own dirtune said of a profiled trial's window."""
+    away: bool = False
+    """A node was not there when it was to begin: the next trial will find it away too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +184,9 @@ async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
     started = rig.utc()
     try:
         await rig.ready()
+    except NodeUnreachable as error:
+        return Result(judge.failed(order, started, plan, str(error)), {}, away=True)
+    try:
         await rig.preflight()
         settled = await _settle(rig, plan)
         if order.kind == "profiled":
@@ -198,28 +210,39 @@ async def _probed(rig: Rig, plan: Plan, order: Order, started: str, settled: _Se
 
 
 async def _settle(rig: Rig, plan: Plan) -> _Settled:
-    """Wait until the director has been idle for some seconds in a row; bounded."""
-    began, in_a_row = rig.now(), 0
+    """Wait until the director has been idle for some seconds in a row; bounded.
+
+    `drain` waits for its connection table as well, and for sockets in TIME_WAIT on the others.
+    """
+    began, in_a_row, waiting = rig.now(), 0, 0
     before = await rig.sample()
     while in_a_row < plan.settle.seconds:
         if rig.now() - began >= plan.settle.max_s:
             break
         await rig.sleep_until(rig.now() + 1)
         now = await rig.sample()
-        in_a_row = in_a_row + 1 if _rests(before, now, plan) else 0
+        if plan.load.settle == "drain":
+            peers = await rig.sample_peers()
+            waiting = sum(each.net.get("time_wait", 0) for each in peers.values())
+        in_a_row = in_a_row + 1 if _rests(before, now, waiting, plan) else 0
         before = now
     done = in_a_row >= plan.settle.seconds
+    # The preflight's connections are no shares of the load.
+    await rig.sleep_until(began + _COPIED_S)
     return _Settled(rig.now() - began, settled=done, sample=before, served=await rig.shares())
 
 
-def _rests(earlier: Sample, later: Sample, plan: Plan) -> bool:
+def _rests(earlier: Sample, later: Sample, waiting: int, plan: Plan) -> bool:
     idle = cpu.idle_percent(earlier, later)
     if idle is None or idle < plan.settle.idle:
         return False
-    if plan.load.settle != "drain" or later.inactive is None:
+    if plan.load.settle != "drain":
         return True
-    peak = max(plan.load.rates) * min(plan.load.load_s, TABLE_LIFE_S)
-    return later.inactive <= _DRAINED * peak
+    of_table, of_sockets = (
+        max(plan.load.rates) * min(plan.load.load_s, life_s)
+        for life_s in (TABLE_LIFE_S, _TIME_WAIT_S)
+    )
+    return (later.inactive or 0) <= _DRAINED * of_table and waiting <= _DRAINED * of_sockets
 
 
 async def _measure(
@@ -231,10 +254,12 @@ async def _measure(
     watch: Callable[[Rig, float, float], Awaitable[_Window]],
 ) -> tuple[Facts, dict[str, str]]:
     ticks = schedules(order.rate, len(plan.clients), plan.load.load_s)
+    quiet = order.kind in QUIET
+    programs = await rig.programs() if quiet else ()
     loading = await rig.load(ticks)
     try:
-        opens = loading.began_s + plan.load.lead_s
-        window = await watch(rig, opens, plan.load.window_s)
+        lead_s = await _warmed(rig, plan, loading.began_s)
+        window = await watch(rig, loading.began_s + lead_s, plan.load.window_s)
         clients, raw = await loading.finish()
     finally:
         await loading.end()
@@ -252,10 +277,29 @@ async def _measure(
         host=window.host,
         stolen_s=window.stolen_s,
         nodes=window.nodes,
+        lead_s=lead_s,
+        programs=(programs, await rig.programs() if quiet else ()),
         signals=outcome.signals(*window.peers),
         shares=await _shares(rig, settled.served, outcome.delta(around, "connections")),
     )
     return facts, raw
+
+
+async def _warmed(rig: Rig, plan: Plan, began_s: float) -> float:
+    """Return how long the load is to have run when its window opens.
+
+    A warm-up that may be extended is watched once a second, until the director's connections
+    have been steady for some seconds or there is no more time.
+    """
+    load, samples = plan.load, []
+    lead_s = max(load.ramp_s, load.lead_s - steady.WARM_S)
+    while load.lead_max_s > load.lead_s:
+        await rig.sleep_until(began_s + lead_s)
+        samples.append(await rig.sample())
+        lead_s += 1  # a node may take that long to answer
+        if lead_s >= load.lead_max_s or (lead_s >= load.lead_s and steady.warm(samples)):
+            return min(lead_s, load.lead_max_s)
+    return load.lead_s
 
 
 async def _shares(rig: Rig, before: dict[str, int], connections: int | None) -> dict[str, int]:

@@ -41,6 +41,8 @@ def labels(facts: Facts, plan: Plan, per_second: tuple[list[int], list[float]]) 
     found = [] if plan.load.open_loop else ["closed loop: a peak probe, not for loss"]
     if plan.load.load_s < TABLE_LIFE_S:
         found.append("short")
+    if facts.lead_s > plan.load.lead_s:
+        found.append(f"its warm-up took {facts.lead_s - plan.load.ramp_s:g} s")
     before, after = facts.edges
     grew = steady.growing(before.inactive, after.inactive, plan.load.window_s)
     reasons = (steady.unsteady(*per_second), grew)
@@ -155,6 +157,9 @@ def _noise(facts: Facts, plan: Plan) -> Iterator[str]:
     for where, steal in stolen.items():
         if steal is not None and steal > limits.steal:
             yield f"{steal:.1f} % of the time of {where} was stolen"
+    for program, percent in outcome.others(facts).items():
+        if percent > limits.other_process:
+            yield f"{program} took {percent:.0f} % of a CPU of the director"
     peak = facts.host.get("steal_peak", 0.0)
     if peak > limits.steal_peak:
         yield f"{peak:.1f} % of one second of this machine was stolen"

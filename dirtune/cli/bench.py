@@ -86,7 +86,10 @@ def run(
         kept = _bench.new(found, out, aa=aa)
     for warning in budget.warnings(found):
         click.echo(f"warning: {warning}", err=True)
-    _bench.carry_out(found, kept, aa=aa)
+    try:
+        _bench.carry_out(found, kept, aa=aa)
+    finally:
+        kept.drop_if_empty()
     click.echo(_printed(kept.run, format))
     click.echo(f"kept in {kept.folder}", err=True)
 

@@ -17,6 +17,9 @@ from dirtune.host import Host
 SOURCE = "/proc/net/ip_vs"
 STATS_SOURCE = "/proc/net/ip_vs_stats"
 PERCPU_SOURCE = "/proc/net/ip_vs_stats_percpu"
+CONN_SOURCE = "/proc/net/ip_vs_conn"
+"""The connections themselves. Each read(2) walks the table from its beginning (ip_vs_conn.c,
+ip_vs_conn_array()), so its cost grows with the square: for a small table of a quiet director."""
 # Is there wherever a table of IPVS could be, and so tells a host without one from a silent record.
 _BESIDE = "/proc/net/snmp"
 SOURCES = (SOURCE, STATS_SOURCE, _BESIDE)
@@ -71,6 +74,20 @@ class Stats:
     packets_out: int
     bytes_in: int
     bytes_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One entry of the connection table."""
+
+    protocol: str
+    client: str
+    """The client's address as the director sees it."""
+    address: str
+    port: int
+    """Of the service, with `address`."""
+    state: str
+    """ESTABLISHED, FIN_WAIT, TIME_WAIT, ..."""
 
 
 def read_services(host: Host) -> tuple[Service, ...]:
@@ -160,6 +177,26 @@ def parse_ip_vs_stats_percpu(text: str) -> Stats:
     return Stats(*(sum(column) for column in zip(*cpus, strict=True)))
 
 
+def parse_connections(text: str) -> tuple[Connection, ...]:
+    """Parse the text of /proc/net/ip_vs_conn (ip_vs_conn.c, ip_vs_conn_seq_show()).
+
+    Templates of persistent services, which have no port of a client, are left out.
+    """
+    rows = text.splitlines()
+    if not rows or rows[0].split()[:2] != ["Pro", "FromIP"]:
+        raise ParseError(CONN_SOURCE, "does not begin with 'Pro FromIP'")
+    found = []
+    for number, row in enumerate(rows[1:], 2):
+        try:
+            protocol, client, client_port, address, port, _, _, state, *_ = row.split()
+            if int(client_port, 16):
+                where = _address(client), _address(address), int(port, 16)
+                found.append(Connection(protocol, *where, state))
+        except ValueError as error:
+            raise ParseError(CONN_SOURCE, f"line {number}: {row.strip()!r}") from error
+    return tuple(found)
+
+
 def _add(services: list[Service], cells: list[str]) -> None:
     if cells[0] != "->":
         services.append(_service(cells))
@@ -185,9 +222,13 @@ def _destination(cells: list[str]) -> Destination:
 
 def _split(text: str) -> tuple[str, int]:
     address, _, port = text.rpartition(":")
-    if address.startswith("["):
-        return str(ipaddress.IPv6Address(address.strip("[]"))), int(port, 16)
-    return str(ipaddress.IPv4Address(int(address, 16))), int(port, 16)
+    return _address(address), int(port, 16)
+
+
+def _address(text: str) -> str:
+    if ":" in text:
+        return str(ipaddress.IPv6Address(text.strip("[]")))
+    return str(ipaddress.IPv4Address(int(text, 16)))
 
 
 def _join(address: str, port: int) -> str:

@@ -382,9 +382,11 @@ primary = "{experiment.primary}"
 [validity]
 steal = 100
 steal_peak = 100
+other_process = 100
 client_busy = 100
 poll_cpu = 0
 pair_steal = {PAIR_STEAL_POINTS}
+far = {PAIR_STEAL_POINTS}
 """
 
 

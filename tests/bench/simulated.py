@@ -9,6 +9,7 @@ from dirtune.analyse.profile import Profile
 from dirtune.bench import plan as plans
 from dirtune.bench.generators import Reply, Report
 from dirtune.bench.outcome import ClientResult
+from dirtune.collect.processes import Process
 from dirtune.collect.stat import CpuTimes, Stat
 
 STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
@@ -64,6 +65,7 @@ class Director:
         self.served = {}  # each destination's part of an even share
         self.net = {}  # node -> counters per second
         self.busy = {}  # node -> per cent
+        self.running = ()  # on the director: name, whether it is the kernel's, per cent of a CPU
         self.stall_at_s = None
         self.shares_stale = 0  # how often only a part of them is copied yet
         self.inactive = None
@@ -105,6 +107,12 @@ class Director:
             self.shares_stale -= 1
             even *= 0.6
         return {name: round(even * part) for name, part in self.served.items()}
+
+    async def programs(self):
+        return tuple(
+            Process(pid, name, kernel, round(self.clock_s * percent), 0, "other", 0)
+            for pid, (name, kernel, percent) in enumerate(self.running, 1)
+        )
 
     def roles(self):
         return {"local": "director", "rs1": "real server", "c1": "client", "c2": "client"}

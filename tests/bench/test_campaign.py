@@ -10,7 +10,7 @@ from dirtune.analyse import compare
 from dirtune.analyse.run import Run
 from dirtune.bench import campaign, store
 from dirtune.bench.trial import Result
-from dirtune.errors import ParseError, SourceMissing, TrialError
+from dirtune.errors import NodeUnreachable, ParseError, SourceMissing, TrialError
 
 
 def planned(**changes):
@@ -134,6 +134,52 @@ def test_a_lost_node_stops_the_campaign_where_the_plan_says_so():
     assert list(kept) == ["p01-1-A", "p01-2-B"]
 
 
+class Leaving(Director):
+    """Is away when some of its trials, counted from 1, are to begin."""
+
+    def __init__(self, *away):
+        super().__init__()
+        self.away = away
+        self.asked = 0
+
+    async def ready(self):
+        self.asked += 1
+        if self.asked in self.away:
+            raise NodeUnreachable("lb1: no answer in 20 s")
+
+
+def test_a_sweep_without_its_director_ends_and_leaves_the_retries_to_be_resumed_with():
+    plan, kept = planned(rates=(100.0, 200.0, 300.0), repeats=1, retries=1), Kept()
+
+    with pytest.raises(TrialError, match=r"trial r300-1: lb1: no answer in 20 s.*--resume"):
+        asyncio.run(campaign.sweep(Leaving(2, 3), plan, kept))
+
+    assert [(t.id, t.validity) for t in kept.values()] == [
+        ("r100-1", "valid"),
+        ("r200-1", "setup_error"),
+        ("r300-1", "setup_error"),
+    ]
+    done = tuple(kept.values())
+    asyncio.run(campaign.sweep(Leaving(), plan, kept, done=done))
+    assert [(t.id, t.validity) for t in list(kept.values())[3:]] == [("r200-1+2", "valid")]
+
+
+def test_a_node_that_comes_back_was_away_for_one_trial():
+    plan, kept = planned(rates=(100.0, 200.0, 300.0), repeats=1, retries=3), Kept()
+
+    asyncio.run(campaign.sweep(Leaving(1, 3), plan, kept))
+
+    assert [t.validity for t in kept.values()] == ["setup_error", "valid", "setup_error"]
+
+
+def test_pairs_without_a_director_end():
+    kept = Kept()
+    with pytest.raises(TrialError, match=r"trial p03-1-A: lb1: no answer"):
+        asyncio.run(campaign.pairs(Leaving(3, 4), planned(pairs=8), campaign.stay, kept))
+
+    assert [t.validity for t in kept.values()] == ["valid", "valid", "setup_error", "setup_error"]
+
+
 def test_a_campaign_goes_on_where_it_was_interrupted():
     _, first, _ = campaigned(Director(), planned(pairs=2))
     cut = list(first.values())[:3]  # the second pair lacks its A
@@ -202,3 +248,25 @@ def test_what_is_no_run_is_named(tmp_path):
         store.load(tmp_path)
     with pytest.raises(SourceMissing, match=r"no run\.json"):
         store.load(tmp_path / "absent")
+
+
+def test_two_do_not_carry_out_one_run(tmp_path):
+    first = store.create(tmp_path, run_of([]))
+
+    with pytest.raises(TrialError, match="r1: another dirtune is at this run"):
+        store.resume(tmp_path / "r1")
+
+    del first
+    assert store.resume(tmp_path / "r1").run.id == "r1"
+
+
+def test_a_run_that_measured_nothing_leaves_no_folder(tmp_path):
+    _, kept, _ = campaigned(Director(), planned(pairs=1))
+    empty = store.create(tmp_path, run_of([]))
+    full = store.create(tmp_path, msgspec.structs.replace(run_of([]), id="r2"))
+    full.keep(Result(kept["p01-1-A"], {}))
+
+    empty.drop_if_empty()
+    full.drop_if_empty()
+
+    assert [path.name for path in tmp_path.iterdir()] == ["r2"]

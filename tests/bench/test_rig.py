@@ -144,26 +144,38 @@ def test_no_failure_of_works_done_together_is_unheard():
 
 
 class Table:
-    """A director whose table is, second by second, what a list of (connections, inactive) says."""
+    """A director whose table is, second by second, what a list of (connections, entries) says.
+
+    It is a client as well, without an address of its own.
+    """
 
     name = "lb1"
 
-    def __init__(self, *seconds):
+    def __init__(self, *seconds, whose="0A000001"):
         self.seconds = list(seconds)
+        self.whose = whose
         self.asked = 0
+        self.read = 0
 
     async def run(self, argv):
-        if argv[1] == "/proc/net/ip_vs":
+        if argv[-1] == "/proc/net/ip_vs":
             self.now = self.seconds[min(self.asked, len(self.seconds) - 1)]
             self.asked += 1
             return (
                 "IP Virtual Server version 1.2.1 (size=4096)\n\n\nTCP  7F000001:0050 rr\n"
                 f"  -> 7F000002:0050      Route   1      0          {self.now[1]}\n"
             )
-        return (
-            "Total Incoming\nCPU    Conns  Packets  Packets            Bytes            Bytes\n"
-            f"  0 {self.now[0]:X} 0 0 0 0\n"
-        )
+        if argv[-1] == "/proc/net/ip_vs_conn":
+            self.read += 1
+            row = f"TCP {self.whose} A9DC 7F000001 0050 7F000002 0050 FIN_WAIT 55\n"
+            return f"Pro FromIP FPrt ToIP TPrt DestIP DPrt State Expires\n{row * self.now[1]}"
+        if argv[-1] == "/proc/net/ip_vs_stats_percpu":
+            return (
+                "Total Incoming\nCPU Conns Packets Packets Bytes Bytes\n"
+                f"  0 {self.now[0]:X} 0 0 0 0\n"
+            )
+        assert "ip -o route get 127.0.0.1" in argv
+        return "src 10.0.0.2\n"
 
 
 class Clock:
@@ -179,21 +191,24 @@ class Clock:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "found", "asked"),
+    ("seconds", "whose", "found", "asked", "read"),
     [
-        ([(7, 0)], None, 2),
-        ([(7, 20), (7, 10), (7, 0)], None, 3),  # of a run that ended just now
-        ([(7, 0), (9, 0)], "2 new connections in 1 s", 2),
-        ([(7, 20)], "20 entries of ended connections", 4),  # waited for in vain
+        ([(7, 0)], "0A000001", None, 2, 0),
+        ([(7, 20)], "0A000001", "20 of 10.0.0.1", 2, 1),
+        ([(7, 20)], "0A000002", None, 2, 1),  # of an earlier run
+        ([(7, 0), (9, 0)], "0A000001", "2 new connections in 1 s", 2, 0),
+        ([(7, 99), (7, 98), (7, 50)], "0A000002", None, 3, 1),  # read when it is small
+        ([(7, 99)], "0A000002", "99 entries, too many to look at whose they are", 4, 0),
     ],
 )
-def test_who_else_uses_the_service(monkeypatch, seconds, found, asked):
+def test_who_else_uses_the_service(monkeypatch, seconds, whose, found, asked, read):
     monkeypatch.setattr(rig.service, "WATCH_S", 1)
+    monkeypatch.setattr(rig.service, "LOOK_MAX", 50)
     clock = Clock(monkeypatch)
-    director, plan = Table(*seconds), plans.parse(PLAN.format(port=80))
+    director, plan = Table(*seconds, whose=whose), plans.parse(PLAN.format(port=80))
 
-    assert asyncio.run(rig.foreign(director, plan, patience_s=3)) == found
-    assert (director.asked, clock.now_s) == (asked, asked - 1)
+    assert asyncio.run(rig.foreign({"local": director}, plan, patience_s=3)) == found
+    assert (director.asked, director.read, clock.now_s) == (asked, read, asked - 1)
 
 
 def test_a_service_that_others_use_is_refused_unless_it_is_named(monkeypatch):

@@ -148,6 +148,10 @@ TcpExt: 0 3 5 23
 IpExt: InNoRoutes
 IpExt: 0
 
+==> /proc/net/sockstat <==
+sockets: used 300
+TCP: inuse 5 orphan 0 tw 7 alloc 8 mem 1
+
 ==> /proc/net/dev <==
 Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo
@@ -164,6 +168,7 @@ Inter-|   Receive                                                |  Transmit
         "Tcp.OutRsts": 17,
         "TcpExt.TCPSynRetrans": 23,
         "TcpExt.ListenDrops": 5,
+        "time_wait": 7,
         "rx_dropped": 1138,
         "tx_dropped": 11,
         "softnet_dropped": 18,

@@ -1,5 +1,6 @@
 """Who has what of the service, by texts of ipvsadm 1.31 and of netlink."""
 
+import msgspec
 import pytest
 
 from dirtune.bench import plan as plans
@@ -75,23 +76,64 @@ def test_no_tool_tells_nothing(text):
 
 
 def test_use_of_our_service_alone():
-    assert service.use(IP_VS, PERCPU, PLAN) == Use(active=7, inactive=30, connections=31)
+    assert service.use(IP_VS, PERCPU, PLAN) == Use(entries=37, connections=31)
     other = plans.parse(
         '[[services]]\nvip="198.18.0.9"\nport=80\n[[clients]]\nhost="c"\n[load]\nrates=[1]'
     )
     assert service.use(IP_VS, PERCPU, other) is None
 
 
+# C6120015 is 198.18.0.21, our client; C6120063 .99 and C6120062 .98, who are not.
+HEAD = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
+OURS = """\
+TCP C6120015 A9DC C6120064 0050 C612000B 0050 ESTABLISHED     894
+TCP C6120015 A9DD C6120064 0050 C612000C 0050 FIN_WAIT         55
+"""
+THEIRS = """\
+TCP C6120063 A9DC C6120064 0050 C612000B 0050 ESTABLISHED     894
+TCP C6120063 A9DD C6120064 0050 C612000B 0050 TIME_WAIT       100
+TCP C6120062 A9DC C6120064 0050 C612000B 0050 SYN_RECV         55
+"""
+# Another port, another protocol, and the template of a persistent service.
+BESIDE = """\
+TCP C6120063 A9DE C6120064 01BB C612000B 01BB ESTABLISHED     894
+UDP C6120063 A9DE C6120064 0050 C612000B 0050 UDP             300
+TCP C6120063 0000 C6120064 0050 C612000B 0050 NONE            294
+"""
+SOCKETS = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
+# 198.18.0.100 port 80, on a little-endian machine and on a big one; 06 is TIME_WAIT.
+LITTLE = "   0: 150012C6:A9DC 640012C6:0050 01 00000000:00000000 00:00000000 00000000 0 0 1\n"
+BIG = LITTLE.replace("640012C6", "C6120064")
+OLD = LITTLE.replace(" 01 ", " 06 ")
+OTHER_PORT = LITTLE.replace(":0050 01", ":01BB 01")
+
+
 @pytest.mark.parametrize(
-    ("series", "said"),
+    ("table", "client", "said"),
     [
-        ([Use(0, 0, 5)] * 4, None),
-        ([Use(0, 30, 5), Use(0, 20, 5), Use(0, 10, 5), Use(0, 5, 5)], None),
-        ([Use(0, 0, 5), Use(0, 0, 5), Use(0, 1, 6), Use(0, 1, 6)], "1 new connections in 3 s"),
-        ([Use(2, 0, 5)] * 4, "2 established connections, or left by a run that was cut off"),
-        ([Use(2, 0, 5), Use(1, 1, 5), Use(0, 2, 5), Use(0, 2, 5)], None),
-        ([Use(0, 7, 5)] * 131, "7 entries of ended connections"),
+        ("", "src 198.18.0.21\n", None),
+        (OURS + BESIDE, "src 198.18.0.21\n", None),
+        (OURS + THEIRS, "src 198.18.0.21\n", "2 of 198.18.0.99, 1 of 198.18.0.98"),
+        (OURS, "", "2 of 198.18.0.21"),  # it has no ip(8) to ask
+        (OURS, f"src 198.18.0.21\n{SOCKETS}{LITTLE}{BIG}{OLD}", "c1 holds 2 open"),
+        (OURS, f"src 198.18.0.21\n{SOCKETS}{OLD}{OTHER_PORT}", None),
     ],
 )
-def test_what_is_not_ours(series, said):
-    assert service.foreign(series) == said
+def test_whose_connections_are_not_ours(table, client, said):
+    assert service.foreign(HEAD + table, {"c1": client}, PLAN) == said
+
+
+def test_a_client_behind_another_address_may_be_named_in_the_plan():
+    (client,) = PLAN.clients
+    named = msgspec.structs.replace(client, address="198.18.0.99")
+    plan = msgspec.structs.replace(PLAN, clients=(named,))
+
+    assert service.foreign(HEAD + THEIRS, {}, plan) == "1 of 198.18.0.98"
+
+
+def test_many_others_are_not_all_listed():
+    rows = "".join(THEIRS.splitlines(keepends=True)[2].replace("62", f"{n:02X}") for n in range(9))
+
+    said = service.foreign(HEAD + rows, {}, PLAN)
+
+    assert said == "1 of 198.18.0.0, 1 of 198.18.0.1, 1 of 198.18.0.2, others"

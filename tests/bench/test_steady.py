@@ -39,5 +39,6 @@ def test_the_table():
     assert growing(1000, 1010, 10) is None
     assert growing(1000, 1011, 10) == "the connection table grew by 1.1% in 10 s"
     assert growing(1000, 1066, 60) == "the connection table grew by 1.1% in 10 s"
-    assert growing(0, 10, 10) is None
+    assert growing(0, 10, 10) is None, "chance"
+    assert growing(0, 150, 10) == "the connection table grew by 15.0% in 10 s"
     assert growing(None, None, 10) is None

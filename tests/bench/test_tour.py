@@ -300,5 +300,15 @@ def test_a_boot_for_each_repeat():
 
     visits = [cell.name for cell, _ in tour.legs(matrix.slots(booted, cells))]
     assert visits == ["kernel=a", "kernel=b", "kernel=b", "kernel=a"]
-    assert tour.itinerary(booted, cells).boots == 6
+    assert tour.itinerary(booted, cells).boots == 4
     assert all("lab" in cell.refused for cell in matrix.cells(booted))
+
+
+def test_a_booted_cell_is_looked_at_closely_in_its_last_boot(tmp_path):
+    asked = TEXT.partition("[controls]")[0] + '[matrix]\nkernel = ["a", "b"]\n'
+    booted, nodes = plan.parse(asked), Nodes()
+    run = nodes.tour(new(tmp_path, booted), booted, matrix.cells(booted, boots=True))
+
+    assert nodes.visits == ["kernel=a", "kernel=b", "kernel=b", "kernel=a"]
+    assert [knee.cell for knee in run.knees] == ["kernel=b", "kernel=a"]
+    assert {t.cell for t in run.trials if t.kind == "observed"} == {"kernel=a", "kernel=b"}

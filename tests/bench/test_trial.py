@@ -180,6 +180,8 @@ REFUSING = {"net": {"rs1": {"Tcp.OutRsts": 5}}}
         ({"net": {"c1": {"tx_dropped": 2}}}, "client_limited", "c1: its interface dropped 20"),
         ({"spread_s": 0.06}, "noisy", "began 60 ms apart"),
         ({"steal_percent": 4.0}, "noisy", "4.0 % of the time of this machine"),
+        # 6 ticks in each second.
+        ({"running": [("sshd", False, 1), ("dnf", False, 6)]}, "noisy", "dnf (pid 2) took 6 % of"),
     ],
 )
 def test_what_does_not_count_and_why(faults, validity, reason):
@@ -201,6 +203,7 @@ def test_what_does_not_count_and_why(faults, validity, reason):
         {"busy": {"c2": 89, "rs1": 99}},
         {"net": {"c1": {"Tcp.OutRsts": 50}}},
         {"served": {"rs1": 1.01, "rs2": 0.99}},
+        {"running": [("ksoftirqd/0", True, 90), ("keepalived", False, 4)]},
         {"failed": {"timeout": 300}},
         {"failed": {"connect": 300}, "lost_before": 300},
     ],
@@ -329,6 +332,71 @@ def test_a_table_is_drained_at_a_hundredth_of_its_peak():
         return conducted(broken(inactive=inactive), order, plans.parse(text)).trial.settled
 
     assert (settled(120), settled(121)) == (True, False)
+
+
+def test_sockets_in_time_wait_are_drained_too():
+    """100/s for 60 s are 6,000 of them at the most, over all nodes."""
+
+    class Waiting(Director):
+        def counted(self, name):
+            return {"time_wait": {"c1": 40, "rs1": self.waiting}.get(name, 0)}
+
+    text = PLAN_TEXT.replace("[150]", "[100]").replace(
+        "warmup = 2", "warmup = 300\nsettle = DRAIN"
+    )
+
+    def trial(waiting, settle):
+        director = Waiting()
+        director.waiting = waiting
+        order = Order("r", "A", "judged", 100.0)
+        return conducted(director, order, plans.parse(text.replace("DRAIN", f'"{settle}"'))).trial
+
+    assert (trial(20, "drain").settled, trial(21, "drain").settled) == (True, False)
+    assert trial(21, "idle").settled
+    assert trial(21, "idle").signals["rs1"]["time_wait"] == 21, "at the window's end"
+
+
+class Filling(Director):
+    """Its table takes 150 entries a second for 20 s from the load's beginning, at 1003 s."""
+
+    def counters(self):
+        entries = 150 * min(max(0.0, self.clock_s - 1003), 20)
+        return replace(super().counters(), inactive=round(entries))
+
+
+@pytest.mark.parametrize(
+    ("longest", "opens", "steady"),
+    [
+        # At 30 s the last ten have added nothing to 3,000 but their first 0.2 s.
+        (60, 31, True),
+        # From 15 to 25 s the table grows from 2,250 to 3,000.
+        (15, 15, False),
+    ],
+)
+def test_a_warm_up_goes_on_until_the_director_is_steady(longest, opens, steady):
+    director = Filling()
+    plan = plans.parse(PLAN_TEXT.replace("warmup = 2", f"warmup = 2\nwarmup_max = {longest}"))
+
+    trial = conducted(director, plan=plan).trial
+
+    (loaded,) = [at for at, what in director.when if what == "load"]
+    first = next(at for at, what in director.when if what == "sample peers")
+    assert (loaded, first) == (1003, 1003 + opens)
+    assert f"its warm-up took {opens} s" in trial.labels
+    assert any("table grew by 33.3%" in label for label in trial.labels) != steady
+    # 3 connections each 39 and each 41 ms, over the longest warm-up, the window and a second.
+    assert trial.intended == sum(3 * -(-(longest + 11) * 1000 // step) for step in (39, 41))
+    assert trial.reply_rate == pytest.approx(150, abs=0.5)
+    assert trial.validity == "valid"
+
+
+def test_a_steady_load_is_not_warmed_up_for_longer_than_it_takes_to_see_that():
+    plan = plans.parse(PLAN_TEXT.replace("warmup = 2", 'warmup = 12\nwarmup_max = "60s"'))
+
+    trial = conducted(Director(), plan=plan).trial
+
+    # Eleven samples, from 2 s to 12 s; the window opens a second later.
+    assert [label for label in trial.labels if "warm" in label] == ["its warm-up took 13 s"]
 
 
 def test_syns_sent_again_are_explained():

@@ -297,18 +297,40 @@ def test_a_run_goes_on_only_with_its_own_plan(run_folder, tmp_path):
     path.write_text(plans.EXAMPLE)
     plan = msgspec.to_builtins(plans.read(path))
     run = store.load(Path(run_folder("one", 1.0)))
-    done = store.create(tmp_path, msgspec.structs.replace(run, plan=plan, finished="today"))
+    done = store.create(tmp_path, msgspec.structs.replace(run, plan=plan, finished="today")).folder
     other = tmp_path / "other.toml"
     other.write_text(plans.EXAMPLE.replace("[200, 400]", "[200]"))
 
-    wrong = invoke("bench", "run", str(other), "--resume", str(done.folder))
-    right = invoke("bench", "run", str(path), "--resume", str(done.folder))
+    right = invoke("bench", "run", str(path), "--resume", str(done))
+    wrong = invoke("bench", "run", str(other), "--resume", str(done))
 
     assert wrong.exit_code == 2
     assert "is not the plan of" in wrong.stderr
     # It is finished: nothing is reached, and the run is printed.
     assert right.exit_code == 0
     assert "16 of 16 trials are valid" in right.stdout
+
+
+def test_a_run_is_carried_out_by_one_dirtune_at_a_time(run_folder, tmp_path):
+    run = store.load(Path(run_folder("one", 1.0)))
+    plan = msgspec.to_builtins(plans.parse(plans.EXAMPLE))
+    held = store.create(tmp_path, msgspec.structs.replace(run, plan=plan, finished="today"))
+
+    second = invoke("bench", "run", "--resume", str(held.folder))
+
+    assert second.exit_code == 2
+    assert "another dirtune is at this run" in second.stderr
+
+
+def test_a_run_that_is_refused_leaves_no_folder(tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text(plans.EXAMPLE.replace('"h2load"  ', '"wrk"  ').replace("standard", "ci"))
+
+    result = invoke("bench", "run", str(path), "--aa", "--out", str(tmp_path / "runs"))
+
+    assert result.exit_code == 2
+    assert "wrk is a closed loop" in result.stderr
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -324,9 +346,9 @@ def test_a_forced_run_goes_on(run_folder, tmp_path, begun, more, status):
     path.write_text(plans.EXAMPLE)
     plan = msgspec.to_builtins(plans.forced(plans.read(path), begun))
     run = store.load(Path(run_folder("one", 1.0)))
-    done = store.create(tmp_path, msgspec.structs.replace(run, plan=plan, finished="today"))
+    done = store.create(tmp_path, msgspec.structs.replace(run, plan=plan, finished="today")).folder
 
-    result = invoke("bench", "run", str(path), "--resume", str(done.folder), *more)
+    result = invoke("bench", "run", str(path), "--resume", str(done), *more)
 
     assert (result.exit_code, result.stderr.count("\n")) == (status, 1)
 

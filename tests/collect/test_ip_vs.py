@@ -1,6 +1,8 @@
 import pytest
 
 from dirtune.collect.ip_vs import (
+    Connection,
+    parse_connections,
     parse_ip_vs_stats,
     parse_ip_vs_stats_percpu,
     parse_services,
@@ -118,3 +120,36 @@ def test_a_host_without_ip_vs_has_no_services_and_a_record_without_network_tells
         read_services(RecordedHost({"/proc/interrupts": ""}, {}))
     with pytest.raises(SourceRefused):
         read_services(RecordedHost(beside, {}, frozenset({"/proc/net/ip_vs"})))
+
+
+# From a 6.1 kernel (its first row is a template), and a row of
+# IPv6 as "%pI6" of ip_vs_conn_seq_show() prints it.
+CONNECTIONS = """\
+Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData
+TCP 0A010002 0000 0A090909 01BB 0A020202 01BB NONE            294
+TCP 0A010002 A9DC 0A090909 01BB 0A020202 01BB SYN_RECV         55
+TCP 0A010002 C528 0A090909 0050 0A020202 0050 ESTABLISHED     894
+TCP fd00:0000:0000:0000:0000:0000:0000:0002 C528 fd00:0000:0000:0000:0000:0000:0000:0009 0050 \
+fd00:0000:0000:0000:0000:0000:0000:0003 0050 FIN_WAIT         55
+"""
+
+
+def test_connections_without_templates():
+    assert parse_connections(CONNECTIONS) == (
+        Connection("TCP", "10.1.0.2", "10.9.9.9", 443, "SYN_RECV"),
+        Connection("TCP", "10.1.0.2", "10.9.9.9", 80, "ESTABLISHED"),
+        Connection("TCP", "fd00::2", "fd00::9", 80, "FIN_WAIT"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "Pro FromIP"),
+        (CONNECTIONS.replace("A9DC 0A090909 01BB", "A9DC"), "line 3"),
+        (CONNECTIONS.replace("C528", "C52G"), "line 4"),
+    ],
+)
+def test_what_is_no_connection_table_is_said(text, said):
+    with pytest.raises(ParseError, match=said):
+        parse_connections(text)

@@ -1,24 +1,31 @@
 """Plans run in a lab by the command line, for tests."""
 
+import asyncio
 import contextlib
+import gc
 import json
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+from dirtune.bench import plan as plans
+from dirtune.bench import rig
+from dirtune.bench.outcome import Order
+from dirtune.bench.trial import conduct
 from dirtune.lab import state
 
 DIRTUNE = (sys.executable, "-m", "dirtune")
 
 
 @contextlib.contextmanager
-def lab_of(scenario, place):
+def lab_of(scenario, place, *options):
     """Boot a lab in a folder below *place* and take it down again."""
     os.environ["DIRTUNE_LAB"] = str(place / "lab")
     os.environ["DIRTUNE_SSH_CONFIG"] = str(place / "lab/ssh_config")
     try:
-        dirtune("lab", "up", "--scenario", scenario)
+        dirtune("lab", "up", "--scenario", scenario, *options)
         yield
     finally:
         dirtune("lab", "down")
@@ -36,7 +43,7 @@ def on(node, command, ok=(0,)):
     return dirtune("lab", "exec", node, "--", command, ok=ok)
 
 
-def plan(tmp_path, clients=4, more="", **load):
+def plan(tmp_path, clients=4, more="", retries=0, **load):
     """The lab's plan with its first *clients* and other values under [load]."""
     text = state.folder().plan.read_text()
     text = text.replace('"ssh_config"', f'"{state.folder().ssh_config}"')
@@ -47,22 +54,56 @@ def plan(tmp_path, clients=4, more="", **load):
         text = re.sub(rf"^{key} = .*\n", "", text, flags=re.MULTILINE)
         text = text.replace("[load]\n", f"[load]\n{key} = {json.dumps(value)}\n")
     # What the director costs is not asked here, and a busy machine may keep it from rest.
-    text = re.sub(r'^max = "60s"', 'max = "8s"', text, flags=re.MULTILINE)
+    text = re.sub(r"^seconds = .*\nmax = .*", 'seconds = 1\nmax = "4s"', text, flags=re.MULTILINE)
     # What a fault does to one trial is asked, not what comes of trying again.
-    text = text.replace("[validity]\n", "[validity]\nretries = 0\n")
+    text = text.replace("[validity]\n", f"[validity]\nretries = {retries}\n")
     path = tmp_path / "plan.toml"
     path.write_text(text + more)
     return str(path)
 
 
-def bench(tmp_path, **plan_values):
-    """Run a plan and return the trials of its sweep and the texts of their generators.
+def trial(tmp_path, *, meanwhile=None, tries=1, **plan_values):
+    """One trial of a plan, on the lab's nodes and from this process, with its raw texts.
 
-    The vip is named: a few connections of the run before, cut off or not, may stay established
-    in the director's table for 15 minutes.
+    *meanwhile* is done when all clients have begun. A machine that others use makes noisy trials;
+    a trial is had again up to *tries* times while it is not valid.
     """
-    told = ("--out", str(tmp_path), "--force", "198.18.0.100")
-    dirtune("bench", "run", plan(tmp_path, **plan_values), *told)
+    path = plan(tmp_path, **{"warmup": 1, "window": 4, **plan_values})
+    asked = plans.read(Path(path))
+    for _ in range(tries):
+        result = asyncio.run(_conducted(asked, meanwhile))
+        gc.collect()  # what asyncssh leaves is collected here and in no other test
+        if result.trial.validity == "valid":
+            break
+        print(f"{result.trial.validity}: {result.trial.reason}")
+    return result.trial, result.raw
+
+
+async def _conducted(asked, meanwhile):
+    nodes = Interrupted(asked, alone=True)
+    nodes.meanwhile = meanwhile
+    try:
+        rate = asked.load.rates[0]
+        return await conduct(nodes, asked, Order("trial", "A", "judged", rate))
+    finally:
+        await nodes.close()
+
+
+class Interrupted(rig.LiveRig):
+    """Real nodes, to which something happens while the load runs."""
+
+    meanwhile = None
+
+    async def load(self, ticks):
+        loading = await super().load(ticks)
+        if self.meanwhile is not None:
+            await asyncio.to_thread(self.meanwhile)
+        return loading
+
+
+def bench(tmp_path, **plan_values):
+    """Run a plan and return the trials of its sweep and the texts of their generators."""
+    dirtune("bench", "run", plan(tmp_path, **plan_values), "--out", str(tmp_path))
     run = max(tmp_path.glob("*/run.json"))
     texts = [path.read_text() for path in sorted(run.parent.glob("raw/r*/*.txt"))]
     return sweep(run), texts

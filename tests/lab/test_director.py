@@ -22,8 +22,6 @@ pytestmark = pytest.mark.lab
 
 DIRTUNE = (sys.executable, "-m", "dirtune")
 LINE = re.compile(r"^ *10: +(\d+) +XT-PIC +(.+)$", re.MULTILINE)
-# A run that was cut off leaves connections in the table, established for 15 minutes.
-LEFT = ("--force", "198.18.0.100")
 NIC, PARTNERS = "enp0s16", {"i801_smbus": 1, "sym53c8xx": 4}
 
 
@@ -173,7 +171,7 @@ def test_the_audit_with_the_probe_carries_the_cost(tmp_path):
 def test_connections_agree_with_the_generator(tmp_path):
     before = ipvsadm_connections()
     bench = ("bench", "run", str(plan(tmp_path, repeats=1)), "--out", str(tmp_path))
-    dirtune(*bench, *LEFT)
+    dirtune(*bench)
     time.sleep(3)  # the estimator copies ipvsadm's counters every two seconds
     counted = ipvsadm_connections() - before
 
@@ -203,7 +201,7 @@ def test_controls_and_cells_go_their_way_and_leave_every_node_as_it_was(tmp_path
     before = [on(node, command) for node, command in seen]
 
     run = json.loads(
-        dirtune("bench", "run", str(path), "--out", str(tmp_path), "--format", "json", *LEFT)
+        dirtune("bench", "run", str(path), "--out", str(tmp_path), "--format", "json")
     )
 
     assert [on(node, command) for node, command in seen] == before
@@ -251,7 +249,7 @@ def test_a_fix_that_nobody_confirms_is_taken_back():
 
 def test_a_client_that_dies_is_named_and_nothing_is_left(tmp_path):
     bench = subprocess.Popen(
-        [*DIRTUNE, "bench", "run", str(plan(tmp_path, repeats=1)), "--out", str(tmp_path), *LEFT],
+        [*DIRTUNE, "bench", "run", str(plan(tmp_path, repeats=1)), "--out", str(tmp_path)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -294,7 +292,7 @@ def test_a_disk_that_fills_ends_the_run_in_one_line_and_keeps_what_was_written(t
     asked = plan(tmp_path, repeats=6, window='"3s"', warmup='"1s"')
     script = (
         f"mount -t tmpfs -o size=128k none {small}; "
-        f"{' '.join(DIRTUNE)} bench run {asked} --out {out} {' '.join(LEFT)}; "
+        f"{' '.join(DIRTUNE)} bench run {asked} --out {out}; "
         f"echo status $?; cat {out}/*/run.json; ls {small}"
     )
     argv = ["unshare", "-m", "sh", "-c", script]
@@ -338,7 +336,7 @@ def test_dropping_the_boot_option_separates_the_lines_after_a_boot():
 
 def test_a_killed_qemu_ends_the_run_in_one_line_and_keeps_what_was_measured(tmp_path):
     bench = subprocess.Popen(
-        [*DIRTUNE, "bench", "run", str(plan(tmp_path, repeats=2)), "--out", str(tmp_path), *LEFT],
+        [*DIRTUNE, "bench", "run", str(plan(tmp_path, repeats=2)), "--out", str(tmp_path)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

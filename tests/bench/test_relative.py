@@ -1,0 +1,86 @@
+"""Trials that saw another machine than the rest of their campaign."""
+
+import asyncio
+
+import msgspec
+import pytest
+from simulated import PLAN, Director
+
+from dirtune.bench import campaign, judge, relative
+from dirtune.bench.outcome import Order
+
+
+def trial(number, busy, *, arm="A", steal=0.0, validity="valid", rate=150.0):
+    made = judge.failed(Order(f"p{number}-{arm}", arm, "judged", rate), "", PLAN, "")
+    host = {"busy": busy, "steal": steal}
+    return msgspec.structs.replace(made, host=host, validity=validity, reason=None)
+
+
+def trials(*busy, **more):
+    return [trial(number, each, **more) for number, each in enumerate(busy)]
+
+
+@pytest.mark.parametrize(
+    ("busy", "found"),
+    [
+        ((60, 61, 60, 59, 60, 71), ["p5-A"]),  # 11 points from 60, where 10 are allowed
+        ((60, 61, 60, 59, 60, 70), []),
+        ((60, 61, 60, 59, 60, 49), ["p5-A"]),  # quieter than the rest is another machine too
+        # Their middle is 55, half lie 5 or more from it: 4 x 1.4826 x 5 = 29.7 points.
+        ((50, 50, 60, 55, 60, 55, 84), []),
+        ((50, 50, 60, 55, 60, 55, 85), ["p6-A"]),
+        ((60, 60, 60, 90), []),  # too few to tell which is the odd one
+    ],
+)
+def test_far_from_the_median_of_the_arm(busy, found):
+    marked = relative.far(trials(*busy), 10)
+
+    assert [each.id for each in marked] == found
+    assert all(each.validity == "noisy" for each in marked)
+
+
+def test_what_the_arms_differ_in_is_no_reason():
+    both = trials(90, 90, 91, 89, 90) + trials(60, 60, 61, 59, 60, arm="B")
+
+    assert relative.far(both, 10) == ()
+
+
+def test_the_words():
+    (found,) = relative.far([*trials(60, 61, 60, 59, 60), trial(9, 60, steal=14.2)], 10)
+
+    assert found.reason == (
+        "this machine was 14.2 % stolen, 0.0 % in the middle of the campaign's trials of arm A"
+    )
+
+
+def test_those_that_do_not_count_say_nothing():
+    some = [*trials(60, 60, 60, 60), trial(8, 99, validity="noisy"), trial(9, 99, rate=300.0)]
+
+    assert relative.far(some, 10) == ()
+
+
+class Loaded(Director):
+    """Its machine does something else during the fifth trial."""
+
+    def __init__(self):
+        super().__init__()
+        self.loads = 0
+
+    async def load(self, ticks):
+        self.loads += 1
+        self.steal_percent = 30.0 if self.loads == 5 else 0.0
+        return await super().load(ticks)
+
+
+@pytest.mark.parametrize(("far", "more"), [(10.0, 1), (None, 0)])
+def test_a_pair_with_a_trial_that_was_far_is_had_again(far, more):
+    lax = msgspec.structs.replace(PLAN.validity, steal=100.0, steal_peak=100.0, far=far)
+    load = msgspec.structs.replace(PLAN.load, pairs=6)
+    plan, kept = msgspec.structs.replace(PLAN, validity=lax, load=load), {}
+
+    def keep(result):
+        kept[result.trial.id] = result.trial
+
+    assert asyncio.run(campaign.pairs(Loaded(), plan, campaign.stay, keep)) == 6
+    assert len(kept) == 2 * (6 + more)
+    assert [t.id for t in kept.values() if t.validity == "noisy"] == ["p03-1-A"][:more]
