@@ -151,8 +151,8 @@ def reboot(say: Say) -> Status:
 
 def _require(spec: Spec) -> None:
     _require_root()
-    if spec.forwarding != "dr":
-        raise LabError(f"forwarding {spec.forwarding}: the lab builds dr alone so far")
+    if spec.forwarding == "tun":
+        raise LabError("forwarding tun: the lab builds dr and nat alone so far")
     lacks = missing(spec)
     if lacks:
         raise LabError("; ".join(lacks))
@@ -205,7 +205,7 @@ def _prepare(place: Folder, spec: Spec, say: Say) -> None:
     _prepare_director(place, spec)
     for node in spec.nodes():
         if node.role != "director":
-            _prepare_node(place, node)
+            _prepare_node(place, node, spec)
     opt = ("-C", str(installed.parent), installed.name, "-C", str(place.path), "lab")
     rename = f"--transform=s,^{installed.name},{Path(prefix.PLACE).name},"
     run(("tar", "-cf", str(place.share / "opt.tar"), rename, *opt))
@@ -234,13 +234,13 @@ def _prepare_director(place: Folder, spec: Spec) -> None:
 _UPDATE_GRUB = "#!/bin/sh\necho 'the lab reads /etc/default/grub.d at each boot'\n"
 
 
-def _prepare_node(place: Folder, node: Node) -> None:
+def _prepare_node(place: Folder, node: Node, spec: Spec) -> None:
     own = place.node(node.name)
     (own / "www").mkdir(parents=True)
     (own / "www/index.html").write_text("x" * (PAGE_BYTES - 1) + "\n")
     (own / "nginx.conf").write_text(nginx_config(str(own)))
     (own / "sshd_config").write_text(sshd_config(str(place.keys), _PATH))
-    (own / "boot.sh").write_text(node_boot(node, str(own)))
+    (own / "boot.sh").write_text(node_boot(node, spec, str(own)))
 
 
 def _start(place: Folder) -> None:

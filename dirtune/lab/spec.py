@@ -3,6 +3,10 @@
 Addresses come from 198.18.0.0/15, the block RFC 2544 sets aside for benchmarks: 198.18/16
 carries the load, 198.19/16 is the control network, which the load never uses. Neither is
 routed anywhere, and both exist only inside the lab's own network namespaces.
+
+Under NAT the clients have a network of their own, 198.18.128/17, and the director, on one card
+as ever, is the only way between it and the real servers' 198.18.0/17. Under DR and TUN all are
+in one, and real servers answer the clients directly.
 """
 
 from collections.abc import Iterable
@@ -10,6 +14,9 @@ from collections.abc import Iterable
 import msgspec
 
 VIP = "198.18.0.100"
+_NAT_SERVERS = "198.18.0.0/17"
+_NAT_OUTSIDE = "198.18.128.1"
+"""The director's address on the clients' network."""
 PAGE_BYTES = 628
 """Size of the page in the 2001 measurements; the reply fits one packet."""
 
@@ -91,19 +98,31 @@ class Spec(msgspec.Struct, frozen=True):
 
     def nodes(self) -> tuple[Node, ...]:
         """Return every node, the director first."""
+        servers, clients = range(1, self.real_servers + 1), range(1, self.clients + 1)
+        beyond = 128 if self.two_networks else 0
         return (
             _node("lb1", "director", 1),
-            *(_node(f"rs{n}", "real server", 10 + n) for n in range(1, self.real_servers + 1)),
-            *(_node(f"c{n}", "client", 20 + n) for n in range(1, self.clients + 1)),
+            *(_node(f"rs{n}", "real server", 10 + n) for n in servers),
+            *(_node(f"c{n}", "client", 20 + n, network=beyond) for n in clients),
         )
+
+    @property
+    def two_networks(self) -> bool:
+        """Whether the clients have a network of their own, beyond the director."""
+        return self.forwarding == "nat"
+
+    @property
+    def load_prefix(self) -> int:
+        """Length of the prefix of the load's networks."""
+        return 17 if self.two_networks else 16
 
     def with_role(self, role: str) -> tuple[Node, ...]:
         """Return the nodes of one role."""
         return tuple(node for node in self.nodes() if node.role == role)
 
 
-def _node(name: str, role: str, host: int) -> Node:
-    return Node(name, role, f"198.18.0.{host}", f"198.19.0.{host}")
+def _node(name: str, role: str, host: int, network: int = 0) -> Node:
+    return Node(name, role, f"198.18.{network}.{host}", f"198.19.0.{host}")
 
 
 def cpu_layout(cpus: Iterable[int], vcpus: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -143,10 +162,10 @@ def network_commands(spec: Spec) -> tuple[str, ...]:
         )
     )
     others = (node for node in spec.nodes() if node.role != "director")
-    return (*switches, *more, *(line for node in others for line in _plug_in(node)))
+    return (*switches, *more, *(line for node in others for line in _plug_in(node, spec)))
 
 
-def _plug_in(node: Node) -> tuple[str, ...]:
+def _plug_in(node: Node, spec: Spec) -> tuple[str, ...]:
     name = node.name
     return (
         f"netns add {name}",
@@ -155,11 +174,21 @@ def _plug_in(node: Node) -> tuple[str, ...]:
         f"link add {name}-ctl type veth peer name ctl netns {name}",
         f"link set {name}-ctl master br-ctl up",
         f"-n {name} link set lo up",
-        f"-n {name} addr add {node.load_address}/16 dev load",
+        f"-n {name} addr add {node.load_address}/{spec.load_prefix} dev load",
         f"-n {name} link set load up",
         f"-n {name} addr add {node.control_address}/16 dev ctl",
         f"-n {name} link set ctl up",
+        *_routes(node, spec),
     )
+
+
+def _routes(node: Node, spec: Spec) -> tuple[str, ...]:
+    if not spec.two_networks:
+        return ()
+    if node.role == "client":
+        return (f"-n {node.name} route add {_NAT_SERVERS} via {_NAT_OUTSIDE}",)
+    inside = spec.with_role("director")[0].load_address
+    return (f"-n {node.name} route add default via {inside}",)
 
 
 def ipvs_commands(spec: Spec) -> tuple[str, ...]:
@@ -180,6 +209,7 @@ def director_boot(spec: Spec) -> str:
     """
     director = spec.with_role("director")[0]
     ipvs = "\n".join(f"ipvsadm {line}" for line in ipvs_commands(spec))
+    forwards = _BETWEEN_NETWORKS if spec.two_networks else ":"
     return f"""set -ex
 share=/mnt
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,access=any lab $share
@@ -205,9 +235,10 @@ sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
 ip link set lo up
 ip addr add {director.control_address}/16 dev $ctl
 ip link set $ctl up
-ip addr add {director.load_address}/16 dev $load
+ip addr add {director.load_address}/{spec.load_prefix} dev $load
 ip addr add {VIP}/32 dev $load
 ip link set $load up
+{forwards}
 modprobe ip_vs
 modprobe ip_vs_rr
 # Few clients use a port again while its entry lives: 3 schedules such a connection anew, in
@@ -218,6 +249,11 @@ for f in /etc/sysctl.d/*.conf; do [ -e "$f" ] && sysctl -qp "$f" || true; done
 exec /usr/sbin/sshd -D -e -f /etc/ssh/dirtune_lab
 """
 
+
+# Answers leave by the card they came in by: a redirect would lead them past the director.
+_BETWEEN_NETWORKS = f"""ip addr add {_NAT_OUTSIDE}/17 dev $load
+sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.$load.send_redirects=0
+sysctl -qw net.ipv4.conf.$load.forwarding=1"""
 
 # What a node writes to these places is its own, and gone when it ends; what lies there of this
 # machine (the lab's own folder, say) stays in sight.
@@ -232,9 +268,9 @@ MAC_LOAD = "52:54:00:12:00:01"
 MAC_CONTROL = "52:54:00:13:00:01"
 
 
-def node_boot(node: Node, folder: str) -> str:
+def node_boot(node: Node, spec: Spec, folder: str) -> str:
     """Return the script that is pid 1 of a namespace node; *folder* is the node's own state."""
-    serve = _SERVE.format(folder=folder, vip=VIP) if node.role == "real server" else _DRIVE
+    serve = _serve(spec, folder) if node.role == "real server" else _DRIVE
     # `ip netns exec` mounts a /sys of its own, without control groups.
     return f"""set -ex
 hostname {node.name}
@@ -249,11 +285,18 @@ exec /usr/sbin/sshd -D -e -f {folder}/sshd_config
 """
 
 
-# A DR real server takes packets for the VIP and must not answer ARP for it.
-_SERVE = """ip addr add {vip}/32 dev lo
-sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
+def _serve(spec: Spec, folder: str) -> str:
+    return f"""{_HOLD_VIP[spec.forwarding]}
 sysctl -qw net.core.somaxconn=4096
 nginx -c {folder}/nginx.conf &"""
+
+
+# A DR real server takes packets for the VIP and must not answer ARP for it.
+_HOLD_VIP = {
+    "dr": f"""sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
+ip addr add {VIP}/32 dev lo""",
+    "nat": ":",
+}
 
 _DRIVE = "sysctl -qw net.ipv4.ip_local_port_range='1024 65535'"
 

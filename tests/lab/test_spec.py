@@ -1,6 +1,7 @@
 """What a lab is to be, worked out without building one."""
 
 import subprocess
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,27 @@ def test_forwarding_is_ipvsadms_flag(crowded):
     assert spec.ipvs_commands(nat)[-1] == "-a -t 198.18.0.100:80 -r 198.18.0.11:80 -m -w 1"
 
 
-def test_the_scripts_of_the_nodes_are_shell(crowded):
-    texts = [spec.director_boot(crowded)]
-    texts += [spec.node_boot(node, "/x") for node in crowded.nodes()[1:]]
+def test_nat_has_the_director_between_clients_and_real_servers(crowded):
+    nat = Spec(scenario=crowded.scenario, forwarding="nat", real_servers=1, clients=1)
+    servers, clients = IPv4Network("198.18.0.0/17"), IPv4Network("198.18.128.0/17")
+    director, server, client = (IPv4Address(node.load_address) for node in nat.nodes())
+    commands = spec.network_commands(nat)
+
+    assert director in servers
+    assert server in servers
+    assert client in clients
+    assert f"-n rs1 addr add {server}/17 dev load" in commands
+    assert f"-n rs1 route add default via {director}" in commands
+    assert f"-n c1 route add {servers} via 198.18.128.1" in commands
+    assert "ip addr add 198.18.128.1/17 dev $load" in spec.director_boot(nat)
+    assert "arp_ignore" not in spec.node_boot(nat.nodes()[1], nat, "/x")
+
+
+@pytest.mark.parametrize("forwarding", ["dr", "nat"])
+def test_the_scripts_of_the_nodes_are_shell(crowded, forwarding):
+    asked = Spec(scenario=crowded.scenario, forwarding=forwarding)
+    texts = [spec.director_boot(asked)]
+    texts += [spec.node_boot(node, asked, "/x") for node in asked.nodes()[1:]]
     for text in texts:
         subprocess.run(["sh", "-n"], input=text, text=True, check=True)
 
