@@ -7,7 +7,7 @@ alike, and a cell that takes a boot is booted once for each repeat.
 
 import itertools
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -17,7 +17,8 @@ from dirtune.bench.tables import Controls, Destination, Matrix, Plan, Service
 from dirtune.errors import PlanError
 
 AXES = ("kernel", "cpus", "forwarding", "scheduler", "real_servers", "page_bytes", "keepalive")
-BOOT_AXES = ("kernel", "cpus")
+BOOT_AXES = ("kernel", "cpus", "forwarding")
+"""What the lab is made anew for; forwarding takes other addresses, routes and real servers."""
 NULL_PORT = 18080
 _PAGE_BYTES = 628
 _REFUSED = {
@@ -124,8 +125,9 @@ def _combination(plan: Plan, settings: dict[str, str | int], *, boots: bool) -> 
         if axis in _REFUSED and not (boots and axis in BOOT_AXES) and value != _own(plan, axis)
     ]
     changed = _changed(plan, settings)
-    moves = ipvs_moves(plan, plan.service, changed.service)
-    back = ipvs_moves(plan, changed.service, plan.service)
+    booted = _forwarded(plan.service, settings)
+    moves = ipvs_moves(plan, booted, changed.service)
+    back = ipvs_moves(plan, changed.service, booted)
     holds = (Hold(plan.director.host, moves, back),) if moves else ()
     return Cell(name, changed, settings, holds, refused="; ".join(reasons) or None)
 
@@ -138,8 +140,16 @@ def _own(plan: Plan, axis: str) -> str | int | None:
     return 1 if axis == "keepalive" else None
 
 
-def _changed(plan: Plan, settings: dict[str, str | int]) -> Plan:
-    service, load = plan.service, plan.load
+def _forwarded(service: Service, settings: Mapping[str, str | int]) -> Service:
+    if "forwarding" not in settings:
+        return service
+    way = settings["forwarding"]
+    destinations = (msgspec.structs.replace(d, forwarding=way) for d in service.destinations)
+    return msgspec.structs.replace(service, destinations=tuple(destinations))
+
+
+def _changed(plan: Plan, settings: Mapping[str, str | int]) -> Plan:
+    service, load = _forwarded(plan.service, settings), plan.load
     if "scheduler" in settings:
         service = msgspec.structs.replace(service, scheduler=str(settings["scheduler"]))
     if "real_servers" in settings:
