@@ -54,11 +54,8 @@ class Cell:
     """How the load goes, as in `outcome.Order`."""
     refused: str | None = None
     """Why it cannot be carried out."""
-
-    @property
-    def boot(self) -> dict[str, str | int]:
-        """How the director is to be booted; empty where it need not be."""
-        return {axis: self.settings[axis] for axis in BOOT_AXES if axis in self.settings}
+    boot: dict[str, str | int] = field(default_factory=dict)
+    """How the director is to be booted; empty where it need not be."""
 
     @property
     def record(self) -> Record:
@@ -129,7 +126,8 @@ def _combination(plan: Plan, settings: dict[str, str | int], *, boots: bool) -> 
     moves = ipvs_moves(plan, booted, changed.service)
     back = ipvs_moves(plan, changed.service, booted)
     holds = (Hold(plan.director.host, moves, back),) if moves else ()
-    return Cell(name, changed, settings, holds, refused="; ".join(reasons) or None)
+    boot = {axis: settings[axis] for axis in BOOT_AXES if boots and axis in settings}
+    return Cell(name, changed, settings, holds, refused="; ".join(reasons) or None, boot=boot)
 
 
 def _own(plan: Plan, axis: str) -> str | int | None:
