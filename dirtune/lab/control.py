@@ -51,6 +51,7 @@ COMMANDS = {
 """Command -> Debian package, in the order they are looked for."""
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_NODE_PATH = f"{prefix.PLACE}/bin:/opt/lab:{_PATH}"
 
 Say = Callable[[str], None]
 _PATIENCE_S = 300
@@ -189,8 +190,9 @@ def _lock(place: Folder, *, wait_s: float = 0) -> Iterator[None]:
 
 
 def _prepare(place: Folder, spec: Spec, say: Say) -> None:
-    say("dirtune for the director")
-    installed = prefix.make()
+    say("dirtune for the nodes")
+    place.opt.mkdir(parents=True)
+    prefix.copy(place.opt / Path(prefix.PLACE).name)
     say("keys and configuration")
     for path in (place.keys, place.path / "tmp", place.share / "var/lib/dirtune"):
         path.mkdir(parents=True)
@@ -206,9 +208,7 @@ def _prepare(place: Folder, spec: Spec, say: Say) -> None:
     for node in spec.nodes():
         if node.role != "director":
             _prepare_node(place, node, spec)
-    opt = ("-C", str(installed.parent), installed.name, "-C", str(place.path), "lab")
-    rename = f"--transform=s,^{installed.name},{Path(prefix.PLACE).name},"
-    run(("tar", "-cf", str(place.share / "opt.tar"), rename, *opt))
+    run(("tar", "-cf", str(place.share / "opt.tar"), "-C", str(place.opt), "."))
 
 
 def _prepare_director(place: Folder, spec: Spec) -> None:
@@ -221,11 +221,10 @@ def _prepare_director(place: Folder, spec: Spec) -> None:
     options = f"{spec.scenario.boot} {spec.append}".strip()
     drop_in = f'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {options}"\n'
     (etc / "default/grub.d/10-lab.cfg").write_text(drop_in)
-    path = f"{prefix.PLACE}/bin:/opt/lab:{_PATH}"
-    (etc / "ssh/dirtune_lab").write_text(sshd_config(str(place.keys), path))
+    (etc / "ssh/dirtune_lab").write_text(sshd_config(str(place.keys), _NODE_PATH))
     (place.path / "director.sh").write_text(director_boot(spec))
-    tools = place.path / "lab"
-    tools.mkdir(parents=True)
+    tools = place.opt / "lab"
+    tools.mkdir()
     (tools / "update-grub").write_text(_UPDATE_GRUB)
     (tools / "update-grub").chmod(0o755)
 
@@ -239,7 +238,7 @@ def _prepare_node(place: Folder, node: Node, spec: Spec) -> None:
     (own / "www").mkdir(parents=True)
     (own / "www/index.html").write_text("x" * (PAGE_BYTES - 1) + "\n")
     (own / "nginx.conf").write_text(nginx_config(str(own)))
-    (own / "sshd_config").write_text(sshd_config(str(place.keys), _PATH))
+    (own / "sshd_config").write_text(sshd_config(str(place.keys), _NODE_PATH))
     (own / "boot.sh").write_text(node_boot(node, spec, str(own)))
 
 

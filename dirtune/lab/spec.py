@@ -19,6 +19,8 @@ _NAT_OUTSIDE = "198.18.128.1"
 """The director's address on the clients' network."""
 PAGE_BYTES = 628
 """Size of the page in the 2001 measurements; the reply fits one packet."""
+STATUS = "/.status"
+"""Where a real server's nginx tells how many connections and requests it had."""
 
 
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -277,6 +279,7 @@ hostname {node.name}
 mount --rbind {folder}/../cgroup /sys/fs/cgroup
 mount -t tmpfs -o mode=0755 run /run
 mount -t tmpfs -o mode=0700 root /root
+mount --bind {folder}/../opt /opt
 {_OWN.format(places="/etc /var/lib /tmp")}
 printf '%s:*:1::::::\n' root sshd www-data > /etc/shadow
 mkdir -p /run/sshd /run/dirtune /var/lib/dirtune
@@ -318,7 +321,11 @@ http {{
   fastcgi_temp_path {folder}/scratch-fastcgi;
   uwsgi_temp_path {folder}/scratch-uwsgi;
   scgi_temp_path {folder}/scratch-scgi;
-  server {{ listen 80 backlog=4096; root {folder}/www; }}
+  server {{
+    listen 80 backlog=4096;
+    root {folder}/www;
+    location = {STATUS} {{ stub_status; }}
+  }}
 }}
 """
 
