@@ -397,6 +397,7 @@ notes = {_list(NOTES)}
 
 [director]
 host = "{director.name}"
+address = "{director.load_address}"
 host_cpus = {list(host_cpus)}
 max_overhead = 50            # per cent of a CPU: an emulated clock makes probes dear
 

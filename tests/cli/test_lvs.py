@@ -345,6 +345,102 @@ def test_what_another_director_complains_of_is_one_line_with_its_name(elsewhere,
     refused(lvs("apply", plan), "dirtune: local: exit status 127")
 
 
+NODES = """
+[[real_servers]]
+name = "rs1"
+host = "local"
+address = "198.18.0.11"
+[[real_servers]]
+name = "spare"
+host = "local"
+address = "198.18.0.99"
+"""
+CHANGE = {
+    "action": {"type": "address", "interface": "lo", "address": "198.18.0.100/32"},
+    "risk": "safe",
+    "reason": "realserver/vip-missing",
+    "fix": "prepare",
+    "title": "198.18.0.100/32 on lo",
+}
+
+
+@pytest.fixture
+def nodes(elsewhere, plan, tmp_path):
+    """A real server's dirtune beside the director's: the same script, told apart by its words."""
+    (tmp_path / "plan.toml").write_text(PLAN + NODES)
+    told = {
+        "plan": {"schema": "dirtune/plan/1", "risk": "safe", "changes": [CHANGE], "refusals": []},
+        "apply": {"journal": "J1", "changes": [CHANGE]},
+    }
+    for name, answer in told.items():
+        (elsewhere / f"{name}.json").write_text(json.dumps(answer))
+    (elsewhere / "end").write_text(
+        f'echo "$*" >> {elsewhere}/every\n'
+        f'case "$*" in *--node=*) cat {elsewhere}/"$2".json; [ "$2" = apply ] || exit 1;;\n'
+        f"*--here) . {elsewhere}/director;; esac\n"
+    )
+    return elsewhere
+
+
+def said_to(elsewhere):
+    rows = (elsewhere / "every").read_text().splitlines()
+    return [row.removesuffix(" --format json -") for row in rows]
+
+
+def test_real_servers_are_planned_beside_their_director(nodes, plan):
+    (nodes / "director").write_text("echo nothing to do")
+
+    done = lvs("plan", plan)
+
+    assert (done.exit_code, done.stdout) == (
+        1,
+        "rs1:\n+ 198.18.0.100/32 on lo  [realserver/vip-missing]\n",
+    )
+    assert said_to(nodes)[-1] == "lvs plan --node=rs1", "the spare one is sent nothing"
+    (nodes / "every").unlink()
+    assert lvs("plan", plan, "--director-only").stdout == "nothing to do\n"
+    assert len(said_to(nodes)) == 1
+    (nodes / "director").write_text("echo '{}'")
+    told = json.loads(lvs("plan", plan, "--format", "json").stdout)
+    (change,) = told["real_servers"]["rs1"]["changes"]
+    assert change["commands"] == ["ip addr add 198.18.0.100/32 dev lo"]
+
+
+def test_real_servers_come_first_and_stay_once_the_director_is_done(nodes, plan):
+    (nodes / "director").write_text("echo said")
+
+    done = lvs("apply", plan)
+
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == [
+        "rs1: done: 198.18.0.100/32 on lo",
+        "rs1: take it back there with: dirtune rollback J1",
+        "said",
+    ]
+    first, then, last = said_to(nodes)
+    # As long as a drain and the answers may take, and a minute.
+    assert first == "lvs apply --confirm=660 --node=rs1"
+    assert then.startswith("lvs apply --drain-wait=300")
+    assert last == "confirm J1"
+
+
+def test_real_servers_are_put_back_if_the_director_cannot_be_set_up(nodes, plan):
+    (nodes / "director").write_text("echo 'dirtune: no' >&2; exit 2")
+
+    refused(lvs("apply", plan), "dirtune: local: no")
+
+    assert said_to(nodes)[-1] == "rollback J1"
+
+
+def test_what_is_to_be_confirmed_is_left_to_whoever_asked(nodes, plan):
+    (nodes / "director").write_text("echo said")
+
+    done = lvs("apply", plan, "--confirm", "60")
+
+    assert "taken back in 60 s unless you run there: dirtune confirm" in done.stdout
+    assert [row.split()[:2] for row in said_to(nodes)] == [["lvs", "apply"]] * 2
+
+
 def test_a_host_shows_and_exports_its_own(elsewhere):
     (elsewhere / "end").write_text("echo rows")
 
