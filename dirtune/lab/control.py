@@ -22,6 +22,7 @@ from dirtune.lab.spec import (
     Spec,
     cpu_layout,
     director_boot,
+    guest_server_boot,
     nginx_config,
     node_boot,
     plan,
@@ -152,8 +153,6 @@ def reboot(say: Say) -> Status:
 
 def _require(spec: Spec) -> None:
     _require_root()
-    if spec.forwarding == "tun":
-        raise LabError("forwarding tun: the lab builds dr and nat alone so far")
     lacks = missing(spec)
     if lacks:
         raise LabError("; ".join(lacks))
@@ -237,9 +236,10 @@ def _prepare_node(place: Folder, node: Node, spec: Spec) -> None:
     own = place.node(node.name)
     (own / "www").mkdir(parents=True)
     (own / "www/index.html").write_text("x" * (PAGE_BYTES - 1) + "\n")
-    (own / "nginx.conf").write_text(nginx_config(str(own)))
+    boot, seen = (guest_server_boot, "/mnt") if spec.is_guest(node) else (node_boot, str(own))
+    (own / "nginx.conf").write_text(nginx_config(seen))
     (own / "sshd_config").write_text(sshd_config(str(place.keys), _NODE_PATH))
-    (own / "boot.sh").write_text(node_boot(node, spec, str(own)))
+    (own / "boot.sh").write_text(boot(node, spec, str(own)))
 
 
 def _start(place: Folder) -> None:

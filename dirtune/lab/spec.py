@@ -118,6 +118,10 @@ class Spec(msgspec.Struct, frozen=True):
         """Length of the prefix of the load's networks."""
         return 17 if self.two_networks else 16
 
+    def is_guest(self, node: Node) -> bool:
+        """Tell whether a node is a machine of its own: this one's kernel may end no tunnel."""
+        return node.role == "director" or (self.forwarding == "tun" and node.role == "real server")
+
     def with_role(self, role: str) -> tuple[Node, ...]:
         """Return the nodes of one role."""
         return tuple(node for node in self.nodes() if node.role == role)
@@ -141,7 +145,8 @@ def network_commands(spec: Spec) -> tuple[str, ...]:
     """Return the `ip` commands that build the lab's two switches and plug every node in.
 
     They are run in the lab's own network namespace, which is the switch. The director's two
-    taps are QEMU's; every other node is a namespace with two veth pairs.
+    taps are QEMU's, as those of real servers that are guests; every other node is a namespace
+    with two veth pairs.
     """
     switches = (
         "link set lo up",
@@ -169,6 +174,15 @@ def network_commands(spec: Spec) -> tuple[str, ...]:
 
 def _plug_in(node: Node, spec: Spec) -> tuple[str, ...]:
     name = node.name
+    if spec.is_guest(node):
+        return tuple(
+            line
+            for switch in ("load", "ctl")
+            for line in (
+                f"tuntap add {tap(node, switch)} mode tap",
+                f"link set {tap(node, switch)} master br-{switch} up",
+            )
+        )
     return (
         f"netns add {name}",
         f"link add {name}-load type veth peer name load netns {name}",
@@ -182,6 +196,17 @@ def _plug_in(node: Node, spec: Spec) -> tuple[str, ...]:
         f"-n {name} link set ctl up",
         *_routes(node, spec),
     )
+
+
+def tap(node: Node, switch: str) -> str:
+    """Return the tap by which a guest that is a real server is on a switch (load, ctl)."""
+    return f"tap-{node.name}-{switch}"
+
+
+def mac(node: Node, switch: str) -> str:
+    """Return the address of a guest's card on a switch (load, ctl)."""
+    address = node.load_address if switch == "load" else node.control_address
+    return f"52:54:00:{'12' if switch == 'load' else '13'}:00:{int(address.split('.')[-1]):02x}"
 
 
 def _routes(node: Node, spec: Spec) -> tuple[str, ...]:
@@ -214,30 +239,13 @@ def director_boot(spec: Spec) -> str:
     forwards = _BETWEEN_NETWORKS if spec.two_networks else ":"
     return f"""set -ex
 share=/mnt
-mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,access=any lab $share
+{_MOUNTS}
 mount --bind $share/etc /etc
 {_OWN.format(places="/var/lib /tmp")}
 mkdir -p /var/lib/dirtune
 mount --bind $share/var/lib/dirtune /var/lib/dirtune
-# The root's 9p mount caches nothing, so that every exec reads its libraries anew; /usr does
-# not change while the director runs, and an archive is read faster than a thousand files.
-mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,access=any,cache=loose usr /usr
-mount -t tmpfs -o mode=0755 opt /opt
 tar -xf $share/opt.tar -C /opt
-mount -t tmpfs -o mode=0700 root /root
-hostname {director.name}
-mkdir -p /run/sshd /run/dirtune
-for nic in /sys/class/net/*; do
-  case $(cat $nic/address) in
-  {MAC_LOAD}) load=${{nic##*/}} ;;
-  {MAC_CONTROL}) ctl=${{nic##*/}} ;;
-  esac
-done
-sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
-ip link set lo up
-ip addr add {director.control_address}/16 dev $ctl
-ip link set $ctl up
-ip addr add {director.load_address}/{spec.load_prefix} dev $load
+{_on_networks(director, spec)}
 ip addr add {VIP}/32 dev $load
 ip link set $load up
 {forwards}
@@ -250,6 +258,32 @@ sysctl -qw net.ipv4.vs.conn_reuse_mode=3
 for f in /etc/sysctl.d/*.conf; do [ -e "$f" ] && sysctl -qp "$f" || true; done
 exec /usr/sbin/sshd -D -e -f /etc/ssh/dirtune_lab
 """
+
+
+# The root's 9p mount caches nothing, so that every exec reads its libraries anew; /usr does
+# not change while a guest runs, and an archive is read faster than a thousand files.
+_9P = "trans=virtio,version=9p2000.L,msize=512000,access=any"
+_MOUNTS = f"""mount -t 9p -o {_9P} lab $share
+mount -t 9p -o ro,{_9P},cache=loose usr /usr
+mount -t tmpfs -o mode=0755 opt /opt
+mount -t tmpfs -o mode=0700 root /root"""
+
+
+def _on_networks(node: Node, spec: Spec) -> str:
+    """Return what names a guest and gives its two cards their addresses; load is still down."""
+    return f"""hostname {node.name}
+mkdir -p /run/sshd /run/dirtune
+for nic in /sys/class/net/*; do
+  case $(cat $nic/address) in
+  {mac(node, "load")}) load=${{nic##*/}} ;;
+  {mac(node, "ctl")}) ctl=${{nic##*/}} ;;
+  esac
+done
+sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
+ip link set lo up
+ip addr add {node.control_address}/16 dev $ctl
+ip link set $ctl up
+ip addr add {node.load_address}/{spec.load_prefix} dev $load"""
 
 
 # Answers leave by the card they came in by: a redirect would lead them past the director.
@@ -265,9 +299,6 @@ _OWN = """for place in {places}; do
   mount -t overlay -o lowerdir=$place,upperdir=$upper,workdir=$upper.work own $place
 done
 chmod 1777 /tmp"""
-
-MAC_LOAD = "52:54:00:12:00:01"
-MAC_CONTROL = "52:54:00:13:00:01"
 
 
 def node_boot(node: Node, spec: Spec, folder: str) -> str:
@@ -294,11 +325,34 @@ sysctl -qw net.core.somaxconn=4096
 nginx -c {folder}/nginx.conf &"""
 
 
+def guest_server_boot(node: Node, spec: Spec, folder: str) -> str:
+    """Return the script that turns a booted guest into a real server; *folder* is on this machine.
+
+    It ends the director's tunnel, and answers clients directly.
+    """
+    return f"""set -ex
+share=/mnt
+{_MOUNTS}
+{_OWN.format(places="/etc /var/lib /tmp")}
+printf '%s:*:1::::::\n' root sshd www-data > /etc/shadow
+tar -xf {folder}/../lb1/opt.tar -C /opt
+{_on_networks(node, spec)}
+ip link set $load up
+modprobe ipip
+sysctl -qw net.ipv4.conf.tunl0.rp_filter=2
+ip link set tunl0 up
+ip addr add {VIP}/32 dev tunl0
+sysctl -qw net.core.somaxconn=4096
+nginx -c $share/nginx.conf &
+exec /usr/sbin/sshd -D -e -f $share/sshd_config
+"""
+
+
 # A DR real server takes packets for the VIP and must not answer ARP for it.
 _HOLD_VIP = {
     "dr": f"""sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
 ip addr add {VIP}/32 dev lo""",
-    "nat": ":",
+    "nat": ":",  # and under tun it is a guest
 }
 
 _DRIVE = "sysctl -qw net.ipv4.ip_local_port_range='1024 65535'"
@@ -393,7 +447,7 @@ def plan(spec: Spec, host_cpus: tuple[int, ...]) -> str:
     return f"""# Made by `dirtune lab up` for the scenario {spec.scenario.name}.
 title = "{spec.scenario.title}"
 ssh_config = "ssh_config"
-notes = {_list(NOTES)}
+notes = {_list((*NOTES, _NOTE_OF[spec.forwarding == "tun"]))}
 
 [director]
 host = "{director.name}"
@@ -449,8 +503,12 @@ PAIR_STEAL_POINTS = 10
 NOTES = (
     "Time that was stolen from the director's CPU by what this machine runs on is not its work.",
     "The director is emulated: calls per interrupt carry over to hardware, percentages do not.",
-    "Real servers and clients are namespaces: their CPU time is that of their control groups.",
 )
+_NOTE_OF = {
+    False: "Real servers and clients are namespaces: their CPU time is their control groups'.",
+    True: "Real servers are emulated as well; clients are namespaces: their CPU time is their "
+    "control groups'.",
+}
 
 DEFAULT_EXPERIMENT = Experiment(
     question="Does the fix change what a connection costs the director?",

@@ -70,11 +70,28 @@ def test_nat_has_the_director_between_clients_and_real_servers(crowded):
     assert "arp_ignore" not in spec.node_boot(nat.nodes()[1], nat, "/x")
 
 
+def test_a_real_server_behind_a_tunnel_is_a_guest_on_taps(crowded, tmp_path):
+    tun = Spec(scenario=crowded.scenario, forwarding="tun", real_servers=1, clients=1)
+    server = tun.nodes()[1]
+    commands = spec.network_commands(tun)
+    argv = guest.server_argv(server, tmp_path / "k", tmp_path, tmp_path / "s")
+    text = " ".join(argv)
+
+    assert [tun.is_guest(node) for node in tun.nodes()] == [True, True, False]
+    assert "netns add rs1" not in commands
+    assert "link set tap-rs1-load master br-load up" in commands
+    assert "tap,id=load,ifname=tap-rs1-load" in text
+    assert "virtio-net-pci,mac=52:54:00:12:00:0b,netdev=load" in text
+    assert f"ip addr add {spec.VIP}/32 dev tunl0" in spec.guest_server_boot(server, tun, "/x")
+    assert not any(Spec(scenario=crowded.scenario).is_guest(node) for node in crowded.nodes()[1:])
+
+
 @pytest.mark.parametrize("forwarding", ["dr", "nat"])
 def test_the_scripts_of_the_nodes_are_shell(crowded, forwarding):
     asked = Spec(scenario=crowded.scenario, forwarding=forwarding)
     texts = [spec.director_boot(asked)]
     texts += [spec.node_boot(node, asked, "/x") for node in asked.nodes()[1:]]
+    texts.append(spec.guest_server_boot(asked.nodes()[1], asked, "/x"))
     for text in texts:
         subprocess.run(["sh", "-n"], input=text, text=True, check=True)
 
