@@ -40,6 +40,7 @@ FIELDS = (
 """What of a snapshot is looked at."""
 _CONF = "/proc/sys/net/ipv4/conf"
 _TUNNEL = "tunl0"
+_MODULES = ("ipip", "tunnel4", "ip_tunnel")
 # Values of the settings at which an address of loopback is not answered for, nor told of.
 _QUIET = {"arp_ignore": ({1, 2, 8}, "1"), "arp_announce": ({2}, "2")}
 _STRICT, _LOOSE = 1, "2"
@@ -184,7 +185,10 @@ def _tunnel_end(wanted: Need, seen: Seen) -> Iterator[Change | Refusal]:
     found = {tunnel.name: tunnel for tunnel in tunnels(snapshot)}
     reason = "realserver/tun-endpoint"
     if _TUNNEL not in found:
-        gone = ("sh", "-c", "rmmod ipip 2>/dev/null || :")
+        loaded = snapshot.modules.loaded if snapshot.modules else frozenset()
+        # What it needs goes with it, unless that was there before; what is in use stays.
+        own = " ".join(name for name in _MODULES if name not in loaded)
+        gone = ("sh", "-c", f"for m in {own}; do rmmod $m 2>/dev/null; done; :")
         yield _change(Run(("modprobe", "ipip"), gone), "load ipip", reason)
     yield from _loosely(snapshot)
     if _TUNNEL not in found or is_up(found[_TUNNEL]) is False:
