@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import click
 import msgspec
@@ -18,9 +19,10 @@ from dirtune.render import plan as render_plan
 from dirtune.render import preparation as render
 from dirtune.render.preparation import Done
 from dirtune.snapshot import take
-from dirtune.tune import ip, preparation, transaction
+from dirtune.tune import ip, preparation, presets, transaction
 from dirtune.tune.plan import Change, Plan
 from dirtune.tune.preparation import Need, Seen
+from dirtune.tune.presets import Judged
 from dirtune.tune.surroundings import ssh_connection
 
 _ANSWER_S = 120
@@ -115,6 +117,32 @@ def reached(plan: BenchPlan, form: str) -> tuple[str, int]:
     found = asyncio.run(reach(plan))
     text = render.reach_json(found) if form == "json" else render.reached(found)
     return f"{text}\n", 0 if found.whole else 1
+
+
+def presets_of(
+    plan: BenchPlan,
+) -> tuple[dict[str, tuple[Judged, ...]], tuple[DirtuneError, ...]]:
+    """Return how each client and real server stands to the presets, and whom nobody could ask."""
+    from dirtune import remote
+
+    peers = (
+        *((p, "real server") for p in plan.real_servers),
+        *((p, "client") for p in plan.clients),
+    )
+    asked = remote.fetch_all(
+        [peer.host for peer, _ in peers],
+        presets.SCRIPT,
+        presets.parse,
+        ssh_config=Path(plan.ssh_config) if plan.ssh_config else None,
+        become=plan.become,
+    )
+    found = {
+        peer.label: tuple(presets.judged(role, seen))
+        for peer, role in peers
+        if isinstance(seen := asked[peer.host], presets.Seen)
+    }
+    lost = tuple(error for error in asked.values() if isinstance(error, DirtuneError))
+    return found, lost
 
 
 def plans(configuration: Configuration, servers: Sequence[Peer]) -> dict[str, Plan]:

@@ -40,7 +40,7 @@ _DRAIN_S = click.option(
 
 @click.group()
 def command() -> None:
-    """Set up IPVS from a plan: show, plan, apply, check, import, export.
+    """Set up IPVS from a plan: show, plan, apply, check, presets, import, export.
 
     Without PLAN: dirtune.toml here, else the plan of a running lab. What `plan` and `apply` do is
     done by the dirtunes on the director and the real servers that the plan names.
@@ -172,6 +172,25 @@ def check(plan: str | None, form: str) -> None:
     from dirtune.cli import _nodes, _plan
 
     _print_and_exit(*_nodes.reached(_plan.find(plan), form))
+
+
+@command.command()
+@_PLAN
+@_FORMAT
+def presets(plan: str | None, form: str) -> None:
+    """Show how clients and real servers stand to the settings of the 2001 paper.
+
+    With what is their equal today, why, and how each is set. Reads over SSH, changes nothing.
+    """
+    from dirtune.cli import _nodes, _plan
+    from dirtune.render import presets as render
+
+    found, lost = _nodes.presets_of(_plan.find(plan))
+    texts = {"json": render.document, "markdown": render.markdown}
+    click.echo(texts.get(form, render.table)(found))
+    for error in lost:
+        click.echo(f"dirtune: {error}", err=True)
+    sys.exit(2 if lost else 0)
 
 
 @command.command("import")
