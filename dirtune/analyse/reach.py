@@ -8,7 +8,9 @@ class Reach(msgspec.Struct, frozen=True):
 
     service: str
     servers: dict[str, str | None]
-    """Each real server with a weight, and what is wrong with it; None if it answered."""
+    """Each real server that was given a request, and what is wrong; None if it answered."""
+    untold: tuple[str, ...]
+    """Real servers that were given none that could be told from others' connections."""
     requests: int
     past: int
     """Requests that were answered and that no destination got: past the director."""
@@ -16,5 +18,5 @@ class Reach(msgspec.Struct, frozen=True):
 
     @property
     def whole(self) -> bool:
-        """Whether every real server answered, through the director."""
+        """Whether all that were given a request answered, through the director."""
         return not self.past and all(why is None for why in self.servers.values())

@@ -60,9 +60,9 @@ async def _ask(plan: Plan, director: Node, clients: list[Node]) -> Reach:
         if len(got) == 1 and sum(map(abs, moved.values())) == 1:
             found[got[0]] = good
     said = {True: None, False: f"did not answer in {_TIMEOUT_S} s"}
-    unasked = f"had none of {requests} requests that others' connections left to be told"
-    servers = {name: said[found[name]] if name in found else unasked for name in sorted(wanted)}
-    return Reach(f"{plan.service.vip}:{plan.service.port}", servers, requests, past)
+    servers = {name: said[found[name]] for name in sorted(found)}
+    untold = tuple(sorted(wanted - found.keys()))
+    return Reach(f"{plan.service.vip}:{plan.service.port}", servers, untold, requests, past)
 
 
 async def _answered(plan: Plan, node: Node) -> bool:

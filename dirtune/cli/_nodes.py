@@ -1,9 +1,10 @@
 """The real servers of a plan: each is prepared by the dirtune on it."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import msgspec
@@ -27,6 +28,7 @@ from dirtune.tune.surroundings import ssh_connection
 
 _ANSWER_S = 120
 _SETTLE_S = 60
+_T = TypeVar("_T")
 
 
 class _Applied(msgspec.Struct):
@@ -145,10 +147,16 @@ def presets_of(
     return found, lost
 
 
-def plans(configuration: Configuration, servers: Sequence[Peer]) -> dict[str, Plan]:
-    """Ask every one of *servers* what is to be changed of it; return that by its label."""
-    told = _each(configuration, servers, ("plan",))
-    return {label: msgspec.json.decode(_known(text), type=Plan) for label, text in told.items()}
+def plans(
+    configuration: Configuration, servers: Sequence[Peer]
+) -> tuple[dict[str, Plan], tuple[DirtuneError, ...]]:
+    """Ask every one of *servers* what is to be changed of it; return that by its label.
+
+    And why others could not be asked.
+    """
+    told = _each(configuration, servers, ("plan",), Plan)
+    found = {label: each for label, each in told.items() if isinstance(each, Plan)}
+    return found, tuple(each for each in told.values() if isinstance(each, DirtuneError))
 
 
 @contextmanager
@@ -159,28 +167,25 @@ def prepared(
 ) -> Iterator[dict[str, Done]]:
     """Prepare *servers* and yield what was done on each; take it back if what follows fails.
 
-    Each takes it back by itself if it does not hear, when all could be done, that it may stay;
-    or, where a confirmation was asked for, if nobody confirms it there in time.
+    Each takes it back by itself if it does not hear soon that all could be done; or, where a
+    confirmation was asked for, if nobody confirms it there in time. They are told before the
+    director is touched: should this process die then, servers are ready for nothing, which is
+    better than a director that sends to servers that have gone back.
     """
-    hold_s = given.confirm_s or (given.drain_s or 0) + _lvs.ANSWER_S + _SETTLE_S
+    hold_s = given.confirm_s or _ANSWER_S + _SETTLE_S
     words = ("apply", f"--confirm={hold_s:g}", *(f"--force={name}" for name in given.force))
-    told = _each(configuration, servers, words)
-    done = {
-        label: msgspec.json.decode(text, type=_Applied)
-        for label, text in told.items()
-        if isinstance(text, str)
-    }
+    told = _each(configuration, servers, words, _Applied)
+    done = {label: each for label, each in told.items() if isinstance(each, _Applied)}
     journals = {label: each.journal for label, each in done.items() if each.journal}
     try:
-        for text in told.values():
-            _known(text)
+        _require(told.values())
+        if not given.confirm_s:
+            _confirm(configuration, servers, journals)
         yield {label: each.done for label, each in done.items()}
     except BaseException:
         for label, said in _settle(configuration, servers, "rollback", journals).items():
-            click.echo(f"dirtune: {label}: {said}; it does so by itself in time", err=True)
+            click.echo(f"dirtune: {label} was not put back: {said}", err=True)
         raise
-    if not given.confirm_s and (left := _settle(configuration, servers, "confirm", journals)):
-        raise NotPossible("; ".join(f"{label}: {said}" for label, said in left.items()))
 
 
 def _need(configuration: Configuration, desired: Table, peer: Peer) -> Need:
@@ -191,44 +196,67 @@ def _need(configuration: Configuration, desired: Table, peer: Peer) -> Need:
     return found if found.vips or found.nat else Need()
 
 
+def _require(found: Iterable[object]) -> None:
+    for each in found:
+        if isinstance(each, DirtuneError):
+            raise each
+
+
+def _confirm(
+    configuration: Configuration, servers: Sequence[Peer], journals: dict[str, str]
+) -> None:
+    left = _settle(configuration, servers, "confirm", journals)
+    if left:
+        raise NotPossible("; ".join(f"{label}: {said}" for label, said in left.items()))
+
+
 def _settle(
     configuration: Configuration, servers: Sequence[Peer], command: str, journals: dict[str, str]
 ) -> dict[str, str]:
     """Keep or take back what was done, everywhere; return what could not be, by label."""
-    concerned = tuple(peer for peer in servers if peer.label in journals)
-    told = _each(configuration, concerned, (command,), journals)
-    return {label: str(said) for label, said in told.items() if not isinstance(said, str)}
+
+    async def one(peer: Peer) -> str:
+        argv = (command, journals[peer.label])
+        return await _ask(configuration, peer, argv, "")
+
+    told = _at_once([peer for peer in servers if peer.label in journals], one)
+    return {label: str(said) for label, said in told.items() if isinstance(said, DirtuneError)}
 
 
 def _each(
-    configuration: Configuration,
-    servers: Sequence[Peer],
-    words: Sequence[str],
-    journals: dict[str, str] | None = None,
-) -> dict[str, str | DirtuneError]:
-    """Have the dirtune on each of *servers* do the same; an error is a server's own."""
+    configuration: Configuration, servers: Sequence[Peer], words: Sequence[str], kind: type[_T]
+) -> dict[str, _T | DirtuneError]:
+    """Have the dirtune on each of *servers* do the same of `lvs`; an error is a server's own."""
 
-    async def one(peer: Peer) -> str | DirtuneError:
-        if journals is None:
-            argv = ("lvs", *words, f"--node={peer.label}", "--format", "json", "-")
-            text = _lvs.sent(configuration)
-        else:
-            argv, text = (*words, journals[peer.label]), ""
+    async def one(peer: Peer) -> _T:
+        argv = ("lvs", *words, f"--node={peer.label}", "--format", "json", "-")
+        text = await _ask(configuration, peer, argv, _lvs.sent(configuration))
         try:
-            config = configuration.ssh_config
-            out, _ = await _lvs.ask(peer, argv, text, ssh_config=config, wait_s=_ANSWER_S)
+            return msgspec.json.decode(text, type=kind)
+        except msgspec.DecodeError as error:
+            said = f"{peer.host}: its dirtune printed no JSON of ours; install the same version"
+            raise NotPossible(said) from error
+
+    return _at_once(servers, one)
+
+
+async def _ask(configuration: Configuration, peer: Peer, argv: Sequence[str], text: str) -> str:
+    config = configuration.ssh_config
+    out, _ = await _lvs.ask(peer, argv, text, ssh_config=config, wait_s=_ANSWER_S)
+    return out
+
+
+def _at_once(
+    servers: Sequence[Peer], ask: Callable[[Peer], Awaitable[_T]]
+) -> dict[str, _T | DirtuneError]:
+    async def one(peer: Peer) -> _T | DirtuneError:
+        try:
+            return await ask(peer)
         except DirtuneError as error:
             return error
-        return out
 
-    async def every() -> list[str | DirtuneError]:
+    async def every() -> list[_T | DirtuneError]:
         return await asyncio.gather(*map(one, servers))
 
     found = asyncio.run(every()) if servers else []
     return {peer.label: each for peer, each in zip(servers, found, strict=True)}
-
-
-def _known(found: str | DirtuneError) -> str:
-    if isinstance(found, DirtuneError):
-        raise found
-    return found

@@ -97,10 +97,13 @@ def plan(
         words = ("plan", *_lvs.drain_words(drain_s if drain else None), "--format", form)
         text, status = _lvs.there(asked, words, wait_s=_lvs.ANSWER_S)
     servers = () if here or director_only else _nodes.named(asked.configuration, desired)
-    plans = _nodes.plans(asked.configuration, servers)
+    plans, lost = _nodes.plans(asked.configuration, servers)
     _nodes.warn(plans)
+    for error in lost:
+        click.echo(f"dirtune: {error}; --director-only leaves real servers alone", err=True)
     changed = any(each.changes for each in plans.values())
-    _print_and_exit(preparation.beside(text, plans, form), 1 if changed else status)
+    status = 2 if lost else 1 if changed else status
+    _print_and_exit(preparation.beside(text, plans, form), status)
 
 
 @command.command()

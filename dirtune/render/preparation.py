@@ -97,6 +97,11 @@ def _done(name: str, each: Done, confirm_s: float) -> Iterator[str]:
 def reached(found: Reach) -> str:
     """Return which real servers answered through the virtual address."""
     rows = [f"  {name}  {why or 'answered'}" for name, why in found.servers.items()]
+    rows += (
+        f"  {name}  was given none of {found.requests} requests, or none that could be told "
+        "from others' connections"
+        for name in found.untold
+    )
     if found.past:
         rows.append(f"  {found.past} answers came past the director: who answers ARP for it?")
     return "\n".join((f"through {found.service}:", *rows))

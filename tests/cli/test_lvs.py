@@ -406,6 +406,26 @@ def test_real_servers_are_planned_beside_their_director(nodes, plan):
     assert change["commands"] == ["ip addr add 198.18.0.100/32 dev lo"]
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [("exit 127", "local: exit status 127"), ("echo rows", "local: its dirtune printed no JSON")],
+)
+def test_a_real_server_without_our_dirtune_is_named_and_the_rest_is_printed(
+    nodes, plan, answer, said
+):
+    (nodes / "director").write_text("echo nothing to do")
+    end = (nodes / "end").read_text()
+    (nodes / "end").write_text(end.replace("--node=*)", f"--node=*) {answer}; exit;;\n*never*)"))
+
+    done = lvs("plan", plan)
+
+    assert (done.exit_code, done.stdout) == (2, "nothing to do\n")
+    assert done.stderr.startswith(f"dirtune: {said}")
+    assert "--director-only leaves" in done.stderr
+    refused(lvs("apply", plan), said)
+    assert not any(row.startswith("lvs apply --drain") for row in said_to(nodes))
+
+
 def test_real_servers_come_first_and_stay_once_the_director_is_done(nodes, plan):
     (nodes / "director").write_text("echo said")
 
@@ -418,10 +438,10 @@ def test_real_servers_come_first_and_stay_once_the_director_is_done(nodes, plan)
         "said",
     ]
     first, then, last = said_to(nodes)
-    # As long as a drain and the answers may take, and a minute.
-    assert first == "lvs apply --confirm=660 --node=rs1"
-    assert then.startswith("lvs apply --drain-wait=300")
-    assert last == "confirm J1"
+    # As long as an answer may take, and a minute.
+    assert first == "lvs apply --confirm=180 --node=rs1"
+    assert then == "confirm J1"
+    assert last.startswith("lvs apply --drain-wait=300")
 
 
 def test_real_servers_are_put_back_if_the_director_cannot_be_set_up(nodes, plan):
