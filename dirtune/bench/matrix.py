@@ -27,6 +27,7 @@ _REFUSED = {
     "forwarding": "prepare the real servers (gateway, tunnel) and run the plan again",
     "keepalive": "the load makes one request for each connection",
 }
+_BEHIND_NAT = "controls.direct: behind NAT no answer goes past the director; take routed"
 _FLAGS = {"nat": "-m", "dr": "-g", "tun": "-i"}
 
 
@@ -220,7 +221,9 @@ def _controls(plan: Plan) -> tuple[Cell, ...]:
 def _direct(plan: Plan) -> Cell:
     first = plan.service.destinations[0]
     port = first.port or plan.service.port
-    return Cell("direct", _aimed(plan, address_of(plan, first), port), path="past")
+    refused = _BEHIND_NAT if first.forwarding == "nat" else None
+    aimed = _aimed(plan, address_of(plan, first), port)
+    return Cell("direct", aimed, path="past", refused=refused)
 
 
 def _routed(plan: Plan) -> Cell:

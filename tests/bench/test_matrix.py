@@ -150,6 +150,16 @@ def test_controls_are_aimed_past_the_virtual_service():
     assert own.plan.url == "http://198.18.0.100:80/"
 
 
+def test_behind_nat_nothing_goes_past_the_director():
+    text = '[controls]\ndirect = true\nrouted = true\nrouter = "198.18.128.1"\n'
+    behind = BASE.replace('node = "rs1"', 'node = "rs1"\n  forwarding = "nat"')
+
+    direct, routed, _ = matrix.cells(plan.parse(behind + text))
+
+    assert direct.refused.startswith("controls.direct: behind NAT")
+    assert routed.refused is None
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
