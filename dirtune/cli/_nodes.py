@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -104,10 +104,15 @@ def finished(asked: Asked, text: str, done: Mapping[str, Done], given: Given) ->
     """Return what `apply` did, with who answers through the VIP, to print; and the exit status."""
     from dirtune.bench.reach import reach
 
-    found = None
-    with suppress(PlanError):  # a plan without clients has nobody to ask from
+    found, status = None, 0
+    try:
         found = asyncio.run(reach(_plan.find(asked.where))) if done else None
-    status = 0 if found is None or found.whole else 1
+        status = 0 if found is None or found.whole else 1
+    except PlanError:
+        pass  # a plan without clients has nobody to ask from
+    except DirtuneError as error:
+        click.echo(f"dirtune: all is done; who answers is not known: {error}", err=True)
+        status = 2
     shown = render.finished_json if given.form == "json" else render.finished
     return shown(text, done, found, given.confirm_s), status
 
@@ -249,11 +254,16 @@ async def _ask(configuration: Configuration, peer: Peer, argv: Sequence[str], te
 def _at_once(
     servers: Sequence[Peer], ask: Callable[[Peer], Awaitable[_T]]
 ) -> dict[str, _T | DirtuneError]:
+    from dirtune.remote import CONNECTIONS_AT_ONCE
+
+    gate = asyncio.Semaphore(CONNECTIONS_AT_ONCE)
+
     async def one(peer: Peer) -> _T | DirtuneError:
-        try:
-            return await ask(peer)
-        except DirtuneError as error:
-            return error
+        async with gate:
+            try:
+                return await ask(peer)
+            except DirtuneError as error:
+                return error
 
     async def every() -> list[_T | DirtuneError]:
         return await asyncio.gather(*map(one, servers))

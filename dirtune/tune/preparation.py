@@ -228,7 +228,8 @@ def _addresses(wanted: Need, snapshot: Snapshot) -> Iterator[Change]:
     for vip in wanted.vips:
         if _held(vip, snapshot):
             continue
-        device = _TUNNEL if vip in wanted.tunnelled and ":" not in vip else "lo"
+        ended = vip in wanted.tunnelled and not wanted.wrapped and ":" not in vip
+        device = _TUNNEL if ended else "lo"
         address = f"{vip}/{128 if ':' in vip else 32}"
         yield _change(
             AddAddress(device, address), f"{address} on {device}", "realserver/vip-missing"

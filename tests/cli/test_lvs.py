@@ -444,6 +444,19 @@ def test_real_servers_come_first_and_stay_once_the_director_is_done(nodes, plan)
     assert last.startswith("lvs apply --drain-wait=300")
 
 
+def test_what_was_done_is_printed_though_nobody_can_say_who_answers(nodes, plan):
+    load = '[[clients]]\nhost = "local"\n[load]\nrates = [10]\n'
+    (nodes / "plan.toml").write_text(PLAN + NODES + load)
+    (nodes / "director").write_text("echo said")
+
+    done = lvs("apply", plan)
+
+    # This machine is the director of the plan, and has no such service.
+    assert done.exit_code == 2
+    assert done.stdout.splitlines()[-1] == "said"
+    assert "all is done; who answers is not known: local: " in done.stderr
+
+
 def test_real_servers_are_put_back_if_the_director_cannot_be_set_up(nodes, plan):
     (nodes / "director").write_text("echo 'dirtune: no' >&2; exit 2")
 
