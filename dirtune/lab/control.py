@@ -16,19 +16,14 @@ import psutil
 from dirtune.errors import DirtuneError, LabError
 from dirtune.host import run
 from dirtune.lab import cgroups, guest, prefix
-from dirtune.lab.spec import (
-    PAGE_BYTES,
-    Node,
-    Spec,
-    cpu_layout,
+from dirtune.lab.boot import (
     director_boot,
     guest_server_boot,
     nginx_config,
     node_boot,
-    plan,
-    ssh_config,
     sshd_config,
 )
+from dirtune.lab.spec import PAGE_BYTES, Node, Spec, cpu_layout, plan, ssh_config
 from dirtune.lab.state import Folder, Process, Record, Status, folder, process
 
 UP_LIMIT_S = 300
@@ -351,6 +346,7 @@ def describe() -> dict[str, object]:
             "title": spec.scenario.title,
             "kernel": spec.kernel,
             "cpus": spec.cpus,
+            "forwarding": spec.forwarding,
             "nodes": {node.name: node.load_address for node in spec.nodes()},
             "ssh_config": str(place.ssh_config),
             "plan": str(place.plan),

@@ -8,7 +8,7 @@ import pytest
 
 from dirtune.bench import plan
 from dirtune.errors import LabError
-from dirtune.lab import cgroups, guest, qmp, spec, state
+from dirtune.lab import boot, cgroups, guest, qmp, spec, state
 from dirtune.lab.spec import Spec
 
 
@@ -66,8 +66,8 @@ def test_nat_has_the_director_between_clients_and_real_servers(crowded):
     assert f"-n rs1 addr add {server}/17 dev load" in commands
     assert f"-n rs1 route add default via {director}" in commands
     assert f"-n c1 route add {servers} via 198.18.128.1" in commands
-    assert "ip addr add 198.18.128.1/17 dev $load" in spec.director_boot(nat)
-    assert "arp_ignore" not in spec.node_boot(nat.nodes()[1], nat, "/x")
+    assert "ip addr add 198.18.128.1/17 dev $load" in boot.director_boot(nat)
+    assert "arp_ignore" not in boot.node_boot(nat.nodes()[1], nat, "/x")
 
 
 def test_a_real_server_behind_a_tunnel_is_a_guest_on_taps(crowded, tmp_path):
@@ -82,16 +82,16 @@ def test_a_real_server_behind_a_tunnel_is_a_guest_on_taps(crowded, tmp_path):
     assert "link set tap-rs1-load master br-load up" in commands
     assert "tap,id=load,ifname=tap-rs1-load" in text
     assert "virtio-net-pci,mac=52:54:00:12:00:0b,netdev=load" in text
-    assert f"ip addr add {spec.VIP}/32 dev tunl0" in spec.guest_server_boot(server, tun, "/x")
+    assert f"ip addr add {spec.VIP}/32 dev tunl0" in boot.guest_server_boot(server, tun, "/x")
     assert not any(Spec(scenario=crowded.scenario).is_guest(node) for node in crowded.nodes()[1:])
 
 
 @pytest.mark.parametrize("forwarding", ["dr", "nat"])
 def test_the_scripts_of_the_nodes_are_shell(crowded, forwarding):
     asked = Spec(scenario=crowded.scenario, forwarding=forwarding)
-    texts = [spec.director_boot(asked)]
-    texts += [spec.node_boot(node, asked, "/x") for node in asked.nodes()[1:]]
-    texts.append(spec.guest_server_boot(asked.nodes()[1], asked, "/x"))
+    texts = [boot.director_boot(asked)]
+    texts += [boot.node_boot(node, asked, "/x") for node in asked.nodes()[1:]]
+    texts.append(boot.guest_server_boot(asked.nodes()[1], asked, "/x"))
     for text in texts:
         subprocess.run(["sh", "-n"], input=text, text=True, check=True)
 
