@@ -26,8 +26,8 @@ nginx \tworker_connections 768;
 nginx \t# multi_accept on;
 nginx }
 nginx http {
-nginx \taccess_log /var/log/nginx/access.log;
 nginx \t# access_log off;
+nginx \taccess_log /var/log/nginx/access.log;
 nginx server { listen 80 default_server; }
 nginx }
 """
