@@ -254,6 +254,8 @@ async def _ask(configuration: Configuration, peer: Peer, argv: Sequence[str], te
 def _at_once(
     servers: Sequence[Peer], ask: Callable[[Peer], Awaitable[_T]]
 ) -> dict[str, _T | DirtuneError]:
+    if not servers:  # on a director, which may have no asyncssh
+        return {}
     from dirtune.remote import CONNECTIONS_AT_ONCE
 
     gate = asyncio.Semaphore(CONNECTIONS_AT_ONCE)
@@ -268,5 +270,5 @@ def _at_once(
     async def every() -> list[_T | DirtuneError]:
         return await asyncio.gather(*map(one, servers))
 
-    found = asyncio.run(every()) if servers else []
+    found = asyncio.run(every())
     return {peer.label: each for peer, each in zip(servers, found, strict=True)}

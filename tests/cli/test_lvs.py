@@ -1,6 +1,7 @@
 """The commands of `lvs` on a kernel that is simulated behind the wire."""
 
 import json
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -209,6 +210,15 @@ def test_here_is_the_director_that_the_plan_names(ipvs, tmp_path):
 
     assert lvs("apply", str(path), "--here").exit_code == 0
     assert len(ipvs.read().services) == 2
+
+
+def test_a_director_without_asyncssh_does_its_own(ipvs, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dirtune.remote", None)
+    path = tmp_path / "plan.toml"
+    path.write_text(PLAN + NODES)
+
+    assert "+ FWM 7" in lvs("plan", str(path), "--here").stdout
+    assert lvs("apply", str(path), "--here").exit_code == 0
 
 
 def test_a_plan_from_elsewhere_comes_whole_or_not_at_all(ipvs):
