@@ -38,6 +38,8 @@ PURE = [
     "tune/guards.py",
     "tune/persist.py",
     "tune/plan.py",
+    "tune/preparation.py",
+    "tune/presets.py",
     "tune/table.py",
     "tune/fixes/**/*.py",
 ]

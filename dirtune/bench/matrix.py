@@ -7,7 +7,7 @@ alike, and a cell that takes a boot is booted once for each repeat.
 
 import itertools
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -17,7 +17,8 @@ from dirtune.bench.tables import Controls, Destination, Matrix, Plan, Service
 from dirtune.errors import PlanError
 
 AXES = ("kernel", "cpus", "forwarding", "scheduler", "real_servers", "page_bytes", "keepalive")
-BOOT_AXES = ("kernel", "cpus")
+BOOT_AXES = ("kernel", "cpus", "forwarding")
+"""What the lab is made anew for; forwarding takes other addresses, routes and real servers."""
 NULL_PORT = 18080
 _PAGE_BYTES = 628
 _REFUSED = {
@@ -26,6 +27,7 @@ _REFUSED = {
     "forwarding": "prepare the real servers (gateway, tunnel) and run the plan again",
     "keepalive": "the load makes one request for each connection",
 }
+_BEHIND_NAT = "controls.direct: behind NAT no answer goes past the director; take routed"
 _FLAGS = {"nat": "-m", "dr": "-g", "tun": "-i"}
 
 
@@ -53,11 +55,8 @@ class Cell:
     """How the load goes, as in `outcome.Order`."""
     refused: str | None = None
     """Why it cannot be carried out."""
-
-    @property
-    def boot(self) -> dict[str, str | int]:
-        """How the director is to be booted; empty where it need not be."""
-        return {axis: self.settings[axis] for axis in BOOT_AXES if axis in self.settings}
+    boot: dict[str, str | int] = field(default_factory=dict)
+    """How the director is to be booted; empty where it need not be."""
 
     @property
     def record(self) -> Record:
@@ -124,10 +123,12 @@ def _combination(plan: Plan, settings: dict[str, str | int], *, boots: bool) -> 
         if axis in _REFUSED and not (boots and axis in BOOT_AXES) and value != _own(plan, axis)
     ]
     changed = _changed(plan, settings)
-    moves = ipvs_moves(plan, plan.service, changed.service)
-    back = ipvs_moves(plan, changed.service, plan.service)
+    booted = _forwarded(plan.service, settings)
+    moves = ipvs_moves(plan, booted, changed.service)
+    back = ipvs_moves(plan, changed.service, booted)
     holds = (Hold(plan.director.host, moves, back),) if moves else ()
-    return Cell(name, changed, settings, holds, refused="; ".join(reasons) or None)
+    boot = {axis: settings[axis] for axis in BOOT_AXES if boots and axis in settings}
+    return Cell(name, changed, settings, holds, refused="; ".join(reasons) or None, boot=boot)
 
 
 def _own(plan: Plan, axis: str) -> str | int | None:
@@ -138,8 +139,16 @@ def _own(plan: Plan, axis: str) -> str | int | None:
     return 1 if axis == "keepalive" else None
 
 
-def _changed(plan: Plan, settings: dict[str, str | int]) -> Plan:
-    service, load = plan.service, plan.load
+def _forwarded(service: Service, settings: Mapping[str, str | int]) -> Service:
+    if "forwarding" not in settings:
+        return service
+    way = settings["forwarding"]
+    destinations = (msgspec.structs.replace(d, forwarding=way) for d in service.destinations)
+    return msgspec.structs.replace(service, destinations=tuple(destinations))
+
+
+def _changed(plan: Plan, settings: Mapping[str, str | int]) -> Plan:
+    service, load = _forwarded(plan.service, settings), plan.load
     if "scheduler" in settings:
         service = msgspec.structs.replace(service, scheduler=str(settings["scheduler"]))
     if "real_servers" in settings:
@@ -212,7 +221,9 @@ def _controls(plan: Plan) -> tuple[Cell, ...]:
 def _direct(plan: Plan) -> Cell:
     first = plan.service.destinations[0]
     port = first.port or plan.service.port
-    return Cell("direct", _aimed(plan, address_of(plan, first), port), path="past")
+    refused = _BEHIND_NAT if first.forwarding == "nat" else None
+    aimed = _aimed(plan, address_of(plan, first), port)
+    return Cell("direct", aimed, path="past", refused=refused)
 
 
 def _routed(plan: Plan) -> Cell:

@@ -250,6 +250,7 @@ title = "One director, two real servers"
 
 [director]
 host = "lb1"                 # a name for ssh; "local" is this machine
+# address = "198.18.0.1"     # where real servers behind NAT send their answers
 
 [[services]]
 vip = "198.18.0.100"
@@ -262,7 +263,7 @@ scheduler = "rr"
   node = "rs2"
   forwarding = "dr"
 
-[[real_servers]]
+[[real_servers]]             # `lvs apply` prepares them by the dirtune on each
 name = "rs1"
 host = "rs1"
 address = "198.18.0.11"

@@ -32,6 +32,9 @@ class Director(Table, frozen=True):
     """Run commands there through `sudo -n`."""
     dirtune: str = "dirtune"
     """How dirtune is called there."""
+    address: str | None = None
+    """On the network of the real servers, that of VRRP where there are two directors: through it
+    real servers behind NAT answer."""
     max_overhead: Positive = 1.0
     """What the probes together may cost there, in per cent of one CPU."""
     host_cpus: tuple[int, ...] = ()
@@ -114,6 +117,8 @@ class Peer(Table, frozen=True):
     name: str | None = None
     address: str | None = None
     become: bool = False
+    dirtune: str = "dirtune"
+    """How dirtune is called there; it prepares real servers."""
 
     @property
     def label(self) -> str:

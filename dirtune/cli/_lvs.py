@@ -13,8 +13,9 @@ import msgspec
 
 from dirtune.bench import plan as plans
 from dirtune.bench import services
-from dirtune.bench.tables import Configuration, Director
+from dirtune.bench.tables import Configuration, Director, Peer
 from dirtune.cli import _plan
+from dirtune.cli._root import require_root
 from dirtune.errors import ApplyError, NodeUnreachable, NotPossible, ParseError, PlanError
 from dirtune.host import LiveHost
 from dirtune.lvs import guard, ipvsadm, kernel
@@ -22,9 +23,12 @@ from dirtune.lvs.change import FRESH, Changes, changes
 from dirtune.lvs.diff import Step, diff, touched
 from dirtune.lvs.guard import Refusal
 from dirtune.lvs.model import Table
+from dirtune.tune import preparation
+from dirtune.tune.plan import Plan, joined
 
 _LOCAL = "local"
 _READ_S = 60
+ANSWER_S = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Proposal:
     changes: Changes
     refusals: tuple[Refusal, ...]
     loaded: bool
+    settings: Plan
+    """What else the host must be set to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,22 @@ class Asked:
 
     configuration: Configuration
     where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The options of `apply`."""
+
+    drain_s: float | None = None
+    """How long what leaves may take to finish its connections; None cuts them off."""
+    load: bool = False
+    """Whether ip_vs may be loaded."""
+    expect: str | None = None
+    """The digest of the table that is to be changed."""
+    force: tuple[str, ...] = ()
+    """Names of what is refused and is to be done all the same."""
+    confirm_s: float = 0
+    form: str = "table"
 
 
 def read(given: str | None) -> Asked:
@@ -80,49 +102,89 @@ def there(asked: Asked, words: Sequence[str], *, wait_s: float) -> tuple[str, in
 
     `NotPossible` is what it complained of.
     """
-    config = asked.configuration.ssh_config
-    text = msgspec.json.encode(asked.configuration).decode()
-    return _ask(
-        asked.configuration.director,
-        (*words, "-", "--here"),
-        f"{text}\n",
-        ssh_config=Path(config) if config else None,
-        wait_s=wait_s,
-    )
+    import asyncio
+
+    configuration = asked.configuration
+    call = (configuration.director, ("lvs", *words, "-", "--here"), sent(configuration))
+    return asyncio.run(ask(*call, ssh_config=configuration.ssh_config, wait_s=wait_s))
+
+
+def sent(configuration: Configuration) -> str:
+    """Return a plan as a dirtune elsewhere reads it from its input."""
+    return f"{msgspec.json.encode(configuration).decode()}\n"
 
 
 def on_host(host: str, words: Sequence[str]) -> tuple[str, int]:
     """Have the dirtune on *host* do it; see `there`."""
-    return _ask(Director(host), words, "", ssh_config=None, wait_s=_READ_S)
-
-
-def _ask(
-    director: Director, words: Sequence[str], text: str, *, ssh_config: Path | None, wait_s: float
-) -> tuple[str, int]:
     import asyncio
 
+    return asyncio.run(ask(Director(host), ("lvs", *words), "", ssh_config=None, wait_s=_READ_S))
+
+
+async def ask(
+    of: Director | Peer, words: Sequence[str], text: str, *, ssh_config: str | None, wait_s: float
+) -> tuple[str, int]:
+    """Have the dirtune on a node run *words*; return what it printed and its exit status.
+
+    `NotPossible` is what it complained of.
+    """
     from dirtune import remote
 
-    argv = shlex.join((*director.dirtune.split(), "lvs", *words))
-
-    async def run() -> remote.Finished:
-        async with (
-            await remote.connect(
-                director.host, ssh_config=ssh_config, become=director.become
-            ) as node,
-            await node.start(argv, guarded=False) as process,
-        ):
-            # A command that ended without reading says why when it is waited for.
-            with suppress(NodeUnreachable):
-                await process.send(text)
-            return await process.finish(timeout_s=wait_s)
-
-    done = asyncio.run(run())
+    argv = shlex.join((*of.dirtune.split(), *words))
+    config = Path(ssh_config) if ssh_config else None
+    async with (
+        await remote.connect(of.host, ssh_config=config, become=of.become) as node,
+        await node.start(argv, guarded=False) as process,
+    ):
+        # A command that ended without reading says why when it is waited for.
+        with suppress(NodeUnreachable):
+            await process.send(text)
+        done = await process.finish(timeout_s=wait_s)
     if done.status not in {0, 1}:
         said = done.stderr.strip().splitlines() or [f"exit status {done.status}"]
-        raise NotPossible(f"{director.host}: {said[-1].removeprefix('dirtune: ')}")
+        raise NotPossible(f"{of.host}: {said[-1].removeprefix('dirtune: ')}")
     click.echo(done.stderr, err=True, nl=False)
     return done.stdout, done.status
+
+
+def planned(desired: Table, *, drain_s: float | None, form: str) -> tuple[str, int]:
+    """Return what `apply` would change of this host, to print, and the exit status."""
+    from dirtune.render import lvs_diff as render
+    from dirtune.render import preparation as preparation_text
+
+    found = propose(desired, drain_s=drain_s)
+    for said in against(found):
+        click.echo(f"dirtune: apply would refuse: {said[1]}", err=True)
+    texts = {"json": render.document, "markdown": render.markdown}
+    text = texts.get(form, render.table)(found.changes, found.steps, found.actual)
+    text = preparation_text.before(f"{text}\n", found.settings, form)
+    return text, 1 if found.steps or found.settings.changes else 0
+
+
+def apply(asked: Asked, desired: Table, given: Given) -> str:
+    """Set up the plan's director, here or there, and return what to print."""
+    if is_here(asked, here=False):
+        return apply_here(desired, given)
+    words = ["apply", *drain_words(given.drain_s), "--format", given.form]
+    words += [f"--confirm={given.confirm_s:g}", *(f"--force={name}" for name in given.force)]
+    words += ["--load"] if given.load else []
+    words += [f"--expect={given.expect}"] if given.expect else []
+    text, _ = there(asked, words, wait_s=(given.drain_s or 0) + ANSWER_S)
+    return text.removesuffix("\n")
+
+
+def apply_here(desired: Table, given: Given) -> str:
+    """Set this host up as a director and return what to print."""
+    require_root("lvs apply")
+    found = propose(desired, drain_s=given.drain_s)
+    require_expected(found, given.expect)
+    require_allowed(found, given.force, load=given.load)
+    return carry_out(found, given.confirm_s, given.force, given.form)
+
+
+def drain_words(drain_s: float | None) -> tuple[str, ...]:
+    """Return the option that says how long what leaves may take."""
+    return ("--no-drain",) if drain_s is None else (f"--drain-wait={drain_s:g}",)
 
 
 def propose(desired: Table, *, drain_s: float | None) -> Proposal:
@@ -134,7 +196,19 @@ def propose(desired: Table, *, drain_s: float | None) -> Proposal:
     around = guard.look_around(host, changed)
     found = changes(actual, desired, around.modules, drain_s=drain_s)
     refusals = guard.refusals(actual, changed, around) if found.edits else ()
-    return Proposal(actual, diff(actual, desired), found, refusals, loaded)
+    settings = _settings(desired)
+    return Proposal(actual, diff(actual, desired), found, refusals, loaded, settings)
+
+
+def _settings(desired: Table) -> Plan:
+    """Look at what a director with NAT needs of this host."""
+    if not any(d.forwarding == "nat" for s in desired.services for d in s.destinations):
+        return Plan()
+    from dirtune.cli import _sources
+    from dirtune.snapshot import take
+
+    snapshot = take(_sources.sample(preparation.FIELDS), preparation.FIELDS)
+    return preparation.director(desired, snapshot)
 
 
 def require_expected(found: Proposal, digest: str | None) -> None:
@@ -148,13 +222,23 @@ def require_allowed(found: Proposal, force: tuple[str, ...], *, load: bool) -> N
     """Raise `NotPossible` for the first thing that stands against it and is not overruled."""
     if found.steps and not found.loaded and not load:
         raise NotPossible("ip_vs is not loaded: --load loads it, which is a change of this host")
-    for refusal in found.refusals:
-        if refusal.name not in force:
-            raise NotPossible(line(refusal))
+    for name, said in against(found):
+        if not name or name not in force:
+            raise NotPossible(said)
 
 
-def line(refusal: Refusal) -> str:
-    """Return a refusal as one line, with what overrules it."""
+def against(found: Proposal) -> tuple[tuple[str, str], ...]:
+    """Return what stands against a proposal: what `--force` calls it, and a line on it."""
+    from dirtune.render import preparation as render
+
+    settings = found.settings.refusals
+    return (
+        *((refusal.name, _line(refusal)) for refusal in found.refusals),
+        *((refusal.fix, render.refusal_line(refusal)) for refusal in settings),
+    )
+
+
+def _line(refusal: Refusal) -> str:
     return f"{refusal.why}; or --force {refusal.name}" if refusal.name else refusal.why
 
 
@@ -164,7 +248,7 @@ def carry_out(found: Proposal, confirm_s: float, force: tuple[str, ...], form: s
     from dirtune.render import plan as render_plan
     from dirtune.tune import table, transaction
 
-    plan = table.plan(found.changes)
+    plan = joined((found.settings, table.plan(found.changes)))
     journal = None
     if plan.changes:
         journal = transaction.carry_out(

@@ -77,9 +77,9 @@ def samples(source: Source, fields: Sequence[str] = FIELDS) -> tuple[RecordedHos
     """Return two samples of a live host, of which the first has only what moves."""
     if source.host is not None:
         return known(_fetched((source,), fields, lambda pair: pair)[source])
-    first = _sample(moving(fields))
+    first = sample(moving(fields))
     time.sleep(source.interval)
-    return first, _sample(fields)
+    return first, sample(fields)
 
 
 def probed(
@@ -170,7 +170,8 @@ def _taken(source: Source) -> Snapshot | DirtuneError:
         return error
 
 
-def _sample(fields: Sequence[str]) -> RecordedHost:
+def sample(fields: Sequence[str]) -> RecordedHost:
+    """Return one sample of this host."""
     host, patterns = LiveHost(), patterns_of(fields)
     return record(host, patterns, commands.outputs(patterns) | netlink.answers(host, patterns))
 

@@ -28,11 +28,13 @@ def _say(phase: str) -> None:
 )
 @click.option("--kernel", type=click.Choice(["standard", "rt"]), default="standard")
 @click.option("--cpus", type=click.IntRange(1, 2), default=1, help="The director's CPUs.")
-@click.option("--real-servers", type=click.IntRange(1, 8), default=4)
+@click.option(
+    "--real-servers", type=click.IntRange(1, 8), help="[default: 4; of tun, guests all, 1]"
+)
 @click.option("--clients", type=click.IntRange(1, 8), default=4)
 @click.option("--forwarding", type=click.Choice(["dr", "nat", "tun"]), default="dr")
 @click.option("--append", default="", help="More kernel options for the director.")
-def up(scenario: str, **options: str | int) -> None:
+def up(scenario: str, real_servers: int | None, **options: str | int) -> None:
     """Build the lab and wait until every node answers."""
     from dirtune.lab import control, state
     from dirtune.lab.spec import Spec
@@ -40,7 +42,10 @@ def up(scenario: str, **options: str | int) -> None:
     if scenario not in state.scenario_names():
         known = ", ".join(state.scenario_names())
         raise LabError(f"{scenario}: no such scenario; there are {known}")
-    spec = Spec(scenario=state.scenario(scenario), **options)  # type: ignore[arg-type]
+    # Each guest takes its share of this machine's CPUs.
+    servers = real_servers or (1 if options["forwarding"] == "tun" else 4)
+    asked = state.scenario(scenario)
+    spec = Spec(scenario=asked, real_servers=servers, **options)  # type: ignore[arg-type]
     status = control.up(spec, _say)
     place = state.folder()
     click.echo(f"ready: the director booted in {status.boot_s:.0f} s")

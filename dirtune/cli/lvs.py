@@ -7,7 +7,6 @@ import click
 
 from dirtune.cli._root import require_root
 
-_ANSWER_S = 300
 _FORMAT = click.option(
     "--format",
     "form",
@@ -17,6 +16,10 @@ _FORMAT = click.option(
 )
 _PLAN = click.argument("plan", required=False)
 _HERE = click.option("--here", is_flag=True, help="This machine is the director that PLAN names.")
+_NODE = click.option(
+    "--node", metavar="NAME", help="This machine is the real server NAME of PLAN."
+)
+_ALONE = click.option("--director-only", is_flag=True, help="Leave the real servers alone.")
 _HOST = click.option("--host", help="Of another host, by its ssh name; needs a dirtune there.")
 _DRAIN = click.option(
     "--drain/--no-drain",
@@ -37,10 +40,10 @@ _DRAIN_S = click.option(
 
 @click.group()
 def command() -> None:
-    """Set up IPVS from a plan: show, plan, apply, import, export.
+    """Set up IPVS from a plan: show, plan, apply, check, presets, import, export.
 
     Without PLAN: dirtune.toml here, else the plan of a running lab. What `plan` and `apply` do is
-    done by the dirtune on the director that the plan names.
+    done by the dirtunes on the director and the real servers that the plan names.
     """
 
 
@@ -66,30 +69,48 @@ def show(host: str | None, form: str) -> None:
 @command.command()
 @_PLAN
 @_HERE
+@_NODE
+@_ALONE
 @_DRAIN
 @_DRAIN_S
 @_FORMAT
-def plan(plan: str | None, here: bool, drain: bool, drain_s: float, form: str) -> None:
+def plan(
+    plan: str | None,
+    here: bool,
+    node: str | None,
+    director_only: bool,
+    drain: bool,
+    drain_s: float,
+    form: str,
+) -> None:
     """Say what `apply` would change. Changes nothing; exit status 1 if there is anything."""
-    from dirtune.cli import _lvs
-    from dirtune.render import lvs_diff as render
+    from dirtune.cli import _lvs, _nodes
+    from dirtune.render import preparation
 
     asked = _lvs.read(plan)
     desired = _lvs.wanted(asked)
-    if not _lvs.is_here(asked, here=here):
-        words = ("plan", *_drain_words(drain, drain_s), "--format", form)
-        _print_and_exit(*_lvs.there(asked, words, wait_s=_ANSWER_S))
-    found = _lvs.propose(desired, drain_s=drain_s if drain else None)
-    for refusal in found.refusals:
-        click.echo(f"dirtune: apply would refuse: {_lvs.line(refusal)}", err=True)
-    texts = {"json": render.document, "markdown": render.markdown}
-    click.echo(texts.get(form, render.table)(found.changes, found.steps, found.actual))
-    sys.exit(1 if found.steps else 0)
+    if node:
+        _print_and_exit(*_nodes.planned_here(asked.configuration, desired, node, form))
+    if _lvs.is_here(asked, here=here):
+        text, status = _lvs.planned(desired, drain_s=drain_s if drain else None, form=form)
+    else:
+        words = ("plan", *_lvs.drain_words(drain_s if drain else None), "--format", form)
+        text, status = _lvs.there(asked, words, wait_s=_lvs.ANSWER_S)
+    servers = () if here or director_only else _nodes.named(asked.configuration, desired)
+    plans, lost = _nodes.plans(asked.configuration, servers)
+    _nodes.warn(plans)
+    for error in lost:
+        click.echo(f"dirtune: {error}; --director-only leaves real servers alone", err=True)
+    changed = any(each.changes for each in plans.values())
+    status = 2 if lost else 1 if changed else status
+    _print_and_exit(preparation.beside(text, plans, form), status)
 
 
 @command.command()
 @_PLAN
 @_HERE
+@_NODE
+@_ALONE
 @_DRAIN
 @_DRAIN_S
 @click.option("--load", is_flag=True, help="Load ip_vs if it is not loaded.")
@@ -100,7 +121,7 @@ def plan(plan: str | None, here: bool, drain: bool, drain_s: float, form: str) -
     type=click.FloatRange(min=0),
     default=0,
     metavar="SECONDS",
-    help="Take it back unless confirmed in time; 0 keeps it.",
+    help="Take it back unless confirmed in time, on every node; 0 keeps it.",
 )
 @click.option(
     "--force", multiple=True, metavar="NAME", help="Overrule what is refused by that NAME."
@@ -109,6 +130,8 @@ def plan(plan: str | None, here: bool, drain: bool, drain_s: float, form: str) -
 def apply(
     plan: str | None,
     here: bool,
+    node: str | None,
+    director_only: bool,
     drain: bool,
     drain_s: float,
     load: bool,
@@ -117,21 +140,60 @@ def apply(
     force: tuple[str, ...],
     form: str,
 ) -> None:
-    """Make the IPVS table what PLAN says; `dirtune rollback` takes it back."""
-    from dirtune.cli import _lvs
+    """Make the IPVS table, and the real servers, what PLAN says; `rollback` takes it back.
+
+    Real servers are prepared first, and put back if the director then cannot be set up. At the
+    end a request of the plan's clients must reach each of them: exit status 1 if not.
+    """
+    from dirtune.cli import _lvs, _nodes
 
     asked = _lvs.read(plan)
     desired = _lvs.wanted(asked)
-    if not _lvs.is_here(asked, here=here):
-        words = ["apply", *_drain_words(drain, drain_s), "--format", form]
-        words += [f"--confirm={confirm_s:g}", *(f"--force={name}" for name in force)]
-        words += [*(["--load"] if load else ()), *([f"--expect={expect}"] if expect else ())]
-        _print_and_exit(*_lvs.there(asked, words, wait_s=drain_s + _ANSWER_S))
-    require_root("lvs apply")
-    found = _lvs.propose(desired, drain_s=drain_s if drain else None)
-    _lvs.require_expected(found, expect)
-    _lvs.require_allowed(found, force, load=load)
-    click.echo(_lvs.carry_out(found, confirm_s, force, form))
+    if node:
+        require_root("lvs apply")
+        given = _lvs.Given(force=force, confirm_s=confirm_s, form=form)
+        click.echo(_nodes.carry_out_here(asked.configuration, desired, node, given))
+        return
+    given = _lvs.Given(drain_s if drain else None, load, expect, force, confirm_s, form)
+    if here:
+        click.echo(_lvs.apply_here(desired, given))
+        return
+    servers = () if director_only else _nodes.named(asked.configuration, desired)
+    with _nodes.prepared(asked.configuration, servers, given) as done:
+        text = _lvs.apply(asked, desired, given)
+    _print_and_exit(*_nodes.finished(asked, text, done, given))
+
+
+@command.command()
+@_PLAN
+@_FORMAT
+def check(plan: str | None, form: str) -> None:
+    """Send requests through the VIP until every real server had one, and say who answered.
+
+    From the plan's clients, to the service of its load. Exit status 1 if one did not answer.
+    """
+    from dirtune.cli import _nodes, _plan
+
+    _print_and_exit(*_nodes.reached(_plan.find(plan), form))
+
+
+@command.command()
+@_PLAN
+@_FORMAT
+def presets(plan: str | None, form: str) -> None:
+    """Show how clients and real servers stand to the settings of the 2001 paper.
+
+    With what is their equal today, why, and how each is set. Reads over SSH, changes nothing.
+    """
+    from dirtune.cli import _nodes, _plan
+    from dirtune.render import presets as render
+
+    found, lost = _nodes.presets_of(_plan.find(plan))
+    texts = {"json": render.document, "markdown": render.markdown}
+    click.echo(texts.get(form, render.table)(found))
+    for error in lost:
+        click.echo(f"dirtune: {error}", err=True)
+    sys.exit(2 if lost else 0)
 
 
 @command.command("import")
@@ -169,10 +231,6 @@ def export(plan: str | None, host: str | None, form: str) -> None:
         _print_and_exit(*_lvs.on_host(host, ("export", "--format", form)))
     texts = {"keepalived": lvs_keepalived.blocks, "plan": lvs_plan.plan}
     click.echo(texts.get(form, ipvsadm.export)(_lvs.exported(plan)), nl=False)
-
-
-def _drain_words(drain: bool, drain_s: float) -> tuple[str, ...]:
-    return (f"--drain-wait={drain_s:g}",) if drain else ("--no-drain",)
 
 
 def _print_and_exit(text: str, status: int) -> NoReturn:

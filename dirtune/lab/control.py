@@ -16,18 +16,14 @@ import psutil
 from dirtune.errors import DirtuneError, LabError
 from dirtune.host import run
 from dirtune.lab import cgroups, guest, prefix
-from dirtune.lab.spec import (
-    PAGE_BYTES,
-    Node,
-    Spec,
-    cpu_layout,
+from dirtune.lab.boot import (
     director_boot,
+    guest_server_boot,
     nginx_config,
     node_boot,
-    plan,
-    ssh_config,
     sshd_config,
 )
+from dirtune.lab.spec import PAGE_BYTES, Node, Spec, cpu_layout, plan, ssh_config
 from dirtune.lab.state import Folder, Process, Record, Status, folder, process
 
 UP_LIMIT_S = 300
@@ -51,6 +47,7 @@ COMMANDS = {
 """Command -> Debian package, in the order they are looked for."""
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_NODE_PATH = f"{prefix.PLACE}/bin:/opt/lab:{_PATH}"
 
 Say = Callable[[str], None]
 _PATIENCE_S = 300
@@ -151,8 +148,6 @@ def reboot(say: Say) -> Status:
 
 def _require(spec: Spec) -> None:
     _require_root()
-    if spec.forwarding != "dr":
-        raise LabError(f"forwarding {spec.forwarding}: the lab builds dr alone so far")
     lacks = missing(spec)
     if lacks:
         raise LabError("; ".join(lacks))
@@ -189,8 +184,9 @@ def _lock(place: Folder, *, wait_s: float = 0) -> Iterator[None]:
 
 
 def _prepare(place: Folder, spec: Spec, say: Say) -> None:
-    say("dirtune for the director")
-    installed = prefix.make()
+    say("dirtune for the nodes")
+    place.opt.mkdir(parents=True)
+    prefix.copy(place.opt / Path(prefix.PLACE).name)
     say("keys and configuration")
     for path in (place.keys, place.path / "tmp", place.share / "var/lib/dirtune"):
         path.mkdir(parents=True)
@@ -205,10 +201,8 @@ def _prepare(place: Folder, spec: Spec, say: Say) -> None:
     _prepare_director(place, spec)
     for node in spec.nodes():
         if node.role != "director":
-            _prepare_node(place, node)
-    opt = ("-C", str(installed.parent), installed.name, "-C", str(place.path), "lab")
-    rename = f"--transform=s,^{installed.name},{Path(prefix.PLACE).name},"
-    run(("tar", "-cf", str(place.share / "opt.tar"), rename, *opt))
+            _prepare_node(place, node, spec)
+    run(("tar", "-cf", str(place.share / "opt.tar"), "-C", str(place.opt), "."))
 
 
 def _prepare_director(place: Folder, spec: Spec) -> None:
@@ -221,11 +215,10 @@ def _prepare_director(place: Folder, spec: Spec) -> None:
     options = f"{spec.scenario.boot} {spec.append}".strip()
     drop_in = f'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {options}"\n'
     (etc / "default/grub.d/10-lab.cfg").write_text(drop_in)
-    path = f"{prefix.PLACE}/bin:/opt/lab:{_PATH}"
-    (etc / "ssh/dirtune_lab").write_text(sshd_config(str(place.keys), path))
+    (etc / "ssh/dirtune_lab").write_text(sshd_config(str(place.keys), _NODE_PATH))
     (place.path / "director.sh").write_text(director_boot(spec))
-    tools = place.path / "lab"
-    tools.mkdir(parents=True)
+    tools = place.opt / "lab"
+    tools.mkdir()
     (tools / "update-grub").write_text(_UPDATE_GRUB)
     (tools / "update-grub").chmod(0o755)
 
@@ -234,13 +227,14 @@ def _prepare_director(place: Folder, spec: Spec) -> None:
 _UPDATE_GRUB = "#!/bin/sh\necho 'the lab reads /etc/default/grub.d at each boot'\n"
 
 
-def _prepare_node(place: Folder, node: Node) -> None:
+def _prepare_node(place: Folder, node: Node, spec: Spec) -> None:
     own = place.node(node.name)
     (own / "www").mkdir(parents=True)
     (own / "www/index.html").write_text("x" * (PAGE_BYTES - 1) + "\n")
-    (own / "nginx.conf").write_text(nginx_config(str(own)))
-    (own / "sshd_config").write_text(sshd_config(str(place.keys), _PATH))
-    (own / "boot.sh").write_text(node_boot(node, str(own)))
+    boot, seen = (guest_server_boot, "/mnt") if spec.is_guest(node) else (node_boot, str(own))
+    (own / "nginx.conf").write_text(nginx_config(seen))
+    (own / "sshd_config").write_text(sshd_config(str(place.keys), _NODE_PATH))
+    (own / "boot.sh").write_text(boot(node, spec, str(own)))
 
 
 def _start(place: Folder) -> None:
@@ -352,6 +346,7 @@ def describe() -> dict[str, object]:
             "title": spec.scenario.title,
             "kernel": spec.kernel,
             "cpus": spec.cpus,
+            "forwarding": spec.forwarding,
             "nodes": {node.name: node.load_address for node in spec.nodes()},
             "ssh_config": str(place.ssh_config),
             "plan": str(place.plan),

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from dirtune.errors import LabError, NotPossible
 from dirtune.host import run
-from dirtune.lab.spec import MAC_CONTROL, MAC_LOAD, Device, Spec
+from dirtune.lab.spec import Device, Node, Spec, mac, tap
 
 NEEDS = ("ip_vs", "e1000", "sym53c8xx")
 """Modules a kernel must have to be a director of this lab."""
+_SERVER_MIB = 512
 
 
 def kernel_image(
@@ -68,26 +69,54 @@ def command_line(etc: Path) -> str:
 
 def argv(spec: Spec, image: Path, options: str, share: Path, script: Path) -> tuple[str, ...]:
     """Return the command that boots the director."""
+    director = spec.with_role("director")[0]
     devices = [("-device", _options(d)) for d in spec.scenario.devices]
-    more = enumerate(spec.scenario.more_nics)
+    more = [(f"load{n}", _options(card)) for n, card in enumerate(spec.scenario.more_nics)]
     nic = f",{spec.scenario.nic_options}" if spec.scenario.nic_options else ""
+    load = f"e1000,bus=pcie.0,addr=0x10,mac={mac(director, 'load')}{nic}"
+    control = f"virtio-net-pci,bus=pcie.0,addr=0xf,mac={mac(director, 'ctl')}"
+    size = (spec.cpus, spec.memory_mib)
+    return (
+        *_machine(director, image, size, share, script, options=options),
+        *_nic("load", "tap-load", load),
+        *_nic("ctl", "tap-ctl", control),
+        *(word for name, card in more for word in _nic(name, f"tap-{name}", card)),
+        *(word for pair in devices for word in pair),
+    )
+
+
+def server_argv(node: Node, image: Path, share: Path, script: Path) -> tuple[str, ...]:
+    """Return the command that boots a real server."""
+    cards = ((name, f"virtio-net-pci,mac={mac(node, name)}") for name in ("load", "ctl"))
+    return (
+        *_machine(node, image, (1, _SERVER_MIB), share, script),
+        *(word for name, card in cards for word in _nic(name, tap(node, name), card)),
+    )
+
+
+def _machine(
+    node: Node,
+    image: Path,
+    size: tuple[int, int],
+    share: Path,
+    script: Path,
+    *,
+    options: str = "",
+) -> tuple[str, ...]:
+    cpus, memory_mib = size
     return (
         *("virtme-run", "--kimg", str(image), "--mods", "auto", "--force-9p"),
-        *("--disable-kvm", "--disable-microvm", "--cpus", str(spec.cpus)),
-        *("--memory", f"{spec.memory_mib}M", "--name", "lb1"),
+        *("--disable-kvm", "--disable-microvm", "--cpus", str(cpus)),
+        *("--memory", f"{memory_mib}M", "--name", node.name),
         *(word for option in options.split() for word in ("-a", option)),
         # The console tells a reboot from a panic; only emergencies, for a serial line is slow.
         *("--show-boot-console", "-a", "quiet", "-a", "loglevel=1"),
         *("--script-sh", f"sh {script}", "--qemu-opts"),
-        *("-name", "lb1,debug-threads=on"),
+        *("-name", f"{node.name},debug-threads=on"),
         *("-fsdev", f"local,id=lab,path={share},security_model=passthrough,multidevs=remap"),
         *("-device", "virtio-9p-pci,fsdev=lab,mount_tag=lab"),
         *("-fsdev", "local,id=usr,path=/usr,security_model=none,readonly=on,multidevs=remap"),
         *("-device", "virtio-9p-pci,fsdev=usr,mount_tag=usr"),
-        *_nic("load", f"e1000,bus=pcie.0,addr=0x10,mac={MAC_LOAD}{nic}"),
-        *_nic("ctl", f"virtio-net-pci,bus=pcie.0,addr=0xf,mac={MAC_CONTROL}"),
-        *(word for number, card in more for word in _nic(f"load{number}", _options(card))),
-        *(word for pair in devices for word in pair),
     )
 
 
@@ -97,9 +126,9 @@ def _options(device: Device) -> str:
     )
 
 
-def _nic(name: str, device: str) -> Sequence[str]:
+def _nic(name: str, tap: str, device: str) -> Sequence[str]:
     return (
-        *("-netdev", f"tap,id={name},ifname=tap-{name},script=no,downscript=no"),
+        *("-netdev", f"tap,id={name},ifname={tap},script=no,downscript=no"),
         *("-device", f"{device},netdev={name}"),
     )
 

@@ -73,7 +73,8 @@ class Keeper:
         others = [node for node in self._spec.nodes() if node.role != "director"]
         started = [(node, self._start_node(node)) for node in others]
         for node, process in started:
-            _wait_for_ssh(node, process, 30)
+            limit_s = BOOT_LIMIT_S if self._spec.is_guest(node) else 30
+            _wait_for_ssh(node, process, limit_s)
         crashes = 0
         while crashes < CRASH_LIMIT:
             answered = self._boot()
@@ -83,6 +84,10 @@ class Keeper:
     def _start_node(self, node: Node) -> "subprocess.Popen[bytes]":
         cgroups.create(self._groups, node.name, frozenset(self._load_cpus))
         folder = self._folder.node(node.name)
+        if self._spec.is_guest(node):
+            image = guest.kernel_image("standard")
+            argv = guest.server_argv(node, image, folder, folder / "boot.sh")
+            return self._spawn(node.name, argv, folder / "node.log")
         return self._spawn(
             node.name,
             (

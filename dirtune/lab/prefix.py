@@ -1,10 +1,11 @@
-"""dirtune as the director has it: a wheel, installed into a prefix of its own.
+"""dirtune as the lab's nodes have it: a wheel, installed into a prefix of its own.
 
 The prefix is made with /usr/bin/python3, the interpreter that the distribution's bcc belongs
 to, and holds the base install alone. It never points at a checkout: otherwise the lab would
 hide every fault of installation.
 """
 
+import fcntl
 import hashlib
 import shutil
 import sys
@@ -18,7 +19,7 @@ from dirtune.host import run
 PYTHON = "/usr/bin/python3"
 CACHE = Path("/var/cache/dirtune")
 PLACE = "/opt/dirtune"
-"""Where the director sees the prefix."""
+"""Where the nodes see the prefix."""
 
 
 def source_tree() -> Path:
@@ -32,9 +33,19 @@ def source_tree() -> Path:
     return root
 
 
-def make(cache: Path = CACHE) -> Path:
-    """Return a prefix with this dirtune in it, made anew if the source has changed."""
+def copy(to: Path, cache: Path = CACHE) -> None:
+    """Copy a prefix with this dirtune in it to *to*; made anew if the source has changed.
+
+    Labs of other checkouts share the cache, so it is copied before another may make it anew.
+    """
     root = source_tree()
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run(("cp", "-a", str(_made(root, cache)), str(to)))
+
+
+def _made(root: Path, cache: Path) -> Path:
     mark = _fingerprint(root)
     prefix = cache / "prefix"
     if (prefix / ".fingerprint").exists() and (prefix / ".fingerprint").read_text() == mark:
@@ -71,7 +82,7 @@ def _install(root: Path, prefix: Path) -> None:
         run((*pip, "install", *quiet, str(wheel)), timeout_s=300)
         again = ("--force-reinstall", "--no-deps", str(wheel))
         run((*pip, "install", *quiet, *again), timeout_s=120)
-    # The script's first line names the place the director sees, not the one it was made in.
+    # The script's first line names the place the nodes see, not the one it was made in.
     script = prefix / "bin/dirtune"
     body = script.read_text().split("\n", 1)[1]
     script.write_text(f"#!{PLACE}/bin/python\n{body}")

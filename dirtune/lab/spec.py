@@ -3,6 +3,10 @@
 Addresses come from 198.18.0.0/15, the block RFC 2544 sets aside for benchmarks: 198.18/16
 carries the load, 198.19/16 is the control network, which the load never uses. Neither is
 routed anywhere, and both exist only inside the lab's own network namespaces.
+
+Under NAT the clients have a network of their own, 198.18.128/17, and the director, on one card
+as ever, is the only way between it and the real servers' 198.18.0/17. Under DR and TUN all are
+in one, and real servers answer the clients directly.
 """
 
 from collections.abc import Iterable
@@ -10,8 +14,13 @@ from collections.abc import Iterable
 import msgspec
 
 VIP = "198.18.0.100"
+_NAT_SERVERS = "198.18.0.0/17"
+NAT_OUTSIDE = "198.18.128.1"
+"""The director's address on the clients' network."""
 PAGE_BYTES = 628
 """Size of the page in the 2001 measurements; the reply fits one packet."""
+STATUS = "/.status"
+"""Where a real server's nginx tells how many connections and requests it had."""
 
 
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,19 +100,35 @@ class Spec(msgspec.Struct, frozen=True):
 
     def nodes(self) -> tuple[Node, ...]:
         """Return every node, the director first."""
+        servers, clients = range(1, self.real_servers + 1), range(1, self.clients + 1)
+        beyond = 128 if self.two_networks else 0
         return (
             _node("lb1", "director", 1),
-            *(_node(f"rs{n}", "real server", 10 + n) for n in range(1, self.real_servers + 1)),
-            *(_node(f"c{n}", "client", 20 + n) for n in range(1, self.clients + 1)),
+            *(_node(f"rs{n}", "real server", 10 + n) for n in servers),
+            *(_node(f"c{n}", "client", 20 + n, network=beyond) for n in clients),
         )
+
+    @property
+    def two_networks(self) -> bool:
+        """Whether the clients have a network of their own, beyond the director."""
+        return self.forwarding == "nat"
+
+    @property
+    def load_prefix(self) -> int:
+        """Length of the prefix of the load's networks."""
+        return 17 if self.two_networks else 16
+
+    def is_guest(self, node: Node) -> bool:
+        """Tell whether a node is a machine of its own: this one's kernel may end no tunnel."""
+        return node.role == "director" or (self.forwarding == "tun" and node.role == "real server")
 
     def with_role(self, role: str) -> tuple[Node, ...]:
         """Return the nodes of one role."""
         return tuple(node for node in self.nodes() if node.role == role)
 
 
-def _node(name: str, role: str, host: int) -> Node:
-    return Node(name, role, f"198.18.0.{host}", f"198.19.0.{host}")
+def _node(name: str, role: str, host: int, network: int = 0) -> Node:
+    return Node(name, role, f"198.18.{network}.{host}", f"198.19.0.{host}")
 
 
 def cpu_layout(cpus: Iterable[int], vcpus: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -120,7 +145,8 @@ def network_commands(spec: Spec) -> tuple[str, ...]:
     """Return the `ip` commands that build the lab's two switches and plug every node in.
 
     They are run in the lab's own network namespace, which is the switch. The director's two
-    taps are QEMU's; every other node is a namespace with two veth pairs.
+    taps are QEMU's, as those of real servers that are guests; every other node is a namespace
+    with two veth pairs.
     """
     switches = (
         "link set lo up",
@@ -143,11 +169,20 @@ def network_commands(spec: Spec) -> tuple[str, ...]:
         )
     )
     others = (node for node in spec.nodes() if node.role != "director")
-    return (*switches, *more, *(line for node in others for line in _plug_in(node)))
+    return (*switches, *more, *(line for node in others for line in _plug_in(node, spec)))
 
 
-def _plug_in(node: Node) -> tuple[str, ...]:
+def _plug_in(node: Node, spec: Spec) -> tuple[str, ...]:
     name = node.name
+    if spec.is_guest(node):
+        return tuple(
+            line
+            for switch in ("load", "ctl")
+            for line in (
+                f"tuntap add {tap(node, switch)} mode tap",
+                f"link set {tap(node, switch)} master br-{switch} up",
+            )
+        )
     return (
         f"netns add {name}",
         f"link add {name}-load type veth peer name load netns {name}",
@@ -155,11 +190,32 @@ def _plug_in(node: Node) -> tuple[str, ...]:
         f"link add {name}-ctl type veth peer name ctl netns {name}",
         f"link set {name}-ctl master br-ctl up",
         f"-n {name} link set lo up",
-        f"-n {name} addr add {node.load_address}/16 dev load",
+        f"-n {name} addr add {node.load_address}/{spec.load_prefix} dev load",
         f"-n {name} link set load up",
         f"-n {name} addr add {node.control_address}/16 dev ctl",
         f"-n {name} link set ctl up",
+        *_routes(node, spec),
     )
+
+
+def tap(node: Node, switch: str) -> str:
+    """Return the tap by which a guest that is a real server is on a switch (load, ctl)."""
+    return f"tap-{node.name}-{switch}"
+
+
+def mac(node: Node, switch: str) -> str:
+    """Return the address of a guest's card on a switch (load, ctl)."""
+    address = node.load_address if switch == "load" else node.control_address
+    return f"52:54:00:{'12' if switch == 'load' else '13'}:00:{int(address.split('.')[-1]):02x}"
+
+
+def _routes(node: Node, spec: Spec) -> tuple[str, ...]:
+    if not spec.two_networks:
+        return ()
+    if node.role == "client":
+        return (f"-n {node.name} route add {_NAT_SERVERS} via {NAT_OUTSIDE}",)
+    inside = spec.with_role("director")[0].load_address
+    return (f"-n {node.name} route add default via {inside}",)
 
 
 def ipvs_commands(spec: Spec) -> tuple[str, ...]:
@@ -171,131 +227,6 @@ def ipvs_commands(spec: Spec) -> tuple[str, ...]:
         f"-A -t {VIP}:80 -s rr",
         *(f"-a -t {VIP}:80 -r {rs.load_address}:80 {flag} -w 1" for rs in servers),
     )
-
-
-def director_boot(spec: Spec) -> str:
-    """Return the shell script that turns the booted guest into the director.
-
-    It runs once per boot, as the last step of the guest's init, and ends in sshd.
-    """
-    director = spec.with_role("director")[0]
-    ipvs = "\n".join(f"ipvsadm {line}" for line in ipvs_commands(spec))
-    return f"""set -ex
-share=/mnt
-mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,access=any lab $share
-mount --bind $share/etc /etc
-{_OWN.format(places="/var/lib /tmp")}
-mkdir -p /var/lib/dirtune
-mount --bind $share/var/lib/dirtune /var/lib/dirtune
-# The root's 9p mount caches nothing, so that every exec reads its libraries anew; /usr does
-# not change while the director runs, and an archive is read faster than a thousand files.
-mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,access=any,cache=loose usr /usr
-mount -t tmpfs -o mode=0755 opt /opt
-tar -xf $share/opt.tar -C /opt
-mount -t tmpfs -o mode=0700 root /root
-hostname {director.name}
-mkdir -p /run/sshd /run/dirtune
-for nic in /sys/class/net/*; do
-  case $(cat $nic/address) in
-  {MAC_LOAD}) load=${{nic##*/}} ;;
-  {MAC_CONTROL}) ctl=${{nic##*/}} ;;
-  esac
-done
-sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
-ip link set lo up
-ip addr add {director.control_address}/16 dev $ctl
-ip link set $ctl up
-ip addr add {director.load_address}/16 dev $load
-ip addr add {VIP}/32 dev $load
-ip link set $load up
-modprobe ip_vs
-modprobe ip_vs_rr
-# Few clients use a port again while its entry lives: 3 schedules such a connection anew, in
-# FIN_WAIT too, so that the director counts every connection the clients make.
-sysctl -qw net.ipv4.vs.conn_reuse_mode=3
-{ipvs}
-for f in /etc/sysctl.d/*.conf; do [ -e "$f" ] && sysctl -qp "$f" || true; done
-exec /usr/sbin/sshd -D -e -f /etc/ssh/dirtune_lab
-"""
-
-
-# What a node writes to these places is its own, and gone when it ends; what lies there of this
-# machine (the lab's own folder, say) stays in sight.
-_OWN = """for place in {places}; do
-  upper=/run/own$place
-  mkdir -p $upper $upper.work
-  mount -t overlay -o lowerdir=$place,upperdir=$upper,workdir=$upper.work own $place
-done
-chmod 1777 /tmp"""
-
-MAC_LOAD = "52:54:00:12:00:01"
-MAC_CONTROL = "52:54:00:13:00:01"
-
-
-def node_boot(node: Node, folder: str) -> str:
-    """Return the script that is pid 1 of a namespace node; *folder* is the node's own state."""
-    serve = _SERVE.format(folder=folder, vip=VIP) if node.role == "real server" else _DRIVE
-    # `ip netns exec` mounts a /sys of its own, without control groups.
-    return f"""set -ex
-hostname {node.name}
-mount --rbind {folder}/../cgroup /sys/fs/cgroup
-mount -t tmpfs -o mode=0755 run /run
-mount -t tmpfs -o mode=0700 root /root
-{_OWN.format(places="/etc /var/lib /tmp")}
-printf '%s:*:1::::::\n' root sshd www-data > /etc/shadow
-mkdir -p /run/sshd /run/dirtune /var/lib/dirtune
-{serve}
-exec /usr/sbin/sshd -D -e -f {folder}/sshd_config
-"""
-
-
-# A DR real server takes packets for the VIP and must not answer ARP for it.
-_SERVE = """ip addr add {vip}/32 dev lo
-sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
-sysctl -qw net.core.somaxconn=4096
-nginx -c {folder}/nginx.conf &"""
-
-_DRIVE = "sysctl -qw net.ipv4.ip_local_port_range='1024 65535'"
-
-
-def nginx_config(folder: str) -> str:
-    """Return a real server's nginx configuration: one worker, no keep-alive, no access log."""
-    # The lab's folder need not be open to other users; the node is a namespace of root's.
-    return f"""daemon off;
-user root;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/nginx.log;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off;
-  keepalive_timeout 0;
-  client_body_temp_path {folder}/scratch-body;
-  proxy_temp_path {folder}/scratch-proxy;
-  fastcgi_temp_path {folder}/scratch-fastcgi;
-  uwsgi_temp_path {folder}/scratch-uwsgi;
-  scgi_temp_path {folder}/scratch-scgi;
-  server {{ listen 80 backlog=4096; root {folder}/www; }}
-}}
-"""
-
-
-def sshd_config(keys: str, path: str) -> str:
-    """Return a node's sshd configuration; *keys* is where its keys lie, *path* its PATH."""
-    return f"""Port 22
-HostKey {keys}/host_key
-AuthorizedKeysFile {keys}/user_key.pub
-StrictModes no
-UsePAM no
-PermitRootLogin prohibit-password
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-UseDNS no
-PidFile none
-MaxSessions 64
-MaxStartups 64:30:128
-SetEnv PATH={path}
-"""
 
 
 def ssh_config(spec: Spec, keys: str, keeper_pid: int) -> str:
@@ -343,10 +274,11 @@ def plan(spec: Spec, host_cpus: tuple[int, ...]) -> str:
     return f"""# Made by `dirtune lab up` for the scenario {spec.scenario.name}.
 title = "{spec.scenario.title}"
 ssh_config = "ssh_config"
-notes = {_list(NOTES)}
+notes = {_list((*NOTES, _NOTE_OF[spec.forwarding == "tun"]))}
 
 [director]
 host = "{director.name}"
+address = "{director.load_address}"
 host_cpus = {list(host_cpus)}
 max_overhead = 50            # per cent of a CPU: an emulated clock makes probes dear
 
@@ -398,8 +330,12 @@ PAIR_STEAL_POINTS = 10
 NOTES = (
     "Time that was stolen from the director's CPU by what this machine runs on is not its work.",
     "The director is emulated: calls per interrupt carry over to hardware, percentages do not.",
-    "Real servers and clients are namespaces: their CPU time is that of their control groups.",
 )
+_NOTE_OF = {
+    False: "Real servers and clients are namespaces: their CPU time is their control groups'.",
+    True: "Real servers are emulated as well; clients are namespaces: their CPU time is their "
+    "control groups'.",
+}
 
 DEFAULT_EXPERIMENT = Experiment(
     question="Does the fix change what a connection costs the director?",

@@ -76,6 +76,11 @@ class Folder:
         return self.path / "lb1"
 
     @property
+    def opt(self) -> Path:
+        """What the nodes have in /opt: dirtune, and stand-ins for commands."""
+        return self.path / "opt"
+
+    @property
     def ssh_config(self) -> Path:
         """How to reach the nodes."""
         return self.path / "ssh_config"

@@ -4,7 +4,18 @@ from collections.abc import Iterator
 
 from dirtune.checks.remedies import competitors
 from dirtune.snapshot import Snapshot
-from dirtune.tune.plan import Action, Bind, PutFile, SetAffinity, SetCard, SetValue, Unbind
+from dirtune.tune.plan import (
+    Action,
+    AddAddress,
+    Bind,
+    PutFile,
+    SetAffinity,
+    SetCard,
+    SetDefaultRoute,
+    SetValue,
+    SwitchOn,
+    Unbind,
+)
 
 FIELDS = ("processes", "settings_files", "sysctls")
 """What of a snapshot tells."""
@@ -18,8 +29,10 @@ def target(action: Action) -> tuple[str, ...]:
             return (path,)
         case SetCard(interface=interface, group=group, after=after):
             return (interface, group, *sorted(after))
-        case Unbind(device=device) | Bind(device=device):
-            return (device,)
+        case Unbind(device=name) | Bind(device=name):
+            return (name,)
+        case AddAddress() | SwitchOn() | SetDefaultRoute():
+            return (action.what,)
     return ()
 
 
@@ -28,7 +41,7 @@ def suspects(action: Action, snapshot: Snapshot) -> tuple[str, ...]:
     match action:
         case SetAffinity():
             return competitors(snapshot, "irq")
-        case SetCard():
+        case SetCard() | AddAddress() | SwitchOn() | SetDefaultRoute():
             return competitors(snapshot, "nic")
         case SetValue(path=path) if path.startswith(_SYS):
             name = path.removeprefix(_SYS)

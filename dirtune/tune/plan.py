@@ -83,6 +83,59 @@ class PutFile(msgspec.Struct, frozen=True, tag="file"):
     mode: int = 0o644
 
 
+class AddAddress(msgspec.Struct, frozen=True, tag="address"):
+    """Put an address on an interface that does not have it."""
+
+    interface: str
+    address: str
+    """With the length of its prefix: `198.18.0.100/32`."""
+
+    @property
+    def what(self) -> str:
+        """What is set."""
+        return f"{self.address} on {self.interface}"
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command that does it."""
+        return ("ip", "addr", "add", self.address, "dev", self.interface)
+
+
+class SwitchOn(msgspec.Struct, frozen=True, tag="up"):
+    """Switch on an interface that is off."""
+
+    interface: str
+
+    @property
+    def what(self) -> str:
+        """What is set."""
+        return f"{self.interface} on"
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command that does it."""
+        return ("ip", "link", "set", self.interface, "up")
+
+
+class SetDefaultRoute(msgspec.Struct, frozen=True, tag="route"):
+    """Give a host another default route."""
+
+    before: tuple[str, ...]
+    """Those seen when the plan was made, as `ip route` prints them behind `default`."""
+    after: str
+    """The one that replaces that of its metric, or comes beside them."""
+
+    @property
+    def what(self) -> str:
+        """What is set."""
+        return "default route"
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command that does it."""
+        return ("ip", "route", "replace", "default", *self.after.split())
+
+
 class Run(msgspec.Struct, frozen=True, tag="run"):
     """Run a command that makes a result from files, such as update-grub.
 
@@ -96,7 +149,20 @@ class Run(msgspec.Struct, frozen=True, tag="run"):
     """argv; empty does nothing when it is taken back."""
 
 
-Action = SetValue | SetAffinity | SetCard | Unbind | Bind | PutFile | Run | EditIpvs | DrainIpvs
+Action = (
+    SetValue
+    | SetAffinity
+    | SetCard
+    | Unbind
+    | Bind
+    | PutFile
+    | AddAddress
+    | SwitchOn
+    | SetDefaultRoute
+    | Run
+    | EditIpvs
+    | DrainIpvs
+)
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -168,8 +234,13 @@ def commands(action: Action) -> tuple[str, ...]:
             return (f"echo {device} > {DRIVERS}/{driver}/{verb}",)
         case PutFile():
             return tuple(_file_commands(action))
-        case Run(make=make):
-            return (shlex.join(make),) if make else ()
+        case (
+            AddAddress(argv=argv)
+            | SwitchOn(argv=argv)
+            | SetDefaultRoute(argv=argv)
+            | Run(make=argv)
+        ):
+            return (shlex.join(argv),) if argv else ()
         case EditIpvs() | DrainIpvs():
             return ipvs.commands(action)
 

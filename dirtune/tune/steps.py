@@ -16,16 +16,19 @@ from dirtune.errors import ApplyError, SourceMissing, SourceRefused
 from dirtune.host import FileContents, Host, WritableHost
 from dirtune.lvs import act
 from dirtune.lvs.change import DrainIpvs, EditIpvs
-from dirtune.tune import card
+from dirtune.tune import card, ip
 from dirtune.tune.plan import (
     DRIVERS,
     Action,
+    AddAddress,
     Bind,
     PutFile,
     Run,
     SetAffinity,
     SetCard,
+    SetDefaultRoute,
     SetValue,
+    SwitchOn,
     Unbind,
 )
 
@@ -61,6 +64,8 @@ def save(action: Action, host: WritableHost) -> Saved:
             return Saved(handlers=_handlers(host, action))
         case Bind(device=device):
             _require_driver(host, device, None)
+        case AddAddress() | SwitchOn() | SetDefaultRoute():
+            ip.require_before(action, host)
         case EditIpvs():
             # The journal has it already: it is the plan's own `before`.
             act.require_before(action, host)
@@ -80,7 +85,12 @@ def make(action: Action, host: WritableHost) -> None:
             host.write(f"{DRIVERS}/{driver}/unbind", device)
         case Bind(device=device, driver=driver):
             _bind(host, device, driver)
-        case Run(make=argv):
+        case (
+            AddAddress(argv=argv)
+            | SwitchOn(argv=argv)
+            | SetDefaultRoute(argv=argv)
+            | Run(make=argv)
+        ):
             if argv:
                 host.run(argv)
         case EditIpvs():
@@ -115,6 +125,8 @@ def _require_there(action: Action, saved: Saved, host: Host) -> None:
             _require_one_less(action, saved.handlers, host)
         case Bind(device=device, driver=driver):
             _require_driver(host, device, driver)
+        case AddAddress() | SwitchOn() | SetDefaultRoute():
+            ip.require_made(action, host)
 
 
 def holds(action: Action, host: Host) -> bool | None:
@@ -144,6 +156,8 @@ def undo(action: Action, saved: Saved, host: WritableHost) -> None:
             _give_back(host, device, driver)
         case Bind(device=device, driver=driver):
             _take_away(host, device, driver)
+        case AddAddress() | SwitchOn() | SetDefaultRoute():
+            ip.undo(action, host)
         case Run(undo=()) | DrainIpvs():
             pass
         case Run(undo=argv):

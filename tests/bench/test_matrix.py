@@ -118,6 +118,20 @@ def test_an_axis_that_is_not_carried_out_says_so_once():
     assert cells("[matrix]\ncpus = [2]\n", boots=True)[0].boot == {"cpus": 2}
 
 
+def test_a_lab_made_anew_forwards_as_asked_and_ipvs_is_only_moved_from_there():
+    found = cells('[matrix]\nforwarding = ["dr", "nat"]\nreal_servers = [1, 3]\n', boots=True)
+    nat_one, nat_all = found[2:]
+
+    assert [cell.refused for cell in found] == [None] * 4
+    assert nat_all.boot == {"forwarding": "nat"}
+    assert {d.forwarding for d in nat_all.plan.service.destinations} == {"nat"}
+    assert nat_all.holds == (), "the lab that is up then has it so already"
+    assert nat_one.holds[0].undo.splitlines() == [
+        "ipvsadm -a -t 198.18.0.100:80 -r 198.18.0.12:8080 -m -w 1",
+        "ipvsadm -a -t 198.18.0.100:80 -r 198.18.0.13:80 -m -w 1",
+    ]
+
+
 def test_controls_are_aimed_past_the_virtual_service():
     found = cells(
         '[controls]\ndirect = true\nnull_server = true\nrouted = true\nrouter = "198.18.0.1"'
@@ -134,6 +148,16 @@ def test_controls_are_aimed_past_the_virtual_service():
     assert routed.holds[1].do == "ip route add 198.18.0.11 via 198.18.0.1"
     assert routed.holds[1].undo == "ip route del 198.18.0.11 via 198.18.0.1"
     assert own.plan.url == "http://198.18.0.100:80/"
+
+
+def test_behind_nat_nothing_goes_past_the_director():
+    text = '[controls]\ndirect = true\nrouted = true\nrouter = "198.18.128.1"\n'
+    behind = BASE.replace('node = "rs1"', 'node = "rs1"\n  forwarding = "nat"')
+
+    direct, routed, _ = matrix.cells(plan.parse(behind + text))
+
+    assert direct.refused.startswith("controls.direct: behind NAT")
+    assert routed.refused is None
 
 
 @pytest.mark.parametrize(

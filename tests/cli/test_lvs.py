@@ -1,6 +1,7 @@
 """The commands of `lvs` on a kernel that is simulated behind the wire."""
 
 import json
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -211,6 +212,15 @@ def test_here_is_the_director_that_the_plan_names(ipvs, tmp_path):
     assert len(ipvs.read().services) == 2
 
 
+def test_a_director_without_asyncssh_does_its_own(ipvs, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dirtune.remote", None)
+    path = tmp_path / "plan.toml"
+    path.write_text(PLAN + NODES)
+
+    assert "+ FWM 7" in lvs("plan", str(path), "--here").stdout
+    assert lvs("apply", str(path), "--here").exit_code == 0
+
+
 def test_a_plan_from_elsewhere_comes_whole_or_not_at_all(ipvs):
     sent = '{"services":[{"fwmark":7,"destinations":[]}],"director":{"host":"lb1"}}\n'
 
@@ -343,6 +353,135 @@ def test_what_another_director_complains_of_is_one_line_with_its_name(elsewhere,
     refused(lvs("apply", plan), "dirtune: local: IPVS: needs CAP_NET_ADMIN")
     (elsewhere / "bin/dirtune").write_text("#!/bin/sh\nexit 127\n")
     refused(lvs("apply", plan), "dirtune: local: exit status 127")
+
+
+NODES = """
+[[real_servers]]
+name = "rs1"
+host = "local"
+address = "198.18.0.11"
+[[real_servers]]
+name = "spare"
+host = "local"
+address = "198.18.0.99"
+"""
+CHANGE = {
+    "action": {"type": "address", "interface": "lo", "address": "198.18.0.100/32"},
+    "risk": "safe",
+    "reason": "realserver/vip-missing",
+    "fix": "prepare",
+    "title": "198.18.0.100/32 on lo",
+}
+
+
+@pytest.fixture
+def nodes(elsewhere, plan, tmp_path):
+    """A real server's dirtune beside the director's: the same script, told apart by its words."""
+    (tmp_path / "plan.toml").write_text(PLAN + NODES)
+    told = {
+        "plan": {"schema": "dirtune/plan/1", "risk": "safe", "changes": [CHANGE], "refusals": []},
+        "apply": {"journal": "J1", "changes": [CHANGE]},
+    }
+    for name, answer in told.items():
+        (elsewhere / f"{name}.json").write_text(json.dumps(answer))
+    (elsewhere / "end").write_text(
+        f'echo "$*" >> {elsewhere}/every\n'
+        f'case "$*" in *--node=*) cat {elsewhere}/"$2".json; [ "$2" = apply ] || exit 1;;\n'
+        f"*--here) . {elsewhere}/director;; esac\n"
+    )
+    return elsewhere
+
+
+def said_to(elsewhere):
+    rows = (elsewhere / "every").read_text().splitlines()
+    return [row.removesuffix(" --format json -") for row in rows]
+
+
+def test_real_servers_are_planned_beside_their_director(nodes, plan):
+    (nodes / "director").write_text("echo nothing to do")
+
+    done = lvs("plan", plan)
+
+    assert (done.exit_code, done.stdout) == (
+        1,
+        "rs1:\n+ 198.18.0.100/32 on lo  [realserver/vip-missing]\n",
+    )
+    assert said_to(nodes)[-1] == "lvs plan --node=rs1", "the spare one is sent nothing"
+    (nodes / "every").unlink()
+    assert lvs("plan", plan, "--director-only").stdout == "nothing to do\n"
+    assert len(said_to(nodes)) == 1
+    (nodes / "director").write_text("echo '{}'")
+    told = json.loads(lvs("plan", plan, "--format", "json").stdout)
+    (change,) = told["real_servers"]["rs1"]["changes"]
+    assert change["commands"] == ["ip addr add 198.18.0.100/32 dev lo"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [("exit 127", "local: exit status 127"), ("echo rows", "local: its dirtune printed no JSON")],
+)
+def test_a_real_server_without_our_dirtune_is_named_and_the_rest_is_printed(
+    nodes, plan, answer, said
+):
+    (nodes / "director").write_text("echo nothing to do")
+    end = (nodes / "end").read_text()
+    (nodes / "end").write_text(end.replace("--node=*)", f"--node=*) {answer}; exit;;\n*never*)"))
+
+    done = lvs("plan", plan)
+
+    assert (done.exit_code, done.stdout) == (2, "nothing to do\n")
+    assert done.stderr.startswith(f"dirtune: {said}")
+    assert "--director-only leaves" in done.stderr
+    refused(lvs("apply", plan), said)
+    assert not any(row.startswith("lvs apply --drain") for row in said_to(nodes))
+
+
+def test_real_servers_come_first_and_stay_once_the_director_is_done(nodes, plan):
+    (nodes / "director").write_text("echo said")
+
+    done = lvs("apply", plan)
+
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == [
+        "rs1: done: 198.18.0.100/32 on lo",
+        "rs1: take it back there with: dirtune rollback J1",
+        "said",
+    ]
+    first, then, last = said_to(nodes)
+    # As long as an answer may take, and a minute.
+    assert first == "lvs apply --confirm=180 --node=rs1"
+    assert then == "confirm J1"
+    assert last.startswith("lvs apply --drain-wait=300")
+
+
+def test_what_was_done_is_printed_though_nobody_can_say_who_answers(nodes, plan):
+    load = '[[clients]]\nhost = "local"\n[load]\nrates = [10]\n'
+    (nodes / "plan.toml").write_text(PLAN + NODES + load)
+    (nodes / "director").write_text("echo said")
+
+    done = lvs("apply", plan)
+
+    # This machine is the director of the plan, and has no such service.
+    assert done.exit_code == 2
+    assert done.stdout.splitlines()[-1] == "said"
+    assert "all is done; who answers is not known: local: " in done.stderr
+
+
+def test_real_servers_are_put_back_if_the_director_cannot_be_set_up(nodes, plan):
+    (nodes / "director").write_text("echo 'dirtune: no' >&2; exit 2")
+
+    refused(lvs("apply", plan), "dirtune: local: no")
+
+    assert said_to(nodes)[-1] == "rollback J1"
+
+
+def test_what_is_to_be_confirmed_is_left_to_whoever_asked(nodes, plan):
+    (nodes / "director").write_text("echo said")
+
+    done = lvs("apply", plan, "--confirm", "60")
+
+    assert "taken back in 60 s unless you run there: dirtune confirm" in done.stdout
+    assert [row.split()[:2] for row in said_to(nodes)] == [["lvs", "apply"]] * 2
 
 
 def test_a_host_shows_and_exports_its_own(elsewhere):

@@ -66,11 +66,6 @@ def test_without_root_nothing_is_looked_at(asked, monkeypatch):
         control.up(asked, print)
 
 
-def test_a_forwarding_that_cannot_be_built_is_said(asked):
-    with pytest.raises(LabError, match="forwarding nat"):
-        control.up(Spec(scenario=asked.scenario, forwarding="nat"), print)
-
-
 def test_a_node_that_is_not_there_is_named_with_those_that_are(asked, tmp_path):
     place = state.folder()
     place.path.mkdir()

@@ -176,6 +176,36 @@ def test_the_labs_own_plan_is_what_the_lab_set_up_with_ipvsadm(tmp_path):
     assert saved() == before
 
 
+def network(node):
+    """Whatever of a node's network a preparation could change, to the byte."""
+    shown = "sysctl -a 2>/dev/null | grep '^net.ipv4.conf'; ip -o addr; ip route show table all"
+    return on(node, shown)
+
+
+def test_a_real_server_that_was_unprepared_is_planned_prepared_proved_and_put_back():
+    conf = "net.ipv4.conf.all"
+    on("rs2", f"ip addr del {VIP}/32 dev lo; sysctl -qw {conf}.arp_ignore=0 {conf}.arp_announce=1")
+    before, others = network("rs2"), network("rs1")
+
+    assert dirtune("lvs", "plan", ok=(1,)).splitlines() == [
+        "rs2:",
+        f"~ {conf}.arp_ignore 0 -> 1  [realserver/arp-leak]",
+        f"~ {conf}.arp_announce 1 -> 2  [realserver/arp-leak]",
+        f"+ {VIP}/32 on lo  [realserver/vip-missing]",
+    ]
+    asked = dirtune("lvs", "check", "--format", "json", ok=(1,))
+    good = dict.fromkeys(("rs1", "rs3", "rs4"))
+    assert json.loads(asked)["servers"] == {**good, "rs2": "did not answer in 2 s"}
+
+    told = dirtune("lvs", "apply")
+
+    assert f"rs2: done: {VIP}/32 on lo" in told
+    assert all(f"  rs{n}  answered\n" in told for n in (1, 2, 3, 4))
+    on("rs2", "dirtune rollback")
+    assert (network("rs2"), network("rs1")) == (before, others)
+    dirtune("lvs", "apply")
+
+
 def test_what_a_plan_says_is_what_ipvsadm_shows_and_rollback_takes_it_back():
     before, times = saved(), on("lb1", "ipvsadm -l --timeout")
     path = put("plan.toml", PLAN)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import pytest
 
 from dirtune.lab import state
-from dirtune.lab.spec import MAC_LOAD
+from dirtune.lab.spec import mac
 
 pytestmark = pytest.mark.lab
 
@@ -165,8 +165,9 @@ def audits(tmp_path_factory):
             "ip addr add 198.18.128.1/17 dev enp0s24; ip link set enp0s24 up; "
             f"{LRO.format(state='off')}; {RPS.format(mask=3)}; sysctl -qw {VS}.conn_reuse_mode=1",
         )
+        card = mac(state.folder().spec().nodes()[0], "load")
         for client in CLIENTS:  # or the server that answers ARP for the VIP takes all of the load
-            on(client, f"ip neigh replace {VIP} lladdr {MAC_LOAD} nud permanent dev load")
+            on(client, f"ip neigh replace {VIP} lladdr {card} nud permanent dev load")
         found = {"before": audited()}
         everywhere("do")
         with load():

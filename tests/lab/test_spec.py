@@ -1,13 +1,14 @@
 """What a lab is to be, worked out without building one."""
 
 import subprocess
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
 
 from dirtune.bench import plan
 from dirtune.errors import LabError
-from dirtune.lab import cgroups, guest, qmp, spec, state
+from dirtune.lab import boot, cgroups, guest, qmp, spec, state
 from dirtune.lab.spec import Spec
 
 
@@ -53,9 +54,44 @@ def test_forwarding_is_ipvsadms_flag(crowded):
     assert spec.ipvs_commands(nat)[-1] == "-a -t 198.18.0.100:80 -r 198.18.0.11:80 -m -w 1"
 
 
-def test_the_scripts_of_the_nodes_are_shell(crowded):
-    texts = [spec.director_boot(crowded)]
-    texts += [spec.node_boot(node, "/x") for node in crowded.nodes()[1:]]
+def test_nat_has_the_director_between_clients_and_real_servers(crowded):
+    nat = Spec(scenario=crowded.scenario, forwarding="nat", real_servers=1, clients=1)
+    servers, clients = IPv4Network("198.18.0.0/17"), IPv4Network("198.18.128.0/17")
+    director, server, client = (IPv4Address(node.load_address) for node in nat.nodes())
+    commands = spec.network_commands(nat)
+
+    assert director in servers
+    assert server in servers
+    assert client in clients
+    assert f"-n rs1 addr add {server}/17 dev load" in commands
+    assert f"-n rs1 route add default via {director}" in commands
+    assert f"-n c1 route add {servers} via 198.18.128.1" in commands
+    assert "ip addr add 198.18.128.1/17 dev $load" in boot.director_boot(nat)
+    assert "arp_ignore" not in boot.node_boot(nat.nodes()[1], nat, "/x")
+
+
+def test_a_real_server_behind_a_tunnel_is_a_guest_on_taps(crowded, tmp_path):
+    tun = Spec(scenario=crowded.scenario, forwarding="tun", real_servers=1, clients=1)
+    server = tun.nodes()[1]
+    commands = spec.network_commands(tun)
+    argv = guest.server_argv(server, tmp_path / "k", tmp_path, tmp_path / "s")
+    text = " ".join(argv)
+
+    assert [tun.is_guest(node) for node in tun.nodes()] == [True, True, False]
+    assert "netns add rs1" not in commands
+    assert "link set tap-rs1-load master br-load up" in commands
+    assert "tap,id=load,ifname=tap-rs1-load" in text
+    assert "virtio-net-pci,mac=52:54:00:12:00:0b,netdev=load" in text
+    assert f"ip addr add {spec.VIP}/32 dev tunl0" in boot.guest_server_boot(server, tun, "/x")
+    assert not any(Spec(scenario=crowded.scenario).is_guest(node) for node in crowded.nodes()[1:])
+
+
+@pytest.mark.parametrize("forwarding", ["dr", "nat"])
+def test_the_scripts_of_the_nodes_are_shell(crowded, forwarding):
+    asked = Spec(scenario=crowded.scenario, forwarding=forwarding)
+    texts = [boot.director_boot(asked)]
+    texts += [boot.node_boot(node, asked, "/x") for node in asked.nodes()[1:]]
+    texts.append(boot.guest_server_boot(asked.nodes()[1], asked, "/x"))
     for text in texts:
         subprocess.run(["sh", "-n"], input=text, text=True, check=True)
 

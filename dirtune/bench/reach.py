@@ -1,0 +1,88 @@
+"""Whether a request through the virtual address reaches every real server.
+
+Requests go one by one from the plan's clients. Who got one, the director's own table tells: the
+entries of one destination are one more than before, which it shows at once, while its counters
+of connections follow two seconds later.
+"""
+
+import asyncio
+import itertools
+from pathlib import Path
+
+from dirtune import remote
+from dirtune.analyse.reach import Reach
+from dirtune.bench import client
+from dirtune.bench.tables import Plan
+from dirtune.collect import ip_vs
+from dirtune.errors import NodeUnreachable, NotPossible
+from dirtune.remote import Node
+
+_TIMEOUT_S = 2
+_ASK_S = 20
+_ROUNDS = 3
+"""How often each destination could have had its turn."""
+_TABLE = "cat /proc/net/ip_vs"
+_PROTOCOLS = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP"}
+
+
+async def reach(plan: Plan) -> Reach:
+    """Ask until every real server had a request, or each could have had some turns."""
+    config = None if plan.ssh_config is None else Path(plan.ssh_config)
+    hosts = (plan.director.host, *(each.host for each in plan.clients))
+    nodes, lost = await remote.connect_all(hosts, ssh_config=config, become=plan.become)
+    try:
+        if plan.director.host in lost:
+            raise lost[plan.director.host]
+        asking = [nodes[each.host] for each in plan.clients if each.host in nodes]
+        if not asking:
+            raise next(iter(lost.values()))
+        return await _ask(plan, nodes[plan.director.host], asking)
+    finally:
+        await asyncio.gather(*(node.close() for node in nodes.values()))
+
+
+async def _ask(plan: Plan, director: Node, clients: list[Node]) -> Reach:
+    found: dict[str, bool] = {}
+    requests = past = 0
+    before = await _entries(plan, director)
+    wanted = {name for name, (weight, _) in before.items() if weight}
+    for node in itertools.islice(itertools.cycle(clients), _ROUNDS * len(wanted)):
+        if wanted <= found.keys():
+            break
+        good = await _answered(plan, node)
+        after = await _entries(plan, director)
+        moved = {name: count - before[name][1] for name, (_, count) in after.items()}
+        requests, before = requests + 1, after
+        if good and not any(moved.values()):
+            past += 1
+        # With others on the service it may not be told; then the next one may tell.
+        got = [name for name, more in moved.items() if more == 1]
+        if len(got) == 1 and sum(map(abs, moved.values())) == 1:
+            found[got[0]] = good
+    said = {True: None, False: f"did not answer in {_TIMEOUT_S} s"}
+    servers = {name: said[found[name]] for name in sorted(found)}
+    untold = tuple(sorted(wanted - found.keys()))
+    return Reach(f"{plan.service.vip}:{plan.service.port}", servers, untold, requests, past)
+
+
+async def _answered(plan: Plan, node: Node) -> bool:
+    try:
+        text = await node.run(client.request(plan, _TIMEOUT_S), timeout_s=_ASK_S)
+    except NodeUnreachable:
+        return False
+    if "no tool to ask" in text:
+        raise NotPossible(f"{node.name}: no tool to ask with: apt install nghttp2-client")
+    return client.answered(text)
+
+
+async def _entries(plan: Plan, director: Node) -> dict[str, tuple[int, int]]:
+    """Return each destination's weight and entries in the connection table, by label."""
+    wanted = plan.service
+    for service in ip_vs.parse_services(await director.run(_TABLE)):
+        where = (service.protocol, service.address, service.port)
+        if where == (_PROTOCOLS[wanted.protocol], wanted.vip, wanted.port):
+            return {
+                plan.server_at(each.address): (each.weight, each.active + each.inactive)
+                for each in service.destinations
+            }
+    raise NotPossible(f"{director.name}: has no service {wanted.vip}:{wanted.port}")

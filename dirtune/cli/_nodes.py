@@ -1,0 +1,274 @@
+"""The real servers of a plan: each is prepared by the dirtune on it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import msgspec
+
+from dirtune.bench.tables import Configuration, Peer
+from dirtune.bench.tables import Plan as BenchPlan
+from dirtune.cli import _lvs, _plan, _sources
+from dirtune.cli._lvs import Asked, Given
+from dirtune.errors import DirtuneError, NotPossible, PlanError
+from dirtune.host import LiveHost, WritableHost
+from dirtune.lvs.model import Table
+from dirtune.render import plan as render_plan
+from dirtune.render import preparation as render
+from dirtune.render.preparation import Done
+from dirtune.snapshot import take
+from dirtune.tune import ip, preparation, presets, transaction
+from dirtune.tune.plan import Change, Plan
+from dirtune.tune.preparation import Need, Seen
+from dirtune.tune.presets import Judged
+from dirtune.tune.surroundings import ssh_connection
+
+_ANSWER_S = 120
+_SETTLE_S = 60
+_T = TypeVar("_T")
+
+
+class _Applied(msgspec.Struct):
+    """Of what a real server's dirtune says that it did, what is wanted here."""
+
+    journal: str | None
+    changes: tuple[Change, ...]
+
+    @property
+    def done(self) -> Done:
+        return Done(self.journal, tuple(change.title for change in self.changes))
+
+
+def named(configuration: Configuration, desired: Table) -> tuple[Peer, ...]:
+    """Return the real servers that *desired* forwards to and that can be logged into."""
+    return tuple(
+        peer
+        for peer in configuration.real_servers
+        if _need(configuration, desired, peer) != Need()
+    )
+
+
+def propose(configuration: Configuration, desired: Table, name: str) -> Plan:
+    """Look at this host, the plan's real server *name*, and say what is to be changed of it."""
+    peer = next((each for each in configuration.real_servers if each.label == name), None)
+    if peer is None:
+        raise PlanError(f"real_servers: there is no {name}")
+    host = LiveHost()
+    snapshot = take(_sources.sample(preparation.FIELDS), preparation.FIELDS)
+    came = (ssh_connection(host) or "").split()
+    seen = Seen(snapshot, ip.default_routes(host), came[0] if came else None)
+    return preparation.real_server(_need(configuration, desired, peer), seen)
+
+
+def planned_here(
+    configuration: Configuration, desired: Table, name: str, form: str
+) -> tuple[str, int]:
+    """Return what is to be changed of this host, to print, and the exit status."""
+    found = propose(configuration, desired, name)
+    if form == "json":
+        return f"{render_plan.plan_json(found)}\n", 1 if found.changes else 0
+    warn({name: found})
+    texts = "\n".join(render.rows(found)) or "nothing to do"
+    return f"{texts}\n", 1 if found.changes else 0
+
+
+def carry_out_here(configuration: Configuration, desired: Table, name: str, given: Given) -> str:
+    """Prepare this host, the plan's real server *name*, and return what to print."""
+    found = propose(configuration, desired, name)
+    for refusal in found.refusals:
+        if not refusal.forceable or refusal.fix not in given.force:
+            raise NotPossible(render.refusal_line(refusal))
+    journal = None
+    if found.changes:
+        forced = ", ".join(given.force) or None
+        at = transaction.place()
+        journal = transaction.carry_out(
+            found, WritableHost(), at, confirm_s=given.confirm_s, forced=forced
+        )
+    text = render_plan.applied_json if given.form == "json" else render_plan.applied_table
+    return text(found, journal, given.confirm_s)
+
+
+def warn(plans: Mapping[str, Plan]) -> None:
+    """Say what `apply` would refuse."""
+    for name, plan in plans.items():
+        for refusal in plan.refusals:
+            said = render.refusal_line(refusal)
+            click.echo(f"dirtune: apply would refuse: {name}: {said}", err=True)
+
+
+def finished(asked: Asked, text: str, done: Mapping[str, Done], given: Given) -> tuple[str, int]:
+    """Return what `apply` did, with who answers through the VIP, to print; and the exit status."""
+    from dirtune.bench.reach import reach
+
+    found, status = None, 0
+    try:
+        found = asyncio.run(reach(_plan.find(asked.where))) if done else None
+        status = 0 if found is None or found.whole else 1
+    except PlanError:
+        pass  # a plan without clients has nobody to ask from
+    except DirtuneError as error:
+        click.echo(f"dirtune: all is done; who answers is not known: {error}", err=True)
+        status = 2
+    shown = render.finished_json if given.form == "json" else render.finished
+    return shown(text, done, found, given.confirm_s), status
+
+
+def reached(plan: BenchPlan, form: str) -> tuple[str, int]:
+    """Return who answers through the VIP, to print, and the exit status."""
+    from dirtune.bench.reach import reach
+
+    found = asyncio.run(reach(plan))
+    text = render.reach_json(found) if form == "json" else render.reached(found)
+    return f"{text}\n", 0 if found.whole else 1
+
+
+def presets_of(
+    plan: BenchPlan,
+) -> tuple[dict[str, tuple[Judged, ...]], tuple[DirtuneError, ...]]:
+    """Return how each client and real server stands to the presets, and whom nobody could ask."""
+    from dirtune import remote
+
+    peers = (
+        *((p, "real server") for p in plan.real_servers),
+        *((p, "client") for p in plan.clients),
+    )
+    asked = remote.fetch_all(
+        [peer.host for peer, _ in peers],
+        presets.SCRIPT,
+        presets.parse,
+        ssh_config=Path(plan.ssh_config) if plan.ssh_config else None,
+        become=plan.become,
+    )
+    found = {
+        peer.label: tuple(presets.judged(role, seen))
+        for peer, role in peers
+        if isinstance(seen := asked[peer.host], presets.Seen)
+    }
+    lost = tuple(error for error in asked.values() if isinstance(error, DirtuneError))
+    return found, lost
+
+
+def plans(
+    configuration: Configuration, servers: Sequence[Peer]
+) -> tuple[dict[str, Plan], tuple[DirtuneError, ...]]:
+    """Ask every one of *servers* what is to be changed of it; return that by its label.
+
+    And why others could not be asked.
+    """
+    told = _each(configuration, servers, ("plan",), Plan)
+    found = {label: each for label, each in told.items() if isinstance(each, Plan)}
+    return found, tuple(each for each in told.values() if isinstance(each, DirtuneError))
+
+
+@contextmanager
+def prepared(
+    configuration: Configuration,
+    servers: Sequence[Peer],
+    given: Given,
+) -> Iterator[dict[str, Done]]:
+    """Prepare *servers* and yield what was done on each; take it back if what follows fails.
+
+    Each takes it back by itself if it does not hear soon that all could be done; or, where a
+    confirmation was asked for, if nobody confirms it there in time. They are told before the
+    director is touched: should this process die then, servers are ready for nothing, which is
+    better than a director that sends to servers that have gone back.
+    """
+    hold_s = given.confirm_s or _ANSWER_S + _SETTLE_S
+    words = ("apply", f"--confirm={hold_s:g}", *(f"--force={name}" for name in given.force))
+    told = _each(configuration, servers, words, _Applied)
+    done = {label: each for label, each in told.items() if isinstance(each, _Applied)}
+    journals = {label: each.journal for label, each in done.items() if each.journal}
+    try:
+        _require(told.values())
+        if not given.confirm_s:
+            _confirm(configuration, servers, journals)
+        yield {label: each.done for label, each in done.items()}
+    except BaseException:
+        for label, said in _settle(configuration, servers, "rollback", journals).items():
+            click.echo(f"dirtune: {label} was not put back: {said}", err=True)
+        raise
+
+
+def _need(configuration: Configuration, desired: Table, peer: Peer) -> Need:
+    if peer.address is None:
+        return Need()
+    gateway = configuration.director.address
+    found = preparation.need(desired, frozenset({peer.address}), gateway)
+    return found if found.vips or found.nat else Need()
+
+
+def _require(found: Iterable[object]) -> None:
+    for each in found:
+        if isinstance(each, DirtuneError):
+            raise each
+
+
+def _confirm(
+    configuration: Configuration, servers: Sequence[Peer], journals: dict[str, str]
+) -> None:
+    left = _settle(configuration, servers, "confirm", journals)
+    if left:
+        raise NotPossible("; ".join(f"{label}: {said}" for label, said in left.items()))
+
+
+def _settle(
+    configuration: Configuration, servers: Sequence[Peer], command: str, journals: dict[str, str]
+) -> dict[str, str]:
+    """Keep or take back what was done, everywhere; return what could not be, by label."""
+
+    async def one(peer: Peer) -> str:
+        argv = (command, journals[peer.label])
+        return await _ask(configuration, peer, argv, "")
+
+    told = _at_once([peer for peer in servers if peer.label in journals], one)
+    return {label: str(said) for label, said in told.items() if isinstance(said, DirtuneError)}
+
+
+def _each(
+    configuration: Configuration, servers: Sequence[Peer], words: Sequence[str], kind: type[_T]
+) -> dict[str, _T | DirtuneError]:
+    """Have the dirtune on each of *servers* do the same of `lvs`; an error is a server's own."""
+
+    async def one(peer: Peer) -> _T:
+        argv = ("lvs", *words, f"--node={peer.label}", "--format", "json", "-")
+        text = await _ask(configuration, peer, argv, _lvs.sent(configuration))
+        try:
+            return msgspec.json.decode(text, type=kind)
+        except msgspec.DecodeError as error:
+            said = f"{peer.host}: its dirtune printed no JSON of ours; install the same version"
+            raise NotPossible(said) from error
+
+    return _at_once(servers, one)
+
+
+async def _ask(configuration: Configuration, peer: Peer, argv: Sequence[str], text: str) -> str:
+    config = configuration.ssh_config
+    out, _ = await _lvs.ask(peer, argv, text, ssh_config=config, wait_s=_ANSWER_S)
+    return out
+
+
+def _at_once(
+    servers: Sequence[Peer], ask: Callable[[Peer], Awaitable[_T]]
+) -> dict[str, _T | DirtuneError]:
+    if not servers:  # on a director, which may have no asyncssh
+        return {}
+    from dirtune.remote import CONNECTIONS_AT_ONCE
+
+    gate = asyncio.Semaphore(CONNECTIONS_AT_ONCE)
+
+    async def one(peer: Peer) -> _T | DirtuneError:
+        async with gate:
+            try:
+                return await ask(peer)
+            except DirtuneError as error:
+                return error
+
+    async def every() -> list[_T | DirtuneError]:
+        return await asyncio.gather(*map(one, servers))
+
+    found = asyncio.run(every())
+    return {peer.label: each for peer, each in zip(servers, found, strict=True)}

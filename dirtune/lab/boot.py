@@ -1,0 +1,179 @@
+"""What the lab's nodes run when they start, and what their servers are configured with. Pure.
+
+Each text is the last step of a machine's boot, or pid 1 of a namespace, and ends in sshd.
+"""
+
+from dirtune.lab.spec import NAT_OUTSIDE, STATUS, VIP, Node, Spec, ipvs_commands, mac
+
+
+def director_boot(spec: Spec) -> str:
+    """Return the shell script that turns the booted guest into the director.
+
+    It runs once per boot, as the last step of the guest's init, and ends in sshd.
+    """
+    director = spec.with_role("director")[0]
+    ipvs = "\n".join(f"ipvsadm {line}" for line in ipvs_commands(spec))
+    forwards = _BETWEEN_NETWORKS if spec.two_networks else ":"
+    return f"""set -ex
+share=/mnt
+{_MOUNTS}
+mount --bind $share/etc /etc
+{_OWN.format(places="/var/lib /tmp")}
+mkdir -p /var/lib/dirtune
+mount --bind $share/var/lib/dirtune /var/lib/dirtune
+tar -xf $share/opt.tar -C /opt
+{_on_networks(director, spec)}
+ip addr add {VIP}/32 dev $load
+ip link set $load up
+{forwards}
+modprobe ip_vs
+modprobe ip_vs_rr
+# Few clients use a port again while its entry lives: 3 schedules such a connection anew, in
+# FIN_WAIT too, so that the director counts every connection the clients make.
+sysctl -qw net.ipv4.vs.conn_reuse_mode=3
+{ipvs}
+for f in /etc/sysctl.d/*.conf; do [ -e "$f" ] && sysctl -qp "$f" || true; done
+exec /usr/sbin/sshd -D -e -f /etc/ssh/dirtune_lab
+"""
+
+
+# The root's 9p mount caches nothing, so that every exec reads its libraries anew; /usr does
+# not change while a guest runs, and an archive is read faster than a thousand files.
+_9P = "trans=virtio,version=9p2000.L,msize=512000,access=any"
+_MOUNTS = f"""mount -t 9p -o {_9P} lab $share
+mount -t 9p -o ro,{_9P},cache=loose usr /usr
+mount -t tmpfs -o mode=0755 opt /opt
+mount -t tmpfs -o mode=0700 root /root"""
+
+
+def _on_networks(node: Node, spec: Spec) -> str:
+    """Return what names a guest and gives its two cards their addresses; load is still down."""
+    return f"""hostname {node.name}
+mkdir -p /run/sshd /run/dirtune
+for nic in /sys/class/net/*; do
+  case $(cat $nic/address) in
+  {mac(node, "load")}) load=${{nic##*/}} ;;
+  {mac(node, "ctl")}) ctl=${{nic##*/}} ;;
+  esac
+done
+sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
+ip link set lo up
+ip addr add {node.control_address}/16 dev $ctl
+ip link set $ctl up
+ip addr add {node.load_address}/{spec.load_prefix} dev $load"""
+
+
+# Answers leave by the card they came in by: a redirect would lead them past the director.
+_BETWEEN_NETWORKS = f"""ip addr add {NAT_OUTSIDE}/17 dev $load
+sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.$load.send_redirects=0
+sysctl -qw net.ipv4.conf.$load.forwarding=1"""
+
+# What a node writes to these places is its own, and gone when it ends; what lies there of this
+# machine (the lab's own folder, say) stays in sight.
+_OWN = """for place in {places}; do
+  upper=/run/own$place
+  mkdir -p $upper $upper.work
+  mount -t overlay -o lowerdir=$place,upperdir=$upper,workdir=$upper.work own $place
+done
+chmod 1777 /tmp"""
+
+
+def node_boot(node: Node, spec: Spec, folder: str) -> str:
+    """Return the script that is pid 1 of a namespace node; *folder* is the node's own state."""
+    serve = _serve(spec, folder) if node.role == "real server" else _DRIVE
+    # `ip netns exec` mounts a /sys of its own, without control groups.
+    return f"""set -ex
+hostname {node.name}
+mount --rbind {folder}/../cgroup /sys/fs/cgroup
+mount -t tmpfs -o mode=0755 run /run
+mount -t tmpfs -o mode=0700 root /root
+mount --bind {folder}/../opt /opt
+{_OWN.format(places="/etc /var/lib /tmp")}
+printf '%s:*:1::::::\n' root sshd www-data > /etc/shadow
+mkdir -p /run/sshd /run/dirtune /var/lib/dirtune
+{serve}
+exec /usr/sbin/sshd -D -e -f {folder}/sshd_config
+"""
+
+
+def _serve(spec: Spec, folder: str) -> str:
+    return f"""{_HOLD_VIP[spec.forwarding]}
+sysctl -qw net.core.somaxconn=4096
+nginx -c {folder}/nginx.conf &"""
+
+
+def guest_server_boot(node: Node, spec: Spec, folder: str) -> str:
+    """Return the script that turns a booted guest into a real server; *folder* is on this machine.
+
+    It ends the director's tunnel, and answers clients directly.
+    """
+    return f"""set -ex
+share=/mnt
+{_MOUNTS}
+{_OWN.format(places="/etc /var/lib /tmp")}
+printf '%s:*:1::::::\n' root sshd www-data > /etc/shadow
+tar -xf {folder}/../lb1/opt.tar -C /opt
+{_on_networks(node, spec)}
+ip link set $load up
+modprobe ipip
+sysctl -qw net.ipv4.conf.tunl0.rp_filter=2
+ip link set tunl0 up
+ip addr add {VIP}/32 dev tunl0
+sysctl -qw net.core.somaxconn=4096
+nginx -c $share/nginx.conf &
+exec /usr/sbin/sshd -D -e -f $share/sshd_config
+"""
+
+
+# A DR real server takes packets for the VIP and must not answer ARP for it.
+_HOLD_VIP = {
+    "dr": f"""sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
+ip addr add {VIP}/32 dev lo""",
+    "nat": ":",  # and under tun it is a guest
+}
+
+_DRIVE = "sysctl -qw net.ipv4.ip_local_port_range='1024 65535'"
+
+
+def nginx_config(folder: str) -> str:
+    """Return a real server's nginx configuration: one worker, no keep-alive, no access log."""
+    # The lab's folder need not be open to other users; the node is a namespace of root's.
+    return f"""daemon off;
+user root;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx.log;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off;
+  keepalive_timeout 0;
+  client_body_temp_path {folder}/scratch-body;
+  proxy_temp_path {folder}/scratch-proxy;
+  fastcgi_temp_path {folder}/scratch-fastcgi;
+  uwsgi_temp_path {folder}/scratch-uwsgi;
+  scgi_temp_path {folder}/scratch-scgi;
+  server {{
+    listen 80 backlog=4096;
+    root {folder}/www;
+    location = {STATUS} {{ stub_status; }}
+  }}
+}}
+"""
+
+
+def sshd_config(keys: str, path: str) -> str:
+    """Return a node's sshd configuration; *keys* is where its keys lie, *path* its PATH."""
+    return f"""Port 22
+HostKey {keys}/host_key
+AuthorizedKeysFile {keys}/user_key.pub
+StrictModes no
+UsePAM no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UseDNS no
+PidFile none
+MaxSessions 64
+MaxStartups 64:30:128
+SetEnv PATH={path}
+"""

@@ -1,0 +1,120 @@
+"""Who answers through a virtual address, told from the director's table as /proc shows it."""
+
+import asyncio
+
+import pytest
+
+from dirtune.bench import plan, reach
+from dirtune.errors import NotPossible
+
+PLAN = plan.parse("""
+[[services]]
+vip = "198.18.0.100"
+port = 80
+  [[services.destinations]]
+  node = "rs1"
+  [[services.destinations]]
+  node = "rs2"
+[[real_servers]]
+name = "rs1"
+host = "rs1"
+address = "198.18.0.11"
+[[real_servers]]
+name = "rs2"
+host = "rs2"
+address = "198.18.0.12"
+[[clients]]
+host = "c1"
+[load]
+rates = [100]
+""")
+# The layout of ip_vs_info_seq_show(): addresses and ports are hexadecimal.
+TABLE = """IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+TCP  C6120064:0050 rr
+  -> C612000C:0050      Route   {weight}      0          {two}
+  -> C612000B:0050      Route   1      3          {one}
+"""
+GOOD = "requests: 1 total, 1 started, 1 done, 1 succeeded, 0 failed\n"
+BAD = "requests: 1 total, 1 started, 0 done, 0 succeeded, 1 failed\n"
+
+
+class Cluster:
+    """A director that gives requests to the real servers in turn, and its one client."""
+
+    name = "lb1"
+
+    def __init__(self, turns, answers=("rs1", "rs2"), weight=1, others=()):
+        self.turns, self.answers, self.weight = list(turns), answers, weight
+        self.others = list(others)
+        self.entries = {"rs1": 10, "rs2": 0}
+
+    async def run(self, script, *, timeout_s=60):
+        if script.startswith("cat"):
+            entries = {"one": self.entries["rs1"], "two": self.entries["rs2"]}
+            return TABLE.format(weight=self.weight, **entries)
+        server = self.turns.pop(0)
+        if server != "past":
+            self.entries[server] += 1
+        other = self.others.pop(0) if self.others else None
+        if other is not None:
+            self.entries[other] += 1
+        return GOOD if server in self.answers else BAD
+
+
+def ask(cluster):
+    return asyncio.run(reach._ask(PLAN, cluster, [cluster]))
+
+
+def test_each_that_had_a_request_and_answered_is_reached():
+    found = ask(Cluster(["rs1", "rs2"]))
+
+    assert (found.servers, found.requests, found.past) == ({"rs1": None, "rs2": None}, 2, 0)
+    assert found.whole
+
+
+def test_one_that_did_not_answer_is_named():
+    found = ask(Cluster(["rs1", "rs2"], answers=("rs1",)))
+
+    assert found.servers == {"rs1": None, "rs2": "did not answer in 2 s"}
+    assert not found.whole
+
+
+def test_a_scheduler_that_takes_one_server_leaves_the_other_untold():
+    found = ask(Cluster(["rs1"] * 6))
+
+    assert (found.servers, found.untold, found.requests) == ({"rs1": None}, ("rs2",), 6)
+    assert found.whole, "nothing is known to be wrong"
+
+
+def test_a_server_of_weight_0_need_not_answer():
+    assert ask(Cluster(["rs1"], weight=0)).servers == {"rs1": None}
+
+
+def test_an_answer_that_the_director_knows_nothing_of_came_past_it():
+    found = ask(Cluster(["past", "rs1", "rs2"], answers=("rs1", "rs2", "past")))
+
+    assert found.past == 1
+    assert not found.whole
+
+
+def test_what_cannot_be_told_from_others_connections_is_asked_again():
+    found = ask(Cluster(["rs2", "rs1", "rs1"], answers=("rs2",), others=[None, "rs2"]))
+
+    assert found.servers == {"rs1": "did not answer in 2 s", "rs2": None}
+    assert found.requests == 3
+
+
+def test_a_service_that_is_not_there_and_a_client_without_a_tool_are_said():
+    class Bare(Cluster):
+        async def run(self, script, *, timeout_s=60):
+            return "no tool to ask with\n" if not script.startswith("cat") else self.table
+
+    bare = Bare([])
+    bare.table = TABLE.splitlines()[0]
+    with pytest.raises(NotPossible, match="lb1: has no service"):
+        ask(bare)
+    bare.table = TABLE.format(weight=1, one=0, two=0)
+    with pytest.raises(NotPossible, match="apt install nghttp2-client"):
+        ask(bare)
