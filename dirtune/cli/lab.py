@@ -95,11 +95,12 @@ def exec_(node: str, words: tuple[str, ...]) -> None:
 
 
 @command.command()
-def reboot() -> None:
+@click.option("--power-cut", is_flag=True, help="Kill its machine instead of asking it.")
+def reboot(power_cut: bool) -> None:
     """Boot the director anew with what its grub files now say."""
     from dirtune.lab import control
 
-    status = control.reboot(_say)
+    status = control.reboot(_say, power_cut=power_cut)
     click.echo(f"ready: the director booted in {status.boot_s:.0f} s")
 
 
