@@ -13,7 +13,7 @@ from dirtune import checks
 from dirtune.bench.store import Store
 from dirtune.cli import _report, _sources
 from dirtune.cli._sources import Source
-from dirtune.lab import demo
+from dirtune.lab import demo, order
 from dirtune.loop import turn
 from dirtune.render import audit
 
@@ -47,6 +47,17 @@ def run(scenario: str, pairs: int | None, out: Path, *, full: bool) -> None:
         say("reboot arm: three boots with the boot option, three without, alternating")
         _close(asyncio.run(demo.reboots(trying, out, say)))
     _close(kept)
+
+
+def run_control(scenario: str, pairs: int | None, out: Path) -> None:
+    """Compare two orders of the handlers on the card's line."""
+    place, plan, experiment = demo.up(scenario, pairs, _say)
+    trying = demo.trying(place, plan, experiment, shlex.join(("dirtune", *sys.argv[1:])))
+    _close(asyncio.run(order.control(trying, out, _say)))
+
+
+def _say(text: str) -> None:
+    click.echo(f"  {text}", err=True)
 
 
 def _close(kept: Store) -> None:

@@ -3,6 +3,7 @@
 Expected values come from a second tool on the director (cat, ipvsadm) or from the generator.
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -16,7 +17,10 @@ import psutil
 import pytest
 from benches import sweep
 
-from dirtune.lab import guest, state
+from dirtune import remote
+from dirtune.lab import guest, order, state
+from dirtune.lab.spec import PAGE_BYTES, VIP
+from dirtune.loop import turn
 
 pytestmark = pytest.mark.lab
 
@@ -245,6 +249,28 @@ def test_a_fix_that_nobody_confirms_is_taken_back():
     while line_10()[1] != actions:
         assert time.monotonic() < end, "the watchdog did not put the partners back"
         time.sleep(2)
+
+
+def test_the_cards_handler_is_put_first_and_last_again_and_the_load_still_passes():
+    """As the negative control does it; cat(1) tells the order."""
+    held, told = drivers(), []
+
+    async def switched():
+        config = state.folder().ssh_config
+        async with await remote.connect("lb1", ssh_config=config) as director:
+            line = order.shared(await turn.snapshot_of(director))
+            switch = order.Switch(director, line, lambda command, note: None)
+            for arm in "BA":
+                await switch(arm)
+                told.append(LINE.search(on("lb1", "cat /proc/interrupts"))[2].split(", "))
+
+    asyncio.run(switched())
+
+    first, last = told
+    assert (first[0], last[-1]) == (NIC, NIC)
+    assert sorted(first) == sorted(last) == line_10()[1]
+    assert drivers() == held
+    assert len(on("c1", f"curl -s http://{VIP}/")) == PAGE_BYTES
 
 
 def test_a_client_that_dies_is_named_and_nothing_is_left(tmp_path):
