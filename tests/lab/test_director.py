@@ -273,6 +273,35 @@ def test_the_cards_handler_is_put_first_and_last_again_and_the_load_still_passes
     assert len(on("c1", f"curl -s http://{VIP}/")) == PAGE_BYTES
 
 
+def test_a_fix_is_tuned_on_live_traffic_and_taken_back_without_a_verdict(tmp_path):
+    held, rate = drivers(), 100
+    h2load = f"h2load --h1 -t 1 -n 20000 -c 20000 -r 1 --rate-period={1000 // rate}ms -T 1s -N 1s"
+    script = f"{h2load} -H 'Connection: close' http://{VIP}/ >/dev/null"
+    load = subprocess.Popen([*DIRTUNE, "lab", "exec", "c1", "--", script])
+    try:
+        something_loads("c1")
+        words = ("--check", "irq/shared-with-nic", "--live", "4", "--pairs", "1")
+        said = dirtune("tune", *words, "--out", str(tmp_path), "--format", "json")
+    finally:
+        on("c1", "kill $(pgrep -x h2load) 2>/dev/null; :")
+        load.wait(30)
+        nothing_loads()
+
+    (attempt,) = json.loads(said)["attempts"]
+    assert (attempt["outcome"], attempt["comparison"]["verdict"]) == ("taken back", "inconclusive")
+    assert drivers() == held
+    run = json.loads((tmp_path / attempt["run"] / "run.json").read_text())
+    before, after = run["trials"]
+    assert (before["arm"], after["arm"]) == ("A", "B")
+    for trial in (before, after):
+        assert trial["validity"] == "valid", trial["reason"]
+        # What was offered, whatever the director says of itself.
+        assert trial["metrics"]["connections_per_s"] == pytest.approx(rate, rel=0.25)
+    shared = [run["audits"][when]["outcomes"] for when in ("before", "after")]
+    found = [next(o for o in each if o["check"] == "irq/shared-with-nic") for each in shared]
+    assert [each["status"] for each in found] == ["finding", "passed"]
+
+
 def test_a_client_that_dies_is_named_and_nothing_is_left(tmp_path):
     bench = subprocess.Popen(
         [*DIRTUNE, "bench", "run", str(plan(tmp_path, repeats=1)), "--out", str(tmp_path)],

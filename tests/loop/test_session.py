@@ -43,6 +43,7 @@ class Host(simulated.Director):
         self.running = set()  # what is in force, of those that need a boot: since the boot
         self.boot = 1
         self.fails = set()
+        self.partly = set()  # done by somebody before, but not all of it
         self.asked = []
 
     def of(self, check):
@@ -84,7 +85,9 @@ class Host(simulated.Director):
     def dirtune(self, *words):
         match words:
             case ("fix", "plan", *checks):
-                open_ = [c for c in checks or RISKS if self.of(c) not in self.standing()]
+                open_ = [
+                    c for c in checks or RISKS if self.of(c) not in self.standing() - self.partly
+                ]
                 known = [c for c in open_ if self.of(c) in self.effects]
                 rows = [
                     {"reason": self.of(c), "risk": RISKS[self.of(c)], "title": c} for c in known
@@ -270,7 +273,9 @@ def test_a_session_that_was_cut_off_goes_on_with_the_next_pair(tmp_path, make):
 
 def test_a_fix_left_by_a_dead_controller_is_found_and_somebody_elses_is_left(tmp_path, make):
     host = make({RING: 1.2, SMBUS: 0.8})
-    host.journals["j0"] = (SMBUS,)  # of an operator, before
+    host.journals["j0"] = (SMBUS,)  # of an operator, before, as is the next
+    host.journals["j1"] = (RING,)
+    host.partly = {RING}
     asked = tune(tmp_path)
     kept = begun(asked)
     loads = host.load
@@ -286,9 +291,10 @@ def test_a_fix_left_by_a_dead_controller_is_found_and_somebody_elses_is_left(tmp
 
     gone_on(asked, session.resume(tmp_path, PLAN))
 
-    assert outcomes(kept) == {RING: ("taken back", "regressed")}
+    # The operator's part had all of the effect.
+    assert outcomes(kept) == {RING: ("taken back", "equivalent")}
     assert "rollback dead" in host.asked
-    assert host.journals == {"j0": (SMBUS,)}
+    assert host.journals == {"j0": (SMBUS,), "j1": (RING,)}
 
 
 def test_another_plan_is_not_gone_on_with(tmp_path, make):
@@ -399,4 +405,7 @@ def test_too_few_connections_are_no_window(tmp_path, traffic):
     gone_on(asked, kept)
 
     assert outcomes(kept) == {RING: ("taken back", "inconclusive")}
+    (run,) = tmp_path.glob("*/run.json")
+    reasons = {trial["reason"] for trial in json.loads(run.read_text())["trials"]}
+    assert reasons == {"30 connections in 30 s; 200 are the least"}
     assert traffic.forces() == set()
