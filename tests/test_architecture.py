@@ -29,6 +29,7 @@ LAYERS = [
 PURE = [
     "analyse/**/*.py",
     "checks/**/*.py",
+    "loop/decide.py",
     "lvs/change.py",
     "lvs/diff.py",
     "lvs/ipvsadm.py",

@@ -40,6 +40,7 @@ class Metric(msgspec.Struct, frozen=True):
 
 METRICS = {
     "cpu_us_per_connection": Metric("us", "lower"),
+    "cpu_us_per_packet": Metric("us", "lower"),
     "reply_rate": Metric("connections/s", "higher"),
     "interrupts_per_connection": Metric("1", "lower"),
     "packets_per_connection": Metric("1", "lower"),

@@ -22,6 +22,8 @@ from dirtune.errors import TrialError
 
 Switch = Callable[[str], Awaitable[None]]
 """Brings the director into arm `A` or `B`."""
+Measure = Callable[[Rig, Plan, Order], Awaitable[Result]]
+"""Carries one trial out."""
 Keep = Callable[[Result], None]
 """Puts a trial on disk, replacing one of the same id."""
 
@@ -42,6 +44,7 @@ async def pairs(
     keep: Keep,
     *,
     done: Sequence[Trial] = (),
+    measure: Measure = conduct,
 ) -> int:
     """Run pairs until the plan's number is valid, and return how many are.
 
@@ -64,7 +67,7 @@ async def pairs(
             if wanted != arm:
                 await switch(wanted)
                 arm = wanted
-            result = await conduct(rig, plan, _judged(plan, number, place, wanted))
+            result = await measure(rig, plan, _judged(plan, number, place, wanted))
             note(result)
             _stop_if_lost(result.trial, plan)
             away.seen(result)
@@ -196,14 +199,28 @@ def _look_at_pair(results: Sequence[Result], plan: Plan, note: Keep) -> None:
     """Mark a pair as noisy whose trials saw another machine."""
     if len(results) < 2 or any(r.trial.validity != "valid" for r in results):
         return
-    limit = plan.validity.pair_steal
-    first, second = (result.trial.host.get("steal") for result in results)
-    if limit is None or first is None or second is None or abs(first - second) <= limit:
+    reason = _unlike(results[0].trial, results[1].trial, plan)
+    if reason is None:
         return
-    reason = f"its pair saw {first:.1f} % and {second:.1f} % steal of this machine"
     for result in results:
         noisy = msgspec.structs.replace(result.trial, validity="noisy", reason=reason)
         note(Result(noisy, result.raw, result.profile))
+
+
+def _unlike(first: Trial, second: Trial, plan: Plan) -> str | None:
+    """Return what was not alike for the two trials of a pair; None for nothing."""
+    steal = [trial.host.get("steal") for trial in (first, second)]
+    apart = plan.validity.pair_steal
+    match steal:
+        case float(one), float(other) if apart is not None and abs(one - other) > apart:
+            return f"its pair saw {one:.1f} % and {other:.1f} % steal of this machine"
+    rates = [trial.metrics.get("connections_per_s") for trial in (first, second)]
+    share = plan.validity.pair_rate
+    match rates:
+        case float(one), float(other) if share is not None:
+            if abs(one - other) > share / 100 * max(one, other):
+                return f"its pair saw {one:.0f} and {other:.0f} connections/s"
+    return None
 
 
 def _stop_if_lost(trial: Trial, plan: Plan) -> None:

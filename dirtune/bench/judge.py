@@ -159,13 +159,13 @@ def _metrics(
         # A guest's clock runs on while its CPU is away: to the guest that is work.
         busy = max(0.0, busy - stolen)
     packets = outcome.delta(facts.edges, "packets_in")
-    interrupts = max(_interrupts(facts.edges).values(), default=None)
+    interrupts = max(by_line(facts.edges).values(), default=None)
     found: dict[str, float | None] = {
         "reply_rate": reply_rate,
-        "cpu_us_per_connection": _per(None if busy is None else busy * 1e6, connections),
-        "stolen_us_per_connection": _per(None if stolen is None else stolen * 1e6, connections),
-        "interrupts_per_connection": _per(interrupts, connections),
-        "packets_per_connection": _per(packets, connections),
+        "cpu_us_per_connection": per(None if busy is None else busy * 1e6, connections),
+        "stolen_us_per_connection": per(None if stolen is None else stolen * 1e6, connections),
+        "interrupts_per_connection": per(interrupts, connections),
+        "packets_per_connection": per(packets, connections),
         "director_idle_percent": cpu.idle_percent(*facts.edges),
         "connect_ms": weighted([(r.connect_ms, r.replied) for r in facts.reports()]),
         "latency_p50_ms": None if latency is None else latency.p50_ms,
@@ -182,11 +182,13 @@ def _passed(facts: Facts, reply_rate: float, plan: Plan) -> float | None:
     return reply_rate * plan.load.window_s if facts.order.path == "routed" else None
 
 
-def _per(amount: float | None, connections: float | None) -> float | None:
+def per(amount: float | None, connections: float | None) -> float | None:
+    """Return how much of *amount* there is for each; None if either is not known, or 0."""
     return None if amount is None or not connections else amount / connections
 
 
-def _interrupts(between: tuple[Sample, Sample]) -> dict[str, int]:
+def by_line(between: tuple[Sample, Sample]) -> dict[str, int]:
+    """Return the interrupts of each line between two samples, of those that had any."""
     earlier, later = between
     known = (irq for irq in later.lines if irq in earlier.lines)
     # Lines are counted in 32 bits and may run over.
@@ -195,10 +197,15 @@ def _interrupts(between: tuple[Sample, Sample]) -> dict[str, int]:
 
 
 def _counters(facts: Facts) -> dict[str, int]:
-    names = facts.edges[0].ip_vs
-    moved = {n: delta for n in names if (delta := outcome.delta(facts.edges, n)) is not None}
-    lines = {f"irq_{irq}": count for irq, count in _interrupts(facts.edges).items()}
     total = outcome.delta(facts.around, "connections")
-    before, after = (edge.net for edge in facts.edges)
+    return {**counters(facts.edges), **({} if total is None else {"connections_total": total})}
+
+
+def counters(edges: tuple[Sample, Sample]) -> dict[str, int]:
+    """Return what the director's counters rose by between two samples."""
+    names = edges[0].ip_vs
+    moved = {n: delta for n in names if (delta := outcome.delta(edges, n)) is not None}
+    lines = {f"irq_{irq}": count for irq, count in by_line(edges).items()}
+    before, after = (edge.net for edge in edges)
     moved |= {n: after[n] - before[n] for n in DROPS if n in before and n in after}
-    return {**moved, **lines, **({} if total is None else {"connections_total": total})}
+    return {**moved, **lines}

@@ -55,22 +55,22 @@ class Store:
     def keep(self, result: Result) -> None:
         """Add a trial, or replace the one with its id, and its raw output."""
         raw = self.folder / "raw" / result.trial.id
-        _make(raw)
+        make(raw)
         for name, text in result.raw.items():
-            _write(raw / name, text.encode())
+            write(raw / name, text.encode())
         self.save(msgspec.structs.replace(self.run, trials=_with(self.run.trials, result.trial)))
 
     def save(self, run: Run) -> None:
         """Replace the run on disk; what was there stays until the new one is whole."""
         text = msgspec.json.format(msgspec.json.encode(run), indent=1)
-        _write(self.folder / _NAME, text)
+        write(self.folder / _NAME, text)
         self.run = run
 
 
 def create(out: Path, run: Run) -> Store:
     """Make the run's folder below *out*; `TrialError` if that cannot be written."""
     store = Store(out / run.id, run)
-    _make(store.folder)
+    make(store.folder)
     store.hold()
     store.save(run)
     return store
@@ -122,7 +122,8 @@ def _with(trials: tuple[Trial, ...], trial: Trial) -> tuple[Trial, ...]:
     return tuple(by_id.values())
 
 
-def _make(folder: Path) -> None:
+def make(folder: Path) -> None:
+    """Make *folder* and those above it, to be there after a power cut as well."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -132,7 +133,8 @@ def _make(folder: Path) -> None:
         raise TrialError(f"{folder}: {error.strerror}; choose another place with --out") from error
 
 
-def _write(path: Path, text: bytes) -> None:
+def write(path: Path, text: bytes) -> None:
+    """Replace a file: a reader, or a power cut, finds the old text or the new."""
     draft = path.with_name(f".{path.name}.new")
     try:
         with draft.open("wb") as file:

@@ -273,6 +273,8 @@ class Validity(Table, frozen=True):
     far: Percent | None = None
     """Largest distance of this machine's load and steal from the median of the same arm's trials
     in the campaign, in points, where their own spread is not larger; of comparisons."""
+    pair_rate: Percent | None = None
+    """Largest difference of the connections/s that the director saw within a pair, per cent."""
     retries: Annotated[int, msgspec.Meta(ge=0)] = 3
     """Trials that may be repeated in a campaign."""
     on_lost_node: Literal["stop", "continue"] = "continue"

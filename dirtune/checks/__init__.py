@@ -158,6 +158,9 @@ class Check:
     """What judges one host; None for a check that compares nodes."""
     cross: Callable[[Cluster], Verdicts] | None = None
     """What judges the nodes of a cluster together."""
+    mends: bool = False
+    """Whether it finds what goes wrong, such as connections lost or packets astray, and not only
+    what is slow: a fix of it is worth having if it costs nothing."""
 
     @property
     def doc(self) -> str:
@@ -186,7 +189,7 @@ class Outcome:
         return min(counted, key=lambda s: s.rank, default=None)
 
 
-def check(
+def check(  # noqa: PLR0913  (each by its name: what the engine must know)
     id: str,
     *,
     severity: Severity,
@@ -194,9 +197,12 @@ def check(
     needs: tuple[str, ...],
     roles: tuple[str, ...] = (),
     traffic: bool = False,
+    mends: bool = False,
 ) -> Callable[[Callable[[Snapshot], Verdicts]], Check]:
     """Mark a function as a check."""
-    return lambda function: Check(id, severity, trust, needs, frozenset(roles), traffic, function)
+    return lambda function: Check(
+        id, severity, trust, needs, frozenset(roles), traffic, function, mends=mends
+    )
 
 
 def cross_check(

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import click
 
-from dirtune import checks, loop
+from dirtune import checks
 from dirtune.bench.store import Store
 from dirtune.cli import _report, _sources
 from dirtune.cli._sources import Source
-from dirtune.lab import demo
+from dirtune.lab import demo, order
+from dirtune.loop import turn
 from dirtune.render import audit
 
 
@@ -33,19 +34,30 @@ def run(scenario: str, pairs: int | None, out: Path, *, full: bool) -> None:
     found = audit.audit(director, _sources.snapshot_of(source), checks.all_checks())
     click.echo(f"\n{audit.text(found, width=100)}\n", color=_sources.colour())
     line = shlex.join(("dirtune", *sys.argv[1:]))
-    turn = demo.trying(place, plan, experiment, line)
+    trying = demo.trying(place, plan, experiment, line)
     if full:
         say("A/A: the same pairs with nothing switched, for the noise floor")
-        kept, floor = asyncio.run(demo.noise(turn, out, say))
-        turn = replace(turn, noise_floor=floor)
+        kept, floor = asyncio.run(demo.noise(trying, out, say))
+        trying = replace(trying, noise_floor=floor)
         _close(kept)
     say(f"$ dirtune tune {place.plan}  # {plan.load.pairs} pairs at {plan.load.rates[0]:g}/s")
-    kept = loop.begin(turn, out)
-    asyncio.run(loop.turn(turn, kept, say))
+    kept = turn.begin(trying, out)
+    asyncio.run(turn.turn(trying, kept, say))
     if full:
         say("reboot arm: three boots with the boot option, three without, alternating")
-        _close(asyncio.run(demo.reboots(turn, out, say)))
+        _close(asyncio.run(demo.reboots(trying, out, say)))
     _close(kept)
+
+
+def run_control(scenario: str, pairs: int | None, out: Path) -> None:
+    """Compare two orders of the handlers on the card's line."""
+    place, plan, experiment = demo.up(scenario, pairs, _say)
+    trying = demo.trying(place, plan, experiment, shlex.join(("dirtune", *sys.argv[1:])))
+    _close(asyncio.run(order.control(trying, out, _say)))
+
+
+def _say(text: str) -> None:
+    click.echo(f"  {text}", err=True)
 
 
 def _close(kept: Store) -> None:

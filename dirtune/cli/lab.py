@@ -100,11 +100,12 @@ def exec_(node: str, words: tuple[str, ...]) -> None:
 
 
 @command.command()
-def reboot() -> None:
+@click.option("--power-cut", is_flag=True, help="Kill its machine instead of asking it.")
+def reboot(power_cut: bool) -> None:
     """Boot the director anew with what its grub files now say."""
     from dirtune.lab import control
 
-    status = control.reboot(_say)
+    status = control.reboot(_say, power_cut=power_cut)
     click.echo(f"ready: the director booted in {status.boot_s:.0f} s")
 
 
@@ -124,3 +125,24 @@ def demo(scenario: str, pairs: int | None, full: bool, keep: bool, out: Path) ->
     finally:
         if not keep:
             control.down()
+
+
+@command.command()
+@click.option("--scenario", default="crowded", show_default=True)
+@click.option("--pairs", type=click.IntRange(min=1), help="Default: as the scenario's file says.")
+@click.option("--keep", is_flag=True, help="Leave the lab up afterwards.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="dirtune-runs")
+def control(scenario: str, pairs: int | None, keep: bool, out: Path) -> None:
+    """The negative control: change only the order of the handlers on the line.
+
+    Card last, card first, in interleaved pairs. No effect is to be expected; what comes out is
+    said whatever it is.
+    """
+    from dirtune.cli import _demo
+    from dirtune.lab import control as lab
+
+    try:
+        _demo.run_control(scenario, pairs, out)
+    finally:
+        if not keep:
+            lab.down()

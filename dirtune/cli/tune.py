@@ -1,6 +1,5 @@
-"""Measure, fix, measure the same traffic again, and judge."""
+"""Measure, fix, measure the same traffic again, and keep what helped."""
 
-import asyncio
 import shlex
 import sys
 from pathlib import Path
@@ -12,29 +11,62 @@ from dirtune.cli import _plan
 
 @click.command()
 @click.argument("plan", required=False)
-@click.option("--check", default="irq/shared-with-nic", show_default=True, help="What to fix.")
+@click.option(
+    "--check",
+    "words",
+    multiple=True,
+    metavar="CHECK[/FIX]",
+    help="What to fix; may be repeated. [default: all that needs no boot]",
+)
+@click.option("--all", "together", is_flag=True, help="All fixes together instead of one by one.")
+@click.option(
+    "--live",
+    type=click.FloatRange(min=1),
+    metavar="SECONDS",
+    help="Send nothing: compare windows of that length of the traffic that is there.",
+)
+@click.option("--pairs", type=click.IntRange(min=1), help="Of trials; default: the plan's, or 8.")
+@click.option(
+    "--boots",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Of each arm, for a fix that needs them; fewer than 5 give no verdict.",
+)
+@click.option("--keep-equivalent", is_flag=True, help="Keep also what costs nothing.")
+@click.option("--resume", is_flag=True, help="Go on with the session that is not finished.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="dirtune-runs")
 @click.option("--noise", type=click.Path(path_type=Path, exists=True), help="An A/A run.")
 @click.option("--format", type=click.Choice(["table", "json", "markdown"]), default="table")
-def command(plan: str | None, check: str, out: Path, noise: Path | None, format: str) -> None:
-    """Measure, fix the finding CHECK, measure the same traffic again, and judge.
+def command(
+    plan: str | None,
+    words: tuple[str, ...],
+    together: bool,
+    live: float | None,
+    pairs: int | None,
+    boots: int,
+    keep_equivalent: bool,
+    resume: bool,
+    out: Path,
+    noise: Path | None,
+    format: str,
+) -> None:
+    """Measure, fix, measure the same traffic again, and keep what helped.
 
-    Without PLAN: dirtune.toml here, else the plan of a running lab. The fix stays only if the
-    verdict is `improved`. Exit status 1 if it is `regressed`.
+    One fix after the other. A fix stays if the verdict is `improved`, or if it mends what goes
+    wrong and is `equivalent`; else it is taken back. One that needs a boot is compared over
+    boots, in the lab by itself; elsewhere it says when to boot the director, and --resume goes
+    on. Without PLAN: dirtune.toml here, else the plan of a running lab. Exit status 1 if a
+    verdict is `regressed`.
     """
-    from dirtune import loop
-    from dirtune.analyse import compare
-    from dirtune.bench import store
-    from dirtune.cli import _report
+    from dirtune.cli import _tune
+    from dirtune.loop.decide import Wishes
+    from dirtune.loop.session import Asked
 
-    found = _plan.find(plan)
-    floor = None
-    if noise is not None:
-        floor = compare.noise_floor(compare.arms_of(store.load(noise), found.compare.primary))
+    found = _tune.plan(_plan.locate(plan), live, pairs)
+    tune = _tune.tune(found, out, boots, noise)
+    wishes = Wishes(words, together, live=live is not None)
     line = shlex.join(("dirtune", *sys.argv[1:]))
-    trying = loop.Trying(found, check, found.title or check, line, noise_floor=floor)
-    kept = loop.begin(trying, out)
-    asyncio.run(loop.turn(trying, kept, lambda text: click.echo(f"  {text}", err=True)))
-    _report.write(kept.run, kept.folder)
-    click.echo(_report.closing(kept.run, kept.folder, format))
-    sys.exit(1 if kept.run.comparisons[0].verdict == "regressed" else 0)
+    kept, waits = _tune.run(tune, None if resume else Asked(wishes, line, keep_equivalent))
+    click.echo(_tune.text(kept, waits, format))
+    sys.exit(1 if _tune.regressed(kept.session) else 0)

@@ -131,19 +131,39 @@ def _ssh_argv(place: Folder, node: str, command: Sequence[str], *, terminal: boo
     return ["ssh", "-F", str(place.ssh_config), *(["-t"] if terminal else []), node, *command]
 
 
-def reboot(say: Say) -> Status:
-    """Boot the director anew with what its grub files now say, and wait for it."""
+def reboot(say: Say, *, power_cut: bool = False) -> Status:
+    """Boot the director anew with what its grub files now say, and wait for it.
+
+    A *power_cut* kills its machine first, in the middle of whatever it does.
+    """
     place = running()
     before = place.status()
     assert before is not None
-    # The connection breaks with the machine, so ssh's own exit status says nothing.
-    subprocess.run(
-        _ssh_argv(place, "lb1", ("reboot", "-f"), terminal=False),
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    if power_cut:
+        _cut_power(place)
+    else:
+        # The connection breaks with the machine, so ssh's own exit status says nothing.
+        subprocess.run(
+            _ssh_argv(place, "lb1", ("reboot", "-f"), terminal=False),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
     return _await_ready(place, say, boots=before.boots + 1)
+
+
+def _cut_power(place: Folder) -> None:
+    record = place.record()
+    assert record is not None
+    for each in psutil.Process(record.keeper.pid).children(recursive=True):
+        # The processes of other nodes come and go.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            named = "lb1,debug-threads=on" in each.cmdline()  # real servers may be guests, too
+            if named and each.name().startswith("qemu-system"):
+                place.power_cut.touch()
+                each.kill()
+                return
+    raise LabError("the director's machine does not run")
 
 
 def _require(spec: Spec) -> None:
@@ -219,12 +239,17 @@ def _prepare_director(place: Folder, spec: Spec) -> None:
     (place.path / "director.sh").write_text(director_boot(spec))
     tools = place.opt / "lab"
     tools.mkdir()
-    (tools / "update-grub").write_text(_UPDATE_GRUB)
-    (tools / "update-grub").chmod(0o755)
+    for name, text in _TOOLS.items():
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
 
 
-# There is no boot loader in the lab: each boot reads the grub drop-ins themselves.
-_UPDATE_GRUB = "#!/bin/sh\necho 'the lab reads /etc/default/grub.d at each boot'\n"
+# There is no boot loader in the lab: each boot reads the grub drop-ins themselves. Nor is there an
+# initramfs that modules are loaded from, and this machine's /boot is not the director's to write.
+_TOOLS = {
+    "update-grub": "#!/bin/sh\necho 'the lab reads /etc/default/grub.d at each boot'\n",
+    "update-initramfs": "#!/bin/sh\necho 'the lab boots without one'\n",
+}
 
 
 def _prepare_node(place: Folder, node: Node, spec: Spec) -> None:

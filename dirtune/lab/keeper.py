@@ -119,7 +119,9 @@ class Keeper:
             code = qemu.wait()
             reason = said.shutdown_reason()
         spoke = console.read_bytes()[spoken:].decode(errors="replace")
-        if not guest.rebooted(reason, spoke):
+        if folder.power_cut.exists():
+            folder.power_cut.unlink()
+        elif not guest.rebooted(reason, spoke):
             text = f"signal {-code}" if code < 0 else f"exit status {code}"
             raise LabError(f"QEMU ended with {text}, the director did not reboot: see {console}")
         return answered

@@ -90,6 +90,11 @@ class Folder:
         """The plan file of the lab's service."""
         return self.path / "plan.toml"
 
+    @property
+    def power_cut(self) -> Path:
+        """There while the director's machine is killed on purpose, to be booted again."""
+        return self.path / "power-cut"
+
     def node(self, name: str) -> Path:
         """Return the folder of one node."""
         return self.path / name

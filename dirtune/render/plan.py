@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from dirtune.tune import persist
-from dirtune.tune.plan import Change, Plan, Refusal, commands
+from dirtune.tune.plan import Change, Plan, Refusal, commands, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def applied_table(
     lines = [
         f"{'once confirmed' if change.lasting and confirm_s else 'done'}: {change.title}"
         for change in plan.changes
-        if commands(change.action)
+        if not silent(change.action)
     ]
     lines += _next(journal, confirm_s)
     if any(change.risk == "reboot" for change in plan.changes):

@@ -222,6 +222,11 @@ def needed(changes: tuple[Change, ...]) -> tuple[Change, ...]:
     return wanted if any(not isinstance(change.action, Run) for change in wanted) else ()
 
 
+def silent(action: Action) -> bool:
+    """Tell whether *action* does nothing when it is made: it stands there for the way back."""
+    return isinstance(action, Run) and not action.make
+
+
 def commands(action: Action) -> tuple[str, ...]:
     """Return the shell commands that do the same."""
     match action:

@@ -40,6 +40,8 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
     """A kernel file as it read."""
     file: FileContents | None = None
     """A file to the byte; None also where there was none."""
+    folder: str | None = None
+    """The folder that had to be made for it; None where it was there."""
     values: dict[str, int] | None = None
     """How a network card was set."""
     handlers: int | None = None
@@ -58,7 +60,9 @@ def save(action: Action, host: WritableHost) -> Saved:
             return Saved(values=before)
         case PutFile(path=path, before=before):
             _require(path, _text(host, path), before)
-            return Saved(file=host.contents(path))
+            folder = _folder(path)
+            missing = None if host.glob(folder) else folder
+            return Saved(file=host.contents(path), folder=missing)
         case Unbind(device=device, driver=driver):
             _require_driver(host, device, driver)
             return Saved(handlers=_handlers(host, action))
@@ -79,8 +83,8 @@ def make(action: Action, host: WritableHost) -> None:
             host.write(path, after)
         case SetCard(interface=interface, group=group, after=after):
             card.write(host, interface, group, after)
-        case PutFile(path=path, after=after, mode=mode):
-            host.replace(path, FileContents(after.encode(), mode, os.geteuid(), os.getegid()))
+        case PutFile():
+            _put_file(action, host)
         case Unbind(device=device, driver=driver):
             host.write(f"{DRIVERS}/{driver}/unbind", device)
         case Bind(device=device, driver=driver):
@@ -152,6 +156,7 @@ def undo(action: Action, saved: Saved, host: WritableHost) -> None:
             _restore_card(action, saved.values or {}, host)
         case PutFile(path=path):
             _restore_file(host, path, saved.file)
+            _remove_if_empty(host, saved.folder)
         case Unbind(device=device, driver=driver):
             _give_back(host, device, driver)
         case Bind(device=device, driver=driver):
@@ -201,6 +206,23 @@ def _restore_file(host: WritableHost, path: str, file: FileContents | None) -> N
         host.replace(path, file)
     if host.contents(path) != file:
         raise ApplyError(f"{path}: is not what was put back; another program writes it")
+
+
+def _put_file(action: PutFile, host: WritableHost) -> None:
+    if not host.glob(_folder(action.path)):
+        host.make_folder(_folder(action.path))
+    text = action.after.encode()
+    host.replace(action.path, FileContents(text, action.mode, os.geteuid(), os.getegid()))
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _remove_if_empty(host: WritableHost, folder: str | None) -> None:
+    """Remove a folder of ours; what somebody else put there since stays, and so does it."""
+    if folder is not None and host.glob(folder) and not host.glob(f"{folder}/*"):
+        host.remove_folder(folder)
 
 
 def _card(host: Host, interface: str, group: str, names: Iterable[str]) -> dict[str, int]:

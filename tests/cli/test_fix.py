@@ -231,11 +231,12 @@ def test_a_confirmation_that_fails_takes_everything_back(lost):
     data("fix", "apply", "ipvs/sysctl-lost", "--persist", "--confirm", "60")
     (lost.root / "etc/modules-load.d/x").unlink()
     (lost.root / "etc/modules-load.d").rmdir()
+    (lost.root / "etc/modules-load.d").write_text("")
 
     done = dirtune("confirm")
 
     assert done.exit_code == 2
-    assert "modules-load.d/dirtune.conf: No such file or directory; everything was" in done.stderr
+    assert "modules-load.d/dirtune.conf: Not a directory; everything was" in done.stderr
     assert (lost.root / LIVE).read_text() == "0\n"
     assert data("rollback")["already"]
 

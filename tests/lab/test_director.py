@@ -3,6 +3,7 @@
 Expected values come from a second tool on the director (cat, ipvsadm) or from the generator.
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -16,7 +17,10 @@ import psutil
 import pytest
 from benches import sweep
 
-from dirtune.lab import guest, state
+from dirtune import remote
+from dirtune.lab import guest, order, state
+from dirtune.lab.spec import PAGE_BYTES, VIP
+from dirtune.loop import turn
 
 pytestmark = pytest.mark.lab
 
@@ -245,6 +249,57 @@ def test_a_fix_that_nobody_confirms_is_taken_back():
     while line_10()[1] != actions:
         assert time.monotonic() < end, "the watchdog did not put the partners back"
         time.sleep(2)
+
+
+def test_the_cards_handler_is_put_first_and_last_again_and_the_load_still_passes():
+    """As the negative control does it; cat(1) tells the order."""
+    held, told = drivers(), []
+
+    async def switched():
+        config = state.folder().ssh_config
+        async with await remote.connect("lb1", ssh_config=config) as director:
+            line = order.shared(await turn.snapshot_of(director))
+            switch = order.Switch(director, line, lambda command, note: None)
+            for arm in "BA":
+                await switch(arm)
+                told.append(LINE.search(on("lb1", "cat /proc/interrupts"))[2].split(", "))
+
+    asyncio.run(switched())
+
+    first, last = told
+    assert (first[0], last[-1]) == (NIC, NIC)
+    assert sorted(first) == sorted(last) == line_10()[1]
+    assert drivers() == held
+    assert len(on("c1", f"curl -s http://{VIP}/")) == PAGE_BYTES
+
+
+def test_a_fix_is_tuned_on_live_traffic_and_taken_back_without_a_verdict(tmp_path):
+    held, rate = drivers(), 100
+    h2load = f"h2load --h1 -t 1 -n 20000 -c 20000 -r 1 --rate-period={1000 // rate}ms -T 1s -N 1s"
+    script = f"{h2load} -H 'Connection: close' http://{VIP}/ >/dev/null"
+    load = subprocess.Popen([*DIRTUNE, "lab", "exec", "c1", "--", script])
+    try:
+        something_loads("c1")
+        words = ("--check", "irq/shared-with-nic", "--live", "4", "--pairs", "1")
+        said = dirtune("tune", *words, "--out", str(tmp_path), "--format", "json")
+    finally:
+        on("c1", "kill $(pgrep -x h2load) 2>/dev/null; :")
+        load.wait(30)
+        nothing_loads()
+
+    (attempt,) = json.loads(said)["attempts"]
+    assert (attempt["outcome"], attempt["comparison"]["verdict"]) == ("taken back", "inconclusive")
+    assert drivers() == held
+    run = json.loads((tmp_path / attempt["run"] / "run.json").read_text())
+    before, after = run["trials"]
+    assert (before["arm"], after["arm"]) == ("A", "B")
+    for trial in (before, after):
+        assert trial["validity"] == "valid", trial["reason"]
+        # What was offered, whatever the director says of itself.
+        assert trial["metrics"]["connections_per_s"] == pytest.approx(rate, rel=0.25)
+    shared = [run["audits"][when]["outcomes"] for when in ("before", "after")]
+    found = [next(o for o in each if o["check"] == "irq/shared-with-nic") for each in shared]
+    assert [each["status"] for each in found] == ["finding", "passed"]
 
 
 def test_a_client_that_dies_is_named_and_nothing_is_left(tmp_path):

@@ -416,11 +416,24 @@ def test_who_owns_the_table_is_named_and_what_is_missing_too():
         said = on("lb1", f"dirtune lvs apply {path} 2>&1", ok=(2,))
         assert why in said
         assert said.count("\n") == 1
-    for command in ("show", f"plan {path}"):
+    for command in ("show", f"plan {path}", f"apply {path}"):
         drop = "setpriv --bounding-set=-net_admin --inh-caps=-net_admin --ambient-caps=-all"
         said = on("lb1", f"{drop} dirtune lvs {command} 2>&1", ok=(2,))
         assert "needs CAP_NET_ADMIN" in said
     assert saved() == table
+
+
+def test_a_table_that_somebody_changed_since_the_plan_is_left():
+    path = put("plan.toml", PLAN)
+    plan = json.loads(on("lb1", f"dirtune lvs plan {path} --format json", ok=(1,)))
+    on("lb1", f"ipvsadm -A -u {VIP}:99 -s rr")
+    table = saved()
+
+    apply = f"dirtune lvs apply {path} --expect {plan['digest']} 2>&1"
+    assert "look at a new plan" in on("lb1", apply, ok=(2,))
+
+    assert saved() == table
+    on("lb1", f"ipvsadm -D -u {VIP}:99")
 
 
 def test_ip_vs_is_loaded_when_told_and_gone_after_the_rollback():

@@ -233,6 +233,29 @@ def test_undoing_what_was_never_made_changes_nothing(host):
     assert picture(host.root) == before
 
 
+def test_a_folder_is_made_for_a_file_and_goes_with_it(host):
+    action, folder = (
+        PutFile("/etc/dirtune/boot.sh", None, "#!/bin/sh\n"),
+        host.root / "etc/dirtune",
+    )
+    journal = Journal()
+
+    apply([action], host, journal)
+    assert (folder / "boot.sh").read_text() == "#!/bin/sh\n"
+    assert roll_back(journal.done([action]), host) == ()
+    assert not folder.exists()
+    assert roll_back(journal.done([action]), host) == (), "and again"
+
+    apply([action], host, journal)
+    (folder / "dirtune.toml").write_text("")
+    roll_back(journal.done([action])[-1:], host)
+    assert [path.name for path in folder.iterdir()] == ["dirtune.toml"], "not ours to remove"
+    folder.joinpath("dirtune.toml").unlink()
+    apply([action], host, again := Journal())
+    roll_back(again.done([action]), host)
+    assert folder.is_dir(), "it was there before"
+
+
 def test_a_half_written_replacement_leaves_no_trace(host):
     before = picture(host.root)
     (host.root / "etc/grub.d/.42_x.dirtune-new").write_text("#!/b")

@@ -42,9 +42,9 @@ CARD = Card(
 )
 
 
-def planned(*settings, risk=Risk.SAFE, texts=None, force=False, commands=(), **facts):
+def planned(*settings, risk=Risk.SAFE, texts=None, force=False, commands=(), paths=(), **facts):
     fix = checks.Fix("f", "t", risk, (), ("tuned",), settings)
-    around = Surroundings(texts or {}, commands=frozenset(commands))
+    around = Surroundings(texts or {}, frozenset(paths), frozenset(commands))
     question = Question(Snapshot(**facts), around, (Asked("nic/x", "eth0", fix),), force)
     plan = fixes.plan(question, ())
     return [change.action for change in plan.changes], [refusal.why for refusal in plan.refusals]
@@ -224,11 +224,20 @@ BALANCE = "/etc/default/irqbalance"
 def test_irqbalance_is_restarted_after_its_file_in_both_directions(before, after):
     setting = IrqbalanceVariable("IRQBALANCE_BANNED_CPULIST", "2-3")
 
-    actions, _ = planned(setting, texts={BALANCE: before}, commands=("systemctl",))
+    here = {"commands": ("systemctl",), "paths": ("/run/systemd/system",)}
+    actions, _ = planned(setting, texts={BALANCE: before}, **here)
 
     restart = ("systemctl", "try-restart", "irqbalance")
     file = PutFile(BALANCE, before, after or "")
     assert actions == ([Run(undo=restart), file, Run(make=restart)] if after else [])
+
+
+def test_where_systemd_does_not_run_nothing_is_asked_of_it():
+    actions, _ = planned(
+        IrqbalanceVariable("A", "b"), texts={BALANCE: ""}, commands=("systemctl",)
+    )
+
+    assert actions == [Run(), PutFile(BALANCE, "", 'A="b"\n'), Run()]
 
 
 def test_irqbalance_without_a_file_is_refused():

@@ -18,6 +18,7 @@ _FULL = "nf_conntrack: table full"
     severity=Severity.CRITICAL,
     trust="A",
     needs=("sysctls",),
+    mends=True,
 )
 def table_full(snapshot: Snapshot) -> Verdicts:
     """The connection tracking table is full, or nearly so.

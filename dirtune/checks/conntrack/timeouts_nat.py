@@ -16,6 +16,7 @@ _STATES = {"tcp": "established", "tcp_fin": "fin_wait"}
     trust="B",
     needs=("sysctls", "ipvs"),
     roles=("director",),
+    mends=True,
 )
 def timeouts_nat(snapshot: Snapshot) -> Verdicts:
     """Connection tracking forgets a connection long after IPVS did, or long before.

@@ -26,6 +26,7 @@ _VS = "net/ipv4/vs/"
     trust="A",
     needs=("sysctls", "kernel"),
     roles=("director",),
+    mends=True,
 )
 def conn_reuse_delay(snapshot: Snapshot) -> Verdicts:
     """A client that uses a port again waits one second for its connection.

@@ -19,6 +19,7 @@ _DOES = {
     trust="A",
     needs=("sysctls",),
     roles=("director",),
+    mends=True,
 )
 def defence_active(snapshot: Snapshot) -> Verdicts:
     """A defence of IPVS against floods is at work now.

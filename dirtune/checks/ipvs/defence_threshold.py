@@ -16,6 +16,7 @@ _TIMES_RESERVE = 2.5
     trust="A",
     needs=("sysctls",),
     roles=("director",),
+    mends=True,
 )
 def defence_threshold(snapshot: Snapshot) -> Verdicts:
     """An automatic defence is armed with a threshold that does not fit this host.

@@ -18,6 +18,7 @@ _V6 = "net/ipv6/conf/all/forwarding"
     trust="A",
     needs=("services", "sysctls"),
     roles=("director",),
+    mends=True,
 )
 def nat_forward_off(snapshot: Snapshot) -> Verdicts:
     """Replies of NAT services cannot pass, for this host does not forward.

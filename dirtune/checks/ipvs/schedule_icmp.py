@@ -12,6 +12,7 @@ _SETTING = "net/ipv4/vs/schedule_icmp"
     trust="B",
     needs=("services", "sysctls"),
     roles=("director",),
+    mends=True,
 )
 def schedule_icmp(snapshot: Snapshot) -> Verdicts:
     """ICMP errors for virtual addresses do not reach the real servers.

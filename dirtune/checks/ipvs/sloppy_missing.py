@@ -12,6 +12,7 @@ _VS = "net/ipv4/vs/"
     trust="B",
     needs=("services", "sysctls"),
     roles=("director",),
+    mends=True,
 )
 def sloppy_missing(snapshot: Snapshot) -> Verdicts:
     """A director would not take over connections that have begun elsewhere.

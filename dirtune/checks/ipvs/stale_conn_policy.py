@@ -17,6 +17,7 @@ _NODEST, _QUIESCENT = f"{_VS}expire_nodest_conn", f"{_VS}expire_quiescent_templa
     trust="A",
     needs=("services", "sysctls"),
     roles=("director",),
+    mends=True,
 )
 def stale_conn_policy(snapshot: Snapshot) -> Verdicts:
     """Connections and clients stay with servers that are gone.

@@ -34,6 +34,7 @@ class _Lost:
     trust="A",
     needs=("sysctls", "settings_files"),
     roles=("director",),
+    mends=True,
 )
 def sysctl_lost(snapshot: Snapshot) -> Verdicts:
     """Settings of IPVS that stand in a file are not in force.

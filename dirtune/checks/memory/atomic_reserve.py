@@ -18,7 +18,9 @@ _LOG = re.compile(r"page allocation failure[:.] *order: ?(?P<order>\d+)|ip_vs_co
 _COUNTER = re.compile(r"(?=.*rx)(?=.*alloc)(?=.*(?:fail|err))", re.IGNORECASE)
 
 
-@check("memory/atomic-reserve", severity=Severity.MEDIUM, trust="B", needs=("sysctls",))
+@check(
+    "memory/atomic-reserve", severity=Severity.MEDIUM, trust="B", needs=("sysctls",), mends=True
+)
 def atomic_reserve(snapshot: Snapshot) -> Verdicts:
     """Too little memory is kept free for bursts of packets.
 

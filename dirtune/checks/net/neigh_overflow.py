@@ -15,6 +15,7 @@ _NAMES = {"ipv4": "ARP", "ipv6": "IPv6 neighbour"}
     severity=Severity.HIGH,
     trust="A",
     needs=("neighbours", "sysctls"),
+    mends=True,
 )
 def neigh_overflow(snapshot: Snapshot) -> Verdicts:
     """The neighbour table is at its limit.

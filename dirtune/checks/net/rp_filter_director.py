@@ -17,6 +17,7 @@ _ANYWHERE = "0.0.0.0"  # noqa: S104  (where clients are, as far as a route goes)
     trust="A",
     needs=("sysctls", "routes"),
     roles=("director",),
+    mends=True,
 )
 def rp_filter_director(snapshot: Snapshot) -> Verdicts:
     """The reverse path filter drops clients that come in by another way than back.

@@ -20,6 +20,7 @@ _HEADER_BYTES = 22  # Ethernet with one VLAN tag and the checksum
     trust="A",
     needs=("services", "interfaces", "ethtool"),
     roles=("director",),
+    mends=True,
 )
 def lro_forwarding(snapshot: Snapshot) -> Verdicts:
     """LRO is on where packets are forwarded to real servers.

@@ -13,6 +13,7 @@ _QUOTA = "_allowance_exceeded"
     trust="B",
     needs=("interfaces",),
     traffic=True,
+    mends=True,
 )
 def rx_ring_overflow(snapshot: Snapshot) -> Verdicts:
     """A network card drops packets because its receive ring is not drained in time.

@@ -33,6 +33,7 @@ _HIDE = {"net/ipv4/conf/all/arp_ignore": 1, "net/ipv4/conf/all/arp_announce": 2}
     trust="A",
     needs=("interface_addresses", "sysctls"),
     roles=("real-server",),
+    mends=True,
 )
 def arp_leak(snapshot: Snapshot) -> Verdicts:
     """A real server answers ARP for the virtual address of its director.

@@ -21,6 +21,7 @@ _COUNTERS = (_FULL, _DROPPED, _SYN_FULL)
     trust="A",
     needs=("snmp",),
     roles=("real-server", "host"),
+    mends=True,
 )
 def listen_overflow(snapshot: Snapshot) -> Verdicts:
     """A server's accept queue overflows and connections are dropped.

@@ -16,6 +16,7 @@ _SENT = "Icmp.OutRedirects"
     trust="A",
     needs=("services", "sysctls", "routes"),
     roles=("director",),
+    mends=True,
 )
 def nat_redirects(snapshot: Snapshot) -> Verdicts:
     """A director with NAT on one network tells its real servers to bypass it.

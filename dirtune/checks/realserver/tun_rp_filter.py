@@ -14,6 +14,7 @@ _LOOSE = 2
     trust="A",
     needs=("sysctls", "interfaces"),
     roles=("real-server",),
+    mends=True,
 )
 def tun_rp_filter(snapshot: Snapshot) -> Verdicts:
     """Reverse path filtering drops what the director sends through the tunnel.

@@ -12,7 +12,9 @@ _FIRST_STEP = 10_000  # packets; the greater of the two values that scaling.rst 
 _LARGEST = 300_000  # packets; the largest known from a director in service
 
 
-@check("softirq/backlog-drops", severity=Severity.CRITICAL, trust="A", needs=("softnet",))
+@check(
+    "softirq/backlog-drops", severity=Severity.CRITICAL, trust="A", needs=("softnet",), mends=True
+)
 def backlog_drops(snapshot: Snapshot) -> Verdicts:
     """The kernel drops packets because a CPU's backlog is full.
 

@@ -9,6 +9,8 @@ from dirtune.tune.plan import Change, PutFile, Refusal, Run
 
 _FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
 _RESTART = ("systemctl", "try-restart", "irqbalance")
+# There while systemd is the first process (sd_booted(3)): else nobody answers systemctl.
+_SYSTEMD = "/run/systemd/system"
 
 
 def _plan(question: Question) -> Iterator[Change | Refusal]:
@@ -25,7 +27,8 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
     before = after = question.around.texts[path]
     for _, setting in asked:
         after = with_variable(after, setting)
-    restart = _RESTART if _RESTART[0] in question.around.commands else ()
+    runs = _RESTART[0] in question.around.commands and _SYSTEMD in question.around.paths
+    restart = _RESTART if runs else ()
     title = f"start irqbalance with {', '.join(f'{s.name}={s.value}' for _, s in asked)}"
     # It reads the file when it starts, on the way back as well.
     yield first.change(Run(undo=restart), "restart irqbalance", lasting=True)
@@ -40,4 +43,4 @@ def with_variable(text: str, setting: IrqbalanceVariable) -> str:
     return "\n".join((*kept, f'{setting.name}="{setting.value}"', ""))
 
 
-FIX = Fix("irqbalance", _plan, reads=_FILES, commands=_RESTART[:1])
+FIX = Fix("irqbalance", _plan, reads=_FILES, looks=(_SYSTEMD,), commands=_RESTART[:1])

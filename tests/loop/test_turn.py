@@ -3,7 +3,6 @@
 import msgspec
 import pytest
 
-from dirtune import loop
 from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
 from dirtune.analyse.probed import NotProbed, Probed
 from dirtune.analyse.profile import Profile
@@ -12,6 +11,7 @@ from dirtune.bench import plan
 from dirtune.bench.trial import Result
 from dirtune.errors import TrialError
 from dirtune.host import RecordedHost
+from dirtune.loop import turn
 from dirtune.snapshot import take
 
 PLAN = plan.parse("""
@@ -75,7 +75,7 @@ def test_the_forecast_is_the_needless_time_of_a_connection():
     )
     quiet = trial("first", kind="baseline", metrics={"cpu_us_per_connection": 200.0})
 
-    found = loop.foreseen(snapshot, profiled, quiet)
+    found = turn.foreseen(snapshot, profiled, quiet)
 
     assert (found.irqs, found.handlers) == ((10,), ("aic7xxx",))
     assert found.wasted_us_per_connection == pytest.approx(20)  # 20 ms over 1,000 connections
@@ -87,18 +87,20 @@ def test_a_director_without_the_probe_says_what_it_lacks():
     lacks = NotProbed("irq", "no headers of kernel 6.1", "apt install linux-headers-6.1", "")
     profile = Profile(20.0, (), probed=Probed(20.0, missing=(lacks,)))
 
-    said = loop._why_not(Result(trial("profile-A"), {}, profile))
+    said = turn._why_not(Result(trial("profile-A"), {}, profile))
 
     assert said == "no headers of kernel 6.1: apt install linux-headers-6.1"
-    assert loop._why_not(Result(trial("x", reason="c1 was lost"), {}, None)) == "c1 was lost"
+    assert turn._why_not(Result(trial("x", reason="c1 was lost"), {}, None)) == "c1 was lost"
 
 
 def kept(tmp_path, trials):
-    trying = loop.Trying(PLAN, "irq/shared-with-nic", "A title", "dirtune tune", noise_floor=0.03)
-    store = loop.begin(trying, tmp_path)
+    trying = turn.Trying(
+        PLAN, ("irq/shared-with-nic",), "A title", "dirtune tune", noise_floor=0.03
+    )
+    store = turn.begin(trying, tmp_path)
     for each in trials:
         store.keep(Result(each, {}))
-    loop.judged(trying, store)
+    turn.judged(trying, store)
     return store.run
 
 

@@ -1,4 +1,4 @@
-"""The closed loop: measure, fix, the same traffic again, judge, keep or take back.
+"""One turn of the loop: measure, fix, the same traffic again, judge, keep or take back.
 
 The order is the argument. The forecast is made before the first pair; judged trials run without
 a probe; the director begins each of them idle, so that the switch itself is not measured; and
@@ -7,7 +7,7 @@ what the fix changed is looked up afterwards on the director, not assumed.
 
 import asyncio
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,13 +28,18 @@ from dirtune.bench.trial import Result, conduct
 from dirtune.collect.interrupts import Interrupts
 from dirtune.errors import TrialError
 from dirtune.fetch import fetch_script, parse_fetched
+from dirtune.loop import decide
+from dirtune.loop.live import window
 from dirtune.remote import Node
 from dirtune.render import audit as render_audit
 from dirtune.snapshot import Snapshot, take_all
 
 Say = Callable[[str], None]
 
-SECONDARY = ("reply_rate", "interrupts_per_connection", "latency_p50_ms", "latency_p99_ms")
+SECONDARY = (
+    *("reply_rate", "cpu_us_per_packet", "interrupts_per_connection"),
+    *("latency_p50_ms", "latency_p99_ms"),
+)
 _INTERVAL_S = 2
 _FIX_S = 300
 
@@ -44,11 +49,17 @@ class Trying:
     """What one turn of the loop is about."""
 
     plan: Plan
-    check: str
-    """The finding whose runtime fix is tried."""
+    checks: tuple[str, ...]
+    """The findings whose fixes are tried, together."""
     title: str
     command: str
     """The command line that asked for it."""
+    mends: bool = False
+    """Whether the fix mends what goes wrong, and not only what is slow."""
+    keep_equivalent: bool = False
+    """Whether costing nothing is enough to keep any fix."""
+    standing: tuple[str, ...] = ()
+    """Journals on the director that are not the loop's to take back."""
     scenario: dict[str, object] | None = None
     noise_floor: float | None = None
     """From an A/A run of the same plan, as a share; None if there was none."""
@@ -79,28 +90,61 @@ def begin(trying: Trying, out: Path) -> Store:
     return store.create(out, run)
 
 
-async def turn(trying: Trying, kept: Store, say: Say) -> Run:
-    """Go round once; the director is left as the rule says and the run tells."""
+async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> Run:
+    """Go round once, or go on where a run was cut off.
+
+    *live* measures the traffic that is there instead of sending any, and loads no probe. The
+    director is left as the rule says and the run tells.
+    """
     plan = trying.plan
-    config = None if plan.ssh_config is None else Path(plan.ssh_config)
-    host, become = plan.director.host, plan.director.become
-    async with (
-        rig.opened(plan) as nodes,
-        await remote.connect(host, ssh_config=config, become=become) as director,
-    ):
+    measure = window if live else conduct
+    async with rig.opened(plan, alone=live) as nodes, await connect(plan) as director:
         switch = Switch(director, trying, kept, say)
+        await switch.look()
         try:
-            await _before(nodes, director, trying, kept, say)
-            await campaign.pairs(nodes, plan, switch, keeping(kept, say))
+            await switch("A")
+            if "before" not in kept.run.audits:
+                save(kept, inventory=await inventory(plan, director))
+                if live:
+                    await _audit(director, kept, "before")
+                else:
+                    await _before(nodes, director, trying, kept, say)
+            done = kept.run.trials
+            await campaign.pairs(
+                nodes, plan, switch, keeping(kept, say), done=done, measure=measure
+            )
             await switch("B")
-            await _look(nodes, director, trying, kept, say, "after")
+            if live:
+                await _audit(director, kept, "after")
+            else:
+                await _look(nodes, director, trying, kept, say, "after")
+            judged(trying, kept)
         except BaseException:  # Ctrl-C too: the director must not be left between two arms
-            await asyncio.shield(switch.leave("A"))
+            await asyncio.shield(switch.leave("A", "the run was cut off"))
             raise
-        judged(trying, kept)
-        await switch.leave("B" if kept.run.comparisons[0].verdict == "improved" else "A")
+        await switch.leave(*verdict_of(trying, kept.run))
     save(kept, finished=now())
     return kept.run
+
+
+async def _audit(director: Node, kept: Store, when: str) -> None:
+    """Audit without a probe."""
+    audited(kept, director.name, await snapshot_of(director), when)
+    step(kept, f"dirtune audit --host {director.name}", when)
+
+
+async def connect(plan: Plan) -> Node:
+    """Return a connection to the plan's director."""
+    config = None if plan.ssh_config is None else Path(plan.ssh_config)
+    return await remote.connect(plan.director.host, ssh_config=config, become=plan.director.become)
+
+
+def verdict_of(trying: Trying, run: Run) -> tuple[str, str]:
+    """Return the arm in which the director is left, and the rule."""
+    keep, why = decide.keeps(
+        run.comparisons[0].verdict, mends=trying.mends, equivalent=trying.keep_equivalent
+    )
+    return ("B" if keep else "A"), why
 
 
 def judged(trying: Trying, kept: Store) -> None:
@@ -132,39 +176,60 @@ class Switch:
         self._say = say
         self._journal: str | None = None
 
+    async def look(self) -> None:
+        """Ask the director in which arm it is: a run before this one may have been cut off."""
+        checks = ["/".join(word.split("/")[:2]) for word in self._trying.checks]
+        answer = await ask(self._director, self._trying.plan, "fix", "verify", *checks, ok=(0, 1))
+        journals = standing(answer)
+        mine = [name for name in journals if name not in self._trying.standing]
+        self._journal = mine[-1] if mine else None
+
     async def __call__(self, arm: str) -> None:
         """Apply the fix (B), or take it back (A)."""
         if arm == "B" and self._journal is None:
-            answer = await self._dirtune("fix", "apply", self._trying.check, "--confirm", "0")
+            answer = await self._dirtune("fix", "apply", *self._trying.checks, "--confirm", "0")
             journal = answer.get("journal")
             if not isinstance(journal, str):
-                raise TrialError(f"{self._trying.check}: the director has nothing to fix")
+                names = ", ".join(self._trying.checks)
+                raise TrialError(f"{names}: the director has nothing to fix")
             self._journal = journal
         elif arm == "A" and self._journal is not None:
             await self._dirtune("rollback", self._journal)
             self._journal = None
 
-    async def leave(self, arm: str) -> None:
+    async def leave(self, arm: str, why: str) -> None:
         """Leave the director in *arm*, and say so in the run."""
         await self(arm)
         said = "kept the fix" if arm == "B" else "took the fix back"
-        _step(self._kept, f"# {said}", "by rule: only `improved` is kept")
+        step(self._kept, f"# {said}", why)
 
     async def _dirtune(self, *words: str) -> dict[str, object]:
-        argv = (*self._trying.plan.director.dirtune.split(), *words, "--format", "json")
         self._say(f"{self._director.name}: {' '.join(words)}")
-        text = await self._director.run(argv, timeout_s=_FIX_S)
-        _step(
-            self._kept, f"ssh {self._director.name} {shlex.join(argv[:-2])}", "switch of the arm"
-        )
-        return remote.parse_object(self._director.name, argv, text)
+        answer = await ask(self._director, self._trying.plan, *words)
+        command = shlex.join((*self._trying.plan.director.dirtune.split(), *words))
+        step(self._kept, f"ssh {self._director.name} {command}", "switch of the arm")
+        return answer
+
+
+async def ask(
+    director: Node, plan: Plan, *words: str, ok: tuple[int, ...] = (0,)
+) -> dict[str, object]:
+    """Have the director's own dirtune do it, and return what it says."""
+    argv = (*plan.director.dirtune.split(), *words, "--format", "json")
+    text = await director.run(argv, timeout_s=_FIX_S, ok=ok)
+    return remote.parse_object(director.name, argv, text)
+
+
+def standing(answer: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the journals that `fix verify` tells of, the oldest first, each once."""
+    changes = msgspec.convert(answer.get("changes", ()), tuple[dict[str, object], ...])
+    return tuple(dict.fromkeys(str(change["journal"]) for change in changes))
 
 
 async def _before(
     nodes: rig.LiveRig, director: Node, trying: Trying, kept: Store, say: Say
 ) -> None:
     """Measure one quiet trial, look with the probe, and forecast."""
-    save(kept, inventory=await _inventory(trying.plan, director))
     say("one trial to warm up, and to know what a connection costs")
     rate = trying.plan.load.rates[0]
     quiet = await conduct(nodes, trying.plan, Order("first", "A", "baseline", rate))
@@ -172,7 +237,8 @@ async def _before(
     if quiet.trial.validity == "setup_error":
         raise TrialError(f"{quiet.trial.reason}; what was measured is in {kept.folder}")
     snapshot, profiled = await _look(nodes, director, trying, kept, say, "before")
-    save(kept, forecast=foreseen(snapshot, profiled, quiet.trial))
+    if handlers_of(profiled) is not None:
+        save(kept, forecast=foreseen(snapshot, profiled, quiet.trial))
 
 
 async def _look(
@@ -189,24 +255,31 @@ async def _look(
     order = Order(f"profile-{arm}", arm, "profiled", trying.plan.load.rates[0])
     profiled = await conduct(nodes, trying.plan, order)
     kept.keep(profiled)
-    handlers = _handlers(profiled)
+    handlers, note = handlers_of(profiled), when
     if handlers is None:
-        raise TrialError(f"{_why_not(profiled)}; what was measured is in {kept.folder}")
-    snapshot = replace(await _snapshot(director), handlers=handlers)
-    audit = render_audit.audit(director.name, snapshot, checks.all_checks())
-    document = render_audit.document(audit)
+        # Most fixes are judged without it; only the forecast of a shared line needs it.
+        note = f"{when}; no handlers were timed: {_why_not(profiled)}"
+        say(note)
+    snapshot = replace(await snapshot_of(director), handlers=handlers)
+    audited(kept, director.name, snapshot, when)
+    step(kept, f"dirtune profile --during-bench && dirtune audit --host {director.name}", note)
+    return snapshot, profiled
+
+
+def audited(kept: Store, name: str, snapshot: Snapshot, when: str) -> None:
+    """Put into the run what an audit says of *snapshot*, and the handlers that were timed."""
+    audit = render_audit.audit(name, snapshot, checks.all_checks())
+    timed = {} if snapshot.handlers is None else {when: snapshot.handlers}
     save(
         kept,
-        handlers=kept.run.handlers | {when: handlers},
-        audits=kept.run.audits | {when: document},
+        handlers=kept.run.handlers | timed,
+        audits=kept.run.audits | {when: render_audit.document(audit)},
     )
-    _step(kept, f"dirtune profile --during-bench && dirtune audit --host {director.name}", when)
-    return snapshot, profiled
 
 
 def foreseen(snapshot: Snapshot, profiled: Result, quiet: Trial) -> Forecast:
     """Return what separating the shared lines should bring, from the probed trial."""
-    handlers = _handlers(profiled)
+    handlers = handlers_of(profiled)
     assert handlers is not None
     table = snapshot.interrupts or Interrupts((), ())
     cards = lines.nic_actions(table, snapshot.pci, snapshot.interfaces)
@@ -230,16 +303,19 @@ def _why_not(profiled: Result) -> str:
     return profiled.trial.reason or "; ".join(reasons) or "no handlers were timed"
 
 
-def _handlers(profiled: Result) -> HandlerWindow | None:
+def handlers_of(profiled: Result) -> HandlerWindow | None:
+    """Return the handlers that a profiled trial timed; None if it timed none."""
     own = profiled.profile
     return own.probed.handlers if own and own.probed else None
 
 
-async def _snapshot(director: Node) -> Snapshot:
+async def snapshot_of(director: Node) -> Snapshot:
+    """Return two samples of the director."""
     return take_all(parse_fetched(await director.run(fetch_script(interval_s=_INTERVAL_S))))
 
 
-async def _inventory(plan: Plan, director: Node) -> dict[str, dict[str, str]]:
+async def inventory(plan: Plan, director: Node) -> dict[str, dict[str, str]]:
+    """Return what the nodes are."""
     version = await director.run([*plan.director.dirtune.split(), "--version"])
     facts = await director.run(
         "uname -r; uname -v; cat /proc/cmdline; grep -m1 'model name' /proc/cpuinfo || echo; "
@@ -265,12 +341,15 @@ def keeping(kept: Store, say: Say) -> Callable[[Result], None]:
             "-" if cost is None else f"{cost:.0f} {compare.METRICS[kept.run.primary_metric].unit}"
         )
         why = f": {trial.reason}" if trial.reason else ""
-        say(f"{trial.id}  {value}  {trial.reply_rate:.0f} replies/s  {trial.validity}{why}")
+        seen = trial.metrics.get("connections_per_s")
+        rate = f"{trial.reply_rate:.0f} replies/s" if seen is None else f"{seen:.0f} connections/s"
+        say(f"{trial.id}  {value}  {rate}  {trial.validity}{why}")
 
     return keep
 
 
-def _step(kept: Store, command: str, note: str) -> None:
+def step(kept: Store, command: str, note: str) -> None:
+    """Add something that was done to the run."""
     save(kept, steps=(*kept.run.steps, Step(now(), command, note)))
 
 

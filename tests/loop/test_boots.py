@@ -4,7 +4,7 @@ import msgspec
 
 from dirtune.analyse import compare
 from dirtune.analyse.run import Trial
-from dirtune.lab import demo
+from dirtune.loop import decide
 
 TRIAL = Trial(
     id="b1-1-A",
@@ -45,17 +45,17 @@ def test_trials_of_one_boot_are_averaged():
         trial("b4-1-A", 1300),
     ]
 
-    arms = demo.boot_means(trials, "cpu_us_per_connection")
+    arms = decide.boot_means(trials, "cpu_us_per_connection")
 
     assert (arms.before, arms.after) == ((1100, 1300), (800,))
     assert (arms.paired, arms.invalid) == (False, 1)
 
 
 def test_three_boots_an_arm_are_too_few_for_a_verdict():
-    trials = [trial(f"b{n}-1-{arm}", 1000.0 + n) for n, arm in enumerate(demo.BOOTS)]
+    trials = [trial(f"b{n}-1-{arm}", 1000.0 + n) for n, arm in enumerate(decide.boot_arms(3))]
 
     found = compare.compare(
-        "cpu_us_per_connection", demo.boot_means(trials, "cpu_us_per_connection")
+        "cpu_us_per_connection", decide.boot_means(trials, "cpu_us_per_connection")
     )
 
     assert (len(found.before), len(found.after)) == (3, 3)

@@ -1,0 +1,115 @@
+"""What `dirtune tune` is made of: the plan, how the director is booted, and the report."""
+
+import asyncio
+from pathlib import Path
+
+import click
+import msgspec
+
+from dirtune.analyse import compare
+from dirtune.analyse.run import Run
+from dirtune.bench import plan as plans
+from dirtune.bench import store
+from dirtune.bench.tables import Plan
+from dirtune.cli import _boot, _report
+from dirtune.loop import live, session
+from dirtune.loop.decide import Session
+from dirtune.loop.session import Asked, Kept, Tune
+from dirtune.render import tune as render
+
+_LIVE_PAIRS = 8
+
+
+def plan(path: Path, live_s: float | None, pairs: int | None) -> Plan:
+    """Return the plan at *path*, or what is made of it to measure live traffic."""
+    if live_s is not None:
+        return live.plan(plans.read_configuration(path), live_s, pairs or _LIVE_PAIRS)
+    found = plans.read(path)
+    load = found.load if pairs is None else msgspec.structs.replace(found.load, pairs=pairs)
+    return msgspec.structs.replace(found, load=load)
+
+
+def tune(found: Plan, out: Path, boots: int, noise: Path | None) -> Tune:
+    """Return what stays the same over the session; a lab is booted without being asked."""
+    floor = None
+    if noise is not None:
+        floor = compare.noise_floor(compare.arms_of(store.load(noise), found.compare.primary))
+    return Tune(
+        plan=found,
+        out=out,
+        say=_say,
+        finished=_reported,
+        boot=_reboot if _boot.possible(found) else None,
+        boots=boots,
+        noise_floor=floor,
+    )
+
+
+def run(tune: Tune, asked: Asked | None) -> tuple[Kept, str | None]:
+    """Begin a session, or go on with the last one for None; return it and what it waits for."""
+    if asked is None:
+        kept = session.resume(tune.out, tune.plan)
+    else:
+        kept = asyncio.run(session.begin(tune, asked))
+    _say(f"session {kept.folder}")
+    done = asyncio.run(session.go_on(tune, kept))
+    host = tune.plan.director.host
+    waits = None if done else f"boot {host}, then run the same command with --resume"
+    told = _told(kept.session, waits)
+    store.write(kept.folder / "report.md", render.markdown(told).encode())
+    return kept, waits
+
+
+def text(kept: Kept, waits: str | None, format: str) -> str:
+    """Return what the command prints."""
+    if format == "json":
+        return msgspec.json.format(msgspec.json.encode(kept.session)).decode()
+    told = _told(kept.session, waits)
+    if format == "markdown":
+        return render.markdown(told)
+    return f"{render.table(told)}\nreport: {kept.folder / 'report.md'}"
+
+
+def regressed(found: Session) -> bool:
+    """Tell whether a fix made it worse."""
+    verdicts = (each.comparison.verdict for each in found.attempts if each.comparison)
+    return "regressed" in verdicts
+
+
+def _told(found: Session, waits: str | None) -> render.Told:
+    rows = tuple(
+        render.Row(
+            name=each.name,
+            risk=each.risk,
+            outcome=each.outcome,
+            why=each.why,
+            run=None if each.run is None else f"../{each.run}",
+            titles=each.titles,
+            comparison=each.comparison,
+            sentence=each.sentence,
+        )
+        for each in found.attempts
+    )
+    return render.Told(
+        title=found.title,
+        started=found.started,
+        command=found.command,
+        finished=found.finished,
+        rows=rows,
+        notes=found.notes,
+        waits=waits,
+    )
+
+
+def _reported(run: Run, folder: Path) -> None:
+    _report.write(run, folder)
+
+
+def _reboot() -> None:
+    from dirtune.lab import control
+
+    control.reboot(_say)
+
+
+def _say(text: str) -> None:
+    click.echo(f"  {text}", err=True)

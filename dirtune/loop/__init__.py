@@ -1,0 +1,1 @@
+"""The closed loop: measure, fix, measure the same traffic again, keep or take back."""

@@ -1,0 +1,109 @@
+"""A fix that needs a boot: boots with and without it in turn, each boot one replicate.
+
+One boot of each arm could never tell the fix from the boot. Where dirtune cannot boot the
+director itself the run waits on disk, and goes on with `--resume` once somebody has booted it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dirtune.analyse import compare
+from dirtune.analyse.run import Run
+from dirtune.analyse.verdict import sentence
+from dirtune.bench import rig
+from dirtune.bench.outcome import Order
+from dirtune.bench.store import Store
+from dirtune.bench.trial import conduct
+from dirtune.loop import decide, turn
+from dirtune.loop.decide import Boot
+from dirtune.loop.turn import Say, Switch, Trying
+
+_FACTS = "cat /proc/sys/kernel/random/boot_id /proc/cmdline"
+
+
+@dataclass(frozen=True, slots=True)
+class Booting:
+    """How the run gets its boots, and where it has got to."""
+
+    arms: str
+    """The arm of each boot."""
+    remember: Callable[[Boot], None] | None = None
+    """Puts on disk for which boot the director has been made ready; None where that is lost."""
+    last: Boot | None = None
+    """What was put there before."""
+    boot: Callable[[], None] | None = None
+    """Boots the director and waits until it answers; None where a person does."""
+
+
+async def turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run | None:
+    """Measure what boots are left, and judge; None when it waits for a person's boot."""
+    last = booting.last
+    while (number := decide.next_boot(kept.run.trials, booting.arms)) is not None:
+        arm = booting.arms[number - 1]
+        boot_id, line = await _facts(trying)
+        stage = decide.boot_stage(last, number, boot_id)
+        if stage == "prepare":
+            await _switched(trying, kept, say, arm)
+            last = Boot(number, boot_id)
+            if booting.remember is not None:
+                booting.remember(last)
+        if stage != "measure":
+            say(f"boot {number} of {len(booting.arms)}, arm {arm}")
+            if booting.boot is None:
+                return None
+            booting.boot()
+            boot_id, line = await _facts(trying)
+        turn.step(kept, "cat /proc/cmdline", f"boot {number}, arm {arm}, {boot_id}: {line}")
+        await _measure(trying, kept, say, number, arm)
+    judged(trying, kept)
+    arm, why = turn.verdict_of(trying, kept.run)
+    await _switched(trying, kept, say, arm, why)
+    if arm != booting.arms[-1]:
+        if booting.boot is not None:
+            booting.boot()
+        else:
+            turn.step(kept, "reboot", "to be done: what was taken back is in force until then")
+    turn.save(kept, finished=turn.now())
+    return kept.run
+
+
+def judged(trying: Trying, kept: Store) -> None:
+    """Compare the means of the boots and put the verdict into the run."""
+    metric = trying.plan.compare.primary
+    arms = decide.boot_means(kept.run.trials, metric)
+    threshold = trying.plan.compare.threshold / 100
+    found = compare.compare(metric, arms, noise_floor=trying.noise_floor, threshold=threshold)
+    means = f"Boot means: {_means(arms.before)} before, {_means(arms.after)} after."
+    turn.save(kept, comparisons=(found,), verdict=f"{sentence(found)} {means}")
+
+
+async def _facts(trying: Trying) -> tuple[str, str]:
+    async with await turn.connect(trying.plan) as director:
+        boot_id, _, line = (await director.run(_FACTS)).partition("\n")
+        return boot_id, line.strip()
+
+
+async def _switched(
+    trying: Trying, kept: Store, say: Say, arm: str, why: str | None = None
+) -> None:
+    async with await turn.connect(trying.plan) as director:
+        switch = Switch(director, trying, kept, say)
+        await switch.look()
+        # Shielded: a boot into half an arm would be neither.
+        await asyncio.shield(switch(arm) if why is None else switch.leave(arm, why))
+
+
+async def _measure(trying: Trying, kept: Store, say: Say, number: int, arm: str) -> None:
+    done = {trial.id for trial in kept.run.trials}
+    keep = turn.keeping(kept, say)
+    async with rig.opened(trying.plan) as nodes:
+        for place, name in enumerate(decide.boot_trials(number, arm)):
+            if name not in done:
+                kind = "judged" if place else "baseline"  # the first pays for what is cold
+                order = Order(name, arm, kind, trying.plan.load.rates[0])
+                keep(await conduct(nodes, trying.plan, order))
+
+
+def _means(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.0f}" for value in values) or "none"

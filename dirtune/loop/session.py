@@ -1,0 +1,211 @@
+"""A whole `dirtune tune`: the queue of fixes gone through, each measured by a run of its own.
+
+The session lies on disk and is replaced after every step, and `decide` says from it what is next.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from dirtune import __version__, checks
+from dirtune.analyse.run import Run
+from dirtune.bench import store
+from dirtune.bench.store import Store
+from dirtune.bench.tables import Plan
+from dirtune.checks import Risk
+from dirtune.errors import ApplyError, NotPossible, ParseError, PlanError
+from dirtune.loop import boots, decide, turn
+from dirtune.loop.decide import Attempt, Boot, FixPlan, Session, Wishes
+from dirtune.loop.turn import Say, Trying
+
+_NAME = "tune.json"
+_ENDING = "-tune"
+Finished = Callable[[Run, Path], object]
+"""Told of each run that is finished, with its folder: writes its report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tune:
+    """What stays the same over a session."""
+
+    plan: Plan
+    out: Path
+    say: Say
+    finished: Finished
+    boot: Callable[[], None] | None = None
+    """Boots the director and waits until it answers; None where a person does."""
+    boots: int = decide.BOOTS
+    """Of each arm, for a fix that needs them."""
+    noise_floor: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a session is begun."""
+
+    wishes: Wishes
+    command: str
+    keep_equivalent: bool = False
+
+
+class Kept:
+    """The session on disk."""
+
+    def __init__(self, folder: Path, session: Session) -> None:
+        self.folder = folder
+        self.session = session
+
+    def save(self, session: Session) -> None:
+        """Replace it."""
+        text = msgspec.json.format(msgspec.json.encode(session), indent=1)
+        store.write(self.folder / _NAME, text)
+        self.session = session
+
+    def attempt(self, number: int, **changes: object) -> Attempt:
+        """Change one attempt, on disk as well, and return it."""
+        found = msgspec.structs.replace(self.session.attempts[number], **changes)
+        self.save(decide.with_attempt(self.session, number, found))
+        return found
+
+
+async def begin(tune: Tune, asked: Asked) -> Kept:
+    """Ask the director what there is to fix, and put the queue on disk."""
+    plan, words = tune.plan, asked.wishes.words
+    async with await turn.connect(plan) as director:
+        proposal = msgspec.convert(await turn.ask(director, plan, "fix", "plan", *words), FixPlan)
+        held = turn.standing(await turn.ask(director, plan, "fix", "verify", ok=(0, 1)))
+    known = {check.id: check for check in checks.all_checks()}
+    name = f"{store.new_id(tune.out, datetime.now(UTC))}{_ENDING}"
+    session = Session(
+        id=name,
+        started=turn.now(),
+        command=asked.command,
+        version=__version__,
+        title=plan.title or plan.director.host,
+        plan=_plain(plan),
+        attempts=decide.attempts(proposal, asked.wishes, known),
+        live=asked.wishes.live,
+        keep_equivalent=asked.keep_equivalent,
+        standing=held,
+        notes=plan.notes,
+    )
+    kept = Kept(tune.out / name, session)
+    store.make(kept.folder)
+    kept.save(session)
+    return kept
+
+
+def resume(out: Path, plan: Plan) -> Kept:
+    """Return the last session below *out* that is not finished; `PlanError` if it is another's."""
+    for path in sorted(out.glob(f"*{_ENDING}/{_NAME}"), reverse=True):
+        session = load(path)
+        if session.finished is not None:
+            continue
+        if session.plan != _plain(plan):
+            raise PlanError(f"{path}: was begun with another plan, or this one was changed since")
+        return Kept(path.parent, session)
+    raise NotPossible(f"{out}: no session of dirtune tune there is unfinished")
+
+
+def _plain(plan: Plan) -> dict[str, object]:
+    """Return *plan* as it comes back from the disk."""
+    return msgspec.json.decode(msgspec.json.encode(plan), type=dict[str, object])
+
+
+def load(path: Path) -> Session:
+    """Read a session; `ParseError` if it is none."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Session)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ParseError(str(path), str(error)) from error
+
+
+async def go_on(tune: Tune, kept: Kept) -> bool:
+    """Try what is left; False when it waits for somebody to boot the director."""
+    while (number := decide.upcoming(kept.session)) is not None:
+        attempt = kept.session.attempts[number]
+        tune.say(f"{attempt.name}: {'; '.join(attempt.titles)}")
+        try:
+            done = await _try(tune, kept, number)
+        except (ApplyError, NotPossible) as error:
+            # The director has taken back what it did of it; the others can still be tried.
+            kept.save(
+                decide.with_attempt(
+                    kept.session,
+                    number,
+                    decide.ended(kept.session.attempts[number], "failed", str(error)),
+                )
+            )
+            tune.say(f"{attempt.name}: failed: {error}")
+            continue
+        if not done:
+            return False
+    kept.save(msgspec.structs.replace(kept.session, finished=turn.now()))
+    return True
+
+
+async def _try(tune: Tune, kept: Kept, number: int) -> bool:
+    attempt = kept.session.attempts[number]
+    if attempt.run is None and not await _to_do(tune, attempt):
+        gone = "its finding is gone: a fix before it took it away"
+        kept.attempt(number, outcome="gone", why=gone)
+        return True
+    trying = _trying(tune, kept.session, attempt)
+    run_store = _store(tune, kept, number, trying)
+    run = await _way(tune, kept, number)(trying, run_store, tune.say)
+    if run is None:
+        return False
+    tune.finished(run, run_store.folder)
+    found, sentence = run.comparisons[0], run.verdict or ""
+    equivalent = kept.session.keep_equivalent
+    done = decide.judged(kept.session.attempts[number], found, sentence, equivalent=equivalent)
+    kept.save(decide.with_attempt(kept.session, number, done))
+    tune.say(f"{done.name}: {done.outcome}: {done.sentence}")
+    return True
+
+
+async def _to_do(tune: Tune, attempt: Attempt) -> bool:
+    async with await turn.connect(tune.plan) as director:
+        answer = await turn.ask(director, tune.plan, "fix", "plan", *attempt.checks)
+    return bool(msgspec.convert(answer, FixPlan).changes)
+
+
+def _trying(tune: Tune, session: Session, attempt: Attempt) -> Trying:
+    return Trying(
+        plan=tune.plan,
+        checks=attempt.checks,
+        title=f"{attempt.name}: {session.title}",
+        command=session.command,
+        mends=attempt.mends,
+        keep_equivalent=session.keep_equivalent,
+        standing=session.standing,
+        noise_floor=tune.noise_floor,
+    )
+
+
+def _store(tune: Tune, kept: Kept, number: int, trying: Trying) -> Store:
+    name = kept.session.attempts[number].run
+    if name is not None:
+        return store.resume(tune.out / name)
+    made = turn.begin(trying, tune.out)
+    kept.attempt(number, run=made.folder.name)
+    return made
+
+
+def _way(
+    tune: Tune, kept: Kept, number: int
+) -> Callable[[Trying, Store, Say], Awaitable[Run | None]]:
+    attempt = kept.session.attempts[number]
+    if attempt.risk is not Risk.REBOOT:
+        return partial(turn.turn, live=kept.session.live)
+
+    def remember(boot: Boot) -> None:
+        kept.attempt(number, boot=boot)
+
+    arms = decide.boot_arms(tune.boots)
+    booting = boots.Booting(arms, remember, attempt.boot, tune.boot)
+    return partial(boots.turns, booting=booting)

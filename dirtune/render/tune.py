@@ -1,0 +1,96 @@
+"""A session of the closed loop as text and Markdown: each fix, its verdict, what became of it."""
+
+from collections.abc import Iterator
+
+import msgspec
+from tabulate import tabulate
+
+from dirtune.analyse.run import Comparison
+
+_HEADERS = ("fix", "risk", "after / before", "95 % interval", "verdict", "outcome", "why")
+_NONE = "-"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One fix, or all together."""
+
+    name: str
+    risk: str
+    outcome: str | None
+    """None while it is not over."""
+    why: str
+    run: str | None
+    """Folder of its run, from where the report lies."""
+    titles: tuple[str, ...] = ()
+    comparison: Comparison | None = None
+    sentence: str = ""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What there is to tell of a session."""
+
+    title: str
+    started: str
+    command: str
+    finished: str | None
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    waits: str | None = None
+    """What has to be done before it can go on; None if nothing."""
+
+
+def table(told: Told) -> str:
+    """Return a row for each fix and what to do next."""
+    lines = [tabulate(list(_cells(told)), _HEADERS, tablefmt="plain", disable_numparse=True)]
+    lines += [row.sentence for row in told.rows if row.sentence]
+    lines += _next(told)
+    return "\n".join(lines)
+
+
+def markdown(told: Told) -> str:
+    """Return the report of the session; each run has a report of its own."""
+    lines = [f"# {told.title}", "", f"{told.started} · `{told.command}`", ""]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in _cells(told)]
+    lines += [tabulate(cells, _HEADERS, tablefmt="pipe", disable_numparse=True), ""]
+    for row in told.rows:
+        lines += [f"## {row.name}", "", *(f"- {title}" for title in row.titles), ""]
+        if row.sentence:
+            lines += [row.sentence, ""]
+        lines += [f"{(row.outcome or 'not over').capitalize()}: {row.why or 'it goes on'}.", ""]
+        if row.run is not None:
+            lines += [f"[Report of its run]({row.run}/report.md)", ""]
+    lines += [*_next(told), ""]
+    lines += [f"- {note}" for note in told.notes]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _cells(told: Told) -> Iterator[tuple[str, ...]]:
+    for row in told.rows:
+        found = row.comparison
+        yield (
+            row.name,
+            row.risk,
+            _NONE if found is None or found.ratio is None else f"{found.ratio:.3f}",
+            _interval(found),
+            _NONE if found is None else found.verdict,
+            row.outcome or "not over",
+            row.why or _NONE,
+        )
+
+
+def _interval(found: Comparison | None) -> str:
+    if found is None or found.interval is None:
+        return _NONE
+    low, high = found.interval
+    return f"{low:.3f} to {high:.3f}"
+
+
+def _next(told: Told) -> Iterator[str]:
+    if told.waits is not None:
+        yield told.waits
+    kept = [row for row in told.rows if row.outcome == "kept" and row.risk != "reboot"]
+    if kept:
+        names = " ".join(name for row in kept for name in row.name.split(", "))
+        yield f"kept until the next boot; over it by: dirtune fix apply {names} --persist"
+    if not told.rows:
+        yield "nothing to do: the director's dirtune finds nothing it could fix"

@@ -1,0 +1,94 @@
+"""`dirtune tune`: what is asked of a session, what it prints, and how it says what is wrong."""
+
+import json
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from dirtune.cli import main
+from dirtune.loop import decide, session
+from dirtune.loop.decide import Attempt
+from tests.loop.test_decide import COMPARISON
+
+DIRECTOR = '[director]\nhost = "lb1"\n[[services]]\nvip = "198.18.0.100"\nport = 80\n'
+LOAD = '[[clients]]\nhost = "c1"\n[load]\nrates = [200]\npairs = 12\n'
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What a session was begun with; it is over at once, with a fix that made it worse."""
+    seen = {}
+
+    async def begin(tune, wanted):
+        seen.update(tune=tune, wanted=wanted)
+        found = decide.Session("x", "now", wanted.command, "0", "lb1", {}, ())
+        folder = tune.out / "x-tune"
+        folder.mkdir(parents=True)
+        return session.Kept(folder, found)
+
+    async def go_on(tune, kept):
+        worse = msgspec.structs.replace(COMPARISON, verdict="regressed", ratio=1.2)
+        over = Attempt(("nic/x",), outcome="taken back", why="`regressed` is not kept")
+        over = msgspec.structs.replace(over, comparison=worse, sentence="Regressed: ...")
+        kept.save(msgspec.structs.replace(kept.session, attempts=(over,)))
+        return seen.get("done", True)
+
+    monkeypatch.setattr(session, "begin", begin)
+    monkeypatch.setattr(session, "go_on", go_on)
+    return seen
+
+
+def tune(*words):
+    done = CliRunner().invoke(main, ["tune", *words])
+    assert "Traceback" not in done.output
+    return done
+
+
+def plan(tmp_path, text=DIRECTOR + LOAD):
+    path = tmp_path / "plan.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_regression_is_exit_status_1_and_the_report_lies_beside_the_session(asked, tmp_path):
+    out = tmp_path / "out"
+
+    done = tune(plan(tmp_path), "--out", str(out), "--check", "nic/x", "--keep-equivalent")
+
+    assert done.exit_code == 1
+    assert "1.200" in done.stdout
+    assert "Regressed: ..." in (out / "x-tune/report.md").read_text()
+    wanted, given = asked["wanted"], asked["tune"]
+    assert (wanted.wishes.words, wanted.keep_equivalent) == (("nic/x",), True)
+    assert (given.plan.load.pairs, given.boots, given.boot) == (12, 5, None)
+
+
+def test_json_is_the_session_and_a_wait_for_a_boot_is_said(asked, tmp_path):
+    told = json.loads(
+        tune(plan(tmp_path), "--out", str(tmp_path / "a"), "--format", "json").stdout
+    )
+    assert (told["schema"], told["attempts"][0]["outcome"]) == ("dirtune/tune/1", "taken back")
+
+    asked["done"] = False
+    done = tune(plan(tmp_path), "--out", str(tmp_path / "b"))
+    assert "boot lb1, then run the same command with --resume" in done.stdout
+
+
+def test_live_traffic_needs_no_load_in_the_plan(asked, tmp_path):
+    done = tune(plan(tmp_path, DIRECTOR), "--live", "30", "--out", str(tmp_path / "out"))
+
+    assert done.exit_code == 1, done.output
+    found = asked["tune"].plan
+    assert (found.load.window_s, found.load.pairs, found.hosts) == (30, 8, ("lb1",))
+    assert asked["wanted"].wishes.live
+    done = tune(plan(tmp_path, DIRECTOR), "--out", str(tmp_path / "other"))
+    assert done.exit_code == 2, "without --live it does"
+
+
+def test_nothing_to_go_on_with_is_one_line(tmp_path):
+    done = tune(plan(tmp_path), "--resume", "--out", str(tmp_path / "none"))
+
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+    assert "no session of dirtune tune there is unfinished" in done.stderr

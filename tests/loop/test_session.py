@@ -1,0 +1,417 @@
+"""Whole sessions over a director that is arithmetic: each fix costs or saves a known part."""
+
+import asyncio
+import contextlib
+import gc
+import json
+
+import msgspec
+import pytest
+import simulated
+
+from dirtune.bench.tables import Configuration
+from dirtune.errors import NotPossible, PlanError
+from dirtune.host import RecordedHost
+from dirtune.loop import live, session, turn
+from dirtune.loop.decide import Wishes
+from dirtune.loop.session import Asked, Tune
+from dirtune.snapshot import take
+
+PLAN = msgspec.structs.replace(
+    simulated.PLAN,
+    title="A test",
+    load=msgspec.structs.replace(simulated.PLAN.load, warmup=0.1, window=2, pairs=6),
+    settle=msgspec.structs.replace(simulated.PLAN.settle, seconds=1),
+)
+SYSCTL, RING, SMBUS, PIC = (
+    "ipvs/sysctl-lost",
+    "nic/ring-below-max",
+    "irq/shared-with-nic",
+    "irq/xtpic-mode",
+)
+RISKS = {SYSCTL: "safe", RING: "disruptive", SMBUS: "disruptive", PIC: "reboot"}
+
+
+class Host(simulated.Director):
+    """The director with a dirtune on it, whose fixes cost or save a part of each connection."""
+
+    name = "lb1"
+
+    def __init__(self, effects):
+        super().__init__(PLAN, noise=0.005)
+        self.effects = effects  # by check: times what a connection cost
+        self.journals = {}  # by name: checks, as they stand
+        self.booted = set()  # what is in force, of those that need a boot: since the boot
+        self.boot = 1
+        self.fails = set()
+        self.partly = set()  # done by somebody before, but not all of it
+        self.asked = []
+
+    def of(self, check):
+        return "/".join(check.split("/")[:2])
+
+    def standing(self):
+        return {self.of(check) for checks in self.journals.values() for check in checks}
+
+    def reboot(self):
+        self.boot += 1
+        self.booted = {check for check in self.standing() if RISKS[check] == "reboot"}
+
+    def forces(self):
+        return self.booted | {c for c in self.standing() if RISKS[c] != "reboot"}
+
+    async def load(self, ticks):
+        self.cost_us = 2000.0
+        for check in self.forces():
+            self.cost_us *= self.effects[check]
+        return await super().load(ticks)
+
+    # What a Node gives.
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        pass
+
+    async def run(self, command, *, timeout_s=60, ok=(0,)):
+        if isinstance(command, str):
+            return f"boot-{self.boot}\nnoapic quiet\n" if "boot_id" in command else "6.1\n"
+        _, *words = command
+        if "--version" in words:
+            return "dirtune 0\n"
+        self.asked.append(" ".join(words[:-2]))
+        return json.dumps(self.dirtune(*words[:-2]))
+
+    def dirtune(self, *words):
+        match words:
+            case ("fix", "plan", *checks):
+                open_ = [
+                    c for c in checks or RISKS if self.of(c) not in self.standing() - self.partly
+                ]
+                known = [c for c in open_ if self.of(c) in self.effects]
+                rows = [
+                    {"reason": self.of(c), "risk": RISKS[self.of(c)], "title": c} for c in known
+                ]
+                return {"changes": rows, "refusals": []}
+            case ("fix", "verify", *checks):
+                wanted = {self.of(check) for check in checks} or set(RISKS)
+                rows = [j for j, of in self.journals.items() if wanted & set(map(self.of, of))]
+                return {"changes": [{"journal": journal} for journal in rows]}
+            case ("fix", "apply", *checks, "--confirm", "0"):
+                if self.fails & set(checks):
+                    raise NotPossible("lb1: dirtune: irq 10: goes to CPU 1")
+                name = f"j{len(self.asked):04}"
+                self.journals[name] = tuple(checks)
+                return {"journal": name}
+            case ("rollback", journal):
+                del self.journals[journal]
+                return {}
+        raise AssertionError(words)
+
+
+@pytest.fixture
+def make(monkeypatch):
+    """Return a function that puts a director with such fixes behind every connection."""
+
+    def made(effects):
+        host = Host(effects)
+
+        @contextlib.asynccontextmanager
+        async def opened(plan, *, alone=False):
+            host.plan = plan
+            yield host
+
+        async def connect(plan):
+            return host
+
+        async def snapshot(director):
+            return take(RecordedHost({"/proc/interrupts": "           CPU0\n"}, {}))
+
+        monkeypatch.setattr("dirtune.bench.rig.opened", opened)
+        monkeypatch.setattr(turn, "connect", connect)
+        monkeypatch.setattr(turn, "snapshot_of", snapshot)
+        return host
+
+    return made
+
+
+def tune(tmp_path, host=None, plan=PLAN):
+    said = []
+    boot = host.reboot if host else None
+    return Tune(plan, tmp_path, said.append, lambda run, folder: None, boot, boots=5)
+
+
+def begun(tune, *words, **wishes):
+    return asyncio.run(session.begin(tune, Asked(Wishes(words, **wishes), "dirtune tune")))
+
+
+def gone_on(tune, kept):
+    return asyncio.run(session.go_on(tune, kept))
+
+
+def outcomes(kept):
+    found = session.load(kept.folder / "tune.json")
+    return {each.name: (each.outcome, verdict(each)) for each in found.attempts}
+
+
+def verdict(attempt):
+    return attempt.comparison and attempt.comparison.verdict
+
+
+def test_each_fix_is_judged_by_itself_and_only_what_helps_is_kept(tmp_path, make):
+    host = make({SYSCTL: 1.0, RING: 1.2, SMBUS: 0.8, PIC: 0.5})
+    asked = tune(tmp_path)
+    kept = begun(asked)
+
+    assert gone_on(asked, kept)
+
+    assert outcomes(kept) == {
+        PIC: ("left out", None),
+        SYSCTL: ("kept", "equivalent"),  # it mends what goes wrong
+        SMBUS: ("kept", "improved"),
+        RING: ("taken back", "regressed"),
+    }
+    assert host.forces() == {SYSCTL, SMBUS}
+    assert kept.session.finished is not None
+    ring = next(each for each in kept.session.attempts if each.name == RING)
+    assert ring.comparison.ratio == pytest.approx(1.2, rel=0.03)
+
+
+def test_a_fix_that_changes_nothing_is_kept_only_when_asked(tmp_path, make):
+    host = make({RING: 1.0})
+    asked = tune(tmp_path)
+    kept = begun(asked)
+    gone_on(asked, kept)
+    assert outcomes(kept) == {RING: ("taken back", "equivalent")}
+    assert host.forces() == set()
+
+    kept = asyncio.run(session.begin(asked, Asked(Wishes(), "", keep_equivalent=True)))
+    gone_on(asked, kept)
+    assert outcomes(kept) == {RING: ("kept", "equivalent")}
+    assert host.forces() == {RING}
+
+
+def test_all_together_is_one_comparison(tmp_path, make):
+    host = make({RING: 1.1, SMBUS: 0.7})
+    asked = tune(tmp_path)
+    kept = begun(asked, together=True)
+
+    gone_on(asked, kept)
+
+    assert outcomes(kept) == {f"{SMBUS}, {RING}": ("kept", "improved")}
+    (attempt,) = kept.session.attempts
+    assert attempt.comparison.ratio == pytest.approx(0.77, rel=0.03)
+    assert len(host.journals) == 1
+
+
+def test_what_the_director_cannot_do_is_told_and_the_rest_is_tried(tmp_path, make):
+    host = make({SMBUS: 0.8, RING: 0.8})
+    host.fails = {SMBUS}
+    asked = tune(tmp_path)
+    kept = begun(asked)
+
+    assert gone_on(asked, kept)
+
+    assert outcomes(kept) == {SMBUS: ("failed", None), RING: ("kept", "improved")}
+    assert "goes to CPU 1" in kept.session.attempts[0].why
+
+
+def test_what_an_earlier_fix_took_away_is_gone(tmp_path, make):
+    host = make({SMBUS: 0.8, RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked)
+    host.effects = {SMBUS: 0.8}
+
+    gone_on(asked, kept)
+
+    assert outcomes(kept)[RING] == ("gone", None)
+
+
+def test_nothing_to_fix_is_a_session_without_attempts(tmp_path, make):
+    make({})
+    asked = tune(tmp_path)
+    kept = begun(asked)
+
+    assert gone_on(asked, kept)
+    assert kept.session.attempts == ()
+
+
+class Cut(BaseException):
+    """As Ctrl-C."""
+
+
+def cut_off(tune, kept):
+    with contextlib.suppress(Cut):
+        gone_on(tune, kept)
+        pytest.fail("it was not cut off")
+    gc.collect()  # the process would be gone, and its hold of the run with it
+
+
+def test_a_session_that_was_cut_off_goes_on_with_the_next_pair(tmp_path, make):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked)
+    loads = host.load
+
+    async def load(ticks):
+        run = next(iter(tmp_path.glob("*/run.json")))
+        if len(json.loads(run.read_text())["trials"]) == 7:
+            raise Cut
+        return await loads(ticks)
+
+    host.load = load
+    cut_off(asked, kept)
+    assert host.forces() == set(), "it is not left between two arms"
+    assert outcomes(kept) == {RING: (None, None)}
+
+    host.load = loads
+    again = session.resume(tmp_path, PLAN)
+    assert gone_on(asked, again)
+
+    assert outcomes(again) == {RING: ("kept", "improved")}
+    (run,) = tmp_path.glob("*/run.json")
+    trials = json.loads(run.read_text())["trials"]
+    pairs = {t["pair"] for t in trials if t["kind"] == "judged" and t["validity"] == "valid"}
+    assert len(pairs) in {6, 7}  # one more where a pair was cut in two
+    with pytest.raises(NotPossible, match="unfinished"):
+        session.resume(tmp_path, PLAN)
+
+
+def test_a_fix_left_by_a_dead_controller_is_found_and_somebody_elses_is_left(tmp_path, make):
+    host = make({RING: 1.2, SMBUS: 0.8})
+    host.journals["j0"] = (SMBUS,)  # of an operator, before, as is the next
+    host.journals["j1"] = (RING,)
+    host.partly = {RING}
+    asked = tune(tmp_path)
+    kept = begun(asked)
+    loads = host.load
+
+    async def load(ticks):
+        raise Cut
+
+    host.load = load
+    cut_off(asked, kept)
+    host.journals["dead"] = (RING,)  # applied, and nobody wrote down that it was
+    host.load = loads
+
+    gone_on(asked, session.resume(tmp_path, PLAN))
+
+    # The operator's part had all of the effect.
+    assert outcomes(kept) == {RING: ("taken back", "equivalent")}
+    assert "rollback dead" in host.asked
+    assert host.journals == {"j0": (SMBUS,), "j1": (RING,)}
+
+
+def test_another_plan_is_not_gone_on_with(tmp_path, make):
+    make({RING: 0.8})
+    begun(tune(tmp_path))
+
+    other = msgspec.structs.replace(PLAN, title="Another")
+    with pytest.raises(PlanError, match="another plan"):
+        session.resume(tmp_path, other)
+
+
+def test_boots_are_replicates_and_what_helps_is_in_force_at_the_end(tmp_path, make):
+    host = make({PIC: 0.8})
+    asked = tune(tmp_path, host)
+    kept = begun(asked, PIC)
+
+    assert gone_on(asked, kept)
+
+    assert outcomes(kept) == {PIC: ("kept", "improved")}
+    assert (host.boot, host.forces()) == (11, {PIC})
+    found = kept.session.attempts[0].comparison
+    assert (len(found.before), len(found.after), found.test) == (5, 5, "mann-whitney")
+
+
+def test_what_did_not_help_is_gone_after_one_more_boot(tmp_path, make):
+    host = make({PIC: 1.2})
+    asked = tune(tmp_path, host)
+    kept = begun(asked, PIC)
+
+    gone_on(asked, kept)
+
+    assert outcomes(kept) == {PIC: ("taken back", "regressed")}
+    assert (host.boot, host.forces()) == (12, set())
+
+
+def test_where_a_person_boots_the_session_waits_on_disk(tmp_path, make):
+    host = make({PIC: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, PIC)
+
+    for boot in range(10):
+        assert not gone_on(asked, kept), boot
+        # Not booted yet: it goes on waiting, and changes nothing.
+        before = dict(host.journals)
+        kept = session.resume(tmp_path, PLAN)
+        assert not gone_on(asked, kept)
+        assert host.journals == before
+        host.reboot()
+        kept = session.resume(tmp_path, PLAN)
+    assert gone_on(asked, kept)
+
+    assert outcomes(kept) == {PIC: ("kept", "improved")}
+
+
+TRAFFIC = Configuration(services=PLAN.services, director=PLAN.director, title="live")
+
+
+@pytest.fixture
+def traffic(make):
+    """A director that serves connections nobody here makes."""
+    host = make({RING: 0.8})
+    host.rate = 100.0
+
+    async def sample():
+        host.cost_now_us = 2000.0 * (0.8 if RING in host.forces() else 1.0)
+        return host.counters()
+
+    host.sample = sample
+    return host
+
+
+def test_live_traffic_is_compared_in_windows_that_take_turns(tmp_path, traffic):
+    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 8))
+    kept = begun(asked, live=True)
+
+    gone_on(asked, kept)
+
+    assert outcomes(kept) == {RING: ("kept", "improved")}
+    assert any("Not shown" in note for note in kept.session.notes)
+    assert not [what for what in traffic.log if what in {"load", "preflight"}]
+    (run,) = tmp_path.glob("*/run.json")
+    arms = "".join(trial["arm"] for trial in json.loads(run.read_text())["trials"])
+    assert arms == "ABBA" * 4
+
+
+def test_windows_of_unlike_traffic_do_not_count(tmp_path, traffic):
+    plain = traffic.sleep_until
+
+    async def sleep_until(moment_s):
+        await plain(moment_s)
+        traffic.rate = 100.0 if traffic.clock_s % 200 < 100 else 170.0
+
+    traffic.sleep_until = sleep_until
+    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 2))
+    kept = begun(asked, live=True)
+    gone_on(asked, kept)
+
+    (run,) = tmp_path.glob("*/run.json")
+    reasons = {trial["reason"] for trial in json.loads(run.read_text())["trials"]}
+    assert any(reason and "connections/s" in reason for reason in reasons)
+
+
+def test_too_few_connections_are_no_window(tmp_path, traffic):
+    traffic.rate = 1.0
+    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 2))
+    kept = begun(asked, live=True)
+
+    gone_on(asked, kept)
+
+    assert outcomes(kept) == {RING: ("taken back", "inconclusive")}
+    (run,) = tmp_path.glob("*/run.json")
+    reasons = {trial["reason"] for trial in json.loads(run.read_text())["trials"]}
+    assert reasons == {"30 connections in 30 s; 200 are the least"}
+    assert traffic.forces() == set()
