@@ -409,6 +409,15 @@ def test_syns_sent_again_are_explained():
     assert not any("sent again" in label for label in explained), "rs1 dropped them"
 
 
+def test_rates_are_of_connections_however_many_requests_each_has():
+    """Of its log's rows, two for each connection, a connection's worth is two."""
+    plan = plans.parse(PLAN_TEXT.replace("[load]", "[load]\nkeepalive = 2"))
+    trial = conducted(Director(), plan=plan).trial
+
+    assert trial.reply_rate == pytest.approx(75, abs=0.5)
+    assert "2 requests for each connection" in trial.labels
+
+
 def test_numbers_of_a_generator_without_a_log():
     """httperf and the like: replies over the time it says, latencies by its histogram."""
     steps = ((0.5, 900), (1.5, 90), (80.5, 10))

@@ -83,6 +83,16 @@ def test_connections_agree_with_the_director(tmp_path, generator, more, began, a
     assert "short" in found.labels
 
 
+def test_ten_requests_of_a_connection_are_one_to_the_director(tmp_path):
+    found, texts = trial(tmp_path, tries=3, keepalive=10)
+
+    assert (found.validity, found.reason) == ("valid", None)
+    answered = sum(int(re.search(H2LOAD[1], text)[1]) for text in texts.values())
+    assert answered == pytest.approx(10 * found.attempted, rel=0.005)
+    assert found.counters["connections_total"] == pytest.approx(found.attempted, rel=0.005)
+    assert found.reply_rate == pytest.approx(100, rel=0.03)
+
+
 def test_a_client_without_descriptors_is_the_limit(tmp_path):
     """A real server hangs, so connections pile up; c2 may have few open, and says so."""
     # Of its sshd, and so of what that starts from now on.
