@@ -189,8 +189,6 @@ def _lock(place: Folder, *, wait_s: float = 0) -> Iterator[None]:
 
 
 def _prepare(place: Folder, spec: Spec, say: Say) -> None:
-    say("dirtune for the director")
-    installed = prefix.make()
     say("keys and configuration")
     for path in (place.keys, place.path / "tmp", place.share / "var/lib/dirtune"):
         path.mkdir(parents=True)
@@ -206,9 +204,11 @@ def _prepare(place: Folder, spec: Spec, say: Say) -> None:
     for node in spec.nodes():
         if node.role != "director":
             _prepare_node(place, node)
-    opt = ("-C", str(installed.parent), installed.name, "-C", str(place.path), "lab")
-    rename = f"--transform=s,^{installed.name},{Path(prefix.PLACE).name},"
-    run(("tar", "-cf", str(place.share / "opt.tar"), rename, *opt))
+    say("dirtune for the director")
+    with prefix.held() as installed:
+        opt = ("-C", str(installed.parent), installed.name, "-C", str(place.path), "lab")
+        rename = f"--transform=s,^{installed.name},{Path(prefix.PLACE).name},"
+        run(("tar", "-cf", str(place.share / "opt.tar"), rename, *opt))
 
 
 def _prepare_director(place: Folder, spec: Spec) -> None:

@@ -5,10 +5,13 @@ to, and holds the base install alone. It never points at a checkout: otherwise t
 hide every fault of installation.
 """
 
+import fcntl
 import hashlib
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dirtune
@@ -30,6 +33,15 @@ def source_tree() -> Path:
             "(pip install -e '.[lab]')"
         )
     return root
+
+
+@contextmanager
+def held(cache: Path = CACHE) -> Iterator[Path]:
+    """Yield the prefix of `make`; labs of other sources wait for it meanwhile."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield make(cache)
 
 
 def make(cache: Path = CACHE) -> Path:

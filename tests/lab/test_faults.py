@@ -1,11 +1,12 @@
 """What this machine may lack: each is one line with its remedy, before anything is started."""
 
+import threading
 from types import SimpleNamespace
 
 import pytest
 
 from dirtune.errors import LabError
-from dirtune.lab import control, guest, state
+from dirtune.lab import control, guest, prefix, state
 from dirtune.lab.spec import Spec
 
 
@@ -69,6 +70,24 @@ def test_without_root_nothing_is_looked_at(asked, monkeypatch):
 def test_a_forwarding_that_cannot_be_built_is_said(asked):
     with pytest.raises(LabError, match="forwarding nat"):
         control.up(Spec(scenario=asked.scenario, forwarding="nat"), print)
+
+
+def test_labs_of_two_sources_do_not_share_a_prefix_at_one_time(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(prefix, "make", lambda cache: cache / "prefix")
+
+    def second():
+        with prefix.held(tmp_path):
+            seen.append("second")
+
+    other = threading.Thread(target=second)
+    with prefix.held(tmp_path) as made:
+        other.start()
+        other.join(0.3)
+        seen.append("first")
+    other.join(10)
+
+    assert (made, seen) == (tmp_path / "prefix", ["first", "second"])
 
 
 def test_a_node_that_is_not_there_is_named_with_those_that_are(asked, tmp_path):

@@ -22,7 +22,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-BURNERS = 40
+BURN = """
+import time
+end = time.monotonic() + 4
+while time.monotonic() < end:
+    pass
+"""
 H2LOAD = (r"requests: (\d+) total", r", (\d+) succeeded")
 COMMAND = """
 [load.command]
@@ -114,19 +119,12 @@ def test_a_client_without_descriptors_is_the_limit(tmp_path):
 
 
 def test_a_burner_on_the_clients_cpus_makes_them_the_limit(tmp_path):
-    # Sessions of their own: with autogroups the scheduler shares a CPU among sessions, and all
-    # burners of one would leave h2load half of it.
-    one = "setsid sh -c 'while :; do :; done' & echo $!"
-    burn = f"for n in $(seq {BURNERS}); do {one}; done; exec >&-; wait"
-    argv = [*DIRTUNE, "lab", "exec", "c3", "--", burn]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as burner:
-        pids = [burner.stdout.readline().strip() for _ in range(BURNERS)]
-        try:
-            found, _ = trial(tmp_path, rates=[2000])
-        finally:
-            on("c3", f"kill {' '.join(pids)}")
+    """Of the real-time class, for a scheduler gives an ordinary h2load the little it needs."""
+    argv = f"chrt -f 1 {sys.executable} -c '{BURN}'"
+    found, _ = trial(tmp_path, meanwhile=lambda: on("c3", argv), rates=[400], window=6)
 
     assert found.validity == "client_limited", found.reason
+    assert re.search(r"took [\d.]+ s to start what|were not begun", found.reason)
 
 
 def test_a_killed_real_server_is_named(tmp_path):
