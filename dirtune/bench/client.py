@@ -11,6 +11,8 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from dirtune import remote
 from dirtune.bench import generators
 from dirtune.bench.generators import Part, Report, Schedule
@@ -174,7 +176,8 @@ def remedy(plan: Plan) -> str:
 def request(plan: Plan, timeout_s: int) -> str:
     """Return the script that sends one request; what it prints is for `answered`."""
     once = Part(Schedule(1, 1000, 1))
-    argv = generators.find("httperf").command(plan.load, plan.url, once)
+    load = msgspec.structs.replace(plan.load, keepalive=1)
+    argv = generators.find("httperf").command(load, plan.url, once)
     return _REQUEST.format(timeout=timeout_s, url=shlex.quote(plan.url), httperf=shlex.join(argv))
 
 

@@ -92,7 +92,7 @@ def _logged(facts: Facts) -> bool:
 
 def _reply_rate(facts: Facts, replies: list[Reply], plan: Plan) -> float:
     if _logged(facts):
-        return len(replies) / plan.load.window_s
+        return len(replies) / plan.load.keepalive / plan.load.window_s
     # Each process has its own time: with a ramp they do not run equally long.
     return sum(r.replied / r.elapsed_s for r in facts.reports() if r.elapsed_s)
 

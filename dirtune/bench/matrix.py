@@ -25,7 +25,6 @@ _REFUSED = {
     "kernel": "dirtune boots no director but the lab's: boot it and run the plan on each kernel",
     "cpus": "dirtune boots no director but the lab's: boot it and run the plan on each number",
     "forwarding": "prepare the real servers (gateway, tunnel) and run the plan again",
-    "keepalive": "the load makes one request for each connection",
 }
 _BEHIND_NAT = "controls.direct: behind NAT no answer goes past the director; take routed"
 _FLAGS = {"nat": "-m", "dr": "-g", "tun": "-i"}
@@ -136,7 +135,7 @@ def _own(plan: Plan, axis: str) -> str | int | None:
     if axis == "forwarding":
         found = {destination.forwarding for destination in plan.service.destinations}
         return next(iter(found)) if len(found) == 1 else None
-    return 1 if axis == "keepalive" else None
+    return None
 
 
 def _forwarded(service: Service, settings: Mapping[str, str | int]) -> Service:
@@ -154,6 +153,8 @@ def _changed(plan: Plan, settings: Mapping[str, str | int]) -> Plan:
     if "real_servers" in settings:
         kept = service.destinations[: int(settings["real_servers"])]
         service = msgspec.structs.replace(service, destinations=kept)
+    if "keepalive" in settings:
+        load = msgspec.structs.replace(load, keepalive=int(settings["keepalive"]))
     if "page_bytes" in settings:
         template = (plan.matrix or Matrix()).page_path or ""
         path = template.replace("{page_bytes}", str(settings["page_bytes"]))
@@ -269,7 +270,7 @@ dir=$(mktemp -d)
 cat >"$dir/conf" <<CONF
 daemon off; pid $dir/pid; error_log $dir/log; worker_processes 1;
 events {{ worker_connections 4096; }}
-http {{ access_log off; keepalive_timeout 0; client_body_temp_path $dir/a; proxy_temp_path $dir/b;
+http {{ access_log off; client_body_temp_path $dir/a; proxy_temp_path $dir/b;
 fastcgi_temp_path $dir/c; uwsgi_temp_path $dir/d; scgi_temp_path $dir/e;
 server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 "{page}"; }} }} }}
 CONF

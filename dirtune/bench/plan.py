@@ -184,6 +184,9 @@ def _check_generator(plan: Plan) -> None:
         raise PlanError(f"load.generator: {load.generator} is a closed loop and finds no knee")
     if load.ramp_s and load.generator not in profiles.RAMPED:
         raise PlanError(f"load.ramp: {load.generator} is given its load at once")
+    requests = (load.keepalive, *(plan.matrix or Matrix()).keepalive)
+    if max(requests) > 1 and load.generator not in profiles.KEPT_ALIVE:
+        raise PlanError(f"load.generator: {load.generator} makes one request for each connection")
     if load.force is not None and load.force != plan.service.vip:
         raise PlanError(f"load.force: {load.force} is not the vip, {plan.service.vip}")
 

@@ -3,6 +3,8 @@
 # The others take their load at once: a second httperf wants a second CPU, wrk knows no rate.
 RAMPED = ("h2load",)
 """Generators whose load can be raised in steps."""
+KEPT_ALIVE = ("h2load", "httperf")
+"""Generators that can make more than one request for each connection."""
 
 PROFILES: dict[str, dict[str, dict[str, object]]] = {
     "standard": {

@@ -168,6 +168,9 @@ class Load(Table, frozen=True):
     window: Duration = "10s"
     timeout: Duration = "1s"
     path: str = "/"
+    keepalive: Count = 1
+    """Requests for each connection, one after the other; of h2load and httperf. Rates and counts
+    stay those of connections: a reply is so much of one."""
     repeats: Count = 3
     """Trials at each rate of a sweep."""
     pairs: Count = 8

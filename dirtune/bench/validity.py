@@ -41,6 +41,8 @@ def labels(facts: Facts, plan: Plan, per_second: tuple[list[int], list[float]]) 
     found = [] if plan.load.open_loop else ["closed loop: a peak probe, not for loss"]
     if plan.load.load_s < TABLE_LIFE_S:
         found.append("short")
+    if plan.load.keepalive > 1:
+        found.append(f"{plan.load.keepalive} requests for each connection")
     if facts.lead_s > plan.load.lead_s:
         found.append(f"its warm-up took {facts.lead_s - plan.load.ramp_s:g} s")
     before, after = facts.edges

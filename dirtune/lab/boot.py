@@ -136,7 +136,7 @@ _DRIVE = "sysctl -qw net.ipv4.ip_local_port_range='1024 65535'"
 
 
 def nginx_config(folder: str) -> str:
-    """Return a real server's nginx configuration: one worker, no keep-alive, no access log."""
+    """Return a real server's nginx configuration: one worker, no access log."""
     # The lab's folder need not be open to other users; the node is a namespace of root's.
     return f"""daemon off;
 user root;
@@ -146,7 +146,6 @@ error_log {folder}/nginx.log;
 events {{ worker_connections 4096; }}
 http {{
   access_log off;
-  keepalive_timeout 0;
   client_body_temp_path {folder}/scratch-body;
   proxy_temp_path {folder}/scratch-proxy;
   fastcgi_temp_path {folder}/scratch-fastcgi;

@@ -270,3 +270,4 @@ def test_a_run_that_measured_nothing_leaves_no_folder(tmp_path):
     full.drop_if_empty()
 
     assert [path.name for path in tmp_path.iterdir()] == ["r2"]
+    assert store.load(tmp_path / "r2").trials

@@ -60,6 +60,8 @@ def test_durations(text, length):
         ("rates = [150]", 'rates = [150]\ngenerator = "ab"', r"load\.generator"),
         ("[load]", '[knee]\n[load]\ngenerator = "wrk"', r"load\.generator: wrk is a closed loop"),
         ("rates = [150]", 'rates = [150]\ngenerator = "command"', r"load\.command: belongs to"),
+        ("[load]", '[load]\ngenerator = "wrk"\nkeepalive = 2', "load.generator: wrk makes one"),
+        ("[load]", '[matrix]\nkeepalive = [2]\n[load]\ngenerator = "wrk"', "wrk makes one"),
         ("rates = [150]", 'rates = [150]\nforce = "198.18.0.9"', r"load\.force: 198\.18\.0\.9 is"),
         ("rates = [150]", 'rates = [150]\nwindow = "0s"', r"load\.window: must not be 0"),
         ("rates = [150]", "rates = [150]\ntimeout = 0", r"load\.timeout: must not be 0"),

@@ -40,7 +40,7 @@ def test_far_from_the_median_of_the_arm(busy, found):
 
 
 def test_what_the_arms_differ_in_is_no_reason():
-    both = trials(90, 90, 91, 89, 90) + trials(60, 60, 61, 59, 60, arm="B")
+    both = trials(90, 90, 91, 89, 90, 90, 90) + trials(60, 60, 61, 59, 60, arm="B")
 
     assert relative.far(both, 10) == ()
 

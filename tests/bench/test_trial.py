@@ -321,6 +321,15 @@ def test_shares_that_are_not_copied_yet_are_asked_for_again(stale, told):
     assert trial.shares == ({"rs1": 978, "rs2": 978} if told else {})
 
 
+def test_shares_are_not_asked_for_before_the_preflight_is_copied_into_them():
+    """The estimator copies a destination's counters every two seconds."""
+    director = Director()
+    conducted(director, plan=plans.parse(PLAN_TEXT.replace("seconds = 3", "seconds = 1")))
+
+    times = {what: at for at, what in reversed(director.when)}
+    assert times["load"] - times["preflight"] == 2.5
+
+
 def test_a_table_is_drained_at_a_hundredth_of_its_peak():
     """100/s fill it with 12,000 entries at the most, however long the load is."""
     text = PLAN_TEXT.replace("[150]", "[100]").replace(
@@ -377,12 +386,15 @@ def test_a_warm_up_goes_on_until_the_director_is_steady(longest, opens, steady):
     director = Filling()
     plan = plans.parse(PLAN_TEXT.replace("warmup = 2", f"warmup = 2\nwarmup_max = {longest}"))
 
+    director.stall_at_s = 5  # in the warm-up
+
     trial = conducted(director, plan=plan).trial
 
     (loaded,) = [at for at, what in director.when if what == "load"]
     first = next(at for at, what in director.when if what == "sample peers")
     assert (loaded, first) == (1003, 1003 + opens)
     assert f"its warm-up took {opens} s" in trial.labels
+    assert not any("one second had" in label for label in trial.labels)
     assert any("table grew by 33.3%" in label for label in trial.labels) != steady
     # 3 connections each 39 and each 41 ms, over the longest warm-up, the window and a second.
     assert trial.intended == sum(3 * -(-(longest + 11) * 1000 // step) for step in (39, 41))
@@ -407,6 +419,15 @@ def test_syns_sent_again_are_explained():
     full = {"c1": {"TcpExt.TCPSynRetrans": 2}, "rs1": {"TcpExt.ListenDrops": 2}}
     explained = conducted(broken(net=full)).trial.labels
     assert not any("sent again" in label for label in explained), "rs1 dropped them"
+
+
+def test_rates_are_of_connections_however_many_requests_each_has():
+    """Of its log's rows, two for each connection, a connection's worth is two."""
+    plan = plans.parse(PLAN_TEXT.replace("[load]", "[load]\nkeepalive = 2"))
+    trial = conducted(Director(), plan=plan).trial
+
+    assert trial.reply_rate == pytest.approx(75, abs=0.5)
+    assert "2 requests for each connection" in trial.labels
 
 
 def test_numbers_of_a_generator_without_a_log():

@@ -87,17 +87,19 @@ async def _conducted(asked, meanwhile):
         return await conduct(nodes, asked, Order("trial", "A", "judged", rate))
     finally:
         await nodes.close()
+        if nodes.happening is not None:
+            await nodes.happening
 
 
 class Interrupted(rig.LiveRig):
     """Real nodes, to which something happens while the load runs."""
 
-    meanwhile = None
+    meanwhile = happening = None
 
     async def load(self, ticks):
         loading = await super().load(ticks)
         if self.meanwhile is not None:
-            await asyncio.to_thread(self.meanwhile)
+            self.happening = asyncio.ensure_future(asyncio.to_thread(self.meanwhile))
         return loading
 
 

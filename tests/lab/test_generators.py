@@ -22,7 +22,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-BURNERS = 40
+BURN = """
+import time
+end = time.monotonic() + 4
+while time.monotonic() < end:
+    pass
+"""
 H2LOAD = (r"requests: (\d+) total", r", (\d+) succeeded")
 COMMAND = """
 [load.command]
@@ -83,6 +88,16 @@ def test_connections_agree_with_the_director(tmp_path, generator, more, began, a
     assert "short" in found.labels
 
 
+def test_ten_requests_of_a_connection_are_one_to_the_director(tmp_path):
+    found, texts = trial(tmp_path, tries=3, keepalive=10)
+
+    assert (found.validity, found.reason) == ("valid", None)
+    answered = sum(int(re.search(H2LOAD[1], text)[1]) for text in texts.values())
+    assert answered == pytest.approx(10 * found.attempted, rel=0.005)
+    assert found.counters["connections_total"] == pytest.approx(found.attempted, rel=0.005)
+    assert found.reply_rate == pytest.approx(100, rel=0.03)
+
+
 def test_a_client_without_descriptors_is_the_limit(tmp_path):
     """A real server hangs, so connections pile up; c2 may have few open, and says so."""
     # Of its sshd, and so of what that starts from now on.
@@ -104,19 +119,12 @@ def test_a_client_without_descriptors_is_the_limit(tmp_path):
 
 
 def test_a_burner_on_the_clients_cpus_makes_them_the_limit(tmp_path):
-    # Sessions of their own: with autogroups the scheduler shares a CPU among sessions, and all
-    # burners of one would leave h2load half of it.
-    one = "setsid sh -c 'while :; do :; done' & echo $!"
-    burn = f"for n in $(seq {BURNERS}); do {one}; done; exec >&-; wait"
-    argv = [*DIRTUNE, "lab", "exec", "c3", "--", burn]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as burner:
-        pids = [burner.stdout.readline().strip() for _ in range(BURNERS)]
-        try:
-            found, _ = trial(tmp_path, rates=[2000])
-        finally:
-            on("c3", f"kill {' '.join(pids)}")
+    """Of the real-time class, for a scheduler gives an ordinary h2load the little it needs."""
+    argv = f"chrt -f 1 {sys.executable} -c '{BURN}'"
+    found, _ = trial(tmp_path, meanwhile=lambda: on("c3", argv), rates=[400], window=6)
 
     assert found.validity == "client_limited", found.reason
+    assert re.search(r"took [\d.]+ s to start what|were not begun", found.reason)
 
 
 def test_a_killed_real_server_is_named(tmp_path):

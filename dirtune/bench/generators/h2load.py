@@ -68,13 +68,13 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
         "h2load",
         "--h1",
         *("-t", "1"),
-        *("-n", str(ticks.connections)),
+        *("-n", str(ticks.connections * load.keepalive)),
         *("-c", str(ticks.connections)),
         *("-r", str(ticks.batch)),
         f"--rate-period={ticks.period_ms}ms",
         *("-T", timeout),
         *("-N", timeout),
-        *("-H", "Connection: close"),
+        *(("-H", "Connection: close") if load.keepalive == 1 else ()),
         f"--log-file={LOG}",
         url,
     )
@@ -82,15 +82,15 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
 
 def parse(text: str, log: Iterable[str], load: Load) -> Report:
     """Parse what one h2load printed and its log."""
-    del load
-    summary, replies = parse_summary(text), tuple(parse_log(log))
+    summary = of_connections(parse_summary(text), load.keepalive)
+    replies = tuple(parse_log(log))
     unsent = min(text.count(_NOT_BEGUN), summary.errored)
     return Report(
         attempted=max(summary.total, summary.started) - unsent,
         replied=summary.succeeded,
         failed=failures(summary, unsent),
         unsent={"could not connect to host": unsent} if unsent else {},
-        span_s=_span_s(replies, summary.connect),
+        span_s=_span_s(replies, summary, load.keepalive),
         connect_ms=None if summary.connect is None else summary.connect.mean_us / 1000,
         replies=replies,
     )
@@ -115,6 +115,17 @@ def parse_summary(text: str) -> Summary:
         raise ParseError("h2load", f"its summary has no {error} count") from error
 
 
+def of_connections(summary: Summary, requests: int) -> Summary:
+    """Return *summary* with its counts as those of connections, of so many requests each."""
+    if requests == 1:
+        return summary
+    names = ("total", "started", "done", "succeeded", "failed", "errored")
+    counts = {name: round(getattr(summary, name) / requests) for name in names}
+    timeout = None if summary.timeout is None else round(summary.timeout / requests)
+    status = {name: round(count / requests) for name, count in summary.status.items()}
+    return msgspec.structs.replace(summary, **counts, timeout=timeout, status=status)
+
+
 def parse_log(lines: Iterable[str]) -> Iterator[Reply]:
     """Yield the rows of h2load's log, in its order; columns a later version adds are ignored."""
     for number, line in enumerate(lines, 1):
@@ -136,23 +147,26 @@ def failures(summary: Summary, unsent: int = 0) -> dict[str, int]:
     classes = {
         "connect": connect,
         "timeout": timeout,
-        "error": summary.errored - timeout - connect - unsent,
+        # Parts of connections were rounded.
+        "error": max(0, summary.errored - timeout - connect - unsent),
         "status": summary.failed - summary.errored,
     }
     return {name: count for name, count in classes.items() if count}
 
 
-def _span_s(replies: tuple[Reply, ...], connect: Times | None) -> float | None:
+def _span_s(replies: tuple[Reply, ...], summary: Summary, requests: int) -> float | None:
     """Return how long the starts of connections took, as far as requests tell.
 
-    A request starts when its connection stands, so up to the time that connections took at most
-    is not the client's delay. The last per cent of starts is left to lost SYNs.
+    A request starts when its connection stands, and one that is not its first when the one before
+    was answered: up to the time that these took at most is not the client's delay. The last per
+    cent of starts is left to lost SYNs.
     """
     if len(replies) < _ROWS_FOR_SPAN:
         return None
     starts = sorted(reply.start_us for reply in replies)
     last = starts[round(_MOST * (len(starts) - 1))]
-    waited_us = connect.mean_us + 2 * connect.sd_us if connect else 0.0
+    before = [(summary.connect, 1), (summary.request, requests - 1)]
+    waited_us = sum(n * (each.mean_us + 2 * each.sd_us) for each, n in before if each)
     return max(0.0, last - starts[0] - waited_us) / _MOST / 1e6
 
 

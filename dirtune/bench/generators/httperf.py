@@ -69,9 +69,9 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
         *("--uri", path),
         *("--rate", f"{part.ticks.rate:.6g}"),
         *("--num-conns", str(part.ticks.connections)),
-        *("--num-calls", "1"),
+        *("--num-calls", str(load.keepalive)),
         *("--timeout", f"{load.timeout_s:g}"),
-        *("--http-version", "1.0"),
+        *("--http-version", "1.0" if load.keepalive == 1 else "1.1"),
     )
 
 
@@ -86,14 +86,14 @@ def parse(text: str, log: Iterable[str], load: Load) -> Report:
         "timeout": errors["client-timo"] + errors["socket-timo"],
         "refused": errors["connrefused"],
         "reset": errors["connreset"],
-        "status": said.replies - said.status["2xx"],
+        "status": round((said.replies - said.status["2xx"]) / load.keepalive),
     }
     # The last to wait: until the time-out where any did, else as long as the slowest.
     tail_s = load.timeout_s if failed["timeout"] else said.lifetime_ms[2] / 1000
     return Report(
         # A connect(2) that failed at once (no port) is among the connections, and is `other`.
         attempted=said.connections - errors["other"],
-        replied=said.status["2xx"],
+        replied=round(said.status["2xx"] / load.keepalive),
         failed={name: count for name, count in failed.items() if count},
         unsent={name: errors[name] for name in _UNSENT if errors[name]},
         span_s=max(0.0, said.duration_s - tail_s),

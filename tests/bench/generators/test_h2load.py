@@ -196,3 +196,40 @@ def test_one_client_and_fast_ticks_keep_the_rate():
     assert generators.schedules(200, 1, 20) == (generators.schedule(200, 20),)
     fast = generators.schedules(4000, 4, 1)
     assert sum(ticks.rate for ticks in fast) == pytest.approx(4000)
+
+
+def test_more_than_one_request_for_each_connection():
+    load = tables.Load(rates=(150,), keepalive=10)
+    (part,) = h2load.parts(load, Schedule(3, 20, 300))
+    argv = h2load.command(load, "http://198.18.0.100:80/", part)
+
+    assert " ".join(argv) == (
+        "h2load --h1 -t 1 -n 3000 -c 300 -r 3 --rate-period=20ms -T 1000ms -N 1000ms "
+        "--log-file=/dev/fd/9 http://198.18.0.100:80/"
+    )
+
+
+KEPT = SUMMARY.replace(
+    "requests: 300 total, 299 started, 290 done, 280 succeeded, 19 failed, 9 errored, 4 timeout",
+    "requests: 3000 total, 2990 started, 2980 done, 2970 succeeded, 30 failed, 20 errored, "
+    "6 timeout",
+).replace("280 2xx", "2970 2xx")
+
+
+def test_a_reply_is_so_much_of_a_connection():
+    """One connection of 300 got none of its ten requests in, and others failed by parts."""
+    found = h2load.parse(KEPT, (), tables.Load(rates=(150,), keepalive=10))
+
+    assert (found.attempted, found.replied) == (300, 297)
+    # 10 of connections that never stood, 6 too late (0.6 of one), 10 with another status.
+    assert found.failed == {"connect": 1, "timeout": 1, "status": 1}
+
+
+def test_the_later_requests_of_a_connection_are_no_late_starts():
+    """Nine more requests of 2.62 ms (8.23 ms sd) each, after the connection's 209 us (589 us)."""
+    rows = [f"{1_000_000 + 10_000 * n}\t200\t500\n" for n in range(200)]
+
+    found = h2load.parse(KEPT, rows, tables.Load(rates=(150,), keepalive=10))
+
+    waited_s = (209 + 2 * 589 + 9 * (2620 + 2 * 8230)) / 1e6
+    assert found.span_s == pytest.approx((1.97 - waited_s) / 0.99)

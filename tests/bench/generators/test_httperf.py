@@ -65,6 +65,18 @@ def test_without_time_outs_only_the_slowest_is_waited_for():
     assert httperf.parse(text, (), LOAD).span_s == pytest.approx(3.1 - 0.0806)
 
 
+def test_more_than_one_request_for_each_connection():
+    load = tables.Load(rates=(500,), keepalive=5)
+    argv = httperf.command(load, "http://198.18.0.100:80/x", Part(Schedule(3, 20, 3000)))
+    found = httperf.parse(
+        REPORT.replace("2xx=95", "2xx=475").replace("replies 98", "replies 478"), (), load
+    )
+
+    assert " ".join(argv).endswith("--num-conns 3000 --num-calls 5 --timeout 1 --http-version 1.1")
+    assert (found.attempted, found.replied) == (105, 95)
+    assert found.failed == {"timeout": 4, "refused": 2, "reset": 1, "status": 1}  # 3 of 5
+
+
 def test_command():
     argv = httperf.command(LOAD, "http://198.18.0.100:80/x", Part(Schedule(3, 20, 3000)))
 
