@@ -33,10 +33,8 @@ for name in fs/file-max net/ipv4/ip_local_port_range net/core/somaxconn \
 done
 echo "open-files $(ulimit -Sn)"
 for pid in /proc/[0-9]*; do
-  case $(tr '\0' ' ' <$pid/cmdline 2>/dev/null) in
-  'nginx: master process'*) set -- $(tr '\0' ' ' <$pid/cmdline) ;;
-  *) continue ;;
-  esac
+  words=$({ tr '\0' ' ' <$pid/cmdline; } 2>/dev/null)
+  case $words in 'nginx: master process'*) set -- $words ;; *) continue ;; esac
   conf=/etc/nginx/nginx.conf
   while [ $# -gt 0 ]; do [ "$1" = -c ] && conf=$2; shift; done
   more=
