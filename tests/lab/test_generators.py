@@ -83,7 +83,7 @@ def test_connections_agree_with_the_director(tmp_path, generator, more, began, a
     assert found.attempted == found.intended
     assert sum(found.shares.values()) == pytest.approx(made, rel=0.005)
     assert found.shares.keys() == {"rs1", "rs2", "rs3", "rs4"}
-    assert found.reply_rate == pytest.approx(100, rel=0.03)
+    assert found.reply_rate == pytest.approx(100, rel=0.1)
     assert found.metrics["start_spread_ms"] < 50
     assert "short" in found.labels
 
@@ -95,7 +95,7 @@ def test_ten_requests_of_a_connection_are_one_to_the_director(tmp_path):
     answered = sum(int(re.search(H2LOAD[1], text)[1]) for text in texts.values())
     assert answered == pytest.approx(10 * found.attempted, rel=0.005)
     assert found.counters["connections_total"] == pytest.approx(found.attempted, rel=0.005)
-    assert found.reply_rate == pytest.approx(100, rel=0.03)
+    assert found.reply_rate == pytest.approx(100, rel=0.1)
 
 
 def test_a_client_without_descriptors_is_the_limit(tmp_path):

@@ -43,8 +43,8 @@ def test_each_cell_is_measured_on_the_director_it_names(tmp_path):
     assert {t["cell"] for t in run["trials"] if t["kind"] == "observed"} == CELLS
     for cell, trial in trials.items():
         assert trial["validity"] == "valid", trial["reason"]
-        assert trial["reply_rate"] == pytest.approx(100, rel=0.03)
-        assert seen[cell] == (("-rt-" in cell) or "kernel=rt" in cell, cell[-1])
+        assert trial["reply_rate"] == pytest.approx(100, rel=0.1)
+        assert seen[cell] == ("kernel=rt" in cell, cell[-1])
     assert state.folder().spec().cpus == 1, "the lab is again what it was"
     assert "-rt-" not in on("lb1", "uname -r")
 
