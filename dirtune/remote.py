@@ -11,6 +11,7 @@ connection, or a dirtune that was killed, leaves nothing running on the node.
 """
 
 import asyncio
+import logging
 import os
 import shlex
 from asyncio.subprocess import PIPE
@@ -47,6 +48,8 @@ GUARD = (
 """Shell: from here on the process group ends with its input, and the script has none."""
 _GROUP = 'read -r p c s q group rest </proc/$$/stat; echo "$group"; '
 _LOST = (asyncssh.Error, OSError, asyncio.IncompleteReadError)
+# A ProxyCommand may end a moment after the connection through it, when the loop is closed.
+logging.getLogger("asyncio").addFilter(lambda record: "that handles pid" not in record.msg)
 
 
 @dataclass(frozen=True, slots=True)

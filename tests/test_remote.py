@@ -6,6 +6,7 @@ import getpass
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -305,3 +306,14 @@ def test_an_answer_that_cannot_be_read_is_its_hosts_own_error():
 
     assert str(found["local"]) == "local: fetched sources: cut off before the end"
     assert isinstance(found["local"], NotPossible)
+
+
+def test_a_proxy_command_that_ends_late_is_not_worth_a_line():
+    late = """
+import asyncio, time
+import dirtune.remote
+asyncio.run(asyncio.create_subprocess_exec("sleep", "0.2"))
+time.sleep(0.6)
+"""
+    done = subprocess.run([sys.executable, "-c", late], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
