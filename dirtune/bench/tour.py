@@ -14,7 +14,7 @@ from dirtune.analyse.run import Knee, Run
 from dirtune.bench import campaign, judge, matrix
 from dirtune.bench.budget import estimate_s
 from dirtune.bench.campaign import Keep
-from dirtune.bench.matrix import Cell, Slot
+from dirtune.bench.matrix import Cell, Slot, prefix
 from dirtune.bench.outcome import Order
 from dirtune.bench.search import Search
 from dirtune.bench.store import Store
@@ -59,7 +59,7 @@ def itinerary(plan: Plan, cells: Sequence[Cell]) -> Itinerary:
     slots = matrix.slots(plan, able)
     goals = [(cell, goal) for cell in able for goal in _goals(plan, cell)]
     boots = sum(bool(cell.boot) for cell, _ in legs(slots))
-    own = estimate_s(plan, len(slots) + len(able) + 2 * len(goals))
+    own = estimate_s(plan, len(slots) + boots + len(able) + 2 * len(goals))
     searching = len(goals) * _search_s(plan, plan.knee) if plan.knee is not None else 0.0
     return Itinerary(
         trials=tuple(Planned(slot.id, slot.cell.name, slot.rate) for slot in slots),
@@ -98,12 +98,23 @@ async def carry_out(
             except _CANNOT as error:
                 _not_reached(left, str(error), kept, keep)
                 continue
+            if cell.boot:
+                await _first(cell, left[0], nodes, keep)
             await campaign.fill(nodes, left, keep, done=kept.run.trials)
             if cell.boot and not _left((slot for slot in every if slot.cell is cell), kept):
                 # Now, and not after the sweep: that would take a boot for each cell.
                 await _seek(plan, cell, nodes, kept, keep)
     for cell in able:
         await _look_closer(plan, cell, visit, kept, keep)
+
+
+async def _first(cell: Cell, slot: Slot, nodes: Rig, keep: Keep) -> None:
+    """Run a trial that counts for nothing: what was just booted has cold caches.
+
+    An emulated director has yet to be translated; its first trial costs three times as much.
+    """
+    order = Order(f"{prefix(cell)}first-{slot.repeat}", "A", "baseline", slot.rate, path=cell.path)
+    await campaign.kept(nodes, cell, cell.plan, order, keep)
 
 
 def _left(slots: Iterable[Slot], kept: Store) -> list[Slot]:

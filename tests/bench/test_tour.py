@@ -311,4 +311,7 @@ def test_a_booted_cell_is_looked_at_closely_in_its_last_boot(tmp_path):
 
     assert nodes.visits == ["kernel=a", "kernel=b", "kernel=b", "kernel=a"]
     assert [knee.cell for knee in run.knees] == ["kernel=b", "kernel=a"]
+    assert nodes.kept[:3] == ["kernel=a/first-1", "kernel=a/r100-1", "kernel=a/r200-1"]
+    first = [trial.id for trial in run.trials if trial.kind == "baseline"]
+    assert first == [f"kernel={k}/first-{n}" for k, n in ("a1", "b1", "b2", "a2")]
     assert {t.cell for t in run.trials if t.kind == "observed"} == {"kernel=a", "kernel=b"}
