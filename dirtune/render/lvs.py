@@ -1,6 +1,6 @@
 """An IPVS table and what it counts, as text, Markdown and JSON."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import msgspec
 
@@ -27,7 +27,10 @@ def table(table: Table, seen: Seen) -> str:
     """Return a row for each service and real server, then timeouts and sync daemons."""
     rows = [_HEAD, *_rows(table, seen)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (_line(row, widths) for row in rows)
+    # One format for all: a call for each cell of ten thousand rows takes as long as the rest.
+    sides = ("<" if number < _LEFT else ">" for number in range(len(widths)))
+    form = "  ".join(f"{{:{side}{w}}}" for side, w in zip(sides, widths, strict=True)).format
+    lines = (form(*row).rstrip() for row in rows)
     return "\n".join([*(lines if table.services else ["no service"]), "", *_rest(table)])
 
 
@@ -47,21 +50,13 @@ def document(table: Table, seen: Seen) -> str:
     )
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = (
-        cell.ljust(width) if number < _LEFT else cell.rjust(width)
-        for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-    )
-    return "  ".join(cells).rstrip()
-
-
 def _rows(table: Table, seen: Seen) -> Iterator[tuple[str, ...]]:
     for service in sorted(table.services, key=lambda each: each.key):
         numbers = seen.numbers.get((service.key, None))
-        blank = (_NONE,) * 4
+        blank, key = (_NONE,) * 4, service.key
         yield (service.name, setup(service), *blank, *_rates(numbers))
         for each in service.destinations:
-            place = (service.key, each.key)
+            place = (key, each.key)
             open_ = map(str, seen.open.get(place, ("?",) * 3))
             said = (f"  {each.name}", forwarding(each), str(each.weight), *open_)
             yield (*said, *_rates(seen.numbers.get(place)))
