@@ -11,36 +11,47 @@ import click
 
 from dirtune import checks
 from dirtune.bench.store import Store
+from dirtune.bench.tables import Plan
 from dirtune.cli import _report, _sources
 from dirtune.cli._sources import Source
 from dirtune.lab import demo, order
+from dirtune.lab.state import Folder
 from dirtune.loop import turn
+from dirtune.loop.turn import Say, Trying
 from dirtune.render import audit
 
 
-def run(scenario: str, pairs: int | None, out: Path, *, full: bool) -> None:
-    """Go through the whole demo; the lab is left as it is."""
+def run(scenario: str, pairs: int | None, out: Path, *, full: bool, keep: bool) -> None:
+    """Go through the whole demo; *keep* leaves the lab up."""
     began = time.monotonic()
 
     def say(text: str) -> None:
         click.echo(f"{time.monotonic() - began:6.0f} s  {text}", err=True)
 
     say(f"$ dirtune lab up --scenario {scenario}")
-    place, plan, experiment = demo.up(scenario, pairs, say)
-    click.echo(f"\n{place.spec().scenario.description}\n{experiment.question}\n", err=True)
+    with demo.up(scenario, pairs, say, keep=keep) as (place, plan, experiment):
+        click.echo(f"\n{place.spec().scenario.description}\n{experiment.question}\n", err=True)
+        _look(place, plan, say)
+        line = shlex.join(("dirtune", *sys.argv[1:]))
+        _prove(demo.trying(place, plan, experiment, line), place, out, say, full=full)
+
+
+def _look(place: Folder, plan: Plan, say: Say) -> None:
     director = plan.director.host
     say(f"$ dirtune audit --host {director}")
     source = Source(host=director, ssh_config=place.ssh_config)
     found = audit.audit(director, _sources.snapshot_of(source), checks.all_checks())
     click.echo(f"\n{audit.text(found, width=100)}\n", color=_sources.colour())
-    line = shlex.join(("dirtune", *sys.argv[1:]))
-    trying = demo.trying(place, plan, experiment, line)
+
+
+def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) -> None:
     if full:
         say("A/A: the same pairs with nothing switched, for the noise floor")
         kept, floor = asyncio.run(demo.noise(trying, out, say))
         trying = replace(trying, noise_floor=floor)
         _close(kept)
-    say(f"$ dirtune tune {place.plan}  # {plan.load.pairs} pairs at {plan.load.rates[0]:g}/s")
+    load = trying.plan.load
+    say(f"$ dirtune tune {place.plan}  # {load.pairs} pairs at {load.rates[0]:g}/s")
     kept = turn.begin(trying, out)
     asyncio.run(turn.turn(trying, kept, say))
     if full:
@@ -49,11 +60,11 @@ def run(scenario: str, pairs: int | None, out: Path, *, full: bool) -> None:
     _close(kept)
 
 
-def run_control(scenario: str, pairs: int | None, out: Path) -> None:
-    """Compare two orders of the handlers on the card's line."""
-    place, plan, experiment = demo.up(scenario, pairs, _say)
-    trying = demo.trying(place, plan, experiment, shlex.join(("dirtune", *sys.argv[1:])))
-    _close(asyncio.run(order.control(trying, out, _say)))
+def run_control(scenario: str, pairs: int | None, out: Path, *, keep: bool) -> None:
+    """Compare two orders of the handlers on the card's line; *keep* leaves the lab up."""
+    with demo.up(scenario, pairs, _say, keep=keep) as (place, plan, experiment):
+        trying = demo.trying(place, plan, experiment, shlex.join(("dirtune", *sys.argv[1:])))
+        _close(asyncio.run(order.control(trying, out, _say)))
 
 
 def _say(text: str) -> None:

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from dirtune.errors import LabError
-
 
 @click.group()
 def command() -> None:
@@ -39,9 +37,6 @@ def up(scenario: str, real_servers: int | None, **options: str | int) -> None:
     from dirtune.lab import control, state
     from dirtune.lab.spec import Spec
 
-    if scenario not in state.scenario_names():
-        known = ", ".join(state.scenario_names())
-        raise LabError(f"{scenario}: no such scenario; there are {known}")
     # Each guest takes its share of this machine's CPUs.
     servers = real_servers or (1 if options["forwarding"] == "tun" else 4)
     asked = state.scenario(scenario)
@@ -118,13 +113,8 @@ def reboot(power_cut: bool) -> None:
 def demo(scenario: str, pairs: int | None, full: bool, keep: bool, out: Path) -> None:
     """Find the shared line, price it, fix it and prove it, in one go."""
     from dirtune.cli import _demo
-    from dirtune.lab import control
 
-    try:
-        _demo.run(scenario, pairs, out, full=full)
-    finally:
-        if not keep:
-            control.down()
+    _demo.run(scenario, pairs, out, full=full, keep=keep)
 
 
 @command.command()
@@ -139,10 +129,5 @@ def control(scenario: str, pairs: int | None, keep: bool, out: Path) -> None:
     said whatever it is.
     """
     from dirtune.cli import _demo
-    from dirtune.lab import control as lab
 
-    try:
-        _demo.run_control(scenario, pairs, out)
-    finally:
-        if not keep:
-            lab.down()
+    _demo.run_control(scenario, pairs, out, keep=keep)

@@ -6,7 +6,8 @@ this program stays off the CPU of the director, and the reboot arm can boot it.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,21 +33,30 @@ Say = Callable[[str], None]
 _BOOTS = 3
 
 
-def up(name: str, pairs: int | None, say: Say) -> tuple[Folder, Plan, Experiment]:
-    """Boot the lab of scenario *name* and return its folder, plan and experiment."""
+@contextmanager
+def up(
+    name: str, pairs: int | None, say: Say, *, keep: bool
+) -> Iterator[tuple[Folder, Plan, Experiment]]:
+    """Boot the lab of scenario *name*, yield its folder, plan and experiment, and take it down.
+
+    Unless it is to be kept. `LabError` if a lab is up already, which is left alone.
+    """
     spec = Spec(scenario=scenario(name))
     if spec.scenario.experiment is None:
         raise LabError(f"{name}: this scenario has no experiment; crowded has one")
     control.up(spec, say)
-    _, load_cpus = cpu_layout(os.sched_getaffinity(0), spec.cpus)
-    os.sched_setaffinity(0, set(load_cpus))
-    place = control.running()
-    asked = plan.read(place.plan)
-    if pairs is not None:
-        asked = msgspec.structs.replace(
-            asked, load=msgspec.structs.replace(asked.load, pairs=pairs)
-        )
-    return place, asked, spec.scenario.experiment
+    try:
+        _, load_cpus = cpu_layout(os.sched_getaffinity(0), spec.cpus)
+        os.sched_setaffinity(0, set(load_cpus))
+        place = control.running()
+        asked = plan.read(place.plan)
+        if pairs is not None:
+            load = msgspec.structs.replace(asked.load, pairs=pairs)
+            asked = msgspec.structs.replace(asked, load=load)
+        yield place, asked, spec.scenario.experiment
+    finally:
+        if not keep:
+            control.down()
 
 
 def trying(place: Folder, asked: Plan, experiment: Experiment, command: str) -> Trying:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from dirtune.errors import LabError
 from dirtune.lab.spec import Scenario, Spec
 
 
@@ -138,5 +139,7 @@ def scenario_names() -> tuple[str, ...]:
 
 
 def scenario(name: str) -> Scenario:
-    """Read one scenario."""
+    """Read one scenario; `LabError` if it does not come with dirtune."""
+    if name not in scenario_names():
+        raise LabError(f"{name}: no such scenario; there are {', '.join(scenario_names())}")
     return msgspec.toml.decode((SCENARIOS / f"{name}.toml").read_bytes(), type=Scenario)

@@ -3,7 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
+from dirtune.cli import main
 from dirtune.errors import LabError
 from dirtune.lab import control, guest, state
 from dirtune.lab.spec import Spec
@@ -78,3 +80,19 @@ def test_a_node_that_is_not_there_is_named_with_those_that_are(asked, tmp_path):
 def test_no_lab_is_up_says_how_to_get_one(asked):
     with pytest.raises(LabError, match="dirtune lab up"):
         control.running()
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize("words", [("demo",), ("control",), ("demo", "--scenario", "none")])
+def test_a_lab_that_is_up_already_is_left_alone(monkeypatch, words):
+    def up(spec, say):
+        raise LabError("a lab is up already")
+
+    monkeypatch.setattr(control, "up", up)
+    downs = []
+    monkeypatch.setattr(control, "down", lambda: downs.append(1))
+
+    result = CliRunner().invoke(main, ["lab", *words])
+
+    assert (result.exit_code, downs) == (2, [])
+    assert "up already" in result.stderr or "no such scenario; there are" in result.stderr
