@@ -58,4 +58,4 @@ bench: setup
 
 docs: setup
 	.venv/bin/dirtune explain --format markdown > docs/checks.md
-	$(PY) -m dirtune.bench.schemas docs/schema
+	$(PY) -m dirtune.schemas docs/schema

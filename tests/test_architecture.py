@@ -24,6 +24,7 @@ LAYERS = [
     "loop",
     "lab",
     "cli",
+    "schemas",
 ]
 # Decisions are made on data alone: these see no host, no process, no file, no clock.
 PURE = [

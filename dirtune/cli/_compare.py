@@ -10,6 +10,7 @@ from dirtune.analyse.run import Comparison, Run, Trial
 from dirtune.bench import store
 from dirtune.errors import PlanError
 from dirtune.render import comparison as render
+from dirtune.render.comparison import ComparisonsDocument
 
 
 def compared(
@@ -38,8 +39,10 @@ def compared(
 def printed(found: tuple[Comparison, ...], format: str, *, every: bool) -> str:
     """Return the comparisons as they are printed."""
     if format == "json":
-        document = {"schema": "dirtune/comparisons/1", "comparisons": found} if every else found[0]
-        return msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"
+        many: ComparisonsDocument = {"schema": "dirtune/comparisons/1", "comparisons": found}
+        return (
+            msgspec.json.format(msgspec.json.encode(many if every else found[0])).decode() + "\n"
+        )
     show = render.table if format == "table" else render.markdown
     return "\n".join(show(each) for each in found)
 

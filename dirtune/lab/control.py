@@ -25,6 +25,7 @@ from dirtune.lab.boot import (
 )
 from dirtune.lab.spec import PAGE_BYTES, Node, Spec, cpu_layout, plan, ssh_config
 from dirtune.lab.state import Folder, Process, Record, Status, folder, process
+from dirtune.render.documents import LabDocument
 
 UP_LIMIT_S = 300
 FREE_MIB = 512
@@ -358,12 +359,12 @@ def _clear(place: Folder) -> None:
     shutil.rmtree(place.path, ignore_errors=True)
 
 
-def describe() -> dict[str, object]:
+def describe() -> LabDocument:
     """Return the lab's state as `dirtune lab status` prints it (`dirtune/lab/1`)."""
     place = folder()
     record, status = place.record(), place.status()
     alive = bool(record and record.keeper.alive())
-    result: dict[str, object] = {"schema": "dirtune/lab/1", "up": alive}
+    result: LabDocument = {"schema": "dirtune/lab/1", "up": alive}
     with contextlib.suppress(DirtuneError, OSError):
         spec = place.spec()
         result |= {

@@ -9,6 +9,14 @@ import click
 from dirtune import checks
 from dirtune.checks import Check, Cluster, Finding, Fix, Outcome, Severity, Status
 from dirtune.checks.accepted import Accepted
+from dirtune.render.documents import (
+    AuditDocument,
+    AuditsDocument,
+    FindingDocument,
+    HostDocument,
+    OutcomeDocument,
+    WaivedDocument,
+)
 from dirtune.snapshot import Snapshot
 
 _COLOURS = {
@@ -27,8 +35,7 @@ _SHOWN = ("interrupts_per_second", "wasted_cpu_percent", "options", "threads")
 class Audit:
     """What one host's checks came to."""
 
-    host: dict[str, object]
-    """`name`, `kernel`, `guest`, `samples`; None where the host does not say."""
+    host: HostDocument
     roles: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
     known: int = 0
@@ -64,7 +71,7 @@ def audit(
     """Run the checks *wanted* over a snapshot of the host *name* (None: as it calls itself)."""
     kernel = snapshot.kernel
     name = name or (kernel.hostname if kernel else None)
-    host: dict[str, object] = {
+    host: HostDocument = {
         "name": name,
         "kernel": kernel.osrelease if kernel else None,
         "guest": snapshot.cpuinfo.guest if snapshot.cpuinfo else None,
@@ -86,7 +93,7 @@ def worst(audits: Sequence[Audit]) -> Severity | None:
     return min(found, key=lambda severity: severity.rank, default=None)
 
 
-def document(audit: Audit) -> dict[str, object]:
+def document(audit: Audit) -> AuditDocument:
     """Return an audit in the schema `dirtune/audit/1`."""
     return {
         "schema": "dirtune/audit/1",
@@ -97,7 +104,7 @@ def document(audit: Audit) -> dict[str, object]:
     }
 
 
-def documents(report: Report) -> dict[str, object]:
+def documents(report: Report) -> AuditsDocument:
     """Return several audits in the schema `dirtune/audits/1`."""
     return {
         "schema": "dirtune/audits/1",
@@ -132,7 +139,7 @@ def markdown(audit: Audit) -> str:
     return "\n".join(lines)
 
 
-def _outcome(outcome: Outcome) -> dict[str, object]:
+def _outcome(outcome: Outcome) -> OutcomeDocument:
     return {
         "check": outcome.check.id,
         "status": outcome.status.value,
@@ -142,14 +149,13 @@ def _outcome(outcome: Outcome) -> dict[str, object]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, object]:
+def _finding(finding: Finding) -> FindingDocument:
     return {
         "subject": finding.subject,
         "severity": finding.severity.value,
         "message": finding.message,
         "cause": finding.cause,
-        "waived": finding.waived
-        and {"reason": finding.waived.reason, "expires": finding.waived.expires.isoformat()},
+        "waived": _waiver(finding),
         "evidence": dict(finding.evidence),
         "fixes": [
             {
@@ -162,6 +168,12 @@ def _finding(finding: Finding) -> dict[str, object]:
             for fix in finding.fixes
         ],
     }
+
+
+def _waiver(finding: Finding) -> WaivedDocument | None:
+    if finding.waived is None:
+        return None
+    return {"reason": finding.waived.reason, "expires": finding.waived.expires.isoformat()}
 
 
 def _summary(audit: Audit) -> dict[str, int]:
@@ -206,7 +218,7 @@ def _heading(audit: Audit) -> str:
 
 
 def _facts(audit: Audit) -> str:
-    samples = {1: "one sample", 2: "two samples"}.get(audit.host.get("samples"))  # type: ignore[call-overload]
+    samples = {1: "one sample", 2: "two samples"}.get(audit.host.get("samples", 0))
     guest = "virtual machine" if audit.host.get("guest") else None
     facts = (audit.host.get("kernel"), ", ".join(audit.roles), guest, samples)
     return " · ".join(str(fact) for fact in facts if fact)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from dirtune.checks import Check
+from dirtune.render.documents import ChecksDocument
 
 _TRUST = {
     "A": "read in kernel source or reproduced",
@@ -26,7 +27,7 @@ def page(check: Check) -> str:
     return f"# {check.id}\n\n{title}\n\n{basis}\n{rest}".rstrip()
 
 
-def document(checks: Sequence[Check]) -> dict[str, object]:
+def document(checks: Sequence[Check]) -> ChecksDocument:
     """Return the catalogue in the schema `dirtune/checks/1`."""
     return {
         "schema": "dirtune/checks/1",

@@ -1,9 +1,18 @@
 """A comparison as text: the verdict first, then what it rests on."""
 
+from typing import Literal, TypedDict
+
 from tabulate import tabulate
 
 from dirtune.analyse.run import Comparison
 from dirtune.analyse.verdict import sentence
+
+
+class ComparisonsDocument(TypedDict):
+    """Comparisons of all metrics of two arms, the primary one first."""
+
+    schema: Literal["dirtune/comparisons/1"]
+    comparisons: tuple[Comparison, ...]
 
 
 def table(comparison: Comparison) -> str:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from dirtune.checks.difference import Comparison
+from dirtune.render.documents import DifferencesDocument
 
 _NONE = "-"
 
 
-def document(found: Comparison, names: Sequence[str]) -> dict[str, object]:
+def document(found: Comparison, names: Sequence[str]) -> DifferencesDocument:
     """Return the differences of the two hosts *names* in the schema `dirtune/difference/1`."""
     return {
         "schema": "dirtune/difference/1",

@@ -10,6 +10,7 @@ from dirtune.analyse.handlers import HandlerCalls
 from dirtune.analyse.lines import nic_line, sharers
 from dirtune.analyse.rates import line_delta
 from dirtune.collect.interrupts import Interrupts, Line
+from dirtune.render.documents import IrqsDocument, LineDocument
 from dirtune.snapshot import Snapshot
 
 FIELDS = ("interrupts", "pci", "interfaces")
@@ -17,9 +18,9 @@ FIELDS = ("interrupts", "pci", "interfaces")
 _ALIGN = ("left", "right", "right", "left", "left")
 
 
-def document(snapshot: Snapshot, table: Interrupts) -> dict[str, object]:
+def document(snapshot: Snapshot, table: Interrupts) -> IrqsDocument:
     """Return the table in the schema `dirtune/irqs/1`; `handlers` is there when probed."""
-    found: dict[str, object] = {
+    found: IrqsDocument = {
         "schema": "dirtune/irqs/1",
         "cpus": list(table.cpus),
         "lines": [_line(snapshot, table, line) for line in table.lines],
@@ -48,7 +49,7 @@ def markdown(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) ->
     )
 
 
-def _line(snapshot: Snapshot, table: Interrupts, line: Line) -> dict[str, object]:
+def _line(snapshot: Snapshot, table: Interrupts, line: Line) -> LineDocument:
     rate = _rate(snapshot, table, line)
     return {
         "irq": line.irq,

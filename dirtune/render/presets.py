@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from tabulate import tabulate
 
+from dirtune.render.documents import PresetDocument, PresetsDocument
 from dirtune.tune.presets import Judged
 
 _SAID = {True: "will do", False: "change it", None: "yours to say"}
@@ -23,7 +24,7 @@ def markdown(found: Mapping[str, Sequence[Judged]]) -> str:
 
 def document(found: Mapping[str, Sequence[Judged]]) -> str:
     """Return it under the schema dirtune/presets/1."""
-    nodes = {
+    nodes: dict[str, list[PresetDocument]] = {
         node: [
             {
                 "setting": preset.setting,
@@ -38,7 +39,8 @@ def document(found: Mapping[str, Sequence[Judged]]) -> str:
         ]
         for node, rows in found.items()
     }
-    return msgspec.json.encode({"schema": "dirtune/presets/1", "nodes": nodes}).decode()
+    told: PresetsDocument = {"schema": "dirtune/presets/1", "nodes": nodes}
+    return msgspec.json.encode(told).decode()
 
 
 def _shown(found: Mapping[str, Sequence[Judged]], style: str) -> str:

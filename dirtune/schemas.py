@@ -1,19 +1,43 @@
-"""JSON Schema of plans and results: `python -m dirtune.bench.schemas docs/schema` writes them."""
+"""JSON Schema of plans and results: `python -m dirtune.schemas docs/schema` writes them."""
 
 import sys
 from pathlib import Path
 
 import msgspec
 
+from dirtune.analyse.doctor import Diagnosis
+from dirtune.analyse.profile import Profile
+from dirtune.analyse.profile_difference import Difference
+from dirtune.analyse.reach import Reach
 from dirtune.analyse.run import Comparison, Run
 from dirtune.bench.check import Readiness
 from dirtune.bench.tables import Plan
+from dirtune.bench.tour import Itinerary
+from dirtune.loop.decide import Session
+from dirtune.render import documents
+from dirtune.render.comparison import ComparisonsDocument
+from dirtune.tune import journal
 
-PUBLISHED: dict[str, type] = {
+PUBLISHED: dict[str, object] = {
     "plan": Plan,
+    "audit": documents.AuditDocument,
+    "audits": documents.AuditsDocument,
     "bench-check": Readiness,
-    "run": Run,
+    "bench-trials": Itinerary,
+    "checks": documents.ChecksDocument,
     "comparison": Comparison,
+    "comparisons": ComparisonsDocument,
+    "difference": documents.DifferencesDocument,
+    "doctor": Diagnosis,
+    "irqs": documents.IrqsDocument,
+    "journal": journal.Record,
+    "lab": documents.LabDocument,
+    "lvs-check": Reach,
+    "presets": documents.PresetsDocument,
+    "profile": Profile,
+    "profile-difference": Difference,
+    "run": Run,
+    "tune": Session,
 }
 """By name; those of results are the NAME of their `"schema": "dirtune/NAME/1"`."""
 
@@ -23,7 +47,7 @@ def texts() -> dict[str, str]:
     return {f"{name}.json": _text(kind) for name, kind in PUBLISHED.items()}
 
 
-def _text(kind: type) -> str:
+def _text(kind: object) -> str:
     schema = msgspec.json.schema(kind, schema_hook=_anything)
     encoded = msgspec.json.encode(schema, order="sorted")
     return msgspec.json.format(encoded).decode() + "\n"

@@ -1,0 +1,181 @@
+"""The JSON of commands that is put together from several things, key by key.
+
+Results that are one struct say their schema themselves; `dirtune.schemas` publishes all of them.
+"""
+
+from typing import Literal, NotRequired, TypedDict
+
+
+class HostDocument(TypedDict):
+    """Whose audit it is; null for what the host does not say."""
+
+    name: str | None
+    kernel: NotRequired[str | None]
+    guest: NotRequired[bool | None]
+    samples: NotRequired[int]
+
+
+class FixDocument(TypedDict):
+    """What can be done about a finding."""
+
+    id: str
+    title: str
+    risk: str
+    commands: list[str]
+    competes: list[str]
+
+
+class WaivedDocument(TypedDict):
+    """Who accepts a finding, and until when (ISO 8601)."""
+
+    reason: str
+    expires: str
+
+
+class FindingDocument(TypedDict):
+    """What a check found of one subject."""
+
+    subject: str
+    severity: str
+    message: str
+    cause: str | None
+    waived: WaivedDocument | None
+    evidence: dict[str, object]
+    fixes: list[FixDocument]
+
+
+class OutcomeDocument(TypedDict):
+    """What came of one check."""
+
+    check: str
+    status: str
+    severity: str | None
+    reason: str | None
+    findings: list[FindingDocument]
+
+
+class AuditDocument(TypedDict):
+    """An audit of one host."""
+
+    schema: Literal["dirtune/audit/1"]
+    host: HostDocument
+    roles: list[str]
+    outcomes: list[OutcomeDocument]
+    summary: dict[str, int]
+
+
+class UnreachableDocument(TypedDict):
+    """A host without an audit, and why."""
+
+    host: str
+    reason: str
+
+
+class AuditsDocument(TypedDict):
+    """Audits of several hosts, and what only their comparison tells."""
+
+    schema: Literal["dirtune/audits/1"]
+    audits: list[AuditDocument]
+    cross: list[OutcomeDocument]
+    unreachable: list[UnreachableDocument]
+
+
+class LineDocument(TypedDict):
+    """A line of /proc/interrupts."""
+
+    irq: str
+    chip: str | None
+    actions: list[str]
+    counts: list[int]
+    total: int
+    shared: bool
+    nic: bool | None
+    """null where a name on it could be a card's."""
+    per_second: float | None
+    text: str
+
+
+class IrqsDocument(TypedDict):
+    """The interrupt table, with what handlers cost where they were probed."""
+
+    schema: Literal["dirtune/irqs/1"]
+    cpus: list[int]
+    lines: list[LineDocument]
+    handlers: NotRequired[object]
+    handler_counts: NotRequired[object]
+
+
+class DifferenceDocument(TypedDict):
+    """What two directors differ in; null where one has none."""
+
+    section: str
+    name: str
+    a: str | None
+    b: str | None
+
+
+class DifferencesDocument(TypedDict):
+    """All that two directors differ in."""
+
+    schema: Literal["dirtune/difference/1"]
+    a: str
+    b: str
+    differences: list[DifferenceDocument]
+    unknown: list[str]
+
+
+class CheckDocument(TypedDict):
+    """One check of the catalogue."""
+
+    id: str
+    severity: str
+    trust: str
+    title: str
+    page: str
+
+
+class ChecksDocument(TypedDict):
+    """The catalogue of checks."""
+
+    schema: Literal["dirtune/checks/1"]
+    checks: list[CheckDocument]
+
+
+class PresetDocument(TypedDict):
+    """How a node stands to one preset; `now` is null where it could not be read."""
+
+    setting: str
+    now: str | None
+    paper: str
+    today: str
+    will_do: bool | None
+    why: str
+    command: str | None
+
+
+class PresetsDocument(TypedDict):
+    """How nodes stand to the presets, by node."""
+
+    schema: Literal["dirtune/presets/1"]
+    nodes: dict[str, list[PresetDocument]]
+
+
+class LabDocument(TypedDict):
+    """The state of the lab; what is not known without one is left out."""
+
+    schema: Literal["dirtune/lab/1"]
+    up: bool
+    scenario: NotRequired[str]
+    title: NotRequired[str]
+    kernel: NotRequired[str]
+    cpus: NotRequired[int]
+    forwarding: NotRequired[str]
+    nodes: NotRequired[dict[str, str]]
+    ssh_config: NotRequired[str]
+    plan: NotRequired[str]
+    phase: NotRequired[str]
+    ready: NotRequired[bool]
+    boots: NotRequired[int]
+    boot_s: NotRequired[float | None]
+    command_line: NotRequired[str | None]
+    error: NotRequired[str | None]

@@ -1,0 +1,68 @@
+"""The published schemas are those of the code, and say what plans and results hold."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from dirtune import schemas
+from dirtune.cli import main
+
+DOCS = Path(__file__).parents[1] / "docs/schema"
+
+
+@pytest.mark.parametrize("name", schemas.texts())
+def test_the_committed_schema_is_this_one(name):
+    assert (DOCS / name).read_text() == schemas.texts()[name], "run `make docs`"
+
+
+def test_what_a_plan_may_hold():
+    load = json.loads((DOCS / "plan.json").read_text())["$defs"]["Load"]
+
+    assert load["additionalProperties"] is False
+    assert load["required"] == ["rates"]
+    assert sorted(load["properties"]["generator"]["enum"]) == [
+        "command",
+        "h2load",
+        "httperf",
+        "wrk",
+    ]
+
+
+def properties(name):
+    found = json.loads((DOCS / f"{name}.json").read_text())
+    return found["$defs"][found["$ref"].rpartition("/")[2]]["properties"]
+
+
+@pytest.mark.parametrize("name", sorted(set(schemas.PUBLISHED) - {"plan", "journal"}))
+def test_results_say_their_schema(name):
+    said = properties(name)["schema"]
+    assert f"dirtune/{name}/1" in (said.get("default"), *said.get("enum", ()))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("audit", ("audit", "--root", "{root}")),
+        ("irqs", ("irqs", "--root", "{root}")),
+        ("checks", ("explain",)),
+        ("doctor", ("doctor",)),
+        ("difference", ("audit", "--diff", "{root}", "{root}")),
+        ("lab", ("lab", "status")),
+    ],
+)
+def test_what_is_printed_is_what_is_published(tmp_path, monkeypatch, name, words):
+    monkeypatch.setenv("DIRTUNE_LAB", str(tmp_path / "lab"))
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/interrupts").write_text(
+        "           CPU0\n 10:         40   IO-APIC  20-fasteoi   enp0s16, i801_smbus\n"
+    )
+    argv = [word.format(root=tmp_path) for word in words]
+
+    printed = CliRunner().invoke(main, [*argv, "--format", "json"]).stdout
+
+    assert json.loads(printed)["schema"] == f"dirtune/{name}/1"
+    assert set(json.loads(printed)) <= set(properties(name))
+    msgspec.json.decode(printed, type=schemas.PUBLISHED[name])
