@@ -49,7 +49,13 @@ class Asked:
     """A plan, and where it was read."""
 
     configuration: Configuration
-    where: str
+    path: Path | None
+    """None for standard input."""
+
+    @property
+    def where(self) -> str:
+        """What a message calls it."""
+        return "standard input" if self.path is None else str(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +81,12 @@ def read(given: str | None) -> Asked:
     the way is none.
     """
     if given == "-":
-        where = "standard input"
         try:
-            return Asked(plans.parse_json(sys.stdin.readline()), where)
+            return Asked(plans.parse_json(sys.stdin.readline()), None)
         except PlanError as error:
-            raise PlanError(f"{where}: {error}") from error
+            raise PlanError(f"standard input: {error}") from error
     path = _plan.locate(given)
-    return Asked(plans.read_configuration(path), str(path))
+    return Asked(plans.read_configuration(path), path)
 
 
 def wanted(asked: Asked) -> Table:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import click
 import msgspec
 
+from dirtune.analyse.reach import Reach
 from dirtune.bench.tables import Configuration, Peer
 from dirtune.bench.tables import Plan as BenchPlan
 from dirtune.cli import _lvs, _plan, _sources
@@ -102,19 +103,30 @@ def warn(plans: Mapping[str, Plan]) -> None:
 
 def finished(asked: Asked, text: str, done: Mapping[str, Done], given: Given) -> tuple[str, int]:
     """Return what `apply` did, with who answers through the VIP, to print; and the exit status."""
-    from dirtune.bench.reach import reach
-
-    found, status = None, 0
-    try:
-        found = asyncio.run(reach(_plan.find(asked.where))) if done else None
-        status = 0 if found is None or found.whole else 1
-    except PlanError:
-        pass  # a plan without clients has nobody to ask from
-    except DirtuneError as error:
-        click.echo(f"dirtune: all is done; who answers is not known: {error}", err=True)
-        status = 2
+    found, status = _who_answers(asked) if done else (None, 0)
     shown = render.finished_json if given.form == "json" else render.finished
     return shown(text, done, found, given.confirm_s), status
+
+
+def _who_answers(asked: Asked) -> tuple[Reach | None, int]:
+    """Return who answers, None where nobody could be asked, and the exit status of `apply`."""
+    try:
+        from dirtune.bench.reach import reach
+
+        found = asyncio.run(reach(_with_clients(asked)))
+    except PlanError as error:  # such as a plan without clients: nobody to ask from
+        click.echo(f"dirtune: who answers was not looked at: {error}", err=True)
+        return None, 0
+    except DirtuneError as error:
+        click.echo(f"dirtune: all is done; who answers is not known: {error}", err=True)
+        return None, 2
+    return found, 0 if found.whole else 1
+
+
+def _with_clients(asked: Asked) -> BenchPlan:
+    if asked.path is None:
+        raise PlanError("standard input brings no clients")
+    return _plan.find(str(asked.path))
 
 
 def reached(plan: BenchPlan, form: str) -> tuple[str, int]:

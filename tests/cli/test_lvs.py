@@ -221,6 +221,16 @@ def test_a_director_without_asyncssh_does_its_own(ipvs, tmp_path, monkeypatch):
     assert lvs("apply", str(path), "--here").exit_code == 0
 
 
+def test_nor_does_it_need_it_where_no_real_server_can_be_logged_into(ipvs, plan, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dirtune.remote", None)
+    monkeypatch.delitem(sys.modules, "dirtune.bench.reach", raising=False)
+
+    done = lvs("apply", plan)
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert len(ipvs.read().services) == 2
+
+
 def test_a_plan_from_elsewhere_comes_whole_or_not_at_all(ipvs):
     sent = '{"services":[{"fwmark":7,"destinations":[]}],"director":{"host":"lb1"}}\n'
 
@@ -465,6 +475,23 @@ def test_what_was_done_is_printed_though_nobody_can_say_who_answers(nodes, plan)
     assert done.exit_code == 2
     assert done.stdout.splitlines()[-1] == "said"
     assert "all is done; who answers is not known: local: " in done.stderr
+
+
+@pytest.mark.parametrize("given", ["plan", "-"])
+def test_why_nobody_was_asked_who_answers_is_said(nodes, plan, given):
+    (nodes / "director").write_text("echo said")
+    server = {"host": "local", "name": "rs1", "address": "198.18.0.11"}
+    destination = {"address": "198.18.0.11"}
+    service = {"vip": "198.18.0.100", "port": 80, "destinations": [destination]}
+    sent = json.dumps({"services": [service], "real_servers": [server]})
+
+    done = lvs("apply", plan) if given == "plan" else lvs("apply", "-", input=f"{sent}\n")
+
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[-1] == "said"
+    why = "standard input brings no clients" if given == "-" else f"{plan}: "
+    assert done.stderr.startswith(f"dirtune: who answers was not looked at: {why}")
+    assert done.stderr.count("\n") == 1
 
 
 def test_real_servers_are_put_back_if_the_director_cannot_be_set_up(nodes, plan):
