@@ -12,6 +12,7 @@ from pathlib import Path
 from dirtune import remote
 from dirtune.analyse.reach import Reach
 from dirtune.bench import client
+from dirtune.bench.service import ours
 from dirtune.bench.tables import Plan
 from dirtune.collect import ip_vs
 from dirtune.errors import NodeUnreachable, NotPossible
@@ -22,7 +23,6 @@ _ASK_S = 20
 _ROUNDS = 3
 """How often each destination could have had its turn."""
 _TABLE = "cat /proc/net/ip_vs"
-_PROTOCOLS = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP"}
 
 
 async def reach(plan: Plan) -> Reach:
@@ -77,12 +77,11 @@ async def _answered(plan: Plan, node: Node) -> bool:
 
 async def _entries(plan: Plan, director: Node) -> dict[str, tuple[int, int]]:
     """Return each destination's weight and entries in the connection table, by label."""
-    wanted = plan.service
-    for service in ip_vs.parse_services(await director.run(_TABLE)):
-        where = (service.protocol, service.address, service.port)
-        if where == (_PROTOCOLS[wanted.protocol], wanted.vip, wanted.port):
-            return {
-                plan.server_at(each.address): (each.weight, each.active + each.inactive)
-                for each in service.destinations
-            }
-    raise NotPossible(f"{director.name}: has no service {wanted.vip}:{wanted.port}")
+    found = ours(ip_vs.parse_services(await director.run(_TABLE)), plan)
+    if found is None:
+        wanted = plan.service
+        raise NotPossible(f"{director.name}: has no service {wanted.vip}:{wanted.port}")
+    return {
+        plan.server_at(each.address): (each.weight, each.active + each.inactive)
+        for each in found.destinations
+    }
