@@ -53,7 +53,7 @@ class Cluster:
     async def run(self, script, *, timeout_s=60):
         if script.startswith("cat"):
             entries = {"one": self.entries["rs1"], "two": self.entries["rs2"]}
-            return TABLE.format(weight=self.weight, **entries)
+            return TABLE.format(weight=self.weight, **entries) + self.more()
         server = self.turns.pop(0)
         if server != "past":
             self.entries[server] += 1
@@ -61,6 +61,9 @@ class Cluster:
         if other is not None:
             self.entries[other] += 1
         return GOOD if server in self.answers else BAD
+
+    def more(self):
+        return ""
 
 
 def ask(cluster):
@@ -97,6 +100,36 @@ def test_an_answer_that_the_director_knows_nothing_of_came_past_it():
 
     assert found.past == 1
     assert not found.whole
+
+
+def test_one_server_with_two_ports_is_two_destinations():
+    class TwoPorts(Cluster):
+        def more(self):
+            return f"  -> C612000B:1F90      Route   1      0      {self.entries['8080']}\n"
+
+    cluster = TwoPorts(["rs1", "8080", "rs2"], answers=("rs1", "rs2", "8080"))
+    cluster.entries["8080"] = 4
+    found = ask(cluster)
+
+    assert found.servers == {"rs1 port 80": None, "rs1 port 8080": None, "rs2": None}
+    assert (found.past, found.untold) == (0, ())
+
+
+def test_one_that_is_added_meanwhile_has_its_requests_told_but_is_not_waited_for():
+    class Growing(Cluster):
+        def more(self):
+            new = self.entries.get("new")
+            return "" if new is None else f"  -> C612000D:0050      Route   1      0      {new}\n"
+
+        async def run(self, script, *, timeout_s=60):
+            if not script.startswith("cat"):
+                self.entries.setdefault("new", 0)
+            return await super().run(script, timeout_s=timeout_s)
+
+    found = ask(Growing(["new", "rs1", "rs2"], answers=("rs1", "rs2")))
+
+    unanswered = "did not answer in 2 s"
+    assert found.servers == {"rs1": None, "rs2": None, "198.18.0.13": unanswered}
 
 
 def test_what_cannot_be_told_from_others_connections_is_asked_again():
