@@ -17,7 +17,7 @@ from dirtune.bench import client
 from dirtune.bench.service import ours
 from dirtune.bench.tables import Plan
 from dirtune.collect import ip_vs
-from dirtune.errors import NodeUnreachable, NotPossible
+from dirtune.errors import NodeUnreachable, NotPossible, PlanError
 from dirtune.remote import Node
 
 _TIMEOUT_S = 2
@@ -30,7 +30,13 @@ _Place = tuple[str, int]
 
 
 async def reach(plan: Plan) -> Reach:
-    """Ask until every real server had a request, or each could have had some turns."""
+    """Ask until every real server had a request, or each could have had some turns.
+
+    `PlanError` where the service is none that a request of HTTP can ask.
+    """
+    if plan.service.protocol != "tcp":
+        protocol = plan.service.protocol
+        raise PlanError(f"services[{plan.load.service}]: no request of HTTP goes by {protocol}")
     config = None if plan.ssh_config is None else Path(plan.ssh_config)
     hosts = (plan.director.host, *(each.host for each in plan.clients))
     nodes, lost = await remote.connect_all(hosts, ssh_config=config, become=plan.become)
@@ -47,7 +53,7 @@ async def reach(plan: Plan) -> Reach:
 
 async def _ask(plan: Plan, director: Node, clients: list[Node]) -> Reach:
     found: dict[_Place, bool] = {}
-    requests = past = 0
+    requests = past = lost = 0
     before = await _entries(plan, director)
     wanted = {place for place, (weight, _) in before.items() if weight}
     for node in itertools.islice(itertools.cycle(clients), _ROUNDS * len(wanted)):
@@ -63,12 +69,15 @@ async def _ask(plan: Plan, director: Node, clients: list[Node]) -> Reach:
         # With others on the service it may not be told; then the next one may tell.
         got = [place for place, more in moved.items() if more == 1]
         if len(got) == 1 and sum(map(abs, moved.values())) == 1:
-            found[got[0]] = good
+            found[got[0]] = good and found.get(got[0], True)
+        elif not good:
+            lost += 1
     said = {True: None, False: f"did not answer in {_TIMEOUT_S} s"}
     names = _names(plan, wanted | found.keys())
     servers = {names[place]: said[found[place]] for place in sorted(found)}
     untold = tuple(names[place] for place in sorted(wanted - found.keys()))
-    return Reach(f"{plan.service.vip}:{plan.service.port}", servers, untold, requests, past)
+    service = f"{plan.service.vip}:{plan.service.port}"
+    return Reach(service, servers, untold, requests, past, lost)
 
 
 def _names(plan: Plan, places: Collection[_Place]) -> dict[_Place, str]:

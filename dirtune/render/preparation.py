@@ -104,6 +104,11 @@ def reached(found: Reach) -> str:
     )
     if found.past:
         rows.append(f"  {found.past} answers came past the director: who answers ARP for it?")
+    if found.lost:
+        rows.append(
+            f"  {found.lost} of {found.requests} requests had no answer, and no real server is "
+            "known to have got them: do they reach the director?"
+        )
     return "\n".join((f"through {found.service}:", *rows))
 
 

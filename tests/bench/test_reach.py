@@ -2,10 +2,12 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from dirtune.bench import plan, reach
-from dirtune.errors import NotPossible
+from dirtune.errors import NotPossible, PlanError
+from dirtune.render.preparation import reached
 
 PLAN = plan.parse("""
 [[services]]
@@ -100,6 +102,41 @@ def test_an_answer_that_the_director_knows_nothing_of_came_past_it():
 
     assert found.past == 1
     assert not found.whole
+
+
+def test_requests_that_nobody_got_or_answered_are_lost():
+    found = ask(Cluster(["past"] * 6))
+
+    assert (found.servers, found.lost, found.past) == ({}, 6, 0)
+    assert not found.whole
+    assert "6 of 6 requests had no answer" in reached(found)
+
+
+def test_nor_is_it_whole_where_others_connections_hide_who_did_not_answer():
+    found = ask(Cluster(["rs2"] * 6, answers=(), others=["rs1"] * 6))
+
+    assert (found.servers, found.untold, found.lost) == ({}, ("rs1", "rs2"), 6)
+    assert not found.whole
+
+
+def test_one_that_answers_the_second_time_did_not_always():
+    class Once(Cluster):
+        async def run(self, script, *, timeout_s=60):
+            text = await super().run(script, timeout_s=timeout_s)
+            return BAD if len(self.turns) == 2 and not script.startswith("cat") else text
+
+    found = ask(Once(["rs1", "rs1", "rs2"]))
+
+    assert found.servers == {"rs1": "did not answer in 2 s", "rs2": None}
+
+
+@pytest.mark.parametrize("protocol", ["udp", "sctp"])
+def test_what_a_request_of_http_cannot_ask_is_refused(protocol):
+    service = msgspec.structs.replace(PLAN.service, protocol=protocol)
+    other = msgspec.structs.replace(PLAN, services=(service,))
+
+    with pytest.raises(PlanError, match=rf"services\[0\]: no request of HTTP goes by {protocol}"):
+        asyncio.run(reach.reach(other))
 
 
 def test_one_server_with_two_ports_is_two_destinations():
