@@ -105,7 +105,7 @@ def finished(asked: Asked, text: str, done: Mapping[str, Done], given: Given) ->
     """Return what `apply` did, with who answers through the VIP, to print; and the exit status."""
     found, status = _who_answers(asked) if done else (None, 0)
     shown = render.finished_json if given.form == "json" else render.finished
-    return shown(text, done, found, given.confirm_s), status
+    return shown(text, done, found, _unconfirmed_s(given)), status
 
 
 def _who_answers(asked: Asked) -> tuple[Reach | None, int]:
@@ -189,7 +189,7 @@ def prepared(
     director is touched: should this process die then, servers are ready for nothing, which is
     better than a director that sends to servers that have gone back.
     """
-    hold_s = given.confirm_s or _ANSWER_S + _SETTLE_S
+    hold_s = _unconfirmed_s(given) or _ANSWER_S + _SETTLE_S
     words = ("apply", f"--confirm={hold_s:g}", *(f"--force={name}" for name in given.force))
     told = _each(configuration, servers, words, _Applied)
     done = {label: each for label, each in told.items() if isinstance(each, _Applied)}
@@ -203,6 +203,14 @@ def prepared(
         for label, said in _settle(configuration, servers, "rollback", journals).items():
             click.echo(f"dirtune: {label} was not put back: {said}", err=True)
         raise
+
+
+def _unconfirmed_s(given: Given) -> float:
+    """Return how long real servers wait for a person to confirm; 0 where nobody is to.
+
+    The director is set up, and drained, after them, and must be taken back before them.
+    """
+    return given.confirm_s and given.confirm_s + (given.drain_s or 0) + _ANSWER_S
 
 
 def _need(configuration: Configuration, desired: Table, peer: Peer) -> Need:
