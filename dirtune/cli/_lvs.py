@@ -170,21 +170,39 @@ def apply(asked: Asked, desired: Table, given: Given) -> str:
     """Set up the plan's director, here or there, and return what to print."""
     if is_here(asked, here=False):
         return apply_here(desired, given)
-    words = ["apply", *drain_words(given.drain_s), "--format", given.form]
-    words += [f"--confirm={given.confirm_s:g}", *(f"--force={name}" for name in given.force)]
-    words += ["--load"] if given.load else []
-    words += [f"--expect={given.expect}"] if given.expect else []
-    text, _ = there(asked, words, wait_s=(given.drain_s or 0) + ANSWER_S)
-    return text.removesuffix("\n")
+    wait_s = (given.drain_s or 0) + ANSWER_S
+    return there(asked, _apply_words(given), wait_s=wait_s)[0].removesuffix("\n")
+
+
+def require_ready(asked: Asked, desired: Table, given: Given, *, here: bool) -> None:
+    """Raise what `apply` would of the plan's director as it is; nothing is changed."""
+    if is_here(asked, here=here):
+        allowed_here(desired, given)
+    else:
+        there(asked, (*_apply_words(given), "--dry-run"), wait_s=ANSWER_S)
+
+
+def _apply_words(given: Given) -> tuple[str, ...]:
+    return (
+        *("apply", *drain_words(given.drain_s), "--format", given.form),
+        *(f"--confirm={given.confirm_s:g}", *(f"--force={name}" for name in given.force)),
+        *(("--load",) if given.load else ()),
+        *((f"--expect={given.expect}",) if given.expect else ()),
+    )
 
 
 def apply_here(desired: Table, given: Given) -> str:
     """Set this host up as a director and return what to print."""
+    return carry_out(allowed_here(desired, given), given.confirm_s, given.force, given.form)
+
+
+def allowed_here(desired: Table, given: Given) -> Proposal:
+    """Return what is to be done to this host; an error if anything stands against it."""
     require_root("lvs apply")
     found = propose(desired, drain_s=given.drain_s)
     require_expected(found, given.expect)
     require_allowed(found, given.force, load=given.load)
-    return carry_out(found, given.confirm_s, given.force, given.form)
+    return found
 
 
 def drain_words(drain_s: float | None) -> tuple[str, ...]:

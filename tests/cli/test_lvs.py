@@ -407,6 +407,12 @@ def said_to(elsewhere):
     return [row.removesuffix(" --format json -") for row in rows]
 
 
+def changes_of_the_director(elsewhere):
+    return [
+        r for r in said_to(elsewhere) if r.startswith("lvs apply --drain") and "--dry" not in r
+    ]
+
+
 def test_real_servers_are_planned_beside_their_director(nodes, plan):
     (nodes / "director").write_text("echo nothing to do")
 
@@ -443,7 +449,7 @@ def test_a_real_server_without_our_dirtune_is_named_and_the_rest_is_printed(
     assert done.stderr.startswith(f"dirtune: {said}")
     assert "--director-only leaves" in done.stderr
     refused(lvs("apply", plan), said)
-    assert not any(row.startswith("lvs apply --drain") for row in said_to(nodes))
+    assert not changes_of_the_director(nodes)
 
 
 def test_real_servers_come_first_and_stay_once_the_director_is_done(nodes, plan):
@@ -457,7 +463,8 @@ def test_real_servers_come_first_and_stay_once_the_director_is_done(nodes, plan)
         "rs1: take it back there with: dirtune rollback J1",
         "said",
     ]
-    first, then, last = said_to(nodes)
+    dry, first, then, last = said_to(nodes)
+    assert dry == last.replace(" - ", " --dry-run - ")
     # As long as an answer may take, and a minute.
     assert first == "lvs apply --confirm=180 --node=rs1"
     assert then == "confirm J1"
@@ -495,11 +502,35 @@ def test_why_nobody_was_asked_who_answers_is_said(nodes, plan, given):
 
 
 def test_real_servers_are_put_back_if_the_director_cannot_be_set_up(nodes, plan):
-    (nodes / "director").write_text("echo 'dirtune: no' >&2; exit 2")
+    fails = "case $* in *--dry-run*) ;; *) echo 'dirtune: no' >&2; exit 2;; esac"
+    (nodes / "director").write_text(fails)
 
     refused(lvs("apply", plan), "dirtune: local: no")
 
     assert said_to(nodes)[-1] == "rollback J1"
+
+
+def test_real_servers_are_left_where_the_director_would_refuse(nodes, plan):
+    (nodes / "director").write_text("echo 'dirtune: no' >&2; exit 2")
+
+    refused(lvs("apply", plan), "dirtune: local: no")
+
+    assert not any("--node" in row for row in said_to(nodes))
+
+
+def test_nor_are_they_touched_where_this_host_would_refuse(nodes, ipvs, plan, monkeypatch):
+    monkeypatch.setattr("dirtune.cli._lvs._LOCAL", "local")
+
+    refused(lvs("apply", plan, "--expect", "another"), "look at a new plan")
+
+    assert not (nodes / "every").exists()
+    assert ipvs.requests == []
+
+
+def test_a_dry_run_changes_nothing_and_says_what_refuses(ipvs, plan):
+    assert lvs("apply", plan, "--here", "--dry-run").output == ""
+    refused(lvs("apply", plan, "--dry-run", "--expect", "another"), "look at a new plan")
+    assert ipvs.requests == []
 
 
 def test_what_is_to_be_confirmed_is_left_to_whoever_asked(nodes, plan):
@@ -509,12 +540,12 @@ def test_what_is_to_be_confirmed_is_left_to_whoever_asked(nodes, plan):
 
     # The director may drain for 300 s and is given 120 s more before its own 60 s begin.
     assert "taken back in at most 480 s unless you run there: dirtune confirm" in done.stdout
-    server, director = said_to(nodes)
+    _, server, director = said_to(nodes)
     assert server == "lvs apply --confirm=480 --node=rs1"
     assert " --confirm=60 " in director
     (nodes / "every").unlink()
     lvs("apply", plan, "--confirm", "60", "--no-drain")
-    assert said_to(nodes)[0] == "lvs apply --confirm=180 --node=rs1"
+    assert said_to(nodes)[1] == "lvs apply --confirm=180 --node=rs1"
 
 
 def test_a_host_shows_and_exports_its_own(elsewhere):
