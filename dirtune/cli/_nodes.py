@@ -144,21 +144,22 @@ def presets_of(
     """Return how each client and real server stands to the presets, and whom nobody could ask."""
     from dirtune import remote
 
-    peers = (
-        *((p, "real server") for p in plan.real_servers),
-        *((p, "client") for p in plan.clients),
-    )
+    roles: dict[str, frozenset[str]] = {}
+    for role, peers in (("real server", plan.real_servers), ("client", plan.clients)):
+        for peer in peers:
+            roles[peer.label] = roles.get(peer.label, frozenset()) | {role}
+    hosts = {peer.label: peer.host for peer in (*plan.real_servers, *plan.clients)}
     asked = remote.fetch_all(
-        [peer.host for peer, _ in peers],
+        list(hosts.values()),
         presets.SCRIPT,
         presets.parse,
         ssh_config=Path(plan.ssh_config) if plan.ssh_config else None,
         become=plan.become,
     )
     found = {
-        peer.label: tuple(presets.judged(role, seen))
-        for peer, role in peers
-        if isinstance(seen := asked[peer.host], presets.Seen)
+        label: tuple(presets.judged(roles[label], seen))
+        for label, host in hosts.items()
+        if isinstance(seen := asked[host], presets.Seen)
     }
     lost = tuple(error for error in asked.values() if isinstance(error, DirtuneError))
     return found, lost

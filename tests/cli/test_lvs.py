@@ -548,6 +548,22 @@ def test_what_is_to_be_confirmed_is_left_to_whoever_asked(nodes, plan):
     assert said_to(nodes)[1] == "lvs apply --confirm=180 --node=rs1"
 
 
+def test_presets_of_a_host_that_is_client_and_real_server_are_those_of_both(tmp_path):
+    path = tmp_path / "plan.toml"
+    alone = '[[real_servers]]\nname = "rs2"\nhost = "local"\n'
+    both = '[[real_servers]]\nhost = "local"\n[[clients]]\nhost = "local"\n'
+    path.write_text(PLAN + alone + both + "[load]\nrates = [10]\n")
+
+    told = json.loads(lvs("presets", str(path), "--format", "json").stdout)["nodes"]
+
+    settings = {node: [row["setting"] for row in rows] for node, rows in told.items()}
+    # Of clients alone, of real servers alone, and of both, which is told once.
+    assert settings["local"].count("open files") == 1
+    assert settings["local"].count("nginx: access_log") == 1
+    assert settings["local"].count("fs.file-max") == 1
+    assert "open files" not in settings["rs2"]
+
+
 def test_a_host_shows_and_exports_its_own(elsewhere):
     (elsewhere / "end").write_text("echo rows")
 
