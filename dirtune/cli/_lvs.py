@@ -148,8 +148,16 @@ async def ask(
     if done.status not in {0, 1}:
         said = done.stderr.strip().splitlines() or [f"exit status {done.status}"]
         raise NotPossible(f"{of.host}: {said[-1].removeprefix('dirtune: ')}")
-    click.echo(done.stderr, err=True, nl=False)
+    click.echo(_by_name(of, done.stderr), err=True, nl=False)
     return done.stdout, done.status
+
+
+def _by_name(of: Director | Peer, said: str) -> str:
+    """Name a real server in what it *said*: it is one of several, a director is the only one."""
+    if isinstance(of, Director):
+        return said
+    rows = (row.removeprefix("dirtune: ") for row in said.splitlines())
+    return "".join(f"dirtune: {of.label}: {row}\n" for row in rows)
 
 
 def planned(desired: Table, *, drain_s: float | None, form: str) -> tuple[str, int]:

@@ -501,6 +501,19 @@ def test_why_nobody_was_asked_who_answers_is_said(nodes, plan, given):
     assert done.stderr.count("\n") == 1
 
 
+def test_what_a_real_server_says_beside_its_answer_has_its_name(nodes, plan):
+    (nodes / "director").write_text("echo 'dirtune: of the director' >&2; echo said; exit 1")
+    end = (nodes / "end").read_text()
+    told = "printf 'dirtune: one\\ntwo\\n' >&2"
+    (nodes / "end").write_text(end.replace("--node=*)", f"--node=*) {told};"))
+
+    assert lvs("plan", plan).stderr.splitlines() == [
+        "dirtune: of the director",
+        "dirtune: rs1: one",
+        "dirtune: rs1: two",
+    ]
+
+
 def test_real_servers_are_put_back_if_the_director_cannot_be_set_up(nodes, plan):
     fails = "case $* in *--dry-run*) ;; *) echo 'dirtune: no' >&2; exit 2;; esac"
     (nodes / "director").write_text(fails)
