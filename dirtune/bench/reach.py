@@ -35,8 +35,8 @@ async def reach(plan: Plan) -> Reach:
     `PlanError` where the service is none that a request of HTTP can ask.
     """
     if plan.service.protocol != "tcp":
-        protocol = plan.service.protocol
-        raise PlanError(f"services[{plan.load.service}]: no request of HTTP goes by {protocol}")
+        said = f"is {plan.service.protocol}, which no request of HTTP can check"
+        raise PlanError(f"services[{plan.load.service}]: {said}: have load.service name another")
     config = None if plan.ssh_config is None else Path(plan.ssh_config)
     hosts = (plan.director.host, *(each.host for each in plan.clients))
     nodes, lost = await remote.connect_all(hosts, ssh_config=config, become=plan.become)

@@ -103,6 +103,8 @@ def reached(found: Reach) -> str:
         "from others' connections"
         for name in found.untold
     )
+    if not found.requests:
+        rows.append("  nobody was asked: no real server has a weight above 0")
     if found.past:
         rows.append(f"  {found.past} answers came past the director: who answers ARP for it?")
     if found.lost:

@@ -97,6 +97,17 @@ def test_a_server_of_weight_0_need_not_answer():
     assert ask(Cluster(["rs1"], weight=0)).servers == {"rs1": None}
 
 
+def test_where_every_weight_is_0_nobody_is_asked_which_is_said():
+    class Drained(Cluster):
+        async def run(self, script, *, timeout_s=60):
+            return (await super().run(script, timeout_s=timeout_s)).replace(" 1      3 ", " 0  3 ")
+
+    found = ask(Drained([], weight=0))
+
+    assert found.requests == 0
+    assert reached(found).endswith("nobody was asked: no real server has a weight above 0")
+
+
 def test_an_answer_that_the_director_knows_nothing_of_came_past_it():
     found = ask(Cluster(["past", "rs1", "rs2"], answers=("rs1", "rs2", "past")))
 
@@ -135,7 +146,7 @@ def test_what_a_request_of_http_cannot_ask_is_refused(protocol):
     service = msgspec.structs.replace(PLAN.service, protocol=protocol)
     other = msgspec.structs.replace(PLAN, services=(service,))
 
-    with pytest.raises(PlanError, match=rf"services\[0\]: no request of HTTP goes by {protocol}"):
+    with pytest.raises(PlanError, match=rf"services\[0\]: is {protocol}, which no request"):
         asyncio.run(reach.reach(other))
 
 
