@@ -14,9 +14,11 @@ class Reach(msgspec.Struct, frozen=True):
     requests: int
     past: int
     """Requests that were answered and that no destination got: past the director."""
+    lost: int = 0
+    """Requests without an answer that no destination could be told to have got."""
     schema: str = "dirtune/lvs-check/1"
 
     @property
     def whole(self) -> bool:
-        """Whether all that were given a request answered, through the director."""
-        return not self.past and all(why is None for why in self.servers.values())
+        """Whether every request was answered, through the director."""
+        return not (self.past or self.lost) and all(why is None for why in self.servers.values())

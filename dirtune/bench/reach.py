@@ -7,14 +7,17 @@ of connections follow two seconds later.
 
 import asyncio
 import itertools
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from dirtune import remote
 from dirtune.analyse.reach import Reach
 from dirtune.bench import client
+from dirtune.bench.service import ours
 from dirtune.bench.tables import Plan
 from dirtune.collect import ip_vs
-from dirtune.errors import NodeUnreachable, NotPossible
+from dirtune.errors import NodeUnreachable, NotPossible, PlanError
 from dirtune.remote import Node
 
 _TIMEOUT_S = 2
@@ -22,11 +25,18 @@ _ASK_S = 20
 _ROUNDS = 3
 """How often each destination could have had its turn."""
 _TABLE = "cat /proc/net/ip_vs"
-_PROTOCOLS = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP"}
+_Place = tuple[str, int]
+"""Address and port of a destination."""
 
 
 async def reach(plan: Plan) -> Reach:
-    """Ask until every real server had a request, or each could have had some turns."""
+    """Ask until every real server had a request, or each could have had some turns.
+
+    `PlanError` where the service is none that a request of HTTP can ask.
+    """
+    if plan.service.protocol != "tcp":
+        said = f"is {plan.service.protocol}, which no request of HTTP can check"
+        raise PlanError(f"services[{plan.load.service}]: {said}: have load.service name another")
     config = None if plan.ssh_config is None else Path(plan.ssh_config)
     hosts = (plan.director.host, *(each.host for each in plan.clients))
     nodes, lost = await remote.connect_all(hosts, ssh_config=config, become=plan.become)
@@ -42,27 +52,42 @@ async def reach(plan: Plan) -> Reach:
 
 
 async def _ask(plan: Plan, director: Node, clients: list[Node]) -> Reach:
-    found: dict[str, bool] = {}
-    requests = past = 0
+    found: dict[_Place, bool] = {}
+    requests = past = lost = 0
     before = await _entries(plan, director)
-    wanted = {name for name, (weight, _) in before.items() if weight}
+    wanted = {place for place, (weight, _) in before.items() if weight}
     for node in itertools.islice(itertools.cycle(clients), _ROUNDS * len(wanted)):
         if wanted <= found.keys():
             break
         good = await _answered(plan, node)
         after = await _entries(plan, director)
-        moved = {name: count - before[name][1] for name, (_, count) in after.items()}
+        # One that was added meanwhile had none.
+        moved = {place: n - before.get(place, (0, 0))[1] for place, (_, n) in after.items()}
         requests, before = requests + 1, after
         if good and not any(moved.values()):
             past += 1
         # With others on the service it may not be told; then the next one may tell.
-        got = [name for name, more in moved.items() if more == 1]
+        got = [place for place, more in moved.items() if more == 1]
         if len(got) == 1 and sum(map(abs, moved.values())) == 1:
-            found[got[0]] = good
+            found[got[0]] = good and found.get(got[0], True)
+        elif not good:
+            lost += 1
     said = {True: None, False: f"did not answer in {_TIMEOUT_S} s"}
-    servers = {name: said[found[name]] for name in sorted(found)}
-    untold = tuple(sorted(wanted - found.keys()))
-    return Reach(f"{plan.service.vip}:{plan.service.port}", servers, untold, requests, past)
+    names = _names(plan, wanted | found.keys())
+    servers = {names[place]: said[found[place]] for place in sorted(found)}
+    untold = tuple(names[place] for place in sorted(wanted - found.keys()))
+    service = f"{plan.service.vip}:{plan.service.port}"
+    return Reach(service, servers, untold, requests, past, lost)
+
+
+def _names(plan: Plan, places: Collection[_Place]) -> dict[_Place, str]:
+    """Call a destination by its real server, and by its port too where that has several."""
+    labels = {place: plan.server_at(place[0]) for place in places}
+    count = Counter(labels.values())
+    return {
+        place: label if count[label] == 1 else f"{label} port {place[1]}"
+        for place, label in labels.items()
+    }
 
 
 async def _answered(plan: Plan, node: Node) -> bool:
@@ -75,14 +100,13 @@ async def _answered(plan: Plan, node: Node) -> bool:
     return client.answered(text)
 
 
-async def _entries(plan: Plan, director: Node) -> dict[str, tuple[int, int]]:
-    """Return each destination's weight and entries in the connection table, by label."""
-    wanted = plan.service
-    for service in ip_vs.parse_services(await director.run(_TABLE)):
-        where = (service.protocol, service.address, service.port)
-        if where == (_PROTOCOLS[wanted.protocol], wanted.vip, wanted.port):
-            return {
-                plan.server_at(each.address): (each.weight, each.active + each.inactive)
-                for each in service.destinations
-            }
-    raise NotPossible(f"{director.name}: has no service {wanted.vip}:{wanted.port}")
+async def _entries(plan: Plan, director: Node) -> dict[_Place, tuple[int, int]]:
+    """Return each destination's weight and entries in the connection table."""
+    found = ours(ip_vs.parse_services(await director.run(_TABLE)), plan)
+    if found is None:
+        wanted = plan.service
+        raise NotPossible(f"{director.name}: has no service {wanted.vip}:{wanted.port}")
+    return {
+        (each.address, each.port): (each.weight, each.active + each.inactive)
+        for each in found.destinations
+    }

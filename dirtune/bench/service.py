@@ -9,12 +9,13 @@ destination, and where it is not installed netlink tells the same through the di
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from dirtune.bench.tables import Plan
 from dirtune.collect import ip_vs
-from dirtune.collect.ipvs_netlink import parse_ipvs
+from dirtune.collect.ipvs_netlink import IpvsService, parse_ipvs
 from dirtune.collect.netlink import IPVS
 
 # Asking ipvsadm would load the module where it is not.
@@ -39,6 +40,7 @@ LEFTOVERS_S = 130
 _NAMED = 3
 _ESTABLISHED = "01"
 _PROTOCOLS = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP"}
+_Service = TypeVar("_Service", ip_vs.Service, IpvsService)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,12 @@ class Use:
     """Connections of the service in the table, whatever their state."""
     connections: int
     """Over all services of the director, since they were last zeroed."""
+
+
+def ours(services: Iterable[_Service], plan: Plan) -> _Service | None:
+    """Return the plan's service out of a director's *services*; None if it is not there."""
+    place = _place(plan)
+    return next((s for s in services if (s.protocol, s.address, s.port) == place), None)
 
 
 def shares(text: str, plan: Plan) -> dict[str, int]:
@@ -66,13 +74,11 @@ def use(services: str, counters: str, plan: Plan) -> Use | None:
 
     *services* is ip_vs, *counters* is ip_vs_stats_percpu.
     """
-    wanted = plan.service
-    for service in ip_vs.parse_services(services):
-        where = (service.protocol, service.address, service.port)
-        if where == (_PROTOCOLS[wanted.protocol], wanted.vip, wanted.port):
-            entries = sum(each.active + each.inactive for each in service.destinations)
-            return Use(entries, ip_vs.parse_ip_vs_stats_percpu(counters).connections)
-    return None
+    found = ours(ip_vs.parse_services(services), plan)
+    if found is None:
+        return None
+    entries = sum(each.active + each.inactive for each in found.destinations)
+    return Use(entries, ip_vs.parse_ip_vs_stats_percpu(counters).connections)
 
 
 def foreign(table: str, clients: Mapping[str, str], plan: Plan) -> str | None:
@@ -85,13 +91,13 @@ def foreign(table: str, clients: Mapping[str, str], plan: Plan) -> str | None:
     for label, text in clients.items():
         if held := _held(text, plan):
             return f"{label} holds {held} open"
-    ours = {src for text in clients.values() for src in re.findall(r"^src (\S+)$", text, re.M)}
-    ours |= {client.address for client in plan.clients if client.address is not None}
-    wanted = _PROTOCOLS[plan.service.protocol], plan.service.vip, plan.service.port
+    own = {src for text in clients.values() for src in re.findall(r"^src (\S+)$", text, re.M)}
+    own |= {client.address for client in plan.clients if client.address is not None}
+    place = _place(plan)
     others = Counter(
         each.client
         for each in ip_vs.parse_connections(table)
-        if (each.protocol, each.address, each.port) == wanted and each.client not in ours
+        if (each.protocol, each.address, each.port) == place and each.client not in own
     )
     said = [f"{count} of {address}" for address, count in others.most_common(_NAMED)]
     more = ["others"] if len(others) > _NAMED else []
@@ -111,27 +117,29 @@ def _held(sockets: str, plan: Plan) -> int:
     return sum(row[2] in remotes and row[3] == _ESTABLISHED for row in rows if len(row) > 3)
 
 
+def _place(plan: Plan) -> tuple[str, str | None, int | None]:
+    wanted = plan.service
+    return _PROTOCOLS[wanted.protocol], wanted.vip, wanted.port
+
+
 def _from_ipvsadm(text: str, plan: Plan) -> dict[str, int]:
-    wanted, within, found = plan.service, False, {}
-    host = f"[{wanted.vip}]" if ":" in (wanted.vip or "") else wanted.vip
+    protocol, vip, port = _place(plan)
+    host = f"[{vip}]" if ":" in (vip or "") else vip
+    within, found = False, {}
     for row in text.splitlines():
         cells = row.split()
         if cells[:1] == ["->"] and within and len(cells) >= 3 and cells[2].isdigit():
             found[re.sub(r"^\[|\]$", "", cells[1].rpartition(":")[0])] = int(cells[2])
         elif cells[:1] != ["->"]:
-            within = cells[:2] == [_PROTOCOLS[wanted.protocol], f"{host}:{wanted.port}"]
+            within = cells[:2] == [protocol, f"{host}:{port}"]
     return found
 
 
 def _from_netlink(text: str, plan: Plan) -> dict[str, int]:
-    wanted = plan.service
     rows = [row.partition(" ")[2] for row in text.splitlines() if row.startswith(f"{IPVS} ")]
-    for service in parse_ipvs(rows[0]).services if rows else ():
-        where = (service.protocol, service.address, service.port)
-        if where == (_PROTOCOLS[wanted.protocol], wanted.vip, wanted.port):
-            return {
-                each.address: each.connections
-                for each in service.destinations
-                if each.connections is not None
-            }
-    return {}
+    found = ours(parse_ipvs(rows[0]).services if rows else (), plan)
+    return {
+        each.address: each.connections
+        for each in (found.destinations if found else ())
+        if each.connections is not None
+    }

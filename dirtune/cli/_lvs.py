@@ -49,7 +49,13 @@ class Asked:
     """A plan, and where it was read."""
 
     configuration: Configuration
-    where: str
+    path: Path | None
+    """None for standard input."""
+
+    @property
+    def where(self) -> str:
+        """What a message calls it."""
+        return "standard input" if self.path is None else str(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +81,12 @@ def read(given: str | None) -> Asked:
     the way is none.
     """
     if given == "-":
-        where = "standard input"
         try:
-            return Asked(plans.parse_json(sys.stdin.readline()), where)
+            return Asked(plans.parse_json(sys.stdin.readline()), None)
         except PlanError as error:
-            raise PlanError(f"{where}: {error}") from error
+            raise PlanError(f"standard input: {error}") from error
     path = _plan.locate(given)
-    return Asked(plans.read_configuration(path), str(path))
+    return Asked(plans.read_configuration(path), path)
 
 
 def wanted(asked: Asked) -> Table:
@@ -143,8 +148,16 @@ async def ask(
     if done.status not in {0, 1}:
         said = done.stderr.strip().splitlines() or [f"exit status {done.status}"]
         raise NotPossible(f"{of.host}: {said[-1].removeprefix('dirtune: ')}")
-    click.echo(done.stderr, err=True, nl=False)
+    click.echo(_by_name(of, done.stderr), err=True, nl=False)
     return done.stdout, done.status
+
+
+def _by_name(of: Director | Peer, said: str) -> str:
+    """Name a real server in what it *said*: it is one of several, a director is the only one."""
+    if isinstance(of, Director):
+        return said
+    rows = (row.removeprefix("dirtune: ") for row in said.splitlines())
+    return "".join(f"dirtune: {of.label}: {row}\n" for row in rows)
 
 
 def planned(desired: Table, *, drain_s: float | None, form: str) -> tuple[str, int]:
@@ -165,21 +178,39 @@ def apply(asked: Asked, desired: Table, given: Given) -> str:
     """Set up the plan's director, here or there, and return what to print."""
     if is_here(asked, here=False):
         return apply_here(desired, given)
-    words = ["apply", *drain_words(given.drain_s), "--format", given.form]
-    words += [f"--confirm={given.confirm_s:g}", *(f"--force={name}" for name in given.force)]
-    words += ["--load"] if given.load else []
-    words += [f"--expect={given.expect}"] if given.expect else []
-    text, _ = there(asked, words, wait_s=(given.drain_s or 0) + ANSWER_S)
-    return text.removesuffix("\n")
+    wait_s = (given.drain_s or 0) + ANSWER_S
+    return there(asked, _apply_words(given), wait_s=wait_s)[0].removesuffix("\n")
+
+
+def require_ready(asked: Asked, desired: Table, given: Given, *, here: bool) -> None:
+    """Raise what `apply` would of the plan's director as it is; nothing is changed."""
+    if is_here(asked, here=here):
+        allowed_here(desired, given)
+    else:
+        there(asked, (*_apply_words(given), "--dry-run"), wait_s=ANSWER_S)
+
+
+def _apply_words(given: Given) -> tuple[str, ...]:
+    return (
+        *("apply", *drain_words(given.drain_s), "--format", given.form),
+        *(f"--confirm={given.confirm_s:g}", *(f"--force={name}" for name in given.force)),
+        *(("--load",) if given.load else ()),
+        *((f"--expect={given.expect}",) if given.expect else ()),
+    )
 
 
 def apply_here(desired: Table, given: Given) -> str:
     """Set this host up as a director and return what to print."""
+    return carry_out(allowed_here(desired, given), given.confirm_s, given.force, given.form)
+
+
+def allowed_here(desired: Table, given: Given) -> Proposal:
+    """Return what is to be done to this host; an error if anything stands against it."""
     require_root("lvs apply")
     found = propose(desired, drain_s=given.drain_s)
     require_expected(found, given.expect)
     require_allowed(found, given.force, load=given.load)
-    return carry_out(found, given.confirm_s, given.force, given.form)
+    return found
 
 
 def drain_words(drain_s: float | None) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import click
 import msgspec
 
+from dirtune.analyse.reach import Reach
 from dirtune.bench.tables import Configuration, Peer
 from dirtune.bench.tables import Plan as BenchPlan
 from dirtune.cli import _lvs, _plan, _sources
@@ -102,19 +103,30 @@ def warn(plans: Mapping[str, Plan]) -> None:
 
 def finished(asked: Asked, text: str, done: Mapping[str, Done], given: Given) -> tuple[str, int]:
     """Return what `apply` did, with who answers through the VIP, to print; and the exit status."""
-    from dirtune.bench.reach import reach
+    found, status = _who_answers(asked) if done else (None, 0)
+    shown = render.finished_json if given.form == "json" else render.finished
+    return shown(text, done, found, _unconfirmed_s(given)), status
 
-    found, status = None, 0
+
+def _who_answers(asked: Asked) -> tuple[Reach | None, int]:
+    """Return who answers, None where nobody could be asked, and the exit status of `apply`."""
     try:
-        found = asyncio.run(reach(_plan.find(asked.where))) if done else None
-        status = 0 if found is None or found.whole else 1
-    except PlanError:
-        pass  # a plan without clients has nobody to ask from
+        from dirtune.bench.reach import reach
+
+        found = asyncio.run(reach(_with_clients(asked)))
+    except PlanError as error:  # such as a plan without clients: nobody to ask from
+        click.echo(f"dirtune: who answers was not looked at: {error}", err=True)
+        return None, 0
     except DirtuneError as error:
         click.echo(f"dirtune: all is done; who answers is not known: {error}", err=True)
-        status = 2
-    shown = render.finished_json if given.form == "json" else render.finished
-    return shown(text, done, found, given.confirm_s), status
+        return None, 2
+    return found, 0 if found.whole else 1
+
+
+def _with_clients(asked: Asked) -> BenchPlan:
+    if asked.path is None:
+        raise PlanError("standard input brings no clients")
+    return _plan.find(str(asked.path))
 
 
 def reached(plan: BenchPlan, form: str) -> tuple[str, int]:
@@ -132,21 +144,22 @@ def presets_of(
     """Return how each client and real server stands to the presets, and whom nobody could ask."""
     from dirtune import remote
 
-    peers = (
-        *((p, "real server") for p in plan.real_servers),
-        *((p, "client") for p in plan.clients),
-    )
+    roles: dict[str, frozenset[str]] = {}
+    for role, peers in (("real server", plan.real_servers), ("client", plan.clients)):
+        for peer in peers:
+            roles[peer.label] = roles.get(peer.label, frozenset()) | {role}
+    hosts = {peer.label: peer.host for peer in (*plan.real_servers, *plan.clients)}
     asked = remote.fetch_all(
-        [peer.host for peer, _ in peers],
+        list(hosts.values()),
         presets.SCRIPT,
         presets.parse,
         ssh_config=Path(plan.ssh_config) if plan.ssh_config else None,
         become=plan.become,
     )
     found = {
-        peer.label: tuple(presets.judged(role, seen))
-        for peer, role in peers
-        if isinstance(seen := asked[peer.host], presets.Seen)
+        label: tuple(presets.judged(roles[label], seen))
+        for label, host in hosts.items()
+        if isinstance(seen := asked[host], presets.Seen)
     }
     lost = tuple(error for error in asked.values() if isinstance(error, DirtuneError))
     return found, lost
@@ -177,7 +190,7 @@ def prepared(
     director is touched: should this process die then, servers are ready for nothing, which is
     better than a director that sends to servers that have gone back.
     """
-    hold_s = given.confirm_s or _ANSWER_S + _SETTLE_S
+    hold_s = _unconfirmed_s(given) or _ANSWER_S + _SETTLE_S
     words = ("apply", f"--confirm={hold_s:g}", *(f"--force={name}" for name in given.force))
     told = _each(configuration, servers, words, _Applied)
     done = {label: each for label, each in told.items() if isinstance(each, _Applied)}
@@ -191,6 +204,14 @@ def prepared(
         for label, said in _settle(configuration, servers, "rollback", journals).items():
             click.echo(f"dirtune: {label} was not put back: {said}", err=True)
         raise
+
+
+def _unconfirmed_s(given: Given) -> float:
+    """Return how long real servers wait for a person to confirm; 0 where nobody is to.
+
+    The director is set up, and drained, after them, and must be taken back before them.
+    """
+    return given.confirm_s and given.confirm_s + (given.drain_s or 0) + _ANSWER_S
 
 
 def _need(configuration: Configuration, desired: Table, peer: Peer) -> Need:

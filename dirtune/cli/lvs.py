@@ -126,6 +126,9 @@ def plan(
 @click.option(
     "--force", multiple=True, metavar="NAME", help="Overrule what is refused by that NAME."
 )
+@click.option(
+    "--dry-run", is_flag=True, hidden=True, help="Only say whether the director refuses."
+)
 @_FORMAT
 def apply(
     plan: str | None,
@@ -138,6 +141,7 @@ def apply(
     expect: str | None,
     confirm_s: float,
     force: tuple[str, ...],
+    dry_run: bool,
     form: str,
 ) -> None:
     """Make the IPVS table, and the real servers, what PLAN says; `rollback` takes it back.
@@ -155,10 +159,15 @@ def apply(
         click.echo(_nodes.carry_out_here(asked.configuration, desired, node, given))
         return
     given = _lvs.Given(drain_s if drain else None, load, expect, force, confirm_s, form)
+    if dry_run:
+        _lvs.require_ready(asked, desired, given, here=here)
+        return
     if here:
         click.echo(_lvs.apply_here(desired, given))
         return
     servers = () if director_only else _nodes.named(asked.configuration, desired)
+    if servers:
+        _lvs.require_ready(asked, desired, given, here=False)
     with _nodes.prepared(asked.configuration, servers, given) as done:
         text = _lvs.apply(asked, desired, given)
     _print_and_exit(*_nodes.finished(asked, text, done, given))

@@ -64,21 +64,22 @@ def beside(text: str, plans: Mapping[str, Plan], form: str) -> str:
     return "\n".join((*head, *parts)) if changed else text
 
 
-def finished(text: str, done: Mapping[str, Done], reach: Reach | None, confirm_s: float) -> str:
-    """Return what was done on the director, *text*, with the real servers and who answers."""
-    lines = [line for name, each in done.items() for line in _done(name, each, confirm_s)]
+def finished(text: str, done: Mapping[str, Done], reach: Reach | None, hold_s: float) -> str:
+    """Return what was done on the director, *text*, with the real servers and who answers.
+
+    *hold_s* is how long real servers wait to be confirmed; 0 where they are.
+    """
+    lines = [line for name, each in done.items() for line in _done(name, each, hold_s)]
     said = () if reach is None else (reached(reach),)
     return "\n".join((*lines, text, *said, ""))
 
 
-def finished_json(
-    text: str, done: Mapping[str, Done], reach: Reach | None, confirm_s: float
-) -> str:
+def finished_json(text: str, done: Mapping[str, Done], reach: Reach | None, hold_s: float) -> str:
     """Return the same: the director's dirtune/applied/1, and beside it the others'."""
     if not done:
         return f"{text}\n"
     told = msgspec.json.decode(text, type=dict[str, object])
-    state = "applied" if confirm_s else "confirmed"
+    state = "applied" if hold_s else "confirmed"
     servers = {
         name: {**each._asdict(), "state": state if each.journal else None}
         for name, each in done.items()
@@ -86,10 +87,10 @@ def finished_json(
     return f"{msgspec.json.encode({**told, 'real_servers': servers, 'reach': reach}).decode()}\n"
 
 
-def _done(name: str, each: Done, confirm_s: float) -> Iterator[str]:
+def _done(name: str, each: Done, hold_s: float) -> Iterator[str]:
     yield from (f"{name}: done: {title}" for title in each.titles)
-    if each.journal and confirm_s:
-        yield f"{name}: taken back in {confirm_s:g} s unless you run there: dirtune confirm"
+    if each.journal and hold_s:
+        yield f"{name}: taken back in at most {hold_s:g} s unless you run there: dirtune confirm"
     elif each.journal:
         yield f"{name}: take it back there with: dirtune rollback {each.journal}"
 
@@ -102,8 +103,15 @@ def reached(found: Reach) -> str:
         "from others' connections"
         for name in found.untold
     )
+    if not found.requests:
+        rows.append("  nobody was asked: no real server has a weight above 0")
     if found.past:
         rows.append(f"  {found.past} answers came past the director: who answers ARP for it?")
+    if found.lost:
+        rows.append(
+            f"  {found.lost} of {found.requests} requests had no answer, and no real server is "
+            "known to have got them: do they reach the director?"
+        )
     return "\n".join((f"through {found.service}:", *rows))
 
 

@@ -20,10 +20,14 @@ _STATES = frozenset({"linkdown", "dead"})
 
 
 def default_routes(host: Host) -> tuple[str, ...]:
-    """Return the default routes of the main table without their first word, as they are used."""
+    """Return the default routes of the main table, as they are used.
+
+    As `ip route` prints them behind `default`; whole where a row begins otherwise, which is of a
+    type such as unreachable, or one of several next hops of the row above.
+    """
     text = _told(host, "-4", "route", "show", "table", "main", "exact", "default")
-    rows = (row.split()[1:] for row in text.splitlines())
-    return tuple(" ".join(word for word in row if word not in _STATES) for row in rows)
+    rows = (" ".join(w for w in row.split() if w not in _STATES) for row in text.splitlines())
+    return tuple(row.removeprefix("default ") for row in rows)
 
 
 def require_before(action: _Action, host: Host) -> None:

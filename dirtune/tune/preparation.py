@@ -9,6 +9,7 @@ and settings come before the addresses that need them.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
+from itertools import pairwise
 
 from dirtune.checks import Risk, is_quiet
 from dirtune.checks.realserver import is_up, on_links, tunnels
@@ -73,7 +74,7 @@ class Seen:
 
     snapshot: Snapshot
     default_routes: tuple[str, ...] = ()
-    """As `ip route` prints them behind `default`."""
+    """As `ip route` prints them behind `default`, and whole if they begin otherwise."""
     ssh_client: str | None = None
     """Where the SSH connection that asks comes from."""
 
@@ -105,8 +106,8 @@ def real_server(wanted: Need, seen: Seen) -> Plan:
         (
             *_quiet(wanted, seen.snapshot),
             *_tunnel_end(wanted, seen),
+            *_default_route(wanted, seen),
             *_addresses(wanted, seen.snapshot),
-            *_gateway(wanted, seen),
         )
     )
 
@@ -193,7 +194,6 @@ def _tunnel_end(wanted: Need, seen: Seen) -> Iterator[Change | Refusal]:
     yield from _loosely(snapshot)
     if _TUNNEL not in found or is_up(found[_TUNNEL]) is False:
         yield _change(SwitchOn(_TUNNEL), f"{_TUNNEL} off -> on", reason)
-    yield from _small_segments(seen)
 
 
 def _loosely(snapshot: Snapshot) -> Iterator[Change]:
@@ -211,17 +211,72 @@ def _loosely(snapshot: Snapshot) -> Iterator[Change]:
         yield _change(action, title, "realserver/tun-rp-filter")
 
 
-def _small_segments(seen: Seen) -> Iterator[Change]:
-    routes = seen.default_routes
-    if not routes or "advmss" in routes[0].split():
+def _default_route(wanted: Need, seen: Seen) -> Iterator[Change | Refusal]:
+    """Lead NAT's answers to the director, and have segments fit through a tunnel.
+
+    Both in one change: a second would not find the routes that were seen.
+    """
+    if wanted.nat and wanted.gateway is None:
+        why = "must lead to the director: director.address of the plan is to say where that is"
+        yield Refusal("realserver/nat-gateway", "gateway", "default route", why)
+    old = seen.default_routes[0] if seen.default_routes else ""
+    led = wanted.gateway is not None and wanted.nat and not _leads_to(wanted.gateway, seen)
+    new = f"via {wanted.gateway}" if led else old
+    if wanted.tunnelled and not wanted.wrapped and _too_large(new, seen):
+        new = f"{new} advmss {_MSS}"
+    if new == old:
         return
-    words = routes[0].split()
-    link = words[words.index("dev") + 1] if "dev" in words[:-1] else ""
-    mtu = {each.name: each.mtu for each in seen.snapshot.interfaces or ()}.get(link)
-    if mtu is None or mtu > _MTU or mtu - 40 <= _MSS:
+    reason = "realserver/nat-gateway" if led else "realserver/tun-mss"
+    odd = [row for row in seen.default_routes if not _taken_back(row)]
+    if odd:
+        why = f"could not be put back, for it has `{odd[0]}`: change it by hand"
+        yield Refusal(reason, "", "default route", why, forceable=False)
         return
-    action = SetDefaultRoute(routes, f"{routes[0]} advmss {_MSS}")
-    yield _change(action, f"default route + advmss {_MSS}", "realserver/tun-mss")
+    action = SetDefaultRoute(seen.default_routes, new)
+    if led:
+        before = " | ".join(seen.default_routes) or "none"
+        yield _change(action, f"default route {before} -> {new}", reason, Risk.DISRUPTIVE)
+        yield from _cut_off(seen)
+    else:
+        yield _change(action, f"default route + advmss {_MSS}", reason)
+
+
+def _leads_to(gateway: str, seen: Seen) -> bool:
+    # The network of the default route.
+    now = route_to(seen.snapshot.routes or (), "0.0.0.0")  # noqa: S104
+    return now is not None and now.gateway == gateway
+
+
+def _too_large(row: str, seen: Seen) -> bool:
+    """Tell whether segments that are sent by the route *row* do not fit through a tunnel."""
+    words = dict(pairwise(row.split()))
+    if not words or "advmss" in words:
+        return False
+    link = words.get("dev")
+    if link is None and "via" in words:
+        hop = route_to(seen.snapshot.routes or (), words["via"])
+        link = hop.interface if hop else None
+    mtu = {each.name: each.mtu for each in seen.snapshot.interfaces or ()}.get(link or "")
+    return mtu is not None and mtu <= _MTU and mtu - 40 > _MSS
+
+
+def _taken_back(row: str) -> bool:
+    """Tell whether ip(8) takes *row* back: none of several next hops, and of no other type."""
+    words = row.split()
+    return "dev" in words and not {"default", "nexthop", "nhid"} & {*words}
+
+
+def _cut_off(seen: Seen) -> Iterator[Refusal]:
+    client = seen.ssh_client
+    back = route_to(seen.snapshot.routes or (), client) if client and ":" not in client else None
+    if back is not None and back.network.prefixlen == 0:
+        yield Refusal(
+            "realserver/nat-gateway",
+            "ssh",
+            "default route",
+            f"carries the SSH connection from {client}, which would be answered through the "
+            f"director: give {client} a route of its own",
+        )
 
 
 def _addresses(wanted: Need, snapshot: Snapshot) -> Iterator[Change]:
@@ -242,38 +297,6 @@ def _held(vip: str, snapshot: Snapshot) -> bool:
     return any(
         ip_address(vip) in network for network in snapshot.local_networks or () if ":" not in vip
     )
-
-
-def _gateway(wanted: Need, seen: Seen) -> Iterator[Change | Refusal]:
-    if not wanted.nat:
-        return
-    if wanted.gateway is None:
-        yield Refusal(
-            "realserver/nat-gateway",
-            "gateway",
-            "default route",
-            "must lead to the director, and the plan does not say where that is: director.address",
-        )
-        return
-    routes, reason = seen.snapshot.routes or (), "realserver/nat-gateway"
-    now = route_to(routes, "0.0.0.0")  # noqa: S104  (the network of the default route)
-    if now is not None and now.gateway == wanted.gateway:
-        return
-    before = " | ".join(seen.default_routes) or "none"
-    action = SetDefaultRoute(seen.default_routes, f"via {wanted.gateway}")
-    yield _change(
-        action, f"default route {before} -> via {wanted.gateway}", reason, Risk.DISRUPTIVE
-    )
-    client = seen.ssh_client
-    back = route_to(routes, client) if client and ":" not in client else None
-    if back is not None and back.network.prefixlen == 0:
-        yield Refusal(
-            reason,
-            "ssh",
-            "default route",
-            f"carries the SSH connection from {client}, which would be answered through the "
-            f"director: give {client} a route of its own",
-        )
 
 
 def _set(

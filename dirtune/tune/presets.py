@@ -103,10 +103,10 @@ def parse(text: str) -> Seen:
     return Seen(values, None if conf is None else "\n".join(conf))
 
 
-def judged(role: str, seen: Seen) -> Iterator[Judged]:
-    """Yield every preset of a *role* with how the node stands to it."""
+def judged(roles: frozenset[str], seen: Seen) -> Iterator[Judged]:
+    """Yield every preset of a node that has *roles* with how it stands to it."""
     for preset in PRESETS:
-        if role in preset.roles:
+        if roles & preset.roles:
             yield Judged(preset, preset.judge(seen))
 
 

@@ -2,10 +2,12 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from dirtune.bench import plan, reach
-from dirtune.errors import NotPossible
+from dirtune.errors import NotPossible, PlanError
+from dirtune.render.preparation import reached
 
 PLAN = plan.parse("""
 [[services]]
@@ -53,7 +55,7 @@ class Cluster:
     async def run(self, script, *, timeout_s=60):
         if script.startswith("cat"):
             entries = {"one": self.entries["rs1"], "two": self.entries["rs2"]}
-            return TABLE.format(weight=self.weight, **entries)
+            return TABLE.format(weight=self.weight, **entries) + self.more()
         server = self.turns.pop(0)
         if server != "past":
             self.entries[server] += 1
@@ -61,6 +63,9 @@ class Cluster:
         if other is not None:
             self.entries[other] += 1
         return GOOD if server in self.answers else BAD
+
+    def more(self):
+        return ""
 
 
 def ask(cluster):
@@ -92,11 +97,87 @@ def test_a_server_of_weight_0_need_not_answer():
     assert ask(Cluster(["rs1"], weight=0)).servers == {"rs1": None}
 
 
+def test_where_every_weight_is_0_nobody_is_asked_which_is_said():
+    class Drained(Cluster):
+        async def run(self, script, *, timeout_s=60):
+            return (await super().run(script, timeout_s=timeout_s)).replace(" 1      3 ", " 0  3 ")
+
+    found = ask(Drained([], weight=0))
+
+    assert found.requests == 0
+    assert reached(found).endswith("nobody was asked: no real server has a weight above 0")
+
+
 def test_an_answer_that_the_director_knows_nothing_of_came_past_it():
     found = ask(Cluster(["past", "rs1", "rs2"], answers=("rs1", "rs2", "past")))
 
     assert found.past == 1
     assert not found.whole
+
+
+def test_requests_that_nobody_got_or_answered_are_lost():
+    found = ask(Cluster(["past"] * 6))
+
+    assert (found.servers, found.lost, found.past) == ({}, 6, 0)
+    assert not found.whole
+    assert "6 of 6 requests had no answer" in reached(found)
+
+
+def test_nor_is_it_whole_where_others_connections_hide_who_did_not_answer():
+    found = ask(Cluster(["rs2"] * 6, answers=(), others=["rs1"] * 6))
+
+    assert (found.servers, found.untold, found.lost) == ({}, ("rs1", "rs2"), 6)
+    assert not found.whole
+
+
+def test_one_that_answers_the_second_time_did_not_always():
+    class Once(Cluster):
+        async def run(self, script, *, timeout_s=60):
+            text = await super().run(script, timeout_s=timeout_s)
+            return BAD if len(self.turns) == 2 and not script.startswith("cat") else text
+
+    found = ask(Once(["rs1", "rs1", "rs2"]))
+
+    assert found.servers == {"rs1": "did not answer in 2 s", "rs2": None}
+
+
+@pytest.mark.parametrize("protocol", ["udp", "sctp"])
+def test_what_a_request_of_http_cannot_ask_is_refused(protocol):
+    service = msgspec.structs.replace(PLAN.service, protocol=protocol)
+    other = msgspec.structs.replace(PLAN, services=(service,))
+
+    with pytest.raises(PlanError, match=rf"services\[0\]: is {protocol}, which no request"):
+        asyncio.run(reach.reach(other))
+
+
+def test_one_server_with_two_ports_is_two_destinations():
+    class TwoPorts(Cluster):
+        def more(self):
+            return f"  -> C612000B:1F90      Route   1      0      {self.entries['8080']}\n"
+
+    cluster = TwoPorts(["rs1", "8080", "rs2"], answers=("rs1", "rs2", "8080"))
+    cluster.entries["8080"] = 4
+    found = ask(cluster)
+
+    assert found.servers == {"rs1 port 80": None, "rs1 port 8080": None, "rs2": None}
+    assert (found.past, found.untold) == (0, ())
+
+
+def test_one_that_is_added_meanwhile_has_its_requests_told_but_is_not_waited_for():
+    class Growing(Cluster):
+        def more(self):
+            new = self.entries.get("new")
+            return "" if new is None else f"  -> C612000D:0050      Route   1      0      {new}\n"
+
+        async def run(self, script, *, timeout_s=60):
+            if not script.startswith("cat"):
+                self.entries.setdefault("new", 0)
+            return await super().run(script, timeout_s=timeout_s)
+
+    found = ask(Growing(["new", "rs1", "rs2"], answers=("rs1", "rs2")))
+
+    unanswered = "did not answer in 2 s"
+    assert found.servers == {"rs1": None, "rs2": None, "198.18.0.13": unanswered}
 
 
 def test_what_cannot_be_told_from_others_connections_is_asked_again():

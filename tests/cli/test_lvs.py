@@ -221,6 +221,16 @@ def test_a_director_without_asyncssh_does_its_own(ipvs, tmp_path, monkeypatch):
     assert lvs("apply", str(path), "--here").exit_code == 0
 
 
+def test_nor_does_it_need_it_where_no_real_server_can_be_logged_into(ipvs, plan, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dirtune.remote", None)
+    monkeypatch.delitem(sys.modules, "dirtune.bench.reach", raising=False)
+
+    done = lvs("apply", plan)
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert len(ipvs.read().services) == 2
+
+
 def test_a_plan_from_elsewhere_comes_whole_or_not_at_all(ipvs):
     sent = '{"services":[{"fwmark":7,"destinations":[]}],"director":{"host":"lb1"}}\n'
 
@@ -397,6 +407,12 @@ def said_to(elsewhere):
     return [row.removesuffix(" --format json -") for row in rows]
 
 
+def changes_of_the_director(elsewhere):
+    return [
+        r for r in said_to(elsewhere) if r.startswith("lvs apply --drain") and "--dry" not in r
+    ]
+
+
 def test_real_servers_are_planned_beside_their_director(nodes, plan):
     (nodes / "director").write_text("echo nothing to do")
 
@@ -433,7 +449,7 @@ def test_a_real_server_without_our_dirtune_is_named_and_the_rest_is_printed(
     assert done.stderr.startswith(f"dirtune: {said}")
     assert "--director-only leaves" in done.stderr
     refused(lvs("apply", plan), said)
-    assert not any(row.startswith("lvs apply --drain") for row in said_to(nodes))
+    assert not changes_of_the_director(nodes)
 
 
 def test_real_servers_come_first_and_stay_once_the_director_is_done(nodes, plan):
@@ -447,7 +463,8 @@ def test_real_servers_come_first_and_stay_once_the_director_is_done(nodes, plan)
         "rs1: take it back there with: dirtune rollback J1",
         "said",
     ]
-    first, then, last = said_to(nodes)
+    dry, first, then, last = said_to(nodes)
+    assert dry == last.replace(" - ", " --dry-run - ")
     # As long as an answer may take, and a minute.
     assert first == "lvs apply --confirm=180 --node=rs1"
     assert then == "confirm J1"
@@ -467,12 +484,66 @@ def test_what_was_done_is_printed_though_nobody_can_say_who_answers(nodes, plan)
     assert "all is done; who answers is not known: local: " in done.stderr
 
 
+@pytest.mark.parametrize("given", ["plan", "-"])
+def test_why_nobody_was_asked_who_answers_is_said(nodes, plan, given):
+    (nodes / "director").write_text("echo said")
+    server = {"host": "local", "name": "rs1", "address": "198.18.0.11"}
+    destination = {"address": "198.18.0.11"}
+    service = {"vip": "198.18.0.100", "port": 80, "destinations": [destination]}
+    sent = json.dumps({"services": [service], "real_servers": [server]})
+
+    done = lvs("apply", plan) if given == "plan" else lvs("apply", "-", input=f"{sent}\n")
+
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[-1] == "said"
+    why = "standard input brings no clients" if given == "-" else f"{plan}: "
+    assert done.stderr.startswith(f"dirtune: who answers was not looked at: {why}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_what_a_real_server_says_beside_its_answer_has_its_name(nodes, plan):
+    (nodes / "director").write_text("echo 'dirtune: of the director' >&2; echo said; exit 1")
+    end = (nodes / "end").read_text()
+    told = "printf 'dirtune: one\\ntwo\\n' >&2"
+    (nodes / "end").write_text(end.replace("--node=*)", f"--node=*) {told};"))
+
+    assert lvs("plan", plan).stderr.splitlines() == [
+        "dirtune: of the director",
+        "dirtune: rs1: one",
+        "dirtune: rs1: two",
+    ]
+
+
 def test_real_servers_are_put_back_if_the_director_cannot_be_set_up(nodes, plan):
-    (nodes / "director").write_text("echo 'dirtune: no' >&2; exit 2")
+    fails = "case $* in *--dry-run*) ;; *) echo 'dirtune: no' >&2; exit 2;; esac"
+    (nodes / "director").write_text(fails)
 
     refused(lvs("apply", plan), "dirtune: local: no")
 
     assert said_to(nodes)[-1] == "rollback J1"
+
+
+def test_real_servers_are_left_where_the_director_would_refuse(nodes, plan):
+    (nodes / "director").write_text("echo 'dirtune: no' >&2; exit 2")
+
+    refused(lvs("apply", plan), "dirtune: local: no")
+
+    assert not any("--node" in row for row in said_to(nodes))
+
+
+def test_nor_are_they_touched_where_this_host_would_refuse(nodes, ipvs, plan, monkeypatch):
+    monkeypatch.setattr("dirtune.cli._lvs._LOCAL", "local")
+
+    refused(lvs("apply", plan, "--expect", "another"), "look at a new plan")
+
+    assert not (nodes / "every").exists()
+    assert ipvs.requests == []
+
+
+def test_a_dry_run_changes_nothing_and_says_what_refuses(ipvs, plan):
+    assert lvs("apply", plan, "--here", "--dry-run").output == ""
+    refused(lvs("apply", plan, "--dry-run", "--expect", "another"), "look at a new plan")
+    assert ipvs.requests == []
 
 
 def test_what_is_to_be_confirmed_is_left_to_whoever_asked(nodes, plan):
@@ -480,8 +551,30 @@ def test_what_is_to_be_confirmed_is_left_to_whoever_asked(nodes, plan):
 
     done = lvs("apply", plan, "--confirm", "60")
 
-    assert "taken back in 60 s unless you run there: dirtune confirm" in done.stdout
-    assert [row.split()[:2] for row in said_to(nodes)] == [["lvs", "apply"]] * 2
+    # The director may drain for 300 s and is given 120 s more before its own 60 s begin.
+    assert "taken back in at most 480 s unless you run there: dirtune confirm" in done.stdout
+    _, server, director = said_to(nodes)
+    assert server == "lvs apply --confirm=480 --node=rs1"
+    assert " --confirm=60 " in director
+    (nodes / "every").unlink()
+    lvs("apply", plan, "--confirm", "60", "--no-drain")
+    assert said_to(nodes)[1] == "lvs apply --confirm=180 --node=rs1"
+
+
+def test_presets_of_a_host_that_is_client_and_real_server_are_those_of_both(tmp_path):
+    path = tmp_path / "plan.toml"
+    alone = '[[real_servers]]\nname = "rs2"\nhost = "local"\n'
+    both = '[[real_servers]]\nhost = "local"\n[[clients]]\nhost = "local"\n'
+    path.write_text(PLAN + alone + both + "[load]\nrates = [10]\n")
+
+    told = json.loads(lvs("presets", str(path), "--format", "json").stdout)["nodes"]
+
+    settings = {node: [row["setting"] for row in rows] for node, rows in told.items()}
+    # Of clients alone, of real servers alone, and of both, which is told once.
+    assert settings["local"].count("open files") == 1
+    assert settings["local"].count("nginx: access_log") == 1
+    assert settings["local"].count("fs.file-max") == 1
+    assert "open files" not in settings["rs2"]
 
 
 def test_a_host_shows_and_exports_its_own(elsewhere):

@@ -94,6 +94,26 @@ def test_words_that_tell_how_a_route_is_are_not_given_back(tmp_path):
     assert ip.default_routes(host) == ("via 10.0.0.7 dev d0",)
 
 
+def test_rows_that_are_no_plain_default_route_are_told_whole(tmp_path, monkeypatch):
+    text = (
+        "default via 10.0.0.7 dev d0 \n"
+        "default proto static metric 20 \n"
+        "\tnexthop via 10.0.0.1 dev d0 weight 1 \n"
+        "\tnexthop via 10.0.1.1 dev d1 weight 1 dead linkdown \n"
+        "unreachable default metric 100 \n"
+    )
+    host = Linux(tmp_path)
+    monkeypatch.setattr(host, "run", lambda argv, **_: text)
+
+    assert ip.default_routes(host) == (
+        "via 10.0.0.7 dev d0",
+        "proto static metric 20",
+        "nexthop via 10.0.0.1 dev d0 weight 1",
+        "nexthop via 10.0.1.1 dev d1 weight 1",
+        "unreachable default metric 100",
+    )
+
+
 def test_what_is_so_already_or_is_otherwise_now_is_not_touched(tmp_path):
     host = Linux(tmp_path, "via 10.0.0.7 dev d0")
 

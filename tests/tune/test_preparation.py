@@ -101,6 +101,50 @@ def test_what_nat_would_break_or_cannot_know_is_refused():
     assert refused(NAT, snapshot, ssh="198.18.0.7") == [], "on the link: it has its own route"
 
 
+def test_a_server_of_a_tunnel_and_of_nat_has_its_route_changed_once():
+    both = Need(tunnelled=(VIP,), nat=True, gateway=DIRECTOR)
+    snapshot = server(ETH0, sysctls=quiet(1, 2), addresses=frozenset())
+    one = f"via {DIRECTOR} advmss 1440"
+
+    found = [each for each in actions(both, snapshot) if isinstance(each, SetDefaultRoute)]
+    assert found == [SetDefaultRoute((OLD,), one)]
+
+    led = f"via {DIRECTOR} dev eth0"
+    there = server(ETH0, sysctls=quiet(1, 2), routes=(LINK, default(DIRECTOR)))
+    found = actions(both, there, routes=(led, OLD))
+    assert SetDefaultRoute((led, OLD), f"{led} advmss 1440") in found
+    found = actions(both, there, routes=(f"{led} advmss 1440", OLD))
+    assert not any(isinstance(each, SetDefaultRoute) for each in found)
+
+
+# As iproute2 6.1 prints them, without `default` at the beginning.
+@pytest.mark.parametrize(
+    "routes",
+    [
+        ("proto static", "nexthop via 10.0.0.1 dev d0 weight 1", "nexthop via 10.0.1.1 dev d1"),
+        ("nhid 7 via 10.0.0.1 dev d0 proto zebra metric 20",),
+        ("unreachable default metric 100",),
+        (OLD, "blackhole default dev lo metric 200"),
+    ],
+)
+@pytest.mark.parametrize("forced", [NAT, Need(tunnelled=(VIP,), nat=True, gateway=DIRECTOR)])
+def test_a_route_that_cannot_be_put_back_is_not_changed(routes, forced):
+    snapshot = server(ETH0, sysctls=quiet(1, 2), addresses=frozenset())
+
+    plan = real_server(forced, Seen(snapshot, routes))
+
+    assert not any(isinstance(each.action, SetDefaultRoute) for each in plan.changes)
+    (refusal,) = plan.refusals
+    assert "could not be put back" in refusal.why
+    assert not refusal.forceable
+
+
+def test_a_route_that_cannot_be_put_back_is_nothing_to_a_server_of_direct_routing():
+    several = ("proto static", "nexthop via 10.0.0.1 dev d0 weight 1")
+
+    assert actions(DIRECT, server(ON_LO, sysctls=quiet(1, 2), addresses={VIP}), several) == []
+
+
 def test_a_tunnel_gets_its_end_its_loose_check_and_its_address():
     conf = {"all_rp_filter": 1, "default_rp_filter": 1, "eth0_rp_filter": 1}
     ready = {"all_arp_ignore": 1, "all_arp_announce": 2, "eth0_arp_ignore": 0}
