@@ -7,21 +7,38 @@ import re
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final, Literal, TypedDict
 
 from dirtune import __version__
 from dirtune.errors import NotPossible, ParseError
 from dirtune.host import RecordedHost
 
-SCHEMA = "dirtune/snapshot/1"
+_SCHEMA: Final = "dirtune/snapshot/1"
 # A 1152-CPU machine's /proc/interrupts is 14 MB; two samples and the rest stay well below.
 _LARGEST_ARCHIVE = 256 << 20
 _MEMBER = re.compile(r"(?P<sample>[01])(?P<path>/.+)")
 
 
+class Sample(TypedDict):
+    """One sample: a folder of the archive."""
+
+    monotonic_s: float | None
+    refused: list[str]
+    modes: dict[str, int]
+
+
+class Meta(TypedDict):
+    """meta.json of an archive."""
+
+    schema: Literal["dirtune/snapshot/1"]
+    version: str
+    samples: list[Sample]
+
+
 def save(samples: Sequence[RecordedHost], path: Path) -> None:
     """Write *samples* into one tar.gz; `NotPossible` if the file cannot be written."""
-    meta = {
-        "schema": SCHEMA,
+    meta: Meta = {
+        "schema": _SCHEMA,
         "version": __version__,
         "samples": [
             {
@@ -94,7 +111,7 @@ def _samples(path: Path, archive: tarfile.TarFile) -> tuple[RecordedHost, ...]:
 def _sample(
     meta: Mapping[str, object], number: int, files: Mapping[str, str], links: Mapping[str, str]
 ) -> RecordedHost:
-    if meta.get("schema") != SCHEMA:
+    if meta.get("schema") != _SCHEMA:
         raise ValueError("no meta.json of this schema before the samples")
     samples = meta["samples"]
     assert isinstance(samples, list)

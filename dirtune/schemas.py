@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from dirtune import archive
 from dirtune.analyse.doctor import Diagnosis
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.profile_difference import Difference
@@ -16,10 +17,14 @@ from dirtune.bench.tour import Itinerary
 from dirtune.loop.decide import Session
 from dirtune.render import documents
 from dirtune.render.comparison import ComparisonsDocument
+from dirtune.render.lvs import LvsDocument
+from dirtune.render.lvs_diff import LvsPlanDocument
+from dirtune.render.plan import AppliedDocument, PlanDocument, SettledDocument, VerifyDocument
 from dirtune.tune import journal
 
 PUBLISHED: dict[str, object] = {
-    "plan": Plan,
+    "plan-file": Plan,
+    "applied": AppliedDocument,
     "audit": documents.AuditDocument,
     "audits": documents.AuditsDocument,
     "bench-check": Readiness,
@@ -32,12 +37,18 @@ PUBLISHED: dict[str, object] = {
     "irqs": documents.IrqsDocument,
     "journal": journal.Record,
     "lab": documents.LabDocument,
+    "lvs": LvsDocument,
     "lvs-check": Reach,
+    "lvs-plan": LvsPlanDocument,
+    "plan": PlanDocument,
     "presets": documents.PresetsDocument,
     "profile": Profile,
     "profile-difference": Difference,
     "run": Run,
+    "settled": SettledDocument,
+    "snapshot": archive.Meta,
     "tune": Session,
+    "verify": VerifyDocument,
 }
 """By name; those of results are the NAME of their `"schema": "dirtune/NAME/1"`."""
 

@@ -5,7 +5,7 @@ import tarfile
 import pytest
 
 from dirtune import archive
-from dirtune.archive import SCHEMA, load, save
+from dirtune.archive import load, save
 from dirtune.errors import NotPossible, ParseError
 from dirtune.host import RecordedHost
 
@@ -26,7 +26,7 @@ def test_an_archive_gives_back_what_was_recorded(tmp_path):
 
 
 def archive_of(path, *members):
-    meta = {"schema": SCHEMA, "samples": [{"monotonic_s": 1.0, "refused": []}] * 2}
+    meta = {"schema": "dirtune/snapshot/1", "samples": [{"monotonic_s": 1.0, "refused": []}] * 2}
     with tarfile.open(path, "w:gz") as archive:
         for name, kind, target in (("meta.json", tarfile.REGTYPE, ""), *members):
             content = json.dumps(meta).encode() if name == "meta.json" else b"x"

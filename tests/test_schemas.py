@@ -1,6 +1,7 @@
 """The published schemas are those of the code, and say what plans and results hold."""
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ def test_the_committed_schema_is_this_one(name):
 
 
 def test_what_a_plan_may_hold():
-    load = json.loads((DOCS / "plan.json").read_text())["$defs"]["Load"]
+    load = json.loads((DOCS / "plan-file.json").read_text())["$defs"]["Load"]
 
     assert load["additionalProperties"] is False
     assert load["required"] == ["rates"]
@@ -36,7 +37,7 @@ def properties(name):
     return found["$defs"][found["$ref"].rpartition("/")[2]]["properties"]
 
 
-@pytest.mark.parametrize("name", sorted(set(schemas.PUBLISHED) - {"plan", "journal"}))
+@pytest.mark.parametrize("name", sorted(set(schemas.PUBLISHED) - {"plan-file", "journal"}))
 def test_results_say_their_schema(name):
     said = properties(name)["schema"]
     assert f"dirtune/{name}/1" in (said.get("default"), *said.get("enum", ()))
@@ -51,6 +52,7 @@ def test_results_say_their_schema(name):
         ("doctor", ("doctor",)),
         ("difference", ("audit", "--diff", "{root}", "{root}")),
         ("lab", ("lab", "status")),
+        ("plan", ("fix", "plan", "--root", "{root}")),
     ],
 )
 def test_what_is_printed_is_what_is_published(tmp_path, monkeypatch, name, words):
@@ -66,3 +68,11 @@ def test_what_is_printed_is_what_is_published(tmp_path, monkeypatch, name, words
     assert json.loads(printed)["schema"] == f"dirtune/{name}/1"
     assert set(json.loads(printed)) <= set(properties(name))
     msgspec.json.decode(printed, type=schemas.PUBLISHED[name])
+
+
+def test_every_schema_that_is_named_is_published():
+    package = Path(schemas.__file__).parent
+    named = re.compile(r'"dirtune/([a-z-]+)/1"')
+    found = {name for path in package.rglob("*.py") for name in named.findall(path.read_text())}
+
+    assert found == set(schemas.PUBLISHED) - {"plan-file"}

@@ -1,6 +1,7 @@
 """An IPVS table and what it counts, as text, Markdown and JSON."""
 
 from collections.abc import Iterator
+from typing import Any, Literal
 
 import msgspec
 
@@ -21,6 +22,50 @@ _HEAD = (
 )
 _LEFT = 2
 _NONE = ""
+
+
+class CountedDestination(msgspec.Struct, frozen=True, kw_only=True):
+    """A real server; null where it was made between two questions to the kernel."""
+
+    address: str
+    port: int
+    forwarding: str
+    weight: int
+    upper: int
+    lower: int
+    tunnel: str
+    tunnel_port: int
+    tunnel_flags: int
+    active: int | None
+    inactive: int | None
+    persistent: int | None
+    numbers: Numbers | None
+
+
+class CountedService(msgspec.Struct, frozen=True, kw_only=True):
+    """A service with its real servers."""
+
+    protocol: str
+    address: str
+    port: int
+    scheduler: str
+    family: int
+    flags: tuple[str, ...]
+    persistent_s: int | None
+    netmask: str
+    engine: str
+    numbers: Numbers | None
+    destinations: tuple[CountedDestination, ...]
+
+
+class LvsDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """An IPVS table with its counters."""
+
+    schema: Literal["dirtune/lvs/1"] = "dirtune/lvs/1"
+    digest: str
+    services: tuple[CountedService, ...]
+    timeouts: Timeouts | None
+    daemons: tuple[dict[str, object], ...] | None
 
 
 def table(table: Table, seen: Seen) -> str:
@@ -44,10 +89,13 @@ def markdown(table: Table, seen: Seen) -> str:
 
 def document(table: Table, seen: Seen) -> str:
     """Return it under the schema dirtune/lvs/1."""
-    services = [_counted_service(service, seen) for service in table.services]
-    return as_json(
-        "lvs", digest=table.digest, services=services, **_whole(table.timeouts, table.daemons)
+    found = LvsDocument(
+        digest=table.digest,
+        services=tuple(_counted_service(service, seen) for service in table.services),
+        timeouts=table.timeouts,
+        daemons=None if table.daemons is None else tuple(map(_fields, table.daemons)),
     )
+    return msgspec.json.encode(found).decode()
 
 
 def _rows(table: Table, seen: Seen) -> Iterator[tuple[str, ...]]:
@@ -119,38 +167,29 @@ def sync_daemon(daemon: SyncDaemon) -> str:
     )
 
 
-def _counted_service(service: Service, seen: Seen) -> dict[str, object]:
-    return {
-        **_fields(service),
-        "flags": [*service.flag_names, *(["ops"] if service.flags & ONE_PACKET else [])],
-        "numbers": seen.numbers.get((service.key, None)),
-        "destinations": [
+def _counted_service(service: Service, seen: Seen) -> CountedService:
+    own = _fields(service) | {
+        "flags": (*service.flag_names, *(("ops",) if service.flags & ONE_PACKET else ())),
+        "destinations": tuple(
             _counted_destination(service, each, seen) for each in service.destinations
-        ],
+        ),
     }
+    return CountedService(**own, numbers=seen.numbers.get((service.key, None)))
 
 
 def _counted_destination(
     service: Service, destination: Destination, seen: Seen
-) -> dict[str, object]:
+) -> CountedDestination:
     place = (service.key, destination.key)
-    open_ = seen.open.get(place, (None,) * 3)
-    return {
+    active, inactive, persistent = seen.open.get(place, (None,) * 3)
+    return CountedDestination(
         **_fields(destination),
-        **dict(zip(("active", "inactive", "persistent"), open_, strict=True)),
-        "numbers": seen.numbers.get(place),
-    }
+        active=active,
+        inactive=inactive,
+        persistent=persistent,
+        numbers=seen.numbers.get(place),
+    )
 
 
-def _fields(value: msgspec.Struct) -> dict[str, object]:
+def _fields(value: msgspec.Struct) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__struct_fields__}
-
-
-def _whole(timeouts: Timeouts | None, daemons: tuple[SyncDaemon, ...] | None) -> dict[str, object]:
-    rows = None if daemons is None else [_fields(daemon) for daemon in daemons]
-    return {"timeouts": timeouts, "daemons": rows}
-
-
-def as_json(name: str, **fields: object) -> str:
-    """Return *fields* under the schema dirtune/NAME/1."""
-    return msgspec.json.encode({"schema": f"dirtune/{name}/1", **fields}).decode()

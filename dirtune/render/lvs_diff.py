@@ -1,6 +1,9 @@
 """What a plan would change of an IPVS table, as text, Markdown and JSON."""
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import msgspec
 
 from dirtune.lvs import ipvsadm
 from dirtune.lvs.change import Changes, title
@@ -19,6 +22,27 @@ from dirtune.render import lvs
 _Place = tuple[ServiceKey, DestinationKey | None] | None
 _Before = dict[_Place, Service | Destination | Timeouts | None]
 _SIGNS = {Verb.NEW: "+", Verb.SET: "~", Verb.DEL: "-"}
+
+
+class ShownStep(msgspec.Struct, frozen=True):
+    """One request to the kernel, and the ipvsadm(8) command that does the same."""
+
+    verb: Verb
+    name: str
+    changed: dict[str, tuple[object, object]]
+    """Field -> what it was, what it becomes; of an edit."""
+    command: str
+
+
+class LvsPlanDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What turns the table that is into the one that is wanted."""
+
+    schema: Literal["dirtune/lvs-plan/1"] = "dirtune/lvs-plan/1"
+    digest: str
+    """Of the table that is, for `apply --expect`."""
+    steps: tuple[ShownStep, ...]
+    modules: tuple[str, ...]
+    changes: tuple[str, ...]
 
 
 def table(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
@@ -41,21 +65,16 @@ def markdown(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
 def document(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
     """Return it under the schema dirtune/lvs-plan/1."""
     before = _by_place(actual)
-    return lvs.as_json(
-        "lvs-plan",
+    found = LvsPlanDocument(
         digest=actual.digest,
-        steps=[
-            {
-                "verb": step.verb,
-                "name": step.name,
-                "changed": dict(_changed(step, before)),
-                "command": ipvsadm.command(step),
-            }
+        steps=tuple(
+            ShownStep(step.verb, step.name, dict(_changed(step, before)), ipvsadm.command(step))
             for step in steps
-        ],
+        ),
         modules=changes.modules,
-        changes=[title(edit) for edit in changes.edits],
+        changes=tuple(title(edit) for edit in changes.edits),
     )
+    return msgspec.json.encode(found).decode()
 
 
 def _modules(changes: Changes) -> tuple[str, ...]:

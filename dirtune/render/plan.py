@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import msgspec
 
+from dirtune.checks import Risk
 from dirtune.tune import persist
 from dirtune.tune.plan import Change, Plan, Refusal, commands, silent
 
@@ -26,6 +28,60 @@ class Held:
     change: Change
     holds: bool
     by: tuple[str, ...] = ()
+
+
+class ShownChange(Change, frozen=True, kw_only=True):
+    """A change with the shell commands that do the same, and what keeps it over a reboot."""
+
+    commands: tuple[str, ...]
+    persisted_by: str | None
+
+
+class HeldChange(ShownChange, frozen=True, kw_only=True):
+    """A change of a journal, and whether it still has its effect."""
+
+    journal: str
+    holds: bool
+    by: tuple[str, ...]
+    """Who may have undone it."""
+
+
+class PlanDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What `fix plan` would do."""
+
+    schema: Literal["dirtune/plan/1"] = "dirtune/plan/1"
+    risk: Risk | None
+    changes: tuple[ShownChange, ...]
+    refusals: tuple[Refusal, ...]
+
+
+class AppliedDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What `fix apply` did; `journal` and `state` are null if that is nothing."""
+
+    schema: Literal["dirtune/applied/1"] = "dirtune/applied/1"
+    journal: str | None
+    state: Literal["applied", "confirmed"] | None
+    confirm_s: float
+    risk: Risk | None
+    changes: tuple[ShownChange, ...]
+    refusals: tuple[Refusal, ...]
+    left_out: tuple[str, ...]
+
+
+class SettledDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a journal."""
+
+    schema: Literal["dirtune/settled/1"] = "dirtune/settled/1"
+    journal: str
+    state: str
+    already: bool
+
+
+class VerifyDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What dirtune changed, and whether it still holds."""
+
+    schema: Literal["dirtune/verify/1"] = "dirtune/verify/1"
+    changes: tuple[HeldChange, ...]
 
 
 def plan_table(plan: Plan) -> str:
@@ -55,7 +111,8 @@ def plan_markdown(plan: Plan) -> str:
 
 def plan_json(plan: Plan) -> str:
     """Return the plan under the schema dirtune/plan/1."""
-    return _json("plan", **_plan(plan))
+    shown = tuple(map(_shown, plan.changes))
+    return _json(PlanDocument(risk=plan.risk, changes=shown, refusals=plan.refusals))
 
 
 def refusal_line(refusal: Refusal) -> str:
@@ -87,9 +144,17 @@ def applied_json(
     plan: Plan, journal: str | None, confirm_s: float, left_out: Sequence[LeftOut] = ()
 ) -> str:
     """Return it under the schema dirtune/applied/1; `journal` is null if nothing was done."""
-    state = None if journal is None else "applied" if confirm_s else "confirmed"
-    said = {"journal": journal, "state": state, "confirm_s": confirm_s}
-    return _json("applied", **said, **_plan(plan), left_out=tuple(each.fix for each in left_out))
+    return _json(
+        AppliedDocument(
+            journal=journal,
+            state=None if journal is None else "applied" if confirm_s else "confirmed",
+            confirm_s=confirm_s,
+            risk=plan.risk,
+            changes=tuple(map(_shown, plan.changes)),
+            refusals=plan.refusals,
+            left_out=tuple(each.fix for each in left_out),
+        )
+    )
 
 
 def settled_table(journal: str, state: str, *, already: bool) -> str:
@@ -99,7 +164,7 @@ def settled_table(journal: str, state: str, *, already: bool) -> str:
 
 def settled_json(journal: str, state: str, *, already: bool) -> str:
     """Return it under the schema dirtune/settled/1."""
-    return _json("settled", journal=journal, state=state, already=already)
+    return _json(SettledDocument(journal=journal, state=state, already=already))
 
 
 def verify_table(holding: Sequence[Held]) -> str:
@@ -115,9 +180,9 @@ def verify_table(holding: Sequence[Held]) -> str:
 def verify_json(holding: Sequence[Held]) -> str:
     """Return it under the schema dirtune/verify/1."""
     rows = (
-        {"journal": e.journal, "holds": e.holds, "by": e.by, **_change(e.change)} for e in holding
+        HeldChange(journal=e.journal, holds=e.holds, by=e.by, **_fields(e.change)) for e in holding
     )
-    return _json("verify", changes=tuple(rows))
+    return _json(VerifyDocument(changes=tuple(rows)))
 
 
 def _notes(change: Change) -> Iterator[str]:
@@ -137,19 +202,15 @@ def _next(journal: str | None, confirm_s: float) -> tuple[str, ...]:
     return (f"journal {journal}", f"take it back with: dirtune rollback {journal}")
 
 
-def _plan(plan: Plan) -> dict[str, object]:
-    return {
-        "risk": plan.risk,
-        "changes": tuple(map(_change, plan.changes)),
-        "refusals": plan.refusals,
-    }
+def _shown(change: Change) -> ShownChange:
+    return ShownChange(**_fields(change))
 
 
-def _change(change: Change) -> dict[str, object]:
-    fields = {name: getattr(change, name) for name in change.__struct_fields__}
+def _fields(change: Change) -> dict[str, Any]:
     keeper = None if change.lasting else persist.keeper(change.action)
-    return {**fields, "commands": commands(change.action), "persisted_by": keeper}
+    own = {name: getattr(change, name) for name in change.__struct_fields__}
+    return {**own, "commands": commands(change.action), "persisted_by": keeper}
 
 
-def _json(name: str, **fields: object) -> str:
-    return msgspec.json.encode({"schema": f"dirtune/{name}/1", **fields}).decode()
+def _json(document: msgspec.Struct) -> str:
+    return msgspec.json.encode(document).decode()
