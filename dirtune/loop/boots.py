@@ -87,11 +87,10 @@ async def _facts(trying: Trying) -> tuple[str, str]:
 async def _switched(
     trying: Trying, kept: Store, say: Say, arm: str, why: str | None = None
 ) -> None:
-    async with await turn.connect(trying.plan) as director:
-        switch = Switch(director, trying, kept, say)
-        await switch.look()
-        # Shielded: a boot into half an arm would be neither.
-        await asyncio.shield(switch(arm) if why is None else switch.leave(arm, why))
+    switch = Switch(trying, kept, say)
+    await switch.look()
+    # Shielded: a boot into half an arm would be neither.
+    await asyncio.shield(switch(arm) if why is None else switch.leave(arm, why))
 
 
 async def _measure(trying: Trying, kept: Store, say: Say, number: int, arm: str) -> None:

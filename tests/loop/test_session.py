@@ -10,7 +10,7 @@ import pytest
 import simulated
 
 from dirtune.bench.tables import Configuration
-from dirtune.errors import NotPossible, PlanError
+from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
 from dirtune.host import RecordedHost
 from dirtune.loop import live, session, turn
 from dirtune.loop.decide import Wishes
@@ -20,6 +20,7 @@ from dirtune.snapshot import take
 PLAN = msgspec.structs.replace(
     simulated.PLAN,
     title="A test",
+    director=msgspec.structs.replace(simulated.PLAN.director, host="lb1"),
     load=msgspec.structs.replace(simulated.PLAN.load, warmup=0.1, window=2, pairs=6),
     settle=msgspec.structs.replace(simulated.PLAN.settle, seconds=1),
 )
@@ -46,6 +47,8 @@ class Host(simulated.Director):
         self.fails = set()
         self.partly = set()  # done by somebody before, but not all of it
         self.asked = []
+        self.away = False
+        self.blips = 0  # connections that were there before the last are dead
 
     def of(self, check):
         return "/".join(check.split("/")[:2])
@@ -66,13 +69,11 @@ class Host(simulated.Director):
             self.cost_us *= self.effects[check]
         return await super().load(ticks)
 
-    # What a Node gives.
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *_):
-        pass
+    def answers(self, *words):
+        self.asked.append(" ".join(words))
+        if self.away:
+            raise NodeUnreachable("lb1: the connection was lost")
+        return json.dumps(self.dirtune(*words))
 
     async def run(self, command, *, timeout_s=60, ok=(0,)):
         if isinstance(command, str):
@@ -80,8 +81,7 @@ class Host(simulated.Director):
         _, *words = command
         if "--version" in words:
             return "dirtune 0\n"
-        self.asked.append(" ".join(words[:-2]))
-        return json.dumps(self.dirtune(*words[:-2]))
+        return self.answers(*words[:-2])
 
     def dirtune(self, *words):
         match words:
@@ -110,6 +110,24 @@ class Host(simulated.Director):
         raise AssertionError(words)
 
 
+class Connection:
+    """What a Node gives: gone for good after a blip."""
+
+    def __init__(self, host):
+        self.host, self.name, self.blips = host, host.name, host.blips
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        pass
+
+    async def run(self, *args, **options):
+        if self.blips != self.host.blips:
+            raise NodeUnreachable("lb1: the connection was lost")
+        return await self.host.run(*args, **options)
+
+
 @pytest.fixture
 def make(monkeypatch):
     """Return a function that puts a director with such fixes behind every connection."""
@@ -123,7 +141,7 @@ def make(monkeypatch):
             yield host
 
         async def connect(plan):
-            return host
+            return Connection(host)
 
         async def snapshot(director):
             return take(RecordedHost({"/proc/interrupts": "           CPU0\n"}, {}))
@@ -276,6 +294,68 @@ def test_a_session_that_was_cut_off_goes_on_with_the_next_pair(tmp_path, make):
     assert len(pairs) in {6, 7}  # one more where a pair was cut in two
     with pytest.raises(NotPossible, match="unfinished"):
         session.resume(tmp_path, PLAN)
+
+
+def test_a_connection_that_is_lost_in_an_arm_does_not_leave_the_fix_in_force(tmp_path, make):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+    loads = host.load
+
+    async def load(ticks):
+        if RING in host.forces():
+            host.blips += 1
+            raise Cut
+        return await loads(ticks)
+
+    host.load = load
+    cut_off(asked, kept)
+
+    assert host.forces() == set()
+
+
+def test_a_fix_that_cannot_be_taken_back_is_named_with_the_way_out(tmp_path, make):
+    host = make({RING: 0.8, SMBUS: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING, SMBUS)
+    loads = host.load
+
+    async def load(ticks):
+        host.away = SMBUS in host.forces()
+        if host.away:
+            raise NotPossible("c1: h2load: no such file")
+        return await loads(ticks)
+
+    host.load = load
+    with pytest.raises(TrialError) as told:
+        gone_on(asked, kept)
+
+    (journal,) = host.journals
+    assert f"still in force on lb1: there, `dirtune rollback {journal}`" in str(told.value)
+    assert outcomes(kept) == {SMBUS: (None, None), RING: (None, None)}, "no other is tried"
+
+
+def test_an_answer_that_is_lost_hides_no_fix(tmp_path, make):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+    answers = host.answers
+
+    def lost(*words):
+        answer = answers(*words)
+        if words[1] == "apply":
+            host.away = lasts
+            raise NodeUnreachable("lb1: no answer in time")
+        return answer
+
+    host.answers, lasts = lost, False
+    with pytest.raises(NodeUnreachable):
+        gone_on(asked, kept)
+    assert host.forces() == set()
+
+    lasts = True
+    with pytest.raises(TrialError, match="`dirtune fix verify` on lb1 tells whether nic/ring-"):
+        gone_on(asked, begun(asked, RING))
 
 
 def test_a_fix_left_by_a_dead_controller_is_found_and_somebody_elses_is_left(tmp_path, make):
