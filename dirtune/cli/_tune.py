@@ -47,6 +47,7 @@ def tune(found: Plan, out: Path, boots: int, noise: Path | None) -> Tune:
 
 def run(tune: Tune, asked: Asked | None) -> tuple[Kept, str | None]:
     """Begin a session, or go on with the last one for None; return it and what it waits for."""
+    _report.renderer()  # hours later is no time to miss it
     if asked is None:
         kept = session.resume(tune.out, tune.plan)
     else:

@@ -17,7 +17,7 @@ from dirtune.bench import store
 from dirtune.bench.store import Store
 from dirtune.bench.tables import Plan
 from dirtune.checks import Risk
-from dirtune.errors import ApplyError, NotPossible, ParseError, PlanError
+from dirtune.errors import ApplyError, DirtuneError, NotPossible, ParseError, PlanError
 from dirtune.loop import boots, decide, turn
 from dirtune.loop.decide import Attempt, Boot, FixPlan, Session, Wishes
 from dirtune.loop.turn import Say, Trying
@@ -159,13 +159,21 @@ async def _try(tune: Tune, kept: Kept, number: int) -> bool:
     run = await _way(tune, kept, number)(trying, run_store, tune.say)
     if run is None:
         return False
-    tune.finished(run, run_store.folder)
     found, sentence = run.comparisons[0], run.verdict or ""
     equivalent = kept.session.keep_equivalent
     done = decide.judged(kept.session.attempts[number], found, sentence, equivalent=equivalent)
     kept.save(decide.with_attempt(kept.session, number, done))
     tune.say(f"{done.name}: {done.outcome}: {done.sentence}")
+    _report(tune, run, run_store.folder)
     return True
+
+
+def _report(tune: Tune, run: Run, folder: Path) -> None:
+    """Have the report written; that it cannot be changes nothing of what became of the fix."""
+    try:
+        tune.finished(run, folder)
+    except (DirtuneError, OSError) as error:
+        tune.say(f"{folder}: no report: {error}; later: dirtune report {folder}")
 
 
 async def _to_do(tune: Tune, attempt: Attempt) -> bool:

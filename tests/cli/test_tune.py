@@ -1,6 +1,7 @@
 """`dirtune tune`: what is asked of a session, what it prints, and how it says what is wrong."""
 
 import json
+import sys
 
 import msgspec
 import pytest
@@ -84,6 +85,16 @@ def test_live_traffic_needs_no_load_in_the_plan(asked, tmp_path):
     assert asked["wanted"].wishes.live
     done = tune(plan(tmp_path, DIRECTOR), "--out", str(tmp_path / "other"))
     assert done.exit_code == 2, "without --live it does"
+
+
+def test_what_reports_need_is_missed_before_anything_starts(asked, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dirtune.render.report", None)
+
+    done = tune(plan(tmp_path), "--out", str(tmp_path / "out"))
+
+    assert done.exit_code == 2
+    assert "dirtune[report]" in done.stderr
+    assert asked == {}, "no session was begun"
 
 
 def test_nothing_to_go_on_with_is_one_line(tmp_path):

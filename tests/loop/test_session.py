@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import json
 
@@ -233,6 +234,23 @@ def test_what_the_director_cannot_do_is_told_and_the_rest_is_tried(tmp_path, mak
 
     assert outcomes(kept) == {SMBUS: ("failed", None), RING: ("kept", "improved")}
     assert "goes to CPU 1" in kept.session.attempts[0].why
+
+
+@pytest.mark.parametrize("error", [NotPossible("no jinja2"), OSError(28, "No space left")])
+def test_a_report_that_cannot_be_written_does_not_fail_the_fix(tmp_path, make, error):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+
+    def finished(run, folder):
+        assert outcomes(kept) == {RING: ("kept", "improved")}, "it is on disk already"
+        raise error
+
+    assert gone_on(dataclasses.replace(asked, finished=finished), kept)
+
+    assert outcomes(kept) == {RING: ("kept", "improved")}
+    assert host.forces() == {RING}
+    assert kept.session.finished is not None
 
 
 def test_what_an_earlier_fix_took_away_is_gone(tmp_path, make):
