@@ -17,7 +17,7 @@ from dirtune.bench import store
 from dirtune.bench.store import Store
 from dirtune.bench.tables import Plan
 from dirtune.checks import Risk
-from dirtune.errors import ApplyError, DirtuneError, NotPossible, ParseError, PlanError
+from dirtune.errors import ApplyError, DirtuneError, NotPossible, NoVerdict, ParseError, PlanError
 from dirtune.loop import boots, decide, turn
 from dirtune.loop.decide import Attempt, Boot, FixPlan, Session, Wishes
 from dirtune.loop.turn import Say, Trying
@@ -131,7 +131,7 @@ async def go_on(tune: Tune, kept: Kept) -> bool:
         tune.say(f"{attempt.name}: {'; '.join(attempt.titles)}")
         try:
             done = await _try(tune, kept, number)
-        except (ApplyError, NotPossible) as error:
+        except (ApplyError, NotPossible, NoVerdict) as error:
             # The director has taken back what it did of it; the others can still be tried.
             kept.save(
                 decide.with_attempt(

@@ -26,7 +26,7 @@ from dirtune.bench.store import Store
 from dirtune.bench.tables import Plan
 from dirtune.bench.trial import Result, conduct
 from dirtune.collect.interrupts import Interrupts
-from dirtune.errors import DirtuneError, TrialError
+from dirtune.errors import DirtuneError, NoVerdict, TrialError
 from dirtune.fetch import fetch_script, parse_fetched
 from dirtune.loop import decide
 from dirtune.loop.live import window
@@ -163,7 +163,7 @@ def judged(trying: Trying, kept: Store) -> None:
         if any(metric in trial.metrics for trial in kept.run.trials)
     ]
     if not found:
-        raise TrialError(f"no trial measured {kept.run.primary_metric}; see {kept.folder}")
+        raise NoVerdict(f"no trial measured {kept.run.primary_metric}; see {kept.folder}")
     verdict = sentence(found[0], kept.run.forecast)
     save(kept, comparisons=compare.adjusted(found), verdict=verdict)
 

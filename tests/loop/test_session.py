@@ -513,3 +513,18 @@ def test_too_few_connections_are_no_window(tmp_path, traffic):
     reasons = {trial["reason"] for trial in json.loads(run.read_text())["trials"]}
     assert reasons == {"30 connections in 30 s; 200 are the least"}
     assert traffic.forces() == set()
+
+
+def test_a_run_without_a_measurement_is_over_and_does_not_stop_the_session(tmp_path, traffic):
+    async def sample():
+        raise NodeUnreachable("lb1: the connection was lost")
+
+    traffic.sample = sample
+    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 2))
+    kept = begun(asked, RING, live=True)
+
+    assert gone_on(asked, kept)
+
+    assert outcomes(kept) == {RING: ("failed", None)}
+    assert "no trial measured cpu_us_per_connection" in kept.session.attempts[0].why
+    assert traffic.forces() == set()
