@@ -71,10 +71,12 @@ def text(kept: Kept, waits: str | None, format: str) -> str:
     return f"{render.table(told)}\nreport: {kept.folder / 'report.md'}"
 
 
-def regressed(found: Session) -> bool:
-    """Tell whether a fix made it worse."""
+def status(found: Session) -> int:
+    """Return the exit status: 2 if an attempt failed, else 1 if a fix made it worse."""
+    if any(each.outcome == "failed" for each in found.attempts):
+        return 2
     verdicts = (each.comparison.verdict for each in found.attempts if each.comparison)
-    return "regressed" in verdicts
+    return 1 if "regressed" in verdicts else 0
 
 
 def _told(found: Session, waits: str | None) -> render.Told:

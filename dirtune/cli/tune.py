@@ -56,8 +56,8 @@ def command(
     One fix after the other. A fix stays if the verdict is `improved`, or if it mends what goes
     wrong and is `equivalent`; else it is taken back. One that needs a boot is compared over
     boots, in the lab by itself; elsewhere it says when to boot the director, and --resume goes
-    on. Without PLAN: dirtune.toml here, else the plan of a running lab. Exit status 1 if a
-    verdict is `regressed`.
+    on. Without PLAN: dirtune.toml here, else the plan of a running lab. Exit status 2 if a
+    fix could not be tried to the end, else 1 if a verdict is `regressed`.
     """
     from dirtune.cli import _tune
     from dirtune.loop.decide import Wishes
@@ -69,4 +69,4 @@ def command(
     line = shlex.join(("dirtune", *sys.argv[1:]))
     kept, waits = _tune.run(tune, None if resume else Asked(wishes, line, keep_equivalent))
     click.echo(_tune.text(kept, waits, format))
-    sys.exit(1 if _tune.regressed(kept.session) else 0)
+    sys.exit(_tune.status(kept.session))

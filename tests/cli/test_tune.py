@@ -31,8 +31,13 @@ def asked(monkeypatch):
     async def go_on(tune, kept):
         worse = msgspec.structs.replace(COMPARISON, verdict="regressed", ratio=1.2)
         over = Attempt(("nic/x",), outcome="taken back", why="`regressed` is not kept")
+        failed = Attempt(("nic/y",), outcome="failed", why="lb1: dirtune: irq 10: goes to CPU 1")
         over = msgspec.structs.replace(over, comparison=worse, sentence="Regressed: ...")
-        kept.save(msgspec.structs.replace(kept.session, attempts=(over,)))
+        kept.save(
+            msgspec.structs.replace(
+                kept.session, attempts=(over, failed)[: seen.get("attempts", 1)]
+            )
+        )
         return seen.get("done", True)
 
     monkeypatch.setattr(session, "begin", begin)
@@ -74,6 +79,15 @@ def test_json_is_the_session_and_a_wait_for_a_boot_is_said(asked, tmp_path):
     asked["done"] = False
     done = tune(plan(tmp_path), "--out", str(tmp_path / "b"))
     assert "boot lb1, then run the same command with --resume" in done.stdout
+
+
+def test_a_fix_that_could_not_be_tried_is_exit_status_2(asked, tmp_path):
+    asked["attempts"] = 2
+
+    done = tune(plan(tmp_path), "--out", str(tmp_path / "out"))
+
+    assert done.exit_code == 2
+    assert "goes to CPU 1" in done.stdout
 
 
 def test_live_traffic_needs_no_load_in_the_plan(asked, tmp_path):
