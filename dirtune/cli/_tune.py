@@ -23,7 +23,7 @@ _LIVE_PAIRS = 8
 def plan(path: Path, live_s: float | None, pairs: int | None) -> Plan:
     """Return the plan at *path*, or what is made of it to measure live traffic."""
     if live_s is not None:
-        return live.plan(plans.read_configuration(path), live_s, pairs or _LIVE_PAIRS)
+        return live.plan(plans.read_traffic(path), live_s, pairs or _LIVE_PAIRS)
     found = plans.read(path)
     load = found.load if pairs is None else msgspec.structs.replace(found.load, pairs=pairs)
     return msgspec.structs.replace(found, load=load)

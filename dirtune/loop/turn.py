@@ -159,10 +159,10 @@ def judged(trying: Trying, kept: Store) -> None:
             noise_floor=trying.noise_floor if metric == kept.run.primary_metric else None,
             threshold=threshold,
         )
-        for metric in (kept.run.primary_metric, *SECONDARY)
+        for metric in dict.fromkeys((kept.run.primary_metric, *SECONDARY))
         if any(metric in trial.metrics for trial in kept.run.trials)
     ]
-    if not found:
+    if not found or found[0].metric != kept.run.primary_metric:
         raise NoVerdict(f"no trial measured {kept.run.primary_metric}; see {kept.folder}")
     verdict = sentence(found[0], kept.run.forecast)
     save(kept, comparisons=compare.adjusted(found), verdict=verdict)

@@ -101,6 +101,23 @@ def test_live_traffic_needs_no_load_in_the_plan(asked, tmp_path):
     assert done.exit_code == 2, "without --live it does"
 
 
+def test_live_traffic_is_compared_as_the_plan_says(asked, tmp_path):
+    compare = '[compare]\nprimary = "cpu_us_per_packet"\nthreshold = 5\n'
+    path, out = plan(tmp_path, DIRECTOR + compare), str(tmp_path / "out")
+
+    assert tune(path, "--live", "30", "--out", out).exit_code == 1
+    found = asked["tune"].plan.compare
+    assert (found.primary, found.threshold) == ("cpu_us_per_packet", 5)
+
+    for metric, said in {
+        "latency_p99_ms": "compare.primary: latency_p99_ms: --live measures cpu_us_per_conn",
+        "cpu": "compare.primary: cpu: no such metric; there are cpu_us_per_connection, ",
+    }.items():
+        path = plan(tmp_path, DIRECTOR + compare.replace("cpu_us_per_packet", metric))
+        done = tune(path, "--live", "30", "--out", out)
+        assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
+
+
 def test_what_reports_need_is_missed_before_anything_starts(asked, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "dirtune.render.report", None)
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import simulated
 
-from dirtune.bench.tables import Configuration
+from dirtune.bench.tables import Traffic
 from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
 from dirtune.host import RecordedHost
 from dirtune.loop import live, session, turn
@@ -453,7 +453,7 @@ def test_where_a_person_boots_the_session_waits_on_disk(tmp_path, make):
     assert outcomes(kept) == {PIC: ("kept", "improved")}
 
 
-TRAFFIC = Configuration(services=PLAN.services, director=PLAN.director, title="live")
+TRAFFIC = Traffic(services=PLAN.services, director=PLAN.director, title="live")
 
 
 @pytest.fixture
