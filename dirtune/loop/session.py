@@ -132,6 +132,8 @@ async def go_on(tune: Tune, kept: Kept) -> bool:
         try:
             done = await _try(tune, kept, number)
         except (ApplyError, NotPossible, NoVerdict) as error:
+            if attempt.risk is Risk.REBOOT:
+                raise  # the fix may be in force until a boot, and the boots it had are on disk
             # The director has taken back what it did of it; the others can still be tried.
             kept.save(
                 decide.with_attempt(

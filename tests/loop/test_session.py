@@ -277,8 +277,8 @@ class Cut(BaseException):
     """As Ctrl-C."""
 
 
-def cut_off(tune, kept):
-    with contextlib.suppress(Cut):
+def cut_off(tune, kept, error=Cut):
+    with contextlib.suppress(error):
         gone_on(tune, kept)
         pytest.fail("it was not cut off")
     gc.collect()  # the process would be gone, and its hold of the run with it
@@ -451,6 +451,48 @@ def test_where_a_person_boots_the_session_waits_on_disk(tmp_path, make):
     assert gone_on(asked, kept)
 
     assert outcomes(kept) == {PIC: ("kept", "improved")}
+
+
+def test_what_a_person_has_to_boot_away_is_gone_before_the_next_fix(tmp_path, make):
+    host = make({PIC: 1.2, RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, PIC, RING)
+    for _ in range(10):
+        assert not gone_on(asked, kept)
+        host.reboot()
+        kept = session.resume(tmp_path, PLAN)
+
+    for _ in range(2):  # taken back, and in force until somebody has booted
+        assert not gone_on(asked, kept)
+        assert (host.journals, host.forces()) == ({}, {PIC})
+        assert outcomes(kept) == {PIC: (None, None), RING: (None, None)}
+        kept = session.resume(tmp_path, PLAN)
+    host.reboot()
+    assert gone_on(asked, kept)
+
+    assert outcomes(kept) == {PIC: ("taken back", "regressed"), RING: ("kept", "improved")}
+    assert (host.boot, host.forces()) == (12, {RING})
+
+
+@pytest.mark.parametrize("error", [NotPossible, Cut])
+def test_boots_that_are_cut_off_go_on_and_say_how_to_get_out(tmp_path, make, error):
+    host = make({PIC: 0.8})
+    said, asked = [], tune(tmp_path, host)
+    kept = begun(asked, PIC)
+
+    def boot():
+        if host.standing():
+            raise error("lb1 does not come back")
+        host.reboot()
+
+    cut_off(dataclasses.replace(asked, say=said.append, boot=boot), kept, error)
+
+    (journal,) = host.journals
+    assert f"lb1 has {PIC}: there, `dirtune rollback {journal}` and a boot" in said[-1]
+    assert outcomes(kept) == {PIC: (None, None)}
+    assert gone_on(asked, session.resume(tmp_path, PLAN))
+    assert outcomes(kept) == {PIC: ("kept", "improved")}
+    assert host.boot == 11, "no boot is made twice"
 
 
 TRAFFIC = Traffic(services=PLAN.services, director=PLAN.director, title="live")
