@@ -56,16 +56,16 @@ def run(tune: Tune, asked: Asked | None) -> tuple[Kept, str | None]:
     done = asyncio.run(session.go_on(tune, kept))
     host = tune.plan.director.host
     waits = None if done else f"boot {host}, then run the same command with --resume"
-    told = _told(kept.session, waits)
+    told = _told(tune, kept.session, waits)
     store.write(kept.folder / "report.md", render.markdown(told).encode())
     return kept, waits
 
 
-def text(kept: Kept, waits: str | None, format: str) -> str:
+def text(tune: Tune, kept: Kept, waits: str | None, format: str) -> str:
     """Return what the command prints."""
     if format == "json":
         return msgspec.json.format(msgspec.json.encode(kept.session)).decode()
-    told = _told(kept.session, waits)
+    told = _told(tune, kept.session, waits)
     if format == "markdown":
         return render.markdown(told)
     return f"{render.table(told)}\nreport: {kept.folder / 'report.md'}"
@@ -79,13 +79,14 @@ def status(found: Session) -> int:
     return 1 if "regressed" in verdicts else 0
 
 
-def _told(found: Session, waits: str | None) -> render.Told:
+def _told(tune: Tune, found: Session, waits: str | None) -> render.Told:
     rows = tuple(
         render.Row(
             name=each.name,
             risk=each.risk,
             outcome=each.outcome,
             why=each.why,
+            journal=each.journal,
             run=None if each.run is None else f"../{each.run}",
             titles=each.titles,
             comparison=each.comparison,
@@ -95,6 +96,7 @@ def _told(found: Session, waits: str | None) -> render.Told:
     )
     return render.Told(
         title=found.title,
+        host=tune.plan.director.host,
         started=found.started,
         command=found.command,
         finished=found.finished,

@@ -68,5 +68,5 @@ def command(
     wishes = Wishes(words, together, live=live is not None)
     line = shlex.join(("dirtune", *sys.argv[1:]))
     kept, waits = _tune.run(tune, None if resume else Asked(wishes, line, keep_equivalent))
-    click.echo(_tune.text(kept, waits, format))
+    click.echo(_tune.text(tune, kept, waits, format))
     sys.exit(_tune.status(kept.session))

@@ -48,6 +48,8 @@ class Attempt(msgspec.Struct, frozen=True):
     """None while it is not over."""
     why: str = ""
     """The rule or the reason behind the outcome."""
+    journal: str | None = None
+    """On the director, of a fix that was kept."""
     comparison: Comparison | None = None
     """Of the primary metric."""
     sentence: str = ""

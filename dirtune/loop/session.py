@@ -164,6 +164,7 @@ async def _try(tune: Tune, kept: Kept, number: int) -> bool:
     found, sentence = run.comparisons[0], run.verdict or ""
     equivalent = kept.session.keep_equivalent
     done = decide.judged(kept.session.attempts[number], found, sentence, equivalent=equivalent)
+    done = msgspec.structs.replace(done, journal=run.journal)
     kept.save(decide.with_attempt(kept.session, number, done))
     tune.say(f"{done.name}: {done.outcome}: {done.sentence}")
     _report(tune, run, run_store.folder)

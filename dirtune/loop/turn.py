@@ -205,6 +205,7 @@ class Switch:
             raise TrialError(f"{error}; {self.stands}") from error
         said = "kept the fix" if arm == "B" else "took the fix back"
         step(self._kept, f"# {said}", why)
+        save(self._kept, journal=self._journal)
 
     async def abandon(self) -> None:
         """Leave it in arm A after a failure; `TrialError` says how to take the fix back."""

@@ -192,6 +192,8 @@ def test_each_fix_is_judged_by_itself_and_only_what_helps_is_kept(tmp_path, make
         RING: ("taken back", "regressed"),
     }
     assert host.forces() == {SYSCTL, SMBUS}
+    found = [each for each in kept.session.attempts if each.journal]
+    assert {each.journal: each.checks for each in found} == host.journals
     assert kept.session.finished is not None
     ring = next(each for each in kept.session.attempts if each.name == RING)
     assert ring.comparison.ratio == pytest.approx(1.2, rel=0.03)
