@@ -236,7 +236,7 @@ class Switch:
 
 async def in_force(trying: Trying) -> str | None:
     """Return the journal by which the director has the fix; None if only somebody else's."""
-    names = ["/".join(word.split("/")[:2]) for word in trying.checks]
+    names = map(decide.check_of, trying.checks)
     async with await connect(trying.plan) as director:
         answer = await ask(director, trying.plan, "fix", "verify", *names, ok=(0, 1))
     mine = [name for name in standing(answer) if name not in trying.standing]

@@ -181,12 +181,11 @@ def verdict(attempt):
 def test_each_fix_is_judged_by_itself_and_only_what_helps_is_kept(tmp_path, make):
     host = make({SYSCTL: 1.0, RING: 1.2, SMBUS: 0.8, PIC: 0.5})
     asked = tune(tmp_path)
-    kept = begun(asked)
+    kept = begun(asked, SYSCTL, RING, SMBUS)
 
     assert gone_on(asked, kept)
 
     assert outcomes(kept) == {
-        PIC: ("left out", None),
         SYSCTL: ("kept", "equivalent"),  # it mends what goes wrong
         SMBUS: ("kept", "improved"),
         RING: ("taken back", "regressed"),
@@ -199,15 +198,30 @@ def test_each_fix_is_judged_by_itself_and_only_what_helps_is_kept(tmp_path, make
     assert ring.comparison.ratio == pytest.approx(1.2, rel=0.03)
 
 
+def test_unnamed_only_what_is_safe_is_tried(tmp_path, make):
+    host = make({SYSCTL: 1.0, RING: 0.8, PIC: 0.5})
+    asked = tune(tmp_path)
+    kept = begun(asked)
+
+    gone_on(asked, kept)
+
+    assert outcomes(kept) == {
+        PIC: ("left out", None),
+        SYSCTL: ("kept", "equivalent"),
+        RING: ("left out", None),
+    }
+    assert host.forces() == {SYSCTL}
+
+
 def test_a_fix_that_changes_nothing_is_kept_only_when_asked(tmp_path, make):
     host = make({RING: 1.0})
     asked = tune(tmp_path)
-    kept = begun(asked)
+    kept = begun(asked, RING)
     gone_on(asked, kept)
     assert outcomes(kept) == {RING: ("taken back", "equivalent")}
     assert host.forces() == set()
 
-    kept = asyncio.run(session.begin(asked, Asked(Wishes(), "", keep_equivalent=True)))
+    kept = asyncio.run(session.begin(asked, Asked(Wishes((RING,)), "", keep_equivalent=True)))
     gone_on(asked, kept)
     assert outcomes(kept) == {RING: ("kept", "equivalent")}
     assert host.forces() == {RING}
@@ -216,7 +230,7 @@ def test_a_fix_that_changes_nothing_is_kept_only_when_asked(tmp_path, make):
 def test_all_together_is_one_comparison(tmp_path, make):
     host = make({RING: 1.1, SMBUS: 0.7})
     asked = tune(tmp_path)
-    kept = begun(asked, together=True)
+    kept = begun(asked, RING, SMBUS, together=True)
 
     gone_on(asked, kept)
 
@@ -230,7 +244,7 @@ def test_what_the_director_cannot_do_is_told_and_the_rest_is_tried(tmp_path, mak
     host = make({SMBUS: 0.8, RING: 0.8})
     host.fails = {SMBUS}
     asked = tune(tmp_path)
-    kept = begun(asked)
+    kept = begun(asked, SMBUS, RING)
 
     assert gone_on(asked, kept)
 
@@ -258,7 +272,7 @@ def test_a_report_that_cannot_be_written_does_not_fail_the_fix(tmp_path, make, e
 def test_what_an_earlier_fix_took_away_is_gone(tmp_path, make):
     host = make({SMBUS: 0.8, RING: 0.8})
     asked = tune(tmp_path)
-    kept = begun(asked)
+    kept = begun(asked, SMBUS, RING)
     host.effects = {SMBUS: 0.8}
 
     gone_on(asked, kept)
@@ -289,7 +303,7 @@ def cut_off(tune, kept, error=Cut):
 def test_a_session_that_was_cut_off_goes_on_with_the_next_pair(tmp_path, make):
     host = make({RING: 0.8})
     asked = tune(tmp_path)
-    kept = begun(asked)
+    kept = begun(asked, RING)
     loads = host.load
 
     async def load(ticks):
@@ -384,7 +398,7 @@ def test_a_fix_left_by_a_dead_controller_is_found_and_somebody_elses_is_left(tmp
     host.journals["j1"] = (RING,)
     host.partly = {RING}
     asked = tune(tmp_path)
-    kept = begun(asked)
+    kept = begun(asked, RING)
     loads = host.load
 
     async def load(ticks):
@@ -516,7 +530,7 @@ def traffic(make):
 
 def test_live_traffic_is_compared_in_windows_that_take_turns(tmp_path, traffic):
     asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 8))
-    kept = begun(asked, live=True)
+    kept = begun(asked, RING, live=True)
 
     gone_on(asked, kept)
 
@@ -537,7 +551,7 @@ def test_windows_of_unlike_traffic_do_not_count(tmp_path, traffic):
 
     traffic.sleep_until = sleep_until
     asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 2))
-    kept = begun(asked, live=True)
+    kept = begun(asked, RING, live=True)
     gone_on(asked, kept)
 
     (run,) = tmp_path.glob("*/run.json")
@@ -548,7 +562,7 @@ def test_windows_of_unlike_traffic_do_not_count(tmp_path, traffic):
 def test_too_few_connections_are_no_window(tmp_path, traffic):
     traffic.rate = 1.0
     asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 2))
-    kept = begun(asked, live=True)
+    kept = begun(asked, RING, live=True)
 
     gone_on(asked, kept)
 
