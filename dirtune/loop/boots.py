@@ -122,8 +122,12 @@ async def _switched(
 ) -> None:
     switch = Switch(trying, kept, say)
     await switch.look()
-    # Shielded: a boot into half an arm would be neither.
-    await asyncio.shield(switch(arm) if why is None else switch.leave(arm, why))
+    switching = asyncio.ensure_future(switch(arm) if why is None else switch.leave(arm, why))
+    try:
+        await asyncio.shield(switching)
+    except asyncio.CancelledError:
+        await switching  # a boot into half an arm would be neither
+        raise
 
 
 async def _measure(trying: Trying, kept: Store, say: Say, number: int, arm: str) -> None:

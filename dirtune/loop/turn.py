@@ -100,8 +100,8 @@ async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> 
     measure = window if live else conduct
     async with rig.opened(plan, alone=live) as nodes:
         switch = Switch(trying, kept, say)
-        await switch.look()
         try:
+            await switch.look()
             await switch("A")
             if "before" not in kept.run.audits:
                 async with await connect(plan) as director:

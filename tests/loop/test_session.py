@@ -392,6 +392,23 @@ def test_an_answer_that_is_lost_hides_no_fix(tmp_path, make):
         gone_on(asked, begun(asked, RING))
 
 
+def test_where_the_director_cannot_say_what_is_in_force_no_other_fix_is_tried(tmp_path, make):
+    host = make({RING: 0.8, SMBUS: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING, SMBUS)
+    answers = host.answers
+
+    def broken(*words):
+        if words[1] == "verify":
+            raise NotPossible("lb1: dirtune: a journal cannot be read")
+        return answers(*words)
+
+    host.answers = broken
+    with pytest.raises(TrialError, match="cannot be read; `dirtune fix verify` on lb1 tells"):
+        gone_on(asked, kept)
+    assert outcomes(kept) == {SMBUS: (None, None), RING: (None, None)}
+
+
 def test_a_fix_left_by_a_dead_controller_is_found_and_somebody_elses_is_left(tmp_path, make):
     host = make({RING: 1.2, SMBUS: 0.8})
     host.journals["j0"] = (SMBUS,)  # of an operator, before, as is the next
@@ -509,6 +526,34 @@ def test_boots_that_are_cut_off_go_on_and_say_how_to_get_out(tmp_path, make, err
     assert gone_on(asked, session.resume(tmp_path, PLAN))
     assert outcomes(kept) == {PIC: ("kept", "improved")}
     assert host.boot == 11, "no boot is made twice"
+
+
+def test_ctrl_c_in_a_switch_for_a_boot_waits_until_the_arm_is_whole(tmp_path, make):
+    host = make({PIC: 0.8})
+    asked, said = tune(tmp_path, host), []
+    kept = begun(asked, PIC)
+    runs = host.run
+
+    async def interrupted():
+        session_ = asyncio.create_task(
+            session.go_on(dataclasses.replace(asked, say=said.append), kept)
+        )
+
+        async def run(command, **options):
+            if "apply" in command:
+                session_.cancel()
+                for _ in range(100):
+                    await asyncio.sleep(0)
+            return await runs(command, **options)
+
+        host.run = run
+        await session_
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted())
+
+    (journal,) = host.journals
+    assert f"dirtune rollback {journal}" in said[-1]
 
 
 TRAFFIC = Traffic(services=PLAN.services, director=PLAN.director, title="live")
