@@ -9,6 +9,7 @@
   - PlanError       a plan or configuration file is wrong; says the key
   - ApplyError      a write was refused, did not take, or its precondition does not hold
   - TrialError      a trial could not be carried out
+    - NoVerdict     nothing that was measured can be judged
   - LabError        the lab could not be built or is not in the state the command needs
 """
 
@@ -50,6 +51,10 @@ class ApplyError(DirtuneError):
 
 class TrialError(DirtuneError):
     """A trial could not be carried out as planned."""
+
+
+class NoVerdict(TrialError):
+    """A run is over and holds nothing to judge by: going on with it would change nothing."""
 
 
 class LabError(DirtuneError):

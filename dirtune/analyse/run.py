@@ -230,4 +230,6 @@ class Run(msgspec.Struct, frozen=True):
     knees: tuple[Knee, ...] = ()
     link: tuple[LinkPoint, ...] = ()
     """Between the first client and the first real server; empty if it was not measured."""
+    journal: str | None = None
+    """On the director, of the fix it was left with; None if it was left without."""
     schema: str = "dirtune/run/1"

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
+from dirtune.analyse.compare import METRICS
 from dirtune.bench import profiles
 from dirtune.bench.tables import (
     Command,
@@ -21,6 +22,7 @@ from dirtune.bench.tables import (
     Load,
     Matrix,
     Plan,
+    Traffic,
     seconds,
 )
 from dirtune.bench.toml_lines import line_of, path_of
@@ -46,6 +48,11 @@ def read_configuration(path: Path) -> Configuration:
     return _read(path, parse_json if path.suffix == ".json" else parse_configuration)
 
 
+def read_traffic(path: Path) -> Traffic:
+    """Read the part of a plan by which live traffic is compared, likewise."""
+    return _read(path, _json_traffic if path.suffix == ".json" else _toml_traffic)
+
+
 def parse(text: str) -> Plan:
     """Parse the text of a plan; `PlanError` names the key and its line."""
     with _located(text):
@@ -62,17 +69,18 @@ def parse_configuration(text: str) -> Configuration:
 
 def parse_json(text: str) -> Configuration:
     """Parse it as JSON."""
-    try:
-        return configuration(msgspec.json.decode(text, type=dict[str, object]))
-    except msgspec.DecodeError as error:
-        raise PlanError(f"not JSON: {error}") from error
+    return configuration(_json(text))
 
 
 def configuration(document: dict[str, object]) -> Configuration:
     """Check that part as a plain document; `PlanError` names the key."""
-    others = {*Plan.__struct_fields__} - {*Configuration.__struct_fields__}
+    return _part(document, Configuration)
+
+
+def _part(document: dict[str, object], kind: type[_Parsed]) -> _Parsed:
+    others = {*Plan.__struct_fields__} - {*kind.__struct_fields__}
     mine = {key: value for key, value in document.items() if key not in others}
-    found = _converted(mine, Configuration)
+    found = _converted(mine, kind)
     _check_services(found)
     return found
 
@@ -92,6 +100,28 @@ def _read(path: Path, parsed: Callable[[str], _Parsed]) -> _Parsed:
         return plan
     config = (path.parent / Path(plan.ssh_config).expanduser()).resolve()
     return msgspec.structs.replace(plan, ssh_config=str(config))
+
+
+def _toml_traffic(text: str) -> Traffic:
+    with _located(text):
+        return _traffic(_document(text))
+
+
+def _json_traffic(text: str) -> Traffic:
+    return _traffic(_json(text))
+
+
+def _traffic(document: dict[str, object]) -> Traffic:
+    found = _part(document, Traffic)
+    _check_compare(found)
+    return found
+
+
+def _json(text: str) -> dict[str, object]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, object])
+    except msgspec.DecodeError as error:
+        raise PlanError(f"not JSON: {error}") from error
 
 
 def _document(text: str) -> dict[str, object]:
@@ -157,6 +187,7 @@ def _check(plan: Plan) -> None:
     for key in ("start_spread", "burst"):
         _check_duration(f"validity.{key}", getattr(plan.validity, key))
     _check_generator(plan)
+    _check_compare(plan)
     _check_services(plan)
     _check_targets(plan)
 
@@ -189,6 +220,13 @@ def _check_generator(plan: Plan) -> None:
         raise PlanError(f"load.generator: {load.generator} makes one request for each connection")
     if load.force is not None and load.force != plan.service.vip:
         raise PlanError(f"load.force: {load.force} is not the vip, {plan.service.vip}")
+
+
+def _check_compare(plan: Traffic) -> None:
+    primary = plan.compare.primary
+    if primary not in METRICS:
+        known = ", ".join(METRICS)
+        raise PlanError(f"compare.primary: {primary}: no such metric; there are {known}")
 
 
 def _check_command(command: Command) -> None:

@@ -359,13 +359,18 @@ class Configuration(Table, frozen=True, kw_only=True):
     """Relative to the plan's folder."""
 
 
-class Plan(Configuration, frozen=True, kw_only=True):
+class Traffic(Configuration, frozen=True, kw_only=True):
+    """The part of a plan by which traffic that nobody here makes is compared."""
+
+    compare: Compare = Compare()
+
+
+class Plan(Traffic, frozen=True, kw_only=True):
     """A whole plan."""
 
     load: Load
     clients: tuple[Peer, ...]
     settle: Settle = Settle()
-    compare: Compare = Compare()
     validity: Validity = Validity()
     notes: tuple[str, ...] = ()
     """What a reader of the results must know of these nodes."""

@@ -50,8 +50,8 @@ def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) ->
         kept, floor = asyncio.run(demo.noise(trying, out, say))
         trying = replace(trying, noise_floor=floor)
         _close(kept)
-    load = trying.plan.load
-    say(f"$ dirtune tune {place.plan}  # {load.pairs} pairs at {load.rates[0]:g}/s")
+    load, asked = trying.plan.load, shlex.join(("--check", *trying.checks))
+    say(f"$ dirtune tune {place.plan} {asked}  # {load.pairs} pairs at {load.rates[0]:g}/s")
     kept = turn.begin(trying, out)
     asyncio.run(turn.turn(trying, kept, say))
     if full:

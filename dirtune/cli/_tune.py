@@ -23,7 +23,7 @@ _LIVE_PAIRS = 8
 def plan(path: Path, live_s: float | None, pairs: int | None) -> Plan:
     """Return the plan at *path*, or what is made of it to measure live traffic."""
     if live_s is not None:
-        return live.plan(plans.read_configuration(path), live_s, pairs or _LIVE_PAIRS)
+        return live.plan(plans.read_traffic(path), live_s, pairs or _LIVE_PAIRS)
     found = plans.read(path)
     load = found.load if pairs is None else msgspec.structs.replace(found.load, pairs=pairs)
     return msgspec.structs.replace(found, load=load)
@@ -47,6 +47,7 @@ def tune(found: Plan, out: Path, boots: int, noise: Path | None) -> Tune:
 
 def run(tune: Tune, asked: Asked | None) -> tuple[Kept, str | None]:
     """Begin a session, or go on with the last one for None; return it and what it waits for."""
+    _report.renderer()  # hours later is no time to miss it
     if asked is None:
         kept = session.resume(tune.out, tune.plan)
     else:
@@ -55,34 +56,37 @@ def run(tune: Tune, asked: Asked | None) -> tuple[Kept, str | None]:
     done = asyncio.run(session.go_on(tune, kept))
     host = tune.plan.director.host
     waits = None if done else f"boot {host}, then run the same command with --resume"
-    told = _told(kept.session, waits)
+    told = _told(tune, kept.session, waits)
     store.write(kept.folder / "report.md", render.markdown(told).encode())
     return kept, waits
 
 
-def text(kept: Kept, waits: str | None, format: str) -> str:
+def text(tune: Tune, kept: Kept, waits: str | None, format: str) -> str:
     """Return what the command prints."""
     if format == "json":
         return msgspec.json.format(msgspec.json.encode(kept.session)).decode()
-    told = _told(kept.session, waits)
+    told = _told(tune, kept.session, waits)
     if format == "markdown":
         return render.markdown(told)
     return f"{render.table(told)}\nreport: {kept.folder / 'report.md'}"
 
 
-def regressed(found: Session) -> bool:
-    """Tell whether a fix made it worse."""
+def status(found: Session) -> int:
+    """Return the exit status: 2 if an attempt failed, else 1 if a fix made it worse."""
+    if any(each.outcome == "failed" for each in found.attempts):
+        return 2
     verdicts = (each.comparison.verdict for each in found.attempts if each.comparison)
-    return "regressed" in verdicts
+    return 1 if "regressed" in verdicts else 0
 
 
-def _told(found: Session, waits: str | None) -> render.Told:
+def _told(tune: Tune, found: Session, waits: str | None) -> render.Told:
     rows = tuple(
         render.Row(
             name=each.name,
             risk=each.risk,
             outcome=each.outcome,
             why=each.why,
+            journal=each.journal,
             run=None if each.run is None else f"../{each.run}",
             titles=each.titles,
             comparison=each.comparison,
@@ -92,6 +96,7 @@ def _told(found: Session, waits: str | None) -> render.Told:
     )
     return render.Told(
         title=found.title,
+        host=tune.plan.director.host,
         started=found.started,
         command=found.command,
         finished=found.finished,

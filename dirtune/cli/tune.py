@@ -16,7 +16,7 @@ from dirtune.cli import _plan
     "words",
     multiple=True,
     metavar="CHECK[/FIX]",
-    help="What to fix; may be repeated. [default: all that needs no boot]",
+    help="What to fix; may be repeated. [default: all that is safe]",
 )
 @click.option("--all", "together", is_flag=True, help="All fixes together instead of one by one.")
 @click.option(
@@ -53,11 +53,12 @@ def command(
 ) -> None:
     """Measure, fix, measure the same traffic again, and keep what helped.
 
-    One fix after the other. A fix stays if the verdict is `improved`, or if it mends what goes
-    wrong and is `equivalent`; else it is taken back. One that needs a boot is compared over
-    boots, in the lab by itself; elsewhere it says when to boot the director, and --resume goes
-    on. Without PLAN: dirtune.toml here, else the plan of a running lab. Exit status 1 if a
-    verdict is `regressed`.
+    One fix after the other; one that may interrupt traffic or needs a boot only if named. It
+    stays if the verdict is `improved`, or if it mends what goes wrong and is `equivalent`; else
+    it is taken back. One that needs a boot is compared over boots, in the lab by itself;
+    elsewhere it says when to boot the director, and --resume goes on. Without PLAN: dirtune.toml
+    here, else the plan of a running lab. Exit status 2 if a fix could not be tried to the end,
+    else 1 if a verdict is `regressed`.
     """
     from dirtune.cli import _tune
     from dirtune.loop.decide import Wishes
@@ -68,5 +69,5 @@ def command(
     wishes = Wishes(words, together, live=live is not None)
     line = shlex.join(("dirtune", *sys.argv[1:]))
     kept, waits = _tune.run(tune, None if resume else Asked(wishes, line, keep_equivalent))
-    click.echo(_tune.text(kept, waits, format))
-    sys.exit(1 if _tune.regressed(kept.session) else 0)
+    click.echo(_tune.text(tune, kept, waits, format))
+    sys.exit(_tune.status(kept.session))

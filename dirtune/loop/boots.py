@@ -6,7 +6,7 @@ director itself the run waits on disk, and goes on with `--resume` once somebody
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dirtune.analyse import compare
 from dirtune.analyse.run import Run
@@ -15,6 +15,7 @@ from dirtune.bench import rig
 from dirtune.bench.outcome import Order
 from dirtune.bench.store import Store
 from dirtune.bench.trial import conduct
+from dirtune.errors import DirtuneError
 from dirtune.loop import decide, turn
 from dirtune.loop.decide import Boot
 from dirtune.loop.turn import Say, Switch, Trying
@@ -37,35 +38,67 @@ class Booting:
 
 
 async def turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run | None:
-    """Measure what boots are left, and judge; None when it waits for a person's boot."""
-    last = booting.last
+    """Measure what boots are left, and judge; None when it waits for a person's boot.
+
+    Cut off, the director stays in the arm it is in, which is said: no boot can be taken back,
+    and the run goes on from there.
+    """
+    try:
+        return await _turns(trying, kept, say, booting)
+    except BaseException:  # Ctrl-C too
+        say(await asyncio.shield(_way_out(trying)))
+        raise
+
+
+async def _turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run | None:
     while (number := decide.next_boot(kept.run.trials, booting.arms)) is not None:
+        if not await _booted(trying, kept, say, booting, number):
+            return None
         arm = booting.arms[number - 1]
         boot_id, line = await _facts(trying)
-        stage = decide.boot_stage(last, number, boot_id)
-        if stage == "prepare":
-            await _switched(trying, kept, say, arm)
-            last = Boot(number, boot_id)
-            if booting.remember is not None:
-                booting.remember(last)
-        if stage != "measure":
-            say(f"boot {number} of {len(booting.arms)}, arm {arm}")
-            if booting.boot is None:
-                return None
-            booting.boot()
-            boot_id, line = await _facts(trying)
         turn.step(kept, "cat /proc/cmdline", f"boot {number}, arm {arm}, {boot_id}: {line}")
         await _measure(trying, kept, say, number, arm)
     judged(trying, kept)
     arm, why = turn.verdict_of(trying, kept.run)
-    await _switched(trying, kept, say, arm, why)
     if arm != booting.arms[-1]:
-        if booting.boot is not None:
-            booting.boot()
-        else:
-            turn.step(kept, "reboot", "to be done: what was taken back is in force until then")
+        # What was taken back is in force until a boot, and would be for what is tried next.
+        more = replace(booting, arms=booting.arms + arm)
+        if not await _booted(trying, kept, say, more, len(more.arms)):
+            return None
+    await _switched(trying, kept, say, arm, why)
     turn.save(kept, finished=turn.now())
     return kept.run
+
+
+async def _booted(trying: Trying, kept: Store, say: Say, booting: Booting, number: int) -> bool:
+    """Have the director booted for boot *number*, once; False while a person has yet to."""
+    boot_id, _ = await _facts(trying)
+    stage = decide.boot_stage(booting.last, number, boot_id)
+    if stage == "measure":
+        return True
+    arm = booting.arms[number - 1]
+    if stage == "prepare":
+        await _switched(trying, kept, say, arm)
+        if booting.remember is not None:
+            booting.remember(Boot(number, boot_id))
+    say(f"boot {number} of {len(booting.arms)}, arm {arm}")
+    if booting.boot is None:
+        return False
+    booting.boot()
+    return True
+
+
+async def _way_out(trying: Trying) -> str:
+    """Say whether the director has the fix, and how to be rid of it."""
+    host, names = trying.plan.director.host, ", ".join(trying.checks)
+    on = "go on with --resume"
+    try:
+        journal = await turn.in_force(trying)
+    except DirtuneError as error:
+        return f"{error}; `dirtune fix verify` on {host} tells whether it has {names}; or {on}"
+    if journal is None:
+        return f"{host} is set to boot without {names}; {on}"
+    return f"{host} has {names}: there, `dirtune rollback {journal}` and a boot; or {on}"
 
 
 def judged(trying: Trying, kept: Store) -> None:
@@ -87,11 +120,14 @@ async def _facts(trying: Trying) -> tuple[str, str]:
 async def _switched(
     trying: Trying, kept: Store, say: Say, arm: str, why: str | None = None
 ) -> None:
-    async with await turn.connect(trying.plan) as director:
-        switch = Switch(director, trying, kept, say)
-        await switch.look()
-        # Shielded: a boot into half an arm would be neither.
-        await asyncio.shield(switch(arm) if why is None else switch.leave(arm, why))
+    switch = Switch(trying, kept, say)
+    await switch.look()
+    switching = asyncio.ensure_future(switch(arm) if why is None else switch.leave(arm, why))
+    try:
+        await asyncio.shield(switching)
+    except asyncio.CancelledError:
+        await switching  # a boot into half an arm would be neither
+        raise
 
 
 async def _measure(trying: Trying, kept: Store, say: Say, number: int, arm: str) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from dirtune.analyse.compare import Arms
 from dirtune.analyse.run import Comparison, Trial
 from dirtune.checks import Check, Risk
+from dirtune.errors import PlanError
 
 Outcome = Literal["kept", "taken back", "left out", "refused", "failed", "gone"]
 
@@ -48,6 +49,8 @@ class Attempt(msgspec.Struct, frozen=True):
     """None while it is not over."""
     why: str = ""
     """The rule or the reason behind the outcome."""
+    journal: str | None = None
+    """On the director, of a fix that was kept."""
     comparison: Comparison | None = None
     """Of the primary metric."""
     sentence: str = ""
@@ -86,7 +89,7 @@ class Wishes:
     """What the options ask for."""
 
     words: tuple[str, ...] = ()
-    """CHECK or CHECK/FIX; empty for all that the director's dirtune can fix."""
+    """CHECK or CHECK/FIX; empty for all that the director's dirtune can fix safely."""
     together: bool = False
     """All in one attempt."""
     live: bool = False
@@ -120,8 +123,11 @@ def attempts(plan: FixPlan, wishes: Wishes, known: Mapping[str, Check]) -> tuple
     """Return the queue: what needs boots first, then the gravest.
 
     A boot takes back whatever an earlier attempt kept at run time. Nobody's director is booted
-    ten times unasked: without names such a fix is left out, and the queue says so.
+    ten times unasked, nor its traffic interrupted: without names such a fix is left out, and the
+    queue says so. `PlanError` where two fixes of one check are named: the director has both by
+    the same finding, and could not tell which of them a run left.
     """
+    _check_words(wishes.words)
     asked = [*(c.reason for c in plan.changes), *(r.reason for r in plan.refusals)]
     reasons = tuple(dict.fromkeys(asked))
     found = sorted(
@@ -132,6 +138,19 @@ def attempts(plan: FixPlan, wishes: Wishes, known: Mapping[str, Check]) -> tuple
     if wishes.together and len(open_) > 1:
         found = [_together(open_), *(each for each in found if each.outcome is not None)]
     return tuple(found)
+
+
+def _check_words(words: Sequence[str]) -> None:
+    named: dict[str, str] = {}
+    for word in words:
+        check = check_of(word)
+        if named.setdefault(check, word) != word:
+            raise PlanError(f"{named[check]}, {word}: two fixes of {check}: try one at a time")
+
+
+def check_of(word: str) -> str:
+    """Return the check of CHECK or CHECK/FIX."""
+    return "/".join(word.split("/")[:2])
 
 
 def _attempt(reason: str, plan: FixPlan, wishes: Wishes, known: Mapping[str, Check]) -> Attempt:
@@ -151,11 +170,13 @@ def _attempt(reason: str, plan: FixPlan, wishes: Wishes, known: Mapping[str, Che
         return ended(attempt, "left out", "takes boots, which live traffic does not allow")
     if risk is Risk.REBOOT and not wishes.words:
         return ended(attempt, "left out", f"takes boots to judge: dirtune tune --check {reason}")
+    if risk is Risk.DISRUPTIVE and not wishes.words:
+        return ended(attempt, "left out", f"may interrupt traffic: dirtune tune --check {reason}")
     return attempt
 
 
 def _rank(attempt: Attempt, known: Mapping[str, Check]) -> int:
-    check = known.get("/".join(attempt.checks[0].split("/")[:2]))
+    check = known.get(check_of(attempt.checks[0]))
     return 0 if check is None else check.severity.rank
 
 

@@ -14,9 +14,9 @@ from dirtune.analyse.cpu import Sample
 from dirtune.analyse.run import Trial
 from dirtune.bench import judge, outcome
 from dirtune.bench.outcome import Order
-from dirtune.bench.tables import Configuration, Load, Plan, Validity
+from dirtune.bench.tables import Load, Plan, Traffic, Validity
 from dirtune.bench.trial import Result, Rig
-from dirtune.errors import NodeUnreachable, NotPossible, ParseError, SourceMissing
+from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError, SourceMissing
 
 NOTES = (
     "Live traffic: nothing was sent. Windows with and without the fix took turns.",
@@ -25,6 +25,11 @@ NOTES = (
     "Connections that were open before a switch are worked on in both arms.",
     "Another mix of requests in one arm would pass for the fix's doing; turns make it unlikely.",
 )
+SHOWN = (
+    *("cpu_us_per_connection", "cpu_us_per_packet"),
+    *("interrupts_per_connection", "packets_per_connection"),
+)
+"""What arms may be judged by."""
 LEAST_CONNECTIONS = 200
 """Of a window: fewer, and a single long one weighs too much."""
 _PAIR_RATE = 20.0
@@ -32,13 +37,20 @@ _SETTLE_S = 5.0
 _CANNOT = (NodeUnreachable, NotPossible, ParseError, SourceMissing)
 
 
-def plan(asked: Configuration, window_s: float, pairs: int) -> Plan:
-    """Return the plan of such windows on the director of *asked*, which nobody loads."""
+def plan(asked: Traffic, window_s: float, pairs: int) -> Plan:
+    """Return the plan of such windows on the director of *asked*, which nobody loads.
+
+    `PlanError` where they would be judged by what a window cannot show.
+    """
+    if asked.compare.primary not in SHOWN:
+        shown = ", ".join(SHOWN)
+        raise PlanError(f"compare.primary: {asked.compare.primary}: --live measures {shown}")
     return Plan(
         services=asked.services,
         director=asked.director,
         title=asked.title,
         ssh_config=asked.ssh_config,
+        compare=asked.compare,
         load=Load(rates=(0.0,), window=window_s, pairs=pairs),
         clients=(),
         validity=Validity(retries=pairs, pair_rate=_PAIR_RATE),

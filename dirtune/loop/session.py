@@ -17,7 +17,7 @@ from dirtune.bench import store
 from dirtune.bench.store import Store
 from dirtune.bench.tables import Plan
 from dirtune.checks import Risk
-from dirtune.errors import ApplyError, NotPossible, ParseError, PlanError
+from dirtune.errors import ApplyError, DirtuneError, NotPossible, NoVerdict, ParseError, PlanError
 from dirtune.loop import boots, decide, turn
 from dirtune.loop.decide import Attempt, Boot, FixPlan, Session, Wishes
 from dirtune.loop.turn import Say, Trying
@@ -131,7 +131,9 @@ async def go_on(tune: Tune, kept: Kept) -> bool:
         tune.say(f"{attempt.name}: {'; '.join(attempt.titles)}")
         try:
             done = await _try(tune, kept, number)
-        except (ApplyError, NotPossible) as error:
+        except (ApplyError, NotPossible, NoVerdict) as error:
+            if attempt.risk is Risk.REBOOT:
+                raise  # the fix may be in force until a boot, and the boots it had are on disk
             # The director has taken back what it did of it; the others can still be tried.
             kept.save(
                 decide.with_attempt(
@@ -159,13 +161,22 @@ async def _try(tune: Tune, kept: Kept, number: int) -> bool:
     run = await _way(tune, kept, number)(trying, run_store, tune.say)
     if run is None:
         return False
-    tune.finished(run, run_store.folder)
     found, sentence = run.comparisons[0], run.verdict or ""
     equivalent = kept.session.keep_equivalent
     done = decide.judged(kept.session.attempts[number], found, sentence, equivalent=equivalent)
+    done = msgspec.structs.replace(done, journal=run.journal)
     kept.save(decide.with_attempt(kept.session, number, done))
     tune.say(f"{done.name}: {done.outcome}: {done.sentence}")
+    _report(tune, run, run_store.folder)
     return True
+
+
+def _report(tune: Tune, run: Run, folder: Path) -> None:
+    """Have the report written; that it cannot be changes nothing of what became of the fix."""
+    try:
+        tune.finished(run, folder)
+    except (DirtuneError, OSError) as error:
+        tune.say(f"{folder}: no report: {error}; later: dirtune report {folder}")
 
 
 async def _to_do(tune: Tune, attempt: Attempt) -> bool:

@@ -26,7 +26,7 @@ from dirtune.bench.store import Store
 from dirtune.bench.tables import Plan
 from dirtune.bench.trial import Result, conduct
 from dirtune.collect.interrupts import Interrupts
-from dirtune.errors import TrialError
+from dirtune.errors import DirtuneError, NoVerdict, TrialError
 from dirtune.fetch import fetch_script, parse_fetched
 from dirtune.loop import decide
 from dirtune.loop.live import window
@@ -98,29 +98,31 @@ async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> 
     """
     plan = trying.plan
     measure = window if live else conduct
-    async with rig.opened(plan, alone=live) as nodes, await connect(plan) as director:
-        switch = Switch(director, trying, kept, say)
-        await switch.look()
+    async with rig.opened(plan, alone=live) as nodes:
+        switch = Switch(trying, kept, say)
         try:
+            await switch.look()
             await switch("A")
             if "before" not in kept.run.audits:
-                save(kept, inventory=await inventory(plan, director))
-                if live:
-                    await _audit(director, kept, "before")
-                else:
-                    await _before(nodes, director, trying, kept, say)
+                async with await connect(plan) as director:
+                    save(kept, inventory=await inventory(plan, director))
+                    if live:
+                        await _audit(director, kept, "before")
+                    else:
+                        await _before(nodes, director, trying, kept, say)
             done = kept.run.trials
             await campaign.pairs(
                 nodes, plan, switch, keeping(kept, say), done=done, measure=measure
             )
             await switch("B")
-            if live:
-                await _audit(director, kept, "after")
-            else:
-                await _look(nodes, director, trying, kept, say, "after")
+            async with await connect(plan) as director:
+                if live:
+                    await _audit(director, kept, "after")
+                else:
+                    await _look(nodes, director, trying, kept, say, "after")
             judged(trying, kept)
         except BaseException:  # Ctrl-C too: the director must not be left between two arms
-            await asyncio.shield(switch.leave("A", "the run was cut off"))
+            await asyncio.shield(switch.abandon())
             raise
         await switch.leave(*verdict_of(trying, kept.run))
     save(kept, finished=now())
@@ -157,20 +159,22 @@ def judged(trying: Trying, kept: Store) -> None:
             noise_floor=trying.noise_floor if metric == kept.run.primary_metric else None,
             threshold=threshold,
         )
-        for metric in (kept.run.primary_metric, *SECONDARY)
+        for metric in dict.fromkeys((kept.run.primary_metric, *SECONDARY))
         if any(metric in trial.metrics for trial in kept.run.trials)
     ]
-    if not found:
-        raise TrialError(f"no trial measured {kept.run.primary_metric}; see {kept.folder}")
+    if not found or found[0].metric != kept.run.primary_metric:
+        raise NoVerdict(f"no trial measured {kept.run.primary_metric}; see {kept.folder}")
     verdict = sentence(found[0], kept.run.forecast)
     save(kept, comparisons=compare.adjusted(found), verdict=verdict)
 
 
 class Switch:
-    """Brings the director into an arm, by the dirtune installed there, and reads it back."""
+    """Brings the director into an arm, by the dirtune installed there, and reads it back.
 
-    def __init__(self, director: Node, trying: Trying, kept: Store, say: Say) -> None:
-        self._director = director
+    Over a connection of its own each time: one that was lost must not keep a fix in force.
+    """
+
+    def __init__(self, trying: Trying, kept: Store, say: Say) -> None:
         self._trying = trying
         self._kept = kept
         self._say = say
@@ -178,11 +182,7 @@ class Switch:
 
     async def look(self) -> None:
         """Ask the director in which arm it is: a run before this one may have been cut off."""
-        checks = ["/".join(word.split("/")[:2]) for word in self._trying.checks]
-        answer = await ask(self._director, self._trying.plan, "fix", "verify", *checks, ok=(0, 1))
-        journals = standing(answer)
-        mine = [name for name in journals if name not in self._trying.standing]
-        self._journal = mine[-1] if mine else None
+        self._journal = await in_force(self._trying)
 
     async def __call__(self, arm: str) -> None:
         """Apply the fix (B), or take it back (A)."""
@@ -198,17 +198,49 @@ class Switch:
             self._journal = None
 
     async def leave(self, arm: str, why: str) -> None:
-        """Leave the director in *arm*, and say so in the run."""
-        await self(arm)
+        """Leave the director in *arm*, and say so in the run; `TrialError` if it is not."""
+        try:
+            await self(arm)
+        except DirtuneError as error:
+            raise TrialError(f"{error}; {self.stands}") from error
         said = "kept the fix" if arm == "B" else "took the fix back"
         step(self._kept, f"# {said}", why)
+        save(self._kept, journal=self._journal)
+
+    async def abandon(self) -> None:
+        """Leave it in arm A after a failure; `TrialError` says how to take the fix back."""
+        try:
+            await self.look()  # an answer may have been lost, and not what it told of
+        except DirtuneError as error:
+            if self._journal is None:
+                raise TrialError(f"{error}; {self.stands}") from error
+        await self.leave("A", "the run was cut off")
+
+    @property
+    def stands(self) -> str:
+        """In words: that the fix is in force, as far as is known, and the way out."""
+        host, names = self._trying.plan.director.host, ", ".join(self._trying.checks)
+        if self._journal is None:
+            return f"`dirtune fix verify` on {host} tells whether {names} is in force"
+        return f"{names} is still in force on {host}: there, `dirtune rollback {self._journal}`"
 
     async def _dirtune(self, *words: str) -> dict[str, object]:
-        self._say(f"{self._director.name}: {' '.join(words)}")
-        answer = await ask(self._director, self._trying.plan, *words)
-        command = shlex.join((*self._trying.plan.director.dirtune.split(), *words))
-        step(self._kept, f"ssh {self._director.name} {command}", "switch of the arm")
+        plan = self._trying.plan
+        self._say(f"{plan.director.host}: {' '.join(words)}")
+        async with await connect(plan) as director:
+            answer = await ask(director, plan, *words)
+        command = shlex.join((*plan.director.dirtune.split(), *words))
+        step(self._kept, f"ssh {plan.director.host} {command}", "switch of the arm")
         return answer
+
+
+async def in_force(trying: Trying) -> str | None:
+    """Return the journal by which the director has the fix; None if only somebody else's."""
+    names = map(decide.check_of, trying.checks)
+    async with await connect(trying.plan) as director:
+        answer = await ask(director, trying.plan, "fix", "verify", *names, ok=(0, 1))
+    mine = [name for name in standing(answer) if name not in trying.standing]
+    return mine[-1] if mine else None
 
 
 async def ask(

@@ -24,12 +24,16 @@ class Row(msgspec.Struct, frozen=True):
     titles: tuple[str, ...] = ()
     comparison: Comparison | None = None
     sentence: str = ""
+    journal: str | None = None
+    """On the director, if it was kept."""
 
 
 class Told(msgspec.Struct, frozen=True):
     """What there is to tell of a session."""
 
     title: str
+    host: str
+    """The director."""
     started: str
     command: str
     finished: str | None
@@ -59,7 +63,7 @@ def markdown(told: Told) -> str:
         lines += [f"{(row.outcome or 'not over').capitalize()}: {row.why or 'it goes on'}.", ""]
         if row.run is not None:
             lines += [f"[Report of its run]({row.run}/report.md)", ""]
-    lines += [*_next(told), ""]
+    lines += [*(f"- {each}" for each in _next(told)), ""]
     lines += [f"- {note}" for note in told.notes]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -89,8 +93,10 @@ def _next(told: Told) -> Iterator[str]:
     if told.waits is not None:
         yield told.waits
     kept = [row for row in told.rows if row.outcome == "kept" and row.risk != "reboot"]
-    if kept:
-        names = " ".join(name for row in kept for name in row.name.split(", "))
-        yield f"kept until the next boot; over it by: dirtune fix apply {names} --persist"
+    for row in kept:
+        # In force it is no finding, and there would be nothing to apply.
+        back = f"dirtune rollback {row.journal or 'JOURNAL'}"
+        again = f"dirtune fix apply {row.name.replace(',', '')} --persist"
+        yield f"{row.name}: kept until the next boot; over it, on {told.host}: `{back} && {again}`"
     if not told.rows:
         yield "nothing to do: the director's dirtune finds nothing it could fix"

@@ -52,6 +52,11 @@ def test_durations(text, length):
         ("rates = [150]", "rates = []", "load.rates"),
         ("rates = [150]", "rates = [0]", r"load\.rates\[0\]"),
         ("rates = [150]", 'rates = [150]\nwindow = "soon"', "load.window: 'soon'"),
+        (
+            "rates = [150]",
+            'rates = [150]\n[compare]\nprimary = "cpu"',
+            "compare.primary: cpu: .*connect_ms",
+        ),
         ("rates = [150]", "rates = [150]\nservice = 1", "load.service"),
         ("rates = [150]", 'rates = [150]\nduration = "5s"', "load.duration"),
         ("rates = [150]", "rates = [150]\nwarmup_max = 4", "load.warmup_max: is shorter"),

@@ -1,6 +1,7 @@
 """`dirtune tune`: what is asked of a session, what it prints, and how it says what is wrong."""
 
 import json
+import sys
 
 import msgspec
 import pytest
@@ -30,8 +31,13 @@ def asked(monkeypatch):
     async def go_on(tune, kept):
         worse = msgspec.structs.replace(COMPARISON, verdict="regressed", ratio=1.2)
         over = Attempt(("nic/x",), outcome="taken back", why="`regressed` is not kept")
+        failed = Attempt(("nic/y",), outcome="failed", why="lb1: dirtune: irq 10: goes to CPU 1")
         over = msgspec.structs.replace(over, comparison=worse, sentence="Regressed: ...")
-        kept.save(msgspec.structs.replace(kept.session, attempts=(over,)))
+        kept.save(
+            msgspec.structs.replace(
+                kept.session, attempts=(over, failed)[: seen.get("attempts", 1)]
+            )
+        )
         return seen.get("done", True)
 
     monkeypatch.setattr(session, "begin", begin)
@@ -75,6 +81,15 @@ def test_json_is_the_session_and_a_wait_for_a_boot_is_said(asked, tmp_path):
     assert "boot lb1, then run the same command with --resume" in done.stdout
 
 
+def test_a_fix_that_could_not_be_tried_is_exit_status_2(asked, tmp_path):
+    asked["attempts"] = 2
+
+    done = tune(plan(tmp_path), "--out", str(tmp_path / "out"))
+
+    assert done.exit_code == 2
+    assert "goes to CPU 1" in done.stdout
+
+
 def test_live_traffic_needs_no_load_in_the_plan(asked, tmp_path):
     done = tune(plan(tmp_path, DIRECTOR), "--live", "30", "--out", str(tmp_path / "out"))
 
@@ -84,6 +99,33 @@ def test_live_traffic_needs_no_load_in_the_plan(asked, tmp_path):
     assert asked["wanted"].wishes.live
     done = tune(plan(tmp_path, DIRECTOR), "--out", str(tmp_path / "other"))
     assert done.exit_code == 2, "without --live it does"
+
+
+def test_live_traffic_is_compared_as_the_plan_says(asked, tmp_path):
+    compare = '[compare]\nprimary = "cpu_us_per_packet"\nthreshold = 5\n'
+    path, out = plan(tmp_path, DIRECTOR + compare), str(tmp_path / "out")
+
+    assert tune(path, "--live", "30", "--out", out).exit_code == 1
+    found = asked["tune"].plan.compare
+    assert (found.primary, found.threshold) == ("cpu_us_per_packet", 5)
+
+    for metric, said in {
+        "latency_p99_ms": "compare.primary: latency_p99_ms: --live measures cpu_us_per_conn",
+        "cpu": "compare.primary: cpu: no such metric; there are cpu_us_per_connection, ",
+    }.items():
+        path = plan(tmp_path, DIRECTOR + compare.replace("cpu_us_per_packet", metric))
+        done = tune(path, "--live", "30", "--out", out)
+        assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
+
+
+def test_what_reports_need_is_missed_before_anything_starts(asked, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dirtune.render.report", None)
+
+    done = tune(plan(tmp_path), "--out", str(tmp_path / "out"))
+
+    assert done.exit_code == 2
+    assert "dirtune[report]" in done.stderr
+    assert asked == {}, "no session was begun"
 
 
 def test_nothing_to_go_on_with_is_one_line(tmp_path):

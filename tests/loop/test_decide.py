@@ -6,6 +6,7 @@ import pytest
 from dirtune import checks
 from dirtune.analyse.run import Comparison
 from dirtune.checks import Risk
+from dirtune.errors import PlanError
 from dirtune.loop import decide
 from dirtune.loop.decide import (
     Attempt,
@@ -40,9 +41,10 @@ def test_without_names_the_gravest_comes_first_and_nobody_is_booted():
         (("irq/xtpic-mode",), "reboot", "left out"),  # critical
         (("ipvs/sysctl-lost",), "safe", None),  # high, as is the next
         (("irq/shared-with-nic",), "safe", "refused"),
-        (("nic/ring-below-max",), "disruptive", None),  # medium
+        (("nic/ring-below-max",), "disruptive", "left out"),  # medium
     ]
-    refused = decide.attempts(PLAN, Wishes(), KNOWN)[2]
+    *_, refused, ring = decide.attempts(PLAN, Wishes(), KNOWN)
+    assert ring.why == "may interrupt traffic: dirtune tune --check nic/ring-below-max"
     assert refused.why == "0000:00:14.0 (ahci): carries /"
 
 
@@ -55,14 +57,27 @@ def test_named_what_needs_boots_comes_before_what_a_boot_would_take_back():
     assert ("nic/ring-below-max/raise",) in [each.checks for each in found]
 
 
-def test_live_traffic_is_not_booted_even_if_named():
-    (first, *_) = queue("irq/xtpic-mode", live=True)
+def test_live_traffic_is_not_booted_even_if_named_and_interrupted_only_then():
+    (first, *_, named) = queue("irq/xtpic-mode", "nic/ring-below-max", live=True)
 
     assert first == (("irq/xtpic-mode",), "reboot", "left out")
+    assert named == (("nic/ring-below-max",), "disruptive", None)
+    (*_, unnamed) = queue(live=True)
+    assert unnamed == (("nic/ring-below-max",), "disruptive", "left out")
+
+
+def test_of_one_check_only_one_fix_is_tried():
+    words = ("nic/ring-below-max/raise", "ipvs/sysctl-lost", "nic/ring-below-max/other")
+
+    with pytest.raises(PlanError, match="two fixes of nic/ring-below-max"):
+        decide.attempts(PLAN, Wishes(words), KNOWN)
+    assert decide.attempts(PLAN, Wishes((words[0], words[0])), KNOWN)
 
 
 def test_all_together_is_one_attempt_that_mends_only_if_each_does():
-    (both, *rest) = decide.attempts(PLAN, Wishes(together=True), KNOWN)
+    words = ("nic/ring-below-max", "ipvs/sysctl-lost")
+    named = FixPlan(tuple(c for c in PLAN.changes if c.reason in words), PLAN.refusals)
+    (both, *rest) = decide.attempts(named, Wishes(words, together=True), KNOWN)
 
     assert both.checks == ("ipvs/sysctl-lost", "nic/ring-below-max")
     assert both.titles == (
@@ -71,7 +86,7 @@ def test_all_together_is_one_attempt_that_mends_only_if_each_does():
         "give eth0 rx 4096",
     )
     assert (both.risk, both.mends) == (Risk.DISRUPTIVE, False)
-    assert [each.outcome for each in rest] == ["left out", "refused"]
+    assert [each.outcome for each in rest] == ["refused"]
 
 
 def test_what_mends_and_what_only_speeds_up():

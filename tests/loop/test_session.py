@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import json
 
@@ -9,8 +10,8 @@ import msgspec
 import pytest
 import simulated
 
-from dirtune.bench.tables import Configuration
-from dirtune.errors import NotPossible, PlanError
+from dirtune.bench.tables import Traffic
+from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
 from dirtune.host import RecordedHost
 from dirtune.loop import live, session, turn
 from dirtune.loop.decide import Wishes
@@ -20,6 +21,7 @@ from dirtune.snapshot import take
 PLAN = msgspec.structs.replace(
     simulated.PLAN,
     title="A test",
+    director=msgspec.structs.replace(simulated.PLAN.director, host="lb1"),
     load=msgspec.structs.replace(simulated.PLAN.load, warmup=0.1, window=2, pairs=6),
     settle=msgspec.structs.replace(simulated.PLAN.settle, seconds=1),
 )
@@ -46,6 +48,8 @@ class Host(simulated.Director):
         self.fails = set()
         self.partly = set()  # done by somebody before, but not all of it
         self.asked = []
+        self.away = False
+        self.blips = 0  # connections that were there before the last are dead
 
     def of(self, check):
         return "/".join(check.split("/")[:2])
@@ -66,13 +70,11 @@ class Host(simulated.Director):
             self.cost_us *= self.effects[check]
         return await super().load(ticks)
 
-    # What a Node gives.
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *_):
-        pass
+    def answers(self, *words):
+        self.asked.append(" ".join(words))
+        if self.away:
+            raise NodeUnreachable("lb1: the connection was lost")
+        return json.dumps(self.dirtune(*words))
 
     async def run(self, command, *, timeout_s=60, ok=(0,)):
         if isinstance(command, str):
@@ -80,8 +82,7 @@ class Host(simulated.Director):
         _, *words = command
         if "--version" in words:
             return "dirtune 0\n"
-        self.asked.append(" ".join(words[:-2]))
-        return json.dumps(self.dirtune(*words[:-2]))
+        return self.answers(*words[:-2])
 
     def dirtune(self, *words):
         match words:
@@ -110,6 +111,24 @@ class Host(simulated.Director):
         raise AssertionError(words)
 
 
+class Connection:
+    """What a Node gives: gone for good after a blip."""
+
+    def __init__(self, host):
+        self.host, self.name, self.blips = host, host.name, host.blips
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        pass
+
+    async def run(self, *args, **options):
+        if self.blips != self.host.blips:
+            raise NodeUnreachable("lb1: the connection was lost")
+        return await self.host.run(*args, **options)
+
+
 @pytest.fixture
 def make(monkeypatch):
     """Return a function that puts a director with such fixes behind every connection."""
@@ -123,7 +142,7 @@ def make(monkeypatch):
             yield host
 
         async def connect(plan):
-            return host
+            return Connection(host)
 
         async def snapshot(director):
             return take(RecordedHost({"/proc/interrupts": "           CPU0\n"}, {}))
@@ -162,31 +181,47 @@ def verdict(attempt):
 def test_each_fix_is_judged_by_itself_and_only_what_helps_is_kept(tmp_path, make):
     host = make({SYSCTL: 1.0, RING: 1.2, SMBUS: 0.8, PIC: 0.5})
     asked = tune(tmp_path)
-    kept = begun(asked)
+    kept = begun(asked, SYSCTL, RING, SMBUS)
 
     assert gone_on(asked, kept)
 
     assert outcomes(kept) == {
-        PIC: ("left out", None),
         SYSCTL: ("kept", "equivalent"),  # it mends what goes wrong
         SMBUS: ("kept", "improved"),
         RING: ("taken back", "regressed"),
     }
     assert host.forces() == {SYSCTL, SMBUS}
+    found = [each for each in kept.session.attempts if each.journal]
+    assert {each.journal: each.checks for each in found} == host.journals
     assert kept.session.finished is not None
     ring = next(each for each in kept.session.attempts if each.name == RING)
     assert ring.comparison.ratio == pytest.approx(1.2, rel=0.03)
 
 
+def test_unnamed_only_what_is_safe_is_tried(tmp_path, make):
+    host = make({SYSCTL: 1.0, RING: 0.8, PIC: 0.5})
+    asked = tune(tmp_path)
+    kept = begun(asked)
+
+    gone_on(asked, kept)
+
+    assert outcomes(kept) == {
+        PIC: ("left out", None),
+        SYSCTL: ("kept", "equivalent"),
+        RING: ("left out", None),
+    }
+    assert host.forces() == {SYSCTL}
+
+
 def test_a_fix_that_changes_nothing_is_kept_only_when_asked(tmp_path, make):
     host = make({RING: 1.0})
     asked = tune(tmp_path)
-    kept = begun(asked)
+    kept = begun(asked, RING)
     gone_on(asked, kept)
     assert outcomes(kept) == {RING: ("taken back", "equivalent")}
     assert host.forces() == set()
 
-    kept = asyncio.run(session.begin(asked, Asked(Wishes(), "", keep_equivalent=True)))
+    kept = asyncio.run(session.begin(asked, Asked(Wishes((RING,)), "", keep_equivalent=True)))
     gone_on(asked, kept)
     assert outcomes(kept) == {RING: ("kept", "equivalent")}
     assert host.forces() == {RING}
@@ -195,7 +230,7 @@ def test_a_fix_that_changes_nothing_is_kept_only_when_asked(tmp_path, make):
 def test_all_together_is_one_comparison(tmp_path, make):
     host = make({RING: 1.1, SMBUS: 0.7})
     asked = tune(tmp_path)
-    kept = begun(asked, together=True)
+    kept = begun(asked, RING, SMBUS, together=True)
 
     gone_on(asked, kept)
 
@@ -209,7 +244,7 @@ def test_what_the_director_cannot_do_is_told_and_the_rest_is_tried(tmp_path, mak
     host = make({SMBUS: 0.8, RING: 0.8})
     host.fails = {SMBUS}
     asked = tune(tmp_path)
-    kept = begun(asked)
+    kept = begun(asked, SMBUS, RING)
 
     assert gone_on(asked, kept)
 
@@ -217,10 +252,27 @@ def test_what_the_director_cannot_do_is_told_and_the_rest_is_tried(tmp_path, mak
     assert "goes to CPU 1" in kept.session.attempts[0].why
 
 
+@pytest.mark.parametrize("error", [NotPossible("no jinja2"), OSError(28, "No space left")])
+def test_a_report_that_cannot_be_written_does_not_fail_the_fix(tmp_path, make, error):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+
+    def finished(run, folder):
+        assert outcomes(kept) == {RING: ("kept", "improved")}, "it is on disk already"
+        raise error
+
+    assert gone_on(dataclasses.replace(asked, finished=finished), kept)
+
+    assert outcomes(kept) == {RING: ("kept", "improved")}
+    assert host.forces() == {RING}
+    assert kept.session.finished is not None
+
+
 def test_what_an_earlier_fix_took_away_is_gone(tmp_path, make):
     host = make({SMBUS: 0.8, RING: 0.8})
     asked = tune(tmp_path)
-    kept = begun(asked)
+    kept = begun(asked, SMBUS, RING)
     host.effects = {SMBUS: 0.8}
 
     gone_on(asked, kept)
@@ -241,8 +293,8 @@ class Cut(BaseException):
     """As Ctrl-C."""
 
 
-def cut_off(tune, kept):
-    with contextlib.suppress(Cut):
+def cut_off(tune, kept, error=Cut):
+    with contextlib.suppress(error):
         gone_on(tune, kept)
         pytest.fail("it was not cut off")
     gc.collect()  # the process would be gone, and its hold of the run with it
@@ -251,7 +303,7 @@ def cut_off(tune, kept):
 def test_a_session_that_was_cut_off_goes_on_with_the_next_pair(tmp_path, make):
     host = make({RING: 0.8})
     asked = tune(tmp_path)
-    kept = begun(asked)
+    kept = begun(asked, RING)
     loads = host.load
 
     async def load(ticks):
@@ -278,13 +330,92 @@ def test_a_session_that_was_cut_off_goes_on_with_the_next_pair(tmp_path, make):
         session.resume(tmp_path, PLAN)
 
 
+def test_a_connection_that_is_lost_in_an_arm_does_not_leave_the_fix_in_force(tmp_path, make):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+    loads = host.load
+
+    async def load(ticks):
+        if RING in host.forces():
+            host.blips += 1
+            raise Cut
+        return await loads(ticks)
+
+    host.load = load
+    cut_off(asked, kept)
+
+    assert host.forces() == set()
+
+
+def test_a_fix_that_cannot_be_taken_back_is_named_with_the_way_out(tmp_path, make):
+    host = make({RING: 0.8, SMBUS: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING, SMBUS)
+    loads = host.load
+
+    async def load(ticks):
+        host.away = SMBUS in host.forces()
+        if host.away:
+            raise NotPossible("c1: h2load: no such file")
+        return await loads(ticks)
+
+    host.load = load
+    with pytest.raises(TrialError) as told:
+        gone_on(asked, kept)
+
+    (journal,) = host.journals
+    assert f"still in force on lb1: there, `dirtune rollback {journal}`" in str(told.value)
+    assert outcomes(kept) == {SMBUS: (None, None), RING: (None, None)}, "no other is tried"
+
+
+def test_an_answer_that_is_lost_hides_no_fix(tmp_path, make):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+    answers = host.answers
+
+    def lost(*words):
+        answer = answers(*words)
+        if words[1] == "apply":
+            host.away = lasts
+            raise NodeUnreachable("lb1: no answer in time")
+        return answer
+
+    host.answers, lasts = lost, False
+    with pytest.raises(NodeUnreachable):
+        gone_on(asked, kept)
+    assert host.forces() == set()
+
+    lasts = True
+    with pytest.raises(TrialError, match="`dirtune fix verify` on lb1 tells whether nic/ring-"):
+        gone_on(asked, begun(asked, RING))
+
+
+def test_where_the_director_cannot_say_what_is_in_force_no_other_fix_is_tried(tmp_path, make):
+    host = make({RING: 0.8, SMBUS: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING, SMBUS)
+    answers = host.answers
+
+    def broken(*words):
+        if words[1] == "verify":
+            raise NotPossible("lb1: dirtune: a journal cannot be read")
+        return answers(*words)
+
+    host.answers = broken
+    with pytest.raises(TrialError, match="cannot be read; `dirtune fix verify` on lb1 tells"):
+        gone_on(asked, kept)
+    assert outcomes(kept) == {SMBUS: (None, None), RING: (None, None)}
+
+
 def test_a_fix_left_by_a_dead_controller_is_found_and_somebody_elses_is_left(tmp_path, make):
     host = make({RING: 1.2, SMBUS: 0.8})
     host.journals["j0"] = (SMBUS,)  # of an operator, before, as is the next
     host.journals["j1"] = (RING,)
     host.partly = {RING}
     asked = tune(tmp_path)
-    kept = begun(asked)
+    kept = begun(asked, RING)
     loads = host.load
 
     async def load(ticks):
@@ -355,7 +486,77 @@ def test_where_a_person_boots_the_session_waits_on_disk(tmp_path, make):
     assert outcomes(kept) == {PIC: ("kept", "improved")}
 
 
-TRAFFIC = Configuration(services=PLAN.services, director=PLAN.director, title="live")
+def test_what_a_person_has_to_boot_away_is_gone_before_the_next_fix(tmp_path, make):
+    host = make({PIC: 1.2, RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, PIC, RING)
+    for _ in range(10):
+        assert not gone_on(asked, kept)
+        host.reboot()
+        kept = session.resume(tmp_path, PLAN)
+
+    for _ in range(2):  # taken back, and in force until somebody has booted
+        assert not gone_on(asked, kept)
+        assert (host.journals, host.forces()) == ({}, {PIC})
+        assert outcomes(kept) == {PIC: (None, None), RING: (None, None)}
+        kept = session.resume(tmp_path, PLAN)
+    host.reboot()
+    assert gone_on(asked, kept)
+
+    assert outcomes(kept) == {PIC: ("taken back", "regressed"), RING: ("kept", "improved")}
+    assert (host.boot, host.forces()) == (12, {RING})
+
+
+@pytest.mark.parametrize("error", [NotPossible, Cut])
+def test_boots_that_are_cut_off_go_on_and_say_how_to_get_out(tmp_path, make, error):
+    host = make({PIC: 0.8})
+    said, asked = [], tune(tmp_path, host)
+    kept = begun(asked, PIC)
+
+    def boot():
+        if host.standing():
+            raise error("lb1 does not come back")
+        host.reboot()
+
+    cut_off(dataclasses.replace(asked, say=said.append, boot=boot), kept, error)
+
+    (journal,) = host.journals
+    assert f"lb1 has {PIC}: there, `dirtune rollback {journal}` and a boot" in said[-1]
+    assert outcomes(kept) == {PIC: (None, None)}
+    assert gone_on(asked, session.resume(tmp_path, PLAN))
+    assert outcomes(kept) == {PIC: ("kept", "improved")}
+    assert host.boot == 11, "no boot is made twice"
+
+
+def test_ctrl_c_in_a_switch_for_a_boot_waits_until_the_arm_is_whole(tmp_path, make):
+    host = make({PIC: 0.8})
+    asked, said = tune(tmp_path, host), []
+    kept = begun(asked, PIC)
+    runs = host.run
+
+    async def interrupted():
+        session_ = asyncio.create_task(
+            session.go_on(dataclasses.replace(asked, say=said.append), kept)
+        )
+
+        async def run(command, **options):
+            if "apply" in command:
+                session_.cancel()
+                for _ in range(100):
+                    await asyncio.sleep(0)
+            return await runs(command, **options)
+
+        host.run = run
+        await session_
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted())
+
+    (journal,) = host.journals
+    assert f"dirtune rollback {journal}" in said[-1]
+
+
+TRAFFIC = Traffic(services=PLAN.services, director=PLAN.director, title="live")
 
 
 @pytest.fixture
@@ -374,7 +575,7 @@ def traffic(make):
 
 def test_live_traffic_is_compared_in_windows_that_take_turns(tmp_path, traffic):
     asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 8))
-    kept = begun(asked, live=True)
+    kept = begun(asked, RING, live=True)
 
     gone_on(asked, kept)
 
@@ -395,7 +596,7 @@ def test_windows_of_unlike_traffic_do_not_count(tmp_path, traffic):
 
     traffic.sleep_until = sleep_until
     asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 2))
-    kept = begun(asked, live=True)
+    kept = begun(asked, RING, live=True)
     gone_on(asked, kept)
 
     (run,) = tmp_path.glob("*/run.json")
@@ -406,7 +607,7 @@ def test_windows_of_unlike_traffic_do_not_count(tmp_path, traffic):
 def test_too_few_connections_are_no_window(tmp_path, traffic):
     traffic.rate = 1.0
     asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 2))
-    kept = begun(asked, live=True)
+    kept = begun(asked, RING, live=True)
 
     gone_on(asked, kept)
 
@@ -414,4 +615,19 @@ def test_too_few_connections_are_no_window(tmp_path, traffic):
     (run,) = tmp_path.glob("*/run.json")
     reasons = {trial["reason"] for trial in json.loads(run.read_text())["trials"]}
     assert reasons == {"30 connections in 30 s; 200 are the least"}
+    assert traffic.forces() == set()
+
+
+def test_a_run_without_a_measurement_is_over_and_does_not_stop_the_session(tmp_path, traffic):
+    async def sample():
+        raise NodeUnreachable("lb1: the connection was lost")
+
+    traffic.sample = sample
+    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 2))
+    kept = begun(asked, RING, live=True)
+
+    assert gone_on(asked, kept)
+
+    assert outcomes(kept) == {RING: ("failed", None)}
+    assert "no trial measured cpu_us_per_connection" in kept.session.attempts[0].why
     assert traffic.forces() == set()

@@ -9,7 +9,7 @@ from dirtune.analyse.profile import Profile
 from dirtune.analyse.run import Trial
 from dirtune.bench import plan
 from dirtune.bench.trial import Result
-from dirtune.errors import TrialError
+from dirtune.errors import NoVerdict, TrialError
 from dirtune.host import RecordedHost
 from dirtune.loop import turn
 from dirtune.snapshot import take
@@ -93,9 +93,11 @@ def test_a_director_without_the_probe_says_what_it_lacks():
     assert turn._why_not(Result(trial("x", reason="c1 was lost"), {}, None)) == "c1 was lost"
 
 
-def kept(tmp_path, trials):
+def kept(tmp_path, trials, primary="cpu_us_per_connection"):
+    compare = msgspec.structs.replace(PLAN.compare, primary=primary)
+    asked = msgspec.structs.replace(PLAN, compare=compare)
     trying = turn.Trying(
-        PLAN, ("irq/shared-with-nic",), "A title", "dirtune tune", noise_floor=0.03
+        asked, ("irq/shared-with-nic",), "A title", "dirtune tune", noise_floor=0.03
     )
     store = turn.begin(trying, tmp_path)
     for each in trials:
@@ -148,3 +150,14 @@ def test_profiled_and_baseline_trials_are_not_judged(tmp_path):
 def test_a_campaign_without_a_measurement_says_where_it_is_kept(tmp_path):
     with pytest.raises(TrialError, match=str(tmp_path)):
         kept(tmp_path, [trial("p01-1-A", pair=1, validity="setup_error")])
+
+
+def test_nothing_but_the_primary_metric_decides(tmp_path):
+    with pytest.raises(NoVerdict, match="no trial measured connect_ms"):
+        kept(tmp_path, pairs(1000, 900), primary="connect_ms")
+
+
+def test_a_primary_metric_is_compared_once(tmp_path):
+    run = kept(tmp_path, pairs(1000, 900), primary="reply_rate")
+
+    assert [found.metric for found in run.comparisons] == ["reply_rate"]

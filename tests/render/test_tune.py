@@ -28,10 +28,11 @@ KEPT = tune.Row(
     ("give eth0 rx 4096 instead of 256",),
     FOUND,
     "Improved: CPU time per connection went to 0.812 times what it was.",
+    journal="20260101T000000.000000Z",
 )
 OUT = tune.Row("irq/xtpic-mode", "reboot", "left out", "takes boots to judge", None)
 OPEN = tune.Row("ipvs/sysctl-lost", "safe", None, "", None)
-TOLD = tune.Told("lb1", "2026-01-01", "dirtune tune", None, (KEPT, OUT, OPEN), ("a note",))
+TOLD = tune.Told("lb1", "lb1", "2026-01-01", "dirtune tune", None, (KEPT, OUT, OPEN), ("a note",))
 
 
 def test_a_row_for_each_fix_and_how_to_keep_it_over_a_boot():
@@ -43,14 +44,17 @@ def test_a_row_for_each_fix_and_how_to_keep_it_over_a_boot():
     assert out.split()[-5:] == ["out", "takes", "boots", "to", "judge"]
     assert open_.split() == ["ipvs/sysctl-lost", "safe", "-", "-", "-", "not", "over", "-"]
     assert sentence == KEPT.sentence
-    assert after.endswith("dirtune fix apply nic/ring-below-max --persist")
+    assert after.endswith(
+        "on lb1: `dirtune rollback 20260101T000000.000000Z && "
+        "dirtune fix apply nic/ring-below-max --persist`"
+    )
 
 
 def test_what_it_waits_for_is_said_and_nothing_is_said_too():
-    told = tune.Told("lb1", "", "", None, (OPEN,), waits="boot lb1, then --resume")
+    told = tune.Told("lb1", "lb1", "", "", None, (OPEN,), waits="boot lb1, then --resume")
 
     assert tune.table(told).splitlines()[-1] == "boot lb1, then --resume"
-    assert "nothing to do" in tune.table(tune.Told("lb1", "", "", None, ()))
+    assert "nothing to do" in tune.table(tune.Told("lb1", "lb1", "", "", None, ()))
 
 
 def test_the_report_leads_to_each_runs_own():
