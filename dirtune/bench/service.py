@@ -9,7 +9,7 @@ destination, and where it is not installed netlink tells the same through the di
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -60,13 +60,16 @@ def ours(services: Iterable[_Service], plan: Plan) -> _Service | None:
 
 
 def shares(text: str, plan: Plan) -> dict[str, int]:
-    """Return the connections of each destination, by label, from what `STATS_SCRIPT` printed.
+    """Return the connections of each real server, by label, from what `STATS_SCRIPT` printed.
 
-    Empty where the service is not there or neither tool is.
+    Over all its ports. Empty where the service is not there or neither tool is.
     """
     parse = _from_netlink if text.startswith("/netlink/") else _from_ipvsadm
-    found = parse(text, plan)
-    return {plan.server_at(address): count for address, count in found.items()}
+    found: dict[str, int] = {}
+    for address, count in parse(text, plan):
+        label = plan.server_at(address)
+        found[label] = found.get(label, 0) + count
+    return found
 
 
 def use(services: str, counters: str, plan: Plan) -> Use | None:
@@ -122,24 +125,21 @@ def _place(plan: Plan) -> tuple[str, str | None, int | None]:
     return _PROTOCOLS[wanted.protocol], wanted.vip, wanted.port
 
 
-def _from_ipvsadm(text: str, plan: Plan) -> dict[str, int]:
+def _from_ipvsadm(text: str, plan: Plan) -> Iterator[tuple[str, int]]:
     protocol, vip, port = _place(plan)
     host = f"[{vip}]" if ":" in (vip or "") else vip
-    within, found = False, {}
+    within = False
     for row in text.splitlines():
         cells = row.split()
         if cells[:1] == ["->"] and within and len(cells) >= 3 and cells[2].isdigit():
-            found[re.sub(r"^\[|\]$", "", cells[1].rpartition(":")[0])] = int(cells[2])
+            yield re.sub(r"^\[|\]$", "", cells[1].rpartition(":")[0]), int(cells[2])
         elif cells[:1] != ["->"]:
             within = cells[:2] == [protocol, f"{host}:{port}"]
-    return found
 
 
-def _from_netlink(text: str, plan: Plan) -> dict[str, int]:
+def _from_netlink(text: str, plan: Plan) -> Iterator[tuple[str, int]]:
     rows = [row.partition(" ")[2] for row in text.splitlines() if row.startswith(f"{IPVS} ")]
     found = ours(parse_ipvs(rows[0]).services if rows else (), plan)
-    return {
-        each.address: each.connections
-        for each in (found.destinations if found else ())
-        if each.connections is not None
-    }
+    for each in found.destinations if found else ():
+        if each.connections is not None:
+            yield each.address, each.connections

@@ -65,6 +65,13 @@ CPU    Conns  Packets  Packets            Bytes            Bytes
 """
 
 
+def test_two_ports_of_a_real_server_are_its_share_together():
+    more = "  -> 198.18.0.11:8080                    5        9        0      100        0\n"
+    text = IPVSADM.replace("TCP  198.18.0.100:443", f"{more}TCP  198.18.0.100:443")
+
+    assert service.shares(text, PLAN) == {"rs1": 2085, "198.18.0.12": 2079}
+
+
 @pytest.mark.parametrize("text", [IPVSADM, NETLINK])
 def test_shares_by_label_else_address(text):
     assert service.shares(text, PLAN) == {"rs1": 2080, "198.18.0.12": 2079}
