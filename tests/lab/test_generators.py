@@ -98,11 +98,16 @@ def test_ten_requests_of_a_connection_are_one_to_the_director(tmp_path):
     assert found.reply_rate == pytest.approx(100, rel=0.1)
 
 
-def test_a_client_without_descriptors_is_the_limit(tmp_path):
-    """A real server hangs, so connections pile up; c2 may have few open, and says so."""
+def test_clients_without_descriptors_are_the_limit(tmp_path):
+    """A real server hangs, so connections pile up; clients may have few open, and say so.
+
+    All of them: in turn with the others, one may never be sent to that real server.
+    """
+    clients = ("c1", "c2", "c3", "c4")
     # Of its sshd, and so of what that starts from now on.
-    had = on("c2", "ulimit -Sn").strip()
-    on("c2", "prlimit --pid 1 --nofile=20:")
+    had = {client: on(client, "ulimit -Sn").strip() for client in clients}
+    for client in clients:
+        on(client, "prlimit --pid 1 --nofile=20:")
     stopped = " ".join(on("rs1", "pgrep nginx").split())
     try:
         found, _ = trial(
@@ -110,7 +115,8 @@ def test_a_client_without_descriptors_is_the_limit(tmp_path):
         )
     finally:
         on("rs1", f"kill -CONT {stopped}")
-        on("c2", f"prlimit --pid 1 --nofile={had}:")
+        for client, limit in had.items():
+            on(client, f"prlimit --pid 1 --nofile={limit}:")
 
     assert found.validity == "client_limited"
     assert "could not begin" in found.reason
