@@ -3,7 +3,7 @@
 Run by `make bench`, as root. One boot of the crowded line; load at a fixed rate. Nanoseconds per
 run of a program are the kernel's own count (bpf_enable_stats()), of both on the same load in turn.
 `bench_lab.py pairs` compares reply rate and CPU per connection with all probes on against off, as
-interleaved pairs; some fifteen minutes. Rows are named `prices`, `locks`, `pairs`.
+interleaved pairs; some ten minutes. Rows are named `prices`, `locks`, `pairs`.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from dirtune.lab import state
 DIRTUNE = (sys.executable, "-m", "dirtune")
 ROUNDS = 3
 WINDOW_S = 8
+PAIRS = 6
 PEERS = {"irq": "hardirqs-bpfcc", "softirq": "softirqs-bpfcc"}
 ALONE = ("cpu", "drops", "ipvs")
 # Two CPUs set IPVS's timeouts to what they are: each takes __ip_vs_mutex for it.
@@ -158,7 +159,11 @@ def beside(probe, tool):
 async def pairs(folder):
     """Print reply rate and CPU per connection with all probes on (B) against off (A)."""
     plan = plans.read(state.folder().plan)
-    plan = msgspec.structs.replace(plan, settle=msgspec.structs.replace(plan.settle, max="10s"))
+    plan = msgspec.structs.replace(
+        plan,
+        settle=msgspec.structs.replace(plan.settle, max="10s"),
+        load=msgspec.structs.replace(plan.load, pairs=PAIRS),
+    )
     kept, probes = {}, []
 
     def keep(result):

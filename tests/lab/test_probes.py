@@ -277,12 +277,16 @@ def test_the_verdict_names_the_waste_and_its_forecast(loaded):
 
 def test_a_lock_that_two_cpus_want_is_seen():
     # IP_VS_SO_SET_TIMEOUT with zeroes changes nothing; do_ip_vs_set_ctl() takes the mutex for it.
-    edit = (
-        "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW);"
-        " [s.setsockopt(socket.IPPROTO_IP, 1152 + 10, bytes(12)) for n in range(20000)]"
-    )
-    each = (f'taskset -c {cpu} python3 -c "{edit}"' for cpu in (0, 1))
-    on("lb1", f"cat >/tmp/both <<'END'\n{' & '.join(each)} & wait\nEND")
+    # Long enough that both virtual CPUs run at one time on a busy machine, too.
+    edit = """
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+end = time.monotonic() + 15
+while time.monotonic() < end:
+    s.setsockopt(socket.IPPROTO_IP, 1152 + 10, bytes(12))
+"""
+    each = "\n".join(f"taskset -c {cpu} python3 /tmp/edit.py &" for cpu in (0, 1))
+    on("lb1", f"cat >/tmp/edit.py <<'END'\n{edit}\nEND\ncat >/tmp/both <<'END'\n{each}\nwait\nEND")
     found = profile("--probes locks", "--", "sh", "/tmp/both")
 
     waits = {one["lock"]: one for one in found["probed"]["locks"]["locks"]}
