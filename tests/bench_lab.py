@@ -32,7 +32,8 @@ WINDOW_S = 8
 PAIRS = 6
 PEERS = {"irq": "hardirqs-bpfcc", "softirq": "softirqs-bpfcc"}
 ALONE = ("cpu", "drops", "ipvs")
-# Two CPUs set IPVS's timeouts to what they are: each takes __ip_vs_mutex for it.
+# Two CPUs set IPVS's timeouts to what they are: each takes __ip_vs_mutex for it. Nice, for probes
+# are compiled meanwhile.
 CONTEND = """\
 cat >/tmp/contend.py <<'END'
 import socket, sys, time
@@ -42,7 +43,7 @@ while time.monotonic() < end:
     s.setsockopt(socket.IPPROTO_IP, 1152 + 10, bytes(12))
 END
 for cpu in 0 1; do
-  taskset -c $cpu python3 /tmp/contend.py {seconds} >/dev/null 2>&1 </dev/null & echo $!
+  nice -n 19 taskset -c $cpu python3 /tmp/contend.py {seconds} >/dev/null 2>&1 </dev/null & echo $!
 done
 """
 # Runs a tool of bcc's for some seconds of measuring, and prints what its programs cost.
