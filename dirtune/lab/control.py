@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 
@@ -51,6 +52,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NODE_PATH = f"{prefix.PLACE}/bin:/opt/lab:{_PATH}"
 
 Say = Callable[[str], None]
+_LOCKS = Path("/run/dirtune")
 _PATIENCE_S = 300
 """How long `down` waits for another lab command."""
 
@@ -187,21 +189,28 @@ def _require_root() -> None:
 
 @contextlib.contextmanager
 def _lock(place: Folder, *, wait_s: float = 0) -> Iterator[None]:
-    path = Path("/run/dirtune") / f"lab{str(place.path.absolute()).replace('/', '-')}.lock"
+    path = _LOCKS / f"lab{str(place.path.absolute()).replace('/', '-')}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     until_s = time.monotonic() + wait_s
-    with path.open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if time.monotonic() >= until_s:
-                    raise LabError(
-                        "another dirtune lab command is at work: wait for it"
-                    ) from error
-            time.sleep(0.2)
-        yield
+    while True:
+        with path.open("w") as file:
+            if _locked(file, path):
+                try:
+                    yield
+                finally:
+                    path.unlink(missing_ok=True)
+                return
+        if time.monotonic() >= until_s:
+            raise LabError("another dirtune lab command is at work: wait for it")
+        time.sleep(0.2)
+
+
+def _locked(file: TextIO, path: Path) -> bool:
+    """Tell whether *file* is locked now and still is what others find at *path*."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return path.stat().st_ino == os.fstat(file.fileno()).st_ino
+    return False
 
 
 def _prepare(place: Folder, spec: Spec, say: Say) -> None:

@@ -96,3 +96,18 @@ def test_a_lab_that_is_up_already_is_left_alone(monkeypatch, words):
 
     assert (result.exit_code, downs) == (2, [])
     assert "up already" in result.stderr or "no such scenario; there are" in result.stderr
+
+
+def test_one_command_at_a_time_works_on_a_lab_and_leaves_no_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr(control, "_LOCKS", tmp_path)
+    here, there = (state.Folder(tmp_path / name) for name in ("here", "there"))
+
+    with control._lock(here):
+        with pytest.raises(LabError, match="at work"), control._lock(here):
+            pass
+        with control._lock(there):
+            pass
+    with control._lock(here):
+        pass
+
+    assert list(tmp_path.glob("*.lock")) == []
