@@ -32,13 +32,16 @@ _REBIND = """\
 echo {address} > /sys/bus/pci/drivers/{driver}/unbind
 echo {address} > /sys/bus/pci/drivers/{driver}/bind
 """
-# Unbound, the interface is gone with its addresses; bound again, the kernel names it anew.
+# Unbound, the interface is gone with its addresses; bound again, the kernel names it anew, and
+# udev, if it runs, gives it its name at any moment: what cannot be renamed may have been.
 _CARD = """\
 set -e
 held=$(ip -o -4 addr show dev {name} | awk '{{print $4}}')
 {rebind}
-until now=$(ls /sys/bus/pci/devices/{address}/net); do sleep 0.2; done
-[ "$now" = {name} ] || ip link set "$now" name {name}
+until [ -e /sys/bus/pci/devices/{address}/net/{name} ]; do
+  sleep 0.2
+  now=$(ls /sys/bus/pci/devices/{address}/net) && ip link set "$now" name {name} || :
+done
 for each in $held; do ip addr add "$each" dev {name}; done
 ip link set {name} up
 """

@@ -41,6 +41,26 @@ def test_partners_are_bound_anew_to_have_it_first_and_the_card_to_have_it_last(t
     assert "sym53c8xx" not in last
 
 
+def test_the_card_keeps_its_addresses_where_udev_is_quicker_to_rename_it(tmp_path):
+    script = order.shared(take(build(tmp_path / "machine"))).scripts["last"]
+    pci, net = tmp_path / "pci", tmp_path / "pci/devices/0000:00:10.0/net"
+    (pci / "drivers/e1000").mkdir(parents=True)
+    (net / "eth0").mkdir(parents=True)
+    # Between the script's look at the name and its own attempt, udev has renamed it.
+    ip = """ip() { case "$*" in
+    "-o -4 addr show dev enp0s16") echo "2: enp0s16    inet 198.18.0.1/17 scope global" ;;
+    "link set eth0 name enp0s16") mv $net/eth0 $net/enp0s16; echo Cannot find device >&2; false ;;
+    *) echo "$*" ;;
+    esac; }
+    """
+    argv = ["sh", "-c", f"net={net}; {ip}{script.replace('/sys/bus/pci', str(pci))}"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=10)
+
+    assert done.returncode == 0, done.stderr
+    asked = ["addr add 198.18.0.1/17 dev enp0s16", "link set enp0s16 up"]
+    assert done.stdout.splitlines() == asked
+
+
 def test_a_card_alone_on_its_line_has_no_order(tmp_path):
     machine = build(tmp_path)
     put_line(machine.root, ["enp0s16"])
