@@ -12,12 +12,35 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from dirtune.analyse.run import Trial
+from dirtune.bench.tables import Plan
 
 _WATCHED = {"busy": "busy", "steal": "stolen"}
 # The median of fewer says little.
 _LEAST_TRIALS = 5
 # Of a normal distribution 1.4826 times the median distance is the standard deviation.
 _SPREADS = 4 * 1.4826
+
+
+def calibrated(plan: Plan, noise: Sequence[Trial]) -> Plan:
+    """Return the plan with its relative limits at least as wide as its A/A run *noise* was.
+
+    Four standard deviations of what this machine did while nothing was switched, in any trial and
+    between the two of a pair, are no reason to leave a trial out. Limits that are not set stay so.
+    """
+    counted = [trial for trial in noise if trial.kind == "judged" and trial.validity == "valid"]
+    usual = [_usual([t.host[state] for t in counted if state in t.host]) for state in _WATCHED]
+    apart = _apart(counted, "steal")
+    # Half of the pairs lie within the middle distance, and which arm came first is no matter.
+    between = _SPREADS * statistics.median(apart) if len(apart) >= _LEAST_TRIALS else 0.0
+    limits = plan.validity
+    return msgspec.structs.replace(
+        plan,
+        validity=msgspec.structs.replace(
+            limits,
+            far=None if limits.far is None else max(limits.far, *usual),
+            pair_steal=None if limits.pair_steal is None else max(limits.pair_steal, between),
+        ),
+    )
 
 
 def far(trials: Sequence[Trial], points: float) -> tuple[Trial, ...]:
@@ -41,9 +64,8 @@ def _far(group: Sequence[Trial], state: str, word: str, points: float) -> Iterat
     known = [(trial, trial.host[state]) for trial in group if state in trial.host]
     if len(known) < _LEAST_TRIALS:
         return
-    middle = statistics.median(value for _, value in known)
-    spread = statistics.median(abs(value - middle) for _, value in known)
-    limit = max(points, _SPREADS * spread)
+    values = [value for _, value in known]
+    middle, limit = statistics.median(values), max(points, _usual(values))
     for trial, value in known:
         if abs(value - middle) > limit:
             reason = (
@@ -51,3 +73,19 @@ def _far(group: Sequence[Trial], state: str, word: str, points: float) -> Iterat
                 f"campaign's trials of arm {trial.arm}"
             )
             yield msgspec.structs.replace(trial, validity="noisy", reason=reason)
+
+
+def _usual(values: Sequence[float]) -> float:
+    """Return four standard deviations as the median distance tells them; 0 for too few values."""
+    if len(values) < _LEAST_TRIALS:
+        return 0.0
+    middle = statistics.median(values)
+    return _SPREADS * statistics.median(abs(value - middle) for value in values)
+
+
+def _apart(trials: Sequence[Trial], state: str) -> list[float]:
+    pairs: dict[int, list[float]] = {}
+    for trial in trials:
+        if trial.pair is not None and state in trial.host:
+            pairs.setdefault(trial.pair, []).append(trial.host[state])
+    return [abs(seen[0] - seen[1]) for seen in pairs.values() if len(seen) == 2]

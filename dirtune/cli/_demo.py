@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from dirtune import checks
+from dirtune.bench import relative
 from dirtune.bench.store import Store
 from dirtune.bench.tables import Plan
 from dirtune.cli import _report, _sources
@@ -48,7 +49,8 @@ def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) ->
     if full:
         say("A/A: the same pairs with nothing switched, for the noise floor")
         kept, floor = asyncio.run(demo.noise(trying, out, say))
-        trying = replace(trying, noise_floor=floor)
+        usual = relative.calibrated(trying.plan, kept.run.trials)
+        trying = replace(trying, plan=usual, noise_floor=floor)
         _close(kept)
     load, asked = trying.plan.load, shlex.join(("--check", *trying.checks))
     say(f"$ dirtune tune {place.plan} {asked}  # {load.pairs} pairs at {load.rates[0]:g}/s")

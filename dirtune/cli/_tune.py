@@ -9,7 +9,7 @@ import msgspec
 from dirtune.analyse import compare
 from dirtune.analyse.run import Run
 from dirtune.bench import plan as plans
-from dirtune.bench import store
+from dirtune.bench import relative, store
 from dirtune.bench.tables import Plan
 from dirtune.cli import _boot, _report
 from dirtune.loop import live, session
@@ -33,7 +33,9 @@ def tune(found: Plan, out: Path, boots: int, noise: Path | None) -> Tune:
     """Return what stays the same over the session; a lab is booted without being asked."""
     floor = None
     if noise is not None:
-        floor = compare.noise_floor(compare.arms_of(store.load(noise), found.compare.primary))
+        still = store.load(noise)
+        floor = compare.noise_floor(compare.arms_of(still, found.compare.primary))
+        found = relative.calibrated(found, still.trials)
     return Tune(
         plan=found,
         out=out,

@@ -36,7 +36,11 @@ from dirtune.cli import _plan
 @click.option("--keep-equivalent", is_flag=True, help="Keep also what costs nothing.")
 @click.option("--resume", is_flag=True, help="Go on with the session that is not finished.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="dirtune-runs")
-@click.option("--noise", type=click.Path(path_type=Path, exists=True), help="An A/A run.")
+@click.option(
+    "--noise",
+    type=click.Path(path_type=Path, exists=True),
+    help="An A/A run: the noise floor, and how this machine usually is.",
+)
 @click.option("--format", type=click.Choice(["table", "json", "markdown"]), default="table")
 def command(
     plan: str | None,

@@ -84,3 +84,42 @@ def test_a_pair_with_a_trial_that_was_far_is_had_again(far, more):
     assert asyncio.run(campaign.pairs(Loaded(), plan, campaign.stay, keep)) == 6
     assert len(kept) == 2 * (6 + more)
     assert [t.id for t in kept.values() if t.validity == "noisy"] == ["p03-1-A"][:more]
+
+
+def noise(*pairs):
+    """An A/A run whose machine stole these per cents during the two trials of each pair."""
+    return [
+        msgspec.structs.replace(trial(f"{pair}{arm}", 50, steal=steal), pair=pair)
+        for pair, both in enumerate(pairs, 1)
+        for arm, steal in zip("AB", both, strict=True)
+    ]
+
+
+def limits(far, pair_steal):
+    validity = msgspec.structs.replace(PLAN.validity, far=far, pair_steal=pair_steal)
+    return msgspec.structs.replace(PLAN, validity=validity)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "far", "pair_steal"),
+    [
+        # Quiet: the plan's own limits stay.
+        (((1, 1), (1, 1), (1, 1), (1, 1), (1, 1)), 10.0, 10.0),
+        # The middle is 6, half lie 4 from it: 4 x 1.4826 x 4 = 23.72 points.
+        # The pairs are 0, 8, 0, 8 and 8 apart: 4 x 1.4826 x 8 = 47.44 points.
+        (((2, 2), (2, 10), (10, 10), (10, 2), (2, 10)), 23.72, 47.44),
+        # Four pairs are too few to tell how far apart they usually are; eight trials are not.
+        (((2, 2), (2, 10), (10, 10), (10, 2)), 23.72, 10.0),
+        (((2, 30), (2, 30)), 10.0, 10.0),
+    ],
+)
+def test_an_aa_run_tells_how_this_machine_usually_is(pairs, far, pair_steal):
+    found = relative.calibrated(limits(10.0, 10.0), noise(*pairs)).validity
+
+    assert (found.far, found.pair_steal) == pytest.approx((far, pair_steal), abs=0.01)
+
+
+def test_limits_that_are_not_set_stay_unset():
+    wild = noise((2, 2), (2, 10), (10, 10), (10, 2), (2, 10))
+
+    assert relative.calibrated(limits(None, None), wild) == limits(None, None)
