@@ -37,6 +37,22 @@ class Scaling(NamedTuple):
     """The peak over *nodes* times the peak of one."""
 
 
+class Forwarded(NamedTuple):
+    """What a forwarding method takes of the director beside another, at one offered rate."""
+
+    others: str
+    """The rest of the cells' settings, which are the same."""
+    offered: float
+    method: str
+    beside: str
+    cpu: float
+    """CPU time for a connection, over that of *beside*: the product of the other two."""
+    packets: float
+    """Packets for a connection, over those of *beside*: behind NAT the answers pass too."""
+    each: float
+    """CPU time for a packet, over that of *beside*."""
+
+
 class NetworkIo(NamedTuple):
     """Bytes of the load that the director saw in a window."""
 
@@ -123,13 +139,16 @@ def _scaling(run: Run, axis: str) -> Iterator[Scaling]:
         points = capacity.curve(trials_of(run, cell.name))
         top = capacity.peak(points)
         if isinstance(count, int) and top is not None and capacity.saturated(points):
-            rest = ",".join(f"{k}={v}" for k, v in cell.settings.items() if k != axis)
-            groups.setdefault(rest, {})[count] = top.reply_rate
+            groups.setdefault(_rest(cell, axis), {})[count] = top.reply_rate
     for rest, peaks in groups.items():
         if len(peaks) > 1 and (one := peaks.get(1)):
             yield from (
                 Scaling(axis, rest, n, peaks[n], peaks[n] / n / one) for n in sorted(peaks)
             )
+
+
+def _rest(cell: Cell, axis: str) -> str:
+    return ",".join(f"{name}={value}" for name, value in cell.settings.items() if name != axis)
 
 
 def trials_of(run: Run, cell: str) -> tuple[Trial, ...]:
@@ -176,13 +195,53 @@ def ipvs_cost_us(run: Run) -> tuple[tuple[str, float, float], ...]:
     )
 
 
+def forwarded(run: Run) -> tuple[Forwarded, ...]:
+    """Return what each forwarding method of a matrix takes beside direct routing.
+
+    At every rate that both hold, the CPU time for a connection taken apart into its packets and
+    the time for each: it tells whether a method costs more because more passes the director, or
+    because what passes is dearer.
+    """
+    groups: dict[str, dict[str, tuple[Trial, ...]]] = {}
+    for cell in balanced_cells(run):
+        if method := cell.settings.get("forwarding"):
+            alike = groups.setdefault(_rest(cell, "forwarding"), {})
+            alike[str(method)] = trials_of(run, cell.name)
+    return tuple(
+        row
+        for others, methods in groups.items()
+        for method in methods
+        if method != _PLAIN and _PLAIN in methods
+        for row in _beside(others, method, methods[method], methods[_PLAIN])
+    )
+
+
+_PLAIN = "dr"
+
+
+def _beside(
+    others: str, method: str, trials: Sequence[Trial], plain: Sequence[Trial]
+) -> Iterator[Forwarded]:
+    ours, theirs = _mean_cost(trials), _mean_cost(plain)
+    carried, fewer = (_mean(each, "packets_per_connection") for each in (trials, plain))
+    for rate, cost in ours.items():
+        if rate in carried and theirs.get(rate) and fewer.get(rate):
+            cpu, packets = cost / theirs[rate], carried[rate] / fewer[rate]
+            yield Forwarded(others, rate, method, _PLAIN, cpu, packets, cpu / packets)
+
+
 def _mean_cost(trials: Sequence[Trial]) -> dict[float, float]:
+    return _mean(trials, "cpu_us_per_connection")
+
+
+def _mean(trials: Sequence[Trial], metric: str) -> dict[float, float]:
+    """Return the mean of the valid trials by their offered rate."""
     by_rate: dict[float, list[float]] = {}
     for trial in trials:
-        cost = trial.metrics.get("cpu_us_per_connection")
-        if trial.validity == "valid" and trial.kind == "judged" and cost is not None:
-            by_rate.setdefault(trial.offered_rate, []).append(cost)
-    return {rate: sum(costs) / len(costs) for rate, costs in sorted(by_rate.items())}
+        value = trial.metrics.get(metric)
+        if trial.validity == "valid" and trial.kind == "judged" and value is not None:
+            by_rate.setdefault(trial.offered_rate, []).append(value)
+    return {rate: sum(values) / len(values) for rate, values in sorted(by_rate.items())}
 
 
 def network_io(trial: Trial, link_bits_per_s: float | None) -> NetworkIo | None:

@@ -38,7 +38,7 @@ class Work(msgspec.Struct, frozen=True):
     """Over all CPUs: 200 is two CPUs busy. Steal is not in it."""
     connections: int | None
     packets: int | None
-    """Packets in."""
+    """That IPVS handled: what came in and, under NAT, the answers."""
     lines: tuple[Line, ...]
     """Those that interrupted, most first."""
     softnet_dropped: int | None
@@ -58,12 +58,12 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def cpu_us_per_packet(self) -> float | None:
-        """Microseconds of CPU for each packet that came in."""
+        """Microseconds of CPU for each packet that IPVS handled."""
         return self._each(self.packets)
 
     @property
     def interrupts_per_packet(self) -> float | None:
-        """Interrupts of the lines with a card for each packet that came in."""
+        """Interrupts of the lines with a card for each packet that IPVS handled."""
         if not self.packets:
             return None
         return sum(line.interrupts for line in self.lines if line.nic) / self.packets
@@ -98,7 +98,7 @@ def of_window(
         cpus=cpus,
         busy_percent=busy_percent,
         connections=connections,
-        packets=_moved(first.ip_vs, last.ip_vs, "packets_in"),
+        packets=packets(first, last),
         lines=_lines(first, last, actions, nic_actions),
         softnet_dropped=_softnet(first, last, lambda row: row.dropped),
         softnet_squeezed=_softnet(first, last, lambda row: row.time_squeeze),
@@ -119,6 +119,15 @@ def of_window(
         work.cpu_us_per_connection,
     )
     return msgspec.structs.replace(work, forecast=expected)
+
+
+def packets(first: Sample, last: Sample) -> int | None:
+    """Return the packets that IPVS handled between two samples; None where it counts none.
+
+    Both ways: under NAT the answers pass the director too, and cost it as much.
+    """
+    ways = [_moved(first.ip_vs, last.ip_vs, name) for name in ("packets_in", "packets_out")]
+    return None if None in ways else sum(way or 0 for way in ways)
 
 
 def _moved(before: Mapping[str, int], after: Mapping[str, int], name: str) -> int | None:

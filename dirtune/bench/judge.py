@@ -6,7 +6,7 @@ those complete in it, on each client's clock, where the generator logs them.
 
 import math
 
-from dirtune.analyse import cpu
+from dirtune.analyse import cpu, work
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.limit import DROPS
 from dirtune.analyse.run import Latency, Trial
@@ -158,7 +158,7 @@ def _metrics(
     if busy is not None and stolen is not None:
         # A guest's clock runs on while its CPU is away: to the guest that is work.
         busy = max(0.0, busy - stolen)
-    packets = outcome.delta(facts.edges, "packets_in")
+    packets = work.packets(*facts.edges)
     interrupts = max(by_line(facts.edges).values(), default=None)
     found: dict[str, float | None] = {
         "reply_rate": reply_rate,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from dirtune.analyse import cpu
+from dirtune.analyse import cpu, work
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.run import Trial
 from dirtune.bench import judge, outcome
@@ -103,7 +103,7 @@ def _metrics(
     edges: tuple[Sample, Sample], connections: int | None, seconds: float
 ) -> Mapping[str, float]:
     busy = cpu.busy_s(*edges)
-    packets = outcome.delta(edges, "packets_in")
+    packets = work.packets(*edges)
     interrupts = max(judge.by_line(edges).values(), default=None)
     found = {
         "connections_per_s": judge.per(connections, seconds),

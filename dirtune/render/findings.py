@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from tabulate import tabulate
 
 from dirtune.analyse import capacity, cost
-from dirtune.analyse.cost import PricePerRate
+from dirtune.analyse.cost import Forwarded, PricePerRate
 from dirtune.analyse.limit import Known, limiting
 from dirtune.analyse.run import Cell, Run, Trial
 from dirtune.render.document import Block, Figure, Section, Table, Text
@@ -13,6 +13,8 @@ from dirtune.render.document import Block, Figure, Section, Table, Text
 PLAIN = "as planned"
 CURVE = "Replies against offered connections per second; hollow points do not count."
 _NONE = "-"
+# Ratios this near to 1 are no difference worth a word; they come without an interval.
+_ALIKE = 0.05
 
 
 def headline(run: Run) -> str | None:
@@ -211,6 +213,24 @@ def _costs(run: Run) -> Iterator[Block]:
         heads = ("cell", "offered/s", "µs that IPVS adds to routing")
         body = tuple((label(run, cell), f"{rate:g}", f"{us:.0f}") for cell, rate, us in added)
         yield Table(heads, body, frozenset(heads[1:]))
+    yield from (Text(_forwarded(each)) for each in cost.forwarded(run))
+
+
+def _forwarded(found: Forwarded) -> str:
+    where = f"{found.others}, " if found.others else ""
+    more = _compared(found.packets, "more", "fewer")
+    dearer = _compared(found.each, "dearer", "cheaper")
+    return (
+        f"{where}{found.method} beside {found.beside} at {found.offered:g}/s: a connection takes"
+        f" {found.cpu:.2f} times the director's CPU, {found.packets:.2f} times its packets by"
+        f" {found.each:.2f} times the CPU for each: {more} packets pass it, each {dearer}."
+    )
+
+
+def _compared(ratio: float, above: str, below: str) -> str:
+    if abs(ratio - 1) < _ALIKE:
+        return f"hardly {above}"
+    return above if ratio > 1 else below
 
 
 def _network(run: Run) -> Iterator[Block]:

@@ -5,6 +5,7 @@ from facts import cell, node, run, trial
 
 from dirtune.analyse import cost
 from dirtune.analyse.run import Knee
+from dirtune.render import findings
 
 
 def test_cpu_per_connection_of_figure_16():
@@ -159,3 +160,55 @@ def test_what_ipvs_adds_to_routing():
     )
 
     assert found == (("", 100, 25),)
+
+
+def forwarding(*trials):
+    cells = [
+        cell(f"forwarding={method},cpus=1", forwarding=method, cpus=1) for method in ("dr", "nat")
+    ]
+    metrics = ("cpu_us_per_connection", "packets_per_connection")
+    return run(
+        *(
+            trial(
+                offered,
+                offered,
+                cell=f"forwarding={method},cpus=1",
+                metrics=dict(zip(metrics, figures, strict=True)),
+                **changes,
+            )
+            for method, offered, figures, changes in trials
+        ),
+        cells=tuple(cells),
+    )
+
+
+def test_what_nat_takes_is_its_packets_times_what_each_takes():
+    found = cost.forwarded(
+        forwarding(
+            ("dr", 100, (1000, 5), {}),
+            ("dr", 200, (900, 5), {}),  # NAT was not measured at this rate
+            ("nat", 100, (1700, 9), {}),
+            ("nat", 100, (1900, 9), {}),
+            ("nat", 100, (9999, 9), {"validity": "noisy"}),
+        )
+    )
+
+    # 1800 / 1000 = 1.8; 9 / 5 = 1.8: as much for each packet, and only more of them.
+    assert found == (("cpus=1", 100, "nat", "dr", 1.8, 1.8, 1.0),)
+
+
+def test_packets_that_nobody_counted_explain_nothing():
+    only = {"cpu_us_per_connection": 1000}
+    cells = (cell("forwarding=dr", forwarding="dr"), cell("forwarding=nat", forwarding="nat"))
+    trials = (trial(100, 100, cell=each.name, metrics=only) for each in cells)
+
+    assert cost.forwarded(run(*trials, cells=cells)) == ()
+
+
+def test_nat_beside_direct_routing_in_words():
+    made = forwarding(("dr", 100, (1000, 5), {}), ("nat", 100, (1800, 10), {}))
+
+    assert (
+        "cpus=1, nat beside dr at 100/s: a connection takes 1.80 times the director's CPU, 2.00"
+        " times its packets by 0.90 times the CPU for each: more packets pass it, each cheaper."
+    ) in findings.text(made, "simple")

@@ -161,7 +161,7 @@ class Director:
             self.clock_s,
             Stat(times, (), None),
             lines={"10": 6 * seen},
-            ip_vs={"connections": seen, "packets_in": 5 * seen},
+            ip_vs={"connections": seen, "packets_in": 5 * seen, "packets_out": 0},
             inactive=self.inactive,
             net=self.counted("local"),
         )
