@@ -57,10 +57,10 @@ def audit():
 
 
 def plan(tmp_path, **changes):
-    """The lab's plan with other values under [load]."""
+    """The lab's plan with other values under [load]; shorter trials, for nothing is compared."""
     text = state.folder().plan.read_text()
     text = text.replace('"ssh_config"', f'"{state.folder().ssh_config}"')
-    for key, value in changes.items():
+    for key, value in {"warmup": '"2s"', "window": '"8s"', **changes}.items():
         text = re.sub(rf"^{key} = .*\n", "", text, flags=re.MULTILINE)
         text = text.replace("[load]\n", f"[load]\n{key} = {value}\n")
     # What a fault does to one trial is asked, not what comes of trying again.
@@ -182,7 +182,7 @@ def test_connections_agree_with_the_generator(tmp_path):
     texts = [path.read_text() for path in tmp_path.glob("*/raw/*/c*.txt")]
     made = sum(int(re.search(r"(\d+) succeeded", text)[1]) for text in texts)
     assert len(texts) == 8, "of the sweep's one trial, and of the look at all nodes"
-    assert made > 6000
+    assert made > 3500
     preflight = 8
     assert counted == pytest.approx(made + preflight, rel=0.005)
 
@@ -195,7 +195,7 @@ def ipvsadm_connections():
 
 
 def test_controls_and_cells_go_their_way_and_leave_every_node_as_it_was(tmp_path):
-    path = plan(tmp_path, rates="[150]", warmup='"1s"', window='"8s"', repeats="1")
+    path = plan(tmp_path, rates="[150]", warmup='"1s"', window='"5s"', repeats="1")
     router = state.folder().spec().with_role("director")[0].load_address
     text = re.sub("^max = .*$", 'max = "5s"', path.read_text(), flags=re.MULTILINE)
     controls = f'[controls]\ndirect = true\nrouted = true\nrouter = "{router}"\n'
@@ -219,7 +219,7 @@ def test_controls_and_cells_go_their_way_and_leave_every_node_as_it_was(tmp_path
     direct, routed, cell = trials.values()
     # Only the cell's connections are IPVS's; the routed ones cost the director as well.
     assert (direct["counters"]["connections"], routed["counters"]["connections"]) == (0, 0)
-    assert cell["counters"]["connections"] == pytest.approx(1200, rel=0.05)
+    assert cell["counters"]["connections"] == pytest.approx(750, rel=0.05)
     assert routed["metrics"]["cpu_us_per_connection"] > 100
     assert "cpu_us_per_connection" not in direct["metrics"]
     assert direct["metrics"]["director_idle_percent"] > routed["metrics"]["director_idle_percent"]
@@ -318,7 +318,7 @@ def test_a_client_that_dies_is_named_and_nothing_is_left(tmp_path):
     assert trial["validity"] == "setup_error"
     assert "c2" in trial["reason"]
     assert "Traceback" not in said
-    assert trial["replied"] > 2000, "what the other three measured is kept"
+    assert trial["replied"] > 1200, "what the other three measured is kept"
     nothing_loads()
 
 
@@ -406,7 +406,7 @@ def test_a_killed_qemu_ends_the_run_in_one_line_and_keeps_what_was_measured(tmp_
     assert "Traceback" not in said
     (run,) = tmp_path.glob("*/run.json")
     first, second = sweep(run)
-    assert first["replied"] > 3000, "what was measured before is kept"
+    assert first["replied"] > 1800, "what was measured before is kept"
     assert second["validity"] == "setup_error"
     status = json.loads(dirtune("lab", "status", "--format", "json"))
     assert not status["up"]
