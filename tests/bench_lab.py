@@ -21,7 +21,6 @@ import msgspec
 
 from dirtune import remote
 from dirtune.analyse import compare
-from dirtune.analyse.run import Run
 from dirtune.bench import campaign, rig
 from dirtune.bench import plan as plans
 from dirtune.lab import state
@@ -189,28 +188,13 @@ async def pairs(folder):
             await campaign.pairs(nodes, plan, switch, keep)
             await switch("A")
     for metric in ("reply_rate", "cpu_us_per_connection"):
-        arms = compare.arms_of(_run(plan, tuple(kept.values())), metric)
+        arms = compare.arms_of(tuple(kept.values()), metric)
         found = compare.compare(metric, arms, threshold=0.01)
         print(
             f"{f'probes on / off, {metric}':44} {found.ratio:6.3f}  "
             f"({found.interval[0]:.3f} to {found.interval[1]:.3f}, {found.pairs} pairs, "
             f"{found.verdict})"
         )
-
-
-def _run(plan, trials):
-    empty = {name: {} for name in ("plan", "inventory", "audits", "handlers")}
-    text = dict.fromkeys(("id", "started", "command", "version", "title"), "")
-    rest = {"finished": None, "scenario": None, "forecast": None, "verdict": None}
-    return Run(
-        **empty,
-        **text,
-        **rest,
-        primary_metric=plan.compare.primary,
-        trials=trials,
-        comparisons=(),
-        steps=(),
-    )
 
 
 def one_cpu(wanted):

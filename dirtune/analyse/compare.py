@@ -16,13 +16,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from dirtune.analyse.run import Comparison, Run, Trial
+from dirtune.analyse.run import Comparison, Trial
 from dirtune.errors import PlanError
 
 LEAST_PAIRS = 6
 LEAST_TRIALS = 5
 THRESHOLD = 0.02
 _ALPHA = 0.05
+_SAME_RATE = 0.02
 _POWER = 0.8
 # Beyond these all sign patterns, and all ways to deal the ranks, are too many to walk through.
 _EXACT_PAIRS = 16
@@ -132,9 +133,13 @@ def _corrected(found: Comparison, p: float, metrics: int) -> Comparison:
     return msgspec.structs.replace(found, verdict="inconclusive", reason=reason)
 
 
-def arms_of(run: Run, metric: str, rate: float | None = None) -> Arms:
-    """Return the judged trials of *run*'s two arms at one offered rate, paired where it paired."""
-    trials = _judged(run.trials, rate)
+def arms_of(trials: Sequence[Trial], metric: str, rate: float | None = None) -> Arms:
+    """Return the judged ones of a run's two arms at one offered rate, paired where it paired.
+
+    `PlanError` where they are of several rates or cells, or none is at *rate*.
+    """
+    trials = _judged(trials, rate)
+    _require_alike(trials)
     valid = [t for t in trials if _counts(t, metric)]
     by_pair = {(t.pair, t.arm): t.metrics[metric] for t in valid if t.pair is not None}
     whole = sorted({n for n, _ in by_pair if (n, "A") in by_pair and (n, "B") in by_pair})
@@ -154,15 +159,16 @@ def arms_of(run: Run, metric: str, rate: float | None = None) -> Arms:
 def arms_between(
     before: Sequence[Trial], after: Sequence[Trial], metric: str, rate: float | None = None
 ) -> Arms:
-    """Return two sets of trials as unpaired arms; trials that did not count are counted."""
+    """Return two sets of trials as unpaired arms; trials that did not count are counted.
+
+    `PlanError` where they are of several rates, or one of several cells or arms.
+    """
     sides = [_judged(before, rate), _judged(after, rate)]
-    rates = {t.offered_rate for side in sides for t in side}
-    if len(rates) > 1:
-        known = ", ".join(f"{rate:g}" for rate in sorted(rates))
-        raise PlanError(f"the trials hold several offered rates ({known}): choose one with --rate")
+    _require_one_rate([trial for side in sides for trial in side])
     for side in sides:
-        if len(cells := sorted({t.cell for t in side})) > 1:
-            raise PlanError(f"a run holds several cells: name one, such as RUN:{cells[-1]}")
+        _require_alike(side)
+        if len({trial.arm for trial in side}) > 1:
+            raise PlanError("a run holds two arms: name one, RUN:A or RUN:B")
     values = [tuple(t.metrics[metric] for t in side if _counts(t, metric)) for side in sides]
     invalid = sum(map(len, sides)) - sum(map(len, values))
     return Arms(values[0], values[1], paired=False, invalid=invalid)
@@ -232,7 +238,30 @@ def _metric(name: str) -> Metric:
 
 
 def _judged(trials: Sequence[Trial], rate: float | None) -> list[Trial]:
-    return [t for t in trials if t.kind == "judged" and rate in (None, t.offered_rate)]
+    judged = [trial for trial in trials if trial.kind == "judged"]
+    if rate is None or not judged:
+        return judged
+    # What was asked of the clients is offered in whole milliseconds, and so not quite.
+    nearest = min((t.offered_rate for t in judged), key=lambda offered: abs(offered - rate))
+    if not math.isclose(nearest, rate, rel_tol=_SAME_RATE):
+        raise PlanError(f"no trial offered {rate:g}/s; there are {_rates(judged)}")
+    return [trial for trial in judged if trial.offered_rate == nearest]
+
+
+def _require_alike(trials: Sequence[Trial]) -> None:
+    _require_one_rate(trials)
+    if len(cells := sorted({trial.cell for trial in trials})) > 1:
+        raise PlanError(f"a run holds several cells: name one, such as RUN:{cells[-1]}")
+
+
+def _require_one_rate(trials: Sequence[Trial]) -> None:
+    if len({trial.offered_rate for trial in trials}) > 1:
+        known = _rates(trials)
+        raise PlanError(f"the trials hold several offered rates ({known}): choose one with --rate")
+
+
+def _rates(trials: Sequence[Trial]) -> str:
+    return ", ".join(f"{rate:g}" for rate in sorted({t.offered_rate for t in trials}))
 
 
 def _counts(trial: Trial, metric: str) -> bool:

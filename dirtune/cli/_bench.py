@@ -127,7 +127,7 @@ def _keeping(kept: Store) -> campaign.Keep:
 
 def _judge_noise(plan: Plan, kept: Store) -> None:
     metric = plan.compare.primary
-    arms = compare.arms_of(kept.run, metric)
+    arms = compare.arms_of(kept.run.trials, metric)
     floor = compare.noise_floor(arms)
     found = compare.compare(metric, arms, threshold=plan.compare.threshold / 100)
     found = msgspec.structs.replace(found, noise_floor=floor)

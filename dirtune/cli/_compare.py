@@ -1,5 +1,6 @@
 """Comparing runs, for `dirtune compare`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -27,9 +28,13 @@ def compared(
     primary = metric or run.primary_metric
     others = [name for name in compare.METRICS if name != primary] if every else []
     sides = {name: _arms(before, after, name, rate) for name in (primary, *others)}
+    floors = {name: _floor(noise, run, name) for name in sides}
+    if noise is not None and floors[primary] is None:
+        raise PlanError(f"{noise}: no noise floor of {primary}: too few valid trials of its arms")
+    threshold = _threshold(run)
     return compare.adjusted(
         [
-            compare.compare(name, arms, noise_floor=_floor(noise, run, name))
+            compare.compare(name, arms, noise_floor=floors[name], threshold=threshold)
             for name, arms in sides.items()
             if name == primary or (arms.before and arms.after)
         ]
@@ -50,10 +55,12 @@ def printed(found: tuple[Comparison, ...], format: str, *, every: bool) -> str:
 def _arms(before: str, after: str | None, metric: str, rate: float | None) -> Arms:
     run, trials = _load(before)
     if after is None:
-        return compare.arms_of(run, metric, rate)
+        if len({trial.arm for trial in trials}) == 1 < len({trial.arm for trial in run.trials}):
+            raise PlanError(f"{before}: one arm alone; name what to compare it with")
+        return compare.arms_of(trials, metric, rate)
     other, others = _load(after)
     if run.id == other.id and {before[-2:], after[-2:]} == {":A", ":B"}:
-        arms = compare.arms_of(run, metric, rate)
+        arms = compare.arms_of(run.trials, metric, rate)
         swapped = arms._replace(before=arms.after, after=arms.before)
         return arms if before.endswith(":A") else swapped
     return compare.arms_between(trials, others, metric, rate)
@@ -61,9 +68,16 @@ def _arms(before: str, after: str | None, metric: str, rate: float | None) -> Ar
 
 def _floor(noise: str | None, run: Run, metric: str) -> float | None:
     if noise is not None:
-        return compare.noise_floor(compare.arms_of(_load(noise)[0], metric))
+        return compare.noise_floor(compare.arms_of(_load(noise)[1], metric))
     known = (c.noise_floor for c in run.comparisons if c.metric == metric)
     return next(known, None)
+
+
+def _threshold(run: Run) -> float:
+    """Return what the plan of *run* says would matter, as a share."""
+    asked = run.plan.get("compare")
+    found = asked.get("threshold") if isinstance(asked, Mapping) else None
+    return found / 100 if isinstance(found, int | float) else compare.THRESHOLD
 
 
 def _load(name: str) -> tuple[Run, tuple[Trial, ...]]:

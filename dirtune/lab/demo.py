@@ -78,7 +78,7 @@ async def noise(asked: Trying, out: Path, say: Say) -> tuple[Store, float | None
         await conduct(nodes, asked.plan, Order("first", "A", "baseline", asked.plan.load.rates[0]))
         await campaign.pairs(nodes, asked.plan, campaign.stay, turn.keeping(kept, say))
     turn.judged(asked, kept)
-    floor = compare.noise_floor(compare.arms_of(kept.run, asked.plan.compare.primary))
+    floor = compare.noise_floor(compare.arms_of(kept.run.trials, asked.plan.compare.primary))
     found = (msgspec.structs.replace(kept.run.comparisons[0], noise_floor=floor),)
     turn.save(kept, comparisons=(*found, *kept.run.comparisons[1:]), finished=turn.now())
     return kept, floor

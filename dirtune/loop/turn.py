@@ -155,7 +155,7 @@ def judged(trying: Trying, kept: Store) -> None:
     found = [
         compare.compare(
             metric,
-            compare.arms_of(kept.run, metric),
+            compare.arms_of(kept.run.trials, metric),
             noise_floor=trying.noise_floor if metric == kept.run.primary_metric else None,
             threshold=threshold,
         )

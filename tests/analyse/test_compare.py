@@ -8,7 +8,7 @@ import pytest
 
 from dirtune.analyse import compare
 from dirtune.analyse.compare import Arms
-from dirtune.analyse.run import Run, Trial
+from dirtune.analyse.run import Trial
 from dirtune.errors import PlanError
 
 CPU = "cpu_us_per_connection"
@@ -267,31 +267,9 @@ def trial(arm, value, *, pair=None, validity="valid", kind="judged", rate=150.0)
     )
 
 
-def run(*trials):
-    return Run(
-        id="r",
-        started="",
-        finished=None,
-        command="",
-        version="",
-        title="",
-        plan={},
-        scenario=None,
-        inventory={},
-        primary_metric=CPU,
-        audits={},
-        handlers={},
-        trials=trials,
-        forecast=None,
-        comparisons=(),
-        steps=(),
-        verdict=None,
-    )
-
-
 def test_pairs_of_a_run_are_matched_by_number_and_only_valid_judged_trials_count():
     found = compare.arms_of(
-        run(
+        (
             trial("A", 1, pair=1),
             trial("B", 2, pair=1),
             trial("B", 4, pair=2),
@@ -319,7 +297,22 @@ def test_several_rates_ask_for_one():
 
     with pytest.raises(PlanError, match=r"several offered rates \(150, 300\)"):
         compare.arms_between(trials, trials, CPU)
+    with pytest.raises(PlanError, match=r"several offered rates \(150, 300\)"):
+        compare.arms_of(trials, CPU)
     assert compare.arms_between(trials, trials, CPU, 300.0).before == (2,)
+
+
+@pytest.mark.parametrize(("asked", "found"), [(200, (2,)), (153, (1,)), (150, (1,))])
+def test_a_rate_that_was_asked_is_the_one_that_was_offered_instead(asked, found):
+    """200/s of two clients is one connection each in 9.9 ms, in whole milliseconds 202.02."""
+    trials = [trial("A", 1), trial("A", 2, rate=202.02)]
+
+    assert compare.arms_of(trials, CPU, asked).before == found
+
+
+def test_a_rate_that_nobody_offered_is_refused():
+    with pytest.raises(PlanError, match=r"no trial offered 175/s; there are 150, 202.02"):
+        compare.arms_of([trial("A", 1), trial("A", 2, rate=202.02)], CPU, 175)
 
 
 def test_several_cells_ask_for_one():
@@ -327,6 +320,15 @@ def test_several_cells_ask_for_one():
 
     with pytest.raises(PlanError, match="several cells: name one, such as RUN:wlc"):
         compare.arms_between(cells, cells, CPU)
+    with pytest.raises(PlanError, match="several cells: name one, such as RUN:wlc"):
+        compare.arms_of(cells, CPU)
+
+
+def test_two_runs_of_two_arms_each_ask_for_one():
+    pairs = [trial("A", 1, pair=1), trial("B", 2, pair=1)]
+
+    with pytest.raises(PlanError, match="two arms: name one, RUN:A or RUN:B"):
+        compare.arms_between(pairs, pairs, CPU)
 
 
 def test_an_unknown_metric_names_the_known_ones():

@@ -62,7 +62,7 @@ def test_from_trials_to_a_verdict(effect, verdict):
     director = Director(noise=0.01)
     _, kept, _ = campaigned(director, planned(pairs=8), effect=effect)
 
-    arms = compare.arms_of(run_of(kept.values()), "cpu_us_per_connection")
+    arms = compare.arms_of(tuple(kept.values()), "cpu_us_per_connection")
     found = compare.compare("cpu_us_per_connection", arms)
 
     assert found.verdict == verdict
@@ -77,7 +77,7 @@ def test_a_switch_without_an_effect_shows_none():
 
     found = compare.compare(
         "cpu_us_per_connection",
-        compare.arms_of(run_of(kept.values()), "cpu_us_per_connection"),
+        compare.arms_of(tuple(kept.values()), "cpu_us_per_connection"),
     )
 
     assert found.verdict in {"equivalent", "inconclusive"}

@@ -40,12 +40,13 @@ def trial(pair, arm, value, kind="judged"):
     )
 
 
-def kept(out, name, trials):
+def kept(out, name, trials, **plan):
     text = dict.fromkeys(("started", "command", "version", "title"), "")
     nothing = dict.fromkeys(("finished", "scenario", "forecast", "verdict"))
-    empty = {key: {} for key in ("plan", "inventory", "audits", "handlers")}
+    empty = {key: {} for key in ("inventory", "audits", "handlers")}
     run = Run(
         id=name,
+        plan=plan,
         primary_metric=CPU,
         trials=tuple(trials),
         comparisons=(),
@@ -59,11 +60,11 @@ def kept(out, name, trials):
 
 @pytest.fixture
 def run_folder(tmp_path):
-    def make(name, ratio, pairs=8):
+    def make(name, ratio, pairs=8, **plan):
         spread = (-0.01, 0.01)
         trials = [trial(n, "A", 1000.0) for n in range(pairs)]
         trials += [trial(n, "B", 1000 * (ratio + spread[n % 2])) for n in range(pairs)]
-        return kept(tmp_path, name, trials)
+        return kept(tmp_path, name, trials, **plan)
 
     return make
 
@@ -216,6 +217,33 @@ def test_an_aa_run_gives_the_noise_floor(run_folder):
     assert 0 < json.loads(result.stdout)["noise_floor"] < 0.02
 
 
+def test_a_run_that_shows_no_noise_floor_is_refused(run_folder):
+    noise = run_folder("aa", 1.0, pairs=4)
+
+    result = invoke("compare", run_folder("one", 0.97), "--noise", noise)
+
+    assert result.exit_code == 2
+    assert f"{noise}: no noise floor of {CPU}: too few valid trials" in result.stderr
+
+
+def test_what_the_plan_says_would_matter_is_what_matters(run_folder):
+    folder = run_folder("one", 0.95, compare={"threshold": 10})
+
+    found = json.loads(invoke("compare", folder, "--format", "json").stdout)
+
+    # 0.94 to 0.96, all within 1 / 1.1 to 1.1.
+    assert found["verdict"] == "equivalent"
+
+
+def test_one_arm_alone_is_compared_with_nothing(run_folder):
+    folder = run_folder("one", 0.9)
+
+    result = invoke("compare", f"{folder}:A")
+
+    assert result.exit_code == 2
+    assert f"{folder}:A: one arm alone; name what to compare it with" in result.stderr
+
+
 def test_every_metric_is_printed_and_the_others_corrected(run_folder):
     result = invoke("compare", run_folder("one", 0.9), "--all", "--format", "json")
 
@@ -236,6 +264,11 @@ def test_cells_of_one_run(tmp_path):
     assert result.exit_code == 1
     assert result.stdout.startswith("Regressed: ")
     assert "6 and 6 trials" in result.stdout
+    pairs = [trial(n, arm, 700.0 + n * (arm == "B")) for n in range(8) for arm in "AB"]
+    pairs = [msgspec.structs.replace(t, cell="scheduler=rr") for t in pairs]
+    worse = [trial(n, arm, 2000.0 if arm == "B" else 700.0) for n in range(8) for arm in "AB"]
+    both = kept(tmp_path, "p", [*worse, *pairs])
+    assert invoke("compare", f"{both}:scheduler=rr").stdout.startswith("Equivalent: ")
     wrong = invoke("compare", f"{folder}:kernel=r", f"{folder}:kernel=rt")
     assert "no such arm or cell; there are A, kernel=rt, kernel=standard" in wrong.stderr
 
