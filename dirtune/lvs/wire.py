@@ -10,7 +10,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from dirtune.lvs.diff import Step, Verb
 from dirtune.lvs.model import Destination, Numbers, Service, SyncDaemon, Timeouts
@@ -56,6 +56,12 @@ _GROUP, _PORT = bytes((224, 0, 0, 81)), struct.pack("=H", 8848)
 
 Attributes = dict[int, bytes]
 """By type; the last of a type counts."""
+Counted = dict[int, Any]
+"""Likewise of a destination, whose numbers are numbers already: there are ten thousand of them."""
+
+# IPVS_DEST_ATTR_*: all but the address and the two nests of counters.
+_DESTINATION_NUMBERS = frozenset({*range(2, 10), 11, 13, 14, 15})
+_WIDTHS = {1: "B", 2: "H", 4: "I"}
 
 
 def request(step: Step) -> tuple[int, bytes]:
@@ -91,7 +97,8 @@ class Decoder:
     """
 
     def __init__(self) -> None:
-        self._layouts: dict[tuple[int, bytes], _Layout] = {}
+        self._attributes = _Reader()
+        self._destination = _Reader(_DESTINATION_NUMBERS)
 
     def service(self, payload: bytes) -> tuple[Service, Attributes]:
         """Return a service without its destinations, and its attributes."""
@@ -113,30 +120,30 @@ class Decoder:
             engine=_text(get.get(11, b"")),
         ), get
 
-    def destination(self, payload: bytes, family: int) -> tuple[Destination, Attributes]:
+    def destination(self, payload: bytes, family: int) -> tuple[Destination, Counted]:
         """Return a destination, and its attributes.
 
         *family* is its service's, for kernels that do not tell the destination's own.
         """
-        get = self._attributes(payload[_HEAD.size :])
+        get: Counted = self._destination(payload[_HEAD.size :])
         if 11 in get:
-            family = 6 if _int(get[11]) == socket.AF_INET6 else 4
-        forwarding = _FORWARDING[_int(get[3]) & 7]
+            family = 6 if get[11] == socket.AF_INET6 else 4
+        forwarding = _FORWARDING[get[3] & 7]
         # The kernel keeps what was once set, also where it means nothing.
         tunnelled = forwarding == "tun" and 13 in get
         return Destination(
             _address(family, get[1]),
-            int.from_bytes(get[2], "big"),
+            socket.ntohs(get[2]),
             forwarding,
-            _int(get[4]),
-            _int(get[5]),
-            _int(get[6]),
-            _TUNNELS[_int(get[13])] if tunnelled else "ipip",
-            int.from_bytes(get[14], "big") if tunnelled else 0,
-            _int(get[15]) if tunnelled else 0,
+            get[4],
+            get[5],
+            get[6],
+            _TUNNELS[get[13]] if tunnelled else "ipip",
+            socket.ntohs(get[14]) if tunnelled else 0,
+            get[15] if tunnelled else 0,
         ), get
 
-    def numbers(self, get: Attributes) -> Numbers:
+    def numbers(self, get: Attributes | Counted) -> Numbers:
         """Return what the attributes of a service or destination count.
 
         64 bits wide where the kernel has them so (since 4.1).
@@ -168,20 +175,28 @@ class Decoder:
             ttl=_int(get.get(8, b"\1")),
         )
 
-    def _attributes(self, data: bytes) -> Attributes:
+
+def open_connections(get: Counted) -> tuple[int, int, int]:
+    """Return the active and inactive connections and the templates of a destination."""
+    return get[7], get[8], get[9]
+
+
+class _Reader:
+    """Reads attributes; those of the types *numbers* as numbers in this machine's byte order."""
+
+    def __init__(self, numbers: frozenset[int] = frozenset()) -> None:
+        self._numbers = numbers
+        self._layouts: dict[tuple[int, bytes], _Layout] = {}
+
+    def __call__(self, data: bytes) -> dict[int, Any]:
         key = (len(data), data[:4])
         layout = self._layouts.get(key)
         if layout is not None:
             values = layout.struct.unpack(data)
             if values[::2] == layout.heads:
-                return dict(zip(layout.kinds, values[1::2], strict=True))
-        self._layouts[key] = layout = _layout(data)
+                return dict(zip(layout.kinds, values[1::2]))  # noqa: B905  (as many by its making)
+        self._layouts[key] = layout = _layout(data, self._numbers)
         return dict(zip(layout.kinds, layout.struct.unpack(data)[1::2], strict=True))
-
-
-def open_connections(get: Attributes) -> tuple[int, int, int]:
-    """Return the active and inactive connections and the templates of a destination."""
-    return _int(get[7]), _int(get[8]), _int(get[9])
 
 
 class _Layout(NamedTuple):
@@ -191,7 +206,7 @@ class _Layout(NamedTuple):
     kinds: tuple[int, ...]
 
 
-def _layout(data: bytes) -> _Layout:
+def _layout(data: bytes, numbers: frozenset[int]) -> _Layout:
     form, heads, kinds = "=", [], []
     at, end = 0, len(data)
     while at + 4 <= end:
@@ -199,7 +214,8 @@ def _layout(data: bytes) -> _Layout:
         if not 4 <= length <= end - at:
             break
         after = min((length + 3) & ~3, end - at)
-        form += f"I{length - 4}s{after - length}x"
+        number = _WIDTHS.get(length - 4) if kind & _TYPE in numbers else None
+        form += f"I{number or f'{length - 4}s'}{after - length}x"
         heads.append(_ONE.unpack_from(data, at)[0])
         kinds.append(kind & _TYPE)
         at += after
