@@ -31,10 +31,11 @@ def _lab(tmp_path_factory):
 def test_each_cell_is_measured_on_the_director_it_names(tmp_path):
     asked = plan(tmp_path, more=MATRIX, rates=[100], retries=2)
     argv = [*DIRTUNE, "bench", "run", asked, "--out", str(tmp_path), "--format", "json"]
-    with (tmp_path / "said").open("w") as said:
-        bench = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=said, text=True)
+    # Into files: nobody reads a pipe before the run is over, and this is more than one holds.
+    with (tmp_path / "run").open("w") as printed, (tmp_path / "said").open("w") as said:
+        bench = subprocess.Popen(argv, stdout=printed, stderr=said)
         seen = watched(bench, tmp_path / "said")
-    run = json.loads(bench.stdout.read())
+    run = json.loads((tmp_path / "run").read_text())
 
     assert bench.returncode == 0
     trials = {t["cell"]: t for t in run["trials"] if t["kind"] == "judged"}
