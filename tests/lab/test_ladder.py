@@ -25,6 +25,7 @@ mkdir -p /tmp/none
 mount --bind /tmp/none /usr/lib/python3/dist-packages/bcc
 mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
 """
+SHOW_BCC = "umount /usr/lib/python3/dist-packages/bcc 2>/dev/null || :"
 # Reads, says that it is ready, and reads again when it is told to.
 WINDOW = f"""\
 {PYTHON} - <<'END'
@@ -169,9 +170,9 @@ def test_no_instance_is_left_behind(kernel):
 
 
 @standard
+@pytest.mark.long  # two probes are compiled with all headers of the kernel
 def test_without_btf_the_kernels_headers_tell_where_members_are(kernel):
-    on("lb1", "umount /usr/lib/python3/dist-packages/bcc")
-    on("lb1", ": >/tmp/empty; mount --bind /tmp/empty /sys/kernel/btf/vmlinux")
+    on("lb1", f"{SHOW_BCC}; : >/tmp/empty; mount --bind /tmp/empty /sys/kernel/btf/vmlinux")
     before = interrupts()
     sends = "for n in {1..20}; do echo >/dev/udp/198.18.0.21/9; sleep 0.1; done"
     measure = "dirtune profile --probes irq,softirq --max-overhead 90 --format json"
@@ -188,7 +189,9 @@ def test_without_btf_the_kernels_headers_tell_where_members_are(kernel):
 
 @standard
 def test_under_lockdown_the_line_names_it_and_proc_serves(kernel):
-    on("lb1", "echo confidentiality >/sys/kernel/security/lockdown")  # until the next boot
+    on(
+        "lb1", f"{SHOW_BCC}; echo confidentiality >/sys/kernel/security/lockdown"
+    )  # until the next boot
     said = on("lb1", "dirtune irqs --probe 2 2>&1")
     doctor = json.loads(on("lb1", "dirtune doctor --format json"))
 
