@@ -14,15 +14,7 @@ from dirtune.errors import ApplyError, DirtuneError, NotPossible
 from dirtune.host import Host
 from dirtune.lvs import genl, wire
 from dirtune.lvs.diff import Step, Verb
-from dirtune.lvs.model import (
-    Destination,
-    DestinationKey,
-    Numbers,
-    Seen,
-    Service,
-    ServiceKey,
-    Table,
-)
+from dirtune.lvs.model import Destination, DestinationKey, Seen, Service, Table
 
 LOADED = "/proc/net/ip_vs"
 _REFUSALS = {
@@ -47,19 +39,15 @@ class Kernel:
         """Return how IPVS is set up."""
         return self._table(_whole(bare, found) for bare, _, found in self._services())
 
-    def read_counted(self) -> tuple[Table, Seen]:
-        """Return how IPVS is set up, and what it counts."""
-        numbers: dict[tuple[ServiceKey, DestinationKey | None], Numbers] = {}
-        open_ = {}
-        services = []
+    def read_counted(self) -> tuple[Table, tuple[Seen, ...]]:
+        """Return how IPVS is set up, and what it counts of each service."""
+        numbers = self._decoder.numbers
+        services, seen = [], []
         for bare, own, found in self._services():
-            key = bare.key
             services.append(_whole(bare, found))
-            numbers[key, None] = self._decoder.numbers(own)
-            for destination, get in found:
-                numbers[key, destination.key] = self._decoder.numbers(get)
-                open_[key, destination.key] = wire.open_connections(get)
-        return self._table(services), Seen(numbers, open_)
+            counted = tuple((wire.open_connections(get), numbers(get)) for _, get in found)
+            seen.append(Seen(numbers(own), counted))
+        return self._table(services), tuple(seen)
 
     def active(self, service: Service) -> dict[DestinationKey, int]:
         """Return the active connections of each destination of *service*."""

@@ -6,7 +6,7 @@ Names and values are those of include/uapi/linux/ip_vs.h. What the kernel counts
 
 import hashlib
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -150,13 +150,13 @@ class Numbers(msgspec.Struct, frozen=True, gc=False):
     bytes_out_per_s: int
 
 
-class Seen(msgspec.Struct, frozen=True):
-    """What the kernel counts of one table."""
+class Seen(NamedTuple):
+    """What the kernel counts of one service."""
 
-    numbers: Mapping[tuple[ServiceKey, DestinationKey | None], Numbers]
-    """Of each service (None) and destination."""
-    open: Mapping[tuple[ServiceKey, DestinationKey], tuple[int, int, int]]
-    """Active and inactive connections and templates of persistent clients, by destination."""
+    numbers: Numbers
+    destinations: tuple[tuple[tuple[int, int, int], Numbers], ...]
+    """In their order, each with its active and inactive connections and its templates of
+    persistent clients."""
 
 
 def scheduler_flags(scheduler: str) -> Mapping[int, str]:

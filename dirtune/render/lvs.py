@@ -1,6 +1,6 @@
 """An IPVS table and what it counts, as text, Markdown and JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -25,7 +25,7 @@ _NONE = ""
 
 
 class CountedDestination(msgspec.Struct, frozen=True, kw_only=True):
-    """A real server; null where it was made between two questions to the kernel."""
+    """A real server."""
 
     address: str
     port: int
@@ -36,10 +36,10 @@ class CountedDestination(msgspec.Struct, frozen=True, kw_only=True):
     tunnel: str
     tunnel_port: int
     tunnel_flags: int
-    active: int | None
-    inactive: int | None
-    persistent: int | None
-    numbers: Numbers | None
+    active: int
+    inactive: int
+    persistent: int
+    numbers: Numbers
 
 
 class CountedService(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ class CountedService(msgspec.Struct, frozen=True, kw_only=True):
     persistent_s: int | None
     netmask: str
     engine: str
-    numbers: Numbers | None
+    numbers: Numbers
     destinations: tuple[CountedDestination, ...]
 
 
@@ -68,7 +68,7 @@ class LvsDocument(msgspec.Struct, frozen=True, kw_only=True):
     daemons: tuple[dict[str, object], ...] | None
 
 
-def table(table: Table, seen: Seen) -> str:
+def table(table: Table, seen: Sequence[Seen]) -> str:
     """Return a row for each service and real server, then timeouts and sync daemons."""
     rows = [_HEAD, *_rows(table, seen)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -79,7 +79,7 @@ def table(table: Table, seen: Seen) -> str:
     return "\n".join([*(lines if table.services else ["no service"]), "", *_rest(table)])
 
 
-def markdown(table: Table, seen: Seen) -> str:
+def markdown(table: Table, seen: Sequence[Seen]) -> str:
     """Return the same as Markdown."""
     marks = ["---" if n < _LEFT else "---:" for n in range(len(_HEAD))]
     rows = [_HEAD, marks, *_rows(table, seen)]
@@ -87,32 +87,28 @@ def markdown(table: Table, seen: Seen) -> str:
     return "\n".join([*lines, "", *(f"- {line}" for line in _rest(table))])
 
 
-def document(table: Table, seen: Seen) -> str:
+def document(table: Table, seen: Sequence[Seen]) -> str:
     """Return it under the schema dirtune/lvs/1."""
     found = LvsDocument(
         digest=table.digest,
-        services=tuple(_counted_service(service, seen) for service in table.services),
+        services=tuple(map(_counted_service, table.services, seen)),
         timeouts=table.timeouts,
         daemons=None if table.daemons is None else tuple(map(_fields, table.daemons)),
     )
     return msgspec.json.encode(found).decode()
 
 
-def _rows(table: Table, seen: Seen) -> Iterator[tuple[str, ...]]:
-    for service in sorted(table.services, key=lambda each: each.key):
-        numbers = seen.numbers.get((service.key, None))
-        blank, key = (_NONE,) * 4, service.key
-        yield (service.name, setup(service), *blank, *_rates(numbers))
-        for each in service.destinations:
-            place = (key, each.key)
-            open_ = map(str, seen.open.get(place, ("?",) * 3))
-            said = (f"  {each.name}", forwarding(each), str(each.weight), *open_)
-            yield (*said, *_rates(seen.numbers.get(place)))
+def _rows(table: Table, seen: Sequence[Seen]) -> Iterator[tuple[str, ...]]:
+    counted = zip(table.services, seen, strict=True)
+    blank = (_NONE,) * 4
+    for service, (own, of_each) in sorted(counted, key=lambda pair: pair[0].key):
+        yield (service.name, setup(service), *blank, *_rates(own))
+        for each, (open_, numbers) in zip(service.destinations, of_each, strict=True):
+            said = (f"  {each.name}", forwarding(each), str(each.weight), *map(str, open_))
+            yield (*said, *_rates(numbers))
 
 
-def _rates(numbers: Numbers | None) -> tuple[str, ...]:
-    if numbers is None:  # made between two questions to the kernel
-        return ("?",) * 6
+def _rates(numbers: Numbers) -> tuple[str, ...]:
     return (
         str(numbers.connections_per_s),
         str(numbers.packets_in_per_s),
@@ -170,24 +166,21 @@ def sync_daemon(daemon: SyncDaemon) -> str:
 def _counted_service(service: Service, seen: Seen) -> CountedService:
     own = _fields(service) | {
         "flags": (*service.flag_names, *(("ops",) if service.flags & ONE_PACKET else ())),
-        "destinations": tuple(
-            _counted_destination(service, each, seen) for each in service.destinations
-        ),
+        "destinations": tuple(map(_counted_destination, service.destinations, seen.destinations)),
     }
-    return CountedService(**own, numbers=seen.numbers.get((service.key, None)))
+    return CountedService(**own, numbers=seen.numbers)
 
 
 def _counted_destination(
-    service: Service, destination: Destination, seen: Seen
+    destination: Destination, seen: tuple[tuple[int, int, int], Numbers]
 ) -> CountedDestination:
-    place = (service.key, destination.key)
-    active, inactive, persistent = seen.open.get(place, (None,) * 3)
+    (active, inactive, persistent), numbers = seen
     return CountedDestination(
         **_fields(destination),
         active=active,
         inactive=inactive,
         persistent=persistent,
-        numbers=seen.numbers.get(place),
+        numbers=numbers,
     )
 
 

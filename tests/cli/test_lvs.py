@@ -40,8 +40,7 @@ SEEN = Surroundings((), frozenset(), frozenset(), True, frozenset(), frozenset()
 class Counting(Simulated):
     def read_counted(self):
         counted = Numbers(7, 60, 0, 4096, 0, 3, 20, 0, 1500, 0)
-        place = WEB.key, WEB.destinations[0].key
-        return self.read(), Seen({(WEB.key, None): counted, place: counted}, {place: (2, 5, 1)})
+        return self.read(), (Seen(counted, (((2, 5, 1), counted),)),)
 
 
 @pytest.fixture
