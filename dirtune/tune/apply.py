@@ -1,9 +1,10 @@
 """Carry out a plan: save, journal, make, read back; undo everything if one step does not take."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
-from dirtune.errors import ApplyError, DirtuneError
+from dirtune.errors import ApplyError, DirtuneError, NotPossible
 from dirtune.host import WritableHost, undisturbed
 from dirtune.tune.plan import Action
 from dirtune.tune.steps import Saved, make, require_made, save, undo
@@ -41,8 +42,10 @@ def apply(actions: Sequence[Action], host: WritableHost, journal: Journal) -> No
         # A connection that is lost sends more than one signal; the first must be obeyed whole.
         with undisturbed():
             stuck = roll_back(done, host)
-            # Not reached when a second Ctrl-C ends the undoing: then the journal still says so.
-            journal.undone(stuck)
+            # Not reached when a second Ctrl-C ends the undoing, nor written on a full disk: then
+            # the journal still says that it was not finished, and can be taken back again.
+            with suppress(NotPossible):
+                journal.undone(stuck)
         if stuck:
             raise ApplyError(f"{error}; could not undo: {'; '.join(stuck)}") from error
         raise

@@ -153,7 +153,7 @@ def create(path: Path, planned: Planned) -> None:
     """Begin a journal; `NotPossible` if nothing can be kept there."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with path.open("xb") as file:
+        with path.open("xb") as file, _gone_if_torn(path):
             _put(file.fileno(), planned)
         _sync(path.parent)
     except OSError as error:
@@ -163,13 +163,25 @@ def create(path: Path, planned: Planned) -> None:
 
 
 def append(path: Path, record: Record) -> None:
-    """Add *record* and have it on the disk before returning."""
+    """Add *record* and have it on the disk before returning.
+
+    `NotPossible` if it cannot be, as on a full disk; then the journal is as it was before.
+    """
     try:
         with path.open("r+b") as file:
+            whole = file.read().rfind(b"\n") + 1
+            if not whole:
+                raise NotPossible(
+                    f"{path}: does not begin with a plan: nothing can be added to it"
+                )
             # A torn record must not swallow the next one.
-            file.seek(file.read().rfind(b"\n") + 1)
+            file.seek(whole)
             file.truncate()
-            _put(file.fileno(), record)
+            try:
+                _put(file.fileno(), record)
+            except OSError:
+                file.truncate(whole)
+                raise
     except OSError as error:
         raise NotPossible(f"{path}: {error.strerror}") from error
 
@@ -278,8 +290,20 @@ def _record(path: Path, number: int, line: bytes) -> Record:
         raise ParseError(str(path), f"line {number}: {error}") from error
 
 
+@contextmanager
+def _gone_if_torn(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        path.unlink()
+        raise
+
+
 def _put(descriptor: int, record: Record) -> None:
-    os.write(descriptor, msgspec.json.encode(record) + b"\n")
+    left = memoryview(msgspec.json.encode(record) + b"\n")
+    while left:
+        # On a disk that is almost full a part is written without a word; the next call says why.
+        left = left[os.write(descriptor, left) :]
     os.fsync(descriptor)
 
 

@@ -149,19 +149,27 @@ def _make_lasting(path: Path, entry: Entry, host: WritableHost) -> None:
 def take_back(
     at: Place, host: WritableHost, name: str | None = None, why: str = "asked"
 ) -> Settled:
-    """Undo what a journal did, the last one for None; `ApplyError` names what is left."""
+    """Undo what a journal did, the last one for None; `ApplyError` names what is left.
+
+    `NotPossible` where a later one stands that set the same: what it found is this one's work.
+    """
     with journal.lock(at.run):
         path = journal.find(at.state, name)
-        if journal.load(path).state is State.ROLLED_BACK:
+        entry = journal.load(path)
+        if entry.state is State.ROLLED_BACK:
             return Settled(path.stem, State.ROLLED_BACK, already=True)
+        _require_last(entry, at)
         undo_journal(path, host, why)
         return Settled(path.stem, State.ROLLED_BACK, already=False)
 
 
 def undo_journal(path: Path, host: WritableHost, why: str) -> None:
     """Undo one journal; the caller holds the lock."""
-    stuck = roll_back(journal.load(path).done, host)
-    _Kept(path, why).undone(stuck)
+    entry = journal.load(path)
+    stuck = roll_back(entry.done, host)
+    # Tried again and again, an undo that is stuck must not fill the disk.
+    if not (stuck and entry.rest[-1:] == (Stuck(stuck),)):
+        _Kept(path, why).undone(stuck)
     if stuck:
         raise ApplyError(f"{path.stem}: could not undo: {'; '.join(stuck)}; then rollback again")
 
@@ -225,6 +233,20 @@ def _require_settled(at: Place) -> None:
     if open_:
         name = open_[0].stem
         raise NotPossible(f"{name} is open; run dirtune confirm or dirtune rollback {name} first")
+
+
+def _require_last(entry: Entry, at: Place) -> None:
+    mine = {target(change.action) for change in entry.made} - {()}
+    for later in _standing(at):
+        if later.planned.journal <= entry.planned.journal:
+            continue
+        for change in later.made:
+            if target(change.action) in mine:
+                name = later.planned.journal
+                raise NotPossible(
+                    f"{entry.planned.journal}: {name} set {' '.join(target(change.action))} after "
+                    f"it; run dirtune rollback {name} first"
+                )
 
 
 def _standing(at: Place) -> tuple[Entry, ...]:

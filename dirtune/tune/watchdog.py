@@ -12,6 +12,7 @@ import shutil
 import sys
 import syslog
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from dirtune.errors import DirtuneError, NotPossible
@@ -21,6 +22,8 @@ from dirtune.tune.journal import State
 from dirtune.tune.transaction import Place, boot_id, undo_journal
 
 _LOOK_S = 1.0
+_PAUSES_S = tuple(float(2**n) for n in range(8))
+"""Between tries to undo: four minutes in all; then systemd, where it runs, starts anew."""
 # There while systemd is the first process (sd_booted(3)).
 _SYSTEMD = Path("/run/systemd/system")
 
@@ -53,17 +56,35 @@ def watch(path: Path, at: Place, host: WritableHost) -> None:
     """Wait until the journal *path* is settled, and settle it when its time is over.
 
     The process that applies holds the lock from before this one is started, so a journal found
-    unfinished belongs to one that died.
+    unfinished belongs to one that died. What cannot be undone is tried again, each time twice as
+    late; the error of the last try is raised.
     """
+    pauses = iter(_PAUSES_S)
     while True:
         with journal.lock(at.run, wait_s=math.inf):
             left = _left(path, host)
             if left is None:
                 return
+            pause = min(left, _LOOK_S)
             if left <= 0:
-                undo_journal(path, host, "not confirmed in time")
-                return
-        time.sleep(min(left, _LOOK_S))
+                again = _undo(path, host, pauses)
+                if again is None:
+                    return
+                pause = again
+        time.sleep(pause)
+
+
+def _undo(path: Path, host: WritableHost, pauses: Iterator[float]) -> float | None:
+    """Return the seconds until another try, the next of *pauses*; None when it is undone."""
+    try:
+        undo_journal(path, host, "not confirmed in time")
+    except DirtuneError as error:
+        syslog.syslog(syslog.LOG_ERR, str(error))
+        again = next(pauses, None)
+        if again is None:
+            raise
+        return again
+    return None
 
 
 def _left(path: Path, host: WritableHost) -> float | None:
@@ -83,6 +104,7 @@ def _main(path: str, state: str, run: str) -> None:
         watch(Path(path), Place(Path(state), Path(run)), WritableHost())
     except DirtuneError as error:
         syslog.syslog(syslog.LOG_ERR, str(error))
+        sys.exit(1)  # systemd takes that for a reason to start it again
 
 
 if __name__ == "__main__":

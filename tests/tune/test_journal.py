@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -157,3 +158,50 @@ def test_two_processes_exclude_each_other_and_the_owner_is_named(tmp_path):
         owner.wait()
     with lock(tmp_path):  # a killed owner leaves nothing to clear
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+
+
+@pytest.fixture
+def room(monkeypatch):
+    """Has the disk take so many bytes more; as a kernel does, it takes a part of what is given."""
+    left, write = [0], os.write
+
+    def limited(descriptor, data):
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken = write(descriptor, data[: left[0]])
+        left[0] -= taken
+        return taken
+
+    def leave(count):
+        left[0] = count
+        monkeypatch.setattr("os.write", limited)
+
+    return leave
+
+
+def test_a_disk_that_is_full_leaves_a_journal_as_it_was(path, room):
+    journal.append(path, Begun(0, Saved(handlers=2)))
+    before = path.read_bytes()
+    room(20)
+
+    with pytest.raises(NotPossible, match="No space left on device"):
+        journal.append(path, Begun(1, Saved(file=FILE)))
+
+    assert path.read_bytes() == before
+
+
+def test_no_journal_is_left_that_a_full_disk_tore(tmp_path, room):
+    path = journal.path_of(tmp_path, "a")
+    room(20)
+
+    with pytest.raises(NotPossible, match="without a journal nothing is changed"):
+        journal.create(path, PLANNED)
+
+    assert not path.exists()
+
+
+def test_nothing_is_added_to_what_does_not_begin_with_a_plan(path):
+    path.write_bytes(path.read_bytes()[:50])
+
+    with pytest.raises(NotPossible, match="does not begin with a plan"):
+        journal.append(path, Applied(5))

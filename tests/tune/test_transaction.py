@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from dirtune.checks import Risk
 from dirtune.errors import ApplyError, NotPossible
+from dirtune.host import WritableHost
 from dirtune.snapshot import take
-from dirtune.tune import journal
+from dirtune.tune import journal, watchdog
 from dirtune.tune.fixes import Question
 from dirtune.tune.fixes.unbind_partners import FIX
 from dirtune.tune.journal import State
-from dirtune.tune.plan import Plan
+from dirtune.tune.plan import Change, Plan, Run, SetValue
 from dirtune.tune.transaction import Place, carry_out, confirm, notice, take_back, verify
 from dirtune.tune.watchdog import watch
 from tests.tune.machine import LINE, Machine, picture
@@ -236,6 +238,87 @@ def until(condition):
             return True
         time.sleep(0.05)
     return False
+
+
+def setting(path, before, after):
+    action = SetValue(str(path), before, after)
+    return Plan((Change(action, Risk.SAFE, "net/x", "set", f"set {path}"),))
+
+
+@pytest.fixture
+def value(tmp_path):
+    path = tmp_path / "value"
+    path.write_text("old\n")
+    return path
+
+
+@pytest.fixture
+def this_machine(monkeypatch):
+    """What is set here are files of the test's own."""
+    monkeypatch.setattr(
+        WritableHost, "write", lambda self, path, text: Path(path).write_text(text)
+    )
+    return WritableHost()
+
+
+def test_what_a_later_one_set_anew_is_taken_back_first(value, at, this_machine):
+    first = carry_out(setting(value, "old", "one"), this_machine, at)
+    second = carry_out(setting(value, "one", "two"), this_machine, at)
+
+    with pytest.raises(NotPossible, match=f"{second} set {value} after it; run dirtune rollback"):
+        take_back(at, this_machine, first)
+
+    assert value.read_text().strip() == "two"
+    take_back(at, this_machine, second)
+    take_back(at, this_machine, first)
+    assert value.read_text().strip() == "old"
+
+
+def test_others_that_stand_do_not_matter(tmp_path, value, at, this_machine):
+    first = carry_out(setting(value, "old", "one"), this_machine, at)
+    (tmp_path / "other").write_text("old\n")
+    carry_out(setting(tmp_path / "other", "old", "one"), this_machine, at)
+
+    take_back(at, this_machine, first)
+
+    assert value.read_text().strip() == "old"
+
+
+def failing(times, count):
+    """A change whose undoing fails so many times; each try is a line in *count*."""
+    undo = f"echo >>{count}; test $(wc -l <{count}) -gt {times}"
+    action = Run(("true",), ("sh", "-c", undo))
+    return Plan((Change(action, Risk.SAFE, "net/x", "run", "run"),))
+
+
+@pytest.mark.usefixtures("unarmed")
+def test_an_undo_that_fails_is_tried_again(tmp_path, at, this_machine, monkeypatch):
+    monkeypatch.setattr("dirtune.tune.watchdog._PAUSES_S", (0.0,) * 3)
+    carry_out(failing(2, tmp_path / "tries"), this_machine, at, confirm_s=0.1)
+
+    watch(journal.find(at.state, None), at, this_machine)
+
+    assert state(at) is State.ROLLED_BACK
+    # The two that failed in the same way are one record.
+    records = journal.load(journal.find(at.state, None)).rest
+    assert [type(record).__name__ for record in records] == [
+        *("Begun", "Applied", "Stuck", "RolledBack")
+    ]
+
+
+@pytest.mark.usefixtures("unarmed")
+def test_a_watchdog_that_could_not_undo_ends_as_one_that_failed(
+    tmp_path, at, this_machine, monkeypatch
+):
+    monkeypatch.setattr("dirtune.tune.watchdog._PAUSES_S", (0.0,) * 3)
+    name = carry_out(failing(9, tmp_path / "tries"), this_machine, at, confirm_s=0.1)
+
+    with pytest.raises(SystemExit) as ended:
+        watchdog._main(str(journal.path_of(at.state, name)), str(at.state), str(at.run))
+
+    assert ended.value.code == 1
+    assert state(at) is State.PLANNED
+    assert (tmp_path / "tries").read_text() == "\n" * 4
 
 
 # The real watchdog works on this machine, so these change files of the test's own.
