@@ -14,7 +14,7 @@ from dirtune.snapshot import Snapshot, take, take_all
 from dirtune.tune import fixes, persist
 from dirtune.tune.fixes import Question
 from dirtune.tune.guards import guarded
-from dirtune.tune.plan import Plan, Refusal
+from dirtune.tune.plan import Plan
 from dirtune.tune.surroundings import look_around
 
 # What may cut the host off waits to be confirmed.
@@ -59,7 +59,8 @@ def make(host: Host, wish: Wish) -> Made:
     plan = fixes.plan(Question(snapshot, around, asked, wish.force), alone)
     plan = guarded(plan, snapshot, around, force=wish.force)
     # What is for a person is said where it was asked for by name; the audit says it anyhow.
-    said: tuple[Refusal, ...] = refused if wish.checks else ()
+    done = {change.reason for change in plan.changes} | {no.reason for no in plan.refusals}
+    said = [each for each in refused if wish.checks and each.reason not in done]
     plan = Plan(plan.changes, (*plan.refusals, *said))
     return Made(plan, persist.lasting(plan, around.texts), tuple(dict.fromkeys(out)))
 

@@ -15,7 +15,7 @@ from dirtune.archive import load
 from dirtune.collect import commands, netlink
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
 from dirtune.fetch import fetch_script, parse_fetched, record
-from dirtune.host import Host, LiveHost, RecordedHost
+from dirtune.host import LiveHost, RecordedHost
 from dirtune.snapshot import FIELDS, Snapshot, moving, patterns_of, take_all
 
 _FETCH_S = 60
@@ -62,7 +62,7 @@ def snapshot_of(source: Source, fields: Sequence[str] = FIELDS) -> Snapshot:
     if source.archive is not None:
         return take_all(load(source.archive), fields)
     if source.root is not None:
-        return take_all((_tree(source.root),), fields)
+        return take_all((tree(source.root),), fields)
     return take_all(samples(source, fields), fields)
 
 
@@ -157,7 +157,8 @@ def hosts_in(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _tree(root: Path) -> Host:
+def tree(root: Path) -> LiveHost:
+    """Return the recorded host below *root*; `NotPossible` if there is no such folder."""
     if not root.is_dir():
         raise NotPossible(f"{root}: no such folder; --root wants one that holds proc and sys")
     return LiveHost(root)

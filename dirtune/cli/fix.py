@@ -38,11 +38,12 @@ def command() -> None:
 @_FORMAT
 def plan(checks: tuple[str, ...], root: Path | None, output: Path | None, form: str) -> None:
     """Say what would be done, with the same in shell commands. Changes nothing."""
-    from dirtune.cli import _fix
+    from dirtune.cli import _fix, _sources
     from dirtune.host import LiveHost
     from dirtune.render import plan as render
 
-    made = _fix.make(LiveHost(root or Path("/")), _fix.Wish(checks, live=root is None))
+    host = LiveHost() if root is None else _sources.tree(root)
+    made = _fix.make(host, _fix.Wish(checks, live=root is None))
     texts = {"json": render.plan_json, "markdown": render.plan_markdown}
     click.echo(texts.get(form, render.plan_table)(made.plan))
     for path in _fix.write(output, made) if output else ():

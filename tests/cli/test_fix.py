@@ -293,3 +293,21 @@ def test_changing_the_host_needs_root(argv, monkeypatch):
 
     assert done.exit_code == 2
     assert "needs root; run it with sudo" in done.stderr
+
+
+def test_a_record_that_is_not_there_is_no_host_with_nothing_to_do(tmp_path):
+    done = dirtune("fix", "plan", "--root", str(tmp_path / "absent"))
+
+    assert done.exit_code == 2
+    assert "absent: no such folder" in done.stderr
+
+
+def test_what_the_audit_could_not_judge_is_said_where_it_was_named(tmp_path):
+    # Whether a virtio device without a known driver is a card, this table alone does not tell.
+    (tmp_path / "proc").mkdir()
+    row = " 10:   4000   IO-APIC  10-fasteoi   virtio5, virtio3\n"
+    (tmp_path / "proc/interrupts").write_text(f"           CPU0\n{row}")
+
+    said = dirtune("fix", "plan", "irq/shared-with-nic", "--root", str(tmp_path)).stdout
+
+    assert "irq/shared-with-nic was not judged: irq 10: virtio5" in said

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dirtune import checks
-from dirtune.checks import Finding, Outcome, Risk, Status, all_checks, run
+from dirtune.checks import Finding, Risk, Status, all_checks, run
 from dirtune.checks.settings import Setting
 from dirtune.errors import PlanError
 from dirtune.snapshot import Snapshot
@@ -143,12 +143,15 @@ def ask(
     And why there is none for a check that could not be judged, or a finding that is for a person.
     """
     served = {check for fix in by_themselves(wanted) for check in fix.checks}
-    chosen = tuple(each for each in all_checks() if each.id in wanted and each.id not in served)
-    found = [
-        answer
-        for outcome in run(chosen, snapshot)
-        for answer in _answers(outcome, wanted[outcome.check.id])
-    ]
+    chosen = tuple(each for each in all_checks() if each.id in wanted)
+    found: list[Asked | Refusal] = []
+    for outcome in run(chosen, snapshot):
+        check = outcome.check.id
+        if not outcome.findings and outcome.status is not Status.PASSED:
+            why = f"was not judged: {outcome.reason}"
+            found.append(Refusal(check, "", check, why, forceable=False))
+        elif check not in served:
+            found += (_answer(check, finding, wanted[check]) for finding in outcome.findings)
     return (
         tuple(each for each in found if isinstance(each, Asked)),
         tuple(each for each in found if isinstance(each, Refusal)),
@@ -165,15 +168,6 @@ def plan(question: Question, fixes: tuple[Fix, ...]) -> Plan:
     """Return one plan of *fixes* that work by themselves, and of all that is asked for."""
     kinds = tuple(fix for fix in all_fixes() if not fix.checks)
     return joined(tuple(fix.plan(question) for fix in (*fixes, *kinds)))
-
-
-def _answers(outcome: Outcome, fix: str | None) -> Iterator[Asked | Refusal]:
-    check = outcome.check.id
-    if not outcome.findings and outcome.status is not Status.PASSED:
-        why = f"was not judged: {outcome.reason}"
-        yield Refusal(check, "", check, why, forceable=False)
-    for finding in outcome.findings:
-        yield _answer(check, finding, fix)
 
 
 def _answer(check: str, finding: Finding, fix: str | None) -> Asked | Refusal:
