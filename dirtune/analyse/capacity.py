@@ -42,6 +42,12 @@ def curve(trials: Sequence[Trial]) -> tuple[Point, ...]:
     return tuple(_point(rate, by_rate[rate]) for rate in sorted(by_rate))
 
 
+def probed(trials: Sequence[Trial]) -> Point | None:
+    """Return what a closed loop made, all its valid trials together; None without one."""
+    found = [t for t in trials if t.validity == "valid" and t.kind == "peak" and t.attempted]
+    return _point(statistics.fmean(t.offered_rate for t in found), found) if found else None
+
+
 def peak(points: Sequence[Point]) -> Point | None:
     """Return the point with the highest reply rate; None without points."""
     return max(points, key=lambda point: point.reply_rate, default=None)

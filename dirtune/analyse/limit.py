@@ -23,6 +23,8 @@ _BUSY_IDLE = 5.0
 _CLIENT_FULL = 90.0
 _LINK_FULL = 0.95
 _KEPT_UP = 0.99
+_LOST = 0.001
+"""Ten times the default loss goal: what a short trial may lose by chance."""
 _CONTRADICTED = 0.7
 """A real server that is full at less than this share of what it made alone is a contradiction."""
 DROPS = ("softnet_dropped", "rx_dropped", "tx_dropped")
@@ -63,7 +65,8 @@ def limiting(trial: Trial, known: Known = Known()) -> Limit:  # noqa: B008  (imm
         return Limit(CLIENTS, (trial.reason or "they did not begin what they should",))
     if trial.validity != "valid":
         return Limit(UNCLEAR, (f"the trial did not count: {trial.reason}",))
-    if trial.reply_rate >= _KEPT_UP * trial.offered_rate:
+    lost = trial.attempted - trial.replied
+    if trial.reply_rate >= _KEPT_UP * trial.offered_rate and lost <= _LOST * trial.attempted:
         return Limit(NOTHING, ("what was offered came back",))
     return _weighed(trial, known)
 

@@ -36,7 +36,7 @@ class TupleBudget(msgspec.Struct, frozen=True):
     """
 
     each: float
-    """What the plan's highest rate asks of a client."""
+    """What the plan's highest rate, of its sweep or its search, asks of a client."""
     default: float
     """With the kernel's own range of ports."""
     widest: float
@@ -47,7 +47,8 @@ class TupleBudget(msgspec.Struct, frozen=True):
 
 def tuple_budget(plan: Plan) -> TupleBudget:
     """Return what the plan asks of its clients' ports, and what they have."""
-    total = max(plan.load.rates)
+    searched = plan.knee.highest if plan.knee is not None else None
+    total = max(*plan.load.rates, searched or 0.0)
     return TupleBudget(
         each=total / len(plan.clients),
         default=_PORTS_DEFAULT / TABLE_LIFE_S,

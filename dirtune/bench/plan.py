@@ -13,7 +13,8 @@ from typing import TypeVar
 import msgspec
 
 from dirtune.analyse.compare import METRICS
-from dirtune.bench import profiles
+from dirtune.bench import profiles, services
+from dirtune.bench.matrix import AXES
 from dirtune.bench.tables import (
     Command,
     Configuration,
@@ -21,6 +22,7 @@ from dirtune.bench.tables import (
     Duration,
     Load,
     Matrix,
+    Peer,
     Plan,
     Traffic,
     seconds,
@@ -176,6 +178,8 @@ def _check(plan: Plan) -> None:
     load = plan.load
     if not load.rates:
         raise PlanError("load.rates: name at least one rate")
+    # As they stand in the ids of trials.
+    _require_distinct("load.rates", tuple(f"{rate:g}" for rate in load.rates))
     if load.service >= len(plan.services):
         raise PlanError(f"load.service: there is no service {load.service}")
     if not plan.clients:
@@ -189,7 +193,37 @@ def _check(plan: Plan) -> None:
     _check_generator(plan)
     _check_compare(plan)
     _check_services(plan)
+    _check_nodes(plan)
     _check_targets(plan)
+
+
+def _require_distinct(key: str, names: tuple[str, ...]) -> None:
+    for number, name in enumerate(names):
+        first = names.index(name)
+        if first != number:
+            raise PlanError(f"{key}[{number}]: is {name}, as {key}[{first}] is")
+
+
+def _check_nodes(plan: Plan) -> None:
+    for key in ("clients", "real_servers"):
+        peers: tuple[Peer, ...] = getattr(plan, key)
+        _require_distinct(key, tuple(peer.label for peer in peers))
+        for number, peer in enumerate(peers):
+            if peer.address is not None:
+                services.address_of(f"{key}[{number}].address", peer.address)
+    _require_distinct("clients", tuple(peer.host for peer in plan.clients))
+    for number, service in enumerate(plan.services):
+        at = f"services[{number}]"
+        if service.vip is not None:
+            services.address_of(f"{at}.vip", service.vip)
+        ends = [
+            f"{each.node or each.address}:{service.port if each.port is None else each.port}"
+            for each in service.destinations
+        ]
+        _require_distinct(f"{at}.destinations", tuple(ends))
+        for place, each in enumerate(service.destinations):
+            if each.address is not None:
+                services.address_of(f"{at}.destinations[{place}].address", each.address)
 
 
 def _check_phases(load: Load) -> None:
@@ -252,6 +286,8 @@ def _check_targets(plan: Plan) -> None:
         if seconds(plan.knee.trial) <= 0:
             raise PlanError("knee.trial: must be positive")
     matrix, controls = plan.matrix or Matrix(), plan.controls or Controls()
+    for axis in AXES:
+        _require_distinct(f"matrix.{axis}", tuple(map(str, getattr(matrix, axis))))
     most = len(plan.service.destinations)
     if too_many := [count for count in matrix.real_servers if count > most]:
         raise PlanError(f"matrix.real_servers: {too_many[0]}, and the service has {most}")

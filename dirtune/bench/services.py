@@ -85,7 +85,7 @@ def _identity(
         raise PlanError(f"{at}: needs a vip and a port, or a fwmark")
     if wanted.family is not None:
         raise PlanError(f"{at}.family: goes with fwmark; the vip says what it is")
-    address, family = _address(f"{at}.vip", wanted.vip)
+    address, family = address_of(f"{at}.vip", wanted.vip)
     return wanted.protocol, address, wanted.port, family
 
 
@@ -114,7 +114,7 @@ def _destination(
     text = wanted.address if wanted.node is None else addresses[wanted.node]
     if text is None:
         raise PlanError(f"{at}.node: the real server {wanted.node!r} has no address")
-    address, family = _address(f"{at}.{'address' if wanted.node is None else 'node'}", text)
+    address, family = address_of(f"{at}.{'address' if wanted.node is None else 'node'}", text)
     default = 0 if service.protocol == "fwmark" else service.port
     destination = Destination(
         address=address,
@@ -251,7 +251,7 @@ def _seconds(at: str, duration: tables.Duration | None, most: int) -> int | None
     return int(found)
 
 
-def _address(at: str, text: str) -> tuple[str, Literal[4, 6]]:
+def address_of(at: str, text: str) -> tuple[str, Literal[4, 6]]:
     """Return an address as the kernel's tools write it, and its family."""
     try:
         found = _host(text)

@@ -7,11 +7,12 @@ goes on with the first trial that is missing, and repeats none that is there.
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 
 import msgspec
 
 from dirtune.analyse.run import Knee, Run
-from dirtune.bench import campaign, judge, matrix
+from dirtune.bench import campaign, generators, judge, matrix
 from dirtune.bench.budget import estimate_s
 from dirtune.bench.campaign import Keep
 from dirtune.bench.matrix import Cell, Slot, prefix
@@ -37,6 +38,7 @@ class Planned(msgspec.Struct, frozen=True):
     id: str
     cell: str
     offered_rate: float
+    """What the clients' ticks come to; a closed loop's is not known before."""
 
 
 class Itinerary(msgspec.Struct, frozen=True):
@@ -60,9 +62,10 @@ def itinerary(plan: Plan, cells: Sequence[Cell]) -> Itinerary:
     goals = [(cell, goal) for cell in able for goal in _goals(plan, cell)]
     boots = sum(bool(cell.boot) for cell, _ in legs(slots))
     own = estimate_s(plan, len(slots) + boots + len(able) + 2 * len(goals))
+    offered = partial(generators.offered, clients=len(plan.clients))
     searching = len(goals) * _search_s(plan, plan.knee) if plan.knee is not None else 0.0
     return Itinerary(
-        trials=tuple(Planned(slot.id, slot.cell.name, slot.rate) for slot in slots),
+        trials=tuple(Planned(slot.id, slot.cell.name, offered(slot.rate)) for slot in slots),
         searches=tuple(f"{matrix.prefix(cell)}k{goal:g}" for cell, goal in goals),
         refused=matrix.refusals(cells),
         boots=boots,

@@ -22,7 +22,7 @@ def headline(run: Run) -> str | None:
     curves = {c.name: _curve(run, c.name) for c in cost.balanced_cells(run)}
     peaks = [(p.reply_rate, p, name) for name, points in curves.items() for p in points]
     if not peaks:
-        return None
+        return next(_probes(run), None)
     _, top, name = max(peaks)
     where = f" ({label(run, name)})" if name else ""
     rate = f"{at_least(curves[name])}{top.reply_rate:.5g}"
@@ -30,6 +30,18 @@ def headline(run: Run) -> str | None:
     knees = [knee for knee in run.knees if knee.cell == name]
     tail = "; ".join(f"knee, {capacity.in_words(knee).partition(';')[0]}" for knee in knees)
     return f"{text}; {tail}." if tail else f"{text}."
+
+
+def _probes(run: Run) -> Iterator[str]:
+    for cell in cost.balanced_cells(run):
+        found = capacity.probed(cost.trials_of(run, cell.name))
+        if found is not None:
+            where = f" ({label(run, cell.name)})" if cell.name else ""
+            spread = "" if found.sd is None else f", sd {found.sd:.1f}"
+            yield (
+                f"Peak probe{where}: {found.reply_rate:.5g} replies/s ({found.trials} trials"
+                f"{spread}), of a closed loop, which says nothing of loss."
+            )
 
 
 def _curve(run: Run, cell: str) -> tuple[capacity.Point, ...]:
@@ -119,6 +131,7 @@ def _capacity(run: Run) -> Iterator[Block]:
         yield Figure("capacity", CURVE)
     if rows:
         yield Table(header, rows, frozenset(header[1:]))
+    yield from map(Text, _probes(run))
     yield from (
         Text(f"Knee, {label(run, knee.cell)}: {capacity.in_words(knee)}.") for knee in run.knees
     )

@@ -1,10 +1,11 @@
 """Curve, peak and knee in words, by hand."""
 
 import pytest
-from facts import trial
+from facts import run, trial
 
 from dirtune.analyse import capacity
 from dirtune.analyse.run import Knee
+from dirtune.render import findings
 
 
 def test_the_curve_is_of_valid_trials_of_the_sweep_only():
@@ -30,6 +31,19 @@ def test_the_peak_is_the_most_replies_not_the_most_offered():
 
     assert capacity.peak(points) == points[1]
     assert capacity.peak(()) is None
+
+
+def test_what_a_closed_loop_made_is_told_and_labelled():
+    probes = [trial(2900, 2900, kind="peak"), trial(3100, 3100, kind="peak")]
+    found = run(*probes, trial(9000, 9000, kind="peak", validity="noisy"))
+
+    # Mean 3000, sd sqrt(2) * 100.
+    said = (
+        "Peak probe: 3000 replies/s (2 trials, sd 141.4), of a closed loop, which says nothing"
+        " of loss."
+    )
+    assert findings.headline(found) == said
+    assert said in findings.text(found, "simple")
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,9 @@ def test_stolen_time_is_neither_idle_nor_busy():
     [
         ({"validity": "client_limited", "reason": "2 % were not begun"}, "clients"),
         ({"validity": "noisy", "reason": "steal"}, "unclear"),
-        ({"reply_rate": 6999.0}, "nothing"),
+        ({"reply_rate": 6999.0, "replied": 69_990}, "nothing"),
+        # In the window 99.1 % of what was offered came back; 0.9 % are lost for good.
+        ({"reply_rate": 6937.0, "replied": 69_370}, "unclear"),
     ],
 )
 def test_what_needs_no_nodes(changes, node):

@@ -64,9 +64,10 @@ def test_the_searchs_trials_have_no_ramp_and_the_confirming_ones_have():
 
     # 0.2 s of warm-up, half of the trial's 2 s at first, and 1 s more.
     assert kept["k0.0001-01"].intended == 880  # of 400 a second
-    # 5 + 0.5 + 2 + 1 s, in which a fifth more begins each second: 2 s of the rate are missing.
+    # 5 + 0.5 + 2 + 1 s, in which a fifth more begins each second: 2 s of the rate are missing,
+    # give or take a tick of each of the five that begin.
     steady = kept["k0.0001-x0.95"]
-    assert steady.intended == pytest.approx(steady.offered_rate * (8.5 - 2), rel=0.01)
+    assert steady.intended == pytest.approx(steady.offered_rate * (8.5 - 2), rel=0.02)
 
 
 def test_a_knee_below_what_the_clients_can_make_is_the_directors():

@@ -51,6 +51,15 @@ def test_durations(text, length):
         ("rates", "rate", "rate"),
         ("rates = [150]", "rates = []", "load.rates"),
         ("rates = [150]", "rates = [0]", r"load\.rates\[0\]"),
+        ("rates = [150]", "rates = [inf]", r"load\.rates\[0\]"),
+        ("rates = [150]", "rates = [nan]", r"load\.rates\[0\]"),
+        # Both would be trial r1e+06-1.
+        ("rates = [150]", "rates = [1000000, 1000001]", r"load\.rates\[1\]: is 1e\+06, as load"),
+        ("[load]", '[matrix]\nscheduler = ["rr", "rr"]\n[load]', r"matrix\.scheduler\[1\]: is rr"),
+        ('host = "c2"', 'host = "c1"', r"clients\[1\]: is c1, as clients\[0\] is"),
+        ('host = "c2"', 'host = "c1"\nname = "c2"', r"clients\[1\]: is c1, as"),
+        ('host = "c2"', 'host = "c2"\naddress = "c2"', r"clients\[1\]\.address: 'c2' is not an"),
+        ("198.18.0.100", "198.18.0.999", r"services\[0\]\.vip: '198\.18\.0\.999' is not an IPv4"),
         ("rates = [150]", 'rates = [150]\nwindow = "soon"', "load.window: 'soon'"),
         (
             "rates = [150]",
@@ -93,6 +102,14 @@ def test_errors_name_the_key(old, new, named):
         ('node = "rs9"', "no real server is named 'rs9'"),
         ("weight = 1", "needs a node or an address"),
         ('address = "198.18.0.11"\nforwarding = "fast"', r"destinations\[0\]\.forwarding"),
+        (
+            'address = "198.18.0"',
+            r"services\[0\]\.destinations\[0\]\.address: '198\.18\.0' is not",
+        ),
+        (
+            'address = "198.18.0.11"\n[[services.destinations]]\naddress = "198.18.0.11"',
+            r"services\[0\]\.destinations\[1\]: is 198\.18\.0\.11:80, as",
+        ),
     ],
 )
 def test_destinations_are_checked(destination, named):
@@ -172,10 +189,11 @@ def test_ssh_config_is_relative_to_the_plan(tmp_path):
         (400, []),  # 200/s per client; 28232 ports / 120 s = 235/s
         (600, ["ip_local_port_range"]),  # 300/s
         (2000, ["take 4 clients"]),  # 1000/s; 64512 / 120 = 537.6/s; 2000 / 537.6 = 3.7
+        ("200]\n[knee]\nhighest = 2000\n[compare", ["take 4 clients"]),
     ],
 )
 def test_tuple_budget(rate, said):
-    long = SMALL.replace("[150]", f'[{rate}]\nduration = "3m"')
+    long = SMALL.replace("rates = [150]", f'duration = "3m"\nrates = [{rate}]')
 
     warned = budget.warnings(plan.parse(long))
 

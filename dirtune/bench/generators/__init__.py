@@ -20,8 +20,9 @@ LOG = "/dev/fd/9"
 """Where a process may write its log; what it prints is kept apart from that."""
 
 # Below this many milliseconds for each client a step of one would bend the rate.
-_DRIFT_FROM_MS = 4
+_DRIFT_FROM_MS = 5
 _BATCH_MAX = 5
+_NEAR = 0.01
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -124,17 +125,28 @@ def names() -> tuple[str, ...]:
 
 
 def schedule(rate: float, seconds: float) -> Schedule:
-    """Return the ticks that come nearest to *rate*, with as few connections each as will do."""
+    """Return ticks that come within a per cent of *rate*, with as few connections as will do."""
     if rate <= 0 or seconds <= 0:
         raise ValueError(f"rate {rate} and seconds {seconds} must be positive")
-    choices = [(b, round(1000 * b / rate)) for b in range(1, _BATCH_MAX + 1)]
-    possible = [(b, period) for b, period in choices if period >= 1]
-    if not possible:
-        possible = [(max(1, round(rate / 1000)), 1)]
+    few = [_tick(batch, rate) for batch in range(1, _BATCH_MAX + 1)]
     # Off by less than 1 in 10,000 is exact; among those the smallest batch is smoothest.
-    batch, period = min(possible, key=lambda c: (round(abs(c[0] * 1000 / c[1] / rate - 1), 4), c))
+    best = min(few, key=lambda tick: (round(_off(tick, rate), 4), tick))
+    if _off(best, rate) > _NEAR:
+        # A tick is whole milliseconds: where few are too coarse, those in 50 ms never are.
+        more = (_tick(batch, rate) for batch in range(_BATCH_MAX + 1, math.ceil(rate / 20) + 2))
+        best = next(tick for tick in more if _off(tick, rate) <= _NEAR)
+    batch, period = best
     ticks = math.ceil(seconds * 1000 / period)
     return Schedule(batch, period, ticks * batch)
+
+
+def _tick(batch: int, rate: float) -> tuple[int, int]:
+    return batch, max(1, round(1000 * batch / rate))
+
+
+def _off(tick: tuple[int, int], rate: float) -> float:
+    batch, period_ms = tick
+    return abs(batch * 1000 / period_ms / rate - 1)
 
 
 def schedules(rate: float, clients: int, seconds: float) -> tuple[Schedule, ...]:
@@ -153,6 +165,11 @@ def schedules(rate: float, clients: int, seconds: float) -> tuple[Schedule, ...]
         Schedule(even.batch, period, math.ceil(seconds * 1000 / period) * even.batch)
         for period in periods
     )
+
+
+def offered(rate: float, clients: int) -> float:
+    """Return what *rate* comes to in whole milliseconds of so many clients, connections/s."""
+    return round(sum(ticks.rate for ticks in schedules(rate, clients, 1)), 3)
 
 
 def split(ticks: Schedule, processes: int, ramp_s: float = 0.0) -> tuple[Part, ...]:

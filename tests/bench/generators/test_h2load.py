@@ -39,8 +39,33 @@ def test_ticks_that_meet_a_rate_exactly(rate, batch, period_ms):
 
 
 def test_a_rate_no_tick_meets_says_what_it_becomes():
-    # 1, 2, ... 5 connections per 1.43, 2.86, 4.29, 5.71, 7.14 ms: 5 in 7 ms is nearest.
-    assert generators.schedule(700, 10).rate == pytest.approx(714.29, abs=0.01)
+    # 1, 2, ... 5 connections per 7.14, 14.29, 21.43, 28.57, 35.71 ms: 5 in 36 ms is nearest.
+    assert generators.schedule(140, 10).rate == pytest.approx(138.89, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("rate", "ticks"),
+    [
+        # Up to 5 in 7 ms are 714.3/s, 2 per cent off; 6 in 9 ms are 666.7/s.
+        (700, (7, 10)),
+        # 5 in 1 ms are 5,000/s; 9, 10 and 11 in 1 ms are as far off as 19 in 2 ms, 9,500/s.
+        (9500, (19, 2)),
+        (6500, (13, 2)),
+        (15, (3, 200)),
+    ],
+)
+def test_more_at_a_time_where_few_are_too_coarse(rate, ticks):
+    found = generators.schedule(rate, 1)
+
+    assert (found.batch, found.period_ms) == ticks
+
+
+@pytest.mark.parametrize("clients", [1, 2, 4, 14])
+def test_every_rate_is_offered_within_two_per_cent(clients):
+    """One of whole milliseconds, and one of clients that drift through each other."""
+    for rate in (*range(20, 1000, 7), *range(1000, 60_000, 331)):
+        offered = sum(each.rate for each in generators.schedules(rate, clients, 10))
+        assert offered == pytest.approx(rate, rel=0.02), rate
 
 
 def test_a_rate_beyond_five_per_millisecond():
