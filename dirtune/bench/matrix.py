@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 import msgspec
 
 from dirtune.analyse.run import Cell as Record
+from dirtune.bench import services
 from dirtune.bench.tables import Controls, Destination, Matrix, Plan, Service
 from dirtune.errors import PlanError
+from dirtune.lvs import ipvsadm
+from dirtune.lvs.diff import diff
 
 AXES = ("kernel", "cpus", "forwarding", "scheduler", "real_servers", "page_bytes", "keepalive")
 BOOT_AXES = ("kernel", "cpus", "forwarding")
@@ -27,7 +30,6 @@ _REFUSED = {
     "forwarding": "prepare the real servers (gateway, tunnel) and run the plan again",
 }
 _BEHIND_NAT = "controls.direct: behind NAT no answer goes past the director; take routed"
-_FLAGS = {"nat": "-m", "dr": "-g", "tun": "-i"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,8 @@ def _combination(plan: Plan, settings: dict[str, str | int], *, boots: bool) -> 
     ]
     changed = _changed(plan, settings)
     booted = _forwarded(plan.service, settings)
-    moves = ipvs_moves(plan, booted, changed.service)
-    back = ipvs_moves(plan, changed.service, booted)
+    moves = "" if reasons else ipvs_moves(plan, booted, changed.service)
+    back = ipvs_moves(plan, changed.service, booted) if moves else ""
     holds = (Hold(plan.director.host, moves, back),) if moves else ()
     boot = {axis: settings[axis] for axis in BOOT_AXES if boots and axis in settings}
     return Cell(name, changed, settings, holds, refused="; ".join(reasons) or None, boot=boot)
@@ -148,8 +150,10 @@ def _forwarded(service: Service, settings: Mapping[str, str | int]) -> Service:
 
 def _changed(plan: Plan, settings: Mapping[str, str | int]) -> Plan:
     service, load = _forwarded(plan.service, settings), plan.load
-    if "scheduler" in settings:
-        service = msgspec.structs.replace(service, scheduler=str(settings["scheduler"]))
+    if settings.get("scheduler", service.scheduler) != service.scheduler:
+        # Its flags are the scheduler's own.
+        scheduler = str(settings["scheduler"])
+        service = msgspec.structs.replace(service, scheduler=scheduler, flags=())
     if "real_servers" in settings:
         kept = service.destinations[: int(settings["real_servers"])]
         service = msgspec.structs.replace(service, destinations=kept)
@@ -163,40 +167,22 @@ def _changed(plan: Plan, settings: Mapping[str, str | int]) -> Plan:
 
 
 def _with_service(plan: Plan, service: Service) -> Plan:
-    services = list(plan.services)
-    services[plan.load.service] = service
-    return msgspec.structs.replace(plan, services=tuple(services))
+    every = list(plan.services)
+    every[plan.load.service] = service
+    return msgspec.structs.replace(plan, services=tuple(every))
 
 
 def ipvs_moves(plan: Plan, before: Service, after: Service) -> str:
     """Return the ipvsadm lines from one state of the service to another; empty if equal.
 
-    What is added comes before what is removed, so that the service is never without a server.
+    Each line has all that the plan says of what it sets: `ipvsadm -E` without an option takes
+    away what that option gave. What is added comes before what is removed, so that the service is
+    never without a server.
     """
-    flag = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}[before.protocol]
-    vip = f"[{before.vip}]" if ":" in (before.vip or "") else before.vip
-    what = f"{flag} {shlex.quote(f'{vip}:{before.port}')}"
-    old, new = (_by_address(plan, service) for service in (before, after))
-    lines = []
-    if after.scheduler != before.scheduler:
-        lines.append(f"ipvsadm -E {what} -s {shlex.quote(after.scheduler)}")
-    for address, destination in new.items():
-        verb = "-e" if address in old else "-a"
-        if old.get(address) != destination:
-            server = f"{verb} {what} -r {shlex.quote(address)}"
-            lines.append(
-                f"ipvsadm {server} {_FLAGS[destination.forwarding]} -w {destination.weight}"
-            )
-    gone = (address for address in old if address not in new)
-    lines += (f"ipvsadm -d {what} -r {shlex.quote(address)}" for address in gone)
-    return "\n".join(lines)
-
-
-def _by_address(plan: Plan, service: Service) -> dict[str, Destination]:
-    return {
-        f"{_bracketed(address_of(plan, each))}:{each.port or service.port}": each
-        for each in service.destinations
-    }
+    if before == after:
+        return ""
+    have, want = (services.table(_with_service(plan, each)) for each in (before, after))
+    return "\n".join(shlex.join(ipvsadm.command(step).split()) for step in diff(have, want))
 
 
 def address_of(plan: Plan, destination: Destination) -> str:
@@ -207,10 +193,6 @@ def address_of(plan: Plan, destination: Destination) -> str:
     if node.address is None:
         raise PlanError(f"real_servers: {node.label} needs an address")
     return node.address
-
-
-def _bracketed(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
 
 
 def _controls(plan: Plan) -> tuple[Cell, ...]:

@@ -14,6 +14,7 @@ from dirtune.errors import PlanError
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Scheduler = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]{1,15}$")]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e15)]
 """And finite, which `inf` of TOML is not."""
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -71,7 +72,7 @@ class Service(Table, frozen=True):
     fwmark: Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)] | None = None
     family: Literal[4, 6] | None = None
     """Of a firewall mark's packets; default 4."""
-    scheduler: Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]{1,15}$")] = "rr"
+    scheduler: Scheduler = "rr"
     flags: tuple[str, ...] = ()
     """The scheduler's: sh-fallback, sh-port, mh-fallback, mh-port, or flag-1 to flag-3."""
     ops: bool = False
@@ -324,7 +325,7 @@ class Matrix(Table, frozen=True):
     cpus: tuple[Count, ...] = ()
     """Of the director."""
     forwarding: tuple[Literal["nat", "dr", "tun"], ...] = ()
-    scheduler: tuple[str, ...] = ()
+    scheduler: tuple[Scheduler, ...] = ()
     real_servers: tuple[Count, ...] = ()
     """How many of the service's destinations, from the first."""
     page_bytes: tuple[Count, ...] = ()

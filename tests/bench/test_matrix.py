@@ -18,7 +18,6 @@ scheduler = "rr"
   weight = 3
   [[services.destinations]]
   node = "rs2"
-  port = 8080
   [[services.destinations]]
   address = "198.18.0.13"
 [[real_servers]]
@@ -68,12 +67,12 @@ def test_the_director_is_brought_there_and_back():
     assert hold.host == "lb1"
     assert hold.do.splitlines() == [
         "ipvsadm -E -t 198.18.0.100:80 -s wlc",
-        "ipvsadm -d -t 198.18.0.100:80 -r 198.18.0.12:8080",
+        "ipvsadm -d -t 198.18.0.100:80 -r 198.18.0.12:80",
         "ipvsadm -d -t 198.18.0.100:80 -r 198.18.0.13:80",
     ]
     assert hold.undo.splitlines() == [
         "ipvsadm -E -t 198.18.0.100:80 -s rr",
-        "ipvsadm -a -t 198.18.0.100:80 -r 198.18.0.12:8080 -g -w 1",
+        "ipvsadm -a -t 198.18.0.100:80 -r 198.18.0.12:80 -g -w 1",
         "ipvsadm -a -t 198.18.0.100:80 -r 198.18.0.13:80 -g -w 1",
     ]
 
@@ -90,16 +89,34 @@ def test_a_destination_that_changes_is_edited():
 
 
 def test_addresses_of_version_6_stand_in_brackets():
-    six = BASE.replace("198.18.0.100", "fd00::100").replace("198.18.0.12", "fd00::12")
+    six = BASE.replace("198.18.0.", "fd00::")
     found = plan.parse(six + "[matrix]\nreal_servers = [1]\n")
 
-    assert "-d -t '[fd00::100]:80' -r '[fd00::12]:8080'" in matrix.cells(found)[0].holds[0].do
+    assert "-d -t '[fd00::100]:80' -r '[fd00::12]:80'" in matrix.cells(found)[0].holds[0].do
 
 
-def test_what_a_shell_would_read_is_quoted():
-    hold = cells('[matrix]\nscheduler = ["rr; reboot"]\n')[0].holds[0]
+def test_what_a_shell_would_read_is_no_scheduler():
+    with pytest.raises(PlanError, match=r"matrix\.scheduler\[0\]"):
+        cells('[matrix]\nscheduler = ["rr; reboot"]\n')
 
-    assert hold.do == "ipvsadm -E -t 198.18.0.100:80 -s 'rr; reboot'"
+
+def test_whatever_else_the_service_has_is_kept_and_put_back():
+    """`ipvsadm -E` and `-a` take away or leave out what they are not given."""
+    service = 'scheduler = "mh"\nflags = ["mh-port"]\npersistence = "300s"\nnetmask = "24"'
+    tunnel = 'forwarding = "tun"\n  tunnel = "gue"\n  tunnel_port = 6080\n  upper_threshold = 100'
+    text = BASE.replace('scheduler = "rr"', service)
+    text = text.replace('  node = "rs2"', f'  node = "rs2"\n  {tunnel}\n  lower_threshold = 50')
+    matrix_ = '[matrix]\nscheduler = ["sh"]\nreal_servers = [1]\n'
+    hold = matrix.cells(plan.parse(text + matrix_))[0].holds[0]
+
+    # By ipvsadm(8): -b flags, -p and -M persistence, -x and -y the thresholds.
+    edited, *_ = hold.do.splitlines()
+    assert edited == "ipvsadm -E -t 198.18.0.100:80 -s sh -p 300 -M 255.255.255.0"
+    edited, back, _ = hold.undo.splitlines()
+    assert edited == "ipvsadm -E -t 198.18.0.100:80 -s mh -p 300 -M 255.255.255.0 -b mh-port"
+    added = "ipvsadm -a -t 198.18.0.100:80 -r 198.18.0.12:80 -i"
+    gue = "--tun-type gue --tun-port 6080 --tun-nocsum"
+    assert back == f"{added} -w 1 -x 100 -y 50 {gue}"
 
 
 def test_pages_by_their_size():
@@ -134,7 +151,7 @@ def test_a_lab_made_anew_forwards_as_asked_and_ipvs_is_only_moved_from_there():
     assert {d.forwarding for d in nat_all.plan.service.destinations} == {"nat"}
     assert nat_all.holds == (), "the lab that is up then has it so already"
     assert nat_one.holds[0].undo.splitlines() == [
-        "ipvsadm -a -t 198.18.0.100:80 -r 198.18.0.12:8080 -m -w 1",
+        "ipvsadm -a -t 198.18.0.100:80 -r 198.18.0.12:80 -m -w 1",
         "ipvsadm -a -t 198.18.0.100:80 -r 198.18.0.13:80 -m -w 1",
     ]
 
