@@ -255,8 +255,10 @@ def _require_alike(trials: Sequence[Trial]) -> None:
 
 
 def _require_one_rate(trials: Sequence[Trial]) -> None:
-    if len({trial.offered_rate for trial in trials}) > 1:
-        known = _rates(trials)
+    # One that broke before its load began has the rate that was asked for.
+    counted = [trial for trial in trials if trial.validity == "valid"]
+    if len({trial.offered_rate for trial in counted}) > 1:
+        known = _rates(counted)
         raise PlanError(f"the trials hold several offered rates ({known}): choose one with --rate")
 
 

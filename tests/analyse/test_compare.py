@@ -310,6 +310,15 @@ def test_a_rate_that_was_asked_is_the_one_that_was_offered_instead(asked, found)
     assert compare.arms_of(trials, CPU, asked).before == found
 
 
+def test_a_trial_that_broke_has_the_rate_that_was_asked_and_is_counted_as_such():
+    broken = trial("B", 9, rate=150.0, pair=2, validity="setup_error")
+    pair = [trial("A", 1, rate=151.2, pair=1), trial("B", 2, rate=151.2, pair=1)]
+
+    found = compare.arms_of([*pair, trial("A", 3, rate=151.2, pair=2), broken], CPU)
+
+    assert found == Arms((1,), (2,), paired=True, invalid=1)
+
+
 def test_a_rate_that_nobody_offered_is_refused():
     with pytest.raises(PlanError, match=r"no trial offered 175/s; there are 150, 202.02"):
         compare.arms_of([trial("A", 1), trial("A", 2, rate=202.02)], CPU, 175)
