@@ -16,6 +16,7 @@ from dirtune.analyse.run import Trial
 from dirtune.bench import matrix, relative
 from dirtune.bench.matrix import Cell, Slot, prefix
 from dirtune.bench.outcome import Order
+from dirtune.bench.relative import WATCHED
 from dirtune.bench.tables import Plan
 from dirtune.bench.trial import Result, Rig, conduct
 from dirtune.errors import TrialError
@@ -209,11 +210,11 @@ def _look_at_pair(results: Sequence[Result], plan: Plan, note: Keep) -> None:
 
 def _unlike(first: Trial, second: Trial, plan: Plan) -> str | None:
     """Return what was not alike for the two trials of a pair; None for nothing."""
-    steal = [trial.host.get("steal") for trial in (first, second)]
-    apart = plan.validity.pair_steal
-    match steal:
-        case float(one), float(other) if apart is not None and abs(one - other) > apart:
-            return f"its pair saw {one:.1f} % and {other:.1f} % steal of this machine"
+    limits = {"steal": plan.validity.pair_steal, "busy": plan.validity.pair_busy}
+    for state, apart in limits.items():
+        match [trial.host.get(state) for trial in (first, second)]:
+            case float(one), float(other) if apart is not None and abs(one - other) > apart:
+                return f"its pair saw this machine {one:.1f} % and {other:.1f} % {WATCHED[state]}"
     rates = [trial.metrics.get("connections_per_s") for trial in (first, second)]
     share = plan.validity.pair_rate
     match rates:

@@ -14,7 +14,8 @@ import msgspec
 from dirtune.analyse.run import Trial
 from dirtune.bench.tables import Plan
 
-_WATCHED = {"busy": "busy", "steal": "stolen"}
+WATCHED = {"busy": "busy", "steal": "stolen"}
+"""States of the machine that ran dirtune, as `Trial.host` has them, in words."""
 # The median of fewer says little.
 _LEAST_TRIALS = 5
 # Of a normal distribution 1.4826 times the median distance is the standard deviation.
@@ -28,19 +29,13 @@ def calibrated(plan: Plan, noise: Sequence[Trial]) -> Plan:
     between the two of a pair, are no reason to leave a trial out. Limits that are not set stay so.
     """
     counted = [trial for trial in noise if trial.kind == "judged" and trial.validity == "valid"]
-    usual = [_usual([t.host[state] for t in counted if state in t.host]) for state in _WATCHED]
-    apart = _apart(counted, "steal")
-    # Half of the pairs lie within the middle distance, and which arm came first is no matter.
-    between = _SPREADS * statistics.median(apart) if len(apart) >= _LEAST_TRIALS else 0.0
-    limits = plan.validity
-    return msgspec.structs.replace(
-        plan,
-        validity=msgspec.structs.replace(
-            limits,
-            far=None if limits.far is None else max(limits.far, *usual),
-            pair_steal=None if limits.pair_steal is None else max(limits.pair_steal, between),
-        ),
-    )
+    usual = [_usual([t.host[state] for t in counted if state in t.host]) for state in WATCHED]
+    seen = {"far": max(usual), "pair_steal": _apart(counted, "steal")}
+    seen["pair_busy"] = _apart(counted, "busy")
+    set_ = {name: getattr(plan.validity, name) for name in seen}
+    wide = {name: max(limit, seen[name]) for name, limit in set_.items() if limit is not None}
+    validity = msgspec.structs.replace(plan.validity, **wide)
+    return msgspec.structs.replace(plan, validity=validity)
 
 
 def far(trials: Sequence[Trial], points: float) -> tuple[Trial, ...]:
@@ -55,7 +50,7 @@ def far(trials: Sequence[Trial], points: float) -> tuple[Trial, ...]:
             groups.setdefault((trial.cell, trial.arm, trial.offered_rate), []).append(trial)
     found: dict[str, Trial] = {}
     for group in groups.values():
-        for state, word in _WATCHED.items():
+        for state, word in WATCHED.items():
             found |= {trial.id: trial for trial in _far(group, state, word, points)}
     return tuple(found.values())
 
@@ -83,9 +78,12 @@ def _usual(values: Sequence[float]) -> float:
     return _SPREADS * statistics.median(abs(value - middle) for value in values)
 
 
-def _apart(trials: Sequence[Trial], state: str) -> list[float]:
+def _apart(trials: Sequence[Trial], state: str) -> float:
+    """Return four standard deviations between the two trials of a pair; 0 for too few pairs."""
     pairs: dict[int, list[float]] = {}
     for trial in trials:
         if trial.pair is not None and state in trial.host:
             pairs.setdefault(trial.pair, []).append(trial.host[state])
-    return [abs(seen[0] - seen[1]) for seen in pairs.values() if len(seen) == 2]
+    apart = [abs(seen[0] - seen[1]) for seen in pairs.values() if len(seen) == 2]
+    # Half of the pairs lie within the middle distance, and which arm came first is no matter.
+    return _SPREADS * statistics.median(apart) if len(apart) >= _LEAST_TRIALS else 0.0

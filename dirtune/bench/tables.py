@@ -275,6 +275,8 @@ class Validity(Table, frozen=True):
     """Steal of this machine in any second, per cent."""
     pair_steal: Percent | None = None
     """Largest difference of this machine's steal within a pair, in points."""
+    pair_busy: Percent | None = None
+    """The same of its load: where the nodes share it, another program slows them all."""
     far: Percent | None = None
     """Largest distance of this machine's load and steal from the median of the same arm's trials
     in the campaign, in points, where their own spread is not larger; of comparisons."""

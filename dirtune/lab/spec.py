@@ -318,6 +318,7 @@ other_process = 100
 client_busy = 100
 poll_cpu = 0
 pair_steal = {PAIR_STEAL_POINTS}
+pair_busy = {PAIR_BUSY_POINTS}
 far = {PAIR_STEAL_POINTS}
 """
 
@@ -327,6 +328,8 @@ def _list(texts: tuple[str, ...]) -> str:
 
 
 PAIR_STEAL_POINTS = 10
+# What arms differ in is a few points of it.
+PAIR_BUSY_POINTS = 20
 NOTES = (
     "Time that was stolen from the director's CPU by what this machine runs on is not its work.",
     "The director is emulated: calls per interrupt carry over to hardware, percentages do not.",

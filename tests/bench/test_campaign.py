@@ -200,7 +200,31 @@ def test_a_pair_that_saw_different_steal_is_noisy():
 
     assert valid == 1
     assert [t.validity for t in kept.values()] == ["noisy", "noisy", "valid", "valid"]
-    assert "1.5 % and 0.0 % steal" in kept["p01-1-A"].reason
+    assert "saw this machine 1.5 % and 0.0 % stolen" in kept["p01-1-A"].reason
+
+
+@pytest.mark.parametrize(("limit", "again"), [(40.0, True), (60.0, False), (None, False)])
+def test_a_pair_beside_one_of_whose_trials_another_program_ran_is_noisy(limit, again):
+    class Shared(Director):
+        """Half of its machine rests, but during the first trial."""
+
+        rests, rested_s, looked_s = 0.5, 0.0, 1000.0
+
+        async def load(self, ticks):
+            self.rests = 0.0 if self.log.count("load") == 0 else 0.5
+            return await super().load(ticks)
+
+        def host_times(self):
+            self.rested_s += self.rests * (self.clock_s - self.looked_s)
+            self.looked_s = self.clock_s
+            return {"user": self.clock_s - self.rested_s, "idle": self.rested_s, "steal": 0.0}
+
+    _, kept, _ = campaigned(Shared(), planned(pairs=1, pair_busy=limit))
+
+    validity = ["noisy", "noisy", "valid", "valid"] if again else ["valid", "valid"]
+    assert [t.validity for t in kept.values()] == validity
+    if again:
+        assert "saw this machine 100.0 % and " in kept["p01-1-A"].reason
 
 
 def test_a_sweep_runs_all_rates_before_it_repeats_one():

@@ -95,8 +95,10 @@ def noise(*pairs):
     ]
 
 
-def limits(far, pair_steal):
-    validity = msgspec.structs.replace(PLAN.validity, far=far, pair_steal=pair_steal)
+def limits(far, pair_steal, pair_busy=None):
+    validity = msgspec.structs.replace(
+        PLAN.validity, far=far, pair_steal=pair_steal, pair_busy=pair_busy
+    )
     return msgspec.structs.replace(PLAN, validity=validity)
 
 
@@ -117,6 +119,19 @@ def test_an_aa_run_tells_how_this_machine_usually_is(pairs, far, pair_steal):
     found = relative.calibrated(limits(10.0, 10.0), noise(*pairs)).validity
 
     assert (found.far, found.pair_steal) == pytest.approx((far, pair_steal), abs=0.01)
+
+
+def test_and_how_far_apart_its_load_usually_is_in_a_pair():
+    loads = ((50, 50), (50, 58), (50, 50), (58, 50), (50, 58))
+    trials = [
+        msgspec.structs.replace(trial(f"{pair}{arm}", busy), pair=pair)
+        for pair, both in enumerate(loads)
+        for arm, busy in zip("AB", both, strict=True)
+    ]
+
+    # The pairs are 0, 8, 0, 8 and 8 apart: 4 x 1.4826 x 8 = 47.44 points.
+    found = relative.calibrated(limits(None, 10.0, 20.0), trials).validity
+    assert (found.pair_steal, found.pair_busy) == (10.0, pytest.approx(47.44, abs=0.01))
 
 
 def test_limits_that_are_not_set_stay_unset():
