@@ -194,6 +194,7 @@ def _check(plan: Plan) -> None:
     _check_compare(plan)
     _check_services(plan)
     _check_nodes(plan)
+    _check_ends(plan)
     _check_targets(plan)
 
 
@@ -212,6 +213,9 @@ def _check_nodes(plan: Plan) -> None:
             if peer.address is not None:
                 services.address_of(f"{key}[{number}].address", peer.address)
     _require_distinct("clients", tuple(peer.host for peer in plan.clients))
+
+
+def _check_ends(plan: Plan) -> None:
     for number, service in enumerate(plan.services):
         at = f"services[{number}]"
         if service.vip is not None:

@@ -30,11 +30,17 @@ def calibrated(plan: Plan, noise: Sequence[Trial]) -> Plan:
     """
     counted = [trial for trial in noise if trial.kind == "judged" and trial.validity == "valid"]
     usual = [_usual([t.host[state] for t in counted if state in t.host]) for state in WATCHED]
-    seen = {"far": max(usual), "pair_steal": _apart(counted, "steal")}
-    seen["pair_busy"] = _apart(counted, "busy")
-    set_ = {name: getattr(plan.validity, name) for name in seen}
-    wide = {name: max(limit, seen[name]) for name, limit in set_.items() if limit is not None}
-    validity = msgspec.structs.replace(plan.validity, **wide)
+    seen = {
+        "far": max(usual),
+        "pair_steal": _apart(counted, "steal"),
+        "pair_busy": _apart(counted, "busy"),
+    }
+    wider = {
+        name: max(limit, seen[name])
+        for name in seen
+        if (limit := getattr(plan.validity, name)) is not None
+    }
+    validity = msgspec.structs.replace(plan.validity, **wider)
     return msgspec.structs.replace(plan, validity=validity)
 
 

@@ -132,8 +132,8 @@ def schedule(rate: float, seconds: float) -> Schedule:
     # Off by less than 1 in 10,000 is exact; among those the smallest batch is smoothest.
     best = min(few, key=lambda tick: (round(_off(tick, rate), 4), tick))
     if _off(best, rate) > _NEAR:
-        # A tick is whole milliseconds: where few are too coarse, those in 50 ms never are.
-        more = (_tick(batch, rate) for batch in range(_BATCH_MAX + 1, math.ceil(rate / 20) + 2))
+        # A tick is whole milliseconds: where few are too coarse, what up to 100 take never is.
+        more = ((round(rate * period / 1000), period) for period in range(1, 101))
         best = next(tick for tick in more if _off(tick, rate) <= _NEAR)
     batch, period = best
     ticks = math.ceil(seconds * 1000 / period)

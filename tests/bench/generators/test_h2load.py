@@ -52,6 +52,7 @@ def test_a_rate_no_tick_meets_says_what_it_becomes():
         (9500, (19, 2)),
         (6500, (13, 2)),
         (15, (3, 200)),
+        (1e12, (1_000_000_000, 1)),  # nobody can, but it is told at once
     ],
 )
 def test_more_at_a_time_where_few_are_too_coarse(rate, ticks):
