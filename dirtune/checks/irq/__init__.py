@@ -104,10 +104,10 @@ def _vector(snapshot: Snapshot, table: Interrupts, line: Line, sharer: Sharer) -
         if re.search(rf"\b{re.escape(n)}(?![A-Za-z0-9])", sharer.action)
     ]
     state = (snapshot.proc_irq or {}).get(line.irq)
-    deltas = rates.line_deltas(
-        snapshot.earlier.interrupts if snapshot.earlier else None, line, table.cpus
-    )
     seconds = snapshot.seconds
+    deltas = rates.line_deltas(
+        snapshot.earlier.interrupts if snapshot.earlier else None, line, table.cpus, seconds or 0.0
+    )
     return Vector(
         line,
         (*spelled, *names, sharer.action.split("-")[0])[0],
@@ -292,7 +292,8 @@ def _sample(snapshot: Snapshot) -> Sample:
 def rate(snapshot: Snapshot, line: Line) -> float | None:
     """Return a line's interrupts per second, from two samples, else from the probe's window."""
     if snapshot.earlier is not None and snapshot.interrupts is not None and snapshot.seconds:
-        delta = rates.line_delta(snapshot.earlier.interrupts, line, snapshot.interrupts.cpus)
+        earlier, cpus = snapshot.earlier.interrupts, snapshot.interrupts.cpus
+        delta = rates.line_delta(earlier, line, cpus, snapshot.seconds)
         if delta is not None:
             return delta / snapshot.seconds
     window = snapshot.handlers
