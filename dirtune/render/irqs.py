@@ -87,11 +87,9 @@ def _per_second(rate: float | None) -> str:
 
 
 def _mark(snapshot: Snapshot, line: Line) -> str:
-    if not line.shared:
-        return ""
-    if _nic(snapshot, line):
+    if line.shared and _nic(snapshot, line):
         return click.style("NIC shared", fg="red", bold=True)
-    return "shared"
+    return "cut off" if line.cut else "shared" if line.shared else ""
 
 
 def _handlers(snapshot: Snapshot, line: Line) -> Iterator[str]:

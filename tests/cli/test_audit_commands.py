@@ -175,6 +175,19 @@ def test_a_rate_that_is_not_known_is_no_total_since_boot():
     assert [line["per_second"] for line in document["lines"]] == [None, 2.0, None]
 
 
+def test_a_table_that_breaks_off_is_said_and_passes_nothing(root):
+    broken = root(SEPARATE.removesuffix(", sym53c8xx\n"))
+    rows = call("irqs", "--root", broken).output.splitlines()
+    (line,) = json.loads(call("irqs", "--root", broken, "--format", "json").output)["lines"][1:]
+    checked = call("audit", "--root", broken, "--select", "irq/", "--format", "json").output
+    status = {o["check"]: o["status"] for o in json.loads(checked)["outcomes"]}
+
+    assert rows[2].split()[:3] == ["cut", "off", "11"]
+    assert (line["shared"], line["nic"]) == (None, None)
+    assert status["irq/shared-with-nic"] == "inconclusive"
+    assert status["irq/nics-share-line"] == "inconclusive"
+
+
 def test_what_is_no_row_is_said(root):
     broken = SEPARATE + "something else entirely\n"
 

@@ -9,7 +9,7 @@ from dirtune.analyse.cpu import Sample, busy_s
 from dirtune.analyse.forecast import Waste, forecast, wasted
 from dirtune.analyse.lines import Sharer, data_vector, nic_actions, nic_line, on_msi, pic, sharers
 from dirtune.analyse.run import Forecast
-from dirtune.checks import Fix, Risk
+from dirtune.checks import Fix, Risk, Verdicts, inconclusive
 from dirtune.checks.remedies import boot, commands
 from dirtune.checks.settings import BootOption, IrqCpus
 from dirtune.collect.interrupts import Interrupts, Line
@@ -255,6 +255,13 @@ def unknown_lines(snapshot: Snapshot) -> tuple[Line, ...]:
     table = snapshot.interrupts or Interrupts((), ())
     wires = (line for line in table.numbered if line.shared and not on_msi(line))
     return tuple(line for line in wires if nic_line(line, who(snapshot, line)) is None)
+
+
+def cut_off(snapshot: Snapshot) -> Verdicts:
+    """Yield an open verdict where the table breaks off in a row: handlers and rows may be lost."""
+    table = snapshot.interrupts or Interrupts((), ())
+    if table.lines and table.lines[-1].cut:
+        yield inconclusive(f"/proc/interrupts breaks off in the row of irq {table.lines[-1].irq}")
 
 
 def wastes_by_irq(snapshot: Snapshot) -> dict[str, Waste]:
