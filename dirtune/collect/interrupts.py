@@ -20,7 +20,7 @@ SOURCE = "/proc/interrupts"
 SOURCES = (SOURCE,)
 
 # "irq" stands before the CPUs in some 2.4 kernels.
-_HEADER = re.compile(r"\s*(?:irq\s+)?(?P<cpus>CPU\d+(?:\s+CPU\d+)*)\s*")
+_HEADER = re.compile(r"\s*(?:irq\s+)?(?P<cpus>CPU\d{1,9}(?:\s+CPU\d{1,9})*)\s*")
 _LABEL = re.compile(r"\s*(?P<label>[A-Za-z0-9/]+):(?=[\s\d]|$)")
 # As show_interrupts() prints it: trigger and flow are each there or not, with and without a
 # hardware number; the flow is set apart by blanks where there is none.
@@ -128,7 +128,10 @@ def parse_interrupts(text: str) -> Interrupts:
     for number, row in rows:
         label = _LABEL.match(row)
         if label:
-            lines.append(_line(number, label["label"], row[label.end() :], len(cpus)))
+            try:
+                lines.append(_line(number, label["label"], row[label.end() :], len(cpus)))
+            except ValueError as error:  # int() takes no more than 4,300 digits
+                raise ParseError(SOURCE, f"line {number}: a number no counter holds") from error
         elif row.strip():
             _refuse_torn(number, lines)
             unread.append(row)
