@@ -30,8 +30,9 @@ def xtpic_mode(snapshot: Snapshot) -> Verdicts:
     Reports an x86 host whose PCI devices show `XT-PIC` in /proc/interrupts, or that was booted
     with an option that turns the IO-APIC off. It is `critical` on several CPUs with 1,000 or
     more interrupts/s from network cards on the PIC, `medium` when every card uses MSI, else
-    `high`. `timer` and `cascade` alone on XT-PIC are normal on old kernels; MIPS boards and
-    guests with one CPU and no such option are left alone.
+    `high`. Lines of the board's own devices (`timer`, `cascade`, `serial`) and of ISA and PC Card
+    adapters on XT-PIC are normal; MIPS boards and guests with one CPU and no such option are left
+    alone.
 
     ## Why it matters
     The PIC has 15 lines for all devices, so devices share them; it delivers all of them to
