@@ -31,7 +31,10 @@ class HandlerWindow(msgspec.Struct, frozen=True):
     seconds: float
     handlers: tuple[HandlerCalls, ...]
     line_counts: dict[str, int]
-    """Interrupts of each numbered line in the same window, from /proc/interrupts."""
+    """Interrupts of each numbered line in the same window, from /proc/interrupts.
+
+    Without a line whose counts were set back.
+    """
     load_seconds: float | None = None
     """Seconds that compiling and attaching the probe took before the window."""
     probe_ns: int | None = None
@@ -61,7 +64,10 @@ class HandlerCounts(msgspec.Struct, frozen=True):
     each of its interrupts."""
     handlers: tuple[HandlerCount, ...]
     line_counts: dict[str, int]
-    """Interrupts of each numbered line in the same window, from /proc/interrupts."""
+    """Interrupts of each numbered line in the same window, from /proc/interrupts.
+
+    Without a line whose counts were set back.
+    """
     none: dict[str, int]
     """By line, calls that returned IRQ_NONE (`tracefs`), or interrupts that no handler of the
     line took (`proc`, from /proc/irq/N/spurious: at least so many)."""

@@ -18,15 +18,23 @@ PCIE_SERVICES = frozenset({"PCIe PME", "PCIe bwctrl", "aerdrv", "pcie-dpc", "pci
 """Services of one PCI Express port; they share its vector by design."""
 
 _INTERFACE = (
-    r"(?:eth|wlan|net|fddi|ib|em|wwan|hsn|ra|ath)\d+|p\d+p\d+(?:_\d+)?"
+    r"p?eth\d+|(?:wlan|fddi|ib|em|wwan|hsn|ra|ath|lan|wan|tr|rename)\d+|net\d{1,2}"
+    r"|p\d+p\d+(?:_\d+)?|vif\d+\.\d+"
     r"|(?:en|wl|ww|ib)(?:o\d+|P?\d*p\d+s\d+|s\d+|x[0-9a-f]{12}|d\d+)\w*"
 )
 # i40e, ice and iavf put their own name before the interface's.
 _NAMED = re.compile(rf"(?:[a-z][a-z0-9]*-)?(?P<interface>{_INTERFACE})(?![A-Za-z0-9])")
-_QUEUE = re.compile(r"[-_:](?:txrx|tx-rx|rxtx|rx|tx|fp)[-_]?\d+\b", re.IGNORECASE)
+# Only cards number a vector for both directions. One direction they have in common with DMA
+# engines and serial ports, which do not look like an interface or say what they are.
+_QUEUES = re.compile(r"[-_:](?:txrx|tx-rx|rxtx|fp)[-_]?\d+\b", re.IGNORECASE)
+_ONE_WAY = re.compile(r"(?P<of>[a-z][\w-]*)[-_:](?:rx|tx)[-_]?\d+\b.*", re.IGNORECASE)
+_NO_CARD = re.compile(
+    r"(?<![a-z])(?:[a-z]*dma|q?spi|us?art|serial|tty\w*|i2[cs]|sai|snd|audio|mmc|mbox|ipc|uio)"
+    r"(?![a-z])"
+)
 _OF_NODE = re.compile(r"[0-9a-f]+\.(?:eth|ethernet)\b.*")
 _WORDS = re.compile(
-    r"ethernet|happy meal|\b(?:b?mac|mal|emac)[ -](?:[rt]x|serr|misc)", re.IGNORECASE
+    r"ethernet|happy meal|pcnet/|\b(?:b?mac|mal|emac)[ -](?:[rt]x|serr|misc)", re.IGNORECASE
 )
 _VIRTIO = re.compile(r"(?P<device>virtio\d+)(?:-(?P<queue>.+))?")
 _CONTROL = re.compile(r"mgmn?t|misc|mbx|mailbox|async|ctrl|event|config|-aux|link", re.IGNORECASE)
@@ -65,12 +73,19 @@ def nic_action(action: str, interfaces: Iterable[str] = ()) -> bool | None:
         return _virtio_nic(virtio["queue"])
     if _begins_with(action, interfaces):
         return True
-    if _NAMED.match(action) or _QUEUE.search(action):
+    if _NAMED.match(action) or _QUEUES.search(action) or _drivers(action) & NIC_DRIVERS:
         return True
-    driver = re.split(r"[@:\[( ]", action, maxsplit=1)[0].lower()
-    if {driver, driver.rstrip("0123456789"), driver.split("-")[0]} & NIC_DRIVERS:
+    if _OF_NODE.fullmatch(action) or _WORDS.search(action):
         return True
-    return bool(_OF_NODE.fullmatch(action) or _WORDS.search(action))
+    queue = _ONE_WAY.fullmatch(action)
+    return None if queue and not _NO_CARD.search(queue["of"].lower()) else False
+
+
+def _drivers(action: str) -> set[str]:
+    """Return what an action may call its driver: `mana_q0@pci:...` is of mana."""
+    name = re.split(r"[@:\[( ]", action, maxsplit=1)[0].lower()
+    found = {name, name.rstrip("0123456789"), name.split("-")[0]}
+    return found | {re.split(r"[-_]", name)[0]} if "@" in action else found
 
 
 def nic_line(line: Line, sharing: Iterable[Sharer] | None = None) -> bool | None:
@@ -79,7 +94,9 @@ def nic_line(line: Line, sharing: Iterable[Sharer] | None = None) -> bool | None
         answers = {nic_action(action) for action in line.actions}
     else:
         answers = {sharer.nic for sharer in sharing}
-    return True if True in answers else None if None in answers else False
+    if True in answers:
+        return True
+    return None if None in answers or line.cut else False
 
 
 def sharers(
@@ -122,7 +139,8 @@ def data_vector(action: str, table: Interrupts) -> bool:
 
 def on_msi(line: Line) -> bool:
     """Whether a line is a message of one device and not a wire that several can pull."""
-    return "MSI" in (line.chip or "").upper()
+    # Under Xen the flow says so: `xen-pirq    -msi-x`.
+    return "MSI" in f"{line.chip} {line.flow}".upper()
 
 
 def pic(line: Line) -> bool:

@@ -1,4 +1,7 @@
-"""Rates between two samples of counters. Interrupt counters are 32 bits wide and wrap."""
+"""Rates between two samples of counters.
+
+Interrupt counters are 32 bits wide and wrap; a driver that registers anew sets its line's back.
+"""
 
 from collections.abc import Mapping
 
@@ -7,21 +10,28 @@ from dirtune.collect.net import Interface
 from dirtune.collect.stat import CpuTimes, Stat
 
 _WRAP = 1 << 32
+_MOST_PER_SECOND = 10_000_000
+"""Interrupts of one counter: to enter and leave the handler alone takes longer than 100 ns.
+
+A counter that was set back in a window of a few minutes seems to have risen faster: from 100 to
+50 in 2 s would be a wrap at 2,147,483,623/s.
+"""
 
 
-def line_delta(earlier: Interrupts | None, line: Line, cpus: tuple[int, ...]) -> int | None:
-    """Return how many interrupts *line* took since *earlier*.
+def line_delta(
+    earlier: Interrupts | None, line: Line, cpus: tuple[int, ...], seconds: float
+) -> int | None:
+    """Return how many interrupts *line* took since *earlier*, *seconds* before.
 
-    None where there is no earlier sample, or CPUs or handlers changed in between.
+    None where there is no earlier sample, CPUs or handlers changed in between, or a count was
+    set back.
     """
     before = _before(earlier, line, cpus)
-    if before is None:
-        return None
-    return sum(wrapped(then, now) for then, now in zip(before.counts, line.counts, strict=True))
+    return None if before is None else _risen(before.counts, line.counts, seconds)
 
 
 def line_deltas(
-    earlier: Interrupts | None, line: Line, cpus: tuple[int, ...]
+    earlier: Interrupts | None, line: Line, cpus: tuple[int, ...], seconds: float
 ) -> Mapping[int, int] | None:
     """Return how many interrupts *line* took on each CPU since *earlier*.
 
@@ -30,23 +40,40 @@ def line_deltas(
     before = _before(earlier, line, cpus)
     if before is None or len(line.counts) != len(cpus):
         return None
-    pairs = zip(cpus, before.counts, line.counts, strict=True)
-    return {cpu: wrapped(then, now) for cpu, then, now in pairs}
+    if _risen(before.counts, line.counts, seconds) is None:
+        return None
+    return dict(zip(cpus, map(wrapped, before.counts, line.counts), strict=True))
 
 
-def line_counts(earlier: Interrupts, later: Interrupts) -> dict[str, int]:
-    """Return how many interrupts each numbered line took between two readings, by its label.
+def line_counts(earlier: Interrupts, later: Interrupts, seconds: float) -> dict[str, int]:
+    """Return how many interrupts each numbered line took in *seconds* between two readings.
 
-    Where a line or a CPU came or went in between, what the sums over all CPUs tell.
+    By its label, without the lines whose counts were set back. Where a line or a CPU came or
+    went in between, what the sums over all CPUs tell.
     """
     then = {line.irq: line.counts for line in earlier.numbered}
-    return {line.irq: _counted(then.get(line.irq, ()), line.counts) for line in later.numbered}
+    found = {
+        line.irq: _counted(then.get(line.irq, ()), line.counts, seconds) for line in later.numbered
+    }
+    return {irq: count for irq, count in found.items() if count is not None}
 
 
-def _counted(then: tuple[int, ...], now: tuple[int, ...]) -> int:
+def _counted(then: tuple[int, ...], now: tuple[int, ...], seconds: float) -> int | None:
     if len(then) != len(now):
         return max(0, sum(now) - sum(then))
-    return sum(map(wrapped, then, now))
+    return _risen(then, now, seconds)
+
+
+def _risen(then: tuple[int, ...], now: tuple[int, ...], seconds: float) -> int | None:
+    each = [interrupts(*pair, seconds) for pair in zip(then, now, strict=True)]
+    known = [count for count in each if count is not None]
+    return sum(known) if len(known) == len(each) else None
+
+
+def interrupts(then: int, now: int, seconds: float) -> int | None:
+    """Return the increase of a count of interrupts in *seconds*; None if it was set back."""
+    risen = wrapped(then, now)
+    return risen if risen <= _MOST_PER_SECOND * max(1.0, seconds) else None
 
 
 def _before(earlier: Interrupts | None, line: Line, cpus: tuple[int, ...]) -> Line | None:
@@ -54,7 +81,8 @@ def _before(earlier: Interrupts | None, line: Line, cpus: tuple[int, ...]) -> Li
     before = earlier.line(line.irq) if earlier else None
     if earlier is None or before is None:
         return None
-    return before if earlier.cpus == cpus and before.actions == line.actions else None
+    same = earlier.cpus == cpus and before.actions == line.actions
+    return before if same and len(before.counts) == len(line.counts) else None
 
 
 def wrapped(then: int, now: int) -> int:

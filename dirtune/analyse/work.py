@@ -13,10 +13,9 @@ from dirtune.analyse.cpu import Sample
 from dirtune.analyse.forecast import Waste, forecast, wasted
 from dirtune.analyse.phases import Phase, phases
 from dirtune.analyse.probed import Probed
+from dirtune.analyse.rates import interrupts, wrapped
 from dirtune.analyse.run import Forecast, NodeCpu
 from dirtune.collect.softnet import SoftnetRow
-
-_WRAP = 2**32
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -40,7 +39,7 @@ class Work(msgspec.Struct, frozen=True):
     packets: int | None
     """That IPVS handled: what came in and, under NAT, the answers."""
     lines: tuple[Line, ...]
-    """Those that interrupted, most first."""
+    """Those that interrupted, most first; without a line whose counts were set back."""
     softnet_dropped: int | None
     softnet_squeezed: int | None
     device_drops: dict[str, int]
@@ -144,7 +143,8 @@ def _lines(
     found = (
         Line(irq, on_line, moved, not nic_actions.isdisjoint(on_line))
         for irq, now in last.lines.items()
-        if irq in first.lines and (moved := (now - first.lines[irq]) % _WRAP)
+        if irq in first.lines
+        and (moved := interrupts(first.lines[irq], now, last.at_s - first.at_s))
         for on_line in (actions.get(irq, ()),)
     )
     return tuple(sorted(found, key=lambda line: -line.interrupts))
@@ -154,7 +154,7 @@ def _softnet(first: Sample, last: Sample, column: Callable[[SoftnetRow], int]) -
     if not first.softnet or len(first.softnet) != len(last.softnet):
         return None
     pairs = zip(first.softnet, last.softnet, strict=True)
-    return sum((column(now) - column(then)) % _WRAP for then, now in pairs)
+    return sum(wrapped(column(then), column(now)) for then, now in pairs)
 
 
 def _device_drops(first: Sample, last: Sample) -> dict[str, int]:

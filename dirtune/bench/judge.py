@@ -9,6 +9,7 @@ import math
 from dirtune.analyse import cpu, work
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.limit import DROPS
+from dirtune.analyse.rates import interrupts
 from dirtune.analyse.run import Latency, Trial
 from dirtune.bench import outcome, validity
 from dirtune.bench.generators import Reply, weighted
@@ -190,9 +191,9 @@ def per(amount: float | None, connections: float | None) -> float | None:
 def by_line(between: tuple[Sample, Sample]) -> dict[str, int]:
     """Return the interrupts of each line between two samples, of those that had any."""
     earlier, later = between
+    seconds = later.at_s - earlier.at_s
     known = (irq for irq in later.lines if irq in earlier.lines)
-    # Lines are counted in 32 bits and may run over.
-    moved = {irq: (later.lines[irq] - earlier.lines[irq]) % 2**32 for irq in known}
+    moved = {irq: interrupts(earlier.lines[irq], later.lines[irq], seconds) for irq in known}
     return {irq: count for irq, count in moved.items() if count}
 
 

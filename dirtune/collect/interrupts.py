@@ -9,7 +9,7 @@ and need not have one count per CPU; a label may come twice (powerpc's LOC).
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from dirtune.collect import kernel_irq
@@ -20,15 +20,24 @@ SOURCE = "/proc/interrupts"
 SOURCES = (SOURCE,)
 
 # "irq" stands before the CPUs in some 2.4 kernels.
-_HEADER = re.compile(r"\s*(?:irq\s+)?(?P<cpus>CPU\d+(?:\s+CPU\d+)*)\s*")
+_HEADER = re.compile(r"\s*(?:irq\s+)?(?P<cpus>CPU\d{1,9}(?:\s+CPU\d{1,9})*)\s*")
 _LABEL = re.compile(r"\s*(?P<label>[A-Za-z0-9/]+):(?=[\s\d]|$)")
+# As show_interrupts() prints it: trigger and flow are each there or not, with and without a
+# hardware number; the flow is set apart by blanks where there is none.
 _TAIL = re.compile(
     r"(?P<chip>\S+(?: \S+)*?)"
-    r"(?:\s+(?P<hwirq>\d+)(?:-(?P<flow>[A-Za-z]\w*)|\s(?P<trigger>Level|Edge|None))?)?"
+    r"(?:\s+(?P<hwirq>\d+)(?![^\s-]))?"
+    r"(?:\s+(?P<trigger>Level|Edge|None))?"
+    r"(?:(?(hwirq)\s*|\s+)-(?P<flow>[A-Za-z<]\S*))?"
     r"(?:\s{2,}(?P<actions>\S.*))?"
 )
 # Up to 3.18 the flow handler is glued to the chip; a chip may have a dash of its own.
-_GLUED = re.compile(r"(?P<chip>.+)-(?P<flow>edge|level|fasteoi|percpu|hpet|XT)")
+_GLUED = re.compile(
+    r"(?P<chip>.+?)-(?P<flow>(?:ioapic-)?(?:edge|level)|fasteoi|(?<!xen-)percpu|hpet|XT(?:-PIC)?"
+    r"|virq|ipi|event|(?:pcifront-)?msi(?:-x)?|IVEC|<NULL>)"
+)
+_ROW_LIMIT = 1 << 20
+"""Characters; 8,192 CPUs, the most a kernel is built for, and 128 handlers take a tenth of it."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,8 @@ class Line:
     """Names the handlers were registered with, to the letter and in order."""
     text: str = ""
     """What follows the counts, as it stands."""
+    cut: bool = False
+    """Whether the table ends in this row without a newline: names may be missing or short."""
 
     @property
     def numbered(self) -> bool:
@@ -61,9 +72,14 @@ class Line:
         return sum(self.counts)
 
     @property
-    def shared(self) -> bool:
-        """Whether two or more handlers are registered on this numbered line."""
-        return self.numbered and len(self.actions) >= 2
+    def shared(self) -> bool | None:
+        """Whether two or more handlers are registered on this numbered line.
+
+        None where the text breaks off before a second one.
+        """
+        if self.numbered and len(self.actions) >= 2:
+            return True
+        return None if self.cut else False
 
 
 @dataclass(frozen=True)
@@ -112,12 +128,15 @@ def parse_interrupts(text: str) -> Interrupts:
     for number, row in rows:
         label = _LABEL.match(row)
         if label:
-            lines.append(_line(number, label["label"], row[label.end() :], len(cpus)))
+            try:
+                lines.append(_line(number, label["label"], row[label.end() :], len(cpus)))
+            except ValueError as error:  # int() takes no more than 4,300 digits
+                raise ParseError(SOURCE, f"line {number}: a number no counter holds") from error
         elif row.strip():
             _refuse_torn(number, lines)
             unread.append(row)
-    if lines and not text.endswith("\n"):
-        _refuse_cut_off(lines)
+    if lines and lines[-1].numbered and not text.endswith("\n"):
+        lines[-1] = _cut_off(lines[-1])
     return Interrupts(cpus, tuple(lines), tuple(unread))
 
 
@@ -127,6 +146,11 @@ def _rows(text: str) -> Iterator[str]:
     while start < len(text):
         end = text.find("\n", start)
         end = len(text) if end < 0 else end
+        if end - start > _ROW_LIMIT:
+            line = text.count("\n", 0, start) + 1
+            raise ParseError(
+                SOURCE, f"line {line}: longer than any row ({_ROW_LIMIT:,} characters)"
+            )
         yield text[start:end].removesuffix("\r")
         start = end + 1
 
@@ -170,11 +194,14 @@ def _text_row(rest: str) -> tuple[tuple[int, ...], str]:
 def _device_row(number: int, irq: str, counts: tuple[int, ...], tail: str) -> Line:
     if not tail:
         return Line(irq, counts)
+    if tail.endswith(","):
+        raise ParseError(SOURCE, f"line {number}: the row of irq {irq} ends in a comma")
     found = _TAIL.fullmatch(tail)
-    if found is None:
+    # A paste that lost its double blanks would be all chip, and nobody on the line.
+    if found is None or "," in found["chip"]:
         raise ParseError(SOURCE, f"line {number}: no chip and actions in {tail[:60]!r}")
     chip, flow = found["chip"], found["flow"] or found["trigger"]
-    glued = None if flow else _GLUED.fullmatch(chip)
+    glued = None if flow or found["hwirq"] else _GLUED.fullmatch(chip)
     if glued:
         chip, flow = glued["chip"], glued["flow"]
     hwirq = None if found["hwirq"] is None else int(found["hwirq"])
@@ -182,10 +209,11 @@ def _device_row(number: int, irq: str, counts: tuple[int, ...], tail: str) -> Li
     return Line(irq, counts, chip, hwirq, flow, actions, tail)
 
 
-def _refuse_cut_off(lines: list[Line]) -> None:
-    # The kernel ends every row; a paste may lose its last newline, but not who is on a line.
-    if lines[-1].numbered and not lines[-1].actions:
-        raise ParseError(SOURCE, f"cut off in the row of irq {lines[-1].irq}")
+def _cut_off(line: Line) -> Line:
+    # The kernel ends every row: this may be a paste without its last newline or half a table.
+    if not line.actions:
+        raise ParseError(SOURCE, f"cut off in the row of irq {line.irq}")
+    return replace(line, cut=True)
 
 
 def _refuse_torn(number: int, lines: list[Line]) -> None:

@@ -22,7 +22,7 @@ def parse_meminfo(text: str) -> Mapping[str, int]:
     found = {}
     for row in text.splitlines():
         name, _, rest = row.partition(":")
-        cells = rest.split()
+        cells = rest.split(None, 2)
         if not cells:
             continue
         if not cells[0].isdecimal():

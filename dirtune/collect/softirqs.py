@@ -38,7 +38,7 @@ def parse_softirqs(text: str) -> Softirqs:
     counts = {}
     for number, row in enumerate(rows, 2):
         vector, colon, rest = row.partition(":")
-        cells = rest.split()
+        cells = rest.split(None, len(cpus))
         if not row.strip():
             continue
         if not colon or len(cells) != len(cpus) or not "".join(cells).isdecimal():

@@ -14,6 +14,9 @@ from dirtune.host import Host
 SOURCE = "/proc/net/softnet_stat"
 SOURCES = (SOURCE,)
 
+_COLUMNS = 64
+"""More than any kernel prints."""
+
 
 @dataclass(frozen=True, slots=True)
 class SoftnetRow:
@@ -38,7 +41,7 @@ def read_softnet(host: Host) -> tuple[SoftnetRow, ...]:
 
 def parse_softnet(text: str) -> tuple[SoftnetRow, ...]:
     """Parse the text of softnet_stat."""
-    rows = [row.split() for row in text.splitlines() if row.strip()]
+    rows = [row.split(None, _COLUMNS) for row in text.splitlines() if row.strip()]
     if not rows:
         raise ParseError(SOURCE, "no row")
     return tuple(_row(number, cells) for number, cells in enumerate(rows, 1))
@@ -48,7 +51,9 @@ def _row(number: int, cells: list[str]) -> SoftnetRow:
     try:
         values = [int(cell, 16) for cell in cells]
     except ValueError as error:
-        raise ParseError(SOURCE, f"line {number}: not hexadecimal: {cells}") from error
+        raise ParseError(
+            SOURCE, f"line {number}: not hexadecimal: {' '.join(cells)[:60]!r}"
+        ) from error
     if len(values) < 9:
         raise ParseError(SOURCE, f"line {number}: {len(values)} columns, 9 or more are known")
     return SoftnetRow(

@@ -13,6 +13,9 @@ from dirtune.host import Host
 SOURCE = "/proc/stat"
 SOURCES = (SOURCE,)
 
+_COLUMNS = 10
+"""That are known; those a newer kernel may add stand after them."""
+
 
 @dataclass(frozen=True, slots=True)
 class CpuTimes:
@@ -66,11 +69,10 @@ def parse_stat(text: str) -> Stat:
 
 
 def _times(row: str) -> CpuTimes:
-    name, *cells = row.split()
+    name, *cells = row.split(None, _COLUMNS + 1)[: _COLUMNS + 1]
     if len(cells) < 4 or not (name[3:] + "".join(cells)).isdecimal():
         raise ParseError(SOURCE, f"not four or more numbers: {row[:60]!r}")
-    # Columns a newer kernel may add stand after those we know.
-    return CpuTimes(int(name[3:]) if name[3:] else None, *map(int, cells[:10]))
+    return CpuTimes(int(name[3:]) if name[3:] else None, *map(int, cells))
 
 
 def _interrupts(rows: list[str]) -> int | None:

@@ -86,12 +86,12 @@ def decode(before: Moment[Reading], after: Moment[Reading], context: Context) ->
     total = _summed(
         ((one.irq, one.handler), msgspec.structs.replace(one, cpu=None)) for one in per_cpu
     )
+    seconds = after.taken_s - before.taken_s
+    then, now = map(parse_interrupts, (before.data.interrupts, after.data.interrupts))
     return HandlerWindow(
-        seconds=after.taken_s - before.taken_s,
+        seconds=seconds,
         handlers=total,
-        line_counts=line_counts(
-            parse_interrupts(before.data.interrupts), parse_interrupts(after.data.interrupts)
-        ),
+        line_counts=line_counts(then, now, seconds),
         load_seconds=context.load_seconds,
         probe_ns=context.cost.ns,
         events=context.cost.events,

@@ -44,10 +44,11 @@ def take(host: Host) -> Reading:
 
 def decode(before: Reading, after: Reading) -> HandlerCounts:
     """Return the difference of two readings."""
-    counts = line_counts(before.interrupts, after.interrupts)
+    seconds = after.taken_s - before.taken_s
+    counts = line_counts(before.interrupts, after.interrupts, seconds)
     calls: dict[tuple[int, str], int] = {}
     for line in after.interrupts.numbered:
-        for action in line.actions:
+        for action in line.actions if line.irq in counts else ():
             key = (int(line.irq), action)
             calls[key] = calls.get(key, 0) + counts[line.irq]
     least = {
@@ -55,7 +56,7 @@ def decode(before: Reading, after: Reading) -> HandlerCounts:
         for irq, text in after.spurious.items()
     }
     return HandlerCounts(
-        seconds=after.taken_s - before.taken_s,
+        seconds=seconds,
         source="proc",
         handlers=tuple(HandlerCount(*key, n) for key, n in sorted(calls.items()) if n),
         line_counts=counts,

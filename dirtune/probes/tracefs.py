@@ -93,13 +93,13 @@ def decode(before: Reading, after: Reading) -> HandlerCounts:
     entries = _moved(parse_hist(before.entries), parse_hist(after.entries))
     exits = _moved(parse_hist(before.exits), parse_hist(after.exits))
     lines = {irq for irq, _ in entries.hits}
+    seconds = after.taken_s - before.taken_s
+    then, now = map(parse_interrupts, (before.interrupts, after.interrupts))
     return HandlerCounts(
-        seconds=after.taken_s - before.taken_s,
+        seconds=seconds,
         source="tracefs",
         handlers=tuple(HandlerCount(*key, entries.hits[key]) for key in sorted(entries.hits)),
-        line_counts=line_counts(
-            parse_interrupts(before.interrupts), parse_interrupts(after.interrupts)
-        ),
+        line_counts=line_counts(then, now, seconds),
         none={str(irq): exits.hits.get((irq, _NONE), 0) for irq in sorted(lines)},
         lost=entries.dropped + exits.dropped,
     )

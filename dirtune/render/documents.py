@@ -88,9 +88,10 @@ class LineDocument(TypedDict):
     actions: list[str]
     counts: list[int]
     total: int
-    shared: bool
+    shared: bool | None
+    """null where the table breaks off in the line's only name."""
     nic: bool | None
-    """null where a name on it could be a card's."""
+    """null where a name on it could be a card's, or the table breaks off in its row."""
     per_second: float | None
     text: str
 

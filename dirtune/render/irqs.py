@@ -33,7 +33,10 @@ def document(snapshot: Snapshot, table: Interrupts) -> IrqsDocument:
 
 
 def text(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) -> str:
-    """Return one row per line, shared ones marked, with the handlers' cost below when probed."""
+    """Return one row per line, shared ones marked, with the handlers' cost below when probed.
+
+    Between two samples a rate that cannot be known is `-`.
+    """
     rows = tuple(_rows(snapshot, table, verbose=verbose))
     shown = tabulate(
         rows, _header(snapshot), tablefmt="plain", disable_numparse=True, colalign=_ALIGN
@@ -72,19 +75,21 @@ def _header(snapshot: Snapshot) -> tuple[str, ...]:
 def _rows(snapshot: Snapshot, table: Interrupts, *, verbose: bool) -> Iterator[tuple[str, ...]]:
     for line in table.lines if verbose else table.numbered:
         rate = _rate(snapshot, table, line)
-        count = f"{line.total:,}" if rate is None else f"{rate:,.1f}"
+        count = f"{line.total:,}" if not snapshot.seconds else _per_second(rate)
         actions = ", ".join(line.actions) if line.numbered else line.text
         yield (_mark(snapshot, line), line.irq, count, line.chip or "", actions)
         for said in _handlers(snapshot, line):
             yield ("", "", "", "", said)
 
 
+def _per_second(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:,.1f}"
+
+
 def _mark(snapshot: Snapshot, line: Line) -> str:
-    if not line.shared:
-        return ""
-    if _nic(snapshot, line):
+    if line.shared and _nic(snapshot, line):
         return click.style("NIC shared", fg="red", bold=True)
-    return "shared"
+    return "cut off" if line.cut else "shared" if line.shared else ""
 
 
 def _handlers(snapshot: Snapshot, line: Line) -> Iterator[str]:
@@ -129,5 +134,5 @@ def _nic(snapshot: Snapshot, line: Line) -> bool | None:
 def _rate(snapshot: Snapshot, table: Interrupts, line: Line) -> float | None:
     if snapshot.earlier is None or not snapshot.seconds:
         return None
-    delta = line_delta(snapshot.earlier.interrupts, line, table.cpus)
+    delta = line_delta(snapshot.earlier.interrupts, line, table.cpus, snapshot.seconds)
     return None if delta is None else delta / snapshot.seconds

@@ -9,6 +9,7 @@ from dirtune.analyse.cpu import Sample
 from dirtune.analyse.forecast import Waste
 from dirtune.analyse.probed import LockWaits, LockWindow, ProbeCost, Probed
 from dirtune.analyse.run import CpuShare, Forecast, NodeCpu
+from dirtune.bench.judge import by_line
 from dirtune.collect.softnet import SoftnetRow
 from dirtune.collect.stat import parse_stat
 
@@ -46,6 +47,16 @@ def done(lines=None, **changes):
 
 def found(who, work_done=None, probed=None):
     return bottleneck.find(who, work_done or done(), probed or Probed(10.0))
+
+
+def test_a_line_whose_counts_were_set_back_is_not_known():
+    # 10 would have run over at 429,496,725 a second, 11 did at 1 a second.
+    first = Sample(0.0, stat(0, 0), lines={"10": 100, "11": 4_294_967_291})
+    last = Sample(10.0, stat(0, 0), lines={"10": 50, "11": 5})
+    found = work.of_window((first, last), node(50.0, 50.0), Probed(10.0), {}, frozenset())
+
+    assert [(line.irq, line.interrupts) for line in found.lines] == [("11", 10)]
+    assert by_line((first, last)) == {"11": 10}
 
 
 def test_a_director_with_room_is_told_how_much():

@@ -1,10 +1,11 @@
 """Who is on a line: names against the index of real dumps, devices against sysfs."""
 
+import dataclasses
 import json
 
 import pytest
 
-from dirtune.analyse.lines import data_vector, in_use, nic_action, nic_line, pic, sharers
+from dirtune.analyse.lines import data_vector, in_use, nic_action, nic_line, on_msi, pic, sharers
 from dirtune.collect.interrupts import Interrupts, Line, parse_interrupts
 from dirtune.collect.mounts import Mount
 from dirtune.collect.pci import Block, PciDevice
@@ -44,6 +45,34 @@ def test_cards_on_shared_lines_equal_what_was_read_by_hand(row):
         ("HAPPY MEAL", True),
         ("Intel EtherExpress Pro 10/100 Ethernet", True),
         ("uplink-TxRx-3", True),
+        ("uplink-rx-0", None),
+        ("mana_q0@pci:7870:00:00.0", True),
+        ("mana_hwc@pci:7870:00:00.0", True),
+        ("mlx5_pages_eq@pci:0000:3b:00.0", True),
+        ("mlx5_cmd_eq@pci:0000:3b:00.0", True),
+        ("mlx5_async_eq@pci:0000:3b:00.0", True),
+        ("radeon@pci:0000:01:00.0", False),
+        ("PCnet/PCI II 79C970A", True),
+        ("NE2000", True),
+        ("peth0", True),
+        ("vif1.0-q0-tx", True),
+        ("idpf", True),
+        ("txgbe", True),
+        ("ngbe", True),
+        ("fbnic", True),
+        ("mt7925e", True),
+        ("ath12k_pci", True),
+        ("rtw89_8852be", True),
+        ("ehea", True),
+        ("fm10k", True),
+        ("netxen", True),
+        ("vxge", True),
+        ("net0", True),
+        ("net2280", False),
+        ("spi-tx-0", False),
+        ("dma-rx-0", False),
+        ("xilinx-vdma-tx-0", False),
+        ("11010000.serial-rx-1", False),
         ("virtio1-input.0", True),
         ("virtio1-req.0", False),
         ("virtio1", None),
@@ -101,6 +130,30 @@ def test_a_bare_name_beside_queues_is_the_link_vector():
     assert not data_vector("eth2", table)
     assert data_vector("eth1", table)
     assert not data_vector("ena-mgmnt@pci:0000:00:05.0", table)
+
+
+def test_a_message_of_xen_is_known_by_its_flow():
+    rows = ("58:  7  xen-pirq    -msi-x     eth3-TxRx-0", "16:  7  xen-pirq  16-ioapic-level  a")
+    table = parse_interrupts("\n".join((" CPU0", *rows, "")))
+
+    assert [on_msi(line) for line in table.lines] == [True, False]
+
+
+def test_a_card_of_a_xen_host_shares_its_line():
+    (line,) = parse_interrupts(
+        " CPU0\n 16:  3240798  Phys-irq-level  uhci_hcd:usb3, libata, peth0\n"
+    ).lines
+
+    assert line.shared
+    assert nic_line(line) is True
+
+
+def test_a_row_that_breaks_off_may_have_lost_a_card():
+    (line,) = parse_interrupts(" CPU0\n 10:  5  XT-PIC  ahci, aic7xxx").lines
+
+    assert nic_line(line) is None
+    assert nic_line(dataclasses.replace(line, actions=("eth0", "ai"))) is True
+    assert nic_line(dataclasses.replace(line, cut=False)) is False
 
 
 def test_the_pic_of_a_mips_board_is_no_fallback():

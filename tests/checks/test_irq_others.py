@@ -72,13 +72,27 @@ class TestXtPicMode:
                 "  0: 5  XT-PIC  timer", "  2: 0  XT-PIC  cascade", " 13: 1  XT-PIC  fpu",
                 " 19: 7  IO-APIC-level  eth0",
             )),
+            # Documentation/filesystems/proc.rst: ISA and PC Card adapters, and nothing on PCI.
+            Snapshot(interrupts=table(
+                "  0: 8  XT-PIC  timer", "  1: 8  XT-PIC  keyboard", "  2: 0  XT-PIC  cascade",
+                "  3: 5  XT-PIC  aha152x", "  4: 2  XT-PIC  serial", "  5: 4  XT-PIC  pcnet_cs",
+                "  8: 2  XT-PIC  rtc", " 11: 8  XT-PIC  i82365", " 12: 1  XT-PIC  PS/2 Mouse",
+                " 13: 1  XT-PIC  fpu", " 14: 1  XT-PIC  ide0", " 15: 7  XT-PIC  ide1",
+            )),
+            Snapshot(interrupts=table("  9: 5  XT-PIC  NE2000", " 10: 5  XT-PIC  3c509")),
             Snapshot(interrupts=line("XT-PIC  10  fddi0")),
             dataclasses.replace(host(PIC), cpuinfo=GUEST),
         ],
-        ids=["timer and cascade", "mips", "guest with one CPU"],
+        ids=["timer and cascade", "ISA and PC Card", "ISA cards", "mips", "guest with one CPU"],
     )  # fmt: skip
     def test_it_stays_quiet(self, snapshot):
         assert outcome(xtpic_mode, snapshot).status is Status.PASSED
+
+    @pytest.mark.parametrize("pci", ["PCnet/PCI II 79C970A", "timer_card", "eth0", "aic7xxx"])
+    def test_one_pci_device_beside_those_of_isa_is_enough(self, pci):
+        snapshot = Snapshot(interrupts=line(f"XT-PIC  aha152x, {pci}"))
+
+        assert severity(xtpic_mode, snapshot) is Severity.HIGH
 
     def test_a_guest_with_one_cpu_that_asks_for_it_is_told(self):
         asked = dataclasses.replace(host(PIC, cmdline=("noapic",)), cpuinfo=GUEST)

@@ -14,8 +14,10 @@ from dirtune.analyse.probed import NotProbed, ProbeCost, Probed
 from dirtune.archive import load
 from dirtune.checks.cluster import own_addresses
 from dirtune.cli import _sources, main
+from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.errors import NodeUnreachable, NotPossible
-from dirtune.snapshot import take_all
+from dirtune.render import irqs
+from dirtune.snapshot import Snapshot, take_all
 
 NOAPIC = """\
            CPU0       CPU1
@@ -157,6 +159,33 @@ def test_the_table_marks_shared_lines(root):
 
     assert next(row.split()[:3] for row in rows if "shared" in row) == ["NIC", "shared", "10"]
     assert rows[-1] == "4 lines on 2 CPUs, 1 shared, 1 of them with a network card"
+
+
+def test_a_rate_that_is_not_known_is_no_total_since_boot():
+    then = Interrupts((0,), (Line("10", (100,)), Line("11", (100,))))
+    now = Interrupts((0,), (Line("10", (50,)), Line("11", (104,)), Line("12", (7,))))
+    earlier = Snapshot(interrupts=then, taken_s=10.0)
+    snapshot = Snapshot(interrupts=now, taken_s=12.0, earlier=earlier)
+
+    head, *rows = irqs.text(snapshot, now).splitlines()
+    document = irqs.document(snapshot, now)
+
+    assert head.split()[:3] == ["irq", "per", "second"]
+    assert [row.split() for row in rows[:3]] == [["10", "-"], ["11", "2.0"], ["12", "-"]]
+    assert [line["per_second"] for line in document["lines"]] == [None, 2.0, None]
+
+
+def test_a_table_that_breaks_off_is_said_and_passes_nothing(root):
+    broken = root(SEPARATE.removesuffix(", sym53c8xx\n"))
+    rows = call("irqs", "--root", broken).output.splitlines()
+    (line,) = json.loads(call("irqs", "--root", broken, "--format", "json").output)["lines"][1:]
+    checked = call("audit", "--root", broken, "--select", "irq/", "--format", "json").output
+    status = {o["check"]: o["status"] for o in json.loads(checked)["outcomes"]}
+
+    assert rows[2].split()[:3] == ["cut", "off", "11"]
+    assert (line["shared"], line["nic"]) == (None, None)
+    assert status["irq/shared-with-nic"] == "inconclusive"
+    assert status["irq/nics-share-line"] == "inconclusive"
 
 
 def test_what_is_no_row_is_said(root):

@@ -1,6 +1,7 @@
 """softirqs, softnet_stat, conntrack, neighbours, snmp, meminfo, limits: rows and columns."""
 
 import bz2
+import tracemalloc
 import warnings
 
 import pytest
@@ -236,3 +237,24 @@ def test_interfaces_of_a_host_without_sysfs():
 def test_no_table_of_interfaces(text):
     with pytest.raises(ParseError, match="/proc/net/dev"):
         parse_net_dev(text)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (parse_softnet, "1 " * 5_000_000),
+        (parse_softirqs, "CPU0\nNET_RX: " + "1 " * 5_000_000),
+        (parse_meminfo, "MemFree: " + "1 " * 5_000_000),
+        (parse_stat, "cpu0 " + "1 " * 5_000_000),
+    ],
+    ids=["softnet_stat", "softirqs", "meminfo", "stat"],
+)
+def test_a_row_without_end_is_not_split_into_all_its_words(parse, text):
+    tracemalloc.start()
+    with pytest.raises(ParseError) as refused:
+        parse(text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 5 * len(text)
+    assert len(str(refused.value)) < 200

@@ -33,6 +33,8 @@ class TestRealMachines:
         assert len(parse_interrupts(text_of(row)).cpus) == int(row["nCPU"])
 
 
+_VIF = ("vif1.0-q0-tx",)
+_ACPI = ("acpi", "eth0")
 XTPIC = """\
            CPU0       CPU1
   2:          0          0    XT-PIC      cascade
@@ -69,6 +71,25 @@ def test_rows_of_text_are_never_shared_and_may_have_one_count():
         ("  PCH PIC   8  ls2x-i2c, ls2x-i2c", "PCH PIC", 8, None, ("ls2x-i2c", "ls2x-i2c")),
         ("   XT-PIC  3w-xxxx, eth0", "XT-PIC", None, None, ("3w-xxxx", "eth0")),
         ("   IO-APIC-edge    ", "IO-APIC", None, "edge", ()),
+        # Xen on x86 and on ARM, and sparc: arch/x86/pci/xen.c, drivers/xen/events/events_base.c,
+        # arch/sparc/kernel/irq_64.c give the flows their names.
+        ("   xen-dyn    -event     eth0", "xen-dyn", None, "event", ("eth0",)),
+        ("   xen-dyn     Edge    -event     eth0", "xen-dyn", None, "event", ("eth0",)),
+        ("  xen-dyn-lateeoi    -event     vif1.0-q0-tx", "xen-dyn-lateeoi", None, "event", _VIF),
+        ("  xen-percpu    -virq      timer0", "xen-percpu", None, "virq", ("timer0",)),
+        ("  xen-pirq   9-ioapic-level  acpi, eth0", "xen-pirq", 9, "ioapic-level", _ACPI),
+        ("  xen-pirq    -ioapic-level  acpi, eth0", "xen-pirq", None, "ioapic-level", _ACPI),
+        ("  xen-pirq    -msi-x     eth3-TxRx-0", "xen-pirq", None, "msi-x", ("eth3-TxRx-0",)),
+        ("  xen-pirq-ioapic-level  acpi, eth0", "xen-pirq", None, "ioapic-level", _ACPI),
+        ("   xen-percpu-virq      timer0", "xen-percpu", None, "virq", ("timer0",)),
+        ("   xen-percpu     timer0", "xen-percpu", None, None, ("timer0",)),
+        ("  Phys-irq-level     acpi, eth0", "Phys-irq", None, "level", _ACPI),
+        ("     sun4u  -IVEC     eth0, aic7xxx", "sun4u", None, "IVEC", ("eth0", "aic7xxx")),
+        ("      XICS Level     eth0, usb1", "XICS", None, "Level", ("eth0", "usb1")),
+        ("       GIC  27 Edge     twd", "GIC", 27, "Edge", ("twd",)),
+        ("       GIC  27 Edge    -percpu    twd", "GIC", 27, "percpu", ("twd",)),
+        ("   its-fsl-msi  12  dpio.3", "its-fsl-msi", 12, None, ("dpio.3",)),
+        ("   IO-APIC-level  3 Com, eth0", "IO-APIC", None, "level", ("3 Com", "eth0")),
         ("         -  mt_emi_mpu, spc", "-", None, None, ("mt_emi_mpu", "spc")),
         ("", None, None, None, ()),
     ],
@@ -106,9 +127,42 @@ def test_s390_rows_have_no_chip_and_one_label_may_come_twice():
         ("  CPU0 CPU1\n 10:   1  XT-PIC  eth0\n", "line 2: not one count for each of 2 CPUs"),
         ("  CPU0\n 10:   1   2  XT-PIC  eth0\n", "line 2: more counts than"),
         ("  CPU0\n 10:   1900GIC-0  eth0\n", "line 2: not one count"),
+        ("  CPU0\n 10:   5  XT-PIC  aic7xxx,", "line 2: the row of irq 10 ends in a comma"),
+        ("  CPU0\n 10:   5  XT-PIC  aic7xxx,\n eth0\n", "line 2: the row of irq 10 ends"),
+        ("  CPU0\n 10: " + "9" * 5000 + "  XT-PIC  eth0\n", "line 2: a number no counter holds"),
+        ("  CPU0\n 10: 1  XT-PIC " + "9" * 5000 + "  eth0\n", "line 2: a number no counter holds"),
+        ("  CPU0\nNMI: " + "9" * 5000 + "\n", "line 2: a number no counter holds"),
+        ("  CPU" + "9" * 5000 + "\n", "no header of CPUs"),
+        ("  CPU0\n 10: 5 XT-PIC aic7xxx, eth0\n", "line 2: no chip and actions"),
+        ("  CPU0\n 10:   5  XT-PIC  ", "cut off in the row of irq 10"),
+        ("  CPU0\n 10:   5  XT-PIC  " + "a " * 600_000 + "\n", "line 2: longer than any row"),
         ("  CPU0\n 44:   1  PLIC   0\nEdge   PCIe PME, aerdrv\n", "line 3: the row of irq 44"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_line(text, said):
     with pytest.raises(ParseError, match=said):
         parse_interrupts(text)
+
+
+def test_a_last_row_without_its_newline_may_have_lost_handlers():
+    whole = "  CPU0\n 10:   5  XT-PIC  aic7xxx, eth0\n 11:   5  XT-PIC  ahci"
+    one, two = parse_interrupts(whole).lines
+
+    assert (one.cut, one.shared) == (False, True)
+    assert (two.cut, two.shared, two.actions) == (True, None, ("ahci",))
+    assert parse_interrupts(whole + "\n").line("11").shared is False
+    assert parse_interrupts(whole + ", eth1").line("11").shared is True
+    assert not parse_interrupts(whole + "\nERR:   0").line("11").cut
+
+
+def test_the_widest_row_a_kernel_can_print_is_read():
+    cpus = range(8192)
+    header = "".join(f"CPU{cpu:<8}" for cpu in cpus)
+    counts = " ".join("4294967295" for _ in cpus)
+    handlers = tuple(f"a handler with the number {n:04}" for n in range(128))
+    (line,) = parse_interrupts(
+        f"{header}\n10: {counts} GICv3 1 Level  {', '.join(handlers)}\n"
+    ).lines
+
+    assert len(line.counts) == 8192
+    assert line.actions == handlers

@@ -64,3 +64,12 @@ def test_unhandled_interrupts_begin_again(before, after, least):
 def test_no_such_text_is_not_zero(text):
     assert unhandled_between(text, SPURIOUS.format(1, 1, 1)) is None
     assert unhandled_between(SPURIOUS.format(1, 1, 1), text) is None
+
+
+def test_a_line_whose_counts_were_set_back_is_left_out():
+    before, after = reading(1000, 0, ""), reading(50, 3, "")
+
+    found = decode(before, after)
+
+    assert found.line_counts == {"11": 0, "24": 3}
+    assert found.handlers == (HandlerCount(24, "virtio1-input.0", 3),)

@@ -9,7 +9,7 @@ from dirtune.analyse.cpu import Sample, busy_s
 from dirtune.analyse.forecast import Waste, forecast, wasted
 from dirtune.analyse.lines import Sharer, data_vector, nic_actions, nic_line, on_msi, pic, sharers
 from dirtune.analyse.run import Forecast
-from dirtune.checks import Fix, Risk
+from dirtune.checks import Fix, Risk, Verdicts, inconclusive
 from dirtune.checks.remedies import boot, commands
 from dirtune.checks.settings import BootOption, IrqCpus
 from dirtune.collect.interrupts import Interrupts, Line
@@ -104,10 +104,10 @@ def _vector(snapshot: Snapshot, table: Interrupts, line: Line, sharer: Sharer) -
         if re.search(rf"\b{re.escape(n)}(?![A-Za-z0-9])", sharer.action)
     ]
     state = (snapshot.proc_irq or {}).get(line.irq)
-    deltas = rates.line_deltas(
-        snapshot.earlier.interrupts if snapshot.earlier else None, line, table.cpus
-    )
     seconds = snapshot.seconds
+    deltas = rates.line_deltas(
+        snapshot.earlier.interrupts if snapshot.earlier else None, line, table.cpus, seconds or 0.0
+    )
     return Vector(
         line,
         (*spelled, *names, sharer.action.split("-")[0])[0],
@@ -257,6 +257,13 @@ def unknown_lines(snapshot: Snapshot) -> tuple[Line, ...]:
     return tuple(line for line in wires if nic_line(line, who(snapshot, line)) is None)
 
 
+def cut_off(snapshot: Snapshot) -> Verdicts:
+    """Yield an open verdict where the table breaks off in a row: handlers and rows may be lost."""
+    table = snapshot.interrupts or Interrupts((), ())
+    if table.lines and table.lines[-1].cut:
+        yield inconclusive(f"/proc/interrupts breaks off in the row of irq {table.lines[-1].irq}")
+
+
 def wastes_by_irq(snapshot: Snapshot) -> dict[str, Waste]:
     """Return what the probe measured on each line with a card, by label; empty without it."""
     if snapshot.handlers is None or snapshot.interrupts is None:
@@ -292,7 +299,8 @@ def _sample(snapshot: Snapshot) -> Sample:
 def rate(snapshot: Snapshot, line: Line) -> float | None:
     """Return a line's interrupts per second, from two samples, else from the probe's window."""
     if snapshot.earlier is not None and snapshot.interrupts is not None and snapshot.seconds:
-        delta = rates.line_delta(snapshot.earlier.interrupts, line, snapshot.interrupts.cpus)
+        earlier, cpus = snapshot.earlier.interrupts, snapshot.interrupts.cpus
+        delta = rates.line_delta(earlier, line, cpus, snapshot.seconds)
         if delta is not None:
             return delta / snapshot.seconds
     window = snapshot.handlers

@@ -1,7 +1,7 @@
 from dirtune.analyse.lines import pic
 from dirtune.analyse.rates import nic_packets
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
-from dirtune.checks.irq import NicLine, listed, shared_nic_lines
+from dirtune.checks.irq import NicLine, cut_off, listed, shared_nic_lines
 from dirtune.snapshot import Snapshot
 
 _BUSY_PPS = 1000
@@ -37,6 +37,7 @@ def nics_share_line(snapshot: Snapshot) -> Verdicts:
             yield inconclusive(f"{shared.subject}: idle, {sum(pps.values()):.0f} packets/s")
         else:
             yield _finding(shared, pps)
+    yield from cut_off(snapshot)
 
 
 def _cards(shared: NicLine) -> set[str]:

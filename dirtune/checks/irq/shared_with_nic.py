@@ -11,6 +11,7 @@ from dirtune.checks import (
 )
 from dirtune.checks.irq import (
     NicLine,
+    cut_off,
     is_s390,
     listed,
     no_msi,
@@ -78,6 +79,7 @@ def shared_with_nic(snapshot: Snapshot) -> Verdicts:
     for line in unknown_lines(snapshot):
         actions = listed(line.actions)
         yield inconclusive(f"irq {line.irq}: {actions} may or may not be a network card's")
+    yield from cut_off(snapshot)
 
 
 def _severity(shared: NicLine) -> Severity:

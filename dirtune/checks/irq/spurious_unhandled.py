@@ -83,7 +83,8 @@ def _rows(snapshot: Snapshot) -> Iterator[Finding]:
     assert seconds
     for label, said in _ROWS.items():
         line = table.line(label)
-        risen = rates.line_delta(snapshot.earlier.interrupts, line, table.cpus) if line else None
+        earlier = snapshot.earlier.interrupts
+        risen = rates.line_delta(earlier, line, table.cpus, seconds) if line else None
         if risen is not None and risen / seconds >= _PER_SECOND:
             yield Finding(
                 subject=label,

@@ -1,3 +1,5 @@
+import re
+
 from dirtune.analyse.lines import on_msi, pic
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
 from dirtune.checks.irq import listed, pic_lines, pic_options, rate, who
@@ -7,12 +9,17 @@ from dirtune.snapshot import Snapshot
 
 _BUSY_PER_SECOND = 1000
 _FIRST_PCI_IRQ = 3
-# What sits on the PIC by design while everything on PCI goes through the IO-APIC.
-_ISA = frozenset(
-    {"timer", "cascade", "fpu", "rtc", "rtc0", "i8042", "keyboard", "serial", "floppy", "acpi"}
-    | {"PS/2 Mouse", "MPU401 UART", "soundblaster", "i82365"}
+# What sits on the PIC by design while everything on PCI goes through the IO-APIC: the board's own
+# devices, and drivers of ISA and PC Card (not CardBus) adapters by the names they register.
+_ISA = re.compile(
+    r"timer|cascade|fpu|rtc0?|i8042|keyboard|mouse|PS/2 Mouse|serial|ttyS.*|lp|parport.*|floppy"
+    r"|acpi|ide[01]|hd|i82365|tcic|\w+_cs"
+    r"|MPU-?401.*|soundblaster|sb|sb16|ad1848|ad1816|cs4231|cs423[26]|es18xx|opl3sa2|gus"
+    r"|aha152x|aha1542|g?_?NCR5380|pas16|t128|t160|wd7000|in2000|qlogicfas|sym53c416|u14-34f"
+    r"|NE[12]000|3c50[13579]|smc-ultra|smc9194|wd|wd80x3|hp-plus|hp-pclan|eexpress|eepro|at1700"
+    r"|depca|ewrk3|ni5010|ni52|ni65|cs89x0|lance|PCnet/(?:ISA|VLB).*",
+    re.IGNORECASE,
 )
-_ISA_PREFIXES = ("ttyS", "parport", "ide0", "ide1")
 
 
 @check("irq/xtpic-mode", severity=Severity.CRITICAL, trust="A", needs=("interrupts",))
@@ -23,8 +30,9 @@ def xtpic_mode(snapshot: Snapshot) -> Verdicts:
     Reports an x86 host whose PCI devices show `XT-PIC` in /proc/interrupts, or that was booted
     with an option that turns the IO-APIC off. It is `critical` on several CPUs with 1,000 or
     more interrupts/s from network cards on the PIC, `medium` when every card uses MSI, else
-    `high`. `timer` and `cascade` alone on XT-PIC are normal on old kernels; MIPS boards and
-    guests with one CPU and no such option are left alone.
+    `high`. Lines of the board's own devices (`timer`, `cascade`, `serial`) and of ISA and PC Card
+    adapters on XT-PIC are normal; MIPS boards and guests with one CPU and no such option are left
+    alone.
 
     ## Why it matters
     The PIC has 15 lines for all devices, so devices share them; it delivers all of them to
@@ -76,7 +84,7 @@ def _firmware() -> Fix:
 def _on_pci(line: Line) -> bool:
     if int(line.irq) < _FIRST_PCI_IRQ or not line.actions:
         return False
-    return not all(a in _ISA or a.startswith(_ISA_PREFIXES) for a in line.actions)
+    return not all(map(_ISA.fullmatch, line.actions))
 
 
 def _bare_guest(snapshot: Snapshot, table: Interrupts, options: tuple[str, ...]) -> bool:
