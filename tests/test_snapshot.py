@@ -7,7 +7,7 @@ from dirtune.analyse.handlers import HandlerCounts
 from dirtune.analyse.probed import LockWindow, NotProbed, Probed
 from dirtune.cli._sources import Source, samples
 from dirtune.fetch import record
-from dirtune.host import RecordedHost
+from dirtune.host import LiveHost, RecordedHost
 from dirtune.snapshot import (
     FIELDS,
     MOVING,
@@ -40,6 +40,15 @@ def test_what_is_absent_is_none_with_its_reason():
     assert taken.stat is None
     assert "could not be read" in taken.errors["stat"]
     assert "/proc/net/ip_vs" in taken.errors["services"]
+
+
+def test_a_number_that_is_none_of_a_kernel_is_a_reason_too(tmp_path):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/stat").write_text(f"cpu {'1' * 5000} 0 0 0\n")
+
+    found = take(LiveHost(tmp_path), ("stat",))
+
+    assert found.errors == {"stat": "a number there has more digits than any of the kernel's"}
 
 
 def test_two_samples_have_seconds_between_them_and_one_has_none():
