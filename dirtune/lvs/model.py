@@ -4,7 +4,6 @@ Names and values are those of include/uapi/linux/ip_vs.h. What the kernel counts
 (`Numbers`): two tables are equal when they are set up alike.
 """
 
-import hashlib
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -131,6 +130,8 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def digest(self) -> str:
         """A name for exactly this table, to tell whether it is still the same."""
+        import hashlib  # noqa: PLC0415  (loads OpenSSL, which showing a table needs not)
+
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:12]
 
 
