@@ -16,7 +16,11 @@ from dirtune.host import RecordedHost
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE")
 @click.option("--host", metavar="HOST", help="Record another host over SSH.")
 @click.option(
-    "--interval", type=float, default=2.0, show_default=True, help="Between two samples."
+    "--interval",
+    type=_sources.SECONDS,
+    default=2.0,
+    show_default=True,
+    help="Between two samples.",
 )
 @click.option("--redact", is_flag=True, help="Stand-ins for addresses and host names.")
 def command(output: Path, host: str | None, interval: float, redact: bool) -> None:
