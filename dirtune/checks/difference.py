@@ -22,10 +22,10 @@ _COUNTS = frozenset({"net/netfilter/nf_conntrack_count", "fs/file-max", "vm/min_
 _OWN_OPTIONS = re.compile(
     r"""
     BOOT_IMAGE | BOOTIF | initrd | noinitrd | init | rdinit | root(flags|fstype|wait|delay)?
-    | r[ow] | (no)?resume(_offset)? | fsck\..* | ip | ifname | nfsroot | hostname | systemd\.hostname
-    | net\.ifnames | biosdevname | systemd\.machine_id | ds | inst\..* | (rd | luks)(\..*)?
+    | r[ow] | (no)?resume(_offset)? | fsck\..* | ip | nfsroot | hostname | systemd\.hostname
+    | net\.ifnames | ifname | systemd\.machine_id | ds | inst\..* | (rd | luks)(\..*)?
     | systemd\.(unit | wants | mask | show_status | log_.* | debug.* | firstboot | setenv | run.*)
-    | single | emergency | rescue | [Ss] | [1-5]
+    | biosdevname | single | emergency | rescue | [Ss] | [1-5]
     | splash | quiet | rhgb | vga | video | fb | logo.* | gfxpayload | nomodeset
     | (plymouth | vt | fbcon | drm)\..*
     | locale(\..*)? | LANG | language | country | keymap | KEYTABLE | keyboard.* | vconsole\..*
