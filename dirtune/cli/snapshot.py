@@ -41,11 +41,11 @@ def command(output: Path, host: str | None, interval: float, redact: bool) -> No
 
 
 def _redacted(samples: Sequence[RecordedHost], host: str | None) -> tuple[RecordedHost, ...]:
-    from dirtune.analyse.redact import Redactor, hostnames, networks
+    from dirtune.analyse.redact import Redactor, hostnames, networks, other_hosts
 
     texts = [pair for sample in samples for pair in sample.files.items()]
     names = (*hostnames(texts), (host or "").rpartition("@")[2])
-    redactor = Redactor(secrets.token_bytes(32), names, networks(texts))
+    redactor = Redactor(secrets.token_bytes(32), names, networks(texts), other_hosts(texts))
     return tuple(
         replace(
             sample,
