@@ -117,7 +117,7 @@ class LiveHost:
         folder, _, name = path.rpartition("/")
         if folder not in self._real:
             self._real[folder] = followed(folder, self._target)
-        return self._root / self._real[folder].lstrip("/") / name
+        return Path(f"{self._root}{self._real[folder]}/{name}")
 
     def _file(self, path: str) -> Path:
         """Return where the content of *path* is, which may itself be a link."""
