@@ -1,59 +1,57 @@
 """Samples of a host kept in one file: the tar.gz of `dirtune snapshot`."""
 
 import io
-import json
 import posixpath
 import re
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal, TypedDict
+from typing import Annotated, Literal
+
+import msgspec
 
 from dirtune import __version__
-from dirtune.errors import NotPossible, ParseError
-from dirtune.host import RecordedHost
+from dirtune.errors import NotPossible, ParseError, SourceRefused
+from dirtune.host import RecordedHost, followed
 
-_SCHEMA: Final = "dirtune/snapshot/1"
 # A 1152-CPU machine's /proc/interrupts is 14 MB; two samples and the rest stay well below.
 _LARGEST_ARCHIVE = 256 << 20
 _MEMBER = re.compile(r"(?P<sample>[01])(?P<path>/.+)")
 
 
-class Sample(TypedDict):
+class Sample(msgspec.Struct, frozen=True):
     """One sample: a folder of the archive."""
 
-    monotonic_s: float | None
+    monotonic_s: Annotated[float, msgspec.Meta(ge=0)] | None
     refused: list[str]
-    modes: dict[str, int]
+    modes: dict[str, Annotated[int, msgspec.Meta(ge=0, le=0o7777)]] = {}
+    """Permission bits by path."""
+    behind: dict[str, str] = {}
+    """Where the content of a file is whose path leads over links of the sample, by that path:
+    unpacked, the archive is a tree that tar can write and that has every path."""
 
 
-class Meta(TypedDict):
+class Meta(msgspec.Struct, frozen=True):
     """meta.json of an archive."""
 
-    schema: Literal["dirtune/snapshot/1"]
-    version: str
     samples: list[Sample]
+    schema: Literal["dirtune/snapshot/1"]
+    version: str = ""
 
 
 def save(samples: Sequence[RecordedHost], path: Path) -> None:
     """Write *samples* into one tar.gz; `NotPossible` if the file cannot be written."""
-    meta: Meta = {
-        "schema": _SCHEMA,
-        "version": __version__,
-        "samples": [
-            {
-                "monotonic_s": sample.taken_s,
-                "refused": sorted(sample.refused),
-                "modes": dict(sample.modes),
-            }
-            for sample in samples
-        ],
-    }
+    behind = [_behind(sample) for sample in samples]
+    said = [
+        Sample(sample.taken_s, sorted(sample.refused), dict(sample.modes), paths)
+        for sample, paths in zip(samples, behind, strict=True)
+    ]
+    meta = msgspec.json.encode(Meta(said, "dirtune/snapshot/1", __version__))
     try:
         with tarfile.open(path, "w:gz") as archive:
-            _add_text(archive, "meta.json", json.dumps(meta, indent=1))
-            for number, sample in enumerate(samples):
-                _add_sample(archive, str(number), sample)
+            _add(archive, "meta.json", msgspec.json.format(meta, indent=1))
+            for number, (sample, paths) in enumerate(zip(samples, behind, strict=True)):
+                _add_sample(archive, str(number), sample, paths)
     except OSError as error:
         raise NotPossible(f"{path}: {error.strerror}") from error
 
@@ -68,28 +66,63 @@ def load(path: Path) -> tuple[RecordedHost, ...]:
             return _samples(path, archive)
     except FileNotFoundError as error:
         raise NotPossible(f"{path}: no such file") from error
-    except (OSError, EOFError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, tarfile.TarError, ValueError) as error:
         raise ParseError(str(path), f"not a dirtune snapshot ({error})") from error
 
 
-def _add_sample(archive: tarfile.TarFile, number: str, sample: RecordedHost) -> None:
-    for path, text in sample.files.items():
-        _add_text(archive, number + path, text)
-    for path, target in sample.links.items():
+def _add_sample(
+    archive: tarfile.TarFile, number: str, sample: RecordedHost, behind: Mapping[str, str]
+) -> None:
+    stored = {behind.get(path, path): text for path, text in sample.files.items()}
+    for path, text in stored.items():
+        _add(archive, number + path, text.encode("utf-8", "backslashreplace"))
+    links = {behind.get(path, path): target for path, target in sample.links.items()}
+    for path, target in links.items():
         member = tarfile.TarInfo(number + path)
-        member.type, member.linkname = tarfile.SYMTYPE, target
+        member.type, member.linkname = tarfile.SYMTYPE, _within(posixpath.dirname(path), target)
         archive.addfile(member)
 
 
-def _add_text(archive: tarfile.TarFile, name: str, text: str) -> None:
-    content = text.encode("utf-8", "backslashreplace")
+def _behind(sample: RecordedHost) -> dict[str, str]:
+    """Return where each file and link is stored whose path leads over a link of the sample.
+
+    Where such a place is a recorded path as well, it is there as itself.
+    """
+    paths = (*sample.files, *sample.links)
+    folders = {posixpath.dirname(path) for path in paths}
+    real = {folder: _real(folder, sample) for folder in folders}
+    stored = {
+        path: posixpath.join(real[posixpath.dirname(path)], posixpath.basename(path))
+        for path in paths
+    }
+    behind = {path: where for path, where in stored.items() if where != path}
+    shared = set(behind.values())
+    return behind | {path: path for path in paths if path in shared and path not in behind}
+
+
+def _real(folder: str, sample: RecordedHost) -> str:
+    try:
+        return followed(folder, sample.links.get)
+    except SourceRefused:  # a circle, or out of the record: nothing was read through it
+        return folder
+
+
+def _within(folder: str, target: str) -> str:
+    """Return a link's target so that it stays in its sample: absolute ones lead out of it."""
+    whole = posixpath.normpath(posixpath.join(f"0{folder}", target))
+    if whole.startswith("0/"):
+        return target
+    return posixpath.relpath(posixpath.normpath(posixpath.join(folder, target)), folder)
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))
 
 
 def _samples(path: Path, archive: tarfile.TarFile) -> tuple[RecordedHost, ...]:
-    meta: dict[str, object] = {}
+    meta: Meta | None = None
     files: tuple[dict[str, str], dict[str, str]] = ({}, {})
     links: tuple[dict[str, str], dict[str, str]] = ({}, {})
     size = 0
@@ -98,7 +131,7 @@ def _samples(path: Path, archive: tarfile.TarFile) -> tuple[RecordedHost, ...]:
         if size > _LARGEST_ARCHIVE:
             raise ParseError(str(path), f"more than {_LARGEST_ARCHIVE >> 20} MiB unpacked")
         if member.name == "meta.json":
-            meta = json.loads(_text(archive, member))
+            meta = msgspec.json.decode(_text(archive, member), type=Meta)
         elif not member.isdir():
             sample, inside = _inside(path, member)
             if member.issym():
@@ -109,15 +142,22 @@ def _samples(path: Path, archive: tarfile.TarFile) -> tuple[RecordedHost, ...]:
 
 
 def _sample(
-    meta: Mapping[str, object], number: int, files: Mapping[str, str], links: Mapping[str, str]
+    meta: Meta | None, number: int, files: Mapping[str, str], links: Mapping[str, str]
 ) -> RecordedHost:
-    if meta.get("schema") != _SCHEMA:
-        raise ValueError("no meta.json of this schema before the samples")
-    samples = meta["samples"]
-    assert isinstance(samples, list)
-    said = samples[number]
-    refused, modes = frozenset(said["refused"]), said.get("modes", {})
-    return RecordedHost(files, links, refused, said["monotonic_s"], modes)
+    if meta is None:
+        raise ValueError("no meta.json in it")
+    if number >= len(meta.samples):
+        raise ValueError(f"meta.json does not tell of sample {number}")
+    said = meta.samples[number]
+    files, links = (_recorded(stored, said.behind) for stored in (files, links))
+    return RecordedHost(files, links, frozenset(said.refused), said.monotonic_s, said.modes)
+
+
+def _recorded(stored: Mapping[str, str], behind: Mapping[str, str]) -> dict[str, str]:
+    """Return what is *stored* by the paths that it was read by."""
+    moved = set(behind.values())
+    plain = {path: content for path, content in stored.items() if path not in moved}
+    return plain | {path: stored[real] for path, real in behind.items() if real in stored}
 
 
 def _inside(path: Path, member: tarfile.TarInfo) -> tuple[int, str]:

@@ -25,6 +25,7 @@ from dirtune.errors import ApplyError, NotPossible, SourceMissing, SourceRefused
 
 _POLITE = (signal.SIGTERM, signal.SIGHUP)
 _Folder: TypeAlias = "dict[str, _Folder]"
+_MOST_LINKS = 40  # as many as Linux follows
 _WILDCARD = re.compile(r"[*?[]")
 
 
@@ -57,6 +58,8 @@ class LiveHost:
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
+        self._real: dict[str, str] = {}
+        """Folders of a recorded tree with their links followed, by their paths."""
 
     @property
     def here(self) -> bool:
@@ -67,7 +70,7 @@ class LiveHost:
         """Return the text of *path*."""
         try:
             # Kernel text is ASCII in practice; a stray byte must not lose the whole file.
-            return self._at(path).read_text(encoding="utf-8", errors="backslashreplace")
+            return self._file(path).read_text(encoding="utf-8", errors="backslashreplace")
         except FileNotFoundError as error:
             raise SourceMissing(f"{path}: not on this host") from error
         except OSError as error:
@@ -75,8 +78,17 @@ class LiveHost:
 
     def glob(self, pattern: str) -> tuple[str, ...]:
         """Return the paths that match *pattern*, as this host names them."""
-        found = self._root.glob(pattern.lstrip("/"))
-        return tuple(sorted(f"/{path.relative_to(self._root)}" for path in found))
+        if self.here:
+            return tuple(sorted(map(str, self._root.glob(pattern.lstrip("/")))))
+        found = [""]
+        for part in pattern.split("/")[1:]:
+            wild = _WILDCARD.search(part)
+            found = [
+                f"{folder}/{name}"
+                for folder in found
+                for name in (fnmatch.filter(self._names(folder), part) if wild else (part,))
+            ]
+        return tuple(sorted(path for path in found if os.path.lexists(self._at(path))))
 
     def link(self, path: str) -> str:
         """Return the target of the symbolic link *path*."""
@@ -90,7 +102,7 @@ class LiveHost:
         if not self.here:
             return None
         try:
-            return stat.S_IMODE(self._at(path).stat().st_mode)
+            return stat.S_IMODE(self._file(path).stat().st_mode)
         except OSError:
             return None
 
@@ -99,7 +111,60 @@ class LiveHost:
         return time.monotonic() if self.here else None
 
     def _at(self, path: str) -> Path:
-        return self._root / path.lstrip("/")
+        """Return where *path* is; links on the way to it are followed within the root."""
+        if self.here:
+            return self._root / path.lstrip("/")
+        folder, _, name = path.rpartition("/")
+        if folder not in self._real:
+            self._real[folder] = followed(folder, self._target)
+        return Path(f"{self._root}{self._real[folder]}/{name}")
+
+    def _file(self, path: str) -> Path:
+        """Return where the content of *path* is, which may itself be a link."""
+        at = self._at(path)
+        if self.here or not at.is_symlink():
+            return at
+        return self._root / followed(path, self._target).lstrip("/")
+
+    def _target(self, path: str) -> str | None:
+        try:
+            return str((self._root / path.lstrip("/")).readlink())
+        except OSError:
+            return None
+
+    def _names(self, folder: str) -> list[str]:
+        try:
+            return [each.name for each in self._file(folder or "/").iterdir()]
+        except OSError:
+            return []
+
+
+def followed(path: str, target: Callable[[str], str | None]) -> str:
+    """Return *path* with every link in it followed, absolute ones from the top.
+
+    *target* is what a path without links leads to, None if it is no link itself. `SourceRefused`
+    names a link that leads above the top, or in a circle.
+    """
+    done: list[str] = []
+    ahead, link, hops = path.split("/")[::-1], path, 0
+    while ahead:
+        part = ahead.pop()
+        if part == ".." and not done:
+            raise SourceRefused(f"{link}: the link leads out of the recorded tree")
+        if part == "..":
+            done.pop()
+        elif part not in {"", "."}:
+            at = "/".join(("", *done, part))
+            to = target(at)
+            if to is None:
+                done.append(part)
+                continue
+            link, hops = at, hops + 1
+            if hops > _MOST_LINKS:
+                raise SourceRefused(f"{link}: the link leads in a circle")
+            done = [] if to.startswith("/") else done
+            ahead += to.split("/")[::-1]
+    return "/" + "/".join(done)
 
 
 @dataclass(frozen=True)
@@ -184,7 +249,7 @@ class WritableHost(LiveHost):
     def write(self, path: str, value: str) -> None:
         """Write *value* to *path* in one write, as kernel files want it."""
         try:
-            with self._at(path).open("w", encoding="utf-8") as file:
+            with self._file(path).open("w", encoding="utf-8") as file:
                 file.write(value)
         except OSError as error:
             raise ApplyError(f"{path}: {error.strerror}") from error

@@ -1,6 +1,7 @@
 import pytest
 
-from dirtune.host import LiveHost, RecordedHost
+from dirtune.errors import SourceMissing, SourceRefused
+from dirtune.host import LiveHost, RecordedHost, followed
 
 FILES = (
     "/proc/net/snmp",
@@ -39,3 +40,71 @@ def test_a_record_matches_what_its_tree_matches(tmp_path, pattern):
     found = RecordedHost(dict.fromkeys(FILES, ""), {}).glob(pattern)
 
     assert found == LiveHost(tmp_path).glob(pattern)
+
+
+def recorded(tmp_path):
+    """A tree whose links are those of another machine, beside a file that is not of it."""
+    (tmp_path / "outside").write_text("of this machine")
+    root = tmp_path / "root"
+    real = root / "sys/devices/virtual/net/eth7"
+    real.mkdir(parents=True)
+    (real / "mtu").write_text("1400")
+    (root / "sys/class/net").mkdir(parents=True)
+    (root / "proc").mkdir()
+    (root / "etc").mkdir()
+    return root
+
+
+def test_an_absolute_link_of_a_record_starts_at_its_root(tmp_path):
+    root = recorded(tmp_path)
+    (root / "sys/class/net/eth7").symlink_to("/sys/devices/virtual/net/eth7")
+    (root / "etc/mtu").symlink_to("/sys/class/net/eth7/mtu")
+    host = LiveHost(root)
+
+    assert host.read("/sys/class/net/eth7/mtu") == "1400"
+    assert host.read("/etc/mtu") == "1400"
+    assert host.glob("/sys/class/net/*/mtu") == ("/sys/class/net/eth7/mtu",)
+    assert host.link("/sys/class/net/eth7") == "/sys/devices/virtual/net/eth7"
+
+
+def test_this_machines_files_are_not_those_of_a_record(tmp_path):
+    root = recorded(tmp_path)
+    (root / "proc/version").symlink_to("/proc/version")
+    (root / "etc/hosts").symlink_to(tmp_path / "outside")
+
+    with pytest.raises(SourceRefused, match="/proc/version: the link leads in a circle"):
+        LiveHost(root).read("/proc/version")
+    with pytest.raises(SourceMissing, match="/etc/hosts"):
+        LiveHost(root).read("/etc/hosts")
+
+
+@pytest.mark.parametrize("path", ["/etc/hosts", "/sys/class/net/eth7/hosts"])
+def test_a_link_out_of_a_record_is_named(tmp_path, path):
+    root = recorded(tmp_path)
+    (root / "etc/hosts").symlink_to("../../outside")
+    (root / "sys/class/net/eth7").symlink_to("../../../../..")
+    link = path.removesuffix("/hosts") if "net" in path else path
+
+    with pytest.raises(SourceRefused, match=f"{link}: the link leads out"):
+        LiveHost(root).read(path)
+
+
+def test_a_folder_out_of_a_record_is_not_listed(tmp_path):
+    root = recorded(tmp_path)
+    (root / "sys/class/net/eth7").symlink_to("../../../..")
+
+    with pytest.raises(SourceRefused, match="/sys/class/net/eth7: the link leads out"):
+        LiveHost(root).glob("/sys/class/net/eth7/*")
+
+
+def test_relative_links_are_followed_as_the_kernel_does(tmp_path):
+    """The oracle is realpath(3) on a tree whose links stay in it."""
+    root = recorded(tmp_path)
+    (root / "sys/class/net/eth7").symlink_to("../../devices/virtual/net/eth7")
+    (root / "etc/cards").symlink_to("../sys/class/net")
+    (root / "etc/up").symlink_to("cards/eth7/../eth7/mtu")
+
+    real = (root / "etc/up").resolve()
+    target = LiveHost(root)._target
+
+    assert str(root.resolve()) + followed("/etc/up", target) == str(real)

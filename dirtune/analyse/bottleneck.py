@@ -87,22 +87,38 @@ def _limit(node: NodeCpu, work: Work, probed: Probed) -> tuple[str, str]:
 
 
 def _stolen(node: NodeCpu, _work: Work, _probed: Probed) -> tuple[str, str] | None:
-    steal = node.states["steal"].mean if "steal" in node.states else 0.0
+    steal = _mean(node.states, "steal")
     if steal < _STOLEN_PERCENT:
-        return None
+        return _stolen_most(node)
     return "steal", (
         f"The hypervisor limits this {node.role}: it took {steal:.0f} % of its CPU time away. "
         "Give the guest CPUs of its own; what is measured below includes the waiting."
     )
 
 
-def _full_cpu(node: NodeCpu, work: Work, _probed: Probed) -> tuple[str, str] | None:
+def _stolen_most(node: NodeCpu) -> tuple[str, str] | None:
+    """Judge a CPU that is used up and that the hypervisor took more of than the node used."""
+    for name, states in node.per_cpu.items():
+        busy, steal = busy_percent(states), _mean(states, "steal")
+        if steal > busy and steal + busy >= FULL_PERCENT:
+            return "steal", (
+                f"The hypervisor limits this {node.role}: it took {steal:.0f} % of {name} away, "
+                f"which is {busy:.0f} % busy. Give the guest a CPU of its own in its place."
+            )
+    return None
+
+
+def _full_cpu(node: NodeCpu, work: Work, probed: Probed) -> tuple[str, str] | None:
     top = hottest(node)
     if top is None or top[1] < FULL_PERCENT:
         return None
     name, busy = top
     others = [busy_percent(states) for cpu, states in node.per_cpu.items() if cpu != name]
     said = f"{name} limits this {node.role}: it is {busy:.0f} % busy{_spent(node, name)}"
+    filled = _filled_by_programs(node.per_cpu[name], probed)
+    if filled:
+        room = f", while the idlest other is {min(others):.0f} % busy" if others else ""
+        return name, f"{said}{room}. {filled}"
     if not others:
         return (
             name,
@@ -117,6 +133,36 @@ def _full_cpu(node: NodeCpu, work: Work, _probed: Probed) -> tuple[str, str] | N
         f"{said}, and the others have no room ({min(others):.0f} % and more). Take work off all "
         f"of them, or give the load a second {node.role}: {work.cpus} CPUs are in use."
     )
+
+
+def _filled_by_programs(states: Mapping[str, CpuShare], probed: Probed) -> str:
+    """Say what to do where programs fill a CPU, and not interrupts; else nothing."""
+    user, interrupts = _mean(states, "user"), _interrupts(states)
+    kernel = _mean(states, "system") - interrupts
+    if user > max(kernel, interrupts):
+        what = "Programs fill it, and not interrupts"
+    elif kernel > interrupts and kernel > 2 * _threads_percent(probed):
+        what = "System calls and kernel threads fill it, and not interrupts"
+    else:
+        return ""
+    return (
+        f"{what}: `top -H` and `pidstat -t 1` name them. Move them to CPUs that serve no card, or "
+        "off this machine; spreading interrupts would not help."
+    )
+
+
+def _interrupts(states: Mapping[str, CpuShare]) -> float:
+    return sum(_mean(states, name) for name in ("irq", "softirq", "unaccounted"))
+
+
+def _threads_percent(probed: Probed) -> float:
+    """Return the per cent of one CPU that threads of interrupts took, which count as system."""
+    ns = sum(thread.cpu_ns or 0 for thread in probed.threads or ())
+    return ns / probed.seconds / 1e7 if probed.seconds else 0.0
+
+
+def _mean(states: Mapping[str, CpuShare], name: str) -> float:
+    return states[name].mean if name in states else 0.0
 
 
 def _backlog(node: NodeCpu, work: Work, _probed: Probed) -> tuple[str, str] | None:
@@ -153,11 +199,13 @@ def _locked(node: NodeCpu, _work: Work, probed: Probed) -> tuple[str, str] | Non
 
 def _spent(node: NodeCpu, cpu: str) -> str:
     states = node.per_cpu[cpu]
-    parts = [
-        f"{states[name].mean:.0f} % {word}"
-        for name, word in (("softirq", "in softirqs"), ("irq", "in interrupts"), ("user", "user"))
-        if name in states and states[name].mean >= 1
-    ]
+    shares = {
+        "in softirqs": _mean(states, "softirq"),
+        "in interrupts": _mean(states, "irq"),
+        "user": _mean(states, "user"),
+        "in the rest of the kernel": _mean(states, "system") - _interrupts(states),
+    }
+    parts = [f"{percent:.0f} % {word}" for word, percent in shares.items() if percent >= 1]
     return f" ({', '.join(parts)})" if parts else ""
 
 

@@ -28,6 +28,9 @@ class Profile(msgspec.Struct, frozen=True):
     bottleneck: Bottleneck | None = None
     missing: tuple[str, ...] = ()
     """Nodes that took part and have no CPU times of their own."""
+    command_status: int | None = None
+    """Exit status of the command that was profiled, minus the signal that ended it; None without
+    one, or where it outlived the window."""
     validity: str | None = None
     reason: str | None = None
     schema: str = "dirtune/profile/1"

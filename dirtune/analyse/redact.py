@@ -15,12 +15,42 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import lru_cache
 
+_CMDLINE = "/proc/cmdline"
 _HOSTNAME = "/proc/sys/kernel/hostname"
 # Versions look like addresses.
 _LEFT_ALONE = frozenset({"/proc/sys/kernel/osrelease", "/proc/sys/kernel/version"})
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\.?\d)")
-_IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:]*(?![\w:])")
-_MAC = re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{2}:){5,}[0-9A-Fa-f]{2}(?![\w:])")
+# `addr:fd00::5`: a word that is no group of an address may stand before one.
+_LABEL = r"(?:(?P<label>(?<![\w:.-])(?=[\w.-]*[G-Zg-z_])[\w.-]+:)|(?<![\w:.]))"
+_IPV6 = re.compile(_LABEL + r"(?P<rest>[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:]*)(?![\w:])")
+_MAC = re.compile(_LABEL + r"(?P<rest>(?:[0-9A-Fa-f]{2}:){5,}[0-9A-Fa-f]{2})(?![\w:])")
+# `BOOTIF=01-52-54-00-12-34-56`: pxelinux puts the kind of hardware before it.
+_DASHED_MAC = re.compile(
+    r"(?<![\w-])(?P<kind>01-)?(?P<mac>(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2})(?![\w-])"
+)
+# Names of iSCSI and NVMe: a domain, and what its owner calls the machine.
+_QUALIFIED = re.compile(r"\b(?P<kind>iqn|nqn)\.\d{4}-\d{2}\.[\w.:-]+")
+# Where a boot option, a mount or the kernel's log names another host. Only there are such names
+# replaced, unless they have a domain: a server may be called `nfs`, as its file system is.
+_NAMING = (_CMDLINE, "/proc/self/mountinfo", "/cmd/dmesg")
+_NAMED = tuple(
+    re.compile(pattern, re.MULTILINE)
+    for pattern in (
+        r"(?:\bnfsroot=|\bnfs4?:)(?P<name>[A-Za-z][\w.-]*):",
+        r"(?:^|\s)(?:root|netroot)=(?P<name>[A-Za-z][\w.-]*):/",
+        r" - \S+ (?:[^\s@/]*@)?(?P<name>[A-Za-z][\w.,:-]*):/",
+        r"(?<![\w/:])//(?:[^/@\s]*@)?(?P<name>[A-Za-z][\w.-]*)(?=[/:])",
+        r"\w://(?:[^/@\s]*@)?(?P<name>[A-Za-z][\w.-]*)",
+        r"\\\\(?P<name>[A-Za-z][\w.-]*)(?=\\)",
+        r"\bserver (?P<name>[A-Za-z][\w.-]*)(?= (?:not responding|OK|is not))",
+    )
+)
+# Where the boot options give this host a name.
+_OWN = re.compile(
+    r"(?:(?:^|\s)ip=(?:(?:\[[^\]\s]*\]|[^:\s\[]*):){4}|\bhostname=)(?P<name>[A-Za-z][\w.-]*)"
+)
+_HOST = re.compile(r"(?<![\w.-])[A-Za-z][\w.-]*")
+_NOBODYS = frozenset({"localhost", "dhcp", "nfs", "nfs4", "http", "https", "ftp", "tftp"})
 _NAMED_BY_MAC = re.compile(r"(?<![A-Za-z0-9])(?P<kind>en|wl)x(?P<mac>[0-9a-f]{12})(?![0-9a-f])")
 _IP_VS = re.compile(r"\b[0-9A-F]{8}(?=:[0-9A-F]{4}\b)")
 _ROUTE = re.compile(
@@ -71,20 +101,27 @@ class Redactor:
         key: bytes,
         names: Iterable[str],
         networks: frozenset[ipaddress.IPv4Network] = frozenset(),
+        others: Iterable[str] = (),
     ) -> None:
         """Take out *names*, a host's with and without its domain, the longest first.
 
+        *others* are names of other hosts; those with a domain are taken out everywhere.
         The first address of each of *networks* stays the first.
         """
         firsts = ((f"{int(n.network_address):032b}", n.prefixlen) for n in networks)
         self._tails = {first[:end] for first, length in firsts for end in range(length, 32)}
         whole = {name.strip() for name in names} - {"", "localhost", "(none)"}
         parts = whole | {n.partition(".")[0] for n in whole} | {n.partition(".")[2] for n in whole}
+        dotted = {name.lower() for name in others if "." in name}
+        parts |= dotted | {d for name in dotted if "." in (d := name.partition(".")[2])}
         known = sorted(parts - {"", "local", "localdomain"}, key=lambda n: (-len(n), n))
         self._names = {name.lower(): f"host{number}" for number, name in enumerate(known, 1)}
         rows = "|".join(map(re.escape, known))
+        self._others: dict[str, str] = {}
+        """Of other hosts without a domain, only where they are named as one."""
         self._name = re.compile(rf"(?<![A-Za-z0-9])(?:{rows})(?![A-Za-z0-9])", re.IGNORECASE)
         self._macs: dict[str, int] = {}
+        self._qualified: dict[str, int] = {}
         self._flips = lru_cache(maxsize=None)(
             lambda prefix: hashlib.blake2b(prefix.encode(), key=key).digest()[0] & 1
         )
@@ -104,7 +141,10 @@ class Redactor:
                 text = _ROUTE.sub(self._route, text)
             case "/proc/net/if_inet6":
                 return _IF_INET6.sub(lambda m: f"{self._v6(int(m[0], 16)):032x}", text)
-        text = self.path(_MAC.sub(self._mac, text))
+        text = self.path(_DASHED_MAC.sub(self._dashed, _MAC.sub(self._mac, text)))
+        text = _QUALIFIED.sub(self._qualified_name, text)
+        for pattern in _NAMED if path in _NAMING else ():
+            text = pattern.sub(self._host, text)
         text = _IPV6.sub(self._ipv6, _IPV4.sub(self._ipv4, text))
         return self._name.sub(lambda m: self._names[m[0].lower()], text) if self._names else text
 
@@ -116,7 +156,8 @@ class Redactor:
 
     def _ipv6(self, found: re.Match[str]) -> str:
         try:
-            return str(ipaddress.IPv6Address(self._v6(int(ipaddress.IPv6Address(found[0])))))
+            number = self._v6(int(ipaddress.IPv6Address(found["rest"])))
+            return f"{found['label'] or ''}{ipaddress.IPv6Address(number)}"
         except ValueError:  # a time, a PCI address
             return found[0]
 
@@ -129,12 +170,33 @@ class Redactor:
         number = int.from_bytes(int(text, 16).to_bytes(4, sys.byteorder), "big")
         return f"{int.from_bytes(self._v4(number).to_bytes(4, 'big'), sys.byteorder):08X}"
 
+    def _host(self, found: re.Match[str]) -> str:
+        start, end = (place - found.start() for place in found.span("name"))
+        named = _HOST.sub(self._stand_in, found["name"])
+        return f"{found[0][:start]}{named}{found[0][end:]}"
+
+    def _stand_in(self, found: re.Match[str]) -> str:
+        name = found[0].lower()
+        if name in self._names.values() or name in _NOBODYS:
+            return found[0]
+        return self._names.get(name) or self._others.setdefault(
+            name, f"other{len(self._others) + 1}"
+        )
+
+    def _qualified_name(self, found: re.Match[str]) -> str:
+        number = self._qualified.setdefault(found[0], len(self._qualified) + 1)
+        return f"{found['kind']}.2000-01.invalid:{number}"
+
+    def _dashed(self, found: re.Match[str]) -> str:
+        number = self._number(found["mac"].lower().replace("-", ""))
+        return f"{found['kind'] or ''}{_local(number, 6).hex('-')}"
+
     def _mac(self, found: re.Match[str]) -> str:
-        groups = found[0].lower().split(":")
+        groups = found["rest"].lower().split(":")
         if set(groups) <= {"00"} or set(groups) <= {"ff"}:
             return found[0]
         number = self._number("".join(groups))
-        return ":".join(f"{byte:02x}" for byte in _local(number, len(groups)))
+        return f"{found['label'] or ''}{_local(number, len(groups)).hex(':')}"
 
     def _interface(self, found: re.Match[str]) -> str:
         return f"{found['kind']}x{_local(self._number(found['mac']), 6).hex()}"
@@ -168,7 +230,25 @@ class Redactor:
 
 def hostnames(texts: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """Return the names hosts give themselves in (path, text) of their files."""
-    return tuple(text.strip() for path, text in texts if path == _HOSTNAME)
+    found = []
+    for path, text in texts:
+        if path == _HOSTNAME:
+            found.append(text.strip())
+        elif path == _CMDLINE:
+            found += [each["name"] for each in _OWN.finditer(text)]
+    return tuple(found)
+
+
+def other_hosts(texts: Iterable[tuple[str, str]]) -> frozenset[str]:
+    """Return the names of other hosts in (path, text) of the files that name some."""
+    return frozenset(
+        name
+        for path, text in texts
+        if path in _NAMING
+        for pattern in _NAMED
+        for found in pattern.finditer(text)
+        for name in _HOST.findall(found["name"])
+    )
 
 
 def networks(texts: Iterable[tuple[str, str]]) -> frozenset[ipaddress.IPv4Network]:

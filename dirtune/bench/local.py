@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TypeVar
 
+import msgspec
+
 from dirtune.analyse import bottleneck, cpu, work
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.lines import nic_actions
@@ -53,20 +55,23 @@ async def profile(
         watch(samples)
 
     probing.begin()
-    samples = await during(seconds, argv, each_second)
-    return _judged(LiveHost(), samples, probing.finish())
+    samples, status = await _during(seconds, argv, each_second)
+    found = _judged(LiveHost(), samples, probing.finish())
+    return msgspec.structs.replace(found, command_status=status)
 
 
-async def during(
-    seconds: float | None, argv: Sequence[str] = (), watch: Watch = lambda _: None
-) -> tuple[Sample, ...]:
+async def _during(
+    seconds: float | None, argv: Sequence[str], watch: Watch
+) -> tuple[tuple[Sample, ...], int | None]:
     """Sample once a second for *seconds*, or until the command *argv* has ended.
 
-    The command keeps this terminal; it is ended if the sampling is.
+    Returns the command's exit status too, None unless it ended by itself. It keeps this terminal,
+    and is ended if the sampling is.
     """
     process = await _start(argv) if argv else None
     try:
-        return await _series(seconds, process, watch)
+        samples = await _series(seconds, process, watch)
+        return samples, process.returncode if process is not None else None
     finally:
         if process is not None and process.returncode is None:
             process.terminate()

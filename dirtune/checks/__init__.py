@@ -133,6 +133,9 @@ class Cluster:
     """The nodes of one cluster at one time, by the names they are reached by."""
 
     nodes: Mapping[str, Snapshot]
+    """Those that were read."""
+    unread: Mapping[str, str] = field(default_factory=dict)
+    """The role that the plan gives each of the others."""
 
     def role(self, role: str) -> Mapping[str, Snapshot]:
         """Return the nodes that have *role*, by name."""
@@ -219,6 +222,11 @@ def inconclusive(reason: str) -> Undecided:
     return Undecided(Status.INCONCLUSIVE, reason)
 
 
+def skipped(reason: str) -> Undecided:
+    """Say that what it takes was not read."""
+    return Undecided(Status.SKIPPED, reason)
+
+
 def not_applicable(reason: str) -> Undecided:
     """Say that this host is not one the check is about."""
     return Undecided(Status.NOT_APPLICABLE, reason)
@@ -258,6 +266,10 @@ def run(checks: tuple[Check, ...], snapshot: Snapshot) -> tuple[Outcome, ...]:
 def run_cross(checks: tuple[Check, ...], cluster: Cluster) -> tuple[Outcome, ...]:
     """Run those of *checks* that compare nodes; a finding's subject names the node."""
     wanted = ((each, each.cross) for each in checks)
+    if not cluster.nodes:
+        return tuple(
+            Outcome(each, Status.SKIPPED, "no node was read") for each, cross in wanted if cross
+        )
     return tuple(_outcome(each, cross, cluster) for each, cross in wanted if cross)
 
 

@@ -17,8 +17,22 @@ from dirtune.snapshot import Snapshot
 
 # Settings that count, or that a kernel sets from the memory it finds.
 _COUNTS = frozenset({"net/netfilter/nf_conntrack_count", "fs/file-max", "vm/min_free_kbytes"})
-# Boot options that name this one machine's disks.
-_OWN_OPTIONS = ("BOOT_IMAGE=", "root=", "resume=", "initrd=", "ip=", "nfsroot=", "hostname=")
+# Boot options that name this one machine, or how it starts, shows it and dies: not how it runs
+# (kernel-parameters.rst, dracut.cmdline(7), kernel-command-line(7)). What is not known is shown.
+_OWN_OPTIONS = re.compile(
+    r"""
+    BOOT_IMAGE | BOOTIF | initrd | noinitrd | init | rdinit | root(flags|fstype|wait|delay)?
+    | r[ow] | (no)?resume(_offset)? | fsck\..* | ip | nfsroot | hostname | systemd\.hostname
+    | net\.ifnames | ifname | systemd\.machine_id | ds | inst\..* | (rd | luks)(\..*)?
+    | systemd\.(unit | wants | mask | show_status | log_.* | debug.* | firstboot | setenv | run.*)
+    | biosdevname | single | emergency | rescue | [Ss] | [1-5]
+    | splash | quiet | rhgb | vga | video | fb | logo.* | gfxpayload | nomodeset
+    | (plymouth | vt | fbcon | drm)\..*
+    | locale(\..*)? | LANG | language | country | keymap | KEYTABLE | keyboard.* | vconsole\..*
+    | panic(_on_.*|_print)? | oops | reboot | crashkernel | crash_kexec_post_notifiers
+    """,
+    re.VERBOSE,
+)
 _CHIP = re.compile(r"-[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _WRITERS = ("irq", "sysctl", "ipvs", "nic", "cpu")
 
@@ -73,8 +87,8 @@ def _kernel(snapshot: Snapshot) -> Facts | None:
 def _cmdline(snapshot: Snapshot) -> Facts | None:
     if snapshot.cmdline is None:
         return None
-    options = [o for o in snapshot.cmdline if not o.startswith(_OWN_OPTIONS)]
-    return {name: value or "set" for name, _, value in (o.partition("=") for o in options)}
+    options = (o.partition("=") for o in snapshot.cmdline)
+    return {name: value or "set" for name, _, value in options if not _OWN_OPTIONS.fullmatch(name)}
 
 
 def _modules(snapshot: Snapshot) -> Facts | None:

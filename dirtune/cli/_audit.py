@@ -73,7 +73,8 @@ def of_cluster(path: Path, interval: float, options: Options) -> Report:
     placed = {s: replace(each, place=places.get(s.name)) for s, each in taken.items()}
     alone = tuple(each for each in options.wanted if each.function)
     report = _report(placed, lost, replace(options, wanted=alone))
-    together = Cluster({source.name: each for source, each in placed.items()})
+    unread = {s.name: places[s.name].role for s in sources if s not in taken}
+    together = Cluster({source.name: each for source, each in placed.items()}, unread)
     return replace(report, cross=render.cross(together, options.wanted, options.accepted))
 
 

@@ -1,6 +1,8 @@
 """Where an audit's samples come from: this host, another, or a record of one."""
 
+import math
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +21,27 @@ from dirtune.host import LiveHost, RecordedHost
 from dirtune.snapshot import FIELDS, Snapshot, moving, patterns_of, take_all
 
 _FETCH_S = 60
+_COMMENT = re.compile(r"(^|\s)#.*")
 T = TypeVar("T")
+
+
+class Amount(click.FloatRange):
+    """A finite number within a range; click's own lets nan through."""
+
+    def convert(
+        self, value: float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number; click says what is wrong with another."""
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a number one can wait for or hold to", param, ctx)
+        return found
+
+
+SECONDS = Amount(min=0)
+"""How long to wait."""
+WINDOW = Amount(min=0, min_open=True)
+"""How long to measure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +171,18 @@ def colour() -> bool | None:
     return False if os.environ.get("NO_COLOR") else None
 
 
+def one_of(**given: object) -> None:
+    """Refuse two of the options *given*, by their names, that each say what to read."""
+    said = [f"--{name}" for name, value in given.items() if value]
+    if len(said) > 1:
+        raise click.UsageError(f"{' and '.join(said)} each say what to read; give one of them")
+
+
 def hosts_in(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the hosts named, `@FILE` read as one name a line, each once."""
+    """Return the hosts named, `@FILE` read as one name a line, each once.
+
+    `NotPossible` if a file cannot be read or names no host.
+    """
     found: list[str] = []
     for name in names:
         found += _listed(Path(name[1:])) if name.startswith("@") else [name]
@@ -211,4 +243,9 @@ def _listed(path: Path) -> list[str]:
         rows = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise NotPossible(f"{path}: {error.strerror}") from error
-    return [row.strip() for row in rows if row.strip() and not row.startswith("#")]
+    except UnicodeDecodeError as error:
+        raise NotPossible(f"{path}: is no text; --host @FILE wants a host a line") from error
+    found = [name for row in rows if (name := _COMMENT.sub("", row).strip())]
+    if not found:
+        raise NotPossible(f"{path}: names no host; --host @FILE wants a host a line")
+    return found

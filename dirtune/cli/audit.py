@@ -22,7 +22,7 @@ _FORMATS = ("table", "json", "markdown", "prometheus")
 
 @click.command()
 @click.option(
-    "--probe", type=float, is_flag=False, flag_value=5.0, metavar="[SECONDS]",
+    "--probe", type=_sources.WINDOW, is_flag=False, flag_value=5.0, metavar="[SECONDS]",
     help="Measure interrupt handlers with eBPF (5 s); all else only reads.",
 )  # fmt: skip
 @click.option("--host", "hosts", multiple=True, metavar="HOST|@FILE", help="Audit over SSH.")
@@ -31,7 +31,11 @@ _FORMATS = ("table", "json", "markdown", "prometheus")
 @click.option("--from", "archive", type=_PATH, help="A snapshot's file.")
 @click.option("--diff", nargs=2, metavar="A B", help="What differs: trees, snapshots or hosts.")
 @click.option(
-    "--interval", type=float, default=2.0, show_default=True, help="Between two samples."
+    "--interval",
+    type=_sources.SECONDS,
+    default=2.0,
+    show_default=True,
+    help="Between two samples.",
 )
 @click.option(
     "--role", type=click.Choice(["director", "real-server", "client"]), help="Of these hosts."
@@ -66,13 +70,14 @@ def command(
 
     Exit status 1 if a finding is at or above --fail-on, or if the two of --diff differ.
     """
+    _sources.one_of(**{"host": hosts, "root": root, "from": archive, "diff": diff})
     source = _sources.Source(root, archive, interval=interval)
     if diff:
         sys.exit(_differ(diff, source, format))
     accepted = _audit.acceptance(config, baseline)
     options = _audit.Options(_audit.wanted(select, ignore), accepted, probe, role)
     if cluster is not None:
-        if hosts or role:
+        if hosts or role or root or archive:
             raise click.UsageError("--cluster names hosts and roles itself")
         report = _audit.of_cluster(cluster, interval, options)
     else:

@@ -13,14 +13,18 @@ from dirtune.snapshot import with_probes
 
 @click.command()
 @click.option(
-    "--probe", type=float, is_flag=False, flag_value=5.0, metavar="[SECONDS]",
+    "--probe", type=_sources.WINDOW, is_flag=False, flag_value=5.0, metavar="[SECONDS]",
     help="Measure every handler with eBPF as well (5 s).",
 )  # fmt: skip
 @click.option("--host", metavar="HOST", help="Read over SSH.")
 @click.option("--root", type=click.Path(path_type=Path), help="A recorded tree instead of /.")
 @click.option("--from", "archive", type=click.Path(path_type=Path), help="A snapshot's file.")
 @click.option(
-    "--interval", type=float, default=2.0, show_default=True, help="Between two samples."
+    "--interval",
+    type=_sources.SECONDS,
+    default=2.0,
+    show_default=True,
+    help="Between two samples.",
 )
 @click.option("--format", type=click.Choice(["table", "json", "markdown"]), default="table")
 @click.option("-v", "--verbose", is_flag=True, help="The architecture's own rows, too.")
@@ -34,6 +38,7 @@ def command(
     verbose: bool,
 ) -> None:
     """Show who is on each interrupt line and how often it interrupts."""
+    _sources.one_of(**{"host": host, "root": root, "from": archive})
     source = _sources.Source(root, archive, host, interval=interval)
     taken = _sources.snapshot_of(source, render.FIELDS)
     table = taken.interrupts

@@ -15,14 +15,19 @@ ALL = "irq,softirq,locks,cpu,drops,ipvs"
 
 
 @click.command()
-@click.option("--duration", type=float, help="Profile this machine for so many seconds.")
+@click.option("--duration", type=_sources.WINDOW, help="Profile this machine for so many seconds.")
 @click.option(
     "--during-bench", is_flag=False, flag_value="", help="Profile all nodes under a plan's load."
 )
-@click.option("--rate", type=float, help="Connections/s; default: the plan's first rate.")
+@click.option(
+    "--rate",
+    type=_sources.Amount(min=0, min_open=True),
+    help="Connections/s; default: the plan's first rate.",
+)
 @click.option("--probes", default=ALL, show_default=True, help="Which, or none.")
 @click.option(
-    "--max-overhead", type=float, default=1.0, show_default=True, metavar="PERCENT",
+    "--max-overhead", type=_sources.Amount(min=0), default=1.0, show_default=True,
+    metavar="PERCENT",
     help="What the probes together may cost, of one CPU; the dearest is taken off.",
 )  # fmt: skip
 @click.option("--folded", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
@@ -53,7 +58,12 @@ def command(
     With --during-bench[=PLAN] (dirtune.toml here, else a running lab) load runs through the
     director and every node is sampled once a second; else this machine alone is, for --duration
     seconds or while CMD runs. Probes need root and bcc; what cannot be had is said.
+
+    Exit status 2 if CMD failed: the profile is of what it did until then.
     """
+    if during_bench is not None and (duration is not None or cmd):
+        other = "-- COMMAND" if cmd else "--duration"
+        raise click.UsageError(f"--during-bench lasts as its plan says; leave out {other}")
     wanted = () if probes == "none" else tuple(filter(None, probes.split(",")))
     before = None if compare is None else _kept(compare)
     if during_bench is not None:
@@ -65,6 +75,14 @@ def command(
     if folded is not None:
         _write_folded(found, folded)
     _print(found, before, format, verbose=verbose)
+    if found.command_status:
+        _say_failed(cmd[0], found.command_status)
+        sys.exit(2)
+
+
+def _say_failed(name: str, status: int) -> None:
+    how = f"was ended by signal {-status}" if status < 0 else f"failed with exit status {status}"
+    click.echo(f"dirtune: {name} {how}: the profile is of what it did until then", err=True)
 
 
 async def _under_load(given: str, rate: float | None, probes: tuple[str, ...]) -> Profile:

@@ -16,7 +16,11 @@ from dirtune.host import RecordedHost
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE")
 @click.option("--host", metavar="HOST", help="Record another host over SSH.")
 @click.option(
-    "--interval", type=float, default=2.0, show_default=True, help="Between two samples."
+    "--interval",
+    type=_sources.SECONDS,
+    default=2.0,
+    show_default=True,
+    help="Between two samples.",
 )
 @click.option("--redact", is_flag=True, help="Stand-ins for addresses and host names.")
 def command(output: Path, host: str | None, interval: float, redact: bool) -> None:
@@ -37,11 +41,11 @@ def command(output: Path, host: str | None, interval: float, redact: bool) -> No
 
 
 def _redacted(samples: Sequence[RecordedHost], host: str | None) -> tuple[RecordedHost, ...]:
-    from dirtune.analyse.redact import Redactor, hostnames, networks
+    from dirtune.analyse.redact import Redactor, hostnames, networks, other_hosts
 
     texts = [pair for sample in samples for pair in sample.files.items()]
     names = (*hostnames(texts), (host or "").rpartition("@")[2])
-    redactor = Redactor(secrets.token_bytes(32), names, networks(texts))
+    redactor = Redactor(secrets.token_bytes(32), names, networks(texts), other_hosts(texts))
     return tuple(
         replace(
             sample,

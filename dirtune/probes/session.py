@@ -75,7 +75,7 @@ class Session:
         """Take off the dearest probe if all together cost more than they may; once a second."""
         now = time.monotonic()
         percents = {id(each): self._percent(each, now) for each in self.running}
-        if sum(percents.values()) > self.limit_percent:
+        if self.running and sum(percents.values()) > self.limit_percent:
             dearest = max(self.running, key=lambda each: percents[id(each)])
             dearest.shed = True
             self._read_last(dearest)

@@ -11,9 +11,10 @@ from dirtune.analyse.profile_difference import Difference
 from dirtune.analyse.run import CpuShare
 from dirtune.analyse.work import Work
 
-_STATES = ("user", "system", "idle")
-_DETAILS = ("softirq", "irq", "steal")
+_STATES = ("user", "system", "idle", "irq", "softirq", "steal")
 _MOST = 10
+_FEW_CPUS = 8
+"""On all nodes together: more are shown only if asked for."""
 
 
 def table(profile: Profile, *, verbose: bool = False) -> str:
@@ -41,7 +42,7 @@ def difference(found: Difference, *, markdown: bool) -> str:
 def _document(profile: Profile, style: str, *, verbose: bool) -> str:
     parts = [_load(profile), profile.bottleneck.paragraph if profile.bottleneck else ""]
     parts.append(_nodes(profile, style))
-    if verbose:
+    if verbose or sum(len(node.per_cpu) for node in profile.nodes) <= _FEW_CPUS:
         parts.append(_cpus(profile, style))
     if profile.work is not None:
         parts += [_work(profile.work), _phases(profile.work, style)]
@@ -61,18 +62,19 @@ def _load(profile: Profile) -> str:
 
 
 def _nodes(profile: Profile, style: str) -> str:
-    rows = [(n.node, n.role, *_row(n.states, _STATES)) for n in profile.nodes]
+    rows = [(n.node, n.role, *_row(n.states)) for n in profile.nodes]
     heads = ("node", "role", *(f"{state} %" for state in _STATES))
-    return _aligned(heads, rows, style, texts=2)
+    said = "Mean ± standard deviation; system contains irq and softirq."
+    return f"{_aligned(heads, rows, style, texts=2)}\n\n{said}" if rows else ""
 
 
 def _cpus(profile: Profile, style: str) -> str:
     rows = [
-        (node.node, cpu, *_row(states, (*_STATES, *_DETAILS)))
+        (node.node, cpu, *_row(states))
         for node in profile.nodes
         for cpu, states in node.per_cpu.items()
     ]
-    heads = ("node", "cpu", *(f"{state} %" for state in (*_STATES, *_DETAILS)))
+    heads = ("node", "cpu", *(f"{state} %" for state in _STATES))
     return _aligned(heads, rows, style, texts=2) if rows else ""
 
 
@@ -309,11 +311,9 @@ def _notes(profile: Profile) -> str:
     return "\n".join(said)
 
 
-def _row(states: dict[str, CpuShare], names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(
-        f"{states[name].mean:.2f} ({states[name].sd:.2f})" if name in states else ""
-        for name in names
-    )
+def _row(states: dict[str, CpuShare]) -> tuple[str, ...]:
+    shares = (states.get(name) for name in _STATES)
+    return tuple("" if share is None else f"{share.mean:.1f}±{share.sd:.1f}" for share in shares)
 
 
 def _number(value: float | None) -> str:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from dirtune.analyse import bottleneck, work
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.forecast import Waste
-from dirtune.analyse.probed import LockWaits, LockWindow, ProbeCost, Probed
+from dirtune.analyse.probed import IrqThreadTime, LockWaits, LockWindow, ProbeCost, Probed
 from dirtune.analyse.run import CpuShare, Forecast, NodeCpu
 from dirtune.bench.judge import by_line
 from dirtune.collect.softnet import SoftnetRow
@@ -71,7 +71,7 @@ def test_a_full_cpu_beside_idle_ones_asks_for_spreading():
     verdict = found(node(1.0, 80.0))
 
     assert verdict.resource == "cpu0"
-    assert "99 % busy (80 % in softirqs)" in verdict.paragraph
+    assert "99 % busy (80 % in softirqs, 19 % in the rest of the kernel)" in verdict.paragraph
     assert "the idlest other is 20 % busy" in verdict.paragraph
     assert "audit --select irq,nic,softirq" in verdict.paragraph
 
@@ -81,6 +81,57 @@ def test_full_cpus_everywhere_ask_for_less_work():
 
     assert verdict.resource == "cpu0"
     assert "the others have no room" in verdict.paragraph
+
+
+def of_cpu0(probed=None, **states):
+    """The verdict on cpu0 at 95 % and more with these *states*, beside a CPU that is idle."""
+    shares = {name: CpuShare(float(value), 0.0) for name, value in states.items()}
+    idle = {"user": CpuShare(1.0, 0.0), "system": CpuShare(1.0, 0.0), "idle": CpuShare(98.0, 0.0)}
+    cpus = {"cpu0": shares, "cpu1": idle}
+    return found(NodeCpu("lb1", "director", idle, cpus, "/proc/stat", 10), probed=probed)
+
+
+def test_a_cpu_that_programs_fill_is_not_told_to_spread_interrupts():
+    verdict = of_cpu0(user=93, system=2, softirq=0, irq=0, idle=5)
+
+    assert verdict.resource == "cpu0"
+    assert "95 % busy (93 % user, 2 % in the rest of the kernel)" in verdict.paragraph
+    assert "Programs fill it" in verdict.paragraph
+    assert "Spread" not in verdict.paragraph
+
+
+def test_a_cpu_that_the_kernel_fills_for_programs():
+    verdict = of_cpu0(user=10, system=86, softirq=3, irq=1, idle=4)
+
+    assert "System calls and kernel threads fill it" in verdict.paragraph
+    assert "Spread" not in verdict.paragraph
+
+
+@pytest.mark.parametrize(
+    "states",
+    [
+        {"user": 5, "system": 91, "softirq": 60, "irq": 25},
+        {"user": 30, "system": 66, "softirq": 0, "irq": 0, "unaccounted": 60},
+    ],
+    ids=["counted", "charged to nobody"],
+)
+def test_a_cpu_that_interrupts_fill_is_told_to_spread_them(states):
+    assert "Spread the card's queues" in of_cpu0(idle=4, **states).paragraph
+
+
+def test_threads_of_interrupts_are_interrupts():
+    # 6 s of 10 s: most of the 86 % that count as system.
+    threads = (IrqThreadTime(10, "eth0", 9, 6_000_000_000),)
+    verdict = of_cpu0(Probed(10.0, threads=threads), user=10, system=86, softirq=0, idle=4)
+
+    assert "Spread the card's queues" in verdict.paragraph
+
+
+def test_a_cpu_that_the_hypervisor_takes_is_its_alone():
+    verdict = of_cpu0(user=10, system=25, softirq=20, idle=0, steal=65)
+
+    assert verdict.resource == "steal"
+    assert "it took 65 % of cpu0 away, which is 35 % busy" in verdict.paragraph
 
 
 def test_one_cpu_alone_is_told_so():

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from dirtune.analyse.redact import Redactor, hostnames, networks
+from dirtune.analyse.redact import Redactor, hostnames, networks, other_hosts
 from dirtune.collect.addresses import (
     parse_fib_trie,
     parse_if_inet6,
@@ -11,6 +11,7 @@ from dirtune.collect.addresses import (
     parse_local_networks,
 )
 from dirtune.collect.ip_vs import parse_services
+from dirtune.collect.mounts import parse_mounts
 from dirtune.collect.routes import parse_routes, route_to
 
 KEY = b"0123456789abcdef"
@@ -149,3 +150,66 @@ def test_another_key_another_stand_in():
 
 def test_the_name_a_host_gives_itself():
     assert hostnames([("/proc/sys/kernel/hostname", "lb1\n"), ("/x", "y")]) == ("lb1",)
+
+
+CMDLINE = (
+    "BOOTIF=01-52-54-00-12-34-56 ip=10.1.2.3:10.1.2.1:10.1.2.254:255.255.255.0:web7:eth0:off "
+    "nfsroot=filer3:/roots/web7,ro root=nfs:boxer.corp.example.net:/x "
+    "ifname=net0:52:54:00:12:34:56 rd.iscsi.initiator=iqn.2001-04.com.secretshop:web7 "
+    "inst.ks=http://kick.corp.example.net/ks "
+    "hostname=web7 netroot=iscsi:@10.1.2.1::3260::iqn.2001-04.com.secretshop:disk1 quiet\n"
+)
+MOUNTS = (
+    "40 25 0:44 / /data rw - nfs4 nfs1.corp.example.net:/vol rw,vers=4.2,addr=10.1.2.9\n"
+    "41 25 0:45 / /bare rw - nfs nfs:/vol rw,addr=10.1.2.9\n"
+    "42 25 0:46 / /share rw - cifs //fileserver.corp/share rw,unc=\\\\fileserver.corp\\share\n"
+    "43 25 0:47 / /ceph rw - ceph mon1:6789,mon2:6789:/ rw\n"
+    "44 25 0:48 / /ssh rw - fuse.sshfs me@jumpbox:/home rw\n"
+    "45 25 8:1 / / rw - ext4 /dev/sda1 rw\n"
+)
+LOG = "nfs: server nfs1.corp.example.net not responding\nCIFS: mount //fileserver.corp/share\n"
+
+
+def test_names_and_addresses_that_others_have():
+    files = {"/proc/cmdline": CMDLINE, "/proc/self/mountinfo": MOUNTS, "/cmd/dmesg": LOG}
+    names = hostnames(files.items())
+    each = Redactor(KEY, names, others=other_hosts(files.items()))
+    assert set(names) == {"web7"}
+    said = {path: each.text(path, text) for path, text in files.items()}
+    whole = "\n".join(said.values()) + each.text("/x", "nfs1.corp.example.net addr:fd00::5")
+
+    for secret in (
+        *("52-54-00", "52:54:00", "web7", "filer3", "boxer", "kick", "corp", "secretshop"),
+        *("nfs1", "fileserver", "mon1", "mon2", "jumpbox", "10.1.2.", "fd00::5"),
+    ):
+        assert secret not in whole, secret
+    assert whole.count("02-00-00-00-00-01") == 1
+    assert "ifname=net0:02:00:00:00:00:01" in whole, "the same card"
+    assert said["/proc/cmdline"].endswith(" quiet\n")
+
+
+def test_what_a_check_reads_of_mounts_and_options_stays():
+    each = Redactor(KEY, (), others=other_hosts([("/proc/self/mountinfo", MOUNTS)]))
+    before, after = parse_mounts(MOUNTS), parse_mounts(each.text("/proc/self/mountinfo", MOUNTS))
+
+    assert [(m.dev, m.target, m.fstype) for m in after] == [
+        (m.dev, m.target, m.fstype) for m in before
+    ]
+    assert after[-1].source == "/dev/sda1"
+    options = (
+        "root=/dev/sda1 ip=dhcp isolcpus=1-3 pci=nomsi console=ttyS0,115200n8 rd.lvm.lv=vg/x\n"
+    )
+    assert each.text("/proc/cmdline", options) == options
+
+
+@pytest.mark.parametrize("label", ["addr", "from_", "inet6-addr"])
+def test_an_address_behind_a_word_and_a_colon(label):
+    assert alone(f"{label}:fd00::5") == f"{label}:{alone('fd00::5')}"
+    assert alone("fd00::5") != "fd00::5"
+
+
+@pytest.mark.parametrize(
+    "kept", ["at:12:34:56", "pci:0000:00:1f.3", "e1000:0000:00:19.0", "a::b::c"]
+)
+def test_what_only_looks_like_one_stays(kept):
+    assert alone(kept) == kept

@@ -1,5 +1,7 @@
 """client/fd-limit, timewait and generator-bound."""
 
+import dataclasses
+
 import pytest
 
 from dirtune.checks import Cluster, Severity, Status, run, run_cross
@@ -155,3 +157,17 @@ def test_nodes_that_cannot_be_compared():
     assert bound(lb=busy("director", 5), c1=once).status is Status.INCONCLUSIVE
     assert bound(lb=Snapshot(place=Place("director")), c1=once).status is Status.INCONCLUSIVE
     assert run((generator_bound,), once)[0].status is Status.SKIPPED
+
+
+def test_nodes_that_were_not_read_leave_it_open():
+    nodes = {"lb": busy("director", 5), "c1": busy("client", 5)}
+
+    def with_unread(name, role):
+        return run_cross((generator_bound,), Cluster(nodes, {name: role}))[0]
+
+    assert run_cross((generator_bound,), Cluster({}))[0].status is Status.SKIPPED
+    assert with_unread("c2", "client").status is Status.SKIPPED
+    assert "c2" in with_unread("c2", "client").reason
+    assert with_unread("rs1", "real-server").status is Status.PASSED
+    blind = dataclasses.replace(nodes["c1"], interfaces=None)
+    assert bound(lb=nodes["lb"], c1=blind).status is Status.INCONCLUSIVE

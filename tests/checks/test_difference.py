@@ -110,3 +110,33 @@ def test_what_one_of_them_does_not_tell_is_no_difference():
     found = change(ethtool=None, sysctls=None)
 
     assert (found.differences, found.unknown) == ((), ("sysctl", "ethtool"))
+
+
+OF_THE_START = (
+    "BOOT_IMAGE=/vmlinuz root=UUID=1 ro rw quiet splash rhgb vga=791 locale=de_DE LANG=C panic=10 "
+    "rd.lvm.lv=vg/root rd.luks.uuid=1 systemd.unit=multi-user.target net.ifnames=0 biosdevname=0 "
+    "crashkernel=256M BOOTIF=01-52-54-00-12-34-56 resume=/dev/sda2 noresume S panic_on_oops=1 "
+    "init=/bin/sh rootfstype=ext4 vconsole.keymap=us plymouth.enable=0 nomodeset ip=dhcp"
+)
+OF_THE_WORK = (
+    "mitigations isolcpus nohz_full rcu_nocbs threadirqs noapic pci nosmp maxcpus idle intel_idle"
+    ".max_cstate processor.max_cstate nosmt transparent_hugepage irqaffinity skew_tick preempt "
+    "default_hugepagesz audit ip_vs.conn_tab_bits systemd.cpu_affinity iommu spectre_v2 rdt "
+    "initcall_debug"
+)
+
+
+def test_boot_options_that_change_nothing_of_the_work_are_no_difference():
+    a, b = (dataclasses.replace(BEFORE, cmdline=tuple(c)) for c in ((), OF_THE_START.split()))
+
+    assert compare(a, b).differences == ()
+
+
+@pytest.mark.parametrize("name", OF_THE_WORK.split())
+def test_boot_options_that_may_are(name):
+    found = compare(
+        dataclasses.replace(BEFORE, cmdline=()),
+        dataclasses.replace(BEFORE, cmdline=(f"{name}=1",)),
+    )
+
+    assert rows(found) == {("boot option", name): (None, "1")}

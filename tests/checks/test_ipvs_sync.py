@@ -13,7 +13,7 @@ from dirtune.collect.ipvs_netlink import Ipvs, SyncDaemon
 from dirtune.collect.net import Interface
 from dirtune.collect.processes import Process
 from dirtune.collect.sysctls import Sysctls
-from dirtune.snapshot import Snapshot
+from dirtune.snapshot import Place, Snapshot
 
 VIP = "198.18.0.100"
 MASTER = SyncDaemon("master", "eth1", 7, 1472)
@@ -176,3 +176,30 @@ def test_directors_that_do_not_loop(options):
 
 def test_an_unknown_setting_leaves_it_open():
     assert pair(backup_only="x").status is Status.INCONCLUSIVE
+
+
+DIRECTOR = Snapshot(services=(Service("TCP", VIP, 80, None, "rr"),), addresses=frozenset({VIP}))
+UNREAD = dataclasses.replace(DIRECTOR, services=None)
+PLACED = Snapshot(place=Place("director"))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "status", "said"),
+    [
+        (Cluster({}, {"lb1": "director"}), Status.SKIPPED, "no node was read"),
+        (Cluster({"lb1": DIRECTOR}), Status.NOT_APPLICABLE, "fewer than two"),
+        (Cluster({"lb1": DIRECTOR}, {"rs1": "real-server"}), Status.SKIPPED, "rs1 was not read"),
+        (Cluster({"lb1": DIRECTOR, "lb2": UNREAD}), Status.SKIPPED, "lb2: its IPVS services"),
+        (Cluster({"lb1": PLACED, "lb2": PLACED}), Status.SKIPPED, "lb1: its IPVS services"),
+        (
+            Cluster({"a": DIRECTOR, "b": dataclasses.replace(DIRECTOR, addresses=None)}),
+            Status.SKIPPED,
+            "b: its addresses",
+        ),
+    ],
+)
+def test_what_was_not_read_never_passes(cluster, status, said):
+    (outcome,) = run_cross((backup_loop,), cluster)
+
+    assert outcome.status is status
+    assert said in outcome.reason

@@ -6,8 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from dirtune.cli import main
+from dirtune.cli._sources import hosts_in
 from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import LiveHost
+from dirtune.probes.session import Session
 
 TABLE = "           CPU0\n 10:         40    XT-PIC      sym53c8xx, eth1\n"
 
@@ -103,3 +105,100 @@ def test_a_folder_without_anything_says_so(tmp_path):
 
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
+
+
+def refused(*argv):
+    """Return the line that says why a command could not be done."""
+    result = CliRunner().invoke(main, argv)
+    assert result.exit_code == 2, (result.output, result.exception)
+    assert result.stdout == ""
+    return result.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("content", ["", "\n", "# one\n   # two\n"])
+def test_a_list_without_hosts_is_not_this_host(tmp_path, content):
+    (tmp_path / "hosts").write_text(content)
+
+    assert "hosts: names no host" in refused("audit", "--host", f"@{tmp_path}/hosts")
+
+
+def test_a_list_that_is_no_text(tmp_path):
+    (tmp_path / "hosts").write_bytes(bytes(range(256)))
+
+    assert "hosts: is no text" in refused("audit", "--host", f"@{tmp_path}/hosts")
+
+
+def test_comments_are_no_part_of_a_host(tmp_path):
+    (tmp_path / "hosts").write_text("# the pair\nlb1  # first\n\tlb2\t#second\nlb#3\nlb1\n")
+
+    assert hosts_in((f"@{tmp_path}/hosts", "lb4")) == ("lb1", "lb2", "lb#3", "lb4")
+
+
+@pytest.mark.parametrize("number", ["-1", "nan", "inf"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("audit", "--interval"),
+        ("audit", "--probe"),
+        ("irqs", "--interval"),
+        ("irqs", "--probe"),
+        ("snapshot", "-o", "/nonexistent/a.tgz", "--interval"),
+        ("profile", "--probes", "none", "--duration"),
+        ("profile", "--probes", "none", "--duration", "1", "--max-overhead"),
+    ],
+)
+def test_a_number_that_is_none_is_refused(words, number):
+    *words, option = words
+
+    assert refused(*words, f"{option}={number}").startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("audit", "--root", "/nonexistent", "--from", "a.tgz"),
+        ("audit", "--root", "/nonexistent", "--host", "lb1"),
+        ("audit", "--diff", "a", "b", "--from", "a.tgz"),
+        ("audit", "--cluster", "dirtune.toml", "--root", "/nonexistent"),
+        ("irqs", "--root", "/nonexistent", "--from", "a.tgz"),
+        ("irqs", "--host", "lb1", "--from", "a.tgz"),
+        ("profile", "--duration", "1", "--during-bench"),
+        ("profile", "--during-bench", "dirtune.toml", "--", "true"),
+    ],
+)
+def test_two_things_to_read_are_refused(words):
+    assert refused(*words).startswith("Error: --")
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "said"),
+    [
+        ("sleep 1.2; exit 3", 3, "sh failed with exit status 3"),
+        ("sleep 1.2; kill -9 $$", -9, "sh was ended by signal 9"),
+    ],
+)
+def test_a_profiled_command_that_failed_is_told(script, status, said):
+    result = CliRunner().invoke(
+        main, ["profile", "--probes", "none", "--format", "json", "--", "sh", "-c", script]
+    )
+
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["command_status"] == status
+    assert f"dirtune: {said}" in result.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--duration", "1")], ids=["ends well", "outlives it"])
+def test_a_profiled_command_that_did_not_fail(words):
+    command = ("--", "sleep", "3" if words else "1.2")
+    result = CliRunner().invoke(main, ["profile", "--probes", "none", *words, *command])
+
+    assert result.exit_code == 0, result.output
+
+
+def test_an_overhead_of_nothing_takes_off_every_probe_and_no_more():
+    """A budget below what nothing costs must find no dearest of none."""
+    session = Session(LiveHost(), [], (), -1.0, counted=True)
+
+    session.keep_within_budget()
+
+    assert session.running == []

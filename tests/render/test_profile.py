@@ -37,7 +37,9 @@ def node(name, role, user, system, idle, source="/proc/stat"):
         "user": CpuShare(*user),
         "system": CpuShare(*system),
         "idle": CpuShare(*idle),
+        "irq": CpuShare(1.0, 0.2),
         "softirq": CpuShare(3.0, 0.5),
+        "steal": CpuShare(2.0, 1.5),
     }
     return NodeCpu(name, role, states, {"cpu0": states}, source, 10)
 
@@ -105,8 +107,8 @@ def test_the_table():
         "offered 4200 connections/s, replies 3897.9/s; director 26 us of CPU per connection"
     )
     cells = [" ".join(line.split()) for line in lines]
-    assert "lb1 director 0.00 (0.00) 11.04 (5.81) 85.04 (17.43)" in cells
-    assert "rs1 real server 25.34 (13.24) 53.77 (27.62) 18.66 (38.71)" in cells
+    assert "lb1 director 0.0±0.0 11.0±5.8 85.0±17.4 1.0±0.2 3.0±0.5 2.0±1.5" in cells
+    assert "rs1 real server 25.3±13.2 53.8±27.6 18.7±38.7 1.0±0.2 3.0±0.5 2.0±1.5" in cells
     # 39.396 ms over 2940 calls, and over 10 s
     assert "10 aic7xxx 2940 2940 13.4 0.39" in cells
     assert "Control group accounting, idle is the rest of their CPUs: rs1." in cells
@@ -114,10 +116,36 @@ def test_the_table():
     assert "Not valid (noisy): steal." in cells
 
 
-def test_per_cpu_details_are_asked_for():
-    assert "softirq" not in profile.table(PROFILE)
-    assert "| lb1 " in profile.markdown(PROFILE, verbose=True)
-    assert "3.00 (0.50)" in profile.markdown(PROFILE, verbose=True)
+def test_few_cpus_are_shown_each_and_many_only_if_asked_for():
+    row = "lb1 cpu0 0.0±0.0 11.0±5.8 85.0±17.4 1.0±0.2 3.0±0.5 2.0±1.5"
+    many = replace(PROFILE, nodes=(with_cpus(8), PROFILE.nodes[1]))
+
+    assert row in cells(profile.table(PROFILE))
+    assert row in cells(profile.table(replace(PROFILE, nodes=(with_cpus(8),))))
+    assert row not in cells(profile.table(many))
+    assert row in cells(profile.table(many, verbose=True))
+    assert "3.0±0.5 |" in profile.markdown(PROFILE)
+
+
+def with_cpus(count):
+    one = PROFILE.nodes[0]
+    return replace(one, per_cpu={f"cpu{n}": one.per_cpu["cpu0"] for n in range(count)})
+
+
+def test_a_state_that_is_not_known_is_no_zero():
+    blind = replace(PROFILE.nodes[0], states={"user": CpuShare(5.0, 1.0)}, per_cpu={})
+    (row,) = [r for r in cells(profile.table(replace(PROFILE, nodes=(blind,)))) if "lb1" in r]
+
+    assert row == "lb1 director 5.0±1.0"
+
+
+def test_the_tables_of_cpu_time_fit_a_terminal_of_100_columns():
+    full = CpuShare(100.0, 10.0)
+    states = dict.fromkeys(("user", "system", "idle", "irq", "softirq", "steal"), full)
+    node_ = NodeCpu("real-server-1", "real server", states, {"cpu1151": states}, "/proc/stat", 9)
+    shown = profile.table(Profile(seconds=9, nodes=(node_,)))
+
+    assert max(map(len, shown.splitlines())) <= 100
 
 
 def cells(text):

@@ -11,6 +11,7 @@ from dirtune.checks import (
     cross_check,
     inconclusive,
     not_applicable,
+    skipped,
 )
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
@@ -42,18 +43,22 @@ def generator_bound(cluster: Cluster) -> Verdicts:
     - httperf, a tool for measuring web server performance: limits to client-sustainable load
     """
     directors, clients = cluster.role("director"), cluster.role("client")
+    for name in (n for n, role in cluster.unread.items() if role in {"director", "client"}):
+        yield skipped(f"{name} was not read")
     if not directors or not clients:
         yield not_applicable("no director and client together")
         return
     busiest = [_busiest(node) for node in directors.values()]
     if None in busiest:
-        yield inconclusive("one sample of a director")
+        yield inconclusive("one sample of a director, or no CPU times")
         return
     highest = max(percent for percent in busiest if percent is not None)
     for name, client in clients.items():
         if _busiest(client) is None:
-            yield inconclusive(f"one sample of {name}")
+            yield inconclusive(f"one sample of {name}, or no CPU times")
         elif highest < _DIRECTOR_PERCENT:
+            if client.interfaces is None:
+                yield inconclusive(f"{name}: its links are not known")
             yield from _bound(name, client, highest)
 
 

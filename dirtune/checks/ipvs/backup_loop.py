@@ -1,6 +1,18 @@
+from collections.abc import Iterator, Mapping
 from itertools import permutations
 
-from dirtune.checks import Cluster, Finding, Fix, Severity, Verdicts, cross_check, inconclusive
+from dirtune.checks import (
+    Cluster,
+    Finding,
+    Fix,
+    Severity,
+    Undecided,
+    Verdicts,
+    cross_check,
+    inconclusive,
+    not_applicable,
+    skipped,
+)
 from dirtune.checks.ipvs import destinations
 from dirtune.checks.remedies import sysctl
 from dirtune.snapshot import Snapshot
@@ -16,7 +28,7 @@ def backup_loop(cluster: Cluster) -> Verdicts:
     ## What it does
     Reports a pair of directors where each is a Route or Tunnel destination of the other and
     `backup_only` is 0 on either. Directors whose real servers are other hosts are left alone, and
-    so is NAT, which changes the packet's destination.
+    so is NAT, which changes the packet's destination. A node that was not read leaves it open.
 
     ## Why it matters
     The backup has the same table as the master: a packet that the master forwards to it as to a
@@ -30,6 +42,10 @@ def backup_loop(cluster: Cluster) -> Verdicts:
     - Documentation/networking/ipvs-sysctl.rst, `backup_only`
     """
     directors = cluster.role("director")
+    unknown = tuple(_unknown(cluster, directors))
+    yield from unknown
+    if len(directors) < 2 and not unknown:
+        yield not_applicable("fewer than two directors")
     for one, other in permutations(sorted(directors), 2):
         if not (
             _sends_to(directors[one], directors[other])
@@ -42,6 +58,17 @@ def backup_loop(cluster: Cluster) -> Verdicts:
             yield inconclusive(f"{one}: backup_only is not known")
         elif backup_only == 0:
             yield _finding(directors[one], one, other)
+
+
+def _unknown(cluster: Cluster, directors: Mapping[str, Snapshot]) -> Iterator[Undecided]:
+    """Say which nodes may be one of such a pair and were not read."""
+    for name in cluster.unread:
+        yield skipped(f"{name} was not read, and may forward to a director")
+    for name, node in cluster.nodes.items():
+        if node.services is None:
+            yield skipped(f"{name}: its IPVS services are not known")
+        elif name in directors and node.addresses is None:
+            yield skipped(f"{name}: its addresses are not known")
 
 
 def _sends_to(director: Snapshot, other: Snapshot) -> bool:
