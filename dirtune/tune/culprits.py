@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from dirtune.checks.remedies import competitors
+from dirtune.lvs.change import EditIpvs
+from dirtune.lvs.model import Table
 from dirtune.snapshot import Snapshot
 from dirtune.tune.plan import (
     Action,
@@ -22,18 +24,30 @@ FIELDS = ("processes", "settings_files", "sysctls")
 _SYS = "/proc/sys/"
 
 
-def target(action: Action) -> tuple[str, ...]:
-    """Return what *action* sets, to tell whether another sets the same; empty for none."""
+def targets(action: Action) -> frozenset[str]:
+    """Return each thing that *action* sets, to tell whether another sets it too.
+
+    Nothing for commands, of which nobody knows.
+    """
     match action:
         case SetValue(path=path) | SetAffinity(path=path) | PutFile(path=path):
-            return (path,)
+            return frozenset({path})
         case SetCard(interface=interface, group=group, after=after):
-            return (interface, group, *sorted(after))
+            return frozenset(f"{interface} {group} {name}" for name in after)
         case Unbind(device=name) | Bind(device=name):
-            return (name,)
+            return frozenset({name})
         case AddAddress() | SwitchOn() | SetDefaultRoute():
-            return (action.what,)
-    return ()
+            return frozenset({action.what})
+        case EditIpvs(before=before, after=after):
+            return _in_table(before) | _in_table(after)
+    return frozenset()
+
+
+def _in_table(table: Table) -> frozenset[str]:
+    daemons = (f"sync daemon {daemon.state}" for daemon in table.daemons or ())
+    timeouts = () if table.timeouts is None else ("timeouts",)
+    names = (*(service.name for service in table.services), *daemons, *timeouts)
+    return frozenset(f"IPVS {name}" for name in names)
 
 
 def suspects(action: Action, snapshot: Snapshot) -> tuple[str, ...]:

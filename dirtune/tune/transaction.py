@@ -16,7 +16,7 @@ from dirtune.host import Host, WritableHost, interruptible, undisturbed
 from dirtune.snapshot import take
 from dirtune.tune import journal
 from dirtune.tune.apply import apply, carry_through, roll_back
-from dirtune.tune.culprits import FIELDS, suspects, target
+from dirtune.tune.culprits import FIELDS, suspects, targets
 from dirtune.tune.journal import (
     Applied,
     Begun,
@@ -169,7 +169,12 @@ def undo_journal(path: Path, host: WritableHost, why: str) -> None:
     stuck = roll_back(entry.done, host)
     # Tried again and again, an undo that is stuck must not fill the disk.
     if not (stuck and entry.rest[-1:] == (Stuck(stuck),)):
-        _Kept(path, why).undone(stuck)
+        try:
+            _Kept(path, why).undone(stuck)
+        except NotPossible as error:
+            left = f"; left: {'; '.join(stuck)}" if stuck else ""
+            said = f"{error}: it was undone{left}, but cannot be said there"
+            raise NotPossible(f"{said}; make room, then rollback again") from error
     if stuck:
         raise ApplyError(f"{path.stem}: could not undo: {'; '.join(stuck)}; then rollback again")
 
@@ -180,13 +185,13 @@ def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding
     What a later journal set anew is that one's to hold.
     """
     made = [(entry.planned.journal, change) for entry in _standing(at) for change in entry.made]
-    last = {target(change.action): journal for journal, change in made}
+    last = {thing: journal for journal, change in made for thing in targets(change.action)}
     now = take(host, FIELDS)
     return tuple(
         Holding(journal, change, held, () if held else suspects(change.action, now))
         for journal, change in made
         if not checks or change.reason in checks
-        if last[target(change.action)] == journal
+        if all(last[thing] == journal for thing in targets(change.action))
         if (held := holds(change.action, host)) is not None
     )
 
@@ -236,17 +241,19 @@ def _require_settled(at: Place) -> None:
 
 
 def _require_last(entry: Entry, at: Place) -> None:
-    mine = {target(change.action) for change in entry.made} - {()}
+    # The watchdog need not ask: while its journal is open nothing later is begun.
+    mine = _set_by(entry)
     for later in _standing(at):
-        if later.planned.journal <= entry.planned.journal:
-            continue
-        for change in later.made:
-            if target(change.action) in mine:
-                name = later.planned.journal
-                raise NotPossible(
-                    f"{entry.planned.journal}: {name} set {' '.join(target(change.action))} after "
-                    f"it; run dirtune rollback {name} first"
-                )
+        name = later.planned.journal
+        if name > entry.planned.journal and (anew := mine & _set_by(later)):
+            raise NotPossible(
+                f"{entry.planned.journal}: {name} set {min(anew)} after it; "
+                f"run dirtune rollback {name} first"
+            )
+
+
+def _set_by(entry: Entry) -> frozenset[str]:
+    return frozenset().union(*(targets(change.action) for change in entry.made))
 
 
 def _standing(at: Place) -> tuple[Entry, ...]:

@@ -9,10 +9,12 @@ from dirtune.collect.net import Interface
 from dirtune.collect.processes import Process
 from dirtune.collect.settings_files import SettingsFiles, parse_sysctl_conf
 from dirtune.collect.sysctls import Sysctls
+from dirtune.lvs.change import EditIpvs
+from dirtune.lvs.model import Service, Table, Timeouts
 from dirtune.render import fix_files
 from dirtune.snapshot import Snapshot
 from dirtune.tune import persist
-from dirtune.tune.culprits import suspects, target
+from dirtune.tune.culprits import suspects, targets
 from dirtune.tune.plan import (
     Bind,
     Change,
@@ -176,10 +178,22 @@ def test_who_sets_the_same_otherwise(action, snapshot, who):
     assert suspects(action, snapshot) == who
 
 
+def test_what_an_edit_of_ipvs_sets():
+    web = Service("tcp", "198.18.0.100", 80, "rr")
+    dns = Service("udp", "198.18.0.100", 53, "rr")
+    edit = EditIpvs(Table((web,), Timeouts(1, 2, 3)), Table((web, dns)))
+
+    assert targets(edit) == {
+        *("IPVS TCP 198.18.0.100:80", "IPVS UDP 198.18.0.100:53", "IPVS timeouts")
+    }
+
+
 def test_one_target_has_one_name():
-    assert target(SetValue(VS, "1", "0")) == target(SetValue(VS, "0", "2")) != ()
-    assert target(SetCard("e", "rings", {}, {"rx": 1})) != target(
+    assert targets(SetValue(VS, "1", "0")) == targets(SetValue(VS, "0", "2")) != frozenset()
+    assert targets(SetCard("e", "rings", {}, {"rx": 1})) != targets(
         SetCard("e", "rings", {}, {"tx": 1})
     )
-    assert target(Unbind("a", "b")) == target(Bind("a", "c"))
-    assert target(Run(("x",))) == ()
+    assert targets(Unbind("a", "b")) == targets(Bind("a", "c"))
+    assert targets(Run(("x",))) == frozenset()
+    both = targets(SetCard("e", "rings", {}, {"rx": 1, "tx": 2}))
+    assert both & targets(SetCard("e", "rings", {}, {"rx": 9})) == {"e rings rx"}

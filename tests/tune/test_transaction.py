@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -282,6 +283,43 @@ def test_others_that_stand_do_not_matter(tmp_path, value, at, this_machine):
     take_back(at, this_machine, first)
 
     assert value.read_text().strip() == "old"
+
+
+def full(descriptor, data):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_on_a_full_disk_what_was_done_is_undone_and_said_so(value, at, this_machine, monkeypatch):
+    carry_out(setting(value, "old", "one"), this_machine, at)
+    with monkeypatch.context() as patched:
+        patched.setattr("os.write", full)
+        with pytest.raises(NotPossible, match=r"No space left on device: it was undone, but"):
+            take_back(at, this_machine)
+    assert value.read_text().strip() == "old"
+
+    assert not take_back(at, this_machine).already
+    assert state(at) is State.ROLLED_BACK
+
+
+def test_an_apply_whose_disk_fills_leaves_nothing_behind(value, at, this_machine, monkeypatch):
+    """The second record is refused, and the one that says it was undone as well."""
+    written, write = [], os.write
+
+    def once(descriptor, data):
+        if written:
+            full(descriptor, data)
+        written.append(data)
+        return write(descriptor, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.write", once)
+        with pytest.raises(NotPossible, match="No space left on device"):
+            carry_out(setting(value, "old", "one"), this_machine, at)
+
+    assert value.read_text().strip() == "old"
+    assert "was not finished; dirtune rollback takes back" in notice(at, this_machine)
+    take_back(at, this_machine)
+    assert notice(at, this_machine) is None
 
 
 def failing(times, count):
