@@ -6,6 +6,7 @@ answer is `unclear`, which the paper of 2001 did not allow itself. All nodes are
 each CPU by itself: an average over four hides a full one.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -23,8 +24,10 @@ _BUSY_IDLE = 5.0
 _CLIENT_FULL = 90.0
 _LINK_FULL = 0.95
 _KEPT_UP = 0.99
-_LOST = 0.001
-"""Ten times the default loss goal: what a short trial may lose by chance."""
+_LOSS_GOAL = 1e-4
+"""The paper's, and the default of a search for the knee."""
+_SIGMAS = 3
+"""One that just meets the goal loses more than these make in a few trials of a thousand."""
 _CONTRADICTED = 0.7
 """A real server that is full at less than this share of what it made alone is a contradiction."""
 DROPS = ("softnet_dropped", "rx_dropped", "tx_dropped")
@@ -65,10 +68,16 @@ def limiting(trial: Trial, known: Known = Known()) -> Limit:  # noqa: B008  (imm
         return Limit(CLIENTS, (trial.reason or "they did not begin what they should",))
     if trial.validity != "valid":
         return Limit(UNCLEAR, (f"the trial did not count: {trial.reason}",))
-    lost = trial.attempted - trial.replied
-    if trial.reply_rate >= _KEPT_UP * trial.offered_rate and lost <= _LOST * trial.attempted:
+    if trial.reply_rate >= _KEPT_UP * trial.offered_rate and not _lost(trial):
         return Limit(NOTHING, ("what was offered came back",))
     return _weighed(trial, known)
+
+
+def _lost(trial: Trial) -> bool:
+    """Tell whether more was lost than chance makes of a loss at the goal."""
+    usual = _LOSS_GOAL * trial.attempted
+    # A single connection is a chance in the shortest trial.
+    return trial.attempted - trial.replied > max(1.0, usual + _SIGMAS * math.sqrt(usual))
 
 
 def _weighed(trial: Trial, known: Known) -> Limit:

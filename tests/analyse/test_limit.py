@@ -111,6 +111,11 @@ def test_stolen_time_is_neither_idle_nor_busy():
         ({"validity": "client_limited", "reason": "2 % were not begun"}, "clients"),
         ({"validity": "noisy", "reason": "steal"}, "unclear"),
         ({"reply_rate": 6999.0, "replied": 69_990}, "nothing"),
+        # 0.01 % of 70,000 are 7, and three times their root 8 more.
+        ({"reply_rate": 6999.0, "replied": 69_986}, "nothing"),
+        ({"reply_rate": 6999.0, "replied": 69_984}, "unclear"),
+        ({"reply_rate": 6999.0, "attempted": 500, "replied": 499}, "nothing"),
+        ({"reply_rate": 6999.0, "attempted": 500, "replied": 498}, "unclear"),
         # In the window 99.1 % of what was offered came back; 0.9 % are lost for good.
         ({"reply_rate": 6937.0, "replied": 69_370}, "unclear"),
     ],
