@@ -3,6 +3,7 @@
 Reading it and checking it; nothing here reaches a node. What it may say is in `tables`.
 """
 
+import math
 import re
 import tomllib
 from collections.abc import Callable, Iterator
@@ -213,9 +214,18 @@ def _check_nodes(plan: Plan) -> None:
             if peer.address is not None:
                 services.address_of(f"{key}[{number}].address", peer.address)
     _require_distinct("clients", tuple(peer.host for peer in plan.clients))
+    _require_distinct("real_servers", tuple(s.address or s.label for s in plan.real_servers))
+    router = None if plan.controls is None else plan.controls.router
+    for at, text in (("director.address", plan.director.address), ("controls.router", router)):
+        if text is not None:
+            services.address_of(at, text)
 
 
 def _check_ends(plan: Plan) -> None:
+    """Check what IPVS would be given; the load itself can do without real servers' addresses."""
+    if all(server.address is not None for server in plan.real_servers):
+        services.table(plan)
+        return
     for number, service in enumerate(plan.services):
         at = f"services[{number}]"
         if service.vip is not None:
@@ -287,6 +297,7 @@ def _check_targets(plan: Plan) -> None:
     if plan.knee is not None:
         for key in ("warmup", "trial"):
             _check_duration(f"knee.{key}", getattr(plan.knee, key))
+        _require_distinct("knee.loss", tuple(f"{goal:g}" for goal in plan.knee.loss))
         if seconds(plan.knee.trial) <= 0:
             raise PlanError("knee.trial: must be positive")
     matrix, controls = plan.matrix or Matrix(), plan.controls or Controls()
@@ -305,11 +316,11 @@ def _check_targets(plan: Plan) -> None:
 
 def _check_duration(key: str, duration: Duration) -> None:
     try:
-        if seconds(duration) >= 0:
-            return
+        length_s = seconds(duration)
     except PlanError as error:
         raise PlanError(f"{key}: {error}") from error
-    raise PlanError(f"{key}: must not be negative")
+    if not 0 <= length_s < math.inf:
+        raise PlanError(f"{key}: must not be {'negative' if length_s < 0 else 'without end'}")
 
 
 def _check_services(plan: Configuration) -> None:

@@ -218,5 +218,5 @@ def test_the_director_forwards_on_one_card_only():
     assert "ip -o route get 198.18.0.11" in forwards.do
     assert '"$dev/forwarding=1"' in forwards.do
     assert "ip_forward" not in forwards.do  # it resets other settings of every card
-    six = matrix.cells(plan.parse(BASE.replace("198.18.0.11", "fd00::11") + text))
+    six = matrix.cells(plan.parse((BASE + text).replace("198.18.0.", "fd00::")))
     assert six[0].refused == "controls.routed: only over IPv4"

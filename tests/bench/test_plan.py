@@ -60,6 +60,20 @@ def test_durations(text, length):
         ('host = "c2"', 'host = "c1"\nname = "c2"', r"clients\[1\]: is c1, as"),
         ('host = "c2"', 'host = "c2"\naddress = "c2"', r"clients\[1\]\.address: 'c2' is not an"),
         ("198.18.0.100", "198.18.0.999", r"services\[0\]\.vip: '198\.18\.0\.999' is not an IPv4"),
+        ("[load]", "[knee]\nloss = [1e-4, 1e-4]\n[load]", r"knee\.loss\[1\]: is 0\.0001, as"),
+        (
+            "[load]",
+            '[controls]\nrouter = "lb1"\n[load]',
+            r"controls\.router: 'lb1' is not an IPv4",
+        ),
+        ("[load]", '[director]\nhost = "d"\naddress = "d"\n[load]', r"director\.address: 'd' is"),
+        ("port = 80", 'port = 80\nflags = ["mh-port"]', r"services\[0\]\.flags: rr has no"),
+        (
+            "rates = [150]",
+            "rates = [150]\ntimeout = inf",
+            r"load\.timeout: must not be without end",
+        ),
+        ("rates = [150]", "rates = [150]\nwindow = nan", r"load\.window: must not be without end"),
         ("rates = [150]", 'rates = [150]\nwindow = "soon"', "load.window: 'soon'"),
         (
             "rates = [150]",
@@ -138,6 +152,29 @@ def test_destinations_are_checked(destination, named):
 def test_errors_name_the_line(old, new, line):
     with pytest.raises(PlanError, match=rf"^line {line}: "):
         plan.parse(SMALL.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        # Of EXAMPLE: the second destination's table is line 15, the second real server's 23.
+        ("198.18.0.12", "198.18.0.11", r"^line 23: real_servers\[1\]: is 198\.18\.0\.11, as real"),
+        (
+            '  node = "rs2"',
+            '  address = "198.18.0.11"',
+            r"^line 15: services\[0\]\.destinations\[1\]: is 198\.18\.0\.11:80, as",
+        ),
+        (
+            "[[real_servers]]",
+            '[[services]]\nvip = "198.18.0.100"\nport = 80\n[[real_servers]]',
+            r"services\[1\]: is TCP 198\.18\.0\.100:80, as services\[0\] is",
+        ),
+        ('"dr"          #', '"dr"\nport = 8080 #', r"destinations\[0\]\.port: under dr it is"),
+    ],
+)
+def test_what_ipvs_could_not_have_is_no_plan(old, new, named):
+    with pytest.raises(PlanError, match=named):
+        plan.parse(plan.EXAMPLE.replace(old, new, 1))
 
 
 def test_a_key_that_is_not_there_has_the_line_of_its_table():
