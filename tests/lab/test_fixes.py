@@ -280,7 +280,10 @@ def test_the_operators_own_connection_is_not_cut(script):
     assert not [title for title in said["titles"] if title.startswith(f"give {CONTROL}")]
 
 
-def power_cut(script, moment):
+# The settings end at 16, the files at 42: each a record and then a write.
+@pytest.mark.long  # two minutes each; `kill -9` at every step is tests/tune/test_kill.py
+@pytest.mark.parametrize("moment", [2, 10, 16, 25, 37])
+def test_a_power_cut_anywhere_is_undone(script, moment):
     fresh = look()
     reached = state.folder().share / "reached"
     reached.unlink(missing_ok=True)
@@ -302,17 +305,3 @@ def power_cut(script, moment):
     assert "dirtune rollback takes" in on("dirtune explain 2>&1 >/dev/null")
     assert "is rolled-back" in on("dirtune rollback 2>/dev/null")
     assert changed(fresh, look()) == ([], [])
-
-
-# The settings end at 16, the files at 42: each a record and then a write.
-MOMENTS = (2, 10, 16, 25, 37)
-
-
-def test_a_power_cut_in_the_middle_of_the_files_is_undone(script):
-    power_cut(script, MOMENTS[-2])
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("moment", [m for m in MOMENTS if m != MOMENTS[-2]])
-def test_a_power_cut_anywhere_is_undone(script, moment):
-    power_cut(script, moment)

@@ -230,10 +230,11 @@ def test_user_system_and_idle_are_those_of_vmstat_and_mpstat(loaded):
     ):
         assert seen[name] == pytest.approx(other, abs=2.0), name
     assert iowait < 2
+    # The windows begin a moment apart, and what runs where in it moves one CPU more than both.
     for cpu, shares in node["per_cpu"].items():
         (row,) = re.findall(rf"^Average: +{cpu[3:]} +(.+)$", mpstat, re.M)
         whole = 100 - shares["unaccounted"]["mean"]
-        assert 100 * shares["idle"]["mean"] / whole == pytest.approx(float(row.split()[-1]), abs=2)
+        assert 100 * shares["idle"]["mean"] / whole == pytest.approx(float(row.split()[-1]), abs=4)
 
 
 def test_packets_and_connections_are_those_of_ipvs(loaded):
