@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from dirtune.errors import DirtuneError, NotPossible
+from dirtune.errors import DirtuneError, NotPossible, ParseError
 from dirtune.host import WritableHost, run
 from dirtune.tune import journal
 from dirtune.tune.journal import State
@@ -102,6 +102,8 @@ def _main(path: str, state: str, run: str) -> None:
     syslog.openlog("dirtune")
     try:
         watch(Path(path), Place(Path(state), Path(run)), WritableHost())
+    except ParseError as error:
+        syslog.syslog(syslog.LOG_ERR, str(error))  # started anew, it would read the same
     except DirtuneError as error:
         syslog.syslog(syslog.LOG_ERR, str(error))
         sys.exit(1)  # systemd takes that for a reason to start it again

@@ -344,6 +344,14 @@ def test_an_undo_that_fails_is_tried_again(tmp_path, at, this_machine, monkeypat
     ]
 
 
+def test_a_watchdog_is_not_started_anew_for_a_journal_that_nobody_can_read(at):
+    path = journal.path_of(at.state, "20260101T000000.000000Z")
+    path.parent.mkdir(parents=True)
+    path.write_text("no record\n")
+
+    watchdog._main(str(path), str(at.state), str(at.run))  # ends as one that is done
+
+
 @pytest.mark.usefixtures("unarmed")
 def test_a_watchdog_that_could_not_undo_ends_as_one_that_failed(
     tmp_path, at, this_machine, monkeypatch
