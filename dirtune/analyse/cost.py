@@ -14,6 +14,8 @@ from dirtune.analyse.limit import idle
 from dirtune.analyse.run import Cell, NodeCpu, Run, Trial
 
 SCALING_AXES = ("real_servers", "cpus")
+_AS_MUCH = 1.05
+"""Of numbers of clients: what more of them make at most where it is not they that limit."""
 
 
 class NodeCost(NamedTuple):
@@ -35,6 +37,18 @@ class Scaling(NamedTuple):
     """Replies/s."""
     efficiency: float
     """The peak over *nodes* times the peak of one."""
+
+
+class ByClients(NamedTuple):
+    """What the same cell made with different numbers of clients."""
+
+    others: str
+    """The rest of the cell's settings, which do not change."""
+    metric: str
+    made: dict[int, float]
+    """Replies/s or connections/s by the number of clients, from few to many."""
+    enough: int | None
+    """The least number that made as much as more of them; None if the most made more still."""
 
 
 class Forwarded(NamedTuple):
@@ -145,6 +159,36 @@ def _scaling(run: Run, axis: str) -> Iterator[Scaling]:
             yield from (
                 Scaling(axis, rest, n, peaks[n], peaks[n] / n / one) for n in sorted(peaks)
             )
+
+
+def by_clients(run: Run) -> tuple[ByClients, ...]:
+    """Return whether more clients made more: the test of what limits that no figure replaces.
+
+    Without a cell whose peak, or knee, the sweep or the search did not come to.
+    """
+    groups: dict[tuple[str, str], dict[int, float]] = {}
+    for cell in run.cells:
+        count = cell.settings.get("clients")
+        points = capacity.curve(trials_of(run, cell.name))
+        top = capacity.peak(points)
+        found = {"peak": top.reply_rate} if top and capacity.saturated(points) else {}
+        for knee in run.knees:
+            if knee.cell == cell.name and knee.rate is not None and knee.limit == "system":
+                found[f"knee at {100 * knee.loss_goal:g} % lost"] = knee.rate
+        for metric, rate in found.items():
+            if isinstance(count, int):
+                groups.setdefault((_rest(cell, "clients"), metric), {})[count] = rate
+    return tuple(
+        ByClients(rest, metric, dict(sorted(made.items())), _enough(made))
+        for (rest, metric), made in groups.items()
+        if len(made) > 1
+    )
+
+
+def _enough(made: Mapping[int, float]) -> int | None:
+    *fewer, _ = sorted(made)
+    more = {n: max(rate for other, rate in made.items() if other > n) for n in fewer}
+    return next((n for n in fewer if more[n] <= _AS_MUCH * made[n]), None)
 
 
 def _rest(cell: Cell, axis: str) -> str:

@@ -36,7 +36,8 @@ class TupleBudget(msgspec.Struct, frozen=True):
     """
 
     each: float
-    """What the plan's highest rate, of its sweep or its search, asks of a client."""
+    """What the plan's highest rate, of its sweep or its search, asks of a client; of its matrix,
+    where fewest share it."""
     default: float
     """With the kernel's own range of ports."""
     widest: float
@@ -49,8 +50,9 @@ def tuple_budget(plan: Plan) -> TupleBudget:
     """Return what the plan asks of its clients' ports, and what they have."""
     searched = plan.knee.highest if plan.knee is not None else None
     total = max(*plan.load.rates, searched or 0.0)
+    fewest = min(plan.matrix.clients if plan.matrix else (), default=len(plan.clients))
     return TupleBudget(
-        each=total / len(plan.clients),
+        each=total / fewest,
         default=_PORTS_DEFAULT / TABLE_LIFE_S,
         widest=_PORTS_ALL / TABLE_LIFE_S,
         clients=math.ceil(total * TABLE_LIFE_S / _PORTS_ALL),

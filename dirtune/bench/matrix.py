@@ -19,7 +19,10 @@ from dirtune.errors import PlanError
 from dirtune.lvs import ipvsadm
 from dirtune.lvs.diff import diff
 
-AXES = ("kernel", "cpus", "forwarding", "scheduler", "real_servers", "page_bytes", "keepalive")
+AXES = (
+    *("kernel", "cpus", "forwarding", "scheduler", "real_servers"),
+    *("page_bytes", "keepalive", "clients"),
+)
 BOOT_AXES = ("kernel", "cpus", "forwarding")
 """What the lab is made anew for; forwarding takes other addresses, routes and real servers."""
 NULL_PORT = 18080
@@ -163,7 +166,8 @@ def _changed(plan: Plan, settings: Mapping[str, str | int]) -> Plan:
         template = (plan.matrix or Matrix()).page_path or ""
         path = template.replace("{page_bytes}", str(settings["page_bytes"]))
         load = msgspec.structs.replace(load, path=path)
-    return msgspec.structs.replace(_with_service(plan, service), load=load)
+    clients = plan.clients[: int(settings.get("clients", len(plan.clients)))]
+    return msgspec.structs.replace(_with_service(plan, service), load=load, clients=clients)
 
 
 def _with_service(plan: Plan, service: Service) -> Plan:

@@ -6,7 +6,7 @@ Reading it and checking it; nothing here reaches a node. What it may say is in `
 import math
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -303,15 +303,19 @@ def _check_targets(plan: Plan) -> None:
     matrix, controls = plan.matrix or Matrix(), plan.controls or Controls()
     for axis in AXES:
         _require_distinct(f"matrix.{axis}", tuple(map(str, getattr(matrix, axis))))
-    most = len(plan.service.destinations)
-    if too_many := [count for count in matrix.real_servers if count > most]:
-        raise PlanError(f"matrix.real_servers: {too_many[0]}, and the service has {most}")
+    _require_few("matrix.real_servers", matrix.real_servers, plan.service.destinations, "service")
+    _require_few("matrix.clients", matrix.clients, plan.clients, "plan")
     if matrix.page_bytes and "{page_bytes}" not in (matrix.page_path or ""):
         raise PlanError("matrix.page_path: say where the pages lie, such as /{page_bytes}.html")
     if (controls.direct or controls.routed or controls.link) and not plan.service.destinations:
         raise PlanError("controls: the service has no destination to send the load to")
     if controls.routed and controls.router is None:
         raise PlanError("controls.router: routed needs the director's address")
+
+
+def _require_few(key: str, counts: Sequence[int], of: Sequence[object], owner: str) -> None:
+    if too_many := [count for count in counts if count > len(of)]:
+        raise PlanError(f"{key}: {too_many[0]}, and the {owner} has {len(of)}")
 
 
 def _check_duration(key: str, duration: Duration) -> None:
@@ -396,6 +400,7 @@ primary = "cpu_us_per_connection"
 # [matrix]                   # every combination, in an order that alternates
 # scheduler = ["rr", "wlc"]
 # real_servers = [1, 2]
+# clients = [1, 2]           # where one makes as much as both, it is not they that limit
 # [price]
 # currency = "USD"
 # director = 2500

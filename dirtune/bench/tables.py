@@ -333,6 +333,9 @@ class Matrix(Table, frozen=True):
     page_bytes: tuple[Count, ...] = ()
     keepalive: tuple[Count, ...] = ()
     """Requests for each connection."""
+    clients: tuple[Count, ...] = ()
+    """How many of the clients, from the first: where half of them make as much as all, it is not
+    they that limit."""
     page_path: str | None = None
     """Where a page of each size lies, such as `/{page_bytes}.html`; `page_bytes` needs it."""
 

@@ -7,7 +7,6 @@ goes on with the first trial that is missing, and repeats none that is there.
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from functools import partial
 
 import msgspec
 
@@ -62,15 +61,18 @@ def itinerary(plan: Plan, cells: Sequence[Cell]) -> Itinerary:
     goals = [(cell, goal) for cell in able for goal in _goals(plan, cell)]
     boots = sum(bool(cell.boot) for cell, _ in legs(slots))
     own = estimate_s(plan, len(slots) + boots + len(able) + 2 * len(goals))
-    offered = partial(generators.offered, clients=len(plan.clients))
     searching = len(goals) * _search_s(plan, plan.knee) if plan.knee is not None else 0.0
     return Itinerary(
-        trials=tuple(Planned(slot.id, slot.cell.name, offered(slot.rate)) for slot in slots),
+        trials=tuple(Planned(slot.id, slot.cell.name, _offered(slot)) for slot in slots),
         searches=tuple(f"{matrix.prefix(cell)}k{goal:g}" for cell, goal in goals),
         refused=matrix.refusals(cells),
         boots=boots,
         estimate_s=own + searching + boots * _BOOT_S,
     )
+
+
+def _offered(slot: Slot) -> float:
+    return generators.offered(slot.rate, clients=len(slot.cell.plan.clients))
 
 
 def _search_s(plan: Plan, knee: KneePlan) -> float:

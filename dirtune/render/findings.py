@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from tabulate import tabulate
 
 from dirtune.analyse import capacity, cost
-from dirtune.analyse.cost import Forwarded, PricePerRate
+from dirtune.analyse.cost import ByClients, Forwarded, PricePerRate
 from dirtune.analyse.limit import Known, limiting
 from dirtune.analyse.run import Cell, Run, Trial
 from dirtune.render.document import Block, Figure, Section, Table, Text
@@ -121,6 +121,7 @@ _COUNTED = {
     "real_servers": ("real server", "real servers"),
     "page_bytes": ("byte", "bytes"),
     "keepalive": ("request each", "requests each"),
+    "clients": ("client", "clients"),
 }
 
 
@@ -135,8 +136,20 @@ def _capacity(run: Run) -> Iterator[Block]:
     yield from (
         Text(f"Knee, {label(run, knee.cell)}: {capacity.in_words(knee)}.") for knee in run.knees
     )
+    yield from (Text(_by_clients(each)) for each in cost.by_clients(run))
     refused = dict.fromkeys(cell.refused for cell in run.cells if cell.refused is not None)
     yield from (Text(f"Not carried out: {reason}.") for reason in refused)
+
+
+def _by_clients(found: ByClients) -> str:
+    where = f", {found.others}" if found.others else ""
+    made = ", ".join(f"{rate:.5g}/s with {said('clients', n)}" for n, rate in found.made.items())
+    enough = found.enough
+    if enough is None:
+        verdict = "more clients made more: they limit it, and more still may be made"
+    else:
+        verdict = f"more than {said('clients', enough)} made no more: it is not they that limit"
+    return f"{found.metric.capitalize()}{where}: {made}; {verdict}."
 
 
 def _peak_row(run: Run, cell: Cell) -> tuple[str, ...] | None:

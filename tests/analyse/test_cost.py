@@ -212,3 +212,50 @@ def test_nat_beside_direct_routing_in_words():
         "cpus=1, nat beside dr at 100/s: a connection takes 1.80 times the director's CPU, 2.00"
         " times its packets by 0.90 times the CPU for each: more packets pass it, each cheaper."
     ) in findings.text(made, "simple")
+
+
+def clients(peaks, knees=()):
+    """Return a run over numbers of clients, each swept to where replies fall behind."""
+    cells = {n: cell(f"clients={n}", clients=n) for n in {*peaks, *dict(knees)}}
+    trials = (swept(cells[n].name, rate) for n, rate in peaks.items())
+    found = tuple(
+        Knee(1e-4, cells[n].name, rate, rate + 5, limit, "more is lost above it")
+        for n, (rate, limit) in knees
+    )
+    return run(*trials, cells=tuple(cells.values()), knees=found)
+
+
+@pytest.mark.parametrize(
+    ("peaks", "enough"),
+    [
+        ({2: 300, 4: 303}, 2),
+        ({4: 303, 2: 300, 1: 150}, 2),
+        ({1: 150, 2: 300}, None),
+        ({1: 100, 2: 150, 4: 290}, None),
+        ({1: 300, 2: 200}, 1),  # whatever made two slower, it was not a want of clients
+    ],
+)
+def test_the_clients_limit_where_more_of_them_make_more(peaks, enough):
+    (found,) = cost.by_clients(clients(peaks))
+
+    assert (list(found.made.items()), found.enough) == (sorted(peaks.items()), enough)
+
+
+def test_of_clients_only_peaks_and_knees_that_were_reached_tell():
+    reached, above = (300, "system"), (600, "clients")
+    found = cost.by_clients(clients({}, [(1, reached), (2, (301, "system")), (4, above)]))
+
+    assert found == (("", "knee at 0.01 % lost", {1: 300, 2: 301}, 1),)
+    assert cost.by_clients(clients({1: 300})) == ()
+    kept_up = (trial(100, 100, cell=f"clients={n}") for n in (1, 2))
+    cells = tuple(cell(f"clients={n}", clients=n) for n in (1, 2))
+    assert cost.by_clients(run(*kept_up, cells=cells)) == ()
+
+
+def test_what_more_clients_made_in_words():
+    said = findings.text(clients({1: 300, 2: 301}), "simple")
+    assert (
+        "Peak: 300/s with 1 client, 301/s with 2 clients; more than 1 client made no more: it is"
+        " not they that limit."
+    ) in said
+    assert "they limit it, and more still" in findings.text(clients({1: 150, 2: 301}), "simple")

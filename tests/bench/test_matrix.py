@@ -60,6 +60,15 @@ def test_every_combination_once():
     assert found[3].plan.service.scheduler == "wlc"
 
 
+def test_fewer_clients_make_the_same_load():
+    half, whole = cells("[matrix]\nclients = [1, 2]\n")
+
+    assert [peer.host for peer in half.plan.clients] == ["c1"]
+    assert (half.holds, half.boot, whole.plan.clients) == ((), {}, plan.parse(BASE).clients)
+    with pytest.raises(PlanError, match=r"matrix\.clients: 3, and the plan has 2"):
+        cells("[matrix]\nclients = [3]\n")
+
+
 def test_the_director_is_brought_there_and_back():
     # Written down from ipvsadm(8).
     hold = cells('[matrix]\nscheduler = ["wlc"]\nreal_servers = [1]\n')[0].holds[0]

@@ -227,6 +227,7 @@ def test_ssh_config_is_relative_to_the_plan(tmp_path):
         (600, ["ip_local_port_range"]),  # 300/s
         (2000, ["take 4 clients"]),  # 1000/s; 64512 / 120 = 537.6/s; 2000 / 537.6 = 3.7
         ("200]\n[knee]\nhighest = 2000\n[compare", ["take 4 clients"]),
+        ("400]\n[matrix]\nclients = [2, 1]\n[compare", ["ip_local_port_range"]),  # 400/s
     ],
 )
 def test_tuple_budget(rate, said):
@@ -260,5 +261,5 @@ def test_what_the_example_only_mentions_is_a_plan_too():
 
     assert found.knee.loss == (1e-4,)
     assert (found.controls.link, found.controls.router) == (True, "198.18.0.1")
-    assert found.matrix.real_servers == (1, 2)
+    assert (found.matrix.real_servers, found.matrix.clients) == ((1, 2), (1, 2))
     assert (found.price.currency, found.price.director) == ("USD", 2500)
