@@ -1,5 +1,6 @@
 """What a fix sets, as data: the audit shows it as shell commands, `tune` makes changes of it."""
 
+import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,14 @@ _WORDS = {
     "rx-lro": "lro",
     "rx-gro": "gro",
 }
+
+
+class Risk(enum.StrEnum):
+    """What applying a fix does to a live director."""
+
+    SAFE = "safe"
+    DISRUPTIVE = "disruptive"
+    REBOOT = "reboot"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from datetime import date
 from typing import TypeVar
 
 from dirtune.analyse import rates
-from dirtune.checks.settings import Setting
+from dirtune.settings import Risk as Risk
+from dirtune.settings import Setting
 from dirtune.snapshot import Snapshot
 
 # Below this a director is idle, and what its rates say means little (packets per second).
@@ -61,14 +62,6 @@ class Status(enum.StrEnum):
     INCONCLUSIVE = "inconclusive"
     NOT_APPLICABLE = "not-applicable"
     ERROR = "error"
-
-
-class Risk(enum.StrEnum):
-    """What applying a fix does to a live director."""
-
-    SAFE = "safe"
-    DISRUPTIVE = "disruptive"
-    REBOOT = "reboot"
 
 
 @dataclass(frozen=True, slots=True)

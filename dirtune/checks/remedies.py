@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from dirtune.checks import Fix, Risk
-from dirtune.checks.settings import BootOption, KernelFile, Setting, shell
 from dirtune.collect.sysctls import dotted
+from dirtune.settings import BootOption, KernelFile, Setting, shell
 from dirtune.snapshot import Snapshot
 
 SYSCTL_FILE = "/etc/sysctl.d/90-dirtune.conf"

@@ -1,6 +1,6 @@
 """Making the plan of `dirtune fix`, and writing it as files."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,8 @@ class Wish:
     checks: tuple[str, ...]
     live: bool = True
     """Whether it is for this machine, and no record of another."""
-    force: bool = False
+    force: tuple[str, ...] = ()
+    """What is refused and is to be done all the same."""
     safe: bool = False
     """Whether only what is safe is wanted."""
 
@@ -40,6 +41,8 @@ class Made:
     plan: Plan
     kept: Plan
     left_out: tuple[render.LeftOut, ...]
+    forced: str | None
+    """What was refused and is done all the same, as the options said it."""
 
 
 def make(host: Host, wish: Wish) -> Made:
@@ -56,13 +59,43 @@ def make(host: Host, wish: Wish) -> Made:
     alone = tuple(fix for fix in alone if not _out(wish, fix.risk))
     asked = tuple(each for each in asked if not _out(wish, each.fix.risk))
     around = look_around(host, alone, asked, live=wish.live)
-    plan = fixes.plan(Question(snapshot, around, asked, wish.force), alone)
-    plan = guarded(plan, snapshot, around, force=wish.force)
+
+    def with_force(names: frozenset[str]) -> Plan:
+        made = fixes.plan(Question(snapshot, around, asked, names), alone)
+        return guarded(made, snapshot, around, force=names)
+
+    plan = overruled(with_force, wish.force)
     # What is for a person is said where it was asked for by name; the audit says it anyhow.
     done = {change.reason for change in plan.changes} | {no.reason for no in plan.refusals}
     said = [each for each in refused if wish.checks and each.reason not in done]
     plan = Plan(plan.changes, (*plan.refusals, *said))
-    return Made(plan, persist.lasting(plan, around.texts), tuple(dict.fromkeys(out)))
+    lasting = persist.lasting(plan, around.texts)
+    return Made(plan, lasting, tuple(dict.fromkeys(out)), ", ".join(wish.force) or None)
+
+
+def overruled(with_force: Callable[[frozenset[str]], Plan], told: Sequence[str]) -> Plan:
+    """Return the plan in which what *told* names is no longer refused.
+
+    Each word is NAME or NAME=WHY. One that names nothing is why, where one thing only is refused;
+    `NotPossible` where that leaves open which. What is refused only once something else is not, is
+    looked at in turn.
+    """
+    words = {word.partition("=")[0]: word for word in told}
+    names: frozenset[str] = frozenset()
+    while (stand := _standing(plan := with_force(names))) & words.keys():
+        names |= stand & words.keys()
+    odd = [word for name, word in words.items() if name not in names]
+    if not odd or not stand:
+        return plan
+    if len(odd) > 1 or len(stand) > 1:
+        raise NotPossible(
+            f"--force {odd[0]}: names none of what is refused: {', '.join(sorted(stand))}"
+        )
+    return with_force(names | stand)
+
+
+def _standing(plan: Plan) -> set[str]:
+    return {refusal.name for refusal in plan.refusals if refusal.name}
 
 
 def confirm_s(plan: Plan, asked: float | None) -> float:

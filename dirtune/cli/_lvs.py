@@ -19,11 +19,10 @@ from dirtune.cli._root import require_root
 from dirtune.errors import ApplyError, NodeUnreachable, NotPossible, ParseError, PlanError
 from dirtune.host import LiveHost
 from dirtune.lvs import guard, ipvsadm, kernel
-from dirtune.lvs.change import FRESH, Changes, changes
+from dirtune.lvs.change import FRESH, Changes, edits
 from dirtune.lvs.diff import Step, diff, touched
 from dirtune.lvs.guard import Refusal
 from dirtune.lvs.model import Table
-from dirtune.tune import preparation
 from dirtune.tune.plan import Plan, joined
 
 _LOCAL = "local"
@@ -223,12 +222,15 @@ def propose(desired: Table, *, drain_s: float | None) -> Proposal:
     host = LiveHost()
     loaded = kernel.loaded(host)
     actual = _read(host) if loaded else FRESH
+    settings = _settings(desired)
+    found = edits(actual, desired, drain_s=drain_s)
+    if not found:  # then nothing stands against it, and nobody need be looked for
+        return Proposal(actual, (), Changes(), (), loaded, settings)
     changed = touched(actual, desired)[1]
     around = guard.look_around(host, changed)
-    found = changes(actual, desired, around.modules, drain_s=drain_s)
-    refusals = guard.refusals(actual, changed, around) if found.edits else ()
-    settings = _settings(desired)
-    return Proposal(actual, diff(actual, desired), found, refusals, loaded, settings)
+    refusals = guard.refusals(actual, changed, around)
+    steps = diff(actual, desired)
+    return Proposal(actual, steps, Changes(around.modules, found), refusals, loaded, settings)
 
 
 def _settings(desired: Table) -> Plan:
@@ -237,6 +239,7 @@ def _settings(desired: Table) -> Plan:
         return Plan()
     from dirtune.cli import _sources
     from dirtune.snapshot import take
+    from dirtune.tune import preparation
 
     snapshot = take(_sources.sample(preparation.FIELDS), preparation.FIELDS)
     return preparation.director(desired, snapshot)
@@ -265,7 +268,7 @@ def against(found: Proposal) -> tuple[tuple[str, str], ...]:
     settings = found.settings.refusals
     return (
         *((refusal.name, _line(refusal)) for refusal in found.refusals),
-        *((refusal.fix, render.refusal_line(refusal)) for refusal in settings),
+        *((refusal.name, render.refusal_line(refusal)) for refusal in settings),
     )
 
 

@@ -60,13 +60,19 @@ def plan(checks: tuple[str, ...], root: Path | None, output: Path | None, form: 
     help="Take it back unless confirmed in time; 0 keeps it. [default: 120 if disruptive]",
 )
 @click.option("--persist", is_flag=True, help="Keep it over a reboot, once it is confirmed.")
-@click.option("--force", metavar="REASON", help="Do also what is refused; the reason is kept.")
+@click.option(
+    "--force",
+    multiple=True,
+    metavar="REASON",
+    help="Do what is refused by that name, for each one; NAME=WHY keeps why in the journal. "
+    "Where only one thing is refused, any words are why.",
+)
 @_FORMAT
 def apply(
     checks: tuple[str, ...],
     confirm_s: float | None,
     persist: bool,
-    force: str | None,
+    force: tuple[str, ...],
     form: str,
 ) -> None:
     """Carry out the fixes of CHECK; without CHECK, every fix that is safe."""
@@ -77,14 +83,14 @@ def apply(
 
     require_root("fix apply")
     host = WritableHost()
-    made = _fix.make(host, _fix.Wish(checks, force=bool(force), safe=not checks))
+    made = _fix.make(host, _fix.Wish(checks, force=force, safe=not checks))
     _fix.refuse_nothing_but_refusals(made.plan)
     wanted = made.kept if persist else made.plan
     seconds = _fix.confirm_s(wanted, confirm_s)
     journal = None
     if wanted.changes:
         at = transaction.place()
-        journal = transaction.carry_out(wanted, host, at, confirm_s=seconds, forced=force)
+        journal = transaction.carry_out(wanted, host, at, confirm_s=seconds, forced=made.forced)
     text = render.applied_json if form == "json" else render.applied_table
     click.echo(text(wanted, journal, seconds, made.left_out))
 

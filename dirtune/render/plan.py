@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from dirtune.checks import Risk
+from dirtune.settings import Risk
 from dirtune.tune import persist
 from dirtune.tune.plan import Change, Plan, Refusal, commands, silent
 
@@ -117,7 +117,7 @@ def plan_json(plan: Plan) -> str:
 
 def refusal_line(refusal: Refusal) -> str:
     """Return why one thing is left alone, and whether it can be told otherwise."""
-    force = "; --force REASON overrules it" if refusal.forceable else ""
+    force = f"; --force {refusal.name} overrules it" if refusal.name else ""
     return f"{refusal.reason}  left alone: {refusal.subject} {refusal.why}{force}"
 
 

@@ -33,7 +33,7 @@ def rows(plan: Plan) -> tuple[str, ...]:
 def refusal_line(refusal: Refusal) -> str:
     """Return why something is not done, with what overrules that."""
     said = f"{refusal.subject} {refusal.why}"
-    return f"{said}; or --force {refusal.fix}" if refusal.forceable else said
+    return f"{said}; or --force {refusal.name}" if refusal.name else said
 
 
 def before(text: str, settings: Plan, form: str) -> str:

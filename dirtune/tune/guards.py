@@ -8,8 +8,9 @@ on a VRRP master it makes the backup take over.
 import ipaddress
 from collections.abc import Iterator
 
-from dirtune.checks import Risk, roles
+from dirtune.checks import roles
 from dirtune.collect.routes import route_to
+from dirtune.settings import Risk
 from dirtune.snapshot import Snapshot
 from dirtune.tune.fixes import Surroundings
 from dirtune.tune.plan import Action, Bind, Change, Plan, Refusal, SetCard, Unbind
@@ -17,11 +18,16 @@ from dirtune.tune.plan import Action, Bind, Change, Plan, Refusal, SetCard, Unbi
 _VRRP = ("keepalived", "vrrpd", "ucarp")
 
 
-def guarded(plan: Plan, snapshot: Snapshot, around: Surroundings, *, force: bool) -> Plan:
-    """Return *plan* without the changes that something stands against; *force* leaves them in."""
-    if force:
-        return plan
-    refusals = tuple(r for change in plan.changes for r in _against(change, snapshot, around))
+def guarded(
+    plan: Plan, snapshot: Snapshot, around: Surroundings, *, force: frozenset[str]
+) -> Plan:
+    """Return *plan* without the changes that something stands against; *force* names what may."""
+    refusals = tuple(
+        refusal
+        for change in plan.changes
+        for refusal in _against(change, snapshot, around)
+        if refusal.name not in force
+    )
     refused = {(refusal.reason, refusal.fix, refusal.subject) for refusal in refusals}
     kept = tuple(
         change
@@ -34,18 +40,20 @@ def guarded(plan: Plan, snapshot: Snapshot, around: Surroundings, *, force: bool
 def _against(change: Change, snapshot: Snapshot, around: Surroundings) -> Iterator[Refusal]:
     if change.risk is not Risk.DISRUPTIVE or change.lasting:
         return
-    for why in _reasons(change.action, snapshot, around):
-        yield Refusal(change.reason, change.fix, _subject(change), why)
+    for name, why in _reasons(change.action, snapshot, around):
+        yield Refusal(change.reason, change.fix, _subject(change), why, name)
 
 
-def _reasons(action: Action, snapshot: Snapshot, around: Surroundings) -> Iterator[str]:
+def _reasons(
+    action: Action, snapshot: Snapshot, around: Surroundings
+) -> Iterator[tuple[str, str]]:
     own = own_interfaces(snapshot, around.ssh)
     for name in touched(action, snapshot):
         if name in own:
-            yield f"would cut off your own SSH connection, which {name} carries"
+            yield "ssh", f"would cut off your own SSH connection, which {name} carries"
     master = vrrp(snapshot)
     if master:
-        yield f"{master}; do the backup first, then fail over"
+        yield "vrrp", f"{master}; do the backup first, then fail over"
 
 
 def touched(action: Action, snapshot: Snapshot) -> tuple[str, ...]:

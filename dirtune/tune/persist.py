@@ -9,9 +9,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from dirtune.checks import Risk
-from dirtune.checks.settings import ethtool_command
 from dirtune.collect.sysctls import dotted
+from dirtune.settings import Risk, ethtool_command
 from dirtune.tune.plan import (
     Action,
     Bind,

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from dirtune.checks import Risk
-from dirtune.checks.settings import ethtool_command
 from dirtune.lvs import change as ipvs
 from dirtune.lvs.change import DrainIpvs, EditIpvs
+from dirtune.settings import Risk, ethtool_command
 
 DRIVERS = "/sys/bus/pci/drivers"
 
@@ -191,8 +190,8 @@ class Refusal(msgspec.Struct, frozen=True):
     subject: str
     """The device or file that is left alone."""
     why: str
-    forceable: bool = True
-    """Whether `--force` overrules it; not where it cannot be done at all."""
+    name: str = ""
+    """What `--force` calls it; empty where it cannot be done at all."""
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import pairwise
 
-from dirtune.checks import Risk, is_quiet
+from dirtune.checks import is_quiet
 from dirtune.checks.realserver import is_up, on_links, tunnels
 from dirtune.collect.routes import route_to
 from dirtune.collect.sysctls import dotted
 from dirtune.lvs.model import Table
+from dirtune.settings import Risk
 from dirtune.snapshot import Snapshot
 from dirtune.tune.plan import (
     Action,
@@ -98,10 +99,7 @@ def need(table: Table, addresses: frozenset[str], gateway: str | None = None) ->
 
 
 def real_server(wanted: Need, seen: Seen) -> Plan:
-    """Return what makes a real server what is *wanted*, and what stands against it.
-
-    What `--force` calls a refusal is its `fix`.
-    """
+    """Return what makes a real server what is *wanted*, and what stands against it."""
     return _plan(
         (
             *_quiet(wanted, seen.snapshot),
@@ -167,10 +165,11 @@ def _quiet(wanted: Need, snapshot: Snapshot) -> Iterator[Change | Refusal]:
         if each.address in vips and each.interface in links and not is_quiet(each.interface):
             yield Refusal(
                 "realserver/arp-leak",
-                "vip-on-link",
+                "",
                 each.address,
                 f"is on {each.interface} itself, which answers ARP for it: "
                 f"`ip addr del {each.address}/{each.prefix} dev {each.interface}` first",
+                "vip-on-link",
             )
 
 
@@ -179,7 +178,7 @@ def _tunnel_end(wanted: Need, seen: Seen) -> Iterator[Change | Refusal]:
         return
     for kind in wanted.wrapped:
         why = "is not made by dirtune: make its end by hand"
-        yield Refusal("realserver/tun-endpoint", kind, f"tunnel of {kind}", why)
+        yield Refusal("realserver/tun-endpoint", "", f"tunnel of {kind}", why, kind)
     if wanted.wrapped:
         return
     snapshot = seen.snapshot
@@ -218,7 +217,7 @@ def _default_route(wanted: Need, seen: Seen) -> Iterator[Change | Refusal]:
     """
     if wanted.nat and wanted.gateway is None:
         why = "must lead to the director: director.address of the plan is to say where that is"
-        yield Refusal("realserver/nat-gateway", "gateway", "default route", why)
+        yield Refusal("realserver/nat-gateway", "", "default route", why, "gateway")
     old = seen.default_routes[0] if seen.default_routes else ""
     led = wanted.gateway is not None and wanted.nat and not _leads_to(wanted.gateway, seen)
     new = f"via {wanted.gateway}" if led else old
@@ -230,7 +229,7 @@ def _default_route(wanted: Need, seen: Seen) -> Iterator[Change | Refusal]:
     odd = [row for row in seen.default_routes if not _taken_back(row)]
     if odd:
         why = f"could not be put back, for it has `{odd[0]}`: change it by hand"
-        yield Refusal(reason, "", "default route", why, forceable=False)
+        yield Refusal(reason, "", "default route", why)
         return
     action = SetDefaultRoute(seen.default_routes, new)
     if led:
@@ -272,10 +271,11 @@ def _cut_off(seen: Seen) -> Iterator[Refusal]:
     if back is not None and back.network.prefixlen == 0:
         yield Refusal(
             "realserver/nat-gateway",
-            "ssh",
+            "",
             "default route",
             f"carries the SSH connection from {client}, which would be answered through the "
             f"director: give {client} a route of its own",
+            "ssh",
         )
 
 
@@ -305,7 +305,7 @@ def _set(
     path = f"net/ipv4/conf/{name}"
     before = snapshot.sysctls.number(path) if snapshot.sysctls else None
     if before is None:
-        yield Refusal(reason, "", dotted(path), "could not be read", forceable=False)
+        yield Refusal(reason, "", dotted(path), "could not be read")
     elif before not in good:
         action = SetValue(f"/proc/sys/{path}", str(before), value)
         yield _change(action, f"{dotted(path)} {before} -> {value}", reason)

@@ -4,9 +4,9 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 
-from dirtune.checks.settings import KernelFile
 from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import Host
+from dirtune.settings import KernelFile
 from dirtune.tune.fixes import Asked, Fix, Surroundings, all_fixes
 from dirtune.tune.persist import FILES
 

@@ -2,8 +2,8 @@
 
 import shlex
 
-from dirtune.checks import Risk
 from dirtune.lvs.change import Changes, DrainIpvs, EditIpvs, title
+from dirtune.settings import Risk
 from dirtune.tune.plan import Change, Plan, Run
 
 _REASON = _FIX = "lvs"

@@ -57,8 +57,8 @@ def test_a_plan_without_checks_is_for_what_the_audit_finds(tmp_path):
     assert plan["risk"] == "disruptive"
     assert {change["fix"] for change in plan["changes"]} == {"unbind-partners"}
     # The recorded host has neither update-grub nor an image in /boot.
-    refused = [(r["fix"], r["forceable"]) for r in plan["refusals"]]
-    assert refused == [("drop-noapic", False), ("drop-noapic", True)]
+    refused = [(r["fix"], r["name"]) for r in plan["refusals"]]
+    assert refused == [("drop-noapic", ""), ("drop-noapic", "no-old-entry")]
 
 
 def test_markdown_fences_the_commands(tmp_path):
@@ -136,11 +136,17 @@ def test_what_is_for_a_person_is_said_where_it_was_asked_for(host):
     assert "is for a person" in refused["why"]
 
 
-def test_a_vrrp_master_is_disrupted_for_a_reason_that_is_kept(host, tmp_path):
+@pytest.fixture
+def master(host):
+    """Run what may be a VRRP master."""
     (host.root / "proc/7").mkdir()
     stat = f"7 (keepalived) S 1 {' '.join(['0'] * 48)}\n"
     (host.root / "proc/7/stat").write_text(stat)
+    return host
 
+
+def test_a_vrrp_master_is_disrupted_for_a_reason_that_is_kept(master, tmp_path):
+    host = master
     refused = dirtune("fix", "apply", "irq/shared-with-nic")
     assert (refused.exit_code, "VRRP master" in refused.stderr) == (2, True)
     assert host.handlers() == list(LINE.values())
@@ -149,6 +155,32 @@ def test_a_vrrp_master_is_disrupted_for_a_reason_that_is_kept(host, tmp_path):
     assert host.handlers() == ["enp0s16"]
     (journal,) = (tmp_path / "state").glob("*.journal")
     assert '"forced":"the backup serves"' in journal.read_text()
+
+
+def test_each_thing_that_is_refused_is_overruled_by_itself(master, tmp_path):
+    # Two partners are refused for a VRRP master. The third has a disk: only once that is overruled
+    # is it refused for the master too.
+    disk = master.root / "sys/bus/virtio/devices/virtio9"
+    disk.parent.mkdir(parents=True)
+    disk.symlink_to("../../../devices/pci0000:00/0000:00:14.0/virtio9")
+    apply = ("fix", "apply", "irq/shared-with-nic")
+
+    both = dirtune(*apply, "--force", "the backup serves")
+    assert both.exit_code == 2
+    assert both.stderr == (
+        "dirtune: --force the backup serves: names none of what is refused: 0000:00:14.0, vrrp\n"
+    )
+    done = dirtune(*apply, "--force", "vrrp=the backup serves")
+    assert "0000:00:14.0 (sym53c8xx) carries virtio9" in done.stdout
+    assert "--force 0000:00:14.0 overrules it" in done.stdout
+    assert sorted(master.handlers()) == ["enp0s16", "sym53c8xx"]
+    data("confirm")
+
+    data(*apply, "--force", "vrrp", "--force", "0000:00:14.0=its disk is spare")
+    assert master.handlers() == ["enp0s16"]
+    said = [journal.read_text() for journal in sorted((tmp_path / "state").glob("*.journal"))]
+    assert '"forced":"vrrp=the backup serves"' in said[0]
+    assert '"forced":"vrrp, 0000:00:14.0=its disk is spare"' in said[1]
 
 
 def test_a_confirmation_that_was_cut_off_can_be_made_again(lost, tmp_path):

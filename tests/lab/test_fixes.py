@@ -102,7 +102,7 @@ SCRIPT = """
 import json, sys, time
 from dirtune import checks
 from dirtune.checks import Risk
-from dirtune.checks.settings import *
+from dirtune.settings import *
 from dirtune.cli import _sources
 from dirtune.cli._sources import Source
 from dirtune.host import WritableHost
@@ -133,7 +133,7 @@ settings = (
 asked = (Asked("nic/x", "CARD", checks.Fix("f", "t", risk, settings=settings)),)
 around = look_around(host, (), asked, live=True)
 plan = fixes.plan(Question(snapshot, around, asked), ())
-plan = guarded(plan, snapshot, around, force=False)
+plan = guarded(plan, snapshot, around, force=frozenset())
 plan = persist.lasting(plan, around.texts)
 count, name = 0, None
 

@@ -6,7 +6,6 @@ import pytest
 
 from dirtune import checks
 from dirtune.checks import Risk
-from dirtune.checks.settings import BootOption
 from dirtune.collect.cmdline import parse_cmdline
 from dirtune.collect.interrupts import parse_interrupts
 from dirtune.collect.kernel import Kernel
@@ -14,6 +13,7 @@ from dirtune.collect.mounts import parse_mounts
 from dirtune.collect.pci import Block, PciDevice
 from dirtune.errors import PlanError
 from dirtune.host import RecordedHost
+from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot, take
 from dirtune.tune.fixes import (
     Asked,
@@ -97,7 +97,7 @@ def test_a_device_in_use_is_left_alone_unless_forced(device, why):
 
     assert no_action == []
     assert why in reason
-    assert planned(snapshot, force=True) == ([Unbind(SCSI, "sym53c8xx", "10", "sym53c8xx")], [])
+    assert planned(snapshot, force={SCSI}) == ([Unbind(SCSI, "sym53c8xx", "10", "sym53c8xx")], [])
 
 
 def test_an_idle_disk_does_not_hold_its_controller():
@@ -139,7 +139,7 @@ def test_more_functions_than_handlers_cannot_be_told_apart():
 
 
 def test_a_name_without_a_function_is_not_guessed_even_by_force():
-    for forced in (False, True):
+    for forced in ({}, {"megasas", "", SCSI}):
         actions, (why,) = planned(host(actions=("megasas", "enp0s16")), force=forced)
         assert actions == []
         assert "no bound PCI function on irq 10" in why
@@ -322,7 +322,7 @@ def test_before_the_reboot_a_second_plan_is_empty():
     ],
 )
 def test_what_cannot_work_is_not_done_even_by_force(snapshot, around, why):
-    for forced in (False, True):
+    for forced in ({}, {"read-later", "no-old-entry"}):
         actions, refused = drop(snapshot, around, force=forced)
         assert actions == []
         assert why in refused[0]
@@ -350,14 +350,14 @@ def test_a_later_drop_in_that_sets_it_again_is_named():
 
     assert plan.changes == ()
     assert [refusal.subject for refusal in plan.refusals] == [path]
-    assert BOOT.plan(Question(PIC, around, NOAPIC, force=True)).changes
+    assert BOOT.plan(Question(PIC, around, NOAPIC, force={"read-later"})).changes
 
 
 def test_without_an_image_there_is_no_entry_and_so_it_asks():
     around = replace(DEBIAN, paths=DEBIAN.paths - {"/boot/vmlinuz-6.1.0-9"})
 
     assert drop(around=around)[0] == []
-    actions, _ = drop(around=around, force=True)
+    actions, _ = drop(around=around, force={"no-old-entry"})
     assert [a.path for a in actions if isinstance(a, PutFile)] == [DROP_IN]
 
 
@@ -410,7 +410,7 @@ def test_what_is_for_a_person_and_what_was_not_judged_says_so(machine):
     whys = {refusal.reason: refusal.why for refusal in refused}
     assert "was not judged" in whys["ipvs/timeouts"]
     assert whys["irq/xtpic-mode"] == "has no fix no-such, but drop-noapic"
-    assert not any(refusal.forceable for refusal in refused)
+    assert not any(refusal.name for refusal in refused)
 
 
 def test_a_finding_that_no_setting_mends_is_for_a_person(machine):
@@ -420,7 +420,7 @@ def test_a_finding_that_no_setting_mends_is_for_a_person(machine):
 
     assert asked == ()
     assert "is for a person: Switch the IO-APIC" in refused.why
-    assert not refused.forceable
+    assert not refused.name
 
 
 def test_ones_connection_is_known_through_sudo():

@@ -9,14 +9,6 @@ from hypothesis import strategies as st
 
 from dirtune import checks
 from dirtune.checks import Risk
-from dirtune.checks.settings import (
-    BootOption,
-    CardValues,
-    IrqbalanceVariable,
-    IrqCpus,
-    KernelFile,
-    ModuleOptions,
-)
 from dirtune.collect.cpus import Cpus, format_cpulist, parse_cpulist
 from dirtune.collect.ethtool import Card, Feature
 from dirtune.collect.ip_vs import Service
@@ -25,6 +17,14 @@ from dirtune.collect.pci import PciDevice
 from dirtune.collect.proc_irq import IrqState
 from dirtune.collect.processes import Process
 from dirtune.collect.routes import Route
+from dirtune.settings import (
+    BootOption,
+    CardValues,
+    IrqbalanceVariable,
+    IrqCpus,
+    KernelFile,
+    ModuleOptions,
+)
 from dirtune.snapshot import Snapshot
 from dirtune.tune import fixes
 from dirtune.tune.fixes import Asked, Question, Surroundings
@@ -41,8 +41,10 @@ CARD = Card(
     features={"rx-gro": Feature(on=True), "rx-lro": Feature(on=True, fixed=True)},
 )
 
+OUT = frozenset({"unusable-cpu"})
 
-def planned(*settings, risk=Risk.SAFE, texts=None, force=False, commands=(), paths=(), **facts):
+
+def planned(*settings, risk=Risk.SAFE, texts=None, force=(), commands=(), paths=(), **facts):
     fix = checks.Fix("f", "t", risk, (), ("tuned",), settings)
     around = Surroundings(texts or {}, frozenset(paths), frozenset(commands))
     question = Question(Snapshot(**facts), around, (Asked("nic/x", "eth0", fix),), force)
@@ -77,7 +79,7 @@ def test_a_kernel_file_is_set_as_the_kernel_prints_it(path, now, wanted, after):
 
 
 def test_a_setting_that_is_not_there_is_not_guessed():
-    for force in (False, True):
+    for force in ((), OUT):
         actions, (why,) = planned(KernelFile(BACKLOG, "4000"), force=force)
         assert actions == []
         assert "cannot be read on this host" in why
@@ -98,7 +100,7 @@ def test_packets_are_not_steered_to_isolated_or_absent_cpus(mask, cpu):
 
     assert actions == []
     assert f"CPU {cpu}, which is offline or isolated" in why
-    assert planned(KernelFile(RPS, mask), texts={RPS: "00\n"}, cpus=CPUS, force=True)[0]
+    assert planned(KernelFile(RPS, mask), texts={RPS: "00\n"}, cpus=CPUS, force=OUT)[0]
 
 
 def irqs(managed=False, affinity=(0, 1, 2, 3)):
@@ -124,7 +126,7 @@ def test_an_interrupt_is_moved_where_it_is_not_yet(affinity, cpus, action):
 
 
 def test_a_managed_interrupt_is_refused_even_by_force():
-    for force in (False, True):
+    for force in ((), OUT):
         setting = IrqCpus("24", (2,), "eth0-rx-0")
         actions, (why,) = planned(setting, cpus=CPUS, proc_irq=irqs(managed=True), force=force)
         assert actions == []
@@ -138,7 +140,7 @@ def test_an_interrupt_is_not_moved_to_isolated_or_absent_cpus(cpu):
     actions, (why,) = planned(setting, cpus=CPUS, proc_irq=irqs())
 
     assert (actions, why) == ([], f"is to go to CPU {cpu}, which is offline or isolated")
-    assert planned(setting, cpus=CPUS, proc_irq=irqs(), force=True)[0]
+    assert planned(setting, cpus=CPUS, proc_irq=irqs(), force=OUT)[0]
 
 
 def test_an_interrupt_that_says_nothing_is_left_alone():
@@ -313,7 +315,7 @@ def ring(interface, risk=Risk.DISRUPTIVE):
     return Change(SetCard(interface, "rings", {"rx": 1}, {"rx": 2}), risk, "nic/x", "f", "t")
 
 
-def kept(*changes, snapshot=NETWORK, force=False):
+def kept(*changes, snapshot=NETWORK, force=()):
     plan = guarded(Plan(changes), snapshot, Surroundings(ssh=SSH), force=force)
     return list(plan.changes), [refusal.why for refusal in plan.refusals]
 
@@ -323,7 +325,7 @@ def test_ones_own_connection_is_not_cut_but_by_force():
 
     assert changes == [ring("eth2")]
     assert why == "would cut off your own SSH connection, which eth0 carries"
-    assert kept(ring("eth0"), force=True) == ([ring("eth0")], [])
+    assert kept(ring("eth0"), force={"ssh"}) == ([ring("eth0")], [])
     assert kept(ring("eth0", Risk.SAFE)) == ([ring("eth0", Risk.SAFE)], [])
 
 

@@ -38,7 +38,7 @@ def actions(wanted, snapshot, routes=(OLD,), ssh=None):
 
 def refused(wanted, snapshot, ssh=None):
     plan = real_server(wanted, Seen(snapshot, (OLD,), ssh))
-    return [refusal.fix for refusal in plan.refusals]
+    return [refusal.name for refusal in plan.refusals]
 
 
 def test_a_bare_server_of_direct_routing_is_quiet_before_it_holds_the_address():
@@ -136,7 +136,7 @@ def test_a_route_that_cannot_be_put_back_is_not_changed(routes, forced):
     assert not any(isinstance(each.action, SetDefaultRoute) for each in plan.changes)
     (refusal,) = plan.refusals
     assert "could not be put back" in refusal.why
-    assert not refusal.forceable
+    assert not refusal.name
 
 
 def test_a_route_that_cannot_be_put_back_is_nothing_to_a_server_of_direct_routing():

@@ -10,8 +10,8 @@ from dirtune.checks import (
 )
 from dirtune.checks.cpu import guest, on_cards, tuned_profile
 from dirtune.checks.remedies import boot, commands
-from dirtune.checks.settings import BootOption
 from dirtune.collect.cpu_power import CpuPower, IdleState
+from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
 
 _LATENCY_US = 50

@@ -9,7 +9,7 @@ from dirtune.checks import (
 )
 from dirtune.checks.cpu import guest, on_cards, percents, tuned_profile
 from dirtune.checks.remedies import commands
-from dirtune.checks.settings import KernelFile
+from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
 
 # Drivers that choose the clock themselves: their powersave is not the old one.

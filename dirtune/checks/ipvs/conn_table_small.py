@@ -1,7 +1,7 @@
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, not_applicable
 from dirtune.checks.ipvs import LONG_CHAIN, entries, per_second, templates
 from dirtune.checks.remedies import boot
-from dirtune.checks.settings import BootOption, ModuleOptions, shell
+from dirtune.settings import BootOption, ModuleOptions, shell
 from dirtune.snapshot import Snapshot
 
 _VERY_LONG = 32  # entries per bucket; an estimate, not calibrated

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import DEFENCES, running
 from dirtune.checks.remedies import competitors
-from dirtune.checks.settings import KernelFile
 from dirtune.collect.sysctls import dotted
+from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
 
 _VS, _CONNTRACK = "net/ipv4/vs/", "net/netfilter/nf_conntrack_"

@@ -11,10 +11,10 @@ from dirtune.analyse.lines import Sharer, data_vector, nic_actions, nic_line, on
 from dirtune.analyse.run import Forecast
 from dirtune.checks import Fix, Risk, Verdicts, inconclusive
 from dirtune.checks.remedies import boot, commands
-from dirtune.checks.settings import BootOption, IrqCpus
 from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.collect.pci import PciDevice
 from dirtune.collect.proc_irq import IrqState
+from dirtune.settings import BootOption, IrqCpus
 from dirtune.snapshot import Snapshot
 
 ACTIVE_PER_SECOND = 10.0

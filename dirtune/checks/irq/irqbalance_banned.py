@@ -2,9 +2,9 @@ from collections.abc import Mapping
 
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import active, card, nic_vectors, receiving
-from dirtune.checks.settings import IrqbalanceVariable
 from dirtune.collect.cpus import Cpus, format_cpulist, parse_cpulist, parse_mask
 from dirtune.errors import ParseError
+from dirtune.settings import IrqbalanceVariable
 from dirtune.snapshot import Snapshot
 
 _MASK, _LIST = "IRQBALANCE_BANNED_CPUS", "IRQBALANCE_BANNED_CPULIST"

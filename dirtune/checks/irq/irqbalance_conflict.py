@@ -1,7 +1,7 @@
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import Vector, moved, nic_vectors
 from dirtune.checks.remedies import commands
-from dirtune.checks.settings import IrqbalanceVariable
+from dirtune.settings import IrqbalanceVariable
 from dirtune.snapshot import Snapshot
 
 # Words in irqbalance's arguments that keep it from a card's interrupts, or bind it to a policy.

@@ -1,7 +1,7 @@
 from dirtune.checks import Finding, Severity, Verdicts, check
 from dirtune.checks.irq import ACTIVE_PER_SECOND, Vector, active, nic_vectors, spread
 from dirtune.checks.remedies import boot
-from dirtune.checks.settings import BootOption
+from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
 
 

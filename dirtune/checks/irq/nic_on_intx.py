@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import drop_nomsi, no_msi, paravirtual
 from dirtune.checks.remedies import boot, commands
-from dirtune.checks.settings import BootOption, ModuleOptions, shell
 from dirtune.collect.pci import PciDevice
+from dirtune.settings import BootOption, ModuleOptions, shell
 from dirtune.snapshot import Snapshot
 
 _NETWORK = 0x02  # class of PCI functions

@@ -3,8 +3,8 @@ import re
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import rate, who
 from dirtune.checks.remedies import boot
-from dirtune.checks.settings import BootOption
 from dirtune.collect.interrupts import Line
+from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
 
 _MESSAGE = re.compile(r"irq (?P<irq>\d+): nobody cared|Disabling IRQ #(?P<off>\d+)")

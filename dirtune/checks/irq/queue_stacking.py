@@ -4,7 +4,7 @@ from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconc
 from dirtune.checks.irq import Vector, active, moved, near, nic_vectors, receiving, spread
 from dirtune.checks.irq.single_cpu import single_cpu
 from dirtune.checks.remedies import commands
-from dirtune.checks.settings import CHANNELS, CardValues
+from dirtune.settings import CHANNELS, CardValues
 from dirtune.snapshot import Snapshot
 
 _HOT_PER_SECOND = 100.0  # an estimate, not calibrated

@@ -21,8 +21,8 @@ from dirtune.checks.irq import (
     start_irqbalance,
 )
 from dirtune.checks.remedies import boot
-from dirtune.checks.settings import BootOption
 from dirtune.checks.softirq import rps_on, window
+from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
 
 _SHARE = 0.95  # of the cards' interrupts

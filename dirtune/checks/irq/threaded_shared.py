@@ -1,7 +1,7 @@
 from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import NicLine, realtime, shared_nic_lines
 from dirtune.checks.remedies import boot
-from dirtune.checks.settings import BootOption
+from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
 
 

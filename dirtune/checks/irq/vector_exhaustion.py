@@ -3,7 +3,7 @@ import re
 from dirtune.analyse.nic_drivers import NIC_DRIVERS
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
 from dirtune.checks.remedies import boot
-from dirtune.checks.settings import BootOption
+from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
 
 _FEWER = re.compile(

@@ -3,8 +3,8 @@ import re
 from dirtune.analyse.lines import on_msi, pic
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
 from dirtune.checks.irq import listed, pic_lines, pic_options, rate, who
-from dirtune.checks.settings import BootOption
 from dirtune.collect.interrupts import Interrupts, Line
+from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
 
 _BUSY_PER_SECOND = 1000

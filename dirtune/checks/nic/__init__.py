@@ -8,9 +8,9 @@ from dirtune.analyse import rates
 from dirtune.checks import Fix, Risk
 from dirtune.checks.irq import ACTIVE_PER_SECOND, nic_vectors
 from dirtune.checks.remedies import commands
-from dirtune.checks.settings import RINGS, CardValues, KernelFile
 from dirtune.collect.ethtool import Card
 from dirtune.collect.net import Interface
+from dirtune.settings import RINGS, CardValues, KernelFile
 from dirtune.snapshot import Snapshot
 
 _LOST = ("rx_missed_errors", "rx_fifo_errors", "rx_over_errors")

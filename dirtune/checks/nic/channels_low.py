@@ -6,8 +6,8 @@ from dirtune.checks.irq import near
 from dirtune.checks.nic import card, ports, serving
 from dirtune.checks.nic.single_queue import single_queue
 from dirtune.checks.remedies import commands
-from dirtune.checks.settings import CHANNELS, CardValues
 from dirtune.collect.net import Interface
+from dirtune.settings import CHANNELS, CardValues
 from dirtune.snapshot import Snapshot
 
 _HOT_PERCENT = 70.0  # of a serving CPU, in interrupts and softirqs

@@ -5,8 +5,8 @@ from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import nic_vectors, receiving
 from dirtune.checks.nic import card, for_latency, ports, received
 from dirtune.checks.remedies import commands
-from dirtune.checks.settings import COALESCE, CardValues, KernelFile
 from dirtune.collect.net import Interface
+from dirtune.settings import COALESCE, CardValues, KernelFile
 from dirtune.snapshot import Snapshot
 
 _LEAST_PPS = 50_000

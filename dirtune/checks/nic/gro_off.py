@@ -4,8 +4,8 @@ from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import forwarding
 from dirtune.checks.nic import card, mean_bytes, ports
 from dirtune.checks.remedies import commands
-from dirtune.checks.settings import FEATURES, CardValues
 from dirtune.collect.net import Interface
+from dirtune.settings import FEATURES, CardValues
 from dirtune.snapshot import Snapshot
 
 _BULK_BYTES = 700

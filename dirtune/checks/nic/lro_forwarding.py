@@ -4,9 +4,9 @@ from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconc
 from dirtune.checks.ipvs import destinations, forwarding, vips
 from dirtune.checks.nic import card, mean_bytes, ports, rises
 from dirtune.checks.remedies import commands
-from dirtune.checks.settings import FEATURES, CardValues
 from dirtune.collect.net import Interface
 from dirtune.collect.routes import route_to
+from dirtune.settings import FEATURES, CardValues
 from dirtune.snapshot import Snapshot
 
 _MERGED = re.compile(r"(?:^|[^a-z])(?:lro|hw_rsc|tpa)[ _](?:aggreg|packets|pkts)", re.IGNORECASE)

@@ -6,8 +6,8 @@ from dirtune.checks.ipvs import forwarding
 from dirtune.checks.irq import card, listed, near
 from dirtune.checks.nic import ports, steer
 from dirtune.checks.remedies import commands
-from dirtune.checks.settings import KernelFile
 from dirtune.collect.net import Interface, Queue
+from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
 
 

@@ -3,8 +3,8 @@ from dirtune.checks.cpu import percents
 from dirtune.checks.irq import near, nic_vectors, paravirtual
 from dirtune.checks.nic import card, ports, received, steer
 from dirtune.checks.remedies import commands
-from dirtune.checks.settings import CHANNELS, CardValues
 from dirtune.collect.net import Interface
+from dirtune.settings import CHANNELS, CardValues
 from dirtune.snapshot import Snapshot
 
 _QUIET_PPS = 20_000

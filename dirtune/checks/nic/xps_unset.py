@@ -5,8 +5,8 @@ from dirtune.checks.cpu import percents
 from dirtune.checks.irq import cores_first, listed, near, nic_vectors, receiving
 from dirtune.checks.nic import mask, ports
 from dirtune.checks.remedies import commands
-from dirtune.checks.settings import KernelFile
 from dirtune.collect.net import Interface
+from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
 
 _BUSY_PERCENT = 30.0  # of a CPU, in softirqs; an estimate, not calibrated

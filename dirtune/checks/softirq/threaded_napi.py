@@ -3,9 +3,9 @@ import re
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import card
 from dirtune.checks.remedies import commands
-from dirtune.checks.settings import KernelFile
 from dirtune.collect.net import Interface
 from dirtune.collect.processes import Process
+from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
 
 

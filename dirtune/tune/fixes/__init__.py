@@ -3,7 +3,7 @@
 A fix is pure: from what a snapshot, findings and a look around say it returns a plan, and it never
 sees the host. What it will not do unless told to is a `Refusal` in the plan, with the reason.
 
-Most fixes carry out what findings ask for as settings (`checks/settings.py`); one whose finding
+Most fixes carry out what findings ask for as settings (`settings.py`); one whose finding
 only says that something is to be done works out by itself what.
 """
 
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dirtune import checks
-from dirtune.checks import Finding, Risk, Status, all_checks, run
-from dirtune.checks.settings import Setting
+from dirtune.checks import Finding, Status, all_checks, run
 from dirtune.errors import PlanError
+from dirtune.settings import Risk, Setting
 from dirtune.snapshot import Snapshot
 from dirtune.tune.plan import Action, Change, Plan, Refusal, joined, needed
 
@@ -52,9 +52,9 @@ class Asked:
         grave, competes = risk or self.fix.risk, self.fix.competes
         return Change(action, grave, self.check, self.fix.id, title, competes, lasting)
 
-    def refusal(self, subject: str, why: str, *, forceable: bool = True) -> Refusal:
-        """Return why part of this fix is left alone."""
-        return Refusal(self.check, self.fix.id, subject, why, forceable)
+    def refusal(self, subject: str, why: str, *, name: str = "") -> Refusal:
+        """Return why part of this fix is left alone, and what `--force` calls that."""
+        return Refusal(self.check, self.fix.id, subject, why, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ class Question:
     snapshot: Snapshot
     around: Surroundings = Surroundings()
     asked: tuple[Asked, ...] = ()
-    force: bool = False
-    """Whether to do also what would be refused."""
+    force: frozenset[str] = frozenset()
+    """Names of what would be refused and is to be done all the same."""
 
     def settings(self, kind: type[_T]) -> Iterator[tuple[Asked, _T]]:
         """Yield what is asked of one kind of setting."""
@@ -149,7 +149,7 @@ def ask(
         check = outcome.check.id
         if not outcome.findings and outcome.status is not Status.PASSED:
             why = f"was not judged: {outcome.reason}"
-            found.append(Refusal(check, "", check, why, forceable=False))
+            found.append(Refusal(check, "", check, why))
         elif check not in served:
             found += (_answer(check, finding, wanted[check]) for finding in outcome.findings)
     return (
@@ -178,4 +178,4 @@ def _answer(check: str, finding: Finding, fix: str | None) -> Asked | Refusal:
     known = ", ".join(each.id for each in finding.fixes) or "none"
     by_hand = "; ".join(each.title for each in fits)
     why = f"is for a person: {by_hand}" if fits else f"has no fix {fix}, but {known}"
-    return Refusal(check, fix or "", finding.subject, why, forceable=False)
+    return Refusal(check, fix or "", finding.subject, why)

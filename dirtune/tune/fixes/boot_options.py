@@ -7,8 +7,7 @@ may have been put in for a reason, so an entry with the old command line stays i
 import shlex
 from collections.abc import Iterator
 
-from dirtune.checks import Risk
-from dirtune.checks.settings import BootOption
+from dirtune.settings import BootOption, Risk
 from dirtune.snapshot import Snapshot
 from dirtune.tune.fixes import Asked, Fix, Question, Surroundings
 from dirtune.tune.plan import Action, Change, PutFile, Refusal, Run
@@ -31,7 +30,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
     words = (*_edited(before or ""), *(option for _, option in asked))
     first, options = asked[0][0], tuple(dict.fromkeys(words))
     refusals = tuple(_refusals(first, options, question))
-    if any(not (refusal.forceable and question.force) for refusal in refusals):
+    if any(refusal.name not in question.force for refusal in refusals):
         yield from refusals
         return
     entry = _menu_entry(question.snapshot, question.around)
@@ -66,12 +65,13 @@ def _refusals(
     said, around = _said(options), question.around
     if not _update(around) or not around.paths.issuperset(_FOLDERS):
         why = f"GRUB with drop-ins is not here; {said} the boot loader's own file"
-        yield asked.refusal(_DROP_IN, why, forceable=False)
+        yield asked.refusal(_DROP_IN, why)
     for path in _later(options, around):
-        yield asked.refusal(path, f"is read after {_DROP_IN} and sets the same again")
+        why = f"is read after {_DROP_IN} and sets the same again"
+        yield asked.refusal(path, why, name="read-later")
     if _menu_entry(question.snapshot, around) is None:
         why = "the running kernel's image is not in /boot, so no entry with the old line is kept"
-        yield asked.refusal(_ENTRY, why)
+        yield asked.refusal(_ENTRY, why, name="no-old-entry")
 
 
 def _later(options: tuple[BootOption, ...], around: Surroundings) -> Iterator[str]:

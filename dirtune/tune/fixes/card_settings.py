@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from dirtune.checks.settings import FEATURES, CardValues
 from dirtune.collect.ethtool import Card
+from dirtune.settings import FEATURES, CardValues
 from dirtune.tune.fixes import Asked, Fix, Question
 from dirtune.tune.plan import Change, Refusal, SetCard
 
@@ -14,7 +14,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
         key = (setting.interface, setting.group)
         if key in seen:
             why = f"has its {setting.group} set for another finding already"
-            yield asked.refusal(setting.interface, why, forceable=False)
+            yield asked.refusal(setting.interface, why)
         else:
             yield _one(asked, setting, (question.snapshot.ethtool or {}).get(setting.interface))
         seen.add(key)
@@ -25,7 +25,7 @@ def _one(asked: Asked, setting: CardValues, card: Card | None) -> Change | Refus
     unknown = [name for name in setting.values if name not in now]
     if unknown:
         why = f"has no {', '.join(unknown)} that its driver lets be set"
-        return asked.refusal(setting.interface, why, forceable=False)
+        return asked.refusal(setting.interface, why)
     before = {name: now[name] for name in setting.values}
     action = SetCard(setting.interface, setting.group, before, dict(setting.values))
     said = ", ".join(f"{name} {value}" for name, value in setting.values.items())

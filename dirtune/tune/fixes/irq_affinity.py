@@ -6,12 +6,13 @@ Interrupts that the kernel manages cannot be moved from user space: their number
 
 from collections.abc import Iterator
 
-from dirtune.checks.settings import IrqCpus
 from dirtune.collect.cpus import format_cpulist
+from dirtune.settings import IrqCpus
 from dirtune.tune.fixes import Asked, Fix, Question
 from dirtune.tune.plan import Change, Refusal, SetAffinity
 
 _MANAGED = "is managed by the kernel, which refuses to have it moved; change the number of queues"
+_OUT = "unusable-cpu"
 
 
 def _plan(question: Question) -> Iterator[Change | Refusal]:
@@ -26,14 +27,14 @@ def _one(asked: Asked, setting: IrqCpus, question: Question) -> Change | Refusal
     subject = f"irq {setting.irq} ({setting.action})"
     state = (question.snapshot.proc_irq or {}).get(setting.irq)
     if state is None or state.affinity is None:
-        return asked.refusal(subject, "does not say where it may go", forceable=False)
+        return asked.refusal(subject, "does not say where it may go")
     if state.managed:
-        return asked.refusal(subject, _MANAGED, forceable=False)
+        return asked.refusal(subject, _MANAGED)
     usable = question.snapshot.cpus.usable if question.snapshot.cpus else setting.cpus
     out = {*setting.cpus} - {*usable}
-    if out and not question.force:
+    if out and _OUT not in question.force:
         why = f"is to go to CPU {format_cpulist(out)}, which is offline or isolated"
-        return asked.refusal(subject, why)
+        return asked.refusal(subject, why, name=_OUT)
     before, after = format_cpulist(state.affinity), format_cpulist(setting.cpus)
     action = SetAffinity(setting.irq, before, after, setting.action)
     return asked.change(action, f"have {subject} go to CPU {after} instead of {before}")

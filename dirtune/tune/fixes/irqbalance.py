@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from dirtune.checks.settings import IrqbalanceVariable
+from dirtune.settings import IrqbalanceVariable
 from dirtune.tune.fixes import Fix, Question
 from dirtune.tune.plan import Change, PutFile, Refusal, Run
 
@@ -20,9 +20,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
     first = asked[0][0]
     path = next((path for path in _FILES if path in question.around.texts), None)
     if path is None:
-        yield first.refusal(
-            _FILES[0], "is not on this host, nor what else its unit reads", forceable=False
-        )
+        yield first.refusal(_FILES[0], "is not on this host, nor what else its unit reads")
         return
     before = after = question.around.texts[path]
     for _, setting in asked:

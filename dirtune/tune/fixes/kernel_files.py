@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from dirtune.checks.settings import KernelFile
 from dirtune.collect.cpus import Cpus, format_cpulist, parse_mask
+from dirtune.settings import KernelFile
 from dirtune.tune.fixes import Asked, Fix, Question
 from dirtune.tune.plan import Change, Refusal, SetValue
 
+_OUT = "unusable-cpu"
 _RPS, _XPS = "rps_cpus", "xps_cpus"
 
 
@@ -19,19 +20,20 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
             yield verdict
         else:
             why = f"is to be {taken[path]} for another finding, not {setting.value}"
-            yield asked.refusal(path, why, forceable=False)
+            yield asked.refusal(path, why)
 
 
 def _one(asked: Asked, setting: KernelFile, question: Question) -> Change | Refusal:
     path, before = setting.path, question.around.texts.get(setting.path)
     if before is None:
         why = "cannot be read on this host; its module may not be loaded"
-        return asked.refusal(path, why, forceable=False)
+        return asked.refusal(path, why)
     before, after = before.strip(), setting.value
     if path.endswith((_RPS, _XPS)):
         out = _out(path, after, question.snapshot.cpus)
-        if out and not question.force:
-            return asked.refusal(path, f"is to have CPU {out}, which is offline or isolated")
+        if out and _OUT not in question.force:
+            why = f"is to have CPU {out}, which is offline or isolated"
+            return asked.refusal(path, why, name=_OUT)
         after = _as_printed(after, before)
     elif after.split() == before.split():
         after = before  # numbers that the kernel parts by tabs

@@ -5,8 +5,7 @@ A driver that is in the initramfs reads its parameters from there.
 
 from collections.abc import Iterator
 
-from dirtune.checks import Risk
-from dirtune.checks.settings import MODPROBE_FILE, ModuleOptions
+from dirtune.settings import MODPROBE_FILE, ModuleOptions, Risk
 from dirtune.tune.fixes import Fix, Question
 from dirtune.tune.plan import Change, PutFile, Refusal, Run
 

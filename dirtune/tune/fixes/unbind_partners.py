@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from dirtune.analyse import lines
 from dirtune.analyse.lines import Sharer
-from dirtune.checks import Risk
 from dirtune.collect.interrupts import Line
 from dirtune.collect.pci import PciDevice
+from dirtune.settings import Risk
 from dirtune.snapshot import Snapshot
 from dirtune.tune.fixes import Fix, Question
 from dirtune.tune.plan import Change, Refusal, Unbind
@@ -23,7 +23,7 @@ _ID = "unbind-partners"
 
 def _plan(question: Question) -> Iterator[Change | Refusal]:
     for line in _lines(question.snapshot):
-        yield from _partners(line, question.snapshot, force=question.force)
+        yield from _partners(line, question)
 
 
 def _lines(snapshot: Snapshot) -> Iterator[Line]:
@@ -33,7 +33,8 @@ def _lines(snapshot: Snapshot) -> Iterator[Line]:
             yield line
 
 
-def _partners(line: Line, snapshot: Snapshot, *, force: bool) -> Iterator[Change | Refusal]:
+def _partners(line: Line, question: Question) -> Iterator[Change | Refusal]:
+    snapshot = question.snapshot
     sharing = lines.sharers(line, snapshot.pci, snapshot.interfaces)
     card = next(sharer for sharer in sharing if sharer.nic)
     seen = {card.device and card.device.address}
@@ -43,18 +44,18 @@ def _partners(line: Line, snapshot: Snapshot, *, force: bool) -> Iterator[Change
         if sharer is card or (device and device.address in seen):
             continue
         seen.add(device and device.address)
-        yield _partner(line, sharer, snapshot, force=force)
+        yield _partner(line, sharer, question)
 
 
-def _partner(line: Line, sharer: Sharer, snapshot: Snapshot, *, force: bool) -> Change | Refusal:
+def _partner(line: Line, sharer: Sharer, question: Question) -> Change | Refusal:
     device = sharer.device
     if device is None or device.driver is None:
         unknown = f"no bound PCI function on irq {line.irq} fits this name"
-        return Refusal(_CHECK, _ID, sharer.action, unknown, forceable=False)
+        return Refusal(_CHECK, _ID, sharer.action, unknown)
     subject = f"{device.address} ({sharer.action})"
-    why = _against(line, sharer, device, snapshot)
-    if why and not force:
-        return Refusal(_CHECK, _ID, subject, why)
+    why = _against(line, sharer, device, question.snapshot)
+    if why and device.address not in question.force:
+        return Refusal(_CHECK, _ID, subject, why, device.address)
     action = Unbind(device.address, device.driver, line.irq, sharer.action)
     return Change(action, Risk.DISRUPTIVE, _CHECK, _ID, f"unbind {subject} from {device.driver}")
 
