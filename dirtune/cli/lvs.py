@@ -89,19 +89,25 @@ def plan(
     form: str,
 ) -> None:
     """Say what `apply` would change. Changes nothing; exit status 1 if there is anything."""
-    from dirtune.cli import _lvs, _nodes
+    from dirtune.cli import _lvs
     from dirtune.render import preparation
 
     asked = _lvs.read(plan)
     desired = _lvs.wanted(asked)
     if node:
+        from dirtune.cli import _nodes
+
         _print_and_exit(*_nodes.planned_here(asked.configuration, desired, node, form))
     if _lvs.is_here(asked, here=here):
         text, status = _lvs.planned(desired, drain_s=drain_s if drain else None, form=form)
     else:
         words = ("plan", *_lvs.drain_words(drain_s if drain else None), "--format", form)
         text, status = _lvs.there(asked, words, wait_s=_lvs.ANSWER_S)
-    servers = () if here or director_only else _nodes.named(asked.configuration, desired)
+    if here or director_only or not asked.configuration.real_servers:
+        _print_and_exit(text, status)
+    from dirtune.cli import _nodes
+
+    servers = _nodes.named(asked.configuration, desired)
     plans, lost = _nodes.plans(asked.configuration, servers)
     _nodes.warn(plans)
     for error in lost:

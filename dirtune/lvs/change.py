@@ -50,14 +50,6 @@ class Changes:
     edits: tuple[EditIpvs | DrainIpvs, ...] = ()
 
 
-def changes(
-    actual: Table, desired: Table, modules: tuple[str, ...] = (), *, drain_s: float | None
-) -> Changes:
-    """Return all that turns *actual* into *desired* where *modules* are not loaded yet."""
-    found = edits(actual, desired, drain_s=drain_s)
-    return Changes(modules, found) if found else Changes()
-
-
 def edits(
     actual: Table, desired: Table, *, drain_s: float | None
 ) -> tuple[EditIpvs | DrainIpvs, ...]:

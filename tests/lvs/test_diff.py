@@ -157,7 +157,6 @@ def test_what_is_to_go_is_drained_between_two_edits():
 @pytest.mark.parametrize("drain_s", [None, 30])
 def test_nothing_to_do_is_nothing(drain_s):
     assert change.edits(Table((WEB,), TIMES), Table((WEB,)), drain_s=drain_s) == ()
-    assert change.changes(Table(), Table(), ("ip_vs",), drain_s=drain_s) == change.Changes()
 
 
 def test_without_draining_it_is_one_edit_of_what_differs():

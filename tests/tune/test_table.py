@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.lvs import act, kernel
-from dirtune.lvs.change import FRESH, changes
+from dirtune.lvs.change import FRESH, Changes, edits
 from dirtune.lvs.diff import diff
 from dirtune.lvs.guard import Surroundings
 from dirtune.lvs.model import Destination, Service, SyncDaemon, Table, Timeouts
@@ -61,7 +61,7 @@ def at(tmp_path):
 
 
 def made(drain_s=5.0, around=SEEN, before=BEFORE, after=AFTER):
-    return tables.plan(changes(before, after, around.modules, drain_s=drain_s))
+    return tables.plan(Changes(around.modules, edits(before, after, drain_s=drain_s)))
 
 
 def state(at):
