@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from dirtune.analyse.metrics import METRICS, Metric
 from dirtune.analyse.run import Comparison, Trial
 from dirtune.errors import PlanError
 
@@ -29,26 +30,6 @@ _POWER = 0.8
 _EXACT_PAIRS = 16
 _EXACT_DEALS = 20_000
 _EXACT_TRIALS = 50
-
-
-class Metric(msgspec.Struct, frozen=True):
-    """What a number of a trial means."""
-
-    unit: str
-    better: str
-    """`higher` or `lower`."""
-
-
-METRICS = {
-    "cpu_us_per_connection": Metric("us", "lower"),
-    "cpu_us_per_packet": Metric("us", "lower"),
-    "reply_rate": Metric("connections/s", "higher"),
-    "interrupts_per_connection": Metric("1", "lower"),
-    "packets_per_connection": Metric("1", "lower"),
-    "connect_ms": Metric("ms", "lower"),
-    "latency_p50_ms": Metric("ms", "lower"),
-    "latency_p99_ms": Metric("ms", "lower"),
-}
 
 
 class Arms(NamedTuple):

@@ -14,15 +14,11 @@ import msgspec
 
 from dirtune.analyse.run import Cell as Record
 from dirtune.bench import services
-from dirtune.bench.tables import Controls, Destination, Matrix, Plan, Service
+from dirtune.bench.tables import AXES, Controls, Destination, Matrix, Plan, Service
 from dirtune.errors import PlanError
 from dirtune.lvs import ipvsadm
 from dirtune.lvs.diff import diff
 
-AXES = (
-    *("kernel", "cpus", "forwarding", "scheduler", "real_servers"),
-    *("page_bytes", "keepalive", "clients"),
-)
 BOOT_AXES = ("kernel", "cpus", "forwarding")
 """What the lab is made anew for; forwarding takes other addresses, routes and real servers."""
 NULL_PORT = 18080

@@ -5,7 +5,6 @@ Reading it and checking it; nothing here reaches a node. What it may say is in `
 
 import math
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +12,10 @@ from typing import TypeVar
 
 import msgspec
 
-from dirtune.analyse.compare import METRICS
+from dirtune.analyse.metrics import METRICS
 from dirtune.bench import profiles, services
-from dirtune.bench.matrix import AXES
 from dirtune.bench.tables import (
+    AXES,
     Command,
     Configuration,
     Controls,
@@ -128,6 +127,8 @@ def _json(text: str) -> dict[str, object]:
 
 
 def _document(text: str) -> dict[str, object]:
+    import tomllib  # noqa: PLC0415  (a plan in JSON, which a program made, needs it not)
+
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -4,7 +4,9 @@ Nothing here reaches a node. Every refusal names the key.
 """
 
 import ipaddress
+import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Literal
 
@@ -17,6 +19,7 @@ from dirtune.lvs.model import (
     ONE_PACKET,
     TUNNEL_FLAGS,
     Destination,
+    DestinationKey,
     Service,
     ServiceKey,
     SyncDaemon,
@@ -92,71 +95,71 @@ def _identity(
 def _with_destinations(
     at: str, service: Service, wanted: tables.Service, addresses: Mapping[str, str | None]
 ) -> Service:
-    found: dict[tuple[str, int], int] = {}
+    found: dict[DestinationKey, int] = {}
     made = []
     for number, each in enumerate(wanted.destinations):
-        key = f"{at}.destinations[{number}]"
-        destination = _destination(key, service, each, addresses)
-        if destination.key in found:
-            first = f"destinations[{found[destination.key]}]"
-            raise PlanError(f"{key}: is {destination.name}, as {first} is")
-        found[destination.key] = number
+        try:
+            destination = _destination(service, each, addresses)
+        except PlanError as error:
+            raise PlanError(f"{at}.destinations[{number}]{error}") from error
+        first = found.setdefault(destination.key, number)
+        if first != number:
+            twice = f"is {destination.name}, as destinations[{first}] is"
+            raise PlanError(f"{at}.destinations[{number}]: {twice}")
         made.append(destination)
     return replace(service, destinations=tuple(made))
 
 
 def _destination(
-    at: str,
-    service: Service,
-    wanted: tables.Destination,
-    addresses: Mapping[str, str | None],
+    service: Service, wanted: tables.Destination, addresses: Mapping[str, str | None]
 ) -> Destination:
+    """Return a destination; what is said of one that cannot be begins with its key."""
     text = wanted.address if wanted.node is None else addresses[wanted.node]
     if text is None:
-        raise PlanError(f"{at}.node: the real server {wanted.node!r} has no address")
-    address, family = address_of(f"{at}.{'address' if wanted.node is None else 'node'}", text)
+        raise PlanError(f".node: the real server {wanted.node!r} has no address")
+    address, family = address_of(".address" if wanted.node is None else ".node", text)
     default = 0 if service.protocol == "fwmark" else service.port
-    destination = Destination(
-        address=address,
-        port=default if wanted.port is None else wanted.port,
-        forwarding=wanted.forwarding,
-        weight=wanted.weight,
-        upper=wanted.upper_threshold,
-        lower=wanted.lower_threshold,
-        tunnel=wanted.tunnel or "ipip",
-        tunnel_port=wanted.tunnel_port or 0,
-        tunnel_flags=sum(_TUNNEL_BITS[name] for name in set(wanted.tunnel_flags)),
-    )
-    _check_forwarding(at, service, destination, family)
-    _check_tunnel(at, wanted)
-    if destination.lower > destination.upper:
-        raise PlanError(f"{at}.lower_threshold: is above upper_threshold")
-    return destination
-
-
-def _check_forwarding(at: str, service: Service, destination: Destination, family: int) -> None:
-    forwarding = destination.forwarding
-    default = 0 if service.protocol == "fwmark" else service.port
-    if forwarding != "nat" and destination.port != default:
+    port = default if wanted.port is None else wanted.port
+    if wanted.forwarding != "nat" and port != default:
         # Nothing rewrites the packet, so it arrives at the port that was asked for.
-        raise PlanError(f"{at}.port: under {forwarding} it is the service's ({default}); use nat")
-    if family != service.family and forwarding != "tun":
+        said = f"under {wanted.forwarding} it is the service's ({default}); use nat"
+        raise PlanError(f".port: {said}")
+    if wanted.forwarding != "tun":
+        _check_untunnelled(service, wanted, family)
+    if wanted.lower_threshold > wanted.upper_threshold:
+        raise PlanError(".lower_threshold: is above upper_threshold")
+    return Destination(
+        address,
+        port,
+        wanted.forwarding,
+        wanted.weight,
+        wanted.upper_threshold,
+        wanted.lower_threshold,
+        *(_tunnel(wanted) if wanted.forwarding == "tun" else ()),
+    )
+
+
+def _check_untunnelled(service: Service, wanted: tables.Destination, family: int) -> None:
+    if family != service.family:
         hint = "; a mark has `family = 6`" if service.protocol == "fwmark" and family == 6 else ""
         raise PlanError(
-            f"{at}: an IPv{family} real server of an IPv{service.family} service "
+            f": an IPv{family} real server of an IPv{service.family} service "
             f'needs forwarding = "tun"{hint}'
         )
+    if wanted.tunnel or wanted.tunnel_port or wanted.tunnel_flags:
+        keys = ("tunnel", "tunnel_port", "tunnel_flags")
+        key = next(key for key in keys if getattr(wanted, key))
+        raise PlanError(f'.{key}: goes with forwarding = "tun"')
 
 
-def _check_tunnel(at: str, wanted: tables.Destination) -> None:
-    if wanted.forwarding != "tun":
-        for key in ("tunnel", "tunnel_port", "tunnel_flags"):
-            if getattr(wanted, key):
-                raise PlanError(f'{at}.{key}: goes with forwarding = "tun"')
+def _tunnel(wanted: tables.Destination) -> tuple[Literal["ipip", "gue", "gre"], int, int]:
+    """Return a tunnel's kind, port and flags."""
     if (wanted.tunnel == "gue") != (wanted.tunnel_port is not None):
-        raise PlanError(f'{at}.tunnel_port: tunnel = "gue" needs one, and no other has one')
+        raise PlanError('.tunnel_port: tunnel = "gue" needs one, and no other has one')
     if wanted.tunnel_flags and wanted.tunnel in {None, "ipip"}:
-        raise PlanError(f"{at}.tunnel_flags: ipip has no checksums; use gue or gre")
+        raise PlanError(".tunnel_flags: ipip has no checksums; use gue or gre")
+    flags = sum(_TUNNEL_BITS[name] for name in set(wanted.tunnel_flags))
+    return wanted.tunnel or "ipip", wanted.tunnel_port or 0, flags
 
 
 def _flags(at: str, wanted: tables.Service) -> int:
@@ -262,9 +265,17 @@ def address_of(at: str, text: str) -> tuple[str, Literal[4, 6]]:
     return found
 
 
+# The first byte of a multicast address, and of those behind them.
+_MULTICAST, _RESERVED = 224, 240
+_UNSPECIFIED = "0.0.0.0"  # noqa: S104  (refused)
+
+
 @lru_cache(maxsize=2**16)
 def _host(text: str) -> tuple[str, Literal[4, 6]] | None:
     # Many services have the same real servers, and ipaddress takes its time.
+    with suppress(OSError):
+        first = socket.inet_pton(socket.AF_INET, text)[0]
+        return None if _MULTICAST <= first < _RESERVED or text == _UNSPECIFIED else (text, 4)
     address = ipaddress.ip_address(text)
     if address.is_multicast or address.is_unspecified or "%" in text:
         return None

@@ -340,6 +340,13 @@ class Matrix(Table, frozen=True):
     """Where a page of each size lies, such as `/{page_bytes}.html`; `page_bytes` needs it."""
 
 
+AXES = (
+    *("kernel", "cpus", "forwarding", "scheduler", "real_servers"),
+    *("page_bytes", "keepalive", "clients"),
+)
+"""Of the matrix, in the order in which a cell is named."""
+
+
 class Price(Table, frozen=True):
     """What the set-up costs, for price per connection/s."""
 

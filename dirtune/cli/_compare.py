@@ -7,6 +7,7 @@ import msgspec
 
 from dirtune.analyse import compare
 from dirtune.analyse.compare import Arms
+from dirtune.analyse.metrics import METRICS
 from dirtune.analyse.run import Comparison, Run, Trial
 from dirtune.bench import store
 from dirtune.errors import PlanError
@@ -26,7 +27,7 @@ def compared(
     """Return the primary metric's comparison; with *every*, the others' after it."""
     run = _load(before)[0]
     primary = metric or run.primary_metric
-    others = [name for name in compare.METRICS if name != primary] if every else []
+    others = [name for name in METRICS if name != primary] if every else []
     sides = {name: _arms(before, after, name, rate) for name in (primary, *others)}
     floors = {name: _floor(noise, run, name) for name in sides}
     if noise is not None and floors[primary] is None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 import msgspec
@@ -18,12 +18,14 @@ from dirtune.cli import _plan
 from dirtune.cli._root import require_root
 from dirtune.errors import ApplyError, NodeUnreachable, NotPossible, ParseError, PlanError
 from dirtune.host import LiveHost
-from dirtune.lvs import guard, ipvsadm, kernel
+from dirtune.lvs import ipvsadm, kernel
 from dirtune.lvs.change import FRESH, Changes, edits
 from dirtune.lvs.diff import Step, diff, touched
-from dirtune.lvs.guard import Refusal
 from dirtune.lvs.model import Table
 from dirtune.tune.plan import Plan, joined
+
+if TYPE_CHECKING:
+    from dirtune.lvs.guard import Refusal
 
 _LOCAL = "local"
 _READ_S = 60
@@ -37,7 +39,7 @@ class Proposal:
     actual: Table
     steps: tuple[Step, ...]
     changes: Changes
-    refusals: tuple[Refusal, ...]
+    refusals: "tuple[Refusal, ...]"
     loaded: bool
     settings: Plan
     """What else the host must be set to."""
@@ -226,6 +228,8 @@ def propose(desired: Table, *, drain_s: float | None) -> Proposal:
     found = edits(actual, desired, drain_s=drain_s)
     if not found:  # then nothing stands against it, and nobody need be looked for
         return Proposal(actual, (), Changes(), (), loaded, settings)
+    from dirtune.lvs import guard
+
     changed = touched(actual, desired)[1]
     around = guard.look_around(host, changed)
     refusals = guard.refusals(actual, changed, around)
@@ -272,7 +276,7 @@ def against(found: Proposal) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _line(refusal: Refusal) -> str:
+def _line(refusal: "Refusal") -> str:
     return f"{refusal.why}; or --force {refusal.name}" if refusal.name else refusal.why
 
 

@@ -18,6 +18,7 @@ from dirtune import __version__, checks, remote
 from dirtune.analyse import compare, lines
 from dirtune.analyse.forecast import forecast
 from dirtune.analyse.handlers import HandlerWindow
+from dirtune.analyse.metrics import METRICS
 from dirtune.analyse.run import Forecast, Run, Step, Trial
 from dirtune.analyse.verdict import sentence
 from dirtune.bench import campaign, rig, store
@@ -369,9 +370,7 @@ def keeping(kept: Store, say: Say) -> Callable[[Result], None]:
         kept.keep(result)
         trial = result.trial
         cost = trial.metrics.get(kept.run.primary_metric)
-        value = (
-            "-" if cost is None else f"{cost:.0f} {compare.METRICS[kept.run.primary_metric].unit}"
-        )
+        value = "-" if cost is None else f"{cost:.0f} {METRICS[kept.run.primary_metric].unit}"
         why = f": {trial.reason}" if trial.reason else ""
         seen = trial.metrics.get("connections_per_s")
         rate = f"{trial.reply_rate:.0f} replies/s" if seen is None else f"{seen:.0f} connections/s"

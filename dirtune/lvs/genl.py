@@ -25,11 +25,13 @@ _SOL_NETLINK, _CAP_ACK = 270, 10
 _CONTROL_FAMILY, _GET_FAMILY = 0x10, 3
 _ATTR_FAMILY_ID, _ATTR_FAMILY_NAME = 1, 2
 _HEADER = struct.Struct("=IHHII")
+_LENGTH = struct.Struct("=I")
 _GENERIC = 4
 _BATCH = 128
 # The kernel fills at most half of it with a dump.
 _BUFFER_BYTES = 2**16
-_WAIT_S = 30.0
+_WAIT_S = 30
+_WAIT = struct.pack("@ll", _WAIT_S, 0)
 _TRIES = 5
 
 Request = tuple[int, bytes]
@@ -54,7 +56,8 @@ class Socket:
         self._version = version
         self._family = _CONTROL_FAMILY
         try:
-            self._socket.settimeout(_WAIT_S)
+            # Not settimeout, with which each of thousands of calls is two: it polls before.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _WAIT)
             self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
             self._socket.bind((0, 0))
             self._family = self._look_up(family)
@@ -154,15 +157,26 @@ class Socket:
         """Return the type, flags, sequence and payload of each message that came."""
         try:
             data = self._socket.recv(_BUFFER_BYTES)
-        except TimeoutError as error:
-            raise NotPossible(f"netlink: no answer of the kernel in {_WAIT_S:g} s") from error
-        found = []
-        at, end = 0, len(data)
-        while at + _HEADER.size <= end:
-            length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
-            found.append((kind, flags, sequence, data[at + _HEADER.size : at + length]))
-            at += (length + 3) & ~3
-        return found
+        except BlockingIOError as error:
+            raise NotPossible(f"netlink: no answer of the kernel in {_WAIT_S} s") from error
+        return messages(data)
+
+
+def messages(data: bytes) -> list[tuple[int, int, int, bytes]]:
+    """Return the type, flags, sequence and payload of each message in *data*."""
+    length = _LENGTH.unpack_from(data)[0] if len(data) >= _HEADER.size else 0
+    if length >= _HEADER.size and length % 4 == 0 and len(data) % length == 0:
+        # Those of a dump are often of one length, which is one step instead of one for each.
+        rows = list(struct.iter_unpack(f"=IHHII{length - _HEADER.size}s", data))
+        if all(row[0] == length for row in rows):
+            return [(row[1], row[2], row[3], row[5]) for row in rows]
+    found = []
+    at, end = 0, len(data)
+    while at + _HEADER.size <= end:
+        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
+        found.append((kind, flags, sequence, data[at + _HEADER.size : at + length]))
+        at += (length + 3) & ~3
+    return found
 
 
 def _number(payload: bytes) -> int:

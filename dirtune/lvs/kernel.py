@@ -25,7 +25,7 @@ _REFUSALS = {
     errno.ERANGE: "a weight or threshold is out of the kernel's range",
     errno.EAFNOSUPPORT: "this kernel's IPVS has no IPv6",
 }
-_Found = list[tuple[Destination, wire.Attributes]]
+_Found = list[tuple[Destination, tuple[int, int, int], bytes]]
 
 
 class Kernel:
@@ -45,15 +45,13 @@ class Kernel:
         services, seen = [], []
         for bare, own, found in self._services():
             services.append(_whole(bare, found))
-            counted = tuple((wire.open_connections(get), numbers(get)) for _, get in found)
+            counted = tuple((connections, numbers(data)) for _, connections, data in found)
             seen.append(Seen(numbers(own), counted))
         return self._table(services), tuple(seen)
 
     def active(self, service: Service) -> dict[DestinationKey, int]:
         """Return the active connections of each destination of *service*."""
-        return {
-            each.key: wire.open_connections(get)[0] for each, get in self._destinations(service)
-        }
+        return {each.key: active for each, (active, _, _), _ in self._destinations(service)}
 
     def carry_out(self, steps: Sequence[Step]) -> None:
         """Do *steps* in order; `ApplyError` names the first that the kernel refused."""
@@ -66,10 +64,10 @@ class Kernel:
         daemons = tuple(map(self._decoder.daemon, self._dump(wire.GET_DAEMON)))
         return Table(tuple(services), self._decoder.timeouts(self._get(wire.GET_CONFIG)), daemons)
 
-    def _services(self) -> Iterator[tuple[Service, wire.Attributes, _Found]]:
+    def _services(self) -> Iterator[tuple[Service, bytes, _Found]]:
         for payload in self._dump(wire.GET_SERVICE):
-            bare, get = self._decoder.service(payload)
-            yield bare, get, self._destinations(bare)
+            bare, counted = self._decoder.service(payload)
+            yield bare, counted, self._destinations(bare)
 
     def _destinations(self, service: Service) -> _Found:
         answers = self._dump(wire.GET_DEST, wire.service_key(service))
@@ -104,7 +102,7 @@ def opened(host: Host) -> Iterator[Kernel]:
 
 
 def _whole(bare: Service, found: _Found) -> Service:
-    return msgspec.structs.replace(bare, destinations=tuple(each for each, _ in found))
+    return msgspec.structs.replace(bare, destinations=tuple(each for each, _, _ in found))
 
 
 def loaded(host: Host) -> bool:

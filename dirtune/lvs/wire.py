@@ -9,7 +9,9 @@ import ipaddress
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 from dirtune.lvs.diff import Step, Verb
@@ -54,13 +56,11 @@ _ONE_CLIENT = {4: "255.255.255.255", 6: "128"}
 # What kernels before 4.3 do not tell of a sync daemon, and have no other.
 _GROUP, _PORT = bytes((224, 0, 0, 81)), struct.pack("=H", 8848)
 
-Attributes = dict[int, bytes]
-"""By type; the last of a type counts."""
-Counted = dict[int, Any]
-"""Likewise of a destination, whose numbers are numbers already: there are ten thousand of them."""
-
-# IPVS_DEST_ATTR_*: all but the address and the two nests of counters.
-_DESTINATION_NUMBERS = frozenset({*range(2, 10), 11, 13, 14, 15})
+# IPVS_DEST_ATTR_*: what is read of a destination, in this order, with what it is on a kernel that
+# does not tell it: thresholds, tunnels, counters of 64 bits and a family of its own came later.
+_TOLD: dict[int, Any] = dict.fromkeys((*range(1, 7), 11, *range(13, 16), *range(7, 11), 12), 0)
+_TOLD |= {1: b"", 11: None, 10: b"", 12: b""}
+_NOT_NUMBERS = (1, 10, 12)
 _WIDTHS = {1: "B", 2: "H", 4: "I"}
 
 
@@ -98,11 +98,11 @@ class Decoder:
 
     def __init__(self) -> None:
         self._attributes = _Reader()
-        self._destination = _Reader(_DESTINATION_NUMBERS)
+        self._destination = _Reader({*_TOLD} - {*_NOT_NUMBERS}, _TOLD)
 
-    def service(self, payload: bytes) -> tuple[Service, Attributes]:
-        """Return a service without its destinations, and its attributes."""
-        get = self._attributes(payload[_HEAD.size :])
+    def service(self, payload: bytes) -> tuple[Service, bytes]:
+        """Return a service without its destinations, and what `numbers` reads."""
+        get = self._attributes(payload, _HEAD.size)
         family: Literal[4, 6] = 6 if _int(get[1]) == socket.AF_INET6 else 4
         mark = _int(get.get(5, b""))
         flags = _int(get[7][:4])
@@ -118,37 +118,38 @@ class Decoder:
             persistent_s=_int(get[8]) if persistent else None,
             netmask="" if not persistent or netmask == _ONE_CLIENT[family] else netmask,
             engine=_text(get.get(11, b"")),
-        ), get
+        ), get.get(12) or get.get(10, b"")
 
-    def destination(self, payload: bytes, family: int) -> tuple[Destination, Counted]:
-        """Return a destination, and its attributes.
+    def destination(
+        self, payload: bytes, family: int
+    ) -> tuple[Destination, tuple[int, int, int], bytes]:
+        """Return a destination, its open connections, and what `numbers` reads.
 
-        *family* is its service's, for kernels that do not tell the destination's own.
+        The connections are active, inactive, and templates of persistent clients. *family* is its
+        service's, for kernels that do not tell the destination's own.
         """
-        get: Counted = self._destination(payload[_HEAD.size :])
-        if 11 in get:
-            family = 6 if get[11] == socket.AF_INET6 else 4
-        forwarding = _FORWARDING[get[3] & 7]
-        # The kernel keeps what was once set, also where it means nothing.
-        tunnelled = forwarding == "tun" and 13 in get
-        return Destination(
-            _address(family, get[1]),
-            socket.ntohs(get[2]),
+        told = self._destination.told(payload, _HEAD.size)
+        address, port, way, weight, upper, lower, own = told[:7]
+        if own is not None:
+            family = 6 if own == socket.AF_INET6 else 4
+        forwarding = _FORWARDING[way & 7]
+        made = Destination(
+            _address(family, address),
+            socket.ntohs(port),
             forwarding,
-            get[4],
-            get[5],
-            get[6],
-            _TUNNELS[get[13]] if tunnelled else "ipip",
-            socket.ntohs(get[14]) if tunnelled else 0,
-            get[15] if tunnelled else 0,
-        ), get
+            weight,
+            upper,
+            lower,
+            # The kernel keeps what was once set, also where it means nothing.
+            *(_tunnelled(*told[7:10]) if forwarding == "tun" else ()),
+        )
+        return made, told[10:13], told[14] or told[13]
 
-    def numbers(self, get: Attributes | Counted) -> Numbers:
-        """Return what the attributes of a service or destination count.
+    def numbers(self, data: bytes) -> Numbers:
+        """Return what is counted of a service or destination.
 
         64 bits wide where the kernel has them so (since 4.1).
         """
-        data = get[12] if 12 in get else get[10]
         if len(data) == _WIDE.size:
             values = _WIDE.unpack(data)
             if values[::2] == _WIDE_HEADS:
@@ -164,7 +165,7 @@ class Decoder:
 
     def daemon(self, payload: bytes) -> SyncDaemon:
         """Return a sync daemon."""
-        get = self._attributes(payload[_HEAD.size :])
+        get = self._attributes(payload, _HEAD.size)
         return SyncDaemon(
             state=_STATES[_int(get[1])],
             interface=_text(get[2]),
@@ -176,37 +177,50 @@ class Decoder:
         )
 
 
-def open_connections(get: Counted) -> tuple[int, int, int]:
-    """Return the active and inactive connections and the templates of a destination."""
-    return get[7], get[8], get[9]
-
-
-class _Reader:
-    """Reads attributes; those of the types *numbers* as numbers in this machine's byte order."""
-
-    def __init__(self, numbers: frozenset[int] = frozenset()) -> None:
-        self._numbers = numbers
-        self._layouts: dict[tuple[int, bytes], _Layout] = {}
-
-    def __call__(self, data: bytes) -> dict[int, Any]:
-        key = (len(data), data[:4])
-        layout = self._layouts.get(key)
-        if layout is not None:
-            values = layout.struct.unpack(data)
-            if values[::2] == layout.heads:
-                return dict(zip(layout.kinds, values[1::2]))  # noqa: B905  (as many by its making)
-        self._layouts[key] = layout = _layout(data, self._numbers)
-        return dict(zip(layout.kinds, layout.struct.unpack(data)[1::2], strict=True))
-
-
 class _Layout(NamedTuple):
     struct: struct.Struct
     heads: tuple[int, ...]
     """Length and type of each attribute, as they lie there."""
     kinds: tuple[int, ...]
+    pick: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    """Takes out of what the struct unpacks what is told, in its order."""
 
 
-def _layout(data: bytes, numbers: frozenset[int]) -> _Layout:
+class _Reader:
+    """Reads attributes; those of the types *numbers* as numbers in this machine's byte order.
+
+    *told* are the types that `told` gives, in their order, with what one that is not there is.
+    """
+
+    def __init__(
+        self, numbers: AbstractSet[int] = frozenset(), told: Mapping[int, Any] = {}
+    ) -> None:
+        self._numbers = numbers
+        self._told = told
+        self._layouts: dict[int, _Layout] = {}
+
+    def __call__(self, data: bytes, at: int = 0) -> dict[int, Any]:
+        """Return the attributes that begin at *at*, by type; the last of a type counts."""
+        layout, values = self._read(data, at)
+        return dict(zip(layout.kinds, values[1::2], strict=True))
+
+    def told(self, data: bytes, at: int) -> tuple[Any, ...]:
+        """Return what is told, without a dictionary for each of ten thousand."""
+        layout, values = self._read(data, at)
+        return layout.pick(values)
+
+    def _read(self, data: bytes, at: int) -> tuple[_Layout, tuple[Any, ...]]:
+        size = len(data) - at
+        layout = self._layouts.get(size)
+        if layout is not None:
+            values = layout.struct.unpack_from(data, at)
+            if values[::2] == layout.heads:
+                return layout, values
+        self._layouts[size] = layout = _layout(data[at:], self._numbers, self._told)
+        return layout, layout.struct.unpack_from(data, at)
+
+
+def _layout(data: bytes, numbers: AbstractSet[int], told: Mapping[int, Any]) -> _Layout:
     form, heads, kinds = "=", [], []
     at, end = 0, len(data)
     while at + 4 <= end:
@@ -219,7 +233,23 @@ def _layout(data: bytes, numbers: frozenset[int]) -> _Layout:
         heads.append(_ONE.unpack_from(data, at)[0])
         kinds.append(kind & _TYPE)
         at += after
-    return _Layout(struct.Struct(f"{form}{end - at}x"), tuple(heads), tuple(kinds))
+    found = struct.Struct(f"{form}{end - at}x")
+    return _Layout(found, tuple(heads), tuple(kinds), _picking(kinds, told))
+
+
+def _picking(
+    kinds: Sequence[int], told: Mapping[int, Any]
+) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    places = {kind: 2 * number + 1 for number, kind in enumerate(kinds)}
+    if len(told) > 1 and places.keys() >= told.keys():
+        return itemgetter(*(places[kind] for kind in told))
+    return lambda values: tuple(
+        values[places[kind]] if kind in places else default for kind, default in told.items()
+    )
+
+
+def _tunnelled(kind: int, port: int, flags: int) -> tuple[Literal["ipip", "gue", "gre"], int, int]:
+    return _TUNNELS[kind], socket.ntohs(port), flags
 
 
 def _key(service: Service) -> bytes:

@@ -1,6 +1,7 @@
 """An IPVS table and what it counts, as text, Markdown and JSON."""
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
@@ -21,6 +22,10 @@ _HEAD = (
     *("conns/s", "packets/s in", "out", "bytes/s in", "out", "conns"),
 )
 _LEFT = 2
+_rates = attrgetter(
+    *("connections_per_s", "packets_in_per_s", "packets_out_per_s"),
+    *("bytes_in_per_s", "bytes_out_per_s", "connections"),
+)
 _NONE = ""
 
 
@@ -71,11 +76,10 @@ class LvsDocument(msgspec.Struct, frozen=True, kw_only=True):
 def table(table: Table, seen: Sequence[Seen]) -> str:
     """Return a row for each service and real server, then timeouts and sync daemons."""
     rows = [_HEAD, *_rows(table, seen)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(len, map(str, column))) for column in zip(*rows, strict=True)]
     # One format for all: a call for each cell of ten thousand rows takes as long as the rest.
-    sides = ("<" if number < _LEFT else ">" for number in range(len(widths)))
-    form = "  ".join(f"{{:{side}{w}}}" for side, w in zip(sides, widths, strict=True)).format
-    lines = (form(*row).rstrip() for row in rows)
+    form = "  ".join(f"%{-w if n < _LEFT else w}s" for n, w in enumerate(widths))
+    lines = ((form % row).rstrip() for row in rows)
     return "\n".join([*(lines if table.services else ["no service"]), "", *_rest(table)])
 
 
@@ -83,7 +87,9 @@ def markdown(table: Table, seen: Sequence[Seen]) -> str:
     """Return the same as Markdown."""
     marks = ["---" if n < _LEFT else "---:" for n in range(len(_HEAD))]
     rows = [_HEAD, marks, *_rows(table, seen)]
-    lines = [f"| {' | '.join(row)} |" for row in rows] if table.services else ["no service"]
+    lines = (
+        [f"| {' | '.join(map(str, row))} |" for row in rows] if table.services else ["no service"]
+    )
     return "\n".join([*lines, "", *(f"- {line}" for line in _rest(table))])
 
 
@@ -98,25 +104,13 @@ def document(table: Table, seen: Sequence[Seen]) -> str:
     return msgspec.json.encode(found).decode()
 
 
-def _rows(table: Table, seen: Sequence[Seen]) -> Iterator[tuple[str, ...]]:
+def _rows(table: Table, seen: Sequence[Seen]) -> Iterator[tuple[str | int, ...]]:
     counted = zip(table.services, seen, strict=True)
     blank = (_NONE,) * 4
     for service, (own, of_each) in sorted(counted, key=lambda pair: pair[0].key):
         yield (service.name, setup(service), *blank, *_rates(own))
         for each, (open_, numbers) in zip(service.destinations, of_each, strict=True):
-            said = (f"  {each.name}", forwarding(each), str(each.weight), *map(str, open_))
-            yield (*said, *_rates(numbers))
-
-
-def _rates(numbers: Numbers) -> tuple[str, ...]:
-    return (
-        str(numbers.connections_per_s),
-        str(numbers.packets_in_per_s),
-        str(numbers.packets_out_per_s),
-        str(numbers.bytes_in_per_s),
-        str(numbers.bytes_out_per_s),
-        str(numbers.connections),
-    )
+            yield (f"  {each.name}", forwarding(each), each.weight, *open_, *_rates(numbers))
 
 
 def setup(service: Service) -> str:
@@ -135,13 +129,13 @@ def setup(service: Service) -> str:
 
 def forwarding(destination: Destination) -> str:
     """Return how a real server gets its packets, and its thresholds."""
-    words: list[str] = [destination.forwarding]
-    if destination.forwarding == "tun":
+    said: str = destination.forwarding
+    if said == "tun":
         port = f":{destination.tunnel_port}" if destination.tunnel_port else ""
-        words.append(f"{destination.tunnel}{port}")
+        said += f" {destination.tunnel}{port}"
     if destination.upper or destination.lower:
-        words.append(f"{destination.lower}..{destination.upper} connections")
-    return " ".join(words)
+        said += f" {destination.lower}..{destination.upper} connections"
+    return said
 
 
 def _rest(table: Table) -> Iterator[str]:

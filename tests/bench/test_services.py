@@ -199,6 +199,16 @@ def test_a_plan_with_a_load_is_read_with_and_without_it():
             'vip = "224.0.0.1"',
             r"services\[0\]\.vip: 224.0.0.1 is not the address of one host",
         ),
+        (
+            'vip = "198.18.0.100"',
+            'vip = "0.0.0.0"',
+            r"services\[0\]\.vip: 0.0.0.0 is not the address of one host",
+        ),
+        (
+            'vip = "198.18.0.100"',
+            'vip = "198.018.0.100"',
+            r"services\[0\]\.vip: '198.018.0.100' is not an IPv4",
+        ),
         ('vip = "198.18.0.100"\n', "", r"services\[0\]: needs a vip and a port, or a fwmark"),
         (
             "fwmark = 7",

@@ -60,7 +60,7 @@ class Written:
 
     def recv(self, size):
         if not self.answers:
-            raise TimeoutError
+            raise BlockingIOError  # SO_RCVTIMEO is over
         return b"".join(
             struct.pack("=IHHII", 16 + len(body), kind, flags, self.last + late, 0) + body
             for kind, flags, late, body in self.answers.pop(0)
@@ -71,6 +71,7 @@ class Written:
 
 
 MESSAGE = (31, 2, 0, b"\1\1\0\0here")
+LONGER = (31, 2, 0, b"\1\1\0\0and here")
 STALE = (31, 2, -1, b"\1\1\0\0gone")
 DONE = (3, 2, 0, struct.pack("=i", 0))
 
@@ -80,6 +81,9 @@ DONE = (3, 2, 0, struct.pack("=i", 0))
     [
         ([[MESSAGE, DONE]], [b"here"], 1),
         ([[MESSAGE], [MESSAGE], [DONE]], [b"here"] * 2, 1),
+        ([[MESSAGE] * 3, [DONE]], [b"here"] * 3, 1),
+        # 24, 28 and 20 bytes, which are not three of 24.
+        ([[MESSAGE, LONGER, DONE]], [b"here", b"and here"], 1),
         ([[STALE, MESSAGE, DONE]], [b"here"], 1),
         # NLM_F_DUMP_INTR: it changed while it was read, so it is asked for again.
         ([[(31, 0x12, 0, MESSAGE[3]), DONE], [MESSAGE, DONE]], [b"here"], 2),

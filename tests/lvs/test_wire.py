@@ -164,12 +164,12 @@ def decoded():
     found = {}
     for kind, data in recorded("netlink.txt"):
         if kind == "S":
-            service, get = decoder.service(data)
+            service, counted = decoder.service(data)
             rows = found[service.name] = []
-            rows.append((service, decoder.numbers(get)))
+            rows.append((service, decoder.numbers(counted)))
         elif kind == "D":
-            destination, get = decoder.destination(data, service.family)
-            rows.append((destination, decoder.numbers(get), wire.open_connections(get)))
+            destination, connections, counted = decoder.destination(data, service.family)
+            rows.append((destination, decoder.numbers(counted), connections))
     return found
 
 
@@ -264,7 +264,7 @@ def test_messages_of_one_length_and_another_layout_are_not_mixed_up():
 
     for middle in (one, other, one):
         data = head + middle + rest
-        found, _ = decoder.destination(struct.pack("=HH", len(data) + 4, 2) + data, 4)
+        found, *_ = decoder.destination(struct.pack("=HH", len(data) + 4, 2) + data, 4)
         assert (found.address, found.port, found.weight) == ("10.0.0.1", 80, 3)
 
 
@@ -308,11 +308,13 @@ def test_the_wide_counters_are_read_where_there_are_both():
         {"attrs": [(f"IPVS_STATS_ATTR_{name}", base + n) for n, name in enumerate(names)]}
         for base in (0, 2**40)
     )
-    message = by_pyroute2(services(("STATS", narrow), ("STATS64", wide)))
-    old = by_pyroute2(services(("STATS", narrow)))
+    known = (("SCHED_NAME", "rr"), ("FLAGS", {"flags": 2, "mask": 0}), ("NETMASK", "255.0.0.0"))
+    known += (("TIMEOUT", 0), ("STATS", narrow))
+    message = by_pyroute2(KEY + services(*known, ("STATS64", wide)))
+    old = by_pyroute2(KEY + services(*known))
 
     decoder = wire.Decoder()
-    counted = decoder.numbers(decoder._attributes(message[4:]))
+    counted = decoder.numbers(decoder.service(message)[1])
     assert (counted.connections, counted.bytes_out_per_s) == (2**40, 2**40 + 9)
-    counted = decoder.numbers(decoder._attributes(old[4:]))
+    counted = decoder.numbers(decoder.service(old)[1])
     assert (counted.connections, counted.bytes_out_per_s) == (0, 9)
