@@ -58,8 +58,12 @@ def compare(
     *,
     noise_floor: float | None = None,
     threshold: float = THRESHOLD,
+    rate: float | None = None,
 ) -> Comparison:
-    """Return the verdict on one metric; *noise_floor* and *threshold* are shares (0.02 = 2 %)."""
+    """Return the verdict on one metric; *noise_floor* and *threshold* are shares (0.02 = 2 %).
+
+    *rate* is only noted, for arms that are compared at several.
+    """
     meaning = _metric(metric)
     refusal = _too_few(arms) or _not_positive(arms)
     estimate = None if refusal else _estimate(arms)
@@ -82,6 +86,7 @@ def compare(
         verdict=verdict,
         reason=reason,
         invalid=arms.invalid,
+        rate=rate,
     )
 
 

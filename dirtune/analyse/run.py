@@ -143,6 +143,8 @@ class Comparison(msgspec.Struct, frozen=True):
     """Trials that did not count; they were repeated, never dropped in silence."""
     p_holm: float | None = None
     """p after Holm's correction, for a secondary metric among several; else None."""
+    rate: float | None = None
+    """Connections/s offered, where arms were compared at several rates; else None."""
 
 
 class Cell(msgspec.Struct, frozen=True):

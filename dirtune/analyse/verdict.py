@@ -11,7 +11,8 @@ _NAMES = {
 def sentence(found: Comparison, forecast: Forecast | None = None) -> str:
     """Return what came out, in one sentence that does not say more than was measured."""
     name = _NAMES.get(found.metric, found.metric.replace("_", " "))
-    head = f"{found.verdict.capitalize()}: {name}"
+    where = "" if found.rate is None else f" at {found.rate:g}/s"
+    head = f"{found.verdict.capitalize()}: {name}{where}"
     if found.ratio is None or found.interval is None:
         return f"{head} cannot be judged: {found.reason}."
     low, high = found.interval

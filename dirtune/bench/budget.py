@@ -49,7 +49,7 @@ class TupleBudget(msgspec.Struct, frozen=True):
 def tuple_budget(plan: Plan) -> TupleBudget:
     """Return what the plan asks of its clients' ports, and what they have."""
     searched = plan.knee.highest if plan.knee is not None else None
-    total = max(*plan.load.rates, searched or 0.0)
+    total = max(*plan.load.rates, *plan.compare.rates, searched or 0.0)
     fewest = min(plan.matrix.clients if plan.matrix else (), default=len(plan.clients))
     return TupleBudget(
         each=total / fewest,

@@ -47,13 +47,14 @@ async def pairs(
     done: Sequence[Trial] = (),
     measure: Measure = conduct,
 ) -> int:
-    """Run pairs until the plan's number is valid, and return how many are.
+    """Run pairs until the plan's number is valid at each of its rates; return how many are.
 
+    That of the rate that has the fewest. Rates take turns, so that what drifts falls on all alike.
     *done* are the trials of an interrupted campaign; a pair that was cut in two is begun anew.
     `TrialError` if a node was lost and the plan says to stop.
     """
     number = max((t.pair or 0 for t in done), default=0)
-    last = plan.load.pairs + plan.validity.retries
+    last = plan.load.pairs * len(plan.pair_rates) + plan.validity.retries
     arm: str | None = None
     away, trials = _Away(), {trial.id: trial for trial in done}
 
@@ -61,14 +62,17 @@ async def pairs(
         trials[result.trial.id] = result.trial
         keep(result)
 
-    while number < last and _counting(trials, plan, note) < plan.load.pairs:
+    while number < last and (lacking := _lacking(trials, plan, note)):
         number += 1
         results: list[Result] = []
-        for place, wanted in enumerate(_order(number), 1):
+        begun = _begun(trials.values(), plan)
+        rate = min(lacking, key=lambda rate: len(begun[rate]))
+        for place, wanted in enumerate(_order(len(begun[rate])), 1):
             if wanted != arm:
                 await switch(wanted)
                 arm = wanted
-            result = await measure(rig, plan, _judged(plan, number, place, wanted))
+            order = Order(f"p{number:02}-{place}-{wanted}", wanted, "judged", rate, number)
+            result = await measure(rig, plan, order)
             note(result)
             _stop_if_lost(result.trial, plan)
             away.seen(result)
@@ -76,15 +80,20 @@ async def pairs(
             if result.trial.validity != "valid":
                 break
         _look_at_pair(results, plan, note)
-    return _counting(trials, plan, note)
+    return min(_whole_pairs(trials.values(), plan).values())
 
 
-def _counting(trials: dict[str, Trial], plan: Plan, note: Keep) -> int:
-    """Return how many pairs count; trials that saw another machine than the rest do not."""
-    if plan.validity.far is not None and _whole_pairs(trials.values()) >= plan.load.pairs:
+def _lacking(trials: dict[str, Trial], plan: Plan, note: Keep) -> tuple[float, ...]:
+    """Return the rates that have too few pairs that count.
+
+    Trials that saw another machine than the rest do not.
+    """
+    whole = _whole_pairs(trials.values(), plan)
+    if plan.validity.far is not None and min(whole.values()) >= plan.load.pairs:
         for trial in relative.far(tuple(trials.values()), plan.validity.far):
             note(Result(trial, {}))
-    return _whole_pairs(trials.values())
+        whole = _whole_pairs(trials.values(), plan)
+    return tuple(rate for rate, count in whole.items() if count < plan.load.pairs)
 
 
 def repeated(name: str) -> bool:
@@ -180,20 +189,27 @@ class _Away:
         return result.away
 
 
-def _order(pair: int) -> str:
-    return "AB" if pair % 2 else "BA"
+def _order(begun: int) -> str:
+    return "BA" if begun % 2 else "AB"
 
 
-def _judged(plan: Plan, pair: int, place: int, arm: str) -> Order:
-    return Order(f"p{pair:02}-{place}-{arm}", arm, "judged", plan.load.rates[0], pair)
-
-
-def _whole_pairs(trials: Iterable[Trial]) -> int:
-    arms: dict[int, set[str]] = {}
+def _begun(trials: Iterable[Trial], plan: Plan) -> dict[float, dict[int, set[str]]]:
+    """Return the arms that were measured in each pair, and counted, by the rate it was for."""
+    found: dict[float, dict[int, set[str]]] = {rate: {} for rate in plan.pair_rates}
     for trial in trials:
-        if trial.pair is not None and trial.validity == "valid":
-            arms.setdefault(trial.pair, set()).add(trial.arm)
-    return sum(found == {"A", "B"} for found in arms.values())
+        if trial.pair is not None:
+            # What the clients offered is that but for a per cent or two.
+            rate = min(found, key=lambda rate: abs(rate - trial.offered_rate))
+            arms = found[rate].setdefault(trial.pair, set())
+            arms |= {trial.arm} if trial.validity == "valid" else set()
+    return found
+
+
+def _whole_pairs(trials: Iterable[Trial], plan: Plan) -> dict[float, int]:
+    return {
+        rate: sum(arms == {"A", "B"} for arms in pairs.values())
+        for rate, pairs in _begun(trials, plan).items()
+    }
 
 
 def _look_at_pair(results: Sequence[Result], plan: Plan, note: Keep) -> None:

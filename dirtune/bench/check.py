@@ -97,7 +97,7 @@ async def check(plan: Plan, *, boots: bool = False) -> Readiness:
         warnings=(*warnings(plan), *sweep.refused),
         sweep_trials=len(sweep.trials),
         sweep_s=sweep.estimate_s,
-        pairs_s=estimate_s(plan, 2 * plan.load.pairs),
+        pairs_s=estimate_s(plan, 2 * plan.load.pairs * len(plan.pair_rates)),
     )
 
 

@@ -3,6 +3,7 @@
 Reading it and checking it; nothing here reaches a node. What it may say is in `tables`.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,8 @@ from dirtune.bench.tables import (
 from dirtune.bench.toml_lines import line_of, path_of
 from dirtune.errors import PlanError
 
+# What clients offer is within 2 per cent of what was asked.
+_APART = 1.05
 _Parsed = TypeVar("_Parsed", bound=Configuration)
 
 
@@ -276,6 +279,11 @@ def _check_compare(plan: Traffic) -> None:
     if primary not in METRICS:
         known = ", ".join(METRICS)
         raise PlanError(f"compare.primary: {primary}: no such metric; there are {known}")
+    for lower, higher in itertools.pairwise(sorted(plan.compare.rates)):
+        if higher < _APART * lower:
+            raise PlanError(
+                f"compare.rates: {lower:g} and {higher:g} are too near to be told apart"
+            )
 
 
 def _check_command(command: Command) -> None:
@@ -390,6 +398,7 @@ max = "130s"
 [compare]
 primary = "cpu_us_per_connection"
 
+# rates = [320, 400, 460]    # 0.8, 1.0 and 1.15 of the knee; the first is decided by
 # [knee]                     # the highest rate at which no more than this share is lost
 # loss = [1e-4]
 # [controls]                 # the load past the director, routed by it, and the clients' own

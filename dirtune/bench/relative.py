@@ -29,9 +29,13 @@ def calibrated(plan: Plan, noise: Sequence[Trial]) -> Plan:
     between the two of a pair, are no reason to leave a trial out. Limits that are not set stay so.
     """
     counted = [trial for trial in noise if trial.kind == "judged" and trial.validity == "valid"]
-    usual = [_usual([t.host[state] for t in counted if state in t.host]) for state in WATCHED]
+    usual = [
+        _usual([t.host[state] for t in counted if state in t.host and t.offered_rate == rate])
+        for state in WATCHED
+        for rate in {trial.offered_rate for trial in counted}
+    ]
     seen = {
-        "far": max(usual),
+        "far": max(usual, default=0.0),
         "pair_steal": _apart(counted, "steal"),
         "pair_busy": _apart(counted, "busy"),
     }

@@ -244,6 +244,9 @@ class Compare(Table, frozen=True):
     primary: str = "cpu_us_per_connection"
     threshold: Percent = 2.0
     """Smallest effect that matters, in per cent."""
+    rates: tuple[Positive, ...] = ()
+    """Connections/s at which arms are compared; default: the load's first rate. The first is what
+    is decided by, the others are told beside it."""
 
 
 class Validity(Table, frozen=True):
@@ -392,6 +395,16 @@ class Plan(Traffic, frozen=True, kw_only=True):
     controls: Controls | None = None
     matrix: Matrix | None = None
     price: Price | None = None
+
+    @property
+    def pair_rates(self) -> tuple[float, ...]:
+        """Connections/s at which arms are compared, the one that is decided by first."""
+        return self.compare.rates or self.load.rates[:1]
+
+    @property
+    def compared_at(self) -> tuple[float | None, ...]:
+        """The same as a comparison takes them: None for the only rate that its trials have."""
+        return self.pair_rates if len(self.pair_rates) > 1 else (None,)
 
     @property
     def service(self) -> Service:

@@ -239,7 +239,7 @@ def _rests(earlier: Sample, later: Sample, waiting: int, plan: Plan) -> bool:
     if plan.load.settle != "drain":
         return True
     of_table, of_sockets = (
-        max(plan.load.rates) * min(plan.load.load_s, life_s)
+        max((*plan.load.rates, *plan.compare.rates)) * min(plan.load.load_s, life_s)
         for life_s in (TABLE_LIFE_S, _TIME_WAIT_S)
     )
     return (later.inactive or 0) <= _DRAINED * of_table and waiting <= _DRAINED * of_sockets

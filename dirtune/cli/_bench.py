@@ -127,13 +127,16 @@ def _keeping(kept: Store) -> campaign.Keep:
 
 def _judge_noise(plan: Plan, kept: Store) -> None:
     metric = plan.compare.primary
-    arms = compare.arms_of(kept.run.trials, metric)
-    floor = compare.noise_floor(arms)
-    found = compare.compare(metric, arms, threshold=plan.compare.threshold / 100)
-    found = msgspec.structs.replace(found, noise_floor=floor)
-    kept.save(msgspec.structs.replace(kept.run, comparisons=(found,)))
-    said = "not known: too few valid pairs" if floor is None else f"{floor:.1%}"
-    click.echo(f"noise floor of {metric}: {said}", err=True)
+    made = []
+    for rate in plan.compared_at:
+        arms = compare.arms_of(kept.run.trials, metric, rate)
+        floor = compare.noise_floor(arms)
+        found = compare.compare(metric, arms, threshold=plan.compare.threshold / 100, rate=rate)
+        made.append(msgspec.structs.replace(found, noise_floor=floor))
+        said = "not known: too few valid pairs" if floor is None else f"{floor:.1%}"
+        where = "" if rate is None else f" at {rate:g}/s"
+        click.echo(f"noise floor of {metric}{where}: {said}", err=True)
+    kept.save(msgspec.structs.replace(kept.run, comparisons=tuple(made)))
 
 
 def announced(found: tour.Itinerary) -> str:

@@ -29,7 +29,7 @@ def compared(
     primary = metric or run.primary_metric
     others = [name for name in METRICS if name != primary] if every else []
     sides = {name: _arms(before, after, name, rate) for name in (primary, *others)}
-    floors = {name: _floor(noise, run, name) for name in sides}
+    floors = {name: _floor(noise, run, name, rate) for name in sides}
     if noise is not None and floors[primary] is None:
         raise PlanError(f"{noise}: no noise floor of {primary}: too few valid trials of its arms")
     threshold = _threshold(run)
@@ -67,10 +67,16 @@ def _arms(before: str, after: str | None, metric: str, rate: float | None) -> Ar
     return compare.arms_between(trials, others, metric, rate)
 
 
-def _floor(noise: str | None, run: Run, metric: str) -> float | None:
+def _floor(noise: str | None, run: Run, metric: str, rate: float | None) -> float | None:
     if noise is not None:
-        return compare.noise_floor(compare.arms_of(_load(noise)[1], metric))
-    known = (c.noise_floor for c in run.comparisons if c.metric == metric)
+        still = _load(noise)[1]
+        several = len({trial.offered_rate for trial in still if trial.pair is not None}) > 1
+        return compare.noise_floor(compare.arms_of(still, metric, rate if several else None))
+    known = (
+        c.noise_floor
+        for c in run.comparisons
+        if c.metric == metric and (c.rate is None or c.rate == rate)
+    )
     return next(known, None)
 
 

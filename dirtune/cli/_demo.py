@@ -52,8 +52,8 @@ def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) ->
         usual = relative.calibrated(trying.plan, kept.run.trials)
         trying = replace(trying, plan=usual, noise_floor=floor)
         _close(kept)
-    load, asked = trying.plan.load, shlex.join(("--check", *trying.checks))
-    say(f"$ dirtune tune {place.plan} {asked}  # {load.pairs} pairs at {load.rates[0]:g}/s")
+    asked, rate = shlex.join(("--check", *trying.checks)), trying.plan.pair_rates[0]
+    say(f"$ dirtune tune {place.plan} {asked}  # {trying.plan.load.pairs} pairs at {rate:g}/s")
     kept = turn.begin(trying, out)
     asyncio.run(turn.turn(trying, kept, say))
     if full:

@@ -34,7 +34,8 @@ def tune(found: Plan, out: Path, boots: int, noise: Path | None) -> Tune:
     floor = None
     if noise is not None:
         still = store.load(noise)
-        floor = compare.noise_floor(compare.arms_of(still.trials, found.compare.primary))
+        arms = compare.arms_of(still.trials, found.compare.primary, found.compared_at[0])
+        floor = compare.noise_floor(arms)
         found = relative.calibrated(found, still.trials)
     return Tune(
         plan=found,

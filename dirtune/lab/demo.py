@@ -75,10 +75,12 @@ async def noise(asked: Trying, out: Path, say: Say) -> tuple[Store, float | None
     """Run the same pairs with nothing switched; return the noise floor they show."""
     kept = turn.begin(replace(asked, title=f"A/A: {asked.title}"), out)
     async with rig.opened(asked.plan) as nodes:
-        await conduct(nodes, asked.plan, Order("first", "A", "baseline", asked.plan.load.rates[0]))
+        await conduct(nodes, asked.plan, Order("first", "A", "baseline", asked.plan.pair_rates[0]))
         await campaign.pairs(nodes, asked.plan, campaign.stay, turn.keeping(kept, say))
     turn.judged(asked, kept)
-    floor = compare.noise_floor(compare.arms_of(kept.run.trials, asked.plan.compare.primary))
+    plan = asked.plan
+    arms = compare.arms_of(kept.run.trials, plan.compare.primary, plan.compared_at[0])
+    floor = compare.noise_floor(arms)
     found = (msgspec.structs.replace(kept.run.comparisons[0], noise_floor=floor),)
     turn.save(kept, comparisons=(*found, *kept.run.comparisons[1:]), finished=turn.now())
     return kept, floor

@@ -136,7 +136,7 @@ async def control(asked: Trying, out: Path, say: Say) -> Store:
         turn.save(kept, inventory=await turn.inventory(plan, director))
         switch = Switch(director, shared(await turn.snapshot_of(director)), note)
         try:
-            await conduct(nodes, plan, Order("first", "A", "baseline", plan.load.rates[0]))
+            await conduct(nodes, plan, Order("first", "A", "baseline", plan.pair_rates[0]))
             await campaign.pairs(nodes, plan, switch, turn.keeping(kept, say))
         finally:
             await switch("A")

@@ -137,7 +137,7 @@ async def _measure(trying: Trying, kept: Store, say: Say, number: int, arm: str)
         for place, name in enumerate(decide.boot_trials(number, arm)):
             if name not in done:
                 kind = "judged" if place else "baseline"  # the first pays for what is cold
-                order = Order(name, arm, kind, trying.plan.load.rates[0])
+                order = Order(name, arm, kind, trying.plan.pair_rates[0])
                 keep(await conduct(nodes, trying.plan, order))
 
 

@@ -40,11 +40,13 @@ _CANNOT = (NodeUnreachable, NotPossible, ParseError, SourceMissing)
 def plan(asked: Traffic, window_s: float, pairs: int) -> Plan:
     """Return the plan of such windows on the director of *asked*, which nobody loads.
 
-    `PlanError` where they would be judged by what a window cannot show.
+    `PlanError` where they would be judged by what a window cannot show or choose.
     """
     if asked.compare.primary not in SHOWN:
         shown = ", ".join(SHOWN)
         raise PlanError(f"compare.primary: {asked.compare.primary}: --live measures {shown}")
+    if asked.compare.rates:
+        raise PlanError("compare.rates: live traffic has the rate it has; leave them out")
     return Plan(
         services=asked.services,
         director=asked.director,

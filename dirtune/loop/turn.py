@@ -152,21 +152,28 @@ def verdict_of(trying: Trying, run: Run) -> tuple[str, str]:
 
 def judged(trying: Trying, kept: Store) -> None:
     """Compare the arms and put the verdict into the run."""
-    threshold = trying.plan.compare.threshold / 100
+    plan, primary = trying.plan, kept.run.primary_metric
+    metrics = dict.fromkeys((primary, *SECONDARY))
+    decided_by = (primary, plan.compared_at[0])
     found = [
         compare.compare(
             metric,
-            compare.arms_of(kept.run.trials, metric),
-            noise_floor=trying.noise_floor if metric == kept.run.primary_metric else None,
-            threshold=threshold,
+            compare.arms_of(kept.run.trials, metric, rate),
+            # An A/A run is of one rate, that which is decided by.
+            noise_floor=trying.noise_floor if (metric, rate) == decided_by else None,
+            threshold=plan.compare.threshold / 100,
+            rate=rate,
         )
-        for metric in dict.fromkeys((kept.run.primary_metric, *SECONDARY))
+        for rate in plan.compared_at
+        for metric in metrics
         if any(metric in trial.metrics for trial in kept.run.trials)
     ]
-    if not found or found[0].metric != kept.run.primary_metric:
-        raise NoVerdict(f"no trial measured {kept.run.primary_metric}; see {kept.folder}")
-    verdict = sentence(found[0], kept.run.forecast)
-    save(kept, comparisons=compare.adjusted(found), verdict=verdict)
+    if not found or found[0].metric != primary:
+        raise NoVerdict(f"no trial measured {primary}; see {kept.folder}")
+    corrected = compare.adjusted(found)
+    others = (sentence(each) for each in corrected[1:] if each.metric == primary)
+    verdict = " ".join((sentence(corrected[0], kept.run.forecast), *others))
+    save(kept, comparisons=corrected, verdict=verdict)
 
 
 class Switch:
@@ -264,7 +271,7 @@ async def _before(
 ) -> None:
     """Measure one quiet trial, look with the probe, and forecast."""
     say("one trial to warm up, and to know what a connection costs")
-    rate = trying.plan.load.rates[0]
+    rate = trying.plan.pair_rates[0]
     quiet = await conduct(nodes, trying.plan, Order("first", "A", "baseline", rate))
     kept.keep(quiet)
     if quiet.trial.validity == "setup_error":
@@ -285,7 +292,7 @@ async def _look(
     """Profile one trial and audit with what the probe saw under its load."""
     say(f"profile and probe, {when} the fix (bcc compiles on the director first)")
     arm = {"before": "A", "after": "B"}[when]
-    order = Order(f"profile-{arm}", arm, "profiled", trying.plan.load.rates[0])
+    order = Order(f"profile-{arm}", arm, "profiled", trying.plan.pair_rates[0])
     profiled = await conduct(nodes, trying.plan, order)
     kept.keep(profiled)
     handlers, note = handlers_of(profiled), when

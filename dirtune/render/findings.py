@@ -7,12 +7,14 @@ from tabulate import tabulate
 from dirtune.analyse import capacity, cost
 from dirtune.analyse.cost import ByClients, Forwarded, PricePerRate
 from dirtune.analyse.limit import Known, limiting
-from dirtune.analyse.run import Cell, Run, Trial
+from dirtune.analyse.run import Cell, Knee, Run, Trial
 from dirtune.render.document import Block, Figure, Section, Table, Text
 
 PLAIN = "as planned"
 CURVE = "Replies against offered connections per second; hollow points do not count."
 _NONE = "-"
+# Shares of the knee: where all goes well, where it begins to go wrong, and overload.
+_COMPARED_AT = (0.8, 1.0, 1.15)
 # Ratios this near to 1 are no difference worth a word; they come without an interval.
 _ALIKE = 0.05
 
@@ -133,12 +135,18 @@ def _capacity(run: Run) -> Iterator[Block]:
     if rows:
         yield Table(header, rows, frozenset(header[1:]))
     yield from map(Text, _probes(run))
-    yield from (
-        Text(f"Knee, {label(run, knee.cell)}: {capacity.in_words(knee)}.") for knee in run.knees
-    )
+    yield from (Text(f"Knee, {label(run, knee.cell)}: {_knee(knee)}.") for knee in run.knees)
     yield from (Text(_by_clients(each)) for each in cost.by_clients(run))
     refused = dict.fromkeys(cell.refused for cell in run.cells if cell.refused is not None)
     yield from (Text(f"Not carried out: {reason}.") for reason in refused)
+
+
+def _knee(found: Knee) -> str:
+    said = capacity.in_words(found)
+    if found.rate is None or found.limit != "system":
+        return said
+    rates = ", ".join(f"{share * found.rate:.5g}" for share in _COMPARED_AT)
+    return f"{said}. Compare before and after a change at {rates}/s: below it, at it, beyond it"
 
 
 def _by_clients(found: ByClients) -> str:

@@ -12,7 +12,7 @@ from dirtune.analyse import capacity, cost
 from dirtune.analyse.run import Cell, Run, Trial
 from dirtune.render import findings
 from dirtune.render.document import Block, Document, Figure, Section, Table, Text
-from dirtune.render.report_document import cpu_table, number
+from dirtune.render.report_document import cpu_table, measured, number
 
 Value = str | int
 _NONE = "-"
@@ -271,7 +271,7 @@ def _before_after(run: Run) -> Iterator[Block]:
         return
     header = ("metric", "before", "after", "ratio", "verdict", "why")
     rows = tuple(
-        (c.metric.replace("_", " "), number(_mean(c.before)), number(_mean(c.after)),
+        (measured(c), number(_mean(c.before)), number(_mean(c.after)),
          number(c.ratio), c.verdict, c.reason or _NONE)
         for c in run.comparisons
     )  # fmt: skip

@@ -163,7 +163,8 @@ def _ratio_rows(run: Run) -> Iterator[Row]:
     for outcome in run.comparisons:
         if outcome.metric == "cpu_us_per_connection" and outcome.ratio and outcome.interval:
             low, high = outcome.interval
-            yield {"what": "measured", "ratio": outcome.ratio, "low": low, "high": high}
+            what = "measured" if outcome.rate is None else f"at {outcome.rate:g}/s"
+            yield {"what": what, "ratio": outcome.ratio, "low": low, "high": high}
 
 
 def _handler_rows(run: Run) -> Iterator[Row]:
@@ -183,9 +184,9 @@ def new_chart(rows: Sequence[Row]) -> alt.Chart:
 
 
 def _scale(rows: Sequence[Row]) -> alt.Scale:
-    colours = {"forecast": BEFORE, "measured": AFTER}
     names = [str(row["what"]) for row in rows]
-    return alt.Scale(domain=names, range=[colours[name] for name in names])
+    colours = [BEFORE if name == "forecast" else AFTER for name in names]
+    return alt.Scale(domain=names, range=colours)
 
 
 def _arm_colour() -> alt.Color:

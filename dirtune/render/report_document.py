@@ -233,7 +233,7 @@ def _comparison(run: Run) -> Iterator[Block]:
     if not run.comparisons:
         return
     yield Figure("pairs", "Each judged pair: one trial before, one after, side by side in time.")
-    header = ("", *(words(c.metric) for c in run.comparisons))
+    header = ("", *map(measured, run.comparisons))
     columns = [_comparison_cells(c) for c in run.comparisons]
     rows = tuple((name, *(cells[name] for cells in columns)) for name in columns[0])
     yield Table(header, rows, frozenset(header[1:]))
@@ -245,7 +245,13 @@ def _comparison(run: Run) -> Iterator[Block]:
     )
     for c in run.comparisons:
         if c.reason:
-            yield Text(f"{words(c.metric)}: {c.reason}.")
+            yield Text(f"{measured(c)}: {c.reason}.")
+
+
+def measured(found: Comparison) -> str:
+    """Return what was compared, with the rate where there are several."""
+    where = "" if found.rate is None else f" at {found.rate:g}/s"
+    return f"{words(found.metric)}{where}"
 
 
 def _comparison_cells(c: Comparison) -> dict[str, str]:

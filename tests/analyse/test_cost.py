@@ -259,3 +259,10 @@ def test_what_more_clients_made_in_words():
         " not they that limit."
     ) in said
     assert "they limit it, and more still" in findings.text(clients({1: 150, 2: 301}), "simple")
+
+
+def test_a_knee_says_where_to_compare():
+    found = findings.text(clients({}, [(1, (300, "system")), (2, (600, "clients"))]), "simple")
+
+    assert "Compare before and after a change at 240, 300, 345/s: below it" in found
+    assert found.count("Compare before and after") == 1, "where the clients limit it is no knee"

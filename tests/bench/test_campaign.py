@@ -8,7 +8,7 @@ from simulated import PLAN, Director
 
 from dirtune.analyse import compare
 from dirtune.analyse.run import Run
-from dirtune.bench import campaign, store
+from dirtune.bench import campaign, judge, store
 from dirtune.bench.trial import Result
 from dirtune.errors import NodeUnreachable, ParseError, SourceMissing, TrialError
 
@@ -40,6 +40,63 @@ def campaigned(director, plan, *, effect=1.0, done=()):
 
     valid = asyncio.run(campaign.pairs(director, plan, switch, kept, done=done))
     return valid, kept, switched
+
+
+class Rates:
+    """Measures pairs at any rate; of *invalid* ones no trial counts."""
+
+    def __init__(self, *invalid):
+        self.invalid = invalid
+        self.asked = []
+
+    async def __call__(self, rig, plan, order):
+        self.asked.append((order.rate, order.id[-1]))
+        trial = judge.failed(order, "", plan, "noise")
+        validity = "noisy" if order.rate in self.invalid else "valid"
+        # What the clients offered is not quite what was asked.
+        offered = order.rate * 1.02
+        return Result(msgspec.structs.replace(trial, validity=validity, offered_rate=offered), {})
+
+    def pairs(self, *, done=(), **changes):
+        plan = planned(**changes)
+        at = msgspec.structs.replace(plan.compare, rates=(200.0, 100.0))
+        plan, kept = msgspec.structs.replace(plan, compare=at), Kept({t.id: t for t in done})
+        made = campaign.pairs(Director(), plan, campaign.stay, kept, done=done, measure=self)
+        return asyncio.run(made), kept
+
+
+def test_rates_take_turns_and_each_has_its_own_order():
+    rates = Rates()
+    valid, kept = rates.pairs(pairs=2)
+
+    assert valid == 2
+    pairs = [(200.0, "A"), (200.0, "B"), (100.0, "A"), (100.0, "B")]
+    pairs += [(200.0, "B"), (200.0, "A"), (100.0, "B"), (100.0, "A")]
+    assert rates.asked == pairs
+    assert [trial.pair for trial in kept.values()] == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_a_rate_at_which_nothing_counts_takes_nothing_from_the_others():
+    rates = Rates(200.0)
+    valid, kept = rates.pairs(pairs=2, retries=3)
+
+    assert valid == 0
+    assert [pair for pair in rates.asked if pair[0] == 100.0] == [
+        *((100.0, "A"), (100.0, "B")),
+        *((100.0, "B"), (100.0, "A")),
+    ]
+    assert {trial.pair for trial in kept.values()} == set(range(1, 8))  # 2 x 2 and 3 retries
+
+
+def test_pairs_of_several_rates_go_on_where_they_were_cut_off():
+    first = Rates()
+    _, kept = first.pairs(pairs=2)
+    cut = tuple(kept.values())[:5]  # in the middle of the third pair
+    rest = Rates()
+    rest.pairs(pairs=2, done=cut)
+
+    # The third is begun anew, behind one at the rate that has had only one.
+    assert [rate for rate, _ in rest.asked] == [100.0, 100.0, 200.0, 200.0]
 
 
 def test_pairs_alternate_and_switch_only_when_the_arm_changes():

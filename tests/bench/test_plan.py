@@ -80,6 +80,11 @@ def test_durations(text, length):
             'rates = [150]\n[compare]\nprimary = "cpu"',
             "compare.primary: cpu: .*connect_ms",
         ),
+        (
+            "rates = [150]",
+            "rates = [150]\n[compare]\nrates = [200, 100, 204]",
+            r"compare\.rates: 200 and 204 are too near to be told apart",
+        ),
         ("rates = [150]", "rates = [150]\nservice = 1", "load.service"),
         ("rates = [150]", 'rates = [150]\nduration = "5s"', "load.duration"),
         ("rates = [150]", "rates = [150]\nwarmup_max = 4", "load.warmup_max: is shorter"),
@@ -252,6 +257,14 @@ def test_the_estimate_counts_the_gaps():
     # 201 s of load and 120 s until the table has drained: 8 pairs at 3 rates take 4 h 23 min.
     standard = plan.parse(SMALL + 'profile = "standard"\n')
     assert budget.estimate_s(standard, 48) == 48 * (201 + 120 + 3 + 1 + 4)
+
+
+def test_arms_are_compared_at_the_loads_first_rate_or_at_those_named():
+    load = SMALL.replace("rates = [150]", "rates = [150, 300]")
+    one, three = plan.parse(load), plan.parse(f"{load}[compare]\nrates = [320, 400, 460]\n")
+
+    assert (one.pair_rates, one.compared_at) == ((150,), (None,))
+    assert (three.pair_rates, three.compared_at) == ((320, 400, 460), (320, 400, 460))
 
 
 def test_what_the_example_only_mentions_is_a_plan_too():

@@ -134,6 +134,17 @@ def test_and_how_far_apart_its_load_usually_is_in_a_pair():
     assert (found.pair_steal, found.pair_busy) == (10.0, pytest.approx(47.44, abs=0.01))
 
 
+def test_what_rates_differ_in_is_not_how_this_machine_usually_is():
+    wild = [2, 2, 10, 10, 6]
+    still = [trial(f"{n}A", 50, steal=steal) for n, steal in enumerate(wild)]
+    faster = [msgspec.structs.replace(each, id=f"+{each.id}", offered_rate=999.0,
+        host=each.host | {"steal": 40.0}) for each in still]  # fmt: skip
+
+    # The middle is 6, half lie 4 from it: 23.72 points, and at the other rate none from 40.
+    found = relative.calibrated(limits(10.0, None), [*still, *faster]).validity
+    assert found.far == pytest.approx(23.72, abs=0.01)
+
+
 def test_limits_that_are_not_set_stay_unset():
     wild = noise((2, 2), (2, 10), (10, 10), (10, 2), (2, 10))
 

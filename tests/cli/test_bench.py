@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from dirtune.analyse.run import Run, Trial
 from dirtune.bench import budget, store
 from dirtune.bench import plan as plans
-from dirtune.cli import main
+from dirtune.cli import _bench, main
 
 CPU = "cpu_us_per_connection"
 
@@ -215,6 +215,27 @@ def test_an_aa_run_gives_the_noise_floor(run_folder):
     result = invoke("compare", run_folder("one", 0.97), "--noise", noise, "--format", "json")
 
     assert 0 < json.loads(result.stdout)["noise_floor"] < 0.02
+
+
+def test_an_aa_run_at_several_rates_gives_each_a_floor_of_its_own(run_folder, tmp_path):
+    def pair(n, rate, apart):
+        for arm, cost in (("A", 1000), ("B", 1000 * (1 + apart * (-1) ** n))):
+            changes = {"pair": n, "offered_rate": rate, "id": f"{rate}-{n}-{arm}"}
+            yield msgspec.structs.replace(trial(n, arm, cost), **changes)
+
+    calm = [each for n in range(8) for each in pair(n, 150.0, 0.01)]
+    wild = [each for n in range(10, 18) for each in pair(n, 301.0, 0.1)]
+    folder = kept(tmp_path, "aa", [*calm, *wild])
+    plan = plans.parse(f"{plans.EXAMPLE}".replace("[compare]", "[compare]\nrates = [150, 300]"))
+    aa = store.resume(Path(folder))
+    _bench._judge_noise(plan, aa)
+
+    # t(7; 0.975) = 2.365; the deviation of 8 times +-x is 1.069 x, over the root of 8: 0.894 x.
+    floors = {c.rate: c.noise_floor for c in aa.run.comparisons}
+    assert floors == {150: pytest.approx(0.0089, abs=2e-4), 300: pytest.approx(0.0947, abs=8e-3)}
+    for rate in ("150", "301"):
+        found = invoke("compare", folder, "--noise", folder, "--rate", rate, "--format", "json")
+        assert json.loads(found.stdout)["noise_floor"] == floors[round(int(rate), -1)]
 
 
 def test_a_run_that_shows_no_noise_floor_is_refused(run_folder):

@@ -116,6 +116,8 @@ def test_live_traffic_is_compared_as_the_plan_says(asked, tmp_path):
         path = plan(tmp_path, DIRECTOR + compare.replace("cpu_us_per_packet", metric))
         done = tune(path, "--live", "30", "--out", out)
         assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
+    done = tune(plan(tmp_path, f"{DIRECTOR}{compare}rates = [200]\n"), "--live", "30")
+    assert "compare.rates: live traffic has the rate it has" in done.stderr
 
 
 def test_what_reports_need_is_missed_before_anything_starts(asked, tmp_path, monkeypatch):

@@ -12,6 +12,8 @@ from dirtune.bench.trial import Result
 from dirtune.errors import NoVerdict, TrialError
 from dirtune.host import RecordedHost
 from dirtune.loop import turn
+from dirtune.render.document import Table
+from dirtune.render.report_document import _comparison
 from dirtune.snapshot import take
 
 PLAN = plan.parse("""
@@ -93,8 +95,8 @@ def test_a_director_without_the_probe_says_what_it_lacks():
     assert turn._why_not(Result(trial("x", reason="c1 was lost"), {}, None)) == "c1 was lost"
 
 
-def kept(tmp_path, trials, primary="cpu_us_per_connection"):
-    compare = msgspec.structs.replace(PLAN.compare, primary=primary)
+def kept(tmp_path, trials, primary="cpu_us_per_connection", rates=()):
+    compare = msgspec.structs.replace(PLAN.compare, primary=primary, rates=rates)
     asked = msgspec.structs.replace(PLAN, compare=compare)
     trying = turn.Trying(
         asked, ("irq/shared-with-nic",), "A title", "dirtune tune", noise_floor=0.03
@@ -129,6 +131,26 @@ def test_an_effect_in_every_pair_is_the_verdict(tmp_path):
         None,
     )
     assert run.verdict.startswith("Improved: CPU time per connection")
+
+
+def test_of_several_rates_the_first_decides_and_the_others_are_told(tmp_path):
+    slower = [
+        msgspec.structs.replace(each, id=f"+{each.id}", pair=100 + each.pair, offered_rate=301.0)
+        for each in pairs(1000, 1100)
+    ]
+    run = kept(tmp_path, [*pairs(1000, 900), *slower], rates=(200.0, 300.0))
+
+    assert [(c.metric[:5], c.rate, c.verdict, c.pairs) for c in run.comparisons] == [
+        ("cpu_u", 200.0, "improved", 8),
+        ("reply", 200.0, "equivalent", 8),
+        ("cpu_u", 300.0, "regressed", 8),
+        ("reply", 300.0, "equivalent", 8),
+    ]
+    assert [c.noise_floor for c in run.comparisons] == [0.03, None, None, None]
+    assert run.verdict.startswith("Improved: CPU time per connection on the director at 200/s")
+    assert " Regressed: CPU time per connection on the director at 300/s went to 1." in run.verdict
+    header = next(block for block in _comparison(run) if isinstance(block, Table)).header
+    assert header[1:4:2] == ("CPU µs per connection at 200/s", "CPU µs per connection at 300/s")
 
 
 def test_an_effect_below_the_noise_floor_is_none(tmp_path):
