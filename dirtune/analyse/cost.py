@@ -4,6 +4,7 @@ Every figure says what it is of: a price belongs to one configuration and is nev
 rate of another, and a cost per connection is that of the connections that went through the node.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from dirtune.analyse.run import Cell, NodeCpu, Run, Trial
 SCALING_AXES = ("real_servers", "cpus")
 _AS_MUCH = 1.05
 """Of numbers of clients: what more of them make at most where it is not they that limit."""
+_ERRORS = 3
+"""Standard errors of the difference, of what two or three repeats tell, that are no chance."""
 
 
 class NodeCost(NamedTuple):
@@ -49,6 +52,8 @@ class ByClients(NamedTuple):
     """Replies/s or connections/s by the number of clients, from few to many."""
     enough: int | None
     """The least number that made as much as more of them; None if the most made more still."""
+    known: bool
+    """Whether each was tried often enough to tell more of them from chance."""
 
 
 class Forwarded(NamedTuple):
@@ -166,29 +171,54 @@ def by_clients(run: Run) -> tuple[ByClients, ...]:
 
     Without a cell whose peak, or knee, the sweep or the search did not come to.
     """
-    groups: dict[tuple[str, str], dict[int, float]] = {}
+    groups: dict[tuple[str, str], dict[int, _Made]] = {}
     for cell in run.cells:
         count = cell.settings.get("clients")
-        points = capacity.curve(trials_of(run, cell.name))
-        top = capacity.peak(points)
-        found = {"peak": top.reply_rate} if top and capacity.saturated(points) else {}
-        for knee in run.knees:
-            if knee.cell == cell.name and knee.rate is not None and knee.limit == "system":
-                found[f"knee at {100 * knee.loss_goal:g} % lost"] = knee.rate
-        for metric, rate in found.items():
-            if isinstance(count, int):
-                groups.setdefault((_rest(cell, "clients"), metric), {})[count] = rate
+        if isinstance(count, int):
+            for metric, made in _made(run, cell):
+                groups.setdefault((_rest(cell, "clients"), metric), {})[count] = made
     return tuple(
-        ByClients(rest, metric, dict(sorted(made.items())), _enough(made))
+        _by_clients(rest, metric, dict(sorted(made.items())))
         for (rest, metric), made in groups.items()
         if len(made) > 1
     )
 
 
-def _enough(made: Mapping[int, float]) -> int | None:
-    *fewer, _ = sorted(made)
-    more = {n: max(rate for other, rate in made.items() if other > n) for n in fewer}
-    return next((n for n in fewer if more[n] <= _AS_MUCH * made[n]), None)
+class _Made(NamedTuple):
+    rate: float
+    error: float | None
+    """Standard error of a mean; 0 of what a search narrowed down, None of one trial."""
+
+
+def _made(run: Run, cell: Cell) -> Iterator[tuple[str, _Made]]:
+    points = capacity.curve(trials_of(run, cell.name))
+    top = capacity.peak(points)
+    if top is not None and capacity.saturated(points):
+        error = None if top.sd is None else top.sd / math.sqrt(top.trials)
+        yield "peak", _Made(top.reply_rate, error)
+    for knee in run.knees:
+        if knee.cell == cell.name and knee.rate is not None and knee.limit == "system":
+            yield f"knee at {100 * knee.loss_goal:g} % lost", _Made(knee.rate, 0.0)
+
+
+def _by_clients(others: str, metric: str, made: Mapping[int, _Made]) -> ByClients:
+    rises = {
+        few: [_more(one, more) for many, more in made.items() if many > few]
+        for few, one in made.items()
+    }
+    enough = next((n for n, rise in rises.items() if rise and not any(rise)), None)
+    known = all(more is not None for rise in rises.values() for more in rise)
+    return ByClients(others, metric, {n: each.rate for n, each in made.items()}, enough, known)
+
+
+def _more(few: _Made, many: _Made) -> bool | None:
+    """Tell whether *many* made more than *few*; None where that may be chance."""
+    if few.error is None or many.error is None:
+        return None
+    if many.rate <= _AS_MUCH * few.rate:
+        return False
+    chance = _ERRORS * math.hypot(few.error, many.error)
+    return True if many.rate - few.rate > chance else None
 
 
 def _rest(cell: Cell, axis: str) -> str:

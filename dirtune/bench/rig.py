@@ -19,7 +19,7 @@ from dirtune.bench import client, sampler, service
 from dirtune.bench.client import LiveLoad
 from dirtune.bench.generators import Schedule
 from dirtune.bench.sampler import Sampler
-from dirtune.bench.tables import Plan
+from dirtune.bench.tables import Peer, Plan
 from dirtune.collect import ip_vs, processes
 from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
 from dirtune.remote import Node, Process, together
@@ -35,8 +35,9 @@ _REQUEST_MORE_S = 1
 class LiveRig:
     """Real nodes. Opened by `opened`, which also ends everything it started."""
 
-    def __init__(self, plan: Plan, *, alone: bool = False) -> None:
+    def __init__(self, plan: Plan, *, alone: bool = False, clients: tuple[Peer, ...] = ()) -> None:
         self._plan = plan
+        self._clients = clients or plan.clients
         self._nodes: dict[str, Node] = {}
         self._samplers: dict[str, Sampler] = {}
         self.alone = alone
@@ -59,14 +60,20 @@ class LiveRig:
         gone = [host for host in self._plan.hosts if not self._alive(host)]
         for host in gone:
             await self._forget(host)
-        config = None if self._plan.ssh_config is None else Path(self._plan.ssh_config)
-        nodes, lost = await remote.connect_all(gone, ssh_config=config, become=self._plan.become)
+        nodes, lost = await self._connected(gone)
         self._nodes |= nodes
         for error in lost.values():
             raise error
         await together(self._sampler(host) for host in self._plan.hosts)
         if not self.alone:
             await self._refuse_foreign()
+
+    async def _connected(
+        self, hosts: Sequence[str]
+    ) -> tuple[dict[str, Node], dict[str, NodeUnreachable]]:
+        plan = self._plan
+        config = None if plan.ssh_config is None else Path(plan.ssh_config)
+        return await remote.connect_all(hosts, ssh_config=config, become=plan.become)
 
     async def preflight(self) -> None:
         """Send one request from each client through the virtual service."""
@@ -81,7 +88,7 @@ class LiveRig:
 
     async def _refuse_foreign(self) -> None:
         """Raise `PlanError` if the service is not ours alone, unless the plan names its vip."""
-        found = None if self._plan.load.force else await foreign(self._nodes, self._plan)
+        found = None if self._plan.load.force else await self._foreign()
         if found is not None:
             vip = self._plan.service.vip
             raise PlanError(
@@ -89,6 +96,15 @@ class LiveRig:
                 f"bench another, or name it: --force {vip}"
             )
         self.alone = True
+
+    async def _foreign(self) -> str | None:
+        """Say who else uses the service; clients that are idle in this cell are not others."""
+        plan = msgspec.structs.replace(self._plan, clients=self._clients)
+        idle, _ = await self._connected([h for h in plan.hosts if h not in self._nodes])
+        try:
+            return await foreign(self._nodes | idle, plan)
+        finally:
+            await together(node.close() for node in idle.values())
 
     async def sample(self) -> Sample:
         """Return the director's counters."""
@@ -296,12 +312,15 @@ async def _use(node: Node, plan: Plan) -> service.Use | None:
 
 
 @asynccontextmanager
-async def opened(plan: Plan, *, alone: bool = False) -> AsyncIterator[LiveRig]:
+async def opened(
+    plan: Plan, *, alone: bool = False, clients: tuple[Peer, ...] = ()
+) -> AsyncIterator[LiveRig]:
     """Open a rig and close it again, whatever happens.
 
-    *alone* says that nobody but us uses the service; else that is looked at first.
+    *alone* says that nobody but us uses the service; else that is looked at first. *clients* are
+    all whose connections are ours, where the plan is of a cell with fewer.
     """
-    rig = LiveRig(plan, alone=alone)
+    rig = LiveRig(plan, alone=alone, clients=clients)
     try:
         yield rig
     finally:

@@ -107,7 +107,8 @@ async def _tour(plan: Plan, kept: Store) -> None:
             there = boot(cell)
             vip = there.service.vip
             # What an earlier visit left in the table is ours, and need not be waited for.
-            async with held(there, cell.holds), rig.opened(there, alone=vip in ours) as nodes:
+            opened = rig.opened(there, alone=vip in ours, clients=plan.clients)
+            async with held(there, cell.holds), opened as nodes:
                 yield nodes
                 if nodes.alone:
                     ours.add(vip)

@@ -71,6 +71,8 @@ def leaving(actual: Table, desired: Table) -> tuple[Leaving, ...]:
     found = []
     for service in actual.services:
         stays = want.get(service.key)
+        if stays == service:
+            continue
         wanted = {each.key for each in stays.destinations} if stays else set()
         keys = tuple(each.key for each in service.destinations if each.key not in wanted)
         if keys:

@@ -7,10 +7,12 @@ one answer tells that all were done.
 
 import contextlib
 import errno
+import itertools
 import os
 import socket
 import struct
 from collections.abc import Sequence
+from operator import itemgetter
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +28,7 @@ _CONTROL_FAMILY, _GET_FAMILY = 0x10, 3
 _ATTR_FAMILY_ID, _ATTR_FAMILY_NAME = 1, 2
 _HEADER = struct.Struct("=IHHII")
 _LENGTH = struct.Struct("=I")
+_HEAD_OF = itemgetter(0)
 _GENERIC = 4
 _BATCH = 128
 # The kernel fills at most half of it with a dump.
@@ -123,17 +126,19 @@ class Socket:
 
     def _answers(self) -> list[bytes]:
         """Return what the kernel answers to the request sent last, until it says it is done."""
-        found = []
+        found: list[bytes] = []
         interrupted = 0
         while True:
-            for kind, flags, sequence, payload in self._received():
+            # A dump's messages have one header, but for their last.
+            for head, payloads in itertools.groupby(self._received(), _HEAD_OF):
+                _, kind, flags, sequence, _ = _HEADER.unpack(head)
                 if sequence != self._sequence:
                     continue  # of a dump that was given up
                 interrupted |= flags & _DUMP_INTERRUPTED
                 if kind not in _ENDS:
-                    found.append(payload[_GENERIC:])
+                    found += [payload[_GENERIC:] for _, payload in payloads]
                     continue
-                if number := _number(payload):
+                if number := _number(next(payloads)[1]):
                     raise Refused(0, number)
                 if interrupted:
                     raise InterruptedError(errno.EINTR, "the dump is not of one moment")
@@ -142,7 +147,8 @@ class Socket:
     def _await_all(self, begin: int) -> None:
         refused: Refused | None = None
         while True:
-            for kind, _, sequence, payload in self._received():
+            for head, payload in self._received():
+                _, kind, _, sequence, _ = _HEADER.unpack(head)
                 if kind != _ERROR or sequence < self._first:
                     continue
                 number = _number(payload)
@@ -153,8 +159,8 @@ class Socket:
                         raise refused
                     return
 
-    def _received(self) -> list[tuple[int, int, int, bytes]]:
-        """Return the type, flags, sequence and payload of each message that came."""
+    def _received(self) -> list[tuple[bytes, bytes]]:
+        """Return the header and payload of each message that came."""
         try:
             data = self._socket.recv(_BUFFER_BYTES)
         except BlockingIOError as error:
@@ -162,19 +168,20 @@ class Socket:
         return messages(data)
 
 
-def messages(data: bytes) -> list[tuple[int, int, int, bytes]]:
-    """Return the type, flags, sequence and payload of each message in *data*."""
+def messages(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the header and payload of each message in *data*."""
     length = _LENGTH.unpack_from(data)[0] if len(data) >= _HEADER.size else 0
     if length >= _HEADER.size and length % 4 == 0 and len(data) % length == 0:
         # Those of a dump are often of one length, which is one step instead of one for each.
-        rows = list(struct.iter_unpack(f"=IHHII{length - _HEADER.size}s", data))
-        if all(row[0] == length for row in rows):
-            return [(row[1], row[2], row[3], row[5]) for row in rows]
+        rows = list(struct.iter_unpack(f"{_HEADER.size}s{length - _HEADER.size}s", data))
+        if all(head[:4] == data[:4] for head, _ in rows):
+            return rows
     found = []
     at, end = 0, len(data)
     while at + _HEADER.size <= end:
-        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
-        found.append((kind, flags, sequence, data[at + _HEADER.size : at + length]))
+        length = max(_LENGTH.unpack_from(data, at)[0], _HEADER.size)
+        behind = at + _HEADER.size
+        found.append((data[at:behind], data[behind : at + length]))
         at += (length + 3) & ~3
     return found
 

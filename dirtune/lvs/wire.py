@@ -9,8 +9,7 @@ import ipaddress
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
@@ -56,11 +55,12 @@ _ONE_CLIENT = {4: "255.255.255.255", 6: "128"}
 # What kernels before 4.3 do not tell of a sync daemon, and have no other.
 _GROUP, _PORT = bytes((224, 0, 0, 81)), struct.pack("=H", 8848)
 
-# IPVS_DEST_ATTR_*: what is read of a destination, in this order, with what it is on a kernel that
-# does not tell it: thresholds, tunnels, counters of 64 bits and a family of its own came later.
-_TOLD: dict[int, Any] = dict.fromkeys((*range(1, 7), 11, *range(13, 16), *range(7, 11), 12), 0)
-_TOLD |= {1: b"", 11: None, 10: b"", 12: b""}
-_NOT_NUMBERS = (1, 10, 12)
+# IPVS_SVC_ATTR_* and IPVS_DEST_ATTR_*: what is read of either, in this order, and what it is where
+# it is not told. Tunnels, 64 bits and a family of a destination's own came with later kernels.
+_OF_SERVICE: dict[int, Any] = dict.fromkeys(range(1, 13), 0)
+_OF_SERVICE |= dict.fromkeys((3, 6, 7, 9, 10, 11, 12), b"")
+_OF_DESTINATION: dict[int, Any] = dict.fromkeys((*range(1, 7), 11, 13, 14, 15, 7, 8, 9, 10, 12), 0)
+_OF_DESTINATION |= {1: b"", 11: None, 10: b"", 12: b""}
 _WIDTHS = {1: "B", 2: "H", 4: "I"}
 
 
@@ -98,27 +98,29 @@ class Decoder:
 
     def __init__(self) -> None:
         self._attributes = _Reader()
-        self._destination = _Reader({*_TOLD} - {*_NOT_NUMBERS}, _TOLD)
+        self._service = _Reader(_OF_SERVICE)
+        self._destination = _Reader(_OF_DESTINATION)
 
     def service(self, payload: bytes) -> tuple[Service, bytes]:
         """Return a service without its destinations, and what `numbers` reads."""
-        get = self._attributes(payload, _HEAD.size)
-        family: Literal[4, 6] = 6 if _int(get[1]) == socket.AF_INET6 else 4
-        mark = _int(get.get(5, b""))
-        flags = _int(get[7][:4])
-        netmask = _netmask(family, get[9])
-        persistent = bool(flags & _PERSISTENT)
+        told = self._service.told(payload, _HEAD.size)
+        own, protocol, address, port, mark, scheduler, flags, seconds, mask = told[:9]
+        narrow, engine, wide = told[9:]
+        family: Literal[4, 6] = 6 if own == socket.AF_INET6 else 4
+        bits = _int(flags[:4])
+        persistent = bool(bits & _PERSISTENT)
+        netmask = _netmask(family, mask) if persistent else ""
         return Service(
-            protocol="fwmark" if mark else _PROTOCOLS[_int(get[2])],
-            address="" if mark else _address(family, get[3]),
-            port=mark or int.from_bytes(get[4], "big"),
-            scheduler=_text(get.get(6, b"")) or "none",
+            protocol="fwmark" if mark else _PROTOCOLS[protocol],
+            address="" if mark else _address(family, address),
+            port=mark or socket.ntohs(port),
+            scheduler=_text(scheduler) or "none",
             family=family,
-            flags=flags & _KEPT_FLAGS,
-            persistent_s=_int(get[8]) if persistent else None,
-            netmask="" if not persistent or netmask == _ONE_CLIENT[family] else netmask,
-            engine=_text(get.get(11, b"")),
-        ), get.get(12) or get.get(10, b"")
+            flags=bits & _KEPT_FLAGS,
+            persistent_s=seconds if persistent else None,
+            netmask="" if netmask == _ONE_CLIENT[family] else netmask,
+            engine=_text(engine),
+        ), wide or narrow
 
     def destination(
         self, payload: bytes, family: int
@@ -183,19 +185,18 @@ class _Layout(NamedTuple):
     """Length and type of each attribute, as they lie there."""
     kinds: tuple[int, ...]
     pick: Callable[[tuple[Any, ...]], tuple[Any, ...]]
-    """Takes out of what the struct unpacks what is told, in its order."""
+    """Takes what is told, in its order, out of what the struct unpacks and `missing` behind it."""
+    missing: tuple[Any, ...]
 
 
 class _Reader:
-    """Reads attributes; those of the types *numbers* as numbers in this machine's byte order.
+    """Reads attributes.
 
-    *told* are the types that `told` gives, in their order, with what one that is not there is.
+    *told* are the types that `told` gives, in their order, with what one that is not there is;
+    where that is no text it is a number in this machine's byte order.
     """
 
-    def __init__(
-        self, numbers: AbstractSet[int] = frozenset(), told: Mapping[int, Any] = {}
-    ) -> None:
-        self._numbers = numbers
+    def __init__(self, told: Mapping[int, Any] = {}) -> None:
         self._told = told
         self._layouts: dict[int, _Layout] = {}
 
@@ -207,7 +208,7 @@ class _Reader:
     def told(self, data: bytes, at: int) -> tuple[Any, ...]:
         """Return what is told, without a dictionary for each of ten thousand."""
         layout, values = self._read(data, at)
-        return layout.pick(values)
+        return layout.pick(values + layout.missing)
 
     def _read(self, data: bytes, at: int) -> tuple[_Layout, tuple[Any, ...]]:
         size = len(data) - at
@@ -216,11 +217,11 @@ class _Reader:
             values = layout.struct.unpack_from(data, at)
             if values[::2] == layout.heads:
                 return layout, values
-        self._layouts[size] = layout = _layout(data[at:], self._numbers, self._told)
+        self._layouts[size] = layout = _layout(data[at:], self._told)
         return layout, layout.struct.unpack_from(data, at)
 
 
-def _layout(data: bytes, numbers: AbstractSet[int], told: Mapping[int, Any]) -> _Layout:
+def _layout(data: bytes, told: Mapping[int, Any]) -> _Layout:
     form, heads, kinds = "=", [], []
     at, end = 0, len(data)
     while at + 4 <= end:
@@ -228,23 +229,21 @@ def _layout(data: bytes, numbers: AbstractSet[int], told: Mapping[int, Any]) -> 
         if not 4 <= length <= end - at:
             break
         after = min((length + 3) & ~3, end - at)
-        number = _WIDTHS.get(length - 4) if kind & _TYPE in numbers else None
+        text = isinstance(told.get(kind & _TYPE, b""), bytes)
+        number = None if text else _WIDTHS.get(length - 4)
         form += f"I{number or f'{length - 4}s'}{after - length}x"
         heads.append(_ONE.unpack_from(data, at)[0])
         kinds.append(kind & _TYPE)
         at += after
-    found = struct.Struct(f"{form}{end - at}x")
-    return _Layout(found, tuple(heads), tuple(kinds), _picking(kinds, told))
-
-
-def _picking(
-    kinds: Sequence[int], told: Mapping[int, Any]
-) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
     places = {kind: 2 * number + 1 for number, kind in enumerate(kinds)}
-    if len(told) > 1 and places.keys() >= told.keys():
-        return itemgetter(*(places[kind] for kind in told))
-    return lambda values: tuple(
-        values[places[kind]] if kind in places else default for kind, default in told.items()
+    missing = [kind for kind in told if kind not in places]
+    places |= {kind: 2 * len(kinds) + number for number, kind in enumerate(missing)}
+    return _Layout(
+        struct.Struct(f"{form}{end - at}x"),
+        tuple(heads),
+        tuple(kinds),
+        itemgetter(*(places[kind] for kind in told)) if told else tuple,
+        tuple(told[kind] for kind in missing),
     )
 
 

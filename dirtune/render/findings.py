@@ -153,7 +153,9 @@ def _by_clients(found: ByClients) -> str:
     where = f", {found.others}" if found.others else ""
     made = ", ".join(f"{rate:.5g}/s with {said('clients', n)}" for n, rate in found.made.items())
     enough = found.enough
-    if enough is None:
+    if not found.known:
+        verdict = "that may be chance: a higher load.repeats tells whether they limit"
+    elif enough is None:
         verdict = "more clients made more: they limit it, and more still may be made"
     else:
         verdict = f"more than {said('clients', enough)} made no more: it is not they that limit"

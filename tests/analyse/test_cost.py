@@ -214,10 +214,14 @@ def test_nat_beside_direct_routing_in_words():
     ) in findings.text(made, "simple")
 
 
-def clients(peaks, knees=()):
+def clients(peaks, knees=(), apart=(-1, 1)):
     """Return a run over numbers of clients, each swept to where replies fall behind."""
     cells = {n: cell(f"clients={n}", clients=n) for n in {*peaks, *dict(knees)}}
-    trials = (swept(cells[n].name, rate) for n, rate in peaks.items())
+    trials = (
+        trial(rate + 600, rate + by, cell=cells[n].name)
+        for n, rate in peaks.items()
+        for by in apart
+    )
     found = tuple(
         Knee(1e-4, cells[n].name, rate, rate + 5, limit, "more is lost above it")
         for n, (rate, limit) in knees
@@ -241,11 +245,23 @@ def test_the_clients_limit_where_more_of_them_make_more(peaks, enough):
     assert (list(found.made.items()), found.enough) == (sorted(peaks.items()), enough)
 
 
+def test_more_that_may_be_chance_is_not_for_want_of_clients():
+    peaks = {1: 300, 2: 340}
+
+    # +-30 in two trials: a standard error of 30, of the difference 42; 40 is less than three.
+    for apart in ((-30, 30), (0,)):
+        assert not cost.by_clients(clients(peaks, apart=apart))[0].known
+        said = findings.text(clients(peaks, apart=apart), "simple")
+        assert "340/s with 2 clients; that may be chance: a higher load.repeats" in said
+    (found,) = cost.by_clients(clients(peaks, apart=(-5, 5)))
+    assert (found.enough, found.known) == (None, True)
+
+
 def test_of_clients_only_peaks_and_knees_that_were_reached_tell():
     reached, above = (300, "system"), (600, "clients")
     found = cost.by_clients(clients({}, [(1, reached), (2, (301, "system")), (4, above)]))
 
-    assert found == (("", "knee at 0.01 % lost", {1: 300, 2: 301}, 1),)
+    assert found == (("", "knee at 0.01 % lost", {1: 300, 2: 301}, 1, True),)
     assert cost.by_clients(clients({1: 300})) == ()
     kept_up = (trial(100, 100, cell=f"clients={n}") for n in (1, 2))
     cells = tuple(cell(f"clients={n}", clients=n) for n in (1, 2))

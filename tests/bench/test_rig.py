@@ -9,6 +9,7 @@ import threading
 import time
 import types
 
+import msgspec
 import pytest
 
 from dirtune import remote
@@ -226,6 +227,31 @@ def test_a_service_that_others_use_is_refused_unless_it_is_named(monkeypatch):
     asyncio.run(named._refuse_foreign())
     assert named._nodes["local"].asked == 0
     assert (nodes.alone, named.alone) == (False, True)
+
+
+def test_clients_that_are_idle_in_a_cell_are_not_others(monkeypatch):
+    both = plans.parse(PLAN.format(port=80).replace("[load]", '[[clients]]\nhost = "c2"\n[load]'))
+    half = msgspec.structs.replace(both, clients=both.clients[:1])
+    closed, asked = [], []
+
+    class Idle:
+        async def close(self):
+            closed.append(self)
+
+    async def foreign(nodes, plan):
+        asked.append((sorted(nodes), [c.host for c in plan.clients]))
+
+    async def connected(self, hosts):
+        return {host: Idle() for host in hosts}, {}
+
+    monkeypatch.setattr(rig, "foreign", foreign)
+    monkeypatch.setattr(rig.LiveRig, "_connected", connected)
+    nodes = rig.LiveRig(half, clients=both.clients)
+    nodes._nodes = {host: Idle() for host in half.hosts}
+    asyncio.run(nodes._refuse_foreign())
+
+    assert asked == [(sorted(both.hosts), [c.host for c in both.clients])]
+    assert (nodes.alone, len(closed), len(nodes._nodes)) == (True, 1, len(half.hosts))
 
 
 def test_a_host_of_two_roles_is_asked_once():
