@@ -7,12 +7,10 @@ one answer tells that all were done.
 
 import contextlib
 import errno
-import itertools
 import os
 import socket
 import struct
-from collections.abc import Sequence
-from operator import itemgetter
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -27,8 +25,6 @@ _SOL_NETLINK, _CAP_ACK = 270, 10
 _CONTROL_FAMILY, _GET_FAMILY = 0x10, 3
 _ATTR_FAMILY_ID, _ATTR_FAMILY_NAME = 1, 2
 _HEADER = struct.Struct("=IHHII")
-_LENGTH = struct.Struct("=I")
-_HEAD_OF = itemgetter(0)
 _GENERIC = 4
 _BATCH = 128
 # The kernel fills at most half of it with a dump.
@@ -129,16 +125,14 @@ class Socket:
         found: list[bytes] = []
         interrupted = 0
         while True:
-            # A dump's messages have one header, but for their last.
-            for head, payloads in itertools.groupby(self._received(), _HEAD_OF):
-                _, kind, flags, sequence, _ = _HEADER.unpack(head)
+            for kind, flags, sequence, payloads in alike(self._received()):
                 if sequence != self._sequence:
                     continue  # of a dump that was given up
                 interrupted |= flags & _DUMP_INTERRUPTED
                 if kind not in _ENDS:
-                    found += [payload[_GENERIC:] for _, payload in payloads]
+                    found += payloads
                     continue
-                if number := _number(next(payloads)[1]):
+                if number := _number(payloads[0]):
                     raise Refused(0, number)
                 if interrupted:
                     raise InterruptedError(errno.EINTR, "the dump is not of one moment")
@@ -147,11 +141,10 @@ class Socket:
     def _await_all(self, begin: int) -> None:
         refused: Refused | None = None
         while True:
-            for head, payload in self._received():
-                _, kind, _, sequence, _ = _HEADER.unpack(head)
+            for kind, _, sequence, payloads in alike(self._received()):
                 if kind != _ERROR or sequence < self._first:
                     continue
-                number = _number(payload)
+                number = _number(payloads[0])
                 if number and refused is None:
                     refused = Refused(begin + sequence - self._first, number)
                 if sequence == self._sequence:
@@ -159,31 +152,32 @@ class Socket:
                         raise refused
                     return
 
-    def _received(self) -> list[tuple[bytes, bytes]]:
-        """Return the header and payload of each message that came."""
+    def _received(self) -> bytes:
         try:
-            data = self._socket.recv(_BUFFER_BYTES)
+            return self._socket.recv(_BUFFER_BYTES)
         except BlockingIOError as error:
             raise NotPossible(f"netlink: no answer of the kernel in {_WAIT_S} s") from error
-        return messages(data)
 
 
-def messages(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the header and payload of each message in *data*."""
-    length = _LENGTH.unpack_from(data)[0] if len(data) >= _HEADER.size else 0
-    if length >= _HEADER.size and length % 4 == 0 and len(data) % length == 0:
-        # Those of a dump are often of one length, which is one step instead of one for each.
-        rows = list(struct.iter_unpack(f"{_HEADER.size}s{length - _HEADER.size}s", data))
-        if all(head[:4] == data[:4] for head, _ in rows):
-            return rows
-    found = []
+def alike(data: bytes) -> Iterator[tuple[int, int, int, Sequence[bytes]]]:
+    """Yield the type, flags and sequence of messages in *data* with their payloads.
+
+    Those of a dump that have one header, but for the last that is all, come together: that is one
+    step instead of one for each. A payload is without the generic header where it has one.
+    """
     at, end = 0, len(data)
     while at + _HEADER.size <= end:
-        length = max(_LENGTH.unpack_from(data, at)[0], _HEADER.size)
+        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
         behind = at + _HEADER.size
-        found.append((data[at:behind], data[behind : at + length]))
-        at += (length + 3) & ~3
-    return found
+        begin = behind if kind in _ENDS else behind + _GENERIC
+        if at == 0 and length >= begin and not length % 4 and not end % length:
+            rows = struct.iter_unpack(f"{_HEADER.size}s{begin - behind}x{length - begin}s", data)
+            heads, payloads = zip(*rows, strict=True)
+            if heads.count(heads[0]) == len(heads):
+                yield kind, flags, sequence, payloads
+                return
+        yield kind, flags, sequence, (data[begin : at + length],)
+        at += max((length + 3) & ~3, _HEADER.size)
 
 
 def _number(payload: bytes) -> int:

@@ -273,7 +273,7 @@ def test_a_service_is_looked_at_for_others_once(tmp_path, monkeypatch):
     opened = []
 
     @contextlib.asynccontextmanager
-    async def rig(plan, *, alone):
+    async def rig(plan, *, alone, clients):
         opened.append((plan.service.vip, alone))
         director = Saturating(1000, plan=plan)
         director.alone = True
