@@ -1,5 +1,6 @@
 """Making the plan of `dirtune fix`, and writing it as files."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ from dirtune.tune.guards import guarded
 from dirtune.tune.plan import Plan
 from dirtune.tune.surroundings import look_around
 
+# What the refusals of fixes and guards are called: words, or a PCI function.
+_NAME = re.compile(
+    r"ssh|vrrp|unusable-cpu|read-later|no-old-entry|[\da-f]{4,}(:[\da-f]{2}){2}\.\d"
+)
 # What may cut the host off waits to be confirmed.
 _CONFIRM_S = 120
 
@@ -87,7 +92,8 @@ def overruled(with_force: Callable[[frozenset[str]], Plan], told: Sequence[str])
     odd = [word for name, word in words.items() if name not in names]
     if not odd or not stand:
         return plan
-    if len(odd) > 1 or len(stand) > 1:
+    # What names another refusal, which does not stand here, is no reason for this one.
+    if len(odd) > 1 or len(stand) > 1 or _NAME.fullmatch(odd[0].partition("=")[0]):
         raise NotPossible(
             f"--force {odd[0]}: names none of what is refused: {', '.join(sorted(stand))}"
         )

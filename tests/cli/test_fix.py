@@ -150,6 +150,13 @@ def test_a_vrrp_master_is_disrupted_for_a_reason_that_is_kept(master, tmp_path):
     refused = dirtune("fix", "apply", "irq/shared-with-nic")
     assert (refused.exit_code, "VRRP master" in refused.stderr) == (2, True)
     assert host.handlers() == list(LINE.values())
+    for other in ("ssh", "ssh=I am on the console", "0000:00:14.0"):
+        refused = dirtune("fix", "apply", "irq/shared-with-nic", "--force", other)
+        assert (refused.exit_code, "names none of what is refused: vrrp" in refused.stderr) == (
+            2,
+            1,
+        )
+    assert host.handlers() == list(LINE.values())
 
     data("fix", "apply", "irq/shared-with-nic", "--force", "the backup serves")
     assert host.handlers() == ["enp0s16"]
