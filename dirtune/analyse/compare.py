@@ -227,11 +227,14 @@ def _judged(trials: Sequence[Trial], rate: float | None) -> list[Trial]:
     judged = [trial for trial in trials if trial.kind == "judged"]
     if rate is None or not judged:
         return judged
-    # What was asked of the clients is offered in whole milliseconds, and so not quite.
-    nearest = min((t.offered_rate for t in judged), key=lambda offered: abs(offered - rate))
-    if not math.isclose(nearest, rate, rel_tol=_SAME_RATE):
+    # What was asked of the clients is offered in whole milliseconds, and so not quite; of a trial
+    # that broke before its load began, only what was asked is known.
+    near = [t for t in judged if math.isclose(t.offered_rate, rate, rel_tol=_SAME_RATE)]
+    if not near:
         raise PlanError(f"no trial offered {rate:g}/s; there are {_rates(judged)}")
-    return [trial for trial in judged if trial.offered_rate == nearest]
+    offered = {trial.offered_rate for trial in near if trial.validity == "valid"}
+    nearest = min(offered, key=lambda offered: abs(offered - rate), default=rate)
+    return [t for t in near if t.validity != "valid" or t.offered_rate == nearest]
 
 
 def _require_alike(trials: Sequence[Trial]) -> None:

@@ -319,6 +319,17 @@ def test_a_trial_that_broke_has_the_rate_that_was_asked_and_is_counted_as_such()
     assert found == Arms((1,), (2,), paired=True, invalid=1)
 
 
+def test_one_that_broke_does_not_hide_those_that_offered_not_quite_the_same():
+    pair = [trial("A", 1, rate=202.02, pair=1), trial("B", 2, rate=202.02, pair=1)]
+    broken = trial("A", 9, rate=200.0, pair=2, validity="setup_error")
+    others = [trial("A", 5, rate=401, pair=3), trial("B", 5, rate=401, pair=3)]
+
+    found = compare.arms_of([*pair, broken, *others], CPU, 200)
+    assert (found.before, found.after, found.invalid) == ((1,), (2,), 1)
+    only_broken = compare.arms_of([broken, *others], CPU, 200)
+    assert (only_broken.before, only_broken.after, only_broken.invalid) == ((), (), 1)
+
+
 def test_a_rate_that_nobody_offered_is_refused():
     with pytest.raises(PlanError, match=r"no trial offered 175/s; there are 150, 202.02"):
         compare.arms_of([trial("A", 1), trial("A", 2, rate=202.02)], CPU, 175)
