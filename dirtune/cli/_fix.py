@@ -81,19 +81,24 @@ def make(host: Host, wish: Wish) -> Made:
 def overruled(with_force: Callable[[frozenset[str]], Plan], told: Sequence[str]) -> Plan:
     """Return the plan in which what *told* names is no longer refused.
 
-    Each word is NAME or NAME=WHY. One that names nothing is why, where one thing only is refused;
+    Each word is NAME or NAME=WHY. The only one may be why alone, where one thing only is refused;
     `NotPossible` where that leaves open which. What is refused only once something else is not, is
     looked at in turn.
     """
-    words = {word.partition("=")[0]: word for word in told}
+    words = {word.partition("=")[0].strip(): word for word in told}
+    if "" in words:
+        raise NotPossible("--force: say what to overrule, NAME or NAME=WHY; `fix plan` names it")
     names: frozenset[str] = frozenset()
-    while (stand := _standing(plan := with_force(names))) & words.keys():
-        names |= stand & words.keys()
+    while new := (_standing(plan := with_force(names)) & words.keys()) - names:
+        names |= new
+    stand = _standing(plan) - names
     odd = [word for name, word in words.items() if name not in names]
     if not odd or not stand:
         return plan
-    # What names another refusal, which does not stand here, is no reason for this one.
-    if len(odd) > 1 or len(stand) > 1 or _NAME.fullmatch(odd[0].partition("=")[0]):
+    # What names another refusal, which does not stand here, or may be a NAME misspelt, is no
+    # reason for this one.
+    named = "=" in odd[0] or _NAME.fullmatch(odd[0])
+    if len(words) > 1 or len(stand) > 1 or named:
         raise NotPossible(
             f"--force {odd[0]}: names none of what is refused: {', '.join(sorted(stand))}"
         )

@@ -80,7 +80,7 @@ def carry_out_here(configuration: Configuration, desired: Table, name: str, give
     """Prepare this host, the plan's real server *name*, and return what to print."""
     found = propose(configuration, desired, name)
     for refusal in found.refusals:
-        if refusal.name not in given.force:
+        if not refusal.name or refusal.name not in given.force:
             raise NotPossible(render.refusal_line(refusal))
     journal = None
     if found.changes:

@@ -150,7 +150,10 @@ def test_a_vrrp_master_is_disrupted_for_a_reason_that_is_kept(master, tmp_path):
     refused = dirtune("fix", "apply", "irq/shared-with-nic")
     assert (refused.exit_code, "VRRP master" in refused.stderr) == (2, True)
     assert host.handlers() == list(LINE.values())
-    for other in ("ssh", "ssh=I am on the console", "0000:00:14.0"):
+    for silent in ("", " ", "=the backup serves"):
+        refused = dirtune("fix", "apply", "irq/shared-with-nic", "--force", silent)
+        assert (refused.exit_code, "say what to overrule" in refused.stderr) == (2, 1)
+    for other in ("ssh", "ssh=I am on the console", "0000:00:14.0", "vrpp=the backup serves"):
         refused = dirtune("fix", "apply", "irq/shared-with-nic", "--force", other)
         assert (refused.exit_code, "names none of what is refused: vrrp" in refused.stderr) == (
             2,
@@ -162,6 +165,14 @@ def test_a_vrrp_master_is_disrupted_for_a_reason_that_is_kept(master, tmp_path):
     assert host.handlers() == ["enp0s16"]
     (journal,) = (tmp_path / "state").glob("*.journal")
     assert '"forced":"the backup serves"' in journal.read_text()
+
+
+def test_what_is_overruled_beside_what_cannot_be_is_asked_once(host):
+    # Neither update-grub nor an image in /boot: the second can be overruled, the first cannot.
+    done = dirtune("fix", "apply", "irq/xtpic-mode", "--force", "no-old-entry")
+
+    assert (done.exit_code, "GRUB with drop-ins is not here" in done.stderr) == (2, True)
+    assert "no-old-entry" not in done.stderr
 
 
 def test_each_thing_that_is_refused_is_overruled_by_itself(master, tmp_path):
@@ -177,6 +188,9 @@ def test_each_thing_that_is_refused_is_overruled_by_itself(master, tmp_path):
     assert both.stderr == (
         "dirtune: --force the backup serves: names none of what is refused: 0000:00:14.0, vrrp\n"
     )
+    mixed = dirtune(*apply, "--force", "vrrp", "--force", "the backup serves")
+    assert (mixed.exit_code, "refused: 0000:00:14.0" in mixed.stderr) == (2, 1)
+    assert len(master.handlers()) == len(LINE)
     done = dirtune(*apply, "--force", "vrrp=the backup serves")
     assert "0000:00:14.0 (sym53c8xx) carries virtio9" in done.stdout
     assert "--force 0000:00:14.0 overrules it" in done.stdout

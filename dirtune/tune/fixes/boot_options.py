@@ -30,8 +30,9 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
     words = (*_edited(before or ""), *(option for _, option in asked))
     first, options = asked[0][0], tuple(dict.fromkeys(words))
     refusals = tuple(_refusals(first, options, question))
-    if any(refusal.name not in question.force for refusal in refusals):
-        yield from refusals
+    left = [refusal for refusal in refusals if refusal.name not in question.force]
+    if left:
+        yield from left
         return
     entry = _menu_entry(question.snapshot, question.around)
     update = _update(question.around)
