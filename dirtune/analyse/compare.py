@@ -229,12 +229,17 @@ def _judged(trials: Sequence[Trial], rate: float | None) -> list[Trial]:
         return judged
     # What was asked of the clients is offered in whole milliseconds, and so not quite; of a trial
     # that broke before its load began, only what was asked is known.
-    near = [t for t in judged if math.isclose(t.offered_rate, rate, rel_tol=_SAME_RATE)]
+    near = [t for t in judged if same_rate(t.offered_rate, rate)]
     if not near:
         raise PlanError(f"no trial offered {rate:g}/s; there are {_rates(judged)}")
     offered = {trial.offered_rate for trial in near if trial.validity == "valid"}
     nearest = min(offered, key=lambda offered: abs(offered - rate), default=rate)
     return [t for t in near if t.validity != "valid" or t.offered_rate == nearest]
+
+
+def same_rate(one: float, other: float | None) -> bool:
+    """Tell whether a rate that was offered may be the one that was asked."""
+    return other is not None and math.isclose(one, other, rel_tol=_SAME_RATE)
 
 
 def _require_alike(trials: Sequence[Trial]) -> None:

@@ -215,10 +215,11 @@ def _more(few: _Made, many: _Made) -> bool | None:
     """Tell whether *many* made more than *few*; None where that may be chance."""
     if few.error is None or many.error is None:
         return None
-    if many.rate <= _AS_MUCH * few.rate:
-        return False
+    more = many.rate - few.rate
     chance = _ERRORS * math.hypot(few.error, many.error)
-    return True if many.rate - few.rate > chance else None
+    if more + chance <= (_AS_MUCH - 1) * few.rate:
+        return False
+    return True if more > max(chance, (_AS_MUCH - 1) * few.rate) else None
 
 
 def _rest(cell: Cell, axis: str) -> str:

@@ -89,8 +89,10 @@ def _lacking(trials: dict[str, Trial], plan: Plan, note: Keep) -> tuple[float, .
     Trials that saw another machine than the rest do not.
     """
     whole = _whole_pairs(trials.values(), plan)
-    if plan.validity.far is not None and min(whole.values()) >= plan.load.pairs:
-        for trial in relative.far(tuple(trials.values()), plan.validity.far):
+    if plan.validity.far is not None and max(whole.values()) >= plan.load.pairs:
+        enough = [rate for rate, count in whole.items() if count >= plan.load.pairs]
+        of = [t for t in trials.values() if _rate_of(t, plan) in enough]
+        for trial in relative.far(of, plan.validity.far):
             note(Result(trial, {}))
         whole = _whole_pairs(trials.values(), plan)
     return tuple(rate for rate, count in whole.items() if count < plan.load.pairs)
@@ -198,11 +200,14 @@ def _begun(trials: Iterable[Trial], plan: Plan) -> dict[float, dict[int, set[str
     found: dict[float, dict[int, set[str]]] = {rate: {} for rate in plan.pair_rates}
     for trial in trials:
         if trial.pair is not None:
-            # What the clients offered is that but for a per cent or two.
-            rate = min(found, key=lambda rate: abs(rate - trial.offered_rate))
-            arms = found[rate].setdefault(trial.pair, set())
+            arms = found[_rate_of(trial, plan)].setdefault(trial.pair, set())
             arms |= {trial.arm} if trial.validity == "valid" else set()
     return found
+
+
+def _rate_of(trial: Trial, plan: Plan) -> float:
+    # What the clients offered is what was asked but for a per cent or two.
+    return min(plan.pair_rates, key=lambda rate: abs(rate - trial.offered_rate))
 
 
 def _whole_pairs(trials: Iterable[Trial], plan: Plan) -> dict[float, int]:

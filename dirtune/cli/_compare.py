@@ -70,12 +70,13 @@ def _arms(before: str, after: str | None, metric: str, rate: float | None) -> Ar
 def _floor(noise: str | None, run: Run, metric: str, rate: float | None) -> float | None:
     if noise is not None:
         still = _load(noise)[1]
-        several = len({trial.offered_rate for trial in still if trial.pair is not None}) > 1
+        counted = (t for t in still if t.pair is not None and t.validity == "valid")
+        several = len({trial.offered_rate for trial in counted}) > 1
         return compare.noise_floor(compare.arms_of(still, metric, rate if several else None))
     known = (
         c.noise_floor
         for c in run.comparisons
-        if c.metric == metric and (c.rate is None or c.rate == rate)
+        if c.metric == metric and (c.rate is None or compare.same_rate(c.rate, rate))
     )
     return next(known, None)
 

@@ -255,6 +255,8 @@ def test_more_that_may_be_chance_is_not_for_want_of_clients():
         assert "340/s with 2 clients; that may be chance: a higher load.repeats" in said
     (found,) = cost.by_clients(clients(peaks, apart=(-5, 5)))
     assert (found.enough, found.known) == (None, True)
+    # Nor is that they made as much known where twenty per cent more would be chance.
+    assert not cost.by_clients(clients({1: 300, 2: 310}, apart=(-50, 50)))[0].known
 
 
 def test_of_clients_only_peaks_and_knees_that_were_reached_tell():

@@ -236,6 +236,8 @@ def test_an_aa_run_at_several_rates_gives_each_a_floor_of_its_own(run_folder, tm
     for rate in ("150", "301"):
         found = invoke("compare", folder, "--noise", folder, "--rate", rate, "--format", "json")
         assert json.loads(found.stdout)["noise_floor"] == floors[round(int(rate), -1)]
+        own = invoke("compare", folder, "--rate", rate, "--format", "json")
+        assert json.loads(own.stdout)["noise_floor"] == floors[round(int(rate), -1)]
 
 
 def test_a_run_that_shows_no_noise_floor_is_refused(run_folder):
