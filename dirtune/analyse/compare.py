@@ -169,6 +169,15 @@ def noise_floor(arms: Arms) -> float | None:
     return max(abs(high - 1), abs(1 - low), (high - low) / 2)
 
 
+def floor_of(still: Sequence[Trial], metric: str, rate: float | None) -> float | None:
+    """Return the noise floor at *rate* of an A/A run's trials; its only one where it has one rate.
+
+    `PlanError` where it has several, and *rate* is none of them.
+    """
+    pairs = (t.offered_rate for t in still if t.pair is not None and t.validity == "valid")
+    return noise_floor(arms_of(still, metric, rate if len({*pairs}) > 1 else None))
+
+
 def pairs_needed(comparison: Comparison, effect: float) -> int | None:
     """Return how many pairs would show *effect* (a share) in 4 of 5 tries; None if unknown."""
     found = comparison.minimum_detectable_effect

@@ -69,10 +69,7 @@ def _arms(before: str, after: str | None, metric: str, rate: float | None) -> Ar
 
 def _floor(noise: str | None, run: Run, metric: str, rate: float | None) -> float | None:
     if noise is not None:
-        still = _load(noise)[1]
-        counted = (t for t in still if t.pair is not None and t.validity == "valid")
-        several = len({trial.offered_rate for trial in counted}) > 1
-        return compare.noise_floor(compare.arms_of(still, metric, rate if several else None))
+        return compare.floor_of(_load(noise)[1], metric, rate)
     known = (
         c.noise_floor
         for c in run.comparisons

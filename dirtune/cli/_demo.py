@@ -50,7 +50,8 @@ def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) ->
         say("A/A: the same pairs with nothing switched, for the noise floor")
         kept, floor = asyncio.run(demo.noise(trying, out, say))
         usual = relative.calibrated(trying.plan, kept.run.trials)
-        trying = replace(trying, plan=usual, noise_floor=floor)
+        floors = {usual.compared_at[0]: floor}
+        trying = replace(trying, plan=usual, noise_floors=floors)
         _close(kept)
     asked, rate = shlex.join(("--check", *trying.checks)), trying.plan.pair_rates[0]
     say(f"$ dirtune tune {place.plan} {asked}  # {trying.plan.load.pairs} pairs at {rate:g}/s")

@@ -12,6 +12,7 @@ from dirtune.bench import plan as plans
 from dirtune.bench import relative, store
 from dirtune.bench.tables import Plan
 from dirtune.cli import _boot, _report
+from dirtune.errors import PlanError
 from dirtune.loop import live, session
 from dirtune.loop.decide import Session
 from dirtune.loop.session import Asked, Kept, Tune
@@ -31,12 +32,18 @@ def plan(path: Path, live_s: float | None, pairs: int | None) -> Plan:
 
 def tune(found: Plan, out: Path, boots: int, noise: Path | None) -> Tune:
     """Return what stays the same over the session; a lab is booted without being asked."""
-    floor = None
+    floors = {}
     if noise is not None:
-        still = store.load(noise)
-        arms = compare.arms_of(still.trials, found.compare.primary, found.compared_at[0])
-        floor = compare.noise_floor(arms)
-        found = relative.calibrated(found, still.trials)
+        still = store.load(noise).trials
+        try:
+            floors = {
+                rate: compare.floor_of(still, found.compare.primary, rate or found.pair_rates[0])
+                for rate in found.compared_at
+            }
+        except PlanError as error:
+            remedy = "`dirtune bench run --aa` of this plan has them"
+            raise PlanError(f"{noise}: {error}; {remedy}") from error
+        found = relative.calibrated(found, still)
     return Tune(
         plan=found,
         out=out,
@@ -44,7 +51,7 @@ def tune(found: Plan, out: Path, boots: int, noise: Path | None) -> Tune:
         finished=_reported,
         boot=_reboot if _boot.possible(found) else None,
         boots=boots,
-        noise_floor=floor,
+        noise_floors=floors,
     )
 
 

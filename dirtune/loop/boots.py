@@ -103,10 +103,17 @@ async def _way_out(trying: Trying) -> str:
 
 def judged(trying: Trying, kept: Store) -> None:
     """Compare the means of the boots and put the verdict into the run."""
-    metric = trying.plan.compare.primary
-    arms = decide.boot_means(kept.run.trials, metric)
-    threshold = trying.plan.compare.threshold / 100
-    found = compare.compare(metric, arms, noise_floor=trying.noise_floor, threshold=threshold)
+    plan = trying.plan
+    # Boots take long enough at one rate: that which is decided by.
+    rate = plan.compared_at[0]
+    arms = decide.boot_means(kept.run.trials, plan.compare.primary)
+    found = compare.compare(
+        plan.compare.primary,
+        arms,
+        noise_floor=trying.noise_floors.get(rate),
+        threshold=plan.compare.threshold / 100,
+        rate=rate,
+    )
     means = f"Boot means: {_means(arms.before)} before, {_means(arms.after)} after."
     turn.save(kept, comparisons=(found,), verdict=f"{sentence(found)} {means}")
 

@@ -3,8 +3,8 @@
 The session lies on disk and is replaced after every step, and `decide` says from it what is next.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ class Tune:
     """Boots the director and waits until it answers; None where a person does."""
     boots: int = decide.BOOTS
     """Of each arm, for a fix that needs them."""
-    noise_floor: float | None = None
+    noise_floors: Mapping[float | None, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ def _trying(tune: Tune, session: Session, attempt: Attempt) -> Trying:
         mends=attempt.mends,
         keep_equivalent=session.keep_equivalent,
         standing=session.standing,
-        noise_floor=tune.noise_floor,
+        noise_floors=tune.noise_floors,
     )
 
 

@@ -8,7 +8,7 @@ what the fix changed is looked up afterwards on the director, not assumed.
 import asyncio
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -62,8 +62,8 @@ class Trying:
     standing: tuple[str, ...] = ()
     """Journals on the director that are not the loop's to take back."""
     scenario: dict[str, object] | None = None
-    noise_floor: float | None = None
-    """From an A/A run of the same plan, as a share; None if there was none."""
+    noise_floors: Mapping[float | None, float | None] = field(default_factory=dict)
+    """From an A/A run of the same plan, as shares, by `Plan.compared_at`; empty without one."""
 
 
 def begin(trying: Trying, out: Path) -> Store:
@@ -154,13 +154,11 @@ def judged(trying: Trying, kept: Store) -> None:
     """Compare the arms and put the verdict into the run."""
     plan, primary = trying.plan, kept.run.primary_metric
     metrics = dict.fromkeys((primary, *SECONDARY))
-    decided_by = (primary, plan.compared_at[0])
     found = [
         compare.compare(
             metric,
             compare.arms_of(kept.run.trials, metric, rate),
-            # An A/A run is of one rate, that which is decided by.
-            noise_floor=trying.noise_floor if (metric, rate) == decided_by else None,
+            noise_floor=trying.noise_floors.get(rate) if metric == primary else None,
             threshold=plan.compare.threshold / 100,
             rate=rate,
         )

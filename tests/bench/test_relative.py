@@ -8,6 +8,7 @@ from simulated import PLAN, Director
 
 from dirtune.bench import campaign, judge, relative
 from dirtune.bench.outcome import Order
+from dirtune.bench.trial import Result
 
 
 def trial(number, busy, *, arm="A", steal=0.0, validity="valid", rate=150.0):
@@ -84,6 +85,28 @@ def test_a_pair_with_a_trial_that_was_far_is_had_again(far, more):
     assert asyncio.run(campaign.pairs(Loaded(), plan, campaign.stay, keep)) == 6
     assert len(kept) == 2 * (6 + more)
     assert [t.id for t in kept.values() if t.validity == "noisy"] == ["p03-1-A"][:more]
+
+
+def test_a_rate_that_never_counts_keeps_no_far_trial_of_another():
+    async def measure(rig, plan, order):
+        busy, valid = 90 if order.id == "p03-1-B" else 50, order.rate == 200
+        made = trial(1, busy, rate=order.rate, validity="valid" if valid else "noisy")
+        own = {"id": order.id, "pair": order.pair, "arm": order.arm}
+        return Result(msgspec.structs.replace(made, **own), {})
+
+    plan, kept = limits(10.0, None), {}
+    plan = msgspec.structs.replace(
+        plan,
+        compare=msgspec.structs.replace(plan.compare, rates=(200.0, 400.0)),
+        load=msgspec.structs.replace(plan.load, pairs=6),
+    )
+
+    def keep(result):
+        kept[result.trial.id] = result.trial
+
+    asyncio.run(campaign.pairs(Director(), plan, campaign.stay, keep, measure=measure))
+    noisy = [t.id for t in kept.values() if t.offered_rate == 200 and t.validity == "noisy"]
+    assert noisy == ["p03-1-B"]
 
 
 def noise(*pairs):

@@ -6,12 +6,13 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from dirtune.cli import main
+from dirtune.cli import _nodes, main
 from dirtune.host import LiveHost
 from dirtune.lvs import guard, kernel
 from dirtune.lvs.diff import diff
 from dirtune.lvs.guard import Surroundings
 from dirtune.lvs.model import Destination, Numbers, Seen, Service, Table, Timeouts
+from dirtune.tune.plan import Plan, Refusal
 from tests.lvs.simulated import Simulated, install
 
 WEB = Service(
@@ -583,3 +584,14 @@ def test_a_host_shows_and_exports_its_own(elsewhere):
     assert (elsewhere / "words").read_text() == "lvs show --format json\n"
     assert lvs("export", "--host", "local").stdout == "rows\n"
     assert lvs("export", "plan.toml", "--host", "local").exit_code == 2
+
+
+@pytest.mark.parametrize(("name", "told"), [("", ""), ("", "ssh"), ("ssh", "gateway")])
+def test_on_a_real_server_only_what_has_a_name_is_overruled_by_it(
+    ipvs, plan, monkeypatch, name, told
+):
+    refused_ = Plan((), (Refusal("realserver/nat-gateway", "", "default route", "no", name),))
+    monkeypatch.setattr(_nodes, "propose", lambda *_: refused_)
+
+    done = lvs("apply", plan, "--node", "rs1", "--force", told)
+    assert (done.exit_code, "default route no" in done.stderr) == (2, True)

@@ -7,10 +7,12 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from dirtune.bench.trial import Result
 from dirtune.cli import main
-from dirtune.loop import decide, session
+from dirtune.loop import decide, session, turn
 from dirtune.loop.decide import Attempt
 from tests.loop.test_decide import COMPARISON
+from tests.loop.test_turn import PLAN, pairs
 
 DIRECTOR = '[director]\nhost = "lb1"\n[[services]]\nvip = "198.18.0.100"\nport = 80\n'
 LOAD = '[[clients]]\nhost = "c1"\n[load]\nrates = [200]\npairs = 12\n'
@@ -118,6 +120,41 @@ def test_live_traffic_is_compared_as_the_plan_says(asked, tmp_path):
         assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
     done = tune(plan(tmp_path, f"{DIRECTOR}{compare}rates = [200]\n"), "--live", "30")
     assert "compare.rates: live traffic has the rate it has" in done.stderr
+
+
+@pytest.fixture
+def aa(tmp_path):
+    """An A/A run at 200/s and 400/s, twice as wild there."""
+    trials = []
+    for rate, wild in ((200, 0.01), (400, 0.02)):
+        for each in pairs(1000, 1000):
+            value = 1000 * (1 + wild * (-1) ** each.pair * (each.arm == "B"))
+            own = {"id": f"{rate}-{each.id}", "pair": rate + each.pair, "offered_rate": rate}
+            metrics = {"cpu_us_per_connection": value}
+            trials.append(msgspec.structs.replace(each, metrics=metrics, **own))
+    store = turn.begin(turn.Trying(PLAN, (), "A/A", "dirtune bench run --aa"), tmp_path / "aa")
+    for each in trials:
+        store.keep(Result(each, {}))
+    return str(store.folder)
+
+
+def test_each_rate_has_the_noise_floor_that_an_aa_run_has_for_it(asked, tmp_path, aa):
+    several = plan(tmp_path, f"{DIRECTOR}{LOAD}[compare]\nrates = [200, 400]\n")
+    assert tune(several, "--noise", aa, "--out", str(tmp_path / "a")).exit_code == 1
+    # t(7; 0.975) = 2.365 by the deviation of 8 times +-x, 1.069 x, over the root of 8.
+    floors = {200: pytest.approx(0.0089, abs=2e-4), 400: pytest.approx(0.018, abs=5e-4)}
+    assert asked["tune"].noise_floors == floors
+
+    assert tune(plan(tmp_path), "--noise", aa, "--out", str(tmp_path / "b")).exit_code == 1
+    assert asked["tune"].noise_floors == {None: floors[200]}
+
+    other = plan(tmp_path, f"{DIRECTOR}{LOAD}[compare]\nrates = [200, 300]\n")
+    done = tune(other, "--noise", aa, "--out", str(tmp_path / "c"))
+    assert done.exit_code == 2
+    assert done.stderr == (
+        f"dirtune: {aa}: no trial offered 300/s; there are 200, 400; `dirtune bench run --aa` of"
+        " this plan has them\n"
+    )
 
 
 def test_what_reports_need_is_missed_before_anything_starts(asked, tmp_path, monkeypatch):

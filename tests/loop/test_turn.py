@@ -95,11 +95,12 @@ def test_a_director_without_the_probe_says_what_it_lacks():
     assert turn._why_not(Result(trial("x", reason="c1 was lost"), {}, None)) == "c1 was lost"
 
 
-def kept(tmp_path, trials, primary="cpu_us_per_connection", rates=()):
+def kept(tmp_path, trials, primary="cpu_us_per_connection", rates=(), floors=None):
+    floors = floors or {None: 0.03}
     compare = msgspec.structs.replace(PLAN.compare, primary=primary, rates=rates)
     asked = msgspec.structs.replace(PLAN, compare=compare)
     trying = turn.Trying(
-        asked, ("irq/shared-with-nic",), "A title", "dirtune tune", noise_floor=0.03
+        asked, ("irq/shared-with-nic",), "A title", "dirtune tune", noise_floors=floors
     )
     store = turn.begin(trying, tmp_path)
     for each in trials:
@@ -138,7 +139,8 @@ def test_of_several_rates_the_first_decides_and_the_others_are_told(tmp_path):
         msgspec.structs.replace(each, id=f"+{each.id}", pair=100 + each.pair, offered_rate=301.0)
         for each in pairs(1000, 1100)
     ]
-    run = kept(tmp_path, [*pairs(1000, 900), *slower], rates=(200.0, 300.0))
+    floors = {200.0: 0.03, 300.0: 0.05}
+    run = kept(tmp_path, [*pairs(1000, 900), *slower], rates=(200.0, 300.0), floors=floors)
 
     assert [(c.metric[:5], c.rate, c.verdict, c.pairs) for c in run.comparisons] == [
         ("cpu_u", 200.0, "improved", 8),
@@ -146,7 +148,7 @@ def test_of_several_rates_the_first_decides_and_the_others_are_told(tmp_path):
         ("cpu_u", 300.0, "regressed", 8),
         ("reply", 300.0, "equivalent", 8),
     ]
-    assert [c.noise_floor for c in run.comparisons] == [0.03, None, None, None]
+    assert [c.noise_floor for c in run.comparisons] == [0.03, None, 0.05, None]
     assert run.verdict.startswith("Improved: CPU time per connection on the director at 200/s")
     assert " Regressed: CPU time per connection on the director at 300/s went to 1." in run.verdict
     header = next(block for block in _comparison(run) if isinstance(block, Table)).header
