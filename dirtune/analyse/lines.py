@@ -48,6 +48,8 @@ _KINDS = (  # by the leading bytes of the PCI class, the longer first
     (0x02, 8, "NIC"),
     (0x03, 8, "GPU"),
 )
+_CONSOLES = (0x03, 0x07)
+"""PCI classes of display and of communication (serial) controllers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +153,35 @@ def pic(line: Line) -> bool:
     return (line.chip or "").startswith("XT-PIC") and line.hwirq is None
 
 
+def why_not_unbind(
+    sharer: Sharer,
+    line: Line,
+    pci: tuple[PciDevice, ...],
+    mounts: tuple[Mount, ...] | None,
+    swaps: tuple[str, ...] | None,
+) -> str | None:
+    """Return why *sharer* must stay bound to its driver, None if it can be taken off *line*.
+
+    The audit's advice and the fix both ask here, so that neither suggests what the other refuses.
+    """
+    device = sharer.device
+    if device is None or device.driver is None:
+        return f"no bound PCI function on irq {line.irq} fits this name"
+    return (
+        in_use(device, mounts, swaps)
+        or ("is a network card itself" if sharer.nic else None)
+        or _ambiguous(sharer, device, line, pci)
+    )
+
+
 def in_use(
     device: PciDevice, mounts: tuple[Mount, ...] | None, swaps: tuple[str, ...] | None
 ) -> str | None:
-    """Return why a function's driver must not be taken away, None if nothing speaks against it."""
+    """Return what uses a function, or may use it unseen; None if nothing does.
+
+    A disk that a program opened without mounting it, and a mount in another mount namespace,
+    cannot be seen.
+    """
     if device.nets:
         return f"carries the interface {', '.join(device.nets)}"
     if device.class_code >> 8 == 0x0604:
@@ -165,7 +192,25 @@ def in_use(
         return f"has USB devices plugged in: {', '.join(device.usb)}"
     if device.blocks and mounts is None:
         return f"carries {device.blocks[0].name}, and what is mounted is not known"
-    return _block_in_use(device, mounts or (), swaps or ())
+    return _block_in_use(device, mounts or (), swaps or ()) or _unseen_use(device)
+
+
+def _unseen_use(device: PciDevice) -> str | None:
+    if device.virtio:
+        return f"carries {', '.join(device.virtio)}, whose use cannot be seen from here"
+    if device.class_code >> 16 in _CONSOLES:
+        return "is a display or a serial controller, perhaps the console"
+    return None
+
+
+def _ambiguous(
+    sharer: Sharer, device: PciDevice, line: Line, pci: tuple[PciDevice, ...]
+) -> str | None:
+    alike = [d for d in pci if d.driver == device.driver and d.intx == device.intx]
+    handlers = line.actions.count(sharer.action)
+    if device.driver != sharer.action or len(alike) <= handlers:
+        return None
+    return f"{len(alike)} functions have this driver and line, and only {handlers} listen on it"
 
 
 def _block_in_use(

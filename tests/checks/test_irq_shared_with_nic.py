@@ -9,6 +9,8 @@ from dirtune.collect.interrupts import parse_interrupts
 from dirtune.collect.mounts import Mount
 from dirtune.collect.pci import Block, PciDevice
 from dirtune.snapshot import Snapshot
+from dirtune.tune.fixes import Question
+from dirtune.tune.fixes.unbind_partners import FIX
 from tests.checks.machines import (
     CARD,
     DISK,
@@ -176,3 +178,30 @@ def test_the_boot_options_are_the_cause_where_they_are():
     assert "drop-noapic" in fixes(pic)
     assert only(nomsi).cause == "irq/msi-off"
     assert only(host(SHARED)).cause is None
+
+
+_PARTNERS = {
+    "idle": DISK,
+    "display": dataclasses.replace(DISK, class_code=0x030000),
+    "serial": dataclasses.replace(DISK, class_code=0x070002),
+    "virtio": dataclasses.replace(DISK, virtio=("virtio3",)),
+    "mounted": dataclasses.replace(DISK, blocks=(Block("sda1", "8:1"),)),
+    "keyboard": dataclasses.replace(DISK, inputs=("input3",)),
+    "card without an interface": dataclasses.replace(DISK, class_code=0x020000),
+}
+_ROOT = Mount("8:1", "/", "ext4", "/dev/sda1")
+
+
+@pytest.mark.parametrize("twins", [False, True], ids=["one function", "two functions"])
+@pytest.mark.parametrize("partner", _PARTNERS.values(), ids=_PARTNERS)
+def test_the_audit_advises_to_unbind_what_the_fix_unbinds_and_nothing_else(partner, twins):
+    twin = dataclasses.replace(partner, address="0000:00:14.1")
+    pci = (CARD, partner, SMBUS, *((twin,) if twins else ()))
+    snapshot = host(SHARED, pci=pci, mounts=(_ROOT,))
+    changes = FIX.plan(Question(snapshot)).changes
+
+    advised = {command.split()[1] for command in fixes(snapshot)["unbind-partners"].commands}
+    assert advised == {change.action.device for change in changes}
+    assert advised == (
+        {"0000:00:1f.3", DISK.address} if (partner, twins) == (DISK, False) else {"0000:00:1f.3"}
+    )

@@ -1,4 +1,4 @@
-from dirtune.analyse.lines import Sharer, in_use, pic
+from dirtune.analyse.lines import Sharer, pic, why_not_unbind
 from dirtune.checks import (
     Finding,
     Fix,
@@ -137,7 +137,8 @@ def _fixes(snapshot: Snapshot, shared: NicLine) -> tuple[Fix, ...]:
     unbind = tuple(
         f"echo {p.device.address} > /sys/bus/pci/drivers/{p.device.driver}/unbind"
         for p in shared.partners
-        if p.device and p.device.driver and not in_use(p.device, snapshot.mounts, snapshot.swaps)
+        if p.device
+        and not why_not_unbind(p, shared.line, snapshot.pci or (), snapshot.mounts, snapshot.swaps)
     )
     idle = Fix("unbind-partners", "Unbind the partners that nothing uses", Risk.DISRUPTIVE, unbind)
     move = Fix("move-card", "Move the card to a slot with another interrupt pin", Risk.REBOOT)

@@ -2,8 +2,7 @@
 
 A handler leaves its line when its driver lets go of the device. Which function stands behind an
 action is told by its interrupt number, its bound driver and the action's name; where that does
-not single one out the device is left alone. What cannot be seen here is a disk that a program
-has opened without mounting it, and a mount in another mount namespace.
+not single one out the device is left alone. `analyse.lines.why_not_unbind` is the judge.
 """
 
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 from dirtune.analyse import lines
 from dirtune.analyse.lines import Sharer
 from dirtune.collect.interrupts import Line
-from dirtune.collect.pci import PciDevice
 from dirtune.settings import Risk
 from dirtune.snapshot import Snapshot
 from dirtune.tune.fixes import Fix, Question
@@ -48,37 +46,15 @@ def _partners(line: Line, question: Question) -> Iterator[Change | Refusal]:
 
 
 def _partner(line: Line, sharer: Sharer, question: Question) -> Change | Refusal:
-    device = sharer.device
+    snapshot, device = question.snapshot, sharer.device
+    why = lines.why_not_unbind(sharer, line, snapshot.pci or (), snapshot.mounts, snapshot.swaps)
     if device is None or device.driver is None:
-        unknown = f"no bound PCI function on irq {line.irq} fits this name"
-        return Refusal(_CHECK, _ID, sharer.action, unknown)
+        return Refusal(_CHECK, _ID, sharer.action, why or "")
     subject = f"{device.address} ({sharer.action})"
-    why = _against(line, sharer, device, question.snapshot)
     if why and device.address not in question.force:
         return Refusal(_CHECK, _ID, subject, why, device.address)
     action = Unbind(device.address, device.driver, line.irq, sharer.action)
     return Change(action, Risk.DISRUPTIVE, _CHECK, _ID, f"unbind {subject} from {device.driver}")
-
-
-def _against(line: Line, sharer: Sharer, device: PciDevice, snapshot: Snapshot) -> str | None:
-    used = lines.in_use(device, snapshot.mounts, snapshot.swaps)
-    if sharer.nic or used:
-        return used or "is a network card itself"
-    if device.virtio:
-        return f"carries {', '.join(device.virtio)}, whose use cannot be seen from here"
-    if device.class_code >> 16 in (0x03, 0x07):
-        return "is a display or a serial controller, perhaps the console"
-    return _ambiguous(line, sharer, device, snapshot.pci or ())
-
-
-def _ambiguous(
-    line: Line, sharer: Sharer, device: PciDevice, pci: tuple[PciDevice, ...]
-) -> str | None:
-    alike = [d for d in pci if d.driver == device.driver and d.intx == device.intx]
-    handlers = line.actions.count(sharer.action)
-    if device.driver != sharer.action or len(alike) <= handlers:
-        return None
-    return f"{len(alike)} functions have this driver and line, and only {handlers} listen on it"
 
 
 FIX = Fix(
