@@ -164,6 +164,9 @@ def _metrics(
     found: dict[str, float | None] = {
         "reply_rate": reply_rate,
         "cpu_us_per_connection": per(None if busy is None else busy * 1e6, connections),
+        "cpu_us_per_packet": per(
+            None if busy is None else busy * 1e6, None if connections is None else packets
+        ),
         "stolen_us_per_connection": per(None if stolen is None else stolen * 1e6, connections),
         "interrupts_per_connection": per(interrupts, connections),
         "packets_per_connection": per(packets, connections),

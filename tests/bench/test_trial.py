@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from simulated import PLAN, PLAN_TEXT, Director
 
+from dirtune.analyse.metrics import METRICS
 from dirtune.analyse.run import Latency
 from dirtune.bench import plan as plans
 from dirtune.bench.outcome import Order
@@ -49,6 +50,9 @@ def test_the_numbers_of_a_trial():
     assert trial.metrics["director_idle_percent"] == pytest.approx(70, abs=0.1)
     assert trial.metrics["interrupts_per_connection"] == 6
     assert trial.metrics["packets_per_connection"] == 5
+    assert trial.metrics["cpu_us_per_packet"] == pytest.approx(400, rel=0.005)
+    # A plan may name each of them as its primary metric.
+    assert set(METRICS) <= set(trial.metrics)
     assert trial.metrics["connect_ms"] == 1.5
     assert trial.counters["connections"] == pytest.approx(1501, abs=1)
     assert trial.counters["connections_total"] == pytest.approx(1956, abs=6)
