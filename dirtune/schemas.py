@@ -1,5 +1,6 @@
 """JSON Schema of plans and results: `python -m dirtune.schemas docs/schema` writes them."""
 
+import inspect
 import sys
 from pathlib import Path
 
@@ -59,9 +60,30 @@ def texts() -> dict[str, str]:
 
 
 def _text(kind: object) -> str:
-    schema = msgspec.json.schema(kind, schema_hook=_anything)
-    encoded = msgspec.json.encode(schema, order="sorted")
-    return msgspec.json.format(encoded).decode() + "\n"
+    schema = _canonical(msgspec.json.schema(kind, schema_hook=_anything))
+    return msgspec.json.format(_encoded(schema)).decode() + "\n"
+
+
+def _canonical(value: object, key: str = "") -> object:
+    """Return a schema's *value* without what depends on the release of msgspec or of Python.
+
+    Releases differ in how much of a docstring's indentation they keep, and in the order of a
+    union's members, which means nothing.
+    """
+    match key, value:
+        case "description", str():
+            return inspect.cleandoc(value)
+        case "anyOf", list():
+            return sorted(map(_canonical, value), key=_encoded)
+        case _, list():
+            return [_canonical(item) for item in value]
+        case _, dict():
+            return {name: _canonical(item, name) for name, item in value.items()}
+    return value
+
+
+def _encoded(value: object) -> bytes:
+    return msgspec.json.encode(value, order="sorted")
 
 
 def _anything(kind: type) -> dict[str, object]:

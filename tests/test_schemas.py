@@ -19,6 +19,21 @@ def test_the_committed_schema_is_this_one(name):
     assert (DOCS / name).read_text() == schemas.texts()[name], "run `make docs`"
 
 
+def test_a_schema_does_not_depend_on_the_release_of_the_library(monkeypatch):
+    def released(description, *members):
+        schema = {"description": description, "anyOf": list(members), "enum": ["b", "a"]}
+        return lambda kind, schema_hook: schema
+
+    number, nothing = {"type": "integer"}, {"type": "null", "description": "None.\n  No port."}
+    monkeypatch.setattr(schemas.msgspec.json, "schema", released("A port.", number, nothing))
+    newer = schemas.texts()
+    older = released("A port.", {"type": "null", "description": "None.\nNo port."}, number)
+    monkeypatch.setattr(schemas.msgspec.json, "schema", older)
+
+    assert newer == schemas.texts()
+    assert json.loads(newer["plan.json"])["enum"] == ["b", "a"]
+
+
 def test_what_a_plan_may_hold():
     load = json.loads((DOCS / "plan-file.json").read_text())["$defs"]["Load"]
 
