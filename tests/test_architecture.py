@@ -8,6 +8,8 @@ PACKAGE = Path(__file__).parent.parent / "dirtune"
 # A layer may import itself and anything to its left.
 LAYERS = [
     "errors",
+    "escape",
+    "nearest",
     "host",
     "collect",
     "analyse",
@@ -100,3 +102,47 @@ def test_decisions_are_made_on_data_alone():
 def test_the_outside_is_reached_through_one_place():
     for layer, target, path in imports():
         assert layer in ONLY.get(target, {layer}), f"{path} imports {target}"
+
+
+PRINTS = {
+    "echo",
+    "secho",
+    "echo_via_pager",
+    "confirm",
+    "prompt",
+    "progressbar",
+    "getchar",
+    "pause",
+}
+STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}
+
+
+def prints(node):
+    """Tell whether *node* writes to a terminal; whether there is one may be asked anywhere."""
+    match node:
+        case ast.Call(func=ast.Name(id="print")):
+            return True
+        case ast.Attribute(value=ast.Name(id="click"), attr=name):
+            return name in PRINTS
+        case ast.ImportFrom(module="click", names=names):
+            return any(alias.name in PRINTS for alias in names)
+        case ast.ImportFrom(module="sys", names=names):
+            return any(alias.name in STREAMS for alias in names)
+        case ast.Attribute(value=ast.Attribute(value=ast.Name(id="sys"), attr=name), attr=used):
+            return name in STREAMS and used not in {"isatty", "fileno"}
+    return False
+
+
+def test_everything_printed_goes_through_one_place():
+    printing = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if any(map(prints, ast.walk(ast.parse(path.read_text()))))
+    }
+    drawing = {
+        path.relative_to(PACKAGE).as_posix() for _, target, path in imports() if target == "rich"
+    }
+
+    assert printing <= {"cli/_output.py"}
+    # A table drawn anew each second; its test looks for what a name can do there.
+    assert drawing == {"cli/_live.py"}

@@ -13,6 +13,8 @@ from pathlib import Path
 import click
 
 from dirtune import __version__
+from dirtune.cli import _output
+from dirtune.cli._group import Group, one_line_errors
 from dirtune.errors import DirtuneError
 
 _HERE = Path(__file__).parent
@@ -20,7 +22,7 @@ _HERE = Path(__file__).parent
 _SETTLING = ("confirm", "rollback")
 
 
-class Commands(click.Group):
+class Commands(Group):
     """A group that finds its commands by walking this package."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
@@ -40,6 +42,11 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, _first_line(name)) for name in self.list_commands(ctx)])
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read dirtune's own options; a wrong one becomes one line and exit status 2."""
+        with one_line_errors():
+            return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -52,12 +59,13 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; an error of ours becomes one line and exit status 2."""
         try:
-            return super().invoke(ctx)
+            with one_line_errors():
+                return super().invoke(ctx)
         except DirtuneError as error:
-            click.echo(f"dirtune: {error}", err=True)
+            _output.warning(str(error))
             sys.exit(2)
         except KeyboardInterrupt:
-            click.echo("dirtune: interrupted", err=True)
+            _output.warning("interrupted")
             sys.exit(2)
 
 
@@ -73,7 +81,7 @@ def _say_what_is_open() -> None:
     except DirtuneError as error:
         open_ = str(error)
     if open_:
-        click.echo(f"dirtune: {open_}", err=True)
+        _output.warning(open_)
 
 
 def _first_line(name: str) -> str:
@@ -81,7 +89,7 @@ def _first_line(name: str) -> str:
         return file.readline().strip().strip('"')
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("dirtune", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dirtune")
 def main() -> None:
     """Profile and tune Linux IPVS directors.

@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-import click
-
 from dirtune import checks
 from dirtune.analyse.probed import Probed
 from dirtune.checks import Check, Cluster, accepted, cluster, difference
 from dirtune.checks.accepted import Accepted
 from dirtune.checks.difference import Comparison
-from dirtune.cli import _config, _sources
+from dirtune.cli import _config, _output, _sources
 from dirtune.cli._sources import Source
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
 from dirtune.render import audit as render
@@ -48,7 +46,7 @@ def acceptance(config: Path | None, baseline: Path | None) -> Accepted:
     holds, expired = accepted.split(_config.waivers(config), today)
     for waiver in expired:
         what = " ".join(filter(None, (waiver.check, waiver.subject, waiver.host)))
-        click.echo(f"dirtune: the waiver of {what} expired on {waiver.expires}", err=True)
+        _output.warning(f"the waiver of {what} expired on {waiver.expires}")
     return Accepted(holds, _baseline(baseline) if baseline else frozenset())
 
 

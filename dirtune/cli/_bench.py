@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import click
 import msgspec
 
 from dirtune import __version__
@@ -22,7 +21,7 @@ from dirtune.bench.rig import LiveRig
 from dirtune.bench.store import Store
 from dirtune.bench.tables import Plan
 from dirtune.bench.trial import Result
-from dirtune.cli import _boot, _plan
+from dirtune.cli import _boot, _output, _plan
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError, TrialError
 
 
@@ -87,11 +86,11 @@ async def _link(plan: Plan, kept: Store) -> None:
         return
     try:
         kept.save(msgspec.structs.replace(kept.run, link=await link.measure(plan)))
-        click.echo("  link measured", err=True)
+        _output.progress("  link measured")
     except (NodeUnreachable, NotPossible, ParseError, TrialError) as error:
         note = f"Figure 3: the link was not measured: {error}"
         kept.save(msgspec.structs.replace(kept.run, notes=(*kept.run.notes, note)))
-        click.echo(f"  {note}", err=True)
+        _output.progress(f"  {note}")
 
 
 async def _tour(plan: Plan, kept: Store) -> None:
@@ -103,7 +102,7 @@ async def _tour(plan: Plan, kept: Store) -> None:
         @asynccontextmanager
         async def visit(cell: Cell) -> AsyncIterator[LiveRig]:
             if cell.name:
-                click.echo(f"{cell.name}:", err=True)
+                _output.progress(f"{cell.name}:")
             there = boot(cell)
             vip = there.service.vip
             # What an earlier visit left in the table is ours, and need not be waited for.
@@ -121,7 +120,7 @@ def _keeping(kept: Store) -> campaign.Keep:
         kept.keep(result)
         trial = result.trial
         label = trial.validity if trial.reason is None else f"{trial.validity}: {trial.reason}"
-        click.echo(f"  {trial.id}  {trial.reply_rate:.1f} replies/s  {label}", err=True)
+        _output.progress(f"  {trial.id}  {trial.reply_rate:.1f} replies/s  {label}")
 
     return keep
 
@@ -136,7 +135,7 @@ def _judge_noise(plan: Plan, kept: Store) -> None:
         made.append(msgspec.structs.replace(found, noise_floor=floor))
         said = "not known: too few valid pairs" if floor is None else f"{floor:.1%}"
         where = "" if rate is None else f" at {rate:g}/s"
-        click.echo(f"noise floor of {metric}{where}: {said}", err=True)
+        _output.progress(f"noise floor of {metric}{where}: {said}")
     kept.save(msgspec.structs.replace(kept.run, comparisons=tuple(made)))
 
 

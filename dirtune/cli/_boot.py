@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import click
 import msgspec
 
 from dirtune.bench import plan as plans
 from dirtune.bench.matrix import Cell
 from dirtune.bench.tables import Plan
+from dirtune.cli import _output
 
 Boot = Callable[[Cell], Plan]
 """Boots what the cell needs and returns its plan as the nodes now are."""
@@ -58,4 +58,4 @@ def booting(cells: Sequence[Cell]) -> Iterator[Boot]:
 
 
 def _say(phase: str) -> None:
-    click.echo(f"  {phase}", err=True)
+    _output.progress(f"  {phase}")

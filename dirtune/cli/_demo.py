@@ -7,13 +7,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import click
-
 from dirtune import checks
 from dirtune.bench import relative
 from dirtune.bench.store import Store
 from dirtune.bench.tables import Plan
-from dirtune.cli import _report, _sources
+from dirtune.cli import _output, _report, _sources
 from dirtune.cli._sources import Source
 from dirtune.lab import demo, order
 from dirtune.lab.state import Folder
@@ -27,11 +25,11 @@ def run(scenario: str, pairs: int | None, out: Path, *, full: bool, keep: bool) 
     began = time.monotonic()
 
     def say(text: str) -> None:
-        click.echo(f"{time.monotonic() - began:6.0f} s  {text}", err=True)
+        _output.progress(f"{time.monotonic() - began:6.0f} s  {text}")
 
     say(f"$ dirtune lab up --scenario {scenario}")
     with demo.up(scenario, pairs, say, keep=keep) as (place, plan, experiment):
-        click.echo(f"\n{place.spec().scenario.description}\n{experiment.question}\n", err=True)
+        _output.progress(f"\n{place.spec().scenario.description}\n{experiment.question}\n")
         _look(place, plan, say)
         line = shlex.join(("dirtune", *sys.argv[1:]))
         _prove(demo.trying(place, plan, experiment, line), place, out, say, full=full)
@@ -42,7 +40,7 @@ def _look(place: Folder, plan: Plan, say: Say) -> None:
     say(f"$ dirtune audit --host {director}")
     source = Source(host=director, ssh_config=place.ssh_config)
     found = audit.audit(director, _sources.snapshot_of(source), checks.all_checks())
-    click.echo(f"\n{audit.text(found, width=100)}\n", color=_sources.colour())
+    _output.result(f"\n{audit.text(found, width=100)}\n", coloured=True)
 
 
 def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) -> None:
@@ -71,9 +69,9 @@ def run_control(scenario: str, pairs: int | None, out: Path, *, keep: bool) -> N
 
 
 def _say(text: str) -> None:
-    click.echo(f"  {text}", err=True)
+    _output.progress(f"  {text}")
 
 
 def _close(kept: Store) -> None:
     page = _report.write(kept.run, kept.folder)
-    click.echo(f"\n{kept.run.verdict}\nreport: {page}")
+    _output.result(f"\n{kept.run.verdict}\nreport: {page}")

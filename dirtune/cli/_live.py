@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dirtune.analyse import cpu
 from dirtune.analyse.cpu import Sample
+from dirtune.escape import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +24,9 @@ def shown(*, quiet: bool) -> Iterator[Callable[[Sequence[Sample]], None]]:
     from rich.console import Console
     from rich.live import Live
 
-    with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
+    # A name is no markup: "[bold]" or "[link=...]" in it is shown, not obeyed.
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    with Live(console=console, transient=True, auto_refresh=False) as live:
         yield lambda samples: live.update(_table(samples), refresh=True)
 
 
@@ -36,7 +39,9 @@ def _table(samples: Sequence[Sample]) -> "Table":
         table.add_column(head, justify="left" if head == "cpu" else "right")
     for name, states in cpu.shares_by_cpu(earlier, later).items():
         columns = ("user", "system", "softirq", "irq", "idle")
-        table.add_row(name, *(f"{states[c]:.0f}" if c in states else "" for c in columns))
+        table.add_row(
+            one_line(name), *(f"{states[c]:.0f}" if c in states else "" for c in columns)
+        )
     table.caption = "   ".join((*_ipvs(earlier, later), *_lines(earlier, later)))
     table.caption_justify = "left"
     return table
@@ -54,4 +59,4 @@ def _lines(earlier: Sample, later: Sample) -> Iterator[str]:
     rates = {irq: (n - earlier.lines.get(irq, n)) / seconds for irq, n in later.lines.items()}
     for irq in sorted(rates, key=lambda irq: -rates[irq])[:_BUSIEST_LINES]:
         if rates[irq] > 0:
-            yield f"irq {irq}: {rates[irq]:.0f}/s"
+            yield f"irq {one_line(irq)}: {rates[irq]:.0f}/s"

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-import click
 import msgspec
 
 from dirtune.bench import plan as plans
 from dirtune.bench import services
 from dirtune.bench.tables import Configuration, Director, Peer
-from dirtune.cli import _plan
+from dirtune.cli import _output, _plan
 from dirtune.cli._root import require_root
 from dirtune.errors import ApplyError, NodeUnreachable, NotPossible, ParseError, PlanError
 from dirtune.host import LiveHost
@@ -149,16 +148,17 @@ async def ask(
     if done.status not in {0, 1}:
         said = done.stderr.strip().splitlines() or [f"exit status {done.status}"]
         raise NotPossible(f"{of.host}: {said[-1].removeprefix('dirtune: ')}")
-    click.echo(_by_name(of, done.stderr), err=True, nl=False)
+    _relay(of, done.stderr)
     return done.stdout, done.status
 
 
-def _by_name(of: Director | Peer, said: str) -> str:
-    """Name a real server in what it *said*: it is one of several, a director is the only one."""
-    if isinstance(of, Director):
-        return said
-    rows = (row.removeprefix("dirtune: ") for row in said.splitlines())
-    return "".join(f"dirtune: {of.label}: {row}\n" for row in rows)
+def _relay(of: Director | Peer, stderr: str) -> None:
+    """Print what a node complained of; a real server is named, because it is one of several."""
+    for row in stderr.splitlines():
+        if isinstance(of, Director):
+            _output.progress(row)
+        else:
+            _output.warning(f"{of.label}: {row.removeprefix('dirtune: ')}")
 
 
 def planned(desired: Table, *, drain_s: float | None, form: str) -> tuple[str, int]:
@@ -168,7 +168,7 @@ def planned(desired: Table, *, drain_s: float | None, form: str) -> tuple[str, i
 
     found = propose(desired, drain_s=drain_s)
     for said in against(found):
-        click.echo(f"dirtune: apply would refuse: {said[1]}", err=True)
+        _output.warning(f"apply would refuse: {said[1]}")
     texts = {"json": render.document, "markdown": render.markdown}
     text = texts.get(form, render.table)(found.changes, found.steps, found.actual)
     text = preparation_text.before(f"{text}\n", found.settings, form)

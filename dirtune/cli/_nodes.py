@@ -6,13 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import click
 import msgspec
 
 from dirtune.analyse.reach import Reach
 from dirtune.bench.tables import Configuration, Peer
 from dirtune.bench.tables import Plan as BenchPlan
-from dirtune.cli import _lvs, _plan, _sources
+from dirtune.cli import _lvs, _output, _plan, _sources
 from dirtune.cli._lvs import Asked, Given
 from dirtune.errors import DirtuneError, NotPossible, PlanError
 from dirtune.host import LiveHost, WritableHost
@@ -98,7 +97,7 @@ def warn(plans: Mapping[str, Plan]) -> None:
     for name, plan in plans.items():
         for refusal in plan.refusals:
             said = render.refusal_line(refusal)
-            click.echo(f"dirtune: apply would refuse: {name}: {said}", err=True)
+            _output.warning(f"apply would refuse: {name}: {said}")
 
 
 def finished(asked: Asked, text: str, done: Mapping[str, Done], given: Given) -> tuple[str, int]:
@@ -115,10 +114,10 @@ def _who_answers(asked: Asked) -> tuple[Reach | None, int]:
 
         found = asyncio.run(reach(_with_clients(asked)))
     except PlanError as error:  # such as a plan without clients: nobody to ask from
-        click.echo(f"dirtune: who answers was not looked at: {error}", err=True)
+        _output.warning(f"who answers was not looked at: {error}")
         return None, 0
     except DirtuneError as error:
-        click.echo(f"dirtune: all is done; who answers is not known: {error}", err=True)
+        _output.warning(f"all is done; who answers is not known: {error}")
         return None, 2
     return found, 0 if found.whole else 1
 
@@ -202,7 +201,7 @@ def prepared(
         yield {label: each.done for label, each in done.items()}
     except BaseException:
         for label, said in _settle(configuration, servers, "rollback", journals).items():
-            click.echo(f"dirtune: {label} was not put back: {said}", err=True)
+            _output.warning(f"{label} was not put back: {said}")
         raise
 
 

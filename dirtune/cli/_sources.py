@@ -1,7 +1,6 @@
 """Where an audit's samples come from: this host, another, or a record of one."""
 
 import math
-import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ import msgspec
 
 from dirtune.analyse.probed import Probed
 from dirtune.archive import load
+from dirtune.cli import _output
 from dirtune.collect import commands, netlink
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
 from dirtune.fetch import fetch_script, parse_fetched, record
@@ -130,7 +130,7 @@ def _measured(seconds: float, names: Sequence[str]) -> Probed:
         session.named(names),
         seconds,
         limit_percent=session.LIMIT_PERCENT,
-        say=lambda phase: click.echo(f"  {phase}", err=True),
+        say=lambda phase: _output.progress(f"  {phase}"),
     )
 
 
@@ -144,19 +144,19 @@ def _parsed(text: str) -> Probed:
 
 def warn(found: Probed, host: str | None = None) -> None:
     """Say which probes could not run, why and what was used instead, and which were taken off."""
-    where = f"dirtune: {host}: " if host else "dirtune: "
+    where = f"{host}: " if host else ""
     for cost in found.costs:
         if cost.shed:
             limit = f"more than {found.max_overhead_percent:g} % of a CPU"
             said = f"taken off after {cost.seconds:.0f} s: the probes cost {limit}"
-            click.echo(f"{where}the {cost.probe} probe was {said}", err=True)
+            _output.warning(f"{where}the {cost.probe} probe was {said}")
     reasons: dict[str, list[str]] = {}
     for one in found.missing:
         reasons.setdefault(": ".join(filter(None, (one.why, one.remedy))), []).append(one.probe)
     instead = {one.probe: f"; {one.instead}" for one in found.missing if one.instead}
     for why, names in reasons.items():
         used = "".join(instead.get(name, "") for name in names)
-        click.echo(f"{where}no probe {', '.join(names)}: {why}{used}", err=True)
+        _output.warning(f"{where}no probe {', '.join(names)}: {why}{used}")
 
 
 def known(found: T | DirtuneError) -> T:
@@ -164,11 +164,6 @@ def known(found: T | DirtuneError) -> T:
     if isinstance(found, DirtuneError):
         raise found
     return found
-
-
-def colour() -> bool | None:
-    """Return what click.echo is told: never colour under NO_COLOR, else only on a terminal."""
-    return False if os.environ.get("NO_COLOR") else None
 
 
 def one_of(**given: object) -> None:

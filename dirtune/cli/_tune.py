@@ -3,7 +3,6 @@
 import asyncio
 from pathlib import Path
 
-import click
 import msgspec
 
 from dirtune.analyse import compare
@@ -11,7 +10,7 @@ from dirtune.analyse.run import Run
 from dirtune.bench import plan as plans
 from dirtune.bench import relative, store
 from dirtune.bench.tables import Plan
-from dirtune.cli import _boot, _report
+from dirtune.cli import _boot, _output, _report
 from dirtune.errors import PlanError
 from dirtune.loop import live, session
 from dirtune.loop.decide import Session
@@ -127,4 +126,4 @@ def _reboot() -> None:
 
 
 def _say(text: str) -> None:
-    click.echo(f"  {text}", err=True)
+    _output.progress(f"  {text}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from dirtune.checks import Severity
-from dirtune.cli import _audit, _sources
+from dirtune.cli import _audit, _output, _sources
 from dirtune.errors import NotPossible
 from dirtune.render import audit as render
 from dirtune.render.audit import Report
@@ -94,16 +94,16 @@ def _differ(names: tuple[str, str], source: _sources.Source, format: str) -> int
     if format == "prometheus":
         raise click.UsageError("--diff has no metrics; take table, json or markdown")
     if format == "json":
-        click.echo(json.dumps(difference.document(found, names), indent=2))
+        _output.result(json.dumps(difference.document(found, names), indent=2), format)
     else:
         show = difference.markdown if format == "markdown" else difference.text
-        click.echo(show(found, names))
+        _output.result(show(found, names))
     return 1 if found.differences else 0
 
 
 def _status(report: Report, fail_on: Severity) -> int:
     for _, reason in report.unreachable:
-        click.echo(f"dirtune: {reason}", err=True)  # which begins with the host
+        _output.warning(reason)  # which begins with the host
     worst = render.worst(report.parts)
     failed = worst is not None and worst.rank <= fail_on.rank
     return 2 if report.unreachable else 1 if failed else 0
@@ -115,13 +115,13 @@ def _show(report: Report, format: str, output: Path | None, *, verbose: bool) ->
     elif output is not None:
         raise click.UsageError("--output goes with --format prometheus")
     elif format == "json":
-        click.echo(json.dumps(_document(report), indent=2))
+        _output.result(json.dumps(_document(report), indent=2), format)
     elif format == "markdown":
-        click.echo("\n\n".join(render.markdown(audit) for audit in report.parts), color=False)
+        _output.result("\n\n".join(render.markdown(audit) for audit in report.parts))
     else:
         width = min(max(shutil.get_terminal_size().columns, 60), 110)
         texts = (render.text(a, width=width, verbose=verbose) for a in report.parts)
-        click.echo("\n\n\n".join(texts), color=_sources.colour())
+        _output.result("\n\n\n".join(texts), coloured=True)
 
 
 def _document(report: Report) -> Mapping[str, object]:
@@ -136,7 +136,7 @@ def _metrics(report: Report, output: Path | None) -> None:
 
     found = prometheus.registry(report, time.time())
     if output is None:
-        click.echo(generate_latest(found).decode(), nl=False)
+        _output.result(generate_latest(found), end="")
         return
     try:
         write_to_textfile(str(output), found)

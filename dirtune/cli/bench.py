@@ -11,7 +11,8 @@ import msgspec
 from dirtune.analyse.run import Run
 from dirtune.bench import budget
 from dirtune.bench import plan as plans
-from dirtune.cli import _boot, _plan
+from dirtune.cli import _boot, _output, _plan
+from dirtune.cli._group import Group
 from dirtune.errors import PlanError
 
 if TYPE_CHECKING:  # it brings asyncssh and the search, which `bench example` does not need
@@ -22,7 +23,7 @@ _FORMAT = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Run a plan's traffic against a director.
 
@@ -33,7 +34,7 @@ def command() -> None:
 @command.command()
 def example() -> None:
     """Print a plan to start from."""
-    click.echo(plans.EXAMPLE, nl=False)
+    _output.result(plans.EXAMPLE, end="")
 
 
 @command.command()
@@ -47,11 +48,11 @@ def check(plan: str | None, format: str) -> None:
     asked = _plan.find(plan)
     found = asyncio.run(look(asked, boots=_boot.possible(asked)))
     if format == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        _output.result(msgspec.json.format(msgspec.json.encode(found)), format)
     else:
-        click.echo(readiness.text(found))
+        _output.result(readiness.text(found))
     if not found.ready:
-        click.echo("dirtune: the plan cannot be carried out yet; see above", err=True)
+        _output.warning("the plan cannot be carried out yet; see above")
         sys.exit(2)
 
 
@@ -76,7 +77,7 @@ def run(
     from dirtune.cli import _bench
 
     if dry_run:
-        click.echo(_printed(_bench.dry_run(_plan.find(plan)), format))
+        _output.result(_printed(_bench.dry_run(_plan.find(plan)), format), format)
         return
     if resume is not None:
         found, kept = _bench.interrupted(resume, plan, force)
@@ -85,13 +86,13 @@ def run(
         found = plans.forced(_plan.find(plan), force)
         kept = _bench.new(found, out, aa=aa)
     for warning in budget.warnings(found):
-        click.echo(f"warning: {warning}", err=True)
+        _output.progress(f"warning: {warning}")
     try:
         _bench.carry_out(found, kept, aa=aa)
     finally:
         kept.drop_if_empty()
-    click.echo(_printed(kept.run, format))
-    click.echo(f"kept in {kept.folder}", err=True)
+    _output.result(_printed(kept.run, format), format)
+    _output.progress(f"kept in {kept.folder}")
 
 
 @command.command()
@@ -108,7 +109,7 @@ def export(run: Path, arm: str | None) -> None:
     if arm is None and len({trial.arm for trial in trials}) > 1:
         raise PlanError(f"{run}: holds two arms: say --arm A or --arm B")
     kept = [trial for trial in trials if arm in {None, trial.arm, trial.cell}]
-    click.echo(exchange.to_pyperf(kept), nl=False)
+    _output.result(exchange.to_pyperf(kept), "json", end="")
 
 
 def _printed(found: "Run | Itinerary", format: str) -> str:

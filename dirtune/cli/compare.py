@@ -4,6 +4,8 @@ import sys
 
 import click
 
+from dirtune.cli import _output
+
 
 @click.command()
 @click.argument("before", metavar="A")
@@ -31,5 +33,5 @@ def command(
     from dirtune.cli import _compare
 
     found = _compare.compared(before, after, metric, rate, noise, every=every)
-    click.echo(_compare.printed(found, format, every=every), nl=False)
+    _output.result(_compare.printed(found, format, every=every), format, end="")
     sys.exit(1 if found[0].verdict == "regressed" else 0)

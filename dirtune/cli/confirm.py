@@ -2,6 +2,8 @@
 
 import click
 
+from dirtune.cli import _output
+
 
 @click.command("confirm")
 @click.argument("journal", required=False)
@@ -18,4 +20,4 @@ def command(journal: str | None, form: str) -> None:
     require_root("confirm")
     done = transaction.confirm(transaction.place(), WritableHost(), journal)
     text = render.settled_json if form == "json" else render.settled_table
-    click.echo(text(done.journal, done.state, already=done.already))
+    _output.result(text(done.journal, done.state, already=done.already), form)

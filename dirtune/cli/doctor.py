@@ -3,6 +3,8 @@
 import click
 import msgspec
 
+from dirtune.cli import _output
+
 
 @click.command("doctor")
 @click.option(
@@ -24,8 +26,8 @@ def command(form: str) -> None:
 
     diagnosis = diagnose(read_facts(LiveHost()))
     if form == "json":
-        click.echo(msgspec.json.encode(diagnosis))
+        _output.result(msgspec.json.encode(diagnosis), form)
     elif form == "markdown":
-        click.echo(doctor.markdown(diagnosis))
+        _output.result(doctor.markdown(diagnosis))
     else:
-        click.echo(doctor.table(diagnosis))
+        _output.result(doctor.table(diagnosis))

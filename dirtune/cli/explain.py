@@ -5,6 +5,7 @@ import json
 import click
 
 from dirtune import checks
+from dirtune.cli import _output
 from dirtune.errors import NotPossible
 from dirtune.render import catalogue
 
@@ -19,10 +20,10 @@ def command(check: str | None, format: str) -> None:
     if not wanted:
         raise NotPossible(f"{check}: no such check; `dirtune explain` lists them")
     if format == "json":
-        click.echo(json.dumps(catalogue.document(wanted), indent=2))
+        _output.result(json.dumps(catalogue.document(wanted), indent=2), format)
     elif check is not None:
-        click.echo(catalogue.page(wanted[0]))
+        _output.result(catalogue.page(wanted[0]))
     elif format == "markdown":
-        click.echo(catalogue.book(wanted), nl=False)
+        _output.result(catalogue.book(wanted), end="")
     else:
-        click.echo(catalogue.listing(wanted))
+        _output.result(catalogue.listing(wanted))

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from dirtune.cli import _output
+from dirtune.cli._group import Group
 from dirtune.cli._root import require_root
 
 _FORMAT = click.option(
@@ -17,7 +19,7 @@ _FORMAT = click.option(
 _CHECKS = click.argument("checks", nargs=-1, metavar="[CHECK[/FIX]]...")
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Fix what the audit found on this host, and take it back if it is not kept.
 
@@ -45,9 +47,9 @@ def plan(checks: tuple[str, ...], root: Path | None, output: Path | None, form: 
     host = LiveHost() if root is None else _sources.tree(root)
     made = _fix.make(host, _fix.Wish(checks, live=root is None))
     texts = {"json": render.plan_json, "markdown": render.plan_markdown}
-    click.echo(texts.get(form, render.plan_table)(made.plan))
+    _output.result(texts.get(form, render.plan_table)(made.plan), form)
     for path in _fix.write(output, made) if output else ():
-        click.echo(f"  {path}", err=True)
+        _output.progress(f"  {path}")
 
 
 @command.command()
@@ -92,7 +94,7 @@ def apply(
         at = transaction.place()
         journal = transaction.carry_out(wanted, host, at, confirm_s=seconds, forced=made.forced)
     text = render.applied_json if form == "json" else render.applied_table
-    click.echo(text(wanted, journal, seconds, made.left_out))
+    _output.result(text(wanted, journal, seconds, made.left_out), form)
 
 
 @command.command()
@@ -107,5 +109,5 @@ def verify(checks: tuple[str, ...], form: str) -> None:
     require_root("fix verify")
     found = transaction.verify(transaction.place(), LiveHost(), checks)
     rows = [render.Held(each.journal, each.change, each.holds, each.by) for each in found]
-    click.echo(render.verify_json(rows) if form == "json" else render.verify_table(rows))
+    _output.result(render.verify_json(rows) if form == "json" else render.verify_table(rows), form)
     sys.exit(0 if all(each.holds for each in found) else 1)

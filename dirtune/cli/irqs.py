@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from dirtune.cli import _sources
+from dirtune.cli import _output, _sources
 from dirtune.errors import SourceMissing
 from dirtune.render import irqs as render
 from dirtune.snapshot import with_probes
@@ -49,8 +49,8 @@ def command(
         _sources.warn(found)
         taken = with_probes(taken, found)
     if format == "json":
-        click.echo(json.dumps(render.document(taken, table)))
+        _output.result(json.dumps(render.document(taken, table)), format)
     elif format == "markdown":
-        click.echo(render.markdown(taken, table, verbose=verbose), color=False)
+        _output.result(render.markdown(taken, table, verbose=verbose))
     else:
-        click.echo(render.text(taken, table, verbose=verbose), color=_sources.colour())
+        _output.result(render.text(taken, table, verbose=verbose), coloured=True)

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import click
 
+from dirtune.cli import _output
+from dirtune.cli._group import Group
 
-@click.group()
+
+@click.group(cls=Group)
 def command() -> None:
     """Run a real director, real servers and clients on this machine.
 
@@ -17,7 +20,7 @@ def command() -> None:
 
 
 def _say(phase: str) -> None:
-    click.echo(f"  {phase}", err=True)
+    _output.progress(f"  {phase}")
 
 
 @command.command()
@@ -43,8 +46,10 @@ def up(scenario: str, real_servers: int | None, **options: str | int) -> None:
     spec = Spec(scenario=asked, real_servers=servers, **options)  # type: ignore[arg-type]
     status = control.up(spec, _say)
     place = state.folder()
-    click.echo(f"ready: the director booted in {status.boot_s:.0f} s")
-    click.echo(f"export DIRTUNE_SSH_CONFIG={place.ssh_config}  # then: dirtune audit --host lb1")
+    _output.result(f"ready: the director booted in {status.boot_s:.0f} s")
+    _output.result(
+        f"export DIRTUNE_SSH_CONFIG={place.ssh_config}  # then: dirtune audit --host lb1"
+    )
 
 
 @command.command()
@@ -52,7 +57,7 @@ def down() -> None:
     """End the lab and remove all that is left of it."""
     from dirtune.lab import control
 
-    click.echo("the lab is down" if control.down() else "there was no lab")
+    _output.result("the lab is down" if control.down() else "there was no lab")
 
 
 @command.command()
@@ -65,14 +70,14 @@ def status(format: str, scenarios: bool) -> None:
     if scenarios:
         all_of_them = [state.scenario(name) for name in state.scenario_names()]
         for each in all_of_them:
-            click.echo(f"{each.name:10} {each.title}\n{'':10} expect: {each.expect}")
+            _output.result(f"{each.name:10} {each.title}\n{'':10} expect: {each.expect}")
         return
     said = control.describe()
     if format == "json":
-        click.echo(json.dumps(said, indent=1))
+        _output.result(json.dumps(said, indent=1), format)
         return
     for key, value in said.items():
-        click.echo(f"{key:14} {value}")
+        _output.result(f"{key:14} {value}")
 
 
 @command.command()
@@ -101,7 +106,7 @@ def reboot(power_cut: bool) -> None:
     from dirtune.lab import control
 
     status = control.reboot(_say, power_cut=power_cut)
-    click.echo(f"ready: the director booted in {status.boot_s:.0f} s")
+    _output.result(f"ready: the director booted in {status.boot_s:.0f} s")
 
 
 @command.command()

@@ -6,6 +6,8 @@ from typing import NoReturn, TextIO
 
 import click
 
+from dirtune.cli import _output
+from dirtune.cli._group import Group
 from dirtune.cli._root import require_root
 
 _FORMAT = click.option(
@@ -39,7 +41,7 @@ _DRAIN_S = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Set up IPVS from a plan: show, plan, apply, check, presets, import, export.
 
@@ -56,7 +58,7 @@ def show(host: str | None, form: str) -> None:
     if host:
         from dirtune.cli import _lvs
 
-        _print_and_exit(*_lvs.on_host(host, ("show", "--format", form)))
+        _print_and_exit(*_lvs.on_host(host, ("show", "--format", form)), form)
     # Ten thousand rows without a circle, looked through for circles again and again: a sixth of
     # the time.
     gc.disable()
@@ -68,7 +70,7 @@ def show(host: str | None, form: str) -> None:
     with kernel.opened(LiveHost()) as ipvs:
         table, seen = ipvs.read_counted()
     texts = {"json": render.document, "markdown": render.markdown}
-    click.echo(texts.get(form, render.table)(table, seen))
+    _output.result(texts.get(form, render.table)(table, seen), form)
 
 
 @command.command()
@@ -97,24 +99,24 @@ def plan(
     if node:
         from dirtune.cli import _nodes
 
-        _print_and_exit(*_nodes.planned_here(asked.configuration, desired, node, form))
+        _print_and_exit(*_nodes.planned_here(asked.configuration, desired, node, form), form)
     if _lvs.is_here(asked, here=here):
         text, status = _lvs.planned(desired, drain_s=drain_s if drain else None, form=form)
     else:
         words = ("plan", *_lvs.drain_words(drain_s if drain else None), "--format", form)
         text, status = _lvs.there(asked, words, wait_s=_lvs.ANSWER_S)
     if here or director_only or not asked.configuration.real_servers:
-        _print_and_exit(text, status)
+        _print_and_exit(text, status, form)
     from dirtune.cli import _nodes
 
     servers = _nodes.named(asked.configuration, desired)
     plans, lost = _nodes.plans(asked.configuration, servers)
     _nodes.warn(plans)
     for error in lost:
-        click.echo(f"dirtune: {error}; --director-only leaves real servers alone", err=True)
+        _output.warning(f"{error}; --director-only leaves real servers alone")
     changed = any(each.changes for each in plans.values())
     status = 2 if lost else 1 if changed else status
-    _print_and_exit(preparation.beside(text, plans, form), status)
+    _print_and_exit(preparation.beside(text, plans, form), status, form)
 
 
 @command.command()
@@ -167,21 +169,21 @@ def apply(
     if node:
         require_root("lvs apply")
         given = _lvs.Given(force=force, confirm_s=confirm_s, form=form)
-        click.echo(_nodes.carry_out_here(asked.configuration, desired, node, given))
+        _output.result(_nodes.carry_out_here(asked.configuration, desired, node, given), form)
         return
     given = _lvs.Given(drain_s if drain else None, load, expect, force, confirm_s, form)
     if dry_run:
         _lvs.require_ready(asked, desired, given, here=here)
         return
     if here:
-        click.echo(_lvs.apply_here(desired, given))
+        _output.result(_lvs.apply_here(desired, given), form)
         return
     servers = () if director_only else _nodes.named(asked.configuration, desired)
     if servers:
         _lvs.require_ready(asked, desired, given, here=False)
     with _nodes.prepared(asked.configuration, servers, given) as done:
         text = _lvs.apply(asked, desired, given)
-    _print_and_exit(*_nodes.finished(asked, text, done, given))
+    _print_and_exit(*_nodes.finished(asked, text, done, given), form)
 
 
 @command.command()
@@ -194,7 +196,7 @@ def check(plan: str | None, form: str) -> None:
     """
     from dirtune.cli import _nodes, _plan
 
-    _print_and_exit(*_nodes.reached(_plan.find(plan), form))
+    _print_and_exit(*_nodes.reached(_plan.find(plan), form), form)
 
 
 @command.command()
@@ -210,9 +212,9 @@ def presets(plan: str | None, form: str) -> None:
 
     found, lost = _nodes.presets_of(_plan.find(plan))
     texts = {"json": render.document, "markdown": render.markdown}
-    click.echo(texts.get(form, render.table)(found))
+    _output.result(texts.get(form, render.table)(found), form)
     for error in lost:
-        click.echo(f"dirtune: {error}", err=True)
+        _output.warning(str(error))
     sys.exit(2 if lost else 0)
 
 
@@ -223,7 +225,7 @@ def import_(text: TextIO) -> None:
     from dirtune.cli import _lvs
     from dirtune.render import lvs_plan
 
-    click.echo(lvs_plan.plan(_lvs.imported(text)), nl=False)
+    _output.result(lvs_plan.plan(_lvs.imported(text)), end="")
 
 
 @command.command()
@@ -248,11 +250,11 @@ def export(plan: str | None, host: str | None, form: str) -> None:
     if host and plan:
         raise click.UsageError("--host has a table of its own; leave PLAN out")
     if host:
-        _print_and_exit(*_lvs.on_host(host, ("export", "--format", form)))
+        _print_and_exit(*_lvs.on_host(host, ("export", "--format", form)), form)
     texts = {"keepalived": lvs_keepalived.blocks, "plan": lvs_plan.plan}
-    click.echo(texts.get(form, ipvsadm.export)(_lvs.exported(plan)), nl=False)
+    _output.result(texts.get(form, ipvsadm.export)(_lvs.exported(plan)), end="")
 
 
-def _print_and_exit(text: str, status: int) -> NoReturn:
-    click.echo(text, nl=False)
+def _print_and_exit(text: str, status: int, form: str) -> NoReturn:
+    _output.result(text, form, end="")
     sys.exit(status)

@@ -2,6 +2,8 @@
 
 import click
 
+from dirtune.cli import _output
+
 
 @click.command(hidden=True)
 def command() -> None:
@@ -10,4 +12,4 @@ def command() -> None:
     from dirtune.host import LiveHost
 
     for path, answer in netlink.answers(LiveHost()).items():
-        click.echo(f"{path} {answer}")
+        _output.result(f"{path} {answer}", "json")

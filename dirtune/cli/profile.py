@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from dirtune.analyse.profile import Profile
-from dirtune.cli import _plan, _sources
+from dirtune.cli import _output, _plan, _sources
 from dirtune.errors import NotPossible, ParseError, TrialError
 
 ALL = "irq,softirq,locks,cpu,drops,ipvs"
@@ -82,7 +82,7 @@ def command(
 
 def _say_failed(name: str, status: int) -> None:
     how = f"was ended by signal {-status}" if status < 0 else f"failed with exit status {status}"
-    click.echo(f"dirtune: {name} {how}: the profile is of what it did until then", err=True)
+    _output.warning(f"{name} {how}: the profile is of what it did until then")
 
 
 async def _under_load(given: str, rate: float | None, probes: tuple[str, ...]) -> Profile:
@@ -93,7 +93,7 @@ async def _under_load(given: str, rate: float | None, probes: tuple[str, ...]) -
 
     plan = _plan.find(given)
     order = Order("profile", "A", "profiled", rate or plan.load.rates[0], probes=probes)
-    click.echo(f"load through {plan.url} for {plan.load.load_s:g} s", err=True)
+    _output.progress(f"load through {plan.url} for {plan.load.load_s:g} s")
     async with rig.opened(plan) as nodes:
         result = await conduct(nodes, plan, order)
     if not result.trial.nodes:
@@ -125,7 +125,7 @@ async def _alone(
 
 
 def _say(phase: str) -> None:
-    click.echo(f"  {phase}", err=True)
+    _output.progress(f"  {phase}")
 
 
 async def _told() -> None:
@@ -142,14 +142,14 @@ def _print(found: Profile, before: Profile | None, format: str, *, verbose: bool
 
         rows = difference.of(before, found)
         if format == "json":
-            click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
+            _output.result(msgspec.json.format(msgspec.json.encode(rows)), format)
         else:
-            click.echo(render.difference(rows, markdown=format == "markdown"), nl=False)
+            _output.result(render.difference(rows, markdown=format == "markdown"), end="")
     elif format == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        _output.result(msgspec.json.format(msgspec.json.encode(found)), format)
     else:
         show = render.table if format == "table" else render.markdown
-        click.echo(show(found, verbose=verbose), nl=False)
+        _output.result(show(found, verbose=verbose), end="")
 
 
 def _write_folded(found: Profile, path: Path) -> None:

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from dirtune.analyse.run import Run
-from dirtune.cli import _report
+from dirtune.cli import _output, _report
 from dirtune.errors import NotPossible
 
 
@@ -50,9 +50,9 @@ def command(
     for run in found:
         if out is not None:
             place = out / run.id if len(found) > 1 else out
-            click.echo(_report.write(run, place, paper=paper))
+            _output.result(str(_report.write(run, place, paper=paper)))
         else:
-            click.echo(_printed(run, form, paper=paper))
+            _output.result(_printed(run, form, paper=paper), form)
 
 
 def _printed(run: Run, form: str, *, paper: bool) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from dirtune.archive import save
-from dirtune.cli import _sources
+from dirtune.cli import _output, _sources
 from dirtune.host import RecordedHost
 
 
@@ -37,7 +37,7 @@ def command(output: Path, host: str | None, interval: float, redact: bool) -> No
         samples = _redacted(samples, host)
     save(samples, output)
     first, last = (len(sample.files) for sample in samples)
-    click.echo(f"{output}: {last} files, {first} of them twice")
+    _output.result(f"{output}: {last} files, {first} of them twice")
 
 
 def _redacted(samples: Sequence[RecordedHost], host: str | None) -> tuple[RecordedHost, ...]:

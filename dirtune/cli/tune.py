@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dirtune.cli import _plan
+from dirtune.cli import _output, _plan
 
 
 @click.command()
@@ -73,5 +73,5 @@ def command(
     wishes = Wishes(words, together, live=live is not None)
     line = shlex.join(("dirtune", *sys.argv[1:]))
     kept, waits = _tune.run(tune, None if resume else Asked(wishes, line, keep_equivalent))
-    click.echo(_tune.text(tune, kept, waits, format))
+    _output.result(_tune.text(tune, kept, waits, format), format)
     sys.exit(_tune.status(kept.session))

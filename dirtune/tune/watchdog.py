@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dirtune.errors import DirtuneError, NotPossible, ParseError
+from dirtune.escape import one_line
 from dirtune.host import WritableHost, run
 from dirtune.tune import journal
 from dirtune.tune.journal import State
@@ -79,7 +80,7 @@ def _undo(path: Path, host: WritableHost, pauses: Iterator[float]) -> float | No
     try:
         undo_journal(path, host, "not confirmed in time")
     except DirtuneError as error:
-        syslog.syslog(syslog.LOG_ERR, str(error))
+        _log(error)
         again = next(pauses, None)
         if again is None:
             raise
@@ -97,15 +98,19 @@ def _left(path: Path, host: WritableHost) -> float | None:
     return entry.seconds_left(boot_id(host), journal.boot_clock_s())
 
 
+def _log(error: DirtuneError) -> None:
+    syslog.syslog(syslog.LOG_ERR, one_line(str(error)))
+
+
 def _main(path: str, state: str, run: str) -> None:
     os.chdir("/")
     syslog.openlog("dirtune")
     try:
         watch(Path(path), Place(Path(state), Path(run)), WritableHost())
     except ParseError as error:
-        syslog.syslog(syslog.LOG_ERR, str(error))  # started anew, it would read the same
+        _log(error)  # started anew, it would read the same
     except DirtuneError as error:
-        syslog.syslog(syslog.LOG_ERR, str(error))
+        _log(error)
         sys.exit(1)  # systemd takes that for a reason to start it again
 
 

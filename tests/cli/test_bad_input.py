@@ -150,7 +150,7 @@ def test_comments_are_no_part_of_a_host(tmp_path):
 def test_a_number_that_is_none_is_refused(words, number):
     *words, option = words
 
-    assert refused(*words, f"{option}={number}").startswith("Error: ")
+    assert refused(*words, f"{option}={number}").startswith("dirtune: ")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_number_that_is_none_is_refused(words, number):
     ],
 )
 def test_two_things_to_read_are_refused(words):
-    assert refused(*words).startswith("Error: --")
+    assert refused(*words).startswith("dirtune: --")
 
 
 @pytest.mark.parametrize(

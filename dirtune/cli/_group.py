@@ -1,0 +1,47 @@
+"""Groups of commands: a word that is none is refused in one line, with the nearest ones."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from dirtune.cli import _output
+from dirtune.nearest import no_such
+
+_HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())  # click 8.2
+
+
+class Group(click.Group):
+    """A group that knows what a mistyped command was meant for."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a `UsageError` names the nearest ones."""
+        names = self.list_commands(ctx)
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            remedy = f"`{ctx.command_path} --help` lists them."
+            raise click.UsageError(no_such("command", args[0], names, remedy))
+        return super().resolve_command(ctx, args)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn what click says of wrong options into one line and its exit status."""
+    try:
+        yield
+    except click.ClickException as error:
+        if isinstance(error, _HELP):  # a group without a command: click prints its help
+            raise
+        _output.warning(_refusal(error))
+        sys.exit(error.exit_code)
+
+
+def _refusal(error: click.ClickException) -> str:
+    text = error.format_message().strip()
+    ctx = getattr(error, "ctx", None)
+    # A plain UsageError names its remedy itself.
+    if ctx is None or type(error) is click.UsageError or "Did you mean" in text:
+        return text
+    return f"{text.rstrip('.')}. `{ctx.command_path} --help` shows its options."

@@ -1,0 +1,72 @@
+"""Text from a machine, made harmless for the place where a person sees it.
+
+Handlers, processes, interfaces, hosts and files can be called anything: a terminal obeys an escape
+sequence in a name, a Markdown viewer an image or a link. Only what Python calls printable is
+shown as it is; a Python string's escape (backslash, x, 1b) stands for every other character: the
+control characters, the invisible ones, those that change the direction of text, lone surrogates,
+and every space but the plain one.
+"""
+
+import html
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+# Between words these mean nothing to Markdown, and names are full of them.
+_MARKS = re.compile(r"[\\`*\[\]~|]|(?<!\w)_|_(?!\w)|(?<=^)[#+=-]")
+_TICKS = re.compile(r"`+")
+_BEYOND_ASCII = re.compile(r"[^\n -~]")
+
+
+def visible(text: str) -> str:
+    """Return *text* with nothing in it that a terminal obeys; lines and tabs stay."""
+    return "\n".join(
+        "\t".join(map(one_line, line.split("\t"))) if not line.isprintable() else line
+        for line in text.split("\n")
+    )
+
+
+def one_line(text: str) -> str:
+    """Return *text* in one line, with nothing in it that a terminal obeys."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def ascii_json(text: str) -> str:
+    """Return a JSON *text* with all beyond ASCII as JSON's own escapes."""
+    return _BEYOND_ASCII.sub(_json_escape, text)
+
+
+def markdown(text: str) -> str:
+    """Return *text* so that Markdown shows it and does nothing with it, in one line."""
+    return html.escape(_MARKS.sub(r"\\\g<0>", one_line(text)), quote=False)
+
+
+def markdown_code(text: str) -> str:
+    """Return *text* as an inline code of Markdown, in one line."""
+    ticks = "`" * (1 + max(map(len, _TICKS.findall(text)), default=0))
+    pad = " " if text[:1] in {"`", ""} or text[-1:] == "`" else ""
+    return f"{ticks}{pad}{one_line(text)}{pad}{ticks}"
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[n] << 8 | units[n + 1]:04x}" for n in range(0, len(units), 2))
+
+
+def each_text(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401  (data of any kind)
+    """Return *value*, plain data however deep, with *change* made to each text in it."""
+    if type(value) is str:  # an enum's member stays what it is
+        return change(value)
+    if isinstance(value, list | tuple | frozenset) and not hasattr(value, "_fields"):
+        return type(value)(each_text(item, change) for item in value)
+    if isinstance(value, Mapping):
+        return {each_text(key, change): each_text(item, change) for key, item in value.items()}
+    if names := getattr(type(value), "__struct_fields__", None):
+        return type(value)(**{name: each_text(getattr(value, name), change) for name in names})
+    if is_dataclass(value) and not isinstance(value, type):
+        own = (field.name for field in fields(value) if field.init)
+        return replace(value, **{name: each_text(getattr(value, name), change) for name in own})
+    return value

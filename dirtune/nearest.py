@@ -1,0 +1,16 @@
+"""The refusal of a name that there is not, with the names that it may have been meant for."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def no_such(kind: str, word: str, names: Iterable[str], remedy: str = "") -> str:
+    """Return that there is no *kind* called *word*, and the nearest of *names*.
+
+    Where none is near, *remedy* says how to list them.
+    """
+    known = sorted(set(names))
+    near = [name for name in known if word and name.startswith(word)]
+    near = near or difflib.get_close_matches(word, known)
+    hint = f"Did you mean {' or '.join(near[:3])}?" if near else remedy
+    return f"No such {kind}: {word}. {hint}".rstrip()
