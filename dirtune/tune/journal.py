@@ -17,6 +17,7 @@ from typing import TextIO
 import msgspec
 
 from dirtune.errors import NotPossible, ParseError
+from dirtune.tune import private
 from dirtune.tune.plan import Action, Change
 from dirtune.tune.steps import Saved
 
@@ -203,7 +204,17 @@ def paths(folder: Path) -> tuple[Path, ...]:
 
     One whose first record was torn is left out: nothing had been done.
     """
-    return tuple(path for path in sorted(folder.glob(f"*{_ENDING}")) if _begun(path))
+    return tuple(path for path in sorted(folder.glob(f"*{_ENDING}")) if begun(path))
+
+
+def begun(path: Path) -> bool:
+    """Whether there is a journal *path* whose plan is whole; else nothing had been done by it."""
+    try:
+        return b"\n" in path.read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise NotPossible(f"{path}: {error.strerror}") from error
 
 
 def find(folder: Path, name: str | None) -> Path:
@@ -229,28 +240,34 @@ def unfinished(folder: Path) -> tuple[Path, ...]:
 def lock(folder: Path, *, wait_s: float = 2) -> Iterator[None]:
     """Keep every other dirtune from changing this host; `NotPossible` names who does."""
     try:
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        file = (folder / "lock").open("a+")
+        with private.folder(folder, make=True) as descriptor:
+            file = _opened_lock(descriptor, folder)
     except OSError as error:
         raise NotPossible(f"{folder}: {error.strerror}; changes need root") from error
     with file:
         _take(file, time.monotonic() + wait_s)
-        file.truncate(0)
+        file.seek(0)
+        file.truncate()
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
 
 
 def locked(folder: Path) -> bool:
-    """Whether a dirtune is changing this host just now, as far as may be seen."""
+    """Whether a dirtune is changing this host just now; only root can see it."""
     try:
-        with (folder / "lock").open() as file:
+        with private.folder(folder) as descriptor, _opened_lock(descriptor, folder) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
+    except (OSError, NotPossible):
         return False
     return False
+
+
+def _opened_lock(within: int, folder: Path) -> TextIO:
+    # Nobody else may open it: a lock can be held by whoever can read the file.
+    return os.fdopen(private.opened(within, folder / "lock", os.O_RDWR | os.O_CREAT), "r+")
 
 
 def _take(file: TextIO, until_s: float) -> None:
@@ -274,13 +291,6 @@ def _settled(path: Path) -> bool:
         if isinstance(_DECODER.decode(end), Confirmed | RolledBack):
             return True
     return load(path).state in {State.CONFIRMED, State.ROLLED_BACK}
-
-
-def _begun(path: Path) -> bool:
-    try:
-        return b"\n" in path.read_bytes()
-    except OSError as error:
-        raise NotPossible(f"{path}: {error.strerror}") from error
 
 
 def _record(path: Path, number: int, line: bytes) -> Record:

@@ -4,53 +4,186 @@ It survives the shell and the SSH connection that started it. Where systemd runs
 that, which starts it again if it dies; a timer would be late where the process that applies dies
 in the middle. Elsewhere it has a session of its own and holds none of their files. It does not
 survive a reboot, which takes back what was done at run time.
+
+Nothing is changed before it has said that it watches: one that died unseen would leave a change
+for ever.
 """
 
+import json
 import math
 import os
+import select
 import shutil
+import signal
+import stat
 import sys
 import syslog
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from dirtune.errors import DirtuneError, NotPossible, ParseError
 from dirtune.escape import one_line
 from dirtune.host import WritableHost, run
-from dirtune.tune import journal
+from dirtune.tune import journal, private
 from dirtune.tune.journal import State
 from dirtune.tune.transaction import Place, boot_id, undo_journal
 
 _LOOK_S = 1.0
 _PAUSES_S = tuple(float(2**n) for n in range(8))
 """Between tries to undo: four minutes in all; then systemd, where it runs, starts anew."""
+_READY_S = 20.0
+"""How long a watchdog may take until it watches; the director is busy."""
+_MOST_BYTES = 1 << 16
+# Nothing of this machine is part of it: all is handed over as arguments.
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
+    "from dirtune.tune.watchdog import main; main(*sys.argv[1:])"
+)
 # There while systemd is the first process (sd_booted(3)).
 _SYSTEMD = Path("/run/systemd/system")
 
 
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A process that is about to watch."""
+
+    end: Callable[[], None]
+    """Ends it."""
+    report: str
+    """Says where it reports why it did not start."""
+
+
 def arm(path: Path, at: Place) -> None:
-    """Start a watchdog for the journal *path*; `NotPossible` if there can be none."""
-    argv = [sys.executable, "-P", "-m", __name__, str(path), str(at.state), str(at.run)]
-    if _SYSTEMD.is_dir() and shutil.which("systemd-run"):
-        again = ("--property=Restart=on-failure", "--property=RestartSec=1")
-        unit = f"--unit=dirtune-{path.stem}"
-        run(("systemd-run", "--quiet", "--collect", *again, unit, "--", *argv))
-    else:
-        _spawn(argv)
+    """Start a watchdog for the journal *path*, and return once it has said that it watches it.
+
+    `NotPossible` if it does not: then none is left.
+    """
+    argv = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(_importable())]
+    argv += [str(path), str(at.state), str(at.run)]
+    pipe = _pipe(path, at)
+    with _opened(pipe) as reading:
+        started = _by_systemd(argv, path.stem) if _systemd_runs_here() else _spawn(argv, pipe)
+        words = _heard(reading, _watching(path))
+    if words is None:
+        return
+    started.end()
+    raise NotPossible(
+        f"the watchdog did not start ({words or started.report}), so nothing was changed. "
+        "Install dirtune where its interpreter can import it, or apply with --confirm 0, without "
+        "a watchdog."
+    )
 
 
-def _spawn(argv: list[str]) -> None:
+def _importable() -> list[str]:
+    """Return where this process imports from, for one that has another start and folder.
+
+    A zipapp, and what shiv and PEX make, know that only once they run.
+    """
+    return [str(Path(entry).absolute()) for entry in sys.path]
+
+
+def _systemd_runs_here() -> bool:
+    """Whether systemd can start a process, and not one that sees another network and files."""
+    if not (_SYSTEMD.is_dir() and shutil.which("systemd-run")):
+        return False
+    try:
+        return _namespaces(1) == _namespaces()
+    except OSError:
+        return True  # the watchdog will say in which it is
+
+
+def _namespaces(process: int | str = "self") -> str:
+    kinds = ("mnt", "net")
+    return " ".join(str(Path(f"/proc/{process}/ns/{kind}").readlink()) for kind in kinds)
+
+
+def _by_systemd(argv: list[str], name: str) -> _Started:
+    again = ("--property=Restart=on-failure", "--property=RestartSec=1")
+    unit = f"dirtune-{name}"
+    literal = [word.replace("$", "$$") for word in argv]  # systemd puts variables in
+    run(("systemd-run", "--quiet", "--collect", *again, f"--unit={unit}", "--", *literal))
+
+    def end() -> None:
+        with suppress(NotPossible):
+            run(("systemctl", "stop", unit))
+
+    return _Started(end, f"see: journalctl -u {unit}")
+
+
+def _spawn(argv: list[str], pipe: Path) -> _Started:
     files = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-        (os.POSIX_SPAWN_DUP2, 1, 2),
+        # Until it watches: its death is the end of the pipe, and what it complains of the reason.
+        (os.POSIX_SPAWN_OPEN, 2, str(pipe), os.O_WRONLY, 0),
     ]
     try:
-        os.posix_spawn(argv[0], argv, os.environ, file_actions=files, setsid=True)
+        child = os.posix_spawn(argv[0], argv, os.environ, file_actions=files, setsid=True)
     except OSError as error:
         said = f"no watchdog ({error.strerror}): without one nothing is changed"
         raise NotPossible(f"{argv[0]}: {said}; --confirm 0 does without") from error
+
+    def end() -> None:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+    return _Started(end, f"no word from it in {_READY_S:g} s")
+
+
+def _pipe(path: Path, at: Place) -> Path:
+    """Return the pipe on which the watchdog of the journal *path* says that it watches."""
+    return at.run / f"{path.stem}.ready"
+
+
+def _watching(path: Path) -> str:
+    return f"watching {path} in {_namespaces()}"
+
+
+@contextmanager
+def _opened(pipe: Path) -> Iterator[int]:
+    try:
+        with private.folder(pipe.parent) as folder:
+            os.mkfifo(pipe.name, 0o600, dir_fd=folder)
+            reading = os.open(pipe.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as error:
+        raise NotPossible(f"{pipe}: {error.strerror}; changes need root") from error
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+        pipe.unlink(missing_ok=True)
+
+
+def _heard(reading: int, awaited: str) -> str | None:
+    """Return None once *awaited* is a line of what comes, or else the last line that came."""
+    until_s = time.monotonic() + _READY_S
+    text = b""
+    while select.select([reading], [], [], max(0.0, until_s - time.monotonic()))[0]:
+        part = os.read(reading, 4096)
+        text = (text + part)[-_MOST_BYTES:]
+        lines = text.decode(errors="replace").splitlines()
+        if awaited in lines:
+            return None
+        if not part:
+            return lines[-1] if lines else "it ended"
+    return ""
+
+
+def _say(path: Path, at: Place) -> None:
+    """Tell the process that applies, which holds the lock, that its journal is watched."""
+    journal.begun(path)  # the folder can be read
+    if not journal.locked(at.run):
+        return
+    pipe = _pipe(path, at)
+    # When systemd starts it anew, nobody listens any more.
+    with suppress(OSError), private.folder(at.run) as folder:
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        writing = os.open(pipe.name, flags, dir_fd=folder)
+        os.write(writing, f"{_watching(path)}\n".encode())
+        os.close(writing)
 
 
 def watch(path: Path, at: Place, host: WritableHost) -> None:
@@ -90,7 +223,7 @@ def _undo(path: Path, host: WritableHost, pauses: Iterator[float]) -> float | No
 
 def _left(path: Path, host: WritableHost) -> float | None:
     """Return seconds until it must be taken back, None when there is nothing to take back."""
-    if path not in journal.paths(path.parent):
+    if not journal.begun(path):
         return None
     entry = journal.load(path)
     if entry.state is State.PLANNED:
@@ -102,11 +235,15 @@ def _log(error: DirtuneError) -> None:
     syslog.syslog(syslog.LOG_ERR, one_line(str(error)))
 
 
-def _main(path: str, state: str, run: str) -> None:
+def main(path: str, state: str, run: str) -> None:
+    """Be the watchdog of the journal *path*."""
     os.chdir("/")
     syslog.openlog("dirtune")
+    at = Place(Path(state), Path(run))
     try:
-        watch(Path(path), Place(Path(state), Path(run)), WritableHost())
+        _say(Path(path), at)
+        _let_go_of_the_pipe()
+        watch(Path(path), at, WritableHost())
     except ParseError as error:
         _log(error)  # started anew, it would read the same
     except DirtuneError as error:
@@ -114,5 +251,8 @@ def _main(path: str, state: str, run: str) -> None:
         sys.exit(1)  # systemd takes that for a reason to start it again
 
 
-if __name__ == "__main__":
-    _main(*sys.argv[1:])
+def _let_go_of_the_pipe() -> None:
+    if stat.S_ISFIFO(os.fstat(2).st_mode):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 2)
+        os.close(nothing)

@@ -1,9 +1,11 @@
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipapp
 from pathlib import Path
 
 import pytest
@@ -349,7 +351,7 @@ def test_a_watchdog_is_not_started_anew_for_a_journal_that_nobody_can_read(at):
     path.parent.mkdir(parents=True)
     path.write_text("no record\n")
 
-    watchdog._main(str(path), str(at.state), str(at.run))  # ends as one that is done
+    watchdog.main(str(path), str(at.state), str(at.run))  # ends as one that is done
 
 
 @pytest.mark.usefixtures("unarmed")
@@ -360,7 +362,7 @@ def test_a_watchdog_that_could_not_undo_ends_as_one_that_failed(
     name = carry_out(failing(9, tmp_path / "tries"), this_machine, at, confirm_s=0.1)
 
     with pytest.raises(SystemExit) as ended:
-        watchdog._main(str(journal.path_of(at.state, name)), str(at.state), str(at.run))
+        watchdog.main(str(journal.path_of(at.state, name)), str(at.state), str(at.run))
 
     assert ended.value.code == 1
     assert state(at) is State.PLANNED
@@ -379,6 +381,8 @@ from dirtune.tune.transaction import Place, carry_out
 
 if len(sys.argv) > 6:
     watchdog._SYSTEMD = Path(sys.argv[6])
+watchdog._READY_S = float(os.environ.get("READY_S", watchdog._READY_S))
+watchdog._PROGRAM = os.environ.get("PROGRAM", watchdog._PROGRAM)
 
 class Dying(WritableHost):
     def replace(self, path, contents):
@@ -444,18 +448,118 @@ def test_where_systemd_runs_the_watchdog_is_its_service(tmp_path, at):
     assert until(lambda: state(at) is State.ROLLED_BACK)
 
 
-def test_without_a_watchdog_nothing_is_changed(tmp_path, at):
-    tool = tmp_path / "bin/systemd-run"
-    tool.parent.mkdir()
-    tool.write_text("#!/bin/sh\necho 'Failed to connect to bus' >&2; exit 1\n")
+def planted(tmp_path, name, text):
+    """Put a command of this *name* before all others, and return PATH."""
+    tool = tmp_path / "bin" / name
+    tool.parent.mkdir(exist_ok=True)
+    tool.write_text(f"#!/bin/sh\n{text}\n")
     tool.chmod(0o755)
-    path, paths = tmp_path / "changed", f"{tool.parent}:{os.environ['PATH']}"
+    return f"{tool.parent}:{os.environ['PATH']}"
+
+
+def require_nothing_done(done, path, at):
+    """No change, no journal, no pipe, no process, and one line that says so."""
+    assert done.returncode != 0
+    assert not path.exists()
+    assert list(at.state.glob("*")) == []
+    assert [file.name for file in at.run.iterdir()] == ["lock"]
+    assert processes(at) == []
+    return done.stderr.splitlines()[-1]
+
+
+def processes(at):
+    """Return the command lines of those that were handed this journal folder."""
+    return [
+        line.read_bytes().split(b"\0")
+        for line in Path("/proc").glob("[0-9]*/cmdline")
+        if str(at.state).encode() in line.read_bytes()
+    ]
+
+
+def test_without_a_watchdog_nothing_is_changed(tmp_path, at):
+    paths = planted(tmp_path, "systemd-run", "echo 'Failed to connect to bus' >&2; exit 1")
+    path = tmp_path / "changed"
 
     done = detached(path, at, 1, "live", tmp_path, PATH=paths)
 
-    assert "Failed to connect to bus" in done.stderr
-    assert not path.exists()
-    assert journal.paths(at.state) == ()
+    assert "Failed to connect to bus" in require_nothing_done(done, path, at)
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("pass", "it ended"),
+        ("import os; os.kill(os.getpid(), 9)", "it ended"),
+        ("import time; time.sleep(60)", "no word from it in 1 s"),
+        ("import sys; print('watching another', file=sys.stderr)", "watching another"),
+    ],
+)
+def test_a_watchdog_that_does_not_say_that_it_watches_changes_nothing(
+    tmp_path, at, program, reason
+):
+    path = tmp_path / "changed"
+
+    done = detached(path, at, 5, "live", PROGRAM=program, READY_S="1")
+
+    assert f"the watchdog did not start ({reason}), so nothing" in (
+        require_nothing_done(done, path, at)
+    )
+
+
+@pytest.mark.parametrize("text", ["exit 0", SYSTEMD_RUN.replace('"$@"', "false")])
+def test_a_service_that_does_not_say_that_it_watches_is_stopped(tmp_path, at, text):
+    planted(tmp_path, "systemctl", 'echo "$@" > "$0.said"')
+    paths, path = planted(tmp_path, "systemd-run", text), tmp_path / "changed"
+
+    done = detached(path, at, 5, "live", tmp_path, PATH=paths, READY_S="0.5")
+
+    said = require_nothing_done(done, path, at)
+    stopped = (tmp_path / "bin/systemctl.said").read_text()
+    assert stopped.startswith("stop dirtune-")
+    assert f"see: journalctl -u {stopped.split()[1]}), so nothing was changed" in said
+
+
+def test_a_watchdog_in_another_network_namespace_is_none(tmp_path, at):
+    """There it would put back the settings of another network."""
+    text = SYSTEMD_RUN.replace('setsid "$@"', 'setsid unshare -n "$@"')
+    planted(tmp_path, "systemctl", 'kill $(cat "$0.pid")')
+    text = text.replace("&\n", '&\necho $! > "${0%-run}ctl.pid"\n')
+    paths, path = planted(tmp_path, "systemd-run", text), tmp_path / "changed"
+
+    done = detached(path, at, 5, "live", tmp_path, PATH=paths, READY_S="3")
+
+    assert until(lambda: processes(at) == [])
+    assert "the watchdog did not start (watching" in require_nothing_done(done, path, at)
+
+
+def test_a_folder_with_a_variable_in_its_name_is_that_folder_to_systemd(tmp_path):
+    at = Place(tmp_path / "$HOME/${x}", tmp_path / "run")
+    paths = planted(tmp_path, "systemd-run", 'echo "$@" > "$0.said"')
+
+    detached(tmp_path / "changed", at, 5, "live", tmp_path, PATH=paths, READY_S="0.2")
+
+    assert f"{tmp_path}/$$HOME/$${{x}}/" in (tmp_path / "bin/systemd-run.said").read_text()
+
+
+def test_a_zipapp_has_a_watchdog(tmp_path, at):
+    """What shiv and PEX make as well: an interpreter that cannot import dirtune by itself."""
+    app, source = tmp_path / "app.pyz", tmp_path / "source"
+    shutil.copytree(REPOSITORY / "dirtune", source / "dirtune")
+    others = f"import sys; sys.path += {[entry for entry in sys.path if 'packages' in entry]}\n"
+    (source / "__main__.py").write_text(others + APPLY)
+    zipapp.create_archive(source, app)
+    path = tmp_path / "changed"
+    bare = os.path.realpath(sys.executable)
+    alone = subprocess.run((bare, "-I", "-c", "import dirtune"), capture_output=True, check=False)
+    assert b"No module named 'dirtune'" in alone.stderr
+
+    argv = (bare, "-I", app, path, at.state, at.run, "2", "live")
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd="/", timeout=60)
+
+    assert path.read_text() == "new\n", done.stderr
+    assert until(lambda: not path.exists())
+    assert until(lambda: state(at) is State.ROLLED_BACK)
 
 
 def test_the_last_is_the_last_within_a_second(host, at):

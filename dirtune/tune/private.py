@@ -1,0 +1,130 @@
+"""Folders and files that only this user may touch: what a journal says is done as root.
+
+Everything is checked on an open descriptor, so nobody can exchange it between look and use.
+"""
+
+import os
+import shlex
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dirtune.errors import NotPossible
+
+_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_NEVER_ELSEWHERE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not hold us up
+
+
+@contextmanager
+def folder(path: Path, *, make: bool = False) -> Iterator[int]:
+    """Open the folder *path* and yield its descriptor; *make* creates it where it is missing.
+
+    One that others may only read is closed to them. `NotPossible` refuses one that another user
+    owns, could have written to or could exchange; an `OSError` is that of open(2).
+    """
+    if make:
+        _make(path)
+    _require_safe_way(path)
+    if path.is_symlink():
+        raise NotPossible(
+            f"{path}: is a symbolic link, which dirtune does not follow. Name the folder itself "
+            "in DIRTUNE_STATE or DIRTUNE_RUN, or remove the link."
+        )
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _NEVER_ELSEWHERE)
+    try:
+        _require_own(path, os.fstat(descriptor))
+        _close_to_others(descriptor, 0o700)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def opened(within: int, path: Path, flags: int) -> int:
+    """Open the file *path* of the folder *within* and return its descriptor.
+
+    `NotPossible` refuses what is no file of this user's alone; an `OSError` is that of open(2).
+    """
+    if _linked(within, path.name):
+        raise NotPossible(f"{path}: is a symbolic link, which dirtune does not follow. Remove it.")
+    descriptor = os.open(path.name, flags | _NEVER_ELSEWHERE, 0o600, dir_fd=within)
+    try:
+        now = os.fstat(descriptor)
+        if not stat.S_ISREG(now.st_mode):
+            raise NotPossible(f"{path}: is not a regular file. Remove it.")  # noqa: TRY301
+        if now.st_nlink > 1:
+            raise NotPossible(  # noqa: TRY301
+                f"{path}: has {now.st_nlink} hard links, so another folder shares it. Remove it."
+            )
+        _require_own(path, now)
+        _close_to_others(descriptor, 0o600)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def sync(path: Path) -> None:
+    """Have the folder *path* on the disk: without it a power cut may forget a name in it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make(path: Path) -> None:
+    missing = [above for above in path.parents if not above.exists()]
+    for above in reversed(missing):
+        above.mkdir(0o755, exist_ok=True)
+        sync(above.parent)
+    try:
+        path.mkdir(0o700)
+    except FileExistsError:
+        return
+    sync(path.parent)
+
+
+def _linked(within: int, name: str) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=within, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _require_safe_way(path: Path) -> None:
+    """Raise `NotPossible` where another user could put another folder in place of *path*."""
+    for above in {*path.parents, *path.resolve().parents}:
+        now = above.stat()
+        if now.st_uid not in {0, os.geteuid()}:
+            raise NotPossible(
+                f"{above}: belongs to user {now.st_uid}, who could exchange {path}. "
+                "Name a folder below root's own in DIRTUNE_STATE or DIRTUNE_RUN."
+            )
+        if now.st_mode & _BY_OTHERS and not now.st_mode & stat.S_ISVTX:
+            raise NotPossible(
+                f"{above}: other users may write to it (mode {_octal(now)}), and could exchange "
+                f"{path}. Run: chmod go-w {shlex.quote(str(above))}"
+            )
+
+
+def _require_own(path: Path, now: os.stat_result) -> None:
+    if now.st_uid != os.geteuid():
+        raise NotPossible(
+            f"{path}: belongs to user {now.st_uid}, so it is not dirtune's. Check what it holds, "
+            "then remove it."
+        )
+    if now.st_mode & _BY_OTHERS:
+        raise NotPossible(
+            f"{path}: other users may write to it (mode {_octal(now)}). Check what it holds, then "
+            f"run: chmod go= {shlex.quote(str(path))}"
+        )
+
+
+def _close_to_others(descriptor: int, mode: int) -> None:
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
+        os.fchmod(descriptor, mode)
+
+
+def _octal(now: os.stat_result) -> str:
+    return f"{stat.S_IMODE(now.st_mode):04o}"
