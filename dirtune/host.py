@@ -9,21 +9,17 @@ and by the probe that counts in tracefs.
 import fnmatch
 import os
 import re
-import signal
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import FrameType
 from typing import Protocol, TypeAlias
 
 from dirtune.errors import ApplyError, NotPossible, SourceMissing, SourceRefused
 
-_POLITE = (signal.SIGTERM, signal.SIGHUP)
 _Folder: TypeAlias = "dict[str, _Folder]"
 _MOST_LINKS = 40  # as many as Linux follows
 _WILDCARD = re.compile(r"[*?[]")
@@ -327,26 +323,6 @@ def _sync_folder(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def interruptible() -> AbstractContextManager[None]:
-    """Let a lost terminal and a polite kill end what is done here as Ctrl-C does."""
-    return _handled(signal.default_int_handler)
-
-
-def undisturbed() -> AbstractContextManager[None]:
-    """Let no lost terminal and no polite kill end what is done here; Ctrl-C still does."""
-    return _handled(signal.SIG_IGN)
-
-
-@contextmanager
-def _handled(by: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
-    before = {number: signal.signal(number, by) for number in _POLITE}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:

@@ -24,6 +24,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
+from dirtune import signals
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError
 
 try:
@@ -322,7 +323,7 @@ def fetch_all(
         # packet loses more than the milliseconds that it stands still now.
         return use(text)
 
-    return asyncio.run(_each(hosts, one))
+    return signals.run(_each(hosts, one))
 
 
 async def _each(

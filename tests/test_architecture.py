@@ -10,6 +10,8 @@ LAYERS = [
     "errors",
     "escape",
     "nearest",
+    "signals",
+    "ending",
     "host",
     "collect",
     "analyse",
@@ -143,6 +145,6 @@ def test_everything_printed_goes_through_one_place():
         path.relative_to(PACKAGE).as_posix() for _, target, path in imports() if target == "rich"
     }
 
-    assert printing <= {"cli/_output.py"}
+    assert printing <= {"cli/_output.py", "ending.py"}
     # A table drawn anew each second; its test looks for what a name can do there.
     assert drawing == {"cli/_live.py"}

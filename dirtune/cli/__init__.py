@@ -8,13 +8,16 @@ command is called, so `dirtune --help` does not pay for what it does not use.
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
 from dirtune import __version__
 from dirtune.cli import _output
 from dirtune.cli._group import Group, one_line_errors
+from dirtune.ending import CANNOT, outermost
 from dirtune.errors import DirtuneError
 
 _HERE = Path(__file__).parent
@@ -56,17 +59,31 @@ class Commands(Group):
             _say_what_is_open()
         return found
 
-    def invoke(self, ctx: click.Context) -> object:
-        """Run a command; an error of ours becomes one line and exit status 2."""
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: ARG002  (click's signature)
+        **extra: Any,  # noqa: ANN401
+    ) -> NoReturn:
+        """Run the command line and exit; click's own `main` has other exit statuses."""
+        words = sys.argv[1:] if args is None else list(args)
+        outermost(lambda: self._status(words, prog_name or "dirtune", complete_var, extra))
+
+    def _status(
+        self, words: list[str], name: str, complete_var: str | None, extra: dict[str, Any]
+    ) -> int:
+        self._main_shell_completion(extra, name, complete_var)
         try:
-            with one_line_errors():
-                return super().invoke(ctx)
-        except DirtuneError as error:
-            _output.warning(str(error))
-            sys.exit(2)
-        except KeyboardInterrupt:
-            _output.warning("interrupted")
-            sys.exit(2)
+            with one_line_errors(), self.make_context(name, words, **extra) as ctx:
+                self.invoke(ctx)
+        except click.exceptions.Exit as end:
+            return end.exit_code
+        except click.ClickException as error:
+            error.show()  # the help of a group without a command
+            return CANNOT
+        return 0
 
 
 def _say_what_is_open() -> None:

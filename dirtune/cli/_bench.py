@@ -1,6 +1,5 @@
 """Carrying a plan's traffic out, for `dirtune bench run`."""
 
-import asyncio
 import shlex
 import sys
 from collections.abc import AsyncIterator
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from dirtune import __version__
+from dirtune import __version__, signals
 from dirtune.analyse import compare
 from dirtune.analyse.run import Run
 from dirtune.bench import campaign, link, matrix, rig, store, tour
@@ -69,7 +68,7 @@ def interrupted(folder: Path, given: str | None, force: str | None) -> tuple[Pla
 def carry_out(plan: Plan, kept: Store, *, aa: bool) -> None:
     """Do what is left of the run and close it."""
     if kept.run.finished is None:
-        asyncio.run(_pairs(plan, kept) if aa else _tour(plan, kept))
+        signals.run(_pairs(plan, kept) if aa else _tour(plan, kept))
         if aa:
             _judge_noise(plan, kept)
         kept.save(msgspec.structs.replace(kept.run, finished=now()))

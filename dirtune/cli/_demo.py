@@ -1,13 +1,12 @@
 """The lab's demo as a person sees it: steps, progress, the audit, the verdict."""
 
-import asyncio
 import shlex
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from dirtune import checks
+from dirtune import checks, signals
 from dirtune.bench import relative
 from dirtune.bench.store import Store
 from dirtune.bench.tables import Plan
@@ -46,7 +45,7 @@ def _look(place: Folder, plan: Plan, say: Say) -> None:
 def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) -> None:
     if full:
         say("A/A: the same pairs with nothing switched, for the noise floor")
-        kept, floor = asyncio.run(demo.noise(trying, out, say))
+        kept, floor = signals.run(demo.noise(trying, out, say))
         usual = relative.calibrated(trying.plan, kept.run.trials)
         floors = {usual.compared_at[0]: floor}
         trying = replace(trying, plan=usual, noise_floors=floors)
@@ -54,10 +53,10 @@ def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) ->
     asked, rate = shlex.join(("--check", *trying.checks)), trying.plan.pair_rates[0]
     say(f"$ dirtune tune {place.plan} {asked}  # {trying.plan.load.pairs} pairs at {rate:g}/s")
     kept = turn.begin(trying, out)
-    asyncio.run(turn.turn(trying, kept, say))
+    signals.run(turn.turn(trying, kept, say))
     if full:
         say("reboot arm: three boots with the boot option, three without, alternating")
-        _close(asyncio.run(demo.reboots(trying, out, say)))
+        _close(signals.run(demo.reboots(trying, out, say)))
     _close(kept)
 
 
@@ -65,7 +64,7 @@ def run_control(scenario: str, pairs: int | None, out: Path, *, keep: bool) -> N
     """Compare two orders of the handlers on the card's line; *keep* leaves the lab up."""
     with demo.up(scenario, pairs, _say, keep=keep) as (place, plan, experiment):
         trying = demo.trying(place, plan, experiment, shlex.join(("dirtune", *sys.argv[1:])))
-        _close(asyncio.run(order.control(trying, out, _say)))
+        _close(signals.run(order.control(trying, out, _say)))
 
 
 def _say(text: str) -> None:

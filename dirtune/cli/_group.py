@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import click
 
 from dirtune.cli import _output
+from dirtune.ending import CANNOT
 from dirtune.nearest import no_such
 
 _HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())  # click 8.2
@@ -28,14 +29,14 @@ class Group(click.Group):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn what click says of wrong options into one line and its exit status."""
+    """Turn what click says of wrong options into one line and exit status 2."""
     try:
         yield
     except click.ClickException as error:
         if isinstance(error, _HELP):  # a group without a command: click prints its help
             raise
         _output.warning(_refusal(error))
-        sys.exit(error.exit_code)
+        sys.exit(CANNOT)
 
 
 def _refusal(error: click.ClickException) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 
+from dirtune import signals
 from dirtune.bench import plan as plans
 from dirtune.bench import services
 from dirtune.bench.tables import Configuration, Director, Peer
@@ -107,11 +108,9 @@ def there(asked: Asked, words: Sequence[str], *, wait_s: float) -> tuple[str, in
 
     `NotPossible` is what it complained of.
     """
-    import asyncio
-
     configuration = asked.configuration
     call = (configuration.director, ("lvs", *words, "-", "--here"), sent(configuration))
-    return asyncio.run(ask(*call, ssh_config=configuration.ssh_config, wait_s=wait_s))
+    return signals.run(ask(*call, ssh_config=configuration.ssh_config, wait_s=wait_s))
 
 
 def sent(configuration: Configuration) -> str:
@@ -121,9 +120,7 @@ def sent(configuration: Configuration) -> str:
 
 def on_host(host: str, words: Sequence[str]) -> tuple[str, int]:
     """Have the dirtune on *host* do it; see `there`."""
-    import asyncio
-
-    return asyncio.run(ask(Director(host), ("lvs", *words), "", ssh_config=None, wait_s=_READ_S))
+    return signals.run(ask(Director(host), ("lvs", *words), "", ssh_config=None, wait_s=_READ_S))
 
 
 async def ask(

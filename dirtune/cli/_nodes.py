@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from dirtune import signals
 from dirtune.analyse.reach import Reach
 from dirtune.bench.tables import Configuration, Peer
 from dirtune.bench.tables import Plan as BenchPlan
@@ -112,7 +113,7 @@ def _who_answers(asked: Asked) -> tuple[Reach | None, int]:
     try:
         from dirtune.bench.reach import reach
 
-        found = asyncio.run(reach(_with_clients(asked)))
+        found = signals.run(reach(_with_clients(asked)))
     except PlanError as error:  # such as a plan without clients: nobody to ask from
         _output.warning(f"who answers was not looked at: {error}")
         return None, 0
@@ -132,7 +133,7 @@ def reached(plan: BenchPlan, form: str) -> tuple[str, int]:
     """Return who answers through the VIP, to print, and the exit status."""
     from dirtune.bench.reach import reach
 
-    found = asyncio.run(reach(plan))
+    found = signals.run(reach(plan))
     text = render.reach_json(found) if form == "json" else render.reached(found)
     return f"{text}\n", 0 if found.whole else 1
 
@@ -290,5 +291,5 @@ def _at_once(
     async def every() -> list[_T | DirtuneError]:
         return await asyncio.gather(*map(one, servers))
 
-    found = asyncio.run(every())
+    found = signals.run(every())
     return {peer.label: each for peer, each in zip(servers, found, strict=True)}

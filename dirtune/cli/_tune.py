@@ -1,10 +1,10 @@
 """What `dirtune tune` is made of: the plan, how the director is booted, and the report."""
 
-import asyncio
 from pathlib import Path
 
 import msgspec
 
+from dirtune import signals
 from dirtune.analyse import compare
 from dirtune.analyse.run import Run
 from dirtune.bench import plan as plans
@@ -60,9 +60,9 @@ def run(tune: Tune, asked: Asked | None) -> tuple[Kept, str | None]:
     if asked is None:
         kept = session.resume(tune.out, tune.plan)
     else:
-        kept = asyncio.run(session.begin(tune, asked))
+        kept = signals.run(session.begin(tune, asked))
     _say(f"session {kept.folder}")
-    done = asyncio.run(session.go_on(tune, kept))
+    done = signals.run(session.go_on(tune, kept))
     host = tune.plan.director.host
     waits = None if done else f"boot {host}, then run the same command with --resume"
     told = _told(tune, kept.session, waits)

@@ -1,6 +1,5 @@
 """Run a plan's traffic: check it, sweep its rates, write an example."""
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from dirtune import signals
 from dirtune.analyse.run import Run
 from dirtune.bench import budget
 from dirtune.bench import plan as plans
@@ -46,7 +46,7 @@ def check(plan: str | None, format: str) -> None:
     from dirtune.render import readiness
 
     asked = _plan.find(plan)
-    found = asyncio.run(look(asked, boots=_boot.possible(asked)))
+    found = signals.run(look(asked, boots=_boot.possible(asked)))
     if format == "json":
         _output.result(msgspec.json.format(msgspec.json.encode(found)), format)
     else:

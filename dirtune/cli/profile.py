@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from dirtune import signals
 from dirtune.analyse.profile import Profile
 from dirtune.cli import _output, _plan, _sources
 from dirtune.errors import NotPossible, ParseError, TrialError
@@ -67,9 +68,9 @@ def command(
     wanted = () if probes == "none" else tuple(filter(None, probes.split(",")))
     before = None if compare is None else _kept(compare)
     if during_bench is not None:
-        found = asyncio.run(_under_load(during_bench, rate, wanted))
+        found = signals.run(_under_load(during_bench, rate, wanted))
     else:
-        found = asyncio.run(_alone(duration, cmd, wanted, max_overhead, told=told))
+        found = signals.run(_alone(duration, cmd, wanted, max_overhead, told=told))
     if found.probed is not None:
         _sources.warn(found.probed)
     if folded is not None:

@@ -22,7 +22,8 @@ from dirtune.analyse.rates import line_counts
 from dirtune.collect.facts import read_facts
 from dirtune.collect.interrupts import parse_interrupts
 from dirtune.errors import ApplyError, NotPossible, ParseError, SourceMissing, SourceRefused
-from dirtune.host import Host, WritableHost, interruptible
+from dirtune.host import Host, WritableHost
+from dirtune.signals import undisturbed
 
 _ENTRY = "events/irq/irq_handler_entry"
 _EXIT = "events/irq/irq_handler_exit"
@@ -79,11 +80,11 @@ def counting(host: WritableHost, folder: str) -> Iterator[Callable[[], Reading]]
     """Count in an instance of our own in *folder*, which is removed however this ends."""
     remove_left_behind(host, folder)
     at = f"{folder}/dirtune-{host.link('/proc/self')}-{_start_time(host, 'self')}"
-    with interruptible():
-        try:
-            _count(host, at)
-            yield partial(_reading, host, at)
-        finally:
+    try:
+        _count(host, at)
+        yield partial(_reading, host, at)
+    finally:
+        with undisturbed():
             if host.glob(at):
                 host.remove_folder(at)
 

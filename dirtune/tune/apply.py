@@ -5,7 +5,8 @@ from contextlib import suppress
 from typing import Protocol
 
 from dirtune.errors import ApplyError, DirtuneError, NotPossible
-from dirtune.host import WritableHost, undisturbed
+from dirtune.host import WritableHost
+from dirtune.signals import undisturbed
 from dirtune.tune.plan import Action
 from dirtune.tune.steps import Saved, make, require_made, save, undo
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dirtune.errors import ApplyError, NotPossible
-from dirtune.host import Host, WritableHost, interruptible, undisturbed
+from dirtune.host import Host, WritableHost
+from dirtune.signals import interruptible, undisturbed
 from dirtune.snapshot import take
 from dirtune.tune import journal
 from dirtune.tune.apply import apply, carry_through, roll_back

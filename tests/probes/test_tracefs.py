@@ -10,6 +10,7 @@ from dirtune.analyse.handlers import HandlerCount
 from dirtune.errors import ApplyError, NotPossible, ParseError
 from dirtune.host import WritableHost
 from dirtune.probes.tracefs import Reading, counting, decode, parse_hist, remove_left_behind
+from dirtune.signals import Ended, interruptible
 
 ENTRIES = """\
 # event histogram
@@ -161,7 +162,7 @@ def test_it_counts_in_an_instance_of_its_own_and_leaves_none(host):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_leaves_none_and_is_then_as_it_was(host, number):
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), counting(host, FOLDER):
+    with pytest.raises(Ended), interruptible(), counting(host, FOLDER):
         os.kill(os.getpid(), number)
 
     assert host.instances == []

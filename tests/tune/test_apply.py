@@ -4,7 +4,7 @@ import signal
 import pytest
 
 from dirtune.errors import ApplyError, NotPossible, SourceMissing
-from dirtune.host import interruptible
+from dirtune.signals import interruptible
 from dirtune.tune import card
 from dirtune.tune.apply import apply, roll_back
 from dirtune.tune.plan import Bind, PutFile, Run, SetAffinity, SetCard, SetValue, Unbind

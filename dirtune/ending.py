@@ -1,0 +1,143 @@
+"""The outermost place of every process of dirtune: its streams, its last line, its exit status.
+
+Progress on standard error never raises. A result that standard output does not take raises
+`OutputLost`, once; what comes after it is dropped, so that nothing disturbs the clean-up.
+`outermost` is the only place that catches what nobody expected.
+"""
+
+import errno
+import io
+import os
+import select
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+from dirtune.errors import DirtuneError
+from dirtune.escape import one_line, visible
+from dirtune.signals import interruptible
+
+CANNOT = 2
+"""The exit status of what could not be done."""
+_PACKAGE = Path(__file__).parent
+_LONGEST = 300
+"""Characters of an unexpected exception's own text."""
+_REPORT = (
+    "This is a fault of dirtune: run it again with DIRTUNE_DEBUG=1 and report what it prints "
+    "(README.md says where)"
+)
+
+
+class OutputLost(DirtuneError):
+    """Standard output did not take the whole result."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"standard output: {error.strerror}; the result is not whole")
+        self.quiet = error.errno == errno.EPIPE
+        """Whether the reader went away, as head(1) does, and need not be told."""
+
+
+def outermost(work: Callable[[], int | None]) -> NoReturn:
+    """Do *work* and exit: with the status it returns, or with 2 and one line on what failed."""
+    guard_streams()
+    try:
+        with interruptible():
+            status = work() or 0
+            sys.stdout.flush()
+    except OutputLost as error:
+        status = CANNOT
+        if not error.quiet:
+            complain(str(error))
+    except DirtuneError as error:
+        status = CANNOT
+        complain(str(error))
+    except KeyboardInterrupt as error:
+        status = CANNOT
+        complain(str(error) or "interrupted")
+    except Exception as error:  # noqa: BLE001  (the one place)
+        status = CANNOT
+        _unexpected(error)
+    sys.exit(status)
+
+
+def complain(text: str) -> None:
+    """Print one line of complaint on standard error."""
+    sys.stderr.write(f"dirtune: {one_line(text)}\n")
+    sys.stderr.flush()
+
+
+def _unexpected(error: Exception) -> None:
+    if os.environ.get("DIRTUNE_DEBUG") == "1":
+        sys.stderr.write(visible("".join(traceback.format_exception(error))))
+    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    complain(f"internal error: {short}{_where(error)}. {_REPORT}")
+
+
+def _where(error: Exception) -> str:
+    """Return the innermost line of dirtune that was at work."""
+    ours = [
+        (Path(frame.f_code.co_filename), line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if Path(frame.f_code.co_filename).is_relative_to(_PACKAGE)
+    ]
+    if not ours:
+        return ""
+    path, line = ours[-1]
+    return f" (in {path.relative_to(_PACKAGE.parent)}, line {line})"
+
+
+class _Stream(io.FileIO):
+    """A standard stream that may have lost its reader, or its disk."""
+
+    def __init__(self, descriptor: int, *, raises: bool) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._raises = raises
+        self._lost = False
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401  (any buffer)
+        """Write *data*, or drop it once something could not be written."""
+        size = memoryview(data).nbytes
+        if self._lost:
+            return size
+        try:
+            while (written := super().write(data)) is None:  # another made it non-blocking
+                select.select((), (self,), ())
+        except OSError as error:
+            self._lost = True
+            if self._raises:
+                raise OutputLost(error) from error
+            return size
+        return written
+
+
+def guard_streams() -> None:
+    """Put streams that follow the rules above in the place of the interpreter's own.
+
+    A descriptor that is closed is opened on nothing, so that no file that is opened later
+    becomes standard output. Streams that are somebody's already are left alone.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # it gets the lowest number that is free
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stdout in {None, sys.__stdout__}:
+        sys.stdout = _text(sys.stdout, 1)
+    if sys.stderr in {None, sys.__stderr__}:
+        sys.stderr = _text(sys.stderr, 2)
+
+
+def _text(stream: TextIO | None, descriptor: int) -> TextIO:
+    result = descriptor == 1
+    raw = _Stream(descriptor, raises=result)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding="utf-8" if stream is None else stream.encoding,
+        errors="backslashreplace",  # no name of a file or a NIC may stop a report
+        line_buffering=not result or raw.isatty(),
+    )

@@ -1,0 +1,143 @@
+"""Ctrl-C, SIGTERM and SIGHUP: one exception, raised once, that no clean-up is cut short by.
+
+Whoever changed something undoes it on the way out, in `finally` or `with`. The first signal
+raises `Ended`; those that follow only print that the clean-up goes on.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PATIENCE = b"dirtune: still cleaning up; Ctrl-\\ gives that up\n"
+
+
+class Ended(KeyboardInterrupt):
+    """A signal asked this process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        if self.number == signal.SIGINT:
+            return "interrupted"
+        return f"ended by {signal.Signals(self.number).name}"
+
+
+class _Handled:
+    """What the handlers of this process share: how deep they are nested, and what came."""
+
+    depth = 0
+    came: list[int]
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise `Ended` at once for the first signal."""
+
+    def first(number: int) -> None:
+        raise Ended(number)
+
+    with _handled(first):
+        yield
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Hold signals back while something is undone; `Ended` is raised afterwards.
+
+    Not where an exception is on its way already: the process ends by that one.
+    """
+    held: list[int] = []
+    ending = sys.exception() is not None
+    with _handled(held.append):
+        yield
+    if held and not ending:
+        raise Ended(held[0])
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run *work* in an event loop of its own; nothing else in dirtune starts one.
+
+    The first signal cancels it, and `Ended` is raised once it has cleaned up.
+    """
+    held: list[int] = []
+
+    async def supervised() -> T:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None
+
+        def first(number: int) -> None:
+            held.append(number)
+            # Called between two of any instructions, where the task must not be touched.
+            loop.call_soon_threadsafe(task.cancel)
+
+        with _handled(first):
+            return await work
+
+    try:
+        done = asyncio.run(supervised())
+    except asyncio.CancelledError as error:
+        if held:
+            raise Ended(held[0]) from error
+        raise
+    if held:
+        raise Ended(held[0])
+    return done
+
+
+async def to_the_end(work: Awaitable[T]) -> T:
+    """Await *work* to its end, even if the caller is cancelled meanwhile, which follows then."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+@contextmanager
+def _handled(first: Callable[[int], None]) -> Iterator[None]:
+    """Have *first* handle the first signal; one that is ignored, as under nohup(1), stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    if not _Handled.depth:
+        _Handled.came = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        del frame
+        _Handled.came.append(number)
+        if len(_Handled.came) == 1:
+            first(number)
+        else:
+            _ask_for_patience(number)
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    heard = [number for number, was in before.items() if was not in {signal.SIG_IGN, None}]
+    try:
+        _Handled.depth += 1
+        for number in heard:
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
+        _Handled.depth -= 1
+
+
+def _ask_for_patience(number: int) -> None:
+    if number == signal.SIGINT:
+        # Past the stream: the handler may have interrupted a write to it.
+        with suppress(OSError):
+            os.write(2, _PATIENCE)

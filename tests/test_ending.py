@@ -1,0 +1,220 @@
+"""How a process ends: one line, status 2, streams that may be gone, signals that come twice."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from dirtune import signals
+from dirtune.cli import main
+from dirtune.signals import Ended, interruptible, to_the_end, undisturbed
+
+FAULTS = [KeyError("x"), MemoryError(), RecursionError("too deep"), OSError(5, "Input/output")]
+
+
+def leaves(group, words=()):
+    """Yield the words of every command, and the command."""
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
+        if hasattr(command, "list_commands"):
+            yield from leaves(command, (*words, name))
+        else:
+            yield (*words, name), command
+
+
+def shell(script, **environ):
+    """Run *script* in a shell where `dirtune` is a command."""
+    start = f'dirtune() {{ "{sys.executable}" -m dirtune "$@"; }}; '
+    return subprocess.run(
+        ["bash", "-c", start + script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **environ},
+    )
+
+
+@pytest.mark.parametrize("words", [" ".join(words) for words, _ in leaves(main)])
+def test_what_nobody_expected_is_one_line_and_status_2_in_every_command(words, monkeypatch):
+    command = dict(leaves(main))[tuple(words.split())]
+
+    def broken(context):
+        raise RuntimeError("x\x1b[2J\ny")
+
+    monkeypatch.setattr(command, "invoke", broken)
+    monkeypatch.setattr(command, "params", [])
+    done = CliRunner().invoke(main, words.split())
+
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(r"dirtune: internal error: RuntimeError: x\x1b[2J\ny (in dirtune/cli/")
+    assert "DIRTUNE_DEBUG=1" in line
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=lambda error: type(error).__name__)
+def test_every_kind_of_fault_is_reported_and_debug_shows_its_traceback(error, monkeypatch):
+    def broken(*_):
+        raise error
+
+    monkeypatch.setattr("dirtune.cli.explain.command.invoke", broken)
+    monkeypatch.delenv("DIRTUNE_DEBUG", raising=False)
+    done = CliRunner().invoke(main, ["explain"])
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert f"internal error: {type(error).__name__}" in done.stderr
+
+    monkeypatch.setenv("DIRTUNE_DEBUG", "1")
+    done = CliRunner().invoke(main, ["explain"])
+    assert done.exit_code == 2
+    assert "Traceback (most recent call last)" in done.stderr
+    assert "in broken" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirection", "line"),
+    [
+        (">/dev/full", "No space left on device"),
+        (">&-", "Bad file descriptor"),
+        ("| { exec <&-; sleep 2; }", None),  # a reader that has gone, as head(1) goes
+    ],
+)
+def test_a_result_that_is_not_taken_is_status_2(redirection, line):
+    done = shell(f"dirtune bench example {redirection}; exit ${{PIPESTATUS[0]}}")
+
+    said = f"dirtune: standard output: {line}; the result is not whole\n" if line else ""
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "2> >(exec <&-; sleep 2)"])
+def test_progress_that_is_not_taken_changes_nothing(redirection, tmp_path):
+    (tmp_path / "proc").mkdir()
+    script = f"dirtune bench example {redirection}; dirtune explain no/such {redirection}"
+    done = shell(script)
+
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "[director]" in done.stdout
+
+
+def test_a_closed_descriptor_is_no_files_number():
+    code = (
+        "from dirtune.ending import guard_streams; guard_streams(); import os, sys; "
+        "fd = os.open('/dev/null', os.O_RDONLY); os.write(3, b''); sys.exit(fd)"
+    )
+    done = shell(f'"{sys.executable}" -c "{code}" <&- >&- 2>&- 3>/dev/null')
+
+    assert done.returncode == 4
+
+
+@pytest.mark.parametrize("number", signals.SIGNALS)
+def test_a_signal_is_one_exception_and_a_second_does_not_cut_the_clean_up_short(number):
+    done = []
+
+    def work():
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append("cleaned up")
+
+    with pytest.raises(Ended) as ended, interruptible():
+        work()
+
+    assert ended.value.number == number
+    assert done == ["cleaned up"]
+    assert str(ended.value) == (
+        "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
+    )
+
+
+def test_a_signal_in_the_middle_of_an_undo_waits_for_its_end():
+    done = []
+
+    def work():
+        with undisturbed():
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append("undone")
+        done.append("not reached")
+
+    with pytest.raises(Ended), interruptible():
+        work()
+
+    assert done == ["undone"]
+
+
+def test_the_error_that_led_to_the_undo_is_the_one_that_is_raised():
+    def work():
+        try:
+            int("first")
+        except ValueError:
+            with undisturbed():
+                os.kill(os.getpid(), signal.SIGTERM)
+            raise
+
+    with pytest.raises(ValueError, match="first"), interruptible():
+        work()
+
+
+def test_an_ignored_signal_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_cancels_a_coroutine_once_and_its_clean_up_is_awaited():
+    done = []
+
+    async def undo():
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(0.05)
+        done.append("undone")
+
+    async def work():
+        try:
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.gather(asyncio.sleep(9), asyncio.sleep(9))
+        finally:
+            await undo()
+
+    with pytest.raises(Ended) as ended:
+        signals.run(work())
+
+    assert (done, str(ended.value)) == (["undone"], "ended by SIGHUP")
+
+
+def test_what_is_awaited_to_the_end_is_no_victim_of_the_first_signal():
+    done = []
+
+    async def leave():
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(0.05)
+        done.append("left")
+
+    async def work():
+        await to_the_end(leave())
+        done.append("not reached")
+
+    with pytest.raises(Ended):
+        signals.run(work())
+
+    assert done == ["left"]
+
+
+def test_nothing_else_starts_an_event_loop():
+    package = Path(signals.__file__).parent
+    found = [
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if "asyncio.run(" in path.read_text() or "asyncio.Runner" in path.read_text()
+    ]
+    assert found == ["signals.py"]
