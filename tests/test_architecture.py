@@ -51,10 +51,9 @@ PURE = [
     "tune/table.py",
     "tune/fixes/**/*.py",
 ]
-OUTSIDE = {"asyncssh", "bcc", "host", "os", "pathlib", "remote", "socket", "subprocess", "time"}
+OUTSIDE = {"bcc", "host", "os", "pathlib", "remote", "socket", "subprocess", "time"}
 # The one place each of these may be used: everything else goes through it.
 ONLY = {
-    "asyncssh": {"remote"},
     "bcc": {"probes"},
     "pyroute2": {"collect", "lvs", "tune"},
     "subprocess": {"host", "lab"},

@@ -6,7 +6,6 @@ import getpass
 import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,14 +22,11 @@ SERVERS = {
 """sshd's settings, by the name that a host is reached by."""
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
-# asyncssh may drop a ProxyCommand that it has killed before the loop has reaped it.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.fixture(autouse=True)
 def leave_nothing_to_the_collector():
     yield
-    gc.collect()
+    gc.collect()  # what is left open is this test's error, and not a later one's
 
 
 def keygen(path):
@@ -164,7 +160,7 @@ def test_a_closed_connection_leaves_nothing_running(target):
         return process.group, (await process.finish(timeout_s=5)).status
 
     group, status = on(target, use)
-    assert status == -15
+    assert status == (-15 if target[0] == "local" else None)
     assert wait_gone(group)
 
 
@@ -172,7 +168,7 @@ def test_a_command_that_ends_early_is_noticed_at_once(target):
     async def use(node):
         async with await node.start("exit 3", guarded=False) as process:
             started = time.monotonic()
-            with pytest.raises(NodeUnreachable, match="ended before"):
+            with pytest.raises(NodeUnreachable, match="ended too early"):
                 await process.line(timeout_s=30)
             return time.monotonic() - started
 
@@ -192,7 +188,9 @@ def test_a_dialogue(target):
 
 
 def test_an_unknown_host_key_is_refused(ssh_config):
-    with pytest.raises(NodeUnreachable, match="stranger: its host key is not in known_hosts"):
+    with pytest.raises(
+        NodeUnreachable, match="stranger: the host key of stranger is not in known_"
+    ):
         fetch("stranger", "true", ssh_config=ssh_config)
 
 
@@ -202,17 +200,20 @@ def test_a_host_that_insists_on_a_password_says_so_and_holds_nobody_up(ssh_confi
 
     assert isinstance(found[name], NodeUnreachable)
     assert str(found[name]).startswith(
-        f"{name}: it asks for a password, which is never given, and accepted no key; "
-        f"see what `ssh -F {ssh_config} -o BatchMode=yes {name} true` says"
+        f"{name}: {getpass.getuser()}@{name}: the server asks for a password, which dirtune never "
+        f"gives. Set up a key. See what `ssh -F {ssh_config} -o BatchMode=yes {name} true` says"
     )
     assert found["local"] == found["node"] == "here\n"
 
 
-def test_a_config_that_trusts_anyone_is_refused(ssh_config, tmp_path):
+def test_a_config_that_trusts_anyone_is_not_believed(ssh_config, tmp_path):
     lax = tmp_path / "config"
-    lax.write_text("Host node\n  UserKnownHostsFile none\n" + ssh_config.read_text())
+    lax.write_text(
+        "Host *\n  UserKnownHostsFile none\n  GlobalKnownHostsFile none\n"
+        "  StrictHostKeyChecking no\n" + ssh_config.read_text()
+    )
 
-    with pytest.raises(NodeUnreachable, match="host keys are always checked"):
+    with pytest.raises(NodeUnreachable, match="node: its host key is not in known_hosts"):
         fetch("node", "true", ssh_config=lax)
 
 
@@ -247,10 +248,10 @@ def test_no_host_waits_for_another(ssh_config, tmp_path):
     hosts = ("local", "gone", "node", "stranger")
     began = time.monotonic()
 
-    found = remote.fetch_all(hosts, "echo here; sleep 1.5", str.split, ssh_config=config)
+    found = remote.fetch_all(hosts, "echo here; sleep 4", str.split, ssh_config=config)
 
     took = time.monotonic() - began
-    assert took < 2.9  # one after the other: 3 s and the connections
+    assert took < 7.5  # one after the other: 8 s and the connections
     assert list(found) == list(hosts)
     assert found["local"] == found["node"] == ["here"]
     assert "gone" in str(found["gone"])
@@ -275,7 +276,7 @@ def test_no_more_than_the_limit_are_connected_at_once(monkeypatch):
         async def __aexit__(self, *_):
             here["now"] -= 1
 
-        async def run(self, script, *, timeout_s):
+        async def run(self, script, **_):
             await asyncio.sleep(0.01)
             return script
 
@@ -306,14 +307,3 @@ def test_an_answer_that_cannot_be_read_is_its_hosts_own_error():
 
     assert str(found["local"]) == "local: fetched sources: cut off before the end"
     assert isinstance(found["local"], NotPossible)
-
-
-def test_a_proxy_command_that_ends_late_is_not_worth_a_line():
-    late = """
-import asyncio, time
-import dirtune.remote
-asyncio.run(asyncio.create_subprocess_exec("sleep", "0.2"))
-time.sleep(0.6)
-"""
-    done = subprocess.run([sys.executable, "-c", late], capture_output=True, text=True, check=True)
-    assert done.stderr == ""

@@ -69,7 +69,7 @@ def diagnose(facts: Facts) -> Diagnosis:
     features = (
         ("audit", "read this host and judge it", _audit_obstacles(facts)),
         ("probe", "measure handlers, softirqs, locks and more with eBPF", probe_obstacles(facts)),
-        ("remote", "reach other hosts over SSH", _modules(facts, "remote", "asyncssh")),
+        ("remote", "reach other hosts over SSH", _commands(facts, ("ssh", "openssh-client"))),
         ("bench", "drive load and compare", _bench_obstacles(facts)),
         ("lvs", "configure IPVS over netlink", _lvs_obstacles(facts)),
         ("report", "write HTML and Markdown with charts", _report_obstacles(facts)),
@@ -192,8 +192,8 @@ def _audit_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
 
 def _bench_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
     return (
-        *_modules(facts, "bench", "asyncssh", "scipy"),
-        *_commands(facts, ("h2load", "nghttp2-client")),
+        *_modules(facts, "bench", "scipy"),
+        *_commands(facts, ("ssh", "openssh-client"), ("h2load", "nghttp2-client")),
     )
 
 

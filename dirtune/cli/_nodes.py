@@ -275,7 +275,7 @@ async def _ask(configuration: Configuration, peer: Peer, argv: Sequence[str], te
 def _at_once(
     servers: Sequence[Peer], ask: Callable[[Peer], Awaitable[_T]]
 ) -> dict[str, _T | DirtuneError]:
-    if not servers:  # on a director, which may have no asyncssh
+    if not servers:
         return {}
     from dirtune.remote import CONNECTIONS_AT_ONCE
 

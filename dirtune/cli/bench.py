@@ -15,7 +15,7 @@ from dirtune.cli import _boot, _output, _plan
 from dirtune.cli._group import Group
 from dirtune.errors import PlanError
 
-if TYPE_CHECKING:  # it brings asyncssh and the search, which `bench example` does not need
+if TYPE_CHECKING:  # it brings the search, which `bench example` does not need
     from dirtune.bench.tour import Itinerary
 
 _FORMAT = click.option(

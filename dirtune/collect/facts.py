@@ -27,6 +27,7 @@ _COMMANDS = (
     "ipvsadm",
     "nginx",
     "qemu-system-x86_64",
+    "ssh",
     "sshd",
     "vng",
 )
@@ -41,7 +42,7 @@ _EVENTS = (
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 # Perf's two kinds of probe came with one release, so the second alone means no kprobes.
 _KPROBE, _UPROBE = (f"/sys/bus/event_source/devices/{kind}probe" for kind in "ku")
-_MODULES = ("altair", "asyncssh", "jinja2", "pyroute2", "scipy", "vl_convert")
+_MODULES = ("altair", "jinja2", "pyroute2", "scipy", "vl_convert")
 # What a kernel must have as modules (or built in) to be a director of the lab.
 _LAB_MODULES = ("e1000", "ip_vs", "sym53c8xx")
 

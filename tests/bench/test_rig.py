@@ -279,7 +279,7 @@ def test_a_host_of_two_roles_is_asked_once():
 def test_a_node_that_stops_answering_is_lost_and_closing_does_not_hang(monkeypatch):
     """As a paused guest does: its shell is there and says nothing."""
     monkeypatch.setattr(rig.sampler, "SAMPLE_S", 1)
-    monkeypatch.setattr(remote, "_GRACE_S", 0.2)
+    monkeypatch.setattr(remote.node, "_GRACE_S", 0.2)
 
     async def use(nodes):
         group = nodes._samplers["local"]._process.group

@@ -275,7 +275,7 @@ def answer(monkeypatch, texts, probe=None):
         async def __aexit__(self, *_):
             pass
 
-        async def run(self, script, *, timeout_s):
+        async def run(self, script, *, timeout_s, **_):
             given.append((script, timeout_s, self.become))
             return await probe(self.name) if "--probes" in script else texts[self.name]
 

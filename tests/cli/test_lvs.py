@@ -212,7 +212,7 @@ def test_here_is_the_director_that_the_plan_names(ipvs, tmp_path):
     assert len(ipvs.read().services) == 2
 
 
-def test_a_director_without_asyncssh_does_its_own(ipvs, tmp_path, monkeypatch):
+def test_a_director_does_its_own_without_ssh(ipvs, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "dirtune.remote", None)
     path = tmp_path / "plan.toml"
     path.write_text(PLAN + NODES)

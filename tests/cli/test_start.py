@@ -7,7 +7,7 @@ import pytest
 
 SLOW = {
     "altair",
-    "asyncssh",
+    "asyncio",
     "bcc",
     "jinja2",
     "prometheus_client",

@@ -72,7 +72,7 @@ def trial(tmp_path, *, meanwhile=None, tries=1, **plan_values):
     asked = plans.read(Path(path))
     for _ in range(tries):
         result = asyncio.run(_conducted(asked, meanwhile))
-        gc.collect()  # what asyncssh leaves is collected here and in no other test
+        gc.collect()  # what is left open is this test's error, and not a later one's
         if result.trial.validity == "valid":
             break
         print(f"{result.trial.validity}: {result.trial.reason}")

@@ -16,11 +16,7 @@ from benches import DIRTUNE, bench, dirtune, lab_of, on, plan, trial
 
 from dirtune.lab import state
 
-pytestmark = [
-    pytest.mark.lab,
-    # asyncssh leaves a ProxyCommand that has ended to whoever collects it.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.lab
 
 BURN = """
 import time

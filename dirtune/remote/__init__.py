@@ -1,0 +1,151 @@
+"""Other machines by their ssh names. The only package that leaves this one.
+
+It is ssh(1) that connects, so that what it reaches is reached: its ssh_config (`--ssh-config`,
+`$DIRTUNE_SSH_CONFIG`, else ssh's own), jump hosts, agent, open connections and known_hosts. What
+`config.FORCED` says holds whatever stands there: host keys are checked, no password is given, and
+nothing is forwarded. The name `local` is this machine and needs no SSH.
+"""
+
+import asyncio
+import shlex
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from dirtune import signals
+from dirtune.errors import NodeUnreachable, NotPossible, ParseError
+from dirtune.remote import config, names
+from dirtune.remote.names import LOCAL
+from dirtune.remote.node import GUARD, Finished, Node, Process
+
+__all__ = [
+    "CONNECTIONS_AT_ONCE",
+    "GUARD",
+    "LOCAL",
+    "Finished",
+    "Node",
+    "Process",
+    "connect",
+    "connect_all",
+    "fetch_all",
+    "parse_object",
+    "together",
+]
+
+T = TypeVar("T")
+
+CONNECTIONS_AT_ONCE = 32
+FETCHED_BYTES = 64 * 2**20
+"""How much a host may answer an audit: twice what 512 CPUs with 4,096 interrupts do."""
+_LARGE = 2**20
+"""Characters of an answer that is worth a thread."""
+
+
+async def connect(host: str, *, ssh_config: Path | None = None, become: bool = False) -> Node:
+    """Return a connection to *host*, a name ssh knows, `user@name`, or `local`.
+
+    *become* runs every command through `sudo -n`. `NodeUnreachable` names host and remedy.
+    """
+    if host == LOCAL:
+        return Node(host, become=become)
+    if refusal := names.refusal(host):
+        raise NodeUnreachable(f"{names.shown(host)}: {refusal}")
+    chosen = config.chosen(ssh_config)
+    node = Node(host, config.way(host, chosen), become=become)
+    try:
+        await node.open()
+    except NodeUnreachable as error:
+        await node.close()
+        by_hand = ("ssh", *(("-F", str(chosen)) if chosen else ()), "-o", "BatchMode=yes")
+        more = shlex.join((*by_hand, host, "true"))
+        raise NodeUnreachable(f"{error}. See what `{more}` says") from error
+    except BaseException:
+        await node.close()
+        raise
+    return node
+
+
+async def connect_all(
+    hosts: Sequence[str], *, ssh_config: Path | None = None, become: frozenset[str] = frozenset()
+) -> tuple[dict[str, Node], dict[str, NodeUnreachable]]:
+    """Return the nodes that answered and why the others did not, by host, each host once."""
+    opened: list[Node] = []
+
+    async def one(host: str) -> Node:
+        opened.append(await connect(host, ssh_config=ssh_config, become=host in become))
+        return opened[-1]
+
+    try:
+        found = await _each(hosts, one)
+    except BaseException:
+        await asyncio.gather(*(node.close() for node in opened))
+        raise
+    nodes = {host: node for host, node in found.items() if isinstance(node, Node)}
+    lost = {host: node for host, node in found.items() if isinstance(node, NodeUnreachable)}
+    return nodes, lost
+
+
+async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Wait for all *works*, then raise the first failure, so that none fails unheard."""
+    done = await asyncio.gather(*works, return_exceptions=True)
+    for result in done:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in done if not isinstance(result, BaseException)]
+
+
+def fetch_all(
+    hosts: Sequence[str],
+    script: str,
+    use: Callable[[str], T],
+    *,
+    timeout_s: float = 60,
+    ssh_config: Path | None = None,
+    become: frozenset[str] = frozenset(),
+) -> dict[str, T | NodeUnreachable | NotPossible]:
+    """Run *script* on every host and return what *use* makes of each output, by host.
+
+    All at the same time, `CONNECTIONS_AT_ONCE` of them connected at once; *use* is given a host's
+    output when it has answered, while others are still asked. A host that cannot be reached, does
+    not answer in *timeout_s*, answers more than `FETCHED_BYTES`, refuses, or whose answer is a
+    `ParseError`, gives its own error; the others are not held up.
+    """
+
+    async def one(host: str) -> T:
+        async with await connect(host, ssh_config=ssh_config, become=host in become) as node:
+            text = await node.run(script, timeout_s=timeout_s, most_bytes=FETCHED_BYTES)
+        # A thread makes the loop wait for the interpreter's lock again and again: more is lost
+        # than the milliseconds of a usual answer. A huge one must not hold up other hosts.
+        return await asyncio.to_thread(use, text) if len(text) > _LARGE else use(text)
+
+    return signals.run(_each(hosts, one))
+
+
+async def _each(
+    hosts: Sequence[str], ask: Callable[[str], Awaitable[T]]
+) -> dict[str, T | NodeUnreachable | NotPossible]:
+    """Ask every host once, `CONNECTIONS_AT_ONCE` at once; what cannot be done is its own error."""
+    gate = asyncio.Semaphore(CONNECTIONS_AT_ONCE)
+
+    async def one(host: str) -> T | NodeUnreachable | NotPossible:
+        async with gate:
+            try:
+                return await ask(host)
+            except (NodeUnreachable, NotPossible) as error:
+                return error
+            except ParseError as error:
+                return NotPossible(f"{host}: {error}")
+
+    unique = tuple(dict.fromkeys(hosts))
+    return dict(zip(unique, await asyncio.gather(*map(one, unique)), strict=True))
+
+
+def parse_object(host: str, argv: Sequence[str], text: str) -> dict[str, object]:
+    """Return the JSON object in *text*; `NotPossible` says which command printed none."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, object])
+    except msgspec.DecodeError as error:
+        what = shlex.join(argv)
+        raise NotPossible(f"{host}: `{what}` printed no JSON; is dirtune there ours?") from error

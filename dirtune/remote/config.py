@@ -1,0 +1,106 @@
+"""The ssh_config of one connection: what must hold, then what the operator wrote.
+
+ssh(1) takes the first value that it reads, and hands `-F` on to the ssh of a jump host. So what
+stands in `FORCED` holds for the target and for all jump hosts, and everything else (aliases,
+users, keys, jump hosts, sockets of open connections) is the operator's.
+"""
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from dirtune.errors import NodeUnreachable, PlanError
+
+CONNECT_S = 20
+"""How long each host on the way may take to answer."""
+# A peer that vanished without a word is given up after three unanswered probes.
+FORCED = f"""\
+# No question is asked, and none is answered.
+BatchMode yes
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+# A host key is in known_hosts, or the connection fails.
+StrictHostKeyChecking yes
+NoHostAuthenticationForLocalhost no
+UpdateHostKeys no
+# The far host gets nothing of ours.
+ForwardAgent no
+ForwardX11 no
+Tunnel no
+ClearAllForwardings yes
+AddKeysToAgent no
+# Only our command runs, there and here.
+PermitLocalCommand no
+RemoteCommand none
+RequestTTY no
+# An open connection of the operator is used; none is left behind.
+ControlMaster no
+ControlPersist no
+ConnectTimeout {CONNECT_S}
+ConnectionAttempts 1
+ServerAliveInterval 3
+ServerAliveCountMax 3
+LogLevel ERROR
+"""
+_OPERATORS = "Include ~/.ssh/config\nHost *\nInclude /etc/ssh/ssh_config\n"
+# ssh expands tokens in a socket's path, and a socket's path has 107 bytes.
+_PLAIN = re.compile(r"[\w/.-]{1,60}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How ssh is called for one host. Its folder is private, and is removed by `close`."""
+
+    folder: "tempfile.TemporaryDirectory[str]"
+    user: str
+    name: str
+
+    @property
+    def socket(self) -> Path:
+        """Where the connection's own socket is."""
+        return Path(self.folder.name) / "s"
+
+    def argv(self, *options: str) -> tuple[str, ...]:
+        """Return the ssh command up to and with the host."""
+        user = ("-l", self.user) if self.user else ()
+        return ("ssh", "-F", f"{self.folder.name}/config", *user, *options, "--", self.name)
+
+    def close(self) -> None:
+        """Remove the folder."""
+        self.folder.cleanup()
+
+
+def way(host: str, ssh_config: Path | None) -> Way:
+    """Write the configuration for *host* into a folder that only we can read."""
+    folder = tempfile.TemporaryDirectory(prefix="dirtune-", ignore_cleanup_errors=True)
+    if not _PLAIN.fullmatch(folder.name):
+        folder.cleanup()
+        raise NodeUnreachable(
+            f"ssh cannot have sockets in {tempfile.gettempdir()}: set TMPDIR=/tmp"
+        )
+    theirs = _OPERATORS
+    if ssh_config is not None:
+        # By a link, so that no path is part of the text.
+        Path(folder.name, "operator").symlink_to(ssh_config.absolute())
+        theirs = f"Include {folder.name}/operator\n"
+    Path(folder.name, "config").write_text(f"{FORCED}{theirs}", encoding="utf-8")
+    user, _, name = host.rpartition("@")
+    return Way(folder, user, name)
+
+
+def chosen(given: Path | None) -> Path | None:
+    """Return the ssh_config to use, None for ssh's own; `PlanError` if it is not there."""
+    named = os.environ.get("DIRTUNE_SSH_CONFIG")
+    path = given or (Path(named) if named else None)
+    if path is not None and not path.is_file():
+        raise PlanError(f"{path}: no such ssh_config file")
+    return path
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of ssh: none that could put a question on somebody's screen."""
+    asks = {"SSH_ASKPASS", "DISPLAY", "WAYLAND_DISPLAY"}
+    kept = {name: value for name, value in os.environ.items() if name not in asks}
+    return kept | {"SSH_ASKPASS_REQUIRE": "never"}

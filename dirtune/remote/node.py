@@ -1,0 +1,296 @@
+"""One machine and the commands on it.
+
+* A command has a process group of its own and is ended by that group's number alone. It reports
+  the number behind a mark that nobody can guess, so that what a shell prints before is skipped.
+* A script reaches a node as standard input: its login shell, whatever that is, reads one short
+  line without a character that shells disagree about.
+* A connection is one ssh(1), whose own session (the keeper) sends signals and ends with its
+  input; other sessions go through its socket. A dirtune that was killed closes these inputs, and
+  what runs on the node ends.
+"""
+
+import asyncio
+import secrets
+import shlex
+from asyncio.subprocess import Process as Pipes
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Self
+
+from dirtune.errors import NodeUnreachable, NotPossible
+from dirtune.remote import reasons, spawn, streams
+from dirtune.remote.config import Way
+
+_LOGIN_S = 40
+"""How long a login may take in all, jump hosts and the first session included."""
+_START_S = 20
+_GRACE_S = 2
+_SOON_S = 0.5
+_MISSING = 127
+_SSH_FAILED = 255
+
+GUARD = (
+    'exec 3<&0 </dev/null; ( cat <&3; kill -s TERM -- "-$group" ) >/dev/null 2>&1 & exec 3<&-; '
+)
+"""Shell: from here on the process group ends with its input, and the script has none."""
+_HEAD = (
+    'read -r p c s q group rest </proc/$$/stat; printf "\\n%s %s\\n" {mark} "$group"; '
+    "PATH=${{PATH:-/usr/bin:/bin}}:/opt/dirtune/bin:/usr/local/bin:/usr/sbin:/sbin; export PATH; "
+)
+_KEEPER = 'while read -r signal number; do kill -s "$signal" -- "-$number" 2>/dev/null; done'
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a command left behind."""
+
+    status: int | None
+    """Exit status; negative for a signal on this machine, None where the node did not say."""
+    stdout: str
+    stderr: str
+
+
+class Process:
+    """A command on a node, in a process group of its own; leaving the context ends the group."""
+
+    def __init__(
+        self, node: "Node", pipes: Pipes, group: int, complaints: "asyncio.Task[str]"
+    ) -> None:
+        self.group = group
+        self._node = node
+        self._pipes = pipes
+        self._complaints = complaints
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.end()
+
+    @property
+    def running(self) -> bool:
+        """Whether the command still runs, as far as this machine knows."""
+        return self._pipes.returncode is None
+
+    async def send(self, text: str) -> None:
+        """Write *text* to the command's standard input."""
+        with self._node.errors():
+            await spawn.write(self._pipes, text.encode())
+
+    async def line(self, *, timeout_s: float) -> str:
+        """Return the next line of output without its newline; `NodeUnreachable` at the end."""
+        assert self._pipes.stdout is not None
+        with self._node.errors():
+            text = await asyncio.wait_for(streams.line(self._pipes.stdout), timeout_s)
+        if text is None:
+            raise NodeUnreachable(f"{self._node.name}: its command ended too early")
+        return text
+
+    async def lines_before(
+        self, end: str, *, timeout_s: float, most_bytes: int = streams.LINE_BYTES
+    ) -> list[str]:
+        """Return the lines of output before the line *end*, all within *timeout_s*."""
+        assert self._pipes.stdout is not None
+        with self._node.errors():
+            lines = streams.lines_before(self._pipes.stdout, end, most_bytes)
+            return await asyncio.wait_for(lines, timeout_s)
+
+    async def finish(
+        self, *, timeout_s: float, most_bytes: int = streams.ANSWER_BYTES
+    ) -> Finished:
+        """Wait for the command's own end and return what it printed since the last `line`."""
+        assert self._pipes.stdout is not None
+        with self._node.errors():
+            async with asyncio.timeout(timeout_s):
+                out = await streams.answer(self._pipes.stdout, most_bytes)
+                status = await self._pipes.wait()
+                err = await self._complaints
+        return Finished(await self._node.status(status), out, err)
+
+    async def end(self) -> None:
+        """End the command's process group by its number, at first politely."""
+        try:
+            if self.running and self._node.alive:
+                for signal in ("TERM", "KILL"):
+                    await self._node.signal(self.group, signal)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._pipes.wait(), _GRACE_S)
+                        break
+        finally:
+            await spawn.reap(self._pipes, self._complaints)
+
+    async def ended_soon(self) -> None:
+        """Wait a moment for the command's end, which this machine may learn of late."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._pipes.wait(), _SOON_S)
+
+    async def hang_up(self) -> None:
+        """Close the command's input and wait for its end, which is brought about if it is late."""
+        assert self._pipes.stdin is not None
+        self._pipes.stdin.close()
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._pipes.wait(), _GRACE_S)
+        finally:
+            await spawn.reap(self._pipes, self._complaints)
+
+
+class Node:
+    """One machine, this one or one reached over SSH. Made by `connect`."""
+
+    def __init__(self, name: str, way: Way | None = None, *, become: bool = False) -> None:
+        self.name = name
+        self._way = way
+        self._become = become
+        self._options: tuple[str, ...] = ()
+        self._keeper: Process | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection still stands."""
+        return self._way is None or (self._keeper is not None and self._keeper.running)
+
+    def check_alive(self) -> None:
+        """Raise `NodeUnreachable` if the connection is gone."""
+        if not self.alive:
+            raise NodeUnreachable(f"{self.name}: the connection was lost")
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Make what a connection raises `NodeUnreachable`."""
+        try:
+            yield
+        except TimeoutError as error:
+            raise NodeUnreachable(f"{self.name}: no answer in time") from error
+        except streams.TooMuch as error:
+            raise NodeUnreachable(f"{self.name}: {error}") from error
+        except EOFError as error:
+            raise NodeUnreachable(f"{self.name}: its command ended too early") from error
+        except OSError as error:
+            raise NodeUnreachable(f"{self.name}: {error.strerror or error}") from error
+
+    async def open(self) -> None:
+        """Log in: through a connection that the operator has open, else by one of our own."""
+        assert self._way is not None
+        shared, _ = await spawn.output(self._way.argv("-O", "check"))
+        if shared != 0:
+            self._options = ("-o", f"ControlPath={self._way.socket}")
+        self._keeper = await self._begin(_KEEPER, within_s=_LOGIN_S, master=bool(self._options))
+
+    async def start(self, script: str, *, guarded: bool = True) -> Process:
+        """Start the POSIX shell *script*; its standard input stays open.
+
+        A *guarded* script has no input and its group ends when the connection does; one that
+        is not guarded reads the input itself and must end with it.
+        """
+        self.check_alive()
+        return await self._begin((GUARD if guarded else "") + script, within_s=_START_S)
+
+    async def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        timeout_s: float = 60,
+        ok: tuple[int, ...] = (0,),
+        most_bytes: int = streams.ANSWER_BYTES,
+    ) -> str:
+        """Run an argument list or a POSIX shell script and return its standard output.
+
+        `NotPossible` if its exit status is not in *ok*; `NodeUnreachable` without an answer in
+        *timeout_s*, or with one of more than *most_bytes*, when its process group has been ended.
+        """
+        script = command if isinstance(command, str) else shlex.join(command)
+        async with await self.start(script) as process:
+            done = await process.finish(timeout_s=timeout_s, most_bytes=most_bytes)
+        if done.status not in ok:
+            what = script.split()[0] if script.split() else "sh"
+            if done.status == _MISSING and not isinstance(command, str):
+                raise NotPossible(f"{self.name}: {what} is not installed there")
+            last = reasons.last_line(done.stderr or done.stdout)
+            raise NotPossible(f"{self.name}: {what}: {last or f'exit status {done.status}'}")
+        return done.stdout
+
+    async def signal(self, group: int, signal: str) -> None:
+        """Send *signal* to one process group, which may be gone already."""
+        with suppress(TimeoutError, NodeUnreachable):
+            if self._keeper is not None:
+                await asyncio.wait_for(self._keeper.send(f"{signal} {group}\n"), _GRACE_S)
+            elif self._way is None:
+                kill = ("sh", "-c", 'kill -s "$0" -- "-$1"', signal, str(group))
+                await spawn.output((*self._sudo, *kill))
+
+    async def status(self, status: int) -> int | None:
+        """Return the exit status of a command, of which ssh's own is none."""
+        if self._way is None:
+            return status
+        if status == _SSH_FAILED and self._keeper is not None:
+            await self._keeper.ended_soon()
+            self.check_alive()
+        return None if status in {_SSH_FAILED, -1} else status
+
+    async def close(self) -> None:
+        """Close the connection."""
+        try:
+            if self._keeper is not None:
+                await self._keeper.hang_up()
+        finally:
+            if self._way is not None:
+                self._way.close()
+
+    @property
+    def _sudo(self) -> tuple[str, ...]:
+        return ("sudo", "-n") if self._become else ()
+
+    async def _begin(self, script: str, *, within_s: float, master: bool = False) -> Process:
+        mark = secrets.token_hex(8)
+        body = _HEAD.format(mark=mark) + script
+        with self.errors():
+            pipes = await self._pipes(body, master=master)
+            assert pipes.stdout is not None
+            assert pipes.stderr is not None
+            complaints = asyncio.create_task(streams.complaints(pipes.stderr))
+            try:
+                async with asyncio.timeout(within_s):
+                    if self._way is not None:
+                        with suppress(OSError):  # ssh says on its standard error why it ended
+                            await spawn.write(pipes, body.encode())
+                    group, noise = await streams.group_after(pipes.stdout, mark)
+                    if group is not None:
+                        return Process(self, pipes, group, complaints)
+                    refusal = await self._refusal(await pipes.wait(), await complaints, noise)
+            except BaseException:
+                # Its group is not known: the end of its input is what ends it.
+                await spawn.reap(pipes, complaints)
+                raise
+        await spawn.reap(pipes, complaints)
+        raise NodeUnreachable(refusal)
+
+    async def _pipes(self, body: str, *, master: bool) -> Pipes:
+        if self._way is None:
+            argv: tuple[str, ...] = (*self._sudo, "sh", "-c", body)
+        else:
+            # No login shell is asked to read more than this; head(1) takes the script and no more.
+            wrapped = f"sh -c 'eval \"$(head -c {len(body.encode())})\"'"
+            options = (*self._options, *(("-o", "ControlMaster=yes") if master else ()))
+            argv = (*self._way.argv(*options), " ".join((*self._sudo, wrapped)))
+        return await spawn.spawn(argv, ssh=self._way is not None)
+
+    async def _refusal(self, status: int, text: str, noise: str) -> str:
+        if status == _SSH_FAILED and self._way is not None:
+            locked = await spawn.locked_keys(self._way) if "Permission denied" in text else ()
+            return f"{self.name}: {reasons.reason(text, locked)}"
+        if last := reasons.last_line(text):
+            return f"{self.name}: {last}"
+        if noise:
+            return (
+                f'{self.name}: before the command ran, the shell printed "{noise[:60]}" and '
+                "ended. Let ~/.bashrc print and end only in interactive shells"
+            )
+        return f"{self.name}: no POSIX shell answered"

@@ -1,0 +1,71 @@
+"""What ssh(1) printed when it failed, as one plain sentence with the remedy."""
+
+import re
+from collections.abc import Sequence
+
+_LONGEST = 300
+_DENIED = re.compile(r"(?:(\S+)@(\S+): )?Permission denied \(([\w,.@-]+)\)")
+_ASKING = frozenset({"password", "keyboard-interactive"})
+_EARLY = re.compile(r"kex_exchange_identification|ssh_exchange_identification")
+_CONNECT = re.compile(r"connect to host (\S+) port (\d+): (.+)")
+_SENTENCES = (
+    (
+        re.compile(r"Host key for (\S+) has changed"),
+        "the host key of {0} has changed. If it was installed anew: ssh-keygen -R '{0}'",
+    ),
+    (
+        re.compile(r"No (?:\S+ )?host key is known for (\S+)"),
+        "the host key of {0} is not in known_hosts. Connect once by hand and compare the key",
+    ),
+    (
+        re.compile(r"sign_and_send_pubkey: signing failed for (\S+ \S+).*: (.+)"),
+        "the SSH agent did not sign with {0}: {1}. Unlock the agent",
+    ),
+    (
+        re.compile(r"Could not resolve hostname (\S+):"),
+        "the name {0} does not resolve. Check its spelling, or DNS",
+    ),
+    (
+        re.compile(r"Host key verification failed"),
+        "its host key is not in known_hosts. Connect once by hand and compare the key",
+    ),
+    (_CONNECT, "connecting to {0} port {1} failed: {2}"),
+)
+"""What ssh prints, and what it means. A sentence about the first hop that failed comes first."""
+
+
+def reason(text: str, locked: Sequence[str] = ()) -> str:
+    """Return why ssh failed; *locked* are the private keys that need a passphrase."""
+    if found := _DENIED.search(text):
+        return _denied(found, locked)
+    for pattern, sentence in _SENTENCES:
+        if found := pattern.search(text):
+            return sentence.format(*(part.strip()[:_LONGEST] for part in found.groups()))
+    return last_line(text) or "ssh failed without a word"
+
+
+def closed_early(text: str) -> bool:
+    """Tell whether a server hung up before it showed its key, as a crowded sshd does."""
+    return _EARLY.search(text) is not None and not _CONNECT.search(text)
+
+
+def last_line(text: str) -> str:
+    """Return the last line that says something, shortened; empty if there is none."""
+    rows = [row.strip() for row in text.splitlines() if row.strip()]
+    return rows[-1][:_LONGEST].rstrip(".") if rows else ""
+
+
+def _denied(found: "re.Match[str]", locked: Sequence[str]) -> str:
+    who = f"{found[1]}@{found[2]}: " if found[1] else ""
+    methods = set(found[3].split(","))
+    if locked:
+        keys = " and ".join(locked)
+        return f"{who}no key was accepted, and {keys} needs a passphrase. Run: ssh-add {locked[0]}"
+    if methods & _ASKING and "publickey" not in methods:
+        return f"{who}the server asks for a password, which dirtune never gives. Set up a key"
+    if methods & _ASKING:
+        return (
+            f"{who}no key was accepted, and the server asks for a password instead, which dirtune "
+            "never gives. Set up a key"
+        )
+    return f"{who}no key of the agent or the ssh_config was accepted. Set up a key"

@@ -1,0 +1,112 @@
+"""Processes of this machine: ssh(1) and its helpers, which have no terminal to ask at."""
+
+import asyncio
+import os
+from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import Process as Pipes
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from dirtune.errors import NodeUnreachable
+from dirtune.remote import config, streams
+from dirtune.remote.config import Way
+
+_HELPER_S = 5
+_GRACE_S = 2
+_MOST_KEYS = 16
+
+
+async def spawn(argv: Sequence[str], *, ssh: bool) -> Pipes:
+    """Start *argv* in a session of its own, with its three streams open to us."""
+    try:
+        return await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            limit=streams.LINE_BYTES,
+            start_new_session=True,
+            env=config.environment() if ssh else None,
+        )
+    except FileNotFoundError as error:
+        package = ". Install OpenSSH's client: apt install openssh-client" if ssh else ""
+        raise NodeUnreachable(f"{argv[0]} is not installed on this machine{package}") from error
+
+
+async def write(pipes: Pipes, data: bytes) -> None:
+    """Write *data* to a process, and wait until it is taken."""
+    assert pipes.stdin is not None
+    pipes.stdin.write(data)
+    await pipes.stdin.drain()
+
+
+async def reap(pipes: Pipes, complaints: "asyncio.Task[str] | None" = None) -> None:
+    """End a process of this machine, if it has not, and close what led to it."""
+    if pipes.stdin is not None:
+        pipes.stdin.close()
+    if pipes.returncode is None:
+        with suppress(ProcessLookupError):
+            pipes.terminate()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(pipes.wait(), _GRACE_S)
+    if pipes.returncode is None:
+        with suppress(ProcessLookupError):
+            pipes.kill()
+        await pipes.wait()
+    if complaints is not None:
+        complaints.cancel()
+        await asyncio.gather(complaints, return_exceptions=True)
+    pipes._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  # no other way
+
+
+async def output(argv: Sequence[str]) -> tuple[int | None, str]:
+    """Run a helper without input; return its exit status, None if it was late, and its output."""
+    pipes = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+        env=config.environment(),
+    )
+    assert pipes.stdout is not None
+    try:
+        async with asyncio.timeout(_HELPER_S):
+            text = await streams.answer(pipes.stdout, streams.ERRORS_BYTES)
+            return await pipes.wait(), text
+    except (TimeoutError, streams.TooMuch):
+        return None, ""
+    finally:
+        await reap(pipes)
+
+
+async def locked_keys(way: Way) -> tuple[str, ...]:
+    """Return the private keys for *way* that need a passphrase.
+
+    A key that the agent holds is open.
+    """
+    _, text = await output(way.argv("-G"))
+    names = [path for key, path in map(_pair, text.splitlines()) if key == "identityfile"]
+    _, held = await output(("ssh-add", "-L"))
+    found = []
+    for name in dict.fromkeys(names[:_MOST_KEYS]):
+        path = Path(os.path.expanduser(name))  # noqa: PTH111  # an unknown user is no error
+        if path.is_file() and not _in_agent(path, held):
+            status, said = await output(("ssh-keygen", "-y", "-P", "", "-f", str(path)))
+            if status and "passphrase" in said:
+                found.append(str(path))
+    return tuple(found)
+
+
+def _pair(row: str) -> tuple[str, str]:
+    key, _, value = row.partition(" ")
+    return key, value
+
+
+def _in_agent(path: Path, held: str) -> bool:
+    try:
+        words = path.with_name(f"{path.name}.pub").read_text(errors="replace").split()
+    except OSError:
+        return False
+    return len(words) > 1 and words[1] in held

@@ -1,0 +1,92 @@
+"""What a far host prints, bounded: in bytes, in the length of a line, and in what is kept.
+
+Decoded while it is read, so that no large text stands still in the event loop.
+"""
+
+import asyncio
+import codecs
+
+LINE_BYTES = 2**20
+ANSWER_BYTES = 256 * 2**20
+ERRORS_BYTES = 16 * 2**20
+"""How much a host may complain before it is taken for broken."""
+KEPT_BYTES = 2**16
+"""How much of its complaints is kept, the last."""
+NOISE_BYTES = 2**16
+"""How much may come before the mark that our script prints first."""
+_CHUNK = 2**16
+
+
+class TooMuch(Exception):
+    """A host printed more than it may."""
+
+
+async def answer(reader: asyncio.StreamReader, most_bytes: int) -> str:
+    """Read to the end, at most *most_bytes*; `TooMuch` beyond."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    parts: list[str] = []
+    size = 0
+    while data := await reader.read(_CHUNK):
+        size += len(data)
+        if size > most_bytes:
+            raise TooMuch(f"its answer is longer than {most_bytes // 2**20} MiB")
+        parts.append(decoder.decode(data))
+    return "".join((*parts, decoder.decode(b"", final=True)))
+
+
+async def complaints(reader: asyncio.StreamReader) -> str:
+    """Read standard error to its end and return the last of it."""
+    kept = b""
+    size = 0
+    while data := await reader.read(_CHUNK):
+        size += len(data)
+        if size > ERRORS_BYTES:
+            break
+        kept = (kept + data)[-KEPT_BYTES:]
+    return kept.decode(errors="replace")
+
+
+async def line(reader: asyncio.StreamReader) -> str | None:
+    """Return the next line without its newline, None at the end; `TooMuch` if it is too long."""
+    text = await _row(reader)
+    return text.rstrip("\n") if text.endswith("\n") else None
+
+
+async def lines_before(reader: asyncio.StreamReader, end: str, most_bytes: int) -> list[str]:
+    """Return the lines before the line *end*; `TooMuch` beyond *most_bytes*, `EOFError`."""
+    lines: list[str] = []
+    size = 0
+    while (text := await line(reader)) != end:
+        if text is None:
+            raise EOFError
+        size += len(text) + 1
+        if size > most_bytes:
+            raise TooMuch(f"it printed more than {most_bytes // 2**10} KiB where less was due")
+        lines.append(text)
+    return lines
+
+
+async def group_after(reader: asyncio.StreamReader, mark: str) -> tuple[int | None, str]:
+    """Skip what a shell printed before the line `mark GROUP`.
+
+    Return the group, None if the mark never came, and the first line that was skipped.
+    """
+    noise = ""
+    size = 0
+    while text := await _row(reader):
+        word, _, group = text.strip().partition(" ")
+        if word == mark and group.isascii() and group.isdigit() and len(group) < 11:
+            return int(group), noise
+        size += len(text)
+        noise = noise or text.strip()
+        if size > NOISE_BYTES:
+            raise TooMuch(f'before the command ran, the shell printed "{noise[:60]}" and more')
+    return None, noise
+
+
+async def _row(reader: asyncio.StreamReader) -> str:
+    try:
+        data = await reader.readline()
+    except ValueError as error:
+        raise TooMuch(f"it printed a line longer than {LINE_BYTES // 2**20} MiB") from error
+    return data.decode(errors="replace")
