@@ -1,15 +1,20 @@
 """A host's sources copied into memory, here by reading, elsewhere by what a script prints.
 
 The script of `fetch_script` runs on a machine that has only a POSIX shell. It takes both samples,
-so that a host is logged into once and starts one command.
+so that a host is logged into once and starts one command. Names and texts are data all the way:
+the shell hands names over as arguments and as lists with a NUL behind each, and what was read
+comes in the frames of `collect.frames`.
 """
 
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from dirtune.collect import commands, netlink, proc_irq
+from dirtune.collect.frames import OPEN, frames
 from dirtune.errors import ParseError, SourceMissing, SourceRefused
-from dirtune.host import Host, RecordedHost
+from dirtune.host import Host, RecordedHost, printable
 from dirtune.snapshot import FIELDS, moving, patterns_of
 
 
@@ -17,142 +22,215 @@ def record(
     host: Host, patterns: Sequence[str], asked: Mapping[str, str] | None = None
 ) -> RecordedHost:
     """Copy what *patterns* match on *host* into memory, with what it was *asked* besides."""
-    files: dict[str, str] = dict(asked or {})
-    links: dict[str, str] = {}
-    refused: set[str] = set()
-    taken_s = host.monotonic()
+    sample = _Sample(host.monotonic(), dict(asked or {}))
     for path in dict.fromkeys(path for pattern in patterns for path in host.glob(pattern)):
+        name = printable(path)
         try:
-            links[path] = host.link(path)
+            sample.links[name] = printable(host.link(path))
             continue
         except SourceMissing:
             pass
         try:
-            files[path] = host.read(path)
+            sample.files[name] = host.read(path)
         except SourceMissing:  # a process that ended, a device that was unplugged
             continue
         except SourceRefused:
-            refused.add(path)
+            sample.refused.add(name)
     modes = {p: host.mode(p) for pattern in _modes(patterns) for p in host.glob(pattern)}
-    known = {path: mode for path, mode in modes.items() if mode is not None}
-    return RecordedHost(files, links, frozenset(refused), taken_s, known)
+    sample.modes |= {path: mode for path, mode in modes.items() if mode is not None}
+    return sample.recorded
 
 
 def fetch_script(fields: Sequence[str] = FIELDS, *, interval_s: float) -> str:
     """Return a POSIX shell script that prints two samples of *fields*, *interval_s* apart.
 
-    The first has only what moves. It only reads, and needs nothing but a shell, ls, grep, sed and
-    xargs; where dirtune is installed it adds what netlink tells. Its standard output is what
-    `parse_fetched` reads.
+    The first has only what moves. It only reads, and needs nothing but a shell, cat, env, grep,
+    stat and xargs; where dirtune is installed it adds what netlink tells. Its standard output is
+    what `parse_fetched` reads.
     """
-    first, second = (sample_script(patterns_of(f)) for f in (moving(fields), fields))
-    return f"{first}sleep {interval_s:g}\n{second}"
+    first, second = (_script(patterns_of(f)) for f in (moving(fields), fields))
+    return f"{_BEGIN}{first}sleep {interval_s:g}\n{second}"
 
 
 def sample_script(patterns: Sequence[str]) -> str:
     """Return the script that prints every file and link that *patterns* match."""
+    return f"{_BEGIN}{_script(patterns)}"
+
+
+def parse_fetched(text: str) -> tuple[RecordedHost, RecordedHost]:
+    """Read what the script of `fetch_script` printed; `ParseError` if it was cut off."""
+    rest = iter(frames(text))
+    return _parsed(rest), _parsed(rest)
+
+
+def parse_sample(text: str) -> RecordedHost:
+    """Read what the script of `sample_script` printed; `ParseError` if it was cut off."""
+    return _parsed(iter(frames(text)))
+
+
+_BEGIN = f"LC_ALL=C; export LC_ALL\n{OPEN}"
+# What cat(1) reads between any two files: the environment it was started with, which is the mark
+# of the frames and nothing else. One process so prints hundreds of files, and whatever they hold,
+# where each begins is known.
+_BETWEEN = "/proc/self/environ"
+# Who prints a list of names was given the same names to read: no file comes or goes in between.
+_SCRIPT = """\
+read -r up rest </proc/uptime && frame time && printf %s "$up"
+set -- PATTERNS
+for path do
+  if [ -f "$path" ] && [ ! -L "$path" ]; then printf '%s\\0' BETWEEN "$path"; fi
+done | DIRTUNE=$mark xargs -0 -r sh -c '
+  printf "DIRTUNE=%s\\0texts\\0" "$DIRTUNE"; printf "%s\\0" "$@"; printf "DIRTUNE=%s\\0" "$DIRTUNE"
+  exec env -i "DIRTUNE=$DIRTUNE" cat "$@" 2>&1' sh
+for path do
+  case $path in MODES) ;; *) [ -L "$path" ] || continue;; esac
+  printf '%s\\0' "$path"
+done | DIRTUNE=$mark QUOTING_STYLE=literal xargs -0 -r sh -c '
+  read -r row </proc/sys/kernel/random/uuid
+  printf "DIRTUNE=%s\\0rows\\0%s" "$DIRTUNE" "$row"; printf "\\0%s" "$@"
+  exec stat -c "$row %f %N" "$@" 2>/dev/null' sh
+NETLINK
+COMMANDS
+frame end
+"""
+_NETLINK = """\
+if command -v dirtune >/dev/null 2>&1; then frame netlink; dirtune netlink 2>/dev/null; fi"""
+_ROW = re.compile(r" (?P<mode>[0-9a-f]{1,8}) (?P<path>.*?)(?: -> (?P<target>.*))?\n", re.DOTALL)
+_UUID_LENGTH = 36
+_SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
+_LONGEST_REASON = 200
+_GONE = frozenset({"No such file or directory", "No such process"})
+
+
+def _script(patterns: Sequence[str]) -> str:
     asked = {*commands.OUTPUTS, *netlink.ANSWERS}
-    modes = _modes(patterns)
+    files = (pattern for pattern in patterns if pattern not in asked)
     parts = {
-        "PATTERNS": " ".join(pattern for pattern in patterns if pattern not in asked),
-        "MODES": f"ls -ld {' '.join(modes)} 2>/dev/null | sed 's/^/mode /'" if modes else ":",
+        "PATTERNS": " ".join(shell for pattern in files for shell in _shell_patterns(pattern)),
+        "BETWEEN": _BETWEEN,
+        "MODES": "|".join(_modes(patterns)) or "''",
         "COMMANDS": commands.script(patterns),
         "NETLINK": _NETLINK if set(netlink.ANSWERS) & set(patterns) else ":",
     }
     return re.sub("|".join(parts), lambda found: parts[found[0]], _SCRIPT)
 
 
-def parse_fetched(text: str) -> tuple[RecordedHost, RecordedHost]:
-    """Read what the script of `fetch_script` printed; `ParseError` if it was cut off."""
-    # No line of a file is alone: its path stands before it.
-    first, _, rest = text.partition(_END)
-    second, end, _ = rest.partition(_END)
-    if not end:
-        raise ParseError("fetched sources", "cut off before the end")
-    return parse_sample(first), parse_sample(second)
-
-
-def parse_sample(text: str) -> RecordedHost:
-    """Read one sample without the line at its end; `ParseError` if it is none."""
-    lines = text.split("\n")
-    try:
-        links, asked, texts = (lines.index(mark) for mark in ("links", "commands", "text"))
-    except ValueError as error:
-        raise ParseError("fetched sources", "not what was asked for") from error
-    named: dict[str, list[str]] = {
-        kind: [] for kind in ("time", "file", "refused", "mode", "netlink")
-    }
-    for line in lines[:links]:
-        kind, _, rest = line.partition(" ")
-        named.get(kind, []).append(rest)
-    files = _texts(named["file"], lines[texts + 1 :])
-    files |= commands.parse_outputs("\n".join(lines[asked + 1 : texts]))
-    files |= {path: answer for path, _, answer in (row.partition(" ") for row in named["netlink"])}
-    return RecordedHost(
-        files,
-        dict(_listed(lines[links + 1 : asked])),
-        frozenset(named["refused"]),
-        float(named["time"][0]) if named["time"] else None,
-        {row.rpartition(" ")[2]: _mode(row) for row in named["mode"]},
-    )
-
-
-_END = "\nend\n"
-_NETLINK = """\
-if command -v dirtune >/dev/null 2>&1; then
-  dirtune netlink 2>/dev/null | sed 's/^/netlink /'
-fi"""
-# `grep '' /dev/null FILE...` prints whole files line by line behind their names, in one process.
-_SCRIPT = """\
-LC_ALL=C; export LC_ALL
-links() { for path in PATTERNS; do if [ -L "$path" ]; then echo "$path"; fi; done; }
-files() { for path in PATTERNS; do
-  if [ ! -L "$path" ] && [ -f "$path" ] && [ -r "$path" ]; then echo "$1$path"; fi; done; }
-read -r up rest </proc/uptime && echo "time $up"
-files 'file '
-for path in PATTERNS; do
-  if [ ! -L "$path" ] && [ -f "$path" ] && [ ! -r "$path" ]; then echo "refused $path"; fi
-done
-MODES
-NETLINK
-echo links
-links | xargs ls -ld
-echo commands
-COMMANDS
-echo text
-files | xargs grep -s '' /dev/null
-echo end
-"""
+def _shell_patterns(pattern: str) -> tuple[str, ...]:
+    """Return what matches in a shell what *pattern* does in Python: there `*` leaves out dots."""
+    begin, star, end = pattern.partition("/*")
+    if not star or end[:1] not in {"", "/"}:
+        return (pattern,)
+    ends = _shell_patterns(end) if end else ("",)
+    return tuple(f"{begin}/{name}{end}" for name in ("*", ".[!.]*", "..?*") for end in ends)
 
 
 def _modes(patterns: Sequence[str]) -> tuple[str, ...]:
     return tuple(pattern for pattern in proc_irq.MODES if pattern in patterns)
 
 
-def _mode(row: str) -> int:
-    """Return the permission bits in a row of ls(1), `-rw-r--r-- 1 root ...`."""
-    return sum(1 << (8 - bit) for bit, letter in enumerate(row[1:10]) if letter not in "-ST")
+@dataclass(slots=True)
+class _Sample:
+    """What of a sample has been read up to now."""
+
+    taken_s: float | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+    modes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def recorded(self) -> RecordedHost:
+        return RecordedHost(
+            self.files, self.links, frozenset(self.refused), self.taken_s, self.modes
+        )
 
 
-def _texts(paths: Sequence[str], lines: Sequence[str]) -> dict[str, str]:
-    texts: dict[str, list[str]] = {path: [] for path in paths}
-    current = ""
-    for line in lines:
-        if not (current and line.startswith(f"{current}:")):
-            current = _path_before(line, texts)
-        if current:  # else a process that began after the paths were listed
-            texts[current].append(f"{line[len(current) + 1 :]}\n")
-    return {path: "".join(text) for path, text in texts.items()}
+def _parsed(rest: Iterator[str]) -> RecordedHost:
+    """Read the frames of *rest* up to the end of a sample."""
+    sample = _Sample()
+    for frame in rest:
+        kind, nul, text = frame.partition("\0")
+        if not nul:
+            break
+        if kind == "end":
+            return sample.recorded
+        if kind == "time" and _SECONDS.fullmatch(text):
+            sample.taken_s = float(text)
+        elif kind == "texts":
+            _add_texts(sample, text.split("\0")[:-1], rest)
+        elif kind == "rows":
+            _add_rows(sample, text)
+        elif kind == "netlink":
+            rows = (row.partition(" ") for row in text.split("\n"))
+            sample.files |= {path: row for path, _, row in rows if path in netlink.ANSWERS}
+        elif kind.startswith(commands.ROOT):
+            sample.files[kind] = text
+        else:
+            raise ParseError("fetched sources", "not what was asked for")
+    raise _cut_off()
 
 
-def _path_before(line: str, known: Mapping[str, object]) -> str:
-    """Return the known path that *line* begins with; paths have colons of their own."""
-    ends = (found.start() for found in re.finditer(":", line))
-    return next((line[:end] for end in ends if line[:end] in known), "")
+def _add_texts(sample: _Sample, names: Sequence[str], rest: Iterator[str]) -> None:
+    """Add the texts of *names*: a new frame begins where the mark stands between two files."""
+    path, text = "", _next(rest)
+    for name in names:
+        if name != _BETWEEN:
+            path = name
+            continue
+        _add_text(sample, path, text)
+        path, text = "", _next(rest)
+    _add_text(sample, path, text)
 
 
-def _listed(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for line in lines:
-        name, arrow, target = line.partition(" -> ")
-        if arrow:
-            yield name[name.index(" /") + 1 :], target
+def _next(rest: Iterator[str]) -> str:
+    for frame in rest:
+        return frame
+    raise _cut_off()
+
+
+def _cut_off() -> ParseError:
+    return ParseError("fetched sources", "cut off before the end")
+
+
+def _add_text(sample: _Sample, path: str, text: str) -> None:
+    complaint = _complaint(path, text)
+    if not path:  # before the first file of a list
+        return
+    if complaint is None:
+        sample.files[path] = text
+    elif complaint not in _GONE:
+        sample.refused.add(path)
+
+
+def _complaint(path: str, text: str) -> str | None:
+    """Return why cat(1) could not read *path*, None if it could: it says so behind the text."""
+    tail = text[-len(path) - _LONGEST_REASON :]
+    begin = tail.rfind("cat: ")
+    said = tail[begin:]
+    if begin < 0 or not said.endswith("\n"):
+        return None
+    # Names with odd letters are quoted in more ways than one; nothing stands before most of them.
+    named = (
+        f"cat: {path}: ",
+        f"cat: '{path}': ",
+        f"cat: can't open '{path}': ",
+        "cat: read error: ",
+    )
+    mine = said.startswith(named) or len(said) == len(text)
+    return said.rpartition(": ")[2].strip() if mine else None
+
+
+def _add_rows(sample: _Sample, text: str) -> None:
+    """Add what stat(1) printed of links and of files whose permission bits are kept."""
+    listed, *rows = text.split(text[:_UUID_LENGTH])[1:] or ("",)
+    names = set(listed.split("\0")[1:])
+    for row in filter(None, map(_ROW.fullmatch, rows)):
+        path, target = row["path"], row["target"]
+        if path not in names and path[:1] == "'":  # a stat that always quotes
+            path, target = path[1:-1], target and target[1:-1]
+        if path not in names:
+            continue
+        if target is not None:
+            sample.links[path] = target
+        else:
+            sample.modes[path] = stat.S_IMODE(int(row["mode"], 16))

@@ -65,9 +65,8 @@ class LiveHost:
     def read(self, path: str) -> str:
         """Return the text of *path*."""
         try:
-            # Kernel text is ASCII in practice; a stray byte must not lose the whole file.
-            return self._file(path).read_text(encoding="utf-8", errors="backslashreplace")
-        except FileNotFoundError as error:
+            return readable(self._file(path).read_bytes())
+        except (FileNotFoundError, ProcessLookupError) as error:
             raise SourceMissing(f"{path}: not on this host") from error
         except OSError as error:
             raise SourceRefused(f"{path}: {error.strerror}") from error
@@ -133,6 +132,20 @@ class LiveHost:
             return [each.name for each in self._file(folder or "/").iterdir()]
         except OSError:
             return []
+
+
+def readable(data: bytes) -> str:
+    r"""Return *data* as text.
+
+    Kernel text is ASCII in practice; a stray byte must not lose the whole of it, and keeps its
+    value as `\xff`.
+    """
+    return data.decode("utf-8", "backslashreplace")
+
+
+def printable(path: str) -> str:
+    """Return a path as texts have it; Python cannot print a name that is not UTF-8."""
+    return readable(os.fsencode(path))
 
 
 def followed(path: str, target: Callable[[str], str | None]) -> str:
@@ -328,14 +341,12 @@ def _sync_folder(path: Path) -> None:
 def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
     """Run *argv* here and return its standard output; `NotPossible` names what failed."""
     try:
-        done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=timeout_s, check=False, errors="replace"
-        )
+        done = subprocess.run(argv, capture_output=True, timeout=timeout_s, check=False)
     except FileNotFoundError as error:
         raise NotPossible(f"{argv[0]}: command not found") from error
     except subprocess.TimeoutExpired as error:
         raise NotPossible(f"{' '.join(argv)}: no answer in {timeout_s:g} s") from error
     if check and done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
+        said = readable(done.stderr or done.stdout).strip().splitlines()
         raise NotPossible(f"{' '.join(argv)}: {said[-1] if said else done.returncode}")
-    return done.stdout
+    return readable(done.stdout)

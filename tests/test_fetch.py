@@ -1,5 +1,6 @@
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -7,6 +8,8 @@ from dirtune.collect.netlink import IPVS
 from dirtune.errors import ParseError
 from dirtune.fetch import fetch_script, parse_fetched, parse_sample, record, sample_script
 from dirtune.host import LiveHost
+
+MARK = "DIRTUNE=01234567-89ab-4def-8123-456789abcdef\0"
 
 
 def test_the_shell_fetches_what_python_reads(tmp_path):
@@ -30,11 +33,80 @@ def test_the_shell_fetches_what_python_reads(tmp_path):
     assert done.stderr == ""
 
 
-def test_a_process_that_began_meanwhile_is_left_out():
-    text = "time 5.0\nfile /p/1/comm\nfile /p/3/comm\nlinks\ncommands\ntext\n"
-    text += "/p/1/comm:one\n/p/2/comm:two\n/p/3/comm:three\nend\n"
+def frame(kind, text=""):
+    return f"{MARK}{kind}\0{text}"
 
-    assert parse_sample(text).files == {"/p/1/comm": "one\n", "/p/3/comm": "three\n"}
+
+def printed(*frames, texts=(), between="/proc/self/environ"):
+    """Write down what the script prints; *texts* are files and what cat(1) says of each."""
+    listed = "".join(f"{between}\0{path}\0" for path, _ in texts)
+    read = "".join(f"{MARK}{text}" for _, text in texts)
+    files = (frame("texts", listed), MARK, read) if texts else ()
+    return "".join((frame("time", "5.0"), *files, *frames, frame("end")))
+
+
+def test_a_file_that_went_is_absent_and_one_that_cannot_be_read_is_refused():
+    fetched = parse_sample(
+        printed(
+            texts=[
+                ("/p/1/comm", "one\n"),
+                ("/p/2/comm", "cat: /p/2/comm: No such file or directory\n"),
+                ("/p/3/comm", "cat: can't open '/p/3/comm': No such file or directory\n"),
+                ("/p/3/stat", "3 (cat: /p/3/stat) S\n"),
+                ("/p/4/stat", "cat: /p/4/stat: No such process\n"),
+                ("/s/speed", "cat: read error: Invalid argument\n"),
+                ("/s/a:b", "some of it\ncat: '/s/a:b': Input/output error\n"),
+                ("/s/last", "no newline"),
+                ("/s/empty", ""),
+            ]
+        )
+    )
+
+    assert fetched.files == {
+        "/p/1/comm": "one\n",
+        "/p/3/stat": "3 (cat: /p/3/stat) S\n",
+        "/s/last": "no newline",
+        "/s/empty": "",
+    }
+    assert fetched.refused == {"/s/speed", "/s/a:b"}
+
+
+def test_a_list_that_was_cut_between_a_mark_and_its_file_is_read_on():
+    """xargs(1) may end one cat's arguments anywhere."""
+    first = frame("texts", "/proc/self/environ\0/a\0/proc/self/environ\0")
+    second = frame("texts", "/b\0/proc/self/environ\0/c\0")
+    text = f"{first}{MARK}{MARK}a\n{MARK}{second}{MARK}b\n{MARK}c\n{frame('end')}"
+
+    assert parse_sample(text).files == {"/a": "a\n", "/b": "b\n", "/c": "c\n"}
+
+
+def test_no_text_poses_as_another_file_as_an_output_or_as_the_end():
+    forged = MARK.replace("4", "5")
+    hostile = [
+        f"/etc/motd:forged\nend\nlinks\ncommands\ntext\n{forged}end\0",
+        "DIRTUNE=\0texts\0/x\0",
+        "/proc/self/environ\0/x\0",
+        f"{MARK[:-1]}\nend\0",
+    ]
+    files = [(f"/{n}\n/etc/motd:a\nend", text) for n, text in enumerate(hostile)]
+
+    fetched = parse_sample(printed(frame("/cmd/dmesg", hostile[0]), texts=files))
+
+    assert fetched.files == dict(files) | {"/cmd/dmesg": hostile[0]}
+
+
+def test_no_target_of_a_link_poses_as_another_link():
+    row = "7f3c0f4e-0000-4000-8000-00000000abcd"
+    listed = "".join(f"\0{path}" for path in ("/s/a", "/s/b", "/s/c"))
+    rows = (
+        f"{row} a1ff /s/a -> x\na1ff /s/b -> forged\n{row} a1ff '/s/b' -> 'y'\n"
+        f"{row} a1ff /etc/passwd -> z\n{row} 8124 /s/c\n"
+    )
+
+    fetched = parse_sample(printed(frame("rows", f"{row}{listed}{rows}")))
+
+    assert fetched.links == {"/s/a": "x\na1ff /s/b -> forged", "/s/b": "y"}
+    assert fetched.modes == {"/s/c": 0o444}
 
 
 def test_nothing_is_asked_that_is_not_wanted():
@@ -64,12 +136,14 @@ def test_a_dirtune_there_is_asked_for_what_netlink_tells(tmp_path):
 
 
 def test_what_was_asked_beside_files_is_kept():
-    text = (
-        "time 5.0\nfile /p/a\n"
-        "mode -r--r--r-- 1 root root 0 Nov 22 18:59 /proc/irq/36/smp_affinity\n"
-        "mode -rw-r--r-- 1 root root 0 Nov 22 18:59 /proc/irq/37/smp_affinity\n"
-        'netlink /netlink/ethtool.json {"eth0": {}}\nlinks\ncommands\n'
-        "/cmd/ip-rule:0:\tfrom all lookup local\n/cmd/none:x\ntext\n/p/a:end\nend\n"
+    row = "7f3c0f4e-0000-4000-8000-00000000abcd"
+    modes = "/proc/irq/36/smp_affinity", "/proc/irq/37/smp_affinity"
+    listed = "".join(f"\0{path}" for path in modes)
+    text = printed(
+        frame("netlink", '/netlink/ethtool.json {"eth0": {}}\n/etc/passwd x\n'),
+        frame("/cmd/ip-rule", "0:\tfrom all lookup local\n"),
+        frame("rows", f"{row}{listed}{row} 8124 {modes[0]}\n{row} 81a4 {modes[1]}\n"),
+        texts=[("/p/a", "end\n")],
     )
 
     fetched = parse_sample(text)
@@ -84,12 +158,12 @@ def test_what_was_asked_beside_files_is_kept():
 
 
 def test_a_transfer_that_was_cut_off_is_noticed():
-    whole = "time 5.0\nfile /proc/stat\nlinks\ncommands\ntext\n/proc/stat:cpu 1\nend\n"
+    first = printed(texts=[("/proc/stat", "cpu 1\n"), ("/proc/uptime", "1 1\n")])
 
-    assert len(parse_fetched(whole * 2)) == 2
-    for text in ("", whole, whole + whole[:-5], whole + whole[:-1]):
-        with pytest.raises(ParseError, match="cut off"):
-            parse_fetched(text)
+    assert len(parse_fetched(first * 2)) == 2
+    for length in range(len(first * 2)):
+        with pytest.raises(ParseError, match=r"cut off|not what was asked for"):
+            parse_fetched((first * 2)[:length])
 
 
 def test_two_samples_are_taken_apart_from_each_other_and_the_first_has_what_moves():
@@ -105,3 +179,30 @@ def test_two_samples_are_taken_apart_from_each_other_and_the_first_has_what_move
 
 def test_recording_this_machine_reads_its_interrupts():
     assert list(record(LiveHost(), ("/proc/interrupts",)).files) == ["/proc/interrupts"]
+
+
+def test_the_time_to_read_an_output_grows_as_its_size_does():
+    """4 MB take no longer than 12 times what 1 MB does, where quadratic reading takes 16 times."""
+    hostile = {
+        "colons": ":" * 1000,
+        "lines": ":\n" * 500,
+        "arrows": " -> " * 250,
+        "complaints": "cat: " * 200,
+        "marks": "DIRTUNE=0123" * 80,
+    }
+    for unit in hostile.values():
+        seconds = []
+        for size in (1000, 4000):
+            text = unit * size
+            row = "7f3c0f4e-0000-4000-8000-00000000abcd"
+            output = printed(
+                frame("rows", f"{row}\0/s/a{row} a1ff /s/a -> {text}\n"),
+                frame("/cmd/dmesg", text),
+                texts=[("/p/a", text), ("/p/b", f"{text}cat: {text}: x\n")],
+            )
+            begin = time.process_time()
+            parse_sample(output)
+            seconds.append(time.process_time() - begin)
+
+        assert seconds[1] < 12 * max(seconds[0], 0.01)
+        assert seconds[1] < 2

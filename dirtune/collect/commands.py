@@ -5,12 +5,13 @@ None loads a module: rules are listed only where their module is loaded already;
 no module for them is there, that is an empty list.
 """
 
-import re
 from collections.abc import Collection
 
+from dirtune.collect.frames import OPEN, frames
 from dirtune.errors import DirtuneError
 from dirtune.host import run
 
+ROOT = "/cmd/"
 IP_ADDR = "/cmd/ip-addr"
 IP_RULE = "/cmd/ip-rule"
 DMESG = "/cmd/dmesg"
@@ -42,25 +43,29 @@ COMMANDS = {
 }
 OUTPUTS = (*COMMANDS, ETHTOOL_TEXTS)
 """What can be asked, by the path that a record keeps the output by."""
-_PATH = re.compile(rf"(?P<path>{'|'.join(COMMANDS)}|{_ETHTOOL_TEXT}/[glckS]/[^/:]+):(?P<row>.*)")
 # A card answers in a millisecond; bridges and tunnels refuse, and their outputs are left out.
+# A name is an argument and nothing else. A card named `*` cannot be asked about: ethtool(8) takes
+# that for every card.
 _ETHTOOL = f"""\
-if command -v ethtool >/dev/null; then for path in /sys/class/net/*/device; do
-  name=${{path%/device}}; name=${{name##*/}}
-  for option in g l c k S; do
-    ethtool -$option "$name" 2>/dev/null | sed "s|^|{_ETHTOOL_TEXT}/$option/$name:|"
+if command -v ethtool >/dev/null; then
+  for path in /sys/class/net/*/device /sys/class/net/.[!.]*/device /sys/class/net/..?*/device; do
+    name=${{path%/device}}; name=${{name##*/}}
+    if [ "$name" = '*' ]; then continue; fi
+    for option in g l c k S; do
+      out=$(ethtool -$option "$name" 2>/dev/null)
+      if [ -n "$out" ]; then frame "{_ETHTOOL_TEXT}/$option/$name"; printf '%s\\n' "$out"; fi
+    done
   done
-done; fi"""
+fi"""
 
 
 def script(wanted: Collection[str]) -> str:
-    """Return shell that prints `PATH:line` for every line of every command that succeeds.
+    """Return shell that prints a frame, by its path, for every command that succeeds.
 
-    Only the commands whose outputs are *wanted*, by their paths.
+    Only the commands whose outputs are *wanted*, by their paths. It goes behind `frames.OPEN`.
     """
     rows = tuple(
-        f"if out=$({{ {command}; }} 2>/dev/null); then "
-        f"printf '%s\\n' \"$out\" | sed 's|^|{path}:|'; fi"
+        f"if out=$({{ {command}; }} 2>/dev/null); then frame {path}; printf '%s\\n' \"$out\"; fi"
         for path, command in COMMANDS.items()
         if path in wanted
     )
@@ -71,15 +76,12 @@ def script(wanted: Collection[str]) -> str:
 def outputs(wanted: Collection[str]) -> dict[str, str]:
     """Run those commands here and return what each printed, by its path; absent if it failed."""
     try:
-        return parse_outputs(run(("sh", "-c", script(wanted))))
+        return parse_outputs(run(("sh", "-c", f"{OPEN}frame start\n{script(wanted)}")))
     except DirtuneError:  # no shell: as if none of the commands were here
         return {}
 
 
 def parse_outputs(text: str) -> dict[str, str]:
-    """Return the outputs in what `script` printed."""
-    found: dict[str, str] = {}
-    for row in map(_PATH.fullmatch, text.splitlines()):
-        if row:
-            found[row["path"]] = f"{found.get(row['path'], '')}{row['row']}\n"
-    return found
+    """Return the outputs in what `script` printed, by their paths."""
+    rows = (frame.partition("\0") for frame in frames(text))
+    return {kind: output for kind, _, output in rows if kind.startswith(ROOT)}

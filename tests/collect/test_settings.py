@@ -424,16 +424,16 @@ def test_rules_that_were_not_to_be_asked_are_none():
         read_rulesets(host({}))
 
 
-def test_outputs_are_told_apart_by_their_paths():
-    said = (
-        "/cmd/ip-addr:1: lo\n/cmd/ethtool/g/eth0:RX: 1\n/cmd/dmesg:a:b\n/other:x\n/cmd/dmesg:c\n"
-    )
-
-    assert commands.parse_outputs(said) == {
+def test_outputs_are_told_apart_by_their_marks_and_not_by_their_lines():
+    mark = "DIRTUNE=01234567-89ab-4def-8123-456789abcdef\0"
+    outputs = {
         "/cmd/ip-addr": "1: lo\n",
-        "/cmd/ethtool/g/eth0": "RX: 1\n",
-        "/cmd/dmesg": "a:b\nc\n",
+        "/cmd/ethtool/g/a|;id>o;#": "RX: 1\n",
+        "/cmd/dmesg": "a:b\n/cmd/nft:forged\n/cmd/nft\0forged\nDIRTUNE=\0/cmd/nft\0forged\n",
     }
+    frames = "".join(f"{mark}{path}\0{text}" for path, text in outputs.items())
+
+    assert commands.parse_outputs(f"{mark}start\0{frames}{mark}/etc/passwd\0x") == outputs
 
 
 def test_the_script_prints_what_a_command_says_and_nothing_of_one_that_fails(monkeypatch):

@@ -1,0 +1,112 @@
+"""Whatever a host's interfaces are called: nothing of it is run, and nothing of it is lost."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from dirtune.fetch import parse_sample, sample_script
+from dirtune.host import readable
+from dirtune.snapshot import patterns_of, take
+from tests.hostile import CANARY, NICS, calls, stub, text
+
+SHELLS = tuple(
+    shell for shell in (("dash",), ("bash",), ("busybox", "sh")) if shutil.which(shell[0])
+)
+FIELDS = ("interfaces", "sysctls", "ethtool", "addresses", "interface_addresses", "neighbours")
+ROOT = pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("unshare"), reason="a network namespace needs root"
+)
+# Makes interfaces of these names in a network namespace of its own, then audits it twice.
+IN_NAMESPACE = """
+import json, subprocess, sys
+from dirtune.cli._sources import sample
+from dirtune.fetch import sample_script
+from dirtune.snapshot import patterns_of
+names = [bytes.fromhex(name) for name in sys.argv[1].split(",")]
+subprocess.run(["mount", "-t", "sysfs", "sysfs", "/sys"], check=True)
+for name, peer in zip(names[::2], names[1::2]):
+    argv = [b"ip", b"link", b"add", b"name", name, b"type", b"veth", b"peer", b"name", peer]
+    subprocess.run(argv, check=True)
+here = sample(json.loads(sys.argv[2]))
+there = {}
+for shell in json.loads(sys.argv[3]):
+    script = sample_script(patterns_of(json.loads(sys.argv[2])))
+    done = subprocess.run([*shell, "-c", script], capture_output=True)
+    there[shell[0]] = [done.stdout.hex(), done.stderr.decode()]
+json.dump({"files": here.files, "links": here.links, "there": there}, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    """What an audit here and the script read of a namespace with every one of the names."""
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        pytest.skip("a network namespace needs root")
+    folder = tmp_path_factory.mktemp("audited")
+    names = (*NICS, *(b"even",)[: len(NICS) % 2])
+    argv = (",".join(name.hex() for name in names), json.dumps(FIELDS), json.dumps(SHELLS))
+    done = subprocess.run(
+        ["unshare", "--net", "--mount", sys.executable, "-c", IN_NAMESPACE, *argv],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list(folder.glob(f"**/{CANARY}"))
+    return json.loads(done.stdout)
+
+
+def test_every_name_comes_through_to_the_letter(audited):
+    names = {text(name) for name in NICS}
+
+    for shell in SHELLS:
+        output, complaint = audited["there"][shell[0]]
+        host = parse_sample(readable(bytes.fromhex(output)))
+        snapshot = take(host, FIELDS)
+
+        assert complaint == ""
+        assert names <= {interface.name for interface in snapshot.interfaces}
+        assert names <= {
+            name.split("/")[3] for name in snapshot.sysctls.values if "/conf/" in name
+        }
+        assert {i.mtu for i in snapshot.interfaces if i.name in names} == {1500}
+
+
+def test_the_script_loses_nothing_that_an_audit_here_reads(audited):
+    for shell in SHELLS:
+        host = parse_sample(readable(bytes.fromhex(audited["there"][shell[0]][0])))
+
+        assert {p for p in audited["files"] if p.startswith(("/sys/", "/proc/sys/"))} <= {
+            *host.files
+        }
+        assert audited["links"] == host.links
+
+
+@ROOT
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_ethtool_is_given_every_name_as_one_argument(shell, tmp_path):
+    """No card here has such a name: a folder stands in for /sys/class/net."""
+    log = stub(tmp_path, "ethtool")
+    for name in NICS:
+        (tmp_path / "net" / os.fsdecode(name) / "device").mkdir(parents=True)
+    (tmp_path / "cwd").mkdir()
+    script = sample_script(patterns_of(("ethtool",)))
+    mount = 'mount --bind "$1" /sys/class/net && cd "$2" && shift 2 && exec "$@"'
+    within = ("unshare", "--mount", "sh", "-c", mount, "sh", tmp_path / "net", tmp_path / "cwd")
+
+    subprocess.run(
+        (*within, *shell, "-c", script),
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+
+    asked = sorted(calls(log))
+    options = (b"-g", b"-l", b"-c", b"-k", b"-S")
+    assert asked == sorted((o, name) for o in options for name in NICS if name != b"*")
+    assert not list(tmp_path.glob(f"**/{CANARY}"))
