@@ -81,7 +81,7 @@ def fleet(folder):
     done = subprocess.run(
         ["sh", "-c", fetch_script(interval_s=0)], capture_output=True, check=True
     )
-    first, end, second = done.stdout.partition(b"\nend\n")
+    first, end, second = done.stdout.partition(b"\0end\0")
     (folder / "first").write_bytes(first + end)
     (folder / "second").write_bytes(second)
     (folder / "answer").write_text(

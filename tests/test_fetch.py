@@ -8,8 +8,7 @@ from dirtune.collect.netlink import IPVS
 from dirtune.errors import ParseError
 from dirtune.fetch import fetch_script, parse_fetched, parse_sample, record, sample_script
 from dirtune.host import LiveHost
-
-MARK = "DIRTUNE=01234567-89ab-4def-8123-456789abcdef\0"
+from tests.printed import MARK, frame, printed
 
 
 def test_the_shell_fetches_what_python_reads(tmp_path):
@@ -31,18 +30,6 @@ def test_the_shell_fetches_what_python_reads(tmp_path):
     assert fetched.links == {f"{tmp_path}/a:b/link": "../some where -> else"}
     assert fetched.taken_s > 0
     assert done.stderr == ""
-
-
-def frame(kind, text=""):
-    return f"{MARK}{kind}\0{text}"
-
-
-def printed(*frames, texts=(), between="/proc/self/environ"):
-    """Write down what the script prints; *texts* are files and what cat(1) says of each."""
-    listed = "".join(f"{between}\0{path}\0" for path, _ in texts)
-    read = "".join(f"{MARK}{text}" for _, text in texts)
-    files = (frame("texts", listed), MARK, read) if texts else ()
-    return "".join((frame("time", "5.0"), *files, *frames, frame("end")))
 
 
 def test_a_file_that_went_is_absent_and_one_that_cannot_be_read_is_refused():

@@ -18,6 +18,7 @@ from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.errors import NodeUnreachable, NotPossible
 from dirtune.render import irqs
 from dirtune.snapshot import Snapshot, take_all
+from tests.printed import frame, printed
 
 NOAPIC = """\
            CPU0       CPU1
@@ -242,18 +243,12 @@ def test_what_is_recorded_can_be_audited(tmp_path):
     assert json.loads(result.output)["host"]["samples"] == 2
 
 
-FETCHED = """\
-time 5.0
-file /proc/sys/kernel/hostname
-file /proc/interrupts
-links
-commands
-text
-/proc/sys/kernel/hostname:lb
-/proc/interrupts:           CPU0
-/proc/interrupts: 10:         40   IO-APIC  20-fasteoi   enp0s16
-end
-"""
+FETCHED = printed(
+    texts=[
+        ("/proc/sys/kernel/hostname", "lb\n"),
+        ("/proc/interrupts", "           CPU0\n 10:         40   IO-APIC  20-fasteoi   enp0s16\n"),
+    ]
+)
 
 
 def answer(monkeypatch, texts, probe=None):
@@ -521,47 +516,40 @@ host = "c1"
 [load]
 rates = [600]
 """
-NODE = """\
-time 5.0
-file /proc/sys/kernel/hostname
-file /proc/net/fib_trie
-file /proc/net/route
-file /proc/sys/net/ipv4/ip_local_port_range
-file /proc/net/snmp
-{listed}links
-commands
-/cmd/ip-rule:0:	from all lookup local
-text
-/proc/sys/kernel/hostname:{name}
-/proc/net/fib_trie:           |-- {address}
-/proc/net/fib_trie:              /32 host LOCAL
-/proc/net/route:Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT
-/proc/net/route:eth0 000012C6 00000000 0001 0 0 0 00FFFFFF 0 0 0
-/proc/net/route:eth0 00000000 FE0012C6 0003 0 0 0 00000000 0 0 0
-/proc/sys/net/ipv4/ip_local_port_range:32768\t60999
-/proc/net/snmp:Tcp: ActiveOpens
-/proc/net/snmp:Tcp: 5
-{more}end
+ROUTES = """\
+Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT
+eth0 000012C6 00000000 0001 0 0 0 00FFFFFF 0 0 0
+eth0 00000000 FE0012C6 0003 0 0 0 00000000 0 0 0
 """
 TABLE = """\
-/proc/net/ip_vs:IP Virtual Server version 1.2.1 (size=4096)
-/proc/net/ip_vs:Prot LocalAddress:Port Scheduler Flags
-/proc/net/ip_vs:  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
-/proc/net/ip_vs:TCP  C6120064:0050 rr
-/proc/net/ip_vs:  -> C612000B:0050      Masq    1      0          0
+IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+TCP  C6120064:0050 rr
+  -> C612000B:0050      Masq    1      0          0
 """
+
+
+def node(name, address, **more):
+    """Write down what the script prints on a node, twice."""
+    files = [
+        ("/proc/sys/kernel/hostname", f"{name}\n"),
+        ("/proc/net/fib_trie", f"           |-- {address}\n              /32 host LOCAL\n"),
+        ("/proc/net/route", ROUTES),
+        ("/proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n"),
+        ("/proc/net/snmp", "Tcp: ActiveOpens\nTcp: 5\n"),
+        *more.items(),
+    ]
+    rule = frame("/cmd/ip-rule", "0:\tfrom all lookup local\n")
+    return "".join(printed(rule, texts=files, taken_s=at) for at in ("5.0", "7.0"))
 
 
 def test_a_whole_cluster(tmp_path, monkeypatch):
     (tmp_path / "plan.toml").write_text(PLAN)
     addresses = {"lb1": "198.18.0.1", "rs1": "198.18.0.11", "c1": "198.18.0.77"}
 
-    rows = dict.fromkeys(("lb1",), ("file /proc/net/ip_vs\n", TABLE))
-    texts = {}
-    for name, address in addresses.items():
-        listed, more = rows.get(name, ("", ""))
-        text = NODE.format(name=name, address=address, listed=listed, more=more)
-        texts[name] = text + text.replace("5.0", "7.0")
+    more = {"lb1": {"/proc/net/ip_vs": TABLE}}
+    texts = {name: node(name, at, **more.get(name, {})) for name, at in addresses.items()}
     given = answer(monkeypatch, texts)
     result = call("audit", "--cluster", str(tmp_path / "plan.toml"), "--format", "json")
     document = json.loads(result.output)
