@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+# Of difflib's ratio: as near as "irc" is to "irq/".
+_ALIKE = 0.55
+
 
 def no_such(kind: str, word: str, names: Iterable[str], remedy: str = "") -> str:
     """Return that there is no *kind* called *word*, and the nearest of *names*.
@@ -11,6 +14,6 @@ def no_such(kind: str, word: str, names: Iterable[str], remedy: str = "") -> str
     """
     known = sorted(set(names))
     near = [name for name in known if word and name.startswith(word)]
-    near = near or difflib.get_close_matches(word, known)
+    near = near or difflib.get_close_matches(word, known, cutoff=_ALIKE)
     hint = f"Did you mean {' or '.join(near[:3])}?" if near else remedy
-    return f"No such {kind}: {word}. {hint}".rstrip()
+    return f"No such {kind}: {word or '(no name)'}. {hint}".rstrip()

@@ -14,7 +14,7 @@ CHECKS = ("irq/shared-with-nic", "irq/single-cpu", "ipvs/quiesced", "nic/gro-off
         ("shared-with-nic", "No such check: shared-with-nic. Did you mean irq/shared-with-nic?"),
         ("irq/s", "No such check: irq/s. Did you mean irq/shared-with-nic or irq/single-cpu?"),
         ("zzz", "No such check: zzz. `dirtune explain` lists them."),
-        ("", "No such check: . `dirtune explain` lists them."),
+        ("", "No such check: (no name). `dirtune explain` lists them."),
     ],
 )
 def test_the_nearest_are_named(word, shown):

@@ -6,6 +6,7 @@ reason. Its docstring is its page in docs/checks.md and what `dirtune explain` p
 """
 
 import enum
+import functools
 import importlib
 import pkgutil
 import re
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TypeVar
 
+from dirtune import nearest
 from dirtune.analyse import rates
 from dirtune.settings import Risk as Risk
 from dirtune.settings import Setting
@@ -249,6 +251,23 @@ def chosen(
         for c in checks
         if (not select or c.id.startswith(select)) and not c.id.startswith(ignore)
     )
+
+
+def no_such(word: str, *, prefix: bool = False) -> str | None:
+    """Return why *word* names no check, with the nearest; None where it is the id of one.
+
+    A *prefix* names every check whose id begins with it.
+    """
+    ids = _ids()
+    if word in ids or (prefix and word and any(each.startswith(word) for each in ids)):
+        return None
+    families = {f"{each.partition('/')[0]}/" for each in ids} if prefix else set()
+    return nearest.no_such("check", word, ids | families, "`dirtune explain` lists them.")
+
+
+@functools.cache
+def _ids() -> frozenset[str]:
+    return frozenset(each.id for each in all_checks())
 
 
 def run(checks: tuple[Check, ...], snapshot: Snapshot) -> tuple[Outcome, ...]:

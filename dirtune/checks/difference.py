@@ -55,25 +55,31 @@ class Comparison:
 
     differences: tuple[Difference, ...]
     unknown: tuple[str, ...]
-    """Sections that one of the two, or both, does not tell."""
+    """Sections that one of the two alone tells."""
+    untold: tuple[str, ...] = ()
+    """Sections that neither of them tells."""
+    compared: tuple[str, ...] = ()
+    """Sections that both tell."""
 
 
 def compare(a: Snapshot, b: Snapshot) -> Comparison:
     """Return the differences of two hosts, by section and name."""
     found: list[Difference] = []
-    unknown = []
+    unknown: list[str] = []
+    untold: list[str] = []
+    compared = []
     for section, facts in _SECTIONS.items():
         first, second = facts(a), facts(b)
         if first is None or second is None:
-            if first is not second:
-                unknown.append(section)
+            (untold if first is second else unknown).append(section)
             continue
+        compared.append(section)
         found += [
             Difference(section, name, first.get(name), second.get(name))
             for name in sorted(first.keys() | second.keys())
             if first.get(name) != second.get(name)
         ]
-    return Comparison(tuple(found), tuple(unknown))
+    return Comparison(tuple(found), tuple(unknown), tuple(untold), tuple(compared))
 
 
 def _kernel(snapshot: Snapshot) -> Facts | None:

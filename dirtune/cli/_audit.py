@@ -33,10 +33,14 @@ class Options:
 
 
 def wanted(select: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[Check, ...]:
-    """Return the checks asked for; `NotPossible` if there are none."""
+    """Return the checks asked for; `NotPossible` where a word names none, or none is left."""
+    for option, words in (("--select", select), ("--ignore", ignore)):
+        for word in words:
+            if refusal := checks.no_such(word, prefix=True):
+                raise NotPossible(f"{option}: {refusal}")
     found = checks.chosen(checks.all_checks(), select, ignore)
     if not found:
-        raise NotPossible("no such check; `dirtune explain` lists them")
+        raise NotPossible("--select and --ignore leave no check to run. Leave one of them out.")
     return found
 
 
@@ -46,7 +50,7 @@ def acceptance(config: Path | None, baseline: Path | None) -> Accepted:
     holds, expired = accepted.split(_config.waivers(config), today)
     for waiver in expired:
         what = " ".join(filter(None, (waiver.check, waiver.subject, waiver.host)))
-        _output.warning(f"the waiver of {what} expired on {waiver.expires}")
+        _output.warning(f"the waiver of {what} expired on {waiver.expires} and no longer holds")
     return Accepted(holds, _baseline(baseline) if baseline else frozenset())
 
 
@@ -80,14 +84,14 @@ def of_two(names: tuple[str, str], source: Source) -> Comparison:
     """Compare two directors: recorded trees, archives or hosts."""
     sources = tuple(_sources.of_path_or_host(name, source) for name in names)
     found = [_known(*pair) for pair in _sources.snapshots_of(sources).items()]
-    return difference.compare(found[0], found[-1])
+    compared = difference.compare(found[0], found[-1])
+    if not compared.compared:
+        raise NotPossible(f"{names[0]}, {names[1]}: there is nothing that both of them tell")
+    return compared
 
 
 def _known(source: Source, found: Snapshot | DirtuneError) -> Snapshot:
-    snapshot = _sources.known(found)
-    if snapshot.empty:
-        raise NotPossible(f"{source.name}: nothing in it that an audit reads")
-    return snapshot
+    return _sources.of_a_host(source, _sources.known(found))
 
 
 def _split(
@@ -137,4 +141,8 @@ def _baseline(path: Path) -> frozenset[accepted.Key]:
         raise NotPossible(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise ParseError(str(path), "is no JSON") from error
-    return accepted.baseline(str(path), document)
+    found = accepted.baseline(str(path), document)
+    gone = sorted({check for _, check, _ in found if checks.no_such(check)})
+    if gone:  # another version made it: what it knows of others still counts
+        _output.warning(f"{path}: names checks that this version does not have: {', '.join(gone)}")
+    return found

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from dirtune.checks import Waiver
+from dirtune.checks import Waiver, no_such
 from dirtune.errors import PlanError
 
 _SYSTEM = Path("/etc/dirtune/dirtune.toml")
@@ -24,8 +24,8 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: str | None = None
 
 
-class _Config(msgspec.Struct, frozen=True):
-    """What an audit reads of it; other commands have tables of their own."""
+class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file: a table that nobody reads would be a waiver that does not hold."""
 
     waivers: tuple[_Row, ...] = ()
 
@@ -51,4 +51,7 @@ def _read(path: Path) -> tuple[Waiver, ...]:
         raise PlanError(f"{path}: not TOML: {error}") from error
     except msgspec.ValidationError as error:
         raise PlanError(f"{path}: {error}") from error
+    for number, row in enumerate(config.waivers):
+        if refusal := no_such(row.check):
+            raise PlanError(f"{path}: waivers[{number}].check: {refusal}")
     return tuple(Waiver(r.check, r.reason, r.expires, r.subject, r.host) for r in config.waivers)

@@ -1,21 +1,24 @@
 """Making the plan of `dirtune fix`, and writing it as files."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dirtune import checks
+from dirtune.checks import Outcome
 from dirtune.cli import _sources
 from dirtune.cli._sources import Source
 from dirtune.errors import NotPossible
 from dirtune.host import Host
 from dirtune.render import fix_files
 from dirtune.render import plan as render
+from dirtune.render.overview import undecided
 from dirtune.snapshot import Snapshot, take, take_all
 from dirtune.tune import fixes, persist
 from dirtune.tune.fixes import Question
 from dirtune.tune.guards import guarded
-from dirtune.tune.plan import Plan
+from dirtune.tune.plan import Plan, Refusal
 from dirtune.tune.surroundings import look_around
 
 # What the refusals of fixes and guards are called: words, or a PCI function.
@@ -31,12 +34,17 @@ class Wish:
     """What the options ask for."""
 
     checks: tuple[str, ...]
-    live: bool = True
-    """Whether it is for this machine, and no record of another."""
+    root: Path | None = None
+    """The recorded host it is for; None for this machine."""
     force: tuple[str, ...] = ()
     """What is refused and is to be done all the same."""
     safe: bool = False
     """Whether only what is safe is wanted."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it is for this machine, and no record of another."""
+        return self.root is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +56,16 @@ class Made:
     left_out: tuple[render.LeftOut, ...]
     forced: str | None
     """What was refused and is done all the same, as the options said it."""
+    notes: tuple[str, ...] = ()
+    """What is left open by a plan of all that is found: never is that nothing to do."""
 
 
 def make(host: Host, wish: Wish) -> Made:
     """Return the plan of the checks that are named, or else of all that find something."""
     wanted = fixes.named(wish.checks)
     snapshot = _snapshot(host, wish, wanted)
-    wanted = wanted or fixes.findings(snapshot)
+    outcomes = () if wanted else checks.run(checks.all_checks(), snapshot)
+    wanted = wanted or fixes.findings(outcomes)
     alone = fixes.by_themselves(wanted)
     asked, refused = fixes.ask(snapshot, wanted)
     out = (
@@ -75,7 +86,20 @@ def make(host: Host, wish: Wish) -> Made:
     said = [each for each in refused if wish.checks and each.reason not in done]
     plan = Plan(plan.changes, (*plan.refusals, *said))
     lasting = persist.lasting(plan, around.texts)
-    return Made(plan, lasting, tuple(dict.fromkeys(out)), ", ".join(wish.force) or None)
+    notes = () if wish.checks else tuple(_left_open(outcomes, refused, done))
+    left_out = tuple(dict.fromkeys(out))
+    return Made(plan, lasting, left_out, ", ".join(wish.force) or None, notes)
+
+
+def _left_open(
+    outcomes: Sequence[Outcome], refused: Sequence[Refusal], done: set[str]
+) -> Iterator[str]:
+    """Yield what keeps a plan of all that the audit finds from being the whole remedy."""
+    by_hand = sorted({each.reason for each in refused} - done)
+    if by_hand:
+        yield f"for a person to mend: {', '.join(by_hand)}; `dirtune audit` says how"
+    if open_ := undecided(outcomes):
+        yield f"{open_}, and nothing is planned for those; `dirtune audit -v` says why"
 
 
 def overruled(with_force: Callable[[frozenset[str]], Plan], told: Sequence[str]) -> Plan:
@@ -147,6 +171,8 @@ def _out(wish: Wish, risk: str) -> bool:
 def _snapshot(host: Host, wish: Wish, wanted: Mapping[str, str | None]) -> Snapshot:
     """Take two samples, for rates and what netlink tells, where a check may want them."""
     alone = {check for fix in fixes.by_themselves(wanted) for check in fix.checks}
-    if not wish.live or (wanted and alone.issuperset(wanted)):
+    if not wish.live:
+        return _sources.of_a_host(Source(wish.root), take(host))
+    if wanted and alone.issuperset(wanted):
         return take(host)
     return take_all(_sources.samples(Source()))

@@ -60,6 +60,11 @@ class Source:
     """The command there that probes it; None: it is not probed."""
 
     @property
+    def live(self) -> bool:
+        """Whether it is this machine."""
+        return self.root is None and self.archive is None and self.host is None
+
+    @property
     def name(self) -> str:
         """The source in a message."""
         return str(self.root or self.archive or self.host or "this host")
@@ -171,6 +176,22 @@ def one_of(**given: object) -> None:
     said = [f"--{name}" for name, value in given.items() if value]
     if len(said) > 1:
         raise click.UsageError(f"{' and '.join(said)} each say what to read; give one of them")
+
+
+def of_a_host(source: Source, snapshot: Snapshot) -> Snapshot:
+    """Return *snapshot*; `NotPossible` where not one source of a host could be read in it."""
+    if not snapshot.empty:
+        return snapshot
+    remedy = "Name the record of a host" if source.root is None else _other_folder(source.root)
+    raise NotPossible(f"{source.name}: nothing in it that an audit reads. {remedy}.")
+
+
+def _other_folder(root: Path) -> str:
+    if (root / "meta.json").is_file():
+        return f"This is an unpacked snapshot: name {root / '1'}"
+    if root.name in {"proc", "sys"}:
+        return f"Name the folder that holds proc and sys: {root.parent}"
+    return "Name the folder that holds proc and sys"
 
 
 def hosts_in(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -15,10 +15,9 @@ from dirtune.render import catalogue
 @click.option("--format", type=click.Choice(["table", "json", "markdown"]), default="table")
 def command(check: str | None, format: str) -> None:
     """Print the page of CHECK; without CHECK, the list of all."""
-    every = checks.all_checks()
-    wanted = tuple(c for c in every if check in (None, c.id))
-    if not wanted:
-        raise NotPossible(f"{check}: no such check; `dirtune explain` lists them")
+    if check is not None and (refusal := checks.no_such(check)):
+        raise NotPossible(refusal)
+    wanted = tuple(c for c in checks.all_checks() if check in (None, c.id))
     if format == "json":
         _output.result(json.dumps(catalogue.document(wanted), indent=2), format)
     elif check is not None:

@@ -45,9 +45,10 @@ def plan(checks: tuple[str, ...], root: Path | None, output: Path | None, form: 
     from dirtune.render import plan as render
 
     host = LiveHost() if root is None else _sources.tree(root)
-    made = _fix.make(host, _fix.Wish(checks, live=root is None))
+    made = _fix.make(host, _fix.Wish(checks, root))
     texts = {"json": render.plan_json, "markdown": render.plan_markdown}
-    _output.result(texts.get(form, render.plan_table)(made.plan), form)
+    _output.result(texts.get(form, render.plan_table)(made.plan, made.notes), form)
+    _warn(made.notes, form)
     for path in _fix.write(output, made) if output else ():
         _output.progress(f"  {path}")
 
@@ -94,7 +95,13 @@ def apply(
         at = transaction.place()
         journal = transaction.carry_out(wanted, host, at, confirm_s=seconds, forced=made.forced)
     text = render.applied_json if form == "json" else render.applied_table
-    _output.result(text(wanted, journal, seconds, made.left_out), form)
+    _output.result(text(wanted, journal, seconds, made.left_out, made.notes), form)
+    _warn(made.notes, form)
+
+
+def _warn(notes: tuple[str, ...], form: str) -> None:
+    for note in notes if form == "json" else ():  # its shape has no place for them
+        _output.warning(note)
 
 
 @command.command()
@@ -104,10 +111,11 @@ def verify(checks: tuple[str, ...], form: str) -> None:
     """Read back whether what was fixed still has its effect; exit status 1 if not."""
     from dirtune.host import LiveHost
     from dirtune.render import plan as render
-    from dirtune.tune import transaction
+    from dirtune.tune import fixes, transaction
 
     require_root("fix verify")
-    found = transaction.verify(transaction.place(), LiveHost(), checks)
+    wanted = tuple(fixes.named(checks))
+    found = transaction.verify(transaction.place(), LiveHost(), wanted)
     rows = [render.Held(each.journal, each.change, each.holds, each.by) for each in found]
     _output.result(render.verify_json(rows) if form == "json" else render.verify_table(rows), form)
     sys.exit(0 if all(each.holds for each in found) else 1)

@@ -43,7 +43,8 @@ def command(
     taken = _sources.snapshot_of(source, render.FIELDS)
     table = taken.interrupts
     if table is None:
-        raise SourceMissing(taken.errors["interrupts"])
+        why = taken.errors["interrupts"]
+        raise SourceMissing(why if source.live else f"{source.name}: {why}")
     if probe is not None:
         found = _sources.known(_sources.probed((source,), probe, ("irq",))[source])
         _sources.warn(found)

@@ -67,7 +67,9 @@ def command(
     from dirtune.cli import _tune
     from dirtune.loop.decide import Wishes
     from dirtune.loop.session import Asked
+    from dirtune.tune.fixes import named
 
+    named(words)  # a check that there is not is known before anything is measured
     found = _tune.plan(_plan.locate(plan), live, pairs)
     tune = _tune.tune(found, out, boots, noise)
     wishes = Wishes(words, together, live=live is not None)

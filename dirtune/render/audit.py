@@ -9,6 +9,8 @@ import click
 from dirtune import checks
 from dirtune.checks import Check, Cluster, Finding, Fix, Outcome, Severity, Status
 from dirtune.checks.accepted import Accepted
+from dirtune.escape import each_text, markdown_code, one_line
+from dirtune.escape import markdown as escaped
 from dirtune.render.documents import (
     AuditDocument,
     AuditsDocument,
@@ -17,6 +19,7 @@ from dirtune.render.documents import (
     OutcomeDocument,
     WaivedDocument,
 )
+from dirtune.render.overview import overview
 from dirtune.snapshot import Snapshot
 
 _COLOURS = {
@@ -28,6 +31,7 @@ _COLOURS = {
 }
 _NOTHING = Accepted()
 _UNWRAPPED = 10_000
+_REMEDY = "`dirtune audit -v` says why"
 _SHOWN = ("interrupts_per_second", "wasted_cpu_percent", "options", "threads")
 
 
@@ -115,8 +119,9 @@ def documents(report: Report) -> AuditsDocument:
 
 
 def text(audit: Audit, *, width: int = 100, verbose: bool = False) -> str:
-    """Return findings, the gravest first and each under its cause, then one line of counts."""
-    blocks = [_heading(audit)]
+    """Return what it came to, findings, the gravest first and each under its cause, and counts."""
+    audit = each_text(audit, one_line)  # the colours are then the only escapes in it
+    blocks = ["\n".join(_heading(audit, width, verbose=verbose))]
     blocks += ["\n".join(_node(node, 0, width, frozenset())) for node in _tree(audit.outcomes)]
     blocks.append("\n".join(_waived(audit, width)))
     if verbose:
@@ -127,15 +132,17 @@ def text(audit: Audit, *, width: int = 100, verbose: bool = False) -> str:
 
 def markdown(audit: Audit) -> str:
     """Return the same as Markdown."""
-    lines = [f"# Audit of {audit.host['name'] or 'a host'}", "", f"{_facts(audit)}.", ""]
+    name = escaped(str(audit.host["name"] or "a host"))
+    said = overview(audit.outcomes, audit.roles, known=audit.known)
+    lines = [f"# Audit of {name}", "", f"**{said}**", "", f"{escaped(_facts(audit))}.", ""]
     for node in _tree(audit.outcomes):
         lines += _node_markdown(node, 2)
-    lines += [f"- {row}" for row in _waived(audit, _UNWRAPPED)]
+    lines += [f"- {escaped(row)}" for row in _waived(audit, _UNWRAPPED)]
     lines += ["", f"{_counts(audit)}", ""]
     rows = [o for o in audit.outcomes if o.status is not Status.FINDING]
     if rows:
         lines += ["| check | status | reason |", "|---|---|---|"]
-        lines += [f"| {o.check.id} | {o.status} | {o.reason or ''} |" for o in rows]
+        lines += [f"| {o.check.id} | {o.status} | {escaped(o.reason or '')} |" for o in rows]
     return "\n".join(lines)
 
 
@@ -213,8 +220,16 @@ def _irqs(finding: Finding) -> set[object]:
     return {finding.evidence.get("irq"), *(several if isinstance(several, list) else ())} - {None}
 
 
-def _heading(audit: Audit) -> str:
-    return f"{click.style(str(audit.host['name'] or 'recorded host'), bold=True)}  {_facts(audit)}"
+def _heading(audit: Audit, width: int, *, verbose: bool) -> Iterator[str]:
+    name = str(audit.host["name"] or "recorded host")
+    remedy = "" if verbose else _REMEDY
+    # The name is cut off and put back, so that no colour counts as width.
+    said = overview(audit.outcomes, audit.roles, known=audit.known, remedy=remedy)
+    rows = textwrap.wrap(f"{name}: {said}", width, break_on_hyphens=False)
+    whole = rows[0].startswith(name)
+    yield f"{click.style(name, bold=True)}{rows[0][len(name) :]}" if whole else rows[0]
+    yield from rows[1:]
+    yield _facts(audit)
 
 
 def _facts(audit: Audit) -> str:
@@ -299,22 +314,22 @@ def _counts(audit: Audit) -> str:
     severities = {severity.value for severity in Severity}
     found = [f"{n} {name}" for name, n in counts.items() if n and name in severities]
     rest = [f"{n} {k.replace('_', ' ')}" for k, n in counts.items() if n and k not in severities]
-    return f"{', '.join(found) or 'nothing found'} · {', '.join(rest) or 'no other check'}"
+    return " · ".join(filter(None, (", ".join(found), ", ".join(rest)))) or "no check was run"
 
 
 def _node_markdown(node: _Node, level: int) -> Iterator[str]:
     finding, check = node.finding, node.outcome.check
-    yield f"{'#' * level} {finding.severity}: {check.id}, {finding.subject}"
+    yield f"{'#' * level} {finding.severity}: {check.id}, {escaped(finding.subject)}"
     yield ""
-    yield f"{finding.message}."
+    yield f"{escaped(finding.message)}."
     yield ""
     yield why(check)
     yield ""
     for fix in finding.fixes:
-        yield f"- {fix.title} ({fix.risk})"
-        yield from (f"  - `{command}`" for command in fix.commands)
+        yield f"- {escaped(fix.title)} ({fix.risk})"
+        yield from (f"  - {markdown_code(command)}" for command in fix.commands)
         if fix.competes:
-            yield f"  - also set by: {', '.join(fix.competes)}"
+            yield f"  - also set by: {escaped(', '.join(fix.competes))}"
     yield ""
     for child in node.children:
         yield from _node_markdown(child, min(level + 1, 6))

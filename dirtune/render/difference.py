@@ -19,7 +19,7 @@ def document(found: Comparison, names: Sequence[str]) -> DifferencesDocument:
         "differences": [
             {"section": d.section, "name": d.name, "a": d.a, "b": d.b} for d in found.differences
         ],
-        "unknown": list(found.unknown),
+        "unknown": [*found.unknown, *found.untold],
     }
 
 
@@ -38,9 +38,11 @@ def _page(found: Comparison, names: Sequence[str], tablefmt: str) -> str:
     table = tabulate(rows, ("what", "name", *names), tablefmt=tablefmt, disable_numparse=True)
     blocks = [table] if rows else []
     number = len(rows)
-    said = f"{number} difference{'' if number == 1 else 's'}" if rows else "no difference"
-    unknown = f"; told by one of them alone: {', '.join(found.unknown)}" if found.unknown else ""
-    return "\n\n".join((*blocks, f"{said}{unknown}"))
+    counted = f"{number} difference{'' if number == 1 else 's'}" if rows else "No difference"
+    parts = [f"{counted} in {', '.join(found.compared)}"]
+    parts += [f"told by one of them alone: {', '.join(found.unknown)}"] if found.unknown else []
+    parts += [f"not compared, neither tells: {', '.join(found.untold)}"] if found.untold else []
+    return "\n\n".join((*blocks, f"{'; '.join(parts)}."))
 
 
 def _shown(value: str | None) -> str:

@@ -84,20 +84,21 @@ class VerifyDocument(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[HeldChange, ...]
 
 
-def plan_table(plan: Plan) -> str:
-    """Return every change with its risk and its shell commands, then what is left alone."""
-    if not plan.changes and not plan.refusals:
-        return "nothing to do"
+def plan_table(plan: Plan, notes: Sequence[str] = ()) -> str:
+    """Return every change with its risk and its shell commands, then what is left alone.
+
+    *notes* say what else there is; only without any is there nothing to do.
+    """
     lines: list[str] = []
     for change in plan.changes:
         if shell := commands(change.action):
             lines.append(f"{change.reason}  {change.title}  [{change.risk}]")
             lines += [f"    {row}" for command in shell for row in command.splitlines()]
             lines += [f"    {row}" for row in _notes(change)]
-    return "\n".join([*lines, *map(refusal_line, plan.refusals)])
+    return "\n".join([*lines, *map(refusal_line, plan.refusals), *notes]) or "nothing to do"
 
 
-def plan_markdown(plan: Plan) -> str:
+def plan_markdown(plan: Plan, notes: Sequence[str] = ()) -> str:
     """Return the same as a list with fenced commands."""
     lines: list[str] = []
     for change in plan.changes:
@@ -106,10 +107,11 @@ def plan_markdown(plan: Plan) -> str:
             lines += [f"  {row}" for command in shell for row in command.splitlines()]
             lines += ["  ```", "", *(f"  {row}" for row in _notes(change)), ""]
     lines += [f"- {refusal_line(refusal)}" for refusal in plan.refusals]
+    lines += [f"- {note}" for note in notes]
     return "\n".join(lines) or "nothing to do"
 
 
-def plan_json(plan: Plan) -> str:
+def plan_json(plan: Plan, _notes: Sequence[str] = ()) -> str:
     """Return the plan under the schema dirtune/plan/1."""
     shown = tuple(map(_shown, plan.changes))
     return _json(PlanDocument(risk=plan.risk, changes=shown, refusals=plan.refusals))
@@ -122,7 +124,11 @@ def refusal_line(refusal: Refusal) -> str:
 
 
 def applied_table(
-    plan: Plan, journal: str | None, confirm_s: float, left_out: Sequence[LeftOut] = ()
+    plan: Plan,
+    journal: str | None,
+    confirm_s: float,
+    left_out: Sequence[LeftOut] = (),
+    notes: Sequence[str] = (),
 ) -> str:
     """Return what was done, what to do next, and the fixes that were not asked for."""
     lines = [
@@ -130,18 +136,22 @@ def applied_table(
         for change in plan.changes
         if not silent(change.action)
     ]
-    lines += _next(journal, confirm_s)
+    lines += _next(journal, confirm_s) if journal or not notes else ()
     if any(change.risk == "reboot" for change in plan.changes):
         lines.append("takes effect at the next boot")
     lines += map(refusal_line, plan.refusals)
     lines += (
         f"left out: {each.fix} is {each.risk}; dirtune fix apply {each.check}" for each in left_out
     )
-    return "\n".join(lines)
+    return "\n".join([*lines, *notes])
 
 
 def applied_json(
-    plan: Plan, journal: str | None, confirm_s: float, left_out: Sequence[LeftOut] = ()
+    plan: Plan,
+    journal: str | None,
+    confirm_s: float,
+    left_out: Sequence[LeftOut] = (),
+    _notes: Sequence[str] = (),
 ) -> str:
     """Return it under the schema dirtune/applied/1; `journal` is null if nothing was done."""
     return _json(
@@ -174,7 +184,7 @@ def verify_table(holding: Sequence[Held]) -> str:
         + (f"  perhaps by {', '.join(each.by)}" if each.by else "")
         for each in holding
     )
-    return "\n".join(rows) or "nothing that dirtune changed is in force"
+    return "\n".join(rows) or "nothing to verify: no change of dirtune is in force"
 
 
 def verify_json(holding: Sequence[Held]) -> str:

@@ -1,12 +1,13 @@
 """An audit as metrics for the textfile collector of node_exporter.
 
-Labels are bounded: hosts, checks and severities; no subjects, which may be addresses.
+Labels are bounded: hosts, checks, severities and statuses; no subjects, which may be addresses.
 """
 
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from dirtune.checks import Severity
+from dirtune.checks import Severity, Status
+from dirtune.escape import one_line
 from dirtune.render.audit import Report
 
 if TYPE_CHECKING:
@@ -29,8 +30,18 @@ def registry(report: Report, at_s: float) -> "CollectorRegistry":
         ("host", "check", "severity"),
         registry=found,
     )
+    checks = Gauge(
+        "dirtune_audit_checks",
+        "Checks of a host by what came of them: one that was skipped or is inconclusive may hide "
+        "a finding.",
+        ("host", "status"),
+        registry=found,
+    )
     for audit in report.parts:
-        host = str(audit.host["name"] or _RECORDED)
+        host = one_line(str(audit.host["name"] or _RECORDED))
+        for status in Status:
+            number = sum(outcome.status is status for outcome in audit.outcomes)
+            checks.labels(host, status.value).set(number)
         rows = Counter(
             (outcome.check.id, finding.severity)
             for outcome in audit.outcomes

@@ -99,4 +99,7 @@ def _next(told: Told) -> Iterator[str]:
         again = f"dirtune fix apply {row.name.replace(',', '')} --persist"
         yield f"{row.name}: kept until the next boot; over it, on {told.host}: `{back} && {again}`"
     if not told.rows:
-        yield "nothing to do: the director's dirtune finds nothing it could fix"
+        yield (
+            "nothing to do: the director's dirtune finds nothing it could fix; "
+            f"`dirtune audit --host {told.host}` says what it could not decide"
+        )

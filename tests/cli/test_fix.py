@@ -104,7 +104,7 @@ def test_without_checks_only_safe_fixes_are_made_and_the_others_named(host):
     done = dirtune("fix", "apply")
 
     assert done.exit_code == 0
-    assert "nothing to do" in done.stdout
+    assert "done: " not in done.stdout
     assert "left out: unbind-partners is disruptive" in done.stdout
     assert "left out: drop-noapic is reboot" in done.stdout
     assert host.handlers() == list(LINE.values())
@@ -321,7 +321,7 @@ def test_what_a_later_journal_set_anew_is_not_undone(lost):
     ("argv", "said"),
     [
         (("fix", "apply", "irq/xtpic-mode"), "GRUB with drop-ins is not here"),
-        (("fix", "apply", "no/such"), "no/such: no such check; `dirtune explain` lists them"),
+        (("fix", "apply", "no/such"), "No such check: no/such. `dirtune explain` lists them."),
         (("rollback",), "no journal; nothing was changed"),
         (("rollback", "x"), "x: no such journal"),
         (("confirm",), "no journal; nothing was changed"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dirtune import checks
-from dirtune.checks import Finding, Status, all_checks, run
+from dirtune.checks import Finding, Outcome, Status, all_checks, run
 from dirtune.errors import PlanError
 from dirtune.settings import Risk, Setting
 from dirtune.snapshot import Snapshot
@@ -115,13 +115,12 @@ def named(words: tuple[str, ...]) -> dict[str, str | None]:
     `ipvs/conn-reuse-delay` is the first that can be made, `ipvs/conn-reuse-delay/no-conn-reuse`
     that one. `PlanError` for a check that there is not.
     """
-    known = {check.id for check in all_checks()}
     found: dict[str, str | None] = {}
     for word in words:
         family, _, rest = word.partition("/")
         name, _, fix = rest.partition("/")
-        if f"{family}/{name}" not in known:
-            raise PlanError(f"{word}: no such check; `dirtune explain` lists them")
+        if refusal := checks.no_such(f"{family}/{name}" if name else family):
+            raise PlanError(refusal)
         found[f"{family}/{name}"] = fix or None
     return found
 
@@ -158,9 +157,8 @@ def ask(
     )
 
 
-def findings(snapshot: Snapshot) -> dict[str, str | None]:
-    """Return every check that finds something in *snapshot*, as `named` does."""
-    outcomes = run(all_checks(), snapshot)
+def findings(outcomes: Iterable[Outcome]) -> dict[str, str | None]:
+    """Return every check that finds something in *outcomes*, as `named` does."""
     return {outcome.check.id: None for outcome in outcomes if outcome.findings}
 
 

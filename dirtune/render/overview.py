@@ -1,0 +1,103 @@
+"""An audit in one sentence: what it found, and how much of it could not be decided."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from dirtune.checks import Outcome, Status
+
+_DECIDED = frozenset({Status.FINDING, Status.PASSED})
+_UNDECIDED = frozenset({Status.SKIPPED, Status.INCONCLUSIVE, Status.ERROR})
+# Why a check could not be decided, by what its reason holds; the first that fits.
+_CAUSES = (
+    ("idle", "for too little traffic"),
+    ("sample", "for want of a second sample"),
+    ("--probe", "without --probe"),
+    ("--cluster", "without --cluster"),
+)
+_OTHERWISE = {
+    Status.SKIPPED: "not readable",
+    Status.ERROR: "failed",
+    Status.INCONCLUSIVE: "for other reasons",
+}
+
+
+def overview(
+    outcomes: Sequence[Outcome], roles: Sequence[str] = (), *, known: int = 0, remedy: str = ""
+) -> str:
+    """Return what *outcomes* of a host with *roles* come to.
+
+    *known* problems of a baseline are not among them. *remedy* says how to see why checks could
+    not be decided; where those are the most, they come first.
+    """
+    decided = sum(outcome.status in _DECIDED for outcome in outcomes)
+    undecided = [outcome for outcome in outcomes if outcome.status in _UNDECIDED]
+    number, gravest = _problems(outcomes, known=known)
+    why = f"; {remedy}" if remedy else ""
+    if not decided:
+        return f"{_nothing_decided(outcomes, undecided, roles)}{why if undecided else ''}."
+    causes = f"({_causes(undecided)})" if undecided else ""
+    if len(undecided) > decided:
+        those = "The one that could be" if decided == 1 else f"The {decided} that could be"
+        of = f"{len(undecided)} of {_checks(len(outcomes))} could not be decided {causes}"
+        return f"{of}{why}. {those} found {number}{gravest}."
+    elsewhere = _elsewhere(outcomes, roles)
+    but = f", but {elsewhere}" if elsewhere else ""
+    text = f"{number[:1].upper()}{number[1:]} found{gravest}{but}."
+    if undecided:
+        text += f" {_checks(len(undecided))} could not be decided {causes}{why}."
+    return text
+
+
+def undecided(outcomes: Sequence[Outcome]) -> str | None:
+    """Return how many of *outcomes* could not be decided, None where most of them could be."""
+    open_ = [outcome for outcome in outcomes if outcome.status in _UNDECIDED]
+    if len(open_) <= sum(outcome.status in _DECIDED for outcome in outcomes):
+        return None
+    return f"{len(open_)} of {_checks(len(outcomes))} could not be decided ({_causes(open_)})"
+
+
+def _nothing_decided(
+    outcomes: Sequence[Outcome], undecided: Sequence[Outcome], roles: Sequence[str]
+) -> str:
+    if undecided:
+        return f"No check could be decided ({_causes(undecided)})"
+    elsewhere = _elsewhere(outcomes, roles)
+    return f"No check applies: {elsewhere}" if elsewhere else "No check applies to this host"
+
+
+def _problems(outcomes: Sequence[Outcome], *, known: int) -> tuple[str, str]:
+    """Return how many problems were found, and how grave they are."""
+    every = [finding for outcome in outcomes for finding in outcome.findings]
+    counted = [finding for finding in every if not finding.waived]
+    if len(counted) == 1:
+        return "1 problem", f", {counted[0].severity}"
+    if counted:
+        gravest = min((finding.severity for finding in counted), key=lambda s: s.rank)
+        return f"{len(counted)} problems", f", the gravest {gravest}"
+    unwaived = " that is not waived" if every else ""
+    return f"no {'new ' if known else ''}problem{unwaived}", ""
+
+
+def _elsewhere(outcomes: Sequence[Outcome], roles: Sequence[str]) -> str:
+    """Return that this host is none that most checks are for; empty where it is."""
+    others = [outcome for outcome in outcomes if outcome.status is Status.NOT_APPLICABLE]
+    meant = any((outcome.reason or "").startswith("not a director") for outcome in others)
+    if tuple(roles) != ("host",) or not meant or any(o.findings for o in outcomes):
+        return ""
+    do = "does" if len(others) == 1 else "do"
+    so = f"so {len(others)} of {_checks(len(outcomes))} {do} not apply"
+    return f"this host is not a director: it has no IPVS services, {so}"
+
+
+def _causes(undecided: Sequence[Outcome]) -> str:
+    counts = Counter(map(_cause, undecided))
+    return ", ".join(f"{number} {cause}" for cause, number in counts.most_common())
+
+
+def _cause(outcome: Outcome) -> str:
+    reason = outcome.reason or ""
+    return next((cause for mark, cause in _CAUSES if mark in reason), _OTHERWISE[outcome.status])
+
+
+def _checks(number: int) -> str:
+    return "1 check" if number == 1 else f"{number} checks"
