@@ -1,10 +1,14 @@
 """Samples of a host kept in one file: the tar.gz of `dirtune snapshot`."""
 
+import gzip
 import io
+import os
 import posixpath
 import re
 import tarfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,10 +16,26 @@ import msgspec
 
 from dirtune import __version__
 from dirtune.errors import NotPossible, ParseError, SourceRefused
-from dirtune.host import RecordedHost, followed
+from dirtune.formats import from_json
+from dirtune.host import RecordedHost, followed, readable
+from dirtune.reading import open_regular
 
-# A 1152-CPU machine's /proc/interrupts is 14 MB; two samples and the rest stay well below.
-_LARGEST_ARCHIVE = 256 << 20
+# Two samples of a 1152-CPU machine are 50 MB in 170,000 files.
+_LARGEST_FILE = 32 << 20
+_LARGEST_CONTENT = 64 << 20
+_LARGEST_META = 8 << 20
+_MOST_HEADERS = 200_000
+_MOST_FOLDERS = 100_000
+_LONGEST_PATH = 1024
+_LARGEST_EXTENSION = 4096
+"""Of a header's extension: a path, the target of a link and a time of change."""
+_LARGEST_PACKED = 256 << 20
+_EXTENSIONS = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
+_BROKEN = (
+    *(EOFError, OSError, ValueError),
+    *(tarfile.TarError, zlib.error, msgspec.DecodeError),
+)
+_FILES = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE})
 _MEMBER = re.compile(r"(?P<sample>[01])(?P<path>/.+)")
 
 
@@ -48,7 +68,7 @@ def save(samples: Sequence[RecordedHost], path: Path) -> None:
     ]
     meta = msgspec.json.encode(Meta(said, "dirtune/snapshot/1", __version__))
     try:
-        with tarfile.open(path, "w:gz") as archive:
+        with tarfile.open(path, "w:gz", format=tarfile.GNU_FORMAT) as archive:
             _add(archive, "meta.json", msgspec.json.format(meta, indent=1))
             for number, (sample, paths) in enumerate(zip(samples, behind, strict=True)):
                 _add_sample(archive, str(number), sample, paths)
@@ -62,12 +82,91 @@ def load(path: Path) -> tuple[RecordedHost, ...]:
     `ParseError` if it is no archive of ours, or has a path or a link that leads out of it.
     """
     try:
-        with tarfile.open(path, "r:gz") as archive:
-            return _samples(path, archive)
+        handle = open_regular(path, _LARGEST_PACKED)
     except FileNotFoundError as error:
         raise NotPossible(f"{path}: no such file") from error
-    except (OSError, EOFError, tarfile.TarError, ValueError) as error:
-        raise ParseError(str(path), f"not a dirtune snapshot ({error})") from error
+    except OSError as error:
+        raise NotPossible(f"{path}: {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "rb") as file, gzip.GzipFile(fileobj=file) as archive:
+            return _samples(archive)
+    except _Refused as error:
+        raise ParseError(str(path), str(error)) from error
+    except _BROKEN as error:
+        raise ParseError(str(path), f"not a dirtune snapshot ({str(error)[:200]})") from error
+
+
+class _Refused(Exception):
+    """An archive is a tar file, and not one that dirtune wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    name: str
+    kind: bytes
+    target: str
+    """Of a symbolic link."""
+    content: bytes
+
+
+def _members(archive: gzip.GzipFile) -> Iterator[_Member]:
+    """Yield the members one by one.
+
+    Not by tarfile alone: it reads a name of 2 GB whole, calls itself for each extension of a
+    header, keeps every member, and Python's before 3.11.10 takes time with the square of an
+    extension. Each header is its own, what it announces is looked at here before it is read.
+    """
+    extended: dict[str, str] = {}
+    size = 0
+    for block in _headers(archive):
+        header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        extension = header.type in {*_EXTENSIONS, tarfile.XHDTYPE}
+        most = _LARGEST_EXTENSION if extension else _LARGEST_FILE
+        if not 0 <= header.size <= most:
+            raise _Refused(f"{header.name!r}: more than {most:,} bytes")
+        size += header.size
+        if size > _LARGEST_CONTENT:
+            raise _Refused(f"more than {_LARGEST_CONTENT >> 20} MiB unpacked")
+        content = archive.read(header.size)
+        if len(content) < header.size:
+            raise EOFError("cut off before the end")
+        archive.read(-header.size % tarfile.BLOCKSIZE)
+        if extension:
+            kind = _EXTENSIONS.get(header.type)
+            extended |= {kind: _name(content)} if kind else _pax(content)
+            continue
+        name = extended.get("path", header.name)
+        yield _Member(name, header.type, extended.get("linkpath", header.linkname), content)
+        extended = {}
+
+
+def _headers(archive: gzip.GzipFile) -> Iterator[bytes]:
+    for _ in range(_MOST_HEADERS):
+        block = archive.read(tarfile.BLOCKSIZE)
+        if len(block) < tarfile.BLOCKSIZE:
+            raise EOFError("cut off before the end")
+        if not any(block):
+            return
+        yield block
+    raise _Refused(f"more than {_MOST_HEADERS:,} files")
+
+
+def _pax(content: bytes) -> dict[str, str]:
+    """Return the names in an extension as POSIX has it: `LENGTH KEY=VALUE` in rows."""
+    found = {}
+    while content:
+        length = int(content[: content.index(b" ")])
+        row, content = content[:length], content[max(length, 1) :]
+        key, _, value = row.partition(b" ")[2].partition(b"=")
+        if key.startswith(b"GNU.sparse") or key == b"size":
+            raise _Refused("it has a file with holes, or of more than 8 GB")
+        if key in {b"path", b"linkpath"}:
+            found[key.decode()] = _name(value.removesuffix(b"\n"))
+    return found
+
+
+def _name(content: bytes) -> str:
+    return content.rstrip(b"\0").decode("utf-8", "surrogateescape")
 
 
 def _add_sample(
@@ -121,23 +220,21 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(member, io.BytesIO(content))
 
 
-def _samples(path: Path, archive: tarfile.TarFile) -> tuple[RecordedHost, ...]:
+def _samples(archive: gzip.GzipFile) -> tuple[RecordedHost, ...]:
     meta: Meta | None = None
     files: tuple[dict[str, str], dict[str, str]] = ({}, {})
     links: tuple[dict[str, str], dict[str, str]] = ({}, {})
-    size = 0
-    for member in archive:
-        size += member.size
-        if size > _LARGEST_ARCHIVE:
-            raise ParseError(str(path), f"more than {_LARGEST_ARCHIVE >> 20} MiB unpacked")
-        if member.name == "meta.json":
-            meta = msgspec.json.decode(_text(archive, member), type=Meta)
-        elif not member.isdir():
-            sample, inside = _inside(path, member)
-            if member.issym():
-                links[sample][inside] = member.linkname
+    for member in _members(archive):
+        if member.name == "meta.json" and member.kind in _FILES:
+            if len(member.content) > _LARGEST_META:
+                raise _Refused(f"meta.json: more than {_LARGEST_META:,} bytes")
+            meta = from_json(member.content, Meta)
+        elif member.kind != tarfile.DIRTYPE:
+            sample, inside = _inside(member)
+            if member.kind == tarfile.SYMTYPE:
+                links[sample][inside] = member.target
             else:
-                files[sample][inside] = _text(archive, member)
+                files[sample][inside] = readable(member.content)
     return tuple(_sample(meta, n, files[n], links[n]) for n in (0, 1) if files[n] or links[n])
 
 
@@ -150,6 +247,7 @@ def _sample(
         raise ValueError(f"meta.json does not tell of sample {number}")
     said = meta.samples[number]
     files, links = (_recorded(stored, said.behind) for stored in (files, links))
+    _require_paths((*files, *links))
     return RecordedHost(files, links, frozenset(said.refused), said.monotonic_s, said.modes)
 
 
@@ -160,23 +258,31 @@ def _recorded(stored: Mapping[str, str], behind: Mapping[str, str]) -> dict[str,
     return plain | {path: stored[real] for path, real in behind.items() if real in stored}
 
 
-def _inside(path: Path, member: tarfile.TarInfo) -> tuple[int, str]:
+def _require_paths(paths: Iterable[str]) -> None:
+    """Refuse paths that no host has, and more folders: each costs memory when they are listed."""
+    folders: set[str] = set()
+    for path in paths:
+        if not path.startswith("/") or len(path) > _LONGEST_PATH:
+            raise ValueError(f"{path[:60]!r} is no path of a host")
+        folder = posixpath.dirname(path)
+        while folder not in folders:
+            folders.add(folder)
+            folder = posixpath.dirname(folder)
+        if len(folders) > _MOST_FOLDERS:
+            raise _Refused(f"more than {_MOST_FOLDERS:,} folders")
+
+
+def _inside(member: _Member) -> tuple[int, str]:
     """Return (sample, path on its host) of a member that stays inside its sample."""
     found = _MEMBER.fullmatch(member.name)
+    shown = repr(member.name[:60])
     if not found or posixpath.normpath(found["path"]) != found["path"]:
-        raise ParseError(str(path), f"{member.name!r} is not a path inside a sample")
-    if not (member.isfile() or member.issym()):
-        raise ParseError(str(path), f"{member.name!r} is neither a file nor a symbolic link")
-    if member.issym():
+        raise _Refused(f"{shown} is not a path inside a sample")
+    if member.kind not in {*_FILES, tarfile.SYMTYPE}:
+        raise _Refused(f"{shown} is neither a file nor a symbolic link")
+    if member.kind == tarfile.SYMTYPE:
         folder = posixpath.dirname(member.name)
-        target = posixpath.normpath(posixpath.join(folder, member.linkname))
+        target = posixpath.normpath(posixpath.join(folder, member.target))
         if not target.startswith(f"{found['sample']}/"):
-            raise ParseError(str(path), f"the link {member.name!r} leads out of its sample")
+            raise _Refused(f"the link {shown} leads out of its sample")
     return int(found["sample"]), found["path"]
-
-
-def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
-    file = archive.extractfile(member)
-    if file is None:
-        raise ValueError(f"{member.name} has no content")
-    return file.read().decode("utf-8", "backslashreplace")

@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from dirtune.errors import ApplyError, NotPossible, SourceMissing, SourceRefused
+from dirtune.reading import read_bytes
 
 _Folder: TypeAlias = "dict[str, _Folder]"
 _MOST_LINKS = 40  # as many as Linux follows
+_LARGEST_BYTES = 32 << 20
+"""Of a file of the kernel's; /proc/interrupts of 1152 CPUs is 25 MB."""
 _WILDCARD = re.compile(r"[*?[]")
 
 
@@ -65,16 +68,17 @@ class LiveHost:
     def read(self, path: str) -> str:
         """Return the text of *path*."""
         try:
-            return readable(self._file(path).read_bytes())
-        except (FileNotFoundError, ProcessLookupError) as error:
+            return readable(read_bytes(self._file(path), _LARGEST_BYTES))
+        except (FileNotFoundError, NotADirectoryError, ProcessLookupError) as error:
             raise SourceMissing(f"{path}: not on this host") from error
         except OSError as error:
             raise SourceRefused(f"{path}: {error.strerror}") from error
 
     def glob(self, pattern: str) -> tuple[str, ...]:
-        """Return the paths that match *pattern*, as this host names them."""
-        if self.here:
-            return tuple(sorted(map(str, self._root.glob(pattern.lstrip("/")))))
+        """Return the paths that match *pattern*, as this host names them.
+
+        What is gone again by the time it is looked at is not there, on every Python.
+        """
         found = [""]
         for part in pattern.split("/")[1:]:
             wild = _WILDCARD.search(part)
@@ -129,7 +133,7 @@ class LiveHost:
 
     def _names(self, folder: str) -> list[str]:
         try:
-            return [each.name for each in self._file(folder or "/").iterdir()]
+            return [entry.name for entry in os.scandir(self._file(folder or "/"))]
         except OSError:
             return []
 

@@ -12,6 +12,8 @@ LAYERS = [
     "nearest",
     "signals",
     "ending",
+    "formats",
+    "reading",
     "host",
     "collect",
     "analyse",

@@ -68,7 +68,7 @@ def test_a_link_that_stays_inside_is_kept(tmp_path):
 
 def test_an_archive_cannot_fill_the_memory(tmp_path, monkeypatch):
     save((FIRST,), tmp_path / "a.tgz")
-    monkeypatch.setattr(archive, "_LARGEST_ARCHIVE", 100)
+    monkeypatch.setattr(archive, "_LARGEST_CONTENT", 100)
 
     with pytest.raises(ParseError, match="MiB"):
         load(tmp_path / "a.tgz")

@@ -13,6 +13,7 @@ import msgspec
 
 from dirtune.analyse.run import Run, Trial
 from dirtune.errors import NotPossible, ParseError
+from dirtune.formats import from_json
 
 _TO_SECONDS: dict[str, Callable[[float], float]] = {
     "reply_rate": lambda value: 1 / value,
@@ -22,6 +23,11 @@ _FROM_SECONDS: dict[str, Callable[[float], float]] = {
     "reply_rate": lambda value: 1 / value,
     "cpu_us_per_connection": lambda value: value * 1e6,
 }
+# What pyperf, and what is made of its values, raises for a file that is not as it writes them.
+_BROKEN = (
+    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+    msgspec.ValidationError,
+)
 _NAMES = {
     "reply_rate": "time per connection",
     "cpu_us_per_connection": "director CPU time per connection",
@@ -66,13 +72,13 @@ def _runs(trial: Trial) -> Iterator[tuple[str, Any]]:
 def is_pyperf(text: bytes) -> bool:
     """Tell whether *text* is a pyperf file, by its own mark."""
     try:
-        return "benchmarks" in msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        return "benchmarks" in from_json(text, dict[str, msgspec.Raw])
     except msgspec.DecodeError:
         return False
 
 
-def from_pyperf(path: Path) -> Run:
-    """Return a pyperf file as a run; `ParseError` if pyperf cannot read it.
+def from_pyperf(path: Path, text: bytes) -> Run:
+    """Return *text*, a pyperf file, as a run; `ParseError` if pyperf cannot read it.
 
     One pyperf run is one trial, its value the mean of its own: what one process measured
     several times is not independent. A file that dirtune did not write holds seconds for each
@@ -80,9 +86,13 @@ def from_pyperf(path: Path) -> Run:
     """
     pyperf = _pyperf()
     try:
-        suite = pyperf.BenchmarkSuite.load(str(path))
-    except (ValueError, KeyError, TypeError) as error:
+        suite = pyperf.BenchmarkSuite.loads(text.decode())
+        return _run(path, _trials(path, suite))
+    except _BROKEN as error:
         raise ParseError(str(path), f"pyperf cannot read it: {error}") from error
+
+
+def _trials(path: Path, suite: Any) -> tuple[Trial, ...]:  # noqa: ANN401  (pyperf has no types)
     trials: dict[str, Trial] = {}
     for benchmark in suite.get_benchmarks():
         if benchmark.get_unit() != "second":
@@ -93,7 +103,7 @@ def from_pyperf(path: Path) -> Run:
                 known = trials.get(trial.id)
                 both = trial.metrics if known is None else known.metrics | trial.metrics
                 trials[trial.id] = msgspec.structs.replace(trial, metrics=both)
-    return _run(path, tuple(trials.values()))
+    return tuple(trials.values())
 
 
 def _trial(name: str, number: int, run: Any) -> Trial:  # noqa: ANN401  (pyperf has no types)
@@ -102,7 +112,7 @@ def _trial(name: str, number: int, run: Any) -> Trial:  # noqa: ANN401  (pyperf 
     cell = about.get("dirtune_cell", name)
     mean = sum(run.values) / len(run.values)
     value = _FROM_SECONDS[metric](mean)
-    return Trial(
+    trial = Trial(
         id=about.get("dirtune_trial", f"{name}#{number}"),
         arm="A",
         kind="judged",
@@ -124,6 +134,8 @@ def _trial(name: str, number: int, run: Any) -> Trial:  # noqa: ANN401  (pyperf 
         settled=True,
         cell="" if cell == "-" else cell,
     )
+    # What a file of others says may be of any type.
+    return msgspec.convert(msgspec.to_builtins(trial), Trial)
 
 
 def _run(path: Path, trials: tuple[Trial, ...]) -> Run:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from dirtune import reading
 from dirtune.analyse.metrics import METRICS
 from dirtune.bench import profiles, services
 from dirtune.bench.tables import (
@@ -30,6 +31,7 @@ from dirtune.bench.tables import (
 )
 from dirtune.bench.toml_lines import line_of, path_of
 from dirtune.errors import PlanError
+from dirtune.formats import from_json, from_toml
 
 # What clients offer is within 2 per cent of what was asked.
 _APART = 1.05
@@ -92,7 +94,7 @@ def _part(document: dict[str, object], kind: type[_Parsed]) -> _Parsed:
 
 def _read(path: Path, parsed: Callable[[str], _Parsed]) -> _Parsed:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = reading.read_text(path)
     except OSError as error:
         raise PlanError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -103,7 +105,10 @@ def _read(path: Path, parsed: Callable[[str], _Parsed]) -> _Parsed:
         raise PlanError(f"{path}: {error}") from error
     if plan.ssh_config is None:
         return plan
-    config = (path.parent / Path(plan.ssh_config).expanduser()).resolve()
+    try:
+        config = (path.parent / Path(plan.ssh_config).expanduser()).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, links in a circle, NUL
+        raise PlanError(f"{path}: ssh_config: {plan.ssh_config!r}: {error}") from error
     return msgspec.structs.replace(plan, ssh_config=str(config))
 
 
@@ -124,18 +129,13 @@ def _traffic(document: dict[str, object]) -> Traffic:
 
 def _json(text: str) -> dict[str, object]:
     try:
-        return msgspec.json.decode(text, type=dict[str, object])
+        return from_json(text, dict[str, object])
     except msgspec.DecodeError as error:
         raise PlanError(f"not JSON: {error}") from error
 
 
 def _document(text: str) -> dict[str, object]:
-    import tomllib  # noqa: PLC0415  (a plan in JSON, which a program made, needs it not)
-
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise PlanError(f"not TOML: {error}") from error
+    document = from_toml(text)
     if "lab" in document:
         raise PlanError(
             "[lab]: a lab writes its own plan; run `dirtune lab up`, then leave PLAN out"

@@ -22,6 +22,7 @@ from dirtune.bench.sampler import Sampler
 from dirtune.bench.tables import Peer, Plan
 from dirtune.collect import ip_vs, processes
 from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
+from dirtune.formats import from_json
 from dirtune.remote import Node, Process, together
 
 # bcc compiles for half a minute in an emulated director.
@@ -245,7 +246,7 @@ class LiveProbe:
         done = await self._process.finish(timeout_s=self._seconds + _PROBE_LOAD_S)
         text = done.stdout[max(done.stdout.find("{"), 0) :]
         try:
-            return msgspec.json.decode(text, type=Profile)
+            return from_json(text, Profile)
         except msgspec.DecodeError as error:
             raise NotPossible("the director's dirtune printed no profile; is it ours?") from error
 

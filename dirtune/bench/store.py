@@ -14,13 +14,17 @@ from pathlib import Path
 
 import msgspec
 
+from dirtune import reading
 from dirtune.analyse.run import Run, Trial
 from dirtune.bench import exchange
 from dirtune.bench.trial import Result
 from dirtune.errors import ParseError, SourceMissing, TrialError
+from dirtune.formats import from_json
 
 OUT = Path("dirtune-runs")
 _NAME = "run.json"
+_LARGEST_BYTES = 64 << 20
+"""Of run.json; one of a thousand trials is a tenth of it."""
 
 
 class Store:
@@ -92,10 +96,10 @@ def load(folder: Path) -> Run:
     """
     path = folder / _NAME if folder.is_dir() else folder
     try:
-        text = path.read_bytes()
+        text = reading.read_bytes(path, _LARGEST_BYTES)
         if exchange.is_pyperf(text):
-            return exchange.from_pyperf(path)
-        return msgspec.json.decode(text, type=Run)
+            return exchange.from_pyperf(path, text)
+        return from_json(text, Run)
     except FileNotFoundError as error:
         raise SourceMissing(f"{folder}: no run.json there") from error
     except OSError as error:

@@ -6,8 +6,12 @@ inside an inline table or an array is found by the line that its outermost key b
 
 import re
 
-_HEADER = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]\]?")
-_KEY = re.compile(r"^\s*([A-Za-z0-9_.\"'-]+?)\s*=")
+# No two parts in a row that match the same: a row may be a million blanks.
+_HEADER = re.compile(r"(\[\[?)([^\]]+)\]")
+_KEY = re.compile(r"([A-Za-z0-9_.\"'-]+)\s*=")
+
+_DEEPEST = 16
+"""Parts of a key; the text may be no TOML at all."""
 
 Path = tuple[str | int, ...]
 
@@ -38,12 +42,14 @@ def _places(text: str) -> list[tuple[int, Path]]:
     found: list[tuple[int, Path]] = []
     table: Path = ()
     counts: dict[Path, int] = {}
-    for number, row in enumerate(text.splitlines(), 1):
+    for number, row in enumerate(map(str.strip, text.splitlines()), 1):
         if header := _HEADER.match(row):
-            table = _table(header[2].split("."), counts, many=header[1] == "[[")
+            table = _table(header[2].split(".", _DEEPEST), counts, many=header[1] == "[[")
             found.append((number, table))
         elif key := _KEY.match(row):
-            found.append((number, (*table, *(part.strip("\"'") for part in key[1].split(".")))))
+            found.append(
+                (number, (*table, *(part.strip("\"'") for part in key[1].split(".", _DEEPEST))))
+            )
     return found
 
 

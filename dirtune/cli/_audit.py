@@ -1,12 +1,13 @@
 """Carrying out an audit of one host or many: take snapshots, judge them, gather the report."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from dirtune import checks
+import msgspec
+
+from dirtune import checks, reading
 from dirtune.analyse.probed import Probed
 from dirtune.checks import Check, Cluster, accepted, cluster, difference
 from dirtune.checks.accepted import Accepted
@@ -14,6 +15,7 @@ from dirtune.checks.difference import Comparison
 from dirtune.cli import _config, _output, _sources
 from dirtune.cli._sources import Source
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
+from dirtune.formats import from_json
 from dirtune.render import audit as render
 from dirtune.render.audit import Report
 from dirtune.snapshot import Place, Snapshot, with_probes
@@ -136,10 +138,10 @@ def _audit(
 
 def _baseline(path: Path) -> frozenset[accepted.Key]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = from_json(reading.read_bytes(path), object)
     except OSError as error:
         raise NotPossible(f"{path}: {error.strerror}") from error
-    except ValueError as error:
+    except msgspec.DecodeError as error:
         raise ParseError(str(path), "is no JSON") from error
     found = accepted.baseline(str(path), document)
     gone = sorted({check for _, check, _ in found if checks.no_such(check)})

@@ -1,14 +1,15 @@
 """The configuration files: /etc/dirtune/dirtune.toml, then ~/.config/dirtune/dirtune.toml."""
 
-import tomllib
 from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
+from dirtune import reading
 from dirtune.checks import Waiver, no_such
 from dirtune.errors import PlanError
+from dirtune.formats import from_toml
 
 _SYSTEM = Path("/etc/dirtune/dirtune.toml")
 _OWN = Path(".config/dirtune/dirtune.toml")
@@ -37,19 +38,26 @@ def waivers(given: Path | None) -> tuple[Waiver, ...]:
     """
     if given is not None:
         return _read(given)
-    paths = (path for path in (_SYSTEM, Path.home() / _OWN) if path.is_file())
+    paths = (path for path in (_SYSTEM, *_own()) if path.exists())
     return tuple(waiver for path in paths for waiver in _read(path))
+
+
+def _own() -> tuple[Path, ...]:
+    try:
+        return (Path.home() / _OWN,)
+    except RuntimeError:  # neither $HOME nor an entry of this user
+        return ()
 
 
 def _read(path: Path) -> tuple[Waiver, ...]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = from_toml(reading.read_text(path))
         config = msgspec.convert(document, _Config)
     except OSError as error:
         raise PlanError(f"{path}: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PlanError(f"{path}: not TOML: {error}") from error
-    except msgspec.ValidationError as error:
+    except UnicodeDecodeError as error:
+        raise PlanError(f"{path}: not UTF-8 text") from error
+    except (PlanError, msgspec.ValidationError) as error:
         raise PlanError(f"{path}: {error}") from error
     for number, row in enumerate(config.waivers):
         if refusal := no_such(row.check):

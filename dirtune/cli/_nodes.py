@@ -15,6 +15,7 @@ from dirtune.bench.tables import Plan as BenchPlan
 from dirtune.cli import _lvs, _output, _plan, _sources
 from dirtune.cli._lvs import Asked, Given
 from dirtune.errors import DirtuneError, NotPossible, PlanError
+from dirtune.formats import from_json
 from dirtune.host import LiveHost, WritableHost
 from dirtune.lvs.model import Table
 from dirtune.render import plan as render_plan
@@ -258,7 +259,7 @@ def _each(
         argv = ("lvs", *words, f"--node={peer.label}", "--format", "json", "-")
         text = await _ask(configuration, peer, argv, _lvs.sent(configuration))
         try:
-            return msgspec.json.decode(text, type=kind)
+            return from_json(text, kind)
         except msgspec.DecodeError as error:
             said = f"{peer.host}: its dirtune printed no JSON of ours; install the same version"
             raise NotPossible(said) from error

@@ -11,12 +11,14 @@ from typing import TypeVar
 import click
 import msgspec
 
+from dirtune import reading
 from dirtune.analyse.probed import Probed
 from dirtune.archive import load
 from dirtune.cli import _output
 from dirtune.collect import commands, netlink
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
 from dirtune.fetch import fetch_script, parse_fetched, record
+from dirtune.formats import from_json
 from dirtune.host import LiveHost, RecordedHost
 from dirtune.snapshot import FIELDS, Snapshot, moving, patterns_of, take_all
 
@@ -141,7 +143,7 @@ def _measured(seconds: float, names: Sequence[str]) -> Probed:
 
 def _parsed(text: str) -> Probed:
     try:
-        return msgspec.json.decode(text, type=_Profile).probed
+        return from_json(text, _Profile).probed
     except msgspec.DecodeError as error:
         said = f"not its answer ({error}); install the same version"
         raise ParseError("`dirtune profile`", said) from error
@@ -256,7 +258,7 @@ def _asked(
 
 def _listed(path: Path) -> list[str]:
     try:
-        rows = path.read_text(encoding="utf-8").splitlines()
+        rows = reading.read_text(path).splitlines()
     except OSError as error:
         raise NotPossible(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

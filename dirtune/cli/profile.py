@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from dirtune import signals
+from dirtune import reading, signals
 from dirtune.analyse.profile import Profile
 from dirtune.cli import _output, _plan, _sources
 from dirtune.errors import NotPossible, ParseError, TrialError
+from dirtune.formats import from_json
 
 ALL = "irq,softirq,locks,cpu,drops,ipvs"
 
@@ -166,7 +167,7 @@ def _write_folded(found: Profile, path: Path) -> None:
 
 def _kept(path: Path) -> Profile:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Profile)
+        return from_json(reading.read_bytes(path), Profile)
     except OSError as error:
         raise NotPossible(f"{path}: {error.strerror}") from error
     except msgspec.DecodeError as error:

@@ -13,6 +13,7 @@ import msgspec
 from dirtune.collect.commands import ETHTOOL_TEXTS
 from dirtune.collect.netlink import ETHTOOL
 from dirtune.errors import ParseError, SourceMissing
+from dirtune.formats import from_json
 from dirtune.host import Host
 
 SOURCES = (ETHTOOL, ETHTOOL_TEXTS)
@@ -69,7 +70,7 @@ def read_ethtool(host: Host) -> Mapping[str, Card]:
 def parse_ethtool(text: str) -> Mapping[str, Card]:
     """Parse the answers that `collect.netlink` keeps."""
     try:
-        return msgspec.json.decode(text, type=dict[str, Card])
+        return from_json(text, dict[str, Card])
     except msgspec.MsgspecError as error:
         raise ParseError(ETHTOOL, str(error)) from error
 

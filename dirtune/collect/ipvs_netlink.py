@@ -11,6 +11,7 @@ import msgspec
 
 from dirtune.collect.netlink import IPVS
 from dirtune.errors import ParseError
+from dirtune.formats import from_json
 from dirtune.host import Host
 
 SOURCES = (IPVS,)
@@ -105,6 +106,6 @@ def read_ipvs(host: Host) -> Ipvs:
 def parse_ipvs(text: str) -> Ipvs:
     """Parse the answers that `collect.netlink` keeps."""
     try:
-        return msgspec.json.decode(text, type=Ipvs)
+        return from_json(text, Ipvs)
     except msgspec.MsgspecError as error:
         raise ParseError(IPVS, str(error)) from error

@@ -7,7 +7,8 @@ parentheses of its own, and is cut to 15 characters. Command lines are not read:
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dirtune.errors import ParseError, SourceMissing, SourceRefused
+from dirtune.collect.files import text_in
+from dirtune.errors import ParseError, SourceMissing
 from dirtune.host import Host
 
 _PATTERN = "/proc/[0-9]*/stat"
@@ -63,7 +64,6 @@ def parse_process(text: str) -> Process:
 
 def _read(host: Host, paths: tuple[str, ...]) -> Iterator[Process]:
     for path in paths:
-        try:
-            yield parse_process(host.read(path))
-        except (SourceMissing, SourceRefused):  # it ended between the listing and the reading
-            continue
+        text = text_in(host, path)
+        if text:  # else it ended between the listing and the reading
+            yield parse_process(text)

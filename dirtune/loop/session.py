@@ -11,13 +11,14 @@ from pathlib import Path
 
 import msgspec
 
-from dirtune import __version__, checks
+from dirtune import __version__, checks, reading
 from dirtune.analyse.run import Run
 from dirtune.bench import store
 from dirtune.bench.store import Store
 from dirtune.bench.tables import Plan
 from dirtune.checks import Risk
 from dirtune.errors import ApplyError, DirtuneError, NotPossible, NoVerdict, ParseError, PlanError
+from dirtune.formats import from_json
 from dirtune.loop import boots, decide, turn
 from dirtune.loop.decide import Attempt, Boot, FixPlan, Session, Wishes
 from dirtune.loop.turn import Say, Trying
@@ -119,8 +120,10 @@ def _plain(plan: Plan) -> dict[str, object]:
 def load(path: Path) -> Session:
     """Read a session; `ParseError` if it is none."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Session)
-    except (OSError, msgspec.DecodeError) as error:
+        return from_json(reading.read_bytes(path), Session)
+    except OSError as error:
+        raise ParseError(str(path), str(error.strerror)) from error
+    except msgspec.DecodeError as error:
         raise ParseError(str(path), str(error)) from error
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from dirtune import signals
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError
+from dirtune.formats import from_json
 from dirtune.remote import config, names
 from dirtune.remote.names import LOCAL
 from dirtune.remote.node import GUARD, Finished, Node, Process
@@ -145,7 +146,7 @@ async def _each(
 def parse_object(host: str, argv: Sequence[str], text: str) -> dict[str, object]:
     """Return the JSON object in *text*; `NotPossible` says which command printed none."""
     try:
-        return msgspec.json.decode(text, type=dict[str, object])
+        return from_json(text, dict[str, object])
     except msgspec.DecodeError as error:
         what = shlex.join(argv)
         raise NotPossible(f"{host}: `{what}` printed no JSON; is dirtune there ours?") from error

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from dirtune.analyse.reach import Reach
+from dirtune.formats import from_json
 from dirtune.tune.plan import AddAddress, Change, Plan, Refusal, Run, commands
 
 _NOTHING = "nothing to do\n"
@@ -39,7 +40,7 @@ def refusal_line(refusal: Refusal) -> str:
 def before(text: str, settings: Plan, form: str) -> str:
     """Return what is to be done to a director's table, *text*, behind its own settings."""
     if form == "json":
-        told = msgspec.json.decode(text, type=dict[str, object])
+        told = from_json(text, dict[str, object])
         own = _document(settings)["changes"]
         return f"{msgspec.json.encode({**told, 'settings': own}).decode()}\n"
     said = "\n".join(_diff(settings, form))
@@ -53,7 +54,7 @@ def beside(text: str, plans: Mapping[str, Plan], form: str) -> str:
     if form == "json":
         if not plans:
             return text
-        told = msgspec.json.decode(text, type=dict[str, object])
+        told = from_json(text, dict[str, object])
         servers = {name: _document(plan) for name, plan in plans.items()}
         return f"{msgspec.json.encode({**told, 'real_servers': servers}).decode()}\n"
     changed = {name: plan for name, plan in plans.items() if plan.changes}
@@ -78,7 +79,7 @@ def finished_json(text: str, done: Mapping[str, Done], reach: Reach | None, hold
     """Return the same: the director's dirtune/applied/1, and beside it the others'."""
     if not done:
         return f"{text}\n"
-    told = msgspec.json.decode(text, type=dict[str, object])
+    told = from_json(text, dict[str, object])
     state = "applied" if hold_s else "confirmed"
     servers = {
         name: {**each._asdict(), "state": state if each.journal else None}

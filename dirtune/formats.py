@@ -1,0 +1,54 @@
+"""JSON and TOML that others wrote: decoded, or refused by an error that callers know. Pure.
+
+Neither decoder is safe by itself. msgspec raises RecursionError for deep nesting; tomllib does as
+well, raises a bare ValueError for a number of thousands of digits, and keeps every prefix of a
+dotted key, which makes 3 GB of 120 kB.
+"""
+
+import re
+from typing import TypeVar
+
+import msgspec
+
+from dirtune.errors import PlanError
+
+_T = TypeVar("_T")
+_NESTED = "nested too deeply"
+_LARGEST_TOML = 1 << 20
+"""Characters; a plan of 10,000 destinations is two thirds of it, and programs write JSON."""
+_LONGEST_KEY = 16
+"""Parts of a dotted key; dirtune's own have four at most."""
+_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+# Where a key may begin; never inside a word, so that each is looked at once.
+_LONG_KEY = re.compile(
+    rf"(?:^|[\[{{,])[ \t]*+{_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{_LONGEST_KEY}}}", re.MULTILINE
+)
+
+
+def from_json(text: bytes | str, kind: type[_T]) -> _T:
+    """Decode *text* as *kind*; `msgspec.DecodeError` if it is not one."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except RecursionError as error:
+        raise msgspec.DecodeError(_NESTED) from error
+    except UnicodeEncodeError as error:  # a lone surrogate, which no bytes of UTF-8 give
+        raise msgspec.DecodeError("not UTF-8 text") from error
+
+
+def from_toml(text: str) -> dict[str, object]:
+    """Decode *text*; `PlanError` says why it is not TOML, or too much of it."""
+    import tomllib  # noqa: PLC0415  (a plan in JSON, which a program made, needs it not)
+
+    if len(text) > _LARGEST_TOML:
+        raise PlanError(f"the text is longer than {_LARGEST_TOML >> 20} MiB")
+    if long := _LONG_KEY.search(text):
+        line = text.count("\n", 0, long.start()) + 1
+        raise PlanError(
+            f"not TOML: a dotted key has more than {_LONGEST_KEY} parts (at line {line})"
+        )
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise PlanError(f"not TOML: {_NESTED}") from error
+    except ValueError as error:  # TOMLDecodeError, and what int() and datetime raise
+        raise PlanError(f"not TOML: {error}") from error
