@@ -45,11 +45,6 @@ class Commands(Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, _first_line(name)) for name in self.list_commands(ctx)])
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read dirtune's own options; a wrong one becomes one line and exit status 2."""
-        with one_line_errors():
-            return super().parse_args(ctx, args)
-
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -111,6 +106,6 @@ def _first_line(name: str) -> str:
 def main() -> None:
     """Profile and tune Linux IPVS directors.
 
-    Exit status: 0 done and nothing found, 1 findings, drift or a regression, 2 it could not
-    be done (one line on standard error says what and the remedy).
+    Exit status: 0 done and no finding at or above --fail-on, 1 findings, drift or a regression,
+    2 it could not be done (one line on standard error says what and the remedy).
     """

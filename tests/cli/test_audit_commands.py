@@ -120,7 +120,7 @@ def test_checks_are_selected_by_prefix(root):
         (("audit", "--host", "@/nonexistent"), "/nonexistent"),
         (
             ("explain", "irq/nonsense"),
-            "No such check: irq/nonsense. `dirtune explain` lists them.",
+            "No such check: irq/nonsense. ",
         ),
         (("snapshot", "-o", "/nonexistent/a.tgz", "--interval", "0"), "/nonexistent/a.tgz"),
     ],
