@@ -23,15 +23,17 @@ _PATIENCE = b"dirtune: still cleaning up; Ctrl-\\ gives that up\n"
 class Ended(KeyboardInterrupt):
     """A signal asked this process to end."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
+    def __init__(self, number: int, consequence: str = "") -> None:
+        super().__init__(number, consequence)
         self.number = number
+        self.consequence = consequence
+        """How the host is left, and how to go on."""
 
     def __str__(self) -> str:
         """Return it in words."""
-        if self.number == signal.SIGINT:
-            return "interrupted"
-        return f"ended by {signal.Signals(self.number).name}"
+        interrupted = self.number == signal.SIGINT
+        words = "interrupted" if interrupted else f"ended by {signal.Signals(self.number).name}"
+        return f"{words}: {self.consequence}" if self.consequence else words
 
 
 class _Handled:

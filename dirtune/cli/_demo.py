@@ -15,7 +15,8 @@ from dirtune.cli._sources import Source
 from dirtune.lab import demo, order
 from dirtune.lab.state import Folder
 from dirtune.loop import turn
-from dirtune.loop.turn import Say, Trying
+from dirtune.loop.decide import Trying
+from dirtune.loop.director import Say
 from dirtune.render import audit
 
 

@@ -10,12 +10,14 @@ from dirtune.analyse.run import Run
 from dirtune.bench import plan as plans
 from dirtune.bench import relative, store
 from dirtune.bench.tables import Plan
+from dirtune.checks import Risk
 from dirtune.cli import _boot, _output, _report
 from dirtune.errors import PlanError
-from dirtune.loop import live, session
+from dirtune.loop import decide, live, session
 from dirtune.loop.decide import Session
 from dirtune.loop.session import Asked, Kept, Tune
 from dirtune.render import tune as render
+from dirtune.signals import Ended
 
 _LIVE_PAIRS = 8
 
@@ -62,12 +64,25 @@ def run(tune: Tune, asked: Asked | None) -> tuple[Kept, str | None]:
     else:
         kept = signals.run(session.begin(tune, asked))
     _say(f"session {kept.folder}")
-    done = signals.run(session.go_on(tune, kept))
+    try:
+        done = signals.run(session.go_on(tune, kept))
+    except Ended as error:
+        raise Ended(error.number, _left_as(kept, tune.plan.director.host)) from error
     host = tune.plan.director.host
     waits = None if done else f"boot {host}, then run the same command with --resume"
     told = _told(tune, kept.session, waits)
     store.write(kept.folder / "report.md", render.markdown(told).encode())
     return kept, waits
+
+
+def _left_as(kept: Kept, host: str) -> str:
+    """Say how the director is left by a session that a signal ended."""
+    number = decide.upcoming(kept.session)
+    attempt = None if number is None else kept.session.attempts[number]
+    on = f"the same command with --resume goes on with {kept.folder}"
+    if attempt is None or attempt.risk is Risk.REBOOT:  # of boots, the loop has said it
+        return on
+    return f"{attempt.name} is not in force on {host}; {on}"
 
 
 def text(tune: Tune, kept: Kept, waits: str | None, format: str) -> str:

@@ -7,10 +7,11 @@ from dirtune.cli import _output
 
 @click.command("confirm")
 @click.argument("journal", required=False)
+@click.option("--renew", is_flag=True, hidden=True, help="Begin the time to confirm anew.")
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "markdown"]), default="table"
 )
-def command(journal: str | None, form: str) -> None:
+def command(journal: str | None, renew: bool, form: str) -> None:
     """Keep what was applied last and waits to be confirmed."""
     from dirtune.cli._root import require_root
     from dirtune.host import WritableHost
@@ -18,6 +19,7 @@ def command(journal: str | None, form: str) -> None:
     from dirtune.tune import transaction
 
     require_root("confirm")
-    done = transaction.confirm(transaction.place(), WritableHost(), journal)
+    settle = transaction.renew if renew else transaction.confirm
+    done = settle(transaction.place(), WritableHost(), journal)
     text = render.settled_json if form == "json" else render.settled_table
     _output.result(text(done.journal, done.state, already=done.already), form)

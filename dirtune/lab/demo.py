@@ -23,9 +23,9 @@ from dirtune.errors import LabError
 from dirtune.lab import control
 from dirtune.lab.spec import Experiment, Spec, cpu_layout
 from dirtune.lab.state import Folder, scenario
-from dirtune.loop import boots, decide, turn
+from dirtune.loop import boots, decide, record, turn
 from dirtune.loop.boots import Booting
-from dirtune.loop.turn import Trying
+from dirtune.loop.decide import Trying
 
 Say = Callable[[str], None]
 
@@ -82,7 +82,7 @@ async def noise(asked: Trying, out: Path, say: Say) -> tuple[Store, float | None
     arms = compare.arms_of(kept.run.trials, plan.compare.primary, plan.compared_at[0])
     floor = compare.noise_floor(arms)
     found = (msgspec.structs.replace(kept.run.comparisons[0], noise_floor=floor),)
-    turn.save(kept, comparisons=(*found, *kept.run.comparisons[1:]), finished=turn.now())
+    record.save(kept, comparisons=(*found, *kept.run.comparisons[1:]), finished=record.now())
     return kept, floor
 
 

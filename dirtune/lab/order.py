@@ -19,9 +19,10 @@ from dirtune.bench.store import Store
 from dirtune.bench.trial import conduct
 from dirtune.collect.interrupts import SOURCE, Line, parse_interrupts
 from dirtune.errors import LabError
-from dirtune.loop import turn
-from dirtune.loop.turn import Trying
+from dirtune.loop import director, record, turn
+from dirtune.loop.decide import Trying
 from dirtune.remote import Node
+from dirtune.signals import to_the_end
 from dirtune.snapshot import Snapshot
 
 Say = Callable[[str], None]
@@ -130,16 +131,16 @@ async def control(asked: Trying, out: Path, say: Say) -> Store:
 
     def note(command: str, text: str) -> None:
         say(text)
-        turn.step(kept, command, text)
+        record.step(kept, command, text)
 
-    async with rig.opened(plan) as nodes, await turn.connect(plan) as director:
-        turn.save(kept, inventory=await turn.inventory(plan, director))
-        switch = Switch(director, shared(await turn.snapshot_of(director)), note)
+    async with rig.opened(plan) as nodes, await director.connect(plan) as node:
+        record.save(kept, inventory=await turn.inventory(plan, node))
+        switch = Switch(node, shared(await turn.snapshot_of(node)), note)
         try:
             await conduct(nodes, plan, Order("first", "A", "baseline", plan.pair_rates[0]))
             await campaign.pairs(nodes, plan, switch, turn.keeping(kept, say))
         finally:
-            await switch("A")
+            await to_the_end(switch("A"))
     turn.judged(trying, kept)
-    turn.save(kept, finished=turn.now())
+    record.save(kept, finished=record.now())
     return kept

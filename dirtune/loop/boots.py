@@ -4,7 +4,6 @@ One boot of each arm could never tell the fix from the boot. Where dirtune canno
 director itself the run waits on disk, and goes on with `--resume` once somebody has booted it.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,9 +15,10 @@ from dirtune.bench.outcome import Order
 from dirtune.bench.store import Store
 from dirtune.bench.trial import conduct
 from dirtune.errors import DirtuneError
-from dirtune.loop import decide, turn
-from dirtune.loop.decide import Boot
-from dirtune.loop.turn import Say, Switch, Trying
+from dirtune.loop import decide, director, record, turn
+from dirtune.loop.decide import Boot, Trying
+from dirtune.loop.director import Say, Switch
+from dirtune.signals import interruptible, to_the_end
 
 _FACTS = "cat /proc/sys/kernel/random/boot_id /proc/cmdline"
 
@@ -46,7 +46,7 @@ async def turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run 
     try:
         return await _turns(trying, kept, say, booting)
     except BaseException:  # Ctrl-C too
-        say(await asyncio.shield(_way_out(trying)))
+        say(await to_the_end(_way_out(trying)))
         raise
 
 
@@ -56,7 +56,7 @@ async def _turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run
             return None
         arm = booting.arms[number - 1]
         boot_id, line = await _facts(trying)
-        turn.step(kept, "cat /proc/cmdline", f"boot {number}, arm {arm}, {boot_id}: {line}")
+        record.step(kept, "cat /proc/cmdline", f"boot {number}, arm {arm}, {boot_id}: {line}")
         await _measure(trying, kept, say, number, arm)
     judged(trying, kept)
     arm, why = turn.verdict_of(trying, kept.run)
@@ -66,7 +66,7 @@ async def _turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run
         if not await _booted(trying, kept, say, more, len(more.arms)):
             return None
     await _switched(trying, kept, say, arm, why)
-    turn.save(kept, finished=turn.now())
+    record.save(kept, finished=record.now())
     return kept.run
 
 
@@ -84,7 +84,8 @@ async def _booted(trying: Trying, kept: Store, say: Say, booting: Booting, numbe
     say(f"boot {number} of {len(booting.arms)}, arm {arm}")
     if booting.boot is None:
         return False
-    booting.boot()
+    with interruptible():  # it blocks the loop for minutes
+        booting.boot()
     return True
 
 
@@ -93,7 +94,7 @@ async def _way_out(trying: Trying) -> str:
     host, names = trying.plan.director.host, ", ".join(trying.checks)
     on = "go on with --resume"
     try:
-        journal = await turn.in_force(trying)
+        journal = await director.in_force(trying)
     except DirtuneError as error:
         return f"{error}; `dirtune fix verify` on {host} tells whether it has {names}; or {on}"
     if journal is None:
@@ -115,12 +116,12 @@ def judged(trying: Trying, kept: Store) -> None:
         rate=rate,
     )
     means = f"Boot means: {_means(arms.before)} before, {_means(arms.after)} after."
-    turn.save(kept, comparisons=(found,), verdict=f"{sentence(found)} {means}")
+    record.save(kept, comparisons=(found,), verdict=f"{sentence(found)} {means}")
 
 
 async def _facts(trying: Trying) -> tuple[str, str]:
-    async with await turn.connect(trying.plan) as director:
-        boot_id, _, line = (await director.run(_FACTS)).partition("\n")
+    async with await director.connect(trying.plan) as node:
+        boot_id, _, line = (await node.run(_FACTS)).partition("\n")
         return boot_id, line.strip()
 
 
@@ -129,12 +130,8 @@ async def _switched(
 ) -> None:
     switch = Switch(trying, kept, say)
     await switch.look()
-    switching = asyncio.ensure_future(switch(arm) if why is None else switch.leave(arm, why))
-    try:
-        await asyncio.shield(switching)
-    except asyncio.CancelledError:
-        await switching  # a boot into half an arm would be neither
-        raise
+    # A boot into half an arm would be neither.
+    await to_the_end(switch.settle(arm) if why is None else switch.leave(arm, why))
 
 
 async def _measure(trying: Trying, kept: Store, say: Say, number: int, arm: str) -> None:

@@ -5,15 +5,17 @@ own. What is left to do is a function of the session and the trials on disk, so 
 interrupted, or waits for a boot, goes on where it was.
 """
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
 
 from dirtune.analyse.compare import Arms
 from dirtune.analyse.run import Comparison, Trial
+from dirtune.bench.tables import Plan
 from dirtune.checks import Check, Risk
 from dirtune.errors import PlanError
 
@@ -22,6 +24,8 @@ Outcome = Literal["kept", "taken back", "left out", "refused", "failed", "gone"]
 BOOTS = 5
 """Boots of each arm: fewer than five values an arm are never a verdict."""
 TRIALS_PER_BOOT = 3
+_SLOWEST_S = 600
+"""What a trial may take beside its load: reaching nodes, compiling probes, an audit."""
 
 
 class Boot(msgspec.Struct, frozen=True):
@@ -82,6 +86,27 @@ class Session(msgspec.Struct, frozen=True):
     """Journals that stood on the director before: somebody else's to take back."""
     notes: tuple[str, ...] = ()
     schema: str = "dirtune/tune/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Trying:
+    """What one turn of the loop is about."""
+
+    plan: Plan
+    checks: tuple[str, ...]
+    """The findings whose fixes are tried, together."""
+    title: str
+    command: str
+    """The command line that asked for it."""
+    mends: bool = False
+    """Whether the fix mends what goes wrong, and not only what is slow."""
+    keep_equivalent: bool = False
+    """Whether costing nothing is enough to keep any fix."""
+    standing: tuple[str, ...] = ()
+    """Journals on the director that are not the loop's to take back."""
+    scenario: dict[str, object] | None = None
+    noise_floors: Mapping[float | None, float | None] = field(default_factory=dict)
+    """From an A/A run of the same plan, as shares, by `Plan.compared_at`; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +254,15 @@ def with_attempt(session: Session, number: int, attempt: Attempt) -> Session:
     found = list(session.attempts)
     found[number] = attempt
     return msgspec.structs.replace(session, attempts=tuple(found))
+
+
+def lease_s(plan: Plan) -> int:
+    """Return how long the director keeps a fix on trial that nobody renews or confirms.
+
+    It outlasts every trial, and is renewed after each: the fix of a controller that died is
+    taken back by the director itself when this time is over.
+    """
+    return math.ceil(plan.settle.max_s + 2 * plan.load.load_s + _SLOWEST_S)
 
 
 def boot_arms(replicates: int) -> str:

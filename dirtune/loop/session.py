@@ -19,9 +19,9 @@ from dirtune.bench.tables import Plan
 from dirtune.checks import Risk
 from dirtune.errors import ApplyError, DirtuneError, NotPossible, NoVerdict, ParseError, PlanError
 from dirtune.formats import from_json
-from dirtune.loop import boots, decide, turn
-from dirtune.loop.decide import Attempt, Boot, FixPlan, Session, Wishes
-from dirtune.loop.turn import Say, Trying
+from dirtune.loop import boots, decide, director, record, turn
+from dirtune.loop.decide import Attempt, Boot, FixPlan, Session, Trying, Wishes
+from dirtune.loop.director import Say
 
 _NAME = "tune.json"
 _ENDING = "-tune"
@@ -76,14 +76,14 @@ class Kept:
 async def begin(tune: Tune, asked: Asked) -> Kept:
     """Ask the director what there is to fix, and put the queue on disk."""
     plan, words = tune.plan, asked.wishes.words
-    async with await turn.connect(plan) as director:
-        proposal = msgspec.convert(await turn.ask(director, plan, "fix", "plan", *words), FixPlan)
-        held = turn.standing(await turn.ask(director, plan, "fix", "verify", ok=(0, 1)))
+    async with await director.connect(plan) as node:
+        proposal = msgspec.convert(await director.ask(node, plan, "fix", "plan", *words), FixPlan)
+        held = director.standing(await director.ask(node, plan, "fix", "verify", ok=(0, 1)))
     known = {check.id: check for check in checks.all_checks()}
     name = f"{store.new_id(tune.out, datetime.now(UTC))}{_ENDING}"
     session = Session(
         id=name,
-        started=turn.now(),
+        started=record.now(),
         command=asked.command,
         version=__version__,
         title=plan.title or plan.director.host,
@@ -149,7 +149,7 @@ async def go_on(tune: Tune, kept: Kept) -> bool:
             continue
         if not done:
             return False
-    kept.save(msgspec.structs.replace(kept.session, finished=turn.now()))
+    kept.save(msgspec.structs.replace(kept.session, finished=record.now()))
     return True
 
 
@@ -183,8 +183,8 @@ def _report(tune: Tune, run: Run, folder: Path) -> None:
 
 
 async def _to_do(tune: Tune, attempt: Attempt) -> bool:
-    async with await turn.connect(tune.plan) as director:
-        answer = await turn.ask(director, tune.plan, "fix", "plan", *attempt.checks)
+    async with await director.connect(tune.plan) as node:
+        answer = await director.ask(node, tune.plan, "fix", "plan", *attempt.checks)
     return bool(msgspec.convert(answer, FixPlan).changes)
 
 

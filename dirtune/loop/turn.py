@@ -5,65 +5,43 @@ a probe; the director begins each of them idle, so that the switch itself is not
 what the fix changed is looked up afterwards on the director, not assumed.
 """
 
-import asyncio
-import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from dirtune import __version__, checks, remote
+from dirtune import __version__, checks
 from dirtune.analyse import compare, lines
 from dirtune.analyse.forecast import forecast
 from dirtune.analyse.handlers import HandlerWindow
 from dirtune.analyse.metrics import METRICS
-from dirtune.analyse.run import Forecast, Run, Step, Trial
+from dirtune.analyse.run import Forecast, Run, Trial
 from dirtune.analyse.verdict import sentence
 from dirtune.bench import campaign, rig, store
 from dirtune.bench.outcome import Order
 from dirtune.bench.store import Store
 from dirtune.bench.tables import Plan
-from dirtune.bench.trial import Result, conduct
+from dirtune.bench.trial import Result, Rig, conduct
 from dirtune.collect.interrupts import Interrupts
-from dirtune.errors import DirtuneError, NoVerdict, TrialError
+from dirtune.errors import NoVerdict, TrialError
 from dirtune.fetch import fetch_script, parse_fetched
-from dirtune.loop import decide
+from dirtune.loop import decide, director
+from dirtune.loop.decide import Trying
+from dirtune.loop.director import Say, Switch
 from dirtune.loop.live import window
+from dirtune.loop.record import now, save, step
 from dirtune.remote import Node
 from dirtune.render import audit as render_audit
+from dirtune.signals import to_the_end
 from dirtune.snapshot import Snapshot, take_all
-
-Say = Callable[[str], None]
 
 SECONDARY = (
     *("reply_rate", "cpu_us_per_packet", "interrupts_per_connection"),
     *("latency_p50_ms", "latency_p99_ms"),
 )
 _INTERVAL_S = 2
-_FIX_S = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Trying:
-    """What one turn of the loop is about."""
-
-    plan: Plan
-    checks: tuple[str, ...]
-    """The findings whose fixes are tried, together."""
-    title: str
-    command: str
-    """The command line that asked for it."""
-    mends: bool = False
-    """Whether the fix mends what goes wrong, and not only what is slow."""
-    keep_equivalent: bool = False
-    """Whether costing nothing is enough to keep any fix."""
-    standing: tuple[str, ...] = ()
-    """Journals on the director that are not the loop's to take back."""
-    scenario: dict[str, object] | None = None
-    noise_floors: Mapping[float | None, float | None] = field(default_factory=dict)
-    """From an A/A run of the same plan, as shares, by `Plan.compared_at`; empty without one."""
 
 
 def begin(trying: Trying, out: Path) -> Store:
@@ -101,31 +79,37 @@ async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> 
     measure = window if live else conduct
     async with rig.opened(plan, alone=live) as nodes:
         switch = Switch(trying, kept, say)
+
+        async def leased(nodes: Rig, plan: Plan, order: Order) -> Result:
+            result = await measure(nodes, plan, order)
+            await switch.renew()
+            return result
+
         try:
             await switch.look()
             await switch("A")
             if "before" not in kept.run.audits:
-                async with await connect(plan) as director:
-                    save(kept, inventory=await inventory(plan, director))
+                async with await director.connect(plan) as node:
+                    save(kept, inventory=await inventory(plan, node))
                     if live:
-                        await _audit(director, kept, "before")
+                        await _audit(node, kept, "before")
                     else:
-                        await _before(nodes, director, trying, kept, say)
+                        await _before(nodes, node, trying, kept, say)
             done = kept.run.trials
             await campaign.pairs(
-                nodes, plan, switch, keeping(kept, say), done=done, measure=measure
+                nodes, plan, switch, keeping(kept, say), done=done, measure=leased
             )
             await switch("B")
-            async with await connect(plan) as director:
+            async with await director.connect(plan) as node:
                 if live:
-                    await _audit(director, kept, "after")
+                    await _audit(node, kept, "after")
                 else:
-                    await _look(nodes, director, trying, kept, say, "after")
+                    await _look(nodes, node, trying, kept, say, "after")
             judged(trying, kept)
+            await to_the_end(switch.leave(*verdict_of(trying, kept.run)))
         except BaseException:  # Ctrl-C too: the director must not be left between two arms
-            await asyncio.shield(switch.abandon())
+            await to_the_end(switch.abandon())
             raise
-        await switch.leave(*verdict_of(trying, kept.run))
     save(kept, finished=now())
     return kept.run
 
@@ -134,12 +118,6 @@ async def _audit(director: Node, kept: Store, when: str) -> None:
     """Audit without a probe."""
     audited(kept, director.name, await snapshot_of(director), when)
     step(kept, f"dirtune audit --host {director.name}", when)
-
-
-async def connect(plan: Plan) -> Node:
-    """Return a connection to the plan's director."""
-    config = None if plan.ssh_config is None else Path(plan.ssh_config)
-    return await remote.connect(plan.director.host, ssh_config=config, become=plan.director.become)
 
 
 def verdict_of(trying: Trying, run: Run) -> tuple[str, str]:
@@ -172,96 +150,6 @@ def judged(trying: Trying, kept: Store) -> None:
     others = (sentence(each) for each in corrected[1:] if each.metric == primary)
     verdict = " ".join((sentence(corrected[0], kept.run.forecast), *others))
     save(kept, comparisons=corrected, verdict=verdict)
-
-
-class Switch:
-    """Brings the director into an arm, by the dirtune installed there, and reads it back.
-
-    Over a connection of its own each time: one that was lost must not keep a fix in force.
-    """
-
-    def __init__(self, trying: Trying, kept: Store, say: Say) -> None:
-        self._trying = trying
-        self._kept = kept
-        self._say = say
-        self._journal: str | None = None
-
-    async def look(self) -> None:
-        """Ask the director in which arm it is: a run before this one may have been cut off."""
-        self._journal = await in_force(self._trying)
-
-    async def __call__(self, arm: str) -> None:
-        """Apply the fix (B), or take it back (A)."""
-        if arm == "B" and self._journal is None:
-            answer = await self._dirtune("fix", "apply", *self._trying.checks, "--confirm", "0")
-            journal = answer.get("journal")
-            if not isinstance(journal, str):
-                names = ", ".join(self._trying.checks)
-                raise TrialError(f"{names}: the director has nothing to fix")
-            self._journal = journal
-        elif arm == "A" and self._journal is not None:
-            await self._dirtune("rollback", self._journal)
-            self._journal = None
-
-    async def leave(self, arm: str, why: str) -> None:
-        """Leave the director in *arm*, and say so in the run; `TrialError` if it is not."""
-        try:
-            await self(arm)
-        except DirtuneError as error:
-            raise TrialError(f"{error}; {self.stands}") from error
-        said = "kept the fix" if arm == "B" else "took the fix back"
-        step(self._kept, f"# {said}", why)
-        save(self._kept, journal=self._journal)
-
-    async def abandon(self) -> None:
-        """Leave it in arm A after a failure; `TrialError` says how to take the fix back."""
-        try:
-            await self.look()  # an answer may have been lost, and not what it told of
-        except DirtuneError as error:
-            if self._journal is None:
-                raise TrialError(f"{error}; {self.stands}") from error
-        await self.leave("A", "the run was cut off")
-
-    @property
-    def stands(self) -> str:
-        """In words: that the fix is in force, as far as is known, and the way out."""
-        host, names = self._trying.plan.director.host, ", ".join(self._trying.checks)
-        if self._journal is None:
-            return f"`dirtune fix verify` on {host} tells whether {names} is in force"
-        return f"{names} is still in force on {host}: there, `dirtune rollback {self._journal}`"
-
-    async def _dirtune(self, *words: str) -> dict[str, object]:
-        plan = self._trying.plan
-        self._say(f"{plan.director.host}: {' '.join(words)}")
-        async with await connect(plan) as director:
-            answer = await ask(director, plan, *words)
-        command = shlex.join((*plan.director.dirtune.split(), *words))
-        step(self._kept, f"ssh {plan.director.host} {command}", "switch of the arm")
-        return answer
-
-
-async def in_force(trying: Trying) -> str | None:
-    """Return the journal by which the director has the fix; None if only somebody else's."""
-    names = map(decide.check_of, trying.checks)
-    async with await connect(trying.plan) as director:
-        answer = await ask(director, trying.plan, "fix", "verify", *names, ok=(0, 1))
-    mine = [name for name in standing(answer) if name not in trying.standing]
-    return mine[-1] if mine else None
-
-
-async def ask(
-    director: Node, plan: Plan, *words: str, ok: tuple[int, ...] = (0,)
-) -> dict[str, object]:
-    """Have the director's own dirtune do it, and return what it says."""
-    argv = (*plan.director.dirtune.split(), *words, "--format", "json")
-    text = await director.run(argv, timeout_s=_FIX_S, ok=ok)
-    return remote.parse_object(director.name, argv, text)
-
-
-def standing(answer: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the journals that `fix verify` tells of, the oldest first, each once."""
-    changes = msgspec.convert(answer.get("changes", ()), tuple[dict[str, object], ...])
-    return tuple(dict.fromkeys(str(change["journal"]) for change in changes))
 
 
 async def _before(
@@ -382,18 +270,3 @@ def keeping(kept: Store, say: Say) -> Callable[[Result], None]:
         say(f"{trial.id}  {value}  {rate}  {trial.validity}{why}")
 
     return keep
-
-
-def step(kept: Store, command: str, note: str) -> None:
-    """Add something that was done to the run."""
-    save(kept, steps=(*kept.run.steps, Step(now(), command, note)))
-
-
-def save(kept: Store, **changes: object) -> None:
-    """Change fields of the run, on disk as well."""
-    kept.save(msgspec.structs.replace(kept.run, **changes))
-
-
-def now() -> str:
-    """Return the time of day in UTC, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -51,7 +51,7 @@ class Begun(msgspec.Struct, frozen=True, tag="begun", tag_field="record"):
 
 
 class Applied(msgspec.Struct, frozen=True, tag="applied", tag_field="record"):
-    """Every change was made and read back."""
+    """Every change was made and read back; again, where the time to confirm was renewed."""
 
     at_s: float
     """The host's clock since boot, seconds (CLOCK_BOOTTIME)."""
@@ -132,12 +132,12 @@ class Entry:
 
         A reboot closes it. Not above 0 says it is over and nobody took the changes back yet.
         """
-        applied = next((record for record in self.rest if isinstance(record, Applied)), None)
-        if self.state is not State.APPLIED or applied is None:
+        if self.state is not State.APPLIED:
             return None
         if boot != self.planned.boot:
             return 0.0
-        return applied.at_s + self.planned.confirm_s - now_s
+        last_s = [record.at_s for record in self.rest if isinstance(record, Applied)][-1]
+        return last_s + self.planned.confirm_s - now_s
 
 
 def boot_clock_s() -> float:

@@ -118,17 +118,33 @@ def confirm(at: Place, host: WritableHost, name: str | None = None) -> Settled:
     If that cannot be made, everything is taken back.
     """
     with journal.lock(at.run):
-        path = journal.find(at.state, name)
-        entry = journal.load(path)
-        if entry.state is State.CONFIRMED:
-            return Settled(path.stem, State.CONFIRMED, already=True)
-        if entry.state is State.ROLLED_BACK:
-            raise ApplyError(f"{path.stem}: was taken back; apply it again")
-        left = entry.seconds_left(boot_id(host), journal.boot_clock_s())
-        if left is None or left <= 0:
-            raise ApplyError(f"{path.stem}: not confirmed in time; run dirtune rollback")
-        _make_lasting(path, entry, host)
-        return Settled(path.stem, State.CONFIRMED, already=False)
+        path, entry = _in_time(at, host, name)
+        already = entry.state is State.CONFIRMED
+        if not already:
+            _make_lasting(path, entry, host)
+        return Settled(path.stem, State.CONFIRMED, already=already)
+
+
+def renew(at: Place, host: WritableHost, name: str | None = None) -> Settled:
+    """Begin the time to confirm anew; `ApplyError` if it is over."""
+    with journal.lock(at.run):
+        path, entry = _in_time(at, host, name)
+        already = entry.state is State.CONFIRMED
+        if not already:
+            journal.append(path, Applied(journal.boot_clock_s()))
+        return Settled(path.stem, entry.state, already=already)
+
+
+def _in_time(at: Place, host: Host, name: str | None) -> tuple[Path, Entry]:
+    """Return the journal that is confirmed, or can be; `ApplyError` if it is too late."""
+    path = journal.find(at.state, name)
+    entry = journal.load(path)
+    if entry.state is State.ROLLED_BACK:
+        raise ApplyError(f"{path.stem}: was taken back; apply it again")
+    left = entry.seconds_left(boot_id(host), journal.boot_clock_s())
+    if entry.state is not State.CONFIRMED and (left is None or left <= 0):
+        raise ApplyError(f"{path.stem}: not confirmed in time; run dirtune rollback")
+    return path, entry
 
 
 def _make_lasting(path: Path, entry: Entry, host: WritableHost) -> None:

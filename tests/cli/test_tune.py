@@ -62,13 +62,15 @@ def plan(tmp_path, text=DIRECTOR + LOAD):
 def test_a_regression_is_exit_status_1_and_the_report_lies_beside_the_session(asked, tmp_path):
     out = tmp_path / "out"
 
-    done = tune(plan(tmp_path), "--out", str(out), "--check", "nic/x", "--keep-equivalent")
+    done = tune(
+        plan(tmp_path), "--out", str(out), "--check", "nic/ring-below-max", "--keep-equivalent"
+    )
 
     assert done.exit_code == 1
     assert "1.200" in done.stdout
     assert "Regressed: ..." in (out / "x-tune/report.md").read_text()
     wanted, given = asked["wanted"], asked["tune"]
-    assert (wanted.wishes.words, wanted.keep_equivalent) == (("nic/x",), True)
+    assert (wanted.wishes.words, wanted.keep_equivalent) == (("nic/ring-below-max",), True)
     assert (given.plan.load.pairs, given.boots, given.boot) == (12, 5, None)
 
 

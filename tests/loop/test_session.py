@@ -13,7 +13,7 @@ import simulated
 from dirtune.bench.tables import Traffic
 from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
 from dirtune.host import RecordedHost
-from dirtune.loop import live, session, turn
+from dirtune.loop import director, live, session, turn
 from dirtune.loop.decide import Wishes
 from dirtune.loop.session import Asked, Tune
 from dirtune.snapshot import take
@@ -43,6 +43,7 @@ class Host(simulated.Director):
         super().__init__(PLAN, noise=0.005)
         self.effects = effects  # by check: times what a connection cost
         self.journals = {}  # by name: checks, as they stand
+        self.leased = set()  # of them, what comes back unless it is confirmed
         self.booted = set()  # what is in force, of those that need a boot: since the boot
         self.boot = 1
         self.fails = set()
@@ -99,14 +100,24 @@ class Host(simulated.Director):
                 wanted = {self.of(check) for check in checks} or set(RISKS)
                 rows = [j for j, of in self.journals.items() if wanted & set(map(self.of, of))]
                 return {"changes": [{"journal": journal} for journal in rows]}
-            case ("fix", "apply", *checks, "--confirm", "0"):
+            case ("fix", "apply", *checks, "--confirm", seconds):
+                assert float(seconds) > self.plan.load.load_s
                 if self.fails & set(checks):
                     raise NotPossible("lb1: dirtune: irq 10: goes to CPU 1")
                 name = f"j{len(self.asked):04}"
                 self.journals[name] = tuple(checks)
+                self.leased.add(name)
                 return {"journal": name}
+            case ("confirm", "--renew", journal):
+                if journal not in self.journals:
+                    raise NotPossible(f"lb1: {journal}: was taken back; apply it again")
+                return {}
+            case ("confirm", journal):
+                self.leased.discard(journal)
+                return {}
             case ("rollback", journal):
                 del self.journals[journal]
+                self.leased.discard(journal)
                 return {}
         raise AssertionError(words)
 
@@ -144,11 +155,11 @@ def make(monkeypatch):
         async def connect(plan):
             return Connection(host)
 
-        async def snapshot(director):
+        async def snapshot(node):
             return take(RecordedHost({"/proc/interrupts": "           CPU0\n"}, {}))
 
         monkeypatch.setattr("dirtune.bench.rig.opened", opened)
-        monkeypatch.setattr(turn, "connect", connect)
+        monkeypatch.setattr(director, "connect", connect)
         monkeypatch.setattr(turn, "snapshot_of", snapshot)
         return host
 
@@ -191,6 +202,7 @@ def test_each_fix_is_judged_by_itself_and_only_what_helps_is_kept(tmp_path, make
         RING: ("taken back", "regressed"),
     }
     assert host.forces() == {SYSCTL, SMBUS}
+    assert host.leased == set(), "what is kept is confirmed"
     found = [each for each in kept.session.attempts if each.journal]
     assert {each.journal: each.checks for each in found} == host.journals
     assert kept.session.finished is not None
@@ -365,8 +377,57 @@ def test_a_fix_that_cannot_be_taken_back_is_named_with_the_way_out(tmp_path, mak
         gone_on(asked, kept)
 
     (journal,) = host.journals
-    assert f"still in force on lb1: there, `dirtune rollback {journal}`" in str(told.value)
+    assert "still in force on lb1 for up to " in str(told.value)
+    assert f": there, `dirtune rollback {journal}`" in str(told.value)
+    assert host.leased == {journal}, "the director takes it back by itself"
     assert outcomes(kept) == {SMBUS: (None, None), RING: (None, None)}, "no other is tried"
+
+
+def test_what_is_on_trial_has_a_lease_that_is_renewed_after_every_trial(tmp_path, make):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+    loads, left = host.load, []
+
+    async def load(ticks):
+        if RING in host.forces():
+            left.append(set(host.journals) == host.leased)
+            host.asked.append("trial")
+        return await loads(ticks)
+
+    host.load = load
+    gone_on(asked, kept)
+
+    assert left
+    assert all(left)
+    after = [host.asked[n + 1] for n, what in enumerate(host.asked) if what == "trial"]
+    *judged, _profiled = after
+    assert {" ".join(words.split()[:2]) for words in judged} == {"confirm --renew"}
+
+
+def test_a_trial_whose_lease_was_over_before_its_end_does_not_count(tmp_path, make):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+    loads = host.load
+
+    async def load(ticks):
+        found = await loads(ticks)
+        if RING in host.forces():
+            host.journals.clear()  # the director took it back
+            host.leased.clear()
+        return found
+
+    host.load = load
+    with pytest.raises(TrialError, match="does not count: go on with --resume"):
+        gone_on(asked, kept)
+    (run,) = tmp_path.glob("*/run.json")
+    assert {trial["arm"] for trial in json.loads(run.read_text())["trials"]} == {"A"}
+
+    host.load = loads
+    gc.collect()
+    assert gone_on(asked, session.resume(tmp_path, PLAN))
+    assert outcomes(kept) == {RING: ("kept", "improved")}
 
 
 def test_an_answer_that_is_lost_hides_no_fix(tmp_path, make):

@@ -19,7 +19,15 @@ from dirtune.tune.fixes import Question
 from dirtune.tune.fixes.unbind_partners import FIX
 from dirtune.tune.journal import State
 from dirtune.tune.plan import Change, Plan, Run, SetValue
-from dirtune.tune.transaction import Place, carry_out, confirm, notice, take_back, verify
+from dirtune.tune.transaction import (
+    Place,
+    carry_out,
+    confirm,
+    notice,
+    renew,
+    take_back,
+    verify,
+)
 from dirtune.tune.watchdog import watch
 from tests.tune.machine import LINE, Machine, picture
 
@@ -587,3 +595,30 @@ def test_a_polite_end_undoes_before_it_goes(tmp_path, at, end):
 
     assert not path.exists()
     assert state(at) is State.ROLLED_BACK
+
+
+def test_renewed_it_stays_and_not_renewed_it_goes(tmp_path, at):
+    """The loop's lease: only what the director itself keeps alive stays."""
+    path = tmp_path / "changed"
+    assert detached(path, at, 3, "live").returncode == 0
+    here = WritableHost()
+
+    begun_s = time.monotonic()
+    while time.monotonic() - begun_s < 5:
+        assert renew(at, here).state is State.APPLIED
+        time.sleep(0.5)
+    assert path.exists(), "longer than its time, for it was renewed"
+
+    assert until(lambda: not path.exists())
+    assert until(lambda: state(at) is State.ROLLED_BACK)
+    with pytest.raises(ApplyError, match="was taken back"):
+        renew(at, here)
+
+
+@pytest.mark.usefixtures("unarmed")
+def test_what_is_kept_needs_no_renewal(host, at):
+    carry_out(unbind(host), host, at, confirm_s=100)
+    confirm(at, host)
+
+    assert renew(at, host).already
+    assert state(at) is State.CONFIRMED
