@@ -1,6 +1,7 @@
 """What a fix sets, as data: the audit shows it as shell commands, `tune` makes changes of it."""
 
 import enum
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -96,23 +97,45 @@ def shell(setting: Setting) -> tuple[str, ...]:
     """Return the shell commands that set it now; none where it is for the next boot's menu."""
     match setting:
         case KernelFile(path=path, value=value):
-            return (f"echo {value} > {path}",)
+            return (written(path, value),)
         case IrqCpus(irq=irq, cpus=cpus):
-            return (f"echo {','.join(map(str, cpus))} > /proc/irq/{irq}/smp_affinity_list",)
+            return (written(f"/proc/irq/{irq}/smp_affinity_list", ",".join(map(str, cpus))),)
         case CardValues(interface=interface, group=group, values=values):
             return (ethtool_command(interface, group, values),)
         case ModuleOptions():
-            return (f"echo '{setting.row}' >> {MODPROBE_FILE}",)
+            return (appended(MODPROBE_FILE, setting.row),)
     return ()
+
+
+def written(path: str, value: str) -> str:
+    """Return the shell command that writes *value* to the file *path*."""
+    return f"echo {shlex.quote(value)} > {shlex.quote(path)}"
+
+
+def appended(path: str, row: str) -> str:
+    """Return the shell command that puts *row* behind the rows of the file *path*."""
+    # Quoted where the shell would not need it: a row is easier to read so.
+    return f"echo {in_quotes(row)} >> {shlex.quote(path)}"
+
+
+def in_quotes(text: str) -> str:
+    """Return *text* as one word of a shell command, in quotes even where it needs none."""
+    quoted = shlex.quote(text)
+    return quoted if quoted != text else f"'{text}'"
 
 
 def ethtool_command(interface: str, group: str, values: Mapping[str, int]) -> str:
     """Return the command that gives a card *values*."""
-    words = " ".join(_words(group, values))
-    return f"ethtool {_OPTIONS[group]} {interface} {words}"
+    return shlex.join(ethtool_argv(interface, group, values))
+
+
+def ethtool_argv(interface: str, group: str, values: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the words of the command that gives a card *values*."""
+    return ("ethtool", _OPTIONS[group], interface, *_words(group, values))
 
 
 def _words(group: str, values: Mapping[str, int]) -> Iterator[str]:
     for name, value in values.items():
         switch = group == FEATURES or name.startswith("use_adaptive_")
-        yield f"{_WORDS.get(name, name)} {('off', 'on')[value] if switch else value}"
+        yield _WORDS.get(name, name)
+        yield ("off", "on")[value] if switch else str(value)

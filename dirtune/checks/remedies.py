@@ -1,10 +1,11 @@
 """Fixes that many checks offer, and who on a host would undo them."""
 
+import shlex
 from collections.abc import Iterable, Mapping
 
 from dirtune.checks import Fix, Risk
 from dirtune.collect.sysctls import dotted
-from dirtune.settings import BootOption, KernelFile, Setting, shell
+from dirtune.settings import BootOption, KernelFile, Setting, appended, in_quotes, shell
 from dirtune.snapshot import Snapshot
 
 SYSCTL_FILE = "/etc/sysctl.d/90-dirtune.conf"
@@ -36,8 +37,8 @@ def sysctl(
         title,
         Risk.SAFE,
         (
-            *(f"sysctl -w '{row}'" for row in rows),
-            *(f"echo '{row}' >> {SYSCTL_FILE}" for row in rows),
+            *(f"sysctl -w {in_quotes(row)}" for row in rows),
+            *(appended(SYSCTL_FILE, row) for row in rows),
         ),
         competitors(snapshot, what),
         tuple(KernelFile(f"/proc/sys/{name}", str(value)) for name, value in values.items()),
@@ -48,18 +49,26 @@ def commands(
     snapshot: Snapshot,
     id: str,
     title: str,
-    rows: Iterable[str | Setting],
+    rows: Iterable[str | tuple[str, ...] | Setting],
     *,
     risk: Risk = Risk.SAFE,
     what: str = "nic",
 ) -> Fix:
-    """Return a fix of settings, or of shell commands, that *what* else on the host may undo."""
-    told = tuple(rows)
-    told_shell = (row if isinstance(row, str) else "\n".join(shell(row)) for row in told)
-    settings = tuple(row for row in told if not isinstance(row, str))
+    """Return a fix of settings, or of shell commands, that *what* else on the host may undo.
+
+    A command with anything in it that the host named is the tuple of its words.
+    """
+    wanted = tuple(rows)
+    settings = tuple(row for row in wanted if not isinstance(row, str | tuple))
     # Half a fix is none: with a row of shell in it, it is for a person.
-    whole = settings if len(settings) == len(told) else ()
-    return Fix(id, title, risk, tuple(told_shell), competitors(snapshot, what), whole)
+    whole = settings if len(settings) == len(wanted) else ()
+    return Fix(id, title, risk, tuple(map(_row, wanted)), competitors(snapshot, what), whole)
+
+
+def _row(row: str | tuple[str, ...] | Setting) -> str:
+    if isinstance(row, str):
+        return row
+    return shlex.join(row) if isinstance(row, tuple) else "\n".join(shell(row))
 
 
 def boot(id: str, title: str, *options: BootOption) -> Fix:

@@ -87,7 +87,7 @@ def test_no_tunnel_at_all():
     assert found.evidence["ipip_loaded"] is False
     assert found.fixes[0].commands == (
         "modprobe ipip",
-        "ip link set tunl0 up",
+        "ip link set dev tunl0 up",
         f"ip addr add {VIP}/32 dev tunl0",
     )
 
@@ -97,7 +97,7 @@ def test_a_tunnel_that_is_down():
     (found,) = endpoint(down, addresses=HERE | {VIP}).findings
 
     assert found.message == "tunl0 is down"
-    assert found.fixes[0].commands == ("ip link set tunl0 up",)
+    assert found.fixes[0].commands == ("ip link set dev tunl0 up",)
 
 
 @pytest.mark.parametrize("kind", [768, 769, 778])

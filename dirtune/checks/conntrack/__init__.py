@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -126,11 +127,12 @@ def _stopping(snapshot: Snapshot) -> Iterator[str]:
         chain = "prerouting '{ type filter hook prerouting priority -300; }'"
         yield f"nft add table {family} dirtune"
         yield f"nft add chain {family} dirtune {chain}"
+        rule = f"nft add rule {family} dirtune prerouting"
         for address in addresses:
-            yield f"nft add rule {family} dirtune prerouting {family} daddr {address} notrack"
+            yield f"{rule} {shlex.join((family, 'daddr', address, 'notrack'))}"
         for server, port in _nat_servers(snapshot, family):
             row = f"{family} saddr {server} meta l4proto {{ tcp, udp }} th sport {port} notrack"
-            yield f"nft add rule {family} dirtune prerouting '{row}'"
+            yield f"{rule} {shlex.quote(row)}"
 
 
 def _by_family(snapshot: Snapshot) -> Iterator[tuple[str, list[str]]]:

@@ -120,7 +120,7 @@ def page_bytes(snapshot: Snapshot) -> int | None:
     return 4096 if x86 else None
 
 
-def edited(snapshot: Snapshot, service: Service, changes: str) -> tuple[str, ...]:
+def edited(snapshot: Snapshot, service: Service, changes: str) -> tuple[tuple[str, ...], ...]:
     """Return the command that changes one service; none where that might drop a setting.
 
     ipvsadm -E sets all of a service anew, so what stays must be known: netlink tells it.
@@ -130,20 +130,20 @@ def edited(snapshot: Snapshot, service: Service, changes: str) -> tuple[str, ...
         return ()
     if "-s" not in changes and known.flags & SCHEDULER_FLAGS:
         return ()
-    words = ["ipvsadm -E", _option(service), changes]
+    words = ["ipvsadm", "-E", *_option(service), *changes.split()]
     if "-s" not in changes:
-        words.append(f"-s {service.scheduler}")
+        words += ("-s", service.scheduler)
     if known.flags & ONE_PACKET and "-o" not in changes.split():
         words.append("-o")
     if known.persistent_s is not None:
-        words.append(f"-p {known.persistent_s}")
+        words += ("-p", str(known.persistent_s))
         if known.netmask not in {"", ONE_CLIENT}:
-            words.append(f"-M {known.netmask}")
-    return (" ".join(words),)
+            words += ("-M", known.netmask)
+    return (tuple(words),)
 
 
-def _option(service: Service) -> str:
+def _option(service: Service) -> tuple[str, str]:
     if service.fwmark is not None:
-        return f"-f {service.fwmark}"
-    protocol, where = service.name.split()
-    return f"{_OPTIONS.get(protocol, '--sctp-service')} {where}"
+        return "-f", str(service.fwmark)
+    protocol, _, where = service.name.partition(" ")
+    return _OPTIONS.get(protocol, "--sctp-service"), where

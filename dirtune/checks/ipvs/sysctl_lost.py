@@ -5,7 +5,7 @@ from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconc
 from dirtune.checks.ipvs import DEFENCES, running
 from dirtune.checks.remedies import competitors
 from dirtune.collect.sysctls import dotted
-from dirtune.settings import KernelFile
+from dirtune.settings import KernelFile, in_quotes
 from dirtune.snapshot import Snapshot
 
 _VS, _CONNTRACK = "net/ipv4/vs/", "net/netfilter/nf_conntrack_"
@@ -125,7 +125,7 @@ def _fixes(snapshot: Snapshot, lost: _Lost) -> tuple[Fix, ...]:
     load = f"echo {module} > /etc/modules-load.d/{'ipvs' if module == 'ip_vs' else module}.conf"
     boot = () if module in _at_boot(snapshot) else (load,)
     setting = KernelFile(f"/proc/sys/{lost.name}", lost.wanted)
-    apply = f"sysctl -w '{dotted(lost.name)}={lost.wanted}'"
+    apply = f"sysctl -w {in_quotes(f'{dotted(lost.name)}={lost.wanted}')}"
     title = (
         f"Set what the file says{', and load the module before the files are read' * bool(boot)}"
     )

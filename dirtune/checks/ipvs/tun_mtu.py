@@ -114,7 +114,7 @@ def _finding(snapshot: Snapshot, each: _Narrow, rises: dict[str, int]) -> Findin
                 snapshot,
                 "raise-mtu",
                 "Use larger frames, where switches and real servers take them",
-                (f"ip link set dev {each.interface} mtu {wanted}",),
+                (("ip", "link", "set", "dev", each.interface, "mtu", str(wanted)),),
                 risk=Risk.DISRUPTIVE,
             ),
         ),

@@ -1,4 +1,5 @@
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -6,7 +7,7 @@ from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconc
 from dirtune.checks.irq import drop_nomsi, no_msi, paravirtual
 from dirtune.checks.remedies import boot, commands
 from dirtune.collect.pci import PciDevice
-from dirtune.settings import BootOption, ModuleOptions, shell
+from dirtune.settings import BootOption, ModuleOptions, shell, written
 from dirtune.snapshot import Snapshot
 
 _NETWORK = 0x02  # class of PCI functions
@@ -141,10 +142,10 @@ def _options(snapshot: Snapshot, device: PciDevice) -> Iterator[_Cause]:
             "drop-driver-option", f"Boot without the option {told}", *map(BootOption, words)
         )
     else:
-        better = " ".join(f"{name}={value}" for name, _, value in chosen)
         options = ModuleOptions(driver, {name: value for name, _, value in chosen})
-        reload = f"modprobe -r {driver} && modprobe {driver} {better}"
-        rows = (reload, *shell(options))
+        better = shlex.join(options.row.split()[2:])
+        module = shlex.quote(driver)
+        rows = (f"modprobe -r {module} && modprobe {module} {better}", *shell(options))
         title = f"Load {driver} again without {told}; its links go down meanwhile"
         fix = commands(snapshot, "drop-driver-option", title, rows, risk=Risk.DISRUPTIVE)
         fix = replace(fix, settings=(options,))
@@ -166,9 +167,9 @@ def _bridges(snapshot: Snapshot, device: PciDevice) -> Iterator[_Cause]:
         bridge = known.get(address)
         if bridge and bridge.msi_allowed is False:
             rows = (
-                f"echo 1 > /sys/bus/pci/devices/{address}/msi_bus",
-                f"echo {device.address} > /sys/bus/pci/drivers/{device.driver}/unbind",
-                f"echo {device.address} > /sys/bus/pci/drivers/{device.driver}/bind",
+                written(f"/sys/bus/pci/devices/{address}/msi_bus", "1"),
+                written(f"/sys/bus/pci/drivers/{device.driver}/unbind", device.address),
+                written(f"/sys/bus/pci/drivers/{device.driver}/bind", device.address),
             )
             title = f"Allow MSI below the bridge {address}; the link goes down meanwhile"
             fix = commands(snapshot, "allow-msi", title, rows, risk=Risk.DISRUPTIVE)

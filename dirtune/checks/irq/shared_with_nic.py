@@ -21,6 +21,7 @@ from dirtune.checks.irq import (
     unknown_lines,
 )
 from dirtune.checks.irq.xtpic_mode import drop_noapic
+from dirtune.settings import written
 from dirtune.snapshot import Snapshot
 
 _BUSY_PER_SECOND = 1000
@@ -135,7 +136,7 @@ def _cause(snapshot: Snapshot, shared: NicLine) -> str | None:
 
 def _fixes(snapshot: Snapshot, shared: NicLine) -> tuple[Fix, ...]:
     unbind = tuple(
-        f"echo {p.device.address} > /sys/bus/pci/drivers/{p.device.driver}/unbind"
+        written(f"/sys/bus/pci/drivers/{p.device.driver}/unbind", p.device.address)
         for p in shared.partners
         if p.device
         and not why_not_unbind(p, shared.line, snapshot.pci or (), snapshot.mounts, snapshot.swaps)

@@ -82,6 +82,6 @@ def _fix(snapshot: Snapshot, interface: str, kind: str) -> Fix:
     if kind not in _PLAIN:
         title = f"Shape elsewhere, or below mq: {kind} does what mq does not"
         return Fix("shape-elsewhere", title, Risk.DISRUPTIVE)
-    row = f"tc qdisc replace dev {interface} root mq"
+    row = ("tc", "qdisc", "replace", "dev", interface, "root", "mq")
     title = "Give each queue a discipline of its own"
     return commands(snapshot, "root-mq", title, (row,), risk=Risk.DISRUPTIVE)

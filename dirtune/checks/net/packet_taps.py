@@ -128,7 +128,7 @@ def _promiscuous(snapshot: Snapshot, interface: Interface) -> Finding:
                 snapshot,
                 "leave-promiscuous-mode",
                 "Take only what is meant for this host",
-                (f"ip link set dev {interface.name} promisc off",),
+                (("ip", "link", "set", "dev", interface.name, "promisc", "off"),),
             ),
         ),
     )

@@ -114,7 +114,7 @@ def _finding(snapshot: Snapshot, address: str, services: tuple[Service, ...]) ->
                 snapshot,
                 "add-virtual-address",
                 "Make it an address of this host; at boot the service's manager is to do it",
-                (f"ip addr add {address}/32 dev lo",),
+                (("ip", "addr", "add", f"{address}/32", "dev", "lo"),),
                 what="ipvs",
             ),
         ),

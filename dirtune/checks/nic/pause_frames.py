@@ -70,7 +70,7 @@ def _finding(snapshot: Snapshot, port: Interface, rates: Mapping[str, float]) ->
         most[way] = max(most[way], rate)
     told = (("rx", "is told to pause"), ("tx", "tells others to pause"))
     ways = [f"{what}, {most[way]:,.0f} frames/s" for way, what in told if most[way] >= _PER_SECOND]
-    row = f"ethtool -A {port.name} rx off tx off"
+    row = ("ethtool", "-A", port.name, "rx", "off", "tx", "off")
     off = "Turn flow control off; the link goes down for a moment"
     return Finding(
         subject=port.name,

@@ -107,10 +107,10 @@ def _finding(
 
 def _fixes(snapshot: Snapshot, name: str, queues: int) -> tuple[Fix, ...]:
     ways = [
-        ("spread-rss", "Spread the table of queues evenly", f"-X {name} equal {queues}"),
-        ("hash-tcp-ports", "Hash TCP's ports too", f"-N {name} rx-flow-hash tcp4 sdfn"),
+        ("spread-rss", "Spread the table of queues evenly", ("-X", name, "equal", str(queues))),
+        ("hash-tcp-ports", "Hash TCP's ports too", ("-N", name, "rx-flow-hash", "tcp4", "sdfn")),
     ]
     if any(s.protocol == "UDP" for s in snapshot.services or ()):
         title = "Hash UDP's ports too, if no packets are fragmented"
-        ways.append(("hash-udp-ports", title, f"-N {name} rx-flow-hash udp4 sdfn"))
-    return tuple(commands(snapshot, way, title, (f"ethtool {row}",)) for way, title, row in ways)
+        ways.append(("hash-udp-ports", title, ("-N", name, "rx-flow-hash", "udp4", "sdfn")))
+    return tuple(commands(snapshot, way, title, (("ethtool", *row),)) for way, title, row in ways)

@@ -1,3 +1,4 @@
+import shlex
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
@@ -96,15 +97,7 @@ def _on_itself(snapshot: Snapshot, interface: str, own: tuple[InterfaceAddress, 
                 {"vips": [each.address], "arp_ignore": ignore},
                 (
                     _hide(snapshot),
-                    Fix(
-                        "move-vip-to-loopback",
-                        "Keep the virtual address on loopback, after the settings",
-                        Risk.DISRUPTIVE,
-                        (
-                            f"ip addr del {each.address}/{each.prefix} dev {interface}",
-                            f"ip addr add {each.address}/32 dev lo",
-                        ),
-                    ),
+                    _move(each, interface),
                 ),
             )
 
@@ -167,6 +160,19 @@ def _finding(
         message,
         {"interface": interface, **evidence},
         (*fixes, flush),
+    )
+
+
+def _move(found: InterfaceAddress, interface: str) -> Fix:
+    rows = (
+        ("ip", "addr", "del", f"{found.address}/{found.prefix}", "dev", interface),
+        ("ip", "addr", "add", f"{found.address}/32", "dev", "lo"),
+    )
+    return Fix(
+        "move-vip-to-loopback",
+        "Keep the virtual address on loopback, after the settings",
+        Risk.DISRUPTIVE,
+        tuple(map(shlex.join, rows)),
     )
 
 

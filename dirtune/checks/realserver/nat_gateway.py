@@ -138,6 +138,8 @@ def _fixes(snapshot: Snapshot, place: Place, wrong: dict[str, Route | None]) -> 
         snapshot,
         "route-through-director",
         f"Answer through the director, {inside}",
-        dict.fromkeys(f"ip route replace {_target(*each)} via {inside}" for each in wrong.items()),
+        dict.fromkeys(
+            ("ip", "route", "replace", _target(*each), "via", inside) for each in wrong.items()
+        ),
         risk=Risk.DISRUPTIVE,
     )

@@ -67,8 +67,8 @@ def _finding(snapshot: Snapshot, down: tuple[str, ...]) -> Finding:
                 "Take packets out of the tunnel",
                 (
                     *(() if down else ("modprobe ipip",)),
-                    f"ip link set {name} up",
-                    *(f"ip addr add {vip}/32 dev {name}" for vip in absent),
+                    ("ip", "link", "set", "dev", name, "up"),
+                    *(("ip", "addr", "add", f"{vip}/32", "dev", name) for vip in absent),
                 ),
             ),
         ),

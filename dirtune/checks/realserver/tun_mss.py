@@ -65,8 +65,9 @@ def tun_mss(snapshot: Snapshot) -> Verdicts:
 
 
 def _finding(snapshot: Snapshot, route: Route, announced: int) -> Finding:
-    via = f"via {route.gateway} " if route.gateway else ""
-    metric = f" metric {route.metric}" if route.metric else ""
+    via = ("via", route.gateway) if route.gateway else ()
+    metric = ("metric", str(route.metric)) if route.metric else ()
+    change = ("ip", "route", "change", "default", *via, "dev", route.interface, *metric)
     return Finding(
         "default route",
         Severity.HIGH,
@@ -77,7 +78,7 @@ def _finding(snapshot: Snapshot, route: Route, announced: int) -> Finding:
                 snapshot,
                 "announce-small-segments",
                 f"Announce segments of {_MSS} bytes",
-                (f"ip route change default {via}dev {route.interface}{metric} advmss {_MSS}",),
+                ((*change, "advmss", str(_MSS)),),
             ),
         ),
     )

@@ -67,8 +67,8 @@ def _finding(snapshot: Snapshot, each: InterfaceAddress, whole: int) -> Finding:
                 "narrow-vip-mask",
                 f"Give the address the prefix /{whole}",
                 (
-                    f"ip addr add {each.address}/{whole} dev lo",
-                    f"ip addr del {each.address}/{each.prefix} dev lo",
+                    ("ip", "addr", "add", f"{each.address}/{whole}", "dev", "lo"),
+                    ("ip", "addr", "del", f"{each.address}/{each.prefix}", "dev", "lo"),
                 ),
             ),
         ),

@@ -76,7 +76,7 @@ def _finding(snapshot: Snapshot, vip: str) -> Finding:
                 snapshot,
                 "add-vip",
                 "Add the virtual address, ARP settings first",
-                (f"ip addr add {vip}/{length} dev {device}",),
+                (("ip", "addr", "add", f"{vip}/{length}", "dev", device),),
             ),
         ),
     )

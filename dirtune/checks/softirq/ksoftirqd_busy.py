@@ -88,7 +88,7 @@ def _gro(snapshot: Snapshot) -> tuple[Fix, ...]:
     off = [n for n, f in cards.items() if n in physical and "rx-gro" in f and not f["rx-gro"].on]
     if not off:
         return ()
-    rows = tuple(f"ethtool -K {name} gro on" for name in off)
+    rows = tuple(("ethtool", "-K", name, "gro", "on") for name in off)
     return (commands(snapshot, "gro-on", "Switch generic receive offload on", rows),)
 
 
