@@ -7,6 +7,7 @@ and by the probe that counts in tracefs.
 """
 
 import fnmatch
+import glob
 import os
 import re
 import stat
@@ -145,6 +146,11 @@ def readable(data: bytes) -> str:
     value as `\xff`.
     """
     return data.decode("utf-8", "backslashreplace")
+
+
+def literal(path: str) -> str:
+    """Return the pattern for `Host.glob` of *path* alone; a name may hold what is a wildcard."""
+    return glob.escape(path)
 
 
 def printable(path: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from dirtune.errors import SourceMissing, SourceRefused
-from dirtune.host import Host
+from dirtune.host import Host, literal
 
 # Where distributions keep modules for their own python3; bcc is there and on no index.
 _DISTRIBUTION = "/usr/lib/python3/dist-packages"
@@ -149,7 +149,7 @@ def _has_bcc() -> bool:
 
 def _has_headers(host: Host, release: str) -> bool:
     # A link that leads nowhere is no headers, so ask for a file below it.
-    return bool(host.glob(f"/lib/modules/{release}/build/Makefile"))
+    return bool(host.glob(literal(f"/lib/modules/{release}/build/Makefile")))
 
 
 def _lab_kernels(host: Host) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from dirtune.collect.net_dev import SOURCES as NET_DEV_SOURCES
 from dirtune.collect.net_dev import read_net_dev
 from dirtune.collect.pci import addresses_in
 from dirtune.errors import SourceMissing
-from dirtune.host import Host
+from dirtune.host import Host, literal
 
 _CLASS = "/sys/class/net"
 _STATISTICS = (
@@ -159,7 +159,7 @@ def _interface(host: Host, path: str) -> Interface:
 
 def _queues(host: Host, path: str, kind: str, mask: str) -> tuple[Queue, ...]:
     found = []
-    for each in host.glob(f"{path}/queues/{kind}-*"):
+    for each in host.glob(f"{literal(path)}/queues/{kind}-*"):
         text = text_in(host, f"{each}/{mask}")
         cpus = None if not text else parse_mask(text)
         found.append(Queue(each.rsplit("/", 1)[1], cpus, number_in(host, f"{each}/rps_flow_cnt")))

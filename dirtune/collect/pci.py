@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dirtune.collect.cpus import parse_cpulist
 from dirtune.collect.files import link_of, number_in, text_in
 from dirtune.errors import SourceMissing, SourceRefused
-from dirtune.host import Host
+from dirtune.host import Host, literal
 
 _DEVICES = "/sys/bus/pci/devices"
 _FUNCTION = "*:*:*.*"
@@ -135,8 +135,10 @@ def _function(host: Host, address: str, driver: str | None, below: _Below) -> Pc
         class_code=number_in(host, f"{at}/class", 16) or 0,
         driver=driver or _driver_link(host, at),
         irq=number_in(host, f"{at}/irq", 10) or None,
-        msi_irqs=tuple(sorted(int(p.rsplit("/", 1)[1]) for p in host.glob(f"{at}/msi_irqs/*"))),
-        pcie=bool(host.glob(f"{at}/current_link_speed")),
+        msi_irqs=tuple(
+            sorted(int(p.rsplit("/", 1)[1]) for p in host.glob(f"{literal(at)}/msi_irqs/*"))
+        ),
+        pcie=bool(host.glob(literal(f"{at}/current_link_speed"))),
         numa_node=_node(host, f"{at}/numa_node"),
         local_cpus=parse_cpulist(text_in(host, f"{at}/local_cpulist") or ""),
         msi_allowed=_flag(host, f"{at}/msi_bus"),
@@ -164,7 +166,7 @@ def _below(host: Host) -> _Below:
 
 def _block(host: Host, name: str) -> Block:
     at = f"/sys/class/block/{name}"
-    holders = tuple(path.rsplit("/", 1)[1] for path in host.glob(f"{at}/holders/*"))
+    holders = tuple(path.rsplit("/", 1)[1] for path in host.glob(f"{literal(at)}/holders/*"))
     try:
         return Block(name, host.read(f"{at}/dev").strip(), holders)
     except (SourceMissing, SourceRefused):

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from dirtune.collect.addresses import read_addresses, read_local_networks
 from dirtune.collect.processes import read_processes
 from dirtune.errors import SourceMissing, SourceRefused
-from dirtune.host import Host
+from dirtune.host import Host, literal
 from dirtune.lvs import kernel
 from dirtune.lvs.model import Service, Table
 
@@ -146,7 +146,7 @@ def _namespace(host: Host, pid: str) -> str | None:
 
 def _schedulers(host: Host, names: set[str]) -> tuple[frozenset[str], frozenset[str]]:
     """Return which of *names* the kernel lacks, and which it would have to load."""
-    unloaded = {n for n in names if not host.glob(f"/sys/module/ip_vs_{n}")} - {"none"}
+    unloaded = {n for n in names if not host.glob(literal(f"/sys/module/ip_vs_{n}"))} - {"none"}
     if not unloaded:
         return frozenset(), frozenset()
     texts = _module_lists(host)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+from dirtune.escape import one_line
+from dirtune.render.plan import refusal_line
 from dirtune.tune.plan import Change, Plan, PutFile, commands
 
 _SCRIPT = "apply.sh"
@@ -15,6 +17,7 @@ def files(plan: Plan, kept: Plan) -> Mapping[str, tuple[str, int]]:
     """
     now = [change for change in plan.changes if not change.lasting]
     rows = ["#!/bin/sh", "# Does what `dirtune fix apply` does, without the way back.", "set -eu"]
+    rows += [f"# {one_line(refusal_line(refusal))}" for refusal in kept.refusals]
     rows += [row for change in now for row in _rows(change)]
     found = {_SCRIPT: ("\n".join((*rows, "")), 0o755)}
     for change in kept.changes:
@@ -25,5 +28,5 @@ def files(plan: Plan, kept: Plan) -> Mapping[str, tuple[str, int]]:
 
 
 def _rows(change: Change) -> Iterator[str]:
-    yield f"# {change.reason}: {change.title}"
+    yield f"# {one_line(f'{change.reason}: {change.title}')}"
     yield from commands(change.action)

@@ -93,7 +93,7 @@ def plan_table(plan: Plan, notes: Sequence[str] = ()) -> str:
     for change in plan.changes:
         if shell := commands(change.action):
             lines.append(f"{change.reason}  {change.title}  [{change.risk}]")
-            lines += [f"    {row}" for command in shell for row in command.splitlines()]
+            lines += [f"    {row}" for command in shell for row in command.split("\n")]
             lines += [f"    {row}" for row in _notes(change)]
     return "\n".join([*lines, *map(refusal_line, plan.refusals), *notes]) or "nothing to do"
 
@@ -104,7 +104,7 @@ def plan_markdown(plan: Plan, notes: Sequence[str] = ()) -> str:
     for change in plan.changes:
         if shell := commands(change.action):
             lines += [f"- **{change.reason}** {change.title} ({change.risk})", "", "  ```sh"]
-            lines += [f"  {row}" for command in shell for row in command.splitlines()]
+            lines += [f"  {row}" for command in shell for row in command.split("\n")]
             lines += ["  ```", "", *(f"  {row}" for row in _notes(change)), ""]
     lines += [f"- {refusal_line(refusal)}" for refusal in plan.refusals]
     lines += [f"- {note}" for note in notes]

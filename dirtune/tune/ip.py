@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from dirtune.collect.addresses import parse_ip_addr
 from dirtune.errors import ApplyError, NotPossible
-from dirtune.host import Host, LiveHost, WritableHost, run
+from dirtune.host import Host, LiveHost, WritableHost, literal, run
 from dirtune.tune.plan import AddAddress, SetDefaultRoute, SwitchOn
 
 _Action = AddAddress | SwitchOn | SetDefaultRoute
@@ -50,7 +50,7 @@ def undo(action: _Action, host: WritableHost) -> None:
         _restore_routes(action, host)
         return
     # A tunnel's interface goes with its module, and a boot takes both.
-    if not (host.glob(f"/sys/class/net/{action.interface}") and _is_so(action, host)):
+    if not (host.glob(literal(f"/sys/class/net/{action.interface}")) and _is_so(action, host)):
         return
     if isinstance(action, SwitchOn):
         _ip(host, "link", "set", action.interface, "down")

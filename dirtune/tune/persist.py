@@ -3,10 +3,14 @@
 sysctl.d(5) for settings below /proc/sys, and modules-load.d(5) where a module must be there first;
 udev(7) for cards, their queues and PCI functions, which come when they are found; a unit that
 runs a script for the rest. What is there already stays, but for rows of the same setting. Pure.
+
+The names of a machine are data here too: one that a format has a meaning for, and no way to quote,
+is refused.
 """
 
+import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dirtune.collect.sysctls import dotted
@@ -17,6 +21,7 @@ from dirtune.tune.plan import (
     Change,
     Plan,
     PutFile,
+    Refusal,
     Run,
     SetAffinity,
     SetCard,
@@ -32,6 +37,9 @@ UNIT = "/etc/systemd/system/dirtune-boot.service"
 FILES = (SYSCTL, MODULES, UDEV, SCRIPT, UNIT)
 _SYS = "/proc/sys/"
 _NET = "/sys/class/net/"
+# Names that udev, which matches them as patterns, takes for a command and expands, and sysctl.d,
+# which does too, can only take for themselves.
+_PLAIN = re.compile(r"[A-Za-z0-9_.:+-]+")
 _NEEDS = {"net/ipv4/vs/": "ip_vs", "net/netfilter/": "nf_conntrack"}
 _UNIT_TEXT = f"""[Unit]
 Description=Settings that dirtune keeps over a reboot
@@ -69,9 +77,10 @@ def lasting(plan: Plan, texts: Mapping[str, str]) -> Plan:
     """Return *plan* and, behind it, what makes its changes again after a boot.
 
     *texts* are the files of `FILES` that are there. What outlives a boot by itself is not made
-    twice.
+    twice, and what cannot be written down is refused.
     """
     runtime = [change for change in plan.changes if not change.lasting]
+    refusals = tuple(_refusal(change) for change in runtime if _unwritable(change.action))
     rows = [(change, row) for change in runtime for row in _rows(change.action)]
     added: list[Change] = []
     for path in FILES[:-1]:
@@ -79,12 +88,43 @@ def lasting(plan: Plan, texts: Mapping[str, str]) -> Plan:
         if mine:
             added += _file(mine[0][0], path, texts.get(path), [row for _, row in mine])
             added += _unit(mine[0][0], texts.get(UNIT)) if path == SCRIPT else ()
-    return Plan((*plan.changes, *added), plan.refusals)
+    return Plan((*plan.changes, *added), (*plan.refusals, *refusals))
 
 
 def keeper(action: Action) -> str | None:
     """Return the file that makes *action* again after a boot; None if it needs none."""
     return next((row.path for row in _rows(action)), None)
+
+
+def _refusal(change: Change) -> Refusal:
+    name, file = _unwritable(change.action), next(_all_rows(change.action)).path
+    why = f"is not kept over a reboot: {file} cannot hold a name like that; keep it by hand"
+    return Refusal(change.reason, change.fix, name, why)
+
+
+def _unwritable(action: Action) -> str:
+    """Return the name in *action* that the file which would keep it cannot hold; empty if none."""
+    fits: Callable[[str], object] = _PLAIN.fullmatch
+    match action:
+        case SetValue(path=path) if path.startswith((_SYS, _NET)):
+            names = path.split("/")[1:]
+        case SetValue(path=path):
+            names, fits = [path], str.isprintable
+        case SetAffinity(action=name):
+            names, fits = [name], _names_a_folder
+        case SetCard(interface=interface, after=values):
+            names = [interface, *values]
+        case Unbind(device=device):
+            names = [device]
+        case Bind(device=device, driver=driver):
+            names = [device, driver]
+        case _:
+            return ""
+    return next((name for name in names if not fits(name)), "")
+
+
+def _names_a_folder(name: str) -> bool:
+    return name.isprintable() and "/" not in name and name not in {"", ".", ".."}
 
 
 def _file(change: Change, path: str, before: str | None, rows: list[_Row]) -> Iterator[Change]:
@@ -115,6 +155,10 @@ def _merged(text: str, rows: Iterable[_Row]) -> str:
 
 
 def _rows(action: Action) -> Iterator[_Row]:
+    return iter(()) if _unwritable(action) else _all_rows(action)
+
+
+def _all_rows(action: Action) -> Iterator[_Row]:
     match action:
         case SetValue(path=path, after=after) if path.startswith(_SYS):
             yield from _sysctl(path.removeprefix(_SYS), after)
@@ -122,11 +166,12 @@ def _rows(action: Action) -> Iterator[_Row]:
             interface, _, attribute = path.removeprefix(_NET).partition("/")
             yield _Row(UDEV, f'{_rule("net", interface)}, ATTR{{{attribute}}}="', after, '"')
         case SetValue(path=path, after=after):
-            yield _Row(SCRIPT, "echo ", shlex.quote(after), f" > {path}")
+            yield _Row(SCRIPT, "echo ", shlex.quote(after), f" > {shlex.quote(path)}")
         case SetAffinity(action=name, after=after):
-            # The number may be another after a boot; the name is not.
-            loop = f"for irq in /proc/irq/[0-9]*/{shlex.quote(name)}; do echo "
-            yield _Row(SCRIPT, loop, after, ' > "${irq%/*}/smp_affinity_list"; done')
+            # The number may be another after a boot; the name is not. It is that of a folder: a
+            # handler may be called as a file is that every interrupt has.
+            loop = f"for irq in /proc/irq/[0-9]*/{shlex.quote(name)}/; do echo "
+            yield _Row(SCRIPT, loop, after, ' > "${irq%/*/}/smp_affinity_list"; done')
         case SetCard(interface=interface, group=group, after=values):
             for name, value in values.items():
                 command, _, word = ethtool_command(interface, group, {name: value}).rpartition(" ")

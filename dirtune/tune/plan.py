@@ -12,9 +12,11 @@ import msgspec
 
 from dirtune.lvs import change as ipvs
 from dirtune.lvs.change import DrainIpvs, EditIpvs
-from dirtune.settings import Risk, ethtool_command
+from dirtune.settings import Risk, ethtool_command, written
 
 DRIVERS = "/sys/bus/pci/drivers"
+_MARK = "DIRTUNE"
+"""What ends a file's text in a shell command; longer where the text has such a row."""
 
 
 class SetValue(msgspec.Struct, frozen=True, tag="set"):
@@ -230,12 +232,12 @@ def commands(action: Action) -> tuple[str, ...]:
     """Return the shell commands that do the same."""
     match action:
         case SetValue(path=path, after=after) | SetAffinity(path=path, after=after):
-            return (f"echo {shlex.quote(after)} > {path}",)
+            return (written(path, after),)
         case SetCard(interface=interface, group=group, after=values):
             return (ethtool_command(interface, group, values),)
         case Unbind(device=device, driver=driver) | Bind(device=device, driver=driver):
             verb = "bind" if isinstance(action, Bind) else "unbind"
-            return (f"echo {device} > {DRIVERS}/{driver}/{verb}",)
+            return (written(f"{DRIVERS}/{driver}/{verb}", device),)
         case PutFile():
             return tuple(_file_commands(action))
         case (
@@ -262,7 +264,10 @@ def _holds(action: Action) -> bool:
 
 
 def _file_commands(action: PutFile) -> Iterator[str]:
-    path = shlex.quote(action.path)
-    yield f"cat > {path} <<'DIRTUNE'\n{action.after.removesuffix(chr(10))}\nDIRTUNE"
+    path, rows = shlex.quote(action.path), action.after.removesuffix("\n")
+    mark = _MARK
+    while mark in rows.split("\n"):
+        mark += "_"
+    yield f"cat > {path} <<'{mark}'\n{rows}\n{mark}"
     if action.mode != 0o644:
         yield f"chmod {action.mode:o} {path}"

@@ -13,7 +13,7 @@ import msgspec
 from dirtune.collect.cpus import format_cpulist, parse_cpulist
 from dirtune.collect.interrupts import read_interrupts
 from dirtune.errors import ApplyError, SourceMissing, SourceRefused
-from dirtune.host import FileContents, Host, WritableHost
+from dirtune.host import FileContents, Host, WritableHost, literal
 from dirtune.lvs import act
 from dirtune.lvs.change import DrainIpvs, EditIpvs
 from dirtune.tune import card, ip
@@ -61,7 +61,7 @@ def save(action: Action, host: WritableHost) -> Saved:
         case PutFile(path=path, before=before):
             _require(path, _text(host, path), before)
             folder = _folder(path)
-            missing = None if host.glob(folder) else folder
+            missing = None if host.glob(literal(folder)) else folder
             return Saved(file=host.contents(path), folder=missing)
         case Unbind(device=device, driver=driver):
             _require_driver(host, device, driver)
@@ -182,7 +182,7 @@ def _still_there(action: SetValue | SetAffinity | SetCard, host: Host) -> bool:
             path = f"/proc/irq/{irq}/{name}"
         case SetValue(path=path) | SetAffinity(path=path):
             pass
-    return bool(host.glob(path))
+    return bool(host.glob(literal(path)))
 
 
 def _restore_value(action: SetValue | SetAffinity, text: str, host: WritableHost) -> None:
@@ -209,7 +209,7 @@ def _restore_file(host: WritableHost, path: str, file: FileContents | None) -> N
 
 
 def _put_file(action: PutFile, host: WritableHost) -> None:
-    if not host.glob(_folder(action.path)):
+    if not host.glob(literal(_folder(action.path))):
         host.make_folder(_folder(action.path))
     text = action.after.encode()
     host.replace(action.path, FileContents(text, action.mode, os.geteuid(), os.getegid()))
@@ -221,7 +221,10 @@ def _folder(path: str) -> str:
 
 def _remove_if_empty(host: WritableHost, folder: str | None) -> None:
     """Remove a folder of ours; what somebody else put there since stays, and so does it."""
-    if folder is not None and host.glob(folder) and not host.glob(f"{folder}/*"):
+    if folder is None:
+        return
+    here = literal(folder)
+    if host.glob(here) and not host.glob(f"{here}/*"):
         host.remove_folder(folder)
 
 
@@ -266,7 +269,7 @@ def _take_away(host: WritableHost, device: str, driver: str) -> None:
 
 def _bind(host: WritableHost, device: str, driver: str) -> None:
     folder = f"{DRIVERS}/{driver}"
-    if not host.glob(folder):
+    if not host.glob(literal(folder)):
         raise ApplyError(f"{device}: the driver {driver} is not loaded; modprobe it, then again")
     host.write(f"{folder}/bind", device)
 
@@ -279,7 +282,7 @@ def _driver(host: Host, device: str) -> str | None:
 
 
 def _require_driver(host: Host, device: str, driver: str | None) -> None:
-    if not host.glob(f"/sys/bus/pci/devices/{device}"):
+    if not host.glob(literal(f"/sys/bus/pci/devices/{device}")):
         raise ApplyError(f"{device}: no such PCI device any more")
     _require(f"driver of {device}", _driver(host, device), driver)
 

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 
 from dirtune.errors import SourceMissing, SourceRefused
-from dirtune.host import Host
+from dirtune.host import Host, literal
 from dirtune.settings import KernelFile
 from dirtune.tune.fixes import Asked, Fix, Surroundings, all_fixes
 from dirtune.tune.persist import FILES
@@ -22,7 +22,7 @@ def look_around(
     """
     kinds = (*fixes, *(fix for fix in all_fixes() if not fix.checks))
     settings = (setting for each in asked for setting in each.fix.settings)
-    texts = {setting.path for setting in settings if isinstance(setting, KernelFile)}
+    texts = {literal(setting.path) for setting in settings if isinstance(setting, KernelFile)}
     texts |= {*FILES, *(pattern for fix in kinds for pattern in fix.reads)}
     paths = {pattern for fix in kinds for pattern in fix.looks}
     commands = {name for fix in kinds for name in fix.commands}
