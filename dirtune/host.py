@@ -6,6 +6,7 @@ else. `LiveHost` serves `/` or a recorded tree; `RecordedHost` serves texts held
 and by the probe that counts in tracefs.
 """
 
+import errno
 import fnmatch
 import glob
 import os
@@ -14,6 +15,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Protocol, TypeAlias
 from dirtune.errors import ApplyError, NotPossible, SourceMissing, SourceRefused
 from dirtune.reading import read_bytes
 
+_KEPT = {"system.posix_acl_access", "security.selinux"}
 _Folder: TypeAlias = "dict[str, _Folder]"
 _MOST_LINKS = 40  # as many as Linux follows
 _LARGEST_BYTES = 32 << 20
@@ -275,33 +278,43 @@ class WritableHost(LiveHost):
 
     def contents(self, path: str) -> FileContents | None:
         """Return the file *path* to the byte, None if there is none."""
-        at = self._at(path)
-        if at.is_symlink():
-            raise ApplyError(f"{path}: is a symbolic link; change the file it leads to instead")
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            found = at.stat()
-            mode = stat.S_IMODE(found.st_mode)
-            return FileContents(at.read_bytes(), mode, found.st_uid, found.st_gid)
+            with open(os.open(self._at(path), flags), "rb") as file:  # noqa: PTH123  (a descriptor)
+                now = os.fstat(file.fileno())
+                if not stat.S_ISREG(now.st_mode):
+                    raise ApplyError(f"{path}: is not a regular file; put it elsewhere first")
+                return FileContents(file.read(), stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid)
         except FileNotFoundError:
             return None
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                link = f"{path}: is a symbolic link; change the file it leads to instead"
+                raise ApplyError(link) from error
             raise ApplyError(f"{path}: {error.strerror}") from error
 
     def replace(self, path: str, contents: FileContents) -> None:
-        """Put *contents* in place of the file *path* at once, and onto the disk."""
+        """Put *contents* in place of the file *path* at once, and onto the disk.
+
+        Nobody can read them before it is there whom its mode does not let.
+        """
         at = self._at(path)
         beside = _beside(at)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            with beside.open("wb") as file:
+            beside.unlink(missing_ok=True)  # what one that was killed left
+            with open(os.open(beside, flags, 0o600), "wb") as file:  # noqa: PTH123  (a descriptor)
                 file.write(contents.data)
                 os.fchown(file.fileno(), contents.uid, contents.gid)
+                _copy_attributes(at, file.fileno())
                 os.fchmod(file.fileno(), contents.mode)
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(at)
             _sync_folder(at.parent)
         except OSError as error:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
             raise ApplyError(f"{path}: {error.strerror}") from error
 
     def run(self, argv: Sequence[str], *, timeout_s: float = 300) -> str:
@@ -337,6 +350,13 @@ class WritableHost(LiveHost):
 def _beside(at: Path) -> Path:
     # Dotted, and no .cfg at its end: the readers of drop-in folders must never take it.
     return at.with_name(f".{at.name}.dirtune-new")
+
+
+def _copy_attributes(at: Path, descriptor: int) -> None:
+    """Give the new file the access list and the SELinux label of the one that it replaces."""
+    with suppress(FileNotFoundError):
+        for name in _KEPT & set(os.listxattr(at, follow_symlinks=False)):
+            os.setxattr(descriptor, name, os.getxattr(at, name, follow_symlinks=False))
 
 
 def _sync_folder(path: Path) -> None:

@@ -21,7 +21,7 @@ from dirtune.render.comparison import ComparisonsDocument
 from dirtune.render.lvs import LvsDocument
 from dirtune.render.lvs_diff import LvsPlanDocument
 from dirtune.render.plan import AppliedDocument, PlanDocument, SettledDocument, VerifyDocument
-from dirtune.tune import journal
+from dirtune.tune import record
 
 PUBLISHED: dict[str, object] = {
     "plan-file": Plan,
@@ -36,7 +36,7 @@ PUBLISHED: dict[str, object] = {
     "difference": documents.DifferencesDocument,
     "doctor": Diagnosis,
     "irqs": documents.IrqsDocument,
-    "journal": journal.Record,
+    "journal": record.Record,
     "lab": documents.LabDocument,
     "lvs": LvsDocument,
     "lvs-check": Reach,

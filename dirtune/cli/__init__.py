@@ -50,8 +50,7 @@ class Commands(Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, and say what another one left open on this host."""
         found = super().resolve_command(ctx, args)
-        if found[0] not in _SETTLING:
-            _say_what_is_open()
+        _say_what_is_open(settling=found[0] in _SETTLING)
         return found
 
     def main(
@@ -81,19 +80,20 @@ class Commands(Group):
         return 0
 
 
-def _say_what_is_open() -> None:
+def _say_what_is_open(*, settling: bool) -> None:
     folder = Path(os.environ.get("DIRTUNE_STATE") or "/var/lib/dirtune")
-    if not any(folder.glob("*.journal")):  # the usual case costs no import
+    # The usual cases cost no import; who may not settle it is told nothing.
+    if not os.access(folder, os.W_OK) or not any(folder.glob("*.journal")):
         return
     from dirtune.host import LiveHost
     from dirtune.tune import transaction
 
     try:
-        open_ = transaction.notice(transaction.place(), LiveHost())
+        lines = transaction.notices(transaction.place(), LiveHost(), settling=settling)
     except DirtuneError as error:
-        open_ = str(error)
-    if open_:
-        _output.warning(open_)
+        lines = (str(error),)
+    for line in lines:
+        _output.warning(line)
 
 
 def _first_line(name: str) -> str:

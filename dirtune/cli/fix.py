@@ -108,14 +108,18 @@ def _warn(notes: tuple[str, ...], form: str) -> None:
 @_CHECKS
 @_FORMAT
 def verify(checks: tuple[str, ...], form: str) -> None:
-    """Read back whether what was fixed still has its effect; exit status 1 if not."""
+    """Read back whether what was fixed still has its effect; exit status 1 if not.
+
+    A journal that cannot be read counts as an effect that is gone.
+    """
     from dirtune.host import LiveHost
     from dirtune.render import plan as render
     from dirtune.tune import fixes, transaction
 
     require_root("fix verify")
     wanted = tuple(fixes.named(checks))
-    found = transaction.verify(transaction.place(), LiveHost(), wanted)
+    at = transaction.place()
+    found = transaction.verify(at, LiveHost(), wanted)
     rows = [render.Held(each.journal, each.change, each.holds, each.by) for each in found]
     _output.result(render.verify_json(rows) if form == "json" else render.verify_table(rows), form)
-    sys.exit(0 if all(each.holds for each in found) else 1)
+    sys.exit(0 if all(each.holds for each in found) and not transaction.unreadable(at) else 1)

@@ -27,6 +27,7 @@ from dirtune.lab.boot import (
 from dirtune.lab.spec import PAGE_BYTES, Node, Spec, cpu_layout, plan, ssh_config
 from dirtune.lab.state import Folder, Process, Record, Status, folder, process
 from dirtune.render.documents import LabDocument
+from dirtune.tune import private
 
 UP_LIMIT_S = 300
 FREE_MIB = 512
@@ -190,10 +191,11 @@ def _require_root() -> None:
 @contextlib.contextmanager
 def _lock(place: Folder, *, wait_s: float = 0) -> Iterator[None]:
     path = _LOCKS / f"lab{str(place.path.absolute()).replace('/', '-')}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
     until_s = time.monotonic() + wait_s
     while True:
-        with path.open("w") as file:
+        with private.folder(_LOCKS, make=True) as within:
+            descriptor = private.opened(within, path, os.O_WRONLY | os.O_CREAT)
+        with os.fdopen(descriptor, "w") as file:
             if _locked(file, path):
                 try:
                     yield

@@ -2,142 +2,57 @@
 
 One file for each apply, one JSON record a line, each on the disk before what it announces is
 done. A record that a power cut tore in two is the last, and announced nothing that was done.
+
+A name begins with the journal's number: the order of undoing is that of the numbers, because
+clocks are set. Each line carries a checksum, and a damaged journal is never undone by guess.
 """
 
 import fcntl
 import os
+import re
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 import msgspec
 
-from dirtune.errors import NotPossible, ParseError
-from dirtune.tune import private
-from dirtune.tune.plan import Action, Change
-from dirtune.tune.steps import Saved
+from dirtune.document import foreign
+from dirtune.errors import DirtuneError, NotPossible, ParseError
+from dirtune.tune import chain, private
+from dirtune.tune.record import (
+    SCHEMA,
+    Begun,
+    Confirmed,
+    Entry,
+    Planned,
+    Record,
+    RolledBack,
+    State,
+)
 
-SCHEMA = "dirtune/journal/1"
+_UNSEALED = "dirtune/journal/1"
+"""Without checksums, and named by the time."""
+_UNSEALED_END = b'"schema":"%s"}' % _UNSEALED.encode()
 _ENDING = ".journal"
+_NUMBER = re.compile(r"(?P<number>\d+)-")
 _LOCK_POLL_S = 0.05
 
 
-class Planned(msgspec.Struct, frozen=True, tag="planned", tag_field="record"):
-    """What is about to be done."""
-
-    journal: str
-    """The journal's name."""
-    made: str
-    """UTC, ISO 8601."""
-    boot: str
-    """The kernel's boot_id, for what a reboot takes back by itself."""
-    changes: tuple[Change, ...]
-    confirm_s: float
-    """Seconds from `Applied` until it is taken back unless confirmed; 0 keeps it unasked."""
-    forced: str | None = None
-    """Why refusals were overruled; None where none was."""
-    schema: str = SCHEMA
-
-
-class Begun(msgspec.Struct, frozen=True, tag="begun", tag_field="record"):
-    """A change is about to be made, and perhaps was."""
-
-    index: int
-    saved: Saved
-
-
-class Applied(msgspec.Struct, frozen=True, tag="applied", tag_field="record"):
-    """Every change was made and read back; again, where the time to confirm was renewed."""
-
-    at_s: float
-    """The host's clock since boot, seconds (CLOCK_BOOTTIME)."""
-
-
-class Confirmed(msgspec.Struct, frozen=True, tag="confirmed", tag_field="record"):
-    """Somebody wants it kept."""
-
-
-class RolledBack(msgspec.Struct, frozen=True, tag="rolled-back", tag_field="record"):
-    """Everything was put back."""
-
-    why: str
-
-
-class Stuck(msgspec.Struct, frozen=True, tag="stuck", tag_field="record"):
-    """An undo was tried, and this is left; it can be tried again."""
-
-    left: tuple[str, ...]
-
-
-Record = Planned | Begun | Applied | Confirmed | RolledBack | Stuck
 _DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 
-class State(StrEnum):
-    """How far it got."""
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is open in a folder of journals."""
 
-    PLANNED = "planned"
-    """Begun and not finished: dirtune died, or an undo is stuck."""
-    APPLIED = "applied"
-    """Everything made, waiting to be confirmed."""
-    CONFIRMED = "confirmed"
-    ROLLED_BACK = "rolled-back"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A journal as read."""
-
-    planned: Planned
-    rest: tuple[Record, ...]
-
-    @property
-    def state(self) -> State:
-        """How far it got; what is not confirmed and needs no confirmation counts as such."""
-        kinds = {type(record) for record in self.rest}
-        if RolledBack in kinds:
-            return State.ROLLED_BACK
-        if self.rest and isinstance(self.rest[-1], Stuck):
-            return State.PLANNED
-        if Confirmed in kinds:
-            return State.CONFIRMED
-        if Applied not in kinds:
-            return State.PLANNED
-        return State.APPLIED if self.planned.confirm_s else State.CONFIRMED
-
-    @property
-    def begun(self) -> tuple[tuple[int, tuple[Action, Saved]], ...]:
-        """Every change that was made or may have been, by its number, with what was there."""
-        begun = (record for record in self.rest if isinstance(record, Begun))
-        changes = self.planned.changes
-        return tuple((step.index, (changes[step.index].action, step.saved)) for step in begun)
-
-    @property
-    def done(self) -> tuple[tuple[Action, Saved], ...]:
-        """The same without the numbers."""
-        return tuple(done for _, done in self.begun)
-
-    @property
-    def made(self) -> tuple[Change, ...]:
-        """The changes that were made, each once."""
-        numbers = sorted({index for index, _ in self.begun})
-        return tuple(self.planned.changes[index] for index in numbers)
-
-    def seconds_left(self, boot: str, now_s: float) -> float | None:
-        """Seconds until the window of confirmation closes; None if there is none open.
-
-        A reboot closes it. Not above 0 says it is over and nobody took the changes back yet.
-        """
-        if self.state is not State.APPLIED:
-            return None
-        if boot != self.planned.boot:
-            return 0.0
-        last_s = [record.at_s for record in self.rest if isinstance(record, Applied)][-1]
-        return last_s + self.planned.confirm_s - now_s
+    unfinished: tuple[Path, ...]
+    """Neither kept nor taken back."""
+    unreadable: tuple[str, ...]
+    """Of each journal that cannot be read, why, and the remedy."""
 
 
 def boot_clock_s() -> float:
@@ -150,13 +65,25 @@ def path_of(folder: Path, name: str) -> Path:
     return folder / f"{name.removesuffix(_ENDING)}{_ENDING}"
 
 
+def next_name(folder: Path, stamp: str) -> str:
+    """Return the name of the next journal, which sorts behind all there are; hold the lock."""
+    last = max((_order(path)[0] for path in _all(folder)), default=0)
+    return f"{last + 1:06d}-{stamp}"
+
+
+def is_later(name: str, than: str) -> bool:
+    """Whether the journal *name* was begun after *than*, whatever the clock said."""
+    return _order(Path(name)) > _order(Path(than))
+
+
 def create(path: Path, planned: Planned) -> None:
     """Begin a journal; `NotPossible` if nothing can be kept there."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with path.open("xb") as file, _gone_if_torn(path):
-            _put(file.fileno(), planned)
-        _sync(path.parent)
+        with private.folder(path.parent, make=True) as folder:
+            with os.fdopen(private.opened(folder, path, flags), "wb") as file, _gone_if_torn(path):
+                _put(file.fileno(), chain.sealed(msgspec.json.encode(planned), None))
+            os.fsync(folder)
     except OSError as error:
         raise NotPossible(
             f"{path}: {error.strerror}; without a journal nothing is changed"
@@ -169,52 +96,56 @@ def append(path: Path, record: Record) -> None:
     `NotPossible` if it cannot be, as on a full disk; then the journal is as it was before.
     """
     try:
-        with path.open("r+b") as file:
-            whole = file.read().rfind(b"\n") + 1
-            if not whole:
+        with _opened(path, os.O_RDWR) as file:
+            lines = _whole(file.read())
+            if not lines:
                 raise NotPossible(
                     f"{path}: does not begin with a plan: nothing can be added to it"
                 )
+            line = msgspec.json.encode(record)
+            if not lines[0].endswith(_UNSEALED_END):
+                line = chain.sealed(line, lines[-1])
             # A torn record must not swallow the next one.
-            file.seek(whole)
+            end = sum(len(line) + 1 for line in lines)
+            file.seek(end)
             file.truncate()
             try:
-                _put(file.fileno(), record)
+                _put(file.fileno(), line)
             except OSError:
-                file.truncate(whole)
+                file.truncate(end)
                 raise
     except OSError as error:
         raise NotPossible(f"{path}: {error.strerror}") from error
+    except chain.DamagedError as error:
+        raise _damaged(path, f"the last line: {error}") from error
 
 
 def load(path: Path) -> Entry:
-    """Read one journal; `ParseError` names the line that is none."""
-    try:
-        *lines, _torn = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise NotPossible(f"{path}: {error.strerror}") from error
-    records = tuple(_record(path, number, line) for number, line in enumerate(lines, 1))
+    """Read one journal; `ParseError` names the line that is damaged."""
+    bodies = _bodies(path, _lines(path))
+    records = tuple(_record(path, number, body) for number, body in enumerate(bodies, 1))
     if not records or not isinstance(records[0], Planned):
         raise ParseError(str(path), "does not begin with a plan; nothing was done by it")
-    return Entry(records[0], records[1:])
+    planned = records[0]
+    if planned.journal != path.stem:
+        raise ParseError(str(path), f"is a copy of the journal {planned.journal}. Remove it.")
+    count = len(planned.changes)
+    if not all(0 <= step.index < count for step in records[1:] if isinstance(step, Begun)):
+        raise _damaged(path, f"it tells of a change beyond the {count} of its plan")
+    return Entry(planned, records[1:])
 
 
 def paths(folder: Path) -> tuple[Path, ...]:
-    """Return every journal, the oldest first: names begin with the time.
+    """Return every journal, also those that cannot be read, in the order they were begun.
 
     One whose first record was torn is left out: nothing had been done.
     """
-    return tuple(path for path in sorted(folder.glob(f"*{_ENDING}")) if begun(path))
+    return tuple(path for path in _all(folder) if _may_have_begun(path))
 
 
 def begun(path: Path) -> bool:
     """Whether there is a journal *path* whose plan is whole; else nothing had been done by it."""
-    try:
-        return b"\n" in path.read_bytes()
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise NotPossible(f"{path}: {error.strerror}") from error
+    return bool(_lines(path))
 
 
 def find(folder: Path, name: str | None) -> Path:
@@ -231,9 +162,30 @@ def find(folder: Path, name: str | None) -> Path:
     return found
 
 
+def entries(folder: Path) -> tuple[Entry, ...]:
+    """Return every journal that can be read, in the order they were begun."""
+    readable = []
+    for path in paths(folder):
+        with suppress(DirtuneError):  # `survey` names it
+            readable.append(load(path))
+    return tuple(readable)
+
+
+def survey(folder: Path) -> Survey:
+    """Return which journals of *folder* are open, and which cannot be read."""
+    unfinished, unreadable = [], []
+    for path in paths(folder):
+        try:
+            if not _settled(path):
+                unfinished.append(path)
+        except DirtuneError as error:
+            unreadable.append(str(error))
+    return Survey(tuple(unfinished), tuple(unreadable))
+
+
 def unfinished(folder: Path) -> tuple[Path, ...]:
-    """Return the journals that are neither kept nor taken back."""
-    return tuple(path for path in paths(folder) if not _settled(path))
+    """Return the journals that can be read and are neither kept nor taken back."""
+    return survey(folder).unfinished
 
 
 @contextmanager
@@ -284,11 +236,90 @@ def _take(file: TextIO, until_s: float) -> None:
             return
 
 
+def _order(path: Path) -> tuple[int, str]:
+    """Return what journals are sorted by; those without a number were before all with one."""
+    match = _NUMBER.match(path.name)
+    return (int(match["number"]) if match else 0, path.name)
+
+
+def _all(folder: Path) -> list[Path]:
+    try:
+        with private.folder(folder) as descriptor:
+            names = os.listdir(descriptor)  # noqa: PTH208  (it has no path)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise NotPossible(f"{folder}: {error.strerror}") from error
+    return sorted((folder / name for name in names if name.endswith(_ENDING)), key=_order)
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[BinaryIO]:
+    with private.folder(path.parent) as folder:
+        descriptor = private.opened(folder, path, flags)
+    with os.fdopen(descriptor, "r+b" if flags & os.O_RDWR else "rb") as file:
+        yield file
+
+
+def _lines(path: Path) -> list[bytes]:
+    """Return the whole lines of a journal, none if there is no such file."""
+    try:
+        with _opened(path, os.O_RDONLY) as file:
+            return _whole(file.read())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise NotPossible(f"{path}: {error.strerror}") from error
+
+
+def _whole(data: bytes) -> list[bytes]:
+    *lines, _torn = data.split(b"\n")
+    return lines
+
+
+def _bodies(path: Path, lines: list[bytes]) -> list[bytes]:
+    """Return the records in *lines* as JSON; `ParseError` if they are not as they were written."""
+    if not lines:
+        return []
+    try:
+        problem = foreign(lines[0], (_UNSEALED, SCHEMA))
+    except msgspec.DecodeError as error:
+        raise _damaged(path, f"line 1: {error}") from error
+    if problem:
+        raise ParseError(str(path), problem)
+    if lines[0].endswith(_UNSEALED_END):
+        return lines
+    bodies: list[bytes] = []
+    try:
+        bodies.extend(chain.unsealed(lines))
+    except chain.DamagedError as error:
+        raise _damaged(path, f"line {len(bodies) + 1}: {error}") from error
+    return bodies
+
+
+def _damaged(path: Path, what: str) -> ParseError:
+    quoted = shlex.quote(str(path))
+    return ParseError(
+        str(path),
+        f"damaged ({what}), so what it changed is unknown. Check this host's settings, then move "
+        f"the file away: mv {quoted} {quoted}.damaged",
+    )
+
+
+def _may_have_begun(path: Path) -> bool:
+    try:
+        return begun(path)
+    except DirtuneError:
+        return True
+
+
 def _settled(path: Path) -> bool:
-    # Mostly the end tells; a plan of ten thousand steps need not be read for it.
-    end = path.read_bytes().removesuffix(b"\n").rpartition(b"\n")[2]
+    # Mostly the end tells; a plan of ten thousand steps need not be decoded for it.
+    bodies = _bodies(path, _lines(path))
+    if not bodies:
+        return True
     with suppress(msgspec.DecodeError):
-        if isinstance(_DECODER.decode(end), Confirmed | RolledBack):
+        if isinstance(_DECODER.decode(bodies[-1]), Confirmed | RolledBack):
             return True
     return load(path).state in {State.CONFIRMED, State.ROLLED_BACK}
 
@@ -296,8 +327,8 @@ def _settled(path: Path) -> bool:
 def _record(path: Path, number: int, line: bytes) -> Record:
     try:
         return _DECODER.decode(line)
-    except msgspec.DecodeError as error:
-        raise ParseError(str(path), f"line {number}: {error}") from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _damaged(path, f"line {number}: {error}") from error
 
 
 @contextmanager
@@ -309,17 +340,9 @@ def _gone_if_torn(path: Path) -> Iterator[None]:
         raise
 
 
-def _put(descriptor: int, record: Record) -> None:
-    left = memoryview(msgspec.json.encode(record) + b"\n")
+def _put(descriptor: int, line: bytes) -> None:
+    left = memoryview(line + b"\n")
     while left:
         # On a disk that is almost full a part is written without a word; the next call says why.
         left = left[os.write(descriptor, left) :]
     os.fsync(descriptor)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

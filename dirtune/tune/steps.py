@@ -211,8 +211,17 @@ def _restore_file(host: WritableHost, path: str, file: FileContents | None) -> N
 def _put_file(action: PutFile, host: WritableHost) -> None:
     if not host.glob(literal(_folder(action.path))):
         host.make_folder(_folder(action.path))
+    host.replace(action.path, _contents(action, host.contents(action.path)))
+
+
+def _contents(action: PutFile, before: FileContents | None) -> FileContents:
+    """Return what to put in a file; it keeps its owner, and nobody may do more with it."""
     text = action.after.encode()
-    host.replace(action.path, FileContents(text, action.mode, os.geteuid(), os.getegid()))
+    if before is None:
+        return FileContents(text, action.mode, os.geteuid(), os.getegid())
+    # Who could read it may run it as well, where it is a program now.
+    allowed = before.mode | (before.mode & 0o444) >> 2
+    return FileContents(text, action.mode & allowed, before.uid, before.gid)
 
 
 def _folder(path: str) -> str:

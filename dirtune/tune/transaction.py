@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dirtune import __version__
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.host import Host, WritableHost
 from dirtune.signals import interruptible, undisturbed
@@ -18,7 +19,8 @@ from dirtune.snapshot import take
 from dirtune.tune import journal
 from dirtune.tune.apply import apply, carry_through, roll_back
 from dirtune.tune.culprits import FIELDS, suspects, targets
-from dirtune.tune.journal import (
+from dirtune.tune.plan import Action, Change, Plan
+from dirtune.tune.record import (
     Applied,
     Begun,
     Confirmed,
@@ -28,7 +30,6 @@ from dirtune.tune.journal import (
     State,
     Stuck,
 )
-from dirtune.tune.plan import Action, Change, Plan
 from dirtune.tune.steps import Saved, holds
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -98,10 +99,10 @@ def carry_out(
     """
     from dirtune.tune.watchdog import arm  # noqa: PLC0415  (it imports this module)
 
-    planned = _planned(plan, host, confirm_s, forced)
-    path = journal.path_of(at.state, planned.journal)
     with journal.lock(at.run):
         _require_settled(at)
+        planned = _planned(plan, host, at, confirm_s, forced)
+        path = journal.path_of(at.state, planned.journal)
         if confirm_s:
             # Before anything is done: it must be there when this process dies on the way.
             arm(path, at)
@@ -213,18 +214,30 @@ def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding
     )
 
 
-def notice(at: Place, host: Host) -> str | None:
-    """Return a sentence on changes that are neither kept nor taken back; None without any."""
-    for path in journal.unfinished(at.state):
-        left = journal.load(path).seconds_left(boot_id(host), journal.boot_clock_s())
-        if left is None and journal.locked(at.run):
-            return f"{path.stem} is being made or taken back just now"
-        if left is None:
-            return f"{path.stem} was not finished; dirtune rollback takes back what it did"
-        if left <= 0:
-            return f"{path.stem} was not confirmed in time; dirtune rollback takes it back"
-        return f"{path.stem} is taken back in {left:.0f} s unless dirtune confirm keeps it"
-    return None
+def notices(at: Place, host: Host, *, settling: bool = False) -> tuple[str, ...]:
+    """Return a sentence on what is neither kept nor taken back, and on each unreadable journal.
+
+    *settling* leaves out the first, for who is about to settle it.
+    """
+    now = journal.survey(at.state)
+    first = now.unfinished[:1] if not settling else ()
+    return (*(_open_line(path, at, host) for path in first), *now.unreadable)
+
+
+def _open_line(path: Path, at: Place, host: Host) -> str:
+    left = journal.load(path).seconds_left(boot_id(host), journal.boot_clock_s())
+    if left is None and journal.locked(at.run):
+        return f"{path.stem} is being made or taken back just now"
+    if left is None:
+        return f"{path.stem} was not finished; dirtune rollback takes back what it did"
+    if left <= 0:
+        return f"{path.stem} was not confirmed in time; dirtune rollback takes it back"
+    return f"{path.stem} is taken back in {left:.0f} s unless dirtune confirm keeps it"
+
+
+def unreadable(at: Place) -> tuple[str, ...]:
+    """Return a sentence on each journal that cannot be read; the others are not hindered by it."""
+    return journal.survey(at.state).unreadable
 
 
 def boot_id(host: Host) -> str:
@@ -241,20 +254,22 @@ def _actions(planned: Planned) -> tuple[Action, ...]:
     return tuple(change.action for change in planned.changes)
 
 
-def _planned(plan: Plan, host: Host, confirm_s: float, forced: str | None) -> Planned:
-    # By name is by time, also within one second: `rollback` takes the last.
+def _planned(plan: Plan, host: Host, at: Place, confirm_s: float, forced: str | None) -> Planned:
     seconds, rest_ns = divmod(time.time_ns(), 1_000_000_000)
     now = time.gmtime(seconds)
-    name = f"{time.strftime('%Y%m%dT%H%M%S', now)}.{rest_ns // 1000:06d}Z"
+    stamp = f"{time.strftime('%Y%m%dT%H%M%S', now)}.{rest_ns // 1000:06d}Z"
+    name = journal.next_name(at.state, stamp)
     made = time.strftime("%Y-%m-%dT%H:%M:%SZ", now)
-    return Planned(name, made, boot_id(host), plan.changes, confirm_s, forced)
+    return Planned(name, made, boot_id(host), plan.changes, confirm_s, forced, __version__)
 
 
 def _require_settled(at: Place) -> None:
-    open_ = journal.unfinished(at.state)
-    if open_:
-        name = open_[0].stem
+    now = journal.survey(at.state)
+    if now.unfinished:
+        name = now.unfinished[0].stem
         raise NotPossible(f"{name} is open; run dirtune confirm or dirtune rollback {name} first")
+    if now.unreadable:
+        raise NotPossible(f"{now.unreadable[0]} Until then nothing is changed.")
 
 
 def _require_last(entry: Entry, at: Place) -> None:
@@ -262,7 +277,7 @@ def _require_last(entry: Entry, at: Place) -> None:
     mine = _set_by(entry)
     for later in _standing(at):
         name = later.planned.journal
-        if name > entry.planned.journal and (anew := mine & _set_by(later)):
+        if journal.is_later(name, entry.planned.journal) and (anew := mine & _set_by(later)):
             raise NotPossible(
                 f"{entry.planned.journal}: {name} set {min(anew)} after it; "
                 f"run dirtune rollback {name} first"
@@ -274,5 +289,5 @@ def _set_by(entry: Entry) -> frozenset[str]:
 
 
 def _standing(at: Place) -> tuple[Entry, ...]:
-    entries = map(journal.load, journal.paths(at.state))
+    entries = journal.entries(at.state)
     return tuple(entry for entry in entries if entry.state is not State.ROLLED_BACK)

@@ -28,7 +28,7 @@ from dirtune.errors import DirtuneError, NotPossible, ParseError
 from dirtune.escape import one_line
 from dirtune.host import WritableHost, run
 from dirtune.tune import journal, private
-from dirtune.tune.journal import State
+from dirtune.tune.record import State
 from dirtune.tune.transaction import Place, boot_id, undo_journal
 
 _LOOK_S = 1.0

@@ -4,6 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 from dirtune.cli import main
+from dirtune.tune import journal
+from dirtune.tune.record import Begun
+from dirtune.tune.steps import Saved
 from tests.tune.machine import LINE, build
 
 
@@ -208,9 +211,8 @@ def test_a_confirmation_that_was_cut_off_can_be_made_again(lost, tmp_path):
     data("fix", "apply", "ipvs/sysctl-lost", "--persist", "--confirm", "60")
     kept = lost.root / "etc/sysctl.d/90-dirtune.conf"
     kept.write_text(f"{LOST} = 1\n")
-    (journal,) = (tmp_path / "state").glob("*.journal")
-    with journal.open("a") as file:
-        file.write('{"record":"begun","index":1,"saved":{}}\n')
+    (path,) = (tmp_path / "state").glob("*.journal")
+    journal.append(path, Begun(1, Saved()))
 
     assert data("confirm")["state"] == "confirmed"
 

@@ -9,7 +9,9 @@ from dirtune.checks import Risk
 from dirtune.errors import NotPossible, ParseError
 from dirtune.host import FileContents
 from dirtune.tune import journal
-from dirtune.tune.journal import (
+from dirtune.tune.journal import lock
+from dirtune.tune.plan import Change, PutFile, Unbind
+from dirtune.tune.record import (
     Applied,
     Begun,
     Confirmed,
@@ -17,9 +19,7 @@ from dirtune.tune.journal import (
     RolledBack,
     State,
     Stuck,
-    lock,
 )
-from dirtune.tune.plan import Change, PutFile, Unbind
 from dirtune.tune.steps import Saved
 
 CHANGES = (

@@ -17,8 +17,8 @@ from dirtune.lvs.guard import Surroundings
 from dirtune.lvs.model import Destination, Service, SyncDaemon, Table, Timeouts
 from dirtune.tune import journal
 from dirtune.tune import table as tables
-from dirtune.tune.journal import State
 from dirtune.tune.plan import Plan, Run
+from dirtune.tune.record import State
 from dirtune.tune.transaction import Place, carry_out, confirm, take_back, verify
 from dirtune.tune.watchdog import watch
 from tests.lvs.simulated import Simulated, install

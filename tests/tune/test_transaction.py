@@ -17,13 +17,13 @@ from dirtune.snapshot import take
 from dirtune.tune import journal, watchdog
 from dirtune.tune.fixes import Question
 from dirtune.tune.fixes.unbind_partners import FIX
-from dirtune.tune.journal import State
 from dirtune.tune.plan import Change, Plan, Run, SetValue
+from dirtune.tune.record import State
 from dirtune.tune.transaction import (
     Place,
     carry_out,
     confirm,
-    notice,
+    notices,
     renew,
     take_back,
     verify,
@@ -51,6 +51,10 @@ def at(tmp_path):
 def unarmed(monkeypatch):
     """No watchdog process: it would look for this journal's host at /."""
     monkeypatch.setattr("dirtune.tune.watchdog.arm", lambda path, at: 0)
+
+
+def notice(at, host):
+    return next(iter(notices(at, host)), None)
 
 
 def unbind(host):
