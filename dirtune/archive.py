@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from dirtune import __version__
+from dirtune import __version__, writing
 from dirtune.errors import NotPossible, ParseError, SourceRefused
 from dirtune.formats import from_json
 from dirtune.host import RecordedHost, followed, readable
@@ -60,20 +60,23 @@ class Meta(msgspec.Struct, frozen=True):
 
 
 def save(samples: Sequence[RecordedHost], path: Path) -> None:
-    """Write *samples* into one tar.gz; `NotPossible` if the file cannot be written."""
+    """Write *samples* into one tar.gz; `NotPossible` if the file cannot be written.
+
+    It holds what only root may read, so only its owner may read it.
+    """
     behind = [_behind(sample) for sample in samples]
     said = [
         Sample(sample.taken_s, sorted(sample.refused), dict(sample.modes), paths)
         for sample, paths in zip(samples, behind, strict=True)
     ]
     meta = msgspec.json.encode(Meta(said, "dirtune/snapshot/1", __version__))
-    try:
-        with tarfile.open(path, "w:gz", format=tarfile.GNU_FORMAT) as archive:
-            _add(archive, "meta.json", msgspec.json.format(meta, indent=1))
-            for number, (sample, paths) in enumerate(zip(samples, behind, strict=True)):
-                _add_sample(archive, str(number), sample, paths)
-    except OSError as error:
-        raise NotPossible(f"{path}: {error.strerror}") from error
+    with (
+        writing.beside(path, private=True) as file,
+        tarfile.open(fileobj=file, mode="w:gz", format=tarfile.GNU_FORMAT) as archive,
+    ):
+        _add(archive, "meta.json", msgspec.json.format(meta, indent=1))
+        for number, (sample, paths) in enumerate(zip(samples, behind, strict=True)):
+            _add_sample(archive, str(number), sample, paths)
 
 
 def load(path: Path) -> tuple[RecordedHost, ...]:

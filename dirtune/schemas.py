@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from dirtune import archive
+from dirtune import archive, writing
 from dirtune.analyse.doctor import Diagnosis
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.profile_difference import Difference
@@ -15,6 +15,7 @@ from dirtune.analyse.run import Comparison, Run
 from dirtune.bench.check import Readiness
 from dirtune.bench.tables import Plan
 from dirtune.bench.tour import Itinerary
+from dirtune.ending import outermost
 from dirtune.loop.decide import Session
 from dirtune.render import documents
 from dirtune.render.comparison import ComparisonsDocument
@@ -93,8 +94,12 @@ def _anything(kind: type) -> dict[str, object]:
     return {"description": "anything"}
 
 
-if __name__ == "__main__":
+def _write() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts().items():
-        (folder / name).write_text(text, encoding="utf-8")
+        writing.replace(folder / name, text.encode())
+
+
+if __name__ == "__main__":
+    outermost(_write)

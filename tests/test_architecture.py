@@ -15,6 +15,7 @@ LAYERS = [
     "ending",
     "formats",
     "reading",
+    "writing",
     "host",
     "collect",
     "analyse",

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from dirtune import reading
+from dirtune import reading, writing
 from dirtune.analyse.run import Run, Trial
 from dirtune.bench import exchange
 from dirtune.bench.trial import Result
-from dirtune.errors import ParseError, SourceMissing, TrialError
+from dirtune.errors import NotPossible, ParseError, SourceMissing, TrialError
 from dirtune.formats import from_json
 
 OUT = Path("dirtune-runs")
@@ -132,29 +132,14 @@ def make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in missing:
-            _sync(path.parent)
+            writing.sync(path.parent)
     except OSError as error:
         raise TrialError(f"{folder}: {error.strerror}; choose another place with --out") from error
 
 
 def write(path: Path, text: bytes) -> None:
     """Replace a file: a reader, or a power cut, finds the old text or the new."""
-    draft = path.with_name(f".{path.name}.new")
     try:
-        with draft.open("wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        _sync(path.parent)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise TrialError(f"{path}: {error.strerror}; what was written before is kept") from error
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        writing.replace(path, text)
+    except NotPossible as error:
+        raise TrialError(f"{error}; what was written before is kept") from error

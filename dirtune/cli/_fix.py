@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dirtune import checks
+from dirtune import checks, writing
 from dirtune.checks import Outcome
 from dirtune.cli import _sources
 from dirtune.cli._sources import Source
@@ -148,20 +148,9 @@ def refuse_nothing_but_refusals(plan: Plan) -> None:
 
 def write(folder: Path, made: Made) -> tuple[Path, ...]:
     """Write the plan as files below *folder*, which must not hold anything else."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise NotPossible(f"{folder}: is not empty; name a new folder")
-        found = []
-        for name, (text, mode) in fix_files.files(made.plan, made.kept).items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-            path.chmod(mode)
-            found.append(path)
-    except OSError as error:
-        raise NotPossible(f"{folder}: {error.strerror}") from error
-    return tuple(found)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise NotPossible(f"{folder}: is not empty; name a new folder")
+    return writing.tree(folder, fix_files.files(made.plan, made.kept))
 
 
 def _out(wish: Wish, risk: str) -> bool:

@@ -6,7 +6,9 @@ from typing import Protocol, cast
 
 import msgspec
 
+from dirtune import writing
 from dirtune.analyse.run import Run
+from dirtune.bench import store
 from dirtune.errors import NotPossible
 from dirtune.render import comparison
 
@@ -34,9 +36,9 @@ class Renderer(Protocol):
 def write(run: Run, folder: Path, *, paper: bool = False) -> Path:
     """Write the report's files into *folder* and return the page's path."""
     files = renderer().files(run, paper=paper)
-    folder.mkdir(parents=True, exist_ok=True)
+    store.make(folder)
     for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        writing.replace(folder / name, text.encode())
     return folder / "report.html"
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
+from dirtune import writing
 from dirtune.checks import Severity
 from dirtune.cli import _audit, _output, _sources
-from dirtune.errors import NotPossible
 from dirtune.render import audit as render
 from dirtune.render.audit import Report
 
@@ -130,7 +130,7 @@ def _document(report: Report) -> Mapping[str, object]:
 
 
 def _metrics(report: Report, output: Path | None) -> None:
-    from prometheus_client import generate_latest, write_to_textfile
+    from prometheus_client import generate_latest
 
     from dirtune.render import prometheus
 
@@ -138,7 +138,4 @@ def _metrics(report: Report, output: Path | None) -> None:
     if output is None:
         _output.result(generate_latest(found), end="")
         return
-    try:
-        write_to_textfile(str(output), found)
-    except OSError as error:
-        raise NotPossible(f"{output}: {error.strerror}") from error
+    writing.replace(output, generate_latest(found))

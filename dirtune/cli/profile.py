@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from dirtune import reading, signals
+from dirtune import reading, signals, writing
 from dirtune.analyse.profile import Profile
 from dirtune.cli import _output, _plan, _sources
 from dirtune.errors import NotPossible, ParseError, TrialError
@@ -159,10 +159,8 @@ def _write_folded(found: Profile, path: Path) -> None:
 
     if found.probed is None or found.probed.cpu is None:
         raise NotPossible(f"{path}: no stacks were taken; the cpu probe did not run")
-    try:
-        path.write_text(folded(found.probed.cpu), encoding="utf-8")
-    except OSError as error:
-        raise NotPossible(f"{path}: {error.strerror}") from error
+    # Stacks of every user's programs: perf(1) keeps its own file to its owner as well.
+    writing.replace(path, folded(found.probed.cpu).encode(), private=True)
 
 
 def _kept(path: Path) -> Profile:

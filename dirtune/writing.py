@@ -1,0 +1,108 @@
+"""Files that dirtune writes for people: the whole file or none of it.
+
+A file is written beside the one it replaces, put onto the disk and renamed. A full disk, a signal
+or a power cut leaves what was there before, and nothing beside it.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from dirtune.errors import NotPossible
+
+_PRIVATE, _USUAL = 0o600, 0o666
+# Links to what a process has open: renamed over, they would be lost to the whole machine.
+_NEVER_REPLACED = ("/dev/fd/", "/dev/std", "/proc/")
+
+
+def replace(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Put *data* in the place of the file *path*; see `beside`."""
+    with beside(path, private=private) as file:
+        file.write(data)
+
+
+def tree(folder: Path, files: Mapping[str, tuple[str, int]]) -> tuple[Path, ...]:
+    """Write *files*, text and mode by path below *folder*: all of them, or none.
+
+    Return their paths. Folders are made where they are missing.
+    """
+    paths = {folder / name: file for name, file in files.items()}
+    above = {at for path in paths for at in path.parents}
+    missing = sorted((at for at in above if not at.exists()), reverse=True)
+    written: list[Path] = []
+    try:
+        for path, (text, mode) in paths.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace(path, text.encode())
+            written.append(path)
+            path.chmod(mode)
+    except BaseException as error:
+        for path in written:
+            path.unlink(missing_ok=True)
+        for at in missing:
+            with suppress(OSError):
+                at.rmdir()
+        if isinstance(error, OSError):
+            raise NotPossible(f"{folder}: {error.strerror}") from error
+        raise
+    return tuple(written)
+
+
+@contextmanager
+def beside(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
+    """Yield a file that takes the place of *path* once the block has ended without an error.
+
+    A *private* file is its owner's alone to read; another has the mode of the file it replaces, or
+    the usual one. A pipe or a device is written as it is. `NotPossible` says what failed.
+    """
+    try:
+        if _is_special(path):
+            with path.open("wb") as file:
+                yield file
+            return
+        draft = path.with_name(f".{path.name[:200]}.{os.getpid()}.new")
+        try:
+            with _created(draft, path, private=private) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except BaseException:  # Ctrl-C too: nothing stays beside it
+            draft.unlink(missing_ok=True)
+            raise
+        sync(path.parent)
+    except OSError as error:
+        reason = error.strerror or error
+        raise NotPossible(f"{path}: {reason}") from error
+
+
+def sync(folder: Path) -> None:
+    """Have the names in *folder* on the disk: a power cut may forget a rename."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_special(path: Path) -> bool:
+    if os.path.abspath(path).startswith(_NEVER_REPLACED):  # noqa: PTH100  (links are not followed)
+        return True
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _created(draft: Path, path: Path, *, private: bool) -> BinaryIO:
+    draft.unlink(missing_ok=True)  # of a process of the same number that was killed
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.fdopen(os.open(draft, flags, _PRIVATE if private else _USUAL), "wb")
+    with suppress(FileNotFoundError):
+        before = path.stat()
+        if not private:
+            os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
+    return file

@@ -1,0 +1,178 @@
+"""Output files are whole or not there, and nobody else's where they hold what is root's."""
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from dirtune import archive, writing
+from dirtune.errors import NotPossible
+from dirtune.host import RecordedHost
+from dirtune.signals import Ended, interruptible
+
+OLD = b"what was there"
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+class Full:
+    """A disk that is full after some bytes."""
+
+    def __init__(self, monkeypatch):
+        monkeypatch.setattr(os, "fsync", self)
+
+    def __call__(self, handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("error", [None, KeyError("x"), KeyboardInterrupt()])
+def test_what_fails_leaves_the_old_file_and_nothing_beside(tmp_path, monkeypatch, error):
+    path = tmp_path / "report.md"
+    path.write_bytes(OLD)
+    if error is None:
+        Full(monkeypatch)
+        error = NotPossible("")
+
+    def write():
+        with writing.beside(path) as file:
+            file.write(b"half")
+            if not isinstance(error, NotPossible):
+                raise error
+
+    with pytest.raises(type(error)):
+        write()
+
+    assert (path.read_bytes(), names(tmp_path)) == (OLD, ["report.md"])
+
+
+def test_a_signal_in_a_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "report.md"
+    path.write_bytes(OLD)
+
+    def write():
+        with writing.beside(path) as file:
+            file.write(b"half")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Ended), interruptible():
+        write()
+
+    assert (path.read_bytes(), names(tmp_path)) == (OLD, ["report.md"])
+
+
+def test_a_reader_never_finds_half_a_file(tmp_path):
+    path = tmp_path / "metrics.prom"
+    path.write_bytes(OLD)
+
+    with writing.beside(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_bytes() == OLD
+
+    assert (path.read_bytes(), names(tmp_path)) == (b"new", ["metrics.prom"])
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o000])
+def test_modes(tmp_path, umask):
+    path, secret, kept = (tmp_path / name for name in ("new", "secret", "kept"))
+    secret.write_bytes(OLD)
+    secret.chmod(0o644)
+    kept.write_bytes(OLD)
+    kept.chmod(0o640)
+    before = os.umask(umask)
+    try:
+        writing.replace(path, b"x")
+        writing.replace(secret, b"x", private=True)
+        writing.replace(kept, b"x")
+    finally:
+        os.umask(before)
+
+    assert [mode(p) for p in (path, secret, kept)] == [0o666 & ~umask, 0o600, 0o640]
+
+
+def test_a_snapshot_is_its_owners_alone_and_replaces_at_once(tmp_path):
+    path = tmp_path / "host.tgz"
+    path.write_bytes(OLD)
+    path.chmod(0o644)
+    sample = RecordedHost({"/proc/stat": "cpu 1\n"}, {}, taken_s=1.0)
+
+    archive.save([sample], path)
+
+    assert mode(path) == 0o600
+    assert archive.load(path)[0].read("/proc/stat") == "cpu 1\n"
+    assert names(tmp_path) == ["host.tgz"]
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path):
+    victim, link = tmp_path / "victim", tmp_path / "link"
+    victim.write_bytes(OLD)
+    link.symlink_to(victim)
+
+    writing.replace(link, b"new")
+
+    assert (victim.read_bytes(), link.is_symlink()) == (OLD, False)
+    assert link.read_bytes() == b"new"
+
+
+def test_a_file_that_waits_beside_is_not_written_through(tmp_path):
+    path, victim = tmp_path / "report.md", tmp_path / "victim"
+    victim.write_bytes(OLD)
+    (tmp_path / f".report.md.{os.getpid()}.new").symlink_to(victim)
+
+    writing.replace(path, b"new")
+
+    assert (victim.read_bytes(), path.read_bytes()) == (OLD, b"new")
+
+
+def test_devices_and_pipes_are_written_as_they_are(tmp_path):
+    writing.replace(tmp_path / "null", b"x")
+    (tmp_path / "null").unlink()
+    (tmp_path / "null").symlink_to("/dev/null")
+    writing.replace(tmp_path / "null", b"x")
+    assert (tmp_path / "null").is_symlink()
+
+    with pytest.raises(NotPossible, match=r"^/dev/full: No space left on device$"):
+        writing.replace(writing.Path("/dev/full"), b"x")
+    code = (
+        "from pathlib import Path; from dirtune import writing; "
+        "writing.replace(Path('/dev/stdout'), b'to the pipe')"
+    )
+    into = tmp_path / "out"
+    with into.open("wb") as file:
+        subprocess.run([sys.executable, "-c", code], stdout=file, check=True)
+    assert into.read_bytes() == b"to the pipe"
+    assert writing.Path("/dev/stdout").is_symlink()
+
+
+def test_a_tree_is_whole_or_not_there(tmp_path, monkeypatch):
+    files = {"apply.sh": ("#!/bin/sh\n", 0o755), "etc/x.conf": ("x\n", 0o644)}
+    folder = tmp_path / "new/plan"
+
+    paths = writing.tree(folder, files)
+    assert {path: mode(path) for path in paths} == {
+        folder / "apply.sh": 0o755,
+        folder / "etc/x.conf": 0o644,
+    }
+
+    real, calls = os.fsync, []
+
+    def second(handle):
+        calls.append(handle)
+        if len(calls) == 3:  # a file, its folder, the next file
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", second)
+    with pytest.raises(NotPossible, match="No space left on device"):
+        writing.tree(tmp_path / "other", files)
+    assert names(tmp_path) == ["new"]
