@@ -9,12 +9,16 @@ and every space but the plain one.
 
 import html
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 # Between words these mean nothing to Markdown, and names are full of them.
-_MARKS = re.compile(r"[\\`*\[\]~|]|(?<!\w)_|_(?!\w)|(?<=^)[#+=-]")
+_MARKS = re.compile(r"[\\`*\[\]~|]|(?<!\w)_|_(?!\w)")
+# What begins a block of Markdown: a heading, a rule, an item of a list.
+_BEGIN = re.compile(r"\A(\d*)([#+=.)-])")
+_SPAN = re.compile(r"((?<!`)`[^`]+`(?!`))")
 _TICKS = re.compile(r"`+")
 _BEYOND_ASCII = re.compile(r"[^\n -~]")
 
@@ -39,9 +43,23 @@ def ascii_json(text: str) -> str:
     return _BEYOND_ASCII.sub(_json_escape, text)
 
 
-def markdown(text: str) -> str:
-    """Return *text* so that Markdown shows it and does nothing with it, in one line."""
-    return html.escape(_MARKS.sub(r"\\\g<0>", one_line(text)), quote=False)
+def markdown(text: str, *, cell: bool = False) -> str:
+    """Return *text* so that Markdown shows it and does nothing with it, in one line.
+
+    A code span stays one, ours or another's: nothing in it is obeyed. In the *cell* of a table it
+    must not hold a bare `|`.
+    """
+    parts = _SPAN.split(one_line(text).lstrip())
+    spans = (part.replace("|", r"\|") if cell else part for part in parts[1::2])
+    return "".join(
+        piece
+        for pair in zip_longest(map(_marked, parts[::2]), spans, fillvalue="")
+        for piece in pair
+    )
+
+
+def _marked(text: str) -> str:
+    return html.escape(_BEGIN.sub(r"\1\\\2", _MARKS.sub(r"\\\g<0>", text)), quote=False)
 
 
 def markdown_code(text: str) -> str:
@@ -54,6 +72,14 @@ def markdown_code(text: str) -> str:
 def _json_escape(found: re.Match[str]) -> str:
     units = found[0].encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[n] << 8 | units[n + 1]:04x}" for n in range(0, len(units), 2))
+
+
+def markdown_block(lines: Iterable[str], language: str) -> list[str]:
+    """Return *lines* of code as a fenced block of Markdown that none of them ends."""
+    shown = [one_line(line) for line in lines]
+    longest = max((len(ticks) for line in shown for ticks in _TICKS.findall(line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}{language}", *shown, fence]
 
 
 def each_text(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401  (data of any kind)

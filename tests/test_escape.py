@@ -8,9 +8,19 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from dirtune.checks import Severity
-from dirtune.escape import ascii_json, each_text, markdown, markdown_code, one_line, visible
+from dirtune.escape import (
+    ascii_json,
+    each_text,
+    markdown,
+    markdown_block,
+    markdown_code,
+    one_line,
+    visible,
+)
+from dirtune.render.cells import table
 
 # What a terminal obeys, by what it does there (ECMA-48, xterm's ctlseqs, Unicode's UAX 9).
 OBEYED = {
@@ -67,7 +77,10 @@ def test_json_keeps_the_exact_text_in_printable_ascii(text):
         ("[x](javascript:alert(1))", r"\[x\](javascript:alert(1))"),
         ("![x](http://e/)", r"!\[x\](http://e/)"),
         ("a|b", r"a\|b"),
-        ("`id`", r"\`id\`"),
+        ("run `a|b <c>` <d>", "run `a|b <c>` &lt;d&gt;"),
+        ("a`b <c>", r"a\`b &lt;c&gt;"),
+        ("``b` <c> `d", r"\`\`b` <c> `d"),
+        ("`a` b`` <c> `d`", r"`a` b\`\` &lt;c&gt; `d`"),
         ("**bold** ~~gone~~", r"\*\*bold\*\* \~\~gone\~\~"),
         ("_x_ net.ipv4.vs.conn_reuse_mode", r"\_x\_ net.ipv4.vs.conn_reuse_mode"),
         ("# head", r"\# head"),
@@ -79,6 +92,67 @@ def test_json_keeps_the_exact_text_in_printable_ascii(text):
 )
 def test_markdown_shows_its_own_marks(given_, shown):
     assert markdown(given_) == shown
+
+
+PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+# What Markdown is made of, and what surrounds it here.
+MARKDOWN_TEXT = st.text(
+    st.sampled_from("`*_[]()<>!|\\&;#~-+=:/\"' \nab1.@x\x1b\u202e"), max_size=40
+)
+ACTIVE = {"html_inline", "html_block", "link_open", "image", "em_open", "strong_open", "s_open"}
+
+
+def tokens(text):
+    """Return what a Markdown parser makes of *text*: kinds of its tokens, and what is shown."""
+    every = PARSER.parse(text)
+    leaves = [leaf for token in every for leaf in (token.children or [])]
+    kinds = {token.type for token in [*every, *leaves]}
+    shown = "".join(leaf.content for leaf in leaves if leaf.type in {"text", "code_inline"})
+    return kinds, shown
+
+
+@given(MARKDOWN_TEXT)
+def test_a_second_tool_finds_nothing_active_in_any_text(text):
+    kinds, shown = tokens(f"x {markdown(text)} x")
+
+    assert kinds <= {"paragraph_open", "paragraph_close", "inline", "text", "code_inline"}
+    # Spaces at the ends of a code span, and beside it, are Markdown's to drop.
+    bare = one_line(text).replace("`", "").replace(" ", "")
+    assert shown.replace("`", "").replace(" ", "") == f"x{bare}x"
+
+
+@given(MARKDOWN_TEXT)
+def test_no_text_begins_a_block(text):
+    kinds, _ = tokens(f"{markdown(text)}\n\nx")
+
+    assert kinds <= {"paragraph_open", "paragraph_close", "inline", "text", "code_inline"}
+
+
+@given(st.lists(MARKDOWN_TEXT, min_size=6, max_size=6))
+def test_no_cell_leaves_its_place_in_a_table(cells):
+    rows = [cells[:3], cells[3:]]
+    text = table(rows, ("a", "b", "c"), "github")
+
+    every = PARSER.parse(text)
+    assert sum(token.type == "td_open" for token in every) == 6
+    assert sum(token.type == "tr_open" for token in every) == 3
+    assert not tokens(text)[0] & ACTIVE
+
+
+@given(MARKDOWN_TEXT)
+def test_no_command_leaves_its_code(text):
+    kinds, shown = tokens(f"x {markdown_code(text)} x")
+
+    assert kinds == {"paragraph_open", "paragraph_close", "inline", "text", "code_inline"}
+    assert shown.replace(" ", "") == f"x{one_line(text)}x".replace(" ", "")
+
+
+@given(st.lists(MARKDOWN_TEXT, max_size=4))
+def test_no_line_ends_its_block_of_code(lines):
+    every = PARSER.parse("\n".join(markdown_block(lines, "sh")))
+
+    assert [token.type for token in every] == ["fence"]
+    assert every[0].content == "".join(f"{one_line(line)}\n" for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 from typing import Literal, TypedDict
 
-from tabulate import tabulate
-
 from dirtune.analyse.run import Comparison
 from dirtune.analyse.verdict import sentence
+from dirtune.escape import markdown as escaped
+from dirtune.escape import one_line
+from dirtune.render import cells
 
 
 class ComparisonsDocument(TypedDict):
@@ -18,14 +19,14 @@ class ComparisonsDocument(TypedDict):
 def table(comparison: Comparison) -> str:
     """Return the comparison for a terminal."""
     width = max(len(name) for name, _ in _facts(comparison))
-    facts = "\n".join(f"  {name:{width}}  {value}" for name, value in _facts(comparison))
-    return f"{sentence(comparison)}\n\n{facts}\n"
+    facts = "\n".join(f"  {name:{width}}  {one_line(value)}" for name, value in _facts(comparison))
+    return f"{one_line(sentence(comparison))}\n\n{facts}\n"
 
 
 def markdown(comparison: Comparison) -> str:
     """Return the comparison as Markdown."""
-    facts = tabulate(_facts(comparison), ("", ""), tablefmt="github", disable_numparse=True)
-    return f"**{sentence(comparison)}**\n\n{facts}\n"
+    facts = cells.table(_facts(comparison), ("", ""), "github")
+    return f"**{escaped(sentence(comparison))}**\n\n{facts}\n"
 
 
 def _facts(comparison: Comparison) -> list[tuple[str, str]]:

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from tabulate import tabulate
-
 from dirtune.checks.difference import Comparison
+from dirtune.render import cells
 from dirtune.render.documents import DifferencesDocument
 
 _NONE = "-"
@@ -35,7 +34,7 @@ def markdown(found: Comparison, names: Sequence[str]) -> str:
 
 def _page(found: Comparison, names: Sequence[str], tablefmt: str) -> str:
     rows = [(d.section, d.name, _shown(d.a), _shown(d.b)) for d in found.differences]
-    table = tabulate(rows, ("what", "name", *names), tablefmt=tablefmt, disable_numparse=True)
+    table = cells.table(rows, ("what", "name", *names), tablefmt)
     blocks = [table] if rows else []
     number = len(rows)
     counted = f"{number} difference{'' if number == 1 else 's'}" if rows else "No difference"

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from itertools import takewhile
 
-from tabulate import tabulate
-
 from dirtune.analyse.doctor import Diagnosis, Feature, Ladder, Obstacle, Rung
+from dirtune.escape import one_line
+from dirtune.render import cells
 
 
 def table(diagnosis: Diagnosis) -> str:
@@ -21,23 +21,28 @@ def table(diagnosis: Diagnosis) -> str:
         lines += [f"{under}{_line(obstacle)}" for obstacle in feature.obstacles]
         if feature.name == "probe":
             lines += [f"{under}{line}" for line in _probe_lines(diagnosis, feature.obstacles)]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def markdown(diagnosis: Diagnosis) -> str:
     """Return a table with one row per obstacle, or one for what works."""
     rows = [
-        (feature.name, _state(feature), o.why, f"`{o.remedy}`" if o.remedy else "")
+        (feature.name, _state(feature), o.why, _code(o))
         for feature in diagnosis.features
         for o in feature.obstacles or (Obstacle("", ""),)
     ]
     rows += [
-        (f"probe {ladder.probe}", ladder.uses or "no", o.why, f"`{o.remedy}`" if o.remedy else "")
+        (
+            f"probe {ladder.probe}",
+            ladder.uses or "no",
+            o.why,
+            _code(o),
+        )
         for ladder in diagnosis.probes
         for o in [o for rung in _above(ladder) for o in rung.obstacles] or (Obstacle("", ""),)
     ]
-    rows += [("probe", "slower", note.why, f"`{note.remedy}`") for note in diagnosis.notes]
-    return tabulate(rows, ("feature", "works", "why not", "remedy"), "pipe")
+    rows += [("probe", "slower", note.why, cells.code(note.remedy)) for note in diagnosis.notes]
+    return cells.table(rows, ("feature", "works", "why not", "remedy"), "pipe")
 
 
 def _probe_lines(diagnosis: Diagnosis, said: tuple[Obstacle, ...]) -> Iterator[str]:
@@ -57,6 +62,10 @@ def _above(ladder: Ladder) -> tuple[Rung, ...]:
 
 def _line(obstacle: Obstacle) -> str:
     return f"{obstacle.why}: {obstacle.remedy}"
+
+
+def _code(obstacle: Obstacle) -> str:
+    return cells.code(obstacle.remedy) if obstacle.remedy else ""
 
 
 def _state(feature: Feature) -> str:

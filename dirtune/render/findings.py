@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tabulate import tabulate
-
+from dirtune import escape
 from dirtune.analyse import capacity, cost
 from dirtune.analyse.cost import ByClients, Forwarded, PricePerRate
 from dirtune.analyse.limit import Known, limiting
 from dirtune.analyse.run import Cell, Knee, Run, Trial
+from dirtune.render import cells
 from dirtune.render.document import Block, Figure, Section, Table, Text
 
 PLAIN = "as planned"
@@ -97,8 +97,9 @@ def text(run: Run, style: str) -> str:
 def _block(block: Block, style: str) -> str:
     if isinstance(block, Table):
         align = ["right" if name in block.numeric else "left" for name in block.header]
-        return tabulate(block.rows, block.header, style, colalign=align, disable_numparse=True)
-    return block.text if isinstance(block, Text) else ""
+        return cells.table(block.rows, block.header, style, align)
+    clean = escape.markdown if style == "github" else escape.one_line
+    return clean(block.text) if isinstance(block, Text) else ""
 
 
 def _every(run: Run) -> tuple[Cell, ...]:

@@ -4,17 +4,20 @@ from collections.abc import Iterator
 
 import click
 import msgspec
-from tabulate import tabulate
 
 from dirtune.analyse.handlers import HandlerCalls
 from dirtune.analyse.lines import nic_line, sharers
 from dirtune.analyse.rates import line_delta
 from dirtune.collect.interrupts import Interrupts, Line
+from dirtune.escape import one_line
+from dirtune.render import cells
+from dirtune.render.cells import Marked
 from dirtune.render.documents import IrqsDocument, LineDocument
 from dirtune.snapshot import Snapshot
 
 FIELDS = ("interrupts", "pci", "interfaces")
 """Of a snapshot: all that the table shows."""
+_NIC_SHARED = "NIC shared"
 _ALIGN = ("left", "right", "right", "left", "left")
 
 
@@ -37,19 +40,15 @@ def text(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) -> str
 
     Between two samples a rate that cannot be known is `-`.
     """
-    rows = tuple(_rows(snapshot, table, verbose=verbose))
-    shown = tabulate(
-        rows, _header(snapshot), tablefmt="plain", disable_numparse=True, colalign=_ALIGN
-    )
+    rows = ((_red(mark), *rest) for mark, *rest in _rows(snapshot, table, verbose=verbose))
+    shown = cells.table(rows, _header(snapshot), "plain", _ALIGN)
     return f"{shown}\n\n{_summary(snapshot, table)}{_unread(table)}"
 
 
 def markdown(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) -> str:
     """Return the same as a Markdown table."""
-    rows = tuple(_rows(snapshot, table, verbose=verbose))
-    return tabulate(
-        rows, _header(snapshot), tablefmt="github", disable_numparse=True, colalign=_ALIGN
-    )
+    rows = _rows(snapshot, table, verbose=verbose)
+    return cells.table(rows, _header(snapshot), "github", _ALIGN)
 
 
 def _line(snapshot: Snapshot, table: Interrupts, line: Line) -> LineDocument:
@@ -88,8 +87,12 @@ def _per_second(rate: float | None) -> str:
 
 def _mark(snapshot: Snapshot, line: Line) -> str:
     if line.shared and _nic(snapshot, line):
-        return click.style("NIC shared", fg="red", bold=True)
+        return _NIC_SHARED
     return "cut off" if line.cut else "shared" if line.shared else ""
+
+
+def _red(mark: str) -> str:
+    return Marked(click.style(mark, fg="red", bold=True)) if mark == _NIC_SHARED else mark
 
 
 def _handlers(snapshot: Snapshot, line: Line) -> Iterator[str]:
@@ -124,7 +127,8 @@ def _unread(table: Interrupts) -> str:
     rows = len(table.unread)
     if not rows:
         return ""
-    return f"\n{rows} {'row' if rows == 1 else 'rows'} could not be read: {table.unread[0]!r}"
+    first = one_line(repr(table.unread[0]))
+    return f"\n{rows} {'row' if rows == 1 else 'rows'} could not be read: {first}"
 
 
 def _nic(snapshot: Snapshot, line: Line) -> bool | None:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from dirtune.escape import markdown as escaped
+from dirtune.escape import one_line
 from dirtune.lvs.model import (
     ONE_PACKET,
     Destination,
@@ -79,18 +81,19 @@ def table(table: Table, seen: Sequence[Seen]) -> str:
     widths = [max(map(len, map(str, column))) for column in zip(*rows, strict=True)]
     # One format for all: a call for each cell of ten thousand rows takes as long as the rest.
     form = "  ".join(f"%{-w if n < _LEFT else w}s" for n, w in enumerate(widths))
-    lines = ((form % row).rstrip() for row in rows)
-    return "\n".join([*(lines if table.services else ["no service"]), "", *_rest(table)])
+    lines = (one_line((form % row).rstrip()) for row in rows)
+    return "\n".join(
+        [*(lines if table.services else ["no service"]), "", *map(one_line, _rest(table))]
+    )
 
 
 def markdown(table: Table, seen: Sequence[Seen]) -> str:
     """Return the same as Markdown."""
     marks = ["---" if n < _LEFT else "---:" for n in range(len(_HEAD))]
-    rows = [_HEAD, marks, *_rows(table, seen)]
-    lines = (
-        [f"| {' | '.join(map(str, row))} |" for row in rows] if table.services else ["no service"]
-    )
-    return "\n".join([*lines, "", *(f"- {line}" for line in _rest(table))])
+    rows = ((escaped(str(cell)) for cell in row) for row in _rows(table, seen))
+    shown = [f"| {' | '.join(row)} |" for row in (_HEAD, marks, *rows)]
+    lines = shown if table.services else ["no service"]
+    return "\n".join([*lines, "", *(f"- {escaped(line)}" for line in _rest(table))])
 
 
 def document(table: Table, seen: Sequence[Seen]) -> str:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from dirtune.escape import markdown_block, one_line
 from dirtune.lvs import ipvsadm
 from dirtune.lvs.change import Changes, title
 from dirtune.lvs.diff import Step, Verb
@@ -50,7 +51,7 @@ def table(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
     if not changes.edits:
         return "nothing to do"
     lines = [*_modules(changes), *_diff_lines(steps, actual)]
-    return "\n".join([*lines, "", f"the table now: {actual.digest}"])
+    return "\n".join([*map(one_line, lines), "", f"the table now: {actual.digest}"])
 
 
 def markdown(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
@@ -58,7 +59,7 @@ def markdown(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
     if not changes.edits:
         return "nothing to do"
     lines = [line.replace("~", "!", 1) for line in _diff_lines(steps, actual)]
-    fenced = ["```diff", *_modules(changes), *lines, "```"]
+    fenced = markdown_block([*_modules(changes), *lines], "diff")
     return "\n".join([*fenced, "", f"the table now: `{actual.digest}`"])
 
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from dirtune.escape import markdown as escaped
+from dirtune.escape import markdown_block, one_line
 from dirtune.settings import Risk
 from dirtune.tune import persist
 from dirtune.tune.plan import Change, Plan, Refusal, commands, silent
@@ -95,7 +97,8 @@ def plan_table(plan: Plan, notes: Sequence[str] = ()) -> str:
             lines.append(f"{change.reason}  {change.title}  [{change.risk}]")
             lines += [f"    {row}" for command in shell for row in command.split("\n")]
             lines += [f"    {row}" for row in _notes(change)]
-    return "\n".join([*lines, *map(refusal_line, plan.refusals), *notes]) or "nothing to do"
+    lines += [*map(refusal_line, plan.refusals), *notes]
+    return "\n".join(map(one_line, lines)) or "nothing to do"
 
 
 def plan_markdown(plan: Plan, notes: Sequence[str] = ()) -> str:
@@ -103,11 +106,13 @@ def plan_markdown(plan: Plan, notes: Sequence[str] = ()) -> str:
     lines: list[str] = []
     for change in plan.changes:
         if shell := commands(change.action):
-            lines += [f"- **{change.reason}** {change.title} ({change.risk})", "", "  ```sh"]
-            lines += [f"  {row}" for command in shell for row in command.split("\n")]
-            lines += ["  ```", "", *(f"  {row}" for row in _notes(change)), ""]
-    lines += [f"- {refusal_line(refusal)}" for refusal in plan.refusals]
-    lines += [f"- {note}" for note in notes]
+            title = escaped(change.title)
+            rows = (row for command in shell for row in command.split("\n"))
+            lines += [f"- **{change.reason}** {title} ({change.risk})", ""]
+            lines += [f"  {row}" for row in markdown_block(rows, "sh")]
+            lines += ["", *(f"  {escaped(row)}" for row in _notes(change)), ""]
+    lines += [f"- {escaped(refusal_line(refusal))}" for refusal in plan.refusals]
+    lines += [f"- {escaped(note)}" for note in notes]
     return "\n".join(lines) or "nothing to do"
 
 
@@ -143,7 +148,7 @@ def applied_table(
     lines += (
         f"left out: {each.fix} is {each.risk}; dirtune fix apply {each.check}" for each in left_out
     )
-    return "\n".join([*lines, *notes])
+    return "\n".join(map(one_line, [*lines, *notes]))
 
 
 def applied_json(
@@ -169,7 +174,7 @@ def applied_json(
 
 def settled_table(journal: str, state: str, *, already: bool) -> str:
     """Return what became of a journal."""
-    return f"{journal} {'was already' if already else 'is'} {state}"
+    return one_line(f"{journal} {'was already' if already else 'is'} {state}")
 
 
 def settled_json(journal: str, state: str, *, already: bool) -> str:
@@ -184,7 +189,7 @@ def verify_table(holding: Sequence[Held]) -> str:
         + (f"  perhaps by {', '.join(each.by)}" if each.by else "")
         for each in holding
     )
-    return "\n".join(rows) or "nothing to verify: no change of dirtune is in force"
+    return "\n".join(map(one_line, rows)) or "nothing to verify: no change of dirtune is in force"
 
 
 def verify_json(holding: Sequence[Held]) -> str:

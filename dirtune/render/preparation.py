@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from dirtune.analyse.reach import Reach
+from dirtune.escape import markdown_block, one_line
 from dirtune.formats import from_json
 from dirtune.tune.plan import AddAddress, Change, Plan, Refusal, Run, commands
 
@@ -23,7 +24,7 @@ class Done(NamedTuple):
 def row(change: Change) -> str:
     """Return a change as a row of a diff: `+` is added, `~` set, with the check that says why."""
     sign = "+" if isinstance(change.action, AddAddress | Run) else "~"
-    return f"{sign} {change.title}  [{change.reason}]"
+    return one_line(f"{sign} {change.title}  [{change.reason}]")
 
 
 def rows(plan: Plan) -> tuple[str, ...]:
@@ -34,7 +35,7 @@ def rows(plan: Plan) -> tuple[str, ...]:
 def refusal_line(refusal: Refusal) -> str:
     """Return why something is not done, with what overrules that."""
     said = f"{refusal.subject} {refusal.why}"
-    return f"{said}; or --force {refusal.name}" if refusal.name else said
+    return one_line(f"{said}; or --force {refusal.name}" if refusal.name else said)
 
 
 def before(text: str, settings: Plan, form: str) -> str:
@@ -89,7 +90,7 @@ def finished_json(text: str, done: Mapping[str, Done], reach: Reach | None, hold
 
 
 def _done(name: str, each: Done, hold_s: float) -> Iterator[str]:
-    yield from (f"{name}: done: {title}" for title in each.titles)
+    yield from (one_line(f"{name}: done: {title}") for title in each.titles)
     if each.journal and hold_s:
         yield f"{name}: taken back in at most {hold_s:g} s unless you run there: dirtune confirm"
     elif each.journal:
@@ -113,7 +114,7 @@ def reached(found: Reach) -> str:
             f"  {found.lost} of {found.requests} requests had no answer, and no real server is "
             "known to have got them: do they reach the director?"
         )
-    return "\n".join((f"through {found.service}:", *rows))
+    return "\n".join(map(one_line, (f"through {found.service}:", *rows)))
 
 
 def reach_json(found: Reach) -> str:
@@ -124,7 +125,7 @@ def reach_json(found: Reach) -> str:
 def _diff(plan: Plan, form: str) -> tuple[str, ...]:
     if form != "markdown" or not plan.changes:
         return rows(plan)
-    return ("```diff", *(line.replace("~", "!", 1) for line in rows(plan)), "```")
+    return tuple(markdown_block((line.replace("~", "!", 1) for line in rows(plan)), "diff"))
 
 
 def _document(plan: Plan) -> dict[str, object]:

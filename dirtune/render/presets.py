@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from tabulate import tabulate
 
+from dirtune.escape import one_line
+from dirtune.render import cells
 from dirtune.render.documents import PresetDocument, PresetsDocument
 from dirtune.tune.presets import Judged
 
@@ -56,7 +57,7 @@ def _shown(found: Mapping[str, Sequence[Judged]], style: str) -> str:
         for node, judged in found.items()
         for preset, verdict in judged
     ]
-    text = tabulate(rows, _HEADER, tablefmt=style, disable_numparse=True)
+    text = cells.table(rows, _HEADER, style)
     told = {
         preset.setting: preset
         for judged in found.values()
@@ -65,6 +66,6 @@ def _shown(found: Mapping[str, Sequence[Judged]], style: str) -> str:
     }
     lines = [text]
     for preset in told.values():
-        lines += ["", f"{preset.setting}: {preset.why}"]
+        lines += ["", one_line(f"{preset.setting}: {preset.why}")]
         lines += [f"    {preset.command}"] if preset.command else []
     return "\n".join(lines)

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from tabulate import tabulate
-
 from dirtune.analyse.phases import by_module, top_symbols
 from dirtune.analyse.probed import Probed, SoftirqWindow
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.profile_difference import Difference
 from dirtune.analyse.run import CpuShare
 from dirtune.analyse.work import Work
+from dirtune.render import cells
 
 _STATES = ("user", "system", "idle", "irq", "softirq", "steal")
 _MOST = 10
@@ -330,4 +329,4 @@ def _aligned(
 ) -> str:
     numbers = len(heads) - texts - last
     align = ("left",) * texts + ("right",) * numbers + ("left",) * last
-    return tabulate(rows, heads, tablefmt=style, colalign=align, disable_numparse=True)
+    return cells.table(rows, heads, style, align)

@@ -1,6 +1,7 @@
 """What `bench check` found, as text."""
 
 from dirtune.bench.check import Readiness
+from dirtune.escape import one_line
 
 
 def text(found: Readiness) -> str:
@@ -18,7 +19,7 @@ def text(found: Readiness) -> str:
     lines += [f"warning: {each}" for each in found.warnings]
     sweep, pairs = found.sweep_s / 60, found.pairs_s / 60
     lines.append(f"sweep: {found.sweep_trials} trials, about {sweep:.0f} min")
-    return "\n".join([*lines, f"comparison: about {pairs:.0f} min"])
+    return "\n".join(map(one_line, [*lines, f"comparison: about {pairs:.0f} min"]))
 
 
 def _state(host: str, problem: str | None) -> str:

@@ -1,10 +1,10 @@
 """The report of a run: one HTML file that opens anywhere, or Markdown with charts beside it."""
 
 import jinja2
-from tabulate import tabulate
 
+from dirtune import escape
 from dirtune.analyse.run import Run
-from dirtune.render import paper_charts, paper_document
+from dirtune.render import cells, paper_charts, paper_document
 from dirtune.render.document import Document, Table
 from dirtune.render.report_charts import charts
 from dirtune.render.report_document import document
@@ -16,7 +16,8 @@ def html(run: Run, *, paper: bool = False) -> str:
     *paper* gives the figures of the 2001 paper instead.
     """
     doc, figures = _parts(run, paper=paper)
-    return _template("report.html.j2").render(doc=doc, figures=figures)
+    clean = escape.each_text(doc, escape.visible)
+    return _template("report.html.j2").render(doc=clean, figures=figures)
 
 
 def markdown(run: Run, figures: frozenset[str] = frozenset(), *, paper: bool = False) -> str:
@@ -51,10 +52,13 @@ def _template(name: str) -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["pipe_table"] = _pipe_table
+    environment.filters["escaped"] = escape.markdown
+    environment.filters["fenced"] = lambda block: "\n".join(
+        escape.markdown_block(block.lines, "sh")
+    )
     return environment.get_template(name)
 
 
 def _pipe_table(table: Table) -> str:
     align = ["right" if name in table.numeric else "left" for name in table.header]
-    rows = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in table.rows]
-    return tabulate(rows, table.header, "pipe", colalign=align, disable_numparse=True)
+    return cells.table(table.rows, table.header, "pipe", align)

@@ -1,9 +1,7 @@
 """A run's judged trials as a table: what was offered, what came back, what it cost."""
 
-from tabulate import tabulate
-
 from dirtune.analyse.run import Run, Trial
-from dirtune.render import findings
+from dirtune.render import cells, findings
 
 
 def table(run: Run) -> str:
@@ -20,9 +18,7 @@ def _document(run: Run, style: str) -> str:
     heads = ("trial", "offered/s", "replies/s", "lost", "us CPU/conn", "idle %", "p99 ms", "")
     align = ("left", *("right",) * 6, "left")
     trials = [trial for trial in run.trials if trial.kind in {"judged", "peak"}]
-    body = tabulate(
-        [_row(trial) for trial in trials], heads, style, colalign=align, disable_numparse=True
-    )
+    body = cells.table([_row(trial) for trial in trials], heads, style, align)
     found = findings.text(run, style)
     return "\n\n".join(part for part in (body, _counted(list(run.trials)), found) if part) + "\n"
 

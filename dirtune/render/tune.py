@@ -1,11 +1,14 @@
 """A session of the closed loop as text and Markdown: each fix, its verdict, what became of it."""
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import msgspec
-from tabulate import tabulate
 
 from dirtune.analyse.run import Comparison
+from dirtune.escape import markdown as escaped
+from dirtune.escape import markdown_code, one_line
+from dirtune.render import cells
 
 _HEADERS = ("fix", "risk", "after / before", "95 % interval", "verdict", "outcome", "why")
 _NONE = "-"
@@ -45,26 +48,28 @@ class Told(msgspec.Struct, frozen=True):
 
 def table(told: Told) -> str:
     """Return a row for each fix and what to do next."""
-    lines = [tabulate(list(_cells(told)), _HEADERS, tablefmt="plain", disable_numparse=True)]
-    lines += [row.sentence for row in told.rows if row.sentence]
-    lines += _next(told)
+    lines = [cells.table(_cells(told), _HEADERS, "plain")]
+    lines += [one_line(row.sentence) for row in told.rows if row.sentence]
+    lines += map(one_line, _next(told))
     return "\n".join(lines)
 
 
 def markdown(told: Told) -> str:
     """Return the report of the session; each run has a report of its own."""
-    lines = [f"# {told.title}", "", f"{told.started} · `{told.command}`", ""]
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in _cells(told)]
-    lines += [tabulate(cells, _HEADERS, tablefmt="pipe", disable_numparse=True), ""]
+    begun = f"{escaped(told.started)} · {markdown_code(told.command)}"
+    lines = [f"# {escaped(told.title)}", "", begun, ""]
+    lines += [cells.table(_cells(told), _HEADERS, "pipe"), ""]
     for row in told.rows:
-        lines += [f"## {row.name}", "", *(f"- {title}" for title in row.titles), ""]
+        titles = (f"- {escaped(title)}" for title in row.titles)
+        lines += [f"## {escaped(row.name)}", "", *titles, ""]
         if row.sentence:
-            lines += [row.sentence, ""]
-        lines += [f"{(row.outcome or 'not over').capitalize()}: {row.why or 'it goes on'}.", ""]
+            lines += [escaped(row.sentence), ""]
+        outcome = (row.outcome or "not over").capitalize()
+        lines += [f"{outcome}: {escaped(row.why or 'it goes on')}.", ""]
         if row.run is not None:
-            lines += [f"[Report of its run]({row.run}/report.md)", ""]
-    lines += [*(f"- {each}" for each in _next(told)), ""]
-    lines += [f"- {note}" for note in told.notes]
+            lines += [f"[Report of its run]({quote(row.run)}/report.md)", ""]
+    lines += [*(f"- {escaped(each)}" for each in _next(told)), ""]
+    lines += [f"- {escaped(note)}" for note in told.notes]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -1,0 +1,40 @@
+"""Tables of cells that hold names from anywhere: each cell is one line and does nothing."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from tabulate import tabulate
+
+from dirtune.escape import markdown, markdown_code, one_line
+
+# Of tabulate's formats, those that are Markdown.
+_MARKDOWN = frozenset({"github", "pipe"})
+
+
+class Marked(str):
+    """A cell that is finished: its maker has cleaned the names in it."""
+
+    __slots__ = ()
+
+
+def code(text: str) -> Marked:
+    """Return *text* as a cell of Markdown that holds code."""
+    return Marked(markdown_code(text).replace("|", r"\|"))
+
+
+def table(
+    rows: Iterable[Sequence[str]], heads: Sequence[str], style: str, align: Sequence[str] = ()
+) -> str:
+    """Return *rows* below *heads* in one of tabulate's formats; a cell is shown as it is."""
+    clean = partial(markdown, cell=True) if style in _MARKDOWN else one_line
+    return tabulate(
+        [[_cell(cell, clean) for cell in row] for row in rows],
+        [clean(head) for head in heads],
+        tablefmt=style,
+        colalign=align or None,
+        disable_numparse=True,
+    )
+
+
+def _cell(cell: str, clean: Callable[[str], str]) -> str:
+    return str(cell) if isinstance(cell, Marked) else clean(cell)
