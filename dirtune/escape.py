@@ -17,7 +17,7 @@ from typing import Any
 # Between words these mean nothing to Markdown, and names are full of them.
 _MARKS = re.compile(r"[\\`*\[\]~|]|(?<!\w)_|_(?!\w)")
 # What begins a block of Markdown: a heading, a rule, an item of a list.
-_BEGIN = re.compile(r"\A(\d*)([#+=.)-])")
+_BEGIN = re.compile(r"\A(?:(\d+)(?=[.)](?!\S))|(?=[#=]|[+-](?!\w)))")
 _SPAN = re.compile(r"((?<!`)`[^`]+`(?!`))")
 _TICKS = re.compile(r"`+")
 _BEYOND_ASCII = re.compile(r"[^\n -~]")
@@ -59,7 +59,7 @@ def markdown(text: str, *, cell: bool = False) -> str:
 
 
 def _marked(text: str) -> str:
-    return html.escape(_BEGIN.sub(r"\1\\\2", _MARKS.sub(r"\\\g<0>", text)), quote=False)
+    return html.escape(_BEGIN.sub(r"\1\\", _MARKS.sub(r"\\\g<0>", text)), quote=False)
 
 
 def markdown_code(text: str) -> str:
