@@ -8,7 +8,7 @@ from dirtune import __version__
 
 
 class _Head(msgspec.Struct):
-    schema: str = ""
+    schema: str
     version: str = ""
 
 
@@ -25,6 +25,6 @@ def foreign(text: bytes | str, known: Collection[str]) -> str | None:
         return None
     writer = f"dirtune {head.version}" if head.version else "another version of dirtune"
     return (
-        f"has the schema {head.schema or '(none)'}, written by {writer}; dirtune {__version__} "
+        f"has the schema {head.schema}, written by {writer}; dirtune {__version__} "
         f"reads {' and '.join(known)}. Use the version that wrote it."
     )

@@ -19,7 +19,7 @@ from dirtune.remote import Node, Process
 _BEGIN_S = 60
 _END_S = 30
 _SCRIPT = """\
-undo() {{ trap - EXIT; set +e; {undo}
+undo() {{ trap - EXIT; trap '' TERM INT HUP; set +e; {undo}
 }}
 trap undo EXIT
 trap 'exit 143' TERM INT HUP

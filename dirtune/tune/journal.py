@@ -193,7 +193,7 @@ def lock(folder: Path, *, wait_s: float = 2) -> Iterator[None]:
     """Keep every other dirtune from changing this host; `NotPossible` names who does."""
     try:
         with private.folder(folder, make=True) as descriptor:
-            file = _opened_lock(descriptor, folder)
+            file = _opened_lock(descriptor, folder, os.O_CREAT)
     except OSError as error:
         raise NotPossible(f"{folder}: {error.strerror}; changes need root") from error
     with file:
@@ -208,7 +208,7 @@ def lock(folder: Path, *, wait_s: float = 2) -> Iterator[None]:
 def locked(folder: Path) -> bool:
     """Whether a dirtune is changing this host just now; only root can see it."""
     try:
-        with private.folder(folder) as descriptor, _opened_lock(descriptor, folder) as file:
+        with private.folder(folder) as descriptor, _opened_lock(descriptor, folder, 0) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -217,9 +217,9 @@ def locked(folder: Path) -> bool:
     return False
 
 
-def _opened_lock(within: int, folder: Path) -> TextIO:
+def _opened_lock(within: int, folder: Path, create: int) -> TextIO:
     # Nobody else may open it: a lock can be held by whoever can read the file.
-    return os.fdopen(private.opened(within, folder / "lock", os.O_RDWR | os.O_CREAT), "r+")
+    return os.fdopen(private.opened(within, folder / "lock", os.O_RDWR | create), "r+")
 
 
 def _take(file: TextIO, until_s: float) -> None:

@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from dirtune.bench import matrix, plan
+from dirtune.bench import hold, matrix, plan
 from dirtune.bench.hold import held
 from dirtune.bench.matrix import Hold
 from dirtune.errors import TrialError
@@ -104,6 +104,25 @@ asyncio.run(main())
             return
         time.sleep(0.05)
     pytest.fail("the shell outlived dirtune and did not put it back")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_it_is_put_back_when_the_shell_is_told_to_end(setting, number, shell):
+    """Also where the end is asked for twice, as by a session that is closed."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    undo = f"echo undoing; sleep 0.5; echo old >{setting}"
+    script = hold._SCRIPT.format(do=f"echo new >{setting}", undo=undo)
+    argv = (shell, "-c", script)
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        assert setting.read_text() == "new\n"
+        process.send_signal(number)
+        assert process.stdout.readline() == b"undoing\n"
+        process.send_signal(number)
+        assert process.wait(timeout=20) == 143
+    assert setting.read_text() == "old\n"
 
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="the null server is nginx")
