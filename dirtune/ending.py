@@ -68,12 +68,17 @@ def complain(text: str) -> None:
     sys.stderr.flush()
 
 
+def fault(error: Exception) -> str:
+    """Return the line on an exception that nobody expected: what, where, and who should know."""
+    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return f"internal error: {short}{_where(error)}. {_REPORT}"
+
+
 def _unexpected(error: Exception) -> None:
     if os.environ.get("DIRTUNE_DEBUG") == "1":
         sys.stderr.write(visible("".join(traceback.format_exception(error))))
-    text = f"{type(error).__name__}: {error}".removesuffix(": ")
-    short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-    complain(f"internal error: {short}{_where(error)}. {_REPORT}")
+    complain(fault(error))
 
 
 def _where(error: Exception) -> str:

@@ -41,6 +41,8 @@ class _Handled:
 
     depth = 0
     came: list[int]
+    held: list[int] | None = None
+    """What came in a section that is not to be disturbed, nor anything within it."""
 
 
 @contextmanager
@@ -60,10 +62,17 @@ def undisturbed() -> Iterator[None]:
 
     Not where an exception is on its way already: the process ends by that one.
     """
-    held: list[int] = []
+    if _Handled.held is not None:
+        yield  # a part of one that is held already
+        return
     ending = sys.exception() is not None
-    with _handled(held.append):
-        yield
+    held: list[int] = []
+    _Handled.held = held
+    try:
+        with _handled(_nothing):
+            yield
+    finally:
+        _Handled.held = None
     if held and not ending:
         raise Ended(held[0])
 
@@ -73,28 +82,32 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
     The first signal cancels it, and `Ended` is raised once it has cleaned up.
     """
-    held: list[int] = []
+    ended: list[Ended] = []
 
     async def supervised() -> T:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None
 
         def first(number: int) -> None:
-            held.append(number)
+            ended.append(Ended(number))
             # Called between two of any instructions, where the task must not be touched.
             loop.call_soon_threadsafe(task.cancel)
 
         with _handled(first):
-            return await work
+            try:
+                return await work
+            except Ended as error:  # asyncio would report one that a task raised
+                ended.append(error)
+                raise asyncio.CancelledError from error
 
     try:
         done = asyncio.run(supervised())
     except asyncio.CancelledError as error:
-        if held:
-            raise Ended(held[0]) from error
+        if ended:
+            raise ended[0] from error
         raise
-    if held:
-        raise Ended(held[0])
+    if ended:
+        raise ended[0]
     return done
 
 
@@ -120,10 +133,12 @@ def _handled(first: Callable[[int], None]) -> Iterator[None]:
     def handler(number: int, frame: FrameType | None) -> None:
         del frame
         _Handled.came.append(number)
-        if len(_Handled.came) == 1:
-            first(number)
-        else:
+        if len(_Handled.came) > 1:
             _ask_for_patience(number)
+        elif _Handled.held is not None:
+            _Handled.held.append(number)
+        else:
+            first(number)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     heard = [number for number, was in before.items() if was not in {signal.SIG_IGN, None}]
@@ -136,6 +151,10 @@ def _handled(first: Callable[[int], None]) -> Iterator[None]:
         for number in heard:
             signal.signal(number, before[number])
         _Handled.depth -= 1
+
+
+def _nothing(number: int) -> None:
+    """Leave it to the section that holds signals back."""
 
 
 def _ask_for_patience(number: int) -> None:

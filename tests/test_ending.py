@@ -1,10 +1,12 @@
 """How a process ends: one line, status 2, streams that may be gone, signals that come twice."""
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -218,3 +220,41 @@ def test_nothing_else_starts_an_event_loop():
         if "asyncio.run(" in path.read_text() or "asyncio.Runner" in path.read_text()
     ]
     assert found == ["signals.py"]
+
+
+def test_an_event_loop_within_an_undo_is_not_disturbed_either():
+    done = []
+
+    async def roll_back():
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(0.05)
+        done.append("rolled back")
+
+    def work():
+        with undisturbed():
+            signals.run(roll_back())
+        done.append("not reached")
+
+    with pytest.raises(Ended), interruptible():
+        work()
+
+    assert done == ["rolled back"]
+
+
+def test_a_section_that_blocks_the_loop_is_interrupted_at_once_and_nothing_is_reported(capfd):
+    done = []
+
+    async def work():
+        try:
+            with interruptible():
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(9)
+        finally:
+            await asyncio.sleep(0)
+            done.append("cleaned up")
+
+    with pytest.raises(Ended):
+        signals.run(work())
+
+    gc.collect()
+    assert (done, capfd.readouterr().err) == (["cleaned up"], "")

@@ -15,6 +15,7 @@ from dirtune.bench.matrix import Hold
 from dirtune.bench.tables import Plan
 from dirtune.errors import NodeUnreachable, TrialError
 from dirtune.remote import Node, Process
+from dirtune.signals import to_the_end
 
 _BEGIN_S = 60
 _END_S = 30
@@ -47,8 +48,7 @@ async def held(plan: Plan, holds: Sequence[Hold]) -> AsyncIterator[None]:
             processes.append(process)
         yield
     finally:
-        # Shielded, so that a second Ctrl-C does not leave half of it.
-        await asyncio.shield(_end(processes, nodes))
+        await to_the_end(_end(processes, nodes))
 
 
 async def _begin(node: Node, hold: Hold) -> Process:

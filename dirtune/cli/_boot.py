@@ -9,6 +9,7 @@ from dirtune.bench import plan as plans
 from dirtune.bench.matrix import Cell
 from dirtune.bench.tables import Plan
 from dirtune.cli import _output
+from dirtune.signals import undisturbed
 
 Boot = Callable[[Cell], Plan]
 """Boots what the cell needs and returns its plan as the nodes now are."""
@@ -54,7 +55,8 @@ def booting(cells: Sequence[Cell]) -> Iterator[Boot]:
         yield boot
     finally:
         if now[0] != before:
-            bring(before)
+            with undisturbed():
+                bring(before)
 
 
 def _say(phase: str) -> None:

@@ -21,6 +21,7 @@ from dirtune.lvs.model import Table
 from dirtune.render import plan as render_plan
 from dirtune.render import preparation as render
 from dirtune.render.preparation import Done
+from dirtune.signals import undisturbed
 from dirtune.snapshot import take
 from dirtune.tune import ip, preparation, presets, transaction
 from dirtune.tune.plan import Change, Plan
@@ -202,7 +203,9 @@ def prepared(
             _confirm(configuration, servers, journals)
         yield {label: each.done for label, each in done.items()}
     except BaseException:
-        for label, said in _settle(configuration, servers, "rollback", journals).items():
+        with undisturbed():
+            left = _settle(configuration, servers, "rollback", journals)
+        for label, said in left.items():
             _output.warning(f"{label} was not put back: {said}")
         raise
 

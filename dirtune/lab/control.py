@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ import psutil
 
 from dirtune.errors import DirtuneError, LabError
 from dirtune.host import run
-from dirtune.lab import cgroups, guest, prefix
+from dirtune.lab import cgroups, clearing, guest, prefix
 from dirtune.lab.boot import (
     director_boot,
     guest_server_boot,
@@ -27,6 +26,7 @@ from dirtune.lab.boot import (
 from dirtune.lab.spec import PAGE_BYTES, Node, Spec, cpu_layout, plan, ssh_config
 from dirtune.lab.state import Folder, Process, Record, Status, folder, process
 from dirtune.render.documents import LabDocument
+from dirtune.signals import undisturbed
 from dirtune.tune import private
 
 UP_LIMIT_S = 300
@@ -87,14 +87,17 @@ def up(spec: Spec, say: Say) -> Status:
                 f"a lab is up already (scenario {place.spec().scenario.name}, "
                 f"pid {record.keeper.pid}): dirtune lab down"
             )
-        _clear(place)
+        clearing.clear(place)
         try:
             _prepare(place, spec, say)
             _start(place)
             return _await_ready(place, say)
         except BaseException as error:  # Ctrl-C too: half a lab is worse than none
-            kept = _keep_logs(place)
-            _end(place)
+            with undisturbed():
+                kept = clearing.keep_logs(place)
+                clearing.end(place)
+            if isinstance(error, OSError):
+                raise LabError(f"{error.filename or place.path}: {error.strerror}") from error
             if isinstance(error, LabError):
                 raise LabError(f"{error} (logs: {kept})") from error
             raise
@@ -108,7 +111,8 @@ def down() -> bool:
     with _lock(place, wait_s=_PATIENCE_S):
         if not place.path.exists() and not cgroups.exists(cgroups.find(place.path)):
             return False
-        _end(place)
+        with undisturbed():
+            clearing.end(place)
         return True
 
 
@@ -326,48 +330,6 @@ def _last_line(place: Folder) -> str:
         lines = (place.path / "keeper.log").read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "its log is empty"
     return "it left no log"
-
-
-def _keep_logs(place: Folder) -> Path:
-    kept = place.path.with_name(f"{place.path.name}-failed")
-    shutil.rmtree(kept, ignore_errors=True)
-    for log in place.path.glob("**/*.log"):
-        copy = kept / log.relative_to(place.path)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(log, copy)
-    return kept
-
-
-def _end(place: Folder) -> None:
-    """End the lab's processes by the ids they were started with, then remove what is left."""
-    record = place.record()
-    for each in (record.keeper, record.holder) if record else ():
-        _end_process(each)
-    _clear(place)
-
-
-def _end_process(each: Process) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if not each.alive():
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(each.pid, number)
-        for _ in range(50):
-            if not each.alive():
-                return
-            time.sleep(0.1)
-    raise LabError(f"pid {each.pid} of the lab does not end")
-
-
-def _clear(place: Folder) -> None:
-    groups = cgroups.find(place.path)
-    for _ in range(100):
-        if cgroups.remove_when_empty(groups):
-            break
-        time.sleep(0.1)
-    else:
-        raise LabError("a process still holds the lab's control groups")
-    shutil.rmtree(place.path, ignore_errors=True)
 
 
 def describe() -> LabDocument:

@@ -26,6 +26,7 @@ from dirtune.lab.state import Folder, scenario
 from dirtune.loop import boots, decide, record, turn
 from dirtune.loop.boots import Booting
 from dirtune.loop.decide import Trying
+from dirtune.signals import undisturbed
 
 Say = Callable[[str], None]
 
@@ -56,7 +57,8 @@ def up(
         yield place, asked, spec.scenario.experiment
     finally:
         if not keep:
-            control.down()
+            with undisturbed():
+                control.down()
 
 
 def trying(place: Folder, asked: Plan, experiment: Experiment, command: str) -> Trying:

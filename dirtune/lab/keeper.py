@@ -8,14 +8,13 @@ mounts. What remains, control groups and the folder, is removed by `lab down`.
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
+from dirtune.ending import outermost
 from dirtune.errors import DirtuneError, LabError
 from dirtune.host import run
 from dirtune.lab import cgroups, guest, qmp
@@ -30,18 +29,12 @@ CRASH_LIMIT = 3
 def main() -> None:
     """Keep the lab whose folder is the only argument."""
     folder = Folder(Path(sys.argv[1]))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
     try:
         _wait_for_record(folder)
         Keeper(folder).keep()
     except (DirtuneError, OSError) as error:
         folder.write("status", Status(phase="failed", error=str(error)))
-        sys.exit(1)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (signal's signature)
-    sys.exit(0)
+        raise LabError(str(error)) from error
 
 
 def _wait_for_record(folder: Folder) -> None:
@@ -204,4 +197,4 @@ def _wait_for_ssh(node: Node, process: "subprocess.Popen[bytes]", limit_s: float
 
 
 if __name__ == "__main__":
-    main()
+    outermost(main)

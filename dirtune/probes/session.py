@@ -20,6 +20,7 @@ from dirtune.probes.kernel import Kernel
 from dirtune.probes.loading import HERE, Loaded, load, statistics, statistics_on, take_off
 from dirtune.probes.probe import Context, Moment, Probe, Way
 from dirtune.probes.threads import ThreadReading
+from dirtune.signals import undisturbed
 
 LIMIT_PERCENT = 1.0
 """What probes together may cost by default, as a share of one CPU."""
@@ -176,7 +177,7 @@ def opened(
         counted = stack.enter_context(statistics_on())
         loaded, refused = load(wanted)
         for bpf in {id(each.bpf): each.bpf for each in loaded}.values():
-            stack.callback(bpf.cleanup)
+            stack.callback(_clean_up, bpf)
         missing |= {name: NotProbed(name, why, "", "") for name, why in refused.items()}
         counting = None
         if _IRQ in missing:
@@ -209,6 +210,11 @@ def measure(
             time.sleep(min(1.0, left))
             session.keep_within_budget()
         return session.finish()
+
+
+def _clean_up(bpf: Any) -> None:  # noqa: ANN401  (bcc has no types)
+    with undisturbed():  # bcc closes descriptors of others when it goes on after half of it
+        bpf.cleanup()
 
 
 def _moment(each: _Running, host: Host) -> Moment[Any]:

@@ -24,6 +24,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dirtune.ending import fault
 from dirtune.errors import DirtuneError, NotPossible, ParseError
 from dirtune.escape import one_line
 from dirtune.host import WritableHost, run
@@ -249,6 +250,9 @@ def main(path: str, state: str, run: str) -> None:
     except DirtuneError as error:
         _log(error)
         sys.exit(1)  # systemd takes that for a reason to start it again
+    except Exception as error:  # noqa: BLE001  (the outermost place of this process)
+        syslog.syslog(syslog.LOG_ERR, one_line(fault(error)))
+        sys.exit(1)
 
 
 def _let_go_of_the_pipe() -> None:

@@ -1,0 +1,57 @@
+"""The end of a lab: its processes, its control groups, its folder."""
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+from dirtune.errors import LabError
+from dirtune.lab import cgroups
+from dirtune.lab.state import Folder, Process
+
+
+def keep_logs(place: Folder) -> Path:
+    """Copy the logs of a lab that failed to a folder beside it, and return that."""
+    kept = place.path.with_name(f"{place.path.name}-failed")
+    shutil.rmtree(kept, ignore_errors=True)
+    for log in place.path.glob("**/*.log"):
+        copy = kept / log.relative_to(place.path)
+        with contextlib.suppress(OSError):  # on a full disk: the lab must go all the same
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(log, copy)
+    return kept
+
+
+def end(place: Folder) -> None:
+    """End the lab's processes by the ids they were started with, then remove what is left."""
+    record = place.record()
+    for each in (record.keeper, record.holder) if record else ():
+        _end_process(each)
+    clear(place)
+
+
+def _end_process(each: Process) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not each.alive():
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each.pid, number)
+        for _ in range(50):
+            if not each.alive():
+                return
+            time.sleep(0.1)
+    raise LabError(f"pid {each.pid} of the lab does not end")
+
+
+def clear(place: Folder) -> None:
+    """Remove control groups and folder of a lab whose processes have ended."""
+    groups = cgroups.find(place.path)
+    for _ in range(100):
+        if cgroups.remove_when_empty(groups):
+            break
+        time.sleep(0.1)
+    else:
+        raise LabError("a process still holds the lab's control groups")
+    shutil.rmtree(place.path, ignore_errors=True)
