@@ -49,7 +49,7 @@ def _ethtool(host: Host) -> dict[str, Any]:
     from pyroute2.ethtool import Ethtool
 
     found = {}
-    with Ethtool() as ethtool:
+    with closing(Ethtool()) as ethtool:
         for path in host.glob("/sys/class/net/*"):
             name = path.rsplit("/", 1)[1]
             if name not in {"lo", "bonding_masters"}:

@@ -1,7 +1,7 @@
 """Network cards' settings over ethtool's netlink or ioctl, as `collect.netlink` reads them."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from dirtune.errors import ApplyError, NotPossible
@@ -40,7 +40,7 @@ def _ethtool(host: Host, interface: str, group: str) -> Iterator[Any]:
     if not (isinstance(host, LiveHost) and host.here):
         raise NotPossible(f"{interface}: a recorded host has no card to set")
     try:
-        with Ethtool() as ethtool:
+        with closing(Ethtool()) as ethtool:
             yield ethtool
     except Exception as error:  # the library has an exception of its own for each refusal
         said = getattr(error, "strerror", None) or str(error) or type(error).__name__
