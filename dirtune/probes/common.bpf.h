@@ -1,6 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
 // What every probe shares: the histogram's slots. Slot k counts 2^k to 2^(k+1) - 1 ns, the last
 // one all that is longer.
 #define SLOTS 32
+
+// The kernel lends its GPL-only helpers to programs that say this; bcc writes it into the objects.
+#define BPF_LICENSE Dual MIT/GPL
 
 static __always_inline u32 slot_of(u64 ns)
 {

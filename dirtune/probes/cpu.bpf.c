@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
 // Where the CPUs are, 99 times a second: kernel stacks, summed.
 //
 // Each CPU has its own copy of a count, so the copies tell the CPUs apart.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
 // Which packets the kernel throws away, where and why.
 
 struct drop_key {

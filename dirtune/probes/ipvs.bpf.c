@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
 // What IPVS spends on a packet: from the entry of its netfilter hook to the return, which is
 // after the packet was handed to the device where IPVS forwards it.
 //

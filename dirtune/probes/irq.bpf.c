@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
 // What every interrupt handler costs, and whether its device had raised the line.
 //
 // Raw tracepoints hand over the irqaction itself, so the entry has only to note the time and

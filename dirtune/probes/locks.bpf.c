@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
 // Who waits for which kernel lock, and how long.
 //
 // A wait begins and ends in one task, but an interrupt may begin its own in between: starts are

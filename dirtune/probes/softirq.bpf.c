@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
 // What every softirq costs on every CPU, how long it waited, and what each device's poll did.
 //
 // Softirqs do not nest on a CPU, so one start time per CPU is enough. A vector is raised on the
