@@ -1,4 +1,5 @@
-# Targets: setup, demo, test, test-fast, test-long, check, bench, docs.
+# Targets: setup, demo, test, test-fast, test-long, test-newest, test-lowest, check, bench, docs,
+# lock.
 
 SHELL := /bin/bash
 PY := .venv/bin/python
@@ -7,7 +8,11 @@ PACKAGES := python3 python3-venv python3-bpfcc linux-image-amd64 linux-headers-a
 	zstd busybox-static nginx-light nghttp2-client httperf wrk netpipe-tcp openssh-client \
 	openssh-server tcsh fish netcat-openbsd procps sysstat bpfcc-tools util-linux ethtool nftables strace
 
-.PHONY: setup demo test test-fast test-long check bench docs
+# The interpreter of test-newest and test-lowest.
+PYTHON ?= /usr/bin/python3
+LOCK := requirements/dev.txt
+
+.PHONY: setup demo test test-fast test-long test-newest test-lowest check bench docs lock
 
 # Whatever is missing from apt and PyPI; quick when nothing is. policy-rc.d keeps the packages
 # from starting their daemons on this machine.
@@ -24,12 +29,20 @@ setup: .venv/.complete
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
 	fi
 
-.venv/.complete: pyproject.toml
+# Exactly the lock, whatever this machine's pip would choose.
+.venv/.complete: pyproject.toml $(LOCK)
 	@if ! /usr/bin/python3 -c 'import ensurepip' 2>/dev/null; then \
 	  apt-get update -q && apt-get install -y -q --no-install-recommends python3 python3-venv; fi
-	/usr/bin/python3 -m venv --system-site-packages .venv
-	.venv/bin/pip install -q --disable-pip-version-check -e '.[dev]'
+	/usr/bin/python3 -m venv --clear --system-site-packages .venv
+	.venv/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes -r $(LOCK)
+	.venv/bin/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
+
+# The newest of everything; a newer lock is a commit of its own.
+lock: .venv/.complete
+	.venv/bin/uv pip compile -q --universal --python-version 3.11 --upgrade --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	  --extra dev -o $(LOCK) pyproject.toml
 
 demo: setup
 	.venv/bin/dirtune lab demo
@@ -43,6 +56,16 @@ test-fast: setup
 
 test-long: setup
 	$(PY) -m pytest -q -m long --timeout 7200
+
+# The fast suite with the newest and with the lowest versions that pyproject.toml allows, in an
+# environment of its own: make test-newest PYTHON=python3.14
+test-newest: RESOLUTION := highest
+test-lowest: RESOLUTION := lowest-direct
+test-newest test-lowest: .venv/.complete
+	.venv/bin/uv venv -q --clear --system-site-packages --python $(PYTHON) build/$@
+	.venv/bin/uv pip install -q --python build/$@ --resolution $(RESOLUTION) \
+	  --only-binary :all: --no-binary dirtune -e '.[dev]'
+	build/$@/bin/python -m pytest -q -n auto -m 'not lab and not long' --timeout 120
 
 check: setup
 	.venv/bin/ruff format --check .
