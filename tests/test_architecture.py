@@ -148,6 +148,7 @@ def test_everything_printed_goes_through_one_place():
         path.relative_to(PACKAGE).as_posix() for _, target, path in imports() if target == "rich"
     }
 
-    assert printing <= {"cli/_output.py", "ending.py"}
+    # An older Python can read nothing but __init__.py, which has one line of two numbers for it.
+    assert printing <= {"__init__.py", "cli/_output.py", "ending.py"}
     # A table drawn anew each second; its test looks for what a name can do there.
     assert drawing == {"cli/_live.py"}

@@ -1,0 +1,100 @@
+"""The lock holds what pyproject.toml asks for; an older Python and a new machine are told."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCK = (ROOT / "requirements/dev.txt").read_text()
+# A row and its hashes, as pip reads them: "name==1.2 ; marker \" and what is indented below.
+ROW = re.compile(r"^(?P<name>[a-z0-9-]+)==(?P<version>\S+)(?P<rest>.*(?:\n    .*)*)", re.M)
+
+
+def required():
+    """Return each direct requirement of every extra as (name, floor)."""
+    extras = PROJECT["optional-dependencies"].values()
+    texts = [*PROJECT["dependencies"], *(text for extra in extras for text in extra)]
+    parts = [text.partition(">=") for text in texts if not text.startswith("dirtune[")]
+    return [(name.lower(), floor) for name, _, floor in parts]
+
+
+def numbers(version):
+    return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
+@pytest.mark.parametrize(("name", "floor"), required())
+def test_the_lock_has_each_direct_requirement(name, floor):
+    locked = [row["version"] for row in ROW.finditer(LOCK) if row["name"] == name]
+
+    assert locked, "run `make lock`"
+    assert floor, "a requirement without a floor promises what nobody tried"
+    assert all(numbers(version) >= numbers(floor) for version in locked), "run `make lock`"
+
+
+def test_every_row_of_the_lock_has_hashes_and_no_host():
+    rows = list(ROW.finditer(LOCK))
+    rest = ROW.sub("", LOCK)
+
+    assert len(rows) > 40
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", row["rest"]) for row in rows)
+    assert all(not line or line.startswith("#") for line in rest.splitlines())
+    assert not re.search(r"://|--(?!hash=)\w|@ ", LOCK)
+
+
+def test_the_lock_builds_what_setup_installs():
+    backend = re.search(r'requires = \["(.*)"\]', (ROOT / "pyproject.toml").read_text())
+
+    assert backend is not None
+    assert {backend[1], "editables"} <= {row["name"] for row in ROW.finditer(LOCK)}
+
+
+@pytest.mark.parametrize(
+    "start", ["runpy.run_module('dirtune', run_name='__main__')", "import dirtune.cli"]
+)
+def test_an_older_python_is_told_in_one_line(start):
+    pretend = f"import sys, runpy; sys.version_info = (3, 9, 2, 'final', 0); {start}"
+
+    ended = subprocess.run(
+        (sys.executable, "-c", pretend), check=False, capture_output=True, text=True, cwd=ROOT
+    )
+
+    assert ended.stderr == "dirtune needs Python 3.11 or newer; this is 3.9\n"
+    assert (ended.returncode, ended.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("name", ["__init__", "__main__"])
+def test_an_older_python_can_read_what_tells_it(name):
+    text = (ROOT / f"dirtune/{name}.py").read_text()
+
+    assert ast.parse(text, feature_version=(3, 7))
+    # What Python 2 and 3.5 stumble over.
+    assert not re.search(r"\bf\"|->|:=|match ", text)
+
+
+def test_the_floor_of_python_is_told_everywhere_alike():
+    from dirtune import MINIMUM
+
+    floor = ".".join(map(str, MINIMUM))
+    assert PROJECT["requires-python"] == f">={floor}"
+    assert f"Programming Language :: Python :: {floor}" in PROJECT["classifiers"]
+    assert f"--python-version {floor}" in (ROOT / "Makefile").read_text()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "dirtune/probes").glob("*.bpf.[ch]")), ids=str)
+def test_bpf_sources_may_be_loaded_and_given_away(path):
+    assert path.read_text().startswith("// SPDX-License-Identifier: GPL-2.0-only OR MIT\n")
+
+
+def test_bpf_objects_declare_a_licence_that_the_kernel_lends_helpers_to():
+    # The names in license_is_gpl_compatible(), include/linux/license.h.
+    text = (ROOT / "dirtune/probes/common.bpf.h").read_text()
+
+    assert re.findall(r"^#define BPF_LICENSE (.*)$", text, re.M) == ["Dual MIT/GPL"]
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License\n")
+    assert PROJECT["license"] == "MIT"
