@@ -5,6 +5,7 @@
   - SourceRefused   it is there and we may not read it
   - ParseError      the text is there and is not what we know how to read
   - NotPossible     this host or this user lacks what the command needs; says the remedy
+    - NotInstalled  a command is not installed on a node
   - NodeUnreachable a node could not be reached, or was lost
   - PlanError       a plan or configuration file is wrong; says the key
   - ApplyError      a write was refused, did not take, or its precondition does not hold
@@ -35,6 +36,10 @@ class ParseError(DirtuneError):
 
 class NotPossible(DirtuneError):
     """This host or this user lacks something the command needs."""
+
+
+class NotInstalled(NotPossible):
+    """A command is not installed on a node."""
 
 
 class NodeUnreachable(DirtuneError):

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "dirtune"
 LAYERS = [
     "errors",
     "document",
+    "ssh_names",
     "escape",
     "nearest",
     "signals",

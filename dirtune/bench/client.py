@@ -114,7 +114,7 @@ class LiveLoad:
         process, (ahead_s, _) = self._processes[host], self._offsets[host]
         await process.send(f"go {int((moment_s + ahead_s) * 1e9)}\n")
         said = await process.line(timeout_s=_READY_S + moment_s - self._now())
-        self._started[host] = int(said) / 1e9 - ahead_s
+        self._started[host] = _clock_s(said) - ahead_s
 
     async def _result(self, host: str) -> tuple[ClientResult, str]:
         load, started, text = self._plan.load, self._started[host], ""
@@ -154,11 +154,16 @@ async def offset(process: Process, now: Callable[[], float]) -> tuple[float, flo
         await process.send("time\n")
         said = await process.line(timeout_s=_READY_S)
         trip = now() - sent
-        if not said.isdigit():
-            raise TrialError(f"a client's clock said {said!r}")
-        found.append((trip, int(said) / 1e9 - sent - trip / 2))
+        found.append((trip, _clock_s(said) - sent - trip / 2))
     trip, ahead = min(found)
     return ahead, trip
+
+
+def _clock_s(text: str) -> float:
+    """Return the seconds in what `date +%s%N` printed."""
+    if not re.fullmatch(r"\d{10,20}", text, re.ASCII):
+        raise TrialError(f"a client's clock printed {text[:60]!r}, which is no time")
+    return int(text) / 1e9
 
 
 def program(plan: Plan) -> str:

@@ -6,6 +6,7 @@ its machine died. So no cell can be left behind on a director.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -53,9 +54,9 @@ async def held(plan: Plan, holds: Sequence[Hold]) -> AsyncIterator[None]:
 
 async def _begin(node: Node, hold: Hold) -> Process:
     process = await node.start(_SCRIPT.format(do=hold.do, undo=hold.undo), guarded=False)
-    said = ""
+    said, until_s = "", time.monotonic() + _BEGIN_S
     try:
-        while (line := await process.line(timeout_s=_BEGIN_S)) != "held":
+        while (line := await process.line(timeout_s=until_s - time.monotonic())) != "held":
             said = line
     except BaseException as error:
         await process.end()

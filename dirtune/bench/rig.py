@@ -28,6 +28,10 @@ from dirtune.remote import Node, Process, together
 # bcc compiles for half a minute in an emulated director.
 _PROBE_LOAD_S = 180
 _PREFLIGHT_S = 20
+_REQUIRED = (
+    "command -v {program} >/dev/null || "
+    '{{ echo "dirtune: not installed there, and probes need it"; exit 127; }}; '
+)
 _LOADED, _MEASURING = "loaded", "measuring"
 # The first request of a client waits for ARP too.
 _REQUEST_MORE_S = 1
@@ -187,7 +191,7 @@ class LiveRig:
             *("--format", "json"),
         ]
         # Not guarded: it is told on its standard input when to begin, and ends by itself.
-        script = f"exec {shlex.join(argv)} 2>&1"
+        script = f"{_REQUIRED.format(program=shlex.quote(argv[0]))}exec {shlex.join(argv)} 2>&1"
         process = await self._nodes[director.host].start(script, guarded=False)
         probe = LiveProbe(process, seconds)
         try:
@@ -252,10 +256,11 @@ class LiveProbe:
 
     async def _heard(self, word: str) -> None:
         line = complaint = ""
+        until_s = time.monotonic() + _PROBE_LOAD_S
         while line.strip() != word:
             # It may have something to say and go on; only when it ends was that the reason.
             try:
-                line = await self._process.line(timeout_s=_PROBE_LOAD_S)
+                line = await self._process.line(timeout_s=until_s - time.monotonic())
             except NodeUnreachable as error:
                 if complaint:
                     raise NotPossible(f"the director's {complaint}") from error

@@ -23,6 +23,9 @@ DIRECTOR_FILES = (
 )
 NET_COUNTERS = ("Tcp.OutRsts", "TcpExt.TCPSynRetrans", "TcpExt.ListenDrops")
 SAMPLE_S = 15
+"""How long a sample may take in all."""
+SAMPLE_BYTES = 64 * 2**20
+"""How long it may be: twice what 4,096 rows of 512 CPUs are."""
 
 # Version 1 has a line `4:cpuset,cpuacct:/PATH` per hierarchy, version 2 one line `0::/PATH`.
 _GROUP_FILES = """\
@@ -70,9 +73,7 @@ class Sampler:
     async def sample(self) -> Sample:
         """Return the counters of now; `NodeUnreachable` if the node was lost."""
         await self._process.send("\n")
-        lines: list[str] = []
-        while (line := await self._process.line(timeout_s=SAMPLE_S)) != ".":
-            lines.append(line)
+        lines = await self._process.lines_before(".", timeout_s=SAMPLE_S, most_bytes=SAMPLE_BYTES)
         return parse(lines, container=self._container)
 
     async def end(self) -> None:
@@ -133,6 +134,13 @@ def _stat(text: str | None) -> stat.Stat | None:
 
 
 def _group(files: Mapping[str, str]) -> GroupTimes | None:
+    try:
+        return _times(files)
+    except ValueError as error:
+        raise ParseError("cpuset and cpuacct", "no numbers in the sample") from error
+
+
+def _times(files: Mapping[str, str]) -> GroupTimes | None:
     by_name = {path.rpartition("/")[2]: text for path, text in files.items()}
     cpus = by_name.get("cpuset.cpus", by_name.get("cpuset.cpus.effective"))
     if cpus is None:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from dirtune import ssh_names
 from dirtune.errors import PlanError
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -24,6 +25,11 @@ Duration = str | int | float
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the plan: a key that is not known is an error."""
+
+
+def _require_name(host: str) -> None:
+    if refusal := ssh_names.refusal(host):
+        raise ValueError(f"{ssh_names.shown(host)}: {refusal}")
 
 
 class Director(Table, frozen=True):
@@ -42,6 +48,9 @@ class Director(Table, frozen=True):
     host_cpus: tuple[int, ...] = ()
     """CPUs of this machine that a guest director is pinned to: what is stolen from them is
     taken off its CPU time. Empty for a director that is no guest of this machine."""
+
+    def __post_init__(self) -> None:
+        _require_name(self.host)
 
 
 class Destination(Table, frozen=True):
@@ -121,6 +130,9 @@ class Peer(Table, frozen=True):
     become: bool = False
     dirtune: str = "dirtune"
     """How dirtune is called there; it prepares real servers."""
+
+    def __post_init__(self) -> None:
+        _require_name(self.host)
 
     @property
     def label(self) -> str:

@@ -117,8 +117,6 @@ def _report(
     probe = options.probe
     found = _sources.probed(tuple(taken), probe, _PROBES) if probe is not None else {}
     failed = {source: each for source, each in found.items() if isinstance(each, DirtuneError)}
-    if failed and len(taken) == 1 and not lost:
-        raise next(iter(failed.values()))
     audits = (_audit(s, each, found.get(s), options) for s, each in taken.items())
     without = ((source.name, str(error)) for source, error in failed.items())
     return Report(tuple(audits), (*lost, *without))

@@ -16,7 +16,14 @@ from dirtune.bench import services
 from dirtune.bench.tables import Configuration, Director, Peer
 from dirtune.cli import _output, _plan
 from dirtune.cli._root import require_root
-from dirtune.errors import ApplyError, NodeUnreachable, NotPossible, ParseError, PlanError
+from dirtune.errors import (
+    ApplyError,
+    NodeUnreachable,
+    NotInstalled,
+    NotPossible,
+    ParseError,
+    PlanError,
+)
 from dirtune.host import LiveHost
 from dirtune.lvs import ipvsadm, kernel
 from dirtune.lvs.change import FRESH, Changes, edits
@@ -142,6 +149,11 @@ async def ask(
         with suppress(NodeUnreachable):
             await process.send(text)
         done = await process.finish(timeout_s=wait_s)
+    if done.status == remote.MISSING:
+        raise NotInstalled(
+            f"{of.host}: dirtune is not installed there, and lvs needs it. "
+            "Install the same version there"
+        )
     if done.status not in {0, 1}:
         said = done.stderr.strip().splitlines() or [f"exit status {done.status}"]
         raise NotPossible(f"{of.host}: {said[-1].removeprefix('dirtune: ')}")

@@ -16,7 +16,7 @@ from dirtune.analyse.probed import Probed
 from dirtune.archive import load
 from dirtune.cli import _output
 from dirtune.collect import commands, netlink
-from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
+from dirtune.errors import DirtuneError, NodeUnreachable, NotInstalled, NotPossible, ParseError
 from dirtune.fetch import fetch_script, parse_fetched, record
 from dirtune.formats import from_json
 from dirtune.host import LiveHost, RecordedHost
@@ -125,9 +125,17 @@ def probed(
     wanted = f"--probes={','.join(names)}"
     found: dict[Source, Probed | DirtuneError] = {}
     if remote:
-        script = f"{remote[0].dirtune} profile --duration={seconds:g} {wanted} --format json"
-        found = _asked(remote, script, _parsed, seconds + 180)
+        called = (remote[0].dirtune or "").split()
+        argv = (*called, "profile", f"--duration={seconds:g}", wanted, "--format", "json")
+        answers = _asked(remote, argv, _parsed, seconds + 180)
+        found = {source: _probe_needs(answer) for source, answer in answers.items()}
     return {each: found[each] if each in found else _measured(seconds, names) for each in sources}
+
+
+def _probe_needs(answer: Probed | DirtuneError) -> Probed | DirtuneError:
+    if isinstance(answer, NotInstalled):
+        return NotPossible(f"{answer}, and --probe needs it. Install it, or leave out --probe")
+    return answer
 
 
 def _measured(seconds: float, names: Sequence[str]) -> Probed:
@@ -239,15 +247,18 @@ def _fetched(
 
 
 def _asked(
-    sources: Sequence[Source], script: str, use: Callable[[str], T], timeout_s: float
+    sources: Sequence[Source],
+    command: str | Sequence[str],
+    use: Callable[[str], T],
+    timeout_s: float,
 ) -> dict[Source, T | DirtuneError]:
-    """Run *script* on each host; the options beside a host's own are those of the first."""
+    """Run *command* on each host; the options beside a host's own are those of the first."""
     from dirtune import remote
 
     names = {source.host: source for source in sources if source.host is not None}
     found = remote.fetch_all(
         tuple(names),
-        script,
+        command,
         use,
         timeout_s=timeout_s,
         ssh_config=sources[0].ssh_config,

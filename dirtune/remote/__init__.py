@@ -14,17 +14,18 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dirtune import signals
+from dirtune import signals, ssh_names
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError
 from dirtune.formats import from_json
-from dirtune.remote import config, names
-from dirtune.remote.names import LOCAL
-from dirtune.remote.node import GUARD, Finished, Node, Process
+from dirtune.remote import config
+from dirtune.remote.node import GUARD, MISSING, Finished, Node, Process
+from dirtune.ssh_names import LOCAL
 
 __all__ = [
     "CONNECTIONS_AT_ONCE",
     "GUARD",
     "LOCAL",
+    "MISSING",
     "Finished",
     "Node",
     "Process",
@@ -51,8 +52,8 @@ async def connect(host: str, *, ssh_config: Path | None = None, become: bool = F
     """
     if host == LOCAL:
         return Node(host, become=become)
-    if refusal := names.refusal(host):
-        raise NodeUnreachable(f"{names.shown(host)}: {refusal}")
+    if refusal := ssh_names.refusal(host):
+        raise NodeUnreachable(f"{ssh_names.shown(host)}: {refusal}")
     chosen = config.chosen(ssh_config)
     node = Node(host, config.way(host, chosen), become=become)
     try:
@@ -99,14 +100,14 @@ async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 def fetch_all(
     hosts: Sequence[str],
-    script: str,
+    command: str | Sequence[str],
     use: Callable[[str], T],
     *,
     timeout_s: float = 60,
     ssh_config: Path | None = None,
     become: frozenset[str] = frozenset(),
 ) -> dict[str, T | NodeUnreachable | NotPossible]:
-    """Run *script* on every host and return what *use* makes of each output, by host.
+    """Run *command* on every host and return what *use* makes of each output, by host.
 
     All at the same time, `CONNECTIONS_AT_ONCE` of them connected at once; *use* is given a host's
     output when it has answered, while others are still asked. A host that cannot be reached, does
@@ -116,7 +117,7 @@ def fetch_all(
 
     async def one(host: str) -> T:
         async with await connect(host, ssh_config=ssh_config, become=host in become) as node:
-            text = await node.run(script, timeout_s=timeout_s, most_bytes=FETCHED_BYTES)
+            text = await node.run(command, timeout_s=timeout_s, most_bytes=FETCHED_BYTES)
         # A thread makes the loop wait for the interpreter's lock again and again: more is lost
         # than the milliseconds of a usual answer. A huge one must not hold up other hosts.
         return await asyncio.to_thread(use, text) if len(text) > _LARGE else use(text)

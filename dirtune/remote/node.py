@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Self
 
-from dirtune.errors import NodeUnreachable, NotPossible
+from dirtune.errors import NodeUnreachable, NotInstalled, NotPossible
 from dirtune.remote import reasons, spawn, streams
 from dirtune.remote.config import Way
 
@@ -27,7 +27,8 @@ _LOGIN_S = 40
 _START_S = 20
 _GRACE_S = 2
 _SOON_S = 0.5
-_MISSING = 127
+MISSING = 127
+"""Exit status of a shell that found no such command."""
 _SSH_FAILED = 255
 
 GUARD = (
@@ -211,8 +212,8 @@ class Node:
             done = await process.finish(timeout_s=timeout_s, most_bytes=most_bytes)
         if done.status not in ok:
             what = script.split()[0] if script.split() else "sh"
-            if done.status == _MISSING and not isinstance(command, str):
-                raise NotPossible(f"{self.name}: {what} is not installed there")
+            if done.status == MISSING and not isinstance(command, str):
+                raise NotInstalled(f"{self.name}: {what} is not installed there")
             last = reasons.last_line(done.stderr or done.stdout)
             raise NotPossible(f"{self.name}: {what}: {last or f'exit status {done.status}'}")
         return done.stdout
@@ -224,7 +225,7 @@ class Node:
                 await asyncio.wait_for(self._keeper.send(f"{signal} {group}\n"), _GRACE_S)
             elif self._way is None:
                 kill = ("sh", "-c", 'kill -s "$0" -- "-$1"', signal, str(group))
-                await spawn.output((*self._sudo, *kill))
+                await spawn.output((*self._sudo, *kill), ssh=False)
 
     async def status(self, status: int) -> int | None:
         """Return the exit status of a command, of which ssh's own is none."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import PIPE
 from asyncio.subprocess import Process as Pipes
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,7 +17,7 @@ _GRACE_S = 2
 _MOST_KEYS = 16
 
 
-async def spawn(argv: Sequence[str], *, ssh: bool) -> Pipes:
+async def spawn(argv: Sequence[str], *, ssh: bool = True) -> Pipes:
     """Start *argv* in a session of its own, with its three streams open to us."""
     try:
         return await asyncio.create_subprocess_exec(
@@ -60,25 +60,25 @@ async def reap(pipes: Pipes, complaints: "asyncio.Task[str] | None" = None) -> N
     pipes._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  # no other way
 
 
-async def output(argv: Sequence[str]) -> tuple[int | None, str]:
-    """Run a helper without input; return its exit status, None if it was late, and its output."""
-    pipes = await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=DEVNULL,
-        stdout=PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-        env=config.environment(),
-    )
+async def output(argv: Sequence[str], *, ssh: bool = True) -> tuple[int | None, str]:
+    """Run a helper without input; return its exit status and what it printed, errors last.
+
+    None and nothing where it is late or prints too much.
+    """
+    pipes = await spawn(argv, ssh=ssh)
+    assert pipes.stdin is not None
     assert pipes.stdout is not None
+    assert pipes.stderr is not None
+    pipes.stdin.close()
+    complaints = asyncio.create_task(streams.complaints(pipes.stderr))
     try:
         async with asyncio.timeout(_HELPER_S):
             text = await streams.answer(pipes.stdout, streams.ERRORS_BYTES)
-            return await pipes.wait(), text
+            return await pipes.wait(), text + await complaints
     except (TimeoutError, streams.TooMuch):
         return None, ""
     finally:
-        await reap(pipes)
+        await reap(pipes, complaints)
 
 
 async def locked_keys(way: Way) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from dirtune.archive import load
 from dirtune.checks.cluster import own_addresses
 from dirtune.cli import _sources, main
 from dirtune.collect.interrupts import Interrupts, Line
-from dirtune.errors import NodeUnreachable, NotPossible
+from dirtune.errors import NodeUnreachable, NotInstalled, NotPossible
 from dirtune.render import irqs
 from dirtune.snapshot import Snapshot, take_all
 from tests.printed import frame, printed
@@ -273,7 +274,8 @@ def answer(monkeypatch, texts, probe=None):
         async def __aexit__(self, *_):
             pass
 
-        async def run(self, script, *, timeout_s, **_):
+        async def run(self, command, *, timeout_s, **_):
+            script = command if isinstance(command, str) else shlex.join(command)
             given.append((script, timeout_s, self.become))
             return await probe(self.name) if "--probes" in script else texts[self.name]
 
@@ -353,14 +355,19 @@ def test_hosts_are_probed_at_the_same_time_and_judged_also_without(monkeypatch):
     assert bare == {"host": "bare", "reason": "bare: dirtune: not found"}
 
 
-def test_the_one_host_that_cannot_be_probed_is_an_error(monkeypatch):
+def test_the_one_host_that_cannot_be_probed_is_judged_without(monkeypatch):
     async def probe(name):
-        raise NotPossible("lb1: dirtune: not found")
+        raise NotInstalled("lb1: dirtune is not installed there")
 
     answer(monkeypatch, {"lb1": FETCHED + FETCHED}, probe)
     result = call("audit", "--host", "lb1", "--probe=1")
 
-    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.exit_code == 2
+    assert "irq/" in result.stdout
+    assert result.stderr == (
+        "dirtune: lb1: dirtune is not installed there, and --probe needs it. "
+        "Install it, or leave out --probe\n"
+    )
     assert call("irqs", "--host", "lb1", "--probe=1").exit_code == 2
 
 

@@ -7,7 +7,6 @@ import pytest
 
 SLOW = {
     "altair",
-    "asyncio",
     "bcc",
     "jinja2",
     "prometheus_client",

@@ -15,6 +15,8 @@ _SHOWN = 60
 def refusal(host: str) -> str | None:
     """Return why *host*, a name or `user@name`, is not handed to ssh; None if it is."""
     user, at, name = host.rpartition("@")
+    if host.startswith("ssh://"):
+        return "give the name alone, and the port in the ssh_config"
     if len(host) > _LONGEST:
         return f"the name is longer than {_LONGEST} characters"
     if not name or (at and not user):
@@ -25,8 +27,6 @@ def refusal(host: str) -> str | None:
         bad = next((c for c in part if c in banned or c.isspace() or not c.isprintable()), None)
         if bad is not None:
             return f"{bad!a} is not allowed in the name of a host or user"
-    if name.startswith("ssh://"):
-        return "give the name alone, and the port in the ssh_config"
     return "the user's name ends with a backslash" if user.endswith("\\") else None
 
 
