@@ -239,7 +239,7 @@ def opened(far, folder):
     far.identity = "IdentityFile /dev/null"
     name = far.host("two-factor")
     login = ["-i", far.folder / "user", "-o", "ControlPersist=no", "-M", "-N", name]
-    assert "no key of the agent" in far.why(name)
+    assert "no key was accepted" in far.why(name)
     with subprocess.Popen(["ssh", "-F", far.config, *login], stdin=subprocess.DEVNULL) as master:
         assert until((folder / f"c-{name}").exists)
         yield name

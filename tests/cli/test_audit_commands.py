@@ -363,7 +363,7 @@ def test_the_one_host_that_cannot_be_probed_is_judged_without(monkeypatch):
     result = call("audit", "--host", "lb1", "--probe=1")
 
     assert result.exit_code == 2
-    assert "irq/" in result.stdout
+    assert "4 passed" in result.stdout
     assert result.stderr == (
         "dirtune: lb1: dirtune is not installed there, and --probe needs it. "
         "Install it, or leave out --probe\n"
