@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from dirtune.analyse import cpu
 from dirtune.analyse.cpu import Sample
 from dirtune.escape import one_line
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 _BUSIEST_LINES = 4
@@ -21,13 +22,17 @@ def shown(*, quiet: bool) -> Iterator[Callable[[Sequence[Sample]], None]]:
     if quiet or not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.console import Console
     from rich.live import Live
 
-    # A name is no markup: "[bold]" or "[link=...]" in it is shown, not obeyed.
-    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
-    with Live(console=console, transient=True, auto_refresh=False) as live:
+    with Live(console=_console(sys.stderr), transient=True, auto_refresh=False) as live:
         yield lambda samples: live.update(_table(samples), refresh=True)
+
+
+def _console(file: TextIO) -> "Console":
+    from rich.console import Console
+
+    # A name is no markup: "[bold]" or "[link=...]" in it is shown, not obeyed.
+    return Console(file=file, markup=False, emoji=False, highlight=False)
 
 
 def _table(samples: Sequence[Sample]) -> "Table":

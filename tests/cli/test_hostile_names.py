@@ -1,0 +1,264 @@
+"""Whatever things are called, by a machine or a user: no terminal and no Markdown obeys it."""
+
+import io
+import json
+import re
+import unicodedata
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from dirtune import remote
+from dirtune.analyse.cpu import Sample
+from dirtune.bench.tables import Director, Peer
+from dirtune.cli import _live, _lvs, _output, main
+from dirtune.errors import NodeUnreachable
+
+# Colour, title, clipboard, link, device control, 8-bit controls, overwriting, direction, tags.
+TERMINAL = (
+    "\x1b[31mA\x1b]0;t\x07\x1b]52;c;aWQ=\x07\x1b]8;;http://x\x1b\\\x1bPq\x1b\\\x9b2J\x9d0;x\x9c"
+    "\r\x08\x7f\u202e\u2066\u200b\u2028\U000e0041Z"
+)
+MARKDOWN = "<img src=x onerror=alert(1)>[x](javascript:1)`|**b**"
+EVIL = f"{TERMINAL}{MARKDOWN}"
+COLOUR = re.compile(r"\x1b\[(?:0|1|2|3[1346]|91)m")
+PARSER = MarkdownIt("commonmark").enable(["table"])
+
+
+def clean(text):
+    """Assert that a terminal does nothing on *text* but show it."""
+    bad = {c for c in text if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"}}
+    assert bad <= {"\n", "\t"}, text[:2000]
+
+
+def inert(text):
+    """Assert that Markdown makes no HTML, link, image or raw cell of *text*."""
+    every = PARSER.parse(text)
+    kinds = {leaf.type for token in every for leaf in [token, *(token.children or [])]}
+    assert not kinds & {"html_inline", "html_block", "link_open", "image"}
+
+
+def run(*words, **options):
+    done = CliRunner().invoke(main, list(words), **options)
+    assert done.exit_code in {0, 1, 2}
+    assert "Traceback" not in done.output
+    return done
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Return a recorded director on which everything that can be named is named EVIL."""
+    name = EVIL.replace("/", "_")
+    one_line = EVIL.replace("\u2028", "").replace("\r", "")
+    files = {
+        "proc/interrupts": (
+            f"           CPU0\n 10:  40  XT-PIC  {one_line}, sym53c8xx, eth1\n"
+            f" 11:  9  {one_line.replace(' ', '')}  11-edge  eth1-rx, {one_line}\n"
+        ),
+        "proc/cmdline": f"quiet noapic {one_line}\n",
+        "proc/stat": "cpu  10 2 3 4 5 6 7 8 0 0\ncpu0 10 2 3 4 5 6 7 8 0 0\n",
+        "proc/cpuinfo": f"processor\t: 0\nmodel name\t: {one_line}\n",
+        "proc/sys/kernel/hostname": one_line,
+        "proc/sys/kernel/osrelease": one_line,
+        "proc/sys/kernel/version": one_line,
+        "proc/sys/net/ipv4/vs/conn_reuse_mode": one_line,
+        "proc/sys/net/core/netdev_budget": one_line,
+        "proc/modules": f"{one_line} 16384 0 - Live 0x0\nip_vs 180224 2 {one_line}, Live 0x0\n",
+        "proc/swaps": f"Filename\tType\tSize\tUsed\tPriority\n/dev/{one_line} partition 9 0 -2\n",
+        "proc/self/mountinfo": f"22 1 8:1 / /{name} rw - ext4 /dev/{name} rw\n",
+        "proc/mounts": f"/dev/{name} /{name} ext4 rw 0 0\n",
+        "proc/700/stat": f"700 ({one_line}) S 1 700 700 0 -1 4194560 1 0 0 0 5 6 0 0 20 0 1 0 9\n",
+        "proc/701/stat": "701 (irqbalance) S 1 1 1 0 -1 4194560 1 0 0 0 5 6 0 0 20 0 1 0 9\n",
+        "proc/net/ip_vs": (
+            "IP Virtual Server version 1.2.1 (size=4096)\n"
+            "Prot LocalAddress:Port Scheduler Flags\n"
+            "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n"
+            f"TCP  C6336464:0050 {one_line}\n  -> C633640B:0050      Masq    1      0          0\n"
+        ),
+        "proc/net/dev": f"x\ny\n{name}: 1 2 0 0 0 0 0 0 1 2 0 0 0 0 0 0\n",
+        "cmd/dmesg": f"irq 10: nobody cared (try booting {one_line})\nDisabling IRQ #10\n",
+        "etc/sysctl.d/99-x.conf": f"net.ipv4.vs.conn_reuse_mode = {one_line}\n{one_line} = 1\n",
+        "etc/default/irqbalance": f'IRQBALANCE_ARGS="{one_line}"\n',
+        "sys/devices/system/cpu/online": "0\n",
+        "sys/devices/system/clocksource/clocksource0/current_clocksource": one_line,
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": one_line,
+        f"sys/class/net/{name}/mtu": "1500\n",
+        f"sys/class/net/{name}/operstate": "up\n",
+        f"sys/class/net/{name}/speed": "1000\n",
+        f"sys/class/net/{name}/device/uevent": f"DRIVER={one_line}\n",
+        f"sys/class/net/{name}/queues/rx-0/rps_cpus": "1\n",
+        f"sys/class/net/{name}/statistics/rx_packets": "9\n",
+    }
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(text.encode())
+    return str(tmp_path)
+
+
+COMMANDS = [
+    *(("audit", "-v", "--format", form) for form in ("table", "json", "markdown", "prometheus")),
+    *(("irqs", "-v", "--format", form) for form in ("table", "json", "markdown")),
+    *(("fix", "plan", "--format", form) for form in ("table", "json", "markdown")),
+    *(
+        ("fix", "plan", "irq/shared-with-nic", "irq/xtpic-mode", "--format", form)
+        for form in ("table", "json", "markdown")
+    ),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_no_name_of_a_recorded_host_is_obeyed(root, command):
+    done = run(*command, "--root", root)
+
+    assert done.stdout
+    clean(done.stdout)
+    clean(done.stderr)
+    if "json" in command:
+        assert done.stdout.isascii()
+        json.loads(done.stdout)
+    elif "markdown" in command:
+        inert(done.stdout)
+
+
+def test_json_keeps_a_name_to_the_letter(root):
+    lines = json.loads(run("irqs", "--format", "json", "--root", root).stdout)["lines"]
+
+    assert any("\x1b[31mA\x1b]0;t\x07" in action for line in lines for action in line["actions"])
+
+
+@pytest.mark.parametrize("command", [("audit", "-v"), ("irqs", "-v")], ids=" ".join)
+def test_with_colours_the_only_escapes_are_our_own(root, command):
+    done = run(*command, "--root", root, color=True)
+
+    assert COLOUR.search(done.stdout), "no colour was forced"
+    assert "\x1b[31mA" not in done.stdout, "a name had a colour of its own"
+    clean(COLOUR.sub("", done.stdout))
+    assert r"\x1b[31mA" in done.stdout, "a name is no longer shown"
+
+
+@pytest.mark.parametrize("form", ["table", "json", "markdown"])
+def test_no_name_in_a_difference_is_obeyed(root, tmp_path_factory, form):
+    other = tmp_path_factory.mktemp("other")
+    (other / "proc").mkdir()
+    (other / "proc/interrupts").write_text("           CPU0\n 10:  40  XT-PIC  eth0\n")
+    (other / "proc/cmdline").write_text("quiet\n")
+    done = run("audit", "--diff", root, str(other), "--format", form)
+
+    assert done.exit_code == 1
+    clean(done.output)
+    if form == "markdown":
+        inert(done.stdout)
+
+
+WORDS = [
+    ("{evil}",),
+    ("--{evil}",),
+    ("audit", "--{evil}"),
+    ("audit", "--interval", "{evil}"),
+    ("audit", "--format", "{evil}"),
+    ("audit", "--root", "{evil}"),
+    ("audit", "--from", "{evil}"),
+    ("audit", "--select", "{evil}"),
+    ("audit", "--config", "{evil}"),
+    ("audit", "--baseline", "{evil}"),
+    ("audit", "--cluster", "{evil}"),
+    ("audit", "--host", "@{evil}"),
+    ("audit", "--diff", "{evil}", "/nonexistent"),
+    ("irqs", "--root", "{evil}"),
+    ("explain", "{evil}"),
+    ("snapshot", "-o", "/nonexistent/{evil}", "--interval", "0"),
+    ("fix", "{evil}"),
+    ("fix", "plan", "{evil}"),
+    ("fix", "apply", "{evil}"),
+    ("fix", "plan", "--root", "{evil}"),
+    ("lvs", "plan", "{evil}"),
+    ("lvs", "import", "{evil}"),
+    ("lvs", "export", "{evil}"),
+    ("bench", "check", "{evil}"),
+    ("bench", "run", "{evil}"),
+    ("bench", "export", "{evil}"),
+    ("compare", "{evil}", "{evil}"),
+    ("report", "{evil}"),
+    ("rollback", "{evil}"),
+    ("confirm", "{evil}"),
+    ("tune", "{evil}"),
+    ("lab", "up", "--scenario", "{evil}"),
+    ("profile", "--duration", "0.01", "--probes", "{evil}"),
+    ("profile", "--compare", "{evil}", "--duration", "0.01"),
+]
+
+
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+@pytest.mark.parametrize("evil", [TERMINAL, f"{TERMINAL}\n{MARKDOWN}\n"], ids=["one", "lines"])
+def test_no_argument_is_obeyed_and_a_refusal_is_one_line(monkeypatch, tmp_path, words, evil):
+    monkeypatch.setenv("DIRTUNE_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("DIRTUNE_RUN", str(tmp_path / "run"))
+    monkeypatch.chdir(tmp_path)
+    done = run(*(word.format(evil=evil) for word in words))
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    clean(done.stderr)
+    assert done.stderr.startswith("dirtune: ")
+    assert done.stderr.count("\n") == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(codec=None), min_size=1, max_size=30).filter(lambda t: "\0" not in t))
+def test_no_text_at_all_is_obeyed_as_a_name(text):
+    for words in (
+        ("explain", text),
+        ("audit", "--select", f"x{text}"),
+        ("fix", "plan", f"x{text}"),
+    ):
+        done = run(*words)
+        clean(done.output)
+        assert done.exit_code == 2
+
+
+def test_what_a_far_host_says_is_no_command_of_the_terminal(monkeypatch):
+    def fail(names, *_, **__):
+        return {name: NodeUnreachable(f"{name}: {EVIL}\nsecond line") for name in names}
+
+    monkeypatch.setattr(remote, "fetch_all", fail)
+    for words in (("--host", "lb1"), ("--host", "lb1", "--host", "lb2")):
+        done = run("audit", *words)
+        assert done.exit_code == 2
+        clean(done.output)
+        assert done.stderr.count("\n") == len(words) // 2
+
+
+@pytest.mark.parametrize(
+    "node", [Director("lb1"), Peer("rs1", name="rs1")], ids=["director", "peer"]
+)
+def test_what_a_far_dirtune_warns_of_is_cleaned(capsys, node):
+    _lvs._relay(node, f"dirtune: {EVIL}\ndirtune: plain\n")  # as `ask` does
+
+    clean(capsys.readouterr().err)
+
+
+def test_the_live_view_takes_no_markup_from_a_name():
+    def sample(at, count):
+        return Sample(at_s=at, lines={f"[bold]x[/bold]{TERMINAL}": count})
+
+    table = _live._table((sample(1.0, 0), sample(2.0, 500)))
+    out = io.StringIO()
+    _live._console(out).print(table)
+
+    clean(out.getvalue())
+    assert "[bold]x[/bold]" in out.getvalue()
+
+
+def test_the_output_is_the_last_fence(capsys):
+    _output.result(EVIL)
+    _output.result(EVIL, coloured=True)
+    _output.result(json.dumps(EVIL, ensure_ascii=False), "json")
+    _output.progress(EVIL)
+    _output.warning(f"{EVIL}\n{EVIL}")
+
+    done = capsys.readouterr()
+    clean(done.out.replace("\x1b[31m", ""))
+    clean(done.err)
+    assert json.loads(done.out.splitlines()[-1]) == EVIL
