@@ -1,6 +1,7 @@
 """What `bench check` finds before anything starts: nodes, tools, clocks, budget, duration."""
 
 import asyncio
+import shlex
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from dirtune.remote import Node
 
 # Each prints what is wrong, if anything is.
 _DIRECTOR = "[ -r /proc/net/ip_vs_stats_percpu ] || echo 'ip_vs is not loaded'"
-_CLIENT = "command -v {program} >/dev/null || echo '{program} is missing{remedy}'"
+_CLIENT = "command -v {program} >/dev/null || printf '%s\\n' {missing}"
 # No exit status is looked at; ipvsadm would load the module, and httperf would send a request:
 # what does not print a version by itself has that of its package.
 _VERSIONS = """\
@@ -25,9 +26,10 @@ echo "kernel $(uname -r)"
 v() {{ command -v "$1" >/dev/null && echo "$1 $("$@" 2>&1 | head -n 1)"; }}
 [ ! -r /proc/net/ip_vs ] || v ipvsadm --version
 v {dirtune} --version
-case "{program}" in
+program={program}
+case $program in
 h2load) v h2load --version;;
-?*) echo "{program} $(dpkg-query -W -f '${{Version}}' '{program}' 2>/dev/null)";;
+?*) echo "$program $(dpkg-query -W -f '${{Version}}' "$program" 2>/dev/null)";;
 esac
 true
 """
@@ -123,7 +125,8 @@ async def _problem(plan: Plan, node: Node) -> str | None:
         if node.name == plan.director.host and (said := await node.run(_DIRECTOR)):
             return said.strip()
         if node.name in clients:
-            asked = _CLIENT.format(program=client.program(plan), remedy=client.remedy(plan))
+            program, missing = client.program(plan), client.missing(plan)
+            asked = _CLIENT.format(program=shlex.quote(program), missing=shlex.quote(missing))
             if said := await node.run(asked):
                 return said.strip()
             timeout_s = rig.request_timeout_s(plan)
@@ -137,9 +140,10 @@ async def _problem(plan: Plan, node: Node) -> str | None:
 async def _versions(plan: Plan, node: Node) -> dict[str, str]:
     clients = {each.host for each in plan.clients}
     program = client.program(plan) if node.name in clients else ""
-    dirtune = plan.director.dirtune if node.name == plan.director.host else ":"
+    dirtune = plan.director.dirtune.split() if node.name == plan.director.host else (":",)
+    words = {"program": shlex.quote(program), "dirtune": shlex.join(dirtune)}
     try:
-        text = await node.run(_VERSIONS.format(program=program, dirtune=dirtune))
+        text = await node.run(_VERSIONS.format(**words))
     except DirtuneError:
         return {}
     rows = (line.partition(" ") for line in text.splitlines())

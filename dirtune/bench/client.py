@@ -32,7 +32,7 @@ _LEAD_ROUNDS = 3
 _PRINTED, _LOGGED = "--- printed by process", "--- log of process"
 
 _SCRIPT = """\
-command -v {program} >/dev/null || {{ echo "{program} is missing{remedy}"; exit 4; }}
+command -v {program} >/dev/null || {{ printf '%s\\n' {missing}; exit 4; }}
 case $(date +%N) in *[!0-9]*) echo "its date(1) knows no nanoseconds: apt install coreutils"
   exit 4;; esac
 dir=$(mktemp -d) || exit 3
@@ -172,10 +172,10 @@ def program(plan: Plan) -> str:
     return generator.command(plan.load, plan.url, Part(Schedule(1, 1000, 1)))[0]
 
 
-def remedy(plan: Plan) -> str:
-    """Return how that program is got, as the end of a sentence; empty if that is not known."""
+def missing(plan: Plan) -> str:
+    """Return the sentence for a client without that program, with how it is got if it is known."""
     package = generators.find(plan.load.generator).PACKAGE
-    return f": apt install {package}" if package else ""
+    return f"{program(plan)} is missing{f': apt install {package}' if package else ''}"
 
 
 def request(plan: Plan, timeout_s: int) -> str:
@@ -199,7 +199,7 @@ def script(plan: Plan, ticks: Schedule) -> str:
     processes = (_process(n, *each) for n, each in enumerate(zip(commands, parts, strict=True), 1))
     return _SCRIPT.format(
         program=shlex.quote(program(plan)),
-        remedy=remedy(plan),
+        missing=shlex.quote(missing(plan)),
         guard=remote.GUARD,
         processes="".join(processes),
         numbers=" ".join(str(n) for n in range(1, len(parts) + 1)),

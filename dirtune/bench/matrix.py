@@ -182,7 +182,7 @@ def ipvs_moves(plan: Plan, before: Service, after: Service) -> str:
     if before == after:
         return ""
     have, want = (services.table(_with_service(plan, each)) for each in (before, after))
-    return "\n".join(shlex.join(ipvsadm.command(step).split()) for step in diff(have, want))
+    return "\n".join(ipvsadm.command(step) for step in diff(have, want))
 
 
 def address_of(plan: Plan, destination: Destination) -> str:
@@ -234,7 +234,7 @@ for setting in all/send_redirects=0 "$dev/send_redirects=0" "$dev/forwarding=1";
   old="$old $name=$(sysctl -n "$name")"
   sysctl -qw "$name=${{setting#*=}}"
 done"""
-_FORWARDED = '[ -z "$old" ] || sysctl -qw $old'
+_FORWARDED = '[ -z "$old" ] || { set -f; sysctl -qw $old; }'
 
 
 def _null_server(plan: Plan) -> Cell:

@@ -134,7 +134,7 @@ class LiveRig:
     async def shares(self) -> dict[str, int]:
         """Return the connections of each destination so far."""
         director = self._plan.director
-        script = service.STATS_SCRIPT.format(dirtune=director.dirtune)
+        script = service.STATS_SCRIPT.format(dirtune=shlex.join(director.dirtune.split()))
         try:
             text = await self._nodes[director.host].run(script)
         except NotPossible:

@@ -37,16 +37,16 @@ done </proc/1/cgroup
 while read -r device dir type options rest; do
   case $type,$options, in
     cgroup,*,cpuacct,*) [ -z "$v1" ] ||
-      files="$files $dir$v1/cpuacct.usage_user $dir$v1/cpuacct.usage_sys";;
-    cgroup,*,cpuset,*) [ -z "$v1" ] || files="$files $dir$v1/cpuset.cpus";;
-    cgroup2,*) [ -z "$v2" ] || files="$files $dir$v2/cpu.stat $dir$v2/cpuset.cpus.effective";;
+      set -- "$@" "$dir$v1/cpuacct.usage_user" "$dir$v1/cpuacct.usage_sys";;
+    cgroup,*,cpuset,*) [ -z "$v1" ] || set -- "$@" "$dir$v1/cpuset.cpus";;
+    cgroup2,*) [ -z "$v2" ] || set -- "$@" "$dir$v2/cpu.stat" "$dir$v2/cpuset.cpus.effective";;
   esac
 done </proc/self/mounts
-[ -z "$v1$v2" ] || echo "container ${v1:-$v2}"
+[ -z "$v1$v2" ] || printf 'container %s\n' "${v1:-$v2}"
 """
 _LOOP = """\
 echo ready
-while read -r word; do head -n 4096 $files 2>/dev/null; echo; echo .; done
+while read -r word; do head -n 4096 "$@" 2>/dev/null; echo; echo .; done
 """
 
 
@@ -60,7 +60,7 @@ class Watch(Protocol):
 
 def script(files: tuple[str, ...]) -> str:
     """Return the shell script that prints a sample of *files* for each line it reads."""
-    return f'files="{" ".join((UPTIME, *files))}"\n{_GROUP_FILES}{_LOOP}'
+    return f"set -- {' '.join((UPTIME, *files))}\n{_GROUP_FILES}{_LOOP}"
 
 
 class Sampler:

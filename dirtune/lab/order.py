@@ -22,6 +22,7 @@ from dirtune.errors import LabError
 from dirtune.loop import director, record, turn
 from dirtune.loop.decide import Trying
 from dirtune.remote import Node
+from dirtune.settings import written
 from dirtune.signals import to_the_end
 from dirtune.snapshot import Snapshot
 
@@ -30,8 +31,8 @@ Say = Callable[[str], None]
 _ARMS = {"A": "last", "B": "first"}
 """Place of the card's handler on its line; after a boot it is the last."""
 _REBIND = """\
-echo {address} > /sys/bus/pci/drivers/{driver}/unbind
-echo {address} > /sys/bus/pci/drivers/{driver}/bind
+{unbind}
+{bind}
 """
 # Unbound, the interface is gone with its addresses; bound again, the kernel names it anew, and
 # udev, if it runs, gives it its name at any moment: what cannot be renamed may have been.
@@ -41,10 +42,10 @@ held=$(ip -o -4 addr show dev {name} | awk '{{print $4}}')
 {rebind}
 until [ -e /sys/bus/pci/devices/{address}/net/{name} ]; do
   sleep 0.2
-  now=$(ls /sys/bus/pci/devices/{address}/net) && ip link set "$now" name {name} || :
+  now=$(ls /sys/bus/pci/devices/{address}/net) && ip link set dev "$now" name {name} || :
 done
 for each in $held; do ip addr add "$each" dev {name}; done
-ip link set {name} up
+ip link set dev {name} up
 """
 _SWITCH_S = 60
 
@@ -87,7 +88,9 @@ def _address(sharer: Sharer) -> str:
 def _rebind(sharer: Sharer) -> str:
     address = _address(sharer)
     assert sharer.device is not None
-    return _REBIND.format(address=address, driver=sharer.device.driver)
+    driver = f"/sys/bus/pci/drivers/{sharer.device.driver}"
+    unbind, bind = (written(f"{driver}/{verb}", address) for verb in ("unbind", "bind"))
+    return _REBIND.format(unbind=unbind, bind=bind)
 
 
 def place(line: Line, card: str) -> str:

@@ -7,12 +7,12 @@ does not write thresholds, though it reads them; written here, they are `-x` and
 import ipaddress
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
 
-from dirtune.errors import ParseError
+from dirtune.errors import NotPossible, ParseError
 from dirtune.lvs.diff import Step, Verb
 from dirtune.lvs.model import (
     ONE_PACKET,
@@ -62,36 +62,59 @@ _VALUED = {*_OPTIONS.values(), "-s", "-M", "-b", "-r", "-w", "-x", "-y"}
 _VALUED |= {"--pe", "--tun-type", "--tun-port"}
 _TUNNEL_FLAGS = {f"--tun-{name}": bit for bit, name in TUNNEL_FLAGS.items()}
 _DEFAULT_PERSISTENT_S = 300
+_WORD = re.compile(r"[A-Za-z0-9_.:/-]*")
 
 
 def export(table: Table) -> str:
-    """Return the services of *table* as `ipvsadm -R` reads them, sorted."""
-    lines = []
+    """Return the services of *table* as `ipvsadm -R` reads them, sorted.
+
+    `NotPossible` names what it would not read as one word: it knows no quotes.
+    """
+    require_words(table)
+    lines: list[tuple[str, ...]] = []
     for service in sorted(table.services, key=_order):
         lines.append(_service_line("-A", service))
         destinations = sorted(service.destinations, key=lambda each: _by_number(*each.key))
         lines += (_destination_line("-a", service, each) for each in destinations)
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{' '.join(line)}\n" for line in lines)
+
+
+def require_words(table: Table) -> None:
+    """Raise `NotPossible` unless all that is text in *table* is plain words."""
+    for service in table.services:
+        addresses = (service.address, *(each.address for each in service.destinations))
+        for text in (*addresses, service.scheduler, service.netmask, service.engine):
+            if not _WORD.fullmatch(text):
+                raise NotPossible(f"{service.name}: {text!r} cannot be written in such a file")
 
 
 def command(step: Step) -> str:
-    """Return the ipvsadm command that does the same as *step*."""
+    """Return the ipvsadm command that does the same as *step*, for a shell."""
+    return shlex.join(argv(step))
+
+
+def argv(step: Step) -> tuple[str, ...]:
+    """Return the words of the ipvsadm command that does the same as *step*."""
+    return ("ipvsadm", *_options_of(step))
+
+
+def _options_of(step: Step) -> tuple[str, ...]:
     match step.what:
         case Service() as service:
             option = {Verb.NEW: "-A", Verb.SET: "-E", Verb.DEL: "-D"}[step.verb]
             if step.verb is Verb.DEL:
-                return f"ipvsadm {option} {_named(service)}"
-            return f"ipvsadm {_service_line(option, service)}"
+                return (option, *_named(service))
+            return _service_line(option, service)
         case Destination() as destination:
             assert step.of is not None
             option = {Verb.NEW: "-a", Verb.SET: "-e", Verb.DEL: "-d"}[step.verb]
             if step.verb is Verb.DEL:
-                return f"ipvsadm {option} {_named(step.of)} -r {destination.name}"
-            return f"ipvsadm {_destination_line(option, step.of, destination)}"
+                return (option, *_named(step.of), "-r", destination.name)
+            return _destination_line(option, step.of, destination)
         case Timeouts(tcp, tcp_fin, udp):
-            return f"ipvsadm --set {tcp} {tcp_fin} {udp}"
+            return ("--set", str(tcp), str(tcp_fin), str(udp))
         case SyncDaemon() as daemon:
-            return f"ipvsadm {_daemon_options(step.verb, daemon)}"
+            return tuple(_daemon_options(step.verb, daemon))
 
 
 def parse(text: str) -> Table:
@@ -249,58 +272,58 @@ def _by_number(address: str, port: int) -> tuple[int, int, int]:
     return (parsed.version, int(parsed), port)
 
 
-def _named(service: Service) -> str:
+def _named(service: Service) -> tuple[str, ...]:
     option = _OPTIONS[service.protocol]
     if service.protocol == "fwmark":
-        return f"{option} {service.port}{' -6' if service.family == 6 else ''}"
-    return f"{option} {joined(service.address, service.port)}"
+        return (option, str(service.port), *(("-6",) if service.family == 6 else ()))
+    return (option, joined(service.address, service.port))
 
 
-def _service_line(option: str, service: Service) -> str:
-    return " ".join((option, _named(service), *_service_options(service)))
+def _service_line(option: str, service: Service) -> tuple[str, ...]:
+    return (option, *_named(service), *_service_options(service))
 
 
 def _service_options(service: Service) -> Iterator[str]:
-    yield f"-s {service.scheduler}"
+    yield from ("-s", service.scheduler)
     if service.persistent_s is not None:
-        yield f"-p {service.persistent_s}"
+        yield from ("-p", str(service.persistent_s))
     if service.netmask:
-        yield f"-M {service.netmask}"
+        yield from ("-M", service.netmask)
     if service.engine:
-        yield f"--pe {service.engine}"
+        yield from ("--pe", service.engine)
     if service.flags & ONE_PACKET:
         yield "-o"
     if service.flag_names:
-        yield f"-b {','.join(service.flag_names)}"
+        yield from ("-b", ",".join(service.flag_names))
 
 
-def _destination_line(option: str, service: Service, destination: Destination) -> str:
-    return " ".join(
-        (option, _named(service), f"-r {destination.name}", *_destination_options(destination))
-    )
+def _destination_line(option: str, service: Service, destination: Destination) -> tuple[str, ...]:
+    named = (option, *_named(service), "-r", destination.name)
+    return (*named, *_destination_options(destination))
 
 
-def _destination_options(destination: Destination) -> Iterable[str]:
+def _destination_options(destination: Destination) -> Iterator[str]:
     yield _METHODS.get(destination.forwarding, "-g")
-    yield f"-w {destination.weight}"
+    yield from ("-w", str(destination.weight))
     if destination.upper:
-        yield f"-x {destination.upper}"
+        yield from ("-x", str(destination.upper))
     if destination.lower:
-        yield f"-y {destination.lower}"
+        yield from ("-y", str(destination.lower))
     if destination.forwarding == "tun":
-        yield f"--tun-type {destination.tunnel}"
+        yield from ("--tun-type", destination.tunnel)
         if destination.tunnel == "gue":
-            yield f"--tun-port {destination.tunnel_port}"
+            yield from ("--tun-port", str(destination.tunnel_port))
         if destination.tunnel != "ipip":
-            yield " ".join(f"--tun-{n}" for n in destination.tunnel_flag_names or ("nocsum",))
+            yield from (f"--tun-{n}" for n in destination.tunnel_flag_names or ("nocsum",))
 
 
-def _daemon_options(verb: Verb, daemon: SyncDaemon) -> str:
+def _daemon_options(verb: Verb, daemon: SyncDaemon) -> Iterator[str]:
     if verb is Verb.DEL:
-        return f"--stop-daemon {daemon.state}"
-    length = "" if daemon.maxlen is None else f" --sync-maxlen {daemon.maxlen}"
-    return (
-        f"--start-daemon {daemon.state} --mcast-interface {daemon.interface} "
-        f"--syncid {daemon.sync_id}{length} --mcast-group {daemon.group} "
-        f"--mcast-port {daemon.port} --mcast-ttl {daemon.ttl}"
-    )
+        yield from ("--stop-daemon", daemon.state)
+        return
+    yield from ("--start-daemon", daemon.state, "--mcast-interface", daemon.interface)
+    yield from ("--syncid", str(daemon.sync_id))
+    if daemon.maxlen is not None:
+        yield from ("--sync-maxlen", str(daemon.maxlen))
+    yield from ("--mcast-group", daemon.group, "--mcast-port", str(daemon.port))
+    yield from ("--mcast-ttl", str(daemon.ttl))

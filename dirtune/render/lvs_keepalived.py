@@ -5,11 +5,13 @@ Without health checks: keepalived takes a real server that has none for one that
 
 from collections.abc import Iterator
 
+from dirtune.lvs.ipvsadm import require_words
 from dirtune.lvs.model import ONE_PACKET, Destination, Service, Table
 
 
 def blocks(table: Table) -> str:
-    """Return one block for each service."""
+    """Return one block for each service; `NotPossible` names what is no plain word."""
+    require_words(table)
     return "\n".join(_block(service) for service in table.services)
 
 

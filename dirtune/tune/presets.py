@@ -29,19 +29,19 @@ SCRIPT = r"""
 for name in fs/file-max net/ipv4/ip_local_port_range net/core/somaxconn \
   net/ipv4/tcp_max_syn_backlog net/core/rmem_max net/core/rmem_default net/core/wmem_max \
   net/core/wmem_default; do
-  [ -r /proc/sys/$name ] && echo "$name $(cat /proc/sys/$name)"
+  [ -r /proc/sys/$name ] && printf '%s %s\n' "$name" "$(cat /proc/sys/$name)"
 done
 echo "open-files $(ulimit -Sn)"
 for pid in /proc/[0-9]*; do
   words=$({ tr '\0' ' ' <$pid/cmdline; } 2>/dev/null)
-  case $words in 'nginx: master process'*) set -- $words ;; *) continue ;; esac
+  case $words in 'nginx: master process'*) set -f; set -- $words; set +f ;; *) continue ;; esac
   conf=/etc/nginx/nginx.conf
   while [ $# -gt 0 ]; do [ "$1" = -c ] && conf=$2; shift; done
   more=
   [ "$conf" != /etc/nginx/nginx.conf ] ||
     more='/etc/nginx/conf.d/*.conf /etc/nginx/sites-enabled/*'
-  echo "nginx-runs $conf"
-  cat $conf $more 2>/dev/null | sed 's/^/nginx /'
+  printf 'nginx-runs %s\n' "$conf"
+  cat -- "$conf" $more 2>/dev/null | sed 's/^/nginx /'
 done
 true
 """

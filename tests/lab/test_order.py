@@ -49,7 +49,8 @@ def test_the_card_keeps_its_addresses_where_udev_is_quicker_to_rename_it(tmp_pat
     # Between the script's look at the name and its own attempt, udev has renamed it.
     ip = """ip() { case "$*" in
     "-o -4 addr show dev enp0s16") echo "2: enp0s16    inet 198.18.0.1/17 scope global" ;;
-    "link set eth0 name enp0s16") mv $net/eth0 $net/enp0s16; echo Cannot find device >&2; false ;;
+    "link set dev eth0 name enp0s16")
+        mv $net/eth0 $net/enp0s16; echo Cannot find device >&2; false ;;
     *) echo "$*" ;;
     esac; }
     """
@@ -57,7 +58,7 @@ def test_the_card_keeps_its_addresses_where_udev_is_quicker_to_rename_it(tmp_pat
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=10)
 
     assert done.returncode == 0, done.stderr
-    asked = ["addr add 198.18.0.1/17 dev enp0s16", "link set enp0s16 up"]
+    asked = ["addr add 198.18.0.1/17 dev enp0s16", "link set dev enp0s16 up"]
     assert done.stdout.splitlines() == asked
 
 

@@ -166,7 +166,7 @@ def test_a_line_that_is_none_is_named(text, said):
         (Step(Verb.DEL, WEB), "ipvsadm -D -t 10.9.9.9:80"),
         (
             Step(Verb.SET, Destination("fd00::2", 80, "dr", 0), WEB),
-            "ipvsadm -e -t 10.9.9.9:80 -r [fd00::2]:80 -g -w 0",
+            "ipvsadm -e -t 10.9.9.9:80 -r '[fd00::2]:80' -g -w 0",
         ),
         (
             Step(Verb.DEL, Destination("10.1.1.1", 80, "dr"), WEB),

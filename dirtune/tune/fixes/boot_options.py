@@ -4,6 +4,7 @@ The drop-in is read after /etc/default/grub and edits what was set there, whatev
 may have been put in for a reason, so an entry with the old command line stays in the menu.
 """
 
+import re
 import shlex
 from collections.abc import Iterator
 
@@ -18,6 +19,8 @@ _ENTRY = "/etc/grub.d/42_dirtune_previous"
 _MAKERS = ("grub-mkconfig", "grub2-mkconfig")
 _SIGNED = "# Written by dirtune; `dirtune rollback` removes it.\n"
 _EDIT = "# edits: -"
+# Words that neither sed, the shell nor GRUB has another meaning for.
+_PLAIN = re.compile(r"[A-Za-z0-9_.,:=@/+&-]*")
 _VARIABLES = ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT")
 
 
@@ -64,6 +67,10 @@ def _refusals(
     asked: Asked, options: tuple[BootOption, ...], question: Question
 ) -> Iterator[Refusal]:
     said, around = _said(options), question.around
+    odd = [w for option in options for w in (option.drop, option.add) if not _PLAIN.fullmatch(w)]
+    if odd:
+        why = f"cannot hold {odd[0]!r}: {said} the boot loader's own file"
+        yield asked.refusal(_DROP_IN, why)
     if not _update(around) or not around.paths.issuperset(_FOLDERS):
         why = f"GRUB with drop-ins is not here; {said} the boot loader's own file"
         yield asked.refusal(_DROP_IN, why)
@@ -71,7 +78,10 @@ def _refusals(
         why = f"is read after {_DROP_IN} and sets the same again"
         yield asked.refusal(path, why, name="read-later")
     if _menu_entry(question.snapshot, around) is None:
-        why = "the running kernel's image is not in /boot, so no entry with the old line is kept"
+        why = (
+            "the running kernel's image is not in /boot, or its command line has characters that "
+            "cannot be printed, so no entry with the old line is kept"
+        )
         yield asked.refusal(_ENTRY, why, name="no-old-entry")
 
 
@@ -99,7 +109,7 @@ def _edited(text: str) -> Iterator[BootOption]:
     """Yield what a drop-in of ours edits."""
     for row in text.splitlines():
         if row.startswith(_EDIT):
-            drop, add = row.removeprefix(_EDIT).split(" +")
+            drop, _, add = row.removeprefix(_EDIT).partition(" +")
             yield BootOption(drop, add)
 
 
@@ -136,7 +146,10 @@ def _put(word: str) -> str:
 
 
 def _menu_entry(snapshot: Snapshot, around: Surroundings) -> str | None:
-    """Return a script that prints an entry for what runs now; None if its image is not known."""
+    """Return a script that prints an entry for what runs now.
+
+    None if its image is not known, or its command line cannot be written in one row.
+    """
     release = snapshot.kernel.osrelease if snapshot.kernel else None
     image = _first(around, f"/boot/vmlinuz-{release}")
     if image is None:
@@ -147,11 +160,13 @@ def _menu_entry(snapshot: Snapshot, around: Surroundings) -> str | None:
         f"/boot/initramfs-{release}.img",
         f"/boot/initrd-{release}",
     )
-    words = (word for word in snapshot.cmdline or () if not word.startswith("BOOT_IMAGE="))
+    words = [word for word in snapshot.cmdline or () if not word.startswith("BOOT_IMAGE=")]
+    if not all(word.isprintable() for word in (*words, image, initrd or "")):
+        return None
     options = " ".join(map(shlex.quote, words))
     seen = _as_grub_sees(snapshot)
-    load = f"    initrd {initrd.removeprefix(seen)}\n" if initrd else ""
-    path = image.removeprefix(seen)
+    load = f"    initrd {shlex.quote(initrd.removeprefix(seen))}\n" if initrd else ""
+    path = shlex.quote(image.removeprefix(seen))
     return f"""#!/bin/sh
 {_SIGNED}cat <<'ENTRY'
 menuentry 'Linux with the command line before dirtune' --class gnu-linux --id dirtune-previous {{

@@ -8,13 +8,20 @@ from dirtune.tune.fixes import Fix, Question
 from dirtune.tune.plan import Change, PutFile, Refusal, Run
 
 _FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
+# What neither systemd, which reads the file, nor a shell has another meaning for in quotes.
+_PLAIN = re.compile(r"[A-Za-z0-9_.,:=/+ -]*")
 _RESTART = ("systemctl", "try-restart", "irqbalance")
 # There while systemd is the first process (sd_booted(3)): else nobody answers systemctl.
 _SYSTEMD = "/run/systemd/system"
 
 
 def _plan(question: Question) -> Iterator[Change | Refusal]:
-    asked = list(question.settings(IrqbalanceVariable))
+    asked = []
+    for each, setting in question.settings(IrqbalanceVariable):
+        if _PLAIN.fullmatch(setting.value):
+            asked.append((each, setting))
+        else:
+            yield each.refusal(setting.name, f"cannot be {setting.value!r}: set it by hand")
     if not asked:
         return
     first = asked[0][0]

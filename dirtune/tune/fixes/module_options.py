@@ -3,17 +3,27 @@
 A driver that is in the initramfs reads its parameters from there.
 """
 
+import re
 from collections.abc import Iterator
 
 from dirtune.settings import MODPROBE_FILE, ModuleOptions, Risk
 from dirtune.tune.fixes import Fix, Question
 from dirtune.tune.plan import Change, PutFile, Refusal, Run
 
+# What modprobe.d(5) takes for one word without a meaning of its own.
+_PLAIN = re.compile(r"[A-Za-z0-9_.,:=/+-]+")
 _INITRAMFS = "update-initramfs"
 
 
 def _plan(question: Question) -> Iterator[Change | Refusal]:
-    asked = list(question.settings(ModuleOptions))
+    asked = []
+    for each, setting in question.settings(ModuleOptions):
+        words = (setting.module, *setting.values, *setting.values.values())
+        odd = next((word for word in words if not _PLAIN.fullmatch(word)), None)
+        if odd is None:
+            asked.append((each, setting))
+        else:
+            yield each.refusal(MODPROBE_FILE, f"cannot hold {odd!r}: set it by hand")
     if not asked:
         return
     before = question.around.texts.get(MODPROBE_FILE)
