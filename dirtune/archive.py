@@ -72,7 +72,9 @@ def save(samples: Sequence[RecordedHost], path: Path) -> None:
     meta = msgspec.json.encode(Meta(said, "dirtune/snapshot/1", __version__))
     with (
         writing.beside(path, private=True) as file,
-        tarfile.open(fileobj=file, mode="w:gz", format=tarfile.GNU_FORMAT) as archive,
+        # Its header would name the file and the hour, and a file may be named by its host.
+        gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
     ):
         _add(archive, "meta.json", msgspec.json.format(meta, indent=1))
         for number, (sample, paths) in enumerate(zip(samples, behind, strict=True)):

@@ -4,12 +4,16 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dirtune.archive import save
 from dirtune.cli import _output, _sources
 from dirtune.host import RecordedHost
+
+if TYPE_CHECKING:
+    from dirtune.analyse.redact import Redactor
 
 
 @click.command()
@@ -22,37 +26,55 @@ from dirtune.host import RecordedHost
     show_default=True,
     help="Between two samples.",
 )
-@click.option("--redact", is_flag=True, help="Stand-ins for addresses and host names.")
+@click.option("--redact", is_flag=True, help="Replace what names the host and its site.")
 def command(output: Path, host: str | None, interval: float, redact: bool) -> None:
     """Write two samples of this host into FILE, a tar.gz that `dirtune audit --from` reads.
 
-    It holds host name, addresses and the kernel's messages. With --redact addresses of IPv4, IPv6
-    and cards, and host names, are replaced, and an audit of it says the same; look at it
-    nevertheless before it leaves the house.
+    FILE holds the host's name, its addresses, its packet filter's rules, its mounts, its boot
+    options and messages of the kernel.
+
+    --redact replaces names of hosts, users, files, disks and volumes, addresses (IPv4, IPv6, MAC),
+    serial numbers, names of rules, comments, the values of boot options and mount options, and
+    every other word that dirtune does not know. Names of interfaces are replaced unless they are
+    made of a number, as eth0 and enp3s0 are. One name gets the same replacement everywhere, and
+    two addresses keep the length of the prefix they share, so an audit of FILE reports the same
+    findings. The key of the replacements is not stored.
+
+    --redact keeps names of drivers, modules, well-known programs and of interfaces such as eth0,
+    the kernel's version and the CPU's model, hardware addresses on buses, port numbers, firewall
+    marks, VLAN numbers, counters, numeric values of settings, and which addresses are private,
+    public or loopback. Read FILE before you publish it.
+
+    Example: dirtune snapshot -o lb1.tar.gz --redact
     """
     samples: Sequence[RecordedHost] = _sources.samples(
         _sources.Source(host=host, interval=interval)
     )
     if redact:
-        samples = _redacted(samples, host)
+        samples = redacted(samples)
     save(samples, output)
     first, last = (len(sample.files) for sample in samples)
     _output.result(f"{output}: {last} files, {first} of them twice")
 
 
-def _redacted(samples: Sequence[RecordedHost], host: str | None) -> tuple[RecordedHost, ...]:
-    from dirtune.analyse.redact import Redactor, hostnames, networks, other_hosts
+def redacted(samples: Sequence[RecordedHost]) -> tuple[RecordedHost, ...]:
+    """Return *samples* without what names their host and its site, by a key of their own."""
+    from dirtune.analyse.redact import Redactor
 
     texts = [pair for sample in samples for pair in sample.files.items()]
-    names = (*hostnames(texts), (host or "").rpartition("@")[2])
-    redactor = Redactor(secrets.token_bytes(32), names, networks(texts), other_hosts(texts))
-    return tuple(
-        replace(
-            sample,
-            files={redactor.path(p): redactor.text(p, t) for p, t in sample.files.items()},
-            links={redactor.path(p): redactor.path(t) for p, t in sample.links.items()},
-            refused=frozenset(map(redactor.path, sample.refused)),
-            modes={redactor.path(path): mode for path, mode in sample.modes.items()},
-        )
-        for sample in samples
+    paths = [path for s in samples for path in (*s.files, *s.links, *s.refused, *s.modes)]
+    redactor = Redactor(secrets.token_bytes(32), paths, texts)
+    return tuple(_redacted(sample, redactor) for sample in samples)
+
+
+def _redacted(sample: RecordedHost, redactor: "Redactor") -> RecordedHost:
+    paths = {path: redactor.path(path) for path in (*sample.files, *sample.links)}
+    paths |= {path: redactor.path(path) for path in (*sample.refused, *sample.modes)}
+    known = {path: renamed for path, renamed in paths.items() if renamed is not None}
+    return replace(
+        sample,
+        files={known[p]: redactor.text(p, text) for p, text in sample.files.items() if p in known},
+        links={known[p]: redactor.link(p, to) for p, to in sample.links.items() if p in known},
+        refused=frozenset(known[path] for path in sample.refused if path in known),
+        modes={known[path]: mode for path, mode in sample.modes.items() if path in known},
     )

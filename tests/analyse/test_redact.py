@@ -1,9 +1,22 @@
+import io
 import ipaddress
 import os
+import re
+import tarfile
+import time
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from dirtune.analyse.redact import Redactor, hostnames, networks, other_hosts
+from dirtune.analyse.redact import Redactor, sources
+from dirtune.analyse.redact.addresses import Addresses, networks
+from dirtune.archive import load, save
+from dirtune.checks import Severity
+from dirtune.cli import _sources, main
+from dirtune.cli.snapshot import redacted
 from dirtune.collect.addresses import (
     parse_fib_trie,
     parse_if_inet6,
@@ -11,10 +24,15 @@ from dirtune.collect.addresses import (
     parse_local_networks,
 )
 from dirtune.collect.ip_vs import parse_services
-from dirtune.collect.mounts import parse_mounts
 from dirtune.collect.routes import parse_routes, route_to
+from dirtune.host import RecordedHost
+from tests.analyse import private_host
+from tests.analyse.redacting import audit, differences, of_tree
+from tests.test_any_text import PATHS
 
 KEY = b"0123456789abcdef"
+CASES = Path(__file__).parents[2] / "../shared/cases"
+NEEDS_CASES = pytest.mark.skipif(not CASES.exists(), reason="the collection of cases is not here")
 ROUTES = """\
 Iface	Destination	Gateway 	Flags	RefCnt	Use	Metric	Mask		MTU	Window	IRTT
 eth0	00000000	0104030A	0003	0	0	0	00000000	0	0	0
@@ -47,12 +65,12 @@ TCP  [2001:0db8:0000:0000:0000:0000:0000:0001]:0050 rr
 """
 
 
-def redactor(*names, key=KEY):
-    return Redactor(key, names)
+def alone(text, key=KEY):
+    return Addresses(key).text(text)
 
 
-def alone(address):
-    return redactor().text("/cmd/x", address)
+def redactor(texts, paths=()):
+    return Redactor(KEY, (*texts, *paths), texts.items())
 
 
 @pytest.mark.parametrize(
@@ -60,6 +78,7 @@ def alone(address):
     [
         *("0.0.0.0", "127.0.0.53", "224.0.0.18", "255.255.255.0", "255.255.255.255"),
         *("::", "::1", "ff02::1", "12:34:56", "0000:00:1f.3", "00:00:00:00:00:00", "6.1.0"),
+        *("at:12:34:56", "pci:0000:00:1f.3", "e1000:0000:00:19.0", "a::b::c"),
     ],
 )
 def test_what_is_nobodys_secret_stays(kept):
@@ -67,14 +86,23 @@ def test_what_is_nobodys_secret_stays(kept):
 
 
 @pytest.mark.parametrize(
-    "address", ["198.51.100.7", "10.3.4.9", "2001:db8::7", "fe80::5054:ff:fe12:3456"]
+    "address",
+    [
+        *("198.51.100.7", "10.3.4.9", "2001:db8::7", "fe80::5054:ff:fe12:3456"),
+        *("::ffff:10.3.4.9", "::10.3.4.9", "52:54:00:12:34:56", "5254.0012.3456"),
+        "52-54-00-12-34-56",
+    ],
 )
-@pytest.mark.parametrize("around", ["{}", "{}/24 x", "src={},", "[{}]", "via {} dev eth0"])
+@pytest.mark.parametrize(
+    "around",
+    ["{}", "{}/24 x", "src={},", "[{}]", "via {} dev eth0", "is {}.", "{}: up", "addr:{}"],
+)
 def test_an_address_gets_another(address, around):
-    said = alone(around.format(address))
+    result = alone(around.format(address))
 
-    assert address not in said
-    assert said == around.format(alone(address))
+    assert address not in result
+    assert "10.3.4" not in result
+    assert result == around.format(alone(address))
 
 
 def test_shared_prefixes_stay_shared():
@@ -89,6 +117,16 @@ def test_shared_prefixes_stay_shared():
             assert (int(after) ^ int(others)).bit_length() == same
 
 
+@given(st.sets(st.ip_addresses(v=6), min_size=2, max_size=6))
+def test_ipv6_prefixes_stay_shared_and_no_two_addresses_become_one(addresses):
+    pairs = Addresses(KEY)
+    numbers = [(int(a), pairs.v6(int(a))) for a in addresses if not a.is_multicast]
+
+    for at, (before, after) in enumerate(numbers):
+        for other, others in numbers[:at]:
+            assert (before ^ other).bit_length() == (after ^ others).bit_length()
+
+
 @pytest.mark.parametrize(
     "address", ["8.8.8.8", "126.1.1.1", "203.0.113.4", "192.0.2.1", "11.0.0.1"]
 )
@@ -100,116 +138,204 @@ def test_a_public_address_stays_public(address):
     assert found not in ipaddress.IPv4Network("10.0.0.0/8")
 
 
+@pytest.mark.parametrize("address", ["fe80::5054:ff:fe12:3456", "fe80::1"])
+def test_a_link_local_address_stays_one_as_the_checks_know_it(address):
+    assert alone(address).startswith("fe80::")
+    assert alone(address) != address
+
+
 def test_hexadecimal_forms_agree_with_the_dotted_ones():
-    leaf = ("/proc/net/fib_trie", TRIE)
-    known = networks([leaf, ("/proc/net/route", ROUTES), ("/cmd/nft", "ip saddr 10.32.0.0/13")])
-    assert known == set(map(ipaddress.IPv4Network, NETWORKS))
-    each = Redactor(KEY, (), known)
-    for network in NETWORKS:
-        assert ipaddress.IPv4Network(each.text("/cmd/x", network)) is not None
-    vip, server = (each.text("/cmd/ip-addr", a) for a in ("10.3.4.9", "10.3.4.7"))
-    (service, mark, six) = parse_services(each.text("/proc/net/ip_vs", SERVICES))
-    routes = parse_routes(each.text("/proc/net/route", ROUTES))
-    trie = each.text(*leaf)
     row = f"{int(ipaddress.IPv6Address('2001:db8::1')):032x} 02 40 00 80 eth0\n"
+    texts = {
+        "/proc/net/fib_trie": TRIE,
+        "/proc/net/route": ROUTES,
+        "/cmd/nft": "ip saddr 10.32.0.0/13\n",
+        "/proc/net/ip_vs": SERVICES,
+        "/proc/net/if_inet6": row,
+    }
+    assert networks(texts.items()) == set(map(ipaddress.IPv4Network, NETWORKS))
+    each = redactor(texts)
+    after = {path: each.text(path, text) for path, text in texts.items()}
+    dotted = Addresses(KEY, networks(texts.items()))
+    for network in NETWORKS:
+        assert ipaddress.IPv4Network(dotted.text(network)) is not None
+    vip, server = map(dotted.text, ("10.3.4.9", "10.3.4.7"))
+    (service, mark, six) = parse_services(after["/proc/net/ip_vs"])
+    routes, trie = parse_routes(after["/proc/net/route"]), after["/proc/net/fib_trie"]
 
     assert (service.address, service.destinations[0].address) == (vip, server)
     assert mark.fwmark == 7
     assert route_to(routes, vip).gateway is None
-    assert route_to(routes, each.text("x", "10.9.9.9")).gateway == vip
-    assert route_to(routes, "8.8.8.8").gateway == each.text("x", "10.3.4.1")
+    assert route_to(routes, dotted.text("10.9.9.9")).gateway == vip
+    assert route_to(routes, "8.8.8.8").gateway == dotted.text("10.3.4.1")
     assert parse_fib_trie(trie) == {vip}
     assert len(parse_local_networks(trie)) == 1
-    assert parse_if_inet6(each.text("/proc/net/if_inet6", row)) == {six.address}
-    assert six.address != "2001:db8::1"
+    assert parse_if_inet6(after["/proc/net/if_inet6"]) == {six.address}
+    assert six.address == dotted.text("2001:db8::1") != "2001:db8::1"
 
 
 def test_networks_keep_their_length():
     row = "2: eth0    inet 10.3.4.9/24 brd 10.3.4.255 scope global eth0\n"
-    (found,) = parse_ip_addr(redactor().text("/cmd/ip-addr", row))
+    (found,) = parse_ip_addr(redactor({"/cmd/ip-addr": row}).text("/cmd/ip-addr", row))
 
     assert (found.prefix, found.interface) == (24, "eth0")
     assert found.address != "10.3.4.9"
 
 
-def test_names_and_cards():
-    each = redactor("lb1.example.org\n")
-    text = each.text(
-        "/cmd/dmesg", "lb1: LB1.example.org 52:54:00:12:34:56 enx525400123456 xlb1 lb12"
+def test_one_card_has_one_stand_in_in_every_spelling():
+    whole = alone("52:54:00:12:34:56 52-54-00-12-34-56 5254.0012.3456 01-52-54-00-12-34-56")
+
+    assert whole == "02:00:00:00:00:01 02-00-00-00-00-01 0200.0000.0001 01-02-00-00-00-00-01"
+
+
+def unpacked(samples, tmp_path):
+    """Return all that an archive holds, paths and links and contents, as lower-case text."""
+    save(samples, tmp_path / "zqarchive.tar.gz")
+    raw = (tmp_path / "zqarchive.tar.gz").read_bytes()
+    parts = [raw[:512].decode("latin-1")]
+    with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
+        for member in archive:
+            parts += [
+                member.name,
+                member.linkname,
+                member.uname,
+                member.gname,
+                str(member.pax_headers),
+            ]
+            file = archive.extractfile(member) if member.isfile() else None
+            parts.append(file.read().decode("utf-8", "backslashreplace") if file else "")
+    return "\n".join(parts).lower()
+
+
+def test_nothing_that_names_the_site_is_left_anywhere(tmp_path):
+    before = private_host.samples()
+    whole = unpacked(redacted(before), tmp_path)
+    bare = re.sub(r"[:. -]", "", whole)
+
+    for word in (*private_host.WORDS, *map(str.lower, private_host.spellings())):
+        where = whole.find(word)
+        assert where < 0, f"{word}: {whole[max(0, where - 80) : where + 40]!r}"
+    assert private_host.BARE not in bare
+    assert len(redacted(before)[1].files) == len(before[1].files)
+
+
+def test_the_words_that_are_looked_for_are_there_without_redaction(tmp_path):
+    whole = unpacked(private_host.samples(), tmp_path)
+    there = {word for word in map(str.lower, private_host.spellings()) if word in whole}
+
+    assert "zq" in whole
+    assert len(there) >= 14, there
+
+
+def test_an_audit_of_a_host_of_private_names_says_the_same():
+    samples = private_host.samples()
+    before = audit(samples)
+    grave = {
+        row[0] for row in before if row[2] in {Severity.CRITICAL, Severity.HIGH} and row[1] is None
+    }
+
+    assert "irq/shared-with-nic" in grave, "the interface has the host's name"
+    assert differences(before, audit(redacted(samples))) == []
+
+
+@NEEDS_CASES
+@pytest.mark.parametrize("path", sorted(CASES.glob("*/*.tar.gz")), ids=lambda p: p.parent.name)
+def test_an_audit_of_every_case_says_the_same(path, tmp_path):
+    if path.name == "two.tar.gz":
+        samples = load(path)
+    else:
+        with tarfile.open(path) as archive:
+            archive.extractall(tmp_path)
+        roots = sorted(tmp_path.rglob("proc"))
+        samples = of_tree(roots[0].parent if roots else tmp_path)
+
+    assert differences(audit(samples), audit(redacted(samples))) == []
+
+
+def test_redacting_once_more_changes_no_finding():
+    once = redacted(private_host.samples())
+    twice = redacted(once)
+
+    assert differences(audit(once), audit(twice)) == []
+
+
+def test_two_redactions_of_one_host_have_no_address_in_common():
+    first, second = (
+        {str(a) for a in re.findall(r"\b10\.\d+\.\d+\.\d+", s[1].files["/cmd/ip-addr"])}
+        for s in (redacted(private_host.samples()), redacted(private_host.samples()))
     )
 
-    assert text == "host3: host1 02:00:00:00:00:01 enx020000000001 xlb1 lb12"
-    assert each.path("/sys/class/net/enx525400123456") == "/sys/class/net/enx020000000001"
-    assert redactor("localhost").text("x", "localhost") == "localhost"
-    assert each.text("/proc/sys/kernel/osrelease", "5.4.0.1") == "5.4.0.1"
+    assert first
+    assert first.isdisjoint(second)
 
 
-def test_another_key_another_stand_in():
-    assert redactor(key=b"a").text("x", "10.3.4.9") != redactor(key=b"b").text("x", "10.3.4.9")
+def test_the_command_takes_another_key_each_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(_sources, "samples", lambda source: private_host.samples())
+    texts = []
+    for name in ("a", "b"):
+        done = CliRunner().invoke(main, ["snapshot", "--redact", "-o", str(tmp_path / name)])
+        assert done.exit_code == 0, done.output
+        texts.append(load(tmp_path / name)[1].files["/proc/net/ip_vs"])
+
+    assert texts[0] != texts[1]
 
 
-def test_the_name_a_host_gives_itself():
-    assert hostnames([("/proc/sys/kernel/hostname", "lb1\n"), ("/x", "y")]) == ("lb1",)
+@pytest.mark.parametrize("path", PATHS)
+def test_every_source_has_a_rule(path):
+    assert sources.rule(path) is not None, "say in sources.py what is done to it"
 
 
-CMDLINE = (
-    "BOOTIF=01-52-54-00-12-34-56 ip=10.1.2.3:10.1.2.1:10.1.2.254:255.255.255.0:web7:eth0:off "
-    "nfsroot=filer3:/roots/web7,ro root=nfs:boxer.corp.example.net:/x "
-    "ifname=net0:52:54:00:12:34:56 rd.iscsi.initiator=iqn.2001-04.com.secretshop:web7 "
-    "inst.ks=http://kick.corp.example.net/ks "
-    "hostname=web7 netroot=iscsi:@10.1.2.1::3260::iqn.2001-04.com.secretshop:disk1 quiet\n"
+def test_what_has_no_rule_is_left_out():
+    (sample,) = redacted((RecordedHost({"/proc/zq": "zq", "/proc/stat": "cpu 1\n"}, {}),))
+
+    assert set(sample.files) == {"/proc/stat"}
+
+
+NAME = st.text(st.sampled_from("abcdeghnopstw019.-_:@*+é\\'\"$;"), min_size=1, max_size=15).filter(
+    lambda name: name not in {".", ".."} and len(name.encode()) <= 15
 )
-MOUNTS = (
-    "40 25 0:44 / /data rw - nfs4 nfs1.corp.example.net:/vol rw,vers=4.2,addr=10.1.2.9\n"
-    "41 25 0:45 / /bare rw - nfs nfs:/vol rw,addr=10.1.2.9\n"
-    "42 25 0:46 / /share rw - cifs //fileserver.corp/share rw,unc=\\\\fileserver.corp\\share\n"
-    "43 25 0:47 / /ceph rw - ceph mon1:6789,mon2:6789:/ rw\n"
-    "44 25 0:48 / /ssh rw - fuse.sshfs me@jumpbox:/home rw\n"
-    "45 25 8:1 / / rw - ext4 /dev/sda1 rw\n"
-)
-LOG = "nfs: server nfs1.corp.example.net not responding\nCIFS: mount //fileserver.corp/share\n"
 
 
-def test_names_and_addresses_that_others_have():
-    files = {"/proc/cmdline": CMDLINE, "/proc/self/mountinfo": MOUNTS, "/cmd/dmesg": LOG}
-    names = hostnames(files.items())
-    each = Redactor(KEY, names, others=other_hosts(files.items()))
-    assert set(names) == {"web7"}
-    said = {path: each.text(path, text) for path, text in files.items()}
-    whole = "\n".join(said.values()) + each.text("/x", "nfs1.corp.example.net addr:fd00::5")
+@settings(max_examples=200, deadline=None)
+@given(st.sets(NAME, min_size=1, max_size=12))
+def test_stand_ins_of_interfaces_are_valid_and_no_two_the_same(names):
+    paths = [f"/sys/class/net/{name}" for name in names]
+    each = Redactor(KEY, paths, ())
+    found = [each.path(path).rpartition("/")[2] for path in paths]
 
-    for secret in (
-        *("52-54-00", "52:54:00", "web7", "filer3", "boxer", "kick", "corp", "secretshop"),
-        *("nfs1", "fileserver", "mon1", "mon2", "jumpbox", "10.1.2.", "fd00::5"),
-    ):
-        assert secret not in whole, secret
-    assert whole.count("02-00-00-00-00-01") == 1
-    assert "ifname=net0:02:00:00:00:00:01" in whole, "the same card"
-    assert said["/proc/cmdline"].endswith(" quiet\n")
-
-
-def test_what_a_check_reads_of_mounts_and_options_stays():
-    each = Redactor(KEY, (), others=other_hosts([("/proc/self/mountinfo", MOUNTS)]))
-    before, after = parse_mounts(MOUNTS), parse_mounts(each.text("/proc/self/mountinfo", MOUNTS))
-
-    assert [(m.dev, m.target, m.fstype) for m in after] == [
-        (m.dev, m.target, m.fstype) for m in before
-    ]
-    assert after[-1].source == "/dev/sda1"
-    options = (
-        "root=/dev/sda1 ip=dhcp isolcpus=1-3 pci=nomsi console=ttyS0,115200n8 rd.lvm.lv=vg/x\n"
-    )
-    assert each.text("/proc/cmdline", options) == options
-
-
-@pytest.mark.parametrize("label", ["addr", "from_", "inet6-addr"])
-def test_an_address_behind_a_word_and_a_colon(label):
-    assert alone(f"{label}:fd00::5") == f"{label}:{alone('fd00::5')}"
-    assert alone("fd00::5") != "fd00::5"
+    assert len(set(found)) == len(names)
+    for name in found:
+        assert 0 < len(name.encode()) <= 15
+        assert not re.search(r"[\s/]", name)
 
 
 @pytest.mark.parametrize(
-    "kept", ["at:12:34:56", "pci:0000:00:1f.3", "e1000:0000:00:19.0", "a::b::c"]
+    "name",
+    [
+        *("eth0", "ens3", "enp0s16", "enp59s0f0np0", "eno1", "bond0.100", "lo", "kube-ipvs0"),
+        *("tunl0", "veth0", "br0", "wlan0", "ib0", "p1p2_0", "vif1.0", "team0", "eth0:1"),
+    ],
 )
-def test_what_only_looks_like_one_stays(kept):
-    assert alone(kept) == kept
+def test_names_that_many_machines_have_stay(name):
+    path = f"/sys/class/net/{name}"
+
+    assert Redactor(KEY, [path], ()).path(path) == path
+
+
+SIZE = 60_000
+HOSTILE = (
+    *("0", ":", "a:", "1.", "ab-", "-", '"', 'comment "', "00 ", "user=", "iif ", "a-", "/", "x"),
+    *("10.0.0.0/", "[fe80::", " - ", "a\n", "| -- 1", "zq1,", "::", "=", '{"a":', "[", "\\", "é"),
+)
+ONE_OF_EACH = {sources.rule(path): path for path in PATHS}
+
+
+@pytest.mark.parametrize("path", sorted(ONE_OF_EACH.values()))
+def test_no_text_costs_more_than_its_length(path):
+    names = [f"/sys/class/net/zq{n}" for n in range(50)]
+    for part in HOSTILE:
+        text = part * (SIZE // len(part))
+        began = time.process_time()
+        redactor({path: text}, names).text(path, text)
+
+        assert time.process_time() - began < 3, (path, part)

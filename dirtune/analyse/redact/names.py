@@ -1,0 +1,199 @@
+"""Stand-ins for names: interfaces, disks, hosts, and every word that says whose machine it is.
+
+A name is kept where the kernel or systemd makes it from a number (eth0, enp16s0f1, sda1), because
+many machines have it. Every other name gets a stand-in, the same each time, and no two names get
+the same one.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+
+_MOST_BYTES = 15  # dev_valid_name()
+_VLAN_BYTES = 5  # .4094
+# What an audit reads from a name's beginning: tunnels, and interfaces that hold addresses only.
+_TUNNELS = "tunl|ip6tnl|ip6gretap|ip6gre|gretap|gre|fou|gue|ipip|dummy|kube-ipvs"
+_NUMBERED = (
+    "p?eth|wlan|fddi|ib|em|wwan|hsn|ra|ath|lan|wan|tr|rename|net|bond|br|erspan|sit|ip_vti|ip6_vti"
+    "|tun|tap|team|vnet|virbr|lxcbr|lxdbr|ppp|wg|vxlan|geneve|vlan|ifb|teql|nlmon|veth|docker|cni"
+    f"|macvlan|ipvlan|macvtap|can|usb|swp|flannel|vmbr|vif|{_TUNNELS}"
+)
+# systemd.net-naming-scheme(7) without names that hold a MAC address or a port's free name.
+_SCHEME = (
+    r"(?:en|wl|ww|ib|sl)(?:P\d{1,5})?(?:p\d{1,3}s\d{1,3}|[sobvicd]\d{1,5})"
+    r"(?:(?:np|pf|vf|f|n|d|v|r|u|i|c|s)\d{1,5}){0,5}"
+)
+_BEGINNING = rf"{_SCHEME}|p\d{{1,3}}p\d{{1,3}}(?:_\d{{1,3}})?|(?:{_NUMBERED})\d{{1,4}}"
+_KEPT = re.compile(
+    rf"{_BEGINNING}|lo|all|default|bonding_masters|kube-bridge|kube-dummy-if|nodelocaldns|cbr0"
+    r"|flannel|flannel-v6|cilium_(?:host|net|vxlan)|lxc_health|vxlan(?:-v6)?\.calico|ovs-system"
+    r"|docker_gwbridge|br-(?:int|tun|ex)"
+)
+_STARTS = re.compile(rf"(?P<start>{_BEGINNING}|{_TUNNELS})(?P<gap>[-_.]?)")
+_BY_MAC = re.compile(r"(?P<kind>en|wl|ww)x(?P<mac>[0-9a-f]{12})")
+_NUMBERS = re.compile(r"(?P<base>.*?)(?P<numbers>(?:[.:]\d{1,4}){0,2})", re.DOTALL)
+_DISK = re.compile(
+    r"(?:(?:sd|vd|xvd|hd|dasd)[a-z]{1,4}|nvme\d+(?:c\d+)?n\d+|mmcblk\d+(?:boot\d)?|(?:dm-|md|loop|sr"
+    r"|ram|zram|nbd|rbd|drbd|bcache|fd|pmem|zd)\d+)(?:p?\d+)?"
+)
+_TOKEN = re.compile(r"[^\s,;\"'(){}<>=]+")
+
+NOBODYS = frozenset({"", "localhost", "(none)", "localhost.localdomain"})
+"""Host names that say nothing."""
+
+
+class Names:
+    """Stand-ins of one redaction."""
+
+    def __init__(
+        self,
+        mac: Callable[[str], str],
+        interfaces: Iterable[str],
+        hosts: Iterable[str],
+        kept: frozenset[str],
+    ) -> None:
+        """Name *interfaces* and *hosts* first; the words in *kept* are everybody's."""
+        self._mac, self._kept = mac, kept
+        self._words: dict[str, str] = {}
+        self._disks: dict[str, str] = {}
+        self._bases: dict[str, str] = {}
+        self._known: dict[str, str] = {}
+        """What is looked for within other words: private interfaces and hosts."""
+        self._made: set[str] = set()
+        for host in sorted({_host(name) for name in hosts} - NOBODYS):
+            short = host.partition(".")[0]
+            for name in dict.fromkeys((host, short)):
+                stand_in = self._new(self._words, name, "host")
+                if short not in kept:
+                    self._known[name] = stand_in
+        for name in sorted({*interfaces} - {""}):
+            stand_in = self.interface(name)
+            if stand_in != name:
+                self._known[name] = stand_in
+                self._known[_base(name)] = self.interface(_base(name))
+        lengths: dict[str, set[int]] = {}
+        for name in self._known:
+            lengths.setdefault(name[0].lower(), set()).add(len(name))
+        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
+        """How long the known names are that begin with a letter."""
+        self.within = lru_cache(1 << 16)(self._within)
+
+    def interface(self, name: str) -> str:
+        """Return the stand-in of an interface's name, which is a valid name as well."""
+        if not name:
+            return name
+        head, colon, label = name.partition(":")
+        if colon and not label.isdecimal():
+            return f"{self.interface(head)}:{self.word(label)}"
+        base = _base(name)
+        if _KEPT.fullmatch(base) or _KEPT.fullmatch(name) or base in self._kept:
+            return name
+        if base not in self._bases:
+            self._bases[base] = self._new_interface(base)
+        return self._bases[base] + name[len(base) :]
+
+    def interface_kept(self, name: str) -> bool:
+        """Whether an interface of this name would keep it, for its form alone."""
+        return bool(_KEPT.fullmatch(_base(name)))
+
+    def disk(self, name: str) -> str:
+        """Return the stand-in of a disk's name."""
+        return self.common_disk(name) or self._new(self._disks, name, "disk")
+
+    def common_disk(self, name: str) -> str | None:
+        """Return *name* if it is a disk's that many machines have."""
+        return name if _DISK.fullmatch(name) else None
+
+    def word(self, word: str) -> str:
+        """Return the stand-in of a word, whatever it means."""
+        if word in self._made or not word:
+            return word
+        return self._words.get(_host(word)) or self._new(self._words, word, "word")
+
+    def made(self, word: str) -> bool:
+        """Whether *word* is one of these stand-ins."""
+        return word in self._made
+
+    def host(self, text: str) -> str:
+        """Return the stand-in of a host's own name."""
+        name = text.strip()
+        return text if name in NOBODYS else text.replace(name, self.word(name))
+
+    def has(self, name: str) -> bool:
+        """Whether *name* is looked for within other words."""
+        return bool(self._spelling(name))
+
+    def hidden(self, token: str) -> str:
+        """Return *token* with a blank in place of every name that is looked for."""
+        return "".join(" " if name else part for part, name in self._parts(token))
+
+    def text(self, text: str) -> str:
+        """Replace private interfaces' and hosts' names in text that is the kernel's otherwise."""
+        return _TOKEN.sub(lambda found: self.within(found[0]), text) if self._known else text
+
+    def cut(self, name: str, most: int) -> str:
+        """Replace names in a thread's *name*, whose end may be cut off at *most* bytes."""
+        replaced = self.within(name)
+        if replaced != name or len(name) < most:
+            return replaced
+        for start in [0, *(found.end() for found in re.finditer(r"[^A-Za-z0-9]", name))]:
+            whole = [known for known in self._known if known.startswith(name[start:] or "\0")]
+            if whole:
+                return (name[:start] + self._known[min(whole)])[:most]
+        return name
+
+    def _within(self, token: str) -> str:
+        return "".join(self._known[name] if name else part for part, name in self._parts(token))
+
+    def _parts(self, token: str) -> Iterator[tuple[str, str]]:
+        """Yield the parts of *token*, with the name that each is known by, "" for none."""
+        place = 0
+        while place < len(token):
+            end = self._known_end(token, place)
+            yield token[place : end or place + 1], self._spelling(token[place:end]) if end else ""
+            place = end or place + 1
+
+    def _new(self, names: dict[str, str], name: str, kind: str) -> str:
+        if name not in names:
+            names[name] = f"{kind}{len(names) + 1}"
+            self._made.add(names[name])
+        return names[name]
+
+    def _known_end(self, token: str, start: int) -> int:
+        """Return where the longest known name that begins at *start* ends, 0 if none does."""
+        if start and token[start - 1].isalnum():
+            return 0
+        for length in self._lengths.get(token[start].lower(), ()):
+            end = start + length
+            whole = end <= len(token) and (end == len(token) or not token[end].isalnum())
+            if whole and self._spelling(token[start:end]):
+                return end
+        return 0
+
+    def _spelling(self, name: str) -> str:
+        """Return *name* as it is known, "" if it is not: a host's is written in either case."""
+        return next((known for known in (name, name.lower()) if known in self._known), "")
+
+    def _new_interface(self, base: str) -> str:
+        by_mac = _BY_MAC.fullmatch(base)
+        if by_mac:
+            return self._remembered(f"{by_mac['kind']}x{self._mac(by_mac['mac'])}")
+        number = len(self._bases) + 1
+        starts = _STARTS.match(base)
+        name = f"{starts['start']}{starts['gap']}z{number}" if starts else f"n{number}"
+        room = _MOST_BYTES if len(base) > _MOST_BYTES - _VLAN_BYTES else _MOST_BYTES - _VLAN_BYTES
+        return self._remembered(name if len(name) <= room else f"n{number}")
+
+    def _remembered(self, name: str) -> str:
+        self._made.update(re.split(r"[^A-Za-z0-9_]", name))
+        return name
+
+
+def _base(name: str) -> str:
+    """Return the interface that a VLAN or an alias is of."""
+    found = _NUMBERS.fullmatch(name)
+    return found["base"] if found and found["base"] else name
+
+
+def _host(name: str) -> str:
+    return name.strip().lower().rstrip(".")

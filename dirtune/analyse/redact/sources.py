@@ -1,0 +1,386 @@
+"""What is done to each source of a record."""
+
+import fnmatch
+import ipaddress
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from dirtune.analyse.nic_drivers import NIC_DRIVERS
+from dirtune.analyse.redact import boot, vocabulary
+from dirtune.analyse.redact.addresses import Addresses
+from dirtune.analyse.redact.names import Names
+from dirtune.analyse.redact.texts import Texts
+from dirtune.collect import commands, netlink, sysctls
+from dirtune.collect.settings_files import parse_shell_variables, parse_sysctl_conf
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What rules replace with."""
+
+    addresses: Addresses
+    names: Names
+    texts: Texts
+
+
+Rule = Callable[[Tools, str], str]
+
+COMMON = vocabulary.LOG | vocabulary.THREADS | NIC_DRIVERS
+"""Words that are no private name whatever bears them."""
+# A folder in the tree of devices: numbers, what buses make of them, short names of drivers.
+DEVICE = re.compile(
+    r"|\.\.?|[a-zA-Z][a-zA-Z_-]{0,23}|[a-zA-Z_-]{0,12}\d{1,5}(?:[a-z]\d{1,3})?"
+    r"|(?:[a-zA-Z_-]{0,12}[0-9a-fA-F]{0,8}[:.-]){1,4}[0-9a-fA-F]{1,8}(?:\.[a-z-]{1,16})?"
+)
+_HEX_ADDRESS = re.compile(r"\b[0-9A-F]{8}(?=:[0-9A-F]{4}\b)")
+_ROUTE = re.compile(r"(?m)^(\S+)(\s+)([0-9A-F]{8})(\s+)([0-9A-F]{8})(?=\s)")
+_INET6 = re.compile(r"(?m)^([0-9a-f]{32})(.*?)(\S+)[ \t]*$")
+_DEV = re.compile(r"(?<=\bdev )\S+")
+_STAT = re.compile(r"(?s)(\d+ \()(.*)(\).*)")
+_COUNTED = re.compile(r"(?m)^([ \t]*\w+:[ \t\d]*)(.*)$")
+_MOUNT_FLAGS = re.compile(
+    r"rw|ro|no(?:suid|dev|exec|atime|diratime)|relatime|strictatime|lazytime|sync|dirsync"
+)
+_MOUNT_GROUP = re.compile(r"(?:shared|master|propagate_from):\d+|unbindable")
+_PLAIN_VALUE = re.compile(r"[-+]?\d{1,12}|0x[0-9a-f]{1,16}|[0-9a-f]{1,16}")
+_IRQBALANCE = re.compile(r"IRQBALANCE_[A-Z_]+|OPTIONS|ENABLED|ONESHOT")
+_IRQBALANCE_WORD = re.compile(
+    r"(?P<name>--[a-z]{1,20}|-[a-z])(?P<value>=?(?:\d{1,5}|exact|subset|ignore))?"
+)
+_OBJECT_KEYS = frozenset({"protocol", "forward", "scheduler", "state"})
+
+
+def rule(path: str) -> Rule | None:
+    """Return what is done to the text of *path*; None if nothing is known of it."""
+    return next((rule for pattern, rule in _RULES if pattern.fullmatch(path)), None)
+
+
+def is_settings(path: str) -> bool:
+    """Whether an administrator names the file *path*, and its order among others counts."""
+    return bool(_SETTINGS.fullmatch(path))
+
+
+def interfaces(path: str, text: str) -> Iterator[str]:
+    """Yield the interfaces that a text has and perhaps no path."""
+    rows = text.splitlines()
+    if path == "/proc/net/dev":
+        yield from (row.rpartition(":")[0].strip() for row in rows[2:])
+    elif path == commands.IP_ADDR:
+        yield from (row.split()[1].partition("@")[0] for row in rows if len(row.split()) > 1)
+
+
+def modules(path: str, text: str) -> Iterator[str]:
+    """Yield the loaded modules."""
+    if path == "/proc/modules":
+        yield from (row.split()[0] for row in text.splitlines() if row.strip())
+
+
+def _kept(_: Tools, text: str) -> str:
+    return text
+
+
+def _named(tools: Tools, text: str) -> str:
+    return tools.names.text(text)
+
+
+def _addressed(tools: Tools, text: str) -> str:
+    return tools.addresses.text(text)
+
+
+def _hostname(tools: Tools, text: str) -> str:
+    return tools.names.host(text)
+
+
+def _cpuinfo(_: Tools, text: str) -> str:
+    def known(row: str) -> bool:
+        words = row.partition(":")[0].lower().split()
+        return not words or set(words) <= vocabulary.CPU_ROWS
+
+    return "".join(row for row in text.splitlines(keepends=True) if known(row))
+
+
+def _cmdline(tools: Tools, text: str) -> str:
+    return boot.options(text, tools.names.word, tools.names.common_disk)
+
+
+def _interrupts(tools: Tools, text: str) -> str:
+    return _COUNTED.sub(lambda row: row[1] + tools.names.text(row[2]), text)
+
+
+def _comm(tools: Tools, text: str) -> str:
+    name = text.removesuffix("\n")
+    return tools.texts.thread(name) + text[len(name) :]
+
+
+def _process(tools: Tools, text: str) -> str:
+    found = _STAT.fullmatch(text)
+    return found[1] + tools.texts.thread(found[2]) + found[3] if found else ""
+
+
+def _mounts(tools: Tools, text: str) -> str:
+    return "".join(_mount(tools, row) for row in text.splitlines())
+
+
+def _mount(tools: Tools, row: str) -> str:
+    left, _, right = row.partition(" - ")
+    before, after = left.split(), right.split()
+    if len(before) < 6 or len(after) < 2:
+        return "-\n"  # no mount before, no mount after
+    number, parent, dev, root, target, flags, *groups = before
+    options = [flag for flag in flags.split(",") if _MOUNT_FLAGS.fullmatch(flag)]
+    cells = (
+        *(
+            number,
+            parent,
+            dev,
+            _file(tools, root),
+            _file(tools, target),
+            ",".join(options) or "rw",
+        ),
+        *(group for group in groups if _MOUNT_GROUP.fullmatch(group)),
+        "-",
+        after[0] if after[0] in vocabulary.FILESYSTEMS else tools.names.word(after[0]),
+        _source(tools, after[1]),
+        "rw" if after[2:] and after[2].split(",")[0] == "rw" else "ro",
+    )
+    return " ".join(cells) + "\n"
+
+
+def _source(tools: Tools, source: str) -> str:
+    if source in vocabulary.FILESYSTEMS:
+        return source
+    return _file(tools, source) if source.startswith("/") else tools.names.word(source)
+
+
+def _file(tools: Tools, path: str) -> str:
+    """Return a path of files and folders, of which those of every machine are kept."""
+    if path.startswith("/dev/") and path.count("/") == 2:
+        return f"/dev/{tools.names.disk(path[5:])}"
+    parts = path.split("/")
+    return "/".join(p if p in vocabulary.FOLDERS else tools.names.word(p) for p in parts)
+
+
+def _swaps(tools: Tools, text: str) -> str:
+    head, *rows = text.splitlines(keepends=True) or [""]
+    return head + "".join(
+        re.sub(r"^\S+", lambda found: _source(tools, found[0]), row) for row in rows
+    )
+
+
+def _ip_addr(tools: Tools, text: str) -> str:
+    def word(found: re.Match[str]) -> str:
+        bare = found[0].rstrip("\\")
+        replaced = tools.addresses.text(bare, tools.names.interface)
+        known = bare.lower() in vocabulary.RULES or re.fullmatch(r"\d+(?:sec)?:?", bare)
+        if replaced != bare or known or _has_address(bare):
+            return replaced + found[0][len(bare) :]
+        name, at, peer = bare.partition("@")
+        peer = peer if re.fullmatch(r"if\d+|NONE|", peer) else tools.names.interface(peer)
+        return tools.names.interface(name) + at + peer + found[0][len(bare) :]
+
+    def row(text: str) -> str:
+        number, name, *rest = re.split(r"(?<=\s)(?=\S)", text, maxsplit=2)
+        _, name_end = name.rstrip(), name[len(name.rstrip()) :]
+        first, at, peer = name.rstrip().partition("@")
+        peer = peer if re.fullmatch(r"if\d+|NONE|", peer) else tools.names.interface(peer)
+        named = tools.names.interface(first) + at + peer + name_end
+        return number + named + re.sub(r"\S+", word, "".join(rest))
+
+    rows = text.splitlines(keepends=True)
+    return "".join(row(each) if len(each.split()) > 1 else "\n" for each in rows)
+
+
+def _has_address(word: str) -> bool:
+    try:
+        ipaddress.ip_interface(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _ip_vs(tools: Tools, text: str) -> str:
+    hidden = _HEX_ADDRESS.sub(lambda m: f"{tools.addresses.v4(int(m[0], 16)):08X}", text)
+    return re.sub(r"(?<=\[)[^\]\n]+", lambda m: tools.addresses.text(m[0]), hidden)
+
+
+def _routes(tools: Tools, text: str) -> str:
+    def row(found: re.Match[str]) -> str:
+        to, via = (tools.addresses.little(found[at]) for at in (3, 5))
+        return f"{tools.names.interface(found[1])}{found[2]}{to}{found[4]}{via}"
+
+    return _ROUTE.sub(row, text)
+
+
+def _inet6(tools: Tools, text: str) -> str:
+    def row(found: re.Match[str]) -> str:
+        address = tools.addresses.v6(int(found[1], 16))
+        return f"{address:032x}{found[2]}{tools.names.interface(found[3])}"
+
+    return _INET6.sub(row, text)
+
+
+def _arp(tools: Tools, text: str) -> str:
+    head, *rows = text.splitlines(keepends=True) or [""]
+    return head + "".join(
+        re.sub(r"\S+(?=\s*$)", lambda m: tools.names.interface(m[0]), tools.addresses.text(row))
+        for row in rows
+    )
+
+
+def _net_dev(tools: Tools, text: str) -> str:
+    def row(row: str) -> str:
+        name, colon, rest = row.rpartition(":")
+        bare = name.strip()
+        return name.replace(bare, tools.names.interface(bare)) + colon + rest if bare else row
+
+    rows = text.splitlines(keepends=True)
+    return "".join((*rows[:2], *map(row, rows[2:])))
+
+
+def _bonds(tools: Tools, text: str) -> str:
+    return re.sub(r"\S+", lambda found: tools.names.interface(found[0]), text)
+
+
+def _qdiscs(tools: Tools, text: str) -> str:
+    return _DEV.sub(lambda found: tools.names.interface(found[0]), text)
+
+
+def _rules(tools: Tools, text: str) -> str:
+    return tools.texts.rules(text)
+
+
+def _log(tools: Tools, text: str) -> str:
+    return tools.texts.log(text)
+
+
+def _value(tools: Tools, text: str) -> str:
+    """Return a parameter or a setting: numbers and the kernel's words stay."""
+
+    def word(found: re.Match[str]) -> str:
+        plain = _PLAIN_VALUE.fullmatch(found[0]) or found[0].lower() in vocabulary.VALUES
+        return found[0] if plain else tools.names.word(found[0])
+
+    return re.sub(r"[^\s,:;()]+", word, text)
+
+
+def _sysctl_conf(tools: Tools, text: str) -> str:
+    rows = []
+    for name, value in parse_sysctl_conf(text).items():
+        if _JUDGED.fullmatch(f"/proc/sys/{name}"):
+            parts = name.split("/")
+            if parts[2:3] == ["conf"]:
+                parts[3] = tools.names.interface(parts[3])
+            rows.append(f"{'/'.join(parts)} = {_value(tools, value)}\n")
+    return "".join(rows)
+
+
+def _module_list(_: Tools, text: str) -> str:
+    rows = (row.split() for row in text.splitlines())
+    return "".join(f"{row[0]}\n" for row in rows if row and row[0][0] not in "#;")
+
+
+def _irqbalance(tools: Tools, text: str) -> str:
+    def word(word: str) -> str:
+        option = _IRQBALANCE_WORD.fullmatch(word)
+        if option or re.fullmatch(r"[0-9a-fA-Fx,-]{1,2048}", word):
+            return word
+        name, equals, value = word.partition("=")
+        known = _IRQBALANCE_WORD.fullmatch(name) and equals
+        return f"{name}={tools.names.word(value)}" if known else tools.names.word(word)
+
+    return "".join(
+        f'{name}="{" ".join(map(word, value.split()))}"\n'
+        for name, value in parse_shell_variables(text).items()
+        if _IRQBALANCE.fullmatch(name)
+    )
+
+
+def _profile(tools: Tools, text: str) -> str:
+    def word(found: re.Match[str]) -> str:
+        known = found[0].lower() in vocabulary.PROFILES or found[0].isdecimal()
+        return found[0] if known else tools.names.word(found[0])
+
+    return re.sub(r"[^\s-]+", word, text)
+
+
+def _ethtool(tools: Tools, text: str) -> str:
+    facts = _decoded(text)
+    if not isinstance(facts, dict):
+        return "-"
+    return json.dumps({tools.names.interface(name): card for name, card in facts.items()})
+
+
+def _ipvs(tools: Tools, text: str) -> str:
+    return json.dumps(_object(tools, _decoded(text)))
+
+
+def _object(tools: Tools, value: object, key: str = "") -> object:
+    if isinstance(value, dict):
+        return {name: _object(tools, each, name) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_object(tools, each) for each in value]
+    if not isinstance(value, str):
+        return value
+    if key == "interface":
+        return tools.names.interface(value)
+    if key in {"address", "netmask"}:
+        return tools.addresses.text(value)
+    return value if key in _OBJECT_KEYS else tools.names.word(value)
+
+
+def _decoded(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _pattern(shell: str) -> re.Pattern[str]:
+    """Return what matches the paths of a shell pattern, whose * leads into no folder."""
+    return re.compile(fnmatch.translate(shell).replace(".*", "[^/]*"))
+
+
+_SETTINGS = re.compile(
+    r"(?:/etc|/run|/usr/local/lib|/usr/lib)/(?:sysctl\.d|modules-load\.d)/[^/]+\.conf"
+)
+_JUDGED = re.compile("|".join(_pattern(each).pattern for each in sysctls.SOURCES))
+_TEXTS: Mapping[str, Rule] = {
+    r"/proc/sys/kernel/hostname": _hostname,
+    r"/proc/sys/kernel/(?:osrelease|version)": _named,
+    r"/proc/cpuinfo": _cpuinfo,
+    r"/proc/cmdline": _cmdline,
+    r"/proc/interrupts": _interrupts,
+    r"/proc/\d+/comm": _comm,
+    r"/proc/\d+/stat": _process,
+    r"/proc/self/mountinfo": _mounts,
+    r"/proc/swaps": _swaps,
+    r"/proc/net/fib_trie": _addressed,
+    r"/proc/net/if_inet6": _inet6,
+    r"/proc/net/ip_vs": _ip_vs,
+    r"/proc/net/route": _routes,
+    r"/proc/net/arp": _arp,
+    r"/proc/net/dev": _net_dev,
+    r"/sys/class/net/bonding_masters": _bonds,
+    r"/sys/module/[^/]+/parameters/[^/]+": _value,
+    r"(?:/\w+)+/sysctl\.d/[^/]+\.conf|/etc/sysctl\.conf": _sysctl_conf,
+    r"/etc/modules|(?:/\w+)+/modules-load\.d/[^/]+\.conf": _module_list,
+    r"/etc/(?:default|sysconfig)/irqbalance": _irqbalance,
+    r"/etc/tuned/active_profile": _profile,
+    re.escape(netlink.IPVS): _ipvs,
+    re.escape(netlink.ETHTOOL): _ethtool,
+    r"/cmd/ethtool/[a-zA-Z]/[^/]+": _named,
+    re.escape(commands.IP_ADDR): _ip_addr,
+    re.escape(commands.DMESG): _log,
+    re.escape(commands.QDISC): _qdiscs,
+    r"/cmd/(?:nft|iptables|arptables|ip-rule)": _rules,
+    # What the kernel writes there are numbers, and words that it has.
+    r"/proc/(?:stat|softirqs|meminfo|modules|self/limits)": _kept,
+    r"/proc/net/(?:ip_vs_stats\w*|snmp|netstat|sockstat|packet|softnet_stat|stat/\w+)": _kept,
+    r"/proc/irq/\d+/\w+|/proc/sys/(?:fs|net|vm)/.+|/sys/kernel/irq/\d+/\w+": _kept,
+    r"/sys/(?:devices/system|bus)/.+|/sys/class/(?:net|block|input)/.+": _kept,
+}
+_RULES = tuple((re.compile(pattern), rule) for pattern, rule in _TEXTS.items())
+rule = lru_cache(1 << 12)(rule)

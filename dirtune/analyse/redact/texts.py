@@ -1,0 +1,155 @@
+"""Texts whose words are not known beforehand: rules of packet filters, the kernel's log, threads.
+
+A word stays if it is in the vocabulary, a small number or a name that many machines have. All
+other words get stand-ins, an address or an interface's name its own.
+"""
+
+import re
+import string
+from collections.abc import Collection
+from functools import lru_cache
+
+from dirtune.analyse.redact import boot, vocabulary
+from dirtune.analyse.redact.addresses import RUN, Addresses
+from dirtune.analyse.redact.names import Names
+
+_UNITS = (
+    r"[kKMGT]?(?:i?[bB](?:ytes?|it)?(?:ps|/s)?|bit|bps|Hz|pps)|[munp]?s(?:ecs?)?|[kKMGTpxhd%]|min"
+)
+_NUMBER = re.compile(rf"\d{{1,9}}(?:{_UNITS})?|0x[0-9a-f]{{1,6}}|0xffffff(?:ff|00)|[a-zA-Z]")
+_LOG_NUMBER = re.compile(rf"\d{{1,10}}(?:{_UNITS})?|0x[0-9a-f]{{1,8}}|[a-zA-Z]")
+_COUNTERS = re.compile(r"\d+:\d+")
+_NUMBERED = re.compile(r"([a-z_]+)\d{1,4}")
+_PCI = re.compile(r"(?<![\w.])(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7](?![\w.])")
+_TIME = re.compile(r"\d{1,7}\.\d{1,9}")
+_PIECE = re.compile(r"[^\W]+")
+_ROW_WORD = re.compile(r'"[^"\n]*"|[^\s"\'{}(),;=<>|&!\[\]]+')
+_LOG_WORD = re.compile(r"[^\s\"'{}(),;=<>|&!\[\]]+")
+_DUMP = re.compile(r"(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{2} ){5,}[0-9A-Fa-f]{2}(?![0-9A-Fa-f])")
+_BOOTED = re.compile(r"(?i)((?:kernel )?command line: *)(.*)")
+_CHAINS = re.compile(
+    r"(?P<kind>KUBE-(?:SVC|SEP|FW|XLB|EXT|SVL|POD)-|cali-|CILIUM_|DOCKER-)(?P<own>.+)"
+)
+_KEYWORDS = vocabulary.RULES | vocabulary.BEFORE_INTERFACE
+# In the kernel's log, whatever follows.
+_SECRET = re.compile(
+    r"(?i)\b(serial ?(?:number|no)?|s/n|wwn|wwpn|asset|uuid|guid|passw(?:or)?d|secret|token|user"
+    r"|acct|uid|auid|hostname|principal|key|exe|comm)"
+    r"([\"']?\s?[=:#]\s?[\"']?)([^\s\"',;)]+)"
+)
+_LONGEST_WORD = 256
+_MOST_PARTS = 4  # numbers in a row that are no address: a version
+
+
+class Texts:
+    """Replaces what is private in such texts."""
+
+    def __init__(self, addresses: Addresses, names: Names, drivers: Collection[str]) -> None:
+        """Words of *drivers* are kept: modules and drivers of this machine."""
+        self._addresses, self._names = addresses, names
+        self._log_words = vocabulary.LOG | vocabulary.THREADS | {d.lower() for d in drivers}
+        self._rule = lru_cache(1 << 16)(self._judge_rule)
+        self._logged = lru_cache(1 << 16)(self._judge_logged)
+
+    def rules(self, text: str) -> str:
+        """Return a listing of nft, iptables-save, arptables-save or `ip rule`."""
+        return "".join(map(self._rules_row, text.splitlines(keepends=True)))
+
+    def log(self, text: str) -> str:
+        """Return the kernel's log."""
+        return "".join(map(self._log_row, text.splitlines(keepends=True)))
+
+    def thread(self, name: str) -> str:
+        """Return the name of a program or of a kernel's thread."""
+        if name in vocabulary.COMMON_PROGRAMS:
+            return name
+        if name.startswith(("irq/", "napi/")):
+            return self._names.cut(self._addresses.text(name), 15)
+        program = next((known for known in vocabulary.PROGRAMS if name.startswith(known)), "")
+        rest = self._names.within(self._addresses.text(name[len(program) :]))
+        return program + _PIECE.sub(self._thread_piece, rest)
+
+    def interface(self, name: str) -> str:
+        """Return an interface's name, which may end in a wildcard."""
+        bare = name.rstrip("*+")
+        return (self._names.interface(bare) if bare else "") + name[len(bare) :]
+
+    def _rules_row(self, row: str) -> str:
+        before = ""
+
+        def replaced(found: re.Match[str]) -> str:
+            nonlocal before
+            word, quoted = found[0].strip('"'), found[0].startswith('"')
+            bare = word.lstrip("-").lower() if not quoted else ""
+            if bare in _KEYWORDS and (before not in vocabulary.BEFORE_OWN or word.startswith("-")):
+                before = bare
+                return found[0]
+            if before in vocabulary.BEFORE_OWN:
+                result = self._names.word(word) if word else ""
+            elif before in vocabulary.BEFORE_INTERFACE or quoted:
+                result = word if word.lower() in vocabulary.RULES else self.interface(word)
+            else:
+                counted = before in {"packets", "bytes"} and word.isdecimal()
+                result = word if counted else self._rule(word)
+            before = "" if before not in {"device", "devices", "skuid", "skgid"} else before
+            return f'"{result}"' if quoted else result
+
+        return _ROW_WORD.sub(replaced, row)
+
+    def _log_row(self, row: str) -> str:
+        booted = _BOOTED.search(row)
+        if booted:
+            options = boot.options(booted[2], self._names.word, self._names.common_disk)
+            start = _LOG_WORD.sub(lambda found: self._logged(found[0]), row[: booted.start()])
+            return f"{start}{booted[1]}{options}" + row[booted.end() :]
+        row = _DUMP.sub(lambda found: self._names.word(found[0]), row)
+        row = _SECRET.sub(lambda found: found[1] + found[2] + self._names.word(found[3]), row)
+        return _LOG_WORD.sub(lambda found: self._logged(found[0]), row)
+
+    def _judge_rule(self, word: str) -> str:
+        chain = _CHAINS.fullmatch(word)
+        if chain and word.lower() not in vocabulary.RULES:
+            return chain["kind"] + self._names.word(chain["own"])
+        if _COUNTERS.fullmatch(word):
+            return word
+        return self._judge(word, vocabulary.RULES, _NUMBER)
+
+    def _judge_logged(self, word: str) -> str:
+        if _TIME.fullmatch(word):
+            return word
+        return self._judge(word, self._log_words, _LOG_NUMBER)
+
+    def _judge(self, word: str, known: frozenset[str], number: re.Pattern[str]) -> str:
+        """Return *word* or its stand-in."""
+        core = word.strip(string.punctuation)
+        if not core or {core.lower(), word.lower()} & known or self._names.made(core):
+            return word
+        start, _, end = word.partition(core)
+        if len(word) > _LONGEST_WORD:
+            return self._names.word(word)
+        if self._names.has(core) or number.fullmatch(core):
+            return f"{start}{self._names.within(core)}{end}"
+        hidden = RUN.sub(self._hidden, _PCI.sub("\0", word))
+        pieces = _PIECE.findall(self._names.hidden(hidden))
+        plain = all(self._plain(piece, known, number) for piece in pieces)
+        if plain and len(pieces) - sum(map(str.isalpha, pieces)) < _MOST_PARTS:
+            return self._names.within(self._addresses.text(word, self.interface))
+        return f"{start}{self._names.word(core)}{end}"
+
+    def _hidden(self, found: re.Match[str]) -> str:
+        return found[0] if self._addresses.in_run(found[0].partition("%")[0]) is None else "\0"
+
+    def _plain(self, piece: str, known: frozenset[str], number: re.Pattern[str]) -> bool:
+        lower = piece.lower()
+        numbered = _NUMBERED.fullmatch(lower)
+        return (
+            lower in known
+            or bool(number.fullmatch(piece))
+            or bool(numbered and numbered[1] in known)
+            or self._names.interface_kept(piece)
+            or self._names.common_disk(piece) is not None
+        )
+
+    def _thread_piece(self, found: re.Match[str]) -> str:
+        plain = self._plain(found[0], self._log_words, _LOG_NUMBER) or self._names.made(found[0])
+        return found[0] if plain else self._names.word(found[0])
