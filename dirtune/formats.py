@@ -6,10 +6,12 @@ dotted key, which makes 3 GB of 120 kB.
 """
 
 import re
-from typing import TypeVar
+from collections.abc import Collection
+from typing import TypeVar, get_args
 
 import msgspec
 
+from dirtune import __version__
 from dirtune.errors import PlanError
 
 _T = TypeVar("_T")
@@ -25,14 +27,50 @@ _LONG_KEY = re.compile(
 )
 
 
+class _Head(msgspec.Struct):
+    schema: str
+    version: str = ""
+
+
 def from_json(text: bytes | str, kind: type[_T]) -> _T:
-    """Decode *text* as *kind*; `msgspec.DecodeError` if it is not one."""
+    """Decode *text* as *kind*; `msgspec.DecodeError` if it is not one.
+
+    A kind that has a `schema` is one of dirtune's documents: another version's says so, and is
+    not taken for a wrong one.
+    """
     try:
+        if (schema := _schema(kind)) and (problem := foreign(text, (schema,))):
+            raise msgspec.ValidationError(problem)
         return msgspec.json.decode(text, type=kind)
     except RecursionError as error:
         raise msgspec.DecodeError(_NESTED) from error
     except UnicodeEncodeError as error:  # a lone surrogate, which no bytes of UTF-8 give
         raise msgspec.DecodeError("not UTF-8 text") from error
+
+
+def foreign(text: bytes | str, known: Collection[str]) -> str | None:
+    """Return why this dirtune cannot read *text*; None if its schema is one of the *known*.
+
+    `msgspec.DecodeError` if it is no document at all.
+    """
+    head = msgspec.json.decode(text, type=_Head)
+    if head.schema in known:
+        return None
+    writer = f"dirtune {head.version}" if head.version else "another version of dirtune"
+    return (
+        f"has the schema {head.schema[:60]}, written by {writer[:60]}; dirtune {__version__} "
+        f"reads {' and '.join(known)}. Use the version that wrote it."
+    )
+
+
+def _schema(kind: type) -> str | None:
+    """Return the schema that documents of *kind* have; None for what is no document."""
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return None
+    if "schema" not in kind.__struct_fields__:
+        return None
+    field = next(field for field in msgspec.structs.fields(kind) if field.name == "schema")
+    return str(next(iter(get_args(field.type)), field.default))
 
 
 def from_toml(text: str) -> dict[str, object]:

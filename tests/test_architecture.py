@@ -8,7 +8,6 @@ PACKAGE = Path(__file__).parent.parent / "dirtune"
 # A layer may import itself and anything to its left.
 LAYERS = [
     "errors",
-    "document",
     "ssh_names",
     "escape",
     "nearest",

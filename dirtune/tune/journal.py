@@ -20,8 +20,8 @@ from typing import BinaryIO, TextIO
 
 import msgspec
 
-from dirtune.document import foreign
 from dirtune.errors import DirtuneError, NotPossible, ParseError
+from dirtune.formats import foreign
 from dirtune.tune import chain, private
 from dirtune.tune.record import (
     SCHEMA,
@@ -283,7 +283,7 @@ def _bodies(path: Path, lines: list[bytes]) -> list[bytes]:
         return []
     try:
         problem = foreign(lines[0], (_UNSEALED, SCHEMA))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise _damaged(path, f"line 1: {error}") from error
     if problem:
         raise ParseError(str(path), problem)
