@@ -375,6 +375,18 @@ def test_without_ssh_the_remedy_is_the_package(far, monkeypatch, tmp_path):
         asyncio.run(remote.connect(name, ssh_config=path))
 
 
+def test_a_crowded_server_is_tried_again(far):
+    """As the jump host of many nodes is: it drops logins at random beyond MaxStartups."""
+    with far.listening("crowded", "MaxStartups 2:100:2") as port:
+        names = [f"n{n}" for n in range(8)]
+        far.rows.append(f"Host n*\n  HostName 127.0.0.1\n  Port {port}\n  HostKeyAlias node\n")
+        far.known.append(f"node {far.host_key}")
+
+        found = remote.fetch_all(names, "echo here", str, ssh_config=far.config)
+
+    assert found == dict.fromkeys(names, "here\n")
+
+
 @contextmanager
 def speaking(words):
     """Accept on loopback, say *words* to whoever comes, and no more; yield the port."""

@@ -10,8 +10,10 @@
 """
 
 import asyncio
+import random
 import secrets
 import shlex
+import time
 from asyncio.subprocess import Process as Pipes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +26,8 @@ from dirtune.remote.config import Way
 
 _LOGIN_S = 40
 """How long a login may take in all, jump hosts and the first session included."""
+_PAUSES_S = (0.5, 1, 2, 4)
+"""How long a crowded server is left alone at most before it is tried again."""
 _START_S = 20
 _GRACE_S = 2
 _SOON_S = 0.5
@@ -50,6 +54,10 @@ class Finished:
     """Exit status; negative for a signal on this machine, None where the node did not say."""
     stdout: str
     stderr: str
+
+
+class _HungUp(NodeUnreachable):
+    """A server closed the connection before it showed its key."""
 
 
 class Process:
@@ -183,7 +191,19 @@ class Node:
         shared, _ = await spawn.output(self._way.argv("-O", "check"))
         if shared != 0:
             self._options = ("-o", f"ControlPath={self._way.socket}")
-        self._keeper = await self._begin(_KEEPER, within_s=_LOGIN_S, master=bool(self._options))
+        self._keeper = await self._logged_in(time.monotonic() + _LOGIN_S)
+
+    async def _logged_in(self, until_s: float) -> Process:
+        """Start the keeper; a crowded server, such as a jump host of many, is tried again."""
+        master = bool(self._options)
+        for pause_s in _PAUSES_S:
+            try:
+                return await self._begin(
+                    _KEEPER, within_s=until_s - time.monotonic(), master=master
+                )
+            except _HungUp:
+                await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
+        return await self._begin(_KEEPER, within_s=until_s - time.monotonic(), master=master)
 
     async def start(self, script: str, *, guarded: bool = True) -> Process:
         """Start the POSIX shell *script*; its standard input stays open.
@@ -265,13 +285,14 @@ class Node:
                     group, noise = await streams.group_after(pipes.stdout, mark)
                     if group is not None:
                         return Process(self, pipes, group, complaints)
-                    refusal = await self._refusal(await pipes.wait(), await complaints, noise)
+                    status, text = await pipes.wait(), await complaints
+                    refusal = await self._refusal(status, text, noise)
             except BaseException:
                 # Its group is not known: the end of its input is what ends it.
                 await spawn.reap(pipes, complaints)
                 raise
         await spawn.reap(pipes, complaints)
-        raise NodeUnreachable(refusal)
+        raise (_HungUp if reasons.closed_early(text) else NodeUnreachable)(refusal)
 
     async def _pipes(self, body: str, *, master: bool) -> Pipes:
         if self._way is None:

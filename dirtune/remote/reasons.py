@@ -6,7 +6,7 @@ from collections.abc import Sequence
 _LONGEST = 300
 _DENIED = re.compile(r"(?:(\S+)@(\S+): )?Permission denied \(([\w,.@-]+)\)")
 _ASKING = frozenset({"password", "keyboard-interactive"})
-_EARLY = re.compile(r"kex_exchange_identification|ssh_exchange_identification")
+_EARLY = re.compile(r"(kex|ssh)_exchange_identification: |Connection (closed|reset) by ")
 _CONNECT = re.compile(r"connect to host (\S+) port (\d+): (.+)")
 _SENTENCES = (
     (
@@ -30,6 +30,14 @@ _SENTENCES = (
         "its host key is not in known_hosts. Connect once by hand and compare the key",
     ),
     (_CONNECT, "connecting to {0} port {1} failed: {2}"),
+    (
+        re.compile(r"open failed: connect failed: (.+)"),
+        "its jump host could not connect to it: {0}",
+    ),
+    (
+        re.compile(r"(?:kex|ssh)_exchange_identification: "),
+        "it hung up before the login. Its sshd may be crowded (MaxStartups), or not let us in",
+    ),
 )
 """What ssh prints, and what it means. A sentence about the first hop that failed comes first."""
 
@@ -46,7 +54,8 @@ def reason(text: str, locked: Sequence[str] = ()) -> str:
 
 def closed_early(text: str) -> bool:
     """Tell whether a server hung up before it showed its key, as a crowded sshd does."""
-    return _EARLY.search(text) is not None and not _CONNECT.search(text)
+    rows = [row for row in text.splitlines() if row.strip()]
+    return bool(rows) and all(map(_EARLY.match, rows))
 
 
 def last_line(text: str) -> str:
