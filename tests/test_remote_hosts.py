@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 
 from dirtune import remote
-from dirtune.bench import sampler
+from dirtune.bench import client, sampler
 from dirtune.errors import NodeUnreachable, NotInstalled, NotPossible
-from dirtune.remote import config, node, streams
+from dirtune.remote import config, node, reasons, streams
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 ROOT = os.geteuid() == 0
@@ -315,6 +315,18 @@ def test_nobody_is_asked_and_nothing_is_answered(far, settings, monkeypatch, tmp
     assert not asked.exists()
 
 
+def test_ssh_gets_no_program_that_asks(monkeypatch):
+    for name in ("SSH_ASKPASS", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.setenv(name, "there")
+    monkeypatch.setenv("SSH_ASKPASS_REQUIRE", "force")
+    monkeypatch.setenv("SSH_AUTH_SOCK", "agent")
+
+    given = config.environment()
+
+    assert not {"SSH_ASKPASS", "DISPLAY", "WAYLAND_DISPLAY"} & set(given)
+    assert (given["SSH_ASKPASS_REQUIRE"], given["SSH_AUTH_SOCK"]) == ("never", "agent")
+
+
 CONTRARY = {
     "batchmode": "no", "stricthostkeychecking": "no", "forwardagent": "yes", "forwardx11": "yes",
     "permitlocalcommand": "yes", "clearallforwardings": "no", "updatehostkeys": "yes",
@@ -365,6 +377,20 @@ def test_each_way_to_fail_has_its_own_sentence(far, tmp_path):
         "changed: the host key of changed has changed. If it was installed anew: "
         "ssh-keygen -R 'changed'"
     )
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["@", "a@a: ", "requests: ", "Host key for ", "connect to host ", "Permission denied ("],
+)
+def test_a_reason_is_found_in_linear_time(unit):
+    """A server that let us in writes to the same stream, and may then hang up."""
+    began = time.process_time()
+    for text in (unit * 200_000, f"{unit * 3_000}\n" * 60):
+        assert len(reasons.reason(text)) < 500
+        client.answered(text)
+
+    assert time.process_time() - began < 5
 
 
 def test_without_ssh_the_remedy_is_the_package(far, monkeypatch, tmp_path):

@@ -4,7 +4,9 @@ import re
 from collections.abc import Sequence
 
 _LONGEST = 300
-_DENIED = re.compile(r"(?:(\S+)@(\S+): )?Permission denied \(([\w,.@-]+)\)")
+# A far host may have written some of it: no pattern takes more than linear time.
+_ROWS = 40
+_DENIED = re.compile(r"^(.{0,200}?)Permission denied \(([\w,.@-]{1,200})\)", re.MULTILINE)
 _ASKING = frozenset({"password", "keyboard-interactive"})
 _EARLY = re.compile(r"(kex|ssh)_exchange_identification: |Connection (closed|reset) by ")
 _CONNECT = re.compile(r"connect to host (\S+) port (\d+): (.+)")
@@ -44,11 +46,12 @@ _SENTENCES = (
 
 def reason(text: str, locked: Sequence[str] = ()) -> str:
     """Return why ssh failed; *locked* are the private keys that need a passphrase."""
+    text = "\n".join(row[:_LONGEST] for row in text.splitlines()[-_ROWS:])
     if found := _DENIED.search(text):
         return _denied(found, locked)
     for pattern, sentence in _SENTENCES:
         if found := pattern.search(text):
-            return sentence.format(*(part.strip()[:_LONGEST] for part in found.groups()))
+            return sentence.format(*(part.strip() for part in found.groups()))
     return last_line(text) or "ssh failed without a word"
 
 
@@ -65,8 +68,8 @@ def last_line(text: str) -> str:
 
 
 def _denied(found: "re.Match[str]", locked: Sequence[str]) -> str:
-    who = f"{found[1]}@{found[2]}: " if found[1] else ""
-    methods = set(found[3].split(","))
+    who = found[1]
+    methods = set(found[2].split(","))
     if locked:
         keys = " and ".join(locked)
         return f"{who}no key was accepted, and {keys} needs a passphrase. Run: ssh-add {locked[0]}"

@@ -8,6 +8,7 @@ import codecs
 
 LINE_BYTES = 2**20
 ANSWER_BYTES = 256 * 2**20
+"""How long an answer may be; a generator's log has one line a request."""
 ERRORS_BYTES = 16 * 2**20
 """How much a host may complain before it is taken for broken."""
 KEPT_BYTES = 2**16
