@@ -326,7 +326,7 @@ class WritableHost(LiveHost):
     def make_folder(self, path: str) -> None:
         """Make the folder *path*, which must not be there."""
         try:
-            self._at(path).mkdir()
+            self._at(path).mkdir(0o755)
         except OSError as error:
             raise ApplyError(f"{path}: {error.strerror}") from error
 

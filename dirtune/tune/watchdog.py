@@ -38,6 +38,7 @@ _PAUSES_S = tuple(float(2**n) for n in range(8))
 _READY_S = 20.0
 """How long a watchdog may take until it watches; the director is busy."""
 _MOST_BYTES = 1 << 16
+_ENDING = ".ready"
 # Nothing of this machine is part of it: all is handed over as arguments.
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
@@ -136,7 +137,14 @@ def _spawn(argv: list[str], pipe: Path) -> _Started:
 
 def _pipe(path: Path, at: Place) -> Path:
     """Return the pipe on which the watchdog of the journal *path* says that it watches."""
-    return at.run / f"{path.stem}.ready"
+    return at.run / f"{path.stem}{_ENDING}"
+
+
+def _remove_pipes(folder: int) -> None:
+    """Remove what one that was killed left; the caller holds the lock."""
+    for name in os.listdir(folder):
+        if name.endswith(_ENDING):
+            os.unlink(name, dir_fd=folder)
 
 
 def _watching(path: Path) -> str:
@@ -147,6 +155,7 @@ def _watching(path: Path) -> str:
 def _opened(pipe: Path) -> Iterator[int]:
     try:
         with private.folder(pipe.parent) as folder:
+            _remove_pipes(folder)
             os.mkfifo(pipe.name, 0o600, dir_fd=folder)
             reading = os.open(pipe.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError as error:
@@ -234,6 +243,7 @@ def _left(path: Path, host: WritableHost) -> float | None:
 
 def _log(error: DirtuneError) -> None:
     syslog.syslog(syslog.LOG_ERR, one_line(str(error)))
+    sys.stderr.write(f"{one_line(str(error))}\n")  # to the process that applies, while it listens
 
 
 def main(path: str, state: str, run: str) -> None:

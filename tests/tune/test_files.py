@@ -88,6 +88,12 @@ def test_a_new_file_has_the_mode_of_the_plan(tmp_path):
     assert mode(tmp_path / "new") == 0o640
 
 
+def test_a_folder_that_is_made_for_a_file_is_closed_to_other_writers(tmp_path):
+    put(tmp_path / "made/new", 0o644, None)
+
+    assert mode(tmp_path / "made") == 0o755
+
+
 @as_root
 def test_a_file_keeps_its_owner(path):
     os.chown(path, NOBODY, 7)

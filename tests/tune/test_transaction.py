@@ -519,6 +519,25 @@ def test_a_watchdog_that_does_not_say_that_it_watches_changes_nothing(
     )
 
 
+def test_a_watchdog_says_why_it_cannot_watch(tmp_path, at):
+    program = "from dirtune.tune import watchdog as w; w.main('/x/y.journal', '/x', '/proc/self')"
+    path = tmp_path / "changed"
+
+    done = detached(path, at, 5, "live", PROGRAM=f"import os; os.umask(0); {program}")
+
+    assert "the watchdog did not start (" in require_nothing_done(done, path, at)
+
+
+def test_the_pipe_of_one_that_was_killed_is_removed(tmp_path, at):
+    at.run.mkdir(0o700)
+    os.mkfifo(at.run / "000001-then.ready")
+
+    assert detached(tmp_path / "changed", at, 1, "live").returncode == 0
+
+    assert [file.name for file in at.run.iterdir()] == ["lock"]
+    assert until(lambda: not (tmp_path / "changed").exists())
+
+
 @pytest.mark.parametrize("text", ["exit 0", SYSTEMD_RUN.replace('"$@"', "false")])
 def test_a_service_that_does_not_say_that_it_watches_is_stopped(tmp_path, at, text):
     planted(tmp_path, "systemctl", 'echo "$@" > "$0.said"')
