@@ -1,7 +1,12 @@
 """Names that a kernel accepts, and that a shell, udev or systemd may take for something else."""
 
 import shlex
+import shutil
 
+SHELLS = tuple(
+    shell for shell in (("dash",), ("bash",), ("busybox", "sh")) if shutil.which(shell[0])
+)
+"""The shells that /bin/sh is on the distributions of directors, as far as they are here."""
 CANARY = "OWNED"
 """The file that every name makes which is run as code, wherever it is run."""
 # dev_valid_name() accepts up to 15 bytes without slash, colon and white space, not `.` and `..`.

@@ -11,11 +11,8 @@ import pytest
 from dirtune.fetch import parse_sample, sample_script
 from dirtune.host import readable
 from dirtune.snapshot import patterns_of, take
-from tests.hostile import CANARY, NICS, calls, stub, text
+from tests.hostile import CANARY, NICS, SHELLS, calls, stub, text
 
-SHELLS = tuple(
-    shell for shell in (("dash",), ("bash",), ("busybox", "sh")) if shutil.which(shell[0])
-)
 FIELDS = ("interfaces", "sysctls", "ethtool", "addresses", "interface_addresses", "neighbours")
 ROOT = pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which("unshare"), reason="a network namespace needs root"

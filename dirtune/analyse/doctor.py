@@ -1,5 +1,7 @@
 """Which features work on this machine, judged from facts alone. Pure."""
 
+import shlex
+
 import msgspec
 
 from dirtune.collect.facts import Facts
@@ -109,7 +111,7 @@ def tracefs_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
             (
                 facts.tracefs is not None and not facts.tracefs_writable and not hidden,
                 f"{facts.tracefs} is mounted read-only",
-                f"mount -o remount,rw {facts.tracefs}",
+                f"mount -o remount,rw {shlex.quote(facts.tracefs or '')}",
             ),
         ),
         *_no_event(facts, "irq/irq_handler_entry"),

@@ -219,8 +219,8 @@ def _routed(plan: Plan) -> Cell:
     server, router = direct.plan.service.vip or "", (plan.controls or Controls()).router or ""
     refused = "controls.routed: only over IPv4" if ":" in server else None
     forwards = Hold(plan.director.host, _FORWARD.format(server=shlex.quote(server)), _FORWARDED)
-    route = f"{shlex.quote(server)} via {shlex.quote(router)}"
-    by_way = [Hold(c.host, f"ip route add {route}", f"ip route del {route}") for c in plan.clients]
+    add, gone = (shlex.join(("ip", "route", v, server, "via", router)) for v in ("add", "del"))
+    by_way = [Hold(client.host, add, gone) for client in plan.clients]
     holds = (forwards, *by_way)
     return Cell("routed", direct.plan, holds=holds, path="routed", refused=refused)
 

@@ -8,6 +8,7 @@ mounts. What remains, control groups and the folder, is removed by `lab down`.
 
 import contextlib
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -140,7 +141,7 @@ class Keeper:
 
     def _spawn(self, node: str, argv: tuple[str, ...], log: Path) -> "subprocess.Popen[bytes]":
         files = cgroups.members_files(self._groups, node)
-        join = "; ".join(f"echo $$ > {path}" for path in files)
+        join = "; ".join(f"echo $$ > {shlex.quote(str(path))}" for path in files)
         scratch = self._folder.path / "tmp"
         bin_folder = Path(sys.executable).parent
         environment = os.environ | {

@@ -137,5 +137,5 @@ class Switch:
         async with await connect(plan) as director:
             answer = await ask(director, plan, *words)
         command = shlex.join((*plan.director.dirtune.split(), *words))
-        step(self._kept, f"ssh {plan.director.host} {command}", "switch of the arm")
+        step(self._kept, f"ssh {shlex.quote(plan.director.host)} {command}", "switch of the arm")
         return answer

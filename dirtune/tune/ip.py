@@ -53,7 +53,7 @@ def undo(action: _Action, host: WritableHost) -> None:
     if not (host.glob(literal(f"/sys/class/net/{action.interface}")) and _is_so(action, host)):
         return
     if isinstance(action, SwitchOn):
-        _ip(host, "link", "set", action.interface, "down")
+        _ip(host, "link", "set", "dev", action.interface, "down")
     else:
         _ip(host, "addr", "del", action.address, "dev", action.interface)
 

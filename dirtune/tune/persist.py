@@ -80,7 +80,9 @@ def lasting(plan: Plan, texts: Mapping[str, str]) -> Plan:
     twice, and what cannot be written down is refused.
     """
     runtime = [change for change in plan.changes if not change.lasting]
-    refusals = tuple(_refusal(change) for change in runtime if _unwritable(change.action))
+    refusals = tuple(
+        _refusal(change) for change in runtime if _unwritable(change.action) is not None
+    )
     rows = [(change, row) for change in runtime for row in _rows(change.action)]
     added: list[Change] = []
     for path in FILES[:-1]:
@@ -97,14 +99,14 @@ def keeper(action: Action) -> str | None:
 
 
 def _refusal(change: Change) -> Refusal:
-    name, file = _unwritable(change.action), next(_all_rows(change.action)).path
+    name, file = _unwritable(change.action) or "", next(_all_rows(change.action)).path
     why = f"is not kept over a reboot: {file} cannot hold a name like that; keep it by hand"
     return Refusal(change.reason, change.fix, name, why)
 
 
-def _unwritable(action: Action) -> str:
-    """Return the name in *action* that the file which would keep it cannot hold; empty if none."""
-    fits: Callable[[str], object] = _PLAIN.fullmatch
+def _unwritable(action: Action) -> str | None:
+    """Return the name in *action* that the file which would keep it cannot hold, if one is."""
+    fits: Callable[[str], bool] = _plain
     match action:
         case SetValue(path=path) if path.startswith((_SYS, _NET)):
             names = path.split("/")[1:]
@@ -119,8 +121,12 @@ def _unwritable(action: Action) -> str:
         case Bind(device=device, driver=driver):
             names = [device, driver]
         case _:
-            return ""
-    return next((name for name in names if not fits(name)), "")
+            return None
+    return next((name for name in names if not fits(name)), None)
+
+
+def _plain(name: str) -> bool:
+    return _PLAIN.fullmatch(name) is not None and name not in {".", ".."}
 
 
 def _names_a_folder(name: str) -> bool:
@@ -155,7 +161,7 @@ def _merged(text: str, rows: Iterable[_Row]) -> str:
 
 
 def _rows(action: Action) -> Iterator[_Row]:
-    return iter(()) if _unwritable(action) else _all_rows(action)
+    return _all_rows(action) if _unwritable(action) is None else iter(())
 
 
 def _all_rows(action: Action) -> Iterator[_Row]:

@@ -115,7 +115,7 @@ class SwitchOn(msgspec.Struct, frozen=True, tag="up"):
     @property
     def argv(self) -> tuple[str, ...]:
         """The command that does it."""
-        return ("ip", "link", "set", self.interface, "up")
+        return ("ip", "link", "set", "dev", self.interface, "up")
 
 
 class SetDefaultRoute(msgspec.Struct, frozen=True, tag="route"):
@@ -264,10 +264,11 @@ def _holds(action: Action) -> bool:
 
 
 def _file_commands(action: PutFile) -> Iterator[str]:
-    path, rows = shlex.quote(action.path), action.after.removesuffix("\n")
+    rows = action.after.removesuffix("\n")
     mark = _MARK
     while mark in rows.split("\n"):
         mark += "_"
-    yield f"cat > {path} <<'{mark}'\n{rows}\n{mark}"
+    head = f"cat > {shlex.quote(action.path)}"
+    yield "\n".join((f"{head} <<'{mark}'", rows, mark))
     if action.mode != 0o644:
-        yield f"chmod {action.mode:o} {path}"
+        yield f"chmod {action.mode:o} {shlex.quote(action.path)}"

@@ -187,8 +187,8 @@ def _tunnel_end(wanted: Need, seen: Seen) -> Iterator[Change | Refusal]:
     if _TUNNEL not in found:
         loaded = snapshot.modules.loaded if snapshot.modules else frozenset()
         # What it needs goes with it, unless that was there before; what is in use stays.
-        own = " ".join(name for name in _MODULES if name not in loaded)
-        gone = ("sh", "-c", f"for m in {own}; do rmmod $m 2>/dev/null; done; :")
+        own = (name for name in _MODULES if name not in loaded)
+        gone = ("sh", "-c", 'for m; do rmmod "$m" 2>/dev/null; done; :', "sh", *own)
         yield _change(Run(("modprobe", "ipip"), gone), "load ipip", reason)
     yield from _loosely(snapshot)
     if _TUNNEL not in found or is_up(found[_TUNNEL]) is False:

@@ -1,7 +1,5 @@
 """The plan that gives a director another IPVS table. Pure."""
 
-import shlex
-
 from dirtune.lvs.change import Changes, DrainIpvs, EditIpvs, title
 from dirtune.settings import Risk
 from dirtune.tune.plan import Change, Plan, Run
@@ -18,8 +16,8 @@ def plan(changes: Changes) -> Plan:
 def _load(modules: tuple[str, ...]) -> Change:
     # Not modprobe -r, which takes what they need along, whoever loaded that. What somebody else
     # uses by then stays, and is theirs.
-    gone = shlex.join(("rmmod", *reversed(modules)))
-    action = Run(("modprobe", "-a", *modules), ("sh", "-c", f"{gone} 2>/dev/null || :"))
+    gone = ("sh", "-c", 'rmmod "$@" 2>/dev/null || :', "sh", *reversed(modules))
+    action = Run(("modprobe", "-a", *modules), gone)
     return _change(action, f"load {', '.join(modules)}")
 
 

@@ -38,7 +38,7 @@ class Linux(Machine):
                 self.on[name].remove(address)
             case ["link", "show", "dev", name]:
                 return f"2: {name}: <BROADCAST{',UP' * (name in self.up)},LOWER_UP> mtu 1500"
-            case ["link", "set", name, state]:
+            case ["link", "set", "dev", name, state]:
                 (self.up.add if state == "up" else self.up.remove)(name)
             case ["route", "show", *_]:
                 return "".join(f"default {row} \n" for row in self.routes)

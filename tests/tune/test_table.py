@@ -219,8 +219,8 @@ def test_modules_are_loaded_first_and_only_they_are_unloaded(host):
 
     assert load.action.make == ("modprobe", "-a", "ip_vs", "ip_vs_sh", "ip_vs_wlc")
     assert load.action.undo == (
-        *("sh", "-c"),
-        "rmmod ip_vs_wlc ip_vs_sh ip_vs 2>/dev/null || :",
+        *("sh", "-c", 'rmmod "$@" 2>/dev/null || :', "sh"),
+        *("ip_vs_wlc", "ip_vs_sh", "ip_vs"),
     )
     assert not isinstance(edit.action, Run)
 

@@ -125,9 +125,9 @@ def _stopping(snapshot: Snapshot) -> Iterator[str]:
         yield "echo 'net.ipv4.vs.conntrack=0' >> /etc/sysctl.d/90-dirtune.conf"
     for family, addresses in _by_family(snapshot):
         chain = "prerouting '{ type filter hook prerouting priority -300; }'"
-        yield f"nft add table {family} dirtune"
-        yield f"nft add chain {family} dirtune {chain}"
-        rule = f"nft add rule {family} dirtune prerouting"
+        yield shlex.join(("nft", "add", "table", family, "dirtune"))
+        yield f"{shlex.join(('nft', 'add', 'chain', family, 'dirtune'))} {chain}"
+        rule = shlex.join(("nft", "add", "rule", family, "dirtune", "prerouting"))
         for address in addresses:
             yield f"{rule} {shlex.join((family, 'daddr', address, 'notrack'))}"
         for server, port in _nat_servers(snapshot, family):

@@ -5,7 +5,7 @@ from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconc
 from dirtune.checks.ipvs import DEFENCES, running
 from dirtune.checks.remedies import competitors
 from dirtune.collect.sysctls import dotted
-from dirtune.settings import KernelFile, in_quotes
+from dirtune.settings import KernelFile, in_quotes, written
 from dirtune.snapshot import Snapshot
 
 _VS, _CONNTRACK = "net/ipv4/vs/", "net/netfilter/nf_conntrack_"
@@ -122,7 +122,8 @@ def _at_boot(snapshot: Snapshot) -> frozenset[str]:
 
 def _fixes(snapshot: Snapshot, lost: _Lost) -> tuple[Fix, ...]:
     module = _module(lost)
-    load = f"echo {module} > /etc/modules-load.d/{'ipvs' if module == 'ip_vs' else module}.conf"
+    name = "ipvs" if module == "ip_vs" else module
+    load = written(f"/etc/modules-load.d/{name}.conf", module)
     boot = () if module in _at_boot(snapshot) else (load,)
     setting = KernelFile(f"/proc/sys/{lost.name}", lost.wanted)
     apply = f"sysctl -w {in_quotes(f'{dotted(lost.name)}={lost.wanted}')}"

@@ -143,9 +143,9 @@ def _options(snapshot: Snapshot, device: PciDevice) -> Iterator[_Cause]:
         )
     else:
         options = ModuleOptions(driver, {name: value for name, _, value in chosen})
-        better = shlex.join(options.row.split()[2:])
-        module = shlex.quote(driver)
-        rows = (f"modprobe -r {module} && modprobe {module} {better}", *shell(options))
+        words = options.row.split()[1:]
+        reload = f"modprobe -r {shlex.quote(driver)} && {shlex.join(('modprobe', *words))}"
+        rows = (reload, *shell(options))
         title = f"Load {driver} again without {told}; its links go down meanwhile"
         fix = commands(snapshot, "drop-driver-option", title, rows, risk=Risk.DISRUPTIVE)
         fix = replace(fix, settings=(options,))
