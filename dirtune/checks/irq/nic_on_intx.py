@@ -143,8 +143,8 @@ def _options(snapshot: Snapshot, device: PciDevice) -> Iterator[_Cause]:
         )
     else:
         options = ModuleOptions(driver, {name: value for name, _, value in chosen})
-        words = options.row.split()[1:]
-        reload = f"modprobe -r {shlex.quote(driver)} && {shlex.join(('modprobe', *words))}"
+        loaded = options.row.split()[1:]
+        reload = f"modprobe -r {shlex.quote(driver)} && {shlex.join(('modprobe', *loaded))}"
         rows = (reload, *shell(options))
         title = f"Load {driver} again without {told}; its links go down meanwhile"
         fix = commands(snapshot, "drop-driver-option", title, rows, risk=Risk.DISRUPTIVE)
