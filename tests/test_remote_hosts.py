@@ -454,10 +454,27 @@ def test_a_login_that_never_runs_our_script_is_given_up(far, command, monkeypatc
     monkeypatch.setattr(node, "_LOGIN_S", 8)
     name = far.host("odd", f"ForceCommand {command}")
     began = time.monotonic()
-    far.why(name)
+    why = far.why(name)
 
     assert time.monotonic() - began < 20
+    assert ('the shell printed "y" and more' in why) is (command == "exec yes")
     assert until(lambda: not processes(str(far.folder)))
+
+
+def test_a_lost_connection_is_said_and_leaves_nothing_running(far):
+    async def use():
+        async with await remote.connect(far.host("node"), ssh_config=far.config) as it:
+            process = await it.start("echo up; sleep 1357911")
+            await process.line(timeout_s=10)
+            it._keeper._pipes.kill()
+            with pytest.raises(NodeUnreachable, match="node: the connection was lost"):
+                await process.finish(timeout_s=20)
+            with pytest.raises(NodeUnreachable, match="node: the connection was lost"):
+                await it.run("true")
+            return it.alive
+
+    assert asyncio.run(use()) is False
+    assert until(lambda: not processes("sleep 1357911"))
 
 
 def test_an_endless_answer_ends_at_its_bound(far, monkeypatch):
