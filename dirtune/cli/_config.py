@@ -49,6 +49,13 @@ def _own() -> tuple[Path, ...]:
         return ()
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # another user's home, as after `sudo -u` without -H
+        return False
+
+
 def _read(path: Path) -> tuple[Waiver, ...]:
     try:
         document = from_toml(reading.read_text(path))

@@ -1,6 +1,6 @@
 """A profile as text: the verdict in words, the nodes, and what the director spent on what."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from dirtune.analyse.phases import by_module, top_symbols
 from dirtune.analyse.probed import Probed, SoftirqWindow
@@ -8,7 +8,10 @@ from dirtune.analyse.profile import Profile
 from dirtune.analyse.profile_difference import Difference
 from dirtune.analyse.run import CpuShare
 from dirtune.analyse.work import Work
+from dirtune.escape import markdown as markdown_text
+from dirtune.escape import one_line
 from dirtune.render import cells
+from dirtune.render.cells import Marked
 
 _STATES = ("user", "system", "idle", "irq", "softirq", "steal")
 _MOST = 10
@@ -35,20 +38,36 @@ def difference(found: Difference, *, markdown: bool) -> str:
     heads = ("figure", "before", "after", "ratio", "unit")
     style = "github" if markdown else "simple"
     said = "One window beside one other: `dirtune tune` judges, this only shows."
-    return f"{_aligned(heads, rows, style, texts=1, last=True)}\n\n{said}\n"
+    return _page([_aligned(heads, rows, style, texts=1, last=True), said], style)
 
 
 def _document(profile: Profile, style: str, *, verbose: bool) -> str:
-    parts = [_load(profile), profile.bottleneck.paragraph if profile.bottleneck else ""]
-    parts.append(_nodes(profile, style))
+    parts = [_load(profile)]
+    if profile.bottleneck:
+        parts.append(one_line(profile.bottleneck.paragraph))
+    parts += _nodes(profile, style)
     if verbose or sum(len(node.per_cpu) for node in profile.nodes) <= _FEW_CPUS:
-        parts.append(_cpus(profile, style))
+        parts += _cpus(profile, style)
     if profile.work is not None:
-        parts += [_work(profile.work), _phases(profile.work, style)]
+        parts += [
+            "\n".join(map(one_line, _work_lines(profile.work))),
+            *_phases(profile.work, style),
+        ]
     if profile.probed is not None:
         parts += _probed(profile.probed, style, verbose=verbose)
     parts.append(_notes(profile))
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return _page(parts, style)
+
+
+def _page(parts: Iterable[str], style: str) -> str:
+    """Return tables as they are, and between them text that is cleaned line by line."""
+    clean = markdown_text if style == "github" else one_line
+    shown = (
+        part if isinstance(part, Marked) else "\n".join(map(clean, part.split("\n")))
+        for part in parts
+        if part
+    )
+    return "\n\n".join(shown) + "\n"
 
 
 def _load(profile: Profile) -> str:
@@ -60,25 +79,21 @@ def _load(profile: Profile) -> str:
     return f"offered {offered:g} connections/s, replies {replies:.1f}/s{spent}"
 
 
-def _nodes(profile: Profile, style: str) -> str:
+def _nodes(profile: Profile, style: str) -> tuple[str, ...]:
     rows = [(n.node, n.role, *_row(n.states)) for n in profile.nodes]
     heads = ("node", "role", *(f"{state} %" for state in _STATES))
     said = "Mean ± standard deviation; system contains irq and softirq."
-    return f"{_aligned(heads, rows, style, texts=2)}\n\n{said}" if rows else ""
+    return (_aligned(heads, rows, style, texts=2), said) if rows else ()
 
 
-def _cpus(profile: Profile, style: str) -> str:
+def _cpus(profile: Profile, style: str) -> tuple[str, ...]:
     rows = [
         (node.node, cpu, *_row(states))
         for node in profile.nodes
         for cpu, states in node.per_cpu.items()
     ]
     heads = ("node", "cpu", *(f"{state} %" for state in _STATES))
-    return _aligned(heads, rows, style, texts=2) if rows else ""
-
-
-def _work(work: Work) -> str:
-    return "\n".join(_work_lines(work))
+    return (_aligned(heads, rows, style, texts=2),) if rows else ()
 
 
 def _work_lines(work: Work) -> Iterator[str]:
@@ -116,7 +131,7 @@ def _forecast(work: Work) -> str:
     )
 
 
-def _phases(work: Work, style: str) -> str:
+def _phases(work: Work, style: str) -> tuple[str, ...]:
     rows = [
         (
             phase.name,
@@ -129,7 +144,7 @@ def _phases(work: Work, style: str) -> str:
         if phase.percent >= 0.01
     ]
     heads = ("phase", "% of a CPU", "us/connection", "us/packet", "source")
-    return _aligned(heads, rows, style, texts=1, last=True) if rows else ""
+    return (_aligned(heads, rows, style, texts=1, last=True),) if rows else ()
 
 
 def _per(percent: float, count: int | None, seconds: float, digits: str) -> str:
@@ -139,18 +154,15 @@ def _per(percent: float, count: int | None, seconds: float, digits: str) -> str:
 def _probed(probed: Probed, style: str, *, verbose: bool) -> list[str]:
     parts = [
         _handlers(probed, style),
-        _counts(probed, style),
+        *_counts(probed, style),
         _threads(probed, style),
         _locks(probed, style),
         _drops(probed, style),
         _ipvs(probed),
     ]
     if verbose:
-        parts += [
-            _softirqs(probed.softirqs, style) if probed.softirqs else "",
-            _symbols(probed, style),
-        ]
-    return [*parts, _cost(probed, style)]
+        parts += [*_softirqs(probed.softirqs, style), *_symbols(probed, style)]
+    return [*parts, *_cost(probed, style)]
 
 
 def _handlers(probed: Probed, style: str) -> str:
@@ -172,15 +184,15 @@ def _handlers(probed: Probed, style: str) -> str:
     return _aligned(heads, rows, style, texts=2)
 
 
-def _counts(probed: Probed, style: str) -> str:
+def _counts(probed: Probed, style: str) -> tuple[str, ...]:
     counts = probed.handler_counts
     if counts is None:
-        return ""
+        return ()
     rows = [(str(h.irq), h.handler, str(h.calls)) for h in counts.handlers]
     shown = _aligned(("irq", "handler", "calls"), rows, style, texts=2)
     none = ", ".join(f"irq {irq}: {calls}" for irq, calls in counts.none.items() if calls)
-    said = f"\n\ncalls that returned IRQ_NONE: {none}" if none else ""
-    return f"{shown}{said}\n\nSource: {counts.source}; nothing was timed."
+    said = f"calls that returned IRQ_NONE: {none}" if none else ""
+    return (shown, said, f"Source: {counts.source}; nothing was timed.")
 
 
 def _threads(probed: Probed, style: str) -> str:
@@ -237,9 +249,9 @@ def _ipvs(probed: Probed) -> str:
     )
 
 
-def _softirqs(window: SoftirqWindow | None, style: str) -> str:
+def _softirqs(window: SoftirqWindow | None, style: str) -> tuple[str, ...]:
     if window is None:
-        return ""
+        return ()
     rows = [
         (
             one.vector,
@@ -257,22 +269,22 @@ def _softirqs(window: SoftirqWindow | None, style: str) -> str:
         for n in window.napi
     ]
     napi = _aligned(("poll of", "polls", "packets", "budget used up"), polls, style, texts=1)
-    return f"{_aligned(heads, rows, style, texts=1)}\n\n{napi}"
+    return (_aligned(heads, rows, style, texts=1), napi)
 
 
-def _symbols(probed: Probed, style: str) -> str:
+def _symbols(probed: Probed, style: str) -> tuple[str, ...]:
     if probed.cpu is None:
-        return ""
+        return ()
     symbols, modules = top_symbols(probed.cpu), by_module(probed.cpu)
     total = sum(symbols.values())
     rows = [(n, str(s), f"{100 * s / total:.1f}") for n, s in list(symbols.items())[:_MOST]]
     of = [(n, str(s), f"{100 * s / total:.1f}") for n, s in list(modules.items())[:_MOST]]
     heads = ("samples", "%")
     shown = _aligned(("symbol", *heads), rows, style, texts=1)
-    return f"{shown}\n\n{_aligned(('module', *heads), of, style, texts=1)}"
+    return (shown, _aligned(("module", *heads), of, style, texts=1))
 
 
-def _cost(probed: Probed, style: str) -> str:
+def _cost(probed: Probed, style: str) -> Iterator[str]:
     rows = [
         (
             cost.probe,
@@ -285,16 +297,15 @@ def _cost(probed: Probed, style: str) -> str:
         for cost in probed.costs
     ]
     heads = ("probe", "attached by", "events", "ns each", "% of a CPU", "")
-    shown = _aligned(heads, rows, style, texts=2, last=True) if rows else ""
+    if rows:
+        yield _aligned(heads, rows, style, texts=2, last=True)
     if rows and all(cost.ns is None for cost in probed.costs):
-        shown += (
-            "\n\nWhat the probes cost is not known, and no budget could be kept: this kernel has "
+        yield (
+            "What the probes cost is not known, and no budget could be kept: this kernel has "
             "no statistics of BPF programs (Linux 5.8)."
         )
-    if probed.own_ns is None or not probed.seconds:
-        return shown
-    own = f"dirtune's own process: {probed.own_ns / probed.seconds / 1e7:.2f} % of a CPU"
-    return f"{shown}\n\n{own}" if shown else own
+    if probed.own_ns is not None and probed.seconds:
+        yield f"dirtune's own process: {probed.own_ns / probed.seconds / 1e7:.2f} % of a CPU"
 
 
 def _notes(profile: Profile) -> str:
@@ -307,7 +318,7 @@ def _notes(profile: Profile) -> str:
         said.append(f"No CPU times (a container that does not see its control group): {names}.")
     if profile.validity not in {None, "valid"}:
         said.append(f"Not valid ({profile.validity}): {profile.reason}.")
-    return "\n".join(said)
+    return "\n".join(map(one_line, said))
 
 
 def _row(states: dict[str, CpuShare]) -> tuple[str, ...]:
@@ -326,7 +337,7 @@ def _aligned(
     *,
     texts: int,
     last: bool = False,
-) -> str:
+) -> Marked:
     numbers = len(heads) - texts - last
     align = ("left",) * texts + ("right",) * numbers + ("left",) * last
-    return cells.table(rows, heads, style, align)
+    return Marked(cells.table(rows, heads, style, align))

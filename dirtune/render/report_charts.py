@@ -12,6 +12,7 @@ import vl_convert
 
 from dirtune.analyse import cost
 from dirtune.analyse.run import Run, Trial
+from dirtune.escape import each_text, visible
 from dirtune.render import findings
 from dirtune.render.report_document import handlers_of_interest, words
 
@@ -225,4 +226,5 @@ def svg(chart: Chart) -> str:
         )
         .configure_legend(labelColor=ink, titleColor=ink, labelFontSize=12)
     )
-    return str(vl_convert.vegalite_to_svg(styled.to_dict()))
+    # A control character in a name is no XML: the converter takes the whole process with it.
+    return str(vl_convert.vegalite_to_svg(each_text(styled.to_dict(), visible)))
