@@ -38,7 +38,7 @@ def waivers(given: Path | None) -> tuple[Waiver, ...]:
     """
     if given is not None:
         return _read(given)
-    paths = (path for path in (_SYSTEM, *_own()) if path.exists())
+    paths = (path for path in (_SYSTEM, *_own()) if _exists(path))
     return tuple(waiver for path in paths for waiver in _read(path))
 
 
@@ -49,9 +49,9 @@ def _own() -> tuple[Path, ...]:
         return ()
 
 
-def _is_file(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
-        return path.is_file()
+        return path.exists()
     except OSError:  # another user's home, as after `sudo -u` without -H
         return False
 

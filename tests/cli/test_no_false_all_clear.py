@@ -279,3 +279,13 @@ def test_most_is_more_than_half_of_what_applies():
     assert undecided([PASSED, IDLE, UNREAD]) == (
         "2 of 3 checks could not be decided (1 for too little traffic, 1 not readable)"
     )
+
+
+def test_a_home_that_may_not_be_looked_into_has_no_waivers(tree, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    root = tree(TABLE)
+    monkeypatch.setattr("pathlib.Path.exists", refuse)
+
+    assert run("audit", "--root", root).exit_code == 1
