@@ -137,10 +137,20 @@ def guard_streams() -> None:
         sys.stderr = _text(sys.stderr, 2)
 
 
+class _Diagnostics(io.TextIOWrapper):
+    """Standard error: what libraries log there by themselves holds others' text, too."""
+
+    def write(self, text: str, /) -> int:
+        """Write *text* with nothing in it that a terminal obeys."""
+        super().write(visible(text))
+        return len(text)
+
+
 def _text(stream: TextIO | None, descriptor: int) -> TextIO:
     result = descriptor == 1
     raw = _Stream(descriptor, raises=result)
-    return io.TextIOWrapper(
+    kind = io.TextIOWrapper if result else _Diagnostics
+    return kind(
         io.BufferedWriter(raw),
         encoding="utf-8" if stream is None else stream.encoding,
         errors="backslashreplace",  # no name of a file or a NIC may stop a report

@@ -24,7 +24,11 @@ def shown(*, quiet: bool) -> Iterator[Callable[[Sequence[Sample]], None]]:
         return
     from rich.live import Live
 
-    with Live(console=_console(sys.stderr), transient=True, auto_refresh=False) as live:
+    # A stream of its own: what moves the cursor is no name, and sys.stderr shows both.
+    with (
+        open(sys.stderr.fileno(), "w", encoding=sys.stderr.encoding, closefd=False) as terminal,
+        Live(console=_console(terminal), transient=True, auto_refresh=False) as live,
+    ):
         yield lambda samples: live.update(_table(samples), refresh=True)
 
 

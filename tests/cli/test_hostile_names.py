@@ -2,7 +2,11 @@
 
 import io
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 import unicodedata
 
 import pytest
@@ -262,3 +266,45 @@ def test_the_output_is_the_last_fence(capsys):
     clean(done.out.replace("\x1b[31m", ""))
     clean(done.err)
     assert json.loads(done.out.splitlines()[-1]) == EVIL
+
+
+LOGS = """
+import asyncio, logging, sys, warnings
+from dirtune.ending import guard_streams
+guard_streams()
+logging.getLogger("asyncio").error("said \\x1b[31m%s", "\\x9b2J")
+warnings.warn("warned \\x1b]0;t\\x07")
+sys.stderr.write("wrote \\u202e")
+raise ValueError("raised \\x1b[2J")
+"""
+
+
+def test_what_libraries_print_by_themselves_is_cleaned():
+    done = subprocess.run([sys.executable, "-c", LOGS], capture_output=True, check=False)
+
+    text = done.stderr.decode()
+    clean(text)
+    for word in ("said \\x1b[31m\\x9b2J", "warned \\x1b]0;t", "wrote \\u202e", "raised \\x1b[2J"):
+        assert word in text
+
+
+def test_the_live_view_moves_the_cursor_and_no_name_does():
+    """It is drawn on a real terminal, beside a standard error that is cleaned."""
+    script = (
+        "import sys; from dirtune.ending import guard_streams; guard_streams()\n"
+        "from dirtune.cli import _live; from dirtune.analyse.cpu import Sample\n"
+        "name = '[bold]x' + '\\x1b]0;t\\x07'\n"
+        "with _live.shown(quiet=False) as show:\n"
+        "    show([Sample(at_s=1.0, lines={name: 0}), Sample(at_s=2.0, lines={name: 500})])\n"
+    )
+    ours, theirs = pty.openpty()
+    try:
+        subprocess.run([sys.executable, "-c", script], stderr=theirs, check=True)
+        os.close(theirs)
+        drawn = os.read(ours, 65536).decode()
+    finally:
+        os.close(ours)
+
+    assert "\x1b[" in drawn, "no live view was drawn"
+    assert r"[bold]x\x1b]0;t\x07: 500/s" in drawn
+    assert "\x1b]" not in drawn
