@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from dirtune.collect import commands, netlink, proc_irq
 from dirtune.collect.frames import OPEN, frames
 from dirtune.errors import ParseError, SourceMissing, SourceRefused
-from dirtune.host import Host, RecordedHost, printable
+from dirtune.host import Host, RecordedHost, recorded_path, recorded_text
 from dirtune.snapshot import FIELDS, moving, patterns_of
 
 
@@ -24,14 +24,14 @@ def record(
     """Copy what *patterns* match on *host* into memory, with what it was *asked* besides."""
     sample = _Sample(host.monotonic(), dict(asked or {}))
     for path in dict.fromkeys(path for pattern in patterns for path in host.glob(pattern)):
-        name = printable(path)
+        name = recorded_path(path)
         try:
-            sample.links[name] = printable(host.link(path))
+            sample.links[name] = recorded_path(host.link(path))
             continue
         except SourceMissing:
             pass
         try:
-            sample.files[name] = host.read(path)
+            sample.files[name] = recorded_text(host.read(path))
         except SourceMissing:  # a process that ended, a device that was unplugged
             continue
         except SourceRefused:
@@ -164,7 +164,7 @@ def _parsed(rest: Iterator[str]) -> RecordedHost:
             rows = (row.partition(" ") for row in text.split("\n"))
             sample.files |= {path: row for path, _, row in rows if path in netlink.ANSWERS}
         elif kind.startswith(commands.ROOT):
-            sample.files[kind] = text
+            sample.files[recorded_text(kind)] = recorded_text(text)
         else:
             raise ParseError("fetched sources", "not what was asked for")
     raise _cut_off()
@@ -196,10 +196,11 @@ def _add_text(sample: _Sample, path: str, text: str) -> None:
     complaint = _complaint(path, text)
     if not path:  # before the first file of a list
         return
+    name = recorded_text(path)
     if complaint is None:
-        sample.files[path] = text
+        sample.files[name] = recorded_text(text)
     elif complaint not in _GONE:
-        sample.refused.add(path)
+        sample.refused.add(name)
 
 
 def _complaint(path: str, text: str) -> str | None:
@@ -231,6 +232,6 @@ def _add_rows(sample: _Sample, text: str) -> None:
         if path not in names:
             continue
         if target is not None:
-            sample.links[path] = target
+            sample.links[recorded_text(path)] = recorded_text(target)
         else:
-            sample.modes[path] = stat.S_IMODE(int(row["mode"], 16))
+            sample.modes[recorded_text(path)] = stat.S_IMODE(int(row["mode"], 16))

@@ -30,6 +30,8 @@ _MOST_LINKS = 40  # as many as Linux follows
 _LARGEST_BYTES = 32 << 20
 """Of a file of the kernel's; /proc/interrupts of 1152 CPUs is 25 MB."""
 _WILDCARD = re.compile(r"[*?[]")
+_PARTING = re.compile(r"\r(?!\n)|[^\S \t\n\r]")
+_ASCII_PARTING = "\r\x0b\x0c\x1c\x1d\x1e\x1f"
 
 
 class Host(Protocol):
@@ -156,9 +158,19 @@ def literal(path: str) -> str:
     return glob.escape(path)
 
 
-def printable(path: str) -> str:
-    """Return a path as texts have it; Python cannot print a name that is not UTF-8."""
-    return readable(os.fsencode(path))
+def recorded_text(text: str) -> str:
+    """Return *text* as a record holds it: blanks, tabs and newlines alone part words and rows.
+
+    Python parts them at more characters, which a name on a machine may hold; each is its escape.
+    """
+    if text.isascii() and not any(character in text for character in _ASCII_PARTING):
+        return text  # nearly every text, and quicker than to look for each
+    return _PARTING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def recorded_path(path: str) -> str:
+    """Return a path of this machine as a record holds it, spelled as texts spell its names."""
+    return recorded_text(readable(os.fsencode(path)))
 
 
 def followed(path: str, target: Callable[[str], str | None]) -> str:

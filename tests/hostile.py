@@ -73,8 +73,9 @@ TEXTS = (
 
 
 def text(name: bytes) -> str:
-    """Return *name* as dirtune holds it."""
-    return name.decode("utf-8", "backslashreplace")
+    """Return *name* as dirtune holds it: what is no text, or parts words in Python, as escapes."""
+    text = name.decode("utf-8", "backslashreplace")
+    return text.replace("\x1c", "\\x1c").replace("\x85", "\\x85").replace("\u2028", "\\u2028")
 
 
 NAMES = tuple(map(text, (*NICS, *PERCENT)))

@@ -1,5 +1,6 @@
 """Whatever a host's interfaces are called: nothing of it is run, and nothing of it is lost."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -9,7 +10,8 @@ import sys
 import pytest
 
 from dirtune.fetch import parse_sample, sample_script
-from dirtune.host import readable
+from dirtune.host import LiveHost, RecordedHost, literal, readable, recorded_text
+from dirtune.remote import connect
 from dirtune.snapshot import patterns_of, take
 from tests.hostile import CANARY, NICS, SHELLS, calls, stub, text
 
@@ -28,6 +30,9 @@ subprocess.run(["mount", "-t", "sysfs", "sysfs", "/sys"], check=True)
 for name, peer in zip(names[::2], names[1::2]):
     argv = [b"ip", b"link", b"add", b"name", name, b"type", b"veth", b"peer", b"name", peer]
     subprocess.run(argv, check=True)
+for number, name in enumerate(names):
+    address = b"198.18.1.%d/32" % number
+    subprocess.run([b"ip", b"addr", b"add", address, b"dev", name], check=True)
 here = sample(json.loads(sys.argv[2]))
 there = {}
 for shell in json.loads(sys.argv[3]):
@@ -71,6 +76,10 @@ def test_every_name_comes_through_to_the_letter(audited):
         assert names <= {
             name.split("/")[3] for name in snapshot.sysctls.values if "/conf/" in name
         }
+        addresses = {a.address: a.interface for a in snapshot.interface_addresses}
+        assert {f"198.18.1.{n}": text(name) for n, name in enumerate(NICS)}.items() <= (
+            addresses.items()
+        )
         assert {i.mtu for i in snapshot.interfaces if i.name in names} == {1500}
 
 
@@ -107,3 +116,37 @@ def test_ethtool_is_given_every_name_as_one_argument(shell, tmp_path):
     options = (b"-g", b"-l", b"-c", b"-k", b"-S")
     assert asked == sorted((o, name) for o in options for name in NICS if name != b"*")
     assert not list(tmp_path.glob(f"**/{CANARY}"))
+
+
+@pytest.mark.parametrize("name", list(map(text, NICS)), ids=ascii)
+def test_a_name_is_no_pattern(name, tmp_path):
+    """Else undoing a change of such an interface finds nothing to undo, or another's."""
+    for other in (name, "a1", "ab", "x"):
+        (tmp_path / "net" / other / "queues" / "rx-0").mkdir(parents=True, exist_ok=True)
+    live, tree = LiveHost(), LiveHost(tmp_path)
+    recorded = RecordedHost({f"/net/{n}/queues/rx-0/x": "" for n in (name, "a1", "ab", "x")}, {})
+
+    for host, at in (
+        (live, f"{tmp_path}/net/{name}"),
+        (tree, f"/net/{name}"),
+        (recorded, f"/net/{name}"),
+    ):
+        assert host.glob(literal(at)) == (at,)
+        assert host.glob(f"{literal(at)}/queues/rx-*") == (f"{at}/queues/rx-0",)
+
+
+def test_a_byte_that_is_no_text_keeps_its_value_from_afar():
+    async def printed():
+        async with await connect("local") as node:
+            return await node.run("printf 'a\\377b\\376'")
+
+    assert asyncio.run(printed()) == "a\\xffb\\xfe"
+
+
+def test_what_parts_words_in_python_alone_parts_none_in_a_record():
+    odd = [c for c in map(chr, range(0x110000)) if f"a{c}b" != "".join(f"a{c}b".split())]
+    odd += [c for c in map(chr, range(0x110000)) if len(f"a{c}b".splitlines()) > 1]
+
+    for character in {*odd} - set(" \t\n"):
+        kept = recorded_text(f"1: a{character}b\r\n2")
+        assert kept.splitlines()[0].split()[1:] == [kept[3:].partition("\r")[0]]

@@ -18,6 +18,8 @@ SOURCE = "/proc/net/fib_trie"
 SOURCE_V6 = "/proc/net/if_inet6"
 SOURCES = (SOURCE, SOURCE_V6, IP_ADDR)
 
+# What a link is bound to; an interface's own name may hold an @ as well.
+_PEER = re.compile(r"@(if[0-9]+|NONE)$")
 _LEAF = re.compile(r"\|-- (?P<address>[\d.]+)\s*\n\s+/32 host LOCAL")
 _NETWORK = re.compile(
     r"\|-- (?P<address>[\d.]+)\s*\n(?:\s+/\d+ .*\n)*?\s+/(?P<bits>\d+) host LOCAL"
@@ -90,5 +92,5 @@ def parse_ip_addr(text: str) -> tuple[InterfaceAddress, ...]:
         length = bits or peer or whole
         if not length.isdecimal():
             raise ParseError(IP_ADDR, f"{row[:60]!r}: {length!r} is no length of a prefix")
-        found.append(InterfaceAddress(cells[1].partition("@")[0], address, int(length), scope))
+        found.append(InterfaceAddress(_PEER.sub("", cells[1]), address, int(length), scope))
     return tuple(found)

@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from dirtune.collect.frames import OPEN, frames
 from dirtune.errors import DirtuneError
-from dirtune.host import run
+from dirtune.host import recorded_text, run
 
 ROOT = "/cmd/"
 IP_ADDR = "/cmd/ip-addr"
@@ -76,7 +76,8 @@ def script(wanted: Collection[str]) -> str:
 def outputs(wanted: Collection[str]) -> dict[str, str]:
     """Run those commands here and return what each printed, by its path; absent if it failed."""
     try:
-        return parse_outputs(run(("sh", "-c", f"{OPEN}frame start\n{script(wanted)}")))
+        found = parse_outputs(run(("sh", "-c", f"{OPEN}frame start\n{script(wanted)}")))
+        return {recorded_text(path): recorded_text(text) for path, text in found.items()}
     except DirtuneError:  # no shell: as if none of the commands were here
         return {}
 

@@ -12,7 +12,7 @@ from socket import AF_INET
 from typing import Any
 
 from dirtune.errors import SourceMissing, SourceRefused
-from dirtune.host import Host, printable
+from dirtune.host import Host, recorded_path
 
 IPVS = "/netlink/ipvs.json"
 ETHTOOL = "/netlink/ethtool.json"
@@ -53,7 +53,7 @@ def _ethtool(host: Host) -> dict[str, Any]:
         for path in host.glob("/sys/class/net/*"):
             name = path.rsplit("/", 1)[1]
             if name not in {"lo", "bonding_masters"}:
-                found[printable(name)] = dict(_card(ethtool, name))
+                found[recorded_path(name)] = dict(_card(ethtool, name))
     return {name: facts for name, facts in found.items() if facts}
 
 

@@ -24,7 +24,8 @@ class TooMuch(Exception):
 
 async def answer(reader: asyncio.StreamReader, most_bytes: int) -> str:
     """Read to the end, at most *most_bytes*; `TooMuch` beyond."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    # A stray byte keeps its value: two names that differ by one must not become the same.
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     parts: list[str] = []
     size = 0
     while data := await reader.read(_CHUNK):
