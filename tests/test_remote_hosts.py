@@ -370,6 +370,19 @@ def test_each_way_to_fail_has_its_own_sentence(far, tmp_path):
     assert far.why("closed") == (
         f"closed: connecting to 127.0.0.1 port {port} failed: Connection refused"
     )
+    far.host("bastion")
+    far.host("behind", how=f"HostName 127.0.0.1\n  Port {port}\n  ProxyJump bastion")
+    far.host("broken", how="ProxyCommand no-such-program %h")
+    far.host("mute", how="ProxyCommand false")
+    assert far.why("behind") == (
+        "behind: its jump host could not connect to it: Connection refused"
+    )
+    assert "no-such-program" in far.why("broken")
+    assert far.why("mute").startswith("mute: the connection was closed before the login")
+    assert "opens no session" in far.why(far.host("sessionless", "MaxSessions 0"))
+    far.host("bastion2", "AllowTcpForwarding no")
+    far.host("behind2", how=f"HostName 127.0.0.1\n  Port {port}\n  ProxyJump bastion2")
+    assert "its jump host forwards no connections" in far.why("behind2")
     assert far.why("nowhere") == (
         "nowhere: the name no-such-name.invalid does not resolve. Check its spelling, or DNS"
     )
@@ -391,6 +404,18 @@ def test_a_reason_is_found_in_linear_time(unit):
         client.answered(text)
 
     assert time.process_time() - began < 5
+
+
+def test_what_is_wrong_with_the_config_is_said_of_the_operators_file(tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.write_text("Nonsense yes\n")
+    found = remote.fetch_all(("x",), "true", str, ssh_config=theirs)["x"]
+    theirs.write_text("Port 22\n")
+    theirs.chmod(0o666)
+    open_to_all = remote.fetch_all(("x",), "true", str, ssh_config=theirs)["x"]
+
+    assert str(found).startswith(f"x: {theirs}: line 1: Bad configuration option: nonsense")
+    assert str(open_to_all).startswith(f"x: Bad owner or permissions on {theirs}. See")
 
 
 def test_without_ssh_the_remedy_is_the_package(far, monkeypatch, tmp_path):
@@ -500,6 +525,17 @@ def locally(use):
             return await use(it)
 
     return asyncio.run(body())
+
+
+def test_a_command_that_never_reads_is_given_up(monkeypatch):
+    monkeypatch.setattr(node, "_SEND_S", 1)
+
+    async def use(it):
+        async with await it.start("sleep 60", guarded=False) as process:
+            await process.send("x" * 2**20)
+
+    with pytest.raises(NodeUnreachable, match="no answer in time"):
+        locally(use)
 
 
 def test_a_line_without_an_end_is_an_error():

@@ -42,8 +42,9 @@ ConnectTimeout {CONNECT_S}
 ConnectionAttempts 1
 ServerAliveInterval 3
 ServerAliveCountMax 3
-LogLevel ERROR
+LogLevel INFO
 """
+_LINK = "operator"
 _OPERATORS = "Include ~/.ssh/config\nHost *\nInclude /etc/ssh/ssh_config\n"
 # ssh expands tokens in a socket's path, and a socket's path has 107 bytes.
 _PLAIN = re.compile(r"[\w/.-]{1,60}", re.ASCII)
@@ -56,6 +57,8 @@ class Way:
     folder: "tempfile.TemporaryDirectory[str]"
     user: str
     name: str
+    operators: Path | None
+    """The ssh_config that was given; None for ssh's own."""
 
     @property
     def socket(self) -> Path:
@@ -66,6 +69,10 @@ class Way:
         """Return the ssh command up to and with the host."""
         user = ("-l", self.user) if self.user else ()
         return ("ssh", "-F", f"{self.folder.name}/config", *user, *options, "--", self.name)
+
+    def told(self, text: str) -> str:
+        """Return what ssh printed with the operator's file by its own name."""
+        return text.replace(f"{self.folder.name}/{_LINK}", str(self.operators))
 
     def close(self) -> None:
         """Remove the folder."""
@@ -83,11 +90,11 @@ def way(host: str, ssh_config: Path | None) -> Way:
     theirs = _OPERATORS
     if ssh_config is not None:
         # By a link, so that no path is part of the text.
-        Path(folder.name, "operator").symlink_to(ssh_config.absolute())
-        theirs = f"Include {folder.name}/operator\n"
+        Path(folder.name, _LINK).symlink_to(ssh_config.absolute())
+        theirs = f"Include {folder.name}/{_LINK}\n"
     Path(folder.name, "config").write_text(f"{FORCED}{theirs}", encoding="utf-8")
     user, _, name = host.rpartition("@")
-    return Way(folder, user, name)
+    return Way(folder, user, name, ssh_config)
 
 
 def chosen(given: Path | None) -> Path | None:

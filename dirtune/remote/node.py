@@ -29,6 +29,7 @@ _LOGIN_S = 40
 _PAUSES_S = (0.5, 1, 2, 4)
 """How long a crowded server is left alone at most before it is tried again."""
 _START_S = 20
+_SEND_S = 60
 _GRACE_S = 2
 _SOON_S = 0.5
 MISSING = 127
@@ -85,7 +86,7 @@ class Process:
     async def send(self, text: str) -> None:
         """Write *text* to the command's standard input."""
         with self._node.errors():
-            await spawn.write(self._pipes, text.encode())
+            await asyncio.wait_for(spawn.write(self._pipes, text.encode()), _SEND_S)
 
     async def line(self, *, timeout_s: float) -> str:
         """Return the next line of output without its newline; `NodeUnreachable` at the end."""
@@ -307,7 +308,7 @@ class Node:
     async def _refusal(self, status: int, text: str, noise: str) -> str:
         if status == _SSH_FAILED and self._way is not None:
             locked = await spawn.locked_keys(self._way) if "Permission denied" in text else ()
-            return f"{self.name}: {reasons.reason(text, locked)}"
+            return f"{self.name}: {reasons.reason(self._way.told(text), locked)}"
         if last := reasons.last_line(text):
             return f"{self.name}: {last}"
         if noise:

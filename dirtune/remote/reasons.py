@@ -33,12 +33,16 @@ _SENTENCES = (
     ),
     (_CONNECT, "connecting to {0} port {1} failed: {2}"),
     (
-        re.compile(r"open failed: connect failed: (.+)"),
-        "its jump host could not connect to it: {0}",
+        re.compile(r"open failed: connect failed: open failed"),
+        "the server let us in but opens no session. Its MaxSessions must be 1 or more",
     ),
     (
-        re.compile(r"(?:kex|ssh)_exchange_identification: "),
-        "it hung up before the login. Its sshd may be crowded (MaxStartups), or not let us in",
+        re.compile(r"open failed: administratively prohibited"),
+        "its jump host forwards no connections. AllowTcpForwarding must be yes there",
+    ),
+    (
+        re.compile(r"open failed: connect failed: (.+)"),
+        "its jump host could not connect to it: {0}",
     ),
 )
 """What ssh prints, and what it means. A sentence about the first hop that failed comes first."""
@@ -52,7 +56,13 @@ def reason(text: str, locked: Sequence[str] = ()) -> str:
     for pattern, sentence in _SENTENCES:
         if found := pattern.search(text):
             return sentence.format(*(part.strip() for part in found.groups()))
-    return last_line(text) or "ssh failed without a word"
+    if closed_early(text):
+        return (
+            "the connection was closed before the login, by an sshd that is crowded (MaxStartups) "
+            "or does not let us in, or by a ProxyCommand that failed"
+        )
+    rows = (row.strip() for row in text.splitlines() if not _EARLY.match(row))
+    return next(filter(None, rows), "ssh failed without a word").rstrip(".")
 
 
 def closed_early(text: str) -> bool:
