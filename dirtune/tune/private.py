@@ -4,6 +4,7 @@ Everything is checked on an open descriptor, so nobody can exchange it between l
 """
 
 import os
+import re
 import shlex
 import stat
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from pathlib import Path
 from dirtune.errors import NotPossible
 
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_OURS = re.compile(r"lock|.+\.(lock|ready|journal(\..+)?)")
+"""What dirtune keeps in such folders, and damaged journals that were moved away."""
 _NEVER_ELSEWHERE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not hold us up
 
 
@@ -33,7 +37,10 @@ def folder(path: Path, *, make: bool = False) -> Iterator[int]:
         )
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _NEVER_ELSEWHERE)
     try:
-        _require_own(path, os.fstat(descriptor))
+        now = os.fstat(descriptor)
+        _require_own(path, now)
+        if now.st_mode & _OF_OTHERS:
+            _require_ours_alone(path, now, descriptor)
         _close_to_others(descriptor, 0o700)
         yield descriptor
     finally:
@@ -114,9 +121,26 @@ def _require_own(path: Path, now: os.stat_result) -> None:
             f"{path}: belongs to user {now.st_uid}, so it is not dirtune's. Check what it holds, "
             "then remove it."
         )
+    if now.st_mode & _BY_OTHERS and now.st_mode & stat.S_ISVTX:
+        raise NotPossible(
+            f"{path}: all users write to it (mode {_octal(now)}). Name a folder of its own in "
+            "DIRTUNE_STATE or DIRTUNE_RUN."
+        )
     if now.st_mode & _BY_OTHERS:
         raise NotPossible(
             f"{path}: other users may write to it (mode {_octal(now)}). Check what it holds, then "
+            f"run: chmod go= {shlex.quote(str(path))}"
+        )
+
+
+def _require_ours_alone(path: Path, now: os.stat_result, descriptor: int) -> None:
+    """Raise `NotPossible` where others need to look into *path*, as into /run: it stays open."""
+    names = os.listdir(descriptor)
+    strange = next((name for name in names if not _OURS.fullmatch(name)), None)
+    if strange is not None:
+        raise NotPossible(
+            f"{path}: other users may look into it (mode {_octal(now)}), and it holds {strange}, "
+            "which is not dirtune's. Name a folder of its own in DIRTUNE_STATE or DIRTUNE_RUN, or "
             f"run: chmod go= {shlex.quote(str(path))}"
         )
 

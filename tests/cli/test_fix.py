@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -366,3 +369,49 @@ def test_what_the_audit_could_not_judge_is_said_where_it_was_named(tmp_path):
     said = dirtune("fix", "plan", "irq/shared-with-nic", "--root", str(tmp_path)).stdout
 
     assert "irq/shared-with-nic was not judged: irq 10: virtio5" in said
+
+
+def test_a_journal_that_cannot_be_read_is_named_and_hinders_no_other(lost, tmp_path):
+    data("fix", "apply", "ipvs/sysctl-lost")
+    assert dirtune("fix", "verify").exit_code == 0
+    broken = tmp_path / "state/x.journal"
+    broken.write_text("rubbish\n")
+    named = f"{broken}: damaged (line 1: "
+
+    verified = dirtune("fix", "verify")
+    assert verified.exit_code == 1
+    assert named in verified.output
+    taken_back = dirtune("rollback")
+    assert taken_back.exit_code == 0
+    assert named in taken_back.output
+    refused = dirtune("fix", "apply", "ipvs/sysctl-lost")
+    assert refused.exit_code == 2
+    assert "Until then nothing is changed." in refused.output
+    broken.unlink()
+    assert dirtune("fix", "apply", "ipvs/sysctl-lost").exit_code == 0
+
+
+AS_NOBODY = """
+import os
+from dirtune import cli
+from dirtune.tune import transaction
+
+os.setuid(65534)
+assert list(transaction.place().state.glob("*.journal")) == []
+cli._say_what_is_open(settling=False)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_who_may_not_settle_it_is_told_nothing(lost, tmp_path):
+    data("fix", "apply", "ipvs/sysctl-lost", "--confirm", "60")
+    for above in (tmp_path, *tmp_path.parents):
+        if above.stat().st_mode & 0o1001 == 0:
+            above.chmod(0o711)
+
+    done = subprocess.run(
+        (sys.executable, "-c", AS_NOBODY), capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "unless dirtune confirm keeps it" in dirtune("explain").output

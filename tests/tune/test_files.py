@@ -3,6 +3,7 @@
 import errno
 import os
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -157,6 +158,25 @@ def test_a_copy_is_not_written_through_what_lies_in_its_place(path, tmp_path, pl
     assert not path.is_symlink()
 
 
+@pytest.mark.parametrize("plant", ["symlink_to", "hardlink_to"])
+def test_a_copy_is_not_written_through_what_is_planted_in_between(
+    path, tmp_path, monkeypatch, plant
+):
+    (tmp_path / "victim").write_text("theirs\n")
+    unlink = Path.unlink
+
+    def planting(self, missing_ok=False):
+        unlink(self, missing_ok)
+        getattr(self, plant)(tmp_path / "victim")
+
+    monkeypatch.setattr(Path, "unlink", planting)
+
+    with pytest.raises(ApplyError, match="File exists"):
+        WritableHost().replace(str(path), FileContents(b"new\n", 0o644, os.geteuid(), 0))
+    assert (tmp_path / "victim").read_text() == "theirs\n"
+    assert path.read_text() == "old\n"
+
+
 def test_a_link_is_not_followed(path, tmp_path):
     (tmp_path / "link").symlink_to(path)
     (tmp_path / "dead").symlink_to(tmp_path / "nowhere")
@@ -207,3 +227,8 @@ def test_what_settles_a_change_holds_the_lock(tmp_path, settle, monkeypatch):
 
     assert locked
     assert all(locked)
+
+
+def test_what_the_kernel_refuses_is_an_error(tmp_path):
+    with pytest.raises(ApplyError, match="none/x: No such file or directory"):
+        WritableHost().write(str(tmp_path / "none/x"), "1")

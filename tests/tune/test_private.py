@@ -83,12 +83,43 @@ def refusal(use, at):
 
 
 @pytest.mark.parametrize("use", USES)
-@pytest.mark.parametrize("mode", [0o775, 0o707, 0o777, 0o1777])
+@pytest.mark.parametrize("mode", [0o775, 0o707, 0o777])
 def test_a_folder_that_others_can_write_to_is_refused(used, use, mode):
     used.state.chmod(mode)
 
     assert f"run: chmod go= {used.state}" in refusal(use, used)
     assert used.state.stat().st_mode & 0o7777 == mode
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_folder_that_is_not_dirtunes_alone_is_not_closed_to_others(used, use):
+    """With DIRTUNE_STATE=/run nobody else could use the machine any more."""
+    used.state.chmod(0o755)
+    (used.state / "utmp").touch()
+
+    line = refusal(use, used)
+
+    assert "it holds utmp, which is not dirtune's. Name a folder of its own" in line
+    assert used.state.stat().st_mode & 0o777 == 0o755
+    (used.state / "utmp").rename(used.state / "x.journal.damaged")
+    assert journal.find(used.state, None)
+    assert used.state.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("use", USES)
+def test_what_is_no_folder_is_refused(at, use):
+    at.state.parent.mkdir()
+    at.state.write_text("")
+
+    assert f"{at.state}: Not a directory" in refusal(use, at)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_tmp_is_refused_and_left_as_it_is(used, use):
+    used.state.chmod(0o1777)
+
+    assert "all users write to it (mode 1777). Name a folder of its own" in refusal(use, used)
+    assert used.state.stat().st_mode & 0o7777 == 0o1777
 
 
 @as_root
