@@ -243,7 +243,8 @@ def _left(path: Path, host: WritableHost) -> float | None:
 
 def _log(error: DirtuneError) -> None:
     syslog.syslog(syslog.LOG_ERR, one_line(str(error)))
-    sys.stderr.write(f"{one_line(str(error))}\n")  # to the process that applies, while it listens
+    with suppress(OSError):  # to the process that applies, while it listens
+        os.write(2, f"{one_line(str(error))}\n".encode())
 
 
 def main(path: str, state: str, run: str) -> None:
