@@ -1,4 +1,4 @@
-"""JSON and TOML that others wrote: decoded, or refused by an error that callers know. Pure.
+"""Texts that others wrote: decoded, or refused by an error that callers know. Pure.
 
 Neither decoder is safe by itself. msgspec raises RecursionError for deep nesting; tomllib does as
 well, raises a bare ValueError for a number of thousands of digits, and keeps every prefix of a
@@ -6,15 +6,18 @@ dotted key, which makes 3 GB of 120 kB.
 """
 
 import re
-from collections.abc import Collection
+import struct
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import TypeVar, get_args
 
 import msgspec
 
 from dirtune import __version__
-from dirtune.errors import PlanError
+from dirtune.errors import ParseError, PlanError
 
 _T = TypeVar("_T")
+_SHOWN = 120
 _NESTED = "nested too deeply"
 _LARGEST_TOML = 1 << 20
 """Characters; a plan of 10,000 destinations is two thirds of it, and programs write JSON."""
@@ -30,6 +33,19 @@ _LONG_KEY = re.compile(
 class _Head(msgspec.Struct):
     schema: str
     version: str = ""
+
+
+@contextmanager
+def parsing(source: str) -> Iterator[None]:
+    """Make a `ParseError` about *source* of what numbers, rows and names that do not fit raise.
+
+    Around the body of a parser, or as its decorator (not a generator's, which runs later).
+    """
+    try:
+        yield
+    except (ArithmeticError, LookupError, struct.error, ValueError) as error:
+        problem = str(error)[:_SHOWN]
+        raise ParseError(source, f"not in a form that is known here: {problem}") from error
 
 
 def from_json(text: bytes | str, kind: type[_T]) -> _T:

@@ -280,11 +280,6 @@ def take(host: Host, fields: Sequence[str] = FIELDS) -> Snapshot:
             values[name] = _READERS[name](host)
         except (SourceMissing, SourceRefused, ParseError) as error:
             errors[name] = str(error)
-        except ValueError as error:
-            # int() takes no number of thousands of digits, and no kernel prints one.
-            if "integer string conversion" not in str(error):
-                raise
-            errors[name] = "a number there has more digits than any of the kernel's"
     return replace(Snapshot(errors=errors, taken_s=host.monotonic()), **values)  # type: ignore[arg-type]
 
 

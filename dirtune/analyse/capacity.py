@@ -109,7 +109,7 @@ def in_words(knee: Knee) -> str:
         found = "no knee"
     elif knee.limit == "clients":
         found = f">= {knee.rate:.5g}/s (client-limited)"
-    elif knee.limit == "range":
+    elif knee.limit == "range" or knee.above is None:
         found = f">= {knee.rate:.5g}/s"
     else:
         found = f"{knee.rate:.5g}/s (below {knee.above:.5g}/s)"

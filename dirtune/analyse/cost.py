@@ -13,6 +13,8 @@ import msgspec
 from dirtune.analyse import capacity
 from dirtune.analyse.limit import idle
 from dirtune.analyse.run import Cell, NodeCpu, Run, Trial
+from dirtune.errors import ParseError
+from dirtune.formats import parsing
 
 SCALING_AXES = ("real_servers", "cpus")
 _AS_MUCH = 1.05
@@ -332,12 +334,16 @@ def network_io(trial: Trial, link_bits_per_s: float | None) -> NetworkIo | None:
     return NetworkIo(each, 8 * each, share)
 
 
+@parsing("the run's [price]")
 def price_per_rate(run: Run) -> tuple[PricePerRate | str, ...]:
     """Return prices per connection/s, or why a cell has none; empty without `[price]`."""
     table = run.plan.get("price")
     if not isinstance(table, Mapping):
         return ()
-    prices = msgspec.convert(table, Prices)
+    try:
+        prices = msgspec.convert(table, Prices)
+    except msgspec.ValidationError as error:
+        raise ParseError("the run's [price]", str(error)) from error
     return tuple(row for cell in balanced_cells(run) for row in _priced(run, cell, prices))
 
 
@@ -384,4 +390,9 @@ def destinations(run: Run) -> tuple[Mapping[str, object], ...]:
     load, services = run.plan.get("load"), run.plan.get("services")
     if not isinstance(load, Mapping) or not isinstance(services, Sequence):
         return ()
-    return tuple(services[int(load.get("service", 0))].get("destinations", ()))
+    number = load.get("service", 0)
+    service = services[number] if number in range(len(services)) else None
+    found = service.get("destinations") if isinstance(service, Mapping) else None
+    return (
+        tuple(one for one in found if isinstance(one, Mapping)) if isinstance(found, list) else ()
+    )

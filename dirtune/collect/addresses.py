@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from dirtune.collect.commands import IP_ADDR
 from dirtune.errors import ParseError, SourceMissing
+from dirtune.formats import parsing
 from dirtune.host import Host
 
 SOURCE = "/proc/net/fib_trie"
@@ -57,11 +58,13 @@ def read_interface_addresses(host: Host) -> tuple[InterfaceAddress, ...]:
     return parse_ip_addr(host.read(IP_ADDR))
 
 
+@parsing(SOURCE)
 def parse_fib_trie(text: str) -> frozenset[str]:
     """Return the local IPv4 addresses in the text of fib_trie."""
     return frozenset(found["address"] for found in _LEAF.finditer(text))
 
 
+@parsing(SOURCE)
 def parse_local_networks(text: str) -> frozenset[ipaddress.IPv4Network]:
     """Return the networks wider than one address that the text of fib_trie calls local."""
     found = (ipaddress.IPv4Network(f"{n['address']}/{n['bits']}") for n in _NETWORK.finditer(text))
@@ -77,6 +80,7 @@ def parse_if_inet6(text: str) -> frozenset[str]:
         raise ParseError(SOURCE_V6, "a row does not begin with 32 hexadecimal digits") from error
 
 
+@parsing(IP_ADDR)
 def parse_ip_addr(text: str) -> tuple[InterfaceAddress, ...]:
     """Parse the text of `ip -o addr show`: `2: eth0 inet 198.18.0.1/24 ... scope global eth0`."""
     found = []
@@ -92,5 +96,6 @@ def parse_ip_addr(text: str) -> tuple[InterfaceAddress, ...]:
         length = bits or peer or whole
         if not length.isdecimal():
             raise ParseError(IP_ADDR, f"{row[:60]!r}: {length!r} is no length of a prefix")
+        address = str(ipaddress.ip_address(address))
         found.append(InterfaceAddress(_PEER.sub("", cells[1]), address, int(length), scope))
     return tuple(found)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from dirtune.collect.files import number_in, text_in
 from dirtune.errors import ParseError
+from dirtune.formats import parsing
 from dirtune.host import Host
 
 _CPU = "/sys/devices/system/cpu"
@@ -80,6 +81,7 @@ def read_cpus(host: Host) -> Cpus:
     )
 
 
+@parsing("list of CPUs")
 def parse_cpulist(text: str) -> tuple[int, ...]:
     """Return the numbers in a list such as `0-3,8`; empty for nothing and for `(null)`."""
     words = text.strip().replace("(null)", "")
@@ -104,6 +106,7 @@ def format_cpulist(cpus: Iterable[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
 
 
+@parsing("mask of CPUs")
 def parse_mask(text: str) -> tuple[int, ...]:
     """Return the CPUs in a mask such as `ffffffff,00000003`; `ParseError` if it is none."""
     try:

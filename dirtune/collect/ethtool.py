@@ -13,7 +13,7 @@ import msgspec
 from dirtune.collect.commands import ETHTOOL_TEXTS
 from dirtune.collect.netlink import ETHTOOL
 from dirtune.errors import ParseError, SourceMissing
-from dirtune.formats import from_json
+from dirtune.formats import from_json, parsing
 from dirtune.host import Host
 
 SOURCES = (ETHTOOL, ETHTOOL_TEXTS)
@@ -75,17 +75,20 @@ def parse_ethtool(text: str) -> Mapping[str, Card]:
         raise ParseError(ETHTOOL, str(error)) from error
 
 
+@parsing(ETHTOOL_TEXTS)
 def parse_rings(text: str) -> Mapping[str, int] | None:
     """Parse the text of `ethtool -g`: `rx`, `tx`, `rx_max`, `tx_max`; None without settings."""
     return dict(_settings(text, "ring", ("rx", "tx"), ("{}_max", "{}"))) or None
 
 
+@parsing(ETHTOOL_TEXTS)
 def parse_channels(text: str) -> Mapping[str, int] | None:
     """Parse the text of `ethtool -l`: `combined_count`, `max_combined`; None without settings."""
     names = ("rx", "tx", "other", "combined")
     return dict(_settings(text, "channel", names, ("max_{}", "{}_count"))) or None
 
 
+@parsing(ETHTOOL_TEXTS)
 def parse_coalesce(text: str) -> Mapping[str, int] | None:
     """Parse the text of `ethtool -c`; None without settings."""
     found = {}
@@ -111,6 +114,7 @@ def parse_features(text: str) -> Mapping[str, Feature] | None:
     } or None
 
 
+@parsing(ETHTOOL_TEXTS)
 def parse_statistics(text: str) -> Mapping[str, int] | None:
     """Parse the text of `ethtool -S`; None without a counter."""
     rows = (_COUNTER.fullmatch(row.strip()) for row in text.splitlines())

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from dirtune.errors import ParseError, SourceMissing
+from dirtune.formats import parsing
 from dirtune.host import Host
 
 SOURCE = "/proc/net/ip_vs"
@@ -115,6 +116,7 @@ def read_table_size(host: Host) -> int:
     return parse_table_size(host.read(SOURCE))
 
 
+@parsing(SOURCE)
 def parse_table_size(text: str) -> int:
     """Return the size in the first row of /proc/net/ip_vs."""
     found = re.search(r"\(size=(\d+)\)", text.partition("\n")[0])

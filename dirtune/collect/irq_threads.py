@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dirtune.errors import SourceMissing, SourceRefused
+from dirtune.formats import parsing
 from dirtune.host import Host
 
 _PATTERN = "/proc/[0-9]*/comm"
@@ -35,6 +36,7 @@ def read_irq_threads(host: Host) -> tuple[IrqThread, ...]:
     return tuple(_threads(host, paths))
 
 
+@parsing("/proc/PID/comm")
 def parse_thread(pid: int, comm: str) -> IrqThread | None:
     """Return the thread that a `comm` names, None if it is not an interrupt's."""
     found = _NAME.fullmatch(comm.strip())

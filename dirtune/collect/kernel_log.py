@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dirtune.collect.commands import DMESG
+from dirtune.formats import parsing
 from dirtune.host import Host
 
 SOURCES = (DMESG,)
@@ -25,6 +26,7 @@ def read_kernel_log(host: Host) -> tuple[LogLine, ...]:
     return parse_kernel_log(host.read(DMESG))
 
 
+@parsing(DMESG)
 def parse_kernel_log(text: str) -> tuple[LogLine, ...]:
     """Parse the text of dmesg(1)."""
     return tuple(_lines(text))

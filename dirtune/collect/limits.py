@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from dirtune.errors import ParseError
+from dirtune.formats import parsing
 from dirtune.host import Host
 
 SOURCE = "/proc/self/limits"
@@ -19,6 +20,7 @@ def read_limits(host: Host) -> Mapping[str, int | None]:
     return parse_limits(host.read(SOURCE))
 
 
+@parsing(SOURCE)
 def parse_limits(text: str) -> Mapping[str, int | None]:
     """Parse the text of /proc/self/limits."""
     found = [_ROW.fullmatch(row) for row in text.splitlines()]

@@ -6,6 +6,7 @@ Format: fs/proc/meminfo.c. kB means 1024 bytes; rows without a unit (HugePages_T
 from collections.abc import Mapping
 
 from dirtune.errors import ParseError
+from dirtune.formats import parsing
 from dirtune.host import Host
 
 SOURCE = "/proc/meminfo"
@@ -17,6 +18,7 @@ def read_meminfo(host: Host) -> Mapping[str, int]:
     return parse_meminfo(host.read(SOURCE))
 
 
+@parsing(SOURCE)
 def parse_meminfo(text: str) -> Mapping[str, int]:
     """Parse the text of /proc/meminfo."""
     found = {}

@@ -7,6 +7,7 @@ old kernels the first number may touch the colon. Eight columns are of receiving
 from collections.abc import Mapping
 
 from dirtune.errors import ParseError
+from dirtune.formats import parsing
 from dirtune.host import Host
 
 SOURCE = "/proc/net/dev"
@@ -21,6 +22,7 @@ def read_net_dev(host: Host) -> Mapping[str, Mapping[str, int]]:
     return parse_net_dev(host.read(SOURCE))
 
 
+@parsing(SOURCE)
 def parse_net_dev(text: str) -> Mapping[str, Mapping[str, int]]:
     """Parse the text of /proc/net/dev."""
     rows = text.splitlines()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dirtune.collect.cpus import parse_cpulist
 from dirtune.collect.files import text_in
 from dirtune.errors import SourceMissing
+from dirtune.formats import parsing
 from dirtune.host import Host
 
 _ROOT = "/proc/irq"
@@ -46,6 +47,7 @@ def read_proc_irq(host: Host) -> Mapping[str, IrqState]:
     return {name: _state(host, f"{_ROOT}/{name}") for name in sorted(names, key=int)}
 
 
+@parsing("/proc/irq/N/spurious")
 def parse_unhandled(text: str) -> int | None:
     """Return the unhandled interrupts in the text of `spurious`."""
     found = _UNHANDLED.search(text)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from dirtune.collect.files import text_in
 from dirtune.errors import ParseError, SourceMissing
+from dirtune.formats import parsing
 from dirtune.host import Host
 
 _PATTERN = "/proc/[0-9]*/stat"
@@ -43,6 +44,7 @@ def read_processes(host: Host) -> tuple[Process, ...]:
     return tuple(_read(host, paths))
 
 
+@parsing("/proc/PID/stat")
 def parse_process(text: str) -> Process:
     """Parse the text of /proc/PID/stat."""
     head, _, tail = text.rpartition(")")

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 
 from dirtune.errors import ParseError
+from dirtune.formats import parsing
 from dirtune.host import Host
 
 SOURCE = "/proc/net/route"
@@ -37,15 +38,13 @@ def read_routes(host: Host) -> tuple[Route, ...]:
     return parse_routes(host.read(SOURCE))
 
 
+@parsing(SOURCE)
 def parse_routes(text: str) -> tuple[Route, ...]:
     """Parse the text of /proc/net/route; blackhole and unreachable routes (`*`) are left out."""
     rows = [row.split() for row in text.splitlines() if row.strip()]
     if not rows or rows[0][:3] != ["Iface", "Destination", "Gateway"]:
         raise ParseError(SOURCE, "no header that begins with Iface")
-    try:
-        return tuple(_route(row) for row in rows[1:] if row[0] != "*")
-    except (ValueError, IndexError) as error:
-        raise ParseError(SOURCE, f"a row is no route: {error}") from error
+    return tuple(_route(row) for row in rows[1:] if row[0] != "*")
 
 
 def route_to(routes: tuple[Route, ...], address: str) -> Route | None:

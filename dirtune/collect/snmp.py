@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from dirtune.errors import ParseError, SourceMissing, SourceRefused
+from dirtune.formats import parsing
 from dirtune.host import Host
 
 SOURCE = "/proc/net/snmp"
@@ -27,11 +28,13 @@ def read_snmp(host: Host) -> Mapping[str, int]:
     return found
 
 
+@parsing(SOURCE)
 def parse_snmp(text: str) -> Mapping[str, int]:
     """Parse the text of /proc/net/snmp or /proc/net/netstat."""
     return dict(_pairs(SOURCE, text))
 
 
+@parsing(_SOCKSTAT)
 def parse_sockstat(text: str) -> Mapping[str, int]:
     """Parse the text of /proc/net/sockstat."""
     found: dict[str, int] = {}

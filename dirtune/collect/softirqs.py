@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dirtune.errors import ParseError
+from dirtune.formats import parsing
 from dirtune.host import Host
 
 SOURCE = "/proc/softirqs"
@@ -28,6 +29,7 @@ def read_softirqs(host: Host) -> Softirqs:
     return parse_softirqs(host.read(SOURCE))
 
 
+@parsing(SOURCE)
 def parse_softirqs(text: str) -> Softirqs:
     """Parse the text of /proc/softirqs."""
     head, *rows = text.splitlines() or [""]

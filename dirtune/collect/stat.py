@@ -8,6 +8,7 @@ added over time: iowait, irq and softirq in 2.6, steal in 2.6.11, guest in 2.6.2
 from dataclasses import dataclass
 
 from dirtune.errors import ParseError
+from dirtune.formats import parsing
 from dirtune.host import Host
 
 SOURCE = "/proc/stat"
@@ -59,6 +60,7 @@ def read_stat(host: Host) -> Stat:
     return parse_stat(host.read(SOURCE))
 
 
+@parsing(SOURCE)
 def parse_stat(text: str) -> Stat:
     """Parse the text of /proc/stat."""
     rows = [row for row in text.splitlines() if row]

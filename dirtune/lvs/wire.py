@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
+from dirtune.formats import parsing
 from dirtune.lvs.diff import Step, Verb
 from dirtune.lvs.model import Destination, Numbers, Service, SyncDaemon, Timeouts
 
@@ -101,6 +102,7 @@ class Decoder:
         self._service = _Reader(_OF_SERVICE)
         self._destination = _Reader(_OF_DESTINATION)
 
+    @parsing("netlink")
     def service(self, payload: bytes) -> tuple[Service, bytes]:
         """Return a service without its destinations, and what `numbers` reads."""
         told = self._service.told(payload, _HEAD.size)
@@ -122,6 +124,7 @@ class Decoder:
             engine=_text(engine),
         ), wide or narrow
 
+    @parsing("netlink")
     def destination(
         self, payload: bytes, family: int
     ) -> tuple[Destination, tuple[int, int, int], bytes]:
@@ -147,6 +150,7 @@ class Decoder:
         )
         return made, told[10:13], told[14] or told[13]
 
+    @parsing("netlink")
     def numbers(self, data: bytes) -> Numbers:
         """Return what is counted of a service or destination.
 
@@ -159,12 +163,14 @@ class Decoder:
         nested = self._attributes(data)
         return Numbers(*(_int(nested[kind]) for kind in range(1, 11)))
 
+    @parsing("netlink")
     def timeouts(self, payload: bytes) -> Timeouts:
         """Return the timeouts in the answer to GET_CONFIG."""
         get = self._attributes(payload)
         kinds = (_TIMEOUT_TCP, _TIMEOUT_TCP_FIN, _TIMEOUT_UDP)
         return Timeouts(*(_int(get[kind]) for kind in kinds))
 
+    @parsing("netlink")
     def daemon(self, payload: bytes) -> SyncDaemon:
         """Return a sync daemon."""
         get = self._attributes(payload, _HEAD.size)
@@ -367,9 +373,9 @@ def _packed(address: str) -> bytes:
 def _address(family: int, value: bytes) -> str:
     # The kernel's union has room for IPv6 whatever is in it.
     if family == 4:
-        return socket.inet_ntoa(value[:4])
+        return str(ipaddress.IPv4Address(value[:4]))
     return str(ipaddress.IPv6Address(value))
 
 
 def _netmask(family: int, value: bytes) -> str:
-    return socket.inet_ntoa(value) if family == 4 else str(_int(value))
+    return str(ipaddress.IPv4Address(value)) if family == 4 else str(_int(value))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from dirtune.analyse.probed import Drops, DropWindow
 from dirtune.errors import SourceMissing, SourceRefused
+from dirtune.formats import parsing
 from dirtune.host import Host
 from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way
 
@@ -48,6 +49,7 @@ def read_reasons(host: Host) -> Mapping[int, str] | None:
     return None
 
 
+@parsing("kfree_skb/format")
 def parse_reasons(text: str) -> Mapping[int, str] | None:
     """Parse the text of the event's `format` file."""
     if "REC->reason" not in text:

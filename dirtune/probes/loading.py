@@ -16,6 +16,7 @@ from typing import Any
 
 from dirtune.collect.facts import find_bcc
 from dirtune.errors import NotPossible
+from dirtune.formats import parsing
 from dirtune.host import Host
 from dirtune.probes import btf
 from dirtune.probes.probe import Point, Probe, Way
@@ -69,6 +70,7 @@ def statistics(each: Loaded, host: Host) -> tuple[int, int] | None:
     return parse_statistics([host.read(f"/proc/self/fdinfo/{fd}") for fd in fds])
 
 
+@parsing("/proc/self/fdinfo")
 def parse_statistics(texts: list[str]) -> tuple[int, int] | None:
     """Return nanoseconds and runs summed over the fdinfo *texts* of BPF programs.
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from dirtune.analyse.probed import IrqThreadTime
 from dirtune.collect.files import text_in
 from dirtune.collect.irq_threads import IrqThread, read_irq_threads
+from dirtune.formats import parsing
 from dirtune.host import Host
 
 _SWITCHES = re.compile(r"^voluntary_ctxt_switches:\s*(\d+)$", re.MULTILINE)
@@ -51,12 +52,14 @@ def decode(
     return tuple(sorted((row for row in rows if row), key=lambda row: (row.irq, row.name)))
 
 
+@parsing("/proc/PID/status")
 def parse_switches(text: str) -> int | None:
     """Return the voluntary context switches in the text of /proc/PID/status."""
     found = _SWITCHES.search(text)
     return int(found[1]) if found else None
 
 
+@parsing("/proc/PID/schedstat")
 def parse_cpu_ns(text: str) -> int | None:
     """Return the nanoseconds on a CPU in the text of /proc/PID/schedstat.
 

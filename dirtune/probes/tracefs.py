@@ -22,6 +22,7 @@ from dirtune.analyse.rates import line_counts
 from dirtune.collect.facts import read_facts
 from dirtune.collect.interrupts import parse_interrupts
 from dirtune.errors import ApplyError, NotPossible, ParseError, SourceMissing, SourceRefused
+from dirtune.formats import parsing
 from dirtune.host import Host, WritableHost
 from dirtune.signals import undisturbed
 
@@ -106,6 +107,7 @@ def decode(before: Reading, after: Reading) -> HandlerCounts:
     )
 
 
+@parsing("hist")
 def parse_hist(text: str) -> Hist:
     """Parse a trigger's table with two keys, of which the first is `irq`."""
     hits: dict[tuple[int, str], int] = {}

@@ -210,7 +210,8 @@ def _matrix(run: Run) -> Iterator[Block]:
         swept = (t for t in cost.trials_of(run, cell.name) if t.kind != "search")
         measured = [t for t in swept if t.validity in {"valid", "client_limited"}]
         place = rows.setdefault(key, {})
-        place[int(found.get("real_servers", 0))] = str(len(measured)) if measured else "0"
+        servers = found.get("real_servers")
+        place[servers if isinstance(servers, int) else 0] = str(len(measured)) if measured else "0"
     header = (*_MATRIX_AXES, *(findings.said("real_servers", n) for n in counts))
     body = tuple((*key, *(found.get(n, _NONE) for n in counts)) for key, found in rows.items())
     yield Table(header, body)

@@ -28,7 +28,7 @@ from dirtune.collect.routes import parse_routes, route_to
 from dirtune.host import RecordedHost
 from tests.analyse import private_host
 from tests.analyse.redacting import audit, differences, of_tree
-from tests.test_any_text import PATHS
+from tests.fuzz import targets
 
 KEY = b"0123456789abcdef"
 CASES = Path(__file__).parents[2] / "../shared/cases"
@@ -280,7 +280,7 @@ def test_the_command_takes_another_key_each_time(tmp_path, monkeypatch):
     assert texts[0] != texts[1]
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", targets.paths())
 def test_every_source_has_a_rule(path):
     assert sources.rule(path) is not None, "say in sources.py what is done to it"
 
@@ -327,7 +327,7 @@ HOSTILE = (
     *("0", ":", "a:", "1.", "ab-", "-", '"', 'comment "', "00 ", "user=", "iif ", "a-", "/", "x"),
     *("10.0.0.0/", "[fe80::", " - ", "a\n", "| -- 1", "zq1,", "::", "=", '{"a":', "[", "\\", "é"),
 )
-ONE_OF_EACH = {sources.rule(path): path for path in PATHS}
+ONE_OF_EACH = {sources.rule(path): path for path in targets.paths()}
 
 
 @pytest.mark.parametrize("path", sorted(ONE_OF_EACH.values()))

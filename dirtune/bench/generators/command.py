@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dirtune.bench.generators import Part, Report, Schedule
 from dirtune.bench.tables import Load
 from dirtune.errors import ParseError
+from dirtune.formats import parsing
 
 PACKAGE = ""
 
@@ -30,6 +31,7 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
     return tuple(shlex.split(filled))
 
 
+@parsing("command")
 def parse(text: str, log: Iterable[str], load: Load) -> Report:
     """Find the plan's two numbers in what one process printed; the last place of each counts.
 

@@ -14,6 +14,7 @@ import msgspec
 from dirtune.bench.generators import LOG, Part, Reply, Report, Schedule, split
 from dirtune.bench.tables import Load
 from dirtune.errors import ParseError
+from dirtune.formats import parsing
 
 PACKAGE = "nghttp2-client"
 RAMP_STEPS = 5
@@ -80,6 +81,7 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
     )
 
 
+@parsing("h2load")
 def parse(text: str, log: Iterable[str], load: Load) -> Report:
     """Parse what one h2load printed and its log."""
     summary = of_connections(parse_summary(text), load.keepalive)
@@ -96,6 +98,7 @@ def parse(text: str, log: Iterable[str], load: Load) -> Report:
     )
 
 
+@parsing("h2load")
 def parse_summary(text: str) -> Summary:
     """Parse what one h2load printed; with several reports in *text* the last one counts."""
     requests = _last(r"^ *requests: (.+)$", text)

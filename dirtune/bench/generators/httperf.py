@@ -19,6 +19,7 @@ from dirtune.analyse.run import Latency
 from dirtune.bench.generators import Part, Report, Schedule, split
 from dirtune.bench.tables import Load
 from dirtune.errors import ParseError
+from dirtune.formats import parsing
 
 PACKAGE = "httperf"
 OPEN_MAX = 1000
@@ -75,6 +76,7 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
     )
 
 
+@parsing("httperf")
 def parse(text: str, log: Iterable[str], load: Load) -> Report:
     """Parse what one httperf printed; it has no log."""
     del log
@@ -106,6 +108,7 @@ def parse(text: str, log: Iterable[str], load: Load) -> Report:
     )
 
 
+@parsing("httperf")
 def parse_summary(text: str) -> Summary:
     """Parse one report; with several in *text* the last one counts."""
     totals = list(_TOTAL.finditer(text))
@@ -154,7 +157,7 @@ def _errors(text: str) -> dict[str, int] | None:
     lacks = {"client-timo", "socket-timo", "connrefused", "connreset", *_UNSENT} - counts.keys()
     if lacks:
         raise ParseError("httperf", f"its Errors lines have no {sorted(lacks)[0]}")
-    del counts["total"]
+    counts.pop("total", None)
     return counts
 
 

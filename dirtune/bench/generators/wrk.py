@@ -15,6 +15,7 @@ from dirtune.analyse.run import Latency
 from dirtune.bench.generators import Part, Report, Schedule
 from dirtune.bench.tables import Load
 from dirtune.errors import ParseError
+from dirtune.formats import parsing
 
 PACKAGE = "wrk"
 
@@ -58,6 +59,7 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
     )
 
 
+@parsing("wrk")
 def parse(text: str, log: Iterable[str], load: Load) -> Report:
     """Parse what one wrk printed; it has no log."""
     del log, load
@@ -72,6 +74,7 @@ def parse(text: str, log: Iterable[str], load: Load) -> Report:
     )
 
 
+@parsing("wrk")
 def parse_summary(text: str) -> Summary:
     """Parse what one wrk printed; with several reports in *text* the last one counts."""
     ends = list(re.finditer(rf"(\d+) requests in {_TIME},", text))
