@@ -36,14 +36,14 @@ class _Head(msgspec.Struct):
 
 
 @contextmanager
-def parsing(source: str) -> Iterator[None]:
-    """Make a `ParseError` about *source* of what numbers, rows and names that do not fit raise.
+def parsing(source: str, *more: type[Exception]) -> Iterator[None]:
+    """Make a `ParseError` about *source* of what numbers, rows and names that do not fit raise, and *more*.
 
     Around the body of a parser, or as its decorator (not a generator's, which runs later).
     """
     try:
         yield
-    except (ArithmeticError, LookupError, struct.error, ValueError) as error:
+    except (ArithmeticError, LookupError, struct.error, ValueError, *more) as error:
         problem = str(error)[:_SHOWN]
         raise ParseError(source, f"not in a form that is known here: {problem}") from error
 

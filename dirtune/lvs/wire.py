@@ -102,7 +102,7 @@ class Decoder:
         self._service = _Reader(_OF_SERVICE)
         self._destination = _Reader(_OF_DESTINATION)
 
-    @parsing("netlink")
+    @parsing("netlink", TypeError)
     def service(self, payload: bytes) -> tuple[Service, bytes]:
         """Return a service without its destinations, and what `numbers` reads."""
         told = self._service.told(payload, _HEAD.size)
@@ -124,7 +124,7 @@ class Decoder:
             engine=_text(engine),
         ), wide or narrow
 
-    @parsing("netlink")
+    @parsing("netlink", TypeError)
     def destination(
         self, payload: bytes, family: int
     ) -> tuple[Destination, tuple[int, int, int], bytes]:
@@ -150,7 +150,7 @@ class Decoder:
         )
         return made, told[10:13], told[14] or told[13]
 
-    @parsing("netlink")
+    @parsing("netlink", TypeError)
     def numbers(self, data: bytes) -> Numbers:
         """Return what is counted of a service or destination.
 
@@ -163,14 +163,14 @@ class Decoder:
         nested = self._attributes(data)
         return Numbers(*(_int(nested[kind]) for kind in range(1, 11)))
 
-    @parsing("netlink")
+    @parsing("netlink", TypeError)
     def timeouts(self, payload: bytes) -> Timeouts:
         """Return the timeouts in the answer to GET_CONFIG."""
         get = self._attributes(payload)
         kinds = (_TIMEOUT_TCP, _TIMEOUT_TCP_FIN, _TIMEOUT_UDP)
         return Timeouts(*(_int(get[kind]) for kind in kinds))
 
-    @parsing("netlink")
+    @parsing("netlink", TypeError)
     def daemon(self, payload: bytes) -> SyncDaemon:
         """Return a sync daemon."""
         get = self._attributes(payload, _HEAD.size)
