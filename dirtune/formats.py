@@ -37,9 +37,10 @@ class _Head(msgspec.Struct):
 
 @contextmanager
 def parsing(source: str, *more: type[Exception]) -> Iterator[None]:
-    """Make a `ParseError` about *source* of what numbers, rows and names that do not fit raise, and *more*.
+    """Make a `ParseError` about *source* of what numbers, rows and names that do not fit raise.
 
-    Around the body of a parser, or as its decorator (not a generator's, which runs later).
+    Of *more* as well. It stands around the body of a parser, or is its decorator (not that of a
+    generator, which runs later).
     """
     try:
         yield
