@@ -42,9 +42,10 @@ def parsing(source: str, *more: type[Exception]) -> Iterator[None]:
     Of *more* as well. It stands around the body of a parser, or is its decorator (not that of a
     generator, which runs later).
     """
+    kinds: tuple[type[Exception], ...] = (ArithmeticError, LookupError, struct.error, ValueError)
     try:
         yield
-    except (ArithmeticError, LookupError, struct.error, ValueError, *more) as error:
+    except (*kinds, *more) as error:
         problem = str(error)[:_SHOWN]
         raise ParseError(source, f"not in a form that is known here: {problem}") from error
 
