@@ -17,6 +17,7 @@ from typing import Any, NoReturn, TextIO
 
 from dirtune.errors import DirtuneError
 from dirtune.escape import one_line, visible
+from dirtune.extras import lacking
 from dirtune.signals import interruptible
 
 CANNOT = 2
@@ -53,6 +54,9 @@ def outermost(work: Callable[[], int | None]) -> NoReturn:
     except DirtuneError as error:
         status = CANNOT
         complain(str(error))
+    except ModuleNotFoundError as error:
+        status = CANNOT
+        complain(lacking(error.name) or fault(error))
     except KeyboardInterrupt as error:
         status = CANNOT
         complain(str(error) or "interrupted")

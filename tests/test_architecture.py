@@ -8,6 +8,7 @@ PACKAGE = Path(__file__).parent.parent / "dirtune"
 # A layer may import itself and anything to its left.
 LAYERS = [
     "errors",
+    "extras",
     "ssh_names",
     "escape",
     "nearest",

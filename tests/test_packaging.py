@@ -98,3 +98,46 @@ def test_bpf_objects_declare_a_licence_that_the_kernel_lends_helpers_to():
     assert re.findall(r"^#define BPF_LICENSE (.*)$", text, re.M) == ["Dual MIT/GPL"]
     assert (ROOT / "LICENSE").read_text().startswith("MIT License\n")
     assert PROJECT["license"] == "MIT"
+
+
+def test_no_remedy_asks_an_index_for_dirtune_or_leaves_the_interpreter_open():
+    texts = {path: path.read_text() for path in (ROOT / "dirtune").rglob("*.py")}
+    open_ = [path for path, text in texts.items() if re.search(r"(?<!m )pip install", text)]
+
+    assert open_ == []
+    assert not [path for path, text in texts.items() if re.search(r"install .?dirtune\b", text)]
+
+
+def test_a_missing_module_names_the_interpreter_that_runs(monkeypatch, capsys):
+    from dirtune import ending
+
+    def lack():
+        raise ModuleNotFoundError("No module named 'scipy'", name="scipy.stats")
+
+    monkeypatch.setattr(sys, "executable", "/opt/my tools/bin/python")
+    with pytest.raises(SystemExit) as ended:
+        ending.outermost(lack)
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "dirtune: no Python module scipy; install it: "
+        "'/opt/my tools/bin/python' -m pip install scipy\n"
+    )
+
+
+def test_a_module_that_nothing_provides_is_no_missing_extra(capsys):
+    from dirtune import ending
+
+    def lack():
+        raise ModuleNotFoundError("No module named 'tomlib'", name="tomlib")
+
+    with pytest.raises(SystemExit):
+        ending.outermost(lack)
+
+    assert "internal error: ModuleNotFoundError" in capsys.readouterr().err
+
+
+def test_each_extra_has_its_package_in_the_project():
+    from dirtune.extras import PACKAGES
+
+    assert {package.lower() for package in PACKAGES.values()} <= {name for name, _ in required()}

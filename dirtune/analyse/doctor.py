@@ -5,6 +5,7 @@ import shlex
 import msgspec
 
 from dirtune.collect.facts import Facts
+from dirtune.extras import PACKAGES, pip_install
 
 _LAB_BYTES = 4 * 2**30
 _CONFIDENTIAL = "confidentiality"
@@ -194,7 +195,7 @@ def _audit_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
 
 def _bench_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
     return (
-        *_modules(facts, "bench", "scipy"),
+        *_modules(facts, "scipy"),
         *_commands(facts, ("ssh", "openssh-client"), ("h2load", "nghttp2-client")),
     )
 
@@ -202,12 +203,12 @@ def _bench_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
 def _lvs_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
     return (
         *_present((not facts.root, "needs root", "run it with sudo")),
-        *_modules(facts, "", "pyroute2"),
+        *_modules(facts, "pyroute2"),
     )
 
 
 def _report_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
-    return _modules(facts, "report", "jinja2", "altair", "vl_convert")
+    return _modules(facts, "jinja2", "altair", "vl_convert")
 
 
 def _lab_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
@@ -240,18 +241,21 @@ def _lab_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
             ("sshd", "openssh-server"),
             ("h2load", "nghttp2-client"),
         ),
-        *_present(("vng" not in facts.commands, "no command vng", "pip install 'dirtune[lab]'")),
+        *_present(("vng" not in facts.commands, "no command vng", _pip(facts, "virtme-ng"))),
     )
 
 
-def _modules(facts: Facts, extra: str, *names: str) -> tuple[Obstacle, ...]:
-    wanted = f"'dirtune[{extra}]'" if extra else "dirtune"
+def _modules(facts: Facts, *names: str) -> tuple[Obstacle, ...]:
     return _present(
         *(
-            (n not in facts.modules, f"no Python module {n}", f"pip install {wanted}")
-            for n in names
+            (name not in facts.modules, f"no Python module {name}", _pip(facts, PACKAGES[name]))
+            for name in names
         )
     )
+
+
+def _pip(facts: Facts, package: str) -> str:
+    return pip_install(package, python=facts.python)
 
 
 def _commands(facts: Facts, *wanted: tuple[str, str]) -> tuple[Obstacle, ...]:

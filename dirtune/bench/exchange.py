@@ -13,6 +13,7 @@ import msgspec
 
 from dirtune.analyse.run import Run, Trial
 from dirtune.errors import NotPossible, ParseError
+from dirtune.extras import lacking
 from dirtune.formats import from_json
 
 _TO_SECONDS: dict[str, Callable[[float], float]] = {
@@ -165,5 +166,5 @@ def _pyperf() -> Any:  # noqa: ANN401
     try:
         import pyperf  # noqa: PLC0415  (an extra, and only these two need it)
     except ModuleNotFoundError as error:
-        raise NotPossible("no Python module pyperf: pip install 'dirtune[bench]'") from error
+        raise NotPossible(lacking("pyperf")) from error
     return pyperf

@@ -10,9 +10,10 @@ from dirtune import writing
 from dirtune.analyse.run import Run
 from dirtune.bench import store
 from dirtune.errors import NotPossible
+from dirtune.extras import pip_install
 from dirtune.render import comparison
 
-_REMEDY = "pip install 'dirtune[report]'"
+_REPORT = ("jinja2", "altair", "vl-convert-python")
 
 
 class Renderer(Protocol):
@@ -47,7 +48,9 @@ def renderer() -> "Renderer":
     try:
         return cast("Renderer", importlib.import_module("dirtune.render.report"))
     except ModuleNotFoundError as error:
-        raise NotPossible(f"report: no Python module {error.name}: {_REMEDY}") from error
+        raise NotPossible(
+            f"report: no Python module {error.name}; install it: {pip_install(*_REPORT)}"
+        ) from error
 
 
 def closing(run: Run, folder: Path, format: str) -> str:

@@ -79,6 +79,8 @@ class Facts(msgspec.Struct, frozen=True):
     """Those of the wanted commands that were found, the virtual environment's included."""
     modules: frozenset[str]
     """Those of the wanted Python modules that can be imported."""
+    python: str
+    """The interpreter that runs, which remedies install for."""
     lab_kernels: tuple[str, ...]
     """Releases with an image in /boot and every module the lab's director needs."""
     lab_headers: tuple[str, ...]
@@ -112,6 +114,7 @@ def read_facts(host: Host) -> Facts:
         lockdown=parse_lockdown(_text(host, "/sys/kernel/security/lockdown")),
         commands=frozenset(name for name in _COMMANDS if _which(name)),
         modules=frozenset(name for name in _MODULES if importlib.util.find_spec(name)),
+        python=sys.executable,
         lab_kernels=kernels,
         lab_headers=tuple(kernel for kernel in kernels if _has_headers(host, kernel)),
         tun=bool(host.glob("/dev/net/tun")),

@@ -14,6 +14,7 @@ from typing import TextIO
 import psutil
 
 from dirtune.errors import DirtuneError, LabError
+from dirtune.extras import pip_install
 from dirtune.host import run
 from dirtune.lab import cgroups, clearing, guest, prefix
 from dirtune.lab.boot import (
@@ -66,7 +67,7 @@ def missing(spec: Spec) -> tuple[str, ...]:
         if not shutil.which(command, path=f"{os.environ.get('PATH', '')}:{_PATH}")
     ]
     if not (Path(sys.executable).parent / "virtme-run").exists():
-        lacks.append("virtme-run: not found: pip install 'dirtune[lab]'")
+        lacks.append(f"virtme-run: not found: {pip_install('virtme-ng')}")
     if not Path("/dev/net/tun").exists():
         lacks.append("/dev/net/tun: not there: modprobe tun")
     try:

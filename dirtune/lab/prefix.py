@@ -14,6 +14,7 @@ from pathlib import Path
 
 import dirtune
 from dirtune.errors import LabError, NotPossible
+from dirtune.extras import pip_install
 from dirtune.host import run
 
 PYTHON = "/usr/bin/python3"
@@ -28,7 +29,7 @@ def source_tree() -> Path:
     if not (root / "pyproject.toml").exists():
         raise LabError(
             "the lab builds its director's dirtune from source: run it from a checkout "
-            "(pip install -e '.[lab]')"
+            f"(there: {pip_install('-e', '.[lab]')})"
         )
     return root
 

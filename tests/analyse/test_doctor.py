@@ -32,11 +32,14 @@ READY = Facts(
     lockdown="none",
     commands=frozenset({"h2load", "ip", "nginx", "qemu-system-x86_64", "ssh", "sshd", "vng"}),
     modules=frozenset({"altair", "jinja2", "pyroute2", "scipy", "vl_convert"}),
+    python="/opt/dirtune/bin/python",
     lab_kernels=("6.1.0-56-amd64",),
     lab_headers=("6.1.0-56-amd64",),
     tun=True,
     free_bytes=50 * 2**30,
 )
+
+PIP = "/opt/dirtune/bin/python -m pip install"
 
 
 def broken(**changes):
@@ -72,6 +75,9 @@ def test_all_works_where_all_is_there():
             {"commands": READY.commands - {"h2load"}},
             {"bench": ["apt install nghttp2-client"], "lab": ["apt install nghttp2-client"]},
         ),
+        ({"modules": READY.modules - {"scipy"}}, {"bench": [f"{PIP} scipy"]}),
+        ({"modules": READY.modules - {"vl_convert"}}, {"report": [f"{PIP} vl-convert-python"]}),
+        ({"commands": READY.commands - {"vng"}}, {"lab": [f"{PIP} virtme-ng"]}),
     ],
 )
 def test_one_thing_missing(changes, expected):
