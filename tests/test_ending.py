@@ -258,3 +258,23 @@ def test_a_section_that_blocks_the_loop_is_interrupted_at_once_and_nothing_is_re
 
     gc.collect()
     assert (done, capfd.readouterr().err) == (["cleaned up"], "")
+
+
+def test_what_is_still_in_a_buffer_counts_before_the_status_is_decided():
+    code = (
+        "import sys; from dirtune.ending import outermost; "
+        "outermost(lambda: 0 * sys.stdout.write('x'))"
+    )
+    done = shell(f'"{sys.executable}" -c "{code}" >/dev/full')
+
+    assert done.returncode == 2
+    assert "No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("entry", ["dirtune.schemas", "dirtune.lab.keeper"])
+def test_other_entry_points_end_alike(entry):
+    done = shell(f'"{sys.executable}" -m {entry}')  # without the argument that it needs
+
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("dirtune: internal error: IndexError: ")

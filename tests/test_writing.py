@@ -176,3 +176,15 @@ def test_a_tree_is_whole_or_not_there(tmp_path, monkeypatch):
     with pytest.raises(NotPossible, match="No space left on device"):
         writing.tree(tmp_path / "other", files)
     assert names(tmp_path) == ["new"]
+
+
+def test_a_link_that_is_put_there_in_between_is_not_followed(tmp_path, monkeypatch):
+    path, victim = tmp_path / "report.md", tmp_path / "victim"
+    victim.write_bytes(OLD)
+    (tmp_path / f".report.md.{os.getpid()}.new").symlink_to(victim)
+    monkeypatch.setattr(writing.Path, "unlink", lambda *_, **__: None)
+
+    with pytest.raises(NotPossible, match="File exists"):
+        writing.replace(path, b"new")
+
+    assert victim.read_bytes() == OLD
