@@ -150,6 +150,12 @@ class _Diagnostics(io.TextIOWrapper):
         return len(text)
 
 
+def terminal() -> TextIO:
+    """Return a stream to standard error for what moves the cursor; it never raises either."""
+    raw = _Stream(2, raises=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=sys.stderr.encoding)
+
+
 def _text(stream: TextIO | None, descriptor: int) -> TextIO:
     result = descriptor == 1
     raw = _Stream(descriptor, raises=result)

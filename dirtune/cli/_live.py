@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from dirtune.analyse import cpu
 from dirtune.analyse.cpu import Sample
+from dirtune.ending import terminal
 from dirtune.escape import one_line
 
 if TYPE_CHECKING:
@@ -25,10 +26,7 @@ def shown(*, quiet: bool) -> Iterator[Callable[[Sequence[Sample]], None]]:
     from rich.live import Live
 
     # A stream of its own: what moves the cursor is no name, and sys.stderr shows both.
-    with (
-        open(sys.stderr.fileno(), "w", encoding=sys.stderr.encoding, closefd=False) as terminal,
-        Live(console=_console(terminal), transient=True, auto_refresh=False) as live,
-    ):
+    with Live(console=_console(terminal()), transient=True, auto_refresh=False) as live:
         yield lambda samples: live.update(_table(samples), refresh=True)
 
 
