@@ -229,6 +229,19 @@ def test_what_settles_a_change_holds_the_lock(tmp_path, settle, monkeypatch):
     assert all(locked)
 
 
-def test_what_the_kernel_refuses_is_an_error(tmp_path):
-    with pytest.raises(ApplyError, match="none/x: No such file or directory"):
-        WritableHost().write(str(tmp_path / "none/x"), "1")
+@pytest.mark.parametrize(
+    ("work", "why"),
+    [
+        (lambda host, at: host.write(f"{at}/none/x", "1"), "none/x: No such file or directory"),
+        (lambda host, at: host.make_folder(f"{at}/full"), "full: File exists"),
+        (lambda host, at: host.remove_folder(f"{at}/full"), "full: Directory not empty"),
+        (lambda host, at: host.remove(f"{at}/full"), "full: Is a directory"),
+        (lambda host, at: host.contents(f"{at}/full/x/y"), "full/x/y: Not a directory"),
+    ],
+)
+def test_what_the_kernel_refuses_is_an_error(tmp_path, work, why):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/x").touch()
+
+    with pytest.raises(ApplyError, match=why):
+        work(WritableHost(), tmp_path)
