@@ -121,6 +121,13 @@ def test_an_old_journal_is_before_all_with_a_number_and_is_still_undone(old, val
     assert b"sum" not in old.read_bytes()
 
 
+def test_a_damaged_line_of_an_old_journal_is_named(old):
+    old.write_bytes(old.read_bytes() + b"rubbish\n")
+
+    with pytest.raises(ParseError, match=r"damaged \(line 4: "):
+        journal.load(old)
+
+
 # --- damage ---
 
 
