@@ -141,7 +141,7 @@ def applied_table(
         for change in plan.changes
         if not silent(change.action)
     ]
-    lines += _next(journal, confirm_s) if journal or not notes else ()
+    lines += _next(journal, confirm_s) if journal or not notes else ("nothing was applied",)
     if any(change.risk == "reboot" for change in plan.changes):
         lines.append("takes effect at the next boot")
     lines += map(refusal_line, plan.refusals)
