@@ -265,6 +265,7 @@ def test_the_output_is_the_last_fence(capsys):
     done = capsys.readouterr()
     clean(done.out.replace("\x1b[31m", ""))
     clean(done.err)
+    assert done.err.count("\n") == 2, "a warning is one line"
     assert json.loads(done.out.splitlines()[-1]) == EVIL
 
 
