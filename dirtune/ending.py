@@ -12,13 +12,13 @@ import select
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from dirtune.errors import DirtuneError
 from dirtune.escape import one_line, visible
-from dirtune.extras import lacking
-from dirtune.signals import interruptible
+from dirtune.signals import ignore, interruptible
 
 CANNOT = 2
 """The exit status of what could not be done."""
@@ -42,28 +42,33 @@ class OutputLost(DirtuneError):
 
 def outermost(work: Callable[[], int | None]) -> NoReturn:
     """Do *work* and exit: with the status it returns, or with 2 and one line on what failed."""
-    guard_streams()
+    own_process, status = guard_streams(), CANNOT
+    # A signal that comes while the last line is printed has nothing to add.
+    with suppress(KeyboardInterrupt), interruptible():
+        try:
+            status = _status(work)
+        finally:
+            if own_process:
+                ignore()
+    sys.exit(status)
+
+
+def _status(work: Callable[[], int | None]) -> int:
     try:
-        with interruptible():
-            status = work() or 0
-            sys.stdout.flush()
+        status = work() or 0
+        sys.stdout.flush()
     except OutputLost as error:
-        status = CANNOT
         if not error.quiet:
             complain(str(error))
     except DirtuneError as error:
-        status = CANNOT
         complain(str(error))
-    except ModuleNotFoundError as error:
-        status = CANNOT
-        complain(lacking(error.name) or fault(error))
     except KeyboardInterrupt as error:
-        status = CANNOT
         complain(str(error) or "interrupted")
     except Exception as error:  # noqa: BLE001  (the one place)
-        status = CANNOT
         _unexpected(error)
-    sys.exit(status)
+    else:
+        return status
+    return CANNOT
 
 
 def complain(text: str) -> None:
@@ -122,11 +127,12 @@ class _Stream(io.FileIO):
         return written
 
 
-def guard_streams() -> None:
+def guard_streams() -> bool:
     """Put streams that follow the rules above in the place of the interpreter's own.
 
     A descriptor that is closed is opened on nothing, so that no file that is opened later
-    becomes standard output. Streams that are somebody's already are left alone.
+    becomes standard output. Streams that are somebody's already are left alone; return whether
+    standard output was the interpreter's own.
     """
     for descriptor in (0, 1, 2):
         try:
@@ -135,10 +141,12 @@ def guard_streams() -> None:
             os.open(os.devnull, os.O_RDONLY)  # it gets the lowest number that is free
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-    if sys.stdout in {None, sys.__stdout__}:
+    own = sys.stdout in {None, sys.__stdout__}
+    if own:
         sys.stdout = _text(sys.stdout, 1)
     if sys.stderr in {None, sys.__stderr__}:
         sys.stderr = _text(sys.stderr, 2)
+    return own
 
 
 class _Diagnostics(io.TextIOWrapper):

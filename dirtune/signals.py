@@ -40,6 +40,8 @@ class _Handled:
     """What the handlers of this process share: how deep they are nested, and what came."""
 
     depth = 0
+    over = False
+    """Whether the process ends just now."""
     came: list[int]
     held: list[int] | None = None
     """What came in a section that is not to be disturbed, nor anything within it."""
@@ -75,6 +77,13 @@ def undisturbed() -> Iterator[None]:
         _Handled.held = None
     if held and not ending:
         raise Ended(held[0])
+
+
+def ignore() -> None:
+    """Ignore signals from now on, whatever handled them: the process is on its last lines."""
+    _Handled.over = True
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -148,7 +157,7 @@ def _handled(first: Callable[[int], None]) -> Iterator[None]:
             signal.signal(number, handler)
         yield
     finally:
-        for number in heard:
+        for number in () if _Handled.over else heard:
             signal.signal(number, before[number])
         _Handled.depth -= 1
 

@@ -278,3 +278,32 @@ def test_other_entry_points_end_alike(entry):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("dirtune: internal error: IndexError: ")
+
+
+def test_any_number_of_ctrl_c_shows_no_traceback(tmp_path):
+    code = (
+        "import sys; from dirtune.cli import main; print('on', flush=True); "
+        "sys.argv[1:] = ['profile', '--duration', '30', '--probes', 'none']; main()"
+    )
+    shows = tmp_path / "said"
+    with shows.open("wb") as file:
+        process = subprocess.Popen(
+            ["env", "--default-signal=INT", sys.executable, "-c", code],
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+        )
+    while "measuring" not in shows.read_text():
+        assert process.poll() is None
+        time.sleep(0.05)
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.002)
+
+    assert process.returncode == 2
+    lines = set(shows.read_text().splitlines())
+    assert "dirtune: interrupted" in lines
+    assert lines <= {
+        "  measuring",
+        "dirtune: interrupted",
+        "dirtune: still cleaning up; Ctrl-\\ gives that up",
+    }
