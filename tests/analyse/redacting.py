@@ -8,7 +8,7 @@ from dirtune.host import LiveHost
 from dirtune.snapshot import patterns_of, take_all
 
 CHECKS = checks.all_checks()
-WORD = re.compile(r"[\w.:@+*-]*\w[\w.:@+*-]*")
+WORD = re.compile(r"\w(?:[\w.:@+*-]*\w)?")
 
 
 def of_tree(root):
@@ -33,19 +33,44 @@ def texts_of(finding):
 
 
 def differences(before, after):
-    """Return where two audits differ by more than one consistent, reversible renaming."""
-    there, back = {}, {}
-    shape = [[row[:3] for row in rows] for rows in (before, after)]
-    if shape[0] != shape[1]:
-        return [pair for pair in zip(before, after, strict=False) if pair[0][:3] != pair[1][:3]]
-    found = []
-    for old, new in zip(before, after, strict=True):
-        words = [[w for text in row[3] for w in WORD.findall(text)] for row in (old, new)]
-        bare = [[WORD.sub("*", text) for text in row[3]] for row in (old, new)]
-        pairs = list(zip(*words, strict=False))
-        fits = all(there.setdefault(a, b) == b and back.setdefault(b, a) == a for a, b in pairs)
-        if bare[0] != bare[1] or not fits or len(words[0]) != len(words[1]):
-            found.append(
-                (old, new, [p for p in pairs if there[p[0]] != p[1] or back[p[1]] != p[0]])
-            )
+    """Return where two audits differ by more than one consistent, reversible renaming.
+
+    Findings of a check come in the order of names, which renaming changes: any order will do.
+    """
+    there, back, found = {}, {}, []
+    kinds = [sorted(map(kind, rows)) for rows in (before, after)]
+    if kinds[0] != kinds[1]:
+        return [(a, b) for a, b in zip(*kinds, strict=False) if a != b] or kinds
+    left = {}
+    for row in after:
+        left.setdefault(kind(row), []).append(row)
+    # Those that only one fits come first, and tell the names for the others.
+    for row in sorted(before, key=lambda row: len(left[kind(row)])):
+        same = left[kind(row)]
+        fits = [new for new in same if not wrong(row, new, dict(there), dict(back))]
+        if not fits:
+            found.append((row, same[0]))
+            continue
+        wrong(row, fits[0], there, back)
+        same.remove(fits[0])
     return found
+
+
+def kind(row):
+    """Return what of a finding is the same under every name."""
+    return repr((*row[:3], [WORD.sub("*", text) for text in row[3]]))
+
+
+def wrong(old, new, there, back):
+    """Return the words of a finding that are not renamed as they were in those before.
+
+    An undecided check may name the first interface by name, which another name may not be.
+    """
+    if old[1] is not None:
+        return []
+    words = [[w for text in row[3] for w in WORD.findall(text)] for row in (old, new)]
+    return [
+        (a, b)
+        for a, b in zip(*words, strict=True)
+        if there.setdefault(a, b) != b or back.setdefault(b, a) != a
+    ]

@@ -8,6 +8,8 @@ the same one.
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 
 _MOST_BYTES = 15  # dev_valid_name()
 _VLAN_BYTES = 5  # .4094
@@ -16,7 +18,7 @@ _TUNNELS = "tunl|ip6tnl|ip6gretap|ip6gre|gretap|gre|fou|gue|ipip|dummy|kube-ipvs
 _NUMBERED = (
     "p?eth|wlan|fddi|ib|em|wwan|hsn|ra|ath|lan|wan|tr|rename|net|bond|br|erspan|sit|ip_vti|ip6_vti"
     "|tun|tap|team|vnet|virbr|lxcbr|lxdbr|ppp|wg|vxlan|geneve|vlan|ifb|teql|nlmon|veth|docker|cni"
-    f"|macvlan|ipvlan|macvtap|can|usb|swp|flannel|vmbr|vif|{_TUNNELS}"
+    f"|virtio|macvlan|ipvlan|macvtap|can|usb|swp|flannel|vmbr|vif|{_TUNNELS}"
 )
 # systemd.net-naming-scheme(7) without names that hold a MAC address or a port's free name.
 _SCHEME = (
@@ -54,23 +56,25 @@ class Names:
     ) -> None:
         """Name *interfaces* and *hosts* first; the words in *kept* are everybody's."""
         self._mac, self._kept = mac, kept
+        self._hosts: dict[str, str] = {}
         self._words: dict[str, str] = {}
         self._disks: dict[str, str] = {}
         self._bases: dict[str, str] = {}
         self._known: dict[str, str] = {}
         """What is looked for within other words: private interfaces and hosts."""
-        self._made: set[str] = set()
         for host in sorted({_host(name) for name in hosts} - NOBODYS):
             short = host.partition(".")[0]
             for name in dict.fromkeys((host, short)):
-                stand_in = self._new(self._words, name, "host")
-                if short not in kept:
+                stand_in = self._new(self._hosts, name, "host")
+                if short not in kept and not short.isdecimal():
                     self._known[name] = stand_in
         for name in sorted({*interfaces} - {""}):
-            stand_in = self.interface(name)
-            if stand_in != name:
-                self._known[name] = stand_in
-                self._known[_base(name)] = self.interface(_base(name))
+            # A host that is called as its interface is: what a text names is the interface.
+            for each in (name, _base(name)):
+                self._known.pop(each.lower(), None)
+                stand_in = self.interface(each)
+                if stand_in != each or _base(each) in self._bases:
+                    self._known[each] = stand_in
         lengths: dict[str, set[int]] = {}
         for name in self._known:
             lengths.setdefault(name[0].lower(), set()).add(len(name))
@@ -86,7 +90,7 @@ class Names:
         if colon and not label.isdecimal():
             return f"{self.interface(head)}:{self.word(label)}"
         base = _base(name)
-        if _KEPT.fullmatch(base) or _KEPT.fullmatch(name) or base in self._kept:
+        if self.interface_kept(base) or _KEPT.fullmatch(name) or base.lower() in self._kept:
             return name
         if base not in self._bases:
             self._bases[base] = self._new_interface(base)
@@ -94,7 +98,8 @@ class Names:
 
     def interface_kept(self, name: str) -> bool:
         """Whether an interface of this name would keep it, for its form alone."""
-        return bool(_KEPT.fullmatch(_base(name)))
+        short = len(name) == 1 and name.isalnum()
+        return bool(_KEPT.fullmatch(name)) or short or name.isdecimal()
 
     def disk(self, name: str) -> str:
         """Return the stand-in of a disk's name."""
@@ -106,13 +111,9 @@ class Names:
 
     def word(self, word: str) -> str:
         """Return the stand-in of a word, whatever it means."""
-        if word in self._made or not word:
+        if not word:
             return word
-        return self._words.get(_host(word)) or self._new(self._words, word, "word")
-
-    def made(self, word: str) -> bool:
-        """Whether *word* is one of these stand-ins."""
-        return word in self._made
+        return self._hosts.get(_host(word)) or self._new(self._words, word, "word")
 
     def host(self, text: str) -> str:
         """Return the stand-in of a host's own name."""
@@ -126,6 +127,14 @@ class Names:
     def hidden(self, token: str) -> str:
         """Return *token* with a blank in place of every name that is looked for."""
         return "".join(" " if name else part for part, name in self._parts(token))
+
+    def around(self, token: str, other: Callable[[str], str]) -> str:
+        """Replace the names that are looked for in *token*, and with *other* what is between."""
+        grouped = groupby(self._parts(token), key=itemgetter(1))
+        return "".join(
+            self._known[name] if name else other("".join(part for part, _ in parts))
+            for name, parts in grouped
+        )
 
     def text(self, text: str) -> str:
         """Replace private interfaces' and hosts' names in text that is the kernel's otherwise."""
@@ -156,7 +165,6 @@ class Names:
     def _new(self, names: dict[str, str], name: str, kind: str) -> str:
         if name not in names:
             names[name] = f"{kind}{len(names) + 1}"
-            self._made.add(names[name])
         return names[name]
 
     def _known_end(self, token: str, start: int) -> int:
@@ -177,16 +185,12 @@ class Names:
     def _new_interface(self, base: str) -> str:
         by_mac = _BY_MAC.fullmatch(base)
         if by_mac:
-            return self._remembered(f"{by_mac['kind']}x{self._mac(by_mac['mac'])}")
+            return f"{by_mac['kind']}x{self._mac(by_mac['mac'])}"
         number = len(self._bases) + 1
         starts = _STARTS.match(base)
         name = f"{starts['start']}{starts['gap']}z{number}" if starts else f"n{number}"
         room = _MOST_BYTES if len(base) > _MOST_BYTES - _VLAN_BYTES else _MOST_BYTES - _VLAN_BYTES
-        return self._remembered(name if len(name) <= room else f"n{number}")
-
-    def _remembered(self, name: str) -> str:
-        self._made.update(re.split(r"[^A-Za-z0-9_]", name))
-        return name
+        return name if len(name) <= room else f"n{number}"
 
 
 def _base(name: str) -> str:

@@ -39,6 +39,7 @@ _HEX_ADDRESS = re.compile(r"\b[0-9A-F]{8}(?=:[0-9A-F]{4}\b)")
 _ROUTE = re.compile(r"(?m)^(\S+)(\s+)([0-9A-F]{8})(\s+)([0-9A-F]{8})(?=\s)")
 _INET6 = re.compile(r"(?m)^([0-9a-f]{32})(.*?)(\S+)[ \t]*$")
 _DEV = re.compile(r"(?<=\bdev )\S+")
+_BY_MAC = re.compile(r"(?<![A-Za-z0-9])(?:en|wl|ww)x[0-9a-f]{12}(?![0-9a-f])")
 _STAT = re.compile(r"(?s)(\d+ \()(.*)(\).*)")
 _COUNTED = re.compile(r"(?m)^([ \t]*\w+:[ \t\d]*)(.*)$")
 _MOUNT_FLAGS = re.compile(
@@ -65,6 +66,7 @@ def is_settings(path: str) -> bool:
 
 def interfaces(path: str, text: str) -> Iterator[str]:
     """Yield the interfaces that a text has and perhaps no path."""
+    yield from _BY_MAC.findall(text)
     rows = text.splitlines()
     if path == "/proc/net/dev":
         yield from (row.rpartition(":")[0].strip() for row in rows[2:])

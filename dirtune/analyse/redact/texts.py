@@ -37,6 +37,9 @@ _SECRET = re.compile(
     r"|acct|uid|auid|hostname|principal|key|exe|comm)"
     r"([\"']?\s?[=:#]\s?[\"']?)([^\s\"',;)]+)"
 )
+# Around the number of a stand-in that is not yet in its row: no text of a kernel has it.
+_MARK = "\ue000"
+_MARKED = re.compile(rf"{_MARK}(\d+){_MARK}")
 _LONGEST_WORD = 256
 _MOST_PARTS = 4  # numbers in a row that are no address: a version
 
@@ -66,8 +69,7 @@ class Texts:
         if name.startswith(("irq/", "napi/")):
             return self._names.cut(self._addresses.text(name), 15)
         program = next((known for known in vocabulary.PROGRAMS if name.startswith(known)), "")
-        rest = self._names.within(self._addresses.text(name[len(program) :]))
-        return program + _PIECE.sub(self._thread_piece, rest)
+        return program + self._names.around(name[len(program) :], self._thread_part)
 
     def interface(self, name: str) -> str:
         """Return an interface's name, which may end in a wildcard."""
@@ -75,26 +77,31 @@ class Texts:
         return (self._names.interface(bare) if bare else "") + name[len(bare) :]
 
     def _rules_row(self, row: str) -> str:
-        before = ""
+        before, used, end = "", False, 0
 
         def replaced(found: re.Match[str]) -> str:
-            nonlocal before
+            nonlocal before, used, end
             word, quoted = found[0].strip('"'), found[0].startswith('"')
-            bare = word.lstrip("-").lower() if not quoted else ""
-            if bare in _KEYWORDS and (before not in vocabulary.BEFORE_OWN or word.startswith("-")):
-                before = bare
+            bare = "" if quoted else word.lstrip("-").lower()
+            # A keyword stands before one word, or a list of them.
+            before = "" if used and "," not in row[end : found.start()] else before
+            end = found.end()
+            if bare in _KEYWORDS and (before not in vocabulary.BEFORE_OWN or word[0] == "-"):
+                before, used = bare, False
                 return found[0]
-            if before in vocabulary.BEFORE_OWN:
-                result = self._names.word(word) if word else ""
-            elif before in vocabulary.BEFORE_INTERFACE or quoted:
-                result = word if word.lower() in vocabulary.RULES else self.interface(word)
-            else:
-                counted = before in {"packets", "bytes"} and word.isdecimal()
-                result = word if counted else self._rule(word)
-            before = "" if before not in {"device", "devices", "skuid", "skgid"} else before
+            result, used = self._own(word, before, quoted=quoted), True
             return f'"{result}"' if quoted else result
 
         return _ROW_WORD.sub(replaced, row)
+
+    def _own(self, word: str, before: str, *, quoted: bool) -> str:
+        """Return the stand-in of a rule's word that is no keyword and stands behind *before*."""
+        if before in vocabulary.BEFORE_OWN:
+            return self._names.word(word)
+        if before in vocabulary.BEFORE_INTERFACE or quoted:
+            return word if word.lower() in vocabulary.RULES else self.interface(word)
+        counted = before in {"packets", "bytes"} and word.isdecimal()
+        return word if counted else self._rule(word)
 
     def _log_row(self, row: str) -> str:
         booted = _BOOTED.search(row)
@@ -102,9 +109,16 @@ class Texts:
             options = boot.options(booted[2], self._names.word, self._names.common_disk)
             start = _LOG_WORD.sub(lambda found: self._logged(found[0]), row[: booted.start()])
             return f"{start}{booted[1]}{options}" + row[booted.end() :]
-        row = _DUMP.sub(lambda found: self._names.word(found[0]), row)
-        row = _SECRET.sub(lambda found: found[1] + found[2] + self._names.word(found[3]), row)
-        return _LOG_WORD.sub(lambda found: self._logged(found[0]), row)
+        own: list[str] = []
+
+        def kept_for_later(start: str, word: str) -> str:
+            own.append(self._names.word(word))
+            return f"{start}{_MARK}{len(own) - 1}{_MARK}"
+
+        row = _DUMP.sub(lambda found: kept_for_later("", found[0]), row.replace(_MARK, "?"))
+        row = _SECRET.sub(lambda found: kept_for_later(found[1] + found[2], found[3]), row)
+        row = _LOG_WORD.sub(lambda found: self._logged(found[0]), row)
+        return _MARKED.sub(lambda found: own[int(found[1])], row)
 
     def _judge_rule(self, word: str) -> str:
         chain = _CHAINS.fullmatch(word)
@@ -122,13 +136,15 @@ class Texts:
     def _judge(self, word: str, known: frozenset[str], number: re.Pattern[str]) -> str:
         """Return *word* or its stand-in."""
         core = word.strip(string.punctuation)
-        if not core or {core.lower(), word.lower()} & known or self._names.made(core):
+        if core and self._names.has(core):
+            return word.replace(core, self._names.within(core), 1)
+        if not core or {core.lower(), word.lower()} & known:
             return word
         start, _, end = word.partition(core)
         if len(word) > _LONGEST_WORD:
             return self._names.word(word)
-        if self._names.has(core) or number.fullmatch(core):
-            return f"{start}{self._names.within(core)}{end}"
+        if number.fullmatch(core):
+            return word
         hidden = RUN.sub(self._hidden, _PCI.sub("\0", word))
         pieces = _PIECE.findall(self._names.hidden(hidden))
         plain = all(self._plain(piece, known, number) for piece in pieces)
@@ -150,6 +166,17 @@ class Texts:
             or self._names.common_disk(piece) is not None
         )
 
+    def _thread_part(self, text: str) -> str:
+        """Return a part of a thread's name; servers' threads are named by an address."""
+        parts = []
+        place = 0
+        for found in RUN.finditer(text):
+            address = self._addresses.in_run(found[0])
+            if address is not None:
+                parts += [_PIECE.sub(self._thread_piece, text[place : found.start()]), address]
+                place = found.end()
+        return "".join((*parts, _PIECE.sub(self._thread_piece, text[place:])))
+
     def _thread_piece(self, found: re.Match[str]) -> str:
-        plain = self._plain(found[0], self._log_words, _LOG_NUMBER) or self._names.made(found[0])
+        plain = self._plain(found[0], self._log_words, _LOG_NUMBER)
         return found[0] if plain else self._names.word(found[0])

@@ -55,66 +55,68 @@ kube-source-ranges-firewall kube-proxy-canary kube-kubelet-canary kube-svc kube-
 kube-xlb kube-ext kube-cluster-ip docker docker-user docker-isolation-stage-1
 docker-isolation-stage-2 docker-forward docker-ct docker-bridge docker-ingress ufw firewalld
 libvirt_inp libvirt_out libvirt_fwi libvirt_fwo libvirt_fwx libvirt_prt input_direct forward_direct
-input_zones forward_in_zones forward_out_zones dirtune from all lookup main default fwmark dsfield
-proto kernel unreachable nop suppress_prefixlength suppress_ifgroup uidrange ipproto l3mdev
-l3mdev-table map-to realms pref boot static ra dhcp brd peer scope global link host site
-noprefixroute secondary temporary deprecated tentative dadfailed permanent mngtmpaddr
-stable-privacy nodad optimistic home forever sec valid_lft preferred_lft metric autojoin kernel_lo
-kernel_ra kernel_ll keepalived bird zebra http https ssh domain ftp smtp imap imaps pop3 pop3s ntp
-snmp ldap ldaps mysql postgresql
+input_zones forward_in_zones forward_out_zones dirtune inet6 nh ih v algo bm kmp from all lookup
+main default fwmark dsfield proto kernel unreachable nop suppress_prefixlength suppress_ifgroup
+uidrange ipproto l3mdev l3mdev-table map-to realms pref boot static ra dhcp brd peer scope global
+link host site noprefixroute secondary temporary deprecated tentative dadfailed permanent
+mngtmpaddr stable-privacy nodad optimistic home forever sec valid_lft preferred_lft metric autojoin
+kernel_lo kernel_ra kernel_ll keepalived bird zebra http https ssh domain ftp smtp imap imaps pop3
+pop3s ntp snmp ldap ldaps mysql postgresql
 """
 # Messages of the kernel that an audit reads, and words of those beside them.
 _LOG = """
-a an and are as at be because been before but by can cannot could did do does down each failed fail
-failing fails failure for from full had has have if in into is it its last left less limited many
-max maximum min minimum more most no none not now of off on once one only or other out over per
-possible reached since so some than that the then there this to too trying unable up use used uses
-using via was were which while will with within without would you your zero acpi actual address
-adaptive affinity alloc allocate allocated allocation allocating already apic arch_perfmon arp
-arp_cache attempt attempted auto autoneg available backlog bad balance bandwidth bar becomes bios
-boot bound bounds bridge broken bug bus busy cable cabling calibrated carrier changed changing
-channel channels check checking checksum cleared clock clockevent clocksource code command complete
-configuration configure configured configuring connection conntrack consider control cookies core
-corrected correctable correct count counter cpu cpus cpuid crc cross cycles delayed destination
-detected detect dev device devices disable disabled disabling dmar doorbell downgraded downshift
-downshifted driver drivers drop dropped dropping drops duplex dynamic eee enable enabled enabling
-entered entering entries entry error errors event events eviction exceeded existing expected expect
-extended fatal fault fec fewer fibre firmware flags flooding flow flush forced found frame frames
-free freed frequency full gbps ghz gpe group guest half handler handlers handle hang hardware hash
-header hung hw hypervisor id idle ignored ignoring illegal inactive increase info initialized
-initializing initialization instead insufficient int interface interrupt interrupts interrupted
-internal invalid iommu io io-apic ioapic ipv4 ipv6 ipvs irq irqs irqpoll irqfixup isolated isr
-jiffies kernel kernel's kthread lapic large latency legacy length level limit line link links ll
-load loaded local lost low mac mailbox managed marking marked mask masked master martian mbps media
-memory message messages mhz mode mod_name module monitor mtu msi msi-x msix msi/msi-x mcelog naming
-napi ndisc_cache negotiated neigh neighbor neighbour netdev network nic nmi nobody cared node nodes
-normal not number numa oom operation options order page pci pcie pcieport pause permanent phy pin
-pm pme poll polling pool port ports power preempt probe probed problem process processor
-promiscuous protocol queue queues queued rate rdma ready reason received receive reduced reduce
-reducing refined registered register release remapping removed renamed requested request
-request_sock_tcp required reserve reset resetting resource resources restored resuming retrying
-rings ring rounded route routing rss rx rx/tx scan sched scheduling seconds secs sending server set
-setting settings shared short signal since size skew slab slave slow smartspeed smpboot socket
-source speed spurious stable stack stale started starting state status stopped stopping stuck
-support supported supports suspect switched switching syn sync synchronized system table tainted
-tcp temperature the threaded throttled time timed timeout timer timekeeping timestamp tlb too
-topology transmit transmitting trigger try tsc tsc_deadline tsc-early turned tx type udp unclaimed
-uncorrected unexpected unhandled unicast unknown unmasked unstable unsupported updated usb used
-user using value values vector vectors version virtual vlan waiting wakeup warning watchdog
-watchdog0 watchdog's wd_name wd_now wd_last cs_now cs_last cs_nsec wd_nsec width window words work
-workqueue wrong x2apic xps reported reporting received-on renesas realtek generic intel broadcom
-mellanox fe-ge fault-tolerant kvm-clock kvm refined-jiffies hpet acpi_pm
-hyperv_clocksource_tsc_page mark due gfp_kernel gfp_atomic gfp_comp gfp_nowarn gfp_noretry gfp_mask
-__gfp_comp __gfp_nowarn __gfp_nomemalloc __gfp_norecline __gfp_noretry __gfp_memalloc __gfp_zero
-gfp_now nodemask cpuset mems_allowed mempolicy call trace hostname pid comm not-tainted
-ip_vs_conn_new ip_vs_conn ip_vs_rr ip_vs_wrr ip_vs_wlc ip_vs_lc ip_vs_sh ip_vs_mh ip_vs
-nf_conntrack nf_tables rr wrr lc wlc lblc lblcr sh dh sed nq fo ovf mh twos sctp registered
-unregistered hash-table scheduler schedulers template templates quiesced overflow overflowed
-blk_update_request i/o icmp6 none rx/off tx/off symmetric asymmetric symmetrical flow-control tg3
-e1000e ethtool sysctl stuck-at disabled-by kernel-parameters cstate c-state mwait processors
-acpi_irq dmi fadt madt rsdt xsdt slit srat mcfg hpet0 gsi nr_irqs preallocated irqs gic gicv2 gicv3
-its lpi ppi sgi spi arch_timer exception nohz_full nohz rcu rcu_sched stalls stall self-detected
-detected-stalls softlockup hardlockup bug lockup cpu# stuck-for nested perf pmu pmus counters
+booting responding respond terminal res exe acct addr hostname gss nfs swapper kernel serialnumber
+serial model vendor product manufacturer bios dmi a an and are as at be because been before but by
+can cannot could did do does down each failed fail failing fails failure for from full had has have
+if in into is it its last left less limited many max maximum min minimum more most no none not now
+of off on once one only or other out over per possible reached since so some than that the then
+there this to too trying unable up use used uses using via was were which while will with within
+without would you your zero acpi actual address adaptive affinity alloc allocate allocated
+allocation allocating already apic arch_perfmon arp arp_cache attempt attempted auto autoneg
+available backlog bad balance bandwidth bar becomes bios boot bound bounds bridge broken bug bus
+busy cable cabling calibrated carrier changed changing channel channels check checking checksum
+cleared clock clockevent clocksource code command complete configuration configure configured
+configuring connection conntrack consider control cookies core corrected correctable correct count
+counter cpu cpus cpuid crc cross cycles delayed destination detected detect dev device devices
+disable disabled disabling dmar doorbell downgraded downshift downshifted driver drivers drop
+dropped dropping drops duplex dynamic eee enable enabled enabling entered entering entries entry
+error errors event events eviction exceeded existing expected expect extended fatal fault fec fewer
+fibre firmware flags flooding flow flush forced found frame frames free freed frequency full gbps
+ghz gpe group guest half handler handlers handle hang hardware hash header hung hw hypervisor id
+idle ignored ignoring illegal inactive increase info initialized initializing initialization
+instead insufficient int interface interrupt interrupts interrupted internal invalid iommu io
+io-apic ioapic ipv4 ipv6 ipvs irq irqs irqpoll irqfixup isolated isr jiffies kernel kernel's
+kthread lapic large latency legacy length level limit line link links ll load loaded local lost low
+mac mailbox managed marking marked mask masked master martian mbps media memory message messages
+mhz mode mod_name module monitor mtu msi msi-x msix msi/msi-x mcelog naming napi ndisc_cache
+negotiated neigh neighbor neighbour netdev network nic nmi nobody cared node nodes normal not
+number numa oom operation options order page pci pcie pcieport pause permanent phy pin pm pme poll
+polling pool port ports power preempt probe probed problem process processor promiscuous protocol
+queue queues queued rate rdma ready reason received receive reduced reduce reducing refined
+registered register release remapping removed renamed requested request request_sock_tcp required
+reserve reset resetting resource resources restored resuming retrying rings ring rounded route
+routing rss rx rx/tx scan sched scheduling seconds secs sending server set setting settings shared
+short signal since size skew slab slave slow smartspeed smpboot socket source speed spurious stable
+stack stale started starting state status stopped stopping stuck support supported supports suspect
+switched switching syn sync synchronized system table tainted tcp temperature the threaded
+throttled time timed timeout timer timekeeping timestamp tlb too topology transmit transmitting
+trigger try tsc tsc_deadline tsc-early turned tx type udp unclaimed uncorrected unexpected
+unhandled unicast unknown unmasked unstable unsupported updated usb used user using value values
+vector vectors version virtual vlan waiting wakeup warning watchdog watchdog0 watchdog's wd_name
+wd_now wd_last cs_now cs_last cs_nsec wd_nsec width window words work workqueue wrong x2apic xps
+reported reporting received-on renesas realtek generic intel broadcom mellanox fe-ge fault-tolerant
+kvm-clock kvm refined-jiffies hpet acpi_pm hyperv_clocksource_tsc_page mark due gfp_kernel
+gfp_atomic gfp_comp gfp_nowarn gfp_noretry gfp_mask __gfp_comp __gfp_nowarn __gfp_nomemalloc
+__gfp_norecline __gfp_noretry __gfp_memalloc __gfp_zero gfp_now nodemask cpuset mems_allowed
+mempolicy call trace hostname pid comm not-tainted ip_vs_conn_new ip_vs_conn ip_vs_rr ip_vs_wrr
+ip_vs_wlc ip_vs_lc ip_vs_sh ip_vs_mh ip_vs nf_conntrack nf_tables rr wrr lc wlc lblc lblcr sh dh
+sed nq fo ovf mh twos sctp registered unregistered hash-table scheduler schedulers template
+templates quiesced overflow overflowed blk_update_request i/o icmp6 none rx/off tx/off symmetric
+asymmetric symmetrical flow-control tg3 e1000e ethtool sysctl stuck-at disabled-by
+kernel-parameters cstate c-state mwait processors acpi_irq dmi fadt madt rsdt xsdt slit srat mcfg
+hpet0 gsi nr_irqs preallocated irqs gic gicv2 gicv3 its lpi ppi sgi spi arch_timer exception
+nohz_full nohz rcu rcu_sched stalls stall self-detected detected-stalls softlockup hardlockup bug
+lockup cpu# stuck-for nested perf pmu pmus counters
 """
 # Programs that an audit looks for, and those that most machines run.
 PROGRAMS = (
