@@ -101,6 +101,8 @@ def test_ethtool_is_given_every_name_as_one_argument(shell, tmp_path):
     for name in NICS:
         (tmp_path / "net" / os.fsdecode(name) / "device").mkdir(parents=True)
     (tmp_path / "cwd").mkdir()
+    for other in ("ab", "x", "a1"):  # what a name that the shell expands would become
+        (tmp_path / "cwd" / other).touch()
     script = sample_script(patterns_of(("ethtool",)))
     mount = 'mount --bind "$1" /sys/class/net && cd "$2" && shift 2 && exec "$@"'
     within = ("unshare", "--mount", "sh", "-c", mount, "sh", tmp_path / "net", tmp_path / "cwd")
