@@ -309,3 +309,12 @@ def test_the_live_view_moves_the_cursor_and_no_name_does():
     assert "\x1b[" in drawn, "no live view was drawn"
     assert r"[bold]x\x1b]0;t\x07: 500/s" in drawn
     assert "\x1b]" not in drawn
+
+
+def test_metrics_are_what_their_reader_can_read(root, tmp_path):
+    run("audit", "--root", root, "--format", "prometheus", "--output", str(tmp_path / "m.prom"))
+
+    text = (tmp_path / "m.prom").read_text()
+    clean(text)
+    # A backslash of a label's value stands as two (the text format's escaping).
+    assert r'host="\\x1b[31mA\\x1b]0;t' in text
