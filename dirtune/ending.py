@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TextIO
 
 from dirtune.errors import DirtuneError
 from dirtune.escape import one_line, visible
+from dirtune.extras import lacking
 from dirtune.signals import ignore, interruptible
 
 CANNOT = 2
@@ -62,6 +63,8 @@ def _status(work: Callable[[], int | None]) -> int:
             complain(str(error))
     except DirtuneError as error:
         complain(str(error))
+    except ModuleNotFoundError as error:
+        complain(lacking(error.name) or fault(error))
     except KeyboardInterrupt as error:
         complain(str(error) or "interrupted")
     except Exception as error:  # noqa: BLE001  (the one place)
