@@ -323,7 +323,7 @@ def test_a_full_disk_says_so_and_keeps_what_was_there(tmp_path, monkeypatch):
 
 
 def test_what_is_no_run_is_named(tmp_path):
-    (tmp_path / "run.json").write_text('{"id": 3}')
+    (tmp_path / "run.json").write_text('{"schema": "dirtune/run/1", "id": 3}')
 
     with pytest.raises(ParseError, match=r"run\.json: .*id"):
         store.load(tmp_path)
