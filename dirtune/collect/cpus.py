@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from dirtune.collect.files import number_in, text_in
+from dirtune.collect.files import number_in, text_in, texts_in
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
 from dirtune.host import Host
@@ -66,17 +66,22 @@ def read_cpus(host: Host) -> Cpus:
         _cpulist(host, f"{_CPU}/isolated") or (),
         _cpulist(host, f"{_CPU}/nohz_full") or (),
         {
-            _cpu(path): parse_cpulist(host.read(path))
-            for path in host.glob(f"{_CPU}/cpu[0-9]*/topology/thread_siblings_list")
+            _cpu(path): parse_cpulist(text)
+            for path, text in texts_in(
+                host, f"{_CPU}/cpu[0-9]*/topology/thread_siblings_list"
+            ).items()
         },
         {
             _cpu(path): number_in(host, path) or 0
             for path in host.glob(f"{_CPU}/cpu[0-9]*/topology/physical_package_id")
         },
-        {_node(p): parse_cpulist(host.read(p)) for p in host.glob(f"{_NODE}/node[0-9]*/cpulist")},
         {
-            _node(path): tuple(int(word) for word in host.read(path).split() if word.isdecimal())
-            for path in host.glob(f"{_NODE}/node[0-9]*/distance")
+            _node(path): parse_cpulist(text)
+            for path, text in texts_in(host, f"{_NODE}/node[0-9]*/cpulist").items()
+        },
+        {
+            _node(path): tuple(int(word) for word in text.split() if word.isdecimal())
+            for path, text in texts_in(host, f"{_NODE}/node[0-9]*/distance").items()
         },
     )
 

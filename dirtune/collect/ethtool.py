@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from dirtune.collect.commands import ETHTOOL_TEXTS
+from dirtune.collect.files import texts_in
 from dirtune.collect.netlink import ETHTOOL
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.formats import from_json, parsing
@@ -61,7 +62,7 @@ def read_ethtool(host: Host) -> Mapping[str, Card]:
     try:
         return parse_ethtool(host.read(ETHTOOL))
     except SourceMissing:
-        texts = {path: host.read(path) for path in host.glob(ETHTOOL_TEXTS)}
+        texts = texts_in(host, ETHTOOL_TEXTS)
         if not texts:
             raise
         return _cards(texts)

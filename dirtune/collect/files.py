@@ -12,6 +12,15 @@ def text_in(host: Host, path: str) -> str | None:
         return None
 
 
+def texts_in(host: Host, pattern: str) -> dict[str, str]:
+    """Return the texts of the files that match *pattern*, by path.
+
+    What went away since it was listed, or is refused, is left out.
+    """
+    found = ((path, text_in(host, path)) for path in host.glob(pattern))
+    return {path: text for path, text in found if text is not None}
+
+
 def number_in(host: Host, path: str, base: int = 10) -> int | None:
     """Return the number a file holds; None if it is absent, refused or empty."""
     text = text_in(host, path)
