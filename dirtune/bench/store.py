@@ -94,7 +94,7 @@ def load(folder: Path) -> Run:
 
     A file of pyperf is a run as well.
     """
-    path = folder / _NAME if folder.is_dir() else folder
+    path = folder / _NAME if os.path.isdir(folder) else folder  # noqa: PTH112  (any length)
     try:
         text = reading.read_bytes(path, _LARGEST_BYTES)
         if exchange.is_pyperf(text):

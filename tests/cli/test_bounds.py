@@ -1,0 +1,189 @@
+"""Hostile files, through the program itself: one line, in bounded time and memory.
+
+256 MiB and 10 s of a CPU are what anything below 10 MB may cost. The files are made here.
+"""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+ALLOWED_KB = (256 + 50) << 10
+"""The program itself takes up to 50 MiB."""
+ALLOWED_CPU_S = 10
+PROGRAM = (sys.executable, "-c", "from dirtune.cli import main; main()")
+META = {"schema": "dirtune/snapshot/1", "samples": [{"monotonic_s": 1.0, "refused": []}] * 2}
+TABLE = "           CPU0\n 10:         40    XT-PIC      sym53c8xx, eth1\n"
+
+
+def run(tmp_path, *argv):
+    """Return the status and what was said on stderr; both bounds hold and no traceback is seen."""
+    err = tmp_path / "err"
+    with err.open("wb") as stderr:
+        process = subprocess.Popen(
+            (*PROGRAM, *map(str, argv)), stdout=subprocess.DEVNULL, stderr=stderr,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"DIRTUNE_STATE": str(tmp_path), "DIRTUNE_RUN": str(tmp_path)},
+        )  # fmt: skip
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    said = err.read_text(errors="replace")
+    assert "Traceback" not in said
+    assert "internal error" not in said
+    assert used.ru_maxrss < ALLOWED_KB, f"{used.ru_maxrss} KB"
+    assert used.ru_utime + used.ru_stime < ALLOWED_CPU_S
+    return process.returncode, said
+
+
+def refused(tmp_path, *argv):
+    status, said = run(tmp_path, *argv)
+    assert status == 2, said
+    assert len(said) < 20_000
+    assert said.count("\n") == 1
+    return said
+
+
+def header(name, size=0, kind=tarfile.REGTYPE):
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.USTAR_FORMAT)
+
+
+def block(name, content):
+    return header(name, len(content)) + content + b"\0" * (-len(content) % 512)
+
+
+def empty_members():
+    return (header(f"0/proc/{number}/stat") for number in range(400_000))
+
+
+def long_name():
+    return (header("././@LongLink", 2 << 30, tarfile.GNUTYPE_LONGNAME), *[b"x" * (1 << 20)] * 8)
+
+
+def long_pax():
+    return (header("x", 1 << 30, tarfile.XHDTYPE), *[b"1" * (1 << 20)] * 8)
+
+
+def many_pax():
+    return (part for _ in range(50_000) for part in (header("x", 2048, b"x"), b"1" * 2048))
+
+
+def endless_names():
+    return (header("x", 100, b"L") + b"x" * 512 for _ in range(400_000))
+
+
+def bomb():
+    return (header("0/proc/stat", 7 << 30), *[b"\0" * (1 << 20)] * 64)
+
+
+def many_large():
+    return (block(f"0/proc/{number}/stat", b"1\n" * (1 << 20)) for number in range(40))
+
+
+def sparse():
+    return (header("0/proc/stat", 512, tarfile.GNUTYPE_SPARSE), b"\0" * 512)
+
+
+def deep():
+    middle = "/".join("abcdefghijklmnopqrstuvwxyz" * 3)
+    return (header(f"0/{number}/{middle}"[:99]) for number in range(150_000))
+
+
+def deep_meta():
+    return (block("meta.json", b'{"samples":' * 100_000),)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        *(long_name, long_pax, bomb, sparse, deep_meta),
+        *(pytest.param(slow, marks=pytest.mark.long) for slow in (empty_members, endless_names)),
+        *(pytest.param(slow, marks=pytest.mark.long) for slow in (many_pax, many_large, deep)),
+    ],
+)
+def test_an_archive(tmp_path, members):
+    with gzip.open(tmp_path / "a.tgz", "wb", compresslevel=1) as file:
+        file.write(block("meta.json", json.dumps(META).encode()))
+        for part in members():
+            file.write(part)
+        file.write(b"\0" * 1024)
+    assert (tmp_path / "a.tgz").stat().st_size < 10 << 20
+
+    assert str(tmp_path / "a.tgz") in refused(tmp_path, "audit", "--from", tmp_path / "a.tgz")
+
+
+DOCUMENTS = {
+    "dotted": "a." * 60_000 + "a = 1",
+    "quoted": '"a".' * 100_000 + "a = 1",
+    "nested": "x = " + "[" * 300_000,
+    "tables": "x = " + "{a = " * 100_000,
+    "digits": "x = " + "9" * 5000,
+    "header": "[" + " " * 900_000,
+    "large": "x = 1\n" * 1_500_000,
+}
+
+
+@pytest.mark.parametrize("text", DOCUMENTS.values(), ids=DOCUMENTS)
+def test_a_plan_and_a_configuration(tmp_path, text):
+    (tmp_path / "p.toml").write_text(text)
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/interrupts").write_text(TABLE)
+
+    assert "p.toml" in refused(tmp_path, "bench", "check", tmp_path / "p.toml")
+    assert "p.toml" in refused(
+        tmp_path, "audit", "--root", tmp_path, "--config", tmp_path / "p.toml"
+    )
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"id":' * 200_000, "9" * 5000, '{"id": 1e999}'])
+def test_a_run(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+
+    assert "run.json" in refused(tmp_path, "report", tmp_path)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "fifo.json")
+    for argv in (
+        ("audit", "--from", tmp_path / "fifo.json"),
+        ("bench", "check", tmp_path / "fifo.json"),
+        ("report", tmp_path / "fifo.json"),
+        ("audit", "--host", f"@{tmp_path / 'fifo.json'}"),
+        ("audit", "--host", "@/dev/zero"),
+        ("audit", "--from", "/dev/zero"),
+    ):
+        assert "not a regular file" in refused(tmp_path, *argv)
+
+
+def test_a_tree_with_a_fifo_and_a_terabyte_of_nothing(tmp_path):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/interrupts").write_text(TABLE)
+    os.mkfifo(tmp_path / "proc/stat")
+    (tmp_path / "proc/meminfo").touch()
+    os.truncate(tmp_path / "proc/meminfo", 1 << 40)
+
+    status, said = run(tmp_path, "audit", "--root", tmp_path)
+
+    assert status in {0, 1}, said
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "/".join("y" * 2500), "a/" * 3000])
+def test_a_path_that_no_file_can_have(tmp_path, name):
+    for argv in (("audit", "--from", name), ("audit", "--root", name), ("report", name)):
+        refused(tmp_path, *argv)
+    refused(tmp_path, "bench", "check", name)
+    refused(tmp_path, "audit", "--host", f"@{name}")
+
+
+def test_a_user_that_there_is_not(tmp_path):
+    (tmp_path / "p.toml").write_text(
+        'ssh_config = "~nosuchuser/x"\n[director]\nhost = "d"\n[[services]]\nvip = "10.0.0.1"\n'
+        'port = 80\n[[clients]]\nhost = "c"\n[load]\nrates = [1]\n'
+    )
+
+    assert "nosuchuser" in refused(tmp_path, "bench", "check", tmp_path / "p.toml")
