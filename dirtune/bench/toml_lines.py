@@ -10,6 +10,7 @@ import re
 _HEADER = re.compile(r"(\[\[?)([^\]]+)\]")
 _KEY = re.compile(r"([A-Za-z0-9_.\"'-]+)\s*=")
 
+_LONGEST = 1 << 20
 _DEEPEST = 16
 """Parts of a key; the text may be no TOML at all."""
 
@@ -24,6 +25,8 @@ def path_of(text: str) -> Path:
 
 def line_of(text: str, path: Path) -> int | None:
     """Return the line, from 1, of the longest part of *path* that *text* has; None for none."""
+    if len(text) > _LONGEST:  # refused for it
+        return None
     best, line = 0, None
     for number, place in _places(text):
         common = 0
