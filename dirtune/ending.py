@@ -2,7 +2,7 @@
 
 Progress on standard error never raises. A result that standard output does not take raises
 `OutputLost`, once; what comes after it is dropped, so that nothing disturbs the clean-up.
-`outermost` is the only place that catches what nobody expected.
+`outermost` catches what nobody expected.
 """
 
 import errno

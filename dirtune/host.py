@@ -388,6 +388,8 @@ def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> st
         raise NotPossible(f"{argv[0]}: command not found") from error
     except subprocess.TimeoutExpired as error:
         raise NotPossible(f"{' '.join(argv)}: no answer in {timeout_s:g} s") from error
+    except OSError as error:  # not executable, of another machine, too many files or processes
+        raise NotPossible(f"{argv[0]}: cannot be started: {error.strerror}") from error
     if check and done.returncode:
         said = readable(done.stderr or done.stdout).strip().splitlines()
         raise NotPossible(f"{' '.join(argv)}: {said[-1] if said else done.returncode}")

@@ -1,7 +1,7 @@
 import pytest
 
-from dirtune.errors import SourceMissing, SourceRefused
-from dirtune.host import LiveHost, RecordedHost, followed
+from dirtune.errors import NotPossible, SourceMissing, SourceRefused
+from dirtune.host import LiveHost, RecordedHost, followed, run
 
 FILES = (
     "/proc/net/snmp",
@@ -108,3 +108,12 @@ def test_relative_links_are_followed_as_the_kernel_does(tmp_path):
     target = LiveHost(root)._target
 
     assert str(root.resolve()) + followed("/etc/up", target) == str(real)
+
+
+def test_a_program_that_cannot_be_started_is_one_error(tmp_path):
+    program = tmp_path / "program"
+    program.write_text("of no format")
+    for mode, reason in ((0o644, "Permission denied"), (0o755, "Exec format error")):
+        program.chmod(mode)
+        with pytest.raises(NotPossible, match=f"{program}: cannot be started: {reason}"):
+            run([str(program)])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from dirtune.ending import fault
 from dirtune.errors import ApplyError, DirtuneError, NotPossible
 from dirtune.host import WritableHost
 from dirtune.signals import undisturbed
@@ -77,4 +78,6 @@ def roll_back(done: Sequence[Done], host: WritableHost) -> tuple[str, ...]:
             undo(action, saved, host)
         except DirtuneError as error:
             stuck.append(str(error))
+        except Exception as error:  # noqa: BLE001  (a fault in one undo must not stop the others)
+            stuck.append(fault(error))
     return tuple(stuck)

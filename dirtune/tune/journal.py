@@ -40,6 +40,8 @@ _UNSEALED_END = b'"schema":"%s"}' % _UNSEALED.encode()
 _ENDING = ".journal"
 _NUMBER = re.compile(r"(?P<number>\d+)-")
 _LOCK_POLL_S = 0.05
+_LARGEST_BYTES = 64 << 20
+"""A file that is larger is not a journal: a plan may fill half, what its changes save the rest."""
 
 
 _DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
@@ -79,10 +81,15 @@ def is_later(name: str, than: str) -> bool:
 def create(path: Path, planned: Planned) -> None:
     """Begin a journal; `NotPossible` if nothing can be kept there."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    line = chain.sealed(msgspec.json.encode(planned), None)
+    if len(line) > _LARGEST_BYTES // 2:
+        raise NotPossible(
+            f"{path}: the plan is larger than {_LARGEST_BYTES >> 21} MiB. Apply it in parts."
+        )
     try:
         with private.folder(path.parent, make=True) as folder:
             with os.fdopen(private.opened(folder, path, flags), "wb") as file, _gone_if_torn(path):
-                _put(file.fileno(), chain.sealed(msgspec.json.encode(planned), None))
+                _put(file.fileno(), line)
             os.fsync(folder)
     except OSError as error:
         raise NotPossible(
@@ -97,7 +104,7 @@ def append(path: Path, record: Record) -> None:
     """
     try:
         with _opened(path, os.O_RDWR) as file:
-            lines = _whole(file.read())
+            lines = _whole(path, file)
             if not lines:
                 raise NotPossible(
                     f"{path}: does not begin with a plan: nothing can be added to it"
@@ -265,15 +272,18 @@ def _lines(path: Path) -> list[bytes]:
     """Return the whole lines of a journal, none if there is no such file."""
     try:
         with _opened(path, os.O_RDONLY) as file:
-            return _whole(file.read())
+            return _whole(path, file)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise NotPossible(f"{path}: {error.strerror}") from error
 
 
-def _whole(data: bytes) -> list[bytes]:
-    *lines, _torn = data.split(b"\n")
+def _whole(path: Path, file: BinaryIO) -> list[bytes]:
+    """Return the lines of *file* that have an end."""
+    if os.fstat(file.fileno()).st_size > _LARGEST_BYTES:
+        raise _damaged(path, f"larger than {_LARGEST_BYTES >> 20} MiB")
+    *lines, _torn = file.read().split(b"\n")
     return lines
 
 

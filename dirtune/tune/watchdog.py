@@ -39,9 +39,10 @@ _READY_S = 20.0
 """How long a watchdog may take until it watches; the director is busy."""
 _MOST_BYTES = 1 << 16
 _ENDING = ".ready"
-# Nothing of this machine is part of it: all is handed over as arguments.
+# Nothing of this machine is part of it: all is handed over as arguments. A descriptor that the
+# starter inherited, such as the lock of flock(1), would be held until the watchdog ends.
 _PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
+    "import json, os, sys; os.closerange(3, 1 << 20); sys.path[:] = json.loads(sys.argv.pop(1)); "
     "from dirtune.tune.watchdog import main; main(*sys.argv[1:])"
 )
 # There while systemd is the first process (sd_booted(3)).

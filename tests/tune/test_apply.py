@@ -220,6 +220,24 @@ def test_what_cannot_be_undone_is_named_and_the_rest_is_undone(host):
     assert (host.root / BACKLOG[1:]).read_text() == "1000\n"
 
 
+class Faulty(Machine):
+    def run(self, argv, *, timeout_s=300):
+        raise ValueError("nobody expected this")
+
+
+def test_a_fault_in_one_undo_is_named_and_the_rest_is_undone(host):
+    before = picture(host.root)
+    kept = Journal()
+    apply(plan(), host, kept)
+
+    (stuck,) = roll_back(kept.done(plan()), Faulty(host.root))
+
+    assert stuck.startswith("internal error: ValueError: nobody expected this")
+    row = str(host.root / "proc/interrupts")
+    after = picture(host.root)
+    assert {**after, row: None} == {**before, row: None}
+
+
 def test_undoing_what_was_never_made_changes_nothing(host):
     before = picture(host.root)
     done = [

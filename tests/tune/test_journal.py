@@ -200,6 +200,16 @@ def test_no_journal_is_left_that_a_full_disk_tore(tmp_path, room):
     assert not path.exists()
 
 
+def test_no_journal_is_made_that_would_be_too_large_to_read(path, tmp_path, monkeypatch):
+    monkeypatch.setattr("dirtune.tune.journal._LARGEST_BYTES", path.stat().st_size)
+    journal.load(path)
+
+    with pytest.raises(NotPossible, match="Apply it in parts"):
+        journal.create(journal.path_of(tmp_path, "b"), PLANNED)
+
+    assert not journal.path_of(tmp_path, "b").exists()
+
+
 def test_nothing_is_added_to_what_does_not_begin_with_a_plan(path):
     path.write_bytes(path.read_bytes()[:50])
 

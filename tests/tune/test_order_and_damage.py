@@ -153,7 +153,12 @@ def of_a_later_dirtune(path):
     )
 
 
-BROKEN = [garbage, a_folder, a_dead_link, a_fifo, of_a_later_dirtune]
+def of_no_end(path):
+    path.touch(0o600)
+    os.truncate(path, 1 << 40)
+
+
+BROKEN = [garbage, a_folder, a_dead_link, a_fifo, of_a_later_dirtune, of_no_end]
 
 
 @pytest.mark.timeout(60)

@@ -1,5 +1,6 @@
 import errno
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -410,7 +411,7 @@ print(carry_out(plan, Dying(), at, confirm_s=float(sys.argv[4])))
 """
 
 
-def detached(path, at, confirm_s, end, *systemd, **environ):
+def detached(path, at, confirm_s, end, *systemd, pass_fds=(), **environ):
     argv = (sys.executable, "-c", APPLY, path, at.state, at.run, str(confirm_s), end, *systemd)
     return subprocess.run(
         argv,
@@ -421,6 +422,7 @@ def detached(path, at, confirm_s, end, *systemd, **environ):
         cwd=REPOSITORY,
         timeout=20,
         start_new_session=True,
+        pass_fds=pass_fds,
     )
 
 
@@ -434,6 +436,20 @@ def test_the_watchdog_outlives_its_starter_and_holds_none_of_its_files(tmp_path,
     assert state(at, done.stdout.strip()) is State.APPLIED
     assert until(lambda: not path.exists())
     assert until(lambda: state(at) is State.ROLLED_BACK)
+
+
+def test_the_watchdog_holds_nothing_that_its_starter_inherited(tmp_path, at):
+    reading, writing = os.pipe()  # as `flock FILE dirtune fix apply` hands on its lock
+
+    detached(tmp_path / "changed", at, 60, "live", pass_fds=(writing,))
+
+    os.close(writing)
+    ready, _, _ = select.select([reading], [], [], 1)
+    assert ready
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+    assert state(at) is State.APPLIED
+    take_back(at, WritableHost())
 
 
 SYSTEMD_RUN = """#!/bin/sh
