@@ -14,6 +14,7 @@ from typing import BinaryIO
 from dirtune.errors import NotPossible
 
 _PRIVATE, _USUAL = 0o600, 0o666
+_PERMISSIONS, _WRITE_BY_OTHERS = 0o777, 0o022
 # Links to what a process has open: renamed over, they would be lost to the whole machine.
 _NEVER_REPLACED = ("/dev/fd/", "/dev/std", "/proc/")
 
@@ -56,10 +57,12 @@ def beside(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Yield a file that takes the place of *path* once the block has ended without an error.
 
     A *private* file is its owner's alone to read; another has the mode of the file it replaces, or
-    the usual one. A pipe or a device is written as it is. `NotPossible` says what failed.
+    the usual one. A pipe or a device is written as it is, unless another user put it where all
+    may: that user could read what is written. `NotPossible` says what failed.
     """
     try:
         if _is_special(path):
+            _require_not_planted(path)
             with path.open("wb") as file:
                 yield file
             return
@@ -97,12 +100,25 @@ def _is_special(path: Path) -> bool:
         return False
 
 
+def _require_not_planted(path: Path) -> None:
+    """Refuse what the kernel refuses where fs.protected_fifos and fs.protected_symlinks are 1."""
+    entry, above = path.lstat(), path.parent.stat()
+    shared = above.st_mode & stat.S_ISVTX and above.st_mode & stat.S_IWOTH
+    if shared and entry.st_uid not in {os.geteuid(), above.st_uid}:
+        raise NotPossible(
+            f"{path}: belongs to user {entry.st_uid}, in a folder that all users write to. Name "
+            "another file."
+        )
+
+
 def _created(draft: Path, path: Path, *, private: bool) -> BinaryIO:
     draft.unlink(missing_ok=True)  # of a process of the same number that was killed
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     file = os.fdopen(os.open(draft, flags, _PRIVATE if private else _USUAL), "wb")
     with suppress(FileNotFoundError):
-        before = path.stat()
+        mode = path.stat().st_mode & _PERMISSIONS
+        if path.lstat().st_uid != os.geteuid():
+            mode &= ~_WRITE_BY_OTHERS
         if not private:
-            os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
+            os.fchmod(file.fileno(), mode)
     return file

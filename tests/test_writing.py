@@ -14,6 +14,9 @@ from dirtune.errors import NotPossible
 from dirtune.host import RecordedHost
 from dirtune.signals import Ended, interruptible
 
+NOBODY = 65534
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+
 OLD = b"what was there"
 
 
@@ -111,6 +114,39 @@ def test_a_snapshot_is_its_owners_alone_and_replaces_at_once(tmp_path):
     assert mode(path) == 0o600
     assert archive.load(path)[0].read("/proc/stat") == "cpu 1\n"
     assert names(tmp_path) == ["host.tgz"]
+
+
+@as_root
+@pytest.mark.parametrize(("before", "after"), [(0o4777, 0o755), (0o666, 0o644), (0o600, 0o600)])
+def test_a_file_of_another_user_says_nothing_of_who_may_write(tmp_path, before, after):
+    path = tmp_path / "planted"
+    path.write_bytes(OLD)
+    os.chown(path, NOBODY, NOBODY)
+    path.chmod(before)
+
+    writing.replace(path, b"x")
+
+    assert (mode(path), path.stat().st_uid) == (after, 0)
+
+
+@as_root
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_what_another_user_put_where_all_may_write_is_not_written_to(tmp_path, kind):
+    tmp_path.chmod(0o1777)
+    path = tmp_path / "host.tgz"
+    if kind == "pipe":
+        os.mkfifo(path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    else:
+        path.symlink_to("/dev/null")
+        descriptor = os.open("/dev/null", os.O_RDONLY)
+    os.lchown(path, NOBODY, NOBODY)
+
+    with pytest.raises(NotPossible, match=f"^{path}: belongs to user {NOBODY}, in a folder that"):
+        writing.replace(path, b"x", private=True)
+
+    assert os.read(descriptor, 10) == b""
+    os.close(descriptor)
 
 
 def test_a_link_is_replaced_and_not_followed(tmp_path):
