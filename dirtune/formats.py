@@ -46,8 +46,14 @@ def parsing(source: str, *more: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (*kinds, *more) as error:
-        problem = str(error)[:_SHOWN]
-        raise ParseError(source, f"not in a form that is known here: {problem}") from error
+        raise ParseError(source, f"not in a form that is known here: {_problem(error)}") from error
+
+
+def _problem(error: Exception) -> str:
+    text = str(error)
+    if "set_int_max_str_digits" in text:  # advice for programmers of Python
+        return "a number has more digits than any of the kernel's"
+    return text[:_SHOWN]
 
 
 def from_json(text: bytes | str, kind: type[_T]) -> _T:

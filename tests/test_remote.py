@@ -35,11 +35,11 @@ def keygen(path):
 
 
 def server(folder, settings):
-    serve = f"exec {SSHD} -i -f {folder}/{settings}"
+    serve = f"{SSHD} -i -f {folder}/{settings}"
     if os.geteuid() != 0 or Path("/run/sshd").is_dir():
         return serve
     # As root it wants /run/sshd; it gets one that nobody else sees.
-    return f"unshare --mount sh -c 'mount -t tmpfs none /run && mkdir /run/sshd && {serve}'"
+    return f"unshare --mount sh -c 'mount -t tmpfs none /run && mkdir /run/sshd && exec {serve}'"
 
 
 @pytest.fixture(scope="module")
