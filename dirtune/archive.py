@@ -240,7 +240,10 @@ def _samples(archive: gzip.GzipFile) -> tuple[RecordedHost, ...]:
                 links[sample][inside] = member.target
             else:
                 files[sample][inside] = readable(member.content)
-    return tuple(_sample(meta, n, files[n], links[n]) for n in (0, 1) if files[n] or links[n])
+    recorded = [number for number in (0, 1) if files[number] or links[number]]
+    if not recorded:
+        raise ValueError("no sample in it")
+    return tuple(_sample(meta, number, files[number], links[number]) for number in recorded)
 
 
 def _sample(

@@ -23,7 +23,7 @@ _LARGEST_TOML = 1 << 20
 """Characters; a plan of 10,000 destinations is two thirds of it, and programs write JSON."""
 _LONGEST_KEY = 16
 """Parts of a dotted key; dirtune's own have four at most."""
-_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
 # Where a key may begin; never inside a word, so that each is looked at once.
 _LONG_KEY = re.compile(
     rf"(?:^|[\[{{,])[ \t]*+{_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{_LONGEST_KEY}}}", re.MULTILINE

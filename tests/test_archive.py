@@ -186,3 +186,16 @@ def test_a_meta_json_that_is_not_ours_is_one_error(tmp_path, meta):
 
     with pytest.raises(ParseError, match="not a dirtune snapshot"):
         load(tmp_path / "a.tgz")
+
+
+@pytest.mark.parametrize("meta", [{"schema": "dirtune/snapshot/1", "samples": [GOOD]}, None])
+def test_an_archive_without_a_sample_is_one_error(tmp_path, meta):
+    with tarfile.open(tmp_path / "a.tgz", "w:gz") as made:
+        if meta is not None:
+            member = tarfile.TarInfo("meta.json")
+            content = json.dumps(meta).encode()
+            member.size = len(content)
+            made.addfile(member, io.BytesIO(content))
+
+    with pytest.raises(ParseError, match="no sample in it"):
+        load(tmp_path / "a.tgz")

@@ -130,7 +130,7 @@ def parse_services(text: str) -> tuple[Service, ...]:
     rows = text.splitlines()
     if not rows or not rows[0].startswith("IP Virtual Server"):
         raise ParseError(SOURCE, "does not begin with 'IP Virtual Server'")
-    services: list[Service] = []
+    services: list[tuple[Service, list[Destination]]] = []
     for number, row in enumerate(rows[3:], 4):
         cells = row.split()
         if not cells:
@@ -139,7 +139,7 @@ def parse_services(text: str) -> tuple[Service, ...]:
             _add(services, cells)
         except (ValueError, IndexError) as error:
             raise ParseError(SOURCE, f"line {number}: {row.strip()!r} is no service") from error
-    return tuple(services)
+    return tuple(replace(service, destinations=tuple(real)) for service, real in services)
 
 
 def parse_ip_vs_stats(text: str) -> Stats:
@@ -199,12 +199,11 @@ def parse_connections(text: str) -> tuple[Connection, ...]:
     return tuple(found)
 
 
-def _add(services: list[Service], cells: list[str]) -> None:
-    if cells[0] != "->":
-        services.append(_service(cells))
-        return
-    last = services.pop()
-    services.append(replace(last, destinations=(*last.destinations, _destination(cells))))
+def _add(services: list[tuple[Service, list[Destination]]], cells: list[str]) -> None:
+    if cells[0] == "->":
+        services[-1][1].append(_destination(cells))
+    else:
+        services.append((_service(cells), []))
 
 
 def _service(cells: list[str]) -> Service:

@@ -8,7 +8,7 @@ import ipaddress
 import re
 import shlex
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -18,13 +18,17 @@ from dirtune.lvs.model import (
     ONE_PACKET,
     TUNNEL_FLAGS,
     Destination,
+    DestinationKey,
     Service,
+    ServiceKey,
     SyncDaemon,
     Table,
     Timeouts,
     joined,
     scheduler_flags,
 )
+
+_Services: TypeAlias = dict[ServiceKey, tuple[Service, dict[DestinationKey, Destination]]]
 
 _PROTOCOLS: dict[str, Literal["tcp", "udp", "sctp", "fwmark"]] = {
     "-t": "tcp",
@@ -119,7 +123,7 @@ def _options_of(step: Step) -> tuple[str, ...]:
 
 def parse(text: str) -> Table:
     """Return the table that `ipvsadm -R` would make of *text*; `ParseError` names the line."""
-    services: dict[object, Service] = {}
+    services: _Services = {}
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split("#", 1)[0]
         if not words.strip():
@@ -129,26 +133,30 @@ def parse(text: str) -> Table:
         except (ValueError, KeyError) as error:
             said = f"lacks {error.args[0]}" if isinstance(error, KeyError) else str(error)
             raise ParseError(f"line {number}", f"{line.strip()!r}: {said}") from error
-    return Table(tuple(services.values()))
+    return Table(
+        tuple(
+            msgspec.structs.replace(service, destinations=tuple(destinations.values()))
+            for service, destinations in services.values()
+        )
+    )
 
 
-def _add(services: dict[object, Service], get: dict[str, str]) -> None:
+def _add(services: _Services, get: dict[str, str]) -> None:
     if ("-A" in get) == ("-a" in get):
         raise ValueError("neither adds a service (-A) nor a real server (-a)")
     service = _service(get)
     if "-A" in get:
         if service.key in services:
             raise ValueError(f"{service.name} is added twice")
-        services[service.key] = service
+        services[service.key] = service, {}
         return
-    known = services.get(service.key)
-    if known is None:
+    if service.key not in services:
         raise ValueError(f"{service.name} was not added before its real server")
+    known, destinations = services[service.key]
     destination = _destination(get, known)
-    if destination.key in {each.key for each in known.destinations}:
+    if destination.key in destinations:
         raise ValueError(f"{destination.name} is added twice")
-    both = (*known.destinations, destination)
-    services[service.key] = msgspec.structs.replace(known, destinations=both)
+    destinations[destination.key] = destination
 
 
 def _options(words: list[str]) -> dict[str, str]:

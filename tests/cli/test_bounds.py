@@ -125,9 +125,35 @@ def test_an_archive(tmp_path, members):
     assert str(tmp_path / "a.tgz") in refused(tmp_path, "audit", "--from", tmp_path / "a.tgz")
 
 
+def table_of_ipvs(destinations):
+    return (
+        "IP Virtual Server version 1.2.1 (size=4096)\n"
+        "Prot LocalAddress:Port Scheduler Flags\n"
+        "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n"
+        "TCP  0A000001:0050 rr\n"
+    ) + "".join(f"  -> {0x0B000000 + n:08X}:0050 Masq 1 0 0\n" for n in range(destinations))
+
+
+def test_a_service_of_very_many_real_servers(tmp_path):
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / "proc/net/ip_vs").write_text(table_of_ipvs(100_000))
+
+    status, said = run(tmp_path, "audit", "--root", tmp_path)
+
+    assert status in {0, 1}, said
+
+
+def test_the_text_of_a_service_of_very_many_real_servers(tmp_path):
+    rows = (f"-a -t 10.0.0.1:80 -r 10.1.{n >> 8}.{n & 255}:80 -m -w 1" for n in range(20_000))
+    (tmp_path / "ipvs.txt").write_text("\n".join(("-A -t 10.0.0.1:80 -s rr", *rows)))
+
+    assert run(tmp_path, "lvs", "import", tmp_path / "ipvs.txt") == (0, "")
+
+
 DOCUMENTS = {
     "dotted": "a." * 60_000 + "a = 1",
     "quoted": '"a".' * 100_000 + "a = 1",
+    "escaped": '"\\"".' + "a." * 60_000 + "a = 1",
     "nested": "x = " + "[" * 300_000,
     "tables": "x = " + "{a = " * 100_000,
     "digits": "x = " + "9" * 5000,
