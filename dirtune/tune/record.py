@@ -27,6 +27,8 @@ class Planned(msgspec.Struct, frozen=True, tag="planned", tag_field="record"):
     """Why refusals were overruled; None where none was."""
     version: str = ""
     """The dirtune that wrote it."""
+    network: str = ""
+    """The network namespace of the changes, until the next boot; empty where it is not known."""
     schema: str = SCHEMA
 
 

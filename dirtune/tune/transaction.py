@@ -16,7 +16,7 @@ from dirtune.errors import ApplyError, NotPossible
 from dirtune.host import Host, WritableHost
 from dirtune.signals import interruptible, undisturbed
 from dirtune.snapshot import take
-from dirtune.tune import journal
+from dirtune.tune import journal, network
 from dirtune.tune.apply import apply, carry_through, roll_back
 from dirtune.tune.culprits import FIELDS, suspects, targets
 from dirtune.tune.plan import Action, Change, Plan
@@ -142,6 +142,7 @@ def _in_time(at: Place, host: Host, name: str | None) -> tuple[Path, Entry]:
     entry = journal.load(path)
     if entry.state is State.ROLLED_BACK:
         raise ApplyError(f"{path.stem}: was taken back; apply it again")
+    _require_its_network(entry, host)
     left = entry.seconds_left(boot_id(host), journal.boot_clock_s())
     if entry.state is not State.CONFIRMED and (left is None or left <= 0):
         raise ApplyError(f"{path.stem}: not confirmed in time; run dirtune rollback")
@@ -169,13 +170,15 @@ def take_back(
 ) -> Settled:
     """Undo what a journal did, the last one for None; `ApplyError` names what is left.
 
-    `NotPossible` where a later one stands that set the same: what it found is this one's work.
+    `NotPossible` where a later one stands that set the same: what it found is this one's work;
+    and where it was made in another network namespace that is still there.
     """
     with journal.lock(at.run):
         path = journal.find(at.state, name)
         entry = journal.load(path)
         if entry.state is State.ROLLED_BACK:
             return Settled(path.stem, State.ROLLED_BACK, already=True)
+        _require_its_network(entry, host)
         _require_last(entry, at)
         undo_journal(path, host, why)
         return Settled(path.stem, State.ROLLED_BACK, already=False)
@@ -260,7 +263,16 @@ def _planned(plan: Plan, host: Host, at: Place, confirm_s: float, forced: str | 
     stamp = f"{time.strftime('%Y%m%dT%H%M%S', now)}.{rest_ns // 1000:06d}Z"
     name = journal.next_name(at.state, stamp)
     made = time.strftime("%Y-%m-%dT%H:%M:%SZ", now)
-    return Planned(name, made, boot_id(host), plan.changes, confirm_s, forced, __version__)
+    return Planned(
+        journal=name,
+        made=made,
+        boot=boot_id(host),
+        changes=plan.changes,
+        confirm_s=confirm_s,
+        forced=forced,
+        version=__version__,
+        network=network.here(),
+    )
 
 
 def _require_settled(at: Place) -> None:
@@ -270,6 +282,15 @@ def _require_settled(at: Place) -> None:
         raise NotPossible(f"{name} is open; run dirtune confirm or dirtune rollback {name} first")
     if now.unreadable:
         raise NotPossible(f"{now.unreadable[0]} Until then nothing is changed.")
+
+
+def _require_its_network(entry: Entry, host: Host) -> None:
+    planned = entry.planned
+    if planned.boot == boot_id(host) and network.is_elsewhere(planned.network):
+        raise NotPossible(
+            f"{planned.journal}: was made in another network namespace, {planned.network}. "
+            "Run this command there: ip netns exec NAME dirtune ..."
+        )
 
 
 def _require_last(entry: Entry, at: Place) -> None:

@@ -580,6 +580,44 @@ def test_a_watchdog_in_another_network_namespace_is_none(tmp_path, at):
     assert "the watchdog did not start (watching" in require_nothing_done(done, path, at)
 
 
+@pytest.fixture
+def elsewhere():
+    """Another network namespace, by the process that is in it."""
+    process = subprocess.Popen(["unshare", "-n", "sh", "-c", "echo; cat"], stdin=-1, stdout=-1)
+    process.stdout.readline()
+    yield str(Path(f"/proc/{process.pid}/ns/net").readlink())
+    process.communicate()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network namespace")
+def test_what_was_changed_in_another_network_is_not_undone_in_this_one(
+    value, at, this_machine, monkeypatch, elsewhere
+):
+    with monkeypatch.context() as then:
+        then.setattr("dirtune.tune.network.here", lambda: elsewhere)
+        name = carry_out(setting(value, "old", "one"), this_machine, at)
+
+    with pytest.raises(NotPossible, match=f"^{name}: was made in another network namespace, net:"):
+        take_back(at, this_machine)
+    with pytest.raises(NotPossible, match="another network namespace"):
+        confirm(at, this_machine)
+
+    assert value.read_text() == "one"
+    assert state(at) is State.CONFIRMED
+
+
+def test_what_was_changed_in_a_network_that_is_gone_is_undone(
+    value, at, this_machine, monkeypatch
+):
+    with monkeypatch.context() as then:
+        then.setattr("dirtune.tune.network.here", lambda: "net:[1]")
+        carry_out(setting(value, "old", "one"), this_machine, at)
+
+    take_back(at, this_machine)
+
+    assert value.read_text().strip() == "old"
+
+
 def test_a_folder_with_a_variable_in_its_name_is_that_folder_to_systemd(tmp_path):
     at = Place(tmp_path / "$HOME/${x}", tmp_path / "run")
     paths = planted(tmp_path, "systemd-run", 'echo "$@" > "$0.said"')
