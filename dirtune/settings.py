@@ -1,12 +1,16 @@
 """What a fix sets, as data: the audit shows it as shell commands, `tune` makes changes of it."""
 
 import enum
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 RINGS, CHANNELS, COALESCE, FEATURES = "rings", "channels", "coalesce", "features"
 MODPROBE_FILE = "/etc/modprobe.d/dirtune.conf"
+# Names that udev, which matches them as patterns, takes for a command and expands, and sysctl.d,
+# which does too, can only take for themselves.
+_PLAIN = re.compile(r"[A-Za-z0-9_.:+-]+")
 _OPTIONS = {RINGS: "-G", CHANNELS: "-L", COALESCE: "-C", FEATURES: "-K"}
 # ethtool(8)'s words for what the kernel calls otherwise.
 _WORDS = {
@@ -109,13 +113,23 @@ def shell(setting: Setting) -> tuple[str, ...]:
 
 def written(path: str, value: str) -> str:
     """Return the shell command that writes *value* to the file *path*."""
-    return f"echo {shlex.quote(value)} > {shlex.quote(path)}"
+    return f"{_printer(value)} {shlex.quote(value)} > {shlex.quote(path)}"
 
 
 def appended(path: str, row: str) -> str:
     """Return the shell command that puts *row* behind the rows of the file *path*."""
     # Quoted where the shell would not need it: a row is easier to read so.
-    return f"echo {in_quotes(row)} >> {shlex.quote(path)}"
+    return f"{_printer(row)} {in_quotes(row)} >> {shlex.quote(path)}"
+
+
+def _printer(text: str) -> str:
+    """Return the command that prints *text* as it is: to some shells' echo, escapes are orders."""
+    return "printf '%s\\n'" if "\\" in text or text.startswith("-") else "echo"
+
+
+def plain(name: str) -> bool:
+    """Tell whether udev and sysctl.d(5) take *name* for itself and nothing else."""
+    return _PLAIN.fullmatch(name) is not None and name not in {".", ".."}
 
 
 def in_quotes(text: str) -> str:

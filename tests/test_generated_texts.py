@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from dirtune.checks import Fix
+from dirtune.checks.remedies import SYSCTL_FILE, sysctl
 from dirtune.checks.remedies import commands as remedy
-from dirtune.checks.remedies import sysctl
 from dirtune.errors import NotPossible
 from dirtune.lvs import ipvsadm
 from dirtune.lvs.diff import Step, Verb
@@ -27,7 +27,9 @@ from dirtune.settings import (
     KernelFile,
     ModuleOptions,
     Risk,
+    appended,
     shell,
+    written,
 )
 from dirtune.snapshot import Snapshot
 from dirtune.tune import persist
@@ -61,6 +63,10 @@ COMMAND = re.compile(
     r"\s*(ip|ethtool|tc|echo|ipvsadm|sysctl|systemctl|modprobe|rmmod|nft|iptables|cat|chmod|printf"
     r"|exec|sed|kill|mount|head|conntrack|for \w+ in) "
 )
+# What the corpus has of names that no format has a meaning for, picked by hand.
+PLAIN = frozenset({"-K", "--json", "-", ".hidden", "..x", "DIRTUNE", "eth0.100", "a.b.c", "a:b"})
+# A name of an interface that dash's echo makes a setting of its own of.
+ORDERS = "x\\nvm.pan*=1\\c"
 PROGRAMS = ("ethtool", "ip", "tc", "sysctl", "ipvsadm", "nft", "modprobe", "systemctl")
 
 
@@ -130,6 +136,30 @@ def test_a_command_is_given_a_name_as_one_argument(name, here):
     assert done.stderr == b""
 
 
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize("name", [*NAMES, ORDERS], ids=ascii)
+def test_a_pasted_command_keeps_a_setting_of_that_name_and_no_other(name, shell, tmp_path):
+    """sysctl.d(5) has patterns, and some shells' echo takes a newline's escape for one."""
+    kept = tmp_path / "kept"
+    row = sysctl(Snapshot(), "x", "x", {f"net/ipv4/conf/{name}/rp_filter": 2}).commands[1]
+
+    pasted = row.replace(SYSCTL_FILE, str(kept))
+    subprocess.run((*shell, "-c", pasted), check=True, cwd=tmp_path)
+
+    plain = name.replace(".", "/")
+    rows = kept.read_text() if kept.exists() else ""
+    assert rows == (f"net.ipv4.conf.{plain}.rp_filter=2\n" if name in PLAIN else "")
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize("name", [*NAMES, ORDERS], ids=ascii)
+def test_every_shell_prints_a_text_to_the_letter(name, shell, tmp_path):
+    for row in (written("kept", name), appended("kept", name)):
+        subprocess.run((*shell, "-c", row), check=True, cwd=tmp_path)
+
+    assert (tmp_path / "kept").read_bytes() == f"{name}\n{name}\n".encode()
+
+
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_a_value_is_written_to_the_file_of_that_name_alone(name, here):
     (here / "cwd" / "top" / name).mkdir(parents=True)
@@ -145,6 +175,7 @@ def test_a_value_is_written_to_the_file_of_that_name_alone(name, here):
     folder = here / "cwd" / "top" / name
     assert (done.returncode, done.stderr) == (0, b"")
     assert (folder / "rps_cpus").read_text() == "3\n"
+    assert (folder / "rps_cpus2").read_bytes() == f"{name}\n".encode()
     assert (folder / "rps_cpus3").read_text() == (
         f"{name}\nDIRTUNE\nid>{CANARY}\nDIRTUNE_\n$x `id`\n"
     )
@@ -158,10 +189,6 @@ def files(*actions):
 
 def texts(plan):
     return {c.action.path: c.action.after for c in plan.changes if isinstance(c.action, PutFile)}
-
-
-# What the corpus has of names that no format has a meaning for, picked by hand.
-PLAIN = frozenset({"-K", "--json", "-", ".hidden", "..x", "DIRTUNE", "eth0.100", "a.b.c", "a:b"})
 
 
 @pytest.mark.parametrize("name", EVERY, ids=ascii)

@@ -394,6 +394,21 @@ def test_each_way_to_fail_has_its_own_sentence(far, tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["x';id>OWNED;'", "$(id)", "`id`", "x|id", 'x"', "a\\"])
+def test_no_command_to_paste_holds_what_a_far_host_wrote(name):
+    """A banner, or a command that ends like ssh itself does, is on the same stream."""
+    text = f"Host key for {name} has changed and you have requested strict checking."
+
+    assert "ssh-keygen" not in reasons.reason(text)
+    assert "ssh-keygen -R '[::1]:2222'" in reasons.reason(text.replace(name, "[::1]:2222"))
+
+
+def test_the_file_of_a_locked_key_is_one_word():
+    text = "me@x: Permission denied (publickey)."
+
+    assert reasons.reason(text, ["/keys/my key"]).endswith("Run: ssh-add '/keys/my key'")
+
+
 @pytest.mark.parametrize(
     "unit",
     ["@", "a@a: ", "requests: ", "Host key for ", "connect to host ", "Permission denied ("],

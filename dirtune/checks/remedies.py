@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from dirtune.checks import Fix, Risk
 from dirtune.collect.sysctls import dotted
-from dirtune.settings import BootOption, KernelFile, Setting, appended, in_quotes, shell
+from dirtune.settings import BootOption, KernelFile, Setting, appended, in_quotes, plain, shell
 from dirtune.snapshot import Snapshot
 
 SYSCTL_FILE = "/etc/sysctl.d/90-dirtune.conf"
@@ -31,18 +31,24 @@ def sysctl(
     snapshot: Snapshot, id: str, title: str, values: Mapping[str, object], *, what: str = "sysctl"
 ) -> Fix:
     """Return a fix that sets *values*, by their paths below /proc/sys, now and at boot."""
-    rows = [f"{dotted(name)}={value}" for name, value in values.items()]
+    rows = {name: f"{dotted(name)}={value}" for name, value in values.items()}
     return Fix(
         id,
         title,
         Risk.SAFE,
         (
-            *(f"sysctl -w {in_quotes(row)}" for row in rows),
-            *(appended(SYSCTL_FILE, row) for row in rows),
+            *(f"sysctl -w {in_quotes(row)}" for row in rows.values()),
+            *(_kept(name, row) for name, row in rows.items()),
         ),
         competitors(snapshot, what),
         tuple(KernelFile(f"/proc/sys/{name}", str(value)) for name, value in values.items()),
     )
+
+
+def _kept(name: str, row: str) -> str:
+    if all(map(plain, name.split("/"))):
+        return appended(SYSCTL_FILE, row)
+    return f"# {SYSCTL_FILE} cannot hold a name like that: keep the setting by hand"
 
 
 def commands(

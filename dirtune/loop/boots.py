@@ -4,6 +4,7 @@ One boot of each arm could never tell the fix from the boot. Where dirtune canno
 director itself the run waits on disk, and goes on with `--resume` once somebody has booted it.
 """
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -99,7 +100,8 @@ async def _way_out(trying: Trying) -> str:
         return f"{error}; `dirtune fix verify` on {host} tells whether it has {names}; or {on}"
     if journal is None:
         return f"{host} is set to boot without {names}; {on}"
-    return f"{host} has {names}: there, `dirtune rollback {journal}` and a boot; or {on}"
+    back = shlex.join(("dirtune", "rollback", journal))
+    return f"{host} has {names}: there, `{back}` and a boot; or {on}"
 
 
 def judged(trying: Trying, kept: Store) -> None:

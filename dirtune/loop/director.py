@@ -128,8 +128,8 @@ class Switch:
         host, names = self._trying.plan.director.host, ", ".join(self._trying.checks)
         if self._journal is None:
             return f"`dirtune fix verify` on {host} tells whether {names} is in force"
-        there = f"there, `dirtune rollback {self._journal}`"
-        return f"{names} is still in force on {host} for up to {self._lease_s} s: {there}"
+        back = shlex.join(("dirtune", "rollback", self._journal))
+        return f"{names} is still in force on {host} for up to {self._lease_s} s: there, `{back}`"
 
     async def _dirtune(self, *words: str) -> dict[str, object]:
         plan = self._trying.plan

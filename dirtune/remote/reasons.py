@@ -1,10 +1,12 @@
 """What ssh(1) printed when it failed, as one plain sentence with the remedy."""
 
 import re
+import shlex
 from collections.abc import Sequence
 
 _LONGEST = 300
-# A far host may have written some of it: no pattern takes more than linear time.
+# A far host may have written some of it: no pattern takes more than linear time, and what goes
+# into a command for a person is a plain name.
 _ROWS = 40
 _DENIED = re.compile(r"^(.{0,200}?)Permission denied \(([\w,.@-]{1,200})\)", re.MULTILINE)
 _ASKING = frozenset({"password", "keyboard-interactive"})
@@ -12,7 +14,7 @@ _EARLY = re.compile(r"(kex|ssh)_exchange_identification: |Connection (closed|res
 _CONNECT = re.compile(r"connect to host (\S+) port (\d+): (.+)")
 _SENTENCES = (
     (
-        re.compile(r"Host key for (\S+) has changed"),
+        re.compile(r"Host key for ([][\w.:%-]+) has changed"),
         "the host key of {0} has changed. If it was installed anew: ssh-keygen -R '{0}'",
     ),
     (
@@ -82,7 +84,8 @@ def _denied(found: "re.Match[str]", locked: Sequence[str]) -> str:
     methods = set(found[2].split(","))
     if locked:
         keys = " and ".join(locked)
-        return f"{who}no key was accepted, and {keys} needs a passphrase. Run: ssh-add {locked[0]}"
+        add = shlex.join(("ssh-add", locked[0]))
+        return f"{who}no key was accepted, and {keys} needs a passphrase. Run: {add}"
     if methods & _ASKING and "publickey" not in methods:
         return f"{who}the server asks for a password, which dirtune never gives. Set up a key"
     if methods & _ASKING:

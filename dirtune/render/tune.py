@@ -1,5 +1,6 @@
 """A session of the closed loop as text and Markdown: each fix, its verdict, what became of it."""
 
+import shlex
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -100,8 +101,9 @@ def _next(told: Told) -> Iterator[str]:
     kept = [row for row in told.rows if row.outcome == "kept" and row.risk != "reboot"]
     for row in kept:
         # In force it is no finding, and there would be nothing to apply.
-        back = f"dirtune rollback {row.journal or 'JOURNAL'}"
-        again = f"dirtune fix apply {row.name.replace(',', '')} --persist"
+        back = shlex.join(("dirtune", "rollback", row.journal or "JOURNAL"))
+        fixes = row.name.replace(",", "").split()
+        again = shlex.join(("dirtune", "fix", "apply", *fixes, "--persist"))
         yield f"{row.name}: kept until the next boot; over it, on {told.host}: `{back} && {again}`"
     if not told.rows:
         yield (

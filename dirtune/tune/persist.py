@@ -8,13 +8,12 @@ The names of a machine are data here too: one that a format has a meaning for, a
 is refused.
 """
 
-import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dirtune.collect.sysctls import dotted
-from dirtune.settings import Risk, ethtool_command
+from dirtune.settings import Risk, ethtool_command, plain
 from dirtune.tune.plan import (
     Action,
     Bind,
@@ -37,9 +36,6 @@ UNIT = "/etc/systemd/system/dirtune-boot.service"
 FILES = (SYSCTL, MODULES, UDEV, SCRIPT, UNIT)
 _SYS = "/proc/sys/"
 _NET = "/sys/class/net/"
-# Names that udev, which matches them as patterns, takes for a command and expands, and sysctl.d,
-# which does too, can only take for themselves.
-_PLAIN = re.compile(r"[A-Za-z0-9_.:+-]+")
 _NEEDS = {"net/ipv4/vs/": "ip_vs", "net/netfilter/": "nf_conntrack"}
 _UNIT_TEXT = f"""[Unit]
 Description=Settings that dirtune keeps over a reboot
@@ -106,7 +102,7 @@ def _refusal(change: Change) -> Refusal:
 
 def _unwritable(action: Action) -> str | None:
     """Return the name in *action* that the file which would keep it cannot hold, if one is."""
-    fits: Callable[[str], bool] = _plain
+    fits: Callable[[str], bool] = plain
     match action:
         case SetValue(path=path) if path.startswith((_SYS, _NET)):
             names = path.split("/")[1:]
@@ -123,10 +119,6 @@ def _unwritable(action: Action) -> str | None:
         case _:
             return None
     return next((name for name in names if not fits(name)), None)
-
-
-def _plain(name: str) -> bool:
-    return _PLAIN.fullmatch(name) is not None and name not in {".", ".."}
 
 
 def _names_a_folder(name: str) -> bool:

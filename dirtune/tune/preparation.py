@@ -6,6 +6,7 @@ through the director, which forwards and sends no redirects. Nothing that is so 
 and settings come before the addresses that need them.
 """
 
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -13,6 +14,7 @@ from itertools import pairwise
 
 from dirtune.checks import is_quiet
 from dirtune.checks.realserver import is_up, on_links, tunnels
+from dirtune.collect.addresses import InterfaceAddress
 from dirtune.collect.routes import route_to
 from dirtune.collect.sysctls import dotted
 from dirtune.lvs.model import Table
@@ -168,9 +170,14 @@ def _quiet(wanted: Need, snapshot: Snapshot) -> Iterator[Change | Refusal]:
                 "",
                 each.address,
                 f"is on {each.interface} itself, which answers ARP for it: "
-                f"`ip addr del {each.address}/{each.prefix} dev {each.interface}` first",
+                f"`{_removal(each)}` first",
                 "vip-on-link",
             )
+
+
+def _removal(found: InterfaceAddress) -> str:
+    address = f"{found.address}/{found.prefix}"
+    return shlex.join(("ip", "addr", "del", address, "dev", found.interface))
 
 
 def _tunnel_end(wanted: Need, seen: Seen) -> Iterator[Change | Refusal]:

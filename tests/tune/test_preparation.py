@@ -1,5 +1,6 @@
 """What real servers and a director with NAT must be set to, worked out from what they are."""
 
+import shlex
 from ipaddress import IPv4Network
 
 import pytest
@@ -22,6 +23,7 @@ from tests.checks.nodes import (
     server,
     settings,
 )
+from tests.hostile import NAMES
 
 ALL = "/proc/sys/net/ipv4/conf/all"
 DIRECT = Need(direct=(VIP,))
@@ -77,6 +79,18 @@ def test_an_address_on_the_card_itself_answers_arp_whatever_is_set():
     snapshot = server(on_card, sysctls=quiet(1, 2), addresses=frozenset({VIP}))
 
     assert refused(DIRECT, snapshot) == ["vip-on-link"]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_the_command_that_takes_an_address_off_a_card_has_its_name_as_one_word(name):
+    on_card = InterfaceAddress(name, VIP, 32, "global")
+    snapshot = server(
+        on_card, sysctls=quiet(1, 2), addresses=frozenset({VIP}), interfaces=(card(name),)
+    )
+    (refusal,) = real_server(DIRECT, Seen(snapshot)).refusals
+
+    command = refusal.why.partition("answers ARP for it: `")[2].removesuffix("` first")
+    assert shlex.split(command) == ["ip", "addr", "del", f"{VIP}/32", "dev", name]
 
 
 def test_an_address_of_version_6_is_held_on_loopback_and_asks_for_no_arp():
