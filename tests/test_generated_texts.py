@@ -8,6 +8,7 @@ import ast
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from dirtune.errors import NotPossible
 from dirtune.lvs import ipvsadm
 from dirtune.lvs.diff import Step, Verb
 from dirtune.lvs.model import Service, SyncDaemon, Table
-from dirtune.render import fix_files, lvs_keepalived
+from dirtune.render import fix_files, lvs_keepalived, lvs_plan
 from dirtune.settings import (
     BootOption,
     CardValues,
@@ -254,6 +255,13 @@ def test_the_script_for_other_tools_has_no_row_that_a_title_made(name, here):
 
     assert given["ethtool"] == [as_words(("-G", name, "rx", "2"))]
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("name", [*EVERY, "\U0001f600x", "a\x7fb"], ids=ascii)
+def test_a_plan_file_holds_a_name_to_the_letter(name):
+    text = lvs_plan.plan(Table((), None, (SyncDaemon("master", name),)))
+
+    assert tomllib.loads(text)["ipvs"]["sync"][0]["interface"] == name
 
 
 @pytest.mark.parametrize("name", EVERY, ids=ascii)

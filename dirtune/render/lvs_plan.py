@@ -1,9 +1,12 @@
 """An IPVS table as the part of a plan file that makes it."""
 
 import json
+import re
 from collections.abc import Iterator
 
 from dirtune.lvs.model import ONE_PACKET, Destination, Service, SyncDaemon, Table
+
+_BEYOND_ASCII = re.compile(r"[^ -~]")
 
 
 def plan(table: Table) -> str:
@@ -89,4 +92,7 @@ def _real(service: Service, destination: Destination) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    return json.dumps(text)  # a basic string of TOML, for what stands in a table
+    # A basic string of TOML is one of JSON, but where JSON has two escapes for a character.
+    return _BEYOND_ASCII.sub(
+        lambda found: f"\\U{ord(found[0]):08x}", json.dumps(text, ensure_ascii=False)
+    )
