@@ -1,5 +1,5 @@
 """`python -m dirtune`."""
 
-from dirtune.cli import main
+from dirtune.start import main
 
 main()

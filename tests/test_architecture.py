@@ -34,6 +34,7 @@ LAYERS = [
     "loop",
     "lab",
     "cli",
+    "start",
     "schemas",
 ]
 # Decisions are made on data alone: these see no host, no process, no file, no clock.

@@ -1,5 +1,7 @@
 """What a start pays for: extras and slow libraries are imported by the commands that use them."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -34,3 +36,20 @@ def test_reading_a_record_imports_no_extra(tmp_path, argv):
     imported = {name.partition(".")[0] for name in done.stdout.split()}
     assert "dirtune" in imported
     assert imported & SLOW == set()
+
+
+def test_an_interrupt_while_the_commands_are_imported_has_no_traceback(tmp_path):
+    (tmp_path / "click.py").write_text("import time; print('on', flush=True); time.sleep(20)\n")
+    process = subprocess.Popen(
+        ["env", "--default-signal=INT", sys.executable, "-m", "dirtune", "--help"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"on\n"
+
+    process.send_signal(signal.SIGINT)
+
+    _, said = process.communicate(timeout=10)
+    assert (process.returncode, said) == (-signal.SIGINT, b"")
