@@ -335,7 +335,7 @@ CONTRARY = {
     "addkeystoagent": "yes", "tunnel": "yes", "requesttty": "force", "controlmaster": "auto",
     "controlpersist": "60", "passwordauthentication": "yes", "connecttimeout": "900",
     "kbdinteractiveauthentication": "yes", "nohostauthenticationforlocalhost": "yes",
-    "serveraliveinterval": "0", "connectionattempts": "99",
+    "serveraliveinterval": "0", "connectionattempts": "99", "gssapidelegatecredentials": "yes",
 }  # fmt: skip
 
 
@@ -356,7 +356,7 @@ def test_what_must_hold_holds_against_any_config(tmp_path):
         "requesttty": "false", "controlmaster": "false", "controlpersist": "no",
         "passwordauthentication": "no", "connecttimeout": "20",
         "kbdinteractiveauthentication": "no", "nohostauthenticationforlocalhost": "no",
-        "serveraliveinterval": "3", "connectionattempts": "1",
+        "serveraliveinterval": "3", "connectionattempts": "1", "gssapidelegatecredentials": "no",
     }  # fmt: skip
     assert mode == 0o700
     assert not Path(way.folder.name).exists()
@@ -433,6 +433,14 @@ def test_what_is_wrong_with_the_config_is_said_of_the_operators_file(tmp_path):
 
     assert str(found).startswith(f"x: {theirs}: line 1: Bad configuration option: nonsense")
     assert str(open_to_all).startswith(f"x: Bad owner or permissions on {theirs}. See")
+
+
+def test_an_ssh_without_gssapi_is_read_like_any_other():
+    ours = '/x/config line 12: Unsupported option "gssapidelegatecredentials"\r\n'
+    crowded = "kex_exchange_identification: Connection closed by remote host\r\n"
+
+    assert reasons.closed_early(ours + crowded)
+    assert reasons.reason(f"{ours}Something else.") == "Something else"
 
 
 def test_without_ssh_the_remedy_is_the_package(far, monkeypatch, tmp_path):
@@ -525,6 +533,21 @@ def test_an_endless_answer_ends_at_its_bound(far, monkeypatch):
 
     assert "its answer is longer than 4 MiB" in far.why(name, script="yes 0123456789")
     assert until(lambda: not processes("yes 0123456789"))
+
+
+@pytest.mark.parametrize("text", [b"\xff" * 2**16, "\U0001f600".encode() + b"\xff" * 2**15])
+def test_the_bound_of_an_answer_is_one_of_memory_too(text):
+    """A stray byte is shown as four characters, and one rare character makes all four wide."""
+
+    async def use():
+        reader = asyncio.StreamReader(limit=2**30)
+        for _ in range(64):
+            reader.feed_data(text)
+        reader.feed_eof()
+        with pytest.raises(streams.TooMuch):
+            await streams.answer(reader, len(text) * 64)
+
+    asyncio.run(use())
 
 
 def test_endless_complaints_end_in_time_and_are_not_kept(far):
@@ -649,6 +672,28 @@ def test_a_controller_that_ends_leaves_nothing_here_and_there(far, number):
         shutil.rmtree(folder)  # nobody was left to do it
     else:
         assert not folder.exists()
+
+
+HANGS = """
+import sys
+from pathlib import Path
+from dirtune import remote
+
+remote.fetch_all(("node",), "true", str, ssh_config=Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv is not installed")
+def test_a_host_that_hangs_does_not_keep_ssh_when_the_controller_is_killed(far):
+    """It never closes its end, so the end of the input alone would not do."""
+    far.host("node", "ForceCommand exec sleep 22.713")
+    argv = [sys.executable, "-c", HANGS, str(far.config)]
+    with tempfile.TemporaryDirectory(prefix="d") as folder:
+        with subprocess.Popen(argv, env=dict(os.environ, TMPDIR=folder)) as it:
+            assert until(lambda: processes("sleep 22.713"))
+            it.kill()
+
+        assert until(lambda: not processes(folder))
 
 
 def test_a_huge_answer_does_not_hold_other_hosts_up(far):

@@ -27,6 +27,9 @@ SAMPLE_S = 15
 SAMPLE_BYTES = 64 * 2**20
 """How long it may be: twice what 4,096 rows of 512 CPUs are."""
 
+_MOST_CPUS = 2**16
+_UPTIME = re.compile(r"\d{1,15}(\.\d{1,9})?(?=\s)", re.ASCII)
+
 # Version 1 has a line `4:cpuset,cpuacct:/PATH` per hierarchy, version 2 one line `0::/PATH`.
 _GROUP_FILES = """\
 v1= v2=
@@ -123,10 +126,10 @@ def _sections(lines: list[str]) -> dict[str, str]:
 
 
 def _uptime(files: Mapping[str, str]) -> float:
-    try:
-        return float(files[UPTIME].split()[0])
-    except (KeyError, ValueError, IndexError) as error:
-        raise ParseError(UPTIME, "no time in the sample") from error
+    found = _UPTIME.match(files.get(UPTIME, ""))
+    if found is None:
+        raise ParseError(UPTIME, "no time in the sample")
+    return float(found[0])
 
 
 def _stat(text: str | None) -> stat.Stat | None:
@@ -136,7 +139,7 @@ def _stat(text: str | None) -> stat.Stat | None:
 def _group(files: Mapping[str, str]) -> GroupTimes | None:
     try:
         return _times(files)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ParseError("cpuset and cpuacct", "no numbers in the sample") from error
 
 
@@ -157,7 +160,10 @@ def _times(files: Mapping[str, str]) -> GroupTimes | None:
 
 def _cpu_count(text: str) -> int:
     spans = [part.partition("-") for part in text.strip().split(",") if part]
-    return sum(int(last or first) - int(first) + 1 for first, _, last in spans)
+    count = sum(int(last or first) - int(first) + 1 for first, _, last in spans)
+    if not 0 <= count <= _MOST_CPUS:
+        raise ValueError(count)
+    return count
 
 
 def _lines(text: str | None) -> dict[str, int]:

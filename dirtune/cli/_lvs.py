@@ -148,7 +148,7 @@ async def ask(
         # A command that ended without reading says why when it is waited for.
         with suppress(NodeUnreachable):
             await process.send(text)
-        done = await process.finish(timeout_s=wait_s)
+        done = await process.finish(timeout_s=wait_s, most_bytes=remote.DOCUMENT_BYTES)
     if done.status == remote.MISSING:
         raise NotInstalled(
             f"{of.host}: dirtune is not installed there, and lvs needs it. "

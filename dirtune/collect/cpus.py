@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from dirtune.collect.files import number_in, text_in, texts_in
+from dirtune.collect.files import number_in, text_in, texts_in, whole_numbers
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
 from dirtune.host import Host
@@ -80,7 +80,7 @@ def read_cpus(host: Host) -> Cpus:
             for path, text in texts_in(host, f"{_NODE}/node[0-9]*/cpulist").items()
         },
         {
-            _node(path): tuple(int(word) for word in text.split() if word.isdecimal())
+            _node(path): whole_numbers(text)
             for path, text in texts_in(host, f"{_NODE}/node[0-9]*/distance").items()
         },
     )

@@ -3,6 +3,8 @@
 from dirtune.errors import ParseError, SourceMissing, SourceRefused
 from dirtune.host import Host
 
+_DIGITS = 20
+
 
 def text_in(host: Host, path: str) -> str | None:
     """Return a file's text without the blanks around it; None if it is absent or refused."""
@@ -30,6 +32,12 @@ def number_in(host: Host, path: str, base: int = 10) -> int | None:
         return int(text, base)
     except ValueError as error:
         raise ParseError(path, f"{text[:60]!r} is not a number") from error
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Return the words of *text* that are numbers of at most 64 bits, as the kernel's are."""
+    words = (word for word in text.split() if word.isdecimal() and len(word) <= _DIGITS)
+    return tuple(map(int, words))
 
 
 def link_of(host: Host, path: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dirtune.collect.cpus import parse_cpulist
-from dirtune.collect.files import link_of, number_in, text_in
+from dirtune.collect.files import link_of, number_in, text_in, whole_numbers
 from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import Host, literal
 
@@ -40,7 +40,7 @@ SOURCES = (
 # By (address of the nearest function above, kind).
 _Below = Mapping[tuple[str, str], tuple[str, ...]]
 _ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
-_SPEED = re.compile(r"([\d.]+) GT/s")
+_SPEED = re.compile(r"(\d{1,4}(?:\.\d{1,4})?) GT/s")
 _USB_DEVICE = re.compile(r"\d+-[\d.]+")
 
 
@@ -196,4 +196,5 @@ def _flag(host: Host, path: str) -> bool | None:
 def _pcie_link(host: Host, at: str, end: str) -> Link | None:
     speed, width = (text_in(host, f"{at}/{end}_link_{what}") or "" for what in _WHAT)
     found = _SPEED.match(speed)  # "8.0 GT/s PCIe"; "Unknown" on virtual functions
-    return Link(float(found[1]), int(width)) if found and width.isdecimal() else None
+    lanes = whole_numbers(width)
+    return Link(float(found[1]), lanes[0]) if found and len(lanes) == 1 else None

@@ -15,6 +15,8 @@ SOURCE = "/proc/stat"
 SOURCES = (SOURCE,)
 
 _COLUMNS = 10
+# A counter of the kernel has 64 bits.
+_DIGITS = 20
 """That are known; those a newer kernel may add stand after them."""
 
 
@@ -72,7 +74,8 @@ def parse_stat(text: str) -> Stat:
 
 def _times(row: str) -> CpuTimes:
     name, *cells = row.split(None, _COLUMNS + 1)[: _COLUMNS + 1]
-    if len(cells) < 4 or not (name[3:] + "".join(cells)).isdecimal():
+    digits = [name[3:], *cells]
+    if len(cells) < 4 or not "".join(digits).isdecimal() or max(map(len, digits)) > _DIGITS:
         raise ParseError(SOURCE, f"not four or more numbers: {row[:60]!r}")
     return CpuTimes(int(name[3:]) if name[3:] else None, *map(int, cells))
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from dirtune.collect.files import whole_numbers
 from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import Host
 
@@ -58,11 +59,11 @@ class Sysctls:
     def number(self, name: str) -> int | None:
         """Return a setting that is one number; None if it is absent or is not one."""
         value = self.values.get(name, "")
-        return int(value) if re.fullmatch(r"-?\d+", value) else None
+        return int(value) if re.fullmatch(r"-?\d{1,20}", value) else None
 
     def numbers(self, name: str) -> tuple[int, ...]:
         """Return a setting of several numbers; empty if it is absent."""
-        return tuple(int(word) for word in self.values.get(name, "").split() if word.isdecimal())
+        return whole_numbers(self.values.get(name, ""))
 
     def conf(self, interface: str, name: str) -> int | None:
         """Return net/ipv4/conf/INTERFACE/NAME; None if it is absent."""

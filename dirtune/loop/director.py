@@ -40,7 +40,7 @@ async def ask(
 ) -> dict[str, object]:
     """Have the director's own dirtune do it, and return what it says."""
     argv = (*plan.director.dirtune.split(), *words, "--format", "json")
-    text = await director.run(argv, timeout_s=_FIX_S, ok=ok)
+    text = await director.run(argv, timeout_s=_FIX_S, ok=ok, most_bytes=remote.DOCUMENT_BYTES)
     return remote.parse_object(director.name, argv, text)
 
 

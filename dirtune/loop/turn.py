@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from dirtune import __version__, checks
+from dirtune import __version__, checks, remote
 from dirtune.analyse import compare, lines
 from dirtune.analyse.forecast import forecast
 from dirtune.analyse.handlers import HandlerWindow
@@ -237,7 +237,8 @@ def handlers_of(profiled: Result) -> HandlerWindow | None:
 
 async def snapshot_of(director: Node) -> Snapshot:
     """Return two samples of the director."""
-    return take_all(parse_fetched(await director.run(fetch_script(interval_s=_INTERVAL_S))))
+    script = fetch_script(interval_s=_INTERVAL_S)
+    return take_all(parse_fetched(await director.run(script, most_bytes=remote.FETCHED_BYTES)))
 
 
 async def inventory(plan: Plan, director: Node) -> dict[str, dict[str, str]]:

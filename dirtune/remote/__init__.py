@@ -23,6 +23,7 @@ from dirtune.ssh_names import LOCAL
 
 __all__ = [
     "CONNECTIONS_AT_ONCE",
+    "DOCUMENT_BYTES",
     "GUARD",
     "LOCAL",
     "MISSING",
@@ -39,6 +40,8 @@ __all__ = [
 T = TypeVar("T")
 
 CONNECTIONS_AT_ONCE = 32
+DOCUMENT_BYTES = 8 * 2**20
+"""How long an answer of another dirtune may be; JSON takes up to 30 times that in memory."""
 FETCHED_BYTES = 64 * 2**20
 """How much a host may answer an audit: twice what 512 CPUs with 4,096 interrupts do."""
 _LARGE = 2**20

@@ -27,6 +27,7 @@ NoHostAuthenticationForLocalhost no
 UpdateHostKeys no
 # The far host gets nothing of ours.
 ForwardAgent no
+GSSAPIDelegateCredentials no
 ForwardX11 no
 Tunnel no
 ClearAllForwardings yes

@@ -9,6 +9,7 @@ _LONGEST = 300
 # into a command for a person is a plain name.
 _ROWS = 40
 _DENIED = re.compile(r"^(.{0,200}?)Permission denied \(([\w,.@-]{1,200})\)", re.MULTILINE)
+_NO_GSSAPI = 'Unsupported option "gssapidelegatecredentials"'
 _ASKING = frozenset({"password", "keyboard-interactive"})
 _EARLY = re.compile(r"(kex|ssh)_exchange_identification: |Connection (closed|reset) by ")
 _CONNECT = re.compile(r"connect to host (\S+) port (\d+): (.+)")
@@ -63,13 +64,13 @@ def reason(text: str, locked: Sequence[str] = ()) -> str:
             "the connection was closed before the login, by an sshd that is crowded (MaxStartups) "
             "or does not let us in, or by a ProxyCommand that failed"
         )
-    rows = (row.strip() for row in text.splitlines() if not _EARLY.match(row))
-    return next(filter(None, rows), "ssh failed without a word").rstrip(".")
+    rows = (row for row in _rows(text) if not _EARLY.match(row))
+    return next(rows, "ssh failed without a word").rstrip(".")
 
 
 def closed_early(text: str) -> bool:
     """Tell whether a server hung up before it showed its key, as a crowded sshd does."""
-    rows = [row for row in text.splitlines() if row.strip()]
+    rows = _rows(text)
     return bool(rows) and all(map(_EARLY.match, rows))
 
 
@@ -77,6 +78,12 @@ def last_line(text: str) -> str:
     """Return the last line that says something, shortened; empty if there is none."""
     rows = [row.strip() for row in text.splitlines() if row.strip()]
     return rows[-1][:_LONGEST].rstrip(".") if rows else ""
+
+
+def _rows(text: str) -> list[str]:
+    """Return the lines that say something; an ssh without GSSAPI says so of our own line."""
+    rows = (row.strip() for row in text.splitlines())
+    return [row for row in rows if row and not row.endswith(_NO_GSSAPI)]
 
 
 def _denied(found: "re.Match[str]", locked: Sequence[str]) -> str:

@@ -1,7 +1,10 @@
 """Processes of this machine: ssh(1) and its helpers, which have no terminal to ask at."""
 
 import asyncio
+import functools
 import os
+import shutil
+import subprocess
 from asyncio.subprocess import PIPE
 from asyncio.subprocess import Process as Pipes
 from collections.abc import Sequence
@@ -18,9 +21,13 @@ _MOST_KEYS = 16
 
 
 async def spawn(argv: Sequence[str], *, ssh: bool = True) -> Pipes:
-    """Start *argv* in a session of its own, with its three streams open to us."""
+    """Start *argv* in a session of its own, with its three streams open to us.
+
+    ssh ends with us where setpriv(1) is installed: a far host that hangs could keep it for ever.
+    """
     try:
         return await asyncio.create_subprocess_exec(
+            *(_bound_to_us() if ssh and shutil.which(argv[0]) else ()),
             *argv,
             stdin=PIPE,
             stdout=PIPE,
@@ -32,6 +39,17 @@ async def spawn(argv: Sequence[str], *, ssh: bool = True) -> Pipes:
     except FileNotFoundError as error:
         package = ". Install OpenSSH's client: apt install openssh-client" if ssh else ""
         raise NodeUnreachable(f"{argv[0]} is not installed on this machine{package}") from error
+
+
+@functools.cache
+def _bound_to_us() -> tuple[str, ...]:
+    """Return what to put before a command so that the kernel ends it when we are killed."""
+    argv = ("setpriv", "--pdeathsig", "TERM")
+    try:
+        done = subprocess.run((*argv, "true"), capture_output=True, check=False)
+    except OSError:
+        return ()
+    return () if done.returncode else argv
 
 
 async def write(pipes: Pipes, data: bytes) -> None:

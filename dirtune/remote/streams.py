@@ -5,6 +5,7 @@ Decoded while it is read, so that no large text stands still in the event loop.
 
 import asyncio
 import codecs
+import sys
 
 LINE_BYTES = 2**20
 ANSWER_BYTES = 256 * 2**20
@@ -23,16 +24,17 @@ class TooMuch(Exception):
 
 
 async def answer(reader: asyncio.StreamReader, most_bytes: int) -> str:
-    """Read to the end, at most *most_bytes*; `TooMuch` beyond."""
+    """Read to the end, at most *most_bytes*, in memory too; `TooMuch` beyond."""
     # A stray byte keeps its value: two names that differ by one must not become the same.
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     parts: list[str] = []
     size = 0
     while data := await reader.read(_CHUNK):
-        size += len(data)
+        parts.append(decoder.decode(data))
+        # Stray bytes and rare characters take up to 16 times their number in memory.
+        size += max(len(data), sys.getsizeof(parts[-1]))
         if size > most_bytes:
             raise TooMuch(f"its answer is longer than {most_bytes // 2**20} MiB")
-        parts.append(decoder.decode(data))
     return "".join((*parts, decoder.decode(b"", final=True)))
 
 

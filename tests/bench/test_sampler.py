@@ -98,6 +98,20 @@ def test_a_torn_sample_is_an_error():
         sampler.parse(TEXT.splitlines()[3:])
 
 
+@pytest.mark.parametrize("time", ["nan", "inf", "1e308", "-1", "9" * 400, "1_0"])
+def test_a_time_that_no_clock_shows_is_an_error(time):
+    with pytest.raises(ParseError, match="no time in the sample"):
+        sampler.parse(TEXT.replace("1234.56", time).splitlines())
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "9" * 4000])
+@pytest.mark.parametrize("old", ["2500000000", "0,2-4"])
+def test_numbers_that_no_kernel_has_are_an_error(old, number):
+    lines = f"{TEXT}{GROUP.replace(old, f'0-{number}' if '-' in old else number)}".splitlines()
+    with pytest.raises(ParseError, match="no numbers in the sample"):
+        sampler.parse(lines, container=True)
+
+
 def test_samples_of_this_machine():
     async def body():
         node = await remote.connect("local")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dirtune.collect import commands
+from dirtune.collect import commands, files, pci
 from dirtune.collect.addresses import parse_ip_addr, parse_local_networks
 from dirtune.collect.cpu_power import IdleState, read_cpu_power
 from dirtune.collect.cpus import parse_cpulist, parse_mask, read_cpus
@@ -18,7 +18,7 @@ from dirtune.collect.processes import parse_process
 from dirtune.collect.routes import parse_routes, route_to
 from dirtune.collect.rulesets import read_rulesets
 from dirtune.collect.settings_files import parse_sysctl_conf, read_settings_files
-from dirtune.collect.sysctls import dotted, read_sysctls
+from dirtune.collect.sysctls import Sysctls, dotted, read_sysctls
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.host import RecordedHost
 
@@ -287,6 +287,16 @@ def test_an_interface_with_its_queues():
     ]
     assert found.tx_queues[0].cpus is None
     assert found.statistics == {"rx_missed_errors": 7}
+
+
+@pytest.mark.parametrize("speed", ["8..0 GT/s PCIe", "... GT/s", f"{'9' * 400} GT/s"])
+def test_a_link_speed_that_no_kernel_shows_is_none(speed):
+    assert pci._SPEED.match(speed) is None
+
+
+def test_a_number_that_no_kernel_has_is_left_out():
+    assert files.whole_numbers(f"10 {'9' * 5000} x 21\n") == (10, 21)
+    assert Sysctls({"a": "9" * 5000}).number("a") is None
 
 
 def test_a_pcie_link_and_a_function_without_one():

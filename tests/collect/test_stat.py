@@ -34,7 +34,8 @@ def test_guest_time_is_in_user_time_already():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "intr 5\n", "cpu 1 2 3\n", "cpu a b c d\n", "cpu0 1 2 3 4\n"]
+    "text",
+    ["", "intr 5\n", "cpu 1 2 3\n", "cpu a b c d\n", "cpu0 1 2 3 4\n", f"cpu {'9' * 400} 2 3 4\n"],
 )
 def test_anything_else_is_refused(text):
     with pytest.raises(ParseError, match="/proc/stat"):
