@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _LOCAL = "local"
 _READ_S = 60
 ANSWER_S = 300
+_LARGEST_TEXT = 4 << 20
+"""Characters of `ipvsadm -Sn`; a table of 10,000 destinations has half a million."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,9 +314,13 @@ def carry_out(found: Proposal, confirm_s: float, force: tuple[str, ...], form: s
 def imported(text: TextIO) -> Table:
     """Return the table that a text of ipvsadm makes; `ParseError` names file and line."""
     try:
-        return ipvsadm.parse(text.read())
+        content = text.read(_LARGEST_TEXT + 1)
+        table = ipvsadm.parse(content) if len(content) <= _LARGEST_TEXT else None
     except (ParseError, UnicodeDecodeError) as error:
         raise ParseError(text.name, str(error)) from error
+    if table is None:
+        raise ParseError(text.name, f"the text is longer than {_LARGEST_TEXT >> 20} MiB")
+    return table
 
 
 def exported(given: str | None) -> Table:

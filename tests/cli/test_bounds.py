@@ -150,6 +150,10 @@ def test_the_text_of_a_service_of_very_many_real_servers(tmp_path):
     assert run(tmp_path, "lvs", "import", tmp_path / "ipvs.txt") == (0, "")
 
 
+def test_a_text_of_ipvsadm_without_an_end(tmp_path):
+    assert "/dev/zero: the text is longer" in refused(tmp_path, "lvs", "import", "/dev/zero")
+
+
 DOCUMENTS = {
     "dotted": "a." * 60_000 + "a = 1",
     "quoted": '"a".' * 100_000 + "a = 1",
