@@ -42,6 +42,21 @@ def open_regular(path: str | Path, most: int) -> int:
     return handle
 
 
+def exists(path: str | Path) -> bool:
+    """Whether something is at *path*; Path.exists() raises where no file could be, in 3.13 too."""
+    return os.path.exists(path)  # noqa: PTH110  (a path may be longer than any)
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a folder is at *path*, for any path like `exists`."""
+    return os.path.isdir(path)  # noqa: PTH112  (as above)
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a regular file is at *path*, for any path like `exists`."""
+    return os.path.isfile(path)  # noqa: PTH113  (as above)
+
+
 def _status(path: str | Path) -> os.stat_result:
     try:
         return os.stat(path)  # noqa: PTH116  (a str is half as dear, and hosts have thousands)

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from dirtune import reading
 from dirtune.errors import NotPossible
 
 _PRIVATE, _USUAL = 0o600, 0o666
@@ -32,7 +33,7 @@ def tree(folder: Path, files: Mapping[str, tuple[str, int]]) -> tuple[Path, ...]
     """
     paths = {folder / name: file for name, file in files.items()}
     above = {at for path in paths for at in path.parents}
-    missing = sorted((at for at in above if not at.exists()), reverse=True)
+    missing = sorted((at for at in above if not reading.exists(at)), reverse=True)
     written: list[Path] = []
     try:
         for path, (text, mode) in paths.items():

@@ -82,7 +82,7 @@ def create(out: Path, run: Run) -> Store:
 
 def resume(folder: Path) -> Store:
     """Return the store of a run that was interrupted, to go on with; `TrialError` if one does."""
-    store = Store(folder if folder.is_dir() else folder.parent, load(folder))
+    store = Store(folder if reading.is_folder(folder) else folder.parent, load(folder))
     store.hold()
     # What another has added before it ended.
     store.run = load(folder)
@@ -128,7 +128,7 @@ def _with(trials: tuple[Trial, ...], trial: Trial) -> tuple[Trial, ...]:
 
 def make(folder: Path) -> None:
     """Make *folder* and those above it, to be there after a power cut as well."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    missing = [path for path in (folder, *folder.parents) if not reading.exists(path)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in missing:

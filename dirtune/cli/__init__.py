@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
-from dirtune import __version__
+from dirtune import __version__, reading
 from dirtune.cli import _output
 from dirtune.cli._group import Group, one_line_errors
 from dirtune.ending import CANNOT, outermost
@@ -84,7 +84,7 @@ def _say_what_is_open(*, settling: bool) -> None:
     folder = Path(os.environ.get("DIRTUNE_STATE") or "/var/lib/dirtune")
     # The usual cases cost no import; who may not settle it is told nothing.
     mine = os.geteuid() == 0 or os.access(folder, os.W_OK)
-    if not mine or not any(folder.glob("*.journal")):
+    if not mine or not reading.is_folder(folder) or not any(folder.glob("*.journal")):
         return
     from dirtune.host import LiveHost
     from dirtune.tune import transaction

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from dirtune import reading
 from dirtune.analyse import compare
 from dirtune.analyse.compare import Arms
 from dirtune.analyse.metrics import METRICS
@@ -88,7 +89,7 @@ def _threshold(run: Run) -> float:
 def _load(name: str) -> tuple[Run, tuple[Trial, ...]]:
     """Return a run and its trials, or those of the arm or the cell that *name* ends with."""
     folder, colon, part = name.partition(":")
-    if Path(name).exists() or not colon:
+    if reading.exists(name) or not colon:
         run = store.load(Path(name))
         return run, run.trials
     run = store.load(Path(folder))

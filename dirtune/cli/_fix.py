@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dirtune import checks, writing
+from dirtune import checks, reading, writing
 from dirtune.checks import Outcome
 from dirtune.cli import _sources
 from dirtune.cli._sources import Source
@@ -148,7 +148,7 @@ def refuse_nothing_but_refusals(plan: Plan) -> None:
 
 def write(folder: Path, made: Made) -> tuple[Path, ...]:
     """Write the plan as files below *folder*, which must not hold anything else."""
-    if folder.is_dir() and any(folder.iterdir()):
+    if reading.is_folder(folder) and any(folder.iterdir()):
         raise NotPossible(f"{folder}: is not empty; name a new folder")
     return writing.tree(folder, fix_files.files(made.plan, made.kept))
 

@@ -1,7 +1,6 @@
 """Where an audit's samples come from: this host, another, or a record of one."""
 
 import math
-import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -82,9 +81,9 @@ class _Profile(msgspec.Struct):
 def of_path_or_host(name: str, source: Source) -> Source:
     """Return what *name* is, beside the options in *source*: a folder, an archive or a host."""
     path = Path(name)
-    if path.is_dir():
+    if reading.is_folder(path):
         return replace(source, root=path)
-    return replace(source, archive=path) if path.is_file() else replace(source, host=name)
+    return replace(source, archive=path) if reading.is_file(path) else replace(source, host=name)
 
 
 def snapshot_of(source: Source, fields: Sequence[str] = FIELDS) -> Snapshot:
@@ -218,7 +217,7 @@ def hosts_in(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def tree(root: Path) -> LiveHost:
     """Return the recorded host below *root*; `NotPossible` if there is no such folder."""
-    if not os.path.isdir(root):  # noqa: PTH112  (a path may be longer than any)
+    if not reading.is_folder(root):
         raise NotPossible(f"{root}: no such folder; --root wants one that holds proc and sys")
     return LiveHost(root)
 

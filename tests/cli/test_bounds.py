@@ -215,6 +215,10 @@ def test_a_path_that_no_file_can_have(tmp_path, name):
     for argv in (("audit", "--from", name), ("audit", "--root", name), ("report", name)):
         refused(tmp_path, *argv)
     refused(tmp_path, "bench", "check", name)
+    refused(tmp_path, "bench", "run", "--resume", name)
+    refused(tmp_path, "audit", "--diff", name, name)
+    refused(tmp_path, "compare", name, name)
+    refused(tmp_path, "fix", "plan", "--root", tmp_path, "--output", name)
     refused(tmp_path, "audit", "--host", f"@{name}")
 
 
