@@ -1,10 +1,8 @@
 """Processes of this machine: ssh(1) and its helpers, which have no terminal to ask at."""
 
 import asyncio
-import functools
 import os
 import shutil
-import subprocess
 from asyncio.subprocess import PIPE
 from asyncio.subprocess import Process as Pipes
 from collections.abc import Sequence
@@ -18,6 +16,9 @@ from dirtune.remote.config import Way
 _HELPER_S = 5
 _GRACE_S = 2
 _MOST_KEYS = 16
+_BIND = ("setpriv", "--pdeathsig", "TERM")
+_BINDING: list[tuple[str, ...]] = []
+"""`_BIND`, or nothing where there is no such setpriv; empty until it was tried."""
 
 
 async def spawn(argv: Sequence[str], *, ssh: bool = True) -> Pipes:
@@ -25,9 +26,10 @@ async def spawn(argv: Sequence[str], *, ssh: bool = True) -> Pipes:
 
     ssh ends with us where setpriv(1) is installed: a far host that hangs could keep it for ever.
     """
+    bound = await _bound_to_us() if ssh and shutil.which(argv[0]) else ()
     try:
         return await asyncio.create_subprocess_exec(
-            *(_bound_to_us() if ssh and shutil.which(argv[0]) else ()),
+            *bound,
             *argv,
             stdin=PIPE,
             stdout=PIPE,
@@ -41,15 +43,15 @@ async def spawn(argv: Sequence[str], *, ssh: bool = True) -> Pipes:
         raise NodeUnreachable(f"{argv[0]} is not installed on this machine{package}") from error
 
 
-@functools.cache
-def _bound_to_us() -> tuple[str, ...]:
+async def _bound_to_us() -> tuple[str, ...]:
     """Return what to put before a command so that the kernel ends it when we are killed."""
-    argv = ("setpriv", "--pdeathsig", "TERM")
-    try:
-        done = subprocess.run((*argv, "true"), capture_output=True, check=False)
-    except OSError:
-        return ()
-    return () if done.returncode else argv
+    if not _BINDING:
+        try:
+            status, _ = await output((*_BIND, "true"), ssh=False)
+        except NodeUnreachable:
+            status = None
+        _BINDING.append(_BIND if status == 0 else ())
+    return _BINDING[0]
 
 
 async def write(pipes: Pipes, data: bytes) -> None:

@@ -77,7 +77,7 @@ class Host(simulated.Director):
             raise NodeUnreachable("lb1: the connection was lost")
         return json.dumps(self.dirtune(*words))
 
-    async def run(self, command, *, timeout_s=60, ok=(0,)):
+    async def run(self, command, *, timeout_s=60, ok=(0,), **_):
         if isinstance(command, str):
             return f"boot-{self.boot}\nnoapic quiet\n" if "boot_id" in command else "6.1\n"
         _, *words = command
