@@ -307,3 +307,13 @@ def test_an_answer_that_cannot_be_read_is_its_hosts_own_error():
 
     assert str(found["local"]) == "local: fetched sources: cut off before the end"
     assert isinstance(found["local"], NotPossible)
+
+
+def test_what_nobody_expected_of_an_answer_is_its_hosts_own_error():
+    def use(text):
+        raise KeyError(text.strip())
+
+    found = remote.fetch_all(("local",), "echo x", use)
+
+    assert isinstance(found["local"], NotPossible)
+    assert str(found["local"]).startswith("local: internal error: KeyError: 'x'")

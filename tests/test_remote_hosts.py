@@ -661,7 +661,7 @@ def test_a_controller_that_ends_leaves_nothing_here_and_there(far, number):
     argv = [sys.executable, "-c", CONTROLLER, str(far.config)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
         folder = Path(it.stdout.readline().strip())
-        assert processes("sleep 7654321")
+        assert until(lambda: processes("sleep 7654321"))  # it begins after the word
         it.send_signal(number)
         it.communicate(timeout=30)
 

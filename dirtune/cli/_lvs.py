@@ -320,6 +320,9 @@ def imported(text: TextIO) -> Table:
         raise ParseError(text.name, str(error)) from error
     if table is None:
         raise ParseError(text.name, f"the text is longer than {_LARGEST_TEXT >> 20} MiB")
+    if not table.services:
+        # What a failed `ipvsadm -Sn |` leaves: applied, such a plan removes every service.
+        raise ParseError(text.name, "no service in it. Check what ipvsadm -Sn printed.")
     return table
 
 

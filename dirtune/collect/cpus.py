@@ -91,10 +91,12 @@ def parse_cpulist(text: str) -> tuple[int, ...]:
     """Return the numbers in a list such as `0-3,8`; empty for nothing and for `(null)`."""
     words = text.strip().replace("(null)", "")
     found: set[int] = set()
+    listed = 0
     for word in words.split(",") if words else ():
         span = _SPAN.fullmatch(word)
         first, last = (int(span[1]), int(span[2] or span[1])) if span else (0, _CPUS_MAX)
-        if last - first >= _CPUS_MAX:
+        listed += max(1, last - first + 1)
+        if listed > _CPUS_MAX:
             raise ParseError("list of CPUs", f"{text.strip()[:60]!r} is none")
         found.update(range(first, last + 1))
     return tuple(sorted(found))
@@ -114,10 +116,13 @@ def format_cpulist(cpus: Iterable[int]) -> str:
 @parsing("mask of CPUs")
 def parse_mask(text: str) -> tuple[int, ...]:
     """Return the CPUs in a mask such as `ffffffff,00000003`; `ParseError` if it is none."""
+    digits = text.strip().replace(",", "")
     try:
-        mask = int(text.strip().replace(",", "") or "0", 16)
+        mask = int(digits or "0", 16)
     except ValueError as error:
         raise ParseError("mask of CPUs", f"{text.strip()[:60]!r} is none") from error
+    if mask.bit_length() > _CPUS_MAX:
+        raise ParseError("mask of CPUs", f"{text.strip()[:60]!r} has more CPUs than any kernel")
     return tuple(bit for bit in range(mask.bit_length()) if mask >> bit & 1)
 
 

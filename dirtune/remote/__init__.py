@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from dirtune import signals, ssh_names
-from dirtune.errors import NodeUnreachable, NotPossible, ParseError
+from dirtune.ending import fault
+from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
 from dirtune.formats import from_json
 from dirtune.remote import config
 from dirtune.remote.node import GUARD, MISSING, Finished, Node, Process
@@ -142,6 +143,10 @@ async def _each(
                 return error
             except ParseError as error:
                 return NotPossible(f"{host}: {error}")
+            except DirtuneError:  # not about this host, such as a missing ssh_config
+                raise
+            except Exception as error:  # noqa: BLE001  (one host's text must not cost the others)
+                return NotPossible(f"{host}: {fault(error)}")
 
     unique = tuple(dict.fromkeys(hosts))
     return dict(zip(unique, await asyncio.gather(*map(one, unique)), strict=True))

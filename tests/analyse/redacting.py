@@ -47,12 +47,14 @@ def differences(before, after):
     # Those that only one fits come first, and tell the names for the others.
     for row in sorted(before, key=lambda row: len(left[kind(row)])):
         same = left[kind(row)]
-        fits = [new for new in same if not wrong(row, new, dict(there), dict(back))]
-        if not fits:
+        fit = next((new for new in same if renaming(row, new, there, back) is not None), None)
+        if fit is None:
             found.append((row, same[0]))
             continue
-        wrong(row, fits[0], there, back)
-        same.remove(fits[0])
+        words = renaming(row, fit, there, back)
+        there |= words
+        back |= {new: old for old, new in words.items()}
+        same.remove(fit)
     return found
 
 
@@ -61,16 +63,18 @@ def kind(row):
     return repr((*row[:3], [WORD.sub("*", text) for text in row[3]]))
 
 
-def wrong(old, new, there, back):
-    """Return the words of a finding that are not renamed as they were in those before.
+def renaming(old, new, there, back):
+    """Return what the words of a finding became; None if that contradicts those before.
 
     An undecided check may name the first interface by name, which another name may not be.
     """
+    found, inverse = {}, {}
     if old[1] is not None:
-        return []
-    words = [[w for text in row[3] for w in WORD.findall(text)] for row in (old, new)]
-    return [
-        (a, b)
-        for a, b in zip(*words, strict=True)
-        if there.setdefault(a, b) != b or back.setdefault(b, a) != a
-    ]
+        return found
+    for before, after in zip(old[3], new[3], strict=True):
+        for a, b in zip(WORD.findall(before), WORD.findall(after), strict=True):
+            if there.get(a, found.setdefault(a, b)) != b:
+                return None
+            if back.get(b, inverse.setdefault(b, a)) != a:
+                return None
+    return found

@@ -598,3 +598,13 @@ def test_on_a_real_server_only_what_has_a_name_is_overruled_by_it(
 
     done = lvs("apply", plan, "--node", "rs1", "--force", told)
     assert (done.exit_code, "default route no" in done.stderr) == (2, True)
+
+
+def test_a_text_without_a_service_is_not_imported(tmp_path):
+    """A pipe from an ipvsadm that failed is empty; applied, its plan would remove all services."""
+    (tmp_path / "empty").write_text("")
+
+    done = CliRunner().invoke(main, ["lvs", "import", str(tmp_path / "empty")])
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "no service in it" in done.stderr

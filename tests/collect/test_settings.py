@@ -1,5 +1,7 @@
 """sysctls, /proc/irq, CPUs, power, modules, processes, files in /etc, commands, netlink."""
 
+import time
+
 import pytest
 
 from dirtune.collect import commands, files, pci
@@ -473,3 +475,26 @@ def test_ipvs_as_netlink_tells_it():
 def test_a_broken_answer_of_ipvs_is_a_parse_error():
     with pytest.raises(ParseError, match="ipvs"):
         parse_ipvs('{"services": 3}')
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (parse_mask, "f" * 1_000_000),
+        (parse_mask, "1" + "0" * 16_385),
+        (parse_cpulist, ",".join(["0-65535"] * 100_000)),
+        (parse_cpulist, ",".join(["7"] * 70_000)),
+    ],
+    ids=["long mask", "one CPU too many", "the same span again", "the same CPU again"],
+)
+def test_a_text_that_names_more_cpus_than_any_kernel_has_is_refused_at_once(parse, text):
+    began = time.process_time()
+
+    with pytest.raises(ParseError):
+        parse(text)
+    assert time.process_time() - began < 1
+
+
+def test_the_largest_mask_and_list_are_read():
+    assert parse_mask("8" + "0" * 16_383) == (65_535,)
+    assert len(parse_cpulist("0-65535")) == 65_536
