@@ -61,7 +61,8 @@ class Store:
         raw = self.folder / "raw" / result.trial.id
         make(raw)
         for name, text in result.raw.items():
-            write(raw / name, text.encode())
+            # It begins with a host's name, and an alias of ssh may have slashes.
+            write(raw / name.replace("/", "%2F"), text.encode())
         self.save(msgspec.structs.replace(self.run, trials=_with(self.run.trials, result.trial)))
 
     def save(self, run: Run) -> None:

@@ -49,9 +49,9 @@ def overview(
 
 
 def undecided(outcomes: Sequence[Outcome]) -> str | None:
-    """Return how many of *outcomes* could not be decided, None where most of them could be."""
+    """Return how many of *outcomes* could not be decided, None where all could be."""
     open_ = [outcome for outcome in outcomes if outcome.status in _UNDECIDED]
-    if len(open_) <= sum(outcome.status in _DECIDED for outcome in outcomes):
+    if not open_:
         return None
     return f"{len(open_)} of {_checks(len(outcomes))} could not be decided ({_causes(open_)})"
 

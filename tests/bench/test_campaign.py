@@ -307,6 +307,16 @@ def test_a_kept_trial_is_on_disk_with_its_raw_output(tmp_path):
     assert not list((tmp_path / "r1").glob(".*"))
 
 
+def test_a_host_with_slashes_has_its_raw_output_within_the_run(tmp_path):
+    _, kept, _ = campaigned(Director(), planned(pairs=1))
+    run = store.create(tmp_path / "runs", run_of([]))
+
+    run.keep(Result(next(iter(kept.values())), {"../../../x.txt": "said\n"}))
+
+    raw = run.folder / "raw" / "p01-1-A"
+    assert [path.read_text() for path in raw.iterdir()] == ["said\n"]
+
+
 def test_a_full_disk_says_so_and_keeps_what_was_there(tmp_path, monkeypatch):
     run = store.create(tmp_path, run_of([]))
     before = (tmp_path / "r1/run.json").read_bytes()
