@@ -162,6 +162,7 @@ DOCUMENTS = {
     "tables": "x = " + "{a = " * 100_000,
     "digits": "x = " + "9" * 5000,
     "header": "[" + " " * 900_000,
+    "headers": "".join(f"[a{n}.{'.'.join('bcdefghijklmnop')}]\n" for n in range(25_000)),
     "large": "x = 1\n" * 1_500_000,
 }
 
