@@ -435,6 +435,16 @@ def test_what_is_wrong_with_the_config_is_said_of_the_operators_file(tmp_path):
     assert str(open_to_all).startswith(f"x: Bad owner or permissions on {theirs}. See")
 
 
+@pytest.mark.parametrize("word", ["Broken pipe", "Connection reset by peer"])
+def test_a_server_that_hung_up_before_our_banner_is_said_alike(word):
+    """ssh may write its own line before it sees that nobody reads it."""
+    row = f"banner exchange: Connection to UNKNOWN port 65535: {word}"
+
+    assert reasons.closed_early(row)
+    assert reasons.reason(row).startswith("the connection was closed before the login")
+    assert not reasons.closed_early(row.replace(word, "invalid format"))
+
+
 def test_an_ssh_without_gssapi_is_read_like_any_other():
     ours = '/x/config line 12: Unsupported option "gssapidelegatecredentials"\r\n'
     crowded = "kex_exchange_identification: Connection closed by remote host\r\n"

@@ -11,7 +11,10 @@ _ROWS = 40
 _DENIED = re.compile(r"^(.{0,200}?)Permission denied \(([\w,.@-]{1,200})\)", re.MULTILINE)
 _NO_GSSAPI = 'Unsupported option "gssapidelegatecredentials"'
 _ASKING = frozenset({"password", "keyboard-interactive"})
-_EARLY = re.compile(r"(kex|ssh)_exchange_identification: |Connection (closed|reset) by ")
+_EARLY = re.compile(
+    r"(kex|ssh)_exchange_identification: |Connection (closed|reset) by "
+    r"|banner exchange: .{0,200}(Broken pipe|Connection reset by peer)$"
+)
 _CONNECT = re.compile(r"connect to host (\S+) port (\d+): (.+)")
 _SENTENCES = (
     (
