@@ -11,6 +11,8 @@ PACKAGES := python3 python3-venv python3-bpfcc linux-image-amd64 linux-headers-a
 # The interpreter of test-newest and test-lowest.
 PYTHON ?= /usr/bin/python3
 LOCK := requirements/dev.txt
+# More than the two cores of CI: many tests wait for processes and for time-outs.
+WORKERS := 4
 
 .PHONY: setup demo test test-fast test-long test-newest test-lowest check bench docs lock
 
@@ -52,7 +54,7 @@ test: setup check
 	$(PY) -m pytest -q -m 'lab and not long' --timeout 1200
 
 test-fast: setup
-	$(PY) -m pytest -q -n auto -m 'not lab and not long' --timeout 120
+	$(PY) -m pytest -q -n $(WORKERS) -m 'not lab and not long' --timeout 120
 
 test-long: setup
 	$(PY) -m pytest -q -m long --timeout 7200
@@ -65,13 +67,13 @@ test-newest test-lowest: .venv/.complete
 	.venv/bin/uv venv -q --clear --system-site-packages --python $(PYTHON) build/$@
 	.venv/bin/uv pip install -q --python build/$@ --resolution $(RESOLUTION) \
 	  --only-binary :all: --no-binary dirtune -e '.[dev]'
-	build/$@/bin/python -m pytest -q -n auto -m 'not lab and not long' --timeout 120
+	build/$@/bin/python -m pytest -q -n $(WORKERS) -m 'not lab and not long' --timeout 120
 
 check: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	$(PY) -m pytest -q -n auto -m 'not lab and not long' --timeout 120
+	$(PY) -m pytest -q -n $(WORKERS) -m 'not lab and not long' --timeout 120
 
 # What boots the lab needs root.
 bench: setup
