@@ -42,6 +42,8 @@ _NUMBER = re.compile(r"(?P<number>\d+)-")
 _LOCK_POLL_S = 0.05
 _LARGEST_BYTES = 64 << 20
 """A file that is larger is not a journal: a plan may fill half, what its changes save the rest."""
+_ENDING_BYTES = 4 << 20
+"""Of that, for the records that say what became of it."""
 
 
 _DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
@@ -113,7 +115,12 @@ def append(path: Path, record: Record) -> None:
             if not lines[0].endswith(_UNSEALED_END):
                 line = chain.sealed(line, lines[-1])
             # A torn record must not swallow the next one.
-            end = sum(len(line) + 1 for line in lines)
+            end = sum(len(each) + 1 for each in lines)
+            if isinstance(record, Begun) and end + len(line) > _LARGEST_BYTES - _ENDING_BYTES:
+                raise NotPossible(
+                    f"{path}: with what it replaces it is larger than {_LARGEST_BYTES >> 20} MiB. "
+                    "Apply it in parts."
+                )
             file.seek(end)
             file.truncate()
             try:
@@ -205,10 +212,10 @@ def lock(folder: Path, *, wait_s: float = 2) -> Iterator[None]:
         raise NotPossible(f"{folder}: {error.strerror}; changes need root") from error
     with file:
         _take(file, time.monotonic() + wait_s)
-        file.seek(0)
-        file.truncate()
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        # On a full disk it is held by nobody's name: what was changed must be undone there, too.
+        with suppress(OSError):
+            os.ftruncate(file.fileno(), 0)
+            os.pwrite(file.fileno(), f"{os.getpid()}\n".encode(), 0)
         yield
 
 

@@ -8,6 +8,7 @@ when the process that applied it died in the middle.
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from dirtune.tune.record import (
 from dirtune.tune.steps import Saved, holds
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_ON_THE_WAY = ("its undoing was begun",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +187,17 @@ def take_back(
 
 
 def undo_journal(path: Path, host: WritableHost, why: str) -> None:
-    """Undo one journal; the caller holds the lock."""
+    """Undo one journal; the caller holds the lock. A signal is obeyed afterwards."""
+    with undisturbed():
+        _undo(path, host, why)
+
+
+def _undo(path: Path, host: WritableHost, why: str) -> None:
     entry = journal.load(path)
+    if entry.state is not State.PLANNED:
+        # Killed on the way it is half undone: then it is neither kept nor to be confirmed.
+        with suppress(NotPossible):  # a full disk keeps nothing from being undone
+            journal.append(path, Stuck(_ON_THE_WAY))
     stuck = roll_back(entry.done, host)
     # Tried again and again, an undo that is stuck must not fill the disk.
     if not (stuck and entry.rest[-1:] == (Stuck(stuck),)):

@@ -85,7 +85,11 @@ def _importable() -> list[str]:
 
     A zipapp, and what shiv and PEX make, know that only once they run.
     """
-    return [str(Path(entry).absolute()) for entry in sys.path]
+    found = []
+    for entry in sys.path:
+        with suppress(FileNotFoundError):  # the current folder, which was removed
+            found.append(str(Path(entry).absolute()))
+    return found
 
 
 def _systemd_runs_here() -> bool:
@@ -104,7 +108,8 @@ def _namespaces(process: int | str = "self") -> str:
 
 
 def _by_systemd(argv: list[str], name: str) -> _Started:
-    again = ("--property=Restart=on-failure", "--property=RestartSec=1")
+    # systemd gives up on what was started five times in 10 s.
+    again = ("--property=Restart=on-failure", "--property=RestartSec=3")
     unit = f"dirtune-{name}"
     literal = [word.replace("$", "$$") for word in argv]  # systemd puts variables in
     run(("systemd-run", "--quiet", "--collect", *again, f"--unit={unit}", "--", *literal))
@@ -205,31 +210,35 @@ def watch(path: Path, at: Place, host: WritableHost) -> None:
     late; the error of the last try is raised.
     """
     pauses = iter(_PAUSES_S)
-    while True:
-        with journal.lock(at.run, wait_s=math.inf):
-            left = _left(path, host)
-            if left is None:
-                return
-            pause = min(left, _LOOK_S)
-            if left <= 0:
-                again = _undo(path, host, pauses)
-                if again is None:
-                    return
-                pause = again
+    while (pause := _pause(path, at, host, pauses)) is not None:
         time.sleep(pause)
 
 
-def _undo(path: Path, host: WritableHost, pauses: Iterator[float]) -> float | None:
-    """Return the seconds until another try, the next of *pauses*; None when it is undone."""
+def _pause(path: Path, at: Place, host: WritableHost, pauses: Iterator[float]) -> float | None:
+    """Return the seconds until another look; None when it is settled.
+
+    One that failed, at whatever, is followed by another after the next of *pauses*: a host may
+    have no file to spare for a moment.
+    """
     try:
-        undo_journal(path, host, "not confirmed in time")
+        return _look(path, at, host)
+    except ParseError:
+        raise  # it would read the same
     except DirtuneError as error:
         _log(error)
         again = next(pauses, None)
         if again is None:
             raise
         return again
-    return None
+
+
+def _look(path: Path, at: Place, host: WritableHost) -> float | None:
+    with journal.lock(at.run, wait_s=math.inf):
+        left = _left(path, host)
+        if left is not None and left <= 0:
+            undo_journal(path, host, "not confirmed in time")
+            return None
+        return None if left is None else min(left, _LOOK_S)
 
 
 def _left(path: Path, host: WritableHost) -> float | None:

@@ -13,7 +13,7 @@ from dirtune.checks import Risk
 from dirtune.errors import DirtuneError, NotPossible, ParseError
 from dirtune.host import WritableHost
 from dirtune.tune import chain, journal
-from dirtune.tune.plan import Change, Plan, SetValue
+from dirtune.tune.plan import Change, Plan, PutFile, SetValue
 from dirtune.tune.record import Applied, Begun, Confirmed, Planned, RolledBack, State
 from dirtune.tune.steps import Saved
 from dirtune.tune.transaction import Place, carry_out, confirm, notices, take_back, verify
@@ -310,3 +310,17 @@ def test_a_checksum_is_of_the_line_and_of_all_before_it():
     assert first == b'{"a":1,"sum":"015abd7f5cc57a2d"}'
     assert second == b'{"a":1,"sum":"23abd591feb83378"}'
     assert list(chain.unsealed([first, second])) == [b'{"a":1}'] * 2
+
+
+def test_a_change_that_the_journal_has_no_room_for_is_not_made(value, at, host, monkeypatch):
+    """Else its own journal would be one that nobody reads."""
+    monkeypatch.setattr(journal, "_LARGEST_BYTES", 4000)
+    monkeypatch.setattr(journal, "_ENDING_BYTES", 1000)
+    value.write_text("x" * 1200)
+    action = PutFile(str(value), "x" * 1200, "new")
+
+    with pytest.raises(NotPossible, match="Apply it in parts"):
+        carry_out(Plan((Change(action, Risk.SAFE, "net/x", "put", "put"),)), host, at)
+
+    assert value.read_text() == "x" * 1200
+    assert notices(at, host) == ()

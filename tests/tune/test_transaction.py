@@ -14,6 +14,7 @@ import pytest
 from dirtune.checks import Risk
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.host import WritableHost
+from dirtune.signals import SIGNALS, Ended, interruptible
 from dirtune.snapshot import take
 from dirtune.tune import journal, watchdog
 from dirtune.tune.fixes import Question
@@ -300,6 +301,67 @@ def test_others_that_stand_do_not_matter(tmp_path, value, at, this_machine):
     assert value.read_text().strip() == "old"
 
 
+@pytest.fixture
+def two(tmp_path, value):
+    (tmp_path / "other").write_text("old\n")
+    changes = (setting(path, "old", "one").changes for path in (tmp_path / "other", value))
+    return Plan(tuple(change for found in changes for change in found))
+
+
+def met(monkeypatch, what):
+    """Have *what* happen right behind each write to this machine."""
+
+    def write(self, path, text):
+        Path(path).write_text(text)
+        what()
+
+    monkeypatch.setattr(WritableHost, "write", write)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_in_the_middle_of_a_rollback_is_obeyed_at_its_end(
+    number, two, value, at, this_machine, monkeypatch
+):
+    carry_out(two, this_machine, at)
+    met(monkeypatch, lambda: os.kill(os.getpid(), number))
+
+    with pytest.raises(Ended), interruptible():
+        take_back(at, this_machine)
+
+    assert [path.read_text() for path in (value.with_name("other"), value)] == ["old\n", "old\n"]
+    assert state(at) is State.ROLLED_BACK
+
+
+@pytest.mark.parametrize("confirm_s", [0, 60])
+@pytest.mark.usefixtures("unarmed")
+def test_what_was_killed_in_the_middle_of_a_rollback_is_open(
+    confirm_s, value, two, at, this_machine, monkeypatch
+):
+    carry_out(two, this_machine, at, confirm_s=confirm_s)
+    with monkeypatch.context() as patched:
+        met(patched, lambda: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            take_back(at, this_machine)
+
+    assert "dirtune rollback takes back what it did" in notice(at, this_machine)
+    with pytest.raises(ApplyError):
+        confirm(at, this_machine)
+    with pytest.raises(NotPossible, match="is open"):
+        carry_out(setting(value, "old", "new"), this_machine, at)
+    assert not take_back(at, this_machine).already
+    assert value.read_text() == "old\n"
+    assert notice(at, this_machine) is None
+
+
+def test_where_the_run_folder_is_full_it_is_undone(value, at, this_machine, monkeypatch):
+    carry_out(setting(value, "old", "one"), this_machine, at)
+    monkeypatch.setattr("os.pwrite", lambda *_: full(*_[:2]))
+
+    take_back(at, this_machine)
+
+    assert value.read_text() == "old\n"
+
+
 def full(descriptor, data):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -352,10 +414,10 @@ def test_an_undo_that_fails_is_tried_again(tmp_path, at, this_machine, monkeypat
     watch(journal.find(at.state, None), at, this_machine)
 
     assert state(at) is State.ROLLED_BACK
-    # The two that failed in the same way are one record.
+    # That it was begun; the two that failed in the same way are one record.
     records = journal.load(journal.find(at.state, None)).rest
     assert [type(record).__name__ for record in records] == [
-        *("Begun", "Applied", "Stuck", "RolledBack")
+        *("Begun", "Applied", "Stuck", "Stuck", "RolledBack")
     ]
 
 
@@ -365,6 +427,36 @@ def test_a_watchdog_is_not_started_anew_for_a_journal_that_nobody_can_read(at):
     path.write_text("no record\n")
 
     watchdog.main(str(path), str(at.state), str(at.run))  # ends as one that is done
+
+
+@pytest.mark.usefixtures("unarmed")
+def test_a_watchdog_that_cannot_look_for_a_moment_looks_again(
+    value, at, this_machine, monkeypatch
+):
+    monkeypatch.setattr("dirtune.tune.watchdog._PAUSES_S", (0.0,) * 3)
+    name = carry_out(setting(value, "old", "one"), this_machine, at, confirm_s=0.1)
+    real, looks = journal.lock, []
+
+    def lock(folder, **options):
+        looks.append(folder)
+        if len(looks) == 1:
+            raise NotPossible("Too many open files in system")
+        return real(folder, **options)
+
+    monkeypatch.setattr(journal, "lock", lock)
+    watch(journal.path_of(at.state, name), at, this_machine)
+
+    assert state(at) is State.ROLLED_BACK
+
+
+def test_a_folder_that_was_removed_keeps_no_watchdog_from_being_started(monkeypatch):
+    def gone():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    monkeypatch.setattr(sys, "path", ["", "/usr/lib/python3"])
+
+    assert watchdog._importable() == ["/usr/lib/python3"]
 
 
 @pytest.mark.usefixtures("unarmed")
@@ -470,7 +562,7 @@ def test_where_systemd_runs_the_watchdog_is_its_service(tmp_path, at):
 
     said = (tmp_path / "bin/systemd-run.said").read_text()
     assert (
-        f"--property=Restart=on-failure --property=RestartSec=1 --unit=dirtune-{name} -- " in said
+        f"--property=Restart=on-failure --property=RestartSec=3 --unit=dirtune-{name} -- " in said
     )
     assert until(lambda: not path.exists())
     assert until(lambda: state(at) is State.ROLLED_BACK)
