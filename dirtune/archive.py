@@ -17,7 +17,7 @@ import msgspec
 from dirtune import __version__, writing
 from dirtune.errors import NotPossible, ParseError, SourceRefused
 from dirtune.formats import from_json
-from dirtune.host import RecordedHost, followed, readable
+from dirtune.host import WIDEST, RecordedHost, followed, readable
 from dirtune.reading import open_regular
 
 # Two samples of a 1152-CPU machine are 50 MB in 170,000 files.
@@ -129,12 +129,12 @@ def _members(archive: gzip.GzipFile) -> Iterator[_Member]:
         most = _LARGEST_EXTENSION if extension else _LARGEST_FILE
         if not 0 <= header.size <= most:
             raise _Refused(f"{header.name!r}: more than {most:,} bytes")
-        size += header.size
-        if size > _LARGEST_CONTENT:
-            raise _Refused(f"more than {_LARGEST_CONTENT >> 20} MiB unpacked")
+        _require_room(size + header.size)
         content = archive.read(header.size)
         if len(content) < header.size:
             raise EOFError("cut off before the end")
+        size += header.size * (1 if content.isascii() else WIDEST)
+        _require_room(size)
         archive.read(-header.size % tarfile.BLOCKSIZE)
         if extension:
             kind = _EXTENSIONS.get(header.type)
@@ -143,6 +143,11 @@ def _members(archive: gzip.GzipFile) -> Iterator[_Member]:
         name = extended.get("path", header.name)
         yield _Member(name, header.type, extended.get("linkpath", header.linkname), content)
         extended = {}
+
+
+def _require_room(size: int) -> None:
+    if size > _LARGEST_CONTENT:
+        raise _Refused(f"more than {_LARGEST_CONTENT >> 20} MiB unpacked")
 
 
 def _headers(archive: gzip.GzipFile) -> Iterator[bytes]:

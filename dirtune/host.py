@@ -11,6 +11,7 @@ import fnmatch
 import glob
 import os
 import re
+import signal
 import stat
 import subprocess
 import time
@@ -29,6 +30,10 @@ _Folder: TypeAlias = "dict[str, _Folder]"
 _MOST_LINKS = 40  # as many as Linux follows
 _LARGEST_BYTES = 32 << 20
 """Of a file of the kernel's; /proc/interrupts of 1152 CPUs is 25 MB."""
+WIDEST = 4
+"""Bytes in memory of one of a file, once it is text: of `\\xff`, and of all beside one emoji."""
+_LARGEST_TREE = 256 << 20
+"""Of all that is read of a recorded tree; a sparse file costs its sender nothing."""
 _WILDCARD = re.compile(r"[*?[]")
 _PARTING = re.compile(r"\r(?!\n)|[^\S \t\n\r]")
 _ASCII_PARTING = "\r\x0b\x0c\x1c\x1d\x1e\x1f"
@@ -65,6 +70,7 @@ class LiveHost:
         self._root = root
         self._real: dict[str, str] = {}
         """Folders of a recorded tree with their links followed, by their paths."""
+        self._left = _LARGEST_TREE
 
     @property
     def here(self) -> bool:
@@ -74,11 +80,14 @@ class LiveHost:
     def read(self, path: str) -> str:
         """Return the text of *path*."""
         try:
-            return readable(read_bytes(self._file(path), _LARGEST_BYTES))
+            data = read_bytes(self._file(path), min(_LARGEST_BYTES, max(0, self._left)))
         except (FileNotFoundError, NotADirectoryError, ProcessLookupError) as error:
             raise SourceMissing(f"{path}: not on this host") from error
         except OSError as error:
             raise SourceRefused(f"{path}: {error.strerror}") from error
+        if not self.here:
+            self._left -= len(data) * (1 if data.isascii() else WIDEST)
+        return readable(data)
 
     def glob(self, pattern: str) -> tuple[str, ...]:
         """Return the paths that match *pattern*, as this host names them.
@@ -383,7 +392,7 @@ def _sync_folder(path: Path) -> None:
 def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
     """Run *argv* here and return its standard output; `NotPossible` names what failed."""
     try:
-        done = subprocess.run(argv, capture_output=True, timeout=timeout_s, check=False)
+        done = _alone(argv, timeout_s)
     except FileNotFoundError as error:
         raise NotPossible(f"{argv[0]}: command not found") from error
     except subprocess.TimeoutExpired as error:
@@ -394,3 +403,25 @@ def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> st
         said = readable(done.stderr or done.stdout).strip().splitlines()
         raise NotPossible(f"{' '.join(argv)}: {said[-1] if said else done.returncode}")
     return readable(done.stdout)
+
+
+def _alone(argv: Sequence[str], timeout_s: float) -> "subprocess.CompletedProcess[bytes]":
+    """Run *argv* in a group of its own: what a terminal sends to all of its own is ours to obey.
+
+    A Ctrl-C in the middle of an undo would end the command that undoes. Where it is given up, so
+    is all that it started.
+    """
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        process_group=0,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+        return subprocess.CompletedProcess(argv, process.returncode, out, err)

@@ -1,3 +1,4 @@
+import gzip
 import io
 import json
 import subprocess
@@ -198,4 +199,17 @@ def test_an_archive_without_a_sample_is_one_error(tmp_path, meta):
             made.addfile(member, io.BytesIO(content))
 
     with pytest.raises(ParseError, match="no sample in it"):
+        load(tmp_path / "a.tgz")
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 40, b"x" * 40 + "\U0001f600".encode()])
+def test_a_text_counts_as_it_is_in_memory(tmp_path, monkeypatch, content):
+    """Four times what is in the file, where a byte is shown as an escape or is beside an emoji."""
+    monkeypatch.setattr(archive, "_LARGEST_CONTENT", 150)
+    with gzip.open(tmp_path / "a.tgz", "wb") as file:
+        member = tarfile.TarInfo("0/proc/stat")
+        member.size = len(content)
+        file.write(member.tobuf() + content + b"\0" * (-len(content) % 512) + b"\0" * 1024)
+
+    with pytest.raises(ParseError, match="MiB unpacked"):
         load(tmp_path / "a.tgz")

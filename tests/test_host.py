@@ -1,7 +1,14 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 
 from dirtune.errors import NotPossible, SourceMissing, SourceRefused
 from dirtune.host import LiveHost, RecordedHost, followed, run
+from tests.forked import wait_for
 
 FILES = (
     "/proc/net/snmp",
@@ -117,3 +124,41 @@ def test_a_program_that_cannot_be_started_is_one_error(tmp_path):
         program.chmod(mode)
         with pytest.raises(NotPossible, match=f"{program}: cannot be started: {reason}"):
             run([str(program)])
+
+
+def test_all_that_is_read_of_a_recorded_tree_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("dirtune.host._LARGEST_TREE", 10)
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/stat").write_text("123456789\n")
+    host = LiveHost(tmp_path)
+
+    assert host.read("/proc/stat") == "123456789\n"
+    with pytest.raises(SourceRefused, match="/proc/stat: larger than"):
+        host.read("/proc/stat")
+
+
+def test_ctrl_c_of_a_terminal_ends_no_program_that_undoes(tmp_path):
+    """A terminal sends it to the whole group."""
+    mark, done = tmp_path / "mark", tmp_path / "done"
+    code = (
+        "import sys; from dirtune.host import run; from dirtune.signals import undisturbed\n"
+        "with undisturbed(): run(('sh', '-c', sys.argv[1]))"
+    )
+    script = f"touch {mark}; sleep 0.3; touch {done}"
+    process = subprocess.Popen(
+        (sys.executable, "-c", code, script), process_group=0, stderr=subprocess.DEVNULL
+    )
+    wait_for(mark.exists)
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait()
+
+    assert done.exists()
+
+
+def test_what_is_given_up_leaves_nothing_behind(tmp_path):
+    late = tmp_path / "late"
+    with pytest.raises(NotPossible, match=r"no answer in 0\.2 s"):
+        run(("sh", "-c", f"(sleep 0.5; touch {late}) & wait"), timeout_s=0.2)
+    time.sleep(0.6)
+
+    assert not late.exists()
