@@ -20,8 +20,10 @@ from dirtune.signals import to_the_end
 
 _BEGIN_S = 60
 _END_S = 30
+# Where the connection is lost nobody reads what it says: that must not end it.
 _SCRIPT = """\
-undo() {{ trap - EXIT; trap '' TERM INT HUP; set +e; {undo}
+trap '' PIPE
+undo() {{ trap '' TERM INT HUP; trap - EXIT; set +e; {undo}
 }}
 trap undo EXIT
 trap 'exit 143' TERM INT HUP

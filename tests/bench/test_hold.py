@@ -143,3 +143,33 @@ def test_the_null_server_answers_with_a_page_and_is_gone_afterwards():
     assert [len(page) for page in pages] == [628]
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", port), 1).close()
+
+
+@pytest.mark.parametrize("before", ["", "echo restoring; ", "echo 1 >/no/such/file; "])
+@pytest.mark.parametrize("slow", ["", "; sleep 0.3"])
+def test_what_nobody_reads_any_more_is_put_back(tmp_path, before, slow):
+    """The shell is ended by no pipe whose other end has gone."""
+    setting = tmp_path / "setting"
+    setting.write_text("old\n")
+    script = hold._SCRIPT.format(
+        do=f"echo new >{setting}{slow}", undo=f"{before}echo old >{setting}"
+    )
+    with subprocess.Popen(
+        ("sh", "-c", script), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        while setting.read_text() != "new\n":
+            time.sleep(0.01)
+        process.stdout.close()
+
+    assert setting.read_text() == "old\n"
+
+
+def test_a_second_signal_as_the_shell_begins_to_undo_changes_nothing(tmp_path):
+    setting = tmp_path / "setting"
+    script = hold._SCRIPT.format(do=":", undo=f"echo old >{setting}")
+    between = script.replace("trap - EXIT;", "kill -TERM $$; trap - EXIT;")
+
+    subprocess.run(("sh", "-c", between), stdin=subprocess.DEVNULL, check=False)
+
+    assert between != script
+    assert setting.read_text() == "old\n"
