@@ -459,3 +459,17 @@ def test_no_text_costs_more_than_its_length(path):
         redactor({path: text}, names).text(path, text)
 
         assert time.process_time() - began < 3, (path, part)
+
+
+def test_a_card_of_another_namespace_is_named_by_its_queues_alone():
+    """Interrupts and threads are the whole machine's, interfaces only this namespace's."""
+    texts = {
+        "/proc/interrupts": "           CPU0\n 45: 1  PCI-MSI 5-edge  acme-dmz-TxRx-0\n"
+        " 46: 1  PCI-MSI 6-edge  i40e-acme1-TxRx-0, eth0-TxRx-1\n",
+        "/proc/77/comm": "irq/45-acme-dmz\n",
+        "/proc/78/comm": "napi/acme-wan-8\n",
+    }
+    (found,) = redacted((RecordedHost(texts, {}),))
+
+    assert "acme" not in "".join(found.files.values())
+    assert "eth0-TxRx-1" in found.files["/proc/interrupts"]

@@ -40,6 +40,12 @@ _ROUTE = re.compile(r"(?m)^(\S+)(\s+)([0-9A-F]{8})(\s+)([0-9A-F]{8})(?=\s)")
 _INET6 = re.compile(r"(?m)^([0-9a-f]{32})(.*?)(\S+)[ \t]*$")
 _DEV = re.compile(r"(?<=\bdev )\S+")
 _BY_MAC = re.compile(r"(?<![A-Za-z0-9])(?:en|wl|ww)x[0-9a-f]{12}(?![0-9a-f])")
+# A card in another network namespace shows nowhere else.
+_QUEUE = re.compile(
+    rf"(?<![^\s,])(?:(?:{'|'.join(sorted(NIC_DRIVERS))})-)?"
+    r"(?P<name>[^\s,]+?)-(?:[TtRr]x|TxRx|rxtx|fp)-?\d+(?![^\s,])"
+)
+_NAPI = re.compile(r"napi/(.+)-\d+\s*")
 _STAT = re.compile(r"(?s)(\d+ \()(.*)(\).*)")
 _COUNTED = re.compile(r"(?m)^([ \t]*\w+:[ \t\d]*)(.*)$")
 _MOUNT_FLAGS = re.compile(
@@ -70,6 +76,10 @@ def interfaces(path: str, text: str) -> Iterator[str]:
     rows = text.splitlines()
     if path == "/proc/net/dev":
         yield from (row.rpartition(":")[0].strip() for row in rows[2:])
+    elif path == "/proc/interrupts":
+        yield from (found["name"] for found in _QUEUE.finditer(text))
+    elif path.endswith("/comm") and (found := _NAPI.fullmatch(text)):
+        yield found[1]
     elif path == commands.IP_ADDR:
         yield from (row.split()[1].partition("@")[0] for row in rows if len(row.split()) > 1)
 
