@@ -20,10 +20,12 @@ _PERMISSIONS, _WRITE_BY_OTHERS = 0o777, 0o022
 _NEVER_REPLACED = ("/dev/fd/", "/dev/std", "/proc/")
 
 
-def replace(path: Path, data: bytes, *, private: bool = False) -> None:
-    """Put *data* in the place of the file *path*; see `beside`."""
+def replace(path: Path, data: bytes, *, private: bool = False, mode: int | None = None) -> None:
+    """Put *data* in the place of the file *path*, with *mode* if given; see `beside`."""
     with beside(path, private=private) as file:
         file.write(data)
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)  # by its name it may be another's once it is there
 
 
 def tree(folder: Path, files: Mapping[str, tuple[str, int]]) -> tuple[Path, ...]:
@@ -38,9 +40,8 @@ def tree(folder: Path, files: Mapping[str, tuple[str, int]]) -> tuple[Path, ...]
     try:
         for path, (text, mode) in paths.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace(path, text.encode())
+            replace(path, text.encode(), mode=mode)
             written.append(path)
-            path.chmod(mode)
     except BaseException as error:
         for path in written:
             path.unlink(missing_ok=True)

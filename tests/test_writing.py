@@ -224,3 +224,19 @@ def test_a_link_that_is_put_there_in_between_is_not_followed(tmp_path, monkeypat
         writing.replace(path, b"new")
 
     assert victim.read_bytes() == OLD
+
+
+def test_the_mode_of_a_file_is_not_set_by_its_name(tmp_path, monkeypatch):
+    """Who owns the folder may have put a link there by then."""
+    victim, rename = tmp_path / "victim", writing.Path.replace
+    victim.touch(0o600)
+
+    def exchanged(self, target):
+        rename(self, target)
+        target.unlink()
+        target.symlink_to(victim)
+
+    monkeypatch.setattr(writing.Path, "replace", exchanged)
+    writing.tree(tmp_path / "plan", {"apply.sh": ("#!/bin/sh\n", 0o755)})
+
+    assert mode(victim) == 0o600
