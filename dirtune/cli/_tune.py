@@ -82,6 +82,10 @@ def _left_as(kept: Kept, host: str) -> str:
     on = f"the same command with --resume goes on with {kept.folder}"
     if attempt is None or attempt.risk is Risk.REBOOT:  # of boots, the loop has said it
         return on
+    # A run may be over, and its fix kept, before the session tells of it.
+    run = None if attempt.run is None else store.load(kept.folder.parent / attempt.run)
+    if run is not None and run.journal is not None:
+        return f"{attempt.name} is kept on {host}, journal {run.journal}; {on}"
     return f"{attempt.name} is not in force on {host}; {on}"
 
 

@@ -11,6 +11,7 @@ import pytest
 import simulated
 
 from dirtune.bench.tables import Traffic
+from dirtune.cli import _tune
 from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
 from dirtune.host import RecordedHost
 from dirtune.loop import director, live, session, turn
@@ -692,3 +693,21 @@ def test_a_run_without_a_measurement_is_over_and_does_not_stop_the_session(tmp_p
     assert outcomes(kept) == {RING: ("failed", None)}
     assert "no trial measured cpu_us_per_connection" in kept.session.attempts[0].why
     assert traffic.forces() == set()
+
+
+def test_a_fix_that_was_kept_before_the_signal_came_is_said_to_be(tmp_path, make, monkeypatch):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+
+    @contextlib.asynccontextmanager
+    async def opened(plan, *, alone=False):
+        host.plan = plan
+        yield host
+        raise Cut  # while the connections are closed
+
+    monkeypatch.setattr("dirtune.bench.rig.opened", opened)
+    cut_off(asked, kept)
+
+    (journal,) = host.journals
+    assert f"{RING} is kept on lb1, journal {journal}" in _tune._left_as(kept, "lb1")
