@@ -26,6 +26,8 @@ THRESHOLD = 0.02
 _ALPHA = 0.05
 _SAME_RATE = 0.02
 _POWER = 0.8
+_SMALLEST, _LARGEST = 1e-60, 1e60
+"""Of a value: nothing measures one beyond, whose ratio to another may be no number."""
 # Beyond these all sign patterns, and all ways to deal the ranks, are too many to walk through.
 _EXACT_PAIRS = 16
 _EXACT_DEALS = 20_000
@@ -287,9 +289,12 @@ def _too_few(arms: Arms) -> str | None:
 
 
 def _not_positive(arms: Arms) -> str | None:
-    if all(value > 0 and math.isfinite(value) for value in (*arms.before, *arms.after)):
+    values = (*arms.before, *arms.after)
+    if all(_SMALLEST < value < _LARGEST for value in values):
         return None
-    return "a trial measured zero: ratios need values above it"
+    if min(values) <= 0:
+        return "a trial measured zero: ratios need values above it"
+    return "a trial has a value that nothing measures"
 
 
 def _estimate(arms: Arms) -> _Estimate:

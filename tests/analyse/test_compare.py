@@ -354,3 +354,21 @@ def test_two_runs_of_two_arms_each_ask_for_one():
 def test_an_unknown_metric_names_the_known_ones():
     with pytest.raises(PlanError, match="speed: no such metric; there are connect_ms"):
         compare.compare("speed", from_logs(*[0.0] * 6))
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_values_that_nothing_measures_are_no_numbers_to_compare(paired):
+    arms = Arms((1e-300, 2e-300) * 4, (1e300, 2e300) * 4, paired=paired, invalid=0)
+
+    found = compare.compare("cpu_us_per_connection", arms)
+
+    assert (found.verdict, found.reason) == (
+        *("inconclusive", "a trial has a value that nothing measures"),
+    )
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_widest_spread_of_values_has_an_interval(paired):
+    arms = Arms((2e-60, 9e59) * 4, (9e59, 2e-60) * 4, paired=paired, invalid=0)
+
+    assert compare.compare("cpu_us_per_connection", arms).verdict == "inconclusive"
