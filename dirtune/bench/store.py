@@ -22,7 +22,7 @@ from dirtune.errors import NotPossible, ParseError, SourceMissing, TrialError
 from dirtune.formats import from_json
 
 OUT = Path("dirtune-runs")
-_NAME = "run.json"
+_NAME, _LOCK = "run.json", ".lock"
 _LARGEST_BYTES = 64 << 20
 """Of run.json; one of a thousand trials is a tenth of it."""
 
@@ -39,7 +39,9 @@ class Store:
 
         Until the process ends, or nobody has the store any more.
         """
-        handle = os.open(self.folder, os.O_RDONLY)
+        # Not the folder: a lock can be held by whoever can open it for reading.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        handle = os.open(self.folder / _LOCK, flags, 0o600)
         weakref.finalize(self, os.close, handle)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -53,6 +55,7 @@ class Store:
         if self.run.trials or self.run.link or self.run.finished is not None:
             return
         with suppress(OSError):  # something else may lie there by now
+            (self.folder / _LOCK).unlink(missing_ok=True)
             (self.folder / _NAME).unlink()
             self.folder.rmdir()
 

@@ -304,7 +304,7 @@ def test_a_kept_trial_is_on_disk_with_its_raw_output(tmp_path):
     assert store.load(tmp_path / "r1") == run.run
     assert [t.validity for t in store.load(tmp_path / "r1").trials] == ["noisy", "valid"]
     assert (tmp_path / "r1/raw/p01-1-A/c1.txt").read_text() == "finished in 1s\n"
-    assert not list((tmp_path / "r1").glob(".*"))
+    assert [p.name for p in (tmp_path / "r1").glob(".*")] == [".lock"]
 
 
 def test_a_host_with_slashes_has_its_raw_output_within_the_run(tmp_path):
@@ -329,7 +329,7 @@ def test_a_full_disk_says_so_and_keeps_what_was_there(tmp_path, monkeypatch):
         run.save(run.run)
     monkeypatch.undo()
     assert (tmp_path / "r1/run.json").read_bytes() == before
-    assert [p.name for p in (tmp_path / "r1").iterdir()] == ["run.json"]
+    assert sorted(p.name for p in (tmp_path / "r1").iterdir()) == [".lock", "run.json"]
 
 
 def test_what_is_no_run_is_named(tmp_path):

@@ -1,6 +1,9 @@
 """bench, profile and compare on the command line."""
 
+import fcntl
+import gc
 import json
+import os
 from pathlib import Path
 
 import msgspec
@@ -377,6 +380,23 @@ def test_a_run_is_carried_out_by_one_dirtune_at_a_time(run_folder, tmp_path):
 
     assert second.exit_code == 2
     assert "another dirtune is at this run" in second.stderr
+
+
+def test_nobody_else_can_hold_a_run(run_folder, tmp_path):
+    """A lock can be held by whoever can open what it is of, if only to read it."""
+    run = store.load(Path(run_folder("one", 1.0)))
+    folder = store.create(tmp_path, run).folder
+    gc.collect()
+    others = [at for at in (folder, *folder.iterdir()) if at.stat().st_mode & 0o044]
+    handles = [os.open(at, os.O_RDONLY) for at in others]
+    for handle in handles:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+
+    store.resume(folder)
+
+    assert others
+    for handle in handles:
+        os.close(handle)
 
 
 def test_a_run_that_is_refused_leaves_no_folder(tmp_path):
