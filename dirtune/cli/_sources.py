@@ -1,6 +1,5 @@
 """Where an audit's samples come from: this host, another, or a record of one."""
 
-import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -25,25 +24,6 @@ from dirtune.snapshot import FIELDS, Snapshot, moving, patterns_of, take_all
 _FETCH_S = 60
 _COMMENT = re.compile(r"(^|\s)#.*")
 T = TypeVar("T")
-
-
-class Amount(click.FloatRange):
-    """A finite number within a range; click's own lets nan through."""
-
-    def convert(
-        self, value: float, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Return the number; click says what is wrong with another."""
-        found = float(super().convert(value, param, ctx))
-        if not math.isfinite(found):
-            self.fail(f"{value} is not a number one can wait for or hold to", param, ctx)
-        return found
-
-
-SECONDS = Amount(min=0)
-"""How long to wait."""
-WINDOW = Amount(min=0, min_open=True)
-"""How long to measure."""
 
 
 @dataclass(frozen=True, slots=True)

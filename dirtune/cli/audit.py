@@ -12,7 +12,7 @@ import click
 
 from dirtune import writing
 from dirtune.checks import Severity
-from dirtune.cli import _audit, _output, _sources
+from dirtune.cli import _amount, _audit, _output, _sources
 from dirtune.render import audit as render
 from dirtune.render.audit import Report
 
@@ -22,7 +22,7 @@ _FORMATS = ("table", "json", "markdown", "prometheus")
 
 @click.command()
 @click.option(
-    "--probe", type=_sources.WINDOW, is_flag=False, flag_value=5.0, metavar="[SECONDS]",
+    "--probe", type=_amount.WINDOW, is_flag=False, flag_value=5.0, metavar="[SECONDS]",
     help="Measure interrupt handlers with eBPF (5 s); all else only reads.",
 )  # fmt: skip
 @click.option("--host", "hosts", multiple=True, metavar="HOST|@FILE", help="Audit over SSH.")
@@ -32,7 +32,7 @@ _FORMATS = ("table", "json", "markdown", "prometheus")
 @click.option("--diff", nargs=2, metavar="A B", help="What differs: trees, snapshots or hosts.")
 @click.option(
     "--interval",
-    type=_sources.SECONDS,
+    type=_amount.SECONDS,
     default=2.0,
     show_default=True,
     help="Between two samples.",

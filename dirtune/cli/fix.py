@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from dirtune.cli import _output
+from dirtune.cli._amount import SECONDS
 from dirtune.cli._group import Group
 from dirtune.cli._root import require_root
 
@@ -58,7 +59,7 @@ def plan(checks: tuple[str, ...], root: Path | None, output: Path | None, form: 
 @click.option(
     "--confirm",
     "confirm_s",
-    type=click.FloatRange(min=0),
+    type=SECONDS,
     metavar="SECONDS",
     help="Take it back unless confirmed in time; 0 keeps it. [default: 120 if disruptive]",
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from dirtune.cli import _output, _sources
+from dirtune.cli import _amount, _output, _sources
 from dirtune.errors import SourceMissing
 from dirtune.render import irqs as render
 from dirtune.snapshot import with_probes
@@ -13,7 +13,7 @@ from dirtune.snapshot import with_probes
 
 @click.command()
 @click.option(
-    "--probe", type=_sources.WINDOW, is_flag=False, flag_value=5.0, metavar="[SECONDS]",
+    "--probe", type=_amount.WINDOW, is_flag=False, flag_value=5.0, metavar="[SECONDS]",
     help="Measure every handler with eBPF as well (5 s).",
 )  # fmt: skip
 @click.option("--host", metavar="HOST", help="Read over SSH.")
@@ -21,7 +21,7 @@ from dirtune.snapshot import with_probes
 @click.option("--from", "archive", type=click.Path(path_type=Path), help="A snapshot's file.")
 @click.option(
     "--interval",
-    type=_sources.SECONDS,
+    type=_amount.SECONDS,
     default=2.0,
     show_default=True,
     help="Between two samples.",

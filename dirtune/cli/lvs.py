@@ -7,6 +7,7 @@ from typing import NoReturn, TextIO
 import click
 
 from dirtune.cli import _output
+from dirtune.cli._amount import SECONDS
 from dirtune.cli._group import Group
 from dirtune.cli._root import require_root
 
@@ -33,7 +34,7 @@ _DRAIN = click.option(
 _DRAIN_S = click.option(
     "--drain-wait",
     "drain_s",
-    type=click.FloatRange(min=0),
+    type=SECONDS,
     default=300,
     show_default=True,
     metavar="SECONDS",
@@ -131,7 +132,7 @@ def plan(
 @click.option(
     "--confirm",
     "confirm_s",
-    type=click.FloatRange(min=0),
+    type=SECONDS,
     default=0,
     metavar="SECONDS",
     help="Take it back unless confirmed in time, on every node; 0 keeps it.",

@@ -9,7 +9,7 @@ import msgspec
 
 from dirtune import reading, signals, writing
 from dirtune.analyse.profile import Profile
-from dirtune.cli import _output, _plan, _sources
+from dirtune.cli import _amount, _output, _plan, _sources
 from dirtune.errors import NotPossible, ParseError, TrialError
 from dirtune.formats import from_json
 
@@ -17,18 +17,18 @@ ALL = "irq,softirq,locks,cpu,drops,ipvs"
 
 
 @click.command()
-@click.option("--duration", type=_sources.WINDOW, help="Profile this machine for so many seconds.")
+@click.option("--duration", type=_amount.WINDOW, help="Profile this machine for so many seconds.")
 @click.option(
     "--during-bench", is_flag=False, flag_value="", help="Profile all nodes under a plan's load."
 )
 @click.option(
     "--rate",
-    type=_sources.Amount(min=0, min_open=True),
+    type=_amount.Amount(min=0, min_open=True),
     help="Connections/s; default: the plan's first rate.",
 )
 @click.option("--probes", default=ALL, show_default=True, help="Which, or none.")
 @click.option(
-    "--max-overhead", type=_sources.Amount(min=0), default=1.0, show_default=True,
+    "--max-overhead", type=_amount.Amount(min=0), default=1.0, show_default=True,
     metavar="PERCENT",
     help="What the probes together may cost, of one CPU; the dearest is taken off.",
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dirtune.archive import save
-from dirtune.cli import _output, _sources
+from dirtune.cli import _amount, _output, _sources
 from dirtune.host import RecordedHost
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--host", metavar="HOST", help="Record another host over SSH.")
 @click.option(
     "--interval",
-    type=_sources.SECONDS,
+    type=_amount.SECONDS,
     default=2.0,
     show_default=True,
     help="Between two samples.",

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dirtune.cli import _output, _plan
+from dirtune.cli._amount import Amount
 
 
 @click.command()
@@ -21,7 +22,7 @@ from dirtune.cli import _output, _plan
 @click.option("--all", "together", is_flag=True, help="All fixes together instead of one by one.")
 @click.option(
     "--live",
-    type=click.FloatRange(min=1),
+    type=Amount(min=1),
     metavar="SECONDS",
     help="Send nothing: compare windows of that length of the traffic that is there.",
 )

@@ -83,7 +83,7 @@ def is_later(name: str, than: str) -> bool:
 def create(path: Path, planned: Planned) -> None:
     """Begin a journal; `NotPossible` if nothing can be kept there."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    line = chain.sealed(msgspec.json.encode(planned), None)
+    line = chain.sealed(_encoded(path, planned), None)
     if len(line) > _LARGEST_BYTES // 2:
         raise NotPossible(
             f"{path}: the plan is larger than {_LARGEST_BYTES >> 21} MiB. Apply it in parts."
@@ -111,7 +111,7 @@ def append(path: Path, record: Record) -> None:
                 raise NotPossible(
                     f"{path}: does not begin with a plan: nothing can be added to it"
                 )
-            line = msgspec.json.encode(record)
+            line = _encoded(path, record)
             if not lines[0].endswith(_UNSEALED_END):
                 line = chain.sealed(line, lines[-1])
             # A torn record must not swallow the next one.
@@ -355,6 +355,17 @@ def _gone_if_torn(path: Path) -> Iterator[None]:
     except OSError:
         path.unlink()
         raise
+
+
+def _encoded(path: Path, record: Record) -> bytes:
+    """Return *record* as JSON; `NotPossible` if it does not read back, as what is no number."""
+    try:
+        line = msgspec.json.encode(record)
+        _DECODER.decode(line)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        said = f"could not be read again ({error}), so nothing is changed"
+        raise NotPossible(f"{path}: {said}") from error
+    return line
 
 
 def _put(descriptor: int, line: bytes) -> None:

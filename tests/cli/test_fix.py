@@ -415,3 +415,22 @@ def test_who_may_not_settle_it_is_told_nothing(lost, tmp_path):
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert "unless dirtune confirm keeps it" in dirtune("explain").output
+
+
+@pytest.mark.parametrize("amount", ["inf", "nan", "1e300"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("fix", "apply", "--confirm"),
+        ("lvs", "apply", "--confirm"),
+        ("lvs", "apply", "--drain-wait"),
+        ("tune", "--live"),
+        ("audit", "--interval"),
+    ],
+)
+@pytest.mark.usefixtures("host")
+def test_a_time_that_has_no_end_is_no_time_to_wait(words, amount):
+    done = dirtune(*words, amount)
+
+    assert done.exit_code == 2
+    assert "is not a number one can wait for" in done.stderr

@@ -791,3 +791,14 @@ def test_what_is_kept_needs_no_renewal(host, at):
 
     assert renew(at, host).already
     assert state(at) is State.CONFIRMED
+
+
+@pytest.mark.parametrize("confirm_s", [float("inf"), float("nan")])
+@pytest.mark.usefixtures("unarmed")
+def test_what_its_journal_cannot_hold_is_not_changed(value, at, this_machine, confirm_s):
+    """JSON has no such number: the journal of the change would be one that nobody can read."""
+    with pytest.raises(NotPossible, match="could not be read again"):
+        carry_out(setting(value, "old", "one"), this_machine, at, confirm_s=confirm_s)
+
+    assert value.read_text() == "old\n"
+    assert notices(at, this_machine) == ()
