@@ -95,7 +95,7 @@ frame end
 """
 _NETLINK = """\
 if command -v dirtune >/dev/null 2>&1; then frame netlink; dirtune netlink 2>/dev/null; fi"""
-_ROW = re.compile(r" (?P<mode>[0-9a-f]{1,8}) (?P<path>.*?)(?: -> (?P<target>.*))?\n", re.DOTALL)
+_MODE = re.compile(r"[0-9a-f]{1,8}")
 _UUID_LENGTH = 36
 _SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 _LONGEST_REASON = 200
@@ -225,8 +225,12 @@ def _add_rows(sample: _Sample, text: str) -> None:
     """Add what stat(1) printed of links and of files whose permission bits are kept."""
     listed, *rows = text.split(text[:_UUID_LENGTH])[1:] or ("",)
     names = set(listed.split("\0")[1:])
-    for row in filter(None, map(_ROW.fullmatch, rows)):
-        path, target = row["path"], row["target"]
+    for row in rows:
+        begin, _, rest = row.removeprefix(" ").partition(" ")
+        if not (_MODE.fullmatch(begin) and rest.endswith("\n")):
+            continue
+        path, arrow, to = rest[:-1].partition(" -> ")
+        target = to if arrow else None
         if path not in names and path[:1] == "'":  # a stat that always quotes
             path, target = path[1:-1], target and target[1:-1]
         if path not in names:
@@ -234,4 +238,4 @@ def _add_rows(sample: _Sample, text: str) -> None:
         if target is not None:
             sample.links[recorded_text(path)] = recorded_text(target)
         else:
-            sample.modes[recorded_text(path)] = stat.S_IMODE(int(row["mode"], 16))
+            sample.modes[recorded_text(path)] = stat.S_IMODE(int(begin, 16))

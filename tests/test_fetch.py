@@ -183,7 +183,7 @@ def test_the_time_to_read_an_output_grows_as_its_size_does():
             text = unit * size
             row = "7f3c0f4e-0000-4000-8000-00000000abcd"
             output = printed(
-                frame("rows", f"{row}\0/s/a{row} a1ff /s/a -> {text}\n"),
+                frame("rows", f"{row}\0/s/a{row} a1ff /s/a -> {text}\n{row} a1ff {text}"),
                 frame("/cmd/dmesg", text),
                 texts=[("/p/a", text), ("/p/b", f"{text}cat: {text}: x\n")],
             )

@@ -1,6 +1,7 @@
 """SSH is tried against OpenSSH's own sshd, started by ProxyCommand: no port, no network."""
 
 import asyncio
+import errno
 import gc
 import getpass
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dirtune import remote
+from dirtune import remote, signals
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError
 
 SERVERS = {
@@ -317,3 +318,15 @@ def test_what_nobody_expected_of_an_answer_is_its_hosts_own_error():
 
     assert isinstance(found["local"], NotPossible)
     assert str(found["local"]).startswith("local: internal error: KeyError: 'x'")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), KeyError("odd")])
+def test_no_host_is_lost_without_a_word(monkeypatch, error):
+    def way(*_):
+        raise error
+
+    monkeypatch.setattr(remote.config, "way", way)
+    nodes, lost = signals.run(remote.connect_all(["h1", "local", "h2"]))
+
+    assert (list(nodes), list(lost)) == (["local"], ["h1", "h2"])
+    assert all(isinstance(each, NodeUnreachable) for each in lost.values())

@@ -133,10 +133,7 @@ def data_vector(action: str, table: Interrupts) -> bool:
 
     A card that has queues on other lines keeps its bare name for link changes.
     """
-    if _CONTROL.search(action):
-        return False
-    queue = re.compile(rf"(?:[a-z0-9]+-)?{re.escape(action)}[-_:].*\d")
-    return not any(queue.fullmatch(a) for line in table.numbered for a in line.actions)
+    return not _CONTROL.search(action) and action not in table.with_queues
 
 
 def on_msi(line: Line) -> bool:

@@ -28,6 +28,8 @@ _ROUNDS = 5
 # A word is on its way for half of a round trip; a busy client reads it later.
 _LEAD_S = 0.2
 _LEAD_ROUNDS = 3
+_ASTRAY_S = 5
+"""How far a client's word on when it began may be from what is known here; it is waited for."""
 
 _PRINTED, _LOGGED = "--- printed by process", "--- log of process"
 
@@ -117,7 +119,10 @@ class LiveLoad:
         process, (ahead_s, _) = self._processes[host], self._offsets[host]
         await process.send(f"go {int((moment_s + ahead_s) * 1e9)}\n")
         said = await process.line(timeout_s=_READY_S + moment_s - self._now())
-        self._started[host] = _clock_s(said) - ahead_s
+        started_s, now_s = _clock_s(said) - ahead_s, self._now()
+        if not moment_s - _ASTRAY_S < started_s < now_s + _ASTRAY_S:
+            raise TrialError(f"{host}: its clock was set while the load began")
+        self._started[host] = started_s
 
     async def _result(self, host: str) -> tuple[ClientResult, str]:
         load, started, text = self._plan.load, self._started[host], ""

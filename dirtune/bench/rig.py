@@ -21,7 +21,13 @@ from dirtune.bench.generators import Schedule
 from dirtune.bench.sampler import Sampler
 from dirtune.bench.tables import Peer, Plan
 from dirtune.collect import ip_vs, processes
-from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
+from dirtune.errors import (
+    NodeUnreachable,
+    NotPossible,
+    PlanError,
+    TrialError,
+)
+from dirtune.fetch import parse_sample, sample_script
 from dirtune.formats import from_json
 from dirtune.remote import Node, Process, together
 
@@ -146,8 +152,10 @@ class LiveRig:
         host = self._plan.director.host
         if host in {each.host for each in (*self._plan.real_servers, *self._plan.clients)}:
             return ()
-        text = await self._nodes[host].run("cat /proc/[0-9]*/stat 2>/dev/null; true")
-        return tuple(processes.parse_process(row) for row in text.splitlines())
+        text = await self._nodes[host].run(
+            sample_script(processes.SOURCES), most_bytes=sampler.SAMPLE_BYTES
+        )
+        return processes.read_processes(parse_sample(text))
 
     def roles(self) -> dict[str, str]:
         """Return each node's role, the director first."""
@@ -247,7 +255,9 @@ class LiveProbe:
 
     async def finish(self) -> Profile:
         """Return what it says of the window; `NotPossible` if it printed none."""
-        done = await self._process.finish(timeout_s=self._seconds + _PROBE_LOAD_S)
+        done = await self._process.finish(
+            timeout_s=self._seconds + _PROBE_LOAD_S, most_bytes=remote.DOCUMENT_BYTES
+        )
         text = done.stdout[max(done.stdout.find("{"), 0) :]
         try:
             return from_json(text, Profile)

@@ -130,6 +130,10 @@ def _measured(seconds: float, names: Sequence[str]) -> Probed:
 
 
 def _parsed(text: str) -> Probed:
+    from dirtune.remote import DOCUMENT_BYTES
+
+    if len(text) > DOCUMENT_BYTES:  # in memory it would be many times that
+        raise ParseError("`dirtune profile`", f"longer than {DOCUMENT_BYTES >> 20} MiB")
     try:
         return from_json(text, _Profile).probed
     except msgspec.DecodeError as error:

@@ -21,9 +21,11 @@ SOURCES = (SOURCE, SOURCE_V6, IP_ADDR)
 
 # What a link is bound to; an interface's own name may hold an @ as well.
 _PEER = re.compile(r"@(if[0-9]+|NONE)$")
-_LEAF = re.compile(r"\|-- (?P<address>[\d.]+)\s*\n\s+/32 host LOCAL")
+# A leaf begins a row, and its own rows follow it at once: each row is looked at once.
+_LEAF = re.compile(r"^[ \t]*\|-- (?P<address>[\d.]+)[ \t]*\n[ \t]+/32 host LOCAL", re.MULTILINE)
 _NETWORK = re.compile(
-    r"\|-- (?P<address>[\d.]+)\s*\n(?:\s+/\d+ .*\n)*?\s+/(?P<bits>\d+) host LOCAL"
+    r"^[ \t]*\|-- (?P<address>[\d.]+)[ \t]*\n(?:[ \t]+/\d+ .*\n)*?[ \t]+/(?P<bits>\d+) host LOCAL",
+    re.MULTILINE,
 )
 
 

@@ -36,6 +36,9 @@ _GLUED = re.compile(
     r"(?P<chip>.+?)-(?P<flow>(?:ioapic-)?(?:edge|level)|fasteoi|(?<!xen-)percpu|hpet|XT(?:-PIC)?"
     r"|virq|ipi|event|(?:pcifront-)?msi(?:-x)?|IVEC|<NULL>)"
 )
+_DRIVER = re.compile(r"(?:[a-z0-9]+-)?")
+_LONGEST_QUEUE = 100
+"""Characters of the name of a queue; drivers use 32 and less."""
 _ROW_LIMIT = 1 << 20
 """Characters; 8,192 CPUs, the most a kernel is built for, and 128 handlers take a tenth of it."""
 
@@ -97,9 +100,25 @@ class Interrupts:
         """The devices' lines."""
         return tuple(line for line in self.lines if line.numbered)
 
+    @cached_property
+    def with_queues(self) -> frozenset[str]:
+        """The actions of which another one is a queue: `eth0` where there is `eth0-rx-1`."""
+        actions = (action for line in self.numbered for action in line.actions)
+        return frozenset(base for action in actions for base in _bases(action))
+
     def line(self, irq: str) -> Line | None:
         """Return the first line with the label *irq*, None if there is none."""
         return next((line for line in self.lines if line.irq == irq), None)
+
+
+def _bases(action: str) -> Iterator[str]:
+    """Yield what *action* may be a queue of; a driver's name may stand before it."""
+    if len(action) > _LONGEST_QUEUE or not action[-1:].isdecimal():
+        return
+    for start in {0, _DRIVER.match(action).end()}:  # type: ignore[union-attr]  # it matches all
+        for at in range(start, len(action) - 1):
+            if action[at] in "-_:":
+                yield action[start:at]
 
 
 def read_interrupts(host: Host) -> Interrupts:

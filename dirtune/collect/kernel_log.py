@@ -21,6 +21,12 @@ class LogLine:
     text: str
 
 
+def in_order(text: str, first: re.Pattern[str], then: re.Pattern[str]) -> bool:
+    """Whether *then* is found behind *first*; `first.*then` would look at long rows again."""
+    found = first.search(text)
+    return found is not None and then.search(text, found.end()) is not None
+
+
 def read_kernel_log(host: Host) -> tuple[LogLine, ...]:
     """Read the log; `SourceMissing` where it may not be read."""
     return parse_kernel_log(host.read(DMESG))

@@ -12,7 +12,9 @@ from dirtune.host import Host
 
 SOURCE = "/proc/self/limits"
 SOURCES = (SOURCE,)
-_ROW = re.compile(r"(?P<name>Max .+?)\s{2,}(?P<soft>\d+|unlimited)\s+(?P<hard>\d+|unlimited)\b.*")
+_ROW = re.compile(
+    r"(?P<name>Max(?: \S++)++)\s{2,}(?P<soft>\d+|unlimited)\s+(?P<hard>\d+|unlimited)\b.*"
+)
 
 
 def read_limits(host: Host) -> Mapping[str, int | None]:

@@ -25,7 +25,7 @@ def read_net_dev(host: Host) -> Mapping[str, Mapping[str, int]]:
 @parsing(SOURCE)
 def parse_net_dev(text: str) -> Mapping[str, Mapping[str, int]]:
     """Parse the text of /proc/net/dev."""
-    rows = text.splitlines()
+    rows = text.split("\n")  # a name may hold what else parts lines in Python
     if len(rows) < 2 or not rows[1].strip().startswith("face"):
         raise ParseError(SOURCE, "no second row that begins with 'face'")
     return {name: counters for name, counters in map(_row, enumerate(rows[2:], 3)) if name}
@@ -40,7 +40,7 @@ def _row(numbered: tuple[int, str]) -> tuple[str, Mapping[str, int]]:
         return "", {}
     if len(cells) < _COLUMNS or not "".join(cells).isdecimal():
         raise ParseError(SOURCE, f"line {number}: {row[:40]!r} has not {_COLUMNS} numbers")
-    return name.strip(), {
+    return name.strip(" "), {
         **{f"rx_{column}": int(cells[at]) for column, at in _RECEIVED.items()},
         **{f"tx_{column}": int(cells[at]) for column, at in _SENT.items()},
     }

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -16,8 +17,20 @@ from dirtune.remote import Node
 
 Say = Callable[[str], None]
 
+T = TypeVar("T")
+
 _FIX_S = 300
 _ON = "go on with --resume"
+
+
+class _Change(msgspec.Struct):
+    journal: str
+
+
+class _Verified(msgspec.Struct):
+    """Of the answer of `fix verify`, what is wanted here."""
+
+    changes: tuple[_Change, ...] = ()
 
 
 async def connect(plan: Plan) -> Node:
@@ -46,8 +59,17 @@ async def ask(
 
 def standing(answer: Mapping[str, object]) -> tuple[str, ...]:
     """Return the journals that `fix verify` tells of, the oldest first, each once."""
-    changes = msgspec.convert(answer.get("changes", ()), tuple[dict[str, object], ...])
-    return tuple(dict.fromkeys(str(change["journal"]) for change in changes))
+    changes = taken(answer, _Verified).changes
+    return tuple(dict.fromkeys(change.journal for change in changes))
+
+
+def taken(answer: Mapping[str, object], kind: type[T]) -> T:
+    """Return the *answer* of a dirtune elsewhere; `NotPossible` where it is not as ours."""
+    try:
+        return msgspec.convert(answer, kind)
+    except msgspec.ValidationError as error:
+        said = f"the director's dirtune answered otherwise ({error}); install the same version"
+        raise NotPossible(said) from error
 
 
 class Switch:

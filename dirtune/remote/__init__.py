@@ -59,7 +59,10 @@ async def connect(host: str, *, ssh_config: Path | None = None, become: bool = F
     if refusal := ssh_names.refusal(host):
         raise NodeUnreachable(f"{ssh_names.shown(host)}: {refusal}")
     chosen = config.chosen(ssh_config)
-    node = Node(host, config.way(host, chosen), become=become)
+    try:
+        node = Node(host, config.way(host, chosen), become=become)
+    except OSError as error:  # a full disk, too many open files
+        raise NodeUnreachable(f"{host}: ssh cannot be started here: {error.strerror}") from error
     try:
         await node.open()
     except NodeUnreachable as error:
@@ -89,8 +92,13 @@ async def connect_all(
         await asyncio.gather(*(node.close() for node in opened))
         raise
     nodes = {host: node for host, node in found.items() if isinstance(node, Node)}
-    lost = {host: node for host, node in found.items() if isinstance(node, NodeUnreachable)}
+    others = {host: error for host, error in found.items() if not isinstance(error, Node)}
+    lost = {host: _unreachable(error) for host, error in others.items()}
     return nodes, lost
+
+
+def _unreachable(error: NodeUnreachable | NotPossible) -> NodeUnreachable:
+    return error if isinstance(error, NodeUnreachable) else NodeUnreachable(str(error))
 
 
 async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -189,7 +189,8 @@ class Node:
     async def open(self) -> None:
         """Log in: through a connection that the operator has open, else by one of our own."""
         assert self._way is not None
-        shared, _ = await spawn.output(self._way.argv("-O", "check"))
+        with self.errors():
+            shared, _ = await spawn.output(self._way.argv("-O", "check"))
         if shared != 0:
             self._options = ("-o", f"ControlPath={self._way.socket}")
         self._keeper = await self._logged_in(time.monotonic() + _LOGIN_S)

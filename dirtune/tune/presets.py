@@ -15,6 +15,8 @@ _LARGE_BYTES = 5242880
 _DESCRIPTORS = 100_000
 _BACKLOG = 4096
 _CONNECTIONS = 1500
+_LONGEST = 100
+"""Characters of a value that are shown."""
 # Of nginx, where no directive says otherwise (ngx_core_module, ngx_http_core_module).
 _NGINX = {
     "access_log": "logs/access.log",
@@ -34,14 +36,19 @@ done
 echo "open-files $(ulimit -Sn)"
 for pid in /proc/[0-9]*; do
   words=$({ tr '\0' ' ' <$pid/cmdline; } 2>/dev/null)
-  case $words in 'nginx: master process'*) set -f; set -- $words; set +f ;; *) continue ;; esac
+  case $words in 'nginx: master process'*) ;; *) continue ;; esac
+  # Anybody can call a process so: what it names is read where root, or who asks, runs it.
+  [ -O "$pid" ] || [ "$(stat -c %u "$pid" 2>/dev/null)" = 0 ] || continue
+  set -f; set -- $words; set +f
   conf=/etc/nginx/nginx.conf
   while [ $# -gt 0 ]; do [ "$1" = -c ] && conf=$2; shift; done
   more=
   [ "$conf" != /etc/nginx/nginx.conf ] ||
     more='/etc/nginx/conf.d/*.conf /etc/nginx/sites-enabled/*'
   printf 'nginx-runs %s\n' "$conf"
-  cat -- "$conf" $more 2>/dev/null | sed 's/^/nginx /'
+  for file in "$conf" $more; do
+    [ -f "$file" ] && head -c 1000000 -- "$file" 2>/dev/null && echo
+  done | sed 's/^/nginx /'
 done
 true
 """
@@ -92,14 +99,14 @@ def parse(text: str) -> Seen:
     """Read what `SCRIPT` printed."""
     values: dict[str, str] = {}
     conf: list[str] | None = None
-    for row in text.splitlines():
+    for row in text.split("\n"):  # a text may hold what else parts lines in Python
         name, _, rest = row.partition(" ")
         if name == "nginx-runs":
             conf = conf or []
         elif name == "nginx" and conf is not None:
             conf.append(rest.partition("#")[0])
-        else:
-            values[name] = " ".join(rest.split())
+        elif name:
+            values[name] = " ".join(rest.split())[:_LONGEST]
     return Seen(values, None if conf is None else "\n".join(conf))
 
 
@@ -107,7 +114,22 @@ def judged(roles: frozenset[str], seen: Seen) -> Iterator[Judged]:
     """Yield every preset of a node that has *roles* with how it stands to it."""
     for preset in PRESETS:
         if roles & preset.roles:
-            yield Judged(preset, preset.judge(seen))
+            yield Judged(preset, _verdict(preset, seen))
+
+
+def _verdict(preset: Preset, seen: Seen) -> Verdict:
+    try:
+        return preset.judge(seen)
+    except (LookupError, ValueError):  # what no kernel and no nginx says
+        return Verdict(None, None)
+
+
+def _directives(conf: str) -> Iterator[list[str]]:
+    """Yield the words of each directive in a configuration of nginx."""
+    parts = re.split(r"([;{}])", conf)
+    for text, end in zip(parts[::2], parts[1::2], strict=False):
+        if end == ";" and (words := text.split()):
+            yield words
 
 
 def _at_least(name: str, least: int) -> Callable[[Seen], Verdict]:
@@ -138,8 +160,8 @@ def _nginx(name: str, good: Callable[[str], bool | None]) -> Callable[[Seen], Ve
     def judge(seen: Seen) -> Verdict:
         if seen.nginx is None:
             return Verdict(None, None)
-        found = re.search(rf"(?:^|[;{{\s]){name}\s+([^;]+);", seen.nginx)
-        now = found[1].strip() if found else f"{_NGINX[name]} (nginx's own)"
+        found = next((w[1:] for w in _directives(seen.nginx) if w[0] == name and w[1:]), None)
+        now = " ".join(found)[:_LONGEST] if found else f"{_NGINX[name]} (nginx's own)"
         return Verdict(now, good(now.removesuffix(" (nginx's own)")))
 
     return judge
@@ -148,8 +170,9 @@ def _nginx(name: str, good: Callable[[str], bool | None]) -> Callable[[Seen], Ve
 def _backlog(seen: Seen) -> Verdict:
     if seen.nginx is None:
         return Verdict(None, None)
-    found = re.findall(r"listen\s[^;]*backlog=(\d+)", seen.nginx)
-    now = min(map(int, found)) if found else int(_NGINX["backlog"])
+    words = (w for words in _directives(seen.nginx) if words[0] == "listen" for w in words[1:])
+    found = [int(w.removeprefix("backlog=")) for w in words if w.startswith("backlog=")]
+    now = min(found) if found else int(_NGINX["backlog"])
     return Verdict(str(now), now >= _BACKLOG)
 
 

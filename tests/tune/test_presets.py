@@ -1,6 +1,8 @@
 """The paper's settings on nodes, from what the script prints there."""
 
+import os
 import subprocess
+import time
 
 import pytest
 
@@ -106,3 +108,76 @@ def test_the_script_reads_this_machine():
     ).stdout.strip()
     assert parse(done.stdout).values["open-files"] == limit
     assert done.stderr == ""
+
+
+ODD = (
+    "open-files many",
+    "net/ipv4/ip_local_port_range ",
+    "fs/file-max " + "9" * 5000,
+    "nginx-runs c\nnginx error_log  ;",
+    "nginx-runs c\nnginx worker_connections many;",
+    "nginx-runs c\nnginx listen 80 backlog=x;",
+    "".join(
+        f"net/core/{name} x\n" for name in ("rmem_max", "rmem_default", "wmem_max", "wmem_default")
+    ),
+)
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_what_no_node_says_is_not_known_and_costs_nothing_else(text):
+    seen = parse(f"{FRESH}{text}\n")
+
+    assert len(list(judged(frozenset({"client", "real server"}), seen))) == len(PRESETS)
+    assert will_do("client", FRESH)["fs.file-max"] is True
+
+
+@pytest.mark.parametrize("unit", ["access_log x ", "listen backlog=1", "; ", "{", "  "])
+def test_a_configuration_is_read_in_linear_time(unit):
+    seen = parse(f"nginx-runs c\nnginx {unit * 20_000}")
+    began = time.process_time()
+
+    found = list(judged(frozenset({"real server"}), seen))
+
+    assert time.process_time() - began < 2
+    assert all(len(each.verdict.now or "") < 200 for each in found)
+
+
+def test_a_line_of_a_configuration_is_no_setting_of_the_node():
+    text = "nginx-runs c\nnginx # \x0cnet/core/somaxconn 9999\x85open-files 1\n"
+
+    assert parse(f"net/core/somaxconn 128\n{text}").values == {"net/core/somaxconn": "128"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="starts a process of another user")
+def test_a_process_of_anybody_names_no_file_that_root_reads(tmp_path):
+    (tmp_path / "mine").write_text("worker_connections 7;\n")
+    title = f"nginx: master process x -c {tmp_path}/mine"
+    argv = [
+        "setpriv",
+        "--reuid=65534",
+        "--clear-groups",
+        "bash",
+        "-c",
+        f"exec -a '{title}' sleep 9",
+    ]
+    with subprocess.Popen(argv) as other:
+        time.sleep(0.3)
+        done = subprocess.run(
+            ["sh", "-c", presets.SCRIPT], capture_output=True, text=True, check=True
+        )
+        other.kill()
+
+    assert "mine" not in done.stdout
+
+
+def test_what_is_no_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    title = f"nginx: master process x -c {tmp_path}/pipe"
+    with subprocess.Popen(["bash", "-c", f"exec -a '{title}' sleep 9"]) as own:
+        time.sleep(0.3)
+        done = subprocess.run(
+            ["sh", "-c", presets.SCRIPT], capture_output=True, text=True, check=True, timeout=5
+        )
+        own.kill()
+
+    assert f"nginx-runs {tmp_path}/pipe\n" in done.stdout

@@ -103,13 +103,13 @@ def parse_summary(text: str) -> Summary:
     """Parse what one h2load printed; with several reports in *text* the last one counts."""
     requests = _last(r"^ *requests: (.+)$", text)
     codes = _last(r"^ *status codes: (.+)$", text)
-    counts = {name: int(n) for n, name in re.findall(r"(\d+) (\w+)", requests)}
+    counts = {name: int(n) for n, name in re.findall(r"(?<!\d)(\d+) (\w+)", requests)}
     try:
         return Summary(
             **{name: counts[name] for name in ("total", "started", "done", "succeeded")},
             **{name: counts[name] for name in ("failed", "errored")},
             timeout=counts.get("timeout"),
-            status={name: int(n) for n, name in re.findall(r"(\d+) (\dxx)", codes)},
+            status={name: int(n) for n, name in re.findall(r"(?<!\d)(\d+) (\dxx)", codes)},
             request=_times("time for request", text),
             connect=_times("time for connect", text),
             first_byte=_times("time to 1st byte", text),
@@ -184,7 +184,7 @@ def _times(label: str, text: str) -> Times | None:
     rows = re.findall(rf"^ *{label}:(.+)$", text, re.MULTILINE)
     if not rows:
         return None
-    cells = re.findall(r"([\d.]+)(us|ms|s|m|h)(?= |$)", rows[-1])
+    cells = re.findall(r"(?<![\d.])([\d.]+)(us|ms|s|m|h)(?= |$)", rows[-1])
     if len(cells) != 4:
         raise ParseError("h2load", f"{label}: {rows[-1].strip()!r}")
     return Times(*(float(number) * _UNITS_US[unit] for number, unit in cells))

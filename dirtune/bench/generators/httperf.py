@@ -153,7 +153,9 @@ def _errors(text: str) -> dict[str, int] | None:
     rows = re.findall(r"Errors: (.+)", text)
     if not rows:
         return None
-    counts = {name: int(n) for name, n in re.findall(r"([a-z-]+) (\d+)", " ".join(rows))}
+    counts = {
+        name: int(n) for name, n in re.findall(r"(?<![a-z-])([a-z-]+) (\d+)", " ".join(rows))
+    }
     lacks = {"client-timo", "socket-timo", "connrefused", "connreset", *_UNSENT} - counts.keys()
     if lacks:
         raise ParseError("httperf", f"its Errors lines have no {sorted(lacks)[0]}")

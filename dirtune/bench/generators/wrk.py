@@ -77,7 +77,7 @@ def parse(text: str, log: Iterable[str], load: Load) -> Report:
 @parsing("wrk")
 def parse_summary(text: str) -> Summary:
     """Parse what one wrk printed; with several reports in *text* the last one counts."""
-    ends = list(re.finditer(rf"(\d+) requests in {_TIME},", text))
+    ends = list(re.finditer(rf"(?<!\d)(\d+) requests in {_TIME},", text))
     if not ends:
         raise ParseError("wrk", "no count of requests; it ended before its time")
     end = ends[-1]
@@ -90,7 +90,7 @@ def parse_summary(text: str) -> Summary:
         requests=int(end[1]),
         elapsed_s=_seconds(end[2], end[3]),
         errors={
-            name: int(n) for name, n in re.findall(r"(\w+) (\d+)", errors[1] if errors else "")
+            name: int(n) for name, n in re.findall(r"\b(\w+) (\d+)", errors[1] if errors else "")
         },
         bad_status=int(bad[1]) if bad else 0,
         mean_s=None if mean is None else _seconds(mean[1], mean[2]),

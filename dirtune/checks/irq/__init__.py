@@ -347,12 +347,14 @@ def listed(names: Iterable[str]) -> str:
 def _nic_line(
     snapshot: Snapshot, table: Interrupts, line: Line, waste: Waste | None
 ) -> NicLine | None:
-    on_line = who(snapshot, line)
-    cards = tuple(s for s in on_line if s.nic and data_vector(s.action, table))
+    on_line = [(s, bool(s.nic and data_vector(s.action, table))) for s in who(snapshot, line)]
+    cards = tuple(s for s, carries in on_line if carries)
     if not cards:
         return None
-    others = (s for s in on_line if s not in cards[:1] and not _same_device(s, cards[0]))
-    partners = tuple(s for s in others if not s.nic or s in cards)
+    others = (pair for pair in on_line if pair[0] != cards[0])
+    partners = tuple(
+        s for s, carries in others if (not s.nic or carries) and not _same_device(s, cards[0])
+    )
     if not partners:
         return None
     return NicLine(line, cards, partners, rate(snapshot, line), waste)

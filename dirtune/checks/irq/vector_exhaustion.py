@@ -3,14 +3,16 @@ import re
 from dirtune.analyse.nic_drivers import NIC_DRIVERS
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
 from dirtune.checks.remedies import boot
+from dirtune.collect.kernel_log import in_order
 from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
 
 _FEWER = re.compile(
-    r"no (?:free )?vectors available|(?:fail|unable|cannot|could not).*\bMSI-?X\b"
-    r"|\bMSI-?X\b.*(?:reduc|fail|fewer|not enough)|not enough (?:MSI-?X )?vectors",
-    re.IGNORECASE,
+    r"no (?:free )?vectors available|not enough (?:MSI-?X )?vectors", re.IGNORECASE
 )
+_MSIX = re.compile(r"\bMSI-?X\b", re.IGNORECASE)
+_CANNOT = re.compile(r"fail|unable|cannot|could not", re.IGNORECASE)
+_LESS = re.compile(r"reduc|fail|fewer|not enough", re.IGNORECASE)
 _STRAY = re.compile(r"No irq handler for vector")
 _STRAYS = 2  # a CPU that goes offline leaves one
 _OPTIONS = ("intremap=off", "nox2apic", "iommu=off", "intel_iommu=off", "amd_iommu=off")
@@ -41,12 +43,17 @@ def vector_exhaustion(snapshot: Snapshot) -> Verdicts:
     - Documentation/admin-guide/kernel-parameters.txt, `intremap=`, `nox2apic`
     """
     rows = [row.text for row in snapshot.kernel_log or ()]
-    cards = [text for text in rows if _FEWER.search(text) and _of_card(snapshot, text)]
+    cards = [text for text in rows if _fewer(text) and _of_card(snapshot, text)]
     strays = [text for text in rows if _STRAY.search(text)]
     if cards:
         yield _finding(snapshot, cards[0], len(cards))
     elif len(strays) >= _STRAYS:
         yield _finding(snapshot, strays[0], len(strays))
+
+
+def _fewer(text: str) -> bool:
+    found = in_order(text, _CANNOT, _MSIX) or in_order(text, _MSIX, _LESS)
+    return found or _FEWER.search(text) is not None
 
 
 def _of_card(snapshot: Snapshot, text: str) -> bool:

@@ -1,0 +1,60 @@
+"""Rows that no kernel prints cost time in proportion to their length, as all others do."""
+
+import time
+from contextlib import suppress
+
+import pytest
+
+from dirtune.checks import all_checks, run
+from dirtune.collect.addresses import parse_fib_trie, parse_local_networks
+from dirtune.collect.limits import parse_limits
+from dirtune.collect.net_dev import parse_net_dev
+from dirtune.errors import ParseError
+from dirtune.host import RecordedHost
+from dirtune.snapshot import take_all
+
+CASES = {
+    "leaf and newlines": (parse_fib_trie, "|-- 1", "\n"),
+    "network and newlines": (parse_local_networks, "|-- 1", "\n"),
+    "leaves in rows": (parse_local_networks, "", " /1 |-- 1\n"),
+    "rows of one leaf": (parse_local_networks, "|-- 1\n", " /1 x\n"),
+    "blanks": (parse_limits, "Max x", " "),
+    "words": (parse_limits, "Max", " x"),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_row_is_read_in_linear_time(case):
+    read, begin, unit = case
+    began = time.process_time()
+    with suppress(ParseError):
+        read(begin + unit * 20_000)
+
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (
+            "/proc/interrupts",
+            "CPU0\n5: 7 IO-APIC 5-edge  " + ", ".join(f"eth{n}" for n in range(4000)),
+        ),
+        ("/cmd/dmesg", "[1.0] " + "MSI-X " * 10_000),
+        ("/cmd/dmesg", "[1.0] " + "fail " * 10_000),
+    ],
+    ids=["handlers of one wire", "MSI-X", "fail"],
+)
+def test_a_row_is_judged_in_linear_time(path, text):
+    snapshot = take_all((RecordedHost({path: f"{text}\n"}, {}),))
+    began = time.process_time()
+    run(all_checks(), snapshot)
+
+    assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize("name", ["a\x1cb", "\x85a", "a\u2028b"])
+def test_a_name_parts_no_row_of_counters(name):
+    head = "Inter-|   Receive\n face |bytes\n"
+
+    assert list(parse_net_dev(f"{head}  {name}: {'1 ' * 16}\n")) == [name]
