@@ -4,7 +4,6 @@ Whoever changed something undoes it on the way out, in `finally` or `with`. The 
 raises `Ended`; those that follow only print that the clean-up goes on.
 """
 
-import asyncio
 import os
 import signal
 import sys
@@ -91,6 +90,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
     The first signal cancels it, and `Ended` is raised once it has cleaned up.
     """
+    import asyncio  # noqa: PLC0415  (40 ms, which commands without a loop need not pay)
+
     ended: list[Ended] = []
 
     async def supervised() -> T:
@@ -122,6 +123,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 async def to_the_end(work: Awaitable[T]) -> T:
     """Await *work* to its end, even if the caller is cancelled meanwhile, which follows then."""
+    import asyncio  # noqa: PLC0415  (as above)
+
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)

@@ -50,7 +50,7 @@ _ETHTOOL = f"""\
 if command -v ethtool >/dev/null; then
   for path in /sys/class/net/*/device /sys/class/net/.[!.]*/device /sys/class/net/..?*/device; do
     name=${{path%/device}}; name=${{name##*/}}
-    if [ "$name" = '*' ]; then continue; fi
+    if [ "$name" = '*' ] || ! [ -e "$path" ]; then continue; fi
     for option in g l c k S; do
       out=$(ethtool -$option "$name" 2>/dev/null)
       if [ -n "$out" ]; then frame "{_ETHTOOL_TEXT}/$option/$name"; printf '%s\\n' "$out"; fi

@@ -13,7 +13,7 @@ from dirtune.host import Host
 SOURCE = "/proc/self/limits"
 SOURCES = (SOURCE,)
 _ROW = re.compile(
-    r"(?P<name>Max(?: \S++)++)\s{2,}(?P<soft>\d+|unlimited)\s+(?P<hard>\d+|unlimited)\b.*"
+    r"(?P<name>Max(?: \S+)+)\s{2,}(?P<soft>\d+|unlimited)\s+(?P<hard>\d+|unlimited)\b.*"
 )
 
 
