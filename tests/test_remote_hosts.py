@@ -336,6 +336,7 @@ CONTRARY = {
     "controlpersist": "60", "passwordauthentication": "yes", "connecttimeout": "900",
     "kbdinteractiveauthentication": "yes", "nohostauthenticationforlocalhost": "yes",
     "serveraliveinterval": "0", "connectionattempts": "99", "gssapidelegatecredentials": "yes",
+    "verifyhostkeydns": "yes",
 }  # fmt: skip
 
 
@@ -357,6 +358,7 @@ def test_what_must_hold_holds_against_any_config(tmp_path):
         "passwordauthentication": "no", "connecttimeout": "20",
         "kbdinteractiveauthentication": "no", "nohostauthenticationforlocalhost": "no",
         "serveraliveinterval": "3", "connectionattempts": "1", "gssapidelegatecredentials": "no",
+        "verifyhostkeydns": "false",
     }  # fmt: skip
     assert mode == 0o700
     assert not Path(way.folder.name).exists()

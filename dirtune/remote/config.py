@@ -24,6 +24,7 @@ KbdInteractiveAuthentication no
 # A host key is in known_hosts, or the connection fails.
 StrictHostKeyChecking yes
 NoHostAuthenticationForLocalhost no
+VerifyHostKeyDNS no
 UpdateHostKeys no
 # The far host gets nothing of ours.
 ForwardAgent no
