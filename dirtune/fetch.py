@@ -68,6 +68,9 @@ def parse_sample(text: str) -> RecordedHost:
     return _parsed(iter(frames(text)))
 
 
+ANSWER_S = 180
+"""How long a host may take to answer, the interval apart: a director without CPU time left, or an
+emulated one, takes more than a minute, and both are worth an audit."""
 _BEGIN = f"LC_ALL=C; export LC_ALL\n{OPEN}"
 # What cat(1) reads between any two files: the environment it was started with, which is the mark
 # of the frames and nothing else. One process so prints hundreds of files, and whatever they hold,

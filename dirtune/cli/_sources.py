@@ -16,12 +16,11 @@ from dirtune.archive import load
 from dirtune.cli import _output
 from dirtune.collect import commands, netlink
 from dirtune.errors import DirtuneError, NodeUnreachable, NotInstalled, NotPossible, ParseError
-from dirtune.fetch import fetch_script, parse_fetched, record
+from dirtune.fetch import ANSWER_S, fetch_script, parse_fetched, record
 from dirtune.formats import from_json
 from dirtune.host import LiveHost, RecordedHost
 from dirtune.snapshot import FIELDS, Snapshot, moving, patterns_of, take_all
 
-_FETCH_S = 60
 _COMMENT = re.compile(r"(^|\s)#.*")
 T = TypeVar("T")
 
@@ -227,7 +226,7 @@ def _fetched(
     """Fetch two samples of each host."""
     interval = sources[0].interval
     script = fetch_script(fields, interval_s=interval)
-    return _asked(sources, script, lambda text: use(parse_fetched(text)), _FETCH_S + interval)
+    return _asked(sources, script, lambda text: use(parse_fetched(text)), ANSWER_S + interval)
 
 
 def _asked(

@@ -26,7 +26,7 @@ from dirtune.bench.tables import Plan
 from dirtune.bench.trial import Result, Rig, conduct
 from dirtune.collect.interrupts import Interrupts
 from dirtune.errors import NoVerdict, TrialError
-from dirtune.fetch import fetch_script, parse_fetched
+from dirtune.fetch import ANSWER_S, fetch_script, parse_fetched
 from dirtune.loop import decide, director
 from dirtune.loop.decide import Trying
 from dirtune.loop.director import Say, Switch
@@ -238,7 +238,10 @@ def handlers_of(profiled: Result) -> HandlerWindow | None:
 async def snapshot_of(director: Node) -> Snapshot:
     """Return two samples of the director."""
     script = fetch_script(interval_s=_INTERVAL_S)
-    return take_all(parse_fetched(await director.run(script, most_bytes=remote.FETCHED_BYTES)))
+    answer = await director.run(
+        script, timeout_s=ANSWER_S + _INTERVAL_S, most_bytes=remote.FETCHED_BYTES
+    )
+    return take_all(parse_fetched(answer))
 
 
 async def inventory(plan: Plan, director: Node) -> dict[str, dict[str, str]]:
