@@ -296,7 +296,7 @@ def test_the_table_asks_for_nothing_but_what_it_shows(monkeypatch):
 
     assert json.loads(result.output)["lines"][0]["per_second"] == 25.0
     ((script, timeout_s, become),) = given
-    assert (timeout_s, become) == (62, False)
+    assert (timeout_s, become) == (182, False)
     first, second = script.split("sleep 2\n")
     assert ("/proc/interrupts" in first, "/proc/interrupts" in second) == (True, True)
     assert ("/sys/bus/pci" in first, "/sys/bus/pci" in second) == (False, True)
