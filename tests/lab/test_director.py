@@ -150,7 +150,7 @@ def test_the_audit_with_the_probe_carries_the_cost(tmp_path):
             *DIRTUNE,
             "bench",
             "run",
-            str(plan(tmp_path, window='"150s"', repeats=1)),
+            str(plan(tmp_path, window='"400s"', repeats=1)),
             "--out",
             str(tmp_path),
         ],
