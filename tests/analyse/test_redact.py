@@ -323,7 +323,8 @@ AWKWARD = (
 @given(
     st.one_of(
         st.sampled_from(AWKWARD),
-        st.from_regex(r"[a-zA-Z][a-zA-Z0-9_.-]{0,9}", fullmatch=True),
+        # Not with a mark at its end: the comparison could not tell it from the sentence's own.
+        st.from_regex(r"[a-zA-Z]([a-zA-Z0-9_.-]{0,8}[a-zA-Z0-9])?", fullmatch=True),
     )
 )
 def test_whatever_a_host_and_its_interface_are_called_an_audit_says_the_same(name):
