@@ -28,7 +28,7 @@ _MOST_HEADERS = 200_000
 _MOST_FOLDERS = 100_000
 _LONGEST_PATH = 1024
 _LARGEST_EXTENSION = 4096
-"""Of a header's extension: a path, the target of a link and a time of change."""
+"""Limit of a header's extension: a path, the target of a link and a time of change."""
 _LARGEST_PACKED = 256 << 20
 _EXTENSIONS = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
 _BROKEN = (

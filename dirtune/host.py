@@ -24,16 +24,17 @@ from typing import Protocol, TypeAlias
 
 from dirtune.errors import ApplyError, NotPossible, SourceMissing, SourceRefused
 from dirtune.reading import read_bytes
+from dirtune.writing import sync
 
 _KEPT = {"system.posix_acl_access", "security.selinux"}
 _Folder: TypeAlias = "dict[str, _Folder]"
 _MOST_LINKS = 40  # as many as Linux follows
 _LARGEST_BYTES = 32 << 20
-"""Of a file of the kernel's; /proc/interrupts of 1152 CPUs is 25 MB."""
+"""Limit of a kernel file; /proc/interrupts of 1152 CPUs is 25 MB."""
 WIDEST = 4
 """Bytes in memory of one of a file, once it is text: of `\\xff`, and of all beside one emoji."""
 _LARGEST_TREE = 256 << 20
-"""Of all that is read of a recorded tree; a sparse file costs its sender nothing."""
+"""Limit of all that is read of a recorded tree; a sparse file costs its sender nothing."""
 _WILDCARD = re.compile(r"[*?[]")
 _PARTING = re.compile(r"\r(?!\n)|[^\S \t\n\r]")
 _ASCII_PARTING = "\r\x0b\x0c\x1c\x1d\x1e\x1f"
@@ -332,7 +333,7 @@ class WritableHost(LiveHost):
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(at)
-            _sync_folder(at.parent)
+            sync(at.parent)
         except OSError as error:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)
@@ -378,15 +379,6 @@ def _copy_attributes(at: Path, descriptor: int) -> None:
     with suppress(FileNotFoundError):
         for name in _KEPT & set(os.listxattr(at, follow_symlinks=False)):
             os.setxattr(descriptor, name, os.getxattr(at, name, follow_symlinks=False))
-
-
-def _sync_folder(path: Path) -> None:
-    # Without it a power cut may forget that the file was renamed.
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-# Of difflib's ratio: as near as "irc" is to "irq/".
+# Smallest ratio of difflib: as near as "irc" is to "irq/".
 _ALIKE = 0.55
 
 

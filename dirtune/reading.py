@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 
 LARGEST_BYTES = 16 << 20
-"""Of a file that a user names, unless its reader says otherwise."""
+"""Limit of a file that a user names, unless its reader sets another."""
 _CHUNK_BYTES = 1 << 20
 
 

@@ -1,4 +1,4 @@
-"""Which names of hosts and users are handed to ssh(1).
+"""Names of hosts and users that may be handed to ssh(1).
 
 ssh puts them into the text of a ProxyCommand, which a shell reads. OpenSSH refuses names that a
 shell would run since 9.6 (`valid_hostname` and `valid_ruser` in ssh.c); here the same holds with

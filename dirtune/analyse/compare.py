@@ -27,7 +27,7 @@ _ALPHA = 0.05
 _SAME_RATE = 0.02
 _POWER = 0.8
 _SMALLEST, _LARGEST = 1e-60, 1e60
-"""Of a value: nothing measures one beyond, whose ratio to another may be no number."""
+"""Largest value compared: nothing measures more, and the ratio of two such is still a number."""
 # Beyond these all sign patterns, and all ways to deal the ranks, are too many to walk through.
 _EXACT_PAIRS = 16
 _EXACT_DEALS = 20_000

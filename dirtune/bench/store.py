@@ -24,7 +24,7 @@ from dirtune.formats import from_json
 OUT = Path("dirtune-runs")
 _NAME, _LOCK = "run.json", ".lock"
 _LARGEST_BYTES = 64 << 20
-"""Of run.json; one of a thousand trials is a tenth of it."""
+"""Limit of run.json; one with a thousand trials is a tenth of it."""
 
 
 class Store:

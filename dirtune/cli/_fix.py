@@ -57,7 +57,7 @@ class Made:
     forced: str | None
     """What was refused and is done all the same, as the options said it."""
     notes: tuple[str, ...] = ()
-    """What is left open by a plan of all that is found: never is that nothing to do."""
+    """Findings and checks that the plan leaves open, one sentence each."""
 
 
 def make(host: Host, wish: Wish) -> Made:

@@ -28,7 +28,7 @@ class _Change(msgspec.Struct):
 
 
 class _Verified(msgspec.Struct):
-    """Of the answer of `fix verify`, what is wanted here."""
+    """The part of the answer of `fix verify` that the loop uses."""
 
     changes: tuple[_Change, ...] = ()
 

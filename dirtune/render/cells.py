@@ -7,7 +7,7 @@ from tabulate import tabulate
 
 from dirtune.escape import markdown, markdown_code, one_line
 
-# Of tabulate's formats, those that are Markdown.
+# The formats of tabulate that are Markdown.
 _MARKDOWN = frozenset({"github", "pipe"})
 
 

@@ -43,7 +43,7 @@ _LOCK_POLL_S = 0.05
 _LARGEST_BYTES = 64 << 20
 """A file that is larger is not a journal: a plan may fill half, what its changes save the rest."""
 _ENDING_BYTES = 4 << 20
-"""Of that, for the records that say what became of it."""
+"""The part of it kept for the records that say what became of the changes."""
 
 
 _DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
@@ -51,12 +51,12 @@ _DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What is open in a folder of journals."""
+    """The journals of a folder that are open, and those that cannot be read."""
 
     unfinished: tuple[Path, ...]
     """Neither kept nor taken back."""
     unreadable: tuple[str, ...]
-    """Of each journal that cannot be read, why, and the remedy."""
+    """Why each unreadable journal cannot be read, and the remedy."""
 
 
 def boot_clock_s() -> float:

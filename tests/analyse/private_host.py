@@ -58,7 +58,7 @@ MOUNTS = (
     f"40 25 0:44 /zqexport /srv/zqdata rw,zqflag shared:1 - nfs4 zqnfs.zqdomain.example:/zqvol "
     f"rw,vers=4.2,addr={OTHER},clientaddr={V4},zqoption=1\n"
     "41 25 0:45 / /home/zquser5 rw - cifs //zqfileserver/zqshare rw,username=zquser6,"
-    "password=zqsecret16,domain=ZQDOMAIN,credentials=/root/zqcredentials,uid=1000\n"
+    "password=zqsecret16,domain=ZQDOMAIN,credentials=/etc/zqcredentials,uid=1000\n"
     f"42 25 0:46 / /mnt rw - ceph [{V6}]:6789,zqmon:6789:/ rw,name=zquser7,secret=zqsecret17\n"
     "43 25 0:47 / /media rw - fuse.zqfs zquser8@zqjump:/home rw,user_id=0\n"
     "44 25 8:1 / / rw,relatime - ext4 /dev/sda1 rw,errors=remount-ro\n"

@@ -61,7 +61,7 @@ class Names:
         self._disks: dict[str, str] = {}
         self._bases: dict[str, str] = {}
         self._known: dict[str, str] = {}
-        """What is looked for within other words: private interfaces and hosts."""
+        """Names searched for within other words: private interfaces and hosts."""
         for host in sorted({_host(name) for name in hosts} - NOBODYS):
             short = host.partition(".")[0]
             for name in dict.fromkeys((host, short)):

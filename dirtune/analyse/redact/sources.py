@@ -1,4 +1,4 @@
-"""What is done to each source of a record."""
+"""The rule that redacts each source of a record."""
 
 import fnmatch
 import ipaddress

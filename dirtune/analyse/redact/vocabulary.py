@@ -173,7 +173,7 @@ unified systemd journald.service docker containers containerd kubelet pods volum
 merged snapshots data images libvirt lxcfs nfs rpc_pipefs netns firmware swap swapfile swap.img
 mapper md disk by-id by-uuid by-label by-path by-partuuid
 """
-# Of tuned's own profiles.
+# Names of the profiles that tuned ships.
 _PROFILES = """
 throughput performance latency network cpu partitioning powersave realtime virtual host guest
 balanced desktop hpc compute accelerator aws intel sst oracle mssql postgresql sap hana optimize
