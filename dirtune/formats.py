@@ -29,8 +29,8 @@ _LONG_KEY = re.compile(
     rf"(?:^|[\[{{,])[ \t]*+{_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{_LONGEST_KEY}}}", re.MULTILINE
 )
 _MOST_PARTS = 1 << 16
-"""Limit for all table headers and dotted keys together: 10,000 destinations have 20,000, and tomllib
-keeps about 1 kB for each."""
+"""Limit of the parts of all table headers and dotted keys: 10,000 destinations have 20,000, and
+tomllib keeps about 1 kB for each."""
 _NAMED_BY_PARTS = re.compile(
     rf"^[ \t]*+\[{{1,2}}[ \t]*+{_PART}(?:[ \t]*+\.[ \t]*+{_PART})*+"
     rf"|(?:^|[{{,])[ \t]*+{_PART}(?:[ \t]*+\.[ \t]*+{_PART})++",
