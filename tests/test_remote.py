@@ -14,6 +14,7 @@ import pytest
 
 from dirtune import remote, signals
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError
+from dirtune.remote import spawn
 
 SERVERS = {
     "node": "PasswordAuthentication no\nUsePAM no\n",
@@ -330,3 +331,19 @@ def test_no_host_is_lost_without_a_word(monkeypatch, error):
 
     assert (list(nodes), list(lost)) == (["local"], ["h1", "h2"])
     assert all(isinstance(each, NodeUnreachable) for each in lost.values())
+
+
+def test_input_that_was_never_read_is_no_words_of_asyncio(caplog):
+    async def leave():
+        pipes = await spawn.spawn(("sleep", "30"), ssh=False)
+        written = asyncio.create_task(spawn.write(pipes, bytes(2**20)))
+        await asyncio.sleep(0.1)
+        pipes.kill()
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            await written
+        await spawn.reap(pipes)
+
+    signals.run(leave())
+    gc.collect()
+
+    assert caplog.messages == []

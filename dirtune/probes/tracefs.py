@@ -65,7 +65,7 @@ class Hist:
 def opened(host: WritableHost | None = None) -> Iterator[Callable[[], Reading]]:
     """Count from here on and hand over what reads the counts; leaving removes everything.
 
-    A polite kill ends it as Ctrl-C does. `NotPossible` says what this host lacks and the remedy.
+    `NotPossible` says what this host lacks and the remedy.
     """
     host = host or WritableHost()
     facts = read_facts(host)

@@ -77,6 +77,10 @@ async def reap(pipes: Pipes, complaints: "asyncio.Task[str] | None" = None) -> N
     if complaints is not None:
         complaints.cancel()
         await asyncio.gather(complaints, return_exceptions=True)
+    if pipes.stdin is not None:
+        # What it never read is an error of the pipe; asyncio logs one that nobody asked for.
+        with suppress(OSError, TimeoutError):
+            await asyncio.wait_for(asyncio.shield(pipes.stdin.wait_closed()), _GRACE_S)
     pipes._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  # no other way
 
 

@@ -57,10 +57,11 @@ for n in range({DATAGRAMS}):
 time.sleep(1)
 """
 HOLD = f"""\
-({PYTHON} -c 'import time; from dirtune.probes import tracefs
-with tracefs.opened(): time.sleep(60)' >/tmp/said 2>&1 & echo $! >/tmp/holder)
+(dirtune irqs --probe 120 >/tmp/said 2>&1 & echo $! >/tmp/holder)
 until ls {INSTANCES} | grep -q dirtune; do sleep 0.1; done
 """
+# A killed process is gone when nothing has its number, within a minute on the slowest machine.
+GONE = "for n in $(seq 300); do kill -0 $(cat /tmp/holder) 2>/dev/null || break; sleep 0.2; done"
 
 
 def dirtune(*words, ok=(0,)):
@@ -136,7 +137,9 @@ def test_each_handler_is_called_for_each_of_a_counted_number_of_interrupts(kerne
     line = counted["line_counts"]["10"]
     assert DATAGRAMS <= line <= of_line
     assert calls(counted) == dict.fromkeys(LINE, line)
-    assert counted["none"]["10"] == 2 * line  # the card's own handler always has something to do
+    # The card's own handler nearly always has something to do: on a slow machine the line can
+    # still be raised when what raised it has been polled away.
+    assert 2 * line <= counted["none"]["10"] <= 2.1 * line
     assert counted["lost"] == 0
     assert calls(inferred) == dict.fromkeys(LINE, inferred["line_counts"]["10"])
     assert inferred["none"]["10"] == 0  # the card took every one: that of its partners is not seen
@@ -159,10 +162,10 @@ def test_under_load_the_counts_agree_within_half_a_per_cent(kernel):
 def test_no_instance_is_left_behind(kernel):
     assert on("lb1", f"ls {INSTANCES}") == ""
 
-    on("lb1", f"{HOLD} kill -TERM $(cat /tmp/holder); sleep 3")
+    on("lb1", f"{HOLD} kill -TERM $(cat /tmp/holder); {GONE}")
     assert on("lb1", f"ls {INSTANCES}") == ""
 
-    on("lb1", f"{HOLD} kill -KILL $(cat /tmp/holder); sleep 1")
+    on("lb1", f"{HOLD} kill -KILL $(cat /tmp/holder); {GONE}")
     (left,) = on("lb1", f"ls {INSTANCES}").split()
     assert left.split("-")[:2] == ["dirtune", on("lb1", "cat /tmp/holder").strip()]
     on("lb1", f"{PYTHON} -c 'from dirtune.probes import tracefs\nwith tracefs.opened(): pass'")

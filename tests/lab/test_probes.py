@@ -33,6 +33,11 @@ for n in range({DATAGRAMS}):
 "
 """
 BEGIN = "echo go >/tmp/go; until grep -q measuring /tmp/said; do sleep 0.1; done"
+# Longer than the profile, of which they start ahead; their rows tell when.
+BESIDE = (
+    "(vmstat -n -t 1 50 >/tmp/vmstat 2>/dev/null &);"
+    " (S_TIME_FORMAT=ISO mpstat -P ALL 1 50 >/tmp/mpstat 2>/dev/null &)"
+)
 # The programs that the kernel holds in memory show as symbols of the module `bpf`.
 PROGRAMS = "grep -c '_irq_exit.*.bpf.' /proc/kallsyms || true"
 
@@ -124,16 +129,11 @@ def loaded(tmp_path_factory):
     """Three windows under one load: all probes beside vmstat and mpstat; kprobes; a budget."""
     with load(tmp_path_factory.mktemp("loaded"), 400):
         with told("--duration 30 --max-overhead 90"):
-            beside = (
-                "(vmstat -n 1 31 >/tmp/vmstat 2>/dev/null &);"
-                " (mpstat -P ALL 1 30 >/tmp/mpstat 2>/dev/null &)"
-            )
-            on("lb1", f"{beside}; {BEGIN}")
-            found = {"all": ended()}
-        found["vmstat"], found["mpstat"] = (
-            on("lb1", "cat /tmp/vmstat"),
-            on("lb1", "cat /tmp/mpstat"),
-        )
+            found = {"begun": on("lb1", f"{BESIDE}; {BEGIN}; date +%T").strip()}
+            found["all"] = ended()
+        on("lb1", "while pgrep -x 'vmstat|mpstat' >/dev/null; do sleep 0.3; done")
+        found["vmstat"] = on("lb1", "cat /tmp/vmstat")
+        found["mpstat"] = on("lb1", "cat /tmp/mpstat")
         # A kernel before 5.19, as far as the choice of a way can tell.
         hidden = "mount -t tmpfs none /sys/kernel/tracing/events/lock"
         locks = "dirtune profile --duration 5 --probes locks --max-overhead 90 --format json"
@@ -197,18 +197,39 @@ def test_under_load_calls_and_runs_are_what_the_kernel_counted(loaded):
     assert found["probed"]["handlers"]["lost"] == found["probed"]["softirqs"]["lost"] == 0
 
 
+def seconds_of(clock):
+    hours, minutes, seconds = map(int, clock.split(":"))
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def within(rows, begun):
+    """The rows of the 30 s from *begun* on, of rows that begin with a time of day."""
+    begin = seconds_of(begun)
+    return [row[1:] for row in rows if 0 < (seconds_of(row[0]) - begin) % 86_400 <= 30]
+
+
+def means(rows, heads, wanted):
+    return {
+        name: statistics.fmean(float(row[heads.index(name)]) for row in rows) for name in wanted
+    }
+
+
 def test_user_system_and_idle_are_those_of_vmstat_and_mpstat(loaded):
     (node,) = loaded["all"]["nodes"]
-    mpstat = loaded["mpstat"]
     heads, *rows = (row.split() for row in loaded["vmstat"].splitlines()[1:])
-    rows = rows[1:]  # the first is since boot
-    assert len(rows) == 30
-    vmstat = {
-        head: statistics.fmean(int(row[heads.index(head)]) for row in rows)
-        for head in ("us", "sy", "id")
-    }
-    (average,) = re.findall(r"^Average: +all +(.+)$", mpstat, re.M)
-    usr, nice, sys_, iowait, irq, soft, _, _, _, idle = map(float, average.split())
+    rows = within([[row[-1], *row] for row in rows[1:]], loaded["begun"])  # the first: since boot
+    assert len(rows) >= 28  # a second may be told twice, or not
+    vmstat = means(rows, heads, ("us", "sy", "id"))
+    (heads,) = {tuple(row.split()[2:]) for row in loaded["mpstat"].splitlines() if " CPU " in row}
+    told = re.findall(r"^([\d:]{8}) +(all|\d+) (.+)$", loaded["mpstat"], re.MULTILINE)
+    mpstat = {}
+    for cpu in {cpu for _, cpu, _ in told}:
+        rows = within(
+            [[at, *row.split()] for at, name, row in told if name == cpu], loaded["begun"]
+        )
+        assert len(rows) >= 28
+        mpstat[cpu] = means(rows, heads, heads)
+    seconds = mpstat["all"]
 
     # Both divide by what the kernel accounted; dirtune by the clock, and calls the difference
     # unaccounted: a part of system that they do not show.
@@ -224,17 +245,17 @@ def test_user_system_and_idle_are_those_of_vmstat_and_mpstat(loaded):
         ("user", vmstat["us"]),
         ("system", vmstat["sy"]),
         ("idle", vmstat["id"]),
-        ("user", usr + nice),
-        ("system", sys_ + irq + soft),
-        ("idle", idle),
+        ("user", seconds["%usr"] + seconds["%nice"]),
+        ("system", seconds["%sys"] + seconds["%irq"] + seconds["%soft"]),
+        ("idle", seconds["%idle"]),
     ):
         assert seen[name] == pytest.approx(other, abs=2.0), name
-    assert iowait < 2
+    assert seconds["%iowait"] < 2
     # The windows begin a moment apart, and what runs where in it moves one CPU more than both.
     for cpu, shares in node["per_cpu"].items():
-        (row,) = re.findall(rf"^Average: +{cpu[3:]} +(.+)$", mpstat, re.M)
         whole = 100 - shares["unaccounted"]["mean"]
-        assert 100 * shares["idle"]["mean"] / whole == pytest.approx(float(row.split()[-1]), abs=4)
+        idle = 100 * shares["idle"]["mean"] / whole
+        assert idle == pytest.approx(mpstat[cpu.removeprefix("cpu")]["%idle"], abs=4)
 
 
 def test_packets_and_connections_are_those_of_ipvs(loaded):
