@@ -51,10 +51,10 @@ demo: setup
 
 # What CI runs: everything but campaigns. The lab's tests share one boot where they can.
 test: setup check
-	$(PY) -m pytest -q -m 'lab and not long' --timeout 1200
+	$(PY) -m pytest -q -m 'lab and not long' --timeout 3000
 
 test-fast: setup
-	$(PY) -m pytest -q -n $(WORKERS) -m 'not lab and not long' --timeout 120
+	$(PY) -m pytest -q -n $(WORKERS) -m 'not lab and not long' --timeout 300
 
 test-long: setup
 	$(PY) -m pytest -q -m long --timeout 7200
@@ -67,13 +67,13 @@ test-newest test-lowest: .venv/.complete
 	.venv/bin/uv venv -q --clear --system-site-packages --python $(PYTHON) build/$@
 	.venv/bin/uv pip install -q --python build/$@ --resolution $(RESOLUTION) \
 	  --only-binary :all: --no-binary dirtune -e '.[dev]'
-	build/$@/bin/python -m pytest -q -n $(WORKERS) -m 'not lab and not long' --timeout 120
+	build/$@/bin/python -m pytest -q -n $(WORKERS) -m 'not lab and not long' --timeout 300
 
 check: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	$(PY) -m pytest -q -n $(WORKERS) -m 'not lab and not long' --timeout 120
+	$(PY) -m pytest -q -n $(WORKERS) -m 'not lab and not long' --timeout 300
 
 # What boots the lab needs root.
 bench: setup

@@ -121,6 +121,16 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return done
 
 
+def send(pid: int, number: int) -> None:
+    """Signal a process that asyncio waits for, if it is still there.
+
+    asyncio's own way looks first whether the process has ended, and so takes the exit status from
+    the thread that waits for it: 255 is reported, with a warning on standard error.
+    """
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
 async def to_the_end(work: Awaitable[T]) -> T:
     """Await *work* to its end, even if the caller is cancelled meanwhile, which follows then."""
     import asyncio  # noqa: PLC0415  (as above)

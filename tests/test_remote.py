@@ -6,6 +6,7 @@ import gc
 import getpass
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -333,12 +334,29 @@ def test_no_host_is_lost_without_a_word(monkeypatch, error):
     assert all(isinstance(each, NodeUnreachable) for each in lost.values())
 
 
+def test_a_process_that_ends_by_itself_leaves_no_words_of_asyncio(caplog):
+    async def leave():
+        for _ in range(20):
+            pipes = await spawn.spawn(("true",), ssh=False)
+            end = time.monotonic() + 60
+            while (row := Path(f"/proc/{pipes.pid}/stat")).exists():  # blocks the loop: unheard
+                assert time.monotonic() < end
+                if row.read_text().split()[2] == "Z":
+                    break
+            await spawn.reap(pipes)
+            assert pipes.returncode == 0
+
+    signals.run(leave())
+
+    assert caplog.messages == []
+
+
 def test_input_that_was_never_read_is_no_words_of_asyncio(caplog):
     async def leave():
         pipes = await spawn.spawn(("sleep", "30"), ssh=False)
         written = asyncio.create_task(spawn.write(pipes, bytes(2**20)))
         await asyncio.sleep(0.1)
-        pipes.kill()
+        os.kill(pipes.pid, signal.SIGKILL)
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             await written
         await spawn.reap(pipes)

@@ -1,6 +1,7 @@
 """A profile of this machine alone: samples once a second, and probes beside them."""
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -8,6 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
+from dirtune import signals
 from dirtune.analyse import bottleneck, cpu, work
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.lines import nic_actions
@@ -74,7 +76,7 @@ async def _during(
         return samples, process.returncode if process is not None else None
     finally:
         if process is not None and process.returncode is None:
-            process.terminate()
+            signals.send(process.pid, signal.SIGTERM)
             await process.wait()
 
 

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import shutil
+import signal
 from asyncio.subprocess import PIPE
 from asyncio.subprocess import Process as Pipes
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from dirtune import signals
 from dirtune.errors import NodeUnreachable
 from dirtune.remote import config, streams
 from dirtune.remote.config import Way
@@ -66,13 +68,11 @@ async def reap(pipes: Pipes, complaints: "asyncio.Task[str] | None" = None) -> N
     if pipes.stdin is not None:
         pipes.stdin.close()
     if pipes.returncode is None:
-        with suppress(ProcessLookupError):
-            pipes.terminate()
+        signals.send(pipes.pid, signal.SIGTERM)
         with suppress(TimeoutError):
             await asyncio.wait_for(pipes.wait(), _GRACE_S)
     if pipes.returncode is None:
-        with suppress(ProcessLookupError):
-            pipes.kill()
+        signals.send(pipes.pid, signal.SIGKILL)
         await pipes.wait()
     if complaints is not None:
         complaints.cancel()
