@@ -4,10 +4,10 @@ import shlex
 
 import msgspec
 
-from dirtune.collect.facts import Facts
+from dirtune.collect.facts import COMMANDS, LAB_FREE_MIB, LAB_MODULES, VIRTME, Facts, lab_kernel
 from dirtune.extras import PACKAGES, pip_install
 
-_LAB_BYTES = 4 * 2**30
+_KERNELS = {"standard": "linux-image-amd64", "rt": "linux-image-rt-amd64"}
 _CONFIDENTIAL = "confidentiality"
 _TRACING = "boot a kernel with CONFIG_TRACEPOINTS and CONFIG_BPF_EVENTS"
 _SINCE = {
@@ -63,7 +63,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
     features: tuple[Feature, ...]
     probes: tuple[Ladder, ...] = ()
     notes: tuple[Obstacle, ...] = ()
-    """What stops nothing and costs time."""
+    """What stops no feature, and costs time or a part of one."""
     schema: str = "dirtune/doctor/1"
 
 
@@ -72,11 +72,11 @@ def diagnose(facts: Facts) -> Diagnosis:
     features = (
         ("audit", "read this host and judge it", _audit_obstacles(facts)),
         ("probe", "measure handlers, softirqs, locks and more with eBPF", probe_obstacles(facts)),
-        ("remote", "reach other hosts over SSH", _commands(facts, ("ssh", "openssh-client"))),
+        ("remote", "reach other hosts over SSH", _commands(facts, "ssh")),
         ("bench", "drive load and compare", _bench_obstacles(facts)),
         ("lvs", "configure IPVS over netlink", _lvs_obstacles(facts)),
         ("report", "write HTML and Markdown with charts", _report_obstacles(facts)),
-        ("lab", "a director with clients on this machine", _lab_obstacles(facts)),
+        ("lab", "a director with clients on this machine", lab_obstacles(facts)),
     )
     return Diagnosis(
         kernel=facts.release,
@@ -87,7 +87,8 @@ def diagnose(facts: Facts) -> Diagnosis:
                 not facts.btf,
                 "no BTF of the running kernel: probes take longer to compile",
                 "boot a kernel with CONFIG_DEBUG_INFO_BTF",
-            )
+            ),
+            _lab_headers(facts),
         ),
     )
 
@@ -196,7 +197,7 @@ def _audit_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
 def _bench_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
     return (
         *_modules(facts, "scipy"),
-        *_commands(facts, ("ssh", "openssh-client"), ("h2load", "nghttp2-client")),
+        *_commands(facts, "ssh", "h2load"),
     )
 
 
@@ -211,37 +212,41 @@ def _report_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
     return _modules(facts, "jinja2", "altair", "vl_convert")
 
 
-def _lab_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
-    kernel = facts.lab_kernels[0] if facts.lab_kernels else None
+def lab_obstacles(facts: Facts, kernel: str = "standard") -> tuple[Obstacle, ...]:
+    """Return what keeps a lab with a *kernel* of that kind from being brought up."""
+    free = facts.lab_free_mib
     return (
         *_present(
             (not facts.root, "needs root", "run it with sudo"),
-            (
-                kernel is None,
-                "no kernel in /boot has ip_vs, e1000 and sym53c8xx",
-                "apt install linux-image-amd64",
-            ),
-            (
-                kernel is not None and not facts.lab_headers,
-                f"no headers of the lab's kernel {kernel}",
-                f"apt install linux-headers-{kernel}",
-            ),
+            (lab_kernel(facts.lab_kernels, kernel) is None, *no_lab_kernel(kernel)),
             (not facts.tun, "no /dev/net/tun for tap devices", "modprobe tun"),
             (
-                facts.free_bytes < _LAB_BYTES,
-                f"{facts.free_bytes / 2**30:.1f} GiB free for temporary files",
-                f"free {_LAB_BYTES // 2**30} GiB, or point TMPDIR elsewhere",
+                free < LAB_FREE_MIB,
+                f"{facts.lab_parent}: {free} MiB free, the lab needs {LAB_FREE_MIB} MiB",
+                "free some space, or set DIRTUNE_LAB to a folder elsewhere",
             ),
         ),
-        *_commands(
-            facts,
-            ("qemu-system-x86_64", "qemu-system-x86"),
-            ("ip", "iproute2"),
-            ("nginx", "nginx-light"),
-            ("sshd", "openssh-server"),
-            ("h2load", "nghttp2-client"),
+        *_commands(facts, *COMMANDS),
+        *_present(
+            (VIRTME not in facts.commands, f"no command {VIRTME}", _pip(facts, "virtme-ng"))
         ),
-        *_present(("vng" not in facts.commands, "no command vng", _pip(facts, "virtme-ng"))),
+    )
+
+
+def no_lab_kernel(kind: str) -> tuple[str, str]:
+    """Return that no kernel of *kind* can be the lab's director, and what installs one."""
+    *names, last = LAB_MODULES
+    why = f"no {kind} kernel in /boot has {', '.join(names)} and {last}"
+    return why, f"apt install {_KERNELS[kind]}"
+
+
+def _lab_headers(facts: Facts) -> tuple[bool, str, str]:
+    kernel = lab_kernel(facts.lab_kernels, "standard")
+    return (
+        # Where no lab can be brought up, nobody waits for its probes.
+        not lab_obstacles(facts) and kernel not in facts.lab_headers,
+        f"no headers of the lab's kernel {kernel}: its director runs no eBPF probe",
+        f"apt install linux-headers-{kernel}",
     )
 
 
@@ -258,9 +263,12 @@ def _pip(facts: Facts, package: str) -> str:
     return pip_install(package, python=facts.python)
 
 
-def _commands(facts: Facts, *wanted: tuple[str, str]) -> tuple[Obstacle, ...]:
+def _commands(facts: Facts, *names: str) -> tuple[Obstacle, ...]:
     return _present(
-        *((c not in facts.commands, f"no command {c}", f"apt install {p}") for c, p in wanted)
+        *(
+            (name not in facts.commands, f"no command {name}", f"apt install {COMMANDS[name]}")
+            for name in names
+        )
     )
 
 

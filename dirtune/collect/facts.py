@@ -6,10 +6,10 @@ imported, loaded or started by looking.
 
 import importlib.util
 import os
+import re
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,17 +20,30 @@ from dirtune.host import Host, literal
 
 # Where distributions keep modules for their own python3; bcc is there and on no index.
 _DISTRIBUTION = "/usr/lib/python3/dist-packages"
-_COMMANDS = (
-    "h2load",
-    "httperf",
-    "ip",
-    "ipvsadm",
-    "nginx",
-    "qemu-system-x86_64",
-    "ssh",
-    "sshd",
-    "vng",
-)
+# sshd and qemu may be outside a user's PATH; virtme-run lies beside the interpreter.
+_FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+COMMANDS = {
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "ip": "iproute2",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server",
+    "nc": "netcat-openbsd",
+    "nginx": "nginx-light",
+    "h2load": "nghttp2-client",
+    "ipvsadm": "ipvsadm",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "busybox": "busybox-static",
+    "zstd": "zstd",
+    "modprobe": "kmod",
+}
+"""Command -> Debian package. The lab needs them all, other features need some."""
+VIRTME = "virtme-run"
+"""What boots the lab's director; it comes with a Python package."""
+LAB_FREE_MIB = 512
+LAB_MODULES = ("ip_vs", "e1000", "sym53c8xx")
+"""What a kernel must have as modules (or built in) to be a director of the lab."""
 # Tracepoints that the probes are attached to.
 _EVENTS = (
     "irq/irq_handler_entry",
@@ -43,8 +56,6 @@ _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 # Perf's two kinds of probe came with one release, so the second alone means no kprobes.
 _KPROBE, _UPROBE = (f"/sys/bus/event_source/devices/{kind}probe" for kind in "ku")
 _MODULES = ("altair", "jinja2", "pyroute2", "scipy", "vl_convert")
-# What a kernel must have as modules (or built in) to be a director of the lab.
-_LAB_MODULES = ("e1000", "ip_vs", "sym53c8xx")
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -76,25 +87,28 @@ class Facts(msgspec.Struct, frozen=True):
     lockdown: str | None
     """Mode of the lockdown security module; None where there is none."""
     commands: frozenset[str]
-    """Those of the wanted commands that were found, the virtual environment's included."""
+    """Those of `COMMANDS` and virtme-run that were found, beside the interpreter included."""
     modules: frozenset[str]
     """Those of the wanted Python modules that can be imported."""
     python: str
     """The interpreter that runs, which remedies install for."""
     lab_kernels: tuple[str, ...]
-    """Releases with an image in /boot and every module the lab's director needs."""
+    """Releases that the lab's director can run, the newest first."""
     lab_headers: tuple[str, ...]
     """Those of `lab_kernels` whose headers are installed."""
     tun: bool
     """/dev/net/tun exists, for tap devices."""
-    free_bytes: int
-    """Free space in the directory for temporary files."""
+    lab_parent: str
+    """The folder that holds the lab's, or is the nearest one above it."""
+    lab_free_mib: int
+    """Free space there."""
 
 
 def read_facts(host: Host) -> Facts:
     """Return what *host* and the running interpreter have."""
     release = os.uname().release
-    kernels = _lab_kernels(host)
+    kernels = lab_kernels(host)
+    parent = _nearest(lab_folder())
     tracefs = next((at for at in _TRACEFS if host.glob(f"{at}/events")), None)
     return Facts(
         root=os.geteuid() == 0,
@@ -112,14 +126,33 @@ def read_facts(host: Host) -> Facts:
         perf_events=bool(host.glob("/proc/sys/kernel/perf_event_paranoid")),
         ip_vs=bool(host.glob("/proc/net/ip_vs")),
         lockdown=parse_lockdown(_text(host, "/sys/kernel/security/lockdown")),
-        commands=frozenset(name for name in _COMMANDS if _which(name)),
+        commands=frozenset(name for name in (*COMMANDS, VIRTME) if _which(name)),
         modules=frozenset(name for name in _MODULES if importlib.util.find_spec(name)),
         python=sys.executable,
         lab_kernels=kernels,
         lab_headers=tuple(kernel for kernel in kernels if _has_headers(host, kernel)),
         tun=bool(host.glob("/dev/net/tun")),
-        free_bytes=shutil.disk_usage(tempfile.gettempdir()).free,
+        lab_parent=str(parent),
+        lab_free_mib=shutil.disk_usage(parent).free // 2**20,
     )
+
+
+def lab_folder() -> Path:
+    """Return where this machine's lab is or would be."""
+    return Path(os.environ.get("DIRTUNE_LAB", "/var/lib/dirtune-lab"))
+
+
+def lab_kernels(host: Host) -> tuple[str, ...]:
+    """Return the releases with an image in /boot and every module of the lab, newest first."""
+    found = (path.removeprefix("/boot/vmlinuz-") for path in host.glob("/boot/vmlinuz-*"))
+    # A cloud kernel has drivers of few clouds' devices only.
+    fit = (name for name in found if "-cloud-" not in name and _has_modules(host, name))
+    return tuple(sorted(fit, key=_version, reverse=True))
+
+
+def lab_kernel(kernels: Iterable[str], kind: str) -> str | None:
+    """Return the newest of *kernels*, the newest first, that is of *kind* (standard, rt)."""
+    return next((name for name in kernels if ("-rt-" in name) == (kind == "rt")), None)
 
 
 @contextmanager
@@ -155,9 +188,13 @@ def _has_headers(host: Host, release: str) -> bool:
     return bool(host.glob(literal(f"/lib/modules/{release}/build/Makefile")))
 
 
-def _lab_kernels(host: Host) -> tuple[str, ...]:
-    found = (path.removeprefix("/boot/vmlinuz-") for path in host.glob("/boot/vmlinuz-*"))
-    return tuple(release for release in found if _has_modules(host, release))
+def _version(release: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", release))
+
+
+def _nearest(folder: Path) -> Path:
+    here = folder.absolute()
+    return next(path for path in here.parents if os.access(path, os.F_OK))
 
 
 def _has_modules(host: Host, release: str) -> bool:
@@ -165,7 +202,7 @@ def _has_modules(host: Host, release: str) -> bool:
     listed = "".join(
         _text(host, f"{folder}/{name}") or "" for name in ("modules.dep", "modules.builtin")
     )
-    return all(f"/{module}.ko" in listed for module in _LAB_MODULES)
+    return all(f"/{module}.ko" in listed for module in LAB_MODULES)
 
 
 def _events(host: Host, tracefs: str | None) -> frozenset[str] | None:
@@ -185,8 +222,7 @@ def _kprobes(host: Host, tracefs: str | None) -> bool | None:
 
 
 def _which(name: str) -> str | None:
-    # sshd and qemu may be outside a user's PATH; vng lies beside the interpreter.
-    places = (os.environ.get("PATH", ""), "/usr/sbin", "/sbin", str(Path(sys.executable).parent))
+    places = (os.environ.get("PATH", ""), _FOLDERS, str(Path(sys.executable).parent))
     return shutil.which(name, path=os.pathsep.join(places))
 
 

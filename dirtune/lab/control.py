@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -13,10 +12,11 @@ from typing import TextIO
 
 import psutil
 
+from dirtune.analyse import doctor
+from dirtune.collect.facts import read_facts
 from dirtune.errors import DirtuneError, LabError
-from dirtune.extras import pip_install
-from dirtune.host import run
-from dirtune.lab import cgroups, clearing, guest, prefix
+from dirtune.host import LiveHost, run
+from dirtune.lab import cgroups, clearing, prefix
 from dirtune.lab.boot import (
     director_boot,
     guest_server_boot,
@@ -31,25 +31,6 @@ from dirtune.signals import undisturbed
 from dirtune.tune import private
 
 UP_LIMIT_S = 300
-FREE_MIB = 512
-COMMANDS = {
-    "unshare": "util-linux",
-    "nsenter": "util-linux",
-    "ip": "iproute2",
-    "ssh": "openssh-client",
-    "ssh-keygen": "openssh-client",
-    "sshd": "openssh-server",
-    "nc": "netcat-openbsd",
-    "nginx": "nginx-light",
-    "h2load": "nghttp2-client",
-    "ipvsadm": "ipvsadm",
-    "qemu-system-x86_64": "qemu-system-x86",
-    "busybox": "busybox-static",
-    "zstd": "zstd",
-    "modprobe": "kmod",
-}
-"""Command -> Debian package, in the order they are looked for."""
-
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NODE_PATH = f"{prefix.PLACE}/bin:/opt/lab:{_PATH}"
 
@@ -57,24 +38,6 @@ Say = Callable[[str], None]
 _LOCKS = Path("/run/dirtune")
 _PATIENCE_S = 300
 """How long `down` waits for another lab command."""
-
-
-def missing(spec: Spec) -> tuple[str, ...]:
-    """Return what this machine lacks for *spec*, each with its remedy; empty if nothing."""
-    lacks = [
-        f"{command}: not found: apt-get install {package}"
-        for command, package in COMMANDS.items()
-        if not shutil.which(command, path=f"{os.environ.get('PATH', '')}:{_PATH}")
-    ]
-    if not (Path(sys.executable).parent / "virtme-run").exists():
-        lacks.append(f"virtme-run: not found: {pip_install('virtme-ng')}")
-    if not Path("/dev/net/tun").exists():
-        lacks.append("/dev/net/tun: not there: modprobe tun")
-    try:
-        guest.kernel_image(spec.kernel)
-    except LabError as error:
-        lacks.append(str(error))
-    return tuple(lacks)
 
 
 def up(spec: Spec, say: Say) -> Status:
@@ -177,15 +140,13 @@ def _cut_power(place: Folder) -> None:
 
 def _require(spec: Spec) -> None:
     _require_root()
-    lacks = missing(spec)
+    facts = read_facts(LiveHost())
+    # A real server that is a machine of its own boots a standard kernel.
+    guests = any(spec.is_guest(node) for node in spec.with_role("real server"))
+    kinds = dict.fromkeys((spec.kernel, *(["standard"] if guests else [])))
+    lacks = dict.fromkeys(lack for kind in kinds for lack in doctor.lab_obstacles(facts, kind))
     if lacks:
-        raise LabError("; ".join(lacks))
-    parent = next(path for path in folder().path.parents if path.exists())
-    free = shutil.disk_usage(parent).free // 2**20
-    if free < FREE_MIB:
-        raise LabError(
-            f"{parent}: {free} MiB free, {FREE_MIB} needed: free some, or set DIRTUNE_LAB"
-        )
+        raise LabError("; ".join(f"{lack.why}: {lack.remedy}" for lack in lacks))
 
 
 def _require_root() -> None:

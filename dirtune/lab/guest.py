@@ -8,47 +8,21 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from dirtune.analyse.doctor import no_lab_kernel
+from dirtune.collect.facts import VIRTME, lab_kernel, lab_kernels
 from dirtune.errors import LabError, NotPossible
-from dirtune.host import run
+from dirtune.host import Host, LiveHost, run
 from dirtune.lab.spec import Device, Node, Spec, mac, tap
 
-NEEDS = ("ip_vs", "e1000", "sym53c8xx")
-"""Modules a kernel must have to be a director of this lab."""
 _SERVER_MIB = 512
 
 
-def kernel_image(
-    kind: str, boot: Path = Path("/boot"), modules: Path = Path("/lib/modules")
-) -> Path:
+def kernel_image(kind: str, host: Host | None = None) -> Path:
     """Return the newest installed kernel of *kind* (standard, rt) that has what a lab needs."""
-    releases = sorted(
-        (path.name for path in modules.glob("*") if _fits(path, kind) and _has_modules(path)),
-        key=_version,
-    )
-    images = [boot / f"vmlinuz-{release}" for release in releases]
-    present = [image for image in images if image.exists()]
-    if not present:
-        package = {"standard": "linux-image-amd64", "rt": "linux-image-rt-amd64"}[kind]
-        raise LabError(
-            f"no {kind} kernel with {', '.join(NEEDS)} in {boot}: apt-get install {package}"
-        )
-    return present[-1]
-
-
-def _fits(release: Path, kind: str) -> bool:
-    return ("-rt-" in release.name) == (kind == "rt") and "-cloud-" not in release.name
-
-
-def _has_modules(release: Path) -> bool:
-    try:
-        known = (release / "modules.dep").read_text()
-    except OSError:
-        return False
-    return all(re.search(rf"/{name}\.ko", known) for name in NEEDS)
-
-
-def _version(release: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", release))
+    release = lab_kernel(lab_kernels(host or LiveHost()), kind)
+    if release is None:
+        raise LabError(": ".join(no_lab_kernel(kind)))
+    return Path(f"/boot/vmlinuz-{release}")
 
 
 def command_line(etc: Path) -> str:
@@ -105,7 +79,7 @@ def _machine(
 ) -> tuple[str, ...]:
     cpus, memory_mib = size
     return (
-        *("virtme-run", "--kimg", str(image), "--mods", "auto", "--force-9p"),
+        *(VIRTME, "--kimg", str(image), "--mods", "auto", "--force-9p"),
         *("--disable-kvm", "--disable-microvm", "--cpus", str(cpus)),
         *("--memory", f"{memory_mib}M", "--name", node.name),
         *(word for option in options.split() for word in ("-a", option)),

@@ -4,13 +4,13 @@ The folder is `/var/lib/dirtune-lab` or `$DIRTUNE_LAB`. It is kept apart from
 `/var/lib/dirtune`, which every node of the lab has for itself.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import psutil
 
+from dirtune.collect.facts import lab_folder
 from dirtune.errors import LabError
 from dirtune.lab.spec import Scenario, Spec
 
@@ -127,7 +127,7 @@ class Folder:
 
 def folder() -> Folder:
     """Return the lab's folder on this machine; it may not exist."""
-    return Folder(Path(os.environ.get("DIRTUNE_LAB", "/var/lib/dirtune-lab")))
+    return Folder(lab_folder())
 
 
 SCENARIOS = Path(__file__).parent / "scenarios"

@@ -41,7 +41,7 @@ def markdown(diagnosis: Diagnosis) -> str:
         for ladder in diagnosis.probes
         for o in [o for rung in _above(ladder) for o in rung.obstacles] or (Obstacle("", ""),)
     ]
-    rows += [("probe", "slower", note.why, cells.code(note.remedy)) for note in diagnosis.notes]
+    rows += [("probe", "note", note.why, cells.code(note.remedy)) for note in diagnosis.notes]
     return cells.table(rows, ("feature", "works", "why not", "remedy"), "pipe")
 
 

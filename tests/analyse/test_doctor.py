@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from dirtune.analyse.doctor import diagnose, ladders, probe_obstacles, tracefs_obstacles
-from dirtune.collect.facts import Facts
+from dirtune.collect.facts import COMMANDS, Facts
 
 EVENTS = frozenset(
     {
@@ -30,13 +30,14 @@ READY = Facts(
     perf_events=True,
     ip_vs=True,
     lockdown="none",
-    commands=frozenset({"h2load", "ip", "nginx", "qemu-system-x86_64", "ssh", "sshd", "vng"}),
+    commands=frozenset({*COMMANDS, "virtme-run"}),
     modules=frozenset({"altair", "jinja2", "pyroute2", "scipy", "vl_convert"}),
     python="/opt/dirtune/bin/python",
     lab_kernels=("6.1.0-56-amd64",),
     lab_headers=("6.1.0-56-amd64",),
     tun=True,
-    free_bytes=50 * 2**30,
+    lab_parent="/var/lib",
+    lab_free_mib=50_000,
 )
 
 PIP = "/opt/dirtune/bin/python -m pip install"
@@ -61,7 +62,6 @@ def test_all_works_where_all_is_there():
         ({"bcc": False}, {"probe": ["apt install python3-bpfcc"]}),
         ({"headers": False}, {"probe": ["apt install linux-headers-6.1.0-56-amd64"]}),
         ({"lab_kernels": (), "lab_headers": ()}, {"lab": ["apt install linux-image-amd64"]}),
-        ({"lab_headers": ()}, {"lab": ["apt install linux-headers-6.1.0-56-amd64"]}),
         ({"tun": False}, {"lab": ["modprobe tun"]}),
         ({"proc_readable": False}, {"audit": ["mount /proc"]}),
         (
@@ -69,6 +69,7 @@ def test_all_works_where_all_is_there():
             {
                 "remote": ["apt install openssh-client"],
                 "bench": ["apt install openssh-client"],
+                "lab": ["apt install openssh-client"],
             },
         ),
         (
@@ -77,7 +78,7 @@ def test_all_works_where_all_is_there():
         ),
         ({"modules": READY.modules - {"scipy"}}, {"bench": [f"{PIP} scipy"]}),
         ({"modules": READY.modules - {"vl_convert"}}, {"report": [f"{PIP} vl-convert-python"]}),
-        ({"commands": READY.commands - {"vng"}}, {"lab": [f"{PIP} virtme-ng"]}),
+        ({"commands": READY.commands - {"virtme-run"}}, {"lab": [f"{PIP} virtme-ng"]}),
     ],
 )
 def test_one_thing_missing(changes, expected):
@@ -87,11 +88,20 @@ def test_one_thing_missing(changes, expected):
 def test_little_space_is_said_with_its_figure():
     (lab,) = [
         f
-        for f in diagnose(msgspec.structs.replace(READY, free_bytes=2**30)).features
+        for f in diagnose(msgspec.structs.replace(READY, lab_free_mib=511)).features
         if not f.works
     ]
 
-    assert (lab.name, lab.obstacles[0].why) == ("lab", "1.0 GiB free for temporary files")
+    why = "/var/lib: 511 MiB free, the lab needs 512 MiB"
+    assert (lab.name, lab.obstacles[0].why) == ("lab", why)
+
+
+def test_what_the_labs_probes_lack_does_not_stop_the_lab():
+    (note,) = diagnose(msgspec.structs.replace(READY, lab_headers=())).notes
+    assert note.remedy == "apt install linux-headers-6.1.0-56-amd64"
+
+    no_lab = msgspec.structs.replace(READY, lab_headers=(), tun=False)
+    assert diagnose(no_lab).notes == ()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from dirtune.collect.facts import parse_lockdown, read_facts
+from dirtune.collect.facts import lab_kernel, parse_lockdown, read_facts
 from dirtune.host import LiveHost
 
 RELEASE = "9.9.9-test"
@@ -26,8 +26,8 @@ def tree(tmp_path):
     write(
         f"lib/modules/{RELEASE}/modules.builtin", "kernel/drivers/scsi/sym53c8xx_2/sym53c8xx.ko\n"
     )
-    write("boot/vmlinuz-8.8.8-cloud")
-    write("lib/modules/8.8.8-cloud/modules.dep", "kernel/net/netfilter/ipvs/ip_vs.ko:\n")
+    write("boot/vmlinuz-8.8.8-test")
+    write("lib/modules/8.8.8-test/modules.dep", "kernel/net/netfilter/ipvs/ip_vs.ko:\n")
     write("sys/kernel/security/lockdown", "none [integrity] confidentiality\n")
     return tmp_path, write
 
@@ -36,6 +36,27 @@ def test_lab_kernel_is_one_with_every_module_built_in_or_not(tree):
     root, _ = tree
 
     assert read_facts(LiveHost(root)).lab_kernels == (RELEASE,)
+
+
+def test_the_newest_kernel_of_a_kind_is_the_labs(tmp_path):
+    for release in ("6.1.0-9-amd64", "6.1.0-56-amd64", "6.1.0-60-rt-amd64", "6.2-cloud-amd64"):
+        modules = tmp_path / "lib/modules" / release / "modules.dep"
+        modules.parent.mkdir(parents=True)
+        modules.write_text("a/ip_vs.ko:\nb/e1000.ko.xz:\nc/sym53c8xx.ko:\n")
+        (tmp_path / "boot").mkdir(exist_ok=True)
+        (tmp_path / "boot" / f"vmlinuz-{release}").touch()
+    found = read_facts(LiveHost(tmp_path)).lab_kernels
+
+    assert found == ("6.1.0-60-rt-amd64", "6.1.0-56-amd64", "6.1.0-9-amd64")
+    assert lab_kernel(found, "standard") == "6.1.0-56-amd64"
+    assert lab_kernel(found, "rt") == "6.1.0-60-rt-amd64"
+    assert lab_kernel(("6.1.0-60-rt-amd64",), "standard") is None
+
+
+def test_the_labs_space_is_looked_for_where_the_lab_will_be(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIRTUNE_LAB", str(tmp_path / "not" / "yet" / "there"))
+
+    assert read_facts(LiveHost(tmp_path)).lab_parent == str(tmp_path)
 
 
 def test_headers_are_files_not_a_link_that_leads_nowhere(tree):

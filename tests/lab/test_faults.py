@@ -1,14 +1,47 @@
 """What this machine may lack: each is one line with its remedy, before anything is started."""
 
-from types import SimpleNamespace
-
+import msgspec
 import pytest
 from click.testing import CliRunner
 
+from dirtune.analyse.doctor import diagnose
 from dirtune.cli import main
+from dirtune.collect.facts import COMMANDS, Facts
 from dirtune.errors import LabError
-from dirtune.lab import control, guest, state
+from dirtune.lab import control, state
 from dirtune.lab.spec import Spec
+
+READY = Facts(
+    root=True,
+    release="6.1.0-56-amd64",
+    proc_readable=True,
+    bcc=True,
+    headers=True,
+    tracefs="/sys/kernel/tracing",
+    tracefs_writable=True,
+    events=frozenset(),
+    hist_triggers=True,
+    kprobes=True,
+    btf=True,
+    perf_events=True,
+    ip_vs=True,
+    lockdown=None,
+    commands=frozenset({*COMMANDS, "virtme-run"}),
+    modules=frozenset(),
+    python="/opt/dirtune/bin/python",
+    lab_kernels=("6.1.0-56-amd64",),
+    lab_headers=(),
+    tun=True,
+    lab_parent="/var/lib",
+    lab_free_mib=5000,
+)
+LACKS = [
+    *({"commands": READY.commands - {name}} for name in sorted(READY.commands)),
+    {"tun": False},
+    {"lab_kernels": ()},
+    {"lab_kernels": ("6.1.0-60-rt-amd64",)},
+    {"lab_free_mib": 511},
+]
 
 
 @pytest.fixture
@@ -16,49 +49,45 @@ def asked(tmp_path, monkeypatch):
     """A machine that has everything, seen from root; nothing of it is started."""
     monkeypatch.setenv("DIRTUNE_LAB", str(tmp_path / "lab"))
     monkeypatch.setattr(control.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(control.shutil, "which", lambda name, path=None: f"/usr/bin/{name}")
-    monkeypatch.setattr(guest, "kernel_image", lambda kind: tmp_path / "vmlinuz")
+    monkeypatch.setattr(control, "read_facts", lambda host: READY)
+    monkeypatch.setattr(control, "_lock", started)
     return Spec(scenario=state.scenario("shared"))
 
 
+def started(place):
+    raise LabError("it was started")
+
+
 def test_a_machine_that_has_everything_lacks_nothing(asked):
-    assert [text for text in control.missing(asked) if "tun" not in text] == []
-
-
-@pytest.mark.parametrize(
-    ("command", "package"),
-    [
-        ("qemu-system-x86_64", "qemu-system-x86"),
-        ("nginx", "nginx-light"),
-        ("nc", "netcat-openbsd"),
-    ],
-)
-def test_a_missing_program_names_its_package(asked, monkeypatch, command, package):
-    monkeypatch.setattr(
-        control.shutil, "which", lambda name, path=None: None if name == command else name
-    )
-
-    with pytest.raises(LabError, match=f"{command}: not found: apt-get install {package}"):
+    with pytest.raises(LabError, match="it was started"):
         control.up(asked, print)
 
 
-def test_a_missing_kernel_is_said_before_anything_starts(asked, monkeypatch):
-    def none(kind):
-        raise LabError("no standard kernel: apt-get install linux-image-amd64")
+@pytest.mark.parametrize("lack", LACKS, ids=str)
+def test_what_doctor_says_of_the_lab_is_what_stops_it(asked, monkeypatch, lack):
+    facts = msgspec.structs.replace(READY, **lack)
+    monkeypatch.setattr(control, "read_facts", lambda host: facts)
+    (lab,) = (each for each in diagnose(facts).features if each.name == "lab")
+    (obstacle,) = lab.obstacles
 
-    monkeypatch.setattr(guest, "kernel_image", none)
-
-    with pytest.raises(LabError, match="apt-get install linux-image-amd64"):
+    with pytest.raises(LabError) as stopped:
         control.up(asked, print)
+
+    assert str(stopped.value) == f"{obstacle.why}: {obstacle.remedy}"
     assert not state.folder().path.exists()
 
 
-def test_a_full_disk_is_said_before_anything_starts(asked, monkeypatch):
-    monkeypatch.setattr(control.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
+def test_each_kernel_that_a_lab_boots_must_be_there(asked, monkeypatch):
+    def up(**fields):
+        with pytest.raises(LabError) as stopped:
+            control.up(msgspec.structs.replace(asked, **fields), print)
+        return str(stopped.value)
 
-    with pytest.raises(LabError, match="1 MiB free, 512 needed"):
-        control.up(asked, print)
-    assert not state.folder().path.exists()
+    assert "apt install linux-image-rt-amd64" in up(kernel="rt")
+    rt = msgspec.structs.replace(READY, lab_kernels=("6.1.0-60-rt-amd64",))
+    monkeypatch.setattr(control, "read_facts", lambda host: rt)
+    assert "it was started" in up(kernel="rt")
+    assert "apt install linux-image-amd64" in up(kernel="rt", forwarding="tun")
 
 
 def test_without_root_nothing_is_looked_at(asked, monkeypatch):

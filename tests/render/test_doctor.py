@@ -60,5 +60,5 @@ def test_markdown_has_a_row_for_each_obstacle():
         ["probe irq", "bpf", "", ""],
         ["probe locks", "kprobes", "no tracepoint", "`boot Linux 5.19`"],
         ["probe ipvs", "no", "IPVS is not loaded", "`modprobe ip_vs`"],
-        ["probe", "slower", "no BTF", "`boot another kernel`"],
+        ["probe", "note", "no BTF", "`boot another kernel`"],
     ]
