@@ -23,18 +23,20 @@ from dirtune.errors import DirtuneError
 _HERE = Path(__file__).parent
 # These settle what is open, and say so themselves.
 _SETTLING = ("confirm", "rollback")
+# Another dirtune calls these over SSH; nobody is to be shown them.
+_HIDDEN = frozenset({"netlink"})
 
 
 class Commands(Group):
     """A group that finds its commands by walking this package."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
-        """Return every command's name."""
-        return sorted(path.stem for path in _HERE.glob("[!_]*.py"))
+        """Return the name of every command for people."""
+        return sorted({path.stem for path in _HERE.glob("[!_]*.py")} - _HIDDEN)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one command, None if there is no such name."""
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in {*self.list_commands(ctx), *_HIDDEN}:
             return None
         command = importlib.import_module(f"{__name__}.{cmd_name}").command
         assert isinstance(command, click.Command)

@@ -5,7 +5,7 @@ import click
 from dirtune.cli import _output
 
 
-@click.command(hidden=True)
+@click.command()
 def command() -> None:
     """Print what only netlink tells of this host: a path and its JSON a line."""
     from dirtune.collect import netlink
