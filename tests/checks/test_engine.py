@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,14 @@ def test_a_check_is_named_after_its_module_and_documented(check):
     found = [row[3:] for row in check.doc.splitlines() if row.startswith("## ")]
     assert found == [heading for heading in HEADINGS if heading in found]
     assert set(HEADINGS) - set(found) <= {"Known problems"}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
+def test_the_tests_of_a_check_are_where_its_name_says(check):
+    family, name = check.id.replace("-", "_").split("/")
+    tests = Path(__file__).parent / family / f"test_{name}.py"
+
+    assert f"from dirtune.checks.{family}.{name} import " in tests.read_text()
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)

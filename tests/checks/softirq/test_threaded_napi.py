@@ -1,0 +1,49 @@
+import pytest
+
+from dirtune.checks import Severity, Status, run
+from dirtune.checks.softirq.threaded_napi import threaded_napi
+from dirtune.collect.pci import PciDevice
+from tests.checks.samples import interface, process, two
+
+
+class TestThreadedNapi:
+    def outcome(self, then, now, *, threaded=True, **fields):
+        threads = [(process(50, "napi/eth0-8193", cpu=cpu, kernel=True),) for cpu in (then, now)]
+        taken = two(
+            interfaces=(interface(threaded=threaded),),
+            processes=threads[1],
+            earlier={"processes": threads[0]},
+            **fields,
+        )
+        return run((threaded_napi,), taken)[0]
+
+    def test_a_thread_that_moved(self):
+        (found,) = self.outcome(1, 3).findings
+
+        assert (found.subject, found.severity) == ("eth0", Severity.LOW)
+        assert "1 of 1 threads" in found.message
+        assert found.evidence["threads"] == {"napi/eth0-8193": 3}
+        assert [fix.commands for fix in found.fixes] == [
+            (),
+            ("echo 0 > /sys/class/net/eth0/threaded",),
+        ]
+
+    def test_a_thread_on_another_node(self):
+        card = PciDevice(
+            "0000:03:00.0", 0x020000, "ice", nets=("eth0",), numa_node=0, local_cpus=(0, 1)
+        )
+
+        assert self.outcome(3, 3, pci=(card,)).status is Status.FINDING
+        assert self.outcome(1, 1, pci=(card,)).status is Status.INCONCLUSIVE
+
+    def test_a_thread_that_stayed_may_be_pinned(self):
+        assert self.outcome(1, 1).status is Status.INCONCLUSIVE
+
+    @pytest.mark.parametrize("threaded", [False, None])
+    def test_polling_in_softirqs_is_left_alone(self, threaded):
+        assert self.outcome(1, 3, threaded=threaded).status is Status.PASSED
+
+    def test_no_processes_leave_it_open(self):
+        taken = two(interfaces=(interface(threaded=True),))
+
+        assert run((threaded_napi,), taken)[0].status is Status.INCONCLUSIVE
