@@ -22,7 +22,7 @@ import pytest
 from dirtune import remote
 from dirtune.bench import client, sampler
 from dirtune.errors import NodeUnreachable, NotInstalled, NotPossible
-from dirtune.remote import config, node, reasons, streams
+from dirtune.remote import config, node, reasons, spawn, streams
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 ROOT = os.geteuid() == 0
@@ -329,6 +329,38 @@ def test_ssh_gets_no_program_that_asks(monkeypatch):
     assert (given["SSH_ASKPASS_REQUIRE"], given["SSH_AUTH_SOCK"]) == ("never", "agent")
 
 
+TAKING = ["SessionType none", "SessionType subsystem", "StdinNull yes", "RequestTTY force",
+          "ForkAfterAuthentication yes", "RemoteCommand tmux attach", "EscapeChar none"]  # fmt: skip
+"""What a host's section may hold that takes our command, its input or its ssh away."""
+
+
+@pytest.mark.parametrize("row", TAKING)
+def test_a_session_is_ours_whatever_is_written_of_a_host_and_its_jump_host(far, row):
+    far.host("bastion", config=row)
+    with far.listening("target") as port:
+        way = f"HostName 127.0.0.1\n  Port {port}\n  ProxyJump bastion"
+        far.host("behind", how=way, config=row)
+        far.known.append(f"[127.0.0.1]:{port} {far.host_key}")
+
+        assert far.fetch("behind") == "here\n"
+
+
+def test_an_ssh_that_knows_no_such_options_is_given_none(far, monkeypatch, tmp_path):
+    """As that of RHEL 8: it ends at an option that it does not know."""
+    old = tmp_path / "bin" / "ssh"
+    old.parent.mkdir()
+    old.write_text(
+        "#!/bin/sh\ncase $* in *SessionType*) exit 255;; esac\n"
+        'if grep -qs SessionType "$2"; then echo "Bad configuration option" >&2; exit 255; fi\n'
+        f'exec {shutil.which("ssh")} "$@"\n'
+    )
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{old.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(spawn, "_SESSION", [])
+
+    assert far.fetch(far.host("node")) == "here\n"
+
+
 CONTRARY = {
     "batchmode": "no", "stricthostkeychecking": "no", "forwardagent": "yes", "forwardx11": "yes",
     "permitlocalcommand": "yes", "clearallforwardings": "no", "updatehostkeys": "yes",
@@ -336,14 +368,15 @@ CONTRARY = {
     "controlpersist": "60", "passwordauthentication": "yes", "connecttimeout": "900",
     "kbdinteractiveauthentication": "yes", "nohostauthenticationforlocalhost": "yes",
     "serveraliveinterval": "0", "connectionattempts": "99", "gssapidelegatecredentials": "yes",
-    "verifyhostkeydns": "yes",
+    "verifyhostkeydns": "yes", "sessiontype": "none", "stdinnull": "yes",
+    "forkafterauthentication": "yes",
 }  # fmt: skip
 
 
 def test_what_must_hold_holds_against_any_config(tmp_path):
     theirs = tmp_path / "a 'strange' \"name\" *"
     theirs.write_text("".join(f"{key} {value}\n" for key, value in CONTRARY.items()) + "Port 77\n")
-    way = config.way("node", theirs)
+    way = config.way("node", theirs, config.SESSION)
     done = subprocess.run(way.argv("-G"), capture_output=True, text=True, check=True)
     mode = Path(way.folder.name).stat().st_mode & 0o777
     way.close()
@@ -358,7 +391,8 @@ def test_what_must_hold_holds_against_any_config(tmp_path):
         "passwordauthentication": "no", "connecttimeout": "20",
         "kbdinteractiveauthentication": "no", "nohostauthenticationforlocalhost": "no",
         "serveraliveinterval": "3", "connectionattempts": "1", "gssapidelegatecredentials": "no",
-        "verifyhostkeydns": "false",
+        "verifyhostkeydns": "false", "sessiontype": "default", "stdinnull": "no",
+        "forkafterauthentication": "no",
     }  # fmt: skip
     assert mode == 0o700
     assert not Path(way.folder.name).exists()

@@ -18,7 +18,7 @@ from dirtune import signals, ssh_names
 from dirtune.ending import fault
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
 from dirtune.formats import from_json
-from dirtune.remote import config
+from dirtune.remote import config, spawn
 from dirtune.remote.node import GUARD, MISSING, Finished, Node, Process
 from dirtune.ssh_names import LOCAL
 
@@ -59,8 +59,9 @@ async def connect(host: str, *, ssh_config: Path | None = None, become: bool = F
     if refusal := ssh_names.refusal(host):
         raise NodeUnreachable(f"{ssh_names.shown(host)}: {refusal}")
     chosen = config.chosen(ssh_config)
+    session = await spawn.session()
     try:
-        node = Node(host, config.way(host, chosen), become=become)
+        node = Node(host, config.way(host, chosen, session), become=become)
     except OSError as error:  # a full disk, too many open files
         raise NodeUnreachable(f"{host}: ssh cannot be started here: {error.strerror}") from error
     try:

@@ -46,6 +46,13 @@ ServerAliveInterval 3
 ServerAliveCountMax 3
 LogLevel INFO
 """
+SESSION = """\
+# A session has our command, our input, and its ssh for as long as it lasts.
+SessionType default
+StdinNull no
+ForkAfterAuthentication no
+"""
+"""What must hold as well where ssh knows it, from OpenSSH 8.7: an older one takes it for an error."""
 _LINK = "operator"
 _OPERATORS = "Include ~/.ssh/config\nHost *\nInclude /etc/ssh/ssh_config\n"
 # ssh expands tokens in a socket's path, and a socket's path has 107 bytes.
@@ -81,8 +88,11 @@ class Way:
         self.folder.cleanup()
 
 
-def way(host: str, ssh_config: Path | None) -> Way:
-    """Write the configuration for *host* into a folder that only we can read."""
+def way(host: str, ssh_config: Path | None, session: str) -> Way:
+    """Write the configuration for *host* into a folder that only we can read.
+
+    *session* is `SESSION`, or empty for an ssh that does not know it.
+    """
     folder = tempfile.TemporaryDirectory(prefix="dirtune-", ignore_cleanup_errors=True)
     if not _PLAIN.fullmatch(folder.name):
         folder.cleanup()
@@ -94,7 +104,7 @@ def way(host: str, ssh_config: Path | None) -> Way:
         # By a link, so that no path is part of the text.
         Path(folder.name, _LINK).symlink_to(ssh_config.absolute())
         theirs = f"Include {folder.name}/{_LINK}\n"
-    Path(folder.name, "config").write_text(f"{FORCED}{theirs}", encoding="utf-8")
+    Path(folder.name, "config").write_text(f"{FORCED}{session}{theirs}", encoding="utf-8")
     user, _, name = host.rpartition("@")
     return Way(folder, user, name, ssh_config)
 

@@ -21,6 +21,8 @@ _MOST_KEYS = 16
 _BIND = ("setpriv", "--pdeathsig", "TERM")
 _BINDING: list[tuple[str, ...]] = []
 """`_BIND`, or nothing where there is no such setpriv; empty until it was tried."""
+_SESSION: list[str] = []
+"""`config.SESSION`, or nothing where ssh does not know it; empty until it was asked."""
 
 
 async def spawn(argv: Sequence[str], *, ssh: bool = True) -> Pipes:
@@ -54,6 +56,16 @@ async def _bound_to_us() -> tuple[str, ...]:
             status = None
         _BINDING.append(_BIND if status == 0 else ())
     return _BINDING[0]
+
+
+async def session() -> str:
+    """Return what the configuration may say of a session with the ssh that is here."""
+    if not _SESSION:
+        rows = (row for row in config.SESSION.splitlines() if not row.startswith("#"))
+        options = (word for row in rows for word in ("-o", row))
+        status, _ = await output(("ssh", "-F", "none", *options, "-G", "--", "any"))
+        _SESSION.append(config.SESSION if status == 0 else "")
+    return _SESSION[0]
 
 
 async def write(pipes: Pipes, data: bytes) -> None:
