@@ -21,6 +21,7 @@ from dirtune.lvs import ipvsadm
 from dirtune.lvs.diff import Step, Verb
 from dirtune.lvs.model import Service, SyncDaemon, Table
 from dirtune.render import fix_files, lvs_keepalived, lvs_plan
+from dirtune.render.plan import plan_markdown, plan_table
 from dirtune.settings import (
     BootOption,
     CardValues,
@@ -181,6 +182,26 @@ def test_a_value_is_written_to_the_file_of_that_name_alone(name, here):
         f"{name}\nDIRTUNE\nid>{CANARY}\nDIRTUNE_\n$x `id`\n"
     )
     assert len(list((here / "cwd").rglob("*"))) == 2 + 3
+
+
+@pytest.mark.parametrize("show", [plan_table, plan_markdown])
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_a_plan_can_be_pasted_as_it_is_shown_however_it_is_indented(shell, show, tmp_path):
+    every = "\n".join(name for name in NAMES if name.isprintable())
+    wanted = {
+        "rows": f"#!/bin/sh\n    {every}\n\nDIRTUNE\n",
+        "row": "a\n",
+        "none": "",
+        "gap": "\n",
+    }
+    actions = (PutFile(name, None, content, 0o755) for name, content in wanted.items())
+    changes = (Change(action, Risk.SAFE, "x/y", "f", "title") for action in actions)
+
+    rows = show(Plan(tuple(changes))).split("\n")
+    pasted = "\n".join(r for r in rows if r[:1] == " " and not r.lstrip().startswith("```"))
+    subprocess.run((*shell, "-c", pasted), check=True, cwd=tmp_path)
+
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == wanted
 
 
 def files(*actions):

@@ -12,11 +12,9 @@ import msgspec
 
 from dirtune.lvs import change as ipvs
 from dirtune.lvs.change import DrainIpvs, EditIpvs
-from dirtune.settings import Risk, ethtool_command, written
+from dirtune.settings import Risk, ethtool_command, in_quotes, written
 
 DRIVERS = "/sys/bus/pci/drivers"
-_MARK = "DIRTUNE"
-"""What ends a file's text in a shell command; longer where the text has such a row."""
 
 
 class SetValue(msgspec.Struct, frozen=True, tag="set"):
@@ -264,11 +262,9 @@ def _holds(action: Action) -> bool:
 
 
 def _file_commands(action: PutFile) -> Iterator[str]:
-    rows = action.after.removesuffix("\n")
-    mark = _MARK
-    while mark in rows.split("\n"):
-        mark += "_"
-    head = f"cat > {shlex.quote(action.path)}"
-    yield "\n".join((f"{head} <<'{mark}'", rows, mark))
+    # Each row is a word: however far a text is indented that shows them, they can be pasted.
+    rows = action.after.removesuffix("\n").split("\n")
+    words = " \\\n".join(("printf '%s\\n'", *map(in_quotes, rows)))
+    yield f"{words if action.after else ':'} > {shlex.quote(action.path)}"
     if action.mode != 0o644:
         yield f"chmod {action.mode:o} {shlex.quote(action.path)}"

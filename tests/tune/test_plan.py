@@ -57,7 +57,7 @@ def test_the_shell_commands_are_exact():
         "echo 0000:00:14.0 > /sys/bus/pci/drivers/sym53c8xx/unbind",
     )
     assert commands(PutFile("/etc/grub.d/42_x", None, "#!/bin/sh\necho hi\n", 0o755)) == (
-        "cat > /etc/grub.d/42_x <<'DIRTUNE'\n#!/bin/sh\necho hi\nDIRTUNE",
+        "printf '%s\\n' \\\n'#!/bin/sh' \\\n'echo hi' > /etc/grub.d/42_x",
         "chmod 755 /etc/grub.d/42_x",
     )
     assert commands(Run(undo=("update-grub",))) == ()
