@@ -329,8 +329,10 @@ def test_ssh_gets_no_program_that_asks(monkeypatch):
     assert (given["SSH_ASKPASS_REQUIRE"], given["SSH_AUTH_SOCK"]) == ("never", "agent")
 
 
-TAKING = ["SessionType none", "SessionType subsystem", "StdinNull yes", "RequestTTY force",
-          "ForkAfterAuthentication yes", "RemoteCommand tmux attach", "EscapeChar none"]  # fmt: skip
+TAKING = [
+    "SessionType none", "SessionType subsystem", "StdinNull yes", "RequestTTY force",
+    "ForkAfterAuthentication yes", "RemoteCommand tmux attach", "EscapeChar none",
+]  # fmt: skip
 """What a host's section may hold that takes our command, its input or its ssh away."""
 
 

@@ -52,7 +52,7 @@ SessionType default
 StdinNull no
 ForkAfterAuthentication no
 """
-"""What must hold as well where ssh knows it, from OpenSSH 8.7: an older one takes it for an error."""
+"""What must hold as well where ssh knows it; before OpenSSH 8.7 it is an error."""
 _LINK = "operator"
 _OPERATORS = "Include ~/.ssh/config\nHost *\nInclude /etc/ssh/ssh_config\n"
 # ssh expands tokens in a socket's path, and a socket's path has 107 bytes.
