@@ -132,6 +132,15 @@ def on_host(host: str, words: Sequence[str]) -> tuple[str, int]:
     return signals.run(ask(Director(host), ("lvs", *words), "", ssh_config=None, wait_s=_READ_S))
 
 
+def checked(host: str, text: str, form: str) -> str:
+    """Return what the dirtune on *host* printed; `NotPossible` if no JSON, for *form* json."""
+    if form == "json":
+        from dirtune import remote
+
+        remote.parse_object(host, ("dirtune", "lvs"), text)
+    return text
+
+
 async def ask(
     of: Director | Peer, words: Sequence[str], text: str, *, ssh_config: str | None, wait_s: float
 ) -> tuple[str, int]:
@@ -164,12 +173,10 @@ async def ask(
 
 
 def _relay(of: Director | Peer, stderr: str) -> None:
-    """Print what a node complained of; a real server is named, because it is one of several."""
+    """Print what a node complained of, with its name: none of it is what this dirtune says."""
+    name = of.host if isinstance(of, Director) else of.label
     for row in stderr.splitlines():
-        if isinstance(of, Director):
-            _output.progress(row)
-        else:
-            _output.warning(f"{of.label}: {row.removeprefix('dirtune: ')}")
+        _output.warning(f"{name}: {row.removeprefix('dirtune: ')}")
 
 
 def planned(desired: Table, *, drain_s: float | None, form: str) -> tuple[str, int]:
@@ -326,8 +333,16 @@ def imported(text: TextIO) -> Table:
     return table
 
 
-def exported(given: str | None) -> Table:
-    """Return the table of a plan, or of this host."""
+def exported(given: str | None, host: str | None) -> Table:
+    """Return the table of a plan, of *host*, or of this one."""
+    if host is not None:
+        # Read, not handed on: other programs obey what is printed.
+        text, _ = on_host(host, ("export", "--format", "plan"))
+        try:
+            return services.table(plans.parse_configuration(text))
+        except PlanError as error:
+            said = "its dirtune printed no table; is the same version installed there?"
+            raise NotPossible(f"{host}: {said} {error}") from error
     if given is None:
         return _read(LiveHost())
     return wanted(read(given))

@@ -105,6 +105,7 @@ def warn(plans: Mapping[str, Plan]) -> None:
 
 def finished(asked: Asked, text: str, done: Mapping[str, Done], given: Given) -> tuple[str, int]:
     """Return what `apply` did, with who answers through the VIP, to print; and the exit status."""
+    _lvs.checked(asked.configuration.director.host, text, given.form)
     found, status = _who_answers(asked) if done else (None, 0)
     shown = render.finished_json if given.form == "json" else render.finished
     return shown(text, done, found, _unconfirmed_s(given)), status

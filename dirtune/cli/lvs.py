@@ -59,7 +59,8 @@ def show(host: str | None, form: str) -> None:
     if host:
         from dirtune.cli import _lvs
 
-        _print_and_exit(*_lvs.on_host(host, ("show", "--format", form)), form)
+        text, status = _lvs.on_host(host, ("show", "--format", form))
+        _print_and_exit(_lvs.checked(host, text, form), status, form)
     # Ten thousand rows without a circle, looked through for circles again and again: a sixth of
     # the time.
     gc.disable()
@@ -106,6 +107,7 @@ def plan(
     else:
         words = ("plan", *_lvs.drain_words(drain_s if drain else None), "--format", form)
         text, status = _lvs.there(asked, words, wait_s=_lvs.ANSWER_S)
+        _lvs.checked(asked.configuration.director.host, text, form)
     if here or director_only or not asked.configuration.real_servers:
         _print_and_exit(text, status, form)
     from dirtune.cli import _nodes
@@ -250,10 +252,8 @@ def export(plan: str | None, host: str | None, form: str) -> None:
 
     if host and plan:
         raise click.UsageError("--host has a table of its own; leave PLAN out")
-    if host:
-        _print_and_exit(*_lvs.on_host(host, ("export", "--format", form)), form)
     texts = {"keepalived": lvs_keepalived.blocks, "plan": lvs_plan.plan}
-    _output.result(texts.get(form, ipvsadm.export)(_lvs.exported(plan)), end="")
+    _output.result(texts.get(form, ipvsadm.export)(_lvs.exported(plan, host)), end="")
 
 
 def _print_and_exit(text: str, status: int, form: str) -> NoReturn:

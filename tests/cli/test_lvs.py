@@ -338,10 +338,10 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def test_another_director_gets_the_whole_plan_and_every_option(elsewhere, plan):
-    (elsewhere / "end").write_text("echo said; exit 1")
+    (elsewhere / "end").write_text("echo '{}'; exit 1")
 
     done = lvs("plan", plan, "--no-drain", "--format", "json")
-    assert (done.exit_code, done.stdout) == (1, "said\n")
+    assert (done.exit_code, done.stdout) == (1, "{}\n")
     assert (elsewhere / "words").read_text() == "lvs plan --no-drain --format json - --here\n"
     sent = json.loads((elsewhere / "sent").read_text())
     assert [s["scheduler"] for s in sent["services"]] == ["wlc", "rr"]
@@ -511,7 +511,7 @@ def test_what_a_real_server_says_beside_its_answer_has_its_name(nodes, plan):
     (nodes / "end").write_text(end.replace("--node=*)", f"--node=*) {told};"))
 
     assert lvs("plan", plan).stderr.splitlines() == [
-        "dirtune: of the director",
+        "dirtune: local: of the director",
         "dirtune: rs1: one",
         "dirtune: rs1: two",
     ]
@@ -581,12 +581,58 @@ def test_presets_of_a_host_that_is_client_and_real_server_are_those_of_both(tmp_
 
 
 def test_a_host_shows_and_exports_its_own(elsewhere):
-    (elsewhere / "end").write_text("echo rows")
+    (elsewhere / "end").write_text("echo '{}'")
 
-    assert lvs("show", "--host", "local", "--format", "json").stdout == "rows\n"
+    assert lvs("show", "--host", "local", "--format", "json").stdout == "{}\n"
     assert (elsewhere / "words").read_text() == "lvs show --format json\n"
-    assert lvs("export", "--host", "local").stdout == "rows\n"
+    (elsewhere / "imported").write_text(lvs("import", "-", input=TEXT).stdout)
+    (elsewhere / "end").write_text(f"cat {elsewhere}/imported")
+    assert lvs("export", "--host", "local").stdout == lvs("export", f"{elsewhere}/imported").stdout
+    assert (elsewhere / "words").read_text() == "lvs export --format plan\n"
     assert lvs("export", "plan.toml", "--host", "local").exit_code == 2
+
+
+@pytest.mark.parametrize("form", ["ipvsadm", "keepalived", "plan"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-A -t 198.18.0.1:80 -s rr\nmisc_path id\n",
+        'services = []\n[load]\ngenerator = "command"\n[load.command]\nrun = "id"\n',
+        '[[services]]\nvip = "198.18.0.1"\nport = 80\nscheduler = "rr }\\nscript \\"id\\" {"\n',
+        '[[services]]\nvip = "198.18.0.1"\nport = 80\nscheduler = "rr"\n# misc_path id\n',
+    ],
+)
+def test_what_another_host_exports_is_a_table_and_nothing_else(elsewhere, text, form):
+    """It is written for programs that obey it: ipvsadm, keepalived, dirtune."""
+    (elsewhere / "text").write_text(text)
+    (elsewhere / "end").write_text(f"cat {elsewhere}/text")
+
+    done = lvs("export", "--host", "local", "--format", form)
+
+    rows = [row.strip() for row in done.stdout.splitlines()]
+    assert not [row for row in rows if row.startswith(("script", "misc_path", "run", "# misc"))]
+    assert done.exit_code == 0 or (done.stdout, done.stderr.count("\n")) == ("", 1)
+
+
+@pytest.mark.parametrize("words", [("show", "--host", "local"), ("plan",), ("apply",)])
+@pytest.mark.parametrize("text", ["rows", "\x1b[31m{}", "{} {}", "[1]", '{"a": NaN}', ""])
+def test_what_is_no_json_of_another_host_is_not_printed_as_json(elsewhere, plan, words, text):
+    (elsewhere / "text").write_text(text)
+    (elsewhere / "end").write_text(f"cat {elsewhere}/text")
+    argv = words if words[0] == "show" else (*words, plan, "--director-only")
+
+    done = lvs(*argv, "--format", "json")
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("dirtune: local: ")
+    assert "printed no JSON" in done.stderr
+
+
+def test_what_another_director_warns_of_is_not_this_ones_word(elsewhere, plan):
+    (elsewhere / "end").write_text("echo 'dirtune: all is well' >&2; echo plain >&2; exit 1")
+
+    said = lvs("plan", plan, "--director-only").stderr
+    assert said == "dirtune: local: all is well\ndirtune: local: plain\n"
 
 
 @pytest.mark.parametrize(("name", "told"), [("", ""), ("", "ssh"), ("ssh", "gateway")])
