@@ -427,18 +427,42 @@ def test_each_way_to_fail_has_its_own_sentence(far, tmp_path):
         "nowhere: the name no-such-name.invalid does not resolve. Check its spelling, or DNS"
     )
     assert far.why("changed") == (
-        "changed: the host key of changed has changed. If it was installed anew: "
-        "ssh-keygen -R 'changed'"
+        "changed: the host key of changed has changed. If it was installed anew, "
+        "remove the old one: ssh-keygen -R changed"
     )
 
 
-@pytest.mark.parametrize("name", ["x';id>OWNED;'", "$(id)", "`id`", "x|id", 'x"', "a\\"])
-def test_no_command_to_paste_holds_what_a_far_host_wrote(name):
+@pytest.mark.parametrize(
+    "name", ["lb2", "[lb2]:22", "x';id>OWNED;'", "$(id)", "`id`", "x|id", 'x"', "a\\", "-R"]
+)
+def test_no_command_to_paste_holds_what_a_far_host_wrote(far, name):
     """A banner, or a command that ends like ssh itself does, is on the same stream."""
     text = f"Host key for {name} has changed and you have requested strict checking."
+    (far.folder / "said").write_text(f"{text}\nHost key verification failed.\n")
+    banner = far.host("banner", f"Banner {far.folder}/said\nForceCommand exit 255")
+    ends = far.host("ends", f"ForceCommand cat {far.folder}/said >&2; exit 255")
 
-    assert "ssh-keygen" not in reasons.reason(text)
-    assert "ssh-keygen -R '[::1]:2222'" in reasons.reason(text.replace(name, "[::1]:2222"))
+    for host in (banner, ends):
+        assert far.why(host) == (
+            f"{host}: the host key of {name} has changed. If it was installed anew, remove the "
+            "old one"
+        )
+
+
+@pytest.mark.parametrize(
+    ("how", "known"),
+    [
+        ("HostName Lb1.Example", "lb1.example"),
+        ("HostName ::1\n  Port 2222", "'[::1]:2222'"),
+        ("HostName lb1\n  Port 2222\n  HostKeyAlias cluster", "cluster"),
+    ],
+)
+def test_the_key_to_remove_is_called_as_in_known_hosts(far, how, known):
+    far.host("node")
+    far.rows.insert(0, f"Host node\n  {how}\n")
+    far.known.append(f"{known.strip(chr(39))} {keygen(far.folder / 'other')}")
+
+    assert far.why("node").endswith(f"remove the old one: ssh-keygen -R {known}")
 
 
 def test_the_file_of_a_locked_key_is_one_word():

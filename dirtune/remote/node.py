@@ -309,7 +309,8 @@ class Node:
     async def _refusal(self, status: int, text: str, noise: str) -> str:
         if status == _SSH_FAILED and self._way is not None:
             locked = await spawn.locked_keys(self._way) if "Permission denied" in text else ()
-            return f"{self.name}: {reasons.reason(self._way.told(text), locked)}"
+            known = await spawn.known_as(self._way) if reasons.key_changed(text) else ""
+            return f"{self.name}: {reasons.reason(self._way.told(text), locked, known)}"
         if last := reasons.last_line(text):
             return f"{self.name}: {last}"
         if noise:

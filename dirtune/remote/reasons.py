@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Sequence
 
 _LONGEST = 300
-# A far host may have written some of it: no pattern takes more than linear time, and what goes
-# into a command for a person is a plain name.
+# A far host may have written some of it: no pattern takes more than linear time, and none of it
+# goes into a command for a person.
 _ROWS = 40
 _DENIED = re.compile(r"^(.{0,200}?)Permission denied \(([\w,.@-]{1,200})\)", re.MULTILINE)
 _NO_GSSAPI = 'Unsupported option "gssapidelegatecredentials"'
@@ -16,10 +16,11 @@ _EARLY = re.compile(
     r"|banner exchange: .{0,200}(Broken pipe|Connection reset by peer)$"
 )
 _CONNECT = re.compile(r"connect to host (\S+) port (\d+): (.+)")
+_CHANGED = re.compile(r"Host key for (\S+) has changed")
 _SENTENCES = (
     (
-        re.compile(r"Host key for ([][\w.:%-]+) has changed"),
-        "the host key of {0} has changed. If it was installed anew: ssh-keygen -R '{0}'",
+        _CHANGED,
+        "the host key of {0} has changed. If it was installed anew, remove the old one",
     ),
     (
         re.compile(r"No (?:\S+ )?host key is known for (\S+)"),
@@ -54,14 +55,24 @@ _SENTENCES = (
 """What ssh prints, and what it means. A sentence about the first hop that failed comes first."""
 
 
-def reason(text: str, locked: Sequence[str] = ()) -> str:
-    """Return why ssh failed; *locked* are the private keys that need a passphrase."""
+def key_changed(text: str) -> bool:
+    """Tell whether *text* says that a host key has changed."""
+    return _CHANGED.search(text) is not None
+
+
+def reason(text: str, locked: Sequence[str] = (), known: str = "") -> str:
+    """Return why ssh failed.
+
+    *locked* are the private keys that need a passphrase, *known* is the host in known_hosts.
+    """
     text = "\n".join(row[:_LONGEST] for row in text.splitlines()[-_ROWS:])
     if found := _DENIED.search(text):
         return _denied(found, locked)
     for pattern, sentence in _SENTENCES:
         if found := pattern.search(text):
-            return sentence.format(*(part.strip() for part in found.groups()))
+            why = sentence.format(*(part.strip() for part in found.groups()))
+            own = pattern is _CHANGED and found[1] == known
+            return f"{why}: {shlex.join(('ssh-keygen', '-R', known))}" if own else why
     if closed_early(text):
         return (
             "the connection was closed before the login, by an sshd that is crowded (MaxStartups) "

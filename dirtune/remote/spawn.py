@@ -117,13 +117,19 @@ async def output(argv: Sequence[str], *, ssh: bool = True) -> tuple[int | None, 
         await reap(pipes, complaints)
 
 
+async def known_as(way: Way) -> str:
+    """Return what known_hosts calls the host of *way*."""
+    values = dict(await _settings(way))
+    name, port = values.get("hostname", way.name).lower(), values.get("port", "22")
+    return values.get("hostkeyalias") or (name if port == "22" else f"[{name}]:{port}")
+
+
 async def locked_keys(way: Way) -> tuple[str, ...]:
     """Return the private keys for *way* that need a passphrase.
 
     A key that the agent holds is open.
     """
-    _, text = await output(way.argv("-G"))
-    names = [path for key, path in map(_pair, text.splitlines()) if key == "identityfile"]
+    names = [path for key, path in await _settings(way) if key == "identityfile"]
     _, held = await output(("ssh-add", "-L"))
     found = []
     for name in dict.fromkeys(names[:_MOST_KEYS]):
@@ -133,6 +139,12 @@ async def locked_keys(way: Way) -> tuple[str, ...]:
             if status and "passphrase" in said:
                 found.append(str(path))
     return tuple(found)
+
+
+async def _settings(way: Way) -> list[tuple[str, str]]:
+    """Return what ssh's configuration says for *way*."""
+    _, text = await output(way.argv("-G"))
+    return [_pair(row) for row in text.splitlines()]
 
 
 def _pair(row: str) -> tuple[str, str]:
