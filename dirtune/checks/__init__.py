@@ -23,15 +23,11 @@ from dirtune.snapshot import Snapshot
 
 # Below this a director is idle, and what its rates say means little (packets per second).
 _IDLE_PPS = 1000
-_NETLINK = "netlink was not asked: it takes dirtune on that host, and root"
 _NOT_PROBED = "not probed: --probe measures it"
 _ABSENT = {
     "handlers": _NOT_PROBED,
     "locks": _NOT_PROBED,
     "softirq_window": _NOT_PROBED,
-    "ethtool": _NETLINK,
-    "ipvs": _NETLINK,
-    "kernel_log": "the kernel's log could not be read: it takes root",
 }
 # What tells whether a host has a role, where no plan does.
 _TOLD_BY = {"director": "services", "real-server": "interface_addresses"}
@@ -366,9 +362,8 @@ def _of_another_role(each: Check, snapshot: Snapshot) -> Undecided | None:
 
 
 def _skipped(name: str, snapshot: Snapshot) -> Undecided:
-    told = snapshot.errors.get(name, f"no {name} in the record")
-    unasked = "the record" in told or "/netlink" in told
-    return Undecided(Status.SKIPPED, _ABSENT.get(name, told) if unasked else told)
+    why = _ABSENT.get(name, f"no {name} in the record")
+    return Undecided(Status.SKIPPED, snapshot.errors.get(name, why))
 
 
 def _idle(snapshot: Snapshot) -> Undecided | None:

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from dirtune.collect.commands import IP_ADDR
+from dirtune.collect.commands import IP_ADDR, output, spelled
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.formats import parsing
 from dirtune.host import Host
@@ -57,7 +57,7 @@ def read_local_networks(host: Host) -> frozenset[ipaddress.IPv4Network]:
 
 def read_interface_addresses(host: Host) -> tuple[InterfaceAddress, ...]:
     """Read what `ip -o addr show` printed; `SourceMissing` where it could not be asked."""
-    return parse_ip_addr(host.read(IP_ADDR))
+    return parse_ip_addr(output(host, IP_ADDR))
 
 
 @parsing(SOURCE)
@@ -82,7 +82,7 @@ def parse_if_inet6(text: str) -> frozenset[str]:
         raise ParseError(SOURCE_V6, "a row does not begin with 32 hexadecimal digits") from error
 
 
-@parsing(IP_ADDR)
+@parsing(spelled(IP_ADDR))
 def parse_ip_addr(text: str) -> tuple[InterfaceAddress, ...]:
     """Parse the text of `ip -o addr show`: `2: eth0 inet 198.18.0.1/24 ... scope global eth0`."""
     found = []
@@ -97,7 +97,8 @@ def parse_ip_addr(text: str) -> tuple[InterfaceAddress, ...]:
         whole = "32" if cells[2] == "inet" else "128"
         length = bits or peer or whole
         if not length.isdecimal():
-            raise ParseError(IP_ADDR, f"{row[:60]!r}: {length!r} is no length of a prefix")
+            why = f"{row[:60]!r}: {length!r} is no length of a prefix"
+            raise ParseError(spelled(IP_ADDR), why)
         address = str(ipaddress.ip_address(address))
         found.append(InterfaceAddress(_PEER.sub("", cells[1]), address, int(length), scope))
     return tuple(found)

@@ -8,8 +8,8 @@ no module for them is there, that is an empty list.
 from collections.abc import Collection
 
 from dirtune.collect.frames import OPEN, frames
-from dirtune.errors import DirtuneError
-from dirtune.host import recorded_text, run
+from dirtune.errors import DirtuneError, SourceMissing, SourceRefused
+from dirtune.host import Host, recorded_text, run
 
 ROOT = "/cmd/"
 IP_ADDR = "/cmd/ip-addr"
@@ -39,6 +39,15 @@ COMMANDS = {
     ARPTABLES: "if ! [ -e /proc/net/arp_tables_names ] || "
     'tables=$(cat /proc/net/arp_tables_names) && [ -z "$tables" ]; '
     "then :; else arptables-save; fi",
+    QDISC: "tc -s qdisc show",
+}
+_SPELLED = {
+    IP_ADDR: "ip -o addr show",
+    IP_RULE: "ip rule show",
+    DMESG: "dmesg",
+    NFT: "nft list ruleset",
+    IPTABLES: "iptables-save",
+    ARPTABLES: "arptables-save",
     QDISC: "tc -s qdisc show",
 }
 OUTPUTS = (*COMMANDS, ETHTOOL_TEXTS)
@@ -80,6 +89,22 @@ def outputs(wanted: Collection[str]) -> dict[str, str]:
         return {recorded_text(path): recorded_text(text) for path, text in found.items()}
     except DirtuneError:  # no shell: as if none of the commands were here
         return {}
+
+
+def output(host: Host, path: str) -> str:
+    """Return what a command printed; `SourceMissing` names the command, for the path is ours."""
+    try:
+        return host.read(path)
+    except (SourceMissing, SourceRefused) as error:
+        raise SourceMissing(
+            f"no output of {spelled(path)}: it failed or is missing on this host, or it was not "
+            "recorded"
+        ) from error
+
+
+def spelled(path: str) -> str:
+    """Return the command whose output a record keeps by *path*, as a sentence holds it."""
+    return f"`{_SPELLED[path]}`"
 
 
 def parse_outputs(text: str) -> dict[str, str]:

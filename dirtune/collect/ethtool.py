@@ -12,7 +12,7 @@ import msgspec
 
 from dirtune.collect.commands import ETHTOOL_TEXTS
 from dirtune.collect.files import texts_in
-from dirtune.collect.netlink import ETHTOOL
+from dirtune.collect.netlink import ETHTOOL, answer
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.formats import from_json, parsing
 from dirtune.host import Host
@@ -60,7 +60,7 @@ class Card(msgspec.Struct, frozen=True):
 def read_ethtool(host: Host) -> Mapping[str, Card]:
     """Read the settings by interface; `SourceMissing` where nothing was asked."""
     try:
-        return parse_ethtool(host.read(ETHTOOL))
+        return parse_ethtool(answer(host, ETHTOOL))
     except SourceMissing:
         texts = texts_in(host, ETHTOOL_TEXTS)
         if not texts:
@@ -73,23 +73,23 @@ def parse_ethtool(text: str) -> Mapping[str, Card]:
     try:
         return from_json(text, dict[str, Card])
     except msgspec.MsgspecError as error:
-        raise ParseError(ETHTOOL, str(error)) from error
+        raise ParseError("netlink's answer about network cards", str(error)) from error
 
 
-@parsing(ETHTOOL_TEXTS)
+@parsing("`ethtool -g`")
 def parse_rings(text: str) -> Mapping[str, int] | None:
     """Parse the text of `ethtool -g`: `rx`, `tx`, `rx_max`, `tx_max`; None without settings."""
     return dict(_settings(text, "ring", ("rx", "tx"), ("{}_max", "{}"))) or None
 
 
-@parsing(ETHTOOL_TEXTS)
+@parsing("`ethtool -l`")
 def parse_channels(text: str) -> Mapping[str, int] | None:
     """Parse the text of `ethtool -l`: `combined_count`, `max_combined`; None without settings."""
     names = ("rx", "tx", "other", "combined")
     return dict(_settings(text, "channel", names, ("max_{}", "{}_count"))) or None
 
 
-@parsing(ETHTOOL_TEXTS)
+@parsing("`ethtool -c`")
 def parse_coalesce(text: str) -> Mapping[str, int] | None:
     """Parse the text of `ethtool -c`; None without settings."""
     found = {}
@@ -115,7 +115,7 @@ def parse_features(text: str) -> Mapping[str, Feature] | None:
     } or None
 
 
-@parsing(ETHTOOL_TEXTS)
+@parsing("`ethtool -S`")
 def parse_statistics(text: str) -> Mapping[str, int] | None:
     """Parse the text of `ethtool -S`; None without a counter."""
     rows = (_COUNTER.fullmatch(row.strip()) for row in text.splitlines())

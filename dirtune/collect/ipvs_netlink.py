@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from dirtune.collect.netlink import IPVS
+from dirtune.collect.netlink import IPVS, answer
 from dirtune.errors import ParseError
 from dirtune.formats import from_json
 from dirtune.host import Host
@@ -100,7 +100,7 @@ class Ipvs(msgspec.Struct, frozen=True):
 
 def read_ipvs(host: Host) -> Ipvs:
     """Read it; `SourceMissing` where netlink was not asked."""
-    return parse_ipvs(host.read(IPVS))
+    return parse_ipvs(answer(host, IPVS))
 
 
 def parse_ipvs(text: str) -> Ipvs:
@@ -108,4 +108,4 @@ def parse_ipvs(text: str) -> Ipvs:
     try:
         return from_json(text, Ipvs)
     except msgspec.MsgspecError as error:
-        raise ParseError(IPVS, str(error)) from error
+        raise ParseError("netlink's answer about IPVS", str(error)) from error

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dirtune.collect.commands import DMESG
+from dirtune.collect.commands import DMESG, output, spelled
+from dirtune.errors import SourceMissing
 from dirtune.formats import parsing
 from dirtune.host import Host
 
@@ -29,10 +30,13 @@ def in_order(text: str, first: re.Pattern[str], then: re.Pattern[str]) -> bool:
 
 def read_kernel_log(host: Host) -> tuple[LogLine, ...]:
     """Read the log; `SourceMissing` where it may not be read."""
-    return parse_kernel_log(host.read(DMESG))
+    try:
+        return parse_kernel_log(output(host, DMESG))
+    except SourceMissing as error:
+        raise SourceMissing("the kernel's log could not be read: it takes root") from error
 
 
-@parsing(DMESG)
+@parsing(spelled(DMESG))
 def parse_kernel_log(text: str) -> tuple[LogLine, ...]:
     """Parse the text of dmesg(1)."""
     return tuple(_lines(text))

@@ -36,6 +36,15 @@ def answers(host: Host, wanted: Collection[str] = ANSWERS) -> dict[str, str]:
     return {path: json.dumps(value) for path, value in found.items() if value}
 
 
+def answer(host: Host, path: str) -> str:
+    """Return an answer of the kernel; `SourceMissing` says what it takes."""
+    try:
+        return host.read(path)
+    except (SourceMissing, SourceRefused) as error:
+        why = "netlink was not asked: it takes dirtune on that host, and root"
+        raise SourceMissing(why) from error
+
+
 def _asked(ask: Callable[[], object]) -> object:
     from pyroute2.netlink.exceptions import NetlinkError
 

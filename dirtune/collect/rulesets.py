@@ -6,8 +6,8 @@ for the checks to say.
 
 from dataclasses import dataclass
 
-from dirtune.collect.commands import ARPTABLES, IP_RULE, IPTABLES, NFT, QDISC
-from dirtune.errors import SourceMissing, SourceRefused
+from dirtune.collect.commands import ARPTABLES, IP_RULE, IPTABLES, NFT, QDISC, output
+from dirtune.errors import SourceMissing
 from dirtune.host import Host
 
 SOURCES = (NFT, IPTABLES, IP_RULE, QDISC, ARPTABLES)
@@ -30,12 +30,12 @@ def read_rulesets(host: Host) -> Rulesets:
     """Read them; `SourceMissing` where not one could be asked."""
     found = Rulesets(*(_rows(host, path) for path in SOURCES))
     if found == Rulesets(None, None, None, None):
-        raise SourceMissing("/cmd: no output of nft, iptables-save, ip or tc in the record")
+        raise SourceMissing("no output of nft, iptables-save, arptables-save, ip and tc")
     return found
 
 
 def _rows(host: Host, path: str) -> tuple[str, ...] | None:
     try:
-        return tuple(row.strip() for row in host.read(path).splitlines() if row.strip())
-    except (SourceMissing, SourceRefused):
+        return tuple(row.strip() for row in output(host, path).splitlines() if row.strip())
+    except SourceMissing:
         return None

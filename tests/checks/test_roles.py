@@ -6,7 +6,8 @@ from dirtune import checks
 from dirtune.checks import Cluster, Finding, Severity, Status
 from dirtune.collect.addresses import InterfaceAddress
 from dirtune.collect.ip_vs import Service
-from dirtune.snapshot import Place, Snapshot
+from dirtune.host import RecordedHost
+from dirtune.snapshot import Place, Snapshot, take
 
 VIP = "198.18.0.100"
 SERVICE = Service("TCP", VIP, 80, None, "rr")
@@ -62,13 +63,13 @@ def test_one_host_alone_is_not_compared():
     assert (found.status, found.reason) == (Status.SKIPPED, "compares nodes: --cluster PLAN")
 
 
-def test_a_source_that_netlink_alone_has_says_how_to_get_it():
+def test_a_source_that_was_not_read_is_skipped_for_the_reason_that_its_reader_gives():
     def never(snapshot):
         yield from ()
 
     made = checks.check("ipvs/made-up", severity=Severity.LOW, trust="A", needs=("ipvs",))(never)
-    absent = Snapshot(errors={"ipvs": "/netlink/ipvs.json: not in the record"})
     broken = Snapshot(errors={"ipvs": "ipvs: Expected `int`"})
 
+    absent = take(RecordedHost({}, {}))
     assert "it takes dirtune on that host" in checks.run((made,), absent)[0].reason
     assert checks.run((made,), broken)[0].reason == "ipvs: Expected `int`"

@@ -473,7 +473,7 @@ def test_ipvs_as_netlink_tells_it():
 
 
 def test_a_broken_answer_of_ipvs_is_a_parse_error():
-    with pytest.raises(ParseError, match="ipvs"):
+    with pytest.raises(ParseError, match="IPVS"):
         parse_ipvs('{"services": 3}')
 
 
