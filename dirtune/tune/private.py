@@ -101,18 +101,29 @@ def _linked(within: int, name: str) -> bool:
 
 def _require_safe_way(path: Path) -> None:
     """Raise `NotPossible` where another user could put another folder in place of *path*."""
-    for above in {*path.parents, *path.resolve().parents}:
-        now = above.stat()
+    for above in _passed(path, set()):
+        now = above.lstat()
         if now.st_uid not in {0, os.geteuid()}:
             raise NotPossible(
                 f"{above}: belongs to user {now.st_uid}, who could exchange {path}. "
                 "Name a folder below root's own in DIRTUNE_STATE or DIRTUNE_RUN."
             )
-        if now.st_mode & _BY_OTHERS and not now.st_mode & stat.S_ISVTX:
+        open_to_others = now.st_mode & _BY_OTHERS and not now.st_mode & stat.S_ISVTX
+        if open_to_others and not stat.S_ISLNK(now.st_mode):
             raise NotPossible(
                 f"{above}: other users may write to it (mode {_octal(now)}), and could exchange "
                 f"{path}. Run: chmod go-w {shlex.quote(str(above))}"
             )
+
+
+def _passed(path: Path, passed: set[Path]) -> set[Path]:
+    """Add to *passed* the folders and links that the kernel goes through on the way to *path*."""
+    for above in path.parents:
+        if above not in passed:
+            passed.add(above)
+            if above.is_symlink():
+                _passed(above.parent / above.readlink() / path.name, passed)
+    return passed
 
 
 def _require_own(path: Path, now: os.stat_result) -> None:

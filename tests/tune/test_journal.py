@@ -58,6 +58,7 @@ def test_what_was_there_comes_back_to_the_byte(path):
         ([Begun(0, Saved()), Applied(5)], State.APPLIED),
         ([Applied(5), Confirmed()], State.CONFIRMED),
         ([Applied(5), Stuck(("x",))], State.PLANNED),
+        ([Applied(5), Confirmed(), Stuck(("x",))], State.PLANNED),
         ([Applied(5), Confirmed(), RolledBack("asked")], State.ROLLED_BACK),
         ([Stuck(("x",)), RolledBack("asked")], State.ROLLED_BACK),
     ],

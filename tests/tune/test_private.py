@@ -153,6 +153,63 @@ def test_a_folder_within_another_users_is_refused(used, use):
     assert f"new: belongs to user 65534, who could exchange {used.state}" in refusal(use, used)
 
 
+def through(at, *links):
+    """Return the place by way of *links*, of which each leads to the next and the last to it."""
+    for link, to in zip(links, (*links[1:], at.state.parent), strict=True):
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(to)
+    return Place(links[0] / at.state.name, at.run)
+
+
+@as_root
+@pytest.mark.parametrize("use", USES)
+def test_a_folder_that_links_lead_to_through_another_users_is_refused(used, use, tmp_path):
+    linked = through(used, tmp_path / "way", tmp_path / "theirs/link")
+    os.chown(tmp_path / "theirs", NOBODY, NOBODY)
+
+    assert "theirs: belongs to user 65534, who could exchange" in refusal(use, linked)
+
+
+@as_root
+@pytest.mark.parametrize("use", USES)
+def test_a_folder_that_another_users_link_leads_to_is_refused(used, use, tmp_path):
+    linked = through(used, tmp_path / "way")
+    os.lchown(tmp_path / "way", NOBODY, NOBODY)
+
+    assert "way: belongs to user 65534, who could exchange" in refusal(use, linked)
+
+
+@as_root
+@pytest.mark.parametrize("use", USES)
+def test_a_link_to_what_lies_in_another_users_folder_is_refused(used, use, tmp_path):
+    linked = through(used, tmp_path / "way")
+    os.chown(used.state.parent, NOBODY, NOBODY)
+
+    assert "new: belongs to user 65534, who could exchange" in refusal(use, linked)
+
+
+def test_a_folder_that_own_links_lead_to_is_used(used, tmp_path):
+    linked = through(used, tmp_path / "way", tmp_path / "on/link")
+
+    assert journal.find(linked.state, None)
+
+
+def test_a_link_that_is_planted_between_look_and_use_is_not_followed(used, tmp_path, monkeypatch):
+    (path,) = at_journals(used)
+    path.rename(tmp_path / "beside")
+    path.symlink_to(tmp_path / "beside")
+    monkeypatch.setattr(private, "_linked", lambda within, name: False)
+
+    with pytest.raises(NotPossible, match="symbolic links"):
+        journal.load(path)
+
+    used.state.rename(tmp_path / "theirs")
+    used.state.symlink_to(tmp_path / "theirs")
+    monkeypatch.setattr(Path, "is_symlink", lambda self: False)
+    with pytest.raises(NotPossible, match="state: Not a directory"):
+        journal.find(used.state, None)
+
+
 def test_a_folder_below_one_that_all_write_to_as_tmp_is_used(used):
     used.state.parent.chmod(0o1777)
 
