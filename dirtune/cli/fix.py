@@ -111,7 +111,8 @@ def _warn(notes: tuple[str, ...], form: str) -> None:
 def verify(checks: tuple[str, ...], form: str) -> None:
     """Read back whether what was fixed still has its effect; exit status 1 if not.
 
-    A journal that cannot be read counts as an effect that is gone.
+    A journal that cannot be read, or was made in another network namespace, counts as an effect
+    that is gone.
     """
     from dirtune.host import LiveHost
     from dirtune.render import plan as render
@@ -121,6 +122,10 @@ def verify(checks: tuple[str, ...], form: str) -> None:
     wanted = tuple(fixes.named(checks))
     at = transaction.place()
     found = transaction.verify(at, LiveHost(), wanted)
+    elsewhere = transaction.elsewhere(at, LiveHost(), wanted)
     rows = [render.Held(each.journal, each.change, each.holds, each.by) for each in found]
     _output.result(render.verify_json(rows) if form == "json" else render.verify_table(rows), form)
-    sys.exit(0 if all(each.holds for each in found) and not transaction.unreadable(at) else 1)
+    for line in elsewhere:
+        _output.warning(line)
+    gone = not all(each.holds for each in found)
+    sys.exit(1 if gone or elsewhere or transaction.unreadable(at) else 0)

@@ -214,9 +214,11 @@ def _undo(path: Path, host: WritableHost, why: str) -> None:
 def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding, ...]:
     """Read back every effect that dirtune made and did not take back.
 
-    What a later journal set anew is that one's to hold.
+    What a later journal set anew is that one's to hold. `elsewhere` names the journals that are
+    left out.
     """
-    made = [(entry.planned.journal, change) for entry in _standing(at) for change in entry.made]
+    here = [entry for entry in _standing(at) if not _is_elsewhere(entry, host)]
+    made = [(entry.planned.journal, change) for entry in here for change in entry.made]
     last = {thing: journal for journal, change in made for thing in targets(change.action)}
     now = take(host, FIELDS)
     return tuple(
@@ -225,6 +227,16 @@ def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding
         if not checks or change.reason in checks
         if all(last[thing] == journal for thing in targets(change.action))
         if (held := holds(change.action, host)) is not None
+    )
+
+
+def elsewhere(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return a sentence on each journal whose effects another network namespace would tell."""
+    return tuple(
+        f"{entry.planned.journal}: {_elsewhere(entry)}"
+        for entry in _standing(at)
+        if any(not checks or change.reason in checks for change in entry.made)
+        if _is_elsewhere(entry, host)
     )
 
 
@@ -296,12 +308,20 @@ def _require_settled(at: Place) -> None:
 
 
 def _require_its_network(entry: Entry, host: Host) -> None:
+    if _is_elsewhere(entry, host):
+        raise NotPossible(f"{entry.planned.journal}: {_elsewhere(entry)}")
+
+
+def _is_elsewhere(entry: Entry, host: Host) -> bool:
     planned = entry.planned
-    if planned.boot == boot_id(host) and network.is_elsewhere(planned.network):
-        raise NotPossible(
-            f"{planned.journal}: was made in another network namespace, {planned.network}. "
-            "Run this command there: ip netns exec NAME dirtune ..."
-        )
+    return planned.boot == boot_id(host) and network.is_elsewhere(planned.network)
+
+
+def _elsewhere(entry: Entry) -> str:
+    return (
+        f"was made in another network namespace, {entry.planned.network}. "
+        "Run this command there: ip netns exec NAME dirtune ..."
+    )
 
 
 def _require_last(entry: Entry, at: Place) -> None:

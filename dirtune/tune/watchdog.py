@@ -6,7 +6,7 @@ in the middle. Elsewhere it has a session of its own and holds none of their fil
 survive a reboot, which takes back what was done at run time.
 
 Nothing is changed before it has said that it watches: one that died unseen would leave a change
-for ever.
+for ever. One that is told to end, as by systemctl(1) or at shutdown, takes the change back first.
 """
 
 import json
@@ -28,6 +28,7 @@ from dirtune.ending import fault
 from dirtune.errors import DirtuneError, NotPossible, ParseError
 from dirtune.escape import one_line
 from dirtune.host import WritableHost, run
+from dirtune.signals import Ended, interruptible
 from dirtune.tune import journal, private
 from dirtune.tune.record import State
 from dirtune.tune.transaction import Place, boot_id, undo_journal
@@ -214,6 +215,18 @@ def watch(path: Path, at: Place, host: WritableHost) -> None:
         time.sleep(pause)
 
 
+def _settle(path: Path, at: Place, host: WritableHost, why: str) -> None:
+    """Take back what is not confirmed: nobody else would, once this process has ended."""
+    # `arm` holds the lock and has no journal yet when it stops a watchdog that it did not hear.
+    if not journal.begun(path):
+        return
+    with journal.lock(at.run, wait_s=math.inf):
+        if _left(path, host) is None:
+            return
+        undo_journal(path, host, why)
+    syslog.syslog(syslog.LOG_WARNING, one_line(f"{path.stem}: was taken back: {why}"))
+
+
 def _pause(path: Path, at: Place, host: WritableHost, pauses: Iterator[float]) -> float | None:
     """Return the seconds until another look; None when it is settled.
 
@@ -257,15 +270,19 @@ def _log(error: DirtuneError) -> None:
         os.write(2, f"{one_line(str(error))}\n".encode())
 
 
-def main(path: str, state: str, run: str) -> None:
-    """Be the watchdog of the journal *path*."""
+def main(name: str, state: str, run: str) -> None:
+    """Be the watchdog of the journal *name*."""
     os.chdir("/")
     syslog.openlog("dirtune")
-    at = Place(Path(state), Path(run))
+    path, at, host = Path(name), Place(Path(state), Path(run)), WritableHost()
     try:
-        _say(Path(path), at)
-        _let_go_of_the_pipe()
-        watch(Path(path), at, WritableHost())
+        with interruptible():
+            try:
+                _say(path, at)
+                _let_go_of_the_pipe()
+                watch(path, at, host)
+            except Ended as error:
+                _settle(path, at, host, f"its watchdog was {error}")
     except ParseError as error:
         _log(error)  # started anew, it would read the same
     except DirtuneError as error:

@@ -310,6 +310,18 @@ def test_every_command_says_what_is_open(lost):
     assert dirtune("explain").stderr == ""
 
 
+def test_what_another_network_tells_is_named_and_not_taken_for_held(lost, monkeypatch):
+    applied = data("fix", "apply", "ipvs/sysctl-lost")
+    monkeypatch.setattr("dirtune.tune.network.is_elsewhere", lambda name: name.startswith("net:["))
+
+    said = dirtune("fix", "verify")
+
+    assert (said.exit_code, "holds" in said.stdout) == (1, False)
+    (line,) = said.stderr.splitlines()
+    assert line.startswith(f"dirtune: {applied['journal']}: was made in another network namespace")
+    assert dirtune("fix", "verify", "irq/shared-with-nic").exit_code == 0
+
+
 def test_what_a_later_journal_set_anew_is_not_undone(lost):
     data("fix", "apply", "ipvs/sysctl-lost")
     (lost.root / LIVE).write_text("0\n")

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import select
 import shutil
@@ -16,11 +17,11 @@ from dirtune.errors import ApplyError, NotPossible
 from dirtune.host import WritableHost
 from dirtune.signals import SIGNALS, Ended, interruptible
 from dirtune.snapshot import take
-from dirtune.tune import journal, watchdog
+from dirtune.tune import journal, transaction, watchdog
 from dirtune.tune.fixes import Question
 from dirtune.tune.fixes.unbind_partners import FIX
 from dirtune.tune.plan import Change, Plan, Run, SetValue
-from dirtune.tune.record import State
+from dirtune.tune.record import Confirmed, RolledBack, State
 from dirtune.tune.transaction import (
     Place,
     carry_out,
@@ -503,15 +504,28 @@ print(carry_out(plan, Dying(), at, confirm_s=float(sys.argv[4])))
 """
 
 
-def detached(path, at, confirm_s, end, *systemd, pass_fds=(), **environ):
-    argv = (sys.executable, "-c", APPLY, path, at.state, at.run, str(confirm_s), end, *systemd)
+def detached(
+    path, at, confirm_s, end, *systemd, pass_fds=(), cwd=REPOSITORY, options=(), **environ
+):
+    argv = (
+        sys.executable,
+        *options,
+        "-c",
+        APPLY,
+        path,
+        at.state,
+        at.run,
+        str(confirm_s),
+        end,
+        *systemd,
+    )
     return subprocess.run(
         argv,
         env={**os.environ, **environ},
         capture_output=True,
         text=True,
         check=False,
-        cwd=REPOSITORY,
+        cwd=cwd,
         timeout=20,
         start_new_session=True,
         pass_fds=pass_fds,
@@ -528,6 +542,27 @@ def test_the_watchdog_outlives_its_starter_and_holds_none_of_its_files(tmp_path,
     assert state(at, done.stdout.strip()) is State.APPLIED
     assert until(lambda: not path.exists())
     assert until(lambda: state(at) is State.ROLLED_BACK)
+
+
+def test_the_watchdog_imports_nothing_from_the_folder_that_it_is_started_in(tmp_path, at):
+    """Another user's: root may stand anywhere."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/json.py").write_text("open('imported', 'w')\nloads = None\n")
+    path = tmp_path / "changed"
+
+    done = detached(
+        path,
+        at,
+        0.1,
+        "live",
+        cwd=tmp_path / "theirs",
+        options=("-P",),
+        PYTHONPATH=str(REPOSITORY),
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert until(lambda: state(at) is State.ROLLED_BACK)
+    assert not (tmp_path / "theirs/imported").exists()
 
 
 def test_the_watchdog_holds_nothing_that_its_starter_inherited(tmp_path, at):
@@ -588,9 +623,9 @@ def require_nothing_done(done, path, at):
 
 
 def processes(at):
-    """Return the command lines of those that were handed this journal folder."""
+    """Return the numbers of those that were handed this journal folder."""
     return [
-        line.read_bytes().split(b"\0")
+        int(line.parent.name)
         for line in Path("/proc").glob("[0-9]*/cmdline")
         if str(at.state).encode() in line.read_bytes()
     ]
@@ -698,6 +733,24 @@ def test_what_was_changed_in_another_network_is_not_undone_in_this_one(
     assert state(at) is State.CONFIRMED
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network namespace")
+def test_what_another_network_tells_is_not_read_in_this_one(
+    value, at, this_machine, monkeypatch, elsewhere
+):
+    first = carry_out(setting(value, "old", "one"), this_machine, at)
+    with monkeypatch.context() as then:
+        then.setattr("dirtune.tune.network.here", lambda: elsewhere)
+        there = carry_out(setting(value, "one", "two"), this_machine, at)
+    value.write_text("one")
+
+    (held,) = verify(at, this_machine)
+
+    assert (held.journal, held.holds) == (first, True)
+    (said,) = transaction.elsewhere(at, this_machine)
+    assert said.startswith(f"{there}: was made in another network namespace, {elsewhere}. Run")
+    assert transaction.elsewhere(at, this_machine, ("net/y",)) == ()
+
+
 def test_what_was_changed_in_a_network_that_is_gone_is_undone(
     value, at, this_machine, monkeypatch
 ):
@@ -764,6 +817,58 @@ def test_a_polite_end_undoes_before_it_goes(tmp_path, at, end):
 
     assert not path.exists()
     assert state(at) is State.ROLLED_BACK
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_watchdog_that_is_told_to_end_takes_the_change_back_first(tmp_path, at, number):
+    path = tmp_path / "changed"
+    detached(path, at, 1000, "live")
+    (watchdog_,) = processes(at)
+
+    with journal.lock(at.run):  # as a confirmation on its way
+        os.kill(watchdog_, number)
+        os.kill(watchdog_, number)
+        time.sleep(0.3)
+        assert path.exists()
+
+    assert until(lambda: processes(at) == [])
+    assert not path.exists()
+    last = journal.load(journal.find(at.state, None)).rest[-1]
+    words = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
+    assert last == RolledBack(f"its watchdog was {words}")
+
+
+def test_a_watchdog_that_is_told_to_end_leaves_what_is_confirmed(tmp_path, at):
+    path = tmp_path / "changed"
+    detached(path, at, 1000, "live")
+    (watchdog_,) = processes(at)
+
+    with journal.lock(at.run):
+        os.kill(watchdog_, signal.SIGTERM)
+        journal.append(journal.find(at.state, None), Confirmed())
+
+    assert until(lambda: processes(at) == [])
+    assert path.read_text() == "new\n"
+    assert state(at) is State.CONFIRMED
+
+
+def test_a_watchdog_without_a_journal_ends_at_once(tmp_path, at):
+    """Who did not hear it in time holds the lock until it has ended."""
+    path = journal.path_of(at.state, "000001-x")
+    argv = (sys.executable, "-P", "-c", watchdog._PROGRAM, json.dumps(watchdog._importable()))
+    with journal.lock(at.run):
+        process = subprocess.Popen((*argv, path, at.state, at.run), stderr=subprocess.PIPE)
+        assert until(lambda: "SigCgt:\t0000000000004003" in status(process.pid))
+
+        process.terminate()
+
+        _, complaint = process.communicate(timeout=10)
+    assert (process.returncode, complaint) == (0, b"")
+
+
+def status(process):
+    """Return what proc(5) says of a process; it catches signals 1, 2 and 15 once it watches."""
+    return Path(f"/proc/{process}/status").read_text()
 
 
 def test_renewed_it_stays_and_not_renewed_it_goes(tmp_path, at):
