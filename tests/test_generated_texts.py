@@ -5,6 +5,7 @@ as code is to make a file.
 """
 
 import ast
+import itertools
 import os
 import re
 import subprocess
@@ -64,6 +65,11 @@ PACKAGE = Path(__file__).parents[1] / "dirtune"
 COMMAND = re.compile(
     r"\s*(ip|ethtool|tc|echo|ipvsadm|sysctl|systemctl|modprobe|rmmod|nft|iptables|cat|chmod|printf"
     r"|exec|sed|kill|mount|head|conntrack|for \w+ in) "
+)
+# A command in the middle of a sentence, up to its first word that is filled in.
+ADVISED = re.compile(
+    r"(dirtune (audit|rollback|report|tune|fix \w+|lab \w+|snapshot)|apt install)"
+    r" [\w &.=-]*$"
 )
 # What the corpus has of names that no format has a meaning for, picked by hand.
 PLAIN = frozenset({"-K", "--json", "-", ".hidden", "..x", "DIRTUNE", "eth0.100", "a.b.c", "a:b"})
@@ -337,8 +343,10 @@ def quoted(part):
     if isinstance(value, ast.Call):
         name = ast.unparse(value.func).rpartition(".")[2]
         return name in {"quote", "join", "in_quotes"}
+    if isinstance(value, ast.Subscript):  # a table of ours
+        value = value.value
     number = part.format_spec and ast.unparse(part.format_spec)[-2] in "dfgox"
-    return bool(number) or (isinstance(value, ast.Name) and value.id.isupper())
+    return bool(number) or (isinstance(value, ast.Name) and value.id.strip("_").isupper())
 
 
 def test_nothing_is_put_into_a_command_without_quotes():
@@ -352,6 +360,16 @@ def test_nothing_is_put_into_a_command_without_quotes():
                 continue
             where = f"{path.relative_to(PACKAGE)}: {ast.unparse(node)}"
             bare += [where for p in parts if isinstance(p, ast.FormattedValue) and not quoted(p)]
+
+        bare += [
+            f"{path.relative_to(PACKAGE)}: {ast.unparse(node)}"
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.JoinedStr)
+            for before, part in itertools.pairwise(node.values)
+            if isinstance(part, ast.FormattedValue)
+            and ADVISED.search(str(getattr(before, "value", "")))
+            and not quoted(part)
+        ]
 
     # The lab's table is made of its own constants.
     assert bare == ["lab/boot.py: f'ipvsadm {line}'"]

@@ -163,7 +163,7 @@ def _bpf_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
         (
             not facts.headers,
             f"no headers of kernel {release}",
-            f"apt install linux-headers-{release}",
+            f"apt install linux-headers-{shlex.quote(release)}",
         ),
         _lockdown(facts),
     )
@@ -246,7 +246,7 @@ def _lab_headers(facts: Facts) -> tuple[bool, str, str]:
         # Where no lab can be brought up, nobody waits for its probes.
         not lab_obstacles(facts) and kernel not in facts.lab_headers,
         f"no headers of the lab's kernel {kernel}: its director runs no eBPF probe",
-        f"apt install linux-headers-{kernel}",
+        f"apt install linux-headers-{shlex.quote(kernel or '')}",
     )
 
 

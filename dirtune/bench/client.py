@@ -183,7 +183,9 @@ def program(plan: Plan) -> str:
 def missing(plan: Plan) -> str:
     """Return the sentence for a client without that program, with how it is got if it is known."""
     package = generators.find(plan.load.generator).PACKAGE
-    return f"{program(plan)} is missing{f': apt install {package}' if package else ''}"
+    return (
+        f"{program(plan)} is missing{f': apt install {shlex.quote(package)}' if package else ''}"
+    )
 
 
 def request(plan: Plan, timeout_s: int) -> str:

@@ -27,7 +27,7 @@ def run(scenario: str, pairs: int | None, out: Path, *, full: bool, keep: bool) 
     def say(text: str) -> None:
         _output.progress(f"{time.monotonic() - began:6.0f} s  {text}")
 
-    say(f"$ dirtune lab up --scenario {scenario}")
+    say(f"$ dirtune lab up --scenario {shlex.quote(scenario)}")
     with demo.up(scenario, pairs, say, keep=keep) as (place, plan, experiment):
         _output.progress(f"\n{place.spec().scenario.description}\n{experiment.question}\n")
         _look(place, plan, say)
@@ -37,7 +37,7 @@ def run(scenario: str, pairs: int | None, out: Path, *, full: bool, keep: bool) 
 
 def _look(place: Folder, plan: Plan, say: Say) -> None:
     director = plan.director.host
-    say(f"$ dirtune audit --host {director}")
+    say(f"$ dirtune audit --host {shlex.quote(director)}")
     source = Source(host=director, ssh_config=place.ssh_config)
     found = audit.audit(director, _sources.snapshot_of(source), checks.all_checks())
     _output.result(f"\n{audit.text(found, width=100)}\n", coloured=True)
@@ -51,8 +51,9 @@ def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) ->
         floors = {usual.compared_at[0]: floor}
         trying = replace(trying, plan=usual, noise_floors=floors)
         _close(kept)
-    asked, rate = shlex.join(("--check", *trying.checks)), trying.plan.pair_rates[0]
-    say(f"$ dirtune tune {place.plan} {asked}  # {trying.plan.load.pairs} pairs at {rate:g}/s")
+    rate = trying.plan.pair_rates[0]
+    line = shlex.join(("dirtune", "tune", str(place.plan), "--check", *trying.checks))
+    say(f"$ {line}  # {trying.plan.load.pairs} pairs at {rate:g}/s")
     kept = turn.begin(trying, out)
     signals.run(turn.turn(trying, kept, say))
     if full:

@@ -6,6 +6,7 @@ interrupted, or waits for a boot, goes on where it was.
 """
 
 import math
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -193,10 +194,11 @@ def _attempt(reason: str, plan: FixPlan, wishes: Wishes, known: Mapping[str, Che
         return ended(attempt, "refused", "; ".join(said))
     if risk is Risk.REBOOT and wishes.live:
         return ended(attempt, "left out", "takes boots, which live traffic does not allow")
+    again = f"dirtune tune --check {shlex.quote(reason)}"
     if risk is Risk.REBOOT and not wishes.words:
-        return ended(attempt, "left out", f"takes boots to judge: dirtune tune --check {reason}")
+        return ended(attempt, "left out", f"takes boots to judge: {again}")
     if risk is Risk.DISRUPTIVE and not wishes.words:
-        return ended(attempt, "left out", f"may interrupt traffic: dirtune tune --check {reason}")
+        return ended(attempt, "left out", f"may interrupt traffic: {again}")
     return attempt
 
 

@@ -3,6 +3,7 @@
 The session lies on disk and is replaced after every step, and `decide` says from it what is next.
 """
 
+import shlex
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -179,7 +180,7 @@ def _report(tune: Tune, run: Run, folder: Path) -> None:
     try:
         tune.finished(run, folder)
     except (DirtuneError, OSError) as error:
-        tune.say(f"{folder}: no report: {error}; later: dirtune report {folder}")
+        tune.say(f"{folder}: no report: {error}; later: dirtune report {shlex.quote(str(folder))}")
 
 
 async def _to_do(tune: Tune, attempt: Attempt) -> bool:

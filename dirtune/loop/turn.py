@@ -5,6 +5,7 @@ a probe; the director begins each of them idle, so that the switch itself is not
 what the fix changed is looked up afterwards on the director, not assumed.
 """
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -117,7 +118,7 @@ async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> 
 async def _audit(director: Node, kept: Store, when: str) -> None:
     """Audit without a probe."""
     audited(kept, director.name, await snapshot_of(director), when)
-    step(kept, f"dirtune audit --host {director.name}", when)
+    step(kept, f"dirtune audit --host {shlex.quote(director.name)}", when)
 
 
 def verdict_of(trying: Trying, run: Run) -> tuple[str, str]:
@@ -188,7 +189,11 @@ async def _look(
         say(note)
     snapshot = replace(await snapshot_of(director), handlers=handlers)
     audited(kept, director.name, snapshot, when)
-    step(kept, f"dirtune profile --during-bench && dirtune audit --host {director.name}", note)
+    step(
+        kept,
+        f"dirtune profile --during-bench && dirtune audit --host {shlex.quote(director.name)}",
+        note,
+    )
     return snapshot, profiled
 
 

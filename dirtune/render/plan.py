@@ -1,5 +1,6 @@
 """Plans, what came of them, and whether they still hold, as text and JSON."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -146,7 +147,8 @@ def applied_table(
         lines.append("takes effect at the next boot")
     lines += map(refusal_line, plan.refusals)
     lines += (
-        f"left out: {each.fix} is {each.risk}; dirtune fix apply {each.check}" for each in left_out
+        f"left out: {each.fix} is {each.risk}; dirtune fix apply {shlex.quote(each.check)}"
+        for each in left_out
     )
     return "\n".join(map(one_line, [*lines, *notes]))
 
@@ -214,7 +216,7 @@ def _next(journal: str | None, confirm_s: float) -> tuple[str, ...]:
     if confirm_s:
         asked = f"taken back in {confirm_s:g} s unless you run: dirtune confirm"
         return (f"journal {journal}", asked)
-    return (f"journal {journal}", f"take it back with: dirtune rollback {journal}")
+    return (f"journal {journal}", f"take it back with: dirtune rollback {shlex.quote(journal)}")
 
 
 def _shown(change: Change) -> ShownChange:

@@ -1,5 +1,6 @@
 """What real servers are to be set to, what was done there, and who answers, as text and JSON."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -94,7 +95,8 @@ def _done(name: str, each: Done, hold_s: float) -> Iterator[str]:
     if each.journal and hold_s:
         yield f"{name}: taken back in at most {hold_s:g} s unless you run there: dirtune confirm"
     elif each.journal:
-        yield f"{name}: take it back there with: dirtune rollback {each.journal}"
+        back = shlex.join(("dirtune", "rollback", each.journal))
+        yield one_line(f"{name}: take it back there with: {back}")
 
 
 def reached(found: Reach) -> str:

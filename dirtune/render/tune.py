@@ -108,5 +108,5 @@ def _next(told: Told) -> Iterator[str]:
     if not told.rows:
         yield (
             "nothing to do: the director's dirtune finds nothing it could fix; "
-            f"`dirtune audit --host {told.host}` says what it could not decide"
+            f"`dirtune audit --host {shlex.quote(told.host)}` says what it could not decide"
         )

@@ -6,6 +6,7 @@ when the process that applied it died in the middle.
 """
 
 import os
+import shlex
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -302,7 +303,8 @@ def _require_settled(at: Place) -> None:
     now = journal.survey(at.state)
     if now.unfinished:
         name = now.unfinished[0].stem
-        raise NotPossible(f"{name} is open; run dirtune confirm or dirtune rollback {name} first")
+        back = shlex.join(("dirtune", "rollback", name))
+        raise NotPossible(f"{name} is open; run dirtune confirm or {back} first")
     if now.unreadable:
         raise NotPossible(f"{now.unreadable[0]} Until then nothing is changed.")
 
@@ -332,7 +334,7 @@ def _require_last(entry: Entry, at: Place) -> None:
         if journal.is_later(name, entry.planned.journal) and (anew := mine & _set_by(later)):
             raise NotPossible(
                 f"{entry.planned.journal}: {name} set {min(anew)} after it; "
-                f"run dirtune rollback {name} first"
+                f"run dirtune rollback {shlex.quote(name)} first"
             )
 
 

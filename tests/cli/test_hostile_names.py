@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 import unicodedata
@@ -20,6 +21,8 @@ from dirtune.analyse.cpu import Sample
 from dirtune.bench.tables import Director, Peer
 from dirtune.cli import _live, _lvs, _output, main
 from dirtune.errors import NodeUnreachable
+from dirtune.escape import one_line
+from dirtune.render import preparation
 
 # Colour, title, clipboard, link, device control, 8-bit controls, overwriting, direction, tags.
 TERMINAL = (
@@ -241,6 +244,16 @@ def test_what_a_far_dirtune_warns_of_is_cleaned(capsys, node):
     _lvs._relay(node, f"dirtune: {EVIL}\ndirtune: plain\n")  # as `ask` does
 
     clean(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("journal", [f"x;id>OWNED{EVIL}", "$(id>OWNED)", "x\nid>OWNED", "`id`"])
+def test_the_name_of_a_far_journal_is_one_word_of_the_command_that_takes_it_back(journal):
+    (row,) = preparation._done("rs1", preparation.Done(journal, ()), 0)
+
+    clean(row)
+    assert "\n" not in row
+    words = shlex.split(row.removeprefix("rs1: take it back there with: "))
+    assert words == ["dirtune", "rollback", one_line(journal)]
 
 
 def test_the_live_view_takes_no_markup_from_a_name():
