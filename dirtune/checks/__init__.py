@@ -23,7 +23,7 @@ from dirtune.snapshot import Snapshot
 
 # Below this a director is idle, and what its rates say means little (packets per second).
 _IDLE_PPS = 1000
-_NOT_PROBED = "not probed: --probe measures it"
+_NOT_PROBED = "no probe measured this: run `dirtune audit --probe`"
 _ABSENT = {
     "handlers": _NOT_PROBED,
     "locks": _NOT_PROBED,
@@ -64,7 +64,7 @@ class Status(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """One way to take a finding away."""
+    """One way to resolve a finding."""
 
     id: str
     title: str
@@ -209,17 +209,22 @@ def cross_check(
 
 
 def inconclusive(reason: str) -> Undecided:
-    """Say that the sources are here and do not decide it."""
+    """Say that the check's sources were read and do not decide it."""
     return Undecided(Status.INCONCLUSIVE, reason)
 
 
+def one_sample() -> Undecided:
+    """Say that rates take two samples."""
+    return inconclusive("rates need two samples, and only one was taken")
+
+
 def skipped(reason: str) -> Undecided:
-    """Say that what it takes was not read."""
+    """Say that a source of the check was not read."""
     return Undecided(Status.SKIPPED, reason)
 
 
 def not_applicable(reason: str) -> Undecided:
-    """Say that this host is not one the check is about."""
+    """Say that the check is not about a host like this one."""
     return Undecided(Status.NOT_APPLICABLE, reason)
 
 
@@ -276,7 +281,9 @@ def run_cross(checks: tuple[Check, ...], cluster: Cluster) -> tuple[Outcome, ...
     wanted = ((each, each.cross) for each in checks)
     if not cluster.nodes:
         return tuple(
-            Outcome(each, Status.SKIPPED, "no node was read") for each, cross in wanted if cross
+            Outcome(each, Status.SKIPPED, "no node of the cluster could be read")
+            for each, cross in wanted
+            if cross
         )
     return tuple(_outcome(each, cross, cluster) for each, cross in wanted if cross)
 
@@ -319,7 +326,9 @@ def _holds_no_vip(snapshot: Snapshot) -> bool:
 
 def _run_one(each: Check, snapshot: Snapshot) -> Outcome:
     if each.function is None:
-        return Outcome(each, Status.SKIPPED, "compares nodes: --cluster PLAN")
+        return Outcome(
+            each, Status.SKIPPED, "this check compares nodes: run `dirtune audit --cluster PLAN`"
+        )
     undecided = _before(each, snapshot)
     if undecided:
         return Outcome(each, undecided.status, undecided.reason)
@@ -358,23 +367,26 @@ def _of_another_role(each: Check, snapshot: Snapshot) -> Undecided | None:
     unknown = [name for name in telling if getattr(snapshot, name) is None]
     if unknown and snapshot.place is None:
         return _skipped(unknown[0], snapshot)
-    return not_applicable(f"not a {' or '.join(sorted(each.roles))}")
+    return not_applicable(f"this host is not a {' or '.join(sorted(each.roles))}")
 
 
 def _skipped(name: str, snapshot: Snapshot) -> Undecided:
-    why = _ABSENT.get(name, f"no {name} in the record")
+    why = _ABSENT.get(name, f"the record holds no {name}")
     return Undecided(Status.SKIPPED, snapshot.errors.get(name, why))
 
 
 def _idle(snapshot: Snapshot) -> Undecided | None:
     if snapshot.earlier is None or not snapshot.seconds:
-        return inconclusive("one sample")
+        return one_sample()
     pps = rates.nic_pps(snapshot.earlier.interfaces, snapshot.interfaces)
     if pps is None:
-        return inconclusive("no packet counters of physical interfaces")
+        return inconclusive("no physical interface has packet counters")
     per_second = pps / snapshot.seconds
     if per_second < _IDLE_PPS:
-        return inconclusive(f"idle: {per_second:.0f} packets/s, {_IDLE_PPS} or more are needed")
+        return inconclusive(
+            f"the host is idle: its NICs carried {per_second:.0f} packets/s, and rates are judged "
+            f"from {_IDLE_PPS:,} packets/s on"
+        )
     return None
 
 

@@ -81,7 +81,7 @@ def _problems(outcomes: Sequence[Outcome], *, known: int) -> tuple[str, str]:
 def _elsewhere(outcomes: Sequence[Outcome], roles: Sequence[str]) -> str:
     """Return that this host is none that most checks are for; empty where it is."""
     others = [outcome for outcome in outcomes if outcome.status is Status.NOT_APPLICABLE]
-    meant = any((outcome.reason or "").startswith("not a director") for outcome in others)
+    meant = any("not a director" in (outcome.reason or "") for outcome in others)
     if tuple(roles) != ("host",) or not meant or any(o.findings for o in outcomes):
         return ""
     do = "does" if len(others) == 1 else "do"

@@ -224,9 +224,9 @@ def outcome(status, reason=None, findings=()):
 
 PASSED = outcome(Status.PASSED)
 FOUND = outcome(Status.FINDING, None, (Finding("s", Severity.LOW, "m"),))
-IDLE = outcome(Status.INCONCLUSIVE, "idle: 0 packets/s, 1000 or more are needed")
+IDLE = outcome(Status.INCONCLUSIVE, "the host is idle: its NICs carried 0 packets/s")
 UNREAD = outcome(Status.SKIPPED, "/proc/x: not on this host")
-ELSEWHERE = outcome(Status.NOT_APPLICABLE, "not a director")
+ELSEWHERE = outcome(Status.NOT_APPLICABLE, "this host is not a director")
 
 
 @pytest.mark.parametrize(

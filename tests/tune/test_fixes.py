@@ -422,7 +422,7 @@ def test_a_finding_that_no_setting_mends_is_for_a_person(machine):
     asked, (refused,) = ask(take(machine), {"irq/xtpic-mode": None})
 
     assert asked == ()
-    assert "is for a person: Switch the IO-APIC" in refused.why
+    assert "is for a person: Enable the IO-APIC" in refused.why
     assert not refused.name
 
 

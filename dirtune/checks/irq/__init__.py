@@ -1,4 +1,4 @@
-"""Checks of interrupt lines, and what several of them ask of a snapshot."""
+"""Checks of interrupt lines, and the questions that several of them put to a snapshot."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -34,16 +34,16 @@ PIC_OPTIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class NicLine:
-    """A wire that a network card shares with another device."""
+    """An interrupt line that a NIC shares with another device; no line of MSI is one."""
 
     line: Line
     cards: tuple[Sharer, ...]
     partners: tuple[Sharer, ...]
-    """Handlers of other devices, a second card's among them."""
+    """Handlers of other devices, a second NIC's among them."""
     rate: float | None
     """Interrupts per second; None where it was not measured."""
     waste: Waste | None
-    """What the partners cost; None where it was not probed."""
+    """Cost of the partners' handlers; None where no probe measured it."""
 
     @property
     def subject(self) -> str:
@@ -52,7 +52,7 @@ class NicLine:
 
     @property
     def evidence(self) -> dict[str, object]:
-        """What every finding about the line shows."""
+        """Evidence that every finding about the line carries."""
         return {
             "irq": self.line.irq,
             "chip": self.line.chip,
@@ -85,7 +85,7 @@ class Vector:
 
 
 def nic_vectors(snapshot: Snapshot) -> tuple[Vector, ...]:
-    """Return the lines that carry cards' packets; a link or mailbox vector is none of them."""
+    """Return the lines that carry NICs' packets; a link or mailbox vector is none of them."""
     table = snapshot.interrupts or Interrupts((), ())
     return tuple(
         _vector(snapshot, table, line, sharer)
@@ -128,9 +128,10 @@ def active(vectors: Iterable[Vector]) -> tuple[Vector, ...]:
 
 
 def nic_cpus(snapshot: Snapshot) -> tuple[int, ...] | None:
-    """Return the CPUs that take cards' interrupts, by the active vectors' rates.
+    """Return the CPUs that take NICs' interrupts, by the active vectors' rates.
 
-    Where no vector is active or there is one sample, by effective affinity. None if neither tells.
+    Where no vector is active, or there is only one sample, the effective affinity decides. None
+    if neither is known.
     """
     vectors = nic_vectors(snapshot)
     shares = (v.rates or {} for v in active(vectors))
@@ -161,7 +162,7 @@ def card(snapshot: Snapshot, interface: str) -> PciDevice | None:
 
 
 def near(snapshot: Snapshot, interface: str) -> tuple[int, ...]:
-    """Return the usable CPUs near an interface's card; all usable ones where none are."""
+    """Return the usable CPUs near an interface's NIC; all usable ones where none are near."""
     if snapshot.cpus is None:
         return ()
     device = card(snapshot, interface)
@@ -183,7 +184,7 @@ def cores_first(snapshot: Snapshot, cpus: Iterable[int]) -> tuple[int, ...]:
 
 
 def spread(snapshot: Snapshot, vectors: Iterable[Vector], id: str = "spread-vectors") -> Fix:
-    """Return the fix that gives each vector a core of its own near its card.
+    """Return the fix that gives each vector a core of its own near its NIC.
 
     Vectors that the kernel manages cannot be moved: only the number of queues, or `irqaffinity=`
     at boot, moves those.
@@ -198,13 +199,16 @@ def spread(snapshot: Snapshot, vectors: Iterable[Vector], id: str = "spread-vect
             cpu = order[at % len(order)]
             rows.append(IrqCpus(vector.line.irq, (cpu,), vector.line.actions[0]))
     if not movable:
-        title = "Change the number of queues, or boot with irqaffinity=: the kernel manages these"
+        title = (
+            "Change the number of queues, or boot with irqaffinity=: the kernel manages these "
+            "vectors, so they cannot be moved"
+        )
         return Fix("change-queues", title, Risk.DISRUPTIVE)
     return commands(snapshot, id, "Give each queue a core of its own", rows, what="irq")
 
 
 def balancer(snapshot: Snapshot) -> bool | None:
-    """Whether a program that distributes interrupts runs; None if processes are not known."""
+    """Whether a program that distributes interrupts is running; None if processes are unknown."""
     if snapshot.processes is None:
         return None
     return any(p.name.startswith(_BALANCERS) for p in snapshot.processes if not p.kernel)
@@ -224,10 +228,10 @@ def realtime(snapshot: Snapshot) -> bool | None:
 
 
 def paravirtual(snapshot: Snapshot, driver: str | None) -> tuple[Fix, ...]:
-    """Return the remedy for a card that a hypervisor emulates; empty for any other."""
+    """Return the remedy for a NIC that a hypervisor emulates; empty for any other."""
     if not (snapshot.cpuinfo and snapshot.cpuinfo.guest and driver in _EMULATED):
         return ()
-    title = "Give the guest a virtio or vmxnet3 card instead of the emulated one"
+    title = "Give the guest a virtio or vmxnet3 NIC instead of the emulated one"
     return (Fix("use-paravirtual-card", title, Risk.REBOOT),)
 
 
@@ -237,12 +241,12 @@ def _placed(states: Mapping[str, IrqState], vector: Vector) -> tuple[object, obj
 
 
 def who(snapshot: Snapshot, line: Line) -> tuple[Sharer, ...]:
-    """Return who is on *line*."""
+    """Return the devices whose handlers are on *line*."""
     return sharers(line, snapshot.pci, snapshot.interfaces)
 
 
 def shared_nic_lines(snapshot: Snapshot) -> tuple[NicLine, ...]:
-    """Return the wires that carry a card's packets and another device's handler."""
+    """Return the lines, MSI aside, that carry a NIC's packets and another device's handler."""
     table = snapshot.interrupts or Interrupts((), ())
     wastes = wastes_by_irq(snapshot)
     wires = (line for line in table.numbered if line.shared and not on_msi(line))
@@ -251,21 +255,24 @@ def shared_nic_lines(snapshot: Snapshot) -> tuple[NicLine, ...]:
 
 
 def unknown_lines(snapshot: Snapshot) -> tuple[Line, ...]:
-    """Return the shared wires of which nothing here tells whether a card is on them."""
+    """Return the shared lines, MSI aside, that may or may not have a NIC on them."""
     table = snapshot.interrupts or Interrupts((), ())
     wires = (line for line in table.numbered if line.shared and not on_msi(line))
     return tuple(line for line in wires if nic_line(line, who(snapshot, line)) is None)
 
 
 def cut_off(snapshot: Snapshot) -> Verdicts:
-    """Yield an open verdict where the table breaks off in a row: handlers and rows may be lost."""
+    """Yield an open verdict where the table is cut off: handlers and lines may be missing."""
     table = snapshot.interrupts or Interrupts((), ())
     if table.lines and table.lines[-1].cut:
-        yield inconclusive(f"/proc/interrupts breaks off in the row of irq {table.lines[-1].irq}")
+        yield inconclusive(
+            f"/proc/interrupts is cut off in the row of irq {table.lines[-1].irq}, so handlers "
+            "and lines may be missing"
+        )
 
 
 def wastes_by_irq(snapshot: Snapshot) -> dict[str, Waste]:
-    """Return what the probe measured on each line with a card, by label; empty without it."""
+    """Return the waste that the probe measured on each NIC's line, by label; empty without it."""
     if snapshot.handlers is None or snapshot.interrupts is None:
         return {}
     cards = nic_actions(snapshot.interrupts, snapshot.pci, snapshot.interfaces)
@@ -273,7 +280,7 @@ def wastes_by_irq(snapshot: Snapshot) -> dict[str, Waste]:
 
 
 def foreseen(snapshot: Snapshot, waste: Waste) -> Forecast | None:
-    """Return what separating the line should bring; None where the load is not known.
+    """Return the expected gain of separating the line; None where the load is unknown.
 
     CPU time and connections are those between the two samples, right before the probe's window:
     the forecast holds as far as the load was the same in both.
@@ -326,16 +333,24 @@ def no_msi(cmdline: Iterable[str]) -> bool:
 
 
 def drop_nomsi(cmdline: Iterable[str]) -> Fix:
-    """Return the fix that boots without pci=nomsi, and with what else the word says."""
+    """Return the fix that drops nomsi from pci= and keeps the other words of that option."""
     words = [word for word in cmdline if word.startswith("pci=") and no_msi((word,))]
     rests = (",".join(w for w in word[4:].split(",") if w != "nomsi") for word in words)
     options = (BootOption(w, f"pci={r}" if r else "") for w, r in zip(words, rests, strict=True))
-    return boot("drop-nomsi", "Boot without pci=nomsi, keeping an entry with it", *options)
+    return boot(
+        "drop-nomsi", "Boot without pci=nomsi, and keep a boot entry that has it", *options
+    )
 
 
 def is_s390(table: Interrupts) -> bool:
     """Whether the table is an IBM Z's, where adapters have no lines to share."""
     return {"EXT", "I/O"} <= {line.irq for line in table.lines}
+
+
+def named_cpus(cpus: Iterable[int]) -> str:
+    """Return CPU numbers as a sentence names them, `CPU 0` or `CPUs 0 and 2`."""
+    numbers = tuple(map(str, cpus))
+    return f"CPU{'s' if len(numbers) > 1 else ''} {listed(numbers)}"
 
 
 def listed(names: Iterable[str]) -> str:
@@ -362,6 +377,6 @@ def _nic_line(
 
 def _same_device(one: Sharer, other: Sharer) -> bool:
     if one.device is None or other.device is None:
-        # Without sysfs, eth0 and eth0-rx-0 are told as one card by the name.
+        # Without sysfs, only the name shows that eth0 and eth0-rx-0 are one NIC.
         return one.action.split("-")[0] == other.action.split("-")[0] and bool(one.nic)
     return one.device.address == other.device.address

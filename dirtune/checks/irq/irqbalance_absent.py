@@ -2,6 +2,7 @@ from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, run
 from dirtune.checks.irq import (
     Vector,
     balancer,
+    named_cpus,
     nic_vectors,
     per_cpu,
     receiving,
@@ -26,21 +27,21 @@ def irqbalance_absent(snapshot: Snapshot) -> Verdicts:
     """Nothing distributes interrupts over the CPUs.
 
     ## What it does
-    Reports a host with four usable CPUs or more and three receive vectors or more, on which
-    neither irqbalance nor tuna runs, all these vectors still have the default mask (every CPU),
-    and they are delivered to one or two CPUs: `high` where `irq/single-cpu` says so too, else
-    `medium`. Vectors that the kernel manages or spread by itself, and vectors that somebody
-    pinned, are left alone.
+    The check reports a host with four or more usable CPUs and three or more receive vectors, on
+    which neither irqbalance nor tuna runs, all these vectors still have the default mask (every
+    CPU), and one or two CPUs take all of them. The finding is `high` where `irq/single-cpu` has a
+    finding too, else `medium`. Vectors that the kernel manages or spreads by itself, and vectors
+    that somebody pinned, are not counted.
 
     ## Why it matters
-    The default mask leaves the choice to the allocator of vectors, which reacts neither to load
+    With the default mask, the kernel's vector allocator chooses the CPU. It reacts neither to load
     nor to queues that are added later.
 
     ## Remediation
-    `systemctl enable --now irqbalance`, or pin each queue once at boot.
+    Run `systemctl enable --now irqbalance`, or pin each queue once at boot.
 
     ## Known problems
-    A script that pins vectors once at boot and ends is seen by the masks it left only.
+    A script that pins vectors once at boot and exits is recognised only by the masks it left.
 
     ## References
     - Documentation/networking/scaling.rst, "RSS IRQ Configuration"
@@ -56,7 +57,7 @@ def irqbalance_absent(snapshot: Snapshot) -> Verdicts:
         return
     targets = _targets(vectors)
     if None in default or targets is None:
-        yield inconclusive("masks or CPUs of the cards' vectors are not known")
+        yield inconclusive("the masks or the CPUs of the NICs' vectors are unknown")
     elif len(targets) <= _FEW_TARGETS:
         yield _finding(snapshot, vectors, targets)
 
@@ -78,11 +79,11 @@ def _targets(vectors: tuple[Vector, ...]) -> tuple[int, ...] | None:
 
 def _finding(snapshot: Snapshot, vectors: tuple[Vector, ...], targets: tuple[int, ...]) -> Finding:
     single = bool(run((single_cpu,), snapshot)[0].findings)
-    cpus = " and ".join(map(str, targets))
     return Finding(
         subject="irqbalance",
         severity=Severity.HIGH if single else Severity.MEDIUM,
-        message=f"does not run, and {len(vectors)} receive vectors all go to CPU {cpus}",
+        message=f"Neither irqbalance nor tuna is running, and all {len(vectors)} receive vectors "
+        f"go to {named_cpus(targets)}",
         evidence={
             "irqs": [v.line.irq for v in vectors],
             "cpus": list(targets),

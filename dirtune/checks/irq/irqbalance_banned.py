@@ -9,6 +9,7 @@ from dirtune.snapshot import Snapshot
 
 _MASK, _LIST = "IRQBALANCE_BANNED_CPUS", "IRQBALANCE_BANNED_CPULIST"
 _PARTITIONING = "cpu-partitioning"
+_ISOLATION = "isolation"
 _WORD_BITS = 64
 
 
@@ -19,24 +20,25 @@ _WORD_BITS = 64
     needs=("settings_files", "cpus", "interrupts"),
 )
 def irqbalance_banned(snapshot: Snapshot) -> Verdicts:
-    """The CPUs that irqbalance may use are too few for a card's queues.
+    """The CPUs that irqbalance may use are too few for a NIC's queues.
 
     ## What it does
-    While irqbalance runs, takes the CPUs that IRQBALANCE_BANNED_CPULIST or IRQBALANCE_BANNED_CPUS
-    leave it (without either, it spares isolated and nohz_full CPUs), and reports fewer of them
-    near a card than half of the card's active receive vectors, and a mask of 64 bits on a machine
-    with more CPUs. A host with tuned's profile cpu-partitioning, where the isolation is meant, is
-    left alone.
+    While irqbalance runs, the check takes the CPUs that IRQBALANCE_BANNED_CPULIST or
+    IRQBALANCE_BANNED_CPUS leave it (without either, irqbalance spares isolated and nohz_full
+    CPUs). It reports a NIC that has fewer of these CPUs near it than half of its active receive
+    vectors, and a mask of 64 bits on a machine with more CPUs. A host with the tuned profile
+    cpu-partitioning is not reported, because it isolates CPUs on purpose.
 
     ## Why it matters
-    The balancer can only use what is left: a wrong mask has put all queues on one core.
+    irqbalance can use only the CPUs that are not banned. A wrong mask can put all queues on one
+    core.
 
     ## Remediation
     Correct the list in /etc/default/irqbalance (or /etc/sysconfig/irqbalance) and restart
-    irqbalance; give CPUs as a list, not as a mask.
+    irqbalance. Give the CPUs as a list, not as a mask.
 
     ## Known problems
-    Variables in the unit's own Environment= are not read.
+    Variables in the Environment= lines of the systemd unit are not read.
 
     ## References
     - irqbalance(1)
@@ -44,7 +46,9 @@ def irqbalance_banned(snapshot: Snapshot) -> Verdicts:
     assert snapshot.settings_files is not None
     assert snapshot.cpus is not None
     if snapshot.processes is None:
-        yield inconclusive("whether irqbalance runs is not known")
+        yield inconclusive(
+            "the processes are unknown, so it is unknown whether irqbalance is running"
+        )
         return
     running = any(p.name == "irqbalance" for p in snapshot.processes)
     if not running or (snapshot.settings_files.tuned or "").startswith(_PARTITIONING):
@@ -57,18 +61,20 @@ def irqbalance_banned(snapshot: Snapshot) -> Verdicts:
     if _short(snapshot.settings_files.irqbalance, snapshot.cpus):
         yield _wrong_width(snapshot.settings_files.irqbalance[_MASK], snapshot.cpus)
     if banned and snapshot.seconds is None:
-        yield inconclusive("which vectors are active is not known with one sample")
+        yield inconclusive(
+            "only two samples show which vectors are active, and only one was taken"
+        )
     elif banned:
         yield from _crowded(snapshot, snapshot.cpus, banned, why)
 
 
 def _banned(values: Mapping[str, str], cpus: Cpus) -> tuple[frozenset[int], str]:
-    """Return the CPUs that irqbalance spares, and what says so."""
+    """Return the CPUs that irqbalance spares, and the variable or isolation that bans them."""
     if values.get(_LIST):
         return frozenset(parse_cpulist(values[_LIST])), _LIST
     if values.get(_MASK):
         return frozenset(parse_mask(values[_MASK])), _MASK
-    return frozenset({*cpus.isolated, *cpus.nohz_full}), "isolation"
+    return frozenset({*cpus.isolated, *cpus.nohz_full}), _ISOLATION
 
 
 def _short(values: Mapping[str, str], cpus: Cpus) -> bool:
@@ -82,14 +88,15 @@ def _wrong_width(mask: str, cpus: Cpus) -> Finding:
     return Finding(
         subject=_MASK,
         severity=Severity.MEDIUM,
-        message=f"the mask {mask} covers {_WORD_BITS} CPUs at most, of {len(cpus.online)}",
+        message=f"The mask {mask} in {_MASK} covers at most {_WORD_BITS} CPUs, but "
+        f"{len(cpus.online)} are online",
         evidence={"mask": mask, "online_cpus": len(cpus.online)},
         fixes=(_correct(IrqbalanceVariable(_LIST, format_cpulist(parse_mask(mask)))),),
     )
 
 
 def _correct(*settings: IrqbalanceVariable) -> Fix:
-    title = f"Correct {_LIST} in irqbalance's file, and restart it"
+    title = f"Correct {_LIST} in the configuration of irqbalance, and restart irqbalance"
     return Fix("correct-banned-cpus", title, Risk.SAFE, settings=settings)
 
 
@@ -101,11 +108,12 @@ def _crowded(snapshot: Snapshot, cpus: Cpus, banned: frozenset[int], why: str) -
         local = (device.local_cpus if device else ()) or cpus.online
         left = sorted({*local} & {*cpus.online} - banned)
         if 2 * len(left) < len(irqs):
+            by = "The isolation of CPUs" if why == _ISOLATION else why
             yield Finding(
                 subject=name,
                 severity=Severity.MEDIUM,
-                message=f"{why} leaves irqbalance {len(left)} CPUs near the card for {len(irqs)} "
-                "active vectors",
+                message=f"{by} leaves irqbalance {len(left)} CPUs near {name}, which has "
+                f"{len(irqs)} active receive vectors",
                 evidence={"irqs": irqs, "banned": sorted(banned), "left": left, "by": why},
                 fixes=(_correct(),),
             )

@@ -1,5 +1,5 @@
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
-from dirtune.checks.irq import Vector, moved, nic_vectors
+from dirtune.checks.irq import Vector, listed, moved, nic_vectors
 from dirtune.checks.remedies import commands
 from dirtune.settings import IrqbalanceVariable
 from dirtune.snapshot import Snapshot
@@ -17,25 +17,27 @@ _PINNERS = ("set_irq_affin", "mlnx_affinity", "mlnx_tune", "tuna", "tuned")
     needs=("processes", "interrupts"),
 )
 def irqbalance_conflict(snapshot: Snapshot) -> Verdicts:
-    """Pins of interrupts and irqbalance fight each other.
+    """Two programs place the same interrupts: irqbalance moves what the other pins.
 
     ## What it does
-    While irqbalance runs, and half of the cards' vectors or more may go to one CPU only, reports
-    vectors whose mask or CPU changed between the two samples: `medium` where a second program that
-    pins interrupts runs (tuned, tuna, a vendor's script), else `low`. Arguments of irqbalance that
-    spare the vectors (`--banirq`, `--policyscript`, `--hintpolicy=exact`, one shot) keep it quiet.
+    While irqbalance runs and half of the NICs' vectors or more may go to one CPU only, the check
+    reports vectors whose mask or CPU changed between the two samples. The finding is `medium`
+    where a second program that pins interrupts runs (tuned, tuna, a vendor's script), else `low`.
+    Arguments that make irqbalance spare the vectors (`--banirq`, `--policyscript`,
+    `--hintpolicy=exact`, one shot) make the check pass.
 
     ## Why it matters
-    Pins are undone every ten seconds: flows move between CPUs and find cold caches.
+    irqbalance undoes the pins every ten seconds. The flows then move between CPUs and find cold
+    caches.
 
     ## Remediation
-    Let one of the two do it: keep irqbalance from the card's interrupts (`--banirq`, which holds
-    only while their numbers stay the same), or do not pin.
+    Let only one of the two place interrupts: keep irqbalance away from the NIC's interrupts
+    (`--banirq`, which holds only while their numbers stay the same), or do not pin them.
 
     ## Known problems
-    irqbalance itself gives a card's vectors one CPU each: without a second program, what moved may
-    have been its own choice. It acts every ten seconds: a shorter sample often shows no move.
-    Its own log is not read.
+    irqbalance itself gives each vector of a NIC one CPU, so without a second program the move may
+    have been its own choice. It acts every ten seconds, so a shorter sample often shows no move.
+    Its log is not read.
 
     ## References
     - irqbalance(1)
@@ -48,11 +50,11 @@ def irqbalance_conflict(snapshot: Snapshot) -> Verdicts:
     if 2 * single.count(True) < len(vectors) and None not in single:
         return
     if snapshot.earlier is None or snapshot.earlier.proc_irq is None or None in single:
-        yield inconclusive("masks of the vectors at two times are needed")
+        yield inconclusive("this needs the masks of the vectors in two samples")
         return
     wandering = moved(snapshot, vectors)
     if wandering and snapshot.settings_files is None:
-        yield inconclusive("the arguments of irqbalance are not known")
+        yield inconclusive("the arguments of irqbalance are unknown")
     elif wandering and not _spares(snapshot):
         others = sorted(name for name in names if name.startswith(_PINNERS))
         yield _finding(snapshot, vectors, wandering, others)
@@ -85,11 +87,13 @@ def _finding(
     others: list[str],
 ) -> Finding:
     irqs = [v.line.irq for v in wandering]
-    by = f", which {', '.join(others)} may have pinned" if others else ""
+    pinners = f"; {listed(others)} may have pinned them" if others else ""
+    noun = "irq" if len(irqs) == 1 else "irqs"
     return Finding(
         subject="irqbalance",
         severity=Severity.MEDIUM if others else Severity.LOW,
-        message=f"irq {', '.join(irqs)} of {len(vectors)} vectors moved between the samples{by}",
+        message=f"While irqbalance was running, {noun} {listed(irqs)} of {len(vectors)} NIC "
+        f"vectors moved to other CPUs between the samples{pinners}",
         evidence={"irqs": irqs, "vectors": len(vectors), "pinners": others},
         fixes=(_ban(snapshot, vectors), _stop(snapshot)),
     )
@@ -107,4 +111,6 @@ def _ban(snapshot: Snapshot, vectors: tuple[Vector, ...]) -> Fix:
 
 def _stop(snapshot: Snapshot) -> Fix:
     rows = ("systemctl disable --now irqbalance",)
-    return commands(snapshot, "stop-irqbalance", "Leave it to the pins", rows, what="irq")
+    return commands(
+        snapshot, "stop-irqbalance", "Stop irqbalance and keep the pinned CPUs", rows, what="irq"
+    )

@@ -1,5 +1,5 @@
 from dirtune.checks import Finding, Severity, Verdicts, check
-from dirtune.checks.irq import ACTIVE_PER_SECOND, Vector, active, nic_vectors, spread
+from dirtune.checks.irq import ACTIVE_PER_SECOND, Vector, active, named_cpus, nic_vectors, spread
 from dirtune.checks.remedies import boot
 from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
@@ -13,19 +13,19 @@ from dirtune.snapshot import Snapshot
     traffic=True,
 )
 def isolated_target(snapshot: Snapshot) -> Verdicts:
-    """A card's interrupts land on CPUs that are kept free of other work.
+    """A NIC interrupts CPUs that are isolated from other work.
 
     ## What it does
-    Reports vectors that deliver 10 interrupts/s or more to a CPU that is isolated (`isolcpus=` or
-    a cpuset) or `nohz_full`. Where `isolcpus=managed_irq` is set and the kernel manages the
-    vector, it is meant so (DPDK, XDP) and is left alone.
+    The check reports vectors that deliver 10 interrupts/s or more to a CPU that is isolated
+    (`isolcpus=` or a cpuset) or `nohz_full`. A vector that the kernel manages is not reported
+    where `isolcpus=managed_irq` is set, because that placement is meant (DPDK, XDP).
 
     ## Why it matters
-    Isolation keeps tasks away, not device interrupts: the job on that CPU is disturbed, and the
-    packets have one core that nobody else may help.
+    Isolation keeps tasks away from a CPU, but not device interrupts. The interrupts disturb the
+    job on that CPU, and no other CPU helps with their packets.
 
     ## Remediation
-    Move the vectors to the other CPUs, or boot with `irqaffinity=` and the CPUs for housekeeping.
+    Move the vectors to the other CPUs, or boot with `irqaffinity=` and the housekeeping CPUs.
 
     ## References
     - Documentation/admin-guide/kernel-parameters.txt, `isolcpus=`, `nohz_full=`, `irqaffinity=`
@@ -59,7 +59,7 @@ def _finding(snapshot: Snapshot, name: str, vectors: list[Vector], apart: set[in
     return Finding(
         subject=name,
         severity=Severity.MEDIUM,
-        message=f"interrupts CPU {', '.join(map(str, cpus))}, which isolation keeps free of tasks",
+        message=f"{name} interrupts {named_cpus(cpus)}, which isolation keeps free of other work",
         evidence={
             "irqs": [v.line.irq for v in vectors],
             "cpus": cpus,

@@ -11,15 +11,15 @@ from dirtune.settings import BootOption, ModuleOptions, shell, written
 from dirtune.snapshot import Snapshot
 
 _NETWORK = 0x02  # class of PCI functions
-# Drivers of conventional PCI cards, which have no MSI capability or never use it.
+# Drivers of conventional PCI NICs, which have no MSI capability or never use it.
 _NEVER = frozenset(
     {"3c59x", "8139cp", "8139too", "de2104x", "e100", "e1000", "epic100", "hamachi", "natsemi"}
     | {"ne2k-pci", "pcnet32", "sis900", "starfire", "sundance", "sungem", "sunhme", "tulip"}
     | {"typhoon", "via-rhine"}
 )
-# Their cards inside a chip set show no PCI Express link, and have MSI all the same.
+# Their NICs inside a chip set show no PCI Express link, and have MSI all the same.
 _ALWAYS = frozenset({"e1000e"})
-# Driver options that keep a card from MSI, and the value that lets it.
+# Driver options that keep a NIC from MSI, and the value that lets it.
 _OPTIONS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
     "bnx2": (("disable_msi", "1", "0"),),
     "bnx2x": (("int_mode", "1", "0"),),
@@ -37,38 +37,38 @@ _MSI = re.compile(r"\bMSI", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class _Cause:
-    """What keeps a card from MSI."""
+    """An obstacle that keeps a NIC from MSI."""
 
-    said: str
+    clause: str
     fix: Fix
     check: str | None = None
 
 
 @check("irq/nic-on-intx", severity=Severity.HIGH, trust="A", needs=("pci",))
 def nic_on_intx(snapshot: Snapshot) -> Verdicts:
-    """A network card interrupts over a wire though it could use MSI or MSI-X.
+    """A NIC uses a legacy INTx line although it could use MSI or MSI-X.
 
     ## What it does
-    Reports a network card on PCI Express whose bound driver has an INTx line and no MSI vector,
-    and names what keeps it from MSI: `pci=nomsi`, a bridge above it with `msi_bus` 0, an option
-    of its driver (bnx2, bnx2x, e1000e, forcedeth, mlx4_core, myri10ge, qlcnic, sky2), or what the
-    kernel's log says of it. Cards bound to VFIO, cards of drivers that only conventional PCI has
-    (e1000, 8139too and others) and interfaces that are not on PCI are left alone.
+    The check reports a NIC on PCI Express whose bound driver has an INTx line and no MSI vector,
+    and names what keeps the NIC from MSI: `pci=nomsi`, a bridge above it with `msi_bus` 0, an
+    option of its driver (bnx2, bnx2x, e1000e, forcedeth, mlx4_core, myri10ge, qlcnic, sky2), or a
+    message in the kernel log. NICs bound to VFIO, NICs whose drivers exist only for conventional
+    PCI (e1000, 8139too and others) and interfaces that are not on PCI are not reported.
 
     ## Why it matters
-    A wire can be shared with other devices, carries the interrupts of one queue only, goes to one
-    CPU, and must be masked and acknowledged at the interrupt controller each time.
+    An INTx line can be shared with other devices, carries the interrupts of only one queue, goes
+    to one CPU, and must be masked and acknowledged at the interrupt controller for each interrupt.
 
     ## Remediation
     Drop the driver's option and load the driver again, or write 1 into the bridge's `msi_bus` and
-    bind the driver again: the link goes down meanwhile. Some cards have a broken MSI and the
-    option on purpose: keep the old value at hand.
+    bind the driver again. Either takes the link down for a moment. Some NICs have broken MSI and
+    the option on purpose, so keep the old value at hand.
 
     ## Known problems
-    Of a card on conventional PCI the capability is not read, so it stays open whether it could
-    use MSI. Options in /etc/modprobe.d that the driver does not show in /sys/module are not seen
-    (e1000e and forcedeth show none). A kernel built without CONFIG_PCI_MSI looks like a machine
-    with MSI switched off.
+    The MSI capability of a NIC on conventional PCI is not read, so it stays undecided whether such
+    a NIC could use MSI. Options in /etc/modprobe.d that the driver does not show in /sys/module
+    are not seen (e1000e and forcedeth show none). A kernel built without CONFIG_PCI_MSI looks like
+    a machine with MSI turned off.
 
     ## References
     - Documentation/PCI/msi-howto.rst
@@ -80,7 +80,9 @@ def nic_on_intx(snapshot: Snapshot) -> Verdicts:
             yield _finding(snapshot, device)
         elif device.driver not in _NEVER:
             name = _name(device)
-            yield inconclusive(f"{name}: whether a card on conventional PCI has MSI is not known")
+            yield inconclusive(
+                f"{name} is on conventional PCI, so it is unknown whether it could use MSI"
+            )
 
 
 def _wired_card(device: PciDevice) -> bool:
@@ -94,12 +96,13 @@ def _name(device: PciDevice) -> str:
 
 def _finding(snapshot: Snapshot, device: PciDevice) -> Finding:
     cause = next(_causes(snapshot, device), None)
-    said = f": {cause.said}" if cause else "; what keeps it from MSI is not known"
+    obstacle = f"because {cause.clause}" if cause else "for an unknown reason"
     chip = snapshot.interrupts.line(str(device.irq)) if snapshot.interrupts else None
     return Finding(
         subject=_name(device),
         severity=Severity.HIGH,
-        message=f"{device.driver} takes irq {device.irq} over a wire and could use MSI{said}",
+        message=f"{_name(device)} ({device.driver}) uses the INTx line irq {device.irq} "
+        f"{obstacle}, although it could use MSI",
         evidence={
             "irq": str(device.irq),
             "chip": chip.chip if chip else None,
@@ -113,7 +116,7 @@ def _finding(snapshot: Snapshot, device: PciDevice) -> Finding:
 
 
 def _look() -> Fix:
-    title = "Find in the kernel's log and /etc/modprobe.d what keeps the card from MSI"
+    title = "Find in the kernel log and /etc/modprobe.d what keeps the NIC from MSI"
     return Fix("find-msi-obstacle", title, Risk.DISRUPTIVE)
 
 
@@ -126,30 +129,28 @@ def _causes(snapshot: Snapshot, device: PciDevice) -> Iterator[_Cause]:
     for row in snapshot.kernel_log or ():
         mine = any(name in row.text for name in (device.address, *device.nets))
         if mine and _MSI.search(row.text) and _BAD.search(row.text):
-            yield _Cause(f"the kernel's log says {row.text!r}", _look())
+            yield _Cause(f"of an error in the kernel log, {row.text!r}", _look())
 
 
 def _options(snapshot: Snapshot, device: PciDevice) -> Iterator[_Cause]:
     driver = device.driver or ""
-    chosen = tuple(each for each in _OPTIONS.get(driver, ()) if _set(snapshot, driver, each))
+    chosen = tuple(option for option in _OPTIONS.get(driver, ()) if _set(snapshot, driver, option))
     if not chosen or len(chosen) < len(_OPTIONS[driver]):
         return
-    told = " ".join(f"{name}={value}" for name, value, _ in chosen)
+    row = " ".join(f"{name}={value}" for name, value, _ in chosen)
     known = {f"{driver}.{name}" for name, _, _ in chosen}
     if any(word.partition("=")[0] in known for word in snapshot.cmdline or ()):
         words = (w for w in snapshot.cmdline or () if w.partition("=")[0] in known)
-        fix = boot(
-            "drop-driver-option", f"Boot without the option {told}", *map(BootOption, words)
-        )
+        fix = boot("drop-driver-option", f"Boot without the option {row}", *map(BootOption, words))
     else:
         options = ModuleOptions(driver, {name: value for name, _, value in chosen})
         loaded = options.row.split()[1:]
         reload = f"modprobe -r {shlex.quote(driver)} && {shlex.join(('modprobe', *loaded))}"
         rows = (reload, *shell(options))
-        title = f"Load {driver} again without {told}; its links go down meanwhile"
+        title = f"Load {driver} again without {row}; its links are down for a moment"
         fix = commands(snapshot, "drop-driver-option", title, rows, risk=Risk.DISRUPTIVE)
         fix = replace(fix, settings=(options,))
-    yield _Cause(f"{driver} was loaded with {told}", fix)
+    yield _Cause(f"{driver} was loaded with {row}", fix)
 
 
 def _set(snapshot: Snapshot, driver: str, option: tuple[str, str, str]) -> bool:
@@ -162,7 +163,7 @@ def _set(snapshot: Snapshot, driver: str, option: tuple[str, str, str]) -> bool:
 
 
 def _bridges(snapshot: Snapshot, device: PciDevice) -> Iterator[_Cause]:
-    known = {each.address: each for each in snapshot.pci or ()}
+    known = {other.address: other for other in snapshot.pci or ()}
     for address in device.bridges:
         bridge = known.get(address)
         if bridge and bridge.msi_allowed is False:
@@ -171,6 +172,6 @@ def _bridges(snapshot: Snapshot, device: PciDevice) -> Iterator[_Cause]:
                 written(f"/sys/bus/pci/drivers/{device.driver}/unbind", device.address),
                 written(f"/sys/bus/pci/drivers/{device.driver}/bind", device.address),
             )
-            title = f"Allow MSI below the bridge {address}; the link goes down meanwhile"
+            title = f"Allow MSI below the bridge {address}; the link is down for a moment"
             fix = commands(snapshot, "allow-msi", title, rows, risk=Risk.DISRUPTIVE)
-            yield _Cause(f"the bridge {address} above it has msi_bus 0", fix)
+            yield _Cause(f"msi_bus of the bridge {address} above it is 0", fix)

@@ -10,19 +10,19 @@ _CARRIES_PPS = 1
 
 @check("irq/nics-share-line", severity=Severity.HIGH, trust="A", needs=("interrupts",))
 def nics_share_line(snapshot: Snapshot) -> Verdicts:
-    """Two network cards sit on one interrupt line.
+    """Two NICs share one interrupt line.
 
     ## What it does
-    Reports a line with two or more cards that together carry 1,000 packets/s or more: `high`
-    when more than one of them carries traffic, else `medium`. Without two samples or without
-    traffic it is undecided.
+    The check reports a line with two or more NICs that together carry 1,000 packets/s or more. The
+    finding is `high` when more than one of them carries traffic, else `medium`. Without two
+    samples or without traffic the check is inconclusive.
 
     ## Why it matters
-    Each interrupt asks both cards, and both are bound to one CPU: the inside and the outside of
-    a director cannot be given a CPU each.
+    Each interrupt runs the handlers of both NICs, and both are bound to one CPU: the inside and
+    the outside of a director cannot be given a CPU each.
 
     ## Remediation
-    As for `irq/shared-with-nic`: MSI for either card, or another slot.
+    Give either NIC MSI or another slot, as `irq/shared-with-nic` says.
 
     ## References
     - kernel/irq/handle.c
@@ -32,9 +32,14 @@ def nics_share_line(snapshot: Snapshot) -> Verdicts:
             continue
         pps = _pps(snapshot, shared)
         if pps is None:
-            yield inconclusive(f"{shared.subject}: one sample, or cards without counters")
+            yield inconclusive(
+                f"{shared.subject}: the NICs' packets were not counted in two samples"
+            )
         elif sum(pps.values()) < _BUSY_PPS:
-            yield inconclusive(f"{shared.subject}: idle, {sum(pps.values()):.0f} packets/s")
+            yield inconclusive(
+                f"{shared.subject}: its NICs are idle at {sum(pps.values()):.0f} packets/s; they "
+                f"are judged from {_BUSY_PPS:,} packets/s on"
+            )
         else:
             yield _finding(shared, pps)
     yield from cut_off(snapshot)
@@ -58,8 +63,8 @@ def _finding(shared: NicLine, pps: dict[str, float]) -> Finding:
     return Finding(
         subject=shared.subject,
         severity=Severity.HIGH if len(carrying) > 1 else Severity.MEDIUM,
-        message=f"{listed(c.action for c in shared.cards)} share one interrupt line, "
-        f"and so one CPU, at {sum(pps.values()):.0f} packets/s together",
+        message=f"{listed(c.action for c in shared.cards)} share {shared.subject}, and therefore "
+        f"one CPU; together they carry {sum(pps.values()):.0f} packets/s",
         evidence=shared.evidence | {"packets_per_second": {n: round(r) for n, r in pps.items()}},
         cause="irq/xtpic-mode" if pic(shared.line) else None,
     )

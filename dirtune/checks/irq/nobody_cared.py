@@ -14,27 +14,28 @@ _GRAVE = {"NIC", "storage"}
 
 @check("irq/nobody-cared", severity=Severity.CRITICAL, trust="A", needs=("cmdline",))
 def nobody_cared(snapshot: Snapshot) -> Verdicts:
-    """The kernel switched an interrupt line off because nobody claimed its interrupts.
+    """The kernel disabled an interrupt line because nobody claimed its interrupts.
 
     ## What it does
-    Reports a line that the kernel's log says `irq N: nobody cared` or `Disabling IRQ #N` of and
-    that still has handlers: `critical` where a network card or a storage controller is one of
-    them, else `high`. A line that took interrupts between the two samples was switched on again
-    and is left alone. The boot options `irqpoll` and `irqfixup` are `high`.
+    The check reports a line that still has handlers and for which the kernel log holds `irq N:
+    nobody cared` or `Disabling IRQ #N`. The finding is `critical` where a NIC or a storage
+    controller is one of the handlers, else `high`. A line that took interrupts between the two
+    samples was enabled again and is not reported. The boot options `irqpoll` and `irqfixup` are
+    reported as `high`.
 
     ## Why it matters
-    After 99,900 unclaimed interrupts of 100,000 the kernel masks the line and only polls it ten
-    times a second: a card on it crawls. `irqpoll` lets every unclaimed interrupt run all handlers
-    of the machine.
+    After 99,900 unclaimed interrupts out of 100,000 the kernel masks the line and only polls it
+    ten times a second, so a NIC on it crawls. With `irqpoll`, every unclaimed interrupt runs all
+    handlers of the machine.
 
     ## Remediation
-    Take the device away that interrupts without a driver that claims it (load or unbind its
-    driver, let it use MSI, switch it off in the firmware), then load the drivers on the line
-    again. Drop `irqpoll` afterwards.
+    Find the device that interrupts without a driver that claims its interrupts, and silence it:
+    load or unbind its driver, let it use MSI, or disable it in the firmware. Then reload the
+    drivers on the line. Drop `irqpoll` afterwards.
 
     ## Known problems
-    A line that was switched on again and has been idle since looks as if it were off. The log's
-    ring may have lost the message.
+    A line that was enabled again and has been idle since looks as if it were disabled. The ring
+    buffer of the kernel log may have lost the message.
 
     ## References
     - kernel/irq/spurious.c, `note_interrupt()`
@@ -44,14 +45,16 @@ def nobody_cared(snapshot: Snapshot) -> Verdicts:
     if options:
         yield _polling(options)
     if snapshot.kernel_log is None:
-        yield inconclusive("the kernel's log could not be read")
+        yield inconclusive("the kernel log could not be read")
         return
     rows = (_MESSAGE.search(row.text) for row in snapshot.kernel_log)
-    irqs = dict.fromkeys(found["irq"] or found["off"] for found in rows if found)
+    irqs = dict.fromkeys(row["irq"] or row["off"] for row in rows if row)
     for irq in irqs:
         line = snapshot.interrupts.line(irq) if snapshot.interrupts else None
         if snapshot.interrupts is None:
-            yield inconclusive(f"irq {irq}: whether it still has handlers is not known")
+            yield inconclusive(
+                f"irq {irq} was disabled, and it is unknown whether it still has handlers"
+            )
         elif line and line.actions and not (snapshot.earlier and rate(snapshot, line)):
             yield _finding(snapshot, line)
 
@@ -62,21 +65,28 @@ def _polling(options: list[str]) -> Finding:
     return Finding(
         subject=named,
         severity=Severity.HIGH,
-        message=f"{named} on the kernel command line: an unclaimed interrupt runs all handlers",
+        message=f"The kernel was booted with {named}, so every unclaimed interrupt runs all "
+        "handlers of the machine",
         evidence={"options": options},
-        fixes=(boot("drop-irqpoll", f"Boot without {named}, the culprit gone", *words),),
+        fixes=(
+            boot(
+                "drop-irqpoll",
+                f"Boot without {named} after the device that caused it is silenced",
+                *words,
+            ),
+        ),
     )
 
 
 def _finding(snapshot: Snapshot, line: Line) -> Finding:
     on_line = who(snapshot, line)
     grave = any(sharer.kind in _GRAVE for sharer in on_line)
-    title = "Take the device away that nobody claims, then load the drivers on the line again"
+    title = "Silence the device whose interrupts nobody claims, then reload the line's drivers"
     return Finding(
         subject=f"irq {line.irq}",
         severity=Severity.CRITICAL if grave else Severity.HIGH,
-        message=f"the kernel switched the line of {', '.join(line.actions)} off: nobody claimed "
-        "its interrupts",
+        message=f"The kernel disabled irq {line.irq} ({', '.join(line.actions)}) because no "
+        "handler claimed its interrupts",
         evidence={
             "irq": line.irq,
             "actions": list(line.actions),

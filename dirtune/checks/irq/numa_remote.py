@@ -19,36 +19,37 @@ _SAME_SOCKET = 12  # distance of nodes of one AMD socket (NPS > 1)
     traffic=True,
 )
 def numa_remote(snapshot: Snapshot) -> Verdicts:
-    """A network card's interrupts go to CPUs of another NUMA node.
+    """A NIC interrupts CPUs of another NUMA node.
 
     ## What it does
-    Weighs each card's vectors by their rate and reports 30 % of the interrupts or more on CPUs
-    that are not near the card: `high` from 50 % on at 10 Gbit/s or more, else `medium`. Nodes at a
-    distance of 12 or less count as near. Cards whose node the firmware does not tell, cards all of
-    whose near CPUs are isolated, machines with one node and guests are left alone.
+    The check weighs each NIC's vectors by their rate and reports a NIC that has 30 % or more of
+    its interrupts on CPUs that are not near it. The finding is `high` from 50 % on at 10 Gbit/s or
+    more, else `medium`. Nodes at a distance of 12 or less count as near. NICs whose node the
+    firmware does not name, NICs whose near CPUs are all isolated, machines with one node and
+    guests are not reported.
 
     ## Why it matters
-    The card writes packets and descriptors to memory near it: a CPU of another node fetches each
-    of them over the link between the sockets.
+    The NIC writes packets and descriptors to memory near it. A CPU of another node fetches each of
+    them over the link between the sockets.
 
     ## Remediation
-    Pin the vectors to the CPUs in the card's `local_cpulist`.
+    Pin the vectors to the CPUs in the NIC's `local_cpulist`.
 
     ## References
     - Documentation/networking/scaling.rst
     """
     assert snapshot.cpus is not None
     if snapshot.cpuinfo and snapshot.cpuinfo.guest:
-        yield not_applicable("a guest: its nodes are the hypervisor's choice")
+        yield not_applicable("this host is a guest, whose NUMA nodes the hypervisor chooses")
         return
     if sum(bool(set(c) & set(snapshot.cpus.online)) for c in snapshot.cpus.nodes.values()) < 2:
-        yield not_applicable("one NUMA node")
+        yield not_applicable("this host has one NUMA node")
         return
     vectors = active(nic_vectors(snapshot))
     for name in dict.fromkeys(v.interface for v in vectors):
         device = card(snapshot, name)
         if device is None:
-            yield inconclusive(f"{name}: the PCI function behind it is not known")
+            yield inconclusive(f"the PCI function of {name} is unknown")
         elif device.numa_node is not None:
             mine = tuple(v for v in vectors if v.interface == name)
             yield from _judge(snapshot, name, mine, _near(snapshot.cpus, device.numa_node))
@@ -76,7 +77,8 @@ def _judge(
     yield Finding(
         subject=name,
         severity=Severity.HIGH if high else Severity.MEDIUM,
-        message=f"{100 * share:.0f} % of its {total:,.0f} interrupts/s go to CPUs of another node",
+        message=f"{100 * share:.0f} % of the {total:,.0f} interrupts/s of {name} go to CPUs of "
+        "another NUMA node",
         evidence={
             "irqs": [v.line.irq for v in vectors],
             "remote_cpus": sorted(remote),

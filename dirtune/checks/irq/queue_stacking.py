@@ -8,8 +8,8 @@ from dirtune.settings import CHANNELS, CardValues
 from dirtune.snapshot import Snapshot
 
 _HOT_PER_SECOND = 100.0  # an estimate, not calibrated
-_HOT_SHARE = 0.10  # of the card's busiest queue; an estimate, not calibrated
-_IDLE_SHARE = 0.25  # of the cores near the card
+_HOT_SHARE = 0.10  # of the rate of the NIC's busiest queue; an estimate, not calibrated
+_IDLE_SHARE = 0.25  # of the cores near the NIC
 
 
 @check(
@@ -20,22 +20,22 @@ _IDLE_SHARE = 0.25  # of the cores near the card
     traffic=True,
 )
 def queue_stacking(snapshot: Snapshot) -> Verdicts:
-    """Queues of a card meet on one core while other cores serve none.
+    """Several queues of a NIC share one core while other cores serve none.
 
     ## What it does
-    Reports a core that serves two hot receive queues of one card or more, on one CPU or on two
-    siblings, while 25 % of the usable cores near the card or more serve none. A queue is hot from
-    100 interrupts/s and a tenth of the card's busiest queue on. Cards with more hot queues than
-    cores, and with fewer than two, are left alone; vectors that moved between the samples leave it
-    open.
+    The check reports a core that serves two or more hot receive queues of one NIC, on one CPU or
+    on two siblings, while 25 % or more of the usable cores near the NIC serve none. A queue is hot
+    from 100 interrupts/s and a tenth of the rate of the NIC's busiest queue on. NICs with more hot
+    queues than cores, and NICs with fewer than two hot queues, are not reported. Vectors that
+    moved between the samples make the check inconclusive.
 
     ## Why it matters
-    The card sorts packets for more cores than do the work. Two threads of one core share its
-    execution units: interrupt work gains nothing from the second.
+    The NIC sorts packets for more cores than do the work. Two threads of one core share its
+    execution units, so interrupt work gains nothing from the second thread.
 
     ## Remediation
-    Give each queue a core of its own, or give the card as many queues as there are cores
-    (`ethtool -L`), which resets the queues.
+    Give each queue a core of its own, or give the NIC as many queues as there are cores (`ethtool
+    -L`), which resets the queues.
 
     ## References
     - Documentation/networking/scaling.rst, "RSS IRQ Configuration"
@@ -44,11 +44,11 @@ def queue_stacking(snapshot: Snapshot) -> Verdicts:
     for name in dict.fromkeys(v.interface for v in vectors):
         hot = _hot([v for v in vectors if v.interface == name])
         if moved(snapshot, hot):
-            yield inconclusive(f"{name}: its vectors moved between the samples")
+            yield inconclusive(f"the vectors of {name} moved to other CPUs between the samples")
             continue
         cores = {_core(snapshot, cpu) for cpu in near(snapshot, name)}
         by_core = _by_core(snapshot, hot)
-        stacked = {core: each for core, each in by_core.items() if len(each) > 1}
+        stacked = {core: queues for core, queues in by_core.items() if len(queues) > 1}
         idle = cores - by_core.keys()
         if stacked and len(hot) <= len(cores) and len(idle) >= _IDLE_SHARE * len(cores):
             yield _finding(snapshot, name, hot, stacked, len(idle), len(cores))
@@ -87,9 +87,10 @@ def _finding(
     return Finding(
         subject=name,
         severity=Severity.MEDIUM,
-        message=f"hot queues meet on CPU {cpus} while {idle} of {cores} cores near it serve none",
+        message=f"Several hot queues of {name} share CPU {cpus}, while {idle} of the {cores} "
+        "cores near the NIC serve none",
         evidence={
-            "irqs": [v.line.irq for each in stacked.values() for v in each],
+            "irqs": [v.line.irq for queues in stacked.values() for v in queues],
             "hot_queues": len(hot),
             "idle_cores": idle,
             "cores": cores,
@@ -100,6 +101,6 @@ def _finding(
 
 
 def _fewer(snapshot: Snapshot, name: str, cores: int) -> Fix:
-    title = f"Give the card {cores} queues, as many as there are cores near it"
+    title = f"Give {name} {cores} queues, as many as there are cores near it"
     rows = (CardValues(name, CHANNELS, {"combined_count": cores}),)
     return commands(snapshot, "queue-per-core", title, rows, risk=Risk.DISRUPTIVE)

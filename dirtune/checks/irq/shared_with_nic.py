@@ -32,33 +32,34 @@ _QUIET_KINDS = {"USB", "SMBus"}
 
 @check("irq/shared-with-nic", severity=Severity.HIGH, trust="A", needs=("interrupts",))
 def shared_with_nic(snapshot: Snapshot) -> Verdicts:
-    """A network card shares its interrupt line with another device.
+    """A NIC shares its interrupt line with another device.
 
     ## What it does
-    Reports every line of /proc/interrupts that carries a card's packets and a handler of
-    another device. It is `high` when the line takes 1,000 interrupts/s or more, when its rate
-    is not known, or when the probe measured 0.5 % of a CPU or more in needless calls; `medium`
-    when the line is known to be quieter; `low` when it is quiet and the only partners are a USB
-    controller with nothing plugged in or an SMBus. Message-signalled interrupts, several
-    handlers of one device, a card's link vector and IBM Z are left alone.
+    The check reports every line of /proc/interrupts that carries a NIC's packets and a handler of
+    another device. The finding is `high` when the line takes 1,000 interrupts/s or more, when its
+    rate is unknown, or when the probe measured 0.5 % of a CPU or more in needless calls. It is
+    `medium` when the line is known to be quieter, and `low` when the line is quiet and the only
+    partners are a USB controller with nothing plugged in or an SMBus. Message-signalled
+    interrupts, several handlers of one device, a NIC's link vector and IBM Z are not reported.
 
     ## Why it matters
-    The kernel calls every handler on the line for every interrupt. Each must read a register
-    of its own device to find that it was not meant; such a read leaves the CPU and waits. A
-    director interrupts once per packet at low load, so the other driver's handler becomes part
-    of the forwarding path. `/proc/irq/N/spurious` stays 0, and most tools show nothing.
+    The kernel calls every handler on the line for every interrupt. Each handler must read a
+    register of its own device to find that the interrupt was not meant for it; such a read leaves
+    the CPU and waits. At low load a director takes one interrupt per packet, so the other driver's
+    handler becomes part of the forwarding path. `/proc/irq/N/spurious` stays 0, and most tools
+    show nothing.
 
     ## Remediation
-    In this order: let the card use MSI or MSI-X; remove a boot option that turns the IO-APIC
-    or MSI off (reboot); unbind a partner that nothing uses,
-    `echo ADDRESS > /sys/bus/pci/drivers/DRIVER/unbind`, and bind it again to go back; put the
-    card into a slot with another interrupt pin, or switch the partner off in the firmware.
-    In a guest, an emulated card is better replaced by virtio or vmxnet3.
-    Never unbind a controller that carries a mounted file system, swap or a console keyboard.
+    Try these in order. Let the NIC use MSI or MSI-X. Remove a boot option that turns the IO-APIC
+    or MSI off, and reboot. Unbind a partner that nothing uses (`echo ADDRESS >
+    /sys/bus/pci/drivers/DRIVER/unbind`; write the address to `bind` to go back). Put the NIC into
+    a slot with another interrupt pin, or disable the partner in the firmware. In a guest, replace
+    an emulated NIC by virtio or vmxnet3. Never unbind a controller that carries a mounted file
+    system, swap or a console keyboard.
 
     ## Known problems
-    `irq` in sysfs keeps the INTx number of a device that uses MSI-X, so it alone is no
-    evidence. From a recorded table alone a bare `virtio1` cannot be told to be a card.
+    The `irq` file in sysfs keeps the INTx number of a device that uses MSI-X, so it is no evidence
+    by itself. A recorded /proc/interrupts alone does not show whether `virtio1` is a NIC.
 
     ## References
     - kernel/irq/handle.c, `__handle_irq_event_percpu()`
@@ -66,7 +67,9 @@ def shared_with_nic(snapshot: Snapshot) -> Verdicts:
     """
     table = snapshot.interrupts
     if table is not None and is_s390(table):
-        yield not_applicable("IBM Z adapters have no interrupt lines to share")
+        yield not_applicable(
+            "this host is an IBM Z, whose adapters have no interrupt lines to share"
+        )
         return
     for shared in shared_nic_lines(snapshot):
         yield Finding(
@@ -79,7 +82,9 @@ def shared_with_nic(snapshot: Snapshot) -> Verdicts:
         )
     for line in unknown_lines(snapshot):
         actions = listed(line.actions)
-        yield inconclusive(f"irq {line.irq}: {actions} may or may not be a network card's")
+        yield inconclusive(
+            f"irq {line.irq} is shared by {actions}, which may or may not include a NIC"
+        )
     yield from cut_off(snapshot)
 
 
@@ -94,7 +99,7 @@ def _severity(shared: NicLine) -> Severity:
 def _message(shared: NicLine) -> str:
     card = shared.cards[0].action
     partners = listed(dict.fromkeys(_named(partner) for partner in shared.partners))
-    return f"{card} shares its interrupt line with {partners}{_price(shared)}"
+    return f"{card} shares {shared.subject} with {partners}{_price(shared)}"
 
 
 def _named(partner: Sharer) -> str:
@@ -105,13 +110,16 @@ def _price(shared: NicLine) -> str:
     waste = shared.waste
     if waste is not None and waste.ns_per_call is not None:
         return (
-            f"; their handlers ran {waste.none:,} times for nothing, "
-            f"{waste.ns_per_call / 1000:.1f} us each: {waste.cpu_percent:.2f} % of a CPU"
+            f"; their handlers ran {waste.none:,} times for nothing and took "
+            f"{waste.ns_per_call / 1000:.1f} us each, {waste.cpu_percent:.2f} % of a CPU"
         )
     if shared.rate is None:
-        return "; how often it interrupts is not known"
+        return "; the rate of its interrupts is unknown"
     percent = shared.rate * len(shared.partners) * _US_PER_HANDLER / 1e4
-    return f", at {shared.rate:.0f} interrupts/s: about {percent:.2f} % of a CPU at 1 us a call"
+    return (
+        f"; at {shared.rate:.0f} interrupts/s the needless calls cost about {percent:.2f} % of a "
+        "CPU, if each takes 1 us"
+    )
 
 
 def _cost(shared: NicLine) -> dict[str, object]:
@@ -141,8 +149,13 @@ def _fixes(snapshot: Snapshot, shared: NicLine) -> tuple[Fix, ...]:
         if p.device
         and not why_not_unbind(p, shared.line, snapshot.pci or (), snapshot.mounts, snapshot.swaps)
     )
-    idle = Fix("unbind-partners", "Unbind the partners that nothing uses", Risk.DISRUPTIVE, unbind)
-    move = Fix("move-card", "Move the card to a slot with another interrupt pin", Risk.REBOOT)
+    idle = Fix(
+        "unbind-partners",
+        "Unbind the devices on the line that nothing uses",
+        Risk.DISRUPTIVE,
+        unbind,
+    )
+    move = Fix("move-card", "Move the NIC to a slot with another interrupt pin", Risk.REBOOT)
     options = pic_options(snapshot.cmdline or ())
     boot = drop_noapic(options) if options else None
     unknown = snapshot.pci is None

@@ -14,6 +14,7 @@ from dirtune.checks.irq import (
     Vector,
     active,
     balancer,
+    listed,
     nic_vectors,
     per_cpu,
     receiving,
@@ -25,7 +26,7 @@ from dirtune.checks.softirq import rps_on, window
 from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
 
-_SHARE = 0.95  # of the cards' interrupts
+_SHARE = 0.95  # of the NICs' interrupts
 _FEW_CPUS = 4
 _BUSY_PERCENT = 25.0  # of the CPU, in irq and softirq; an estimate, not calibrated
 _RPS_SHARE = 0.20  # of the packets, from which a CPU counts as one that RPS spreads to
@@ -39,27 +40,27 @@ _RPS_SHARE = 0.20  # of the packets, from which a CPU counts as one that RPS spr
     traffic=True,
 )
 def single_cpu(snapshot: Snapshot) -> Verdicts:
-    """All network cards' interrupts go to one CPU.
+    """All NICs interrupt one CPU.
 
     ## What it does
-    Reports a host with four or more CPUs where two or more active receive vectors (10 interrupts/s
-    or more) deliver 95 % of their interrupts to one CPU that spends 25 % of its time or more on
-    interrupts and softirqs. It is `high` where a card has several of these vectors, `medium` where
-    every card has one. Hosts with one CPU left for such work, hosts where RPS gives 20 % of the
-    packets or more to each of two CPUs, and cards of which only one queue has traffic are left
-    alone.
+    The check reports a host with four or more CPUs where two or more active receive vectors (10
+    interrupts/s or more) deliver 95 % of their interrupts to one CPU that spends 25 % of its time
+    or more on interrupts and softirqs. The finding is `high` where a NIC has several of these
+    vectors, and `medium` where every NIC has one. Hosts with one CPU left for such work, hosts
+    where RPS gives 20 % of the packets or more to each of two CPUs, and NICs with traffic on only
+    one queue are not reported.
 
     ## Why it matters
-    A softirq runs on the CPU that took the interrupt: the whole host forwards what one core can.
-    Usual reasons: no irqbalance, or one that ended because all CPUs share one cache; a mask that
-    bans the other CPUs; `irqaffinity=` at boot; a driver's default.
+    A softirq runs on the CPU that took the interrupt, so the whole host forwards only what one
+    core can. The usual reasons are: irqbalance is missing, or it ended because all CPUs share one
+    cache; a mask bans the other CPUs; `irqaffinity=` was given at boot; the driver's default.
 
     ## Remediation
-    Give each queue a physical core near the card: `echo K > /proc/irq/N/smp_affinity_list`.
-    irqbalance moves it again: better let it run and ban nothing.
+    Give each queue a physical core near the NIC: `echo K > /proc/irq/N/smp_affinity_list`. A
+    running irqbalance moves the interrupt again, so rather let it run and ban no CPU.
 
     ## Known problems
-    A card that is polled without a break takes hardly any interrupts, and does not count.
+    A NIC that is polled without a break takes hardly any interrupts, so the check does not see it.
 
     ## References
     - Documentation/networking/scaling.rst, "RSS IRQ Configuration"
@@ -67,7 +68,7 @@ def single_cpu(snapshot: Snapshot) -> Verdicts:
     """
     assert snapshot.cpus is not None
     if len(snapshot.cpus.online) < _FEW_CPUS or len(snapshot.cpus.usable) < 2:
-        yield not_applicable("too few CPUs to spread over")
+        yield not_applicable("this host has too few CPUs to spread interrupts over")
         return
     vectors = active(receiving(nic_vectors(snapshot)))
     where = _sole(vectors)
@@ -76,9 +77,9 @@ def single_cpu(snapshot: Snapshot) -> Verdicts:
     busy = (percents(snapshot) or {}).get(where)
     spreads = _rps_spreads(snapshot)
     if not busy:
-        yield inconclusive(f"how busy CPU {where} is is not known")
+        yield inconclusive(f"the load of CPU {where} is unknown")
     elif spreads is None:
-        yield inconclusive("whether RPS spreads the packets is not known")
+        yield inconclusive("it is unknown whether RPS spreads the packets")
     elif not spreads and busy["irq"] + busy["softirq"] >= _BUSY_PERCENT:
         yield _finding(snapshot, vectors, where, busy["irq"] + busy["softirq"])
 
@@ -106,13 +107,14 @@ def _rps_spreads(snapshot: Snapshot) -> bool | None:
 def _finding(snapshot: Snapshot, vectors: tuple[Vector, ...], cpu: int, percent: float) -> Finding:
     names = [v.interface for v in vectors]
     several = len(set(names)) < len(names)
-    asked = [word for word in snapshot.cmdline or () if word.startswith("irqaffinity=")]
-    why = f", as {asked[0]} on the kernel command line asks" if asked else ""
+    options = [word for word in snapshot.cmdline or () if word.startswith("irqaffinity=")]
+    why = f"; {options[0]} on the kernel command line asks for it" if options else ""
     return Finding(
         subject=f"CPU {cpu}",
         severity=Severity.HIGH if several else Severity.MEDIUM,
-        message=f"takes the interrupts of all {len(vectors)} active vectors of "
-        f"{', '.join(dict.fromkeys(names))}, and is {percent:.0f} % busy with them{why}",
+        message=f"CPU {cpu} takes the interrupts of all {len(vectors)} active vectors of "
+        f"{listed(dict.fromkeys(names))}, and interrupts and softirqs keep it {percent:.0f} % busy"
+        f"{why}",
         evidence={
             "cpu": cpu,
             "irqs": [v.line.irq for v in vectors],
@@ -121,7 +123,7 @@ def _finding(snapshot: Snapshot, vectors: tuple[Vector, ...], cpu: int, percent:
             "managed_irqs": [v.line.irq for v in vectors if v.managed],
             "irqbalance": balancer(snapshot),
         },
-        fixes=(spread(snapshot, vectors), *_balance(snapshot), *_drop(asked)),
+        fixes=(spread(snapshot, vectors), *_balance(snapshot), *_drop(options)),
     )
 
 
@@ -129,6 +131,6 @@ def _balance(snapshot: Snapshot) -> tuple[Fix, ...]:
     return (start_irqbalance(snapshot),) if balancer(snapshot) is False else ()
 
 
-def _drop(asked: list[str]) -> tuple[Fix, ...]:
-    options = map(BootOption, asked)
-    return (boot("drop-irqaffinity", f"Boot without {asked[0]}", *options),) if asked else ()
+def _drop(words: list[str]) -> tuple[Fix, ...]:
+    options = map(BootOption, words)
+    return (boot("drop-irqaffinity", f"Boot without {words[0]}", *options),) if words else ()

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 from dirtune.analyse import rates
 from dirtune.analyse.lines import on_msi
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive, one_sample
 from dirtune.snapshot import Snapshot
 
 _UNHANDLED = 100
@@ -15,37 +15,38 @@ _ROWS = {
 
 @check("irq/spurious-unhandled", severity=Severity.MEDIUM, trust="A", needs=("interrupts",))
 def spurious_unhandled(snapshot: Snapshot) -> Verdicts:
-    """Interrupts come that no handler claims.
+    """Interrupts arrive that no handler claims.
 
     ## What it does
-    Compares two samples: a wire whose `unhandled` in /proc/irq/N/spurious is 100 or more and
-    rises, and the rows ERR and MIS of /proc/interrupts where they rise by 1/s or more. MSI vectors
-    and serial ports are left alone.
+    The check compares two samples. It reports a line, MSI aside, whose `unhandled` in
+    /proc/irq/N/spurious is 100 or more and rises, and the rows ERR and MIS of /proc/interrupts
+    where they rise by 1/s or more. Serial ports are not reported.
 
     ## Why it matters
-    At 99,900 of 100,000 the kernel switches the line off (`irq/nobody-cared`); before that, every
-    such interrupt runs all handlers of the line for nothing. ERR and MIS tell of faulty delivery.
+    At 99,900 unclaimed interrupts out of 100,000 the kernel disables the line
+    (`irq/nobody-cared`); until then, each of them runs all handlers of the line for nothing. ERR
+    and MIS count interrupts that were delivered wrongly.
 
     ## Remediation
-    Find the device on the line that interrupts without a driver, and load its driver or switch
-    the device off: `grep . /sys/bus/pci/devices/*/irq` shows who is on it.
+    Find the device on the line that interrupts without a driver, and load its driver or disable
+    the device: `grep . /sys/bus/pci/devices/*/irq` shows which devices are on the line.
 
     ## Known problems
-    `unhandled` stays 0 on a shared line where any handler claims the interrupt: 0 does not mean
-    that sharing is free. It begins again after 100,000 interrupts; a sample across that moment
-    shows no rise.
+    `unhandled` stays 0 on a shared line where any handler claims the interrupt, so 0 does not mean
+    that sharing costs nothing. The counter starts again after 100,000 interrupts; a sample across
+    that moment shows no rise.
 
     ## References
     - kernel/irq/spurious.c, `note_interrupt()`
     - kernel/irq/proc.c, `irq_spurious_proc_show()`
     """
     if snapshot.earlier is None or not snapshot.seconds:
-        yield inconclusive("one sample")
+        yield one_sample()
         return
     yield from _lines(snapshot)
     yield from _rows(snapshot)
     if snapshot.proc_irq is None:
-        yield inconclusive("/proc/irq is not known")
+        yield inconclusive("/proc/irq was not read")
 
 
 def _lines(snapshot: Snapshot) -> Iterator[Finding]:
@@ -65,12 +66,13 @@ def _lines(snapshot: Snapshot) -> Iterator[Finding]:
 def _unclaimed(snapshot: Snapshot, irq: str, unhandled: int, risen: int) -> Finding:
     pci = [d for d in snapshot.pci or () if d.irq is not None and str(d.irq) == irq]
     silent = [d.address for d in pci if d.driver is None]
-    suspects = f"; {', '.join(silent)} on it has no driver" if silent else ""
-    title = "Load a driver for the device that interrupts unheard, or switch the device off"
+    suspects = f"; the device {', '.join(silent)} on this line has no driver" if silent else ""
+    title = "Load a driver for the device whose interrupts nobody claims, or disable the device"
     return Finding(
         subject=f"irq {irq}",
         severity=Severity.MEDIUM,
-        message=f"nobody claimed {risen} more of its interrupts, {unhandled} in a row{suspects}",
+        message=f"No handler claimed {risen} more of the interrupts of irq {irq}, which makes "
+        f"{unhandled} in a row{suspects}",
         evidence={"irq": irq, "unhandled": unhandled, "risen": risen, "without_driver": silent},
         fixes=(Fix("claim-interrupts", title, Risk.DISRUPTIVE),),
     )
@@ -81,7 +83,7 @@ def _rows(snapshot: Snapshot) -> Iterator[Finding]:
     assert table is not None
     assert snapshot.earlier is not None
     assert seconds
-    for label, said in _ROWS.items():
+    for label, meaning in _ROWS.items():
         line = table.line(label)
         earlier = snapshot.earlier.interrupts
         risen = rates.line_delta(earlier, line, table.cpus, seconds) if line else None
@@ -89,6 +91,7 @@ def _rows(snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(
                 subject=label,
                 severity=Severity.MEDIUM,
-                message=f"{risen / seconds:.1f} {said} a second",
+                message=f"{label} in /proc/interrupts rises by {risen / seconds:.1f} a second: "
+                f"it counts {meaning}",
                 evidence={"row": label, "risen": risen, "seconds": round(seconds, 2)},
             )

@@ -7,21 +7,21 @@ from dirtune.snapshot import Snapshot
 
 @check("irq/threaded-shared", severity=Severity.MEDIUM, trust="A", needs=("interrupts",))
 def threaded_shared(snapshot: Snapshot) -> Verdicts:
-    """Every handler on a network card's shared line runs in a thread of its own.
+    """Every handler on a NIC's shared line runs in a thread of its own.
 
     ## What it does
-    Reports a line that a card shares with another device on a kernel that forces handlers into
-    threads: booted with `threadirqs`, built with PREEMPT_RT, or showing threads `irq/N-NAME` for
-    two or more of the line's handlers.
+    The check reports a line that a NIC shares with another device on a kernel that forces handlers
+    into threads: one booted with `threadirqs`, one built with PREEMPT_RT, or one that shows
+    threads `irq/N-NAME` for two or more of the line's handlers.
 
     ## Why it matters
-    Every interrupt of the card wakes one real-time thread per handler, and the line stays masked
-    until all have run. On some Intel chip sets a masked line makes the device interrupt again
-    by another way, until the kernel disables it ("nobody cared").
+    Every interrupt of the NIC wakes one real-time thread per handler, and the line stays masked
+    until all have run. On some Intel chip sets a masked line makes the device interrupt again by
+    another way, until the kernel disables it ("nobody cared").
 
     ## Remediation
-    Let the card use MSI, or take it off the shared line as `irq/shared-with-nic` says; else boot
-    without `threadirqs`, or with a kernel that is not PREEMPT_RT.
+    Let the NIC use MSI, or move it off the shared line as `irq/shared-with-nic` says. Otherwise
+    boot without `threadirqs`, or with a kernel that is not PREEMPT_RT.
 
     ## References
     - Documentation/PCI/boot-interrupts.rst
@@ -32,14 +32,22 @@ def threaded_shared(snapshot: Snapshot) -> Verdicts:
         threads = _threads(snapshot, shared)
         if not (option or rt or len(threads) > 1):
             if snapshot.cmdline is None and snapshot.irq_threads is None:
-                yield inconclusive("no command line and no threads to tell by")
+                yield inconclusive(
+                    "neither the kernel command line nor the interrupt threads are known"
+                )
             continue
-        how = "threadirqs" if option else "PREEMPT_RT" if rt else "their threads"
+        how = (
+            "the kernel was booted with threadirqs"
+            if option
+            else "the kernel is built with PREEMPT_RT"
+            if rt
+            else "the handlers have threads"
+        )
         yield Finding(
             subject=shared.subject,
             severity=Severity.MEDIUM,
-            message=f"each interrupt of {shared.cards[0].action} wakes {len(shared.line.actions)} "
-            f"threads and masks the line until all have run ({how})",
+            message=f"Each interrupt of {shared.cards[0].action} wakes {len(shared.line.actions)} "
+            f"threads and masks {shared.subject} until all have run, because {how}",
             evidence=shared.evidence | {"threads": list(threads)},
             fixes=(_drop_threadirqs(),) if option else (),
         )

@@ -20,24 +20,25 @@ _OPTIONS = ("intremap=off", "nox2apic", "iommu=off", "intel_iommu=off", "amd_iom
 
 @check("irq/vector-exhaustion", severity=Severity.INFO, trust="C", needs=("kernel_log",))
 def vector_exhaustion(snapshot: Snapshot) -> Verdicts:
-    """Interrupt vectors ran out, and a card got fewer queues.
+    """Interrupt vectors ran out, and a NIC got fewer queues.
 
     ## What it does
-    Looks in the kernel's log for a network driver that did not get the MSI-X vectors it asked for,
-    and for two messages or more `No irq handler for vector`. One such message comes with a CPU
-    that goes offline, and is left alone. It is `info`: which messages tell of this is a rule of
-    thumb.
+    The check looks in the kernel log for a network driver that did not get the MSI-X vectors it
+    asked for, and for two or more messages `No irq handler for vector`. One such message comes
+    with a CPU that goes offline and is not reported. The finding is `info`, because the choice of
+    messages is a rule of thumb.
 
     ## Why it matters
     A CPU has about 200 vectors for devices. A driver that does not get one for each queue falls
-    back to fewer queues and says no more about it.
+    back to fewer queues and does not report it again.
 
     ## Remediation
-    Switch interrupt remapping and x2APIC on in the firmware, drop `intremap=off` or `nox2apic`
-    from the kernel's command line, or give cards fewer channels.
+    Enable interrupt remapping and x2APIC in the firmware, drop `intremap=off` or `nox2apic` from
+    the kernel command line, or give the NICs fewer channels.
 
     ## Known problems
-    Drivers word this each in their own way. The log's ring may have lost the message.
+    Each driver words its message in its own way. The ring buffer of the kernel log may have lost
+    the message.
 
     ## References
     - Documentation/admin-guide/kernel-parameters.txt, `intremap=`, `nox2apic`
@@ -57,7 +58,7 @@ def _fewer(text: str) -> bool:
 
 
 def _of_card(snapshot: Snapshot, text: str) -> bool:
-    """Whether a message begins with a network driver, or names a card."""
+    """Whether a message begins with a network driver, or names a NIC."""
     names = {i.name for i in snapshot.interfaces or () if i.physical}
     names |= {device.address for device in snapshot.pci or () if device.nets}
     driver = re.split(r"[\s:]", text, maxsplit=1)[0]
@@ -69,11 +70,12 @@ def _finding(snapshot: Snapshot, text: str, times: int) -> Finding:
     lines = snapshot.interrupts.numbered if snapshot.interrupts else ()
     remapped = any((line.chip or "").startswith("IR-") for line in lines) if lines else None
     drop = boot("drop-option", f"Boot without {' '.join(options)}", *map(BootOption, options))
-    title = "Switch interrupt remapping and x2APIC on in the firmware, or use fewer channels"
+    title = "Enable interrupt remapping and x2APIC in the firmware, or use fewer channels"
     return Finding(
         subject="vectors",
         severity=Severity.INFO,
-        message=f"the kernel's log says {text!r}, {times} of its kind",
+        message=f"The kernel ran out of interrupt vectors: its log says {text!r} and holds "
+        f"{times} such {'message' if times == 1 else 'messages'}",
         evidence={"message": text, "times": times, "options": options, "remapped": remapped},
         fixes=(*((drop,) if options else ()), Fix("more-vectors", title, Risk.REBOOT)),
     )

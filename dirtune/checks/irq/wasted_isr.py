@@ -14,25 +14,26 @@ _ENOUGH_CALLS = 1000
 
 @check("irq/wasted-isr", severity=Severity.HIGH, trust="A", needs=("interrupts", "handlers"))
 def wasted_isr(snapshot: Snapshot) -> Verdicts:
-    """Handlers of other devices run for nothing on a network card's interrupt line.
+    """Handlers of other devices run for nothing on a NIC's interrupt line.
 
     ## What it does
-    With `--probe`, adds up the time of calls that returned IRQ_NONE on lines that a card shares.
-    It is `critical` at 5 % of a CPU or more, `high` at 0.5 % or at a tenth of the line's handler
-    time, else `info`. Lines with one handler and windows with fewer than 1,000 calls are not
-    judged; nor are threaded handlers, which never return IRQ_NONE. Where connections pass, it
-    says what a line of its own should take off the CPU time of each, by the load right before.
+    With `--probe`, the check adds up the time of calls that returned IRQ_NONE on lines that a NIC
+    shares. The finding is `critical` at 5 % of a CPU or more, `high` at 0.5 % or at a tenth of the
+    line's handler time, else `info`. Lines with one handler and windows with fewer than 1,000
+    calls are not judged, nor are threaded handlers, which never return IRQ_NONE. Where connections
+    pass, the finding forecasts how much CPU time per connection a line of its own should save,
+    from the load right before the window.
 
     ## Why it matters
-    It turns the suspicion of `irq/shared-with-nic` into a number: this much CPU goes into
-    asking devices that had nothing to say.
+    It turns the suspicion of `irq/shared-with-nic` into a number: this much CPU time goes into
+    asking devices that did not interrupt.
 
     ## Remediation
-    As for `irq/shared-with-nic`; measure again afterwards.
+    Separate the line as `irq/shared-with-nic` says, and measure again afterwards.
 
     ## Known problems
-    bcc's `hardirqs` leaves calls that return IRQ_NONE out and shows nothing of this. Tracing a
-    line with 100,000 interrupts/s costs a per cent or two of its CPU while it lasts.
+    The `hardirqs` tool of bcc leaves out calls that return IRQ_NONE and shows nothing of this.
+    Tracing a line with 100,000 interrupts/s costs one or two per cent of its CPU while it lasts.
 
     ## References
     - include/trace/events/irq.h, `irq_handler_exit`
@@ -42,9 +43,14 @@ def wasted_isr(snapshot: Snapshot) -> Verdicts:
         waste = shared.waste
         if waste is None or waste.calls < _ENOUGH_CALLS:
             calls = waste.calls if waste else 0
-            yield inconclusive(f"{shared.subject}: {calls} calls, {_ENOUGH_CALLS} are needed")
+            yield inconclusive(
+                f"{shared.subject}: its handlers were called {calls} times, and {_ENOUGH_CALLS:,} "
+                "calls are needed"
+            )
         elif not waste.none and _threaded(snapshot, waste):
-            yield inconclusive(f"{shared.subject}: handlers run in threads and say nothing")
+            yield inconclusive(
+                f"{shared.subject}: its handlers run in threads, which never return IRQ_NONE"
+            )
         elif waste.none:
             yield Finding(
                 subject=shared.subject,
@@ -70,12 +76,12 @@ def _severity(waste: Waste) -> Severity:
 
 
 def _message(waste: Waste, seconds: float) -> str:
-    each = (waste.ns_per_call or 0.0) / 1000
+    us_per_call = (waste.ns_per_call or 0.0) / 1000
     of_line = 100 * (waste.share_of_line or 0.0)
     return (
-        f"{listed(waste.handlers)} ran {waste.none:,} times for nothing in {seconds:.0f} s, "
-        f"{each:.1f} us each: {of_line:.0f} % of the line's handler time, "
-        f"{waste.cpu_percent:.2f} % of a CPU"
+        f"{listed(waste.handlers)} ran {waste.none:,} times for nothing on irq {waste.irq} in "
+        f"{seconds:.0f} s and took {us_per_call:.1f} us each: that is {of_line:.0f} % of the "
+        f"line's handler time and {waste.cpu_percent:.2f} % of a CPU"
     )
 
 
@@ -86,7 +92,7 @@ def _hope(snapshot: Snapshot, waste: Waste) -> str:
     low, high = (100 * (1 - bound) for bound in reversed(found.interval))
     saved = 100 * (1 - found.ratio)
     return (
-        f"; a line of its own should take {saved:.1f} % ({low:.1f} to {high:.1f}) off the CPU "
+        f"; a line of its own should save {saved:.1f} % ({low:.1f} to {high:.1f} %) of the CPU "
         "time of a connection"
     )
 

@@ -24,25 +24,24 @@ _ISA = re.compile(
 
 @check("irq/xtpic-mode", severity=Severity.CRITICAL, trust="A", needs=("interrupts",))
 def xtpic_mode(snapshot: Snapshot) -> Verdicts:
-    """The IO-APIC is not in use: every device goes through the old interrupt controller.
+    """The IO-APIC is not in use, so every device uses the old 8259 interrupt controller.
 
     ## What it does
-    Reports an x86 host whose PCI devices show `XT-PIC` in /proc/interrupts, or that was booted
-    with an option that turns the IO-APIC off. It is `critical` on several CPUs with 1,000 or
-    more interrupts/s from network cards on the PIC, `medium` when every card uses MSI, else
-    `high`. Lines of the board's own devices (`timer`, `cascade`, `serial`) and of ISA and PC Card
-    adapters on XT-PIC are normal; MIPS boards and guests with one CPU and no such option are left
-    alone.
+    The check reports an x86 host whose PCI devices show `XT-PIC` in /proc/interrupts, whether or
+    not a boot option turns the IO-APIC off. The finding is `critical` on several CPUs with 1,000
+    or more interrupts/s from NICs on the PIC, `medium` when every NIC uses MSI, else `high`. Lines
+    of the board's own devices (`timer`, `cascade`, `serial`) and of ISA and PC Card adapters on
+    XT-PIC are normal. MIPS boards, and guests with one CPU and no such option, are not reported.
 
     ## Why it matters
-    The PIC has 15 lines for all devices, so devices share them; it delivers all of them to
-    CPU 0, and masking and acknowledging one is slow port I/O. The IO-APIC gives each interrupt
+    The PIC has 15 lines for all devices, so devices share them. It delivers all of them to CPU 0,
+    and masking and acknowledging an interrupt is slow port I/O. The IO-APIC gives each interrupt
     pin a line of its own.
 
     ## Remediation
-    Remove `noapic`, `nolapic`, `acpi=off`, `acpi=noirq` or `pci=noacpi` from the kernel's
-    command line and reboot; switch the APIC on in the firmware. Such an option was often added
-    for a broken firmware table: keep a boot entry with the old command line.
+    Remove `noapic`, `nolapic`, `acpi=off`, `acpi=noirq` or `pci=noacpi` from the kernel command
+    line and reboot, and enable the APIC in the firmware. Such an option was often added because of
+    a broken firmware table, so keep a boot entry with the old command line.
 
     ## References
     - Documentation/admin-guide/kernel-parameters.txt, `noapic`
@@ -67,10 +66,10 @@ def xtpic_mode(snapshot: Snapshot) -> Verdicts:
 
 
 def drop_noapic(options: tuple[str, ...]) -> Fix:
-    """Return the fix that takes the option off the kernel's command line."""
+    """Return the fix that drops the option from the kernel command line."""
     return Fix(
         "drop-noapic",
-        "Boot without the option that turns the IO-APIC off, keeping an entry with it",
+        "Boot without the option that turns the IO-APIC off, and keep a boot entry that has it",
         Risk.REBOOT,
         ("dirtune fix apply irq/xtpic-mode", "reboot"),
         settings=tuple(map(BootOption, options)),
@@ -78,7 +77,7 @@ def drop_noapic(options: tuple[str, ...]) -> Fix:
 
 
 def _firmware() -> Fix:
-    return Fix("enable-ioapic", "Switch the IO-APIC (APIC mode) on in the firmware", Risk.REBOOT)
+    return Fix("enable-ioapic", "Enable the IO-APIC (APIC mode) in the firmware", Risk.REBOOT)
 
 
 def _on_pci(line: Line) -> bool:
@@ -103,5 +102,6 @@ def _severity(snapshot: Snapshot, table: Interrupts) -> Severity:
 
 def _message(lines: tuple[Line, ...], options: tuple[str, ...]) -> str:
     names = dict.fromkeys(action for line in lines for action in line.actions)
-    why = f", as {listed(options)} on the kernel command line asks" if options else ""
-    return f"{listed(names)} go through the old PIC (XT-PIC) and CPU 0{why}"
+    why = f" because the kernel was booted with {listed(options)}" if options else ""
+    verb = "interrupts" if len(names) == 1 else "interrupt"
+    return f"{listed(names)} {verb} CPU 0 through the old interrupt controller (XT-PIC){why}"

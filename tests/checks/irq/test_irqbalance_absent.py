@@ -32,7 +32,7 @@ class TestAbsent:
         (found,) = self.outcome().findings
 
         assert found.severity is Severity.MEDIUM
-        assert "3 receive vectors all go to CPU 0 and 1" in found.message
+        assert (found.subject, found.evidence["cpus"]) == ("irqbalance", [0, 1])
         assert found.evidence["irqs"] == ["40", "41", "42"]
         assert found.fixes[0].commands == ("systemctl enable --now irqbalance",)
         assert found.fixes[1].commands == (

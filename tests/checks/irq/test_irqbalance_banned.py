@@ -35,14 +35,13 @@ class TestBanned:
         (found,) = self.outcome(settings).findings
 
         assert (found.subject, found.severity) == ("eth0", Severity.MEDIUM)
-        assert "leaves irqbalance 1 CPUs near the card for 4 active vectors" in found.message
-        assert found.evidence["left"] == [0]
+        assert (found.evidence["left"], len(found.evidence["irqs"])) == ([0], 4)
         assert [fix.id for fix in found.fixes] == ["correct-banned-cpus"]
 
     def test_isolated_cpus_are_spared_by_itself(self):
         (found,) = self.outcome(files(), cpus=cpus(4, isolated=(2, 3), nohz_full=(1,))).findings
 
-        assert "isolation leaves irqbalance 1 CPUs" in found.message
+        assert (found.evidence["by"], found.evidence["left"]) == ("isolation", [0])
 
     def test_only_cpus_near_the_card_count(self):
         card = PciDevice("0000:03:00.0", 0x020000, "ice", nets=("eth0",), local_cpus=(0, 1))
@@ -56,7 +55,7 @@ class TestBanned:
         (found,) = self.outcome(settings, cpus=cpus(65), interrupts=interrupts()).findings
 
         assert found.subject == "IRQBALANCE_BANNED_CPUS"
-        assert "covers 64 CPUs at most, of 65" in found.message
+        assert found.evidence == {"mask": "0000000000000001", "online_cpus": 65}
         assert self.outcome(settings, cpus=cpus(64)).status is Status.PASSED
 
     @pytest.mark.parametrize(

@@ -34,8 +34,7 @@ class TestConflict:
         (found,) = self.outcome(process(8, "tuned")).findings
 
         assert found.severity is Severity.MEDIUM
-        assert "irq 41 of 3 vectors moved" in found.message
-        assert found.evidence["irqs"] == ["41"]
+        assert found.evidence == {"irqs": ["41"], "vectors": 3, "pinners": ["tuned"]}
         assert found.fixes[0].title == (
             "Start irqbalance with --banirq=40 --banirq=41 --banirq=42"
         )

@@ -27,8 +27,6 @@ def test_a_pcie_card_on_a_wire():
     (found,) = outcome(CARD, interrupts=table).findings
 
     assert (found.subject, found.severity) == ("eth0", Severity.HIGH)
-    assert "bnx2 takes irq 17 over a wire" in found.message
-    assert "is not known" in found.message
     assert found.evidence["irq"] == "17"
     assert found.evidence["chip"] == "IO-APIC"
     assert [(fix.id, fix.commands) for fix in found.fixes] == [("find-msi-obstacle", ())]
@@ -52,8 +50,8 @@ def test_a_pcie_card_on_a_wire():
 def test_the_drivers_option_is_named_and_dropped(driver, parameters, options, row):
     (found,) = outcome(of_driver(driver), modules=Modules(frozenset(), parameters)).findings
 
-    assert f"{driver} was loaded with {row}" in found.message
     (fix,) = found.fixes
+    assert row in found.message
     assert (fix.id, fix.risk) == ("drop-driver-option", Risk.DISRUPTIVE)
     assert fix.commands == (
         f"modprobe -r {driver} && modprobe {options}",
@@ -94,7 +92,7 @@ def test_a_bridge_above_it_forbids_msi():
     bridge = PciDevice("0000:00:1c.0", 0x060400, "pcieport", 16, (24,), msi_allowed=False)
     (found,) = outcome(card, bridge).findings
 
-    assert "the bridge 0000:00:1c.0 above it has msi_bus 0" in found.message
+    assert found.fixes[0].id == "allow-msi"
     assert found.fixes[0].risk is Risk.DISRUPTIVE
     assert found.fixes[0].commands == (
         "echo 1 > /sys/bus/pci/devices/0000:00:1c.0/msi_bus",
@@ -108,8 +106,8 @@ def test_the_kernels_log_tells_why():
     other = LogLine(3.0, "igb 0000:04:00.0: Failed to initialize MSI-X")
     (found,) = outcome(CARD, kernel_log=(other, row)).findings
 
-    assert "0000:03:00.0 eth0: Failed to allocate MSI-X" in found.message
-    assert "0000:04:00.0" not in found.message
+    assert row.text in found.message
+    assert other.text not in found.message
 
 
 def test_an_emulated_card_has_one_more_remedy():

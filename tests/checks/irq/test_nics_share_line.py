@@ -33,8 +33,10 @@ class TestNicsShareLine:
         assert severity(nics_share_line, found) is Severity.MEDIUM
 
     def test_idle_or_one_sample_is_undecided(self):
-        assert "idle" in outcome(nics_share_line, at_rate(self.two(), 1, packets=499)).reason
-        assert "one sample" in outcome(nics_share_line, self.two()).reason
+        idle = at_rate(self.two(), 1, packets=499)
+
+        assert outcome(nics_share_line, idle).status is Status.INCONCLUSIVE
+        assert outcome(nics_share_line, self.two()).status is Status.INCONCLUSIVE
 
     def test_a_card_and_a_disk_are_not_two_cards(self):
         assert outcome(nics_share_line, host(SHARED)).status is Status.PASSED

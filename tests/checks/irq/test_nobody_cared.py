@@ -32,8 +32,8 @@ class TestNobodyCared:
         (found,) = self.outcome(*log).findings
 
         assert (found.subject, found.severity) == ("irq 10", Severity.CRITICAL)
-        assert "the line of ehci_hcd:usb2, eth0 off" in found.message
         assert found.evidence["irq"] == "10"
+        assert found.evidence["actions"] == ["ehci_hcd:usb2", "eth0"]
         assert [(fix.id, fix.commands) for fix in found.fixes] == [("free-line", ())]
 
     def test_storage_is_as_grave_and_usb_is_not(self):

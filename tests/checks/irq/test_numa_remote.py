@@ -44,7 +44,8 @@ class TestNumaRemote:
         (found,) = self.outcome(near, far, speed=speed).findings
 
         assert (found.subject, found.severity) == ("eth0", severity)
-        assert f"{far / 10:.0f} % of its 100 interrupts/s" in found.message
+        assert found.evidence["remote_share"] == far / 1000
+        assert found.evidence["interrupts_per_second"] == 100
         assert found.evidence["remote_cpus"] == [2]
         assert found.fixes[0].commands == (
             "echo 0 > /proc/irq/40/smp_affinity_list",

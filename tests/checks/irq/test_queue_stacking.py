@@ -21,8 +21,12 @@ class TestQueueStacking:
         (found,) = self.outcome((1000, 0, 0, 0), (1000, 0, 0, 0)).findings
 
         assert (found.subject, found.severity) == ("eth0", Severity.MEDIUM)
-        assert "hot queues meet on CPU 0 while 3 of 4 cores near it serve none" in found.message
-        assert found.evidence["irqs"] == ["40", "41"]
+        assert found.evidence == {
+            "irqs": ["40", "41"],
+            "hot_queues": 2,
+            "idle_cores": 3,
+            "cores": 4,
+        }
         assert found.cause is None
         assert found.fixes[0].commands[1] == "echo 1 > /proc/irq/41/smp_affinity_list"
         assert found.fixes[1].commands == ("ethtool -L eth0 combined 4",)
@@ -30,12 +34,14 @@ class TestQueueStacking:
     def test_a_quarter_of_the_cores_is_idle(self):
         rows = ((1000, 0, 0, 0), (1000, 0, 0, 0), (0, 1000, 0, 0), (0, 0, 1000, 0))
 
-        assert "1 of 4 cores" in self.outcome(*rows).findings[0].message
+        (found,) = self.outcome(*rows).findings
+
+        assert (found.evidence["idle_cores"], found.evidence["cores"]) == (1, 4)
 
     def test_two_siblings_of_one_core(self):
         (found,) = self.outcome((1000, 0, 0, 0), (0, 1000, 0, 0), topology=THREADS).findings
 
-        assert "on CPU 0+1 while 1 of 2 cores" in found.message
+        assert (found.evidence["idle_cores"], found.evidence["cores"]) == (1, 2)
 
     @pytest.mark.parametrize(
         ("rows", "topology"),

@@ -29,7 +29,7 @@ class TestVectorExhaustion:
         (found,) = self.outcome(text, pci=(CARD,), cmdline=("nox2apic",)).findings
 
         assert found.severity is Severity.INFO
-        assert text in found.message
+        assert (found.evidence["message"], found.evidence["times"]) == (text, 1)
         assert found.fixes[0].title == "Boot without nox2apic"
 
     def test_stray_vectors(self):

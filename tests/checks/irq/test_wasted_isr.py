@@ -56,8 +56,8 @@ class TestWastedIsr:
         woken = tuple(replace(handler, wake_thread=2000) for handler in calls.handlers)
         threaded = dataclasses.replace(host(SHARED), handlers=replace(calls, handlers=woken))
 
-        assert "999 calls" in outcome(wasted_isr, few).reason
-        assert "threads" in outcome(wasted_isr, threaded).reason
+        assert outcome(wasted_isr, few).status is Status.INCONCLUSIVE
+        assert outcome(wasted_isr, threaded).status is Status.INCONCLUSIVE
 
     def test_under_load_it_says_what_separating_should_bring(self):
         # 10 s apart: 4 s of CPU for 2,000 connections are 2,000 us each. The probe's 5 s have
@@ -77,7 +77,7 @@ class TestWastedIsr:
         forecast = told.evidence["forecast"]
         assert forecast["ratio"] == pytest.approx(0.95)
         assert forecast["wasted_us_per_connection"] == pytest.approx(100)
-        assert "should take 5.0 % (4.8 to 5.2) off the CPU time of a connection" in told.message
+        assert "save 5.0 % (4.8 to 5.2 %) of the CPU time of a connection" in told.message
 
     def test_without_connections_there_is_no_forecast(self):
         found = outcome(
@@ -85,7 +85,6 @@ class TestWastedIsr:
         ).findings[0]
 
         assert found.evidence["forecast"] is None
-        assert "should take" not in found.message
 
     def test_a_line_of_its_own_may_return_irq_none(self):
         alone = dataclasses.replace(
