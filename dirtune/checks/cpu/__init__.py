@@ -1,4 +1,4 @@
-"""Checks of CPUs, and what several of them ask of a snapshot."""
+"""Checks of CPUs, and the questions that several of them put to a snapshot."""
 
 from collections.abc import Iterable, Mapping
 
@@ -15,7 +15,7 @@ def percents(snapshot: Snapshot) -> Mapping[int, Mapping[str, float]] | None:
 
 
 def on_cards(snapshot: Snapshot, cpus: Iterable[int]) -> tuple[int, ...]:
-    """Return those of *cpus* that take cards' interrupts; all of them where that is not known."""
+    """Return those of *cpus* that take NICs' interrupts; all of them where that is unknown."""
     known = nic_cpus(snapshot)
     return tuple(sorted(cpu for cpu in cpus if known is None or cpu in known))
 
@@ -30,5 +30,5 @@ def tuned_profile(snapshot: Snapshot) -> tuple[Fix, ...]:
     if not any(name.startswith("tuned") for name in competitors(snapshot, "cpu")):
         return ()
     rows = ("tuned-adm profile network-latency",)
-    title = "Let tuned use its profile network-latency"
+    title = "Let tuned apply its profile network-latency"
     return (Fix("tuned-profile", title, Risk.SAFE, rows),)

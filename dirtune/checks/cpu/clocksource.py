@@ -13,17 +13,17 @@ def clocksource(snapshot: Snapshot) -> Verdicts:
     """The kernel reads the time from a slow device.
 
     ## What it does
-    Reports the clock source `hpet` or `acpi_pm` on a CPU whose time-stamp counter is steady
-    (`constant_tsc` and `nonstop_tsc` in /proc/cpuinfo): `medium`. Clock sources of hypervisors and
-    of other architectures are left alone.
+    The check reports the clock source `hpet` or `acpi_pm` on a CPU whose time-stamp counter is
+    steady (`constant_tsc` and `nonstop_tsc` in /proc/cpuinfo): `medium`. Clock sources of
+    hypervisors and of other architectures are not reported.
 
     ## Why it matters
-    The time is read for every packet that is stamped and at every timer. The counter is part of
-    the CPU; these devices are not.
+    The kernel reads the time for every packet that it stamps and at every timer. The time-stamp
+    counter is part of the CPU; these devices are not.
 
     ## Remediation
-    Write `tsc` into current_clocksource where the kernel offers it. Where it does not, the
-    kernel's log says why it marked the counter unstable: repair that, often in the firmware.
+    Write `tsc` into current_clocksource where the kernel offers it. Where it does not, the kernel
+    log says why it marked the counter unstable: repair that, often in the firmware.
 
     ## References
     - Documentation/ABI/testing/sysfs-devices-system-clocksource
@@ -31,9 +31,9 @@ def clocksource(snapshot: Snapshot) -> Verdicts:
     power = snapshot.cpu_power
     assert power is not None
     if power.clocksource is None:
-        yield inconclusive("the clock source is not known")
+        yield inconclusive("the clock source is unknown")
     elif power.clocksource in _SLOW and (snapshot.cpuinfo is None or not snapshot.cpuinfo.flags):
-        yield inconclusive("whether the time-stamp counter is steady is not known")
+        yield inconclusive("it is unknown whether the time-stamp counter is steady")
     elif power.clocksource in _SLOW and _steady(snapshot):
         yield _finding(snapshot, power.clocksource, power.clocksources)
 
@@ -47,15 +47,22 @@ def _finding(snapshot: Snapshot, current: str, offered: tuple[str, ...]) -> Find
     why = [r.text for r in snapshot.kernel_log or () if any(w in r.text for w in _UNSTABLE)]
     if "tsc" in offered:
         rows = (f"echo tsc > {_FILE}",)
-        fix = commands(snapshot, "use-tsc", "Read the time from the CPU", rows, what="cpu")
+        fix = commands(
+            snapshot,
+            "use-tsc",
+            "Read the time from the CPU's time-stamp counter",
+            rows,
+            what="cpu",
+        )
     else:
         title = "Find out why the kernel marked the time-stamp counter unstable"
         fix = Fix("find-tsc-fault", title, Risk.REBOOT)
-    told = f": the kernel's log says {why[0]!r}" if why else ""
+    logged = f"; the kernel log says {why[0]!r}" if why else ""
     return Finding(
         subject=current,
         severity=Severity.MEDIUM,
-        message=f"is read for the time though the CPU has a steady counter{told}",
+        message=f"The kernel reads the time from {current} although the CPU has a steady "
+        f"time-stamp counter{logged}",
         evidence={"clocksource": current, "available": list(offered), "log": why[:3]},
         fixes=(fix,),
     )

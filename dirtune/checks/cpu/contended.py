@@ -13,7 +13,7 @@ from dirtune.checks import (
 )
 from dirtune.checks.cpu import percents
 from dirtune.checks.ipvs import forwarding
-from dirtune.checks.irq import nic_cpus
+from dirtune.checks.irq import listed, nic_cpus
 from dirtune.collect.processes import Process
 from dirtune.snapshot import Snapshot
 
@@ -32,38 +32,39 @@ _NAMED = 3  # programs in the evidence
     traffic=True,
 )
 def contended(snapshot: Snapshot) -> Verdicts:
-    """Programs want the CPUs that serve the director's cards.
+    """Programs compete for the CPUs that serve the director's NICs.
 
     ## What it does
-    Reports a CPU that takes cards' interrupts and spends 40 % of its time or more in softirqs and
-    30 % or more in programs, and programs with a real-time policy that ran on such a CPU between
-    two samples; keepalived and threads of the kernel are meant to. It is `info`: the thresholds
-    are a rule of thumb. Directors that serve connections themselves are left alone.
+    The check reports a CPU that takes NICs' interrupts and spends 40 % of its time or more in
+    softirqs and 30 % or more in programs, and programs with a real-time policy that ran on such a
+    CPU between two samples. keepalived and kernel threads are meant to run there and are not
+    reported. The finding is `info`, because the thresholds are a rule of thumb. Directors that
+    serve connections themselves are not reported.
 
     ## Why it matters
     A softirq always interrupts programs, but ksoftirqd and keepalived wait for them: health checks
     time out, and VRRP changes masters.
 
     ## Remediation
-    Keep programs off these CPUs with a cpuset or taskset; give keepalived `vrrp_rt_priority` and
-    `vrrp_cpu_affinity`.
+    Keep programs off these CPUs with a cpuset or taskset, and give keepalived `vrrp_rt_priority`
+    and `vrrp_cpu_affinity`.
 
     ## Known problems
-    Of a program with several threads only the first is placed on a CPU; the CPU where it ran last
-    stands for the whole time.
+    Only the first thread of a program is placed on a CPU, and the CPU where it ran last stands for
+    the whole time.
 
     ## References
     - keepalived.conf(5)
     """
     if "Local" in forwarding(snapshot):
-        yield not_applicable("a director that serves connections itself")
+        yield not_applicable("this director serves connections itself")
         return
     cpus, shares = nic_cpus(snapshot), percents(snapshot)
     if cpus is None or not shares:
-        yield inconclusive("which CPUs serve cards, or their load, is not known")
+        yield inconclusive("the CPUs that serve NICs, or their load, are unknown")
         return
     if snapshot.processes is None:
-        yield inconclusive("programs are not known")
+        yield inconclusive("the programs on this host are unknown")
     for cpu in cpus:
         yield from _judge(snapshot, cpu, shares.get(cpu, {}))
 
@@ -74,12 +75,14 @@ def _judge(snapshot: Snapshot, cpu: int, share: Mapping[str, float]) -> Verdicts
     softirq = share.get("softirq", 0.0)
     urgent = [p.name for p in ran if p.policy in _REALTIME and not p.name.startswith(_MEANT)]
     if softirq >= _SOFTIRQ_PERCENT and user >= _USER_PERCENT:
-        message = f"{user:.0f} % of it go to programs beside {softirq:.0f} % to softirqs"
+        message = (
+            f"Programs take {user:.0f} % of CPU {cpu}, beside {softirq:.0f} % that softirqs take"
+        )
     elif urgent:
-        message = f"{', '.join(urgent)} with a real-time policy ran on it"
+        message = f"{listed(urgent)} with a real-time policy ran on CPU {cpu}, which serves a NIC"
     else:
         return
-    title = "Keep programs off it with a cpuset, and set keepalived's vrrp_cpu_affinity"
+    title = f"Keep programs off CPU {cpu} with a cpuset, and set keepalived's vrrp_cpu_affinity"
     yield Finding(
         subject=f"CPU {cpu}",
         severity=Severity.INFO,

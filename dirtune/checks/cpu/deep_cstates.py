@@ -9,6 +9,7 @@ from dirtune.checks import (
     not_applicable,
 )
 from dirtune.checks.cpu import guest, on_cards, tuned_profile
+from dirtune.checks.irq import named_cpus
 from dirtune.checks.remedies import boot, commands
 from dirtune.collect.cpu_power import CpuPower, IdleState
 from dirtune.settings import BootOption
@@ -28,43 +29,46 @@ _POLL = "idle=poll"
     traffic=True,
 )
 def deep_cstates(snapshot: Snapshot) -> Verdicts:
-    """CPUs that serve cards sleep so deeply that they wake late.
+    """CPUs that serve NICs sleep so deeply that they wake late.
 
     ## What it does
-    Reports CPUs that take cards' interrupts (all, where these are not known) and spent 20 % of the
-    time between two samples or more in idle states that take 50 us or more to leave: `low`. The
-    other way round it reports `idle=poll`: `low`. Guests and hosts without a cpuidle driver are
-    left alone.
+    The check reports CPUs that take NICs' interrupts (all CPUs, where these are unknown) and spent
+    20 % or more of the time between two samples in idle states that take 50 us or more to leave:
+    `low`. It also reports the opposite, `idle=poll`: `low`. Guests and hosts without a cpuidle
+    driver are not reported.
 
     ## Why it matters
-    The first packets of a burst wait for the CPU to wake, and the ring must hold them. `idle=poll`
-    never sleeps: heat, no turbo clock for other cores, and nothing left for a core's second
-    thread.
+    The first packets of a burst wait for the CPU to wake, and the ring must hold them. With
+    `idle=poll` a CPU never sleeps: that means heat, no turbo clock for other cores, and nothing
+    left for a core's second thread.
 
     ## Remediation
-    `cpupower idle-set -D 20` switches off the states that take more than 20 us; tuned's profiles
-    network-latency and latency-performance do the like. Avoid `idle=poll`.
+    `cpupower idle-set -D 20` disables the states that take more than 20 us to leave; the tuned
+    profiles network-latency and latency-performance do the like. Avoid `idle=poll`.
 
     ## Known problems
-    Whether the latency of the slowest per cent of requests matters to the service is not known
-    here. Who holds /dev/cpu_dma_latency is not read; its effect on the states is seen.
+    It is unknown here whether the latency of the slowest per cent of requests matters to the
+    service. The process that holds /dev/cpu_dma_latency is not read; its effect on the states is
+    seen.
 
     ## References
     - Documentation/admin-guide/pm/cpuidle.rst
     - tuned, profile latency-performance
     """
     if guest(snapshot):
-        yield not_applicable("a guest: idle states are the host's")
+        yield not_applicable(
+            "this host is a guest, and the hypervisor's host controls idle states"
+        )
         return
     if _POLL in (snapshot.cmdline or ()):
         yield _polling()
         return
     assert snapshot.cpu_power is not None
     if snapshot.cpu_power.idle_driver in {None, "none"} or not snapshot.cpu_power.idle:
-        yield not_applicable("no cpuidle driver")
+        yield not_applicable("this host has no cpuidle driver")
         return
     if snapshot.earlier is None or snapshot.earlier.cpu_power is None:
-        yield inconclusive("the time in idle states is known once only")
+        yield inconclusive("the time in idle states is known in one sample only")
         return
     deep = dict(_deep(snapshot, snapshot.earlier.cpu_power))
     if deep:
@@ -88,20 +92,22 @@ def _polling() -> Finding:
     return Finding(
         subject=_POLL,
         severity=Severity.LOW,
-        message="CPUs never sleep: heat, and nothing is left for a core's second thread",
+        message="The CPUs never sleep because of idle=poll, which costs heat and leaves nothing "
+        "for a core's second thread",
         evidence={"option": _POLL},
         fixes=(boot("drop-idle-poll", "Boot without idle=poll", BootOption(_POLL)),),
     )
 
 
 def _finding(snapshot: Snapshot, deep: dict[int, tuple[float, IdleState]]) -> Finding:
-    share, state = max(deep.values(), key=lambda each: each[0])
+    share, state = max(deep.values(), key=lambda pair: pair[0])
     rows = (f"cpupower idle-set -D {_SHALLOW_US}",)
-    title = f"Switch off idle states that take more than {_SHALLOW_US} us to leave"
+    title = f"Disable idle states that take more than {_SHALLOW_US} us to leave"
     return Finding(
         subject=f"CPU {', '.join(map(str, deep))}",
         severity=Severity.LOW,
-        message=f"sleep up to {100 * share:.0f} % of the time in states as deep as {state.name}, "
+        message=f"{named_cpus(deep)} {'spends' if len(deep) == 1 else 'spend'} up to "
+        f"{100 * share:.0f} % of the time in idle states as deep as {state.name}, which takes "
         f"{state.latency_us} us to leave",
         evidence={
             "percent_by_cpu": {str(c): round(100 * part, 1) for c, (part, _) in deep.items()},

@@ -8,6 +8,7 @@ from dirtune.checks import (
     not_applicable,
 )
 from dirtune.checks.cpu import guest, on_cards, percents, tuned_profile
+from dirtune.checks.irq import listed, named_cpus
 from dirtune.checks.remedies import commands
 from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
@@ -21,22 +22,22 @@ _BUSY_PERCENT = 60.0
 
 @check("cpu/governor", severity=Severity.MEDIUM, trust="B", needs=("cpu_power",))
 def governor(snapshot: Snapshot) -> Verdicts:
-    """The clock of the CPUs that serve cards follows the load.
+    """The clock of the CPUs that serve NICs follows the load.
 
     ## What it does
-    Reports the governors powersave, ondemand, conservative and schedutil on CPUs that take cards'
-    interrupts (on all, where these are not known): `medium`. With intel_pstate or amd-pstate in
-    active mode, powersave is another thing: it is `low`, and only where the energy-performance
-    preference is not `performance` and the CPU is busy for less than 60 % of its time. Guests and
-    hosts without cpufreq are left alone.
+    The check reports the governors powersave, ondemand, conservative and schedutil on CPUs that
+    take NICs' interrupts (on all CPUs, where these are unknown): `medium`. With intel_pstate or
+    amd-pstate in active mode, powersave means something else: the finding is then `low`, and only
+    where the energy-performance preference is not `performance` and the CPU is busy for less than
+    60 % of its time. Guests and hosts without cpufreq are not reported.
 
     ## Why it matters
-    Work that comes by interrupts looks like idling to a governor that samples the load: packets
+    Work that comes by interrupts looks like idling to a governor that samples the load, so packets
     are forwarded at a low clock.
 
     ## Remediation
-    `tuned-adm profile network-latency` (or throughput-performance), or write `performance` into
-    scaling_governor. It costs power and heat.
+    Run `tuned-adm profile network-latency` (or throughput-performance), or write `performance`
+    into scaling_governor. Either costs power and heat.
 
     ## References
     - Documentation/admin-guide/pm/cpufreq.rst, intel_pstate.rst
@@ -45,10 +46,10 @@ def governor(snapshot: Snapshot) -> Verdicts:
     power = snapshot.cpu_power
     assert power is not None
     if guest(snapshot):
-        yield not_applicable("a guest: the clock is the host's")
+        yield not_applicable("this host is a guest, and the hypervisor's host controls the clock")
         return
     if not power.governors:
-        yield not_applicable("no cpufreq")
+        yield not_applicable("this host has no cpufreq driver")
         return
     slow = [c for c in on_cards(snapshot, power.governors) if power.governors[c] in _SAVING]
     if power.driver not in _ACTIVE:
@@ -58,7 +59,7 @@ def governor(snapshot: Snapshot) -> Verdicts:
     eager = [c for c in slow if power.preferences.get(c) != _FAST]
     busy = percents(snapshot)
     if eager and (not busy or any(c not in power.preferences for c in eager)):
-        yield inconclusive("energy-performance preference or load of the CPUs is not known")
+        yield inconclusive("the energy-performance preference or the load of the CPUs is unknown")
         return
     quiet = [c for c in eager if (busy or {}).get(c, {}).get("busy", 100.0) < _BUSY_PERCENT]
     if quiet:
@@ -70,11 +71,12 @@ def _finding(snapshot: Snapshot, cpus: list[int], severity: Severity) -> Finding
     assert power is not None
     names = sorted({power.governors[cpu] for cpu in cpus})
     preferences = sorted({power.preferences[c] for c in cpus if c in power.preferences})
-    prefer = f" with preference {', '.join(preferences)}" if preferences else ""
+    prefer = f" with the preference {listed(preferences)}" if preferences else ""
     return Finding(
         subject=f"CPU {', '.join(map(str, cpus))}",
         severity=severity,
-        message=f"run under the governor {', '.join(names)} of {power.driver}{prefer}",
+        message=f"{named_cpus(cpus)} {'runs' if len(cpus) == 1 else 'run'} under the governor "
+        f"{listed(names)} of {power.driver}{prefer}, so the clock follows the load",
         evidence={
             "cpus": cpus,
             "governors": names,

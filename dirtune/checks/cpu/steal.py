@@ -7,8 +7,10 @@ from dirtune.checks import (
     check,
     inconclusive,
     not_applicable,
+    one_sample,
 )
 from dirtune.checks.cpu import guest, on_cards, percents
+from dirtune.checks.irq import named_cpus
 from dirtune.snapshot import Snapshot
 
 # Per cent of a CPU's time; estimates, not calibrated.
@@ -17,32 +19,32 @@ _HIGH_PERCENT, _CRITICAL_PERCENT = 5.0, 15.0
 
 @check("cpu/steal", severity=Severity.HIGH, trust="B", needs=("stat",))
 def steal(snapshot: Snapshot) -> Verdicts:
-    """The hypervisor takes time from CPUs that serve cards.
+    """The hypervisor takes time from CPUs that serve NICs.
 
     ## What it does
-    Reports CPUs that take cards' interrupts (all, where these are not known) and lost 5 % of their
-    time or more to the hypervisor between two samples: `high`, and `critical` from 15 % on.
-    Machines that are no guests are left alone.
+    The check reports CPUs that take NICs' interrupts (all CPUs, where these are unknown) and lost
+    5 % of their time or more to the hypervisor between two samples. The finding is `high`, and
+    `critical` from 15 % on. Machines that are not guests are not reported.
 
     ## Why it matters
     A virtual CPU that does not run cannot empty its ring: bursts are lost while the average load
     looks moderate.
 
     ## Remediation
-    Give the guest CPUs of its own at the hypervisor, or pin them.
+    Give the guest CPUs of its own at the hypervisor, or pin its CPUs.
 
     ## Known problems
-    Not every hypervisor reports stolen time: 0 is no proof.
+    Not every hypervisor reports stolen time, so 0 is no proof.
 
     ## References
     - proc(5), /proc/stat
     """
     if guest(snapshot) is False:
-        yield not_applicable("no guest")
+        yield not_applicable("this host is not a guest")
         return
     shares = percents(snapshot)
     if not shares or snapshot.stat is None:
-        yield inconclusive("one sample")
+        yield one_sample()
         return
     if all(times.steal is None for times in snapshot.stat.cpus):
         yield inconclusive("this kernel does not count stolen time")
@@ -51,11 +53,12 @@ def steal(snapshot: Snapshot) -> Verdicts:
     over = {cpu: percent for cpu, percent in lost.items() if percent >= _HIGH_PERCENT}
     if over:
         worst = max(over.values())
-        title = "Give the guest CPUs of its own at the hypervisor, or pin them"
+        title = "Give the guest CPUs of its own at the hypervisor, or pin its CPUs"
         yield Finding(
             subject=f"CPU {', '.join(map(str, over))}",
             severity=Severity.CRITICAL if worst >= _CRITICAL_PERCENT else Severity.HIGH,
-            message=f"lose up to {worst:.0f} % of their time to the hypervisor",
+            message=f"{named_cpus(over)} {'loses' if len(over) == 1 else 'lose'} up to "
+            f"{worst:.0f} % of the time to the hypervisor",
             evidence={"steal_percent": {str(cpu): round(p, 1) for cpu, p in over.items()}},
             fixes=(Fix("dedicate-cpus", title, Risk.DISRUPTIVE),),
         )

@@ -6,26 +6,27 @@ from dirtune.checks import (
     Severity,
     Verdicts,
     check,
-    inconclusive,
     not_applicable,
+    one_sample,
 )
 from dirtune.checks.cpu import guest
+from dirtune.checks.irq import named_cpus
 from dirtune.snapshot import Snapshot
 
 
 @check("cpu/throttled", severity=Severity.HIGH, trust="B", needs=("cpu_power",))
 def throttled(snapshot: Snapshot) -> Verdicts:
-    """CPUs are slowed down for heat or power.
+    """CPUs are slowed down because of heat or power.
 
     ## What it does
-    Reports CPUs whose core_throttle_count or package_throttle_count rose between two samples:
-    `high`. Guests and hosts without these counters (they are x86's) are left alone.
+    The check reports CPUs whose core_throttle_count or package_throttle_count rose between two
+    samples: `high`. Guests and hosts without these counters (only x86 has them) are not reported.
 
     ## Why it matters
-    A hot package slows all its cores: capacity drops though nothing was configured otherwise.
+    A hot package slows all its cores, so capacity drops although no configuration changed.
 
     ## Remediation
-    Repair the cooling; look at the power limit in the board's management controller.
+    Repair the cooling, and look at the power limit in the board's management controller.
 
     ## References
     - Documentation/ABI/testing/sysfs-devices-system-cpu, thermal_throttle
@@ -33,14 +34,16 @@ def throttled(snapshot: Snapshot) -> Verdicts:
     power = snapshot.cpu_power
     assert power is not None
     if guest(snapshot):
-        yield not_applicable("a guest: throttling is counted by its host")
+        yield not_applicable(
+            "this host is a guest, and only the hypervisor's host counts throttling"
+        )
         return
     if not power.throttled:
-        yield not_applicable("no counters of throttling")
+        yield not_applicable("this host has no counters of throttling")
         return
     before = snapshot.earlier.cpu_power if snapshot.earlier else None
     if before is None:
-        yield inconclusive("one sample")
+        yield one_sample()
         return
     risen = {
         cpu: rates.increase(before.throttled.get(cpu), n) for cpu, n in power.throttled.items()
@@ -51,7 +54,8 @@ def throttled(snapshot: Snapshot) -> Verdicts:
         yield Finding(
             subject=f"CPU {', '.join(map(str, sorted(slowed)))}",
             severity=Severity.HIGH,
-            message=f"slowed down up to {max(slowed.values())} times between the samples",
+            message=f"{named_cpus(sorted(slowed))} {'was' if len(slowed) == 1 else 'were'} "
+            f"slowed down up to {max(slowed.values())} times between the samples",
             evidence={"throttled": {str(cpu): n for cpu, n in sorted(slowed.items())}},
             fixes=(Fix("cool-down", title, Risk.SAFE),),
         )

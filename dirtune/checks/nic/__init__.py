@@ -1,4 +1,4 @@
-"""Checks of network cards, and what several of them ask of a snapshot."""
+"""Checks of NICs, and the questions that several of them put to a snapshot."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -37,18 +37,18 @@ _ENOUGH = 1024  # descriptors; more cost cache misses and are for loss that does
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What a card lost between the samples because its ring was not drained."""
+    """Packets that a NIC lost between the samples because its ring was not drained."""
 
     packets: int
     """Packets lost."""
     stalls: int
-    """Packets that found no descriptor, and that the card's FIFO may have kept."""
+    """Packets that found no descriptor, and that the NIC's FIFO may have kept."""
     counters: Mapping[str, int]
     """The increase of each counter that rose."""
 
 
 def card(snapshot: Snapshot, name: str) -> Card:
-    """Return what ethtool tells of an interface; nothing where it was not asked."""
+    """Return the ethtool values of an interface; empty ones where ethtool was not asked."""
     return (snapshot.ethtool or {}).get(name, Card())
 
 
@@ -64,7 +64,7 @@ def before(snapshot: Snapshot, name: str) -> Interface | None:
 
 
 def rises(snapshot: Snapshot, name: str) -> Mapping[str, int] | None:
-    """Return how much each of the driver's own counters rose; None where they are not known."""
+    """Return how much each of the driver's own counters rose; None where they are unknown."""
     now = card(snapshot, name).statistics
     then = card(snapshot.earlier, name).statistics if snapshot.earlier else None
     if now is None or then is None:
@@ -83,16 +83,18 @@ def received(snapshot: Snapshot, port: Interface) -> int | None:
 
 
 def loss(snapshot: Snapshot, port: Interface) -> Loss | None:
-    """Return what *port* lost for want of room; None where no counter tells.
+    """Return the packets that *port* lost for want of room; None where no counter tells.
 
     Drivers copy one counter into another, so the greatest counts and not their sum.
     """
     then = before(snapshot, port.name)
     generic = then.statistics if then else {}
     driver = rises(snapshot, port.name) or {}
-    found = {name: rates.increase(generic.get(name), port.statistics.get(name)) for name in _LOST}
-    found |= {name: driver.get(name) for name in _LOST_BY_DRIVER.get(port.driver or "", ())}
-    known = {name: rise for name, rise in found.items() if rise is not None}
+    counters = {
+        name: rates.increase(generic.get(name), port.statistics.get(name)) for name in _LOST
+    }
+    counters |= {name: driver.get(name) for name in _LOST_BY_DRIVER.get(port.driver or "", ())}
+    known = {name: rise for name, rise in counters.items() if rise is not None}
     stalls = driver.get(_STALLS, 0)
     if not known:
         return None
@@ -102,12 +104,12 @@ def loss(snapshot: Snapshot, port: Interface) -> Loss | None:
 
 def queue_packets(snapshot: Snapshot, name: str) -> Mapping[int, int]:
     """Return the packets that each receive queue took between the samples; empty if unknown."""
-    found: dict[int, int] = {}
+    packets: dict[int, int] = {}
     for counter, rise in (rises(snapshot, name) or {}).items():
-        told = _QUEUE_PACKETS.fullmatch(counter)
-        if told:
-            found[int(next(number for number in told.groups() if number))] = rise
-    return found
+        match = _QUEUE_PACKETS.fullmatch(counter)
+        if match:
+            packets[int(next(number for number in match.groups() if number))] = rise
+    return packets
 
 
 def mean_bytes(snapshot: Snapshot, port: Interface) -> float | None:
@@ -138,21 +140,22 @@ def steer(port: Interface, queue: str, cpus: Iterable[int]) -> KernelFile:
 
 
 def longer_ring(snapshot: Snapshot, name: str) -> tuple[Fix, ...]:
-    """Return the fix that gives a card more descriptors; none where it has all or is silent."""
+    """Return the fix that lengthens a NIC's ring; none at its maximum or if that is unknown."""
     rings = card(snapshot, name).rings or {}
     now, most = rings.get("rx"), rings.get("rx_max")
     if now is None or most is None or now >= most:
         return ()
-    wanted = min(most, max(_ENOUGH, 2 * now))
+    descriptors = min(most, max(_ENOUGH, 2 * now))
     title = (
-        f"Give the receive ring {wanted} descriptors instead of {now}; many drivers reset the port"
+        f"Give the receive ring {descriptors} descriptors instead of {now}; many drivers reset "
+        "the port"
     )
     return (
         commands(
             snapshot,
             "lengthen-rx-ring",
             title,
-            (CardValues(name, RINGS, {"rx": wanted}),),
+            (CardValues(name, RINGS, {"rx": descriptors}),),
             risk=Risk.DISRUPTIVE,
         ),
     )

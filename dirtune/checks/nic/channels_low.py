@@ -11,7 +11,7 @@ from dirtune.settings import CHANNELS, CardValues
 from dirtune.snapshot import Snapshot
 
 _HOT_PERCENT = 70.0  # of a serving CPU, in interrupts and softirqs
-_LIMIT = 32  # queues, where vendors advise so: on AMD, and for cards of mlx5
+_LIMIT = 32  # queues, where vendors advise so: on AMD, and for NICs of mlx5
 
 
 @check(
@@ -22,50 +22,51 @@ _LIMIT = 32  # queues, where vendors advise so: on AMD, and for cards of mlx5
     traffic=True,
 )
 def channels_low(snapshot: Snapshot) -> Verdicts:
-    """A card has fewer queues enabled than it could use, and a CPU of its queues is busy.
+    """A NIC has fewer queues enabled than it could use, and a CPU of its queues is busy.
 
     ## What it does
-    Reports a card with fewer channels (`ethtool -l`) than its maximum and than the physical cores
-    near it, where a CPU that takes its interrupts spends 70 % of its time or more in interrupts
-    and softirqs. Few queues that are not busy are well: they are the most efficient setting.
-    Not more than 32 queues are asked for on AMD and of mlx5 cards, as their vendors advise.
+    The check reports a NIC that has fewer channels (`ethtool -l`) than its maximum and than the
+    physical cores near it, where a CPU that takes its interrupts spends 70 % of its time or more
+    in interrupts and softirqs. A few queues that are not busy are fine: they are the most
+    efficient setting. On AMD and for mlx5 NICs the check asks for no more than 32 queues, as the
+    vendors advise.
 
     ## Why it matters
-    Queues that the card has and that are not enabled cannot take load off the busy ones.
+    Queues that the NIC has but that are not enabled cannot take load off the busy ones.
 
     ## Remediation
-    `ethtool -L IF combined N`, for as many queues as there are cores near the card. Traffic stops
-    for a moment, and the RSS table and affinities are reset: set those again, on the backup
-    director first. Keep it with a udev rule.
+    Run `ethtool -L IF combined N`, with as many queues as there are cores near the NIC. Traffic
+    stops for a moment, and the RSS table and the affinities are reset: set those again, and start
+    with the backup director. Keep the setting with a udev rule.
 
     ## Known problems
-    With threaded NAPI the work is not in softirqs and is not seen. The limit of 32 is meant for
-    ConnectX-4 Lx among the mlx5 cards; the others are not told apart.
+    With threaded NAPI the work is not done in softirqs, so the check does not see it. The limit of
+    32 is meant for ConnectX-4 Lx among the mlx5 NICs; the check cannot tell it from the others.
 
     ## References
     - Documentation/networking/scaling.rst, "Suggested Configuration" of RSS
     """
     times = percents(snapshot)
     if not times:
-        yield inconclusive("CPUs came or went between the samples")
+        yield inconclusive("CPUs came online or went offline between the samples")
         return
     for port in ports(snapshot):
         channels = card(snapshot, port.name).channels or {}
         kind, now, most = _channels(channels)
-        wanted = min(most, _cores(snapshot, port))
-        if not now or now >= wanted:
+        useful = min(most, _cores(snapshot, port))
+        if not now or now >= useful:
             continue
         cpus = serving(snapshot, port.name)
         if not cpus:
-            yield inconclusive(f"{port.name}: the CPUs of its queues are not known")
+            yield inconclusive(f"the CPUs that serve the queues of {port.name} are unknown")
         work = {cpu: _interrupted(times.get(cpu, {})) for cpu in cpus}
         hot = {cpu: percent for cpu, percent in work.items() if percent >= _HOT_PERCENT}
         if hot:
-            yield _finding(snapshot, port, (kind, now, wanted), hot)
+            yield _finding(snapshot, port, (kind, now, useful), hot)
 
 
 def _channels(channels: Mapping[str, int]) -> tuple[str, int, int]:
-    """Return which channels receive, how many are enabled, and how many there could be."""
+    """Return the kind of channels that receive, how many are enabled, and the maximum."""
     if channels.get("combined_count"):
         return "combined", channels["combined_count"], channels.get("max_combined", 0)
     return "rx", channels.get("rx_count", 0), channels.get("max_rx", 0)
@@ -86,19 +87,22 @@ def _interrupted(times: Mapping[str, float]) -> float:
 def _finding(
     snapshot: Snapshot, port: Interface, channels: tuple[str, int, int], hot: Mapping[int, float]
 ) -> Finding:
-    kind, now, wanted = channels
+    kind, now, useful = channels
     top = max(hot, key=lambda cpu: hot[cpu])
-    row = CardValues(port.name, CHANNELS, {f"{kind}_count": wanted})
-    title = f"Enable {wanted} queues; it stops traffic for a moment and resets RSS and affinities"
+    row = CardValues(port.name, CHANNELS, {f"{kind}_count": useful})
+    title = (
+        f"Enable {useful} queues, which stops traffic for a moment and resets RSS and affinities"
+    )
     one = any(f.subject == port.name for f in run((single_queue,), snapshot)[0].findings)
     return Finding(
         subject=port.name,
         severity=Severity.MEDIUM,
-        message=f"{now} of {wanted} useful queues are enabled, and CPU {top} spends "
-        f"{hot[top]:.0f} % of its time in interrupts and softirqs",
+        message=f"{port.name} has {now} queues enabled of the {useful} it could use, and CPU "
+        f"{top}, which serves them, spends {hot[top]:.0f} % of its time in interrupts and "
+        "softirqs",
         evidence={
             "channels": now,
-            "useful_channels": wanted,
+            "useful_channels": useful,
             "hot_percent": {str(cpu): round(percent, 1) for cpu, percent in hot.items()},
         },
         fixes=(commands(snapshot, "enable-queues", title, (row,), risk=Risk.DISRUPTIVE),),

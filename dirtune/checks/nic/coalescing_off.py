@@ -22,11 +22,11 @@ _WITH_MODES = frozenset({"e1000", "e1000e", "igb", "igbvf", "igc", "ixgbe", "ixg
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """What a card did between the samples."""
+    """A NIC's packets and interrupts between the samples."""
 
     pps: float
     per_interrupt: float | None
-    """Packets received for each interrupt; None where its interrupts are not known apart."""
+    """Packets received per interrupt; None where its interrupts cannot be told apart."""
     busiest: float | None
     """Interrupts/s of the vector that took most."""
 
@@ -39,29 +39,29 @@ class _Load:
     traffic=True,
 )
 def coalescing_off(snapshot: Snapshot) -> Verdicts:
-    """A card raises an interrupt for nearly every packet.
+    """A NIC raises an interrupt for nearly every packet.
 
     ## What it does
-    Reports a card that receives 50,000 packets/s or more without adaptive coalescing, and whose
-    `rx-usecs` is 0 or 1 and that does not wait for several frames either, or that has fewer than 2
-    packets for each interrupt: `high` where one vector takes 50,000 interrupts/s or more, `medium`
-    otherwise, `low` where interrupts come for 2 packets or more in spite of the setting, because
-    the CPU is polling. virtio (the host decides), drivers that do not say what their `rx-usecs`
-    is, Intel's values 1, 3 and 4 that are adaptive modes, and hosts with a tuned profile for
-    latency are left alone.
+    The check reports a NIC that receives 50,000 packets/s or more without adaptive coalescing and
+    meets one of two conditions: its `rx-usecs` is 0 or 1 and it does not wait for several frames
+    either, or it receives fewer than 2 packets per interrupt. The finding is `high` where one
+    vector takes 50,000 interrupts/s or more, `low` where the NIC receives 2 packets or more per
+    interrupt in spite of the setting, because the CPU is polling, and `medium` otherwise. virtio
+    (the host decides), drivers that do not show their `rx-usecs`, Intel's values 1, 3 and 4 that
+    are adaptive modes, and hosts with a tuned profile for latency are not reported.
 
     ## Why it matters
     Each packet pays for an interrupt and a softirq, and GRO has nothing to merge.
 
     ## Remediation
-    Let the driver adapt (`ethtool -C IF adaptive-rx on`), or for forwarding set a fixed value:
-    125 us is about 8,000 interrupts/s for each queue. Without help of the card
-    `napi_defer_hard_irqs` and `gro_flush_timeout` do the like in the kernel. A packet waits for as
-    long as the value says at most. Keep it with a udev rule.
+    Let the driver adapt (`ethtool -C IF adaptive-rx on`), or set a fixed value for forwarding: 125
+    us is about 8,000 interrupts/s per queue. If the NIC cannot coalesce, `napi_defer_hard_irqs`
+    and `gro_flush_timeout` make the kernel do so. A packet waits at most for the time that is set.
+    Keep the setting with a udev rule.
 
     ## Known problems
     Where a vector serves both directions, interrupts for sent packets count as well. The kernel's
-    older interface tells 0 for what a driver does not support.
+    older ethtool interface reports 0 for a value that the driver does not support.
 
     ## References
     - Documentation/networking/device_drivers/ethernet/intel/i40e.rst, on forwarding
@@ -74,7 +74,7 @@ def coalescing_off(snapshot: Snapshot) -> Verdicts:
         if port.driver == "virtio_net":
             continue
         if load is None:
-            yield inconclusive(f"{port.name}: its packets were not counted in both samples")
+            yield inconclusive(f"the packets of {port.name} were not counted in both samples")
         elif load.pps >= _LEAST_PPS:
             yield from _judged(snapshot, port, load)
 
@@ -85,16 +85,16 @@ def _load(snapshot: Snapshot, port: Interface) -> _Load | None:
         return None
     pps = packets / snapshot.seconds
     vectors = receiving(v for v in nic_vectors(snapshot) if v.interface == port.name)
-    each = [v.rate for v in vectors if v.rate is not None]
-    if not each or len(each) != len(vectors) or any(v.line.shared for v in vectors):
+    rates = [v.rate for v in vectors if v.rate is not None]
+    if not rates or len(rates) != len(vectors) or any(v.line.shared for v in vectors):
         return _Load(pps, None, None)
-    return _Load(pps, pps / sum(each) if sum(each) else None, max(each))
+    return _Load(pps, pps / sum(rates) if sum(rates) else None, max(rates))
 
 
 def _judged(snapshot: Snapshot, port: Interface, load: _Load) -> Verdicts:
     settings = card(snapshot, port.name).coalesce
     if settings is None:
-        yield inconclusive(f"{port.name}: how it coalesces interrupts is not known")
+        yield inconclusive(f"the coalescing settings of {port.name} are unknown")
         return
     few = load.per_interrupt is not None and load.per_interrupt < _PACKETS_PER_INTERRUPT
     if "rx_coalesce_usecs" not in settings or _adapts(port, settings):
@@ -102,7 +102,9 @@ def _judged(snapshot: Snapshot, port: Interface, load: _Load) -> Verdicts:
     if few or _off(settings):
         yield _finding(snapshot, port, load, settings)
     elif load.per_interrupt is None:
-        yield inconclusive(f"{port.name}: its interrupts are not known apart from others'")
+        yield inconclusive(
+            f"the interrupts of {port.name} cannot be told from those of other devices"
+        )
 
 
 def _adapts(port: Interface, settings: Mapping[str, int]) -> bool:
@@ -119,12 +121,12 @@ def _finding(
     snapshot: Snapshot, port: Interface, load: _Load, settings: Mapping[str, int]
 ) -> Finding:
     ratio = load.per_interrupt
-    each = "" if ratio is None else f", {ratio:.1f} packets for each interrupt"
+    packets = "" if ratio is None else f" and {ratio:.1f} packets per interrupt"
     return Finding(
         subject=port.name,
         severity=_severity(load),
-        message=f"rx-usecs is {settings['rx_coalesce_usecs']} and adaptive coalescing off, "
-        f"at {load.pps:,.0f} packets/s{each}",
+        message=f"{port.name} has rx-usecs {settings['rx_coalesce_usecs']} and adaptive "
+        f"coalescing off, at {load.pps:,.0f} packets/s{packets}",
         evidence={
             "rx_usecs": settings["rx_coalesce_usecs"],
             "rx_frames": settings.get("rx_max_coalesced_frames"),
@@ -152,8 +154,12 @@ def _fixes(snapshot: Snapshot, name: str) -> tuple[Fix, ...]:
         KernelFile(f"/sys/class/net/{name}/gro_flush_timeout", str(_FLUSH_NS)),
     )
     ways = (
-        ("adaptive-coalescing", "Let the driver adapt", (adaptive,)),
-        ("fixed-coalescing", "Or set a value for forwarding", (fixed,)),
-        ("defer-interrupts", "Or have the kernel poll on, if the card cannot", deferred),
+        ("adaptive-coalescing", "Let the driver adapt its coalescing to the load", (adaptive,)),
+        ("fixed-coalescing", "Set a fixed coalescing time for forwarding", (fixed,)),
+        (
+            "defer-interrupts",
+            "Let the kernel defer interrupts, if the NIC cannot coalesce them",
+            deferred,
+        ),
     )
     return tuple(commands(snapshot, name, title, rows) for name, title, rows in ways)

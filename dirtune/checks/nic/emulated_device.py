@@ -17,27 +17,28 @@ _OFTEN_REAL = frozenset({"igb"})  # passed through to guests more often than emu
     traffic=True,
 )
 def emulated_device(snapshot: Snapshot) -> Verdicts:
-    """A guest's network card is an emulated one.
+    """A guest's NIC is an emulated one.
 
     ## What it does
-    Reports a card with traffic whose driver is one of those that hypervisors emulate (e100, e1000,
+    The check reports a NIC with traffic whose driver is one that hypervisors emulate (e100, e1000,
     e1000e, 8139cp, 8139too, pcnet32, ne2k-pci, tulip) on a host whose CPU has the flag
-    `hypervisor`: `high` from 10,000 packets/s received and sent on, else `low`. virtio, vmxnet3
-    and hv_netvsc are made for guests and well.
+    `hypervisor`. The finding is `high` from 10,000 packets/s received and sent on, else `low`.
+    virtio, vmxnet3 and hv_netvsc are made for guests and are not reported.
 
     ## Why it matters
-    Each access to a register of the card leaves the guest for the hypervisor. Such cards have one
-    queue and an interrupt line that other devices share, whose handlers then leave the guest too.
+    Each access to a register of the NIC leaves the guest for the hypervisor. Such NICs have one
+    queue, and an interrupt line that they share with other devices, whose handlers then leave the
+    guest too.
 
     ## Remediation
-    Give the guest a virtio card with several queues, a vmxnet3 or a function of a real card
-    (SR-IOV); it takes a restart of the guest. Then enable the queues in the guest
-    (`ethtool -L IF combined N`): one is often the default.
+    Give the guest a virtio NIC with several queues, a vmxnet3 or a function of a real NIC
+    (SR-IOV); the guest must restart. Then enable the queues in the guest
+    (`ethtool -L IF combined N`), because one queue is often the default.
 
     ## Known problems
-    A real card of these families that is passed through to the guest looks the same: its firmware
-    and link partner are not read. Emulated igb cards are not reported, as real ones are passed
-    through more often.
+    A real NIC of these families that is passed through to the guest looks the same: its firmware
+    and its link partner are not read. Emulated igb NICs are not reported, because real ones are
+    passed through more often.
 
     ## References
     - Documentation/networking/device_drivers/ethernet/intel/i40e.rst, on virtual machines
@@ -45,9 +46,9 @@ def emulated_device(snapshot: Snapshot) -> Verdicts:
     assert snapshot.cpuinfo is not None
     for port in ports(snapshot):
         if snapshot.cpuinfo.guest is None:
-            yield inconclusive("whether this is a guest is not known on this architecture")
+            yield inconclusive("it is unknown on this architecture whether the host is a guest")
         elif snapshot.cpuinfo.guest and port.driver is None:
-            yield inconclusive(f"{port.name}: its driver is not known")
+            yield inconclusive(f"the driver of {port.name} is unknown")
         elif port.driver not in _OFTEN_REAL and paravirtual(snapshot, port.driver):
             yield from _judged(snapshot, port)
 
@@ -56,13 +57,14 @@ def _judged(snapshot: Snapshot, port: Interface) -> Verdicts:
     then = before(snapshot, port.name)
     packets = rates.increase(rates.packets(then), rates.packets(port)) if then else None
     if packets is None or not snapshot.seconds:
-        yield inconclusive(f"{port.name}: its packets were not counted in both samples")
+        yield inconclusive(f"the packets of {port.name} were not counted in both samples")
     elif packets:
         pps = packets / snapshot.seconds
         yield Finding(
             subject=port.name,
             severity=Severity.HIGH if pps >= _HIGH_PPS else Severity.LOW,
-            message=f"the hypervisor emulates this card ({port.driver}), at {pps:,.0f} packets/s",
+            message=f"The hypervisor emulates {port.name} ({port.driver}), which carries "
+            f"{pps:,.0f} packets/s",
             evidence={"driver": port.driver, "packets_per_second": round(pps, 1)},
             fixes=paravirtual(snapshot, port.driver),
         )

@@ -21,32 +21,33 @@ _MODERN = 4  # major version of the kernel
     traffic=True,
 )
 def gro_off(snapshot: Snapshot) -> Verdicts:
-    """GRO is off on a director with long packets.
+    """GRO is off on a director that forwards long packets.
 
     ## What it does
-    Reports a card with `rx-gro` off that received packets of 700 bytes or more on average between
-    the samples: `medium` where IPVS forwards with NAT, so that replies come through as well, else
-    `low`. Short packets and connection attempts have nothing to merge. Kernels before 4.0 are left
-    alone: no file tells how IPVS treats merged packets there, so the version decides.
+    The check reports a NIC with `rx-gro` off that received packets of 700 bytes or more on average
+    between the samples. The finding is `medium` where IPVS forwards with NAT, so that replies come
+    through as well, else `low`. Short packets and connection attempts have nothing to merge.
+    Kernels before 4.0 are not reported: no file shows how IPVS treats merged packets there, so the
+    version decides.
 
     ## Why it matters
-    IPVS forwards merged packets whose parts fit the MTU. The old advice to turn GRO off for LVS is
-    obsolete, and each packet of a transfer now goes through the tables by itself.
+    IPVS forwards merged packets whose parts fit the MTU, so the old advice to turn GRO off for LVS
+    is obsolete. Without GRO each packet of a transfer goes through the tables by itself.
 
     ## Remediation
-    `ethtool -K IF gro on`, at once. `GenericReceiveOffload=yes` in a systemd.link(5) file keeps
-    it.
+    Run `ethtool -K IF gro on`, which takes effect at once. `GenericReceiveOffload=yes` in a
+    systemd.link(5) file keeps it.
 
     ## Known problems
-    Programs of XDP that redirect packets never see GRO, and are not known here. Kernels of
-    vendors with an old number may have newer code.
+    XDP programs that redirect packets never see GRO, and the check does not know of them. Kernels
+    of vendors with an old number may have newer code.
 
     ## References
     - net/netfilter/ipvs/ip_vs_xmit.c, `ip_vs_exceeds_mtu()`
     """
     major = _major(snapshot)
     if major is None:
-        yield inconclusive("the version of the kernel is not known")
+        yield inconclusive("the version of the kernel is unknown")
     elif major >= _MODERN:
         for port in ports(snapshot):
             yield from _judged(snapshot, port)
@@ -61,20 +62,21 @@ def _major(snapshot: Snapshot) -> int | None:
 def _judged(snapshot: Snapshot, port: Interface) -> Verdicts:
     gro = (card(snapshot, port.name).features or {}).get("rx-gro")
     if gro is None:
-        yield inconclusive(f"{port.name}: its offloads are not known")
+        yield inconclusive(f"the offloads of {port.name} are unknown")
         return
     if gro.on:
         return
     size = mean_bytes(snapshot, port)
     if size is None:
-        yield inconclusive(f"{port.name}: the size of its packets is not known")
+        yield inconclusive(f"the size of the packets of {port.name} is unknown")
     elif size >= _BULK_BYTES:
         nat = "Masq" in forwarding(snapshot)
         row = CardValues(port.name, FEATURES, {"rx-gro": 1})
         yield Finding(
             subject=port.name,
             severity=Severity.MEDIUM if nat else Severity.LOW,
-            message=f"GRO is off, and packets have {size:.0f} bytes on average",
+            message=f"GRO is off on {port.name}, which receives packets of {size:.0f} bytes on "
+            "average",
             evidence={"rx-gro": False, "mean_received_bytes": round(size), "nat": nat},
-            fixes=(commands(snapshot, "turn-gro-on", "Turn GRO on", (row,)),),
+            fixes=(commands(snapshot, "turn-gro-on", f"Turn GRO on for {port.name}", (row,)),),
         )

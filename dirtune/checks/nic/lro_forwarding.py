@@ -26,24 +26,25 @@ def lro_forwarding(snapshot: Snapshot) -> Verdicts:
     """LRO is on where packets are forwarded to real servers.
 
     ## What it does
-    Reports a physical interface that carries packets of clients or real servers and has
-    `large-receive-offload` on: `critical` where the driver's counters, or received packets that
-    are greater on average than the MTU, show that it merges packets now; else `high`. A director
-    that only serves locally, and cards without services' traffic, are left alone.
+    The check reports a physical interface that carries packets of clients or real servers and has
+    `large-receive-offload` on. The finding is `critical` where the driver's counters, or received
+    packets that are on average greater than the MTU, show that the NIC merges packets now; else
+    `high`. A director that only serves locally, and NICs that carry no traffic of services, are
+    not reported.
 
     ## Why it matters
-    LRO merges packets and forgets their sizes. What it merged is larger than the MTU of the way
-    out: the packets are dropped, or the sender is told that fragmentation is needed. The kernel
-    turns LRO off only where IPv4 forwarding is switched on, or a bridge is built: a director of DR
-    or TUN may well run with `ip_forward=0`, and nothing protects it. GRO does not have this fault.
+    LRO merges packets and forgets their sizes. A merged packet is larger than the MTU of the way
+    out, so it is dropped, or its sender is told that fragmentation is needed. The kernel turns LRO
+    off only where IPv4 forwarding is switched on or a bridge is built. A director of DR or TUN may
+    well run with `ip_forward=0`, and nothing protects it. GRO does not have this fault.
 
     ## Remediation
-    `ethtool -K IF lro off`; it costs some CPU time. Keep it with `LargeReceiveOffload=no` in a
-    systemd.link(5) file; bnx2x has the module option `disable_tpa=1`.
+    Run `ethtool -K IF lro off`, which costs some CPU time. Keep it with `LargeReceiveOffload=no`
+    in a systemd.link(5) file; bnx2x has the module option `disable_tpa=1`.
 
     ## Known problems
-    Which interfaces carry clients' packets is taken from addresses and the main routing table;
-    where these are not known, or a tunnel or VLAN is in the way, every port counts.
+    The interfaces that carry clients' packets are derived from addresses and the main routing
+    table. Where these are unknown, or a tunnel or VLAN is in the way, every port counts.
 
     ## References
     - net/ipv4/devinet.c, `inet_forward_change()`
@@ -57,7 +58,7 @@ def lro_forwarding(snapshot: Snapshot) -> Verdicts:
             continue
         features = card(snapshot, port.name).features
         if features is None:
-            yield inconclusive(f"{port.name}: its offloads are not known")
+            yield inconclusive(f"the offloads of {port.name} are unknown")
         elif "rx-lro" in features and features["rx-lro"].on:
             yield _finding(snapshot, port)
 
@@ -68,7 +69,7 @@ def _carrying(snapshot: Snapshot) -> frozenset[str] | None:
         return None
     servers = [d.address for _, d in destinations(snapshot)]
     if any(":" in address for address in (*servers, *vips(snapshot))):
-        return None  # the table is of IPv4
+        return None  # the table is for IPv4
     ways = [route_to(snapshot.routes, address) for address in servers]
     ways += [r for r in snapshot.routes if r.network.prefixlen == 0]
     names = {way.interface for way in ways if way}
@@ -83,12 +84,13 @@ def _finding(snapshot: Snapshot, port: Interface) -> Finding:
     merged = _merged(snapshot, port)
     features = card(snapshot, port.name).features or {}
     forwards = snapshot.sysctls.conf(port.name, "forwarding") if snapshot.sysctls else None
-    alone = ", and IPv4 forwarding is off, so the kernel leaves it on" if forwards == 0 else ""
+    unprotected = "; IPv4 forwarding is off, so the kernel leaves LRO on" if forwards == 0 else ""
     fixed = features["rx-lro"].fixed
     return Finding(
         subject=port.name,
         severity=Severity.CRITICAL if merged else Severity.HIGH,
-        message=f"{'merges' if merged else 'may merge'} packets that are forwarded (LRO){alone}",
+        message=f"{port.name} {'merges' if merged else 'may merge'} packets before they are "
+        f"forwarded, because LRO is on{unprotected}",
         evidence={
             "rx-lro": True,
             "rx-gro-hw": features["rx-gro-hw"].on if "rx-gro-hw" in features else None,
@@ -101,7 +103,7 @@ def _finding(snapshot: Snapshot, port: Interface) -> Finding:
 
 
 def _merged(snapshot: Snapshot, port: Interface) -> dict[str, object]:
-    """Return what proves that packets were merged between the samples; empty if nothing does."""
+    """Return the proof that packets were merged between the samples; empty without any."""
     risen = rises(snapshot, port.name) or {}
     found: dict[str, object] = {n: rise for n, rise in risen.items() if rise and _MERGED.search(n)}
     size = mean_bytes(snapshot, port)
@@ -112,9 +114,9 @@ def _merged(snapshot: Snapshot, port: Interface) -> dict[str, object]:
 
 def _off(snapshot: Snapshot, port: Interface) -> Fix:
     row = CardValues(port.name, FEATURES, {"rx-lro": 0})
-    return commands(snapshot, "turn-lro-off", "Turn LRO off", (row,))
+    return commands(snapshot, "turn-lro-off", f"Turn LRO off on {port.name}", (row,))
 
 
 def _driver(port: Interface) -> Fix:
-    title = f"Have {port.driver or 'the driver'} loaded without LRO: ethtool cannot turn it off"
+    title = f"Load {port.driver or 'the driver'} without LRO, because ethtool cannot turn LRO off"
     return Fix("load-driver-without-lro", title, Risk.DISRUPTIVE)

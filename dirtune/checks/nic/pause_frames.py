@@ -24,26 +24,26 @@ _LOSSLESS = re.compile(r"(?:port\.)?[rt]x_prio(?:rity)?_?\d_(?:pause|xo(?:n|ff))
     needs=("interfaces", "ethtool"),
 )
 def pause_frames(snapshot: Snapshot) -> Verdicts:
-    """A card sends or receives pause frames: flow control stalls traffic.
+    """A NIC sends or receives pause frames, so flow control stalls traffic.
 
     ## What it does
-    Reports a card one of whose counters of pause frames rose by 10/s or more between the samples.
-    Links with flow control by priority, which make a fabric lossless for RoCE or storage, are left
-    alone: there pauses are meant.
+    The check reports a NIC that has a counter of pause frames which rose by 10/s or more between
+    the samples. Links with priority flow control, which makes a fabric lossless for RoCE or
+    storage, are not reported, because pauses are meant there.
 
     ## Why it matters
-    A pause frame that is received stops all traffic of the card, of each virtual address. One that
-    is sent says that this host does not take packets as fast as they come: the loss moves into the
+    A received pause frame stops all traffic of the NIC, for every virtual address. A sent pause
+    frame shows that this host does not take packets as fast as they come: the loss moves into the
     switch, where it hits other hosts too.
 
     ## Remediation
-    Find the busy CPU or short ring first (`nic/ring-below-max`, `softirq/rx-imbalance`), or the
-    slow host at the other end. Flow control is turned off with `ethtool -A IF rx off tx off`,
-    which negotiates the link anew: it goes down for a moment.
+    First find the busy CPU or short ring (`nic/ring-below-max`, `softirq/rx-imbalance`), or the
+    slow host at the other end. `ethtool -A IF rx off tx off` turns flow control off; it negotiates
+    the link anew, which goes down for a moment.
 
     ## Known problems
-    The setting itself is not read. Drivers count under many names, not all of which are known. The
-    threshold is a rule of thumb.
+    The setting itself is not read. Drivers use many names for these counters, and not all of them
+    are known. The threshold is a rule of thumb.
 
     ## References
     - ethtool(8), `-a` and `-A`
@@ -51,7 +51,9 @@ def pause_frames(snapshot: Snapshot) -> Verdicts:
     for port in ports(snapshot):
         risen = rises(snapshot, port.name)
         if risen is None or not snapshot.seconds:
-            yield inconclusive(f"{port.name}: its driver's counters in two samples are not known")
+            yield inconclusive(
+                f"the driver's counters of {port.name} were not read in both samples"
+            )
         elif not any(rise for name, rise in risen.items() if _LOSSLESS.fullmatch(name)):
             rates = _rates(risen, snapshot.seconds)
             if any(rate >= _PER_SECOND for rate in rates.values()):
@@ -65,17 +67,17 @@ def _rates(risen: Mapping[str, int], seconds: float) -> Mapping[str, float]:
 def _finding(snapshot: Snapshot, port: Interface, rates: Mapping[str, float]) -> Finding:
     most = {"rx": 0.0, "tx": 0.0}
     for name, rate in rates.items():
-        found = _FRAMES.fullmatch(name)
-        way = (found["way"] or found["ending"]) if found else "rx"
+        match = _FRAMES.fullmatch(name)
+        way = (match["way"] or match["ending"]) if match else "rx"
         most[way] = max(most[way], rate)
-    told = (("rx", "is told to pause"), ("tx", "tells others to pause"))
-    ways = [f"{what}, {most[way]:,.0f} frames/s" for way, what in told if most[way] >= _PER_SECOND]
+    verbs = (("rx", "receives"), ("tx", "sends"))
+    ways = [f"{verb} {most[way]:,.0f}" for way, verb in verbs if most[way] >= _PER_SECOND]
     row = ("ethtool", "-A", port.name, "rx", "off", "tx", "off")
-    off = "Turn flow control off; the link goes down for a moment"
+    off = "Turn flow control off, which takes the link down for a moment"
     return Finding(
         subject=port.name,
         severity=Severity.INFO,
-        message="; ".join(ways),
+        message=f"{port.name} {' and '.join(ways)} pause frames/s",
         evidence={"per_second": {name: round(rate, 1) for name, rate in sorted(rates.items())}},
         fixes=(
             Fix("find-the-slow-end", "Find the busy CPU, short ring or slow peer", Risk.SAFE),

@@ -14,27 +14,27 @@ _FAST_MBPS = 10_000
     needs=("interfaces", "ethtool"),
 )
 def ring_below_max(snapshot: Snapshot) -> Verdicts:
-    """A receive ring is far below what the card can have.
+    """A receive ring is far shorter than the NIC allows.
 
     ## What it does
-    Reports a ring of a quarter of the card's maximum or less: `medium` where the card lost
-    packets between the samples for want of room, `info` where it did not, or where that is not
-    known, and the link has 10 Gbit/s or more. Slower links without loss, virtio (the hypervisor
-    sets its ring) and hosts with a tuned profile for latency are left alone.
+    The check reports a ring of a quarter of the NIC's maximum or less. The finding is `medium`
+    where the NIC lost packets between the samples for want of room, and `info` where it did not,
+    or where that is unknown, and the link has 10 Gbit/s or more. Slower links without loss, virtio
+    (the hypervisor sets its ring) and hosts with a tuned profile for latency are not reported.
 
     ## Why it matters
-    256 descriptors hold 170 us of traffic at 1.5 million packets/s: less than one tick of the
-    scheduler.
+    256 descriptors hold 170 us of traffic at 1.5 million packets/s, which is less than one tick of
+    the scheduler.
 
     ## Remediation
-    `ethtool -G IF rx N`. It resets the port with many drivers: the link goes down and up, which a
-    VRRP router may take for a failure, so do it on the backup director first. Going back is the
-    same with the old value. Bigger is not always better: a ring beyond the cache costs misses, so
-    stop where the loss stops, often at 1,024 or 2,048. Keep it with `RxBufferSize=` in a
+    Run `ethtool -G IF rx N`. Many drivers reset the port: the link goes down and up, which a VRRP
+    router may take for a failure, so start with the backup director. The same command with the old
+    value goes back. Bigger is not always better: a ring beyond the cache costs misses, so stop
+    where the loss stops, often at 1,024 or 2,048. Keep the setting with `RxBufferSize=` in a
     systemd.link(5) file or a udev rule.
 
     ## Known problems
-    A ring made short on purpose without a tuned profile is reported.
+    A ring that was made short on purpose, without a tuned profile, is reported.
 
     ## References
     - ethtool(8), `-g` and `-G`
@@ -55,9 +55,9 @@ def _judged(snapshot: Snapshot, port: Interface, now: int, most: int) -> Verdict
     if fast or (lost is not None and (lost.packets or lost.stalls)):
         yield _finding(snapshot, port, (now, most), lost)
     elif lost is None:
-        yield inconclusive(f"{port.name}: whether it loses packets takes two samples")
+        yield inconclusive(f"only two samples show whether {port.name} loses packets")
     elif port.speed_mbps is None:
-        yield inconclusive(f"{port.name}: its speed is not known")
+        yield inconclusive(f"the speed of {port.name} is unknown")
 
 
 def _finding(
@@ -65,11 +65,12 @@ def _finding(
 ) -> Finding:
     now, most = ring
     overflows = lost is not None and bool(lost.packets or lost.stalls)
-    why = ", and it overflows" if overflows else ""
+    overflow = ", and it overflows" if overflows else ""
     return Finding(
         subject=port.name,
         severity=Severity.MEDIUM if overflows else Severity.INFO,
-        message=f"its receive ring has {now} descriptors of {most} possible{why}",
+        message=f"The receive ring of {port.name} has {now} descriptors of {most} "
+        f"possible{overflow}",
         evidence={
             "rx_descriptors": now,
             "rx_max_descriptors": most,

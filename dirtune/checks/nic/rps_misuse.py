@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, roles
 from dirtune.checks.ipvs import forwarding
-from dirtune.checks.irq import card, listed, near
+from dirtune.checks.irq import card, named_cpus, near
 from dirtune.checks.nic import ports, steer
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface, Queue
@@ -13,7 +13,7 @@ from dirtune.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """One way in which packets are steered wrongly, and what mends it."""
+    """One way in which packets are steered wrongly, and the settings that correct it."""
 
     what: str
     rows: tuple[KernelFile, ...]
@@ -21,24 +21,24 @@ class _Fault:
 
 @check("nic/rps-misuse", severity=Severity.LOW, trust="B", needs=("interfaces", "cpus"))
 def rps_misuse(snapshot: Snapshot) -> Verdicts:
-    """RPS or RFS sends packets where they need not go.
+    """RPS or RFS sends packets to CPUs where they need not go.
 
     ## What it does
-    Reports a card with RPS on and as many receive queues as physical cores near it or more; with
-    CPUs in an RPS mask that are offline, or that are not near the card; and RFS
-    (`rps_flow_cnt` and `net.core.rps_sock_flow_entries` above 0) on a director that serves nothing
-    itself. CPUs far from the card are left alone in a guest and where the firmware does not tell
-    the card's node. Fewer queues than cores are what RPS is for.
+    The check reports a NIC with RPS on and at least as many receive queues as physical cores near
+    it; an RPS mask with CPUs that are offline or not near the NIC; and RFS (`rps_flow_cnt` and
+    `net.core.rps_sock_flow_entries` above 0) on a director that serves nothing itself. CPUs far
+    from the NIC are not reported in a guest and where the firmware does not name the NIC's node.
+    Fewer queues than cores are what RPS is for.
 
     ## Why it matters
-    Where the card's queues reach each core, RPS adds an interrupt between CPUs and a queue to
+    Where the NIC's queues reach each core, RPS adds an interrupt between CPUs and a queue to
     packets that are spread already. Packets for a CPU of another node cross the link between the
-    sockets. RFS sends a packet to the CPU of the local socket that reads it: a forwarded packet
-    has none.
+    sockets. RFS sends a packet to the CPU of the local socket that reads it, and a forwarded
+    packet has no such socket.
 
     ## Remediation
-    Write 0 into `rps_cpus` and `rps_flow_cnt`, or a mask of the CPUs near the card; at once, and
-    with a udev rule for later.
+    Write 0, or a mask of the CPUs near the NIC, into `rps_cpus`, and 0 into `rps_flow_cnt`. Both
+    take effect at once; keep them with a udev rule.
 
     ## Known problems
     RPS on a VLAN, bond or bridge above the port is not seen. Queues that get no packets count as
@@ -52,9 +52,9 @@ def rps_misuse(snapshot: Snapshot) -> Verdicts:
         if faults:
             yield _finding(snapshot, port, faults)
         elif not port.rx_queues or any(queue.cpus is None for queue in port.rx_queues):
-            yield inconclusive(f"{port.name}: its queues or their RPS masks are not known")
+            yield inconclusive(f"the queues of {port.name} or their RPS masks are unknown")
         elif any(queue.flows for queue in port.rx_queues) and _rfs_unknown(snapshot):
-            yield inconclusive("whether RFS is on is not known")
+            yield inconclusive("it is unknown whether RFS is on")
 
 
 def _faults(snapshot: Snapshot, port: Interface) -> Iterator[_Fault]:
@@ -62,7 +62,7 @@ def _faults(snapshot: Snapshot, port: Interface) -> Iterator[_Fault]:
     masked = [queue for queue in port.rx_queues if queue.cpus]
     cores = snapshot.cpus.cores(near(snapshot, port.name))
     if masked and len(port.rx_queues) >= cores:
-        what = f"RPS is on with {len(port.rx_queues)} queues for {cores} cores"
+        what = f"RPS is on although {port.name} has {len(port.rx_queues)} queues for {cores} cores"
         yield _Fault(what, tuple(steer(port, queue.name, ()) for queue in masked))
     else:
         yield from _wrong_cpus(snapshot, port, masked)
@@ -72,7 +72,10 @@ def _faults(snapshot: Snapshot, port: Interface) -> Iterator[_Fault]:
             KernelFile(f"{at}/{q.name}/rps_flow_cnt", "0") for q in port.rx_queues if q.flows
         )
         if rows:
-            yield _Fault("RFS looks for local sockets of forwarded packets", rows)
+            yield _Fault(
+                f"RFS on {port.name} looks for local sockets, which forwarded packets do not have",
+                rows,
+            )
 
 
 def _wrong_cpus(snapshot: Snapshot, port: Interface, masked: list[Queue]) -> Iterator[_Fault]:
@@ -85,9 +88,11 @@ def _wrong_cpus(snapshot: Snapshot, port: Interface, masked: list[Queue]) -> Ite
         right = {*(queue.cpus or ())} - offline - remote
         if right != {*(queue.cpus or ())}:
             rows.append(steer(port, queue.name, right or near(snapshot, port.name)))
-    for cpus, where in ((offline, "are offline"), (remote, "are of another node")):
+    for cpus, where in ((offline, "offline"), (remote, "on another NUMA node")):
         if cpus:
-            yield _Fault(f"CPUs of RPS masks {where}: {listed(map(str, sorted(cpus)))}", (*rows,))
+            verb = "is" if len(cpus) == 1 else "are"
+            what = f"{named_cpus(sorted(cpus))} in the RPS masks of {port.name} {verb} {where}"
+            yield _Fault(what, (*rows,))
 
 
 def _remote(snapshot: Snapshot, port: Interface, named: set[int]) -> set[int]:
@@ -124,5 +129,5 @@ def _finding(snapshot: Snapshot, port: Interface, faults: tuple[_Fault, ...]) ->
             "rps_flow_cnt": {q.name: q.flows for q in port.rx_queues if q.flows},
             "near_cpus": list(near(snapshot, port.name)),
         },
-        fixes=(commands(snapshot, "correct-rps", "Steer packets no more than needed", rows),),
+        fixes=(commands(snapshot, "correct-rps", "Steer packets only where that helps", rows),),
     )

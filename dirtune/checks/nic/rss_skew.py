@@ -23,27 +23,28 @@ _MANY_FLOWS = 1_000  # an estimate, not calibrated
     traffic=True,
 )
 def rss_skew(snapshot: Snapshot) -> Verdicts:
-    """A card spreads many flows unevenly over its receive queues.
+    """A NIC spreads many flows unevenly over its receive queues.
 
     ## What it does
-    Compares the driver's counters of each receive queue between two samples. It reports a card
-    with 8 queues or more, 1,000 packets/s or more and 1,000 flows or more, one of whose queues
-    took three times the median or more. The flows are the most of IPVS's connections, tracked
-    connections and established TCP connections. Real servers that are tunnelled to are left to
-    `nic/tunnel-entropy`.
+    The check compares the driver's counters of each receive queue between two samples. It reports
+    a NIC with 8 queues or more, 1,000 packets/s or more and 1,000 flows or more, one of whose
+    queues took three times the median or more. The number of flows is the largest of IPVS's
+    connections, tracked connections and established TCP connections. Real servers that receive
+    through a tunnel are left to `nic/tunnel-entropy`.
 
     ## Why it matters
     One full queue drops packets while others idle, and averages look healthy.
 
     ## Remediation
     Spread the table of queues evenly (`ethtool -X IF equal N`), and hash ports as well as
-    addresses (`ethtool -N IF rx-flow-hash tcp4 sdfn`). For UDP that splits fragments of a packet
-    from its first part, which goes to another queue: do it where none are fragmented.
+    addresses (`ethtool -N IF rx-flow-hash tcp4 sdfn`). For UDP, hashing ports separates the
+    fragments of a packet from its first part, which goes to another queue: do so only where no UDP
+    packets are fragmented.
 
     ## Known problems
-    The indirection table and the hash are not read, only what comes of them: a table that leaves
-    queues out is seen where the idle ones are more than half of all. A few elephant flows among
-    many small ones look the same. Drivers that do not count by queue leave it open.
+    The indirection table and the hash are not read, only their effect: a table that leaves queues
+    out is seen where the idle ones are more than half of all. A few elephant flows among many
+    small ones look the same. Drivers that do not count by queue leave the check inconclusive.
 
     ## References
     - Documentation/networking/scaling.rst, "RSS: Receive Side Scaling"
@@ -52,7 +53,7 @@ def rss_skew(snapshot: Snapshot) -> Verdicts:
     for port in ports(snapshot):
         packets = received(snapshot, port)
         if packets is None or not snapshot.seconds:
-            yield inconclusive(f"{port.name}: its packets were not counted in both samples")
+            yield inconclusive(f"the packets of {port.name} were not counted in both samples")
         elif len(port.rx_queues) >= _QUEUES and packets >= _LEAST_PPS * snapshot.seconds:
             yield from _judged(snapshot, port)
 
@@ -60,7 +61,7 @@ def rss_skew(snapshot: Snapshot) -> Verdicts:
 def _judged(snapshot: Snapshot, port: Interface) -> Verdicts:
     queues = queue_packets(snapshot, port.name)
     if not queues:
-        yield inconclusive(f"{port.name}: its driver does not count packets by queue")
+        yield inconclusive(f"the driver of {port.name} does not count packets by queue")
         return
     top = max(queues, key=lambda queue: queues[queue])
     median = statistics.median(queues.values())
@@ -70,20 +71,22 @@ def _judged(snapshot: Snapshot, port: Interface) -> Verdicts:
     if tunnelled(snapshot):
         return
     if flows is None:
-        yield inconclusive(f"{port.name}: queue {top} has most, of an unknown number of flows")
+        yield inconclusive(
+            f"queue {top} of {port.name} takes most packets, but the number of flows is unknown"
+        )
     elif flows >= _MANY_FLOWS:
         yield _finding(snapshot, port, queues, top, flows)
 
 
 def _flows(snapshot: Snapshot) -> int | None:
-    """Return how many flows there are at least; None if nothing here tells."""
+    """Return the smallest possible number of flows; None if unknown."""
     tracked = "net/netfilter/nf_conntrack_count"
-    told = (
+    counts = (
         entries(snapshot) if snapshot.services else None,
         snapshot.sysctls.number(tracked) if snapshot.sysctls else None,
         snapshot.snmp.get("Tcp.CurrEstab") if snapshot.snmp else None,
     )
-    return max((flows for flows in told if flows is not None), default=None)
+    return max((flows for flows in counts if flows is not None), default=None)
 
 
 def _finding(
@@ -93,8 +96,8 @@ def _finding(
     return Finding(
         subject=port.name,
         severity=Severity.MEDIUM,
-        message=f"queue {top} of {len(queues)} took {share:.0f} % of the packets of {flows:,} "
-        "flows or more",
+        message=f"Queue {top} of {port.name} took {share:.0f} % of the packets, although "
+        f"{flows:,} flows or more are spread over {len(queues)} queues",
         evidence={
             "queue": top,
             "packets": {str(queue): n for queue, n in sorted(queues.items())},
@@ -107,10 +110,18 @@ def _finding(
 
 def _fixes(snapshot: Snapshot, name: str, queues: int) -> tuple[Fix, ...]:
     ways = [
-        ("spread-rss", "Spread the table of queues evenly", ("-X", name, "equal", str(queues))),
-        ("hash-tcp-ports", "Hash TCP's ports too", ("-N", name, "rx-flow-hash", "tcp4", "sdfn")),
+        (
+            "spread-rss",
+            "Spread the RSS table evenly over the queues",
+            ("-X", name, "equal", str(queues)),
+        ),
+        (
+            "hash-tcp-ports",
+            "Hash the ports of TCP too",
+            ("-N", name, "rx-flow-hash", "tcp4", "sdfn"),
+        ),
     ]
     if any(s.protocol == "UDP" for s in snapshot.services or ()):
-        title = "Hash UDP's ports too, if no packets are fragmented"
+        title = "Hash the ports of UDP too, if no UDP packets are fragmented"
         ways.append(("hash-udp-ports", title, ("-N", name, "rx-flow-hash", "udp4", "sdfn")))
     return tuple(commands(snapshot, way, title, (("ethtool", *row),)) for way, title, row in ways)

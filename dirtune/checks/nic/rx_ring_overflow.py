@@ -16,29 +16,32 @@ _QUOTA = "_allowance_exceeded"
     mends=True,
 )
 def rx_ring_overflow(snapshot: Snapshot) -> Verdicts:
-    """A network card drops packets because its receive ring is not drained in time.
+    """A NIC drops packets because its receive ring is not drained in time.
 
     ## What it does
-    Compares `rx_missed_errors`, `rx_fifo_errors` and `rx_over_errors` of each physical interface,
-    and the counters by which its driver tells the same (`rx_out_of_buffer` of mlx5,
-    `rx_brb_discard` of bnx2x, ...), between two samples. Losing 0.1 % of the packets that arrived
-    or more is `critical`, losing any is `high`; so is `rx_no_buffer_count`, where the card's FIFO
-    may have kept the packets. Counters that mirror each other count once. `rx_dropped` is left
-    alone: it also counts protocols and VLANs that nobody here wants. A cloud's quota
-    (`*_allowance_exceeded` of ena) is `info`: no ring is at fault.
+    The check compares `rx_missed_errors`, `rx_fifo_errors` and `rx_over_errors` of each physical
+    interface, and the counters with the same meaning of its driver (`rx_out_of_buffer` of mlx5,
+    `rx_brb_discard` of bnx2x, ...), between two samples. The finding is `critical` where 0.1 % or
+    more of the packets that arrived were lost, and `high` where any were. It is also `high` where
+    `rx_no_buffer_count` rose; the NIC's FIFO may have kept those packets. Counters that mirror
+    each other count once. `rx_dropped` is not used, because it also counts protocols and VLANs
+    that nobody here wants. A cloud's quota (`*_allowance_exceeded` of ena) is `info`, because no
+    ring is at fault.
 
     ## Why it matters
-    This is the earliest place where a packet can be lost. A SYN lost here costs the client 1 s.
+    The ring is the earliest place where a packet can be lost. A SYN that is lost here costs the
+    client 1 s.
 
     ## Remediation
-    Lengthen the ring (`ethtool -G`), which resets the port with many drivers: do it on the backup
-    director first. Then spread the queues over more CPUs. Pause frames are the last resort: they
-    move the loss to the switch. `ethtool -G` is lost at a reboot: keep it with `RxBufferSize=` in
-    a systemd.link(5) file or a udev rule.
+    Lengthen the ring (`ethtool -G`). Many drivers reset the port, so start with the backup
+    director. Then spread the queues over more CPUs. Pause frames are the last resort, because they
+    move the loss to the switch. The setting of `ethtool -G` is lost at a reboot: keep it with
+    `RxBufferSize=` in a systemd.link(5) file or a udev rule.
 
     ## Known problems
-    The names and meaning of drivers' counters change between their versions. mlx5's
-    `rx_discards_phy` is of the port, and also counts what other functions of the card lost.
+    The names and the meaning of drivers' counters change between driver versions.
+    `rx_discards_phy` of mlx5 belongs to the port, so it also counts packets that other functions
+    of the NIC lost.
 
     ## References
     - Documentation/networking/statistics.rst
@@ -47,7 +50,9 @@ def rx_ring_overflow(snapshot: Snapshot) -> Verdicts:
     for port in ports(snapshot):
         lost = loss(snapshot, port)
         if lost is None:
-            yield inconclusive(f"{port.name}: no counter of lost packets in both samples")
+            yield inconclusive(
+                f"no counter of lost packets of {port.name} was read in both samples"
+            )
         elif lost.packets or lost.stalls:
             yield _finding(snapshot, port, lost)
         yield from _quota(snapshot, port)
@@ -60,13 +65,14 @@ def _finding(snapshot: Snapshot, port: Interface, lost: Loss) -> Finding:
         percent = 100 * lost.packets / (arrived + lost.packets)
     critical = percent is not None and percent >= _CRITICAL_PERCENT
     if lost.packets:
-        share = "" if percent is None else f", {percent:.3g} % of those that arrived"
-        message = f"lost {lost.packets:,} packets because its ring was full{share}"
+        share = "" if percent is None else f", {percent:.3g} % of the packets that arrived"
+        message = f"{port.name} lost {lost.packets:,} packets because its ring was full{share}"
     else:
         message = (
-            f"had no free descriptor for {lost.stalls:,} packets; its FIFO may have kept them"
+            f"{port.name} had no free descriptor for {lost.stalls:,} packets; its FIFO may have "
+            "kept them"
         )
-    spread = Fix("spread-queues", "Spread the card's queues over more CPUs", Risk.SAFE)
+    spread = Fix("spread-queues", f"Spread the queues of {port.name} over more CPUs", Risk.SAFE)
     return Finding(
         subject=port.name,
         severity=Severity.CRITICAL if critical else Severity.HIGH,
@@ -90,7 +96,10 @@ def _quota(snapshot: Snapshot, port: Interface) -> Verdicts:
         yield Finding(
             subject=port.name,
             severity=Severity.INFO,
-            message=f"a quota of the cloud held packets back, the ring did not: {named}",
+            message=f"A quota of the cloud, not the ring, held back packets of {port.name}: "
+            f"{named}",
             evidence={"counters": over},
-            fixes=(Fix("larger-instance", "Move to an instance of a larger quota", Risk.REBOOT),),
+            fixes=(
+                Fix("larger-instance", "Move to an instance with a larger quota", Risk.REBOOT),
+            ),
         )

@@ -23,25 +23,25 @@ def single_queue(snapshot: Snapshot) -> Verdicts:
     """One receive queue feeds a host with several CPUs, and RPS is off.
 
     ## What it does
-    Reports a physical interface with one receive queue, no CPU in its `rps_cpus` and two or more
-    online CPUs near the card. It is `high` where the CPU that takes its interrupts spends 50 % of
-    its time or more in softirqs, or from 200,000 packets/s on; `info` below 20,000 packets/s,
-    where it costs nothing yet; else `medium`. Bridges, bonds, VLANs and tunnels are left alone:
-    their ports count.
+    The check reports a physical interface with one receive queue, no CPU in its `rps_cpus` and two
+    or more online CPUs near the NIC. The finding is `high` where the CPU that takes its interrupts
+    spends 50 % of its time or more in softirqs, or from 200,000 packets/s on; `info` below 20,000
+    packets/s, where it costs nothing yet; else `medium`. Bridges, bonds, VLANs and tunnels are not
+    reported, because their ports are.
 
     ## Why it matters
     All of IPVS for these packets runs on one core.
 
     ## Remediation
-    Enable the card's own queues first (`ethtool -L`, which stops traffic for a moment and resets
-    the RSS table and affinities). Where it has none, let RPS spread packets over the CPUs near the
-    card, without the one that takes the interrupts. RPS costs an interrupt between CPUs and one
-    more queue, and does not reorder: it goes by a hash of the flow. Both are lost at a reboot:
-    keep them with a udev rule, or `net.core.rps_default_mask` where the kernel has it.
+    Enable the NIC's own queues first (`ethtool -L`, which stops traffic for a moment and resets
+    the RSS table and the affinities). Where the NIC has none, let RPS spread packets over the CPUs
+    near it, without the one that takes the interrupts. RPS costs an interrupt between CPUs and one
+    more queue; it does not reorder packets, because it hashes the flow. Both settings are lost at
+    a reboot: keep them with a udev rule, or `net.core.rps_default_mask` where the kernel has it.
 
     ## Known problems
-    RPS that is set on a VLAN, bond or bridge above the port is not seen. A card with several
-    queues of which only one is used is not found here.
+    RPS that is set on a VLAN, bond or bridge above the port is not seen. A NIC with several queues
+    of which only one is used is not found here.
 
     ## References
     - Documentation/networking/scaling.rst, "RPS: Receive Packet Steering"
@@ -52,16 +52,16 @@ def single_queue(snapshot: Snapshot) -> Verdicts:
             continue
         pps = None if packets is None or not snapshot.seconds else packets / snapshot.seconds
         if pps is None:
-            yield inconclusive(f"{port.name}: its packets were not counted in both samples")
+            yield inconclusive(f"the packets of {port.name} were not counted in both samples")
         else:
             yield from _judged(snapshot, port, pps)
 
 
 def _queues(snapshot: Snapshot, port: Interface) -> int:
-    """Return the receive queues that are in use; 0 where nothing tells."""
+    """Return the number of receive queues in use; 0 where it is unknown."""
     channels = card(snapshot, port.name).channels or {}
-    told = channels.get("combined_count", 0) + channels.get("rx_count", 0)
-    return told or len(port.rx_queues)
+    enabled = channels.get("combined_count", 0) + channels.get("rx_count", 0)
+    return enabled or len(port.rx_queues)
 
 
 def _judged(snapshot: Snapshot, port: Interface, pps: float) -> Verdicts:
@@ -69,7 +69,7 @@ def _judged(snapshot: Snapshot, port: Interface, pps: float) -> Verdicts:
     if any(masks):
         return
     if not masks or None in masks:
-        yield inconclusive(f"{port.name}: its queues or their RPS masks are not known")
+        yield inconclusive(f"the queues of {port.name} or their RPS masks are unknown")
         return
     yield _finding(snapshot, port, pps, _softirq_percent(snapshot, port))
 
@@ -92,11 +92,12 @@ def _softirq_percent(snapshot: Snapshot, port: Interface) -> float | None:
 def _finding(snapshot: Snapshot, port: Interface, pps: float, busy: float | None) -> Finding:
     high = pps >= _HIGH_PPS or (busy is not None and busy >= _HIGH_PERCENT)
     low = Severity.MEDIUM if pps >= _QUIET_PPS else Severity.INFO
-    spent = "" if busy is None else f", {busy:.0f} % of which it spends in softirqs"
+    spent = "" if busy is None else f", which spends {busy:.0f} % of its time in softirqs"
     return Finding(
         subject=port.name,
         severity=Severity.HIGH if high else low,
-        message=f"one queue feeds one CPU{spent}, at {pps:,.0f} packets/s, and RPS is off",
+        message=f"{port.name} receives {pps:,.0f} packets/s in one queue with RPS off, so one "
+        f"CPU does all the work{spent}",
         evidence={
             "rx_packets_per_second": round(pps, 1),
             "serving_cpus": list(_serving(snapshot, port)),
@@ -111,9 +112,9 @@ def _more_cpus(snapshot: Snapshot, port: Interface) -> Fix:
     close = near(snapshot, port.name)
     most = (card(snapshot, port.name).channels or {}).get("max_combined", 0)
     if most > 1 and snapshot.cpus is not None:
-        wanted = min(most, max(2, snapshot.cpus.cores(close)))
-        row = CardValues(port.name, CHANNELS, {"combined_count": wanted})
-        title = f"Enable {wanted} of the card's {most} queues"
+        queues = min(most, max(2, snapshot.cpus.cores(close)))
+        row = CardValues(port.name, CHANNELS, {"combined_count": queues})
+        title = f"Enable {queues} of the {most} queues of {port.name}"
         return commands(snapshot, "enable-queues", title, (row,), risk=Risk.DISRUPTIVE)
     serving = _serving(snapshot, port)
     others = tuple(cpu for cpu in close if cpu not in serving) or close

@@ -27,25 +27,27 @@ def tunnel_entropy(snapshot: Snapshot) -> Verdicts:
     """All tunnelled packets of a director go to one receive queue.
 
     ## What it does
-    Reports a host that is tunnelled to (LVS-TUN), one of whose receive queues took 80 % of the
-    packets of a card with 1,000 packets/s or more between the samples, without RPS: `high` on a
-    real server, `medium` where it is a director itself. Eight directors or more spread by
-    themselves and are left alone, and so are tunnels in UDP (the module `fou` is loaded).
+    The check reports a host that receives through a tunnel (LVS-TUN), without RPS, where one
+    receive queue took 80 % of the packets of a NIC with 1,000 packets/s or more between the
+    samples. The finding is `high` on a real server, and `medium` where the host is a director
+    itself. Packets of eight directors or more spread by themselves and are not reported, nor are
+    tunnels in UDP (the module `fou` is loaded).
 
     ## Why it matters
-    The outer header says director to real server for every flow, so a card that hashes addresses
-    sends all of them to one queue and one CPU.
+    The outer header has the same two addresses, director and real server, for every flow. A NIC
+    that hashes addresses therefore sends all flows to one queue and one CPU.
 
     ## Remediation
-    Use a tunnel whose outer source port differs by flow: on the director `ipvsadm -e ... -i
-    --tun-type gue --tun-port 6080`, on the real server `ip fou add port 6080 gue`. It takes a
-    kernel and an ipvsadm that know the type, on both sides at once, and 12 bytes more of the MTU
-    for UDP and GUE. Or let RPS spread packets on the real server: it hashes the inner header.
+    Use a tunnel whose outer source port differs by flow: on the director
+    `ipvsadm -e ... -i --tun-type gue --tun-port 6080`, on the real server
+    `ip fou add port 6080 gue`. Kernel and ipvsadm must know the type on both sides, both sides
+    change at once, and UDP and GUE take 12 more bytes of the MTU. Or let RPS spread packets on the
+    real server, because RPS hashes the inner header.
 
     ## Known problems
-    A director cannot tell how its real servers' cards spread packets: audit those as well. That
-    a card hashes inner headers shows in its queues only. How many directors send is known from a
-    plan only; else one is assumed.
+    A director cannot tell how its real servers' NICs spread packets: audit the real servers as
+    well. Only a NIC's queues show whether it hashes inner headers. Only a plan says how many
+    directors send; without a plan, one is assumed.
 
     ## References
     - net/netfilter/ipvs/ip_vs_xmit.c, types of tunnels
@@ -56,17 +58,20 @@ def tunnel_entropy(snapshot: Snapshot) -> Verdicts:
     if "Tunnel" in forwarding(snapshot):
         yield from _sender(snapshot)
     elif tunnelled(snapshot) is None and "real-server" in roles(snapshot):
-        yield inconclusive("whether a director tunnels to it is not known")
+        yield inconclusive("it is unknown whether a director tunnels to this host")
 
 
 def _sender(snapshot: Snapshot) -> Verdicts:
     if snapshot.ipvs is None:
-        yield inconclusive("the type of its tunnels is not known: it takes netlink, and root")
+        yield inconclusive("the type of the tunnels is unknown; it takes netlink and root")
         return
     types = {d.tunnel_type for s in snapshot.ipvs.services for d in s.destinations
              if d.forward == "Tunnel"}  # fmt: skip
     if types - {_GUE}:
-        yield inconclusive("its tunnels do not tell flows apart: audit the real servers' queues")
+        yield inconclusive(
+            "the outer headers of the tunnels do not differ by flow; audit the real servers, "
+            "whose queues show the effect"
+        )
 
 
 def _receiver(snapshot: Snapshot) -> Verdicts:
@@ -77,7 +82,7 @@ def _receiver(snapshot: Snapshot) -> Verdicts:
     for port in ports(snapshot):
         packets = received(snapshot, port)
         if packets is None or not snapshot.seconds:
-            yield inconclusive(f"{port.name}: its packets were not counted in both samples")
+            yield inconclusive(f"the packets of {port.name} were not counted in both samples")
         elif len(port.rx_queues) > 1 and packets >= _LEAST_PPS * snapshot.seconds:
             yield from _judged(snapshot, port, queue_packets(snapshot, port.name))
 
@@ -85,7 +90,7 @@ def _receiver(snapshot: Snapshot) -> Verdicts:
 def _judged(snapshot: Snapshot, port: Interface, queues: Mapping[int, int]) -> Verdicts:
     total = sum(queues.values())
     if len(queues) < 2 or not total:
-        yield inconclusive(f"{port.name}: its packets are not known by queue")
+        yield inconclusive(f"the packets of {port.name} are not counted by queue")
         return
     top = max(queues, key=lambda queue: queues[queue])
     if queues[top] < _SHARE * total or any(queue.cpus for queue in port.rx_queues):
@@ -94,8 +99,8 @@ def _judged(snapshot: Snapshot, port: Interface, queues: Mapping[int, int]) -> V
     yield Finding(
         subject=port.name,
         severity=Severity.MEDIUM if sends else Severity.HIGH,
-        message=f"queue {top} of {len(queues)} took {100 * queues[top] / total:.0f} % of the "
-        "packets, which come through a tunnel",
+        message=f"Queue {top} of {port.name} took {100 * queues[top] / total:.0f} % of the "
+        f"packets of {len(queues)} queues, because packets through a tunnel hash alike",
         evidence={
             "queue": top,
             "packets": {str(queue): n for queue, n in sorted(queues.items())},
@@ -106,7 +111,9 @@ def _judged(snapshot: Snapshot, port: Interface, queues: Mapping[int, int]) -> V
 
 
 def _gue() -> Fix:
-    title = "Tunnel in UDP with a port for each flow (GUE), on the director and real servers"
+    title = (
+        "Tunnel in UDP with a source port for each flow (GUE), on the director and real servers"
+    )
     return Fix("tunnel-in-gue", title, Risk.DISRUPTIVE)
 
 
@@ -114,5 +121,5 @@ def _rps(snapshot: Snapshot, port: Interface) -> tuple[Fix, ...]:
     close, taken = near(snapshot, port.name), serving(snapshot, port.name)
     others = tuple(cpu for cpu in close if cpu not in taken) or close
     rows = tuple(steer(port, queue.name, others) for queue in port.rx_queues)
-    title = "Or let RPS spread packets by their inner header"
+    title = "Let RPS spread packets by their inner header"
     return (commands(snapshot, "enable-rps", title, rows),) if others else ()

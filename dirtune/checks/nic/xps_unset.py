@@ -2,7 +2,7 @@ from collections.abc import Mapping
 
 from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
 from dirtune.checks.cpu import percents
-from dirtune.checks.irq import cores_first, listed, near, nic_vectors, receiving
+from dirtune.checks.irq import cores_first, named_cpus, near, nic_vectors, receiving
 from dirtune.checks.nic import mask, ports
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface
@@ -22,35 +22,35 @@ _NOT_IN_GUESTS = frozenset({"i40e", "iavf", "i40evf"})
     traffic=True,
 )
 def xps_unset(snapshot: Snapshot) -> Verdicts:
-    """Several busy CPUs send through one queue while others are not used.
+    """Several busy CPUs send through one queue while other queues are unused.
 
     ## What it does
-    Reports a card with XPS masks that send two CPUs that spend 30 % of their time or more in
-    softirqs to one transmit queue, while another queue has no such CPU. Drivers that choose queues
-    themselves (ena, mlx4, mlx5), i40e in a guest (its vendor says to leave XPS off) and cards with
-    one queue are left alone.
+    The check reports a NIC whose XPS masks make two CPUs that spend 30 % of their time or more in
+    softirqs send through one transmit queue, while another queue has no such CPU. Drivers that
+    choose queues themselves (ena, mlx4, mlx5), i40e in a guest (its vendor says to leave XPS off)
+    and NICs with one queue are not reported.
 
     ## Why it matters
     The CPUs wait for each other's lock on the queue, and free each other's packets.
 
     ## Remediation
-    Give each CPU a queue of its own (`xps_cpus`), the one of the receive queue that it serves; at
-    once, and with a udev rule for later. Note what `cat /sys/class/net/IF/queues/tx-*/xps_cpus`
-    prints before: writing it back undoes it.
+    Give each CPU a queue of its own (`xps_cpus`), the one that belongs to the receive queue it
+    serves. This takes effect at once; keep it with a udev rule. First note the output of
+    `cat /sys/class/net/IF/queues/tx-*/xps_cpus`: writing those values back undoes the change.
 
     ## Known problems
-    Where no mask is set, a hash chooses the queue: whether that costs anything shows in the time
-    spent waiting for locks of queues, which is not read, so it is left open. Maps from receive
-    queues (`xps_rxqs`) are not read either, and are used before masks.
+    Where no mask is set, a hash chooses the queue. Only the time spent waiting for queue locks,
+    which is not read, would show whether that costs anything, so the check is inconclusive. Maps
+    from receive queues (`xps_rxqs`) are not read either, and the kernel uses them before masks.
 
     ## References
     - Documentation/networking/scaling.rst, "XPS: Transmit Packet Steering"
     """
     times = percents(snapshot)
     if not times:
-        yield inconclusive("CPUs came or went between the samples")
+        yield inconclusive("CPUs came online or went offline between the samples")
         return
-    busy = {cpu for cpu, each in times.items() if each.get("softirq", 0.0) >= _BUSY_PERCENT}
+    busy = {cpu for cpu, share in times.items() if share.get("softirq", 0.0) >= _BUSY_PERCENT}
     for port in ports(snapshot):
         if len(port.tx_queues) > 1 and not _left_alone(snapshot, port):
             yield from _judged(snapshot, port, busy)
@@ -64,11 +64,13 @@ def _left_alone(snapshot: Snapshot, port: Interface) -> bool:
 def _judged(snapshot: Snapshot, port: Interface, busy: set[int]) -> Verdicts:
     users = {q.name: {*q.cpus} & busy for q in port.tx_queues if q.cpus is not None}
     if len(users) < len(port.tx_queues):
-        yield inconclusive(f"{port.name}: its XPS masks are not known")
+        yield inconclusive(f"the XPS masks of {port.name} are unknown")
     elif not any(queue.cpus for queue in port.tx_queues):
         if len(busy) > 1:
-            yield inconclusive(f"{port.name}: no XPS mask is set, and waiting for its queues' "
-                               "locks is not read")  # fmt: skip
+            yield inconclusive(
+                f"{port.name} has no XPS mask, and the time spent waiting for its queue locks is "
+                "not read"
+            )
     elif not all(users.values()):
         crowded = {name: cpus for name, cpus in users.items() if len(cpus) > 1}
         if crowded:
@@ -76,14 +78,14 @@ def _judged(snapshot: Snapshot, port: Interface, busy: set[int]) -> Verdicts:
 
 
 def _finding(snapshot: Snapshot, port: Interface, crowded: Mapping[str, set[int]]) -> Finding:
-    name = max(crowded, key=lambda each: len(crowded[each]))
-    cpus = listed(map(str, sorted(crowded[name])))
+    name = max(crowded, key=lambda queue: len(crowded[queue]))
     return Finding(
         subject=port.name,
         severity=Severity.LOW,
-        message=f"busy CPUs {cpus} send through queue {name}, and other queues have none",
+        message=f"The busy {named_cpus(sorted(crowded[name]))} all send through queue {name} of "
+        f"{port.name}, while other queues have no busy CPU",
         evidence={
-            "busy_cpus": {queue: sorted(each) for queue, each in crowded.items()},
+            "busy_cpus": {queue: sorted(cpus) for queue, cpus in crowded.items()},
             "xps_cpus": {queue.name: list(queue.cpus or ()) for queue in port.tx_queues},
         },
         fixes=(_map(snapshot, port),),
@@ -103,4 +105,4 @@ def _map(snapshot: Snapshot, port: Interface) -> Fix:
         )
         for at, queue in enumerate(port.tx_queues)
     )
-    return commands(snapshot, "spread-xps", "Give each CPU a queue of its own", rows)
+    return commands(snapshot, "spread-xps", "Give each CPU a transmit queue of its own", rows)

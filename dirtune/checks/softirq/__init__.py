@@ -1,4 +1,4 @@
-"""Checks of softirqs, and what several of them ask of a snapshot."""
+"""Checks of softirqs, and the questions that several of them put to a snapshot."""
 
 from collections.abc import Mapping
 
@@ -64,7 +64,7 @@ def rps_on(snapshot: Snapshot) -> bool | None:
 
 
 def overflowed(snapshot: Snapshot) -> Mapping[str, int]:
-    """Return packets that cards lost between the samples for want of room, by interface."""
+    """Return packets that NICs lost between the samples for want of room, by interface."""
     lost = {}
     before = {i.name: i for i in (snapshot.earlier and snapshot.earlier.interfaces) or ()}
     for interface in snapshot.interfaces or ():

@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive, one_sample
+from dirtune.checks.irq import named_cpus
 from dirtune.checks.remedies import sysctl
 from dirtune.checks.softirq import rps_on, window
 from dirtune.collect.softnet import SoftnetRow
@@ -19,22 +20,23 @@ def backlog_drops(snapshot: Snapshot) -> Verdicts:
     """The kernel drops packets because a CPU's backlog is full.
 
     ## What it does
-    Compares the second column of /proc/net/softnet_stat between two samples: 10 drops/s or more
-    are `critical`, any others `high`. Drops that all came before the first sample are `info`.
+    The check compares the second column of /proc/net/softnet_stat between two samples. 10 drops/s
+    or more are `critical`, and fewer are `high`. Drops that all came before the first sample are
+    `info`.
 
     ## Why it matters
     The packets are lost inside the kernel, and each lost SYN costs a client a second. Only packets
-    that RPS steers and those of devices without NAPI of their own (veth, tunnels, loopback) wait
-    in the backlog: packets that a card's own queue delivers never do.
+    that RPS steers, and those of devices without NAPI of their own (veth, tunnels, loopback), wait
+    in the backlog. Packets that a NIC's own queue delivers never do.
 
     ## Remediation
-    Raise `net.core.netdev_max_backlog` to 10,000, and above it if drops go on; give RPS more CPUs,
-    or use the card's own queues instead. A longer backlog costs memory, and latency under
-    overload. The flow limit's drops (column 11) are part of these: it drops from one big flow when
-    the backlog is half full.
+    Raise `net.core.netdev_max_backlog` to 10,000, and further if drops go on. Give RPS more CPUs,
+    or use the NIC's own queues instead. A longer backlog costs memory, and latency under overload.
+    The drops of the flow limit (column 11) are among these: the flow limit drops packets of one
+    big flow when the backlog is half full.
 
     ## Known problems
-    Counters of a namespace's devices go into the same rows as the host's.
+    The devices of other network namespaces count in the same rows as those of the host.
 
     ## References
     - Documentation/networking/scaling.rst, "RPS Flow Limit"
@@ -45,8 +47,8 @@ def backlog_drops(snapshot: Snapshot) -> Verdicts:
     if rows is None:
         if total:
             yield _historic(total)
-            why = "CPUs came or went between the samples" if snapshot.seconds else "one sample"
-            yield inconclusive(why)
+            cpus_changed = inconclusive("CPUs came online or went offline between the samples")
+            yield cpus_changed if snapshot.seconds else one_sample()
         return
     dropping = {cpu: row for cpu, row in rows.items() if row.dropped}
     if dropping:
@@ -59,7 +61,7 @@ def _historic(total: int) -> Finding:
     return Finding(
         subject="softnet",
         severity=Severity.INFO,
-        message=f"{total:,} packets were dropped from the backlog since boot, none seen now",
+        message=f"The backlog dropped {total:,} packets since boot, but none between the samples",
         evidence={"dropped_since_boot": total},
     )
 
@@ -70,11 +72,12 @@ def _finding(snapshot: Snapshot, dropping: Mapping[int, SoftnetRow]) -> Finding:
     per_second = sum(row.dropped for row in dropping.values()) / snapshot.seconds
     critical = per_second >= _CRITICAL_PER_SECOND
     backlog = snapshot.sysctls.number(BACKLOG) if snapshot.sysctls else None
-    of = "" if backlog is None else f" of {backlog} packets"
+    length = "" if backlog is None else f" of {backlog:,} packets"
     return Finding(
         subject=f"CPU {cpus}",
         severity=Severity.CRITICAL if critical else Severity.HIGH,
-        message=f"drops {per_second:.1f} packets/s because the backlog{of} is full",
+        message=f"{named_cpus(dropping)} {'drops' if len(dropping) == 1 else 'drop'} "
+        f"{per_second:.1f} packets/s because the backlog{length} is full",
         evidence={
             "dropped": {str(cpu): row.dropped for cpu, row in dropping.items()},
             "flow_limit": {str(cpu): row.flow_limit for cpu, row in dropping.items()},
@@ -90,13 +93,13 @@ def longer(snapshot: Snapshot) -> tuple[Fix, ...]:
     backlog = snapshot.sysctls.number(BACKLOG) if snapshot.sysctls else None
     if backlog is None or backlog >= _LARGEST:
         return ()
-    wanted = _FIRST_STEP if backlog < _FIRST_STEP else min(4 * backlog, _LARGEST)
-    title = f"Let {wanted:,} packets wait instead of {backlog:,}"
-    return (sysctl(snapshot, "raise-backlog", title, {BACKLOG: wanted}),)
+    packets = _FIRST_STEP if backlog < _FIRST_STEP else min(4 * backlog, _LARGEST)
+    title = f"Let {packets:,} packets wait in the backlog instead of {backlog:,}"
+    return (sysctl(snapshot, "raise-backlog", title, {BACKLOG: packets}),)
 
 
 def _wider(snapshot: Snapshot) -> tuple[Fix, ...]:
     if not rps_on(snapshot):
         return ()
-    title = "Give RPS more CPUs, or use the card's own queues instead"
+    title = "Give RPS more CPUs, or use the NIC's own queues instead"
     return (Fix("widen-rps", title, Risk.SAFE),)

@@ -8,6 +8,7 @@ from dirtune.checks import (
     check,
     inconclusive,
     not_applicable,
+    one_sample,
 )
 from dirtune.checks.irq import realtime
 from dirtune.checks.remedies import commands
@@ -21,19 +22,19 @@ _TICKS_PER_SECOND = 100  # USER_HZ
 
 @check("softirq/ksoftirqd-busy", severity=Severity.HIGH, trust="A", needs=("processes",))
 def ksoftirqd_busy(snapshot: Snapshot) -> Verdicts:
-    """Softirqs are left to ksoftirqd, which competes with programs for the CPU.
+    """The thread ksoftirqd does the softirqs and competes with programs for the CPU.
 
     ## What it does
-    Compares the CPU time of each `ksoftirqd/N` between two samples: 30 % of a CPU or more is
-    `medium`, 80 % or more is `high`. Kernels with PREEMPT_RT, where it is normal, are not judged;
-    the threads of threaded NAPI (`napi/...`) do not count.
+    The check compares the CPU time of each `ksoftirqd/N` between two samples: 30 % of a CPU or
+    more is `medium`, 80 % or more is `high`. Kernels with PREEMPT_RT, where this is normal, are
+    not judged. The threads of threaded NAPI (`napi/...`) do not count.
 
     ## Why it matters
     After 2 ms or ten rounds the kernel leaves softirqs to this thread, which runs at nice 0 beside
-    all programs: packets wait longer, and keepalived's advertisements may come too late.
+    all programs. Packets then wait longer, and keepalived's advertisements may come too late.
 
     ## Remediation
-    Spread the load over more CPUs; switch generic receive offload on; coalesce interrupts; give
+    Spread the load over more CPUs, turn generic receive offload on, coalesce interrupts, and give
     keepalived a real-time priority (`vrrp_rt_priority`, `checker_rt_priority`).
 
     ## References
@@ -42,18 +43,18 @@ def ksoftirqd_busy(snapshot: Snapshot) -> Verdicts:
     """
     before = snapshot.earlier.processes if snapshot.earlier else None
     if before is None or not snapshot.seconds:
-        yield inconclusive("one sample")
+        yield one_sample()
         return
     rt = realtime(snapshot)
     if rt:
-        yield not_applicable("PREEMPT_RT, where softirqs run in threads")
+        yield not_applicable("this kernel has PREEMPT_RT, so softirqs always run in threads")
         return
     then = {p.pid: p.ticks for p in before if _ksoftirqd(p)}
     for thread in filter(_ksoftirqd, snapshot.processes or ()):
         ticks = rates.increase(then.get(thread.pid), thread.ticks)
         percent = 100 * (ticks or 0) / (_TICKS_PER_SECOND * snapshot.seconds)
         if percent >= _PERCENT and rt is None:
-            yield inconclusive("whether the kernel has PREEMPT_RT is not known")
+            yield inconclusive("it is unknown whether the kernel has PREEMPT_RT")
         elif percent >= _PERCENT:
             yield _finding(snapshot, thread, percent)
 
@@ -66,7 +67,7 @@ def _finding(snapshot: Snapshot, thread: Process, percent: float) -> Finding:
     return Finding(
         subject=f"CPU {thread.name.rpartition('/')[2]}",
         severity=Severity.HIGH if percent >= _HIGH_PERCENT else Severity.MEDIUM,
-        message=f"{thread.name} takes {percent:.0f} % of the CPU",
+        message=f"{thread.name} takes {percent:.0f} % of its CPU, where it competes with programs",
         evidence={
             "thread": thread.name,
             "cpu_percent": round(percent, 1),
@@ -89,7 +90,7 @@ def _gro(snapshot: Snapshot) -> tuple[Fix, ...]:
     if not off:
         return ()
     rows = tuple(("ethtool", "-K", name, "gro", "on") for name in off)
-    return (commands(snapshot, "gro-on", "Switch generic receive offload on", rows),)
+    return (commands(snapshot, "gro-on", "Turn generic receive offload on", rows),)
 
 
 def _keepalived(snapshot: Snapshot) -> tuple[Fix, ...]:

@@ -13,7 +13,7 @@ _BUSY_PPS = 100_000  # on one target CPU; an estimate, not calibrated
 
 @dataclass(frozen=True, slots=True)
 class _Steered:
-    """What RPS did between the samples."""
+    """Packets that RPS steered between the samples."""
 
     busiest: int
     """The CPU with most packets among those it steers to."""
@@ -28,40 +28,40 @@ def rps_backlog(snapshot: Snapshot) -> Verdicts:
     """RPS fills a backlog of the default length, or its flow limit drops packets.
 
     ## What it does
-    Where RPS is on, reports a `net.core.netdev_max_backlog` of 1,000 packets or fewer while a CPU
-    that RPS steers to takes 100,000 packets/s or more, and drops of the flow limit (column 11 of
-    /proc/net/softnet_stat): `medium` where the backlog dropped packets between the samples, else
-    `low`.
+    Where RPS is on, the check reports a `net.core.netdev_max_backlog` of 1,000 packets or fewer
+    while a CPU that RPS steers to takes 100,000 packets/s or more, and drops of the flow limit
+    (column 11 of /proc/net/softnet_stat). The finding is `medium` where the backlog dropped
+    packets between the samples, else `low`.
 
     ## Why it matters
-    From half of the backlog on, the flow limit may drop from the one biggest flow. On a director
-    that is a tunnel, or a proxy with many users behind it.
+    When the backlog is half full, the flow limit may drop packets of the biggest flow. On a
+    director that flow is a tunnel, or a proxy with many users behind it.
 
     ## Remediation
-    Lengthen the backlog; clear `net.core.flow_limit_cpu_bitmap` on a director with tunnels; set
-    `net.core.netdev_tstamp_prequeue` to 0, which takes the time stamps on the CPUs that RPS
-    steers to.
+    Lengthen the backlog. Clear `net.core.flow_limit_cpu_bitmap` on a director with tunnels. Set
+    `net.core.netdev_tstamp_prequeue` to 0, so that the CPUs that RPS steers to take the time
+    stamps.
 
     ## Known problems
-    softnet_stat counts packets, not those that were steered: those of a target CPU's own queues
-    are among them.
+    softnet_stat counts all packets of a CPU, not only those that RPS steered to it: packets of the
+    target CPU's own queues are among them.
 
     ## References
     - Documentation/networking/scaling.rst, "RPS Flow Limit"
     """
     masks = rps_cpus(snapshot)
     if masks is None:
-        yield inconclusive("whether RPS is on is not known")
+        yield inconclusive("it is unknown whether RPS is on")
         return
     if not masks:
         return
     steered = _steered(snapshot, {cpu for cpus in masks.values() for cpu in cpus})
     if steered is None:
-        yield inconclusive("two samples with the same CPUs are needed")
+        yield inconclusive("this needs two samples with the same CPUs online")
         return
     backlog = _number(snapshot, BACKLOG)
     if steered.pps >= _BUSY_PPS and backlog is None and not steered.limited:
-        yield inconclusive("net.core.netdev_max_backlog is not known")
+        yield inconclusive("net.core.netdev_max_backlog is unknown")
     elif steered.limited or (steered.pps >= _BUSY_PPS and (backlog or 0) <= _SHORT):
         yield _finding(snapshot, steered, backlog, sorted(masks))
 
@@ -89,11 +89,11 @@ def _finding(
     snapshot: Snapshot, steered: _Steered, backlog: int | None, names: list[str]
 ) -> Finding:
     if steered.limited:
-        message = f"the flow limit dropped {steered.limited:,} packets of big flows"
+        message = f"The flow limit of RPS dropped {steered.limited:,} packets of big flows"
     else:
         message = (
             f"RPS steers {steered.pps:,.0f} packets/s to CPU {steered.busiest}, "
-            f"whose backlog holds {backlog}"
+            f"whose backlog holds only {backlog} packets"
         )
     return Finding(
         subject=", ".join(names),
@@ -114,7 +114,7 @@ def _finding(
 def _no_limit(snapshot: Snapshot, steered: _Steered) -> tuple[Fix, ...]:
     if not steered.limited:
         return ()
-    title = "Switch the flow limit off, so that one tunnel or proxy is no longer cut"
+    title = "Turn the flow limit off, so that it no longer drops packets of a tunnel or proxy"
     return (sysctl(snapshot, "clear-flow-limit", title, {_BITMAP: 0}),)
 
 

@@ -21,33 +21,33 @@ _HIGH_PERCENT, _HIGH_SHARE = 80.0, 0.50
     traffic=True,
 )
 def rx_imbalance(snapshot: Snapshot) -> Verdicts:
-    """Received packets are the work of few CPUs.
+    """A few CPUs do most of the work of received packets.
 
     ## What it does
-    Compares the packets of each CPU (first column of /proc/net/softnet_stat) between two samples,
-    over the CPUs near the cards that are not isolated. It reports a Gini coefficient of 0.6 or
-    more, or a CPU with three times the mean or more: `high` where that CPU spends 80 % of its time
-    or more in softirqs and has half of the packets or more, else `medium`. A host on which no CPU
-    is busy for 20 % of its time is left alone.
+    The check compares the packets of each CPU (first column of /proc/net/softnet_stat) between two
+    samples, over the CPUs near the NICs that are not isolated. It reports a Gini coefficient of
+    0.6 or more, or a CPU with three times the mean or more. The finding is `high` where that CPU
+    spends 80 % of its time or more in softirqs and has half of the packets or more, else `medium`.
+    A host on which no CPU is busy for 20 % of its time is not reported.
 
     ## Why it matters
-    A director is at its limit when its busiest core is, not when the average is.
+    A director reaches its limit when its busiest core does, not when the average does.
 
     ## Remediation
-    Spread the queues over CPUs (`irq/single-cpu`), use more of them (`nic/single-queue`), or
-    repair their table (`nic/rss-skew`).
+    Spread the queues over CPUs (`irq/single-cpu`), use more queues (`nic/single-queue`), or repair
+    the RSS table (`nic/rss-skew`).
 
     ## Known problems
     One elephant flow, or one tunnel, goes to one CPU by design and looks the same here. Packets
-    that RPS steers are counted on both CPUs. On two or three CPUs near a card only a Gini
-    coefficient or a mean that few machines reach would show it.
+    that RPS steers are counted on both CPUs. With two or three CPUs near a NIC, few machines reach
+    the Gini coefficient or the multiple of the mean.
 
     ## References
     - Documentation/networking/scaling.rst
     """
     rows, busy = window(snapshot), percents(snapshot)
     if rows is None or not busy:
-        yield inconclusive("CPUs came or went between the samples")
+        yield inconclusive("CPUs came online or went offline between the samples")
         return
     packets = {cpu: row.processed for cpu, row in rows.items()}
     top = max(packets, key=lambda cpu: packets[cpu])
@@ -66,7 +66,7 @@ def _local(snapshot: Snapshot) -> tuple[int, ...]:
 
 
 def _gini(values: Iterable[int]) -> float:
-    """Return 0 where all have the same, towards 1 where one has everything."""
+    """Return 0 where all values are equal, and nearly 1 where one of them is everything."""
     ranked = sorted(values)
     n, total = len(ranked), sum(ranked)
     if not total:
@@ -82,12 +82,12 @@ def _finding(
     softirq = busy.get("softirq", 0.0)
     high = softirq >= _HIGH_PERCENT and share >= _HIGH_SHARE
     concentrated = bool(run((single_cpu,), snapshot)[0].findings)
-    title = "Spread queues over CPUs, use more of them, or repair their table"
+    title = "Spread the queues over CPUs, use more queues, or repair the RSS table"
     return Finding(
         subject=f"CPU {top}",
         severity=Severity.HIGH if high else Severity.MEDIUM,
-        message=f"does {100 * share:.0f} % of the received packets' work of {len(work)} CPUs, "
-        f"{softirq:.0f} % of its time in softirqs",
+        message=f"CPU {top} processes {100 * share:.0f} % of the packets that {len(work)} CPUs "
+        f"receive, and spends {softirq:.0f} % of its time in softirqs",
         evidence={
             "cpu": top,
             "packets": {str(cpu): n for cpu, n in work.items()},

@@ -11,30 +11,30 @@ from dirtune.snapshot import Snapshot
 
 @check("softirq/threaded-napi", severity=Severity.LOW, trust="B", needs=("interfaces",))
 def threaded_napi(snapshot: Snapshot) -> Verdicts:
-    """Threads that poll a card wander between CPUs.
+    """Threads that poll a NIC wander between CPUs.
 
     ## What it does
-    Where an interface's `threaded` is 1, reports threads `napi/INTERFACE-N` that ran on another
-    CPU in the second sample than in the first, or on one that is not near the card: `low`.
+    Where an interface's `threaded` is 1, the check reports threads `napi/INTERFACE-N` that ran on
+    different CPUs in the two samples, or on one that is not near the NIC: `low`.
 
     ## Why it matters
-    The scheduler moves such a thread away from the ring's memory, and from the caches that hold
-    the packets and the connection table.
+    The scheduler moves such a thread away from the memory of the ring, and from the caches that
+    hold the packets and the connection table.
 
     ## Remediation
     Pin each thread to the CPU that takes its queue's interrupts (`taskset -cp CPU PID`), or write
     0 into the interface's `threaded`.
 
     ## Known problems
-    A thread's affinity is not read: one that stayed where it was may be pinned or not, and leaves
-    it open.
+    A thread's affinity is not read: a thread that stayed on one CPU may be pinned or not, and
+    makes the check inconclusive.
 
     ## References
     - Documentation/networking/napi.rst
     """
     threaded = [i for i in snapshot.interfaces or () if i.threaded]
     if threaded and snapshot.processes is None:
-        yield inconclusive("no list of processes to find the threads in")
+        yield inconclusive("the processes are unknown, and the threads are among them")
         return
     for interface in threaded:
         threads = [p for p in snapshot.processes or () if _polls(p, interface)]
@@ -42,7 +42,9 @@ def threaded_napi(snapshot: Snapshot) -> Verdicts:
         if astray:
             yield _finding(snapshot, interface, threads, astray)
         elif threads:
-            yield inconclusive(f"{interface.name}: whether its threads are pinned is not known")
+            yield inconclusive(
+                f"it is unknown whether the threads that poll {interface.name} are pinned"
+            )
 
 
 def _polls(process: Process, interface: Interface) -> bool:
@@ -76,8 +78,8 @@ def _finding(
     return Finding(
         subject=interface.name,
         severity=Severity.LOW,
-        message=f"{len(astray)} of {len(threads)} threads that poll it moved to another CPU, or "
-        "run far from the card",
+        message=f"{len(astray)} of the {len(threads)} threads that poll {interface.name} moved "
+        "to another CPU or run far from the NIC",
         evidence={
             "threads": {p.name: p.cpu for p in threads},
             "pids": [p.pid for p in astray],

@@ -1,4 +1,5 @@
 from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
+from dirtune.checks.irq import listed, named_cpus
 from dirtune.checks.remedies import sysctl
 from dirtune.checks.softirq import net_rx, overflowed, window
 from dirtune.snapshot import Snapshot
@@ -18,31 +19,32 @@ _US_STEPS = (8_000, 16_000)
     traffic=True,
 )
 def time_squeeze(snapshot: Snapshot) -> Verdicts:
-    """NET_RX stops with packets left to poll.
+    """NET_RX stops although packets are left to poll.
 
     ## What it does
-    Compares the third column of /proc/net/softnet_stat with the runs of NET_RX in /proc/softirqs
-    between two samples. A CPU on which 1 % of the runs or more, and 10/s or more, ended with work
-    left is reported: `high` where a card lost packets for want of room meanwhile, else `medium`.
+    The check compares the third column of /proc/net/softnet_stat with the runs of NET_RX in
+    /proc/softirqs between two samples. It reports a CPU on which 1 % of the runs or more, and 10/s
+    or more, ended with work left. The finding is `high` where a NIC lost packets for want of room
+    in the same time, else `medium`.
 
     ## Why it matters
-    One run may poll `netdev_budget` packets (300) and `netdev_budget_usecs` microseconds; what is
-    left waits in the card's ring for the next run, and the ring may fill up.
+    One run may poll `netdev_budget` packets (300) and take `netdev_budget_usecs` microseconds. The
+    rest waits in the NIC's ring for the next run, and the ring may fill up.
 
     ## Remediation
-    Raise `net.core.netdev_budget` to 600; then `net.core.netdev_budget_usecs` to 8,000 and up to
-    16,000. User space on that CPU, keepalived among it, then waits longer.
+    Raise `net.core.netdev_budget` to 600; then raise `net.core.netdev_budget_usecs` to 8,000 and
+    up to 16,000. User programs on that CPU, keepalived among them, then wait longer.
 
     ## Known problems
-    The counter also rises when the budget ended at the last packet: alone it is no loss. The
-    kernel rounds the time up to a jiffy, whose length a snapshot does not tell.
+    The counter also rises when the budget ended at the last packet, so it alone proves no loss.
+    The kernel rounds the time up to a jiffy, and a snapshot does not hold the length of a jiffy.
 
     ## References
     - net/core/dev.c, `net_rx_action()`
     """
     rows, runs = window(snapshot), net_rx(snapshot)
     if rows is None or runs is None:
-        yield inconclusive("CPUs came or went between the samples")
+        yield inconclusive("CPUs came online or went offline between the samples")
         return
     assert snapshot.seconds
     squeezed = {
@@ -58,13 +60,14 @@ def time_squeeze(snapshot: Snapshot) -> Verdicts:
 def _finding(snapshot: Snapshot, squeezed: dict[int, int], runs: dict[int, int]) -> Finding:
     assert snapshot.seconds
     lost = overflowed(snapshot)
-    total, of = sum(squeezed.values()), sum(runs.values())
-    share = f", {100 * total / of:.0f} % of the runs" if of else ""
-    tell = f"; {', '.join(lost)} lost packets meanwhile" if lost else ""
+    total, every = sum(squeezed.values()), sum(runs.values())
+    share = f", {100 * total / every:.0f} % of its runs" if every else ""
+    loss = f"; {listed(lost)} lost packets in the same time" if lost else ""
     return Finding(
         subject=f"CPU {', '.join(map(str, squeezed))}",
         severity=Severity.HIGH if lost else Severity.MEDIUM,
-        message=f"NET_RX ended with work left {total / snapshot.seconds:.0f} times/s{share}{tell}",
+        message=f"NET_RX on {named_cpus(squeezed)} ended with packets left "
+        f"{total / snapshot.seconds:.0f} times/s{share}{loss}",
         evidence={
             "squeezed": {str(cpu): n for cpu, n in squeezed.items()},
             "net_rx": {str(cpu): n for cpu, n in runs.items()},
@@ -82,14 +85,14 @@ def _number(snapshot: Snapshot, name: str) -> int | None:
 
 
 def _fixes(snapshot: Snapshot) -> tuple[Fix, ...]:
-    """Return what raises the budget of packets, else that of time; none where all is raised."""
+    """Return the fixes that raise the budgets of packets and of time, as far as they are low."""
     fixes = []
     budget, micros = _number(snapshot, _BUDGET), _number(snapshot, _BUDGET_US)
     if budget is not None and budget < _BUDGET_STEP:
         title = f"Let one run poll {_BUDGET_STEP} packets instead of {budget}"
         fixes.append(sysctl(snapshot, "raise-budget", title, {_BUDGET: _BUDGET_STEP}))
-    wanted = next((us for us in _US_STEPS if micros is not None and micros < us), None)
-    if wanted is not None:
-        title = f"Let one run take {wanted:,} us instead of {micros:,}"
-        fixes.append(sysctl(snapshot, "raise-budget-time", title, {_BUDGET_US: wanted}))
+    raised = next((us for us in _US_STEPS if micros is not None and micros < us), None)
+    if raised is not None:
+        title = f"Let one run take {raised:,} us instead of {micros:,} us"
+        fixes.append(sysctl(snapshot, "raise-budget-time", title, {_BUDGET_US: raised}))
     return tuple(fixes)

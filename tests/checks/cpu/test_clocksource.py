@@ -26,7 +26,7 @@ class TestClocksource:
         log = (LogLine(2.0, "tsc: Marking TSC unstable due to clocksource watchdog"),)
         (found,) = self.outcome("hpet", "hpet", "acpi_pm", kernel_log=log).findings
 
-        assert "Marking TSC unstable due to clocksource watchdog" in found.message
+        assert found.evidence["log"] == ["tsc: Marking TSC unstable due to clocksource watchdog"]
         assert [(fix.id, fix.commands) for fix in found.fixes] == [("find-tsc-fault", ())]
 
     @pytest.mark.parametrize("current", ["tsc", "kvm-clock", "xen", "arch_sys_counter"])

@@ -20,13 +20,14 @@ class TestContended:
         (found,) = self.outcome(busy, process(90, "haproxy", 300), process(91, "sh", 9)).findings
 
         assert (found.subject, found.severity) == ("CPU 0", Severity.INFO)
-        assert "30 % of it go to programs beside 40 % to softirqs" in found.message
+        assert found.evidence["softirq_percent"] == 40.0
+        assert found.evidence["user_percent"] == 30.0
         assert found.evidence["programs"] == ["haproxy", "sh"]
 
     def test_a_realtime_program(self):
         (found,) = self.outcome({}, process(90, "jackd", 5, policy="fifo")).findings
 
-        assert "jackd with a real-time policy ran on it" in found.message
+        assert found.evidence["realtime"] == ["jackd"]
 
     @pytest.mark.parametrize(
         ("share", "program"),

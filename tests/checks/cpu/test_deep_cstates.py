@@ -26,8 +26,11 @@ class TestDeepCstates:
         (found,) = self.outcome(2_000_000, 1_999_999, 9_000_000).findings
 
         assert (found.subject, found.severity) == ("CPU 0", Severity.LOW)
-        assert "up to 20 % of the time in states as deep as C6, 133 us to leave" in found.message
-        assert found.evidence["percent_by_cpu"] == {"0": 20.0}
+        assert found.evidence == {
+            "percent_by_cpu": {"0": 20.0},
+            "deepest": "C6",
+            "latency_us": 133,
+        }
         assert [fix.commands for fix in found.fixes] == [("cpupower idle-set -D 20",)]
 
     def test_polling_is_the_other_extreme(self):

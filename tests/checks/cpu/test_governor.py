@@ -22,7 +22,7 @@ class TestGovernor:
         (found,) = self.outcome([name, "performance", name, name]).findings
 
         assert (found.subject, found.severity) == ("CPU 0", Severity.MEDIUM)
-        assert f"governor {name} of acpi-cpufreq" in found.message
+        assert found.evidence["governors"] == [name]
         assert [fix.commands for fix in found.fixes] == [
             (f"echo performance > {GOVERNOR.format(0)}",)
         ]
@@ -47,7 +47,7 @@ class TestGovernor:
         ).findings
 
         assert (found.subject, found.severity) == ("CPU 0", Severity.LOW)
-        assert "preference balance_performance" in found.message
+        assert found.evidence["preferences"] == ["balance_performance"]
 
     @pytest.mark.parametrize(
         ("preference", "softirq"), [("performance", 100), ("balance_power", 600)]

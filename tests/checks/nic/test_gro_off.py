@@ -32,7 +32,6 @@ def test_gro_is_off(forward, severity):
     (found,) = outcome(forward=forward).findings
 
     assert (found.subject, found.severity) == ("eth0", severity)
-    assert found.message == "GRO is off, and packets have 700 bytes on average"
     assert found.evidence["mean_received_bytes"] == 700
     assert found.fixes[0].commands == ("ethtool -K eth0 gro on",)
 
@@ -57,15 +56,15 @@ def test_modern_kernels(release):
 
 
 @pytest.mark.parametrize(
-    ("fields", "reason"),
+    "fields",
     [
-        ({"release": None}, "the version of the kernel is not known"),
-        ({"ethtool": {}}, "eth0: its offloads are not known"),
-        ({"size": -5001}, "eth0: the size of its packets is not known"),
+        {"release": None},
+        {"ethtool": {}},
+        {"size": -5001},
     ],
 )
-def test_what_is_not_known(fields, reason):
-    assert outcome(**fields).reason == reason
+def test_what_is_not_known(fields):
+    assert outcome(**fields).status is Status.INCONCLUSIVE
 
 
 def test_what_it_takes():

@@ -38,7 +38,7 @@ def test_one_queue_has_most():
     (found,) = outcome().findings
 
     assert (found.subject, found.severity) == ("eth0", Severity.MEDIUM)
-    assert found.message == "queue 7 of 8 took 30 % of the packets of 1,000 flows or more"
+    assert (found.evidence["queue"], found.evidence["flows"]) == (7, 1000)
     assert found.evidence["median_packets"] == 1000
     assert found.evidence["packets"]["7"] == 3000
     assert [fix.commands for fix in found.fixes] == [
@@ -109,10 +109,10 @@ def test_other_counts_of_flows(fields):
 
 
 def test_what_it_takes():
-    assert "unknown number of flows" in outcome(services=None).reason
-    assert "does not count packets by queue" in outcome(name="frames_{}").reason
+    assert outcome(services=None).status is Status.INCONCLUSIVE
+    assert outcome(name="frames_{}").status is Status.INCONCLUSIVE
     assert outcome(ethtool=None).status is Status.SKIPPED
-    assert "idle" in outcome(pps=10).reason
+    assert outcome(pps=10).status is Status.INCONCLUSIVE
 
 
 def test_a_card_that_came_between_the_samples_is_left_open():
@@ -120,4 +120,4 @@ def test_a_card_that_came_between_the_samples_is_left_open():
     found = outcome(interfaces=(port(7), new), earlier={"interfaces": (interface(packets=0),)})
 
     assert found.status is Status.INCONCLUSIVE
-    assert found.reason == "eth1: its packets were not counted in both samples"
+    assert "eth1" in found.reason

@@ -21,7 +21,7 @@ def test_packets_are_lost(lost, severity):
     (found,) = outcome({"rx_missed_errors": lost}).findings
 
     assert (found.subject, found.severity) == ("eth0", severity)
-    assert f"lost {lost:,} packets because its ring was full" in found.message
+    assert found.evidence["lost_packets"] == lost
     assert found.evidence["counters"] == {"rx_missed_errors": lost}
     assert found.evidence["received_packets"] == 1_000_000
     assert [fix.id for fix in found.fixes] == ["spread-queues"]
@@ -50,7 +50,7 @@ def test_the_fifo_may_have_kept_them():
     (found,) = outcome(counters={"rx_no_buffer_count": 9000}).findings
 
     assert found.severity is Severity.HIGH
-    assert "no free descriptor for 9,000 packets" in found.message
+    assert found.evidence["counters"] == {"rx_no_buffer_count": 9000}
     assert found.evidence["lost_packets"] == 0
 
 
@@ -66,7 +66,7 @@ def test_a_quota_of_the_cloud_is_no_overflow():
     (found,) = outcome(driver="ena", counters={"pps_allowance_exceeded": 77}).findings
 
     assert found.severity is Severity.INFO
-    assert "pps_allowance_exceeded +77" in found.message
+    assert found.evidence["counters"] == {"pps_allowance_exceeded": 77}
 
 
 def test_a_counter_that_was_set_back_tells_nothing():
@@ -76,9 +76,9 @@ def test_a_counter_that_was_set_back_tells_nothing():
 
 
 def test_overflow_takes_two_samples_and_traffic():
-    assert outcome(pps=99).reason == "idle: 99 packets/s, 1000 or more are needed"
+    assert outcome(pps=99).status is Status.INCONCLUSIVE
     alone = dataclasses.replace(taken({"rx_missed_errors": 5}), earlier=None)
-    assert run((rx_ring_overflow,), alone)[0].reason == "one sample"
+    assert run((rx_ring_overflow,), alone)[0].status is Status.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(

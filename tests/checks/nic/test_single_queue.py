@@ -44,7 +44,7 @@ def test_one_queue(pps, softirq, severity):
     (found,) = outcome(pps=pps, softirq=softirq).findings
 
     assert (found.subject, found.severity) == ("eth0", severity)
-    assert f"at {pps:,} packets/s, and RPS is off" in found.message
+    assert found.evidence["rx_packets_per_second"] == pps
     assert found.evidence["serving_cpus"] == [1]
     # CPUs 0, 2 and 3: binary 1101.
     assert found.fixes[0].commands == ("echo d > /sys/class/net/eth0/queues/rx-0/rps_cpus",)
@@ -107,14 +107,11 @@ def test_one_cpu_near_the_card_is_not_several():
     "port", [interface(packets=10**8, rps=None), interface(packets=10**8, rx_queues=())]
 )
 def test_an_unknown_mask_leaves_it_open(port):
-    found = outcome(interfaces=(port,))
-
-    assert found.status is Status.INCONCLUSIVE
-    assert "RPS masks are not known" in found.reason
+    assert outcome(interfaces=(port,)).status is Status.INCONCLUSIVE
 
 
 def test_what_it_takes():
     assert outcome(pps=999).status is Status.INCONCLUSIVE
     assert outcome(cpus=None).status is Status.SKIPPED
     alone = dataclasses.replace(taken(), earlier=None)
-    assert run((single_queue,), alone)[0].reason == "one sample"
+    assert run((single_queue,), alone)[0].status is Status.INCONCLUSIVE

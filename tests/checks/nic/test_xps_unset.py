@@ -29,7 +29,6 @@ def test_busy_cpus_meet_in_one_queue():
     (found,) = outcome((0, 1), (2, 3)).findings
 
     assert (found.subject, found.severity) == ("eth0", Severity.LOW)
-    assert found.message == "busy CPUs 0 and 1 send through queue tx-0, and other queues have none"
     assert found.evidence["busy_cpus"] == {"tx-0": [0, 1]}
     # CPUs 0 and 2, then 1 and 3.
     assert found.fixes[0].commands == (
@@ -81,20 +80,15 @@ def test_i40e_of_a_host_is_judged():
 
 
 @pytest.mark.parametrize(
-    ("masks", "reason"),
-    [
-        (((), ()), "no XPS mask is set"),
-        (((0, 1), None), "its XPS masks are not known"),
-    ],
+    "masks",
+    [((), ()), ((0, 1), None)],
+    ids=["none is set", "unknown"],
 )
-def test_what_is_left_open(masks, reason):
-    found = outcome(*masks)
-
-    assert found.status is Status.INCONCLUSIVE
-    assert reason in found.reason
+def test_what_is_left_open(masks):
+    assert outcome(*masks).status is Status.INCONCLUSIVE
 
 
 def test_what_it_takes():
     assert outcome((0, 1), (2, 3), stat=None).status is Status.SKIPPED
-    assert "came or went" in outcome((0, 1), (), earlier={"stat": stat({}, {})}).reason
-    assert "idle" in outcome((0, 1), (), pps=10).reason
+    assert outcome((0, 1), (), earlier={"stat": stat({}, {})}).status is Status.INCONCLUSIVE
+    assert outcome((0, 1), (), pps=10).status is Status.INCONCLUSIVE

@@ -34,7 +34,6 @@ class TestKsoftirqd:
         (found,) = self.outcome(ticks).findings
 
         assert (found.subject, found.severity) == ("CPU 2", severity)
-        assert f"ksoftirqd/2 takes {ticks / 10:.0f} % of the CPU" in found.message
         assert found.evidence["cpu_percent"] == ticks / 10
         assert [fix.id for fix in found.fixes] == ["spread-load"]
 
@@ -67,4 +66,4 @@ class TestKsoftirqd:
     def test_an_unknown_kernel_or_one_sample_leaves_it_open(self):
         assert self.outcome(300, kernel=None).status is Status.INCONCLUSIVE
         taken = alone(two(processes=(process(30, "ksoftirqd/2", 9, kernel=True),)))
-        assert run((ksoftirqd_busy,), taken)[0].reason == "one sample"
+        assert run((ksoftirqd_busy,), taken)[0].status is Status.INCONCLUSIVE

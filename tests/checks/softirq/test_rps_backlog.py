@@ -24,7 +24,8 @@ class TestRpsBacklog:
         (found,) = self.outcome((9,), (1_000_000,)).findings
 
         assert (found.subject, found.severity) == ("eth0", Severity.LOW)
-        assert "RPS steers 100,000 packets/s to CPU 1, whose backlog holds 1000" in found.message
+        assert (found.evidence["cpu"], found.evidence["packets_per_second"]) == (1, 100_000)
+        assert found.evidence["netdev_max_backlog"] == 1000
         assert [fix.commands[0] for fix in found.fixes] == [
             "sysctl -w 'net.core.netdev_max_backlog=10000'",
             "sysctl -w 'net.core.netdev_tstamp_prequeue=0'",
@@ -37,7 +38,7 @@ class TestRpsBacklog:
         settings = {"netdev_max_backlog": 300_000, "netdev_tstamp_prequeue": 0}
         (found,) = self.outcome((9,), (500, 4, 0, 0, 4), settings=settings).findings
 
-        assert "the flow limit dropped 4 packets" in found.message
+        assert found.evidence["flow_limit"] == 4
         assert [(fix.id, fix.commands[0]) for fix in found.fixes] == [
             ("clear-flow-limit", "sysctl -w 'net.core.flow_limit_cpu_bitmap=0'")
         ]
