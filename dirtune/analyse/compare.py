@@ -11,7 +11,7 @@ A/A run, and larger than what matters in practice.
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -89,6 +89,36 @@ def compare(
         reason=reason,
         invalid=arms.invalid,
         rate=rate,
+    )
+
+
+def judged(
+    primary: str,
+    arms_of: Callable[[str], Arms],
+    noise_floor_of: Callable[[str], float | None],
+    *,
+    threshold: float,
+    rate: float | None = None,
+    secondary: bool = True,
+) -> tuple[Comparison, ...]:
+    """Return the verdict on the *primary* metric; with *secondary*, on what else both arms have.
+
+    Both functions are given a metric. *rate* is only noted.
+    """
+    others = (metric for metric in METRICS if metric != primary) if secondary else ()
+    sides = {metric: arms_of(metric) for metric in (primary, *others)}
+    return adjusted(
+        [
+            compare(
+                metric,
+                arms,
+                noise_floor=noise_floor_of(metric),
+                threshold=threshold,
+                rate=rate,
+            )
+            for metric, arms in sides.items()
+            if metric == primary or (arms.before and arms.after)
+        ]
     )
 
 
@@ -178,6 +208,11 @@ def floor_of(still: Sequence[Trial], metric: str, rate: float | None) -> float |
     """
     pairs = (t.offered_rate for t in still if t.pair is not None and t.validity == "valid")
     return noise_floor(arms_of(still, metric, rate if len({*pairs}) > 1 else None))
+
+
+def no_noise_floor(metric: str) -> str:
+    """Return why an A/A run has no noise floor of *metric*."""
+    return f"no noise floor of {metric}: too few valid trials of its arms"
 
 
 def pairs_needed(comparison: Comparison, effect: float) -> int | None:

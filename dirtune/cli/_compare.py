@@ -8,7 +8,6 @@ import msgspec
 from dirtune import reading
 from dirtune.analyse import compare
 from dirtune.analyse.compare import Arms
-from dirtune.analyse.metrics import METRICS
 from dirtune.analyse.run import Comparison, Run, Trial
 from dirtune.bench import store
 from dirtune.errors import PlanError
@@ -28,19 +27,16 @@ def compared(
     """Return the primary metric's comparison; with *every*, the others' after it."""
     run = _load(before)[0]
     primary = metric or run.primary_metric
-    others = [name for name in METRICS if name != primary] if every else []
-    sides = {name: _arms(before, after, name, rate) for name in (primary, *others)}
-    floors = {name: _floor(noise, run, name, rate) for name in sides}
-    if noise is not None and floors[primary] is None:
-        raise PlanError(f"{noise}: no noise floor of {primary}: too few valid trials of its arms")
-    threshold = _threshold(run)
-    return compare.adjusted(
-        [
-            compare.compare(name, arms, noise_floor=floors[name], threshold=threshold)
-            for name, arms in sides.items()
-            if name == primary or (arms.before and arms.after)
-        ]
+    found = compare.judged(
+        primary,
+        lambda name: _arms(before, after, name, rate),
+        lambda name: _floor(noise, run, name, rate),
+        threshold=_threshold(run),
+        secondary=every,
     )
+    if noise is not None and found[0].noise_floor is None:
+        raise PlanError(f"{noise}: {compare.no_noise_floor(primary)}")
+    return found
 
 
 def printed(found: tuple[Comparison, ...], format: str, *, every: bool) -> str:

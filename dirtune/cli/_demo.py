@@ -46,10 +46,9 @@ def _look(place: Folder, plan: Plan, say: Say) -> None:
 def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) -> None:
     if full:
         say("A/A: the same pairs with nothing switched, for the noise floor")
-        kept, floor = signals.run(demo.noise(trying, out, say))
+        kept = signals.run(demo.noise(trying, out, say))
         usual = relative.calibrated(trying.plan, kept.run.trials)
-        floors = {usual.compared_at[0]: floor}
-        trying = replace(trying, plan=usual, noise_floors=floors)
+        trying = replace(trying, plan=usual, still=kept.run.trials)
         _close(kept)
     rate = trying.plan.pair_rates[0]
     line = shlex.join(("dirtune", "tune", str(place.plan), "--check", *trying.checks))

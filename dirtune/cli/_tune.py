@@ -6,7 +6,7 @@ import msgspec
 
 from dirtune import signals
 from dirtune.analyse import compare
-from dirtune.analyse.run import Run
+from dirtune.analyse.run import Run, Trial
 from dirtune.bench import plan as plans
 from dirtune.bench import relative, store
 from dirtune.bench.tables import Plan
@@ -33,14 +33,11 @@ def plan(path: Path, live_s: float | None, pairs: int | None) -> Plan:
 
 def tune(found: Plan, out: Path, boots: int, noise: Path | None) -> Tune:
     """Return what stays the same over the session; a lab is booted without being asked."""
-    floors = {}
+    still: tuple[Trial, ...] = ()
     if noise is not None:
         still = store.load(noise).trials
         try:
-            floors = {
-                rate: compare.floor_of(still, found.compare.primary, rate or found.pair_rates[0])
-                for rate in found.compared_at
-            }
+            _require_noise_floors(found, still)
         except PlanError as error:
             remedy = "`dirtune bench run --aa` of this plan has them"
             raise PlanError(f"{noise}: {error}; {remedy}") from error
@@ -52,8 +49,15 @@ def tune(found: Plan, out: Path, boots: int, noise: Path | None) -> Tune:
         finished=_reported,
         boot=_reboot if _boot.possible(found) else None,
         boots=boots,
-        noise_floors=floors,
+        still=still,
     )
+
+
+def _require_noise_floors(plan: Plan, still: tuple[Trial, ...]) -> None:
+    primary = plan.compare.primary
+    for rate in plan.compared_at:
+        if compare.floor_of(still, primary, rate or plan.pair_rates[0]) is None:
+            raise PlanError(compare.no_noise_floor(primary))
 
 
 def run(tune: Tune, asked: Asked | None) -> tuple[Kept, str | None]:

@@ -73,19 +73,21 @@ def trying(place: Folder, asked: Plan, experiment: Experiment, command: str) -> 
     )
 
 
-async def noise(asked: Trying, out: Path, say: Say) -> tuple[Store, float | None]:
-    """Run the same pairs with nothing switched; return the noise floor they show."""
+async def noise(asked: Trying, out: Path, say: Say) -> Store:
+    """Run the same pairs with nothing switched, for the noise floors they show."""
     kept = turn.begin(replace(asked, title=f"A/A: {asked.title}"), out)
     async with rig.opened(asked.plan) as nodes:
         await conduct(nodes, asked.plan, Order("first", "A", "baseline", asked.plan.pair_rates[0]))
         await campaign.pairs(nodes, asked.plan, campaign.stay, turn.keeping(kept, say))
     turn.judged(asked, kept)
-    plan = asked.plan
-    arms = compare.arms_of(kept.run.trials, plan.compare.primary, plan.compared_at[0])
-    floor = compare.noise_floor(arms)
-    found = (msgspec.structs.replace(kept.run.comparisons[0], noise_floor=floor),)
-    record.save(kept, comparisons=(*found, *kept.run.comparisons[1:]), finished=record.now())
-    return kept, floor
+    found = tuple(
+        msgspec.structs.replace(
+            each, noise_floor=compare.floor_of(kept.run.trials, each.metric, each.rate)
+        )
+        for each in kept.run.comparisons
+    )
+    record.save(kept, comparisons=found, finished=record.now())
+    return kept
 
 
 async def reboots(asked: Trying, out: Path, say: Say) -> Store:

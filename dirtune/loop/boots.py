@@ -113,7 +113,7 @@ def judged(trying: Trying, kept: Store) -> None:
     found = compare.compare(
         plan.compare.primary,
         arms,
-        noise_floor=trying.noise_floors.get(rate),
+        noise_floor=trying.noise_floor(plan.compare.primary, rate),
         threshold=plan.compare.threshold / 100,
         rate=rate,
     )

@@ -9,11 +9,12 @@ import math
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
+from dirtune.analyse import compare
 from dirtune.analyse.compare import Arms
 from dirtune.analyse.run import Comparison, Trial
 from dirtune.bench.tables import Plan
@@ -106,8 +107,14 @@ class Trying:
     standing: tuple[str, ...] = ()
     """Journals on the director that are not the loop's to take back."""
     scenario: dict[str, object] | None = None
-    noise_floors: Mapping[float | None, float | None] = field(default_factory=dict)
-    """From an A/A run of the same plan, as shares, by `Plan.compared_at`; empty without one."""
+    still: tuple[Trial, ...] = ()
+    """The trials of an A/A run of the same plan; empty without one."""
+
+    def noise_floor(self, metric: str, rate: float | None) -> float | None:
+        """Return what the A/A run tells of *metric* at one of `Plan.compared_at`, as a share."""
+        if not self.still:
+            return None
+        return compare.floor_of(self.still, metric, rate or self.plan.pair_rates[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ The session lies on disk and is replaced after every step, and `decide` says fro
 """
 
 import shlex
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from dirtune import __version__, checks, reading
-from dirtune.analyse.run import Run
+from dirtune.analyse.run import Run, Trial
 from dirtune.bench import store
 from dirtune.bench.store import Store
 from dirtune.bench.tables import Plan
@@ -42,7 +42,8 @@ class Tune:
     """Boots the director and waits until it answers; None where a person does."""
     boots: int = decide.BOOTS
     """Of each arm, for a fix that needs them."""
-    noise_floors: Mapping[float | None, float | None] = field(default_factory=dict)
+    still: tuple[Trial, ...] = ()
+    """The trials of an A/A run of the same plan; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ def _trying(tune: Tune, session: Session, attempt: Attempt) -> Trying:
         mends=attempt.mends,
         keep_equivalent=session.keep_equivalent,
         standing=session.standing,
-        noise_floors=tune.noise_floors,
+        still=tune.still,
     )
 
 

@@ -5,6 +5,7 @@ a probe; the director begins each of them idle, so that the switch itself is not
 what the fix changed is looked up afterwards on the director, not assumed.
 """
 
+import itertools
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from dirtune.analyse import compare, lines
 from dirtune.analyse.forecast import forecast
 from dirtune.analyse.handlers import HandlerWindow
 from dirtune.analyse.metrics import METRICS
-from dirtune.analyse.run import Forecast, Run, Trial
+from dirtune.analyse.run import Comparison, Forecast, Run, Trial
 from dirtune.analyse.verdict import sentence
 from dirtune.bench import campaign, rig, store
 from dirtune.bench.outcome import Order
@@ -38,10 +39,6 @@ from dirtune.render import audit as render_audit
 from dirtune.signals import to_the_end
 from dirtune.snapshot import Snapshot, take_all
 
-SECONDARY = (
-    *("reply_rate", "cpu_us_per_packet", "interrupts_per_connection"),
-    *("latency_p50_ms", "latency_p99_ms"),
-)
 _INTERVAL_S = 2
 
 
@@ -130,27 +127,24 @@ def verdict_of(trying: Trying, run: Run) -> tuple[str, str]:
 
 
 def judged(trying: Trying, kept: Store) -> None:
-    """Compare the arms and put the verdict into the run."""
-    plan, primary = trying.plan, kept.run.primary_metric
-    metrics = dict.fromkeys((primary, *SECONDARY))
-    found = [
-        compare.compare(
-            metric,
-            compare.arms_of(kept.run.trials, metric, rate),
-            noise_floor=trying.noise_floors.get(rate) if metric == primary else None,
-            threshold=plan.compare.threshold / 100,
-            rate=rate,
-        )
-        for rate in plan.compared_at
-        for metric in metrics
-        if any(metric in trial.metrics for trial in kept.run.trials)
-    ]
-    if not found or found[0].metric != primary:
+    """Compare the arms at each rate and put the verdict into the run."""
+    plan, primary, trials = trying.plan, kept.run.primary_metric, kept.run.trials
+    if not any(primary in trial.metrics for trial in trials):
         raise NoVerdict(f"no trial measured {primary}; see {kept.folder}")
-    corrected = compare.adjusted(found)
-    others = (sentence(each) for each in corrected[1:] if each.metric == primary)
-    verdict = " ".join((sentence(corrected[0], kept.run.forecast), *others))
-    save(kept, comparisons=corrected, verdict=verdict)
+    found = [_judged_at(trying, kept, rate) for rate in plan.compared_at]
+    first, *others = (comparisons[0] for comparisons in found)
+    verdict = " ".join((sentence(first, kept.run.forecast), *map(sentence, others)))
+    save(kept, comparisons=tuple(itertools.chain.from_iterable(found)), verdict=verdict)
+
+
+def _judged_at(trying: Trying, kept: Store, rate: float | None) -> tuple[Comparison, ...]:
+    return compare.judged(
+        kept.run.primary_metric,
+        lambda metric: compare.arms_of(kept.run.trials, metric, rate),
+        lambda metric: trying.noise_floor(metric, rate),
+        threshold=trying.plan.compare.threshold / 100,
+        rate=rate,
+    )
 
 
 async def _before(

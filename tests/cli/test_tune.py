@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from dirtune.bench.trial import Result
 from dirtune.cli import main
 from dirtune.loop import decide, session, turn
-from dirtune.loop.decide import Attempt
+from dirtune.loop.decide import Attempt, Trying
 from tests.loop.test_decide import COMPARISON
 from tests.loop.test_turn import PLAN, pairs
 
@@ -140,15 +140,22 @@ def aa(tmp_path):
     return str(store.folder)
 
 
+def noise_floors(tune):
+    trying = Trying(tune.plan, (), "", "", still=tune.still)
+    return {
+        rate: trying.noise_floor("cpu_us_per_connection", rate) for rate in tune.plan.compared_at
+    }
+
+
 def test_each_rate_has_the_noise_floor_that_an_aa_run_has_for_it(asked, tmp_path, aa):
     several = plan(tmp_path, f"{DIRECTOR}{LOAD}[compare]\nrates = [200, 400]\n")
     assert tune(several, "--noise", aa, "--out", str(tmp_path / "a")).exit_code == 1
     # t(7; 0.975) = 2.365 by the deviation of 8 times +-x, 1.069 x, over the root of 8.
     floors = {200: pytest.approx(0.0089, abs=2e-4), 400: pytest.approx(0.018, abs=5e-4)}
-    assert asked["tune"].noise_floors == floors
+    assert noise_floors(asked["tune"]) == floors
 
     assert tune(plan(tmp_path), "--noise", aa, "--out", str(tmp_path / "b")).exit_code == 1
-    assert asked["tune"].noise_floors == {None: floors[200]}
+    assert noise_floors(asked["tune"]) == {None: floors[200]}
 
     other = plan(tmp_path, f"{DIRECTOR}{LOAD}[compare]\nrates = [200, 300]\n")
     done = tune(other, "--noise", aa, "--out", str(tmp_path / "c"))

@@ -1,14 +1,21 @@
 """The closed loop's decisions, on trials and windows written by hand."""
 
+import itertools
+import json
+import random
+
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
+from dirtune.analyse.metrics import METRICS
 from dirtune.analyse.probed import NotProbed, Probed
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.run import Trial
 from dirtune.bench import plan
 from dirtune.bench.trial import Result
+from dirtune.cli import main
 from dirtune.errors import NoVerdict, TrialError
 from dirtune.host import RecordedHost
 from dirtune.loop import turn
@@ -95,18 +102,26 @@ def test_a_director_without_the_probe_says_what_it_lacks():
     assert turn._why_not(Result(trial("x", reason="c1 was lost"), {}, None)) == "c1 was lost"
 
 
-def kept(tmp_path, trials, primary="cpu_us_per_connection", rates=(), floors=None):
-    floors = floors or {None: 0.03}
+def kept(tmp_path, trials, primary="cpu_us_per_connection", rates=(), still=()):
     compare = msgspec.structs.replace(PLAN.compare, primary=primary, rates=rates)
     asked = msgspec.structs.replace(PLAN, compare=compare)
     trying = turn.Trying(
-        asked, ("irq/shared-with-nic",), "A title", "dirtune tune", noise_floors=floors
+        asked, ("irq/shared-with-nic",), "A title", "dirtune tune", still=tuple(still)
     )
     store = turn.begin(trying, tmp_path)
     for each in trials:
         store.keep(Result(each, {}))
     turn.judged(trying, store)
     return store.run
+
+
+def aa(wild, rate=200.0):
+    """An A/A run whose arms are apart by +-*wild* (a share) in each metric, to and fro."""
+    for each in pairs(1000, 1000):
+        apart = 1 + wild * (-1) ** each.pair * (each.arm == "B")
+        metrics = {"cpu_us_per_connection": 1000 * apart, "reply_rate": 200 * apart}
+        changes = {"id": f"{rate}-{each.id}", "pair": int(rate) + each.pair}
+        yield msgspec.structs.replace(each, metrics=metrics, offered_rate=rate, **changes)
 
 
 def pairs(before, after, count=8):
@@ -118,18 +133,19 @@ def pairs(before, after, count=8):
 
 
 def test_an_effect_in_every_pair_is_the_verdict(tmp_path):
-    run = kept(tmp_path, pairs(1000, 900))
+    run = kept(tmp_path, pairs(1000, 900), still=aa(0.034))
 
     primary, replies = run.comparisons
     assert (primary.metric, primary.verdict, primary.noise_floor) == (
         "cpu_us_per_connection",
         "improved",
-        0.03,
+        # t(7; 0.975) = 2.365 by the deviation of 8 times +-x, 1.069 x, over the root of 8.
+        pytest.approx(0.0304, abs=1e-3),
     )
     assert (replies.metric, replies.verdict, replies.noise_floor) == (
         "reply_rate",
         "equivalent",
-        None,
+        primary.noise_floor,
     )
     assert run.verdict.startswith("Improved: CPU time per connection")
 
@@ -139,8 +155,8 @@ def test_of_several_rates_the_first_decides_and_the_others_are_told(tmp_path):
         msgspec.structs.replace(each, id=f"+{each.id}", pair=100 + each.pair, offered_rate=301.0)
         for each in pairs(1000, 1100)
     ]
-    floors = {200.0: 0.03, 300.0: 0.05}
-    run = kept(tmp_path, [*pairs(1000, 900), *slower], rates=(200.0, 300.0), floors=floors)
+    still = [*aa(0.034), *aa(0.056, 301.0)]
+    run = kept(tmp_path, [*pairs(1000, 900), *slower], rates=(200.0, 300.0), still=still)
 
     assert [(c.metric[:5], c.rate, c.verdict, c.pairs) for c in run.comparisons] == [
         ("cpu_u", 200.0, "improved", 8),
@@ -148,7 +164,8 @@ def test_of_several_rates_the_first_decides_and_the_others_are_told(tmp_path):
         ("cpu_u", 300.0, "regressed", 8),
         ("reply", 300.0, "equivalent", 8),
     ]
-    assert [c.noise_floor for c in run.comparisons] == [0.03, None, 0.05, None]
+    floors = [pytest.approx(floor, abs=2e-3) for floor in (0.0304, 0.0304, 0.05, 0.05)]
+    assert [c.noise_floor for c in run.comparisons] == floors
     assert run.verdict.startswith("Improved: CPU time per connection on the director at 200/s")
     assert " Regressed: CPU time per connection on the director at 300/s went to 1." in run.verdict
     header = next(block for block in _comparison(run) if isinstance(block, Table)).header
@@ -156,7 +173,55 @@ def test_of_several_rates_the_first_decides_and_the_others_are_told(tmp_path):
 
 
 def test_an_effect_below_the_noise_floor_is_none(tmp_path):
-    assert kept(tmp_path, pairs(1000, 975)).comparisons[0].verdict == "inconclusive"
+    assert (
+        kept(tmp_path, pairs(1000, 975), still=aa(0.034)).comparisons[0].verdict == "inconclusive"
+    )
+
+
+@pytest.mark.parametrize("still", ["without", "with"])
+@pytest.mark.parametrize("rates", [(), (200.0, 300.0)])
+def test_compare_says_of_the_same_trials_what_tune_says(tmp_path, still, rates):
+    """Every metric, some changed by more than the noise, some by less, one by chance."""
+    draw = random.Random(20)
+    effects = dict(zip(METRICS, (0.9, 0.97, 1.0, 1.03, 0.99, 0.95, 1.0, 1.02), strict=True))
+
+    def trials(effects, spread):
+        offered = (200.0, 301.0)[: len(rates) or 1]
+        for rate, number, arm in itertools.product(offered, range(8), "AB"):
+            metrics = {
+                metric: 100 * (effect if arm == "B" else 1) * draw.uniform(1 - spread, 1 + spread)
+                for metric, effect in effects.items()
+            }
+            changes = {"pair": int(rate) + number, "offered_rate": rate, "metrics": metrics}
+            yield trial(f"{rate}-{number}-{arm}", arm=arm, **changes)
+
+    noise = kept(tmp_path / "aa", trials(dict.fromkeys(METRICS, 1.0), 0.02), rates=rates)
+    quiet = noise.trials if still == "with" else ()
+    run = kept(tmp_path / "run", trials(effects, 0.015), rates=rates, still=quiet)
+
+    for rate in rates or (None,):
+        words = ["compare", str(tmp_path / "run" / run.id), "--all", "--format", "json"]
+        words += ["--noise", str(tmp_path / "aa" / noise.id)] if quiet else []
+        words += ["--rate", f"{rate:g}"] if rate else []
+        told = json.loads(CliRunner().invoke(main, words).stdout)["comparisons"]
+        own = [json.loads(msgspec.json.encode(c)) for c in run.comparisons if c.rate == rate]
+        assert [{**each, "rate": rate} for each in told] == own
+        assert {each["metric"] for each in own} == set(METRICS)
+        assert {each["noise_floor"] is not None for each in own} == {bool(quiet)}
+        assert len({each["verdict"] for each in own}) > 1
+
+
+def test_a_secondary_effect_below_the_noise_floor_is_none(tmp_path):
+    slower = [
+        msgspec.structs.replace(
+            each, metrics={**each.metrics, "reply_rate": {"A": 200.0, "B": 195.0}[each.arm]}
+        )
+        for each in pairs(1000, 900)
+    ]
+    replies = kept(tmp_path, slower, still=aa(0.034)).comparisons[1]
+
+    assert (replies.metric, replies.verdict) == ("reply_rate", "inconclusive")
+    assert replies.reason.startswith("the effect is within the noise floor of 3.")
 
 
 def test_profiled_and_baseline_trials_are_not_judged(tmp_path):
@@ -184,4 +249,5 @@ def test_nothing_but_the_primary_metric_decides(tmp_path):
 def test_a_primary_metric_is_compared_once(tmp_path):
     run = kept(tmp_path, pairs(1000, 900), primary="reply_rate")
 
-    assert [found.metric for found in run.comparisons] == ["reply_rate"]
+    metrics = [found.metric for found in run.comparisons]
+    assert metrics == ["reply_rate", "cpu_us_per_connection"]
