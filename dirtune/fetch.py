@@ -91,7 +91,7 @@ for path do
 done | DIRTUNE=$mark QUOTING_STYLE=literal xargs -0 -r sh -c '
   read -r row </proc/sys/kernel/random/uuid
   printf "DIRTUNE=%s\\0rows\\0%s" "$DIRTUNE" "$row"; printf "\\0%s" "$@"
-  exec stat -c "$row %f %N" "$@" 2>/dev/null' sh
+  exec stat -c "$row %f %n$row%N" "$@" 2>/dev/null' sh
 NETLINK
 COMMANDS
 frame end
@@ -102,6 +102,8 @@ _MODE = re.compile(r"[0-9a-f]{1,8}")
 _UUID_LENGTH = 36
 _SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 _LONGEST_REASON = 200
+_PLAIN = re.compile(r"[\w/.+@-]+", re.ASCII)
+"""Names that every cat(1) shows as they are."""
 _GONE = frozenset({"No such file or directory", "No such process"})
 
 
@@ -220,25 +222,30 @@ def _complaint(path: str, text: str) -> str | None:
         f"cat: can't open '{path}': ",
         "cat: read error: ",
     )
-    mine = said.startswith(named) or len(said) == len(text)
+    # A process may be called what cat(1) says of another file, which is shorter than its path.
+    mine = said.startswith(named) or (len(said) == len(text) and not _PLAIN.fullmatch(path))
     return said.rpartition(": ")[2].strip() if mine else None
 
 
 def _add_rows(sample: _Sample, text: str) -> None:
     """Add what stat(1) printed of links and of files whose permission bits are kept."""
-    listed, *rows = text.split(text[:_UUID_LENGTH])[1:] or ("",)
+    listed, *parts = text.split(text[:_UUID_LENGTH])[1:] or ("",)
     names = set(listed.split("\0")[1:])
-    for row in rows:
-        begin, _, rest = row.removeprefix(" ").partition(" ")
-        if not (_MODE.fullmatch(begin) and rest.endswith("\n")):
+    for begin, shown in zip(parts[::2], parts[1::2], strict=False):
+        mode, _, path = begin.removeprefix(" ").partition(" ")
+        if not (_MODE.fullmatch(mode) and path in names and shown.endswith("\n")):
             continue
-        path, arrow, to = rest[:-1].partition(" -> ")
-        target = to if arrow else None
-        if path not in names and path[:1] == "'":  # a stat that always quotes
-            path, target = path[1:-1], target and target[1:-1]
-        if path not in names:
-            continue
+        target = _target(path, shown[:-1])
         if target is not None:
             sample.links[recorded_text(path)] = recorded_text(target)
         else:
-            sample.modes[recorded_text(path)] = stat.S_IMODE(int(begin, 16))
+            sample.modes[recorded_text(path)] = stat.S_IMODE(int(mode, 16))
+
+
+def _target(path: str, shown: str) -> str | None:
+    """Return where the link *path* leads, as stat(1) has *shown* it; None if it is no link."""
+    if shown.startswith(f"{path} -> "):
+        return shown.removeprefix(f"{path} -> ")
+    # A stat that always quotes.
+    begin = f"'{path}' -> '"
+    return shown.removeprefix(begin)[:-1] if shown.startswith(begin) else None

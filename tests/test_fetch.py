@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import time
 
@@ -8,6 +9,7 @@ from dirtune.collect.netlink import IPVS
 from dirtune.errors import ParseError
 from dirtune.fetch import fetch_script, parse_fetched, parse_sample, record, sample_script
 from dirtune.host import LiveHost
+from tests.hostile import SHELLS
 from tests.printed import MARK, frame, printed
 
 
@@ -86,14 +88,41 @@ def test_no_target_of_a_link_poses_as_another_link():
     row = "7f3c0f4e-0000-4000-8000-00000000abcd"
     listed = "".join(f"\0{path}" for path in ("/s/a", "/s/b", "/s/c"))
     rows = (
-        f"{row} a1ff /s/a -> x\na1ff /s/b -> forged\n{row} a1ff '/s/b' -> 'y'\n"
-        f"{row} a1ff /etc/passwd -> z\n{row} 8124 /s/c\n"
+        f"{row} a1ff /s/a{row}/s/a -> x\na1ff /s/b -> forged\n"
+        f"{row} a1ff /s/b{row}'/s/b' -> 'y'\n{row} a1ff /etc/passwd{row}/etc/passwd -> z\n"
+        f"{row} 8124 /s/c{row}/s/c\n"
     )
 
     fetched = parse_sample(printed(frame("rows", f"{row}{listed}{rows}")))
 
     assert fetched.links == {"/s/a": "x\na1ff /s/b -> forged", "/s/b": "y"}
     assert fetched.modes == {"/s/c": 0o444}
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_no_name_of_a_link_poses_as_another_link(shell, tmp_path):
+    """The shell's own stat: an applet always quotes, and shows a newline as it is."""
+    links = {"a": "x", "a -> x": "forged", "b\n": "y", "'c' -> 'd": "z", "c": "v", "d'": "w -> w'"}
+    for name, to in links.items():
+        (tmp_path / name).symlink_to(to)
+
+    script = sample_script((f"{tmp_path}/*",))
+    for stat in ("stat", "busybox stat"):
+        if shutil.which(stat.split()[0]):
+            text = script.replace("exec stat", f"exec {stat}")
+            done = subprocess.run((*shell, "-c", text), capture_output=True, text=True, check=True)
+            found = parse_sample(done.stdout).links
+            assert found == {f"{tmp_path}/{name}": to for name, to in links.items()}
+
+
+def test_what_a_process_is_called_is_no_complaint_of_cat():
+    """15 characters, which its owner chooses."""
+    names = ("cat: x: y", "cat: x", "cat: a: b: c:", "cat: ")
+    files = [(f"/proc/{n}/comm", f"{name}\n") for n, name in enumerate(names)]
+
+    fetched = parse_sample(printed(texts=files))
+
+    assert (fetched.files, fetched.refused) == (dict(files), frozenset())
 
 
 def test_nothing_is_asked_that_is_not_wanted():
@@ -129,7 +158,11 @@ def test_what_was_asked_beside_files_is_kept():
     text = printed(
         frame("netlink", '/netlink/ethtool.json {"eth0": {}}\n/etc/passwd x\n'),
         frame("/cmd/ip-rule", "0:\tfrom all lookup local\n"),
-        frame("rows", f"{row}{listed}{row} 8124 {modes[0]}\n{row} 81a4 {modes[1]}\n"),
+        frame(
+            "rows",
+            f"{row}{listed}{row} 8124 {modes[0]}{row}{modes[0]}\n"
+            f"{row} 81a4 {modes[1]}{row}{modes[1]}\n",
+        ),
         texts=[("/p/a", "end\n")],
     )
 
@@ -183,7 +216,10 @@ def test_the_time_to_read_an_output_grows_as_its_size_does():
             text = unit * size
             row = "7f3c0f4e-0000-4000-8000-00000000abcd"
             output = printed(
-                frame("rows", f"{row}\0/s/a{row} a1ff /s/a -> {text}\n{row} a1ff {text}"),
+                frame(
+                    "rows",
+                    f"{row}\0/s/a{row} a1ff /s/a{row}/s/a -> {text}\n{row} a1ff {text}",
+                ),
                 frame("/cmd/dmesg", text),
                 texts=[("/p/a", text), ("/p/b", f"{text}cat: {text}: x\n")],
             )
