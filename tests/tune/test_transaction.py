@@ -20,8 +20,9 @@ from dirtune.snapshot import take
 from dirtune.tune import journal, transaction, watchdog
 from dirtune.tune.fixes import Question
 from dirtune.tune.fixes.unbind_partners import FIX
-from dirtune.tune.plan import Change, Plan, Run, SetValue
-from dirtune.tune.record import Confirmed, RolledBack, State
+from dirtune.tune.plan import Change, Plan, PutFile, Run, SetValue
+from dirtune.tune.record import Begun, Confirmed, RolledBack, State
+from dirtune.tune.steps import Saved
 from dirtune.tune.transaction import (
     Place,
     carry_out,
@@ -102,6 +103,27 @@ def test_confirmed_in_time_it_stays(host, at):
     watch(journal.find(at.state, None), at, host)
     assert host.handlers() == ["enp0s16"]
     assert notice(at, host) is None
+
+
+@pytest.mark.usefixtures("unarmed")
+def test_a_confirmation_that_was_killed_on_its_way_can_be_repeated(
+    tmp_path, value, at, this_machine
+):
+    kept = tmp_path / "kept"
+    file = PutFile(str(kept), None, "new\n")
+    lasting = Change(file, Risk.SAFE, "net/x", "f", "t", lasting=True)
+    plan = Plan((*setting(value, "old", "one").changes, lasting))
+    name = carry_out(plan, this_machine, at, confirm_s=60)
+    # All that it had done.
+    journal.append(journal.path_of(at.state, name), Begun(1, Saved()))
+    kept.write_text("new\n")
+
+    assert not confirm(at, this_machine).already
+
+    assert state(at) is State.CONFIRMED
+    assert (value.read_text(), kept.read_text()) == ("one", "new\n")
+    take_back(at, this_machine)
+    assert (value.read_text(), kept.exists()) == ("old\n", False)
 
 
 @pytest.mark.usefixtures("unarmed")
