@@ -118,11 +118,14 @@ def example(name: str) -> Run:
     return msgspec.json.decode(text, type=Run)
 
 
-def new_id(out: Path, now: datetime) -> str:
+def new_id(out: Path, now: datetime, ending: str = "") -> str:
     """Return a name for a new run that is not taken below *out*."""
-    name = f"{now:%Y%m%d-%H%M%S}"
-    taken = {path.name for path in out.glob(f"{name}*")}
-    return name if name not in taken else f"{name}-{len(taken) + 1}"
+    stamp = f"{now:%Y%m%d-%H%M%S}"
+    name, count = f"{stamp}{ending}", 1
+    while reading.exists(out / name):
+        count += 1
+        name = f"{stamp}-{count}{ending}"
+    return name
 
 
 def _with(trials: tuple[Trial, ...], trial: Trial) -> tuple[Trial, ...]:

@@ -64,7 +64,7 @@ def run(tune: Tune, asked: Asked | None) -> tuple[Kept, str | None]:
     """Begin a session, or go on with the last one for None; return it and what it waits for."""
     _report.renderer()  # hours later is no time to miss it
     if asked is None:
-        kept = session.resume(tune.out, tune.plan)
+        kept = session.resume(tune.out, tune.plan, _say)
     else:
         kept = signals.run(session.begin(tune, asked))
     _say(f"session {kept.folder}")

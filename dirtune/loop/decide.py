@@ -87,6 +87,8 @@ class Session(msgspec.Struct, frozen=True):
     standing: tuple[str, ...] = ()
     """Journals that stood on the director before: somebody else's to take back."""
     notes: tuple[str, ...] = ()
+    number: int = 0
+    """Above that of every session that was there; 0 where the version that began it gave none."""
     schema: str = "dirtune/tune/1"
 
 

@@ -4,7 +4,7 @@ The session lies on disk and is replaced after every step, and `decide` says fro
 """
 
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -82,7 +82,7 @@ async def begin(tune: Tune, asked: Asked) -> Kept:
         proposal = director.taken(await director.ask(node, plan, "fix", "plan", *words), FixPlan)
         held = director.standing(await director.ask(node, plan, "fix", "verify", ok=(0, 1)))
     known = {check.id: check for check in checks.all_checks()}
-    name = f"{store.new_id(tune.out, datetime.now(UTC))}{_ENDING}"
+    name = store.new_id(tune.out, datetime.now(UTC), _ENDING)
     session = Session(
         id=name,
         started=record.now(),
@@ -95,6 +95,7 @@ async def begin(tune: Tune, asked: Asked) -> Kept:
         keep_equivalent=asked.keep_equivalent,
         standing=held,
         notes=plan.notes,
+        number=1 + max((each.session.number for each in _sessions(tune.out, tune.say)), default=0),
     )
     kept = Kept(tune.out / name, session)
     store.make(kept.folder)
@@ -102,16 +103,26 @@ async def begin(tune: Tune, asked: Asked) -> Kept:
     return kept
 
 
-def resume(out: Path, plan: Plan) -> Kept:
+def resume(out: Path, plan: Plan, say: Say) -> Kept:
     """Return the last session below *out* that is not finished; `PlanError` if it is another's."""
-    for path in sorted(out.glob(f"*{_ENDING}/{_NAME}"), reverse=True):
-        session = load(path)
-        if session.finished is not None:
-            continue
-        if session.plan != _plain(plan):
-            raise PlanError(f"{path}: was begun with another plan, or this one was changed since")
-        return Kept(path.parent, session)
-    raise NotPossible(f"{out}: no session of dirtune tune there is unfinished")
+    unfinished = [each for each in _sessions(out, say) if each.session.finished is None]
+    if not unfinished:
+        raise NotPossible(f"{out}: no session of dirtune tune there is unfinished")
+    # Clocks are set: the time in a name orders only what an older version began.
+    last = max(unfinished, key=lambda each: (each.session.number, each.folder.name))
+    if last.session.plan != _plain(plan):
+        path = last.folder / _NAME
+        raise PlanError(f"{path}: was begun with another plan, or this one was changed since")
+    return last
+
+
+def _sessions(out: Path, say: Say) -> Iterator[Kept]:
+    """Yield the sessions below *out*; one that cannot be read is named and hinders no other."""
+    for path in sorted(out.glob(f"*{_ENDING}/{_NAME}")):
+        try:
+            yield Kept(path.parent, load(path))
+        except ParseError as error:
+            say(f"{error}; the session is left out. Repair it, or move {path.parent} away.")
 
 
 def _plain(plan: Plan) -> dict[str, object]:

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import gc
 import json
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -331,7 +332,7 @@ def test_a_session_that_was_cut_off_goes_on_with_the_next_pair(tmp_path, make):
     assert outcomes(kept) == {RING: (None, None)}
 
     host.load = loads
-    again = session.resume(tmp_path, PLAN)
+    again = session.resume(tmp_path, PLAN, print)
     assert gone_on(asked, again)
 
     assert outcomes(again) == {RING: ("kept", "improved")}
@@ -340,7 +341,7 @@ def test_a_session_that_was_cut_off_goes_on_with_the_next_pair(tmp_path, make):
     pairs = {t["pair"] for t in trials if t["kind"] == "judged" and t["validity"] == "valid"}
     assert len(pairs) in {6, 7}  # one more where a pair was cut in two
     with pytest.raises(NotPossible, match="unfinished"):
-        session.resume(tmp_path, PLAN)
+        session.resume(tmp_path, PLAN, print)
 
 
 def test_a_connection_that_is_lost_in_an_arm_does_not_leave_the_fix_in_force(tmp_path, make):
@@ -427,7 +428,7 @@ def test_a_trial_whose_lease_was_over_before_its_end_does_not_count(tmp_path, ma
 
     host.load = loads
     gc.collect()
-    assert gone_on(asked, session.resume(tmp_path, PLAN))
+    assert gone_on(asked, session.resume(tmp_path, PLAN, print))
     assert outcomes(kept) == {RING: ("kept", "improved")}
 
 
@@ -488,7 +489,7 @@ def test_a_fix_left_by_a_dead_controller_is_found_and_somebody_elses_is_left(tmp
     host.journals["dead"] = (RING,)  # applied, and nobody wrote down that it was
     host.load = loads
 
-    gone_on(asked, session.resume(tmp_path, PLAN))
+    gone_on(asked, session.resume(tmp_path, PLAN, print))
 
     # The operator's part had all of the effect.
     assert outcomes(kept) == {RING: ("taken back", "equivalent")}
@@ -502,7 +503,47 @@ def test_another_plan_is_not_gone_on_with(tmp_path, make):
 
     other = msgspec.structs.replace(PLAN, title="Another")
     with pytest.raises(PlanError, match="another plan"):
-        session.resume(tmp_path, other)
+        session.resume(tmp_path, other, print)
+
+
+def test_a_clock_that_was_set_back_does_not_change_which_session_is_the_last(
+    tmp_path, make, monkeypatch
+):
+    make({RING: 0.8})
+    ahead = begun(tune(tmp_path))
+    monkeypatch.setattr(session.store, "new_id", lambda out, now, ending="": f"19700101-0{ending}")
+    behind = begun(tune(tmp_path))
+
+    assert session.resume(tmp_path, PLAN, print).folder == behind.folder
+    assert behind.folder.name < ahead.folder.name
+
+
+@pytest.mark.parametrize("ending", ["", "-tune"])
+def test_what_begins_in_one_second_has_a_folder_each(tmp_path, ending):
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    for name in (f"20260102-030405{ending}", f"20260102-030405-3{ending}"):
+        (tmp_path / name).mkdir()
+
+    assert session.store.new_id(tmp_path, now, ending) == f"20260102-030405-2{ending}"
+
+
+def test_a_session_that_cannot_be_read_is_named_and_hinders_no_other(tmp_path, make):
+    make({RING: 0.8})
+    kept = begun(tune(tmp_path))
+    broken = tmp_path / "99991231-000000-tune/tune.json"
+    broken.parent.mkdir()
+    broken.write_text("{")
+    said = []
+
+    assert session.resume(tmp_path, PLAN, said.append).folder == kept.folder
+    (line,) = said
+    assert line.startswith(f"{broken}: ")
+    assert f"move {broken.parent} away" in line
+
+    asked = tune(tmp_path)
+    begun(asked)
+    kept.save(msgspec.structs.replace(kept.session, finished="now"))
+    assert session.resume(tmp_path, PLAN, said.append).folder != kept.folder
 
 
 def test_boots_are_replicates_and_what_helps_is_in_force_at_the_end(tmp_path, make):
@@ -538,11 +579,11 @@ def test_where_a_person_boots_the_session_waits_on_disk(tmp_path, make):
         assert not gone_on(asked, kept), boot
         # Not booted yet: it goes on waiting, and changes nothing.
         before = dict(host.journals)
-        kept = session.resume(tmp_path, PLAN)
+        kept = session.resume(tmp_path, PLAN, print)
         assert not gone_on(asked, kept)
         assert host.journals == before
         host.reboot()
-        kept = session.resume(tmp_path, PLAN)
+        kept = session.resume(tmp_path, PLAN, print)
     assert gone_on(asked, kept)
 
     assert outcomes(kept) == {PIC: ("kept", "improved")}
@@ -555,13 +596,13 @@ def test_what_a_person_has_to_boot_away_is_gone_before_the_next_fix(tmp_path, ma
     for _ in range(10):
         assert not gone_on(asked, kept)
         host.reboot()
-        kept = session.resume(tmp_path, PLAN)
+        kept = session.resume(tmp_path, PLAN, print)
 
     for _ in range(2):  # taken back, and in force until somebody has booted
         assert not gone_on(asked, kept)
         assert (host.journals, host.forces()) == ({}, {PIC})
         assert outcomes(kept) == {PIC: (None, None), RING: (None, None)}
-        kept = session.resume(tmp_path, PLAN)
+        kept = session.resume(tmp_path, PLAN, print)
     host.reboot()
     assert gone_on(asked, kept)
 
@@ -585,7 +626,7 @@ def test_boots_that_are_cut_off_go_on_and_say_how_to_get_out(tmp_path, make, err
     (journal,) = host.journals
     assert f"lb1 has {PIC}: there, `dirtune rollback {journal}` and a boot" in said[-1]
     assert outcomes(kept) == {PIC: (None, None)}
-    assert gone_on(asked, session.resume(tmp_path, PLAN))
+    assert gone_on(asked, session.resume(tmp_path, PLAN, print))
     assert outcomes(kept) == {PIC: ("kept", "improved")}
     assert host.boot == 11, "no boot is made twice"
 
