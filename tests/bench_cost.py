@@ -7,9 +7,7 @@ are a trial's, its director emulated, where every instruction is dear.
 """
 
 import asyncio
-import json
 import os
-import re
 import resource
 import socket
 import subprocess
@@ -19,13 +17,14 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from plans import lab_plan_text
+
 from dirtune import remote
 from dirtune.bench import plan as plans
 from dirtune.bench import rig, sampler
 from dirtune.bench.outcome import Order
 from dirtune.bench.trial import conduct
 from dirtune.collect import ip_vs
-from dirtune.lab import state
 
 SECONDS = 20
 TICKS = 100
@@ -180,10 +179,7 @@ def in_the_lab():
                 stdout=subprocess.DEVNULL,
                 check=True,
             )
-            text = state.folder().plan.read_text()
-            text = text.replace('"ssh_config"', json.dumps(str(state.folder().ssh_config)))
-            text = re.sub(r"^rates = .*", "rates = [100]", text, flags=re.MULTILINE)
-            asyncio.run(emulated(plans.parse(text)))
+            asyncio.run(emulated(plans.parse(lab_plan_text(rates=[100]))))
         finally:
             subprocess.run([*DIRTUNE, "lab", "down"], stdout=subprocess.DEVNULL, check=True)
 

@@ -9,7 +9,6 @@ interleaved pairs; some ten minutes. Rows are named `prices`, `locks`, `pairs`.
 import asyncio
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+from plans import lab_plan_text
 
 from dirtune import remote
 from dirtune.analyse import compare
@@ -100,12 +100,7 @@ def lab(*options):
 @contextmanager
 def load(folder, seconds):
     """Let the plan's load run while the context does."""
-    text = state.folder().plan.read_text()
-    text = text.replace('"ssh_config"', f'"{state.folder().ssh_config}"')
-    for key, value in {"window": f'"{seconds}s"', "repeats": 1}.items():
-        text = re.sub(rf"^{key} = .*\n", "", text, flags=re.MULTILINE)
-        text = text.replace("[load]\n", f"[load]\n{key} = {value}\n")
-    (folder / "plan.toml").write_text(text)
+    (folder / "plan.toml").write_text(lab_plan_text(window=seconds, repeats=1))
     argv = [*DIRTUNE, "bench", "run", str(folder / "plan.toml"), "--out", str(folder / "out")]
     bench = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

@@ -4,14 +4,9 @@ import dataclasses
 
 import msgspec
 import simulated
-from simulated import Director
+from simulated import Director, planned
 
-PLAN = msgspec.structs.replace(
-    simulated.PLAN,
-    load=msgspec.structs.replace(
-        simulated.PLAN.load, rates=(100.0, 200.0, 400.0), warmup=0.5, window=2, repeats=1
-    ),
-)
+PLAN = planned(rates=[100, 200, 400], warmup=0.5, window=2, repeats=1)
 
 
 class Saturating(Director):

@@ -6,32 +6,28 @@ import msgspec
 
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.profile import Profile
-from dirtune.bench import plan as plans
 from dirtune.bench.generators import Reply, Report
 from dirtune.bench.outcome import ClientResult
 from dirtune.collect.processes import Process
 from dirtune.collect.stat import CpuTimes, Stat
+from tests.plans import plan_of
 
 STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
-PLAN_TEXT = """
-[[services]]
-vip = "198.18.0.100"
-port = 80
-[[clients]]
-host = "c1"
-[[clients]]
-host = "c2"
-[[real_servers]]
-host = "rs1"
-[load]
-rates = [150]
-warmup = 2
-window = 10
-[settle]
-seconds = 3
-max = 20
-"""
-PLAN = plans.parse(PLAN_TEXT)
+
+
+def planned(settle_s=3, **changes):
+    """Return the plan of two clients and one real server that these tests run, with *changes*."""
+    usual = {
+        "clients": ["c1", "c2"],
+        "servers": ["rs1"],
+        "rates": [150],
+        "warmup": 2,
+        "window": 10,
+    }
+    return plan_of(f"[settle]\nseconds = {settle_s}\nmax = 20\n", **{**usual, **changes})
+
+
+PLAN = planned()
 
 
 class Director:

@@ -10,23 +10,16 @@ import pytest
 
 from dirtune import remote
 from dirtune.bench import client
-from dirtune.bench import plan as plans
 from dirtune.bench.client import LiveLoad
 from dirtune.bench.generators import Schedule, schedule
 from dirtune.errors import TrialError
+from tests.plans import plan_of
 
 pytestmark = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")
 
-PLAN = """
-[[services]]
-vip = "127.0.0.1"
-port = {port}
-[[clients]]
-host = "local"
-[load]
-rates = [100]
-{more}
-"""
+
+def planned(port=80, **load):
+    return plan_of(service={"vip": "127.0.0.1", "port": port}, clients=["local"], **load)
 
 
 class Slow(http.server.BaseHTTPRequestHandler):
@@ -63,9 +56,9 @@ def server():
         thread.join()
 
 
-def loaded(server, ticks, more="", nodes=1):
+def loaded(server, ticks, nodes=1, **load):
     """Run a load on *nodes* shells of this machine and return its results and the load."""
-    plan = plans.parse(PLAN.format(port=server.server_port, more=more))
+    plan = planned(server.server_port, **load)
 
     async def body():
         names = [remote.Node("local") for _ in range(nodes)]
@@ -110,7 +103,7 @@ class Far:
 def test_clients_of_different_clocks_begin_at_one_moment():
     """By arithmetic: each does what it is told by its own clock, and the way there takes time."""
     far = [Far("c1", 0, 0.001), Far("c2", 3600, 0.02), Far("c3", -7, 0.3)]
-    load = LiveLoad(plans.parse(PLAN.format(port=80, more="")), lambda: Far.now_s)
+    load = LiveLoad(planned(), lambda: Far.now_s)
 
     asyncio.run(load.begin(far, [schedule(50, 0.5)] * 3))
 
@@ -175,7 +168,7 @@ def test_a_clock_that_differs_makes_no_difference(server, monkeypatch):
 
 
 def test_a_ramp_is_several_processes_with_one_report_each(server):
-    _, (result,) = loaded(server, schedule(200, 0.75), more="ramp = 0.5\nwarmup = 0\nwindow = 0.2")
+    _, (result,) = loaded(server, schedule(200, 0.75), ramp=0.5, warmup=0, window=0.2)
 
     assert len(result.reports) == 5
     # 40/s more at about 0, 0.1, 0.2, 0.3 and 0.4 s, until 0.75 s.
@@ -210,8 +203,7 @@ def test_what_a_client_lacks_is_said_before_it_starts(server, monkeypatch):
 @pytest.mark.skipif(shutil.which("httperf") is None, reason="httperf is not installed")
 def test_several_httperfs_share_a_clients_schedule(server):
     """100/s x 30 s need 3,000 descriptors: three processes."""
-    more = 'generator = "httperf"\ntimeout = 30'
-    _, (result,) = loaded(server, Schedule(1, 10, 90), more)
+    _, (result,) = loaded(server, Schedule(1, 10, 90), generator="httperf", timeout=30)
 
     assert [report.attempted for report in result.reports] == [30, 30, 30]
     assert sum(report.replied for report in result.reports) == 90

@@ -2,21 +2,13 @@
 
 import asyncio
 
-import msgspec
 import pytest
-import simulated
-from simulated import Director
+from simulated import Director, planned
 
 from dirtune.analyse import compare
 from dirtune.bench import campaign
 
-PLAN = msgspec.structs.replace(
-    simulated.PLAN,
-    load=msgspec.structs.replace(
-        simulated.PLAN.load, rates=(50.0,), warmup=0.1, window=4, duration=4.1, pairs=8
-    ),
-    settle=msgspec.structs.replace(simulated.PLAN.settle, seconds=1),
-)
+PLAN = planned(settle_s=1, rates=[50], warmup=0.1, window=4, duration=4.1, pairs=8)
 METRIC = "cpu_us_per_connection"
 
 

@@ -16,18 +16,9 @@ from dirtune.bench import hold, matrix, plan
 from dirtune.bench.hold import held
 from dirtune.bench.matrix import Hold
 from dirtune.errors import TrialError
+from tests.plans import plan_of
 
-PLAN = plan.parse("""
-[[services]]
-vip = "198.18.0.100"
-port = 80
-[[clients]]
-host = "local"
-[load]
-rates = [100]
-[controls]
-null_server = true
-""")
+PLAN = plan_of("[controls]\nnull_server = true\n", clients=["local"])
 
 
 @pytest.fixture

@@ -6,26 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from dirtune.bench import link, plan
+from dirtune.bench import link
 from dirtune.errors import ParseError, TrialError
+from tests.plans import plan_of
 
 RECORDED = Path(__file__).parents[3] / "shared/data/generators/netpipe_np.out"
-LOCAL = """
-[[services]]
-vip = "127.0.0.1"
-port = 80
-  [[services.destinations]]
-  node = "local"
-[[real_servers]]
-host = "local"
-address = "127.0.0.1"
-[[clients]]
-host = "local"
-[load]
-rates = [100]
-[controls]
-link = true
-"""
+
+
+def planned(to):
+    """Return the plan of a service whose first destination is *to*, all on this machine."""
+    here = {"host": "local", "address": "127.0.0.1"}
+    more = "[controls]\nlink = true\n"
+    return plan_of(more, service={"vip": "127.0.0.1"}, to=[to], servers=[here], clients=["local"])
 
 
 @pytest.mark.skipif(not RECORDED.exists(), reason="the shared recordings are not here")
@@ -49,7 +41,7 @@ def test_what_it_did_not_write(text):
 def test_a_real_one(monkeypatch):
     monkeypatch.setattr(link, "_LISTEN", link._LISTEN.replace(str(link._LARGEST), "64"))
     monkeypatch.setattr(link, "_LARGEST", 64)
-    points = asyncio.run(link.measure(plan.parse(LOCAL)))
+    points = asyncio.run(link.measure(planned("local")))
 
     assert [p.message_bytes for p in points][:4] == [1, 2, 3, 4]
     assert max(p.message_bytes for p in points) == 64
@@ -57,7 +49,5 @@ def test_a_real_one(monkeypatch):
 
 
 def test_a_destination_that_is_no_node_cannot_send():
-    text = LOCAL.replace('node = "local"', 'address = "198.18.0.9"')
-
     with pytest.raises(TrialError, match=r"controls\.link: the first destination is no node"):
-        asyncio.run(link.measure(plan.parse(text)))
+        asyncio.run(link.measure(planned({"address": "198.18.0.9"})))

@@ -5,46 +5,36 @@ import pytest
 
 from dirtune.bench import matrix, plan
 from dirtune.errors import PlanError
+from tests.plans import plan_of, plan_text
 
-BASE = """
-[director]
-host = "lb1"
-[[services]]
-vip = "198.18.0.100"
-port = 80
-scheduler = "rr"
-  [[services.destinations]]
-  node = "rs1"
-  weight = 3
-  [[services.destinations]]
-  node = "rs2"
-  [[services.destinations]]
-  address = "198.18.0.13"
-[[real_servers]]
-name = "rs1"
-host = "one"
-address = "198.18.0.11"
-[[real_servers]]
-name = "rs2"
-host = "two"
-address = "198.18.0.12"
-[[clients]]
-host = "c1"
-[[clients]]
-host = "c2"
-[load]
-rates = [100]
-"""
+BASE = {
+    "director": "lb1",
+    "service": {"scheduler": "rr"},
+    "to": [{"node": "rs1", "weight": 3}, "rs2", {"address": "198.18.0.13"}],
+    "servers": [
+        {"host": "one", "name": "rs1", "address": "198.18.0.11"},
+        {"host": "two", "name": "rs2", "address": "198.18.0.12"},
+    ],
+    "clients": ["c1", "c2"],
+}
+
+
+def planned(more="", **changes):
+    return plan_of(more, **{**BASE, **changes})
+
+
+def six(more):
+    return plan.parse(plan_text(more, **BASE).replace("198.18.0.", "fd00::"))
 
 
 def cells(text="", **options):
-    return matrix.cells(plan.parse(BASE + text), **options)
+    return matrix.cells(planned(text), **options)
 
 
 def test_no_matrix_is_one_cell_the_plan_itself():
     (cell,) = cells()
 
-    assert (cell.name, cell.plan, cell.holds) == ("", plan.parse(BASE), ())
+    assert (cell.name, cell.plan, cell.holds) == ("", planned(), ())
 
 
 def test_every_combination_once():
@@ -64,7 +54,7 @@ def test_fewer_clients_make_the_same_load():
     half, whole = cells("[matrix]\nclients = [1, 2]\n")
 
     assert [peer.host for peer in half.plan.clients] == ["c1"]
-    assert (half.holds, half.boot, whole.plan.clients) == ((), {}, plan.parse(BASE).clients)
+    assert (half.holds, half.boot, whole.plan.clients) == ((), {}, planned().clients)
     with pytest.raises(PlanError, match=r"matrix\.clients: 3, and the plan has 2"):
         cells("[matrix]\nclients = [3]\n")
 
@@ -87,7 +77,7 @@ def test_the_director_is_brought_there_and_back():
 
 
 def test_a_destination_that_changes_is_edited():
-    found = plan.parse(BASE)
+    found = planned()
     first = msgspec.structs.replace(found.service.destinations[0], weight=5, forwarding="nat")
     changed = msgspec.structs.replace(
         found.service, destinations=(first, *found.service.destinations[1:])
@@ -98,8 +88,7 @@ def test_a_destination_that_changes_is_edited():
 
 
 def test_addresses_of_version_6_stand_in_brackets():
-    six = BASE.replace("198.18.0.", "fd00::")
-    found = plan.parse(six + "[matrix]\nreal_servers = [1]\n")
+    found = six("[matrix]\nreal_servers = [1]\n")
 
     assert "-d -t '[fd00::100]:80' -r '[fd00::12]:80'" in matrix.cells(found)[0].holds[0].do
 
@@ -111,12 +100,13 @@ def test_what_a_shell_would_read_is_no_scheduler():
 
 def test_whatever_else_the_service_has_is_kept_and_put_back():
     """`ipvsadm -E` and `-a` take away or leave out what they are not given."""
-    service = 'scheduler = "mh"\nflags = ["mh-port"]\npersistence = "300s"\nnetmask = "24"'
-    tunnel = 'forwarding = "tun"\n  tunnel = "gue"\n  tunnel_port = 6080\n  upper_threshold = 100'
-    text = BASE.replace('scheduler = "rr"', service)
-    text = text.replace('  node = "rs2"', f'  node = "rs2"\n  {tunnel}\n  lower_threshold = 50')
-    matrix_ = '[matrix]\nscheduler = ["sh"]\nreal_servers = [1]\n'
-    hold = matrix.cells(plan.parse(text + matrix_))[0].holds[0]
+    service = {"scheduler": "mh", "flags": ["mh-port"], "persistence": "300s", "netmask": "24"}
+    tunnel = {"forwarding": "tun", "tunnel": "gue", "tunnel_port": 6080}
+    limits = {"upper_threshold": 100, "lower_threshold": 50}
+    first, second, third = BASE["to"]
+    to = [first, {"node": second, **tunnel, **limits}, third]
+    text = '[matrix]\nscheduler = ["sh"]\nreal_servers = [1]\n'
+    hold = matrix.cells(planned(text, service=service, to=to))[0].holds[0]
 
     # By ipvsadm(8): -b flags, -p and -M persistence, -x and -y the thresholds.
     edited, *_ = hold.do.splitlines()
@@ -185,9 +175,10 @@ def test_controls_are_aimed_past_the_virtual_service():
 
 def test_behind_nat_nothing_goes_past_the_director():
     text = '[controls]\ndirect = true\nrouted = true\nrouter = "198.18.128.1"\n'
-    behind = BASE.replace('node = "rs1"', 'node = "rs1"\n  forwarding = "nat"')
+    first, *others = BASE["to"]
+    behind = planned(text, to=[{**first, "forwarding": "nat"}, *others])
 
-    direct, routed, _ = matrix.cells(plan.parse(behind + text))
+    direct, routed, _ = matrix.cells(behind)
 
     assert direct.refused.startswith("controls.direct: behind NAT")
     assert routed.refused is None
@@ -210,14 +201,15 @@ def test_behind_nat_nothing_goes_past_the_director():
 )
 def test_a_wrong_table_names_its_key(text, said):
     with pytest.raises(PlanError, match=said):
-        plan.parse(BASE + text)
+        planned(text)
 
 
 def test_a_node_without_an_address_cannot_be_aimed_at():
-    text = BASE.replace('address = "198.18.0.11"\n', "") + "[controls]\ndirect = true\n"
+    servers = [{"host": "one", "name": "rs1"}, BASE["servers"][1]]
+    plan = planned("[controls]\ndirect = true\n", servers=servers)
 
     with pytest.raises(PlanError, match="real_servers: rs1 needs an address"):
-        matrix.cells(plan.parse(text))
+        matrix.cells(plan)
 
 
 def test_the_director_forwards_on_one_card_only():
@@ -227,5 +219,4 @@ def test_the_director_forwards_on_one_card_only():
     assert "ip -o route get 198.18.0.11" in forwards.do
     assert '"$dev/forwarding=1"' in forwards.do
     assert "ip_forward" not in forwards.do  # it resets other settings of every card
-    six = matrix.cells(plan.parse((BASE + text).replace("198.18.0.", "fd00::")))
-    assert six[0].refused == "controls.routed: only over IPv4"
+    assert matrix.cells(six(text))[0].refused == "controls.routed: only over IPv4"

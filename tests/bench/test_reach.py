@@ -5,31 +5,14 @@ import asyncio
 import msgspec
 import pytest
 
-from dirtune.bench import plan, reach
+from dirtune.bench import reach
 from dirtune.errors import NotPossible, PlanError
 from dirtune.render.preparation import reached
+from tests.plans import BALANCED, plan_of
 
-PLAN = plan.parse("""
-[[services]]
-vip = "198.18.0.100"
-port = 80
-  [[services.destinations]]
-  node = "rs1"
-  [[services.destinations]]
-  node = "rs2"
-[[real_servers]]
-name = "rs1"
-host = "rs1"
-address = "198.18.0.11"
-[[real_servers]]
-name = "rs2"
-host = "rs2"
-address = "198.18.0.12"
-[[clients]]
-host = "c1"
-[load]
-rates = [100]
-""")
+PLAN = plan_of(
+    **BALANCED,
+)
 # The layout of ip_vs_info_seq_show(): addresses and ports are hexadecimal.
 TABLE = """IP Virtual Server version 1.2.1 (size=4096)
 Prot LocalAddress:Port Scheduler Flags

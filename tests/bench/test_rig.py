@@ -17,19 +17,14 @@ from dirtune.bench import plan as plans
 from dirtune.bench import rig
 from dirtune.bench.generators import schedule
 from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
+from tests.plans import plan_of
 
 pytestmark = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")
 
-PLAN = """
-[[services]]
-vip = "127.0.0.1"
-port = {port}
-[[clients]]
-host = "local"
-[load]
-rates = [100]
-timeout = 5
-"""
+
+def planned(port=80, **changes):
+    here = {"service": {"vip": "127.0.0.1", "port": port}, "clients": ["local"], "timeout": 5}
+    return plan_of(**{**here, **changes})
 
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -59,7 +54,7 @@ def server():
 
 def with_rig(port, use):
     async def body():
-        async with rig.opened(plans.parse(PLAN.format(port=port))) as nodes:
+        async with rig.opened(planned(port)) as nodes:
             await nodes.ready()
             return await use(nodes)
 
@@ -206,7 +201,7 @@ def test_who_else_uses_the_service(monkeypatch, seconds, whose, found, asked, re
     monkeypatch.setattr(rig.service, "WATCH_S", 1)
     monkeypatch.setattr(rig.service, "LOOK_MAX", 50)
     clock = Clock(monkeypatch)
-    director, plan = Table(*seconds, whose=whose), plans.parse(PLAN.format(port=80))
+    director, plan = Table(*seconds, whose=whose), planned()
 
     assert asyncio.run(rig.foreign({"local": director}, plan, patience_s=3)) == found
     assert (director.asked, director.read, clock.now_s) == (asked, read, asked - 1)
@@ -215,7 +210,7 @@ def test_who_else_uses_the_service(monkeypatch, seconds, whose, found, asked, re
 def test_a_service_that_others_use_is_refused_unless_it_is_named(monkeypatch):
     monkeypatch.setattr(rig.service, "WATCH_S", 1)
     Clock(monkeypatch)
-    plan = plans.parse(PLAN.format(port=80))
+    plan = planned()
     nodes = rig.LiveRig(plan)
     nodes._nodes["local"] = Table((7, 0), (9, 0))
 
@@ -230,7 +225,7 @@ def test_a_service_that_others_use_is_refused_unless_it_is_named(monkeypatch):
 
 
 def test_clients_that_are_idle_in_a_cell_are_not_others(monkeypatch):
-    both = plans.parse(PLAN.format(port=80).replace("[load]", '[[clients]]\nhost = "c2"\n[load]'))
+    both = planned(clients=["local", "c2"])
     half = msgspec.structs.replace(both, clients=both.clients[:1])
     closed, asked = [], []
 
@@ -264,9 +259,8 @@ def test_a_host_of_two_roles_is_asked_once():
             await asyncio.sleep(0)
             return mine
 
-    text = PLAN.format(port=80).replace('host = "local"', 'host = "c1"\nname = "c1"')
-    more = '[[clients]]\nhost = "h"\nname = "c2"\n[[real_servers]]\nhost = "h"\nname = "rs1"\n'
-    nodes = rig.LiveRig(plans.parse(text.replace("[load]", more + "[load]")))
+    clients, servers = ["c1", {"host": "h", "name": "c2"}], [{"host": "h", "name": "rs1"}]
+    nodes = rig.LiveRig(planned(clients=clients, servers=servers))
     nodes._samplers = {host: Watch() for host in ("local", "c1", "h")}
 
     found = asyncio.run(nodes.sample_peers())

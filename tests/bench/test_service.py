@@ -3,27 +3,14 @@
 import msgspec
 import pytest
 
-from dirtune.bench import plan as plans
 from dirtune.bench import service
 from dirtune.bench.service import Use
+from tests.plans import plan_of
 
-PLAN = plans.parse("""
-[[services]]
-vip = "198.18.0.100"
-port = 80
-[[services.destinations]]
-node = "rs1"
-[[services.destinations]]
-address = "198.18.0.12"
-[[real_servers]]
-host = "r"
-name = "rs1"
-address = "198.18.0.11"
-[[clients]]
-host = "c1"
-[load]
-rates = [150]
-""")
+PLAN = plan_of(
+    to=["rs1", {"address": "198.18.0.12"}],
+    servers=[{"host": "r", "name": "rs1", "address": "198.18.0.11"}],
+)
 IPVSADM = """\
 IP Virtual Server version 1.2.1 (size=4096)
 Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes
@@ -84,9 +71,7 @@ def test_no_tool_tells_nothing(text):
 
 def test_use_of_our_service_alone():
     assert service.use(IP_VS, PERCPU, PLAN) == Use(entries=37, connections=31)
-    other = plans.parse(
-        '[[services]]\nvip="198.18.0.9"\nport=80\n[[clients]]\nhost="c"\n[load]\nrates=[1]'
-    )
+    other = plan_of(service={"vip": "198.18.0.9"})
     assert service.use(IP_VS, PERCPU, other) is None
 
 

@@ -10,47 +10,28 @@ import pytest
 from saturating import Saturating
 
 from dirtune.analyse.run import Run
-from dirtune.bench import matrix, plan, store, tour
+from dirtune.bench import matrix, store, tour
 from dirtune.cli import _bench
 from dirtune.errors import NotPossible, PlanError, TrialError
+from tests.plans import BALANCED, plan_of
 
-TEXT = """
-[director]
-host = "local"
-[[services]]
-vip = "198.18.0.100"
-port = 80
-  [[services.destinations]]
-  node = "rs1"
-  [[services.destinations]]
-  node = "rs2"
-[[real_servers]]
-host = "rs1"
-address = "198.18.0.11"
-[[real_servers]]
-host = "rs2"
-address = "198.18.0.12"
-[[clients]]
-host = "c1"
-[[clients]]
-host = "c2"
-[load]
-rates = [100, 200]
-warmup = 0.2
-window = 1
-repeats = 2
-[settle]
-seconds = 1
-[knee]
-loss = [1e-3]
-warmup = 0.2
-trial = 1
-[controls]
-direct = true
-[matrix]
-real_servers = [1, 2]
-"""
-PLAN = plan.parse(TEXT)
+SETTLE = "[settle]\nseconds = 1\n"
+KNEE = "[knee]\nloss = [1e-3]\nwarmup = 0.2\ntrial = 1\n"
+CELLS = "[controls]\ndirect = true\n[matrix]\nreal_servers = [1, 2]\n"
+KERNELS = '[matrix]\nkernel = ["a", "b"]\n'
+
+
+def planned(more=SETTLE + KNEE + CELLS, **load):
+    return plan_of(
+        more,
+        director="local",
+        **BALANCED,
+        clients=["c1", "c2"],
+        **{"rates": [100, 200], "warmup": 0.2, "window": 1, "repeats": 2, **load},
+    )
+
+
+PLAN = planned()
 
 
 def new(folder, plan=PLAN):
@@ -204,7 +185,7 @@ def test_a_cell_that_cannot_be_reached_is_told_and_the_others_go_on(tmp_path):
 
 
 def test_a_cell_that_cannot_be_reached_stops_where_the_plan_says_so(tmp_path):
-    strict = plan.parse(TEXT + '[validity]\non_lost_node = "stop"\n')
+    strict = planned(f'{SETTLE}{KNEE}{CELLS}[validity]\non_lost_node = "stop"\n')
     kept = new(tmp_path, strict)
 
     with pytest.raises(TrialError, match=r"real_servers=1: lb1: .*; what was measured is kept"):
@@ -223,7 +204,7 @@ def test_a_trial_that_did_not_count_is_run_again_within_the_budget(tmp_path):
         async def visit(self, cell):
             yield Leaky(300, plan=cell.plan)
 
-    simple = plan.parse(TEXT.partition("[knee]")[0])
+    simple = planned(SETTLE)
     nodes = Broken()
     run = nodes.tour(new(tmp_path, simple), simple)
 
@@ -238,7 +219,7 @@ def test_what_the_clients_limited_is_not_tried_again(tmp_path):
         async def visit(self, cell):
             yield Saturating(300, plan=cell.plan, clients=150)
 
-    simple = plan.parse(TEXT.partition("[knee]")[0])
+    simple = planned(SETTLE)
     nodes = Slow()
     run = nodes.tour(new(tmp_path, simple), simple)
 
@@ -248,7 +229,7 @@ def test_what_the_clients_limited_is_not_tried_again(tmp_path):
 
 
 def test_nothing_that_can_be_carried_out_is_an_error(tmp_path):
-    nat = plan.parse(TEXT.partition("[controls]")[0] + '[matrix]\nforwarding = ["nat"]\n')
+    nat = planned(SETTLE + KNEE + '[matrix]\nforwarding = ["nat"]\n')
 
     with pytest.raises(PlanError, match=r"matrix\.forwarding: prepare the real servers"):
         Nodes().tour(new(tmp_path, nat), nat)
@@ -263,7 +244,7 @@ def test_a_dry_run_says_the_trials_and_the_time():
     # and 2 x 12 searching.
     assert found.estimate_s == pytest.approx((12 + 3 + 4 + 24) * 8.2)
     assert (found.refused, found.boots) == ((), 0)
-    ramped = plan.parse(TEXT.replace("repeats = 2", "repeats = 2\nramp = 5"))
+    ramped = planned(ramp=5)
     searching = tour.itinerary(ramped, matrix.cells(ramped)).estimate_s - found.estimate_s
     assert searching == pytest.approx((12 + 3 + 4) * 5), "those that search have no ramp"
 
@@ -285,7 +266,7 @@ def test_a_service_is_looked_at_for_others_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(_bench.rig, "opened", rig)
     monkeypatch.setattr(_bench, "held", held)
-    one = plan.parse(TEXT.replace("[knee]\nloss = [1e-3]\nwarmup = 0.2\ntrial = 1\n", ""))
+    one = planned(SETTLE + CELLS)
     asyncio.run(_bench._tour(one, new(tmp_path, one)))
 
     past, vip = "198.18.0.11", "198.18.0.100"
@@ -295,7 +276,7 @@ def test_a_service_is_looked_at_for_others_once(tmp_path, monkeypatch):
 
 
 def test_a_boot_for_each_repeat():
-    booted = plan.parse(TEXT.partition("[controls]")[0] + '[matrix]\nkernel = ["a", "b"]\n')
+    booted = planned(SETTLE + KNEE + KERNELS)
     cells = matrix.cells(booted, boots=True)
 
     visits = [cell.name for cell, _ in tour.legs(matrix.slots(booted, cells))]
@@ -305,8 +286,7 @@ def test_a_boot_for_each_repeat():
 
 
 def test_a_booted_cell_is_looked_at_closely_in_its_last_boot(tmp_path):
-    asked = TEXT.partition("[controls]")[0] + '[matrix]\nkernel = ["a", "b"]\n'
-    booted, nodes = plan.parse(asked), Nodes()
+    booted, nodes = planned(SETTLE + KNEE + KERNELS), Nodes()
     run = nodes.tour(new(tmp_path, booted), booted, matrix.cells(booted, boots=True))
 
     assert nodes.visits == ["kernel=a", "kernel=b", "kernel=b", "kernel=a"]

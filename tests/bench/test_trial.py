@@ -4,34 +4,24 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from simulated import PLAN, PLAN_TEXT, Director
+from simulated import PLAN, Director, planned
 
 from dirtune.analyse.metrics import METRICS
 from dirtune.analyse.run import Latency
-from dirtune.bench import plan as plans
 from dirtune.bench.outcome import Order
 from dirtune.bench.trial import conduct
 from dirtune.errors import NodeUnreachable, PlanError
 
 ORDER = Order("p01-1-A", "A", "judged", 150.0, 1)
-SERVERS = (
-    PLAN_TEXT.replace(
-        "port = 80",
-        """port = 80
-scheduler = "rr"
-[[services.destinations]]
-node = "rs1"
-weight = 1
-[[services.destinations]]
-node = "rs2"
-weight = 1""",
-    )
-    + """
-[[real_servers]]
-host = "rs2"
-"""
-)
-WITH_SERVERS = plans.parse(SERVERS)
+
+
+def balanced(scheduler="rr", weight=1, **changes):
+    """Return a plan with two real servers, the first of this *weight*."""
+    to = [{"node": "rs1", "weight": weight}, {"node": "rs2", "weight": 1}]
+    return planned(service={"scheduler": scheduler}, to=to, servers=["rs1", "rs2"], **changes)
+
+
+WITH_SERVERS = balanced()
 
 
 def conducted(director, order=ORDER, plan=PLAN):
@@ -276,7 +266,7 @@ def test_one_second_of_steal_is_noise_though_the_mean_is_not():
 def test_shares_and_signals_are_in_the_result():
     # Of 1956 connections, 1.2 times and 0.8 times the even share of two.
     director = broken(served={"rs1": 1.2, "rs2": 0.8}, net={"rs1": {"TcpExt.ListenDrops": 3}})
-    wrr = plans.parse(SERVERS.replace('"rr"', '"wrr"').replace("weight = 1", "weight = 3", 1))
+    wrr = balanced("wrr", 3)
     trial = conducted(director, plan=wrr).trial
 
     assert trial.shares == {
@@ -302,7 +292,7 @@ def test_what_the_director_dropped_is_counted():
 
 def test_what_a_slow_stall_is():
     """5/s for each client: 50 ms are worth a quarter, and three at once are chance."""
-    slow = plans.parse(SERVERS.replace("[150]", "[10]"))
+    slow = balanced(rates=[10])
 
     def at(burst):
         order = Order("r10-1", "A", "judged", 10.0)
@@ -312,7 +302,7 @@ def test_what_a_slow_stall_is():
 
 
 def test_rr_knows_no_weights():
-    heavy = plans.parse(SERVERS.replace("weight = 1", "weight = 3", 1))
+    heavy = balanced(weight=3)
 
     assert conducted(broken(served={"rs1": 1, "rs2": 1}), plan=heavy).trial.validity == "valid"
 
@@ -328,7 +318,7 @@ def test_shares_that_are_not_copied_yet_are_asked_for_again(stale, told):
 def test_shares_are_not_asked_for_before_the_preflight_is_copied_into_them():
     """The estimator copies a destination's counters every two seconds."""
     director = Director()
-    conducted(director, plan=plans.parse(PLAN_TEXT.replace("seconds = 3", "seconds = 1")))
+    conducted(director, plan=planned(settle_s=1))
 
     times = {what: at for at, what in reversed(director.when)}
     assert times["load"] - times["preflight"] == 2.5
@@ -336,13 +326,11 @@ def test_shares_are_not_asked_for_before_the_preflight_is_copied_into_them():
 
 def test_a_table_is_drained_at_a_hundredth_of_its_peak():
     """100/s fill it with 12,000 entries at the most, however long the load is."""
-    text = PLAN_TEXT.replace("[150]", "[100]").replace(
-        "warmup = 2", 'warmup = 300\nsettle = "drain"'
-    )
+    plan = planned(rates=[100], warmup=300, settle="drain")
     order = Order("r", "A", "judged", 100.0)
 
     def settled(inactive):
-        return conducted(broken(inactive=inactive), order, plans.parse(text)).trial.settled
+        return conducted(broken(inactive=inactive), order, plan).trial.settled
 
     assert (settled(120), settled(121)) == (True, False)
 
@@ -354,15 +342,12 @@ def test_sockets_in_time_wait_are_drained_too():
         def counted(self, name):
             return {"time_wait": {"c1": 40, "rs1": self.waiting}.get(name, 0)}
 
-    text = PLAN_TEXT.replace("[150]", "[100]").replace(
-        "warmup = 2", "warmup = 300\nsettle = DRAIN"
-    )
-
     def trial(waiting, settle):
         director = Waiting()
         director.waiting = waiting
         order = Order("r", "A", "judged", 100.0)
-        return conducted(director, order, plans.parse(text.replace("DRAIN", f'"{settle}"'))).trial
+        plan = planned(rates=[100], warmup=300, settle=settle)
+        return conducted(director, order, plan).trial
 
     assert (trial(20, "drain").settled, trial(21, "drain").settled) == (True, False)
     assert trial(21, "idle").settled
@@ -388,7 +373,7 @@ class Filling(Director):
 )
 def test_a_warm_up_goes_on_until_the_director_is_steady(longest, opens, steady):
     director = Filling()
-    plan = plans.parse(PLAN_TEXT.replace("warmup = 2", f"warmup = 2\nwarmup_max = {longest}"))
+    plan = planned(warmup_max=longest)
 
     director.stall_at_s = 5  # in the warm-up
 
@@ -407,7 +392,7 @@ def test_a_warm_up_goes_on_until_the_director_is_steady(longest, opens, steady):
 
 
 def test_a_steady_load_is_not_warmed_up_for_longer_than_it_takes_to_see_that():
-    plan = plans.parse(PLAN_TEXT.replace("warmup = 2", 'warmup = 12\nwarmup_max = "60s"'))
+    plan = planned(warmup=12, warmup_max="60s")
 
     trial = conducted(Director(), plan=plan).trial
 
@@ -427,7 +412,7 @@ def test_syns_sent_again_are_explained():
 
 def test_rates_are_of_connections_however_many_requests_each_has():
     """Of its log's rows, two for each connection, a connection's worth is two."""
-    plan = plans.parse(PLAN_TEXT.replace("[load]", "[load]\nkeepalive = 2"))
+    plan = planned(keepalive=2)
     trial = conducted(Director(), plan=plan).trial
 
     assert trial.reply_rate == pytest.approx(75, abs=0.5)
@@ -473,7 +458,7 @@ def test_what_a_command_does_not_say_the_director_tells():
 
 def test_a_ramp_comes_before_the_window():
     """At 3 s + 2 s, not at 2 s: the stall in the third second is not in the window."""
-    ramped = plans.parse(PLAN_TEXT.replace("warmup = 2", "warmup = 2\nramp = 3"))
+    ramped = planned(ramp=3)
     director = broken(stall_at_s=3)
     trial = conducted(director, plan=ramped).trial
 
@@ -491,7 +476,7 @@ def test_a_short_trial_and_one_that_is_not_steady_say_so():
 
 
 def test_a_closed_loop_is_a_peak_and_compares_nothing():
-    peak = plans.parse(SERVERS.replace("[load]", '[load]\ngenerator = "wrk"'))
+    peak = balanced(generator="wrk")
 
     trial = conducted(Director(), plan=peak, order=Order("r1", "A", "judged", 150.0)).trial
 

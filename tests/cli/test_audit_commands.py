@@ -19,6 +19,7 @@ from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.errors import NodeUnreachable, NotInstalled, NotPossible
 from dirtune.render import irqs
 from dirtune.snapshot import Snapshot, take_all
+from tests.plans import plan_text
 from tests.printed import frame, printed
 
 NOAPIC = """\
@@ -515,20 +516,7 @@ def test_two_directors_that_differ(root, tmp_path):
     assert call("audit", "--diff", tree, "/nonexistent/x").exit_code == 2
 
 
-PLAN = """\
-[director]
-host = "lb1"
-become = true
-[[services]]
-vip = "198.18.0.100"
-port = 80
-[[real_servers]]
-host = "rs1"
-[[clients]]
-host = "c1"
-[load]
-rates = [600]
-"""
+PLAN = plan_text(director={"host": "lb1", "become": True}, servers=["rs1"], rates=[600])
 ROUTES = """\
 Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT
 eth0 000012C6 00000000 0001 0 0 0 00FFFFFF 0 0 0

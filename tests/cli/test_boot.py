@@ -10,22 +10,13 @@ from dirtune.cli import _boot
 from dirtune.errors import LabError
 from dirtune.lab import control
 from dirtune.lab.spec import Scenario, Spec
+from tests.plans import plan_text
 
 SPEC = Spec(Scenario("separate", "", "", ""), cpus=1)
-PLAN = """
-[director]
-host = "lb1"
-host_cpus = [{cpus}]
-[[services]]
-vip = "198.18.0.100"
-port = 80
-[[clients]]
-host = "c1"
-[load]
-rates = [100]
-[matrix]
-cpus = [1, 2]
-"""
+
+
+def planned(*cpus, more="[matrix]\ncpus = [1, 2]\n"):
+    return plan_text(more, director={"host": "lb1", "host_cpus": cpus})
 
 
 class Lab:
@@ -34,7 +25,7 @@ class Lab:
     def __init__(self, monkeypatch, tmp_path):
         self.asked, self.fails = [], None
         self.plan = tmp_path / "plan.toml"
-        self.plan.write_text(PLAN.format(cpus="1"))
+        self.plan.write_text(planned(1))
         lab = SimpleNamespace(spec=lambda: SPEC, plan=self.plan)
         monkeypatch.setattr(control, "running", lambda: lab)
         monkeypatch.setattr(control, "reboot", lambda say: self.asked.append("reboot"))
@@ -45,7 +36,7 @@ class Lab:
         self.asked.append(f"up {spec.cpus}")
         if spec.cpus == self.fails:
             raise LabError("not ready")
-        self.plan.write_text(PLAN.format(cpus=", ".join("12"[: spec.cpus])))
+        self.plan.write_text(planned(*range(1, spec.cpus + 1)))
 
 
 @pytest.fixture
@@ -89,7 +80,7 @@ def test_one_that_failed_last_is_brought_back(lab):
 
 
 def test_nothing_is_booted_where_no_cell_asks_for_it(lab):
-    (cell,) = matrix.cells(plans.parse(PLAN.format(cpus="1").split("[matrix]")[0]))
+    (cell,) = matrix.cells(plans.parse(planned(1, more="")))
     with _boot.booting((cell,)) as boot:
         assert boot(cell) is cell.plan
 

@@ -12,6 +12,8 @@ import tarfile
 
 import pytest
 
+from tests.plans import plan_text
+
 ALLOWED_KB = (256 + 50) << 10
 """The program itself takes up to 50 MiB."""
 ALLOWED_CPU_S = 10
@@ -224,9 +226,7 @@ def test_a_path_that_no_file_can_have(tmp_path, name):
 
 
 def test_a_user_that_there_is_not(tmp_path):
-    (tmp_path / "p.toml").write_text(
-        'ssh_config = "~nosuchuser/x"\n[director]\nhost = "d"\n[[services]]\nvip = "10.0.0.1"\n'
-        'port = 80\n[[clients]]\nhost = "c"\n[load]\nrates = [1]\n'
-    )
+    text = plan_text(director="lb1")
+    (tmp_path / "p.toml").write_text(f'ssh_config = "~nosuchuser/x"\n{text}')
 
     assert "nosuchuser" in refused(tmp_path, "bench", "check", tmp_path / "p.toml")

@@ -14,7 +14,7 @@ from dirtune.bench import plan as plans
 from dirtune.bench import rig
 from dirtune.bench.outcome import Order
 from dirtune.bench.trial import conduct
-from dirtune.lab import state
+from tests.plans import lab_plan_text
 
 DIRTUNE = (sys.executable, "-m", "dirtune")
 
@@ -45,14 +45,9 @@ def on(node, command, ok=(0,)):
 
 def plan(tmp_path, clients=4, more="", retries=0, **load):
     """The lab's plan with its first *clients* and other values under [load]."""
-    text = state.folder().plan.read_text()
-    text = text.replace('"ssh_config"', f'"{state.folder().ssh_config}"')
+    text = lab_plan_text(**{"warmup": 2, "window": 5, "repeats": 1, "rates": [100], **load})
     for number in range(clients + 1, 5):
         text = text.replace(f'[[clients]]\nhost = "c{number}"\n', "")
-    given = {"warmup": 2, "window": 5, "repeats": 1, "rates": [100], **load}
-    for key, value in given.items():
-        text = re.sub(rf"^{key} = .*\n", "", text, flags=re.MULTILINE)
-        text = text.replace("[load]\n", f"[load]\n{key} = {json.dumps(value)}\n")
     # What the director costs is not asked here, and a busy machine may keep it from rest.
     text = re.sub(r"^seconds = .*\nmax = .*", 'seconds = 1\nmax = "4s"', text, flags=re.MULTILINE)
     # What a fault does to one trial is asked, not what comes of trying again.

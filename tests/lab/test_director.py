@@ -21,6 +21,7 @@ from dirtune import remote
 from dirtune.lab import guest, order, state
 from dirtune.lab.spec import PAGE_BYTES, VIP
 from dirtune.loop import turn
+from tests.plans import lab_plan_text
 
 pytestmark = pytest.mark.lab
 
@@ -58,11 +59,7 @@ def audit():
 
 def plan(tmp_path, **changes):
     """The lab's plan with other values under [load]; shorter trials, for nothing is compared."""
-    text = state.folder().plan.read_text()
-    text = text.replace('"ssh_config"', f'"{state.folder().ssh_config}"')
-    for key, value in {"warmup": '"2s"', "window": '"8s"', **changes}.items():
-        text = re.sub(rf"^{key} = .*\n", "", text, flags=re.MULTILINE)
-        text = text.replace("[load]\n", f"[load]\n{key} = {value}\n")
+    text = lab_plan_text(**{"warmup": 2, "window": 8, **changes})
     # What a fault does to one trial is asked, not what comes of trying again.
     text = text.replace("[validity]\n", "[validity]\nretries = 0\n")
     path = tmp_path / "plan.toml"
@@ -150,7 +147,7 @@ def test_the_audit_with_the_probe_carries_the_cost(tmp_path):
             *DIRTUNE,
             "bench",
             "run",
-            str(plan(tmp_path, window='"400s"', repeats=1)),
+            str(plan(tmp_path, window=400, repeats=1)),
             "--out",
             str(tmp_path),
         ],
@@ -195,7 +192,7 @@ def ipvsadm_connections():
 
 
 def test_controls_and_cells_go_their_way_and_leave_every_node_as_it_was(tmp_path):
-    path = plan(tmp_path, rates="[150]", warmup='"1s"', window='"5s"', repeats="1")
+    path = plan(tmp_path, rates=[150], warmup=1, window=5, repeats=1)
     router = state.folder().spec().with_role("director")[0].load_address
     text = re.sub("^max = .*$", 'max = "5s"', path.read_text(), flags=re.MULTILINE)
     controls = f'[controls]\ndirect = true\nrouted = true\nrouter = "{router}"\n'
@@ -344,7 +341,7 @@ def test_a_director_without_what_the_probe_needs_says_what_to_install_and_counts
 def test_a_disk_that_fills_ends_the_run_in_one_line_and_keeps_what_was_written(tmp_path):
     small, out = tmp_path / "small", tmp_path / "small/out"
     small.mkdir()
-    asked = plan(tmp_path, repeats=6, window='"3s"', warmup='"1s"')
+    asked = plan(tmp_path, repeats=6, window=3, warmup=1)
     script = (
         f"mount -t tmpfs -o size=128k none {small}; "
         f"{' '.join(DIRTUNE)} bench run {asked} --out {out}; "

@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from dirtune.lab import state
+from tests.plans import lab_plan_text
 
 pytestmark = pytest.mark.lab
 
@@ -90,12 +90,7 @@ def ended():
 @contextlib.contextmanager
 def load(tmp_path, seconds):
     """Connections through the director, from before the context's body until its end."""
-    text = state.folder().plan.read_text()
-    text = text.replace('"ssh_config"', f'"{state.folder().ssh_config}"')
-    for key, value in {"window": f'"{seconds}s"', "repeats": 1}.items():
-        text = re.sub(rf"^{key} = .*\n", "", text, flags=re.MULTILINE)
-        text = text.replace("[load]\n", f"[load]\n{key} = {value}\n")
-    (tmp_path / "plan.toml").write_text(text)
+    (tmp_path / "plan.toml").write_text(lab_plan_text(window=seconds, repeats=1))
     argv = [*DIRTUNE, "bench", "run", str(tmp_path / "plan.toml"), "--out", str(tmp_path)]
     bench = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

@@ -1,12 +1,12 @@
 """The closed loop on a real director: several fixes, and one that needs boots; a campaign."""
 
 import json
-import re
 
 import pytest
 from benches import dirtune, lab_of, on
 
 from dirtune.lab import state
+from tests.plans import lab_plan_text
 
 pytestmark = pytest.mark.long
 
@@ -23,12 +23,8 @@ def _lab(tmp_path_factory):
 
 
 def plan(tmp_path):
-    text = state.folder().plan.read_text()
-    text = text.replace('"ssh_config"', f'"{state.folder().ssh_config}"')
-    for key, value in {"warmup": '"2s"', "window": '"8s"', "rates": "[150]", "pairs": "6"}.items():
-        text = re.sub(f"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
     path = tmp_path / "plan.toml"
-    path.write_text(text)
+    path.write_text(lab_plan_text(warmup=2, window=8, rates=[150], pairs=6))
     return str(path)
 
 

@@ -21,11 +21,7 @@ from dirtune.loop.session import Asked, Tune
 from dirtune.snapshot import take
 
 PLAN = msgspec.structs.replace(
-    simulated.PLAN,
-    title="A test",
-    director=msgspec.structs.replace(simulated.PLAN.director, host="lb1"),
-    load=msgspec.structs.replace(simulated.PLAN.load, warmup=0.1, window=2, pairs=6),
-    settle=msgspec.structs.replace(simulated.PLAN.settle, seconds=1),
+    simulated.planned(settle_s=1, director="lb1", warmup=0.1, window=2, pairs=6), title="A test"
 )
 SYSCTL, RING, SMBUS, PIC = (
     "ipvs/sysctl-lost",

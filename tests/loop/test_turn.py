@@ -13,7 +13,6 @@ from dirtune.analyse.metrics import METRICS
 from dirtune.analyse.probed import NotProbed, Probed
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.run import Trial
-from dirtune.bench import plan
 from dirtune.bench.trial import Result
 from dirtune.cli import main
 from dirtune.errors import NoVerdict, TrialError
@@ -22,18 +21,9 @@ from dirtune.loop import turn
 from dirtune.render.document import Table
 from dirtune.render.report_document import _comparison
 from dirtune.snapshot import take
+from tests.plans import plan_of
 
-PLAN = plan.parse("""
-[director]
-host = "lb1"
-[[services]]
-vip = "198.18.0.100"
-port = 80
-[[clients]]
-host = "c1"
-[load]
-rates = [200]
-""")
+PLAN = plan_of(director="lb1", rates=[200])
 INTERRUPTS = """\
            CPU0
  10:       4000    XT-PIC      aic7xxx, eth0

@@ -5,21 +5,18 @@ import pytest
 from dirtune.bench import plan
 from dirtune.bench.generators import Part, Schedule, command
 from dirtune.errors import ParseError, PlanError
+from tests.plans import plan_text
 
-PLAN = """
-[[services]]
-vip = "198.18.0.100"
-port = 80
-[[clients]]
-host = "c1"
-[load]
-rates = [150]
-generator = "command"
+PLAN = plan_text(
+    """\
 [load.command]
 run = "ab -q -c {connections} -t {seconds} -H 'X: {rate} {timeout}' {url}"
 replies = 'Complete requests: +(\\d+)'
 elapsed = 'Time taken for tests: +([\\d.]+) seconds'
-"""
+""",
+    rates=[150],
+    generator="command",
+)
 OUTPUT = """\
 Concurrency Level:      50
 Time taken for tests:   16.250 seconds
