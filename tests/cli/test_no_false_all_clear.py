@@ -6,9 +6,9 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-from dirtune.checks import Check, Finding, Outcome, Severity, Status
 from dirtune.cli import main
-from dirtune.render.overview import overview, undecided
+from dirtune.render.overview import undecided
+from tests.render.inputs import ELSEWHERE, IDLE, PASSED, UNREAD
 
 TABLE = "           CPU0\n 10:         40    XT-PIC      sym53c8xx, eth1\n"
 QUIET = "           CPU0\n 10:         40    XT-PIC      eth1\n"
@@ -215,63 +215,6 @@ def test_an_archive_of_nothing_is_refused(tmp_path, content):
 
     for command in ("audit", "irqs"):
         assert "a.tgz" in refused(command, "--from", f"{tmp_path}/a.tgz")
-
-
-def outcome(status, reason=None, findings=()):
-    check = Check("x/y", Severity.LOW, "A", (), frozenset(), traffic=False, function=None)
-    return Outcome(check, status, reason, findings)
-
-
-PASSED = outcome(Status.PASSED)
-FOUND = outcome(Status.FINDING, None, (Finding("s", Severity.LOW, "m"),))
-IDLE = outcome(Status.INCONCLUSIVE, "the host is idle: its NICs carried 0 packets/s")
-UNREAD = outcome(Status.SKIPPED, "/proc/x: not on this host")
-ELSEWHERE = outcome(Status.NOT_APPLICABLE, "this host is not a director")
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "roles", "text"),
-    [
-        ([PASSED], ["director"], "No problem found."),
-        ([PASSED, FOUND], ["director"], "1 problem found, low."),
-        (
-            [PASSED, PASSED, IDLE, UNREAD],
-            ["director"],
-            (
-                "No problem found. 2 checks could not be decided (1 for too little traffic, "
-                "1 not readable)."
-            ),
-        ),
-        (
-            [PASSED, ELSEWHERE, ELSEWHERE],
-            ["host"],
-            (
-                "No problem found, but this host is not a director: it has no IPVS services, so 2 "
-                "of 3 checks do not apply."
-            ),
-        ),
-        (
-            [PASSED, UNREAD, UNREAD],
-            ["host"],
-            (
-                "2 of 3 checks could not be decided (2 not readable). The one that could be found "
-                "no problem."
-            ),
-        ),
-        ([IDLE], ["host"], "No check could be decided (1 for too little traffic)."),
-        (
-            [ELSEWHERE],
-            ["host"],
-            (
-                "No check applies: this host is not a director: it has no IPVS services, so 1 of "
-                "1 check does not apply."
-            ),
-        ),
-        ([outcome(Status.ERROR, "KeyError: 1")], [], "No check could be decided (1 failed)."),
-    ],
-)
-def test_the_first_line_by_what_was_decided(outcomes, roles, text):
-    assert overview(outcomes, roles) == text
 
 
 def test_a_plan_names_every_check_that_was_not_decided():

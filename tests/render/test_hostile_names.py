@@ -11,8 +11,7 @@ pytest.importorskip("altair", reason="charts need the extra `report`")
 from dirtune.escape import each_text
 from dirtune.render import profile, sweep, tune
 from dirtune.render.report import files, html
-from tests.render.test_profile import PROFILE
-from tests.render.test_tune import TOLD
+from tests.render.inputs import PROFILE, SESSION
 
 EVIL = (
     "\x1b[31m\x1b]52;c;aWQ=\x07\x9b2J\r\u202e\U000e0041<img src=x onerror=alert(1)></script>"
@@ -107,8 +106,8 @@ def test_a_profile_shows_names_and_obeys_none(verbose):
 
 
 def test_a_sweep_and_a_session_show_names_and_obey_none(run):
-    for text in (sweep.table(hostile(run)), tune.table(hostile(TOLD))):
+    for text in (sweep.table(hostile(run)), tune.table(hostile(SESSION))):
         clean(text)
-    for text in (sweep.markdown(hostile(run)), tune.markdown(hostile(TOLD))):
+    for text in (sweep.markdown(hostile(run)), tune.markdown(hostile(SESSION))):
         clean(text)
         inert(text)

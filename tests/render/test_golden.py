@@ -1,0 +1,186 @@
+"""What each renderer prints, whole, in golden/NAME.txt.
+
+`UPDATE_GOLDEN=1 pytest tests/render/test_golden.py` writes the files anew: read the difference as
+a user would.
+"""
+
+import json
+import os
+import pkgutil
+import re
+from pathlib import Path
+
+import click
+import msgspec
+import pytest
+from prometheus_client import generate_latest
+
+import dirtune.render
+from dirtune.bench import store
+from dirtune.checks import all_checks
+from dirtune.render import (
+    audit,
+    catalogue,
+    comparison,
+    difference,
+    doctor,
+    fix_files,
+    irqs,
+    lvs,
+    lvs_diff,
+    lvs_keepalived,
+    lvs_plan,
+    overview,
+    plan,
+    preparation,
+    presets,
+    profile,
+    prometheus,
+    readiness,
+    sweep,
+    tune,
+)
+from tests.render import inputs
+from tests.render.crowded import RUN
+
+GOLDEN = Path(__file__).parent / "golden"
+NO_OUTPUT = {"cells", "document", "documents", "findings", "paper_charts"}
+"""Modules that make parts of the output of others."""
+NO_OUTPUT |= {"paper_document", "report_charts", "report_document"}
+
+
+def pretty(document):
+    """Return JSON as lines."""
+    if isinstance(document, str):
+        document = json.loads(document)
+    return json.dumps(msgspec.to_builtins(document), indent=2)
+
+
+def several(show, *values):
+    return "\n\n".join(map(show, values))
+
+
+def report(run, *, paper=False):
+    module = pytest.importorskip("dirtune.render.report", reason="needs the extra `report`")
+    return module.markdown(run, frozenset({"handlers", "ratio", "pairs"}), paper=paper)
+
+
+def agreement(interval):
+    """Return what the report says of a forecast of 0.772 to 0.811 and this outcome."""
+    measured = msgspec.structs.replace(RUN.comparisons[0], interval=interval)
+    text = report(msgspec.structs.replace(RUN, comparisons=(measured,)))
+    return text.partition("## Forecast and outcome\n")[2].partition("\n## ")[0].strip()
+
+
+def page(run):
+    module = pytest.importorskip("dirtune.render.report", reason="needs the extra `report`")
+    return re.sub(r"<(svg|style)\b.*?</\1>", r"<\1>...</\1>", module.html(run), flags=re.DOTALL)
+
+
+def fix_folder():
+    found = fix_files.files(inputs.FIXES, inputs.LASTING)
+    return "\n".join(f"--- {path} {mode:o}\n{text}" for path, (text, mode) in found.items())
+
+
+def around_real_servers(form):
+    """Return what is shown of a director's table with one real server's settings."""
+    table = TABLES[form](inputs.CHANGES, inputs.STEPS, inputs.IPVS)
+    whole = preparation.before(table, inputs.REAL_SERVER, form)
+    return preparation.beside(whole, {"rs1": inputs.REAL_SERVER}, form)
+
+
+def finished(hold_s):
+    applied = plan.applied_table(inputs.FIXES, inputs.JOURNAL, hold_s)
+    return preparation.finished(applied, inputs.DONE, inputs.REACH, hold_s)
+
+
+TABLES = {"table": lvs_diff.table, "markdown": lvs_diff.markdown, "json": lvs_diff.document}
+IRQS, COUNTED = ((taken, taken.interrupts) for taken in (inputs.HOST, inputs.COUNTED))
+CHANGED = (inputs.CHANGES, inputs.STEPS, inputs.IPVS)
+APPLIED = (inputs.FIXES, inputs.JOURNAL)
+OUTPUTS = {
+    "audit-table": lambda: several(audit.text, inputs.AUDIT, inputs.FOUND_NOTHING),
+    "audit-table-verbose": lambda: audit.text(inputs.AUDIT, width=80, verbose=True),
+    "overview": lambda: "\n".join(overview.overview(*case) for case in inputs.OVERVIEWS),
+    "audit-markdown": lambda: audit.markdown(inputs.AUDIT),
+    "audit-json": lambda: pretty(audit.documents(inputs.REPORT)),
+    "prometheus": lambda: generate_latest(prometheus.registry(inputs.REPORT, 1e9)).decode(),
+    "irqs-table": lambda: several(lambda of: irqs.text(*of), IRQS, COUNTED),
+    "irqs-markdown": lambda: irqs.markdown(*IRQS),
+    "irqs-json": lambda: pretty(irqs.document(*COUNTED)),
+    "difference-table": lambda: difference.text(inputs.DIFFERENCE, ("lb1", "lb2")),
+    "difference-markdown": lambda: difference.markdown(inputs.DIFFERENCE, ("lb1", "lb2")),
+    "difference-json": lambda: pretty(difference.document(inputs.DIFFERENCE, ("lb1", "lb2"))),
+    "profile-table": lambda: several(profile.table, inputs.PROFILE, inputs.COUNTS_ALONE),
+    "profile-table-verbose": lambda: profile.table(inputs.PROFILE, verbose=True),
+    "profile-markdown": lambda: profile.markdown(inputs.PROFILE, verbose=True),
+    "profile-difference": lambda: profile.difference(inputs.PROFILES_DIFFER, markdown=False),
+    "comparison-table": lambda: several(comparison.table, *RUN.comparisons),
+    "comparison-markdown": lambda: several(comparison.markdown, *RUN.comparisons),
+    "tune-table": lambda: several(
+        tune.table, inputs.SESSION, inputs.WAITING, inputs.NOTHING_TO_TUNE
+    ),
+    "tune-markdown": lambda: tune.markdown(inputs.SESSION),
+    "lvs-table": lambda: lvs.table(inputs.IPVS, inputs.COUNTS),
+    "lvs-markdown": lambda: lvs.markdown(inputs.IPVS, inputs.COUNTS),
+    "lvs-json": lambda: pretty(lvs.document(inputs.IPVS, inputs.COUNTS)),
+    "lvs_diff-table": lambda: lvs_diff.table(*CHANGED),
+    "lvs_diff-markdown": lambda: lvs_diff.markdown(*CHANGED),
+    "lvs_diff-json": lambda: pretty(lvs_diff.document(*CHANGED)),
+    "lvs_plan": lambda: lvs_plan.plan(inputs.IPVS),
+    "lvs_keepalived": lambda: lvs_keepalived.blocks(inputs.IPVS),
+    "preparation-table": lambda: around_real_servers("table"),
+    "preparation-markdown": lambda: around_real_servers("markdown"),
+    "preparation-json": lambda: pretty(around_real_servers("json")),
+    "preparation-finished": lambda: several(finished, 0, 120),
+    "preparation-reached": lambda: several(preparation.reached, inputs.REACH, inputs.UNASKED),
+    "presets-table": lambda: presets.table(inputs.PRESETS),
+    "presets-markdown": lambda: presets.markdown(inputs.PRESETS),
+    "presets-json": lambda: pretty(presets.document(inputs.PRESETS)),
+    "plan-table": lambda: plan.plan_table(inputs.FIXES, inputs.NOTES),
+    "plan-markdown": lambda: plan.plan_markdown(inputs.FIXES, inputs.NOTES),
+    "plan-json": lambda: pretty(plan.plan_json(inputs.FIXES)),
+    "plan-applied": lambda: several(
+        lambda hold_s: plan.applied_table(*APPLIED, hold_s, inputs.LEFT_OUT, inputs.NOTES), 0, 120
+    ),
+    "plan-applied-json": lambda: pretty(plan.applied_json(*APPLIED, 120, inputs.LEFT_OUT)),
+    "plan-settled": lambda: several(
+        lambda already: plan.settled_table(inputs.JOURNAL, "confirmed", already=already),
+        False,
+        True,
+    ),
+    "plan-verify": lambda: several(plan.verify_table, inputs.HELD, ()),
+    "plan-verify-json": lambda: pretty(plan.verify_json(inputs.HELD)),
+    "fix_files": fix_folder,
+    "doctor-table": lambda: several(doctor.table, *inputs.DIAGNOSES),
+    "doctor-markdown": lambda: several(doctor.markdown, *inputs.DIAGNOSES),
+    "readiness": lambda: several(
+        readiness.text, inputs.READY, msgspec.structs.replace(inputs.READY, forced=True)
+    ),
+    "sweep-table": lambda: sweep.table(RUN),
+    "sweep-markdown": lambda: sweep.markdown(RUN),
+    "report-markdown": lambda: report(RUN),
+    "report-html": lambda: page(msgspec.structs.replace(RUN, trials=RUN.trials[:4])),
+    "report-forecast": lambda: several(agreement, *inputs.OUTCOMES),
+    "report-unfinished": lambda: report(inputs.UNFINISHED),
+    "report-paper": lambda: report(store.example("paper"), paper=True),
+    "report-paper-bare": lambda: report(inputs.WITHOUT_TRIALS, paper=True),
+    "catalogue": lambda: catalogue.page(next(c for c in all_checks() if c.id == "irq/msi-off")),
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_the_whole_output(name):
+    path = GOLDEN / f"{name}.txt"
+    text = click.unstyle(OUTPUTS[name]()).rstrip("\n") + "\n"
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        path.write_text(text)
+
+    assert text == path.read_text()
+
+
+def test_every_renderer_has_its_files_and_no_file_is_left_over():
+    modules = {module.name for module in pkgutil.iter_modules(dirtune.render.__path__)}
+
+    assert {name.partition("-")[0] for name in OUTPUTS} == modules - NO_OUTPUT
+    assert {path.stem for path in GOLDEN.iterdir()} == set(OUTPUTS)
