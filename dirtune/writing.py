@@ -31,7 +31,8 @@ def replace(path: Path, data: bytes, *, private: bool = False, mode: int | None 
 def tree(folder: Path, files: Mapping[str, tuple[str, int]]) -> tuple[Path, ...]:
     """Write *files*, text and mode by path below *folder*: all of them, or none.
 
-    Return their paths. Folders are made where they are missing.
+    Return their paths. Folders are made where they are missing. `NotPossible` refuses one on the
+    way that another user put where all may: what is run as root would be that user's to exchange.
     """
     paths = {folder / name: file for name, file in files.items()}
     above = {at for path in paths for at in path.parents}
@@ -40,6 +41,8 @@ def tree(folder: Path, files: Mapping[str, tuple[str, int]]) -> tuple[Path, ...]
     try:
         for path, (text, mode) in paths.items():
             path.parent.mkdir(parents=True, exist_ok=True)
+            for at in path.absolute().parents:
+                _require_not_planted(at)
             replace(path, text.encode(), mode=mode)
             written.append(path)
     except BaseException as error:

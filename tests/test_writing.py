@@ -214,6 +214,60 @@ def test_a_tree_is_whole_or_not_there(tmp_path, monkeypatch):
     assert names(tmp_path) == ["new"]
 
 
+def planted_folder(path):
+    path.mkdir()
+    os.chown(path, NOBODY, NOBODY)
+
+
+def planted_link(path):
+    beside = path.with_name("beside")
+    beside.mkdir()
+    path.symlink_to(beside)
+    os.lchown(path, NOBODY, NOBODY)
+
+
+def planted_in_between(path):
+    """By who sees the first look."""
+    planted_folder(path)
+    path.rmdir()
+    make = writing.Path.mkdir
+
+    def mkdir(self, *args, **options):
+        make(path, exist_ok=True)
+        os.chown(path, NOBODY, NOBODY)
+        return make(self, *args, **options)
+
+    return mkdir
+
+
+@as_root
+@pytest.mark.parametrize("below", ["", "new"])
+@pytest.mark.parametrize("plant", [planted_folder, planted_link, planted_in_between])
+def test_a_tree_is_not_written_where_another_user_could_exchange_it(
+    tmp_path, monkeypatch, plant, below
+):
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp").chmod(0o1777)
+    path = tmp_path / "tmp/plan"
+    if mkdir := plant(path):
+        monkeypatch.setattr(writing.Path, "mkdir", mkdir)
+
+    with pytest.raises(NotPossible, match=f"^{path}: belongs to user {NOBODY}, in a folder that"):
+        writing.tree(path / below, {"apply.sh": ("#!/bin/sh\n", 0o755)})
+
+    assert [each for each in tmp_path.rglob("*") if each.is_file()] == []
+    assert not (path / "new").exists()
+
+
+@as_root
+def test_a_tree_is_written_below_a_folder_that_all_write_to(tmp_path):
+    tmp_path.chmod(0o1777)
+
+    writing.tree(tmp_path / "plan", {"apply.sh": ("#!/bin/sh\n", 0o755)})
+
+    assert (tmp_path / "plan/apply.sh").read_text() == "#!/bin/sh\n"
+
+
 def test_a_link_that_is_put_there_in_between_is_not_followed(tmp_path, monkeypatch):
     path, victim = tmp_path / "report.md", tmp_path / "victim"
     victim.write_bytes(OLD)
