@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 RINGS, CHANNELS, COALESCE, FEATURES = "rings", "channels", "coalesce", "features"
 MODPROBE_FILE = "/etc/modprobe.d/dirtune.conf"
@@ -108,7 +109,10 @@ def shell(setting: Setting) -> tuple[str, ...]:
             return (ethtool_command(interface, group, values),)
         case ModuleOptions():
             return (appended(MODPROBE_FILE, setting.row),)
-    return ()
+        case BootOption() | IrqbalanceVariable():
+            return ()
+        case _:
+            assert_never(setting)
 
 
 def written(path: str, value: str) -> str:

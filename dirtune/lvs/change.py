@@ -6,6 +6,7 @@ wherever it was left, when it is undone.
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import assert_never
 
 import msgspec
 
@@ -88,6 +89,8 @@ def commands(change: EditIpvs | DrainIpvs) -> tuple[str, ...]:
         case DrainIpvs(leaving, wait_s):
             number = sum(len(each.destinations) for each in leaving)
             return (f"# wait up to {wait_s:g} s until {number} of them have no active connection",)
+        case _:
+            assert_never(change)
 
 
 def title(action: EditIpvs | DrainIpvs) -> str:
@@ -98,6 +101,8 @@ def title(action: EditIpvs | DrainIpvs) -> str:
         case DrainIpvs(leaving, wait_s):
             number = sum(len(each.destinations) for each in leaving)
             return f"wait up to {wait_s:g} s for the connections of {_many(number, 'real server')}"
+        case _:
+            assert_never(action)
 
 
 def counted(steps: tuple[Step, ...]) -> str:

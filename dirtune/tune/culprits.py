@@ -1,9 +1,10 @@
 """Who on a host may have changed a setting back. Pure."""
 
 from collections.abc import Iterator
+from typing import assert_never
 
 from dirtune.checks.remedies import competitors
-from dirtune.lvs.change import EditIpvs
+from dirtune.lvs.change import DrainIpvs, EditIpvs
 from dirtune.lvs.model import Table
 from dirtune.snapshot import Snapshot
 from dirtune.tune.plan import (
@@ -11,6 +12,7 @@ from dirtune.tune.plan import (
     AddAddress,
     Bind,
     PutFile,
+    Run,
     SetAffinity,
     SetCard,
     SetDefaultRoute,
@@ -40,7 +42,10 @@ def targets(action: Action) -> frozenset[str]:
             return frozenset({action.what})
         case EditIpvs(before=before, after=after):
             return _in_table(before) | _in_table(after)
-    return frozenset()
+        case Run() | DrainIpvs():
+            return frozenset()
+        case _:
+            assert_never(action)
 
 
 def _in_table(table: Table) -> frozenset[str]:
@@ -64,7 +69,10 @@ def suspects(action: Action, snapshot: Snapshot) -> tuple[str, ...]:
             return tuple(dict.fromkeys((*_file(name, snapshot), *writers)))
         case SetValue(path=path):
             return competitors(snapshot, "cpu" if "/cpu/" in path else "nic")
-    return ()
+        case PutFile() | Unbind() | Bind() | Run() | EditIpvs() | DrainIpvs():
+            return ()
+        case _:
+            assert_never(action)
 
 
 def _file(name: str, snapshot: Snapshot) -> Iterator[str]:

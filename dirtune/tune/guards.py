@@ -7,13 +7,30 @@ on a VRRP master it makes the backup take over.
 
 import ipaddress
 from collections.abc import Iterator
+from typing import assert_never
 
 from dirtune.checks import roles
 from dirtune.collect.routes import route_to
+from dirtune.lvs.change import DrainIpvs, EditIpvs
 from dirtune.settings import Risk
 from dirtune.snapshot import Snapshot
 from dirtune.tune.fixes import Surroundings
-from dirtune.tune.plan import Action, Bind, Change, Plan, Refusal, SetCard, Unbind
+from dirtune.tune.plan import (
+    Action,
+    AddAddress,
+    Bind,
+    Change,
+    Plan,
+    PutFile,
+    Refusal,
+    Run,
+    SetAffinity,
+    SetCard,
+    SetDefaultRoute,
+    SetValue,
+    SwitchOn,
+    Unbind,
+)
 
 _VRRP = ("keepalived", "vrrpd", "ucarp")
 
@@ -63,7 +80,20 @@ def touched(action: Action, snapshot: Snapshot) -> tuple[str, ...]:
             return (interface,)
         case Unbind(device=address) | Bind(device=address):
             return next((d.nets for d in snapshot.pci or () if d.address == address), ())
-    return ()
+        case (
+            SetValue()
+            | SetAffinity()
+            | PutFile()
+            | AddAddress()
+            | SwitchOn()
+            | SetDefaultRoute()
+            | Run()
+            | EditIpvs()
+            | DrainIpvs()
+        ):
+            return ()
+        case _:
+            assert_never(action)
 
 
 def own_interfaces(snapshot: Snapshot, ssh: str | None) -> frozenset[str]:
@@ -100,9 +130,23 @@ def vrrp(snapshot: Snapshot) -> str | None:
 
 
 def _subject(change: Change) -> str:
-    match change.action:
+    action = change.action
+    match action:
         case SetCard(interface=interface):
             return interface
         case Unbind(device=device) | Bind(device=device):
             return device
-    return change.title
+        case (
+            SetValue()
+            | SetAffinity()
+            | PutFile()
+            | AddAddress()
+            | SwitchOn()
+            | SetDefaultRoute()
+            | Run()
+            | EditIpvs()
+            | DrainIpvs()
+        ):
+            return change.title
+        case _:
+            assert_never(action)

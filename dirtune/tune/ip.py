@@ -7,6 +7,7 @@ printed it takes back, whatever the row says of protocols, sources and metrics.
 import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import assert_never
 
 from dirtune.collect.addresses import parse_ip_addr
 from dirtune.errors import ApplyError, NotPossible
@@ -32,10 +33,14 @@ def default_routes(host: Host) -> tuple[str, ...]:
 
 def require_before(action: _Action, host: Host) -> None:
     """Raise `ApplyError` unless all is as the plan saw it."""
-    if isinstance(action, SetDefaultRoute):
-        _require_routes(host, action.before)
-    elif _is_so(action, host):
-        raise ApplyError(f"{action.what}: is so already, which the plan did not see")
+    match action:
+        case SetDefaultRoute(before=before):
+            _require_routes(host, before)
+        case AddAddress() | SwitchOn():
+            if _is_so(action, host):
+                raise ApplyError(f"{action.what}: is so already, which the plan did not see")
+        case _:
+            assert_never(action)
 
 
 def require_made(action: _Action, host: Host) -> None:
@@ -46,16 +51,22 @@ def require_made(action: _Action, host: Host) -> None:
 
 def undo(action: _Action, host: WritableHost) -> None:
     """Put back what was there before *action*, from wherever it was left."""
-    if isinstance(action, SetDefaultRoute):
-        _restore_routes(action, host)
-        return
+    match action:
+        case SetDefaultRoute():
+            _restore_routes(action, host)
+        case AddAddress(interface=interface, address=address):
+            if _still_so(action, host):
+                _ip(host, "addr", "del", address, "dev", interface)
+        case SwitchOn(interface=interface):
+            if _still_so(action, host):
+                _ip(host, "link", "set", "dev", interface, "down")
+        case _:
+            assert_never(action)
+
+
+def _still_so(action: AddAddress | SwitchOn, host: Host) -> bool:
     # A tunnel's interface goes with its module, and a boot takes both.
-    if not (host.glob(literal(f"/sys/class/net/{action.interface}")) and _is_so(action, host)):
-        return
-    if isinstance(action, SwitchOn):
-        _ip(host, "link", "set", "dev", action.interface, "down")
-    else:
-        _ip(host, "addr", "del", action.address, "dev", action.interface)
+    return bool(host.glob(literal(f"/sys/class/net/{action.interface}"))) and _is_so(action, host)
 
 
 def _is_so(action: _Action, host: Host) -> bool:
@@ -74,6 +85,8 @@ def _is_so(action: _Action, host: Host) -> bool:
                 _metric(row) == _metric(after) and wanted_words <= set(row.split())
                 for row in default_routes(host)
             )
+        case _:
+            assert_never(action)
 
 
 def _restore_routes(action: SetDefaultRoute, host: WritableHost) -> None:

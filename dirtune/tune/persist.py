@@ -11,11 +11,14 @@ is refused.
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 from dirtune.collect.sysctls import dotted
+from dirtune.lvs.change import DrainIpvs, EditIpvs
 from dirtune.settings import Risk, ethtool_command, plain
 from dirtune.tune.plan import (
     Action,
+    AddAddress,
     Bind,
     Change,
     Plan,
@@ -24,7 +27,9 @@ from dirtune.tune.plan import (
     Run,
     SetAffinity,
     SetCard,
+    SetDefaultRoute,
     SetValue,
+    SwitchOn,
     Unbind,
 )
 
@@ -116,8 +121,18 @@ def _unwritable(action: Action) -> str | None:
             names = [device]
         case Bind(device=device, driver=driver):
             names = [device, driver]
-        case _:
+        case (
+            PutFile()
+            | AddAddress()
+            | SwitchOn()
+            | SetDefaultRoute()
+            | Run()
+            | EditIpvs()
+            | DrainIpvs()
+        ):
             return None
+        case _:
+            assert_never(action)
     return next((name for name in names if not fits(name)), None)
 
 
@@ -178,6 +193,20 @@ def _all_rows(action: Action) -> Iterator[_Row]:
             yield _Row(UDEV, f'{_rule("pci", device)}, ATTR{{driver_override}}="', "none", '"')
         case Bind(device=device, driver=driver):
             yield _Row(UDEV, f'{_rule("pci", device)}, ATTR{{driver_override}}="', driver, '"')
+        # A file is kept by itself, and what makes the others again is not dirtune's: networkd,
+        # ifupdown, keepalived, ipvsadm's service.
+        case (
+            PutFile()
+            | AddAddress()
+            | SwitchOn()
+            | SetDefaultRoute()
+            | Run()
+            | EditIpvs()
+            | DrainIpvs()
+        ):
+            pass
+        case _:
+            assert_never(action)
 
 
 def _sysctl(name: str, value: str) -> Iterator[_Row]:

@@ -7,6 +7,7 @@ last and undone last to first.
 
 import shlex
 from collections.abc import Iterator
+from typing import assert_never
 
 import msgspec
 
@@ -247,6 +248,8 @@ def commands(action: Action) -> tuple[str, ...]:
             return (shlex.join(argv),) if argv else ()
         case EditIpvs() | DrainIpvs():
             return ipvs.commands(action)
+        case _:
+            assert_never(action)
 
 
 def _holds(action: Action) -> bool:
@@ -258,7 +261,19 @@ def _holds(action: Action) -> bool:
             | SetCard(before=before, after=after)
         ):
             return before == after
-    return False
+        case (
+            Unbind()
+            | Bind()
+            | AddAddress()
+            | SwitchOn()
+            | SetDefaultRoute()
+            | Run()
+            | EditIpvs()
+            | DrainIpvs()
+        ):
+            return False
+        case _:
+            assert_never(action)
 
 
 def _file_commands(action: PutFile) -> Iterator[str]:

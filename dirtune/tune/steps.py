@@ -73,6 +73,10 @@ def save(action: Action, host: WritableHost) -> Saved:
         case EditIpvs():
             # The journal has it already: it is the plan's own `before`.
             act.require_before(action, host)
+        case Run() | DrainIpvs():
+            pass
+        case _:
+            assert_never(action)
     return Saved()
 
 
@@ -113,7 +117,11 @@ def require_made(action: Action, saved: Saved, host: WritableHost) -> None:
         _require_there(action, saved, host)
 
 
-def _require_there(action: Action, saved: Saved, host: Host) -> None:
+def _require_there(action: Action, saved: Saved, host: Host) -> bool:
+    """Raise `ApplyError` unless the effect of *action* is there; tell whether that can be told.
+
+    Of IPVS it cannot: a later plan may have replaced it on purpose, and `lvs plan` tells more.
+    """
     match action:
         case SetValue(path=path, after=after):
             _require(path, host.read(path).strip(), after)
@@ -131,20 +139,19 @@ def _require_there(action: Action, saved: Saved, host: Host) -> None:
             _require_driver(host, device, driver)
         case AddAddress() | SwitchOn() | SetDefaultRoute():
             ip.require_made(action, host)
+        case Run() | EditIpvs() | DrainIpvs():
+            return False
+        case _:
+            assert_never(action)
+    return True
 
 
 def holds(action: Action, host: Host) -> bool | None:
-    """Return whether the effect of *action* is there now; None where it cannot be told.
-
-    Of IPVS it cannot: a later plan may have replaced it on purpose, and `lvs plan` tells more.
-    """
-    if isinstance(action, Run | EditIpvs | DrainIpvs):
-        return None
+    """Return whether the effect of *action* is there now; None where it cannot be told."""
     try:
-        _require_there(action, Saved(), host)
+        return _require_there(action, Saved(), host) or None
     except (ApplyError, SourceMissing, SourceRefused):
         return False
-    return True
 
 
 def undo(action: Action, saved: Saved, host: WritableHost) -> None:
@@ -182,6 +189,8 @@ def _still_there(action: SetValue | SetAffinity | SetCard, host: Host) -> bool:
             path = f"/proc/irq/{irq}/{name}"
         case SetValue(path=path) | SetAffinity(path=path):
             pass
+        case _:
+            assert_never(action)
     return bool(host.glob(literal(path)))
 
 
