@@ -24,6 +24,7 @@ from dirtune.errors import (
     ParseError,
     PlanError,
 )
+from dirtune.escape import markdown_block
 from dirtune.host import LiveHost
 from dirtune.lvs import ipvsadm, kernel
 from dirtune.lvs.change import FRESH, Changes, edits
@@ -132,13 +133,25 @@ def on_host(host: str, words: Sequence[str]) -> tuple[str, int]:
     return signals.run(ask(Director(host), ("lvs", *words), "", ssh_config=None, wait_s=_READ_S))
 
 
+def plain(form: str) -> str:
+    """Return the format to ask for where *form* is made of it by `block`."""
+    return "table" if form == "markdown" else form
+
+
+def block(text: str, form: str) -> str:
+    """Return a plain *text* in the format *form*: in Markdown it is a block that does nothing."""
+    if form != "markdown":
+        return text
+    return "\n".join((*markdown_block(text.removesuffix("\n").split("\n"), ""), ""))
+
+
 def checked(host: str, text: str, form: str) -> str:
-    """Return what the dirtune on *host* printed; `NotPossible` if no JSON, for *form* json."""
+    """Return in *form* what the dirtune on *host* printed; `NotPossible` if it should be JSON."""
     if form == "json":
         from dirtune import remote
 
         remote.parse_object(host, ("dirtune", "lvs"), text)
-    return text
+    return block(text, form)
 
 
 async def ask(

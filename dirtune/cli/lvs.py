@@ -59,7 +59,7 @@ def show(host: str | None, form: str) -> None:
     if host:
         from dirtune.cli import _lvs
 
-        text, status = _lvs.on_host(host, ("show", "--format", form))
+        text, status = _lvs.on_host(host, ("show", "--format", _lvs.plain(form)))
         _print_and_exit(_lvs.checked(host, text, form), status, form)
     # Ten thousand rows without a circle, looked through for circles again and again: a sixth of
     # the time.
@@ -101,13 +101,15 @@ def plan(
     if node:
         from dirtune.cli import _nodes
 
-        _print_and_exit(*_nodes.planned_here(asked.configuration, desired, node, form), form)
+        text, status = _nodes.planned_here(asked.configuration, desired, node, form)
+        _print_and_exit(_lvs.block(text, form), status, form)
     if _lvs.is_here(asked, here=here):
         text, status = _lvs.planned(desired, drain_s=drain_s if drain else None, form=form)
     else:
-        words = ("plan", *_lvs.drain_words(drain_s if drain else None), "--format", form)
+        drained = _lvs.drain_words(drain_s if drain else None)
+        words = ("plan", *drained, "--format", _lvs.plain(form))
         text, status = _lvs.there(asked, words, wait_s=_lvs.ANSWER_S)
-        _lvs.checked(asked.configuration.director.host, text, form)
+        text = _lvs.checked(asked.configuration.director.host, text, form)
     if here or director_only or not asked.configuration.real_servers:
         _print_and_exit(text, status, form)
     from dirtune.cli import _nodes
@@ -171,22 +173,24 @@ def apply(
     desired = _lvs.wanted(asked)
     if node:
         require_root("lvs apply")
-        given = _lvs.Given(force=force, confirm_s=confirm_s, form=form)
-        _output.result(_nodes.carry_out_here(asked.configuration, desired, node, given), form)
-        return
-    given = _lvs.Given(drain_s if drain else None, load, expect, force, confirm_s, form)
+        given = _lvs.Given(force=force, confirm_s=confirm_s, form=_lvs.plain(form))
+        text = _nodes.carry_out_here(asked.configuration, desired, node, given)
+        _print_and_exit(_lvs.block(f"{text}\n", form), 0, form)
+    drain_for = drain_s if drain else None
+    given = _lvs.Given(drain_for, load, expect, force, confirm_s, _lvs.plain(form))
     if dry_run:
         _lvs.require_ready(asked, desired, given, here=here)
         return
     if here:
-        _output.result(_lvs.apply_here(desired, given), form)
-        return
+        text = _lvs.apply_here(desired, given)
+        _print_and_exit(_lvs.block(f"{text}\n", form), 0, form)
     servers = () if director_only else _nodes.named(asked.configuration, desired)
     if servers:
         _lvs.require_ready(asked, desired, given, here=False)
     with _nodes.prepared(asked.configuration, servers, given) as done:
         text = _lvs.apply(asked, desired, given)
-    _print_and_exit(*_nodes.finished(asked, text, done, given), form)
+    text, status = _nodes.finished(asked, text, done, given)
+    _print_and_exit(_lvs.block(text, form), status, form)
 
 
 @command.command()
@@ -197,9 +201,10 @@ def check(plan: str | None, form: str) -> None:
 
     From the plan's clients, to the service of its load. Exit status 1 if one did not answer.
     """
-    from dirtune.cli import _nodes, _plan
+    from dirtune.cli import _lvs, _nodes, _plan
 
-    _print_and_exit(*_nodes.reached(_plan.find(plan), form), form)
+    text, status = _nodes.reached(_plan.find(plan), form)
+    _print_and_exit(_lvs.block(text, form), status, form)
 
 
 @command.command()

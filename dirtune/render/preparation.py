@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from dirtune.analyse.reach import Reach
+from dirtune.escape import markdown as escaped
 from dirtune.escape import markdown_block, one_line
 from dirtune.formats import from_json
 from dirtune.tune.plan import AddAddress, Change, Plan, Refusal, Run, commands
@@ -62,7 +63,9 @@ def beside(text: str, plans: Mapping[str, Plan], form: str) -> str:
     changed = {name: plan for name, plan in plans.items() if plan.changes}
     head = () if text == _NOTHING else (text.removesuffix("\n"), "")
     parts = (
-        line for name, plan in changed.items() for line in (f"{name}:", *_diff(plan, form), "")
+        line
+        for name, plan in changed.items()
+        for line in (f"{escaped(name) if form == 'markdown' else name}:", *_diff(plan, form), "")
     )
     return "\n".join((*head, *parts)) if changed else text
 

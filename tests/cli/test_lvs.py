@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from markdown_it import MarkdownIt
 
 from dirtune.cli import _nodes, main
 from dirtune.host import LiveHost
@@ -626,6 +627,24 @@ def test_what_is_no_json_of_another_host_is_not_printed_as_json(elsewhere, plan,
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith("dirtune: local: ")
     assert "printed no JSON" in done.stderr
+
+
+HTML = "<img src=x onerror=alert(1)>[x](javascript:1)\\n```\\n<b>"
+
+
+@pytest.mark.parametrize(
+    "words", [("show", "--host", "local"), ("plan", "--director-only"), ("apply",)]
+)
+def test_what_another_host_prints_is_shown_by_markdown_and_no_more(elsewhere, plan, words):
+    (elsewhere / "end").write_text(f"printf '{HTML}\\n'")
+    argv = words if words[0] == "show" else (*words, plan)
+
+    done = lvs(*argv, "--format", "markdown")
+
+    (token,) = MarkdownIt("commonmark").parse(done.stdout)
+    assert (done.exit_code, token.type) == (0, "fence")
+    assert token.content.startswith("<img src=x onerror=alert(1)>[x](javascript:1)\n```\n<b>\n")
+    assert "markdown" not in (elsewhere / "words").read_text()
 
 
 def test_what_another_director_warns_of_is_not_this_ones_word(elsewhere, plan):
