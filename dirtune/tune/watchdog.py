@@ -111,9 +111,11 @@ def _namespaces(process: int | str = "self") -> str:
 def _by_systemd(argv: list[str], name: str) -> _Started:
     # systemd gives up on what was started five times in 10 s.
     again = ("--property=Restart=on-failure", "--property=RestartSec=3")
+    # When it is stopped in the middle of an undo, the command that undoes is left to end.
+    alone = "--property=KillMode=mixed"
     unit = f"dirtune-{name}"
     literal = [word.replace("$", "$$") for word in argv]  # systemd puts variables in
-    run(("systemd-run", "--quiet", "--collect", *again, f"--unit={unit}", "--", *literal))
+    run(("systemd-run", "--quiet", "--collect", *again, alone, f"--unit={unit}", "--", *literal))
 
     def end() -> None:
         with suppress(NotPossible):

@@ -618,9 +618,8 @@ def test_where_systemd_runs_the_watchdog_is_its_service(tmp_path, at):
     name = detached(path, at, 1, "live", tmp_path, PATH=paths).stdout.strip()
 
     said = (tmp_path / "bin/systemd-run.said").read_text()
-    assert (
-        f"--property=Restart=on-failure --property=RestartSec=3 --unit=dirtune-{name} -- " in said
-    )
+    assert "--property=Restart=on-failure --property=RestartSec=3 " in said
+    assert f" --property=KillMode=mixed --unit=dirtune-{name} -- " in said
     assert until(lambda: not path.exists())
     assert until(lambda: state(at) is State.ROLLED_BACK)
 
@@ -771,6 +770,25 @@ def test_what_another_network_tells_is_not_read_in_this_one(
     (said,) = transaction.elsewhere(at, this_machine)
     assert said.startswith(f"{there}: was made in another network namespace, {elsewhere}. Run")
     assert transaction.elsewhere(at, this_machine, ("net/y",)) == ()
+
+
+NAMED = """
+touch "$1/file" && unshare -n sh -c '
+    readlink /proc/self/ns/net >"$1/name" && mount --bind /proc/self/ns/net "$1/file"
+' sh "$1" || exit
+look() { "$2" -c 'import sys; from dirtune.tune import network
+print(network.is_elsewhere(sys.argv[1]))' "$(cat "$1/name")"; }
+look "$@" && umount "$1/file" && look "$@"
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network namespace")
+def test_a_network_without_a_process_is_there_while_a_file_anywhere_holds_it(tmp_path):
+    argv = ("unshare", "-m", "sh", "-c", NAMED, "sh", tmp_path, sys.executable)
+
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["True", "False"]
 
 
 def test_what_was_changed_in_a_network_that_is_gone_is_undone(
