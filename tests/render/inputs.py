@@ -5,7 +5,6 @@ from datetime import date
 
 from msgspec.structs import replace
 
-from dirtune import checks
 from dirtune.analyse import profile_difference
 from dirtune.analyse.bottleneck import Bottleneck
 from dirtune.analyse.doctor import Diagnosis, Feature, Ladder, Obstacle, Rung
@@ -32,8 +31,7 @@ from dirtune.analyse.run import Comparison, CpuShare, NodeCpu
 from dirtune.analyse.work import Line, Work
 from dirtune.bench.budget import TupleBudget, warnings
 from dirtune.bench.check import Readiness
-from dirtune.checks import Check, Finding, Outcome, Severity, Status, Waiver
-from dirtune.checks.accepted import Accepted
+from dirtune.checks import Check, Finding, Fix, Outcome, Severity, Status, Waiver
 from dirtune.checks.difference import compare
 from dirtune.collect.ethtool import Card
 from dirtune.collect.sysctls import Sysctls
@@ -61,7 +59,8 @@ from tests.plans import plan_of
 from tests.render.crowded import RUN
 from tests.tune.test_presets import FRESH
 
-# A director whose NIC shares its line, audited by a few checks of every outcome.
+# A director whose NIC shares its line, and outcomes of every kind. The checks are no real ones:
+# their words are theirs to change.
 
 HOST = machines.at_rate(
     machines.host(
@@ -80,22 +79,44 @@ HOST = machines.at_rate(
     200,
     packets=400,
 )
-_CHECKS = checks.chosen(
-    checks.all_checks(),
-    (
-        *("irq/shared-with-nic", "irq/wasted-isr", "irq/xtpic-mode", "irq/msi-off"),
-        *("ipvs/weight-ignored", "ipvs/stale-conn-policy", "ipvs/sync-missing"),
-        *("irq/irqbalance-absent", "irq/nobody-cared", "realserver/arp-leak"),
-    ),
-)
-_ACCEPTED = Accepted(
-    (Waiver("ipvs/weight-ignored", "the new machine is on trial", date(2026, 12, 31)),)
-)
-AUDIT = audit.audit(None, HOST, _CHECKS, _ACCEPTED)
 
 
-def _outcome(status, reason=None, findings=()):
-    check = Check("x/y", Severity.LOW, "A", (), frozenset(), traffic=False, function=None)
+def xtpic_mode():
+    """Devices interrupt through the old PIC.
+
+    ## What it does
+    The check reports interrupt lines whose chip is XT-PIC.
+
+    ## Why it matters
+    The PIC has 15 lines for all devices, so devices share them. It delivers all of them
+    to CPU 0.
+
+    A second paragraph stands on the page alone.
+
+    ## References
+    - Documentation/core-api/irq/
+    """
+
+
+def shared_with_nic():
+    """A NIC shares its interrupt line with other devices.
+
+    ## Why it matters
+    The kernel calls every handler on the line for every interrupt. Each handler must read a
+    register of its own device to find that the interrupt was not meant for it.
+    """
+
+
+def schedule_icmp():
+    """ICMP errors do not reach the real servers.
+
+    ## Why it matters
+    A client behind a small MTU waits until its connection times out.
+    """
+
+
+def _outcome(status, reason=None, findings=(), name="x/y", function=None):
+    check = Check(name, Severity.LOW, "A", (), frozenset(), traffic=False, function=function)
     return Outcome(check, status, reason, findings)
 
 
@@ -104,6 +125,65 @@ FOUND = _outcome(Status.FINDING, None, (Finding("s", Severity.LOW, "m"),))
 IDLE = _outcome(Status.INCONCLUSIVE, "the host is idle: its NICs carried 0 packets/s")
 UNREAD = _outcome(Status.SKIPPED, "/proc/x: not on this host")
 ELSEWHERE = _outcome(Status.NOT_APPLICABLE, "this host is not a director")
+_PIC = Finding(
+    "irq 10",
+    Severity.HIGH,
+    "i801_smbus, sym53c8xx and enp0s16 interrupt CPU 0 through the old interrupt controller",
+    {"irq": "10"},
+    (Fix("ioapic", "Enable the IO-APIC (APIC mode) in the firmware", Risk.REBOOT),),
+)
+_SHARED = Finding(
+    "irq 10",
+    Severity.HIGH,
+    "enp0s16 shares irq 10 with i801_smbus (SMBus) and sym53c8xx (storage); their handlers ran "
+    "14,710 times for nothing and took 19.1 us each, 1.41 % of a CPU",
+    {"irq": "10", "interrupts_per_second": 200.0, "wasted_cpu_percent": 1.408},
+    (
+        Fix(
+            "unbind",
+            "Unbind the devices on the line that nothing uses",
+            Risk.DISRUPTIVE,
+            ("echo 0000:00:14.0 > /sys/bus/pci/drivers/sym53c8xx/unbind",),
+        ),
+        Fix("slot", "Move the NIC to a slot with another interrupt pin", Risk.REBOOT),
+    ),
+    cause="irq/xtpic-mode",
+)
+_ICMP_LOST = Finding(
+    "net.ipv4.vs",
+    Severity.MEDIUM,
+    "net.ipv4.vs.schedule_icmp is 0, so ICMP errors for clients of a virtual service are lost",
+    fixes=(
+        Fix(
+            "sysctl",
+            "Set net.ipv4.vs.schedule_icmp to 1",
+            Risk.SAFE,
+            ("sysctl -w net.ipv4.vs.schedule_icmp=1",),
+            competes=("/etc/sysctl.d/50-lvs.conf", "keepalived"),
+        ),
+    ),
+)
+_WAIVED = Finding(
+    "TCP 198.18.0.100:80",
+    Severity.LOW,
+    "rr ignores the weights 1 and 3",
+    waived=Waiver("ipvs/weight-ignored", "the new machine is on trial", date(2026, 12, 31)),
+)
+AUDIT = audit.Audit(
+    {"name": "lb1", "kernel": "6.1.0-56-amd64", "guest": True, "samples": 2},
+    ("director",),
+    (
+        _outcome(Status.PASSED, name="irq/msi-off"),
+        _outcome(Status.FINDING, None, (_SHARED,), "irq/shared-with-nic", shared_with_nic),
+        _outcome(Status.FINDING, None, (_PIC,), "irq/xtpic-mode", xtpic_mode),
+        _outcome(Status.FINDING, None, (_ICMP_LOST,), "ipvs/schedule-icmp", schedule_icmp),
+        _outcome(Status.FINDING, None, (_WAIVED,), "ipvs/weight-ignored"),
+        _outcome(Status.SKIPPED, "/proc/net/ip_vs: permission denied", name="ipvs/sync-missing"),
+        _outcome(Status.INCONCLUSIVE, IDLE.reason, name="softirq/time-squeeze"),
+        _outcome(Status.NOT_APPLICABLE, "this host is not a client", name="client/fd-limit"),
+        _outcome(Status.ERROR, "KeyError: 1", name="nic/pause-frames"),
+    ),
+)
 OVERVIEWS = (
     ([PASSED], ["director"]),
     ([PASSED, FOUND], ["director"]),

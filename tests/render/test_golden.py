@@ -17,7 +17,6 @@ from prometheus_client import generate_latest
 
 import dirtune.render
 from dirtune.bench import store
-from dirtune.checks import all_checks
 from dirtune.render import (
     audit,
     catalogue,
@@ -96,6 +95,7 @@ def finished(hold_s):
 
 TABLES = {"table": lvs_diff.table, "markdown": lvs_diff.markdown, "json": lvs_diff.document}
 IRQS, COUNTED = ((taken, taken.interrupts) for taken in (inputs.HOST, inputs.COUNTED))
+XTPIC = inputs.AUDIT.outcomes[2].check
 CHANGED = (inputs.CHANGES, inputs.STEPS, inputs.IPVS)
 APPLIED = (inputs.FIXES, inputs.JOURNAL)
 OUTPUTS = {
@@ -165,7 +165,8 @@ OUTPUTS = {
     "report-unfinished": lambda: report(inputs.UNFINISHED),
     "report-paper": lambda: report(store.example("paper"), paper=True),
     "report-paper-bare": lambda: report(inputs.WITHOUT_TRIALS, paper=True),
-    "catalogue": lambda: catalogue.page(next(c for c in all_checks() if c.id == "irq/msi-off")),
+    "catalogue": lambda: catalogue.page(XTPIC),
+    "catalogue-list": lambda: catalogue.listing([o.check for o in inputs.AUDIT.outcomes[1:3]]),
 }
 
 
