@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from dirtune.errors import ApplyError, NotPossible, SourceMissing
+from dirtune.errors import ApplyError, DirtuneError, NotPossible, SourceMissing
 from dirtune.signals import interruptible
 from dirtune.tune import card
 from dirtune.tune.apply import apply, roll_back
@@ -450,3 +450,26 @@ def test_a_connection_that_is_lost_while_undoing_does_not_end_it(host):
 
     assert (host.root / BACKLOG[1:]).read_text() == "1000\n"
     assert kept.said[-1] == ("undone", ())
+
+
+class FullFromNowOn(Full):
+    def undone(self, stuck):
+        super().undone(stuck)
+        raise NotPossible("a full disk keeps nothing")
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [(False, "^No space left on device$"), (True, "^No space left on device; could not undo: x")],
+)
+def test_why_it_failed_is_said_where_the_undo_cannot_be_written_down(
+    host, monkeypatch, broken, said
+):
+    def refuse(*_):
+        raise ApplyError("x")
+
+    if broken:
+        monkeypatch.setattr("dirtune.tune.apply.undo", refuse)
+
+    with pytest.raises(DirtuneError, match=said):
+        apply((SetValue(BACKLOG, "1000", "2000"),), host, FullFromNowOn())
