@@ -1,4 +1,4 @@
-"""Checks of IPVS services, and what several of them ask of a snapshot."""
+"""Checks of IPVS services, and the questions that several of them put to a snapshot."""
 
 from collections.abc import Iterable
 
@@ -45,9 +45,9 @@ def destinations(snapshot: Snapshot) -> tuple[tuple[Service, Destination], ...]:
 
 
 def detail(snapshot: Snapshot | None, service: Service) -> IpvsService | None:
-    """Return what netlink tells of *service*; None where it was not asked or has it no more."""
+    """Return netlink's record of *service*; None if netlink was not asked or lacks it."""
     known = snapshot.ipvs.services if snapshot and snapshot.ipvs else ()
-    return next((each for each in known if each.name == service.name), None)
+    return next((other for other in known if other.name == service.name), None)
 
 
 def counted(snapshot: Snapshot, service: Service, counter: str) -> int | None:
@@ -76,7 +76,7 @@ def new_per_second(snapshot: Snapshot, service: Service) -> float | None:
 
 
 def running(snapshot: Snapshot, names: Iterable[str]) -> tuple[str, ...] | None:
-    """Return those of *names* that run as programs, None where processes are not known."""
+    """Return those of *names* that run as programs, None where processes are unknown."""
     if snapshot.processes is None:
         return None
     alive = {process.name for process in snapshot.processes if not process.kernel}
@@ -86,7 +86,7 @@ def running(snapshot: Snapshot, names: Iterable[str]) -> tuple[str, ...] | None:
 def thread_percents(
     snapshot: Snapshot, prefixes: tuple[str, ...]
 ) -> tuple[tuple[Process, float | None], ...]:
-    """Return the kernel's threads of such names with their share of a CPU, if it is known."""
+    """Return the kernel threads named by *prefixes*, with their share of a CPU if it is known."""
     before = (snapshot.earlier.processes if snapshot.earlier else None) or ()
     then = {(process.pid, process.name): process.ticks for process in before}
     found = (p for p in snapshot.processes or () if p.kernel and p.name.startswith(prefixes))
@@ -108,14 +108,14 @@ def templates(snapshot: Snapshot) -> int | None:
 
 
 def per_bucket(snapshot: Snapshot) -> float | None:
-    """Return entries per bucket of the connection table, None where its size is not known."""
+    """Return entries per bucket of the connection table, None where its size is unknown."""
     if not snapshot.ip_vs_table_size:
         return None
     return (entries(snapshot) + (templates(snapshot) or 0)) / snapshot.ip_vs_table_size
 
 
 def page_bytes(snapshot: Snapshot) -> int | None:
-    """Return the size of a page of memory: 4096 on x86, else not told by any file."""
+    """Return the size of a page of memory: 4096 on x86, else None, because no file holds it."""
     x86 = snapshot.cpuinfo is not None and snapshot.cpuinfo.flags is not None
     return 4096 if x86 else None
 
@@ -123,7 +123,7 @@ def page_bytes(snapshot: Snapshot) -> int | None:
 def edited(snapshot: Snapshot, service: Service, changes: str) -> tuple[tuple[str, ...], ...]:
     """Return the command that changes one service; none where that might drop a setting.
 
-    ipvsadm -E sets all of a service anew, so what stays must be known: netlink tells it.
+    ipvsadm -E sets all of a service anew, so the settings that stay must be known from netlink.
     """
     known = detail(snapshot, service)
     if known is None or (known.family == 6 and known.persistent_s is not None):

@@ -23,20 +23,22 @@ _UNCHANGED = frozenset({"Route", "Tunnel"})
 
 @cross_check("ipvs/backup-loop", severity=Severity.HIGH, trust="A")
 def backup_loop(cluster: Cluster) -> Verdicts:
-    """Two directors forward to each other, and may hand a packet back and forth.
+    """Two directors forward to each other and may hand a packet back and forth.
 
     ## What it does
-    Reports a pair of directors where each is a Route or Tunnel destination of the other and
-    `backup_only` is 0 on either. Directors whose real servers are other hosts are left alone, and
-    so is NAT, which changes the packet's destination. A node that was not read leaves it open.
+    The check reports a pair of directors where each is a Route or Tunnel destination of the other
+    and `backup_only` is 0 on either. Directors whose real servers are other hosts are not
+    reported, nor is NAT, which changes the packet's destination. A node that was not read leaves
+    the check undecided.
 
     ## Why it matters
-    The backup has the same table as the master: a packet that the master forwards to it as to a
-    real server is scheduled again, and sent on or back until its time to live ends.
+    The backup has the same table as the master. When the master forwards a packet to the backup as
+    to a real server, the backup schedules it again and sends it on or back, until its time to live
+    ends.
 
     ## Remediation
-    `net.ipv4.vs.backup_only=1` on both, which holds while the sync daemon's state is backup; or
-    mark packets by the MAC address they come from.
+    Set `net.ipv4.vs.backup_only=1` on both directors, which holds while the state of the sync
+    daemon is backup. Or mark packets by the MAC address they come from.
 
     ## References
     - Documentation/networking/ipvs-sysctl.rst, `backup_only`
@@ -45,7 +47,7 @@ def backup_loop(cluster: Cluster) -> Verdicts:
     unknown = tuple(_unknown(cluster, directors))
     yield from unknown
     if len(directors) < 2 and not unknown:
-        yield not_applicable("fewer than two directors")
+        yield not_applicable("this cluster has fewer than two directors")
     for one, other in permutations(sorted(directors), 2):
         if not (
             _sends_to(directors[one], directors[other])
@@ -55,20 +57,20 @@ def backup_loop(cluster: Cluster) -> Verdicts:
         settings = directors[one].sysctls
         backup_only = settings.number(_BACKUP_ONLY) if settings else None
         if backup_only is None:
-            yield inconclusive(f"{one}: backup_only is not known")
+            yield inconclusive(f"net.ipv4.vs.backup_only of {one} is unknown")
         elif backup_only == 0:
             yield _finding(directors[one], one, other)
 
 
 def _unknown(cluster: Cluster, directors: Mapping[str, Snapshot]) -> Iterator[Undecided]:
-    """Say which nodes may be one of such a pair and were not read."""
+    """Yield the nodes that may be one of such a pair and were not read."""
     for name in cluster.unread:
-        yield skipped(f"{name} was not read, and may forward to a director")
+        yield skipped(f"{name} was not read and may forward to a director")
     for name, node in cluster.nodes.items():
         if node.services is None:
-            yield skipped(f"{name}: its IPVS services are not known")
+            yield skipped(f"the IPVS services of {name} are unknown")
         elif name in directors and node.addresses is None:
-            yield skipped(f"{name}: its addresses are not known")
+            yield skipped(f"the addresses of {name} are unknown")
 
 
 def _sends_to(director: Snapshot, other: Snapshot) -> bool:
@@ -77,12 +79,13 @@ def _sends_to(director: Snapshot, other: Snapshot) -> bool:
 
 
 def _finding(director: Snapshot, name: str, other: str) -> Finding:
-    title = "Forward nothing while this director is the backup"
+    title = "Forward no packets while this director is the backup"
     fix: Fix = sysctl(director, "backup-only", title, {_BACKUP_ONLY: 1}, what="ipvs")
     return Finding(
         name,
         Severity.HIGH,
-        f"and {other} are real servers of each other, and backup_only is 0",
+        f"{name} and {other} are real servers of each other and net.ipv4.vs.backup_only of "
+        f"{name} is 0, so a packet may travel back and forth between them",
         {"directors": [name, other], "backup_only": 0},
         (fix,),
     )

@@ -15,7 +15,7 @@ from dirtune.checks.remedies import sysctl
 from dirtune.snapshot import Snapshot
 
 _FAST = 300  # new connections per second
-_CURED = (5, 9)  # no file tells whether a kernel has the cure
+_CURED = (5, 9)  # no file shows whether a kernel has the correction
 _RELEASE = re.compile(r"(?P<major>\d+)\.(?P<minor>\d+)(?P<patch>\.\d+)?(?P<vendor>[-+~_.].*)?")
 _VS = "net/ipv4/vs/"
 
@@ -29,26 +29,27 @@ _VS = "net/ipv4/vs/"
     mends=True,
 )
 def conn_reuse_delay(snapshot: Snapshot) -> Verdicts:
-    """A client that uses a port again waits one second for its connection.
+    """A client that reuses a port waits one second for its connection.
 
     ## What it does
-    Reports `conn_reuse_mode` of 1 or more together with `net.ipv4.vs.conntrack=1` in a kernel
-    before 5.9 that takes 300 new connections/s or more: `high`, and `medium` on a distribution's
-    kernel, which may have the cure. With `conntrack=0`, and with fewer connections, nothing is
-    reported. This is one of the few conditions that only the kernel's release tells.
+    The check reports `conn_reuse_mode` of 1 or more together with `net.ipv4.vs.conntrack=1` in a
+    kernel before 5.9 that takes 300 new connections/s or more. The finding is `high`, and `medium`
+    on a distribution's kernel, which may have the correction. With `conntrack=0`, and with fewer
+    connections, the check passes. This is one of the few conditions that only the kernel's release
+    shows.
 
     ## Why it matters
-    A SYN for an entry in TIME_WAIT whose conntrack entry is still there is dropped, and the
-    client tries again after 1 s. Since 5.9 only a confirmed conntrack entry counts as old.
+    A SYN for an entry in TIME_WAIT whose conntrack entry still exists is dropped, and the client
+    tries again after 1 s. Since 5.9 only a confirmed conntrack entry counts as old.
 
     ## Remediation
-    A newer kernel; or `net.ipv4.vs.conntrack=0` where no stateful rule needs it; or
+    Use a newer kernel. Or set `net.ipv4.vs.conntrack=0` where no stateful rule needs it, or
     `conn_reuse_mode=0` together with `expire_nodest_conn=1`.
 
     ## Known problems
-    The rate is that of all clients together, and a client that opens many of them waits most
-    often: whether it is one client or many is not counted. SYNs that clients send again show
-    only on the clients (`TcpExt: TCPSynRetrans`).
+    The rate is that of all clients together, and a client that opens many connections waits most
+    often: one client and many are not told apart. SYNs that clients send again are counted only on
+    the clients (`TcpExt: TCPSynRetrans`).
 
     ## References
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_in_hook()`
@@ -62,9 +63,13 @@ def conn_reuse_delay(snapshot: Snapshot) -> Verdicts:
     if tracked == 0 or reuse == 0:
         return
     if reuse is None or tracked is None:
-        yield not_applicable("this kernel has no conn_reuse_mode, or none of IPVS's conntrack")
+        yield not_applicable(
+            "this kernel has no net.ipv4.vs.conn_reuse_mode or no net.ipv4.vs.conntrack"
+        )
     elif release is None:
-        yield inconclusive(f"kernel {snapshot.kernel.osrelease!r}: before 5.9 or not is not known")
+        yield inconclusive(
+            f"it is unknown whether the kernel {snapshot.kernel.osrelease!r} is older than 5.9"
+        )
     elif (int(release["major"]), int(release["minor"])) < _CURED:
         yield from _judged(snapshot, vendor=release["vendor"] is not None)
 
@@ -72,7 +77,7 @@ def conn_reuse_delay(snapshot: Snapshot) -> Verdicts:
 def _judged(snapshot: Snapshot, *, vendor: bool) -> Verdicts:
     rate = per_second(snapshot, "connections")
     if rate is None:
-        yield inconclusive("new connections/s take two samples")
+        yield inconclusive("new connections/s need two samples")
     elif rate >= _FAST:
         yield _finding(snapshot, rate, vendor=vendor)
 
@@ -83,8 +88,9 @@ def _finding(snapshot: Snapshot, rate: float, *, vendor: bool) -> Finding:
     return Finding(
         subject="net.ipv4.vs.conn_reuse_mode",
         severity=Severity.MEDIUM if vendor else Severity.HIGH,
-        message=f"with conntrack=1 a port that is used again costs 1 s, at {rate:.0f} new "
-        f"connections/s and kernel {snapshot.kernel.osrelease}",
+        message="A client that reuses a port waits 1 s, because net.ipv4.vs.conntrack is 1 and "
+        f"the kernel is {snapshot.kernel.osrelease}; this director takes {rate:.0f} new "
+        "connections/s",
         evidence={
             "osrelease": snapshot.kernel.osrelease,
             "vendor_kernel": vendor,
@@ -102,16 +108,16 @@ def _fixes(snapshot: Snapshot) -> tuple[Fix, ...]:
         sysctl(
             snapshot,
             "stop-ipvs-conntrack",
-            "Do not track IPVS's connections; only where no stateful or NAT rule needs it",
+            "Stop tracking the connections of IPVS, if no stateful or NAT rule needs it",
             {f"{_VS}conntrack": 0},
             what="ipvs",
         ),
         sysctl(
             snapshot,
             "no-conn-reuse",
-            "Send a port that is used again to the same server, and drop dead servers' entries",
+            "Send a reused port to the same server, and expire the entries of dead servers",
             {f"{_VS}conn_reuse_mode": 0, f"{_VS}expire_nodest_conn": 1},
             what="ipvs",
         ),
-        Fix("newer-kernel", "Take a kernel of 5.9 or later", Risk.REBOOT),
+        Fix("newer-kernel", "Use a kernel of 5.9 or later", Risk.REBOOT),
     )

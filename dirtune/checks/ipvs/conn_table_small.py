@@ -5,8 +5,8 @@ from dirtune.settings import BootOption, ModuleOptions, shell
 from dirtune.snapshot import Snapshot
 
 _VERY_LONG = 32  # entries per bucket; an estimate, not calibrated
-_FIN_S = 120  # what a closed connection stays by default
-_LEAST_BITS, _MOST_BITS = 8, 20  # what every kernel takes
+_FIN_S = 120  # how long a closed connection stays by default
+_LEAST_BITS, _MOST_BITS = 8, 20  # values that every kernel takes
 _BUCKET_BYTES = 8  # on 64 bits
 
 
@@ -21,31 +21,32 @@ def conn_table_small(snapshot: Snapshot) -> Verdicts:
     """The connection table has too few buckets for its entries.
 
     ## What it does
-    Reports 8 entries per bucket or more as `medium` and 32 or more as `high`. Entries are those
-    of all destinations and the templates of persistence; with two samples also those to be
-    expected: established ones and what the rate of new connections leaves closing for the `fin`
-    timeout (120 s by default). A kernel whose table resizes itself (`conn_lfactor`) is not
-    judged.
+    The check reports 8 entries per bucket or more as `medium` and 32 or more as `high`. It counts
+    the entries of all destinations and the templates of persistence. With two samples it also
+    counts the entries to expect: the established ones, and those that the rate of new connections
+    keeps closing for the `fin` timeout (120 s by default). A kernel whose table resizes itself
+    (`conn_lfactor`) is not judged.
 
     ## Why it matters
-    The default is 4,096 buckets: a million entries are chains of 244, walked on every packet.
+    The default is 4,096 buckets: a million entries make chains of 244 entries, which are walked
+    for every packet.
 
     ## Remediation
-    `options ip_vs conn_tab_bits=20` in /etc/modprobe.d, 8 MiB. It holds when ip_vs is loaded
-    next; to load it again loses all services and connections, so do it on the backup and fail
-    over. Where ip_vs is built in, or loaded from the initramfs, it takes a boot option
-    (`ip_vs.conn_tab_bits=20`) or a new initramfs.
+    Put `options ip_vs conn_tab_bits=20` into /etc/modprobe.d; the table then takes 8 MiB. The
+    option holds when ip_vs is loaded the next time. Loading the module again loses all services
+    and connections, so do it on the backup and fail over. Where ip_vs is built in, or loaded from
+    the initramfs, use a boot option (`ip_vs.conn_tab_bits=20`) or a new initramfs.
 
     ## Known problems
-    The table is of the whole machine, the entries are those of this network namespace. Templates
-    of persistence are counted only where netlink was asked.
+    The table belongs to the whole machine, but the entries are those of this network namespace.
+    Templates of persistence are counted only where netlink was asked.
 
     ## References
     - net/netfilter/ipvs/ip_vs_conn.c, `ip_vs_conn_init()`
     - net/netfilter/ipvs/Kconfig, IP_VS_TAB_BITS
     """
     if snapshot.sysctls and snapshot.sysctls.text("net/ipv4/vs/conn_lfactor") is not None:
-        yield not_applicable("the table of this kernel resizes itself")
+        yield not_applicable("the connection table of this kernel resizes itself")
         return
     size = max(1, snapshot.ip_vs_table_size or 1)
     now = entries(snapshot) + (templates(snapshot) or 0)
@@ -53,11 +54,12 @@ def conn_table_small(snapshot: Snapshot) -> Verdicts:
     most = max(now, coming or 0)
     if most < LONG_CHAIN * size:
         return
-    kind = "" if now >= LONG_CHAIN * size else "to be expected "
+    verb = "holds" if now >= LONG_CHAIN * size else "is going to hold"
     yield Finding(
         subject="connection table",
         severity=Severity.HIGH if most >= _VERY_LONG * size else Severity.MEDIUM,
-        message=f"{most:,} entries {kind}in {size:,} buckets, {most / size:.0f} in each",
+        message=f"The IPVS connection table {verb} {most:,} entries in {size:,} buckets, which "
+        f"makes {most / size:.0f} entries per bucket",
         evidence={
             "entries": now,
             "templates": templates(snapshot),
@@ -78,7 +80,7 @@ def _expected(snapshot: Snapshot) -> int | None:
     fin = snapshot.ipvs.timeouts_s.get("tcp_fin", _FIN_S) if snapshot.ipvs else _FIN_S
     tcp = [s for s in snapshot.services or () if s.protocol == "TCP" and not s.ops]
     if len(tcp) != len(snapshot.services or ()):
-        return None  # which of the new connections close with a FIN is not counted
+        return None  # the new connections that close with a FIN are not counted
     return sum(d.active for s in tcp for d in s.destinations) + round(rate * fin)
 
 
@@ -90,14 +92,15 @@ def _fixes(snapshot: Snapshot, most: int) -> tuple[Fix, ...]:
     bits = min(_MOST_BITS, max(_LEAST_BITS, most.bit_length()))
     mib = max(1, (_BUCKET_BYTES << bits) >> 20)
     if snapshot.modules is not None and "ip_vs" not in snapshot.modules.loaded:
-        title = f"Boot with ip_vs.conn_tab_bits={bits}: a table of {mib} MiB"
+        title = f"Boot with ip_vs.conn_tab_bits={bits}, a table of {mib} MiB"
         return (boot("boot-conn-tab-bits", title, BootOption(add=f"ip_vs.conn_tab_bits={bits}")),)
     option = ModuleOptions("ip_vs", {"conn_tab_bits": str(bits)})
     return (
         Fix(
             "raise-conn-tab-bits",
-            f"Give the table {1 << bits:,} buckets ({mib} MiB) when ip_vs is loaded next; loading "
-            "it again loses all services and connections: on the backup, then fail over",
+            f"Give the table {1 << bits:,} buckets ({mib} MiB) when ip_vs is loaded the next "
+            "time. Loading it again loses all services and connections, so do it on the backup "
+            "and fail over",
             Risk.DISRUPTIVE,
             shell(option),
             settings=(option,),

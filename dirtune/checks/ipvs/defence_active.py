@@ -22,22 +22,23 @@ _DOES = {
     mends=True,
 )
 def defence_active(snapshot: Snapshot) -> Verdicts:
-    """A defence of IPVS against floods is at work now.
+    """A defence of IPVS against floods is active now.
 
     ## What it does
-    Reports `drop_packet` (`critical`), `drop_entry` and `secure_tcp` (`high`) at 2, automatic
-    and triggered by lack of memory, or at 3, always on. 0 (off) and 1 (armed) are left alone.
+    The check reports `drop_packet` (`critical`), `drop_entry` and `secure_tcp` (`high`) at 2,
+    which is automatic and triggered by lack of memory, or at 3, which is always on. 0 (off) and 1
+    (armed) pass.
 
     ## Why it matters
     drop_packet loses 1 of N new connections, where N is `am_droprate` at 3 and depends on the
-    memory missing at 2. drop_entry deletes half-open connections, and beyond its documentation
-    established ones of up to 8 packets that were idle for 60 s. secure_tcp changes the states
-    and timeouts of every TCP connection. At 2 the reason is often no flood: free memory is
-    compared with `amemthresh`, and memory that the page cache would give back does not count.
+    missing memory at 2. drop_entry deletes half-open connections and, beyond its documentation,
+    established ones of up to 8 packets that were idle for 60 s. secure_tcp changes the states and
+    timeouts of every TCP connection. At 2 the reason is often no flood: free memory is compared
+    with `amemthresh`, and memory that the page cache would give back does not count.
 
     ## Remediation
-    Find why free memory is below the threshold (ipvs/defence-threshold); switch the defence off.
-    Against a real SYN flood use SYN cookies or a filter before the director.
+    Find out why free memory is below the threshold (`ipvs/defence-threshold`), and turn the
+    defence off. Against a real SYN flood use SYN cookies, or a filter before the director.
 
     ## References
     - net/netfilter/ipvs/ip_vs_ctl.c, `update_defense_level()`
@@ -57,11 +58,11 @@ def defence_active(snapshot: Snapshot) -> Verdicts:
 def _finding(snapshot: Snapshot, name: str, mode: int) -> Finding:
     memory = _memory(snapshot)
     state = "always on" if mode == _ALWAYS else "triggered"
-    short = _short(memory) if mode == _TRIGGERED else ""
+    shortage = _shortage(memory) if mode == _TRIGGERED else ""
     return Finding(
         subject=f"net.ipv4.vs.{name}",
         severity=Severity.CRITICAL if name == "drop_packet" else Severity.HIGH,
-        message=f"is {state} and {_does(snapshot, name, mode)}{short}",
+        message=f"net.ipv4.vs.{name} is {state} and {_does(snapshot, name, mode)}{shortage}",
         evidence={name: mode, **memory},
         fixes=_fixes(snapshot, name, mode),
     )
@@ -74,11 +75,14 @@ def _does(snapshot: Snapshot, name: str, mode: int) -> str:
     return _DOES[name]
 
 
-def _short(memory: Mapping[str, int | None]) -> str:
+def _shortage(memory: Mapping[str, int | None]) -> str:
     free, threshold = memory["free_and_buffers_bytes"], memory["amemthresh_bytes"]
     if free is None or threshold is None:
         return ""
-    return f": {free >> 20} MiB are free or buffers, the threshold is {threshold >> 20} MiB"
+    return (
+        f"; {free >> 20} MiB of memory are free or buffers, and the threshold is "
+        f"{threshold >> 20} MiB"
+    )
 
 
 def _memory(snapshot: Snapshot) -> dict[str, int | None]:
@@ -98,8 +102,8 @@ def _fixes(snapshot: Snapshot, name: str, mode: int) -> tuple[Fix, ...]:
     off = sysctl(
         snapshot,
         f"disable-{name.replace('_', '-')}",
-        f"Switch {name} off; not in a real flood of SYNs",
+        f"Turn {name} off, unless there is a real SYN flood",
         {f"net/ipv4/vs/{name}": 0},
     )
-    memory = Fix("free-memory", "Find what keeps free memory below amemthresh", Risk.SAFE)
+    memory = Fix("free-memory", "Find out what keeps free memory below amemthresh", Risk.SAFE)
     return (off, memory) if mode == _TRIGGERED else (off,)

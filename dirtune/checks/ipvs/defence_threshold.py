@@ -22,21 +22,21 @@ def defence_threshold(snapshot: Snapshot) -> Verdicts:
     """An automatic defence is armed with a threshold that does not fit this host.
 
     ## What it does
-    Where `drop_packet`, `drop_entry` or `secure_tcp` is 1, reports an `amemthresh` of 1,024
-    pages or fewer that is not above `vm.min_free_kbytes`, and one that is 80 % or more of free
-    memory and buffers. With all of them off nothing is reported.
+    Where `drop_packet`, `drop_entry` or `secure_tcp` is 1, the check reports an `amemthresh` of
+    1,024 pages or fewer that is not above `vm.min_free_kbytes`, and one that is 80 % or more of
+    free memory and buffers. With all of them off the check passes.
 
     ## Why it matters
-    The kernel keeps more free than 4 MiB, so the default is reached when it is too late. The
-    other way round: free memory and buffers are compared, not available memory, so the defence
-    starts while gigabytes of page cache could be given back.
+    The kernel keeps more than 4 MiB free, so the default threshold is reached when it is too late.
+    In the opposite case the defence starts too early: free memory and buffers are compared, not
+    available memory, so it starts while gigabytes of page cache could be given back.
 
     ## Remediation
-    `amemthresh` of 2 to 3 times `vm.min_free_kbytes`, in pages.
+    Set `amemthresh` to 2 to 3 times `vm.min_free_kbytes`, in pages.
 
     ## Known problems
-    No file tells the size of a page, except that it is 4,096 bytes on x86: elsewhere the second
-    is not decided.
+    No file holds the size of a page. It is 4,096 bytes on x86; elsewhere the second condition is
+    undecided.
 
     ## References
     - net/netfilter/ipvs/ip_vs_ctl.c, `update_defense_level()`
@@ -46,7 +46,7 @@ def defence_threshold(snapshot: Snapshot) -> Verdicts:
     pages = snapshot.sysctls.number("net/ipv4/vs/amemthresh")
     if _ARMED not in modes:
         if None in modes:
-            yield inconclusive("the modes of IPVS's defences could not be read")
+            yield inconclusive("the modes of the IPVS defences could not be read")
     elif pages is None:
         yield inconclusive("net.ipv4.vs.amemthresh could not be read")
     else:
@@ -57,35 +57,41 @@ def _judged(snapshot: Snapshot, pages: int) -> Verdicts:
     assert snapshot.sysctls is not None
     reserve_kb = snapshot.sysctls.number("vm/min_free_kbytes")
     if pages <= _DEFAULT_PAGES and (reserve_kb is None or pages * _PAGE <= reserve_kb * 1024):
-        why = "pages is no more than the kernel keeps free anyway"
-        yield _finding(snapshot, pages, f"{pages:,} {why}")
+        message = (
+            f"net.ipv4.vs.amemthresh is {pages:,} pages, no more than the kernel keeps free "
+            "anyway, so the defence starts too late"
+        )
+        yield _finding(snapshot, pages, message)
         return
     memory, page = snapshot.meminfo or {}, page_bytes(snapshot)
     if page is None or "MemFree" not in memory or "Buffers" not in memory:
-        yield inconclusive("free memory, or the size of a page, is not known")
+        yield inconclusive("free memory, or the size of a page, is unknown")
         return
     free = memory["MemFree"] + memory["Buffers"]
     if pages * page >= _NEAR * free:
-        said = f"{pages * page >> 20} MiB is near the {free >> 20} MiB that are free or buffers"
-        yield _finding(snapshot, pages, said)
+        message = (
+            f"net.ipv4.vs.amemthresh is {pages * page >> 20} MiB, near the {free >> 20} MiB of "
+            "memory that are free or buffers, so the defence starts too early"
+        )
+        yield _finding(snapshot, pages, message)
 
 
-def _finding(snapshot: Snapshot, pages: int, said: str) -> Finding:
+def _finding(snapshot: Snapshot, pages: int, message: str) -> Finding:
     assert snapshot.sysctls is not None
     memory = snapshot.meminfo or {}
     reserve_kb = snapshot.sysctls.number("vm/min_free_kbytes")
     page = page_bytes(snapshot)
-    wanted = round(_TIMES_RESERVE * reserve_kb * 1024 / page) if reserve_kb and page else None
+    fitting = round(_TIMES_RESERVE * reserve_kb * 1024 / page) if reserve_kb and page else None
     fix = sysctl(
         snapshot,
         "fit-amemthresh",
-        "Set 2.5 times what the kernel keeps free (vm.min_free_kbytes)",
-        {"net/ipv4/vs/amemthresh": wanted},
+        "Set amemthresh to 2.5 times the memory that the kernel keeps free (vm.min_free_kbytes)",
+        {"net/ipv4/vs/amemthresh": fitting},
     )
     return Finding(
         subject="net.ipv4.vs.amemthresh",
         severity=Severity.MEDIUM,
-        message=said,
+        message=message,
         evidence={
             "amemthresh_pages": pages,
             "min_free_kbytes": reserve_kb,
@@ -93,5 +99,5 @@ def _finding(snapshot: Snapshot, pages: int, said: str) -> Finding:
             "buffers_bytes": memory.get("Buffers"),
             "available_bytes": memory.get("MemAvailable"),
         },
-        fixes=(fix,) if wanted and wanted != pages else (),
+        fixes=(fix,) if fitting and fitting != pages else (),
     )

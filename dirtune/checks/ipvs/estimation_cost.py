@@ -10,7 +10,7 @@ from dirtune.snapshot import Snapshot
 _MANY = 2_000  # services and destinations; an estimate, not calibrated
 _MANY_READS = 100_000  # times possible CPUs; an estimate, not calibrated
 _BUSY_PERCENT = 10  # of one CPU
-_PRESENT_PERCENT = 1  # of one CPU, on a card's CPU; an estimate, not calibrated
+_PRESENT_PERCENT = 1  # of one CPU, on a NIC's CPU; an estimate, not calibrated
 _VS = "net/ipv4/vs/"
 
 
@@ -22,27 +22,27 @@ _VS = "net/ipv4/vs/"
     roles=("director",),
 )
 def estimation_cost(snapshot: Snapshot) -> Verdicts:
-    """Estimating the rates of many services burns CPU.
+    """Estimating the rates of many services costs CPU time.
 
     ## What it does
-    In a kernel without `est_cpulist` one timer estimates: 2,000 services and destinations, or
-    100,000 of them times possible CPUs, are `high`. In a kernel with it threads estimate: one
-    that takes 10 % of a CPU, or 1 % on a CPU that serves a network card, is `low`. With
-    `run_estimation` at 0 nothing is reported.
+    In a kernel without `est_cpulist` one timer does the estimation: 2,000 services and
+    destinations, or 100,000 of them times possible CPUs, are `high`. In a kernel with
+    `est_cpulist` threads do it: a thread that takes 10 % of a CPU, or 1 % on a CPU that serves a
+    NIC, is `low`. With `run_estimation` at 0 the check passes.
 
     ## Why it matters
-    Before threads did it, a timer walked every estimator times every possible CPU each 2 s, in
-    a softirq on one CPU: packets of that CPU wait for tens to hundreds of milliseconds.
+    The timer walks every estimator times every possible CPU each 2 s, in a softirq on one CPU, so
+    packets of that CPU wait for tens to hundreds of milliseconds.
 
     ## Remediation
-    With threads: keep them off the cards' CPUs with `est_cpulist`, and `est_nice=10`. Without:
-    a kernel that has them, or `run_estimation=0`, which freezes the counters and rates of
-    ipvsadm, of exporters and of dirtune itself; the first rates after switching it on again are
-    wrong.
+    Where threads estimate, keep them off the NICs' CPUs with `est_cpulist`, and set `est_nice=10`.
+    Otherwise use a kernel with these threads, or set `run_estimation=0`, which freezes the
+    counters and rates of ipvsadm, of exporters and of dirtune itself; after it is set to 1 again,
+    the first rates are wrong.
 
     ## Known problems
-    The time of one run of the timer is not measured. Kernels before `run_estimation` cannot
-    switch the estimation off.
+    The time of one run of the timer is not measured. Kernels before `run_estimation` cannot turn
+    the estimation off.
 
     ## References
     - net/netfilter/ipvs/ip_vs_est.c, `estimation_timer()`, `ip_vs_estimation_kthread()`
@@ -69,11 +69,12 @@ def _by_timer(snapshot: Snapshot) -> Iterator[Finding]:
     cpus = len(snapshot.cpus.possible or ()) if snapshot.cpus else 0
     if count < _MANY and count * cpus < _MANY_READS:
         return
-    times = f" on {cpus} possible CPUs" if cpus else ""
+    possible = f" on {cpus} possible CPUs" if cpus else ""
     yield Finding(
         subject="rate estimation",
         severity=Severity.HIGH,
-        message=f"one timer estimates {count:,} services and destinations{times} every 2 s",
+        message=f"One timer estimates the rates of {count:,} services and "
+        f"destinations{possible} every 2 s",
         evidence={"estimators": count, "possible_cpus": cpus or None, "threads": False},
         fixes=_timer_fixes(snapshot),
     )
@@ -82,7 +83,7 @@ def _by_timer(snapshot: Snapshot) -> Iterator[Finding]:
 def _timer_fixes(snapshot: Snapshot) -> tuple[Fix, ...]:
     assert snapshot.sysctls is not None
     kernel = Fix(
-        "newer-kernel", "Take a kernel that estimates in threads (est_cpulist)", Risk.REBOOT
+        "newer-kernel", "Use a kernel that estimates in threads (est_cpulist)", Risk.REBOOT
     )
     if snapshot.sysctls.number(f"{_VS}run_estimation") is None:
         return (kernel,)
@@ -90,28 +91,28 @@ def _timer_fixes(snapshot: Snapshot) -> tuple[Fix, ...]:
 
 
 def _off(snapshot: Snapshot) -> Fix:
-    title = "Switch the estimation off; its counters and rates freeze"
+    title = "Turn the estimation off, which freezes its counters and rates"
     return sysctl(snapshot, "stop-estimation", title, {f"{_VS}run_estimation": 0})
 
 
 def _by_threads(snapshot: Snapshot) -> Verdicts:
     if snapshot.processes is None:
-        yield inconclusive("the estimation's threads are not known: no processes in the record")
+        yield inconclusive("the processes are unknown, and the estimation threads are among them")
         return
     cards = {cpu for vector in nic_vectors(snapshot) for cpu in vector.cpus or ()}
     for thread, percent in thread_percents(snapshot, ("ipvs-e:",)):
         if percent is None:
-            yield inconclusive(f"the time of {thread.name} takes two samples")
+            yield inconclusive(f"the CPU time of {thread.name} needs two samples")
         elif percent >= _BUSY_PERCENT or (percent >= _PRESENT_PERCENT and thread.cpu in cards):
             yield _finding(snapshot, thread, percent, cards)
 
 
 def _finding(snapshot: Snapshot, thread: Process, percent: float, cards: set[int]) -> Finding:
-    where = f", on CPU {thread.cpu} that serves a network card" if thread.cpu in cards else ""
+    where = f"CPU {thread.cpu}, which serves a NIC" if thread.cpu in cards else "a CPU"
     return Finding(
         subject=thread.name,
         severity=Severity.LOW,
-        message=f"takes {percent:.0f} % of a CPU{where}",
+        message=f"The estimation thread {thread.name} takes {percent:.0f} % of {where}",
         evidence={
             "thread": thread.name,
             "cpu_percent": round(percent, 1),
@@ -133,7 +134,7 @@ def _moved(snapshot: Snapshot, cards: set[int]) -> tuple[Fix, ...]:
         sysctl(
             snapshot,
             "move-estimation",
-            "Keep the estimation's threads off the network cards' CPUs",
+            "Keep the estimation threads off the NICs' CPUs",
             {f"{_VS}est_cpulist": cpus, f"{_VS}est_nice": 10},
         ),
     )

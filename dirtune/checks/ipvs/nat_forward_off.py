@@ -5,6 +5,7 @@ from dirtune.checks.ipvs import counted
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.ip_vs import Service
 from dirtune.collect.routes import route_to
+from dirtune.collect.sysctls import dotted
 from dirtune.snapshot import Snapshot
 
 _ENOUGH = 1_000  # packets in that must have had a reply; an estimate, not calibrated
@@ -21,26 +22,26 @@ _V6 = "net/ipv6/conf/all/forwarding"
     mends=True,
 )
 def nat_forward_off(snapshot: Snapshot) -> Verdicts:
-    """Replies of NAT services cannot pass, for this host does not forward.
+    """Replies of NAT services cannot pass, because this host does not forward.
 
     ## What it does
-    Reports an interface through which real servers of Masq are reached and that does not forward
-    (`net.ipv4.conf.IF.forwarding`, `net.ipv4.ip_forward` where that is not known;
-    `net.ipv6.conf.all.forwarding` for IPv6); and a TCP or SCTP service of Masq alone that took
-    1,000 packets between two samples and gave back none. Direct routing and tunnels need no
-    forwarding, and are safer without; so are destinations on this host.
+    The check reports an interface through which real servers of Masq are reached and that does not
+    forward (`net.ipv4.conf.IF.forwarding`, `net.ipv4.ip_forward` where that is unknown;
+    `net.ipv6.conf.all.forwarding` for IPv6). It also reports a TCP or SCTP service that uses only
+    Masq, took 1,000 packets between two samples and gave back none. Direct routing and tunnels
+    need no forwarding, and are safer without it; so are destinations on this host.
 
     ## Why it matters
-    A request leaves the director as if it were its own, but the reply must be forwarded: no
-    connection is ever established.
+    A request leaves the director as if it were its own, but the reply must be forwarded. Without
+    forwarding no connection is ever established.
 
     ## Remediation
-    `net.ipv4.ip_forward=1`. Look at `send_redirects` and LRO afterwards: both matter on a host
-    that forwards.
+    Set `net.ipv4.ip_forward=1`. Look at `send_redirects` and LRO afterwards, because both matter
+    on a host that forwards.
 
     ## Known problems
-    Routes are those of the main IPv4 table. UDP is not judged by packets: some of it, syslog for
-    one, has no replies.
+    Only the routes of the main IPv4 table are read. UDP is not judged by packets, because some UDP
+    services, syslog for one, have no replies.
 
     ## References
     - net/ipv4/route.c, `ip_route_input_slow()`
@@ -49,12 +50,14 @@ def nat_forward_off(snapshot: Snapshot) -> Verdicts:
     if not servers:
         return
     if snapshot.addresses is None:
-        yield inconclusive("which of the real servers are on this host is not known")
+        yield inconclusive(
+            "the addresses of this host are unknown, and so are the real servers on it"
+        )
         return
     blocked = _blocked(snapshot, servers)
     for where, forwards in sorted(blocked.items()):
         if forwards is None:
-            yield inconclusive(f"{where} could not be read")
+            yield inconclusive(f"{dotted(where)} could not be read")
         elif not forwards:
             yield _off(snapshot, where)
     if all(blocked.values()):
@@ -71,7 +74,7 @@ def _servers(snapshot: Snapshot) -> frozenset[str]:
 
 
 def _blocked(snapshot: Snapshot, servers: frozenset[str]) -> dict[str, bool | None]:
-    """Return whether packets from *servers* are forwarded, by the setting that says so."""
+    """Return whether packets from *servers* are forwarded, by the setting that decides it."""
     assert snapshot.sysctls is not None
     names = {_V6 if ":" in server else _v4(snapshot, server) for server in servers}
     values = {name: snapshot.sysctls.number(name) for name in names}
@@ -89,11 +92,11 @@ def _v4(snapshot: Snapshot, server: str) -> str:
 def _off(snapshot: Snapshot, name: str) -> Finding:
     value = {_V6 if name == _V6 else "net/ipv4/ip_forward": 1}
     return Finding(
-        subject=name.replace("/", "."),
+        subject=dotted(name),
         severity=Severity.CRITICAL,
-        message="is 0: replies of real servers behind NAT are not forwarded",
+        message=f"{dotted(name)} is 0, so replies of real servers behind NAT are not forwarded",
         evidence={"setting": name, "value": 0, "servers": sorted(_servers(snapshot))},
-        fixes=(sysctl(snapshot, "forward", "Forward packets", value),),
+        fixes=(sysctl(snapshot, "forward", "Turn packet forwarding on", value),),
     )
 
 
@@ -104,7 +107,8 @@ def _silent(snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(
                 subject=service.name,
                 severity=Severity.CRITICAL,
-                message=f"{came:,} packets came in and none went back through this host",
+                message=f"{came:,} packets of {service.name} came in and none went back through "
+                "this host",
                 evidence={"packets_in": came, "packets_out": went, "seconds": snapshot.seconds},
                 fixes=(
                     Fix(

@@ -12,12 +12,12 @@ _REDUNDANT = 3  # destinations
 
 @dataclass(frozen=True, slots=True)
 class _Left:
-    """Who of a service's destinations gets new connections."""
+    """The destinations of a service that can get new connections."""
 
     known: int
     usable: int
     overloaded: tuple[str, ...]
-    """Those of a weight above 0 that are over their upper threshold."""
+    """Destinations of a weight above 0 that are over their upper threshold."""
 
     @property
     def enough(self) -> bool:
@@ -32,26 +32,26 @@ class _Left:
     roles=("director",),
 )
 def no_destination(snapshot: Snapshot) -> Verdicts:
-    """A virtual service has nobody to send connections to.
+    """A virtual service has no destination for new connections.
 
     ## What it does
-    Reports a service without destinations, or whose destinations all have weight 0 or are over
-    their upper threshold, and whose address this host holds, or whose packets rise between two
-    samples: `critical`. One usable destination left of three or more is `high`. A backup
-    director that does not hold the address, and a service made between the two samples, are left
-    alone. A sorry server counts as a destination.
+    The check reports a service that has no destinations, or whose destinations all have weight 0
+    or are over their upper threshold, if this host holds its address or its packets rise between
+    two samples: `critical`. One usable destination left of three or more is `high`. A backup
+    director that does not hold the address, and a service that was made between the two samples,
+    are not reported. A sorry server counts as a destination.
 
     ## Why it matters
     IPVS answers such a connection with ICMP port unreachable, or drops it.
 
     ## Remediation
-    Repair the health checks or the real servers; raise an upper threshold that is too low
-    (`ipvsadm -e ... -x`); give keepalived a `sorry_server` and a `quorum`.
+    Repair the health checks or the real servers, raise an upper threshold that is too low
+    (`ipvsadm -e ... -x`), and give keepalived a `sorry_server` and a `quorum`.
 
     ## Known problems
     /proc/net/ip_vs does not show thresholds: without netlink a destination that is over its own
-    counts as usable. A destination that went over its threshold stays out until it falls below
-    the lower one; the counters do not show that.
+    counts as usable. A destination that went over its threshold stays out until it falls below the
+    lower one; the counters do not show that.
 
     ## References
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_leave()`
@@ -63,7 +63,7 @@ def no_destination(snapshot: Snapshot) -> Verdicts:
             continue
         serves = _serves(snapshot, service)
         if serves is None:
-            yield inconclusive(f"{service.name}: whether this host serves it is not known")
+            yield inconclusive(f"it is unknown whether this host serves {service.name}")
         elif serves and not _new(snapshot, service):
             yield _finding(snapshot, service, left)
 
@@ -80,7 +80,7 @@ def _left(snapshot: Snapshot, service: Service) -> _Left:
 
 
 def _serves(snapshot: Snapshot, service: Service) -> bool | None:
-    """Whether packets come to this host for it; a mark is served where any address is held."""
+    """Whether this host gets packets of *service*; of a mark where it holds any address."""
     if counted(snapshot, service, "packets_in"):
         return True
     if snapshot.addresses is None:
@@ -100,23 +100,26 @@ def _finding(snapshot: Snapshot, service: Service, left: _Left) -> Finding:
     return Finding(
         subject=service.name,
         severity=Severity.HIGH if left.usable else Severity.CRITICAL,
-        message=_message(left),
+        message=_message(service.name, left),
         evidence=_evidence(snapshot, service, left),
         fixes=_fixes(snapshot, left),
     )
 
 
-def _message(left: _Left) -> str:
+def _message(name: str, left: _Left) -> str:
     if left.usable:
-        return f"one destination is left of {left.known}"
+        return f"{name} has one usable destination left of {left.known}"
     if not left.known:
-        return "has no destinations"
+        return f"{name} has no destinations"
     over = len(left.overloaded)
     if not over:
-        return f"all {left.known} destinations have weight 0"
+        return f"All {left.known} destinations of {name} have weight 0"
     if over == left.known:
-        return f"all {left.known} destinations are over their upper threshold"
-    return f"of {left.known} destinations {over} are over their threshold, the rest have weight 0"
+        return f"All {left.known} destinations of {name} are over their upper threshold"
+    return (
+        f"None of the {left.known} destinations of {name} takes connections: {over} are over "
+        "their upper threshold, and the rest have weight 0"
+    )
 
 
 def _evidence(snapshot: Snapshot, service: Service, left: _Left) -> Mapping[str, object]:

@@ -23,20 +23,20 @@ def persistence_skew(snapshot: Snapshot) -> Verdicts:
     """Persistence keeps a service from being balanced.
 
     ## What it does
-    Of persistent services with 1,000 established connections or more, reports one where a
-    destination has twice the share that its weight gives it, one whose netmask sets many clients
-    together, and one whose timeout is over an hour.
+    Among persistent services with 1,000 established connections or more, the check reports one
+    where a destination has twice the share that its weight gives it, one whose netmask keeps many
+    clients together, and one whose timeout is over an hour.
 
     ## Why it matters
     All clients behind one proxy, one carrier's NAT or one content network stay with one server.
 
     ## Remediation
-    A shorter `-p`, a netmask of one address (/32 or /128), mh with `mh-port` where no affinity is
-    needed, or cookies on layer 7.
+    Use a shorter `-p`, a netmask of one address (/32 or /128), mh with `mh-port` where no affinity
+    is needed, or cookies on layer 7.
 
     ## Known problems
-    Netmask and timeout take netlink: /proc/net/ip_vs gives the timeout in jiffies, whose length
-    it does not tell. Netmasks of IPv6 are not judged.
+    Netmask and timeout need netlink: /proc/net/ip_vs shows the timeout in jiffies but not their
+    length. Netmasks of IPv6 are not judged.
 
     ## References
     - ipvsadm(8), `--persistent`, `--netmask`
@@ -50,24 +50,27 @@ def persistence_skew(snapshot: Snapshot) -> Verdicts:
         if reasons:
             yield _finding(snapshot, service, known, reasons)
         elif known is None:
-            yield inconclusive(f"{service.name}: its netmask and timeout take netlink")
+            yield inconclusive(f"the netmask and the timeout of {service.name} need netlink")
 
 
 def _skew(service: Service, active: int) -> Iterator[str]:
     weights = sum(max(0, d.weight) for d in service.destinations)
-    for each in service.destinations:
-        fair = max(0, each.weight) / weights if weights else 0
-        share = each.active / active
+    for server in service.destinations:
+        fair = max(0, server.weight) / weights if weights else 0
+        share = server.active / active
         if fair and share >= _TIMES_SHARE * fair:
-            name = f"{each.address}:{each.port}"
-            yield f"{name} has {share:.0%} of the connections and {fair:.0%} of the weight"
+            name = f"{server.address}:{server.port}"
+            percents = (
+                f"{100 * share:.0f} % of the connections and {100 * fair:.0f} % of the weight"
+            )
+            yield f"{name} has {percents}"
 
 
 def _settings(known: IpvsService) -> Iterator[str]:
     if known.family == 4 and known.netmask not in {"", ONE_CLIENT}:
-        yield f"netmask {known.netmask} sets many clients together"
+        yield f"the netmask {known.netmask} keeps many clients together"
     if known.persistent_s is not None and known.persistent_s > _LONG_S:
-        yield f"clients stay for {known.persistent_s} s"
+        yield f"clients stay with their server for {known.persistent_s} s"
 
 
 def _finding(
@@ -76,7 +79,7 @@ def _finding(
     return Finding(
         subject=service.name,
         severity=Severity.MEDIUM,
-        message=", ".join(reasons),
+        message=f"Persistence keeps {service.name} from being balanced: {', '.join(reasons)}",
         evidence={
             "active": {f"{d.address}:{d.port}": d.active for d in service.destinations},
             "weights": {f"{d.address}:{d.port}": d.weight for d in service.destinations},
@@ -86,7 +89,7 @@ def _finding(
         fixes=(
             Fix(
                 "narrow-persistence",
-                "Make persistence shorter or narrower (one address), or do without",
+                "Make persistence shorter or narrower (one address), or do without it",
                 Risk.SAFE,
                 competes=competitors(snapshot, "ipvs"),
             ),

@@ -15,23 +15,23 @@ _LEAST_S, _LONG_S = 3600, 86400
     roles=("director",),
 )
 def quiesced(snapshot: Snapshot) -> Verdicts:
-    """A server of weight 0 never loses its connections.
+    """A server of weight 0 does not lose its connections.
 
     ## What it does
-    Reports a destination of weight 0 whose established connections did not become fewer between
-    two samples an hour or more apart: `low`, and `medium` after a day. A shorter time says
-    nothing, and one without connections is drained.
+    The check reports a destination of weight 0 whose established connections did not become fewer
+    between two samples an hour or more apart: `low`, and `medium` after a day. A shorter time
+    proves nothing, and a destination without connections is drained.
 
     ## Why it matters
     The server can never be taken down cleanly, and still gets the traffic of persistent clients
-    and of those that use ports again.
+    and of clients that reuse ports.
 
     ## Remediation
-    `expire_quiescent_template=1` ends persistence to it; or delete the destination, with
+    `expire_quiescent_template=1` ends persistence to the server. Or delete the destination, with
     `expire_nodest_conn=1`.
 
     ## Known problems
-    Whether somebody drains a server on purpose and waits is not known.
+    The check does not know whether somebody drains a server on purpose and waits.
 
     ## References
     - Documentation/networking/ipvs-sysctl.rst
@@ -39,18 +39,18 @@ def quiesced(snapshot: Snapshot) -> Verdicts:
     draining = [(s, d) for s, d in destinations(snapshot) if d.weight <= 0 and d.active > 0]
     seconds = snapshot.seconds
     if draining and (seconds is None or seconds < _LEAST_S):
-        yield inconclusive("a server that drains is judged by two samples an hour apart")
+        yield inconclusive("a draining server is judged by two samples that are an hour apart")
         return
     earlier = destinations(snapshot.earlier) if snapshot.earlier else ()
     before = {(s.name, d.address, d.port): d for s, d in earlier}
-    for service, each in draining:
-        then = before.get((service.name, each.address, each.port))
-        if then is not None and then.weight <= 0 and 0 < then.active <= each.active:
-            yield _finding(snapshot, service, each, then)
+    for service, server in draining:
+        then = before.get((service.name, server.address, server.port))
+        if then is not None and then.weight <= 0 and 0 < then.active <= server.active:
+            yield _finding(snapshot, service, server, then)
 
 
 def _finding(
-    snapshot: Snapshot, service: Service, each: Destination, then: Destination
+    snapshot: Snapshot, service: Service, server: Destination, then: Destination
 ) -> Finding:
     seconds = snapshot.seconds or 0
     drain = sysctl(
@@ -60,11 +60,12 @@ def _finding(
         {"net/ipv4/vs/expire_quiescent_template": 1},
         what="ipvs",
     )
+    name = f"{server.address}:{server.port} of {service.name}"
     return Finding(
-        subject=f"{each.address}:{each.port} of {service.name}",
+        subject=name,
         severity=Severity.MEDIUM if seconds >= _LONG_S else Severity.LOW,
-        message=f"has weight 0 and went from {then.active} to {each.active} connections in "
-        f"{seconds / 3600:.0f} h",
-        evidence={"active_before": then.active, "active": each.active, "seconds": seconds},
+        message=f"{name} has weight 0 and does not drain: its connections went from "
+        f"{then.active} to {server.active} in {seconds / 3600:.0f} h",
+        evidence={"active_before": then.active, "active": server.active, "seconds": seconds},
         fixes=(drain,) if service.persistent_jiffies is not None else (),
     )

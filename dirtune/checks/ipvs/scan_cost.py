@@ -23,18 +23,20 @@ def scan_cost(snapshot: Snapshot) -> Verdicts:
     """A scheduler looks at very many servers for every new connection.
 
     ## What it does
-    Reports a service of wlc, lc, sed, nq or lblcr with 200 destinations or more that looks at 5
-    million of them a second (destinations times new connections/s); and one of wrr whose
-    heaviest destination is over its upper threshold while the greatest weight, divided by the
-    weights' common divisor, times destinations is 100,000 or more.
+    The check reports a service of wlc, lc, sed, nq or lblcr that has 200 destinations or more and
+    looks at 5 million of them a second (destinations times new connections/s). It also reports a
+    service of wrr whose heaviest destination is over its upper threshold, while the greatest
+    weight, divided by the weights' greatest common divisor and multiplied by the number of
+    destinations, is 100,000 or more.
 
     ## Why it matters
-    Each look reads counters that other CPUs write: a cache miss per server and new connection.
-    wrr goes through all its weights under a lock of the service when the heaviest are out.
+    Each look reads counters that other CPUs write: a cache miss per server and new connection. wrr
+    goes through all its weights under a lock of the service when the heaviest destinations are
+    out.
 
     ## Remediation
-    mh, which looks up a table; groups of servers; weights with a large common divisor
-    (100 and 50 rather than 101 and 50).
+    Use mh, which looks servers up in a table; groups of servers; or weights with a large common
+    divisor (100 and 50 rather than 101 and 50).
 
     ## References
     - net/netfilter/ipvs/ip_vs_wlc.c, ip_vs_wrr.c
@@ -49,13 +51,16 @@ def scan_cost(snapshot: Snapshot) -> Verdicts:
 def _linear(snapshot: Snapshot, service: Service) -> Verdicts:
     rate, count = new_per_second(snapshot, service), len(service.destinations)
     if rate is None:
-        yield inconclusive(f"new connections/s of {service.name} are not known")
+        yield inconclusive(f"the new connections/s of {service.name} are unknown")
     elif rate * count >= _LOOKS_PER_SECOND:
-        said = f"{service.scheduler} looks at {count} destinations {rate:,.0f} times/s"
+        message = (
+            f"The scheduler {service.scheduler} of {service.name} looks at {count} destinations "
+            f"{rate:,.0f} times/s"
+        )
         yield _finding(
             snapshot,
             service,
-            said,
+            message,
             {"new_connections_per_second": round(rate, 1), "destinations": count},
         )
 
@@ -70,32 +75,39 @@ def _steps(service: Service) -> int:
 def _weighted(snapshot: Snapshot, service: Service) -> Verdicts:
     known = detail(snapshot, service)
     if known is None:
-        yield inconclusive(f"{service.name}: thresholds of its destinations are not known")
+        yield inconclusive(f"the thresholds of the destinations of {service.name} are unknown")
         return
     heaviest = max(known.destinations, key=lambda d: d.weight)
     if heaviest.overloaded:
         steps = _steps(service)
-        said = f"wrr takes up to {steps:,} steps: the heaviest destination is over its threshold"
         name = f"{heaviest.address}:{heaviest.port}"
-        yield _finding(snapshot, service, said, {"steps": steps, "overloaded": name})
+        message = (
+            f"The scheduler wrr of {service.name} takes up to {steps:,} steps per connection, "
+            f"because the heaviest destination {name} is over its upper threshold"
+        )
+        yield _finding(snapshot, service, message, {"steps": steps, "overloaded": name})
 
 
 def _finding(
-    snapshot: Snapshot, service: Service, said: str, evidence: dict[str, object]
+    snapshot: Snapshot, service: Service, message: str, evidence: dict[str, object]
 ) -> Finding:
     return Finding(
         subject=service.name,
         severity=Severity.MEDIUM,
-        message=said,
+        message=message,
         evidence={"service": service.name, "scheduler": service.scheduler} | evidence,
         fixes=(
             commands(
                 snapshot,
                 "schedule-mh",
-                "Look servers up in a table, with mh; clients then stay with a server",
+                "Look servers up in a table with mh, which keeps each client with one server",
                 edited(snapshot, service, "-s mh -b mh-fallback,mh-port"),
                 what="ipvs",
             ),
-            Fix("divide-weights", "Use weights with a large common divisor, or groups", Risk.SAFE),
+            Fix(
+                "divide-weights",
+                "Use weights with a large common divisor, or groups of servers",
+                Risk.SAFE,
+            ),
         ),
     )

@@ -18,19 +18,20 @@ def schedule_icmp(snapshot: Snapshot) -> Verdicts:
     """ICMP errors for virtual addresses do not reach the real servers.
 
     ## What it does
-    Reports `schedule_icmp=0` where a program announces routes (BIRD, FRR's bgpd, GoBGP, ExaBGP,
-    PyBal), so that several directors may share an address: `medium`; and where a service uses mh
-    without one: `low`. A single director with its table knows whose ICMP it is.
+    The check reports `schedule_icmp=0` where a program announces routes (BIRD, FRR's bgpd, GoBGP,
+    ExaBGP, PyBal), so that several directors may share an address: `medium`. It also reports it
+    where a service uses mh without such a program: `low`. A single director finds the connection
+    of an ICMP error in its own table.
 
     ## Why it matters
-    A "fragmentation needed" message that comes to another director than its connection is lost,
+    A "fragmentation needed" message is lost when it reaches another director than its connection,
     and large transfers hang.
 
     ## Remediation
-    `net.ipv4.vs.schedule_icmp=1` on all directors.
+    Set `net.ipv4.vs.schedule_icmp=1` on all directors.
 
     ## Known problems
-    Several active directors are told by such a program only; a static route to two of them is
+    Only such a program shows that several directors are active; a static route to two of them is
     not seen.
 
     ## References
@@ -44,11 +45,12 @@ def schedule_icmp(snapshot: Snapshot) -> Verdicts:
     if setting is None:
         yield not_applicable("this kernel has no schedule_icmp, or it could not be read")
     elif setting == 0 and (routers or stateless):
-        said = f"{routers[0]} announces routes" if routers else f"{stateless[0]} uses mh"
+        why = f"{routers[0]} announces routes" if routers else f"{stateless[0]} uses mh"
         yield Finding(
             subject="net.ipv4.vs.schedule_icmp",
             severity=Severity.MEDIUM if routers else Severity.LOW,
-            message=f"is 0, and {said}: ICMP errors may come to another director",
+            message="net.ipv4.vs.schedule_icmp is 0, so ICMP errors that reach another director "
+            f"than their connection are lost; {why}, so several directors may be active",
             evidence={
                 "schedule_icmp": 0,
                 "routers": list(routers or ()),
@@ -59,11 +61,13 @@ def schedule_icmp(snapshot: Snapshot) -> Verdicts:
                 sysctl(
                     snapshot,
                     "schedule-icmp",
-                    "Schedule ICMP errors too",
+                    "Schedule ICMP errors to the real servers",
                     {_SETTING: 1},
                     what="ipvs",
                 ),
             ),
         )
     elif setting == 0 and routers is None:
-        yield inconclusive("whether other directors are active is not known: no processes")
+        yield inconclusive(
+            "the processes are unknown, so it is unknown whether other directors are active"
+        )

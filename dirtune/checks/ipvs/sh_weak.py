@@ -22,23 +22,24 @@ def sh_weak(snapshot: Snapshot) -> Verdicts:
     """A source-hashing service leaves servers or clients out.
 
     ## What it does
-    Reports a service of sh whose weights sum up to more than the 256 slots of its table, or of mh
-    with more than 4,093 after division by their common divisor; and one of sh without the flag
-    `sh-fallback` that has a destination of weight 0 or over its upper threshold.
+    The check reports a service of sh whose weights sum up to more than the 256 slots of its table,
+    or of mh with more than 4,093 after division by their greatest common divisor. It also reports
+    a service of sh without the flag `sh-fallback` that has a destination of weight 0 or over its
+    upper threshold.
 
     ## Why it matters
-    Slots are given out by weight in the order of the destinations: the last get none. Without
-    fallback, clients that hash to a server that is out are refused. When sh's servers change,
-    most clients move to another.
+    Slots are given out by weight in the order of the destinations, so the last ones get none.
+    Without fallback, clients that hash to a server that is out are refused. When the servers of sh
+    change, most clients move to another one.
 
     ## Remediation
-    `-s mh -b mh-fallback,mh-port`, and smaller weights. `mh-port` also spreads clients that
+    Use `-s mh -b mh-fallback,mh-port`, and smaller weights. `mh-port` also spreads clients that
     share one address behind a proxy or NAT.
 
     ## Known problems
-    The tables' sizes are the kernel's defaults (IP_VS_SH_TAB_BITS 8, IP_VS_MH_TAB_INDEX 12); no
-    file tells them. How many client addresses there are is not counted, so a missing `sh-port`
-    is not reported.
+    The sizes of the tables are the kernel's defaults (IP_VS_SH_TAB_BITS 8, IP_VS_MH_TAB_INDEX 12),
+    because no file shows them. The number of client addresses is not counted, so a missing
+    `sh-port` is not reported.
 
     ## References
     - net/netfilter/ipvs/ip_vs_sh.c, `ip_vs_sh_reassign()`
@@ -58,8 +59,11 @@ def _slots(snapshot: Snapshot, service: Service) -> Verdicts:
     if service.scheduler == "mh" and weights:
         total //= math.gcd(*weights)
     if total > slots:
-        said = f"weights of {total:,} for the {slots:,} slots of {service.scheduler}'s table"
-        yield _finding(snapshot, service, said, {"weights": total, "slots": slots})
+        message = (
+            f"The weights of {service.name} sum up to {total:,}, more than the {slots:,} slots "
+            f"of the table of {service.scheduler}, so some destinations get no connections"
+        )
+        yield _finding(snapshot, service, message, {"weights": total, "slots": slots})
 
 
 def _fallback(snapshot: Snapshot, service: Service) -> Verdicts:
@@ -70,26 +74,29 @@ def _fallback(snapshot: Snapshot, service: Service) -> Verdicts:
     out = {f"{d.address}:{d.port}" for d in service.destinations if d.weight <= 0}
     out |= {f"{d.address}:{d.port}" for d in rows if d.overloaded}
     if known is None:
-        yield inconclusive(f"{service.name}: whether sh has its fallback is not known")
+        yield inconclusive(f"it is unknown whether {service.name} has the flag sh-fallback")
     elif out:
-        said = f"sh without fallback refuses the clients of {min(out)}"
-        yield _finding(snapshot, service, said, {"out": sorted(out), "flags": known.flags})
+        message = (
+            f"{service.name} has sh without sh-fallback, so clients that hash to {min(out)} are "
+            "refused"
+        )
+        yield _finding(snapshot, service, message, {"out": sorted(out), "flags": known.flags})
 
 
 def _finding(
-    snapshot: Snapshot, service: Service, said: str, evidence: dict[str, object]
+    snapshot: Snapshot, service: Service, message: str, evidence: dict[str, object]
 ) -> Finding:
     fix = commands(
         snapshot,
         "schedule-mh",
-        "Schedule with mh, its fallback and ports, in kernels that have it",
+        "Schedule with mh, mh-fallback and mh-port, if this kernel has mh",
         edited(snapshot, service, "-s mh -b mh-fallback,mh-port"),
         what="ipvs",
     )
     return Finding(
         subject=service.name,
         severity=Severity.MEDIUM,
-        message=said,
+        message=message,
         evidence={"service": service.name, "scheduler": service.scheduler} | evidence,
         fixes=(fix,) if service.scheduler == "sh" else (),
     )

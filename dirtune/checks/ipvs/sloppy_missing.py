@@ -15,23 +15,23 @@ _VS = "net/ipv4/vs/"
     mends=True,
 )
 def sloppy_missing(snapshot: Snapshot) -> Verdicts:
-    """A director would not take over connections that have begun elsewhere.
+    """A director would not take over connections that began elsewhere.
 
     ## What it does
-    Reports `sloppy_tcp=0` (`sloppy_sctp=0` where there are services of SCTP) where
+    The check reports `sloppy_tcp=0` (`sloppy_sctp=0` where there are services of SCTP) where
     `sync_persist_mode` is 1, so that only templates of persistence are synchronised, and where
-    services of mh run beside a program that announces routes. With full synchronisation nothing
+    services of mh run beside a program that announces routes. With full synchronisation no setting
     is missing.
 
     ## Why it matters
-    Without it a packet is scheduled only if it begins a connection: after a fail-over, or when
-    routes move, connections in their middle are refused.
+    Without it a packet is scheduled only if it begins a connection. After a fail-over, or when
+    routes move, packets in the middle of a connection are refused.
 
     ## Remediation
-    `net.ipv4.vs.sloppy_tcp=1` on all peers. A flood of ACKs then makes entries.
+    Set `net.ipv4.vs.sloppy_tcp=1` on all peers. A flood of ACKs then makes entries.
 
     ## Known problems
-    Services of a firewall mark are taken for TCP.
+    Services of a firewall mark count as TCP.
 
     ## References
     - Documentation/networking/ipvs-sysctl.rst, sync_persist_mode, sloppy_tcp
@@ -42,9 +42,15 @@ def sloppy_missing(snapshot: Snapshot) -> Verdicts:
     templates_only = snapshot.sysctls.number(f"{_VS}sync_persist_mode") == 1
     if not (templates_only or (spread and routers)):
         if spread and routers is None:
-            yield inconclusive("whether other directors are active is not known: no processes")
+            yield inconclusive(
+                "the processes are unknown, so it is unknown whether other directors are active"
+            )
         return
-    why = "only templates are synchronised" if templates_only else "mh is spread over directors"
+    why = (
+        "only templates of persistence are synchronised"
+        if templates_only
+        else "services of mh are spread over directors"
+    )
     protocols = {s.protocol for s in snapshot.services or ()}
     for name, meant in (("tcp", {"TCP", "FWM"}), ("sctp", {"SCTP"})):
         value = snapshot.sysctls.number(f"{_VS}sloppy_{name}")
@@ -58,14 +64,15 @@ def _finding(snapshot: Snapshot, name: str, why: str) -> Finding:
     fix = sysctl(
         snapshot,
         name.replace("_", "-"),
-        "Take connections that began elsewhere, on all peers",
+        "Take over connections that began elsewhere, on all peers",
         {f"{_VS}{name}": 1},
         what="ipvs",
     )
     return Finding(
         subject=f"net.ipv4.vs.{name}",
         severity=Severity.MEDIUM,
-        message=f"is 0, and {why}",
+        message=f"net.ipv4.vs.{name} is 0 although {why}, so this director refuses connections "
+        "that began elsewhere",
         evidence={name: 0, "reason": why},
         fixes=(fix,),
     )

@@ -23,25 +23,25 @@ def stale_conn_policy(snapshot: Snapshot) -> Verdicts:
     """Connections and clients stay with servers that are gone.
 
     ## What it does
-    Reports `expire_nodest_conn=0` where kube-proxy or kube-router deletes destinations
-    (`medium`), where one with connections went between two samples, or where `conn_reuse_mode`
-    is 0 too and a destination of weight 0 does not lose connections (`high`); and
-    `expire_quiescent_template=0` where a service is persistent (`medium`, `high` with a
-    destination of weight 0). Services of one-packet scheduling alone are left alone: they have
-    no connections.
+    The check reports `expire_nodest_conn=0` where kube-proxy or kube-router deletes destinations
+    (`medium`), where a destination with connections was deleted between two samples, or where
+    `conn_reuse_mode` is 0 too and a destination of weight 0 does not lose connections (`high`). It
+    reports `expire_quiescent_template=0` where a service is persistent (`medium`, and `high` with
+    a destination of weight 0). A director whose services all use one-packet scheduling is not
+    reported, because it has no connections.
 
     ## Why it matters
-    Packets of a connection whose destination is gone are dropped in silence until it times out,
-    15 minutes by default. Persistent clients, and those that use ports again, stay with a server
-    of weight 0.
+    Packets of a connection whose destination is gone are dropped in silence until it times out, 15
+    minutes by default. Persistent clients, and clients that reuse ports, stay with a server of
+    weight 0.
 
     ## Remediation
-    `expire_nodest_conn=1` and `expire_quiescent_template=1`. Sessions then end at once instead of
-    waiting for the server's return; some operators keep 0 for that.
+    Set `expire_nodest_conn=1` and `expire_quiescent_template=1`. Sessions then end at once instead
+    of waiting for the server's return; some operators keep 0 for that.
 
     ## Known problems
-    Whether keepalived deletes a destination or sets its weight to 0 (`inhibit_on_failure`)
-    stands in its configuration, which is not read.
+    Only the configuration of keepalived, which is not read, says whether it deletes a failed
+    destination or sets its weight to 0 (`inhibit_on_failure`).
 
     ## References
     - Documentation/networking/ipvs-sysctl.rst
@@ -63,25 +63,30 @@ def _no_destination(snapshot: Snapshot) -> Verdicts:
     managers = running(snapshot, (*_DELETES, *_MAY_DELETE))
     deleting = tuple(name for name in managers or () if name in _DELETES)
     if gone:
-        said = f"{gone[0]} went with connections on it, their packets are dropped until timeout"
+        effect = (
+            f"packets of the connections of {gone[0]}, which was deleted, are dropped until "
+            "timeout"
+        )
     elif stuck:
-        said = f"{stuck[0]} has weight 0 and loses no connections: clients use their ports again"
+        effect = (
+            f"{stuck[0]} keeps its connections although it has weight 0, as clients reuse ports"
+        )
     elif deleting:
-        said = f"{deleting[0]} deletes destinations, their connections stay until timeout"
+        effect = f"connections of destinations that {deleting[0]} deletes stay until timeout"
     else:
         if managers is None or managers:
-            yield inconclusive("whether destinations are deleted when they fail is not known")
+            yield inconclusive("it is unknown whether failed destinations are deleted")
         return
     yield Finding(
         subject="net.ipv4.vs.expire_nodest_conn",
         severity=Severity.HIGH if gone or stuck else Severity.MEDIUM,
-        message=f"is 0, and {said}",
+        message=f"net.ipv4.vs.expire_nodest_conn is 0, so {effect}",
         evidence={"gone": list(gone), "stuck": list(stuck), "managers": list(managers or ())},
         fixes=(
             sysctl(
                 snapshot,
                 "expire-nodest-conn",
-                "End connections whose destination is gone",
+                "Expire connections whose destination is gone",
                 {_NODEST: 1},
                 what="ipvs",
             ),
@@ -95,23 +100,23 @@ def _gone(snapshot: Snapshot) -> Iterator[str]:
         return
     now = {(s.name, d.address, d.port) for s, d in destinations(snapshot)}
     names = {service.name for service in snapshot.services or ()}
-    for service, each in destinations(snapshot.earlier):
-        there = (service.name, each.address, each.port) in now
-        if service.name in names and not service.ops and each.active and not there:
-            yield f"{each.address}:{each.port} of {service.name}"
+    for service, server in destinations(snapshot.earlier):
+        there = (service.name, server.address, server.port) in now
+        if service.name in names and not service.ops and server.active and not there:
+            yield f"{server.address}:{server.port} of {service.name}"
 
 
 def _stuck(snapshot: Snapshot) -> Iterator[str]:
-    """Yield destinations of weight 0 that lose no connections, where ports used again stay."""
+    """Yield destinations of weight 0 that lose no connections, where reused ports stay."""
     assert snapshot.sysctls is not None
     if snapshot.earlier is None or snapshot.sysctls.number(f"{_VS}conn_reuse_mode") != 0:
         return
     before = {(s.name, d.address, d.port): d for s, d in destinations(snapshot.earlier)}
-    for service, each in destinations(snapshot):
-        then = before.get((service.name, each.address, each.port))
-        quiet = then is not None and then.weight <= 0 and each.weight <= 0
-        if then is not None and quiet and 0 < then.active <= each.active:
-            yield f"{each.address}:{each.port} of {service.name}"
+    for service, server in destinations(snapshot):
+        then = before.get((service.name, server.address, server.port))
+        quiet = then is not None and then.weight <= 0 and server.weight <= 0
+        if then is not None and quiet and 0 < then.active <= server.active:
+            yield f"{server.address}:{server.port} of {service.name}"
 
 
 def _templates(snapshot: Snapshot) -> Verdicts:
@@ -127,7 +132,8 @@ def _templates(snapshot: Snapshot) -> Verdicts:
     yield Finding(
         subject="net.ipv4.vs.expire_quiescent_template",
         severity=Severity.HIGH if out else Severity.MEDIUM,
-        message=f"is 0, and clients of {persistent[0].name} stay with "
+        message="net.ipv4.vs.expire_quiescent_template is 0, so clients of "
+        f"{persistent[0].name} stay with "
         + (f"{out[0]}, which has weight 0" if out else "a server whose weight is set to 0"),
         evidence={"persistent": [service.name for service in persistent], "weight_0": out},
         fixes=(

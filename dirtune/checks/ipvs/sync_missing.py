@@ -21,31 +21,30 @@ def sync_missing(snapshot: Snapshot) -> Verdicts:
     """A pair of directors does not synchronise its connections.
 
     ## What it does
-    Reports a director on which keepalived speaks VRRP and no sync daemon runs: `info` where every
-    service is scheduled by `mh` and `sloppy_tcp` is on, a design that needs no synchronisation,
-    else `medium`. Of a daemon that runs it reports an interface that is down or not there, a
-    master on a director that holds none of its services' addresses, and `sync_version` 0, the old
-    protocol without timeouts and IPv6. A director without keepalived is left alone.
+    The check reports a director on which keepalived speaks VRRP and no sync daemon runs: `info`
+    where every service is scheduled by `mh` and `sloppy_tcp` is on, a design that needs no
+    synchronisation, else `medium`. For a daemon that runs it reports an interface that is down or
+    missing, a master on a director that holds none of its services' addresses, and `sync_version`
+    0, the old protocol without timeouts and IPv6. A director without keepalived is not reported.
 
     ## Why it matters
-    The director that takes over knows no connection: packets of established ones are reset or
+    The director that takes over knows no connection, so packets of established ones are reset or
     dropped.
 
     ## Remediation
-    `lvs_sync_daemon INTERFACE VRRP_INSTANCE id N` in keepalived's `global_defs`, with the same N
-    on both directors, and keepalived reloaded.
+    Put `lvs_sync_daemon INTERFACE VRRP_INSTANCE id N` into the `global_defs` of keepalived, with
+    the same N on both directors, and reload keepalived.
 
     ## Known problems
-    VRRP is told by three processes named keepalived; its configuration is not read, because it
-    holds secrets. Sync ids are compared between directors only with `--cluster`, by
-    `ipvs/sync-overload`.
+    Three processes named keepalived count as VRRP; the configuration is not read, because it holds
+    secrets. Sync ids of two directors are not compared.
 
     ## References
     - keepalived.conf(5), `lvs_sync_daemon`
     - Documentation/networking/ipvs-sysctl.rst, `sync_version`
     """
     assert snapshot.ipvs is not None
-    daemons = [each for each in snapshot.ipvs.daemons if each.state != "none"]
+    daemons = [daemon for daemon in snapshot.ipvs.daemons if daemon.state != "none"]
     vrrp = _speaks_vrrp(snapshot)
     if not daemons and vrrp:
         yield _missing(snapshot)
@@ -66,30 +65,34 @@ def _stateless(snapshot: Snapshot) -> bool:
 
 def _missing(snapshot: Snapshot) -> Finding:
     stateless = _stateless(snapshot)
-    why = ", as a stateless design may" if stateless else ""
+    design = ", which a stateless design does not need" if stateless else ""
     return Finding(
         "sync daemon",
         Severity.INFO if stateless else Severity.MEDIUM,
-        f"keepalived speaks VRRP, and connections are not synchronised{why}",
+        f"Connections are not synchronised although keepalived speaks VRRP{design}",
         {"daemons": [], "keepalived": list(running(snapshot, ("keepalived",)) or ())},
         () if stateless else (_configure(),),
     )
 
 
 def _broken(snapshot: Snapshot, daemon: SyncDaemon) -> Iterator[Finding]:
-    known = {each.name: each for each in snapshot.interfaces or ()}
+    known = {interface.name: interface for interface in snapshot.interfaces or ()}
     carrier = known.get(daemon.interface or "")
     if known and (carrier is None or carrier.operstate == "down"):
-        yield _finding(daemon, f"sends over {daemon.interface}, which is not up")
+        yield _finding(daemon, f"uses {daemon.interface}, which is not up")
     if daemon.state == "master" and len(_states(snapshot)) == 1 and _holds_nothing(snapshot):
-        yield _finding(daemon, "is master on a director that holds none of the addresses")
+        yield _finding(
+            daemon, "is master on a director that holds none of its services' addresses"
+        )
     if snapshot.sysctls is not None and snapshot.sysctls.number(_VERSION) == 0:
-        yield _finding(daemon, "speaks the old protocol, without timeouts and IPv6")
+        yield _finding(
+            daemon, "speaks the old protocol without timeouts and IPv6, because sync_version is 0"
+        )
 
 
 def _states(snapshot: Snapshot) -> frozenset[str]:
     # A director may be master and backup at once, each with a daemon of its own.
-    return frozenset(each.state for each in (snapshot.ipvs.daemons if snapshot.ipvs else ()))
+    return frozenset(daemon.state for daemon in (snapshot.ipvs.daemons if snapshot.ipvs else ()))
 
 
 def _holds_nothing(snapshot: Snapshot) -> bool:
@@ -97,15 +100,17 @@ def _holds_nothing(snapshot: Snapshot) -> bool:
     return bool(vips) and snapshot.addresses is not None and not vips & snapshot.addresses
 
 
-def _finding(daemon: SyncDaemon, said: str) -> Finding:
+def _finding(daemon: SyncDaemon, fault: str) -> Finding:
     return Finding(
         f"sync daemon ({daemon.state})",
         Severity.MEDIUM,
-        said,
+        f"The sync daemon ({daemon.state}) {fault}",
         {"state": daemon.state, "interface": daemon.interface, "sync_id": daemon.sync_id},
         (_configure(),),
     )
 
 
 def _configure() -> Fix:
-    return Fix("configure-sync", "Give keepalived a sync daemon on both directors", Risk.SAFE)
+    return Fix(
+        "configure-sync", "Configure a sync daemon in keepalived on both directors", Risk.SAFE
+    )

@@ -23,22 +23,22 @@ def sync_overload(snapshot: Snapshot) -> Verdicts:
     """The threads that synchronise connections cannot keep up, or lose messages.
 
     ## What it does
-    Reports a thread `ipvs-m` or `ipvs-b` that uses 70 % of a CPU or more, errors of the UDP
-    buffer it writes or reads that rose between the samples, and messages larger than the
-    interface's MTU. A director without such a thread is left alone.
+    The check reports a thread `ipvs-m` or `ipvs-b` that uses 70 % of a CPU or more, errors of the
+    UDP buffer that it writes or reads if they rose between the samples, and messages larger than
+    the interface's MTU. A director without such a thread is not reported.
 
     ## Why it matters
-    What does not fit the queue is thrown away without a count: the backup director misses
+    Messages that do not fit the queue are dropped without a count: the backup director misses
     connections, and nobody knows before it takes over. Messages larger than the MTU travel in
-    fragments, of which one lost loses all.
+    fragments, and one lost fragment loses the whole message.
 
     ## Remediation
-    Synchronise less (`sync_threshold`, `sync_refresh_period`); `sync_ports=4`, the same on both
-    sides, and the daemons started anew; a larger `sync_sock_size`; a link of its own.
+    Synchronise less (`sync_threshold`, `sync_refresh_period`). Set `sync_ports=4`, the same on
+    both sides, and restart the daemons. Use a larger `sync_sock_size`, or a link of its own.
 
     ## Known problems
-    The UDP counters are of the whole network namespace. How many entries the backup holds is not
-    compared.
+    The UDP counters are those of the whole network namespace. The number of entries that the
+    backup holds is not compared.
 
     ## References
     - net/netfilter/ipvs/ip_vs_sync.c
@@ -50,7 +50,7 @@ def sync_overload(snapshot: Snapshot) -> Verdicts:
             yield Finding(
                 thread.name,
                 Severity.MEDIUM,
-                f"uses {percent:.0f} % of a CPU",
+                f"The sync thread {thread.name} uses {percent:.0f} % of a CPU",
                 {"thread": thread.name, "cpu_percent": round(percent, 1)},
                 (_more_ports(snapshot),),
             )
@@ -67,30 +67,32 @@ def _lost(snapshot: Snapshot, prefix: str, counter: str) -> Iterator[Finding]:
         yield Finding(
             prefix,
             Severity.MEDIUM,
-            f"messages are lost: {counter.partition('.')[2]} rose by {rise:,}",
+            f"UDP {counter.partition('.')[2]} rose by {rise:,}, so sync messages of {prefix} "
+            "are lost",
             {"counter": counter, "rise": rise},
             (_larger_buffer(snapshot), _more_ports(snapshot)),
         )
 
 
 def _fragmented(snapshot: Snapshot) -> Iterator[Finding]:
-    mtus = {each.name: each.mtu for each in snapshot.interfaces or ()}
+    mtus = {interface.name: interface.mtu for interface in snapshot.interfaces or ()}
     for daemon in snapshot.ipvs.daemons if snapshot.ipvs else ():
         mtu = mtus.get(daemon.interface or "")
         if mtu and daemon.maxlen and daemon.maxlen + _OVERHEAD_BYTES > mtu:
             yield Finding(
                 f"sync daemon ({daemon.state})",
                 Severity.MEDIUM,
-                f"{daemon.maxlen} bytes a message do not fit {daemon.interface}, MTU {mtu}",
+                f"Sync messages of {daemon.maxlen} bytes and their headers do not fit the MTU "
+                f"of {mtu} bytes of {daemon.interface}",
                 {"maxlen_bytes": daemon.maxlen, "mtu_bytes": mtu, "interface": daemon.interface},
             )
 
 
 def _more_ports(snapshot: Snapshot) -> Fix:
-    title = "Let four threads synchronise, on both directors, and start the daemons anew"
+    title = "Let four threads synchronise on both directors, and restart the sync daemons"
     return sysctl(snapshot, "more-sync-ports", title, {_PORTS: 4}, what="ipvs")
 
 
 def _larger_buffer(snapshot: Snapshot) -> Fix:
-    title = "Give the daemons' sockets 8 MiB, and start them anew"
+    title = "Give the sockets of the sync daemons 8 MiB, and restart the daemons"
     return sysctl(snapshot, "larger-sync-buffer", title, {_BUFFER: 8 << 20}, what="ipvs")

@@ -10,7 +10,7 @@ from dirtune.snapshot import Snapshot
 
 _VS, _CONNTRACK = "net/ipv4/vs/", "net/netfilter/nf_conntrack_"
 _GRAVE = ("conntrack", "expire_", "conn_reuse_mode", "drop_", "sync_", "schedule_icmp")
-# What these programs write when they start and when they notice a change.
+# Settings that these programs write when they start and when they notice a change.
 _WRITERS = {
     "kube-proxy": ("conntrack", "conn_reuse_mode", "expire_nodest_conn"),
     "kube-router": ("conntrack", "conn_reuse_mode", "expire_nodest_conn"),
@@ -23,7 +23,7 @@ _BUCKETS, _PER_PAGE = "net/netfilter/nf_conntrack_buckets", 512
 @dataclass(frozen=True, slots=True)
 class _Lost:
     name: str
-    wanted: str
+    configured: str
     live: str
     file: str
 
@@ -37,27 +37,28 @@ class _Lost:
     mends=True,
 )
 def sysctl_lost(snapshot: Snapshot) -> Verdicts:
-    """Settings of IPVS that stand in a file are not in force.
+    """IPVS settings in a configuration file are not in force.
 
     ## What it does
-    Compares what the files of sysctl.d(5) set below `net.ipv4.vs` and `net.netfilter` with what
-    holds. A difference in `conntrack`, `expire_*`, `conn_reuse_mode`, `drop_*`, `sync_*` or
-    `schedule_icmp` is `high`, another `medium`. Left alone are what kube-proxy and kube-router
-    write themselves while they run, a defence that went from 1 (armed) to 2 (triggered), and
-    buckets that the kernel rounded up to whole pages.
+    The check compares the values that the files of sysctl.d(5) set below `net.ipv4.vs` and
+    `net.netfilter` with the live values. A difference in `conntrack`, `expire_*`,
+    `conn_reuse_mode`, `drop_*`, `sync_*` or `schedule_icmp` is `high`, another is `medium`.
+    Settings that kube-proxy and kube-router write themselves while they run, a defence that went
+    from 1 (armed) to 2 (triggered), and buckets that the kernel rounded up to whole pages are not
+    reported.
 
     ## Why it matters
-    The settings exist only while the module is loaded. systemd-sysctl runs before that at boot,
-    and skips in silence what it does not find; after the module is loaded again the defaults
-    hold.
+    The settings exist only while the module is loaded. At boot systemd-sysctl runs before that,
+    and skips in silence the settings that it does not find. After the module is loaded again the
+    defaults hold.
 
     ## Remediation
-    Load the module before the settings are read, `echo ip_vs > /etc/modules-load.d/ipvs.conf`,
-    and apply them now.
+    Load the module before the settings are read, `echo ip_vs > /etc/modules-load.d/ipvs.conf`, and
+    apply the settings now.
 
     ## Known problems
-    A setting that a file names and this kernel does not have is left out, and so is one whose
-    live value is not in the record.
+    A setting that a file names and this kernel does not have is left out, and so is one whose live
+    value is not in the record.
 
     ## References
     - sysctl.d(5), modules-load.d(5)
@@ -68,31 +69,31 @@ def sysctl_lost(snapshot: Snapshot) -> Verdicts:
     writers = running(snapshot, _WRITERS)
     managed = {f"{_VS}{n}" for w in writers or () for n in (*_WRITERS[w], _ALSO_WRITTEN)}
     written = {f"{_VS}{n}" for names in _WRITERS.values() for n in (*names, _ALSO_WRITTEN)}
-    for each in lost:
-        if each.name in managed:
+    for setting in lost:
+        if setting.name in managed:
             continue
-        if writers is None and each.name in written:
-            yield inconclusive(f"whether a program sets {dotted(each.name)} is not known")
+        if writers is None and setting.name in written:
+            yield inconclusive(f"it is unknown whether a program sets {dotted(setting.name)}")
             continue
-        yield _finding(snapshot, each)
+        yield _finding(snapshot, setting)
 
 
 def _lost(snapshot: Snapshot) -> Iterator[_Lost]:
     assert snapshot.settings_files is not None
     assert snapshot.sysctls is not None
-    for name, (wanted, file) in snapshot.settings_files.sysctls.items():
+    for name, (configured, file) in snapshot.settings_files.sysctls.items():
         live = snapshot.sysctls.text(name)
         ours = name.startswith((_VS, _CONNTRACK))
-        if ours and live is not None and not _same(name, wanted.split(), live.split()):
-            yield _Lost(name, wanted, " ".join(live.split()), file)
+        if ours and live is not None and not _same(name, configured.split(), live.split()):
+            yield _Lost(name, configured, " ".join(live.split()), file)
 
 
-def _same(name: str, wanted: list[str], live: list[str]) -> bool:
-    if name.removeprefix(_VS) in DEFENCES and (wanted, live) == (["1"], ["2"]):
+def _same(name: str, configured: list[str], live: list[str]) -> bool:
+    if name.removeprefix(_VS) in DEFENCES and (configured, live) == (["1"], ["2"]):
         return True
-    if name == _BUCKETS and all("".join(each).isdecimal() for each in (wanted, live)):
-        return 0 <= int("".join(live)) - int("".join(wanted)) < _PER_PAGE
-    return wanted == live
+    if name == _BUCKETS and all("".join(words).isdecimal() for words in (configured, live)):
+        return 0 <= int("".join(live)) - int("".join(configured)) < _PER_PAGE
+    return configured == live
 
 
 def _finding(snapshot: Snapshot, lost: _Lost) -> Finding:
@@ -100,10 +101,11 @@ def _finding(snapshot: Snapshot, lost: _Lost) -> Finding:
     return Finding(
         subject=dotted(lost.name),
         severity=Severity.HIGH if grave else Severity.MEDIUM,
-        message=f"is {lost.live}, and {lost.file} sets {lost.wanted}",
+        message=f"{dotted(lost.name)} is {lost.live}, but {lost.file} sets it to "
+        f"{lost.configured}",
         evidence={
             "sysctl": dotted(lost.name),
-            "configured": lost.wanted,
+            "configured": lost.configured,
             "live": lost.live,
             "file": lost.file,
             "module_loaded_at_boot": _module(lost) in _at_boot(snapshot),
@@ -125,10 +127,11 @@ def _fixes(snapshot: Snapshot, lost: _Lost) -> tuple[Fix, ...]:
     name = "ipvs" if module == "ip_vs" else module
     load = written(f"/etc/modules-load.d/{name}.conf", module)
     boot = () if module in _at_boot(snapshot) else (load,)
-    setting = KernelFile(f"/proc/sys/{lost.name}", lost.wanted)
-    apply = f"sysctl -w {in_quotes(f'{dotted(lost.name)}={lost.wanted}')}"
+    setting = KernelFile(f"/proc/sys/{lost.name}", lost.configured)
+    apply = f"sysctl -w {in_quotes(f'{dotted(lost.name)}={lost.configured}')}"
     title = (
-        f"Set what the file says{', and load the module before the files are read' * bool(boot)}"
+        "Set the value of the "
+        f"file{', and load the module before the files are read' * bool(boot)}"
     )
     who = competitors(snapshot, "sysctl")
     return (Fix("apply-configured", title, Risk.SAFE, (apply, *boot), who, (setting,)),)

@@ -20,21 +20,23 @@ def timeouts(snapshot: Snapshot) -> Verdicts:
     """Closed connections stay in the table much longer than needed.
 
     ## What it does
-    Reports the default `tcpfin` timeout of 120 s where the table holds 500,000 entries or more
-    and five or more that close for each established one: `low`, and `medium` where there are 8
-    entries per bucket (ipvs/conn-table-small). A timeout that somebody set is left alone.
+    The check reports the default `tcpfin` timeout of 120 s where the table holds 500,000 entries
+    or more and at least five closing entries for each established one: `low`, and `medium` where
+    there are 8 entries per bucket (`ipvs/conn-table-small`). A timeout that somebody set is not
+    reported.
 
     ## Why it matters
     In direct routing a director never sees the server's FIN: closed connections stay in FIN_WAIT
     for the whole timeout, and fill memory and chains.
 
     ## Remediation
-    `ipvsadm --set 0 30 0`, where 0 keeps a value, in keepalived `lvs_timeouts`. It holds for new
-    entries. To go back: `ipvsadm --set 0 120 0`.
+    Run `ipvsadm --set 0 30 0`, where 0 keeps a value, or set `lvs_timeouts` in keepalived. The
+    timeout holds for new entries. To go back, run `ipvsadm --set 0 120 0`.
 
     ## Known problems
-    The other direction, a tcp timeout shorter than the pauses of long-lived connections, takes
-    knowledge of the application. Timeouts against those of conntrack: conntrack/timeouts-nat.
+    A tcp timeout that is shorter than the pauses of long-lived connections is not reported,
+    because that takes knowledge of the application. The check conntrack/timeouts-nat compares the
+    timeouts with those of conntrack.
 
     ## References
     - net/netfilter/ipvs/ip_vs_proto_tcp.c
@@ -50,7 +52,8 @@ def timeouts(snapshot: Snapshot) -> Verdicts:
     yield Finding(
         subject="tcpfin timeout",
         severity=Severity.MEDIUM if chain and chain >= LONG_CHAIN else Severity.LOW,
-        message=f"is {fin_s} s, with {inactive:,} connections closing and {active:,} established",
+        message=f"The tcpfin timeout is {fin_s} s, so the table holds {inactive:,} closing "
+        f"connections beside {active:,} established ones",
         evidence={
             "timeouts_s": dict(snapshot.ipvs.timeouts_s),
             "active": active,
@@ -62,7 +65,7 @@ def timeouts(snapshot: Snapshot) -> Verdicts:
             commands(
                 snapshot,
                 "shorten-tcpfin",
-                "Forget closed connections after 30 s; back with ipvsadm --set 0 120 0",
+                "Forget closed connections after 30 s; ipvsadm --set 0 120 0 goes back",
                 (f"ipvsadm --set 0 {_SHORT_FIN_S} 0",),
                 what="ipvs",
             ),

@@ -19,29 +19,29 @@ _FEW = 1_000  # entries of which a share says little; an estimate, not calibrate
     roles=("director",),
 )
 def udp_ops(snapshot: Snapshot) -> Verdicts:
-    """A UDP service of questions and answers keeps an entry for each question.
+    """A UDP service of single questions and answers keeps an entry for each question.
 
     ## What it does
-    Reports a UDP service on port 53, 123, 514 or 1812 without one-packet scheduling that holds
-    half of the table's entries and 1,000 or more of them, or 100,000. Other ports may be QUIC,
-    RTP, DTLS or a VPN, which must stay with their server; so must a persistent service.
+    The check reports a UDP service on port 53, 123, 514 or 1812 without one-packet scheduling that
+    holds half of the table's entries and at least 1,000, or 100,000 entries. Other ports may be
+    QUIC, RTP, DTLS or a VPN, which must stay with their server; so must a persistent service.
 
     ## Why it matters
-    Each question leaves an entry for 300 s: 10,000 a second are 3 million entries.
+    Each question leaves an entry for 300 s: 10,000 questions a second are 3 million entries.
 
     ## Remediation
-    One-packet scheduling, `ipvsadm -E -u VIP:PORT -s rr -o`, in keepalived `ops`: every packet is
-    then scheduled by itself. With Masq, see first that answers still leave with the virtual
-    address.
+    Use one-packet scheduling, `ipvsadm -E -u VIP:PORT -s rr -o`, or `ops` in keepalived: every
+    packet is then scheduled by itself. With Masq, first make sure that answers still leave with
+    the virtual address.
 
     ## References
     - ipvsadm(8), `--ops`
     """
-    asked = [s for s in snapshot.services or () if s.protocol == "UDP" and s.port in _PORTS]
-    if not asked:
-        yield not_applicable("no UDP service on port 53, 123, 514 or 1812")
+    services = [s for s in snapshot.services or () if s.protocol == "UDP" and s.port in _PORTS]
+    if not services:
+        yield not_applicable("this director has no UDP service on port 53, 123, 514 or 1812")
     total = entries(snapshot)
-    for service in asked:
+    for service in services:
         held = sum(d.active + d.inactive for d in service.destinations)
         grave = held >= _MANY or (held >= _FEW and held >= _SHARE * total)
         if grave and not service.ops and service.persistent_jiffies is None:
@@ -53,13 +53,14 @@ def _finding(snapshot: Snapshot, service: Service, held: int, total: int) -> Fin
     return Finding(
         subject=service.name,
         severity=Severity.MEDIUM,
-        message=f"holds {held:,} of {total:,} entries without one-packet scheduling",
+        message=f"{service.name} holds {held:,} of {total:,} entries, because it lacks "
+        "one-packet scheduling",
         evidence={"service": service.name, "entries": held, "all_entries": total, "masq": nat},
         fixes=(
             commands(
                 snapshot,
                 "schedule-each-packet",
-                "Schedule every packet by itself; in keepalived `ops`",
+                "Schedule every packet by itself (`ops` in keepalived)",
                 () if nat else edited(snapshot, service, "-o"),
                 what="ipvs",
             ),

@@ -5,7 +5,7 @@ from dirtune.collect.ip_vs import Service
 from dirtune.snapshot import Snapshot
 
 _WEIGHTED = {"rr": "wrr", "lc": "wlc", "dh": None}
-"""Schedulers that only ask whether a weight is 0, and what does the same by weight."""
+"""Schedulers that only ask whether a weight is 0, and their weighted twins."""
 
 
 @check(
@@ -19,16 +19,16 @@ def weight_ignored(snapshot: Snapshot) -> Verdicts:
     """A service's scheduler does not use the weights it was given.
 
     ## What it does
-    Reports a service of scheduler rr, lc or dh with two or more different weights above 0.
-    Weight 0 takes a destination out under every scheduler and does not count; neither do equal
+    The check reports a service of scheduler rr, lc or dh with two or more different weights above
+    0. Weight 0 takes a destination out under every scheduler and does not count, nor do equal
     weights. All other schedulers use weights.
 
     ## Why it matters
     Somebody set the weights to shift load, and the load did not move.
 
     ## Remediation
-    wrr for rr, wlc for lc: `ipvsadm -E -t VIP:PORT -s wrr`, in keepalived `lb_algo`. Connections
-    that are there stay where they are. dh has no weighted twin: use equal weights.
+    Use wrr for rr and wlc for lc: `ipvsadm -E -t VIP:PORT -s wrr`, or `lb_algo` in keepalived.
+    Existing connections stay where they are. dh has no weighted twin, so use equal weights.
 
     ## References
     - net/netfilter/ipvs/ip_vs_rr.c, ip_vs_lc.c, ip_vs_dh.c
@@ -39,7 +39,8 @@ def weight_ignored(snapshot: Snapshot) -> Verdicts:
             yield Finding(
                 subject=service.name,
                 severity=Severity.MEDIUM,
-                message=f"{service.scheduler} does not use the weights, {_ratio(weights)}",
+                message=f"The scheduler {service.scheduler} of {service.name} does not use the "
+                f"weights, {_ratio(weights)}",
                 evidence={
                     "service": service.name,
                     "scheduler": service.scheduler,
@@ -56,11 +57,11 @@ def _ratio(weights: list[int]) -> str:
 def _fix(snapshot: Snapshot, service: Service) -> Fix:
     other = _WEIGHTED[service.scheduler]
     if other is None:
-        return Fix("equal-weights", "Give dh's destinations equal weights", Risk.SAFE)
+        return Fix("equal-weights", "Give the destinations of dh equal weights", Risk.SAFE)
     return commands(
         snapshot,
         f"schedule-{other}",
-        f"Schedule by weight, with {other}; in keepalived `lb_algo {other}`",
+        f"Schedule by weight with {other} (`lb_algo {other}` in keepalived)",
         edited(snapshot, service, f"-s {other}"),
         what="ipvs",
     )

@@ -1,10 +1,11 @@
-"""Checks of kernel locks, from a window that `audit --probe` measured; and what they share."""
+"""Checks of kernel locks, from a window that `audit --probe` measured."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dirtune.analyse.probed import LockWaits
 from dirtune.checks import Undecided, inconclusive
+from dirtune.checks.irq import listed
 from dirtune.snapshot import Snapshot
 
 NOTABLE_PERCENT = 2.0
@@ -19,21 +20,22 @@ class Waiting:
     total_ns: int
     max_ns: int
     callers: tuple[str, ...]
-    """Functions that wanted it, the one that waited longest first."""
+    """Functions that waited for it, the one that waited longest first."""
     percent: float
     """Time spent waiting as a share of softirq time."""
 
     @property
     def message(self) -> str:
-        """How much was waited, in words."""
+        """A sentence about the waits."""
         return (
-            f"{self.waits:,} waits of {self.total_ns / self.waits / 1000:.1f} us in "
-            f"{', '.join(self.callers)}: {self.percent:.1f} % of softirq time"
+            f"CPUs waited {self.waits:,} times for {self.total_ns / self.waits / 1000:.1f} us "
+            f"on average in {listed(self.callers)}, which is {self.percent:.1f} % of softirq "
+            "time"
         )
 
     @property
     def evidence(self) -> dict[str, object]:
-        """The figures."""
+        """The figures of the waits."""
         return {
             "waits": self.waits,
             "wait_ns": self.total_ns,
@@ -54,17 +56,17 @@ def notable(
     None if they take less than *percent* of softirq time.
     """
     assert snapshot.locks is not None
-    found = [x for x in snapshot.locks.locks if x.lock in locks and caller in {None, x.caller}]
-    total_ns = sum(each.total_ns for each in found)
+    waits = [x for x in snapshot.locks.locks if x.lock in locks and caller in {None, x.caller}]
+    total_ns = sum(wait.total_ns for wait in waits)
     if not total_ns:
         return None
     share = _percent(snapshot, total_ns)
     if share is None:
-        return inconclusive("no softirq time in the window")
+        return inconclusive("no softirq ran in the window of the probe")
     if share < percent:
         return None
-    most_ns = max(each.max_ns for each in found)
-    return Waiting(sum(each.waits for each in found), total_ns, most_ns, _callers(found), share)
+    most_ns = max(wait.max_ns for wait in waits)
+    return Waiting(sum(wait.waits for wait in waits), total_ns, most_ns, _callers(waits), share)
 
 
 def _callers(found: Iterable[LockWaits]) -> tuple[str, ...]:

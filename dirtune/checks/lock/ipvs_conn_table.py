@@ -25,47 +25,48 @@ _MANY_PER_SECOND = 20_000  # new connections; an estimate, not calibrated
     roles=("director",),
 )
 def ipvs_conn_table(snapshot: Snapshot) -> Verdicts:
-    """CPUs wait for each other to enter connections into IPVS's table.
+    """CPUs wait for each other to enter connections into the IPVS table.
 
     ## What it does
-    With `--probe`, reports waits for `__ip_vs_conntbl_lock_array` that take 5 % of softirq time or
-    more, at 20,000 new connections/s or more. Below that rate it is left open. Looking a
-    connection up takes no lock: many packets of few connections are left alone.
+    With `--probe`, the check reports waits for `__ip_vs_conntbl_lock_array` that take 5 % of
+    softirq time or more, at 20,000 new connections/s or more. Below that rate it is inconclusive.
+    Looking a connection up takes no lock, so many packets of few connections are not reported.
 
     ## Why it matters
     32 locks guard entering and removing for the whole table, and each connection takes two of
     them. `conn_tab_bits` adds buckets, not locks.
 
     ## Remediation
-    Fewer entries: clients that keep their connections open, one-packet scheduling for UDP of
-    questions and answers (`ipvs/udp-ops`), less synchronisation (`lock/ipvs-sync`). Else a newer
-    kernel, whose buckets have locks of their own, or a second director beside this one (ECMP).
+    Make fewer entries: clients that keep their connections open, one-packet scheduling for UDP
+    services of questions and answers (`ipvs/udp-ops`), less synchronisation (`lock/ipvs-sync`).
+    Otherwise use a newer kernel, whose buckets have locks of their own, or a second director
+    beside this one (ECMP).
 
     ## Known problems
-    Locks of one bit, as newer kernels have in each bucket, tell nobody that they are waited for.
+    Waits for locks of one bit, which newer kernels have in each bucket, cannot be measured.
 
     ## References
     - net/netfilter/ipvs/ip_vs_conn.c, `CT_LOCKARRAY_BITS`
     """
-    found = notable(snapshot, _LOCKS, percent=_HIGH_PERCENT)
-    if isinstance(found, Undecided):
-        yield found
-    elif found:
-        yield _judged(snapshot, found)
+    waiting = notable(snapshot, _LOCKS, percent=_HIGH_PERCENT)
+    if isinstance(waiting, Undecided):
+        yield waiting
+    elif waiting:
+        yield _judged(snapshot, waiting)
 
 
-def _judged(snapshot: Snapshot, found: Waiting) -> Finding | Undecided:
+def _judged(snapshot: Snapshot, waiting: Waiting) -> Finding | Undecided:
     rate = per_second(snapshot, "connections")
     if rate is None:
-        return inconclusive(f"{found.message}; the rate of new connections is not known")
-    at = f"{found.message}, at {rate:,.0f} new connections/s"
+        return inconclusive(f"{waiting.message}; the rate of new connections is unknown")
+    message = f"{waiting.message}, at {rate:,.0f} new connections/s"
     if rate < _MANY_PER_SECOND:
-        return inconclusive(f"{at}; judged from {_MANY_PER_SECOND:,} on")
-    title = "Keep clients' connections open, or spread new ones over two directors"
+        return inconclusive(f"{message}; the check judges from {_MANY_PER_SECOND:,} on")
+    title = "Keep clients' connections open, or spread new connections over two directors"
     return Finding(
         "connection table",
         Severity.HIGH,
-        at,
-        {"lock": _LOCKS, "connections_per_second": round(rate, 1)} | found.evidence,
+        message,
+        {"lock": _LOCKS, "connections_per_second": round(rate, 1)} | waiting.evidence,
         (Fix("fewer-connections", title, Risk.SAFE),),
     )

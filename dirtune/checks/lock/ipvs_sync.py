@@ -19,57 +19,58 @@ _PERSIST = {"net/ipv4/vs/sync_persist_mode": 1}
     roles=("director",),
 )
 def ipvs_sync(snapshot: Snapshot) -> Verdicts:
-    """CPUs wait for each other to tell the backup director of connections.
+    """CPUs wait for each other to send connections to the backup director.
 
     ## What it does
-    With `--probe`, reports waits for `sync_buff_lock` and `sync_lock`, in `ip_vs_sync_conn` and
-    `sb_queue_tail`, that take 2 % of softirq time or more on a director that runs a master sync
-    daemon. It is `high` from 100,000 packets/s of IPVS on, else `medium`.
+    With `--probe`, the check reports waits for `sync_buff_lock` and `sync_lock`, in
+    `ip_vs_sync_conn` and `sb_queue_tail`, that take 2 % of softirq time or more on a director that
+    runs a master sync daemon. The finding is `high` from 100,000 packets/s of IPVS on, else
+    `medium`.
 
     ## Why it matters
-    One lock of the network namespace is taken for each packet that is to be synchronised.
-    `sync_ports` adds threads that send, not locks. What exceeds `sync_qlen_max` is thrown away
-    without a count.
+    Each packet that is to be synchronised takes one lock of the network namespace. `sync_ports`
+    adds threads that send, not locks. Messages that exceed `sync_qlen_max` are dropped without a
+    count.
 
     ## Remediation
-    Synchronise less: `sync_threshold="3 0"` with `sync_refresh_period=10` tells of a connection
-    once and again every ten seconds, and `sync_persist_mode=1` leaves out the connections of
-    persistent services, whose templates are told. The backup then knows a little less of the last
-    seconds. Leave short connections out where a client may connect anew.
+    Synchronise less: `sync_threshold="3 0"` with `sync_refresh_period=10` sends a connection once
+    and again every ten seconds, and `sync_persist_mode=1` leaves out the connections of persistent
+    services, whose templates are sent. The backup then knows a little less of the last seconds.
+    Leave short connections out where a client may simply connect again.
 
     ## Known problems
-    How many of the packets are synchronised is not counted; all packets of IPVS are.
+    The packets that are synchronised are not counted, only all packets of IPVS.
 
     ## References
     - net/netfilter/ipvs/ip_vs_sync.c
     - Documentation/networking/ipvs-sysctl.rst, `sync_threshold`, `sync_persist_mode`
     """
     if _sends(snapshot) is False:
-        yield not_applicable("no master sync daemon")
+        yield not_applicable("no master sync daemon runs on this host")
         return
-    found = notable(snapshot, *_LOCKS)
-    if isinstance(found, Undecided):
-        yield found
-    elif found:
-        yield _finding(snapshot, found)
+    waiting = notable(snapshot, *_LOCKS)
+    if isinstance(waiting, Undecided):
+        yield waiting
+    elif waiting:
+        yield _finding(snapshot, waiting)
 
 
-def _finding(snapshot: Snapshot, found: Waiting) -> Finding:
+def _finding(snapshot: Snapshot, waiting: Waiting) -> Finding:
     pps = per_second(snapshot, "packets_in")
     persistent = any(s.persistent_jiffies is not None for s in snapshot.services or ())
-    title = "Tell the backup of a connection once and every ten seconds"
+    title = "Send a connection to the backup once, and again every ten seconds"
     values = _LESS | (_PERSIST if persistent else {})
     return Finding(
         "sync daemon (master)",
         Severity.HIGH if pps is not None and pps >= _MANY_PPS else Severity.MEDIUM,
-        found.message,
-        {"packets_per_second": None if pps is None else round(pps, 1)} | found.evidence,
+        f"{waiting.message}, to synchronise connections",
+        {"packets_per_second": None if pps is None else round(pps, 1)} | waiting.evidence,
         (sysctl(snapshot, "synchronise-less", title, values, what="ipvs"),),
     )
 
 
 def _sends(snapshot: Snapshot) -> bool | None:
-    """Whether this director tells a backup; None if neither netlink nor processes are known."""
+    """Whether this director sends to a backup; None without netlink and processes."""
     if snapshot.ipvs is not None:
         return any(daemon.state == "master" for daemon in snapshot.ipvs.daemons)
     if snapshot.processes is not None:

@@ -33,7 +33,8 @@ def test_an_old_kernel_that_tracks_and_reuses(release, severity):
     (found,) = outcome(release).findings
 
     assert found.severity is severity
-    assert f"at 300 new connections/s and kernel {release}" in found.message
+    assert found.evidence["osrelease"] == release
+    assert found.evidence["new_connections_per_second"] == 300
     assert found.evidence["forwarding"] == ["Masq"]
     assert found.fixes[0].commands[0] == "sysctl -w 'net.ipv4.vs.conntrack=0'"
     assert found.fixes[1].commands[:2] == (

@@ -5,6 +5,7 @@ from dirtune.checks.ipvs.conn_table_small import conn_table_small
 from dirtune.collect.ip_vs import Stats
 from dirtune.collect.ipvs_netlink import Ipvs
 from dirtune.collect.modules import Modules
+from dirtune.settings import BootOption
 from tests.checks.machines import detailed, director, service
 
 LOADED = Modules(frozenset({"ip_vs"}), {})
@@ -17,17 +18,18 @@ def outcome(*loads, protocol="TCP", size=4096, **fields):
 
 
 @pytest.mark.parametrize(
-    ("loads", "severity", "said"),
+    ("loads", "severity", "entries", "per_bucket"),
     [
-        ([(30_000, 2_768)], Severity.MEDIUM, "32,768 entries in 4,096 buckets, 8 in each"),
-        ([(65_536, 0), (65_000, 536)], Severity.HIGH, "131,072 entries in 4,096 buckets, 32 in"),
+        ([(30_000, 2_768)], Severity.MEDIUM, 32_768, 8),
+        ([(65_536, 0), (65_000, 536)], Severity.HIGH, 131_072, 32),
     ],
 )
-def test_long_chains(loads, severity, said):
+def test_long_chains(loads, severity, entries, per_bucket):
     (found,) = outcome(*loads).findings
 
     assert found.severity is severity
-    assert said in found.message
+    assert (found.evidence["entries"], found.evidence["buckets"]) == (entries, 4096)
+    assert found.evidence["entries_per_bucket"] == per_bucket
 
 
 def test_the_table_gets_a_bucket_for_each_entry():
@@ -44,7 +46,8 @@ def test_a_built_in_ip_vs_takes_a_boot_option_and_no_more_than_20_bits():
     (fix,) = outcome((9_000_000, 0), modules=Modules(frozenset(), {})).findings[0].fixes
 
     assert (fix.id, fix.risk, fix.commands) == ("boot-conn-tab-bits", Risk.REBOOT, ())
-    assert "ip_vs.conn_tab_bits=20: a table of 8 MiB" in fix.title
+    assert fix.settings == (BootOption(add="ip_vs.conn_tab_bits=20"),)
+    assert "8 MiB" in fix.title
 
 
 def test_templates_count_where_they_are_known():
@@ -66,7 +69,8 @@ def test_entries_to_be_expected_at_this_rate():
     # 2,768 established and 250 a second that close for 120 s.
     (found,) = rated(250).findings
 
-    assert found.message == "32,768 entries to be expected in 4,096 buckets, 8 in each"
+    assert found.evidence["expected_entries"] == 32_768
+    assert found.evidence["entries_per_bucket"] == 8
     assert found.evidence["entries"] == 2_868
 
 

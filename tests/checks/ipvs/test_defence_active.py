@@ -18,19 +18,20 @@ def outcome(**fields):
 
 
 @pytest.mark.parametrize(
-    ("name", "mode", "severity", "said"),
+    ("name", "mode", "severity", "words"),
     [
-        ("drop_packet", 2, Severity.CRITICAL, "is triggered and drops 1 of N new connections"),
-        ("drop_packet", 3, Severity.CRITICAL, "is always on and drops 1 of 10 new connections"),
-        ("drop_entry", 2, Severity.HIGH, "is triggered and deletes half-open"),
-        ("secure_tcp", 3, Severity.HIGH, "is always on and uses the stricter table"),
+        ("drop_packet", 2, Severity.CRITICAL, "drops 1 of N new connections"),
+        ("drop_packet", 3, Severity.CRITICAL, "drops 1 of 10 new connections"),
+        ("drop_entry", 2, Severity.HIGH, "deletes half-open"),
+        ("secure_tcp", 3, Severity.HIGH, "uses the stricter table"),
     ],
 )
-def test_a_defence_at_work(name, mode, severity, said):
+def test_a_defence_at_work(name, mode, severity, words):
     (found,) = outcome(sysctls={name: mode, "am_droprate": 10}).findings
 
     assert (found.subject, found.severity) == (f"net.ipv4.vs.{name}", severity)
-    assert found.message.startswith(said)
+    assert found.evidence[name] == mode
+    assert words in found.message
     assert found.fixes[0].commands == (
         f"sysctl -w 'net.ipv4.vs.{name}=0'",
         f"echo 'net.ipv4.vs.{name}=0' >> /etc/sysctl.d/90-dirtune.conf",
@@ -43,7 +44,8 @@ def test_the_memory_that_triggered_it():
     x86 = CpuInfo(None, frozenset({"apic"}))
     (found,) = outcome(sysctls={"drop_entry": 2}, meminfo=memory, cpuinfo=x86).findings
 
-    assert found.message.endswith(": 834 MiB are free or buffers, the threshold is 3906 MiB")
+    assert found.evidence["free_and_buffers_bytes"] == 834 * MIB
+    assert found.evidence["amemthresh_bytes"] == 1_000_000 * 4096
     assert found.evidence["available_bytes"] == 900 * MIB
 
 

@@ -23,7 +23,8 @@ def test_a_threshold_below_what_the_kernel_keeps(pages):
     (found,) = outcome(pages).findings
 
     assert (found.subject, found.severity) == ("net.ipv4.vs.amemthresh", Severity.MEDIUM)
-    assert "no more than the kernel keeps free anyway" in found.message
+    assert found.evidence["amemthresh_pages"] == pages
+    assert found.evidence["min_free_kbytes"] == 67_584
     # 67,584 KiB are 16,896 pages.
     assert found.fixes[0].commands[0] == "sysctl -w 'net.ipv4.vs.amemthresh=42240'"
 
@@ -32,7 +33,8 @@ def test_a_threshold_that_free_memory_is_near():
     # 204,800 pages are 800 MiB, 80 % of what is free.
     (found,) = outcome(204_800).findings
 
-    assert found.message == "800 MiB is near the 1000 MiB that are free or buffers"
+    assert found.evidence["amemthresh_pages"] == 204_800
+    assert "is 800 MiB, near the 1000 MiB" in found.message
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,11 @@ def test_one_timer_for_many_estimators(count, possible):
     (found,) = outcome(count, cpus=cpus(possible)).findings
 
     assert found.severity is Severity.HIGH
-    assert f"{count:,} services and destinations on {possible} possible CPUs" in found.message
+    assert found.evidence == {
+        "estimators": count,
+        "possible_cpus": possible,
+        "threads": False,
+    }
     assert [fix.id for fix in found.fixes] == ["stop-estimation", "newer-kernel"]
     assert found.fixes[0].commands[0] == "sysctl -w 'net.ipv4.vs.run_estimation=0'"
 
@@ -73,14 +77,14 @@ def test_a_thread_that_takes_a_tenth_of_a_cpu():
     (found,) = threads(100).findings
 
     assert (found.subject, found.severity) == ("ipvs-e:0:0", Severity.LOW)
-    assert found.message == "takes 10 % of a CPU"
+    assert found.evidence["cpu_percent"] == 10
     assert [fix.id for fix in found.fixes] == ["stop-estimation"]
 
 
 def test_a_thread_on_the_cpu_of_a_card():
     (found,) = threads(10, cpu=2, card=2).findings
 
-    assert found.message == "takes 1 % of a CPU, on CPU 2 that serves a network card"
+    assert (found.evidence["cpu_percent"], found.evidence["nic_cpus"]) == (1, [2])
     assert found.fixes[0].commands[:2] == (
         "sysctl -w 'net.ipv4.vs.est_cpulist=0,1,3'",
         "sysctl -w 'net.ipv4.vs.est_nice=10'",

@@ -86,7 +86,7 @@ def test_nothing_goes_back_though_it_could():
     (found,) = replied(1000, 0).findings
 
     assert found.severity is Severity.CRITICAL
-    assert found.message == "1,000 packets came in and none went back through this host"
+    assert (found.evidence["packets_in"], found.evidence["packets_out"]) == (1000, 0)
 
 
 @pytest.mark.parametrize(

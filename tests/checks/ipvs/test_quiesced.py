@@ -20,7 +20,7 @@ def test_a_server_that_does_not_drain(seconds, severity):
 
     assert found.severity == severity
     assert found.subject == "198.18.0.12:80 of TCP 198.18.0.100:80"
-    assert "from 7 to 7 connections" in found.message
+    assert (found.evidence["active_before"], found.evidence["active"]) == (7, 7)
     assert found.fixes == ()
 
 

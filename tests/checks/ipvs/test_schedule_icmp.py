@@ -16,19 +16,21 @@ def icmp(value=0, **more):
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "processes", "severity", "said"),
+    ("scheduler", "processes", "severity", "mh_services"),
     [
-        ("rr", ("bird",), Severity.MEDIUM, "bird announces routes"),
-        ("mh", ("bgpd",), Severity.MEDIUM, "bgpd announces routes"),
-        ("mh", (), Severity.LOW, "TCP 198.18.0.100:80 uses mh"),
-        ("mh", None, Severity.LOW, "uses mh"),
+        ("rr", ("bird",), Severity.MEDIUM, []),
+        ("mh", ("bgpd",), Severity.MEDIUM, ["TCP 198.18.0.100:80"]),
+        ("mh", (), Severity.LOW, ["TCP 198.18.0.100:80"]),
+        ("mh", None, Severity.LOW, ["TCP 198.18.0.100:80"]),
     ],
 )
-def test_icmp_may_come_to_another_director(scheduler, processes, severity, said):
+def test_icmp_may_come_to_another_director(scheduler, processes, severity, mh_services):
     (found,) = icmp(scheduler=scheduler, processes=processes).findings
 
     assert found.severity is severity
-    assert said in found.message
+    assert found.evidence["routers"] == list(processes or ())
+    assert found.evidence["mh_services"] == mh_services
+    assert found.message.startswith("net.ipv4.vs.schedule_icmp is 0, so ICMP errors")
     assert found.fixes[0].commands[0] == "sysctl -w 'net.ipv4.vs.schedule_icmp=1'"
 
 

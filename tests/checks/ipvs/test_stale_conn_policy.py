@@ -23,7 +23,7 @@ def test_a_manager_that_deletes(name):
     (found,) = outcome(service(1), sysctls=OLD, processes=(name,)).findings
 
     assert (found.subject, found.severity) == ("net.ipv4.vs.expire_nodest_conn", Severity.MEDIUM)
-    assert f"{name} deletes destinations" in found.message
+    assert found.evidence["managers"] == [name]
     assert found.fixes[0].commands[0] == "sysctl -w 'net.ipv4.vs.expire_nodest_conn=1'"
     assert found.fixes[0].competes == (name,)
 

@@ -16,7 +16,7 @@ def test_keepalived_without_a_daemon():
     (found,) = missing().findings
 
     assert (found.severity, found.subject) == (Severity.MEDIUM, "sync daemon")
-    assert "not synchronised" in found.message
+    assert found.evidence == {"daemons": [], "keepalived": ["keepalived"]}
     assert found.fixes[0].commands == ()
 
 
@@ -44,7 +44,7 @@ def test_a_daemon_that_works():
     [
         ({"interfaces": (dataclasses.replace(CARD, operstate="down"),)}, "eth1, which is not up"),
         ({"interfaces": (dataclasses.replace(CARD, name="eth0"),)}, "eth1, which is not up"),
-        ({"addresses": frozenset({"198.18.0.2"})}, "holds none of the addresses"),
+        ({"addresses": frozenset({"198.18.0.2"})}, "holds none of its services' addresses"),
         ({"settings": {"sync_version": 0}}, "the old protocol"),
     ],
 )

@@ -20,7 +20,8 @@ def threads(then, now, **fields):
 def test_a_thread_that_is_busy():
     (found,) = threads(100, 240).findings
 
-    assert (found.subject, found.message) == ("ipvs-m:0:0", "uses 70 % of a CPU")
+    assert found.subject == "ipvs-m:0:0"
+    assert found.evidence == {"thread": "ipvs-m:0:0", "cpu_percent": 70}
     assert found.fixes[0].commands[0] == "sysctl -w 'net.ipv4.vs.sync_ports=4'"
     assert threads(100, 239).status is Status.PASSED
 
@@ -35,7 +36,7 @@ def test_messages_that_are_lost(name, counter):
 
     (found,) = run((sync_overload,), taken)[0].findings
 
-    assert found.message == f"messages are lost: {counter} rose by 4"
+    assert found.evidence == {"counter": f"Udp.{counter}", "rise": 4}
     other = dataclasses.replace(taken, snmp=before)
     assert run((sync_overload,), other)[0].status is Status.PASSED
 

@@ -36,7 +36,8 @@ def test_a_file_says_something_else(name, wanted, live, severity):
 
     dotted = name.replace("/", ".")
     assert (found.subject, found.severity) == (dotted, severity)
-    assert found.message == f"is {live.replace(chr(9), ' ')}, and {FILE} sets {wanted}"
+    assert found.evidence["live"] == live.replace("\t", " ")
+    assert (found.evidence["file"], found.evidence["configured"]) == (FILE, wanted)
     assert found.fixes[0].commands[0] == f"sysctl -w '{dotted}={wanted}'"
 
 

@@ -18,7 +18,8 @@ def test_closed_connections_fill_the_table(size, severity):
     (found,) = timed(100_000, 500_000, size=size).findings
 
     assert found.severity == severity
-    assert found.message == "is 120 s, with 500,000 connections closing and 100,000 established"
+    assert (found.evidence["inactive"], found.evidence["active"]) == (500_000, 100_000)
+    assert found.evidence["timeouts_s"]["tcp_fin"] == 120
     assert found.fixes[0].commands == ("ipvsadm --set 0 30 0",)
     assert found.fixes[0].competes == ("keepalived",)
 

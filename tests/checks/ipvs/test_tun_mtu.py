@@ -42,8 +42,8 @@ def test_packets_do_not_fit_the_tunnel(mtu, kind, wanted):
 
     assert (found.subject, found.severity) == ("eth1", Severity.HIGH)
     assert found.message == (
-        f"takes {mtu} bytes and tunnelled packets have up to {wanted}, "
-        "and Icmp.OutDestUnreachs rose by 10"
+        f"The MTU of eth1 is {mtu} bytes, but tunnelled packets have up to {wanted} bytes; "
+        "Icmp.OutDestUnreachs rose by 10"
     )
     assert found.fixes[1].commands == (f"ip link set dev eth1 mtu {wanted}",)
 

@@ -19,7 +19,8 @@ def test_questions_fill_the_table(held, other, port):
     (found,) = udp(held, other=other, port=port).findings
 
     assert (found.subject, found.severity) == (f"UDP 198.18.0.100:{port}", Severity.MEDIUM)
-    assert found.message.startswith(f"holds {held:,} of {held + other:,} entries")
+    assert found.evidence["entries"] == held
+    assert found.evidence["all_entries"] == held + other
     assert found.fixes[0].commands == (f"ipvsadm -E -u 198.18.0.100:{port} -o -s rr",)
 
 

@@ -26,7 +26,8 @@ def test_skipped_without_a_probe(check):
 
     for measured in ({}, {"locks": LockWindow(5.0, ())}):
         found = judged(check, **fields, **measured)
-        assert (found.status, found.reason) == (Status.SKIPPED, "not probed: --probe measures it")
+        assert found.status is Status.SKIPPED
+        assert "--probe" in found.reason
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
@@ -38,4 +39,4 @@ def test_quiet_where_nobody_waits_and_open_where_no_softirq_ran(check):
 
     assert judged(check, **fields, **probed(others)).status is Status.PASSED
     idle = judged(check, **fields, **probed(*every, softirq_s=0))
-    assert (idle.status, idle.reason) == (Status.INCONCLUSIVE, "no softirq time in the window")
+    assert idle.status is Status.INCONCLUSIVE
