@@ -5,7 +5,17 @@ from collections.abc import Iterable, Mapping
 
 from dirtune.checks import Fix, Risk
 from dirtune.collect.sysctls import dotted
-from dirtune.settings import BootOption, KernelFile, Setting, appended, in_quotes, plain, shell
+from dirtune.settings import (
+    FEATURES,
+    BootOption,
+    CardValues,
+    KernelFile,
+    Setting,
+    appended,
+    in_quotes,
+    plain,
+    shell,
+)
 from dirtune.snapshot import Snapshot
 
 SYSCTL_FILE = "/etc/sysctl.d/90-dirtune.conf"
@@ -69,6 +79,12 @@ def commands(
     # Half a fix is none: with a row of shell in it, it is for a person.
     whole = settings if len(settings) == len(wanted) else ()
     return Fix(id, title, risk, tuple(map(_row, wanted)), competitors(snapshot, what), whole)
+
+
+def gro_on(snapshot: Snapshot, *interfaces: str) -> Fix:
+    """Return the fix that turns generic receive offload on."""
+    rows = (CardValues(name, FEATURES, {"rx-gro": 1}) for name in interfaces)
+    return commands(snapshot, "turn-gro-on", f"Turn GRO on for {', '.join(interfaces)}", rows)
 
 
 def _row(row: str | tuple[str, ...] | Setting) -> str:

@@ -4,12 +4,14 @@ from pathlib import Path
 import pytest
 
 from dirtune import checks
-from dirtune.checks import Check, Finding, Severity, Status, Undecided
+from dirtune.checks import Check, Finding, Fix, Risk, Severity, Status, Undecided
 from dirtune.collect.ip_vs import Service
 from dirtune.collect.ipvs_netlink import Ipvs
 from dirtune.collect.net import Interface
 from dirtune.render import catalogue
+from dirtune.settings import KernelFile
 from dirtune.snapshot import Place, Snapshot
+from tests.checks.conftest import require_one_of_each
 
 CHECKS = checks.all_checks()
 HEADINGS = ["What it does", "Why it matters", "Remediation", "Known problems", "References"]
@@ -141,3 +143,19 @@ def test_prefixes_choose():
     assert "ipvs/no-destination" not in ids
     assert checks.chosen(CHECKS) == CHECKS
     assert all(isinstance(check, Check) for check in CHECKS)
+
+
+def test_a_change_has_one_fix_which_is_automatic_where_it_can_be():
+    """What the conftest of this folder holds every finding to, on findings made up."""
+    by_hand = Fix("a", "A", Risk.SAFE, ("ethtool -K made-up gro on",))
+    value = Fix("b", "B", Risk.SAFE, ("echo tsc > /sys/devices/system/x",))
+    order = Fix("c", "C", Risk.SAFE, ("echo 0000:00:14.0 > /sys/bus/pci/drivers/x/unbind",))
+    setting = KernelFile("/proc/sys/x", "1")
+    own = Fix("d", "D", Risk.SAFE, ("sysctl -w 'x=1'",), settings=(setting,))
+    other = Fix("e", "E", Risk.SAFE, ("sysctl -w 'x=1'",))
+
+    refused = {(by_hand,): "can do", (value,): "can do", (own, other): "are one change"}
+    for fixes, said in refused.items():
+        with pytest.raises(AssertionError, match=said):
+            require_one_of_each(Finding("x", Severity.LOW, "m", fixes=fixes))
+    require_one_of_each(Finding("x", Severity.LOW, "m", fixes=(order, own)))

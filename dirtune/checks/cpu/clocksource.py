@@ -1,5 +1,6 @@
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.remedies import commands
+from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
 
 _SLOW = {"hpet", "acpi_pm"}
@@ -46,7 +47,7 @@ def _steady(snapshot: Snapshot) -> bool:
 def _finding(snapshot: Snapshot, current: str, offered: tuple[str, ...]) -> Finding:
     why = [r.text for r in snapshot.kernel_log or () if any(w in r.text for w in _UNSTABLE)]
     if "tsc" in offered:
-        rows = (f"echo tsc > {_FILE}",)
+        rows = (KernelFile(_FILE, "tsc"),)
         fix = commands(
             snapshot,
             "use-tsc",

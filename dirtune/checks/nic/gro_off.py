@@ -3,9 +3,8 @@ import re
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import forwarding
 from dirtune.checks.nic import card, mean_bytes, ports
-from dirtune.checks.remedies import commands
+from dirtune.checks.remedies import gro_on
 from dirtune.collect.net import Interface
-from dirtune.settings import FEATURES, CardValues
 from dirtune.snapshot import Snapshot
 
 _BULK_BYTES = 700
@@ -71,12 +70,11 @@ def _judged(snapshot: Snapshot, port: Interface) -> Verdicts:
         yield inconclusive(f"the size of the packets of {port.name} is unknown")
     elif size >= _BULK_BYTES:
         nat = "Masq" in forwarding(snapshot)
-        row = CardValues(port.name, FEATURES, {"rx-gro": 1})
         yield Finding(
             subject=port.name,
             severity=Severity.MEDIUM if nat else Severity.LOW,
             message=f"GRO is off on {port.name}, which receives packets of {size:.0f} bytes on "
             "average",
             evidence={"rx-gro": False, "mean_received_bytes": round(size), "nat": nat},
-            fixes=(commands(snapshot, "turn-gro-on", f"Turn GRO on for {port.name}", (row,)),),
+            fixes=(gro_on(snapshot, port.name),),
         )

@@ -11,7 +11,7 @@ from dirtune.checks import (
     one_sample,
 )
 from dirtune.checks.irq import realtime
-from dirtune.checks.remedies import commands
+from dirtune.checks.remedies import gro_on
 from dirtune.collect.processes import Process
 from dirtune.snapshot import Snapshot
 
@@ -89,8 +89,7 @@ def _gro(snapshot: Snapshot) -> tuple[Fix, ...]:
     off = [n for n, f in cards.items() if n in physical and "rx-gro" in f and not f["rx-gro"].on]
     if not off:
         return ()
-    rows = tuple(("ethtool", "-K", name, "gro", "on") for name in off)
-    return (commands(snapshot, "gro-on", "Turn generic receive offload on", rows),)
+    return (gro_on(snapshot, *off),)
 
 
 def _keepalived(snapshot: Snapshot) -> tuple[Fix, ...]:

@@ -42,7 +42,7 @@ class TestKsoftirqd:
         (found,) = self.outcome(500, process(9, "keepalived"), ethtool=cards).findings
 
         assert [(fix.id, fix.commands) for fix in found.fixes] == [
-            ("gro-on", ("ethtool -K eth0 gro on",)),
+            ("turn-gro-on", ("ethtool -K eth0 gro on",)),
             ("keepalived-priority", ()),
             ("spread-load", ()),
         ]
