@@ -47,6 +47,7 @@ def _end_process(each: Process) -> None:
 
 def clear(place: Folder) -> None:
     """Remove control groups and folder of a lab whose processes have ended."""
+    place.require_own()
     groups = cgroups.find(place.path)
     for _ in range(100):
         if cgroups.remove_when_empty(groups):

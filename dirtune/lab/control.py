@@ -182,13 +182,15 @@ def _locked(file: TextIO, path: Path) -> bool:
 
 
 def _prepare(place: Folder, spec: Spec, say: Say) -> None:
+    # First, so that what is killed here is known for a lab's and can be cleared.
+    place.path.mkdir(parents=True, exist_ok=True)
+    place.write("spec", spec)
     say("dirtune for the nodes")
-    place.opt.mkdir(parents=True)
+    place.opt.mkdir()
     prefix.copy(place.opt / Path(prefix.PLACE).name)
     say("keys and configuration")
     for path in (place.keys, place.path / "tmp", place.share / "var/lib/dirtune"):
         path.mkdir(parents=True)
-    place.write("spec", spec)
     for name in ("user_key", "host_key"):
         key = place.keys / name
         run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "dirtune lab", "-f", str(key)))

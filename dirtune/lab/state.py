@@ -4,6 +4,8 @@ The folder is `/var/lib/dirtune-lab` or `$DIRTUNE_LAB`. It is kept apart from
 `/var/lib/dirtune`, which every node of the lab has for itself.
 """
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,6 +120,20 @@ class Folder:
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
+    def require_own(self) -> None:
+        """Raise `LabError` where the folder holds something, and no lab."""
+        try:
+            names = {each.name for each in self.path.iterdir()}
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise LabError(f"{self.path}: {error.strerror}") from error
+        if not names <= {".spec.new"} and "spec.json" not in names:
+            raise LabError(
+                f"{self.path}: holds {min(names)}, and no lab. Name a folder of its own in "
+                "DIRTUNE_LAB."
+            )
+
     def write(self, name: str, value: Spec | Record | Status) -> None:
         """Write one of the JSON files above, whole or not at all."""
         new = self.path / f".{name}.new"
@@ -126,8 +142,20 @@ class Folder:
 
 
 def folder() -> Folder:
-    """Return the lab's folder on this machine; it may not exist."""
-    return Folder(lab_folder())
+    """Return the lab's folder on this machine; it may not exist.
+
+    `LabError` refuses one that another user could exchange: what it holds is run as root.
+    """
+    place = Folder(lab_folder())
+    path = place.path.absolute()
+    for at in (path, *path.parents):
+        with suppress(OSError):  # it is not there
+            if (owner := at.lstat().st_uid) not in {0, os.geteuid()}:
+                raise LabError(
+                    f"{at}: belongs to user {owner}, who could exchange what {path} holds. "
+                    "Name another folder in DIRTUNE_LAB."
+                )
+    return place
 
 
 SCENARIOS = Path(__file__).parent / "scenarios"
