@@ -24,7 +24,6 @@ from dirtune.errors import (
     ParseError,
     PlanError,
 )
-from dirtune.escape import markdown_block
 from dirtune.host import LiveHost
 from dirtune.lvs import ipvsadm, kernel
 from dirtune.lvs.change import FRESH, Changes, edits
@@ -134,15 +133,8 @@ def on_host(host: str, words: Sequence[str]) -> tuple[str, int]:
 
 
 def plain(form: str) -> str:
-    """Return the format to ask for where *form* is made of it by `block`."""
+    """Return the format to ask for where *form* is made of it by `_output.block`."""
     return "table" if form == "markdown" else form
-
-
-def block(text: str, form: str) -> str:
-    """Return a plain *text* in the format *form*: in Markdown it is a block that does nothing."""
-    if form != "markdown":
-        return text
-    return "\n".join((*markdown_block(text.removesuffix("\n").split("\n"), ""), ""))
 
 
 def checked(host: str, text: str, form: str) -> str:
@@ -151,7 +143,7 @@ def checked(host: str, text: str, form: str) -> str:
         from dirtune import remote
 
         remote.parse_object(host, ("dirtune", "lvs"), text)
-    return block(text, form)
+    return _output.block(text, form)
 
 
 async def ask(

@@ -50,7 +50,7 @@ def check(plan: str | None, format: str) -> None:
     if format == "json":
         _output.result(msgspec.json.format(msgspec.json.encode(found)), format)
     else:
-        _output.result(readiness.text(found))
+        _output.result(_output.block(readiness.text(found), format))
     if not found.ready:
         _output.warning("the plan cannot be carried out yet; see above")
         sys.exit(2)

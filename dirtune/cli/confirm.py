@@ -22,4 +22,5 @@ def command(journal: str | None, renew: bool, form: str) -> None:
     settle = transaction.renew if renew else transaction.confirm
     done = settle(transaction.place(), WritableHost(), journal)
     text = render.settled_json if form == "json" else render.settled_table
-    _output.result(text(done.journal, done.state, already=done.already), form)
+    shown = text(done.journal, done.state, already=done.already)
+    _output.result(_output.block(shown, form), form)

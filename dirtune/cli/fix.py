@@ -96,7 +96,8 @@ def apply(
         at = transaction.place()
         journal = transaction.carry_out(wanted, host, at, confirm_s=seconds, forced=made.forced)
     text = render.applied_json if form == "json" else render.applied_table
-    _output.result(text(wanted, journal, seconds, made.left_out, made.notes), form)
+    shown = text(wanted, journal, seconds, made.left_out, made.notes)
+    _output.result(_output.block(shown, form), form)
     _warn(made.notes, form)
 
 
@@ -124,7 +125,8 @@ def verify(checks: tuple[str, ...], form: str) -> None:
     found = transaction.verify(at, LiveHost(), wanted)
     elsewhere = transaction.elsewhere(at, LiveHost(), wanted)
     rows = [render.Held(each.journal, each.change, each.holds, each.by) for each in found]
-    _output.result(render.verify_json(rows) if form == "json" else render.verify_table(rows), form)
+    shown = render.verify_json(rows) if form == "json" else render.verify_table(rows)
+    _output.result(_output.block(shown, form), form)
     for line in elsewhere:
         _output.warning(line)
     gone = not all(each.holds for each in found)

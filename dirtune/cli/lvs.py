@@ -102,7 +102,7 @@ def plan(
         from dirtune.cli import _nodes
 
         text, status = _nodes.planned_here(asked.configuration, desired, node, form)
-        _print_and_exit(_lvs.block(text, form), status, form)
+        _print_and_exit(_output.block(text, form), status, form)
     if _lvs.is_here(asked, here=here):
         text, status = _lvs.planned(desired, drain_s=drain_s if drain else None, form=form)
     else:
@@ -175,7 +175,7 @@ def apply(
         require_root("lvs apply")
         given = _lvs.Given(force=force, confirm_s=confirm_s, form=_lvs.plain(form))
         text = _nodes.carry_out_here(asked.configuration, desired, node, given)
-        _print_and_exit(_lvs.block(f"{text}\n", form), 0, form)
+        _print_and_exit(_output.block(f"{text}\n", form), 0, form)
     drain_for = drain_s if drain else None
     given = _lvs.Given(drain_for, load, expect, force, confirm_s, _lvs.plain(form))
     if dry_run:
@@ -183,14 +183,14 @@ def apply(
         return
     if here:
         text = _lvs.apply_here(desired, given)
-        _print_and_exit(_lvs.block(f"{text}\n", form), 0, form)
+        _print_and_exit(_output.block(f"{text}\n", form), 0, form)
     servers = () if director_only else _nodes.named(asked.configuration, desired)
     if servers:
         _lvs.require_ready(asked, desired, given, here=False)
     with _nodes.prepared(asked.configuration, servers, given) as done:
         text = _lvs.apply(asked, desired, given)
     text, status = _nodes.finished(asked, text, done, given)
-    _print_and_exit(_lvs.block(text, form), status, form)
+    _print_and_exit(_output.block(text, form), status, form)
 
 
 @command.command()
@@ -201,10 +201,10 @@ def check(plan: str | None, form: str) -> None:
 
     From the plan's clients, to the service of its load. Exit status 1 if one did not answer.
     """
-    from dirtune.cli import _lvs, _nodes, _plan
+    from dirtune.cli import _nodes, _plan
 
     text, status = _nodes.reached(_plan.find(plan), form)
-    _print_and_exit(_lvs.block(text, form), status, form)
+    _print_and_exit(_output.block(text, form), status, form)
 
 
 @command.command()

@@ -23,4 +23,5 @@ def command(journal: str | None, form: str) -> None:
     require_root("rollback")
     done = transaction.take_back(transaction.place(), WritableHost(), journal)
     text = render.settled_json if form == "json" else render.settled_table
-    _output.result(text(done.journal, done.state, already=done.already), form)
+    shown = text(done.journal, done.state, already=done.already)
+    _output.result(_output.block(shown, form), form)

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import unicodedata
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -16,13 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from dirtune import remote
+from dirtune import remote, signals
 from dirtune.analyse.cpu import Sample
+from dirtune.bench import plan as plans
 from dirtune.bench.tables import Director, Peer
-from dirtune.cli import _live, _lvs, _output, main
+from dirtune.cli import _fix, _live, _lvs, _output, main
 from dirtune.errors import NodeUnreachable
 from dirtune.escape import one_line
-from dirtune.render import preparation
+from dirtune.render import plan as plan_text
+from dirtune.render import preparation, readiness
+from dirtune.tune import transaction
+from dirtune.tune.plan import Plan
 
 # Colour, title, clipboard, link, device control, 8-bit controls, overwriting, direction, tags.
 TERMINAL = (
@@ -210,6 +215,39 @@ def test_no_argument_is_obeyed_and_a_refusal_is_one_line(monkeypatch, tmp_path, 
     clean(done.stderr)
     assert done.stderr.startswith("dirtune: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words", [("fix", "verify"), ("confirm",), ("rollback",), ("fix", "apply"), ("bench", "check")]
+)
+def test_a_result_that_is_plain_text_is_a_block_in_markdown(monkeypatch, tmp_path, words):
+    text = f"done: {MARKDOWN}\n```\n{MARKDOWN}"
+    done = SimpleNamespace(journal="j", state="confirmed", already=False)
+    made = SimpleNamespace(
+        plan=Plan(), kept=Plan(), forced=None, left_out=(), notes=(), ready=True, changes=()
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    for name in ("verify", "elsewhere"):
+        monkeypatch.setattr(transaction, name, lambda *_: ())
+    for name in ("confirm", "take_back"):
+        monkeypatch.setattr(transaction, name, lambda *_, **__: done)
+    monkeypatch.setattr(transaction, "unreadable", lambda _: False)
+    monkeypatch.setattr(transaction, "place", lambda: None)
+    monkeypatch.setattr(_fix, "make", lambda *_: made)
+    monkeypatch.setattr(signals, "run", lambda it: it.close() or made)
+    for module, name in (
+        (plan_text, "applied_table"), (plan_text, "verify_table"), (plan_text, "settled_table"),
+        (readiness, "text"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, lambda *_, **__: text)
+    (tmp_path / "plan.toml").write_text(plans.EXAMPLE)
+
+    given = (str(tmp_path / "plan.toml"),) if words[0] == "bench" else ()
+    shown = run(*words, *given, "--format", "markdown")
+
+    assert shown.exit_code == 0, shown.output
+    inert(shown.stdout)
+    assert [token.type for token in PARSER.parse(shown.stdout)] == ["fence"]
 
 
 @settings(max_examples=60, deadline=None)
