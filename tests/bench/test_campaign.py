@@ -257,7 +257,7 @@ def test_a_pair_that_saw_different_steal_is_noisy():
 
     assert valid == 1
     assert [t.validity for t in kept.values()] == ["noisy", "noisy", "valid", "valid"]
-    assert "saw this machine 1.5 % and 0.0 % stolen" in kept["p01-1-A"].reason
+    assert {"1.5", "0.0"} <= set(kept["p01-1-A"].reason.split())
 
 
 @pytest.mark.parametrize(("limit", "again"), [(40.0, True), (60.0, False), (None, False)])
@@ -281,7 +281,7 @@ def test_a_pair_beside_one_of_whose_trials_another_program_ran_is_noisy(limit, a
     validity = ["noisy", "noisy", "valid", "valid"] if again else ["valid", "valid"]
     assert [t.validity for t in kept.values()] == validity
     if again:
-        assert "saw this machine 100.0 % and " in kept["p01-1-A"].reason
+        assert "100.0" in kept["p01-1-A"].reason.split()
 
 
 def test_a_sweep_runs_all_rates_before_it_repeats_one():

@@ -260,7 +260,8 @@ def test_one_second_of_steal_is_noise_though_the_mean_is_not():
     trial = conducted(Stolen()).trial
 
     assert trial.host["steal"] == pytest.approx(1.5, abs=0.1)
-    assert (trial.validity, "15.0 % of one second" in trial.reason) == ("noisy", True)
+    assert trial.validity == "noisy"
+    assert "15.0" in trial.reason.split()
 
 
 def test_shares_and_signals_are_in_the_result():
@@ -274,10 +275,10 @@ def test_shares_and_signals_are_in_the_result():
         "rs2": pytest.approx(782, abs=5),
     }
     # 3 to 1 were promised.
-    assert "rs1 got 60.0% of the connections where wrr promises 75.0%" in trial.reason
+    assert {"rs1", "60.0%", "75.0%"} <= set(trial.reason.split())
     assert trial.signals["rs1"]["listen_drops"] == 30
     assert trial.signals["c1"]["busiest_cpu_percent"] == pytest.approx(10)
-    assert "rs1 was a limit: its listen queue dropped 30 connections" in trial.labels
+    assert any({"rs1", "30"} <= set(label.split()) for label in trial.labels)
 
 
 def test_what_the_director_dropped_is_counted():
@@ -382,9 +383,10 @@ def test_a_warm_up_goes_on_until_the_director_is_steady(longest, opens, steady):
     (loaded,) = [at for at, what in director.when if what == "load"]
     first = next(at for at, what in director.when if what == "sample peers")
     assert (loaded, first) == (1003, 1003 + opens)
-    assert f"its warm-up took {opens} s" in trial.labels
-    assert not any("one second had" in label for label in trial.labels)
-    assert any("table grew by 33.3%" in label for label in trial.labels) != steady
+    # A third of 2,250; the stall was in the warm-up, so nothing else is told.
+    _short, warm_up, *others = trial.labels
+    assert str(opens) in warm_up.split()
+    assert ["33.3%" in label for label in others] == ([] if steady else [True])
     # 3 connections each 39 and each 41 ms, over the longest warm-up, the window and a second.
     assert trial.intended == sum(3 * -(-(longest + 11) * 1000 // step) for step in (39, 41))
     assert trial.reply_rate == pytest.approx(150, abs=0.5)
@@ -397,17 +399,18 @@ def test_a_steady_load_is_not_warmed_up_for_longer_than_it_takes_to_see_that():
     trial = conducted(Director(), plan=plan).trial
 
     # Eleven samples, from 2 s to 12 s; the window opens a second later.
-    assert [label for label in trial.labels if "warm" in label] == ["its warm-up took 13 s"]
+    _short, warm_up = trial.labels
+    assert "13" in warm_up.split()
 
 
 def test_syns_sent_again_are_explained():
     trial = conducted(broken(net={"c1": {"TcpExt.TCPSynRetrans": 2}})).trial
 
     assert trial.validity == "valid"
-    assert any("20 SYNs were sent again" in label for label in trial.labels)
+    assert any({"20", "SYNs"} <= set(label.split()) for label in trial.labels)
     full = {"c1": {"TcpExt.TCPSynRetrans": 2}, "rs1": {"TcpExt.ListenDrops": 2}}
     explained = conducted(broken(net=full)).trial.labels
-    assert not any("sent again" in label for label in explained), "rs1 dropped them"
+    assert not any("SYNs" in label.split() for label in explained), "rs1 dropped them"
 
 
 def test_rates_are_of_connections_however_many_requests_each_has():
@@ -416,7 +419,7 @@ def test_rates_are_of_connections_however_many_requests_each_has():
     trial = conducted(Director(), plan=plan).trial
 
     assert trial.reply_rate == pytest.approx(75, abs=0.5)
-    assert "2 requests for each connection" in trial.labels
+    assert any("2" in label.split() for label in trial.labels)
 
 
 def test_numbers_of_a_generator_without_a_log():
@@ -471,8 +474,9 @@ def test_a_ramp_comes_before_the_window():
 def test_a_short_trial_and_one_that_is_not_steady_say_so():
     assert conducted(Director()).trial.labels == ("short",)
     stalled = conducted(broken(stall_at_s=6)).trial
-    assert stalled.labels[0] == "short"
-    assert stalled.labels[1].startswith("not steady: one second had 1 replies")
+    short, unsteady = stalled.labels
+    assert short == "short"
+    assert "1" in unsteady.split()
 
 
 def test_a_closed_loop_is_a_peak_and_compares_nothing():

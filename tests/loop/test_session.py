@@ -375,8 +375,8 @@ def test_a_fix_that_cannot_be_taken_back_is_named_with_the_way_out(tmp_path, mak
         gone_on(asked, kept)
 
     (journal,) = host.journals
-    assert "still in force on lb1 for up to " in str(told.value)
-    assert f": there, `dirtune rollback {journal}`" in str(told.value)
+    assert "lb1" in str(told.value)
+    assert f"`dirtune rollback {journal}`" in str(told.value)
     assert host.leased == {journal}, "the director takes it back by itself"
     assert outcomes(kept) == {SMBUS: (None, None), RING: (None, None)}, "no other is tried"
 
@@ -417,7 +417,7 @@ def test_a_trial_whose_lease_was_over_before_its_end_does_not_count(tmp_path, ma
         return found
 
     host.load = load
-    with pytest.raises(TrialError, match="does not count: go on with --resume"):
+    with pytest.raises(TrialError, match="--resume"):
         gone_on(asked, kept)
     (run,) = tmp_path.glob("*/run.json")
     assert {trial["arm"] for trial in json.loads(run.read_text())["trials"]} == {"A"}
@@ -447,7 +447,7 @@ def test_an_answer_that_is_lost_hides_no_fix(tmp_path, make):
     assert host.forces() == set()
 
     lasts = True
-    with pytest.raises(TrialError, match="`dirtune fix verify` on lb1 tells whether nic/ring-"):
+    with pytest.raises(TrialError, match=r"`dirtune fix verify` on lb1 .*nic/ring-"):
         gone_on(asked, begun(asked, RING))
 
 
@@ -463,7 +463,7 @@ def test_where_the_director_cannot_say_what_is_in_force_no_other_fix_is_tried(tm
         return answers(*words)
 
     host.answers = broken
-    with pytest.raises(TrialError, match="cannot be read; `dirtune fix verify` on lb1 tells"):
+    with pytest.raises(TrialError, match="`dirtune fix verify` on lb1"):
         gone_on(asked, kept)
     assert outcomes(kept) == {SMBUS: (None, None), RING: (None, None)}
 
@@ -713,7 +713,8 @@ def test_too_few_connections_are_no_window(tmp_path, traffic):
     assert outcomes(kept) == {RING: ("taken back", "inconclusive")}
     (run,) = tmp_path.glob("*/run.json")
     reasons = {trial["reason"] for trial in json.loads(run.read_text())["trials"]}
-    assert reasons == {"30 connections in 30 s; 200 are the least"}
+    (reason,) = reasons
+    assert {"30", "200"} <= set(reason.split())
     assert traffic.forces() == set()
 
 

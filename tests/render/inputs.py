@@ -5,7 +5,7 @@ from datetime import date
 
 from msgspec.structs import replace
 
-from dirtune.analyse import profile_difference
+from dirtune.analyse import capacity, profile_difference
 from dirtune.analyse.bottleneck import Bottleneck
 from dirtune.analyse.doctor import Diagnosis, Feature, Ladder, Obstacle, Rung
 from dirtune.analyse.handlers import HandlerCalls, HandlerCount, HandlerCounts, HandlerWindow
@@ -27,7 +27,7 @@ from dirtune.analyse.probed import (
 )
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.reach import Reach
-from dirtune.analyse.run import Comparison, CpuShare, NodeCpu
+from dirtune.analyse.run import Comparison, CpuShare, Knee, NodeCpu
 from dirtune.analyse.work import Line, Work
 from dirtune.bench.budget import TupleBudget, warnings
 from dirtune.bench.check import Readiness
@@ -506,6 +506,16 @@ PRESETS = {
     "rs1": tuple(judged(frozenset({"real server"}), parse(FRESH))),
     "c1": tuple(judged(frozenset({"client"}), parse("open-files unlimited\n"))),
 }
+
+# What searches for the highest rate came to.
+
+_KNEE = Knee(1e-4, "", 297.0, 300.0, "system", capacity.ended("system", 1e-4, 40_000), True, 9, 1)
+KNEES = (
+    _KNEE,
+    replace(_KNEE, above=None, limit="clients", reason=capacity.ended("clients", 1e-4, 40_000)),
+    replace(_KNEE, above=None, limit="range", reason=capacity.ended("range", 1e-4, 2_000)),
+    replace(_KNEE, rate=None, above=100.0, reason=capacity.ended("system", 1e-4, 0)),
+)
 
 # Whether a plan can be carried out.
 

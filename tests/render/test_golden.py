@@ -16,6 +16,7 @@ import pytest
 from prometheus_client import generate_latest
 
 import dirtune.render
+from dirtune.analyse import capacity
 from dirtune.bench import store
 from dirtune.render import (
     audit,
@@ -23,6 +24,7 @@ from dirtune.render import (
     comparison,
     difference,
     doctor,
+    findings,
     fix_files,
     irqs,
     lvs,
@@ -43,7 +45,7 @@ from tests.render import inputs
 from tests.render.crowded import RUN
 
 GOLDEN = Path(__file__).parent / "golden"
-NO_OUTPUT = {"cells", "document", "documents", "findings", "paper_charts"}
+NO_OUTPUT = {"cells", "document", "documents", "paper_charts"}
 """Modules that make parts of the output of others."""
 NO_OUTPUT |= {"paper_document", "report_charts", "report_document"}
 
@@ -157,6 +159,9 @@ OUTPUTS = {
     "readiness": lambda: several(
         readiness.text, inputs.READY, msgspec.structs.replace(inputs.READY, forced=True)
     ),
+    "findings": lambda: findings.text(store.example("paper"), "simple"),
+    "findings-headline": lambda: findings.headline(store.example("paper")),
+    "findings-knee": lambda: several(capacity.in_words, *inputs.KNEES),
     "sweep-table": lambda: sweep.table(RUN),
     "sweep-markdown": lambda: sweep.markdown(RUN),
     "report-markdown": lambda: report(RUN),
