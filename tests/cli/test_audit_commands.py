@@ -164,7 +164,7 @@ def test_the_table_marks_shared_lines(root):
     rows = call("irqs", "--root", root(NOAPIC)).output.splitlines()
 
     assert next(row.split()[:3] for row in rows if "shared" in row) == ["NIC", "shared", "10"]
-    assert rows[-1] == "4 lines on 2 CPUs, 1 shared, 1 of them with a network card"
+    assert re.findall(r"\d+", rows[-1]) == ["4", "2", "1", "1"]
 
 
 def test_a_rate_that_is_not_known_is_no_total_since_boot():
@@ -199,7 +199,8 @@ def test_what_is_no_row_is_said(root):
 
     rows = call("irqs", "--root", root(broken)).output.splitlines()
 
-    assert rows[-1] == "1 row could not be read: 'something else entirely'"
+    assert rows[-1].startswith("1 ")
+    assert rows[-1].endswith("'something else entirely'")
 
 
 @pytest.fixture
@@ -425,8 +426,9 @@ def test_what_is_waived_is_shown_and_does_not_count(root, tmp_path):
     assert (document["summary"]["high"], document["summary"]["waived"]) == (0, 1)
     assert document["outcomes"][0]["severity"] is None
     assert "the waiver of irq/xtpic-mode expired on 2020-01-31" in result.stderr
-    rows = call(*argv).output.splitlines()
-    assert "waived  irq/shared-with-nic  irq 10: goes in spring (until 2999-01-31)" in rows
+    (row,) = (row for row in call(*argv).output.splitlines() if "irq/shared-with-nic" in row)
+    assert "goes in spring" in row
+    assert "2999-01-31" in row
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from dirtune.analyse.run import Run, Trial
 from dirtune.bench import budget, store
 from dirtune.bench import plan as plans
 from dirtune.cli import _bench, main
+from tests.render.inputs import READY
 
 CPU = "cpu_us_per_connection"
 
@@ -109,41 +110,15 @@ def test_a_node_that_cannot_be_reached_is_named_and_the_rest_is_printed(tmp_path
     ]
 
 
-def test_what_check_found_as_text():
-    from dirtune.bench.check import Readiness
-    from dirtune.render import readiness
-
-    plan = plans.parse(plans.EXAMPLE)
-    found = Readiness(
-        nodes={"lb1": None, "c1": "h2load is missing"},
-        versions={"lb1": {"kernel": "6.1.0", "ipvsadm": "v1.31"}},
-        clocks_ms={"lb1": -1140.2, "c1": None},
-        vip="3 new connections in 3 s",
-        forced=False,
-        tuples=budget.tuple_budget(plan),
-        warnings=("it rains",),
-        sweep_trials=6,
-        sweep_s=1200.0,
-        pairs_s=3600.0,
-    )
-
-    assert not found.ready
+def test_who_is_ready_and_how_many_ports_a_client_has():
     # 400/s over two clients; 28,232 and 64,512 ports over 120 s
-    assert (
-        readiness.text(found)
-        == """\
-lb1: ready (kernel 6.1.0, ipvsadm v1.31, clock -1140 ms)
-c1: h2load is missing
-vip: carries connections that are not ours (3 new connections in 3 s): \
-bench another, or name it with --force
-ports: 200 connections/s per client; 235 with the default range of ports, 538 with the widest
-warning: it rains
-sweep: 6 trials, about 20 min
-comparison: about 60 min"""
-    )
-    well = msgspec.structs.replace(found, nodes={"lb1": None}, forced=True)
-    assert well.ready
-    assert "forced by name" in readiness.text(well)
+    found = budget.tuple_budget(plans.parse(plans.EXAMPLE))
+    assert (found.each, round(found.default), round(found.widest)) == (200, 235, 538)
+
+    alone = msgspec.structs.replace(READY, nodes={"lb1": None})
+    assert not READY.ready
+    assert not alone.ready, "others use the service"
+    assert msgspec.structs.replace(alone, forced=True).ready
 
 
 def test_forcing_another_vip_is_refused(tmp_path):
@@ -312,7 +287,7 @@ def test_export_to_pyperf_and_back(run_folder, tmp_path):
     assert (bench.get_nrun(), bench.get_unit()) == (8, "second")
     assert bench.get_values() == pytest.approx((0.001,) * 8)
     said = invoke("compare", str(files["A"]), str(files["B"]), "--metric", CPU)
-    assert said.stdout.startswith("Improved: CPU time per connection")
+    assert said.stdout.startswith("Improved: ")
     assert "holds two arms" in invoke("bench", "export", folder).stderr
 
 
@@ -368,7 +343,7 @@ def test_a_run_goes_on_only_with_its_own_plan(run_folder, tmp_path):
     assert "is not the plan of" in wrong.stderr
     # It is finished: nothing is reached, and the run is printed.
     assert right.exit_code == 0
-    assert "16 of 16 trials are valid" in right.stdout
+    assert "16 of 16 " in right.stdout
 
 
 def test_a_run_is_carried_out_by_one_dirtune_at_a_time(run_folder, tmp_path):
