@@ -146,8 +146,7 @@ def _clients(trial: Trial) -> _Role:
             "busiest_cpu_percent", busy_percent(node.states)
         )
         for node in trial.nodes
-        # httperf polls: it takes all of a CPU at any rate.
-        if node.role == "client" and trial.generator != "httperf"
+        if node.role == "client" and not trial.polls
     }
     if not busy:
         return _Role(full=False, evidence=())

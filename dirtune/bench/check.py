@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from dirtune import remote
-from dirtune.bench import client, matrix, rig, tour
+from dirtune.bench import client, generators, matrix, rig, tour
 from dirtune.bench.budget import TupleBudget, estimate_s, tuple_budget, warnings
 from dirtune.bench.tables import Plan
 from dirtune.errors import DirtuneError
@@ -27,10 +27,10 @@ v() {{ command -v "$1" >/dev/null && echo "$1 $("$@" 2>&1 | head -n 1)"; }}
 [ ! -r /proc/net/ip_vs ] || v ipvsadm --version
 v {dirtune} --version
 program={program}
-case $program in
-h2load) v h2load --version;;
-?*) echo "$program $(dpkg-query -W -f '${{Version}}' "$program" 2>/dev/null)";;
-esac
+if [ -n {tells} ]; then v "$program" --version
+elif [ -n "$program" ]; then
+  echo "$program $(dpkg-query -W -f '${{Version}}' "$program" 2>/dev/null)"
+fi
 true
 """
 _CLOCK = "while read -r word; do date +%s%N; done"
@@ -141,7 +141,12 @@ async def _versions(plan: Plan, node: Node) -> dict[str, str]:
     clients = {each.host for each in plan.clients}
     program = client.program(plan) if node.name in clients else ""
     dirtune = plan.director.dirtune.split() if node.name == plan.director.host else (":",)
-    words = {"program": shlex.quote(program), "dirtune": shlex.join(dirtune)}
+    tells = program and generators.find(plan.load.generator).ABILITIES.tells_version
+    words = {
+        "program": shlex.quote(program),
+        "dirtune": shlex.join(dirtune),
+        "tells": "yes" if tells else "''",
+    }
     try:
         text = await node.run(_VERSIONS.format(**words))
     except DirtuneError:

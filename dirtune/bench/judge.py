@@ -11,7 +11,7 @@ from dirtune.analyse.cpu import Sample
 from dirtune.analyse.limit import DROPS
 from dirtune.analyse.rates import interrupts
 from dirtune.analyse.run import Latency, Trial
-from dirtune.bench import outcome, validity
+from dirtune.bench import generators, outcome, validity
 from dirtune.bench.generators import Reply, weighted
 from dirtune.bench.outcome import Facts, Order
 from dirtune.bench.tables import Plan
@@ -48,6 +48,7 @@ def judge(facts: Facts, plan: Plan) -> Trial:
         nodes=facts.nodes,
         host=facts.host,
         generator=plan.load.generator,
+        polls=generators.find(plan.load.generator).ABILITIES.polls,
         labels=validity.labels(facts, plan, _per_second(seconds, plan)),
         unsent=outcome.unsent(facts),
         signals=facts.signals,
@@ -77,6 +78,7 @@ def failed(order: Order, started: str, plan: Plan, reason: str) -> Trial:
         settle_s=0.0,
         settled=False,
         generator=plan.load.generator,
+        polls=generators.find(plan.load.generator).ABILITIES.polls,
     )
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from dirtune import reading
 from dirtune.analyse.metrics import METRICS
-from dirtune.bench import profiles, services
+from dirtune.bench import generators, profiles, services
 from dirtune.bench.tables import (
     AXES,
     Command,
@@ -259,16 +259,17 @@ def _check_phases(load: Load) -> None:
 
 def _check_generator(plan: Plan) -> None:
     load = plan.load
-    if (load.generator == "command") != (load.command is not None):
+    can = generators.find(load.generator).ABILITIES
+    if can.of_plan != (load.command is not None):
         raise PlanError('load.command: belongs to generator = "command", and that needs it')
     if load.command is not None:
         _check_command(load.command)
     if plan.knee is not None and not load.open_loop:
         raise PlanError(f"load.generator: {load.generator} is a closed loop and finds no knee")
-    if load.ramp_s and load.generator not in profiles.RAMPED:
+    if load.ramp_s and not can.ramps:
         raise PlanError(f"load.ramp: {load.generator} is given its load at once")
     requests = (load.keepalive, *(plan.matrix or Matrix()).keepalive)
-    if max(requests) > 1 and load.generator not in profiles.KEPT_ALIVE:
+    if max(requests) > 1 and not can.keeps_alive:
         raise PlanError(f"load.generator: {load.generator} makes one request for each connection")
     if load.force is not None and load.force != plan.service.vip:
         raise PlanError(f"load.force: {load.force} is not the vip, {plan.service.vip}")

@@ -1,10 +1,9 @@
 """Profiles: how long the phases of a trial are where a plan does not say. Pure."""
 
-# The others take their load at once: a second httperf wants a second CPU, wrk knows no rate.
-RAMPED = ("h2load",)
-"""Generators whose load can be raised in steps."""
-KEPT_ALIVE = ("h2load", "httperf")
-"""Generators that can make more than one request for each connection."""
+import msgspec
+
+from dirtune.bench import generators
+from dirtune.bench.tables import Load
 
 PROFILES: dict[str, dict[str, dict[str, object]]] = {
     "standard": {
@@ -27,6 +26,14 @@ is a smoke test: one pair gives no verdict.
 """
 
 
+_DEFAULT = next(f.default for f in msgspec.structs.fields(Load) if f.name == "generator")
+
+
+def _ramps(name: object) -> bool:
+    """Tell whether the generator's load can be raised in steps; what is none is not raised."""
+    return name in generators.names() and generators.find(str(name)).ABILITIES.ramps
+
+
 def applied(document: dict[str, object]) -> dict[str, object]:
     """Return *document*, a whole plan, with the defaults of the profile that it names."""
     load = document.get("load")
@@ -38,6 +45,6 @@ def applied(document: dict[str, object]) -> dict[str, object]:
         for table, defaults in PROFILES[name].items()
         if isinstance(given := document.get(table, {}), dict)
     }
-    if "load" in changed and load.get("generator", "h2load") not in RAMPED:
+    if "load" in changed and not _ramps(load.get("generator", _DEFAULT)):
         changed["load"] = {k: v for k, v in changed["load"].items() if k != "ramp" or k in load}
     return document | changed

@@ -195,9 +195,10 @@ class Load(Table, frozen=True):
     @property
     def open_loop(self) -> bool:
         """Whether the generator begins connections by the clock, whatever becomes of them."""
-        if self.generator == "command":
-            return self.command is not None and self.command.open_loop
-        return self.generator != "wrk"
+        from dirtune.bench import generators  # noqa: PLC0415  (they are given a load)
+
+        own = generators.find(self.generator).ABILITIES.open_loop
+        return self.command is not None and self.command.open_loop if own is None else own
 
     @property
     def ramp_s(self) -> float:

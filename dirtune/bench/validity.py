@@ -133,7 +133,8 @@ def _late(report: Report, part: Part, plan: Plan) -> Iterator[str]:
     if report.burst is not None and report.burst > burst:
         yield f"stalled, then began {report.burst} connections without a pause"
     if report.poll_cpu_percent is not None and report.poll_cpu_percent < limits.poll_cpu:
-        yield f"httperf got {report.poll_cpu_percent:.0f} % of a CPU and wants a whole one"
+        got = f"{report.poll_cpu_percent:.0f} % of a CPU"
+        yield f"{plan.load.generator} got {got} and wants a whole one"
 
 
 def _busy_clients(facts: Facts, plan: Plan) -> Iterator[str]:

@@ -169,7 +169,7 @@ REFUSING = {"net": {"rs1": {"Tcp.OutRsts": 5}}}
         ({"late_s": 0.19}, "client_limited", "c1: took 13.18 s to start what 12.99 s were for"),
         # Each client begins 76 a second: 50 ms are worth 3.8, and 4 at once a stall.
         ({"says": {"burst": 4}}, "client_limited", "c1: stalled, then began 4 connections"),
-        ({"says": {"poll_cpu_percent": 94}}, "client_limited", "c1: httperf got 94 % of a CPU"),
+        ({"says": {"poll_cpu_percent": 94}}, "client_limited", "c1: h2load got 94 % of a CPU"),
         ({"busy": {"c2": 95}}, "client_limited", "c2: a CPU was 95 % busy"),
         ({"net": {"c1": {"tx_dropped": 2}}}, "client_limited", "c1: its interface dropped 20"),
         ({"spread_s": 0.06}, "noisy", "began 60 ms apart"),

@@ -95,11 +95,29 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """CPU that a generator got which always polls (httperf): less than all of a CPU is a lack."""
 
 
+class Abilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a generator can do, which decides what its trials may say."""
+
+    open_loop: bool | None
+    """It begins connections by the clock, whatever becomes of them; None if its plan says."""
+    ramps: bool = False
+    """Its load can be raised in steps."""
+    keeps_alive: bool = False
+    """It can make more than one request for each connection."""
+    polls: bool = False
+    """It takes all of a CPU at any rate."""
+    of_plan: bool = False
+    """The plan's `load.command` says how it is called."""
+    tells_version: bool = False
+    """Its program prints its version for `--version`, and does no more."""
+
+
 class Generator(Protocol):
     """What each module of this folder gives."""
 
     PACKAGE: str
     """The Debian package of its program; empty if that is not known."""
+    ABILITIES: Abilities
 
     def parts(self, load: Load, ticks: Schedule) -> tuple[Part, ...]:
         """Return the processes that carry *ticks* on one client."""

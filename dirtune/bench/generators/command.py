@@ -4,12 +4,13 @@ import re
 import shlex
 from collections.abc import Iterable
 
-from dirtune.bench.generators import Part, Report, Schedule
+from dirtune.bench.generators import Abilities, Part, Report, Schedule
 from dirtune.bench.tables import Load
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
 
 PACKAGE = ""
+ABILITIES = Abilities(open_loop=None, of_plan=True)
 
 
 def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:

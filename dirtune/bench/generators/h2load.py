@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from dirtune.bench.generators import LOG, Part, Reply, Report, Schedule, split
+from dirtune.bench.generators import LOG, Abilities, Part, Reply, Report, Schedule, split
 from dirtune.bench.tables import Load
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
 
 PACKAGE = "nghttp2-client"
+ABILITIES = Abilities(open_loop=True, ramps=True, keeps_alive=True, tells_version=True)
 RAMP_STEPS = 5
 
 _NOT_BEGUN = "client could not connect to host"

@@ -16,12 +16,14 @@ from collections.abc import Iterable
 import msgspec
 
 from dirtune.analyse.run import Latency
-from dirtune.bench.generators import Part, Report, Schedule, split
+from dirtune.bench.generators import Abilities, Part, Report, Schedule, split
 from dirtune.bench.tables import Load
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
 
 PACKAGE = "httperf"
+# It takes its load at once: processes that begin later would each want a CPU of their own.
+ABILITIES = Abilities(open_loop=True, keeps_alive=True, polls=True)
 OPEN_MAX = 1000
 """Connections one process may have open, a little under what its select(2) can hold."""
 

@@ -12,12 +12,13 @@ from collections.abc import Iterable
 import msgspec
 
 from dirtune.analyse.run import Latency
-from dirtune.bench.generators import Part, Report, Schedule
+from dirtune.bench.generators import Abilities, Part, Report, Schedule
 from dirtune.bench.tables import Load
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
 
 PACKAGE = "wrk"
+ABILITIES = Abilities(open_loop=False)
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _TIME = r"(\d+(?:\.\d+)?)(us|ms|s|m|h)\b"
