@@ -40,7 +40,8 @@ print(time.monotonic() - began)
 RECORD = """
 import pickle, sys
 from dirtune.host import LiveHost
-from dirtune.lvs import genl, kernel
+from dirtune.lvs import kernel
+from dirtune.netlink import genl
 
 said, dump, get = {}, genl.Socket.dump, genl.Socket.get
 genl.Socket.dump = lambda *asked: said.setdefault(asked[1:], dump(*asked))
@@ -53,7 +54,8 @@ pickle.dump(said, open("/mnt/said.pickle", "wb"))
 REPLAY = """
 import pickle, sys
 from dirtune.cli import main
-from dirtune.lvs import genl, kernel
+from dirtune.lvs import kernel
+from dirtune.netlink import genl
 
 said = pickle.load(open(sys.argv.pop(1), "rb"))
 class Played:

@@ -18,6 +18,7 @@ LAYERS = [
     "reading",
     "writing",
     "host",
+    "netlink",
     "collect",
     "analyse",
     "snapshot",
@@ -57,11 +58,11 @@ PURE = [
     "tune/table.py",
     "tune/fixes/**/*.py",
 ]
-OUTSIDE = {"bcc", "host", "os", "pathlib", "remote", "socket", "subprocess", "time"}
+OUTSIDE = {"bcc", "host", "netlink", "os", "pathlib", "remote", "socket", "subprocess", "time"}
 # The one place each of these may be used: everything else goes through it.
 ONLY = {
     "bcc": {"probes"},
-    "pyroute2": {"collect", "lvs", "tune"},
+    "pyroute2": {"tune"},
     "subprocess": {"host", "lab"},
 }
 

@@ -6,22 +6,25 @@ looked up only where /proc says that ip_vs is there.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import closing, suppress
-from socket import AF_INET
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from socket import AF_INET, AF_INET6, inet_ntop, ntohs
 from typing import Any
 
-from dirtune.errors import SourceMissing, SourceRefused
+from dirtune.errors import DirtuneError, SourceMissing, SourceRefused
+from dirtune.formats import parsing
 from dirtune.host import Host, recorded_path
+from dirtune.netlink import ethtool, genl, ip_vs
+from dirtune.netlink.attributes import number, text
 
 IPVS = "/netlink/ipvs.json"
 ETHTOOL = "/netlink/ethtool.json"
 ANSWERS = (IPVS, ETHTOOL)
 """What can be asked, by the path that a record keeps the answer by."""
 
-_FORWARD = ("Masq", "Local", "Tunnel", "Route", "Bypass")
+_FORWARD = {0: "Masq", 1: "Local", 2: "Tunnel", 3: "Route", 4: "Bypass"}
 _PROTOCOLS = {6: "TCP", 17: "UDP", 132: "SCTP"}
-_PERSISTENT = 0x1
+_STATES = {ip_vs.IP_VS_STATE_MASTER: "master", ip_vs.IP_VS_STATE_BACKUP: "backup"}
 
 
 def answers(host: Host, wanted: Collection[str] = ANSWERS) -> dict[str, str]:
@@ -31,8 +34,8 @@ def answers(host: Host, wanted: Collection[str] = ANSWERS) -> dict[str, str]:
         found[ETHTOOL] = _ethtool(host)
     if IPVS in wanted:
         with suppress(SourceMissing, SourceRefused):
-            host.read("/proc/net/ip_vs")
-            found[IPVS] = _asked(_ipvs)
+            host.read(ip_vs.LOADED)
+            found[IPVS] = _ipvs()
     return {path: json.dumps(value) for path, value in found.items() if value}
 
 
@@ -45,161 +48,105 @@ def answer(host: Host, path: str) -> str:
         raise SourceMissing(why) from error
 
 
-def _asked(ask: Callable[[], object]) -> object:
-    from pyroute2.netlink.exceptions import NetlinkError
-
-    try:
-        return ask()
-    except (NetlinkError, OSError):  # not root, or a family this kernel does not have
-        return None
-
-
 def _ethtool(host: Host) -> dict[str, Any]:
-    from pyroute2.ethtool import Ethtool
-
     found = {}
-    with closing(Ethtool()) as ethtool:
+    with ethtool.opened() as cards:
         for path in host.glob("/sys/class/net/*"):
             name = path.rsplit("/", 1)[1]
             if name not in {"lo", "bonding_masters"}:
-                found[recorded_path(name)] = dict(_card(ethtool, name))
+                found[recorded_path(name)] = dict(_card(cards, name))
     return {name: facts for name, facts in found.items() if facts}
 
 
-def _card(ethtool: Any, name: str) -> Iterator[tuple[str, object]]:
+def _card(cards: ethtool.Cards, name: str) -> Iterator[tuple[str, object]]:
     """Yield what a card's driver tells; many drivers do not know many of the questions."""
-    from pyroute2.ethtool.ioctl import IoctlEthtool
-
-    for what in ("rings", "channels", "coalesce"):
-        with suppress(Exception):  # the library has an exception of its own for each refusal
-            answer = getattr(ethtool, f"get_{what}")(name)
-            told = answer if isinstance(answer, dict) else answer._asdict()  # coalescing's is one
-            values = {key: value for key, value in told.items() if value is not None}
-            yield what, {key: int(value) for key, value in values.items()}
-    with suppress(Exception):
-        features = ethtool.get_features(name).features
-        yield (
-            "features",
-            {
-                key: {"on": bool(each.enable), "fixed": not each.available}
-                for key, each in features.items()
-            },
-        )
-    with suppress(Exception), closing(IoctlEthtool(name)) as counters:
-        yield "statistics", {str(key): int(value) for key, value in counters.get_statistics()}
+    for what in ("rings", "channels", "coalesce", "features", "statistics"):
+        with suppress(DirtuneError, OSError):
+            yield what, getattr(cards, what)(name)
 
 
-def _ipvs() -> dict[str, Any]:
-    import pyroute2
-
-    with pyroute2.IPVS() as socket:
-        services = [
-            _service(message, [d.get_attr("IPVS_CMD_ATTR_DEST") for d in socket.dest("dump", key)])
-            for message in socket.service("dump")
-            for key in (pyroute2.IPVSService.from_message(message),)
-        ]
-    return {"services": services} | _config()
+def _ipvs() -> dict[str, Any] | None:
+    try:
+        with genl.Socket(ip_vs.IPVS_GENL_NAME, ip_vs.IPVS_GENL_VERSION) as socket:
+            return _all(ip_vs.Reader(socket))
+    except (DirtuneError, OSError):  # not root, or a family this kernel does not have
+        return None
 
 
-def _service(message: Any, destinations: list[Any]) -> dict[str, Any]:
-    found = message.get_attr("IPVS_CMD_ATTR_SERVICE")
-    get = {name.removeprefix("IPVS_SVC_ATTR_"): value for name, value in found["attrs"]}
-    flags = get["FLAGS"]["flags"]
-    mark = get.get("FWMARK")
+@parsing("netlink")
+def _all(reader: ip_vs.Reader) -> dict[str, Any]:
+    config = reader.config()
+    timeouts = {
+        "tcp": config.timeout_tcp,
+        "tcp_fin": config.timeout_tcp_fin,
+        "udp": config.timeout_udp,
+    }
     return {
-        "protocol": "FWM" if mark else _PROTOCOLS.get(get["PROTOCOL"], str(get["PROTOCOL"])),
-        "address": None if mark else get["ADDR"],
-        "port": None if mark else get["PORT"],
+        "services": [_service(reader, each, behind) for each, behind in reader.services()],
+        "timeouts_s": {name: value for name, value in timeouts.items() if value is not None},
+        "daemons": [_daemon(each) for each in reader.daemons()],
+    }
+
+
+def _service(
+    reader: ip_vs.Reader, found: ip_vs.ServiceAttributes, behind: Sequence[ip_vs.DestAttributes]
+) -> dict[str, Any]:
+    mark = found.fwmark
+    flags = number(found.flags[:4])
+    return {
+        "protocol": "FWM" if mark else _PROTOCOLS.get(found.protocol, str(found.protocol)),
+        "address": None if mark else _address(found.af, found.addr),
+        "port": None if mark else ntohs(found.port),
         "fwmark": mark or None,
-        "family": 4 if get["AF"] == AF_INET else 6,
-        "scheduler": get["SCHED_NAME"],
+        "family": 4 if found.af == AF_INET else 6,
+        "scheduler": text(found.sched_name) or "none",
         "flags": flags,
-        "persistent_s": get["TIMEOUT"] if flags & _PERSISTENT else None,
-        # The field holds the length of a prefix for IPv6, which the library prints as an address.
-        "netmask": str(get.get("NETMASK", "")) if get["AF"] == AF_INET else "",
-        "destinations": [_destination(each) for each in destinations],
-    } | _stats(get)
+        "persistent_s": found.timeout if flags & ip_vs.IP_VS_SVC_F_PERSISTENT else None,
+        "netmask": _netmask(found),
+        "destinations": [_destination(reader, each) for each in behind],
+    } | _stats(reader.stats(found))
 
 
-def _destination(found: Any) -> dict[str, Any]:
-    get = {name.removeprefix("IPVS_DEST_ATTR_"): value for name, value in found["attrs"]}
+def _destination(reader: ip_vs.Reader, found: ip_vs.DestAttributes) -> dict[str, Any]:
+    method = found.fwd_method & ip_vs.IP_VS_CONN_F_FWD_MASK
     return {
-        "address": get["ADDR"],
-        "port": get["PORT"],
-        "forward": _FORWARD[get["FWD_METHOD"] & 7],
-        "weight": get["WEIGHT"],
-        "upper": get["U_THRESH"],
-        "lower": get["L_THRESH"],
-        "active": get["ACTIVE_CONNS"],
-        "inactive": get["INACT_CONNS"],
-        "persistent": get["PERSIST_CONNS"],
-        "tunnel_type": get.get("TUN_TYPE", 0),
-    } | _stats(get)
+        "address": _address(found.addr_family, found.addr),
+        "port": ntohs(found.port),
+        "forward": _FORWARD.get(method, str(method)),
+        "weight": found.weight,
+        "upper": found.u_thresh,
+        "lower": found.l_thresh,
+        "active": found.active_conns,
+        "inactive": found.inact_conns,
+        "persistent": found.persist_conns,
+        "tunnel_type": found.tun_type,
+    } | _stats(reader.stats(found))
 
 
-def _stats(get: Mapping[str, Any]) -> dict[str, Any]:
-    stats = get.get("STATS64") or get.get("STATS")
-    values = {
-        name.removeprefix("IPVS_STATS_ATTR_"): v for name, v in (stats or {"attrs": ()})["attrs"]
-    }
+def _stats(found: ip_vs.StatsAttributes) -> dict[str, Any]:
     return {
-        "connections": values.get("CONNS"),
-        "packets_in": values.get("INPKTS"),
-        "packets_out": values.get("OUTPKTS"),
-        "bytes_in": values.get("INBYTES"),
-        "bytes_out": values.get("OUTBYTES"),
+        "connections": found.conns,
+        "packets_in": found.inpkts,
+        "packets_out": found.outpkts,
+        "bytes_in": found.inbytes,
+        "bytes_out": found.outbytes,
     }
 
 
-def _config() -> dict[str, Any]:
-    """Ask for timeouts and sync daemons, for which pyroute2 has constants but no methods."""
-    from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, genlmsg, nla
-    from pyroute2.netlink.generic import GenericNetlinkSocket, ipvs
-
-    class Message(genlmsg):  # type: ignore[misc]
-        nla_map = (
-            ("UNSPEC", "none"),
-            ("SERVICE", "hex"),
-            ("DEST", "hex"),
-            ("DAEMON", "daemon"),
-            ("TIMEOUT_TCP", "uint32"),
-            ("TIMEOUT_TCP_FIN", "uint32"),
-            ("TIMEOUT_UDP", "uint32"),
-        )
-
-        class daemon(nla):  # type: ignore[misc]  # noqa: N801  (pyroute2 finds it by this name)
-            nla_map = (
-                ("UNSPEC", "none"),
-                ("STATE", "uint32"),
-                ("MCAST_IFN", "asciiz"),
-                ("SYNC_ID", "uint32"),
-                ("SYNC_MAXLEN", "uint16"),
-            )
-
-    with GenericNetlinkSocket() as socket:
-        socket.bind(ipvs.GENL_NAME, Message)
-
-        def ask(command: int, flags: int) -> list[Any]:
-            message = Message()
-            message["cmd"], message["version"] = command, ipvs.GENL_VERSION
-            return list(socket.nlm_request(message, socket.prid, NLM_F_REQUEST | flags))
-
-        (config,) = ask(ipvs.IPVS_CMD_GET_CONFIG, 0)
-        daemons = [m.get_attr("DAEMON") for m in ask(ipvs.IPVS_CMD_GET_DAEMON, NLM_F_DUMP)]
+def _daemon(found: ip_vs.DaemonAttributes) -> dict[str, Any]:
     return {
-        "timeouts_s": {
-            "tcp": config.get_attr("TIMEOUT_TCP"),
-            "tcp_fin": config.get_attr("TIMEOUT_TCP_FIN"),
-            "udp": config.get_attr("TIMEOUT_UDP"),
-        },
-        "daemons": [
-            {
-                "state": {1: "master", 2: "backup"}.get(each.get_attr("STATE"), "none"),
-                "interface": each.get_attr("MCAST_IFN"),
-                "sync_id": each.get_attr("SYNC_ID"),
-                "maxlen": each.get_attr("SYNC_MAXLEN"),
-            }
-            for each in daemons
-            if each is not None
-        ],
+        "state": _STATES.get(found.state, "none"),
+        "interface": text(found.mcast_ifn) or None,
+        "sync_id": found.sync_id,
+        "maxlen": found.sync_maxlen,
     }
+
+
+def _address(af: int, addr: bytes) -> str:
+    # The kernel's union has room for IPv6 whatever is in it.
+    return inet_ntop(AF_INET, addr[:4]) if af == AF_INET else inet_ntop(AF_INET6, addr)
+
+
+def _netmask(found: ip_vs.ServiceAttributes) -> str:
+    """Return the mask of persistence; for IPv6, where the field is a prefix's length, nothing."""
+    return inet_ntop(AF_INET, found.netmask) if found.af == AF_INET and found.netmask else ""

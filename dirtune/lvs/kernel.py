@@ -7,16 +7,15 @@ where /proc says that it is there. Needs CAP_NET_ADMIN, for reading too.
 import errno
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-
-import msgspec
+from itertools import starmap
 
 from dirtune.errors import ApplyError, DirtuneError, NotPossible
 from dirtune.host import Host
-from dirtune.lvs import genl, wire
+from dirtune.lvs import wire
 from dirtune.lvs.diff import Step, Verb
 from dirtune.lvs.model import Destination, DestinationKey, Seen, Service, Table
+from dirtune.netlink import genl, ip_vs
 
-LOADED = "/proc/net/ip_vs"
 _REFUSALS = {
     errno.EEXIST: "is there already: somebody else changes the table; plan again",
     errno.ESRCH: "its service is gone: somebody else changes the table; plan again",
@@ -25,7 +24,6 @@ _REFUSALS = {
     errno.ERANGE: "a weight or threshold is out of the kernel's range",
     errno.EAFNOSUPPORT: "this kernel's IPVS has no IPv6",
 }
-_Found = list[tuple[Destination, tuple[int, int, int], bytes]]
 
 
 class Kernel:
@@ -33,26 +31,24 @@ class Kernel:
 
     def __init__(self, socket: genl.Socket) -> None:
         self._socket = socket
-        self._decoder = wire.Decoder()
+        self._reader = ip_vs.Reader(socket)
 
     def read(self) -> Table:
         """Return how IPVS is set up."""
-        return self._table(_whole(bare, found) for bare, _, found in self._services())
+        with _asking():
+            return self._table(starmap(wire.service, self._reader.services()))
 
     def read_counted(self) -> tuple[Table, tuple[Seen, ...]]:
         """Return how IPVS is set up, and what it counts of each service."""
-        numbers = self._decoder.numbers
-        services, seen = [], []
-        for bare, own, found in self._services():
-            services.append(_whole(bare, found))
-            counted = tuple((connections, numbers(data)) for _, connections, data in found)
-            seen.append(Seen(numbers(own), counted))
-        return self._table(services), tuple(seen)
+        with _asking():
+            found = self._reader.services()
+            return self._table(starmap(wire.service, found)), tuple(starmap(self._seen, found))
 
     def active(self, service: Service) -> dict[DestinationKey, int]:
         """Return the active connections of each destination of *service*."""
-        found = self._decoded(service, self._asked(service))
-        return {each.key: active for each, (active, _, _), _ in found}
+        with _asking():
+            found = self._reader.destinations(wire.key(service))
+        return {wire.destination_key(each): each.active_conns for each in found}
 
     def carry_out(self, steps: Sequence[Step]) -> None:
         """Do *steps* in order; `ApplyError` names the first that the kernel refused."""
@@ -62,34 +58,26 @@ class Kernel:
             raise _refusal(steps[error.index], error) from error
 
     def _table(self, services: Iterable[Service]) -> Table:
-        daemons = tuple(map(self._decoder.daemon, self._dump(wire.GET_DAEMON)))
-        return Table(tuple(services), self._decoder.timeouts(self._get(wire.GET_CONFIG)), daemons)
+        return Table(
+            tuple(services),
+            wire.timeouts(self._reader.config()),
+            tuple(map(wire.daemon, self._reader.daemons())),
+        )
 
-    def _services(self) -> Iterator[tuple[Service, bytes, _Found]]:
-        services = [self._decoder.service(each) for each in self._dump(wire.GET_SERVICE)]
-        # All are asked before any is decoded: the quicker the answers come, the more are they of
-        # one moment, and to go to and fro takes a third longer.
-        answers = [self._asked(service) for service, _ in services]
-        for (service, counted), payloads in zip(services, answers, strict=True):
-            yield service, counted, self._decoded(service, payloads)
-
-    def _asked(self, service: Service) -> list[bytes]:
-        return self._dump(wire.GET_DEST, wire.service_key(service))
-
-    def _decoded(self, service: Service, answers: Iterable[bytes]) -> _Found:
-        return [self._decoder.destination(each, service.family) for each in answers]
-
-    def _dump(self, command: int, attributes: bytes = b"") -> list[bytes]:
-        try:
-            return self._socket.dump(command, attributes)
-        except genl.Refused as error:
-            raise _unreadable(error) from error
-
-    def _get(self, command: int) -> bytes:
-        try:
-            return self._socket.get(command)
-        except genl.Refused as error:
-            raise _unreadable(error) from error
+    def _seen(
+        self, service: ip_vs.ServiceAttributes, destinations: Iterable[ip_vs.DestAttributes]
+    ) -> Seen:
+        stats = self._reader.stats
+        return Seen(
+            wire.numbers(stats(service)),
+            tuple(
+                (
+                    (each.active_conns, each.inact_conns, each.persist_conns),
+                    wire.numbers(stats(each)),
+                )
+                for each in destinations
+            ),
+        )
 
 
 @contextmanager
@@ -100,20 +88,24 @@ def opened(host: Host) -> Iterator[Kernel]:
             "ip_vs is not loaded: nothing was set up; `dirtune lvs apply --load` loads it"
         )
     try:
-        socket = genl.Socket(wire.FAMILY, wire.VERSION)
+        socket = genl.Socket(ip_vs.IPVS_GENL_NAME, ip_vs.IPVS_GENL_VERSION)
     except genl.Refused as error:
         raise NotPossible(f"netlink: this kernel tells of no IPVS: {error}") from error
     with socket:
         yield Kernel(socket)
 
 
-def _whole(bare: Service, found: _Found) -> Service:
-    return msgspec.structs.replace(bare, destinations=tuple(each for each, _, _ in found))
-
-
 def loaded(host: Host) -> bool:
     """Return whether ip_vs is there; asking loads nothing."""
-    return bool(host.glob(LOADED))
+    return bool(host.glob(ip_vs.LOADED))
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    try:
+        yield
+    except genl.Refused as error:
+        raise _unreadable(error) from error
 
 
 def _unreadable(error: genl.Refused) -> DirtuneError:

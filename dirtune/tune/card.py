@@ -1,4 +1,4 @@
-"""Network cards' settings over ethtool's netlink or ioctl, as `collect.netlink` reads them."""
+"""Network cards' settings, read and set with pyroute2 by the names that `netlink.ethtool` has."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager

@@ -176,7 +176,7 @@ def test_ip_vs_is_loaded_only_when_told(ipvs, plan, monkeypatch):
 def test_show_without_ip_vs_says_so_and_loads_nothing(monkeypatch):
     monkeypatch.setattr(LiveHost, "glob", lambda self, pattern: ())
     monkeypatch.setattr(
-        "dirtune.lvs.genl.Socket", lambda *_: pytest.fail("looking the family up loads ip_vs")
+        "dirtune.netlink.genl.Socket", lambda *_: pytest.fail("looking the family up loads ip_vs")
     )
 
     refused(lvs("show"), "ip_vs is not loaded")

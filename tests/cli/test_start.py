@@ -38,6 +38,24 @@ def test_reading_a_record_imports_no_extra(tmp_path, argv):
     assert imported & SLOW == set()
 
 
+def test_what_a_far_audit_asks_for_starts_quickly():
+    """`dirtune netlink` runs twice on each director: pyroute2 would be most of its time."""
+    script = (
+        "import sys; from dirtune.start import main; sys.argv[1:] = ['netlink']\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print('modules', *sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    imported = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    assert "dirtune" in imported
+    assert imported & (SLOW | {"asyncio", "ctypes"}) == set()
+
+
 def test_an_interrupt_while_the_commands_are_imported_has_no_traceback(tmp_path):
     (tmp_path / "click.py").write_text("import time; print('on', flush=True); time.sleep(20)\n")
     process = subprocess.Popen(

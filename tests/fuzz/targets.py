@@ -4,6 +4,7 @@ A target takes a text and an own source of chance. It may return anything, and r
 dirtune's own errors.
 """
 
+import contextlib
 import fnmatch
 import gzip
 import importlib
@@ -12,6 +13,7 @@ import json
 import pkgutil
 import random
 import re
+import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
@@ -29,15 +31,19 @@ from dirtune.analyse.run import Run
 from dirtune.bench import exchange, plan, store
 from dirtune.bench.tables import Command, Load
 from dirtune.cli import _config
+from dirtune.collect import netlink as collect_netlink
 from dirtune.collect.kallsyms import Symbols
-from dirtune.errors import DirtuneError
+from dirtune.errors import DirtuneError, ParseError
 from dirtune.host import RecordedHost
 from dirtune.loop.decide import Session
-from dirtune.lvs import genl, wire
+from dirtune.lvs import kernel
+from dirtune.netlink import attributes, ethtool, genl, ip_vs
 from dirtune.probes.probe import Context, Moment
 from dirtune.render import report
 from dirtune.tune import journal
 from tests.fuzz.mutation import WORDS, files, mutated, seeds
+from tests.netlink import played
+from tests.netlink.played import Played
 
 Target = Callable[[str, random.Random], object]
 EXPECTED = (DirtuneError, msgspec.DecodeError)
@@ -94,6 +100,7 @@ def _argument(name: str, parameter: inspect.Parameter, text: str, chance: random
         "argv": ("x",),
         "pid": 7,
         "load": _LOAD,
+        "names": ("rx", "tx"),
     }
     if parameter.name in plain:
         return plain[parameter.name]
@@ -294,36 +301,76 @@ def _spoilt(document: Any, text: str, chance: random.Random) -> Any:
 
 
 def netlink(text: str, chance: random.Random) -> object:
-    """Decode messages of the kernel's dumps that are broken."""
-    data = bytearray(_message() if chance.random() < 0.9 else text.encode(errors="replace"))
-    for _ in range(chance.choice((0, 1, 2, 8))):
-        if data:
-            at = chance.randrange(len(data))
-            data[at] = chance.randrange(256)
-            if chance.random() < 0.2:
-                del data[at:]
-    decoder, payload = wire.Decoder(), bytes(data)
-    list(genl.alike(payload))
-    for read in (decoder.service, partial(decoder.destination, family=chance.choice((4, 6)))):
-        _or_error(read, payload)
-    for read in (decoder.numbers, decoder.timeouts, decoder.daemon):
-        _or_error(read, payload)
+    """Read an IPVS some of whose answers are broken, for the audit and for the configurator."""
+    broken = Played(
+        change=lambda data: data if chance.random() < 0.9 else _spoilt_bytes(data, text, chance)
+    )
+    ipvs = kernel.Kernel(broken)
+    audited = _or_error(collect_netlink._all, ip_vs.Reader(broken))
+    json.dumps(audited if isinstance(audited, dict) else None)
+    return audited, _or_error(ipvs.read), _or_error(ipvs.read_counted)
+
+
+def generic_netlink(text: str, chance: random.Random) -> object:
+    """Take messages apart that are broken; an answer may look like a refusal or never end."""
+    socket = object.__new__(genl.Socket)
+    socket._sequence = socket._first = 7
+    head = struct.Struct("=IHHII")
+    rows = (data for data, _ in played.recorded()[0])
+    messages = [head.pack(20 + len(data), 31, 2, 7, 0) + b"\1\1\0\0" + data for data in rows]
+    whole = b"".join(messages[: chance.randint(0, 9)]) + head.pack(20, 3, 2, 7, 0) + bytes(4)
+    datagrams = [_spoilt_bytes(whole, text, chance), b""]
+
+    class Answers:
+        def recv(self, _: int) -> bytes:
+            if not datagrams:
+                raise BlockingIOError
+            return datagrams.pop(0)
+
+    socket._socket = Answers()
+    with contextlib.suppress(InterruptedError):
+        chance.choice((socket._answers, partial(socket._await_all, 0)))()
+    genl._family(datagrams[0] if datagrams else _spoilt_bytes(messages[0], text, chance))
     return None
 
 
-def _or_error(read: Callable[[bytes], object], payload: bytes) -> object:
+def ethtool_answers(text: str, chance: random.Random) -> object:
+    """Decode what drivers answer, broken."""
+    names = ("rx_drops", "", "tx_drops")
+    strings = struct.pack("=III96s", 0x1B, 1, 3, b"rx_drops".ljust(64, b"\0") + b"tx_drops")
+    rings = attributes.nest(1, b"") + attributes.u32(2, 4096) + attributes.raw(13, b"\1")
+    for parse, answer in (
+        (ethtool.parse_rings, rings),
+        (ethtool.parse_strings, strings),
+        (partial(ethtool.parse_numbers, names=names), bytes(16)),
+        (partial(ethtool.parse_features, names=names), bytes(24)),
+        (partial(ethtool.parse_statistics, names=names), struct.pack("=II24x", 0x1D, 3)),
+    ):
+        _or_error(parse, _spoilt_bytes(answer, text, chance))
+    return None
+
+
+def _spoilt_bytes(data: bytes, text: str, chance: random.Random) -> bytes:
+    """Return *data* cut off, with a few bytes changed, or with some of *text* in it."""
+    spoilt = bytearray(data)
+    for _ in range(chance.choice((0, 1, 2, 8)) if spoilt else 0):
+        at = chance.randrange(len(spoilt))
+        spoilt[at] = chance.choice((0, 1, 3, 255, chance.randrange(256)))
+        match chance.randrange(8):
+            case 0:
+                del spoilt[at:]
+                break
+            case 1:
+                spoilt[at:at] = text[:40].encode(errors="replace")
+    return bytes(spoilt)
+
+
+def _or_error(read: Callable[..., object], *given: object) -> object:
+    """Return what is read, or the one error that a broken answer may be."""
     try:
-        return read(payload)
-    except DirtuneError as error:
+        return read(*given)
+    except (ParseError, genl.Refused) as error:
         return error
-
-
-@cache
-def _message() -> bytes:
-    from dirtune.lvs.model import Service
-
-    service = Service("tcp", "10.1.1.1", 80, "rr", persistent_s=300)
-    return wire.service_key(service) + wire._setup(service)
 
 
 def probes(text: str, chance: random.Random) -> object:
@@ -376,6 +423,8 @@ OTHERS: dict[str, Target] = {
     "pyperf": pyperf,
     "report": run_and_report,
     "netlink": netlink,
+    "generic netlink": generic_netlink,
+    "ethtool": ethtool_answers,
     "probes": probes,
 }
 

@@ -12,8 +12,9 @@ from struct import pack
 from msgspec.structs import replace
 from pyroute2.netlink.generic.ipvs import ipvsmsg
 
-from dirtune.lvs import genl, kernel
+from dirtune.lvs import kernel
 from dirtune.lvs.model import Destination, Service, SyncDaemon, Table, Timeouts
+from dirtune.netlink import genl
 
 PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
 METHODS = {0: "nat", 2: "tun", 3: "dr"}

@@ -10,6 +10,7 @@ from pyroute2.netlink.generic.ipvs import ipvsmsg
 from dirtune.lvs import wire
 from dirtune.lvs.diff import Step, Verb
 from dirtune.lvs.model import Destination, Service, SyncDaemon, Timeouts
+from dirtune.netlink import ip_vs
 
 RECORDED = Path(__file__).parent / "recorded"
 TCP = Service("tcp", "10.9.9.9", 443, "rr", persistent_s=300, netmask="255.255.255.0")
@@ -160,17 +161,27 @@ def recorded(name):
 
 def decoded():
     """Every service of the record by ipvsadm's name for it, with destinations and numbers."""
-    decoder = wire.Decoder()
+    decoder = ip_vs.Decoder()
     found = {}
     for kind, data in recorded("netlink.txt"):
         if kind == "S":
-            service, counted = decoder.service(data)
+            (told,) = decoder.services([data])
+            service = wire.service(told, ())
             rows = found[service.name] = []
-            rows.append((service, decoder.numbers(counted)))
+            rows.append((service, wire.numbers(decoder.stats(told))))
         elif kind == "D":
-            destination, connections, counted = decoder.destination(data, service.family)
-            rows.append((destination, decoder.numbers(counted), connections))
+            destinations = decoder.destinations([data], told.af)
+            (destination,) = wire.service(told, destinations).destinations
+            (each,) = destinations
+            rows.append((destination, wire.numbers(decoder.stats(each)), each))
     return found
+
+
+def read_service(data, *behind):
+    """The service in one message, with the destinations in others."""
+    decoder = ip_vs.Decoder()
+    (told,) = decoder.services([data])
+    return wire.service(told, decoder.destinations(behind, told.af))
 
 
 def test_the_kernels_messages_are_what_was_restored():
@@ -225,16 +236,20 @@ def test_the_numbers_are_those_of_ipvsadm():
             numbers.bytes_out,
         )
         assert counted == stats[name]
-    for destination, _, connections in real:
-        assert connections[:2] == open_[destination.name]
+    for destination, _, told in real:
+        assert (told.active_conns, told.inact_conns) == open_[destination.name]
+
+
+def read_daemons(messages):
+    return list(map(wire.daemon, ip_vs.Decoder().daemons(list(messages))))
 
 
 def test_timeouts_and_daemons_are_those_of_ipvsadm():
-    decoder = wire.Decoder()
+    decoder = ip_vs.Decoder()
     (config,) = (data for kind, data in recorded("netlink.txt") if kind == "C")
-    daemons = [decoder.daemon(data) for _, data in recorded("daemons.txt")]
+    daemons = read_daemons(data for _, data in recorded("daemons.txt"))
 
-    assert decoder.timeouts(config) == Timeouts(900, 120, 300)
+    assert wire.timeouts(decoder.config(config)) == Timeouts(900, 120, 300)
     assert daemons == [
         SyncDaemon("master", "lo", 3, 1472, "224.0.0.81", 8848, 5),
         SyncDaemon("backup", "lo", 4, 1024, "ff02::81", 9000, 1),
@@ -246,7 +261,7 @@ def test_a_daemon_and_timeouts_are_the_attributes_of_the_kernels_header():
 
     command, attributes = wire.request(Step(Verb.NEW, daemon))
     assert command == 9
-    assert wire.Decoder().daemon(attributes) == daemon
+    assert read_daemons([attributes]) == [daemon]
     assert wire.request(Step(Verb.DEL, daemon))[0] == 10
     assert wire.request(Step(Verb.SET, Timeouts(1, 2, 3))) == (
         12,
@@ -256,7 +271,7 @@ def test_a_daemon_and_timeouts_are_the_attributes_of_the_kernels_header():
 
 def test_messages_of_one_length_and_another_layout_are_not_mixed_up():
     """A layout that is remembered must not be put on what only begins like it."""
-    decoder = wire.Decoder()
+    decoder = ip_vs.Decoder()
     head = struct.pack("=HHHxx", 6, 11, AF_INET)
     one = struct.pack("=HH4sHHHxx", 8, 1, bytes((10, 0, 0, 1)), 6, 2, 0x5000)
     rest = b"".join(struct.pack("=HHI", 8, kind, 3) for kind in (3, 4, 5, 6))
@@ -264,13 +279,12 @@ def test_messages_of_one_length_and_another_layout_are_not_mixed_up():
 
     for middle in (one, other, one):
         data = head + middle + rest
-        found, *_ = decoder.destination(struct.pack("=HH", len(data) + 4, 2) + data, 4)
-        assert (found.address, found.port, found.weight) == ("10.0.0.1", 80, 3)
+        (found,) = decoder.destinations([struct.pack("=HH", len(data) + 4, 2) + data], AF_INET)
+        assert (wire.destination_key(found), found.weight) == (("10.0.0.1", 80), 3)
 
 
 def test_what_the_kernel_keeps_without_a_meaning_makes_no_difference():
     """A mask without persistence, a tunnel's type without a tunnel: ipvsadm shows neither."""
-    decoder = wire.Decoder()
     service = by_pyroute2(
         KEY
         + services(
@@ -297,8 +311,9 @@ def test_what_the_kernel_keeps_without_a_meaning_makes_no_difference():
     )
     destination = both[len(by_pyroute2(KEY)) :]
 
-    assert decoder.service(service)[0] == Service("tcp", "10.9.9.9", 443, "rr")
-    assert decoder.destination(destination, 4)[0] == Destination("10.2.1.2", 443, "dr")
+    assert read_service(service, destination) == Service(
+        "tcp", "10.9.9.9", 443, "rr", destinations=(Destination("10.2.1.2", 443, "dr"),)
+    )
 
 
 def test_the_wide_counters_are_read_where_there_are_both():
@@ -313,8 +328,9 @@ def test_the_wide_counters_are_read_where_there_are_both():
     message = by_pyroute2(KEY + services(*known, ("STATS64", wide)))
     old = by_pyroute2(KEY + services(*known))
 
-    decoder = wire.Decoder()
-    counted = decoder.numbers(decoder.service(message)[1])
+    decoder = ip_vs.Decoder()
+    new, narrow_only = map(decoder.stats, decoder.services([message, old]))
+    counted = wire.numbers(new)
     assert (counted.connections, counted.bytes_out_per_s) == (2**40, 2**40 + 9)
-    counted = decoder.numbers(decoder.service(old)[1])
+    counted = wire.numbers(narrow_only)
     assert (counted.connections, counted.bytes_out_per_s) == (0, 9)

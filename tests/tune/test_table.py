@@ -236,7 +236,7 @@ def test_taken_back_where_ip_vs_is_gone_there_is_nothing_left(ipvs, host, at, mo
 
 def test_nothing_is_looked_up_where_ip_vs_is_not_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "dirtune.lvs.genl.Socket", lambda *_: pytest.fail("looking the family up loads ip_vs")
+        "dirtune.netlink.genl.Socket", lambda *_: pytest.fail("looking the family up loads ip_vs")
     )
 
     with (

@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from dirtune.errors import NotPossible
-from dirtune.lvs import genl
+from dirtune.netlink import genl
 
 GET_FAMILY, NAME = 3, 2
 NLCTRL = struct.pack("=HH7sx", 11, NAME, b"nlctrl\0")

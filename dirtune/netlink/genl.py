@@ -12,9 +12,11 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
-from dirtune.errors import DirtuneError, NotPossible
+from dirtune.errors import DirtuneError, NotPossible, ParseError
+from dirtune.formats import parsing
+from dirtune.netlink.attributes import Reader, raw
 
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _ERROR, _DONE = 2, 3
@@ -22,8 +24,8 @@ _ENDS = {_ERROR, _DONE}
 _DUMP_INTERRUPTED = 0x10
 _NETLINK_GENERIC = 16
 _SOL_NETLINK, _CAP_ACK = 270, 10
-_CONTROL_FAMILY, _GET_FAMILY = 0x10, 3
-_ATTR_FAMILY_ID, _ATTR_FAMILY_NAME = 1, 2
+_GENL_ID_CTRL, _CTRL_CMD_GETFAMILY = 0x10, 3
+_CTRL_ATTR_FAMILY_NAME = 2
 _HEADER = struct.Struct("=IHHII")
 _GENERIC = 4
 _BATCH = 128
@@ -35,6 +37,13 @@ _TRIES = 5
 
 Request = tuple[int, bytes]
 """A command and its attributes."""
+
+
+class _Family(NamedTuple):
+    """CTRL_ATTR_*; the kernel tells more, which nobody here needs."""
+
+    family_id: int | None = None
+    family_name: bytes = b""
 
 
 class Refused(DirtuneError):
@@ -53,7 +62,7 @@ class Socket:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_GENERIC)
         self._sequence = 0
         self._version = version
-        self._family = _CONTROL_FAMILY
+        self._family = _GENL_ID_CTRL
         try:
             # Not settimeout, with which each of thousands of calls is two: it polls before.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _WAIT)
@@ -75,8 +84,10 @@ class Socket:
     def get(self, command: int, attributes: bytes = b"") -> bytes:
         """Return the attributes of the one answer to *command*."""
         self._send([(command, attributes)], _ACK)
-        (answer,) = self._answers()
-        return answer
+        answers = self._answers()
+        if len(answers) != 1:
+            raise ParseError("netlink", f"{len(answers)} answers to one question")
+        return answers[0]
 
     def dump(self, command: int, attributes: bytes = b"") -> list[bytes]:
         """Return the attributes of every message of a dump, asked again if it was disturbed."""
@@ -93,17 +104,11 @@ class Socket:
             self._await_all(begin)
 
     def _look_up(self, family: str) -> int:
-        name = family.encode() + b"\0"
-        name += b"\0" * (-len(name) % 4)
-        head = struct.pack("=HH", len(family) + 5, _ATTR_FAMILY_NAME)
-        answer = self.get(_GET_FAMILY, head + name)
-        at = 0
-        while at + 4 <= len(answer):
-            length, kind = struct.unpack_from("=HH", answer, at)
-            if kind == _ATTR_FAMILY_ID:
-                return int(struct.unpack_from("=H", answer, at + 4)[0])
-            at += (length + 3) & ~3
-        raise NotPossible(f"netlink: this kernel told no number of its family {family}")
+        name = raw(_CTRL_ATTR_FAMILY_NAME, family.encode() + b"\0")
+        number = _family(self.get(_CTRL_CMD_GETFAMILY, name)).family_id
+        if number is None:
+            raise NotPossible(f"netlink: this kernel told no number of its family {family}")
+        return number
 
     def _send(self, requests: Sequence[Request], flags: int) -> None:
         first = self._sequence + 1
@@ -180,6 +185,12 @@ def alike(data: bytes) -> Iterator[tuple[int, int, int, Sequence[bytes]]]:
         at += max((length + 3) & ~3, _HEADER.size)
 
 
+@parsing("netlink")
+def _family(answer: bytes) -> _Family:
+    return Reader(_Family)(answer)
+
+
+@parsing("netlink")
 def _number(payload: bytes) -> int:
     """Return the errno in the payload of an acknowledgement or a dump's end; 0 is done."""
     return -int(struct.unpack_from("=i", payload)[0])

@@ -1,0 +1,1 @@
+"""What the kernel tells by messages instead of files: generic netlink, IPVS, ethtool."""

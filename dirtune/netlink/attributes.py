@@ -1,0 +1,121 @@
+"""Attributes of netlink's messages: bytes to named tuples and back. Pure.
+
+Format: `struct nlattr` of include/uapi/linux/netlink.h. The kernel's lists of attributes are read
+as named tuples whose first field is the attribute number 1, and so on; a default that is bytes
+says that the attribute is a text or a nest, every other attribute is a number in this machine's
+byte order. What a message lacks (an older kernel) has its default, what a tuple has no field for
+(a newer kernel) is skipped.
+"""
+
+import struct
+import sys
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any, Generic, NamedTuple, TypeVar
+
+_Named = TypeVar("_Named", bound=tuple[Any, ...])
+_HEAD = struct.Struct("=HH")
+_ONE = struct.Struct("=I")
+_PAD = (b"", b"\0\0\0", b"\0\0", b"\0")
+_NESTED = 0x8000
+_TYPE = 0x3FFF
+_WIDTHS = {1: "B", 2: "H", 4: "I", 8: "Q"}
+
+
+class _Layout(NamedTuple):
+    struct: struct.Struct
+    heads: tuple[int, ...]
+    """Length and type of each attribute, as they are in the message."""
+    pick: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    """Takes the fields, in their order, out of what the struct unpacks and `missing` behind it."""
+    missing: tuple[Any, ...]
+
+
+class Reader(Generic[_Named]):
+    """Reads attributes as a named tuple of the kind *named*.
+
+    Thousands of messages are laid out alike, so the layout of one is tried on the next of its
+    length, in one step instead of one for each attribute; what does not fit is read anew.
+    """
+
+    def __init__(self, named: type[_Named]) -> None:
+        self._make: Callable[[tuple[Any, ...]], _Named] = named._make  # type: ignore[attr-defined]
+        self._defaults: tuple[Any, ...] = tuple(named._field_defaults.values())  # type: ignore[attr-defined]
+        self._layouts: dict[int, _Layout] = {}
+
+    def __call__(self, data: bytes) -> _Named:
+        """Return the attributes in *data*; the last of a type counts.
+
+        `ValueError` if *data* is not a list of attributes, or a number is no number.
+        """
+        layout = self._layouts.get(len(data))
+        if layout is not None:
+            values = layout.struct.unpack(data)
+            if values[::2] == layout.heads:
+                return self._make(layout.pick(values + layout.missing))
+        self._layouts[len(data)] = layout = _layout(data, self._defaults)
+        return self._make(layout.pick(layout.struct.unpack(data) + layout.missing))
+
+
+def _layout(data: bytes, defaults: tuple[Any, ...]) -> _Layout:
+    form = "="
+    heads: list[int] = []
+    places: dict[int, int] = {}
+    at, end = 0, len(data)
+    while at + _HEAD.size <= end:
+        length, kind = _HEAD.unpack_from(data, at)
+        if not _HEAD.size <= length <= end - at:
+            raise ValueError(f"an attribute of {length} bytes where {end - at} are left")
+        after = min((length + 3) & ~3, end - at)
+        number = (kind & _TYPE) - 1
+        form += f"I{_form(number, length - _HEAD.size, defaults)}{after - length}x"
+        places[number] = 2 * len(heads) + 1
+        heads.append(_ONE.unpack_from(data, at)[0])
+        at += after
+    missing = [number for number in range(len(defaults)) if number not in places]
+    places |= {number: 2 * len(heads) + place for place, number in enumerate(missing)}
+    return _Layout(
+        struct.Struct(f"{form}{end - at}x"),
+        tuple(heads),
+        itemgetter(*(places[number] for number in range(len(defaults)))),
+        tuple(defaults[number] for number in missing),
+    )
+
+
+def _form(number: int, size: int, defaults: tuple[Any, ...]) -> str:
+    if not 0 <= number < len(defaults) or isinstance(defaults[number], bytes):
+        return f"{size}s"
+    if size not in _WIDTHS:
+        raise ValueError(f"attribute {number + 1} is a number of {size} bytes")
+    return _WIDTHS[size]
+
+
+def number(value: bytes) -> int:
+    """Return an unsigned number in the byte order of this machine, of whatever width."""
+    return int.from_bytes(value, sys.byteorder)
+
+
+def text(value: bytes) -> str:
+    """Return a text, which ends with a NUL."""
+    return value.rstrip(b"\0").decode(errors="backslashreplace")
+
+
+def raw(kind: int, value: bytes) -> bytes:
+    """Return an attribute that holds *value*."""
+    length = len(value) + _HEAD.size
+    return _HEAD.pack(length, kind) + value + _PAD[length & 3]
+
+
+def nest(kind: int, value: bytes) -> bytes:
+    """Return an attribute that holds attributes."""
+    return _HEAD.pack(len(value) + _HEAD.size, kind | _NESTED) + value
+
+
+def u16(kind: int, value: int) -> bytes:
+    """Return an attribute that is a number of 16 bits."""
+    return struct.pack("=HHHxx", 6, kind, value)
+
+
+def u32(kind: int, value: int) -> bytes:
+    """Return an attribute that is a number of 32 bits."""
+    return struct.pack("=HHI", 8, kind, value)

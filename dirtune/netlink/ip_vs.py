@@ -1,0 +1,252 @@
+"""IPVS over generic netlink: one reader, for the audit and for the configurator.
+
+Numbers, names and layouts are those of include/uapi/linux/ip_vs.h and ip_vs_ctl.c. Looking the
+family up loads ip_vs: whoever opens a socket looks for LOADED first. Reading needs CAP_NET_ADMIN.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dirtune.formats import parsing
+from dirtune.netlink import attributes
+from dirtune.netlink.attributes import nest, raw, u16, u32
+from dirtune.netlink.genl import Socket
+
+LOADED = "/proc/net/ip_vs"
+IPVS_GENL_NAME = "IPVS"
+IPVS_GENL_VERSION = 1
+
+IPVS_CMD_NEW_SERVICE = 1
+IPVS_CMD_SET_SERVICE = 2
+IPVS_CMD_DEL_SERVICE = 3
+IPVS_CMD_GET_SERVICE = 4
+IPVS_CMD_NEW_DEST = 5
+IPVS_CMD_SET_DEST = 6
+IPVS_CMD_DEL_DEST = 7
+IPVS_CMD_GET_DEST = 8
+IPVS_CMD_NEW_DAEMON = 9
+IPVS_CMD_DEL_DAEMON = 10
+IPVS_CMD_GET_DAEMON = 11
+IPVS_CMD_SET_CONFIG = 12
+IPVS_CMD_GET_CONFIG = 13
+
+IPVS_CMD_ATTR_SERVICE = 1
+IPVS_CMD_ATTR_DEST = 2
+IPVS_CMD_ATTR_DAEMON = 3
+IPVS_CMD_ATTR_TIMEOUT_TCP = 4
+IPVS_CMD_ATTR_TIMEOUT_TCP_FIN = 5
+IPVS_CMD_ATTR_TIMEOUT_UDP = 6
+
+IPVS_SVC_ATTR_AF = 1
+IPVS_SVC_ATTR_PROTOCOL = 2
+IPVS_SVC_ATTR_ADDR = 3
+IPVS_SVC_ATTR_PORT = 4
+IPVS_SVC_ATTR_FWMARK = 5
+IPVS_SVC_ATTR_SCHED_NAME = 6
+IPVS_SVC_ATTR_FLAGS = 7
+IPVS_SVC_ATTR_TIMEOUT = 8
+IPVS_SVC_ATTR_NETMASK = 9
+IPVS_SVC_ATTR_PE_NAME = 11
+
+IPVS_DEST_ATTR_ADDR = 1
+IPVS_DEST_ATTR_PORT = 2
+IPVS_DEST_ATTR_FWD_METHOD = 3
+IPVS_DEST_ATTR_WEIGHT = 4
+IPVS_DEST_ATTR_U_THRESH = 5
+IPVS_DEST_ATTR_L_THRESH = 6
+IPVS_DEST_ATTR_ADDR_FAMILY = 11
+IPVS_DEST_ATTR_TUN_TYPE = 13
+IPVS_DEST_ATTR_TUN_PORT = 14
+IPVS_DEST_ATTR_TUN_FLAGS = 15
+
+IPVS_DAEMON_ATTR_STATE = 1
+IPVS_DAEMON_ATTR_MCAST_IFN = 2
+IPVS_DAEMON_ATTR_SYNC_ID = 3
+IPVS_DAEMON_ATTR_SYNC_MAXLEN = 4
+IPVS_DAEMON_ATTR_MCAST_GROUP = 5
+IPVS_DAEMON_ATTR_MCAST_GROUP6 = 6
+IPVS_DAEMON_ATTR_MCAST_PORT = 7
+IPVS_DAEMON_ATTR_MCAST_TTL = 8
+
+IP_VS_SVC_F_PERSISTENT = 0x1
+IP_VS_CONN_F_FWD_MASK = 0x7
+IP_VS_STATE_MASTER, IP_VS_STATE_BACKUP = 0x1, 0x2
+
+
+class CommandAttributes(NamedTuple):
+    """IPVS_CMD_ATTR_*."""
+
+    service: bytes = b""
+    dest: bytes = b""
+    daemon: bytes = b""
+    timeout_tcp: int | None = None
+    """Seconds; None where the kernel has no TCP in IPVS."""
+    timeout_tcp_fin: int | None = None
+    timeout_udp: int | None = None
+
+
+class ServiceAttributes(NamedTuple):
+    """IPVS_SVC_ATTR_*."""
+
+    af: int = 0
+    protocol: int = 0
+    addr: bytes = b""
+    port: int = 0
+    """In the network's byte order."""
+    fwmark: int = 0
+    sched_name: bytes = b""
+    flags: bytes = b""
+    """The flags and a mask, 32 bits each."""
+    timeout: int = 0
+    """Seconds."""
+    netmask: bytes = b""
+    """For IPv6 a prefix's length in this machine's byte order."""
+    stats: bytes = b""
+    pe_name: bytes = b""
+    stats64: bytes = b""
+    """Since Linux 4.1."""
+
+
+class DestAttributes(NamedTuple):
+    """IPVS_DEST_ATTR_*."""
+
+    addr: bytes = b""
+    port: int = 0
+    """In the network's byte order."""
+    fwd_method: int = 0
+    weight: int = 0
+    u_thresh: int = 0
+    l_thresh: int = 0
+    active_conns: int = 0
+    inact_conns: int = 0
+    persist_conns: int = 0
+    stats: bytes = b""
+    addr_family: int = 0
+    """Its service's where the kernel does not tell it, before Linux 3.18."""
+    stats64: bytes = b""
+    tun_type: int = 0
+    """Since Linux 5.3."""
+    tun_port: int = 0
+    """In the network's byte order."""
+    tun_flags: int = 0
+
+
+class StatsAttributes(NamedTuple):
+    """IPVS_STATS_ATTR_*: counters since the service or destination was made, and averages."""
+
+    conns: int | None = None
+    inpkts: int | None = None
+    outpkts: int | None = None
+    inbytes: int | None = None
+    outbytes: int | None = None
+    cps: int | None = None
+    inpps: int | None = None
+    outpps: int | None = None
+    inbps: int | None = None
+    outbps: int | None = None
+
+
+class DaemonAttributes(NamedTuple):
+    """IPVS_DAEMON_ATTR_*.
+
+    Kernels before 4.3 do not tell the group and what follows it, and have no other than these.
+    """
+
+    state: int = 0
+    mcast_ifn: bytes = b""
+    sync_id: int = 0
+    sync_maxlen: int | None = None
+    mcast_group: bytes = b"\xe0\0\0\x51"
+    mcast_group6: bytes = b""
+    mcast_port: int = 8848
+    mcast_ttl: int = 1
+
+
+class Decoder:
+    """Decodes the kernel's answers. Pure; `ParseError` where one is not in the kernel's form."""
+
+    def __init__(self) -> None:
+        self._command = attributes.Reader(CommandAttributes)
+        self._service = attributes.Reader(ServiceAttributes)
+        self._dest = attributes.Reader(DestAttributes)
+        self._stats = attributes.Reader(StatsAttributes)
+        self._daemon = attributes.Reader(DaemonAttributes)
+
+    @parsing("netlink")
+    def services(self, answers: Sequence[bytes]) -> list[ServiceAttributes]:
+        """Return the services in the answers to GET_SERVICE."""
+        return [self._service(self._command(each).service) for each in answers]
+
+    @parsing("netlink")
+    def destinations(self, answers: Sequence[bytes], af: int) -> list[DestAttributes]:
+        """Return the destinations in the answers to GET_DEST; *af* is their service's family."""
+        found = [self._dest(self._command(each).dest) for each in answers]
+        return [each if each.addr_family else each._replace(addr_family=af) for each in found]
+
+    @parsing("netlink")
+    def stats(self, of: ServiceAttributes | DestAttributes) -> StatsAttributes:
+        """Return what is counted, 64 bits wide where the kernel has it so."""
+        return self._stats(of.stats64 or of.stats)
+
+    @parsing("netlink")
+    def daemons(self, answers: Sequence[bytes]) -> list[DaemonAttributes]:
+        """Return the sync daemons in the answers to GET_DAEMON."""
+        found = [self._command(each).daemon for each in answers]
+        return [self._daemon(each) for each in found if each]
+
+    @parsing("netlink")
+    def config(self, answer: bytes) -> CommandAttributes:
+        """Return the timeouts in the answer to GET_CONFIG."""
+        return self._command(answer)
+
+
+class Reader:
+    """Reads the IPVS of the network namespace of a socket; `genl.Refused` where it may not."""
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
+        self._decoder = Decoder()
+        self.stats = self._decoder.stats
+
+    def services(self) -> list[tuple[ServiceAttributes, list[DestAttributes]]]:
+        """Return every service with its destinations."""
+        services = self._decoder.services(self._socket.dump(IPVS_CMD_GET_SERVICE))
+        # All are asked before any is decoded: the quicker the answers come, the more are they of
+        # one moment, and to go to and fro takes a third longer.
+        answers = [self._destinations(service) for service in services]
+        return [
+            (service, self._decoder.destinations(each, service.af))
+            for service, each in zip(services, answers, strict=True)
+        ]
+
+    def destinations(self, service: ServiceAttributes) -> list[DestAttributes]:
+        """Return the destinations of one service, of which its key is known."""
+        return self._decoder.destinations(self._destinations(service), service.af)
+
+    def daemons(self) -> list[DaemonAttributes]:
+        """Return the sync daemons that run."""
+        return self._decoder.daemons(self._socket.dump(IPVS_CMD_GET_DAEMON))
+
+    def config(self) -> CommandAttributes:
+        """Return the timeouts."""
+        return self._decoder.config(self._socket.get(IPVS_CMD_GET_CONFIG))
+
+    def _destinations(self, service: ServiceAttributes) -> list[bytes]:
+        with parsing("netlink"):  # a number that the kernel told may be wider than its attribute
+            question = nest(IPVS_CMD_ATTR_SERVICE, key(service))
+        return self._socket.dump(IPVS_CMD_GET_DEST, question)
+
+
+def key(service: ServiceAttributes) -> bytes:
+    """Return the attributes that tell *service* from others."""
+    family = u16(IPVS_SVC_ATTR_AF, service.af)
+    if service.fwmark:
+        return family + u32(IPVS_SVC_ATTR_FWMARK, service.fwmark)
+    return b"".join(
+        (
+            family,
+            u16(IPVS_SVC_ATTR_PROTOCOL, service.protocol),
+            raw(IPVS_SVC_ATTR_ADDR, service.addr),
+            u16(IPVS_SVC_ATTR_PORT, service.port),
+        )
+    )
