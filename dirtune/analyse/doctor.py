@@ -202,10 +202,7 @@ def _bench_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
 
 
 def _lvs_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
-    return (
-        *_present((not facts.root, "needs root", "run it with sudo")),
-        *_modules(facts, "pyroute2"),
-    )
+    return _present((not facts.root, "needs root", "run it with sudo"))
 
 
 def _report_obstacles(facts: Facts) -> tuple[Obstacle, ...]:

@@ -55,7 +55,7 @@ _EVENTS = (
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 # Perf's two kinds of probe came with one release, so the second alone means no kprobes.
 _KPROBE, _UPROBE = (f"/sys/bus/event_source/devices/{kind}probe" for kind in "ku")
-_MODULES = ("altair", "jinja2", "pyroute2", "scipy", "vl_convert")
+_MODULES = ("altair", "jinja2", "scipy", "vl_convert")
 
 
 class Facts(msgspec.Struct, frozen=True):
