@@ -1,11 +1,6 @@
-"""What each renderer prints, whole, in golden/NAME.txt.
-
-`UPDATE_GOLDEN=1 pytest tests/render/test_golden.py` writes the files anew: read the difference as
-a user would.
-"""
+"""What each renderer prints, whole, in golden/NAME.txt."""
 
 import json
-import os
 import pkgutil
 import re
 from pathlib import Path
@@ -41,6 +36,7 @@ from dirtune.render import (
     sweep,
     tune,
 )
+from tests.golden import same
 from tests.render import inputs
 from tests.render.crowded import RUN
 
@@ -177,12 +173,7 @@ OUTPUTS = {
 
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_the_whole_output(name):
-    path = GOLDEN / f"{name}.txt"
-    text = click.unstyle(OUTPUTS[name]()).rstrip("\n") + "\n"
-    if os.environ.get("UPDATE_GOLDEN") == "1":
-        path.write_text(text)
-
-    assert text == path.read_text()
+    same(GOLDEN / f"{name}.txt", click.unstyle(OUTPUTS[name]()))
 
 
 def test_every_renderer_has_its_files_and_no_file_is_left_over():
