@@ -382,7 +382,7 @@ def test_what_the_audit_could_not_judge_is_said_where_it_was_named(tmp_path):
 
     said = dirtune("fix", "plan", "irq/shared-with-nic", "--root", str(tmp_path)).stdout
 
-    assert "irq/shared-with-nic was not judged: irq 10: virtio5" in said
+    assert "irq/shared-with-nic was not judged: irq 10 is shared by virtio5" in said
 
 
 def test_a_journal_that_cannot_be_read_is_named_and_hinders_no_other(lost, tmp_path):
