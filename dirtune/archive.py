@@ -29,6 +29,8 @@ _MOST_FOLDERS = 100_000
 _LONGEST_PATH = 1024
 _LARGEST_EXTENSION = 4096
 """Limit of a header's extension: a path, the target of a link and a time of change."""
+_MOST_ROWS = 64
+"""Limit of the rows of such an extension; bsdtar writes about 20."""
 _LARGEST_PACKED = 256 << 20
 _EXTENSIONS = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
 _BROKEN = (
@@ -163,8 +165,10 @@ def _headers(archive: gzip.GzipFile) -> Iterator[bytes]:
 
 def _pax(content: bytes) -> dict[str, str]:
     """Return the names in an extension as POSIX has it: `LENGTH KEY=VALUE` in rows."""
-    found = {}
-    while content:
+    found: dict[str, str] = {}
+    for _ in range(_MOST_ROWS):
+        if not content:
+            return found
         length = int(content[: content.index(b" ")])
         row, content = content[:length], content[max(length, 1) :]
         key, _, value = row.partition(b" ")[2].partition(b"=")
@@ -172,7 +176,7 @@ def _pax(content: bytes) -> dict[str, str]:
             raise _Refused("it has a file with holes, or of more than 8 GB")
         if key in {b"path", b"linkpath"}:
             found[key.decode()] = _name(value.removesuffix(b"\n"))
-    return found
+    raise _Refused(f"an extension of a header has more than {_MOST_ROWS} rows")
 
 
 def _name(content: bytes) -> str:

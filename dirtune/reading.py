@@ -7,11 +7,17 @@ kernel: callers put their own name of the thing before it.
 
 import errno
 import os
+import resource
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from dirtune.errors import NotPossible
 
 LARGEST_BYTES = 16 << 20
 """Limit of a file that a user names, unless its reader sets another."""
+_MOST_MEMORY = 256 << 20
 _CHUNK_BYTES = 1 << 20
 
 
@@ -40,6 +46,28 @@ def open_regular(path: str | Path, most: int) -> int:
         os.close(handle)
         raise
     return handle
+
+
+@contextmanager
+def memory_bounded(name: str) -> Iterator[None]:
+    """Let the block take `_MOST_MEMORY` more than this process has; `NotPossible` beyond.
+
+    Parsers take up to 60 times the bytes of a text that was made for it, and no host has such.
+    """
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limits = (pages * resource.getpagesize() + _MOST_MEMORY, soft, hard)
+    lowest = min(limit for limit in limits if limit != resource.RLIM_INFINITY)
+    resource.setrlimit(resource.RLIMIT_DATA, (lowest, hard))
+    try:
+        yield
+    except MemoryError:
+        most = f"{_MOST_MEMORY >> 20} MiB"
+        raise NotPossible(
+            f"{name}: takes more than {most} of memory, more than the record of any host"
+        ) from None
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def exists(path: str | Path) -> bool:

@@ -161,7 +161,9 @@ def _snapshot(host: Host, wish: Wish, wanted: Mapping[str, str | None]) -> Snaps
     """Take two samples, for rates and what netlink tells, where a check may want them."""
     alone = {check for fix in fixes.by_themselves(wanted) for check in fix.checks}
     if not wish.live:
-        return _sources.of_a_host(Source(wish.root), take(host))
+        source = Source(wish.root)
+        with reading.memory_bounded(source.name):
+            return _sources.of_a_host(source, take(host))
     if wanted and alone.issuperset(wanted):
         return take(host)
     return take_all(_sources.samples(Source()))

@@ -68,9 +68,11 @@ def of_path_or_host(name: str, source: Source) -> Source:
 def snapshot_of(source: Source, fields: Sequence[str] = FIELDS) -> Snapshot:
     """Take a snapshot of *fields*; a recorded tree is one sample, a live host two."""
     if source.archive is not None:
-        return take_all(load(source.archive), fields)
+        with reading.memory_bounded(source.name):
+            return take_all(load(source.archive), fields)
     if source.root is not None:
-        return take_all((tree(source.root),), fields)
+        with reading.memory_bounded(source.name):
+            return take_all((tree(source.root),), fields)
     return take_all(samples(source, fields), fields)
 
 

@@ -39,6 +39,8 @@ _GLUED = re.compile(
 _DRIVER = re.compile(r"(?:[a-z0-9]+-)?")
 _LONGEST_QUEUE = 100
 """Characters of the name of a queue; drivers use 32 and less."""
+_MOST_ROWS = 1 << 18
+"""Limit of the rows: 128 interrupts for each of 2,048 CPUs."""
 _ROW_LIMIT = 1 << 20
 """Characters; 8,192 CPUs, the most a kernel is built for, and 128 handlers take a tenth of it."""
 
@@ -145,6 +147,8 @@ def parse_interrupts(text: str) -> Interrupts:
     lines: list[Line] = []
     unread: list[str] = []
     for number, row in rows:
+        if number > _MOST_ROWS:
+            raise ParseError(SOURCE, f"more than {_MOST_ROWS:,} rows")
         label = _LABEL.match(row)
         if label:
             try:

@@ -83,6 +83,10 @@ def many_pax():
     return (part for _ in range(50_000) for part in (header("x", 2048, b"x"), b"1" * 2048))
 
 
+def pax_of_short_rows():
+    return (part for _ in range(16_000) for part in (header("x", 4096, b"x"), b"2 " * 2048))
+
+
 def endless_names():
     return (header("x", 100, b"L") + b"x" * 512 for _ in range(400_000))
 
@@ -111,7 +115,7 @@ def deep_meta():
 @pytest.mark.parametrize(
     "members",
     [
-        *(long_name, long_pax, bomb, sparse, deep_meta),
+        *(long_name, long_pax, bomb, sparse, deep_meta, pax_of_short_rows),
         *(pytest.param(slow, marks=pytest.mark.long) for slow in (empty_members, endless_names)),
         *(pytest.param(slow, marks=pytest.mark.long) for slow in (many_pax, many_large, deep)),
     ],
@@ -125,6 +129,37 @@ def test_an_archive(tmp_path, members):
     assert (tmp_path / "a.tgz").stat().st_size < 10 << 20
 
     assert str(tmp_path / "a.tgz") in refused(tmp_path, "audit", "--from", tmp_path / "a.tgz")
+
+
+MADE_FOR_MEMORY = {"proc/cmdline": "1 1 ", "proc/cpuinfo": "1 1\n"}
+"""Texts of which each takes a multiple of its bytes once it is parsed."""
+
+
+@pytest.mark.parametrize("path", MADE_FOR_MEMORY)
+@pytest.mark.parametrize("words", [("audit",), ("fix", "plan")])
+def test_a_tree_with_a_text_made_for_memory(tmp_path, path, words):
+    row = MADE_FOR_MEMORY[path]
+    (tmp_path / "proc").mkdir()
+    (tmp_path / path).write_text(row * ((31 << 20) // len(row)))
+
+    assert "takes more than 256 MiB of memory" in refused(tmp_path, *words, "--root", tmp_path)
+
+
+def test_an_archive_with_a_text_made_for_memory(tmp_path):
+    with gzip.open(tmp_path / "a.tgz", "wb", compresslevel=1) as file:
+        file.write(block("meta.json", json.dumps(META).encode()))
+        file.write(block("0/proc/cmdline", b"1 1 " * (7 << 20)) + b"\0" * 1024)
+
+    said = refused(tmp_path, "audit", "--from", tmp_path / "a.tgz")
+    assert "takes more than 256 MiB of memory" in said
+
+
+def test_a_table_of_very_many_interrupts(tmp_path):
+    (tmp_path / "proc").mkdir()
+    row = "1: 1 IO-APIC 1-edge eth0\n"
+    (tmp_path / "proc/interrupts").write_text("           CPU0\n" + row * ((31 << 20) // len(row)))
+
+    refused(tmp_path, "audit", "--root", tmp_path)
 
 
 def table_of_ipvs(destinations):
