@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from dirtune.errors import DirtuneError
+from dirtune.errors import DirtuneError, Exhausted, require_files
 from dirtune.escape import one_line, visible
 from dirtune.extras import lacking
 from dirtune.signals import ignore, interruptible
@@ -44,6 +44,8 @@ class OutputLost(DirtuneError):
 def outermost(work: Callable[[], int | None]) -> NoReturn:
     """Do *work* and exit: with the status it returns, or with 2 and one line on what failed."""
     own_process, status = guard_streams(), CANNOT
+    if own_process:
+        sys.unraisablehook = _unraisable
     # A signal that comes while the last line is printed has nothing to add.
     with suppress(KeyboardInterrupt), interruptible():
         try:
@@ -82,6 +84,10 @@ def complain(text: str) -> None:
 
 def fault(error: Exception) -> str:
     """Return the line on an exception that nobody expected: what, where, and who should know."""
+    try:
+        require_files(error)
+    except Exhausted as reason:
+        return str(reason)
     text = f"{type(error).__name__}: {error}".removesuffix(": ")
     short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     return f"internal error: {short}{_where(error)}. {_REPORT}"
@@ -91,6 +97,12 @@ def _unexpected(error: Exception) -> None:
     if os.environ.get("DIRTUNE_DEBUG") == "1":
         sys.stderr.write(visible("".join(traceback.format_exception(error))))
     complain(fault(error))
+
+
+def _unraisable(found: "sys.UnraisableHookArgs", /) -> None:
+    """Show what a finaliser raised to who debugs: the error that led there has its own line."""
+    if os.environ.get("DIRTUNE_DEBUG") == "1":
+        sys.__unraisablehook__(found)
 
 
 def _where(error: Exception) -> str:

@@ -6,6 +6,7 @@
   - ParseError      the text is there and is not what we know how to read
   - NotPossible     this host or this user lacks what the command needs; says the remedy
     - NotInstalled  a command is not installed on a node
+    - Exhausted     this process or this machine may not open more files
   - NodeUnreachable a node could not be reached, or was lost
   - PlanError       a plan or configuration file is wrong; says the key
   - ApplyError      a write was refused, did not take, or its precondition does not hold
@@ -13,6 +14,13 @@
     - NoVerdict     nothing that was measured can be judged
   - LabError        the lab could not be built or is not in the state the command needs
 """
+
+import errno
+
+_REMEDIES = {
+    errno.EMFILE: "this process may not open more files. Raise its limit: ulimit -n 1024",
+    errno.ENFILE: "this machine may not open more files. Raise its limit: sysctl fs.file-max",
+}
 
 
 class DirtuneError(Exception):
@@ -64,3 +72,16 @@ class NoVerdict(TrialError):
 
 class LabError(DirtuneError):
     """The lab could not be built, or is not in the state the command needs."""
+
+
+class Exhausted(NotPossible):
+    """This process or machine may not open more files."""
+
+
+def require_files(error: BaseException) -> None:
+    """Raise `Exhausted` if *error* says that no more files may be opened.
+
+    It says nothing about the file or host that was asked: "not there" would be a false answer.
+    """
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        raise Exhausted(_REMEDIES[error.errno]) from error

@@ -22,7 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from dirtune.errors import ApplyError, NotPossible, SourceMissing, SourceRefused
+from dirtune.errors import ApplyError, NotPossible, SourceMissing, SourceRefused, require_files
 from dirtune.reading import read_bytes
 from dirtune.writing import sync
 
@@ -85,6 +85,7 @@ class LiveHost:
         except (FileNotFoundError, NotADirectoryError, ProcessLookupError) as error:
             raise SourceMissing(f"{path}: not on this host") from error
         except OSError as error:
+            require_files(error)
             raise SourceRefused(f"{path}: {error.strerror}") from error
         if not self.here:
             self._left -= len(data) * (1 if data.isascii() else WIDEST)
@@ -150,7 +151,8 @@ class LiveHost:
     def _names(self, folder: str) -> list[str]:
         try:
             return [entry.name for entry in os.scandir(self._file(folder or "/"))]
-        except OSError:
+        except OSError as error:
+            require_files(error)
             return []
 
 
@@ -389,7 +391,8 @@ def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> st
         raise NotPossible(f"{argv[0]}: command not found") from error
     except subprocess.TimeoutExpired as error:
         raise NotPossible(f"{' '.join(argv)}: no answer in {timeout_s:g} s") from error
-    except OSError as error:  # not executable, of another machine, too many files or processes
+    except OSError as error:  # not executable, of another machine, too many processes
+        require_files(error)
         raise NotPossible(f"{argv[0]}: cannot be started: {error.strerror}") from error
     if check and done.returncode:
         said = readable(done.stderr or done.stdout).strip().splitlines()

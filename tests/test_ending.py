@@ -82,6 +82,24 @@ def test_every_kind_of_fault_is_reported_and_debug_shows_its_traceback(error, mo
     assert "in broken" in done.stderr
 
 
+@pytest.mark.parametrize("limit", range(6, 10))
+def test_too_few_open_files_is_one_line_with_the_remedy(limit):
+    code = (
+        f"import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({limit}, {limit})); "
+        "from dirtune.start import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "audit", "--interval=0"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    said = "dirtune: this process may not open more files. Raise its limit: ulimit -n 1024\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
 @pytest.mark.parametrize(
     ("redirection", "line"),
     [

@@ -1,4 +1,5 @@
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -6,7 +7,8 @@ import time
 
 import pytest
 
-from dirtune.errors import NotPossible, SourceMissing, SourceRefused
+from dirtune.collect import commands, netlink
+from dirtune.errors import Exhausted, NotPossible, SourceMissing, SourceRefused
 from dirtune.host import LiveHost, RecordedHost, followed, run
 from tests.forked import wait_for
 
@@ -60,6 +62,29 @@ def recorded(tmp_path):
     (root / "proc").mkdir()
     (root / "etc").mkdir()
     return root
+
+
+ASKED = {
+    "read": lambda: LiveHost().read("/proc/stat"),
+    "glob": lambda: LiveHost().glob("/proc/[1-9]*/stat"),
+    "run": lambda: run(("true",)),
+    "commands": lambda: commands.outputs(commands.OUTPUTS),
+    "netlink": lambda: netlink.answers(LiveHost(), (netlink.ETHTOOL,)),
+}
+
+
+@pytest.mark.parametrize("ask", ASKED)
+def test_no_file_left_to_open_says_nothing_about_the_host(ask):
+    """Taken for an absent source, it would let checks pass that saw nothing."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+    try:
+        with pytest.raises((Exhausted, OSError), match=r"open (more )?files"):
+            ASKED[ask]()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_an_absolute_link_of_a_record_starts_at_its_root(tmp_path):

@@ -8,7 +8,7 @@ no module for them is there, that is an empty list.
 from collections.abc import Collection
 
 from dirtune.collect.frames import OPEN, frames
-from dirtune.errors import DirtuneError, SourceMissing, SourceRefused
+from dirtune.errors import Exhausted, NotPossible, ParseError, SourceMissing, SourceRefused
 from dirtune.host import Host, recorded_text, run
 
 ROOT = "/cmd/"
@@ -87,7 +87,9 @@ def outputs(wanted: Collection[str]) -> dict[str, str]:
     try:
         found = parse_outputs(run(("sh", "-c", f"{OPEN}frame start\n{script(wanted)}")))
         return {recorded_text(path): recorded_text(text) for path, text in found.items()}
-    except DirtuneError:  # no shell: as if none of the commands were here
+    except Exhausted:
+        raise
+    except (NotPossible, ParseError):  # no shell: as if none of the commands were here
         return {}
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from socket import AF_INET, AF_INET6, inet_ntop, ntohs
 from typing import Any
 
-from dirtune.errors import DirtuneError, SourceMissing, SourceRefused
+from dirtune.errors import DirtuneError, SourceMissing, SourceRefused, require_files
 from dirtune.formats import parsing
 from dirtune.host import Host, recorded_path
 from dirtune.netlink import ethtool, genl, ip_vs
@@ -69,7 +69,8 @@ def _ipvs() -> dict[str, Any] | None:
     try:
         with genl.Socket(ip_vs.IPVS_GENL_NAME, ip_vs.IPVS_GENL_VERSION) as socket:
             return _all(ip_vs.Reader(socket))
-    except (DirtuneError, OSError):  # not root, or a family this kernel does not have
+    except (DirtuneError, OSError) as error:  # not root, or a family this kernel does not have
+        require_files(error)
         return None
 
 
