@@ -681,6 +681,40 @@ def test_a_sampler_that_never_says_its_end_is_given_up(script, why, monkeypatch)
     assert time.monotonic() - began < 20
 
 
+@pytest.mark.parametrize("line", ["", "ab"])
+def test_very_many_short_lines_are_bounded_in_memory_and_leave_others_their_turn(line):
+    """A line that has come is not waited for, and takes many times its bytes in memory."""
+    turns = []
+
+    async def others():
+        while True:
+            turns.append(time.monotonic())
+            await asyncio.sleep(0)
+
+    async def use():
+        reader = asyncio.StreamReader(limit=2**30)
+        reader.feed_data(f"{line}\n".encode() * 400_000)
+        reader.feed_eof()
+        beside = asyncio.create_task(others())
+        with pytest.raises(streams.TooMuch):
+            await streams.lines_before(reader, ".", 2**24)
+        beside.cancel()
+
+    asyncio.run(use())
+
+    assert len(turns) > 50
+
+
+def test_a_short_answer_is_expected_to_be_short():
+    """What is not said to be long is not given the memory of a generator's log."""
+
+    async def use(it):
+        await it.run("head -c 3000000 /dev/zero")
+
+    with pytest.raises(NodeUnreachable, match="longer than 1 MiB"):
+        locally(use)
+
+
 def test_what_is_kept_of_complaints_is_the_last():
     async def use(it):
         async with await it.start("seq 100000 >&2; echo done") as process:

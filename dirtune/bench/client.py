@@ -19,7 +19,7 @@ from dirtune.bench.generators import Part, Report, Schedule
 from dirtune.bench.outcome import ClientResult
 from dirtune.bench.tables import Plan
 from dirtune.errors import NodeUnreachable, ParseError, TrialError
-from dirtune.remote import Node, Process, together
+from dirtune.remote import LOG_BYTES, Node, Process, together
 
 # A generator that was told to stop after its time-out is given this long to say so.
 _LATE_S = 20
@@ -128,7 +128,8 @@ class LiveLoad:
         load, started, text = self._plan.load, self._started[host], ""
         try:
             within_s = load.load_s + load.timeout_s + _LATE_S
-            text = (await self._processes[host].finish(timeout_s=within_s)).stdout
+            finish = self._processes[host].finish(timeout_s=within_s, most_bytes=LOG_BYTES)
+            text = (await finish).stdout
             reports = await asyncio.to_thread(self._reports, text)
             first = _first_s(reports)
             if first is not None:

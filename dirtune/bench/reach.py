@@ -102,7 +102,8 @@ async def _answered(plan: Plan, node: Node) -> bool:
 
 async def _entries(plan: Plan, director: Node) -> dict[_Place, tuple[int, int]]:
     """Return each destination's weight and entries in the connection table."""
-    found = ours(ip_vs.parse_services(await director.run(_TABLE)), plan)
+    table = await director.run(_TABLE, most_bytes=remote.DOCUMENT_BYTES)
+    found = ours(ip_vs.parse_services(table), plan)
     if found is None:
         wanted = plan.service
         raise NotPossible(f"{director.name}: has no service {wanted.vip}:{wanted.port}")

@@ -142,7 +142,7 @@ class LiveRig:
         director = self._plan.director
         script = service.STATS_SCRIPT.format(dirtune=shlex.join(director.dirtune.split()))
         try:
-            text = await self._nodes[director.host].run(script)
+            text = await self._nodes[director.host].run(script, most_bytes=remote.DOCUMENT_BYTES)
         except NotPossible:
             return {}
         return service.shares(text, self._plan)
@@ -313,15 +313,19 @@ async def foreign(
         return None  # where there is no such service the first request will say so
     script = service.CLIENT_SCRIPT.format(vip=shlex.quote(plan.service.vip or ""))
     clients = [client for client in plan.clients if client.host in nodes]
-    texts = await together(nodes[client.host].run(script) for client in clients)
+    most = remote.FETCHED_BYTES  # a client may hold 400,000 connections
+    texts = await together(nodes[each.host].run(script, most_bytes=most) for each in clients)
     said = dict(zip((client.label for client in clients), texts, strict=True))
-    return service.foreign(await director.run(("cat", ip_vs.CONN_SOURCE)), said, plan)
+    table = await director.run(("cat", ip_vs.CONN_SOURCE), most_bytes=most)
+    return service.foreign(table, said, plan)
 
 
 async def _use(node: Node, plan: Plan) -> service.Use | None:
     sources = (ip_vs.SOURCE, ip_vs.PERCPU_SOURCE)
     try:
-        services, counters = [await node.run(("cat", source)) for source in sources]
+        services, counters = [
+            await node.run(("cat", source), most_bytes=remote.DOCUMENT_BYTES) for source in sources
+        ]
     except NotPossible:  # ip_vs is not loaded there, which the trial will say
         return None
     return service.use(services, counters, plan)

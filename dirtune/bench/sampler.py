@@ -6,8 +6,10 @@ own is a container: /proc/stat is then the whole machine's, and the group's own 
 instead. Nothing is installed on the node, and the shell ends when its input does.
 """
 
+import asyncio
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol
 
 from dirtune.analyse.cpu import GroupTimes, Sample
@@ -26,6 +28,8 @@ SAMPLE_S = 15
 """How long a sample may take in all."""
 SAMPLE_BYTES = 64 * 2**20
 """How long it may be: twice what 4,096 rows of 512 CPUs are."""
+_MANY_LINES = 20_000
+"""Lines of a sample that is worth a thread."""
 
 _MOST_CPUS = 2**16
 _UPTIME = re.compile(r"\d{1,15}(\.\d{1,9})?(?=\s)", re.ASCII)
@@ -77,7 +81,8 @@ class Sampler:
         """Return the counters of now; `NodeUnreachable` if the node was lost."""
         await self._process.send("\n")
         lines = await self._process.lines_before(".", timeout_s=SAMPLE_S, most_bytes=SAMPLE_BYTES)
-        return parse(lines, container=self._container)
+        work = partial(parse, lines, container=self._container)
+        return await asyncio.to_thread(work) if len(lines) > _MANY_LINES else work()
 
     async def end(self) -> None:
         """End the shell."""

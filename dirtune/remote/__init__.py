@@ -25,8 +25,10 @@ from dirtune.ssh_names import LOCAL
 __all__ = [
     "CONNECTIONS_AT_ONCE",
     "DOCUMENT_BYTES",
+    "FETCHED_BYTES",
     "GUARD",
     "LOCAL",
+    "LOG_BYTES",
     "MISSING",
     "Finished",
     "Node",
@@ -45,6 +47,8 @@ DOCUMENT_BYTES = 8 * 2**20
 """How long an answer of another dirtune may be; JSON takes up to 30 times that in memory."""
 FETCHED_BYTES = 64 * 2**20
 """How much a host may answer an audit: twice what 512 CPUs with 4,096 interrupts do."""
+LOG_BYTES = 256 * 2**20
+"""How long a generator's output may be, which has one line a request."""
 _LARGE = 2**20
 """Characters of an answer that is worth a thread."""
 

@@ -8,8 +8,8 @@ import codecs
 import sys
 
 LINE_BYTES = 2**20
-ANSWER_BYTES = 256 * 2**20
-"""How long an answer may be; a generator's log has one line a request."""
+ANSWER_BYTES = 2**20
+"""How long an answer may be of which its reader does not expect more."""
 ERRORS_BYTES = 16 * 2**20
 """How much a host may complain before it is taken for broken."""
 KEPT_BYTES = 2**16
@@ -17,6 +17,8 @@ KEPT_BYTES = 2**16
 NOISE_BYTES = 2**16
 """How much may come before the mark that our script prints first."""
 _CHUNK = 2**16
+_LINES_AT_ONCE = 1000
+"""Lines that are read before others have their turn: a line that has come is not waited for."""
 
 
 class TooMuch(Exception):
@@ -57,16 +59,21 @@ async def line(reader: asyncio.StreamReader) -> str | None:
 
 
 async def lines_before(reader: asyncio.StreamReader, end: str, most_bytes: int) -> list[str]:
-    """Return the lines before the line *end*; `TooMuch` beyond *most_bytes*, `EOFError`."""
+    """Return the lines before the line *end*; `TooMuch` beyond *most_bytes*, `EOFError`.
+
+    The bytes are those in memory: a line of two characters takes more than fifty.
+    """
     lines: list[str] = []
     size = 0
     while (text := await line(reader)) != end:
         if text is None:
             raise EOFError
-        size += len(text) + 1
+        size += sys.getsizeof(text)
         if size > most_bytes:
             raise TooMuch(f"it printed more than {most_bytes // 2**10} KiB where less was due")
         lines.append(text)
+        if len(lines) % _LINES_AT_ONCE == 0:
+            await asyncio.sleep(0)
     return lines
 
 

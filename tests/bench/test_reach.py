@@ -34,7 +34,7 @@ class Cluster:
         self.others = list(others)
         self.entries = {"rs1": 10, "rs2": 0}
 
-    async def run(self, script, *, timeout_s=60):
+    async def run(self, script, *, timeout_s=60, **_):
         if script.startswith("cat"):
             entries = {"one": self.entries["rs1"], "two": self.entries["rs2"]}
             return TABLE.format(weight=self.weight, **entries) + self.more()
@@ -88,7 +88,7 @@ def test_a_server_of_weight_0_need_not_answer():
 
 def test_where_every_weight_is_0_nobody_is_asked_which_is_said():
     class Drained(Cluster):
-        async def run(self, script, *, timeout_s=60):
+        async def run(self, script, *, timeout_s=60, **_):
             return (await super().run(script, timeout_s=timeout_s)).replace(" 1      3 ", " 0  3 ")
 
     found = ask(Drained([], weight=0))
@@ -119,7 +119,7 @@ def test_nor_is_it_whole_where_others_connections_hide_who_did_not_answer():
 
 def test_one_that_answers_the_second_time_did_not_always():
     class Once(Cluster):
-        async def run(self, script, *, timeout_s=60):
+        async def run(self, script, *, timeout_s=60, **_):
             text = await super().run(script, timeout_s=timeout_s)
             return BAD if len(self.turns) == 2 and not script.startswith("cat") else text
 
@@ -156,7 +156,7 @@ def test_one_that_is_added_meanwhile_has_its_requests_told_but_is_not_waited_for
             new = self.entries.get("new")
             return "" if new is None else f"  -> C612000D:0050      Route   1      0      {new}\n"
 
-        async def run(self, script, *, timeout_s=60):
+        async def run(self, script, *, timeout_s=60, **_):
             if not script.startswith("cat"):
                 self.entries.setdefault("new", 0)
             return await super().run(script, timeout_s=timeout_s)
@@ -176,7 +176,7 @@ def test_what_cannot_be_told_from_others_connections_is_asked_again():
 
 def test_a_service_that_is_not_there_and_a_client_without_a_tool_are_said():
     class Bare(Cluster):
-        async def run(self, script, *, timeout_s=60):
+        async def run(self, script, *, timeout_s=60, **_):
             return "no tool to ask with\n" if not script.startswith("cat") else self.table
 
     bare = Bare([])

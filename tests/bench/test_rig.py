@@ -153,7 +153,7 @@ class Table:
         self.asked = 0
         self.read = 0
 
-    async def run(self, argv):
+    async def run(self, argv, **_):
         if argv[-1] == "/proc/net/ip_vs":
             self.now = self.seconds[min(self.asked, len(self.seconds) - 1)]
             self.asked += 1
