@@ -229,7 +229,9 @@ def _complaint(path: str, text: str) -> str | None:
 
 def _add_rows(sample: _Sample, text: str) -> None:
     """Add what stat(1) printed of links and of files whose permission bits are kept."""
-    listed, *parts = text.split(text[:_UUID_LENGTH])[1:] or ("",)
+    if not text:
+        raise _cut_off()
+    listed, *parts = text.split(text[:_UUID_LENGTH])[1:]
     names = set(listed.split("\0")[1:])
     for begin, shown in zip(parts[::2], parts[1::2], strict=False):
         mode, _, path = begin.removeprefix(" ").partition(" ")

@@ -177,6 +177,15 @@ def test_what_was_asked_beside_files_is_kept():
     assert fetched.mode("/proc/irq/37/smp_affinity") == 0o644
 
 
+@pytest.mark.parametrize("kind", ["rows", "texts", "netlink", "time", "/cmd/ss", "", "x"])
+@pytest.mark.parametrize("text", ["", "\0", "x"])
+def test_a_frame_with_little_in_it_is_an_error_or_says_nothing(kind, text):
+    mark = f"DIRTUNE={'0' * 36}\0"
+
+    with pytest.raises(ParseError, match="fetched sources: "):
+        parse_sample(f"{mark}{kind}\0{text}{mark}time\0x")
+
+
 def test_a_transfer_that_was_cut_off_is_noticed():
     first = printed(texts=[("/proc/stat", "cpu 1\n"), ("/proc/uptime", "1 1\n")])
 
