@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from fcntl import ioctl
 from typing import NamedTuple
 
-from dirtune.errors import ParseError
+from dirtune.errors import ParseError, require_files
 from dirtune.formats import parsing
 from dirtune.netlink import attributes, genl
 
@@ -164,7 +164,8 @@ def opened() -> Iterator[Cards]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         try:
             netlink = genl.Socket(_ETHTOOL_GENL_NAME, _ETHTOOL_GENL_VERSION)
-        except (genl.Refused, OSError):
+        except (genl.Refused, OSError) as error:
+            require_files(error)
             yield Cards(control, None)
             return
         with netlink:
