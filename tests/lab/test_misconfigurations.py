@@ -80,7 +80,7 @@ FAULTS = (
     Fault("NAT without forwarding", "lb1", "ipvs/nat-forward-off", "forward",
           f"ipvsadm -A -t {VIP}:82 -s wlc; ipvsadm -a -t {VIP}:82 -r 198.18.0.11:80 -m",
           f"ipvsadm -D -t {VIP}:82"),
-    Fault("the way back from NAT", "rs1", "realserver/nat-gateway", "not through the director",
+    Fault("the way back from NAT", "rs1", "realserver/nat-gateway", "through the director",
           "ip route add default via 198.18.0.254", "ip route del default via 198.18.0.254"),
     Fault("one queue, RPS off", "lb1", "nic/single-queue", "enp0s16",
           RPS.format(mask=0), RPS.format(mask=3)),

@@ -1,4 +1,4 @@
-"""Checks of clients (load generators, proxies in front), and what several of them ask."""
+"""Checks of clients (load generators, proxies in front), and questions that they share."""
 
 from dirtune.snapshot import Snapshot
 
@@ -8,11 +8,11 @@ _RANGE = "net/ipv4/ip_local_port_range"
 
 
 def ports(snapshot: Snapshot) -> int | None:
-    """Return how many source ports one address has, reserved ones taken off; None if unknown."""
-    found = snapshot.sysctls.numbers(_RANGE) if snapshot.sysctls else ()
-    if len(found) != 2 or found[1] < found[0]:
+    """Return how many unreserved source ports one address has; None if unknown."""
+    span = snapshot.sysctls.numbers(_RANGE) if snapshot.sysctls else ()
+    if len(span) != 2 or span[1] < span[0]:
         return None
-    low, high = found
+    low, high = span
     assert snapshot.sysctls is not None
     reserved = snapshot.sysctls.text("net/ipv4/ip_local_reserved_ports") or ""
     return high - low + 1 - sum(_overlap(part, low, high) for part in reserved.split(","))

@@ -23,13 +23,14 @@ def ephemeral_ports(snapshot: Snapshot) -> Verdicts:
     """A client runs out of source ports.
 
     ## What it does
-    Reports a client whose sockets in TIME_WAIT fill 80 % of its source ports
-    (`ip_local_port_range` without reserved ones, times its addresses), whose measured rate of new
-    connections is at or above ports / 60 s while its own side holds the sockets in TIME_WAIT, or
-    whose planned rate is. 28,232 ports, the default, are 470 connections/s to one address and
-    port. Where `tcp_tw_reuse` is 1 with timestamps a port is free again after a second, and the
-    plan's rate is left alone. A fast client with few sockets in TIME_WAIT keeps its connections
-    or is closed by the server: undecided.
+    The check reports a client whose sockets in TIME_WAIT fill 80 % of its source ports
+    (`ip_local_port_range` without reserved ones, times its addresses). It also reports a client
+    whose measured rate of new connections is at least ports / 60 s while its own side holds the
+    sockets in TIME_WAIT, or whose planned rate is. The default of 28,232 ports allows 470
+    connections/s to one address and port. Where `tcp_tw_reuse` is 1 with timestamps, a port is
+    free again after a second, and the planned rate is not judged. A fast client with few sockets
+    in TIME_WAIT keeps its connections open or is closed by the server: the check is then
+    inconclusive.
 
     ## Why it matters
     TIME_WAIT holds each port for 60 s. The rate of connections hits a hard wall that looks like a
@@ -41,19 +42,20 @@ def ephemeral_ports(snapshot: Snapshot) -> Verdicts:
 
     ## Known problems
     The kernel does not count sockets by destination: a client of many services has more room than
-    this assumes.
+    the check assumes.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `ip_local_port_range`
     """
-    each, sources, waiting = ports(snapshot), addresses(snapshot), time_wait(snapshot)
-    if each is None or sources is None:
-        yield inconclusive("the range of source ports or the addresses are not known")
+    per_address, sources = ports(snapshot), addresses(snapshot)
+    waiting = time_wait(snapshot)
+    if per_address is None or sources is None:
+        yield inconclusive("the range of source ports or the addresses are unknown")
         return
-    room = each * sources
+    room = per_address * sources
     if waiting is not None and 100 * waiting >= _USED_PERCENT * room:
-        share = f"{waiting:,} of {room:,} source ports are in TIME_WAIT"
-        yield _finding(snapshot, share, room)
+        message = f"{waiting:,} of the {room:,} source ports of this client are in TIME_WAIT"
+        yield _finding(snapshot, message, room)
     else:
         yield from _by_rate(snapshot, room, waiting)
 
@@ -64,19 +66,26 @@ def _by_rate(snapshot: Snapshot, room: int, waiting: int | None) -> Iterator[Fin
     if measured is not None and measured >= wall:
         expected = min(measured * TIME_WAIT_S, room)
         if waiting is not None and 100 * waiting >= _OURS_PERCENT * expected:
-            said = f"opens {measured:,.0f} connections/s, {room:,} ports allow {wall:,.0f}"
-            yield _finding(snapshot, said, room)
+            message = (
+                f"This client opens {measured:,.0f} connections/s, but its {room:,} source "
+                f"ports allow {wall:,.0f} connections/s"
+            )
+            yield _finding(snapshot, message, room)
         else:
             yield inconclusive(
-                f"{measured:,.0f} connections/s and few in TIME_WAIT: the servers may close first"
+                f"this client opens {measured:,.0f} connections/s and has few sockets in "
+                "TIME_WAIT, so the servers may close first"
             )
         return
     planned = snapshot.place.rate if snapshot.place else None
     if planned is not None and planned >= wall and not _reused(snapshot):
-        said = f"is to open {planned:,.0f} connections/s, {room:,} ports allow {wall:,.0f}"
-        yield _finding(snapshot, said, room)
+        message = (
+            f"The plan asks for {planned:,.0f} connections/s, but the {room:,} source ports of "
+            f"this client allow {wall:,.0f} connections/s"
+        )
+        yield _finding(snapshot, message, room)
     elif planned is None and measured is None:
-        yield inconclusive("one sample, and no plan that says the rate")
+        yield inconclusive("the rate of connections needs two samples or a plan")
 
 
 def _opened(snapshot: Snapshot) -> float | None:

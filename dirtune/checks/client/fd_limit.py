@@ -16,50 +16,61 @@ _NAME = "Max open files"
     roles=("client",),
 )
 def fd_limit(snapshot: Snapshot) -> Verdicts:
-    """A client may not open as many files as it is to hold connections.
+    """A client may open fewer files than it needs for its connections.
 
     ## What it does
-    Reports a soft limit of open files below the planned connections and 100 more, and a running
-    httperf with more than 1,024 of them: it uses select(2), whose FD_SETSIZE is compiled in.
-    Generators on epoll (h2load, wrk) have the first limit alone.
+    The check reports a soft limit of open files below the planned connections plus 100, and a
+    running httperf with more than 1,024 planned connections: it uses select(2), whose FD_SETSIZE
+    is compiled in. Generators on epoll (h2load, wrk) have only the first limit.
 
     ## Why it matters
     The generator stops opening connections, and the director is blamed. A raised limit does not
     help select(2): it corrupts memory or aborts.
 
     ## Remediation
-    `ulimit -n 1048576` where the generator starts, `LimitNOFILE=` for a unit of systemd; for
-    httperf several processes, or one built with a larger FD_SETSIZE.
+    Run `ulimit -n 1048576` where the generator starts, or set `LimitNOFILE=` for a systemd unit.
+    For httperf use several processes, or one built with a larger FD_SETSIZE.
 
     ## Known problems
-    The limit is that of the session the audit runs in; a generator started elsewhere may have
-    another.
+    The limit is that of the session in which the audit runs; a generator that was started
+    elsewhere may have another.
 
     ## References
     - select(2)
     """
     planned = snapshot.place.concurrency if snapshot.place else None
     if planned is None:
-        yield inconclusive("how many connections are planned is not known")
+        yield inconclusive("the number of planned connections is unknown")
         return
     if _NAME not in (snapshot.limits or {}):
-        yield inconclusive("the limit of open files is not known")
+        yield inconclusive("the limit of open files is unknown")
         return
     limit = (snapshot.limits or {})[_NAME]
     if limit is not None and limit < planned + _SPARE:
         yield _finding(
             "open files",
-            f"{limit:,} may be open, {planned + _SPARE:,} are needed",
+            f"This client may open {limit:,} files, but it needs {planned + _SPARE:,} for "
+            f"{planned:,} planned connections",
             {"limit": limit, "planned_connections": planned},
-            Fix("raise-fd-limit", "Raise the limit", Risk.SAFE, (f"ulimit -n {_ENOUGH}",)),
+            Fix(
+                "raise-fd-limit",
+                "Raise the limit of open files",
+                Risk.SAFE,
+                (f"ulimit -n {_ENOUGH}",),
+            ),
         )
     names = {process.name for process in snapshot.processes or ()}
     for name in sorted(names & _SELECT) if planned > _FD_SETSIZE else ():
         yield _finding(
             name,
-            f"uses select(2), which ends at {_FD_SETSIZE:,}, for {planned:,} connections",
+            f"{name} uses select(2), which is limited to {_FD_SETSIZE:,} files, but {planned:,} "
+            "connections are planned",
             {"process": name, "planned_connections": planned},
-            Fix("split-generator", "Run several processes, or build it anew", Risk.SAFE),
+            Fix(
+                "split-generator",
+                f"Run several processes of {name}, or build it with a larger FD_SETSIZE",
+                Risk.SAFE,
+            ),
         )
 
 

@@ -23,42 +23,42 @@ _BITS_PER_MEGABIT = 1_000_000
 
 @cross_check("client/generator-bound", severity=Severity.INFO, trust="C")
 def generator_bound(cluster: Cluster) -> Verdicts:
-    """A client is the bottleneck, and not the director.
+    """A client is the bottleneck, not the director.
 
     ## What it does
-    Compares the nodes of a plan under load: reports a client with a CPU at 90 % or more, or a
-    link at 90 % of its speed in one direction, while the busiest CPU of every director is below
-    60 %. Without two samples of a director and a client it is undecided.
+    The check compares the nodes of a plan under load. It reports a client with a CPU at 90 % or
+    more, or a link at 90 % of its speed in one direction, while the busiest CPU of every director
+    is below 60 %. Without two samples of a director and a client it is inconclusive.
 
     ## Why it matters
-    Results then measure the client: the benchmark says nothing about the director.
+    The results then measure the client, and the benchmark says nothing about the director.
 
     ## Remediation
-    Take more clients, or faster ones.
+    Use more clients, or faster ones.
 
     ## Known problems
-    Interrupt time that the kernel does not account for is missing from both sides.
+    Interrupt time that the kernel does not account for is missing on both sides.
 
     ## References
     - httperf, a tool for measuring web server performance: limits to client-sustainable load
     """
     directors, clients = cluster.role("director"), cluster.role("client")
     for name in (n for n, role in cluster.unread.items() if role in {"director", "client"}):
-        yield skipped(f"{name} was not read")
+        yield skipped(f"the node {name} was not read")
     if not directors or not clients:
-        yield not_applicable("no director and client together")
+        yield not_applicable("this cluster does not have both a director and a client")
         return
     busiest = [_busiest(node) for node in directors.values()]
     if None in busiest:
-        yield inconclusive("one sample of a director, or no CPU times")
+        yield inconclusive("the CPU times of a director were not read in two samples")
         return
     highest = max(percent for percent in busiest if percent is not None)
     for name, client in clients.items():
         if _busiest(client) is None:
-            yield inconclusive(f"one sample of {name}, or no CPU times")
+            yield inconclusive(f"the CPU times of {name} were not read in two samples")
         elif highest < _DIRECTOR_PERCENT:
             if client.interfaces is None:
-                yield inconclusive(f"{name}: its links are not known")
+                yield inconclusive(f"the links of {name} are unknown")
             yield from _bound(name, client, highest)
 
 
@@ -66,22 +66,22 @@ def _bound(name: str, client: Snapshot, highest: float) -> Iterator[Finding]:
     cpu, links = _busiest(client), dict(_links(client))
     full = {link: percent for link, percent in links.items() if percent >= _CLIENT_PERCENT}
     if cpu is not None and cpu >= _CLIENT_PERCENT:
-        what = f"a CPU is at {cpu:.0f} %"
+        limit = f"A CPU of {name} is {cpu:.0f} % busy"
     elif full:
-        link = max(full, key=lambda each: full[each])
-        what = f"{link} is at {full[link]:.0f} % of its speed"
+        link = max(full, key=lambda link: full[link])
+        limit = f"The link {link} of {name} is at {full[link]:.0f} % of its speed"
     else:
         return
     yield Finding(
         name,
         Severity.INFO,
-        f"{what} while the director's busiest is at {highest:.0f} %",
+        f"{limit}, while the busiest CPU of the directors is {highest:.0f} % busy",
         {
             "client_cpu_percent": None if cpu is None else round(cpu, 1),
             "client_link_percent": {link: round(percent, 1) for link, percent in links.items()},
             "director_cpu_percent": round(highest, 1),
         },
-        (Fix("take-more-clients", "Take more clients", Risk.SAFE),),
+        (Fix("take-more-clients", "Use more clients", Risk.SAFE),),
     )
 
 

@@ -21,21 +21,21 @@ _ENOUGH = 262144
     roles=("client", "real-server"),
 )
 def timewait(snapshot: Snapshot) -> Verdicts:
-    """Settings of TIME_WAIT cost a client its ports, or others their connections.
+    """TIME_WAIT settings cost a client its ports, or others their connections.
 
     ## What it does
-    On clients, reports sockets in TIME_WAIT on 50 % of the source ports or more while
-    `tcp_tw_reuse` is not 1 (2, the default, is loopback alone). On clients and real servers it
+    On clients, the check reports sockets in TIME_WAIT on 50 % of the source ports or more while
+    `tcp_tw_reuse` is not 1 (2, the default, covers only loopback). On clients and real servers it
     reports `tcp_tw_recycle` as `critical`, and `TCPTimeWaitOverflow` that rose between the
-    samples: `tcp_max_tw_buckets` is too low.
+    samples: `tcp_max_tw_buckets` is then too low.
 
     ## Why it matters
     Without reuse every port is held for 60 s. `tcp_tw_recycle` drops the SYNs of clients that
-    share an address, and with a director in front all of NAT's clients do. Sockets that overflow
-    the buckets are dropped without the protection that TIME_WAIT gives.
+    share an address, and behind a NAT director all clients do. Sockets that overflow the buckets
+    are dropped without the protection of TIME_WAIT.
 
     ## Remediation
-    `net.ipv4.tcp_tw_reuse=1`, with timestamps on both ends. `tcp_fin_timeout` does not shorten
+    Set `net.ipv4.tcp_tw_reuse=1`, with timestamps on both ends. `tcp_fin_timeout` does not shorten
     TIME_WAIT. Reuse through a director also meets `ipvs/conn-reuse-delay`.
 
     ## References
@@ -45,13 +45,13 @@ def timewait(snapshot: Snapshot) -> Verdicts:
         yield Finding(
             "tcp_tw_recycle",
             Severity.CRITICAL,
-            "is on: SYNs of clients that share an address are dropped",
+            "net.ipv4.tcp_tw_recycle is on, so SYNs of clients that share an address are dropped",
             {"tcp_tw_recycle": 1},
             (
                 sysctl(
                     snapshot,
                     "stop-tw-recycle",
-                    "Stop recycling TIME_WAIT",
+                    "Stop recycling sockets in TIME_WAIT",
                     {"net/ipv4/tcp_tw_recycle": 0},
                 ),
             ),
@@ -69,7 +69,8 @@ def _overflow(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(
             "tcp_max_tw_buckets",
             Severity.MEDIUM,
-            f"{rose:,} sockets more than {_BUCKETS.rpartition('/')[2]} allows were dropped",
+            f"{rose:,} sockets in TIME_WAIT were dropped, because {_BUCKETS.rpartition('/')[2]} "
+            "is too low",
             {"overflows": rose, "tcp_max_tw_buckets": limit},
             (
                 sysctl(
@@ -84,17 +85,20 @@ def _overflow(snapshot: Snapshot) -> Iterator[Finding]:
 
 def _reuse(snapshot: Snapshot) -> Iterator[Finding | Undecided]:
     reuse, waiting = _number(snapshot, "net/ipv4/tcp_tw_reuse"), time_wait(snapshot)
-    each, sources = ports(snapshot), addresses(snapshot)
+    per_address, sources = ports(snapshot), addresses(snapshot)
     if reuse == _EVERYWHERE:
         return
-    if reuse is None or waiting is None or each is None or sources is None:
-        yield inconclusive("tcp_tw_reuse, the source ports or those in TIME_WAIT are not known")
-    elif 100 * waiting >= _SHARE_PERCENT * each * sources:
+    if reuse is None or waiting is None or per_address is None or sources is None:
+        yield inconclusive(
+            "tcp_tw_reuse, the source ports or the sockets in TIME_WAIT are unknown"
+        )
+    elif 100 * waiting >= _SHARE_PERCENT * per_address * sources:
         yield Finding(
             "tcp_tw_reuse",
             Severity.MEDIUM,
-            f"is {reuse}, and {waiting:,} of {each * sources:,} source ports are in TIME_WAIT",
-            {"tcp_tw_reuse": reuse, "time_wait": waiting, "ports": each * sources},
+            f"net.ipv4.tcp_tw_reuse is {reuse}, so the {waiting:,} of {per_address * sources:,} "
+            "source ports that are in TIME_WAIT cannot be reused",
+            {"tcp_tw_reuse": reuse, "time_wait": waiting, "ports": per_address * sources},
             (
                 sysctl(
                     snapshot,

@@ -1,4 +1,4 @@
-"""Checks of connection tracking, and what several of them ask of a snapshot."""
+"""Checks of connection tracking, and the questions that several put to a snapshot."""
 
 import ipaddress
 import re
@@ -43,17 +43,17 @@ class Rules:
     """The packet filter's rules that have to do with connection tracking."""
 
     tracking: tuple[str, ...]
-    """Those that need it, and so hook it in for every packet of the network namespace."""
+    """Rules that need tracking, and so hook it in for every packet of the network namespace."""
     exempting: tuple[str, ...]
-    """Those that take packets out of it (notrack)."""
+    """Rules that take packets out of tracking (notrack)."""
     refuses: bool
     """Whether any rule or policy drops or rejects."""
 
 
 def rules(snapshot: Snapshot) -> Rules | None:
-    """Return the rules, None where a tool's rules are not known."""
-    found = snapshot.rulesets
-    nft, iptables = (found.nft, found.iptables) if found else (None, None)
+    """Return the rules, None where a tool's rules are unknown."""
+    rulesets = snapshot.rulesets
+    nft, iptables = (rulesets.nft, rulesets.iptables) if rulesets else (None, None)
     loaded = snapshot.modules.loaded if snapshot.modules else None
     if nft is None and (loaded is None or "nf_tables" in loaded):
         return None
@@ -78,14 +78,14 @@ def _nft(rows: tuple[str, ...]) -> Iterator[str]:
 
 
 def may_touch(row: str, addresses: frozenset[str]) -> bool:
-    """Whether a rule may match packets to one of *addresses*, as far as its text tells."""
+    """Whether a rule may match packets to one of *addresses*, judged by its text."""
     if _LOOPBACK.search(row):
         return False
-    found = _DESTINATION.search(row)
-    if not found or found["negated"] or found["other"]:
+    destination = _DESTINATION.search(row)
+    if not destination or destination["negated"] or destination["other"]:
         return True
     try:
-        network = ipaddress.ip_network(found["where"], strict=False)
+        network = ipaddress.ip_network(destination["where"], strict=False)
     except ValueError:  # a range or a set
         return True
     return any(ipaddress.ip_address(address) in network for address in addresses)
@@ -103,7 +103,7 @@ def exempted(found: Rules, address: str) -> bool:
 
 
 def number(snapshot: Snapshot, name: str) -> int | None:
-    """Return a setting that is one number, None if it is absent or settings are not known."""
+    """Return a setting that is one number, None if it is absent or settings are unknown."""
     return snapshot.sysctls.number(name) if snapshot.sysctls else None
 
 
@@ -111,8 +111,8 @@ def stop_tracking(snapshot: Snapshot) -> Fix:
     """Return the fix that keeps virtual services out of tracking."""
     return Fix(
         "stop-tracking-services",
-        "Do not track virtual services; stateful rules no longer match them: read the rules "
-        "first, and have a timed way back",
+        "Stop tracking virtual services. Stateful rules then no longer match them, so read the "
+        "rules first, and have a timed rollback ready",
         Risk.DISRUPTIVE,
         tuple(_stopping(snapshot)),
         competitors(snapshot, "ipvs"),

@@ -13,16 +13,16 @@ def buckets(snapshot: Snapshot) -> Verdicts:
     """The chains of the connection tracking table are long.
 
     ## What it does
-    Reports `nf_conntrack_max` of 8 times `nf_conntrack_buckets` or more while the table holds 2
-    entries per bucket or more: `low`, from 8 per bucket on `medium`.
+    The check reports `nf_conntrack_max` of 8 times `nf_conntrack_buckets` or more while the table
+    holds 2 entries per bucket or more: `low`, and `medium` from 8 per bucket on.
 
     ## Why it matters
-    The chain of its bucket is walked for every packet that is tracked. The kernel aims at two
-    entries in each.
+    For every tracked packet the chain of its bucket is walked. The kernel aims at two entries in
+    each.
 
     ## Remediation
-    Raise `net.netfilter.nf_conntrack_buckets` to a quarter of the maximum (16 bytes each); in
-    the first network namespace it may be written at run time. For the next boot:
+    Raise `net.netfilter.nf_conntrack_buckets` to a quarter of the maximum (16 bytes each). In the
+    first network namespace it may be written at run time. For the next boot use
     `options nf_conntrack hashsize=`.
 
     ## References
@@ -32,16 +32,26 @@ def buckets(snapshot: Snapshot) -> Verdicts:
     assert snapshot.sysctls is not None
     most, have, count = (snapshot.sysctls.number(name) for name in (MOST, BUCKETS, COUNT))
     if most is None and have is None:
-        yield not_applicable("connection tracking is not loaded")
+        yield not_applicable("connection tracking is not loaded on this host")
     elif most is None or not have or count is None:
-        yield inconclusive("nf_conntrack_max, _buckets or _count is not known")
+        yield inconclusive(
+            "nf_conntrack_max, nf_conntrack_buckets or nf_conntrack_count is unknown"
+        )
     elif most >= _MOST_PER_BUCKET * have and count >= _LONG * have:
         long = count / have
-        wanted = {BUCKETS: most // 4}
+        values = {BUCKETS: most // 4}
         yield Finding(
             "nf_conntrack_buckets",
             Severity.MEDIUM if long >= _VERY_LONG else Severity.LOW,
-            f"{count:,} entries in {have:,} buckets: {long:.1f} to walk for a packet",
+            f"The connection tracking table holds {count:,} entries in {have:,} buckets, so "
+            f"each packet walks {long:.1f} entries",
             {"entries": count, "buckets": have, "max": most},
-            (sysctl(snapshot, "raise-conntrack-buckets", "Shorten the chains", wanted),),
+            (
+                sysctl(
+                    snapshot,
+                    "raise-conntrack-buckets",
+                    "Use more buckets to shorten the chains",
+                    values,
+                ),
+            ),
         )

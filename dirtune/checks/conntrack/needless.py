@@ -29,30 +29,31 @@ _SHOWN = 5  # rules
     roles=("director",),
 )
 def needless(snapshot: Snapshot) -> Verdicts:
-    """Connection tracking works on virtual services' packets for nothing.
+    """Connection tracking processes packets of virtual services for nothing.
 
     ## What it does
-    Reports `net.ipv4.vs.conntrack=1` where tracking is at work and no rule that needs it can
-    match packets to a virtual address; and `net.ipv4.vs.conntrack=0` where another rule hooks
-    tracking in for all packets and no `notrack` rule takes out those to the virtual addresses.
-    It is `high` at 20,000 new connections/s or 200,000 packets/s, else `medium`. Left alone are
-    kube-proxy and kube-router, which masquerade by it, IPVS's FTP helper, a firewall that judges
-    packets to virtual addresses by state, and a module that is loaded but tracks nothing.
+    The check reports `net.ipv4.vs.conntrack=1` where packets are tracked and no rule that needs
+    tracking can match packets to a virtual address. It also reports `net.ipv4.vs.conntrack=0`
+    where another rule hooks tracking in for all packets and no `notrack` rule takes out the
+    packets to the virtual addresses. The finding is `high` at 20,000 new connections/s or 200,000
+    packets/s, else `medium`. kube-proxy and kube-router, which masquerade by tracking, the FTP
+    helper of IPVS, a firewall that judges packets to virtual addresses by state, and a module that
+    is loaded but tracks nothing are not reported.
 
     ## Why it matters
     With 1 every connection has a second hash entry of 256 bytes and a second timer. With 0 the
     cost does not show in `nf_conntrack_count`: tracking makes an entry for every packet before
-    IPVS sees it, and IPVS throws it away again.
+    IPVS sees it, and IPVS discards the entry.
 
     ## Remediation
-    `net.ipv4.vs.conntrack=0`, and notrack rules for the virtual addresses and, with Masq, for
-    the real servers' replies. Stateful rules then no longer match these packets: read the rules
-    first, and apply with a timed way back.
+    Set `net.ipv4.vs.conntrack=0`, and add notrack rules for the virtual addresses and, with Masq,
+    for the real servers' replies. Stateful rules then no longer match these packets: read the
+    rules first, and apply the change with a timed rollback.
 
     ## Known problems
-    A rule is taken to match virtual addresses unless it names another destination or loopback;
-    jumps between chains, sets and marks are not followed. ip6tables of the old kind is not read.
-    Which hooks are registered is not asked of the kernel.
+    A rule counts as matching virtual addresses unless it names another destination or loopback;
+    jumps between chains, sets and marks are not followed. The legacy ip6tables is not read. The
+    kernel is not asked for its registered hooks.
 
     ## References
     - include/net/ip_vs.h, `ip_vs_notrack()`
@@ -60,44 +61,52 @@ def needless(snapshot: Snapshot) -> Verdicts:
     """
     tracked = number(snapshot, VS_CONNTRACK)
     if tracked is None:
-        yield not_applicable("IPVS of this kernel does not work with connection tracking")
+        yield not_applicable("IPVS of this kernel does not support connection tracking")
         return
     loaded = snapshot.modules.loaded if snapshot.modules else frozenset()
-    wanted = running(snapshot, _NEEDS_IT)
-    if wanted or "ip_vs_ftp" in loaded:
+    programs = running(snapshot, _NEEDS_IT)
+    if programs or "ip_vs_ftp" in loaded:
         return
-    found = rules(snapshot)
-    if found is None:
-        yield inconclusive("the packet filter's rules are not known")
-    elif wanted is None:
-        yield inconclusive("whether kube-proxy runs is not known: no processes in the record")
+    filters = rules(snapshot)
+    if filters is None:
+        yield inconclusive("the rules of the packet filter are unknown")
+    elif programs is None:
+        yield inconclusive("the processes are unknown, so it is unknown whether kube-proxy runs")
     elif tracked:
-        yield from _second_entry(snapshot, found)
+        yield from _second_entry(snapshot, filters)
     else:
-        yield from _thrown_away(snapshot, found)
+        yield from _thrown_away(snapshot, filters)
 
 
-def _second_entry(snapshot: Snapshot, found: Rules) -> Verdicts:
-    if any(may_touch(row, vips(snapshot)) for row in found.tracking):
+def _second_entry(snapshot: Snapshot, filters: Rules) -> Verdicts:
+    if any(may_touch(row, vips(snapshot)) for row in filters.tracking):
         return
     count = number(snapshot, COUNT)
-    if count is None and not found.tracking:
-        yield inconclusive("whether anything is tracked is not known: no nf_conntrack_count")
-    elif count or found.tracking:
-        said = "every connection is tracked a second time, and no rule asks for it"
-        yield _finding(snapshot, said, found.tracking)
+    if count is None and not filters.tracking:
+        yield inconclusive(
+            "nf_conntrack_count is unknown, so it is unknown whether packets are tracked"
+        )
+    elif count or filters.tracking:
+        message = (
+            "net.ipv4.vs.conntrack is 1, so every connection is tracked a second time, but no "
+            "rule needs it"
+        )
+        yield _finding(snapshot, message, filters.tracking)
 
 
-def _thrown_away(snapshot: Snapshot, found: Rules) -> Verdicts:
-    exposed = [address for address in sorted(vips(snapshot)) if not exempted(found, address)]
-    if not found.tracking or not exposed or stateful(found, vips(snapshot)):
+def _thrown_away(snapshot: Snapshot, filters: Rules) -> Verdicts:
+    exposed = [address for address in sorted(vips(snapshot)) if not exempted(filters, address)]
+    if not filters.tracking or not exposed or stateful(filters, vips(snapshot)):
         return
-    rows = len(found.tracking)
-    said = f"{rows} rule{'s' * (rows > 1)} hook tracking in for packets that IPVS takes out again"
-    yield _finding(snapshot, said, found.tracking)
+    rows = len(filters.tracking)
+    message = (
+        f"Because of {rows} {'rule' if rows == 1 else 'rules'}, packets of virtual services are "
+        "tracked and IPVS discards their entries, as net.ipv4.vs.conntrack is 0"
+    )
+    yield _finding(snapshot, message, filters.tracking)
 
 
-def _finding(snapshot: Snapshot, said: str, rows: Iterable[str]) -> Finding:
+def _finding(snapshot: Snapshot, message: str, rows: Iterable[str]) -> Finding:
     speeds = {
         "new_connections_per_second": per_second(snapshot, "connections"),
         "packets_in_per_second": per_second(snapshot, "packets_in"),
@@ -106,7 +115,7 @@ def _finding(snapshot: Snapshot, said: str, rows: Iterable[str]) -> Finding:
     return Finding(
         subject="net.ipv4.vs.conntrack",
         severity=Severity.HIGH if cps >= _MANY_CPS or pps >= _MANY_PPS else Severity.MEDIUM,
-        message=said,
+        message=message,
         evidence={
             "vs_conntrack": number(snapshot, VS_CONNTRACK),
             "tracking_rules": list(rows)[:_SHOWN],

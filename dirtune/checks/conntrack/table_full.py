@@ -3,6 +3,7 @@ from collections.abc import Iterator, Mapping
 from dirtune.analyse import rates
 from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
 from dirtune.checks.conntrack import BUCKETS, COUNT, MOST, VS_CONNTRACK, number, stop_tracking
+from dirtune.checks.irq import listed
 from dirtune.checks.remedies import sysctl
 from dirtune.snapshot import Snapshot
 
@@ -21,27 +22,28 @@ _FULL = "nf_conntrack: table full"
     mends=True,
 )
 def table_full(snapshot: Snapshot) -> Verdicts:
-    """The connection tracking table is full, or nearly so.
+    """The connection tracking table is full, or nearly full.
 
     ## What it does
-    Reports as `critical` that `drop` or `early_drop` rose between two samples, or
-    `insert_failed` did while the table is 75 % full or more; or that the kernel's log of the
-    last hour says `nf_conntrack: table full, dropping packet`. A table 90 % full is `high`, 75 %
-    full or an older message in the log `medium`. A table without entries is left alone, and so
-    is `insert_failed` in an emptier one, where it counts packets that raced each other.
+    The check reports as `critical` that `drop` or `early_drop` rose between two samples, that
+    `insert_failed` rose while the table is 75 % full or more, or that the kernel log of the last
+    hour says `nf_conntrack: table full, dropping packet`. A table that is 90 % full is `high`; a
+    table that is 75 % full, or an older message in the log, is `medium`. A table without entries
+    is not reported, nor is `insert_failed` in an emptier one, where it counts packets that raced
+    each other.
 
     ## Why it matters
-    When the table is full new flows of every service of the host are dropped, ssh and health
+    When the table is full, new flows of every service of the host are dropped, ssh and health
     checks among them.
 
     ## Remediation
-    Raise `nf_conntrack_max` and with it `nf_conntrack_buckets`, an entry takes 256 to 320 bytes;
-    shorten timeouts; or stop tracking IPVS's traffic (conntrack/needless).
+    Raise `nf_conntrack_max` and with it `nf_conntrack_buckets`; an entry takes 256 to 320 bytes.
+    Or shorten timeouts, or stop tracking the traffic of IPVS (`conntrack/needless`).
 
     ## Known problems
     Limits and counts are those of this network namespace; `nf_conntrack_buckets` can be written
-    in the first one only. Since kernel 5.15 or so the default limit is one entry per bucket, a
-    quarter of what it was: an upgrade may shrink it.
+    only in the first namespace. Since about kernel 5.15 the default limit is one entry per bucket,
+    a quarter of the earlier one: an upgrade may shrink it.
 
     ## References
     - net/netfilter/nf_conntrack_core.c, `__nf_conntrack_alloc()`, `early_drop()`
@@ -51,12 +53,12 @@ def table_full(snapshot: Snapshot) -> Verdicts:
     if count == 0:
         return
     percent, rises = _percent(snapshot), _rises(snapshot)
-    severity, said = _worst(snapshot, percent, rises)
+    severity, facts = _worst(snapshot, percent, rises)
     if severity is not None:
         yield Finding(
             subject="nf_conntrack",
             severity=severity,
-            message=", ".join(said),
+            message=_message(percent, facts),
             evidence={
                 "entries": count,
                 "max": most,
@@ -72,8 +74,14 @@ def table_full(snapshot: Snapshot) -> Verdicts:
         yield inconclusive("nf_conntrack_count or nf_conntrack_max could not be read")
 
 
+def _message(percent: float | None, facts: tuple[str, ...]) -> str:
+    filled = percent is not None and percent >= _MEDIUM_PERCENT
+    state = f"is {percent:.0f} % full" if filled else "had no room"
+    return f"The connection tracking table {state}{': ' + listed(facts) if facts else ''}"
+
+
 def lacks_room(snapshot: Snapshot) -> bool:
-    """Whether this check reports a table that is full, or nearly so."""
+    """Whether this check reports a table that is full, or nearly full."""
     return (
         bool(number(snapshot, COUNT))
         and _worst(snapshot, _percent(snapshot), _rises(snapshot))[0] is not None
@@ -89,32 +97,32 @@ def _worst(
     snapshot: Snapshot, percent: float | None, rises: Mapping[str, int] | None
 ) -> tuple[Severity | None, tuple[str, ...]]:
     filled = percent is not None and percent >= _MEDIUM_PERCENT
-    said = [f"{percent:.0f} % full"] if filled else []
     lost = dict(rises or {})
     if not filled:
         lost.pop("insert_failed", None)
-    said += [f"{name} rose by {rise:,}" for name, rise in lost.items() if rise]
+    facts = [f"{name} rose by {rise:,}" for name, rise in lost.items() if rise]
     ages = [age for age, _ in _messages(snapshot)]
     if ages:
-        said.append(f"the kernel's log says so in {len(ages)} line{'s' * (len(ages) > 1)}")
+        lines = "line of the kernel log says" if len(ages) == 1 else "lines of the kernel log say"
+        facts.append(f"{len(ages)} {lines} that it was full")
     recent = any(age is not None and age <= _RECENT_S for age in ages)
     if recent or any(lost.values()):
-        return Severity.CRITICAL, tuple(said)
+        return Severity.CRITICAL, tuple(facts)
     if percent is not None and percent >= _HIGH_PERCENT:
-        return Severity.HIGH, tuple(said)
-    return (Severity.MEDIUM if said else None), tuple(said)
+        return Severity.HIGH, tuple(facts)
+    return (Severity.MEDIUM if filled or facts else None), tuple(facts)
 
 
 def _rises(snapshot: Snapshot) -> Mapping[str, int] | None:
-    """Return what the counters of lost flows rose by; None without two samples."""
+    """Return the rises of the counters of lost flows; None without two samples."""
     before = snapshot.earlier.conntrack if snapshot.earlier else None
     if before is None or snapshot.conntrack is None:
         return None
-    found = {
+    increases = {
         name: rates.increase(before.get(name), snapshot.conntrack.get(name))
         for name in ("drop", "early_drop", "insert_failed")
     }
-    return {name: rise for name, rise in found.items() if rise is not None}
+    return {name: rise for name, rise in increases.items() if rise is not None}
 
 
 def _messages(snapshot: Snapshot) -> Iterator[tuple[float | None, str]]:
@@ -128,7 +136,7 @@ def _messages(snapshot: Snapshot) -> Iterator[tuple[float | None, str]]:
 def _fixes(snapshot: Snapshot, most: int | None) -> tuple[Fix, ...]:
     new = max(_LEAST_MAX, 1 << (2 * (most or 0) - 1).bit_length()) if most else _LEAST_MAX
     values = {MOST: new, BUCKETS: new // 4}
-    title = f"Let it hold {new:,} entries, up to {new * _ENTRY_BYTES >> 20} MiB"
+    title = f"Let the table hold {new:,} entries, up to {new * _ENTRY_BYTES >> 20} MiB"
     raised = sysctl(snapshot, "raise-conntrack-max", title, values)
     tracked = snapshot.services and number(snapshot, VS_CONNTRACK)
     return (raised, stop_tracking(snapshot)) if tracked else (raised,)

@@ -22,13 +22,13 @@ def timeouts_nat(snapshot: Snapshot) -> Verdicts:
     """Connection tracking forgets a connection long after IPVS did, or long before.
 
     ## What it does
-    With `net.ipv4.vs.conntrack=1`, reports a timeout of connection tracking (established, FIN
-    wait) that is ten times the one of IPVS for the same state, or a tenth of it. Without
-    tracking of IPVS connections there is nothing to compare.
+    With `net.ipv4.vs.conntrack=1`, the check reports a timeout of connection tracking
+    (established, FIN wait) that is ten times the IPVS timeout for the same state, or a tenth of
+    it. Where IPVS connections are not tracked, there is nothing to compare.
 
     ## Why it matters
-    Entries of one table outlive the other's: established connections that IPVS forgot after 15
-    minutes fill the tracking table for five days, or a NAT reply finds no state.
+    Entries of one table outlive those of the other: established connections that IPVS forgot after
+    15 minutes fill the tracking table for five days, or a NAT reply finds no state.
 
     ## Remediation
     Set the timeouts of connection tracking to those that `ipvsadm -l --timeout` shows.
@@ -43,24 +43,28 @@ def timeouts_nat(snapshot: Snapshot) -> Verdicts:
     assert snapshot.ipvs is not None
     tracked = snapshot.sysctls.number(VS_CONNTRACK)
     if not tracked:
-        known = "IPVS connections are not tracked" if tracked == 0 else "IPVS does not track"
-        yield not_applicable(known)
+        untracked = "net.ipv4.vs.conntrack is 0, so connections of IPVS are not tracked"
+        unsupported = "IPVS of this kernel does not support connection tracking"
+        yield not_applicable(untracked if tracked == 0 else unsupported)
         return
     for state, name in _STATES.items():
         ours = snapshot.ipvs.timeouts_s.get(state)
         theirs = snapshot.sysctls.number(_TIMEOUT.format(name))
         if not ours or not theirs:
-            yield inconclusive(f"the timeout of {name} connections is not known on both sides")
+            yield inconclusive(
+                f"the timeout of {name} connections is unknown on one of the two sides"
+            )
         elif max(ours, theirs) >= _RATIO * min(ours, theirs):
             yield _finding(snapshot, name, ours, theirs)
 
 
 def _finding(snapshot: Snapshot, name: str, ours: int, theirs: int) -> Finding:
-    what = "outlives" if theirs > ours else "dies before"
+    effect = "outlives its IPVS entry" if theirs > ours else "expires before its IPVS entry"
     return Finding(
         f"nf_conntrack_tcp_timeout_{name}",
         Severity.MEDIUM,
-        f"a tracked connection {what} its IPVS entry: {theirs:,} s against {ours:,} s",
+        f"nf_conntrack_tcp_timeout_{name} is {theirs:,} s and the IPVS timeout is {ours:,} s, "
+        f"so a tracked connection {effect}",
         {
             "state": name,
             "conntrack_s": theirs,

@@ -1,4 +1,4 @@
-"""Checks of cards' links, and what several of them ask of a snapshot."""
+"""Checks of NICs' links, and the questions that several of them put to a snapshot."""
 
 import re
 
@@ -6,7 +6,7 @@ from dirtune.analyse import rates
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
-# Drivers of cards that a hypervisor makes up: their speed and slot mean nothing.
+# Drivers of NICs that a hypervisor makes up: their speed and slot mean nothing.
 MADE_UP = frozenset(
     {"virtio_net", "vmxnet3", "e1000", "e1000e", "8139cp", "8139too", "pcnet32", "hv_netvsc"}
     | {"igb", "xen-netfront", "vif", "ena", "gve"}

@@ -2,7 +2,8 @@ import re
 from collections.abc import Iterator
 
 from dirtune.analyse import rates
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, one_sample
+from dirtune.checks.irq import listed
 from dirtune.checks.link import cards, earlier, logged, rise
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
@@ -12,7 +13,7 @@ _FLAPS_PER_DAY = 2.0
 _DAY_S = 86_400
 _SETTLING_S = 60
 _SYSFS = ("rx_crc_errors", "rx_length_errors")
-# The driver's own counters of what the cable did: rx_symbol_err_phy, rx_crc_errors_phy.
+# The driver's own counters of faults of the cable: rx_symbol_err_phy, rx_crc_errors_phy.
 _DRIVER = re.compile(
     r"(?=.*(?:err|wrong))(?=.*(?:crc|fcs|symbol|align|_phy))(?!.*(?:tx|corrected))"
 )
@@ -25,37 +26,39 @@ def errors_flaps(snapshot: Snapshot) -> Verdicts:
     """A link loses frames or goes down now and then.
 
     ## What it does
-    Reports as `high` a physical interface that is up and whose CRC, length or symbol errors rise
-    between two samples by one per 1,000,000 packets received or more; whose carrier went and came
-    between them; whose carrier did so twice a day or more since a boot that is at least a day
-    ago; or whose driver's transmit timed out within the last day (`NETDEV WATCHDOG`). Errors in
-    the first minute after the link came up are left alone.
+    The check reports as `high` a physical interface that is up and meets one of these conditions:
+    its CRC, length or symbol errors rise between two samples by one per 1,000,000 packets received
+    or more; its carrier was lost and returned between them; its carrier did so twice a day or more
+    since a boot that is at least a day ago; or the transmit of its driver timed out within the
+    last day (`NETDEV WATCHDOG`). Errors in the first minute after the link came up are not
+    reported.
 
     ## Why it matters
     Each frame with an error is a lost packet, each flap may move a VRRP address to another
-    director, and a transmit timeout resets the card.
+    director, and a transmit timeout resets the NIC.
 
     ## Remediation
-    By hand: cable, transceiver, switch port; for timeouts the driver's and firmware's version.
+    Look at cable, transceiver and switch port; for timeouts, at the versions of driver and
+    firmware.
 
     ## Known problems
-    `carrier_changes` counts an interface that an administrator switches off and on too. Without
-    the kernel's log neither timeouts nor the time a link came up are known.
+    `carrier_changes` also counts an interface that an administrator sets down and up. Without the
+    kernel log neither timeouts nor the time when a link came up are known.
 
     ## References
     - Documentation/ABI/testing/sysfs-class-net, `carrier_changes`
     - net/sched/sch_generic.c, `dev_watchdog()`
     """
-    for each in cards(snapshot):
-        evidence = dict(_seen(snapshot, each))
+    for interface in cards(snapshot):
+        evidence = dict(_seen(snapshot, interface))
         if evidence:
-            yield _finding(each, evidence)
+            yield _finding(interface, evidence)
     if snapshot.earlier is None:
-        yield inconclusive("one sample")
+        yield one_sample()
 
 
 def _seen(snapshot: Snapshot, interface: Interface) -> Iterator[tuple[str, object]]:
-    """Yield what is wrong with a link, as evidence."""
+    """Yield the faults of a link, as evidence."""
     packets, errors = rise(snapshot, interface, "rx_packets"), _errors(snapshot, interface)
     if errors and packets is not None and not _fresh(snapshot, interface.name):
         worst, count = max(errors.items(), key=lambda item: item[1])
@@ -78,19 +81,19 @@ def _seen(snapshot: Snapshot, interface: Interface) -> Iterator[tuple[str, objec
 
 
 def _errors(snapshot: Snapshot, interface: Interface) -> dict[str, int]:
-    """Return what each counter of errors rose by; drivers copy one into the other."""
-    found = {name: rise(snapshot, interface, name) or 0 for name in _SYSFS}
+    """Return the rise of each counter of errors; drivers copy one into the other."""
+    counters = {name: rise(snapshot, interface, name) or 0 for name in _SYSFS}
     own = (snapshot.ethtool or {}).get(interface.name)
     before = ((snapshot.earlier and snapshot.earlier.ethtool) or {}).get(interface.name)
     then = (before.statistics if before else None) or {}
     for name, value in ((own.statistics if own else None) or {}).items():
         if _DRIVER.match(name.lower()):
-            found[name] = rates.increase(then.get(name), value) or 0
-    return {name: count for name, count in found.items() if count}
+            counters[name] = rates.increase(then.get(name), value) or 0
+    return {name: count for name, count in counters.items() if count}
 
 
 def _fresh(snapshot: Snapshot, name: str) -> bool:
-    """Whether the link came up within the last minute, as far as the log tells."""
+    """Whether the link came up within the last minute, by the kernel log."""
     if snapshot.taken_s is not None and snapshot.taken_s < _SETTLING_S:
         return True
     ups = (age for age, text in logged(snapshot, name) if _UP.search(text))
@@ -114,20 +117,23 @@ def _flaps_per_day(snapshot: Snapshot, interface: Interface) -> float | None:
 
 
 def _finding(interface: Interface, evidence: dict[str, object]) -> Finding:
-    said = []
+    faults = []
     errors = evidence.get("errors")
     if isinstance(errors, dict):
         ((name, count),) = errors.items()
-        said.append(f"{name} rose by {count:,} in {evidence['rx_packets']:,} packets")
-    said += [f"the carrier went {evidence['flaps']} times"] if "flaps" in evidence else []
+        faults.append(f"{name} rose by {count:,} in {evidence['rx_packets']:,} packets")
+    if "flaps" in evidence:
+        faults.append(f"the carrier was lost {evidence['flaps']} times between the samples")
     if "flaps_per_day" in evidence:
-        said.append(f"the carrier went {evidence['flaps_per_day']} times a day since boot")
+        faults.append(f"the carrier was lost {evidence['flaps_per_day']} times a day since boot")
     if "transmit_timeouts" in evidence:
-        said.append(f"{evidence['transmit_timeouts']} transmit timeouts in the last day")
+        faults.append(
+            f"the transmit timed out {evidence['transmit_timeouts']} times in the last day"
+        )
     return Finding(
         subject=interface.name,
         severity=Severity.HIGH,
-        message=", ".join(said),
+        message=f"The link of {interface.name} is faulty: {listed(faults)}",
         evidence={"carrier_changes": interface.carrier_changes} | evidence,
         fixes=(
             Fix(

@@ -8,6 +8,7 @@ from dirtune.checks import (
     inconclusive,
     not_applicable,
 )
+from dirtune.checks.irq import listed
 from dirtune.checks.net import pps
 from dirtune.collect.net import Interface
 from dirtune.collect.pci import Link, PciDevice
@@ -23,45 +24,46 @@ _VIRTUAL = frozenset({"virtio-pci", "vmxnet3", "ena", "gve"})
 
 @check("link/pcie-narrow", severity=Severity.MEDIUM, trust="B", needs=("pci", "interfaces"))
 def pcie_narrow(snapshot: Snapshot) -> Verdicts:
-    """A card sits in a slot that is slower or narrower than the card.
+    """A NIC is in a slot that is slower or narrower than the NIC.
 
     ## What it does
-    Reports a card whose PCI Express link has fewer lanes or less speed than the card is able to
-    have, and carries less than 1.2 times the sum of its ports' speeds: `medium`, and `high` where
-    it is less than the sum. Per lane 2.5, 5, 8 and 16 GT/s carry 2, 4, 7.9 and 15.8 Gbit/s. A link
-    that is slower but not narrower is left open unless its ports had 1,000 packets/s or more: it
-    may save power. Guests and functions without a link of their own are left alone.
+    The check reports a NIC whose PCI Express link has fewer lanes or less speed than the NIC
+    supports, and carries less than 1.2 times the sum of its ports' speeds: `medium`, and `high`
+    where the link carries less than the sum. One lane of 2.5, 5, 8 and 16 GT/s carries 2, 4, 7.9
+    and 15.8 Gbit/s. A link that is slower but not narrower makes the check inconclusive unless its
+    ports had 1,000 packets/s or more, because it may save power. Guests and functions without a
+    link of their own are not reported.
 
     ## Why it matters
-    The card cannot hand over what it receives and drops it (`rx_missed_errors`) while the CPUs
-    are idle.
+    The NIC cannot hand over the packets it receives and drops them (`rx_missed_errors`) while the
+    CPUs are idle.
 
     ## Remediation
-    By hand: another slot, the firmware's setting of the slot (bifurcation, speed), a riser.
+    Use another slot or another riser, or change the slot's settings in the firmware (bifurcation,
+    speed).
 
     ## Known problems
-    A card that is passed through to a guest is not told from an emulated one. A bridge above the
-    card that is narrower than it is not looked at. Ports that are down have no speed and do not
-    count.
+    A NIC that is passed through to a guest looks like an emulated one. A bridge above the NIC that
+    is narrower than the NIC is not looked at. Ports that are down have no speed and do not count.
 
     ## References
     - PCI Express Base Specification, "Link Training"
     - Documentation/ABI/testing/sysfs-bus-pci, `current_link_width`
     """
     if snapshot.cpuinfo and snapshot.cpuinfo.guest:
-        yield not_applicable("a guest's slots are its hypervisor's")
+        yield not_applicable("this host is a guest, whose slots the hypervisor makes up")
         return
     for address, functions in _by_card(snapshot).items():
         yield from _judged(snapshot, address, functions)
 
 
 def _by_card(snapshot: Snapshot) -> dict[str, list[PciDevice]]:
-    """Return the functions that are network cards, by the address they share."""
-    found: dict[str, list[PciDevice]] = {}
+    """Return the functions that are NICs, by the address they share."""
+    nics: dict[str, list[PciDevice]] = {}
     for device in snapshot.pci or ():
         if device.nets and device.driver not in _VIRTUAL:
-            found.setdefault(device.address.rpartition(".")[0], []).append(device)
-    return found
+            nics.setdefault(device.address.rpartition(".")[0], []).append(device)
+    return nics
 
 
 def _judged(snapshot: Snapshot, address: str, functions: list[PciDevice]) -> Verdicts:
@@ -77,9 +79,11 @@ def _judged(snapshot: Snapshot, address: str, functions: list[PciDevice]) -> Ver
     needed = sum(i.speed_mbps or 0 for i in ports) / 1000
     usable = _usable(device.link)
     if not needed or usable is None:
-        yield inconclusive(f"{address}: the speed of its ports or of its slot is not known")
+        yield inconclusive(f"the speed of the ports or of the slot of {address} is unknown")
     elif usable < _ROOM * needed and not narrower and not _awake(snapshot, ports):
-        yield inconclusive(f"{address}: a slower slot may save power: no packets were seen")
+        yield inconclusive(
+            f"the slot of {address} may be slower to save power, because no packets were seen"
+        )
     elif usable < _ROOM * needed:
         yield _finding(device, ports, usable, needed)
 
@@ -104,8 +108,9 @@ def _finding(
         subject=", ".join(port.name for port in ports),
         severity=Severity.HIGH if usable < needed else Severity.MEDIUM,
         message=(
-            f"its slot has x{now.width} at {now.gt_per_s:g} GT/s of x{best.width} at "
-            f"{best.gt_per_s:g}: {usable:g} Gbit/s for ports of {needed:g}"
+            f"The slot of {listed(port.name for port in ports)} has x{now.width} at "
+            f"{now.gt_per_s:g} GT/s, but the NIC supports x{best.width} at {best.gt_per_s:g} "
+            f"GT/s: it carries {usable:g} Gbit/s for ports of {needed:g} Gbit/s"
         ),
         evidence={
             "pci": device.address,
@@ -117,6 +122,10 @@ def _finding(
             "ports_gbps": needed,
         },
         fixes=(
-            Fix("move-card", "Use another slot, or set this one up in the firmware", Risk.REBOOT),
+            Fix(
+                "move-card",
+                "Use another slot, or change the settings of this slot in the firmware",
+                Risk.REBOOT,
+            ),
         ),
     )

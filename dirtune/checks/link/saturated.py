@@ -4,7 +4,7 @@ from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
 _HIGH_PERCENT, _MEDIUM_PERCENT = 90, 75
-_ON_WIRE = 24  # bytes for each packet besides what is counted: preamble, gap, checksum
+_ON_WIRE = 24  # bytes for each packet that no counter holds: preamble, gap, checksum
 _SHORTEST = 60  # bytes of a frame without its checksum; shorter ones are padded
 
 
@@ -19,34 +19,35 @@ def saturated(snapshot: Snapshot) -> Verdicts:
     """A link carries nearly all that it can.
 
     ## What it does
-    Compares what each physical interface received, and what it sent, between two samples with its
-    speed: bytes, and 24 more for each packet (preamble, gap and checksum), no packet below 60.
-    90 % or more is `high`, 75 % `medium`. So a 10 Gbit/s link is full at 14.88 million packets/s
-    of the shortest kind. Links without a speed, and cards that a hypervisor makes up, are left
-    alone.
+    The check compares the bytes that each physical interface received and sent between two samples
+    with its speed. It adds 24 bytes for each packet (preamble, gap and checksum) and counts no
+    packet as shorter than 60 bytes. 90 % or more is `high`, 75 % `medium`. A 10 Gbit/s link is
+    thus full at 14.88 million packets/s of the shortest kind. Links without a speed, and NICs that
+    a hypervisor makes up, are not reported.
 
     ## Why it matters
-    At line rate no setting of the host helps, and what is lost is not the CPUs' fault.
+    At line rate no setting of the host helps, and lost packets are not the fault of the CPUs.
 
     ## Remediation
-    By design: a second link (bonding), a second director, direct routing instead of NAT, which
+    Add a second link (bonding) or a second director, or use direct routing instead of NAT, which
     takes the replies off the director.
 
     ## Known problems
-    Packets that the card merged count once, so it is a little more. Functions of one port (SR-IOV)
-    are counted each by itself. Bursts shorter than the time between samples do not show.
+    Packets that the NIC merged count once, so the true load is a little higher. Functions of one
+    port (SR-IOV) are counted separately. Bursts shorter than the time between the samples do not
+    show.
 
     ## References
     - IEEE 802.3, clause 4.4 (gap), 3.1.1 (preamble)
     """
-    known = [each for each in cards(snapshot) if each.speed_mbps and not _made_up(snapshot, each)]
-    for each in known:
-        loads = {way: _percent(snapshot, each, way) for way in ("rx", "tx")}
+    known = [i for i in cards(snapshot) if i.speed_mbps and not _made_up(snapshot, i)]
+    for interface in known:
+        loads = {way: _percent(snapshot, interface, way) for way in ("rx", "tx")}
         measured = {way: load for way, load in loads.items() if load is not None}
         if measured and max(measured.values()) >= _MEDIUM_PERCENT:
-            yield _finding(snapshot, each, measured)
+            yield _finding(snapshot, interface, measured)
     if not known:
-        yield inconclusive("no interface that is up tells a speed of its own")
+        yield inconclusive("no interface that is up has a speed of its own")
 
 
 def _made_up(snapshot: Snapshot, interface: Interface) -> bool:
@@ -64,13 +65,14 @@ def _percent(snapshot: Snapshot, interface: Interface, way: str) -> float | None
 
 
 def _finding(snapshot: Snapshot, interface: Interface, loads: dict[str, float]) -> Finding:
-    way = max(loads, key=lambda each: loads[each])
+    way = max(loads, key=lambda direction: loads[direction])
     word = {"rx": "received", "tx": "sent"}[way]
     packets = rise(snapshot, interface, f"{way}_packets") or 0
     return Finding(
         subject=interface.name,
         severity=Severity.HIGH if loads[way] >= _HIGH_PERCENT else Severity.MEDIUM,
-        message=f"{word} {loads[way]:.0f} % of its {interface.speed_mbps} Mbit/s",
+        message=f"{interface.name} {word} {loads[way]:.0f} % of the {interface.speed_mbps} "
+        "Mbit/s of its link",
         evidence={
             "speed_mbps": interface.speed_mbps,
             "percent": {name: round(load, 1) for name, load in loads.items()},
@@ -81,7 +83,7 @@ def _finding(snapshot: Snapshot, interface: Interface, loads: dict[str, float]) 
         fixes=(
             Fix(
                 "add-capacity",
-                "Add a link or a director, or let replies go around it (direct routing)",
+                "Add a link or a director, or let replies bypass the director (direct routing)",
                 Risk.DISRUPTIVE,
             ),
         ),

@@ -14,41 +14,43 @@ def speed_duplex(snapshot: Snapshot) -> Verdicts:
     """A link runs slower than it could.
 
     ## What it does
-    Of the physical interfaces that are up: half duplex is `critical`. A link that is slower than
-    another of the same bond, or of the same driver, and one of which the kernel's log says since
-    it last went down that it was brought up slower (downshift, SmartSpeed), is `high`. Links
-    without a speed (virtio) and bonds themselves are left alone.
+    The check looks at the physical interfaces that are up. Half duplex is `critical`. A link is
+    `high` if it is slower than another of the same bond or of the same driver, or if the kernel
+    log says since it last went down that it came up slower (downshift, SmartSpeed). Links without
+    a speed (virtio) and bonds themselves are not reported.
 
     ## Why it matters
     Where one end is half duplex and the other is not, collisions and CRC errors leave a few
     Mbit/s. A 10 Gbit/s port that fell back to 1 Gbit/s caps everything behind it.
 
     ## Remediation
-    By hand: look at cable, transceiver, switch port and autonegotiation of both ends
-    (`ethtool IF`).
+    Look at cable, transceiver, switch port and autonegotiation of both ends (`ethtool IF`).
 
     ## Known problems
-    What both ends could do is not read: a card that is alone of its driver, and fell back without
-    a word in the log, is not seen. Ports of one driver that are meant to have different speeds are
-    reported: waive them.
+    The speeds that both ends support are not read: a NIC that is the only one of its driver, and
+    fell back without a message in the log, is not seen. Ports of one driver that are meant to have
+    different speeds are reported: waive them.
 
     ## References
     - ethtool(8)
     - Documentation/ABI/testing/sysfs-class-net, `speed`, `duplex`
     """
     known = cards(snapshot)
-    for each in known:
-        peer = _faster(each, known)
-        if each.duplex == "half":
-            yield _finding(each, Severity.CRITICAL, f"is half duplex{_at(each)}", None)
+    for port in known:
+        peer, name = _faster(port, known), port.name
+        if port.duplex == "half":
+            yield _finding(port, Severity.CRITICAL, f"{name} is half duplex{_at(port)}", None)
         elif peer:
-            said = f"runs at {each.speed_mbps} Mbit/s, {peer.name} of {_group(each, peer)} at "
-            yield _finding(each, Severity.HIGH, f"{said}{peer.speed_mbps}", peer)
-        elif _downshifted(snapshot, each.name):
-            said = f"was brought up slower than both ends can{_at(each)}"
-            yield _finding(each, Severity.HIGH, said, None)
+            message = (
+                f"{name} runs at {port.speed_mbps} Mbit/s, but {peer.name} of "
+                f"{_group(port, peer)} runs at {peer.speed_mbps} Mbit/s"
+            )
+            yield _finding(port, Severity.HIGH, message, peer)
+        elif _downshifted(snapshot, name):
+            message = f"{name} came up slower than both ends support{_at(port)}"
+            yield _finding(port, Severity.HIGH, message, None)
     if known and all(i.speed_mbps is None and i.duplex != "half" for i in known):
-        yield inconclusive("no interface that is up tells a speed")
+        yield inconclusive("no interface that is up has a speed")
 
 
 def _at(interface: Interface) -> str:
@@ -75,19 +77,19 @@ def _group(interface: Interface, peer: Interface) -> str:
 
 
 def _downshifted(snapshot: Snapshot, name: str) -> bool:
-    found = False
+    downshifted = False
     for _, text in logged(snapshot, name):
-        found = not _DOWN.search(text) and (found or bool(_DOWNSHIFT.search(text)))
-    return found
+        downshifted = not _DOWN.search(text) and (downshifted or bool(_DOWNSHIFT.search(text)))
+    return downshifted
 
 
 def _finding(
-    interface: Interface, severity: Severity, said: str, peer: Interface | None
+    interface: Interface, severity: Severity, message: str, peer: Interface | None
 ) -> Finding:
     return Finding(
         subject=interface.name,
         severity=severity,
-        message=said,
+        message=message,
         evidence={
             "driver": interface.driver,
             "speed_mbps": interface.speed_mbps,

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 
 from dirtune.analyse import rates
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.irq import listed
 from dirtune.checks.remedies import sysctl
 from dirtune.snapshot import Snapshot
 
@@ -25,24 +26,25 @@ def atomic_reserve(snapshot: Snapshot) -> Verdicts:
     """Too little memory is kept free for bursts of packets.
 
     ## What it does
-    Reports as `high` that the kernel's log tells of failed allocations of up to four pages
+    The check reports as `high` that the kernel log holds failed allocations of up to four pages
     (`page allocation failure: order:` 0 to 2) or of IPVS without memory for a connection, or that
-    a driver's counter of failed receive allocations rises between two samples. Else
+    a driver's counter of failed receive allocations rises between two samples. Otherwise
     `vm.min_free_kbytes` below 65,536 (64 MiB) on a host with a link of 10 Gbit/s or more is
-    `medium`. A single message that is older than a week is left alone, and so are larger
-    allocations, which have something to fall back to.
+    `medium`. A single message that is older than a week is not reported, nor are larger
+    allocations, which have a fallback.
 
     ## Why it matters
-    Softirqs cannot wait for memory: without a reserve the packet, or IPVS's entry for its
+    Softirqs cannot wait for memory: without a reserve the packet, or the IPVS entry for its
     connection, is dropped.
 
     ## Remediation
-    3 % of memory, at least 128 and at most 512 MiB, and never more than 5 % of memory: what is
-    reserved is not there for programs, and too much of it makes the kernel kill them.
+    Set `vm.min_free_kbytes` to 3 % of memory, at least 128 and at most 512 MiB, and never more
+    than 5 % of memory. Programs cannot use the reserve, and too much of it makes the kernel kill
+    them.
 
     ## Known problems
-    The log is a ring and may have lost its beginning. Allocations that fail without a warning
-    show in the drivers' counters only, and not every driver counts them.
+    The kernel log is a ring buffer and may have lost its beginning. Allocations that fail without
+    a warning show only in the drivers' counters, and not every driver counts them.
 
     ## References
     - Documentation/admin-guide/sysctl/vm.rst, `min_free_kbytes`
@@ -51,37 +53,38 @@ def atomic_reserve(snapshot: Snapshot) -> Verdicts:
     assert snapshot.sysctls is not None
     reserve = snapshot.sysctls.number(_NAME)
     messages, rises = _messages(snapshot), dict(_rises(snapshot))
-    said = [f"{text} in the kernel's log" for text in _told(len(messages))]
-    said += [f"{name} rose by {count:,}" for name, count in rises.items()]
-    if said:
-        yield _finding(snapshot, Severity.HIGH, ", ".join(said), messages, rises)
+    failures = [f"the kernel log holds {len(messages)} of them"] if messages else []
+    failures += [f"{name} rose by {count:,}" for name, count in rises.items()]
+    if failures:
+        message = (
+            f"The kernel failed to allocate memory for packets or connections: {listed(failures)}"
+        )
+        yield _finding(snapshot, Severity.HIGH, message, messages, rises)
         return
     speed = max((i.speed_mbps or 0 for i in snapshot.interfaces or () if i.physical), default=0)
     if reserve is not None and reserve < _LOW_KB and speed >= _FAST_MBPS:
-        said = [f"{reserve >> 10} MiB are kept free, with a link of {speed // 1000} Gbit/s"]
-        yield _finding(snapshot, Severity.MEDIUM, said[0], (), {})
+        message = (
+            f"vm.min_free_kbytes keeps only {reserve >> 10} MiB free, which is little for a "
+            f"link of {speed // 1000} Gbit/s"
+        )
+        yield _finding(snapshot, Severity.MEDIUM, message, (), {})
         return
     if reserve is None or (reserve < _LOW_KB and not speed):
-        yield inconclusive("min_free_kbytes or the links' speed is not known")
+        yield inconclusive("vm.min_free_kbytes or the speed of the links is unknown")
     elif snapshot.kernel_log is None:
-        yield inconclusive("the kernel's log, which tells of failures, is not known")
-
-
-def _told(count: int) -> Iterator[str]:
-    if count:
-        yield f"{count} failed allocation{'s' * (count > 1)}"
+        yield inconclusive("the kernel log, which holds failed allocations, could not be read")
 
 
 def _messages(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the messages of failures; a single one that is older than a week is none."""
-    found = []
+    """Return the messages of failures; a single one that is older than a week does not count."""
+    failures = []
     for row in snapshot.kernel_log or ():
         match = _LOG.search(row.text)
         if match and int(match["order"] or 0) < _LARGE_ORDER:
-            found.append(row)
-    if len(found) == 1 and found[0].seconds is not None and snapshot.taken_s is not None:
-        found = [row for row in found if snapshot.taken_s - (row.seconds or 0) <= _WEEK_S]
-    return tuple(row.text for row in found)
+            failures.append(row)
+    if len(failures) == 1 and failures[0].seconds is not None and snapshot.taken_s is not None:
+        failures = [row for row in failures if snapshot.taken_s - (row.seconds or 0) <= _WEEK_S]
+    return tuple(row.text for row in failures)
 
 
 def _rises(snapshot: Snapshot) -> Iterator[tuple[str, int]]:
@@ -98,7 +101,7 @@ def _rises(snapshot: Snapshot) -> Iterator[tuple[str, int]]:
 def _finding(
     snapshot: Snapshot,
     severity: Severity,
-    said: str,
+    message: str,
     messages: tuple[str, ...],
     rises: dict[str, int],
 ) -> Finding:
@@ -106,7 +109,7 @@ def _finding(
     return Finding(
         subject="vm.min_free_kbytes",
         severity=severity,
-        message=said,
+        message=message,
         evidence={
             "min_free_kb": snapshot.sysctls.number(_NAME),
             "memory_bytes": (snapshot.meminfo or {}).get("MemTotal"),
@@ -119,10 +122,10 @@ def _finding(
 
 def _fixes(snapshot: Snapshot, reserve: int | None) -> tuple[Fix, ...]:
     memory_kb = (snapshot.meminfo or {}).get("MemTotal", 0) // 1024
-    wanted = min(max(memory_kb * _PERCENT // 100, _LEAST_KB), _MOST_KB)
-    wanted = min(wanted, memory_kb * _CAP_PERCENT // 100)
-    if not memory_kb or reserve is None or wanted <= reserve:
-        title = "Find out what uses the memory: the reserve is not to grow, or not known"
+    goal = min(max(memory_kb * _PERCENT // 100, _LEAST_KB), _MOST_KB)
+    goal = min(goal, memory_kb * _CAP_PERCENT // 100)
+    if not memory_kb or reserve is None or goal <= reserve:
+        title = "Find out what uses the memory, because the reserve is large enough or unknown"
         return (Fix("free-memory", title, Risk.SAFE),)
-    title = f"Keep {wanted >> 10} MiB free instead of {reserve >> 10}"
-    return (sysctl(snapshot, "raise-reserve", title, {_NAME: wanted}),)
+    title = f"Keep {goal >> 10} MiB free instead of {reserve >> 10} MiB"
+    return (sysctl(snapshot, "raise-reserve", title, {_NAME: goal}),)

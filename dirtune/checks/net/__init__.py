@@ -1,4 +1,4 @@
-"""Checks of the network stack, and what several of them ask of a snapshot."""
+"""Checks of the network stack, and the questions that several of them put to a snapshot."""
 
 from collections.abc import Iterable
 
@@ -17,9 +17,9 @@ def pps(snapshot: Snapshot, interfaces: Iterable[Interface]) -> float | None:
     """Return packets/s over *interfaces*, None without two samples of one of them."""
     before = {i.name: i for i in (snapshot.earlier and snapshot.earlier.interfaces) or ()}
     counts = []
-    for each in interfaces:
-        then = before.get(each.name)
-        rise = rates.increase(rates.packets(then), rates.packets(each)) if then else None
+    for interface in interfaces:
+        then = before.get(interface.name)
+        rise = rates.increase(rates.packets(then), rates.packets(interface)) if then else None
         if rise is not None:
             counts.append(rise)
     return sum(counts) / snapshot.seconds if counts and snapshot.seconds else None
@@ -28,7 +28,7 @@ def pps(snapshot: Snapshot, interfaces: Iterable[Interface]) -> float | None:
 def address_mover(snapshot: Snapshot) -> str | None:
     """Return the running program that gives virtual addresses to one director of several.
 
-    Empty if none runs, None where processes are not known.
+    Empty if none runs, None where processes are unknown.
     """
     if snapshot.processes is None:
         return None

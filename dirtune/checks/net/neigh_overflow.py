@@ -21,9 +21,9 @@ def neigh_overflow(snapshot: Snapshot) -> Verdicts:
     """The neighbour table is at its limit.
 
     ## What it does
-    Reports as `high` that `table_fulls` of /proc/net/stat/arp_cache or ndisc_cache rose between
-    two samples, and as `medium` a table with 80 % or more of `gc_thresh3` entries. Permanent
-    entries of IPv4 do not count.
+    The check reports as `high` that `table_fulls` of /proc/net/stat/arp_cache or ndisc_cache rose
+    between two samples, and as `medium` a table with 80 % or more of `gc_thresh3` entries.
+    Permanent entries of IPv4 do not count.
 
     ## Why it matters
     At the limit the kernel can take no new neighbour: packets to a real server or a gateway that
@@ -31,13 +31,13 @@ def neigh_overflow(snapshot: Snapshot) -> Verdicts:
     containers, has more neighbours than the default of 1,024.
 
     ## Remediation
-    Set `gc_thresh1`, `gc_thresh2` and `gc_thresh3` to 4,096, 8,192 and 16,384, or more where
-    that is not twice what the table holds.
+    Set `gc_thresh1`, `gc_thresh2` and `gc_thresh3` to 4,096, 8,192 and 16,384, or to more where
+    the last is less than twice the entries of the table.
 
     ## Known problems
-    Entries are those of all network namespaces, permanent ones only those of this one. Which
-    entries of IPv6 are permanent is in no file: they all count. The limits belong to the first
-    namespace, another shows none of them.
+    The entries are those of all network namespaces, but the permanent ones are only those of this
+    namespace. No file shows which entries of IPv6 are permanent, so all of them count. The limits
+    belong to the first namespace; another namespace shows none of them.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `neigh/default/gc_thresh3`
@@ -55,13 +55,17 @@ def _judged(snapshot: Snapshot, family: str) -> Verdicts:
     if rise:
         yield _finding(snapshot, family, rise)
     elif percent is None:
-        yield inconclusive(f"{family}: gc_thresh3 or the entries are not known")
+        yield inconclusive(
+            f"gc_thresh3 or the number of entries of the {_NAMES[family]} table is unknown"
+        )
     elif percent >= _FULL_PERCENT and entries is None and family == "ipv4":
-        yield inconclusive("ipv4: which entries are permanent is not known")
+        yield inconclusive("the permanent entries of the ARP table are unknown")
     elif _full(family, table, limit):
         yield _finding(snapshot, family, rise)
     elif rise is None and table.get("table_fulls") != 0:
-        yield inconclusive(f"{family}: whether table_fulls rises is not known")
+        yield inconclusive(
+            f"it is unknown whether table_fulls of the {_NAMES[family]} table rises"
+        )
 
 
 def _full(family: str, table: Mapping[str, int], limit: int | None) -> bool:
@@ -70,7 +74,7 @@ def _full(family: str, table: Mapping[str, int], limit: int | None) -> bool:
 
 
 def _entries(table: Mapping[str, int]) -> int | None:
-    """Return the entries that count against the limit, None if permanent ones are not known."""
+    """Return the entries that count against the limit, None if permanent ones are unknown."""
     if "entries" not in table or "permanent" not in table:
         return None
     return max(0, table["entries"] - table["permanent"])
@@ -89,9 +93,10 @@ def _rise(snapshot: Snapshot, family: str) -> int | None:
 
 def _finding(snapshot: Snapshot, family: str, rise: int | None) -> Finding:
     table, limit = (snapshot.neighbours or {})[family], _limit(snapshot, family)
-    said = [] if not rise else [f"was full {rise:,} times in {snapshot.seconds or 0:.0f} s"]
+    facts = [] if not rise else [f"was full {rise:,} times in {snapshot.seconds or 0:.0f} s"]
     if "entries" in table:
-        said.append(f"holds {table['entries']:,} of gc_thresh3 = {limit or 'unknown'}")
+        most = "an unknown number of" if limit is None else f"{limit:,}"
+        facts.append(f"holds {table['entries']:,} of {most} entries (gc_thresh3)")
     step = _FIRST_STEP
     while 4 * step <= max(limit or 0, 2 * table.get("entries", 0)):
         step *= 2
@@ -102,7 +107,7 @@ def _finding(snapshot: Snapshot, family: str, rise: int | None) -> Finding:
     return Finding(
         subject=f"{_NAMES[family]} table",
         severity=Severity.HIGH if rise else Severity.MEDIUM,
-        message=", ".join(said),
+        message=f"The {_NAMES[family]} table {' and '.join(facts)}",
         evidence={
             "family": family,
             "entries": table.get("entries"),
@@ -110,5 +115,12 @@ def _finding(snapshot: Snapshot, family: str, rise: int | None) -> Finding:
             "gc_thresh3": limit,
             "table_fulls_rise": rise,
         },
-        fixes=(sysctl(snapshot, "raise-gc-thresh", "Let it hold more neighbours", values),),
+        fixes=(
+            sysctl(
+                snapshot,
+                "raise-gc-thresh",
+                f"Let the {_NAMES[family]} table hold more neighbours",
+                values,
+            ),
+        ),
     )

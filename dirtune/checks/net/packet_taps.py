@@ -21,29 +21,29 @@ _ALL = "all interfaces"
     roles=("director",),
 )
 def packet_taps(snapshot: Snapshot) -> Verdicts:
-    """Somebody takes a copy of every packet of an interface.
+    """A program takes a copy of every packet of an interface.
 
     ## What it does
-    Reports packet sockets of all protocols (`Proto 0003` in /proc/net/packet) that listen on a
-    physical interface, the bond or bridge above it, one that holds a virtual address, or on all:
-    `high` at 100,000 packets/s or more there, else `medium`. An interface that is promiscuous
-    without such a socket, and in no bridge or bond, is `low`. Sockets of one protocol (LLDP, ARP,
-    a DHCP client) and AF_XDP are left alone.
+    The check reports packet sockets of all protocols (`Proto 0003` in /proc/net/packet) that
+    listen on a physical interface, the bond or bridge above it, an interface that holds a virtual
+    address, or on all interfaces. The finding is `high` at 100,000 packets/s or more there, else
+    `medium`. An interface that is promiscuous without such a socket, and in no bridge or bond, is
+    `low`. Sockets of one protocol (LLDP, ARP, a DHCP client) and AF_XDP are not reported.
 
     ## Why it matters
-    For each packet and each socket the kernel runs a filter, and where the filter lets the packet
-    through it clones and queues it, on the CPU that forwards. A promiscuous card also hands over
-    what is meant for others.
+    For each packet and each socket the kernel runs a filter. Where the filter lets the packet
+    through, the kernel clones and queues it, on the CPU that forwards. A promiscuous NIC also
+    hands over packets that are meant for other hosts.
 
     ## Remediation
-    Stop the capture, or give it a filter that lets few packets through. `ss -0 -p` shows whose
-    socket it is. `ip link set dev IF promisc off` undoes what an administrator set.
+    Stop the capture, or give it a filter that lets few packets through. `ss -0 -p` shows the owner
+    of the socket. `ip link set dev IF promisc off` undoes the setting of an administrator.
 
     ## Known problems
-    A socket's filter and owner are in no file that is read: where dhclient, dhcpcd, lldpd or
-    udhcpc runs, whose sockets of all protocols are filtered, and nothing is promiscuous, it is
-    left open whose they are. Taps that a kernel module makes are not seen. A macvlan in
-    passthru mode makes its parent promiscuous too.
+    The filter and the owner of a socket are in no file that is read. dhclient, dhcpcd, lldpd and
+    udhcpc have filtered sockets of all protocols: where one of them runs and nothing is
+    promiscuous, the check is inconclusive. Taps that a kernel module makes are not seen. A macvlan
+    in passthru mode makes its parent promiscuous too.
 
     ## References
     - packet(7)
@@ -57,16 +57,16 @@ def packet_taps(snapshot: Snapshot) -> Verdicts:
     if counted.get(0):
         physical = tuple(i for i in snapshot.interfaces or () if i.physical)
         yield from _tapped(snapshot, _ALL, physical, counted[0])
-    for each in _carrying(snapshot):
-        sockets = counted.get(each.ifindex or -1, 0)
+    for port in _carrying(snapshot):
+        sockets = counted.get(port.ifindex or -1, 0)
         if sockets:
-            yield from _tapped(snapshot, each.name, (each,), sockets)
-        elif each.promiscuous and each.physical and not each.master and not counted.get(0):
-            yield _promiscuous(snapshot, each)
+            yield from _tapped(snapshot, port.name, (port,), sockets)
+        elif port.promiscuous and port.physical and not port.master and not counted.get(0):
+            yield _promiscuous(snapshot, port)
 
 
 def _carrying(snapshot: Snapshot) -> tuple[Interface, ...]:
-    """Return the interfaces that carry services' packets, as far as can be told."""
+    """Return the interfaces that carry services' packets, as far as is known."""
     known = snapshot.interfaces or ()
     above = {i.master for i in known if i.physical and i.master}
     ours = vips(snapshot)
@@ -86,11 +86,16 @@ def _tapped(snapshot: Snapshot, subject: str, on: tuple[Interface, ...], sockets
         return
     rate = pps(snapshot, on)
     busy = rate is not None and rate >= _HIGH_PPS
-    at = "" if rate is None else f" at {rate:,.0f} packets/s"
+    load = "" if rate is None else f", {rate:,.0f} packets/s"
+    sees = (
+        "packet socket of all protocols sees"
+        if sockets == 1
+        else "packet sockets of all protocols see"
+    )
     yield Finding(
         subject=subject,
         severity=Severity.HIGH if busy else Severity.MEDIUM,
-        message=f"{sockets} socket{'s' * (sockets > 1)} of all protocols see every packet{at}",
+        message=f"{sockets} {sees} every packet of {subject}{load}",
         evidence={
             "interfaces": [i.name for i in on],
             "sockets": sockets,
@@ -98,25 +103,29 @@ def _tapped(snapshot: Snapshot, subject: str, on: tuple[Interface, ...], sockets
             "packets_per_second": None if rate is None else round(rate),
         },
         fixes=(
-            Fix("stop-capture", "Stop the capture or filter it; ss -0 -p names it", Risk.SAFE),
+            Fix(
+                "stop-capture",
+                "Stop the capture or filter it; ss -0 -p names the program",
+                Risk.SAFE,
+            ),
         ),
     )
 
 
 def _doubt(snapshot: Snapshot) -> str | None:
-    """Return why sockets of all protocols may be filtered ones, None if nothing says so."""
+    """Return why sockets of all protocols may be filtered ones, None if there is no reason."""
     if snapshot.processes is None:
-        return "whose socket of all protocols it is is not known"
+        return "the owner of its packet socket is unknown"
     names = {p.name for p in snapshot.processes if not p.kernel}
-    found = sorted(name for name in _FILTERING if name in names)
-    return f"its socket of all protocols may be {found[0]}'s, which is filtered" if found else None
+    owners = sorted(name for name in _FILTERING if name in names)
+    return f"its packet socket may be that of {owners[0]}, which is filtered" if owners else None
 
 
 def _promiscuous(snapshot: Snapshot, interface: Interface) -> Finding:
     return Finding(
         subject=interface.name,
         severity=Severity.LOW,
-        message="is promiscuous, though no socket here takes every packet",
+        message=f"{interface.name} is promiscuous although no packet socket takes every packet",
         evidence={
             "interfaces": [interface.name],
             "sockets": 0,
@@ -127,7 +136,7 @@ def _promiscuous(snapshot: Snapshot, interface: Interface) -> Finding:
             commands(
                 snapshot,
                 "leave-promiscuous-mode",
-                "Take only what is meant for this host",
+                f"Let {interface.name} take only packets that are meant for this host",
                 (("ip", "link", "set", "dev", interface.name, "promisc", "off"),),
             ),
         ),

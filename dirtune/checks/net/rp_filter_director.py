@@ -1,6 +1,7 @@
 from dirtune.analyse import rates
 from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import vips
+from dirtune.checks.irq import listed
 from dirtune.checks.realserver import policy_routed
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.routes import route_to
@@ -20,27 +21,28 @@ _ANYWHERE = "0.0.0.0"  # noqa: S104  (where clients are, as far as a route goes)
     mends=True,
 )
 def rp_filter_director(snapshot: Snapshot) -> Verdicts:
-    """The reverse path filter drops clients that come in by another way than back.
+    """The reverse path filter drops packets of clients whose way back differs.
 
     ## What it does
-    On a director whose routes lead out of two or more interfaces, and that filters strictly on
-    one of them (the greater of `all` and its own `rp_filter` is 1): reports as `high` that
-    `IPReversePathFilter` of /proc/net/netstat rose between two samples, else as `medium` each
-    such interface where clients come in and which is not the one of the best default route.
-    Clients come in where a virtual address is on the link, and where there is another default
-    route. 0 and 2 are fine.
+    The check looks at a director whose routes lead out of two or more interfaces and that filters
+    strictly on one of them (the greater of `all` and its own `rp_filter` is 1). It reports as
+    `high` that `IPReversePathFilter` of /proc/net/netstat rose between two samples. Otherwise it
+    reports as `medium` each such interface where clients come in and which is not the one of the
+    best default route. Clients come in where a virtual address is on the link, and where there is
+    another default route. 0 and 2 are fine.
 
     ## Why it matters
     The packet is dropped after a route was found for it, and that counter is the only trace.
 
     ## Remediation
-    Set `all` and the interface's to 2 (loose), or both to 0. The greater of the two holds, so
-    lowering the interface's alone does nothing while `all` is 1.
+    Set both `all` and the interface's value to 2 (loose), or both to 0. The greater of the two
+    holds, so lowering only the interface's value does nothing while `all` is 1.
 
     ## Known problems
-    Where no virtual address is on a link (routed to the director, as with BGP) the way in of
-    clients is not known: left open. So where `ip rule` leads to other tables. Clients on a
-    network that has a route of its own are not looked at. IPv6 has no such setting.
+    Where no virtual address is on a link (routed to the director, as with BGP), the way in of
+    clients is unknown and the check is inconclusive. It is inconclusive too where `ip rule` leads
+    to other tables. Clients on a network that has a route of its own are not considered. IPv6 has
+    no such setting.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `rp_filter`
@@ -56,7 +58,7 @@ def rp_filter_director(snapshot: Snapshot) -> Verdicts:
         return
     for name in names:
         if _mode(snapshot, name) is None:
-            yield inconclusive(f"rp_filter of {name} is not known")
+            yield inconclusive(f"rp_filter of {name} is unknown")
     if strict:
         yield from _by_config(snapshot, strict)
 
@@ -79,15 +81,15 @@ def _by_config(snapshot: Snapshot, strict: tuple[str, ...]) -> Verdicts:
         yield inconclusive("ip rule may lead to tables that are not read")
         return
     arriving = _arrivals(snapshot)
-    found = [name for name in suspects if name in arriving]
-    for name in found:
+    asymmetric = [name for name in suspects if name in arriving]
+    for name in asymmetric:
         yield _asymmetric(snapshot, name, best.interface)
-    if suspects and not found and not arriving:
-        yield inconclusive("no virtual address is on a link: where clients come in is not known")
+    if suspects and not asymmetric and not arriving:
+        yield inconclusive("no virtual address is on a link, so the way in of clients is unknown")
 
 
 def _arrivals(snapshot: Snapshot) -> frozenset[str]:
-    """Return where clients come in, as far as routes tell; empty if they do not."""
+    """Return the interfaces where clients come in by the routes; empty if these do not tell."""
     routes = snapshot.routes or ()
     defaults = {r.interface for r in routes if not r.network.prefixlen}
     to_vips = [route_to(routes, vip) for vip in vips(snapshot)]
@@ -97,7 +99,7 @@ def _arrivals(snapshot: Snapshot) -> frozenset[str]:
 
 def _loosen(snapshot: Snapshot, names: tuple[str, ...]) -> tuple[Fix, ...]:
     values = {f"net/ipv4/conf/{name}/rp_filter": _LOOSE for name in ("all", *names)}
-    return (sysctl(snapshot, "loosen-rp-filter", "Check sources loosely", values),)
+    return (sysctl(snapshot, "loosen-rp-filter", "Check source addresses loosely", values),)
 
 
 def _evidence(snapshot: Snapshot, names: tuple[str, ...], rise: int | None) -> dict[str, object]:
@@ -113,7 +115,8 @@ def _dropping(snapshot: Snapshot, strict: tuple[str, ...], rise: int) -> Finding
     return Finding(
         subject=", ".join(strict),
         severity=Severity.HIGH,
-        message=f"the strict rp_filter dropped {rise:,} packets in {snapshot.seconds or 0:.0f} s",
+        message=f"The strict rp_filter of {listed(strict)} dropped {rise:,} packets in "
+        f"{snapshot.seconds or 0:.0f} s",
         evidence=_evidence(snapshot, strict, rise),
         fixes=_loosen(snapshot, strict),
     )
@@ -123,7 +126,8 @@ def _asymmetric(snapshot: Snapshot, name: str, back: str) -> Finding:
     return Finding(
         subject=name,
         severity=Severity.MEDIUM,
-        message=f"rp_filter is {_STRICT} where clients come in, but the route back is by {back}",
+        message=f"rp_filter of {name} is {_STRICT}, so packets of clients that come in there "
+        f"are dropped, because the route back leads out of {back}",
         evidence=_evidence(snapshot, (name,), _rise(snapshot)) | {"best_route": back},
         fixes=_loosen(snapshot, (name,)),
     )

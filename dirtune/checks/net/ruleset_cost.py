@@ -48,22 +48,24 @@ def ruleset_cost(snapshot: Snapshot) -> Verdicts:
     """Each packet to a virtual service walks through long lists of rules.
 
     ## What it does
-    Counts the rules of iptables and nft that a packet to a virtual address may walk through, from
-    the first to the last of each hook's chains and of those they jump to: 500 or more of one hook
-    are reported. The walk ends at a rule that accepts all packets to the address, and leaves out
-    chains that rules for other addresses jump to. A set or map is one rule, however long. Also
-    reports `bridge-nf-call-iptables=1` where a card is a bridge's port. All of it is `info`.
+    The check counts the rules of iptables and nft that a packet to a virtual address may walk
+    through, from the first to the last of each hook's chains and of the chains they jump to. It
+    reports 500 rules or more of one hook. The walk ends at a rule that accepts all packets to the
+    address, and leaves out chains that rules for other addresses jump to. A set or map is one
+    rule, however long. The check also reports `bridge-nf-call-iptables=1` where a NIC is a
+    bridge's port. All findings are `info`.
 
     ## Why it matters
     Rules are evaluated for each packet and in each hook, before and after IPVS.
 
     ## Remediation
-    Put addresses into an ipset, or an nft set or verdict map; accept packets to virtual addresses
-    first; set `bridge-nf-call-iptables=0` where no container network needs it.
+    Put addresses into an ipset, or an nft set or verdict map. Accept packets to virtual addresses
+    first. Set `bridge-nf-call-iptables=0` where no container network needs it.
 
     ## Known problems
-    It is the longest walk, with each jump taken; a rule that ends it for some packets only does
-    not count. ebtables is not read. A card in a team device counts as a bridge's port.
+    The count is that of the longest walk, with each jump taken; a rule that ends the walk for only
+    some packets does not count. ebtables is not read. A NIC in a team device counts as a bridge's
+    port.
 
     ## References
     - nft(8), ipset(8)
@@ -79,7 +81,7 @@ def ruleset_cost(snapshot: Snapshot) -> Verdicts:
         if walks and max(walks.values()) >= _MANY:
             yield _long(tool, walks)
     if nft is None or iptables is None:
-        yield inconclusive(f"the rules of {'nft' if nft is None else 'iptables'} are not known")
+        yield inconclusive(f"the rules of {'nft' if nft is None else 'iptables'} are unknown")
 
 
 def _nft(rows: tuple[str, ...]) -> _Chains:
@@ -144,22 +146,23 @@ def _bridge(snapshot: Snapshot) -> Iterator[Finding]:
     if snapshot.sysctls is None or snapshot.sysctls.number(_BRIDGED) != 1:
         return
     flags = {i.name: i.flags for i in snapshot.interfaces or ()}
-    for each in snapshot.interfaces or ():
-        own, masters = each.flags, flags.get(each.master or "")
-        if not each.physical or own is None or masters is None:
+    for port in snapshot.interfaces or ():
+        own, masters = port.flags, flags.get(port.master or "")
+        if not port.physical or own is None or masters is None:
             continue
-        if own & _IFF_SLAVE or masters & _IFF_MASTER or each.master == "ovs-system":
+        if own & _IFF_SLAVE or masters & _IFF_MASTER or port.master == "ovs-system":
             continue
-        yield _on_bridge(snapshot, each.name, each.master or "")
+        yield _on_bridge(snapshot, port.name, port.master or "")
 
 
 def _on_bridge(snapshot: Snapshot, port: str, bridge: str) -> Finding:
     needed = running(snapshot, _CONTAINERS)
-    title = "Do not send bridged packets through iptables"
+    title = "Keep bridged packets out of iptables"
     return Finding(
         subject=bridge,
         severity=Severity.INFO,
-        message=f"bridge-nf-call-iptables is 1: frames of {port} go through iptables as well",
+        message=f"bridge-nf-call-iptables is 1, so frames of {port} on {bridge} go through "
+        "iptables as well",
         evidence={"bridge": bridge, "port": port, "bridge_nf_call_iptables": 1},
         # Container networks rely on it; where programs are not known they may run.
         fixes=(sysctl(snapshot, "stop-bridge-nf", title, {_BRIDGED: 0}),) if needed == () else (),
@@ -171,7 +174,8 @@ def _long(tool: str, walks: Mapping[str, int]) -> Finding:
     return Finding(
         subject=f"{tool} {hook}",
         severity=Severity.INFO,
-        message=f"a packet to a virtual service may walk through {walks[hook]:,} rules",
+        message=f"A packet to a virtual service may walk through {walks[hook]:,} rules of "
+        f"{tool} in the hook {hook}",
         evidence={"tool": tool, "rules_by_hook": dict(walks)},
         fixes=(
             Fix(

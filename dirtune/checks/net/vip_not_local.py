@@ -8,7 +8,7 @@ from dirtune.checks.remedies import commands
 from dirtune.collect.ip_vs import Service
 from dirtune.snapshot import Snapshot
 
-_BACKUP = "holds none of its services' addresses: a backup, by {}"
+_BACKUP = "this host holds none of its services' addresses: it is a backup, by {}"
 
 
 @check(
@@ -19,28 +19,29 @@ _BACKUP = "holds none of its services' addresses: a backup, by {}"
     roles=("director",),
 )
 def vip_not_local(snapshot: Snapshot) -> Verdicts:
-    """A virtual address is served but is none of this host's.
+    """A virtual address has a service but is not an address of this host.
 
     ## What it does
-    Reports as `critical` each virtual address that has a service and is neither an address of
-    this host nor in a network that a `local` route covers. Services of a firewall mark have no
-    address and are left alone, and so is a service whose packets rise between two samples. A host
-    that holds none of its services' addresses is a backup, not a fault, where something runs
-    that moves addresses (keepalived, ucarp, corosync, pacemaker, seesaw, kube-router) or a sync
-    daemon is in state `backup`.
+    The check reports as `critical` each virtual address that has a service and is neither an
+    address of this host nor in a network that a `local` route covers. Services of a firewall mark
+    have no address and are not reported, nor is a service whose packets rise between two samples.
+    A host that holds none of its services' addresses is a backup, not a fault, where a program
+    runs that moves addresses (keepalived, ucarp, corosync, pacemaker, seesaw, kube-router) or a
+    sync daemon is in state `backup`.
 
     ## Why it matters
-    IPVS takes packets on their way into the host (LOCAL_IN). What is not the host's own is
-    forwarded past it, or dropped: the service is never reached.
+    IPVS takes packets on their way into the host (LOCAL_IN). A packet to an address that is not
+    the host's own is forwarded past IPVS, or dropped: the service is never reached.
 
     ## Remediation
-    `ip addr add VIP/32 dev lo`, and let the service's manager do it at boot: with keepalived
-    `virtual_ipaddress`.
+    Run `ip addr add VIP/32 dev lo`, and let the service's manager do so at boot:
+    `virtual_ipaddress` in keepalived.
 
     ## Known problems
-    Left open where not all of the addresses are missing while something moves them: another
-    director may have the rest. So where `ip rule` leads to other tables, which may hold `local`
-    routes, and with IPv6, whose `local` routes of whole networks are not read.
+    The check is inconclusive where only some of the addresses are missing while a program moves
+    them, because another director may have the rest. It is inconclusive too where `ip rule` leads
+    to other tables, which may hold `local` routes, and with IPv6, whose `local` routes of whole
+    networks are not read.
 
     ## References
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_ops4`, NF_INET_LOCAL_IN
@@ -55,12 +56,14 @@ def vip_not_local(snapshot: Snapshot) -> Verdicts:
     for address, services in missing.items():
         doubt = _doubt(snapshot, address, mover)
         yield (
-            inconclusive(f"{address}: {doubt}") if doubt else _finding(snapshot, address, services)
+            inconclusive(f"{address} is not on this host; {doubt}")
+            if doubt
+            else _finding(snapshot, address, services)
         )
 
 
 def _missing(snapshot: Snapshot) -> dict[str, tuple[Service, ...]]:
-    """Return the services by address where it is not held and no packet is seen."""
+    """Return the services, by address, whose address is not held and that get no packets."""
     found: dict[str, tuple[Service, ...]] = {}
     for service in snapshot.services or ():
         if service.address is not None and not _held(snapshot, service.address):
@@ -86,18 +89,18 @@ def _sync_backup(snapshot: Snapshot) -> bool:
 
 
 def _doubt(snapshot: Snapshot, address: str, mover: str | None) -> str | None:
-    """Return what may explain that an address is not held, None if nothing does."""
+    """Return a possible reason why an address is not held, None if there is none."""
     if mover is None:
-        return "whether a program moves it between directors is not known"
+        return "it is unknown whether a program moves it between directors"
     if mover:
         return f"{mover} may have it on another director"
     if ":" in address:
-        return "local routes of IPv6 are not read"
+        return "the local routes of IPv6 are not read"
     if snapshot.local_networks is None:
-        return "local routes are not known"
+        return "the local routes are unknown"
     routed = policy_routed(snapshot)
     if routed is None:
-        return "the routing rules are not known"
+        return "the routing rules are unknown"
     return "ip rule leads to tables that are not read" if routed else None
 
 
@@ -107,13 +110,14 @@ def _finding(snapshot: Snapshot, address: str, services: tuple[Service, ...]) ->
     return Finding(
         subject=address,
         severity=Severity.CRITICAL,
-        message=f"is served ({', '.join(names)}) but is no address of this host",
+        message=f"{address} is not an address of this host, so its services "
+        f"({', '.join(names)}) are never reached",
         evidence={"address": address, "services": names, "packets_in": seen},
         fixes=(
             commands(
                 snapshot,
                 "add-virtual-address",
-                "Make it an address of this host; at boot the service's manager is to do it",
+                f"Add {address} to this host, and let the service's manager do so at boot",
                 (("ip", "addr", "add", f"{address}/32", "dev", "lo"),),
                 what="ipvs",
             ),

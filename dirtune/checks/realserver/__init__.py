@@ -1,4 +1,4 @@
-"""Checks of real servers, and what several of them ask of a snapshot."""
+"""Checks of real servers, and the questions that several of them put to a snapshot."""
 
 from ipaddress import IPv4Network
 
@@ -7,7 +7,8 @@ from dirtune.collect.addresses import InterfaceAddress
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
-UNPLANNED = "how the director forwards to it is not known: --cluster PLAN"
+UNPLANNED = "the director's forwarding method is unknown: run `dirtune audit --cluster PLAN`"
+UNTUNNELLED = "the director does not reach this host by a tunnel"
 _TUNNEL_TYPES = frozenset({768, 769, 778, 823})  # IPIP, IP6TNL, GRE and GRE over IPv6
 _TUNNEL_NAMES = ("tunl", "ip6tnl", "gre", "ip6gre", "fou", "gue", "ipip")
 _FLAG_UP = 0x1
@@ -16,21 +17,21 @@ _FLAG_NOARP = 0x80
 
 
 def vips(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the virtual addresses: those of the plan, else those held where nobody asks."""
+    """Return the virtual addresses: those of the plan, else those that ARP does not answer."""
     planned = snapshot.place.vips if snapshot.place else ()
     return planned or held_quietly(snapshot)
 
 
 def forward(snapshot: Snapshot) -> str | None:
-    """Return how the director forwards to this host; None if nobody says."""
+    """Return the director's forwarding method for this host; None if it is unknown."""
     return snapshot.place.forward if snapshot.place else None
 
 
 def tunnelled(snapshot: Snapshot) -> bool | None:
-    """Return whether the director tunnels to this host; None if it cannot be told.
+    """Return whether the director tunnels to this host; None if it is unknown.
 
-    Without a plan a virtual address on a tunnel says so, unless routes lead into that tunnel: then
-    it is a network's own (Calico, a VPN).
+    Without a plan a virtual address on a tunnel shows it, unless routes lead into that tunnel:
+    then the tunnel belongs to a network (Calico, a VPN).
     """
     if forward(snapshot) is not None:
         return forward(snapshot) == "Tunnel"
@@ -56,19 +57,19 @@ def tunnels(snapshot: Snapshot) -> tuple[Interface, ...]:
 
 
 def is_up(interface: Interface) -> bool | None:
-    """Return whether an administrator switched an interface on; None if the host is silent."""
+    """Return whether an administrator set an interface up; None if it is unknown."""
     return None if interface.flags is None else bool(interface.flags & _FLAG_UP)
 
 
 def on_links(snapshot: Snapshot) -> dict[str, tuple[InterfaceAddress, ...]]:
-    """Return the IPv4 addresses by interface where ARP is asked and answered."""
+    """Return the IPv4 addresses, by interface, of the interfaces that take part in ARP."""
     silent = {i.name for i in snapshot.interfaces or () if not _asks_arp(i)}
-    found: dict[str, tuple[InterfaceAddress, ...]] = {}
-    for each in snapshot.interface_addresses or ():
-        if ":" in each.address or is_quiet(each.interface) or each.interface in silent:
+    links: dict[str, tuple[InterfaceAddress, ...]] = {}
+    for address in snapshot.interface_addresses or ():
+        if ":" in address.address or is_quiet(address.interface) or address.interface in silent:
             continue
-        found[each.interface] = (*found.get(each.interface, ()), each)
-    return found
+        links[address.interface] = (*links.get(address.interface, ()), address)
+    return links
 
 
 def network(address: InterfaceAddress) -> IPv4Network:
@@ -79,8 +80,7 @@ def network(address: InterfaceAddress) -> IPv4Network:
 def rules_with(snapshot: Snapshot, words: frozenset[str], modules: frozenset[str]) -> bool | None:
     """Return whether packet filter rules have one of *words*; None if they could not be seen.
 
-    Rules of which neither tool tells are ruled out where none of the *modules* that they need is
-    loaded.
+    Where neither tool lists its rules, the absence of the *modules* that they need rules them out.
     """
     seen = snapshot.rulesets
     rows = ((seen.nft or ()) + (seen.iptables or ())) if seen else ()

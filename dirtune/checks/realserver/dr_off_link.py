@@ -15,17 +15,17 @@ def dr_off_link(snapshot: Snapshot) -> Verdicts:
     """A real server of direct routing is behind a router.
 
     ## What it does
-    Looks up the director's route to every destination of method `Route` and reports one that
-    leads over a gateway. Tunnels and NAT may cross routers and are left alone; so are networks
-    that a vxlan or another tunnel makes one link, which have no gateway. More rules in `ip rule`
-    than the usual three leave it undecided.
+    The check looks up the director's route to every destination of method `Route` and reports one
+    that leads over a gateway. Tunnels and NAT may cross routers and are not reported, nor are
+    networks that a vxlan or another tunnel makes one link, which have no gateway. More rules in
+    `ip rule` than the usual three make the check inconclusive.
 
     ## Why it matters
-    Direct routing only changes the MAC address. A router sees a packet for the virtual address
-    and sends it back to who holds it: a loop.
+    Direct routing only changes the MAC address. A router sees a packet for the virtual address and
+    sends it back to its holder: a loop.
 
     ## Remediation
-    Use a tunnel for that server, or bring it onto the director's link.
+    Use a tunnel for that server, or bring the server onto the director's link.
 
     ## Known problems
     IPv6 and routes of other tables are not read.
@@ -44,9 +44,9 @@ def dr_off_link(snapshot: Snapshot) -> Verdicts:
         if address in (snapshot.addresses or ()):
             continue
         if route is None:
-            yield inconclusive(f"no route to {address} in the main table")
+            yield inconclusive(f"the main table has no route to {address}")
         elif route.gateway is not None and policy_routed(snapshot) is not False:
-            yield inconclusive("ip rule has rules of its own, or could not be asked")
+            yield inconclusive("ip rule has more than its usual three rules, or could not be read")
         elif route.gateway is not None:
             yield _finding(address, route)
 
@@ -55,12 +55,13 @@ def _finding(address: str, route: Route) -> Finding:
     return Finding(
         address,
         Severity.CRITICAL,
-        f"is reached over {route.gateway}, and direct routing cannot cross a router",
+        f"{address} is reached over the gateway {route.gateway}, but direct routing cannot "
+        "cross a router",
         {"destination": address, "gateway": route.gateway, "interface": route.interface},
         (
             Fix(
                 "tunnel-to-real-server",
-                "Forward to it by a tunnel, or bring it onto the director's link",
+                f"Forward to {address} by a tunnel, or bring it onto the director's link",
                 Risk.DISRUPTIVE,
             ),
         ),

@@ -1,11 +1,11 @@
 from collections.abc import Mapping
 
 from dirtune.analyse import rates
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive, one_sample
 from dirtune.checks.remedies import sysctl
 from dirtune.snapshot import Snapshot
 
-# What kernels since 5.4 begin with; 128 before.
+# The default since 5.4; 128 before.
 _SOMAXCONN = 4096
 _SMALL_SOMAXCONN = 1024  # an estimate, not calibrated; tuned(8) wants 2,048 or more
 _BACKLOG = 8192
@@ -27,23 +27,23 @@ def listen_overflow(snapshot: Snapshot) -> Verdicts:
     """A server's accept queue overflows and connections are dropped.
 
     ## What it does
-    Reports `ListenOverflows`, `ListenDrops` or `TCPReqQFullDrop` of TcpExt that rose between the
-    two samples. What they counted earlier is history and left alone. A `somaxconn` below 1,024
-    is `low` even while nothing overflows: it is less than any kernel since 5.4 begins with.
+    The check reports `ListenOverflows`, `ListenDrops` or `TCPReqQFullDrop` of TcpExt that rose
+    between the two samples. Earlier counts are history and are not reported. A `somaxconn` below
+    1,024 is `low` even while nothing overflows, because every kernel since 5.4 starts with more.
 
     ## Why it matters
-    It looks like loss in the director: the client's SYN or ACK is dropped, and sent again a
-    second later.
+    It looks like loss in the director: the client's SYN or ACK is dropped, and sent again a second
+    later.
 
     ## Remediation
-    The queue is the lesser of `net.core.somaxconn` and what the application asks for in
-    listen(2): raise both, then restart the application; or let it accept faster, with more
-    workers. Where the queue of half-open connections is full, raise
+    The length of the queue is the lesser of `net.core.somaxconn` and the backlog that the
+    application passes to listen(2). Raise both, then restart the application, or let it accept
+    faster with more workers. Where the queue of half-open connections is full, raise
     `net.ipv4.tcp_max_syn_backlog`.
 
     ## Known problems
-    The counters are of the whole network namespace and do not name the socket: `ss -ltn` shows
-    it, Recv-Q above Send-Q.
+    The counters are those of the whole network namespace and do not name the socket. `ss -ltn`
+    shows it: its Recv-Q is above its Send-Q.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `somaxconn`, `tcp_max_syn_backlog`
@@ -51,7 +51,7 @@ def listen_overflow(snapshot: Snapshot) -> Verdicts:
     """
     yield from _small(snapshot)
     if snapshot.earlier is None or snapshot.earlier.snmp is None or not snapshot.seconds:
-        yield inconclusive("one sample")
+        yield one_sample()
         return
     now, then = snapshot.snmp or {}, snapshot.earlier.snmp
     known = {name: rates.increase(then.get(name), now.get(name)) for name in _COUNTERS}
@@ -59,7 +59,9 @@ def listen_overflow(snapshot: Snapshot) -> Verdicts:
     if rising:
         yield _finding(snapshot, rising, snapshot.seconds)
     elif known[_FULL] is None or known[_DROPPED] is None:
-        yield inconclusive("TcpExt.ListenOverflows is not counted, or was set back")
+        yield inconclusive(
+            "TcpExt.ListenOverflows is not counted, or was reset between the samples"
+        )
 
 
 def _small(snapshot: Snapshot) -> Verdicts:
@@ -69,9 +71,9 @@ def _small(snapshot: Snapshot) -> Verdicts:
         yield Finding(
             "somaxconn",
             Severity.LOW,
-            f"no queue of a listening socket may be longer than somaxconn, {somaxconn}",
+            f"net.core.somaxconn is {somaxconn}, so no accept queue can be longer than that",
             {"somaxconn": somaxconn},
-            (sysctl(snapshot, "raise-listen-queue", "Allow longer queues", wider),),
+            (sysctl(snapshot, "raise-listen-queue", "Allow longer accept queues", wider),),
         )
 
 
@@ -84,7 +86,8 @@ def _finding(snapshot: Snapshot, rising: Mapping[str, int], seconds: float) -> F
     return Finding(
         "accept queue" if _FULL in rising else "listening sockets",
         Severity.HIGH,
-        f"{name.partition('.')[2]} rose by {rising[name]:,} in {seconds:.1f} s",
+        f"Connections were dropped at listening sockets: {name.partition('.')[2]} rose by "
+        f"{rising[name]:,} in {seconds:.1f} s",
         {
             **{key.partition(".")[2]: number for key, number in rising.items()},
             "seconds": round(seconds, 3),
@@ -100,10 +103,10 @@ def _fixes(snapshot: Snapshot, rising: Mapping[str, int], somaxconn: int | None)
         values["net/core/somaxconn"] = _SOMAXCONN
     if _SYN_FULL in rising:
         values["net/ipv4/tcp_max_syn_backlog"] = _BACKLOG
-    wider = [sysctl(snapshot, "raise-listen-queue", "Allow longer queues", values)]
+    wider = [sysctl(snapshot, "raise-listen-queue", "Allow longer accept queues", values)]
     restart = Fix(
         "raise-application-backlog",
-        "Raise the backlog the application listens with, or its workers, and restart it",
+        "Raise the backlog or the number of workers of the application, and restart it",
         Risk.DISRUPTIVE,
     )
     return [*(wider if values else []), restart]

@@ -31,21 +31,21 @@ def nat_gateway(snapshot: Snapshot) -> Verdicts:
     """A real server behind NAT does not answer through its director.
 
     ## What it does
-    On a real server that the director reaches by NAT (`Masq`), looks up the route to every client
-    that is a node of the cluster, or the default route where no client is known, and reports one
-    whose next hop is none of the director's addresses. A director that rewrites sources as well
-    (full NAT) needs no such route: where it has such rules and `net.ipv4.vs.conntrack` lets them
-    see the packets, it is undecided. So it is with more rules in `ip rule` than the usual three,
-    and where the default route leads elsewhere while other networks are routed through the
-    director.
+    On a real server that the director reaches by NAT (`Masq`), the check looks up the route to
+    every client that is a node of the cluster, or the default route where no client is known, and
+    reports a route whose next hop is none of the director's addresses. A director that rewrites
+    sources as well (full NAT) needs no such route: where it has such rules and
+    `net.ipv4.vs.conntrack` lets them see the packets, the check is inconclusive. It is
+    inconclusive too with more rules in `ip rule` than the usual three, and where the default route
+    leads elsewhere while other networks are routed through the director.
 
     ## Why it matters
-    The answers leave with the real server's own address: the client knows no such connection and
+    The answers leave with the real server's own address. The client knows no such connection and
     resets it. The director sees packets in and none out.
 
     ## Remediation
-    Make the director's inside address, with two directors the one that VRRP moves, the default
-    gateway. That can cut the very session it is typed in: have a rollback ready.
+    Make the director's inside address the default gateway; with two directors, use the address
+    that VRRP moves. The change can cut the very session you type it in: have a rollback ready.
 
     ## Known problems
     Routes of other tables and IPv6 are not read.
@@ -57,9 +57,11 @@ def nat_gateway(snapshot: Snapshot) -> Verdicts:
     if place is None or place.forward is None or not place.director_addresses:
         yield inconclusive(UNPLANNED)
     elif "Masq" not in {place.forward, *place.others}:
-        yield not_applicable("not reached by NAT")
+        yield not_applicable("the director does not reach this host by NAT")
     elif place.source_nat:
-        yield inconclusive("the director has rules that rewrite sources: of these packets?")
+        yield inconclusive(
+            "the director has rules that rewrite sources, perhaps those of these packets"
+        )
     else:
         yield from _judged(snapshot, place)
 
@@ -68,18 +70,20 @@ def _judged(snapshot: Snapshot, place: Place) -> Iterator[Finding | Undecided]:
     routes = snapshot.routes or ()
     clients = sorted(a for a in place.client_addresses if ":" not in a)
     wrong = {
-        each: route_to(routes, each)
-        for each in clients or [_ANYWHERE]
-        if not _through(route_to(routes, each), place)
+        client: route_to(routes, client)
+        for client in clients or [_ANYWHERE]
+        if not _through(route_to(routes, client), place)
     }
     if not wrong:
         return
     if place.source_nat is None and not clients:
-        yield inconclusive("whether the director rewrites sources is not known")
+        yield inconclusive("it is unknown whether the director rewrites sources")
     elif policy_routed(snapshot) is not False:
-        yield inconclusive("ip rule has rules of its own, or could not be asked")
+        yield inconclusive("ip rule has more than its usual three rules, or could not be read")
     elif not clients and any(_through(route, place) for route in routes):
-        yield inconclusive("some networks are routed through the director; are clients in them?")
+        yield inconclusive(
+            "some networks are routed through the director, and clients may be in them"
+        )
     else:
         yield _finding(snapshot, place, wrong)
 
@@ -90,12 +94,13 @@ def _through(route: Route | None, place: Place) -> bool:
 
 def _finding(snapshot: Snapshot, place: Place, wrong: dict[str, Route | None]) -> Finding:
     to, route = next(iter(wrong.items()))
-    what = "the default route" if to == _ANYWHERE else f"the route to {to}"
-    hops = {each: _hop(found) for each, found in wrong.items()}
+    name = "The default route" if to == _ANYWHERE else f"The route to {to}"
+    hops = {client: _hop(way) for client, way in wrong.items()}
     return Finding(
         "default route" if to == _ANYWHERE else f"route to {to}",
         Severity.CRITICAL,
-        f"{what} {_leads(route)}, not through the director",
+        f"{name} of this real server {_leads(route)}, so answers do not return through the "
+        "director",
         {"next_hops": hops, "director_addresses": sorted(place.director_addresses)},
         tuple(_fixes(snapshot, place, wrong)),
     )
@@ -114,7 +119,7 @@ def _leads(route: Route | None) -> str:
 
 
 def _target(to: str, route: Route | None) -> str:
-    """Return what to route anew: a client on the link needs a route of its own."""
+    """Return the destination of the new route: a client on the link needs a route of its own."""
     if route is None or route.network.prefixlen == 0:
         return "default"
     return f"{to}/32" if route.gateway is None else str(route.network)
@@ -130,16 +135,17 @@ def _fixes(snapshot: Snapshot, place: Place, wrong: dict[str, Route | None]) -> 
     if inside is None:
         yield Fix(
             "join-the-directors-network",
-            "Give this host an address in a network of the director's",
+            "Give this host an address in one of the director's networks",
             Risk.DISRUPTIVE,
         )
         return
     yield commands(
         snapshot,
         "route-through-director",
-        f"Answer through the director, {inside}",
+        f"Route answers through the director, {inside}",
         dict.fromkeys(
-            ("ip", "route", "replace", _target(*each), "via", inside) for each in wrong.items()
+            ("ip", "route", "replace", _target(to, route), "via", inside)
+            for to, route in wrong.items()
         ),
         risk=Risk.DISRUPTIVE,
     )

@@ -19,23 +19,23 @@ _SENT = "Icmp.OutRedirects"
     mends=True,
 )
 def nat_redirects(snapshot: Snapshot) -> Verdicts:
-    """A director with NAT on one network tells its real servers to bypass it.
+    """A NAT director tells its real servers on the same network to bypass it.
 
     ## What it does
-    For each network with destinations reached by NAT (`Masq`), reports that the director sends
-    ICMP redirects there (`send_redirects` of `all` or of the interface: either is enough) while a
-    client of the cluster sits in the same network, or that `OutRedirects` rose between two
-    samples. A network with virtual addresses of its own, where it is not known who connects, is
-    undecided; other networks are left alone.
+    For each network with destinations reached by NAT (`Masq`), the check reports that the director
+    sends ICMP redirects there (`send_redirects` of `all` or of the interface: either is enough)
+    while a client of the cluster sits in the same network, or that `OutRedirects` rose between two
+    samples. A network that has virtual addresses but whose clients are unknown makes the check
+    inconclusive; other networks are not reported.
 
     ## Why it matters
     The director forwards answers out of the interface they came in by, and so tells the real
     server to talk to the client directly. The answers then keep the server's own address and the
-    client resets them.
+    client resets the connection.
 
     ## Remediation
-    Set `send_redirects` to 0 for `all` **and** for the interface. Turning `ip_forward` on sets it
-    back. Real servers must not have a route of their own to the clients' network either.
+    Set `send_redirects` to 0 for `all` **and** for the interface. Turning `ip_forward` on resets
+    it. Real servers must not have a route of their own to the clients' network either.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `send_redirects`
@@ -50,7 +50,7 @@ def nat_redirects(snapshot: Snapshot) -> Verdicts:
     for link in links:
         sends = _sends(settings, link.interface)
         if sends is None:
-            yield inconclusive(f"send_redirects of {link.interface} is not known")
+            yield inconclusive(f"send_redirects of {link.interface} is unknown")
         elif sends:
             yield from _judged(snapshot, link)
 
@@ -76,7 +76,7 @@ def _judged(snapshot: Snapshot, link: Route) -> Iterator[Finding | Undecided]:
     elif any(link in _link(routes, vip) for vip in vips) and not (
         place and place.client_addresses
     ):
-        yield inconclusive(f"whether clients sit in {link.network} is not known")
+        yield inconclusive(f"it is unknown whether clients are in {link.network}")
 
 
 def _redirects(snapshot: Snapshot) -> int | None:
@@ -87,20 +87,26 @@ def _redirects(snapshot: Snapshot) -> int | None:
 
 def _finding(snapshot: Snapshot, link: Route, near: list[str], sent: int | None) -> Finding:
     if sent:
-        said = f"{sent} ICMP redirects were sent meanwhile"
+        message = (
+            f"This director sent {sent} ICMP redirects between the samples, which tell real "
+            "servers to bypass it"
+        )
     else:
-        said = f"sends ICMP redirects, and {near[0]} sits beside the real servers"
+        message = (
+            f"send_redirects is on for {link.interface}, so this director tells real servers to "
+            f"bypass it: the client {near[0]} is in their network"
+        )
     names = ("all", link.interface)
     return Finding(
         link.interface,
         Severity.HIGH,
-        said,
+        message,
         {"network": str(link.network), "clients": near, "redirects": sent},
         (
             sysctl(
                 snapshot,
                 "send-no-redirects",
-                "Send no redirects",
+                "Send no ICMP redirects",
                 {f"net/ipv4/conf/{name}/send_redirects": 0 for name in names},
             ),
         ),

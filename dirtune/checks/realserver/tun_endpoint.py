@@ -1,9 +1,9 @@
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
-from dirtune.checks.realserver import UNPLANNED, is_up, tunnelled, tunnels, vips
+from dirtune.checks.realserver import UNPLANNED, UNTUNNELLED, is_up, tunnelled, tunnels, vips
 from dirtune.checks.remedies import commands
 from dirtune.snapshot import Snapshot
 
-_TUN_TAP = 65534  # ARPHRD_NONE: the end of a program's own tunnel
+_TUN_TAP = 65534  # ARPHRD_NONE: the end of a tunnel that a program made
 
 
 @check(
@@ -14,38 +14,39 @@ _TUN_TAP = 65534  # ARPHRD_NONE: the end of a program's own tunnel
     roles=("real-server",),
 )
 def tun_endpoint(snapshot: Snapshot) -> Verdicts:
-    """A real server has nothing that takes packets out of the director's tunnel.
+    """A real server has no interface that takes packets out of the director's tunnel.
 
     ## What it does
-    On a real server that is reached by a tunnel, reports that no interface of a tunnel (IP-in-IP,
-    GRE, GUE) is up. Where a program has a tunnel device of its own it is undecided.
+    On a real server that is reached by a tunnel, the check reports that no tunnel interface
+    (IP-in-IP, GRE, GUE) is up. Where a program has a tunnel device of its own the check is
+    inconclusive.
 
     ## Why it matters
     The kernel answers with ICMP protocol unreachable, and the client's connect(2) fails with
     ENOPROTOOPT, `Protocol not available`.
 
     ## Remediation
-    `modprobe ipip`, `ip link set tunl0 up` and the virtual address on tunl0; for GUE
-    `ip fou add port 6080 gue` as well. Let protocol 4 (or the UDP port) through firewalls.
+    Run `modprobe ipip` and `ip link set tunl0 up`, and put the virtual address on tunl0; for GUE
+    run `ip fou add port 6080 gue` as well. Let protocol 4 (or the UDP port) through firewalls.
 
     ## Known problems
-    A tunnel that ends in another network namespace or in hardware is not seen, and neither is the
-    type of the tunnel that the director uses.
+    A tunnel that ends in another network namespace or in hardware is not seen, nor is the type of
+    tunnel that the director uses.
 
     ## References
     - LVS-HOWTO, LVS-Tun
     """
     used = tunnelled(snapshot)
     if not used:
-        yield inconclusive(UNPLANNED) if used is None else not_applicable("not reached by tunnel")
+        yield inconclusive(UNPLANNED) if used is None else not_applicable(UNTUNNELLED)
         return
     states = {tunnel.name: is_up(tunnel) for tunnel in tunnels(snapshot)}
     if True in states.values():
         return
     if None in states.values():
-        yield inconclusive("whether the tunnel's interface is up is not known")
+        yield inconclusive("it is unknown whether the tunnel interface is up")
     elif any(interface.type == _TUN_TAP for interface in snapshot.interfaces or ()):
-        yield inconclusive("a program has a tunnel device of its own")
+        yield inconclusive("a program has a tunnel device of its own, which may take the packets")
     else:
         yield _finding(snapshot, tuple(states))
 
@@ -58,13 +59,15 @@ def _finding(snapshot: Snapshot, down: tuple[str, ...]) -> Finding:
     return Finding(
         name,
         Severity.CRITICAL,
-        f"{', '.join(down)} is down" if down else "no interface takes packets out of a tunnel",
+        f"The tunnel interface {', '.join(down)} is down, so packets from the director are refused"
+        if down
+        else "This real server has no tunnel interface, so packets from the director are refused",
         {"down": list(down), "ipip_loaded": None if loaded is None else "ipip" in loaded},
         (
             commands(
                 snapshot,
                 "open-tunnel",
-                "Take packets out of the tunnel",
+                f"Set up {name} to take packets out of the tunnel",
                 (
                     *(() if down else ("modprobe ipip",)),
                     ("ip", "link", "set", "dev", name, "up"),

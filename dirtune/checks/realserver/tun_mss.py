@@ -1,5 +1,5 @@
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
-from dirtune.checks.realserver import UNPLANNED, rules_with, tunnelled
+from dirtune.checks.realserver import UNPLANNED, UNTUNNELLED, rules_with, tunnelled
 from dirtune.checks.remedies import commands
 from dirtune.collect.routes import Route, route_to
 from dirtune.snapshot import Snapshot
@@ -23,22 +23,22 @@ def tun_mss(snapshot: Snapshot) -> Verdicts:
     """A real server behind a tunnel announces segments that do not fit through it.
 
     ## What it does
-    On a real server that is reached by a tunnel, reports that the TCP segment size it announces
-    on its default route (`advmss`, else the interface's MTU less 40) is above 1440 bytes, on a
-    link of 1500. Links with a larger MTU are left alone, and rules that set the size; rules that
-    could not be read leave it undecided.
+    On a real server that is reached by a tunnel, the check reports that the TCP segment size that
+    the server announces on its default route (`advmss`, else the interface's MTU less 40) is above
+    1440 bytes, on a link of 1500 bytes. Links with a larger MTU and servers with rules that set
+    the size are not reported; rules that could not be read make the check inconclusive.
 
     ## Why it matters
-    The director cannot fragment a client's full-sized packets (DF is set): uploads stall. The
-    only thing that keeps them small is the size that the server announces in its SYN-ACK.
+    The director cannot fragment a client's full-sized packets (DF is set), so uploads stall. Only
+    the size that the server announces in its SYN-ACK keeps the packets small.
 
     ## Remediation
-    `advmss 1440` on the default route, or a rule of TCPMSS for the virtual address. It holds for
-    new connections, and has to be set here and not on the director.
+    Set `advmss 1440` on the default route, or a TCPMSS rule for the virtual address. The size
+    holds for new connections, and has to be set on the real server, not on the director.
 
     ## Known problems
-    GRE and GUE take more than the 20 bytes of IP-in-IP; the type of the tunnel is not known here.
-    A larger MTU on this host's link does not prove the same of the whole way to the director.
+    GRE and GUE take more than the 20 bytes of IP-in-IP; the type of the tunnel is unknown here. A
+    larger MTU on this host's link does not prove that the whole way to the director has it.
 
     ## References
     - LVS-HOWTO, LVS-Tun, MTU
@@ -46,20 +46,23 @@ def tun_mss(snapshot: Snapshot) -> Verdicts:
     used = tunnelled(snapshot)
     route = route_to(snapshot.routes or (), _ANYWHERE)
     if not used:
-        yield inconclusive(UNPLANNED) if used is None else not_applicable("not reached by tunnel")
+        yield inconclusive(UNPLANNED) if used is None else not_applicable(UNTUNNELLED)
         return
     mtu = (
         {i.name: i.mtu for i in snapshot.interfaces or ()}.get(route.interface) if route else None
     )
     if route is None or mtu is None:
-        yield inconclusive("the default route or its interface's MTU is not known")
+        yield inconclusive("the default route or the MTU of its interface is unknown")
         return
     announced = min(route.advmss or mtu, mtu - _HEADERS_BYTES)
     if announced <= _MSS or mtu > _STANDARD_MTU:
         return
     clamped = rules_with(snapshot, _CLAMP, _MODULES)
     if clamped is None:
-        yield inconclusive(f"announces {announced} bytes; rules of TCPMSS could not be read")
+        yield inconclusive(
+            f"this host announces segments of {announced} bytes, and TCPMSS rules could not be "
+            "read"
+        )
     elif not clamped:
         yield _finding(snapshot, route, announced)
 
@@ -71,13 +74,14 @@ def _finding(snapshot: Snapshot, route: Route, announced: int) -> Finding:
     return Finding(
         "default route",
         Severity.HIGH,
-        f"announces segments of {announced} bytes, {_MSS} fit through the tunnel",
+        f"This real server announces segments of {announced} bytes, but only {_MSS} bytes fit "
+        "through the tunnel",
         {"mss_bytes": announced, "interface": route.interface},
         (
             commands(
                 snapshot,
                 "announce-small-segments",
-                f"Announce segments of {_MSS} bytes",
+                f"Announce segments of {_MSS} bytes on the default route",
                 ((*change, "advmss", str(_MSS)),),
             ),
         ),

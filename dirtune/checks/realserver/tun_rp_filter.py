@@ -1,6 +1,6 @@
 from dirtune.analyse import rates
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
-from dirtune.checks.realserver import UNPLANNED, is_up, tunnelled, tunnels
+from dirtune.checks.realserver import UNPLANNED, UNTUNNELLED, is_up, tunnelled, tunnels
 from dirtune.checks.remedies import sysctl
 from dirtune.snapshot import Snapshot
 
@@ -17,20 +17,21 @@ _LOOSE = 2
     mends=True,
 )
 def tun_rp_filter(snapshot: Snapshot) -> Verdicts:
-    """Reverse path filtering drops what the director sends through the tunnel.
+    """Reverse path filtering drops packets that the director sends through the tunnel.
 
     ## What it does
-    On a real server that is reached by a tunnel, reports each tunnel interface that is up and
-    where the greater of `all` and its own `rp_filter` is 1 (strict). 0 and 2 are fine. Without a
-    plan a tunnel that holds an address, and that no route leads into, is taken for a director's.
+    On a real server that is reached by a tunnel, the check reports each tunnel interface that is
+    up and where the greater of `all` and its own `rp_filter` is 1 (strict). 0 and 2 are fine.
+    Without a plan a tunnel that holds an address, and that no route leads into, counts as the
+    director's.
 
     ## Why it matters
-    The packet inside comes from the client, to whom the route leads out of another interface: the
-    strict filter drops every one of them without a word.
+    The inner packet comes from the client, and the route to the client leads out of another
+    interface: the strict filter drops every such packet in silence.
 
     ## Remediation
-    Set `all` to 2 and the tunnel's to 0. The greater of the two holds, so lowering the tunnel's
-    alone does nothing while `all` is 1.
+    Set `all` to 2 and the tunnel's value to 0. The greater of the two holds, so lowering only the
+    tunnel's value does nothing while `all` is 1.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `rp_filter`
@@ -38,7 +39,7 @@ def tun_rp_filter(snapshot: Snapshot) -> Verdicts:
     """
     used = tunnelled(snapshot)
     if not used:
-        yield inconclusive(UNPLANNED) if used is None else not_applicable("not reached by tunnel")
+        yield inconclusive(UNPLANNED) if used is None else not_applicable(UNTUNNELLED)
         return
     up = [tunnel for tunnel in tunnels(snapshot) if is_up(tunnel) is not False]
     if not up:
@@ -46,28 +47,29 @@ def tun_rp_filter(snapshot: Snapshot) -> Verdicts:
     for tunnel in up:
         value = snapshot.sysctls.effective(tunnel.name, "rp_filter") if snapshot.sysctls else None
         if value is None:
-            yield inconclusive(f"rp_filter of {tunnel.name} is not known")
+            yield inconclusive(f"rp_filter of {tunnel.name} is unknown")
         elif value == _STRICT:
             yield _finding(snapshot, tunnel.name)
 
 
 def _finding(snapshot: Snapshot, tunnel: str) -> Finding:
     dropped = _dropped(snapshot)
-    counted = f", {dropped} packets dropped in {snapshot.seconds:.0f} s" if dropped else ""
+    counted = f": {dropped} packets in {snapshot.seconds:.0f} s" if dropped else ""
     assert snapshot.sysctls is not None
     conf = {name: snapshot.sysctls.conf(name, "rp_filter") for name in ("all", tunnel)}
     values = {"net/ipv4/conf/all/rp_filter": _LOOSE, f"net/ipv4/conf/{tunnel}/rp_filter": 0}
     return Finding(
         tunnel,
         Severity.CRITICAL,
-        f"rp_filter is {_STRICT}: what comes out of the tunnel is dropped{counted}",
+        f"rp_filter of {tunnel} is {_STRICT}, so packets that come out of the tunnel are "
+        f"dropped{counted}",
         {
             "interface": tunnel,
             "rp_filter_all": conf["all"],
             "rp_filter_interface": conf[tunnel],
             "dropped_packets": dropped,
         },
-        (sysctl(snapshot, "loosen-rp-filter", "Check sources loosely", values),),
+        (sysctl(snapshot, "loosen-rp-filter", "Check source addresses loosely", values),),
     )
 
 

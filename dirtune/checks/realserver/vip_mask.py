@@ -1,6 +1,7 @@
 from ipaddress import IPv4Address, IPv4Network, ip_address
 
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks.irq import listed
 from dirtune.checks.realserver import network
 from dirtune.checks.remedies import commands
 from dirtune.collect.addresses import InterfaceAddress
@@ -15,60 +16,62 @@ from dirtune.snapshot import Snapshot
     roles=("real-server",),
 )
 def vip_mask(snapshot: Snapshot) -> Verdicts:
-    """A virtual address stands on loopback with a mask that takes in its whole network.
+    """A virtual address is on loopback with a mask that takes in its whole network.
 
     ## What it does
-    Reports an address on `lo`, 127.0.0.0/8 and ::1 excepted, whose prefix is shorter than 32
-    bits, or 128 for IPv6. An IPv4 network that the local table does not hold as a whole
-    (`noprefixroute`) is left alone, and so are other interfaces, where a mask makes nothing local.
+    The check reports an address on `lo`, 127.0.0.0/8 and ::1 excepted, whose prefix is shorter
+    than 32 bits, or 128 for IPv6. An IPv4 network that the local table does not hold as a whole
+    (`noprefixroute`) is not reported, nor are addresses on other interfaces, where a mask makes
+    nothing local.
 
     ## Why it matters
-    On loopback a /24 makes every address of the network this host's own: it answers itself in
-    place of its neighbours, the director and the gateway among them.
+    On loopback a /24 makes every address of the network this host's own: the host answers itself
+    in place of its neighbours, the director and the gateway among them.
 
     ## Remediation
     Add the address with /32 before the old one is deleted.
 
     ## Known problems
-    Some servers take a whole network on purpose that way; `ip route add local NETWORK dev lo`
-    says so better, and is not reported.
+    Some servers take a whole network on purpose that way; `ip route add local NETWORK dev lo` does
+    so more clearly, and is not reported.
 
     ## References
     - LVS-HOWTO, netmask for the VIP
     """
-    for each in snapshot.interface_addresses or ():
-        if each.interface != "lo" or ip_address(each.address).is_loopback:
+    for held in snapshot.interface_addresses or ():
+        if held.interface != "lo" or ip_address(held.address).is_loopback:
             continue
-        whole = 128 if ":" in each.address else 32
-        if each.prefix >= whole or _unheld(snapshot, each):
+        whole = 128 if ":" in held.address else 32
+        if held.prefix >= whole or _unheld(snapshot, held):
             continue
         if whole == 32 and snapshot.local_networks is None:
-            yield inconclusive("which networks are local is not known")
+            yield inconclusive("the local networks of this host are unknown")
         else:
-            yield _finding(snapshot, each, whole)
+            yield _finding(snapshot, held, whole)
 
 
-def _unheld(snapshot: Snapshot, each: InterfaceAddress) -> bool:
+def _unheld(snapshot: Snapshot, held: InterfaceAddress) -> bool:
     known = snapshot.local_networks
-    return ":" not in each.address and known is not None and network(each) not in known
+    return ":" not in held.address and known is not None and network(held) not in known
 
 
-def _finding(snapshot: Snapshot, each: InterfaceAddress, whole: int) -> Finding:
-    swallowed = [] if whole == 128 else _swallowed(snapshot, network(each))
-    also = f", {', '.join(swallowed)} among them" if swallowed else ""
+def _finding(snapshot: Snapshot, held: InterfaceAddress, whole: int) -> Finding:
+    swallowed = [] if whole == 128 else _swallowed(snapshot, network(held))
+    others = f", {listed(swallowed)} among them" if swallowed else ""
     return Finding(
-        f"{each.address}/{each.prefix} on lo",
+        f"{held.address}/{held.prefix} on lo",
         Severity.HIGH,
-        f"makes {2 ** (whole - each.prefix):,} addresses this host's own{also}",
-        {"address": each.address, "prefix": each.prefix, "swallowed": swallowed},
+        f"{held.address}/{held.prefix} on lo makes {2 ** (whole - held.prefix):,} addresses "
+        f"this host's own{others}",
+        {"address": held.address, "prefix": held.prefix, "swallowed": swallowed},
         (
             commands(
                 snapshot,
                 "narrow-vip-mask",
-                f"Give the address the prefix /{whole}",
+                f"Give {held.address} the prefix /{whole}",
                 (
-                    ("ip", "addr", "add", f"{each.address}/{whole}", "dev", "lo"),
-                    ("ip", "addr", "del", f"{each.address}/{each.prefix}", "dev", "lo"),
+                    ("ip", "addr", "add", f"{held.address}/{whole}", "dev", "lo"),
+                    ("ip", "addr", "del", f"{held.address}/{held.prefix}", "dev", "lo"),
                 ),
             ),
         ),

@@ -19,20 +19,20 @@ _MODULES = frozenset(
     roles=("real-server",),
 )
 def vip_missing(snapshot: Snapshot) -> Verdicts:
-    """A real server does not hold the virtual address it is sent.
+    """A real server does not hold the virtual address of its service.
 
     ## What it does
-    On a real server that its director reaches by direct routing or a tunnel, reports each virtual
-    address of its services that is neither among the host's addresses nor in a network it answers
-    for as a whole. Rules that redirect or proxy packets leave it undecided, and so do rules that
-    could not be read.
+    On a real server that its director reaches by direct routing or a tunnel, the check reports
+    each virtual address of its services that is neither among the host's addresses nor in a
+    network that the host answers for as a whole. Rules that redirect or proxy packets make the
+    check inconclusive, and so do rules that could not be read.
 
     ## Why it matters
     The packet is not for this host: it is dropped, or forwarded back into a loop.
 
     ## Remediation
     Add the address with /32 to loopback, after `arp_ignore` and `arp_announce` are set; for a
-    tunnel, to the tunnel's interface.
+    tunnel, add it to the tunnel's interface.
 
     ## References
     - LVS-HOWTO, LVS-DR
@@ -42,14 +42,19 @@ def vip_missing(snapshot: Snapshot) -> Verdicts:
         yield inconclusive(UNPLANNED)
         return
     if forward(snapshot) not in {"Route", "Tunnel"}:
-        yield not_applicable("reached by NAT: it needs no virtual address")
+        yield not_applicable(
+            "the director reaches this host by NAT, so it needs no virtual address"
+        )
         return
     missing = [vip for vip in place.vips if not _held(snapshot, vip)]
     redirected = rules_with(snapshot, _REDIRECT, _MODULES) if missing else False
     if redirected is None:
-        yield inconclusive(f"{missing[0]} is not here, and rules that redirect could not be read")
+        yield inconclusive(
+            f"{missing[0]} is not on this host, and rules that may redirect packets could not "
+            "be read"
+        )
     elif redirected:
-        yield inconclusive(f"{missing[0]} is not here, and rules redirect packets")
+        yield inconclusive(f"{missing[0]} is not on this host, but rules redirect packets")
     else:
         yield from (_finding(snapshot, vip) for vip in missing)
 
@@ -69,13 +74,14 @@ def _finding(snapshot: Snapshot, vip: str) -> Finding:
     return Finding(
         vip,
         Severity.CRITICAL,
-        f"is not on this host, and the director sends it by {place.forward if place else '?'}",
+        f"{vip} is not on this host, but the director forwards its packets here by "
+        f"{place.forward if place else '?'}",
         {"vip": vip, "forward": place.forward if place else None},
         (
             commands(
                 snapshot,
                 "add-vip",
-                "Add the virtual address, ARP settings first",
+                "Add the virtual address after the ARP settings are made",
                 (("ip", "addr", "add", f"{vip}/{length}", "dev", device),),
             ),
         ),

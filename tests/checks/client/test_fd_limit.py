@@ -20,7 +20,7 @@ def test_too_few_files():
     (found,) = limited(1099).findings
 
     assert (found.severity, found.subject) == (Severity.HIGH, "open files")
-    assert found.message == "1,099 may be open, 1,100 are needed"
+    assert found.evidence == {"limit": 1099, "planned_connections": 1000}
     assert found.fixes[0].commands == ("ulimit -n 1048576",)
 
 
@@ -34,7 +34,8 @@ def test_enough_files(limit, program):
 def test_select_ends_at_1024():
     (found,) = limited(None, planned=1025, program="httperf").findings
 
-    assert found.message == "uses select(2), which ends at 1,024, for 1,025 connections"
+    assert found.subject == "httperf"
+    assert found.evidence == {"process": "httperf", "planned_connections": 1025}
     assert found.fixes[0].commands == ()
     assert limited(None, planned=1025, program="wrk").status is Status.PASSED
 

@@ -33,14 +33,15 @@ def test_a_client_at_its_end():
     (found,) = bound(lb=busy("director", 59), c1=busy("client", 90)).findings
 
     assert (found.severity, found.subject) == (Severity.INFO, "c1")
-    assert found.message == "a CPU is at 90 % while the director's busiest is at 59 %"
+    assert found.evidence["client_cpu_percent"] == 90
+    assert found.evidence["director_cpu_percent"] == 59
 
 
 def test_a_link_at_its_end():
     # 225 MB in 2 s are 900 Mbit/s.
     (found,) = bound(lb=busy("director", 5), c1=busy("client", 5, sent=225_000_000)).findings
 
-    assert found.message.startswith("eth0 is at 90 % of its speed")
+    assert found.evidence["client_link_percent"] == {"eth0": 90}
 
 
 @pytest.mark.parametrize(("director", "client"), [(60, 95), (10, 89)])

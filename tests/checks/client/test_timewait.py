@@ -24,7 +24,7 @@ def test_half_of_the_ports_wait():
     (found,) = waiting(tw=14116).findings
 
     assert (found.severity, found.subject) == (Severity.MEDIUM, "tcp_tw_reuse")
-    assert found.message == "is 2, and 14,116 of 28,232 source ports are in TIME_WAIT"
+    assert found.evidence == {"tcp_tw_reuse": 2, "time_wait": 14_116, "ports": 28_232}
     assert found.fixes[0].commands[:2] == (
         "sysctl -w 'net.ipv4.tcp_tw_reuse=1'",
         "sysctl -w 'net.ipv4.tcp_timestamps=1'",
@@ -50,7 +50,7 @@ def test_recycling_drops_others(role):
 def test_buckets_that_overflow():
     (found,) = waiting(overflow=(5, 47), tcp_max_tw_buckets=200000).findings
 
-    assert found.message == "42 sockets more than tcp_max_tw_buckets allows were dropped"
+    assert found.evidence == {"overflows": 42, "tcp_max_tw_buckets": 200_000}
     assert found.fixes[0].commands[0] == "sysctl -w 'net.ipv4.tcp_max_tw_buckets=400000'"
     assert waiting(overflow=(47, 47)).status is Status.PASSED
 

@@ -28,7 +28,7 @@ def test_a_second_entry_for_every_connection():
     (found,) = outcome(1, "*filter", ":INPUT ACCEPT [0:0]", ELSEWHERE).findings
 
     assert (found.subject, found.severity) == ("net.ipv4.vs.conntrack", Severity.MEDIUM)
-    assert found.message.startswith("every connection is tracked a second time")
+    assert found.evidence["vs_conntrack"] == 1
     assert found.evidence["tracking_rules"] == [ELSEWHERE]
     chain = "prerouting '{ type filter hook prerouting priority -300; }'"
     assert found.fixes[0].commands == (
@@ -112,7 +112,8 @@ def test_a_second_entry_that_is_needed_or_not_there(quiet):
 def test_entries_that_another_rule_makes_ipvs_throw_away():
     (found,) = outcome(0, ELSEWHERE, "-A POSTROUTING -o docker0 -j MASQUERADE").findings
 
-    assert found.message.startswith("2 rules hook tracking in")
+    assert found.evidence["vs_conntrack"] == 0
+    assert len(found.evidence["tracking_rules"]) == 2
     assert found.fixes[0].commands[0] == "nft add table ip dirtune"
 
 

@@ -25,7 +25,7 @@ def test_five_days_against_fifteen_minutes():
     (found,) = timeouts(432000, 120).findings
 
     assert found.subject == "nf_conntrack_tcp_timeout_established"
-    assert "outlives its IPVS entry: 432,000 s against 900 s" in found.message
+    assert (found.evidence["conntrack_s"], found.evidence["ipvs_s"]) == (432_000, 900)
     wanted = "sysctl -w 'net.netfilter.nf_conntrack_tcp_timeout_established=900'"
     assert found.fixes[0].commands[0] == wanted
 
@@ -33,7 +33,7 @@ def test_five_days_against_fifteen_minutes():
 def test_a_state_that_dies_first():
     (found,) = timeouts(900, 12).findings
 
-    assert "dies before its IPVS entry: 12 s against 120 s" in found.message
+    assert (found.evidence["conntrack_s"], found.evidence["ipvs_s"]) == (12, 120)
 
 
 @pytest.mark.parametrize("values", [(900, 120), (8999, 13), (91, 1199)])

@@ -27,7 +27,8 @@ def test_a_narrow_slot(gt, width, severity):
     (found,) = narrow(slot(gt, width)).findings
 
     assert (found.subject, found.severity) == ("eth0", severity)
-    assert f"x{width} at {gt:g} GT/s of x8 at 8:" in found.message
+    assert (found.evidence["width"], found.evidence["gt_per_s"]) == (width, gt)
+    assert (found.evidence["width_max"], found.evidence["gt_per_s_max"]) == (8, 8.0)
     assert found.evidence["ports_gbps"] == 10.0
 
 
@@ -36,7 +37,7 @@ def test_ports_of_one_card_share_the_slot():
     (found,) = narrow(*devices, ports=(port(), port("eth1"))).findings
 
     assert (found.subject, found.evidence["ports_gbps"]) == ("eth0, eth1", 20.0)
-    assert found.message.endswith("15.8 Gbit/s for ports of 20")
+    assert found.evidence["usable_gbps"] == 15.8
 
 
 def test_a_slower_slot_under_load():

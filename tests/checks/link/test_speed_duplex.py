@@ -9,7 +9,7 @@ def test_half_duplex():
     (found,) = judged(speed_duplex, port(speed=100, duplex="half")).findings
 
     assert (found.subject, found.severity) == ("eth0", Severity.CRITICAL)
-    assert found.message == "is half duplex, at 100 Mbit/s"
+    assert (found.evidence["duplex"], found.evidence["speed_mbps"]) == ("half", 100)
     assert [(fix.id, fix.commands) for fix in found.fixes] == [("repair-negotiation", ())]
 
 
@@ -24,7 +24,9 @@ def test_slower_than_its_peers(fields, said):
     found = judged(speed_duplex, port("eth0", 1000, **fields), port("eth1", master="bond0"))
 
     assert [(f.subject, f.severity) for f in found.findings] == [("eth0", Severity.HIGH)]
-    assert found.findings[0].message == f"runs at 1000 Mbit/s, eth1 of {said} at 10000"
+    assert found.findings[0].message == (
+        f"eth0 runs at 1000 Mbit/s, but eth1 of {said} runs at 10000 Mbit/s"
+    )
 
 
 def test_a_downshift_in_the_log():
@@ -32,7 +34,7 @@ def test_a_downshift_in_the_log():
     (found,) = judged(speed_duplex, port(speed=100), kernel_log=rows).findings
 
     assert found.severity is Severity.HIGH
-    assert "slower than both ends can, at 100 Mbit/s" in found.message
+    assert found.evidence["speed_mbps"] == 100
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,8 @@ def test_little_for_a_fast_link():
     (found,) = reserve(64 * MIB - 1, mbps=10_000).findings
 
     assert (found.severity, found.subject) == (Severity.MEDIUM, "vm.min_free_kbytes")
-    assert found.message == "63 MiB are kept free, with a link of 10 Gbit/s"
+    assert found.evidence["min_free_kb"] == 64 * MIB - 1
+    assert "keeps only 63 MiB free" in found.message
     # 3 % of 8 GiB, in kB.
     assert found.fixes[0].commands[0] == "sysctl -w 'vm.min_free_kbytes=251658'"
 
@@ -54,7 +55,7 @@ def test_allocations_that_failed(text):
     (found,) = reserve(512 * MIB, text, text).findings
 
     assert found.severity is Severity.HIGH
-    assert found.message == "2 failed allocations in the kernel's log"
+    assert found.evidence["log"] == [text, text]
     assert [fix.id for fix in found.fixes] == ["free-memory"], "it is as much as would be set"
 
 
@@ -69,7 +70,7 @@ def test_a_card_that_got_no_memory():
     earlier = Snapshot(ethtool=then, taken_s=1.0)
     (found,) = reserve(MIB, ethtool=now, taken_s=2.0, earlier=earlier).findings
 
-    assert found.message == "eth0 rx_alloc_page_failed rose by 4"
+    assert found.evidence["rises"] == {"eth0 rx_alloc_page_failed": 4}
 
 
 def test_what_is_not_known_leaves_it_open():

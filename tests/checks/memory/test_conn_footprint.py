@@ -28,7 +28,8 @@ def test_half_of_the_memory():
     (found,) = table(1_677_722, conntrack=0).findings
 
     assert (found.severity, found.subject) == (Severity.HIGH, "connection table")
-    assert found.message.startswith("1,677,722 entries take 0.5 GiB, 50 % of memory")
+    assert found.evidence["projected_entries"] == 1_677_722
+    assert found.evidence["percent"] == 50.0
     assert table(1_677_721, conntrack=0).status is Status.PASSED
     assert table(932_068, conntrack=1).status is Status.FINDING
     assert table(932_067, conntrack=1).status is Status.PASSED

@@ -22,7 +22,9 @@ def test_the_table_was_full_meanwhile():
     (found,) = outcome(table(100, 7), table(100, 4)).findings
 
     assert (found.subject, found.severity) == ("ARP table", Severity.HIGH)
-    assert found.message == "was full 3 times in 10 s, holds 100 of gc_thresh3 = 1000"
+    assert found.message == (
+        "The ARP table was full 3 times in 10 s and holds 100 of 1,000 entries (gc_thresh3)"
+    )
     assert found.evidence["table_fulls_rise"] == 3
     assert found.fixes[0].commands[:3] == (
         "sysctl -w 'net.ipv4.neigh.default.gc_thresh1=4096'",
@@ -36,7 +38,7 @@ def test_nearly_full(family):
     (found,) = outcome(table(800), table(800), family=family).findings
 
     assert found.severity is Severity.MEDIUM
-    assert "holds 800 of gc_thresh3 = 1000" in found.message
+    assert (found.evidence["entries"], found.evidence["gc_thresh3"]) == (800, 1000)
     assert f"net.{family}.neigh" in found.fixes[0].commands[0]
 
 

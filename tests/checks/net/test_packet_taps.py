@@ -39,7 +39,7 @@ def test_a_tap(pps, severity):
     (found,) = outcome(tap(), tap(), earlier=at(pps)).findings
 
     assert (found.subject, found.severity) == ("eth0", severity)
-    assert f"2 sockets of all protocols see every packet at {pps:,} packets/s" in found.message
+    assert found.evidence["sockets"] == 2
     assert found.evidence["packets_per_second"] == pps
     assert [(fix.id, fix.commands) for fix in found.fixes] == [("stop-capture", ())]
 
@@ -101,7 +101,7 @@ def test_a_dhcp_clients_socket_is_filtered():
     found = outcome(tap(), processes=(program("dhclient"),))
 
     assert found.status is Status.INCONCLUSIVE
-    assert "may be dhclient's" in found.reason
+    assert "dhclient" in found.reason
 
 
 def test_a_dhcp_client_is_not_promiscuous():

@@ -31,7 +31,6 @@ def test_nobody_holds_it():
     (found,) = outcome(service(1), service(1, port=443)).findings
 
     assert (found.subject, found.severity) == (VIP, Severity.CRITICAL)
-    assert f"TCP {VIP}:80, TCP {VIP}:443" in found.message
     assert found.evidence["services"] == [f"TCP {VIP}:80", f"TCP {VIP}:443"]
     assert found.fixes[0].commands == (f"ip addr add {VIP}/32 dev lo",)
 
@@ -74,7 +73,7 @@ def test_the_rest_may_be_on_another_director():
     )
 
     assert found.status is Status.INCONCLUSIVE
-    assert f"{OTHER}: keepalived may have it" in found.reason
+    assert OTHER in found.reason
 
 
 @pytest.mark.parametrize(("packets", "status"), [(9, Status.PASSED), (5, Status.FINDING)])

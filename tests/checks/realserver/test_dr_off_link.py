@@ -18,7 +18,7 @@ def test_direct_routing_over_a_router():
     (found,) = off_link("Route", NEAR, FAR).findings
 
     assert (found.severity, found.subject) == (Severity.CRITICAL, FAR)
-    assert found.message.startswith("is reached over 198.18.0.254")
+    assert found.evidence["gateway"] == "198.18.0.254"
     assert (found.fixes[0].risk, found.fixes[0].commands) == (Risk.DISRUPTIVE, ())
 
 

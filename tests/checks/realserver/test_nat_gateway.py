@@ -29,7 +29,7 @@ def test_the_default_route_leads_past_the_director():
     (found,) = outcome("198.18.0.254").findings
 
     assert (found.severity, found.subject) == (Severity.CRITICAL, "default route")
-    assert found.message == "the default route leads to 198.18.0.254, not through the director"
+    assert found.evidence["next_hops"] == {"0.0.0.0": "198.18.0.254"}
     (fix,) = found.fixes
     assert fix.risk is Risk.DISRUPTIVE
     assert fix.commands == (f"ip route replace default via {DIRECTOR}",)
@@ -38,13 +38,15 @@ def test_the_default_route_leads_past_the_director():
 def test_a_client_on_the_same_link():
     (found,) = outcome(DIRECTOR, clients=["198.18.0.77"]).findings
 
-    assert "the route to 198.18.0.77 leads straight out of eth0" in found.message
+    assert found.evidence["next_hops"] == {"198.18.0.77": "dev eth0"}
     # The default route does not matter to a client on the link.
     assert found.fixes[0].commands == (f"ip route replace 198.18.0.77/32 via {DIRECTOR}",)
 
 
 def test_no_route_at_all():
-    assert "is missing" in outcome(None).findings[0].message
+    (found,) = outcome(None).findings
+
+    assert found.evidence["next_hops"] == {"0.0.0.0": None}
 
 
 def test_a_director_in_no_network_of_ours_has_no_command():

@@ -19,7 +19,7 @@ def test_either_setting_sends_redirects(values):
     (found,) = redirects(*values).findings
 
     assert (found.severity, found.subject) == (Severity.HIGH, "eth0")
-    assert found.message == "sends ICMP redirects, and 198.18.0.77 sits beside the real servers"
+    assert (found.evidence["clients"], found.evidence["redirects"]) == (["198.18.0.77"], None)
     assert found.fixes[0].commands[:2] == (
         "sysctl -w 'net.ipv4.conf.all.send_redirects=0'",
         "sysctl -w 'net.ipv4.conf.eth0.send_redirects=0'",
@@ -30,7 +30,7 @@ def test_redirects_that_were_sent():
     now = Snapshot(snmp={"Icmp.OutRedirects": 5})
     (found,) = redirects(clients=(), snmp={"Icmp.OutRedirects": 8}, earlier=now).findings
 
-    assert found.message == "3 ICMP redirects were sent meanwhile"
+    assert found.evidence["redirects"] == 3
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_a_tunnel_that_is_down():
     down = dataclasses.replace(TUNL0, flags=0x80)
     (found,) = endpoint(down, addresses=HERE | {VIP}).findings
 
-    assert found.message == "tunl0 is down"
+    assert found.evidence["down"] == ["tunl0"]
     assert found.fixes[0].commands == ("ip link set dev tunl0 up",)
 
 

@@ -24,7 +24,7 @@ def test_full_sized_segments_through_a_tunnel():
     (found,) = mss().findings
 
     assert (found.severity, found.subject) == (Severity.HIGH, "default route")
-    assert found.message == "announces segments of 1460 bytes, 1440 fit through the tunnel"
+    assert found.evidence == {"mss_bytes": 1460, "interface": "eth0"}
     assert found.fixes[0].commands == (
         "ip route change default via 198.18.0.254 dev eth0 advmss 1440",
     )

@@ -43,7 +43,7 @@ def test_what_was_dropped_meanwhile_is_said():
     then = dataclasses.replace(now, snmp={name: 100}, taken_s=10.0)
     (found,) = run((tun_rp_filter,), dataclasses.replace(now, earlier=then))[0].findings
 
-    assert found.message.endswith("42 packets dropped in 2 s")
+    assert found.evidence["dropped_packets"] == 42
 
 
 @pytest.mark.parametrize("values", [(0, 0), (2, 1), (1, 2), (2, 0)])

@@ -23,7 +23,8 @@ def test_a_network_on_loopback():
 
     assert (found.severity, found.subject) == (Severity.HIGH, f"{VIP}/24 on lo")
     assert found.message == (
-        f"makes 256 addresses this host's own, {DIRECTOR}, {VIP}, 198.18.0.254 among them"
+        f"{VIP}/24 on lo makes 256 addresses this host's own, "
+        f"{DIRECTOR}, {VIP} and 198.18.0.254 among them"
     )
     assert found.fixes[0].commands == (
         f"ip addr add {VIP}/32 dev lo",

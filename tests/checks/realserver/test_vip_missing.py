@@ -29,7 +29,7 @@ def test_the_virtual_address_is_not_here(forward, device, cards):
     (found,) = missing(forward=forward, interfaces=cards).findings
 
     assert (found.severity, found.subject) == (Severity.CRITICAL, VIP)
-    assert found.message == f"is not on this host, and the director sends it by {forward}"
+    assert found.evidence == {"vip": VIP, "forward": forward}
     assert found.fixes[0].commands == (f"ip addr add {VIP}/32 dev {device}",)
 
 
