@@ -63,7 +63,7 @@ def test_a_machine_that_has_everything_lacks_nothing(asked):
         control.up(asked, print)
 
 
-@pytest.mark.parametrize("lack", LACKS, ids=str)
+@pytest.mark.parametrize("lack", LACKS, ids=lambda lack: next(iter(lack)))
 def test_what_doctor_says_of_the_lab_is_what_stops_it(asked, monkeypatch, lack):
     facts = msgspec.structs.replace(READY, **lack)
     monkeypatch.setattr(control, "read_facts", lambda host: facts)
