@@ -2,6 +2,7 @@
 
 import ctypes
 import struct
+from array import array
 
 import pytest
 
@@ -71,13 +72,21 @@ def test_an_answer_cut_off_is_a_parse_error(parse, answer):
 def test_counters_that_became_more_since_they_were_announced_have_room(monkeypatch):
     """The kernel writes as many strings and numbers as there are when it is asked."""
     answers = [struct.pack("=IIQI", 0x37, 0, 2, 1), STRINGS, STATISTICS]
+    rooms = {}
+
+    def room(kind, data):
+        made = array(kind, data)
+        rooms[made.buffer_info()[0]] = len(made)
+        return made
 
     def asked(control, request, ifreq):
         name, address = struct.unpack("16sP16x", ifreq)
         assert (request, name) == (0x8946, b"eth0".ljust(16, b"\0"))
         answer = answers.pop(0)
+        assert len(answer) <= rooms[address]
         ctypes.memmove(address, answer, len(answer))
 
+    monkeypatch.setattr(ethtool, "array", room)
     monkeypatch.setattr(ethtool, "ioctl", asked)
 
     assert ethtool.Cards(None, None).statistics("eth0") == {
