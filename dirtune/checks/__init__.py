@@ -21,7 +21,7 @@ from dirtune.settings import Risk as Risk
 from dirtune.settings import Setting
 from dirtune.snapshot import Snapshot
 
-# Below this a director is idle, and what its rates say means little (packets per second).
+# Packets per second below which a director is idle and its rates mean little.
 _IDLE_PPS = 1000
 _NOT_PROBED = "no probe measured this: run `dirtune audit --probe`"
 _ABSENT = {
@@ -29,15 +29,15 @@ _ABSENT = {
     "locks": _NOT_PROBED,
     "softirq_window": _NOT_PROBED,
 }
-# What tells whether a host has a role, where no plan does.
-_TOLD_BY = {"director": "services", "real-server": "interface_addresses"}
+# The field that shows whether a host has a role, where no plan does.
+_SHOWN_BY = {"director": "services", "real-server": "interface_addresses"}
 _LOOPBACK = "127."
-# Where a real server of DR or TUN keeps the addresses it must not be asked for.
+# Interfaces where a real server of DR or TUN holds addresses that ARP must not answer.
 _QUIET_INTERFACE = re.compile(r"(lo|(dummy|tunl|ip6tnl|gre|fou|gue|ipip|kube-ipvs)\d*)(:.*)?")
 
 
 class Severity(enum.StrEnum):
-    """How much it costs to leave a finding as it is, the gravest first."""
+    """The cost of leaving a finding as it is, the gravest first."""
 
     CRITICAL = "critical"
     HIGH = "high"
@@ -52,7 +52,7 @@ class Severity(enum.StrEnum):
 
 
 class Status(enum.StrEnum):
-    """What came of one check."""
+    """The result of one check."""
 
     FINDING = "finding"
     PASSED = "passed"
@@ -72,19 +72,19 @@ class Fix:
     commands: tuple[str, ...] = ()
     """Shell commands that do it by hand; none where it is work outside the shell."""
     competes: tuple[str, ...] = ()
-    """What on this host sets the same thing again by itself (irqbalance, tuned, keepalived)."""
+    """Programs of this host that set the same thing by themselves (irqbalance, tuned)."""
     settings: tuple[Setting, ...] = ()
-    """What it sets, all of it, where `dirtune fix` can; empty where it is work for a person."""
+    """All settings of the fix if `dirtune fix` can make them; empty if it is work for a person."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """Somebody's word that a finding is to be left as it is, for a reason and a time."""
+    """A decision to leave a finding as it is, for a reason and until a day."""
 
     check: str
     reason: str
     expires: date
-    """The last day it holds."""
+    """The last day of the waiver."""
     subject: str | None = None
     """None for every subject."""
     host: str | None = None
@@ -93,7 +93,7 @@ class Waiver:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing a check saw, with the evidence that made it say so."""
+    """One problem that a check found, with its evidence."""
 
     subject: str
     severity: Severity
@@ -104,12 +104,12 @@ class Finding:
     cause: str | None = None
     """Id of the check whose finding explains this one."""
     waived: Waiver | None = None
-    """Why it does not count; None if it does."""
+    """The waiver that keeps the finding from counting; None if it counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """Why a check could not say yes or no on this host."""
+    """The reason why a check could not decide on this host."""
 
     status: Status
     reason: str
@@ -121,12 +121,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The nodes of one cluster at one time, by the names they are reached by."""
+    """The nodes of one cluster at one time, by the names that ssh uses."""
 
     nodes: Mapping[str, Snapshot]
-    """Those that were read."""
+    """Nodes that were read."""
     unread: Mapping[str, str] = field(default_factory=dict)
-    """The role that the plan gives each of the others."""
+    """Nodes that could not be read, with the role that the plan gives them."""
 
     def role(self, role: str) -> Mapping[str, Snapshot]:
         """Return the nodes that have *role*, by name."""
@@ -135,13 +135,13 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check and what the engine must know of it."""
+    """A check, and the facts about it that the engine needs."""
 
     id: str
     severity: Severity
-    """The usual one; a finding carries its own."""
+    """The usual severity; a finding carries its own."""
     trust: str
-    """A: read in kernel source or reproduced; B: documented by vendors; C: expert's rule."""
+    """A: read in kernel source or reproduced; B: documented by vendors; C: an expert's rule."""
     needs: tuple[str, ...]
     """Snapshot fields it reads; it is skipped if one is None."""
     roles: frozenset[str]
@@ -149,12 +149,12 @@ class Check:
     traffic: bool
     """Whether it judges rates, and so needs two samples with traffic between them."""
     function: Callable[[Snapshot], Verdicts] | None
-    """What judges one host; None for a check that compares nodes."""
+    """The function that judges one host; None for a check that compares nodes."""
     cross: Callable[[Cluster], Verdicts] | None = None
-    """What judges the nodes of a cluster together."""
+    """The function that judges the nodes of a cluster together."""
     mends: bool = False
-    """Whether it finds what goes wrong, such as connections lost or packets astray, and not only
-    what is slow: a fix of it is worth having if it costs nothing."""
+    """Whether the check finds faults, such as lost connections or stray packets, and not only
+    slowness: its fix is worth having if it costs nothing."""
 
     @property
     def doc(self) -> str:
@@ -169,7 +169,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of running one check."""
+    """The result of running one check."""
 
     check: Check
     status: Status
@@ -183,7 +183,7 @@ class Outcome:
         return min(counted, key=lambda s: s.rank, default=None)
 
 
-def check(  # noqa: PLR0913  (each by its name: what the engine must know)
+def check(  # noqa: PLR0913  (all by name: the facts that the engine needs)
     id: str,
     *,
     severity: Severity,
@@ -239,8 +239,8 @@ def all_checks() -> tuple[Check, ...]:
     return tuple(sorted({c.id: c for c in found if isinstance(c, Check)}.values(), key=_id))
 
 
-def _id(each: Check) -> str:
-    return each.id
+def _id(check: Check) -> str:
+    return check.id
 
 
 def chosen(
@@ -255,45 +255,45 @@ def chosen(
 
 
 def no_such(word: str, *, prefix: bool = False) -> str | None:
-    """Return why *word* names no check, with the nearest; None where it is the id of one.
+    """Return why *word* names no check, with the nearest ids; None where it is an id.
 
     A *prefix* names every check whose id begins with it.
     """
     ids = _ids()
-    if word in ids or (prefix and word and any(each.startswith(word) for each in ids)):
+    if word in ids or (prefix and word and any(known.startswith(word) for known in ids)):
         return None
-    families = {f"{each.partition('/')[0]}/" for each in ids} if prefix else set()
+    families = {f"{known.partition('/')[0]}/" for known in ids} if prefix else set()
     return nearest.no_such("check", word, ids | families, "`dirtune explain` lists them.")
 
 
 @functools.cache
 def _ids() -> frozenset[str]:
-    return frozenset(each.id for each in all_checks())
+    return frozenset(check.id for check in all_checks())
 
 
 def run(checks: tuple[Check, ...], snapshot: Snapshot) -> tuple[Outcome, ...]:
     """Run *checks* over one snapshot."""
-    return tuple(_run_one(each, snapshot) for each in checks)
+    return tuple(_run_one(check, snapshot) for check in checks)
 
 
 def run_cross(checks: tuple[Check, ...], cluster: Cluster) -> tuple[Outcome, ...]:
     """Run those of *checks* that compare nodes; a finding's subject names the node."""
-    wanted = ((each, each.cross) for each in checks)
+    comparisons = ((check, check.cross) for check in checks)
     if not cluster.nodes:
         return tuple(
-            Outcome(each, Status.SKIPPED, "no node of the cluster could be read")
-            for each, cross in wanted
+            Outcome(check, Status.SKIPPED, "no node of the cluster could be read")
+            for check, cross in comparisons
             if cross
         )
-    return tuple(_outcome(each, cross, cluster) for each, cross in wanted if cross)
+    return tuple(_outcome(check, cross, cluster) for check, cross in comparisons if cross)
 
 
 def roles(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return what this host is, as far as its plan tells and the snapshot shows.
+    """Return the roles of this host, by its plan and the snapshot.
 
-    director, and backup beside it where it holds none of its services' addresses; real-server
-    where an address of others sits on loopback, a dummy or a tunnel; client only where a plan
-    says so; else host.
+    The roles are: director, and backup beside it where the host holds none of its services'
+    addresses; real-server where an address of others is on loopback, a dummy or a tunnel; client
+    only where a plan says so; else host.
     """
     found = [snapshot.place.role] if snapshot.place else []
     if snapshot.services:
@@ -306,16 +306,16 @@ def roles(snapshot: Snapshot) -> tuple[str, ...]:
 def held_quietly(snapshot: Snapshot) -> tuple[str, ...]:
     """Return the IPv4 addresses on loopback, dummies and tunnels that are not loopback's own."""
     return tuple(
-        each.address
-        for each in snapshot.interface_addresses or ()
-        if is_quiet(each.interface)
-        and ":" not in each.address
-        and not each.address.startswith(_LOOPBACK)
+        held.address
+        for held in snapshot.interface_addresses or ()
+        if is_quiet(held.interface)
+        and ":" not in held.address
+        and not held.address.startswith(_LOOPBACK)
     )
 
 
 def is_quiet(interface: str) -> bool:
-    """Whether an interface is one where an address is held that nobody is to be asked for."""
+    """Whether an interface can hold addresses for which ARP is not to answer."""
     return _QUIET_INTERFACE.fullmatch(interface) is not None
 
 
@@ -324,50 +324,50 @@ def _holds_no_vip(snapshot: Snapshot) -> bool:
     return bool(vips) and snapshot.addresses is not None and not vips & snapshot.addresses
 
 
-def _run_one(each: Check, snapshot: Snapshot) -> Outcome:
-    if each.function is None:
+def _run_one(check: Check, snapshot: Snapshot) -> Outcome:
+    if check.function is None:
         return Outcome(
-            each, Status.SKIPPED, "this check compares nodes: run `dirtune audit --cluster PLAN`"
+            check, Status.SKIPPED, "this check compares nodes: run `dirtune audit --cluster PLAN`"
         )
-    undecided = _before(each, snapshot)
+    undecided = _before(check, snapshot)
     if undecided:
-        return Outcome(each, undecided.status, undecided.reason)
-    return _outcome(each, each.function, snapshot)
+        return Outcome(check, undecided.status, undecided.reason)
+    return _outcome(check, check.function, snapshot)
 
 
-def _outcome(each: Check, judge: Callable[[_T], Verdicts], what: _T) -> Outcome:
+def _outcome(check: Check, judge: Callable[[_T], Verdicts], what: _T) -> Outcome:
     try:
         verdicts = tuple(judge(what))
     except Exception as error:  # noqa: BLE001  (one broken check must not take the audit with it)
-        return Outcome(each, Status.ERROR, f"{type(error).__name__}: {error}")
+        return Outcome(check, Status.ERROR, f"{type(error).__name__}: {error}")
     findings = tuple(v for v in verdicts if isinstance(v, Finding))
     if findings:
-        return Outcome(each, Status.FINDING, None, findings)
+        return Outcome(check, Status.FINDING, None, findings)
     for verdict in verdicts:
         if isinstance(verdict, Undecided):
-            return Outcome(each, verdict.status, verdict.reason)
-    return Outcome(each, Status.PASSED)
+            return Outcome(check, verdict.status, verdict.reason)
+    return Outcome(check, Status.PASSED)
 
 
-def _before(each: Check, snapshot: Snapshot) -> Undecided | None:
-    """Return why a check need not be run at all."""
-    of_another = _of_another_role(each, snapshot)
-    if of_another:
-        return of_another
-    for name in each.needs:
+def _before(check: Check, snapshot: Snapshot) -> Undecided | None:
+    """Return the reason why a check need not run at all."""
+    elsewhere = _of_another_role(check, snapshot)
+    if elsewhere:
+        return elsewhere
+    for name in check.needs:
         if getattr(snapshot, name) is None:
             return _skipped(name, snapshot)
-    return _idle(snapshot) if each.traffic else None
+    return _idle(snapshot) if check.traffic else None
 
 
-def _of_another_role(each: Check, snapshot: Snapshot) -> Undecided | None:
-    if not each.roles or each.roles & set(roles(snapshot)):
+def _of_another_role(check: Check, snapshot: Snapshot) -> Undecided | None:
+    if not check.roles or check.roles & set(roles(snapshot)):
         return None
-    telling = (_TOLD_BY[role] for role in sorted(each.roles) if role in _TOLD_BY)
-    unknown = [name for name in telling if getattr(snapshot, name) is None]
+    fields = (_SHOWN_BY[role] for role in sorted(check.roles) if role in _SHOWN_BY)
+    unknown = [name for name in fields if getattr(snapshot, name) is None]
     if unknown and snapshot.place is None:
         return _skipped(unknown[0], snapshot)
-    return not_applicable(f"this host is not a {' or '.join(sorted(each.roles))}")
+    return not_applicable(f"this host is not a {' or '.join(sorted(check.roles))}")
 
 
 def _skipped(name: str, snapshot: Snapshot) -> Undecided:

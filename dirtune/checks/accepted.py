@@ -13,14 +13,14 @@ Key = tuple[str | None, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What does not count in an audit."""
+    """Findings that do not count in an audit."""
 
     waivers: tuple[Waiver, ...] = ()
     known: frozenset[Key] = field(default_factory=frozenset)
     """Findings of an earlier audit."""
 
     def of(self, outcomes: Sequence[Outcome], host: str | None) -> tuple[tuple[Outcome, ...], int]:
-        """Return *outcomes* of *host* with what is waived marked, and how many known ones fell."""
+        """Return *outcomes* of *host* with waivers marked, and how many known findings it lost."""
         settled = tuple(self._settled(outcome, host) for outcome in outcomes)
         return tuple(outcome for outcome, _ in settled), sum(fallen for _, fallen in settled)
 
@@ -43,21 +43,23 @@ class Accepted:
 
 
 def baseline(source: str, document: object) -> frozenset[Key]:
-    """Return the findings in the JSON of an earlier audit; `ParseError` if it is none."""
+    """Return the findings in the JSON of an earlier audit; `ParseError` for any other document."""
     if not isinstance(document, Mapping):
-        raise ParseError(source, "is no audit's JSON")
+        raise ParseError(source, "is not the JSON of an audit")
     try:
         match document.get("schema"):
             case "dirtune/audit/1":
                 return frozenset(_keys(document["outcomes"], document["host"]["name"]))
             case "dirtune/audits/1":
-                found = [
+                outcomes_by_host = [
                     *((audit["outcomes"], audit["host"]["name"]) for audit in document["audits"]),
                     (document["cross"], None),
                 ]
-                return frozenset(key for outcomes, name in found for key in _keys(outcomes, name))
+                return frozenset(
+                    key for outcomes, name in outcomes_by_host for key in _keys(outcomes, name)
+                )
     except (KeyError, TypeError) as error:
-        raise ParseError(source, f"is no audit's JSON ({error!r})") from error
+        raise ParseError(source, f"is not the JSON of an audit ({error!r})") from error
     raise ParseError(source, "is neither dirtune/audit/1 nor dirtune/audits/1")
 
 

@@ -1,4 +1,4 @@
-"""What each node of a cluster is to the others: derived from its director and its plan."""
+"""The place of each node in a cluster, derived from its director and its plan."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -8,7 +8,7 @@ from dirtune.snapshot import Place, Snapshot
 
 _SOURCE_NAT = frozenset({"MASQUERADE", "SNAT", "masquerade", "snat"})
 _NAT_MODULES = frozenset({"nf_nat", "iptable_nat", "ip_tables", "nf_tables", "nft_masq"})
-# Where a server is reached in two ways, the one that asks most of it.
+# The forwarding methods, the one that demands most of a server first.
 _DEMANDING = ("Tunnel", "Route", "Masq")
 
 
@@ -17,22 +17,22 @@ def places(
 ) -> Mapping[str, Place]:
     """Return the place of every node, by name.
 
-    What the *director*, one of *nodes*, really does goes before what is *planned*: a node that
-    holds the address of a destination is a real server, reached as the director's table says.
+    The table of the *director*, one of *nodes*, goes before the *planned* places: a node that
+    holds the address of a destination is a real server, reached by the table's forwarding method.
     """
-    found = dict(planned)
+    derived = dict(planned)
     for name, node in nodes.items():
         served = _served(director, node) if director and node is not director else None
         if served is not None:
-            found[name] = replace(
-                found.get(name, served),
+            derived[name] = replace(
+                derived.get(name, served),
                 vips=served.vips,
                 forward=served.forward,
                 others=served.others,
             )
     clients = frozenset(
         address
-        for name, place in found.items()
+        for name, place in derived.items()
         if place.role == "client" and name in nodes
         for address in own_addresses(nodes[name])
     )
@@ -42,12 +42,12 @@ def places(
         name: replace(
             place, director_addresses=known, client_addresses=clients, source_nat=rewritten
         )
-        for name, place in found.items()
+        for name, place in derived.items()
     }
 
 
 def own_addresses(snapshot: Snapshot) -> frozenset[str]:
-    """Return the addresses of a host that others can reach it by."""
+    """Return the addresses by which others can reach a host."""
     every = snapshot.addresses or frozenset()
     return frozenset(a for a in every if a != "::1" and not a.startswith(("127.", "fe80:")))
 
@@ -57,12 +57,12 @@ def source_nat(director: Snapshot) -> bool | None:
     tracked = (
         director.sysctls.number("net/ipv4/vs/conntrack") if director.sysctls is not None else None
     )
-    # Rules of NAT do not see the packets of IPVS without it.
+    # NAT rules do not see the packets of IPVS without it.
     return False if tracked == 0 else rules_with(director, _SOURCE_NAT, _NAT_MODULES)
 
 
 def _served(director: Snapshot, node: Snapshot) -> Place | None:
-    """Return what the director's table says of *node*; None if it is no real server of it."""
+    """Return the place of *node* by the director's table; None if it is no real server of it."""
     uses = tuple(_uses(director, own_addresses(node)))
     ways = {how for how, _ in uses}
     forward = next((way for way in _DEMANDING if way in ways), None)

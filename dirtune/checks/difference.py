@@ -1,7 +1,7 @@
-"""What can change performance and differs between two directors.
+"""Differences between two directors that can change performance.
 
-Counters, addresses, host names and MAC addresses are left out: two directors that differ in those
-alone are set alike.
+Counters, addresses, host names and MAC addresses are left out: two directors that differ only in
+them have the same settings.
 """
 
 import re
@@ -15,10 +15,10 @@ from dirtune.collect.interrupts import Line
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
-# Settings that count, or that a kernel sets from the memory it finds.
+# Settings that are counters, or that a kernel derives from the size of memory.
 _COUNTS = frozenset({"net/netfilter/nf_conntrack_count", "fs/file-max", "vm/min_free_kbytes"})
 # Boot options that name this one machine, or how it starts, shows it and dies: not how it runs
-# (kernel-parameters.rst, dracut.cmdline(7), kernel-command-line(7)). What is not known is shown.
+# (kernel-parameters.rst, dracut.cmdline(7), kernel-command-line(7)). Unknown options are shown.
 _OWN_OPTIONS = re.compile(
     r"""
     BOOT_IMAGE | BOOTIF | initrd | noinitrd | init | rdinit | root(flags|fstype|wait|delay)?
@@ -41,7 +41,7 @@ Facts = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is not the same; None where that host does not have it."""
+    """One value that differs; None where that host does not have it."""
 
     section: str
     name: str
@@ -51,20 +51,20 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What came of comparing two hosts."""
+    """The result of comparing two hosts."""
 
     differences: tuple[Difference, ...]
     unknown: tuple[str, ...]
-    """Sections that one of the two alone tells."""
+    """Sections that only one of the two hosts has."""
     untold: tuple[str, ...] = ()
-    """Sections that neither of them tells."""
+    """Sections that neither of them has."""
     compared: tuple[str, ...] = ()
-    """Sections that both tell."""
+    """Sections that both have."""
 
 
 def compare(a: Snapshot, b: Snapshot) -> Comparison:
     """Return the differences of two hosts, by section and name."""
-    found: list[Difference] = []
+    differences: list[Difference] = []
     unknown: list[str] = []
     untold: list[str] = []
     compared = []
@@ -74,12 +74,12 @@ def compare(a: Snapshot, b: Snapshot) -> Comparison:
             (untold if first is second else unknown).append(section)
             continue
         compared.append(section)
-        found += [
+        differences += [
             Difference(section, name, first.get(name), second.get(name))
             for name in sorted(first.keys() | second.keys())
             if first.get(name) != second.get(name)
         ]
-    return Comparison(tuple(found), tuple(unknown), tuple(untold), tuple(compared))
+    return Comparison(tuple(differences), tuple(unknown), tuple(untold), tuple(compared))
 
 
 def _kernel(snapshot: Snapshot) -> Facts | None:
@@ -127,16 +127,16 @@ def _cpu(snapshot: Snapshot) -> Facts | None:
 
 
 def _interrupts(snapshot: Snapshot) -> Facts | None:
-    """Return by each handler of a card, and of what is shared, its chip, company and CPUs."""
+    """Return chip, sharers and CPUs of each handler that is a NIC's or on a shared line."""
     if snapshot.interrupts is None:
         return None
-    found: dict[str, list[str]] = {}
+    handlers: dict[str, list[str]] = {}
     for line in snapshot.interrupts.numbered:
         card = nic_line(line, sharers(line, snapshot.pci, snapshot.interfaces))
         if card or line.shared:
             for action in line.actions:
-                found.setdefault(action, []).append(_line(snapshot, line, action))
-    return {action: "; ".join(sorted(lines)) for action, lines in found.items()}
+                handlers.setdefault(action, []).append(_line(snapshot, line, action))
+    return {action: "; ".join(sorted(lines)) for action, lines in handlers.items()}
 
 
 def _line(snapshot: Snapshot, line: Line, action: str) -> str:
@@ -154,10 +154,10 @@ def _line(snapshot: Snapshot, line: Line, action: str) -> str:
 def _cards(snapshot: Snapshot) -> Facts | None:
     if snapshot.interfaces is None:
         return None
-    found: dict[str, str] = {}
+    facts: dict[str, str] = {}
     for card in (i for i in snapshot.interfaces if i.physical):
-        found |= {f"{card.name} {name}": value for name, value in _card(card)}
-    return found
+        facts |= {f"{card.name} {name}": value for name, value in _card(card)}
+    return facts
 
 
 def _card(card: Interface) -> Iterator[tuple[str, str]]:
@@ -175,14 +175,14 @@ def _card(card: Interface) -> Iterator[tuple[str, str]]:
 def _ethtool(snapshot: Snapshot) -> Facts | None:
     if snapshot.ethtool is None:
         return None
-    found: dict[str, str] = {}
+    facts: dict[str, str] = {}
     for name, card in snapshot.ethtool.items():
         for what in ("rings", "channels", "coalesce"):
             values: Mapping[str, int] = getattr(card, what) or {}
-            found |= {f"{name} {key}": str(value) for key, value in values.items()}
+            facts |= {f"{name} {key}": str(value) for key, value in values.items()}
         for key, feature in (card.features or {}).items():
-            found[f"{name} {key}"] = "on" if feature.on else "off"
-    return found
+            facts[f"{name} {key}"] = "on" if feature.on else "off"
+    return facts
 
 
 def _ipvs(snapshot: Snapshot) -> Facts | None:
@@ -197,17 +197,17 @@ def _ipvs(snapshot: Snapshot) -> Facts | None:
         parts += ["one-packet"] if service.ops else []
         parts += ["persistent"] if service.persistent_jiffies is not None else []
         services.setdefault(name, []).append(", ".join(parts))
-    found = {name: "; ".join(sorted(values)) for name, values in services.items()}
+    facts = {name: "; ".join(sorted(values)) for name, values in services.items()}
     if snapshot.ip_vs_table_size is not None:
-        found["connection table, buckets"] = str(snapshot.ip_vs_table_size)
-    return found
+        facts["connection table, buckets"] = str(snapshot.ip_vs_table_size)
+    return facts
 
 
 def _timeouts(snapshot: Snapshot) -> Facts | None:
     if snapshot.ipvs is None:
         return None
-    found = {name: f"{value} s" for name, value in snapshot.ipvs.timeouts_s.items()}
-    return found | {
+    facts = {name: f"{value} s" for name, value in snapshot.ipvs.timeouts_s.items()}
+    return facts | {
         f"sync daemon {daemon.state}": f"maxlen {daemon.maxlen}"
         for daemon in snapshot.ipvs.daemons
     }

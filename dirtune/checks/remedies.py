@@ -1,4 +1,4 @@
-"""Fixes that many checks offer, and who on a host would undo them."""
+"""Fixes that many checks offer, and the programs on a host that would undo them."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -58,7 +58,7 @@ def sysctl(
 def _kept(name: str, row: str) -> str:
     if all(map(plain, name.split("/"))):
         return appended(SYSCTL_FILE, row)
-    return f"# {SYSCTL_FILE} cannot hold a name like that: keep the setting by hand"
+    return f"# {SYSCTL_FILE} cannot hold a name like that; make the setting permanent by hand"
 
 
 def commands(
@@ -70,15 +70,15 @@ def commands(
     risk: Risk = Risk.SAFE,
     what: str = "nic",
 ) -> Fix:
-    """Return a fix of settings, or of shell commands, that *what* else on the host may undo.
+    """Return a fix of settings, or of shell commands, that programs for *what* may undo.
 
-    A command with anything in it that the host named is the tuple of its words.
+    A command that contains a name from the host is the tuple of its words.
     """
-    wanted = tuple(rows)
-    settings = tuple(row for row in wanted if not isinstance(row, str | tuple))
-    # Half a fix is none: with a row of shell in it, it is for a person.
-    whole = settings if len(settings) == len(wanted) else ()
-    return Fix(id, title, risk, tuple(map(_row, wanted)), competitors(snapshot, what), whole)
+    parts = tuple(rows)
+    settings = tuple(row for row in parts if not isinstance(row, str | tuple))
+    # A fix with a row of shell in it is work for a person: half a fix is none.
+    whole = settings if len(settings) == len(parts) else ()
+    return Fix(id, title, risk, tuple(map(_row, parts)), competitors(snapshot, what), whole)
 
 
 def gro_on(snapshot: Snapshot, *interfaces: str) -> Fix:

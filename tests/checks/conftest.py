@@ -1,4 +1,4 @@
-"""Every finding that a test of a check brings about is held to what holds for all fixes."""
+"""Every outcome that a test of a check brings about is held to what holds for all of them."""
 
 import re
 
@@ -12,6 +12,9 @@ AUTOMATIC = re.compile(
     r"(?:echo|printf '%s\\n') \S+ > '?/(?:proc|sys)/(?!bus/pci/)\S+"
     r"|ethtool -[GLCK] .*"
 )
+# The field says NIC and INTx line.
+NOT_THE_FIELDS = re.compile(r"\b(cards?|wires?)\b")
+NO_BEGINNING = {"and", "for", "from", "of", "that", "what", "whether", "which"}
 
 
 def require_one_of_each(finding):
@@ -25,14 +28,35 @@ def require_one_of_each(finding):
         assert not (by_hand and could), f"{fix.id}: `dirtune fix` can do {fix.commands}"
 
 
+def begins_with_its_subject(text, *named):
+    """Tell whether *text* begins with a capital, a figure, or a name of the host or kernel."""
+    first = text.split()[0]
+    return bool(re.search(r"[^a-z]", first)) or first in re.split(r"[^\w-]+", f"{named}")
+
+
+def require_sentences(found):
+    """Require that whatever *found* says can be read alone: in JSON, in a ticket."""
+    titles = [fix.title for finding in found.findings for fix in finding.fixes]
+    assert all(map(begins_with_its_subject, titles))
+    for finding in found.findings:
+        message = finding.message
+        assert begins_with_its_subject(message, finding.subject, finding.evidence), message
+    if found.reason:
+        assert found.reason.split()[0].lower() not in NO_BEGINNING, found.reason
+    for text in (*titles, *(f.message for f in found.findings), found.reason or ""):
+        assert not NOT_THE_FIELDS.search(text), text
+
+
 @pytest.fixture(autouse=True)
-def _fixes_are_one_of_each(monkeypatch):
+def _what_holds_for_all(monkeypatch):
     outcome = checks._outcome
 
     def judged(each, judge, what):
         found = outcome(each, judge, what)
         for finding in found.findings:
             require_one_of_each(finding)
+        if "made-up" not in each.id:
+            require_sentences(found)
         return found
 
     monkeypatch.setattr(checks, "_outcome", judged)

@@ -99,9 +99,10 @@ def _thrown_away(snapshot: Snapshot, filters: Rules) -> Verdicts:
     if not filters.tracking or not exposed or stateful(filters, vips(snapshot)):
         return
     rows = len(filters.tracking)
+    hooks = "1 rule hooks" if rows == 1 else f"{rows} rules hook"
     message = (
-        f"Because of {rows} {'rule' if rows == 1 else 'rules'}, packets of virtual services are "
-        "tracked and IPVS discards their entries, as net.ipv4.vs.conntrack is 0"
+        f"net.ipv4.vs.conntrack is 0, but {hooks} connection tracking in, so packets of virtual "
+        "services are tracked and IPVS discards their entries"
     )
     yield _finding(snapshot, message, filters.tracking)
 

@@ -88,9 +88,9 @@ def _finding(snapshot: Snapshot, rate: float, *, vendor: bool) -> Finding:
     return Finding(
         subject="net.ipv4.vs.conn_reuse_mode",
         severity=Severity.MEDIUM if vendor else Severity.HIGH,
-        message="A client that reuses a port waits 1 s, because net.ipv4.vs.conntrack is 1 and "
-        f"the kernel is {snapshot.kernel.osrelease}; this director takes {rate:.0f} new "
-        "connections/s",
+        message="A client that reuses a port waits 1 s, because net.ipv4.vs.conn_reuse_mode and "
+        f"net.ipv4.vs.conntrack are on in kernel {snapshot.kernel.osrelease}; this director "
+        f"takes {rate:.0f} new connections/s",
         evidence={
             "osrelease": snapshot.kernel.osrelease,
             "vendor_kernel": vendor,

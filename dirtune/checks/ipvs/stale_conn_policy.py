@@ -63,14 +63,9 @@ def _no_destination(snapshot: Snapshot) -> Verdicts:
     managers = running(snapshot, (*_DELETES, *_MAY_DELETE))
     deleting = tuple(name for name in managers or () if name in _DELETES)
     if gone:
-        effect = (
-            f"packets of the connections of {gone[0]}, which was deleted, are dropped until "
-            "timeout"
-        )
+        effect = f"connections of {gone[0]}, which was deleted, lose all packets until timeout"
     elif stuck:
-        effect = (
-            f"{stuck[0]} keeps its connections although it has weight 0, as clients reuse ports"
-        )
+        effect = f"clients that reuse ports stay connected to {stuck[0]}, which has weight 0"
     elif deleting:
         effect = f"connections of destinations that {deleting[0]} deletes stay until timeout"
     else:

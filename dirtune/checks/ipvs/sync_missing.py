@@ -65,7 +65,7 @@ def _stateless(snapshot: Snapshot) -> bool:
 
 def _missing(snapshot: Snapshot) -> Finding:
     stateless = _stateless(snapshot)
-    design = ", which a stateless design does not need" if stateless else ""
+    design = "; mh and sloppy_tcp make that unnecessary here" if stateless else ""
     return Finding(
         "sync daemon",
         Severity.INFO if stateless else Severity.MEDIUM,
@@ -81,9 +81,7 @@ def _broken(snapshot: Snapshot, daemon: SyncDaemon) -> Iterator[Finding]:
     if known and (carrier is None or carrier.operstate == "down"):
         yield _finding(daemon, f"uses {daemon.interface}, which is not up")
     if daemon.state == "master" and len(_states(snapshot)) == 1 and _holds_nothing(snapshot):
-        yield _finding(
-            daemon, "is master on a director that holds none of its services' addresses"
-        )
+        yield _finding(daemon, "runs on a director that holds none of its services' addresses")
     if snapshot.sysctls is not None and snapshot.sysctls.number(_VERSION) == 0:
         yield _finding(
             daemon, "speaks the old protocol without timeouts and IPv6, because sync_version is 0"

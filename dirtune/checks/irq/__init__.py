@@ -157,7 +157,7 @@ def moved(snapshot: Snapshot, vectors: Iterable[Vector]) -> tuple[Vector, ...]:
 
 
 def card(snapshot: Snapshot, interface: str) -> PciDevice | None:
-    """Return the PCI function of an interface, None if it is not known."""
+    """Return the PCI function of an interface, None if it is unknown."""
     return next((d for d in snapshot.pci or () if interface in d.nets), None)
 
 

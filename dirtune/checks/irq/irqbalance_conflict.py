@@ -4,7 +4,7 @@ from dirtune.checks.remedies import commands
 from dirtune.settings import IrqbalanceVariable
 from dirtune.snapshot import Snapshot
 
-# Words in irqbalance's arguments that keep it from a card's interrupts, or bind it to a policy.
+# Words in irqbalance's arguments that keep it from a NIC's interrupts, or bind it to a policy.
 _SPARED = ("--banirq", "-i", "--policyscript", "-l", "--hintpolicy=exact", "--oneshot", "-o")
 _VARIABLES = ("IRQBALANCE_ARGS", "OPTIONS")
 _PINNERS = ("set_irq_affin", "mlnx_affinity", "mlnx_tune", "tuna", "tuned")

@@ -33,12 +33,12 @@ def nics_share_line(snapshot: Snapshot) -> Verdicts:
         pps = _pps(snapshot, shared)
         if pps is None:
             yield inconclusive(
-                f"{shared.subject}: the NICs' packets were not counted in two samples"
+                f"the packets of the NICs on {shared.subject} were not counted in two samples"
             )
         elif sum(pps.values()) < _BUSY_PPS:
             yield inconclusive(
-                f"{shared.subject}: its NICs are idle at {sum(pps.values()):.0f} packets/s; they "
-                f"are judged from {_BUSY_PPS:,} packets/s on"
+                f"the NICs on {shared.subject} are idle at {sum(pps.values()):.0f} packets/s "
+                f"and are judged from {_BUSY_PPS:,} packets/s on"
             )
         else:
             yield _finding(shared, pps)

@@ -17,8 +17,8 @@ def nobody_cared(snapshot: Snapshot) -> Verdicts:
     """The kernel disabled an interrupt line because nobody claimed its interrupts.
 
     ## What it does
-    The check reports a line that still has handlers and for which the kernel log holds `irq N:
-    nobody cared` or `Disabling IRQ #N`. The finding is `critical` where a NIC or a storage
+    The check reports a line that still has handlers and for which the kernel log holds
+    `irq N: nobody cared` or `Disabling IRQ #N`. The finding is `critical` where a NIC or a storage
     controller is one of the handlers, else `high`. A line that took interrupts between the two
     samples was enabled again and is not reported. The boot options `irqpoll` and `irqfixup` are
     reported as `high`.

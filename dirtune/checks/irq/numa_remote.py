@@ -56,7 +56,7 @@ def numa_remote(snapshot: Snapshot) -> Verdicts:
 
 
 def _near(cpus: Cpus, node: int) -> frozenset[int]:
-    # Distances stand in the order of the nodes.
+    # Distances are in the order of the nodes.
     distances = dict(zip(sorted(cpus.nodes), cpus.distances.get(node, ()), strict=False))
     nodes = {node} | {other for other, far in distances.items() if far <= _SAME_SOCKET}
     return frozenset(cpu for each in nodes for cpu in cpus.nodes.get(each, ()))

@@ -34,8 +34,8 @@ def queue_stacking(snapshot: Snapshot) -> Verdicts:
     execution units, so interrupt work gains nothing from the second thread.
 
     ## Remediation
-    Give each queue a core of its own, or give the NIC as many queues as there are cores (`ethtool
-    -L`), which resets the queues.
+    Give each queue a core of its own, or give the NIC as many queues as there are cores
+    (`ethtool -L`), which resets the queues.
 
     ## References
     - Documentation/networking/scaling.rst, "RSS IRQ Configuration"

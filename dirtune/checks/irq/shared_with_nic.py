@@ -51,11 +51,11 @@ def shared_with_nic(snapshot: Snapshot) -> Verdicts:
 
     ## Remediation
     Try these in order. Let the NIC use MSI or MSI-X. Remove a boot option that turns the IO-APIC
-    or MSI off, and reboot. Unbind a partner that nothing uses (`echo ADDRESS >
-    /sys/bus/pci/drivers/DRIVER/unbind`; write the address to `bind` to go back). Put the NIC into
-    a slot with another interrupt pin, or disable the partner in the firmware. In a guest, replace
-    an emulated NIC by virtio or vmxnet3. Never unbind a controller that carries a mounted file
-    system, swap or a console keyboard.
+    or MSI off, and reboot. Unbind a partner that nothing uses
+    (`echo ADDRESS > /sys/bus/pci/drivers/DRIVER/unbind`; write the address to `bind` to go back).
+    Put the NIC into a slot with another interrupt pin, or disable the partner in the firmware. In
+    a guest, replace an emulated NIC by virtio or vmxnet3. Never unbind a controller that carries a
+    mounted file system, swap or a console keyboard.
 
     ## Known problems
     The `irq` file in sysfs keeps the INTx number of a device that uses MSI-X, so it is no evidence

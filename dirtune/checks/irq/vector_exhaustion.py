@@ -74,7 +74,7 @@ def _finding(snapshot: Snapshot, text: str, times: int) -> Finding:
     return Finding(
         subject="vectors",
         severity=Severity.INFO,
-        message=f"The kernel ran out of interrupt vectors: its log says {text!r} and holds "
+        message=f"Interrupt vectors may have run out: the kernel log says {text!r} and holds "
         f"{times} such {'message' if times == 1 else 'messages'}",
         evidence={"message": text, "times": times, "options": options, "remapped": remapped},
         fixes=(*((drop,) if options else ()), Fix("more-vectors", title, Risk.REBOOT)),

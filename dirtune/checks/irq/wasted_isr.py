@@ -44,12 +44,12 @@ def wasted_isr(snapshot: Snapshot) -> Verdicts:
         if waste is None or waste.calls < _ENOUGH_CALLS:
             calls = waste.calls if waste else 0
             yield inconclusive(
-                f"{shared.subject}: its handlers were called {calls} times, and {_ENOUGH_CALLS:,} "
-                "calls are needed"
+                f"the handlers of {shared.subject} were called {calls} times, and "
+                f"{_ENOUGH_CALLS:,} calls are needed"
             )
         elif not waste.none and _threaded(snapshot, waste):
             yield inconclusive(
-                f"{shared.subject}: its handlers run in threads, which never return IRQ_NONE"
+                f"the handlers of {shared.subject} run in threads, which never return IRQ_NONE"
             )
         elif waste.none:
             yield Finding(

@@ -9,8 +9,8 @@ from dirtune.snapshot import Snapshot
 
 _BUSY_PER_SECOND = 1000
 _FIRST_PCI_IRQ = 3
-# What sits on the PIC by design while everything on PCI goes through the IO-APIC: the board's own
-# devices, and drivers of ISA and PC Card (not CardBus) adapters by the names they register.
+# Devices that use the PIC by design while everything on PCI goes through the IO-APIC: those of the
+# board, and drivers of ISA and PC Card (not CardBus) adapters by the names they register.
 _ISA = re.compile(
     r"timer|cascade|fpu|rtc0?|i8042|keyboard|mouse|PS/2 Mouse|serial|ttyS.*|lp|parport.*|floppy"
     r"|acpi|ide[01]|hd|i82365|tcic|\w+_cs"

@@ -111,7 +111,7 @@ def _flaps(snapshot: Snapshot, interface: Interface) -> int | None:
 def _flaps_per_day(snapshot: Snapshot, interface: Interface) -> float | None:
     if interface.carrier_changes is None or (snapshot.taken_s or 0) < _DAY_S:
         return None
-    # The first changes are those of coming up: down at the driver's start, then up.
+    # The first two changes come with the link: down at the driver's start, then up.
     flaps = max(0, interface.carrier_changes - 2) // 2
     return flaps * _DAY_S / (snapshot.taken_s or 0)
 

@@ -8,7 +8,7 @@ from dirtune.collect.ip_vs import Service
 from dirtune.snapshot import Snapshot
 
 _LOCK = "svc->sched_lock"
-# Editing a service takes the lock, too: only what schedules packets is of interest.
+# Editing a service takes the lock too; only callers that schedule packets count.
 _CALLER = re.compile(r"ip_vs_(?P<scheduler>rr|wrr|lblcr?)_schedule")
 
 
@@ -56,11 +56,11 @@ def ipvs_scheduler(snapshot: Snapshot) -> Verdicts:
 def _finding(snapshot: Snapshot, scheduler: str, waiting: Waiting) -> Finding:
     services = [s for s in snapshot.services or () if s.scheduler == scheduler]
     names = [service.name for service in services]
-    several = f", for one of the {len(names)} services with {scheduler}" if len(names) > 1 else ""
+    which = names[0] if len(names) == 1 else f"one of the services with {scheduler}"
     return Finding(
         names[0] if len(names) == 1 else f"scheduler {scheduler}",
         Severity.MEDIUM,
-        f"{waiting.message}{several}",
+        f"{waiting.message}, to choose a real server of {which}",
         {"lock": _LOCK, "scheduler": scheduler, "services": names} | waiting.evidence,
         tuple(_fix(snapshot, service) for service in services),
     )

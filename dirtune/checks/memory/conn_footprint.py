@@ -52,7 +52,7 @@ def conn_footprint(snapshot: Snapshot) -> Verdicts:
     held = entries(snapshot) + (templates(snapshot) or 0)
     coming = _coming(snapshot)
     projected = max(held, coming or 0)
-    # Whether entries are tracked is not known without settings: then the least is taken.
+    # Without settings it is unknown whether entries are tracked, so the smaller size is taken.
     least, most = (
         _footprint(snapshot, projected, size)
         for size in (_ENTRY_BYTES, _ENTRY_BYTES + _TRACKED_BYTES)

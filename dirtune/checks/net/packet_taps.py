@@ -80,9 +80,9 @@ def _carrying(snapshot: Snapshot) -> tuple[Interface, ...]:
 
 def _tapped(snapshot: Snapshot, subject: str, on: tuple[Interface, ...], sockets: int) -> Verdicts:
     promiscuous = any(i.promiscuous for i in on)
-    doubt = None if promiscuous else _doubt(snapshot)
+    doubt = None if promiscuous else _doubt(snapshot, subject)
     if doubt:
-        yield inconclusive(f"{subject}: {doubt}")
+        yield inconclusive(doubt)
         return
     rate = pps(snapshot, on)
     busy = rate is not None and rate >= _HIGH_PPS
@@ -112,13 +112,15 @@ def _tapped(snapshot: Snapshot, subject: str, on: tuple[Interface, ...], sockets
     )
 
 
-def _doubt(snapshot: Snapshot) -> str | None:
+def _doubt(snapshot: Snapshot, subject: str) -> str | None:
     """Return why sockets of all protocols may be filtered ones, None if there is no reason."""
     if snapshot.processes is None:
-        return "the owner of its packet socket is unknown"
+        return f"the owner of the packet socket on {subject} is unknown"
     names = {p.name for p in snapshot.processes if not p.kernel}
     owners = sorted(name for name in _FILTERING if name in names)
-    return f"its packet socket may be that of {owners[0]}, which is filtered" if owners else None
+    if not owners:
+        return None
+    return f"the packet socket on {subject} may be that of {owners[0]}, which is filtered"
 
 
 def _promiscuous(snapshot: Snapshot, interface: Interface) -> Finding:

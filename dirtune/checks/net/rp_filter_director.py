@@ -89,7 +89,7 @@ def _by_config(snapshot: Snapshot, strict: tuple[str, ...]) -> Verdicts:
 
 
 def _arrivals(snapshot: Snapshot) -> frozenset[str]:
-    """Return the interfaces where clients come in by the routes; empty if these do not tell."""
+    """Return the interfaces where clients come in by the routes; empty if unknown."""
     routes = snapshot.routes or ()
     defaults = {r.interface for r in routes if not r.network.prefixlen}
     to_vips = [route_to(routes, vip) for vip in vips(snapshot)]

@@ -17,7 +17,7 @@ _DEPTH = 16  # jumps in jumps, as nftables limits them
 _HOOKS = frozenset({"prerouting", "input", "output", "postrouting", "forward"})
 _HOOK = re.compile(r"type \w+ hook (?P<hook>\w+) ")
 _JUMP = re.compile(r"(?:\b(?:jump|goto) |(?:^| )-[jg] )(?P<to>[\w.:-]+)")
-# A rule that ends the chain for every packet to an address: nothing but the address is asked.
+# A rule that ends the chain for every packet to an address: it matches only the address.
 _ENDS = re.compile(
     r"(?:-A \S+ -d \S+ -j|ip6? daddr \S+ (?:counter packets \d+ bytes \d+ )?)\s*(?:ACCEPT|accept)"
 )
@@ -164,7 +164,7 @@ def _on_bridge(snapshot: Snapshot, port: str, bridge: str) -> Finding:
         message=f"bridge-nf-call-iptables is 1, so frames of {port} on {bridge} go through "
         "iptables as well",
         evidence={"bridge": bridge, "port": port, "bridge_nf_call_iptables": 1},
-        # Container networks rely on it; where programs are not known they may run.
+        # Container networks rely on it, and may run where programs are unknown.
         fixes=(sysctl(snapshot, "stop-bridge-nf", title, {_BRIDGED: 0}),) if needed == () else (),
     )
 

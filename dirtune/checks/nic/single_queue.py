@@ -92,12 +92,12 @@ def _softirq_percent(snapshot: Snapshot, port: Interface) -> float | None:
 def _finding(snapshot: Snapshot, port: Interface, pps: float, busy: float | None) -> Finding:
     high = pps >= _HIGH_PPS or (busy is not None and busy >= _HIGH_PERCENT)
     low = Severity.MEDIUM if pps >= _QUIET_PPS else Severity.INFO
-    spent = "" if busy is None else f", which spends {busy:.0f} % of its time in softirqs"
+    spent = "" if busy is None else f", {busy:.0f} % busy with softirqs,"
     return Finding(
         subject=port.name,
         severity=Severity.HIGH if high else low,
         message=f"{port.name} receives {pps:,.0f} packets/s in one queue with RPS off, so one "
-        f"CPU does all the work{spent}",
+        f"CPU{spent} does all the work",
         evidence={
             "rx_packets_per_second": round(pps, 1),
             "serving_cpus": list(_serving(snapshot, port)),

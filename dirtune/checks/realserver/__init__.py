@@ -17,7 +17,7 @@ _FLAG_NOARP = 0x80
 
 
 def vips(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the virtual addresses: those of the plan, else those that ARP does not answer."""
+    """Return the virtual addresses: those of the plan, else those on quiet interfaces."""
     planned = snapshot.place.vips if snapshot.place else ()
     return planned or held_quietly(snapshot)
 

@@ -47,7 +47,7 @@ def net_rx(snapshot: Snapshot) -> Mapping[int, int] | None:
 
 
 def rps_cpus(snapshot: Snapshot) -> Mapping[str, tuple[int, ...]] | None:
-    """Return the CPUs that RPS steers packets to, by interface; None where no queue tells."""
+    """Return the CPUs that RPS steers packets to, by interface; None if unknown."""
     queues = [(i.name, q) for i in snapshot.interfaces or () for q in i.rx_queues]
     if not any(q.cpus is not None for _, q in queues):
         return None
@@ -58,7 +58,7 @@ def rps_cpus(snapshot: Snapshot) -> Mapping[str, tuple[int, ...]] | None:
 
 
 def rps_on(snapshot: Snapshot) -> bool | None:
-    """Whether RPS is on for any interface; None where no queue tells."""
+    """Whether RPS is on for any interface; None if unknown."""
     masks = rps_cpus(snapshot)
     return None if masks is None else bool(masks)
 

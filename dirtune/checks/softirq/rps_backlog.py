@@ -16,7 +16,7 @@ class _Steered:
     """Packets that RPS steered between the samples."""
 
     busiest: int
-    """The CPU with most packets among those it steers to."""
+    """The CPU with the most packets among the CPUs that RPS steers to."""
     pps: float
     dropped: int
     limited: int | None
