@@ -384,8 +384,8 @@ def _idle(snapshot: Snapshot) -> Undecided | None:
     per_second = pps / snapshot.seconds
     if per_second < _IDLE_PPS:
         return inconclusive(
-            f"the host is idle: its NICs carried {per_second:.0f} packets/s, and rates are judged "
-            f"from {_IDLE_PPS:,} packets/s on"
+            f"the host is idle at {per_second:.0f} packets/s; rates are judged from {_IDLE_PPS:,} "
+            "packets/s on"
         )
     return None
 

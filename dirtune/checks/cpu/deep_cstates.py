@@ -56,9 +56,7 @@ def deep_cstates(snapshot: Snapshot) -> Verdicts:
     - tuned, profile latency-performance
     """
     if guest(snapshot):
-        yield not_applicable(
-            "this host is a guest, and the hypervisor's host controls idle states"
-        )
+        yield not_applicable("this host is a guest, and the hypervisor controls idle states")
         return
     if _POLL in (snapshot.cmdline or ()):
         yield _polling()

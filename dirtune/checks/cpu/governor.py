@@ -46,7 +46,7 @@ def governor(snapshot: Snapshot) -> Verdicts:
     power = snapshot.cpu_power
     assert power is not None
     if guest(snapshot):
-        yield not_applicable("this host is a guest, and the hypervisor's host controls the clock")
+        yield not_applicable("this host is a guest, and the hypervisor controls the clock")
         return
     if not power.governors:
         yield not_applicable("this host has no cpufreq driver")

@@ -34,9 +34,7 @@ def throttled(snapshot: Snapshot) -> Verdicts:
     power = snapshot.cpu_power
     assert power is not None
     if guest(snapshot):
-        yield not_applicable(
-            "this host is a guest, and only the hypervisor's host counts throttling"
-        )
+        yield not_applicable("this host is a guest, and only the hypervisor counts throttling")
         return
     if not power.throttled:
         yield not_applicable("this host has no counters of throttling")
