@@ -66,7 +66,7 @@ def deep_cstates(snapshot: Snapshot) -> Verdicts:
         yield not_applicable("this host has no cpuidle driver")
         return
     if snapshot.earlier is None or snapshot.earlier.cpu_power is None:
-        yield inconclusive("the time in idle states is known in one sample only")
+        yield inconclusive("the times of C-states are known in one sample only")
         return
     deep = dict(_deep(snapshot, snapshot.earlier.cpu_power))
     if deep:
