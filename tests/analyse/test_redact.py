@@ -319,7 +319,7 @@ AWKWARD = (
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.one_of(
         st.sampled_from(AWKWARD),
@@ -417,7 +417,7 @@ NAME = st.text(st.sampled_from("abcdeghnopstw019.-_:@*+é\\'\"$;"), min_size=1, 
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sets(NAME, min_size=1, max_size=12))
 def test_stand_ins_of_interfaces_are_valid_and_no_two_the_same(names):
     paths = [f"/sys/class/net/{name}" for name in names]

@@ -250,7 +250,7 @@ def test_a_result_that_is_plain_text_is_a_block_in_markdown(monkeypatch, tmp_pat
     assert [token.type for token in PARSER.parse(shown.stdout)] == ["fence"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(st.characters(codec=None), min_size=1, max_size=30).filter(lambda t: "\0" not in t))
 def test_no_text_at_all_is_obeyed_as_a_name(text):
     for words in (

@@ -279,7 +279,7 @@ def generated():
     """30 tables; every tenth has 200 services, made of 8, for drawing 200 takes minutes."""
     found = []
 
-    @settings(max_examples=30, database=None, deadline=None, phases=[Phase.generate])
+    @settings(max_examples=30, database=None, phases=[Phase.generate])
     @given(tables(least=3))
     def collect(table):
         if len(found) % 10 == 9:

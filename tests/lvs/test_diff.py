@@ -87,7 +87,7 @@ def carried_out(kernel, steps):
     return kernel.read()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(tables(), tables())
 def test_any_table_becomes_any_other_in_one_go(actual, desired):
     kernel = Simulated(actual)
@@ -105,7 +105,7 @@ def key(step):
     return step.what.key if isinstance(step.what, Service) else None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tables(), tables(), st.data())
 def test_from_wherever_it_stopped_it_can_be_undone_and_others_are_left_alone(
     actual, desired, data
@@ -124,7 +124,7 @@ def test_from_wherever_it_stopped_it_can_be_undone_and_others_are_left_alone(
     assert not [s for s in (*steps, *back) if (s.of.key if s.of else key(s)) in left_alone]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tables(), tables())
 def test_drained_first_what_goes_takes_nothing_new_and_stays_until_the_end(actual, desired):
     kernel = Simulated(actual)

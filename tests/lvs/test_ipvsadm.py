@@ -53,7 +53,7 @@ def test_another_record_comes_back_too():
     assert sorted(again.splitlines()) == sorted(lines)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables())
 def test_every_table_comes_back_but_for_timeouts(table):
     assert diff(ipvsadm.parse(ipvsadm.export(table)), replace(table, timeouts=None)) == ()
@@ -122,7 +122,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.lists(WORDS | st.text(max_size=4), max_size=9).map(" ".join), max_size=5))
 def test_any_text_is_a_table_that_the_wire_takes_or_one_kind_of_error(lines):
     try:
