@@ -61,7 +61,9 @@ def test_another_kind_of_document_is_no_such_one(name, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [Run, Session, Profile, archive.Meta])
-@pytest.mark.parametrize("text", ["{}", "[]", "", '{"schema":1}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "", '{"schema":1}', b'{"schema":"\xf5"}', "[" * 100_000]
+)
 def test_what_has_no_schema_is_no_document(kind, text):
     with pytest.raises(msgspec.DecodeError):
         formats.from_json(text, kind)
