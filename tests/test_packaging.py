@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,22 @@ def test_the_lock_has_each_direct_requirement(name, floor):
     assert locked, "run `make lock`"
     assert floor, "a requirement without a floor promises what nobody tried"
     assert all(numbers(version) >= numbers(floor) for version in locked), "run `make lock`"
+
+
+def test_each_module_that_is_imported_belongs_to_a_direct_requirement():
+    # One that only another requirement brings is gone with another version of that.
+    paths = [path for folder in ("dirtune", "tests") for path in (ROOT / folder).rglob("*.py")]
+    rows = (re.findall(r"^ *(?:from|import) (\w+)", path.read_text(), re.M) for path in paths)
+    owners = metadata.packages_distributions()
+    owned = {module: owners[module] for names in rows for module in names if module in owners}
+    names = {name for name, _ in required()} | {"dirtune", "bcc"}
+
+    assert {"click", "hypothesis", "markdown_it", "pytest"} <= owned.keys()
+    assert [
+        module
+        for module, found in owned.items()
+        if not names & {re.sub(r"[-_.]+", "-", name.lower()) for name in found}
+    ] == []
 
 
 def test_every_row_of_the_lock_has_hashes_and_no_host():
