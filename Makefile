@@ -61,12 +61,12 @@ test-long: setup
 
 # The fast suite with the newest and with the lowest versions that pyproject.toml allows, in an
 # environment of its own: make test-newest PYTHON=python3.14
-test-newest: RESOLUTION := highest
-test-lowest: RESOLUTION := lowest-direct
+test-newest: export RESOLUTION := highest
+test-lowest: export RESOLUTION := lowest-direct
 test-newest test-lowest: .venv/.complete
 	.venv/bin/uv venv -q --clear --system-site-packages --python $(PYTHON) build/$@
 	.venv/bin/uv pip install -q --python build/$@ --resolution $(RESOLUTION) \
-	  --only-binary :all: --no-binary dirtune -e '.[dev]'
+	  --only-binary :all: --no-binary dirtune -r pyproject.toml --extra dev -e .
 	build/$@/bin/python -m pytest -q -n $(WORKERS) -m 'not lab and not long' --timeout 300
 
 check: setup
