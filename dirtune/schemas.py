@@ -13,37 +13,37 @@ from dirtune.analyse.profile_difference import Difference
 from dirtune.analyse.reach import Reach
 from dirtune.analyse.run import Comparison, Run
 from dirtune.bench.check import Readiness
-from dirtune.bench.tables import Plan
 from dirtune.bench.tour import Itinerary
+from dirtune.change import record
 from dirtune.ending import outermost
-from dirtune.loop.decide import Session
-from dirtune.render import documents
+from dirtune.plan.tables import Plan
+from dirtune.render import json_documents
 from dirtune.render.comparison import ComparisonsDocument
 from dirtune.render.lvs import LvsDocument
 from dirtune.render.lvs_diff import LvsPlanDocument
 from dirtune.render.plan import AppliedDocument, PlanDocument, SettledDocument, VerifyDocument
-from dirtune.tune import record
+from dirtune.tune.decide import Session
 
 PUBLISHED: dict[str, object] = {
     "plan-file": Plan,
     "applied": AppliedDocument,
-    "audit": documents.AuditDocument,
-    "audits": documents.AuditsDocument,
+    "audit": json_documents.AuditDocument,
+    "audits": json_documents.AuditsDocument,
     "bench-check": Readiness,
     "bench-trials": Itinerary,
-    "checks": documents.ChecksDocument,
+    "checks": json_documents.ChecksDocument,
     "comparison": Comparison,
     "comparisons": ComparisonsDocument,
-    "difference": documents.DifferencesDocument,
+    "difference": json_documents.DifferencesDocument,
     "doctor": Diagnosis,
-    "irqs": documents.IrqsDocument,
+    "irqs": json_documents.IrqsDocument,
     "journal": record.Record,
-    "lab": documents.LabDocument,
+    "lab": json_documents.LabDocument,
     "lvs": LvsDocument,
     "lvs-check": Reach,
     "lvs-plan": LvsPlanDocument,
     "plan": PlanDocument,
-    "presets": documents.PresetsDocument,
+    "presets": json_documents.PresetsDocument,
     "profile": Profile,
     "profile-difference": Difference,
     "run": Run,

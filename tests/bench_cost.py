@@ -19,8 +19,8 @@ from pathlib import Path
 
 from plans import lab_plan_text
 
+from dirtune import plan as plans
 from dirtune import remote
-from dirtune.bench import plan as plans
 from dirtune.bench import rig, sampler
 from dirtune.bench.outcome import Order
 from dirtune.bench.trial import conduct

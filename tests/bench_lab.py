@@ -19,10 +19,10 @@ from pathlib import Path
 import msgspec
 from plans import lab_plan_text
 
+from dirtune import plan as plans
 from dirtune import remote
 from dirtune.analyse import compare
 from dirtune.bench import campaign, rig
-from dirtune.bench import plan as plans
 from dirtune.lab import state
 
 DIRTUNE = (sys.executable, "-m", "dirtune")

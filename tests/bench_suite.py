@@ -174,7 +174,7 @@ def cpu_s(pid):
 
 READ_CSV = "import csv, sys; [0 for _ in csv.reader(open(sys.argv[1]), delimiter='\\t')]"
 READ_LOG = (
-    "import sys; from dirtune.bench.generators import h2load; "
+    "import sys; from dirtune.plan.generators import h2load; "
     "[0 for _ in h2load.parse_log(open(sys.argv[1]))]"
 )
 

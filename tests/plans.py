@@ -3,7 +3,7 @@
 import json
 import re
 
-from dirtune.bench import plan
+from dirtune import plan
 from dirtune.lab import state
 
 BALANCED = {

@@ -13,8 +13,8 @@ from dirtune.analyse.run import Run
 from dirtune.bench import store
 from dirtune.cli import profile
 from dirtune.errors import ParseError
-from dirtune.loop import session
-from dirtune.loop.decide import Session
+from dirtune.tune import session
+from dirtune.tune.decide import Session
 
 LATER = '{"schema":"dirtune/%s/9","version":"9.1","everything":{"is":["otherwise"]}}'
 

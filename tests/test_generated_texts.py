@@ -14,6 +14,29 @@ from pathlib import Path
 
 import pytest
 
+from dirtune.change import persist
+from dirtune.change.fixes import (
+    Asked,
+    Question,
+    Surroundings,
+    boot_options,
+    irqbalance,
+    module_options,
+)
+from dirtune.change.plan import (
+    AddAddress,
+    Bind,
+    Change,
+    Plan,
+    PutFile,
+    Run,
+    SetAffinity,
+    SetCard,
+    SetValue,
+    SwitchOn,
+    Unbind,
+    commands,
+)
 from dirtune.checks import Fix
 from dirtune.checks.remedies import SYSCTL_FILE, sysctl
 from dirtune.checks.remedies import commands as remedy
@@ -35,29 +58,6 @@ from dirtune.settings import (
     written,
 )
 from dirtune.snapshot import Snapshot
-from dirtune.tune import persist
-from dirtune.tune.fixes import (
-    Asked,
-    Question,
-    Surroundings,
-    boot_options,
-    irqbalance,
-    module_options,
-)
-from dirtune.tune.plan import (
-    AddAddress,
-    Bind,
-    Change,
-    Plan,
-    PutFile,
-    Run,
-    SetAffinity,
-    SetCard,
-    SetValue,
-    SwitchOn,
-    Unbind,
-    commands,
-)
 from tests.hostile import CANARY, NAMES, SHELLS, TEXTS, calls, stub, text
 
 EVERY = (*NAMES, *(f"{name}{more}" for name in NAMES[:6] for more in TEXTS), *TEXTS)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from dirtune import plan as plans
 from dirtune import remote, ssh_names
-from dirtune.bench import plan as plans
 from dirtune.errors import NodeUnreachable, PlanError
 
 HOSTILE = [

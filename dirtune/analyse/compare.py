@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from dirtune.analyse.metrics import METRICS, Metric
 from dirtune.analyse.run import Comparison, Trial
 from dirtune.errors import PlanError
+from dirtune.plan.metrics import METRICS, Metric
 
 LEAST_PAIRS = 6
 LEAST_TRIALS = 5

@@ -7,6 +7,7 @@ name says otherwise, CPU shares are per cent of the CPUs of the node.
 import msgspec
 
 from dirtune.analyse.handlers import HandlerWindow
+from dirtune.plan.latency import Latency
 
 
 class CpuShare(msgspec.Struct, frozen=True):
@@ -31,17 +32,6 @@ class NodeCpu(msgspec.Struct, frozen=True):
     samples: int
     cpus: int | None = None
     """CPUs that the shares are shares of."""
-
-
-class Latency(msgspec.Struct, frozen=True):
-    """Latency of replies in milliseconds as the generator counts it."""
-
-    mean_ms: float
-    p50_ms: float
-    p99_ms: float
-    of: str = "request"
-    """`request`: from the request, when the connection stands, to the end of the reply (h2load,
-    wrk; see `connect_ms` in the metrics). `connection`: of its whole life (httperf)."""
 
 
 class Trial(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ import math
 
 import msgspec
 
-from dirtune.bench.tables import Plan
+from dirtune.plan.tables import Plan
 
 # A finished connection stays in the IPVS table this long (FIN_WAIT under DR, TIME_WAIT
 # under NAT), and its client's port with it.

@@ -17,9 +17,9 @@ from dirtune.bench import matrix, relative
 from dirtune.bench.matrix import Cell, Slot, prefix
 from dirtune.bench.outcome import Order
 from dirtune.bench.relative import WATCHED
-from dirtune.bench.tables import Plan
 from dirtune.bench.trial import Result, Rig, conduct
 from dirtune.errors import TrialError
+from dirtune.plan.tables import Plan
 
 Switch = Callable[[str], Awaitable[None]]
 """Brings the director into arm `A` or `B`."""

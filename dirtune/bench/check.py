@@ -10,10 +10,11 @@ from typing import TypeVar
 import msgspec
 
 from dirtune import remote
-from dirtune.bench import client, generators, matrix, rig, tour
+from dirtune.bench import client, matrix, rig, tour
 from dirtune.bench.budget import TupleBudget, estimate_s, tuple_budget, warnings
-from dirtune.bench.tables import Plan
 from dirtune.errors import DirtuneError
+from dirtune.plan import generators
+from dirtune.plan.tables import Plan
 from dirtune.remote import Node
 
 # Each prints what is wrong, if anything is.

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from dirtune import remote
-from dirtune.bench import generators
-from dirtune.bench.generators import Part, Report, Schedule
 from dirtune.bench.outcome import ClientResult
-from dirtune.bench.tables import Plan
 from dirtune.errors import NodeUnreachable, ParseError, TrialError
+from dirtune.plan import generators
+from dirtune.plan.generators import Part, Report, Schedule
+from dirtune.plan.tables import Plan
 from dirtune.remote import LOG_BYTES, Node, Process, together
 
 # A generator that was told to stop after its time-out is given this long to say so.

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dirtune import remote
 from dirtune.bench.matrix import Hold
-from dirtune.bench.tables import Plan
 from dirtune.errors import NodeUnreachable, TrialError
+from dirtune.plan.tables import Plan
 from dirtune.remote import Node, Process
 from dirtune.signals import to_the_end
 

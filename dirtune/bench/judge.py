@@ -10,11 +10,13 @@ from dirtune.analyse import cpu, work
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.limit import DROPS
 from dirtune.analyse.rates import interrupts
-from dirtune.analyse.run import Latency, Trial
-from dirtune.bench import generators, outcome, validity
-from dirtune.bench.generators import Reply, weighted
+from dirtune.analyse.run import Trial
+from dirtune.bench import outcome, validity
 from dirtune.bench.outcome import Facts, Order
-from dirtune.bench.tables import Plan
+from dirtune.plan import generators
+from dirtune.plan.generators import Reply, weighted
+from dirtune.plan.latency import Latency
+from dirtune.plan.tables import Plan
 
 
 def judge(facts: Facts, plan: Plan) -> Trial:

@@ -21,8 +21,8 @@ from MLRsearch import (
     SearchGoal,
 )
 
-from dirtune.bench.tables import Knee
 from dirtune.errors import PlanError
+from dirtune.plan.tables import Knee
 
 _STEP_DOWN = 0.8
 """The share of a rate the clients could not make that is tried next."""

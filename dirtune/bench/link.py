@@ -12,8 +12,8 @@ from pathlib import Path
 from dirtune import remote
 from dirtune.analyse.run import LinkPoint
 from dirtune.bench.matrix import address_of
-from dirtune.bench.tables import Plan
 from dirtune.errors import ParseError, TrialError
+from dirtune.plan.tables import Plan
 from dirtune.remote import Node
 
 _LARGEST = 1 << 20

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import msgspec
 
 from dirtune.analyse.run import Cell as Record
-from dirtune.bench import services
-from dirtune.bench.tables import AXES, Controls, Destination, Matrix, Plan, Service
 from dirtune.errors import PlanError
 from dirtune.lvs import ipvsadm
 from dirtune.lvs.diff import diff
+from dirtune.plan import services
+from dirtune.plan.tables import AXES, Controls, Destination, Matrix, Plan, Service
 
 BOOT_AXES = ("kernel", "cpus", "forwarding")
 """What the lab is made anew for; forwarding takes other addresses, routes and real servers."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from dirtune.analyse import cpu
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.run import NodeCpu
-from dirtune.bench import generators
-from dirtune.bench.generators import Part, Report, Schedule
-from dirtune.bench.tables import Plan
 from dirtune.collect.processes import Process
+from dirtune.plan import generators
+from dirtune.plan.generators import Part, Report, Schedule
+from dirtune.plan.tables import Plan
 
 # Signal of a node -> the kernel's counters that it sums.
 _SIGNALS = {

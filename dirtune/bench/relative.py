@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from dirtune.analyse.run import Trial
-from dirtune.bench.tables import Plan
+from dirtune.plan.tables import Plan
 
 WATCHED = {"busy": "busy", "steal": "stolen"}
 """States of the machine that ran dirtune, as `Trial.host` has them, in words."""

@@ -15,11 +15,9 @@ import psutil
 from dirtune import remote
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.profile import Profile
-from dirtune.bench import client, sampler, service
+from dirtune.bench import client, director_table, sampler
 from dirtune.bench.client import LiveLoad
-from dirtune.bench.generators import Schedule
 from dirtune.bench.sampler import Sampler
-from dirtune.bench.tables import Peer, Plan
 from dirtune.collect import ip_vs, processes
 from dirtune.errors import (
     NodeUnreachable,
@@ -29,6 +27,8 @@ from dirtune.errors import (
 )
 from dirtune.fetch import parse_sample, sample_script
 from dirtune.formats import from_json
+from dirtune.plan.generators import Schedule
+from dirtune.plan.tables import Peer, Plan
 from dirtune.remote import Node, Process, together
 
 # bcc compiles for half a minute in an emulated director.
@@ -140,12 +140,12 @@ class LiveRig:
     async def shares(self) -> dict[str, int]:
         """Return the connections of each destination so far."""
         director = self._plan.director
-        script = service.STATS_SCRIPT.format(dirtune=shlex.join(director.dirtune.split()))
+        script = director_table.STATS_SCRIPT.format(dirtune=shlex.join(director.dirtune.split()))
         try:
             text = await self._nodes[director.host].run(script, most_bytes=remote.DOCUMENT_BYTES)
         except NotPossible:
             return {}
-        return service.shares(text, self._plan)
+        return director_table.shares(text, self._plan)
 
     async def programs(self) -> tuple[processes.Process, ...]:
         """Return the director's processes; empty where it is a client or real server as well."""
@@ -288,7 +288,7 @@ def request_timeout_s(plan: Plan) -> int:
 
 
 async def foreign(
-    nodes: Mapping[str, Node], plan: Plan, *, patience_s: int = service.LEFTOVERS_S
+    nodes: Mapping[str, Node], plan: Plan, *, patience_s: int = director_table.LEFTOVERS_S
 ) -> str | None:
     """Return what uses the service while we send nothing, in words; None for nothing.
 
@@ -299,11 +299,11 @@ async def foreign(
     before = now = await _use(director, plan)
     while before is not None and now is not None:
         passed = round(time.monotonic() - began)
-        if passed >= service.WATCH_S:
+        if passed >= director_table.WATCH_S:
             new = now.connections - before.connections
             if new > 0:
                 return f"{new} new connections in {passed} s"
-            if now.entries <= service.LOOK_MAX:
+            if now.entries <= director_table.LOOK_MAX:
                 break
             if passed >= patience_s:
                 return f"{now.entries} entries, too many to look at whose they are"
@@ -311,16 +311,16 @@ async def foreign(
         now = await _use(director, plan)
     if now is None or not now.entries:
         return None  # where there is no such service the first request will say so
-    script = service.CLIENT_SCRIPT.format(vip=shlex.quote(plan.service.vip or ""))
+    script = director_table.CLIENT_SCRIPT.format(vip=shlex.quote(plan.service.vip or ""))
     clients = [client for client in plan.clients if client.host in nodes]
     most = remote.FETCHED_BYTES  # a client may hold 400,000 connections
     texts = await together(nodes[each.host].run(script, most_bytes=most) for each in clients)
     said = dict(zip((client.label for client in clients), texts, strict=True))
     table = await director.run(("cat", ip_vs.CONN_SOURCE), most_bytes=most)
-    return service.foreign(table, said, plan)
+    return director_table.foreign(table, said, plan)
 
 
-async def _use(node: Node, plan: Plan) -> service.Use | None:
+async def _use(node: Node, plan: Plan) -> director_table.Use | None:
     sources = (ip_vs.SOURCE, ip_vs.PERCPU_SOURCE)
     try:
         services, counters = [
@@ -328,7 +328,7 @@ async def _use(node: Node, plan: Plan) -> service.Use | None:
         ]
     except NotPossible:  # ip_vs is not loaded there, which the trial will say
         return None
-    return service.use(services, counters, plan)
+    return director_table.use(services, counters, plan)
 
 
 @asynccontextmanager

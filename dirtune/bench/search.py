@@ -7,14 +7,15 @@ import msgspec
 
 from dirtune.analyse import capacity
 from dirtune.analyse.run import Knee, Trial
-from dirtune.bench import knee, tables
+from dirtune.bench import knee
 from dirtune.bench.campaign import Keep, kept, repeated
 from dirtune.bench.knee import Ask, Bounds, Seen
 from dirtune.bench.matrix import Cell, prefix
 from dirtune.bench.outcome import Order
-from dirtune.bench.tables import Knee as KneePlan
-from dirtune.bench.tables import Plan
 from dirtune.bench.trial import Rig
+from dirtune.plan import tables
+from dirtune.plan.tables import Knee as KneePlan
+from dirtune.plan.tables import Plan
 
 _AROUND = (0.95, 1.05)
 _CEILING = 0.8

@@ -11,17 +11,18 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 import msgspec
 
 from dirtune.analyse.run import Knee, Run
-from dirtune.bench import campaign, generators, judge, matrix
+from dirtune.bench import campaign, judge, matrix
 from dirtune.bench.budget import estimate_s
 from dirtune.bench.campaign import Keep
 from dirtune.bench.matrix import Cell, Slot, prefix
 from dirtune.bench.outcome import Order
 from dirtune.bench.search import Search
 from dirtune.bench.store import Store
-from dirtune.bench.tables import Knee as KneePlan
-from dirtune.bench.tables import Plan
 from dirtune.bench.trial import Result, Rig
 from dirtune.errors import LabError, NodeUnreachable, NotPossible, PlanError, TrialError
+from dirtune.plan import generators
+from dirtune.plan.tables import Knee as KneePlan
+from dirtune.plan.tables import Plan
 
 Visit = Callable[[Cell], AbstractAsyncContextManager[Rig]]
 """Brings the nodes into a cell for as long as the context lasts."""

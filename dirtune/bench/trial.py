@@ -17,9 +17,7 @@ from dirtune.analyse.profile import Profile
 from dirtune.analyse.run import NodeCpu, Trial
 from dirtune.bench import judge, outcome, steady
 from dirtune.bench.budget import TABLE_LIFE_S
-from dirtune.bench.generators import Schedule, schedules
 from dirtune.bench.outcome import ClientResult, Facts, Order
-from dirtune.bench.tables import Plan
 from dirtune.collect.processes import Process
 from dirtune.errors import (
     NodeUnreachable,
@@ -29,6 +27,8 @@ from dirtune.errors import (
     SourceMissing,
     TrialError,
 )
+from dirtune.plan.generators import Schedule, schedules
+from dirtune.plan.tables import Plan
 
 QUIET = frozenset({"judged", "baseline", "search", "confirm"})
 """Kinds of trial in which nothing but the load runs."""

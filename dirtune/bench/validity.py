@@ -9,9 +9,9 @@ from dirtune.analyse import cpu
 from dirtune.analyse.bottleneck import FULL_PERCENT
 from dirtune.bench import outcome, steady
 from dirtune.bench.budget import TABLE_LIFE_S
-from dirtune.bench.generators import Part, Report
 from dirtune.bench.outcome import Facts
-from dirtune.bench.tables import Plan, seconds
+from dirtune.plan.generators import Part, Report
+from dirtune.plan.tables import Plan, seconds
 
 # Fewer connections than this without a pause are no stall at any rate.
 _BURST_MIN = 3

@@ -88,8 +88,8 @@ def _say_what_is_open(*, settling: bool) -> None:
     mine = os.geteuid() == 0 or os.access(folder, os.W_OK)
     if not mine or not reading.is_folder(folder) or not any(folder.glob("*.journal")):
         return
+    from dirtune.change import transaction
     from dirtune.host import LiveHost
-    from dirtune.tune import transaction
 
     try:
         lines = transaction.notices(transaction.place(), LiveHost(), settling=settling)

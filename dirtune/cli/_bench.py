@@ -10,18 +10,18 @@ from pathlib import Path
 import msgspec
 
 from dirtune import __version__, signals
+from dirtune import plan as plans
 from dirtune.analyse import compare
 from dirtune.analyse.run import Run
 from dirtune.bench import campaign, link, matrix, rig, store, tour
-from dirtune.bench import plan as plans
 from dirtune.bench.hold import held
 from dirtune.bench.matrix import Cell
 from dirtune.bench.rig import LiveRig
 from dirtune.bench.store import Store
-from dirtune.bench.tables import Plan
 from dirtune.bench.trial import Result
 from dirtune.cli import _boot, _output, _plan
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError, TrialError
+from dirtune.plan.tables import Plan
 
 
 def dry_run(plan: Plan) -> tour.Itinerary:

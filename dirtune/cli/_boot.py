@@ -5,10 +5,10 @@ from contextlib import contextmanager
 
 import msgspec
 
-from dirtune.bench import plan as plans
+from dirtune import plan as plans
 from dirtune.bench.matrix import Cell
-from dirtune.bench.tables import Plan
 from dirtune.cli import _output
+from dirtune.plan.tables import Plan
 from dirtune.signals import undisturbed
 
 Boot = Callable[[Cell], Plan]
@@ -29,26 +29,26 @@ def booting(cells: Sequence[Cell]) -> Iterator[Boot]:
     if not any(cell.boot and cell.refused is None for cell in cells):
         yield lambda cell: cell.plan
         return
-    from dirtune.lab import control
+    from dirtune.lab import lifecycle
     from dirtune.lab.spec import Spec
 
-    before: Spec = control.running().spec()
+    before: Spec = lifecycle.running().spec()
     now: list[Spec | None] = [before]
 
     def bring(spec: Spec) -> None:
         if spec == now[0]:
-            control.reboot(_say)
+            lifecycle.reboot(_say)
             return
         now[0] = None  # should it not come up, it is made anew the next time
-        control.down()
-        control.up(spec, _say)
+        lifecycle.down()
+        lifecycle.up(spec, _say)
         now[0] = spec
 
     def boot(cell: Cell) -> Plan:
         if not cell.boot:
             return cell.plan
         bring(msgspec.structs.replace(before, **cell.boot))
-        director = plans.read(control.running().plan).director
+        director = plans.read(lifecycle.running().plan).director
         return msgspec.structs.replace(cell.plan, director=director)
 
     try:

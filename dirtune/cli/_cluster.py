@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from dirtune.bench import plan
-from dirtune.bench.tables import Plan
+from dirtune import plan
 from dirtune.cli._sources import Source
+from dirtune.plan.tables import Plan
 from dirtune.snapshot import Place
 
 _FORWARD = {"nat": "Masq", "dr": "Route", "tun": "Tunnel"}

@@ -9,15 +9,15 @@ from pathlib import Path
 from dirtune import checks, signals
 from dirtune.bench import relative
 from dirtune.bench.store import Store
-from dirtune.bench.tables import Plan
 from dirtune.cli import _output, _report, _sources
 from dirtune.cli._sources import Source
-from dirtune.lab import demo, order
+from dirtune.lab import demo, handler_order
 from dirtune.lab.state import Folder
-from dirtune.loop import turn
-from dirtune.loop.decide import Trying
-from dirtune.loop.director import Say
+from dirtune.plan.tables import Plan
 from dirtune.render import audit
+from dirtune.tune import turn
+from dirtune.tune.decide import Trying
+from dirtune.tune.director import Say
 
 
 def run(scenario: str, pairs: int | None, out: Path, *, full: bool, keep: bool) -> None:
@@ -65,7 +65,7 @@ def run_control(scenario: str, pairs: int | None, out: Path, *, keep: bool) -> N
     """Compare two orders of the handlers on the card's line; *keep* leaves the lab up."""
     with demo.up(scenario, pairs, _say, keep=keep) as (place, plan, experiment):
         trying = demo.trying(place, plan, experiment, shlex.join(("dirtune", *sys.argv[1:])))
-        _close(signals.run(order.control(trying, out, _say)))
+        _close(signals.run(handler_order.control(trying, out, _say)))
 
 
 def _say(text: str) -> None:

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dirtune import checks, reading, writing
+from dirtune.change import fixes, persist
+from dirtune.change.fixes import Question
+from dirtune.change.guards import guarded
+from dirtune.change.plan import Plan, Refusal
+from dirtune.change.surroundings import look_around
 from dirtune.checks import Outcome
 from dirtune.cli import _sources
 from dirtune.cli._sources import Source
@@ -15,11 +20,6 @@ from dirtune.render import fix_files
 from dirtune.render import plan as render
 from dirtune.render.overview import undecided
 from dirtune.snapshot import Snapshot, take, take_all
-from dirtune.tune import fixes, persist
-from dirtune.tune.fixes import Question
-from dirtune.tune.guards import guarded
-from dirtune.tune.plan import Plan, Refusal
-from dirtune.tune.surroundings import look_around
 
 # What the refusals of fixes and guards are called: words, or a PCI function.
 _NAME = re.compile(

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 
+from dirtune import plan as plans
 from dirtune import signals
-from dirtune.bench import plan as plans
-from dirtune.bench import services
-from dirtune.bench.tables import Configuration, Director, Peer
+from dirtune.change.plan import Plan, joined
 from dirtune.cli import _output, _plan
 from dirtune.cli._root import require_root
 from dirtune.errors import (
@@ -29,7 +28,8 @@ from dirtune.lvs import ipvsadm, kernel
 from dirtune.lvs.change import FRESH, Changes, edits
 from dirtune.lvs.diff import Step, diff, touched
 from dirtune.lvs.model import Table
-from dirtune.tune.plan import Plan, joined
+from dirtune.plan import services
+from dirtune.plan.tables import Configuration, Director, Peer
 
 if TYPE_CHECKING:
     from dirtune.lvs.guard import Refusal
@@ -264,9 +264,9 @@ def _settings(desired: Table) -> Plan:
     """Look at what a director with NAT needs of this host."""
     if not any(d.forwarding == "nat" for s in desired.services for d in s.destinations):
         return Plan()
+    from dirtune.change import preparation
     from dirtune.cli import _sources
     from dirtune.snapshot import take
-    from dirtune.tune import preparation
 
     snapshot = take(_sources.sample(preparation.FIELDS), preparation.FIELDS)
     return preparation.director(desired, snapshot)
@@ -305,9 +305,9 @@ def _line(refusal: "Refusal") -> str:
 
 def carry_out(found: Proposal, confirm_s: float, force: tuple[str, ...], form: str) -> str:
     """Apply a proposal and return what to print."""
+    from dirtune.change import table, transaction
     from dirtune.host import WritableHost
     from dirtune.render import plan as render_plan
-    from dirtune.tune import table, transaction
 
     plan = joined((found.settings, table.plan(found.changes)))
     journal = None

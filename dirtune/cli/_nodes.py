@@ -10,24 +10,24 @@ import msgspec
 
 from dirtune import signals
 from dirtune.analyse.reach import Reach
-from dirtune.bench.tables import Configuration, Peer
-from dirtune.bench.tables import Plan as BenchPlan
+from dirtune.change import ip, preparation, presets, transaction
+from dirtune.change.plan import Change, Plan
+from dirtune.change.preparation import Need, Seen
+from dirtune.change.presets import Judged
+from dirtune.change.surroundings import ssh_connection
 from dirtune.cli import _lvs, _output, _plan, _sources
 from dirtune.cli._lvs import Asked, Given
 from dirtune.errors import DirtuneError, NotPossible, PlanError
 from dirtune.formats import from_json
 from dirtune.host import LiveHost, WritableHost
 from dirtune.lvs.model import Table
+from dirtune.plan.tables import Configuration, Peer
+from dirtune.plan.tables import Plan as BenchPlan
 from dirtune.render import plan as render_plan
 from dirtune.render import preparation as render
 from dirtune.render.preparation import Done
 from dirtune.signals import undisturbed
 from dirtune.snapshot import take
-from dirtune.tune import ip, preparation, presets, transaction
-from dirtune.tune.plan import Change, Plan
-from dirtune.tune.preparation import Need, Seen
-from dirtune.tune.presets import Judged
-from dirtune.tune.surroundings import ssh_connection
 
 _ANSWER_S = 120
 _SETTLE_S = 60
@@ -114,7 +114,7 @@ def finished(asked: Asked, text: str, done: Mapping[str, Done], given: Given) ->
 def _who_answers(asked: Asked) -> tuple[Reach | None, int]:
     """Return who answers, None where nobody could be asked, and the exit status of `apply`."""
     try:
-        from dirtune.bench.reach import reach
+        from dirtune.bench.vip_check import reach
 
         found = signals.run(reach(_with_clients(asked)))
     except PlanError as error:  # such as a plan without clients: nobody to ask from
@@ -134,7 +134,7 @@ def _with_clients(asked: Asked) -> BenchPlan:
 
 def reached(plan: BenchPlan, form: str) -> tuple[str, int]:
     """Return who answers through the VIP, to print, and the exit status."""
-    from dirtune.bench.reach import reach
+    from dirtune.bench.vip_check import reach
 
     found = signals.run(reach(plan))
     text = render.reach_json(found) if form == "json" else render.reached(found)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from dirtune.bench import plan as plans
-from dirtune.bench.tables import Plan
+from dirtune import plan as plans
 from dirtune.errors import PlanError
+from dirtune.plan.tables import Plan
 
 DEFAULT = Path("dirtune.toml")
 

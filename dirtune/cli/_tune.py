@@ -4,20 +4,20 @@ from pathlib import Path
 
 import msgspec
 
+from dirtune import plan as plans
 from dirtune import signals
 from dirtune.analyse import compare
 from dirtune.analyse.run import Run, Trial
-from dirtune.bench import plan as plans
 from dirtune.bench import relative, store
-from dirtune.bench.tables import Plan
 from dirtune.checks import Risk
 from dirtune.cli import _boot, _output, _report
 from dirtune.errors import PlanError
-from dirtune.loop import decide, live, session
-from dirtune.loop.decide import Session
-from dirtune.loop.session import Asked, Kept, Tune
+from dirtune.plan.tables import Plan
 from dirtune.render import tune as render
 from dirtune.signals import Ended
+from dirtune.tune import decide, live, session
+from dirtune.tune.decide import Session
+from dirtune.tune.session import Asked, Kept, Tune
 
 _LIVE_PAIRS = 8
 
@@ -143,9 +143,9 @@ def _reported(run: Run, folder: Path) -> None:
 
 
 def _reboot() -> None:
-    from dirtune.lab import control
+    from dirtune.lab import lifecycle
 
-    control.reboot(_say)
+    lifecycle.reboot(_say)
 
 
 def _say(text: str) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from dirtune import plan as plans
 from dirtune import signals
 from dirtune.analyse.run import Run
 from dirtune.bench import budget
-from dirtune.bench import plan as plans
 from dirtune.cli import _boot, _output, _plan
 from dirtune.cli._group import Group
 from dirtune.errors import PlanError

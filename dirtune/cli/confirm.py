@@ -13,10 +13,10 @@ from dirtune.cli import _output
 )
 def command(journal: str | None, renew: bool, form: str) -> None:
     """Keep what was applied last and waits to be confirmed."""
+    from dirtune.change import transaction
     from dirtune.cli._root import require_root
     from dirtune.host import WritableHost
     from dirtune.render import plan as render
-    from dirtune.tune import transaction
 
     require_root("confirm")
     settle = transaction.renew if renew else transaction.confirm

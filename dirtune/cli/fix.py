@@ -80,10 +80,10 @@ def apply(
     form: str,
 ) -> None:
     """Carry out the fixes of CHECK; without CHECK, every fix that is safe."""
+    from dirtune.change import transaction
     from dirtune.cli import _fix
     from dirtune.host import WritableHost
     from dirtune.render import plan as render
-    from dirtune.tune import transaction
 
     require_root("fix apply")
     host = WritableHost()
@@ -115,9 +115,9 @@ def verify(checks: tuple[str, ...], form: str) -> None:
     A journal that cannot be read, or was made in another network namespace, counts as an effect
     that is gone.
     """
+    from dirtune.change import fixes, transaction
     from dirtune.host import LiveHost
     from dirtune.render import plan as render
-    from dirtune.tune import fixes, transaction
 
     require_root("fix verify")
     wanted = tuple(fixes.named(checks))

@@ -37,14 +37,14 @@ def _say(phase: str) -> None:
 @click.option("--append", default="", help="More kernel options for the director.")
 def up(scenario: str, real_servers: int | None, **options: str | int) -> None:
     """Build the lab and wait until every node answers."""
-    from dirtune.lab import control, state
+    from dirtune.lab import lifecycle, state
     from dirtune.lab.spec import Spec
 
     # Each guest takes its share of this machine's CPUs.
     servers = real_servers or (1 if options["forwarding"] == "tun" else 4)
     asked = state.scenario(scenario)
     spec = Spec(scenario=asked, real_servers=servers, **options)  # type: ignore[arg-type]
-    status = control.up(spec, _say)
+    status = lifecycle.up(spec, _say)
     place = state.folder()
     _output.result(f"ready: the director booted in {status.boot_s:.0f} s")
     _output.result(
@@ -55,9 +55,9 @@ def up(scenario: str, real_servers: int | None, **options: str | int) -> None:
 @command.command()
 def down() -> None:
     """End the lab and remove all that is left of it."""
-    from dirtune.lab import control
+    from dirtune.lab import lifecycle
 
-    _output.result("the lab is down" if control.down() else "there was no lab")
+    _output.result("the lab is down" if lifecycle.down() else "there was no lab")
 
 
 @command.command()
@@ -65,14 +65,14 @@ def down() -> None:
 @click.option("--scenarios", is_flag=True, help="List the scenarios instead.")
 def status(format: str, scenarios: bool) -> None:
     """Say whether a lab is up, and what it is."""
-    from dirtune.lab import control, state
+    from dirtune.lab import lifecycle, state
 
     if scenarios:
         all_of_them = [state.scenario(name) for name in state.scenario_names()]
         for each in all_of_them:
             _output.result(f"{each.name:10} {each.title}\n{'':10} expect: {each.expect}")
         return
-    said = control.describe()
+    said = lifecycle.describe()
     if format == "json":
         _output.result(json.dumps(said, indent=1), format)
         return
@@ -84,9 +84,9 @@ def status(format: str, scenarios: bool) -> None:
 @click.argument("node", default="lb1")
 def shell(node: str) -> None:
     """Open a shell on NODE (the director, if none is named)."""
-    from dirtune.lab import control
+    from dirtune.lab import lifecycle
 
-    sys.exit(control.enter(node, (), terminal=True))
+    sys.exit(lifecycle.enter(node, (), terminal=True))
 
 
 @command.command(name="exec", context_settings={"ignore_unknown_options": True})
@@ -94,18 +94,18 @@ def shell(node: str) -> None:
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(node: str, words: tuple[str, ...]) -> None:
     """Run a command on NODE and exit with its status."""
-    from dirtune.lab import control
+    from dirtune.lab import lifecycle
 
-    sys.exit(control.enter(node, words, terminal=False))
+    sys.exit(lifecycle.enter(node, words, terminal=False))
 
 
 @command.command()
 @click.option("--power-cut", is_flag=True, help="Kill its machine instead of asking it.")
 def reboot(power_cut: bool) -> None:
     """Boot the director anew with what its grub files now say."""
-    from dirtune.lab import control
+    from dirtune.lab import lifecycle
 
-    status = control.reboot(_say, power_cut=power_cut)
+    status = lifecycle.reboot(_say, power_cut=power_cut)
     _output.result(f"ready: the director booted in {status.boot_s:.0f} s")
 
 

@@ -15,10 +15,10 @@ def command(journal: str | None, form: str) -> None:
 
     Finishes the undoing of a change that was cut off, and may be repeated.
     """
+    from dirtune.change import transaction
     from dirtune.cli._root import require_root
     from dirtune.host import WritableHost
     from dirtune.render import plan as render
-    from dirtune.tune import transaction
 
     require_root("rollback")
     done = transaction.take_back(transaction.place(), WritableHost(), journal)

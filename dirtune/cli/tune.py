@@ -65,10 +65,10 @@ def command(
     here, else the plan of a running lab. Exit status 2 if a fix could not be tried to the end,
     else 1 if a verdict is `regressed`.
     """
+    from dirtune.change.fixes import named
     from dirtune.cli import _tune
-    from dirtune.loop.decide import Wishes
-    from dirtune.loop.session import Asked
-    from dirtune.tune.fixes import named
+    from dirtune.tune.decide import Wishes
+    from dirtune.tune.session import Asked
 
     named(words)  # a check that there is not is known before anything is measured
     found = _tune.plan(_plan.locate(plan), live, pairs)

@@ -13,20 +13,21 @@ from pathlib import Path
 
 import msgspec
 
+from dirtune import plan
 from dirtune.analyse import compare
-from dirtune.bench import campaign, plan, rig
+from dirtune.bench import campaign, rig
 from dirtune.bench.outcome import Order
 from dirtune.bench.store import Store
-from dirtune.bench.tables import Plan
 from dirtune.bench.trial import conduct
 from dirtune.errors import LabError
-from dirtune.lab import control
+from dirtune.lab import lifecycle
 from dirtune.lab.spec import Experiment, Spec, cpu_layout
 from dirtune.lab.state import Folder, scenario
-from dirtune.loop import boots, decide, record, turn
-from dirtune.loop.boots import Booting
-from dirtune.loop.decide import Trying
+from dirtune.plan.tables import Plan
 from dirtune.signals import undisturbed
+from dirtune.tune import boots, decide, record, turn
+from dirtune.tune.boots import Booting
+from dirtune.tune.decide import Trying
 
 Say = Callable[[str], None]
 
@@ -45,11 +46,11 @@ def up(
     spec = Spec(scenario=scenario(name))
     if spec.scenario.experiment is None:
         raise LabError(f"{name}: this scenario has no experiment; crowded has one")
-    control.up(spec, say)
+    lifecycle.up(spec, say)
     try:
         _, load_cpus = cpu_layout(os.sched_getaffinity(0), spec.cpus)
         os.sched_setaffinity(0, set(load_cpus))
-        place = control.running()
+        place = lifecycle.running()
         asked = plan.read(place.plan)
         if pairs is not None:
             load = msgspec.structs.replace(asked.load, pairs=pairs)
@@ -58,7 +59,7 @@ def up(
     finally:
         if not keep:
             with undisturbed():
-                control.down()
+                lifecycle.down()
 
 
 def trying(place: Folder, asked: Plan, experiment: Experiment, command: str) -> Trying:
@@ -96,7 +97,7 @@ async def reboots(asked: Trying, out: Path, say: Say) -> Store:
     kept = turn.begin(trying, out)
 
     def boot() -> None:
-        status = control.reboot(say)
+        status = lifecycle.reboot(say)
         say(f"booted in {status.boot_s:.0f} s: {status.command_line}")
 
     arms = decide.boot_arms(_BOOTS)

@@ -11,7 +11,7 @@ from dirtune.checks import Check, Cluster, Finding, Fix, Outcome, Severity, Stat
 from dirtune.checks.accepted import Accepted
 from dirtune.escape import each_text, markdown_code, one_line
 from dirtune.escape import markdown as escaped
-from dirtune.render.documents import (
+from dirtune.render.json_documents import (
     AuditDocument,
     AuditsDocument,
     FindingDocument,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from dirtune.checks import Check
-from dirtune.render.documents import ChecksDocument
+from dirtune.render.json_documents import ChecksDocument
 
 _TRUST = {
     "A": "read in kernel source or reproduced",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from dirtune.checks.difference import Comparison
 from dirtune.render import cells
-from dirtune.render.documents import DifferencesDocument
+from dirtune.render.json_documents import DifferencesDocument
 
 _NONE = "-"
 

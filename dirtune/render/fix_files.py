@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
+from dirtune.change.plan import Change, Plan, PutFile, commands
 from dirtune.escape import one_line
 from dirtune.render.plan import refusal_line
-from dirtune.tune.plan import Change, Plan, PutFile, commands
 
 _SCRIPT = "apply.sh"
 

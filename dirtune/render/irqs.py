@@ -12,7 +12,7 @@ from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.escape import one_line
 from dirtune.render import cells
 from dirtune.render.cells import Marked
-from dirtune.render.documents import IrqsDocument, LineDocument
+from dirtune.render.json_documents import IrqsDocument, LineDocument
 from dirtune.snapshot import Snapshot
 
 FIELDS = ("interrupts", "pci", "interfaces")

@@ -3,9 +3,9 @@
 import altair as alt
 
 from dirtune.analyse.run import Run
-from dirtune.render.findings import enough
 from dirtune.render.paper_document import CURVES, lines
 from dirtune.render.report_charts import AFTER, HEIGHT, WIDTH, Chart, curves, new_chart, svg
+from dirtune.render.run_tables import enough
 
 
 def charts(run: Run) -> dict[str, str]:

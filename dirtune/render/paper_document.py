@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from dirtune.analyse import capacity, cost
 from dirtune.analyse.run import Cell, Run, Trial
-from dirtune.render import findings
-from dirtune.render.document import Block, Document, Figure, Section, Table, Text
+from dirtune.render import run_tables
+from dirtune.render.blocks import Block, Document, Figure, Section, Table, Text
 from dirtune.render.report_document import cpu_table, measured, number
 
 Value = str | int
@@ -67,7 +67,7 @@ def document(run: Run) -> Document:
     notes = Section("Notes", (Text(counted), *general))
     return Document(
         title=run.title,
-        verdict=run.verdict or findings.headline(run) or "No trial of the run is valid.",
+        verdict=run.verdict or run_tables.headline(run) or "No trial of the run is valid.",
         tone="",
         facts=(),
         byline=f"{run.started} · run {run.id} · {run.command}",
@@ -108,8 +108,8 @@ def lines(run: Run, curve: Curve) -> dict[str, tuple[Trial, ...]]:
         if swept and all(settings.get(axis) == value for axis, value in wanted.items()):
             rest = {axis: value for axis, value in settings.items() if axis not in wanted}
             own = {curve.line: rest.pop(curve.line)} if curve.line in rest else {}
-            named = (findings.said(axis, value) for axis, value in (own | rest).items())
-            found[", ".join(named) or findings.PLAIN] = swept
+            named = (run_tables.said(axis, value) for axis, value in (own | rest).items())
+            found[", ".join(named) or run_tables.PLAIN] = swept
     return found
 
 
@@ -143,8 +143,8 @@ def _drawn(curve: Curve) -> Callable[[Run], Iterator[Block]]:
         if not found:
             yield Text(f"Not drawn: {_missing(run, curve)}.")
             return
-        if findings.enough(found):
-            yield Figure(f"figure-{curve.figure}", findings.CURVE)
+        if run_tables.enough(found):
+            yield Figure(f"figure-{curve.figure}", run_tables.CURVE)
         else:
             yield Text("Not drawn: one or two points are no curve.")
         if curve.line != "real_servers" and len({_value(label) for label in found}) == 1:
@@ -183,7 +183,7 @@ def why(trial: Trial) -> str:
 def _missing(run: Run, curve: Curve) -> str:
     if curve.kernel == 1 and len(_kernels(run)) < 2:
         return "the run has one kernel"
-    wanted = ", ".join(findings.said(axis, value) for axis, value in curve.where.items())
+    wanted = ", ".join(run_tables.said(axis, value) for axis, value in curve.where.items())
     return f"the run has no rates of a cell with {wanted}"
 
 
@@ -212,7 +212,7 @@ def _matrix(run: Run) -> Iterator[Block]:
         place = rows.setdefault(key, {})
         servers = found.get("real_servers")
         place[servers if isinstance(servers, int) else 0] = str(len(measured)) if measured else "0"
-    header = (*_MATRIX_AXES, *(findings.said("real_servers", n) for n in counts))
+    header = (*_MATRIX_AXES, *(run_tables.said("real_servers", n) for n in counts))
     body = tuple((*key, *(found.get(n, _NONE) for n in counts)) for key, found in rows.items())
     yield Table(header, body)
     yield Text("Number of trials with numbers; a dash is a cell the run does not have.")
@@ -222,7 +222,7 @@ _MATRIX_AXES = ("kernel", "cpus", "forwarding", "scheduler")
 
 
 def _network(run: Run) -> Iterator[Block]:
-    link = findings.link_bits_per_s(run)
+    link = run_tables.link_bits_per_s(run)
     rows = []
     for trial in run.trials:
         each = trial.metrics.get("network_bytes_per_s")
@@ -230,9 +230,10 @@ def _network(run: Run) -> Iterator[Block]:
         if each is None and counted is not None and trial.kind == "judged":
             each = counted.bytes_per_s
         if each is not None:
+            name = run_tables.label(run, trial.cell)
             cells = (f"{trial.offered_rate:g}", f"{trial.reply_rate:.2f}", f"{each / 1e6:.2f}")
             share = _NONE if link is None else f"{8 * each / link:.1%}"
-            rows.append((findings.label(run, trial.cell), *cells, f"{8 * each / 1e6:.1f}", share))
+            rows.append((name, *cells, f"{8 * each / 1e6:.1f}", share))
     if not rows:
         yield Text("Not drawn: no trial of the run counted bytes.")
         return
@@ -253,11 +254,11 @@ def _cpu(cpus: int) -> Callable[[Run], Iterator[Block]]:
             director = [c for c in cost.node_costs(trial) if c.role == "director"]
             for each in director:
                 yield Text(
-                    f"{findings.label(run, trial.cell)}: the director took"
+                    f"{run_tables.label(run, trial.cell)}: the director took"
                     f" {each.us_per_connection:.1f} µs of CPU for a connection;"
                     f" {_lost(trial):.1%} were lost."
                 )
-        yield from findings.limits(run, found)
+        yield from run_tables.limits(run, found)
 
     return blocks
 
@@ -291,7 +292,7 @@ def _low_loss(run: Run) -> Iterator[Block]:
     rows = tuple(_low_loss_row(run, n) for n in range(len(run.knees)))
     yield Table(header, rows, frozenset(header[1:]))
     for knee in run.knees:
-        yield Text(f"{findings.label(run, knee.cell)}: {capacity.in_words(knee)}.")
+        yield Text(f"{run_tables.label(run, knee.cell)}: {capacity.in_words(knee)}.")
 
 
 def _low_loss_row(run: Run, place: int) -> tuple[str, ...]:
@@ -306,7 +307,7 @@ def _low_loss_row(run: Run, place: int) -> tuple[str, ...]:
     if latency is None and last is not None and last.latency is not None:
         latency = last.latency.mean_ms
     return (
-        findings.label(run, knee.cell),
+        run_tables.label(run, knee.cell),
         f"{100 * knee.loss_goal:g} %",
         number(knee.rate),
         _NONE if last is None else f"{last.reply_rate:.2f}",
@@ -315,5 +316,5 @@ def _low_loss_row(run: Run, place: int) -> tuple[str, ...]:
 
 
 def _price(run: Run) -> Iterator[Block]:
-    blocks = tuple(findings.prices(run))
+    blocks = tuple(run_tables.prices(run))
     yield from blocks or (Text("Not given: the plan names no price ([price])."),)

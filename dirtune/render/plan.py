@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from dirtune.change import persist
+from dirtune.change.plan import Change, Plan, Refusal, commands, silent
 from dirtune.escape import markdown as escaped
 from dirtune.escape import markdown_block, one_line
 from dirtune.settings import Risk
-from dirtune.tune import persist
-from dirtune.tune.plan import Change, Plan, Refusal, commands, silent
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import msgspec
 
 from dirtune.analyse.reach import Reach
+from dirtune.change.plan import AddAddress, Change, Plan, Refusal, Run, commands
 from dirtune.escape import markdown as escaped
 from dirtune.escape import markdown_block, one_line
 from dirtune.formats import from_json
-from dirtune.tune.plan import AddAddress, Change, Plan, Refusal, Run, commands
 
 _NOTHING = "nothing to do\n"
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from dirtune.change.presets import Judged
 from dirtune.escape import one_line
 from dirtune.render import cells
-from dirtune.render.documents import PresetDocument, PresetsDocument
-from dirtune.tune.presets import Judged
+from dirtune.render.json_documents import PresetDocument, PresetsDocument
 
 _SAID = {True: "will do", False: "change it", None: "yours to say"}
 _HEADER = ("node", "setting", "now", "2001", "today", "")

@@ -5,7 +5,7 @@ import jinja2
 from dirtune import escape
 from dirtune.analyse.run import Run
 from dirtune.render import cells, paper_charts, paper_document
-from dirtune.render.document import Document, Table
+from dirtune.render.blocks import Document, Table
 from dirtune.render.report_charts import charts
 from dirtune.render.report_document import document
 

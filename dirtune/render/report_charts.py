@@ -13,7 +13,7 @@ import vl_convert
 from dirtune.analyse import cost
 from dirtune.analyse.run import Run, Trial
 from dirtune.escape import each_text, visible
-from dirtune.render import findings
+from dirtune.render import run_tables
 from dirtune.render.report_document import handlers_of_interest, words
 
 Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
@@ -29,12 +29,12 @@ _FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
 
 def charts(run: Run) -> dict[str, str]:
     """Return each chart the run has matter for, by name, as SVG."""
-    swept = findings.swept(run)
+    swept = run_tables.swept(run)
     made = {
         "pairs": pairs(run),
         "ratio": ratio(run),
         "handlers": handlers(run),
-        "capacity": curves(run, swept) if findings.enough(swept) else None,
+        "capacity": curves(run, swept) if run_tables.enough(swept) else None,
     }
     return {name: svg(chart) for name, chart in made.items() if chart is not None}
 

@@ -11,8 +11,8 @@ from dirtune.analyse import cost
 from dirtune.analyse.cpu import WHOLE, whole
 from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
 from dirtune.analyse.run import Comparison, CpuShare, Forecast, NodeCpu, Run, Trial
-from dirtune.render import findings
-from dirtune.render.document import Block, Commands, Document, Figure, Section, Table, Text
+from dirtune.render import run_tables
+from dirtune.render.blocks import Block, Commands, Document, Figure, Section, Table, Text
 
 ARMS = {"A": "before", "B": "after"}
 _NONE = "-"
@@ -29,7 +29,7 @@ def document(run: Run) -> Document:
         Section("Handler cost", tuple(_handler_cost(run))),
         Section("Forecast and outcome", tuple(_forecast(run))),
         Section("Comparison", tuple(_comparison(run))),
-        *findings.sections(run),
+        *run_tables.sections(run),
         Section("CPU per node", tuple(_nodes(run))),
         Section("Trials", tuple(_trials(run)), folded=True),
         Section("Counters", tuple(_counters(run)), folded=True),
@@ -51,7 +51,7 @@ def document(run: Run) -> Document:
 def _headline(run: Run) -> str:
     if run.finished is None:
         return "The run was not finished: there is no verdict."
-    return findings.headline(run) or "No trial of the run is valid."
+    return run_tables.headline(run) or "No trial of the run is valid."
 
 
 def lines_of_interest(run: Run) -> frozenset[int]:
@@ -301,7 +301,7 @@ def cpu_table(run: Run, trials: Iterable[Trial]) -> Iterator[Block]:
 
 
 def _of(run: Run, trial: Trial) -> str:
-    return findings.label(run, trial.cell) if run.cells else ARMS.get(trial.arm, trial.arm)
+    return run_tables.label(run, trial.cell) if run.cells else ARMS.get(trial.arm, trial.arm)
 
 
 def _states(trials: Iterable[Trial]) -> tuple[str, ...]:

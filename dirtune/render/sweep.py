@@ -1,7 +1,7 @@
 """A run's judged trials as a table: what was offered, what came back, what it cost."""
 
 from dirtune.analyse.run import Run, Trial
-from dirtune.render import cells, findings
+from dirtune.render import cells, run_tables
 
 
 def table(run: Run) -> str:
@@ -19,7 +19,7 @@ def _document(run: Run, style: str) -> str:
     align = ("left", *("right",) * 6, "left")
     trials = [trial for trial in run.trials if trial.kind in {"judged", "peak"}]
     body = cells.table([_row(trial) for trial in trials], heads, style, align)
-    found = findings.text(run, style)
+    found = run_tables.text(run, style)
     return "\n\n".join(part for part in (body, _counted(list(run.trials)), found) if part) + "\n"
 
 

@@ -1,1 +1,1 @@
-"""Host fixes: plan (pure), apply, journal, undo."""
+"""The closed loop: measure, fix, measure the same traffic again, keep or take back."""

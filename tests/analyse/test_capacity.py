@@ -5,7 +5,7 @@ from facts import run, trial
 
 from dirtune.analyse import capacity
 from dirtune.analyse.run import Knee
-from dirtune.render import findings
+from dirtune.render import run_tables
 
 
 def test_the_curve_is_of_valid_trials_of_the_sweep_only():
@@ -42,8 +42,8 @@ def test_what_a_closed_loop_made_is_told_and_labelled():
         "Peak probe: 3000 replies/s (2 trials, sd 141.4), of a closed loop, which says nothing"
         " of loss."
     )
-    assert findings.headline(found) == said
-    assert said in findings.text(found, "simple")
+    assert run_tables.headline(found) == said
+    assert said in run_tables.text(found, "simple")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from facts import cell, node, run, trial
 
 from dirtune.analyse import cost
 from dirtune.analyse.run import Knee
-from dirtune.render import findings
+from dirtune.render import run_tables
 
 
 def test_cpu_per_connection_of_figure_16():
@@ -211,7 +211,7 @@ def test_nat_beside_direct_routing_in_words():
     assert (
         "cpus=1, nat beside dr at 100/s: a connection takes 1.80 times the director's CPU, 2.00"
         " times its packets by 0.90 times the CPU for each: more packets pass it, each cheaper."
-    ) in findings.text(made, "simple")
+    ) in run_tables.text(made, "simple")
 
 
 def clients(peaks, knees=(), apart=(-1, 1)):
@@ -251,7 +251,7 @@ def test_more_that_may_be_chance_is_not_for_want_of_clients():
     # +-30 in two trials: a standard error of 30, of the difference 42; 40 is less than three.
     for apart in ((-30, 30), (0,)):
         assert not cost.by_clients(clients(peaks, apart=apart))[0].known
-        said = findings.text(clients(peaks, apart=apart), "simple")
+        said = run_tables.text(clients(peaks, apart=apart), "simple")
         assert "340/s with 2 clients; that may be chance: a higher load.repeats" in said
     (found,) = cost.by_clients(clients(peaks, apart=(-5, 5)))
     assert (found.enough, found.known) == (None, True)
@@ -271,16 +271,16 @@ def test_of_clients_only_peaks_and_knees_that_were_reached_tell():
 
 
 def test_what_more_clients_made_in_words():
-    said = findings.text(clients({1: 300, 2: 301}), "simple")
+    said = run_tables.text(clients({1: 300, 2: 301}), "simple")
     assert (
         "Peak: 300/s with 1 client, 301/s with 2 clients; more than 1 client made no more: it is"
         " not they that limit."
     ) in said
-    assert "they limit it, and more still" in findings.text(clients({1: 150, 2: 301}), "simple")
+    assert "they limit it, and more still" in run_tables.text(clients({1: 150, 2: 301}), "simple")
 
 
 def test_a_knee_says_where_to_compare():
-    found = findings.text(clients({}, [(1, (300, "system")), (2, (600, "clients"))]), "simple")
+    found = run_tables.text(clients({}, [(1, (300, "system")), (2, (600, "clients"))]), "simple")
 
     assert "Compare before and after a change at 240, 300, 345/s: below it" in found
     assert found.count("Compare before and after") == 1, "where the clients limit it is no knee"

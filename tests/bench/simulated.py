@@ -6,10 +6,10 @@ import msgspec
 
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.profile import Profile
-from dirtune.bench.generators import Reply, Report
 from dirtune.bench.outcome import ClientResult
 from dirtune.collect.processes import Process
 from dirtune.collect.stat import CpuTimes, Stat
+from dirtune.plan.generators import Reply, Report
 from tests.plans import plan_of
 
 STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")

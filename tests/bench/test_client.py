@@ -11,8 +11,8 @@ import pytest
 from dirtune import remote
 from dirtune.bench import client
 from dirtune.bench.client import LiveLoad
-from dirtune.bench.generators import Schedule, schedule
 from dirtune.errors import TrialError
+from dirtune.plan.generators import Schedule, schedule
 from tests.plans import plan_of
 
 pytestmark = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")

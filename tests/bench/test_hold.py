@@ -12,7 +12,8 @@ import urllib.request
 
 import pytest
 
-from dirtune.bench import hold, matrix, plan
+from dirtune import plan
+from dirtune.bench import hold, matrix
 from dirtune.bench.hold import held
 from dirtune.bench.matrix import Hold
 from dirtune.errors import TrialError
@@ -76,7 +77,7 @@ def test_it_is_put_back_when_dirtune_dies(setting):
     script = f"""
 import asyncio, sys
 sys.path[:0] = {sys.path!r}
-from dirtune.bench import plan
+from dirtune import plan
 from dirtune.bench.hold import held
 from dirtune.bench.matrix import Hold
 plan = plan.parse({plan.EXAMPLE!r})

@@ -13,8 +13,8 @@ from dirtune.bench import knee, search
 from dirtune.bench.knee import Ask, Bounds, Seen, Space
 from dirtune.bench.matrix import Cell
 from dirtune.bench.search import Search
-from dirtune.bench.tables import Knee
 from dirtune.errors import PlanError
+from dirtune.plan.tables import Knee
 
 GOAL = 1e-4
 

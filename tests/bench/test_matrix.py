@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from dirtune.bench import matrix, plan
+from dirtune import plan
+from dirtune.bench import matrix
 from dirtune.errors import PlanError
 from tests.plans import plan_of, plan_text
 

@@ -10,10 +10,10 @@ import pytest
 
 from dirtune import remote
 from dirtune.bench import client, rig
-from dirtune.bench.generators import h2load, httperf, wrk
 from dirtune.cli import _sources
 from dirtune.errors import NotPossible, ParseError, TrialError
-from dirtune.loop import director
+from dirtune.plan.generators import h2load, httperf, wrk
+from dirtune.tune import director
 
 
 class Here:

@@ -12,11 +12,11 @@ import types
 import msgspec
 import pytest
 
+from dirtune import plan as plans
 from dirtune import remote
-from dirtune.bench import plan as plans
 from dirtune.bench import rig
-from dirtune.bench.generators import schedule
 from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
+from dirtune.plan.generators import schedule
 from tests.plans import plan_of
 
 pytestmark = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")

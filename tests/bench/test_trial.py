@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from simulated import PLAN, Director, planned
 
-from dirtune.analyse.metrics import METRICS
-from dirtune.analyse.run import Latency
 from dirtune.bench.outcome import Order
 from dirtune.bench.trial import conduct
 from dirtune.errors import NodeUnreachable, PlanError
+from dirtune.plan.latency import Latency
+from dirtune.plan.metrics import METRICS
 from tests.golden import same
 
 ORDER = Order("p01-1-A", "A", "judged", 150.0, 1)

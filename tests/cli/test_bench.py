@@ -10,9 +10,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from dirtune import plan as plans
 from dirtune.analyse.run import Run, Trial
 from dirtune.bench import budget, store
-from dirtune.bench import plan as plans
 from dirtune.cli import _bench, main
 from tests.render.inputs import READY
 

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from dirtune import plan as plans
 from dirtune.bench import matrix
-from dirtune.bench import plan as plans
 from dirtune.cli import _boot
 from dirtune.errors import LabError
-from dirtune.lab import control
+from dirtune.lab import lifecycle
 from dirtune.lab.spec import Scenario, Spec
 from tests.plans import plan_text
 
@@ -27,10 +27,10 @@ class Lab:
         self.plan = tmp_path / "plan.toml"
         self.plan.write_text(planned(1))
         lab = SimpleNamespace(spec=lambda: SPEC, plan=self.plan)
-        monkeypatch.setattr(control, "running", lambda: lab)
-        monkeypatch.setattr(control, "reboot", lambda say: self.asked.append("reboot"))
-        monkeypatch.setattr(control, "down", lambda: self.asked.append("down"))
-        monkeypatch.setattr(control, "up", self.up)
+        monkeypatch.setattr(lifecycle, "running", lambda: lab)
+        monkeypatch.setattr(lifecycle, "reboot", lambda say: self.asked.append("reboot"))
+        monkeypatch.setattr(lifecycle, "down", lambda: self.asked.append("down"))
+        monkeypatch.setattr(lifecycle, "up", self.up)
 
     def up(self, spec, say):
         self.asked.append(f"up {spec.cpus}")

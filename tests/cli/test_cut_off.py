@@ -13,15 +13,15 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
+from dirtune.change import journal
+from dirtune.change.journal import State
 from dirtune.cli import _tune
-from dirtune.tune import journal
-from dirtune.tune.journal import State
+from tests.change.machine import LINE
 from tests.cli.test_fix import host  # noqa: F401  (a fixture)
 from tests.cli.test_lvs import BEFORE, PLAN, ipvs  # noqa: F401  (a fixture)
 from tests.forked import Forked, wait_for
-from tests.loop import test_session as loop
-from tests.loop.test_session import RING, make  # noqa: F401  (a fixture)
-from tests.tune.machine import LINE
+from tests.tune import test_session as loop
+from tests.tune.test_session import RING, make  # noqa: F401  (a fixture)
 
 ENDS = [
     (signal.SIGINT,),

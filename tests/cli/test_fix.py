@@ -6,11 +6,11 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from dirtune.change import journal
+from dirtune.change.record import Begun
+from dirtune.change.steps import Saved
 from dirtune.cli import main
-from dirtune.tune import journal
-from dirtune.tune.record import Begun
-from dirtune.tune.steps import Saved
-from tests.tune.machine import LINE, build
+from tests.change.machine import LINE, build
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr("dirtune.host.WritableHost", lambda: machine)
     monkeypatch.setattr("dirtune.host.LiveHost", lambda *root: machine)
     monkeypatch.setattr("dirtune.cli._sources.samples", lambda source: (machine, machine))
-    monkeypatch.setattr("dirtune.tune.watchdog.arm", lambda path, at: 0)
+    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda path, at: 0)
     return machine
 
 
@@ -314,7 +314,9 @@ def test_every_command_says_what_is_open(lost):
 
 def test_what_another_network_tells_is_named_and_not_taken_for_held(lost, monkeypatch):
     applied = data("fix", "apply", "ipvs/sysctl-lost")
-    monkeypatch.setattr("dirtune.tune.network.is_elsewhere", lambda name: name.startswith("net:["))
+    monkeypatch.setattr(
+        "dirtune.change.network.is_elsewhere", lambda name: name.startswith("net:[")
+    )
 
     said = dirtune("fix", "verify")
 
@@ -408,7 +410,7 @@ def test_a_journal_that_cannot_be_read_is_named_and_hinders_no_other(lost, tmp_p
 AS_NOBODY = """
 import os
 from dirtune import cli
-from dirtune.tune import transaction
+from dirtune.change import transaction
 
 os.setuid(65534)
 assert list(transaction.place().state.glob("*.journal")) == []

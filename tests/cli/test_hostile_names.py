@@ -17,17 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from dirtune import plan as plans
 from dirtune import remote, signals
 from dirtune.analyse.cpu import Sample
-from dirtune.bench import plan as plans
-from dirtune.bench.tables import Director, Peer
+from dirtune.change import transaction
+from dirtune.change.plan import Plan
 from dirtune.cli import _fix, _live, _lvs, _output, main
 from dirtune.errors import NodeUnreachable
 from dirtune.escape import one_line
+from dirtune.plan.tables import Director, Peer
 from dirtune.render import plan as plan_text
 from dirtune.render import preparation, readiness
-from dirtune.tune import transaction
-from dirtune.tune.plan import Plan
 
 # Colour, title, clipboard, link, device control, 8-bit controls, overwriting, direction, tags.
 TERMINAL = (

@@ -7,13 +7,13 @@ import pytest
 from click.testing import CliRunner
 from markdown_it import MarkdownIt
 
+from dirtune.change.plan import Plan, Refusal
 from dirtune.cli import _nodes, main
 from dirtune.host import LiveHost
 from dirtune.lvs import guard, kernel
 from dirtune.lvs.diff import diff
 from dirtune.lvs.guard import Surroundings
 from dirtune.lvs.model import Destination, Numbers, Seen, Service, Table, Timeouts
-from dirtune.tune.plan import Plan, Refusal
 from tests.lvs.simulated import Simulated, install
 
 WEB = Service(
@@ -224,7 +224,7 @@ def test_a_director_does_its_own_without_ssh(ipvs, tmp_path, monkeypatch):
 
 def test_nor_does_it_need_it_where_no_real_server_can_be_logged_into(ipvs, plan, monkeypatch):
     monkeypatch.setitem(sys.modules, "dirtune.remote", None)
-    monkeypatch.delitem(sys.modules, "dirtune.bench.reach", raising=False)
+    monkeypatch.delitem(sys.modules, "dirtune.bench.vip_check", raising=False)
 
     done = lvs("apply", plan)
 

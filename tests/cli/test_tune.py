@@ -9,10 +9,10 @@ from click.testing import CliRunner
 
 from dirtune.bench.trial import Result
 from dirtune.cli import main
-from dirtune.loop import decide, session, turn
-from dirtune.loop.decide import Attempt, Trying
-from tests.loop.test_decide import COMPARISON
-from tests.loop.test_turn import PLAN, pairs
+from dirtune.tune import decide, session, turn
+from dirtune.tune.decide import Attempt, Trying
+from tests.tune.test_decide import COMPARISON
+from tests.tune.test_turn import PLAN, pairs
 
 DIRECTOR = '[director]\nhost = "lb1"\n[[services]]\nvip = "198.18.0.100"\nport = 80\n'
 LOAD = '[[clients]]\nhost = "c1"\n[load]\nrates = [200]\npairs = 12\n'

@@ -24,23 +24,23 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 import dirtune
-from dirtune import archive, checks, formats, snapshot
+from dirtune import archive, checks, formats, plan, snapshot
 from dirtune.analyse import capacity, cost
 from dirtune.analyse.probed import ProbeCost
 from dirtune.analyse.run import Run
-from dirtune.bench import exchange, plan, store
-from dirtune.bench.tables import Command, Load
+from dirtune.bench import exchange, store
+from dirtune.change import journal
 from dirtune.cli import _config
 from dirtune.collect import netlink as collect_netlink
 from dirtune.collect.kallsyms import Symbols
 from dirtune.errors import DirtuneError, ParseError
 from dirtune.host import RecordedHost
-from dirtune.loop.decide import Session
 from dirtune.lvs import kernel
 from dirtune.netlink import attributes, ethtool, genl, ip_vs
+from dirtune.plan.tables import Command, Load
 from dirtune.probes.probe import Context, Moment
 from dirtune.render import report
-from dirtune.tune import journal
+from dirtune.tune.decide import Session
 from tests.fuzz.mutation import WORDS, files, mutated, seeds
 from tests.netlink import played
 from tests.netlink.played import Played

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dirtune.bench import plan as plans
+from dirtune import plan as plans
 from dirtune.bench import rig
 from dirtune.bench.outcome import Order
 from dirtune.bench.trial import conduct

@@ -18,9 +18,9 @@ import pytest
 from benches import sweep
 
 from dirtune import remote
-from dirtune.lab import guest, order, state
+from dirtune.lab import guest, handler_order, state
 from dirtune.lab.spec import PAGE_BYTES, VIP
-from dirtune.loop import turn
+from dirtune.tune import turn
 from tests.plans import lab_plan_text
 
 pytestmark = pytest.mark.lab
@@ -255,8 +255,8 @@ def test_the_cards_handler_is_put_first_and_last_again_and_the_load_still_passes
     async def switched():
         config = state.folder().ssh_config
         async with await remote.connect("lb1", ssh_config=config) as director:
-            line = order.shared(await turn.snapshot_of(director))
-            switch = order.Switch(director, line, lambda command, note: None)
+            line = handler_order.shared(await turn.snapshot_of(director))
+            switch = handler_order.Switch(director, line, lambda command, note: None)
             for arm in "BA":
                 await switch(arm)
                 told.append(LINE.search(on("lb1", "cat /proc/interrupts"))[2].split(", "))

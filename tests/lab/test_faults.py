@@ -8,7 +8,7 @@ from dirtune.analyse.doctor import diagnose
 from dirtune.cli import main
 from dirtune.collect.facts import COMMANDS, Facts
 from dirtune.errors import LabError
-from dirtune.lab import control, state
+from dirtune.lab import lifecycle, state
 from dirtune.lab.spec import Spec
 
 READY = Facts(
@@ -48,9 +48,9 @@ LACKS = [
 def asked(tmp_path, monkeypatch):
     """A machine that has everything, seen from root; nothing of it is started."""
     monkeypatch.setenv("DIRTUNE_LAB", str(tmp_path / "lab"))
-    monkeypatch.setattr(control.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(control, "read_facts", lambda host: READY)
-    monkeypatch.setattr(control, "_lock", started)
+    monkeypatch.setattr(lifecycle.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(lifecycle, "read_facts", lambda host: READY)
+    monkeypatch.setattr(lifecycle, "_lock", started)
     return Spec(scenario=state.scenario("shared"))
 
 
@@ -60,18 +60,18 @@ def started(place):
 
 def test_a_machine_that_has_everything_lacks_nothing(asked):
     with pytest.raises(LabError, match="it was started"):
-        control.up(asked, print)
+        lifecycle.up(asked, print)
 
 
 @pytest.mark.parametrize("lack", LACKS, ids=lambda lack: next(iter(lack)))
 def test_what_doctor_says_of_the_lab_is_what_stops_it(asked, monkeypatch, lack):
     facts = msgspec.structs.replace(READY, **lack)
-    monkeypatch.setattr(control, "read_facts", lambda host: facts)
+    monkeypatch.setattr(lifecycle, "read_facts", lambda host: facts)
     (lab,) = (each for each in diagnose(facts).features if each.name == "lab")
     (obstacle,) = lab.obstacles
 
     with pytest.raises(LabError) as stopped:
-        control.up(asked, print)
+        lifecycle.up(asked, print)
 
     assert str(stopped.value) == f"{obstacle.why}: {obstacle.remedy}"
     assert not state.folder().path.exists()
@@ -80,21 +80,21 @@ def test_what_doctor_says_of_the_lab_is_what_stops_it(asked, monkeypatch, lack):
 def test_each_kernel_that_a_lab_boots_must_be_there(asked, monkeypatch):
     def up(**fields):
         with pytest.raises(LabError) as stopped:
-            control.up(msgspec.structs.replace(asked, **fields), print)
+            lifecycle.up(msgspec.structs.replace(asked, **fields), print)
         return str(stopped.value)
 
     assert "apt install linux-image-rt-amd64" in up(kernel="rt")
     rt = msgspec.structs.replace(READY, lab_kernels=("6.1.0-60-rt-amd64",))
-    monkeypatch.setattr(control, "read_facts", lambda host: rt)
+    monkeypatch.setattr(lifecycle, "read_facts", lambda host: rt)
     assert "it was started" in up(kernel="rt")
     assert "apt install linux-image-amd64" in up(kernel="rt", forwarding="tun")
 
 
 def test_without_root_nothing_is_looked_at(asked, monkeypatch):
-    monkeypatch.setattr(control.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(lifecycle.os, "geteuid", lambda: 1000)
 
     with pytest.raises(LabError, match="needs root"):
-        control.up(asked, print)
+        lifecycle.up(asked, print)
 
 
 def test_a_node_that_is_not_there_is_named_with_those_that_are(asked, tmp_path):
@@ -103,12 +103,12 @@ def test_a_node_that_is_not_there_is_named_with_those_that_are(asked, tmp_path):
     place.write("spec", asked)
 
     with pytest.raises(LabError, match="rs9: no such node; there are lb1, rs1"):
-        control._ssh_argv(place, "rs9", (), terminal=False)
+        lifecycle._ssh_argv(place, "rs9", (), terminal=False)
 
 
 def test_no_lab_is_up_says_how_to_get_one(asked):
     with pytest.raises(LabError, match="dirtune lab up"):
-        control.running()
+        lifecycle.running()
 
 
 @pytest.mark.usefixtures("asked")
@@ -117,9 +117,9 @@ def test_a_lab_that_is_up_already_is_left_alone(monkeypatch, words):
     def up(spec, say):
         raise LabError("a lab is up already")
 
-    monkeypatch.setattr(control, "up", up)
+    monkeypatch.setattr(lifecycle, "up", up)
     downs = []
-    monkeypatch.setattr(control, "down", lambda: downs.append(1))
+    monkeypatch.setattr(lifecycle, "down", lambda: downs.append(1))
 
     result = CliRunner().invoke(main, ["lab", *words])
 
@@ -128,15 +128,15 @@ def test_a_lab_that_is_up_already_is_left_alone(monkeypatch, words):
 
 
 def test_one_command_at_a_time_works_on_a_lab_and_leaves_no_lock(tmp_path, monkeypatch):
-    monkeypatch.setattr(control, "_LOCKS", tmp_path)
+    monkeypatch.setattr(lifecycle, "_LOCKS", tmp_path)
     here, there = (state.Folder(tmp_path / name) for name in ("here", "there"))
 
-    with control._lock(here):
-        with pytest.raises(LabError, match="at work"), control._lock(here):
+    with lifecycle._lock(here):
+        with pytest.raises(LabError, match="at work"), lifecycle._lock(here):
             pass
-        with control._lock(there):
+        with lifecycle._lock(there):
             pass
-    with control._lock(here):
+    with lifecycle._lock(here):
         pass
 
     assert list(tmp_path.glob("*.lock")) == []

@@ -107,10 +107,10 @@ from dirtune.cli import _sources
 from dirtune.cli._sources import Source
 from dirtune.host import WritableHost
 from dirtune.snapshot import take_all
-from dirtune.tune import fixes, journal, persist, transaction
-from dirtune.tune.fixes import Asked, Question
-from dirtune.tune.guards import guarded, own_interfaces
-from dirtune.tune.surroundings import look_around
+from dirtune.change import fixes, journal, persist, transaction
+from dirtune.change.fixes import Asked, Question
+from dirtune.change.guards import guarded, own_interfaces
+from dirtune.change.surroundings import look_around
 
 risk, fatal = Risk(sys.argv[1]), int(sys.argv[2])
 host = WritableHost()
@@ -281,7 +281,7 @@ def test_the_operators_own_connection_is_not_cut(script):
 
 
 # The settings end at 16, the files at 42: each a record and then a write.
-@pytest.mark.long  # two minutes each; `kill -9` at every step is tests/tune/test_kill.py
+@pytest.mark.long  # two minutes each; `kill -9` at every step is tests/change/test_kill.py
 @pytest.mark.parametrize("moment", [2, 10, 16, 25, 37])
 def test_a_power_cut_anywhere_is_undone(script, moment):
     fresh = look()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dirtune.bench import plan
+from dirtune import plan
 from dirtune.errors import LabError
 from dirtune.host import LiveHost
 from dirtune.lab import boot, cgroups, guest, qmp, spec, state

@@ -31,6 +31,18 @@ from dirtune.analyse.run import Comparison, CpuShare, Knee, NodeCpu
 from dirtune.analyse.work import Line, Work
 from dirtune.bench.budget import TupleBudget, warnings
 from dirtune.bench.check import Readiness
+from dirtune.change.plan import (
+    AddAddress,
+    Change,
+    Plan,
+    PutFile,
+    Refusal,
+    SetAffinity,
+    SetCard,
+    SetValue,
+    Unbind,
+)
+from dirtune.change.presets import judged, parse
 from dirtune.checks import Check, Finding, Fix, Outcome, Severity, Status, Waiver
 from dirtune.checks.difference import compare
 from dirtune.collect.ethtool import Card
@@ -42,22 +54,10 @@ from dirtune.render import audit, tune
 from dirtune.render.plan import Held, LeftOut
 from dirtune.render.preparation import Done
 from dirtune.settings import Risk
-from dirtune.tune.plan import (
-    AddAddress,
-    Change,
-    Plan,
-    PutFile,
-    Refusal,
-    SetAffinity,
-    SetCard,
-    SetValue,
-    Unbind,
-)
-from dirtune.tune.presets import judged, parse
+from tests.change.test_presets import FRESH
 from tests.checks import machines
 from tests.plans import plan_of
 from tests.render.crowded import RUN
-from tests.tune.test_presets import FRESH
 
 # A director whose NIC shares its line, and outcomes of every kind. The checks are no real ones:
 # their words are theirs to change.

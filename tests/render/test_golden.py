@@ -19,7 +19,6 @@ from dirtune.render import (
     comparison,
     difference,
     doctor,
-    findings,
     fix_files,
     irqs,
     lvs,
@@ -33,6 +32,7 @@ from dirtune.render import (
     profile,
     prometheus,
     readiness,
+    run_tables,
     sweep,
     tune,
 )
@@ -41,7 +41,7 @@ from tests.render import inputs
 from tests.render.crowded import RUN
 
 GOLDEN = Path(__file__).parent / "golden"
-NO_OUTPUT = {"cells", "document", "documents", "paper_charts"}
+NO_OUTPUT = {"cells", "blocks", "json_documents", "paper_charts"}
 """Modules that make parts of the output of others."""
 NO_OUTPUT |= {"paper_document", "report_charts", "report_document"}
 
@@ -155,9 +155,9 @@ OUTPUTS = {
     "readiness": lambda: several(
         readiness.text, inputs.READY, msgspec.structs.replace(inputs.READY, forced=True)
     ),
-    "findings": lambda: findings.text(store.example("paper"), "simple"),
-    "findings-headline": lambda: findings.headline(store.example("paper")),
-    "findings-knee": lambda: several(capacity.in_words, *inputs.KNEES),
+    "run_tables": lambda: run_tables.text(store.example("paper"), "simple"),
+    "run_tables-headline": lambda: run_tables.headline(store.example("paper")),
+    "run_tables-knee": lambda: several(capacity.in_words, *inputs.KNEES),
     "sweep-table": lambda: sweep.table(RUN),
     "sweep-markdown": lambda: sweep.markdown(RUN),
     "report-markdown": lambda: report(RUN),

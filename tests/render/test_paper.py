@@ -10,7 +10,7 @@ pytest.importorskip("altair", reason="charts need the extra `report`")
 from dirtune.analyse.run import LinkPoint, Run
 from dirtune.bench import store
 from dirtune.render import paper_charts
-from dirtune.render.document import Figure, Table, Text
+from dirtune.render.blocks import Figure, Table, Text
 from dirtune.render.paper_document import document
 from dirtune.render.report import files, html
 from tests.render.inputs import WITHOUT_TRIALS

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("altair", reason="charts need the extra `report`")
 
 from dirtune.analyse.run import Run
-from dirtune.render.document import Table
+from dirtune.render.blocks import Table
 from dirtune.render.report import files, html, markdown
 from dirtune.render.report_document import document, number
 from tests.render.inputs import UNFINISHED

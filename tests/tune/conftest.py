@@ -1,8 +1,6 @@
-import pytest
+"""Lets the tests of this folder import the simulated director."""
 
-from tests.tune.machine import build
+import sys
+from pathlib import Path
 
-
-@pytest.fixture
-def machine(tmp_path):
-    return build(tmp_path / "host")
+sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))

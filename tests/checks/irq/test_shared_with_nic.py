@@ -2,6 +2,8 @@ import dataclasses
 
 import pytest
 
+from dirtune.change.fixes import Question
+from dirtune.change.fixes.unbind_partners import FIX
 from dirtune.checks import Severity, Status, run
 from dirtune.checks.irq.shared_with_nic import shared_with_nic
 from dirtune.collect.cpuinfo import CpuInfo
@@ -9,8 +11,6 @@ from dirtune.collect.interrupts import parse_interrupts
 from dirtune.collect.mounts import Mount
 from dirtune.collect.pci import Block, PciDevice
 from dirtune.snapshot import Snapshot
-from dirtune.tune.fixes import Question
-from dirtune.tune.fixes.unbind_partners import FIX
 from tests.checks.machines import (
     CARD,
     DISK,

@@ -1,0 +1,145 @@
+"""The service under test as the director's own table shows it. Pure; a rig brings the texts.
+
+It tells who got how many connections, and whether anybody but the plan's clients uses it.
+
+/proc/net/ip_vs has no counter of connections. `ipvsadm -Ln --stats --exact` has one for each
+destination, and where it is not installed netlink tells the same through the director's dirtune.
+"""
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from dirtune.collect import ip_vs
+from dirtune.collect.ipvs_netlink import IpvsService, parse_ipvs
+from dirtune.collect.netlink import IPVS
+from dirtune.plan.tables import Plan
+
+# Asking ipvsadm would load the module where it is not.
+STATS_SCRIPT = """\
+[ -r /proc/net/ip_vs ] || exit 0
+if command -v ipvsadm >/dev/null; then exec ipvsadm -Ln --stats --exact; fi
+exec {dirtune} netlink
+"""
+CLIENT_SCRIPT = """\
+ip -o route get {vip} | sed -n 's/.* src \\([^ ]*\\).*/src \\1/p'
+cat /proc/net/tcp /proc/net/tcp6
+true
+"""
+"""What a client calls itself towards the service, and its sockets."""
+WATCH_S = 3
+"""How long connections that are not ours are looked for while nothing is sent."""
+LOOK_MAX = 20_000
+"""Entries up to which a table that rests is read: 322 reads of 10,000 steps each, some 0.05 s."""
+LEFTOVERS_S = 130
+"""How long a larger one is waited for: what has ended leaves it after 120 s."""
+
+_NAMED = 3
+_ESTABLISHED = "01"
+_PROTOCOLS = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP"}
+_Service = TypeVar("_Service", ip_vs.Service, IpvsService)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How the service is used at one moment."""
+
+    entries: int
+    """Connections of the service in the table, whatever their state."""
+    connections: int
+    """Over all services of the director, since they were last zeroed."""
+
+
+def ours(services: Iterable[_Service], plan: Plan) -> _Service | None:
+    """Return the plan's service out of a director's *services*; None if it is not there."""
+    place = _place(plan)
+    return next((s for s in services if (s.protocol, s.address, s.port) == place), None)
+
+
+def shares(text: str, plan: Plan) -> dict[str, int]:
+    """Return the connections of each real server, by label, from what `STATS_SCRIPT` printed.
+
+    Over all its ports. Empty where the service is not there or neither tool is.
+    """
+    parse = _from_netlink if text.startswith("/netlink/") else _from_ipvsadm
+    found: dict[str, int] = {}
+    for address, count in parse(text, plan):
+        label = plan.server_at(address)
+        found[label] = found.get(label, 0) + count
+    return found
+
+
+def use(services: str, counters: str, plan: Plan) -> Use | None:
+    """Return the use of the plan's service from two files of /proc/net; None if it is not there.
+
+    *services* is ip_vs, *counters* is ip_vs_stats_percpu.
+    """
+    found = ours(ip_vs.parse_services(services), plan)
+    if found is None:
+        return None
+    entries = sum(each.active + each.inactive for each in found.destinations)
+    return Use(entries, ip_vs.parse_ip_vs_stats_percpu(counters).connections)
+
+
+def foreign(table: str, clients: Mapping[str, str], plan: Plan) -> str | None:
+    """Return in words whose connections to the service are not ours, None if there are none.
+
+    *table* is ip_vs_conn, *clients* what `CLIENT_SCRIPT` printed on each client, by label. What
+    our clients no longer hold is left of an earlier run: the director forgets a connection that
+    was cut off after 15 minutes, one that has ended after two.
+    """
+    for label, text in clients.items():
+        if held := _held(text, plan):
+            return f"{label} holds {held} open"
+    own = {src for text in clients.values() for src in re.findall(r"^src (\S+)$", text, re.M)}
+    own |= {client.address for client in plan.clients if client.address is not None}
+    place = _place(plan)
+    others = Counter(
+        each.client
+        for each in ip_vs.parse_connections(table)
+        if (each.protocol, each.address, each.port) == place and each.client not in own
+    )
+    said = [f"{count} of {address}" for address, count in others.most_common(_NAMED)]
+    more = ["others"] if len(others) > _NAMED else []
+    return ", ".join((*said, *more)) or None
+
+
+def _held(sockets: str, plan: Plan) -> int:
+    """Count the established sockets to the service in the text of /proc/net/tcp and tcp6.
+
+    tcp_ipv4.c, get_tcp4_sock(): addresses are words of 32 bits in the machine's own byte order.
+    """
+    packed = ipaddress.ip_address(plan.service.vip or "").packed
+    words = [packed[n : n + 4] for n in range(0, len(packed), 4)]
+    orders = (b"".join(words), b"".join(word[::-1] for word in words))
+    remotes = {f"{order.hex().upper()}:{plan.service.port:04X}" for order in orders}
+    rows = (row.split() for row in sockets.splitlines())
+    return sum(row[2] in remotes and row[3] == _ESTABLISHED for row in rows if len(row) > 3)
+
+
+def _place(plan: Plan) -> tuple[str, str | None, int | None]:
+    wanted = plan.service
+    return _PROTOCOLS[wanted.protocol], wanted.vip, wanted.port
+
+
+def _from_ipvsadm(text: str, plan: Plan) -> Iterator[tuple[str, int]]:
+    protocol, vip, port = _place(plan)
+    host = f"[{vip}]" if ":" in (vip or "") else vip
+    within = False
+    for row in text.splitlines():
+        cells = row.split()
+        if cells[:1] == ["->"] and within and len(cells) >= 3 and cells[2].isdigit():
+            yield re.sub(r"^\[|\]$", "", cells[1].rpartition(":")[0]), int(cells[2])
+        elif cells[:1] != ["->"]:
+            within = cells[:2] == [protocol, f"{host}:{port}"]
+
+
+def _from_netlink(text: str, plan: Plan) -> Iterator[tuple[str, int]]:
+    rows = [row.partition(" ")[2] for row in text.splitlines() if row.startswith(f"{IPVS} ")]
+    found = ours(parse_ipvs(rows[0]).services if rows else (), plan)
+    for each in found.destinations if found else ():
+        if each.connections is not None:
+            yield each.address, each.connections

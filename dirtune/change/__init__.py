@@ -1,0 +1,1 @@
+"""Host fixes: plan (pure), apply, journal, undo."""

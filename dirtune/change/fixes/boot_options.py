@@ -1,0 +1,200 @@
+"""Words of the kernel command line, by a drop-in of GRUB's.
+
+The drop-in is read after /etc/default/grub and edits what was set there, whatever it was. A word
+may have been put in for a reason, so an entry with the old command line stays in the menu.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator
+
+from dirtune.change.fixes import Asked, Fix, Question, Surroundings
+from dirtune.change.plan import Action, Change, PutFile, Refusal, Run
+from dirtune.settings import BootOption, Risk
+from dirtune.snapshot import Snapshot
+
+_FOLDERS = ("/etc/default/grub.d", "/etc/grub.d")
+_DROP_IN = "/etc/default/grub.d/90-dirtune.cfg"
+_ENTRY = "/etc/grub.d/42_dirtune_previous"
+_MAKERS = ("grub-mkconfig", "grub2-mkconfig")
+_SIGNED = "# Written by dirtune; `dirtune rollback` removes it.\n"
+_EDIT = "# edits: -"
+# Words that neither sed, the shell nor GRUB has another meaning for.
+_PLAIN = re.compile(r"[A-Za-z0-9_.,:=@/+&-]*")
+_VARIABLES = ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT")
+
+
+def _plan(question: Question) -> Iterator[Change | Refusal]:
+    asked = tuple(question.settings(BootOption))
+    if not asked:
+        return
+    before = question.around.texts.get(_DROP_IN)
+    # What the drop-in does already, for a fix of before, it goes on to do.
+    words = (*_edited(before or ""), *(option for _, option in asked))
+    first, options = asked[0][0], tuple(dict.fromkeys(words))
+    refusals = tuple(_refusals(first, options, question))
+    left = [refusal for refusal in refusals if refusal.name not in question.force]
+    if left:
+        yield from left
+        return
+    entry = _menu_entry(question.snapshot, question.around)
+    update = _update(question.around)
+    yield _change(first, Run(undo=update), "make the boot menu anew")
+    title = f"{_said(options)} the command line of the next boot"
+    yield _change(first, PutFile(_DROP_IN, before, _drop_in(options)), title)
+    if entry:
+        title = "keep a boot entry with the command line of today"
+        old = question.around.texts.get(_ENTRY)
+        yield _change(first, PutFile(_ENTRY, old, entry, 0o755), title)
+    # The menu is made from the files, so it is made after them on the way back as well.
+    yield _change(first, Run(make=update), "make the boot menu anew")
+
+
+def _change(asked: Asked, action: Action, title: str) -> Change:
+    return asked.change(action, title, risk=Risk.REBOOT, lasting=True)
+
+
+def _said(options: tuple[BootOption, ...]) -> str:
+    drops, adds = (
+        " ".join(filter(None, words))
+        for words in zip(*((o.drop, o.add) for o in options), strict=True)
+    )
+    take, put = f"take {drops} from" if drops else "", f"put {adds} on" if adds else ""
+    return " and ".join(filter(None, (take, put)))
+
+
+def _refusals(
+    asked: Asked, options: tuple[BootOption, ...], question: Question
+) -> Iterator[Refusal]:
+    said, around = _said(options), question.around
+    odd = [w for option in options for w in (option.drop, option.add) if not _PLAIN.fullmatch(w)]
+    if odd:
+        why = f"cannot hold {odd[0]!r}: {said} the boot loader's own file"
+        yield asked.refusal(_DROP_IN, why)
+    if not _update(around) or not around.paths.issuperset(_FOLDERS):
+        why = f"GRUB with drop-ins is not here; {said} the boot loader's own file"
+        yield asked.refusal(_DROP_IN, why)
+    for path in _later(options, around):
+        why = f"is read after {_DROP_IN} and sets the same again"
+        yield asked.refusal(path, why, name="read-later")
+    if _menu_entry(question.snapshot, around) is None:
+        why = (
+            "the running kernel's image is not in /boot, or its command line has characters that "
+            "cannot be printed, so no entry with the old line is kept"
+        )
+        yield asked.refusal(_ENTRY, why, name="no-old-entry")
+
+
+def _later(options: tuple[BootOption, ...], around: Surroundings) -> Iterator[str]:
+    words = [option.drop or option.add for option in options]
+    for path, text in around.texts.items():
+        if path.startswith(_FOLDERS[0]) and path > _DROP_IN and any(w in text for w in words):
+            yield path
+
+
+def _update(around: Surroundings) -> tuple[str, ...]:
+    """Return the command that makes the boot menu; empty if it would not read a drop-in."""
+    if "update-grub" in around.commands:
+        return ("update-grub",)
+    menu = next((p for p in sorted(around.paths) if p.endswith("/grub.cfg")), None)
+    for maker in _MAKERS:
+        # GRUB's own version reads /etc/default/grub alone; Debian's and others' read the folder.
+        reads = any(p.endswith(f"/{maker}") and "grub.d" in t for p, t in around.texts.items())
+        if maker in around.commands and reads and menu:
+            return (maker, "-o", menu)
+    return ()
+
+
+def _edited(text: str) -> Iterator[BootOption]:
+    """Yield what a drop-in of ours edits."""
+    for row in text.splitlines():
+        if row.startswith(_EDIT):
+            drop, _, add = row.removeprefix(_EDIT).partition(" +")
+            yield BootOption(drop, add)
+
+
+def _drop_in(options: tuple[BootOption, ...]) -> str:
+    # Blanks around every word make first, middle, last and only one the same case; the loop
+    # takes a word given twice in a row, whose blanks overlap.
+    edits = " ".join(
+        f"-e ':a{at}' -e {shlex.quote(f's/ {_pattern(o.drop)} /{_put(o.add)}/')} -e 'ta{at}'"
+        for at, o in enumerate(options)
+        if o.drop
+    )
+    # What comes without one that goes stands in the first of the two alone.
+    added = "".join(f" {option.add}" for option in options if not option.drop)
+    assignments = "".join(
+        f'{name}=$(dirtune_edit "${{{name}-}}{added if name == _VARIABLES[0] else ""}")\n'
+        for name in _VARIABLES
+    )
+    rows = "".join(f"{_EDIT}{option.drop} +{option.add}\n" for option in options)
+    return f"""{_SIGNED}{rows}dirtune_edit() {{
+    {{ printf ' %s ' "$1" | tr '\\t\\n' '  '; echo; }} |
+        sed {edits + " " if edits else ""}-e 's/^ *//' -e 's/ *$//'
+}}
+{assignments}unset -f dirtune_edit
+"""
+
+
+def _pattern(word: str) -> str:
+    return "".join(f"\\{c}" if c in r".*[]^$/\\" else c for c in word)
+
+
+def _put(word: str) -> str:
+    escaped = "".join(f"\\{c}" if c in r"&/\\" else c for c in word)
+    return f" {escaped} " if escaped else " "
+
+
+def _menu_entry(snapshot: Snapshot, around: Surroundings) -> str | None:
+    """Return a script that prints an entry for what runs now.
+
+    None if its image is not known, or its command line cannot be written in one row.
+    """
+    release = snapshot.kernel.osrelease if snapshot.kernel else None
+    image = _first(around, f"/boot/vmlinuz-{release}")
+    if image is None:
+        return None
+    initrd = _first(
+        around,
+        f"/boot/initrd.img-{release}",
+        f"/boot/initramfs-{release}.img",
+        f"/boot/initrd-{release}",
+    )
+    words = [word for word in snapshot.cmdline or () if not word.startswith("BOOT_IMAGE=")]
+    if not all(word.isprintable() for word in (*words, image, initrd or "")):
+        return None
+    options = " ".join(map(shlex.quote, words))
+    seen = _as_grub_sees(snapshot)
+    load = f"    initrd {shlex.quote(initrd.removeprefix(seen))}\n" if initrd else ""
+    path = shlex.quote(image.removeprefix(seen))
+    return f"""#!/bin/sh
+{_SIGNED}cat <<'ENTRY'
+menuentry 'Linux with the command line before dirtune' --class gnu-linux --id dirtune-previous {{
+    search --no-floppy --set=root --file {path}
+    linux {path} {options}
+{load}}}
+ENTRY
+"""
+
+
+def _as_grub_sees(snapshot: Snapshot) -> str:
+    """Return what to drop from the path of an image: GRUB knows no mounts."""
+    own = any(mount.target == "/boot" for mount in snapshot.mounts or ())
+    return "/boot" if own else ""
+
+
+def _first(around: Surroundings, *paths: str) -> str | None:
+    return next((path for path in paths if path in around.paths), None)
+
+
+FIX = Fix(
+    "boot-options",
+    _plan,
+    reads=(
+        f"{_FOLDERS[0]}/*.cfg",
+        _ENTRY,
+        *(f"/usr/sbin/{maker}" for maker in _MAKERS),
+    ),
+    looks=(*_FOLDERS, "/boot/vmlinuz-*", "/boot/initr*", "/boot/grub*/grub.cfg"),
+    commands=("update-grub", *_MAKERS),
+)

@@ -1,0 +1,44 @@
+"""Rings, channels, coalescing and offloads of network cards."""
+
+from collections.abc import Iterator, Mapping
+
+from dirtune.change.fixes import Asked, Fix, Question
+from dirtune.change.plan import Change, Refusal, SetCard
+from dirtune.collect.ethtool import Card
+from dirtune.settings import FEATURES, CardValues
+
+
+def _plan(question: Question) -> Iterator[Change | Refusal]:
+    seen: set[tuple[str, str]] = set()
+    for asked, setting in question.settings(CardValues):
+        key = (setting.interface, setting.group)
+        if key in seen:
+            why = f"has its {setting.group} set for another finding already"
+            yield asked.refusal(setting.interface, why)
+        else:
+            yield _one(asked, setting, (question.snapshot.ethtool or {}).get(setting.interface))
+        seen.add(key)
+
+
+def _one(asked: Asked, setting: CardValues, card: Card | None) -> Change | Refusal:
+    now = _now(card or Card(), setting.group)
+    unknown = [name for name in setting.values if name not in now]
+    if unknown:
+        why = f"has no {', '.join(unknown)} that its driver lets be set"
+        return asked.refusal(setting.interface, why)
+    before = {name: now[name] for name in setting.values}
+    action = SetCard(setting.interface, setting.group, before, dict(setting.values))
+    said = ", ".join(f"{name} {value}" for name, value in setting.values.items())
+    instead = ", ".join(map(str, before.values()))
+    return asked.change(action, f"give {setting.interface} {said} instead of {instead}")
+
+
+def _now(card: Card, group: str) -> Mapping[str, int]:
+    if group == FEATURES:
+        features = card.features or {}
+        return {name: int(each.on) for name, each in features.items() if not each.fixed}
+    found: Mapping[str, int] | None = getattr(card, group)
+    return found or {}
+
+
+FIX = Fix("card-settings", _plan)

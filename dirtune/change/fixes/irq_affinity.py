@@ -1,0 +1,43 @@
+"""The CPUs that take an interrupt.
+
+Interrupts that the kernel manages cannot be moved from user space: their number of queues, or
+`irqaffinity=` and `isolcpus=managed_irq` at boot, say where they go.
+"""
+
+from collections.abc import Iterator
+
+from dirtune.change.fixes import Asked, Fix, Question
+from dirtune.change.plan import Change, Refusal, SetAffinity
+from dirtune.collect.cpus import format_cpulist
+from dirtune.settings import IrqCpus
+
+_MANAGED = "is managed by the kernel, which refuses to have it moved; change the number of queues"
+_OUT = "unusable-cpu"
+
+
+def _plan(question: Question) -> Iterator[Change | Refusal]:
+    seen: set[str] = set()
+    for asked, setting in question.settings(IrqCpus):
+        if setting.irq not in seen:
+            seen.add(setting.irq)
+            yield _one(asked, setting, question)
+
+
+def _one(asked: Asked, setting: IrqCpus, question: Question) -> Change | Refusal:
+    subject = f"irq {setting.irq} ({setting.action})"
+    state = (question.snapshot.proc_irq or {}).get(setting.irq)
+    if state is None or state.affinity is None:
+        return asked.refusal(subject, "does not say where it may go")
+    if state.managed:
+        return asked.refusal(subject, _MANAGED)
+    usable = question.snapshot.cpus.usable if question.snapshot.cpus else setting.cpus
+    out = {*setting.cpus} - {*usable}
+    if out and _OUT not in question.force:
+        why = f"is to go to CPU {format_cpulist(out)}, which is offline or isolated"
+        return asked.refusal(subject, why, name=_OUT)
+    before, after = format_cpulist(state.affinity), format_cpulist(setting.cpus)
+    action = SetAffinity(setting.irq, before, after, setting.action)
+    return asked.change(action, f"have {subject} go to CPU {after} instead of {before}")
+
+
+FIX = Fix("irq-affinity", _plan)

@@ -1,0 +1,51 @@
+"""What irqbalance is started with: the interrupts and CPUs that it leaves alone."""
+
+import re
+from collections.abc import Iterator
+
+from dirtune.change.fixes import Fix, Question
+from dirtune.change.plan import Change, PutFile, Refusal, Run
+from dirtune.settings import IrqbalanceVariable
+
+_FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
+# What neither systemd, which reads the file, nor a shell has another meaning for in quotes.
+_PLAIN = re.compile(r"[A-Za-z0-9_.,:=/+ -]*")
+_RESTART = ("systemctl", "try-restart", "irqbalance")
+# There while systemd is the first process (sd_booted(3)): else nobody answers systemctl.
+_SYSTEMD = "/run/systemd/system"
+
+
+def _plan(question: Question) -> Iterator[Change | Refusal]:
+    asked = []
+    for each, setting in question.settings(IrqbalanceVariable):
+        if _PLAIN.fullmatch(setting.value):
+            asked.append((each, setting))
+        else:
+            yield each.refusal(setting.name, f"cannot be {setting.value!r}: set it by hand")
+    if not asked:
+        return
+    first = asked[0][0]
+    path = next((path for path in _FILES if path in question.around.texts), None)
+    if path is None:
+        yield first.refusal(_FILES[0], "is not on this host, nor what else its unit reads")
+        return
+    before = after = question.around.texts[path]
+    for _, setting in asked:
+        after = with_variable(after, setting)
+    runs = _RESTART[0] in question.around.commands and _SYSTEMD in question.around.paths
+    restart = _RESTART if runs else ()
+    title = f"start irqbalance with {', '.join(f'{s.name}={s.value}' for _, s in asked)}"
+    # It reads the file when it starts, on the way back as well.
+    yield first.change(Run(undo=restart), "restart irqbalance", lasting=True)
+    yield first.change(PutFile(path, before, after), title, lasting=True)
+    yield first.change(Run(make=restart), "restart irqbalance", lasting=True)
+
+
+def with_variable(text: str, setting: IrqbalanceVariable) -> str:
+    """Return the text of a file of NAME="value" rows in which *setting* holds."""
+    mine = re.compile(rf"\s*(?:export\s+)?{re.escape(setting.name)}=")
+    kept = [row for row in text.splitlines() if not mine.match(row)]
+    return "\n".join((*kept, f'{setting.name}="{setting.value}"', ""))
+
+
+FIX = Fix("irqbalance", _plan, reads=_FILES, looks=(_SYSTEMD,), commands=_RESTART[:1])

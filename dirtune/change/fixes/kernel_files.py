@@ -1,0 +1,63 @@
+"""Sysctls, masks of RPS and XPS, and what else is one value in one file of the kernel."""
+
+from collections.abc import Iterator
+
+from dirtune.change.fixes import Asked, Fix, Question
+from dirtune.change.plan import Change, Refusal, SetValue
+from dirtune.collect.cpus import Cpus, format_cpulist, parse_mask
+from dirtune.settings import KernelFile
+
+_OUT = "unusable-cpu"
+_RPS, _XPS = "rps_cpus", "xps_cpus"
+
+
+def _plan(question: Question) -> Iterator[Change | Refusal]:
+    taken: dict[str, str] = {}
+    for asked, setting in question.settings(KernelFile):
+        path = setting.path
+        verdict = _one(asked, setting, question)
+        if taken.setdefault(path, setting.value) == setting.value:
+            yield verdict
+        else:
+            why = f"is to be {taken[path]} for another finding, not {setting.value}"
+            yield asked.refusal(path, why)
+
+
+def _one(asked: Asked, setting: KernelFile, question: Question) -> Change | Refusal:
+    path, before = setting.path, question.around.texts.get(setting.path)
+    if before is None:
+        why = "cannot be read on this host; its module may not be loaded"
+        return asked.refusal(path, why)
+    before, after = before.strip(), setting.value
+    if path.endswith((_RPS, _XPS)):
+        out = _out(path, after, question.snapshot.cpus)
+        if out and _OUT not in question.force:
+            why = f"is to have CPU {out}, which is offline or isolated"
+            return asked.refusal(path, why, name=_OUT)
+        after = _as_printed(after, before)
+    elif after.split() == before.split():
+        after = before  # numbers that the kernel parts by tabs
+    action = SetValue(path, before, "\t".join(after.split()) if "\t" in before else after)
+    return asked.change(action, f"set {path} to {after} instead of {before}")
+
+
+def _out(path: str, mask: str, cpus: Cpus | None) -> str:
+    """Return the CPUs of *mask* that work must not be sent to.
+
+    A queue of its own for packets sent is right for an isolated CPU too.
+    """
+    if cpus is None:
+        return ""
+    good = cpus.usable if path.endswith(_RPS) else cpus.online
+    return format_cpulist({*parse_mask(mask)} - {*good})
+
+
+def _as_printed(mask: str, like: str) -> str:
+    """Return *mask* as the kernel prints it where it now prints *like*: as many digits."""
+    number, digits = int(mask.replace(",", ""), 16), len(like.replace(",", ""))
+    text = f"{number:0{digits}x}"
+    groups = [text[max(0, end - 8) : end] for end in range(len(text), 0, -8)]
+    return ",".join(reversed(groups))
+
+
+FIX = Fix("kernel-files", _plan)

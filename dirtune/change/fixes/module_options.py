@@ -1,0 +1,65 @@
+"""Parameters of modules, for when they are loaded next.
+
+A driver that is in the initramfs reads its parameters from there.
+"""
+
+import re
+from collections.abc import Iterator
+
+from dirtune.change.fixes import Fix, Question
+from dirtune.change.plan import Change, PutFile, Refusal, Run
+from dirtune.settings import MODPROBE_FILE, ModuleOptions, Risk
+
+# What modprobe.d(5) takes for one word without a meaning of its own.
+_PLAIN = re.compile(r"[A-Za-z0-9_.,:=/+-]+")
+_INITRAMFS = "update-initramfs"
+
+
+def _plan(question: Question) -> Iterator[Change | Refusal]:
+    asked = []
+    for each, setting in question.settings(ModuleOptions):
+        words = (setting.module, *setting.values, *setting.values.values())
+        odd = next((word for word in words if not _PLAIN.fullmatch(word)), None)
+        if odd is None:
+            asked.append((each, setting))
+        else:
+            yield each.refusal(MODPROBE_FILE, f"cannot hold {odd!r}: set it by hand")
+    if not asked:
+        return
+    before = question.around.texts.get(MODPROBE_FILE)
+    after = before or ""
+    for _, setting in asked:
+        after = with_options(after, setting)
+    first = asked[0][0]
+    names = ", ".join(dict.fromkeys(setting.module for _, setting in asked))
+    title = f"have {names} take other options when loaded next"
+    update = (_INITRAMFS, "-u") if _INITRAMFS in question.around.commands else ()
+    # The image is made from the files, so it is made after them on the way back as well.
+    if update:
+        yield first.change(
+            Run(undo=update), "make the initramfs anew", risk=Risk.REBOOT, lasting=True
+        )
+    yield first.change(
+        PutFile(MODPROBE_FILE, before, after), title, risk=Risk.REBOOT, lasting=True
+    )
+    if update:
+        yield first.change(
+            Run(make=update), "make the initramfs anew", risk=Risk.REBOOT, lasting=True
+        )
+
+
+def with_options(text: str, setting: ModuleOptions) -> str:
+    """Return the text of a modprobe.d(5) file with *setting*, and no other row of the same."""
+    kept = []
+    for row in text.splitlines():
+        words = row.split()
+        if words[:2] == ["options", setting.module]:
+            rest = [word for word in words[2:] if word.partition("=")[0] not in setting.values]
+            if not rest:
+                continue
+            row = " ".join((*words[:2], *rest))  # noqa: PLW2901  (what is kept of it)
+        kept.append(row)
+    return "\n".join((*kept, setting.row, ""))
+
+
+FIX = Fix("module-options", _plan, reads=(MODPROBE_FILE,), commands=(_INITRAMFS,))

@@ -1,0 +1,152 @@
+"""What stands against a change whatever asks for it: who would be cut off. Pure.
+
+A disruptive change resets a card, or takes a device away, for a moment or until it is undone. On
+the interface of the operator's own SSH connection that may be the last thing the operator does;
+on a VRRP master it makes the backup take over.
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import assert_never
+
+from dirtune.change.fixes import Surroundings
+from dirtune.change.plan import (
+    Action,
+    AddAddress,
+    Bind,
+    Change,
+    Plan,
+    PutFile,
+    Refusal,
+    Run,
+    SetAffinity,
+    SetCard,
+    SetDefaultRoute,
+    SetValue,
+    SwitchOn,
+    Unbind,
+)
+from dirtune.checks import roles
+from dirtune.collect.routes import route_to
+from dirtune.lvs.change import DrainIpvs, EditIpvs
+from dirtune.settings import Risk
+from dirtune.snapshot import Snapshot
+
+_VRRP = ("keepalived", "vrrpd", "ucarp")
+
+
+def guarded(
+    plan: Plan, snapshot: Snapshot, around: Surroundings, *, force: frozenset[str]
+) -> Plan:
+    """Return *plan* without the changes that something stands against; *force* names what may."""
+    refusals = tuple(
+        refusal
+        for change in plan.changes
+        for refusal in _against(change, snapshot, around)
+        if refusal.name not in force
+    )
+    refused = {(refusal.reason, refusal.fix, refusal.subject) for refusal in refusals}
+    kept = tuple(
+        change
+        for change in plan.changes
+        if (change.reason, change.fix, _subject(change)) not in refused
+    )
+    return Plan(kept, (*plan.refusals, *refusals))
+
+
+def _against(change: Change, snapshot: Snapshot, around: Surroundings) -> Iterator[Refusal]:
+    if change.risk is not Risk.DISRUPTIVE or change.lasting:
+        return
+    for name, why in _reasons(change.action, snapshot, around):
+        yield Refusal(change.reason, change.fix, _subject(change), why, name)
+
+
+def _reasons(
+    action: Action, snapshot: Snapshot, around: Surroundings
+) -> Iterator[tuple[str, str]]:
+    own = own_interfaces(snapshot, around.ssh)
+    for name in touched(action, snapshot):
+        if name in own:
+            yield "ssh", f"would cut off your own SSH connection, which {name} carries"
+    master = vrrp(snapshot)
+    if master:
+        yield "vrrp", f"{master}; do the backup first, then fail over"
+
+
+def touched(action: Action, snapshot: Snapshot) -> tuple[str, ...]:
+    """Return the interfaces that *action* takes down for a moment or longer."""
+    match action:
+        case SetCard(interface=interface):
+            return (interface,)
+        case Unbind(device=address) | Bind(device=address):
+            return next((d.nets for d in snapshot.pci or () if d.address == address), ())
+        case (
+            SetValue()
+            | SetAffinity()
+            | PutFile()
+            | AddAddress()
+            | SwitchOn()
+            | SetDefaultRoute()
+            | Run()
+            | EditIpvs()
+            | DrainIpvs()
+        ):
+            return ()
+        case _:
+            assert_never(action)
+
+
+def own_interfaces(snapshot: Snapshot, ssh: str | None) -> frozenset[str]:
+    """Return the interfaces that carry the SSH connection *ssh*; empty without one.
+
+    The one that the client's address is routed to, the one that has this host's address, and what
+    a bond or a bridge among them is made of.
+    """
+    words = (ssh or "").split()
+    if len(words) != 4:
+        return frozenset()
+    client, _, mine, _ = (word.partition("%")[0] for word in words)
+    if ipaddress.ip_address(client).is_loopback:
+        return frozenset()
+    route = route_to(snapshot.routes or (), client)
+    found = {route.interface} if route else set()
+    found |= {a.interface for a in snapshot.interface_addresses or () if a.address == mine}
+    found |= {i.name for i in snapshot.interfaces or () if i.master in found}
+    # A VLAN is named after what carries it, where nobody chose another name.
+    return frozenset(found | {name.partition(".")[0] for name in found})
+
+
+def vrrp(snapshot: Snapshot) -> str | None:
+    """Return why this host is taken for a VRRP master; None if it is none."""
+    if snapshot.processes is None:
+        return None
+    names = {process.name for process in snapshot.processes if not process.kernel}
+    program = next((n for n in _VRRP if any(each.startswith(n) for each in names)), None)
+    if program is None or "backup" in roles(snapshot):
+        return None
+    if snapshot.services and snapshot.addresses is not None:
+        return f"would interrupt a VRRP master: {program} runs and the virtual addresses are here"
+    return f"may interrupt a VRRP master: {program} runs, and of what is not known"
+
+
+def _subject(change: Change) -> str:
+    action = change.action
+    match action:
+        case SetCard(interface=interface):
+            return interface
+        case Unbind(device=device) | Bind(device=device):
+            return device
+        case (
+            SetValue()
+            | SetAffinity()
+            | PutFile()
+            | AddAddress()
+            | SwitchOn()
+            | SetDefaultRoute()
+            | Run()
+            | EditIpvs()
+            | DrainIpvs()
+        ):
+            return change.title
+        case _:
+            assert_never(action)

@@ -1,0 +1,322 @@
+"""What a real server, and a director with NAT, must be set to for the way it is reached. Pure.
+
+Direct routing: the virtual addresses on loopback, and no ARP for them. A tunnel: its end, the
+virtual addresses on it, sources checked loosely there, segments that fit through. NAT: answers go
+through the director, which forwards and sends no redirects. Nothing that is so already is touched,
+and settings come before the addresses that need them.
+"""
+
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from itertools import pairwise
+
+from dirtune.change.plan import (
+    Action,
+    AddAddress,
+    Change,
+    Plan,
+    Refusal,
+    Run,
+    SetDefaultRoute,
+    SetValue,
+    SwitchOn,
+)
+from dirtune.checks import is_quiet
+from dirtune.checks.realserver import is_up, on_links, tunnels
+from dirtune.collect.addresses import InterfaceAddress
+from dirtune.collect.routes import route_to
+from dirtune.collect.sysctls import dotted
+from dirtune.lvs.model import Table
+from dirtune.settings import Risk
+from dirtune.snapshot import Snapshot
+
+FIELDS = (
+    "addresses",
+    "local_networks",
+    "interface_addresses",
+    "interfaces",
+    "routes",
+    "sysctls",
+    "modules",
+)
+"""What of a snapshot is looked at."""
+_CONF = "/proc/sys/net/ipv4/conf"
+_TUNNEL = "tunl0"
+_MODULES = ("ipip", "tunnel4", "ip_tunnel")
+# Values of the settings at which an address of loopback is not answered for, nor told of.
+_QUIET = {"arp_ignore": ({1, 2, 8}, "1"), "arp_announce": ({2}, "2")}
+_STRICT, _LOOSE = 1, "2"
+_MTU, _MSS = 1500, 1440  # the tunnel takes 20 bytes, IPv4 and TCP 40
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """How a director's table reaches one real server."""
+
+    direct: tuple[str, ...] = ()
+    """Virtual addresses that it is sent by direct routing."""
+    tunnelled: tuple[str, ...] = ()
+    """Those that it is sent through an IP-in-IP tunnel."""
+    wrapped: tuple[str, ...] = ()
+    """Kinds of other tunnels (gue, gre), which are not made here."""
+    nat: bool = False
+    gateway: str | None = None
+    """The director's address that NAT's answers go through; None where the plan does not say."""
+
+    @property
+    def vips(self) -> tuple[str, ...]:
+        """The virtual addresses that it must hold."""
+        return tuple(dict.fromkeys((*self.direct, *self.tunnelled)))
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A real server as it is."""
+
+    snapshot: Snapshot
+    default_routes: tuple[str, ...] = ()
+    """As `ip route` prints them behind `default`, and whole if they begin otherwise."""
+    ssh_client: str | None = None
+    """Where the SSH connection that asks comes from."""
+
+
+def need(table: Table, addresses: frozenset[str], gateway: str | None = None) -> Need:
+    """Return how *table* reaches the real server that has *addresses*."""
+    uses = [
+        (each, service.address)
+        for service in table.services
+        for each in service.destinations
+        if each.address in addresses
+    ]
+
+    def vips(*ways: str) -> tuple[str, ...]:
+        found = (vip for each, vip in uses if vip and _way(each.forwarding, each.tunnel) in ways)
+        return tuple(dict.fromkeys(found))
+
+    ways = {_way(each.forwarding, each.tunnel) for each, _ in uses}
+    wrapped = tuple(sorted(ways & {"gue", "gre"}))
+    return Need(vips("dr"), vips("ipip", "gue", "gre"), wrapped, "nat" in ways, gateway)
+
+
+def real_server(wanted: Need, seen: Seen) -> Plan:
+    """Return what makes a real server what is *wanted*, and what stands against it."""
+    return _plan(
+        (
+            *_quiet(wanted, seen.snapshot),
+            *_tunnel_end(wanted, seen),
+            *_default_route(wanted, seen),
+            *_addresses(wanted, seen.snapshot),
+        )
+    )
+
+
+def director(table: Table, snapshot: Snapshot) -> Plan:
+    """Return what lets a director pass on the answers of its real servers behind NAT."""
+    servers = {
+        each.address
+        for service in table.services
+        for each in service.destinations
+        if each.forwarding == "nat"
+        if ":" not in each.address and each.address not in (snapshot.addresses or ())
+    }
+    routes = snapshot.routes or ()
+    links = sorted({route.interface for s in servers if (route := route_to(routes, s))})
+    return _plan(each for link in links for each in _passing(table, link, snapshot))
+
+
+def _plan(found: Iterable[Change | Refusal]) -> Plan:
+    every = tuple(found)
+    return Plan(
+        tuple(each for each in every if isinstance(each, Change)),
+        tuple(each for each in every if isinstance(each, Refusal)),
+    )
+
+
+def _way(forwarding: str, tunnel: str) -> str:
+    return tunnel if forwarding == "tun" else forwarding
+
+
+def _passing(table: Table, link: str, snapshot: Snapshot) -> Iterator[Change | Refusal]:
+    vips = {service.address for service in table.services}
+    # Where clients and real servers are reached by one card, answers leave as they came in.
+    one_card = any(
+        each.interface == link and each.address in vips
+        for each in snapshot.interface_addresses or ()
+    )
+    if one_card:
+        for where in ("all", link):
+            yield from _set(
+                snapshot, f"{where}/send_redirects", {0}, "0", "realserver/nat-redirects"
+            )
+    # net.ipv4.ip_forward would set other settings of every card anew.
+    yield from _set(snapshot, f"{link}/forwarding", {1}, "1", "ipvs/nat-forward-off")
+
+
+def _quiet(wanted: Need, snapshot: Snapshot) -> Iterator[Change | Refusal]:
+    vips = [vip for vip in wanted.vips if ":" not in vip]
+    links = on_links(snapshot)
+    for name, (good, value) in _QUIET.items() if vips else ():
+        known = {
+            snapshot.sysctls.effective(link, name) if snapshot.sysctls else None for link in links
+        }
+        if not known <= good:
+            yield from _set(snapshot, f"all/{name}", good, value, "realserver/arp-leak")
+    for each in snapshot.interface_addresses or ():
+        if each.address in vips and each.interface in links and not is_quiet(each.interface):
+            yield Refusal(
+                "realserver/arp-leak",
+                "",
+                each.address,
+                f"is on {each.interface} itself, which answers ARP for it: "
+                f"`{_removal(each)}` first",
+                "vip-on-link",
+            )
+
+
+def _removal(found: InterfaceAddress) -> str:
+    address = f"{found.address}/{found.prefix}"
+    return shlex.join(("ip", "addr", "del", address, "dev", found.interface))
+
+
+def _tunnel_end(wanted: Need, seen: Seen) -> Iterator[Change | Refusal]:
+    if not wanted.tunnelled:
+        return
+    for kind in wanted.wrapped:
+        why = "is not made by dirtune: make its end by hand"
+        yield Refusal("realserver/tun-endpoint", "", f"tunnel of {kind}", why, kind)
+    if wanted.wrapped:
+        return
+    snapshot = seen.snapshot
+    found = {tunnel.name: tunnel for tunnel in tunnels(snapshot)}
+    reason = "realserver/tun-endpoint"
+    if _TUNNEL not in found:
+        loaded = snapshot.modules.loaded if snapshot.modules else frozenset()
+        # What it needs goes with it, unless that was there before; what is in use stays.
+        own = (name for name in _MODULES if name not in loaded)
+        gone = ("sh", "-c", 'for m; do rmmod "$m" 2>/dev/null; done; :', "sh", *own)
+        yield _change(Run(("modprobe", "ipip"), gone), "load ipip", reason)
+    yield from _loosely(snapshot)
+    if _TUNNEL not in found or is_up(found[_TUNNEL]) is False:
+        yield _change(SwitchOn(_TUNNEL), f"{_TUNNEL} off -> on", reason)
+
+
+def _loosely(snapshot: Snapshot) -> Iterator[Change]:
+    """Check sources loosely on the tunnel: the greater of its own setting and `all` holds."""
+    settings = snapshot.sysctls
+    if settings is None:
+        return
+    # A module that is yet to be loaded makes its interface with the default.
+    own, known = f"{_TUNNEL}/rp_filter", settings.conf(_TUNNEL, "rp_filter")
+    before = settings.conf("default", "rp_filter") if known is None else known
+    everyone = settings.conf("all", "rp_filter")
+    if before is not None and max(before, everyone or 0) == _STRICT:
+        action = SetValue(f"{_CONF}/{own}", str(before), _LOOSE)
+        title = f"net.ipv4.conf.{_TUNNEL}.rp_filter {before} -> {_LOOSE}"
+        yield _change(action, title, "realserver/tun-rp-filter")
+
+
+def _default_route(wanted: Need, seen: Seen) -> Iterator[Change | Refusal]:
+    """Lead NAT's answers to the director, and have segments fit through a tunnel.
+
+    Both in one change: a second would not find the routes that were seen.
+    """
+    if wanted.nat and wanted.gateway is None:
+        why = "must lead to the director: director.address of the plan is to say where that is"
+        yield Refusal("realserver/nat-gateway", "", "default route", why, "gateway")
+    old = seen.default_routes[0] if seen.default_routes else ""
+    led = wanted.gateway is not None and wanted.nat and not _leads_to(wanted.gateway, seen)
+    new = f"via {wanted.gateway}" if led else old
+    if wanted.tunnelled and not wanted.wrapped and _too_large(new, seen):
+        new = f"{new} advmss {_MSS}"
+    if new == old:
+        return
+    reason = "realserver/nat-gateway" if led else "realserver/tun-mss"
+    odd = [row for row in seen.default_routes if not _taken_back(row)]
+    if odd:
+        why = f"could not be put back, for it has `{odd[0]}`: change it by hand"
+        yield Refusal(reason, "", "default route", why)
+        return
+    action = SetDefaultRoute(seen.default_routes, new)
+    if led:
+        before = " | ".join(seen.default_routes) or "none"
+        yield _change(action, f"default route {before} -> {new}", reason, Risk.DISRUPTIVE)
+        yield from _cut_off(seen)
+    else:
+        yield _change(action, f"default route + advmss {_MSS}", reason)
+
+
+def _leads_to(gateway: str, seen: Seen) -> bool:
+    # The network of the default route.
+    now = route_to(seen.snapshot.routes or (), "0.0.0.0")  # noqa: S104
+    return now is not None and now.gateway == gateway
+
+
+def _too_large(row: str, seen: Seen) -> bool:
+    """Tell whether segments that are sent by the route *row* do not fit through a tunnel."""
+    words = dict(pairwise(row.split()))
+    if not words or "advmss" in words:
+        return False
+    link = words.get("dev")
+    if link is None and "via" in words:
+        hop = route_to(seen.snapshot.routes or (), words["via"])
+        link = hop.interface if hop else None
+    mtu = {each.name: each.mtu for each in seen.snapshot.interfaces or ()}.get(link or "")
+    return mtu is not None and mtu <= _MTU and mtu - 40 > _MSS
+
+
+def _taken_back(row: str) -> bool:
+    """Tell whether ip(8) takes *row* back: none of several next hops, and of no other type."""
+    words = row.split()
+    return "dev" in words and not {"default", "nexthop", "nhid"} & {*words}
+
+
+def _cut_off(seen: Seen) -> Iterator[Refusal]:
+    client = seen.ssh_client
+    back = route_to(seen.snapshot.routes or (), client) if client and ":" not in client else None
+    if back is not None and back.network.prefixlen == 0:
+        yield Refusal(
+            "realserver/nat-gateway",
+            "",
+            "default route",
+            f"carries the SSH connection from {client}, which would be answered through the "
+            f"director: give {client} a route of its own",
+            "ssh",
+        )
+
+
+def _addresses(wanted: Need, snapshot: Snapshot) -> Iterator[Change]:
+    for vip in wanted.vips:
+        if _held(vip, snapshot):
+            continue
+        ended = vip in wanted.tunnelled and not wanted.wrapped and ":" not in vip
+        device = _TUNNEL if ended else "lo"
+        address = f"{vip}/{128 if ':' in vip else 32}"
+        yield _change(
+            AddAddress(device, address), f"{address} on {device}", "realserver/vip-missing"
+        )
+
+
+def _held(vip: str, snapshot: Snapshot) -> bool:
+    if vip in (snapshot.addresses or ()):
+        return True
+    return any(
+        ip_address(vip) in network for network in snapshot.local_networks or () if ":" not in vip
+    )
+
+
+def _set(
+    snapshot: Snapshot, name: str, good: Iterable[int], value: str, reason: str
+) -> Iterator[Change | Refusal]:
+    path = f"net/ipv4/conf/{name}"
+    before = snapshot.sysctls.number(path) if snapshot.sysctls else None
+    if before is None:
+        yield Refusal(reason, "", dotted(path), "could not be read")
+    elif before not in good:
+        action = SetValue(f"/proc/sys/{path}", str(before), value)
+        yield _change(action, f"{dotted(path)} {before} -> {value}", reason)
+
+
+def _change(action: Action, title: str, reason: str, risk: Risk = Risk.SAFE) -> Change:
+    return Change(action, risk, reason, "prepare", title)

@@ -1,0 +1,67 @@
+"""Look around a host for what the fixes ask beyond a snapshot."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+
+from dirtune.change.fixes import Asked, Fix, Surroundings, all_fixes
+from dirtune.change.persist import FILES
+from dirtune.errors import SourceMissing, SourceRefused
+from dirtune.host import Host, literal
+from dirtune.settings import KernelFile
+
+_SSH = "SSH_CONNECTION"
+
+
+def look_around(
+    host: Host, fixes: tuple[Fix, ...] = (), asked: tuple[Asked, ...] = (), *, live: bool
+) -> Surroundings:
+    """Read what *fixes*, and those that do what is *asked*, want to know.
+
+    *live* says that *host* is this machine.
+    """
+    kinds = (*fixes, *(fix for fix in all_fixes() if not fix.checks))
+    settings = (setting for each in asked for setting in each.fix.settings)
+    texts = {literal(setting.path) for setting in settings if isinstance(setting, KernelFile)}
+    texts |= {*FILES, *(pattern for fix in kinds for pattern in fix.reads)}
+    paths = {pattern for fix in kinds for pattern in fix.looks}
+    commands = {name for fix in kinds for name in fix.commands}
+    return Surroundings(
+        dict(_texts(host, texts)),
+        frozenset(path for pattern in paths for path in host.glob(pattern)),
+        frozenset(name for name in commands if _has(host, name, live=live)),
+        ssh_connection(host) if live else None,
+    )
+
+
+def ssh_connection(host: Host, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return SSH_CONNECTION of this session; sudo takes it away, so the shells above are asked."""
+    if _SSH in environ:
+        return environ[_SSH]
+    pid = os.getppid()
+    while pid > 1:
+        try:
+            rows = host.read(f"/proc/{pid}/environ").split("\0")
+            parent = host.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[1]
+        except (SourceMissing, SourceRefused):
+            return None
+        found = next((row for row in rows if row.startswith(f"{_SSH}=")), None)
+        if found:
+            return found.partition("=")[2]
+        pid = int(parent)
+    return None
+
+
+def _texts(host: Host, patterns: set[str]) -> Iterator[tuple[str, str]]:
+    for path in sorted({path for pattern in patterns for path in host.glob(pattern)}):
+        try:
+            yield path, host.read(path)
+        except (SourceMissing, SourceRefused):
+            continue
+
+
+def _has(host: Host, name: str, *, live: bool) -> bool:
+    if live:
+        return shutil.which(name) is not None
+    # A recorded host has no PATH.
+    return any(host.glob(f"{place}/{name}") for place in ("/usr/sbin", "/sbin", "/usr/bin"))

@@ -1,0 +1,347 @@
+"""Change this host so that it can be taken back: lock, journal, watchdog, apply, confirm.
+
+One set of changes is open at a time. It is settled when somebody confirms it or when it is
+taken back: by hand, by the watchdog when nobody confirmed in time, or at once by the watchdog
+when the process that applied it died in the middle.
+"""
+
+import os
+import shlex
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dirtune import __version__
+from dirtune.change import journal, network
+from dirtune.change.apply import apply, carry_through, roll_back
+from dirtune.change.culprits import FIELDS, suspects, targets
+from dirtune.change.plan import Action, Change, Plan
+from dirtune.change.record import (
+    Applied,
+    Begun,
+    Confirmed,
+    Entry,
+    Planned,
+    RolledBack,
+    State,
+    Stuck,
+)
+from dirtune.change.steps import Saved, holds
+from dirtune.errors import ApplyError, NotPossible
+from dirtune.host import Host, WritableHost
+from dirtune.signals import interruptible, undisturbed
+from dirtune.snapshot import take
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_ON_THE_WAY = ("its undoing was begun",)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where dirtune keeps what it must remember of this host."""
+
+    state: Path
+    """Journals; survives a reboot."""
+    run: Path
+    """The lock; need not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a journal."""
+
+    journal: str
+    state: State
+    already: bool
+    """Whether it was so before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Whether one change still has its effect."""
+
+    journal: str
+    change: Change
+    holds: bool
+    by: tuple[str, ...] = ()
+    """If not: the programs that run and the files that set the same, otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    path: Path
+    why: str = "the apply failed"
+
+    def begun(self, index: int, saved: Saved) -> None:
+        journal.append(self.path, Begun(index, saved))
+
+    def applied(self) -> None:
+        journal.append(self.path, Applied(journal.boot_clock_s()))
+
+    def undone(self, stuck: tuple[str, ...]) -> None:
+        journal.append(self.path, Stuck(stuck) if stuck else RolledBack(self.why))
+
+
+def place(environ: Mapping[str, str] = os.environ) -> Place:
+    """Return $DIRTUNE_STATE or /var/lib/dirtune, and $DIRTUNE_RUN or /run/dirtune."""
+    state = environ.get("DIRTUNE_STATE") or "/var/lib/dirtune"
+    run = environ.get("DIRTUNE_RUN") or "/run/dirtune"
+    return Place(Path(state).absolute(), Path(run).absolute())
+
+
+def carry_out(
+    plan: Plan, host: WritableHost, at: Place, *, confirm_s: float = 0, forced: str | None = None
+) -> str:
+    """Apply *plan* and return the name of its journal.
+
+    With *confirm_s* above 0 it is taken back that many seconds later unless confirmed, and at
+    once if this process dies on the way. `ApplyError` if it did not take; then nothing is left
+    of it, or the message names what is.
+    """
+    from dirtune.change.watchdog import arm  # noqa: PLC0415  (it imports this module)
+
+    with journal.lock(at.run):
+        _require_settled(at)
+        planned = _planned(plan, host, at, confirm_s, forced)
+        path = journal.path_of(at.state, planned.journal)
+        if confirm_s:
+            # Before anything is done: it must be there when this process dies on the way.
+            arm(path, at)
+        journal.create(path, planned)
+        count = _runtime(planned) if confirm_s else len(planned.changes)
+        with interruptible():
+            apply(_actions(planned)[:count], host, _Kept(path))
+    return planned.journal
+
+
+def confirm(at: Place, host: WritableHost, name: str | None = None) -> Settled:
+    """Keep what was applied, and make what outlives a reboot; `ApplyError` if it is too late.
+
+    If that cannot be made, everything is taken back.
+    """
+    with journal.lock(at.run):
+        path, entry = _in_time(at, host, name)
+        already = entry.state is State.CONFIRMED
+        if not already:
+            _make_lasting(path, entry, host)
+        return Settled(path.stem, State.CONFIRMED, already=already)
+
+
+def renew(at: Place, host: WritableHost, name: str | None = None) -> Settled:
+    """Begin the time to confirm anew; `ApplyError` if it is over."""
+    with journal.lock(at.run):
+        path, entry = _in_time(at, host, name)
+        already = entry.state is State.CONFIRMED
+        if not already:
+            journal.append(path, Applied(journal.boot_clock_s()))
+        return Settled(path.stem, entry.state, already=already)
+
+
+def _in_time(at: Place, host: Host, name: str | None) -> tuple[Path, Entry]:
+    """Return the journal that is confirmed, or can be; `ApplyError` if it is too late."""
+    path = journal.find(at.state, name)
+    entry = journal.load(path)
+    if entry.state is State.ROLLED_BACK:
+        raise ApplyError(f"{path.stem}: was taken back; apply it again")
+    _require_its_network(entry, host)
+    left = entry.seconds_left(boot_id(host), journal.boot_clock_s())
+    if entry.state is not State.CONFIRMED and (left is None or left <= 0):
+        raise ApplyError(f"{path.stem}: not confirmed in time; run dirtune rollback")
+    return path, entry
+
+
+def _make_lasting(path: Path, entry: Entry, host: WritableHost) -> None:
+    first = _runtime(entry.planned)
+    again = [done for index, done in entry.begun if index >= first]
+    try:
+        with interruptible():
+            # Of a confirmation that was cut off.
+            if again and (stuck := roll_back(again, host)):
+                raise ApplyError("; ".join(stuck))  # noqa: TRY301  (as any failure of it)
+            carry_through(_actions(entry.planned)[first:], host, _Kept(path), [], first=first)
+            journal.append(path, Confirmed())
+    except BaseException as error:
+        with undisturbed():
+            undo_journal(path, host, "the confirmation failed")
+        raise ApplyError(f"{error}; everything was taken back") from error
+
+
+def take_back(
+    at: Place, host: WritableHost, name: str | None = None, why: str = "asked"
+) -> Settled:
+    """Undo what a journal did, the last one for None; `ApplyError` names what is left.
+
+    `NotPossible` where a later one stands that set the same: what it found is this one's work;
+    and where it was made in another network namespace that is still there.
+    """
+    with journal.lock(at.run):
+        path = journal.find(at.state, name)
+        entry = journal.load(path)
+        if entry.state is State.ROLLED_BACK:
+            return Settled(path.stem, State.ROLLED_BACK, already=True)
+        _require_its_network(entry, host)
+        _require_last(entry, at)
+        undo_journal(path, host, why)
+        return Settled(path.stem, State.ROLLED_BACK, already=False)
+
+
+def undo_journal(path: Path, host: WritableHost, why: str) -> None:
+    """Undo one journal; the caller holds the lock. A signal is obeyed afterwards."""
+    with undisturbed():
+        _undo(path, host, why)
+
+
+def _undo(path: Path, host: WritableHost, why: str) -> None:
+    entry = journal.load(path)
+    if entry.state is not State.PLANNED:
+        # Killed on the way it is half undone: then it is neither kept nor to be confirmed.
+        with suppress(NotPossible):  # a full disk keeps nothing from being undone
+            journal.append(path, Stuck(_ON_THE_WAY))
+    stuck = roll_back(entry.done, host)
+    # Tried again and again, an undo that is stuck must not fill the disk.
+    if not (stuck and entry.rest[-1:] == (Stuck(stuck),)):
+        try:
+            _Kept(path, why).undone(stuck)
+        except NotPossible as error:
+            left = f"; left: {'; '.join(stuck)}" if stuck else ""
+            said = f"{error}: it was undone{left}, but cannot be said there"
+            raise NotPossible(f"{said}; make room, then rollback again") from error
+    if stuck:
+        raise ApplyError(f"{path.stem}: could not undo: {'; '.join(stuck)}; then rollback again")
+
+
+def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding, ...]:
+    """Read back every effect that dirtune made and did not take back.
+
+    What a later journal set anew is that one's to hold. `elsewhere` names the journals that are
+    left out.
+    """
+    here = [entry for entry in _standing(at) if not _is_elsewhere(entry, host)]
+    made = [(entry.planned.journal, change) for entry in here for change in entry.made]
+    last = {thing: journal for journal, change in made for thing in targets(change.action)}
+    now = take(host, FIELDS)
+    return tuple(
+        Holding(journal, change, held, () if held else suspects(change.action, now))
+        for journal, change in made
+        if not checks or change.reason in checks
+        if all(last[thing] == journal for thing in targets(change.action))
+        if (held := holds(change.action, host)) is not None
+    )
+
+
+def elsewhere(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return a sentence on each journal whose effects another network namespace would tell."""
+    return tuple(
+        f"{entry.planned.journal}: {_elsewhere(entry)}"
+        for entry in _standing(at)
+        if any(not checks or change.reason in checks for change in entry.made)
+        if _is_elsewhere(entry, host)
+    )
+
+
+def notices(at: Place, host: Host, *, settling: bool = False) -> tuple[str, ...]:
+    """Return a sentence on what is neither kept nor taken back, and on each unreadable journal.
+
+    *settling* leaves out the first, for who is about to settle it.
+    """
+    now = journal.survey(at.state)
+    first = now.unfinished[:1] if not settling else ()
+    return (*(_open_line(path, at, host) for path in first), *now.unreadable)
+
+
+def _open_line(path: Path, at: Place, host: Host) -> str:
+    left = journal.load(path).seconds_left(boot_id(host), journal.boot_clock_s())
+    if left is None and journal.locked(at.run):
+        return f"{path.stem} is being made or taken back just now"
+    if left is None:
+        return f"{path.stem} was not finished; dirtune rollback takes back what it did"
+    if left <= 0:
+        return f"{path.stem} was not confirmed in time; dirtune rollback takes it back"
+    return f"{path.stem} is taken back in {left:.0f} s unless dirtune confirm keeps it"
+
+
+def unreadable(at: Place) -> tuple[str, ...]:
+    """Return a sentence on each journal that cannot be read; the others are not hindered by it."""
+    return journal.survey(at.state).unreadable
+
+
+def boot_id(host: Host) -> str:
+    """Return what names this boot."""
+    return host.read(_BOOT_ID).strip()
+
+
+def _runtime(planned: Planned) -> int:
+    """Return how many of the changes are made at once; what outlives a reboot comes last."""
+    return sum(not change.lasting for change in planned.changes)
+
+
+def _actions(planned: Planned) -> tuple[Action, ...]:
+    return tuple(change.action for change in planned.changes)
+
+
+def _planned(plan: Plan, host: Host, at: Place, confirm_s: float, forced: str | None) -> Planned:
+    seconds, rest_ns = divmod(time.time_ns(), 1_000_000_000)
+    now = time.gmtime(seconds)
+    stamp = f"{time.strftime('%Y%m%dT%H%M%S', now)}.{rest_ns // 1000:06d}Z"
+    name = journal.next_name(at.state, stamp)
+    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", now)
+    return Planned(
+        journal=name,
+        made=made,
+        boot=boot_id(host),
+        changes=plan.changes,
+        confirm_s=confirm_s,
+        forced=forced,
+        version=__version__,
+        network=network.here(),
+    )
+
+
+def _require_settled(at: Place) -> None:
+    now = journal.survey(at.state)
+    if now.unfinished:
+        name = now.unfinished[0].stem
+        back = shlex.join(("dirtune", "rollback", name))
+        raise NotPossible(f"{name} is open; run dirtune confirm or {back} first")
+    if now.unreadable:
+        raise NotPossible(f"{now.unreadable[0]} Until then nothing is changed.")
+
+
+def _require_its_network(entry: Entry, host: Host) -> None:
+    if _is_elsewhere(entry, host):
+        raise NotPossible(f"{entry.planned.journal}: {_elsewhere(entry)}")
+
+
+def _is_elsewhere(entry: Entry, host: Host) -> bool:
+    planned = entry.planned
+    return planned.boot == boot_id(host) and network.is_elsewhere(planned.network)
+
+
+def _elsewhere(entry: Entry) -> str:
+    return (
+        f"was made in another network namespace, {entry.planned.network}. "
+        "Run this command there: ip netns exec NAME dirtune ..."
+    )
+
+
+def _require_last(entry: Entry, at: Place) -> None:
+    # The watchdog need not ask: while its journal is open nothing later is begun.
+    mine = _set_by(entry)
+    for later in _standing(at):
+        name = later.planned.journal
+        if journal.is_later(name, entry.planned.journal) and (anew := mine & _set_by(later)):
+            raise NotPossible(
+                f"{entry.planned.journal}: {name} set {min(anew)} after it; "
+                f"run dirtune rollback {shlex.quote(name)} first"
+            )
+
+
+def _set_by(entry: Entry) -> frozenset[str]:
+    return frozenset().union(*(targets(change.action) for change in entry.made))
+
+
+def _standing(at: Place) -> tuple[Entry, ...]:
+    entries = journal.entries(at.state)
+    return tuple(entry for entry in entries if entry.state is not State.ROLLED_BACK)

@@ -1,0 +1,302 @@
+"""A process of its own that takes changes back unless they are confirmed in time.
+
+It survives the shell and the SSH connection that started it. Where systemd runs it is a service of
+that, which starts it again if it dies; a timer would be late where the process that applies dies
+in the middle. Elsewhere it has a session of its own and holds none of their files. It does not
+survive a reboot, which takes back what was done at run time.
+
+Nothing is changed before it has said that it watches: one that died unseen would leave a change
+for ever. One that is told to end, as by systemctl(1) or at shutdown, takes the change back first.
+"""
+
+import json
+import math
+import os
+import select
+import shutil
+import signal
+import stat
+import sys
+import syslog
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dirtune.change import journal, private
+from dirtune.change.record import State
+from dirtune.change.transaction import Place, boot_id, undo_journal
+from dirtune.ending import fault
+from dirtune.errors import DirtuneError, NotPossible, ParseError
+from dirtune.escape import one_line
+from dirtune.host import WritableHost, run
+from dirtune.signals import Ended, interruptible
+
+_LOOK_S = 1.0
+_PAUSES_S = tuple(float(2**n) for n in range(8))
+"""Between tries to undo: four minutes in all; then systemd, where it runs, starts anew."""
+_READY_S = 20.0
+"""How long a watchdog may take until it watches; the director is busy."""
+_MOST_BYTES = 1 << 16
+_ENDING = ".ready"
+# Nothing of this machine is part of it: all is handed over as arguments. A descriptor that the
+# starter inherited, such as the lock of flock(1), would be held until the watchdog ends.
+_PROGRAM = (
+    "import json, os, sys; os.closerange(3, 1 << 20); sys.path[:] = json.loads(sys.argv.pop(1)); "
+    "from dirtune.change.watchdog import main; main(*sys.argv[1:])"
+)
+# There while systemd is the first process (sd_booted(3)).
+_SYSTEMD = Path("/run/systemd/system")
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A process that is about to watch."""
+
+    end: Callable[[], None]
+    """Ends it."""
+    report: str
+    """Says where it reports why it did not start."""
+
+
+def arm(path: Path, at: Place) -> None:
+    """Start a watchdog for the journal *path*, and return once it has said that it watches it.
+
+    `NotPossible` if it does not: then none is left.
+    """
+    argv = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(_importable())]
+    argv += [str(path), str(at.state), str(at.run)]
+    pipe = _pipe(path, at)
+    with _opened(pipe) as reading:
+        started = _by_systemd(argv, path.stem) if _systemd_runs_here() else _spawn(argv, pipe)
+        words = _heard(reading, _watching(path))
+    if words is None:
+        return
+    started.end()
+    raise NotPossible(
+        f"the watchdog did not start ({words or started.report}), so nothing was changed. "
+        "Install dirtune where its interpreter can import it, or apply with --confirm 0, without "
+        "a watchdog."
+    )
+
+
+def _importable() -> list[str]:
+    """Return where this process imports from, for one that has another start and folder.
+
+    A zipapp, and what shiv and PEX make, know that only once they run.
+    """
+    found = []
+    for entry in sys.path:
+        with suppress(FileNotFoundError):  # the current folder, which was removed
+            found.append(str(Path(entry).absolute()))
+    return found
+
+
+def _systemd_runs_here() -> bool:
+    """Whether systemd can start a process, and not one that sees another network and files."""
+    if not (_SYSTEMD.is_dir() and shutil.which("systemd-run")):
+        return False
+    try:
+        return _namespaces(1) == _namespaces()
+    except OSError:
+        return True  # the watchdog will say in which it is
+
+
+def _namespaces(process: int | str = "self") -> str:
+    kinds = ("mnt", "net")
+    return " ".join(str(Path(f"/proc/{process}/ns/{kind}").readlink()) for kind in kinds)
+
+
+def _by_systemd(argv: list[str], name: str) -> _Started:
+    # systemd gives up on what was started five times in 10 s.
+    again = ("--property=Restart=on-failure", "--property=RestartSec=3")
+    # When it is stopped in the middle of an undo, the command that undoes is left to end.
+    alone = "--property=KillMode=mixed"
+    unit = f"dirtune-{name}"
+    literal = [word.replace("$", "$$") for word in argv]  # systemd puts variables in
+    run(("systemd-run", "--quiet", "--collect", *again, alone, f"--unit={unit}", "--", *literal))
+
+    def end() -> None:
+        with suppress(NotPossible):
+            run(("systemctl", "stop", unit))
+
+    return _Started(end, f"see: journalctl -u {unit}")
+
+
+def _spawn(argv: list[str], pipe: Path) -> _Started:
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        # Until it watches: its death is the end of the pipe, and what it complains of the reason.
+        (os.POSIX_SPAWN_OPEN, 2, str(pipe), os.O_WRONLY, 0),
+    ]
+    try:
+        child = os.posix_spawn(argv[0], argv, os.environ, file_actions=files, setsid=True)
+    except OSError as error:
+        said = f"no watchdog ({error.strerror}): without one nothing is changed"
+        raise NotPossible(f"{argv[0]}: {said}; --confirm 0 does without") from error
+
+    def end() -> None:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+    return _Started(end, f"no word from it in {_READY_S:g} s")
+
+
+def _pipe(path: Path, at: Place) -> Path:
+    """Return the pipe on which the watchdog of the journal *path* says that it watches."""
+    return at.run / f"{path.stem}{_ENDING}"
+
+
+def _remove_pipes(folder: int) -> None:
+    """Remove what one that was killed left; the caller holds the lock."""
+    for name in os.listdir(folder):
+        if name.endswith(_ENDING):
+            os.unlink(name, dir_fd=folder)
+
+
+def _watching(path: Path) -> str:
+    return f"watching {path} in {_namespaces()}"
+
+
+@contextmanager
+def _opened(pipe: Path) -> Iterator[int]:
+    try:
+        with private.folder(pipe.parent) as folder:
+            _remove_pipes(folder)
+            os.mkfifo(pipe.name, 0o600, dir_fd=folder)
+            reading = os.open(pipe.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as error:
+        raise NotPossible(f"{pipe}: {error.strerror}; changes need root") from error
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+        pipe.unlink(missing_ok=True)
+
+
+def _heard(reading: int, awaited: str) -> str | None:
+    """Return None once *awaited* is a line of what comes, or else the last line that came."""
+    until_s = time.monotonic() + _READY_S
+    text = b""
+    while select.select([reading], [], [], max(0.0, until_s - time.monotonic()))[0]:
+        part = os.read(reading, 4096)
+        text = (text + part)[-_MOST_BYTES:]
+        lines = text.decode(errors="replace").splitlines()
+        if awaited in lines:
+            return None
+        if not part:
+            return lines[-1] if lines else "it ended"
+    return ""
+
+
+def _say(path: Path, at: Place) -> None:
+    """Tell the process that applies, which holds the lock, that its journal is watched."""
+    journal.begun(path)  # the folder can be read
+    if not journal.locked(at.run):
+        return
+    pipe = _pipe(path, at)
+    # When systemd starts it anew, nobody listens any more.
+    with suppress(OSError), private.folder(at.run) as folder:
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        writing = os.open(pipe.name, flags, dir_fd=folder)
+        os.write(writing, f"{_watching(path)}\n".encode())
+        os.close(writing)
+
+
+def watch(path: Path, at: Place, host: WritableHost) -> None:
+    """Wait until the journal *path* is settled, and settle it when its time is over.
+
+    The process that applies holds the lock from before this one is started, so a journal found
+    unfinished belongs to one that died. What cannot be undone is tried again, each time twice as
+    late; the error of the last try is raised.
+    """
+    pauses = iter(_PAUSES_S)
+    while (pause := _pause(path, at, host, pauses)) is not None:
+        time.sleep(pause)
+
+
+def _settle(path: Path, at: Place, host: WritableHost, why: str) -> None:
+    """Take back what is not confirmed: nobody else would, once this process has ended."""
+    # `arm` holds the lock and has no journal yet when it stops a watchdog that it did not hear.
+    if not journal.begun(path):
+        return
+    with journal.lock(at.run, wait_s=math.inf):
+        if _left(path, host) is None:
+            return
+        undo_journal(path, host, why)
+    syslog.syslog(syslog.LOG_WARNING, one_line(f"{path.stem}: was taken back: {why}"))
+
+
+def _pause(path: Path, at: Place, host: WritableHost, pauses: Iterator[float]) -> float | None:
+    """Return the seconds until another look; None when it is settled.
+
+    One that failed, at whatever, is followed by another after the next of *pauses*: a host may
+    have no file to spare for a moment.
+    """
+    try:
+        return _look(path, at, host)
+    except ParseError:
+        raise  # it would read the same
+    except DirtuneError as error:
+        _log(error)
+        again = next(pauses, None)
+        if again is None:
+            raise
+        return again
+
+
+def _look(path: Path, at: Place, host: WritableHost) -> float | None:
+    with journal.lock(at.run, wait_s=math.inf):
+        left = _left(path, host)
+        if left is not None and left <= 0:
+            undo_journal(path, host, "not confirmed in time")
+            return None
+        return None if left is None else min(left, _LOOK_S)
+
+
+def _left(path: Path, host: WritableHost) -> float | None:
+    """Return seconds until it must be taken back, None when there is nothing to take back."""
+    if not journal.begun(path):
+        return None
+    entry = journal.load(path)
+    if entry.state is State.PLANNED:
+        return 0.0
+    return entry.seconds_left(boot_id(host), journal.boot_clock_s())
+
+
+def _log(error: DirtuneError) -> None:
+    syslog.syslog(syslog.LOG_ERR, one_line(str(error)))
+    with suppress(OSError):  # to the process that applies, while it listens
+        os.write(2, f"{one_line(str(error))}\n".encode())
+
+
+def main(name: str, state: str, run: str) -> None:
+    """Be the watchdog of the journal *name*."""
+    os.chdir("/")
+    syslog.openlog("dirtune")
+    path, at, host = Path(name), Place(Path(state), Path(run)), WritableHost()
+    try:
+        with interruptible():
+            try:
+                _say(path, at)
+                _let_go_of_the_pipe()
+                watch(path, at, host)
+            except Ended as error:
+                _settle(path, at, host, f"its watchdog was {error}")
+    except ParseError as error:
+        _log(error)  # started anew, it would read the same
+    except DirtuneError as error:
+        _log(error)
+        sys.exit(1)  # systemd takes that for a reason to start it again
+    except Exception as error:  # noqa: BLE001  (the outermost place of this process)
+        syslog.syslog(syslog.LOG_ERR, one_line(fault(error)))
+        sys.exit(1)
+
+
+def _let_go_of_the_pipe() -> None:
+    if stat.S_ISFIFO(os.fstat(2).st_mode):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 2)
+        os.close(nothing)

@@ -1,0 +1,326 @@
+"""The lab from outside: up, down, status, and a way into every node."""
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import psutil
+
+from dirtune.analyse import doctor
+from dirtune.change import private
+from dirtune.collect.facts import read_facts
+from dirtune.errors import DirtuneError, LabError
+from dirtune.host import LiveHost, run
+from dirtune.lab import cgroups, clearing, prefix
+from dirtune.lab.boot import (
+    director_boot,
+    guest_server_boot,
+    nginx_config,
+    node_boot,
+    sshd_config,
+)
+from dirtune.lab.spec import PAGE_BYTES, Node, Spec, cpu_layout, plan, ssh_config
+from dirtune.lab.state import Folder, Process, Record, Status, folder, process
+from dirtune.render.json_documents import LabDocument
+from dirtune.signals import undisturbed
+
+UP_LIMIT_S = 300
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_NODE_PATH = f"{prefix.PLACE}/bin:/opt/lab:{_PATH}"
+
+Say = Callable[[str], None]
+_LOCKS = Path("/run/dirtune")
+_PATIENCE_S = 300
+"""How long `down` waits for another lab command."""
+
+
+def up(spec: Spec, say: Say) -> Status:
+    """Build the lab and wait until every node answers; on any failure take it down again."""
+    _require(spec)
+    place = folder()
+    with _lock(place):
+        record = place.record()
+        if record and record.keeper.alive():
+            raise LabError(
+                f"a lab is up already (scenario {place.spec().scenario.name}, "
+                f"pid {record.keeper.pid}): dirtune lab down"
+            )
+        clearing.clear(place)
+        try:
+            _prepare(place, spec, say)
+            _start(place)
+            return _await_ready(place, say)
+        except BaseException as error:  # Ctrl-C too: half a lab is worse than none
+            with undisturbed():
+                kept = clearing.keep_logs(place)
+                clearing.end(place)
+            if isinstance(error, OSError):
+                raise LabError(f"{error.filename or place.path}: {error.strerror}") from error
+            if isinstance(error, LabError):
+                raise LabError(f"{error} (logs: {kept})") from error
+            raise
+
+
+def down() -> bool:
+    """End the lab and remove all that is left of one; False if there was nothing."""
+    place = folder()
+    _require_root()
+    # What is up must not stay for want of a moment.
+    with _lock(place, wait_s=_PATIENCE_S):
+        if not place.path.exists() and not cgroups.exists(cgroups.find(place.path)):
+            return False
+        with undisturbed():
+            clearing.end(place)
+        return True
+
+
+def running() -> Folder:
+    """Return the folder of the running lab; `LabError` if there is none."""
+    place = folder()
+    record, status = place.record(), place.status()
+    if record is None or not record.keeper.alive():
+        dead = f": its last word was: {status.error}" if status and status.error else ""
+        raise LabError(f"no lab is up{dead}: dirtune lab up")
+    return place
+
+
+def enter(node: str, command: Sequence[str], *, terminal: bool) -> int:
+    """Run *command* (or a shell) on *node*, on this terminal; return its exit status."""
+    argv = _ssh_argv(running(), node, command, terminal=terminal)
+    return subprocess.run(argv, check=False).returncode
+
+
+def _ssh_argv(place: Folder, node: str, command: Sequence[str], *, terminal: bool) -> list[str]:
+    names = [each.name for each in place.spec().nodes()]
+    if node not in names:
+        raise LabError(f"{node}: no such node; there are {', '.join(names)}")
+    return ["ssh", "-F", str(place.ssh_config), *(["-t"] if terminal else []), node, *command]
+
+
+def reboot(say: Say, *, power_cut: bool = False) -> Status:
+    """Boot the director anew with what its grub files now say, and wait for it.
+
+    A *power_cut* kills its machine first, in the middle of whatever it does.
+    """
+    place = running()
+    before = place.status()
+    assert before is not None
+    if power_cut:
+        _cut_power(place)
+    else:
+        # The connection breaks with the machine, so ssh's own exit status says nothing.
+        subprocess.run(
+            _ssh_argv(place, "lb1", ("reboot", "-f"), terminal=False),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    return _await_ready(place, say, boots=before.boots + 1)
+
+
+def _cut_power(place: Folder) -> None:
+    record = place.record()
+    assert record is not None
+    for each in psutil.Process(record.keeper.pid).children(recursive=True):
+        # The processes of other nodes come and go.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            named = "lb1,debug-threads=on" in each.cmdline()  # real servers may be guests, too
+            if named and each.name().startswith("qemu-system"):
+                place.power_cut.touch()
+                each.kill()
+                return
+    raise LabError("the director's machine does not run")
+
+
+def _require(spec: Spec) -> None:
+    _require_root()
+    facts = read_facts(LiveHost())
+    # A real server that is a machine of its own boots a standard kernel.
+    guests = any(spec.is_guest(node) for node in spec.with_role("real server"))
+    kinds = dict.fromkeys((spec.kernel, *(["standard"] if guests else [])))
+    lacks = dict.fromkeys(lack for kind in kinds for lack in doctor.lab_obstacles(facts, kind))
+    if lacks:
+        raise LabError("; ".join(f"{lack.why}: {lack.remedy}" for lack in lacks))
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise LabError("the lab needs root (namespaces, taps, control groups): run it with sudo")
+
+
+@contextlib.contextmanager
+def _lock(place: Folder, *, wait_s: float = 0) -> Iterator[None]:
+    path = _LOCKS / f"lab{str(place.path.absolute()).replace('/', '-')}.lock"
+    until_s = time.monotonic() + wait_s
+    while True:
+        with private.folder(_LOCKS, make=True) as within:
+            descriptor = private.opened(within, path, os.O_WRONLY | os.O_CREAT)
+        with os.fdopen(descriptor, "w") as file:
+            if _locked(file, path):
+                try:
+                    yield
+                finally:
+                    path.unlink(missing_ok=True)
+                return
+        if time.monotonic() >= until_s:
+            raise LabError("another dirtune lab command is at work: wait for it")
+        time.sleep(0.2)
+
+
+def _locked(file: TextIO, path: Path) -> bool:
+    """Tell whether *file* is locked now and still is what others find at *path*."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return path.stat().st_ino == os.fstat(file.fileno()).st_ino
+    return False
+
+
+def _prepare(place: Folder, spec: Spec, say: Say) -> None:
+    # First, so that what is killed here is known for a lab's and can be cleared.
+    place.path.mkdir(parents=True, exist_ok=True)
+    place.write("spec", spec)
+    say("dirtune for the nodes")
+    place.opt.mkdir()
+    prefix.copy(place.opt / Path(prefix.PLACE).name)
+    say("keys and configuration")
+    for path in (place.keys, place.path / "tmp", place.share / "var/lib/dirtune"):
+        path.mkdir(parents=True)
+    for name in ("user_key", "host_key"):
+        key = place.keys / name
+        run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "dirtune lab", "-f", str(key)))
+    host_key = (place.keys / "host_key.pub").read_text()
+    (place.keys / "known_hosts").write_text(f"dirtune-lab {host_key}")
+    director_cpus, _ = cpu_layout(os.sched_getaffinity(0), spec.cpus)
+    place.plan.write_text(plan(spec, director_cpus))
+    _prepare_director(place, spec)
+    for node in spec.nodes():
+        if node.role != "director":
+            _prepare_node(place, node, spec)
+    run(("tar", "-cf", str(place.share / "opt.tar"), "-C", str(place.opt), "."))
+
+
+def _prepare_director(place: Folder, spec: Spec) -> None:
+    etc = place.share / "etc"
+    run(("cp", "-a", "/etc", str(etc)))
+    (etc / "shadow").write_text("root:*:1::::::\n")
+    for name in ("default/grub.d", "grub.d", "sysctl.d", "modprobe.d", "ssh"):
+        (etc / name).mkdir(parents=True, exist_ok=True)
+    (etc / "default/grub").write_text('GRUB_CMDLINE_LINUX=""\nGRUB_CMDLINE_LINUX_DEFAULT=""\n')
+    options = f"{spec.scenario.boot} {spec.append}".strip()
+    drop_in = f'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {options}"\n'
+    (etc / "default/grub.d/10-lab.cfg").write_text(drop_in)
+    (etc / "ssh/dirtune_lab").write_text(sshd_config(str(place.keys), _NODE_PATH))
+    (place.path / "director.sh").write_text(director_boot(spec))
+    tools = place.opt / "lab"
+    tools.mkdir()
+    for name, text in _TOOLS.items():
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+
+
+# There is no boot loader in the lab: each boot reads the grub drop-ins themselves. Nor is there an
+# initramfs that modules are loaded from, and this machine's /boot is not the director's to write.
+_TOOLS = {
+    "update-grub": "#!/bin/sh\necho 'the lab reads /etc/default/grub.d at each boot'\n",
+    "update-initramfs": "#!/bin/sh\necho 'the lab boots without one'\n",
+}
+
+
+def _prepare_node(place: Folder, node: Node, spec: Spec) -> None:
+    own = place.node(node.name)
+    (own / "www").mkdir(parents=True)
+    (own / "www/index.html").write_text("x" * (PAGE_BYTES - 1) + "\n")
+    boot, seen = (guest_server_boot, "/mnt") if spec.is_guest(node) else (node_boot, str(own))
+    (own / "nginx.conf").write_text(nginx_config(seen))
+    (own / "sshd_config").write_text(sshd_config(str(place.keys), _NODE_PATH))
+    (own / "boot.sh").write_text(boot(node, spec, str(own)))
+
+
+def _start(place: Folder) -> None:
+    spaces = ("--pid", "--fork", "--kill-child", "--mount", "--net", "--uts", "--ipc")
+    keep = (sys.executable, "-m", "dirtune.lab.keeper", str(place.path))
+    with (place.path / "keeper.log").open("ab") as log:
+        holder = subprocess.Popen(
+            ("unshare", *spaces, "--mount-proc", *keep),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    keeper = _first_child(holder)
+    record = Record(process(holder.pid), keeper, time.time())
+    place.write("lab", record)
+    place.ssh_config.write_text(ssh_config(place.spec(), str(place.keys), keeper.pid))
+
+
+def _first_child(holder: "subprocess.Popen[bytes]") -> Process:
+    for _ in range(100):
+        children = psutil.Process(holder.pid).children()
+        if children:
+            return process(children[0].pid)
+        if holder.poll() is not None:
+            break
+        time.sleep(0.05)
+    holder.kill()
+    raise LabError("unshare could not make the lab's namespaces: is this a container?")
+
+
+def _await_ready(place: Folder, say: Say, boots: int = 1) -> Status:
+    end = time.monotonic() + UP_LIMIT_S
+    last = ""
+    while time.monotonic() < end:
+        record, status = place.record(), place.status()
+        if status and status.error:
+            raise LabError(status.error)
+        if record is None or not record.keeper.alive():
+            raise LabError(f"the lab ended before it was ready: {_last_line(place)}")
+        if status and status.phase != last:
+            last = status.phase
+            say(last)
+        if status and status.ready and status.boots >= boots:
+            return status
+        time.sleep(0.2)
+    raise LabError(f"the lab was not ready in {UP_LIMIT_S} s: {_last_line(place)}")
+
+
+def _last_line(place: Folder) -> str:
+    with contextlib.suppress(OSError):
+        lines = (place.path / "keeper.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "its log is empty"
+    return "it left no log"
+
+
+def describe() -> LabDocument:
+    """Return the lab's state as `dirtune lab status` prints it (`dirtune/lab/1`)."""
+    place = folder()
+    record, status = place.record(), place.status()
+    alive = bool(record and record.keeper.alive())
+    result: LabDocument = {"schema": "dirtune/lab/1", "up": alive}
+    with contextlib.suppress(DirtuneError, OSError):
+        spec = place.spec()
+        result |= {
+            "scenario": spec.scenario.name,
+            "title": spec.scenario.title,
+            "kernel": spec.kernel,
+            "cpus": spec.cpus,
+            "forwarding": spec.forwarding,
+            "nodes": {node.name: node.load_address for node in spec.nodes()},
+            "ssh_config": str(place.ssh_config),
+            "plan": str(place.plan),
+        }
+    if status:
+        result |= {
+            "phase": status.phase,
+            "ready": alive and status.ready,
+            "boots": status.boots,
+            "boot_s": status.boot_s,
+            "command_line": status.command_line,
+            "error": status.error,
+        }
+    return result

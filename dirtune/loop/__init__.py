@@ -1,1 +1,0 @@
-"""The closed loop: measure, fix, measure the same traffic again, keep or take back."""

@@ -1,0 +1,198 @@
+"""httperf, the generator of the 2001 measurements: an open loop without a log of replies.
+
+Its select(2) holds 1,024 descriptors, compiled in, so a process whose connections all wait for
+the time-out begins at most 1022 / timeout a second: a client runs several where that is too few.
+It always polls and takes a whole CPU; getting less, or making up for a stall in one burst, means
+that the arrivals were not the planned ones. `--hog` is not used: it takes the same ports in every
+run. Latencies are those of whole connections, in steps of 1 ms, from the histogram of `-v -v`.
+
+Text: src/stat/basic.c, dump().
+"""
+
+import math
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from dirtune.errors import ParseError
+from dirtune.formats import parsing
+from dirtune.plan.generators import Abilities, Part, Report, Schedule, split
+from dirtune.plan.latency import Latency
+from dirtune.plan.tables import Load
+
+PACKAGE = "httperf"
+# It takes its load at once: processes that begin later would each want a CPU of their own.
+ABILITIES = Abilities(open_loop=True, keeps_alive=True, polls=True)
+OPEN_MAX = 1000
+"""Connections one process may have open, a little under what its select(2) can hold."""
+
+_TOTAL = re.compile(
+    r"Total: connections (\d+) requests (\d+) replies (\d+) test-duration ([\d.]+) s"
+)
+_UNSENT = ("fd-unavail", "addrunavail", "ftab-full", "other")
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """The report that httperf prints at its end."""
+
+    connections: int
+    """Those it got a descriptor for."""
+    requests: int
+    replies: int
+    duration_s: float
+    burst: int | None
+    """Most connections begun without a pause; None where the line is not there."""
+    lifetime_ms: tuple[float, float, float, float]
+    """Of connections: min, avg, max, median; all 0 where none succeeded."""
+    connect_ms: float
+    status: dict[str, int]
+    """Replies by class: `1xx` to `5xx`."""
+    cpu_percent: float
+    """User and system time over the duration."""
+    errors: dict[str, int] | None
+    """By httperf's names, without the total; None where it printed none."""
+    histogram: tuple[tuple[float, int], ...]
+    """Middle of each 1 ms step and the connections in it; empty without `-v -v`."""
+
+
+def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:
+    """Return as many processes as the descriptors need; each takes a whole CPU."""
+    return split(ticks, math.ceil(ticks.rate * load.timeout_s / OPEN_MAX))
+
+
+def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
+    """Return the argument list of one httperf."""
+    host, port, path = _address(url)
+    return (
+        "httperf",
+        *("-v", "-v"),
+        *("--server", host),
+        *("--port", port),
+        *("--uri", path),
+        *("--rate", f"{part.ticks.rate:.6g}"),
+        *("--num-conns", str(part.ticks.connections)),
+        *("--num-calls", str(load.keepalive)),
+        *("--timeout", f"{load.timeout_s:g}"),
+        *("--http-version", "1.0" if load.keepalive == 1 else "1.1"),
+    )
+
+
+@parsing("httperf")
+def parse(text: str, log: Iterable[str], load: Load) -> Report:
+    """Parse what one httperf printed; it has no log."""
+    del log
+    said = parse_summary(text)
+    if said.errors is None:
+        raise ParseError("httperf", "its report has no Errors lines")
+    errors = said.errors
+    failed = {
+        "timeout": errors["client-timo"] + errors["socket-timo"],
+        "refused": errors["connrefused"],
+        "reset": errors["connreset"],
+        "status": round((said.replies - said.status["2xx"]) / load.keepalive),
+    }
+    # The last to wait: until the time-out where any did, else as long as the slowest.
+    tail_s = load.timeout_s if failed["timeout"] else said.lifetime_ms[2] / 1000
+    return Report(
+        # A connect(2) that failed at once (no port) is among the connections, and is `other`.
+        attempted=said.connections - errors["other"],
+        replied=round(said.status["2xx"] / load.keepalive),
+        failed={name: count for name, count in failed.items() if count},
+        unsent={name: errors[name] for name in _UNSENT if errors[name]},
+        span_s=max(0.0, said.duration_s - tail_s),
+        elapsed_s=said.duration_s,
+        connect_ms=said.connect_ms if said.replies else None,
+        latency=_latency(said),
+        histogram=said.histogram,
+        burst=said.burst,
+        poll_cpu_percent=said.cpu_percent,
+    )
+
+
+@parsing("httperf")
+def parse_summary(text: str) -> Summary:
+    """Parse one report; with several in *text* the last one counts."""
+    totals = list(_TOTAL.finditer(text))
+    if not totals:
+        raise ParseError("httperf", "no report; it ended before its time")
+    head, tail = text[: totals[-1].start()], text[totals[-1].end() :]
+    bursts = re.findall(r"Maximum connect burst length: (\d+)", head)
+    connections, requests, replies, duration = totals[-1].groups()
+    lifetime = _numbers(r"Connection time \[ms\]: min N avg N max N median N", tail)
+    return Summary(
+        connections=int(connections),
+        requests=int(requests),
+        replies=int(replies),
+        duration_s=float(duration),
+        burst=int(bursts[-1]) if bursts else None,
+        lifetime_ms=(lifetime[0], lifetime[1], lifetime[2], lifetime[3]),
+        connect_ms=_numbers(r"Connection time \[ms\]: connect N", tail)[0],
+        status=_status(tail),
+        cpu_percent=_numbers(r"system N% total N%\)", tail)[1],
+        errors=_errors(tail),
+        histogram=_histogram(head),
+    )
+
+
+def _numbers(pattern: str, text: str) -> list[float]:
+    found = re.search(pattern.replace("N", r"(-?\d+(?:\.\d+)?)"), text)
+    if found is None:
+        label = pattern.partition("N")[0].replace("\\", "").strip()
+        raise ParseError("httperf", f"its report has no {label!r}")
+    return [float(number) for number in found.groups()]
+
+
+def _status(text: str) -> dict[str, int]:
+    found = re.search(r"Reply status: (.+)", text)
+    counts = {name: int(n) for name, n in re.findall(r"(\dxx)=(\d+)", found[1] if found else "")}
+    if len(counts) != 5:
+        raise ParseError("httperf", "its report has no five classes of reply status")
+    return counts
+
+
+def _errors(text: str) -> dict[str, int] | None:
+    rows = re.findall(r"Errors: (.+)", text)
+    if not rows:
+        return None
+    counts = {
+        name: int(n) for name, n in re.findall(r"(?<![a-z-])([a-z-]+) (\d+)", " ".join(rows))
+    }
+    lacks = {"client-timo", "socket-timo", "connrefused", "connreset", *_UNSENT} - counts.keys()
+    if lacks:
+        raise ParseError("httperf", f"its Errors lines have no {sorted(lacks)[0]}")
+    counts.pop("total", None)
+    return counts
+
+
+def _histogram(text: str) -> tuple[tuple[float, int], ...]:
+    _, _, rows = text.rpartition("Connection lifetime histogram (time in ms):")
+    found = re.findall(r"^ *(\d+\.\d) (\d+)$", rows, re.MULTILINE)
+    return tuple((float(middle), int(count)) for middle, count in found)
+
+
+def _latency(said: Summary) -> Latency | None:
+    total = sum(count for _, count in said.histogram)
+    if not total:
+        return None
+    return Latency(
+        said.lifetime_ms[1],
+        _rank(said.histogram, 0.50 * total),
+        _rank(said.histogram, 0.99 * total),
+        of="connection",
+    )
+
+
+def _rank(histogram: tuple[tuple[float, int], ...], wanted: float) -> float:
+    seen = 0
+    for middle, count in histogram:
+        seen += count
+        if seen > wanted:
+            return middle
+    return histogram[-1][0]
+
+
+def _address(url: str) -> tuple[str, str, str]:
+    found = re.fullmatch(r"http://\[?([^/\]]+?)\]?:(\d+)(/.*)", url)
+    assert found is not None, url
+    return found[1], found[2], found[3]

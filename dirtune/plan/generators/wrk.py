@@ -1,0 +1,113 @@
+"""wrk, a closed loop: as many connections as it keeps open, each begun when another ends.
+
+It offers less when the director stalls, so it says nothing about loss, and its trials are peak
+probes that enter no comparison. A reply that never comes is no error to it; a late one is both a
+request and a time-out (src/wrk.c, response_complete()).
+"""
+
+import math
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from dirtune.errors import ParseError
+from dirtune.formats import parsing
+from dirtune.plan.generators import Abilities, Part, Report, Schedule
+from dirtune.plan.latency import Latency
+from dirtune.plan.tables import Load
+
+PACKAGE = "wrk"
+ABILITIES = Abilities(open_loop=False)
+
+_UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_TIME = r"(\d+(?:\.\d+)?)(us|ms|s|m|h)\b"
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What wrk prints at its end."""
+
+    requests: int
+    """Replies that came, late and bad ones included."""
+    elapsed_s: float
+    errors: dict[str, int]
+    """connect, read, write, timeout; empty where it printed none."""
+    bad_status: int
+    """Replies above 399."""
+    mean_s: float | None
+    percentiles_s: dict[float, float]
+    """By per cent; empty without `--latency`."""
+
+
+def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:
+    """Return one process; *ticks* tell nothing but how long."""
+    del load
+    return (Part(ticks),)
+
+
+def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
+    """Return the argument list of one wrk."""
+    del part
+    return (
+        "wrk",
+        *("-t", "1"),
+        *("-c", str(load.connections)),
+        *("-d", f"{math.ceil(load.load_s)}s"),
+        *("--timeout", f"{math.ceil(load.timeout_s)}s"),
+        "--latency",
+        *("-H", "Connection: close"),
+        url,
+    )
+
+
+@parsing("wrk")
+def parse(text: str, log: Iterable[str], load: Load) -> Report:
+    """Parse what one wrk printed; it has no log."""
+    del log, load
+    said = parse_summary(text)
+    failed = {**said.errors, "status": said.bad_status}
+    return Report(
+        attempted=None,
+        replied=max(0, said.requests - said.bad_status - said.errors.get("timeout", 0)),
+        failed={name: count for name, count in failed.items() if count},
+        elapsed_s=said.elapsed_s,
+        latency=_latency(said),
+    )
+
+
+@parsing("wrk")
+def parse_summary(text: str) -> Summary:
+    """Parse what one wrk printed; with several reports in *text* the last one counts."""
+    ends = list(re.finditer(rf"(?<!\d)(\d+) requests in {_TIME},", text))
+    if not ends:
+        raise ParseError("wrk", "no count of requests; it ended before its time")
+    end = ends[-1]
+    before = text[ends[-2].end() if len(ends) > 1 else 0 : end.start()]
+    after = text[end.end() :]
+    errors = re.search(r"Socket errors: (.+)", after)
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", after)
+    mean = re.search(rf"Latency +{_TIME}", before)
+    return Summary(
+        requests=int(end[1]),
+        elapsed_s=_seconds(end[2], end[3]),
+        errors={
+            name: int(n) for name, n in re.findall(r"\b(\w+) (\d+)", errors[1] if errors else "")
+        },
+        bad_status=int(bad[1]) if bad else 0,
+        mean_s=None if mean is None else _seconds(mean[1], mean[2]),
+        percentiles_s={
+            float(share): _seconds(number, unit)
+            for share, number, unit in re.findall(rf"^ *([\d.]+)% +{_TIME}", before, re.MULTILINE)
+        },
+    )
+
+
+def _latency(said: Summary) -> Latency | None:
+    shares = said.percentiles_s
+    if not said.requests or said.mean_s is None or 50 not in shares or 99 not in shares:
+        return None
+    return Latency(1000 * said.mean_s, 1000 * shares[50], 1000 * shares[99])
+
+
+def _seconds(number: str, unit: str) -> float:
+    return float(number) * _UNITS_S[unit]

@@ -1,0 +1,50 @@
+"""Profiles: how long the phases of a trial are where a plan does not say. Pure."""
+
+import msgspec
+
+from dirtune.plan import generators
+from dirtune.plan.tables import Load
+
+PROFILES: dict[str, dict[str, dict[str, object]]] = {
+    "standard": {
+        "load": {"ramp": "10s", "warmup": "130s", "window": "60s", "settle": "drain"},
+        "settle": {"max": "130s"},
+    },
+    "lab": {
+        "load": {"ramp": "3s", "warmup": "5s", "window": "10s", "settle": "drain"},
+        "settle": {"max": "15s"},
+    },
+    "ci": {
+        "load": {"warmup": "2s", "window": "5s", "pairs": 1, "repeats": 1},
+        "settle": {"seconds": 1, "max": "15s"},
+    },
+}
+"""Defaults by table of the plan.
+
+`standard` outlasts the 120 s in which the connection table grows. `lab` and `ci` do not, and `ci`
+is a smoke test: one pair gives no verdict.
+"""
+
+
+_DEFAULT = next(f.default for f in msgspec.structs.fields(Load) if f.name == "generator")
+
+
+def _ramps(name: object) -> bool:
+    """Tell whether the generator's load can be raised in steps; what is none is not raised."""
+    return name in generators.names() and generators.find(str(name)).ABILITIES.ramps
+
+
+def applied(document: dict[str, object]) -> dict[str, object]:
+    """Return *document*, a whole plan, with the defaults of the profile that it names."""
+    load = document.get("load")
+    name = load.get("profile") if isinstance(load, dict) else None
+    if not isinstance(load, dict) or name not in tuple(PROFILES):
+        return document  # what it is instead is msgspec's to say
+    changed = {
+        table: {**defaults, **given}
+        for table, defaults in PROFILES[name].items()
+        if isinstance(given := document.get(table, {}), dict)
+    }
+    if "load" in changed and not _ramps(load.get("generator", _DEFAULT)):
+        changed["load"] = {k: v for k, v in changed["load"].items() if k != "ramp" or k in load}
+    return document | changed

@@ -1,0 +1,282 @@
+"""The services of a plan as an IPVS table, checked against the kernel's rules and each other.
+
+Nothing here reaches a node. Every refusal names the key.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
+from typing import Literal
+
+from msgspec.structs import replace
+
+from dirtune.errors import PlanError
+from dirtune.lvs.model import (
+    ONE_PACKET,
+    TUNNEL_FLAGS,
+    Destination,
+    DestinationKey,
+    Service,
+    ServiceKey,
+    SyncDaemon,
+    Table,
+    Timeouts,
+    scheduler_flags,
+)
+from dirtune.plan import tables
+from dirtune.plan.tables import Configuration
+
+_TUNNEL_BITS = {name: bit for bit, name in TUNNEL_FLAGS.items()}
+# The kernel holds them in jiffies, of which HZ is at most 1000 a second, in a signed int.
+_LONGEST_S = (2**31 - 1) // 1000
+# UDP in IPv4 and in IPv6. The kernel takes any and keeps what is in its range.
+_LONGEST_MESSAGE = {4: 65535 - 28, 6: 65535 - 48}
+_LONGEST_PERSISTENCE_S = 86400 * 31
+"""As ipvsadm(8) has it."""
+
+
+def table(configuration: Configuration) -> Table:
+    """Return what *configuration* wants; `PlanError` names the key that cannot be so."""
+    addresses = {peer.label: peer.address for peer in configuration.real_servers}
+    found: dict[ServiceKey, int] = {}
+    services = []
+    for number, wanted in enumerate(configuration.services):
+        at = f"services[{number}]"
+        service = _service(at, wanted, addresses)
+        if service.key in found:
+            first = f"services[{found[service.key]}]"
+            raise PlanError(f"{at}: is {service.name}, as {first} is; put them together")
+        found[service.key] = number
+        services.append(service)
+    daemons = _daemons(configuration.ipvs.sync)
+    _refuse_mixed_with_sync(services, daemons)
+    return Table(tuple(services), _timeouts(configuration.ipvs.timeouts), daemons)
+
+
+def _service(at: str, wanted: tables.Service, addresses: Mapping[str, str | None]) -> Service:
+    protocol, address, port, family = _identity(at, wanted)
+    persistent_s = _seconds(f"{at}.persistence", wanted.persistence, _LONGEST_PERSISTENCE_S)
+    if wanted.ops and protocol not in {"udp", "fwmark"}:
+        raise PlanError(f"{at}.ops: one-packet scheduling is for udp, or a mark of it")
+    for key in ("netmask", "persistence_engine"):
+        if getattr(wanted, key) is not None and persistent_s is None:
+            raise PlanError(f"{at}.{key}: needs persistence")
+    service = Service(
+        protocol=protocol,
+        address=address,
+        port=port,
+        scheduler=wanted.scheduler,
+        family=family,
+        flags=_flags(at, wanted) | (ONE_PACKET if wanted.ops else 0),
+        persistent_s=persistent_s,
+        netmask=_netmask(f"{at}.netmask", wanted.netmask, family),
+        engine=wanted.persistence_engine or "",
+    )
+    return _with_destinations(at, service, wanted, addresses)
+
+
+def _identity(
+    at: str, wanted: tables.Service
+) -> tuple[Literal["tcp", "udp", "sctp", "fwmark"], str, int, Literal[4, 6]]:
+    if wanted.fwmark is not None:
+        if wanted.vip is not None or wanted.port is not None:
+            raise PlanError(f"{at}: has a vip or port beside its fwmark; take one of both")
+        return "fwmark", "", wanted.fwmark, wanted.family or 4
+    if wanted.vip is None or wanted.port is None:
+        raise PlanError(f"{at}: needs a vip and a port, or a fwmark")
+    if wanted.family is not None:
+        raise PlanError(f"{at}.family: goes with fwmark; the vip says what it is")
+    address, family = address_of(f"{at}.vip", wanted.vip)
+    return wanted.protocol, address, wanted.port, family
+
+
+def _with_destinations(
+    at: str, service: Service, wanted: tables.Service, addresses: Mapping[str, str | None]
+) -> Service:
+    found: dict[DestinationKey, int] = {}
+    made = []
+    for number, each in enumerate(wanted.destinations):
+        try:
+            destination = _destination(service, each, addresses)
+        except PlanError as error:
+            raise PlanError(f"{at}.destinations[{number}]{error}") from error
+        first = found.setdefault(destination.key, number)
+        if first != number:
+            twice = f"is {destination.name}, as destinations[{first}] is"
+            raise PlanError(f"{at}.destinations[{number}]: {twice}")
+        made.append(destination)
+    return replace(service, destinations=tuple(made))
+
+
+def _destination(
+    service: Service, wanted: tables.Destination, addresses: Mapping[str, str | None]
+) -> Destination:
+    """Return a destination; what is said of one that cannot be begins with its key."""
+    text = wanted.address if wanted.node is None else addresses[wanted.node]
+    if text is None:
+        raise PlanError(f".node: the real server {wanted.node!r} has no address")
+    address, family = address_of(".address" if wanted.node is None else ".node", text)
+    default = 0 if service.protocol == "fwmark" else service.port
+    port = default if wanted.port is None else wanted.port
+    if wanted.forwarding != "nat" and port != default:
+        # Nothing rewrites the packet, so it arrives at the port that was asked for.
+        said = f"under {wanted.forwarding} it is the service's ({default}); use nat"
+        raise PlanError(f".port: {said}")
+    if wanted.forwarding != "tun":
+        _check_untunnelled(service, wanted, family)
+    if wanted.lower_threshold > wanted.upper_threshold:
+        raise PlanError(".lower_threshold: is above upper_threshold")
+    return Destination(
+        address,
+        port,
+        wanted.forwarding,
+        wanted.weight,
+        wanted.upper_threshold,
+        wanted.lower_threshold,
+        *(_tunnel(wanted) if wanted.forwarding == "tun" else ()),
+    )
+
+
+def _check_untunnelled(service: Service, wanted: tables.Destination, family: int) -> None:
+    if family != service.family:
+        hint = "; a mark has `family = 6`" if service.protocol == "fwmark" and family == 6 else ""
+        raise PlanError(
+            f": an IPv{family} real server of an IPv{service.family} service "
+            f'needs forwarding = "tun"{hint}'
+        )
+    if wanted.tunnel or wanted.tunnel_port or wanted.tunnel_flags:
+        keys = ("tunnel", "tunnel_port", "tunnel_flags")
+        key = next(key for key in keys if getattr(wanted, key))
+        raise PlanError(f'.{key}: goes with forwarding = "tun"')
+
+
+def _tunnel(wanted: tables.Destination) -> tuple[Literal["ipip", "gue", "gre"], int, int]:
+    """Return a tunnel's kind, port and flags."""
+    if (wanted.tunnel == "gue") != (wanted.tunnel_port is not None):
+        raise PlanError('.tunnel_port: tunnel = "gue" needs one, and no other has one')
+    if wanted.tunnel_flags and wanted.tunnel in {None, "ipip"}:
+        raise PlanError(".tunnel_flags: ipip has no checksums; use gue or gre")
+    flags = sum(_TUNNEL_BITS[name] for name in set(wanted.tunnel_flags))
+    return wanted.tunnel or "ipip", wanted.tunnel_port or 0, flags
+
+
+def _flags(at: str, wanted: tables.Service) -> int:
+    bits = {name: bit for bit, name in scheduler_flags(wanted.scheduler).items()}
+    flags = 0
+    for name in wanted.flags:
+        if name not in bits:
+            known = ", ".join(bits)
+            raise PlanError(f"{at}.flags: {wanted.scheduler} has no {name!r}; there are {known}")
+        flags |= bits[name]
+    return flags
+
+
+def _netmask(at: str, given: str | int | None, family: int) -> str:
+    if given is None:
+        return ""
+    if family == 6:
+        if str(given).isdecimal() and 1 <= int(given) <= 128:
+            return "" if int(given) == 128 else str(int(given))
+        raise PlanError(f"{at}: {given!r} is not the length of an IPv6 prefix, 1 to 128")
+    try:
+        mask = str(ipaddress.IPv4Network(f"0.0.0.0/{given}").netmask)
+    except ValueError as error:
+        raise PlanError(f"{at}: {given!r} is not a mask such as 255.255.255.0") from error
+    return "" if mask == "255.255.255.255" else mask
+
+
+def _timeouts(wanted: tables.Timeouts | None) -> Timeouts | None:
+    if wanted is None:
+        return None
+    return Timeouts(
+        *(
+            _seconds(f"ipvs.timeouts.{key}", getattr(wanted, key), _LONGEST_S) or 0
+            for key in ("tcp", "tcp_fin", "udp")
+        )
+    )
+
+
+def _daemons(wanted: tuple[tables.SyncDaemon, ...] | None) -> tuple[SyncDaemon, ...] | None:
+    if wanted is None:
+        return None
+    if len({each.state for each in wanted}) != len(wanted):
+        raise PlanError("ipvs.sync: there is one master and one backup at most")
+    return tuple(_daemon(f"ipvs.sync[{number}]", each) for number, each in enumerate(wanted))
+
+
+def _daemon(at: str, wanted: tables.SyncDaemon) -> SyncDaemon:
+    try:
+        group = ipaddress.ip_address(wanted.group)
+    except ValueError as error:
+        raise PlanError(f"{at}.group: {wanted.group!r} is not an address") from error
+    if not group.is_multicast:
+        raise PlanError(f"{at}.group: {wanted.group} is no multicast address")
+    least = 1024 if wanted.state == "backup" else 1
+    most = _LONGEST_MESSAGE[group.version]
+    if wanted.maxlen is not None and not least <= wanted.maxlen <= most:
+        raise PlanError(f"{at}.maxlen: a {wanted.state} takes {least} to {most} bytes here")
+    return SyncDaemon(
+        wanted.state,
+        wanted.interface,
+        wanted.id,
+        wanted.maxlen,
+        str(group),
+        wanted.port,
+        wanted.ttl,
+    )
+
+
+def _refuse_mixed_with_sync(
+    services: list[Service], daemons: tuple[SyncDaemon, ...] | None
+) -> None:
+    if not daemons:
+        return
+    for number, service in enumerate(services):
+        for other, each in enumerate(service.destinations):
+            if (6 if ":" in each.address else 4) != service.family:
+                raise PlanError(
+                    f"services[{number}].destinations[{other}]: is of another family than its "
+                    "service, which a sync daemon cannot tell the others; leave ipvs.sync out"
+                )
+
+
+def _seconds(at: str, duration: tables.Duration | None, most: int) -> int | None:
+    if duration is None:
+        return None
+    try:
+        found = tables.seconds(duration)
+    except PlanError as error:
+        raise PlanError(f"{at}: {error}") from error
+    if found != int(found) or not 1 <= found <= most:
+        raise PlanError(f"{at}: {duration!r} is not 1 to {most} whole seconds")
+    return int(found)
+
+
+def address_of(at: str, text: str) -> tuple[str, Literal[4, 6]]:
+    """Return an address as the kernel's tools write it, and its family."""
+    try:
+        found = _host(text)
+    except ValueError as error:
+        raise PlanError(f"{at}: {text!r} is not an IPv4 or IPv6 address") from error
+    if found is None:
+        raise PlanError(f"{at}: {text} is not the address of one host")
+    return found
+
+
+# The first byte of a multicast address, and of those behind them.
+_MULTICAST, _RESERVED = 224, 240
+_UNSPECIFIED = "0.0.0.0"  # noqa: S104  (refused)
+
+
+@lru_cache(maxsize=2**16)
+def _host(text: str) -> tuple[str, Literal[4, 6]] | None:
+    # Many services have the same real servers, and ipaddress takes its time.
+    with suppress(OSError):
+        first = socket.inet_pton(socket.AF_INET, text)[0]
+        return None if _MULTICAST <= first < _RESERVED or text == _UNSPECIFIED else (text, 4)
+    address = ipaddress.ip_address(text)
+    if address.is_multicast or address.is_unspecified or "%" in text:
+        return None
+    return str(address), 6 if address.version == 6 else 4

@@ -1,0 +1,151 @@
+"""A fix that needs a boot: boots with and without it in turn, each boot one replicate.
+
+One boot of each arm could never tell the fix from the boot. Where dirtune cannot boot the
+director itself the run waits on disk, and goes on with `--resume` once somebody has booted it.
+"""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from dirtune.analyse import compare
+from dirtune.analyse.run import Run
+from dirtune.analyse.verdict import sentence
+from dirtune.bench import rig
+from dirtune.bench.outcome import Order
+from dirtune.bench.store import Store
+from dirtune.bench.trial import conduct
+from dirtune.errors import DirtuneError
+from dirtune.signals import interruptible, to_the_end
+from dirtune.tune import decide, director, record, turn
+from dirtune.tune.decide import Boot, Trying
+from dirtune.tune.director import Say, Switch
+
+_FACTS = "cat /proc/sys/kernel/random/boot_id /proc/cmdline"
+
+
+@dataclass(frozen=True, slots=True)
+class Booting:
+    """How the run gets its boots, and where it has got to."""
+
+    arms: str
+    """The arm of each boot."""
+    remember: Callable[[Boot], None] | None = None
+    """Puts on disk for which boot the director has been made ready; None where that is lost."""
+    last: Boot | None = None
+    """What was put there before."""
+    boot: Callable[[], None] | None = None
+    """Boots the director and waits until it answers; None where a person does."""
+
+
+async def turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run | None:
+    """Measure what boots are left, and judge; None when it waits for a person's boot.
+
+    Cut off, the director stays in the arm it is in, which is said: no boot can be taken back,
+    and the run goes on from there.
+    """
+    try:
+        return await _turns(trying, kept, say, booting)
+    except BaseException:  # Ctrl-C too
+        say(await to_the_end(_way_out(trying)))
+        raise
+
+
+async def _turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run | None:
+    while (number := decide.next_boot(kept.run.trials, booting.arms)) is not None:
+        if not await _booted(trying, kept, say, booting, number):
+            return None
+        arm = booting.arms[number - 1]
+        boot_id, line = await _facts(trying)
+        record.step(kept, "cat /proc/cmdline", f"boot {number}, arm {arm}, {boot_id}: {line}")
+        await _measure(trying, kept, say, number, arm)
+    judged(trying, kept)
+    arm, why = turn.verdict_of(trying, kept.run)
+    if arm != booting.arms[-1]:
+        # What was taken back is in force until a boot, and would be for what is tried next.
+        more = replace(booting, arms=booting.arms + arm)
+        if not await _booted(trying, kept, say, more, len(more.arms)):
+            return None
+    await _switched(trying, kept, say, arm, why)
+    record.save(kept, finished=record.now())
+    return kept.run
+
+
+async def _booted(trying: Trying, kept: Store, say: Say, booting: Booting, number: int) -> bool:
+    """Have the director booted for boot *number*, once; False while a person has yet to."""
+    boot_id, _ = await _facts(trying)
+    stage = decide.boot_stage(booting.last, number, boot_id)
+    if stage == "measure":
+        return True
+    arm = booting.arms[number - 1]
+    if stage == "prepare":
+        await _switched(trying, kept, say, arm)
+        if booting.remember is not None:
+            booting.remember(Boot(number, boot_id))
+    say(f"boot {number} of {len(booting.arms)}, arm {arm}")
+    if booting.boot is None:
+        return False
+    with interruptible():  # it blocks the loop for minutes
+        booting.boot()
+    return True
+
+
+async def _way_out(trying: Trying) -> str:
+    """Say whether the director has the fix, and how to be rid of it."""
+    host, names = trying.plan.director.host, ", ".join(trying.checks)
+    on = "go on with --resume"
+    try:
+        journal = await director.in_force(trying)
+    except DirtuneError as error:
+        return f"{error}; `dirtune fix verify` on {host} tells whether it has {names}; or {on}"
+    if journal is None:
+        return f"{host} is set to boot without {names}; {on}"
+    back = shlex.join(("dirtune", "rollback", journal))
+    return f"{host} has {names}: there, `{back}` and a boot; or {on}"
+
+
+def judged(trying: Trying, kept: Store) -> None:
+    """Compare the means of the boots and put the verdict into the run."""
+    plan = trying.plan
+    # Boots take long enough at one rate: that which is decided by.
+    rate = plan.compared_at[0]
+    arms = decide.boot_means(kept.run.trials, plan.compare.primary)
+    found = compare.compare(
+        plan.compare.primary,
+        arms,
+        noise_floor=trying.noise_floor(plan.compare.primary, rate),
+        threshold=plan.compare.threshold / 100,
+        rate=rate,
+    )
+    means = f"Boot means: {_means(arms.before)} before, {_means(arms.after)} after."
+    record.save(kept, comparisons=(found,), verdict=f"{sentence(found)} {means}")
+
+
+async def _facts(trying: Trying) -> tuple[str, str]:
+    async with await director.connect(trying.plan) as node:
+        boot_id, _, line = (await node.run(_FACTS)).partition("\n")
+        return boot_id, line.strip()
+
+
+async def _switched(
+    trying: Trying, kept: Store, say: Say, arm: str, why: str | None = None
+) -> None:
+    switch = Switch(trying, kept, say)
+    await switch.look()
+    # A boot into half an arm would be neither.
+    await to_the_end(switch.settle(arm) if why is None else switch.leave(arm, why))
+
+
+async def _measure(trying: Trying, kept: Store, say: Say, number: int, arm: str) -> None:
+    done = {trial.id for trial in kept.run.trials}
+    keep = turn.keeping(kept, say)
+    async with rig.opened(trying.plan) as nodes:
+        for place, name in enumerate(decide.boot_trials(number, arm)):
+            if name not in done:
+                kind = "judged" if place else "baseline"  # the first pays for what is cold
+                order = Order(name, arm, kind, trying.plan.pair_rates[0])
+                keep(await conduct(nodes, trying.plan, order))
+
+
+def _means(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.0f}" for value in values) or "none"

@@ -1,0 +1,163 @@
+"""The plan's director: asked, and changed, by the dirtune that is installed there."""
+
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from dirtune import remote
+from dirtune.bench.store import Store
+from dirtune.errors import DirtuneError, NotPossible, TrialError
+from dirtune.plan.tables import Plan
+from dirtune.remote import Node
+from dirtune.tune.decide import Trying, check_of, lease_s
+from dirtune.tune.record import save, step
+
+Say = Callable[[str], None]
+
+T = TypeVar("T")
+
+_FIX_S = 300
+_ON = "go on with --resume"
+
+
+class _Change(msgspec.Struct):
+    journal: str
+
+
+class _Verified(msgspec.Struct):
+    """The part of the answer of `fix verify` that the loop uses."""
+
+    changes: tuple[_Change, ...] = ()
+
+
+async def connect(plan: Plan) -> Node:
+    """Return a connection to the plan's director."""
+    config = None if plan.ssh_config is None else Path(plan.ssh_config)
+    return await remote.connect(plan.director.host, ssh_config=config, become=plan.director.become)
+
+
+async def in_force(trying: Trying) -> str | None:
+    """Return the journal by which the director has the fix; None if only somebody else's."""
+    names = map(check_of, trying.checks)
+    async with await connect(trying.plan) as director:
+        answer = await ask(director, trying.plan, "fix", "verify", *names, ok=(0, 1))
+    mine = [name for name in standing(answer) if name not in trying.standing]
+    return mine[-1] if mine else None
+
+
+async def ask(
+    director: Node, plan: Plan, *words: str, ok: tuple[int, ...] = (0,)
+) -> dict[str, object]:
+    """Have the director's own dirtune do it, and return what it says."""
+    argv = (*plan.director.dirtune.split(), *words, "--format", "json")
+    text = await director.run(argv, timeout_s=_FIX_S, ok=ok, most_bytes=remote.DOCUMENT_BYTES)
+    return remote.parse_object(director.name, argv, text)
+
+
+def standing(answer: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the journals that `fix verify` tells of, the oldest first, each once."""
+    changes = taken(answer, _Verified).changes
+    return tuple(dict.fromkeys(change.journal for change in changes))
+
+
+def taken(answer: Mapping[str, object], kind: type[T]) -> T:
+    """Return the *answer* of a dirtune elsewhere; `NotPossible` where it is not as ours."""
+    try:
+        return msgspec.convert(answer, kind)
+    except msgspec.ValidationError as error:
+        said = f"the director's dirtune answered otherwise ({error}); install the same version"
+        raise NotPossible(said) from error
+
+
+class Switch:
+    """Brings the director into an arm, by the dirtune installed there, and reads it back.
+
+    Over a connection of its own each time: one that was lost must not keep a fix in force. On
+    trial a fix has a lease: unless it is renewed, the director takes it back by itself, so that
+    a controller that is killed leaves nothing for long.
+    """
+
+    def __init__(self, trying: Trying, kept: Store, say: Say) -> None:
+        self._trying = trying
+        self._kept = kept
+        self._say = say
+        self._journal: str | None = None
+        self._lease_s = lease_s(trying.plan)
+
+    async def look(self) -> None:
+        """Ask the director in which arm it is: a run before this one may have been cut off."""
+        self._journal = await in_force(self._trying)
+
+    async def __call__(self, arm: str) -> None:
+        """Apply the fix (B), or take it back (A)."""
+        if arm == "B" and self._journal is None:
+            lease = f"{self._lease_s}"
+            answer = await self._dirtune("fix", "apply", *self._trying.checks, "--confirm", lease)
+            journal = answer.get("journal")
+            if not isinstance(journal, str):
+                names = ", ".join(self._trying.checks)
+                raise TrialError(f"{names}: the director has nothing to fix")
+            self._journal = journal
+        elif arm == "B":
+            await self.renew()
+        elif self._journal is not None:
+            await self._dirtune("rollback", self._journal)
+            self._journal = None
+
+    async def renew(self) -> None:
+        """Renew the lease of the fix that is in force; `TrialError` if it was over before."""
+        if self._journal is None:
+            return
+        plan = self._trying.plan
+        try:
+            async with await connect(plan) as director:
+                await ask(director, plan, "confirm", "--renew", self._journal)
+        except NotPossible as error:
+            raise TrialError(f"{error}; the trial before does not count: {_ON}") from error
+
+    async def settle(self, arm: str) -> None:
+        """Bring the director into *arm*, to stay there."""
+        if arm == "A" or self._journal is None:
+            await self(arm)
+        if self._journal is not None:
+            await self._dirtune("confirm", self._journal)
+
+    async def leave(self, arm: str, why: str) -> None:
+        """Leave the director in *arm*, and say so in the run; `TrialError` if it is not."""
+        try:
+            await self.settle(arm)
+        except DirtuneError as error:
+            raise TrialError(f"{error}; {self.stands}") from error
+        words = "kept the fix" if arm == "B" else "took the fix back"
+        step(self._kept, f"# {words}", why)
+        save(self._kept, journal=self._journal)
+
+    async def abandon(self) -> None:
+        """Leave it in arm A after a failure; `TrialError` says how to take the fix back."""
+        try:
+            await self.look()  # an answer may have been lost, and not what it told of
+        except DirtuneError as error:
+            if self._journal is None:
+                raise TrialError(f"{error}; {self.stands}") from error
+        await self.leave("A", "the run was cut off")
+
+    @property
+    def stands(self) -> str:
+        """In words: that the fix is in force, as far as is known, and the way out."""
+        host, names = self._trying.plan.director.host, ", ".join(self._trying.checks)
+        if self._journal is None:
+            return f"`dirtune fix verify` on {host} tells whether {names} is in force"
+        back = shlex.join(("dirtune", "rollback", self._journal))
+        return f"{names} is still in force on {host} for up to {self._lease_s} s: there, `{back}`"
+
+    async def _dirtune(self, *words: str) -> dict[str, object]:
+        plan = self._trying.plan
+        self._say(f"{plan.director.host}: {' '.join(words)}")
+        async with await connect(plan) as director:
+            answer = await ask(director, plan, *words)
+        command = shlex.join((*plan.director.dirtune.split(), *words))
+        step(self._kept, f"ssh {shlex.quote(plan.director.host)} {command}", "switch of the arm")
+        return answer

@@ -1,0 +1,275 @@
+"""One turn of the loop: measure, fix, the same traffic again, judge, keep or take back.
+
+The order is the argument. The forecast is made before the first pair; judged trials run without
+a probe; the director begins each of them idle, so that the switch itself is not measured; and
+what the fix changed is looked up afterwards on the director, not assumed.
+"""
+
+import itertools
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from dirtune import __version__, checks, remote
+from dirtune.analyse import compare, lines
+from dirtune.analyse.forecast import forecast
+from dirtune.analyse.handlers import HandlerWindow
+from dirtune.analyse.run import Comparison, Forecast, Run, Trial
+from dirtune.analyse.verdict import sentence
+from dirtune.bench import campaign, rig, store
+from dirtune.bench.outcome import Order
+from dirtune.bench.store import Store
+from dirtune.bench.trial import Result, Rig, conduct
+from dirtune.collect.interrupts import Interrupts
+from dirtune.errors import NoVerdict, TrialError
+from dirtune.fetch import ANSWER_S, fetch_script, parse_fetched
+from dirtune.plan.metrics import METRICS
+from dirtune.plan.tables import Plan
+from dirtune.remote import Node
+from dirtune.render import audit as render_audit
+from dirtune.signals import to_the_end
+from dirtune.snapshot import Snapshot, take_all
+from dirtune.tune import decide, director
+from dirtune.tune.decide import Trying
+from dirtune.tune.director import Say, Switch
+from dirtune.tune.live import window
+from dirtune.tune.record import now, save, step
+
+_INTERVAL_S = 2
+
+
+def begin(trying: Trying, out: Path) -> Store:
+    """Make the run's folder; what follows is added to it as it happens."""
+    run = Run(
+        id=store.new_id(out, datetime.now(UTC)),
+        started=now(),
+        finished=None,
+        command=trying.command,
+        version=__version__,
+        title=trying.title,
+        plan=msgspec.to_builtins(trying.plan),
+        scenario=trying.scenario,
+        inventory={},
+        primary_metric=trying.plan.compare.primary,
+        audits={},
+        handlers={},
+        trials=(),
+        forecast=None,
+        comparisons=(),
+        steps=(),
+        verdict=None,
+        notes=trying.plan.notes,
+    )
+    return store.create(out, run)
+
+
+async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> Run:
+    """Go round once, or go on where a run was cut off.
+
+    *live* measures the traffic that is there instead of sending any, and loads no probe. The
+    director is left as the rule says and the run tells.
+    """
+    plan = trying.plan
+    measure = window if live else conduct
+    async with rig.opened(plan, alone=live) as nodes:
+        switch = Switch(trying, kept, say)
+
+        async def leased(nodes: Rig, plan: Plan, order: Order) -> Result:
+            result = await measure(nodes, plan, order)
+            await switch.renew()
+            return result
+
+        try:
+            await switch.look()
+            await switch("A")
+            if "before" not in kept.run.audits:
+                async with await director.connect(plan) as node:
+                    save(kept, inventory=await inventory(plan, node))
+                    if live:
+                        await _audit(node, kept, "before")
+                    else:
+                        await _before(nodes, node, trying, kept, say)
+            done = kept.run.trials
+            await campaign.pairs(
+                nodes, plan, switch, keeping(kept, say), done=done, measure=leased
+            )
+            await switch("B")
+            async with await director.connect(plan) as node:
+                if live:
+                    await _audit(node, kept, "after")
+                else:
+                    await _look(nodes, node, trying, kept, say, "after")
+            judged(trying, kept)
+            await to_the_end(switch.leave(*verdict_of(trying, kept.run)))
+        except BaseException:  # Ctrl-C too: the director must not be left between two arms
+            await to_the_end(switch.abandon())
+            raise
+    save(kept, finished=now())
+    return kept.run
+
+
+async def _audit(director: Node, kept: Store, when: str) -> None:
+    """Audit without a probe."""
+    audited(kept, director.name, await snapshot_of(director), when)
+    step(kept, f"dirtune audit --host {shlex.quote(director.name)}", when)
+
+
+def verdict_of(trying: Trying, run: Run) -> tuple[str, str]:
+    """Return the arm in which the director is left, and the rule."""
+    keep, why = decide.keeps(
+        run.comparisons[0].verdict, mends=trying.mends, equivalent=trying.keep_equivalent
+    )
+    return ("B" if keep else "A"), why
+
+
+def judged(trying: Trying, kept: Store) -> None:
+    """Compare the arms at each rate and put the verdict into the run."""
+    plan, primary, trials = trying.plan, kept.run.primary_metric, kept.run.trials
+    if not any(primary in trial.metrics for trial in trials):
+        raise NoVerdict(f"no trial measured {primary}; see {kept.folder}")
+    found = [_judged_at(trying, kept, rate) for rate in plan.compared_at]
+    first, *others = (comparisons[0] for comparisons in found)
+    verdict = " ".join((sentence(first, kept.run.forecast), *map(sentence, others)))
+    save(kept, comparisons=tuple(itertools.chain.from_iterable(found)), verdict=verdict)
+
+
+def _judged_at(trying: Trying, kept: Store, rate: float | None) -> tuple[Comparison, ...]:
+    return compare.judged(
+        kept.run.primary_metric,
+        lambda metric: compare.arms_of(kept.run.trials, metric, rate),
+        lambda metric: trying.noise_floor(metric, rate),
+        threshold=trying.plan.compare.threshold / 100,
+        rate=rate,
+    )
+
+
+async def _before(
+    nodes: rig.LiveRig, director: Node, trying: Trying, kept: Store, say: Say
+) -> None:
+    """Measure one quiet trial, look with the probe, and forecast."""
+    say("one trial to warm up, and to know what a connection costs")
+    rate = trying.plan.pair_rates[0]
+    quiet = await conduct(nodes, trying.plan, Order("first", "A", "baseline", rate))
+    kept.keep(quiet)
+    if quiet.trial.validity == "setup_error":
+        raise TrialError(f"{quiet.trial.reason}; what was measured is in {kept.folder}")
+    snapshot, profiled = await _look(nodes, director, trying, kept, say, "before")
+    if handlers_of(profiled) is not None:
+        save(kept, forecast=foreseen(snapshot, profiled, quiet.trial))
+
+
+async def _look(
+    nodes: rig.LiveRig,
+    director: Node,
+    trying: Trying,
+    kept: Store,
+    say: Say,
+    when: str,
+) -> tuple[Snapshot, Result]:
+    """Profile one trial and audit with what the probe saw under its load."""
+    say(f"profile and probe, {when} the fix (bcc compiles on the director first)")
+    arm = {"before": "A", "after": "B"}[when]
+    order = Order(f"profile-{arm}", arm, "profiled", trying.plan.pair_rates[0])
+    profiled = await conduct(nodes, trying.plan, order)
+    kept.keep(profiled)
+    handlers, note = handlers_of(profiled), when
+    if handlers is None:
+        # Most fixes are judged without it; only the forecast of a shared line needs it.
+        note = f"{when}; no handlers were timed: {_why_not(profiled)}"
+        say(note)
+    snapshot = replace(await snapshot_of(director), handlers=handlers)
+    audited(kept, director.name, snapshot, when)
+    step(
+        kept,
+        f"dirtune profile --during-bench && dirtune audit --host {shlex.quote(director.name)}",
+        note,
+    )
+    return snapshot, profiled
+
+
+def audited(kept: Store, name: str, snapshot: Snapshot, when: str) -> None:
+    """Put into the run what an audit says of *snapshot*, and the handlers that were timed."""
+    audit = render_audit.audit(name, snapshot, checks.all_checks())
+    timed = {} if snapshot.handlers is None else {when: snapshot.handlers}
+    save(
+        kept,
+        handlers=kept.run.handlers | timed,
+        audits=kept.run.audits | {when: render_audit.document(audit)},
+    )
+
+
+def foreseen(snapshot: Snapshot, profiled: Result, quiet: Trial) -> Forecast:
+    """Return what separating the shared lines should bring, from the probed trial."""
+    handlers = handlers_of(profiled)
+    assert handlers is not None
+    table = snapshot.interrupts or Interrupts((), ())
+    cards = lines.nic_actions(table, snapshot.pci, snapshot.interfaces)
+    shared = (
+        line for line in table.numbered if line.shared and not cards.isdisjoint(line.actions)
+    )
+    return forecast(
+        handlers,
+        (int(line.irq) for line in shared),
+        cards,
+        profiled.trial.counters.get("connections"),
+        quiet.metrics.get("cpu_us_per_connection"),
+    )
+
+
+def _why_not(profiled: Result) -> str:
+    """Return why a profiled trial timed no handlers."""
+    own = profiled.profile
+    missing = own.probed.missing if own and own.probed else ()
+    reasons = [": ".join(filter(None, (one.why, one.remedy))) for one in missing]
+    return profiled.trial.reason or "; ".join(reasons) or "no handlers were timed"
+
+
+def handlers_of(profiled: Result) -> HandlerWindow | None:
+    """Return the handlers that a profiled trial timed; None if it timed none."""
+    own = profiled.profile
+    return own.probed.handlers if own and own.probed else None
+
+
+async def snapshot_of(director: Node) -> Snapshot:
+    """Return two samples of the director."""
+    script = fetch_script(interval_s=_INTERVAL_S)
+    answer = await director.run(
+        script, timeout_s=ANSWER_S + _INTERVAL_S, most_bytes=remote.FETCHED_BYTES
+    )
+    return take_all(parse_fetched(answer))
+
+
+async def inventory(plan: Plan, director: Node) -> dict[str, dict[str, str]]:
+    """Return what the nodes are."""
+    version = await director.run([*plan.director.dirtune.split(), "--version"])
+    facts = await director.run(
+        "uname -r; uname -v; cat /proc/cmdline; grep -m1 'model name' /proc/cpuinfo || echo; "
+        "grep -c ^processor /proc/cpuinfo; cat /sys/module/ip_vs/srcversion 2>/dev/null || echo"
+    )
+    names = ("kernel", "build", "command line", "cpu", "cpus", "ip_vs srcversion")
+    found = dict(zip(names, facts.splitlines(), strict=False))
+    others = (*plan.real_servers, *plan.clients)
+    return {
+        director.name: {"role": "director", "dirtune": version.strip(), **found},
+        **{peer.label: {"host": peer.host, "address": peer.address or ""} for peer in others},
+    }
+
+
+def keeping(kept: Store, say: Say) -> Callable[[Result], None]:
+    """Return what puts a trial on disk and says how it went."""
+
+    def keep(result: Result) -> None:
+        kept.keep(result)
+        trial = result.trial
+        cost = trial.metrics.get(kept.run.primary_metric)
+        value = "-" if cost is None else f"{cost:.0f} {METRICS[kept.run.primary_metric].unit}"
+        why = f": {trial.reason}" if trial.reason else ""
+        seen = trial.metrics.get("connections_per_s")
+        rate = f"{trial.reply_rate:.0f} replies/s" if seen is None else f"{seen:.0f} connections/s"
+        say(f"{trial.id}  {value}  {rate}  {trial.validity}{why}")
+
+    return keep

@@ -1,0 +1,751 @@
+"""Whole sessions over a director that is arithmetic: each fix costs or saves a known part."""
+
+import asyncio
+import contextlib
+import dataclasses
+import gc
+import json
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+import simulated
+
+from dirtune.cli import _tune
+from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
+from dirtune.host import RecordedHost
+from dirtune.plan.tables import Traffic
+from dirtune.snapshot import take
+from dirtune.tune import director, live, session, turn
+from dirtune.tune.decide import Wishes
+from dirtune.tune.session import Asked, Tune
+
+PLAN = msgspec.structs.replace(
+    simulated.planned(settle_s=1, director="lb1", warmup=0.1, window=2, pairs=6), title="A test"
+)
+SYSCTL, RING, SMBUS, PIC = (
+    "ipvs/sysctl-lost",
+    "nic/ring-below-max",
+    "irq/shared-with-nic",
+    "irq/xtpic-mode",
+)
+RISKS = {SYSCTL: "safe", RING: "disruptive", SMBUS: "disruptive", PIC: "reboot"}
+
+
+class Host(simulated.Director):
+    """The director with a dirtune on it, whose fixes cost or save a part of each connection."""
+
+    name = "lb1"
+
+    def __init__(self, effects):
+        super().__init__(PLAN, noise=0.005)
+        self.effects = effects  # by check: times what a connection cost
+        self.journals = {}  # by name: checks, as they stand
+        self.leased = set()  # of them, what comes back unless it is confirmed
+        self.booted = set()  # what is in force, of those that need a boot: since the boot
+        self.boot = 1
+        self.fails = set()
+        self.partly = set()  # done by somebody before, but not all of it
+        self.asked = []
+        self.away = False
+        self.blips = 0  # connections that were there before the last are dead
+
+    def of(self, check):
+        return "/".join(check.split("/")[:2])
+
+    def standing(self):
+        return {self.of(check) for checks in self.journals.values() for check in checks}
+
+    def reboot(self):
+        self.boot += 1
+        self.booted = {check for check in self.standing() if RISKS[check] == "reboot"}
+
+    def forces(self):
+        return self.booted | {c for c in self.standing() if RISKS[c] != "reboot"}
+
+    async def load(self, ticks):
+        self.cost_us = 2000.0
+        for check in self.forces():
+            self.cost_us *= self.effects[check]
+        return await super().load(ticks)
+
+    def answers(self, *words):
+        self.asked.append(" ".join(words))
+        if self.away:
+            raise NodeUnreachable("lb1: the connection was lost")
+        return json.dumps(self.dirtune(*words))
+
+    async def run(self, command, *, timeout_s=60, ok=(0,), **_):
+        if isinstance(command, str):
+            return f"boot-{self.boot}\nnoapic quiet\n" if "boot_id" in command else "6.1\n"
+        _, *words = command
+        if "--version" in words:
+            return "dirtune 0\n"
+        return self.answers(*words[:-2])
+
+    def dirtune(self, *words):
+        match words:
+            case ("fix", "plan", *checks):
+                open_ = [
+                    c for c in checks or RISKS if self.of(c) not in self.standing() - self.partly
+                ]
+                known = [c for c in open_ if self.of(c) in self.effects]
+                rows = [
+                    {"reason": self.of(c), "risk": RISKS[self.of(c)], "title": c} for c in known
+                ]
+                return {"changes": rows, "refusals": []}
+            case ("fix", "verify", *checks):
+                wanted = {self.of(check) for check in checks} or set(RISKS)
+                rows = [j for j, of in self.journals.items() if wanted & set(map(self.of, of))]
+                return {"changes": [{"journal": journal} for journal in rows]}
+            case ("fix", "apply", *checks, "--confirm", seconds):
+                assert float(seconds) > self.plan.load.load_s
+                if self.fails & set(checks):
+                    raise NotPossible("lb1: dirtune: irq 10: goes to CPU 1")
+                name = f"j{len(self.asked):04}"
+                self.journals[name] = tuple(checks)
+                self.leased.add(name)
+                return {"journal": name}
+            case ("confirm", "--renew", journal):
+                if journal not in self.journals:
+                    raise NotPossible(f"lb1: {journal}: was taken back; apply it again")
+                return {}
+            case ("confirm", journal):
+                self.leased.discard(journal)
+                return {}
+            case ("rollback", journal):
+                del self.journals[journal]
+                self.leased.discard(journal)
+                return {}
+        raise AssertionError(words)
+
+
+class Connection:
+    """What a Node gives: gone for good after a blip."""
+
+    def __init__(self, host):
+        self.host, self.name, self.blips = host, host.name, host.blips
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        pass
+
+    async def run(self, *args, **options):
+        if self.blips != self.host.blips:
+            raise NodeUnreachable("lb1: the connection was lost")
+        return await self.host.run(*args, **options)
+
+
+@pytest.fixture
+def make(monkeypatch):
+    """Return a function that puts a director with such fixes behind every connection."""
+
+    def made(effects):
+        host = Host(effects)
+
+        @contextlib.asynccontextmanager
+        async def opened(plan, *, alone=False):
+            host.plan = plan
+            yield host
+
+        async def connect(plan):
+            return Connection(host)
+
+        async def snapshot(node):
+            return take(RecordedHost({"/proc/interrupts": "           CPU0\n"}, {}))
+
+        monkeypatch.setattr("dirtune.bench.rig.opened", opened)
+        monkeypatch.setattr(director, "connect", connect)
+        monkeypatch.setattr(turn, "snapshot_of", snapshot)
+        return host
+
+    return made
+
+
+def tune(tmp_path, host=None, plan=PLAN):
+    said = []
+    boot = host.reboot if host else None
+    return Tune(plan, tmp_path, said.append, lambda run, folder: None, boot, boots=5)
+
+
+def begun(tune, *words, **wishes):
+    return asyncio.run(session.begin(tune, Asked(Wishes(words, **wishes), "dirtune tune")))
+
+
+def gone_on(tune, kept):
+    return asyncio.run(session.go_on(tune, kept))
+
+
+def outcomes(kept):
+    found = session.load(kept.folder / "tune.json")
+    return {each.name: (each.outcome, verdict(each)) for each in found.attempts}
+
+
+def verdict(attempt):
+    return attempt.comparison and attempt.comparison.verdict
+
+
+def test_each_fix_is_judged_by_itself_and_only_what_helps_is_kept(tmp_path, make):
+    host = make({SYSCTL: 1.0, RING: 1.2, SMBUS: 0.8, PIC: 0.5})
+    asked = tune(tmp_path)
+    kept = begun(asked, SYSCTL, RING, SMBUS)
+
+    assert gone_on(asked, kept)
+
+    assert outcomes(kept) == {
+        SYSCTL: ("kept", "equivalent"),  # it mends what goes wrong
+        SMBUS: ("kept", "improved"),
+        RING: ("taken back", "regressed"),
+    }
+    assert host.forces() == {SYSCTL, SMBUS}
+    assert host.leased == set(), "what is kept is confirmed"
+    found = [each for each in kept.session.attempts if each.journal]
+    assert {each.journal: each.checks for each in found} == host.journals
+    assert kept.session.finished is not None
+    ring = next(each for each in kept.session.attempts if each.name == RING)
+    assert ring.comparison.ratio == pytest.approx(1.2, rel=0.03)
+
+
+def test_unnamed_only_what_is_safe_is_tried(tmp_path, make):
+    host = make({SYSCTL: 1.0, RING: 0.8, PIC: 0.5})
+    asked = tune(tmp_path)
+    kept = begun(asked)
+
+    gone_on(asked, kept)
+
+    assert outcomes(kept) == {
+        PIC: ("left out", None),
+        SYSCTL: ("kept", "equivalent"),
+        RING: ("left out", None),
+    }
+    assert host.forces() == {SYSCTL}
+
+
+def test_a_fix_that_changes_nothing_is_kept_only_when_asked(tmp_path, make):
+    host = make({RING: 1.0})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+    gone_on(asked, kept)
+    assert outcomes(kept) == {RING: ("taken back", "equivalent")}
+    assert host.forces() == set()
+
+    kept = asyncio.run(session.begin(asked, Asked(Wishes((RING,)), "", keep_equivalent=True)))
+    gone_on(asked, kept)
+    assert outcomes(kept) == {RING: ("kept", "equivalent")}
+    assert host.forces() == {RING}
+
+
+def test_all_together_is_one_comparison(tmp_path, make):
+    host = make({RING: 1.1, SMBUS: 0.7})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING, SMBUS, together=True)
+
+    gone_on(asked, kept)
+
+    assert outcomes(kept) == {f"{SMBUS}, {RING}": ("kept", "improved")}
+    (attempt,) = kept.session.attempts
+    assert attempt.comparison.ratio == pytest.approx(0.77, rel=0.03)
+    assert len(host.journals) == 1
+
+
+def test_what_the_director_cannot_do_is_told_and_the_rest_is_tried(tmp_path, make):
+    host = make({SMBUS: 0.8, RING: 0.8})
+    host.fails = {SMBUS}
+    asked = tune(tmp_path)
+    kept = begun(asked, SMBUS, RING)
+
+    assert gone_on(asked, kept)
+
+    assert outcomes(kept) == {SMBUS: ("failed", None), RING: ("kept", "improved")}
+    assert "goes to CPU 1" in kept.session.attempts[0].why
+
+
+@pytest.mark.parametrize("error", [NotPossible("no jinja2"), OSError(28, "No space left")])
+def test_a_report_that_cannot_be_written_does_not_fail_the_fix(tmp_path, make, error):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+
+    def finished(run, folder):
+        assert outcomes(kept) == {RING: ("kept", "improved")}, "it is on disk already"
+        raise error
+
+    assert gone_on(dataclasses.replace(asked, finished=finished), kept)
+
+    assert outcomes(kept) == {RING: ("kept", "improved")}
+    assert host.forces() == {RING}
+    assert kept.session.finished is not None
+
+
+def test_what_an_earlier_fix_took_away_is_gone(tmp_path, make):
+    host = make({SMBUS: 0.8, RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, SMBUS, RING)
+    host.effects = {SMBUS: 0.8}
+
+    gone_on(asked, kept)
+
+    assert outcomes(kept)[RING] == ("gone", None)
+
+
+def test_nothing_to_fix_is_a_session_without_attempts(tmp_path, make):
+    make({})
+    asked = tune(tmp_path)
+    kept = begun(asked)
+
+    assert gone_on(asked, kept)
+    assert kept.session.attempts == ()
+
+
+class Cut(BaseException):
+    """As Ctrl-C."""
+
+
+def cut_off(tune, kept, error=Cut):
+    with contextlib.suppress(error):
+        gone_on(tune, kept)
+        pytest.fail("it was not cut off")
+    gc.collect()  # the process would be gone, and its hold of the run with it
+
+
+def test_a_session_that_was_cut_off_goes_on_with_the_next_pair(tmp_path, make):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+    loads = host.load
+
+    async def load(ticks):
+        run = next(iter(tmp_path.glob("*/run.json")))
+        if len(json.loads(run.read_text())["trials"]) == 7:
+            raise Cut
+        return await loads(ticks)
+
+    host.load = load
+    cut_off(asked, kept)
+    assert host.forces() == set(), "it is not left between two arms"
+    assert outcomes(kept) == {RING: (None, None)}
+
+    host.load = loads
+    again = session.resume(tmp_path, PLAN, print)
+    assert gone_on(asked, again)
+
+    assert outcomes(again) == {RING: ("kept", "improved")}
+    (run,) = tmp_path.glob("*/run.json")
+    trials = json.loads(run.read_text())["trials"]
+    pairs = {t["pair"] for t in trials if t["kind"] == "judged" and t["validity"] == "valid"}
+    assert len(pairs) in {6, 7}  # one more where a pair was cut in two
+    with pytest.raises(NotPossible, match="unfinished"):
+        session.resume(tmp_path, PLAN, print)
+
+
+def test_a_connection_that_is_lost_in_an_arm_does_not_leave_the_fix_in_force(tmp_path, make):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+    loads = host.load
+
+    async def load(ticks):
+        if RING in host.forces():
+            host.blips += 1
+            raise Cut
+        return await loads(ticks)
+
+    host.load = load
+    cut_off(asked, kept)
+
+    assert host.forces() == set()
+
+
+def test_a_fix_that_cannot_be_taken_back_is_named_with_the_way_out(tmp_path, make):
+    host = make({RING: 0.8, SMBUS: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING, SMBUS)
+    loads = host.load
+
+    async def load(ticks):
+        host.away = SMBUS in host.forces()
+        if host.away:
+            raise NotPossible("c1: h2load: no such file")
+        return await loads(ticks)
+
+    host.load = load
+    with pytest.raises(TrialError) as told:
+        gone_on(asked, kept)
+
+    (journal,) = host.journals
+    assert "lb1" in str(told.value)
+    assert f"`dirtune rollback {journal}`" in str(told.value)
+    assert host.leased == {journal}, "the director takes it back by itself"
+    assert outcomes(kept) == {SMBUS: (None, None), RING: (None, None)}, "no other is tried"
+
+
+def test_what_is_on_trial_has_a_lease_that_is_renewed_after_every_trial(tmp_path, make):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+    loads, left = host.load, []
+
+    async def load(ticks):
+        if RING in host.forces():
+            left.append(set(host.journals) == host.leased)
+            host.asked.append("trial")
+        return await loads(ticks)
+
+    host.load = load
+    gone_on(asked, kept)
+
+    assert left
+    assert all(left)
+    after = [host.asked[n + 1] for n, what in enumerate(host.asked) if what == "trial"]
+    *judged, _profiled = after
+    assert {" ".join(words.split()[:2]) for words in judged} == {"confirm --renew"}
+
+
+def test_a_trial_whose_lease_was_over_before_its_end_does_not_count(tmp_path, make):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+    loads = host.load
+
+    async def load(ticks):
+        found = await loads(ticks)
+        if RING in host.forces():
+            host.journals.clear()  # the director took it back
+            host.leased.clear()
+        return found
+
+    host.load = load
+    with pytest.raises(TrialError, match="--resume"):
+        gone_on(asked, kept)
+    (run,) = tmp_path.glob("*/run.json")
+    assert {trial["arm"] for trial in json.loads(run.read_text())["trials"]} == {"A"}
+
+    host.load = loads
+    gc.collect()
+    assert gone_on(asked, session.resume(tmp_path, PLAN, print))
+    assert outcomes(kept) == {RING: ("kept", "improved")}
+
+
+def test_an_answer_that_is_lost_hides_no_fix(tmp_path, make):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+    answers = host.answers
+
+    def lost(*words):
+        answer = answers(*words)
+        if words[1] == "apply":
+            host.away = lasts
+            raise NodeUnreachable("lb1: no answer in time")
+        return answer
+
+    host.answers, lasts = lost, False
+    with pytest.raises(NodeUnreachable):
+        gone_on(asked, kept)
+    assert host.forces() == set()
+
+    lasts = True
+    with pytest.raises(TrialError, match=r"`dirtune fix verify` on lb1 .*nic/ring-"):
+        gone_on(asked, begun(asked, RING))
+
+
+def test_where_the_director_cannot_say_what_is_in_force_no_other_fix_is_tried(tmp_path, make):
+    host = make({RING: 0.8, SMBUS: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING, SMBUS)
+    answers = host.answers
+
+    def broken(*words):
+        if words[1] == "verify":
+            raise NotPossible("lb1: dirtune: a journal cannot be read")
+        return answers(*words)
+
+    host.answers = broken
+    with pytest.raises(TrialError, match="`dirtune fix verify` on lb1"):
+        gone_on(asked, kept)
+    assert outcomes(kept) == {SMBUS: (None, None), RING: (None, None)}
+
+
+def test_a_fix_left_by_a_dead_controller_is_found_and_somebody_elses_is_left(tmp_path, make):
+    host = make({RING: 1.2, SMBUS: 0.8})
+    host.journals["j0"] = (SMBUS,)  # of an operator, before, as is the next
+    host.journals["j1"] = (RING,)
+    host.partly = {RING}
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+    loads = host.load
+
+    async def load(ticks):
+        raise Cut
+
+    host.load = load
+    cut_off(asked, kept)
+    host.journals["dead"] = (RING,)  # applied, and nobody wrote down that it was
+    host.load = loads
+
+    gone_on(asked, session.resume(tmp_path, PLAN, print))
+
+    # The operator's part had all of the effect.
+    assert outcomes(kept) == {RING: ("taken back", "equivalent")}
+    assert "rollback dead" in host.asked
+    assert host.journals == {"j0": (SMBUS,), "j1": (RING,)}
+
+
+def test_another_plan_is_not_gone_on_with(tmp_path, make):
+    make({RING: 0.8})
+    begun(tune(tmp_path))
+
+    other = msgspec.structs.replace(PLAN, title="Another")
+    with pytest.raises(PlanError, match="another plan"):
+        session.resume(tmp_path, other, print)
+
+
+def test_a_clock_that_was_set_back_does_not_change_which_session_is_the_last(
+    tmp_path, make, monkeypatch
+):
+    make({RING: 0.8})
+    ahead = begun(tune(tmp_path))
+    monkeypatch.setattr(session.store, "new_id", lambda out, now, ending="": f"19700101-0{ending}")
+    behind = begun(tune(tmp_path))
+
+    assert session.resume(tmp_path, PLAN, print).folder == behind.folder
+    assert behind.folder.name < ahead.folder.name
+
+
+@pytest.mark.parametrize("ending", ["", "-tune"])
+def test_what_begins_in_one_second_has_a_folder_each(tmp_path, ending):
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    for name in (f"20260102-030405{ending}", f"20260102-030405-3{ending}"):
+        (tmp_path / name).mkdir()
+
+    assert session.store.new_id(tmp_path, now, ending) == f"20260102-030405-2{ending}"
+
+
+def test_a_session_that_cannot_be_read_is_named_and_hinders_no_other(tmp_path, make):
+    make({RING: 0.8})
+    kept = begun(tune(tmp_path))
+    broken = tmp_path / "99991231-000000-tune/tune.json"
+    broken.parent.mkdir()
+    broken.write_text("{")
+    said = []
+
+    assert session.resume(tmp_path, PLAN, said.append).folder == kept.folder
+    (line,) = said
+    assert line.startswith(f"{broken}: ")
+    assert f"move {broken.parent} away" in line
+
+    asked = tune(tmp_path)
+    begun(asked)
+    kept.save(msgspec.structs.replace(kept.session, finished="now"))
+    assert session.resume(tmp_path, PLAN, said.append).folder != kept.folder
+
+
+def test_boots_are_replicates_and_what_helps_is_in_force_at_the_end(tmp_path, make):
+    host = make({PIC: 0.8})
+    asked = tune(tmp_path, host)
+    kept = begun(asked, PIC)
+
+    assert gone_on(asked, kept)
+
+    assert outcomes(kept) == {PIC: ("kept", "improved")}
+    assert (host.boot, host.forces()) == (11, {PIC})
+    found = kept.session.attempts[0].comparison
+    assert (len(found.before), len(found.after), found.test) == (5, 5, "mann-whitney")
+
+
+def test_what_did_not_help_is_gone_after_one_more_boot(tmp_path, make):
+    host = make({PIC: 1.2})
+    asked = tune(tmp_path, host)
+    kept = begun(asked, PIC)
+
+    gone_on(asked, kept)
+
+    assert outcomes(kept) == {PIC: ("taken back", "regressed")}
+    assert (host.boot, host.forces()) == (12, set())
+
+
+def test_where_a_person_boots_the_session_waits_on_disk(tmp_path, make):
+    host = make({PIC: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, PIC)
+
+    for boot in range(10):
+        assert not gone_on(asked, kept), boot
+        # Not booted yet: it goes on waiting, and changes nothing.
+        before = dict(host.journals)
+        kept = session.resume(tmp_path, PLAN, print)
+        assert not gone_on(asked, kept)
+        assert host.journals == before
+        host.reboot()
+        kept = session.resume(tmp_path, PLAN, print)
+    assert gone_on(asked, kept)
+
+    assert outcomes(kept) == {PIC: ("kept", "improved")}
+
+
+def test_what_a_person_has_to_boot_away_is_gone_before_the_next_fix(tmp_path, make):
+    host = make({PIC: 1.2, RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, PIC, RING)
+    for _ in range(10):
+        assert not gone_on(asked, kept)
+        host.reboot()
+        kept = session.resume(tmp_path, PLAN, print)
+
+    for _ in range(2):  # taken back, and in force until somebody has booted
+        assert not gone_on(asked, kept)
+        assert (host.journals, host.forces()) == ({}, {PIC})
+        assert outcomes(kept) == {PIC: (None, None), RING: (None, None)}
+        kept = session.resume(tmp_path, PLAN, print)
+    host.reboot()
+    assert gone_on(asked, kept)
+
+    assert outcomes(kept) == {PIC: ("taken back", "regressed"), RING: ("kept", "improved")}
+    assert (host.boot, host.forces()) == (12, {RING})
+
+
+@pytest.mark.parametrize("error", [NotPossible, Cut])
+def test_boots_that_are_cut_off_go_on_and_say_how_to_get_out(tmp_path, make, error):
+    host = make({PIC: 0.8})
+    said, asked = [], tune(tmp_path, host)
+    kept = begun(asked, PIC)
+
+    def boot():
+        if host.standing():
+            raise error("lb1 does not come back")
+        host.reboot()
+
+    cut_off(dataclasses.replace(asked, say=said.append, boot=boot), kept, error)
+
+    (journal,) = host.journals
+    assert f"lb1 has {PIC}: there, `dirtune rollback {journal}` and a boot" in said[-1]
+    assert outcomes(kept) == {PIC: (None, None)}
+    assert gone_on(asked, session.resume(tmp_path, PLAN, print))
+    assert outcomes(kept) == {PIC: ("kept", "improved")}
+    assert host.boot == 11, "no boot is made twice"
+
+
+def test_ctrl_c_in_a_switch_for_a_boot_waits_until_the_arm_is_whole(tmp_path, make):
+    host = make({PIC: 0.8})
+    asked, said = tune(tmp_path, host), []
+    kept = begun(asked, PIC)
+    runs = host.run
+
+    async def interrupted():
+        session_ = asyncio.create_task(
+            session.go_on(dataclasses.replace(asked, say=said.append), kept)
+        )
+
+        async def run(command, **options):
+            if "apply" in command:
+                session_.cancel()
+                for _ in range(100):
+                    await asyncio.sleep(0)
+            return await runs(command, **options)
+
+        host.run = run
+        await session_
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted())
+
+    (journal,) = host.journals
+    assert f"dirtune rollback {journal}" in said[-1]
+
+
+TRAFFIC = Traffic(services=PLAN.services, director=PLAN.director, title="live")
+
+
+@pytest.fixture
+def traffic(make):
+    """A director that serves connections nobody here makes."""
+    host = make({RING: 0.8})
+    host.rate = 100.0
+
+    async def sample():
+        host.cost_now_us = 2000.0 * (0.8 if RING in host.forces() else 1.0)
+        return host.counters()
+
+    host.sample = sample
+    return host
+
+
+def test_live_traffic_is_compared_in_windows_that_take_turns(tmp_path, traffic):
+    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 8))
+    kept = begun(asked, RING, live=True)
+
+    gone_on(asked, kept)
+
+    assert outcomes(kept) == {RING: ("kept", "improved")}
+    assert any("Not shown" in note for note in kept.session.notes)
+    assert not [what for what in traffic.log if what in {"load", "preflight"}]
+    (run,) = tmp_path.glob("*/run.json")
+    arms = "".join(trial["arm"] for trial in json.loads(run.read_text())["trials"])
+    assert arms == "ABBA" * 4
+
+
+def test_windows_of_unlike_traffic_do_not_count(tmp_path, traffic):
+    plain = traffic.sleep_until
+
+    async def sleep_until(moment_s):
+        await plain(moment_s)
+        traffic.rate = 100.0 if traffic.clock_s % 200 < 100 else 170.0
+
+    traffic.sleep_until = sleep_until
+    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 2))
+    kept = begun(asked, RING, live=True)
+    gone_on(asked, kept)
+
+    (run,) = tmp_path.glob("*/run.json")
+    reasons = {trial["reason"] for trial in json.loads(run.read_text())["trials"]}
+    assert any(reason and "connections/s" in reason for reason in reasons)
+
+
+def test_too_few_connections_are_no_window(tmp_path, traffic):
+    traffic.rate = 1.0
+    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 2))
+    kept = begun(asked, RING, live=True)
+
+    gone_on(asked, kept)
+
+    assert outcomes(kept) == {RING: ("taken back", "inconclusive")}
+    (run,) = tmp_path.glob("*/run.json")
+    reasons = {trial["reason"] for trial in json.loads(run.read_text())["trials"]}
+    (reason,) = reasons
+    assert {"30", "200"} <= set(reason.split())
+    assert traffic.forces() == set()
+
+
+def test_a_run_without_a_measurement_is_over_and_does_not_stop_the_session(tmp_path, traffic):
+    async def sample():
+        raise NodeUnreachable("lb1: the connection was lost")
+
+    traffic.sample = sample
+    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 2))
+    kept = begun(asked, RING, live=True)
+
+    assert gone_on(asked, kept)
+
+    assert outcomes(kept) == {RING: ("failed", None)}
+    assert "no trial measured cpu_us_per_connection" in kept.session.attempts[0].why
+    assert traffic.forces() == set()
+
+
+def test_a_fix_that_was_kept_before_the_signal_came_is_said_to_be(tmp_path, make, monkeypatch):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+
+    @contextlib.asynccontextmanager
+    async def opened(plan, *, alone=False):
+        host.plan = plan
+        yield host
+        raise Cut  # while the connections are closed
+
+    monkeypatch.setattr("dirtune.bench.rig.opened", opened)
+    cut_off(asked, kept)
+
+    (journal,) = host.journals
+    assert f"{RING} is kept on lb1, journal {journal}" in _tune._left_as(kept, "lb1")
