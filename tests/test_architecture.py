@@ -59,6 +59,7 @@ PURE = [
     "plan/latency.py",
     "plan/metrics.py",
     "plan/profiles.py",
+    "plan/recorded.py",
     "plan/tables.py",
     "plan/toml_lines.py",
     "render/**/*.py",

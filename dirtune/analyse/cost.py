@@ -8,13 +8,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from dirtune.analyse import capacity
 from dirtune.analyse.limit import idle
 from dirtune.analyse.run import Cell, NodeCpu, Run, Trial
-from dirtune.errors import ParseError
-from dirtune.formats import parsing
+from dirtune.plan.recorded import recorded
+from dirtune.plan.tables import Price
 
 SCALING_AXES = ("real_servers", "cpus")
 _AS_MUCH = 1.05
@@ -81,17 +79,6 @@ class NetworkIo(NamedTuple):
     bits_per_s: float
     share_of_link: float | None
     """0 to 1; None where the link's capacity is not known."""
-
-
-class Prices(msgspec.Struct, frozen=True):
-    """The plan's table `[price]`."""
-
-    currency: str
-    director: float
-    real_server: float | None = None
-    switch: float | None = None
-    date: str | None = None
-    of: dict[str, str | int] = {}
 
 
 class PricePerRate(NamedTuple):
@@ -334,20 +321,19 @@ def network_io(trial: Trial, link_bits_per_s: float | None) -> NetworkIo | None:
     return NetworkIo(each, 8 * each, share)
 
 
-@parsing("the run's [price]")
 def price_per_rate(run: Run) -> tuple[PricePerRate | str, ...]:
     """Return prices per connection/s, or why a cell has none; empty without `[price]`."""
-    table = run.plan.get("price")
-    if not isinstance(table, Mapping):
+    plan = recorded(run.plan)
+    if plan.price is None:
         return ()
-    try:
-        prices = msgspec.convert(table, Prices)
-    except msgspec.ValidationError as error:
-        raise ParseError("the run's [price]", str(error)) from error
-    return tuple(row for cell in balanced_cells(run) for row in _priced(run, cell, prices))
+    servers = len(plan.destinations)
+    cells = balanced_cells(run)
+    return tuple(row for cell in cells for row in _priced(run, cell, plan.price, servers))
 
 
-def _priced(run: Run, cell: Cell, prices: Prices) -> Iterator[PricePerRate | str]:
+def _priced(
+    run: Run, cell: Cell, prices: Price, destinations: int
+) -> Iterator[PricePerRate | str]:
     other = [
         f"{axis} {value} and not {prices.of[axis]}"
         for axis, value in cell.settings.items()
@@ -356,7 +342,7 @@ def _priced(run: Run, cell: Cell, prices: Prices) -> Iterator[PricePerRate | str
     if other:
         yield f"{cell.name}: the prices are not of it: it has {', '.join(other)}"
         return
-    servers = cell.settings.get("real_servers", len(destinations(run)))
+    servers = cell.settings.get("real_servers", destinations)
     scopes = _scopes(prices, int(servers))
     points = capacity.curve(trials_of(run, cell.name))
     top = capacity.peak(points)
@@ -369,7 +355,7 @@ def _priced(run: Run, cell: Cell, prices: Prices) -> Iterator[PricePerRate | str
                 yield _each(cell, scope, metric, price, knee.rate, None)
 
 
-def _scopes(prices: Prices, servers: int) -> Iterator[tuple[str, float]]:
+def _scopes(prices: Price, servers: int) -> Iterator[tuple[str, float]]:
     yield "director only", prices.director
     if prices.real_server is not None and servers:
         total = prices.director + servers * prices.real_server
@@ -383,16 +369,3 @@ def _each(
 ) -> PricePerRate:
     spread = None if sd is None or sd >= rate else (price / (rate + sd), price / (rate - sd))
     return PricePerRate(cell.name, scope, metric, price, rate, price / rate, spread)
-
-
-def destinations(run: Run) -> tuple[Mapping[str, object], ...]:
-    """Return the destinations of the service the plan's load goes to, as the plan has them."""
-    load, services = run.plan.get("load"), run.plan.get("services")
-    if not isinstance(load, Mapping) or not isinstance(services, Sequence):
-        return ()
-    number = load.get("service", 0)
-    service = services[number] if number in range(len(services)) else None
-    found = service.get("destinations") if isinstance(service, Mapping) else None
-    return (
-        tuple(one for one in found if isinstance(one, Mapping)) if isinstance(found, list) else ()
-    )

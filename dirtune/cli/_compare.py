@@ -1,6 +1,5 @@
 """Comparing runs, for `dirtune compare`."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -11,6 +10,7 @@ from dirtune.analyse.compare import Arms
 from dirtune.analyse.run import Comparison, Run, Trial
 from dirtune.bench import store
 from dirtune.errors import PlanError
+from dirtune.plan.recorded import recorded
 from dirtune.render import comparison as render
 from dirtune.render.comparison import ComparisonsDocument
 
@@ -77,9 +77,8 @@ def _floor(noise: str | None, run: Run, metric: str, rate: float | None) -> floa
 
 def _threshold(run: Run) -> float:
     """Return what the plan of *run* says would matter, as a share."""
-    asked = run.plan.get("compare")
-    found = asked.get("threshold") if isinstance(asked, Mapping) else None
-    return found / 100 if isinstance(found, int | float) else compare.THRESHOLD
+    percent = recorded(run.plan).compare.threshold
+    return compare.THRESHOLD if percent is None else percent / 100
 
 
 def _load(name: str) -> tuple[Run, tuple[Trial, ...]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from dirtune.analyse import capacity, cost
 from dirtune.analyse.run import Cell, Run, Trial
+from dirtune.plan.recorded import recorded
 from dirtune.render import run_tables
 from dirtune.render.blocks import Block, Document, Figure, Section, Table, Text
 from dirtune.render.report_document import cpu_table, measured, number
@@ -126,8 +127,8 @@ def _kernels(run: Run) -> list[Value]:
 def _settings(run: Run, cell: Cell) -> dict[str, Value]:
     """Return the cell's settings, completed by what the plan and the nodes say."""
     own: dict[str, Value] = {}
-    destinations = cost.destinations(run)
-    methods = {str(each.get("forwarding", "dr")) for each in destinations}
+    destinations = recorded(run.plan).destinations
+    methods = {destination.forwarding for destination in destinations}
     if len(methods) == 1:
         own |= {"forwarding": methods.pop(), "real_servers": len(destinations)}
     for trial in cost.trials_of(run, cell.name):

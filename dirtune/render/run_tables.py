@@ -1,12 +1,13 @@
 """What a bench run found, as tables: cells, knees, scaling, costs, prices, the limiting node."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from dirtune import escape
 from dirtune.analyse import capacity, cost
 from dirtune.analyse.cost import ByClients, Forwarded, PricePerRate
 from dirtune.analyse.limit import Known, limiting
 from dirtune.analyse.run import Cell, Knee, Run, Trial
+from dirtune.plan.recorded import recorded
 from dirtune.render import cells
 from dirtune.render.blocks import Block, Figure, Section, Table, Text
 
@@ -218,10 +219,8 @@ def _alone(run: Run) -> float | None:
 
 def link_bits_per_s(run: Run) -> float | None:
     """Return the capacity of the link: as the plan gives it, else the most NetPIPE made."""
-    controls = run.plan.get("controls")
-    found = controls.get("link_bits_per_s") if isinstance(controls, Mapping) else None
-    if isinstance(found, int | float):
-        return float(found)
+    if given := recorded(run.plan).link_bits_per_s:
+        return given
     return max((point.bits_per_s for point in run.link), default=None)
 
 
@@ -293,10 +292,10 @@ def _network(run: Run) -> Iterator[Block]:
 def prices(run: Run) -> Iterator[Block]:
     """Yield the table of prices, with their scope; nothing without `[price]`."""
     found = cost.price_per_rate(run)
-    table = run.plan.get("price")
-    if not found or not isinstance(table, Mapping):
+    price = recorded(run.plan).price
+    if not found or price is None:
         return
-    currency, date = str(table["currency"]), table.get("date")
+    currency, date = price.currency, price.date
     header = ("cell", "of", "metric", "price", "per s", f"{currency} per request/s", "± 1 sd")
     rows = tuple(_price_row(run, row) for row in found if isinstance(row, PricePerRate))
     if rows:

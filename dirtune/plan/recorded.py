@@ -1,0 +1,75 @@
+"""What a run kept of its plan, as far as results depend on it. Pure.
+
+Runs of every version are read, the figures of the 2001 paper among them, so every key may be
+missing and one that is unknown is left alone. `Plan` is what a run that goes on is held to.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from dirtune.errors import ParseError
+from dirtune.formats import parsing
+from dirtune.plan.tables import Price
+
+
+class Load(msgspec.Struct, frozen=True):
+    """Which of the services the load went to."""
+
+    service: int = 0
+
+
+class Destination(msgspec.Struct, frozen=True):
+    """A real server of a service."""
+
+    forwarding: str = "dr"
+
+
+class Service(msgspec.Struct, frozen=True):
+    """A virtual service."""
+
+    destinations: tuple[Destination, ...] = ()
+
+
+class Compare(msgspec.Struct, frozen=True):
+    """How arms were to be compared."""
+
+    threshold: float | None = None
+    """Smallest effect that matters, in per cent."""
+
+
+class Controls(msgspec.Struct, frozen=True):
+    """Controls beside the main measurement."""
+
+    link_bits_per_s: float | None = None
+    """Capacity of the director's link."""
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """The tables of a plan that results are computed from."""
+
+    load: Load = Load()
+    services: tuple[Service, ...] = ()
+    compare: Compare = Compare()
+    controls: Controls | None = None
+    price: Price | None = None
+
+    @property
+    def destinations(self) -> tuple[Destination, ...]:
+        """The real servers of the service that the load went to; empty if the plan has none."""
+        number = self.load.service
+        return self.services[number].destinations if number in range(len(self.services)) else ()
+
+    @property
+    def link_bits_per_s(self) -> float | None:
+        """Capacity of the director's link; None if the plan does not give it."""
+        return self.controls.link_bits_per_s if self.controls else None
+
+
+@parsing("the run's plan")
+def recorded(plan: Mapping[str, object]) -> Recorded:
+    """Return what *plan* of a run says; `ParseError` if a value has another type than it has."""
+    try:
+        return msgspec.convert(plan, Recorded)
+    except msgspec.ValidationError as error:
+        raise ParseError("the run's plan", str(error)) from error
