@@ -198,8 +198,8 @@ class Clock:
     ],
 )
 def test_who_else_uses_the_service(monkeypatch, seconds, whose, found, asked, read):
-    monkeypatch.setattr(rig.service, "WATCH_S", 1)
-    monkeypatch.setattr(rig.service, "LOOK_MAX", 50)
+    monkeypatch.setattr(rig.director_table, "WATCH_S", 1)
+    monkeypatch.setattr(rig.director_table, "LOOK_MAX", 50)
     clock = Clock(monkeypatch)
     director, plan = Table(*seconds, whose=whose), planned()
 
@@ -208,7 +208,7 @@ def test_who_else_uses_the_service(monkeypatch, seconds, whose, found, asked, re
 
 
 def test_a_service_that_others_use_is_refused_unless_it_is_named(monkeypatch):
-    monkeypatch.setattr(rig.service, "WATCH_S", 1)
+    monkeypatch.setattr(rig.director_table, "WATCH_S", 1)
     Clock(monkeypatch)
     plan = planned()
     nodes = rig.LiveRig(plan)
