@@ -1,24 +1,58 @@
-"""The network namespace of a change: undone in another, it would write to what it never set."""
+"""The network namespace of a change: undone in another, it would write to what it never set.
 
+The kernel gives the number of a namespace that is gone to the next one, which any user may make.
+Its name therefore is the number and that of the user namespace that owns it: what another user
+makes is never owned by ours.
+"""
+
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+_NS_GET_USERNS = 0xB701  # ioctl_nsfs(2)
+
 
 def here() -> str:
     """Return what names the network namespace of this process, until the next boot."""
-    return str(Path("/proc/self/ns/net").readlink())
+    return _name(Path("/proc/self/ns/net"))
 
 
 def is_elsewhere(name: str) -> bool:
     """Whether *name* is another network namespace than this one, and still there."""
-    return name != here() and name in _all()
+    return not _same(name, here()) and any(_same(name, other) for other in _all(name))
 
 
-def _all() -> Iterator[str]:
-    """Yield the namespaces that have a process or a file, as ip-netns(8) and containers make."""
+def _all(name: str) -> Iterator[str]:
+    """Yield the namespaces of the number of *name* that ip-netns(8) and containers made.
+
+    They have a process, or a file: to mount one here takes root, so its owner need not be asked.
+    """
+    number = name.partition(" ")[0]
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended
-            yield str((process / "ns/net").readlink())
+            if str((process / "ns/net").readlink()) == number:
+                yield _name(process / "ns/net")
     for row in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
         yield row.split(" ", 4)[3]  # of the file system of namespaces, the namespace
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether both are one; where only one of them has an owner, the number decides."""
+    return one.startswith(other) or other.startswith(one)
+
+
+def _name(namespace: Path) -> str:
+    number = str(namespace.readlink())
+    file = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        owner = fcntl.ioctl(file, _NS_GET_USERNS)
+    except OSError:  # above ours, as in a container that shares the network of its host
+        return number
+    finally:
+        os.close(file)
+    try:
+        return f"{number} {Path(f'/proc/self/fd/{owner}').readlink()}"
+    finally:
+        os.close(owner)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dirtune.change import journal, transaction, watchdog
+from dirtune.change import journal, network, transaction, watchdog
 from dirtune.change.fixes import Question
 from dirtune.change.fixes.unbind_partners import FIX
 from dirtune.change.plan import Change, Plan, PutFile, Run, SetValue
@@ -789,6 +789,31 @@ def test_a_network_without_a_process_is_there_while_a_file_anywhere_holds_it(tmp
     done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["True", "False"]
+
+
+def in_a_network(*options):
+    """Return what a process in another network namespace calls its own, and that process."""
+    code = "from dirtune.change import network; print(network.here(), flush=True); input()"
+    argv = ("unshare", "--net", *options, sys.executable, "-c", code)
+    process = subprocess.Popen(argv, cwd=REPOSITORY, stdin=-1, stdout=-1, text=True)
+    return process.stdout.readline().strip(), process
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network namespace")
+def test_a_network_that_another_user_made_is_not_the_one_whose_number_it_got():
+    made, first = in_a_network()
+    theirs, second = in_a_network("--user", "--map-root-user")
+    number = theirs.split()[0]
+    try:
+        assert number.startswith("net:[")
+        assert network.is_elsewhere(made)
+        assert network.is_elsewhere(number)  # as an older version wrote it
+        assert not network.is_elsewhere(made.replace(made.split()[0], number))
+    finally:
+        first.communicate("\n")
+        second.communicate("\n")
+    assert not network.is_elsewhere(made)
+    assert not network.is_elsewhere(network.here())
 
 
 def test_what_was_changed_in_a_network_that_is_gone_is_undone(
