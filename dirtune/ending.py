@@ -9,6 +9,7 @@ import errno
 import io
 import os
 import select
+import stat
 import sys
 import traceback
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from dirtune.escape import one_line, visible
 from dirtune.extras import lacking
 from dirtune.signals import ignore, interruptible
 
+_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 CANNOT = 2
 """The exit status of what could not be done."""
 _PACKAGE = Path(__file__).parent
@@ -46,6 +48,7 @@ def outermost(work: Callable[[], int | None]) -> NoReturn:
     own_process, status = guard_streams(), CANNOT
     if own_process:
         sys.unraisablehook = _unraisable
+        _close_new_files()
     # A signal that comes while the last line is printed has nothing to add.
     with suppress(KeyboardInterrupt), interruptible():
         try:
@@ -54,6 +57,12 @@ def outermost(work: Callable[[], int | None]) -> NoReturn:
             if own_process:
                 ignore()
     sys.exit(status)
+
+
+def _close_new_files() -> None:
+    """Let nobody else write to what root makes, nor to what the programs do that root starts."""
+    if os.geteuid() == 0:
+        os.umask(os.umask(_BY_OTHERS) | _BY_OTHERS)
 
 
 def _status(work: Callable[[], int | None]) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -41,6 +42,18 @@ def shell(script, **environ):
         env={**os.environ, **environ},
     )
 
+
+MAKING = f"""{sys.executable} -c '
+from pathlib import Path
+from dirtune import ending, host, writing
+
+def make():
+    Path("made").mkdir()
+    writing.replace(Path("made/a"), b"")
+    host.run(("touch", "by"))
+
+ending.outermost(make)
+'"""
 
 # Nobody is shown the last, which another dirtune calls.
 LEAVES = {**dict(leaves(main)), ("netlink",): main.get_command(None, "netlink")}
@@ -123,6 +136,16 @@ def test_progress_that_is_not_taken_changes_nothing(redirection, tmp_path):
 
     assert (done.returncode, done.stderr) == (2, "")
     assert "[director]" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="others' files are their own matter")
+@pytest.mark.parametrize(("umask", "folder", "file"), [("0", 0o755, 0o644), ("077", 0o700, 0o600)])
+def test_what_root_makes_nobody_else_can_write_to(tmp_path, umask, folder, file):
+    done = shell(f"umask {umask}; cd {tmp_path}; {MAKING}")
+
+    assert (done.stdout, done.stderr) == ("", "")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("made", "made/a", "by")]
+    assert modes == [folder, file, file]
 
 
 def test_a_closed_descriptor_is_no_files_number():
