@@ -29,7 +29,7 @@ def folder(path: Path, *, make: bool = False) -> Iterator[int]:
     """
     if make:
         _make(path)
-    _require_safe_way(path)
+    require_safe_way(path)
     if path.is_symlink():
         raise NotPossible(
             f"{path}: is a symbolic link, which dirtune does not follow. Name the folder itself "
@@ -99,14 +99,17 @@ def _linked(within: int, name: str) -> bool:
         return False
 
 
-def _require_safe_way(path: Path) -> None:
-    """Raise `NotPossible` where another user could put another folder in place of *path*."""
+def require_safe_way(path: Path, setting: str = "DIRTUNE_STATE or DIRTUNE_RUN") -> None:
+    """Raise `NotPossible` where another user could put something else in place of *path*.
+
+    *setting* is where the user names another folder.
+    """
     for above in _passed(path, set()):
         now = above.lstat()
         if now.st_uid not in {0, os.geteuid()}:
             raise NotPossible(
                 f"{above}: belongs to user {now.st_uid}, who could exchange {path}. "
-                "Name a folder below root's own in DIRTUNE_STATE or DIRTUNE_RUN."
+                f"Name a folder below root's own in {setting}."
             )
         open_to_others = now.st_mode & _BY_OTHERS and not now.st_mode & stat.S_ISVTX
         if open_to_others and not stat.S_ISLNK(now.st_mode):

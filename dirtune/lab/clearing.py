@@ -16,12 +16,20 @@ def keep_logs(place: Folder) -> Path:
     """Copy the logs of a lab that failed to a folder beside it, and return that."""
     kept = place.path.with_name(f"{place.path.name}-failed")
     shutil.rmtree(kept, ignore_errors=True)
-    for log in place.path.glob("**/*.log"):
-        copy = kept / log.relative_to(place.path)
-        with contextlib.suppress(OSError):  # on a full disk: the lab must go all the same
+    with contextlib.suppress(OSError):  # on a full disk: the lab must go all the same
+        kept.unlink(missing_ok=True)  # a link, which may lead anywhere
+    with contextlib.suppress(OSError):
+        _copy_logs(place.path, kept)
+    return kept
+
+
+def _copy_logs(lab: Path, kept: Path) -> None:
+    kept.mkdir()  # of our own: in one that was there a name could be a link
+    for log in lab.glob("**/*.log"):
+        copy = kept / log.relative_to(lab)
+        with contextlib.suppress(OSError):
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(log, copy)
-    return kept
 
 
 def end(place: Folder) -> None:

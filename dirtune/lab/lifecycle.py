@@ -52,6 +52,7 @@ def up(spec: Spec, say: Say) -> Status:
                 f"pid {record.keeper.pid}): dirtune lab down"
             )
         clearing.clear(place)
+        _make(place)
         try:
             _prepare(place, spec, say)
             _start(place)
@@ -181,9 +182,16 @@ def _locked(file: TextIO, path: Path) -> bool:
     return False
 
 
+def _make(place: Folder) -> None:
+    try:
+        place.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LabError(f"{place.path}: {error.strerror}") from error
+    folder()  # another user may have been first
+
+
 def _prepare(place: Folder, spec: Spec, say: Say) -> None:
     # First, so that what is killed here is known for a lab's and can be cleared.
-    place.path.mkdir(parents=True, exist_ok=True)
     place.write("spec", spec)
     say("dirtune for the nodes")
     place.opt.mkdir()

@@ -7,6 +7,7 @@ hide every fault of installation.
 
 import fcntl
 import hashlib
+import os
 import shutil
 import sys
 import tempfile
@@ -41,7 +42,10 @@ def copy(to: Path, cache: Path = CACHE) -> None:
     """
     root = source_tree()
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
+    # Nobody else may open it: a lock can be held by whoever can read the file.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(cache / "lock", flags, 0o600), "w") as lock:
+        os.fchmod(lock.fileno(), 0o600)  # an older version made it
         fcntl.flock(lock, fcntl.LOCK_EX)
         run(("cp", "-a", str(_made(root, cache)), str(to)))
 

@@ -5,15 +5,19 @@ The folder is `/var/lib/dirtune-lab` or `$DIRTUNE_LAB`. It is kept apart from
 """
 
 import os
-from contextlib import suppress
+import shlex
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import psutil
 
+from dirtune import reading
+from dirtune.change import private
 from dirtune.collect.facts import lab_folder
-from dirtune.errors import LabError
+from dirtune.errors import LabError, NotPossible
+from dirtune.formats import from_json
 from dirtune.lab.spec import Scenario, Spec
 
 
@@ -104,7 +108,11 @@ class Folder:
 
     def spec(self) -> Spec:
         """Read what the lab was asked to be."""
-        return msgspec.json.decode((self.path / "spec.json").read_bytes(), type=Spec)
+        path = self.path / "spec.json"
+        try:
+            return from_json(path.read_bytes(), Spec)
+        except msgspec.DecodeError as error:
+            raise LabError(f"{path}: {error}. Use the dirtune that made this lab.") from error
 
     def record(self) -> Record | None:
         """Read what was started, None if nothing was."""
@@ -144,17 +152,22 @@ class Folder:
 def folder() -> Folder:
     """Return the lab's folder on this machine; it may not exist.
 
-    `LabError` refuses one that another user could exchange: what it holds is run as root.
+    `LabError` refuses one that another user could exchange or write to: root runs what it holds.
     """
     place = Folder(lab_folder())
     path = place.path.absolute()
-    for at in (path, *path.parents):
-        with suppress(OSError):  # it is not there
-            if (owner := at.lstat().st_uid) not in {0, os.geteuid()}:
-                raise LabError(
-                    f"{at}: belongs to user {owner}, who could exchange what {path} holds. "
-                    "Name another folder in DIRTUNE_LAB."
-                )
+    try:
+        # As far as it is there; `lab up` looks again when it has made the rest.
+        there = next(at for at in (path, *path.parents) if os.path.lexists(at))
+        first = (path / "spec.json").relative_to(there).parts[0]
+        private.require_safe_way(there / first, "DIRTUNE_LAB")
+    except (NotPossible, OSError) as error:
+        raise LabError(str(error)) from error
+    if reading.is_folder(path) and path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise LabError(
+            f"{path}: other users may write to it. Check what it holds, then run: "
+            f"chmod go-w {shlex.quote(str(path))}"
+        )
     return place
 
 

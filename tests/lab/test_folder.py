@@ -1,11 +1,13 @@
 """The lab's folder: its own alone to be removed, and nobody else's to fill."""
 
 import os
+import stat
+import subprocess
 
 import pytest
 
 from dirtune.errors import LabError
-from dirtune.lab import cgroups, clearing, state
+from dirtune.lab import cgroups, clearing, lifecycle, prefix, state
 
 NOBODY = 65534
 
@@ -63,3 +65,92 @@ def test_a_folder_that_another_user_could_exchange_is_no_labs(path, above, link)
 
     with pytest.raises(LabError, match=f"^{theirs}: belongs to user {NOBODY}, who could exchange"):
         state.folder()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777])
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("above", [False, True])
+def test_a_folder_that_others_may_write_to_is_no_labs(path, above, there, mode):
+    loose = path.parent if above else path
+    loose.chmod(mode)
+    if not there:
+        path.rmdir()
+
+    if (there or above) and not (above and mode & 0o1000):
+        with pytest.raises(
+            LabError, match=f"^{loose}: other users may write to it.* [Rr]un: chmod"
+        ):
+            state.folder()
+    else:  # below one as /tmp nobody else can exchange it
+        assert state.folder().path == path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_a_folder_that_root_links_to_is_that_of_a_lab_where_it_lies(path, monkeypatch):
+    link = path.parents[1] / "link"
+    link.symlink_to(path)
+    monkeypatch.setenv("DIRTUNE_LAB", str(link))
+    assert state.folder().path == link
+    os.chown(path.parent, NOBODY, NOBODY)
+
+    with pytest.raises(LabError, match=f"^{path.parent}: belongs to user {NOBODY}, who could"):
+        state.folder()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_a_folder_that_another_user_makes_first_is_not_filled_nor_obeyed(path, monkeypatch):
+    other = subprocess.Popen(["sleep", "60"])
+    monkeypatch.setattr(lifecycle, "_require", lambda spec: None)
+    monkeypatch.setattr(lifecycle, "_LOCKS", path.parent / "run")
+    record = state.Record(state.process(other.pid), state.process(other.pid), 0.0)
+
+    def made_by_another(place):
+        state.Folder(path).write("lab", record)
+        os.chown(path, NOBODY, NOBODY)
+
+    monkeypatch.setattr(clearing, "clear", made_by_another)
+    try:
+        with pytest.raises(LabError, match=f"^{path}: belongs to user {NOBODY}"):
+            lifecycle.up(None, print)
+        assert other.poll() is None
+        assert [each.name for each in path.iterdir()] == ["lab.json"]
+    finally:
+        other.kill()
+        other.wait()
+
+
+@pytest.mark.parametrize("planted", ["link", "link in it"])
+def test_the_logs_of_a_lab_that_failed_follow_no_link(path, planted):
+    victim, failed = path.parents[1] / "victim", path.with_name("lab-failed")
+    victim.mkdir()
+    (victim / "keeper.log").write_text("theirs\n")
+    (path / "keeper.log").write_text("ours\n")
+    if planted == "link":
+        failed.symlink_to(victim)
+    else:
+        failed.mkdir()
+        (failed / "keeper.log").symlink_to(victim / "keeper.log")
+
+    kept = clearing.keep_logs(state.folder())
+
+    assert (kept / "keeper.log").read_text() == "ours\n"
+    assert (victim / "keeper.log").read_text() == "theirs\n"
+
+
+def test_the_lab_of_another_version_is_named_and_no_fault(path):
+    (path / "spec.json").write_text('{"old": 1}')
+
+    with pytest.raises(LabError, match=f"^{path}/spec.json: .*Use the dirtune that made this lab"):
+        state.folder().spec()
+
+    assert lifecycle.describe()["up"] is False
+
+
+def test_the_lock_of_the_cache_is_nobody_elses_to_hold(tmp_path, monkeypatch):
+    (tmp_path / "made").mkdir()
+    (tmp_path / "lock").touch(0o644)
+    monkeypatch.setattr(prefix, "_made", lambda root, cache: tmp_path / "made")
+
+    prefix.copy(tmp_path / "copy", tmp_path)
+
+    assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600
