@@ -42,7 +42,7 @@ def tree(folder: Path, files: Mapping[str, tuple[str, int]]) -> tuple[Path, ...]
         for path, (text, mode) in paths.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             for at in path.absolute().parents:
-                _require_not_planted(at)
+                require_not_planted(at)
             replace(path, text.encode(), mode=mode)
             written.append(path)
     except BaseException as error:
@@ -67,7 +67,7 @@ def beside(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """
     try:
         if _is_special(path):
-            _require_not_planted(path)
+            require_not_planted(path)
             with path.open("wb") as file:
                 yield file
             return
@@ -105,25 +105,30 @@ def _is_special(path: Path) -> bool:
         return False
 
 
-def _require_not_planted(path: Path) -> None:
-    """Refuse what the kernel refuses where fs.protected_fifos and fs.protected_symlinks are 1."""
+def require_not_planted(path: Path) -> None:
+    """Raise `NotPossible` where another user put *path* into a folder that all users write to.
+
+    The kernel refuses some of that where fs.protected_fifos and fs.protected_symlinks are 1.
+    """
     entry, above = path.lstat(), path.parent.stat()
-    shared = above.st_mode & stat.S_ISVTX and above.st_mode & stat.S_IWOTH
-    if shared and entry.st_uid not in {os.geteuid(), above.st_uid}:
+    if above.st_mode & stat.S_IWOTH and entry.st_uid not in {os.geteuid(), above.st_uid}:
         raise NotPossible(
-            f"{path}: belongs to user {entry.st_uid}, in a folder that all users write to. Name "
-            "another file."
+            f"{path}: belongs to user {entry.st_uid}, in a folder that all users write to. "
+            "Choose another place."
         )
 
 
 def _created(draft: Path, path: Path, *, private: bool) -> BinaryIO:
     draft.unlink(missing_ok=True)  # of a process of the same number that was killed
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    file = os.fdopen(os.open(draft, flags, _PRIVATE if private else _USUAL), "wb")
-    with suppress(FileNotFoundError):
+    try:
         mode = path.stat().st_mode & _PERMISSIONS
         if path.lstat().st_uid != os.geteuid():
             mode &= ~_WRITE_BY_OTHERS
-        if not private:
-            os.fchmod(file.fileno(), mode)
+    except FileNotFoundError:
+        return os.fdopen(os.open(draft, flags, _PRIVATE if private else _USUAL), "wb")
+    # Whoever opened it before it has the mode of the old one would read the new one.
+    file = os.fdopen(os.open(draft, flags, _PRIVATE), "wb")
+    if not private:
+        os.fchmod(file.fileno(), mode)
     return file

@@ -129,6 +129,23 @@ def test_a_file_of_another_user_says_nothing_of_who_may_write(tmp_path, before, 
     assert (mode(path), path.stat().st_uid) == (after, 0)
 
 
+def test_a_new_file_is_at_no_time_looser_than_the_old_one(tmp_path, monkeypatch):
+    """Who opened it before it was closed would read what is written then."""
+    path, created, modes = tmp_path / "secret", os.open, []
+    path.touch(0o600)
+
+    def looked_at(name, flags, *args, **options):
+        descriptor = created(name, flags, *args, **options)
+        if flags & os.O_CREAT:
+            modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        return descriptor
+
+    monkeypatch.setattr(os, "open", looked_at)
+    writing.replace(path, b"x")
+
+    assert [*modes, mode(path)] == [0o600, 0o600]
+
+
 @as_root
 @pytest.mark.parametrize("kind", ["pipe", "link"])
 def test_what_another_user_put_where_all_may_write_is_not_written_to(tmp_path, kind):
@@ -241,13 +258,14 @@ def planted_in_between(path):
 
 
 @as_root
+@pytest.mark.parametrize("shared", [0o1777, 0o777])
 @pytest.mark.parametrize("below", ["", "new"])
 @pytest.mark.parametrize("plant", [planted_folder, planted_link, planted_in_between])
 def test_a_tree_is_not_written_where_another_user_could_exchange_it(
-    tmp_path, monkeypatch, plant, below
+    tmp_path, monkeypatch, plant, below, shared
 ):
     (tmp_path / "tmp").mkdir()
-    (tmp_path / "tmp").chmod(0o1777)
+    (tmp_path / "tmp").chmod(shared)
     path = tmp_path / "tmp/plan"
     if mkdir := plant(path):
         monkeypatch.setattr(writing.Path, "mkdir", mkdir)

@@ -39,6 +39,7 @@ class Store:
 
         Until the process ends, or nobody has the store any more.
         """
+        require_not_planted(self.folder)
         # Not the folder: a lock can be held by whoever can open it for reading.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.open(self.folder / _LOCK, flags, 0o600)
@@ -140,8 +141,18 @@ def make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for path in missing:
             writing.sync(path.parent)
+        require_not_planted(folder)
     except OSError as error:
         raise TrialError(f"{folder}: {error.strerror}; choose another place with --out") from error
+
+
+def require_not_planted(folder: Path) -> None:
+    """Raise `TrialError` where another user could exchange what is kept in *folder*."""
+    try:
+        for path in (at := folder.absolute(), *at.parents):
+            writing.require_not_planted(path)
+    except NotPossible as error:
+        raise TrialError(str(error)) from error
 
 
 def write(path: Path, text: bytes) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dirtune import plan as plans
+from dirtune import writing
 from dirtune.errors import PlanError
 from dirtune.plan.tables import Plan
 
@@ -19,6 +20,8 @@ def locate(given: str | None) -> Path:
     if given:
         return Path(given)
     if DEFAULT.is_file():
+        # Nobody named it, and a plan may name a command to start.
+        writing.require_not_planted(DEFAULT.absolute())
         return DEFAULT
     from dirtune import lab
 

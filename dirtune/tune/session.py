@@ -105,6 +105,7 @@ async def begin(tune: Tune, asked: Asked) -> Kept:
 
 def resume(out: Path, plan: Plan, say: Say) -> Kept:
     """Return the last session below *out* that is not finished; `PlanError` if it is another's."""
+    store.require_not_planted(out)
     unfinished = [each for each in _sessions(out, say) if each.session.finished is None]
     if not unfinished:
         raise NotPossible(f"{out}: no session of dirtune tune there is unfinished")

@@ -1,0 +1,91 @@
+"""What another user put where all may write is neither used nor written to, whatever it is."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dirtune.bench import store
+from dirtune.cli import _plan, _report
+from dirtune.errors import NotPossible, TrialError
+from dirtune.tune import session
+from tests.plans import plan_of
+
+NOBODY = 65534
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+
+
+@pytest.fixture(params=[0o1777, 0o777], ids=["sticky", "not sticky"])
+def shared(request, tmp_path, monkeypatch):
+    """The current folder, which all users write to."""
+    tmp_path.chmod(request.param)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def plant(path):
+    path.mkdir()
+    os.chown(path, NOBODY, NOBODY)
+    return path
+
+
+def begun(out):
+    return store.create(out, store.example("paper"))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: begun(store.OUT),
+        lambda: _report.write(store.example("paper"), store.OUT / "page"),
+        lambda: session.resume(store.OUT, plan_of(""), print),
+    ],
+    ids=["run", "report", "session"],
+)
+def test_the_folder_of_runs_is_not_another_users(shared, use):
+    planted = plant(shared / store.OUT)
+
+    with pytest.raises(
+        TrialError, match=f"^{planted}: belongs to user {NOBODY}, in a folder that"
+    ):
+        use()
+
+    assert [path for path in shared.rglob("*") if path.is_file()] == []
+
+
+def test_a_run_within_another_users_is_not_gone_on_with(shared):
+    kept = begun(Path("dirtune-runs"))
+    folder, name = kept.folder.absolute(), kept.run.id
+    del kept
+    os.chown(shared / "dirtune-runs", NOBODY, NOBODY)
+    before = sorted(folder.iterdir())
+
+    with pytest.raises(TrialError, match=f"^{shared}/dirtune-runs: belongs to user {NOBODY}"):
+        store.resume(Path("dirtune-runs") / name)
+
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_plan_that_nobody_named_is_not_another_users(shared):
+    Path("dirtune.toml").touch()
+    assert _plan.locate(None) == Path("dirtune.toml")
+    os.chown("dirtune.toml", NOBODY, NOBODY)
+
+    with pytest.raises(NotPossible, match=f"^{shared}/dirtune.toml: belongs to user {NOBODY}"):
+        _plan.locate(None)
+
+    assert _plan.locate("dirtune.toml") == Path("dirtune.toml")
+
+
+def test_what_the_owner_of_a_folder_has_there_is_used(tmp_path, monkeypatch):
+    """With sudo(8), in that user's own folder."""
+    monkeypatch.chdir(plant(tmp_path / "home"))
+    plant(tmp_path / "home/dirtune-runs")
+    Path("dirtune.toml").touch()
+    os.chown("dirtune.toml", NOBODY, NOBODY)
+
+    kept = begun(Path("dirtune-runs"))
+
+    assert (kept.folder / "run.json").is_file()
+    assert _plan.locate(None) == Path("dirtune.toml")
