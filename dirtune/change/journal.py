@@ -38,6 +38,7 @@ _UNSEALED = "dirtune/journal/1"
 """Without checksums, and named by the time."""
 _UNSEALED_END = b'"schema":"%s"}' % _UNSEALED.encode()
 _ENDING = ".journal"
+_BEGINNING = b'{"record":"planned",'
 _NUMBER = re.compile(r"(?P<number>\d+)-")
 _LOCK_POLL_S = 0.05
 _LARGEST_BYTES = 64 << 20
@@ -290,7 +291,9 @@ def _whole(path: Path, file: BinaryIO) -> list[bytes]:
     """Return the lines of *file* that have an end."""
     if os.fstat(file.fileno()).st_size > _LARGEST_BYTES:
         raise _damaged(path, f"larger than {_LARGEST_BYTES >> 20} MiB")
-    *lines, _torn = file.read().split(b"\n")
+    *lines, torn = file.read().split(b"\n")
+    if not lines and not _BEGINNING.startswith(torn[: len(_BEGINNING)]):
+        raise _damaged(path, "no line of it is whole")  # and more than a power cut in the first
     return lines
 
 

@@ -135,6 +135,14 @@ def garbage(path):
     path.write_text("no record\n")
 
 
+def zeros(path):
+    path.write_bytes(bytes(4096))
+
+
+def without_an_end(path):
+    path.write_text("no record")
+
+
 def a_folder(path):
     path.mkdir()
 
@@ -158,7 +166,16 @@ def of_no_end(path):
     os.truncate(path, 1 << 40)
 
 
-BROKEN = [garbage, a_folder, a_dead_link, a_fifo, of_a_later_dirtune, of_no_end]
+BROKEN = [
+    garbage,
+    zeros,
+    without_an_end,
+    a_folder,
+    a_dead_link,
+    a_fifo,
+    of_a_later_dirtune,
+    of_no_end,
+]
 
 
 @pytest.mark.timeout(60)
