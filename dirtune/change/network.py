@@ -34,8 +34,10 @@ def _all(name: str) -> Iterator[str]:
         with suppress(OSError):  # it has ended
             if str((process / "ns/net").readlink()) == number:
                 yield _name(process / "ns/net")
-    for row in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
-        yield row.split(" ", 4)[3]  # of the file system of namespaces, the namespace
+    # Whoever may mount, as by fusermount(1), names a place: a line ends where the kernel ends it.
+    with Path("/proc/self/mountinfo").open("rb") as rows:
+        for row in rows:
+            yield os.fsdecode(row.split(b" ", 4)[3])  # of the file system of namespaces, which one
 
 
 def _same(one: str, other: str) -> bool:

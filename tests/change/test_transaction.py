@@ -791,6 +791,20 @@ def test_a_network_without_a_process_is_there_while_a_file_anywhere_holds_it(tmp
     assert done.stdout.split() == ["True", "False"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@pytest.mark.parametrize("name", ["form\fx\ffeed", "a\rb\rc", "x\x1cy\x1cz", "\xff"])
+def test_no_name_of_a_mount_keeps_a_change_from_being_undone(tmp_path, name):
+    """Another user mounts with fusermount(1), where that user likes."""
+    (tmp_path / name).mkdir()
+    script = 'mount -t tmpfs none "$1" && exec "$2" -c "$3"'
+    code = "from dirtune.change import network; print(network.is_elsewhere('net:[1]'))"
+    argv = ("unshare", "-m", "sh", "-c", script, "sh", tmp_path / name, sys.executable, code)
+
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
 def in_a_network(*options):
     """Return what a process in another network namespace calls its own, and that process."""
     code = "from dirtune.change import network; print(network.here(), flush=True); input()"
