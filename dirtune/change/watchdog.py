@@ -239,7 +239,7 @@ def _pause(path: Path, at: Place, host: WritableHost, pauses: Iterator[float]) -
         return _look(path, at, host)
     except ParseError:
         raise  # it would read the same
-    except DirtuneError as error:
+    except Exception as error:  # where no systemd starts another, nobody else would
         _log(error)
         again = next(pauses, None)
         if again is None:
@@ -266,10 +266,11 @@ def _left(path: Path, host: WritableHost) -> float | None:
     return entry.seconds_left(boot_id(host), journal.boot_clock_s())
 
 
-def _log(error: DirtuneError) -> None:
-    syslog.syslog(syslog.LOG_ERR, one_line(str(error)))
+def _log(error: Exception) -> None:
+    text = one_line(str(error) if isinstance(error, DirtuneError) else fault(error))
+    syslog.syslog(syslog.LOG_ERR, text)
     with suppress(OSError):  # to the process that applies, while it listens
-        os.write(2, f"{one_line(str(error))}\n".encode())
+        os.write(2, f"{text}\n".encode())
 
 
 def main(name: str, state: str, run: str) -> None:
@@ -287,12 +288,9 @@ def main(name: str, state: str, run: str) -> None:
                 _settle(path, at, host, f"its watchdog was {error}")
     except ParseError as error:
         _log(error)  # started anew, it would read the same
-    except DirtuneError as error:
+    except Exception as error:  # noqa: BLE001  (the outermost place of this process)
         _log(error)
         sys.exit(1)  # systemd takes that for a reason to start it again
-    except Exception as error:  # noqa: BLE001  (the outermost place of this process)
-        syslog.syslog(syslog.LOG_ERR, one_line(fault(error)))
-        sys.exit(1)
 
 
 def _let_go_of_the_pipe() -> None:

@@ -453,8 +453,18 @@ def test_a_watchdog_is_not_started_anew_for_a_journal_that_nobody_can_read(at):
 
 
 @pytest.mark.usefixtures("unarmed")
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotPossible("Too many open files in system"),
+        OSError(errno.ENOLCK, "No locks available"),
+        MemoryError(),
+        KeyError("x"),
+    ],
+    ids=repr,
+)
 def test_a_watchdog_that_cannot_look_for_a_moment_looks_again(
-    value, at, this_machine, monkeypatch
+    value, at, this_machine, monkeypatch, error
 ):
     monkeypatch.setattr("dirtune.change.watchdog._PAUSES_S", (0.0,) * 3)
     name = carry_out(setting(value, "old", "one"), this_machine, at, confirm_s=0.1)
@@ -463,7 +473,7 @@ def test_a_watchdog_that_cannot_look_for_a_moment_looks_again(
     def lock(folder, **options):
         looks.append(folder)
         if len(looks) == 1:
-            raise NotPossible("Too many open files in system")
+            raise error
         return real(folder, **options)
 
     monkeypatch.setattr(journal, "lock", lock)
