@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -237,6 +238,17 @@ def test_a_signal_cancels_a_coroutine_once_and_its_clean_up_is_awaited():
         signals.run(work())
 
     assert (done, str(ended.value)) == (["undone"], "ended by SIGHUP")
+
+
+def test_a_signal_that_the_work_lets_pass_ends_the_process_all_the_same():
+    async def work():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(9)
+        return "done"
+
+    with pytest.raises(Ended, match=r"^ended by SIGTERM$"):
+        signals.run(work())
 
 
 def test_what_is_awaited_to_the_end_is_no_victim_of_the_first_signal():

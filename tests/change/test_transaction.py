@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipapp
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,27 @@ def test_a_confirmation_that_was_killed_on_its_way_can_be_repeated(
     assert (value.read_text(), kept.read_text()) == ("one", "new\n")
     take_back(at, this_machine)
     assert (value.read_text(), kept.exists()) == ("old\n", False)
+
+
+@pytest.mark.usefixtures("unarmed")
+def test_it_is_not_confirmed_before_what_outlives_a_reboot_is_made(tmp_path, value, at):
+    """Killed in the middle of it, it is a plan to take back."""
+    seen = []
+
+    class Watched(WritableHost):
+        def replace(self, path, contents):
+            seen.append(state(at))
+            super().replace(path, contents)
+
+    file = PutFile(str(tmp_path / "kept"), None, "new\n")
+    lasting = Change(file, Risk.SAFE, "net/x", "f", "t", lasting=True)
+    plan = Plan((*setting(value, "old", "one").changes, lasting))
+    carry_out(plan, Watched(), at, confirm_s=60)
+    assert seen == []
+
+    confirm(at, Watched())
+
+    assert (seen, state(at)) == ([State.APPLIED], State.CONFIRMED)
 
 
 @pytest.mark.usefixtures("unarmed")
@@ -655,11 +677,12 @@ def require_nothing_done(done, path, at):
 
 def processes(at):
     """Return the numbers of those that were handed this journal folder."""
-    return [
-        int(line.parent.name)
-        for line in Path("/proc").glob("[0-9]*/cmdline")
-        if str(at.state).encode() in line.read_bytes()
-    ]
+    found = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            if str(at.state).encode() in line.read_bytes():
+                found.append(int(line.parent.name))
+    return found
 
 
 def test_without_a_watchdog_nothing_is_changed(tmp_path, at):
@@ -725,9 +748,10 @@ def test_a_service_that_does_not_say_that_it_watches_is_stopped(tmp_path, at, te
     assert f"see: journalctl -u {stopped.split()[1]}), so nothing was changed" in said
 
 
-def test_a_watchdog_in_another_network_namespace_is_none(tmp_path, at):
-    """There it would put back the settings of another network."""
-    text = SYSTEMD_RUN.replace('setsid "$@"', 'setsid unshare -n "$@"')
+@pytest.mark.parametrize("space", ["--net", "--mount"])
+def test_a_watchdog_in_another_namespace_is_none(tmp_path, at, space):
+    """There it would put back the settings of another network, or other files."""
+    text = SYSTEMD_RUN.replace('setsid "$@"', f'setsid unshare {space} "$@"')
     planted(tmp_path, "systemctl", 'kill $(cat "$0.pid")')
     text = text.replace("&\n", '&\necho $! > "${0%-run}ctl.pid"\n')
     paths, path = planted(tmp_path, "systemd-run", text), tmp_path / "changed"
