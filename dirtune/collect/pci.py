@@ -39,7 +39,8 @@ SOURCES = (
 )
 # By (address of the nearest function above, kind).
 _Below = Mapping[tuple[str, str], tuple[str, ...]]
-_ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+# A domain has 32 bits; a run of digits of any length would be looked at again from each of them.
+_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _SPEED = re.compile(r"(\d{1,4}(?:\.\d{1,4})?) GT/s")
 _USB_DEVICE = re.compile(r"\d+-[\d.]+")
 

@@ -101,7 +101,7 @@ def _vector(snapshot: Snapshot, table: Interrupts, line: Line, sharer: Sharer) -
     spelled = [
         n
         for n in (*names, *known)
-        if re.search(rf"\b{re.escape(n)}(?![A-Za-z0-9])", sharer.action)
+        if n in sharer.action and re.search(rf"\b{re.escape(n)}(?![A-Za-z0-9])", sharer.action)
     ]
     state = (snapshot.proc_irq or {}).get(line.irq)
     seconds = snapshot.seconds

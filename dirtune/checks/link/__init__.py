@@ -39,5 +39,5 @@ def logged(snapshot: Snapshot, interface: str) -> tuple[tuple[float | None, str]
     return tuple(
         (None if now is None or row.seconds is None else now - row.seconds, row.text)
         for row in snapshot.kernel_log or ()
-        if name.search(row.text)
+        if interface in row.text and name.search(row.text)
     )

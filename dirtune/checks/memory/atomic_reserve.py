@@ -5,6 +5,7 @@ from dirtune.analyse import rates
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import listed
 from dirtune.checks.remedies import sysctl
+from dirtune.collect.kernel_log import in_order
 from dirtune.snapshot import Snapshot
 
 _NAME = "vm/min_free_kbytes"
@@ -14,7 +15,8 @@ _LEAST_KB, _MOST_KB = 131_072, 524_288
 _PERCENT, _CAP_PERCENT = 3, 5  # of memory
 _WEEK_S = 7 * 86_400
 _LARGE_ORDER = 3  # from here drivers and the stack fall back to smaller pieces
-_LOG = re.compile(r"page allocation failure[:.] *order: ?(?P<order>\d+)|ip_vs_conn_new.*no memory")
+_PAGES = re.compile(r"page allocation failure[:.] *order: ?(?P<order>\d{1,9})")
+_NEW, _NO_MEMORY = re.compile(r"ip_vs_conn_new"), re.compile(r"no memory")
 # alloc_rx_buff_failed, rx_alloc_failed, rx_page_alloc_fail, rx_buff_alloc_err
 _COUNTER = re.compile(r"(?=.*rx)(?=.*alloc)(?=.*(?:fail|err))", re.IGNORECASE)
 
@@ -79,8 +81,9 @@ def _messages(snapshot: Snapshot) -> tuple[str, ...]:
     """Return the messages of failures; a single one that is older than a week does not count."""
     failures = []
     for row in snapshot.kernel_log or ():
-        match = _LOG.search(row.text)
-        if match and int(match["order"] or 0) < _LARGE_ORDER:
+        pages = _PAGES.search(row.text)
+        small = pages is not None and int(pages["order"]) < _LARGE_ORDER
+        if small or in_order(row.text, _NEW, _NO_MEMORY):
             failures.append(row)
     if len(failures) == 1 and failures[0].seconds is not None and snapshot.taken_s is not None:
         failures = [row for row in failures if snapshot.taken_s - (row.seconds or 0) <= _WEEK_S]

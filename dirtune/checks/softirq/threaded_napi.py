@@ -8,6 +8,9 @@ from dirtune.collect.processes import Process
 from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
 
+# What follows the interface in the name of its thread.
+_NUMBER = re.compile(r"(?:-\d*)?")
+
 
 @check("softirq/threaded-napi", severity=Severity.LOW, trust="B", needs=("interfaces",))
 def threaded_napi(snapshot: Snapshot) -> Verdicts:
@@ -49,8 +52,9 @@ def threaded_napi(snapshot: Snapshot) -> Verdicts:
 
 def _polls(process: Process, interface: Interface) -> bool:
     # The name is cut to 15 characters.
-    name = re.escape(f"napi/{interface.name}"[:14])
-    return process.kernel and bool(re.fullmatch(rf"{name}(?:-\d*)?", process.name))
+    name = f"napi/{interface.name}"[:14]
+    rest = process.name[len(name) :]
+    return process.kernel and process.name.startswith(name) and bool(_NUMBER.fullmatch(rest))
 
 
 def _wandered(snapshot: Snapshot, thread: Process) -> bool:
