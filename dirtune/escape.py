@@ -14,8 +14,8 @@ from dataclasses import fields, is_dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
-# Between words these mean nothing to Markdown, and names are full of them.
-_MARKS = re.compile(r"[\\`*\[\]~|]|(?<!\w)_|_(?!\w)")
+# Between letters or digits a `_` means nothing to Markdown, and names are full of them.
+_MARKS = re.compile(r"[\\`*\[\]~|]|(?<![^\W_])_|_(?![^\W_])")
 # What begins a block of Markdown: a heading, a rule, an item of a list.
 _BEGIN = re.compile(r"\A(?:(\d+)(?=[.)](?!\S))|(?=[#=]|[+-](?!\w)))")
 _SPAN = re.compile(r"((?<!`)`[^`]+`(?!`))")

@@ -82,6 +82,7 @@ def test_json_keeps_the_exact_text_in_printable_ascii(text):
         ("``b` <c> `d", r"\`\`b` <c> `d"),
         ("`a` b`` <c> `d`", r"`a` b\`\` &lt;c&gt; `d`"),
         ("**bold** ~~gone~~", r"\*\*bold\*\* \~\~gone\~\~"),
+        ("__x__ a__b _", r"\_\_x\_\_ a\_\_b \_"),
         ("_x_ net.ipv4.vs.conn_reuse_mode", r"\_x\_ net.ipv4.vs.conn_reuse_mode"),
         ("# head", r"\# head"),
         ("- item", r"\- item"),
@@ -119,6 +120,16 @@ def test_a_second_tool_finds_nothing_active_in_any_text(text):
     # Spaces at the ends of a code span, and beside it, are Markdown's to drop.
     bare = one_line(text).replace("`", "").replace(" ", "")
     assert shown.replace("`", "").replace(" ", "") == f"x{bare}x"
+
+
+@pytest.mark.parametrize("mark", ["_", "*", "~", "`"])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_marks_on_both_sides_of_a_name_are_shown(mark, count):
+    name = f"({mark * count}a{mark * count})"
+    kinds, shown = tokens(f"x {markdown(name)} x")
+
+    assert kinds <= {"paragraph_open", "paragraph_close", "inline", "text", "code_inline"}
+    assert shown == f"x {name} x" or (mark, count) == ("`", 1)
 
 
 @given(MARKDOWN_TEXT)
