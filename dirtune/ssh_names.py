@@ -15,7 +15,7 @@ _SHOWN = 60
 def refusal(host: str) -> str | None:
     """Return why *host*, a name or `user@name`, is not handed to ssh; None if it is."""
     user, at, name = host.rpartition("@")
-    if host.startswith("ssh://"):
+    if "ssh://" in {host[:6], name[:6]}:  # ssh takes both for an address with a port
         return "give the name alone, and the port in the ssh_config"
     if len(host) > _LONGEST:
         return f"the name is longer than {_LONGEST} characters"
