@@ -99,6 +99,8 @@ def parse_ip_addr(text: str) -> tuple[InterfaceAddress, ...]:
         if not length.isdecimal():
             why = f"{row[:60]!r}: {length!r} is no length of a prefix"
             raise ParseError(spelled(IP_ADDR), why)
+        if "%" in address:  # ipaddress takes what follows for a zone, whatever it is
+            raise ParseError(spelled(IP_ADDR), f"{row[:60]!r}: an address with a zone")
         address = str(ipaddress.ip_address(address))
         found.append(InterfaceAddress(_PEER.sub("", cells[1]), address, int(length), scope))
     return tuple(found)

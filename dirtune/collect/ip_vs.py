@@ -227,6 +227,8 @@ def _split(text: str) -> tuple[str, int]:
 
 
 def _address(text: str) -> str:
+    if "%" in text:  # ipaddress takes what follows for a zone, whatever it is
+        raise ValueError(text)
     if ":" in text:
         return str(ipaddress.IPv6Address(text.strip("[]")))
     return str(ipaddress.IPv4Address(int(text, 16)))

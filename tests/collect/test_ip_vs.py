@@ -71,7 +71,15 @@ def test_statistics_are_hexadecimal():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "nothing\n", f"{HEAD}  -> 0A020202:01BB Route 1 0 0\n", f"{HEAD}TCP nonsense rr\n"],
+    [
+        "",
+        "nothing\n",
+        f"{HEAD}  -> 0A020202:01BB Route 1 0 0\n",
+        f"{HEAD}TCP nonsense rr\n",
+        # ipaddress takes any text behind a % for a zone; the kernel prints none.
+        f"{HEAD}TCP [fe80::1%a;flush]:0050 rr\n",
+        f"{HEAD}FWM 1 rr\n -> [fe80::1%{{}}]:0 Masq 1 0 0\n",
+    ],
 )
 def test_no_table_is_refused(text):
     with pytest.raises(ParseError, match="/proc/net/ip_vs"):

@@ -417,6 +417,12 @@ def test_addresses_on_their_interfaces():
     ]
 
 
+def test_an_address_with_a_zone_is_none_of_the_kernels():
+    """Any text would do for the zone."""
+    with pytest.raises(ParseError, match="zone"):
+        parse_ip_addr("2: eth0    inet6 fe80::1%a;flush/64 scope link\n")
+
+
 def test_the_log_with_and_without_times():
     text = "[    1.234567] irq 19: nobody cared\n<3>[ 12.5] [ T77] Disabling IRQ #19\nplain\n"
 
