@@ -68,8 +68,8 @@ COMMAND = re.compile(
 )
 # A command in the middle of a sentence, up to its first word that is filled in.
 ADVISED = re.compile(
-    r"(dirtune (audit|rollback|report|tune|fix \w+|lab \w+|snapshot)|apt install)"
-    r" [\w &.=-]*$"
+    r"((dirtune (audit|rollback|report|tune|fix \w+|lab \w+|snapshot)|apt install)"
+    r" [\w &.=-]*|[;:] (or )?--force )$"
 )
 # What the corpus has of names that no format has a meaning for, picked by hand.
 PLAIN = frozenset({"-K", "--json", "-", ".hidden", "..x", "DIRTUNE", "eth0.100", "a.b.c", "a:b"})

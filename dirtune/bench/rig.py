@@ -104,7 +104,7 @@ class LiveRig:
             vip = self._plan.service.vip
             raise PlanError(
                 f"{vip} carries connections that are not ours ({found}): "
-                f"bench another, or name it: --force {vip}"
+                f"bench another, or name it: --force {shlex.quote(str(vip))}"
             )
         self.alone = True
 

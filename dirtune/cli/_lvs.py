@@ -300,7 +300,8 @@ def against(found: Proposal) -> tuple[tuple[str, str], ...]:
 
 
 def _line(refusal: "Refusal") -> str:
-    return f"{refusal.why}; or --force {refusal.name}" if refusal.name else refusal.why
+    force = f"; or --force {shlex.quote(refusal.name)}" if refusal.name else ""
+    return f"{refusal.why}{force}"
 
 
 def carry_out(found: Proposal, confirm_s: float, force: tuple[str, ...], form: str) -> str:

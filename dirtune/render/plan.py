@@ -125,7 +125,7 @@ def plan_json(plan: Plan, _notes: Sequence[str] = ()) -> str:
 
 def refusal_line(refusal: Refusal) -> str:
     """Return why one thing is left alone, and whether it can be told otherwise."""
-    force = f"; --force {refusal.name} overrules it" if refusal.name else ""
+    force = f"; --force {shlex.quote(refusal.name)} overrules it" if refusal.name else ""
     return f"{refusal.reason}  left alone: {refusal.subject} {refusal.why}{force}"
 
 

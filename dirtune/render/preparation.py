@@ -37,7 +37,8 @@ def rows(plan: Plan) -> tuple[str, ...]:
 def refusal_line(refusal: Refusal) -> str:
     """Return why something is not done, with what overrules that."""
     said = f"{refusal.subject} {refusal.why}"
-    return one_line(f"{said}; or --force {refusal.name}" if refusal.name else said)
+    force = f"; or --force {shlex.quote(refusal.name)}" if refusal.name else ""
+    return one_line(f"{said}{force}")
 
 
 def before(text: str, settings: Plan, form: str) -> str:

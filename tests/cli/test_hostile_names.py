@@ -21,8 +21,8 @@ from dirtune import plan as plans
 from dirtune import remote, signals
 from dirtune.analyse.cpu import Sample
 from dirtune.change import transaction
-from dirtune.change.plan import Plan
-from dirtune.cli import _fix, _live, _lvs, _output, main
+from dirtune.change.plan import Plan, Refusal
+from dirtune.cli import _fix, _live, _lvs, _nodes, _output, main
 from dirtune.errors import NodeUnreachable
 from dirtune.escape import one_line
 from dirtune.plan.tables import Director, Peer
@@ -292,6 +292,16 @@ def test_the_name_of_a_far_journal_is_one_word_of_the_command_that_takes_it_back
     assert "\n" not in row
     words = shlex.split(row.removeprefix("rs1: take it back there with: "))
     assert words == ["dirtune", "rollback", one_line(journal)]
+
+
+@pytest.mark.parametrize("name", [f"x;id>OWNED{EVIL}", "$(id>OWNED)", "x\nid>OWNED", "`id`"])
+def test_what_a_far_dirtune_refuses_is_one_word_of_the_option_that_overrules_it(name, capsys):
+    refusal = Refusal("realserver/arp-leak", "", "198.18.0.1", "is on eth0", name)
+    _nodes.warn({"rs1": Plan((), (refusal,))})
+
+    (row,) = capsys.readouterr().err.splitlines()
+    clean(row)
+    assert row.partition("; or --force ")[2] == one_line(shlex.quote(name))
 
 
 def test_the_live_view_takes_no_markup_from_a_name():
