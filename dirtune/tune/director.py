@@ -158,6 +158,8 @@ class Switch:
         self._say(f"{plan.director.host}: {' '.join(words)}")
         async with await connect(plan) as director:
             answer = await ask(director, plan, *words)
-        command = shlex.join((*plan.director.dirtune.split(), *words))
-        step(self._kept, f"ssh {shlex.quote(plan.director.host)} {command}", "switch of the arm")
+        # The shell there reads it again.
+        there = shlex.join((*plan.director.dirtune.split(), *words))
+        command = shlex.join(("ssh", plan.director.host, there))
+        step(self._kept, command, "switch of the arm")
         return answer

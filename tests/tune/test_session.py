@@ -5,7 +5,10 @@ import contextlib
 import dataclasses
 import gc
 import json
+import os
+import subprocess
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -19,6 +22,7 @@ from dirtune.snapshot import take
 from dirtune.tune import director, live, session, turn
 from dirtune.tune.decide import Wishes
 from dirtune.tune.session import Asked, Tune
+from tests.hostile import CANARY, calls, stub
 
 PLAN = msgspec.structs.replace(
     simulated.planned(settle_s=1, director="lb1", warmup=0.1, window=2, pairs=6), title="A test"
@@ -749,3 +753,31 @@ def test_a_fix_that_was_kept_before_the_signal_came_is_said_to_be(tmp_path, make
 
     (journal,) = host.journals
     assert f"{RING} is kept on lb1, journal {journal}" in _tune._left_as(kept, "lb1")
+
+
+@pytest.mark.parametrize("journal", ["x;id>OWNED", "$(id>OWNED)", "`id>OWNED`", "a b", "'", "j1"])
+def test_a_step_can_be_pasted_whatever_a_far_journal_is_called(tmp_path, monkeypatch, journal):
+    """ssh(1) hands its words to a shell there, which reads them once more."""
+    log, steps = stub(tmp_path, "dirtune"), []
+    (tmp_path / "ssh").write_text('#!/bin/sh\nshift; exec sh -c "$*"\n')
+    (tmp_path / "ssh").chmod(0o755)
+
+    async def connect(_):
+        return contextlib.AsyncExitStack()
+
+    async def ask(*_):
+        return {"journal": journal}
+
+    monkeypatch.setattr(director, "connect", connect)
+    monkeypatch.setattr(director, "ask", ask)
+    monkeypatch.setattr(director, "step", lambda _, command, __: steps.append(command))
+    trying = SimpleNamespace(plan=PLAN, checks=(SMBUS,))
+    switch = director.Switch(trying, None, lambda _: None)
+
+    asyncio.run(switch("B"))
+    asyncio.run(switch("A"))
+
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-c", steps[1]], cwd=tmp_path, env=env, check=True)
+    assert calls(log) == [(b"rollback", journal.encode())]
+    assert not (tmp_path / CANARY).exists()
