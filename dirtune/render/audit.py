@@ -142,7 +142,9 @@ def markdown(audit: Audit) -> str:
     rows = [o for o in audit.outcomes if o.status is not Status.FINDING]
     if rows:
         lines += ["| check | status | reason |", "|---|---|---|"]
-        lines += [f"| {o.check.id} | {o.status} | {escaped(o.reason or '')} |" for o in rows]
+        lines += [
+            f"| {o.check.id} | {o.status} | {escaped(o.reason or '', cell=True)} |" for o in rows
+        ]
     return "\n".join(lines)
 
 

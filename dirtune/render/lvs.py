@@ -90,7 +90,7 @@ def table(table: Table, seen: Sequence[Seen]) -> str:
 def markdown(table: Table, seen: Sequence[Seen]) -> str:
     """Return the same as Markdown."""
     marks = ["---" if n < _LEFT else "---:" for n in range(len(_HEAD))]
-    rows = ((escaped(str(cell)) for cell in row) for row in _rows(table, seen))
+    rows = ((escaped(str(cell), cell=True) for cell in row) for row in _rows(table, seen))
     shown = [f"| {' | '.join(row)} |" for row in (_HEAD, marks, *rows)]
     lines = shown if table.services else ["no service"]
     return "\n".join([*lines, "", *(f"- {escaped(line)}" for line in _rest(table))])

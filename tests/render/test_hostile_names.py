@@ -1,6 +1,7 @@
 """A run and a profile full of hostile names: no text, table or chart of them is obeyed."""
 
 import unicodedata
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -8,9 +9,12 @@ from markdown_it import MarkdownIt
 
 pytest.importorskip("altair", reason="charts need the extra `report`")
 
+from dirtune.checks import all_checks
 from dirtune.escape import each_text
-from dirtune.render import profile, sweep, tune
+from dirtune.lvs.model import Numbers, Seen, Service, Table
+from dirtune.render import audit, lvs, profile, sweep, tune
 from dirtune.render.report import files, html
+from dirtune.snapshot import Snapshot
 from tests.render.inputs import PROFILE, SESSION
 
 EVIL = (
@@ -111,3 +115,26 @@ def test_a_sweep_and_a_session_show_names_and_obey_none(run):
     for text in (sweep.markdown(hostile(run)), tune.markdown(hostile(SESSION))):
         clean(text)
         inert(text)
+
+
+def cells(text):
+    """Return what a Markdown viewer shows in each cell of the last row of a table."""
+    every = inert(text)
+    last = max(n for n, token in enumerate(every) if token.type == "tr_open")
+    rows = [token.children for token in every[last:] if token.type == "inline"]
+    return ["".join(leaf.content for leaf in row) for row in rows]
+
+
+@pytest.mark.parametrize("name", ["a`|b`", "a|b", "`|![x](http://e/)`"])
+def test_no_name_ends_the_cell_that_it_is_in(name):
+    """A code span of Markdown does not keep a `|` from ending a cell of a table."""
+    reason = f"the queues of {name} are unknown"
+    made = audit.audit("lb1", Snapshot(), all_checks()[:1])
+    outcomes = tuple(replace(each, reason=reason) for each in made.outcomes)
+    table = Table((Service("tcp", "198.18.0.1", 80, name),))
+
+    audited = cells(audit.markdown(replace(made, outcomes=outcomes)))
+    counted = cells(lvs.markdown(table, (Seen(Numbers(*range(10)), ()),)))
+
+    assert audited[2].replace("`", "") == reason.replace("`", "")
+    assert counted[1].replace("`", "") == name.replace("`", "")
