@@ -9,7 +9,8 @@ from dirtune.errors import NodeUnreachable, PlanError
 HOSTILE = [
     "x;touch PWN;#", "x|id", "x&id", "$(id)", "`id`", "x$HOME", "a b", "a\tb", "a\nb", "a\x00b",
     "x\x1b[31m", "x'", 'x"', "x\\", "x<y", "x>y", "(x)", "{x}", "-oProxyCommand=id", "",
-    "u@", "@h", "-l@h", "u;id@h", "$(id)@h", "u u@h", "u\\@h", "ssh://u%3bid@h", "u@ssh://h:2222", "u@ssh://-oProxyCommand=id", "h\x9b31m",
+    "u@", "@h", "-l@h", "u;id@h", "$(id)@h", "u u@h", "u\\@h", "ssh://u%3bid@h", "u@ssh://h:2222",
+    "u@ssh://-oProxyCommand=id", "h\x9b31m",
     "h" * 300, "a\u202eb",
 ]  # fmt: skip
 GOOD = ["lb1", "root@lb1", "lb-1.example.net", "10.0.0.1", "fe80::1%eth0", "DOM\\ann@lb1", "a_b"]
