@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
 from dirtune import signals
 from dirtune.analyse.reach import Reach
 from dirtune.change import ip, preparation, presets, transaction
-from dirtune.change.plan import Change, Plan
+from dirtune.change.plan import Change, Plan, Refusal
 from dirtune.change.preparation import Need, Seen
 from dirtune.change.presets import Judged
 from dirtune.change.surroundings import ssh_connection
@@ -34,11 +34,20 @@ _SETTLE_S = 60
 _T = TypeVar("_T")
 
 
+class _Planned(msgspec.Struct):
+    """Of what a real server's dirtune says that it would do, what is wanted here."""
+
+    changes: tuple[Change, ...]
+    refusals: tuple[Refusal, ...]
+    schema: Literal["dirtune/plan/1"]
+
+
 class _Applied(msgspec.Struct):
     """Of what a real server's dirtune says that it did, what is wanted here."""
 
     journal: str | None
     changes: tuple[Change, ...]
+    schema: Literal["dirtune/applied/1"]
 
     @property
     def done(self) -> Done:
@@ -175,8 +184,12 @@ def plans(
 
     And why others could not be asked.
     """
-    told = _each(configuration, servers, ("plan",), Plan)
-    found = {label: each for label, each in told.items() if isinstance(each, Plan)}
+    told = _each(configuration, servers, ("plan",), _Planned)
+    found = {
+        label: Plan(each.changes, each.refusals)
+        for label, each in told.items()
+        if isinstance(each, _Planned)
+    }
     return found, tuple(each for each in told.values() if isinstance(each, DirtuneError))
 
 
@@ -265,7 +278,9 @@ def _each(
         try:
             return from_json(text, kind)
         except msgspec.DecodeError as error:
-            said = f"{peer.host}: its dirtune printed no JSON of ours; install the same version"
+            said = (
+                f"{peer.host}: its dirtune answered otherwise ({error}); install the same version"
+            )
             raise NotPossible(said) from error
 
     return _at_once(servers, one)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import click
 import msgspec
@@ -55,6 +55,7 @@ class _Profile(msgspec.Struct):
     """Of the answer of `dirtune profile`, what the probes measured."""
 
     probed: Probed
+    schema: Literal["dirtune/profile/1"]
 
 
 def of_path_or_host(name: str, source: Source) -> Source:

@@ -150,8 +150,9 @@ class PlannedRefusal(msgspec.Struct, frozen=True):
 class FixPlan(msgspec.Struct, frozen=True):
     """And of the plan."""
 
-    changes: tuple[PlannedChange, ...] = ()
-    refusals: tuple[PlannedRefusal, ...] = ()
+    changes: tuple[PlannedChange, ...]
+    refusals: tuple[PlannedRefusal, ...]
+    schema: Literal["dirtune/plan/1"] = "dirtune/plan/1"
 
 
 def attempts(plan: FixPlan, wishes: Wishes, known: Mapping[str, Check]) -> tuple[Attempt, ...]:

@@ -3,13 +3,14 @@
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
 from dirtune import remote
 from dirtune.bench.store import Store
 from dirtune.errors import DirtuneError, NotPossible, TrialError
+from dirtune.formats import from_json
 from dirtune.plan.tables import Plan
 from dirtune.remote import Node
 from dirtune.tune.decide import Trying, check_of, lease_s
@@ -30,7 +31,15 @@ class _Change(msgspec.Struct):
 class _Verified(msgspec.Struct):
     """The part of the answer of `fix verify` that the loop uses."""
 
-    changes: tuple[_Change, ...] = ()
+    changes: tuple[_Change, ...]
+    schema: Literal["dirtune/verify/1"]
+
+
+class _Applied(msgspec.Struct):
+    """And of that of `fix apply`."""
+
+    journal: str | None
+    schema: Literal["dirtune/applied/1"]
 
 
 async def connect(plan: Plan) -> Node:
@@ -66,8 +75,8 @@ def standing(answer: Mapping[str, object]) -> tuple[str, ...]:
 def taken(answer: Mapping[str, object], kind: type[T]) -> T:
     """Return the *answer* of a dirtune elsewhere; `NotPossible` where it is not as ours."""
     try:
-        return msgspec.convert(answer, kind)
-    except msgspec.ValidationError as error:
+        return from_json(msgspec.json.encode(answer), kind)
+    except msgspec.DecodeError as error:
         said = f"the director's dirtune answered otherwise ({error}); install the same version"
         raise NotPossible(said) from error
 
@@ -96,8 +105,8 @@ class Switch:
         if arm == "B" and self._journal is None:
             lease = f"{self._lease_s}"
             answer = await self._dirtune("fix", "apply", *self._trying.checks, "--confirm", lease)
-            journal = answer.get("journal")
-            if not isinstance(journal, str):
+            journal = taken(answer, _Applied).journal
+            if journal is None:
                 names = ", ".join(self._trying.checks)
                 raise TrialError(f"{names}: the director has nothing to fix")
             self._journal = journal

@@ -338,7 +338,11 @@ def test_hosts_are_probed_at_the_same_time_and_judged_also_without(monkeypatch):
         await asyncio.wait_for(together.wait(), 5)
         if name == "bare":
             raise NotPossible("bare: dirtune: not found")
-        return json.dumps({"handlers": []} if name == "old" else {"probed": PROBED})
+        return json.dumps(
+            {"handlers": []}
+            if name == "old"
+            else {"schema": "dirtune/profile/1", "probed": PROBED}
+        )
 
     answer(monkeypatch, texts, probe)
     hosts = (part for name in texts for part in ("--host", name))
@@ -586,7 +590,7 @@ def test_in_a_cluster_the_director_alone_is_probed_by_the_plans_command(tmp_path
     (tmp_path / "plan.toml").write_text(plan)
 
     async def probe(name):
-        return json.dumps({"probed": PROBED})
+        return json.dumps({"schema": "dirtune/profile/1", "probed": PROBED})
 
     given = answer(monkeypatch, dict.fromkeys(("lb1", "rs1", "c1"), FETCHED + FETCHED), probe)
     result = call("audit", "--cluster", str(tmp_path / "plan.toml"), "--probe=1", "--format=json")

@@ -385,13 +385,16 @@ CHANGE = {
 }
 
 
+LATER = '{"schema": "dirtune/plan/9", "changes": [], "refusals": []}'
+
+
 @pytest.fixture
 def nodes(elsewhere, plan, tmp_path):
     """A real server's dirtune beside the director's: the same script, told apart by its words."""
     (tmp_path / "plan.toml").write_text(PLAN + NODES)
     told = {
         "plan": {"schema": "dirtune/plan/1", "risk": "safe", "changes": [CHANGE], "refusals": []},
-        "apply": {"journal": "J1", "changes": [CHANGE]},
+        "apply": {"schema": "dirtune/applied/1", "journal": "J1", "changes": [CHANGE]},
     }
     for name, answer in told.items():
         (elsewhere / f"{name}.json").write_text(json.dumps(answer))
@@ -437,7 +440,15 @@ def test_real_servers_are_planned_beside_their_director(nodes, plan):
     ("answer", "said"),
     [
         ("exit 127", "local: dirtune is not installed there"),
-        ("echo rows", "local: its dirtune printed no JSON"),
+        ("echo rows", "local: its dirtune answered otherwise (JSON is malformed"),
+        (
+            "echo '{}'",
+            "local: its dirtune answered otherwise (Object missing required field `schema`",
+        ),
+        (
+            f"echo '{LATER}'",
+            "local: its dirtune answered otherwise (has the schema dirtune/plan/9",
+        ),
     ],
 )
 def test_a_real_server_without_our_dirtune_is_named_and_the_rest_is_printed(

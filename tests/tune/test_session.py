@@ -97,11 +97,12 @@ class Host(simulated.Director):
                 rows = [
                     {"reason": self.of(c), "risk": RISKS[self.of(c)], "title": c} for c in known
                 ]
-                return {"changes": rows, "refusals": []}
+                return {"schema": "dirtune/plan/1", "changes": rows, "refusals": []}
             case ("fix", "verify", *checks):
                 wanted = {self.of(check) for check in checks} or set(RISKS)
                 rows = [j for j, of in self.journals.items() if wanted & set(map(self.of, of))]
-                return {"changes": [{"journal": journal} for journal in rows]}
+                found = [{"journal": journal} for journal in rows]
+                return {"schema": "dirtune/verify/1", "changes": found}
             case ("fix", "apply", *checks, "--confirm", seconds):
                 assert float(seconds) > self.plan.load.load_s
                 if self.fails & set(checks):
@@ -109,7 +110,7 @@ class Host(simulated.Director):
                 name = f"j{len(self.asked):04}"
                 self.journals[name] = tuple(checks)
                 self.leased.add(name)
-                return {"journal": name}
+                return {"schema": "dirtune/applied/1", "journal": name}
             case ("confirm", "--renew", journal):
                 if journal not in self.journals:
                     raise NotPossible(f"lb1: {journal}: was taken back; apply it again")
