@@ -196,6 +196,27 @@ def test_a_signal_in_the_middle_of_an_undo_waits_for_its_end():
     assert done == ["undone"]
 
 
+@pytest.mark.parametrize("when", ["within", "after"])
+def test_an_undo_that_is_part_of_another_ends_no_sooner(when):
+    done = []
+
+    def undo(moment):
+        if moment == when:
+            os.kill(os.getpid(), signal.SIGTERM)
+        done.append(moment)
+
+    def whole():
+        with undisturbed():
+            with undisturbed():
+                undo("within")
+            undo("after")
+
+    with pytest.raises(Ended, match=r"^ended by SIGTERM$"), interruptible():
+        whole()
+
+    assert done == ["within", "after"]
+
+
 def test_the_error_that_led_to_the_undo_is_the_one_that_is_raised():
     def work():
         try:
