@@ -43,14 +43,14 @@ def block(text: str, form: str) -> str:
     return "\n".join((*lines, "")) if text.endswith("\n") else "\n".join(lines)
 
 
-def progress(text: str) -> None:
-    """Print how far a command is; it may have several lines."""
-    _write(f"{visible(text)}\n", sys.stderr)
+def progress(*lines: str) -> None:
+    """Print how far a command is: one line each, whatever the names in it hold."""
+    _write("".join(f"{one_line(line)}\n" for line in lines), sys.stderr)
 
 
 def warning(text: str) -> None:
     """Print one line that a person should know of, as one of dirtune's."""
-    progress(f"dirtune: {one_line(text)}")
+    progress(f"dirtune: {text}")
 
 
 def _wanted() -> bool:

@@ -320,13 +320,13 @@ def test_the_output_is_the_last_fence(capsys):
     _output.result(EVIL)
     _output.result(EVIL, coloured=True)
     _output.result(json.dumps(EVIL, ensure_ascii=False), "json")
-    _output.progress(EVIL)
+    _output.progress(f"{EVIL}\n{EVIL}")
     _output.warning(f"{EVIL}\n{EVIL}")
 
     done = capsys.readouterr()
     clean(done.out.replace("\x1b[31m", ""))
     clean(done.err)
-    assert done.err.count("\n") == 2, "a warning is one line"
+    assert done.err.count("\n") == 2, "a name begins no line"
     assert json.loads(done.out.splitlines()[-1]) == EVIL
 
 

@@ -756,7 +756,9 @@ def test_a_fix_that_was_kept_before_the_signal_came_is_said_to_be(tmp_path, make
     assert f"{RING} is kept on lb1, journal {journal}" in _tune._left_as(kept, "lb1")
 
 
-@pytest.mark.parametrize("journal", ["x;id>OWNED", "$(id>OWNED)", "`id>OWNED`", "a b", "'", "j1"])
+@pytest.mark.parametrize(
+    "journal", ["x;id>OWNED", "$(id>OWNED)", "`id>OWNED`", "a b", "'", "j\n1"]
+)
 def test_a_step_can_be_pasted_whatever_a_far_journal_is_called(tmp_path, monkeypatch, journal):
     """ssh(1) hands its words to a shell there, which reads them once more."""
     log, steps = stub(tmp_path, "dirtune"), []
@@ -767,7 +769,7 @@ def test_a_step_can_be_pasted_whatever_a_far_journal_is_called(tmp_path, monkeyp
         return contextlib.AsyncExitStack()
 
     async def ask(*_):
-        return {"journal": journal}
+        return {"schema": "dirtune/applied/1", "journal": journal}
 
     monkeypatch.setattr(director, "connect", connect)
     monkeypatch.setattr(director, "ask", ask)
