@@ -9,15 +9,14 @@ import msgspec
 
 from dirtune import checks, reading
 from dirtune.analyse.probed import Probed
-from dirtune.checks import Check, Cluster, accepted, cluster, difference
+from dirtune.checks import Check, Cluster, accepted, audits, cluster, difference
 from dirtune.checks.accepted import Accepted
+from dirtune.checks.audits import Audit, Report
 from dirtune.checks.difference import Comparison
 from dirtune.cli import _config, _output, _sources
 from dirtune.cli._sources import Source
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
 from dirtune.formats import from_json
-from dirtune.render import audit as render
-from dirtune.render.audit import Report
 from dirtune.snapshot import Place, Snapshot, with_probes
 
 _PROBES = ("irq", "softirq", "locks")
@@ -79,7 +78,7 @@ def of_cluster(path: Path, interval: float, options: Options) -> Report:
     report = _report(placed, lost, replace(options, wanted=alone))
     unread = {s.name: places[s.name].role for s in sources if s not in taken}
     together = Cluster({source.name: each for source, each in placed.items()}, unread)
-    return replace(report, cross=render.cross(together, options.wanted, options.accepted))
+    return replace(report, cross=audits.of_cluster(together, options.wanted, options.accepted))
 
 
 def of_two(names: tuple[str, str], source: Source) -> Comparison:
@@ -117,9 +116,9 @@ def _report(
     probe = options.probe
     found = _sources.probed(tuple(taken), probe, _PROBES) if probe is not None else {}
     failed = {source: each for source, each in found.items() if isinstance(each, DirtuneError)}
-    audits = (_audit(s, each, found.get(s), options) for s, each in taken.items())
+    judged = (_audit(s, each, found.get(s), options) for s, each in taken.items())
     without = ((source.name, str(error)) for source, error in failed.items())
-    return Report(tuple(audits), (*lost, *without))
+    return Report(tuple(judged), (*lost, *without))
 
 
 def _audit(
@@ -127,11 +126,11 @@ def _audit(
     snapshot: Snapshot,
     found: Probed | DirtuneError | None,
     options: Options,
-) -> render.Audit:
+) -> Audit:
     if isinstance(found, Probed):
         _sources.warn(found, source.host)
         snapshot = with_probes(snapshot, found)
-    return render.audit(source.host, snapshot, options.wanted, options.accepted)
+    return audits.of_snapshot(source.host, snapshot, options.wanted, options.accepted)
 
 
 def _baseline(path: Path) -> frozenset[accepted.Key]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from dirtune import checks, signals
 from dirtune.bench import relative
 from dirtune.bench.store import Store
+from dirtune.checks import audits
 from dirtune.cli import _output, _report, _sources
 from dirtune.cli._sources import Source
 from dirtune.lab import demo, handler_order
@@ -40,7 +41,7 @@ def _look(place: Folder, plan: Plan, say: Say) -> None:
     director = plan.director.host
     say(f"$ dirtune audit --host {shlex.quote(director)}")
     source = Source(host=director, ssh_config=place.ssh_config)
-    found = audit.audit(director, _sources.snapshot_of(source), checks.all_checks())
+    found = audits.of_snapshot(director, _sources.snapshot_of(source), checks.all_checks())
     _output.result(f"\n{audit.text(found, width=100)}\n", coloured=True)
 
 

@@ -12,9 +12,9 @@ import click
 
 from dirtune import writing
 from dirtune.checks import Severity
+from dirtune.checks.audits import Report, gravest
 from dirtune.cli import _amount, _audit, _output, _sources
 from dirtune.render import audit as render
-from dirtune.render.audit import Report
 
 _PATH = click.Path(path_type=Path)
 _FORMATS = ("table", "json", "markdown", "prometheus")
@@ -104,7 +104,7 @@ def _differ(names: tuple[str, str], source: _sources.Source, format: str) -> int
 def _status(report: Report, fail_on: Severity) -> int:
     for _, reason in report.unreachable:
         _output.warning(reason)  # which begins with the host
-    worst = render.worst(report.parts)
+    worst = gravest(report.parts)
     failed = worst is not None and worst.rank <= fail_on.rank
     return 2 if report.unreachable else 1 if failed else 0
 

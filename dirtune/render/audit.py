@@ -6,21 +6,18 @@ from dataclasses import dataclass
 
 import click
 
-from dirtune import checks
-from dirtune.checks import Check, Cluster, Finding, Fix, Outcome, Severity, Status
-from dirtune.checks.accepted import Accepted
+from dirtune.checks import Check, Finding, Fix, Outcome, Severity, Status
+from dirtune.checks.audits import Audit, Report
 from dirtune.escape import each_text, markdown_code, one_line
 from dirtune.escape import markdown as escaped
 from dirtune.render.json_documents import (
     AuditDocument,
     AuditsDocument,
     FindingDocument,
-    HostDocument,
     OutcomeDocument,
     WaivedDocument,
 )
 from dirtune.render.overview import overview
-from dirtune.snapshot import Snapshot
 
 _COLOURS = {
     Severity.CRITICAL: "bright_red",
@@ -29,37 +26,9 @@ _COLOURS = {
     Severity.LOW: "cyan",
     Severity.INFO: "blue",
 }
-_NOTHING = Accepted()
 _UNWRAPPED = 10_000
 _REMEDY = "`dirtune audit -v` says why"
 _SHOWN = ("interrupts_per_second", "wasted_cpu_percent", "options", "threads")
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """What one host's checks came to."""
-
-    host: HostDocument
-    roles: tuple[str, ...]
-    outcomes: tuple[Outcome, ...]
-    known: int = 0
-    """Findings left out because an earlier audit had them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Audits of several hosts, and what compares them."""
-
-    audits: tuple[Audit, ...]
-    unreachable: tuple[tuple[str, str], ...] = ()
-    """(host, reason)"""
-    cross: Audit | None = None
-    """Checks that compare nodes; None where no cluster was asked for."""
-
-    @property
-    def parts(self) -> tuple[Audit, ...]:
-        """Everything that has findings."""
-        return (*self.audits, *((self.cross,) if self.cross else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,34 +36,6 @@ class _Node:
     outcome: Outcome
     finding: Finding
     children: "tuple[_Node, ...]"
-
-
-def audit(
-    name: str | None, snapshot: Snapshot, wanted: tuple[Check, ...], accepted: Accepted = _NOTHING
-) -> Audit:
-    """Run the checks *wanted* over a snapshot of the host *name* (None: as it calls itself)."""
-    kernel = snapshot.kernel
-    name = name or (kernel.hostname if kernel else None)
-    host: HostDocument = {
-        "name": name,
-        "kernel": kernel.osrelease if kernel else None,
-        "guest": snapshot.cpuinfo.guest if snapshot.cpuinfo else None,
-        "samples": 1 if snapshot.earlier is None else 2,
-    }
-    outcomes, known = accepted.of(checks.run(wanted, snapshot), name)
-    return Audit(host, checks.roles(snapshot), outcomes, known)
-
-
-def cross(cluster: Cluster, wanted: tuple[Check, ...], accepted: Accepted = _NOTHING) -> Audit:
-    """Run those of *wanted* that compare nodes."""
-    outcomes, known = accepted.of(checks.run_cross(wanted, cluster), None)
-    return Audit({"name": "between nodes"}, (), outcomes, known)
-
-
-def worst(audits: Sequence[Audit]) -> Severity | None:
-    """Return the gravest severity found and not waived, None without findings."""
-    found = [o.severity for audit in audits for o in audit.outcomes if o.severity]
-    return min(found, key=lambda severity: severity.rank, default=None)
 
 
 def document(audit: Audit) -> AuditDocument:

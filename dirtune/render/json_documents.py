@@ -5,14 +5,7 @@ Results that are one struct say their schema themselves; `dirtune.schemas` publi
 
 from typing import Literal, NotRequired, TypedDict
 
-
-class HostDocument(TypedDict):
-    """Whose audit it is; null for what the host does not say."""
-
-    name: str | None
-    kernel: NotRequired[str | None]
-    guest: NotRequired[bool | None]
-    samples: NotRequired[int]
+from dirtune.checks.audits import HostDocument
 
 
 class FixDocument(TypedDict):

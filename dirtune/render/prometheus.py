@@ -7,8 +7,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from dirtune.checks import Severity, Status
+from dirtune.checks.audits import Report
 from dirtune.escape import one_line
-from dirtune.render.audit import Report
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

@@ -24,6 +24,7 @@ from dirtune.bench import campaign, rig, store
 from dirtune.bench.outcome import Order
 from dirtune.bench.store import Store
 from dirtune.bench.trial import Result, Rig, conduct
+from dirtune.checks import audits
 from dirtune.collect.interrupts import Interrupts
 from dirtune.errors import NoVerdict, TrialError
 from dirtune.fetch import ANSWER_S, fetch_script, parse_fetched
@@ -193,7 +194,7 @@ async def _look(
 
 def audited(kept: Store, name: str, snapshot: Snapshot, when: str) -> None:
     """Put into the run what an audit says of *snapshot*, and the handlers that were timed."""
-    audit = render_audit.audit(name, snapshot, checks.all_checks())
+    audit = audits.of_snapshot(name, snapshot, checks.all_checks())
     timed = {} if snapshot.handlers is None else {when: snapshot.handlers}
     save(
         kept,

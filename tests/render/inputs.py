@@ -44,13 +44,14 @@ from dirtune.change.plan import (
 )
 from dirtune.change.presets import judged, parse
 from dirtune.checks import Check, Finding, Fix, Outcome, Severity, Status, Waiver
+from dirtune.checks.audits import Audit, Report
 from dirtune.checks.difference import compare
 from dirtune.collect.ethtool import Card
 from dirtune.collect.sysctls import Sysctls
 from dirtune.lvs import change
 from dirtune.lvs.diff import diff
 from dirtune.lvs.model import Destination, Numbers, Seen, Service, SyncDaemon, Table, Timeouts
-from dirtune.render import audit, tune
+from dirtune.render import tune
 from dirtune.render.plan import Held, LeftOut
 from dirtune.render.preparation import Done
 from dirtune.settings import Risk
@@ -169,7 +170,7 @@ _WAIVED = Finding(
     "rr ignores the weights 1 and 3",
     waived=Waiver("ipvs/weight-ignored", "the new machine is on trial", date(2026, 12, 31)),
 )
-AUDIT = audit.Audit(
+AUDIT = Audit(
     {"name": "lb1", "kernel": "6.1.0-56-amd64", "guest": True, "samples": 2},
     ("director",),
     (
@@ -195,7 +196,7 @@ OVERVIEWS = (
     ([_outcome(Status.ERROR, "KeyError: 1")], []),
 )
 """Outcomes of checks and roles of the host."""
-REPORT = audit.Report((AUDIT,), (("lb2", "lb2: no route to host"),), None)
+REPORT = Report((AUDIT,), (("lb2", "lb2: no route to host"),), None)
 FOUND_NOTHING = dataclasses.replace(
     AUDIT, outcomes=tuple(o for o in AUDIT.outcomes if not o.findings), known=3
 )

@@ -1,0 +1,78 @@
+"""What the checks of one host, or of several, came to. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NotRequired, TypedDict
+
+from dirtune import checks
+from dirtune.checks import Check, Cluster, Outcome, Severity
+from dirtune.checks.accepted import Accepted
+from dirtune.snapshot import Snapshot
+
+_NOTHING = Accepted()
+
+
+class HostDocument(TypedDict):
+    """Whose audit it is; null for what the host does not say."""
+
+    name: str | None
+    kernel: NotRequired[str | None]
+    guest: NotRequired[bool | None]
+    samples: NotRequired[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What one host's checks came to."""
+
+    host: HostDocument
+    roles: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+    known: int = 0
+    """Findings left out because an earlier audit had them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Audits of several hosts, and what compares them."""
+
+    audits: tuple[Audit, ...]
+    unreachable: tuple[tuple[str, str], ...] = ()
+    """(host, reason)"""
+    cross: Audit | None = None
+    """Checks that compare nodes; None where no cluster was asked for."""
+
+    @property
+    def parts(self) -> tuple[Audit, ...]:
+        """Everything that has findings."""
+        return (*self.audits, *((self.cross,) if self.cross else ()))
+
+
+def of_snapshot(
+    name: str | None, snapshot: Snapshot, wanted: tuple[Check, ...], accepted: Accepted = _NOTHING
+) -> Audit:
+    """Run the checks *wanted* over a snapshot of the host *name* (None: as it calls itself)."""
+    kernel = snapshot.kernel
+    name = name or (kernel.hostname if kernel else None)
+    host: HostDocument = {
+        "name": name,
+        "kernel": kernel.osrelease if kernel else None,
+        "guest": snapshot.cpuinfo.guest if snapshot.cpuinfo else None,
+        "samples": 1 if snapshot.earlier is None else 2,
+    }
+    outcomes, known = accepted.of(checks.run(wanted, snapshot), name)
+    return Audit(host, checks.roles(snapshot), outcomes, known)
+
+
+def of_cluster(
+    cluster: Cluster, wanted: tuple[Check, ...], accepted: Accepted = _NOTHING
+) -> Audit:
+    """Run those of *wanted* that compare nodes."""
+    outcomes, known = accepted.of(checks.run_cross(wanted, cluster), None)
+    return Audit({"name": "between nodes"}, (), outcomes, known)
+
+
+def gravest(audits: Sequence[Audit]) -> Severity | None:
+    """Return the gravest severity found and not waived, None without findings."""
+    found = [o.severity for audit in audits for o in audit.outcomes if o.severity]
+    return min(found, key=lambda severity: severity.rank, default=None)
