@@ -19,8 +19,8 @@ import bench_lvs
 
 from dirtune.analyse.run import Run, Trial
 from dirtune.bench import store
-from dirtune.cli import _compare
 from dirtune.fetch import fetch_script
+from dirtune.jobs import comparisons
 from dirtune.remote import CONNECTIONS_AT_ONCE
 
 ROUNDS = 7
@@ -208,7 +208,7 @@ def compare_is_linear(folder):
 def compared(before, after):
     """Return the CPU seconds of one comparison within this process."""
     began = time.process_time()
-    _compare.compared(before, after, None, None, None, every=False)
+    comparisons.compared(before, after, None, None, None, every=False)
     return time.process_time() - began
 
 

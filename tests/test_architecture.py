@@ -35,6 +35,7 @@ LAYERS = [
     "render",
     "tune",
     "lab",
+    "jobs",
     "cli",
     "start",
     "schemas",
@@ -70,6 +71,7 @@ OUTSIDE = {"bcc", "host", "netlink", "os", "pathlib", "remote", "socket", "subpr
 # The one place each of these may be used: everything else goes through it.
 ONLY = {
     "bcc": {"probes"},
+    "click": {"cli", "render", "start"},
     "pyroute2": {"change"},
     "subprocess": {"host", "lab"},
 }

@@ -22,7 +22,7 @@ ROOT = pytest.mark.skipif(
 # Makes interfaces of these names in a network namespace of its own, then audits it twice.
 IN_NAMESPACE = """
 import json, subprocess, sys
-from dirtune.cli._sources import sample
+from dirtune.jobs.snapshots import sample
 from dirtune.fetch import sample_script
 from dirtune.snapshot import patterns_of
 names = [bytes.fromhex(name) for name in sys.argv[1].split(",")]

@@ -5,9 +5,9 @@ import pytest
 
 from dirtune.analyse.handlers import HandlerCounts
 from dirtune.analyse.probed import LockWindow, NotProbed, Probed
-from dirtune.cli._sources import Source, samples
 from dirtune.fetch import record
 from dirtune.host import LiveHost, RecordedHost
+from dirtune.jobs.snapshots import Source, samples
 from dirtune.snapshot import (
     FIELDS,
     MOVING,

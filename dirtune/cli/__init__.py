@@ -19,6 +19,7 @@ from dirtune.cli import _output
 from dirtune.cli._group import Group, one_line_errors
 from dirtune.ending import CANNOT, outermost
 from dirtune.errors import DirtuneError
+from dirtune.jobs import notes
 
 _HERE = Path(__file__).parent
 # These settle what is open, and say so themselves.
@@ -65,6 +66,7 @@ class Commands(Group):
     ) -> NoReturn:
         """Run the command line and exit; click's own `main` has other exit statuses."""
         words = sys.argv[1:] if args is None else list(args)
+        notes.hear(_output.progress, _output.warning)
         outermost(lambda: self._status(words, prog_name or "dirtune", complete_var, extra))
 
     def _status(

@@ -10,8 +10,9 @@ from dirtune import checks, signals
 from dirtune.bench import relative
 from dirtune.bench.store import Store
 from dirtune.checks import audits
-from dirtune.cli import _output, _report, _sources
-from dirtune.cli._sources import Source
+from dirtune.cli import _output
+from dirtune.jobs import reports, snapshots
+from dirtune.jobs.snapshots import Source
 from dirtune.lab import demo, handler_order
 from dirtune.lab.state import Folder
 from dirtune.plan.tables import Plan
@@ -41,7 +42,7 @@ def _look(place: Folder, plan: Plan, say: Say) -> None:
     director = plan.director.host
     say(f"$ dirtune audit --host {shlex.quote(director)}")
     source = Source(host=director, ssh_config=place.ssh_config)
-    found = audits.of_snapshot(director, _sources.snapshot_of(source), checks.all_checks())
+    found = audits.of_snapshot(director, snapshots.snapshot_of(source), checks.all_checks())
     _output.result(f"\n{audit.text(found, width=100)}\n", coloured=True)
 
 
@@ -75,5 +76,5 @@ def _say(text: str) -> None:
 
 
 def _close(kept: Store) -> None:
-    page = _report.write(kept.run, kept.folder)
+    page = reports.write(kept.run, kept.folder)
     _output.result(f"\n{kept.run.verdict}\nreport: {page}")

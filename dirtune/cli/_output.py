@@ -13,7 +13,7 @@ from typing import TextIO
 
 import click
 
-from dirtune.escape import ascii_json, markdown_block, one_line, visible
+from dirtune.escape import ascii_json, one_line, visible
 
 # What click.style writes for the colours in use here, and nothing else.
 _COLOUR = re.compile(r"(\x1b\[(?:[0-2]|3[1346]|91)m)")
@@ -33,14 +33,6 @@ def result(
     else:
         clean = visible(shown)
     _write(f"{clean}{end}", sys.stdout, colour=None if coloured and _wanted() else False)
-
-
-def block(text: str, form: str) -> str:
-    """Return a plain *text* in the format *form*: in Markdown it is a block that does nothing."""
-    if form != "markdown":
-        return text
-    lines = markdown_block(text.removesuffix("\n").split("\n"), "")
-    return "\n".join((*lines, "")) if text.endswith("\n") else "\n".join(lines)
 
 
 def progress(*lines: str) -> None:

@@ -13,7 +13,9 @@ import click
 from dirtune import writing
 from dirtune.checks import Severity
 from dirtune.checks.audits import Report, gravest
-from dirtune.cli import _amount, _audit, _output, _sources
+from dirtune.cli import _amount, _output
+from dirtune.cli._options import one_of
+from dirtune.jobs import audits, snapshots
 from dirtune.render import audit as render
 
 _PATH = click.Path(path_type=Path)
@@ -70,27 +72,27 @@ def command(
 
     Exit status 1 if a finding is at or above --fail-on, or if the two of --diff differ.
     """
-    _sources.one_of(**{"host": hosts, "root": root, "from": archive, "diff": diff})
-    source = _sources.Source(root, archive, interval=interval)
+    one_of(**{"host": hosts, "root": root, "from": archive, "diff": diff})
+    source = snapshots.Source(root, archive, interval=interval)
     if diff:
         sys.exit(_differ(diff, source, format))
-    accepted = _audit.acceptance(config, baseline)
-    options = _audit.Options(_audit.wanted(select, ignore), accepted, probe, role)
+    accepted = audits.acceptance(config, baseline)
+    options = audits.Options(audits.wanted(select, ignore), accepted, probe, role)
     if cluster is not None:
         if hosts or role or root or archive:
             raise click.UsageError("--cluster names hosts and roles itself")
-        report = _audit.of_cluster(cluster, interval, options)
+        report = audits.of_cluster(cluster, interval, options)
     else:
-        names = _sources.hosts_in(hosts)
-        report = _audit.of_hosts([replace(source, host=n) for n in names] or [source], options)
+        names = snapshots.hosts_in(hosts)
+        report = audits.of_hosts([replace(source, host=n) for n in names] or [source], options)
     _show(report, format, output, verbose=verbose)
     sys.exit(_status(report, Severity(fail_on)))
 
 
-def _differ(names: tuple[str, str], source: _sources.Source, format: str) -> int:
+def _differ(names: tuple[str, str], source: snapshots.Source, format: str) -> int:
     from dirtune.render import difference
 
-    found = _audit.of_two(names, source)
+    found = audits.of_two(names, source)
     if format == "prometheus":
         raise click.UsageError("--diff has no metrics; take table, json or markdown")
     if format == "json":

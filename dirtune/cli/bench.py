@@ -11,9 +11,11 @@ from dirtune import plan as plans
 from dirtune import signals
 from dirtune.analyse.run import Run
 from dirtune.bench import budget
-from dirtune.cli import _boot, _output, _plan
+from dirtune.cli import _output
 from dirtune.cli._group import Group
 from dirtune.errors import PlanError
+from dirtune.jobs import booting, plan_files
+from dirtune.render import cells
 
 if TYPE_CHECKING:  # it brings the search, which `bench example` does not need
     from dirtune.bench.tour import Itinerary
@@ -45,12 +47,12 @@ def check(plan: str | None, format: str) -> None:
     from dirtune.bench.check import check as look
     from dirtune.render import readiness
 
-    asked = _plan.find(plan)
-    found = signals.run(look(asked, boots=_boot.possible(asked)))
+    asked = plan_files.find(plan)
+    found = signals.run(look(asked, boots=booting.possible(asked)))
     if format == "json":
         _output.result(msgspec.json.format(msgspec.json.encode(found)), format)
     else:
-        _output.result(_output.block(readiness.text(found), format))
+        _output.result(cells.block(readiness.text(found), format))
     if not found.ready:
         _output.warning("the plan cannot be carried out yet; see above")
         sys.exit(2)
@@ -74,21 +76,21 @@ def run(
     format: str,
 ) -> None:
     """Sweep the plan's rates, controls and matrix, search its knee, and keep every trial."""
-    from dirtune.cli import _bench
+    from dirtune.jobs import benches
 
     if dry_run:
-        _output.result(_printed(_bench.dry_run(_plan.find(plan)), format), format)
+        _output.result(_printed(benches.dry_run(plan_files.find(plan)), format), format)
         return
     if resume is not None:
-        found, kept = _bench.interrupted(resume, plan, force)
+        found, kept = benches.interrupted(resume, plan, force)
         aa = aa or any(trial.pair for trial in kept.run.trials)
     else:
-        found = plans.forced(_plan.find(plan), force)
-        kept = _bench.new(found, out, aa=aa)
+        found = plans.forced(plan_files.find(plan), force)
+        kept = benches.new(found, out, aa=aa)
     for warning in budget.warnings(found):
         _output.progress(f"warning: {warning}")
     try:
-        _bench.carry_out(found, kept, aa=aa)
+        benches.carry_out(found, kept, aa=aa)
     finally:
         kept.drop_if_empty()
     _output.result(_printed(kept.run, format), format)
@@ -113,11 +115,11 @@ def export(run: Path, arm: str | None) -> None:
 
 
 def _printed(found: "Run | Itinerary", format: str) -> str:
-    from dirtune.cli import _bench
+    from dirtune.jobs import benches
     from dirtune.render import sweep
 
     if format == "json":
         return msgspec.json.format(msgspec.json.encode(found)).decode()
     if not isinstance(found, Run):
-        return _bench.announced(found)
+        return benches.announced(found)
     return (sweep.table if format == "table" else sweep.markdown)(found)

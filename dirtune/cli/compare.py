@@ -30,8 +30,8 @@ def command(
     RUN:scheduler=wlc). One RUN alone compares its own two arms, pair by pair. Exit status 1 means
     B is worse.
     """
-    from dirtune.cli import _compare
+    from dirtune.jobs import comparisons
 
-    found = _compare.compared(before, after, metric, rate, noise, every=every)
-    _output.result(_compare.printed(found, format, every=every), format, end="")
+    found = comparisons.compared(before, after, metric, rate, noise, every=every)
+    _output.result(comparisons.printed(found, format, every=every), format, end="")
     sys.exit(1 if found[0].verdict == "regressed" else 0)

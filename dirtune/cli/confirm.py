@@ -3,6 +3,7 @@
 import click
 
 from dirtune.cli import _output
+from dirtune.render import cells
 
 
 @click.command("confirm")
@@ -14,8 +15,8 @@ from dirtune.cli import _output
 def command(journal: str | None, renew: bool, form: str) -> None:
     """Keep what was applied last and waits to be confirmed."""
     from dirtune.change import transaction
-    from dirtune.cli._root import require_root
     from dirtune.host import WritableHost
+    from dirtune.jobs.root import require_root
     from dirtune.render import plan as render
 
     require_root("confirm")
@@ -23,4 +24,4 @@ def command(journal: str | None, renew: bool, form: str) -> None:
     done = settle(transaction.place(), WritableHost(), journal)
     text = render.settled_json if form == "json" else render.settled_table
     shown = text(done.journal, done.state, already=done.already)
-    _output.result(_output.block(shown, form), form)
+    _output.result(cells.block(shown, form), form)

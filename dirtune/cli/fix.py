@@ -8,7 +8,8 @@ import click
 from dirtune.cli import _output
 from dirtune.cli._amount import SECONDS
 from dirtune.cli._group import Group
-from dirtune.cli._root import require_root
+from dirtune.jobs.root import require_root
+from dirtune.render import cells
 
 _FORMAT = click.option(
     "--format",
@@ -41,16 +42,16 @@ def command() -> None:
 @_FORMAT
 def plan(checks: tuple[str, ...], root: Path | None, output: Path | None, form: str) -> None:
     """Say what would be done, with the same in shell commands. Changes nothing."""
-    from dirtune.cli import _fix, _sources
     from dirtune.host import LiveHost
+    from dirtune.jobs import fixes, snapshots
     from dirtune.render import plan as render
 
-    host = LiveHost() if root is None else _sources.tree(root)
-    made = _fix.make(host, _fix.Wish(checks, root))
+    host = LiveHost() if root is None else snapshots.tree(root)
+    made = fixes.make(host, fixes.Wish(checks, root))
     texts = {"json": render.plan_json, "markdown": render.plan_markdown}
     _output.result(texts.get(form, render.plan_table)(made.plan, made.notes), form)
     _warn(made.notes, form)
-    for path in _fix.write(output, made) if output else ():
+    for path in fixes.write(output, made) if output else ():
         _output.progress(f"  {path}")
 
 
@@ -81,23 +82,23 @@ def apply(
 ) -> None:
     """Carry out the fixes of CHECK; without CHECK, every fix that is safe."""
     from dirtune.change import transaction
-    from dirtune.cli import _fix
     from dirtune.host import WritableHost
+    from dirtune.jobs import fixes
     from dirtune.render import plan as render
 
     require_root("fix apply")
     host = WritableHost()
-    made = _fix.make(host, _fix.Wish(checks, force=force, safe=not checks))
-    _fix.refuse_nothing_but_refusals(made.plan)
+    made = fixes.make(host, fixes.Wish(checks, force=force, safe=not checks))
+    fixes.refuse_nothing_but_refusals(made.plan)
     wanted = made.kept if persist else made.plan
-    seconds = _fix.confirm_s(wanted, confirm_s)
+    seconds = fixes.confirm_s(wanted, confirm_s)
     journal = None
     if wanted.changes:
         at = transaction.place()
         journal = transaction.carry_out(wanted, host, at, confirm_s=seconds, forced=made.forced)
     text = render.applied_json if form == "json" else render.applied_table
     shown = text(wanted, journal, seconds, made.left_out, made.notes)
-    _output.result(_output.block(shown, form), form)
+    _output.result(cells.block(shown, form), form)
     _warn(made.notes, form)
 
 
@@ -126,7 +127,7 @@ def verify(checks: tuple[str, ...], form: str) -> None:
     elsewhere = transaction.elsewhere(at, LiveHost(), wanted)
     rows = [render.Held(each.journal, each.change, each.holds, each.by) for each in found]
     shown = render.verify_json(rows) if form == "json" else render.verify_table(rows)
-    _output.result(_output.block(shown, form), form)
+    _output.result(cells.block(shown, form), form)
     for line in elsewhere:
         _output.warning(line)
     gone = not all(each.holds for each in found)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
-from dirtune.cli import _amount, _output, _sources
+from dirtune.cli import _amount, _output
+from dirtune.cli._options import one_of
 from dirtune.errors import SourceMissing
+from dirtune.jobs import snapshots
 from dirtune.render import irqs as render
 from dirtune.snapshot import with_probes
 
@@ -38,16 +40,16 @@ def command(
     verbose: bool,
 ) -> None:
     """Show who is on each interrupt line and how often it interrupts."""
-    _sources.one_of(**{"host": host, "root": root, "from": archive})
-    source = _sources.Source(root, archive, host, interval=interval)
-    taken = _sources.snapshot_of(source, render.FIELDS)
+    one_of(**{"host": host, "root": root, "from": archive})
+    source = snapshots.Source(root, archive, host, interval=interval)
+    taken = snapshots.snapshot_of(source, render.FIELDS)
     table = taken.interrupts
     if table is None:
         why = taken.errors["interrupts"]
         raise SourceMissing(why if source.live else f"{source.name}: {why}")
     if probe is not None:
-        found = _sources.known(_sources.probed((source,), probe, ("irq",))[source])
-        _sources.warn(found)
+        found = snapshots.known(snapshots.probed((source,), probe, ("irq",))[source])
+        snapshots.warn(found)
         taken = with_probes(taken, found)
     if format == "json":
         _output.result(json.dumps(render.document(taken, table)), format)

@@ -9,7 +9,8 @@ import click
 from dirtune.cli import _output
 from dirtune.cli._amount import SECONDS
 from dirtune.cli._group import Group
-from dirtune.cli._root import require_root
+from dirtune.jobs.root import require_root
+from dirtune.render import cells
 
 _FORMAT = click.option(
     "--format",
@@ -57,10 +58,10 @@ def command() -> None:
 def show(host: str | None, form: str) -> None:
     """Print the IPVS table of this host, with connections and rates. Changes nothing."""
     if host:
-        from dirtune.cli import _lvs
+        from dirtune.jobs import directors
 
-        text, status = _lvs.on_host(host, ("show", "--format", _lvs.plain(form)))
-        _print_and_exit(_lvs.checked(host, text, form), status, form)
+        text, status = directors.on_host(host, ("show", "--format", directors.plain(form)))
+        _print_and_exit(directors.checked(host, text, form), status, form)
     # Ten thousand rows without a circle, looked through for circles again and again: a sixth of
     # the time.
     gc.disable()
@@ -93,30 +94,30 @@ def plan(
     form: str,
 ) -> None:
     """Say what `apply` would change. Changes nothing; exit status 1 if there is anything."""
-    from dirtune.cli import _lvs
+    from dirtune.jobs import directors
     from dirtune.render import preparation
 
-    asked = _lvs.read(plan)
-    desired = _lvs.wanted(asked)
+    asked = directors.read(plan)
+    desired = directors.wanted(asked)
     if node:
-        from dirtune.cli import _nodes
+        from dirtune.jobs import real_servers
 
-        text, status = _nodes.planned_here(asked.configuration, desired, node, form)
-        _print_and_exit(_output.block(text, form), status, form)
-    if _lvs.is_here(asked, here=here):
-        text, status = _lvs.planned(desired, drain_s=drain_s if drain else None, form=form)
+        text, status = real_servers.planned_here(asked.configuration, desired, node, form)
+        _print_and_exit(cells.block(text, form), status, form)
+    if directors.is_here(asked, here=here):
+        text, status = directors.planned(desired, drain_s=drain_s if drain else None, form=form)
     else:
-        drained = _lvs.drain_words(drain_s if drain else None)
-        words = ("plan", *drained, "--format", _lvs.plain(form))
-        text, status = _lvs.there(asked, words, wait_s=_lvs.ANSWER_S)
-        text = _lvs.checked(asked.configuration.director.host, text, form)
+        drained = directors.drain_words(drain_s if drain else None)
+        words = ("plan", *drained, "--format", directors.plain(form))
+        text, status = directors.there(asked, words, wait_s=directors.ANSWER_S)
+        text = directors.checked(asked.configuration.director.host, text, form)
     if here or director_only or not asked.configuration.real_servers:
         _print_and_exit(text, status, form)
-    from dirtune.cli import _nodes
+    from dirtune.jobs import real_servers
 
-    servers = _nodes.named(asked.configuration, desired)
-    plans, lost = _nodes.plans(asked.configuration, servers)
-    _nodes.warn(plans)
+    servers = real_servers.named(asked.configuration, desired)
+    plans, lost = real_servers.plans(asked.configuration, servers)
+    real_servers.warn(plans)
     for error in lost:
         _output.warning(f"{error}; --director-only leaves real servers alone")
     changed = any(each.changes for each in plans.values())
@@ -167,30 +168,30 @@ def apply(
     Real servers are prepared first, and put back if the director then cannot be set up. At the
     end a request of the plan's clients must reach each of them: exit status 1 if not.
     """
-    from dirtune.cli import _lvs, _nodes
+    from dirtune.jobs import directors, real_servers
 
-    asked = _lvs.read(plan)
-    desired = _lvs.wanted(asked)
+    asked = directors.read(plan)
+    desired = directors.wanted(asked)
     if node:
         require_root("lvs apply")
-        given = _lvs.Given(force=force, confirm_s=confirm_s, form=_lvs.plain(form))
-        text = _nodes.carry_out_here(asked.configuration, desired, node, given)
-        _print_and_exit(_output.block(f"{text}\n", form), 0, form)
+        given = directors.Given(force=force, confirm_s=confirm_s, form=directors.plain(form))
+        text = real_servers.carry_out_here(asked.configuration, desired, node, given)
+        _print_and_exit(cells.block(f"{text}\n", form), 0, form)
     drain_for = drain_s if drain else None
-    given = _lvs.Given(drain_for, load, expect, force, confirm_s, _lvs.plain(form))
+    given = directors.Given(drain_for, load, expect, force, confirm_s, directors.plain(form))
     if dry_run:
-        _lvs.require_ready(asked, desired, given, here=here)
+        directors.require_ready(asked, desired, given, here=here)
         return
     if here:
-        text = _lvs.apply_here(desired, given)
-        _print_and_exit(_output.block(f"{text}\n", form), 0, form)
-    servers = () if director_only else _nodes.named(asked.configuration, desired)
+        text = directors.apply_here(desired, given)
+        _print_and_exit(cells.block(f"{text}\n", form), 0, form)
+    servers = () if director_only else real_servers.named(asked.configuration, desired)
     if servers:
-        _lvs.require_ready(asked, desired, given, here=False)
-    with _nodes.prepared(asked.configuration, servers, given) as done:
-        text = _lvs.apply(asked, desired, given)
-    text, status = _nodes.finished(asked, text, done, given)
-    _print_and_exit(_output.block(text, form), status, form)
+        directors.require_ready(asked, desired, given, here=False)
+    with real_servers.prepared(asked.configuration, servers, given) as done:
+        text = directors.apply(asked, desired, given)
+    text, status = real_servers.finished(asked, text, done, given)
+    _print_and_exit(cells.block(text, form), status, form)
 
 
 @command.command()
@@ -201,10 +202,10 @@ def check(plan: str | None, form: str) -> None:
 
     From the plan's clients, to the service of its load. Exit status 1 if one did not answer.
     """
-    from dirtune.cli import _nodes, _plan
+    from dirtune.jobs import plan_files, real_servers
 
-    text, status = _nodes.reached(_plan.find(plan), form)
-    _print_and_exit(_output.block(text, form), status, form)
+    text, status = real_servers.reached(plan_files.find(plan), form)
+    _print_and_exit(cells.block(text, form), status, form)
 
 
 @command.command()
@@ -215,10 +216,10 @@ def presets(plan: str | None, form: str) -> None:
 
     With what is their equal today, why, and how each is set. Reads over SSH, changes nothing.
     """
-    from dirtune.cli import _nodes, _plan
+    from dirtune.jobs import plan_files, real_servers
     from dirtune.render import presets as render
 
-    found, lost = _nodes.presets_of(_plan.find(plan))
+    found, lost = real_servers.presets_of(plan_files.find(plan))
     texts = {"json": render.document, "markdown": render.markdown}
     _output.result(texts.get(form, render.table)(found), form)
     for error in lost:
@@ -230,10 +231,10 @@ def presets(plan: str | None, form: str) -> None:
 @click.argument("text", type=click.File("r"), default="-")
 def import_(text: TextIO) -> None:
     """Print the plan of what `ipvsadm -Sn` wrote (TEXT, or standard input)."""
-    from dirtune.cli import _lvs
+    from dirtune.jobs import directors
     from dirtune.render import lvs_plan
 
-    _output.result(lvs_plan.plan(_lvs.imported(text)), end="")
+    _output.result(lvs_plan.plan(directors.imported(text)), end="")
 
 
 @command.command()
@@ -251,14 +252,14 @@ def export(plan: str | None, host: str | None, form: str) -> None:
 
     ipvsadm: what `ipvsadm -R` reads. keepalived: its virtual_server blocks. plan: a plan file.
     """
-    from dirtune.cli import _lvs
+    from dirtune.jobs import directors
     from dirtune.lvs import ipvsadm
     from dirtune.render import lvs_keepalived, lvs_plan
 
     if host and plan:
         raise click.UsageError("--host has a table of its own; leave PLAN out")
     texts = {"keepalived": lvs_keepalived.blocks, "plan": lvs_plan.plan}
-    _output.result(texts.get(form, ipvsadm.export)(_lvs.exported(plan, host)), end="")
+    _output.result(texts.get(form, ipvsadm.export)(directors.exported(plan, host)), end="")
 
 
 def _print_and_exit(text: str, status: int, form: str) -> NoReturn:

@@ -9,9 +9,10 @@ import msgspec
 
 from dirtune import reading, signals, writing
 from dirtune.analyse.profile import Profile
-from dirtune.cli import _amount, _output, _plan, _sources
+from dirtune.cli import _amount, _output
 from dirtune.errors import NotPossible, ParseError, TrialError
 from dirtune.formats import from_json
+from dirtune.jobs import plan_files, snapshots
 
 ALL = "irq,softirq,locks,cpu,drops,ipvs"
 
@@ -73,7 +74,7 @@ def command(
     else:
         found = signals.run(_alone(duration, cmd, wanted, max_overhead, told=told))
     if found.probed is not None:
-        _sources.warn(found.probed)
+        snapshots.warn(found.probed)
     if folded is not None:
         _write_folded(found, folded)
     _print(found, before, format, verbose=verbose)
@@ -93,7 +94,7 @@ async def _under_load(given: str, rate: float | None, probes: tuple[str, ...]) -
     from dirtune.bench.outcome import Order
     from dirtune.bench.trial import conduct
 
-    plan = _plan.find(given)
+    plan = plan_files.find(given)
     order = Order("profile", "A", "profiled", rate or plan.load.rates[0], probes=probes)
     _output.progress(f"load through {plan.url} for {plan.load.load_s:g} s")
     async with rig.opened(plan) as nodes:

@@ -6,8 +6,9 @@ import click
 import msgspec
 
 from dirtune.analyse.run import Run
-from dirtune.cli import _output, _report
+from dirtune.cli import _output
 from dirtune.errors import NotPossible
+from dirtune.jobs import reports
 
 
 @click.command("report")
@@ -50,7 +51,7 @@ def command(
     for run in found:
         if out is not None:
             place = out / run.id if len(found) > 1 else out
-            _output.result(str(_report.write(run, place, paper=paper)))
+            _output.result(str(reports.write(run, place, paper=paper)))
         else:
             _output.result(_printed(run, form, paper=paper), form)
 
@@ -58,6 +59,6 @@ def command(
 def _printed(run: Run, form: str, *, paper: bool) -> str:
     if form == "json":
         return msgspec.json.encode(run).decode()
-    renderer = _report.renderer()
+    renderer = reports.renderer()
     show = renderer.html if form == "html" else renderer.markdown
     return show(run, paper=paper)

@@ -3,6 +3,7 @@
 import click
 
 from dirtune.cli import _output
+from dirtune.render import cells
 
 
 @click.command("rollback")
@@ -16,12 +17,12 @@ def command(journal: str | None, form: str) -> None:
     Finishes the undoing of a change that was cut off, and may be repeated.
     """
     from dirtune.change import transaction
-    from dirtune.cli._root import require_root
     from dirtune.host import WritableHost
+    from dirtune.jobs.root import require_root
     from dirtune.render import plan as render
 
     require_root("rollback")
     done = transaction.take_back(transaction.place(), WritableHost(), journal)
     text = render.settled_json if form == "json" else render.settled_table
     shown = text(done.journal, done.state, already=done.already)
-    _output.result(_output.block(shown, form), form)
+    _output.result(cells.block(shown, form), form)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from dirtune.archive import save
-from dirtune.cli import _amount, _output, _sources
+from dirtune.cli import _amount, _output
 from dirtune.host import RecordedHost
+from dirtune.jobs import snapshots
 
 if TYPE_CHECKING:
     from dirtune.analyse.redact import Redactor
@@ -47,8 +48,8 @@ def command(output: Path, host: str | None, interval: float, redact: bool) -> No
 
     Example: dirtune snapshot -o lb1.tar.gz --redact
     """
-    samples: Sequence[RecordedHost] = _sources.samples(
-        _sources.Source(host=host, interval=interval)
+    samples: Sequence[RecordedHost] = snapshots.samples(
+        snapshots.Source(host=host, interval=interval)
     )
     if redact:
         samples = redacted(samples)

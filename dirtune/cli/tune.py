@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from dirtune.cli import _output, _plan
+from dirtune.cli import _output
 from dirtune.cli._amount import Amount
+from dirtune.jobs import plan_files
 
 
 @click.command()
@@ -66,15 +67,15 @@ def command(
     else 1 if a verdict is `regressed`.
     """
     from dirtune.change.fixes import named
-    from dirtune.cli import _tune
+    from dirtune.jobs import tuning
     from dirtune.tune.decide import Wishes
     from dirtune.tune.session import Asked
 
     named(words)  # a check that there is not is known before anything is measured
-    found = _tune.plan(_plan.locate(plan), live, pairs)
-    tune = _tune.tune(found, out, boots, noise)
+    found = tuning.plan(plan_files.locate(plan), live, pairs)
+    tune = tuning.tune(found, out, boots, noise)
     wishes = Wishes(words, together, live=live is not None)
     line = shlex.join(("dirtune", *sys.argv[1:]))
-    kept, waits = _tune.run(tune, None if resume else Asked(wishes, line, keep_equivalent))
-    _output.result(_tune.text(tune, kept, waits, format), format)
-    sys.exit(_tune.status(kept.session))
+    kept, waits = tuning.run(tune, None if resume else Asked(wishes, line, keep_equivalent))
+    _output.result(tuning.text(tune, kept, waits, format), format)
+    sys.exit(tuning.status(kept.session))

@@ -5,7 +5,7 @@ from functools import partial
 
 from tabulate import tabulate
 
-from dirtune.escape import markdown, markdown_code, one_line
+from dirtune.escape import markdown, markdown_block, markdown_code, one_line
 
 # The formats of tabulate that are Markdown.
 _MARKDOWN = frozenset({"github", "pipe"})
@@ -38,3 +38,11 @@ def table(
 
 def _cell(cell: str, clean: Callable[[str], str]) -> str:
     return str(cell) if isinstance(cell, Marked) else clean(cell)
+
+
+def block(text: str, form: str) -> str:
+    """Return a plain *text* in the format *form*: in Markdown it is a block that does nothing."""
+    if form != "markdown":
+        return text
+    lines = markdown_block(text.removesuffix("\n").split("\n"), "")
+    return "\n".join((*lines, "")) if text.endswith("\n") else "\n".join(lines)

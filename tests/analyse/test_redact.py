@@ -17,7 +17,7 @@ from dirtune.analyse.redact import Redactor, sources
 from dirtune.analyse.redact.addresses import Addresses, networks
 from dirtune.archive import load, save
 from dirtune.checks import Severity
-from dirtune.cli import _sources, main
+from dirtune.cli import main
 from dirtune.cli.snapshot import redacted
 from dirtune.collect.addresses import (
     parse_fib_trie,
@@ -28,6 +28,7 @@ from dirtune.collect.addresses import (
 from dirtune.collect.ip_vs import parse_services
 from dirtune.collect.routes import parse_routes, route_to
 from dirtune.host import RecordedHost
+from dirtune.jobs import snapshots
 from dirtune.snapshot import FIELDS, take
 from tests.analyse import private_host
 from tests.analyse.redacting import audit, differences, of_tree
@@ -391,7 +392,7 @@ def test_two_redactions_of_one_host_have_no_address_in_common():
 
 
 def test_the_command_takes_another_key_each_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(_sources, "samples", lambda source: private_host.samples())
+    monkeypatch.setattr(snapshots, "samples", lambda source: private_host.samples())
     texts = []
     for name in ("a", "b"):
         done = CliRunner().invoke(main, ["snapshot", "--redact", "-o", str(tmp_path / name)])

@@ -12,8 +12,8 @@ import pytest
 
 from dirtune import remote
 from dirtune.bench import client, rig
-from dirtune.cli import _sources
 from dirtune.errors import NotPossible, ParseError, TrialError
+from dirtune.jobs import snapshots
 from dirtune.plan.generators import h2load, httperf, wrk
 from dirtune.tune import director
 from dirtune.tune.decide import FixPlan
@@ -72,7 +72,7 @@ def test_what_a_director_answers_is_bounded_before_it_is_decoded():
     with pytest.raises(NotPossible):
         asyncio.run(rig.LiveProbe(Process(), 5).finish())
     with pytest.raises(ParseError, match="longer than 8 MiB"):
-        _sources._parsed(" " * (remote.DOCUMENT_BYTES + 1))
+        snapshots._parsed(" " * (remote.DOCUMENT_BYTES + 1))
 
     assert asked["most_bytes"] == remote.DOCUMENT_BYTES
 
@@ -98,9 +98,9 @@ def test_an_answer_of_another_schema_does_not_say_that_there_is_nothing(schema, 
 def test_probes_of_another_schema_are_none(schema):
     probed = {"probed": {"seconds": 1}}
 
-    assert _sources._parsed(json.dumps({"schema": "dirtune/profile/1", **probed})).seconds == 1
+    assert snapshots._parsed(json.dumps({"schema": "dirtune/profile/1", **probed})).seconds == 1
     with pytest.raises(ParseError, match="install the same version"):
-        _sources._parsed(json.dumps({**schema, **probed}))
+        snapshots._parsed(json.dumps({**schema, **probed}))
 
 
 DIGITS, LETTERS = "1" * 40_000, "a" * 40_000

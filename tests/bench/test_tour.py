@@ -11,8 +11,8 @@ from saturating import Saturating
 
 from dirtune.analyse.run import Run
 from dirtune.bench import matrix, store, tour
-from dirtune.cli import _bench
 from dirtune.errors import NotPossible, PlanError, TrialError
+from dirtune.jobs import benches
 from tests.plans import BALANCED, plan_of
 
 SETTLE = "[settle]\nseconds = 1\n"
@@ -264,10 +264,10 @@ def test_a_service_is_looked_at_for_others_once(tmp_path, monkeypatch):
     async def held(plan, holds):
         yield
 
-    monkeypatch.setattr(_bench.rig, "opened", rig)
-    monkeypatch.setattr(_bench, "held", held)
+    monkeypatch.setattr(benches.rig, "opened", rig)
+    monkeypatch.setattr(benches, "held", held)
     one = planned(SETTLE + CELLS)
-    asyncio.run(_bench._tour(one, new(tmp_path, one)))
+    asyncio.run(benches._tour(one, new(tmp_path, one)))
 
     past, vip = "198.18.0.11", "198.18.0.100"
     there, back = [(past, False), (vip, False), (vip, True)], [(vip, True), (past, True)]

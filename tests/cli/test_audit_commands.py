@@ -14,9 +14,10 @@ from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
 from dirtune.analyse.probed import NotProbed, ProbeCost, Probed
 from dirtune.archive import load
 from dirtune.checks.cluster import own_addresses
-from dirtune.cli import _sources, main
+from dirtune.cli import main
 from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.errors import NodeUnreachable, NotInstalled, NotPossible
+from dirtune.jobs import snapshots
 from dirtune.render import irqs
 from dirtune.snapshot import Snapshot, take_all
 from tests.plans import plan_text
@@ -210,7 +211,7 @@ def probed(monkeypatch):
         5.0, (HandlerCalls(0, "timer", 7, 0, 0, 7000, 0, 1000),), {"0": 7}, load_seconds=1.0
     )
     found = Probed(5.0, handlers=window)
-    monkeypatch.setattr(_sources, "probed", lambda sources, *_: dict.fromkeys(sources, found))
+    monkeypatch.setattr(snapshots, "probed", lambda sources, *_: dict.fromkeys(sources, found))
 
 
 def test_a_probe_that_was_taken_off_and_one_that_could_not_run_are_told(capsys):
@@ -219,9 +220,9 @@ def test_a_probe_that_was_taken_off_and_one_that_could_not_run_are_told(capsys):
     lacks = NotProbed("cpu", "no perf events", "boot another kernel", "")
     found = Probed(5.0, costs=(shed, kept), missing=(lacks,), max_overhead_percent=1.0)
 
-    _sources.warn(found)
+    snapshots.warn(found)
 
-    _sources.warn(found, "lb2")
+    snapshots.warn(found, "lb2")
 
     said = (
         "the irq probe was taken off after 2 s: the probes cost more than 1 % of a CPU",
@@ -378,8 +379,8 @@ def test_the_one_host_that_cannot_be_probed_is_judged_without(monkeypatch):
 
 
 def test_a_redacted_record_says_the_same_without_addresses(tmp_path, monkeypatch):
-    once = _sources.samples(_sources.Source(interval=0.01))
-    monkeypatch.setattr(_sources, "samples", lambda source: once)
+    once = snapshots.samples(snapshots.Source(interval=0.01))
+    monkeypatch.setattr(snapshots, "samples", lambda source: once)
     plain, hidden = str(tmp_path / "a.tgz"), str(tmp_path / "b.tgz")
     call("snapshot", "-o", plain)
     made = call("snapshot", "-o", hidden, "--redact")

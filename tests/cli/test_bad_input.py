@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from dirtune.cli import main
-from dirtune.cli._sources import hosts_in
 from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import LiveHost
+from dirtune.jobs.snapshots import hosts_in
 from dirtune.probes.session import Session
 
 TABLE = "           CPU0\n 10:         40    XT-PIC      sym53c8xx, eth1\n"

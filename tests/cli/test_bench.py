@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from dirtune import plan as plans
 from dirtune.analyse.run import Run, Trial
 from dirtune.bench import budget, store
-from dirtune.cli import _bench, main
+from dirtune.cli import main
+from dirtune.jobs import benches
 from tests.render.inputs import READY
 
 CPU = "cpu_us_per_connection"
@@ -206,7 +207,7 @@ def test_an_aa_run_at_several_rates_gives_each_a_floor_of_its_own(run_folder, tm
     folder = kept(tmp_path, "aa", [*calm, *wild])
     plan = plans.parse(f"{plans.EXAMPLE}".replace("[compare]", "[compare]\nrates = [150, 300]"))
     aa = store.resume(Path(folder))
-    _bench._judge_noise(plan, aa)
+    benches._judge_noise(plan, aa)
 
     # t(7; 0.975) = 2.365; the deviation of 8 times +-x is 1.069 x, over the root of 8: 0.894 x.
     floors = {c.rate: c.noise_floor for c in aa.run.comparisons}

@@ -6,8 +6,8 @@ import pytest
 
 from dirtune import plan as plans
 from dirtune.bench import matrix
-from dirtune.cli import _boot
 from dirtune.errors import LabError
+from dirtune.jobs import booting
 from dirtune.lab import lifecycle
 from dirtune.lab.spec import Scenario, Spec
 from tests.plans import plan_text
@@ -51,7 +51,7 @@ def cells(lab):
 
 def test_each_visit_is_a_boot_and_the_lab_is_left_as_it_was(lab):
     one, two = cells(lab)
-    with _boot.booting((one, two)) as boot:
+    with booting.booting((one, two)) as boot:
         assert boot(one).director.host_cpus == (1,)
         assert boot(two).director.host_cpus == (1, 2)
         boot(two)
@@ -62,7 +62,7 @@ def test_each_visit_is_a_boot_and_the_lab_is_left_as_it_was(lab):
 def test_a_lab_that_did_not_come_up_is_made_anew(lab):
     one, two = cells(lab)
     lab.fails = 2
-    with _boot.booting((one, two)) as boot:
+    with booting.booting((one, two)) as boot:
         with pytest.raises(LabError):
             boot(two)
         boot(one)
@@ -73,7 +73,7 @@ def test_a_lab_that_did_not_come_up_is_made_anew(lab):
 def test_one_that_failed_last_is_brought_back(lab):
     one, two = cells(lab)
     lab.fails = 2
-    with _boot.booting((one, two)) as boot, pytest.raises(LabError):
+    with booting.booting((one, two)) as boot, pytest.raises(LabError):
         boot(two)
 
     assert lab.asked == ["down", "up 2", "down", "up 1"]
@@ -81,7 +81,7 @@ def test_one_that_failed_last_is_brought_back(lab):
 
 def test_nothing_is_booted_where_no_cell_asks_for_it(lab):
     (cell,) = matrix.cells(plans.parse(planned(1, more="")))
-    with _boot.booting((cell,)) as boot:
+    with booting.booting((cell,)) as boot:
         assert boot(cell) is cell.plan
 
     assert lab.asked == []

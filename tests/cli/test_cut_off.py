@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
 from dirtune.change import journal
 from dirtune.change.journal import State
-from dirtune.cli import _tune
+from dirtune.jobs import tuning
 from tests.change.machine import LINE
 from tests.cli.test_fix import host  # noqa: F401  (a fixture)
 from tests.cli.test_lvs import BEFORE, PLAN, ipvs  # noqa: F401  (a fixture)
@@ -136,7 +136,7 @@ def trial(make, tmp_path, monkeypatch):  # noqa: F811
     """A session whose first trial with the fix lasts; the director's journals are on disk."""
     director = make({RING: 0.8})
     answers, loads = director.answers, director.load
-    monkeypatch.setattr(_tune, "plan", lambda *_: loop.PLAN)
+    monkeypatch.setattr(tuning, "plan", lambda *_: loop.PLAN)
 
     def answered(*words):
         answer = answers(*words)

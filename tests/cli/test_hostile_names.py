@@ -22,9 +22,10 @@ from dirtune import remote, signals
 from dirtune.analyse.cpu import Sample
 from dirtune.change import transaction
 from dirtune.change.plan import Plan, Refusal
-from dirtune.cli import _fix, _live, _lvs, _nodes, _output, main
+from dirtune.cli import _live, _output, main
 from dirtune.errors import NodeUnreachable
 from dirtune.escape import one_line
+from dirtune.jobs import directors, fixes, real_servers
 from dirtune.plan.tables import Director, Peer
 from dirtune.render import plan as plan_text
 from dirtune.render import preparation, readiness
@@ -233,7 +234,7 @@ def test_a_result_that_is_plain_text_is_a_block_in_markdown(monkeypatch, tmp_pat
         monkeypatch.setattr(transaction, name, lambda *_, **__: done)
     monkeypatch.setattr(transaction, "unreadable", lambda _: False)
     monkeypatch.setattr(transaction, "place", lambda: None)
-    monkeypatch.setattr(_fix, "make", lambda *_: made)
+    monkeypatch.setattr(fixes, "make", lambda *_: made)
     monkeypatch.setattr(signals, "run", lambda it: it.close() or made)
     for module, name in (
         (plan_text, "applied_table"), (plan_text, "verify_table"), (plan_text, "settled_table"),
@@ -279,7 +280,7 @@ def test_what_a_far_host_says_is_no_command_of_the_terminal(monkeypatch):
     "node", [Director("lb1"), Peer("rs1", name="rs1")], ids=["director", "peer"]
 )
 def test_what_a_far_dirtune_warns_of_is_cleaned(capsys, node):
-    _lvs._relay(node, f"dirtune: {EVIL}\ndirtune: plain\n")  # as `ask` does
+    directors._relay(node, f"dirtune: {EVIL}\ndirtune: plain\n")  # as `ask` does
 
     clean(capsys.readouterr().err)
 
@@ -297,7 +298,7 @@ def test_the_name_of_a_far_journal_is_one_word_of_the_command_that_takes_it_back
 @pytest.mark.parametrize("name", [f"x;id>OWNED{EVIL}", "$(id>OWNED)", "x\nid>OWNED", "`id`"])
 def test_what_a_far_dirtune_refuses_is_one_word_of_the_option_that_overrules_it(name, capsys):
     refusal = Refusal("realserver/arp-leak", "", "198.18.0.1", "is on eth0", name)
-    _nodes.warn({"rs1": Plan((), (refusal,))})
+    real_servers.warn({"rs1": Plan((), (refusal,))})
 
     (row,) = capsys.readouterr().err.splitlines()
     clean(row)

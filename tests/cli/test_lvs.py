@@ -8,8 +8,9 @@ from click.testing import CliRunner
 from markdown_it import MarkdownIt
 
 from dirtune.change.plan import Plan, Refusal
-from dirtune.cli import _nodes, main
+from dirtune.cli import main
 from dirtune.host import LiveHost
+from dirtune.jobs import real_servers
 from dirtune.lvs import guard, kernel
 from dirtune.lvs.diff import diff
 from dirtune.lvs.guard import Surroundings
@@ -334,7 +335,7 @@ def elsewhere(tmp_path, monkeypatch):
     )
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(script.parent), prepend=":")
-    monkeypatch.setattr("dirtune.cli._lvs._LOCAL", "here")
+    monkeypatch.setattr("dirtune.jobs.directors._LOCAL", "here")
     return tmp_path
 
 
@@ -547,7 +548,7 @@ def test_real_servers_are_left_where_the_director_would_refuse(nodes, plan):
 
 
 def test_nor_are_they_touched_where_this_host_would_refuse(nodes, ipvs, plan, monkeypatch):
-    monkeypatch.setattr("dirtune.cli._lvs._LOCAL", "local")
+    monkeypatch.setattr("dirtune.jobs.directors._LOCAL", "local")
 
     refused(lvs("apply", plan, "--expect", "another"), "look at a new plan")
 
@@ -670,7 +671,7 @@ def test_on_a_real_server_only_what_has_a_name_is_overruled_by_it(
     ipvs, plan, monkeypatch, name, told
 ):
     refused_ = Plan((), (Refusal("realserver/nat-gateway", "", "default route", "no", name),))
-    monkeypatch.setattr(_nodes, "propose", lambda *_: refused_)
+    monkeypatch.setattr(real_servers, "propose", lambda *_: refused_)
 
     done = lvs("apply", plan, "--node", "rs1", "--force", told)
     assert (done.exit_code, "default route no" in done.stderr) == (2, True)

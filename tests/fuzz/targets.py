@@ -30,11 +30,11 @@ from dirtune.analyse.probed import ProbeCost
 from dirtune.analyse.run import Run
 from dirtune.bench import exchange, store
 from dirtune.change import journal
-from dirtune.cli import _config
 from dirtune.collect import netlink as collect_netlink
 from dirtune.collect.kallsyms import Symbols
 from dirtune.errors import DirtuneError, ParseError
 from dirtune.host import RecordedHost
+from dirtune.jobs import waivers
 from dirtune.lvs import kernel
 from dirtune.netlink import attributes, ethtool, genl, ip_vs
 from dirtune.plan.tables import Command, Load
@@ -416,7 +416,7 @@ OTHERS: dict[str, Target] = {
     "plan": a_plan,
     "plan of any text": partial(_in_file, "p.toml", plan.read_configuration),
     "plan in JSON": partial(_in_file, "p.json", plan.read_configuration),
-    "waivers": partial(_in_file, "c.toml", _config._read),
+    "waivers": partial(_in_file, "c.toml", waivers._read),
     "run of any text": partial(_in_file, "run.json", store.load),
     "session": a_session,
     "journal": a_journal,

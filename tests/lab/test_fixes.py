@@ -103,8 +103,8 @@ import json, sys, time
 from dirtune import checks
 from dirtune.checks import Risk
 from dirtune.settings import *
-from dirtune.cli import _sources
-from dirtune.cli._sources import Source
+from dirtune.jobs import snapshots
+from dirtune.jobs.snapshots import Source
 from dirtune.host import WritableHost
 from dirtune.snapshot import take_all
 from dirtune.change import fixes, journal, persist, transaction
@@ -114,7 +114,7 @@ from dirtune.change.surroundings import look_around
 
 risk, fatal = Risk(sys.argv[1]), int(sys.argv[2])
 host = WritableHost()
-snapshot = take_all(_sources.samples(Source(interval=0.1)))
+snapshot = take_all(snapshots.samples(Source(interval=0.1)))
 line = next(l for l in snapshot.interrupts.numbered if "CARD" in l.actions)
 settings = (
     KernelFile("/proc/sys/net/core/netdev_max_backlog", "1234"),

@@ -14,9 +14,9 @@ import msgspec
 import pytest
 import simulated
 
-from dirtune.cli import _tune
 from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
 from dirtune.host import RecordedHost
+from dirtune.jobs import tuning
 from dirtune.plan.tables import Traffic
 from dirtune.snapshot import take
 from dirtune.tune import director, live, session, turn
@@ -753,7 +753,7 @@ def test_a_fix_that_was_kept_before_the_signal_came_is_said_to_be(tmp_path, make
     cut_off(asked, kept)
 
     (journal,) = host.journals
-    assert f"{RING} is kept on lb1, journal {journal}" in _tune._left_as(kept, "lb1")
+    assert f"{RING} is kept on lb1, journal {journal}" in tuning._left_as(kept, "lb1")
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from dirtune.change.guards import guarded
 from dirtune.change.plan import Plan, Refusal
 from dirtune.change.surroundings import look_around
 from dirtune.checks import Outcome
-from dirtune.cli import _sources
-from dirtune.cli._sources import Source
 from dirtune.errors import NotPossible
 from dirtune.host import Host
+from dirtune.jobs import snapshots
+from dirtune.jobs.snapshots import Source
 from dirtune.render import fix_files
 from dirtune.render import plan as render
 from dirtune.render.overview import undecided
@@ -163,7 +163,7 @@ def _snapshot(host: Host, wish: Wish, wanted: Mapping[str, str | None]) -> Snaps
     if not wish.live:
         source = Source(wish.root)
         with reading.memory_bounded(source.name):
-            return _sources.of_a_host(source, take(host))
+            return snapshots.of_a_host(source, take(host))
     if wanted and alone.issuperset(wanted):
         return take(host)
-    return take_all(_sources.samples(Source()))
+    return take_all(snapshots.samples(Source()))

@@ -7,7 +7,7 @@ import msgspec
 
 from dirtune import plan as plans
 from dirtune.bench.matrix import Cell
-from dirtune.cli import _output
+from dirtune.jobs import notes
 from dirtune.plan.tables import Plan
 from dirtune.signals import undisturbed
 
@@ -60,4 +60,4 @@ def booting(cells: Sequence[Cell]) -> Iterator[Boot]:
 
 
 def _say(phase: str) -> None:
-    _output.progress(f"  {phase}")
+    notes.progress(f"  {phase}")

@@ -7,18 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import click
 import msgspec
 
 from dirtune import reading
 from dirtune.analyse.probed import Probed
 from dirtune.archive import load
-from dirtune.cli import _output
 from dirtune.collect import commands, netlink
 from dirtune.errors import DirtuneError, NodeUnreachable, NotInstalled, NotPossible, ParseError
 from dirtune.fetch import ANSWER_S, fetch_script, parse_fetched, record
 from dirtune.formats import from_json
 from dirtune.host import LiveHost, RecordedHost
+from dirtune.jobs import notes
 from dirtune.snapshot import FIELDS, Snapshot, moving, patterns_of, take_all
 
 _COMMENT = re.compile(r"(^|\s)#.*")
@@ -127,7 +126,7 @@ def _measured(seconds: float, names: Sequence[str]) -> Probed:
         session.named(names),
         seconds,
         limit_percent=session.LIMIT_PERCENT,
-        say=lambda phase: _output.progress(f"  {phase}"),
+        say=lambda phase: notes.progress(f"  {phase}"),
     )
 
 
@@ -150,14 +149,14 @@ def warn(found: Probed, host: str | None = None) -> None:
         if cost.shed:
             limit = f"more than {found.max_overhead_percent:g} % of a CPU"
             said = f"taken off after {cost.seconds:.0f} s: the probes cost {limit}"
-            _output.warning(f"{where}the {cost.probe} probe was {said}")
+            notes.warning(f"{where}the {cost.probe} probe was {said}")
     reasons: dict[str, list[str]] = {}
     for one in found.missing:
         reasons.setdefault(": ".join(filter(None, (one.why, one.remedy))), []).append(one.probe)
     instead = {one.probe: f"; {one.instead}" for one in found.missing if one.instead}
     for why, names in reasons.items():
         used = "".join(instead.get(name, "") for name in names)
-        _output.warning(f"{where}no probe {', '.join(names)}: {why}{used}")
+        notes.warning(f"{where}no probe {', '.join(names)}: {why}{used}")
 
 
 def known(found: T | DirtuneError) -> T:
@@ -165,13 +164,6 @@ def known(found: T | DirtuneError) -> T:
     if isinstance(found, DirtuneError):
         raise found
     return found
-
-
-def one_of(**given: object) -> None:
-    """Refuse two of the options *given*, by their names, that each say what to read."""
-    said = [f"--{name}" for name, value in given.items() if value]
-    if len(said) > 1:
-        raise click.UsageError(f"{' and '.join(said)} each say what to read; give one of them")
 
 
 def of_a_host(source: Source, snapshot: Snapshot) -> Snapshot:

@@ -19,19 +19,19 @@ from dirtune.bench.matrix import Cell
 from dirtune.bench.rig import LiveRig
 from dirtune.bench.store import Store
 from dirtune.bench.trial import Result
-from dirtune.cli import _boot, _output, _plan
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError, TrialError
+from dirtune.jobs import booting, notes, plan_files
 from dirtune.plan.tables import Plan
 
 
 def dry_run(plan: Plan) -> tour.Itinerary:
     """Return what a run would do; reaches nothing."""
-    return tour.itinerary(plan, matrix.cells(plan, boots=_boot.possible(plan)))
+    return tour.itinerary(plan, matrix.cells(plan, boots=booting.possible(plan)))
 
 
 def new(plan: Plan, out: Path, *, aa: bool) -> Store:
     """Make the folder of a new run."""
-    cells = () if aa else matrix.cells(plan, boots=_boot.possible(plan))
+    cells = () if aa else matrix.cells(plan, boots=booting.possible(plan))
     run = Run(
         id=store.new_id(out, datetime.now(UTC)),
         started=now(),
@@ -60,7 +60,7 @@ def interrupted(folder: Path, given: str | None, force: str | None) -> tuple[Pla
     """Return the plan and the store of a run to go on with; a plan *given* must be the same."""
     kept = store.resume(folder)
     plan = plans.forced(msgspec.convert(kept.run.plan, Plan), force)
-    if given is not None and plans.forced(_plan.find(given), plan.load.force) != plan:
+    if given is not None and plans.forced(plan_files.find(given), plan.load.force) != plan:
         raise PlanError(f"{given}: is not the plan of {folder}: leave it out, or begin a new run")
     return plan, kept
 
@@ -85,23 +85,23 @@ async def _link(plan: Plan, kept: Store) -> None:
         return
     try:
         kept.save(msgspec.structs.replace(kept.run, link=await link.measure(plan)))
-        _output.progress("  link measured")
+        notes.progress("  link measured")
     except (NodeUnreachable, NotPossible, ParseError, TrialError) as error:
         note = f"Figure 3: the link was not measured: {error}"
         kept.save(msgspec.structs.replace(kept.run, notes=(*kept.run.notes, note)))
-        _output.progress(f"  {note}")
+        notes.progress(f"  {note}")
 
 
 async def _tour(plan: Plan, kept: Store) -> None:
     await _link(plan, kept)
-    cells = matrix.cells(plan, boots=_boot.possible(plan))
+    cells = matrix.cells(plan, boots=booting.possible(plan))
     ours: set[str | None] = set()
-    with _boot.booting(cells) as boot:
+    with booting.booting(cells) as boot:
 
         @asynccontextmanager
         async def visit(cell: Cell) -> AsyncIterator[LiveRig]:
             if cell.name:
-                _output.progress(f"{cell.name}:")
+                notes.progress(f"{cell.name}:")
             there = boot(cell)
             vip = there.service.vip
             # What an earlier visit left in the table is ours, and need not be waited for.
@@ -119,7 +119,7 @@ def _keeping(kept: Store) -> campaign.Keep:
         kept.keep(result)
         trial = result.trial
         label = trial.validity if trial.reason is None else f"{trial.validity}: {trial.reason}"
-        _output.progress(f"  {trial.id}  {trial.reply_rate:.1f} replies/s  {label}")
+        notes.progress(f"  {trial.id}  {trial.reply_rate:.1f} replies/s  {label}")
 
     return keep
 
@@ -134,7 +134,7 @@ def _judge_noise(plan: Plan, kept: Store) -> None:
         made.append(msgspec.structs.replace(found, noise_floor=floor))
         said = "not known: too few valid pairs" if floor is None else f"{floor:.1%}"
         where = "" if rate is None else f" at {rate:g}/s"
-        _output.progress(f"noise floor of {metric}{where}: {said}")
+        notes.progress(f"noise floor of {metric}{where}: {said}")
     kept.save(msgspec.structs.replace(kept.run, comparisons=tuple(made)))
 
 

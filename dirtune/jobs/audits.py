@@ -13,10 +13,10 @@ from dirtune.checks import Check, Cluster, accepted, audits, cluster, difference
 from dirtune.checks.accepted import Accepted
 from dirtune.checks.audits import Audit, Report
 from dirtune.checks.difference import Comparison
-from dirtune.cli import _config, _output, _sources
-from dirtune.cli._sources import Source
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
 from dirtune.formats import from_json
+from dirtune.jobs import notes, snapshots, waivers
+from dirtune.jobs.snapshots import Source
 from dirtune.snapshot import Place, Snapshot, with_probes
 
 _PROBES = ("irq", "softirq", "locks")
@@ -48,31 +48,31 @@ def wanted(select: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[Check, ...
 def acceptance(config: Path | None, baseline: Path | None) -> Accepted:
     """Return what does not count; a waiver that expired is said and does not hold."""
     today = datetime.now().astimezone().date()
-    holds, expired = accepted.split(_config.waivers(config), today)
+    holds, expired = accepted.split(waivers.waivers(config), today)
     for waiver in expired:
         what = " ".join(filter(None, (waiver.check, waiver.subject, waiver.host)))
-        _output.warning(f"the waiver of {what} expired on {waiver.expires} and no longer holds")
+        notes.warning(f"the waiver of {what} expired on {waiver.expires} and no longer holds")
     return Accepted(holds, _baseline(baseline) if baseline else frozenset())
 
 
 def of_hosts(sources: Sequence[Source], options: Options) -> Report:
     """Audit each of *sources*; the error of one of several does not hold up the others."""
     place = Place(options.role) if options.role else None
-    taken, lost = _split(_sources.snapshots_of(sources), one=len(sources) == 1)
+    taken, lost = _split(snapshots.snapshots_of(sources), one=len(sources) == 1)
     placed = {source: replace(each, place=place) for source, each in taken.items()}
     return _report(placed, lost, options)
 
 
 def of_cluster(path: Path, interval: float, options: Options) -> Report:
     """Audit every node of a plan, and what only their comparison tells."""
-    from dirtune.cli import _cluster
+    from dirtune.jobs import clusters
 
-    plan = _cluster.read(path)
-    sources = _cluster.sources(plan, interval)
-    taken, lost = _split(_sources.snapshots_of(sources), one=False)
+    plan = clusters.read(path)
+    sources = clusters.sources(plan, interval)
+    taken, lost = _split(snapshots.snapshots_of(sources), one=False)
     nodes = {source.name: each for source, each in taken.items()}
     director = nodes.get(plan.director.host)
-    places = cluster.places(director, nodes, _cluster.places(plan))
+    places = cluster.places(director, nodes, clusters.places(plan))
     placed = {s: replace(each, place=places.get(s.name)) for s, each in taken.items()}
     alone = tuple(each for each in options.wanted if each.function)
     report = _report(placed, lost, replace(options, wanted=alone))
@@ -83,8 +83,8 @@ def of_cluster(path: Path, interval: float, options: Options) -> Report:
 
 def of_two(names: tuple[str, str], source: Source) -> Comparison:
     """Compare two directors: recorded trees, archives or hosts."""
-    sources = tuple(_sources.of_path_or_host(name, source) for name in names)
-    found = [_known(*pair) for pair in _sources.snapshots_of(sources).items()]
+    sources = tuple(snapshots.of_path_or_host(name, source) for name in names)
+    found = [_known(*pair) for pair in snapshots.snapshots_of(sources).items()]
     compared = difference.compare(found[0], found[-1])
     if not compared.compared:
         raise NotPossible(f"{names[0]}, {names[1]}: there is nothing that both of them tell")
@@ -92,7 +92,7 @@ def of_two(names: tuple[str, str], source: Source) -> Comparison:
 
 
 def _known(source: Source, found: Snapshot | DirtuneError) -> Snapshot:
-    return _sources.of_a_host(source, _sources.known(found))
+    return snapshots.of_a_host(source, snapshots.known(found))
 
 
 def _split(
@@ -114,7 +114,7 @@ def _report(
 ) -> Report:
     """Judge what was taken; a host that the probe failed on is named and judged without it."""
     probe = options.probe
-    found = _sources.probed(tuple(taken), probe, _PROBES) if probe is not None else {}
+    found = snapshots.probed(tuple(taken), probe, _PROBES) if probe is not None else {}
     failed = {source: each for source, each in found.items() if isinstance(each, DirtuneError)}
     judged = (_audit(s, each, found.get(s), options) for s, each in taken.items())
     without = ((source.name, str(error)) for source, error in failed.items())
@@ -128,7 +128,7 @@ def _audit(
     options: Options,
 ) -> Audit:
     if isinstance(found, Probed):
-        _sources.warn(found, source.host)
+        snapshots.warn(found, source.host)
         snapshot = with_probes(snapshot, found)
     return audits.of_snapshot(source.host, snapshot, options.wanted, options.accepted)
 
@@ -143,5 +143,5 @@ def _baseline(path: Path) -> frozenset[accepted.Key]:
     found = accepted.baseline(str(path), document)
     gone = sorted({check for _, check, _ in found if checks.no_such(check)})
     if gone:  # another version made it: what it knows of others still counts
-        _output.warning(f"{path}: names checks that this version does not have: {', '.join(gone)}")
+        notes.warning(f"{path}: names checks that this version does not have: {', '.join(gone)}")
     return found

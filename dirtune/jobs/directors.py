@@ -13,8 +13,6 @@ import msgspec
 from dirtune import plan as plans
 from dirtune import signals
 from dirtune.change.plan import Plan, joined
-from dirtune.cli import _output, _plan
-from dirtune.cli._root import require_root
 from dirtune.errors import (
     ApplyError,
     NodeUnreachable,
@@ -24,12 +22,15 @@ from dirtune.errors import (
     PlanError,
 )
 from dirtune.host import LiveHost
+from dirtune.jobs import notes, plan_files
+from dirtune.jobs.root import require_root
 from dirtune.lvs import ipvsadm, kernel
 from dirtune.lvs.change import FRESH, Changes, edits
 from dirtune.lvs.diff import Step, diff, touched
 from dirtune.lvs.model import Table
 from dirtune.plan import services
 from dirtune.plan.tables import Configuration, Director, Peer
+from dirtune.render import cells
 
 if TYPE_CHECKING:
     from dirtune.lvs.guard import Refusal
@@ -95,7 +96,7 @@ def read(given: str | None) -> Asked:
             return Asked(plans.parse_json(sys.stdin.readline()), None)
         except PlanError as error:
             raise PlanError(f"standard input: {error}") from error
-    path = _plan.locate(given)
+    path = plan_files.locate(given)
     return Asked(plans.read_configuration(path), path)
 
 
@@ -133,7 +134,7 @@ def on_host(host: str, words: Sequence[str]) -> tuple[str, int]:
 
 
 def plain(form: str) -> str:
-    """Return the format to ask for where *form* is made of it by `_output.block`."""
+    """Return the format to ask for where *form* is made of it by `cells.block`."""
     return "table" if form == "markdown" else form
 
 
@@ -143,7 +144,7 @@ def checked(host: str, text: str, form: str) -> str:
         from dirtune import remote
 
         remote.parse_object(host, ("dirtune", "lvs"), text)
-    return _output.block(text, form)
+    return cells.block(text, form)
 
 
 async def ask(
@@ -181,7 +182,7 @@ def _relay(of: Director | Peer, stderr: str) -> None:
     """Print what a node complained of, with its name: none of it is what this dirtune says."""
     name = of.host if isinstance(of, Director) else of.label
     for row in stderr.splitlines():
-        _output.warning(f"{name}: {row.removeprefix('dirtune: ')}")
+        notes.warning(f"{name}: {row.removeprefix('dirtune: ')}")
 
 
 def planned(desired: Table, *, drain_s: float | None, form: str) -> tuple[str, int]:
@@ -191,7 +192,7 @@ def planned(desired: Table, *, drain_s: float | None, form: str) -> tuple[str, i
 
     found = propose(desired, drain_s=drain_s)
     for said in against(found):
-        _output.warning(f"apply would refuse: {said[1]}")
+        notes.warning(f"apply would refuse: {said[1]}")
     texts = {"json": render.document, "markdown": render.markdown}
     text = texts.get(form, render.table)(found.changes, found.steps, found.actual)
     text = preparation_text.before(f"{text}\n", found.settings, form)
@@ -265,10 +266,10 @@ def _settings(desired: Table) -> Plan:
     if not any(d.forwarding == "nat" for s in desired.services for d in s.destinations):
         return Plan()
     from dirtune.change import preparation
-    from dirtune.cli import _sources
+    from dirtune.jobs import snapshots
     from dirtune.snapshot import take
 
-    snapshot = take(_sources.sample(preparation.FIELDS), preparation.FIELDS)
+    snapshot = take(snapshots.sample(preparation.FIELDS), preparation.FIELDS)
     return preparation.director(desired, snapshot)
 
 

@@ -10,8 +10,8 @@ from dirtune.analyse import compare
 from dirtune.analyse.run import Run, Trial
 from dirtune.bench import relative, store
 from dirtune.checks import Risk
-from dirtune.cli import _boot, _output, _report
 from dirtune.errors import PlanError
+from dirtune.jobs import booting, notes, reports
 from dirtune.plan.tables import Plan
 from dirtune.render import tune as render
 from dirtune.signals import Ended
@@ -47,7 +47,7 @@ def tune(found: Plan, out: Path, boots: int, noise: Path | None) -> Tune:
         out=out,
         say=_say,
         finished=_reported,
-        boot=_reboot if _boot.possible(found) else None,
+        boot=_reboot if booting.possible(found) else None,
         boots=boots,
         still=still,
     )
@@ -62,7 +62,7 @@ def _require_noise_floors(plan: Plan, still: tuple[Trial, ...]) -> None:
 
 def run(tune: Tune, asked: Asked | None) -> tuple[Kept, str | None]:
     """Begin a session, or go on with the last one for None; return it and what it waits for."""
-    _report.renderer()  # hours later is no time to miss it
+    reports.renderer()  # hours later is no time to miss it
     if asked is None:
         kept = session.resume(tune.out, tune.plan, _say)
     else:
@@ -139,7 +139,7 @@ def _told(tune: Tune, found: Session, waits: str | None) -> render.Told:
 
 
 def _reported(run: Run, folder: Path) -> None:
-    _report.write(run, folder)
+    reports.write(run, folder)
 
 
 def _reboot() -> None:
@@ -149,4 +149,4 @@ def _reboot() -> None:
 
 
 def _say(text: str) -> None:
-    _output.progress(f"  {text}")
+    notes.progress(f"  {text}")

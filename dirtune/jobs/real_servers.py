@@ -15,11 +15,11 @@ from dirtune.change.plan import Change, Plan, Refusal
 from dirtune.change.preparation import Need, Seen
 from dirtune.change.presets import Judged
 from dirtune.change.surroundings import ssh_connection
-from dirtune.cli import _lvs, _output, _plan, _sources
-from dirtune.cli._lvs import Asked, Given
 from dirtune.errors import DirtuneError, NotPossible, PlanError
 from dirtune.formats import from_json
 from dirtune.host import LiveHost, WritableHost
+from dirtune.jobs import directors, notes, plan_files, snapshots
+from dirtune.jobs.directors import Asked, Given
 from dirtune.lvs.model import Table
 from dirtune.plan.tables import Configuration, Peer
 from dirtune.plan.tables import Plan as BenchPlan
@@ -69,7 +69,7 @@ def propose(configuration: Configuration, desired: Table, name: str) -> Plan:
     if peer is None:
         raise PlanError(f"real_servers: there is no {name}")
     host = LiveHost()
-    snapshot = take(_sources.sample(preparation.FIELDS), preparation.FIELDS)
+    snapshot = take(snapshots.sample(preparation.FIELDS), preparation.FIELDS)
     came = (ssh_connection(host) or "").split()
     seen = Seen(snapshot, ip.default_routes(host), came[0] if came else None)
     return preparation.real_server(_need(configuration, desired, peer), seen)
@@ -109,12 +109,12 @@ def warn(plans: Mapping[str, Plan]) -> None:
     for name, plan in plans.items():
         for refusal in plan.refusals:
             said = render.refusal_line(refusal)
-            _output.warning(f"apply would refuse: {name}: {said}")
+            notes.warning(f"apply would refuse: {name}: {said}")
 
 
 def finished(asked: Asked, text: str, done: Mapping[str, Done], given: Given) -> tuple[str, int]:
     """Return what `apply` did, with who answers through the VIP, to print; and the exit status."""
-    _lvs.checked(asked.configuration.director.host, text, given.form)
+    directors.checked(asked.configuration.director.host, text, given.form)
     found, status = _who_answers(asked) if done else (None, 0)
     shown = render.finished_json if given.form == "json" else render.finished
     return shown(text, done, found, _unconfirmed_s(given)), status
@@ -127,10 +127,10 @@ def _who_answers(asked: Asked) -> tuple[Reach | None, int]:
 
         found = signals.run(reach(_with_clients(asked)))
     except PlanError as error:  # such as a plan without clients: nobody to ask from
-        _output.warning(f"who answers was not looked at: {error}")
+        notes.warning(f"who answers was not looked at: {error}")
         return None, 0
     except DirtuneError as error:
-        _output.warning(f"all is done; who answers is not known: {error}")
+        notes.warning(f"all is done; who answers is not known: {error}")
         return None, 2
     return found, 0 if found.whole else 1
 
@@ -138,7 +138,7 @@ def _who_answers(asked: Asked) -> tuple[Reach | None, int]:
 def _with_clients(asked: Asked) -> BenchPlan:
     if asked.path is None:
         raise PlanError("standard input brings no clients")
-    return _plan.find(str(asked.path))
+    return plan_files.find(str(asked.path))
 
 
 def reached(plan: BenchPlan, form: str) -> tuple[str, int]:
@@ -220,7 +220,7 @@ def prepared(
         with undisturbed():
             left = _settle(configuration, servers, "rollback", journals)
         for label, said in left.items():
-            _output.warning(f"{label} was not put back: {said}")
+            notes.warning(f"{label} was not put back: {said}")
         raise
 
 
@@ -274,7 +274,7 @@ def _each(
 
     async def one(peer: Peer) -> _T:
         argv = ("lvs", *words, f"--node={peer.label}", "--format", "json", "-")
-        text = await _ask(configuration, peer, argv, _lvs.sent(configuration))
+        text = await _ask(configuration, peer, argv, directors.sent(configuration))
         try:
             return from_json(text, kind)
         except msgspec.DecodeError as error:
@@ -288,7 +288,7 @@ def _each(
 
 async def _ask(configuration: Configuration, peer: Peer, argv: Sequence[str], text: str) -> str:
     config = configuration.ssh_config
-    out, _ = await _lvs.ask(peer, argv, text, ssh_config=config, wait_s=_ANSWER_S)
+    out, _ = await directors.ask(peer, argv, text, ssh_config=config, wait_s=_ANSWER_S)
     return out
 
 

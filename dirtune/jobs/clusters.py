@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dirtune import plan
-from dirtune.cli._sources import Source
+from dirtune.jobs.snapshots import Source
 from dirtune.plan.tables import Plan
 from dirtune.snapshot import Place
 

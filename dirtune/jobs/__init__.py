@@ -1,0 +1,1 @@
+"""What each command does: no options are read here and nothing is printed."""
