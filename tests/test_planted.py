@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dirtune.bench import store
-from dirtune.cli import _plan, _report
 from dirtune.errors import NotPossible, TrialError
+from dirtune.jobs import plan_files, reports
 from dirtune.tune import session
 from tests.plans import plan_of
 
@@ -38,7 +38,7 @@ def begun(out):
     "use",
     [
         lambda: begun(store.OUT),
-        lambda: _report.write(store.example("paper"), store.OUT / "page"),
+        lambda: reports.write(store.example("paper"), store.OUT / "page"),
         lambda: session.resume(store.OUT, plan_of(""), print),
     ],
     ids=["run", "report", "session"],
@@ -69,13 +69,13 @@ def test_a_run_within_another_users_is_not_gone_on_with(shared):
 
 def test_a_plan_that_nobody_named_is_not_another_users(shared):
     Path("dirtune.toml").touch()
-    assert _plan.locate(None) == Path("dirtune.toml")
+    assert plan_files.locate(None) == Path("dirtune.toml")
     os.chown("dirtune.toml", NOBODY, NOBODY)
 
     with pytest.raises(NotPossible, match=f"^{shared}/dirtune.toml: belongs to user {NOBODY}"):
-        _plan.locate(None)
+        plan_files.locate(None)
 
-    assert _plan.locate("dirtune.toml") == Path("dirtune.toml")
+    assert plan_files.locate("dirtune.toml") == Path("dirtune.toml")
 
 
 def test_what_the_owner_of_a_folder_has_there_is_used(tmp_path, monkeypatch):
@@ -88,4 +88,4 @@ def test_what_the_owner_of_a_folder_has_there_is_used(tmp_path, monkeypatch):
     kept = begun(Path("dirtune-runs"))
 
     assert (kept.folder / "run.json").is_file()
-    assert _plan.locate(None) == Path("dirtune.toml")
+    assert plan_files.locate(None) == Path("dirtune.toml")
