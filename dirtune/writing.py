@@ -110,7 +110,10 @@ def require_not_planted(path: Path) -> None:
 
     The kernel refuses some of that where fs.protected_fifos and fs.protected_symlinks are 1.
     """
-    entry, above = path.lstat(), path.parent.stat()
+    try:
+        entry, above = path.lstat(), path.parent.stat()
+    except FileNotFoundError:
+        return
     if above.st_mode & stat.S_IWOTH and entry.st_uid not in {os.geteuid(), above.st_uid}:
         raise NotPossible(
             f"{path}: belongs to user {entry.st_uid}, in a folder that all users write to. "

@@ -338,11 +338,7 @@ def test_a_process_that_ends_by_itself_leaves_no_words_of_asyncio(caplog):
     async def leave():
         for _ in range(20):
             pipes = await spawn.spawn(("true",), ssh=False)
-            end = time.monotonic() + 60
-            while (row := Path(f"/proc/{pipes.pid}/stat")).exists():  # blocks the loop: unheard
-                assert time.monotonic() < end
-                if row.read_text().split()[2] == "Z":
-                    break
+            time.sleep(0.02)  # it ends, and the loop, which stands still, has not heard of it
             await spawn.reap(pipes)
             assert pipes.returncode == 0
 

@@ -1,4 +1,4 @@
-"""What the checks of one host, or of several, came to. Pure."""
+"""The outcome of the checks of one host, or of several. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class HostDocument(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What one host's checks came to."""
+    """The outcomes of one host's checks."""
 
     host: HostDocument
     roles: tuple[str, ...]

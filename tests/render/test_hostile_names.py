@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 
 pytest.importorskip("altair", reason="charts need the extra `report`")
 
-from dirtune.checks import all_checks
+from dirtune.checks import all_checks, audits
 from dirtune.escape import each_text
 from dirtune.lvs.model import Numbers, Seen, Service, Table
 from dirtune.render import audit, lvs, profile, sweep, tune
@@ -129,7 +129,7 @@ def cells(text):
 def test_no_name_ends_the_cell_that_it_is_in(name):
     """A code span of Markdown does not keep a `|` from ending a cell of a table."""
     reason = f"the queues of {name} are unknown"
-    made = audit.audit("lb1", Snapshot(), all_checks()[:1])
+    made = audits.of_snapshot("lb1", Snapshot(), all_checks()[:1])
     outcomes = tuple(replace(each, reason=reason) for each in made.outcomes)
     table = Table((Service("tcp", "198.18.0.1", 80, name),))
 
