@@ -1,6 +1,7 @@
 """SSH is tried against OpenSSH's own sshd, started by ProxyCommand: no port, no network."""
 
 import asyncio
+import contextlib
 import errno
 import gc
 import getpass
@@ -338,7 +339,11 @@ def test_a_process_that_ends_by_itself_leaves_no_words_of_asyncio(caplog):
     async def leave():
         for _ in range(20):
             pipes = await spawn.spawn(("true",), ssh=False)
-            time.sleep(0.02)  # it ends, and the loop, which stands still, has not heard of it
+            end = time.monotonic() + 60
+            # It ends, and the loop, which stands still meanwhile, has not heard of it.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                while Path(f"/proc/{pipes.pid}/stat").read_text().split()[2] != "Z":
+                    assert time.monotonic() < end
             await spawn.reap(pipes)
             assert pipes.returncode == 0
 
