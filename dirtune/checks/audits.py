@@ -74,5 +74,5 @@ def of_cluster(
 
 def gravest(audits: Sequence[Audit]) -> Severity | None:
     """Return the gravest severity found and not waived, None without findings."""
-    found = [o.severity for audit in audits for o in audit.outcomes if o.severity]
-    return min(found, key=lambda severity: severity.rank, default=None)
+    severities = [o.severity for audit in audits for o in audit.outcomes if o.severity]
+    return min(severities, key=lambda severity: severity.rank, default=None)

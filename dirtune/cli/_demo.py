@@ -42,8 +42,8 @@ def _look(place: Folder, plan: Plan, say: Say) -> None:
     director = plan.director.host
     say(f"$ dirtune audit --host {shlex.quote(director)}")
     source = Source(host=director, ssh_config=place.ssh_config)
-    found = audits.of_snapshot(director, snapshots.snapshot_of(source), checks.all_checks())
-    _output.result(f"\n{audit.text(found, width=100)}\n", coloured=True)
+    audited = audits.of_snapshot(director, snapshots.snapshot_of(source), checks.all_checks())
+    _output.result(f"\n{audit.text(audited, width=100)}\n", coloured=True)
 
 
 def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) -> None:
