@@ -8,7 +8,9 @@ import msgspec
 from dirtune.analyse.handlers import HandlerCalls
 from dirtune.analyse.lines import nic_line, sharers
 from dirtune.analyse.rates import line_delta
+from dirtune.analyse.words import counted
 from dirtune.collect.interrupts import Interrupts, Line
+from dirtune.escape import markdown as escaped
 from dirtune.escape import one_line
 from dirtune.render import cells
 from dirtune.render.cells import Marked
@@ -16,39 +18,42 @@ from dirtune.render.json_documents import IrqsDocument, LineDocument
 from dirtune.snapshot import Snapshot
 
 FIELDS = ("interrupts", "pci", "interfaces")
-"""Of a snapshot: all that the table shows."""
+"""The fields of a snapshot that the table shows."""
 _NIC_SHARED = "NIC shared"
+_MOST = 200
+"""Characters that are shown of a row that could not be read."""
 _ALIGN = ("left", "right", "right", "left", "left")
 
 
 def document(snapshot: Snapshot, table: Interrupts) -> IrqsDocument:
-    """Return the table in the schema `dirtune/irqs/1`; `handlers` is there when probed."""
-    found: IrqsDocument = {
+    """Return the table in the schema `dirtune/irqs/1`; `handlers` only where they were probed."""
+    irqs: IrqsDocument = {
         "schema": "dirtune/irqs/1",
         "cpus": list(table.cpus),
         "lines": [_line(snapshot, table, line) for line in table.lines],
     }
     if snapshot.handlers is not None:
-        found["handlers"] = msgspec.to_builtins(snapshot.handlers)
+        irqs["handlers"] = msgspec.to_builtins(snapshot.handlers)
     if snapshot.handler_counts is not None:
-        found["handler_counts"] = msgspec.to_builtins(snapshot.handler_counts)
-    return found
+        irqs["handler_counts"] = msgspec.to_builtins(snapshot.handler_counts)
+    return irqs
 
 
 def text(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) -> str:
-    """Return one row per line, shared ones marked, with the handlers' cost below when probed.
+    """Return one row per line, shared lines marked, with the handlers' cost below if probed.
 
-    Between two samples a rate that cannot be known is `-`.
+    Between two samples a rate that is unknown is `-`.
     """
     rows = ((_red(mark), *rest) for mark, *rest in _rows(snapshot, table, verbose=verbose))
     shown = cells.table(rows, _header(snapshot), "plain", _ALIGN)
-    return f"{shown}\n\n{_summary(snapshot, table)}{_unread(table)}"
+    return "\n".join((shown, "", *map(one_line, _below(snapshot, table))))
 
 
 def markdown(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) -> str:
     """Return the same as a Markdown table."""
     rows = _rows(snapshot, table, verbose=verbose)
-    return cells.table(rows, _header(snapshot), "github", _ALIGN)
+    shown = cells.table(rows, _header(snapshot), "github", _ALIGN)
+    return "\n\n".join((shown, *map(escaped, _below(snapshot, table))))
 
 
 def _line(snapshot: Snapshot, table: Interrupts, line: Line) -> LineDocument:
@@ -77,8 +82,8 @@ def _rows(snapshot: Snapshot, table: Interrupts, *, verbose: bool) -> Iterator[t
         count = f"{line.total:,}" if not snapshot.seconds else _per_second(rate)
         actions = ", ".join(line.actions) if line.numbered else line.text
         yield (_mark(snapshot, line), line.irq, count, line.chip or "", actions)
-        for said in _handlers(snapshot, line):
-            yield ("", "", "", "", said)
+        for handler in _handlers(snapshot, line):
+            yield ("", "", "", "", handler)
 
 
 def _per_second(rate: float | None) -> str:
@@ -97,38 +102,33 @@ def _red(mark: str) -> str:
 
 def _handlers(snapshot: Snapshot, line: Line) -> Iterator[str]:
     timed = snapshot.handlers.handlers if snapshot.handlers else ()
-    yield from (_cost(each) for each in timed if str(each.irq) == line.irq)
+    yield from (_cost(handler) for handler in timed if str(handler.irq) == line.irq)
     counts = snapshot.handler_counts
-    for each in counts.handlers if counts else ():
-        if str(each.irq) == line.irq:
-            yield f"  {each.handler}: {each.calls:,} calls"
+    for handler in counts.handlers if counts else ():
+        if str(handler.irq) == line.irq:
+            yield f"{handler.handler}: {counted(handler.calls, 'call')}"
     if counts and counts.none.get(line.irq):
-        yield f"  {counts.none[line.irq]:,} calls of this line were for nothing"
+        yield f"{counted(counts.none[line.irq], 'call')} on this line for nothing"
 
 
 def _cost(handler: HandlerCalls) -> str:
-    each = handler.total_ns / handler.calls / 1000 if handler.calls else 0.0
-    return (
-        f"  {handler.handler}: {handler.calls:,} calls, {handler.none:,} for nothing, "
-        f"{each:.1f} us each"
-    )
+    calls = f"{handler.handler}: {counted(handler.calls, 'call')}"
+    if not handler.calls:
+        return calls
+    us_per_call = handler.total_ns / handler.calls / 1000
+    return f"{calls}, {handler.none:,} for nothing, {us_per_call:.1f} us each"
 
 
-def _summary(snapshot: Snapshot, table: Interrupts) -> str:
+def _below(snapshot: Snapshot, table: Interrupts) -> Iterator[str]:
+    """Yield what stands below the table: how many lines are shared, and the rows not read."""
     shared = [line for line in table.numbered if line.shared]
-    cards = [line for line in shared if _nic(snapshot, line)]
-    return (
-        f"{len(table.numbered)} lines on {len(table.cpus)} CPUs, {len(shared)} shared, "
-        f"{len(cards)} of them with a network card"
-    )
-
-
-def _unread(table: Interrupts) -> str:
-    rows = len(table.unread)
-    if not rows:
-        return ""
-    first = one_line(repr(table.unread[0]))
-    return f"\n{rows} {'row' if rows == 1 else 'rows'} could not be read: {first}"
+    with_nic = [line for line in shared if _nic(snapshot, line)]
+    lines, cpus = counted(len(table.numbered), "line"), counted(len(table.cpus), "CPU")
+    nics = f", {len(with_nic)} of them with a NIC" if shared else ""
+    yield f"{lines} on {cpus}; {len(shared)} shared{nics}"
+    if table.unread:
+        rows = counted(len(table.unread), "row")
+        yield f"{rows} of /proc/interrupts could not be read: {table.unread[0][:_MOST]!r}"
 
 
 def _nic(snapshot: Snapshot, line: Line) -> bool | None:

@@ -205,6 +205,7 @@ COUNTED = dataclasses.replace(
     earlier=None,
     taken_s=None,
     handlers=None,
+    interrupts=dataclasses.replace(HOST.interrupts, unread=("c8xx, enp0s16 | <b>",)),
     handler_counts=HandlerCounts(
         10.0, "tracefs", (HandlerCount(10, "i801_smbus", 5),), {"10": 5}, {"10": 5}
     ),

@@ -104,7 +104,7 @@ OUTPUTS = {
     "audit-json": lambda: pretty(audit.documents(inputs.REPORT)),
     "prometheus": lambda: generate_latest(prometheus.registry(inputs.REPORT, 1e9)).decode(),
     "irqs-table": lambda: several(lambda of: irqs.text(*of), IRQS, COUNTED),
-    "irqs-markdown": lambda: irqs.markdown(*IRQS),
+    "irqs-markdown": lambda: several(lambda of: irqs.markdown(*of), IRQS, COUNTED),
     "irqs-json": lambda: pretty(irqs.document(*COUNTED)),
     "difference-table": lambda: difference.text(inputs.DIFFERENCE, ("lb1", "lb2")),
     "difference-markdown": lambda: difference.markdown(inputs.DIFFERENCE, ("lb1", "lb2")),
