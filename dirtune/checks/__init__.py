@@ -2,18 +2,20 @@
 
 The check `irq/shared-with-nic` is the function in `checks/irq/shared_with_nic.py` marked with
 `@check`. It is pure: it is given a snapshot and yields findings, or one `Undecided` with the
-reason. Its docstring is its page in docs/checks.md and what `dirtune explain` prints.
+reason. What it needs of the snapshot are its further parameters, which are never None. Its
+docstring is its page in docs/checks.md and what `dirtune explain` prints.
 """
 
 import enum
 import functools
 import importlib
+import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TypeVar
+from typing import Concatenate, TypeVar
 
 from dirtune import nearest
 from dirtune.analyse import rates
@@ -31,6 +33,8 @@ _ABSENT = {
 }
 # The field that shows whether a host has a role, where no plan does.
 _SHOWN_BY = {"director": "services", "real-server": "interface_addresses"}
+# What a check has of a second sample.
+_SECOND_SAMPLE = frozenset({"earlier", "seconds"})
 _LOOPBACK = "127."
 # Interfaces where a real server of DR or TUN holds addresses that ARP must not answer.
 _QUIET_INTERFACE = re.compile(r"(lo|(dummy|tunl|ip6tnl|gre|fou|gue|ipip|kube-ipvs)\d*)(:.*)?")
@@ -143,12 +147,14 @@ class Check:
     trust: str
     """A: read in kernel source or reproduced; B: documented by vendors; C: an expert's rule."""
     needs: tuple[str, ...]
-    """Snapshot fields it reads; it is skipped if one is None."""
+    """Snapshot fields that must be there before the function is called."""
+    given: tuple[str, ...]
+    """Those of them that are arguments of the function."""
     roles: frozenset[str]
     """Roles it is meant for; empty means any."""
     traffic: bool
     """Whether it judges rates, and so needs two samples with traffic between them."""
-    function: Callable[[Snapshot], Verdicts] | None
+    function: Callable[Concatenate[Snapshot, ...], Verdicts] | None
     """The function that judges one host; None for a check that compares nodes."""
     cross: Callable[[Cluster], Verdicts] | None = None
     """The function that judges the nodes of a cluster together."""
@@ -188,15 +194,33 @@ def check(  # noqa: PLR0913  (all by name: the facts that the engine needs)
     *,
     severity: Severity,
     trust: str,
-    needs: tuple[str, ...],
+    needs: tuple[str, ...] = (),
     roles: tuple[str, ...] = (),
     traffic: bool = False,
     mends: bool = False,
-) -> Callable[[Callable[[Snapshot], Verdicts]], Check]:
-    """Mark a function as a check."""
-    return lambda function: Check(
-        id, severity, trust, needs, frozenset(roles), traffic, function, mends=mends
-    )
+) -> Callable[[Callable[Concatenate[Snapshot, ...], Verdicts]], Check]:
+    """Mark a function as a check.
+
+    Each parameter after the snapshot is called as a field of `Snapshot` and has its type without
+    None. *needs* are fields that only the functions it calls read from the snapshot. Where a
+    field of either kind is None, the check is not called, and the reason is why it is None.
+    """
+
+    def mark(function: Callable[Concatenate[Snapshot, ...], Verdicts]) -> Check:
+        given = tuple(inspect.signature(function).parameters)[1:]
+        return Check(
+            id,
+            severity,
+            trust,
+            (*needs, *given),
+            given,
+            frozenset(roles),
+            traffic,
+            function,
+            mends=mends,
+        )
+
+    return mark
 
 
 def cross_check(
@@ -204,7 +228,7 @@ def cross_check(
 ) -> Callable[[Callable[[Cluster], Verdicts]], Check]:
     """Mark a function as a check that compares the nodes of a cluster."""
     return lambda function: Check(
-        id, severity, trust, (), frozenset(), traffic=False, function=None, cross=function
+        id, severity, trust, (), (), frozenset(), traffic=False, function=None, cross=function
     )
 
 
@@ -332,7 +356,8 @@ def _run_one(check: Check, snapshot: Snapshot) -> Outcome:
     undecided = _before(check, snapshot)
     if undecided:
         return Outcome(check, undecided.status, undecided.reason)
-    return _outcome(check, check.function, snapshot)
+    given = {name: getattr(snapshot, name) for name in check.given}
+    return _outcome(check, functools.partial(check.function, **given), snapshot)
 
 
 def _outcome(check: Check, judge: Callable[[_T], Verdicts], what: _T) -> Outcome:
@@ -356,7 +381,7 @@ def _before(check: Check, snapshot: Snapshot) -> Undecided | None:
         return elsewhere
     for name in check.needs:
         if getattr(snapshot, name) is None:
-            return _skipped(name, snapshot)
+            return one_sample() if name in _SECOND_SAMPLE else _skipped(name, snapshot)
     return _idle(snapshot) if check.traffic else None
 
 

@@ -1,4 +1,6 @@
+import ast
 import dataclasses
+import typing
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,12 @@ from dirtune.snapshot import Place, Snapshot
 from tests.checks.conftest import require_one_of_each
 
 CHECKS = checks.all_checks()
+TYPES = typing.get_type_hints(Snapshot) | {"seconds": float | None}
 HEADINGS = ["What it does", "Why it matters", "Remediation", "Known problems", "References"]
 
 
 def made(function, **options):
-    options = {"severity": Severity.HIGH, "trust": "A", "needs": ()} | options
+    options = {"severity": Severity.HIGH, "trust": "A"} | options
     return checks.check("irq/made-up", **options)(function)
 
 
@@ -58,6 +61,38 @@ def test_without_its_sources_a_check_is_skipped_with_a_reason_and_never_passed(c
 
     assert found.status is Status.SKIPPED
     assert found.reason
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
+def test_what_a_check_is_given_has_the_type_of_the_field_without_none(check):
+    types = typing.get_type_hints(check.function or check.cross)
+
+    assert set(check.needs) <= set(TYPES)
+    assert {name: types[name] | None for name in check.given} == {
+        name: TYPES[name] for name in check.given
+    }
+
+
+def test_no_check_asserts_what_it_was_not_given():
+    for source in Path(checks.__file__).parent.rglob("*.py"):
+        nodes = ast.walk(ast.parse(source.read_text()))
+        assert not [node.lineno for node in nodes if isinstance(node, ast.Assert)], source
+
+
+def test_a_check_is_given_what_its_parameters_name():
+    def judge(snapshot, stat, seconds):
+        yield Finding(f"{snapshot.cmdline} {stat} {seconds}", Severity.LOW, "Made up")
+
+    check = made(judge, needs=("cmdline",))
+    earlier = Snapshot(taken_s=8.0)
+    whole = Snapshot(cmdline=("quiet",), stat="a stat", taken_s=10.0, earlier=earlier)
+
+    assert outcome(check, whole).findings[0].subject == "('quiet',) a stat 2.0"
+    for name in ("cmdline", "stat"):
+        absent = dataclasses.replace(whole, **{name: None}, errors={name: f"no {name} here"})
+        lacking = outcome(check, absent)
+        assert (lacking.status, lacking.reason) == (Status.SKIPPED, f"no {name} here")
+    assert outcome(check, dataclasses.replace(whole, earlier=None)).status is Status.INCONCLUSIVE
 
 
 def test_the_committed_catalogue_is_the_generated_one(request):

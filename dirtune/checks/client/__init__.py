@@ -9,11 +9,12 @@ _RANGE = "net/ipv4/ip_local_port_range"
 
 def ports(snapshot: Snapshot) -> int | None:
     """Return how many unreserved source ports one address has; None if unknown."""
-    span = snapshot.sysctls.numbers(_RANGE) if snapshot.sysctls else ()
+    if snapshot.sysctls is None:
+        return None
+    span = snapshot.sysctls.numbers(_RANGE)
     if len(span) != 2 or span[1] < span[0]:
         return None
     low, high = span
-    assert snapshot.sysctls is not None
     reserved = snapshot.sysctls.text("net/ipv4/ip_local_reserved_ports") or ""
     return high - low + 1 - sum(_overlap(part, low, high) for part in reserved.split(","))
 

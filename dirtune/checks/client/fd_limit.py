@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.snapshot import Snapshot
 
@@ -12,10 +14,9 @@ _NAME = "Max open files"
     "client/fd-limit",
     severity=Severity.HIGH,
     trust="B",
-    needs=("limits",),
     roles=("client",),
 )
-def fd_limit(snapshot: Snapshot) -> Verdicts:
+def fd_limit(snapshot: Snapshot, limits: Mapping[str, int | None]) -> Verdicts:
     """A client may open fewer files than it needs for its connections.
 
     ## What it does
@@ -42,10 +43,10 @@ def fd_limit(snapshot: Snapshot) -> Verdicts:
     if planned is None:
         yield inconclusive("the number of planned connections is unknown")
         return
-    if _NAME not in (snapshot.limits or {}):
+    if _NAME not in limits:
         yield inconclusive("the limit of open files is unknown")
         return
-    limit = (snapshot.limits or {})[_NAME]
+    limit = limits[_NAME]
     if limit is not None and limit < planned + _SPARE:
         yield _finding(
             "open files",

@@ -1,6 +1,7 @@
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
 from dirtune.checks.conntrack import BUCKETS, COUNT, MOST
 from dirtune.checks.remedies import sysctl
+from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _MOST_PER_BUCKET = 8
@@ -8,8 +9,8 @@ _LONG = 2  # entries per bucket; the kernel sizes its own default for that many
 _VERY_LONG = 8  # an estimate, not calibrated
 
 
-@check("conntrack/buckets", severity=Severity.LOW, trust="A", needs=("sysctls",))
-def buckets(snapshot: Snapshot) -> Verdicts:
+@check("conntrack/buckets", severity=Severity.LOW, trust="A")
+def buckets(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """The chains of the connection tracking table are long.
 
     ## What it does
@@ -29,8 +30,7 @@ def buckets(snapshot: Snapshot) -> Verdicts:
     - net/netfilter/nf_conntrack_core.c, `nf_conntrack_init_start()`
     - Documentation/networking/nf_conntrack-sysctl.rst
     """
-    assert snapshot.sysctls is not None
-    most, have, count = (snapshot.sysctls.number(name) for name in (MOST, BUCKETS, COUNT))
+    most, have, count = (sysctls.number(name) for name in (MOST, BUCKETS, COUNT))
     if most is None and have is None:
         yield not_applicable("connection tracking is not loaded on this host")
     elif most is None or not have or count is None:

@@ -2,6 +2,8 @@ from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not
 from dirtune.checks.conntrack import VS_CONNTRACK
 from dirtune.checks.ipvs import forwarding
 from dirtune.checks.remedies import sysctl
+from dirtune.collect.ipvs_netlink import Ipvs
+from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _TIMEOUT = "net/netfilter/nf_conntrack_tcp_timeout_{}"
@@ -14,11 +16,10 @@ _STATES = {"tcp": "established", "tcp_fin": "fin_wait"}
     "conntrack/timeouts-nat",
     severity=Severity.MEDIUM,
     trust="B",
-    needs=("sysctls", "ipvs"),
     roles=("director",),
     mends=True,
 )
-def timeouts_nat(snapshot: Snapshot) -> Verdicts:
+def timeouts_nat(snapshot: Snapshot, sysctls: Sysctls, ipvs: Ipvs) -> Verdicts:
     """Connection tracking forgets a connection long after IPVS did, or long before.
 
     ## What it does
@@ -39,17 +40,15 @@ def timeouts_nat(snapshot: Snapshot) -> Verdicts:
     ## References
     - Documentation/networking/nf_conntrack-sysctl.rst
     """
-    assert snapshot.sysctls is not None
-    assert snapshot.ipvs is not None
-    tracked = snapshot.sysctls.number(VS_CONNTRACK)
+    tracked = sysctls.number(VS_CONNTRACK)
     if not tracked:
         untracked = "net.ipv4.vs.conntrack is 0, so connections of IPVS are not tracked"
         unsupported = "IPVS of this kernel does not support connection tracking"
         yield not_applicable(untracked if tracked == 0 else unsupported)
         return
     for state, name in _STATES.items():
-        ours = snapshot.ipvs.timeouts_s.get(state)
-        theirs = snapshot.sysctls.number(_TIMEOUT.format(name))
+        ours = ipvs.timeouts_s.get(state)
+        theirs = sysctls.number(_TIMEOUT.format(name))
         if not ours or not theirs:
             yield inconclusive(
                 f"the timeout of {name} connections is unknown on one of the two sides"

@@ -1,5 +1,6 @@
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.remedies import commands
+from dirtune.collect.cpu_power import CpuPower
 from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
 
@@ -9,8 +10,8 @@ _FILE = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
 _UNSTABLE = ("TSC unstable", "clocksource tsc unstable", "tsc' as unstable", "'tsc' as unstable")
 
 
-@check("cpu/clocksource", severity=Severity.MEDIUM, trust="B", needs=("cpu_power",))
-def clocksource(snapshot: Snapshot) -> Verdicts:
+@check("cpu/clocksource", severity=Severity.MEDIUM, trust="B")
+def clocksource(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
     """The kernel reads the time from a slow device.
 
     ## What it does
@@ -29,14 +30,14 @@ def clocksource(snapshot: Snapshot) -> Verdicts:
     ## References
     - Documentation/ABI/testing/sysfs-devices-system-clocksource
     """
-    power = snapshot.cpu_power
-    assert power is not None
-    if power.clocksource is None:
+    if cpu_power.clocksource is None:
         yield inconclusive("the clock source is unknown")
-    elif power.clocksource in _SLOW and (snapshot.cpuinfo is None or not snapshot.cpuinfo.flags):
+    elif cpu_power.clocksource in _SLOW and (
+        snapshot.cpuinfo is None or not snapshot.cpuinfo.flags
+    ):
         yield inconclusive("it is unknown whether the time-stamp counter is steady")
-    elif power.clocksource in _SLOW and _steady(snapshot):
-        yield _finding(snapshot, power.clocksource, power.clocksources)
+    elif cpu_power.clocksource in _SLOW and _steady(snapshot):
+        yield _finding(snapshot, cpu_power.clocksource, cpu_power.clocksources)
 
 
 def _steady(snapshot: Snapshot) -> bool:

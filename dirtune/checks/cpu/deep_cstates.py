@@ -25,10 +25,9 @@ _POLL = "idle=poll"
     "cpu/deep-cstates",
     severity=Severity.LOW,
     trust="B",
-    needs=("cpu_power",),
     traffic=True,
 )
-def deep_cstates(snapshot: Snapshot) -> Verdicts:
+def deep_cstates(snapshot: Snapshot, cpu_power: CpuPower, earlier: Snapshot) -> Verdicts:
     """CPUs that serve NICs sleep so deeply that they wake late.
 
     ## What it does
@@ -61,22 +60,21 @@ def deep_cstates(snapshot: Snapshot) -> Verdicts:
     if _POLL in (snapshot.cmdline or ()):
         yield _polling()
         return
-    assert snapshot.cpu_power is not None
-    if snapshot.cpu_power.idle_driver in {None, "none"} or not snapshot.cpu_power.idle:
+    if cpu_power.idle_driver in {None, "none"} or not cpu_power.idle:
         yield not_applicable("this host has no cpuidle driver")
         return
-    if snapshot.earlier is None or snapshot.earlier.cpu_power is None:
+    if earlier.cpu_power is None:
         yield inconclusive("the times of C-states are known in one sample only")
         return
-    deep = dict(_deep(snapshot, snapshot.earlier.cpu_power))
+    deep = dict(_deep(snapshot, earlier.cpu_power, cpu_power))
     if deep:
         yield _finding(snapshot, deep)
 
 
-def _deep(snapshot: Snapshot, before: CpuPower) -> Iterator[tuple[int, tuple[float, IdleState]]]:
+def _deep(
+    snapshot: Snapshot, before: CpuPower, now: CpuPower
+) -> Iterator[tuple[int, tuple[float, IdleState]]]:
     """Yield each CPU that sleeps deeply, with its share of the time and its deepest state."""
-    now = snapshot.cpu_power
-    assert now is not None
     for cpu in on_cards(snapshot, now.idle):
         then = {s.name: s.time_us for s in before.idle.get(cpu, ())}
         states = [s for s in now.idle[cpu] if s.latency_us >= _LATENCY_US and s.name in then]

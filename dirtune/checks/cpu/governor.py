@@ -10,6 +10,7 @@ from dirtune.checks import (
 from dirtune.checks.cpu import guest, on_cards, percents, tuned_profile
 from dirtune.checks.irq import listed, named_cpus
 from dirtune.checks.remedies import commands
+from dirtune.collect.cpu_power import CpuPower
 from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
 
@@ -20,8 +21,8 @@ _FAST = "performance"
 _BUSY_PERCENT = 60.0
 
 
-@check("cpu/governor", severity=Severity.MEDIUM, trust="B", needs=("cpu_power",))
-def governor(snapshot: Snapshot) -> Verdicts:
+@check("cpu/governor", severity=Severity.MEDIUM, trust="B")
+def governor(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
     """The clock of the CPUs that serve NICs follows the load.
 
     ## What it does
@@ -43,32 +44,30 @@ def governor(snapshot: Snapshot) -> Verdicts:
     - Documentation/admin-guide/pm/cpufreq.rst, intel_pstate.rst
     - tuned, profile throughput-performance
     """
-    power = snapshot.cpu_power
-    assert power is not None
     if guest(snapshot):
         yield not_applicable("this host is a guest, and the hypervisor controls the clock")
         return
-    if not power.governors:
+    if not cpu_power.governors:
         yield not_applicable("this host has no cpufreq driver")
         return
-    slow = [c for c in on_cards(snapshot, power.governors) if power.governors[c] in _SAVING]
-    if power.driver not in _ACTIVE:
+    slow = [
+        c for c in on_cards(snapshot, cpu_power.governors) if cpu_power.governors[c] in _SAVING
+    ]
+    if cpu_power.driver not in _ACTIVE:
         if slow:
-            yield _finding(snapshot, slow, Severity.MEDIUM)
+            yield _finding(snapshot, cpu_power, slow, Severity.MEDIUM)
         return
-    eager = [c for c in slow if power.preferences.get(c) != _FAST]
+    eager = [c for c in slow if cpu_power.preferences.get(c) != _FAST]
     busy = percents(snapshot)
-    if eager and (not busy or any(c not in power.preferences for c in eager)):
+    if eager and (not busy or any(c not in cpu_power.preferences for c in eager)):
         yield inconclusive("the energy-performance preference or the load of the CPUs is unknown")
         return
     quiet = [c for c in eager if (busy or {}).get(c, {}).get("busy", 100.0) < _BUSY_PERCENT]
     if quiet:
-        yield _finding(snapshot, quiet, Severity.LOW)
+        yield _finding(snapshot, cpu_power, quiet, Severity.LOW)
 
 
-def _finding(snapshot: Snapshot, cpus: list[int], severity: Severity) -> Finding:
-    power = snapshot.cpu_power
-    assert power is not None
+def _finding(snapshot: Snapshot, power: CpuPower, cpus: list[int], severity: Severity) -> Finding:
     names = sorted({power.governors[cpu] for cpu in cpus})
     preferences = sorted({power.preferences[c] for c in cpus if c in power.preferences})
     prefer = f" with the preference {listed(preferences)}" if preferences else ""

@@ -1,4 +1,5 @@
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
+from dirtune.collect.cpu_power import CpuPower
 from dirtune.snapshot import Snapshot
 
 _NAMES = ("spectre_v2", "retbleed")
@@ -8,10 +9,9 @@ _NAMES = ("spectre_v2", "retbleed")
     "cpu/mitigations",
     severity=Severity.INFO,
     trust="B",
-    needs=("cpu_power",),
     roles=("director",),
 )
-def mitigations(snapshot: Snapshot) -> Verdicts:
+def mitigations(_: Snapshot, cpu_power: CpuPower) -> Verdicts:
     """Mitigations of CPU flaws slow each indirect call of the packet path.
 
     ## What it does
@@ -36,8 +36,7 @@ def mitigations(snapshot: Snapshot) -> Verdicts:
     - Documentation/admin-guide/hw-vuln/spectre.rst
     - Documentation/admin-guide/kernel-parameters.txt, `mitigations=`
     """
-    assert snapshot.cpu_power is not None
-    texts = {name: snapshot.cpu_power.vulnerabilities.get(name, "") for name in _NAMES}
+    texts = {name: cpu_power.vulnerabilities.get(name, "") for name in _NAMES}
     slow = {name: text for name, text in texts.items() if _slow(text)}
     if slow:
         title = "Use a newer kernel, or a CPU with enhanced IBRS"

@@ -11,14 +11,15 @@ from dirtune.checks import (
 )
 from dirtune.checks.cpu import guest, on_cards, percents
 from dirtune.checks.irq import named_cpus
+from dirtune.collect.stat import Stat
 from dirtune.snapshot import Snapshot
 
 # Per cent of a CPU's time; estimates, not calibrated.
 _HIGH_PERCENT, _CRITICAL_PERCENT = 5.0, 15.0
 
 
-@check("cpu/steal", severity=Severity.HIGH, trust="B", needs=("stat",))
-def steal(snapshot: Snapshot) -> Verdicts:
+@check("cpu/steal", severity=Severity.HIGH, trust="B")
+def steal(snapshot: Snapshot, stat: Stat) -> Verdicts:
     """The hypervisor takes time from CPUs that serve NICs.
 
     ## What it does
@@ -43,10 +44,10 @@ def steal(snapshot: Snapshot) -> Verdicts:
         yield not_applicable("this host is not a guest")
         return
     shares = percents(snapshot)
-    if not shares or snapshot.stat is None:
+    if not shares:
         yield one_sample()
         return
-    if all(times.steal is None for times in snapshot.stat.cpus):
+    if all(times.steal is None for times in stat.cpus):
         yield inconclusive("this kernel does not count stolen time")
         return
     lost = {cpu: shares[cpu].get("steal", 0.0) for cpu in on_cards(snapshot, shares)}

@@ -11,11 +11,12 @@ from dirtune.checks import (
 )
 from dirtune.checks.cpu import guest
 from dirtune.checks.irq import named_cpus
+from dirtune.collect.cpu_power import CpuPower
 from dirtune.snapshot import Snapshot
 
 
-@check("cpu/throttled", severity=Severity.HIGH, trust="B", needs=("cpu_power",))
-def throttled(snapshot: Snapshot) -> Verdicts:
+@check("cpu/throttled", severity=Severity.HIGH, trust="B")
+def throttled(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
     """CPUs are slowed down because of heat or power.
 
     ## What it does
@@ -31,12 +32,10 @@ def throttled(snapshot: Snapshot) -> Verdicts:
     ## References
     - Documentation/ABI/testing/sysfs-devices-system-cpu, thermal_throttle
     """
-    power = snapshot.cpu_power
-    assert power is not None
     if guest(snapshot):
         yield not_applicable("this host is a guest, and only the hypervisor counts throttling")
         return
-    if not power.throttled:
+    if not cpu_power.throttled:
         yield not_applicable("this host has no counters of throttling")
         return
     before = snapshot.earlier.cpu_power if snapshot.earlier else None
@@ -44,7 +43,7 @@ def throttled(snapshot: Snapshot) -> Verdicts:
         yield one_sample()
         return
     risen = {
-        cpu: rates.increase(before.throttled.get(cpu), n) for cpu, n in power.throttled.items()
+        cpu: rates.increase(before.throttled.get(cpu), n) for cpu, n in cpu_power.throttled.items()
     }
     slowed = {cpu: n for cpu, n in risen.items() if n}
     if slowed:

@@ -12,6 +12,8 @@ from dirtune.checks import (
 )
 from dirtune.checks.ipvs import forwarding, per_second
 from dirtune.checks.remedies import sysctl
+from dirtune.collect.kernel import Kernel
+from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _FAST = 300  # new connections per second
@@ -24,11 +26,10 @@ _VS = "net/ipv4/vs/"
     "ipvs/conn-reuse-delay",
     severity=Severity.HIGH,
     trust="A",
-    needs=("sysctls", "kernel"),
     roles=("director",),
     mends=True,
 )
-def conn_reuse_delay(snapshot: Snapshot) -> Verdicts:
+def conn_reuse_delay(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel) -> Verdicts:
     """A client that reuses a port waits one second for its connection.
 
     ## What it does
@@ -55,11 +56,9 @@ def conn_reuse_delay(snapshot: Snapshot) -> Verdicts:
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_in_hook()`
     - Documentation/networking/ipvs-sysctl.rst
     """
-    assert snapshot.sysctls is not None
-    assert snapshot.kernel is not None
-    reuse = snapshot.sysctls.number(f"{_VS}conn_reuse_mode")
-    tracked = snapshot.sysctls.number(f"{_VS}conntrack")
-    release = _RELEASE.fullmatch(snapshot.kernel.osrelease or "")
+    reuse = sysctls.number(f"{_VS}conn_reuse_mode")
+    tracked = sysctls.number(f"{_VS}conntrack")
+    release = _RELEASE.fullmatch(kernel.osrelease or "")
     if tracked == 0 or reuse == 0:
         return
     if reuse is None or tracked is None:
@@ -68,34 +67,34 @@ def conn_reuse_delay(snapshot: Snapshot) -> Verdicts:
         )
     elif release is None:
         yield inconclusive(
-            f"it is unknown whether the kernel {snapshot.kernel.osrelease!r} is older than 5.9"
+            f"it is unknown whether the kernel {kernel.osrelease!r} is older than 5.9"
         )
     elif (int(release["major"]), int(release["minor"])) < _CURED:
-        yield from _judged(snapshot, vendor=release["vendor"] is not None)
+        yield from _judged(snapshot, sysctls, kernel, vendor=release["vendor"] is not None)
 
 
-def _judged(snapshot: Snapshot, *, vendor: bool) -> Verdicts:
+def _judged(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel, *, vendor: bool) -> Verdicts:
     rate = per_second(snapshot, "connections")
     if rate is None:
         yield inconclusive("new connections/s need two samples")
     elif rate >= _FAST:
-        yield _finding(snapshot, rate, vendor=vendor)
+        yield _finding(snapshot, sysctls, kernel, rate, vendor=vendor)
 
 
-def _finding(snapshot: Snapshot, rate: float, *, vendor: bool) -> Finding:
-    assert snapshot.sysctls is not None
-    assert snapshot.kernel is not None
+def _finding(
+    snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel, rate: float, *, vendor: bool
+) -> Finding:
     return Finding(
         subject="net.ipv4.vs.conn_reuse_mode",
         severity=Severity.MEDIUM if vendor else Severity.HIGH,
         message="A client that reuses a port waits 1 s, because net.ipv4.vs.conn_reuse_mode and "
-        f"net.ipv4.vs.conntrack are on in kernel {snapshot.kernel.osrelease}; this director "
+        f"net.ipv4.vs.conntrack are on in kernel {kernel.osrelease}; this director "
         f"takes {rate:.0f} new connections/s",
         evidence={
-            "osrelease": snapshot.kernel.osrelease,
+            "osrelease": kernel.osrelease,
             "vendor_kernel": vendor,
-            "conn_reuse_mode": snapshot.sysctls.number(f"{_VS}conn_reuse_mode"),
-            "conntrack": snapshot.sysctls.number(f"{_VS}conntrack"),
+            "conn_reuse_mode": sysctls.number(f"{_VS}conn_reuse_mode"),
+            "conntrack": sysctls.number(f"{_VS}conntrack"),
             "new_connections_per_second": round(rate, 1),
             "forwarding": sorted(forwarding(snapshot)),
         },

@@ -14,10 +14,10 @@ _BUCKET_BYTES = 8  # on 64 bits
     "ipvs/conn-table-small",
     severity=Severity.MEDIUM,
     trust="A",
-    needs=("services", "ip_vs_table_size"),
+    needs=("services",),
     roles=("director",),
 )
-def conn_table_small(snapshot: Snapshot) -> Verdicts:
+def conn_table_small(snapshot: Snapshot, ip_vs_table_size: int) -> Verdicts:
     """The connection table has too few buckets for its entries.
 
     ## What it does
@@ -48,7 +48,7 @@ def conn_table_small(snapshot: Snapshot) -> Verdicts:
     if snapshot.sysctls and snapshot.sysctls.text("net/ipv4/vs/conn_lfactor") is not None:
         yield not_applicable("the connection table of this kernel resizes itself")
         return
-    size = max(1, snapshot.ip_vs_table_size or 1)
+    size = max(1, ip_vs_table_size)
     now = entries(snapshot) + (templates(snapshot) or 0)
     coming = _expected(snapshot)
     most = max(now, coming or 0)

@@ -3,6 +3,7 @@ from collections.abc import Mapping
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import DEFENCES, page_bytes
 from dirtune.checks.remedies import sysctl
+from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _TRIGGERED, _ALWAYS = 2, 3
@@ -17,11 +18,10 @@ _DOES = {
     "ipvs/defence-active",
     severity=Severity.CRITICAL,
     trust="A",
-    needs=("sysctls",),
     roles=("director",),
     mends=True,
 )
-def defence_active(snapshot: Snapshot) -> Verdicts:
+def defence_active(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """A defence of IPVS against floods is active now.
 
     ## What it does
@@ -45,18 +45,17 @@ def defence_active(snapshot: Snapshot) -> Verdicts:
     - net/netfilter/ipvs/ip_vs_conn.c, `todrop_entry()`
     - Documentation/networking/ipvs-sysctl.rst
     """
-    assert snapshot.sysctls is not None
-    modes = {name: snapshot.sysctls.number(f"net/ipv4/vs/{name}") for name in DEFENCES}
+    modes = {name: sysctls.number(f"net/ipv4/vs/{name}") for name in DEFENCES}
     for name, mode in modes.items():
         if mode is not None and mode >= _TRIGGERED:
-            yield _finding(snapshot, name, mode)
+            yield _finding(snapshot, sysctls, name, mode)
     unknown = [name for name, mode in modes.items() if mode is None]
     if unknown:
         yield inconclusive(f"net.ipv4.vs.{unknown[0]} could not be read")
 
 
-def _finding(snapshot: Snapshot, name: str, mode: int) -> Finding:
-    memory = _memory(snapshot)
+def _finding(snapshot: Snapshot, sysctls: Sysctls, name: str, mode: int) -> Finding:
+    memory = _memory(snapshot, sysctls)
     state = "always on" if mode == _ALWAYS else "triggered"
     shortage = _shortage(memory) if mode == _TRIGGERED else ""
     return Finding(
@@ -85,10 +84,9 @@ def _shortage(memory: Mapping[str, int | None]) -> str:
     )
 
 
-def _memory(snapshot: Snapshot) -> dict[str, int | None]:
-    assert snapshot.sysctls is not None
+def _memory(snapshot: Snapshot, sysctls: Sysctls) -> dict[str, int | None]:
     memory = snapshot.meminfo or {}
-    pages, page = snapshot.sysctls.number("net/ipv4/vs/amemthresh"), page_bytes(snapshot)
+    pages, page = sysctls.number("net/ipv4/vs/amemthresh"), page_bytes(snapshot)
     known = "MemFree" in memory and "Buffers" in memory
     return {
         "amemthresh_pages": pages,

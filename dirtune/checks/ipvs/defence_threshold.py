@@ -1,6 +1,7 @@
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import DEFENCES, page_bytes
 from dirtune.checks.remedies import sysctl
+from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _ARMED = 1
@@ -14,11 +15,10 @@ _TIMES_RESERVE = 2.5
     "ipvs/defence-threshold",
     severity=Severity.MEDIUM,
     trust="A",
-    needs=("sysctls",),
     roles=("director",),
     mends=True,
 )
-def defence_threshold(snapshot: Snapshot) -> Verdicts:
+def defence_threshold(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """An automatic defence is armed with a threshold that does not fit this host.
 
     ## What it does
@@ -41,27 +41,25 @@ def defence_threshold(snapshot: Snapshot) -> Verdicts:
     ## References
     - net/netfilter/ipvs/ip_vs_ctl.c, `update_defense_level()`
     """
-    assert snapshot.sysctls is not None
-    modes = [snapshot.sysctls.number(f"net/ipv4/vs/{name}") for name in DEFENCES]
-    pages = snapshot.sysctls.number("net/ipv4/vs/amemthresh")
+    modes = [sysctls.number(f"net/ipv4/vs/{name}") for name in DEFENCES]
+    pages = sysctls.number("net/ipv4/vs/amemthresh")
     if _ARMED not in modes:
         if None in modes:
             yield inconclusive("the modes of the IPVS defences could not be read")
     elif pages is None:
         yield inconclusive("net.ipv4.vs.amemthresh could not be read")
     else:
-        yield from _judged(snapshot, pages)
+        yield from _judged(snapshot, sysctls, pages)
 
 
-def _judged(snapshot: Snapshot, pages: int) -> Verdicts:
-    assert snapshot.sysctls is not None
-    reserve_kb = snapshot.sysctls.number("vm/min_free_kbytes")
+def _judged(snapshot: Snapshot, sysctls: Sysctls, pages: int) -> Verdicts:
+    reserve_kb = sysctls.number("vm/min_free_kbytes")
     if pages <= _DEFAULT_PAGES and (reserve_kb is None or pages * _PAGE <= reserve_kb * 1024):
         message = (
             f"net.ipv4.vs.amemthresh is {pages:,} pages, no more than the kernel keeps free "
             "anyway, so the defence starts too late"
         )
-        yield _finding(snapshot, pages, message)
+        yield _finding(snapshot, sysctls, pages, message)
         return
     memory, page = snapshot.meminfo or {}, page_bytes(snapshot)
     if page is None or "MemFree" not in memory or "Buffers" not in memory:
@@ -73,13 +71,12 @@ def _judged(snapshot: Snapshot, pages: int) -> Verdicts:
             f"net.ipv4.vs.amemthresh is {pages * page >> 20} MiB, near the {free >> 20} MiB of "
             "memory that are free or buffers, so the defence starts too early"
         )
-        yield _finding(snapshot, pages, message)
+        yield _finding(snapshot, sysctls, pages, message)
 
 
-def _finding(snapshot: Snapshot, pages: int, message: str) -> Finding:
-    assert snapshot.sysctls is not None
+def _finding(snapshot: Snapshot, sysctls: Sysctls, pages: int, message: str) -> Finding:
     memory = snapshot.meminfo or {}
-    reserve_kb = snapshot.sysctls.number("vm/min_free_kbytes")
+    reserve_kb = sysctls.number("vm/min_free_kbytes")
     page = page_bytes(snapshot)
     fitting = round(_TIMES_RESERVE * reserve_kb * 1024 / page) if reserve_kb and page else None
     fix = sysctl(

@@ -5,6 +5,7 @@ from dirtune.checks.ipvs import thread_percents
 from dirtune.checks.irq import nic_vectors
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.processes import Process
+from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _MANY = 2_000  # services and destinations; an estimate, not calibrated
@@ -18,10 +19,10 @@ _VS = "net/ipv4/vs/"
     "ipvs/estimation-cost",
     severity=Severity.HIGH,
     trust="A",
-    needs=("services", "sysctls"),
+    needs=("services",),
     roles=("director",),
 )
-def estimation_cost(snapshot: Snapshot) -> Verdicts:
+def estimation_cost(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """Estimating the rates of many services costs CPU time.
 
     ## What it does
@@ -48,13 +49,12 @@ def estimation_cost(snapshot: Snapshot) -> Verdicts:
     - net/netfilter/ipvs/ip_vs_est.c, `estimation_timer()`, `ip_vs_estimation_kthread()`
     - Documentation/networking/ipvs-sysctl.rst
     """
-    assert snapshot.sysctls is not None
-    if snapshot.sysctls.number(f"{_VS}run_estimation") == 0:
+    if sysctls.number(f"{_VS}run_estimation") == 0:
         return
-    if not any(name.startswith(_VS) for name in snapshot.sysctls.values):
+    if not any(name.startswith(_VS) for name in sysctls.values):
         yield inconclusive("net.ipv4.vs could not be read")
-    elif snapshot.sysctls.text(f"{_VS}est_cpulist") is None:
-        yield from _by_timer(snapshot)
+    elif sysctls.text(f"{_VS}est_cpulist") is None:
+        yield from _by_timer(snapshot, sysctls)
     else:
         yield from _by_threads(snapshot)
 
@@ -64,7 +64,7 @@ def _estimators(snapshot: Snapshot) -> int:
     return len(services) + sum(len(service.destinations) for service in services)
 
 
-def _by_timer(snapshot: Snapshot) -> Iterator[Finding]:
+def _by_timer(snapshot: Snapshot, sysctls: Sysctls) -> Iterator[Finding]:
     count = _estimators(snapshot)
     cpus = len(snapshot.cpus.possible or ()) if snapshot.cpus else 0
     if count < _MANY and count * cpus < _MANY_READS:
@@ -76,16 +76,15 @@ def _by_timer(snapshot: Snapshot) -> Iterator[Finding]:
         message=f"One timer estimates the rates of {count:,} services and "
         f"destinations{possible} every 2 s",
         evidence={"estimators": count, "possible_cpus": cpus or None, "threads": False},
-        fixes=_timer_fixes(snapshot),
+        fixes=_timer_fixes(snapshot, sysctls),
     )
 
 
-def _timer_fixes(snapshot: Snapshot) -> tuple[Fix, ...]:
-    assert snapshot.sysctls is not None
+def _timer_fixes(snapshot: Snapshot, sysctls: Sysctls) -> tuple[Fix, ...]:
     kernel = Fix(
         "newer-kernel", "Use a kernel that estimates in threads (est_cpulist)", Risk.REBOOT
     )
-    if snapshot.sysctls.number(f"{_VS}run_estimation") is None:
+    if sysctls.number(f"{_VS}run_estimation") is None:
         return (kernel,)
     return (_off(snapshot), kernel)
 

@@ -5,7 +5,7 @@ from dirtune.checks.ipvs import counted
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.ip_vs import Service
 from dirtune.collect.routes import route_to
-from dirtune.collect.sysctls import dotted
+from dirtune.collect.sysctls import Sysctls, dotted
 from dirtune.snapshot import Snapshot
 
 _ENOUGH = 1_000  # packets in that must have had a reply; an estimate, not calibrated
@@ -17,11 +17,11 @@ _V6 = "net/ipv6/conf/all/forwarding"
     "ipvs/nat-forward-off",
     severity=Severity.CRITICAL,
     trust="A",
-    needs=("services", "sysctls"),
+    needs=("services",),
     roles=("director",),
     mends=True,
 )
-def nat_forward_off(snapshot: Snapshot) -> Verdicts:
+def nat_forward_off(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """Replies of NAT services cannot pass, because this host does not forward.
 
     ## What it does
@@ -54,7 +54,7 @@ def nat_forward_off(snapshot: Snapshot) -> Verdicts:
             "the addresses of this host are unknown, and so are the real servers on it"
         )
         return
-    blocked = _blocked(snapshot, servers)
+    blocked = _blocked(snapshot, sysctls, servers)
     for where, forwards in sorted(blocked.items()):
         if forwards is None:
             yield inconclusive(f"{dotted(where)} could not be read")
@@ -73,11 +73,12 @@ def _servers(snapshot: Snapshot) -> frozenset[str]:
     )
 
 
-def _blocked(snapshot: Snapshot, servers: frozenset[str]) -> dict[str, bool | None]:
+def _blocked(
+    snapshot: Snapshot, sysctls: Sysctls, servers: frozenset[str]
+) -> dict[str, bool | None]:
     """Return whether packets from *servers* are forwarded, by the setting that decides it."""
-    assert snapshot.sysctls is not None
     names = {_V6 if ":" in server else _v4(snapshot, server) for server in servers}
-    values = {name: snapshot.sysctls.number(name) for name in names}
+    values = {name: sysctls.number(name) for name in names}
     return {name: None if value is None else value > 0 for name, value in values.items()}
 
 

@@ -28,10 +28,9 @@ class _Left:
     "ipvs/no-destination",
     severity=Severity.CRITICAL,
     trust="A",
-    needs=("services",),
     roles=("director",),
 )
-def no_destination(snapshot: Snapshot) -> Verdicts:
+def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A virtual service has no destination for new connections.
 
     ## What it does
@@ -57,7 +56,7 @@ def no_destination(snapshot: Snapshot) -> Verdicts:
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_leave()`
     - net/netfilter/ipvs/ip_vs_conn.c, `ip_vs_bind_dest()`
     """
-    for service in snapshot.services or ():
+    for service in services:
         left = _left(snapshot, service)
         if left.enough:
             continue

@@ -16,10 +16,9 @@ _LONG_S = 3600
     "ipvs/persistence-skew",
     severity=Severity.MEDIUM,
     trust="B",
-    needs=("services",),
     roles=("director",),
 )
-def persistence_skew(snapshot: Snapshot) -> Verdicts:
+def persistence_skew(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """Persistence keeps a service from being balanced.
 
     ## What it does
@@ -41,7 +40,7 @@ def persistence_skew(snapshot: Snapshot) -> Verdicts:
     ## References
     - ipvsadm(8), `--persistent`, `--netmask`
     """
-    for service in snapshot.services or ():
+    for service in services:
         active = sum(d.active for d in service.destinations)
         if service.persistent_jiffies is None or active < _FEW:
             continue

@@ -16,10 +16,9 @@ _ROUND = 100_000  # steps of one pass of wrr
     "ipvs/scan-cost",
     severity=Severity.MEDIUM,
     trust="A",
-    needs=("services",),
     roles=("director",),
 )
-def scan_cost(snapshot: Snapshot) -> Verdicts:
+def scan_cost(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A scheduler looks at very many servers for every new connection.
 
     ## What it does
@@ -41,7 +40,7 @@ def scan_cost(snapshot: Snapshot) -> Verdicts:
     ## References
     - net/netfilter/ipvs/ip_vs_wlc.c, ip_vs_wrr.c
     """
-    for service in snapshot.services or ():
+    for service in services:
         if service.scheduler in _LINEAR and len(service.destinations) >= _MANY:
             yield from _linear(snapshot, service)
         elif service.scheduler == "wrr" and _steps(service) >= _ROUND:

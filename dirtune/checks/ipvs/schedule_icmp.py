@@ -1,6 +1,8 @@
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
 from dirtune.checks.ipvs import ROUTERS, forwarding, running
 from dirtune.checks.remedies import sysctl
+from dirtune.collect.ip_vs import Service
+from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _SETTING = "net/ipv4/vs/schedule_icmp"
@@ -10,11 +12,10 @@ _SETTING = "net/ipv4/vs/schedule_icmp"
     "ipvs/schedule-icmp",
     severity=Severity.MEDIUM,
     trust="B",
-    needs=("services", "sysctls"),
     roles=("director",),
     mends=True,
 )
-def schedule_icmp(snapshot: Snapshot) -> Verdicts:
+def schedule_icmp(snapshot: Snapshot, services: tuple[Service, ...], sysctls: Sysctls) -> Verdicts:
     """ICMP errors for virtual addresses do not reach the real servers.
 
     ## What it does
@@ -38,10 +39,9 @@ def schedule_icmp(snapshot: Snapshot) -> Verdicts:
     - Documentation/networking/ipvs-sysctl.rst
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_in_icmp()`
     """
-    assert snapshot.sysctls is not None
-    setting = snapshot.sysctls.number(_SETTING)
+    setting = sysctls.number(_SETTING)
     routers = running(snapshot, ROUTERS)
-    stateless = [s.name for s in snapshot.services or () if s.scheduler == "mh"]
+    stateless = [s.name for s in services if s.scheduler == "mh"]
     if setting is None:
         yield not_applicable("this kernel has no schedule_icmp, or it could not be read")
     elif setting == 0 and (routers or stateless):

@@ -15,10 +15,9 @@ _SLOTS = {"sh": 256, "mh": 4093}
     "ipvs/sh-weak",
     severity=Severity.MEDIUM,
     trust="A",
-    needs=("services",),
     roles=("director",),
 )
-def sh_weak(snapshot: Snapshot) -> Verdicts:
+def sh_weak(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A source-hashing service leaves servers or clients out.
 
     ## What it does
@@ -46,7 +45,7 @@ def sh_weak(snapshot: Snapshot) -> Verdicts:
     - net/netfilter/ipvs/ip_vs_mh.c
     - ipvsadm(8)
     """
-    for service in snapshot.services or ():
+    for service in services:
         if service.scheduler in _SLOTS:
             yield from _slots(snapshot, service)
         if service.scheduler == "sh":

@@ -1,6 +1,8 @@
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import ROUTERS, running
 from dirtune.checks.remedies import sysctl
+from dirtune.collect.ip_vs import Service
+from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _VS = "net/ipv4/vs/"
@@ -10,11 +12,12 @@ _VS = "net/ipv4/vs/"
     "ipvs/sloppy-missing",
     severity=Severity.MEDIUM,
     trust="B",
-    needs=("services", "sysctls"),
     roles=("director",),
     mends=True,
 )
-def sloppy_missing(snapshot: Snapshot) -> Verdicts:
+def sloppy_missing(
+    snapshot: Snapshot, services: tuple[Service, ...], sysctls: Sysctls
+) -> Verdicts:
     """A director would not take over connections that began elsewhere.
 
     ## What it does
@@ -36,10 +39,9 @@ def sloppy_missing(snapshot: Snapshot) -> Verdicts:
     ## References
     - Documentation/networking/ipvs-sysctl.rst, sync_persist_mode, sloppy_tcp
     """
-    assert snapshot.sysctls is not None
     routers = running(snapshot, ROUTERS)
-    spread = any(s.scheduler == "mh" for s in snapshot.services or ())
-    templates_only = snapshot.sysctls.number(f"{_VS}sync_persist_mode") == 1
+    spread = any(s.scheduler == "mh" for s in services)
+    templates_only = sysctls.number(f"{_VS}sync_persist_mode") == 1
     if not (templates_only or (spread and routers)):
         if spread and routers is None:
             yield inconclusive(
@@ -51,9 +53,9 @@ def sloppy_missing(snapshot: Snapshot) -> Verdicts:
         if templates_only
         else "services of mh are spread over directors"
     )
-    protocols = {s.protocol for s in snapshot.services or ()}
+    protocols = {s.protocol for s in services}
     for name, meant in (("tcp", {"TCP", "FWM"}), ("sctp", {"SCTP"})):
-        value = snapshot.sysctls.number(f"{_VS}sloppy_{name}")
+        value = sysctls.number(f"{_VS}sloppy_{name}")
         if protocols & meant and value is None:
             yield inconclusive(f"net.ipv4.vs.sloppy_{name} could not be read")
         elif protocols & meant and value == 0:

@@ -3,6 +3,8 @@ from collections.abc import Iterator
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import destinations, running
 from dirtune.checks.remedies import sysctl
+from dirtune.collect.ip_vs import Service
+from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _DELETES = ("kube-proxy", "kube-router")
@@ -15,11 +17,12 @@ _NODEST, _QUIESCENT = f"{_VS}expire_nodest_conn", f"{_VS}expire_quiescent_templa
     "ipvs/stale-conn-policy",
     severity=Severity.HIGH,
     trust="A",
-    needs=("services", "sysctls"),
     roles=("director",),
     mends=True,
 )
-def stale_conn_policy(snapshot: Snapshot) -> Verdicts:
+def stale_conn_policy(
+    snapshot: Snapshot, services: tuple[Service, ...], sysctls: Sysctls
+) -> Verdicts:
     """Connections and clients stay with servers that are gone.
 
     ## What it does
@@ -47,19 +50,18 @@ def stale_conn_policy(snapshot: Snapshot) -> Verdicts:
     - Documentation/networking/ipvs-sysctl.rst
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_in_hook()`
     """
-    assert snapshot.sysctls is not None
-    if all(service.ops for service in snapshot.services or ()):
+    if all(service.ops for service in services):
         return
-    nodest = snapshot.sysctls.number(_NODEST)
+    nodest = sysctls.number(_NODEST)
     if nodest is None:
         yield inconclusive("net.ipv4.vs.expire_nodest_conn could not be read")
     elif nodest == 0:
-        yield from _no_destination(snapshot)
-    yield from _templates(snapshot)
+        yield from _no_destination(snapshot, sysctls)
+    yield from _templates(snapshot, sysctls)
 
 
-def _no_destination(snapshot: Snapshot) -> Verdicts:
-    gone, stuck = tuple(_gone(snapshot)), tuple(_stuck(snapshot))
+def _no_destination(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
+    gone, stuck = tuple(_gone(snapshot)), tuple(_stuck(snapshot, sysctls))
     managers = running(snapshot, (*_DELETES, *_MAY_DELETE))
     deleting = tuple(name for name in managers or () if name in _DELETES)
     if gone:
@@ -101,10 +103,9 @@ def _gone(snapshot: Snapshot) -> Iterator[str]:
             yield f"{server.address}:{server.port} of {service.name}"
 
 
-def _stuck(snapshot: Snapshot) -> Iterator[str]:
+def _stuck(snapshot: Snapshot, sysctls: Sysctls) -> Iterator[str]:
     """Yield destinations of weight 0 that lose no connections, where reused ports stay."""
-    assert snapshot.sysctls is not None
-    if snapshot.earlier is None or snapshot.sysctls.number(f"{_VS}conn_reuse_mode") != 0:
+    if snapshot.earlier is None or sysctls.number(f"{_VS}conn_reuse_mode") != 0:
         return
     before = {(s.name, d.address, d.port): d for s, d in destinations(snapshot.earlier)}
     for service, server in destinations(snapshot):
@@ -114,10 +115,9 @@ def _stuck(snapshot: Snapshot) -> Iterator[str]:
             yield f"{server.address}:{server.port} of {service.name}"
 
 
-def _templates(snapshot: Snapshot) -> Verdicts:
-    assert snapshot.sysctls is not None
+def _templates(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     persistent = [s for s in snapshot.services or () if s.persistent_jiffies is not None]
-    setting = snapshot.sysctls.number(_QUIESCENT)
+    setting = sysctls.number(_QUIESCENT)
     if not persistent or setting:
         return
     if setting is None:

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
 from dirtune.checks.ipvs import running
-from dirtune.collect.ipvs_netlink import SyncDaemon
+from dirtune.collect.ipvs_netlink import Ipvs, SyncDaemon
 from dirtune.snapshot import Snapshot
 
 _SLOPPY, _VERSION = "net/ipv4/vs/sloppy_tcp", "net/ipv4/vs/sync_version"
@@ -14,10 +14,10 @@ _WITH_VRRP = 3
     "ipvs/sync-missing",
     severity=Severity.MEDIUM,
     trust="B",
-    needs=("services", "ipvs", "processes"),
+    needs=("services", "processes"),
     roles=("director",),
 )
-def sync_missing(snapshot: Snapshot) -> Verdicts:
+def sync_missing(snapshot: Snapshot, ipvs: Ipvs) -> Verdicts:
     """A pair of directors does not synchronise its connections.
 
     ## What it does
@@ -43,8 +43,7 @@ def sync_missing(snapshot: Snapshot) -> Verdicts:
     - keepalived.conf(5), `lvs_sync_daemon`
     - Documentation/networking/ipvs-sysctl.rst, `sync_version`
     """
-    assert snapshot.ipvs is not None
-    daemons = [daemon for daemon in snapshot.ipvs.daemons if daemon.state != "none"]
+    daemons = [daemon for daemon in ipvs.daemons if daemon.state != "none"]
     vrrp = _speaks_vrrp(snapshot)
     if not daemons and vrrp:
         yield _missing(snapshot)

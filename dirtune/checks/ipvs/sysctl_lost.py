@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import DEFENCES, running
 from dirtune.checks.remedies import competitors
-from dirtune.collect.sysctls import dotted
+from dirtune.collect.settings_files import SettingsFiles
+from dirtune.collect.sysctls import Sysctls, dotted
 from dirtune.settings import KernelFile, in_quotes, written
 from dirtune.snapshot import Snapshot
 
@@ -32,11 +33,10 @@ class _Lost:
     "ipvs/sysctl-lost",
     severity=Severity.HIGH,
     trust="A",
-    needs=("sysctls", "settings_files"),
     roles=("director",),
     mends=True,
 )
-def sysctl_lost(snapshot: Snapshot) -> Verdicts:
+def sysctl_lost(snapshot: Snapshot, sysctls: Sysctls, settings_files: SettingsFiles) -> Verdicts:
     """IPVS settings in a configuration file are not in force.
 
     ## What it does
@@ -64,8 +64,7 @@ def sysctl_lost(snapshot: Snapshot) -> Verdicts:
     - sysctl.d(5), modules-load.d(5)
     - Documentation/networking/ipvs-sysctl.rst
     """
-    assert snapshot.settings_files is not None
-    lost = tuple(_lost(snapshot))
+    lost = tuple(_lost(sysctls, settings_files))
     writers = running(snapshot, _WRITERS)
     managed = {f"{_VS}{n}" for w in writers or () for n in (*_WRITERS[w], _ALSO_WRITTEN)}
     written = {f"{_VS}{n}" for names in _WRITERS.values() for n in (*names, _ALSO_WRITTEN)}
@@ -78,11 +77,9 @@ def sysctl_lost(snapshot: Snapshot) -> Verdicts:
         yield _finding(snapshot, setting)
 
 
-def _lost(snapshot: Snapshot) -> Iterator[_Lost]:
-    assert snapshot.settings_files is not None
-    assert snapshot.sysctls is not None
-    for name, (configured, file) in snapshot.settings_files.sysctls.items():
-        live = snapshot.sysctls.text(name)
+def _lost(sysctls: Sysctls, settings_files: SettingsFiles) -> Iterator[_Lost]:
+    for name, (configured, file) in settings_files.sysctls.items():
+        live = sysctls.text(name)
         ours = name.startswith((_VS, _CONNTRACK))
         if ours and live is not None and not _same(name, configured.split(), live.split()):
             yield _Lost(name, configured, " ".join(live.split()), file)

@@ -1,6 +1,8 @@
 from dirtune.checks import Finding, Severity, Verdicts, check
 from dirtune.checks.ipvs import LONG_CHAIN, entries, per_bucket
 from dirtune.checks.remedies import commands
+from dirtune.collect.ip_vs import Service
+from dirtune.collect.ipvs_netlink import Ipvs
 from dirtune.snapshot import Snapshot
 
 _DEFAULT_FIN_S = 120
@@ -13,10 +15,9 @@ _RATIO = 5  # closing entries for each established one
     "ipvs/timeouts",
     severity=Severity.LOW,
     trust="A",
-    needs=("services", "ipvs"),
     roles=("director",),
 )
-def timeouts(snapshot: Snapshot) -> Verdicts:
+def timeouts(snapshot: Snapshot, services: tuple[Service, ...], ipvs: Ipvs) -> Verdicts:
     """Closed connections stay in the table much longer than needed.
 
     ## What it does
@@ -42,10 +43,9 @@ def timeouts(snapshot: Snapshot) -> Verdicts:
     - net/netfilter/ipvs/ip_vs_proto_tcp.c
     - keepalived.conf(5), `lvs_timeouts`
     """
-    assert snapshot.ipvs is not None
-    known = [d for s in snapshot.services or () if s.protocol != "UDP" for d in s.destinations]
+    known = [d for s in services if s.protocol != "UDP" for d in s.destinations]
     active, inactive = sum(d.active for d in known), sum(d.inactive for d in known)
-    fin_s = snapshot.ipvs.timeouts_s.get("tcp_fin")
+    fin_s = ipvs.timeouts_s.get("tcp_fin")
     if fin_s != _DEFAULT_FIN_S or entries(snapshot) < _MANY or inactive < _RATIO * active:
         return
     chain = per_bucket(snapshot)
@@ -55,7 +55,7 @@ def timeouts(snapshot: Snapshot) -> Verdicts:
         message=f"The tcpfin timeout is {fin_s} s, so the table holds {inactive:,} closing "
         f"connections beside {active:,} established ones",
         evidence={
-            "timeouts_s": dict(snapshot.ipvs.timeouts_s),
+            "timeouts_s": dict(ipvs.timeouts_s),
             "active": active,
             "inactive": inactive,
             "entries": entries(snapshot),

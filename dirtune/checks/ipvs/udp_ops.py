@@ -15,10 +15,9 @@ _FEW = 1_000  # entries of which a share says little; an estimate, not calibrate
     "ipvs/udp-ops",
     severity=Severity.MEDIUM,
     trust="B",
-    needs=("services",),
     roles=("director",),
 )
-def udp_ops(snapshot: Snapshot) -> Verdicts:
+def udp_ops(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A UDP service of single questions and answers keeps an entry for each question.
 
     ## What it does
@@ -37,11 +36,11 @@ def udp_ops(snapshot: Snapshot) -> Verdicts:
     ## References
     - ipvsadm(8), `--ops`
     """
-    services = [s for s in snapshot.services or () if s.protocol == "UDP" and s.port in _PORTS]
-    if not services:
+    stateless = [s for s in services if s.protocol == "UDP" and s.port in _PORTS]
+    if not stateless:
         yield not_applicable("this director has no UDP service on port 53, 123, 514 or 1812")
     total = entries(snapshot)
-    for service in services:
+    for service in stateless:
         held = sum(d.active + d.inactive for d in service.destinations)
         grave = held >= _MANY or (held >= _FEW and held >= _SHARE * total)
         if grave and not service.ops and service.persistent_jiffies is None:

@@ -12,10 +12,9 @@ _WEIGHTED = {"rr": "wrr", "lc": "wlc", "dh": None}
     "ipvs/weight-ignored",
     severity=Severity.MEDIUM,
     trust="A",
-    needs=("services",),
     roles=("director",),
 )
-def weight_ignored(snapshot: Snapshot) -> Verdicts:
+def weight_ignored(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A service's scheduler does not use the weights it was given.
 
     ## What it does
@@ -33,7 +32,7 @@ def weight_ignored(snapshot: Snapshot) -> Verdicts:
     ## References
     - net/netfilter/ipvs/ip_vs_rr.c, ip_vs_lc.c, ip_vs_dh.c
     """
-    for service in snapshot.services or ():
+    for service in services:
         weights = sorted({d.weight for d in service.destinations if d.weight > 0}, reverse=True)
         if service.scheduler in _WEIGHTED and len(weights) > 1:
             yield Finding(

@@ -10,6 +10,7 @@ from dirtune.checks.irq import (
     start_irqbalance,
 )
 from dirtune.checks.irq.single_cpu import single_cpu
+from dirtune.collect.cpus import Cpus
 from dirtune.snapshot import Snapshot
 
 _FEW_CPUS = 4
@@ -21,9 +22,9 @@ _VECTORS = 3  # below this, two CPUs are as many as there is to use
     "irq/irqbalance-absent",
     severity=Severity.MEDIUM,
     trust="B",
-    needs=("processes", "interrupts", "cpus"),
+    needs=("processes", "interrupts"),
 )
-def irqbalance_absent(snapshot: Snapshot) -> Verdicts:
+def irqbalance_absent(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """Nothing distributes interrupts over the CPUs.
 
     ## What it does
@@ -46,8 +47,7 @@ def irqbalance_absent(snapshot: Snapshot) -> Verdicts:
     ## References
     - Documentation/networking/scaling.rst, "RSS IRQ Configuration"
     """
-    assert snapshot.cpus is not None
-    if balancer(snapshot) or len(snapshot.cpus.usable) < _FEW_CPUS:
+    if balancer(snapshot) or len(cpus.usable) < _FEW_CPUS:
         return
     vectors = tuple(v for v in receiving(nic_vectors(snapshot)) if not v.managed)
     if len(vectors) < _VECTORS:

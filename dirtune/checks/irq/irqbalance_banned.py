@@ -3,6 +3,7 @@ from collections.abc import Mapping
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import active, card, nic_vectors, receiving
 from dirtune.collect.cpus import Cpus, format_cpulist, parse_cpulist, parse_mask
+from dirtune.collect.settings_files import SettingsFiles
 from dirtune.errors import ParseError
 from dirtune.settings import IrqbalanceVariable
 from dirtune.snapshot import Snapshot
@@ -17,9 +18,9 @@ _WORD_BITS = 64
     "irq/irqbalance-banned",
     severity=Severity.MEDIUM,
     trust="B",
-    needs=("settings_files", "cpus", "interrupts"),
+    needs=("interrupts",),
 )
-def irqbalance_banned(snapshot: Snapshot) -> Verdicts:
+def irqbalance_banned(snapshot: Snapshot, settings_files: SettingsFiles, cpus: Cpus) -> Verdicts:
     """The CPUs that irqbalance may use are too few for a NIC's queues.
 
     ## What it does
@@ -43,29 +44,27 @@ def irqbalance_banned(snapshot: Snapshot) -> Verdicts:
     ## References
     - irqbalance(1)
     """
-    assert snapshot.settings_files is not None
-    assert snapshot.cpus is not None
     if snapshot.processes is None:
         yield inconclusive(
             "the processes are unknown, so it is unknown whether irqbalance is running"
         )
         return
     running = any(p.name == "irqbalance" for p in snapshot.processes)
-    if not running or (snapshot.settings_files.tuned or "").startswith(_PARTITIONING):
+    if not running or (settings_files.tuned or "").startswith(_PARTITIONING):
         return
     try:
-        banned, why = _banned(snapshot.settings_files.irqbalance, snapshot.cpus)
+        banned, why = _banned(settings_files.irqbalance, cpus)
     except ParseError as error:
         yield inconclusive(str(error))
         return
-    if _short(snapshot.settings_files.irqbalance, snapshot.cpus):
-        yield _wrong_width(snapshot.settings_files.irqbalance[_MASK], snapshot.cpus)
+    if _short(settings_files.irqbalance, cpus):
+        yield _wrong_width(settings_files.irqbalance[_MASK], cpus)
     if banned and snapshot.seconds is None:
         yield inconclusive(
             "only two samples show which vectors are active, and only one was taken"
         )
     elif banned:
-        yield from _crowded(snapshot, snapshot.cpus, banned, why)
+        yield from _crowded(snapshot, cpus, banned, why)
 
 
 def _banned(values: Mapping[str, str], cpus: Cpus) -> tuple[frozenset[int], str]:

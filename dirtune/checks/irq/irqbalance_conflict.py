@@ -1,6 +1,7 @@
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import Vector, listed, moved, nic_vectors
 from dirtune.checks.remedies import commands
+from dirtune.collect.processes import Process
 from dirtune.settings import IrqbalanceVariable
 from dirtune.snapshot import Snapshot
 
@@ -14,9 +15,9 @@ _PINNERS = ("set_irq_affin", "mlnx_affinity", "mlnx_tune", "tuna", "tuned")
     "irq/irqbalance-conflict",
     severity=Severity.MEDIUM,
     trust="B",
-    needs=("processes", "interrupts"),
+    needs=("interrupts",),
 )
-def irqbalance_conflict(snapshot: Snapshot) -> Verdicts:
+def irqbalance_conflict(snapshot: Snapshot, processes: tuple[Process, ...]) -> Verdicts:
     """Two programs place the same interrupts: irqbalance moves what the other pins.
 
     ## What it does
@@ -42,7 +43,7 @@ def irqbalance_conflict(snapshot: Snapshot) -> Verdicts:
     ## References
     - irqbalance(1)
     """
-    names = {p.name for p in snapshot.processes or () if not p.kernel}
+    names = {p.name for p in processes if not p.kernel}
     if "irqbalance" not in names:
         return
     vectors = tuple(v for v in nic_vectors(snapshot) if not v.managed)

@@ -1,6 +1,7 @@
 from dirtune.checks import Finding, Severity, Verdicts, check
 from dirtune.checks.irq import ACTIVE_PER_SECOND, Vector, active, named_cpus, nic_vectors, spread
 from dirtune.checks.remedies import boot
+from dirtune.collect.cpus import Cpus
 from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
 
@@ -9,10 +10,10 @@ from dirtune.snapshot import Snapshot
     "irq/isolated-target",
     severity=Severity.MEDIUM,
     trust="B",
-    needs=("interrupts", "cpus"),
+    needs=("interrupts",),
     traffic=True,
 )
-def isolated_target(snapshot: Snapshot) -> Verdicts:
+def isolated_target(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """A NIC interrupts CPUs that are isolated from other work.
 
     ## What it does
@@ -30,8 +31,7 @@ def isolated_target(snapshot: Snapshot) -> Verdicts:
     ## References
     - Documentation/admin-guide/kernel-parameters.txt, `isolcpus=`, `nohz_full=`, `irqaffinity=`
     """
-    assert snapshot.cpus is not None
-    apart = {*snapshot.cpus.isolated, *snapshot.cpus.nohz_full}
+    apart = {*cpus.isolated, *cpus.nohz_full}
     found: dict[str, list[Vector]] = {}
     for vector in active(nic_vectors(snapshot)):
         if _on(vector, apart) and not (vector.managed and _meant(snapshot)):

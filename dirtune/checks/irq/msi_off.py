@@ -11,8 +11,8 @@ from dirtune.collect.pci import PciDevice
 from dirtune.snapshot import Snapshot
 
 
-@check("irq/msi-off", severity=Severity.HIGH, trust="A", needs=("cmdline",))
-def msi_off(snapshot: Snapshot) -> Verdicts:
+@check("irq/msi-off", severity=Severity.HIGH, trust="A")
+def msi_off(snapshot: Snapshot, cmdline: tuple[str, ...]) -> Verdicts:
     """Message-signalled interrupts are off for the whole machine.
 
     ## What it does
@@ -33,7 +33,7 @@ def msi_off(snapshot: Snapshot) -> Verdicts:
     - Documentation/PCI/msi-howto.rst
     - Documentation/admin-guide/kernel-parameters.txt, `pci=nomsi`
     """
-    nomsi = no_msi(snapshot.cmdline or ())
+    nomsi = no_msi(cmdline)
     if _xen(snapshot):
         yield not_applicable("this host is a Xen guest, whose interrupts are event channels")
         return

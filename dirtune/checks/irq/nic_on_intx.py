@@ -44,8 +44,8 @@ class _Cause:
     check: str | None = None
 
 
-@check("irq/nic-on-intx", severity=Severity.HIGH, trust="A", needs=("pci",))
-def nic_on_intx(snapshot: Snapshot) -> Verdicts:
+@check("irq/nic-on-intx", severity=Severity.HIGH, trust="A")
+def nic_on_intx(snapshot: Snapshot, pci: tuple[PciDevice, ...]) -> Verdicts:
     """A NIC uses a legacy INTx line although it could use MSI or MSI-X.
 
     ## What it does
@@ -73,7 +73,7 @@ def nic_on_intx(snapshot: Snapshot) -> Verdicts:
     ## References
     - Documentation/PCI/msi-howto.rst
     """
-    for device in snapshot.pci or ():
+    for device in pci:
         if not _wired_card(device):
             continue
         if device.pcie or device.driver in _ALWAYS:

@@ -12,8 +12,8 @@ _OPTIONS = ("irqpoll", "irqfixup")
 _GRAVE = {"NIC", "storage"}
 
 
-@check("irq/nobody-cared", severity=Severity.CRITICAL, trust="A", needs=("cmdline",))
-def nobody_cared(snapshot: Snapshot) -> Verdicts:
+@check("irq/nobody-cared", severity=Severity.CRITICAL, trust="A")
+def nobody_cared(snapshot: Snapshot, cmdline: tuple[str, ...]) -> Verdicts:
     """The kernel disabled an interrupt line because nobody claimed its interrupts.
 
     ## What it does
@@ -41,7 +41,7 @@ def nobody_cared(snapshot: Snapshot) -> Verdicts:
     - kernel/irq/spurious.c, `note_interrupt()`
     - Documentation/PCI/boot-interrupts.rst
     """
-    options = [word for word in snapshot.cmdline or () if word in _OPTIONS]
+    options = [word for word in cmdline if word in _OPTIONS]
     if options:
         yield _polling(options)
     if snapshot.kernel_log is None:

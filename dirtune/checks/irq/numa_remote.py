@@ -15,10 +15,10 @@ _SAME_SOCKET = 12  # distance of nodes of one AMD socket (NPS > 1)
     "irq/numa-remote",
     severity=Severity.MEDIUM,
     trust="B",
-    needs=("interrupts", "cpus", "pci"),
+    needs=("interrupts", "pci"),
     traffic=True,
 )
-def numa_remote(snapshot: Snapshot) -> Verdicts:
+def numa_remote(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """A NIC interrupts CPUs of another NUMA node.
 
     ## What it does
@@ -38,11 +38,10 @@ def numa_remote(snapshot: Snapshot) -> Verdicts:
     ## References
     - Documentation/networking/scaling.rst
     """
-    assert snapshot.cpus is not None
     if snapshot.cpuinfo and snapshot.cpuinfo.guest:
         yield not_applicable("this host is a guest, whose NUMA nodes the hypervisor chooses")
         return
-    if sum(bool(set(c) & set(snapshot.cpus.online)) for c in snapshot.cpus.nodes.values()) < 2:
+    if sum(bool(set(c) & set(cpus.online)) for c in cpus.nodes.values()) < 2:
         yield not_applicable("this host has one NUMA node")
         return
     vectors = active(nic_vectors(snapshot))
@@ -52,7 +51,7 @@ def numa_remote(snapshot: Snapshot) -> Verdicts:
             yield inconclusive(f"the PCI function of {name} is unknown")
         elif device.numa_node is not None:
             mine = tuple(v for v in vectors if v.interface == name)
-            yield from _judge(snapshot, name, mine, _near(snapshot.cpus, device.numa_node))
+            yield from _judge(snapshot, cpus, name, mine, _near(cpus, device.numa_node))
 
 
 def _near(cpus: Cpus, node: int) -> frozenset[int]:
@@ -63,14 +62,13 @@ def _near(cpus: Cpus, node: int) -> frozenset[int]:
 
 
 def _judge(
-    snapshot: Snapshot, name: str, vectors: tuple[Vector, ...], near: frozenset[int]
+    snapshot: Snapshot, cpus: Cpus, name: str, vectors: tuple[Vector, ...], near: frozenset[int]
 ) -> Verdicts:
-    assert snapshot.cpus is not None
     loads: Mapping[int, float] = per_cpu(vectors)
     total = sum(loads.values())
     remote = {cpu: n for cpu, n in loads.items() if cpu not in near}
     share = sum(remote.values()) / total
-    if share < _SHARE or not near & set(snapshot.cpus.usable):
+    if share < _SHARE or not near & set(cpus.usable):
         return
     speed = next((i.speed_mbps for i in snapshot.interfaces or () if i.name == name), None)
     high = share >= _HIGH_SHARE and (speed or 0) >= _HIGH_MBPS

@@ -4,6 +4,7 @@ from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconc
 from dirtune.checks.irq import Vector, active, moved, near, nic_vectors, receiving, spread
 from dirtune.checks.irq.single_cpu import single_cpu
 from dirtune.checks.remedies import commands
+from dirtune.collect.cpus import Cpus
 from dirtune.settings import CHANNELS, CardValues
 from dirtune.snapshot import Snapshot
 
@@ -16,10 +17,10 @@ _IDLE_SHARE = 0.25  # of the cores near the NIC
     "irq/queue-stacking",
     severity=Severity.MEDIUM,
     trust="B",
-    needs=("interrupts", "cpus"),
+    needs=("interrupts",),
     traffic=True,
 )
-def queue_stacking(snapshot: Snapshot) -> Verdicts:
+def queue_stacking(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """Several queues of a NIC share one core while other cores serve none.
 
     ## What it does
@@ -46,8 +47,8 @@ def queue_stacking(snapshot: Snapshot) -> Verdicts:
         if moved(snapshot, hot):
             yield inconclusive(f"the vectors of {name} moved to other CPUs between the samples")
             continue
-        cores = {_core(snapshot, cpu) for cpu in near(snapshot, name)}
-        by_core = _by_core(snapshot, hot)
+        cores = {_core(cpus, cpu) for cpu in near(snapshot, name)}
+        by_core = _by_core(cpus, hot)
         stacked = {core: queues for core, queues in by_core.items() if len(queues) > 1}
         idle = cores - by_core.keys()
         if stacked and len(hot) <= len(cores) and len(idle) >= _IDLE_SHARE * len(cores):
@@ -59,18 +60,15 @@ def _hot(vectors: list[Vector]) -> tuple[Vector, ...]:
     return tuple(v for v in vectors if (v.rate or 0.0) >= least)
 
 
-def _core(snapshot: Snapshot, cpu: int) -> tuple[int, ...]:
-    assert snapshot.cpus is not None
-    return snapshot.cpus.siblings.get(cpu, (cpu,))
+def _core(cpus: Cpus, cpu: int) -> tuple[int, ...]:
+    return cpus.siblings.get(cpu, (cpu,))
 
 
-def _by_core(
-    snapshot: Snapshot, vectors: Iterable[Vector]
-) -> Mapping[tuple[int, ...], list[Vector]]:
+def _by_core(cpus: Cpus, vectors: Iterable[Vector]) -> Mapping[tuple[int, ...], list[Vector]]:
     found: dict[tuple[int, ...], list[Vector]] = {}
     for vector in vectors:
         loads = vector.rates or {}
-        found.setdefault(_core(snapshot, max(loads, key=lambda c: loads[c])), []).append(vector)
+        found.setdefault(_core(cpus, max(loads, key=lambda c: loads[c])), []).append(vector)
     return found
 
 

@@ -21,6 +21,7 @@ from dirtune.checks.irq import (
     unknown_lines,
 )
 from dirtune.checks.irq.xtpic_mode import drop_noapic
+from dirtune.collect.interrupts import Interrupts
 from dirtune.settings import written
 from dirtune.snapshot import Snapshot
 
@@ -30,8 +31,8 @@ _US_PER_HANDLER = 1.0  # one uncached read of a device register, to say "not min
 _QUIET_KINDS = {"USB", "SMBus"}
 
 
-@check("irq/shared-with-nic", severity=Severity.HIGH, trust="A", needs=("interrupts",))
-def shared_with_nic(snapshot: Snapshot) -> Verdicts:
+@check("irq/shared-with-nic", severity=Severity.HIGH, trust="A")
+def shared_with_nic(snapshot: Snapshot, interrupts: Interrupts) -> Verdicts:
     """A NIC shares its interrupt line with another device.
 
     ## What it does
@@ -65,8 +66,7 @@ def shared_with_nic(snapshot: Snapshot) -> Verdicts:
     - kernel/irq/handle.c, `__handle_irq_event_percpu()`
     - Documentation/PCI/msi-howto.rst
     """
-    table = snapshot.interrupts
-    if table is not None and is_s390(table):
+    if is_s390(interrupts):
         yield not_applicable(
             "this host is an IBM Z, whose adapters have no interrupt lines to share"
         )

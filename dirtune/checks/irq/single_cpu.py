@@ -23,6 +23,7 @@ from dirtune.checks.irq import (
 )
 from dirtune.checks.remedies import boot
 from dirtune.checks.softirq import rps_on, window
+from dirtune.collect.cpus import Cpus
 from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
 
@@ -36,10 +37,10 @@ _RPS_SHARE = 0.20  # of the packets, from which a CPU counts as one that RPS spr
     "irq/single-cpu",
     severity=Severity.HIGH,
     trust="A",
-    needs=("interrupts", "cpus"),
+    needs=("interrupts",),
     traffic=True,
 )
-def single_cpu(snapshot: Snapshot) -> Verdicts:
+def single_cpu(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """All NICs interrupt one CPU.
 
     ## What it does
@@ -66,8 +67,7 @@ def single_cpu(snapshot: Snapshot) -> Verdicts:
     - Documentation/networking/scaling.rst, "RSS IRQ Configuration"
     - Documentation/core-api/irq/irq-affinity.rst
     """
-    assert snapshot.cpus is not None
-    if len(snapshot.cpus.online) < _FEW_CPUS or len(snapshot.cpus.usable) < 2:
+    if len(cpus.online) < _FEW_CPUS or len(cpus.usable) < 2:
         yield not_applicable("this host has too few CPUs to spread interrupts over")
         return
     vectors = active(receiving(nic_vectors(snapshot)))

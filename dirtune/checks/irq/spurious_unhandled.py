@@ -2,7 +2,8 @@ from collections.abc import Iterator
 
 from dirtune.analyse import rates
 from dirtune.analyse.lines import on_msi
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive, one_sample
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.collect.interrupts import Interrupts
 from dirtune.snapshot import Snapshot
 
 _UNHANDLED = 100
@@ -13,8 +14,10 @@ _ROWS = {
 }
 
 
-@check("irq/spurious-unhandled", severity=Severity.MEDIUM, trust="A", needs=("interrupts",))
-def spurious_unhandled(snapshot: Snapshot) -> Verdicts:
+@check("irq/spurious-unhandled", severity=Severity.MEDIUM, trust="A")
+def spurious_unhandled(
+    snapshot: Snapshot, interrupts: Interrupts, earlier: Snapshot, seconds: float
+) -> Verdicts:
     """Interrupts arrive that no handler claims.
 
     ## What it does
@@ -40,20 +43,15 @@ def spurious_unhandled(snapshot: Snapshot) -> Verdicts:
     - kernel/irq/spurious.c, `note_interrupt()`
     - kernel/irq/proc.c, `irq_spurious_proc_show()`
     """
-    if snapshot.earlier is None or not snapshot.seconds:
-        yield one_sample()
-        return
-    yield from _lines(snapshot)
-    yield from _rows(snapshot)
+    yield from _lines(snapshot, interrupts, earlier)
+    yield from _rows(interrupts, earlier, seconds)
     if snapshot.proc_irq is None:
         yield inconclusive("/proc/irq was not read")
 
 
-def _lines(snapshot: Snapshot) -> Iterator[Finding]:
-    assert snapshot.interrupts is not None
-    assert snapshot.earlier is not None
-    before = snapshot.earlier.proc_irq or {}
-    for line in snapshot.interrupts.numbered:
+def _lines(snapshot: Snapshot, table: Interrupts, earlier: Snapshot) -> Iterator[Finding]:
+    before = earlier.proc_irq or {}
+    for line in table.numbered:
         now, then = (snapshot.proc_irq or {}).get(line.irq), before.get(line.irq)
         serial = any(action.startswith("ttyS") for action in line.actions)
         if now is None or then is None or on_msi(line) or serial:
@@ -78,15 +76,12 @@ def _unclaimed(snapshot: Snapshot, irq: str, unhandled: int, risen: int) -> Find
     )
 
 
-def _rows(snapshot: Snapshot) -> Iterator[Finding]:
-    table, seconds = snapshot.interrupts, snapshot.seconds
-    assert table is not None
-    assert snapshot.earlier is not None
-    assert seconds
+def _rows(table: Interrupts, earlier: Snapshot, seconds: float) -> Iterator[Finding]:
     for label, meaning in _ROWS.items():
         line = table.line(label)
-        earlier = snapshot.earlier.interrupts
-        risen = rates.line_delta(earlier, line, table.cpus, seconds) if line else None
+        if line is None:
+            continue
+        risen = rates.line_delta(earlier.interrupts, line, table.cpus, seconds)
         if risen is not None and risen / seconds >= _PER_SECOND:
             yield Finding(
                 subject=label,

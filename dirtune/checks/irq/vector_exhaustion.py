@@ -3,7 +3,7 @@ import re
 from dirtune.analyse.nic_drivers import NIC_DRIVERS
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
 from dirtune.checks.remedies import boot
-from dirtune.collect.kernel_log import in_order
+from dirtune.collect.kernel_log import LogLine, in_order
 from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
 
@@ -18,8 +18,8 @@ _STRAYS = 2  # a CPU that goes offline leaves one
 _OPTIONS = ("intremap=off", "nox2apic", "iommu=off", "intel_iommu=off", "amd_iommu=off")
 
 
-@check("irq/vector-exhaustion", severity=Severity.INFO, trust="C", needs=("kernel_log",))
-def vector_exhaustion(snapshot: Snapshot) -> Verdicts:
+@check("irq/vector-exhaustion", severity=Severity.INFO, trust="C")
+def vector_exhaustion(snapshot: Snapshot, kernel_log: tuple[LogLine, ...]) -> Verdicts:
     """Interrupt vectors ran out, and a NIC got fewer queues.
 
     ## What it does
@@ -43,7 +43,7 @@ def vector_exhaustion(snapshot: Snapshot) -> Verdicts:
     ## References
     - Documentation/admin-guide/kernel-parameters.txt, `intremap=`, `nox2apic`
     """
-    rows = [row.text for row in snapshot.kernel_log or ()]
+    rows = [row.text for row in kernel_log]
     cards = [text for text in rows if _fewer(text) and _of_card(snapshot, text)]
     strays = [text for text in rows if _STRAY.search(text)]
     if cards:

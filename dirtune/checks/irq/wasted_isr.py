@@ -1,6 +1,7 @@
 import msgspec
 
 from dirtune.analyse.forecast import Waste
+from dirtune.analyse.handlers import HandlerWindow
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import foreseen, listed, shared_nic_lines
 from dirtune.snapshot import Snapshot
@@ -12,8 +13,8 @@ _HIGH_SHARE = 0.10
 _ENOUGH_CALLS = 1000
 
 
-@check("irq/wasted-isr", severity=Severity.HIGH, trust="A", needs=("interrupts", "handlers"))
-def wasted_isr(snapshot: Snapshot) -> Verdicts:
+@check("irq/wasted-isr", severity=Severity.HIGH, trust="A", needs=("interrupts",))
+def wasted_isr(snapshot: Snapshot, handlers: HandlerWindow) -> Verdicts:
     """Handlers of other devices run for nothing on a NIC's interrupt line.
 
     ## What it does
@@ -38,7 +39,6 @@ def wasted_isr(snapshot: Snapshot) -> Verdicts:
     ## References
     - include/trace/events/irq.h, `irq_handler_exit`
     """
-    assert snapshot.handlers is not None
     for shared in shared_nic_lines(snapshot):
         waste = shared.waste
         if waste is None or waste.calls < _ENOUGH_CALLS:
@@ -47,7 +47,7 @@ def wasted_isr(snapshot: Snapshot) -> Verdicts:
                 f"the handlers of {shared.subject} were called {calls} times, and "
                 f"{_ENOUGH_CALLS:,} calls are needed"
             )
-        elif not waste.none and _threaded(snapshot, waste):
+        elif not waste.none and _threaded(handlers, waste):
             yield inconclusive(
                 f"the handlers of {shared.subject} run in threads, which never return IRQ_NONE"
             )
@@ -55,15 +55,14 @@ def wasted_isr(snapshot: Snapshot) -> Verdicts:
             yield Finding(
                 subject=shared.subject,
                 severity=_severity(waste),
-                message=_message(waste, snapshot.handlers.seconds) + _hope(snapshot, waste),
-                evidence=_evidence(snapshot, waste),
+                message=_message(waste, handlers.seconds) + _hope(snapshot, waste),
+                evidence=_evidence(snapshot, handlers, waste),
                 cause="irq/shared-with-nic",
             )
 
 
-def _threaded(snapshot: Snapshot, waste: Waste) -> bool:
-    assert snapshot.handlers is not None
-    on_line = (h for h in snapshot.handlers.handlers if h.irq == waste.irq)
+def _threaded(handlers: HandlerWindow, waste: Waste) -> bool:
+    on_line = (h for h in handlers.handlers if h.irq == waste.irq)
     return any(handler.wake_thread for handler in on_line)
 
 
@@ -97,11 +96,10 @@ def _hope(snapshot: Snapshot, waste: Waste) -> str:
     )
 
 
-def _evidence(snapshot: Snapshot, waste: Waste) -> dict[str, object]:
-    assert snapshot.handlers is not None
+def _evidence(snapshot: Snapshot, handlers: HandlerWindow, waste: Waste) -> dict[str, object]:
     return {
         "irq": str(waste.irq),
-        "seconds": snapshot.handlers.seconds,
+        "seconds": handlers.seconds,
         "interrupts": waste.interrupts,
         "handlers": [
             {
@@ -110,7 +108,7 @@ def _evidence(snapshot: Snapshot, waste: Waste) -> dict[str, object]:
                 "irq_none": h.none,
                 "us_per_call": round(h.total_ns / h.calls / 1000, 2) if h.calls else None,
             }
-            for h in snapshot.handlers.handlers
+            for h in handlers.handlers
             if h.irq == waste.irq
         ],
         "wasted_cpu_percent": round(waste.cpu_percent, 3),

@@ -22,8 +22,8 @@ _ISA = re.compile(
 )
 
 
-@check("irq/xtpic-mode", severity=Severity.CRITICAL, trust="A", needs=("interrupts",))
-def xtpic_mode(snapshot: Snapshot) -> Verdicts:
+@check("irq/xtpic-mode", severity=Severity.CRITICAL, trust="A")
+def xtpic_mode(snapshot: Snapshot, interrupts: Interrupts) -> Verdicts:
     """The IO-APIC is not in use, so every device uses the old 8259 interrupt controller.
 
     ## What it does
@@ -46,15 +46,13 @@ def xtpic_mode(snapshot: Snapshot) -> Verdicts:
     ## References
     - Documentation/admin-guide/kernel-parameters.txt, `noapic`
     """
-    table = snapshot.interrupts
-    assert table is not None
     lines = tuple(line for line in pic_lines(snapshot) if _on_pci(line))
     options = pic_options(snapshot.cmdline or ())
-    if not lines or _bare_guest(snapshot, table, options):
+    if not lines or _bare_guest(snapshot, interrupts, options):
         return
     yield Finding(
         subject=f"irq {', '.join(line.irq for line in lines)}",
-        severity=_severity(snapshot, table),
+        severity=_severity(snapshot, interrupts),
         message=_message(lines, options),
         evidence={
             "irqs": [line.irq for line in lines],

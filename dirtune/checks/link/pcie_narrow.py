@@ -85,7 +85,7 @@ def _judged(snapshot: Snapshot, address: str, functions: list[PciDevice]) -> Ver
             f"the slot of {address} may be slower to save power, because no packets were seen"
         )
     elif usable < _ROOM * needed:
-        yield _finding(device, ports, usable, needed)
+        yield _finding(device.address, device.link, device.link_max, ports, (usable, needed))
 
 
 def _usable(link: Link) -> float | None:
@@ -99,11 +99,9 @@ def _awake(snapshot: Snapshot, ports: tuple[Interface, ...]) -> bool:
 
 
 def _finding(
-    device: PciDevice, ports: tuple[Interface, ...], usable: float, needed: float
+    address: str, now: Link, best: Link, ports: tuple[Interface, ...], gbps: tuple[float, float]
 ) -> Finding:
-    now, best = device.link, device.link_max
-    assert now is not None
-    assert best is not None
+    usable, needed = gbps
     return Finding(
         subject=", ".join(port.name for port in ports),
         severity=Severity.HIGH if usable < needed else Severity.MEDIUM,
@@ -113,7 +111,7 @@ def _finding(
             f"GT/s: it carries {usable:g} Gbit/s for ports of {needed:g} Gbit/s"
         ),
         evidence={
-            "pci": device.address,
+            "pci": address,
             "width": now.width,
             "width_max": best.width,
             "gt_per_s": now.gt_per_s,

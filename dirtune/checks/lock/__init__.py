@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dirtune.analyse.probed import LockWaits
+from dirtune.analyse.probed import LockWaits, LockWindow, SoftirqWindow
 from dirtune.checks import Undecided, inconclusive
 from dirtune.checks.irq import listed
-from dirtune.snapshot import Snapshot
 
 NOTABLE_PERCENT = 2.0
 """Waiting as a share of softirq time, in per cent. An estimate, not calibrated."""
@@ -46,21 +45,21 @@ class Waiting:
 
 
 def notable(
-    snapshot: Snapshot,
-    *locks: str,
+    locks: LockWindow,
+    softirqs: SoftirqWindow,
+    *names: str,
     caller: str | None = None,
     percent: float = NOTABLE_PERCENT,
 ) -> Waiting | Undecided | None:
-    """Return the waits for *locks*, in *caller* alone if it is given.
+    """Return the waits for the locks *names*, in *caller* alone if it is given.
 
     None if they take less than *percent* of softirq time.
     """
-    assert snapshot.locks is not None
-    waits = [x for x in snapshot.locks.locks if x.lock in locks and caller in {None, x.caller}]
+    waits = [x for x in locks.locks if x.lock in names and caller in {None, x.caller}]
     total_ns = sum(wait.total_ns for wait in waits)
     if not total_ns:
         return None
-    share = _percent(snapshot, total_ns)
+    share = _percent(locks, softirqs, total_ns)
     if share is None:
         return inconclusive("no softirq ran in the window of the probe")
     if share < percent:
@@ -69,18 +68,15 @@ def notable(
     return Waiting(sum(wait.waits for wait in waits), total_ns, most_ns, _callers(waits), share)
 
 
-def _callers(found: Iterable[LockWaits]) -> tuple[str, ...]:
+def _callers(waits: Iterable[LockWaits]) -> tuple[str, ...]:
     spent: dict[str, int] = {}
-    for each in found:
-        spent[each.caller] = spent.get(each.caller, 0) + each.total_ns
+    for wait in waits:
+        spent[wait.caller] = spent.get(wait.caller, 0) + wait.total_ns
     return tuple(sorted(spent, key=lambda caller: -spent[caller]))
 
 
-def _percent(snapshot: Snapshot, wait_ns: int) -> float | None:
+def _percent(locks: LockWindow, softirqs: SoftirqWindow, wait_ns: int) -> float | None:
     """Return a share of softirq time; the two probes' windows need not be equally long."""
-    locks, softirqs = snapshot.locks, snapshot.softirq_window
-    assert locks is not None
-    assert softirqs is not None
     softirq_ns = sum(each.total_ns for each in softirqs.softirqs)
     if not softirq_ns or not locks.seconds or not softirqs.seconds:
         return None

@@ -1,3 +1,4 @@
+from dirtune.analyse.probed import LockWindow, SoftirqWindow
 from dirtune.checks import (
     Finding,
     Fix,
@@ -21,10 +22,11 @@ _MANY_PER_SECOND = 20_000  # new connections; an estimate, not calibrated
     "lock/ipvs-conn-table",
     severity=Severity.HIGH,
     trust="A",
-    needs=("locks", "softirq_window"),
     roles=("director",),
 )
-def ipvs_conn_table(snapshot: Snapshot) -> Verdicts:
+def ipvs_conn_table(
+    snapshot: Snapshot, locks: LockWindow, softirq_window: SoftirqWindow
+) -> Verdicts:
     """CPUs wait for each other to enter connections into the IPVS table.
 
     ## What it does
@@ -48,7 +50,7 @@ def ipvs_conn_table(snapshot: Snapshot) -> Verdicts:
     ## References
     - net/netfilter/ipvs/ip_vs_conn.c, `CT_LOCKARRAY_BITS`
     """
-    waiting = notable(snapshot, _LOCKS, percent=_HIGH_PERCENT)
+    waiting = notable(locks, softirq_window, _LOCKS, percent=_HIGH_PERCENT)
     if isinstance(waiting, Undecided):
         yield waiting
     elif waiting:

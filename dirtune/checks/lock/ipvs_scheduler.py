@@ -1,5 +1,6 @@
 import re
 
+from dirtune.analyse.probed import LockWindow, SoftirqWindow
 from dirtune.checks import Finding, Fix, Severity, Undecided, Verdicts, check
 from dirtune.checks.ipvs import edited
 from dirtune.checks.lock import Waiting, notable
@@ -16,10 +17,12 @@ _CALLER = re.compile(r"ip_vs_(?P<scheduler>rr|wrr|lblcr?)_schedule")
     "lock/ipvs-scheduler",
     severity=Severity.MEDIUM,
     trust="A",
-    needs=("locks", "softirq_window", "services"),
+    needs=("services",),
     roles=("director",),
 )
-def ipvs_scheduler(snapshot: Snapshot) -> Verdicts:
+def ipvs_scheduler(
+    snapshot: Snapshot, locks: LockWindow, softirq_window: SoftirqWindow
+) -> Verdicts:
     """CPUs wait for each other to choose a real server of one service.
 
     ## What it does
@@ -43,10 +46,9 @@ def ipvs_scheduler(snapshot: Snapshot) -> Verdicts:
     ## References
     - net/netfilter/ipvs/ip_vs_rr.c, ip_vs_wrr.c, ip_vs_lblc.c, ip_vs_lblcr.c
     """
-    assert snapshot.locks is not None
-    callers = {wait.caller for wait in snapshot.locks.locks if wait.lock == _LOCK}
+    callers = {wait.caller for wait in locks.locks if wait.lock == _LOCK}
     for scheduler in filter(None, map(_CALLER.fullmatch, sorted(callers))):
-        waiting = notable(snapshot, _LOCK, caller=scheduler[0])
+        waiting = notable(locks, softirq_window, _LOCK, caller=scheduler[0])
         if isinstance(waiting, Undecided):
             yield waiting
         elif waiting:

@@ -1,3 +1,4 @@
+from dirtune.analyse.probed import LockWindow, SoftirqWindow
 from dirtune.checks import Finding, Severity, Undecided, Verdicts, check, not_applicable
 from dirtune.checks.ipvs import per_second, thread_percents
 from dirtune.checks.lock import Waiting, notable
@@ -15,10 +16,9 @@ _PERSIST = {"net/ipv4/vs/sync_persist_mode": 1}
     "lock/ipvs-sync",
     severity=Severity.HIGH,
     trust="A",
-    needs=("locks", "softirq_window"),
     roles=("director",),
 )
-def ipvs_sync(snapshot: Snapshot) -> Verdicts:
+def ipvs_sync(snapshot: Snapshot, locks: LockWindow, softirq_window: SoftirqWindow) -> Verdicts:
     """CPUs wait for each other to send connections to the backup director.
 
     ## What it does
@@ -48,7 +48,7 @@ def ipvs_sync(snapshot: Snapshot) -> Verdicts:
     if _sends(snapshot) is False:
         yield not_applicable("no master sync daemon runs on this host")
         return
-    waiting = notable(snapshot, *_LOCKS)
+    waiting = notable(locks, softirq_window, *_LOCKS)
     if isinstance(waiting, Undecided):
         yield waiting
     elif waiting:

@@ -1,5 +1,6 @@
 import re
 
+from dirtune.analyse.probed import LockWindow, SoftirqWindow
 from dirtune.checks import (
     Finding,
     Fix,
@@ -13,6 +14,7 @@ from dirtune.checks import (
 from dirtune.checks.lock import Waiting, notable
 from dirtune.checks.nic import ports
 from dirtune.checks.remedies import commands
+from dirtune.collect.rulesets import Rulesets
 from dirtune.snapshot import Snapshot
 
 _LOCK = "qdisc root lock"
@@ -26,9 +28,11 @@ _PLAIN = frozenset({"pfifo_fast", "pfifo", "bfifo", "fq_codel", "fq", "codel", "
     "lock/qdisc-root",
     severity=Severity.INFO,
     trust="C",
-    needs=("locks", "softirq_window", "rulesets", "interfaces"),
+    needs=("interfaces",),
 )
-def qdisc_root(snapshot: Snapshot) -> Verdicts:
+def qdisc_root(
+    snapshot: Snapshot, locks: LockWindow, softirq_window: SoftirqWindow, rulesets: Rulesets
+) -> Verdicts:
     """CPUs wait for each other to send, because a NIC has one queueing discipline.
 
     ## What it does
@@ -51,23 +55,22 @@ def qdisc_root(snapshot: Snapshot) -> Verdicts:
     ## References
     - Documentation/admin-guide/sysctl/net.rst, `default_qdisc`
     """
-    waiting = notable(snapshot, _LOCK)
+    waiting = notable(locks, softirq_window, _LOCK)
     if isinstance(waiting, Undecided):
         yield waiting
     elif waiting:
-        yield from _judged(snapshot, waiting)
+        yield from _judged(snapshot, rulesets, waiting)
 
 
-def _judged(snapshot: Snapshot, waiting: Waiting) -> Verdicts:
-    assert snapshot.rulesets is not None
-    if snapshot.rulesets.qdiscs is None:
+def _judged(snapshot: Snapshot, rulesets: Rulesets, waiting: Waiting) -> Verdicts:
+    if rulesets.qdiscs is None:
         yield inconclusive(
             f"{waiting.message}; the queueing disciplines are unknown, because tc(8) did not "
             "answer"
         )
         return
     queues = {port.name: len(port.tx_queues) for port in ports(snapshot)}
-    for root in filter(None, map(_ROOT.fullmatch, snapshot.rulesets.qdiscs)):
+    for root in filter(None, map(_ROOT.fullmatch, rulesets.qdiscs)):
         if queues.get(root["interface"], 0) > 1 and root["kind"] not in _MANY_QUEUES:
             yield _finding(snapshot, root["interface"], root["kind"], waiting)
 

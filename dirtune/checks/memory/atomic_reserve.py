@@ -6,6 +6,7 @@ from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconc
 from dirtune.checks.irq import listed
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.kernel_log import in_order
+from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _NAME = "vm/min_free_kbytes"
@@ -21,10 +22,8 @@ _NEW, _NO_MEMORY = re.compile(r"ip_vs_conn_new"), re.compile(r"no memory")
 _COUNTER = re.compile(r"(?=.*rx)(?=.*alloc)(?=.*(?:fail|err))", re.IGNORECASE)
 
 
-@check(
-    "memory/atomic-reserve", severity=Severity.MEDIUM, trust="B", needs=("sysctls",), mends=True
-)
-def atomic_reserve(snapshot: Snapshot) -> Verdicts:
+@check("memory/atomic-reserve", severity=Severity.MEDIUM, trust="B", mends=True)
+def atomic_reserve(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """Too little memory is kept free for bursts of packets.
 
     ## What it does
@@ -52,8 +51,7 @@ def atomic_reserve(snapshot: Snapshot) -> Verdicts:
     - Documentation/admin-guide/sysctl/vm.rst, `min_free_kbytes`
     - mm/page_alloc.c, `warn_alloc()`
     """
-    assert snapshot.sysctls is not None
-    reserve = snapshot.sysctls.number(_NAME)
+    reserve = sysctls.number(_NAME)
     messages, rises = _messages(snapshot), dict(_rises(snapshot))
     failures = [f"the kernel log holds {len(messages)} of them"] if messages else []
     failures += [f"{name} rose by {count:,}" for name, count in rises.items()]
@@ -61,7 +59,7 @@ def atomic_reserve(snapshot: Snapshot) -> Verdicts:
         message = (
             f"The kernel failed to allocate memory for packets or connections: {listed(failures)}"
         )
-        yield _finding(snapshot, Severity.HIGH, message, messages, rises)
+        yield _finding(snapshot, sysctls, Severity.HIGH, message, messages, rises)
         return
     speed = max((i.speed_mbps or 0 for i in snapshot.interfaces or () if i.physical), default=0)
     if reserve is not None and reserve < _LOW_KB and speed >= _FAST_MBPS:
@@ -69,7 +67,7 @@ def atomic_reserve(snapshot: Snapshot) -> Verdicts:
             f"vm.min_free_kbytes keeps only {reserve >> 10} MiB free, which is little for a "
             f"link of {speed // 1000} Gbit/s"
         )
-        yield _finding(snapshot, Severity.MEDIUM, message, (), {})
+        yield _finding(snapshot, sysctls, Severity.MEDIUM, message, (), {})
         return
     if reserve is None or (reserve < _LOW_KB and not speed):
         yield inconclusive("vm.min_free_kbytes or the speed of the links is unknown")
@@ -103,23 +101,23 @@ def _rises(snapshot: Snapshot) -> Iterator[tuple[str, int]]:
 
 def _finding(
     snapshot: Snapshot,
+    sysctls: Sysctls,
     severity: Severity,
     message: str,
     messages: tuple[str, ...],
     rises: dict[str, int],
 ) -> Finding:
-    assert snapshot.sysctls is not None
     return Finding(
         subject="vm.min_free_kbytes",
         severity=severity,
         message=message,
         evidence={
-            "min_free_kb": snapshot.sysctls.number(_NAME),
+            "min_free_kb": sysctls.number(_NAME),
             "memory_bytes": (snapshot.meminfo or {}).get("MemTotal"),
             "log": list(messages[-3:]),
             "rises": rises,
         },
-        fixes=_fixes(snapshot, snapshot.sysctls.number(_NAME)),
+        fixes=_fixes(snapshot, sysctls.number(_NAME)),
     )
 
 

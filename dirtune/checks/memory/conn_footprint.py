@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import entries, new_per_second, page_bytes, per_second, templates
 from dirtune.checks.remedies import sysctl
@@ -14,10 +16,10 @@ _THRESHOLD_PERCENT = 5  # of memory; an estimate, not calibrated
     "memory/conn-footprint",
     severity=Severity.HIGH,
     trust="A",
-    needs=("services", "meminfo"),
+    needs=("services",),
     roles=("director",),
 )
-def conn_footprint(snapshot: Snapshot) -> Verdicts:
+def conn_footprint(snapshot: Snapshot, meminfo: Mapping[str, int]) -> Verdicts:
     """The connection table will not fit into memory.
 
     ## What it does
@@ -48,7 +50,7 @@ def conn_footprint(snapshot: Snapshot) -> Verdicts:
     """
     if snapshot.sysctls and snapshot.sysctls.text(f"{_VS}conn_max") is not None:
         return
-    memory = (snapshot.meminfo or {})["MemTotal"]
+    memory = meminfo["MemTotal"]
     held = entries(snapshot) + (templates(snapshot) or 0)
     coming = _coming(snapshot)
     projected = max(held, coming or 0)

@@ -3,6 +3,7 @@ from collections.abc import Mapping
 from dirtune.analyse import rates
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
 from dirtune.checks.remedies import sysctl
+from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _FULL_PERCENT = 80
@@ -14,10 +15,11 @@ _NAMES = {"ipv4": "ARP", "ipv6": "IPv6 neighbour"}
     "net/neigh-overflow",
     severity=Severity.HIGH,
     trust="A",
-    needs=("neighbours", "sysctls"),
     mends=True,
 )
-def neigh_overflow(snapshot: Snapshot) -> Verdicts:
+def neigh_overflow(
+    snapshot: Snapshot, neighbours: Mapping[str, Mapping[str, int]], sysctls: Sysctls
+) -> Verdicts:
     """The neighbour table is at its limit.
 
     ## What it does
@@ -43,17 +45,17 @@ def neigh_overflow(snapshot: Snapshot) -> Verdicts:
     - Documentation/networking/ip-sysctl.rst, `neigh/default/gc_thresh3`
     - net/core/neighbour.c, `neigh_alloc()`
     """
-    for family in snapshot.neighbours or {}:
-        yield from _judged(snapshot, family)
+    for family in neighbours:
+        yield from _judged(snapshot, sysctls, family)
 
 
-def _judged(snapshot: Snapshot, family: str) -> Verdicts:
+def _judged(snapshot: Snapshot, sysctls: Sysctls, family: str) -> Verdicts:
     table = (snapshot.neighbours or {})[family]
-    entries, limit = _entries(table), _limit(snapshot, family)
+    entries, limit = _entries(table), _limit(sysctls, family)
     rise = _rise(snapshot, family)
     percent = 100 * table["entries"] / limit if limit and "entries" in table else None
     if rise:
-        yield _finding(snapshot, family, rise)
+        yield _finding(snapshot, sysctls, family, rise)
     elif percent is None:
         yield inconclusive(
             f"gc_thresh3 or the number of entries of the {_NAMES[family]} table is unknown"
@@ -61,7 +63,7 @@ def _judged(snapshot: Snapshot, family: str) -> Verdicts:
     elif percent >= _FULL_PERCENT and entries is None and family == "ipv4":
         yield inconclusive("the permanent entries of the ARP table are unknown")
     elif _full(family, table, limit):
-        yield _finding(snapshot, family, rise)
+        yield _finding(snapshot, sysctls, family, rise)
     elif rise is None and table.get("table_fulls") != 0:
         yield inconclusive(
             f"it is unknown whether table_fulls of the {_NAMES[family]} table rises"
@@ -80,9 +82,8 @@ def _entries(table: Mapping[str, int]) -> int | None:
     return max(0, table["entries"] - table["permanent"])
 
 
-def _limit(snapshot: Snapshot, family: str) -> int | None:
-    assert snapshot.sysctls is not None
-    return snapshot.sysctls.number(f"net/{family}/neigh/default/gc_thresh3")
+def _limit(sysctls: Sysctls, family: str) -> int | None:
+    return sysctls.number(f"net/{family}/neigh/default/gc_thresh3")
 
 
 def _rise(snapshot: Snapshot, family: str) -> int | None:
@@ -91,8 +92,8 @@ def _rise(snapshot: Snapshot, family: str) -> int | None:
     return rates.increase(then.get("table_fulls"), now.get("table_fulls"))
 
 
-def _finding(snapshot: Snapshot, family: str, rise: int | None) -> Finding:
-    table, limit = (snapshot.neighbours or {})[family], _limit(snapshot, family)
+def _finding(snapshot: Snapshot, sysctls: Sysctls, family: str, rise: int | None) -> Finding:
+    table, limit = (snapshot.neighbours or {})[family], _limit(sysctls, family)
     facts = [] if not rise else [f"was full {rise:,} times in {snapshot.seconds or 0:.0f} s"]
     if "entries" in table:
         most = "an unknown number of" if limit is None else f"{limit:,}"

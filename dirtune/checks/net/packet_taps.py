@@ -3,6 +3,7 @@ from dirtune.checks.ipvs import vips
 from dirtune.checks.net import pps
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface
+from dirtune.collect.packet import PacketSocket
 from dirtune.snapshot import Snapshot
 
 _EVERY_PACKET = 0x0003  # ETH_P_ALL
@@ -17,10 +18,11 @@ _ALL = "all interfaces"
     "net/packet-taps",
     severity=Severity.HIGH,
     trust="B",
-    needs=("packet", "interfaces"),
     roles=("director",),
 )
-def packet_taps(snapshot: Snapshot) -> Verdicts:
+def packet_taps(
+    snapshot: Snapshot, packet: tuple[PacketSocket, ...], interfaces: tuple[Interface, ...]
+) -> Verdicts:
     """A program takes a copy of every packet of an interface.
 
     ## What it does
@@ -49,13 +51,12 @@ def packet_taps(snapshot: Snapshot) -> Verdicts:
     - packet(7)
     - net/packet/af_packet.c, `packet_rcv()`
     """
-    assert snapshot.packet is not None
     counted: dict[int, int] = {}
-    for socket in snapshot.packet:
+    for socket in packet:
         if socket.protocol == _EVERY_PACKET and socket.running:
             counted[socket.ifindex] = counted.get(socket.ifindex, 0) + 1
     if counted.get(0):
-        physical = tuple(i for i in snapshot.interfaces or () if i.physical)
+        physical = tuple(i for i in interfaces if i.physical)
         yield from _tapped(snapshot, _ALL, physical, counted[0])
     for port in _carrying(snapshot):
         sockets = counted.get(port.ifindex or -1, 0)

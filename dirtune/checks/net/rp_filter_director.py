@@ -4,7 +4,8 @@ from dirtune.checks.ipvs import vips
 from dirtune.checks.irq import listed
 from dirtune.checks.realserver import policy_routed
 from dirtune.checks.remedies import sysctl
-from dirtune.collect.routes import route_to
+from dirtune.collect.routes import Route, route_to
+from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _STRICT, _LOOSE = 1, 2
@@ -16,11 +17,12 @@ _ANYWHERE = "0.0.0.0"  # noqa: S104  (where clients are, as far as a route goes)
     "net/rp-filter-director",
     severity=Severity.HIGH,
     trust="A",
-    needs=("sysctls", "routes"),
     roles=("director",),
     mends=True,
 )
-def rp_filter_director(snapshot: Snapshot) -> Verdicts:
+def rp_filter_director(
+    snapshot: Snapshot, sysctls: Sysctls, routes: tuple[Route, ...]
+) -> Verdicts:
     """The reverse path filter drops packets of clients whose way back differs.
 
     ## What it does
@@ -48,19 +50,19 @@ def rp_filter_director(snapshot: Snapshot) -> Verdicts:
     - Documentation/networking/ip-sysctl.rst, `rp_filter`
     - net/ipv4/fib_frontend.c, `__fib_validate_source()`
     """
-    names = tuple(dict.fromkeys(route.interface for route in snapshot.routes or ()))
+    names = tuple(dict.fromkeys(route.interface for route in routes))
     if len(names) < 2:
         return
     strict = tuple(name for name in names if _mode(snapshot, name) == _STRICT)
     rise = _rise(snapshot)
     if strict and rise:
-        yield _dropping(snapshot, strict, rise)
+        yield _dropping(snapshot, sysctls, strict, rise)
         return
     for name in names:
         if _mode(snapshot, name) is None:
             yield inconclusive(f"rp_filter of {name} is unknown")
     if strict:
-        yield from _by_config(snapshot, strict)
+        yield from _by_config(snapshot, sysctls, strict)
 
 
 def _mode(snapshot: Snapshot, interface: str) -> int | None:
@@ -72,7 +74,7 @@ def _rise(snapshot: Snapshot) -> int | None:
     return rates.increase(then.get(_COUNTER), now.get(_COUNTER)) if then and now else None
 
 
-def _by_config(snapshot: Snapshot, strict: tuple[str, ...]) -> Verdicts:
+def _by_config(snapshot: Snapshot, sysctls: Sysctls, strict: tuple[str, ...]) -> Verdicts:
     best = route_to(snapshot.routes or (), _ANYWHERE)
     if best is None:  # every client is on a link or behind a route of its own
         return
@@ -83,7 +85,7 @@ def _by_config(snapshot: Snapshot, strict: tuple[str, ...]) -> Verdicts:
     arriving = _arrivals(snapshot)
     asymmetric = [name for name in suspects if name in arriving]
     for name in asymmetric:
-        yield _asymmetric(snapshot, name, best.interface)
+        yield _asymmetric(snapshot, sysctls, name, best.interface)
     if suspects and not asymmetric and not arriving:
         yield inconclusive("no virtual address is on a link, so the way in of clients is unknown")
 
@@ -102,32 +104,33 @@ def _loosen(snapshot: Snapshot, names: tuple[str, ...]) -> tuple[Fix, ...]:
     return (sysctl(snapshot, "loosen-rp-filter", "Check source addresses loosely", values),)
 
 
-def _evidence(snapshot: Snapshot, names: tuple[str, ...], rise: int | None) -> dict[str, object]:
-    assert snapshot.sysctls is not None
+def _evidence(
+    snapshot: Snapshot, sysctls: Sysctls, names: tuple[str, ...], rise: int | None
+) -> dict[str, object]:
     return {
-        "rp_filter": {n: snapshot.sysctls.conf(n, "rp_filter") for n in ("all", *names)},
+        "rp_filter": {n: sysctls.conf(n, "rp_filter") for n in ("all", *names)},
         "dropped_packets": rise,
         "seconds": snapshot.seconds,
     }
 
 
-def _dropping(snapshot: Snapshot, strict: tuple[str, ...], rise: int) -> Finding:
+def _dropping(snapshot: Snapshot, sysctls: Sysctls, strict: tuple[str, ...], rise: int) -> Finding:
     return Finding(
         subject=", ".join(strict),
         severity=Severity.HIGH,
         message=f"The strict rp_filter of {listed(strict)} dropped {rise:,} packets in "
         f"{snapshot.seconds or 0:.0f} s",
-        evidence=_evidence(snapshot, strict, rise),
+        evidence=_evidence(snapshot, sysctls, strict, rise),
         fixes=_loosen(snapshot, strict),
     )
 
 
-def _asymmetric(snapshot: Snapshot, name: str, back: str) -> Finding:
+def _asymmetric(snapshot: Snapshot, sysctls: Sysctls, name: str, back: str) -> Finding:
     return Finding(
         subject=name,
         severity=Severity.MEDIUM,
         message=f"rp_filter of {name} is {_STRICT}, so packets of clients that come in there "
         f"are dropped, because the route back leads out of {back}",
-        evidence=_evidence(snapshot, (name,), _rise(snapshot)) | {"best_route": back},
+        evidence=_evidence(snapshot, sysctls, (name,), _rise(snapshot)) | {"best_route": back},
         fixes=_loosen(snapshot, (name,)),
     )

@@ -6,6 +6,7 @@ from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconc
 from dirtune.checks.conntrack import may_touch
 from dirtune.checks.ipvs import running, vips
 from dirtune.checks.remedies import sysctl
+from dirtune.collect.rulesets import Rulesets
 from dirtune.snapshot import Snapshot
 
 _MANY = 500  # rules for each packet; an estimate, not calibrated
@@ -41,10 +42,9 @@ _Chains = Mapping[tuple[str, str], _Chain]  # by table and name
     "net/ruleset-cost",
     severity=Severity.INFO,
     trust="C",
-    needs=("rulesets",),
     roles=("director",),
 )
-def ruleset_cost(snapshot: Snapshot) -> Verdicts:
+def ruleset_cost(snapshot: Snapshot, rulesets: Rulesets) -> Verdicts:
     """Each packet to a virtual service walks through long lists of rules.
 
     ## What it does
@@ -71,8 +71,7 @@ def ruleset_cost(snapshot: Snapshot) -> Verdicts:
     - nft(8), ipset(8)
     - Documentation/networking/ip-sysctl.rst, `bridge-nf-call-iptables`
     """
-    assert snapshot.rulesets is not None
-    nft, iptables = snapshot.rulesets.nft, snapshot.rulesets.iptables
+    nft, iptables = rulesets.nft, rulesets.iptables
     if nft is not None and any("iptables-nft-save" in row for row in (iptables or ())[:1]):
         iptables = ()  # the same rules once more
     yield from _bridge(snapshot)

@@ -6,6 +6,7 @@ from dirtune.checks.irq import near
 from dirtune.checks.nic import card, ports, serving
 from dirtune.checks.nic.single_queue import single_queue
 from dirtune.checks.remedies import commands
+from dirtune.collect.cpus import Cpus
 from dirtune.collect.net import Interface
 from dirtune.settings import CHANNELS, CardValues
 from dirtune.snapshot import Snapshot
@@ -18,10 +19,10 @@ _LIMIT = 32  # queues, where vendors advise so: on AMD, and for NICs of mlx5
     "nic/channels-low",
     severity=Severity.MEDIUM,
     trust="B",
-    needs=("interfaces", "ethtool", "cpus", "stat"),
+    needs=("interfaces", "ethtool", "stat"),
     traffic=True,
 )
-def channels_low(snapshot: Snapshot) -> Verdicts:
+def channels_low(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """A NIC has fewer queues enabled than it could use, and a CPU of its queues is busy.
 
     ## What it does
@@ -53,13 +54,13 @@ def channels_low(snapshot: Snapshot) -> Verdicts:
     for port in ports(snapshot):
         channels = card(snapshot, port.name).channels or {}
         kind, now, most = _channels(channels)
-        useful = min(most, _cores(snapshot, port))
+        useful = min(most, _cores(snapshot, cpus, port))
         if not now or now >= useful:
             continue
-        cpus = serving(snapshot, port.name)
-        if not cpus:
+        busy = serving(snapshot, port.name)
+        if not busy:
             yield inconclusive(f"the CPUs that serve the queues of {port.name} are unknown")
-        work = {cpu: _interrupted(times.get(cpu, {})) for cpu in cpus}
+        work = {cpu: _interrupted(times.get(cpu, {})) for cpu in busy}
         hot = {cpu: percent for cpu, percent in work.items() if percent >= _HOT_PERCENT}
         if hot:
             yield _finding(snapshot, port, (kind, now, useful), hot)
@@ -72,9 +73,8 @@ def _channels(channels: Mapping[str, int]) -> tuple[str, int, int]:
     return "rx", channels.get("rx_count", 0), channels.get("max_rx", 0)
 
 
-def _cores(snapshot: Snapshot, port: Interface) -> int:
-    assert snapshot.cpus is not None
-    cores = snapshot.cpus.cores(near(snapshot, port.name))
+def _cores(snapshot: Snapshot, cpus: Cpus, port: Interface) -> int:
+    cores = cpus.cores(near(snapshot, port.name))
     model = (snapshot.cpuinfo and snapshot.cpuinfo.model) or ""
     limited = model.startswith("AMD") or port.driver == "mlx5_core"
     return min(cores, _LIMIT) if limited else cores

@@ -2,6 +2,7 @@ from dirtune.analyse import rates
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import paravirtual
 from dirtune.checks.nic import before, ports
+from dirtune.collect.cpuinfo import CpuInfo
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
@@ -13,10 +14,10 @@ _OFTEN_REAL = frozenset({"igb"})  # passed through to guests more often than emu
     "nic/emulated-device",
     severity=Severity.HIGH,
     trust="A",
-    needs=("interfaces", "cpuinfo"),
+    needs=("interfaces",),
     traffic=True,
 )
-def emulated_device(snapshot: Snapshot) -> Verdicts:
+def emulated_device(snapshot: Snapshot, cpuinfo: CpuInfo) -> Verdicts:
     """A guest's NIC is an emulated one.
 
     ## What it does
@@ -43,11 +44,10 @@ def emulated_device(snapshot: Snapshot) -> Verdicts:
     ## References
     - Documentation/networking/device_drivers/ethernet/intel/i40e.rst, on virtual machines
     """
-    assert snapshot.cpuinfo is not None
     for port in ports(snapshot):
-        if snapshot.cpuinfo.guest is None:
+        if cpuinfo.guest is None:
             yield inconclusive("it is unknown on this architecture whether the host is a guest")
-        elif snapshot.cpuinfo.guest and port.driver is None:
+        elif cpuinfo.guest and port.driver is None:
             yield inconclusive(f"the driver of {port.name} is unknown")
         elif port.driver not in _OFTEN_REAL and paravirtual(snapshot, port.driver):
             yield from _judged(snapshot, port)

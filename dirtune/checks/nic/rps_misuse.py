@@ -6,6 +6,7 @@ from dirtune.checks.ipvs import forwarding
 from dirtune.checks.irq import card, named_cpus, near
 from dirtune.checks.nic import ports, steer
 from dirtune.checks.remedies import commands
+from dirtune.collect.cpus import Cpus
 from dirtune.collect.net import Interface, Queue
 from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
@@ -19,8 +20,8 @@ class _Fault:
     rows: tuple[KernelFile, ...]
 
 
-@check("nic/rps-misuse", severity=Severity.LOW, trust="B", needs=("interfaces", "cpus"))
-def rps_misuse(snapshot: Snapshot) -> Verdicts:
+@check("nic/rps-misuse", severity=Severity.LOW, trust="B", needs=("interfaces",))
+def rps_misuse(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """RPS or RFS sends packets to CPUs where they need not go.
 
     ## What it does
@@ -48,7 +49,7 @@ def rps_misuse(snapshot: Snapshot) -> Verdicts:
     - Documentation/networking/scaling.rst, "RPS" and "RFS"
     """
     for port in ports(snapshot):
-        faults = tuple(_faults(snapshot, port))
+        faults = tuple(_faults(snapshot, cpus, port))
         if faults:
             yield _finding(snapshot, port, faults)
         elif not port.rx_queues or any(queue.cpus is None for queue in port.rx_queues):
@@ -57,15 +58,14 @@ def rps_misuse(snapshot: Snapshot) -> Verdicts:
             yield inconclusive("it is unknown whether RFS is on")
 
 
-def _faults(snapshot: Snapshot, port: Interface) -> Iterator[_Fault]:
-    assert snapshot.cpus is not None
+def _faults(snapshot: Snapshot, cpus: Cpus, port: Interface) -> Iterator[_Fault]:
     masked = [queue for queue in port.rx_queues if queue.cpus]
-    cores = snapshot.cpus.cores(near(snapshot, port.name))
+    cores = cpus.cores(near(snapshot, port.name))
     if masked and len(port.rx_queues) >= cores:
         what = f"RPS is on although {port.name} has {len(port.rx_queues)} queues for {cores} cores"
         yield _Fault(what, tuple(steer(port, queue.name, ()) for queue in masked))
     else:
-        yield from _wrong_cpus(snapshot, port, masked)
+        yield from _wrong_cpus(snapshot, cpus, port, masked)
     if _forwards_only(snapshot) and _sockets(snapshot):
         at = f"/sys/class/net/{port.name}/queues"
         rows = tuple(
@@ -78,20 +78,21 @@ def _faults(snapshot: Snapshot, port: Interface) -> Iterator[_Fault]:
             )
 
 
-def _wrong_cpus(snapshot: Snapshot, port: Interface, masked: list[Queue]) -> Iterator[_Fault]:
-    assert snapshot.cpus is not None
+def _wrong_cpus(
+    snapshot: Snapshot, cpus: Cpus, port: Interface, masked: list[Queue]
+) -> Iterator[_Fault]:
     named = {cpu for queue in masked for cpu in queue.cpus or ()}
-    offline = named - {*snapshot.cpus.online}
+    offline = named - {*cpus.online}
     remote = _remote(snapshot, port, named) - offline
     rows = []
     for queue in masked:
         right = {*(queue.cpus or ())} - offline - remote
         if right != {*(queue.cpus or ())}:
             rows.append(steer(port, queue.name, right or near(snapshot, port.name)))
-    for cpus, where in ((offline, "offline"), (remote, "on another NUMA node")):
-        if cpus:
-            verb = "is" if len(cpus) == 1 else "are"
-            what = f"{named_cpus(sorted(cpus))} in the RPS masks of {port.name} {verb} {where}"
+    for wrong, where in ((offline, "offline"), (remote, "on another NUMA node")):
+        if wrong:
+            verb = "is" if len(wrong) == 1 else "are"
+            what = f"{named_cpus(sorted(wrong))} in the RPS masks of {port.name} {verb} {where}"
             yield _Fault(what, (*rows,))
 
 

@@ -22,7 +22,7 @@ _MANY_FLOWS = 1_000  # an estimate, not calibrated
     needs=("interfaces", "ethtool"),
     traffic=True,
 )
-def rss_skew(snapshot: Snapshot) -> Verdicts:
+def rss_skew(snapshot: Snapshot, seconds: float) -> Verdicts:
     """A NIC spreads many flows unevenly over its receive queues.
 
     ## What it does
@@ -52,9 +52,9 @@ def rss_skew(snapshot: Snapshot) -> Verdicts:
     """
     for port in ports(snapshot):
         packets = received(snapshot, port)
-        if packets is None or not snapshot.seconds:
+        if packets is None:
             yield inconclusive(f"the packets of {port.name} were not counted in both samples")
-        elif len(port.rx_queues) >= _QUEUES and packets >= _LEAST_PPS * snapshot.seconds:
+        elif len(port.rx_queues) >= _QUEUES and packets >= _LEAST_PPS * seconds:
             yield from _judged(snapshot, port)
 
 

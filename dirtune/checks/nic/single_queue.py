@@ -19,7 +19,7 @@ _HIGH_PERCENT = 50.0  # of the serving CPU, in softirq
     needs=("interfaces", "cpus"),
     traffic=True,
 )
-def single_queue(snapshot: Snapshot) -> Verdicts:
+def single_queue(snapshot: Snapshot, seconds: float) -> Verdicts:
     """One receive queue feeds a host with several CPUs, and RPS is off.
 
     ## What it does
@@ -50,7 +50,7 @@ def single_queue(snapshot: Snapshot) -> Verdicts:
         packets = received(snapshot, port)
         if _queues(snapshot, port) > 1 or len(near(snapshot, port.name)) < 2:
             continue
-        pps = None if packets is None or not snapshot.seconds else packets / snapshot.seconds
+        pps = None if packets is None else packets / seconds
         if pps is None:
             yield inconclusive(f"the packets of {port.name} were not counted in both samples")
         else:

@@ -1,5 +1,6 @@
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.realserver import policy_routed
+from dirtune.collect.ip_vs import Service
 from dirtune.collect.routes import Route, route_to
 from dirtune.snapshot import Snapshot
 
@@ -8,10 +9,11 @@ from dirtune.snapshot import Snapshot
     "realserver/dr-off-link",
     severity=Severity.CRITICAL,
     trust="A",
-    needs=("services", "routes"),
     roles=("director",),
 )
-def dr_off_link(snapshot: Snapshot) -> Verdicts:
+def dr_off_link(
+    snapshot: Snapshot, services: tuple[Service, ...], routes: tuple[Route, ...]
+) -> Verdicts:
     """A real server of direct routing is behind a router.
 
     ## What it does
@@ -35,12 +37,12 @@ def dr_off_link(snapshot: Snapshot) -> Verdicts:
     """
     direct = dict.fromkeys(
         d.address
-        for s in snapshot.services or ()
+        for s in services
         for d in s.destinations
         if d.forward == "Route" and ":" not in d.address
     )
     for address in direct:
-        route = route_to(snapshot.routes or (), address)
+        route = route_to(routes, address)
         if address in (snapshot.addresses or ()):
             continue
         if route is None:

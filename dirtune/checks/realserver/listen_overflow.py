@@ -19,11 +19,10 @@ _COUNTERS = (_FULL, _DROPPED, _SYN_FULL)
     "realserver/listen-overflow",
     severity=Severity.HIGH,
     trust="A",
-    needs=("snmp",),
     roles=("real-server", "host"),
     mends=True,
 )
-def listen_overflow(snapshot: Snapshot) -> Verdicts:
+def listen_overflow(snapshot: Snapshot, snmp: Mapping[str, int]) -> Verdicts:
     """A server's accept queue overflows and connections are dropped.
 
     ## What it does
@@ -53,7 +52,7 @@ def listen_overflow(snapshot: Snapshot) -> Verdicts:
     if snapshot.earlier is None or snapshot.earlier.snmp is None or not snapshot.seconds:
         yield one_sample()
         return
-    now, then = snapshot.snmp or {}, snapshot.earlier.snmp
+    now, then = snmp, snapshot.earlier.snmp
     known = {name: rates.increase(then.get(name), now.get(name)) for name in _COUNTERS}
     rising = {name: number for name, number in known.items() if number}
     if rising:

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from dirtune.analyse import rates
 from dirtune.checks import Finding, Severity, Undecided, Verdicts, check, inconclusive
 from dirtune.checks.remedies import sysctl
+from dirtune.collect.ip_vs import Service
 from dirtune.collect.routes import Route, route_to
 from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
@@ -14,11 +15,12 @@ _SENT = "Icmp.OutRedirects"
     "realserver/nat-redirects",
     severity=Severity.HIGH,
     trust="A",
-    needs=("services", "sysctls", "routes"),
     roles=("director",),
     mends=True,
 )
-def nat_redirects(snapshot: Snapshot) -> Verdicts:
+def nat_redirects(
+    snapshot: Snapshot, services: tuple[Service, ...], sysctls: Sysctls, routes: tuple[Route, ...]
+) -> Verdicts:
     """A NAT director tells its real servers on the same network to bypass it.
 
     ## What it does
@@ -41,14 +43,10 @@ def nat_redirects(snapshot: Snapshot) -> Verdicts:
     - Documentation/networking/ip-sysctl.rst, `send_redirects`
     - LVS-HOWTO, LVS-NAT on one network
     """
-    routes, settings = snapshot.routes or (), snapshot.sysctls
-    masqueraded = (
-        d.address for s in snapshot.services or () for d in s.destinations if d.forward == "Masq"
-    )
+    masqueraded = (d.address for s in services for d in s.destinations if d.forward == "Masq")
     links = dict.fromkeys(route for a in masqueraded for route in _link(routes, a))
-    assert settings is not None
     for link in links:
-        sends = _sends(settings, link.interface)
+        sends = _sends(sysctls, link.interface)
         if sends is None:
             yield inconclusive(f"send_redirects of {link.interface} is unknown")
         elif sends:
@@ -60,8 +58,8 @@ def _link(routes: tuple[Route, ...], address: str) -> tuple[Route, ...]:
     return (route,) if route is not None and route.gateway is None else ()
 
 
-def _sends(settings: Sysctls, interface: str) -> bool | None:
-    values = [settings.conf(name, "send_redirects") for name in ("all", interface)]
+def _sends(sysctls: Sysctls, interface: str) -> bool | None:
+    values = [sysctls.conf(name, "send_redirects") for name in ("all", interface)]
     return True if any(values) else None if None in values else False
 
 

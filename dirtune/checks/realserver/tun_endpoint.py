@@ -1,6 +1,7 @@
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
 from dirtune.checks.realserver import UNPLANNED, UNTUNNELLED, is_up, tunnelled, tunnels, vips
 from dirtune.checks.remedies import commands
+from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
 _TUN_TAP = 65534  # ARPHRD_NONE: the end of a tunnel that a program made
@@ -10,10 +11,9 @@ _TUN_TAP = 65534  # ARPHRD_NONE: the end of a tunnel that a program made
     "realserver/tun-endpoint",
     severity=Severity.CRITICAL,
     trust="A",
-    needs=("interfaces",),
     roles=("real-server",),
 )
-def tun_endpoint(snapshot: Snapshot) -> Verdicts:
+def tun_endpoint(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verdicts:
     """A real server has no interface that takes packets out of the director's tunnel.
 
     ## What it does
@@ -45,7 +45,7 @@ def tun_endpoint(snapshot: Snapshot) -> Verdicts:
         return
     if None in states.values():
         yield inconclusive("it is unknown whether the tunnel interface is up")
-    elif any(interface.type == _TUN_TAP for interface in snapshot.interfaces or ()):
+    elif any(interface.type == _TUN_TAP for interface in interfaces):
         yield inconclusive("a program has a tunnel device of its own, which may take the packets")
     else:
         yield _finding(snapshot, tuple(states))

@@ -1,6 +1,7 @@
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
 from dirtune.checks.realserver import UNPLANNED, UNTUNNELLED, rules_with, tunnelled
 from dirtune.checks.remedies import commands
+from dirtune.collect.net import Interface
 from dirtune.collect.routes import Route, route_to
 from dirtune.snapshot import Snapshot
 
@@ -16,10 +17,11 @@ _ANYWHERE = "0.0.0.0"  # noqa: S104  (the network of the default route, nothing 
     "realserver/tun-mss",
     severity=Severity.HIGH,
     trust="B",
-    needs=("routes", "interfaces"),
     roles=("real-server",),
 )
-def tun_mss(snapshot: Snapshot) -> Verdicts:
+def tun_mss(
+    snapshot: Snapshot, routes: tuple[Route, ...], interfaces: tuple[Interface, ...]
+) -> Verdicts:
     """A real server behind a tunnel announces segments that do not fit through it.
 
     ## What it does
@@ -44,13 +46,11 @@ def tun_mss(snapshot: Snapshot) -> Verdicts:
     - LVS-HOWTO, LVS-Tun, MTU
     """
     used = tunnelled(snapshot)
-    route = route_to(snapshot.routes or (), _ANYWHERE)
+    route = route_to(routes, _ANYWHERE)
     if not used:
         yield inconclusive(UNPLANNED) if used is None else not_applicable(UNTUNNELLED)
         return
-    mtu = (
-        {i.name: i.mtu for i in snapshot.interfaces or ()}.get(route.interface) if route else None
-    )
+    mtu = {i.name: i.mtu for i in interfaces}.get(route.interface) if route else None
     if route is None or mtu is None:
         yield inconclusive("the default route or the MTU of its interface is unknown")
         return

@@ -2,6 +2,7 @@ from dirtune.analyse import rates
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
 from dirtune.checks.realserver import UNPLANNED, UNTUNNELLED, is_up, tunnelled, tunnels
 from dirtune.checks.remedies import sysctl
+from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _STRICT = 1
@@ -12,11 +13,11 @@ _LOOSE = 2
     "realserver/tun-rp-filter",
     severity=Severity.CRITICAL,
     trust="A",
-    needs=("sysctls", "interfaces"),
+    needs=("interfaces",),
     roles=("real-server",),
     mends=True,
 )
-def tun_rp_filter(snapshot: Snapshot) -> Verdicts:
+def tun_rp_filter(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """Reverse path filtering drops packets that the director sends through the tunnel.
 
     ## What it does
@@ -45,18 +46,17 @@ def tun_rp_filter(snapshot: Snapshot) -> Verdicts:
     if not up:
         yield not_applicable("no tunnel interface is up; see realserver/tun-endpoint")
     for tunnel in up:
-        value = snapshot.sysctls.effective(tunnel.name, "rp_filter") if snapshot.sysctls else None
+        value = sysctls.effective(tunnel.name, "rp_filter")
         if value is None:
             yield inconclusive(f"rp_filter of {tunnel.name} is unknown")
         elif value == _STRICT:
-            yield _finding(snapshot, tunnel.name)
+            yield _finding(snapshot, sysctls, tunnel.name)
 
 
-def _finding(snapshot: Snapshot, tunnel: str) -> Finding:
+def _finding(snapshot: Snapshot, sysctls: Sysctls, tunnel: str) -> Finding:
     dropped = _dropped(snapshot)
     counted = f": {dropped} packets in {snapshot.seconds:.0f} s" if dropped else ""
-    assert snapshot.sysctls is not None
-    conf = {name: snapshot.sysctls.conf(name, "rp_filter") for name in ("all", tunnel)}
+    conf = {name: sysctls.conf(name, "rp_filter") for name in ("all", tunnel)}
     values = {"net/ipv4/conf/all/rp_filter": _LOOSE, f"net/ipv4/conf/{tunnel}/rp_filter": 0}
     return Finding(
         tunnel,

@@ -12,10 +12,9 @@ from dirtune.snapshot import Snapshot
     "realserver/vip-mask",
     severity=Severity.HIGH,
     trust="A",
-    needs=("interface_addresses",),
     roles=("real-server",),
 )
-def vip_mask(snapshot: Snapshot) -> Verdicts:
+def vip_mask(snapshot: Snapshot, interface_addresses: tuple[InterfaceAddress, ...]) -> Verdicts:
     """A virtual address is on loopback with a mask that takes in its whole network.
 
     ## What it does
@@ -38,7 +37,7 @@ def vip_mask(snapshot: Snapshot) -> Verdicts:
     ## References
     - LVS-HOWTO, netmask for the VIP
     """
-    for held in snapshot.interface_addresses or ():
+    for held in interface_addresses:
         if held.interface != "lo" or ip_address(held.address).is_loopback:
             continue
         whole = 128 if ":" in held.address else 32

@@ -13,10 +13,8 @@ _FIRST_STEP = 10_000  # packets; the greater of the two values that scaling.rst 
 _LARGEST = 300_000  # packets; the largest known from a director in service
 
 
-@check(
-    "softirq/backlog-drops", severity=Severity.CRITICAL, trust="A", needs=("softnet",), mends=True
-)
-def backlog_drops(snapshot: Snapshot) -> Verdicts:
+@check("softirq/backlog-drops", severity=Severity.CRITICAL, trust="A", mends=True)
+def backlog_drops(snapshot: Snapshot, softnet: tuple[SoftnetRow, ...]) -> Verdicts:
     """The kernel drops packets because a CPU's backlog is full.
 
     ## What it does
@@ -42,17 +40,17 @@ def backlog_drops(snapshot: Snapshot) -> Verdicts:
     - Documentation/networking/scaling.rst, "RPS Flow Limit"
     - net/core/dev.c, `enqueue_to_backlog()`
     """
-    rows = window(snapshot)
-    total = sum(row.dropped for row in snapshot.softnet or ())
-    if rows is None:
+    rows, seconds = window(snapshot), snapshot.seconds
+    total = sum(row.dropped for row in softnet)
+    if rows is None or not seconds:
         if total:
             yield _historic(total)
             cpus_changed = inconclusive("CPUs came online or went offline between the samples")
-            yield cpus_changed if snapshot.seconds else one_sample()
+            yield cpus_changed if seconds else one_sample()
         return
     dropping = {cpu: row for cpu, row in rows.items() if row.dropped}
     if dropping:
-        yield _finding(snapshot, dropping)
+        yield _finding(snapshot, seconds, dropping)
     elif total:
         yield _historic(total)
 
@@ -66,10 +64,9 @@ def _historic(total: int) -> Finding:
     )
 
 
-def _finding(snapshot: Snapshot, dropping: Mapping[int, SoftnetRow]) -> Finding:
-    assert snapshot.seconds
+def _finding(snapshot: Snapshot, seconds: float, dropping: Mapping[int, SoftnetRow]) -> Finding:
     cpus = ", ".join(map(str, dropping))
-    per_second = sum(row.dropped for row in dropping.values()) / snapshot.seconds
+    per_second = sum(row.dropped for row in dropping.values()) / seconds
     critical = per_second >= _CRITICAL_PER_SECOND
     backlog = snapshot.sysctls.number(BACKLOG) if snapshot.sysctls else None
     length = "" if backlog is None else f" of {backlog:,} packets"
@@ -81,7 +78,7 @@ def _finding(snapshot: Snapshot, dropping: Mapping[int, SoftnetRow]) -> Finding:
         evidence={
             "dropped": {str(cpu): row.dropped for cpu, row in dropping.items()},
             "flow_limit": {str(cpu): row.flow_limit for cpu, row in dropping.items()},
-            "seconds": round(snapshot.seconds, 2),
+            "seconds": round(seconds, 2),
             "netdev_max_backlog": backlog,
         },
         fixes=(*longer(snapshot), *_wider(snapshot)),

@@ -20,8 +20,8 @@ _HIGH_PERCENT = 80.0
 _TICKS_PER_SECOND = 100  # USER_HZ
 
 
-@check("softirq/ksoftirqd-busy", severity=Severity.HIGH, trust="A", needs=("processes",))
-def ksoftirqd_busy(snapshot: Snapshot) -> Verdicts:
+@check("softirq/ksoftirqd-busy", severity=Severity.HIGH, trust="A")
+def ksoftirqd_busy(snapshot: Snapshot, processes: tuple[Process, ...]) -> Verdicts:
     """The thread ksoftirqd does the softirqs and competes with programs for the CPU.
 
     ## What it does
@@ -50,7 +50,7 @@ def ksoftirqd_busy(snapshot: Snapshot) -> Verdicts:
         yield not_applicable("this kernel has PREEMPT_RT, so softirqs always run in threads")
         return
     then = {p.pid: p.ticks for p in before if _ksoftirqd(p)}
-    for thread in filter(_ksoftirqd, snapshot.processes or ()):
+    for thread in filter(_ksoftirqd, processes):
         ticks = rates.increase(then.get(thread.pid), thread.ticks)
         percent = 100 * (ticks or 0) / (_TICKS_PER_SECOND * snapshot.seconds)
         if percent >= _PERCENT and rt is None:

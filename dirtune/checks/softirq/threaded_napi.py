@@ -12,8 +12,8 @@ from dirtune.snapshot import Snapshot
 _NUMBER = re.compile(r"(?:-\d*)?")
 
 
-@check("softirq/threaded-napi", severity=Severity.LOW, trust="B", needs=("interfaces",))
-def threaded_napi(snapshot: Snapshot) -> Verdicts:
+@check("softirq/threaded-napi", severity=Severity.LOW, trust="B")
+def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verdicts:
     """Threads that poll a NIC wander between CPUs.
 
     ## What it does
@@ -35,7 +35,7 @@ def threaded_napi(snapshot: Snapshot) -> Verdicts:
     ## References
     - Documentation/networking/napi.rst
     """
-    threaded = [i for i in snapshot.interfaces or () if i.threaded]
+    threaded = [i for i in interfaces if i.threaded]
     if threaded and snapshot.processes is None:
         yield inconclusive("the processes are unknown, and the threads are among them")
         return

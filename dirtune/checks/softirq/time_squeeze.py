@@ -18,7 +18,7 @@ _US_STEPS = (8_000, 16_000)
     needs=("softnet", "softirqs"),
     traffic=True,
 )
-def time_squeeze(snapshot: Snapshot) -> Verdicts:
+def time_squeeze(snapshot: Snapshot, seconds: float) -> Verdicts:
     """NET_RX stops although packets are left to poll.
 
     ## What it does
@@ -46,19 +46,19 @@ def time_squeeze(snapshot: Snapshot) -> Verdicts:
     if rows is None or runs is None:
         yield inconclusive("CPUs came online or went offline between the samples")
         return
-    assert snapshot.seconds
     squeezed = {
         cpu: row.time_squeeze
         for cpu, row in rows.items()
-        if row.time_squeeze >= _PER_SECOND * snapshot.seconds
+        if row.time_squeeze >= _PER_SECOND * seconds
         and row.time_squeeze >= _SHARE * runs.get(cpu, 0)
     }
     if squeezed:
-        yield _finding(snapshot, squeezed, {cpu: runs.get(cpu, 0) for cpu in squeezed})
+        yield _finding(snapshot, seconds, squeezed, {cpu: runs.get(cpu, 0) for cpu in squeezed})
 
 
-def _finding(snapshot: Snapshot, squeezed: dict[int, int], runs: dict[int, int]) -> Finding:
-    assert snapshot.seconds
+def _finding(
+    snapshot: Snapshot, seconds: float, squeezed: dict[int, int], runs: dict[int, int]
+) -> Finding:
     lost = overflowed(snapshot)
     total, every = sum(squeezed.values()), sum(runs.values())
     share = f", {100 * total / every:.0f} % of its runs" if every else ""
@@ -67,11 +67,11 @@ def _finding(snapshot: Snapshot, squeezed: dict[int, int], runs: dict[int, int])
         subject=f"CPU {', '.join(map(str, squeezed))}",
         severity=Severity.HIGH if lost else Severity.MEDIUM,
         message=f"NET_RX on {named_cpus(squeezed)} ended with packets left "
-        f"{total / snapshot.seconds:.0f} times/s{share}{loss}",
+        f"{total / seconds:.0f} times/s{share}{loss}",
         evidence={
             "squeezed": {str(cpu): n for cpu, n in squeezed.items()},
             "net_rx": {str(cpu): n for cpu, n in runs.items()},
-            "seconds": round(snapshot.seconds, 2),
+            "seconds": round(seconds, 2),
             "netdev_budget": _number(snapshot, _BUDGET),
             "netdev_budget_usecs": _number(snapshot, _BUDGET_US),
             "ring_overflow_packets": dict(lost),
