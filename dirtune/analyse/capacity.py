@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from dirtune.analyse.run import Knee, Trial
+from dirtune.analyse.run import Knee, KneeLimit, Trial, TrialKind
 
 _KEPT_UP = 0.97
 _LOST = 0.05
-SWEEP_KINDS = frozenset({"judged", "baseline"})
+SWEEP_KINDS = frozenset({TrialKind.JUDGED, TrialKind.BASELINE})
 
 
 class Point(NamedTuple):
@@ -37,14 +37,14 @@ def curve(trials: Sequence[Trial]) -> tuple[Point, ...]:
     """Return the points of a sweep, from the lowest offered rate up."""
     by_rate: dict[float, list[Trial]] = {}
     for trial in trials:
-        if trial.validity == "valid" and trial.kind in SWEEP_KINDS and trial.attempted:
+        if trial.valid and trial.kind in SWEEP_KINDS and trial.attempted:
             by_rate.setdefault(trial.offered_rate, []).append(trial)
     return tuple(_point(rate, by_rate[rate]) for rate in sorted(by_rate))
 
 
 def probed(trials: Sequence[Trial]) -> Point | None:
     """Return what a closed loop made, all its valid trials together; None without one."""
-    found = [t for t in trials if t.validity == "valid" and t.kind == "peak" and t.attempted]
+    found = [t for t in trials if t.valid and t.kind == TrialKind.PEAK and t.attempted]
     return _point(statistics.fmean(t.offered_rate for t in found), found) if found else None
 
 
@@ -64,7 +64,7 @@ def saturated(points: Sequence[Point]) -> bool:
 
 def not_counted(trials: Sequence[Trial]) -> int:
     """Return how many trials did not count."""
-    return sum(trial.validity != "valid" for trial in trials)
+    return sum(not trial.valid for trial in trials)
 
 
 def attempts_for(goal: float) -> int:
@@ -72,15 +72,15 @@ def attempts_for(goal: float) -> int:
     return math.ceil(math.log(0.05) / math.log1p(-goal)) if goal > 0 else 0
 
 
-def ended(limit: str, goal: float, attempts: int) -> str:
+def ended(limit: KneeLimit, goal: float, attempts: int) -> str:
     """Return how a search ended, in words; *attempts* were made in trials that met the goal."""
     said = {
-        "system": "more is lost above it",
-        "clients": "the clients could not make more",
-        "range": "the highest rate that was asked for",
+        KneeLimit.SYSTEM: "more is lost above it",
+        KneeLimit.CLIENTS: "the clients could not make more",
+        KneeLimit.RANGE: "the highest rate that was asked for",
     }[limit]
     if not attempts:
-        return "even the lowest rate missed the goal" if limit == "system" else said
+        return "even the lowest rate missed the goal" if limit == KneeLimit.SYSTEM else said
     if goal and attempts < (needed := attempts_for(goal)):
         return f"{said}; {attempts:,} attempts are too few to tell {goal:.3%}, {needed:,} would do"
     return said
@@ -88,7 +88,7 @@ def ended(limit: str, goal: float, attempts: int) -> str:
 
 def confirmed(knee: Knee, trials: Sequence[Trial]) -> Knee:
     """Return *knee* with what steady trials below (and above) its rate say of it."""
-    if any(trial.validity != "valid" for trial in trials):
+    if any(not trial.valid for trial in trials):
         return _with(knee, said="the steady trials around it did not count")
     losses = [(t.attempted - t.replied) / max(t.attempted, 1) for t in trials]
     if losses[0] > knee.loss_goal:
@@ -107,9 +107,9 @@ def in_words(knee: Knee) -> str:
     goal = f"at most {100 * knee.loss_goal:g} % lost"
     if knee.rate is None:
         found = "no knee"
-    elif knee.limit == "clients":
+    elif knee.limit == KneeLimit.CLIENTS:
         found = f">= {knee.rate:.5g}/s (client-limited)"
-    elif knee.limit == "range" or knee.above is None:
+    elif knee.limit == KneeLimit.RANGE or knee.above is None:
         found = f">= {knee.rate:.5g}/s"
     else:
         found = f"{knee.rate:.5g}/s (below {knee.above:.5g}/s)"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from dirtune.analyse.run import Comparison, Trial
+from dirtune.analyse.run import Comparison, Trial, TrialKind, Verdict
 from dirtune.errors import PlanError
 from dirtune.plan.metrics import METRICS, Metric
 
@@ -69,7 +69,7 @@ def compare(
     meaning = _metric(metric)
     refusal = _too_few(arms) or _not_positive(arms)
     estimate = None if refusal else _estimate(arms)
-    verdict, reason = "inconclusive", refusal
+    verdict, reason = Verdict.INCONCLUSIVE, refusal
     if estimate is not None:
         verdict, reason = _verdict(estimate, meaning, noise_floor, threshold, arms)
     return Comparison(
@@ -145,10 +145,10 @@ def holm(ps: Sequence[float]) -> tuple[float, ...]:
 
 def _corrected(found: Comparison, p: float, metrics: int) -> Comparison:
     found = msgspec.structs.replace(found, p_holm=p)
-    if found.verdict not in {"improved", "regressed"} or p < _ALPHA:
+    if found.verdict not in {Verdict.IMPROVED, Verdict.REGRESSED} or p < _ALPHA:
         return found
     reason = f"p = {p:.3f} after Holm's correction for {metrics} secondary metrics"
-    return msgspec.structs.replace(found, verdict="inconclusive", reason=reason)
+    return msgspec.structs.replace(found, verdict=Verdict.INCONCLUSIVE, reason=reason)
 
 
 def arms_of(trials: Sequence[Trial], metric: str, rate: float | None = None) -> Arms:
@@ -206,7 +206,7 @@ def floor_of(still: Sequence[Trial], metric: str, rate: float | None) -> float |
 
     `PlanError` where it has several, and *rate* is none of them.
     """
-    pairs = (t.offered_rate for t in still if t.pair is not None and t.validity == "valid")
+    pairs = (t.offered_rate for t in still if t.pair is not None and t.valid)
     return noise_floor(arms_of(still, metric, rate if len({*pairs}) > 1 else None))
 
 
@@ -270,7 +270,7 @@ def _metric(name: str) -> Metric:
 
 
 def _judged(trials: Sequence[Trial], rate: float | None) -> list[Trial]:
-    judged = [trial for trial in trials if trial.kind == "judged"]
+    judged = [trial for trial in trials if trial.kind == TrialKind.JUDGED]
     if rate is None or not judged:
         return judged
     # What was asked of the clients is offered in whole milliseconds, and so not quite; of a trial
@@ -278,9 +278,9 @@ def _judged(trials: Sequence[Trial], rate: float | None) -> list[Trial]:
     near = [t for t in judged if same_rate(t.offered_rate, rate)]
     if not near:
         raise PlanError(f"no trial offered {rate:g}/s; there are {_rates(judged)}")
-    offered = {trial.offered_rate for trial in near if trial.validity == "valid"}
+    offered = {trial.offered_rate for trial in near if trial.valid}
     nearest = min(offered, key=lambda offered: abs(offered - rate), default=rate)
-    return [t for t in near if t.validity != "valid" or t.offered_rate == nearest]
+    return [t for t in near if not t.valid or t.offered_rate == nearest]
 
 
 def same_rate(one: float, other: float | None) -> bool:
@@ -296,7 +296,7 @@ def _require_alike(trials: Sequence[Trial]) -> None:
 
 def _require_one_rate(trials: Sequence[Trial]) -> None:
     # One that broke before its load began has the rate that was asked for.
-    counted = [trial for trial in trials if trial.validity == "valid"]
+    counted = [trial for trial in trials if trial.valid]
     if len({trial.offered_rate for trial in counted}) > 1:
         known = _rates(counted)
         raise PlanError(f"the trials hold several offered rates ({known}): choose one with --rate")
@@ -307,7 +307,7 @@ def _rates(trials: Sequence[Trial]) -> str:
 
 
 def _counts(trial: Trial, metric: str) -> bool:
-    return trial.validity == "valid" and metric in trial.metrics
+    return trial.valid and metric in trial.metrics
 
 
 def _test_name(arms: Arms) -> str:
@@ -381,19 +381,19 @@ def _verdict(
     noise: float | None,
     threshold: float,
     arms: Arms,
-) -> tuple[str, str | None]:
+) -> tuple[Verdict, str | None]:
     low, high = _interval(estimate)
     if 1 / (1 + threshold) < low and high < 1 + threshold:
-        return "equivalent", None
+        return Verdict.EQUIVALENT, None
     if low <= 1 <= high or estimate.p >= _ALPHA:
-        return "inconclusive", _not_seen(estimate, threshold, arms)
+        return Verdict.INCONCLUSIVE, _not_seen(estimate, threshold, arms)
     effect = math.expm1(abs(estimate.log_ratio))
     if effect <= threshold:
-        return "inconclusive", f"the effect is below {threshold:.0%}, which would matter"
+        return Verdict.INCONCLUSIVE, f"the effect is below {threshold:.0%}, which would matter"
     if noise is not None and effect <= noise:
-        return "inconclusive", f"the effect is within the noise floor of {noise:.1%}"
+        return Verdict.INCONCLUSIVE, f"the effect is within the noise floor of {noise:.1%}"
     better = (estimate.log_ratio > 0) == (metric.better == "higher")
-    return ("improved" if better else "regressed"), None
+    return (Verdict.IMPROVED if better else Verdict.REGRESSED), None
 
 
 def _not_seen(estimate: _Estimate, threshold: float, arms: Arms) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dirtune.analyse import capacity
 from dirtune.analyse.limit import idle
-from dirtune.analyse.run import Cell, NodeCpu, Run, Trial
+from dirtune.analyse.run import Cell, KneeLimit, NodeCpu, Role, Run, Trial, TrialKind
 from dirtune.plan.recorded import recorded
 from dirtune.plan.tables import Price
 
@@ -25,7 +25,7 @@ class NodeCost(NamedTuple):
     """CPU time of one node for each connection that went through it."""
 
     node: str
-    role: str
+    role: Role
     us_per_connection: float
 
 
@@ -114,20 +114,20 @@ def node_costs(trial: Trial) -> tuple[NodeCost, ...]:
 
 def _aside(node: NodeCpu, trial: Trial) -> bool:
     """Tell whether a control's load went past the node, or may have."""
-    servers = sum(other.role == "real server" for other in trial.nodes)
+    servers = sum(other.role == Role.REAL_SERVER for other in trial.nodes)
     apart = {
-        "null_server": {"director", "real server"},
-        "direct": {"director"} | ({"real server"} if servers > 1 else set()),
-        "routed": {"real server"} if servers > 1 else set(),
+        "null_server": {Role.DIRECTOR, Role.REAL_SERVER},
+        "direct": {Role.DIRECTOR} | ({Role.REAL_SERVER} if servers > 1 else set()),
+        "routed": {Role.REAL_SERVER} if servers > 1 else set(),
     }
     return node.role in apart.get(trial.cell, set())
 
 
 def _own_rate(node: NodeCpu, trial: Trial) -> float:
-    if node.role == "director":
+    if node.role == Role.DIRECTOR:
         return trial.reply_rate
     total = sum(trial.shares.values())
-    if node.role == "real server" and total and node.node in trial.shares:
+    if node.role == Role.REAL_SERVER and total and node.node in trial.shares:
         return trial.reply_rate * trial.shares[node.node] / total
     return trial.reply_rate / sum(other.role == node.role for other in trial.nodes)
 
@@ -186,7 +186,7 @@ def _made(run: Run, cell: Cell) -> Iterator[tuple[str, _Made]]:
         error = None if top.sd is None else top.sd / math.sqrt(top.trials)
         yield "peak", _Made(top.reply_rate, error)
     for knee in run.knees:
-        if knee.cell == cell.name and knee.rate is not None and knee.limit == "system":
+        if knee.cell == cell.name and knee.rate is not None and knee.limit == KneeLimit.SYSTEM:
             yield f"knee at {100 * knee.loss_goal:g} % lost", _Made(knee.rate, 0.0)
 
 
@@ -227,7 +227,7 @@ def looked_at(run: Run) -> tuple[Trial, ...]:
         known = best.get(trial.cell)
         if (
             trial.nodes
-            and trial.kind != "profiled"
+            and trial.kind != TrialKind.PROFILED
             and (known is None or _rank(trial) > _rank(known))
         ):
             best[trial.cell] = trial
@@ -235,7 +235,7 @@ def looked_at(run: Run) -> tuple[Trial, ...]:
 
 
 def _rank(trial: Trial) -> tuple[bool, float]:
-    return trial.kind == "observed", trial.reply_rate
+    return trial.kind == TrialKind.OBSERVED, trial.reply_rate
 
 
 def balanced_cells(run: Run) -> tuple[Cell, ...]:
@@ -303,7 +303,7 @@ def _mean(trials: Sequence[Trial], metric: str) -> dict[float, float]:
     by_rate: dict[float, list[float]] = {}
     for trial in trials:
         value = trial.metrics.get(metric)
-        if trial.validity == "valid" and trial.kind == "judged" and value is not None:
+        if trial.valid and trial.kind == TrialKind.JUDGED and value is not None:
             by_rate.setdefault(trial.offered_rate, []).append(value)
     return {rate: sum(values) / len(values) for rate, values in sorted(by_rate.items())}
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from dirtune.analyse.run import CpuShare, NodeCpu
+from dirtune.analyse.run import CpuShare, NodeCpu, Role
 from dirtune.collect.softnet import SoftnetRow
 from dirtune.collect.stat import CpuTimes, Stat
 
@@ -106,7 +106,7 @@ def busiest_percent(earlier: Sample, later: Sample) -> float | None:
     return None if least is None else 100 - least
 
 
-def node_cpu(node: str, role: str, samples: Sequence[Sample]) -> NodeCpu | None:
+def node_cpu(node: str, role: Role, samples: Sequence[Sample]) -> NodeCpu | None:
     """Return mean and standard deviation of each state over the intervals between *samples*.
 
     None if no two of them tell CPU times.

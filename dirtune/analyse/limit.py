@@ -8,15 +8,26 @@ each CPU by itself: an average over four hides a full one.
 
 import math
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
 
 from dirtune.analyse.bottleneck import FULL_PERCENT, busy_percent, hottest
-from dirtune.analyse.run import CpuShare, NodeCpu, Trial
+from dirtune.analyse.run import CpuShare, NodeCpu, Role, Trial, Validity
 
-DIRECTOR, SERVERS, CLIENTS, NETWORK = "director core", "real servers", "clients", "network"
-UNCLEAR, NOTHING = "unclear", "nothing"
+
+class Suspect(StrEnum):
+    """The part of the set-up that holds a trial back."""
+
+    DIRECTOR = "director core"
+    SERVERS = "real servers"
+    CLIENTS = "clients"
+    NETWORK = "network"
+    UNCLEAR = "unclear"
+    """No part is full, or the figures contradict each other."""
+    NOTHING = "nothing"
+
 
 _FREE_IDLE = 20.0
 """Per cent idle above which real servers have time left."""
@@ -37,8 +48,7 @@ DROPS = ("softnet_dropped", "rx_dropped", "tx_dropped")
 class Limit(msgspec.Struct, frozen=True):
     """What holds a trial back."""
 
-    node: str
-    """director core, real servers, clients, network, unclear or nothing."""
+    node: Suspect
     evidence: tuple[str, ...]
 
     @property
@@ -64,12 +74,12 @@ class _Role(NamedTuple):
 
 def limiting(trial: Trial, known: Known = Known()) -> Limit:  # noqa: B008  (immutable)
     """Return what held *trial* back; it needs `nodes`, without them most is unclear."""
-    if trial.validity == "client_limited":
-        return Limit(CLIENTS, (trial.reason or "they did not begin what they should",))
-    if trial.validity != "valid":
-        return Limit(UNCLEAR, (f"the trial did not count: {trial.reason}",))
+    if trial.validity == Validity.CLIENT_LIMITED:
+        return Limit(Suspect.CLIENTS, (trial.reason or "they did not begin what they should",))
+    if not trial.valid:
+        return Limit(Suspect.UNCLEAR, (f"the trial did not count: {trial.reason}",))
     if trial.reply_rate >= _KEPT_UP * trial.offered_rate and not _lost(trial):
-        return Limit(NOTHING, ("what was offered came back",))
+        return Limit(Suspect.NOTHING, ("what was offered came back",))
     return _weighed(trial, known)
 
 
@@ -82,21 +92,23 @@ def _lost(trial: Trial) -> bool:
 
 def _weighed(trial: Trial, known: Known) -> Limit:
     """Look at all nodes of a trial that lost something."""
-    servers = [node for node in trial.nodes if node.role == "real server"]
+    servers = [node for node in trial.nodes if node.role == Role.REAL_SERVER]
     roles = {
-        DIRECTOR: _director(trial),
-        SERVERS: _servers(servers, trial.signals),
-        CLIENTS: _clients(trial),
-        NETWORK: _network(known),
+        Suspect.DIRECTOR: _director(trial),
+        Suspect.SERVERS: _servers(servers, trial.signals),
+        Suspect.CLIENTS: _clients(trial),
+        Suspect.NETWORK: _network(known),
     }
     found = [name for name, role in roles.items() if role.full]
-    doubt = _contradiction(servers, roles[SERVERS], trial, known)
+    doubt = _contradiction(servers, roles[Suspect.SERVERS], trial, known)
     if doubt is None and len(found) != 1:
         doubt = f"{' and '.join(found)} are full at once" if found else "no node is full"
-    if doubt is None and found == [DIRECTOR] and not _free(servers):
+    if doubt is None and found == [Suspect.DIRECTOR] and not _free(servers):
         doubt = f"the real servers are not {_FREE_IDLE:.0f} % idle, so they may be short as well"
     evidence = tuple(said for role in roles.values() for said in role.evidence)
-    return Limit(found[0], evidence) if doubt is None else Limit(UNCLEAR, (*evidence, doubt))
+    return (
+        Limit(found[0], evidence) if doubt is None else Limit(Suspect.UNCLEAR, (*evidence, doubt))
+    )
 
 
 def idle(states: Mapping[str, CpuShare]) -> float | None:
@@ -113,7 +125,7 @@ def fullest_cpu(node: NodeCpu) -> tuple[str, float] | None:
 
 def _director(trial: Trial) -> _Role:
     drops = [f"{trial.counters[n]} {n.replace('_', ' ')}" for n in DROPS if trial.counters.get(n)]
-    node = next((node for node in trial.nodes if node.role == "director"), None)
+    node = next((node for node in trial.nodes if node.role == Role.DIRECTOR), None)
     if node is None:
         return _Role(bool(drops), ("the director was not sampled", *drops))
     top = fullest_cpu(node)
@@ -146,7 +158,7 @@ def _clients(trial: Trial) -> _Role:
             "busiest_cpu_percent", busy_percent(node.states)
         )
         for node in trial.nodes
-        if node.role == "client" and not trial.polls
+        if node.role == Role.CLIENT and not trial.polls
     }
     if not busy:
         return _Role(full=False, evidence=())

@@ -7,7 +7,7 @@ import msgspec
 
 from dirtune.analyse.bottleneck import Bottleneck
 from dirtune.analyse.probed import Probed
-from dirtune.analyse.run import NodeCpu, Trial
+from dirtune.analyse.run import NodeCpu, Trial, Validity
 from dirtune.analyse.work import Work
 
 
@@ -31,7 +31,7 @@ class Profile(msgspec.Struct, frozen=True):
     command_status: int | None = None
     """Exit status of the command that was profiled, minus the signal that ended it; None without
     one, or where it outlived the window."""
-    validity: str | None = None
+    validity: Validity | None = None
     reason: str | None = None
     schema: str = "dirtune/profile/1"
 

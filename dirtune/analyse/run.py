@@ -4,10 +4,76 @@ Published as `dirtune/run/1`. Rates are connections per second, times are second
 name says otherwise, CPU shares are per cent of the CPUs of the node.
 """
 
+from enum import StrEnum
+
 import msgspec
 
 from dirtune.analyse.handlers import HandlerWindow
 from dirtune.plan.latency import Latency
+
+
+class Role(StrEnum):
+    """The part that a node plays in a trial."""
+
+    DIRECTOR = "director"
+    REAL_SERVER = "real server"
+    CLIENT = "client"
+    HOST = "host"
+    """A profiled machine that forwards nothing by IPVS."""
+
+
+class TrialKind(StrEnum):
+    """The purpose of a trial, and what ran on the nodes beside its load."""
+
+    JUDGED = "judged"
+    """Compared, or a point of a sweep; nothing else ran."""
+    BASELINE = "baseline"
+    """Run before the judged trials; nothing else ran."""
+    SEARCH = "search"
+    """A step of the search for a knee; nothing else ran."""
+    CONFIRM = "confirm"
+    """A steady trial near a knee that the search found; nothing else ran."""
+    PEAK = "peak"
+    """A closed loop at its own rate, which says nothing about loss; nothing else ran."""
+    OBSERVED = "observed"
+    """Every node was sampled each second."""
+    PROFILED = "profiled"
+    """Every node was sampled each second, and the probes ran on the director."""
+
+
+class Validity(StrEnum):
+    """Whether a trial counts, and if not, what is to blame."""
+
+    VALID = "valid"
+    CLIENT_LIMITED = "client_limited"
+    """The clients did not send the load that they were given."""
+    NOISY = "noisy"
+    """Something else took time from the nodes or from this machine."""
+    SETUP_ERROR = "setup_error"
+    """The trial broke, or its traffic did not take the way that the plan describes."""
+
+
+class Verdict(StrEnum):
+    """The outcome of a comparison."""
+
+    IMPROVED = "improved"
+    REGRESSED = "regressed"
+    EQUIVALENT = "equivalent"
+    """The whole interval of the ratio lies within the threshold."""
+    INCONCLUSIVE = "inconclusive"
+
+
+class KneeLimit(StrEnum):
+    """What ended the search for a knee."""
+
+    SYSTEM = "system"
+    """More than the goal is lost above the rate."""
+    CLIENTS = "clients"
+    """The clients could not offer more."""
+    RANGE = "range"
+    """The plan asks for no higher rate."""
+    TRIALS = "trials"
+    """Trials did not count."""
 
 
 class CpuShare(msgspec.Struct, frozen=True):
@@ -21,8 +87,7 @@ class NodeCpu(msgspec.Struct, frozen=True):
     """Where one node's CPU time went, sampled at 1 Hz as vmstat(8) does."""
 
     node: str
-    role: str
-    """director, real server or client."""
+    role: Role
     states: dict[str, CpuShare]
     """user, system, idle; and irq, softirq, steal where the node's kernel accounts them."""
     per_cpu: dict[str, dict[str, CpuShare]]
@@ -41,10 +106,8 @@ class Trial(msgspec.Struct, frozen=True):
     """`p03-1-B`: pair, place in the pair, arm; also the name of its raw output's folder."""
     arm: str
     """A is before, B is after the fix."""
-    kind: str
-    """`judged`, `baseline`, `search` and `confirm` (nothing else ran), `peak` (the same, of a
-    closed loop), `observed` (every node was sampled) or `profiled` (the probes ran as well);
-    only `judged` are compared."""
+    kind: TrialKind
+    """Only `judged` trials are compared."""
     pair: int | None
     started: str
     """UTC, ISO 8601."""
@@ -60,9 +123,9 @@ class Trial(msgspec.Struct, frozen=True):
     reply_rate: float
     """Of the window where the generator logs replies (h2load), else of the whole load."""
     latency: Latency | None
-    validity: str
-    """valid, client_limited, noisy or setup_error."""
+    validity: Validity
     reason: str | None
+    """Why the trial does not count; None for a valid one."""
     metrics: dict[str, float]
     """By name: `cpu_us_per_connection`, `reply_rate`, `interrupts_per_connection`, ..."""
     counters: dict[str, int]
@@ -90,6 +153,11 @@ class Trial(msgspec.Struct, frozen=True):
     in TIME_WAIT at its end; what is not known is left out."""
     cell: str = ""
     """The cell of the matrix or the control it belongs to; empty for the plan as it stands."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether the trial counts."""
+        return self.validity == Validity.VALID
 
 
 class Forecast(msgspec.Struct, frozen=True):
@@ -127,8 +195,7 @@ class Comparison(msgspec.Struct, frozen=True):
     noise_floor: float | None
     """Half width of the A/A run's 95 % interval as a share; None where no A/A was run."""
     minimum_detectable_effect: float | None
-    verdict: str
-    """improved, regressed, equivalent or inconclusive."""
+    verdict: Verdict
     reason: str | None
     schema: str = "dirtune/comparison/1"
     invalid: int = 0
@@ -162,9 +229,7 @@ class Knee(msgspec.Struct, frozen=True):
     """Connections/s; None if not even the lowest rate met the goal."""
     above: float | None
     """Lowest rate that missed the goal; None if none did."""
-    limit: str
-    """What ended the search: `system`, `clients`, `range` (of the plan), or `trials` that did not
-    count."""
+    limit: KneeLimit
     reason: str
     """What stands behind it, in words."""
     confirmed: bool | None = None

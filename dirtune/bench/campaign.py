@@ -12,7 +12,7 @@ from dataclasses import replace
 import msgspec
 
 from dirtune.analyse import capacity
-from dirtune.analyse.run import Trial
+from dirtune.analyse.run import Trial, TrialKind, Validity
 from dirtune.bench import matrix, relative
 from dirtune.bench.matrix import Cell, Slot, prefix
 from dirtune.bench.outcome import Order
@@ -71,13 +71,13 @@ async def pairs(
             if wanted != arm:
                 await switch(wanted)
                 arm = wanted
-            order = Order(f"p{number:02}-{place}-{wanted}", wanted, "judged", rate, number)
+            order = Order(f"p{number:02}-{place}-{wanted}", wanted, TrialKind.JUDGED, rate, number)
             result = await measure(rig, plan, order)
             note(result)
             _stop_if_lost(result.trial, plan)
             away.seen(result)
             results.append(result)
-            if result.trial.validity != "valid":
+            if not result.trial.valid:
                 break
         _look_at_pair(results, plan, note)
     return min(_whole_pairs(trials.values(), plan).values())
@@ -122,7 +122,7 @@ async def fill(
     for slot in slots:
         while (number := attempt(slot, trials)) is not None:
             name = slot.id if number == 1 else f"{slot.id}+{number}"
-            order = Order(name, "A", "judged", slot.rate, path=slot.cell.path)
+            order = Order(name, "A", TrialKind.JUDGED, slot.rate, path=slot.cell.path)
             result = await _kept(rig, slot.cell, slot.cell.plan, order, keep)
             trials.append(result.trial)
             if away.seen(result):
@@ -133,9 +133,11 @@ async def fill(
 def attempt(slot: Slot, done: Sequence[Trial]) -> int | None:
     """Return the number of the slot's next trial, 1 for its first; None if it needs none."""
     mine = [t for t in done if t.id == slot.id or t.id.startswith(f"{slot.id}+")]
-    if any(trial.validity in {"valid", "client_limited"} for trial in mine):
+    if any(trial.validity in {Validity.VALID, Validity.CLIENT_LIMITED} for trial in mine):
         return None
-    again = sum(repeated(trial.id) for trial in done if trial.kind in {"judged", "peak"})
+    again = sum(
+        repeated(trial.id) for trial in done if trial.kind in {TrialKind.JUDGED, TrialKind.PEAK}
+    )
     if mine and again >= slot.cell.plan.validity.retries:
         return None
     return len(mine) + 1
@@ -148,7 +150,7 @@ def to_observe(cell: Cell, done: Sequence[Trial]) -> float | None:
     """
     mine = [trial for trial in done if trial.cell == cell.name]
     top = capacity.peak(capacity.curve(mine))
-    return None if top is None or any(t.kind == "observed" for t in mine) else top.offered
+    return None if top is None or any(t.kind == TrialKind.OBSERVED for t in mine) else top.offered
 
 
 async def observe(rig: Rig, cell: Cell, keep: Keep, *, done: Sequence[Trial]) -> None:
@@ -156,7 +158,7 @@ async def observe(rig: Rig, cell: Cell, keep: Keep, *, done: Sequence[Trial]) ->
     rate = to_observe(cell, done)
     if rate is not None:
         name = f"{prefix(cell)}observed"
-        order = Order(name, "A", "observed", rate, path=cell.path)
+        order = Order(name, "A", TrialKind.OBSERVED, rate, path=cell.path)
         await kept(rig, cell, cell.plan, order, keep)
 
 
@@ -201,7 +203,7 @@ def _begun(trials: Iterable[Trial], plan: Plan) -> dict[float, dict[int, set[str
     for trial in trials:
         if trial.pair is not None:
             arms = found[_rate_of(trial, plan)].setdefault(trial.pair, set())
-            arms |= {trial.arm} if trial.validity == "valid" else set()
+            arms |= {trial.arm} if trial.valid else set()
     return found
 
 
@@ -219,13 +221,13 @@ def _whole_pairs(trials: Iterable[Trial], plan: Plan) -> dict[float, int]:
 
 def _look_at_pair(results: Sequence[Result], plan: Plan, note: Keep) -> None:
     """Mark a pair as noisy whose trials saw another machine."""
-    if len(results) < 2 or any(r.trial.validity != "valid" for r in results):
+    if len(results) < 2 or any(not r.trial.valid for r in results):
         return
     reason = _unlike(results[0].trial, results[1].trial, plan)
     if reason is None:
         return
     for result in results:
-        noisy = msgspec.structs.replace(result.trial, validity="noisy", reason=reason)
+        noisy = msgspec.structs.replace(result.trial, validity=Validity.NOISY, reason=reason)
         note(Result(noisy, result.raw, result.profile))
 
 
@@ -246,5 +248,5 @@ def _unlike(first: Trial, second: Trial, plan: Plan) -> str | None:
 
 
 def _stop_if_lost(trial: Trial, plan: Plan) -> None:
-    if trial.validity == "setup_error" and plan.validity.on_lost_node == "stop":
+    if trial.validity == Validity.SETUP_ERROR and plan.validity.on_lost_node == "stop":
         raise TrialError(f"trial {trial.id}: {trial.reason}; what was measured is kept")

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from dirtune.analyse.run import Run, Trial
+from dirtune.analyse.run import Run, Trial, TrialKind, Validity
 from dirtune.errors import NotPossible, ParseError
 from dirtune.extras import lacking
 from dirtune.formats import from_json
@@ -40,7 +40,7 @@ def to_pyperf(trials: Sequence[Trial]) -> str:
     pyperf = _pyperf()
     runs: dict[str, list[Any]] = {}
     for trial in trials:
-        if trial.kind == "judged" and trial.validity == "valid":
+        if trial.kind == TrialKind.JUDGED and trial.valid:
             for name, run in _runs(trial):
                 runs.setdefault(name, []).append(run)
     if not runs:
@@ -116,7 +116,7 @@ def _trial(name: str, number: int, run: Any) -> Trial:  # noqa: ANN401  (pyperf 
     trial = Trial(
         id=about.get("dirtune_trial", f"{name}#{number}"),
         arm="A",
-        kind="judged",
+        kind=TrialKind.JUDGED,
         pair=None,
         started="",
         offered_rate=about.get("dirtune_offered_rate", 0.0),
@@ -127,7 +127,7 @@ def _trial(name: str, number: int, run: Any) -> Trial:  # noqa: ANN401  (pyperf 
         failed={},
         reply_rate=value if metric == "reply_rate" else 0.0,
         latency=None,
-        validity="valid",
+        validity=Validity.VALID,
         reason=None,
         metrics={metric: value},
         counters={},

@@ -10,9 +10,9 @@ from dirtune.analyse import cpu, work
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.limit import DROPS
 from dirtune.analyse.rates import interrupts
-from dirtune.analyse.run import Trial
+from dirtune.analyse.run import Trial, TrialKind, Validity
 from dirtune.bench import outcome, validity
-from dirtune.bench.outcome import Facts, Order
+from dirtune.bench.outcome import Facts, LoadPath, Order
 from dirtune.plan import generators
 from dirtune.plan.generators import Reply, weighted
 from dirtune.plan.latency import Latency
@@ -29,7 +29,7 @@ def judge(facts: Facts, plan: Plan) -> Trial:
     return Trial(
         id=order.id,
         arm=order.arm,
-        kind=order.kind if plan.load.open_loop or order.kind != "judged" else "peak",
+        kind=_kind(order, plan),
         pair=order.pair,
         started=facts.started,
         offered_rate=_offered(facts, rate, plan),
@@ -73,7 +73,7 @@ def failed(order: Order, started: str, plan: Plan, reason: str) -> Trial:
         failed={},
         reply_rate=0.0,
         latency=None,
-        validity="setup_error",
+        validity=Validity.SETUP_ERROR,
         reason=reason,
         metrics={},
         counters={},
@@ -82,6 +82,11 @@ def failed(order: Order, started: str, plan: Plan, reason: str) -> Trial:
         generator=plan.load.generator,
         polls=generators.find(plan.load.generator).ABILITIES.polls,
     )
+
+
+def _kind(order: Order, plan: Plan) -> TrialKind:
+    judged = order.kind == TrialKind.JUDGED
+    return TrialKind.PEAK if judged and not plan.load.open_loop else order.kind
 
 
 def _offered(facts: Facts, reply_rate: float, plan: Plan) -> float:
@@ -185,9 +190,9 @@ def _metrics(
 
 def _passed(facts: Facts, reply_rate: float, plan: Plan) -> float | None:
     """Return the connections that went through the director within the window."""
-    if facts.order.path == "ipvs":
+    if facts.order.path == LoadPath.IPVS:
         return outcome.delta(facts.edges, "connections")
-    return reply_rate * plan.load.window_s if facts.order.path == "routed" else None
+    return reply_rate * plan.load.window_s if facts.order.path == LoadPath.ROUTED else None
 
 
 def per(amount: float | None, connections: float | None) -> float | None:

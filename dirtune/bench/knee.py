@@ -21,6 +21,7 @@ from MLRsearch import (
     SearchGoal,
 )
 
+from dirtune.analyse.run import KneeLimit
 from dirtune.errors import PlanError
 from dirtune.plan.tables import Knee
 
@@ -63,8 +64,7 @@ class Bounds(NamedTuple):
     """Highest rate that met the goal; None if the lowest rate missed it."""
     upper: float | None
     """Lowest rate that missed it; None if none did."""
-    limit: str
-    """`system`, `clients` or `range`, as in `analyse.run.Knee`."""
+    limit: KneeLimit
 
 
 class _Unanswered(Exception):
@@ -97,18 +97,18 @@ def following(space: Space, goal: float, seen: Sequence[Seen]) -> Ask | Bounds:
         highest *= _STEP_DOWN
         down += 1
     if highest <= space.lowest:
-        return Bounds(None, None, "clients")
+        return Bounds(None, None, KneeLimit.CLIENTS)
     measurer = _Replay(goal, seen[down:])
     try:
         found = _search(measurer, space._replace(highest=highest), goal)
     except _Unanswered as question:
         return question.ask
     except _Limited:
-        return Bounds(measurer.met(), None, "clients")
+        return Bounds(measurer.met(), None, KneeLimit.CLIENTS)
     lower, upper = found.relevant_lower_bound, found.relevant_upper_bound
     if upper is None:
-        return Bounds(float(lower), None, "clients" if down else "range")
-    return Bounds(None if lower is None else float(lower), float(upper), "system")
+        return Bounds(float(lower), None, KneeLimit.CLIENTS if down else KneeLimit.RANGE)
+    return Bounds(None if lower is None else float(lower), float(upper), KneeLimit.SYSTEM)
 
 
 def _search(measurer: "_Replay", space: Space, goal: float) -> GoalResult:

@@ -15,6 +15,7 @@ from dirtune.analyse.cpu import Sample
 from dirtune.analyse.lines import nic_actions
 from dirtune.analyse.probed import Probed
 from dirtune.analyse.profile import Profile
+from dirtune.analyse.run import Role
 from dirtune.collect.interrupts import Interrupts, read_interrupts
 from dirtune.collect.ip_vs import read_ip_vs_stats_percpu
 from dirtune.collect.net import read_interfaces
@@ -81,7 +82,7 @@ async def _during(
 
 
 def _judged(host: Host, samples: tuple[Sample, ...], probed: Probed) -> Profile:
-    role = "director" if samples[0].ip_vs else "host"
+    role = Role.DIRECTOR if samples[0].ip_vs else Role.HOST
     node = cpu.node_cpu("local", role, samples)
     if node is None:
         raise NotPossible("profile: ended before the second sample; let it run for 1 s or more")

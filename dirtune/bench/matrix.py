@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from dirtune.analyse.run import Cell as Record
+from dirtune.bench.outcome import LoadPath
 from dirtune.errors import PlanError
 from dirtune.lvs import ipvsadm
 from dirtune.lvs.diff import diff
@@ -51,8 +52,7 @@ class Cell:
     """As it holds in this cell."""
     settings: dict[str, str | int] = field(default_factory=dict)
     holds: tuple[Hold, ...] = ()
-    path: str = "ipvs"
-    """How the load goes, as in `outcome.Order`."""
+    path: LoadPath = LoadPath.IPVS
     refused: str | None = None
     """Why it cannot be carried out."""
     boot: dict[str, str | int] = field(default_factory=dict)
@@ -206,7 +206,7 @@ def _direct(plan: Plan) -> Cell:
     port = first.port or plan.service.port
     refused = _BEHIND_NAT if first.forwarding == "nat" else None
     aimed = _aimed(plan, address_of(plan, first), port)
-    return Cell("direct", aimed, path="past", refused=refused)
+    return Cell("direct", aimed, path=LoadPath.PAST, refused=refused)
 
 
 def _routed(plan: Plan) -> Cell:
@@ -222,7 +222,7 @@ def _routed(plan: Plan) -> Cell:
     add, gone = (shlex.join(("ip", "route", v, server, "via", router)) for v in ("add", "del"))
     by_way = [Hold(client.host, add, gone) for client in plan.clients]
     holds = (forwards, *by_way)
-    return Cell("routed", direct.plan, holds=holds, path="routed", refused=refused)
+    return Cell("routed", direct.plan, holds=holds, path=LoadPath.ROUTED, refused=refused)
 
 
 # net.ipv4.ip_forward would set other settings anew as well; one card's own does not.
@@ -243,7 +243,9 @@ def _null_server(plan: Plan) -> Cell:
     holds = tuple(
         Hold(c.host, start, 'kill "$null" 2>/dev/null; rm -rf "$dir"') for c in plan.clients
     )
-    return Cell("null_server", _aimed(plan, "127.0.0.1", NULL_PORT), holds=holds, path="past")
+    return Cell(
+        "null_server", _aimed(plan, "127.0.0.1", NULL_PORT), holds=holds, path=LoadPath.PAST
+    )
 
 
 _NGINX = """\

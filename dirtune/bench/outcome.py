@@ -6,10 +6,11 @@ is the clients' fault, never the director's loss.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from dirtune.analyse import cpu
 from dirtune.analyse.cpu import Sample
-from dirtune.analyse.run import NodeCpu
+from dirtune.analyse.run import NodeCpu, TrialKind
 from dirtune.collect.processes import Process
 from dirtune.plan import generators
 from dirtune.plan.generators import Part, Report, Schedule
@@ -25,19 +26,29 @@ _SIGNALS = {
 }
 
 
+class LoadPath(StrEnum):
+    """The way that a trial's connections take."""
+
+    IPVS = "ipvs"
+    """Through a service of the director."""
+    ROUTED = "routed"
+    """Through the director as a plain router."""
+    PAST = "past"
+    """Past the director."""
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """Which trial it is."""
 
     id: str
     arm: str
-    kind: str
+    kind: TrialKind
     rate: float
     pair: int | None = None
     probes: tuple[str, ...] = ("irq",)
     """Of a profiled trial, on its director."""
-    path: str = "ipvs"
-    """How its connections go: through `ipvs`, `routed` by the director, or `past` it."""
+    path: LoadPath = LoadPath.IPVS
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +121,7 @@ def attempted(facts: Facts, plan: Plan) -> int:
     if None not in known:
         return sum(count for count in known if count is not None)
     counted = delta(facts.around, "connections")
-    if plan.load.open_loop and facts.order.path == "ipvs" and counted is not None:
+    if plan.load.open_loop and facts.order.path == LoadPath.IPVS and counted is not None:
         return counted
     return replied(facts) + sum(failed(facts).values())
 

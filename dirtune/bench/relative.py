@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from dirtune.analyse.run import Trial
+from dirtune.analyse.run import Trial, TrialKind, Validity
 from dirtune.plan.tables import Plan
 
 WATCHED = {"busy": "busy", "steal": "stolen"}
@@ -28,7 +28,7 @@ def calibrated(plan: Plan, noise: Sequence[Trial]) -> Plan:
     Four standard deviations of what this machine did while nothing was switched, in any trial and
     between the two of a pair, are no reason to leave a trial out. Limits that are not set stay so.
     """
-    counted = [trial for trial in noise if trial.kind == "judged" and trial.validity == "valid"]
+    counted = [trial for trial in noise if trial.kind == TrialKind.JUDGED and trial.valid]
     usual = [
         _usual([t.host[state] for t in counted if state in t.host and t.offered_rate == rate])
         for state in WATCHED
@@ -56,7 +56,7 @@ def far(trials: Sequence[Trial], points: float) -> tuple[Trial, ...]:
     """
     groups: dict[tuple[str, str, float], list[Trial]] = {}
     for trial in trials:
-        if trial.kind == "judged" and trial.validity == "valid":
+        if trial.kind == TrialKind.JUDGED and trial.valid:
             groups.setdefault((trial.cell, trial.arm, trial.offered_rate), []).append(trial)
     found: dict[str, Trial] = {}
     for group in groups.values():
@@ -77,7 +77,7 @@ def _far(group: Sequence[Trial], state: str, word: str, points: float) -> Iterat
                 f"this machine was {value:.1f} % {word}, {middle:.1f} % in the middle of the "
                 f"campaign's trials of arm {trial.arm}"
             )
-            yield msgspec.structs.replace(trial, validity="noisy", reason=reason)
+            yield msgspec.structs.replace(trial, validity=Validity.NOISY, reason=reason)
 
 
 def _usual(values: Sequence[float]) -> float:

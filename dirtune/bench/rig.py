@@ -15,6 +15,7 @@ import psutil
 from dirtune import remote
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.profile import Profile
+from dirtune.analyse.run import Role
 from dirtune.bench import client, director_table, sampler
 from dirtune.bench.client import LiveLoad
 from dirtune.bench.sampler import Sampler
@@ -157,13 +158,13 @@ class LiveRig:
         )
         return processes.read_processes(parse_sample(text))
 
-    def roles(self) -> dict[str, str]:
+    def roles(self) -> dict[str, Role]:
         """Return each node's role, the director first."""
         plan = self._plan
         return {
-            plan.director.host: "director",
-            **{server.label: "real server" for server in plan.real_servers},
-            **{client.label: "client" for client in plan.clients},
+            plan.director.host: Role.DIRECTOR,
+            **{server.label: Role.REAL_SERVER for server in plan.real_servers},
+            **{client.label: Role.CLIENT for client in plan.clients},
         }
 
     def host_times(self) -> Mapping[str, float]:

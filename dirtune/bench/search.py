@@ -6,7 +6,7 @@ from dataclasses import replace
 import msgspec
 
 from dirtune.analyse import capacity
-from dirtune.analyse.run import Knee, Trial
+from dirtune.analyse.run import Knee, KneeLimit, Trial, TrialKind, Validity
 from dirtune.bench import knee
 from dirtune.bench.campaign import Keep, kept, repeated
 from dirtune.bench.knee import Ask, Bounds, Seen
@@ -41,16 +41,16 @@ class Search:
             ask := knee.following(where, self._goal, [_seen(trial) for _, trial in log]), Ask
         ):
             trial = await self._answer(ask, log)
-            if trial.validity not in {"valid", "client_limited"}:
+            if trial.validity not in {Validity.VALID, Validity.CLIENT_LIMITED}:
                 return self._gave_up(trial)
             log.append((ask, trial))
         found = self._found(ask, log)
         return found if found.rate is None else await self._confirm(found)
 
     async def _answer(self, ask: Ask, log: Sequence[tuple[Ask, Trial]]) -> Trial:
-        order = Order(f"{self._name}-{len(log) + 1:02}", "A", "search", ask.rate)
+        order = Order(f"{self._name}-{len(log) + 1:02}", "A", TrialKind.SEARCH, ask.rate)
         # While it goes down to what the clients can make, their limit is an answer.
-        going_down = all(trial.validity == "client_limited" for _, trial in log)
+        going_down = all(trial.validity == Validity.CLIENT_LIMITED for _, trial in log)
         return await self._trial(self._lasting(ask.window_s), order, limit_counts=going_down)
 
     async def _trial(self, plan: Plan, order: Order, *, limit_counts: bool = False) -> Trial:
@@ -62,9 +62,9 @@ class Search:
                 own = replace(order, id=name)
                 self._mine[name] = await kept(self._rig, self._cell, plan, own, self._keep)
             trial = self._mine[name]
-            if trial.validity == "valid" or sum(map(repeated, self._mine)) >= self._retries:
+            if trial.valid or sum(map(repeated, self._mine)) >= self._retries:
                 return trial
-            if limit_counts and trial.validity == "client_limited":
+            if limit_counts and trial.validity == Validity.CLIENT_LIMITED:
                 return trial
             number += 1
 
@@ -93,7 +93,7 @@ class Search:
             above=None if bounds.upper is None else offered[bounds.upper],
             limit=bounds.limit,
             reason=capacity.ended(bounds.limit, self._goal, sum(t.attempted for t in met)),
-            trials=sum(trial.validity == "valid" for _, trial in log),
+            trials=sum(trial.valid for _, trial in log),
             invalid=self._invalid(),
         )
 
@@ -103,7 +103,7 @@ class Search:
             self._cell.name,
             None,
             None,
-            "trials",
+            KneeLimit.TRIALS,
             f"given up after trial {trial.id}: {trial.reason}",
             trials=len(self._mine) - self._invalid(),
             invalid=self._invalid(),
@@ -114,7 +114,7 @@ class Search:
         assert found.rate is not None
         trials = []
         for share in _AROUND if found.above is not None else _AROUND[:1]:
-            order = Order(f"{self._name}-x{share:g}", "A", "confirm", share * found.rate)
+            order = Order(f"{self._name}-x{share:g}", "A", TrialKind.CONFIRM, share * found.rate)
             trials.append(await self._trial(self._cell.plan, order))
         return capacity.confirmed(msgspec.structs.replace(found, invalid=self._invalid()), trials)
 
@@ -130,10 +130,10 @@ def ceiling(plan: Plan, done: Sequence[Trial]) -> float:
     """
     highest = (plan.knee or KneePlan()).highest or max(plan.load.rates)
     own = [trial for trial in done if trial.cell == "null_server" and trial.attempted]
-    made = [t.offered_rate for t in own if t.validity == "valid" and t.replied == t.attempted]
+    made = [t.offered_rate for t in own if t.valid and t.replied == t.attempted]
     failed = [t.offered_rate for t in own if t.offered_rate not in made]
     return min(highest, _CEILING * max(made)) if made and failed else highest
 
 
 def _seen(trial: Trial) -> Seen:
-    return Seen(trial.attempted, trial.replied, trial.validity == "client_limited")
+    return Seen(trial.attempted, trial.replied, trial.validity == Validity.CLIENT_LIMITED)

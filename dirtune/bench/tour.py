@@ -10,12 +10,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import msgspec
 
-from dirtune.analyse.run import Knee, Run
+from dirtune.analyse.run import Knee, KneeLimit, Run, TrialKind
 from dirtune.bench import campaign, judge, matrix
 from dirtune.bench.budget import estimate_s
 from dirtune.bench.campaign import Keep
 from dirtune.bench.matrix import Cell, Slot, prefix
-from dirtune.bench.outcome import Order
+from dirtune.bench.outcome import LoadPath, Order
 from dirtune.bench.search import Search
 from dirtune.bench.store import Store
 from dirtune.bench.trial import Result, Rig
@@ -119,7 +119,9 @@ async def _first(cell: Cell, slot: Slot, nodes: Rig, keep: Keep) -> None:
 
     An emulated director has yet to be translated; its first trial costs three times as much.
     """
-    order = Order(f"{prefix(cell)}first-{slot.repeat}", "A", "baseline", slot.rate, path=cell.path)
+    order = Order(
+        f"{prefix(cell)}first-{slot.repeat}", "A", TrialKind.BASELINE, slot.rate, path=cell.path
+    )
     await campaign.kept(nodes, cell, cell.plan, order, keep)
 
 
@@ -143,7 +145,7 @@ def _able(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 
 def _goals(plan: Plan, cell: Cell) -> tuple[float, ...]:
-    return plan.knee.loss if plan.knee is not None and cell.path == "ipvs" else ()
+    return plan.knee.loss if plan.knee is not None and cell.path == LoadPath.IPVS else ()
 
 
 async def _look_closer(plan: Plan, cell: Cell, visit: Visit, kept: Store, keep: Keep) -> None:
@@ -155,7 +157,7 @@ async def _look_closer(plan: Plan, cell: Cell, visit: Visit, kept: Store, keep: 
             nodes = await stack.enter_async_context(visit(cell))
         except _CANNOT as error:
             for goal in goals:
-                _keep_knee(kept, Knee(goal, cell.name, None, None, "trials", str(error)))
+                _keep_knee(kept, Knee(goal, cell.name, None, None, KneeLimit.TRIALS, str(error)))
             return
         await _seek(plan, cell, nodes, kept, keep)
 
@@ -183,7 +185,7 @@ def _not_reached(left: Sequence[Slot], reason: str, kept: Store, keep: Keep) -> 
     for slot in left:
         number = campaign.attempt(slot, kept.run.trials)
         name = slot.id if number in {None, 1} else f"{slot.id}+{number}"
-        order = Order(name, "A", "judged", slot.rate)
+        order = Order(name, "A", TrialKind.JUDGED, slot.rate)
         trial = judge.failed(order, "", plan, reason)
         keep(Result(msgspec.structs.replace(trial, cell=slot.cell.name), {}))
     if plan.validity.on_lost_node == "stop":

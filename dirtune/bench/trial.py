@@ -14,7 +14,7 @@ from typing import Protocol
 from dirtune.analyse import cpu
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.profile import Profile
-from dirtune.analyse.run import NodeCpu, Trial
+from dirtune.analyse.run import NodeCpu, Role, Trial, TrialKind
 from dirtune.bench import judge, outcome, steady
 from dirtune.bench.budget import TABLE_LIFE_S
 from dirtune.bench.outcome import ClientResult, Facts, Order
@@ -30,7 +30,7 @@ from dirtune.errors import (
 from dirtune.plan.generators import Schedule, schedules
 from dirtune.plan.tables import Plan
 
-QUIET = frozenset({"judged", "baseline", "search", "confirm"})
+QUIET = frozenset({TrialKind.JUDGED, TrialKind.BASELINE, TrialKind.SEARCH, TrialKind.CONFIRM})
 """Kinds of trial in which nothing but the load runs."""
 
 # The last replies come within the time-out; their FINs a little later.
@@ -122,7 +122,7 @@ class Rig(Protocol):
         """Return the director's processes; empty where they are not the director's alone."""
         ...
 
-    def roles(self) -> dict[str, str]:
+    def roles(self) -> dict[str, Role]:
         """Return the role of each node by name, the director first."""
         ...
 
@@ -189,7 +189,7 @@ async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
     try:
         await rig.preflight()
         settled = await _settle(rig, plan)
-        if order.kind == "profiled":
+        if order.kind == TrialKind.PROFILED:
             return await _probed(rig, plan, order, started, settled)
         watch = _edges if order.kind in QUIET else _profile
         facts, raw = await _measure(rig, plan, order, started, settled, watch)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from dirtune.analyse import cpu
 from dirtune.analyse.bottleneck import FULL_PERCENT
+from dirtune.analyse.run import Validity
 from dirtune.bench import outcome, steady
 from dirtune.bench.budget import TABLE_LIFE_S
-from dirtune.bench.outcome import Facts
+from dirtune.bench.outcome import Facts, LoadPath
 from dirtune.plan.generators import Part, Report
 from dirtune.plan.tables import Plan, seconds
 
@@ -21,16 +22,16 @@ _NOTABLE = 0.1
 _ROUND = 2
 
 
-def verdict(facts: Facts, plan: Plan) -> tuple[str, str | None]:
+def verdict(facts: Facts, plan: Plan) -> tuple[Validity, str | None]:
     """Return the validity and its reason; None for a valid trial."""
     for name, reasons in (
-        ("setup_error", _setup_errors(facts, plan)),
-        ("client_limited", _client_limits(facts, plan)),
-        ("noisy", _noise(facts, plan)),
+        (Validity.SETUP_ERROR, _setup_errors(facts, plan)),
+        (Validity.CLIENT_LIMITED, _client_limits(facts, plan)),
+        (Validity.NOISY, _noise(facts, plan)),
     ):
         for reason in reasons:
             return name, reason
-    return "valid", None
+    return Validity.VALID, None
 
 
 def labels(facts: Facts, plan: Plan, per_second: tuple[list[int], list[float]]) -> tuple[str, ...]:
@@ -56,7 +57,7 @@ def _setup_errors(facts: Facts, plan: Plan) -> Iterator[str]:
     errors = [f"{c.host}: {c.error}" for c in facts.clients if c.error is not None]
     if errors or facts.problems:
         yield "; ".join((*errors, *facts.problems))
-    if facts.order.path != "ipvs":
+    if facts.order.path != LoadPath.IPVS:
         return
     counted = outcome.delta(facts.around, "connections")
     if counted is None:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from dirtune.analyse.run import Role
+
 _BUFFERS = ("rmem_max", "rmem_default", "wmem_max", "wmem_default")
 _LARGE_BYTES = 5242880
 _DESCRIPTORS = 100_000
@@ -85,8 +87,8 @@ class Preset:
     """A setting of the paper's, and what has become of it."""
 
     setting: str
-    roles: frozenset[str]
-    """client, real server."""
+    roles: frozenset[Role]
+    """Client, real server or both."""
     paper: str
     today: str
     why: str
@@ -110,7 +112,7 @@ def parse(text: str) -> Seen:
     return Seen(values, None if conf is None else "\n".join(conf))
 
 
-def judged(roles: frozenset[str], seen: Seen) -> Iterator[Judged]:
+def judged(roles: frozenset[Role], seen: Seen) -> Iterator[Judged]:
     """Yield every preset of a node that has *roles* with how it stands to it."""
     for preset in PRESETS:
         if roles & preset.roles:
@@ -176,7 +178,7 @@ def _backlog(seen: Seen) -> Verdict:
     return Verdict(str(now), now >= _BACKLOG)
 
 
-_CLIENT, _SERVER = frozenset({"client"}), frozenset({"real server"})
+_CLIENT, _SERVER = frozenset({Role.CLIENT}), frozenset({Role.REAL_SERVER})
 
 PRESETS = (
     Preset(

@@ -30,8 +30,9 @@ def command(
     RUN:scheduler=wlc). One RUN alone compares its own two arms, pair by pair. Exit status 1 means
     B is worse.
     """
+    from dirtune.analyse.run import Verdict
     from dirtune.jobs import comparisons
 
     found = comparisons.compared(before, after, metric, rate, noise, every=every)
     _output.result(comparisons.printed(found, format, every=every), format, end="")
-    sys.exit(1 if found[0].verdict == "regressed" else 0)
+    sys.exit(1 if found[0].verdict == Verdict.REGRESSED else 0)

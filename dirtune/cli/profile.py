@@ -9,6 +9,7 @@ import msgspec
 
 from dirtune import reading, signals, writing
 from dirtune.analyse.profile import Profile
+from dirtune.analyse.run import TrialKind
 from dirtune.cli import _amount, _output
 from dirtune.errors import NotPossible, ParseError, TrialError
 from dirtune.formats import from_json
@@ -95,7 +96,7 @@ async def _under_load(given: str, rate: float | None, probes: tuple[str, ...]) -
     from dirtune.bench.trial import conduct
 
     plan = plan_files.find(given)
-    order = Order("profile", "A", "profiled", rate or plan.load.rates[0], probes=probes)
+    order = Order("profile", "A", TrialKind.PROFILED, rate or plan.load.rates[0], probes=probes)
     _output.progress(f"load through {plan.url} for {plan.load.load_s:g} s")
     async with rig.opened(plan) as nodes:
         result = await conduct(nodes, plan, order)

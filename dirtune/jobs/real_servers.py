@@ -10,6 +10,7 @@ import msgspec
 
 from dirtune import signals
 from dirtune.analyse.reach import Reach
+from dirtune.analyse.run import Role
 from dirtune.change import ip, preparation, presets, transaction
 from dirtune.change.plan import Change, Plan, Refusal
 from dirtune.change.preparation import Need, Seen
@@ -156,8 +157,8 @@ def presets_of(
     """Return how each client and real server stands to the presets, and whom nobody could ask."""
     from dirtune import remote
 
-    roles: dict[str, frozenset[str]] = {}
-    for role, peers in (("real server", plan.real_servers), ("client", plan.clients)):
+    roles: dict[str, frozenset[Role]] = {}
+    for role, peers in ((Role.REAL_SERVER, plan.real_servers), (Role.CLIENT, plan.clients)):
         for peer in peers:
             roles[peer.label] = roles.get(peer.label, frozenset()) | {role}
     hosts = {peer.label: peer.host for peer in (*plan.real_servers, *plan.clients)}

@@ -7,7 +7,7 @@ import msgspec
 from dirtune import plan as plans
 from dirtune import signals
 from dirtune.analyse import compare
-from dirtune.analyse.run import Run, Trial
+from dirtune.analyse.run import Run, Trial, Verdict
 from dirtune.bench import relative, store
 from dirtune.checks import Risk
 from dirtune.errors import PlanError
@@ -108,7 +108,7 @@ def status(found: Session) -> int:
     if any(each.outcome == "failed" for each in found.attempts):
         return 2
     verdicts = (each.comparison.verdict for each in found.attempts if each.comparison)
-    return 1 if "regressed" in verdicts else 0
+    return 1 if Verdict.REGRESSED in verdicts else 0
 
 
 def _told(tune: Tune, found: Session, waits: str | None) -> render.Told:

@@ -3,6 +3,7 @@
 Each text is the last step of a machine's boot, or pid 1 of a namespace, and ends in sshd.
 """
 
+from dirtune.analyse.run import Role
 from dirtune.lab.spec import NAT_OUTSIDE, STATUS, VIP, Node, Spec, ipvs_commands, mac
 
 
@@ -11,7 +12,7 @@ def director_boot(spec: Spec) -> str:
 
     It runs once per boot, as the last step of the guest's init, and ends in sshd.
     """
-    director = spec.with_role("director")[0]
+    director = spec.with_role(Role.DIRECTOR)[0]
     ipvs = "\n".join(f"ipvsadm {line}" for line in ipvs_commands(spec))
     forwards = _BETWEEN_NETWORKS if spec.two_networks else ":"
     return f"""set -ex
@@ -80,7 +81,7 @@ chmod 1777 /tmp"""
 
 def node_boot(node: Node, spec: Spec, folder: str) -> str:
     """Return the script that is pid 1 of a namespace node; *folder* is the node's own state."""
-    serve = _serve(spec, folder) if node.role == "real server" else _DRIVE
+    serve = _serve(spec, folder) if node.role == Role.REAL_SERVER else _DRIVE
     # `ip netns exec` mounts a /sys of its own, without control groups.
     return f"""set -ex
 hostname {node.name}

@@ -15,6 +15,7 @@ import msgspec
 
 from dirtune import plan
 from dirtune.analyse import compare
+from dirtune.analyse.run import TrialKind
 from dirtune.bench import campaign, rig
 from dirtune.bench.outcome import Order
 from dirtune.bench.store import Store
@@ -78,7 +79,8 @@ async def noise(asked: Trying, out: Path, say: Say) -> Store:
     """Run the same pairs with nothing switched, for the noise floors they show."""
     kept = turn.begin(replace(asked, title=f"A/A: {asked.title}"), out)
     async with rig.opened(asked.plan) as nodes:
-        await conduct(nodes, asked.plan, Order("first", "A", "baseline", asked.plan.pair_rates[0]))
+        first = Order("first", "A", TrialKind.BASELINE, asked.plan.pair_rates[0])
+        await conduct(nodes, asked.plan, first)
         await campaign.pairs(nodes, asked.plan, campaign.stay, turn.keeping(kept, say))
     turn.judged(asked, kept)
     found = tuple(

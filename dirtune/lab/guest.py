@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dirtune.analyse.doctor import no_lab_kernel
+from dirtune.analyse.run import Role
 from dirtune.collect.facts import VIRTME, lab_kernel, lab_kernels
 from dirtune.errors import LabError, NotPossible
 from dirtune.host import Host, LiveHost, run
@@ -43,7 +44,7 @@ def command_line(etc: Path) -> str:
 
 def argv(spec: Spec, image: Path, options: str, share: Path, script: Path) -> tuple[str, ...]:
     """Return the command that boots the director."""
-    director = spec.with_role("director")[0]
+    director = spec.with_role(Role.DIRECTOR)[0]
     devices = [("-device", _options(d)) for d in spec.scenario.devices]
     more = [(f"load{n}", _options(card)) for n, card in enumerate(spec.scenario.more_nics)]
     nic = f",{spec.scenario.nic_options}" if spec.scenario.nic_options else ""

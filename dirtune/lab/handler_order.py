@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dirtune.analyse import lines
 from dirtune.analyse.lines import Sharer
+from dirtune.analyse.run import TrialKind
 from dirtune.bench import campaign, rig
 from dirtune.bench.outcome import Order
 from dirtune.bench.store import Store
@@ -140,7 +141,7 @@ async def control(asked: Trying, out: Path, say: Say) -> Store:
         record.save(kept, inventory=await turn.inventory(plan, node))
         switch = Switch(node, shared(await turn.snapshot_of(node)), note)
         try:
-            await conduct(nodes, plan, Order("first", "A", "baseline", plan.pair_rates[0]))
+            await conduct(nodes, plan, Order("first", "A", TrialKind.BASELINE, plan.pair_rates[0]))
             await campaign.pairs(nodes, plan, switch, turn.keeping(kept, say))
         finally:
             await to_the_end(switch("A"))

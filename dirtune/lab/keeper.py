@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from dirtune.analyse.run import Role
 from dirtune.ending import outermost
 from dirtune.errors import DirtuneError, LabError
 from dirtune.host import run
@@ -64,7 +65,7 @@ class Keeper:
         for line in network_commands(self._spec):
             run(("ip", *line.split()))
         self._say("real servers and clients")
-        others = [node for node in self._spec.nodes() if node.role != "director"]
+        others = [node for node in self._spec.nodes() if node.role != Role.DIRECTOR]
         started = [(node, self._start_node(node)) for node in others]
         for node, process in started:
             limit_s = BOOT_LIMIT_S if self._spec.is_guest(node) else 30
@@ -121,7 +122,7 @@ class Keeper:
         return answered
 
     def _await_director(self, qemu: "subprocess.Popen[bytes]", began: float, options: str) -> bool:
-        director = self._spec.with_role("director")[0]
+        director = self._spec.with_role(Role.DIRECTOR)[0]
         try:
             _wait_for_ssh(director, qemu, BOOT_LIMIT_S)
         except LabError:

@@ -13,6 +13,7 @@ from typing import TextIO
 import psutil
 
 from dirtune.analyse import doctor
+from dirtune.analyse.run import Role
 from dirtune.change import private
 from dirtune.collect.facts import read_facts
 from dirtune.errors import DirtuneError, LabError
@@ -143,7 +144,7 @@ def _require(spec: Spec) -> None:
     _require_root()
     facts = read_facts(LiveHost())
     # A real server that is a machine of its own boots a standard kernel.
-    guests = any(spec.is_guest(node) for node in spec.with_role("real server"))
+    guests = any(spec.is_guest(node) for node in spec.with_role(Role.REAL_SERVER))
     kinds = dict.fromkeys((spec.kernel, *(["standard"] if guests else [])))
     lacks = dict.fromkeys(lack for kind in kinds for lack in doctor.lab_obstacles(facts, kind))
     if lacks:
@@ -208,7 +209,7 @@ def _prepare(place: Folder, spec: Spec, say: Say) -> None:
     place.plan.write_text(plan(spec, director_cpus))
     _prepare_director(place, spec)
     for node in spec.nodes():
-        if node.role != "director":
+        if node.role != Role.DIRECTOR:
             _prepare_node(place, node, spec)
     run(("tar", "-cf", str(place.share / "opt.tar"), "-C", str(place.opt), "."))
 

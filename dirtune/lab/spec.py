@@ -13,6 +13,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from dirtune.analyse.run import Role
+
 VIP = "198.18.0.100"
 _NAT_SERVERS = "198.18.0.0/17"
 NAT_OUTSIDE = "198.18.128.1"
@@ -78,8 +80,7 @@ class Node(msgspec.Struct, frozen=True):
     """A machine of the lab."""
 
     name: str
-    role: str
-    """director, real server or client."""
+    role: Role
     load_address: str
     control_address: str
 
@@ -103,9 +104,9 @@ class Spec(msgspec.Struct, frozen=True):
         servers, clients = range(1, self.real_servers + 1), range(1, self.clients + 1)
         beyond = 128 if self.two_networks else 0
         return (
-            _node("lb1", "director", 1),
-            *(_node(f"rs{n}", "real server", 10 + n) for n in servers),
-            *(_node(f"c{n}", "client", 20 + n, network=beyond) for n in clients),
+            _node("lb1", Role.DIRECTOR, 1),
+            *(_node(f"rs{n}", Role.REAL_SERVER, 10 + n) for n in servers),
+            *(_node(f"c{n}", Role.CLIENT, 20 + n, network=beyond) for n in clients),
         )
 
     @property
@@ -120,14 +121,16 @@ class Spec(msgspec.Struct, frozen=True):
 
     def is_guest(self, node: Node) -> bool:
         """Tell whether a node is a machine of its own: this one's kernel may end no tunnel."""
-        return node.role == "director" or (self.forwarding == "tun" and node.role == "real server")
+        return node.role == Role.DIRECTOR or (
+            self.forwarding == "tun" and node.role == Role.REAL_SERVER
+        )
 
-    def with_role(self, role: str) -> tuple[Node, ...]:
+    def with_role(self, role: Role) -> tuple[Node, ...]:
         """Return the nodes of one role."""
         return tuple(node for node in self.nodes() if node.role == role)
 
 
-def _node(name: str, role: str, host: int, network: int = 0) -> Node:
+def _node(name: str, role: Role, host: int, network: int = 0) -> Node:
     return Node(name, role, f"198.18.{network}.{host}", f"198.19.0.{host}")
 
 
@@ -168,7 +171,7 @@ def network_commands(spec: Spec) -> tuple[str, ...]:
             f"link set tap-load{number} master br-load up",
         )
     )
-    others = (node for node in spec.nodes() if node.role != "director")
+    others = (node for node in spec.nodes() if node.role != Role.DIRECTOR)
     return (*switches, *more, *(line for node in others for line in _plug_in(node, spec)))
 
 
@@ -212,16 +215,16 @@ def mac(node: Node, switch: str) -> str:
 def _routes(node: Node, spec: Spec) -> tuple[str, ...]:
     if not spec.two_networks:
         return ()
-    if node.role == "client":
+    if node.role == Role.CLIENT:
         return (f"-n {node.name} route add {_NAT_SERVERS} via {NAT_OUTSIDE}",)
-    inside = spec.with_role("director")[0].load_address
+    inside = spec.with_role(Role.DIRECTOR)[0].load_address
     return (f"-n {node.name} route add default via {inside}",)
 
 
 def ipvs_commands(spec: Spec) -> tuple[str, ...]:
     """Return the `ipvsadm` argument lines that make the lab's one service."""
     flag = {"dr": "-g", "nat": "-m", "tun": "-i"}[spec.forwarding]
-    servers = spec.with_role("real server")
+    servers = spec.with_role(Role.REAL_SERVER)
     return (
         f"--set 900 {spec.scenario.ipvs_tcpfin_s} 300",
         f"-A -t {VIP}:80 -s rr",
@@ -262,17 +265,17 @@ def plan(spec: Spec, host_cpus: tuple[int, ...]) -> str:
     *host_cpus* are the CPUs of this machine that the director's virtual CPUs are pinned to.
     """
     experiment = spec.scenario.experiment or DEFAULT_EXPERIMENT
-    director = spec.with_role("director")[0]
+    director = spec.with_role(Role.DIRECTOR)[0]
     destinations = "\n".join(
         f'  [[services.destinations]]\n  node = "{rs.name}"\n'
         f'  forwarding = "{spec.forwarding}"\n  weight = 1'
-        for rs in spec.with_role("real server")
+        for rs in spec.with_role(Role.REAL_SERVER)
     )
     servers = "\n".join(
         f'[[real_servers]]\nname = "{rs.name}"\nhost = "{rs.name}"\naddress = "{rs.load_address}"'
-        for rs in spec.with_role("real server")
+        for rs in spec.with_role(Role.REAL_SERVER)
     )
-    clients = "\n".join(f'[[clients]]\nhost = "{c.name}"' for c in spec.with_role("client"))
+    clients = "\n".join(f'[[clients]]\nhost = "{c.name}"' for c in spec.with_role(Role.CLIENT))
     return f"""# Made by `dirtune lab up` for the scenario {spec.scenario.name}.
 title = "{spec.scenario.title}"
 ssh_config = "ssh_config"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from dirtune.analyse import capacity, cost
-from dirtune.analyse.run import Cell, Run, Trial
+from dirtune.analyse.run import Cell, Role, Run, Trial, TrialKind, Validity
 from dirtune.plan.recorded import recorded
 from dirtune.render import run_tables
 from dirtune.render.blocks import Block, Document, Figure, Section, Table, Text
@@ -105,7 +105,7 @@ def lines(run: Run, curve: Curve) -> dict[str, tuple[Trial, ...]]:
     found: dict[str, tuple[Trial, ...]] = {}
     for cell in cost.balanced_cells(run):
         settings = _settings(run, cell)
-        swept = tuple(t for t in cost.trials_of(run, cell.name) if t.kind == "judged")
+        swept = tuple(t for t in cost.trials_of(run, cell.name) if t.kind == TrialKind.JUDGED)
         if swept and all(settings.get(axis) == value for axis, value in wanted.items()):
             rest = {axis: value for axis, value in settings.items() if axis not in wanted}
             own = {curve.line: rest.pop(curve.line)} if curve.line in rest else {}
@@ -133,7 +133,7 @@ def _settings(run: Run, cell: Cell) -> dict[str, Value]:
         own |= {"forwarding": methods.pop(), "real_servers": len(destinations)}
     for trial in cost.trials_of(run, cell.name):
         for node in trial.nodes:
-            if node.role == "director" and node.cpus:
+            if node.role == Role.DIRECTOR and node.cpus:
                 own["cpus"] = node.cpus
     return own | cell.settings
 
@@ -163,7 +163,7 @@ def _drawn(curve: Curve) -> Callable[[Run], Iterator[Block]]:
             Text(f"{label}, {t.reply_rate:.1f} replies/s at {t.offered_rate:g}/s: {why(t)}.")
             for label, trials in found.items()
             for t in trials
-            if t.validity != "valid"
+            if not t.valid
         )
 
     return blocks
@@ -176,7 +176,7 @@ def _value(label: str) -> str:
 
 def why(trial: Trial) -> str:
     """Return why a trial does not count; what the clients limited is a lower bound."""
-    if trial.validity == "client_limited":
+    if trial.validity == Validity.CLIENT_LIMITED:
         return f"a lower bound (client-limited): {trial.reason}"
     return f"does not count ({trial.validity}): {trial.reason}"
 
@@ -208,8 +208,8 @@ def _matrix(run: Run) -> Iterator[Block]:
     rows: dict[tuple[str, ...], dict[int, str]] = {}
     for cell, found in settings:
         key = tuple(str(found.get(axis, _NONE)) for axis in _MATRIX_AXES)
-        swept = (t for t in cost.trials_of(run, cell.name) if t.kind != "search")
-        measured = [t for t in swept if t.validity in {"valid", "client_limited"}]
+        swept = (t for t in cost.trials_of(run, cell.name) if t.kind != TrialKind.SEARCH)
+        measured = [t for t in swept if t.validity in {Validity.VALID, Validity.CLIENT_LIMITED}]
         place = rows.setdefault(key, {})
         servers = found.get("real_servers")
         place[servers if isinstance(servers, int) else 0] = str(len(measured)) if measured else "0"
@@ -228,7 +228,7 @@ def _network(run: Run) -> Iterator[Block]:
     for trial in run.trials:
         each = trial.metrics.get("network_bytes_per_s")
         counted = cost.network_io(trial, link)
-        if each is None and counted is not None and trial.kind == "judged":
+        if each is None and counted is not None and trial.kind == TrialKind.JUDGED:
             each = counted.bytes_per_s
         if each is not None:
             name = run_tables.label(run, trial.cell)
@@ -252,7 +252,7 @@ def _cpu(cpus: int) -> Callable[[Run], Iterator[Block]]:
             return
         yield from cpu_table(run, found)
         for trial in found:
-            director = [c for c in cost.node_costs(trial) if c.role == "director"]
+            director = [c for c in cost.node_costs(trial) if c.role == Role.DIRECTOR]
             for each in director:
                 yield Text(
                     f"{run_tables.label(run, trial.cell)}: the director took"
@@ -301,7 +301,7 @@ def _low_loss_row(run: Run, place: int) -> tuple[str, ...]:
     near = [
         trial
         for trial in cost.trials_of(run, knee.cell)
-        if trial.validity == "valid" and trial.offered_rate == knee.rate
+        if trial.valid and trial.offered_rate == knee.rate
     ]
     last = near[-1] if near else None
     latency = None if last is None else last.metrics.get("latency_mean_ms")

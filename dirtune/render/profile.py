@@ -6,7 +6,7 @@ from dirtune.analyse.phases import by_module, top_symbols
 from dirtune.analyse.probed import Probed, SoftirqWindow
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.profile_difference import Difference
-from dirtune.analyse.run import CpuShare
+from dirtune.analyse.run import CpuShare, Validity
 from dirtune.analyse.work import Work
 from dirtune.escape import markdown as markdown_text
 from dirtune.escape import one_line
@@ -316,7 +316,7 @@ def _notes(profile: Profile) -> str:
     if profile.missing:
         names = ", ".join(profile.missing)
         said.append(f"No CPU times (a container that does not see its control group): {names}.")
-    if profile.validity not in {None, "valid"}:
+    if profile.validity not in {None, Validity.VALID}:
         said.append(f"Not valid ({profile.validity}): {profile.reason}.")
     return "\n".join(map(one_line, said))
 

@@ -11,7 +11,7 @@ import altair as alt
 import vl_convert
 
 from dirtune.analyse import cost
-from dirtune.analyse.run import Run, Trial
+from dirtune.analyse.run import Run, Trial, TrialKind
 from dirtune.escape import each_text, visible
 from dirtune.render import run_tables
 from dirtune.render.report_document import handlers_of_interest, words
@@ -114,7 +114,7 @@ def handlers(run: Run) -> Chart | None:
 
 def curves(run: Run, swept: Mapping[str, tuple[Trial, ...]]) -> Chart:
     """Return replies against offered connections, a line each, beside the ideal and `direct`."""
-    direct = tuple(t for t in cost.trials_of(run, "direct") if t.kind == "judged")
+    direct = tuple(t for t in cost.trials_of(run, "direct") if t.kind == TrialKind.JUDGED)
     series = {**swept, DIRECT: direct} if direct else dict(swept)
     rows = [row for label, trials in series.items() for row in _points(label, trials)]
     most = max(float(str(row["offered"])) for row in rows)
@@ -136,7 +136,7 @@ def curves(run: Run, swept: Mapping[str, tuple[Trial, ...]]) -> Chart:
 
 def _points(label: str, trials: tuple[Trial, ...]) -> Iterator[Row]:
     for trial in trials:
-        counts = trial.validity == "valid"
+        counts = trial.valid
         yield {
             "line": label,
             "offered": trial.offered_rate,

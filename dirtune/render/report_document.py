@@ -10,7 +10,7 @@ from typing import Any
 from dirtune.analyse import cost
 from dirtune.analyse.cpu import WHOLE, whole
 from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
-from dirtune.analyse.run import Comparison, CpuShare, Forecast, NodeCpu, Run, Trial
+from dirtune.analyse.run import Comparison, CpuShare, Forecast, NodeCpu, Run, Trial, TrialKind
 from dirtune.render import run_tables
 from dirtune.render.blocks import Block, Commands, Document, Figure, Section, Table, Text
 
@@ -272,7 +272,9 @@ def _comparison_cells(c: Comparison) -> dict[str, str]:
 
 
 def _nodes(run: Run) -> Iterator[Block]:
-    trials = [t for t in run.trials if t.kind == "profiled" and t.nodes] or [*cost.looked_at(run)]
+    trials = [t for t in run.trials if t.kind == TrialKind.PROFILED and t.nodes] or [
+        *cost.looked_at(run)
+    ]
     if not trials:
         return
     yield from cpu_table(run, trials)
@@ -359,7 +361,7 @@ def _trial_row(t: Trial) -> tuple[str, ...]:
 
 
 def _counters(run: Run) -> Iterator[Block]:
-    judged = [t for t in run.trials if t.kind == "judged" and t.validity == "valid"]
+    judged = [t for t in run.trials if t.kind == TrialKind.JUDGED and t.valid]
     names = dict.fromkeys(name for t in judged for name in t.counters)
     if not names:
         return

@@ -6,7 +6,7 @@ from dirtune import escape
 from dirtune.analyse import capacity, cost
 from dirtune.analyse.cost import ByClients, Forwarded, PricePerRate
 from dirtune.analyse.limit import Known, limiting
-from dirtune.analyse.run import Cell, Knee, Run, Trial
+from dirtune.analyse.run import Cell, Knee, KneeLimit, Run, Trial, TrialKind
 from dirtune.plan.recorded import recorded
 from dirtune.render import cells
 from dirtune.render.blocks import Block, Figure, Section, Table, Text
@@ -77,7 +77,7 @@ def swept(run: Run) -> dict[str, tuple[Trial, ...]]:
         return {}
     found = {
         label(run, cell.name): tuple(
-            t for t in cost.trials_of(run, cell.name) if t.kind == "judged"
+            t for t in cost.trials_of(run, cell.name) if t.kind == TrialKind.JUDGED
         )
         for cell in cost.balanced_cells(run)
     }
@@ -145,7 +145,7 @@ def _capacity(run: Run) -> Iterator[Block]:
 
 def _knee(found: Knee) -> str:
     said = capacity.in_words(found)
-    if found.rate is None or found.limit != "system":
+    if found.rate is None or found.limit != KneeLimit.SYSTEM:
         return said
     rates = ", ".join(f"{share * found.rate:.5g}" for share in _COMPARED_AT)
     return f"{said}. Compare before and after a change at {rates}/s: below it, at it, beyond it"
@@ -170,7 +170,7 @@ def _peak_row(run: Run, cell: Cell) -> tuple[str, ...] | None:
     top = capacity.peak(points)
     if top is None:
         return None
-    at_peak = [t for t in trials if t.offered_rate == top.offered and t.validity == "valid"]
+    at_peak = [t for t in trials if t.offered_rate == top.offered and t.valid]
     each, packets = (
         _mean(at_peak, "cpu_us_per_connection"),
         _mean(at_peak, "packets_per_connection"),

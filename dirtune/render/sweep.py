@@ -1,6 +1,6 @@
 """A run's judged trials as a table: what was offered, what came back, what it cost."""
 
-from dirtune.analyse.run import Run, Trial
+from dirtune.analyse.run import Run, Trial, TrialKind
 from dirtune.render import cells, run_tables
 
 
@@ -17,7 +17,7 @@ def markdown(run: Run) -> str:
 def _document(run: Run, style: str) -> str:
     heads = ("trial", "offered/s", "replies/s", "lost", "us CPU/conn", "idle %", "p99 ms", "")
     align = ("left", *("right",) * 6, "left")
-    trials = [trial for trial in run.trials if trial.kind in {"judged", "peak"}]
+    trials = [trial for trial in run.trials if trial.kind in {TrialKind.JUDGED, TrialKind.PEAK}]
     body = cells.table([_row(trial) for trial in trials], heads, style, align)
     found = run_tables.text(run, style)
     return "\n\n".join(part for part in (body, _counted(list(run.trials)), found) if part) + "\n"
@@ -43,9 +43,9 @@ def _metric(trial: Trial, name: str, form: str) -> str:
 
 
 def _label(trial: Trial) -> str:
-    return "" if trial.validity == "valid" else f"{trial.validity}: {trial.reason}"
+    return "" if trial.valid else f"{trial.validity}: {trial.reason}"
 
 
 def _counted(trials: list[Trial]) -> str:
-    valid = sum(trial.validity == "valid" for trial in trials)
+    valid = sum(trial.valid for trial in trials)
     return f"{valid} of {len(trials)} trials are valid; the others enter no statistics."

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dirtune.analyse import compare
-from dirtune.analyse.run import Run
+from dirtune.analyse.run import Run, TrialKind
 from dirtune.analyse.verdict import sentence
 from dirtune.bench import rig
 from dirtune.bench.outcome import Order
@@ -142,7 +142,8 @@ async def _measure(trying: Trying, kept: Store, say: Say, number: int, arm: str)
     async with rig.opened(trying.plan) as nodes:
         for place, name in enumerate(decide.boot_trials(number, arm)):
             if name not in done:
-                kind = "judged" if place else "baseline"  # the first pays for what is cold
+                # The first trial pays for cold caches.
+                kind = TrialKind.JUDGED if place else TrialKind.BASELINE
                 order = Order(name, arm, kind, trying.plan.pair_rates[0])
                 keep(await conduct(nodes, trying.plan, order))
 

@@ -16,7 +16,7 @@ import msgspec
 
 from dirtune.analyse import compare
 from dirtune.analyse.compare import Arms
-from dirtune.analyse.run import Comparison, Trial
+from dirtune.analyse.run import Comparison, Trial, TrialKind, Verdict
 from dirtune.checks import Check, Risk
 from dirtune.errors import PlanError
 from dirtune.plan.tables import Plan
@@ -231,17 +231,17 @@ def ended(attempt: Attempt, outcome: Outcome, why: str) -> Attempt:
     return msgspec.structs.replace(attempt, outcome=outcome, why=why)
 
 
-def keeps(verdict: str, *, mends: bool, equivalent: bool = False) -> tuple[bool, str]:
+def keeps(verdict: Verdict, *, mends: bool, equivalent: bool = False) -> tuple[bool, str]:
     """Return whether a fix is kept after *verdict*, and the rule that says so.
 
     *mends*: it mends what goes wrong, so that costing nothing is enough; *equivalent*: that is
     enough for any.
     """
-    if verdict == "improved":
+    if verdict == Verdict.IMPROVED:
         return True, "`improved` is kept"
-    if verdict == "equivalent" and mends:
+    if verdict == Verdict.EQUIVALENT and mends:
         return True, "`equivalent`, and it mends what goes wrong: kept"
-    if verdict == "equivalent" and equivalent:
+    if verdict == Verdict.EQUIVALENT and equivalent:
         return True, "`equivalent` is kept, as was asked"
     return False, f"`{verdict}` is not kept"
 
@@ -306,9 +306,9 @@ def boot_stage(boot: Boot | None, number: int, boot_id: str) -> str:
 def boot_means(trials: Sequence[Trial], metric: str) -> Arms:
     """Return each boot's mean as one value; trials of one boot are no replicates."""
     boots: dict[tuple[str, str], list[float]] = {}
-    judged = [trial for trial in trials if trial.kind == "judged"]
+    judged = [trial for trial in trials if trial.kind == TrialKind.JUDGED]
     for trial in judged:
-        if trial.validity == "valid" and metric in trial.metrics:
+        if trial.valid and metric in trial.metrics:
             key = (trial.arm, trial.id.split("-")[0])
             boots.setdefault(key, []).append(trial.metrics[metric])
     means = {key: statistics.fmean(values) for key, values in boots.items()}

@@ -11,12 +11,13 @@ import msgspec
 
 from dirtune.analyse import cpu, work
 from dirtune.analyse.cpu import Sample
-from dirtune.analyse.run import Trial
+from dirtune.analyse.run import Trial, Validity
 from dirtune.bench import judge, outcome
 from dirtune.bench.outcome import Order
 from dirtune.bench.trial import Result, Rig
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError, SourceMissing
-from dirtune.plan.tables import Load, Plan, Traffic, Validity
+from dirtune.plan import tables
+from dirtune.plan.tables import Load, Plan, Traffic
 
 NOTES = (
     "Live traffic: nothing was sent. Windows with and without the fix took turns.",
@@ -55,7 +56,7 @@ def plan(asked: Traffic, window_s: float, pairs: int) -> Plan:
         compare=asked.compare,
         load=Load(rates=(0.0,), window=window_s, pairs=pairs),
         clients=(),
-        validity=Validity(retries=pairs, pair_rate=_PAIR_RATE),
+        validity=tables.Validity(retries=pairs, pair_rate=_PAIR_RATE),
         notes=NOTES,
     )
 
@@ -83,7 +84,7 @@ def told(order: Order, started: str, plan: Plan, edges: tuple[Sample, Sample]) -
         empty,
         window_s=seconds,
         attempted=connections or 0,
-        validity="valid" if reason is None else "noisy",
+        validity=Validity.VALID if reason is None else Validity.NOISY,
         reason=reason,
         metrics=_metrics(edges, connections, seconds),
         counters=judge.counters(edges),

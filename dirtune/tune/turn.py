@@ -18,7 +18,7 @@ from dirtune import __version__, checks, remote
 from dirtune.analyse import compare, lines
 from dirtune.analyse.forecast import forecast
 from dirtune.analyse.handlers import HandlerWindow
-from dirtune.analyse.run import Comparison, Forecast, Run, Trial
+from dirtune.analyse.run import Comparison, Forecast, Role, Run, Trial, TrialKind, Validity
 from dirtune.analyse.verdict import sentence
 from dirtune.bench import campaign, rig, store
 from dirtune.bench.outcome import Order
@@ -154,9 +154,9 @@ async def _before(
     """Measure one quiet trial, look with the probe, and forecast."""
     say("one trial to warm up, and to know what a connection costs")
     rate = trying.plan.pair_rates[0]
-    quiet = await conduct(nodes, trying.plan, Order("first", "A", "baseline", rate))
+    quiet = await conduct(nodes, trying.plan, Order("first", "A", TrialKind.BASELINE, rate))
     kept.keep(quiet)
-    if quiet.trial.validity == "setup_error":
+    if quiet.trial.validity == Validity.SETUP_ERROR:
         raise TrialError(f"{quiet.trial.reason}; what was measured is in {kept.folder}")
     snapshot, profiled = await _look(nodes, director, trying, kept, say, "before")
     if handlers_of(profiled) is not None:
@@ -174,7 +174,7 @@ async def _look(
     """Profile one trial and audit with what the probe saw under its load."""
     say(f"profile and probe, {when} the fix (bcc compiles on the director first)")
     arm = {"before": "A", "after": "B"}[when]
-    order = Order(f"profile-{arm}", arm, "profiled", trying.plan.pair_rates[0])
+    order = Order(f"profile-{arm}", arm, TrialKind.PROFILED, trying.plan.pair_rates[0])
     profiled = await conduct(nodes, trying.plan, order)
     kept.keep(profiled)
     handlers, note = handlers_of(profiled), when
@@ -255,7 +255,7 @@ async def inventory(plan: Plan, director: Node) -> dict[str, dict[str, str]]:
     found = dict(zip(names, facts.splitlines(), strict=False))
     others = (*plan.real_servers, *plan.clients)
     return {
-        director.name: {"role": "director", "dirtune": version.strip(), **found},
+        director.name: {"role": Role.DIRECTOR, "dirtune": version.strip(), **found},
         **{peer.label: {"host": peer.host, "address": peer.address or ""} for peer in others},
     }
 

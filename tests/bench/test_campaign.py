@@ -1,14 +1,16 @@
 """Campaigns on a simulated director: order, repetition, resumption, and what stands on disk."""
 
 import asyncio
+import json
 
 import msgspec
 import pytest
 from simulated import PLAN, Director
 
 from dirtune.analyse import compare
-from dirtune.analyse.run import Run
+from dirtune.analyse.run import Run, TrialKind
 from dirtune.bench import campaign, judge, store
+from dirtune.bench.outcome import Order
 from dirtune.bench.trial import Result
 from dirtune.errors import NodeUnreachable, ParseError, SourceMissing, TrialError
 
@@ -339,6 +341,17 @@ def test_what_is_no_run_is_named(tmp_path):
         store.load(tmp_path)
     with pytest.raises(SourceMissing, match=r"no run\.json"):
         store.load(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(("key", "value"), [("validity", "cold"), ("kind", "warmup")])
+def test_a_run_with_a_word_of_another_version_is_refused_by_key(tmp_path, key, value):
+    trial = judge.failed(Order("p01-1-A", "A", TrialKind.JUDGED, 100.0), "", PLAN, "broke")
+    document = json.loads(msgspec.json.encode(run_of([trial])))
+    document["trials"][0][key] = value
+    (tmp_path / "run.json").write_text(json.dumps(document))
+
+    with pytest.raises(ParseError, match=rf"run\.json: .*{value}.*trials\[0\]\.{key}"):
+        store.load(tmp_path)
 
 
 def test_two_do_not_carry_out_one_run(tmp_path):
