@@ -65,7 +65,7 @@ def arm(path: Path, at: Place) -> None:
 
     `NotPossible` if it does not: then none is left.
     """
-    argv = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(_importable())]
+    argv = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(importable())]
     argv += [str(path), str(at.state), str(at.run)]
     pipe = _pipe(path, at)
     with _opened(pipe) as reading:
@@ -81,7 +81,7 @@ def arm(path: Path, at: Place) -> None:
     )
 
 
-def _importable() -> list[str]:
+def importable() -> list[str]:
     """Return where this process imports from, for one that has another start and folder.
 
     A zipapp, and what shiv and PEX make, know that only once they run.

@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 from dirtune.analyse.run import Role
-from dirtune.ending import outermost
 from dirtune.errors import DirtuneError, LabError
 from dirtune.host import run
 from dirtune.lab import cgroups, guest, qmp
@@ -196,7 +195,3 @@ def _wait_for_ssh(node: Node, process: "subprocess.Popen[bytes]", limit_s: float
                     return
         time.sleep(0.3)
     raise LabError(f"{node.name}: no answer in {limit_s:g} s: see its log in the lab's folder")
-
-
-if __name__ == "__main__":
-    outermost(main)

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import psutil
 from dirtune.analyse import doctor
 from dirtune.analyse.run import Role
 from dirtune.change import private
+from dirtune.change.watchdog import importable
 from dirtune.collect.facts import read_facts
 from dirtune.errors import DirtuneError, LabError
 from dirtune.host import LiveHost, run
@@ -36,6 +38,11 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NODE_PATH = f"{prefix.PLACE}/bin:/opt/lab:{_PATH}"
 
 Say = Callable[[str], None]
+# With -m it would import from the folder that `lab up` is called in, which may be anybody's.
+_KEEP = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
+    "from dirtune.ending import outermost; from dirtune.lab.keeper import main; outermost(main)"
+)
 _LOCKS = Path("/run/dirtune")
 _PATIENCE_S = 300
 """How long `down` waits for another lab command."""
@@ -253,7 +260,7 @@ def _prepare_node(place: Folder, node: Node, spec: Spec) -> None:
 
 def _start(place: Folder) -> None:
     spaces = ("--pid", "--fork", "--kill-child", "--mount", "--net", "--uts", "--ipc")
-    keep = (sys.executable, "-m", "dirtune.lab.keeper", str(place.path))
+    keep = (sys.executable, "-P", "-c", _KEEP, json.dumps(importable()), str(place.path))
     with (place.path / "keeper.log").open("ab") as log:
         holder = subprocess.Popen(
             ("unshare", *spaces, "--mount-proc", *keep),

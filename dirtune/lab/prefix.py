@@ -22,6 +22,8 @@ PYTHON = "/usr/bin/python3"
 CACHE = Path("/var/cache/dirtune")
 PLACE = "/opt/dirtune"
 """Where the nodes see the prefix."""
+# Python would look for the module in the folder that it is started in, which may be anybody's.
+_OURS = (sys.executable, "-P", "-m")
 
 
 def source_tree() -> Path:
@@ -76,12 +78,12 @@ def _fingerprint(root: Path) -> str:
 def _install(root: Path, prefix: Path) -> None:
     if not (prefix / "bin/python").exists():
         prefix.parent.mkdir(parents=True, exist_ok=True)
-        run((PYTHON, "-m", "venv", "--system-site-packages", "--without-pip", str(prefix)))
+        run((PYTHON, "-I", "-m", "venv", "--system-site-packages", "--without-pip", str(prefix)))
     with tempfile.TemporaryDirectory() as scratch:
-        build = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", scratch)
+        build = (*_OURS, "build", "--wheel", "--no-isolation", "--outdir", scratch)
         run((*build, str(root)), timeout_s=120)
         (wheel,) = Path(scratch).glob("*.whl")
-        pip = (sys.executable, "-m", "pip", "--python", str(prefix / "bin/python"))
+        pip = (*_OURS, "pip", "--python", str(prefix / "bin/python"))
         # The second call installs the same version again when only the source has changed.
         quiet = ("-q", "--disable-pip-version-check", "--no-warn-script-location")
         run((*pip, "install", *quiet, str(wheel)), timeout_s=300)

@@ -511,7 +511,7 @@ def test_a_folder_that_was_removed_keeps_no_watchdog_from_being_started(monkeypa
     monkeypatch.setattr(os, "getcwd", gone)
     monkeypatch.setattr(sys, "path", ["", "/usr/lib/python3"])
 
-    assert watchdog._importable() == ["/usr/lib/python3"]
+    assert watchdog.importable() == ["/usr/lib/python3"]
 
 
 @pytest.mark.usefixtures("unarmed")
@@ -968,7 +968,7 @@ def test_a_watchdog_that_is_told_to_end_leaves_what_is_confirmed(tmp_path, at):
 def test_a_watchdog_without_a_journal_ends_at_once(tmp_path, at):
     """Who did not hear it in time holds the lock until it has ended."""
     path = journal.path_of(at.state, "000001-x")
-    argv = (sys.executable, "-P", "-c", watchdog._PROGRAM, json.dumps(watchdog._importable()))
+    argv = (sys.executable, "-P", "-c", watchdog._PROGRAM, json.dumps(watchdog.importable()))
     with journal.lock(at.run):
         process = subprocess.Popen((*argv, path, at.state, at.run), stderr=subprocess.PIPE)
         assert until(lambda: "SigCgt:\t0000000000004003" in status(process.pid))

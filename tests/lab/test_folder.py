@@ -154,3 +154,47 @@ def test_the_lock_of_the_cache_is_nobody_elses_to_hold(tmp_path, monkeypatch):
     prefix.copy(tmp_path / "copy", tmp_path)
 
     assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    """Stand in a folder in which another user put modules; return the file that they write."""
+    folder, mark = tmp_path / "planted", tmp_path / "OWN"
+    folder.mkdir()
+    for name in ("dirtune", "json", "venv", "pip", "build"):
+        (folder / f"{name}.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
+    monkeypatch.chdir(folder)
+    return mark
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+def test_the_keeper_imports_nothing_from_the_folder_that_lab_up_is_called_in(
+    path, monkeypatch, planted
+):
+    started, popen = [], subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda *a, **b: started.append(popen(*a, **b)) or started[0]
+    )
+
+    with pytest.raises(FileNotFoundError, match=r"spec\.json"):  # which both look for
+        lifecycle._start(state.folder())
+
+    assert started[0].wait(20) == 2
+    assert "spec.json" in state.folder().status().error
+    assert not planted.exists()
+
+
+def test_nothing_that_installs_comes_from_the_folder_that_lab_up_is_called_in(
+    tmp_path, monkeypatch, planted
+):
+    commands = []
+    monkeypatch.setattr(prefix, "run", lambda argv, **_: commands.append(argv))
+
+    with pytest.raises(ValueError, match="unpack"):  # no wheel was built
+        prefix._install(tmp_path, tmp_path / "prefix")
+
+    assert [argv[argv.index("-m") + 1] for argv in commands] == ["venv", "build"]
+    for argv in (*commands, (*prefix._OURS, "pip")):
+        start = argv[: argv.index("-m") + 2]
+        subprocess.run((*start, "--help"), check=True, capture_output=True)
+    assert not planted.exists()
