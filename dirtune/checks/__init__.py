@@ -147,15 +147,15 @@ class Check:
     trust: str
     """A: read in kernel source or reproduced; B: documented by vendors; C: an expert's rule."""
     needs: tuple[str, ...]
-    """Snapshot fields that must be there before the function is called."""
-    given: tuple[str, ...]
-    """Those of them that are arguments of the function."""
+    """Snapshot fields without which the function is not called."""
     roles: frozenset[str]
     """Roles it is meant for; empty means any."""
     traffic: bool
     """Whether it judges rates, and so needs two samples with traffic between them."""
     function: Callable[Concatenate[Snapshot, ...], Verdicts] | None
     """The function that judges one host; None for a check that compares nodes."""
+    given: tuple[str, ...] = ()
+    """Those of `needs` that the function takes as arguments."""
     cross: Callable[[Cluster], Verdicts] | None = None
     """The function that judges the nodes of a cluster together."""
     mends: bool = False
@@ -213,10 +213,10 @@ def check(  # noqa: PLR0913  (all by name: the facts that the engine needs)
             severity,
             trust,
             (*needs, *given),
-            given,
             frozenset(roles),
             traffic,
             function,
+            given,
             mends=mends,
         )
 
@@ -228,7 +228,7 @@ def cross_check(
 ) -> Callable[[Callable[[Cluster], Verdicts]], Check]:
     """Mark a function as a check that compares the nodes of a cluster."""
     return lambda function: Check(
-        id, severity, trust, (), (), frozenset(), traffic=False, function=None, cross=function
+        id, severity, trust, (), frozenset(), traffic=False, function=None, cross=function
     )
 
 
