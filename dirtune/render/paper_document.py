@@ -13,10 +13,11 @@ from dirtune.analyse.run import Cell, Role, Run, Trial, TrialKind, Validity
 from dirtune.plan.recorded import recorded
 from dirtune.render import run_tables
 from dirtune.render.blocks import Block, Document, Figure, Section, Table, Text
-from dirtune.render.report_document import cpu_table, measured, number
+from dirtune.render.figures import NONE, mean, number
+from dirtune.render.report_cpu import cpu_table
+from dirtune.render.report_document import measured
 
 Value = str | int
-_NONE = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ def _link(run: Run) -> Iterator[Block]:
         yield Figure("figure-3", "Rate of the link by the size of a message, one way.")
         yield Text(
             f"At most {best.bits_per_s / 1e6:.1f} Mbit/s ({best.bits_per_s / 8e6:.1f} MB/s), with"
-            f" messages of {best.message_bytes:,} bytes; {1e6 * run.link[0].seconds:.1f} µs for"
+            f" messages of {best.message_bytes:,} bytes; {1e6 * run.link[0].seconds:.1f} us for"
             f" the smallest."
         )
     elif not any(_figure_of(note) == "Figure 3" for note in run.notes):
@@ -207,14 +208,14 @@ def _matrix(run: Run) -> Iterator[Block]:
     counts = _server_counts(run)
     rows: dict[tuple[str, ...], dict[int, str]] = {}
     for cell, found in settings:
-        key = tuple(str(found.get(axis, _NONE)) for axis in _MATRIX_AXES)
+        key = tuple(str(found.get(axis, NONE)) for axis in _MATRIX_AXES)
         swept = (t for t in cost.trials_of(run, cell.name) if t.kind != TrialKind.SEARCH)
         measured = [t for t in swept if t.validity in {Validity.VALID, Validity.CLIENT_LIMITED}]
         place = rows.setdefault(key, {})
         servers = found.get("real_servers")
         place[servers if isinstance(servers, int) else 0] = str(len(measured)) if measured else "0"
     header = (*_MATRIX_AXES, *(run_tables.said("real_servers", n) for n in counts))
-    body = tuple((*key, *(found.get(n, _NONE) for n in counts)) for key, found in rows.items())
+    body = tuple((*key, *(found.get(n, NONE) for n in counts)) for key, found in rows.items())
     yield Table(header, body)
     yield Text("Number of trials with numbers; a dash is a cell the run does not have.")
 
@@ -233,7 +234,7 @@ def _network(run: Run) -> Iterator[Block]:
         if each is not None:
             name = run_tables.label(run, trial.cell)
             cells = (f"{trial.offered_rate:g}", f"{trial.reply_rate:.2f}", f"{each / 1e6:.2f}")
-            share = _NONE if link is None else f"{8 * each / link:.1%}"
+            share = NONE if link is None else f"{8 * each / link:.1%}"
             rows.append((name, *cells, f"{8 * each / 1e6:.1f}", share))
     if not rows:
         yield Text("Not drawn: no trial of the run counted bytes.")
@@ -256,7 +257,7 @@ def _cpu(cpus: int) -> Callable[[Run], Iterator[Block]]:
             for each in director:
                 yield Text(
                     f"{run_tables.label(run, trial.cell)}: the director took"
-                    f" {each.us_per_connection:.1f} µs of CPU for a connection;"
+                    f" {each.us_per_connection:.1f} us of CPU for a connection;"
                     f" {_lost(trial):.1%} were lost."
                 )
         yield from run_tables.limits(run, found)
@@ -274,15 +275,11 @@ def _before_after(run: Run) -> Iterator[Block]:
         return
     header = ("metric", "before", "after", "ratio", "verdict", "why")
     rows = tuple(
-        (measured(c), number(_mean(c.before)), number(_mean(c.after)),
-         number(c.ratio), c.verdict, c.reason or _NONE)
+        (measured(c), number(mean(c.before)), number(mean(c.after)),
+         number(c.ratio), c.verdict, c.reason or NONE)
         for c in run.comparisons
     )  # fmt: skip
     yield Table(header, rows, frozenset(header[1:4]))
-
-
-def _mean(values: tuple[float, ...]) -> float | None:
-    return sum(values) / len(values) if values else None
 
 
 def _low_loss(run: Run) -> Iterator[Block]:
@@ -311,7 +308,7 @@ def _low_loss_row(run: Run, place: int) -> tuple[str, ...]:
         run_tables.label(run, knee.cell),
         f"{100 * knee.loss_goal:g} %",
         number(knee.rate),
-        _NONE if last is None else f"{last.reply_rate:.2f}",
+        NONE if last is None else f"{last.reply_rate:.2f}",
         number(latency, 3),
     )
 

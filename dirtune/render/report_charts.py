@@ -14,7 +14,8 @@ from dirtune.analyse import cost
 from dirtune.analyse.run import Run, Trial, TrialKind
 from dirtune.escape import each_text, visible
 from dirtune.render import run_tables
-from dirtune.render.report_document import handlers_of_interest, words
+from dirtune.render.figures import metric_name
+from dirtune.render.report_handlers import handlers_of_interest
 
 Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
 Row: TypeAlias = Mapping[str, object]
@@ -51,7 +52,7 @@ def pairs(run: Run) -> Chart | None:
         for i, (a, b) in enumerate(both, 1)
         for arm, value in (("before", a), ("after", b))
     ]
-    title = words(first.metric)
+    title = metric_name(first.metric)
     x = alt.X("value:Q", title=title, scale=alt.Scale(zero=False, nice=True))
     y = alt.Y("pair:O", title="pair")
     lines = (
@@ -97,7 +98,7 @@ def handlers(run: Run) -> Chart | None:
         new_chart(rows)
         .mark_bar(height=22)
         .encode(
-            x=alt.X("us:Q", title="µs for one interrupt of the line"),
+            x=alt.X("us:Q", title="us per interrupt of the line"),
             y=alt.Y("window:N", title=None, sort=None),
             color=alt.Color(
                 "handler:N",

@@ -41,9 +41,10 @@ from tests.render import inputs
 from tests.render.crowded import RUN
 
 GOLDEN = Path(__file__).parent / "golden"
-NO_OUTPUT = {"cells", "blocks", "json_documents", "paper_charts"}
+NO_OUTPUT = {"cells", "blocks", "figures", "json_documents", "paper_charts"}
 """Modules that make parts of the output of others."""
-NO_OUTPUT |= {"paper_document", "report_charts", "report_document"}
+NO_OUTPUT |= {"paper_document", "report_charts", "report_cpu", "report_document"}
+NO_OUTPUT |= {"report_handlers"}
 
 
 def pretty(document):

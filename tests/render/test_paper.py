@@ -75,7 +75,7 @@ def test_rows_that_do_not_sum_to_100_are_told(paper):
     [(16, ["38.4", "78.7", "83.8"]), (17, ["134.9", "177.3"]), (18, ["167.4", "198.9"])],
 )
 def test_cpu_time_per_connection(paper, figure, costs):
-    assert re.findall(r"(\d+\.\d) µs", words(paper, f"Figure {figure}")) == costs
+    assert re.findall(r"(\d+\.\d) us", words(paper, f"Figure {figure}")) == costs
 
 
 def test_losses_are_named(paper):

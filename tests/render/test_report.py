@@ -10,8 +10,9 @@ pytest.importorskip("altair", reason="charts need the extra `report`")
 
 from dirtune.analyse.run import Run
 from dirtune.render.blocks import Table
+from dirtune.render.figures import number
 from dirtune.render.report import files, html, markdown
-from dirtune.render.report_document import document, number
+from dirtune.render.report_document import document
 from tests.render.inputs import UNFINISHED
 
 

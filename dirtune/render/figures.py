@@ -1,0 +1,42 @@
+"""Figures and metrics as a report prints them: digits, shares, intervals, names."""
+
+from collections.abc import Sequence
+
+NONE = "-"
+"""What stands for a figure that is missing."""
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Return *value* with *digits* significant digits; whole numbers in full."""
+    if value is None:
+        return NONE
+    if isinstance(value, int) or (value == int(value) and abs(value) >= 1000):
+        return f"{int(value):,}"
+    if abs(value) >= 10 ** (digits - 1):
+        return f"{value:,.0f}"
+    return f"{value:.{digits}g}"
+
+
+def metric_name(name: str) -> str:
+    """Return the name of a metric or counter as it is printed: `CPU us per connection`."""
+    return name.replace("_", " ").replace("cpu", "CPU")
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Return the mean of *values*; None without any."""
+    return sum(values) / len(values) if values else None
+
+
+def in_ratio(ratio: float | None) -> str:
+    """Return *ratio* with three decimals."""
+    return NONE if ratio is None else f"{ratio:.3f}"
+
+
+def in_interval(interval: tuple[float, float] | None) -> str:
+    """Return both ends of *interval* with three decimals."""
+    return NONE if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def in_percent(share: float | None) -> str:
+    """Return *share* (0 to 1) in per cent."""
+    return NONE if share is None else f"{100 * share:.1f} %"

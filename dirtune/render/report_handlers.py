@@ -1,0 +1,94 @@
+"""The handlers of a run's interrupt lines: which matter, and what each of them took."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
+from dirtune.analyse.run import Run
+from dirtune.analyse.words import counted
+from dirtune.render.blocks import Block, Figure, Table, Text
+from dirtune.render.figures import number
+
+
+def handler_cost(run: Run) -> Iterator[Block]:
+    """Yield what the handlers took in each probed window."""
+    if not run.handlers:
+        return
+    header = (
+        "window",
+        "line",
+        "handler",
+        "calls",
+        "IRQ_NONE",
+        "us per call",
+        "max us",
+        "calls per interrupt",
+    )
+    rows = (
+        (when, *_handler_row(window, h))
+        for when, window in run.handlers.items()
+        for h in handlers_of_interest(run, window)
+    )
+    yield Figure("handlers", "Time in each handler per interrupt of the line.")
+    yield Table(header, tuple(rows), frozenset(header[3:]))
+    for when, window in run.handlers.items():
+        yield Text(_window(when, window, lines_of_interest(run)))
+
+
+def lines_of_interest(run: Run) -> frozenset[int]:
+    """Return the interrupt lines the run is about: the forecast's, else the findings'."""
+    if run.forecast and run.forecast.irqs:
+        return frozenset(run.forecast.irqs)
+    evidence = (f.get("evidence", {}) for _, f in findings(run.audits.get("before", {})))
+    labels = (label for e in evidence for label in (e.get("irq"), *(e.get("irqs") or ())))
+    return frozenset(int(label) for label in labels if str(label).isdigit())
+
+
+def handlers_of_interest(run: Run, window: HandlerWindow) -> tuple[HandlerCalls, ...]:
+    """Return the handlers of *window* on the lines of interest; all handlers if none is known."""
+    lines = lines_of_interest(run)
+    return tuple(h for h in window.handlers if not lines or h.irq in lines)
+
+
+def per_interrupt(window: HandlerWindow, handler: HandlerCalls) -> float | None:
+    """Return the calls of *handler* per interrupt of its line; None if those were not counted."""
+    interrupts = window.line_counts.get(str(handler.irq))
+    return handler.calls / interrupts if interrupts else None
+
+
+def findings(audit: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the findings of an audit (`dirtune/audit/1`), each with the id of its check."""
+    for outcome in audit.get("outcomes", ()):
+        for finding in outcome.get("findings", ()):
+            yield outcome["check"], finding
+
+
+def _handler_row(window: HandlerWindow, handler: HandlerCalls) -> tuple[str, ...]:
+    us_per_call = handler.total_ns / handler.calls / 1e3 if handler.calls else None
+    return (
+        f"irq {handler.irq}",
+        handler.handler,
+        number(handler.calls),
+        number(handler.none),
+        number(us_per_call, 3),
+        number(handler.max_ns / 1e3, 3),
+        number(per_interrupt(window, handler), 3),
+    )
+
+
+def _window(when: str, window: HandlerWindow, lines: Iterable[int]) -> str:
+    sentences = [f"{when.capitalize()}: the probe ran for {window.seconds:.1f} s under load."]
+    counts = {irq: window.line_counts.get(str(irq)) for irq in sorted(lines)}
+    if parts := [f"{number(n)} on irq {irq}" for irq, n in counts.items() if n is not None]:
+        sentences.append(f"Interrupts in /proc/interrupts: {', '.join(parts)}.")
+    if window.lost:
+        sentences.append(f"The probe's table had no room for {counted(window.lost, 'call')}.")
+    if window.probe_ns is None or not window.events:
+        sentences.append("The probe's own cost was not measured.")
+    else:
+        share = 100 * window.probe_ns / (window.seconds * 1e9)
+        ns_per_event = window.probe_ns / window.events
+        sentences.append(
+            f"The probe took {ns_per_event:.0f} ns per event, {share:.2f} % of a CPU."
+        )
+    return " ".join(sentences)
