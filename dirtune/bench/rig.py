@@ -27,10 +27,10 @@ from dirtune.errors import (
     TrialError,
 )
 from dirtune.fetch import parse_sample, sample_script
-from dirtune.formats import from_json
 from dirtune.plan.generators import Schedule
 from dirtune.plan.tables import Peer, Plan
 from dirtune.remote import Node, Process, together
+from dirtune.remote.far_dirtune import FarDirtune
 
 # bcc compiles for half a minute in an emulated director.
 _PROBE_LOAD_S = 180
@@ -194,15 +194,16 @@ class LiveRig:
     async def probe(self, seconds: float, probes: Sequence[str]) -> "LiveProbe":
         """Start the director's own `dirtune profile` and wait until its probes are loaded."""
         director = self._plan.director
-        argv = [
-            *(*director.dirtune.split(), "profile", f"--duration={seconds:g}", "--told"),
+        far = FarDirtune(self._nodes[director.host], director.dirtune)
+        words = (
+            *("profile", f"--duration={seconds:g}", "--told"),
             *(f"--probes={','.join(probes)}", f"--max-overhead={director.max_overhead:g}"),
-            *("--format", "json"),
-        ]
+        )
+        argv = far.argv(words)
         # Not guarded: it is told on its standard input when to begin, and ends by itself.
         script = f"{_REQUIRED.format(program=shlex.quote(argv[0]))}exec {shlex.join(argv)} 2>&1"
-        process = await self._nodes[director.host].start(script, guarded=False)
-        probe = LiveProbe(process, seconds)
+        process = await far.node.start(script, guarded=False)
+        probe = LiveProbe(far, process, seconds)
         try:
             await probe.loaded()
         except BaseException:
@@ -241,7 +242,8 @@ class LiveRig:
 class LiveProbe:
     """The probes of the director's own dirtune."""
 
-    def __init__(self, process: Process, seconds: float) -> None:
+    def __init__(self, far: FarDirtune, process: Process, seconds: float) -> None:
+        self._far = far
         self._process = process
         self._seconds = seconds
 
@@ -255,15 +257,12 @@ class LiveProbe:
         await self._heard(_MEASURING)
 
     async def finish(self) -> Profile:
-        """Return what it says of the window; `NotPossible` if it printed none."""
+        """Return the profile of the window; `NotPossible` if it printed none."""
         done = await self._process.finish(
             timeout_s=self._seconds + _PROBE_LOAD_S, most_bytes=remote.DOCUMENT_BYTES
         )
         text = done.stdout[max(done.stdout.find("{"), 0) :]
-        try:
-            return from_json(text, Profile)
-        except msgspec.DecodeError as error:
-            raise NotPossible("the director's dirtune printed no profile; is it ours?") from error
+        return await self._far.decoded("dirtune profile", text, Profile)
 
     async def _heard(self, word: str) -> None:
         line = complaint = ""

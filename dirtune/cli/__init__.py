@@ -106,8 +106,27 @@ def _first_line(name: str) -> str:
         return file.readline().strip().strip('"')
 
 
+def _require_version(ctx: click.Context, _: click.Parameter, version: str | None) -> None:
+    """Refuse a dirtune on another host that is not of this version."""
+    if version not in {None, __version__}:
+        raise click.UsageError(
+            f"This dirtune is version {__version__}, and the dirtune that calls it is version "
+            f"{version}. Install one version on both hosts.",
+            ctx,
+        )
+
+
 @click.group("dirtune", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dirtune")
+@click.option(
+    "--require-version",
+    metavar="VERSION",
+    hidden=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_require_version,
+    help="Refuse to run if this is another version.",
+)
 def main() -> None:
     """Profile and tune Linux IPVS directors.
 

@@ -17,7 +17,6 @@ from dirtune.change.preparation import Need, Seen
 from dirtune.change.presets import Judged
 from dirtune.change.surroundings import ssh_connection
 from dirtune.errors import DirtuneError, NotPossible, PlanError
-from dirtune.formats import from_json
 from dirtune.host import LiveHost, WritableHost
 from dirtune.jobs import directors, notes, plan_files, snapshots
 from dirtune.jobs.directors import Asked, Given
@@ -41,6 +40,12 @@ class _Planned(msgspec.Struct):
     changes: tuple[Change, ...]
     refusals: tuple[Refusal, ...]
     schema: Literal["dirtune/plan/1"]
+
+
+class _Settled(msgspec.Struct):
+    """What a real server's dirtune says that became of a journal."""
+
+    schema: Literal["dirtune/settled/1"]
 
 
 class _Applied(msgspec.Struct):
@@ -260,9 +265,8 @@ def _settle(
 ) -> dict[str, str]:
     """Keep or take back what was done, everywhere; return what could not be, by label."""
 
-    async def one(peer: Peer) -> str:
-        argv = (command, journals[peer.label])
-        return await _ask(configuration, peer, argv, "")
+    async def one(peer: Peer) -> _Settled:
+        return await _ask(configuration, peer, (command, journals[peer.label]), _Settled)
 
     told = _at_once([peer for peer in servers if peer.label in journals], one)
     return {label: str(said) for label, said in told.items() if isinstance(said, DirtuneError)}
@@ -272,25 +276,29 @@ def _each(
     configuration: Configuration, servers: Sequence[Peer], words: Sequence[str], kind: type[_T]
 ) -> dict[str, _T | DirtuneError]:
     """Have the dirtune on each of *servers* do the same of `lvs`; an error is a server's own."""
+    sent = directors.sent(configuration)
 
     async def one(peer: Peer) -> _T:
-        argv = ("lvs", *words, f"--node={peer.label}", "--format", "json", "-")
-        text = await _ask(configuration, peer, argv, directors.sent(configuration))
-        try:
-            return from_json(text, kind)
-        except msgspec.DecodeError as error:
-            said = (
-                f"{peer.host}: its dirtune answered otherwise ({error}); install the same version"
-            )
-            raise NotPossible(said) from error
+        call = ("lvs", *words, f"--node={peer.label}", "-")
+        return await _ask(configuration, peer, call, kind, sent)
 
     return _at_once(servers, one)
 
 
-async def _ask(configuration: Configuration, peer: Peer, argv: Sequence[str], text: str) -> str:
-    config = configuration.ssh_config
-    out, _ = await directors.ask(peer, argv, text, ssh_config=config, wait_s=_ANSWER_S)
-    return out
+async def _ask(
+    configuration: Configuration, peer: Peer, words: Sequence[str], kind: type[_T], text: str = ""
+) -> _T:
+    """Have the dirtune on *peer* do *words*; it ends by itself should the connection be lost."""
+    from dirtune import remote
+    from dirtune.remote.far_dirtune import FarDirtune
+
+    config = Path(configuration.ssh_config) if configuration.ssh_config else None
+    async with await remote.connect(peer.host, ssh_config=config, become=peer.become) as node:
+        far = FarDirtune(node, peer.dirtune)
+        answer = await far.ask(words, kind, text=text, ok=(0, 1), timeout_s=_ANSWER_S)
+    for row in answer.warnings:
+        notes.warning(f"{peer.label}: {row}")
+    return answer.document
 
 
 def _at_once(

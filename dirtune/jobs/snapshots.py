@@ -5,21 +5,24 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, TypeVar
 
 from dirtune import reading
 from dirtune.analyse.probed import Probed
+from dirtune.analyse.profile import Profile
 from dirtune.archive import load
 from dirtune.collect import commands, netlink
 from dirtune.errors import DirtuneError, NodeUnreachable, NotInstalled, NotPossible, ParseError
 from dirtune.fetch import ANSWER_S, fetch_script, parse_fetched, record
-from dirtune.formats import from_json
 from dirtune.host import LiveHost, RecordedHost
 from dirtune.jobs import notes
 from dirtune.snapshot import FIELDS, Snapshot, moving, patterns_of, take_all
 
+if TYPE_CHECKING:
+    from dirtune.remote import Node
+
+_PROBE_MORE_S = 180
+"""How long probes may take to be compiled and read, the window apart."""
 _COMMENT = re.compile(r"(^|\s)#.*")
 T = TypeVar("T")
 
@@ -48,13 +51,6 @@ class Source:
     def name(self) -> str:
         """The source in a message."""
         return str(self.root or self.archive or self.host or "this host")
-
-
-class _Profile(msgspec.Struct):
-    """Of the answer of `dirtune profile`, what the probes measured."""
-
-    probed: Probed
-    schema: Literal["dirtune/profile/1"]
 
 
 def of_path_or_host(name: str, source: Source) -> Source:
@@ -97,25 +93,40 @@ def probed(
 ) -> dict[Source, Probed | DirtuneError]:
     """Measure with the probes *names* here, or on hosts by the dirtunes installed there.
 
-    On hosts at the same time, by the first one's command; an error is a host's own.
+    On hosts at the same time; an error is a host's own.
     """
     sources = [each for each in sources if each.dirtune is not None]
     if any(each.root or each.archive for each in sources):
         raise NotPossible("--probe measures a live host; a record has none")
-    remote = tuple(each for each in sources if each.host is not None)
-    wanted = f"--probes={','.join(names)}"
-    found: dict[Source, Probed | DirtuneError] = {}
-    if remote:
-        called = (remote[0].dirtune or "").split()
-        argv = (*called, "profile", f"--duration={seconds:g}", wanted, "--format", "json")
-        answers = _asked(remote, argv, _parsed, seconds + 180)
-        found = {source: _probe_needs(answer) for source, answer in answers.items()}
+    away = tuple(source for source in sources if source.host is not None)
+    found = _probed_away(away, seconds, names) if away else {}
     return {each: found[each] if each in found else _measured(seconds, names) for each in sources}
+
+
+def _probed_away(
+    sources: Sequence[Source], seconds: float, names: Sequence[str]
+) -> dict[Source, Probed | DirtuneError]:
+    from dirtune.remote import ask_all
+    from dirtune.remote.far_dirtune import FarDirtune
+
+    programs = {source.host or "": source.dirtune or "" for source in sources}
+    words = ("profile", f"--duration={seconds:g}", f"--probes={','.join(names)}")
+
+    async def probe(node: "Node") -> Probed:
+        far = FarDirtune(node, programs[node.name])
+        answer = await far.ask(words, Profile, timeout_s=seconds + _PROBE_MORE_S)
+        if answer.document.probed is None:
+            raise NotPossible(f"{node.name}: the dirtune there measured with no probe")
+        return answer.document.probed
+
+    config = sources[0].ssh_config
+    found = ask_all(tuple(programs), probe, ssh_config=config, become=_become(sources))
+    return {source: _probe_needs(found[source.host or ""]) for source in sources}
 
 
 def _probe_needs(answer: Probed | DirtuneError) -> Probed | DirtuneError:
     if isinstance(answer, NotInstalled):
-        return NotPossible(f"{answer}, and --probe needs it. Install it, or leave out --probe")
+        return NotPossible(f"{answer}, or leave out --probe")
     return answer
 
 
@@ -128,18 +139,6 @@ def _measured(seconds: float, names: Sequence[str]) -> Probed:
         limit_percent=session.LIMIT_PERCENT,
         say=lambda phase: notes.progress(f"  {phase}"),
     )
-
-
-def _parsed(text: str) -> Probed:
-    from dirtune.remote import DOCUMENT_BYTES
-
-    if len(text) > DOCUMENT_BYTES:  # in memory it would be many times that
-        raise ParseError("`dirtune profile`", f"longer than {DOCUMENT_BYTES >> 20} MiB")
-    try:
-        return from_json(text, _Profile).probed
-    except msgspec.DecodeError as error:
-        said = f"not its answer ({error}); install the same version"
-        raise ParseError("`dirtune profile`", said) from error
 
 
 def warn(found: Probed, host: str | None = None) -> None:
@@ -219,30 +218,22 @@ def _fetched(
     use: Callable[[tuple[RecordedHost, RecordedHost]], T],
 ) -> dict[Source, T | DirtuneError]:
     """Fetch two samples of each host."""
-    interval = sources[0].interval
-    script = fetch_script(fields, interval_s=interval)
-    return _asked(sources, script, lambda text: use(parse_fetched(text)), ANSWER_S + interval)
-
-
-def _asked(
-    sources: Sequence[Source],
-    command: str | Sequence[str],
-    use: Callable[[str], T],
-    timeout_s: float,
-) -> dict[Source, T | DirtuneError]:
-    """Run *command* on each host; the options beside a host's own are those of the first."""
     from dirtune import remote
 
-    names = {source.host: source for source in sources if source.host is not None}
+    interval = sources[0].interval
     found = remote.fetch_all(
-        tuple(names),
-        command,
-        use,
-        timeout_s=timeout_s,
+        tuple(filter(None, (source.host for source in sources))),
+        fetch_script(fields, interval_s=interval),
+        lambda text: use(parse_fetched(text)),
+        timeout_s=ANSWER_S + interval,
         ssh_config=sources[0].ssh_config,
-        become=frozenset(name for name, source in names.items() if source.become),
+        become=_become(sources),
     )
-    return {source: found[name] for name, source in names.items()}
+    return {source: found[source.host or ""] for source in sources}
+
+
+def _become(sources: Sequence[Source]) -> frozenset[str]:
+    return frozenset(source.host for source in sources if source.host and source.become)
 
 
 def _listed(path: Path) -> list[str]:

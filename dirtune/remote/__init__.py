@@ -33,10 +33,12 @@ __all__ = [
     "Finished",
     "Node",
     "Process",
+    "ask_all",
     "connect",
     "connect_all",
     "fetch_all",
     "parse_object",
+    "parsed",
     "together",
 ]
 
@@ -135,11 +137,34 @@ def fetch_all(
     async def one(host: str) -> T:
         async with await connect(host, ssh_config=ssh_config, become=host in become) as node:
             text = await node.run(command, timeout_s=timeout_s, most_bytes=FETCHED_BYTES)
-        # A thread makes the loop wait for the interpreter's lock again and again: more is lost
-        # than the milliseconds of a usual answer. A huge one must not hold up other hosts.
-        return await asyncio.to_thread(use, text) if len(text) > _LARGE else use(text)
+        return await parsed(text, use)
 
     return signals.run(_each(hosts, one))
+
+
+def ask_all(
+    hosts: Sequence[str],
+    ask: Callable[[Node], Awaitable[T]],
+    *,
+    ssh_config: Path | None = None,
+    become: frozenset[str] = frozenset(),
+) -> dict[str, T | NodeUnreachable | NotPossible]:
+    """Return what *ask* makes of every host, by host; see `fetch_all`."""
+
+    async def one(host: str) -> T:
+        async with await connect(host, ssh_config=ssh_config, become=host in become) as node:
+            return await ask(node)
+
+    return signals.run(_each(hosts, one))
+
+
+async def parsed(text: str, use: Callable[[str], T]) -> T:
+    """Return what *use* makes of a host's answer, without holding up other hosts.
+
+    A thread makes the loop wait for the interpreter's lock again and again: more is lost than the
+    milliseconds of a usual answer, so only a large one is worth it.
+    """
+    return await asyncio.to_thread(use, text) if len(text) > _LARGE else use(text)
 
 
 async def _each(

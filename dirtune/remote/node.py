@@ -230,8 +230,7 @@ class Node:
         *timeout_s*, or with one of more than *most_bytes*, when its process group has been ended.
         """
         script = command if isinstance(command, str) else shlex.join(command)
-        async with await self.start(script) as process:
-            done = await process.finish(timeout_s=timeout_s, most_bytes=most_bytes)
+        done = await self.completed(script, timeout_s=timeout_s, most_bytes=most_bytes)
         if done.status not in ok:
             what = script.split()[0] if script.split() else "sh"
             if done.status == MISSING and not isinstance(command, str):
@@ -239,6 +238,20 @@ class Node:
             last = reasons.last_line(done.stderr or done.stdout)
             raise NotPossible(f"{self.name}: {what}: {last or f'exit status {done.status}'}")
         return done.stdout
+
+    async def completed(
+        self, script: str, *, text: str | None = None, timeout_s: float, most_bytes: int
+    ) -> Finished:
+        """Run a POSIX shell script to its own end and return what it left behind.
+
+        *text* is its standard input, with which it must end; without, see `start`.
+        """
+        async with await self.start(script, guarded=text is None) as process:
+            if text:
+                # A command that ended without reading says why when it is waited for.
+                with suppress(NodeUnreachable):
+                    await process.send(text)
+            return await process.finish(timeout_s=timeout_s, most_bytes=most_bytes)
 
     async def signal(self, group: int, signal: str) -> None:
         """Send *signal* to one process group, which may be gone already."""

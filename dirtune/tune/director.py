@@ -1,7 +1,7 @@
 """The plan's director: asked, and changed, by the dirtune that is installed there."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -10,9 +10,9 @@ import msgspec
 from dirtune import remote
 from dirtune.bench.store import Store
 from dirtune.errors import DirtuneError, NotPossible, TrialError
-from dirtune.formats import from_json
 from dirtune.plan.tables import Plan
 from dirtune.remote import Node
+from dirtune.remote.far_dirtune import FarDirtune
 from dirtune.tune.decide import Trying, check_of, lease_s
 from dirtune.tune.record import save, step
 
@@ -28,18 +28,25 @@ class _Change(msgspec.Struct):
     journal: str
 
 
-class _Verified(msgspec.Struct):
+class Verified(msgspec.Struct):
     """The part of the answer of `fix verify` that the loop uses."""
 
     changes: tuple[_Change, ...]
     schema: Literal["dirtune/verify/1"]
 
 
-class _Applied(msgspec.Struct):
-    """And of that of `fix apply`."""
+class Applied(msgspec.Struct):
+    """The part of the answer of `fix apply` that the loop uses."""
 
     journal: str | None
     schema: Literal["dirtune/applied/1"]
+
+
+class Settled(msgspec.Struct):
+    """The answer of `confirm` and `rollback`."""
+
+    journal: str
+    schema: Literal["dirtune/settled/1"]
 
 
 async def connect(plan: Plan) -> Node:
@@ -52,33 +59,26 @@ async def in_force(trying: Trying) -> str | None:
     """Return the journal by which the director has the fix; None if only somebody else's."""
     names = map(check_of, trying.checks)
     async with await connect(trying.plan) as director:
-        answer = await ask(director, trying.plan, "fix", "verify", *names, ok=(0, 1))
-    mine = [name for name in standing(answer) if name not in trying.standing]
+        journals = await standing(director, trying.plan, *names)
+    mine = [name for name in journals if name not in trying.standing]
     return mine[-1] if mine else None
 
 
 async def ask(
-    director: Node, plan: Plan, *words: str, ok: tuple[int, ...] = (0,)
-) -> dict[str, object]:
-    """Have the director's own dirtune do it, and return what it says."""
-    argv = (*plan.director.dirtune.split(), *words, "--format", "json")
-    text = await director.run(argv, timeout_s=_FIX_S, ok=ok, most_bytes=remote.DOCUMENT_BYTES)
-    return remote.parse_object(director.name, argv, text)
+    director: Node, plan: Plan, words: Sequence[str], kind: type[T], *, ok: tuple[int, ...] = (0,)
+) -> T:
+    """Have the director's own dirtune do *words*, and return the document that it printed."""
+    far = FarDirtune(director, plan.director.dirtune)
+    return (await far.ask(words, kind, timeout_s=_FIX_S, ok=ok)).document
 
 
-def standing(answer: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the journals that `fix verify` tells of, the oldest first, each once."""
-    changes = taken(answer, _Verified).changes
-    return tuple(dict.fromkeys(change.journal for change in changes))
+async def standing(director: Node, plan: Plan, *checks: str) -> tuple[str, ...]:
+    """Return the journals that the director has of the fixes of *checks*, the oldest first.
 
-
-def taken(answer: Mapping[str, object], kind: type[T]) -> T:
-    """Return the *answer* of a dirtune elsewhere; `NotPossible` where it is not as ours."""
-    try:
-        return from_json(msgspec.json.encode(answer), kind)
-    except msgspec.DecodeError as error:
-        said = f"the director's dirtune answered otherwise ({error}); install the same version"
-        raise NotPossible(said) from error
+    Of all fixes without *checks*.
+    """
+    answer = await ask(director, plan, ("fix", "verify", *checks), Verified, ok=(0, 1))
+    return tuple(dict.fromkeys(change.journal for change in answer.changes))
 
 
 class Switch:
@@ -104,8 +104,8 @@ class Switch:
         """Apply the fix (B), or take it back (A)."""
         if arm == "B" and self._journal is None:
             lease = f"{self._lease_s}"
-            answer = await self._dirtune("fix", "apply", *self._trying.checks, "--confirm", lease)
-            journal = taken(answer, _Applied).journal
+            words = ("fix", "apply", *self._trying.checks, "--confirm", lease)
+            journal = (await self._dirtune(words, Applied)).journal
             if journal is None:
                 names = ", ".join(self._trying.checks)
                 raise TrialError(f"{names}: the director has nothing to fix")
@@ -113,7 +113,7 @@ class Switch:
         elif arm == "B":
             await self.renew()
         elif self._journal is not None:
-            await self._dirtune("rollback", self._journal)
+            await self._dirtune(("rollback", self._journal), Settled)
             self._journal = None
 
     async def renew(self) -> None:
@@ -123,7 +123,7 @@ class Switch:
         plan = self._trying.plan
         try:
             async with await connect(plan) as director:
-                await ask(director, plan, "confirm", "--renew", self._journal)
+                await ask(director, plan, ("confirm", "--renew", self._journal), Settled)
         except NotPossible as error:
             raise TrialError(f"{error}; the trial before does not count: {_ON}") from error
 
@@ -132,7 +132,7 @@ class Switch:
         if arm == "A" or self._journal is None:
             await self(arm)
         if self._journal is not None:
-            await self._dirtune("confirm", self._journal)
+            await self._dirtune(("confirm", self._journal), Settled)
 
     async def leave(self, arm: str, why: str) -> None:
         """Leave the director in *arm*, and say so in the run; `TrialError` if it is not."""
@@ -162,11 +162,11 @@ class Switch:
         back = shlex.join(("dirtune", "rollback", self._journal))
         return f"{names} is still in force on {host} for up to {self._lease_s} s: there, `{back}`"
 
-    async def _dirtune(self, *words: str) -> dict[str, object]:
+    async def _dirtune(self, words: Sequence[str], kind: type[T]) -> T:
         plan = self._trying.plan
         self._say(f"{plan.director.host}: {' '.join(words)}")
         async with await connect(plan) as director:
-            answer = await ask(director, plan, *words)
+            answer = await ask(director, plan, words, kind)
         # The shell there reads it again.
         there = shlex.join((*plan.director.dirtune.split(), *words))
         command = shlex.join(("ssh", plan.director.host, there))

@@ -79,8 +79,8 @@ async def begin(tune: Tune, asked: Asked) -> Kept:
     """Ask the director what there is to fix, and put the queue on disk."""
     plan, words = tune.plan, asked.wishes.words
     async with await director.connect(plan) as node:
-        proposal = director.taken(await director.ask(node, plan, "fix", "plan", *words), FixPlan)
-        held = director.standing(await director.ask(node, plan, "fix", "verify", ok=(0, 1)))
+        proposal = await director.ask(node, plan, ("fix", "plan", *words), FixPlan)
+        held = await director.standing(node, plan)
     known = {check.id: check for check in checks.all_checks()}
     name = store.new_id(tune.out, datetime.now(UTC), _ENDING)
     session = Session(
@@ -198,8 +198,8 @@ def _report(tune: Tune, run: Run, folder: Path) -> None:
 
 async def _to_do(tune: Tune, attempt: Attempt) -> bool:
     async with await director.connect(tune.plan) as node:
-        answer = await director.ask(node, tune.plan, "fix", "plan", *attempt.checks)
-    return bool(director.taken(answer, FixPlan).changes)
+        answer = await director.ask(node, tune.plan, ("fix", "plan", *attempt.checks), FixPlan)
+    return bool(answer.changes)
 
 
 def _trying(tune: Tune, session: Session, attempt: Attempt) -> Trying:

@@ -31,6 +31,7 @@ from dirtune.fetch import ANSWER_S, fetch_script, parse_fetched
 from dirtune.plan.metrics import METRICS
 from dirtune.plan.tables import Plan
 from dirtune.remote import Node
+from dirtune.remote.far_dirtune import FarDirtune
 from dirtune.render import audit as render_audit
 from dirtune.signals import to_the_end
 from dirtune.snapshot import Snapshot, take_all
@@ -246,7 +247,7 @@ async def snapshot_of(director: Node) -> Snapshot:
 
 async def inventory(plan: Plan, director: Node) -> dict[str, dict[str, str]]:
     """Return what the nodes are."""
-    version = await director.run([*plan.director.dirtune.split(), "--version"])
+    version = await FarDirtune(director, plan.director.dirtune).version()
     facts = await director.run(
         "uname -r; uname -v; cat /proc/cmdline; grep -m1 'model name' /proc/cpuinfo || echo; "
         "grep -c ^processor /proc/cpuinfo; cat /sys/module/ip_vs/srcversion 2>/dev/null || echo"
@@ -255,22 +256,3 @@ async def inventory(plan: Plan, director: Node) -> dict[str, dict[str, str]]:
     found = dict(zip(names, facts.splitlines(), strict=False))
     others = (*plan.real_servers, *plan.clients)
     return {
-        director.name: {"role": Role.DIRECTOR, "dirtune": version.strip(), **found},
-        **{peer.label: {"host": peer.host, "address": peer.address or ""} for peer in others},
-    }
-
-
-def keeping(kept: Store, say: Say) -> Callable[[Result], None]:
-    """Return what puts a trial on disk and says how it went."""
-
-    def keep(result: Result) -> None:
-        kept.keep(result)
-        trial = result.trial
-        cost = trial.metrics.get(kept.run.primary_metric)
-        value = "-" if cost is None else f"{cost:.0f} {METRICS[kept.run.primary_metric].unit}"
-        why = f": {trial.reason}" if trial.reason else ""
-        seen = trial.metrics.get("connections_per_s")
-        rate = f"{trial.reply_rate:.0f} replies/s" if seen is None else f"{seen:.0f} connections/s"
-        say(f"{trial.id}  {value}  {rate}  {trial.validity}{why}")
-
-    return keep

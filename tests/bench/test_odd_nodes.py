@@ -1,22 +1,18 @@
 """Nodes that name a process oddly, or whose clock jumps, cost no trial and no evening."""
 
 import asyncio
-import json
 import subprocess
 import time
 from contextlib import suppress
 from types import SimpleNamespace
-from typing import get_args, get_type_hints
 
 import pytest
 
 from dirtune import remote
 from dirtune.bench import client, rig
 from dirtune.errors import NotPossible, ParseError, TrialError
-from dirtune.jobs import snapshots
 from dirtune.plan.generators import h2load, httperf, wrk
-from dirtune.tune import director
-from dirtune.tune.decide import FixPlan
+from dirtune.remote.far_dirtune import FarDirtune
 
 
 class Here:
@@ -69,38 +65,11 @@ def test_what_a_director_answers_is_bounded_before_it_is_decoded():
             asked.update(bounds)
             return SimpleNamespace(stdout="{}")
 
-    with pytest.raises(NotPossible):
-        asyncio.run(rig.LiveProbe(Process(), 5).finish())
-    with pytest.raises(ParseError, match="longer than 8 MiB"):
-        snapshots._parsed(" " * (remote.DOCUMENT_BYTES + 1))
+    far = FarDirtune(SimpleNamespace(name="lb1"), "dirtune")
+    with pytest.raises(NotPossible, match="lb1: `dirtune profile` did not print"):
+        asyncio.run(rig.LiveProbe(far, Process(), 5).finish())
 
     assert asked["most_bytes"] == remote.DOCUMENT_BYTES
-
-
-@pytest.mark.parametrize("changes", [5, [{}], [{"journal": 1}]])
-def test_an_answer_of_another_dirtune_is_no_fault_of_ours(changes):
-    with pytest.raises(NotPossible, match="install the same version"):
-        director.standing({"schema": "dirtune/verify/1", "changes": changes})
-
-
-@pytest.mark.parametrize("schema", [{}, {"schema": "dirtune/verify/9"}, {"schema": "x"}])
-@pytest.mark.parametrize("kind", [director._Verified, director._Applied, FixPlan])
-def test_an_answer_of_another_schema_does_not_say_that_there_is_nothing(schema, kind):
-    answer = {"changes": [], "refusals": [], "journal": None}
-    own = str(get_args(get_type_hints(kind)["schema"])[0])
-
-    assert director.taken({"schema": own, **answer}, kind).schema == own
-    with pytest.raises(NotPossible, match="install the same version"):
-        director.taken({**answer, **schema}, kind)
-
-
-@pytest.mark.parametrize("schema", [{}, {"schema": "dirtune/profile/9"}])
-def test_probes_of_another_schema_are_none(schema):
-    probed = {"probed": {"seconds": 1}}
-
-    assert snapshots._parsed(json.dumps({"schema": "dirtune/profile/1", **probed})).seconds == 1
-    with pytest.raises(ParseError, match="install the same version"):
-        snapshots._parsed(json.dumps({**schema, **probed}))
 
 
 DIGITS, LETTERS = "1" * 40_000, "a" * 40_000

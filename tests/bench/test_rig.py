@@ -305,7 +305,7 @@ class Said:
 def test_a_notice_of_the_directors_dirtune_does_not_end_the_probe():
     said = Said("dirtune: 2026.journal is taken back in 99 s", "  compiling", "  loaded")
 
-    asyncio.run(rig.LiveProbe(said, 5).loaded())
+    asyncio.run(rig.LiveProbe(None, said, 5).loaded())
 
     assert said.lines == []
 
@@ -314,4 +314,4 @@ def test_a_complaint_before_the_end_is_the_reason():
     said = Said("dirtune: no such probe", "  and more")
 
     with pytest.raises(NotPossible, match="the director's dirtune: no such probe"):
-        asyncio.run(rig.LiveProbe(said, 5).loaded())
+        asyncio.run(rig.LiveProbe(None, said, 5).loaded())

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -278,9 +277,13 @@ def answer(monkeypatch, texts, probe=None):
             pass
 
         async def run(self, command, *, timeout_s, **_):
-            script = command if isinstance(command, str) else shlex.join(command)
+            assert isinstance(command, str)
+            given.append((command, timeout_s, self.become))
+            return texts[self.name]
+
+        async def completed(self, script, *, timeout_s, **_):
             given.append((script, timeout_s, self.become))
-            return await probe(self.name) if "--probes" in script else texts[self.name]
+            return remote.Finished(0, await probe(self.name), "")
 
     async def connect(host, *, become, **_):
         if host not in texts:
@@ -328,6 +331,7 @@ def test_several_hosts_and_one_that_cannot_be_reached(tmp_path, monkeypatch):
 
 
 PROBED = {"seconds": 1, "handlers": {"seconds": 1, "handlers": [], "line_counts": {}}}
+PROFILE = {"schema": "dirtune/profile/1", "seconds": 1, "nodes": [], "probed": PROBED}
 
 
 def test_hosts_are_probed_at_the_same_time_and_judged_also_without(monkeypatch):
@@ -339,11 +343,7 @@ def test_hosts_are_probed_at_the_same_time_and_judged_also_without(monkeypatch):
         await asyncio.wait_for(together.wait(), 5)
         if name == "bare":
             raise NotPossible("bare: dirtune: not found")
-        return json.dumps(
-            {"handlers": []}
-            if name == "old"
-            else {"schema": "dirtune/profile/1", "probed": PROBED}
-        )
+        return json.dumps({"handlers": []} if name == "old" else PROFILE)
 
     answer(monkeypatch, texts, probe)
     hosts = (part for name in texts for part in ("--host", name))
@@ -358,13 +358,13 @@ def test_hosts_are_probed_at_the_same_time_and_judged_also_without(monkeypatch):
         "bare": "skipped",
     }
     old, bare = document["unreachable"]
-    assert "old: `dirtune profile`: not its answer" in old["reason"]
+    assert "old: `dirtune profile --duration=1 " in old["reason"]
     assert bare == {"host": "bare", "reason": "bare: dirtune: not found"}
 
 
 def test_the_one_host_that_cannot_be_probed_is_judged_without(monkeypatch):
     async def probe(name):
-        raise NotInstalled("lb1: dirtune is not installed there")
+        raise NotInstalled("lb1: dirtune is not installed there. Install it")
 
     answer(monkeypatch, {"lb1": FETCHED + FETCHED}, probe)
     result = call("audit", "--host", "lb1", "--probe=1")
@@ -372,8 +372,7 @@ def test_the_one_host_that_cannot_be_probed_is_judged_without(monkeypatch):
     assert result.exit_code == 2
     assert "4 passed" in result.stdout
     assert result.stderr == (
-        "dirtune: lb1: dirtune is not installed there, and --probe needs it. "
-        "Install it, or leave out --probe\n"
+        "dirtune: lb1: dirtune is not installed there. Install it, or leave out --probe\n"
     )
     assert call("irqs", "--host", "lb1", "--probe=1").exit_code == 2
 
@@ -591,11 +590,12 @@ def test_in_a_cluster_the_director_alone_is_probed_by_the_plans_command(tmp_path
     (tmp_path / "plan.toml").write_text(plan)
 
     async def probe(name):
-        return json.dumps({"schema": "dirtune/profile/1", "probed": PROBED})
+        return json.dumps(PROFILE)
 
     given = answer(monkeypatch, dict.fromkeys(("lb1", "rs1", "c1"), FETCHED + FETCHED), probe)
     result = call("audit", "--cluster", str(tmp_path / "plan.toml"), "--probe=1", "--format=json")
 
     assert result.exit_code in {0, 1}
     (script,) = (script for script, *_ in given if "--probes" in script)
-    assert script.startswith("/opt/tune/dirtune profile --duration=1 ")
+    assert script.startswith("/opt/tune/dirtune --require-version ")
+    assert " profile --duration=1 " in script

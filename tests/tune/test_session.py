@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import json
 import os
+import shlex
 import subprocess
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -14,10 +15,12 @@ import msgspec
 import pytest
 import simulated
 
+from dirtune import __version__
 from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
 from dirtune.host import RecordedHost
 from dirtune.jobs import tuning
 from dirtune.plan.tables import Traffic
+from dirtune.remote import Finished
 from dirtune.snapshot import take
 from dirtune.tune import director, live, session, turn
 from dirtune.tune.decide import Wishes
@@ -82,10 +85,17 @@ class Host(simulated.Director):
     async def run(self, command, *, timeout_s=60, ok=(0,), **_):
         if isinstance(command, str):
             return f"boot-{self.boot}\nnoapic quiet\n" if "boot_id" in command else "6.1\n"
-        _, *words = command
-        if "--version" in words:
-            return "dirtune 0\n"
-        return self.answers(*words[:-2])
+        assert command == ("dirtune", "--version")
+        return "dirtune 0\n"
+
+    async def completed(self, script, **_):
+        *call, form, json_ = shlex.split(script)
+        assert (call[:3], form, json_) == (
+            ["dirtune", "--require-version", __version__],
+            "--format",
+            "json",
+        )
+        return Finished(0, self.answers(*call[3:]), "")
 
     def dirtune(self, *words):
         match words:
@@ -114,15 +124,19 @@ class Host(simulated.Director):
             case ("confirm", "--renew", journal):
                 if journal not in self.journals:
                     raise NotPossible(f"lb1: {journal}: was taken back; apply it again")
-                return {}
+                return settled(journal)
             case ("confirm", journal):
                 self.leased.discard(journal)
-                return {}
+                return settled(journal)
             case ("rollback", journal):
                 del self.journals[journal]
                 self.leased.discard(journal)
-                return {}
+                return settled(journal)
         raise AssertionError(words)
+
+
+def settled(journal):
+    return {"schema": "dirtune/settled/1", "journal": journal}
 
 
 class Connection:
@@ -138,9 +152,16 @@ class Connection:
         pass
 
     async def run(self, *args, **options):
+        self.check()
+        return await self.host.run(*args, **options)
+
+    async def completed(self, *args, **options):
+        self.check()
+        return await self.host.completed(*args, **options)
+
+    def check(self):
         if self.blips != self.host.blips:
             raise NodeUnreachable("lb1: the connection was lost")
-        return await self.host.run(*args, **options)
 
 
 @pytest.fixture
@@ -636,21 +657,21 @@ def test_ctrl_c_in_a_switch_for_a_boot_waits_until_the_arm_is_whole(tmp_path, ma
     host = make({PIC: 0.8})
     asked, said = tune(tmp_path, host), []
     kept = begun(asked, PIC)
-    runs = host.run
+    completes = host.completed
 
     async def interrupted():
         session_ = asyncio.create_task(
             session.go_on(dataclasses.replace(asked, say=said.append), kept)
         )
 
-        async def run(command, **options):
-            if "apply" in command:
+        async def completed(script, **options):
+            if " apply " in script:
                 session_.cancel()
                 for _ in range(100):
                     await asyncio.sleep(0)
-            return await runs(command, **options)
+            return await completes(script, **options)
 
-        host.run = run
+        host.completed = completed
         await session_
 
     with pytest.raises(asyncio.CancelledError):
@@ -769,7 +790,7 @@ def test_a_step_can_be_pasted_whatever_a_far_journal_is_called(tmp_path, monkeyp
         return contextlib.AsyncExitStack()
 
     async def ask(*_):
-        return {"schema": "dirtune/applied/1", "journal": journal}
+        return director.Applied(journal, "dirtune/applied/1")
 
     monkeypatch.setattr(director, "connect", connect)
     monkeypatch.setattr(director, "ask", ask)

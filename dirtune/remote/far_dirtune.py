@@ -1,0 +1,106 @@
+"""The dirtune of another host, called for one document of JSON.
+
+Both sides are of one version: the far dirtune refuses another caller before it does anything
+(`--require-version`), and an answer that is not the document it should be is refused here. What a
+host answers is bounded in bytes and in time, and is data: it is shown, never obeyed.
+"""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import msgspec
+
+from dirtune import __version__
+from dirtune.errors import NotInstalled, NotPossible
+from dirtune.formats import from_json
+from dirtune.remote import DOCUMENT_BYTES, MISSING, parsed
+from dirtune.remote.node import Finished, Node
+
+T = TypeVar("T")
+
+_REQUIRE = "--require-version"
+_REMEDY = f"Install dirtune {__version__} there"
+_LONGEST = 1000
+"""Characters of a complaint that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """What the dirtune on a host printed."""
+
+    document: T
+    status: int
+    """Exit status."""
+    warnings: tuple[str, ...]
+    """The lines of its standard error: the host's words, not this dirtune's."""
+
+
+@dataclass(frozen=True, slots=True)
+class FarDirtune:
+    """The dirtune on *node*, which is called *program* there."""
+
+    node: Node
+    program: str
+    """A node's `dirtune` in a plan: a command and its first words."""
+
+    def argv(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Return the command that does *words* and prints JSON."""
+        return (*self.program.split(), _REQUIRE, __version__, *words, "--format", "json")
+
+    async def ask(
+        self,
+        words: Sequence[str],
+        kind: type[T],
+        *,
+        timeout_s: float,
+        ok: tuple[int, ...] = (0,),
+        text: str | None = None,
+    ) -> Answer[T]:
+        """Have it do *words*, and return the document of *kind* that it printed.
+
+        *text* is its standard input, with which it must end; without, it ends with the connection.
+        `NotPossible` says what it complained of where its exit status is not in *ok*, or that it
+        is another version, or that it printed another document; `NotInstalled` that there is
+        none; `NodeUnreachable` that no answer came in *timeout_s*, or one of more than
+        `DOCUMENT_BYTES`.
+        """
+        done = await self.node.completed(
+            shlex.join(self.argv(words)), text=text, timeout_s=timeout_s, most_bytes=DOCUMENT_BYTES
+        )
+        if done.status not in ok:
+            raise self._refusal(done)
+        command = shlex.join(("dirtune", *words))
+        document = await self.decoded(command, done.stdout, kind)
+        return Answer(document, done.status or 0, tuple(map(_own, done.stderr.splitlines())))
+
+    async def decoded(self, command: str, text: str, kind: type[T]) -> T:
+        """Return the document that *command* printed as *text*; `NotPossible` if it is none."""
+        try:
+            return await parsed(text, lambda out: from_json(out, kind))
+        except msgspec.DecodeError as error:
+            cause, _, _ = str(error).partition(". ")  # what follows is a remedy for files
+            raise NotPossible(
+                f"{self.node.name}: `{command}` did not print its JSON document ({cause}). "
+                f"{_REMEDY}"
+            ) from error
+
+    async def version(self) -> str:
+        """Return what it says its version is."""
+        return (await self.node.run((*self.program.split(), "--version"))).strip()
+
+    def _refusal(self, done: Finished) -> NotPossible:
+        host = self.node.name
+        if done.status == MISSING:
+            return NotInstalled(f"{host}: {self.program} is not installed there. {_REMEDY}")
+        rows = [row.strip() for row in (done.stderr or done.stdout).splitlines() if row.strip()]
+        last = _own(rows[-1]) if rows else f"dirtune ended with exit status {done.status}"
+        if _REQUIRE in last:  # an older one does not know the option
+            return NotPossible(f"{host}: the dirtune there is another version. {_REMEDY}")
+        return NotPossible(f"{host}: {last[:_LONGEST]}")
+
+
+def _own(row: str) -> str:
+    """Return a line without the name that dirtune puts before what it complains of."""
+    return row.removeprefix("dirtune: ")
