@@ -256,3 +256,22 @@ async def inventory(plan: Plan, director: Node) -> dict[str, dict[str, str]]:
     found = dict(zip(names, facts.splitlines(), strict=False))
     others = (*plan.real_servers, *plan.clients)
     return {
+        director.name: {"role": Role.DIRECTOR, "dirtune": version, **found},
+        **{peer.label: {"host": peer.host, "address": peer.address or ""} for peer in others},
+    }
+
+
+def keeping(kept: Store, say: Say) -> Callable[[Result], None]:
+    """Return what puts a trial on disk and says how it went."""
+
+    def keep(result: Result) -> None:
+        kept.keep(result)
+        trial = result.trial
+        cost = trial.metrics.get(kept.run.primary_metric)
+        value = "-" if cost is None else f"{cost:.0f} {METRICS[kept.run.primary_metric].unit}"
+        why = f": {trial.reason}" if trial.reason else ""
+        seen = trial.metrics.get("connections_per_s")
+        rate = f"{trial.reply_rate:.0f} replies/s" if seen is None else f"{seen:.0f} connections/s"
+        say(f"{trial.id}  {value}  {rate}  {trial.validity}{why}")
+
+    return keep
