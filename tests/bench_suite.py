@@ -241,7 +241,7 @@ def a_run(folder, count, paired):
     ]
     text = dict.fromkeys(("started", "command", "version", "title"), "")
     nothing = dict.fromkeys(("finished", "scenario", "forecast", "verdict"))
-    empty = {key: {} for key in ("plan", "inventory", "audits", "handlers")}
+    empty = {key: {} for key in ("plan_document", "inventory", "audits", "handlers")}
     run = Run(
         id=folder.name,
         primary_metric="cpu_us_per_connection",

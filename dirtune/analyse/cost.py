@@ -11,7 +11,6 @@ from typing import NamedTuple
 from dirtune.analyse import capacity
 from dirtune.analyse.limit import idle
 from dirtune.analyse.run import Cell, KneeLimit, NodeCpu, Role, Run, Trial, TrialKind
-from dirtune.plan.recorded import recorded
 from dirtune.plan.tables import Price
 
 SCALING_AXES = ("real_servers", "cpus")
@@ -323,7 +322,7 @@ def network_io(trial: Trial, link_bits_per_s: float | None) -> NetworkIo | None:
 
 def price_per_rate(run: Run) -> tuple[PricePerRate | str, ...]:
     """Return prices per connection/s, or why a cell has none; empty without `[price]`."""
-    plan = recorded(run.plan)
+    plan = run.plan
     if plan.price is None:
         return ()
     servers = len(plan.destinations)

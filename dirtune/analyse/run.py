@@ -10,6 +10,7 @@ import msgspec
 
 from dirtune.analyse.handlers import HandlerWindow
 from dirtune.plan.latency import Latency
+from dirtune.plan.recorded import Recorded, recorded
 
 
 class Role(StrEnum):
@@ -266,7 +267,8 @@ class Run(msgspec.Struct, frozen=True):
     command: str
     version: str
     title: str
-    plan: dict[str, object]
+    plan_document: dict[str, object] = msgspec.field(name="plan")
+    """The plan as it was when the run began, with the keys of whatever version wrote it."""
     scenario: dict[str, object] | None
     """The lab's scenario, fixed before the run; None outside the lab."""
     inventory: dict[str, dict[str, str]]
@@ -292,3 +294,8 @@ class Run(msgspec.Struct, frozen=True):
     journal: str | None = None
     """On the director, of the fix it was left with; None if it was left without."""
     schema: str = "dirtune/run/1"
+
+    @property
+    def plan(self) -> Recorded:
+        """The tables of the plan that results depend on; `ParseError` for a wrong type."""
+        return recorded(self.plan_document)

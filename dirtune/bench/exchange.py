@@ -147,7 +147,7 @@ def _run(path: Path, trials: tuple[Trial, ...]) -> Run:
         command="",
         version="",
         title=path.name,
-        plan={},
+        plan_document={},
         scenario=None,
         inventory={},
         primary_metric="reply_rate",

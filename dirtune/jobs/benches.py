@@ -39,7 +39,7 @@ def new(plan: Plan, out: Path, *, aa: bool) -> Store:
         command=shlex.join(("dirtune", *sys.argv[1:])),
         version=__version__,
         title=plan.title or ("A/A comparison" if aa else "Sweep"),
-        plan=msgspec.to_builtins(plan),
+        plan_document=msgspec.to_builtins(plan),
         scenario=None,
         inventory={},
         primary_metric=plan.compare.primary,
@@ -59,7 +59,15 @@ def new(plan: Plan, out: Path, *, aa: bool) -> Store:
 def interrupted(folder: Path, given: str | None, force: str | None) -> tuple[Plan, Store]:
     """Return the plan and the store of a run to go on with; a plan *given* must be the same."""
     kept = store.resume(folder)
-    plan = plans.forced(msgspec.convert(kept.run.plan, Plan), force)
+    try:
+        whole = plans.kept(kept.run.plan_document)
+    except PlanError as error:
+        writer = f"dirtune {kept.run.version}" if kept.run.version else "another dirtune"
+        raise PlanError(
+            f"{folder}: dirtune {__version__} cannot go on with this run, because it cannot read "
+            f"the plan: {error}. Use {writer}, which began the run, or begin a new run."
+        ) from error
+    plan = plans.forced(whole, force)
     if given is not None and plans.forced(plan_files.find(given), plan.load.force) != plan:
         raise PlanError(f"{given}: is not the plan of {folder}: leave it out, or begin a new run")
     return plan, kept

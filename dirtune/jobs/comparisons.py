@@ -10,7 +10,6 @@ from dirtune.analyse.compare import Arms
 from dirtune.analyse.run import Comparison, Run, Trial
 from dirtune.bench import store
 from dirtune.errors import PlanError
-from dirtune.plan.recorded import recorded
 from dirtune.render import comparison as render
 from dirtune.render.comparison import ComparisonsDocument
 
@@ -77,7 +76,7 @@ def _floor(noise: str | None, run: Run, metric: str, rate: float | None) -> floa
 
 def _threshold(run: Run) -> float:
     """Return what the plan of *run* says would matter, as a share."""
-    percent = recorded(run.plan).compare.threshold
+    percent = run.plan.compare.threshold
     return compare.THRESHOLD if percent is None else percent / 100
 
 

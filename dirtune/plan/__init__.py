@@ -79,6 +79,14 @@ def parse_json(text: str) -> Configuration:
     return configuration(_json(text))
 
 
+def kept(document: dict[str, object]) -> Plan:
+    """Return the whole plan that a run kept, to go on with it; `PlanError` names the key.
+
+    The plan was checked when the run began.
+    """
+    return _converted(document, Plan)
+
+
 def configuration(document: dict[str, object]) -> Configuration:
     """Check that part as a plain document; `PlanError` names the key."""
     return _part(document, Configuration)

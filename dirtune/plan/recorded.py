@@ -1,7 +1,9 @@
-"""What a run kept of its plan, as far as results depend on it. Pure.
+"""The part of a run's plan that its results depend on. Pure.
 
-Runs of every version are read, the figures of the 2001 paper among them, so every key may be
-missing and one that is unknown is left alone. `Plan` is what a run that goes on is held to.
+`Run.plan` is this type for a run of any version, the figures of the 2001 paper among them: every
+table may be missing, and an unknown key is ignored. The run keeps the plan as it was written in
+`Run.plan_document`, so that nothing is lost when the run is written again. A run that goes on
+needs the whole plan, which `dirtune.plan.kept` makes of that document.
 """
 
 from collections.abc import Mapping
@@ -10,7 +12,7 @@ import msgspec
 
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
-from dirtune.plan.tables import Price
+from dirtune.plan import tables
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -43,6 +45,10 @@ class Controls(msgspec.Struct, frozen=True):
 
     link_bits_per_s: float | None = None
     """Capacity of the director's link."""
+
+
+class Price(tables.Price, frozen=True, forbid_unknown_fields=False):
+    """What the set-up costs."""
 
 
 class Recorded(msgspec.Struct, frozen=True):

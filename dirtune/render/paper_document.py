@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from dirtune.analyse import capacity, cost
 from dirtune.analyse.run import Cell, Role, Run, Trial, TrialKind, Validity
-from dirtune.plan.recorded import recorded
 from dirtune.render import run_tables
 from dirtune.render.blocks import Block, Document, Figure, Section, Table, Text
 from dirtune.render.figures import NONE, mean, number
@@ -128,7 +127,7 @@ def _kernels(run: Run) -> list[Value]:
 def _settings(run: Run, cell: Cell) -> dict[str, Value]:
     """Return the cell's settings, completed by what the plan and the nodes say."""
     own: dict[str, Value] = {}
-    destinations = recorded(run.plan).destinations
+    destinations = run.plan.destinations
     methods = {destination.forwarding for destination in destinations}
     if len(methods) == 1:
         own |= {"forwarding": methods.pop(), "real_servers": len(destinations)}

@@ -84,7 +84,7 @@ def _scenario(run: Run) -> Iterator[Block]:
         yield Text(
             "This run used no scenario of the lab: machines, load and metric are the plan's."
         )
-        yield _named(_flat(run.plan))
+        yield _named(_flat(run.plan_document))
         return
     yield Text(
         "The scenario was fixed before the run. The primary metric is"

@@ -7,7 +7,6 @@ from dirtune.analyse import capacity, cost
 from dirtune.analyse.cost import ByClients, Forwarded, PricePerRate
 from dirtune.analyse.limit import Known, limiting
 from dirtune.analyse.run import Cell, Knee, KneeLimit, Run, Trial, TrialKind
-from dirtune.plan.recorded import recorded
 from dirtune.render import cells
 from dirtune.render.blocks import Block, Figure, Section, Table, Text
 
@@ -219,7 +218,7 @@ def _alone(run: Run) -> float | None:
 
 def link_bits_per_s(run: Run) -> float | None:
     """Return the capacity of the link: as the plan gives it, else the most NetPIPE made."""
-    if given := recorded(run.plan).link_bits_per_s:
+    if given := run.plan.link_bits_per_s:
         return given
     return max((point.bits_per_s for point in run.link), default=None)
 
@@ -292,7 +291,7 @@ def _network(run: Run) -> Iterator[Block]:
 def prices(run: Run) -> Iterator[Block]:
     """Yield the table of prices, with their scope; nothing without `[price]`."""
     found = cost.price_per_rate(run)
-    price = recorded(run.plan).price
+    price = run.plan.price
     if not found or price is None:
         return
     currency, date = price.currency, price.date

@@ -53,7 +53,7 @@ def begin(trying: Trying, out: Path) -> Store:
         command=trying.command,
         version=__version__,
         title=trying.title,
-        plan=msgspec.to_builtins(trying.plan),
+        plan_document=msgspec.to_builtins(trying.plan),
         scenario=trying.scenario,
         inventory={},
         primary_metric=trying.plan.compare.primary,

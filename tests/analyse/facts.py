@@ -47,6 +47,6 @@ def cell(name, **settings):
 def run(*trials, **changes):
     text = dict.fromkeys(("started", "command", "version", "title", "primary_metric"), "")
     nothing = dict.fromkeys(("finished", "scenario", "forecast", "verdict"))
-    empty = {name: {} for name in ("plan", "inventory", "audits", "handlers")}
+    empty = {name: {} for name in ("plan_document", "inventory", "audits", "handlers")}
     fields = text | nothing | empty | {"comparisons": (), "steps": ()} | changes
     return Run(id="r", trials=trials, **fields)

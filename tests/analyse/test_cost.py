@@ -97,7 +97,7 @@ def test_the_trial_meant_for_a_look_at_the_nodes_comes_before_a_faster_one():
 
 def test_a_cell_that_was_not_saturated_has_no_peak_to_scale_or_price():
     kept_up = trial(300, 300, cell=CELLS[1].name)
-    found = run(swept(CELLS[0].name, 3897.9), kept_up, cells=CELLS, plan={"price": PRICE})
+    found = run(swept(CELLS[0].name, 3897.9), kept_up, cells=CELLS, plan_document={"price": PRICE})
 
     assert cost.scaling(found) == ()
     assert [row for row in cost.price_per_rate(found) if not isinstance(row, str)] == []
@@ -115,7 +115,7 @@ PRICE = {"currency": "USD", "director": 7500.0, "of": {"cpus": 4, "real_servers"
 
 def test_a_price_is_not_divided_by_the_rate_of_another_configuration():
     # The paper put the price of four processors over the rate of one.
-    found = cost.price_per_rate(matrix(plan={"price": PRICE}))
+    found = cost.price_per_rate(matrix(plan_document={"price": PRICE}))
 
     refused = [row for row in found if isinstance(row, str)]
     assert [row.split(":")[0] for row in refused] == [CELLS[0].name, CELLS[1].name]
@@ -132,7 +132,7 @@ def test_scopes_and_the_uncertainty_of_the_rate():
     prices = {"currency": "USD", "director": 7500, "real_server": 1000, "switch": 500}
     knee = Knee(1e-4, "", 3000.0, 3100.0, "system", "")
     plan = {"price": prices, "services": services, "load": {"service": 0}}
-    found = cost.price_per_rate(run(*trials, plan=plan, knees=(knee,)))
+    found = cost.price_per_rate(run(*trials, plan_document=plan, knees=(knee,)))
 
     assert [(row.scope, row.price) for row in found[::2]] == [
         ("director only", 7500),

@@ -112,7 +112,7 @@ def test_pairs_alternate_and_switch_only_when_the_arm_changes():
 def run_of(trials):
     text = dict.fromkeys(("started", "command", "version", "title", "primary_metric"), "")
     nothing = dict.fromkeys(("finished", "scenario", "forecast", "verdict"))
-    empty = {name: {} for name in ("plan", "inventory", "audits", "handlers")}
+    empty = {name: {} for name in ("plan_document", "inventory", "audits", "handlers")}
     return Run(id="r1", trials=tuple(trials), comparisons=(), steps=(), **text, **nothing, **empty)
 
 

@@ -43,7 +43,7 @@ def new(folder, plan=PLAN):
         trials=(),
         comparisons=(),
         steps=(),
-        plan=msgspec.to_builtins(plan),
+        plan_document=msgspec.to_builtins(plan),
         **text,
         **nothing,
         **empty,

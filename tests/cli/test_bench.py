@@ -51,7 +51,7 @@ def kept(out, name, trials, **plan):
     empty = {key: {} for key in ("inventory", "audits", "handlers")}
     run = Run(
         id=name,
-        plan=plan,
+        plan_document=plan,
         primary_metric=CPU,
         trials=tuple(trials),
         comparisons=(),
@@ -333,7 +333,9 @@ def test_a_run_goes_on_only_with_its_own_plan(run_folder, tmp_path):
     path.write_text(plans.EXAMPLE)
     plan = msgspec.to_builtins(plans.read(path))
     run = store.load(Path(run_folder("one", 1.0)))
-    done = store.create(tmp_path, msgspec.structs.replace(run, plan=plan, finished="today")).folder
+    done = store.create(
+        tmp_path, msgspec.structs.replace(run, plan_document=plan, finished="today")
+    ).folder
     other = tmp_path / "other.toml"
     other.write_text(plans.EXAMPLE.replace("[200, 400]", "[200]"))
 
@@ -347,10 +349,32 @@ def test_a_run_goes_on_only_with_its_own_plan(run_folder, tmp_path):
     assert "16 of 16 " in right.stdout
 
 
+def test_a_run_of_another_version_goes_on_with_no_other_plan(run_folder):
+    plan = msgspec.to_builtins(plans.parse(plans.EXAMPLE))
+    plan["load"]["haste"] = 3
+
+    done = invoke("bench", "run", "--resume", run_folder("one", 1.0, **plan))
+
+    assert done.exit_code == 2
+    assert isinstance(done.exception, SystemExit)
+    assert done.stderr.count("\n") == 1
+    assert "haste" in done.stderr
+
+
+def test_a_run_is_written_again_with_the_keys_of_another_version(run_folder):
+    plan = {"load": {"haste": 3}, "colour": "red"}
+    run = store.load(Path(run_folder("one", 1.0, **plan)))
+
+    assert run.plan.load.service == 0
+    assert json.loads(msgspec.json.encode(run))["plan"] == plan
+
+
 def test_a_run_is_carried_out_by_one_dirtune_at_a_time(run_folder, tmp_path):
     run = store.load(Path(run_folder("one", 1.0)))
     plan = msgspec.to_builtins(plans.parse(plans.EXAMPLE))
-    held = store.create(tmp_path, msgspec.structs.replace(run, plan=plan, finished="today"))
+    held = store.create(
+        tmp_path, msgspec.structs.replace(run, plan_document=plan, finished="today")
+    )
 
     second = invoke("bench", "run", "--resume", str(held.folder))
 
@@ -399,7 +423,9 @@ def test_a_forced_run_goes_on(run_folder, tmp_path, begun, more, status):
     path.write_text(plans.EXAMPLE)
     plan = msgspec.to_builtins(plans.forced(plans.read(path), begun))
     run = store.load(Path(run_folder("one", 1.0)))
-    done = store.create(tmp_path, msgspec.structs.replace(run, plan=plan, finished="today")).folder
+    done = store.create(
+        tmp_path, msgspec.structs.replace(run, plan_document=plan, finished="today")
+    ).folder
 
     result = invoke("bench", "run", str(path), "--resume", str(done), *more)
 

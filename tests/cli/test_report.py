@@ -32,7 +32,7 @@ def unfinished(name):
         command="dirtune bench run",
         version="0.1.0",
         title=f"Run {name}",
-        plan={"rate": 150},
+        plan_document={"rate": 150},
         scenario=None,
         inventory={},
         primary_metric="reply_rate",

@@ -15,7 +15,7 @@ def test_a_run_without_a_plan_says_nothing():
 
 
 def test_the_figures_of_the_paper_are_read():
-    plan = recorded(store.example("paper").plan)
+    plan = store.example("paper").plan
 
     assert (plan.price.currency, plan.price.director) == ("USD", 7500)
     assert plan.compare.threshold is None
@@ -34,6 +34,12 @@ def test_the_destinations_are_those_of_the_service_under_load():
 
     assert [d.forwarding for d in recorded(plan).destinations] == ["nat", "dr"]
     assert recorded(plan | {"load": {"service": 2}}).destinations == ()
+
+
+def test_a_price_of_another_version_is_read():
+    plan = recorded({"price": {"currency": "EUR", "director": 10, "rack": 3}})
+
+    assert (plan.price.currency, plan.price.director) == ("EUR", 10)
 
 
 @pytest.mark.parametrize("table", ["load", "services", "compare", "controls", "price"])

@@ -95,7 +95,7 @@ def crowded():
         command="dirtune lab demo",
         version="0.1.0",
         title="A crowded line: five other handlers run for every packet",
-        plan={"load": {"rate": 150}},
+        plan_document={"load": {"rate": 150}},
         scenario={
             "name": "crowded",
             "boot": "noapic e1000.InterruptThrottleRate=0",
