@@ -117,7 +117,7 @@ def schedule_icmp():
 
 
 def _outcome(status, reason=None, findings=(), name="x/y", function=None):
-    check = Check(name, Severity.LOW, "A", (), (), frozenset(), traffic=False, function=function)
+    check = Check(name, Severity.LOW, "A", (), frozenset(), traffic=False, function=function)
     return Outcome(check, status, reason, findings)
 
 
