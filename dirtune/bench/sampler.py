@@ -14,6 +14,7 @@ from typing import Protocol
 
 from dirtune.analyse.cpu import GroupTimes, Sample
 from dirtune.collect import interrupts, ip_vs, net_dev, snmp, softnet, stat
+from dirtune.cpu_sets import parse_cpulist
 from dirtune.errors import ParseError
 from dirtune.remote import Node, Process
 
@@ -31,7 +32,6 @@ SAMPLE_BYTES = 64 * 2**20
 _MANY_LINES = 20_000
 """Lines of a sample that is worth a thread."""
 
-_MOST_CPUS = 2**16
 _UPTIME = re.compile(r"\d{1,15}(\.\d{1,9})?(?=\s)", re.ASCII)
 
 # Version 1 has a line `4:cpuset,cpuacct:/PATH` per hierarchy, version 2 one line `0::/PATH`.
@@ -153,7 +153,7 @@ def _times(files: Mapping[str, str]) -> GroupTimes | None:
     cpus = by_name.get("cpuset.cpus", by_name.get("cpuset.cpus.effective"))
     if cpus is None:
         return None
-    count = _cpu_count(cpus)
+    count = len(parse_cpulist(cpus))
     if "cpuacct.usage_user" in by_name and "cpuacct.usage_sys" in by_name:
         user, system = by_name["cpuacct.usage_user"], by_name["cpuacct.usage_sys"]
         return GroupTimes(int(user) / 1e9, int(system) / 1e9, count)
@@ -161,14 +161,6 @@ def _times(files: Mapping[str, str]) -> GroupTimes | None:
     if "user_usec" not in times or "system_usec" not in times:
         return None
     return GroupTimes(int(times["user_usec"]) / 1e6, int(times["system_usec"]) / 1e6, count)
-
-
-def _cpu_count(text: str) -> int:
-    spans = [part.partition("-") for part in text.strip().split(",") if part]
-    count = sum(int(last or first) - int(first) + 1 for first, _, last in spans)
-    if not 0 <= count <= _MOST_CPUS:
-        raise ValueError(count)
-    return count
 
 
 def _lines(text: str | None) -> dict[str, int]:

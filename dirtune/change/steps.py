@@ -25,8 +25,8 @@ from dirtune.change.plan import (
     SwitchOn,
     Unbind,
 )
-from dirtune.collect.cpus import format_cpulist, parse_cpulist
 from dirtune.collect.interrupts import read_interrupts
+from dirtune.cpu_sets import format_cpulist, parse_cpulist
 from dirtune.errors import ApplyError, SourceMissing, SourceRefused
 from dirtune.host import FileContents, Host, WritableHost, literal
 from dirtune.lvs import act

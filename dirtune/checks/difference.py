@@ -13,6 +13,7 @@ from dirtune.analyse.lines import nic_line, sharers
 from dirtune.checks.remedies import competitors
 from dirtune.collect.interrupts import Line
 from dirtune.collect.net import Interface
+from dirtune.cpu_sets import format_cpulist
 from dirtune.snapshot import Snapshot
 
 # Settings that are counters, or that a kernel derives from the size of memory.
@@ -142,7 +143,7 @@ def _interrupts(snapshot: Snapshot) -> Facts | None:
 def _line(snapshot: Snapshot, line: Line, action: str) -> str:
     others = [each for each in line.actions if each != action]
     state = (snapshot.proc_irq or {}).get(line.irq)
-    cpus = _numbers(state.affinity) if state and state.affinity is not None else None
+    cpus = format_cpulist(state.affinity) if state and state.affinity is not None else None
     parts = (
         _CHIP.sub("", line.chip or ""),
         f"shared with {', '.join(others)}" if others else "",
@@ -167,8 +168,8 @@ def _card(card: Interface) -> Iterator[tuple[str, str]]:
     yield "mtu", str(card.mtu or "")
     yield "rx queues", str(len(card.rx_queues))
     yield "tx queues", str(len(card.tx_queues))
-    yield "rps", " ".join(_numbers(q.cpus or ()) or "off" for q in card.rx_queues)
-    yield "xps", " ".join(_numbers(q.cpus or ()) or "off" for q in card.tx_queues)
+    yield "rps", " ".join(format_cpulist(q.cpus or ()) or "off" for q in card.rx_queues)
+    yield "xps", " ".join(format_cpulist(q.cpus or ()) or "off" for q in card.tx_queues)
     yield "threaded", str(card.threaded)
 
 
@@ -222,17 +223,6 @@ def _programs(snapshot: Snapshot) -> Facts | None:
 
 def _words(values: Iterable[str]) -> str:
     return ", ".join(sorted(set(values)))
-
-
-def _numbers(cpus: tuple[int, ...]) -> str:
-    """Return CPU numbers as the kernel lists them, `0-3,8`."""
-    runs: list[list[int]] = []
-    for cpu in sorted(cpus):
-        if runs and runs[-1][1] == cpu - 1:
-            runs[-1][1] = cpu
-        else:
-            runs.append([cpu, cpu])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
 _SECTIONS: Mapping[str, Callable[[Snapshot], Facts | None]] = {

@@ -4,20 +4,15 @@ Files: drivers/base/cpu.c, topology.c, node.c. `offline` may be empty, `isolated
 are empty or `(null)` where unset. Nodes exist only in kernels with NUMA.
 """
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dirtune.collect.files import number_in, text_in, texts_in, whole_numbers
-from dirtune.errors import ParseError
-from dirtune.formats import parsing
+from dirtune.cpu_sets import parse_cpulist
 from dirtune.host import Host
 
 _CPU = "/sys/devices/system/cpu"
 _NODE = "/sys/devices/system/node"
-# More than any kernel is built for (CONFIG_NR_CPUS): a broken text must not fill the memory.
-_CPUS_MAX = 1 << 16
-_SPAN = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 _LISTS = ("online", "possible", "isolated", "nohz_full")
 SOURCES = (
     *(f"{_CPU}/{name}" for name in _LISTS),
@@ -84,46 +79,6 @@ def read_cpus(host: Host) -> Cpus:
             for path, text in texts_in(host, f"{_NODE}/node[0-9]*/distance").items()
         },
     )
-
-
-@parsing("list of CPUs")
-def parse_cpulist(text: str) -> tuple[int, ...]:
-    """Return the numbers in a list such as `0-3,8`; empty for nothing and for `(null)`."""
-    words = text.strip().replace("(null)", "")
-    found: set[int] = set()
-    listed = 0
-    for word in words.split(",") if words else ():
-        span = _SPAN.fullmatch(word)
-        first, last = (int(span[1]), int(span[2] or span[1])) if span else (0, _CPUS_MAX)
-        listed += max(1, last - first + 1)
-        if listed > _CPUS_MAX:
-            raise ParseError("list of CPUs", f"{text.strip()[:60]!r} is none")
-        found.update(range(first, last + 1))
-    return tuple(sorted(found))
-
-
-def format_cpulist(cpus: Iterable[int]) -> str:
-    """Return *cpus* as the kernel prints a list, `0-3,8`; empty for none."""
-    spans: list[list[int]] = []
-    for cpu in sorted(set(cpus)):
-        if spans and cpu == spans[-1][1] + 1:
-            spans[-1][1] = cpu
-        else:
-            spans.append([cpu, cpu])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
-
-
-@parsing("mask of CPUs")
-def parse_mask(text: str) -> tuple[int, ...]:
-    """Return the CPUs in a mask such as `ffffffff,00000003`; `ParseError` if it is none."""
-    digits = text.strip().replace(",", "")
-    try:
-        mask = int(digits or "0", 16)
-    except ValueError as error:
-        raise ParseError("mask of CPUs", f"{text.strip()[:60]!r} is none") from error
-    if mask.bit_length() > _CPUS_MAX:
-        raise ParseError("mask of CPUs", f"{text.strip()[:60]!r} has more CPUs than any kernel")
-    return tuple(bit for bit in range(mask.bit_length()) if mask >> bit & 1)
 
 
 def _cpulist(host: Host, path: str) -> tuple[int, ...] | None:

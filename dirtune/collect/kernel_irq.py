@@ -8,8 +8,8 @@ comma in it is read as two. `per_cpu_count` lists the possible CPUs and is cut o
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dirtune.collect.cpus import parse_cpulist
 from dirtune.collect.files import number_in, text_in
+from dirtune.cpu_sets import parse_cpulist
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.host import Host
 

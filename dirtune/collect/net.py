@@ -10,11 +10,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dirtune.collect.cpus import parse_mask
 from dirtune.collect.files import link_of, number_in, text_in
 from dirtune.collect.net_dev import SOURCES as NET_DEV_SOURCES
 from dirtune.collect.net_dev import read_net_dev
 from dirtune.collect.pci import addresses_in
+from dirtune.cpu_sets import parse_cpumask
 from dirtune.errors import SourceMissing
 from dirtune.host import Host, literal
 
@@ -161,6 +161,6 @@ def _queues(host: Host, path: str, kind: str, mask: str) -> tuple[Queue, ...]:
     found = []
     for each in host.glob(f"{literal(path)}/queues/{kind}-*"):
         text = text_in(host, f"{each}/{mask}")
-        cpus = None if not text else parse_mask(text)
+        cpus = None if not text else parse_cpumask(text)
         found.append(Queue(each.rsplit("/", 1)[1], cpus, number_in(host, f"{each}/rps_flow_cnt")))
     return tuple(sorted(found, key=lambda queue: int(queue.name.partition("-")[2])))

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dirtune.collect.cpus import parse_cpulist
 from dirtune.collect.files import link_of, number_in, text_in, whole_numbers
+from dirtune.cpu_sets import parse_cpulist
 from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import Host, literal
 

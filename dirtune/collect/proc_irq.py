@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dirtune.collect.cpus import parse_cpulist
 from dirtune.collect.files import text_in
+from dirtune.cpu_sets import parse_cpulist
 from dirtune.errors import SourceMissing
 from dirtune.formats import parsing
 from dirtune.host import Host

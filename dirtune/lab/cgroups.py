@@ -8,6 +8,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from dirtune.cpu_sets import format_cpulist
 from dirtune.errors import LabError
 
 
@@ -47,7 +48,7 @@ def create(found: Hierarchies, node: str, cpus: frozenset[int]) -> None:
         leaf.mkdir(exist_ok=True)
         if found.version == 2 or root.name == "cpuset":
             (leaf / "cpuset.mems").write_text((root / _mems(found)).read_text())
-            (leaf / "cpuset.cpus").write_text(",".join(map(str, sorted(cpus))))
+            (leaf / "cpuset.cpus").write_text(format_cpulist(cpus))
 
 
 def _mems(found: Hierarchies) -> str:

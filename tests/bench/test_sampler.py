@@ -108,7 +108,7 @@ def test_a_time_that_no_clock_shows_is_an_error(time):
 @pytest.mark.parametrize("old", ["2500000000", "0,2-4"])
 def test_numbers_that_no_kernel_has_are_an_error(old, number):
     lines = f"{TEXT}{GROUP.replace(old, f'0-{number}' if '-' in old else number)}".splitlines()
-    with pytest.raises(ParseError, match="no numbers in the sample"):
+    with pytest.raises(ParseError):
         sampler.parse(lines, container=True)
 
 

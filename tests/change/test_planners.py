@@ -4,8 +4,6 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dirtune import checks
 from dirtune.change import fixes
@@ -13,7 +11,7 @@ from dirtune.change.fixes import Asked, Question, Surroundings
 from dirtune.change.guards import guarded, own_interfaces, vrrp
 from dirtune.change.plan import Change, Plan, PutFile, Run, SetAffinity, SetCard, SetValue, Unbind
 from dirtune.checks import Risk
-from dirtune.collect.cpus import Cpus, format_cpulist, parse_cpulist
+from dirtune.collect.cpus import Cpus
 from dirtune.collect.ethtool import Card, Feature
 from dirtune.collect.ip_vs import Service
 from dirtune.collect.net import Interface
@@ -268,19 +266,6 @@ def test_what_outlives_a_reboot_comes_last_and_says_so():
 def test_nothing_asked_is_nothing_to_do():
     assert planned() == ([], [])
     assert planned(BootOption("noapic"))[0] == []
-
-
-@given(st.frozensets(st.integers(0, 300)))
-def test_a_list_of_cpus_reads_back(cpus):
-    assert set(parse_cpulist(format_cpulist(cpus))) == cpus
-
-
-# The kernel's own: bitmap_print_to_pagebuf() of these CPUs.
-@pytest.mark.parametrize(
-    ("cpus", "text"), [((0, 1, 2, 3, 8), "0-3,8"), ((0,), "0"), ((0, 1), "0-1"), ((), "")]
-)
-def test_a_list_of_cpus_is_the_kernels(cpus, text):
-    assert format_cpulist(cpus) == text
 
 
 # --- guards ---

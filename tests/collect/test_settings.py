@@ -1,13 +1,11 @@
 """sysctls, /proc/irq, CPUs, power, modules, processes, files in /etc, commands, netlink."""
 
-import time
-
 import pytest
 
 from dirtune.collect import commands, files, pci
 from dirtune.collect.addresses import parse_ip_addr, parse_local_networks
 from dirtune.collect.cpu_power import IdleState, read_cpu_power
-from dirtune.collect.cpus import parse_cpulist, parse_mask, read_cpus
+from dirtune.collect.cpus import read_cpus
 from dirtune.collect.interrupts import read_interrupts
 from dirtune.collect.ipvs_netlink import parse_ipvs
 from dirtune.collect.kernel_log import LogLine, parse_kernel_log
@@ -123,27 +121,6 @@ def test_counts_that_were_cut_off_are_refused():
 def test_without_either_the_missing_one_is_proc():
     with pytest.raises(SourceMissing, match="/proc/interrupts"):
         read_interrupts(host({}))
-
-
-@pytest.mark.parametrize(
-    ("text", "cpus"),
-    [("0-3,8\n", (0, 1, 2, 3, 8)), ("\n", ()), ("(null)\n", ()), ("5\n", (5,))],
-)
-def test_lists_of_cpus(text, cpus):
-    assert parse_cpulist(text) == cpus
-
-
-@pytest.mark.parametrize(
-    ("text", "cpus"), [("f\n", (0, 1, 2, 3)), ("00000001,00000002", (1, 32)), ("0", ()), ("", ())]
-)
-def test_masks_of_cpus(text, cpus):
-    assert parse_mask(text) == cpus
-
-
-@pytest.mark.parametrize("parse", [parse_cpulist, parse_mask])
-def test_no_list_of_cpus(parse):
-    with pytest.raises(ParseError, match="none"):
-        parse("zwei")
 
 
 def test_isolated_cpus_and_threads_of_one_core_do_not_count_as_cores():
@@ -481,26 +458,3 @@ def test_ipvs_as_netlink_tells_it():
 def test_a_broken_answer_of_ipvs_is_a_parse_error():
     with pytest.raises(ParseError, match="IPVS"):
         parse_ipvs('{"services": 3}')
-
-
-@pytest.mark.parametrize(
-    ("parse", "text"),
-    [
-        (parse_mask, "f" * 1_000_000),
-        (parse_mask, "1" + "0" * 16_385),
-        (parse_cpulist, ",".join(["0-65535"] * 100_000)),
-        (parse_cpulist, ",".join(["7"] * 70_000)),
-    ],
-    ids=["long mask", "one CPU too many", "the same span again", "the same CPU again"],
-)
-def test_a_text_that_names_more_cpus_than_any_kernel_has_is_refused_at_once(parse, text):
-    began = time.process_time()
-
-    with pytest.raises(ParseError):
-        parse(text)
-    assert time.process_time() - began < 1
-
-
-def test_the_largest_mask_and_list_are_read():
-    assert parse_mask("8" + "0" * 16_383) == (65_535,)
-    assert len(parse_cpulist("0-65535")) == 65_536

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from dirtune.change.fixes import Asked, Fix, Question
 from dirtune.change.plan import Change, Refusal, SetAffinity
-from dirtune.collect.cpus import format_cpulist
+from dirtune.cpu_sets import format_cpulist
 from dirtune.settings import IrqCpus
 
 _MANAGED = "is managed by the kernel, which refuses to have it moved; change the number of queues"

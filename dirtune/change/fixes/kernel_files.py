@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from dirtune.change.fixes import Asked, Fix, Question
 from dirtune.change.plan import Change, Refusal, SetValue
-from dirtune.collect.cpus import Cpus, format_cpulist, parse_mask
+from dirtune.collect.cpus import Cpus
+from dirtune.cpu_sets import format_cpulist, format_cpumask, parse_cpumask
 from dirtune.settings import KernelFile
 
 _OUT = "unusable-cpu"
@@ -34,7 +35,7 @@ def _one(asked: Asked, setting: KernelFile, question: Question) -> Change | Refu
         if out and _OUT not in question.force:
             why = f"is to have CPU {out}, which is offline or isolated"
             return asked.refusal(path, why, name=_OUT)
-        after = _as_printed(after, before)
+        after = format_cpumask(parse_cpumask(after), like=before)
     elif after.split() == before.split():
         after = before  # numbers that the kernel parts by tabs
     action = SetValue(path, before, "\t".join(after.split()) if "\t" in before else after)
@@ -49,15 +50,7 @@ def _out(path: str, mask: str, cpus: Cpus | None) -> str:
     if cpus is None:
         return ""
     good = cpus.usable if path.endswith(_RPS) else cpus.online
-    return format_cpulist({*parse_mask(mask)} - {*good})
-
-
-def _as_printed(mask: str, like: str) -> str:
-    """Return *mask* as the kernel prints it where it now prints *like*: as many digits."""
-    number, digits = int(mask.replace(",", ""), 16), len(like.replace(",", ""))
-    text = f"{number:0{digits}x}"
-    groups = [text[max(0, end - 8) : end] for end in range(len(text), 0, -8)]
-    return ",".join(reversed(groups))
+    return format_cpulist({*parse_cpumask(mask)} - {*good})
 
 
 FIX = Fix("kernel-files", _plan)

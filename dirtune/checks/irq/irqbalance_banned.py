@@ -2,8 +2,9 @@ from collections.abc import Mapping
 
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import active, card, nic_vectors, receiving
-from dirtune.collect.cpus import Cpus, format_cpulist, parse_cpulist, parse_mask
+from dirtune.collect.cpus import Cpus
 from dirtune.collect.settings_files import SettingsFiles
+from dirtune.cpu_sets import format_cpulist, parse_cpulist, parse_cpumask
 from dirtune.errors import ParseError
 from dirtune.settings import IrqbalanceVariable
 from dirtune.snapshot import Snapshot
@@ -72,13 +73,13 @@ def _banned(values: Mapping[str, str], cpus: Cpus) -> tuple[frozenset[int], str]
     if values.get(_LIST):
         return frozenset(parse_cpulist(values[_LIST])), _LIST
     if values.get(_MASK):
-        return frozenset(parse_mask(values[_MASK])), _MASK
+        return frozenset(parse_cpumask(values[_MASK])), _MASK
     return frozenset({*cpus.isolated, *cpus.nohz_full}), _ISOLATION
 
 
 def _short(values: Mapping[str, str], cpus: Cpus) -> bool:
     mask = values.get(_MASK, "")
-    used = bool(mask) and not values.get(_LIST) and bool(parse_mask(mask))
+    used = bool(mask) and not values.get(_LIST) and bool(parse_cpumask(mask))
     bits = 4 * len(mask.replace(",", "").removeprefix("0x"))
     return used and bits <= _WORD_BITS <= max(cpus.online)
 
@@ -90,7 +91,7 @@ def _wrong_width(mask: str, cpus: Cpus) -> Finding:
         message=f"The mask {mask} in {_MASK} covers at most {_WORD_BITS} CPUs, but "
         f"{len(cpus.online)} are online",
         evidence={"mask": mask, "online_cpus": len(cpus.online)},
-        fixes=(_correct(IrqbalanceVariable(_LIST, format_cpulist(parse_mask(mask)))),),
+        fixes=(_correct(IrqbalanceVariable(_LIST, format_cpulist(parse_cpumask(mask)))),),
     )
 
 

@@ -2,6 +2,7 @@ from dirtune.checks import Finding, Severity, Verdicts, check
 from dirtune.checks.irq import ACTIVE_PER_SECOND, Vector, active, named_cpus, nic_vectors, spread
 from dirtune.checks.remedies import boot
 from dirtune.collect.cpus import Cpus
+from dirtune.cpu_sets import format_cpulist
 from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
 
@@ -53,8 +54,7 @@ def _meant(snapshot: Snapshot) -> bool:
 def _finding(snapshot: Snapshot, name: str, vectors: list[Vector], apart: set[int]) -> Finding:
     cpus = sorted({cpu for vector in vectors for cpu in _on(vector, apart)})
     usable = snapshot.cpus.usable if snapshot.cpus else ()
-    housekeeping = ",".join(map(str, usable))
-    word = f"irqaffinity={housekeeping}"
+    word = f"irqaffinity={format_cpulist(usable)}"
     later = boot("boot-irqaffinity", f"Boot with {word}", BootOption(add=word))
     return Finding(
         subject=name,

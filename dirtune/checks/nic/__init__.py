@@ -10,6 +10,7 @@ from dirtune.checks.irq import ACTIVE_PER_SECOND, nic_vectors
 from dirtune.checks.remedies import commands
 from dirtune.collect.ethtool import Card
 from dirtune.collect.net import Interface
+from dirtune.cpu_sets import format_cpumask
 from dirtune.settings import RINGS, CardValues, KernelFile
 from dirtune.snapshot import Snapshot
 
@@ -136,7 +137,7 @@ def for_latency(snapshot: Snapshot) -> bool:
 def steer(port: Interface, queue: str, cpus: Iterable[int]) -> KernelFile:
     """Return the setting that has RPS spread a queue's packets over *cpus*; none turn it off."""
     path = f"/sys/class/net/{port.name}/queues/{queue}/rps_cpus"
-    return KernelFile(path, mask(tuple(cpus)))
+    return KernelFile(path, format_cpumask(cpus))
 
 
 def longer_ring(snapshot: Snapshot, name: str) -> tuple[Fix, ...]:
@@ -159,10 +160,3 @@ def longer_ring(snapshot: Snapshot, name: str) -> tuple[Fix, ...]:
             risk=Risk.DISRUPTIVE,
         ),
     )
-
-
-def mask(cpus: tuple[int, ...]) -> str:
-    """Return *cpus* as the mask that /sys takes, 32 bits to a group."""
-    digits = f"{sum(1 << cpu for cpu in cpus):x}"
-    groups = [digits[max(0, end - 8) : end] for end in range(len(digits), 0, -8)]
-    return ",".join(reversed(groups))

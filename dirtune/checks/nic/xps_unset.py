@@ -3,9 +3,10 @@ from collections.abc import Mapping
 from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
 from dirtune.checks.cpu import percents
 from dirtune.checks.irq import cores_first, named_cpus, near, nic_vectors, receiving
-from dirtune.checks.nic import mask, ports
+from dirtune.checks.nic import ports
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface
+from dirtune.cpu_sets import format_cpumask
 from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
 
@@ -101,7 +102,7 @@ def _map(snapshot: Snapshot, port: Interface) -> Fix:
     rows = (
         KernelFile(
             f"/sys/class/net/{port.name}/queues/{queue.name}/xps_cpus",
-            mask(order[at :: len(port.tx_queues)]),
+            format_cpumask(order[at :: len(port.tx_queues)]),
         )
         for at, queue in enumerate(port.tx_queues)
     )

@@ -25,7 +25,7 @@ class TestIsolatedTarget:
         assert (found.subject, found.severity) == ("eth0", Severity.MEDIUM)
         assert found.evidence["cpus"] == [cpu]
         assert found.fixes[0].commands == ("echo 0 > /proc/irq/40/smp_affinity_list",)
-        assert found.fixes[1].title == "Boot with irqaffinity=0,1"
+        assert found.fixes[1].title == "Boot with irqaffinity=0-1"
 
     def test_managed_vectors_are_not_moved(self):
         (found,) = self.outcome(0, 0, 100, 0, managed=True).findings
