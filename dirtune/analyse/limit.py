@@ -15,6 +15,7 @@ import msgspec
 
 from dirtune.analyse.bottleneck import FULL_PERCENT, busy_percent, hottest
 from dirtune.analyse.run import CpuShare, NodeCpu, Role, Trial, Validity
+from dirtune.plan import generators
 
 
 class Suspect(StrEnum):
@@ -152,13 +153,23 @@ def _free(servers: Sequence[NodeCpu]) -> bool:
     return bool(idles) and all(rest is not None and rest > _FREE_IDLE for rest in idles)
 
 
+def _polls(trial: Trial) -> bool | None:
+    """Tell whether the trial's generator takes all of a CPU at any rate; None if unknown."""
+    if trial.polls is not None:
+        return trial.polls
+    abilities = generators.abilities(trial.generator)
+    return None if abilities is None else abilities.polls
+
+
 def _clients(trial: Trial) -> _Role:
+    if _polls(trial) is not False:
+        return _Role(full=False, evidence=())
     busy = {
         node.node: trial.signals.get(node.node, {}).get(
             "busiest_cpu_percent", busy_percent(node.states)
         )
         for node in trial.nodes
-        if node.role == Role.CLIENT and not trial.polls
+        if node.role == Role.CLIENT
     }
     if not busy:
         return _Role(full=False, evidence=())

@@ -141,8 +141,8 @@ class Trial(msgspec.Struct, frozen=True):
     """Per cent of the machine that ran dirtune: busy, steal; in the lab it runs everything.
     `steal_peak` is the worst second's."""
     generator: str = "h2load"
-    polls: bool = False
-    """The generator takes all of a CPU at any rate."""
+    polls: bool | None = None
+    """Whether the generator takes all of a CPU at any rate; None in a run of an old version."""
     labels: tuple[str, ...] = ()
     """What a reader must know of a trial that may yet be valid: `short`, `not steady: ...`,
     `its warm-up took ...`, `closed loop`."""

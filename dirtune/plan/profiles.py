@@ -30,8 +30,9 @@ _DEFAULT = next(f.default for f in msgspec.structs.fields(Load) if f.name == "ge
 
 
 def _ramps(name: object) -> bool:
-    """Tell whether the generator's load can be raised in steps; what is none is not raised."""
-    return name in generators.names() and generators.find(str(name)).ABILITIES.ramps
+    """Tell whether the load of the generator *name* can be raised in steps."""
+    abilities = generators.abilities(str(name))
+    return abilities is not None and abilities.ramps
 
 
 def applied(document: dict[str, object]) -> dict[str, object]:

@@ -1,9 +1,11 @@
 """Which node is held to be the limit, by figures of the 2001 paper and by hand."""
 
+import msgspec
 import pytest
 from facts import node, trial
 
 from dirtune.analyse.limit import Known, limiting
+from dirtune.analyse.run import Trial
 
 
 def nodes(director, servers, client=50.0, **changes):
@@ -78,6 +80,17 @@ def test_one_full_cpu_of_a_client_that_is_half_idle():
     assert "the busiest client (c1) is 97 % busy" in found.words
     polls = limit(nodes(60, (40,), cpus=1), signals=seen, polls=True)
     assert polls.node == "unclear", "a generator that polls takes all of a CPU at any rate"
+
+
+@pytest.mark.parametrize(
+    ("generator", "node"), [("h2load", "clients"), ("httperf", "unclear"), ("spray", "unclear")]
+)
+def test_an_old_trial_polls_as_its_generator_does(generator, node):
+    document = msgspec.to_builtins(trial(7000, 6466.2, nodes=nodes(60, (40,), cpus=1)))
+    document |= {"generator": generator, "signals": {"c1": {"busiest_cpu_percent": 99.0}}}
+    del document["polls"]  # dirtune did not keep it before 30 November 2026
+
+    assert limiting(msgspec.convert(document, Trial)).node == node
 
 
 def test_a_full_link():

@@ -137,6 +137,11 @@ def find(name: str) -> Generator:
     return cast("Generator", import_module(f"{__name__}.{name}"))
 
 
+def abilities(name: str) -> Abilities | None:
+    """Return the abilities of the generator *name*; None if this dirtune does not have it."""
+    return find(name).ABILITIES if name in names() else None
+
+
 def names() -> tuple[str, ...]:
     """Return every generator of this folder."""
     return tuple(sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py")))
