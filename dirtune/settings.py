@@ -3,7 +3,7 @@
 import enum
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -117,18 +117,32 @@ def shell(setting: Setting) -> tuple[str, ...]:
 
 def written(path: str, value: str) -> str:
     """Return the shell command that writes *value* to the file *path*."""
-    return f"{_printer(value)} {shlex.quote(value)} > {shlex.quote(path)}"
+    return f"{_printing(value, shlex.quote)} > {shlex.quote(path)}"
 
 
 def appended(path: str, row: str) -> str:
     """Return the shell command that puts *row* behind the rows of the file *path*."""
     # Quoted where the shell would not need it: a row is easier to read so.
-    return f"{_printer(row)} {in_quotes(row)} >> {shlex.quote(path)}"
+    return f"{_printing(row, in_quotes)} >> {shlex.quote(path)}"
 
 
-def _printer(text: str) -> str:
+def _printing(text: str, quote: Callable[[str], str]) -> str:
     """Return the command that prints *text* as it is: to some shells' echo, escapes are orders."""
-    return "printf '%s\\n'" if "\\" in text or text.startswith("-") else "echo"
+    if not text.isprintable():
+        return f"printf '%b\\n' {quote(as_escapes(text))}"
+    printer = "printf '%s\\n'" if "\\" in text or text.startswith("-") else "echo"
+    return f"{printer} {quote(text)}"
+
+
+def as_escapes(text: str) -> str:
+    """Return *text* with what a page cannot show as escapes, which `%b` of printf(1) reads."""
+    return "".join(_escape(c) if not c.isprintable() or c == "\\" else c for c in text)
+
+
+def _escape(character: str) -> str:
+    if character in "\t\\":
+        return "\\t" if character == "\t" else "\\\\"
+    return "".join(f"\\0{byte:03o}" for byte in character.encode(errors="backslashreplace"))
 
 
 def plain(name: str) -> bool:

@@ -194,20 +194,27 @@ def test_a_value_is_written_to_the_file_of_that_name_alone(name, here):
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
 def test_a_plan_can_be_pasted_as_it_is_shown_however_it_is_indented(shell, show, tmp_path):
     every = "\n".join(name for name in NAMES if name.isprintable())
+    hidden = "\n".join(NAMES)
     wanted = {
+        "hidden": f"A=1\t-b\n{hidden}\n",
         "rows": f"#!/bin/sh\n    {every}\n\nDIRTUNE\n",
         "row": "a\n",
         "none": "",
         "gap": "\n",
     }
-    actions = (PutFile(name, None, content, 0o755) for name, content in wanted.items())
+    actions = [PutFile(name, None, content, 0o755) for name, content in wanted.items()]
+    # As the kernel prints two numbers, and whatever sysctl.d of the host may hold.
+    values = {"ports": "1024\t65535", "value": hidden}
+    actions += [SetValue(name, "1", value) for name, value in values.items()]
     changes = (Change(action, Risk.SAFE, "x/y", "f", "title") for action in actions)
 
-    rows = show(Plan(tuple(changes))).split("\n")
+    rows = [r for r in show(Plan(tuple(changes))).split("\n") if "--persist keeps" not in r]
     pasted = "\n".join(r for r in rows if r[:1] == " " and not r.lstrip().startswith("```"))
     subprocess.run((*shell, "-c", pasted), check=True, cwd=tmp_path)
 
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == wanted
+    wanted |= {name: f"{value}\n" for name, value in values.items()}
+    found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert found == {name: content.encode() for name, content in wanted.items()}
 
 
 def files(*actions):

@@ -28,6 +28,7 @@ from dirtune.change.plan import (
     SetValue,
     SwitchOn,
     Unbind,
+    lines_of,
 )
 from dirtune.collect.sysctls import dotted
 from dirtune.lvs.change import DrainIpvs, EditIpvs
@@ -39,6 +40,8 @@ UDEV = "/etc/udev/rules.d/90-dirtune.rules"
 SCRIPT = "/etc/dirtune/boot.sh"
 UNIT = "/etc/systemd/system/dirtune-boot.service"
 FILES = (SYSCTL, MODULES, UDEV, SCRIPT, UNIT)
+# udev has no PATH: it takes a program without a folder for one of its own.
+_SBIN = "/sbin/"
 _SYS = "/proc/sys/"
 _NET = "/sys/class/net/"
 _NEEDS = {"net/ipv4/vs/": "ip_vs", "net/netfilter/": "nf_conntrack"}
@@ -161,10 +164,10 @@ def _change(of: Change, action: PutFile | Run, title: str) -> Change:
 
 
 def _merged(text: str, rows: Iterable[_Row]) -> str:
-    found = text.splitlines()
+    lines = lines_of(text)
     for row in rows:
-        found = [each for each in found if not row.replaces(each)] + [row.text]
-    return "\n".join((*found, ""))
+        lines = [line for line in lines if not row.replaces(line)] + [row.text]
+    return "\n".join((*lines, ""))
 
 
 def _rows(action: Action) -> Iterator[_Row]:
@@ -188,7 +191,7 @@ def _all_rows(action: Action) -> Iterator[_Row]:
         case SetCard(interface=interface, group=group, after=values):
             for name, value in values.items():
                 command, _, word = ethtool_command(interface, group, {name: value}).rpartition(" ")
-                yield _Row(UDEV, f'{_rule("net", interface)}, RUN+="{command} ', word, '"')
+                yield _Row(UDEV, f'{_rule("net", interface)}, RUN+="{_SBIN}{command} ', word, '"')
         case Unbind(device=device):
             yield _Row(UDEV, f'{_rule("pci", device)}, ATTR{{driver_override}}="', "none", '"')
         case Bind(device=device, driver=driver):

@@ -13,7 +13,7 @@ import msgspec
 
 from dirtune.lvs import change as ipvs
 from dirtune.lvs.change import DrainIpvs, EditIpvs
-from dirtune.settings import Risk, ethtool_command, in_quotes, written
+from dirtune.settings import Risk, as_escapes, ethtool_command, in_quotes, written
 
 DRIVERS = "/sys/bus/pci/drivers"
 
@@ -227,6 +227,11 @@ def silent(action: Action) -> bool:
     return isinstance(action, Run) and not action.make
 
 
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a file's *text*; what else Python takes for a line's end is none."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def commands(action: Action) -> tuple[str, ...]:
     """Return the shell commands that do the same."""
     match action:
@@ -278,8 +283,10 @@ def _holds(action: Action) -> bool:
 
 def _file_commands(action: PutFile) -> Iterator[str]:
     # Each row is a word: however far a text is indented that shows them, they can be pasted.
-    rows = action.after.removesuffix("\n").split("\n")
-    words = " \\\n".join(("printf '%s\\n'", *map(in_quotes, rows)))
+    rows, printer = action.after.removesuffix("\n").split("\n"), "printf '%s\\n'"
+    if not all(map(str.isprintable, rows)):
+        rows, printer = list(map(as_escapes, rows)), "printf '%b\\n'"
+    words = " \\\n".join((printer, *map(in_quotes, rows)))
     yield f"{words if action.after else ':'} > {shlex.quote(action.path)}"
     if action.mode != 0o644:
         yield f"chmod {action.mode:o} {shlex.quote(action.path)}"

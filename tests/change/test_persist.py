@@ -6,6 +6,7 @@ import pytest
 
 from dirtune.change import persist
 from dirtune.change.culprits import suspects, targets
+from dirtune.change.fixes import irqbalance, module_options
 from dirtune.change.plan import (
     Bind,
     Change,
@@ -25,6 +26,7 @@ from dirtune.collect.sysctls import Sysctls
 from dirtune.lvs.change import EditIpvs
 from dirtune.lvs.model import Service, Table, Timeouts
 from dirtune.render import fix_files
+from dirtune.settings import IrqbalanceVariable, ModuleOptions
 from dirtune.snapshot import Snapshot
 
 VS = "/proc/sys/net/ipv4/vs/conn_reuse_mode"
@@ -65,6 +67,20 @@ def test_what_is_kept_already_is_not_kept_again():
     assert files() == {}
 
 
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
+def test_a_line_of_others_ends_where_its_reader_ends_it(end):
+    """Parted as Python parts lines, the rest of a comment would be a setting."""
+    kept = f"# until 2024:{end}options ip_vs conn_tab_bits=8\n"
+    setting = ModuleOptions("ip_vs", {"conn_tab_bits": "20"})
+    variable = IrqbalanceVariable("IRQBALANCE_ARGS", "x")
+
+    found = files(SetValue(BACKLOG, "1", "0"), texts={persist.SYSCTL: kept})
+
+    assert found == {persist.SYSCTL: f"{kept}net.core.netdev_max_backlog = 0\n"}
+    assert module_options.with_options(kept, setting) == f"{kept}{setting.row}\n"
+    assert irqbalance.with_variable(kept, variable) == f'{kept}IRQBALANCE_ARGS="x"\n'
+
+
 def test_a_module_comes_before_its_settings():
     found = files(SetValue(VS, "1", "0"), texts={persist.MODULES: "ip_vs_rr\n"})
 
@@ -84,8 +100,8 @@ def test_cards_queues_and_functions_are_set_when_udev_finds_them():
     net = 'ACTION=="add|move", SUBSYSTEM=="net", KERNEL=="eth0", '
     pci = 'ACTION=="add", SUBSYSTEM=="pci", KERNEL=="0000:00:1{}.0", ATTR{{driver_override}}="{}"'
     assert found[persist.UDEV].splitlines() == [
-        net + 'RUN+="ethtool -G eth0 rx 512"',
-        net + 'RUN+="ethtool -K eth0 gro off"',
+        net + 'RUN+="/sbin/ethtool -G eth0 rx 512"',
+        net + 'RUN+="/sbin/ethtool -K eth0 gro off"',
         net + 'ATTR{queues/rx-0/rps_cpus}="3"',
         pci.format(4, "none"),
         pci.format(5, "vfio-pci"),

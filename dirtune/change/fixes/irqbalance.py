@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from dirtune.change.fixes import Fix, Question
-from dirtune.change.plan import Change, PutFile, Refusal, Run
+from dirtune.change.plan import Change, PutFile, Refusal, Run, lines_of
 from dirtune.settings import IrqbalanceVariable
 
 _FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
@@ -44,7 +44,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
 def with_variable(text: str, setting: IrqbalanceVariable) -> str:
     """Return the text of a file of NAME="value" rows in which *setting* holds."""
     mine = re.compile(rf"\s*(?:export\s+)?{re.escape(setting.name)}=")
-    kept = [row for row in text.splitlines() if not mine.match(row)]
+    kept = [row for row in lines_of(text) if not mine.match(row)]
     return "\n".join((*kept, f'{setting.name}="{setting.value}"', ""))
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from dirtune.change.fixes import Fix, Question
-from dirtune.change.plan import Change, PutFile, Refusal, Run
+from dirtune.change.plan import Change, PutFile, Refusal, Run, lines_of
 from dirtune.settings import MODPROBE_FILE, ModuleOptions, Risk
 
 # What modprobe.d(5) takes for one word without a meaning of its own.
@@ -51,7 +51,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
 def with_options(text: str, setting: ModuleOptions) -> str:
     """Return the text of a modprobe.d(5) file with *setting*, and no other row of the same."""
     kept = []
-    for row in text.splitlines():
+    for row in lines_of(text):
         words = row.split()
         if words[:2] == ["options", setting.module]:
             rest = [word for word in words[2:] if word.partition("=")[0] not in setting.values]
