@@ -1,8 +1,8 @@
-"""What a sweep and a search found: the curve, its peak, the knee in words. Pure.
+"""The results of a sweep and a search: the curve, its peak, and the knee in words. Pure.
 
-Only valid trials count, and how many did not is always said. The peak is the highest reply rate
-at any loss; the knee is the highest offered rate that meets a named loss goal. One without the
-other is not a result: the same director gave 4270 and 3640 in 2001, depending on which.
+Only valid trials count, and the number of the others is always given. The peak is the highest
+reply rate at any loss; the knee is the highest offered rate that meets a named loss goal. One
+without the other is not a result: in 2001 the same director had a peak of 4270 and a knee of 3640.
 """
 
 import math
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from dirtune.analyse.run import Knee, KneeLimit, Trial, TrialKind
+from dirtune.analyse.words import counted
 
 _KEPT_UP = 0.97
 _LOST = 0.05
@@ -43,7 +44,7 @@ def curve(trials: Sequence[Trial]) -> tuple[Point, ...]:
 
 
 def probed(trials: Sequence[Trial]) -> Point | None:
-    """Return what a closed loop made, all its valid trials together; None without one."""
+    """Return the mean of all valid trials of a closed loop; None without one."""
     found = [t for t in trials if t.valid and t.kind == TrialKind.PEAK and t.attempted]
     return _point(statistics.fmean(t.offered_rate for t in found), found) if found else None
 
@@ -56,69 +57,70 @@ def peak(points: Sequence[Point]) -> Point | None:
 def saturated(points: Sequence[Point]) -> bool:
     """Tell whether a sweep went far enough for its peak to be one.
 
-    Somewhere replies must fall 3 % behind what is offered, or 5 % be lost; else the highest rate
-    that was tried says nothing of what could be made.
+    At some rate the replies must fall 3 % behind the offered rate, or 5 % must be lost; otherwise
+    a higher rate than the highest tried might have had more replies.
     """
     return any(p.reply_rate < _KEPT_UP * p.offered or p.loss > _LOST for p in points)
 
 
 def not_counted(trials: Sequence[Trial]) -> int:
-    """Return how many trials did not count."""
+    """Return the number of invalid trials."""
     return sum(not trial.valid for trial in trials)
 
 
 def attempts_for(goal: float) -> int:
-    """Return how many attempts without a loss say, at 95 %, that less than *goal* is lost."""
+    """Return how many attempts without a loss show, at 95 %, that less than *goal* is lost."""
     return math.ceil(math.log(0.05) / math.log1p(-goal)) if goal > 0 else 0
 
 
 def ended(limit: KneeLimit, goal: float, attempts: int) -> str:
     """Return how a search ended, in words; *attempts* were made in trials that met the goal."""
-    said = {
-        KneeLimit.SYSTEM: "more is lost above it",
-        KneeLimit.CLIENTS: "the clients could not make more",
-        KneeLimit.RANGE: "the highest rate that was asked for",
+    reason = {
+        KneeLimit.SYSTEM: "a higher rate loses more",
+        KneeLimit.CLIENTS: "the clients could not offer more",
+        KneeLimit.RANGE: "the plan asks for no higher rate",
     }[limit]
     if not attempts:
-        return "even the lowest rate missed the goal" if limit == KneeLimit.SYSTEM else said
+        return "even the lowest rate loses more" if limit == KneeLimit.SYSTEM else reason
     if goal and attempts < (needed := attempts_for(goal)):
-        return f"{said}; {attempts:,} attempts are too few to tell {goal:.3%}, {needed:,} would do"
-    return said
+        return (
+            f"{reason}; {attempts:,} attempts are too few to show a loss below {100 * goal:g} %: "
+            f"{needed:,} would be needed"
+        )
+    return reason
 
 
 def confirmed(knee: Knee, trials: Sequence[Trial]) -> Knee:
-    """Return *knee* with what steady trials below (and above) its rate say of it."""
+    """Return *knee* with the result of the steady trials below (and above) its rate."""
     if any(not trial.valid for trial in trials):
-        return _with(knee, said="the steady trials around it did not count")
+        return _with(knee, "the steady trials around it are not valid")
     losses = [(t.attempted - t.replied) / max(t.attempted, 1) for t in trials]
     if losses[0] > knee.loss_goal:
-        return _with(
-            knee, agreed=False, said=f"a steady trial at 0.95 times the rate lost {losses[0]:.3%}"
-        )
+        lost = f"a steady trial at 0.95 times the rate lost {100 * losses[0]:.3f} %"
+        return _with(knee, lost, agreed=False)
     if len(losses) > 1 and losses[1] <= knee.loss_goal:
-        return _with(
-            knee, agreed=False, said="a steady trial at 1.05 times the rate met the goal too"
-        )
-    return _with(knee, agreed=True, said="steady trials around it agree")
+        met = "a steady trial at 1.05 times the rate met the goal as well"
+        return _with(knee, met, agreed=False)
+    return _with(knee, "steady trials around it agree", agreed=True)
 
 
 def in_words(knee: Knee) -> str:
-    """Return the knee in one line that says no more than was found."""
+    """Return the knee in one line: the rate first, then what ended the search."""
     goal = f"at most {100 * knee.loss_goal:g} % lost"
     if knee.rate is None:
-        found = "no knee"
+        rate = "no rate"
     elif knee.limit == KneeLimit.CLIENTS:
-        found = f">= {knee.rate:.5g}/s (client-limited)"
+        rate = f">= {knee.rate:.5g}/s (client-limited)"
     elif knee.limit == KneeLimit.RANGE or knee.above is None:
-        found = f">= {knee.rate:.5g}/s"
+        rate = f">= {knee.rate:.5g}/s"
     else:
-        found = f"{knee.rate:.5g}/s (below {knee.above:.5g}/s)"
-    counted = f"{knee.trials} trials, {knee.invalid} did not count"
-    return f"{goal}: {found}; {knee.reason}; {counted}"
+        rate = f"{knee.rate:.5g}/s (below {knee.above:.5g}/s)"
+    trials = f"{counted(knee.trials, 'valid trial')}, {knee.invalid} invalid"
+    return f"{goal}: {rate}; {knee.reason}; {trials}"
 
 
-def _with(knee: Knee, *, said: str, agreed: bool | None = None) -> Knee:
-    return msgspec.structs.replace(knee, confirmed=agreed, reason=f"{knee.reason}; {said}")
+def _with(knee: Knee, reason: str, *, agreed: bool | None = None) -> Knee:
+    return msgspec.structs.replace(knee, confirmed=agreed, reason=f"{knee.reason}; {reason}")
 
 
 def _point(rate: float, trials: Sequence[Trial]) -> Point:

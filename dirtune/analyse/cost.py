@@ -1,7 +1,7 @@
-"""What a connection costs, how far more nodes help, and what it comes to in money. Pure.
+"""The cost of a connection, the gain from more nodes, and the price of a rate. Pure.
 
-Every figure says what it is of: a price belongs to one configuration and is never divided by the
-rate of another, and a cost per connection is that of the connections that went through the node.
+Every figure names its scope: a price belongs to one configuration and is never divided by the
+rate of another, and a cost per connection counts only the connections that went through the node.
 """
 
 import math
@@ -15,9 +15,9 @@ from dirtune.plan.tables import Price
 
 SCALING_AXES = ("real_servers", "cpus")
 _AS_MUCH = 1.05
-"""Of numbers of clients: what more of them make at most where it is not they that limit."""
+"""The most that more clients gain, as a ratio, where the clients are not the limit."""
 _ERRORS = 3
-"""Standard errors of the difference, of what two or three repeats tell, that are no chance."""
+"""Standard errors of a difference between a few repeats beyond which it is no chance."""
 
 
 class NodeCost(NamedTuple):
@@ -29,7 +29,7 @@ class NodeCost(NamedTuple):
 
 
 class Scaling(NamedTuple):
-    """The peak of one cell against so many times that of one node."""
+    """The peak of one cell compared with *nodes* times the peak of one node."""
 
     axis: str
     others: str
@@ -42,7 +42,7 @@ class Scaling(NamedTuple):
 
 
 class ByClients(NamedTuple):
-    """What the same cell made with different numbers of clients."""
+    """The rates of the same cell with different numbers of clients."""
 
     others: str
     """The rest of the cell's settings, which do not change."""
@@ -50,13 +50,13 @@ class ByClients(NamedTuple):
     made: dict[int, float]
     """Replies/s or connections/s by the number of clients, from few to many."""
     enough: int | None
-    """The least number that made as much as more of them; None if the most made more still."""
+    """The smallest number that made as much as more clients; None if the most made the most."""
     known: bool
-    """Whether each was tried often enough to tell more of them from chance."""
+    """Whether each number was tried often enough to separate a gain from chance."""
 
 
 class Forwarded(NamedTuple):
-    """What a forwarding method takes of the director beside another, at one offered rate."""
+    """The cost of a forwarding method on the director compared with another, at one rate."""
 
     others: str
     """The rest of the cells' settings, which are the same."""
@@ -64,11 +64,11 @@ class Forwarded(NamedTuple):
     method: str
     beside: str
     cpu: float
-    """CPU time for a connection, over that of *beside*: the product of the other two."""
+    """CPU time per connection, as a ratio to *beside*: the product of the other two ratios."""
     packets: float
-    """Packets for a connection, over those of *beside*: behind NAT the answers pass too."""
-    each: float
-    """CPU time for a packet, over that of *beside*."""
+    """Packets per connection, as a ratio to *beside*: under NAT the replies pass as well."""
+    cpu_per_packet: float
+    """CPU time per packet, as a ratio to *beside*."""
 
 
 class NetworkIo(NamedTuple):
@@ -81,38 +81,46 @@ class NetworkIo(NamedTuple):
 
 
 class PricePerRate(NamedTuple):
-    """Price for each connection/s, with its scope."""
+    """The price of one connection/s, with its scope."""
 
     cell: str
     scope: str
     metric: str
     price: float
     rate: float
-    each: float
-    """Price over rate."""
+    per_rate: float
+    """The price divided by the rate."""
     spread: tuple[float, float] | None
     """The same with the rate one standard deviation up and down."""
 
 
-def node_costs(trial: Trial) -> tuple[NodeCost, ...]:
-    """Return each sampled node's CPU microseconds for one of its own connections.
+class NotPriced(NamedTuple):
+    """A cell that the plan's prices do not apply to."""
 
-    Clients begin equal shares; real servers are taken to as well where the director's counters
-    of each (`Trial.shares`) are not known. A node that a control's load passes by has no cost.
+    cell: str
+    differences: str
+    """The settings in which the cell differs from the one that is priced."""
+
+
+def node_costs(trial: Trial) -> tuple[NodeCost, ...]:
+    """Return each sampled node's CPU microseconds per connection of its own.
+
+    Clients begin equal shares; real servers are assumed to as well where the director's counters
+    of each (`Trial.shares`) are missing. A node that a control's load bypasses has no cost.
     """
-    found = []
+    costs = []
     for node in trial.nodes:
         rate = 0.0 if _aside(node, trial) else _own_rate(node, trial)
         rest = idle(node.states)
         if rate and rest is not None and node.cpus is not None:
             stolen = node.states["steal"].mean if "steal" in node.states else 0.0
             busy = max(0.0, 100 - rest - stolen) / 100 * node.cpus
-            found.append(NodeCost(node.node, node.role, 1e6 * busy / rate))
-    return tuple(found)
+            costs.append(NodeCost(node.node, node.role, 1e6 * busy / rate))
+    return tuple(costs)
 
 
 def _aside(node: NodeCpu, trial: Trial) -> bool:
-    """Tell whether a control's load went past the node, or may have."""
+    """Tell whether a control's load bypassed the node, or may have."""
     servers = sum(other.role == Role.REAL_SERVER for other in trial.nodes)
     apart = {
         "null_server": {Role.DIRECTOR, Role.REAL_SERVER},
@@ -132,9 +140,9 @@ def _own_rate(node: NodeCpu, trial: Trial) -> float:
 
 
 def scaling(run: Run) -> tuple[Scaling, ...]:
-    """Return the peaks of a matrix over real servers and CPUs against n times one.
+    """Return the peaks of a matrix over real servers and CPUs, compared with n times one.
 
-    Without a cell whose sweep did not saturate it: its peak is not known.
+    A cell whose sweep did not saturate it is left out, because its peak is unknown.
     """
     return tuple(row for axis in SCALING_AXES for row in _scaling(run, axis))
 
@@ -155,9 +163,9 @@ def _scaling(run: Run, axis: str) -> Iterator[Scaling]:
 
 
 def by_clients(run: Run) -> tuple[ByClients, ...]:
-    """Return whether more clients made more: the test of what limits that no figure replaces.
+    """Return whether more clients gained more, which shows whether the clients are the limit.
 
-    Without a cell whose peak, or knee, the sweep or the search did not come to.
+    A cell whose peak or knee was not reached is left out.
     """
     groups: dict[tuple[str, str], dict[int, _Made]] = {}
     for cell in run.cells:
@@ -196,7 +204,7 @@ def _by_clients(others: str, metric: str, made: Mapping[int, _Made]) -> ByClient
     }
     enough = next((n for n, rise in rises.items() if rise and not any(rise)), None)
     known = all(more is not None for rise in rises.values() for more in rise)
-    return ByClients(others, metric, {n: each.rate for n, each in made.items()}, enough, known)
+    return ByClients(others, metric, {n: one.rate for n, one in made.items()}, enough, known)
 
 
 def _more(few: _Made, many: _Made) -> bool | None:
@@ -220,7 +228,7 @@ def trials_of(run: Run, cell: str) -> tuple[Trial, ...]:
 
 
 def looked_at(run: Run) -> tuple[Trial, ...]:
-    """Return each cell's trial in which the nodes were sampled: that meant for it, or its peak."""
+    """Return each cell's trial with sampled nodes: the observed one, else its peak."""
     best: dict[str, Trial] = {}
     for trial in run.trials:
         known = best.get(trial.cell)
@@ -238,7 +246,7 @@ def _rank(trial: Trial) -> tuple[bool, float]:
 
 
 def balanced_cells(run: Run) -> tuple[Cell, ...]:
-    """Return the run's cells without its controls; the plan as it stands if it has no other."""
+    """Return the run's cells without its controls; one cell for the whole plan without any."""
     named = tuple(cell for cell in run.cells if cell.settings and cell.refused is None)
     return named or (Cell("", {}, ""),)
 
@@ -246,8 +254,8 @@ def balanced_cells(run: Run) -> tuple[Cell, ...]:
 def ipvs_cost_us(run: Run) -> tuple[tuple[str, float, float], ...]:
     """Return (cell, offered rate, microseconds) that IPVS adds to plain routing.
 
-    The director's CPU time for a connection in the cell less that of the control `routed` at the
-    same offered rate; only rates that both hold.
+    It is the director's CPU time per connection in the cell less that of the control `routed` at
+    the same offered rate; rates that only one of them has are left out.
     """
     plain = _mean_cost(trials_of(run, "routed"))
     return tuple(
@@ -259,11 +267,11 @@ def ipvs_cost_us(run: Run) -> tuple[tuple[str, float, float], ...]:
 
 
 def forwarded(run: Run) -> tuple[Forwarded, ...]:
-    """Return what each forwarding method of a matrix takes beside direct routing.
+    """Return the cost of each forwarding method of a matrix compared with direct routing.
 
-    At every rate that both hold, the CPU time for a connection taken apart into its packets and
-    the time for each: it tells whether a method costs more because more passes the director, or
-    because what passes is dearer.
+    At every rate that both have, the CPU time per connection is split into packets per connection
+    and time per packet: a method costs more because more packets pass the director, or because
+    each packet is more expensive.
     """
     groups: dict[str, dict[str, tuple[Trial, ...]]] = {}
     for cell in balanced_cells(run):
@@ -286,7 +294,7 @@ def _beside(
     others: str, method: str, trials: Sequence[Trial], plain: Sequence[Trial]
 ) -> Iterator[Forwarded]:
     ours, theirs = _mean_cost(trials), _mean_cost(plain)
-    carried, fewer = (_mean(each, "packets_per_connection") for each in (trials, plain))
+    carried, fewer = (_mean(arm, "packets_per_connection") for arm in (trials, plain))
     for rate, cost in ours.items():
         if rate in carried and theirs.get(rate) and fewer.get(rate):
             cpu, packets = cost / theirs[rate], carried[rate] / fewer[rate]
@@ -308,20 +316,20 @@ def _mean(trials: Sequence[Trial], metric: str) -> dict[float, float]:
 
 
 def network_io(trial: Trial, link_bits_per_s: float | None) -> NetworkIo | None:
-    """Return what the director's IPVS counters say of the load; None without them.
+    """Return the bytes of the load that the director's IPVS counted; None without counters.
 
-    Under DR and TUN the replies do not pass the director and are not in it.
+    Under DR and TUN the replies do not pass the director and are not included.
     """
     moved = [trial.counters.get(name) for name in ("bytes_in", "bytes_out")]
     if any(count is None for count in moved) or not trial.window_s:
         return None
-    each = sum(count or 0 for count in moved) / trial.window_s
-    share = None if link_bits_per_s is None else 8 * each / link_bits_per_s
-    return NetworkIo(each, 8 * each, share)
+    bytes_per_s = sum(count or 0 for count in moved) / trial.window_s
+    share = None if link_bits_per_s is None else 8 * bytes_per_s / link_bits_per_s
+    return NetworkIo(bytes_per_s, 8 * bytes_per_s, share)
 
 
-def price_per_rate(run: Run) -> tuple[PricePerRate | str, ...]:
-    """Return prices per connection/s, or why a cell has none; empty without `[price]`."""
+def price_per_rate(run: Run) -> tuple[PricePerRate | NotPriced, ...]:
+    """Return prices per connection/s, or why a cell has no price; empty without `[price]`."""
     plan = run.plan
     if plan.price is None:
         return ()
@@ -332,14 +340,14 @@ def price_per_rate(run: Run) -> tuple[PricePerRate | str, ...]:
 
 def _priced(
     run: Run, cell: Cell, prices: Price, destinations: int
-) -> Iterator[PricePerRate | str]:
+) -> Iterator[PricePerRate | NotPriced]:
     other = [
-        f"{axis} {value} and not {prices.of[axis]}"
+        f"{axis} {value} instead of {prices.of[axis]}"
         for axis, value in cell.settings.items()
         if axis in prices.of and prices.of[axis] != value
     ]
     if other:
-        yield f"{cell.name}: the prices are not of it: it has {', '.join(other)}"
+        yield NotPriced(cell.name, ", ".join(other))
         return
     servers = cell.settings.get("real_servers", destinations)
     scopes = _scopes(prices, int(servers))
@@ -347,11 +355,13 @@ def _priced(
     top = capacity.peak(points)
     for scope, price in scopes:
         if top is not None and capacity.saturated(points):
-            yield _each(cell, scope, f"peak, {top.loss:.2%} lost", price, top.reply_rate, top.sd)
+            yield _of_rate(
+                cell, scope, f"peak, {100 * top.loss:.2f} % lost", price, top.reply_rate, top.sd
+            )
         for knee in run.knees:
             if knee.cell == cell.name and knee.rate:
                 metric = f"knee at {100 * knee.loss_goal:g} % lost"
-                yield _each(cell, scope, metric, price, knee.rate, None)
+                yield _of_rate(cell, scope, metric, price, knee.rate, None)
 
 
 def _scopes(prices: Price, servers: int) -> Iterator[tuple[str, float]]:
@@ -363,7 +373,7 @@ def _scopes(prices: Price, servers: int) -> Iterator[tuple[str, float]]:
             yield f"director, {servers} real servers and switch", total + prices.switch
 
 
-def _each(
+def _of_rate(
     cell: Cell, scope: str, metric: str, price: float, rate: float, sd: float | None
 ) -> PricePerRate:
     spread = None if sd is None or sd >= rate else (price / (rate + sd), price / (rate - sd))

@@ -37,6 +37,6 @@ def in_interval(interval: tuple[float, float] | None) -> str:
     return NONE if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
-def in_percent(share: float | None) -> str:
-    """Return *share* (0 to 1) in per cent."""
-    return NONE if share is None else f"{100 * share:.1f} %"
+def in_percent(share: float | None, digits: int = 1) -> str:
+    """Return *share* (0 to 1) in per cent, with *digits* decimals."""
+    return NONE if share is None else f"{100 * share:.{digits}f} %"

@@ -1,8 +1,8 @@
-"""The tables and figures of the 2001 paper, made of a run's own numbers.
+"""The tables and figures of the 2001 paper, made from a run's own numbers.
 
 Figures 3 and 5 to 20 of "Performance Evaluation of Linux Virtual Server" (LISA 2001), each under
-its number. A figure the run holds nothing for is named with the reason and never drawn empty;
-what a note of the run says of a figure (`Figure 15: ...`) stands beside it.
+its number. A figure that the run has no data for is named with the reason and never drawn empty.
+A note of the run about a figure (`Figure 15: ...`) stands below that figure.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 from dirtune.analyse import capacity, cost
 from dirtune.analyse.run import Cell, Role, Run, Trial, TrialKind, Validity
+from dirtune.analyse.words import counted
 from dirtune.render import run_tables
 from dirtune.render.blocks import Block, Document, Figure, Section, Table, Text
-from dirtune.render.figures import NONE, mean, number
+from dirtune.render.figures import NONE, in_percent, mean, number
 from dirtune.render.report_cpu import cpu_table
 from dirtune.render.report_document import measured
 
@@ -21,15 +22,15 @@ Value = str | int
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Which cells one of Figures 6 to 14 shows, and what tells its lines apart."""
+    """One of Figures 6 to 14: the cells it shows, and the axis its lines differ in."""
 
     figure: int
     title: str
     line: str
-    """The axis of the matrix that tells the lines apart."""
+    """The axis of the matrix that the lines differ in."""
     where: dict[str, Value] = field(default_factory=dict)
     kernel: int | None = None
-    """Which of the run's kernels, in their order; None for all of them."""
+    """The place of the kernel among the run's kernels; None for all of them."""
     most: bool = False
     """Only with the most real servers, as the paper compared CPUs."""
 
@@ -64,8 +65,9 @@ def document(run: Run) -> Document:
     sections = [_section(run, title, tuple(make(run))) for title, make in made.items()]
     general = tuple(Text(note) for note in run.notes if not _figure_of(note))
     skipped = capacity.not_counted(run.trials)
-    counted = f"{len(run.trials)} trials, of which {skipped} enter no statistics."
-    notes = Section("Notes", (Text(counted), *general))
+    trials = counted(len(run.trials), "trial")
+    valid = Text(f"{trials}; {skipped} of them are not valid and enter no statistics.")
+    notes = Section("Notes", (valid, *general))
     return Document(
         title=run.title,
         verdict=run.verdict or run_tables.headline(run) or "No trial of the run is valid.",
@@ -78,7 +80,7 @@ def document(run: Run) -> Document:
 
 def _section(run: Run, title: str, blocks: tuple[Block, ...]) -> Section:
     mark = title.partition(",")[0]
-    notes = tuple(Text(_said(note)) for note in run.notes if _figure_of(note) == mark)
+    notes = tuple(Text(_note(note)) for note in run.notes if _figure_of(note) == mark)
     return Section(title, (*blocks, *notes))
 
 
@@ -87,9 +89,9 @@ def _figure_of(note: str) -> str | None:
     return head if colon and (head.startswith("Figure ") or head == "Price") else None
 
 
-def _said(note: str) -> str:
-    said = note.partition(": ")[2]
-    return f"{said[:1].upper()}{said[1:]}"
+def _note(note: str) -> str:
+    text = note.partition(": ")[2]
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def lines(run: Run, curve: Curve) -> dict[str, tuple[Trial, ...]]:
@@ -97,21 +99,21 @@ def lines(run: Run, curve: Curve) -> dict[str, tuple[Trial, ...]]:
     kernels = _kernels(run)
     if curve.kernel is not None and curve.kernel > 0 and len(kernels) < 2:
         return {}
-    wanted = dict(curve.where)
+    settings_shown = dict(curve.where)
     if curve.kernel is not None and kernels:
-        wanted["kernel"] = kernels[curve.kernel]
+        settings_shown["kernel"] = kernels[curve.kernel]
     if curve.most and (counts := _server_counts(run)):
-        wanted["real_servers"] = counts[-1]
-    found: dict[str, tuple[Trial, ...]] = {}
+        settings_shown["real_servers"] = counts[-1]
+    trials_by_label: dict[str, tuple[Trial, ...]] = {}
     for cell in cost.balanced_cells(run):
         settings = _settings(run, cell)
         swept = tuple(t for t in cost.trials_of(run, cell.name) if t.kind == TrialKind.JUDGED)
-        if swept and all(settings.get(axis) == value for axis, value in wanted.items()):
-            rest = {axis: value for axis, value in settings.items() if axis not in wanted}
+        if swept and all(settings.get(axis) == value for axis, value in settings_shown.items()):
+            rest = {axis: value for axis, value in settings.items() if axis not in settings_shown}
             own = {curve.line: rest.pop(curve.line)} if curve.line in rest else {}
-            named = (run_tables.said(axis, value) for axis, value in (own | rest).items())
-            found[", ".join(named) or run_tables.PLAIN] = swept
-    return found
+            named = (run_tables.value(axis, value) for axis, value in (own | rest).items())
+            trials_by_label[", ".join(named) or run_tables.PLAIN] = swept
+    return trials_by_label
 
 
 def _server_counts(run: Run) -> list[int]:
@@ -125,7 +127,7 @@ def _kernels(run: Run) -> list[Value]:
 
 
 def _settings(run: Run, cell: Cell) -> dict[str, Value]:
-    """Return the cell's settings, completed by what the plan and the nodes say."""
+    """Return the cell's settings, completed from the plan and the nodes."""
     own: dict[str, Value] = {}
     destinations = run.plan.destinations
     methods = {destination.forwarding for destination in destinations}
@@ -140,28 +142,29 @@ def _settings(run: Run, cell: Cell) -> dict[str, Value]:
 
 def _drawn(curve: Curve) -> Callable[[Run], Iterator[Block]]:
     def blocks(run: Run) -> Iterator[Block]:
-        found = lines(run, curve)
-        if not found:
+        shown = lines(run, curve)
+        if not shown:
             yield Text(f"Not drawn: {_missing(run, curve)}.")
             return
-        if run_tables.enough(found):
+        if run_tables.enough(shown):
             yield Figure(f"figure-{curve.figure}", run_tables.CURVE)
         else:
-            yield Text("Not drawn: one or two points are no curve.")
-        if curve.line != "real_servers" and len({_value(label) for label in found}) == 1:
-            yield Text(f"Nothing to compare: only {_value(next(iter(found)))} has rates.")
+            yield Text("Not drawn: a curve needs at least three points.")
+        if curve.line != "real_servers" and len({_value(label) for label in shown}) == 1:
+            only = _value(next(iter(shown)))
+            yield Text(f"There is nothing to compare: the run has rates for {only} only.")
         header = ("line", "offered/s", "replies/s", "sd", "lost", "trials")
         rows = tuple(
-            (label, f"{p.offered:g}", f"{p.reply_rate:.1f}", number(p.sd, 3), f"{p.loss:.2%}",
-             str(p.trials))
-            for label, trials in found.items()
+            (label, f"{p.offered:g}", f"{p.reply_rate:.1f}", number(p.sd, 3),
+             in_percent(p.loss, 2), str(p.trials))
+            for label, trials in shown.items()
             for p in capacity.curve(trials)
         )  # fmt: skip
         if rows:
             yield Table(header, rows, frozenset(header[1:]))
         yield from (
             Text(f"{label}, {t.reply_rate:.1f} replies/s at {t.offered_rate:g}/s: {why(t)}.")
-            for label, trials in found.items()
+            for label, trials in shown.items()
             for t in trials
             if not t.valid
         )
@@ -170,22 +173,22 @@ def _drawn(curve: Curve) -> Callable[[Run], Iterator[Block]]:
 
 
 def _value(label: str) -> str:
-    """Return the value of the axis that a line's label begins with."""
+    """Return the first setting of a line's label."""
     return label.partition(", ")[0]
 
 
 def why(trial: Trial) -> str:
-    """Return why a trial does not count; what the clients limited is a lower bound."""
+    """Return why a trial is not valid; a rate that the clients limited is a minimum."""
     if trial.validity == Validity.CLIENT_LIMITED:
-        return f"a lower bound (client-limited): {trial.reason}"
-    return f"does not count ({trial.validity}): {trial.reason}"
+        return f"this is a minimum (client-limited): {trial.reason}"
+    return f"not valid ({trial.validity}): {trial.reason}"
 
 
 def _missing(run: Run, curve: Curve) -> str:
     if curve.kernel == 1 and len(_kernels(run)) < 2:
         return "the run has one kernel"
-    wanted = ", ".join(run_tables.said(axis, value) for axis, value in curve.where.items())
-    return f"the run has no rates of a cell with {wanted}"
+    settings = ", ".join(run_tables.value(axis, value) for axis, value in curve.where.items())
+    return f"the run has no rates of a cell with {settings}"
 
 
 def _link(run: Run) -> Iterator[Block]:
@@ -193,12 +196,12 @@ def _link(run: Run) -> Iterator[Block]:
         best = max(run.link, key=lambda point: point.bits_per_s)
         yield Figure("figure-3", "Rate of the link by the size of a message, one way.")
         yield Text(
-            f"At most {best.bits_per_s / 1e6:.1f} Mbit/s ({best.bits_per_s / 8e6:.1f} MB/s), with"
-            f" messages of {best.message_bytes:,} bytes; {1e6 * run.link[0].seconds:.1f} us for"
-            f" the smallest."
+            f"The link carried at most {best.bits_per_s / 1e6:.1f} Mbit/s"
+            f" ({best.bits_per_s / 8e6:.1f} MB/s), with messages of {best.message_bytes:,} bytes."
+            f" The smallest message took {1e6 * run.link[0].seconds:.1f} us."
         )
     elif not any(_figure_of(note) == "Figure 3" for note in run.notes):
-        yield Text("Not drawn: the run holds no test of the link (`link` of [controls]).")
+        yield Text("Not drawn: the run has no test of the link (`link` of [controls]).")
 
 
 def _matrix(run: Run) -> Iterator[Block]:
@@ -206,17 +209,20 @@ def _matrix(run: Run) -> Iterator[Block]:
     settings = [(cell, _settings(run, cell)) for cell in cells]
     counts = _server_counts(run)
     rows: dict[tuple[str, ...], dict[int, str]] = {}
-    for cell, found in settings:
-        key = tuple(str(found.get(axis, NONE)) for axis in _MATRIX_AXES)
+    for cell, own in settings:
+        key = tuple(str(own.get(axis, NONE)) for axis in _MATRIX_AXES)
         swept = (t for t in cost.trials_of(run, cell.name) if t.kind != TrialKind.SEARCH)
         measured = [t for t in swept if t.validity in {Validity.VALID, Validity.CLIENT_LIMITED}]
         place = rows.setdefault(key, {})
-        servers = found.get("real_servers")
+        servers = own.get("real_servers")
         place[servers if isinstance(servers, int) else 0] = str(len(measured)) if measured else "0"
-    header = (*_MATRIX_AXES, *(run_tables.said("real_servers", n) for n in counts))
-    body = tuple((*key, *(found.get(n, NONE) for n in counts)) for key, found in rows.items())
+    header = (*_MATRIX_AXES, *(run_tables.value("real_servers", n) for n in counts))
+    body = tuple((*key, *(place.get(n, NONE) for n in counts)) for key, place in rows.items())
     yield Table(header, body)
-    yield Text("Number of trials with numbers; a dash is a cell the run does not have.")
+    yield Text(
+        "Each entry is the number of trials with a result; a dash marks a cell that the run"
+        " does not have."
+    )
 
 
 _MATRIX_AXES = ("kernel", "cpus", "forwarding", "scheduler")
@@ -226,40 +232,47 @@ def _network(run: Run) -> Iterator[Block]:
     link = run_tables.link_bits_per_s(run)
     rows = []
     for trial in run.trials:
-        each = trial.metrics.get("network_bytes_per_s")
-        counted = cost.network_io(trial, link)
-        if each is None and counted is not None and trial.kind == TrialKind.JUDGED:
-            each = counted.bytes_per_s
-        if each is not None:
+        bytes_per_s = trial.metrics.get("network_bytes_per_s")
+        io = cost.network_io(trial, link)
+        if bytes_per_s is None and io is not None and trial.kind == TrialKind.JUDGED:
+            bytes_per_s = io.bytes_per_s
+        if bytes_per_s is not None:
             name = run_tables.label(run, trial.cell)
-            cells = (f"{trial.offered_rate:g}", f"{trial.reply_rate:.2f}", f"{each / 1e6:.2f}")
-            share = NONE if link is None else f"{8 * each / link:.1%}"
-            rows.append((name, *cells, f"{8 * each / 1e6:.1f}", share))
+            cells = (
+                f"{trial.offered_rate:g}",
+                f"{trial.reply_rate:.2f}",
+                f"{bytes_per_s / 1e6:.2f}",
+            )
+            share = NONE if link is None else in_percent(8 * bytes_per_s / link)
+            rows.append((name, *cells, f"{8 * bytes_per_s / 1e6:.1f}", share))
     if not rows:
         yield Text("Not drawn: no trial of the run counted bytes.")
         return
     header = ("cell", "offered/s", "replies/s", "MB/s", "Mbit/s", "of the link")
     yield Table(header, tuple(rows), frozenset(header[1:]))
-    yield Text("MB are 10^6 bytes and Mbit 10^6 bits.")
+    yield Text("A megabyte is 10^6 bytes and a megabit is 10^6 bits.")
 
 
 def _cpu(cpus: int) -> Callable[[Run], Iterator[Block]]:
     def blocks(run: Run) -> Iterator[Block]:
         cells = {cell.name: _settings(run, cell) for cell in cost.balanced_cells(run)}
-        found = [t for t in cost.looked_at(run) if cells.get(t.cell, {}).get("cpus") == cpus]
-        if not found:
-            yield Text(f"Not drawn: no nodes were sampled with {cpus} CPUs in the director.")
+        trials = [t for t in cost.looked_at(run) if cells.get(t.cell, {}).get("cpus") == cpus]
+        if not trials:
+            director = f"a director with {counted(cpus, 'CPU')}"
+            yield Text(f"Not drawn: no trial sampled the nodes of {director}.")
             return
-        yield from cpu_table(run, found)
-        for trial in found:
-            director = [c for c in cost.node_costs(trial) if c.role == Role.DIRECTOR]
-            for each in director:
-                yield Text(
+        yield from cpu_table(run, trials)
+        for trial in trials:
+            yield from (
+                Text(
                     f"{run_tables.label(run, trial.cell)}: the director took"
-                    f" {each.us_per_connection:.1f} us of CPU for a connection;"
-                    f" {_lost(trial):.1%} were lost."
+                    f" {node.us_per_connection:.1f} us of CPU time per connection;"
+                    f" {in_percent(_lost(trial))} of the connections were lost."
                 )
-        yield from run_tables.limits(run, found)
+                for node in cost.node_costs(trial)
+                if node.role == Role.DIRECTOR
+            )
+        yield from run_tables.limits(run, trials)
 
     return blocks
 
@@ -283,7 +296,9 @@ def _before_after(run: Run) -> Iterator[Block]:
 
 def _low_loss(run: Run) -> Iterator[Block]:
     if not run.knees:
-        yield Text("Not drawn: no rate at a named loss was searched for ([knee] in the plan).")
+        yield Text(
+            "Not drawn: the run did not search for a rate at a named loss ([knee] in the plan)."
+        )
         return
     header = ("cell", "at most lost", "connections/s", "replies/s", "mean response, ms")
     rows = tuple(_low_loss_row(run, n) for n in range(len(run.knees)))

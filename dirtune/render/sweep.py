@@ -1,7 +1,13 @@
-"""A run's judged trials as a table: what was offered, what came back, what it cost."""
+"""The judged trials of a run as a table: offered rate, replies, loss, cost."""
+
+from collections import Counter
 
 from dirtune.analyse.run import Run, Trial, TrialKind
+from dirtune.analyse.words import counted
 from dirtune.render import cells, run_tables
+from dirtune.render.figures import in_percent
+
+_SHOWN = frozenset({TrialKind.JUDGED, TrialKind.PEAK})
 
 
 def table(run: Run) -> str:
@@ -17,10 +23,10 @@ def markdown(run: Run) -> str:
 def _document(run: Run, style: str) -> str:
     heads = ("trial", "offered/s", "replies/s", "lost", "us CPU/conn", "idle %", "p99 ms", "")
     align = ("left", *("right",) * 6, "left")
-    trials = [trial for trial in run.trials if trial.kind in {TrialKind.JUDGED, TrialKind.PEAK}]
+    trials = [trial for trial in run.trials if trial.kind in _SHOWN]
     body = cells.table([_row(trial) for trial in trials], heads, style, align)
-    found = run_tables.text(run, style)
-    return "\n\n".join(part for part in (body, _counted(list(run.trials)), found) if part) + "\n"
+    tables = run_tables.text(run, style)
+    return "\n\n".join(part for part in (body, _counted(run), tables) if part) + "\n"
 
 
 def _row(trial: Trial) -> tuple[str, ...]:
@@ -30,7 +36,7 @@ def _row(trial: Trial) -> tuple[str, ...]:
         trial.id,
         f"{trial.offered_rate:g}",
         f"{trial.reply_rate:.1f}",
-        f"{(trial.attempted - trial.replied) / trial.attempted:.3%}",
+        in_percent((trial.attempted - trial.replied) / trial.attempted, 3),
         _metric(trial, "cpu_us_per_connection", ".0f"),
         _metric(trial, "director_idle_percent", ".1f"),
         _metric(trial, "latency_p99_ms", ".2f"),
@@ -46,6 +52,14 @@ def _label(trial: Trial) -> str:
     return "" if trial.valid else f"{trial.validity}: {trial.reason}"
 
 
-def _counted(trials: list[Trial]) -> str:
-    valid = sum(trial.valid for trial in trials)
-    return f"{valid} of {len(trials)} trials are valid; the others enter no statistics."
+def _counted(run: Run) -> str:
+    """Return how many of the trials shown are valid, and which others the run has."""
+    shown = [trial for trial in run.trials if trial.kind in _SHOWN]
+    valid = sum(trial.valid for trial in shown)
+    counts = f"{valid} of {counted(len(shown), 'trial')} {'is' if valid == 1 else 'are'} valid"
+    text = f"{counts}; trials that are not valid enter no statistics."
+    others = Counter(trial.kind for trial in run.trials if trial.kind not in _SHOWN)
+    if others:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in others.items())
+        text += f" Not shown: {kinds}."
+    return text

@@ -38,10 +38,7 @@ def test_what_a_closed_loop_made_is_told_and_labelled():
     found = run(*probes, trial(9000, 9000, kind="peak", validity="noisy"))
 
     # Mean 3000, sd sqrt(2) * 100.
-    said = (
-        "Peak probe: 3000 replies/s (2 trials, sd 141.4), of a closed loop, which says nothing"
-        " of loss."
-    )
+    said = "Peak probe: 3000 replies/s (2 trials, sd 141.4). A closed loop cannot show loss."
     assert run_tables.headline(found) == said
     assert said in run_tables.text(found, "simple")
 
@@ -61,10 +58,10 @@ def test_a_peak_is_one_where_replies_fall_behind(replies, lost, told):
         (Knee(1e-4, "", 3640.0, 3710.0, "system", "x"), "3640/s (below 3710/s)"),
         (Knee(1e-4, "", 3640.0, None, "clients", "x"), ">= 3640/s (client-limited)"),
         (Knee(1e-4, "", 3640.0, None, "range", "x"), ">= 3640/s"),
-        (Knee(1e-4, "", None, None, "trials", "x"), "no knee"),
+        (Knee(1e-4, "", None, None, "trials", "x"), "no rate"),
     ],
 )
 def test_a_knee_in_words(knee, said):
     assert capacity.in_words(knee) == (
-        f"at most 0.01 % lost: {said}; x; 0 trials, 0 did not count"
+        f"at most 0.01 % lost: {said}; x; 0 valid trials, 0 invalid"
     )

@@ -100,7 +100,7 @@ def test_a_cell_that_was_not_saturated_has_no_peak_to_scale_or_price():
     found = run(swept(CELLS[0].name, 3897.9), kept_up, cells=CELLS, plan_document={"price": PRICE})
 
     assert cost.scaling(found) == ()
-    assert [row for row in cost.price_per_rate(found) if not isinstance(row, str)] == []
+    assert [row for row in cost.price_per_rate(found) if isinstance(row, cost.PricePerRate)] == []
 
 
 def test_network_in_bytes_and_bits():
@@ -117,12 +117,12 @@ def test_a_price_is_not_divided_by_the_rate_of_another_configuration():
     # The paper put the price of four processors over the rate of one.
     found = cost.price_per_rate(matrix(plan_document={"price": PRICE}))
 
-    refused = [row for row in found if isinstance(row, str)]
-    assert [row.split(":")[0] for row in refused] == [CELLS[0].name, CELLS[1].name]
-    assert "cpus 1 and not 4" in refused[1]
-    (priced,) = [row for row in found if not isinstance(row, str)]
+    refused = [row for row in found if isinstance(row, cost.NotPriced)]
+    assert [row.cell for row in refused] == [CELLS[0].name, CELLS[1].name]
+    assert "cpus 1 instead of 4" in refused[1].differences
+    (priced,) = [row for row in found if isinstance(row, cost.PricePerRate)]
     assert (priced.cell, priced.scope) == (CELLS[2].name, "director only")
-    assert priced.each == pytest.approx(7500 / 12296.5)
+    assert priced.per_rate == pytest.approx(7500 / 12296.5)
     assert priced.spread is None  # one trial
 
 
@@ -140,10 +140,10 @@ def test_scopes_and_the_uncertainty_of_the_rate():
         ("director, 4 real servers and switch", 12000),
     ]
     # 3600 and 3680: mean 3640, sd 56.57.
-    assert found[0].each == pytest.approx(2.0604, abs=1e-4)
+    assert found[0].per_rate == pytest.approx(2.0604, abs=1e-4)
     assert found[0].spread == pytest.approx((7500 / 3696.57, 7500 / 3583.43), rel=1e-4)
     assert found[1].metric == "knee at 0.01 % lost"
-    assert found[1].each == 2.5
+    assert found[1].per_rate == 2.5
 
 
 def test_what_ipvs_adds_to_routing():
@@ -209,8 +209,8 @@ def test_nat_beside_direct_routing_in_words():
     made = forwarding(("dr", 100, (1000, 5), {}), ("nat", 100, (1800, 10), {}))
 
     assert (
-        "cpus=1, nat beside dr at 100/s: a connection takes 1.80 times the director's CPU, 2.00"
-        " times its packets by 0.90 times the CPU for each: more packets pass it, each cheaper."
+        "cpus=1, nat compared with dr at 100/s: 1.80 times the director's CPU time per connection,"
+        " from 2.00 times the packets at 0.90 times the CPU time per packet."
     ) in run_tables.text(made, "simple")
 
 
@@ -252,7 +252,7 @@ def test_more_that_may_be_chance_is_not_for_want_of_clients():
     for apart in ((-30, 30), (0,)):
         assert not cost.by_clients(clients(peaks, apart=apart))[0].known
         said = run_tables.text(clients(peaks, apart=apart), "simple")
-        assert "340/s with 2 clients; that may be chance: a higher load.repeats" in said
+        assert "340/s with 2 clients. The difference may be chance" in said
     (found,) = cost.by_clients(clients(peaks, apart=(-5, 5)))
     assert (found.enough, found.known) == (None, True)
     # Nor is that they made as much known where twenty per cent more would be chance.
@@ -273,14 +273,14 @@ def test_of_clients_only_peaks_and_knees_that_were_reached_tell():
 def test_what_more_clients_made_in_words():
     said = run_tables.text(clients({1: 300, 2: 301}), "simple")
     assert (
-        "Peak: 300/s with 1 client, 301/s with 2 clients; more than 1 client made no more: it is"
-        " not they that limit."
+        "Peak: 300/s with 1 client, 301/s with 2 clients. More than 1 client gained nothing, so"
+        " the clients are not the limit."
     ) in said
-    assert "they limit it, and more still" in run_tables.text(clients({1: 150, 2: 301}), "simple")
+    assert "so the clients are the limit" in run_tables.text(clients({1: 150, 2: 301}), "simple")
 
 
 def test_a_knee_says_where_to_compare():
     found = run_tables.text(clients({}, [(1, (300, "system")), (2, (600, "clients"))]), "simple")
 
-    assert "Compare before and after a change at 240, 300, 345/s: below it" in found
-    assert found.count("Compare before and after") == 1, "where the clients limit it is no knee"
+    assert "compare before and after at 240, 300, 345/s" in found
+    assert found.count("compare before and after") == 1, "where the clients limit it is no knee"

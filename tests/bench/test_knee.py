@@ -246,4 +246,4 @@ def test_too_few_attempts_for_the_goal_are_said():
     assert capacity.attempts_for(1e-4) == 29956
     found, _ = searched(Saturating(300))
 
-    assert {"0.010%,", "29,956"} <= set(found.reason.split())
+    assert {"0.01", "29,956"} <= set(found.reason.split())

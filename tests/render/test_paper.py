@@ -80,8 +80,8 @@ def test_cpu_time_per_connection(paper, figure, costs):
 
 def test_losses_are_named(paper):
     # 1 - 6466.2 / 7000 and 1 - 12296.5 / 14000.
-    assert "7.6%" in words(paper, "Figure 16")
-    assert "12.2%" in words(paper, "Figure 18")
+    assert "7.6 %" in words(paper, "Figure 16")
+    assert "12.2 %" in words(paper, "Figure 18")
 
 
 def test_what_the_clients_limited_is_no_row(paper):
