@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -46,36 +46,30 @@ class _Handled:
     """What came in a section that is not to be disturbed, nor anything within it."""
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Raise `Ended` at once for the first signal."""
-
-    def first(number: int) -> None:
-        raise Ended(number)
-
-    with _handled(first):
-        yield
+def interruptible() -> "_Handlers":
+    """Return a block in which the first signal raises `Ended` at once."""
+    return _Handlers(_end)
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Hold signals back while something is undone; `Ended` is raised afterwards.
+def undisturbed() -> "_Section":
+    """Return a block that holds signals back while something is undone, and then raises `Ended`.
 
-    Not where an exception is on its way already: the process ends by that one.
+    It does not raise `Ended` where an exception is on its way already: that one ends the process.
+
+    Whoever makes something and undoes it on failure stands in one such block, and makes it in a
+    window of that block. Then no signal can come between the failure and the undo: the window
+    either raises `Ended` into the `try`, or is closed. With the block in the `except` clause
+    alone, the first signal could come before the block is entered, and skip the undo::
+
+        with undisturbed() as section:
+            try:
+                with section.interruptible():
+                    make()
+            except BaseException:
+                undo()
+                raise
     """
-    if _Handled.held is not None:
-        yield  # a part of one that is held already
-        return
-    ending = sys.exception() is not None
-    held: list[int] = []
-    _Handled.held = held
-    try:
-        with _handled(_nothing):
-            yield
-    finally:
-        _Handled.held = None
-    if held and not ending:
-        raise Ended(held[0])
+    return _Section()
 
 
 def ignore() -> None:
@@ -103,7 +97,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
             # Called between two of any instructions, where the task must not be touched.
             loop.call_soon_threadsafe(task.cancel)
 
-        with _handled(first):
+        with _Handlers(first):
             try:
                 return await work
             except Ended as error:  # asyncio would report one that a task raised
@@ -143,36 +137,106 @@ async def to_the_end(work: Awaitable[T]) -> T:
         raise
 
 
-@contextmanager
-def _handled(first: Callable[[int], None]) -> Iterator[None]:
-    """Have *first* handle the first signal; one that is ignored, as under nohup(1), stays so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's
-        return
-    if not _Handled.depth:
-        _Handled.came = []
+class _Handlers:
+    """A block in which *first* handles the first signal, and the following ones change nothing.
 
-    def handler(number: int, frame: FrameType | None) -> None:
-        del frame
+    A signal that is ignored, as under nohup(1), stays ignored. No generator: a signal may come
+    between any two instructions of `__exit__`, and would leave a generator to end at any time.
+    """
+
+    def __init__(self, first: Callable[[int], None]) -> None:
+        self._first = first
+        self._before: dict[signal.Signals, Any] = {}
+        self._depth: int | None = None
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # signals are the main thread's
+        self._depth = _Handled.depth
+        if not self._depth:
+            _Handled.came = []
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        self._before = {n: was for n, was in before.items() if was not in {signal.SIG_IGN, None}}
+        try:
+            _Handled.depth = self._depth + 1
+            for number in self._before:
+                signal.signal(number, self._handle)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        if self._depth is None:
+            return
+        for number, handler in self._before.items():
+            if not _Handled.over:
+                signal.signal(number, handler)
+        _Handled.depth = self._depth
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         _Handled.came.append(number)
         if len(_Handled.came) > 1:
             _ask_for_patience(number)
         elif _Handled.held is not None:
             _Handled.held.append(number)
         else:
-            first(number)
+            self._first(number)
 
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    heard = [number for number, was in before.items() if was not in {signal.SIG_IGN, None}]
-    try:
-        _Handled.depth += 1
-        for number in heard:
-            signal.signal(number, handler)
-        yield
-    finally:
-        for number in () if _Handled.over else heard:
-            signal.signal(number, before[number])
-        _Handled.depth -= 1
+
+class _Section:
+    """The block of `undisturbed`."""
+
+    def __init__(self) -> None:
+        self._handlers = _Handlers(_nothing)
+        self._outermost = False
+        self._ending = False
+        self.held: list[int] = []
+
+    def __enter__(self) -> Self:
+        if _Handled.held is None:  # else it is a part of one that is held already
+            self._ending = sys.exception() is not None
+            self._outermost = True
+            _Handled.held = self.held
+            self._handlers.__enter__()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not self._outermost:
+            return
+        self._handlers.__exit__()
+        _Handled.held = None
+        if self.held and error is None and not self._ending:
+            raise Ended(self.held[0])
+
+    def interruptible(self) -> AbstractContextManager[None]:
+        """Return a block in which the first signal raises `Ended` at once, not at the end.
+
+        Where this section is a part of another one, that one is not disturbed either.
+        """
+        return _Window(self.held) if self._outermost else nullcontext()
+
+
+class _Window:
+    """A block in a section whose signals go to `held` before and after it."""
+
+    def __init__(self, held: list[int]) -> None:
+        self._held = held
+        self._handlers = _Handlers(_end)
+
+    def __enter__(self) -> None:
+        self._handlers.__enter__()
+        _Handled.held = None
+        if self._held:
+            raise Ended(self._held[0])
+
+    def __exit__(self, *_: object) -> None:
+        # A signal before this line raises `Ended` into the `try` around the block, none after it.
+        _Handled.held = self._held
+        self._handlers.__exit__()
+
+
+def _end(number: int) -> None:
+    raise Ended(number)
 
 
 def _nothing(number: int) -> None:

@@ -37,20 +37,20 @@ def apply(actions: Sequence[Action], host: WritableHost, journal: Journal) -> No
     raised again. `ApplyError` then also names what could not be undone.
     """
     done: list[Done] = []
-    try:
-        carry_through(actions, host, journal, done)
-        journal.applied()
-    except BaseException as error:  # Ctrl-C too: half a plan is worse than none
-        # A connection that is lost sends more than one signal; the first must be obeyed whole.
-        with undisturbed():
+    with undisturbed() as section:
+        try:
+            with section.interruptible():
+                carry_through(actions, host, journal, done)
+                journal.applied()
+        except BaseException as error:  # Ctrl-C too: half a plan is worse than none
             stuck = roll_back(done, host)
-            # Not reached when a second Ctrl-C ends the undoing, nor written on a full disk: then
-            # the journal still says that it was not finished, and can be taken back again.
+            # A full disk does not take it: then the journal still says that it was not finished,
+            # and can be rolled back again.
             with suppress(NotPossible):
                 journal.undone(stuck)
-        if stuck:
-            raise ApplyError(f"{error}; could not undo: {'; '.join(stuck)}") from error
-        raise
+            if stuck:
+                raise ApplyError(f"{error}; could not undo: {'; '.join(stuck)}") from error
+            raise
 
 
 def carry_through(

@@ -31,7 +31,7 @@ from dirtune.change.record import (
 from dirtune.change.steps import Saved, holds
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.host import Host, WritableHost
-from dirtune.signals import interruptible, undisturbed
+from dirtune.signals import undisturbed
 from dirtune.snapshot import take
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -111,8 +111,7 @@ def carry_out(
             arm(path, at)
         journal.create(path, planned)
         count = _runtime(planned) if confirm_s else len(planned.changes)
-        with interruptible():
-            apply(_actions(planned)[:count], host, _Kept(path))
+        apply(_actions(planned)[:count], host, _Kept(path))
     return planned.journal
 
 
@@ -155,17 +154,17 @@ def _in_time(at: Place, host: Host, name: str | None) -> tuple[Path, Entry]:
 def _make_lasting(path: Path, entry: Entry, host: WritableHost) -> None:
     first = _runtime(entry.planned)
     again = [done for index, done in entry.begun if index >= first]
-    try:
-        with interruptible():
-            # Of a confirmation that was cut off.
-            if again and (stuck := roll_back(again, host)):
-                raise ApplyError("; ".join(stuck))  # noqa: TRY301  (as any failure of it)
-            carry_through(_actions(entry.planned)[first:], host, _Kept(path), [], first=first)
-            journal.append(path, Confirmed())
-    except BaseException as error:
-        with undisturbed():
+    with undisturbed() as section:
+        try:
+            with section.interruptible():
+                # Of a confirmation that was cut off.
+                if again and (stuck := roll_back(again, host)):
+                    raise ApplyError("; ".join(stuck))  # noqa: TRY301  (as any failure of it)
+                carry_through(_actions(entry.planned)[first:], host, _Kept(path), [], first=first)
+                journal.append(path, Confirmed())
+        except BaseException as error:
             undo_journal(path, host, "the confirmation failed")
-        raise ApplyError(f"{error}; everything was taken back") from error
+            raise ApplyError(f"{error}; everything was taken back") from error
 
 
 def take_back(

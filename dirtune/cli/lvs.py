@@ -188,8 +188,9 @@ def apply(
     servers = () if director_only else real_servers.named(asked.configuration, desired)
     if servers:
         directors.require_ready(asked, desired, given, here=False)
-    with real_servers.prepared(asked.configuration, servers, given) as done:
-        text = directors.apply(asked, desired, given)
+    text, done = real_servers.prepared(
+        asked.configuration, servers, given, lambda: directors.apply(asked, desired, given)
+    )
     text, status = real_servers.finished(asked, text, done, given)
     _print_and_exit(cells.block(text, form), status, form)
 

@@ -1,8 +1,7 @@
 """The real servers of a plan: each is prepared by the dirtune on it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -199,35 +198,33 @@ def plans(
     return found, tuple(each for each in told.values() if isinstance(each, DirtuneError))
 
 
-@contextmanager
 def prepared(
-    configuration: Configuration,
-    servers: Sequence[Peer],
-    given: Given,
-) -> Iterator[dict[str, Done]]:
-    """Prepare *servers* and yield what was done on each; take it back if what follows fails.
+    configuration: Configuration, servers: Sequence[Peer], given: Given, work: Callable[[], _T]
+) -> tuple[_T, dict[str, Done]]:
+    """Prepare *servers*, then do *work*; return its result, and what was done on each server.
 
-    Each takes it back by itself if it does not hear soon that all could be done; or, where a
-    confirmation was asked for, if nobody confirms it there in time. They are told before the
-    director is touched: should this process die then, servers are ready for nothing, which is
-    better than a director that sends to servers that have gone back.
+    If *work* fails, everything is rolled back. Each server rolls back by itself if it does not
+    hear soon that all could be prepared; or, where a confirmation was asked for, if nobody
+    confirms it there in time. The servers hear it before the director is touched: should this
+    process die then, servers are ready for nothing, which is better than a director that sends to
+    servers that have rolled back.
     """
     hold_s = _unconfirmed_s(given) or _ANSWER_S + _SETTLE_S
     words = ("apply", f"--confirm={hold_s:g}", *(f"--force={name}" for name in given.force))
-    told = _each(configuration, servers, words, _Applied)
-    done = {label: each for label, each in told.items() if isinstance(each, _Applied)}
+    answers = _each(configuration, servers, words, _Applied)
+    done = {label: each for label, each in answers.items() if isinstance(each, _Applied)}
     journals = {label: each.journal for label, each in done.items() if each.journal}
-    try:
-        _require(told.values())
-        if not given.confirm_s:
-            _confirm(configuration, servers, journals)
-        yield {label: each.done for label, each in done.items()}
-    except BaseException:
-        with undisturbed():
-            left = _settle(configuration, servers, "rollback", journals)
-        for label, said in left.items():
-            notes.warning(f"{label} was not put back: {said}")
-        raise
+    with undisturbed() as section:
+        try:
+            with section.interruptible():
+                _require(answers.values())
+                if not given.confirm_s:
+                    _confirm(configuration, servers, journals)
+                return work(), {label: each.done for label, each in done.items()}
+        except BaseException:
+            for label, why in _settle(configuration, servers, "rollback", journals).items():
+                notes.warning(f"{label} was not put back: {why}")
+            raise
 
 
 def _unconfirmed_s(given: Given) -> float:

@@ -61,19 +61,20 @@ def up(spec: Spec, say: Say) -> Status:
             )
         clearing.clear(place)
         _make(place)
-        try:
-            _prepare(place, spec, say)
-            _start(place)
-            return _await_ready(place, say)
-        except BaseException as error:  # Ctrl-C too: half a lab is worse than none
-            with undisturbed():
+        with undisturbed() as section:
+            try:
+                with section.interruptible():
+                    _prepare(place, spec, say)
+                    _start(place)
+                    return _await_ready(place, say)
+            except BaseException as error:  # Ctrl-C too: half a lab is worse than none
                 kept = clearing.keep_logs(place)
                 clearing.end(place)
-            if isinstance(error, OSError):
-                raise LabError(f"{error.filename or place.path}: {error.strerror}") from error
-            if isinstance(error, LabError):
-                raise LabError(f"{error} (logs: {kept})") from error
-            raise
+                if isinstance(error, OSError):
+                    raise LabError(f"{error.filename or place.path}: {error.strerror}") from error
+                if isinstance(error, LabError):
+                    raise LabError(f"{error} (logs: {kept})") from error
+                raise
 
 
 def down() -> bool:
