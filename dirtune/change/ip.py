@@ -5,17 +5,19 @@ printed it takes back, whatever the row says of protocols, sources and metrics.
 """
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import assert_never
 
-from dirtune.change.plan import AddAddress, SetDefaultRoute, SwitchOn
+from dirtune.change.plan import AddAddress, SetDefaultRoute, SwitchOn, lines_of
 from dirtune.collect.addresses import parse_ip_addr
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.host import Host, LiveHost, WritableHost, literal, run
 
 _Action = AddAddress | SwitchOn | SetDefaultRoute
 
+_BLANKS = re.compile(r"[ \t]+")
 _STATES = frozenset({"linkdown", "dead"})
 """Words in a row that tell how a route is, and that ip(8) does not take back."""
 
@@ -27,8 +29,16 @@ def default_routes(host: Host) -> tuple[str, ...]:
     type such as unreachable, or one of several next hops of the row above.
     """
     text = _told(host, "-4", "route", "show", "table", "main", "exact", "default")
-    rows = (" ".join(w for w in row.split() if w not in _STATES) for row in text.splitlines())
+    rows = (" ".join(_without_states(row)) for row in lines_of(text))
     return tuple(row.removeprefix("default ") for row in rows)
+
+
+def _without_states(row: str) -> Iterator[str]:
+    # The name of an interface may be such a word, and hold what else Python parts words at.
+    words = _BLANKS.split(row.strip(" \t"))
+    for before, word in zip(("", *words), words, strict=False):
+        if word not in _STATES or before == "dev":
+            yield word
 
 
 def require_before(action: _Action, host: Host) -> None:
@@ -96,7 +106,7 @@ def _restore_routes(action: SetDefaultRoute, host: WritableHost) -> None:
     mine = _metric(action.after)
     old = next((row for row in action.before if _metric(row) == mine), None)
     if old is not None:
-        _ip(host, "-4", "route", "replace", "default", *old.split())
+        _ip(host, "-4", "route", "replace", "default", *old.split(" "))
     elif any(_metric(row) == mine for row in now):
         _ip(host, "-4", "route", "del", "default", *action.after.split())
     _require_routes(host, action.before)
@@ -104,7 +114,7 @@ def _restore_routes(action: SetDefaultRoute, host: WritableHost) -> None:
 
 def _metric(row: str) -> str:
     """Return the metric of a route, by which the kernel tells two to one network apart."""
-    words = row.split()
+    words = row.split(" ")
     return words[words.index("metric") + 1] if "metric" in words[:-1] else "0"
 
 

@@ -48,6 +48,8 @@ _MODULES = ("ipip", "tunnel4", "ip_tunnel")
 # Values of the settings at which an address of loopback is not answered for, nor told of.
 _QUIET = {"arp_ignore": ({1, 2, 8}, "1"), "arp_announce": ({2}, "2")}
 _STRICT, _LOOSE = 1, "2"
+# Of a row of `ip route`, by which it is judged.
+_WORDS = frozenset({"via", "dev", "metric", "advmss"})
 _MTU, _MSS = 1500, 1440  # the tunnel takes 20 bytes, IPv4 and TCP 40
 
 
@@ -255,6 +257,8 @@ def _leads_to(gateway: str, seen: Seen) -> bool:
 
 def _too_large(row: str, seen: Seen) -> bool:
     """Tell whether segments that are sent by the route *row* do not fit through a tunnel."""
+    if not _told_apart(row):
+        return True  # which is then refused
     words = dict(pairwise(row.split()))
     if not words or "advmss" in words:
         return False
@@ -269,7 +273,15 @@ def _too_large(row: str, seen: Seen) -> bool:
 def _taken_back(row: str) -> bool:
     """Tell whether ip(8) takes *row* back: none of several next hops, and of no other type."""
     words = row.split()
-    return "dev" in words and not {"default", "nexthop", "nhid"} & {*words}
+    usual = "dev" in words and not {"default", "nexthop", "nhid"} & {*words}
+    return usual and _told_apart(row)
+
+
+def _told_apart(row: str) -> bool:
+    """Tell whether no name of an interface in *row* is, or holds, what is told by its words."""
+    words = row.split()
+    names = {name for before, name in pairwise(words) if before == "dev"}
+    return row.isprintable() and "\\" not in row and not names & _WORDS
 
 
 def _cut_off(seen: Seen) -> Iterator[Refusal]:

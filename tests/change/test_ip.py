@@ -114,6 +114,18 @@ def test_rows_that_are_no_plain_default_route_are_told_whole(tmp_path, monkeypat
     )
 
 
+@pytest.mark.parametrize("name", ["a\x1cdev", "a\x85b", "a\u2028dev", "dead", "linkdown", "dev"])
+def test_a_route_is_put_back_whatever_its_interface_is_called(tmp_path, name):
+    row = f"via 10.0.0.7 dev {name}"
+    host = Linux(tmp_path, row, f"{DHCP} dead linkdown")
+
+    assert ip.default_routes(host) == (row, DHCP)
+
+    make(SetDefaultRoute((row, DHCP), "via 10.0.0.9"), host)
+    undo(SetDefaultRoute((row, DHCP), "via 10.0.0.9"), Saved(), host)
+    assert host.routes[0] == row
+
+
 def test_what_is_so_already_or_is_otherwise_now_is_not_touched(tmp_path):
     host = Linux(tmp_path, "via 10.0.0.7 dev d0")
 

@@ -139,6 +139,13 @@ def test_a_server_of_a_tunnel_and_of_nat_has_its_route_changed_once():
         ("nhid 7 via 10.0.0.1 dev d0 proto zebra metric 20",),
         ("unreachable default metric 100",),
         (OLD, "blackhole default dev lo metric 200"),
+        # Of interfaces that are called so; the last was no text.
+        *(
+            (f"via 10.0.0.1 dev {name} proto static",)
+            for name in ("metric", "via", "dev", "advmss")
+        ),
+        ("via 10.0.0.1 dev a\x1cdev",),
+        ("via 10.0.0.1 dev a\\xff",),
     ],
 )
 @pytest.mark.parametrize("forced", [NAT, Need(tunnelled=(VIP,), nat=True, gateway=DIRECTOR)])
