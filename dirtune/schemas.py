@@ -15,13 +15,18 @@ from dirtune.analyse.run import Comparison, Run
 from dirtune.bench.check import Readiness
 from dirtune.bench.tour import Itinerary
 from dirtune.change import record
+from dirtune.change.documents import (
+    AppliedDocument,
+    PlanDocument,
+    SettledDocument,
+    VerifyDocument,
+)
 from dirtune.ending import outermost
 from dirtune.plan.tables import Plan
 from dirtune.render import json_documents
 from dirtune.render.comparison import ComparisonsDocument
 from dirtune.render.lvs import LvsDocument
 from dirtune.render.lvs_diff import LvsPlanDocument
-from dirtune.render.plan import AppliedDocument, PlanDocument, SettledDocument, VerifyDocument
 from dirtune.tune.decide import Session
 
 PUBLISHED: dict[str, object] = {

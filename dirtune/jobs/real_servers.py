@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
-
-import msgspec
+from typing import TypeVar
 
 from dirtune import signals
 from dirtune.analyse.reach import Reach
 from dirtune.analyse.run import Role
 from dirtune.change import ip, preparation, presets, transaction
-from dirtune.change.plan import Change, Plan, Refusal
+from dirtune.change.documents import AppliedDocument, PlanDocument, SettledDocument
+from dirtune.change.plan import Plan
 from dirtune.change.preparation import Need, Seen
 from dirtune.change.presets import Judged
 from dirtune.change.surroundings import ssh_connection
@@ -31,32 +30,6 @@ from dirtune.snapshot import take
 _ANSWER_S = 120
 _SETTLE_S = 60
 _T = TypeVar("_T")
-
-
-class _Planned(msgspec.Struct):
-    """Of what a real server's dirtune says that it would do, what is wanted here."""
-
-    changes: tuple[Change, ...]
-    refusals: tuple[Refusal, ...]
-    schema: Literal["dirtune/plan/1"]
-
-
-class _Settled(msgspec.Struct):
-    """What a real server's dirtune says that became of a journal."""
-
-    schema: Literal["dirtune/settled/1"]
-
-
-class _Applied(msgspec.Struct):
-    """Of what a real server's dirtune says that it did, what is wanted here."""
-
-    journal: str | None
-    changes: tuple[Change, ...]
-    schema: Literal["dirtune/applied/1"]
-
-    @property
-    def done(self) -> Done:
-        return Done(self.journal, tuple(change.title for change in self.changes))
 
 
 def named(configuration: Configuration, desired: Table) -> tuple[Peer, ...]:
@@ -189,11 +162,11 @@ def plans(
 
     And why others could not be asked.
     """
-    told = _each(configuration, servers, ("plan",), _Planned)
+    told = _each(configuration, servers, ("plan",), PlanDocument)
     found = {
         label: Plan(each.changes, each.refusals)
         for label, each in told.items()
-        if isinstance(each, _Planned)
+        if isinstance(each, PlanDocument)
     }
     return found, tuple(each for each in told.values() if isinstance(each, DirtuneError))
 
@@ -211,8 +184,8 @@ def prepared(
     """
     hold_s = _unconfirmed_s(given) or _ANSWER_S + _SETTLE_S
     words = ("apply", f"--confirm={hold_s:g}", *(f"--force={name}" for name in given.force))
-    answers = _each(configuration, servers, words, _Applied)
-    done = {label: each for label, each in answers.items() if isinstance(each, _Applied)}
+    answers = _each(configuration, servers, words, AppliedDocument)
+    done = {label: each for label, each in answers.items() if isinstance(each, AppliedDocument)}
     journals = {label: each.journal for label, each in done.items() if each.journal}
     with undisturbed() as section:
         try:
@@ -220,11 +193,15 @@ def prepared(
                 _require(answers.values())
                 if not given.confirm_s:
                     _confirm(configuration, servers, journals)
-                return work(), {label: each.done for label, each in done.items()}
+                return work(), {label: _done(answer) for label, answer in done.items()}
         except BaseException:
             for label, why in _settle(configuration, servers, "rollback", journals).items():
                 notes.warning(f"{label} was not put back: {why}")
             raise
+
+
+def _done(answer: AppliedDocument) -> Done:
+    return Done(answer.journal, tuple(change.title for change in answer.changes))
 
 
 def _unconfirmed_s(given: Given) -> float:
@@ -262,8 +239,8 @@ def _settle(
 ) -> dict[str, str]:
     """Keep or take back what was done, everywhere; return what could not be, by label."""
 
-    async def one(peer: Peer) -> _Settled:
-        return await _ask(configuration, peer, (command, journals[peer.label]), _Settled)
+    async def one(peer: Peer) -> SettledDocument:
+        return await _ask(configuration, peer, (command, journals[peer.label]), SettledDocument)
 
     told = _at_once([peer for peer in servers if peer.label in journals], one)
     return {label: str(said) for label, said in told.items() if isinstance(said, DirtuneError)}

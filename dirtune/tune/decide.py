@@ -17,6 +17,7 @@ import msgspec
 from dirtune.analyse import compare
 from dirtune.analyse.compare import Arms
 from dirtune.analyse.run import Comparison, Trial, TrialKind, Verdict
+from dirtune.change.documents import PlanDocument
 from dirtune.checks import Check, Risk
 from dirtune.errors import PlanError
 from dirtune.plan.tables import Plan
@@ -131,31 +132,9 @@ class Wishes:
     """On the traffic that is there, which no boot may interrupt."""
 
 
-class PlannedChange(msgspec.Struct, frozen=True):
-    """What is used here of a change in `dirtune fix plan --format json`."""
-
-    reason: str
-    risk: Risk
-    title: str
-
-
-class PlannedRefusal(msgspec.Struct, frozen=True):
-    """And of a refusal."""
-
-    reason: str
-    subject: str
-    why: str
-
-
-class FixPlan(msgspec.Struct, frozen=True):
-    """And of the plan."""
-
-    changes: tuple[PlannedChange, ...]
-    refusals: tuple[PlannedRefusal, ...]
-    schema: Literal["dirtune/plan/1"] = "dirtune/plan/1"
-
-
-def attempts(plan: FixPlan, wishes: Wishes, known: Mapping[str, Check]) -> tuple[Attempt, ...]:
+def attempts(
+    plan: PlanDocument, wishes: Wishes, known: Mapping[str, Check]
+) -> tuple[Attempt, ...]:
     """Return the queue: what needs boots first, then the gravest.
 
     A boot takes back whatever an earlier attempt kept at run time. Nobody's director is booted
@@ -189,7 +168,9 @@ def check_of(word: str) -> str:
     return "/".join(word.split("/")[:2])
 
 
-def _attempt(reason: str, plan: FixPlan, wishes: Wishes, known: Mapping[str, Check]) -> Attempt:
+def _attempt(
+    reason: str, plan: PlanDocument, wishes: Wishes, known: Mapping[str, Check]
+) -> Attempt:
     mine = [change for change in plan.changes if change.reason == reason]
     risk = max((change.risk for change in mine), key=list(Risk).index, default=Risk.SAFE)
     word = next((w for w in wishes.words if w.startswith(f"{reason}/")), reason)

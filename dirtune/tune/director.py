@@ -3,12 +3,11 @@
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
-
-import msgspec
+from typing import TypeVar
 
 from dirtune import remote
 from dirtune.bench.store import Store
+from dirtune.change.documents import AppliedDocument, SettledDocument, VerifyDocument
 from dirtune.errors import DirtuneError, NotPossible, TrialError
 from dirtune.plan.tables import Plan
 from dirtune.remote import Node
@@ -22,31 +21,6 @@ T = TypeVar("T")
 
 _FIX_S = 300
 _ON = "go on with --resume"
-
-
-class _Change(msgspec.Struct):
-    journal: str
-
-
-class Verified(msgspec.Struct):
-    """The part of the answer of `fix verify` that the loop uses."""
-
-    changes: tuple[_Change, ...]
-    schema: Literal["dirtune/verify/1"]
-
-
-class Applied(msgspec.Struct):
-    """The part of the answer of `fix apply` that the loop uses."""
-
-    journal: str | None
-    schema: Literal["dirtune/applied/1"]
-
-
-class Settled(msgspec.Struct):
-    """The answer of `confirm` and `rollback`."""
-
-    journal: str
-    schema: Literal["dirtune/settled/1"]
 
 
 async def connect(plan: Plan) -> Node:
@@ -77,7 +51,7 @@ async def standing(director: Node, plan: Plan, *checks: str) -> tuple[str, ...]:
 
     Of all fixes without *checks*.
     """
-    answer = await ask(director, plan, ("fix", "verify", *checks), Verified, ok=(0, 1))
+    answer = await ask(director, plan, ("fix", "verify", *checks), VerifyDocument, ok=(0, 1))
     return tuple(dict.fromkeys(change.journal for change in answer.changes))
 
 
@@ -105,7 +79,7 @@ class Switch:
         if arm == "B" and self._journal is None:
             lease = f"{self._lease_s}"
             words = ("fix", "apply", *self._trying.checks, "--confirm", lease)
-            journal = (await self._dirtune(words, Applied)).journal
+            journal = (await self._dirtune(words, AppliedDocument)).journal
             if journal is None:
                 names = ", ".join(self._trying.checks)
                 raise TrialError(f"{names}: the director has nothing to fix")
@@ -113,7 +87,7 @@ class Switch:
         elif arm == "B":
             await self.renew()
         elif self._journal is not None:
-            await self._dirtune(("rollback", self._journal), Settled)
+            await self._dirtune(("rollback", self._journal), SettledDocument)
             self._journal = None
 
     async def renew(self) -> None:
@@ -123,7 +97,7 @@ class Switch:
         plan = self._trying.plan
         try:
             async with await connect(plan) as director:
-                await ask(director, plan, ("confirm", "--renew", self._journal), Settled)
+                await ask(director, plan, ("confirm", "--renew", self._journal), SettledDocument)
         except NotPossible as error:
             raise TrialError(f"{error}; the trial before does not count: {_ON}") from error
 
@@ -132,7 +106,7 @@ class Switch:
         if arm == "A" or self._journal is None:
             await self(arm)
         if self._journal is not None:
-            await self._dirtune(("confirm", self._journal), Settled)
+            await self._dirtune(("confirm", self._journal), SettledDocument)
 
     async def leave(self, arm: str, why: str) -> None:
         """Leave the director in *arm*, and say so in the run; `TrialError` if it is not."""

@@ -16,12 +16,13 @@ from dirtune import __version__, checks, reading
 from dirtune.analyse.run import Run, Trial
 from dirtune.bench import store
 from dirtune.bench.store import Store
+from dirtune.change.documents import PlanDocument
 from dirtune.checks import Risk
 from dirtune.errors import ApplyError, DirtuneError, NotPossible, NoVerdict, ParseError, PlanError
 from dirtune.formats import from_json
 from dirtune.plan.tables import Plan
 from dirtune.tune import boots, decide, director, record, turn
-from dirtune.tune.decide import Attempt, Boot, FixPlan, Session, Trying, Wishes
+from dirtune.tune.decide import Attempt, Boot, Session, Trying, Wishes
 from dirtune.tune.director import Say
 
 _NAME = "tune.json"
@@ -79,7 +80,7 @@ async def begin(tune: Tune, asked: Asked) -> Kept:
     """Ask the director what there is to fix, and put the queue on disk."""
     plan, words = tune.plan, asked.wishes.words
     async with await director.connect(plan) as node:
-        proposal = await director.ask(node, plan, ("fix", "plan", *words), FixPlan)
+        proposal = await director.ask(node, plan, ("fix", "plan", *words), PlanDocument)
         held = await director.standing(node, plan)
     known = {check.id: check for check in checks.all_checks()}
     name = store.new_id(tune.out, datetime.now(UTC), _ENDING)
@@ -198,7 +199,9 @@ def _report(tune: Tune, run: Run, folder: Path) -> None:
 
 async def _to_do(tune: Tune, attempt: Attempt) -> bool:
     async with await director.connect(tune.plan) as node:
-        answer = await director.ask(node, tune.plan, ("fix", "plan", *attempt.checks), FixPlan)
+        answer = await director.ask(
+            node, tune.plan, ("fix", "plan", *attempt.checks), PlanDocument
+        )
     return bool(answer.changes)
 
 

@@ -384,6 +384,18 @@ CHANGE = {
     "reason": "realserver/vip-missing",
     "fix": "prepare",
     "title": "198.18.0.100/32 on lo",
+    "commands": ["ip addr add 198.18.0.100/32 dev lo"],
+    "persisted_by": None,
+}
+APPLIED = {
+    "schema": "dirtune/applied/1",
+    "journal": "J1",
+    "state": "applied",
+    "confirm_s": 180,
+    "risk": "safe",
+    "changes": [CHANGE],
+    "refusals": [],
+    "left_out": [],
 }
 
 
@@ -396,8 +408,8 @@ def nodes(elsewhere, plan, tmp_path):
     (tmp_path / "plan.toml").write_text(PLAN + NODES)
     told = {
         "plan": {"schema": "dirtune/plan/1", "risk": "safe", "changes": [CHANGE], "refusals": []},
-        "apply": {"schema": "dirtune/applied/1", "journal": "J1", "changes": [CHANGE]},
-        "settled": {"schema": "dirtune/settled/1"},
+        "apply": APPLIED,
+        "settled": {"schema": "dirtune/settled/1", "journal": "J1", "state": "", "already": False},
     }
     for name, answer in told.items():
         (elsewhere / f"{name}.json").write_text(json.dumps(answer))

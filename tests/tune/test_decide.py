@@ -5,29 +5,32 @@ import pytest
 
 from dirtune import checks
 from dirtune.analyse.run import Comparison
+from dirtune.change.documents import PlanDocument, ShownChange
+from dirtune.change.plan import Refusal, SetValue
 from dirtune.checks import Risk
 from dirtune.errors import PlanError
 from dirtune.tune import decide
-from dirtune.tune.decide import (
-    Attempt,
-    Boot,
-    FixPlan,
-    PlannedChange,
-    PlannedRefusal,
-    Session,
-    Wishes,
-)
+from dirtune.tune.decide import Attempt, Boot, Session, Wishes
 from tests.tune.test_boots import trial
 
 KNOWN = {check.id: check for check in checks.all_checks()}
-PLAN = FixPlan(
-    (
-        PlannedChange("nic/ring-below-max", Risk.DISRUPTIVE, "give eth0 rx 4096"),
-        PlannedChange("ipvs/sysctl-lost", Risk.SAFE, "set expire_nodest_conn"),
-        PlannedChange("ipvs/sysctl-lost", Risk.SAFE, "set conn_reuse_mode"),
-        PlannedChange("irq/xtpic-mode", Risk.REBOOT, "take noapic from the command line"),
+
+
+def change(reason, risk, title):
+    action = SetValue("/proc/sys/x", "0", "1")
+    kept_by = {"commands": (), "persisted_by": None}
+    return ShownChange(action=action, risk=risk, reason=reason, fix="x", title=title, **kept_by)
+
+
+PLAN = PlanDocument(
+    risk=Risk.REBOOT,
+    changes=(
+        change("nic/ring-below-max", Risk.DISRUPTIVE, "give eth0 rx 4096"),
+        change("ipvs/sysctl-lost", Risk.SAFE, "set expire_nodest_conn"),
+        change("ipvs/sysctl-lost", Risk.SAFE, "set conn_reuse_mode"),
+        change("irq/xtpic-mode", Risk.REBOOT, "take noapic from the command line"),
     ),
-    (PlannedRefusal("irq/shared-with-nic", "0000:00:14.0 (ahci)", "carries /"),),
+    refusals=(Refusal("irq/shared-with-nic", "unbind", "0000:00:14.0 (ahci)", "carries /"),),
 )
 
 
@@ -76,7 +79,9 @@ def test_of_one_check_only_one_fix_is_tried():
 
 def test_all_together_is_one_attempt_that_mends_only_if_each_does():
     words = ("nic/ring-below-max", "ipvs/sysctl-lost")
-    named = FixPlan(tuple(c for c in PLAN.changes if c.reason in words), PLAN.refusals)
+    named = msgspec.structs.replace(
+        PLAN, changes=tuple(c for c in PLAN.changes if c.reason in words)
+    )
     (both, *rest) = decide.attempts(named, Wishes(words, together=True), KNOWN)
 
     assert both.checks == ("ipvs/sysctl-lost", "nic/ring-below-max")

@@ -16,6 +16,7 @@ import pytest
 import simulated
 
 from dirtune import __version__
+from dirtune.change.documents import AppliedDocument
 from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
 from dirtune.host import RecordedHost
 from dirtune.jobs import tuning
@@ -104,14 +105,13 @@ class Host(simulated.Director):
                     c for c in checks or RISKS if self.of(c) not in self.standing() - self.partly
                 ]
                 known = [c for c in open_ if self.of(c) in self.effects]
-                rows = [
-                    {"reason": self.of(c), "risk": RISKS[self.of(c)], "title": c} for c in known
-                ]
-                return {"schema": "dirtune/plan/1", "changes": rows, "refusals": []}
+                rows = [change(reason=self.of(c), risk=RISKS[self.of(c)], title=c) for c in known]
+                plan = {"schema": "dirtune/plan/1", "changes": rows, "refusals": []}
+                return plan | {"risk": None}
             case ("fix", "verify", *checks):
                 wanted = {self.of(check) for check in checks} or set(RISKS)
                 rows = [j for j, of in self.journals.items() if wanted & set(map(self.of, of))]
-                found = [{"journal": journal} for journal in rows]
+                found = [change(journal=journal, holds=True, by=[]) for journal in rows]
                 return {"schema": "dirtune/verify/1", "changes": found}
             case ("fix", "apply", *checks, "--confirm", seconds):
                 assert float(seconds) > self.plan.load.load_s
@@ -120,7 +120,7 @@ class Host(simulated.Director):
                 name = f"j{len(self.asked):04}"
                 self.journals[name] = tuple(checks)
                 self.leased.add(name)
-                return {"schema": "dirtune/applied/1", "journal": name}
+                return APPLIED | {"journal": name}
             case ("confirm", "--renew", journal):
                 if journal not in self.journals:
                     raise NotPossible(f"lb1: {journal}: was taken back; apply it again")
@@ -136,7 +136,28 @@ class Host(simulated.Director):
 
 
 def settled(journal):
-    return {"schema": "dirtune/settled/1", "journal": journal}
+    return {"schema": "dirtune/settled/1", "journal": journal, "state": "", "already": False}
+
+
+def change(**fields):
+    action = {"type": "set", "path": "/proc/sys/x", "before": "0", "after": "1"}
+    kept_by = {"commands": [], "persisted_by": None}
+    return (
+        {"action": action, "risk": "safe", "reason": "x", "fix": "x", "title": "x"}
+        | kept_by
+        | fields
+    )
+
+
+APPLIED = {
+    "schema": "dirtune/applied/1",
+    "state": "applied",
+    "confirm_s": 60,
+    "risk": "safe",
+    "changes": [],
+    "refusals": [],
+    "left_out": [],
+}
 
 
 class Connection:
@@ -790,7 +811,7 @@ def test_a_step_can_be_pasted_whatever_a_far_journal_is_called(tmp_path, monkeyp
         return contextlib.AsyncExitStack()
 
     async def ask(*_):
-        return director.Applied(journal, "dirtune/applied/1")
+        return msgspec.convert(APPLIED | {"journal": journal}, AppliedDocument)
 
     monkeypatch.setattr(director, "connect", connect)
     monkeypatch.setattr(director, "ask", ask)

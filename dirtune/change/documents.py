@@ -1,0 +1,62 @@
+"""The JSON documents of changes: printed by one dirtune, read by another. Pure data."""
+
+from typing import Literal
+
+import msgspec
+
+from dirtune.change.plan import Change, Refusal
+from dirtune.settings import Risk
+
+
+class ShownChange(Change, frozen=True, kw_only=True):
+    """A change with the shell commands that do the same, and what keeps it over a reboot."""
+
+    commands: tuple[str, ...]
+    persisted_by: str | None
+
+
+class HeldChange(ShownChange, frozen=True, kw_only=True):
+    """A change of a journal, and whether it still has its effect."""
+
+    journal: str
+    holds: bool
+    by: tuple[str, ...]
+    """Who may have undone it."""
+
+
+class PlanDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What `fix plan` would do."""
+
+    schema: Literal["dirtune/plan/1"] = "dirtune/plan/1"
+    risk: Risk | None
+    changes: tuple[ShownChange, ...]
+    refusals: tuple[Refusal, ...]
+
+
+class AppliedDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What `fix apply` did; `journal` and `state` are null if that is nothing."""
+
+    schema: Literal["dirtune/applied/1"] = "dirtune/applied/1"
+    journal: str | None
+    state: Literal["applied", "confirmed"] | None
+    confirm_s: float
+    risk: Risk | None
+    changes: tuple[ShownChange, ...]
+    refusals: tuple[Refusal, ...]
+    left_out: tuple[str, ...]
+
+
+class SettledDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a journal."""
+
+    schema: Literal["dirtune/settled/1"] = "dirtune/settled/1"
+    journal: str
+    state: str
+    already: bool
+
+
+class VerifyDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What dirtune changed, and whether it still holds."""
+
+    schema: Literal["dirtune/verify/1"] = "dirtune/verify/1"
+    changes: tuple[HeldChange, ...]
