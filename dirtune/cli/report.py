@@ -48,12 +48,12 @@ def command(
         raise NotPossible("report: name a run's folder, or --example paper")
     if out is None and form == "html" and len(found) > 1:
         raise NotPossible("report: one HTML page holds one run: give -o DIR for several")
-    for run in found:
-        if out is not None:
-            place = out / run.id if len(found) > 1 else out
-            _output.result(str(reports.write(run, place, paper=paper)))
-        else:
+    if out is None:
+        for run in found:
             _output.result(_printed(run, form, paper=paper), form)
+        return
+    for run, place in zip(found, reports.places(found, out), strict=True):
+        _output.result(str(reports.write(run, place, paper=paper)))
 
 
 def _printed(run: Run, form: str, *, paper: bool) -> str:

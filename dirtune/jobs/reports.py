@@ -1,6 +1,8 @@
 """Putting a finished run's report beside it, for the commands that make runs."""
 
 import importlib
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -13,6 +15,7 @@ from dirtune.errors import NotPossible
 from dirtune.extras import pip_install
 from dirtune.render import comparison
 
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:=+-]{0,99}")
 _REPORT = ("jinja2", "altair", "vl-convert-python")
 
 
@@ -41,6 +44,23 @@ def write(run: Run, folder: Path, *, paper: bool = False) -> Path:
     for name, text in files.items():
         writing.replace(folder / name, text.encode())
     return folder / "report.html"
+
+
+def places(runs: Sequence[Run], out: Path) -> Iterator[Path]:
+    """Yield a folder below *out* for the report of each of *runs*: *out* itself for the only one.
+
+    A run may be of others, and its id be a path: then its number is the name, as where one before
+    it has the same id.
+    """
+    if len(runs) == 1:
+        yield out
+        return
+    taken: set[str] = set()
+    for number, run in enumerate(runs, 1):
+        own = _PLAIN.fullmatch(run.id) is not None and run.id not in taken
+        name = run.id if own else f"run-{number}"
+        taken.add(name)
+        yield out / name
 
 
 def renderer() -> "Renderer":

@@ -1,6 +1,7 @@
 """`dirtune report` on run folders as they lie on disk."""
 
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -76,6 +77,21 @@ def test_several_runs_get_a_directory_each(folders, tmp_path):
     report(*folders, "-o", str(tmp_path / "out"))
 
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    "name", ["../theirs", "/", "..", "", "a/b", "a\0b", ".hidden", "x" * 300, "first"], ids=ascii
+)
+def test_a_report_stays_in_the_directory_whatever_its_run_calls_itself(folders, tmp_path, name):
+    (tmp_path / "second/run.json").write_bytes(msgspec.json.encode(unfinished(name)))
+    before = {*tmp_path.rglob("*")}
+
+    result = report(*folders, "-o", str(tmp_path / "out"))
+
+    assert result.exit_code == 0, result.output
+    made = {path.relative_to(tmp_path / "out") for path in {*tmp_path.rglob("*")} - before}
+    names = [Path(), Path("first"), Path("run-2")]
+    assert made == {f / n for f in names[1:] for n in ("report.html", "report.md")} | {*names}
 
 
 def test_several_runs_are_no_single_page(folders):
