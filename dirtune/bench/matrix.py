@@ -18,7 +18,8 @@ from dirtune.errors import PlanError
 from dirtune.lvs import ipvsadm
 from dirtune.lvs.diff import diff
 from dirtune.plan import services
-from dirtune.plan.tables import AXES, Controls, Destination, Matrix, Plan, Service
+from dirtune.plan.configuration import Destination, Service
+from dirtune.plan.tables import AXES, Controls, Matrix, Plan
 
 BOOT_AXES = ("kernel", "cpus", "forwarding")
 """What the lab is made anew for; forwarding takes other addresses, routes and real servers."""

@@ -27,8 +27,9 @@ from dirtune.errors import (
     TrialError,
 )
 from dirtune.fetch import parse_sample, sample_script
+from dirtune.plan.configuration import Peer
 from dirtune.plan.generators import Schedule
-from dirtune.plan.tables import Peer, Plan
+from dirtune.plan.tables import Plan
 from dirtune.remote import Node, Process, together
 from dirtune.remote.far_dirtune import FarDirtune
 

@@ -13,7 +13,6 @@ from dirtune.bench.knee import Ask, Bounds, Seen
 from dirtune.bench.matrix import Cell, prefix
 from dirtune.bench.outcome import Order
 from dirtune.bench.trial import Rig
-from dirtune.plan import tables
 from dirtune.plan.tables import Knee as KneePlan
 from dirtune.plan.tables import Plan
 
@@ -35,7 +34,7 @@ class Search:
 
     async def run(self) -> Knee:
         """Search, and confirm what was found."""
-        where = knee.space(self._asked, self._highest, tables.seconds(self._asked.trial))
+        where = knee.space(self._asked, self._highest, self._asked.trial_s)
         log: list[tuple[Ask, Trial]] = []
         while isinstance(
             ask := knee.following(where, self._goal, [_seen(trial) for _, trial in log]), Ask

@@ -12,7 +12,8 @@ from dirtune.bench import outcome, steady
 from dirtune.bench.budget import TABLE_LIFE_S
 from dirtune.bench.outcome import Facts, LoadPath
 from dirtune.plan.generators import Part, Report
-from dirtune.plan.tables import Plan, seconds
+from dirtune.plan.tables import Plan
+from dirtune.plan.values import seconds
 
 # Fewer connections than this without a pause are no stall at any rate.
 _BURST_MIN = 3

@@ -29,7 +29,7 @@ from dirtune.lvs.change import FRESH, Changes, edits
 from dirtune.lvs.diff import Step, diff, touched
 from dirtune.lvs.model import Table
 from dirtune.plan import services
-from dirtune.plan.tables import Configuration, Director, Peer
+from dirtune.plan.configuration import Configuration, Director, Peer
 from dirtune.render import cells
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from dirtune.host import LiveHost, WritableHost
 from dirtune.jobs import directors, notes, plan_files, snapshots
 from dirtune.jobs.directors import Asked, Given
 from dirtune.lvs.model import Table
-from dirtune.plan.tables import Configuration, Peer
+from dirtune.plan.configuration import Configuration, Peer
 from dirtune.plan.tables import Plan as BenchPlan
 from dirtune.render import plan as render_plan
 from dirtune.render import preparation as render

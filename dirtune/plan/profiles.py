@@ -3,7 +3,7 @@
 import msgspec
 
 from dirtune.plan import generators
-from dirtune.plan.tables import Load
+from dirtune.plan.load import Load
 
 PROFILES: dict[str, dict[str, dict[str, object]]] = {
     "standard": {

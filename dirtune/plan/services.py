@@ -25,8 +25,9 @@ from dirtune.lvs.model import (
     Timeouts,
     scheduler_flags,
 )
-from dirtune.plan import tables
-from dirtune.plan.tables import Configuration
+from dirtune.plan import configuration as planned
+from dirtune.plan.configuration import Configuration
+from dirtune.plan.values import Duration, seconds
 
 _TUNNEL_BITS = {name: bit for bit, name in TUNNEL_FLAGS.items()}
 # The kernel holds them in jiffies, of which HZ is at most 1000 a second, in a signed int.
@@ -55,7 +56,7 @@ def table(configuration: Configuration) -> Table:
     return Table(tuple(services), _timeouts(configuration.ipvs.timeouts), daemons)
 
 
-def _service(at: str, wanted: tables.Service, addresses: Mapping[str, str | None]) -> Service:
+def _service(at: str, wanted: planned.Service, addresses: Mapping[str, str | None]) -> Service:
     protocol, address, port, family = _identity(at, wanted)
     persistent_s = _seconds(f"{at}.persistence", wanted.persistence, _LONGEST_PERSISTENCE_S)
     if wanted.ops and protocol not in {"udp", "fwmark"}:
@@ -78,7 +79,7 @@ def _service(at: str, wanted: tables.Service, addresses: Mapping[str, str | None
 
 
 def _identity(
-    at: str, wanted: tables.Service
+    at: str, wanted: planned.Service
 ) -> tuple[Literal["tcp", "udp", "sctp", "fwmark"], str, int, Literal[4, 6]]:
     if wanted.fwmark is not None:
         if wanted.vip is not None or wanted.port is not None:
@@ -93,7 +94,7 @@ def _identity(
 
 
 def _with_destinations(
-    at: str, service: Service, wanted: tables.Service, addresses: Mapping[str, str | None]
+    at: str, service: Service, wanted: planned.Service, addresses: Mapping[str, str | None]
 ) -> Service:
     found: dict[DestinationKey, int] = {}
     made = []
@@ -111,7 +112,7 @@ def _with_destinations(
 
 
 def _destination(
-    service: Service, wanted: tables.Destination, addresses: Mapping[str, str | None]
+    service: Service, wanted: planned.Destination, addresses: Mapping[str, str | None]
 ) -> Destination:
     """Return a destination; what is said of one that cannot be begins with its key."""
     text = wanted.address if wanted.node is None else addresses[wanted.node]
@@ -139,7 +140,7 @@ def _destination(
     )
 
 
-def _check_untunnelled(service: Service, wanted: tables.Destination, family: int) -> None:
+def _check_untunnelled(service: Service, wanted: planned.Destination, family: int) -> None:
     if family != service.family:
         hint = "; a mark has `family = 6`" if service.protocol == "fwmark" and family == 6 else ""
         raise PlanError(
@@ -152,7 +153,7 @@ def _check_untunnelled(service: Service, wanted: tables.Destination, family: int
         raise PlanError(f'.{key}: goes with forwarding = "tun"')
 
 
-def _tunnel(wanted: tables.Destination) -> tuple[Literal["ipip", "gue", "gre"], int, int]:
+def _tunnel(wanted: planned.Destination) -> tuple[Literal["ipip", "gue", "gre"], int, int]:
     """Return a tunnel's kind, port and flags."""
     if (wanted.tunnel == "gue") != (wanted.tunnel_port is not None):
         raise PlanError('.tunnel_port: tunnel = "gue" needs one, and no other has one')
@@ -162,7 +163,7 @@ def _tunnel(wanted: tables.Destination) -> tuple[Literal["ipip", "gue", "gre"], 
     return wanted.tunnel or "ipip", wanted.tunnel_port or 0, flags
 
 
-def _flags(at: str, wanted: tables.Service) -> int:
+def _flags(at: str, wanted: planned.Service) -> int:
     bits = {name: bit for bit, name in scheduler_flags(wanted.scheduler).items()}
     flags = 0
     for name in wanted.flags:
@@ -187,7 +188,7 @@ def _netmask(at: str, given: str | int | None, family: int) -> str:
     return "" if mask == "255.255.255.255" else mask
 
 
-def _timeouts(wanted: tables.Timeouts | None) -> Timeouts | None:
+def _timeouts(wanted: planned.Timeouts | None) -> Timeouts | None:
     if wanted is None:
         return None
     return Timeouts(
@@ -198,7 +199,7 @@ def _timeouts(wanted: tables.Timeouts | None) -> Timeouts | None:
     )
 
 
-def _daemons(wanted: tuple[tables.SyncDaemon, ...] | None) -> tuple[SyncDaemon, ...] | None:
+def _daemons(wanted: tuple[planned.SyncDaemon, ...] | None) -> tuple[SyncDaemon, ...] | None:
     if wanted is None:
         return None
     if len({each.state for each in wanted}) != len(wanted):
@@ -206,7 +207,7 @@ def _daemons(wanted: tuple[tables.SyncDaemon, ...] | None) -> tuple[SyncDaemon, 
     return tuple(_daemon(f"ipvs.sync[{number}]", each) for number, each in enumerate(wanted))
 
 
-def _daemon(at: str, wanted: tables.SyncDaemon) -> SyncDaemon:
+def _daemon(at: str, wanted: planned.SyncDaemon) -> SyncDaemon:
     try:
         group = ipaddress.ip_address(wanted.group)
     except ValueError as error:
@@ -242,11 +243,11 @@ def _refuse_mixed_with_sync(
                 )
 
 
-def _seconds(at: str, duration: tables.Duration | None, most: int) -> int | None:
+def _seconds(at: str, duration: Duration | None, most: int) -> int | None:
     if duration is None:
         return None
     try:
-        found = tables.seconds(duration)
+        found = seconds(duration)
     except PlanError as error:
         raise PlanError(f"{at}: {error}") from error
     if found != int(found) or not 1 <= found <= most:

@@ -17,7 +17,8 @@ from dirtune.bench.outcome import Order
 from dirtune.bench.trial import Result, Rig
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError, SourceMissing
 from dirtune.plan import tables
-from dirtune.plan.tables import Load, Plan, Traffic
+from dirtune.plan.load import Load
+from dirtune.plan.tables import Plan, Traffic
 
 NOTES = (
     "Live traffic: nothing was sent. Windows with and without the fix took turns.",

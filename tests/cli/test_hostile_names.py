@@ -26,7 +26,7 @@ from dirtune.cli import _live, _output, main
 from dirtune.errors import NodeUnreachable
 from dirtune.escape import one_line
 from dirtune.jobs import directors, fixes, real_servers
-from dirtune.plan.tables import Director, Peer
+from dirtune.plan.configuration import Director, Peer
 from dirtune.render import plan as plan_text
 from dirtune.render import preparation, readiness
 

@@ -37,7 +37,7 @@ from dirtune.host import RecordedHost
 from dirtune.jobs import waivers
 from dirtune.lvs import kernel
 from dirtune.netlink import attributes, ethtool, genl, ip_vs
-from dirtune.plan.tables import Command, Load
+from dirtune.plan.load import Command, Load
 from dirtune.probes.probe import Context, Moment
 from dirtune.render import report
 from dirtune.tune.decide import Session

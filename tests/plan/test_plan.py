@@ -5,7 +5,7 @@ import pytest
 from dirtune import plan
 from dirtune.bench import budget
 from dirtune.errors import PlanError
-from dirtune.plan import tables
+from dirtune.plan import values
 
 SMALL = """
 [[services]]
@@ -44,7 +44,7 @@ def test_the_example_is_a_plan():
     [("500ms", 0.5), ("90s", 90), ("3m", 180), ("1.5 h", 5400), (7, 7), (0.25, 0.25)],
 )
 def test_durations(text, length):
-    assert tables.seconds(text) == length
+    assert values.seconds(text) == length
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Protocol, cast
 import msgspec
 
 from dirtune.plan.latency import Latency
-from dirtune.plan.tables import Load
+from dirtune.plan.load import Load
 
 LOG = "/dev/fd/9"
 """Where a process may write its log; what it prints is kept apart from that."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
 from dirtune.plan.generators import Abilities, Part, Report, Schedule
-from dirtune.plan.tables import Load
+from dirtune.plan.load import Load
 
 PACKAGE = ""
 ABILITIES = Abilities(open_loop=None, of_plan=True)

@@ -14,7 +14,7 @@ import msgspec
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
 from dirtune.plan.generators import LOG, Abilities, Part, Reply, Report, Schedule, split
-from dirtune.plan.tables import Load
+from dirtune.plan.load import Load
 
 PACKAGE = "nghttp2-client"
 ABILITIES = Abilities(open_loop=True, ramps=True, keeps_alive=True, tells_version=True)

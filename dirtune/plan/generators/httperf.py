@@ -19,7 +19,7 @@ from dirtune.errors import ParseError
 from dirtune.formats import parsing
 from dirtune.plan.generators import Abilities, Part, Report, Schedule, split
 from dirtune.plan.latency import Latency
-from dirtune.plan.tables import Load
+from dirtune.plan.load import Load
 
 PACKAGE = "httperf"
 # It takes its load at once: processes that begin later would each want a CPU of their own.

@@ -15,7 +15,7 @@ from dirtune.errors import ParseError
 from dirtune.formats import parsing
 from dirtune.plan.generators import Abilities, Part, Report, Schedule
 from dirtune.plan.latency import Latency
-from dirtune.plan.tables import Load
+from dirtune.plan.load import Load
 
 PACKAGE = "wrk"
 ABILITIES = Abilities(open_loop=False)

@@ -11,7 +11,7 @@ import dirtune
 from dirtune import plan
 from dirtune.errors import PlanError
 from dirtune.plan import generators
-from dirtune.plan.tables import Load
+from dirtune.plan.load import Load
 
 PACKAGE = Path(dirtune.__file__).parent
 NAMES = set(generators.names())

@@ -4,12 +4,13 @@ import typing
 
 import pytest
 
-from dirtune.plan import generators, tables
+from dirtune.plan import generators
 from dirtune.plan.generators import Part, Schedule
+from dirtune.plan.load import Load
 
 
 def test_every_name_a_plan_may_give_is_found():
-    annotation = typing.get_type_hints(tables.Load)["generator"]
+    annotation = typing.get_type_hints(Load)["generator"]
 
     assert set(generators.names()) == set(typing.get_args(annotation))
     for name in generators.names():

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from dirtune.errors import ParseError
-from dirtune.plan import generators, tables
+from dirtune.plan import generators
 from dirtune.plan.generators import Reply, Schedule, h2load
+from dirtune.plan.load import Load
 
 SHARED = Path(__file__).parents[4] / "shared"
 RECORDED = sorted(
@@ -84,7 +85,7 @@ def test_no_rate_is_refused():
 
 
 def test_command():
-    load = tables.Load(rates=(150,))
+    load = Load(rates=(150,))
     (part,) = h2load.parts(load, Schedule(3, 20, 3000))
     argv = h2load.command(load, "http://198.18.0.100:80/", part)
 
@@ -111,7 +112,7 @@ def test_summary():
     assert sum(classes.values()) == 19
 
 
-LOAD = tables.Load(rates=(100,))
+LOAD = Load(rates=(100,))
 
 
 def test_what_a_client_could_not_begin_is_not_attempted():
@@ -225,7 +226,7 @@ def test_one_client_and_fast_ticks_keep_the_rate():
 
 
 def test_more_than_one_request_for_each_connection():
-    load = tables.Load(rates=(150,), keepalive=10)
+    load = Load(rates=(150,), keepalive=10)
     (part,) = h2load.parts(load, Schedule(3, 20, 300))
     argv = h2load.command(load, "http://198.18.0.100:80/", part)
 
@@ -244,7 +245,7 @@ KEPT = SUMMARY.replace(
 
 def test_a_reply_is_so_much_of_a_connection():
     """One connection of 300 got none of its ten requests in, and others failed by parts."""
-    found = h2load.parse(KEPT, (), tables.Load(rates=(150,), keepalive=10))
+    found = h2load.parse(KEPT, (), Load(rates=(150,), keepalive=10))
 
     assert (found.attempted, found.replied) == (300, 297)
     # 10 of connections that never stood, 6 too late (0.6 of one), 10 with another status.
@@ -255,7 +256,7 @@ def test_the_later_requests_of_a_connection_are_no_late_starts():
     """Nine more requests of 2.62 ms (8.23 ms sd) each, after the connection's 209 us (589 us)."""
     rows = [f"{1_000_000 + 10_000 * n}\t200\t500\n" for n in range(200)]
 
-    found = h2load.parse(KEPT, rows, tables.Load(rates=(150,), keepalive=10))
+    found = h2load.parse(KEPT, rows, Load(rates=(150,), keepalive=10))
 
     waited_s = (209 + 2 * 589 + 9 * (2620 + 2 * 8230)) / 1e6
     assert found.span_s == pytest.approx((1.97 - waited_s) / 0.99)

@@ -4,10 +4,10 @@ import pytest
 from recorded import needs_shared, recorded
 
 from dirtune.errors import ParseError
-from dirtune.plan import tables
 from dirtune.plan.generators import Part, Schedule, httperf
+from dirtune.plan.load import Load
 
-LOAD = tables.Load(rates=(500,))
+LOAD = Load(rates=(500,))
 REPORT = """\
 httperf: warning: open file limit > FD_SETSIZE; limiting max. # of open files to FD_SETSIZE
 httperf --verbose --timeout=1 --client=0/1 --server=127.0.0.1 --port=80 --uri=/ --rate=100
@@ -66,7 +66,7 @@ def test_without_time_outs_only_the_slowest_is_waited_for():
 
 
 def test_more_than_one_request_for_each_connection():
-    load = tables.Load(rates=(500,), keepalive=5)
+    load = Load(rates=(500,), keepalive=5)
     argv = httperf.command(load, "http://198.18.0.100:80/x", Part(Schedule(3, 20, 3000)))
     found = httperf.parse(
         REPORT.replace("2xx=95", "2xx=475").replace("replies 98", "replies 478"), (), load
@@ -97,7 +97,7 @@ def test_processes_for_the_descriptors(rate_batch, timeout, processes):
     batch, period_ms = rate_batch
     ticks = Schedule(batch, period_ms, batch * 10_000)
 
-    parts = httperf.parts(tables.Load(rates=(1,), timeout=timeout), ticks)
+    parts = httperf.parts(Load(rates=(1,), timeout=timeout), ticks)
 
     assert len(parts) == processes
     assert sum(part.ticks.rate for part in parts) == pytest.approx(ticks.rate)

@@ -4,10 +4,10 @@ import pytest
 from recorded import needs_shared, recorded
 
 from dirtune.errors import ParseError
-from dirtune.plan import tables
 from dirtune.plan.generators import Part, Schedule, wrk
+from dirtune.plan.load import Load
 
-LOAD = tables.Load(rates=(1,), generator="wrk", connections=20, warmup=2, window=5)
+LOAD = Load(rates=(1,), generator="wrk", connections=20, warmup=2, window=5)
 
 
 def test_command():

@@ -1,0 +1,194 @@
+"""The rules that a plan must keep beside the types of its tables. Pure.
+
+`PlanError` names the key.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Sequence
+
+from dirtune.errors import PlanError
+from dirtune.plan import generators, services
+from dirtune.plan.configuration import Configuration, Peer
+from dirtune.plan.load import Command, Load
+from dirtune.plan.metrics import METRICS
+from dirtune.plan.tables import AXES, Controls, Matrix, Plan, Traffic
+from dirtune.plan.values import Duration, seconds
+
+# What clients offer is within 2 per cent of what was asked.
+_APART = 1.05
+
+
+def check(plan: Plan) -> None:
+    """Check a whole plan."""
+    load = plan.load
+    if not load.rates:
+        raise PlanError("load.rates: name at least one rate")
+    # As they stand in the ids of trials.
+    _require_distinct("load.rates", tuple(f"{rate:g}" for rate in load.rates))
+    if load.service >= len(plan.services):
+        raise PlanError(f"load.service: there is no service {load.service}")
+    if not plan.clients:
+        raise PlanError("clients: name at least one client")
+    if plan.service.vip is None or plan.service.port is None:
+        raise PlanError(f"services[{load.service}]: the load needs a vip and a port")
+    _check_phases(load)
+    _check_duration("settle.max", plan.settle.max)
+    for key in ("start_spread", "burst"):
+        _check_duration(f"validity.{key}", getattr(plan.validity, key))
+    _check_generator(plan)
+    check_compare(plan)
+    check_services(plan)
+    _check_nodes(plan)
+    _check_ends(plan)
+    _check_targets(plan)
+
+
+def _require_distinct(key: str, names: tuple[str, ...]) -> None:
+    for number, name in enumerate(names):
+        first = names.index(name)
+        if first != number:
+            raise PlanError(f"{key}[{number}]: is {name}, as {key}[{first}] is")
+
+
+def _check_nodes(plan: Plan) -> None:
+    for key in ("clients", "real_servers"):
+        peers: tuple[Peer, ...] = getattr(plan, key)
+        _require_distinct(key, tuple(peer.label for peer in peers))
+        for number, peer in enumerate(peers):
+            if peer.address is not None:
+                services.address_of(f"{key}[{number}].address", peer.address)
+    _require_distinct("clients", tuple(peer.host for peer in plan.clients))
+    _require_distinct("real_servers", tuple(s.address or s.label for s in plan.real_servers))
+    router = None if plan.controls is None else plan.controls.router
+    for at, text in (("director.address", plan.director.address), ("controls.router", router)):
+        if text is not None:
+            services.address_of(at, text)
+
+
+def _check_ends(plan: Plan) -> None:
+    """Check what IPVS would be given; the load itself can do without real servers' addresses."""
+    if all(server.address is not None for server in plan.real_servers):
+        services.table(plan)
+        return
+    for number, service in enumerate(plan.services):
+        at = f"services[{number}]"
+        if service.vip is not None:
+            services.address_of(f"{at}.vip", service.vip)
+        ends = [
+            f"{each.node or each.address}:{service.port if each.port is None else each.port}"
+            for each in service.destinations
+        ]
+        _require_distinct(f"{at}.destinations", tuple(ends))
+        for place, each in enumerate(service.destinations):
+            if each.address is not None:
+                services.address_of(f"{at}.destinations[{place}].address", each.address)
+
+
+def _check_phases(load: Load) -> None:
+    for key in ("ramp", "warmup", "warmup_max", "window", "timeout"):
+        if (duration := getattr(load, key)) is not None:
+            _check_duration(f"load.{key}", duration)
+    for key in ("window", "timeout"):
+        if seconds(getattr(load, key)) == 0:
+            raise PlanError(f"load.{key}: must not be 0")
+    if load.lead_max_s < load.lead_s:
+        raise PlanError("load.warmup_max: is shorter than warmup")
+    if load.load_s < load.lead_max_s + load.window_s:
+        raise PlanError("load.duration: is shorter than ramp, warmup and window together")
+
+
+def _check_generator(plan: Plan) -> None:
+    load = plan.load
+    can = generators.find(load.generator).ABILITIES
+    if can.of_plan != (load.command is not None):
+        raise PlanError('load.command: belongs to generator = "command", and that needs it')
+    if load.command is not None:
+        _check_command(load.command)
+    if plan.knee is not None and not load.open_loop:
+        raise PlanError(f"load.generator: {load.generator} is a closed loop and finds no knee")
+    if load.ramp_s and not can.ramps:
+        raise PlanError(f"load.ramp: {load.generator} is given its load at once")
+    requests = (load.keepalive, *(plan.matrix or Matrix()).keepalive)
+    if max(requests) > 1 and not can.keeps_alive:
+        raise PlanError(f"load.generator: {load.generator} makes one request for each connection")
+    if load.force is not None and load.force != plan.service.vip:
+        raise PlanError(f"load.force: {load.force} is not the vip, {plan.service.vip}")
+
+
+def check_compare(plan: Traffic) -> None:
+    """Check how arms are compared."""
+    primary = plan.compare.primary
+    if primary not in METRICS:
+        known = ", ".join(METRICS)
+        raise PlanError(f"compare.primary: {primary}: no such metric; there are {known}")
+    for lower, higher in itertools.pairwise(sorted(plan.compare.rates)):
+        if higher < _APART * lower:
+            raise PlanError(
+                f"compare.rates: {lower:g} and {higher:g} are too near to be told apart"
+            )
+
+
+def _check_command(command: Command) -> None:
+    for key in ("replies", "elapsed"):
+        try:
+            groups = re.compile(getattr(command, key)).groups
+        except re.error as error:
+            raise PlanError(f"load.command.{key}: {error}") from error
+        if groups < 1:
+            raise PlanError(f"load.command.{key}: needs a group (...) around the number")
+    try:
+        words = command.run.format(url="", rate=1, connections=1, seconds=1, timeout=1)
+    except (KeyError, IndexError, ValueError) as error:
+        raise PlanError(f"load.command.run: {{{error}}} is not filled in") from error
+    if not words.split():
+        raise PlanError("load.command.run: is empty")
+
+
+def _check_targets(plan: Plan) -> None:
+    if plan.knee is not None:
+        for key in ("warmup", "trial"):
+            _check_duration(f"knee.{key}", getattr(plan.knee, key))
+        _require_distinct("knee.loss", tuple(f"{goal:g}" for goal in plan.knee.loss))
+        if seconds(plan.knee.trial) <= 0:
+            raise PlanError("knee.trial: must be positive")
+    matrix, controls = plan.matrix or Matrix(), plan.controls or Controls()
+    for axis in AXES:
+        _require_distinct(f"matrix.{axis}", tuple(map(str, getattr(matrix, axis))))
+    _require_few("matrix.real_servers", matrix.real_servers, plan.service.destinations, "service")
+    _require_few("matrix.clients", matrix.clients, plan.clients, "plan")
+    if matrix.page_bytes and "{page_bytes}" not in (matrix.page_path or ""):
+        raise PlanError("matrix.page_path: say where the pages lie, such as /{page_bytes}.html")
+    if (controls.direct or controls.routed or controls.link) and not plan.service.destinations:
+        raise PlanError("controls: the service has no destination to send the load to")
+    if controls.routed and controls.router is None:
+        raise PlanError("controls.router: routed needs the director's address")
+
+
+def _require_few(key: str, counts: Sequence[int], of: Sequence[object], owner: str) -> None:
+    if too_many := [count for count in counts if count > len(of)]:
+        raise PlanError(f"{key}: {too_many[0]}, and the {owner} has {len(of)}")
+
+
+def _check_duration(key: str, duration: Duration) -> None:
+    try:
+        length_s = seconds(duration)
+    except PlanError as error:
+        raise PlanError(f"{key}: {error}") from error
+    if not 0 <= length_s < math.inf:
+        raise PlanError(f"{key}: must not be {'negative' if length_s < 0 else 'without end'}")
+
+
+def check_services(plan: Configuration) -> None:
+    """Check each service and its destinations by themselves."""
+    known = {server.label for server in plan.real_servers}
+    for i, service in enumerate(plan.services):
+        if service.port == 0 and service.persistence is None:
+            raise PlanError(f"services[{i}].port: 0 is every port, and needs persistence")
+        for j, destination in enumerate(service.destinations):
+            key = f"services[{i}].destinations[{j}]"
+            if (destination.node is None) == (destination.address is None):
+                raise PlanError(f"{key}: needs a node or an address, and not both")
+            if destination.node is not None and destination.node not in known:
+                raise PlanError(f"{key}.node: no real server is named {destination.node!r}")

@@ -1,0 +1,35 @@
+"""Values and the base of the tables of a plan file. Pure.
+
+A duration is written `500ms`, `90s` or `3m`, or as a number of seconds.
+"""
+
+import re
+from typing import Annotated
+
+import msgspec
+
+from dirtune.errors import PlanError
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Scheduler = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]{1,15}$")]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e15)]
+"""A finite number: TOML has `inf` as well."""
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
+Duration = str | int | float
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the plan; an unknown key is an error."""
+
+
+def seconds(duration: Duration) -> float:
+    """Return *duration* in seconds; `PlanError` if it is none."""
+    if isinstance(duration, (int, float)):
+        return float(duration)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(ms|s|m|h)", duration.strip())
+    if found is None:
+        raise PlanError(f"{duration!r}: not a duration such as 500ms, 90s or 3m")
+    return float(found[1]) * _UNITS[found[2]]
