@@ -1,26 +1,33 @@
-"""Which resource limits a director now, by what evidence, and what to do. Pure.
+"""The resource that limits a director in a window, the evidence, and the remedy. Pure.
 
-A resource is named only where it is at its limit; a director that has room left is told so, and
-how much. Nothing here is a forecast of a rate: at another rate another resource may come first.
+A resource is named only where it is at its limit; otherwise the verdict says how much room is
+left. Nothing here forecasts a rate: at another rate another resource may limit first.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from dirtune.analyse.phases import PROBES
 from dirtune.analyse.probed import Probed
+from dirtune.analyse.programs import Program
 from dirtune.analyse.run import CpuShare, NodeCpu
 from dirtune.analyse.work import Work
 
-# Estimates, not calibrated: a CPU that is this busy cannot take more, one below has room.
+# Estimates, not calibrated: a busier CPU cannot take more work, a less busy one has room.
 FULL_PERCENT = 95.0
-"""Per cent of a CPU from which on it is used up."""
+"""A CPU that is busier, in per cent, is full."""
 _ROOM_PERCENT = 70.0
 _STOLEN_PERCENT = 10.0
 _LOCKED_PERCENT = 5.0
 _WASTE_PERCENT = 0.5
 _IN_SIGHT = 3
+_BUSY_PROGRAM = 5.0
+"""Per cent of the CPUs from which on a program is worth its name."""
+_EXPLAINED = 40.0
+"""Per cent of the CPUs that programs must have used together to be named as what fills them."""
+_USER, _KERNEL = "User programs", "System calls and kernel threads"
 
 
 class Bottleneck(msgspec.Struct, frozen=True):
@@ -30,18 +37,30 @@ class Bottleneck(msgspec.Struct, frozen=True):
     """`cpu0`, `steal`, `backlog`, `ring eth0`, `lock NAME`; `none` where nothing is at its limit,
     `unknown` where CPU times are not known."""
     paragraph: str
-    """The verdict, its evidence and what to do, in words."""
+    """The verdict, its evidence and the remedy, in words."""
     hottest_cpu: str | None = None
-    """Its busiest CPU; None without CPU times."""
+    """The busiest CPU; None without CPU times."""
     hottest_percent: float | None = None
-    """How busy that one is: neither idle, waiting nor stolen."""
+    """Per cent of the time that this CPU was neither idle, waiting nor stolen."""
 
 
-def find(node: NodeCpu, work: Work, probed: Probed) -> Bottleneck:
-    """Return what limits the director *node* in this window."""
-    resource, said = _limit(node, work, probed)
+class _Window(NamedTuple):
+    node: NodeCpu
+    work: Work
+    probed: Probed
+    programs: Sequence[Program]
+
+
+def find(
+    node: NodeCpu, work: Work, probed: Probed, programs: Sequence[Program] = ()
+) -> Bottleneck:
+    """Return what limits the director *node* in this window.
+
+    *programs* used CPU time in it, the busiest first; none where they are unknown.
+    """
+    resource, verdict = _limit(_Window(node, work, probed, programs))
     extra = (_waste(work), _phases(work), _probes(probed))
-    paragraph = " ".join(text for text in (said, *extra) if text)
+    paragraph = " ".join(text for text in (verdict, *extra) if text)
     return Bottleneck(resource, paragraph, *(hottest(node) or (None, None)))
 
 
@@ -61,7 +80,7 @@ def busy_percent(states: Mapping[str, CpuShare]) -> float:
 
 
 def lock_percent(probed: Probed) -> dict[str, float]:
-    """Return the time that was waited for each spinning lock, in per cent of one CPU."""
+    """Return the time that CPUs waited for each spinning lock, in per cent of one CPU."""
     sums: dict[str, float] = {}
     for one in probed.locks.locks if probed.locks else ():
         assert probed.locks is not None
@@ -70,85 +89,112 @@ def lock_percent(probed: Probed) -> dict[str, float]:
     return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
 
-def _limit(node: NodeCpu, work: Work, probed: Probed) -> tuple[str, str]:
+def _limit(window: _Window) -> tuple[str, str]:
     for judge in (_stolen, _full_cpu, _backlog, _ring, _locked):
-        found = judge(node, work, probed)
-        if found is not None:
-            return found
-    top = hottest(node)
+        verdict = judge(window)
+        if verdict is not None:
+            return verdict
+    top = hottest(window.node)
     if top is None:
-        return "unknown", "CPU times are not known, so nothing can be said of the limit."
+        return "unknown", "The CPU times are unknown, so the limit is unknown as well."
     name, busy = top
-    room = f", {FULL_PERCENT / busy:.1f} times this load would fill it" if busy >= 5 else ""
+    room = f"; {FULL_PERCENT / busy:.1f} times this load would fill it" if busy >= 5 else ""
     return "none", (
-        f"Nothing on this {node.role} is at its limit: its hottest CPU, {name}, is "
+        f"Nothing on this {window.node.role} is at its limit: its busiest CPU, {name}, is "
         f"{busy:.0f} % busy{room}."
     )
 
 
-def _stolen(node: NodeCpu, _work: Work, _probed: Probed) -> tuple[str, str] | None:
+def _stolen(window: _Window) -> tuple[str, str] | None:
+    node = window.node
     steal = _mean(node.states, "steal")
     if steal < _STOLEN_PERCENT:
         return _stolen_most(node)
     return "steal", (
         f"The hypervisor limits this {node.role}: it took {steal:.0f} % of its CPU time away. "
-        "Give the guest CPUs of its own; what is measured below includes the waiting."
+        "Give the guest CPUs of its own. The times below include the waiting."
     )
 
 
 def _stolen_most(node: NodeCpu) -> tuple[str, str] | None:
-    """Judge a CPU that is used up and that the hypervisor took more of than the node used."""
+    """Judge a CPU that is full and of which the hypervisor took more than the node used."""
     for name, states in node.per_cpu.items():
         busy, steal = busy_percent(states), _mean(states, "steal")
         if steal > busy and steal + busy >= FULL_PERCENT:
             return "steal", (
                 f"The hypervisor limits this {node.role}: it took {steal:.0f} % of {name} away, "
-                f"which is {busy:.0f} % busy. Give the guest a CPU of its own in its place."
+                f"which is {busy:.0f} % busy. Give the guest a CPU of its own instead."
             )
     return None
 
 
-def _full_cpu(node: NodeCpu, work: Work, probed: Probed) -> tuple[str, str] | None:
+def _full_cpu(window: _Window) -> tuple[str, str] | None:
+    node = window.node
     top = hottest(node)
     if top is None or top[1] < FULL_PERCENT:
         return None
     name, busy = top
     others = [busy_percent(states) for cpu, states in node.per_cpu.items() if cpu != name]
-    said = f"{name} limits this {node.role}: it is {busy:.0f} % busy{_spent(node, name)}"
-    filled = _filled_by_programs(node.per_cpu[name], probed)
-    if filled:
-        room = f", while the idlest other is {min(others):.0f} % busy" if others else ""
-        return name, f"{said}{room}. {filled}"
+    filler = _filler(node.per_cpu[name], window.probed)
+    if filler and min(others, default=100.0) >= FULL_PERCENT:
+        return name, _out_of_time(window, filler)
+    full = f"{name} limits this {node.role}: it is {busy:.0f} % busy{_spent(node, name)}"
     if not others:
-        return (
-            name,
-            f"{said}, and there is no other. Take work off it: the phases below say which.",
-        )
-    if min(others) < _ROOM_PERCENT:
+        return name, f"{full}, and it is the only CPU. Reduce its work: the phases below show it."
+    idlest = min(others)
+    if filler:
         return name, (
-            f"{said}, while the idlest other is {min(others):.0f} % busy. Spread the card's "
-            "queues and their interrupts: `dirtune audit --select irq,nic,softirq` says how."
+            f"{full}, while the idlest other CPU is {idlest:.0f} % busy. {filler} fill it, not "
+            f"interrupts. {_named(window, filler, 1)} Move them to CPUs that serve no NIC, or to "
+            "another machine; spreading interrupts would not help."
+        )
+    if idlest < _ROOM_PERCENT:
+        return name, (
+            f"{full}, while the idlest other CPU is {idlest:.0f} % busy. Spread the queues of the "
+            "NICs and their interrupts: `dirtune audit --select irq,nic,softirq` says how."
         )
     return name, (
-        f"{said}, and the others have no room ({min(others):.0f} % and more). Take work off all "
-        f"of them, or give the load a second {node.role}: {work.cpus} CPUs are in use."
+        f"{full}, and each of the other CPUs is {idlest:.0f} % busy or more. Reduce the work of "
+        f"all {window.work.cpus} CPUs, or share the load with a second {node.role}."
     )
 
 
-def _filled_by_programs(states: Mapping[str, CpuShare], probed: Probed) -> str:
-    """Say what to do where programs fill a CPU, and not interrupts; else nothing."""
+def _out_of_time(window: _Window, filler: str) -> str:
+    """Return the verdict on a node all of whose CPUs are filled by programs."""
+    node, states = window.node, window.node.states
+    cpus = max(1, len(node.per_cpu))
+    busy = {1: "Its only CPU is", 2: "Both CPUs are"}.get(cpus, f"All {cpus} CPUs are")
+    user, interrupts = _mean(states, "user"), _interrupts(states)
+    kernel = max(0.0, _mean(states, "system") - interrupts)
+    return (
+        f"This {node.role} is out of CPU time. {busy} busy: user programs use {user:.0f} %, the "
+        f"kernel on their behalf {kernel:.0f} %, interrupts {interrupts:.0f} %. "
+        f"{_named(window, filler, cpus)} Tuning interrupts will not help."
+    )
+
+
+def _filler(states: Mapping[str, CpuShare], probed: Probed) -> str:
+    """Return what fills a CPU that interrupts do not fill; else nothing."""
     user, interrupts = _mean(states, "user"), _interrupts(states)
     kernel = _mean(states, "system") - interrupts
     if user > max(kernel, interrupts):
-        what = "Programs fill it, and not interrupts"
-    elif kernel > interrupts and kernel > 2 * _threads_percent(probed):
-        what = "System calls and kernel threads fill it, and not interrupts"
-    else:
-        return ""
-    return (
-        f"{what}: `top -H` and `pidstat -t 1` name them. Move them to CPUs that serve no card, or "
-        "off this machine; spreading interrupts would not help."
-    )
+        return _USER
+    if kernel > interrupts and kernel > 2 * _threads_percent(probed):
+        return _KERNEL
+    return ""
+
+
+def _named(window: _Window, filler: str, cpus: int) -> str:
+    """Return a sentence that names the busiest programs, as shares of *cpus* CPUs."""
+    programs = [p for p in window.programs if filler != _USER or not p.kernel]
+    most = [p for p in programs[:_IN_SIGHT] if p.percent >= _BUSY_PROGRAM * cpus]
+    if sum(p.percent for p in most) < _EXPLAINED * cpus:
+        # What used the time has ended, or is many small programs.
+        return "`top -H` and `pidstat -t 1` name the programs."
+    *others, last = [f"{p.name} ({p.percent / cpus:.0f} %)" for p in most]
+    names = f"{', '.join(others)} and {last}" if others else last
+    be = "programs are" if others else "program is"
+    return f"The busiest {be} {names}, of {'one CPU' if cpus == 1 else 'all CPUs'}."
 
 
 def _interrupts(states: Mapping[str, CpuShare]) -> float:
@@ -165,35 +211,36 @@ def _mean(states: Mapping[str, CpuShare], name: str) -> float:
     return states[name].mean if name in states else 0.0
 
 
-def _backlog(node: NodeCpu, work: Work, _probed: Probed) -> tuple[str, str] | None:
-    if not work.softnet_dropped:
+def _backlog(window: _Window) -> tuple[str, str] | None:
+    dropped = window.work.softnet_dropped
+    if not dropped:
         return None
     return "backlog", (
-        f"A CPU's backlog limits this {node.role}: {work.softnet_dropped:,} packets found no room "
-        "in it. See `dirtune explain softirq/backlog-drops`."
+        f"The backlog of a CPU limits this {window.node.role}: it was full for {dropped:,} "
+        "packets, which were dropped. See `dirtune explain softirq/backlog-drops`."
     )
 
 
-def _ring(node: NodeCpu, work: Work, _probed: Probed) -> tuple[str, str] | None:
-    if not work.device_drops:
+def _ring(window: _Window) -> tuple[str, str] | None:
+    if not window.work.device_drops:
         return None
-    name, lost = max(work.device_drops.items(), key=lambda item: item[1])
+    name, lost = max(window.work.device_drops.items(), key=lambda item: item[1])
     return f"ring {name}", (
-        f"The receive ring of {name} limits this {node.role}: {lost:,} packets found no room in "
-        "it. See `dirtune explain nic/rx-ring-overflow`."
+        f"The receive ring of {name} limits this {window.node.role}: it was full for {lost:,} "
+        "packets, which were dropped. See `dirtune explain nic/rx-ring-overflow`."
     )
 
 
-def _locked(node: NodeCpu, _work: Work, probed: Probed) -> tuple[str, str] | None:
-    waits = lock_percent(probed)
+def _locked(window: _Window) -> tuple[str, str] | None:
+    waits = lock_percent(window.probed)
     if not waits:
         return None
     name, percent = next(iter(waits.items()))
     if percent < _LOCKED_PERCENT:
         return None
     return f"lock {name}", (
-        f"A lock limits this {node.role}: CPUs waited for {name} for {percent:.1f} % of one CPU's "
-        "time. `dirtune explain lock` lists what helps."
+        f"A lock limits this {window.node.role}: CPUs waited for {name} during {percent:.1f} % of "
+        "one CPU's time. `dirtune explain lock` lists the remedies."
     )
 
 
@@ -210,29 +257,28 @@ def _spent(node: NodeCpu, cpu: str) -> str:
 
 
 def _waste(work: Work) -> str:
-    dear = [waste for waste in work.wasted if waste.none and waste.cpu_percent >= _WASTE_PERCENT]
-    if not dear:
+    expensive = [w for w in work.wasted if w.none and w.cpu_percent >= _WASTE_PERCENT]
+    if not expensive:
         return ""
-    one = dear[0]
-    said = (
-        f"On irq {one.irq} the handlers of {' and '.join(one.handlers)} ran {one.none:,} times "
-        f"for nothing, {one.cpu_percent:.1f} % of a CPU"
+    most = expensive[0]
+    wasted = (
+        f"On irq {most.irq} the handlers of {' and '.join(most.handlers)} ran {most.none:,} times "
+        f"for nothing, {most.cpu_percent:.1f} % of a CPU"
     )
+    remedy = "`dirtune fix plan irq/shared-with-nic` shows the remedy."
     if work.forecast is None or work.forecast.ratio is None:
-        return f"{said}: `dirtune fix plan irq/shared-with-nic`."
+        return f"{wasted}. {remedy}"
     saved = 100 * (1 - work.forecast.ratio)
-    return (
-        f"{said}; separating the line should take {saved:.1f} % off each connection: "
-        "`dirtune fix plan irq/shared-with-nic`."
-    )
+    return f"{wasted}. A separate line should save {saved:.1f} % of CPU per connection. {remedy}"
 
 
 def _phases(work: Work) -> str:
     most = [phase for phase in work.phases if phase.name != PROBES][:_IN_SIGHT]
     if not most:
         return ""
-    parts = [f"{phase.name} ({phase.percent:.1f} %)" for phase in most]
-    return f"Most of its CPU time goes into {', '.join(parts)}, of one CPU."
+    first, *rest = [f"{phase.name} ({phase.percent:.1f} %" for phase in most]
+    parts = [f"{first} of one CPU)", *(f"{phase})" for phase in rest)]
+    return f"Most CPU time goes to {', '.join(parts)}."
 
 
 def _probes(probed: Probed) -> str:
@@ -243,6 +289,6 @@ def _shed(probed: Probed) -> Iterator[str]:
     for cost in probed.costs:
         if cost.shed:
             yield (
-                f"The {cost.probe} probe was taken off after {cost.seconds:.0f} s: the probes "
-                f"cost more than {probed.max_overhead_percent:g} % of a CPU."
+                f"The {cost.probe} probe was detached after {cost.seconds:.0f} s, because the "
+                f"probes cost more than {probed.max_overhead_percent:g} % of a CPU."
             )

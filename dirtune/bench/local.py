@@ -15,12 +15,14 @@ from dirtune.analyse.cpu import Sample
 from dirtune.analyse.lines import nic_actions
 from dirtune.analyse.probed import Probed
 from dirtune.analyse.profile import Profile
+from dirtune.analyse.programs import Program, by_program
 from dirtune.analyse.run import Role
 from dirtune.collect.interrupts import Interrupts, read_interrupts
 from dirtune.collect.ip_vs import read_ip_vs_stats_percpu
 from dirtune.collect.net import read_interfaces
 from dirtune.collect.net_dev import read_net_dev
 from dirtune.collect.pci import read_pci
+from dirtune.collect.processes import read_processes
 from dirtune.collect.softnet import read_softnet
 from dirtune.collect.stat import read_stat
 from dirtune.errors import NotPossible, ParseError, SourceMissing, SourceRefused
@@ -57,10 +59,15 @@ async def profile(
         probing.keep_within_budget()
         watch(samples)
 
+    host = LiveHost()
+    before, began = _have(read_processes, host), time.monotonic()
     probing.begin()
     samples, status = await _during(seconds, argv, each_second)
-    found = _judged(LiveHost(), samples, probing.finish())
-    return msgspec.structs.replace(found, command_status=status)
+    probed = probing.finish()
+    after, ended = _have(read_processes, host), time.monotonic()
+    programs = by_program(before, after, ended - began) if before and after else ()
+    profiled = _judged(host, samples, probed, programs)
+    return msgspec.structs.replace(profiled, command_status=status)
 
 
 async def _during(
@@ -81,7 +88,9 @@ async def _during(
             await process.wait()
 
 
-def _judged(host: Host, samples: tuple[Sample, ...], probed: Probed) -> Profile:
+def _judged(
+    host: Host, samples: tuple[Sample, ...], probed: Probed, programs: Sequence[Program]
+) -> Profile:
     role = Role.DIRECTOR if samples[0].ip_vs else Role.HOST
     node = cpu.node_cpu("local", role, samples)
     if node is None:
@@ -99,7 +108,7 @@ def _judged(host: Host, samples: tuple[Sample, ...], probed: Probed) -> Profile:
         nodes=(node,),
         work=done,
         probed=probed,
-        bottleneck=bottleneck.find(node, done, probed),
+        bottleneck=bottleneck.find(node, done, probed, programs),
     )
 
 

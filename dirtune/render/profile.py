@@ -1,5 +1,6 @@
-"""A profile as text: the verdict in words, the nodes, and what the director spent on what."""
+"""A profile as text: the verdict, the nodes, and where the director's CPU time went."""
 
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from dirtune.analyse.phases import by_module, top_symbols
@@ -12,11 +13,14 @@ from dirtune.escape import markdown as markdown_text
 from dirtune.escape import one_line
 from dirtune.render import cells
 from dirtune.render.cells import Marked
+from dirtune.render.figures import in_ratio, number
 
 _STATES = ("user", "system", "idle", "irq", "softirq", "steal")
 _MOST = 10
+_WIDTH = 80
+"""Columns of prose on a terminal; the tables are a little wider."""
 _FEW_CPUS = 8
-"""On all nodes together: more are shown only if asked for."""
+"""The CPUs of all nodes together up to which each is shown without `verbose`."""
 
 
 def table(profile: Profile, *, verbose: bool = False) -> str:
@@ -29,16 +33,19 @@ def markdown(profile: Profile, *, verbose: bool = False) -> str:
     return _document(profile, "github", verbose=verbose)
 
 
-def difference(found: Difference, *, markdown: bool) -> str:
-    """Return what changed between two profiles as a table."""
+def difference(profiles: Difference, *, markdown: bool) -> str:
+    """Return the figures of two profiles side by side as a table."""
     rows = [
-        (c.what, _number(c.before), _number(c.after), _number(c.ratio), c.unit)
-        for c in found.changes
+        (c.what, _number(c.before), _number(c.after), _ratio(c.ratio), c.unit)
+        for c in profiles.changes
     ]
     heads = ("figure", "before", "after", "ratio", "unit")
     style = "github" if markdown else "simple"
-    said = "One window beside one other: `dirtune tune` judges, this only shows."
-    return _page([_aligned(heads, rows, style, texts=1, last=True), said], style)
+    caution = (
+        "This compares one window with one other, so it cannot separate a change from noise; "
+        "`dirtune tune` can."
+    )
+    return _page([_aligned(heads, rows, style, texts=1, last=True), caution], style)
 
 
 def _document(profile: Profile, style: str, *, verbose: bool) -> str:
@@ -61,7 +68,7 @@ def _document(profile: Profile, style: str, *, verbose: bool) -> str:
 
 def _page(parts: Iterable[str], style: str) -> str:
     """Return tables as they are, and between them text that is cleaned line by line."""
-    clean = markdown_text if style == "github" else one_line
+    clean = markdown_text if style == "github" else _wrapped
     shown = (
         part if isinstance(part, Marked) else "\n".join(map(clean, part.split("\n")))
         for part in parts
@@ -70,20 +77,24 @@ def _page(parts: Iterable[str], style: str) -> str:
     return "\n\n".join(shown) + "\n"
 
 
+def _wrapped(line: str) -> str:
+    return textwrap.fill(one_line(line), _WIDTH, break_on_hyphens=False, break_long_words=False)
+
+
 def _load(profile: Profile) -> str:
     if profile.offered_rate is None or profile.reply_rate is None:
-        return f"{profile.seconds:g} s"
+        return f"Window: {profile.seconds:g} s"
     cost = profile.metrics.get("cpu_us_per_connection")
-    spent = "" if cost is None else f"; director {cost:.0f} us of CPU per connection"
+    spent = "" if cost is None else f"; the director took {cost:.0f} us of CPU per connection"
     offered, replies = profile.offered_rate, profile.reply_rate
-    return f"offered {offered:g} connections/s, replies {replies:.1f}/s{spent}"
+    return f"Load: {offered:g} connections/s offered, {replies:.1f} replies/s{spent}"
 
 
 def _nodes(profile: Profile, style: str) -> tuple[str, ...]:
     rows = [(n.node, n.role, *_row(n.states)) for n in profile.nodes]
     heads = ("node", "role", *(f"{state} %" for state in _STATES))
-    said = "Mean ± standard deviation; system contains irq and softirq."
-    return (_aligned(heads, rows, style, texts=2), said) if rows else ()
+    legend = "Mean ± standard deviation of 1 s samples; system includes irq and softirq."
+    return (_aligned(heads, rows, style, texts=2), legend) if rows else ()
 
 
 def _cpus(profile: Profile, style: str) -> tuple[str, ...]:
@@ -112,22 +123,22 @@ def _work_lines(work: Work) -> Iterator[str]:
         yield f"interrupts per packet: {work.interrupts_per_packet:.2f}"
     if work.softnet_dropped is not None:
         squeezed = work.softnet_squeezed
-        yield f"softnet: {work.softnet_dropped} dropped, {squeezed} squeezed"
+        yield f"softnet: {work.softnet_dropped} packets dropped, {squeezed} time squeezes"
     for name, lost in work.device_drops.items():
-        yield f"{name}: {lost} packets found no room in the ring"
+        yield f"{name}: {lost} packets dropped, because the receive ring was full"
     if work.forecast is not None:
         yield f"forecast: {_forecast(work)}"
 
 
 def _forecast(work: Work) -> str:
     assert work.forecast is not None
-    found = work.forecast
-    if found.ratio is None or found.interval is None:
-        return found.basis
-    low, high = found.interval
+    ratio, interval = work.forecast.ratio, work.forecast.interval
+    if ratio is None or interval is None:
+        return work.forecast.basis
+    low, high = interval
     return (
-        f"{found.ratio:.3f} times the CPU per connection with the lines separated "
-        f"({low:.3f} to {high:.3f}); {found.basis}"
+        f"separate lines would take {ratio:.3f} times the CPU per connection "
+        f"({low:.3f} to {high:.3f}); {work.forecast.basis}"
     )
 
 
@@ -180,7 +191,7 @@ def _handlers(probed: Probed, style: str) -> str:
         )
         for h in sorted(window.handlers, key=lambda h: (h.irq, -h.total_ns))
     ]
-    heads = ("irq", "handler", "calls", "IRQ_NONE", "us each", "% of a CPU")
+    heads = ("irq", "handler", "calls", "IRQ_NONE", "us per call", "% of a CPU")
     return _aligned(heads, rows, style, texts=2)
 
 
@@ -190,9 +201,9 @@ def _counts(probed: Probed, style: str) -> tuple[str, ...]:
         return ()
     rows = [(str(h.irq), h.handler, str(h.calls)) for h in counts.handlers]
     shown = _aligned(("irq", "handler", "calls"), rows, style, texts=2)
-    none = ", ".join(f"irq {irq}: {calls}" for irq, calls in counts.none.items() if calls)
-    said = f"calls that returned IRQ_NONE: {none}" if none else ""
-    return (shown, said, f"Source: {counts.source}; nothing was timed.")
+    none = ", ".join(f"{calls} on irq {irq}" for irq, calls in counts.none.items() if calls)
+    needless = f"Calls that returned IRQ_NONE: {none}." if none else ""
+    return (shown, needless, f"The source, {counts.source}, counts calls and does not time them.")
 
 
 def _threads(probed: Probed, style: str) -> str:
@@ -206,7 +217,7 @@ def _threads(probed: Probed, style: str) -> str:
         for t in probed.threads or ()
         if t.wakeups
     ]
-    heads = ("irq", "thread of", "wakeups", "% of a CPU")
+    heads = ("irq", "thread", "wakeups", "% of a CPU")
     return _aligned(heads, rows, style, texts=2) if rows else ""
 
 
@@ -214,7 +225,7 @@ def _locks(probed: Probed, style: str) -> str:
     if probed.locks is None:
         return ""
     if not probed.locks.locks:
-        return "locks: nobody waited for one"
+        return "Locks: no waits."
     rows = [
         (
             one.lock,
@@ -226,7 +237,7 @@ def _locks(probed: Probed, style: str) -> str:
         )
         for one in probed.locks.locks[:_MOST]
     ]
-    heads = ("lock", "kind", "caller", "waits", "us each", "% of a CPU")
+    heads = ("lock", "kind", "caller", "waits", "us per wait", "% of a CPU")
     return _aligned(heads, rows, style, texts=3)
 
 
@@ -234,18 +245,18 @@ def _drops(probed: Probed, style: str) -> str:
     if probed.drops is None:
         return ""
     if not probed.drops.drops:
-        return "drops: the kernel threw no packet away"
+        return "Drops: the kernel dropped no packet."
     rows = [(d.reason, d.location, str(d.packets)) for d in probed.drops.drops[:_MOST]]
-    return _aligned(("dropped for", "by", "packets"), rows, style, texts=2)
+    return _aligned(("drop reason", "function", "packets"), rows, style, texts=2)
 
 
 def _ipvs(probed: Probed) -> str:
     if probed.ipvs is None or not probed.ipvs.packets:
         return ""
-    each = probed.ipvs.total_ns / probed.ipvs.packets / 1000
+    us_per_packet = probed.ipvs.total_ns / probed.ipvs.packets / 1000
     return (
-        f"ip_vs_in_hook: {probed.ipvs.packets} packets, {probed.ipvs.forwarded} of them "
-        f"forwarded, {each:.1f} us each with the way to the device"
+        f"ip_vs_in_hook: {probed.ipvs.packets} packets, {probed.ipvs.forwarded} forwarded; "
+        f"{us_per_packet:.1f} us per packet, including the hand-over to the device"
     )
 
 
@@ -263,12 +274,12 @@ def _softirqs(window: SoftirqWindow | None, style: str) -> tuple[str, ...]:
         )
         for one in window.softirqs
     ]
-    heads = ("softirq", "cpu", "runs", "us each", "% of a CPU", "delay us")
+    heads = ("softirq", "cpu", "runs", "us per run", "% of a CPU", "us delay")
     polls = [
         (n.device or "backlog", str(n.polls), str(n.packets), str(n.exhausted))
         for n in window.napi
     ]
-    napi = _aligned(("poll of", "polls", "packets", "budget used up"), polls, style, texts=1)
+    napi = _aligned(("NAPI device", "polls", "packets", "budget exhausted"), polls, style, texts=1)
     return (_aligned(heads, rows, style, texts=1), napi)
 
 
@@ -292,33 +303,35 @@ def _cost(probed: Probed, style: str) -> Iterator[str]:
             "" if cost.ns is None else str(cost.events),
             f"{cost.ns / cost.events:.0f}" if cost.ns is not None and cost.events else "",
             "" if cost.percent is None else f"{cost.percent:.3f}",
-            f"taken off after {cost.seconds:.0f} s" if cost.shed else "",
+            f"detached after {cost.seconds:.0f} s" if cost.shed else "",
         )
         for cost in probed.costs
     ]
-    heads = ("probe", "attached by", "events", "ns each", "% of a CPU", "")
+    heads = ("probe", "attached by", "events", "ns per event", "% of a CPU", "")
     if rows:
         yield _aligned(heads, rows, style, texts=2, last=True)
     if rows and all(cost.ns is None for cost in probed.costs):
         yield (
-            "What the probes cost is not known, and no budget could be kept: this kernel has "
-            "no statistics of BPF programs (Linux 5.8)."
+            "The probes' cost is unknown and was not limited, because there are no statistics of "
+            "BPF programs here; they need Linux 5.8 and libbpf."
         )
     if probed.own_ns is not None and probed.seconds:
         yield f"dirtune's own process: {probed.own_ns / probed.seconds / 1e7:.2f} % of a CPU"
 
 
 def _notes(profile: Profile) -> str:
-    said = []
-    if any(node.source == "cgroup" for node in profile.nodes):
-        names = ", ".join(node.node for node in profile.nodes if node.source == "cgroup")
-        said.append(f"Control group accounting, idle is the rest of their CPUs: {names}.")
+    notes = []
+    grouped = ", ".join(node.node for node in profile.nodes if node.source == "cgroup")
+    if grouped:
+        notes.append(
+            f"CPU times of a control group, with the rest of its CPUs as idle: {grouped}."
+        )
     if profile.missing:
         names = ", ".join(profile.missing)
-        said.append(f"No CPU times (a container that does not see its control group): {names}.")
+        notes.append(f"No CPU times, because the container cannot see its control group: {names}.")
     if profile.validity not in {None, Validity.VALID}:
-        said.append(f"Not valid ({profile.validity}): {profile.reason}.")
-    return "\n".join(map(one_line, said))
+        notes.append(f"The trial is not valid ({profile.validity}): {profile.reason}.")
+    return "\n".join(map(one_line, notes))
 
 
 def _row(states: dict[str, CpuShare]) -> tuple[str, ...]:
@@ -327,7 +340,11 @@ def _row(states: dict[str, CpuShare]) -> tuple[str, ...]:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+    return "" if value is None else number(value)
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else in_ratio(value)
 
 
 def _aligned(

@@ -327,7 +327,7 @@ def test_a_budget_is_kept_by_taking_probes_off(loaded):
 
     assert all(cost["shed"] for cost in found["probed"]["costs"])
     assert all(cost["seconds"] < 5 for cost in found["probed"]["costs"])
-    assert "was taken off" in found["bottleneck"]["paragraph"]
+    assert "was detached" in found["bottleneck"]["paragraph"]
     assert found["probed"]["handlers"]["seconds"] < 5
 
 

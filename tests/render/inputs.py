@@ -315,7 +315,7 @@ COUNTS_ALONE = replace(
         threads=(IrqThreadTime(10, "eth0", 7, 30_000_000),),
         locks=LockWindow(10.0, ()),
         drops=DropWindow(10.0, ()),
-        costs=(ProbeCost("irq", "tracefs", 10.0, None, None),),
+        costs=(ProbeCost("locks", "tracepoints", 10.0, None, None),),
     ),
 )
 PROFILES_DIFFER = profile_difference.of(

@@ -99,8 +99,9 @@ def test_a_profile_shows_names_and_obeys_none(verbose):
     text = profile.table(hostile(PROFILE), verbose=verbose)
     clean(text)
     assert r"\x1b[31m" in text
-    # A newline in a name makes no row of its own.
-    assert len(text.splitlines()) == len(profile.table(PROFILE, verbose=verbose).splitlines())
+    # A newline in a name makes no row and no paragraph of its own.
+    assert text.count("\n\n") == profile.table(PROFILE, verbose=verbose).count("\n\n")
+    assert not [line for line in text.splitlines() if line.startswith("#")]
 
     shown = profile.markdown(hostile(PROFILE), verbose=verbose)
     clean(shown)

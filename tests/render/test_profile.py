@@ -85,5 +85,5 @@ def test_the_difference_of_two_profiles():
     assert (changes["phase IPVS"].before, changes["phase IPVS"].after) == (6.0, None)
     assert changes["lb1 idle"].ratio == 1.0
     shown = cells(profile.difference(PROFILES_DIFFER, markdown=False))
-    assert "CPU per connection 75 60 0.8 us" in shown
+    assert "CPU per connection 75 60 0.800 us" in shown
     assert "phase IPVS 6 % of a CPU" in shown

@@ -1,0 +1,41 @@
+"""The CPU time of programs and kernel threads between two readings of all processes. Pure.
+
+A program that ended before the second reading is missing: nothing tells what it used.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dirtune.analyse.cpu import USER_HZ
+from dirtune.collect.processes import Process
+
+
+class Program(NamedTuple):
+    """All processes of one name."""
+
+    name: str
+    """As /proc/PID/stat has it: up to 15 characters, chosen by the process itself."""
+    kernel: bool
+    """Whether they are threads of the kernel."""
+    percent: float
+    """User and system time as a share of one CPU: 200 is two CPUs."""
+
+
+def by_program(
+    before: Sequence[Process], after: Sequence[Process], seconds: float
+) -> tuple[Program, ...]:
+    """Return the programs that used CPU time in the *seconds* between, the busiest first."""
+    earlier = {(process.pid, process.name): process.ticks for process in before}
+    ticks: Counter[tuple[str, bool]] = Counter()
+    for process in after:
+        then = earlier.get((process.pid, process.name), 0)
+        # Fewer ticks than before: the number was given to a new process, which began at 0.
+        used = process.ticks - then if process.ticks >= then else process.ticks
+        ticks[process.name, process.kernel] += used
+    share = 100 / USER_HZ / seconds
+    return tuple(
+        Program(name, kernel, share * total)
+        for (name, kernel), total in ticks.most_common()
+        if total
+    )
