@@ -4,6 +4,7 @@ A sample is read straight from a host, from a recorded tree, from an archive (di
 or from the text that a script printed on another machine (dirtune/fetch.py).
 """
 
+import enum
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -50,7 +51,7 @@ from dirtune.collect.cpuinfo import CpuInfo
 from dirtune.collect.cpus import Cpus
 from dirtune.collect.ethtool import Card
 from dirtune.collect.interrupts import Interrupts
-from dirtune.collect.ip_vs import Service, Stats
+from dirtune.collect.ip_vs import Forward, Service, Stats
 from dirtune.collect.ipvs_netlink import Ipvs
 from dirtune.collect.irq_threads import IrqThread
 from dirtune.collect.kernel import Kernel
@@ -73,15 +74,27 @@ from dirtune.errors import ParseError, SourceMissing, SourceRefused
 from dirtune.host import Host
 
 
+class Role(enum.StrEnum):
+    """The part that a host plays for the services of a director."""
+
+    DIRECTOR = "director"
+    BACKUP = "backup"
+    """A director that holds none of its services' addresses."""
+    REAL_SERVER = "real-server"
+    CLIENT = "client"
+    HOST = "host"
+    """A host that plays none of these parts."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A host's part in a cluster, as a plan or its director tells it."""
 
-    role: str
-    """director, real-server or client."""
+    role: Role
+    """Director, real server or client."""
     vips: tuple[str, ...] = ()
-    forward: str | None = None
-    """How the director forwards to this real server: Masq, Tunnel or Route; None if unknown.
+    forward: Forward | None = None
+    """How the director forwards to this real server; None if unknown.
 
     Where services reach it in several ways, the one that asks most of it.
     """
@@ -94,7 +107,7 @@ class Place:
     """Connections/s that this client is to offer; None without a plan."""
     concurrency: int | None = None
     """Connections it is to hold at once."""
-    others: frozenset[str] = frozenset()
+    others: frozenset[Forward] = frozenset()
     """Further ways in which the director forwards to this real server."""
 
 

@@ -26,7 +26,7 @@ from dirtune.change.plan import (
     SwitchOn,
     Unbind,
 )
-from dirtune.checks import roles
+from dirtune.checks import Role, roles
 from dirtune.collect.routes import route_to
 from dirtune.lvs.change import DrainIpvs, EditIpvs
 from dirtune.settings import Risk
@@ -122,7 +122,7 @@ def vrrp(snapshot: Snapshot) -> str | None:
         return None
     names = {process.name for process in snapshot.processes if not process.kernel}
     program = next((n for n in _VRRP if any(each.startswith(n) for each in names)), None)
-    if program is None or "backup" in roles(snapshot):
+    if program is None or Role.BACKUP in roles(snapshot):
         return None
     if snapshot.services and snapshot.addresses is not None:
         return f"would interrupt a VRRP master: {program} runs and the virtual addresses are here"

@@ -21,18 +21,15 @@ from dirtune import nearest
 from dirtune.analyse import rates
 from dirtune.settings import Risk as Risk
 from dirtune.settings import Setting
+from dirtune.snapshot import Role as Role
 from dirtune.snapshot import Snapshot
 
 # Packets per second below which a director is idle and its rates mean little.
 _IDLE_PPS = 1000
+_PROBED = frozenset({"handlers", "locks", "softirq_window"})
 _NOT_PROBED = "no probe measured this: run `dirtune audit --probe`"
-_ABSENT = {
-    "handlers": _NOT_PROBED,
-    "locks": _NOT_PROBED,
-    "softirq_window": _NOT_PROBED,
-}
 # The field that shows whether a host has a role, where no plan does.
-_SHOWN_BY = {"director": "services", "real-server": "interface_addresses"}
+_SHOWN_BY = {Role.DIRECTOR: "services", Role.REAL_SERVER: "interface_addresses"}
 # What a check has of a second sample.
 _SECOND_SAMPLE = frozenset({"earlier", "seconds"})
 _LOOPBACK = "127."
@@ -64,6 +61,29 @@ class Status(enum.StrEnum):
     INCONCLUSIVE = "inconclusive"
     NOT_APPLICABLE = "not-applicable"
     ERROR = "error"
+
+
+class Cause(enum.Enum):
+    """The cause that keeps a check from deciding on a host; the reason is its text for people."""
+
+    IDLE = enum.auto()
+    """Too little traffic for rates to mean anything."""
+    ONE_SAMPLE = enum.auto()
+    """Counters were read once, so how fast they rise is unknown."""
+    NOT_PROBED = enum.auto()
+    """Only a probe measures it, and none was asked for."""
+    NOT_COMPARED = enum.auto()
+    """Only the other nodes of the cluster tell it, and they were not read."""
+    UNREAD = enum.auto()
+    """A source is missing on this host, or could not be read."""
+    UNCLEAR = enum.auto()
+    """The sources were read and leave it open."""
+    OTHER_ROLE = enum.auto()
+    """The check is for hosts of another role."""
+    NOTHING_TO_JUDGE = enum.auto()
+    """The host has nothing of the kind that the check is about."""
+    FAILED = enum.auto()
+    """The check itself raised an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +137,7 @@ class Undecided:
 
     status: Status
     reason: str
+    cause: Cause
 
 
 Verdicts = Iterator[Finding | Undecided]
@@ -129,10 +150,10 @@ class Cluster:
 
     nodes: Mapping[str, Snapshot]
     """Nodes that were read."""
-    unread: Mapping[str, str] = field(default_factory=dict)
+    unread: Mapping[str, Role] = field(default_factory=dict)
     """Nodes that could not be read, with the role that the plan gives them."""
 
-    def role(self, role: str) -> Mapping[str, Snapshot]:
+    def role(self, role: Role) -> Mapping[str, Snapshot]:
         """Return the nodes that have *role*, by name."""
         return {name: node for name, node in self.nodes.items() if role in roles(node)}
 
@@ -148,7 +169,7 @@ class Check:
     """A: read in kernel source or reproduced; B: documented by vendors; C: an expert's rule."""
     needs: tuple[str, ...]
     """Snapshot fields without which the function is not called."""
-    roles: frozenset[str]
+    roles: frozenset[Role]
     """Roles it is meant for; empty means any."""
     traffic: bool
     """Whether it judges rates, and so needs two samples with traffic between them."""
@@ -181,6 +202,8 @@ class Outcome:
     status: Status
     reason: str | None = None
     findings: tuple[Finding, ...] = ()
+    cause: Cause | None = None
+    """None where the check was decided."""
 
     @property
     def severity(self) -> Severity | None:
@@ -195,7 +218,7 @@ def check(  # noqa: PLR0913  (all by name: the facts that the engine needs)
     severity: Severity,
     trust: str,
     needs: tuple[str, ...] = (),
-    roles: tuple[str, ...] = (),
+    roles: tuple[Role, ...] = (),
     traffic: bool = False,
     mends: bool = False,
 ) -> Callable[[Callable[Concatenate[Snapshot, ...], Verdicts]], Check]:
@@ -232,24 +255,29 @@ def cross_check(
     )
 
 
-def inconclusive(reason: str) -> Undecided:
+def inconclusive(reason: str, cause: Cause = Cause.UNCLEAR) -> Undecided:
     """Say that the check's sources were read and do not decide it."""
-    return Undecided(Status.INCONCLUSIVE, reason)
+    return Undecided(Status.INCONCLUSIVE, reason, cause)
 
 
 def one_sample() -> Undecided:
     """Say that rates take two samples."""
-    return inconclusive("rates need two samples, and only one was taken")
+    return inconclusive("rates need two samples, and only one was taken", Cause.ONE_SAMPLE)
 
 
-def skipped(reason: str) -> Undecided:
+def uncounted(snapshot: Snapshot, reason: str) -> Undecided:
+    """Say that it is unknown how much a counter rose, for which a second sample may be missing."""
+    return inconclusive(reason, Cause.UNCLEAR if snapshot.earlier else Cause.ONE_SAMPLE)
+
+
+def skipped(reason: str, cause: Cause = Cause.UNREAD) -> Undecided:
     """Say that a source of the check was not read."""
-    return Undecided(Status.SKIPPED, reason)
+    return Undecided(Status.SKIPPED, reason, cause)
 
 
-def not_applicable(reason: str) -> Undecided:
+def not_applicable(reason: str, cause: Cause = Cause.NOTHING_TO_JUDGE) -> Undecided:
     """Say that the check is not about a host like this one."""
-    return Undecided(Status.NOT_APPLICABLE, reason)
+    return Undecided(Status.NOT_APPLICABLE, reason, cause)
 
 
 def all_checks() -> tuple[Check, ...]:
@@ -305,14 +333,14 @@ def run_cross(checks: tuple[Check, ...], cluster: Cluster) -> tuple[Outcome, ...
     comparisons = ((check, check.cross) for check in checks)
     if not cluster.nodes:
         return tuple(
-            Outcome(check, Status.SKIPPED, "no node of the cluster could be read")
+            _undecided(check, skipped("no node of the cluster could be read"))
             for check, cross in comparisons
             if cross
         )
     return tuple(_outcome(check, cross, cluster) for check, cross in comparisons if cross)
 
 
-def roles(snapshot: Snapshot) -> tuple[str, ...]:
+def roles(snapshot: Snapshot) -> tuple[Role, ...]:
     """Return the roles of this host, by its plan and the snapshot.
 
     The roles are: director, and backup beside it where the host holds none of its services'
@@ -321,10 +349,10 @@ def roles(snapshot: Snapshot) -> tuple[str, ...]:
     """
     found = [snapshot.place.role] if snapshot.place else []
     if snapshot.services:
-        found += ["director", *(["backup"] if _holds_no_vip(snapshot) else [])]
+        found += [Role.DIRECTOR, *([Role.BACKUP] if _holds_no_vip(snapshot) else [])]
     elif not found and held_quietly(snapshot):
-        found.append("real-server")
-    return tuple(dict.fromkeys(found)) or ("host",)
+        found.append(Role.REAL_SERVER)
+    return tuple(dict.fromkeys(found)) or (Role.HOST,)
 
 
 def held_quietly(snapshot: Snapshot) -> tuple[str, ...]:
@@ -350,27 +378,31 @@ def _holds_no_vip(snapshot: Snapshot) -> bool:
 
 def _run_one(check: Check, snapshot: Snapshot) -> Outcome:
     if check.function is None:
-        return Outcome(
-            check, Status.SKIPPED, "this check compares nodes: run `dirtune audit --cluster PLAN`"
-        )
+        reason = "this check compares nodes: run `dirtune audit --cluster PLAN`"
+        return _undecided(check, skipped(reason, Cause.NOT_COMPARED))
     undecided = _before(check, snapshot)
     if undecided:
-        return Outcome(check, undecided.status, undecided.reason)
+        return _undecided(check, undecided)
     given = {name: getattr(snapshot, name) for name in check.given}
     return _outcome(check, functools.partial(check.function, **given), snapshot)
+
+
+def _undecided(check: Check, verdict: Undecided) -> Outcome:
+    return Outcome(check, verdict.status, verdict.reason, cause=verdict.cause)
 
 
 def _outcome(check: Check, judge: Callable[[_T], Verdicts], what: _T) -> Outcome:
     try:
         verdicts = tuple(judge(what))
     except Exception as error:  # noqa: BLE001  (one broken check must not take the audit with it)
-        return Outcome(check, Status.ERROR, f"{type(error).__name__}: {error}")
+        reason = f"{type(error).__name__}: {error}"
+        return Outcome(check, Status.ERROR, reason, cause=Cause.FAILED)
     findings = tuple(v for v in verdicts if isinstance(v, Finding))
     if findings:
         return Outcome(check, Status.FINDING, None, findings)
     for verdict in verdicts:
         if isinstance(verdict, Undecided):
-            return Outcome(check, verdict.status, verdict.reason)
+            return _undecided(check, verdict)
     return Outcome(check, Status.PASSED)
 
 
@@ -392,12 +424,16 @@ def _of_another_role(check: Check, snapshot: Snapshot) -> Undecided | None:
     unknown = [name for name in fields if getattr(snapshot, name) is None]
     if unknown and snapshot.place is None:
         return _skipped(unknown[0], snapshot)
-    return not_applicable(f"this host is not a {' or '.join(sorted(check.roles))}")
+    reason = f"this host is not a {' or '.join(sorted(check.roles))}"
+    return not_applicable(reason, Cause.OTHER_ROLE)
 
 
 def _skipped(name: str, snapshot: Snapshot) -> Undecided:
-    why = _ABSENT.get(name, f"the record holds no {name}")
-    return Undecided(Status.SKIPPED, snapshot.errors.get(name, why))
+    if name in snapshot.errors:
+        return skipped(snapshot.errors[name])
+    if name in _PROBED:
+        return skipped(_NOT_PROBED, Cause.NOT_PROBED)
+    return skipped(f"the record holds no {name}")
 
 
 def _idle(snapshot: Snapshot) -> Undecided | None:
@@ -410,7 +446,8 @@ def _idle(snapshot: Snapshot) -> Undecided | None:
     if per_second < _IDLE_PPS:
         return inconclusive(
             f"the host is idle at {per_second:.0f} packets/s; rates are judged from {_IDLE_PPS:,} "
-            "packets/s on"
+            "packets/s on",
+            Cause.IDLE,
         )
     return None
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
 from dirtune import checks
-from dirtune.checks import Check, Cluster, Outcome, Severity
+from dirtune.checks import Check, Cluster, Outcome, Role, Severity
 from dirtune.checks.accepted import Accepted
 from dirtune.snapshot import Snapshot
 
@@ -26,7 +26,7 @@ class Audit:
     """The outcomes of one host's checks."""
 
     host: HostDocument
-    roles: tuple[str, ...]
+    roles: tuple[Role, ...]
     outcomes: tuple[Outcome, ...]
     known: int = 0
     """Findings left out because an earlier audit had them."""

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from dirtune.checks.realserver import rules_with
-from dirtune.snapshot import Place, Snapshot
+from dirtune.collect.ip_vs import Forward
+from dirtune.snapshot import Place, Role, Snapshot
 
 _SOURCE_NAT = frozenset({"MASQUERADE", "SNAT", "masquerade", "snat"})
 _NAT_MODULES = frozenset({"nf_nat", "iptable_nat", "ip_tables", "nf_tables", "nft_masq"})
 # The forwarding methods, the one that demands most of a server first.
-_DEMANDING = ("Tunnel", "Route", "Masq")
+_DEMANDING = (Forward.TUNNEL, Forward.ROUTE, Forward.MASQ)
 
 
 def places(
@@ -33,7 +34,7 @@ def places(
     clients = frozenset(
         address
         for name, place in derived.items()
-        if place.role == "client" and name in nodes
+        if place.role == Role.CLIENT and name in nodes
         for address in own_addresses(nodes[name])
     )
     known = own_addresses(director) if director else frozenset()
@@ -69,10 +70,10 @@ def _served(director: Snapshot, node: Snapshot) -> Place | None:
     if forward is None:
         return None
     vips = dict.fromkeys(vip for how, vip in uses if how == forward and vip is not None)
-    return Place("real-server", tuple(vips), forward, others=frozenset(ways - {forward}))
+    return Place(Role.REAL_SERVER, tuple(vips), forward, others=frozenset(ways - {forward}))
 
 
-def _uses(director: Snapshot, own: frozenset[str]) -> Iterator[tuple[str, str | None]]:
+def _uses(director: Snapshot, own: frozenset[str]) -> Iterator[tuple[Forward, str | None]]:
     for service in director.services or ():
         for destination in service.destinations:
             # A virtual address that a real server of DR holds as well is no destination.

@@ -1,4 +1,4 @@
-"""Diagnose a director, read-only: findings with evidence, why, and the fix."""
+"""Diagnose a director without changing it: findings with evidence, reason and fix."""
 
 import json
 import shutil
@@ -17,39 +17,107 @@ from dirtune.cli import _amount, _output
 from dirtune.cli._options import one_of
 from dirtune.jobs import audits, snapshots
 from dirtune.render import audit as render
+from dirtune.snapshot import Role
 
 _PATH = click.Path(path_type=Path)
 _FORMATS = ("table", "json", "markdown", "prometheus")
+_ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
 
 
 @click.command()
 @click.option(
-    "--probe", type=_amount.WINDOW, is_flag=False, flag_value=5.0, metavar="[SECONDS]",
-    help="Measure interrupt handlers with eBPF (5 s); all else only reads.",
-)  # fmt: skip
-@click.option("--host", "hosts", multiple=True, metavar="HOST|@FILE", help="Audit over SSH.")
-@click.option("--cluster", type=_PATH, help="Audit every node of a plan, and compare them.")
-@click.option("--root", type=_PATH, help="A recorded tree instead of /.")
-@click.option("--from", "archive", type=_PATH, help="A snapshot's file.")
-@click.option("--diff", nargs=2, metavar="A B", help="What differs: trees, snapshots or hosts.")
+    "--probe",
+    type=_amount.WINDOW,
+    is_flag=False,
+    flag_value=5.0,
+    metavar="[SECONDS]",
+    help="Also measure interrupt handlers, softirqs and locks with eBPF, for SECONDS or 5 s. "
+    "Without --probe dirtune only reads.",
+)
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="HOST|@FILE",
+    help="Audit HOST over SSH, or each host that FILE lists. Repeatable.",
+)
+@click.option(
+    "--cluster",
+    type=_PATH,
+    metavar="PLAN",
+    help="Audit every node of PLAN, and compare the nodes with each other.",
+)
+@click.option("--root", type=_PATH, metavar="DIR", help="Read the recorded tree DIR instead of /.")
+@click.option(
+    "--from",
+    "archive",
+    type=_PATH,
+    metavar="FILE",
+    help="Read FILE, which `dirtune snapshot` wrote.",
+)
+@click.option(
+    "--diff",
+    nargs=2,
+    metavar="A B",
+    help="Compare two directors instead: recorded trees, snapshots or hosts.",
+)
 @click.option(
     "--interval",
     type=_amount.SECONDS,
     default=2.0,
     show_default=True,
-    help="Between two samples.",
+    metavar="SECONDS",
+    help="Wait SECONDS between the two samples.",
+)
+@click.option("--role", type=click.Choice(_ROLES), help="Treat the hosts as this role.")
+@click.option(
+    "--select",
+    multiple=True,
+    metavar="PREFIX",
+    help="Run only checks whose id starts with PREFIX. Repeatable.",
 )
 @click.option(
-    "--role", type=click.Choice(["director", "real-server", "client"]), help="Of these hosts."
+    "--ignore",
+    multiple=True,
+    metavar="PREFIX",
+    help="Skip checks whose id starts with PREFIX. Repeatable.",
 )
-@click.option("--select", multiple=True, help="Only checks that begin so.")
-@click.option("--ignore", multiple=True, help="No checks that begin so.")
-@click.option("--config", type=_PATH, help="Waivers; default: /etc/dirtune, ~/.config/dirtune.")
-@click.option("--baseline", type=_PATH, help="An audit's JSON: only what is new counts.")
-@click.option("--fail-on", type=click.Choice([s.value for s in Severity]), default="high")
-@click.option("--format", type=click.Choice(_FORMATS), default="table")
-@click.option("--output", type=_PATH, help="Write the metrics of prometheus there, at once.")
-@click.option("-v", "--verbose", is_flag=True, help="What passed and what was skipped, too.")
+@click.option(
+    "--config",
+    type=_PATH,
+    metavar="FILE",
+    help="Read waivers from FILE instead of /etc/dirtune/dirtune.toml and "
+    "~/.config/dirtune/dirtune.toml.",
+)
+@click.option(
+    "--baseline",
+    type=_PATH,
+    metavar="FILE",
+    help="Count only findings that FILE, the JSON of an earlier audit, does not hold.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice([severity.value for severity in Severity]),
+    default=Severity.HIGH.value,
+    show_default=True,
+    help="Exit with status 1 if a finding is this severe or more.",
+)
+@click.option(
+    "--format",
+    type=click.Choice(_FORMATS),
+    default="table",
+    show_default=True,
+    help="Print the result in this format.",
+)
+@click.option(
+    "--output",
+    type=_PATH,
+    metavar="FILE",
+    help="Write the metrics of --format prometheus to FILE, which is replaced in one step.",
+)
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Also list the checks that passed or were skipped."
+)
 def command(
     probe: float | None,
     hosts: tuple[str, ...],
@@ -68,19 +136,32 @@ def command(
     output: Path | None,
     verbose: bool,
 ) -> None:
-    """Check a host against the catalogue and say what is wrong, why, and what to do.
+    r"""Check a director for misconfiguration and bottlenecks; print findings and their fixes.
 
-    Exit status 1 if a finding is at or above --fail-on, or if the two of --diff differ.
+    Exit status: 0 if no finding is as severe as --fail-on, 1 if one is or if the two directors of
+    --diff differ, 2 if a host could not be audited.
+
+    \b
+    Examples:
+      dirtune audit
+      dirtune audit --host lb1 --probe 10
+      dirtune audit --cluster plan.toml --fail-on medium
+      dirtune audit --diff lb1.tar.gz lb2.tar.gz
     """
     one_of(**{"host": hosts, "root": root, "from": archive, "diff": diff})
     source = snapshots.Source(root, archive, interval=interval)
     if diff:
         sys.exit(_differ(diff, source, format))
     accepted = audits.acceptance(config, baseline)
-    options = audits.Options(audits.wanted(select, ignore), accepted, probe, role)
+    options = audits.Options(
+        audits.wanted(select, ignore), accepted, probe, Role(role) if role else None
+    )
     if cluster is not None:
         if hosts or role or root or archive:
-            raise click.UsageError("--cluster names hosts and roles itself")
+            raise click.UsageError(
+                "--cluster takes hosts and roles from its plan. "
+                "Leave out --host, --role, --root and --from."
+            )
         report = audits.of_cluster(cluster, interval, options)
     else:
         names = snapshots.hosts_in(hosts)
@@ -92,15 +173,15 @@ def command(
 def _differ(names: tuple[str, str], source: snapshots.Source, format: str) -> int:
     from dirtune.render import difference
 
-    found = audits.of_two(names, source)
+    comparison = audits.of_two(names, source)
     if format == "prometheus":
-        raise click.UsageError("--diff has no metrics; take table, json or markdown")
+        raise click.UsageError("--diff has no metrics. Use --format table, json or markdown.")
     if format == "json":
-        _output.result(json.dumps(difference.document(found, names), indent=2), format)
+        _output.result(json.dumps(difference.document(comparison, names), indent=2), format)
     else:
         show = difference.markdown if format == "markdown" else difference.text
-        _output.result(show(found, names))
-    return 1 if found.differences else 0
+        _output.result(show(comparison, names))
+    return 1 if comparison.differences else 0
 
 
 def _status(report: Report, fail_on: Severity) -> int:
@@ -115,7 +196,7 @@ def _show(report: Report, format: str, output: Path | None, *, verbose: bool) ->
     if format == "prometheus":
         _metrics(report, output)
     elif output is not None:
-        raise click.UsageError("--output goes with --format prometheus")
+        raise click.UsageError("--output needs --format prometheus.")
     elif format == "json":
         _output.result(json.dumps(_document(report), indent=2), format)
     elif format == "markdown":
@@ -136,8 +217,8 @@ def _metrics(report: Report, output: Path | None) -> None:
 
     from dirtune.render import prometheus
 
-    found = prometheus.registry(report, time.time())
+    metrics = generate_latest(prometheus.registry(report, time.time()))
     if output is None:
-        _output.result(generate_latest(found), end="")
+        _output.result(metrics, end="")
         return
-    writing.replace(output, generate_latest(found))
+    writing.replace(output, metrics)

@@ -1,4 +1,4 @@
-"""Explain one check: what it looks at, why it matters, what to do; without one, list them."""
+"""Explain what one check reports, why it matters and what to do, or list all checks."""
 
 import json
 
@@ -12,17 +12,26 @@ from dirtune.render import catalogue
 
 @click.command()
 @click.argument("check", required=False)
-@click.option("--format", type=click.Choice(["table", "json", "markdown"]), default="table")
+@click.option(
+    "--format",
+    type=click.Choice(["table", "json", "markdown"]),
+    default="table",
+    show_default=True,
+    help="Print the result in this format.",
+)
 def command(check: str | None, format: str) -> None:
-    """Print the page of CHECK; without CHECK, the list of all."""
+    """Explain what CHECK reports, why it matters and what to do; without CHECK, list all checks.
+
+    Example: dirtune explain irq/shared-with-nic
+    """
     if check is not None and (refusal := checks.no_such(check)):
         raise NotPossible(refusal)
-    wanted = tuple(c for c in checks.all_checks() if check in (None, c.id))
+    pages = tuple(c for c in checks.all_checks() if check in (None, c.id))
     if format == "json":
-        _output.result(json.dumps(catalogue.document(wanted), indent=2), format)
+        _output.result(json.dumps(catalogue.document(pages), indent=2), format)
     elif check is not None:
-        _output.result(catalogue.page(wanted[0]))
+        _output.result(catalogue.page(pages[0]))
     elif format == "markdown":
-        _output.result(catalogue.book(wanted), end="")
+        _output.result(catalogue.book(pages), end="")
     else:
-        _output.result(catalogue.listing(wanted))
+        _output.result(catalogue.listing(pages))

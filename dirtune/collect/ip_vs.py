@@ -6,6 +6,7 @@ decimal. The files exist only while ip_vs is loaded, and reading them loads noth
 persistent service is in jiffies, whose length the file does not say.
 """
 
+import enum
 import ipaddress
 import re
 from dataclasses import dataclass, replace
@@ -26,14 +27,27 @@ _BESIDE = "/proc/net/snmp"
 SOURCES = (SOURCE, STATS_SOURCE, _BESIDE)
 
 
+class Forward(enum.StrEnum):
+    """How packets get to a real server, in the words of ip_vs_fwd_name() (ip_vs_conn.c)."""
+
+    MASQ = "Masq"
+    """NAT: the answers come back through the director."""
+    LOCAL = "Local"
+    """This host answers."""
+    TUNNEL = "Tunnel"
+    ROUTE = "Route"
+    """Direct routing."""
+    BYPASS = "Bypass"
+    """Past the service, to the address that the client asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """One real server of a service."""
 
     address: str
     port: int
-    forward: str
-    """Masq, Local, Tunnel, Route or Bypass."""
+    forward: Forward
     weight: int
     active: int
     """Connections in ESTABLISHED (`ActiveConn`)."""
@@ -218,7 +232,8 @@ def _service(cells: list[str]) -> Service:
 
 def _destination(cells: list[str]) -> Destination:
     address, port = _split(cells[1])
-    return Destination(address, port, cells[2], int(cells[3]), int(cells[4]), int(cells[5]))
+    forward = Forward(cells[2])
+    return Destination(address, port, forward, int(cells[3]), int(cells[4]), int(cells[5]))
 
 
 def _split(text: str) -> tuple[str, int]:

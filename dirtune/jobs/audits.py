@@ -17,7 +17,7 @@ from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseErro
 from dirtune.formats import from_json
 from dirtune.jobs import notes, snapshots, waivers
 from dirtune.jobs.snapshots import Source
-from dirtune.snapshot import Place, Snapshot, with_probes
+from dirtune.snapshot import Place, Role, Snapshot, with_probes
 
 _PROBES = ("irq", "softirq", "locks")
 """What the checks that want a probe want."""
@@ -30,7 +30,7 @@ class Options:
     wanted: tuple[Check, ...]
     accepted: Accepted
     probe: float | None = None
-    role: str | None = None
+    role: Role | None = None
 
 
 def wanted(select: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[Check, ...]:

@@ -3,22 +3,19 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from dirtune.checks import Outcome, Status
+from dirtune.checks import Cause, Outcome, Role, Status
 
 _DECIDED = frozenset({Status.FINDING, Status.PASSED})
 _UNDECIDED = frozenset({Status.SKIPPED, Status.INCONCLUSIVE, Status.ERROR})
-# Why a check could not be decided, by what its reason holds; the first that fits.
-_CAUSES = (
-    ("idle", "for too little traffic"),
-    ("sample", "for want of a second sample"),
-    ("--probe", "without --probe"),
-    ("--cluster", "without --cluster"),
-)
-_OTHERWISE = {
-    Status.SKIPPED: "not readable",
-    Status.ERROR: "failed",
-    Status.INCONCLUSIVE: "for other reasons",
+_WORDS = {
+    Cause.IDLE: "for too little traffic",
+    Cause.ONE_SAMPLE: "for want of a second sample",
+    Cause.NOT_PROBED: "without --probe",
+    Cause.NOT_COMPARED: "without --cluster",
+    Cause.UNREAD: "not readable",
+    Cause.FAILED: "failed",
 }
+_OTHERWISE = "for other reasons"
 
 
 def overview(
@@ -81,8 +78,10 @@ def _problems(outcomes: Sequence[Outcome], *, known: int) -> tuple[str, str]:
 def _elsewhere(outcomes: Sequence[Outcome], roles: Sequence[str]) -> str:
     """Return that this host is none that most checks are for; empty where it is."""
     others = [outcome for outcome in outcomes if outcome.status is Status.NOT_APPLICABLE]
-    meant = any("not a director" in (outcome.reason or "") for outcome in others)
-    if tuple(roles) != ("host",) or not meant or any(o.findings for o in outcomes):
+    for_directors = any(
+        o.cause is Cause.OTHER_ROLE and Role.DIRECTOR in o.check.roles for o in others
+    )
+    if tuple(roles) != (Role.HOST,) or not for_directors or any(o.findings for o in outcomes):
         return ""
     do = "does" if len(others) == 1 else "do"
     so = f"so {len(others)} of {_checks(len(outcomes))} {do} not apply"
@@ -90,13 +89,11 @@ def _elsewhere(outcomes: Sequence[Outcome], roles: Sequence[str]) -> str:
 
 
 def _causes(undecided: Sequence[Outcome]) -> str:
-    counts = Counter(map(_cause, undecided))
-    return ", ".join(f"{number} {cause}" for cause, number in counts.most_common())
-
-
-def _cause(outcome: Outcome) -> str:
-    reason = outcome.reason or ""
-    return next((cause for mark, cause in _CAUSES if mark in reason), _OTHERWISE[outcome.status])
+    counts = Counter(
+        _WORDS.get(outcome.cause, _OTHERWISE) if outcome.cause else _OTHERWISE
+        for outcome in undecided
+    )
+    return ", ".join(f"{number} {words}" for words, number in counts.most_common())
 
 
 def _checks(number: int) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dirtune import checks
-from dirtune.checks import Check, Finding, Fix, Risk, Severity, Status, Undecided
+from dirtune.checks import Cause, Check, Finding, Fix, Risk, Role, Severity, Status, Undecided
 from dirtune.collect.ip_vs import Service
 from dirtune.collect.ipvs_netlink import Ipvs
 from dirtune.collect.net import Interface
@@ -92,7 +92,39 @@ def test_a_check_is_given_what_its_parameters_name():
         absent = dataclasses.replace(whole, **{name: None}, errors={name: f"no {name} here"})
         lacking = outcome(check, absent)
         assert (lacking.status, lacking.reason) == (Status.SKIPPED, f"no {name} here")
-    assert outcome(check, dataclasses.replace(whole, earlier=None)).status is Status.INCONCLUSIVE
+    alone = outcome(check, dataclasses.replace(whole, earlier=None))
+    assert (alone.status, alone.cause) == (Status.INCONCLUSIVE, Cause.ONE_SAMPLE)
+
+
+def test_an_outcome_says_what_kept_the_check_from_deciding():
+    def broken(_):
+        raise KeyError(1)
+
+    probed = made(lambda _: iter(()), needs=("handlers",))
+    read = made(lambda _: iter(()), needs=("stat",))
+    client = made(lambda _: iter(()), roles=(Role.CLIENT,))
+    busy = made(lambda _: iter(()), traffic=True)
+    compared = checks.cross_check("irq/made-up", severity=Severity.LOW, trust="A")(broken)
+    port = Interface("eth0", None, None, rx_packets=1, tx_packets=0, physical=True)
+    quiet = Snapshot(interfaces=(port,), taken_s=9.0)
+    idle = dataclasses.replace(quiet, taken_s=19.0, earlier=quiet)
+
+    assert outcome(probed).cause is Cause.NOT_PROBED
+    assert outcome(probed, Snapshot(errors={"handlers": "no BPF"})).cause is Cause.UNREAD
+    assert outcome(read, Snapshot(errors={"stat": "idle sample"})).cause is Cause.UNREAD
+    assert outcome(client, Snapshot(services=())).cause is Cause.OTHER_ROLE
+    assert outcome(busy, quiet).cause is Cause.ONE_SAMPLE
+    assert outcome(busy, idle).cause is Cause.IDLE
+    assert outcome(compared).cause is Cause.NOT_COMPARED
+    assert outcome(made(broken)).cause is Cause.FAILED
+    assert outcome(made(lambda _: iter(()))).cause is None
+
+
+def test_a_counter_that_was_read_twice_does_not_lack_a_second_sample():
+    lone, twice = Snapshot(), Snapshot(earlier=Snapshot())
+
+    assert checks.uncounted(lone, "?").cause is Cause.ONE_SAMPLE
+    assert checks.uncounted(twice, "?").cause is Cause.UNCLEAR
 
 
 def test_the_committed_catalogue_is_the_generated_one(request):
@@ -159,7 +191,7 @@ def test_a_broken_check_does_not_take_the_audit_with_it():
 
 def test_findings_outweigh_what_was_undecided_and_the_gravest_counts():
     verdicts = (
-        Undecided(Status.INCONCLUSIVE, "?"),
+        Undecided(Status.INCONCLUSIVE, "?", Cause.UNCLEAR),
         Finding("a", Severity.LOW, ""),
         Finding("b", Severity.CRITICAL, ""),
         Finding("c", Severity.HIGH, ""),

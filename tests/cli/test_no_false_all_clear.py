@@ -1,11 +1,13 @@
 """Nothing says that all is well where nothing, or little, could be looked at."""
 
+import dataclasses
 import json
 import shutil
 
 import pytest
 from click.testing import CliRunner
 
+from dirtune.checks import Cause
 from dirtune.cli import main
 from dirtune.render.overview import undecided
 from tests.render.inputs import ELSEWHERE, IDLE, PASSED, UNREAD
@@ -224,6 +226,15 @@ def test_a_plan_names_every_check_that_was_not_decided():
     )
     assert undecided([PASSED, IDLE, UNREAD]) == (
         "2 of 3 checks could not be decided (1 for too little traffic, 1 not readable)"
+    )
+
+
+def test_the_words_of_a_reason_decide_nothing():
+    reworded = [dataclasses.replace(outcome, reason="--probe") for outcome in (IDLE, UNREAD)]
+
+    assert undecided(reworded) == undecided([IDLE, UNREAD])
+    assert undecided([dataclasses.replace(IDLE, cause=Cause.UNCLEAR)]) == (
+        "1 of 1 check could not be decided (1 for other reasons)"
     )
 
 

@@ -43,7 +43,7 @@ from dirtune.change.plan import (
     Unbind,
 )
 from dirtune.change.presets import judged, parse
-from dirtune.checks import Check, Finding, Fix, Outcome, Severity, Status, Waiver
+from dirtune.checks import Cause, Check, Finding, Fix, Outcome, Role, Severity, Status, Waiver
 from dirtune.checks.audits import Audit, Report
 from dirtune.checks.difference import compare
 from dirtune.collect.ethtool import Card
@@ -116,16 +116,23 @@ def schedule_icmp():
     """
 
 
-def _outcome(status, reason=None, findings=(), name="x/y", function=None):
-    check = Check(name, Severity.LOW, "A", (), frozenset(), traffic=False, function=function)
-    return Outcome(check, status, reason, findings)
+def _outcome(status, reason=None, findings=(), name="x/y", function=None, *, cause=None, role=()):
+    check = Check(name, Severity.LOW, "A", (), frozenset(role), traffic=False, function=function)
+    return Outcome(check, status, reason, findings, cause)
 
 
 PASSED = _outcome(Status.PASSED)
 FOUND = _outcome(Status.FINDING, None, (Finding("s", Severity.LOW, "m"),))
-IDLE = _outcome(Status.INCONCLUSIVE, "the host is idle: its NICs carried 0 packets/s")
-UNREAD = _outcome(Status.SKIPPED, "/proc/x: not on this host")
-ELSEWHERE = _outcome(Status.NOT_APPLICABLE, "this host is not a director")
+IDLE = _outcome(
+    Status.INCONCLUSIVE, "the host is idle: its NICs carried 0 packets/s", cause=Cause.IDLE
+)
+UNREAD = _outcome(Status.SKIPPED, "/proc/x: not on this host", cause=Cause.UNREAD)
+ELSEWHERE = _outcome(
+    Status.NOT_APPLICABLE,
+    "this host is not a director",
+    cause=Cause.OTHER_ROLE,
+    role=(Role.DIRECTOR,),
+)
 _PIC = Finding(
     "irq 10",
     Severity.HIGH,
@@ -179,10 +186,21 @@ AUDIT = Audit(
         _outcome(Status.FINDING, None, (_PIC,), "irq/xtpic-mode", xtpic_mode),
         _outcome(Status.FINDING, None, (_ICMP_LOST,), "ipvs/schedule-icmp", schedule_icmp),
         _outcome(Status.FINDING, None, (_WAIVED,), "ipvs/weight-ignored"),
-        _outcome(Status.SKIPPED, "/proc/net/ip_vs: permission denied", name="ipvs/sync-missing"),
-        _outcome(Status.INCONCLUSIVE, IDLE.reason, name="softirq/time-squeeze"),
-        _outcome(Status.NOT_APPLICABLE, "this host is not a client", name="client/fd-limit"),
-        _outcome(Status.ERROR, "KeyError: 1", name="nic/pause-frames"),
+        _outcome(
+            Status.SKIPPED,
+            "/proc/net/ip_vs: permission denied",
+            name="ipvs/sync-missing",
+            cause=Cause.UNREAD,
+        ),
+        _outcome(Status.INCONCLUSIVE, IDLE.reason, name="softirq/time-squeeze", cause=Cause.IDLE),
+        _outcome(
+            Status.NOT_APPLICABLE,
+            "this host is not a client",
+            name="client/fd-limit",
+            cause=Cause.OTHER_ROLE,
+            role=(Role.CLIENT,),
+        ),
+        _outcome(Status.ERROR, "KeyError: 1", name="nic/pause-frames", cause=Cause.FAILED),
     ),
 )
 OVERVIEWS = (
@@ -193,7 +211,7 @@ OVERVIEWS = (
     ([PASSED, UNREAD, UNREAD], ["host"]),
     ([IDLE], ["host"]),
     ([ELSEWHERE], ["host"]),
-    ([_outcome(Status.ERROR, "KeyError: 1")], []),
+    ([_outcome(Status.ERROR, "KeyError: 1", cause=Cause.FAILED)], []),
 )
 """Outcomes of checks and roles of the host."""
 REPORT = Report((AUDIT,), (("lb2", "lb2: no route to host"),), None)

@@ -1,7 +1,17 @@
 from collections.abc import Iterator
 
 from dirtune.analyse import rates
-from dirtune.checks import Finding, Fix, Risk, Severity, Undecided, Verdicts, check, inconclusive
+from dirtune.checks import (
+    Finding,
+    Fix,
+    Risk,
+    Role,
+    Severity,
+    Undecided,
+    Verdicts,
+    check,
+    inconclusive,
+)
 from dirtune.checks.client import TIME_WAIT_S, addresses, ports, time_wait
 from dirtune.checks.remedies import sysctl
 from dirtune.snapshot import Snapshot
@@ -17,7 +27,7 @@ _WIDE = (1024, 65535)
     severity=Severity.HIGH,
     trust="A",
     needs=("sysctls", "snmp"),
-    roles=("client",),
+    roles=(Role.CLIENT,),
 )
 def ephemeral_ports(snapshot: Snapshot) -> Verdicts:
     """A client runs out of source ports.

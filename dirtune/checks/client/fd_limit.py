@@ -1,6 +1,6 @@
 from collections.abc import Mapping
 
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.snapshot import Snapshot
 
 _SPARE = 100  # an estimate, not calibrated
@@ -14,7 +14,7 @@ _NAME = "Max open files"
     "client/fd-limit",
     severity=Severity.HIGH,
     trust="B",
-    roles=("client",),
+    roles=(Role.CLIENT,),
 )
 def fd_limit(snapshot: Snapshot, limits: Mapping[str, int | None]) -> Verdicts:
     """A client may open fewer files than it needs for its connections.

@@ -6,6 +6,7 @@ from dirtune.checks import (
     Finding,
     Fix,
     Risk,
+    Role,
     Severity,
     Verdicts,
     cross_check,
@@ -42,8 +43,8 @@ def generator_bound(cluster: Cluster) -> Verdicts:
     ## References
     - httperf, a tool for measuring web server performance: limits to client-sustainable load
     """
-    directors, clients = cluster.role("director"), cluster.role("client")
-    for name in (n for n, role in cluster.unread.items() if role in {"director", "client"}):
+    directors, clients = cluster.role(Role.DIRECTOR), cluster.role(Role.CLIENT)
+    for name in (n for n, role in cluster.unread.items() if role in {Role.DIRECTOR, Role.CLIENT}):
         yield skipped(f"the node {name} was not read")
     if not directors or not clients:
         yield not_applicable("this cluster does not have both a director and a client")

@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 
 from dirtune.analyse import rates
-from dirtune.checks import Finding, Severity, Undecided, Verdicts, check, inconclusive, roles
+from dirtune.checks import Finding, Role, Severity, Undecided, Verdicts, check, inconclusive, roles
 from dirtune.checks.client import addresses, ports, time_wait
 from dirtune.checks.remedies import sysctl
 from dirtune.snapshot import Snapshot
@@ -18,7 +18,7 @@ _ENOUGH = 262144
     severity=Severity.MEDIUM,
     trust="A",
     needs=("sysctls", "snmp"),
-    roles=("client", "real-server"),
+    roles=(Role.CLIENT, Role.REAL_SERVER),
 )
 def timewait(snapshot: Snapshot) -> Verdicts:
     """TIME_WAIT settings cost a client its ports, or others their connections.
@@ -57,7 +57,7 @@ def timewait(snapshot: Snapshot) -> Verdicts:
             ),
         )
     yield from _overflow(snapshot)
-    if "client" in roles(snapshot):
+    if Role.CLIENT in roles(snapshot):
         yield from _reuse(snapshot)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dirtune.checks import Fix, Risk
 from dirtune.checks.ipvs import vips
 from dirtune.checks.remedies import competitors
+from dirtune.collect.ip_vs import Forward
 from dirtune.snapshot import Snapshot
 
 COUNT, MOST, BUCKETS = (
@@ -149,6 +150,6 @@ def _nat_servers(snapshot: Snapshot, family: str) -> list[tuple[str, int]]:
             (d.address, d.port)
             for s in snapshot.services or ()
             for d in s.destinations
-            if d.forward == "Masq" and (":" in d.address) is (family == "ip6")
+            if d.forward == Forward.MASQ and (":" in d.address) is (family == "ip6")
         }
     )

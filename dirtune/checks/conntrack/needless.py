@@ -1,6 +1,6 @@
 from collections.abc import Iterable
 
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive, not_applicable
 from dirtune.checks.conntrack import (
     COUNT,
     VS_CONNTRACK,
@@ -26,7 +26,7 @@ _SHOWN = 5  # rules
     severity=Severity.HIGH,
     trust="A",
     needs=("sysctls", "services"),
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def needless(snapshot: Snapshot) -> Verdicts:
     """Connection tracking processes packets of virtual services for nothing.

@@ -1,4 +1,4 @@
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive, not_applicable
 from dirtune.checks.conntrack import VS_CONNTRACK
 from dirtune.checks.ipvs import forwarding
 from dirtune.checks.remedies import sysctl
@@ -16,7 +16,7 @@ _STATES = {"tcp": "established", "tcp_fin": "fin_wait"}
     "conntrack/timeouts-nat",
     severity=Severity.MEDIUM,
     trust="B",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
     mends=True,
 )
 def timeouts_nat(snapshot: Snapshot, sysctls: Sysctls, ipvs: Ipvs) -> Verdicts:

@@ -5,6 +5,7 @@ from dirtune.checks import (
     Finding,
     Fix,
     Risk,
+    Role,
     Severity,
     Verdicts,
     check,
@@ -14,6 +15,7 @@ from dirtune.checks import (
 from dirtune.checks.cpu import percents
 from dirtune.checks.ipvs import forwarding
 from dirtune.checks.irq import listed, nic_cpus
+from dirtune.collect.ip_vs import Forward
 from dirtune.collect.processes import Process
 from dirtune.snapshot import Snapshot
 
@@ -28,7 +30,7 @@ _NAMED = 3  # programs in the evidence
     severity=Severity.INFO,
     trust="C",
     needs=("stat", "interrupts"),
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
     traffic=True,
 )
 def contended(snapshot: Snapshot) -> Verdicts:
@@ -56,7 +58,7 @@ def contended(snapshot: Snapshot) -> Verdicts:
     ## References
     - keepalived.conf(5)
     """
-    if "Local" in forwarding(snapshot):
+    if Forward.LOCAL in forwarding(snapshot):
         yield not_applicable("this director serves connections itself")
         return
     cpus, shares = nic_cpus(snapshot), percents(snapshot)

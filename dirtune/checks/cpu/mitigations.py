@@ -1,4 +1,4 @@
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check
 from dirtune.collect.cpu_power import CpuPower
 from dirtune.snapshot import Snapshot
 
@@ -9,7 +9,7 @@ _NAMES = ("spectre_v2", "retbleed")
     "cpu/mitigations",
     severity=Severity.INFO,
     trust="B",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def mitigations(_: Snapshot, cpu_power: CpuPower) -> Verdicts:
     """Mitigations of CPU flaws slow each indirect call of the packet path.

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from dirtune.analyse import rates
 from dirtune.analyse.cpu import USER_HZ
-from dirtune.collect.ip_vs import Destination, Service
+from dirtune.collect.ip_vs import Destination, Forward, Service
 from dirtune.collect.ipvs_netlink import IpvsService
 from dirtune.collect.processes import Process
 from dirtune.snapshot import Snapshot
@@ -29,8 +29,8 @@ def vips(snapshot: Snapshot) -> frozenset[str]:
     return frozenset(s.address for s in snapshot.services or () if s.address is not None)
 
 
-def forwarding(snapshot: Snapshot) -> frozenset[str]:
-    """Return the forwarding methods in use (Masq, Route, Tunnel, Local)."""
+def forwarding(snapshot: Snapshot) -> frozenset[Forward]:
+    """Return the forwarding methods in use."""
     return frozenset(d.forward for s in snapshot.services or () for d in s.destinations)
 
 

@@ -5,6 +5,7 @@ from dirtune.checks import (
     Cluster,
     Finding,
     Fix,
+    Role,
     Severity,
     Undecided,
     Verdicts,
@@ -43,7 +44,7 @@ def backup_loop(cluster: Cluster) -> Verdicts:
     ## References
     - Documentation/networking/ipvs-sysctl.rst, `backup_only`
     """
-    directors = cluster.role("director")
+    directors = cluster.role(Role.DIRECTOR)
     unknown = tuple(_unknown(cluster, directors))
     yield from unknown
     if len(directors) < 2 and not unknown:

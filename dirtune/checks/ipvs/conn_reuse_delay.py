@@ -4,11 +4,13 @@ from dirtune.checks import (
     Finding,
     Fix,
     Risk,
+    Role,
     Severity,
     Verdicts,
     check,
     inconclusive,
     not_applicable,
+    uncounted,
 )
 from dirtune.checks.ipvs import forwarding, per_second
 from dirtune.checks.remedies import sysctl
@@ -26,7 +28,7 @@ _VS = "net/ipv4/vs/"
     "ipvs/conn-reuse-delay",
     severity=Severity.HIGH,
     trust="A",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
     mends=True,
 )
 def conn_reuse_delay(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel) -> Verdicts:
@@ -76,7 +78,7 @@ def conn_reuse_delay(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel) -> Ve
 def _judged(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel, *, vendor: bool) -> Verdicts:
     rate = per_second(snapshot, "connections")
     if rate is None:
-        yield inconclusive("new connections/s need two samples")
+        yield uncounted(snapshot, "new connections/s need two samples")
     elif rate >= _FAST:
         yield _finding(snapshot, sysctls, kernel, rate, vendor=vendor)
 

@@ -1,4 +1,4 @@
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, not_applicable
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, not_applicable
 from dirtune.checks.ipvs import LONG_CHAIN, entries, per_second, templates
 from dirtune.checks.remedies import boot
 from dirtune.settings import BootOption, ModuleOptions, shell
@@ -15,7 +15,7 @@ _BUCKET_BYTES = 8  # on 64 bits
     severity=Severity.MEDIUM,
     trust="A",
     needs=("services",),
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def conn_table_small(snapshot: Snapshot, ip_vs_table_size: int) -> Verdicts:
     """The connection table has too few buckets for its entries.

@@ -1,6 +1,6 @@
 from collections.abc import Mapping
 
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import DEFENCES, page_bytes
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.sysctls import Sysctls
@@ -18,7 +18,7 @@ _DOES = {
     "ipvs/defence-active",
     severity=Severity.CRITICAL,
     trust="A",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
     mends=True,
 )
 def defence_active(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:

@@ -1,4 +1,4 @@
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import DEFENCES, page_bytes
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.sysctls import Sysctls
@@ -15,7 +15,7 @@ _TIMES_RESERVE = 2.5
     "ipvs/defence-threshold",
     severity=Severity.MEDIUM,
     trust="A",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
     mends=True,
 )
 def defence_threshold(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:

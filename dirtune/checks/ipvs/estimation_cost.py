@@ -1,6 +1,16 @@
 from collections.abc import Iterator
 
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import (
+    Finding,
+    Fix,
+    Risk,
+    Role,
+    Severity,
+    Verdicts,
+    check,
+    inconclusive,
+    uncounted,
+)
 from dirtune.checks.ipvs import thread_percents
 from dirtune.checks.irq import nic_vectors
 from dirtune.checks.remedies import sysctl
@@ -20,7 +30,7 @@ _VS = "net/ipv4/vs/"
     severity=Severity.HIGH,
     trust="A",
     needs=("services",),
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def estimation_cost(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """Estimating the rates of many services costs CPU time.
@@ -101,7 +111,7 @@ def _by_threads(snapshot: Snapshot) -> Verdicts:
     cards = {cpu for vector in nic_vectors(snapshot) for cpu in vector.cpus or ()}
     for thread, percent in thread_percents(snapshot, ("ipvs-e:",)):
         if percent is None:
-            yield inconclusive(f"the CPU time of {thread.name} needs two samples")
+            yield uncounted(snapshot, f"the CPU time of {thread.name} needs two samples")
         elif percent >= _BUSY_PERCENT or (percent >= _PRESENT_PERCENT and thread.cpu in cards):
             yield _finding(snapshot, thread, percent, cards)
 

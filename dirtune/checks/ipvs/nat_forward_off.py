@@ -1,9 +1,9 @@
 from collections.abc import Iterator
 
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import counted
 from dirtune.checks.remedies import sysctl
-from dirtune.collect.ip_vs import Service
+from dirtune.collect.ip_vs import Forward, Service
 from dirtune.collect.routes import route_to
 from dirtune.collect.sysctls import Sysctls, dotted
 from dirtune.snapshot import Snapshot
@@ -18,7 +18,7 @@ _V6 = "net/ipv6/conf/all/forwarding"
     severity=Severity.CRITICAL,
     trust="A",
     needs=("services",),
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
     mends=True,
 )
 def nat_forward_off(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
@@ -69,7 +69,7 @@ def _servers(snapshot: Snapshot) -> frozenset[str]:
         d.address
         for s in snapshot.services or ()
         for d in s.destinations
-        if d.forward == "Masq" and d.address not in (snapshot.addresses or ())
+        if d.forward == Forward.MASQ and d.address not in (snapshot.addresses or ())
     )
 
 
@@ -123,4 +123,4 @@ def _silent(snapshot: Snapshot) -> Iterator[Finding]:
 
 def _nat_alone(service: Service) -> bool:
     used = [d for d in service.destinations if d.weight > 0]
-    return service.protocol in _ANSWERED and {d.forward for d in used} == {"Masq"}
+    return service.protocol in _ANSWERED and {d.forward for d in used} == {Forward.MASQ}

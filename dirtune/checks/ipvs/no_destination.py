@@ -1,7 +1,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import counted, detail
 from dirtune.checks.remedies import competitors
 from dirtune.collect.ip_vs import Service
@@ -28,7 +28,7 @@ class _Left:
     "ipvs/no-destination",
     severity=Severity.CRITICAL,
     trust="A",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A virtual service has no destination for new connections.

@@ -1,6 +1,6 @@
 from collections.abc import Iterator
 
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import ONE_CLIENT, detail
 from dirtune.checks.remedies import competitors
 from dirtune.collect.ip_vs import Service
@@ -16,7 +16,7 @@ _LONG_S = 3600
     "ipvs/persistence-skew",
     severity=Severity.MEDIUM,
     trust="B",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def persistence_skew(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """Persistence keeps a service from being balanced.

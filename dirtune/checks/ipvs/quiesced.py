@@ -1,4 +1,4 @@
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, uncounted
 from dirtune.checks.ipvs import destinations
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.ip_vs import Destination, Service
@@ -12,7 +12,7 @@ _LEAST_S, _LONG_S = 3600, 86400
     severity=Severity.LOW,
     trust="B",
     needs=("services",),
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def quiesced(snapshot: Snapshot) -> Verdicts:
     """A server of weight 0 does not lose its connections.
@@ -39,7 +39,9 @@ def quiesced(snapshot: Snapshot) -> Verdicts:
     draining = [(s, d) for s, d in destinations(snapshot) if d.weight <= 0 and d.active > 0]
     seconds = snapshot.seconds
     if draining and (seconds is None or seconds < _LEAST_S):
-        yield inconclusive("a draining server is judged by two samples that are an hour apart")
+        yield uncounted(
+            snapshot, "a draining server is judged by two samples that are an hour apart"
+        )
         return
     earlier = destinations(snapshot.earlier) if snapshot.earlier else ()
     before = {(s.name, d.address, d.port): d for s, d in earlier}

@@ -1,6 +1,6 @@
 import math
 
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import detail, edited, new_per_second
 from dirtune.checks.remedies import commands
 from dirtune.collect.ip_vs import Service
@@ -16,7 +16,7 @@ _ROUND = 100_000  # steps of one pass of wrr
     "ipvs/scan-cost",
     severity=Severity.MEDIUM,
     trust="A",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def scan_cost(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A scheduler looks at very many servers for every new connection.

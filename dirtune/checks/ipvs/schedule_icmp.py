@@ -1,4 +1,4 @@
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive, not_applicable
 from dirtune.checks.ipvs import ROUTERS, forwarding, running
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.ip_vs import Service
@@ -12,7 +12,7 @@ _SETTING = "net/ipv4/vs/schedule_icmp"
     "ipvs/schedule-icmp",
     severity=Severity.MEDIUM,
     trust="B",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
     mends=True,
 )
 def schedule_icmp(snapshot: Snapshot, services: tuple[Service, ...], sysctls: Sysctls) -> Verdicts:

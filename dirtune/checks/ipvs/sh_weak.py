@@ -1,6 +1,6 @@
 import math
 
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import detail, edited
 from dirtune.checks.remedies import commands
 from dirtune.collect.ip_vs import Service
@@ -15,7 +15,7 @@ _SLOTS = {"sh": 256, "mh": 4093}
     "ipvs/sh-weak",
     severity=Severity.MEDIUM,
     trust="A",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def sh_weak(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A source-hashing service leaves servers or clients out.

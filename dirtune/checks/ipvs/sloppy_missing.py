@@ -1,4 +1,4 @@
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import ROUTERS, running
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.ip_vs import Service
@@ -12,7 +12,7 @@ _VS = "net/ipv4/vs/"
     "ipvs/sloppy-missing",
     severity=Severity.MEDIUM,
     trust="B",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
     mends=True,
 )
 def sloppy_missing(

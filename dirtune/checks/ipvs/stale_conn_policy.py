@@ -1,6 +1,6 @@
 from collections.abc import Iterator
 
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import destinations, running
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.ip_vs import Service
@@ -17,7 +17,7 @@ _NODEST, _QUIESCENT = f"{_VS}expire_nodest_conn", f"{_VS}expire_quiescent_templa
     "ipvs/stale-conn-policy",
     severity=Severity.HIGH,
     trust="A",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
     mends=True,
 )
 def stale_conn_policy(

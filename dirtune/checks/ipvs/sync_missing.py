@@ -1,6 +1,6 @@
 from collections.abc import Iterator
 
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check
 from dirtune.checks.ipvs import running
 from dirtune.collect.ipvs_netlink import Ipvs, SyncDaemon
 from dirtune.snapshot import Snapshot
@@ -15,7 +15,7 @@ _WITH_VRRP = 3
     severity=Severity.MEDIUM,
     trust="B",
     needs=("services", "processes"),
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def sync_missing(snapshot: Snapshot, ipvs: Ipvs) -> Verdicts:
     """A pair of directors does not synchronise its connections.

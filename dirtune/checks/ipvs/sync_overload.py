@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 
 from dirtune.analyse import rates
-from dirtune.checks import Finding, Fix, Severity, Verdicts, check
+from dirtune.checks import Finding, Fix, Role, Severity, Verdicts, check
 from dirtune.checks.ipvs import thread_percents
 from dirtune.checks.remedies import sysctl
 from dirtune.snapshot import Snapshot
@@ -17,7 +17,7 @@ _OVERHEAD_BYTES = 28  # of IPv4 and UDP
     severity=Severity.MEDIUM,
     trust="A",
     needs=("processes",),
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def sync_overload(snapshot: Snapshot) -> Verdicts:
     """The threads that synchronise connections cannot keep up, or lose messages.

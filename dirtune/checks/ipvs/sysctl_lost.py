@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import DEFENCES, running
 from dirtune.checks.remedies import competitors
 from dirtune.collect.settings_files import SettingsFiles
@@ -33,7 +33,7 @@ class _Lost:
     "ipvs/sysctl-lost",
     severity=Severity.HIGH,
     trust="A",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
     mends=True,
 )
 def sysctl_lost(snapshot: Snapshot, sysctls: Sysctls, settings_files: SettingsFiles) -> Verdicts:

@@ -1,4 +1,4 @@
-from dirtune.checks import Finding, Severity, Verdicts, check
+from dirtune.checks import Finding, Role, Severity, Verdicts, check
 from dirtune.checks.ipvs import LONG_CHAIN, entries, per_bucket
 from dirtune.checks.remedies import commands
 from dirtune.collect.ip_vs import Service
@@ -15,7 +15,7 @@ _RATIO = 5  # closing entries for each established one
     "ipvs/timeouts",
     severity=Severity.LOW,
     trust="A",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def timeouts(snapshot: Snapshot, services: tuple[Service, ...], ipvs: Ipvs) -> Verdicts:
     """Closed connections stay in the table much longer than needed.

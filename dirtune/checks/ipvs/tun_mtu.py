@@ -2,10 +2,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dirtune.analyse import rates
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, uncounted
 from dirtune.checks.ipvs import detail
 from dirtune.checks.irq import listed
 from dirtune.checks.remedies import commands
+from dirtune.collect.ip_vs import Forward
 from dirtune.collect.routes import route_to
 from dirtune.snapshot import Snapshot
 
@@ -29,7 +30,7 @@ class _Narrow:
     severity=Severity.HIGH,
     trust="A",
     needs=("services", "routes", "interfaces"),
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def tun_mtu(snapshot: Snapshot) -> Verdicts:
     """Packets to real servers behind a tunnel are larger than the path allows.
@@ -61,7 +62,9 @@ def tun_mtu(snapshot: Snapshot) -> Verdicts:
         return
     rises = _rises(snapshot)
     if not rises:
-        yield inconclusive("only two samples of /proc/net/snmp show whether packets are too large")
+        yield uncounted(
+            snapshot, "only two samples of /proc/net/snmp show whether packets are too large"
+        )
     elif any(rise >= _ERRORS for rise in rises.values()):
         for interface in narrow.values():
             yield _finding(snapshot, interface, rises)
@@ -83,7 +86,7 @@ def _tunnels(snapshot: Snapshot) -> Iterator[tuple[str, int]]:
         known = detail(snapshot, service)
         kinds = {(d.address, d.port): d.tunnel_type for d in known.destinations} if known else {}
         for server in service.destinations:
-            if server.forward == "Tunnel" and ":" not in server.address:
+            if server.forward == Forward.TUNNEL and ":" not in server.address:
                 yield server.address, kinds.get((server.address, server.port), 0)
 
 

@@ -1,7 +1,7 @@
-from dirtune.checks import Finding, Severity, Verdicts, check, not_applicable
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, not_applicable
 from dirtune.checks.ipvs import edited, entries
 from dirtune.checks.remedies import commands
-from dirtune.collect.ip_vs import Service
+from dirtune.collect.ip_vs import Forward, Service
 from dirtune.snapshot import Snapshot
 
 # Protocols of one question and one answer: DNS, NTP, syslog, RADIUS.
@@ -15,7 +15,7 @@ _FEW = 1_000  # entries of which a share says little; an estimate, not calibrate
     "ipvs/udp-ops",
     severity=Severity.MEDIUM,
     trust="B",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def udp_ops(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A UDP service of single questions and answers keeps an entry for each question.
@@ -48,7 +48,7 @@ def udp_ops(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
 
 
 def _finding(snapshot: Snapshot, service: Service, held: int, total: int) -> Finding:
-    nat = any(d.forward == "Masq" for d in service.destinations)
+    nat = any(d.forward == Forward.MASQ for d in service.destinations)
     return Finding(
         subject=service.name,
         severity=Severity.MEDIUM,

@@ -1,4 +1,4 @@
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check
 from dirtune.checks.ipvs import edited
 from dirtune.checks.remedies import commands
 from dirtune.collect.ip_vs import Service
@@ -12,7 +12,7 @@ _WEIGHTED = {"rr": "wrr", "lc": "wlc", "dh": None}
     "ipvs/weight-ignored",
     severity=Severity.MEDIUM,
     trust="A",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def weight_ignored(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A service's scheduler does not use the weights it was given.

@@ -1,6 +1,6 @@
 from collections.abc import Mapping
 
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive, uncounted
 from dirtune.checks.irq import active, card, nic_vectors, receiving
 from dirtune.collect.cpus import Cpus
 from dirtune.collect.settings_files import SettingsFiles
@@ -61,8 +61,8 @@ def irqbalance_banned(snapshot: Snapshot, settings_files: SettingsFiles, cpus: C
     if _short(settings_files.irqbalance, cpus):
         yield _wrong_width(settings_files.irqbalance[_MASK], cpus)
     if banned and snapshot.seconds is None:
-        yield inconclusive(
-            "only two samples show which vectors are active, and only one was taken"
+        yield uncounted(
+            snapshot, "only two samples show which vectors are active, and only one was taken"
         )
     elif banned:
         yield from _crowded(snapshot, cpus, banned, why)

@@ -1,4 +1,4 @@
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive, uncounted
 from dirtune.checks.irq import Vector, listed, moved, nic_vectors
 from dirtune.checks.remedies import commands
 from dirtune.collect.processes import Process
@@ -51,7 +51,7 @@ def irqbalance_conflict(snapshot: Snapshot, processes: tuple[Process, ...]) -> V
     if 2 * single.count(True) < len(vectors) and None not in single:
         return
     if snapshot.earlier is None or snapshot.earlier.proc_irq is None or None in single:
-        yield inconclusive("this needs the masks of the vectors in two samples")
+        yield uncounted(snapshot, "this needs the masks of the vectors in two samples")
         return
     wandering = moved(snapshot, vectors)
     if wandering and snapshot.settings_files is None:

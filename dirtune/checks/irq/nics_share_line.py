@@ -1,6 +1,6 @@
 from dirtune.analyse.lines import pic
 from dirtune.analyse.rates import nic_packets
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Cause, Finding, Severity, Verdicts, check, inconclusive, uncounted
 from dirtune.checks.irq import NicLine, cut_off, listed, shared_nic_lines
 from dirtune.snapshot import Snapshot
 
@@ -32,13 +32,15 @@ def nics_share_line(snapshot: Snapshot) -> Verdicts:
             continue
         pps = _pps(snapshot, shared)
         if pps is None:
-            yield inconclusive(
-                f"the packets of the NICs on {shared.subject} were not counted in two samples"
+            yield uncounted(
+                snapshot,
+                f"the packets of the NICs on {shared.subject} were not counted in two samples",
             )
         elif sum(pps.values()) < _BUSY_PPS:
             yield inconclusive(
                 f"the NICs on {shared.subject} are idle at {sum(pps.values()):.0f} packets/s "
-                f"and are judged from {_BUSY_PPS:,} packets/s on"
+                f"and are judged from {_BUSY_PPS:,} packets/s on",
+                Cause.IDLE,
             )
         else:
             yield _finding(shared, pps)

@@ -1,8 +1,10 @@
 from dirtune.analyse.probed import LockWindow, SoftirqWindow
 from dirtune.checks import (
+    Cause,
     Finding,
     Fix,
     Risk,
+    Role,
     Severity,
     Undecided,
     Verdicts,
@@ -22,7 +24,7 @@ _MANY_PER_SECOND = 20_000  # new connections; an estimate, not calibrated
     "lock/ipvs-conn-table",
     severity=Severity.HIGH,
     trust="A",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def ipvs_conn_table(
     snapshot: Snapshot, locks: LockWindow, softirq_window: SoftirqWindow
@@ -63,7 +65,9 @@ def _judged(snapshot: Snapshot, waiting: Waiting) -> Finding | Undecided:
         return inconclusive(f"{waiting.message}; the rate of new connections is unknown")
     message = f"{waiting.message}, at {rate:,.0f} new connections/s"
     if rate < _MANY_PER_SECOND:
-        return inconclusive(f"{message}; the check judges from {_MANY_PER_SECOND:,} on")
+        return inconclusive(
+            f"{message}; the check judges from {_MANY_PER_SECOND:,} on", Cause.IDLE
+        )
     title = "Keep clients' connections open, or spread new connections over two directors"
     return Finding(
         "connection table",

@@ -1,7 +1,7 @@
 import re
 
 from dirtune.analyse.probed import LockWindow, SoftirqWindow
-from dirtune.checks import Finding, Fix, Severity, Undecided, Verdicts, check
+from dirtune.checks import Finding, Fix, Role, Severity, Undecided, Verdicts, check
 from dirtune.checks.ipvs import edited
 from dirtune.checks.lock import Waiting, notable
 from dirtune.checks.remedies import commands
@@ -18,7 +18,7 @@ _CALLER = re.compile(r"ip_vs_(?P<scheduler>rr|wrr|lblcr?)_schedule")
     severity=Severity.MEDIUM,
     trust="A",
     needs=("services",),
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def ipvs_scheduler(
     snapshot: Snapshot, locks: LockWindow, softirq_window: SoftirqWindow

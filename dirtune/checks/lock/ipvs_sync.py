@@ -1,5 +1,5 @@
 from dirtune.analyse.probed import LockWindow, SoftirqWindow
-from dirtune.checks import Finding, Severity, Undecided, Verdicts, check, not_applicable
+from dirtune.checks import Finding, Role, Severity, Undecided, Verdicts, check, not_applicable
 from dirtune.checks.ipvs import per_second, thread_percents
 from dirtune.checks.lock import Waiting, notable
 from dirtune.checks.remedies import sysctl
@@ -16,7 +16,7 @@ _PERSIST = {"net/ipv4/vs/sync_persist_mode": 1}
     "lock/ipvs-sync",
     severity=Severity.HIGH,
     trust="A",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def ipvs_sync(snapshot: Snapshot, locks: LockWindow, softirq_window: SoftirqWindow) -> Verdicts:
     """CPUs wait for each other to send connections to the backup director.

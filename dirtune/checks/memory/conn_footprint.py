@@ -1,6 +1,6 @@
 from collections.abc import Mapping
 
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import entries, new_per_second, page_bytes, per_second, templates
 from dirtune.checks.remedies import sysctl
 from dirtune.snapshot import Snapshot
@@ -17,7 +17,7 @@ _THRESHOLD_PERCENT = 5  # of memory; an estimate, not calibrated
     severity=Severity.HIGH,
     trust="A",
     needs=("services",),
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def conn_footprint(snapshot: Snapshot, meminfo: Mapping[str, int]) -> Verdicts:
     """The connection table will not fit into memory.

@@ -1,4 +1,4 @@
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import vips
 from dirtune.checks.net import pps
 from dirtune.checks.remedies import commands
@@ -18,7 +18,7 @@ _ALL = "all interfaces"
     "net/packet-taps",
     severity=Severity.HIGH,
     trust="B",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def packet_taps(
     snapshot: Snapshot, packet: tuple[PacketSocket, ...], interfaces: tuple[Interface, ...]

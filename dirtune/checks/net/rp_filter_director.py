@@ -1,5 +1,5 @@
 from dirtune.analyse import rates
-from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import vips
 from dirtune.checks.irq import listed
 from dirtune.checks.realserver import policy_routed
@@ -17,7 +17,7 @@ _ANYWHERE = "0.0.0.0"  # noqa: S104  (where clients are, as far as a route goes)
     "net/rp-filter-director",
     severity=Severity.HIGH,
     trust="A",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
     mends=True,
 )
 def rp_filter_director(

@@ -2,7 +2,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.conntrack import may_touch
 from dirtune.checks.ipvs import running, vips
 from dirtune.checks.remedies import sysctl
@@ -42,7 +42,7 @@ _Chains = Mapping[tuple[str, str], _Chain]  # by table and name
     "net/ruleset-cost",
     severity=Severity.INFO,
     trust="C",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def ruleset_cost(snapshot: Snapshot, rulesets: Rulesets) -> Verdicts:
     """Each packet to a virtual service walks through long lists of rules.

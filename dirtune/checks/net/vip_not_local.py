@@ -1,6 +1,15 @@
 from ipaddress import IPv4Address
 
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable, roles
+from dirtune.checks import (
+    Finding,
+    Role,
+    Severity,
+    Verdicts,
+    check,
+    inconclusive,
+    not_applicable,
+    roles,
+)
 from dirtune.checks.ipvs import counted
 from dirtune.checks.net import address_mover
 from dirtune.checks.realserver import policy_routed
@@ -16,7 +25,7 @@ _BACKUP = "this host holds none of its services' addresses: it is a backup, by {
     severity=Severity.CRITICAL,
     trust="A",
     needs=("services", "addresses"),
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def vip_not_local(snapshot: Snapshot) -> Verdicts:
     """A virtual address has a service but is not an address of this host.
@@ -50,7 +59,7 @@ def vip_not_local(snapshot: Snapshot) -> Verdicts:
     if not missing:
         return
     mover = address_mover(snapshot)
-    if "backup" in roles(snapshot) and (mover or _sync_backup(snapshot)):
+    if Role.BACKUP in roles(snapshot) and (mover or _sync_backup(snapshot)):
         yield not_applicable(_BACKUP.format(mover or "its sync daemon"))
         return
     for address, services in missing.items():

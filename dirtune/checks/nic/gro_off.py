@@ -1,9 +1,10 @@
 import re
 
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import forwarding
 from dirtune.checks.nic import card, mean_bytes, ports
 from dirtune.checks.remedies import gro_on
+from dirtune.collect.ip_vs import Forward
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
@@ -16,7 +17,7 @@ _MODERN = 4  # major version of the kernel
     severity=Severity.LOW,
     trust="B",
     needs=("interfaces", "ethtool", "kernel"),
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
     traffic=True,
 )
 def gro_off(snapshot: Snapshot) -> Verdicts:
@@ -69,7 +70,7 @@ def _judged(snapshot: Snapshot, port: Interface) -> Verdicts:
     if size is None:
         yield inconclusive(f"the size of the packets of {port.name} is unknown")
     elif size >= _BULK_BYTES:
-        nat = "Masq" in forwarding(snapshot)
+        nat = Forward.MASQ in forwarding(snapshot)
         yield Finding(
             subject=port.name,
             severity=Severity.MEDIUM if nat else Severity.LOW,

@@ -1,6 +1,6 @@
 import re
 
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import destinations, forwarding, vips
 from dirtune.checks.nic import card, mean_bytes, ports, rises
 from dirtune.checks.remedies import commands
@@ -19,7 +19,7 @@ _HEADER_BYTES = 22  # Ethernet with one VLAN tag and the checksum
     severity=Severity.CRITICAL,
     trust="A",
     needs=("services", "interfaces", "ethtool"),
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
     mends=True,
 )
 def lro_forwarding(snapshot: Snapshot) -> Verdicts:

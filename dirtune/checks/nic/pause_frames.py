@@ -1,7 +1,7 @@
 import re
 from collections.abc import Mapping
 
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, uncounted
 from dirtune.checks.nic import ports, rises
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface
@@ -51,8 +51,8 @@ def pause_frames(snapshot: Snapshot) -> Verdicts:
     for port in ports(snapshot):
         risen = rises(snapshot, port.name)
         if risen is None or not snapshot.seconds:
-            yield inconclusive(
-                f"the driver's counters of {port.name} were not read in both samples"
+            yield uncounted(
+                snapshot, f"the driver's counters of {port.name} were not read in both samples"
             )
         elif not any(rise for name, rise in risen.items() if _LOSSLESS.fullmatch(name)):
             rates = _rates(risen, snapshot.seconds)

@@ -1,4 +1,4 @@
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, uncounted
 from dirtune.checks.nic import Loss, card, for_latency, longer_ring, loss, ports
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
@@ -55,7 +55,7 @@ def _judged(snapshot: Snapshot, port: Interface, now: int, most: int) -> Verdict
     if fast or (lost is not None and (lost.packets or lost.stalls)):
         yield _finding(snapshot, port, (now, most), lost)
     elif lost is None:
-        yield inconclusive(f"only two samples show whether {port.name} loses packets")
+        yield uncounted(snapshot, f"only two samples show whether {port.name} loses packets")
     elif port.speed_mbps is None:
         yield inconclusive(f"the speed of {port.name} is unknown")
 

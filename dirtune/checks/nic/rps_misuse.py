@@ -1,12 +1,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, roles
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive, roles
 from dirtune.checks.ipvs import forwarding
 from dirtune.checks.irq import card, named_cpus, near
 from dirtune.checks.nic import ports, steer
 from dirtune.checks.remedies import commands
 from dirtune.collect.cpus import Cpus
+from dirtune.collect.ip_vs import Forward
 from dirtune.collect.net import Interface, Queue
 from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
@@ -106,8 +107,8 @@ def _remote(snapshot: Snapshot, port: Interface, named: set[int]) -> set[int]:
 
 def _forwards_only(snapshot: Snapshot) -> bool:
     found = roles(snapshot)
-    serves = "real-server" in found or "Local" in forwarding(snapshot)
-    return "director" in found and not serves
+    serves = Role.REAL_SERVER in found or Forward.LOCAL in forwarding(snapshot)
+    return Role.DIRECTOR in found and not serves
 
 
 def _rfs_unknown(snapshot: Snapshot) -> bool:

@@ -1,11 +1,12 @@
 from collections.abc import Mapping
 
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive, roles
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive, roles
 from dirtune.checks.ipvs import forwarding
 from dirtune.checks.irq import near
 from dirtune.checks.nic import ports, queue_packets, received, serving, steer
 from dirtune.checks.realserver import tunnelled, tunnels
 from dirtune.checks.remedies import commands
+from dirtune.collect.ip_vs import Forward
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
@@ -20,7 +21,7 @@ _GUE = 1  # type of a tunnel with ports of its own
     severity=Severity.HIGH,
     trust="A",
     needs=("interfaces",),
-    roles=("director", "real-server"),
+    roles=(Role.DIRECTOR, Role.REAL_SERVER),
     traffic=True,
 )
 def tunnel_entropy(snapshot: Snapshot) -> Verdicts:
@@ -55,9 +56,9 @@ def tunnel_entropy(snapshot: Snapshot) -> Verdicts:
     """
     if tunnelled(snapshot):
         yield from _receiver(snapshot)
-    if "Tunnel" in forwarding(snapshot):
+    if Forward.TUNNEL in forwarding(snapshot):
         yield from _sender(snapshot)
-    elif tunnelled(snapshot) is None and "real-server" in roles(snapshot):
+    elif tunnelled(snapshot) is None and Role.REAL_SERVER in roles(snapshot):
         yield inconclusive("it is unknown whether a director tunnels to this host")
 
 
@@ -66,7 +67,7 @@ def _sender(snapshot: Snapshot) -> Verdicts:
         yield inconclusive("the type of the tunnels is unknown; it takes netlink and root")
         return
     types = {d.tunnel_type for s in snapshot.ipvs.services for d in s.destinations
-             if d.forward == "Tunnel"}  # fmt: skip
+             if d.forward == Forward.TUNNEL}  # fmt: skip
     if types - {_GUE}:
         yield inconclusive(
             "the outer headers of the tunnels do not differ by flow; audit the real servers, "
@@ -95,7 +96,7 @@ def _judged(snapshot: Snapshot, port: Interface, queues: Mapping[int, int]) -> V
     top = max(queues, key=lambda queue: queues[queue])
     if queues[top] < _SHARE * total or any(queue.cpus for queue in port.rx_queues):
         return
-    sends = "director" in roles(snapshot)
+    sends = Role.DIRECTOR in roles(snapshot)
     yield Finding(
         subject=port.name,
         severity=Severity.MEDIUM if sends else Severity.HIGH,

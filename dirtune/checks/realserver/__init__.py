@@ -2,13 +2,17 @@
 
 from ipaddress import IPv4Network
 
-from dirtune.checks import held_quietly, is_quiet
+from dirtune.checks import Cause, held_quietly, inconclusive, is_quiet, not_applicable
 from dirtune.collect.addresses import InterfaceAddress
+from dirtune.collect.ip_vs import Forward
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
-UNPLANNED = "the director's forwarding method is unknown: run `dirtune audit --cluster PLAN`"
-UNTUNNELLED = "the director does not reach this host by a tunnel"
+UNPLANNED = inconclusive(
+    "the director's forwarding method is unknown: run `dirtune audit --cluster PLAN`",
+    Cause.NOT_COMPARED,
+)
+UNTUNNELLED = not_applicable("the director does not reach this host by a tunnel")
 _TUNNEL_TYPES = frozenset({768, 769, 778, 823})  # IPIP, IP6TNL, GRE and GRE over IPv6
 _TUNNEL_NAMES = ("tunl", "ip6tnl", "gre", "ip6gre", "fou", "gue", "ipip")
 _FLAG_UP = 0x1
@@ -22,7 +26,7 @@ def vips(snapshot: Snapshot) -> tuple[str, ...]:
     return planned or held_quietly(snapshot)
 
 
-def forward(snapshot: Snapshot) -> str | None:
+def forward(snapshot: Snapshot) -> Forward | None:
     """Return the director's forwarding method for this host; None if it is unknown."""
     return snapshot.place.forward if snapshot.place else None
 
@@ -34,7 +38,7 @@ def tunnelled(snapshot: Snapshot) -> bool | None:
     then the tunnel belongs to a network (Calico, a VPN).
     """
     if forward(snapshot) is not None:
-        return forward(snapshot) == "Tunnel"
+        return forward(snapshot) == Forward.TUNNEL
     holders = {
         a.interface
         for a in snapshot.interface_addresses or ()

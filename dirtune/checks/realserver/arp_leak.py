@@ -6,6 +6,7 @@ from dirtune.checks import (
     Finding,
     Fix,
     Risk,
+    Role,
     Severity,
     Undecided,
     Verdicts,
@@ -18,6 +19,7 @@ from dirtune.checks.irq import listed
 from dirtune.checks.realserver import forward, network, on_links, policy_routed, vips
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.addresses import InterfaceAddress
+from dirtune.collect.ip_vs import Forward
 from dirtune.snapshot import Snapshot
 
 # Values of arp_ignore at which an address of another interface is not answered for; 3 spares
@@ -34,7 +36,7 @@ _HIDE = {"net/ipv4/conf/all/arp_ignore": 1, "net/ipv4/conf/all/arp_announce": 2}
     severity=Severity.CRITICAL,
     trust="A",
     needs=("interface_addresses", "sysctls"),
-    roles=("real-server",),
+    roles=(Role.REAL_SERVER,),
     mends=True,
 )
 def arp_leak(snapshot: Snapshot) -> Verdicts:
@@ -69,7 +71,7 @@ def arp_leak(snapshot: Snapshot) -> Verdicts:
     - net/ipv4/arp.c, `arp_ignore()`
     - LVS-HOWTO, the ARP problem
     """
-    if forward(snapshot) == "Masq":
+    if forward(snapshot) == Forward.MASQ:
         yield not_applicable(
             "the director reaches this host by NAT, so it holds no virtual address"
         )

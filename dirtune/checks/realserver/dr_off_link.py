@@ -1,6 +1,6 @@
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.realserver import policy_routed
-from dirtune.collect.ip_vs import Service
+from dirtune.collect.ip_vs import Forward, Service
 from dirtune.collect.routes import Route, route_to
 from dirtune.snapshot import Snapshot
 
@@ -9,7 +9,7 @@ from dirtune.snapshot import Snapshot
     "realserver/dr-off-link",
     severity=Severity.CRITICAL,
     trust="A",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
 )
 def dr_off_link(
     snapshot: Snapshot, services: tuple[Service, ...], routes: tuple[Route, ...]
@@ -39,7 +39,7 @@ def dr_off_link(
         d.address
         for s in services
         for d in s.destinations
-        if d.forward == "Route" and ":" not in d.address
+        if d.forward == Forward.ROUTE and ":" not in d.address
     )
     for address in direct:
         route = route_to(routes, address)

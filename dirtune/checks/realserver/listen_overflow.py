@@ -1,7 +1,17 @@
 from collections.abc import Mapping
 
 from dirtune.analyse import rates
-from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive, one_sample
+from dirtune.checks import (
+    Finding,
+    Fix,
+    Risk,
+    Role,
+    Severity,
+    Verdicts,
+    check,
+    inconclusive,
+    one_sample,
+)
 from dirtune.checks.remedies import sysctl
 from dirtune.snapshot import Snapshot
 
@@ -19,7 +29,7 @@ _COUNTERS = (_FULL, _DROPPED, _SYN_FULL)
     "realserver/listen-overflow",
     severity=Severity.HIGH,
     trust="A",
-    roles=("real-server", "host"),
+    roles=(Role.REAL_SERVER, Role.HOST),
     mends=True,
 )
 def listen_overflow(snapshot: Snapshot, snmp: Mapping[str, int]) -> Verdicts:

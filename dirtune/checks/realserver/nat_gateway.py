@@ -5,6 +5,7 @@ from dirtune.checks import (
     Finding,
     Fix,
     Risk,
+    Role,
     Severity,
     Undecided,
     Verdicts,
@@ -14,6 +15,7 @@ from dirtune.checks import (
 )
 from dirtune.checks.realserver import UNPLANNED, policy_routed
 from dirtune.checks.remedies import commands
+from dirtune.collect.ip_vs import Forward
 from dirtune.collect.routes import Route, route_to
 from dirtune.snapshot import Place, Snapshot
 
@@ -25,7 +27,7 @@ _ANYWHERE = "0.0.0.0"  # noqa: S104  (the network of the default route, nothing 
     severity=Severity.CRITICAL,
     trust="A",
     needs=("routes",),
-    roles=("real-server",),
+    roles=(Role.REAL_SERVER,),
 )
 def nat_gateway(snapshot: Snapshot) -> Verdicts:
     """A real server behind NAT does not answer through its director.
@@ -55,8 +57,8 @@ def nat_gateway(snapshot: Snapshot) -> Verdicts:
     """
     place = snapshot.place
     if place is None or place.forward is None or not place.director_addresses:
-        yield inconclusive(UNPLANNED)
-    elif "Masq" not in {place.forward, *place.others}:
+        yield UNPLANNED
+    elif Forward.MASQ not in {place.forward, *place.others}:
         yield not_applicable("the director does not reach this host by NAT")
     elif place.source_nat:
         yield inconclusive(

@@ -1,9 +1,9 @@
 from collections.abc import Iterator
 
 from dirtune.analyse import rates
-from dirtune.checks import Finding, Severity, Undecided, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Role, Severity, Undecided, Verdicts, check, inconclusive
 from dirtune.checks.remedies import sysctl
-from dirtune.collect.ip_vs import Service
+from dirtune.collect.ip_vs import Forward, Service
 from dirtune.collect.routes import Route, route_to
 from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
@@ -15,7 +15,7 @@ _SENT = "Icmp.OutRedirects"
     "realserver/nat-redirects",
     severity=Severity.HIGH,
     trust="A",
-    roles=("director",),
+    roles=(Role.DIRECTOR,),
     mends=True,
 )
 def nat_redirects(
@@ -43,7 +43,9 @@ def nat_redirects(
     - Documentation/networking/ip-sysctl.rst, `send_redirects`
     - LVS-HOWTO, LVS-NAT on one network
     """
-    masqueraded = (d.address for s in services for d in s.destinations if d.forward == "Masq")
+    masqueraded = (
+        d.address for s in services for d in s.destinations if d.forward == Forward.MASQ
+    )
     links = dict.fromkeys(route for a in masqueraded for route in _link(routes, a))
     for link in links:
         sends = _sends(sysctls, link.interface)

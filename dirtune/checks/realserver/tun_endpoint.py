@@ -1,4 +1,4 @@
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.realserver import UNPLANNED, UNTUNNELLED, is_up, tunnelled, tunnels, vips
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface
@@ -11,7 +11,7 @@ _TUN_TAP = 65534  # ARPHRD_NONE: the end of a tunnel that a program made
     "realserver/tun-endpoint",
     severity=Severity.CRITICAL,
     trust="A",
-    roles=("real-server",),
+    roles=(Role.REAL_SERVER,),
 )
 def tun_endpoint(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verdicts:
     """A real server has no interface that takes packets out of the director's tunnel.
@@ -38,7 +38,7 @@ def tun_endpoint(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verdi
     """
     used = tunnelled(snapshot)
     if not used:
-        yield inconclusive(UNPLANNED) if used is None else not_applicable(UNTUNNELLED)
+        yield UNPLANNED if used is None else UNTUNNELLED
         return
     states = {tunnel.name: is_up(tunnel) for tunnel in tunnels(snapshot)}
     if True in states.values():

@@ -1,4 +1,4 @@
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.realserver import UNPLANNED, UNTUNNELLED, rules_with, tunnelled
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface
@@ -17,7 +17,7 @@ _ANYWHERE = "0.0.0.0"  # noqa: S104  (the network of the default route, nothing 
     "realserver/tun-mss",
     severity=Severity.HIGH,
     trust="B",
-    roles=("real-server",),
+    roles=(Role.REAL_SERVER,),
 )
 def tun_mss(
     snapshot: Snapshot, routes: tuple[Route, ...], interfaces: tuple[Interface, ...]
@@ -48,7 +48,7 @@ def tun_mss(
     used = tunnelled(snapshot)
     route = route_to(routes, _ANYWHERE)
     if not used:
-        yield inconclusive(UNPLANNED) if used is None else not_applicable(UNTUNNELLED)
+        yield UNPLANNED if used is None else UNTUNNELLED
         return
     mtu = {i.name: i.mtu for i in interfaces}.get(route.interface) if route else None
     if route is None or mtu is None:

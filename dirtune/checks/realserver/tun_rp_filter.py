@@ -1,5 +1,5 @@
 from dirtune.analyse import rates
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive, not_applicable
 from dirtune.checks.realserver import UNPLANNED, UNTUNNELLED, is_up, tunnelled, tunnels
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.sysctls import Sysctls
@@ -14,7 +14,7 @@ _LOOSE = 2
     severity=Severity.CRITICAL,
     trust="A",
     needs=("interfaces",),
-    roles=("real-server",),
+    roles=(Role.REAL_SERVER,),
     mends=True,
 )
 def tun_rp_filter(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
@@ -40,7 +40,7 @@ def tun_rp_filter(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """
     used = tunnelled(snapshot)
     if not used:
-        yield inconclusive(UNPLANNED) if used is None else not_applicable(UNTUNNELLED)
+        yield UNPLANNED if used is None else UNTUNNELLED
         return
     up = [tunnel for tunnel in tunnels(snapshot) if is_up(tunnel) is not False]
     if not up:

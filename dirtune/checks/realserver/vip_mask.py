@@ -1,6 +1,6 @@
 from ipaddress import IPv4Address, IPv4Network, ip_address
 
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import listed
 from dirtune.checks.realserver import network
 from dirtune.checks.remedies import commands
@@ -12,7 +12,7 @@ from dirtune.snapshot import Snapshot
     "realserver/vip-mask",
     severity=Severity.HIGH,
     trust="A",
-    roles=("real-server",),
+    roles=(Role.REAL_SERVER,),
 )
 def vip_mask(snapshot: Snapshot, interface_addresses: tuple[InterfaceAddress, ...]) -> Verdicts:
     """A virtual address is on loopback with a mask that takes in its whole network.

@@ -1,8 +1,9 @@
 from ipaddress import IPv4Address
 
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive, not_applicable
 from dirtune.checks.realserver import UNPLANNED, forward, rules_with, tunnels
 from dirtune.checks.remedies import commands
+from dirtune.collect.ip_vs import Forward
 from dirtune.snapshot import Snapshot
 
 _REDIRECT = frozenset({"TPROXY", "REDIRECT", "DNAT", "tproxy", "redirect", "dnat"})
@@ -16,7 +17,7 @@ _MODULES = frozenset(
     severity=Severity.CRITICAL,
     trust="A",
     needs=("addresses",),
-    roles=("real-server",),
+    roles=(Role.REAL_SERVER,),
 )
 def vip_missing(snapshot: Snapshot) -> Verdicts:
     """A real server does not hold the virtual address of its service.
@@ -39,7 +40,7 @@ def vip_missing(snapshot: Snapshot) -> Verdicts:
     """
     place = snapshot.place
     if place is None or place.forward is None or not place.vips:
-        yield inconclusive(UNPLANNED)
+        yield UNPLANNED
         return
     if forward(snapshot) not in {"Route", "Tunnel"}:
         yield not_applicable(
@@ -68,7 +69,7 @@ def _held(snapshot: Snapshot, vip: str) -> bool:
 
 def _finding(snapshot: Snapshot, vip: str) -> Finding:
     place, length = snapshot.place, 128 if ":" in vip else 32
-    tunnel = place is not None and place.forward == "Tunnel"
+    tunnel = place is not None and place.forward == Forward.TUNNEL
     names = [i.name for i in tunnels(snapshot)]
     device = (names or ["tunl0"])[0] if tunnel else "lo"
     return Finding(

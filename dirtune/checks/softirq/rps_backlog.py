@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive, uncounted
 from dirtune.checks.remedies import sysctl
 from dirtune.checks.softirq import rps_cpus, window
 from dirtune.checks.softirq.backlog_drops import BACKLOG, longer
@@ -57,7 +57,7 @@ def rps_backlog(snapshot: Snapshot) -> Verdicts:
         return
     steered = _steered(snapshot, {cpu for cpus in masks.values() for cpu in cpus})
     if steered is None:
-        yield inconclusive("this needs two samples with the same CPUs online")
+        yield uncounted(snapshot, "this needs two samples with the same CPUs online")
         return
     backlog = _number(snapshot, BACKLOG)
     if steered.pps >= _BUSY_PPS and backlog is None and not steered.limited:
