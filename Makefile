@@ -51,7 +51,7 @@ demo: setup
 
 # What CI runs: everything but campaigns. The lab's tests share one boot where they can.
 test: setup check
-	$(PY) -m pytest -q -m 'lab and not long' --timeout 3000
+	$(PY) -m pytest -q -m 'lab and not long' --timeout 3000 --durations 30
 
 test-fast: setup
 	$(PY) -m pytest -q -n $(WORKERS) -m 'not lab and not long' --timeout 300

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from dirtune import plan as plans
 from dirtune.bench import rig
 from dirtune.bench.outcome import Order
@@ -17,30 +19,72 @@ from dirtune.bench.trial import conduct
 from tests.plans import lab_plan_text
 
 DIRTUNE = (sys.executable, "-m", "dirtune")
+CROWDED = ("crowded",)
+CROWDED_2 = ("crowded", "--cpus", "2")
+SHARED = ("shared", "--cpus", "2")
+SEPARATE = ("separate",)
+RT = ("noapic", "--kernel", "rt", "--real-servers", "1", "--clients", "1")
+NO_LAB = ()
+
+
+def in_lab(words):
+    """Mark tests, which use the fixture `booted`, for the lab of `lab up --scenario WORDS`.
+
+    pytest puts the tests of one lab next to each other, so it boots once for all files that name
+    it. Each test leaves the lab as the next one expects it.
+    """
+    name = "-".join(word for word in words if not word.startswith("--")) or "no-lab"
+    return pytest.mark.parametrize("booted", [words], ids=[name], indirect=True)
 
 
 @contextlib.contextmanager
-def lab_of(scenario, place, *options):
-    """Boot a lab in a folder below *place* and take it down again."""
+def lab_of(words, place):
+    """Boot a lab in a folder below *place* and take it down again; boot nothing for `NO_LAB`."""
+    if words == NO_LAB:
+        yield
+        return
     os.environ["DIRTUNE_LAB"] = str(place / "lab")
     os.environ["DIRTUNE_SSH_CONFIG"] = str(place / "lab/ssh_config")
     try:
-        dirtune("lab", "up", "--scenario", scenario, *options)
+        dirtune("lab", "up", "--scenario", *words)
         yield
     finally:
+        for connection in connections().glob("*.ssh"):
+            hang_up(connection.stem)
         dirtune("lab", "down")
         del os.environ["DIRTUNE_LAB"], os.environ["DIRTUNE_SSH_CONFIG"]
 
 
 def dirtune(*words, ok=(0,)):
-    done = subprocess.run([*DIRTUNE, *words], capture_output=True, text=True, check=False)
-    assert done.returncode in ok, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout
+    return ran([*DIRTUNE, *words], ok)
 
 
 def on(node, command, ok=(0,)):
-    return dirtune("lab", "exec", node, "--", command, ok=ok)
+    """Run a command on a node; a connection is kept for those that follow, as a login is slow."""
+    return ran([*ssh("ControlMaster=auto"), node, "--", command], ok)
+
+
+def hang_up(node):
+    """End the kept connection to a node, as before it boots."""
+    subprocess.run([*ssh(), "-O", "exit", node], capture_output=True, check=False)
+
+
+def ssh(*options):
+    """Return the start of an ssh command that uses the kept connection of its node."""
+    options = (f"ControlPath={connections()}/%n.ssh", "ControlPersist=yes", *options)
+    config = os.environ["DIRTUNE_SSH_CONFIG"]
+    return ["ssh", "-F", config, *(word for option in options for word in ("-o", option))]
+
+
+def connections():
+    return Path(os.environ["DIRTUNE_LAB"]).parent
+
+
+def ran(argv, ok):
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode in ok, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
 
 
 def plan(tmp_path, clients=4, more="", retries=0, **load):
@@ -96,14 +140,6 @@ class Interrupted(rig.LiveRig):
         if self.meanwhile is not None:
             self.happening = asyncio.ensure_future(asyncio.to_thread(self.meanwhile))
         return loading
-
-
-def bench(tmp_path, **plan_values):
-    """Run a plan and return the trials of its sweep and the texts of their generators."""
-    dirtune("bench", "run", plan(tmp_path, **plan_values), "--out", str(tmp_path))
-    run = max(tmp_path.glob("*/run.json"))
-    texts = [path.read_text() for path in sorted(run.parent.glob("raw/r*/*.txt"))]
-    return sweep(run), texts
 
 
 def sweep(run):

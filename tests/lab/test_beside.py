@@ -5,10 +5,12 @@ import statistics
 import time
 
 import pytest
-from benches import lab_of, on, trial
+from benches import SEPARATE, in_lab, on, trial
 
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.usefixtures("booted"),
+    in_lab(SEPARATE),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 ROUNDS = 5
@@ -31,12 +33,6 @@ def by_hand(client, generator):
     starts = [row[0] for row in rows]
     span_s = (max(starts) - min(starts)) / 1e6
     return (len(rows) - 1) / span_s, statistics.median(row[2] for row in rows) / 1000
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _lab(tmp_path_factory):
-    with lab_of("separate", tmp_path_factory.mktemp("beside")):
-        yield
 
 
 @pytest.mark.parametrize("generator", ["h2load", "httperf"])

@@ -6,19 +6,18 @@ One boot, and one more for each power cut, for which the director's QEMU is kill
 import contextlib
 import hashlib
 import json
-import os
 import subprocess
-import sys
 import time
 from collections import Counter
 
+import benches
 import pytest
+from benches import DIRTUNE, SHARED, dirtune, hang_up, in_lab
 
 from dirtune.lab import guest, state
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("booted"), in_lab(SHARED)]
 
-DIRTUNE = (sys.executable, "-m", "dirtune")
 CARD, CONTROL = "enp0s16", "enp0s15"
 # The emulated cards have neither channels nor coalescing to set; these devices have.
 VETH, TAP = "veth7", "tap7"
@@ -37,15 +36,8 @@ ls -l /sys/bus/pci/devices/*/driver | sed 's/.* \\//\\//'
 """
 
 
-def dirtune(*words, ok=(0,)):
-    done = subprocess.run([*DIRTUNE, *words], capture_output=True, text=True, check=False)
-    assert done.returncode in ok, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout
-
-
 def on(command, ok=(0,)):
-    return dirtune("lab", "exec", "lb1", "--", command, ok=ok)
+    return benches.on("lb1", command, ok)
 
 
 def etc():
@@ -84,17 +76,9 @@ def nothing_left():
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _lab(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fixes") / "lab"
-    os.environ["DIRTUNE_LAB"] = str(folder)
-    try:
-        dirtune("lab", "up", "--scenario", "shared", "--cpus", "2")
-        (state.folder().share / "etc/default/irqbalance").write_text("OPTIONS=\n")
-        on(DEVICES)
-        yield
-    finally:
-        dirtune("lab", "down")
-        del os.environ["DIRTUNE_LAB"]
+def _devices(booted):
+    (state.folder().share / "etc/default/irqbalance").write_text("OPTIONS=\n")
+    on(DEVICES)
 
 
 # Carries out settings as a finding would ask for them; at a moment it waits for the power's cut.
@@ -167,7 +151,7 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def script(_lab):
+def script(_devices):
     (state.folder().share / "settings.py").write_text(SCRIPT)
     return "python3 /mnt/settings.py"
 
@@ -235,14 +219,14 @@ KEPT = [
 
 def test_a_device_is_unbound_and_nothing_else_changes():
     with nothing_left() as before:
-        on("dirtune fix apply irq/shared-with-nic --confirm 0")
+        applied = on("dirtune fix apply irq/shared-with-nic --confirm 0 --format json")
 
         went, came = changed(before, look())
         assert came == []
         (driver,) = went
         assert driver.startswith("/sys/bus/pci/devices/0000:00:14.0/driver -> ")
         assert driver.endswith("/sym53c8xx")
-        on("dirtune rollback")
+        on(f"dirtune rollback {json.loads(applied)['journal']}")
 
 
 def test_a_setting_that_a_file_asks_for_is_mended_and_kept_by_name():
@@ -298,6 +282,7 @@ def test_a_power_cut_anywhere_is_undone(script, moment):
         assert dying.poll() is None, "it ended before that moment"
         time.sleep(0.2)
 
+    hang_up("lb1")
     dirtune("lab", "reboot", "--power-cut")
     dying.communicate(timeout=60)
     on(DEVICES)

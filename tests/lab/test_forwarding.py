@@ -7,18 +7,12 @@ import json
 import re
 
 import pytest
-from benches import dirtune, lab_of, on, plan, sweep
+from benches import dirtune, in_lab, on, plan, sweep
 
-pytestmark = pytest.mark.lab
+NAT = ("separate", "--forwarding", "nat", "--real-servers", "2", "--clients", "2")
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("booted"), in_lab(NAT)]
 
 SERVERS = ("rs1", "rs2")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _lab(tmp_path_factory):
-    nat = ("--forwarding", "nat", "--real-servers", "2", "--clients", "2")
-    with lab_of("separate", tmp_path_factory.mktemp("nat"), *nat):
-        yield
 
 
 def counted():

@@ -8,11 +8,12 @@ import subprocess
 import time
 
 import pytest
-from benches import DIRTUNE, lab_of, on, plan
+from benches import DIRTUNE, hang_up, in_lab, on, plan
 
 from dirtune.lab import state
 
-pytestmark = pytest.mark.long
+TWO_SERVERS = ("separate", "--real-servers", "2")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("booted"), in_lab(TWO_SERVERS)]
 
 MATRIX = """
 [matrix]
@@ -20,12 +21,6 @@ kernel = ["standard", "rt"]
 cpus = [1, 2]
 """
 CELLS = {f"kernel={kernel},cpus={cpus}" for kernel in ("standard", "rt") for cpus in (1, 2)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _lab(tmp_path_factory):
-    with lab_of("separate", tmp_path_factory.mktemp("kernels"), "--real-servers", "2"):
-        yield
 
 
 def test_each_cell_is_measured_on_the_director_it_names(tmp_path):
@@ -47,6 +42,7 @@ def test_each_cell_is_measured_on_the_director_it_names(tmp_path):
         assert trial["reply_rate"] == pytest.approx(100, rel=0.1)
         assert seen[cell] == ("kernel=rt" in cell, cell[-1])
     assert state.folder().spec().cpus == 1, "the lab is again what it was"
+    hang_up("lb1")
     assert "-rt-" not in on("lb1", "uname -r")
 
 
@@ -56,6 +52,7 @@ def watched(bench, said):
     while bench.poll() is None:
         cell = next((r[:-1] for r in reversed(rows(said)) if r[:-1] in CELLS), None)
         if cell is not None and cell not in seen and loads():
+            hang_up("lb1")  # it was booted meanwhile
             kernel, cpus = on("lb1", "uname -r; nproc").split()
             seen[cell] = ("-rt-" in kernel, cpus)
         time.sleep(1)

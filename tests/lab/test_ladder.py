@@ -1,24 +1,25 @@
-"""The rungs below eBPF on a real director, without bcc: the standard kernel, then the rt kernel.
+"""The rungs below eBPF on a real director, without bcc: the standard kernel and the rt kernel.
 
 Expected values come from /proc/interrupts and /proc/PID/status as cat(1) shows them, and from
 the number of datagrams sent.
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
 
 import pytest
+from benches import CROWDED_2, DIRTUNE, RT, in_lab, on
 
 pytestmark = pytest.mark.lab
 
-DIRTUNE = (sys.executable, "-m", "dirtune")
 PYTHON = "/opt/dirtune/bin/python"
 VIP = "198.18.0.100"
 INSTANCES = "/sys/kernel/tracing/instances"
-LINE = ("enp0s16", "i801_smbus", "sym53c8xx")  # who is on line 10 with noapic
+# Who is on line 10 with noapic, and with how many devices; a crowded line has more of them.
+LINE = {"enp0s16": 1, "i801_smbus": 1, "sym53c8xx": 1}
+CROWD = {**LINE, "sym53c8xx": 4}
 DATAGRAMS = 60
 HIDE_BCC = """\
 mkdir -p /tmp/none
@@ -64,37 +65,26 @@ until ls {INSTANCES} | grep -q dirtune; do sleep 0.1; done
 GONE = "for n in $(seq 300); do kill -0 $(cat /tmp/holder) 2>/dev/null || break; sleep 0.2; done"
 
 
-def dirtune(*words, ok=(0,)):
-    done = subprocess.run([*DIRTUNE, *words], capture_output=True, text=True, check=False)
-    assert done.returncode in ok, done.stderr
-    return done.stdout
+@pytest.fixture(scope="module", autouse=True)
+def _without_bcc(booted):
+    on("lb1", HIDE_BCC)
+    yield
+    on("lb1", SHOW_BCC)
 
 
-def on(node, command):
-    return dirtune("lab", "exec", node, "--", command)
-
-
-@pytest.fixture(scope="module")
-def kernel(request, tmp_path_factory):
-    """A director with this kernel and without bcc; the one before it is taken down."""
-    os.environ["DIRTUNE_LAB"] = str(tmp_path_factory.mktemp(request.param) / "lab")
-    try:
-        small = ("--real-servers", "1", "--clients", "1", "--kernel", request.param)
-        dirtune("lab", "up", "--scenario", "noapic", *small)
-        on("lb1", HIDE_BCC)
-        yield request.param
-    finally:
-        dirtune("lab", "down")
-        del os.environ["DIRTUNE_LAB"]
-
-
-standard = pytest.mark.parametrize("kernel", ["standard"], indirect=True)
-rt = pytest.mark.parametrize("kernel", ["rt"], indirect=True)
+standard = in_lab(CROWDED_2)
+rt = in_lab(RT)
 
 
 def interrupts():
     """Interrupts of line 10, as cat(1) shows them."""
-    return int(re.search(r"^ *10: +(\d+)", on("lb1", "cat /proc/interrupts"), re.MULTILINE)[1])
+    (row,) = re.findall(r"^ *10: +([\d ]+?) +XT-PIC", on("lb1", "cat /proc/interrupts"), re.M)
+    return sum(map(int, row.split()))
+
+
+def times(line, handlers):
+    """Calls of each handler for *line* interrupts, of which each runs them all."""
+    return {name: devices * line for name, devices in handlers.items()}
 
 
 def window(during):
@@ -120,46 +110,47 @@ def calls(counts):
 
 
 @standard
-def test_without_bcc_doctor_shows_the_next_best_source(kernel):
+def test_without_bcc_doctor_shows_the_next_best_source():
     said = json.loads(on("lb1", "/opt/dirtune/bin/dirtune doctor --format json"))
     used = {ladder["probe"]: ladder["uses"] for ladder in said["probes"]}
 
     assert used == dict.fromkeys(used) | {"irq": "tracefs"}
     assert said["notes"] == []  # this kernel has BTF
+    (bpf,) = [ladder["rungs"][0] for ladder in said["probes"] if ladder["probe"] == "irq"]
+    assert [obstacle["remedy"] for obstacle in bpf["obstacles"]] == ["apt install python3-bpfcc"]
 
 
 @standard
-def test_each_handler_is_called_for_each_of_a_counted_number_of_interrupts(kernel):
+def test_each_handler_is_called_for_each_of_a_counted_number_of_interrupts():
     before = interrupts()
     counted, inferred, woken = window(send)
     of_line = interrupts() - before
 
     line = counted["line_counts"]["10"]
     assert DATAGRAMS <= line <= of_line
-    assert calls(counted) == dict.fromkeys(LINE, line)
+    assert calls(counted) == times(line, CROWD)
     # The card's own handler nearly always has something to do: on a slow machine the line can
     # still be raised when what raised it has been polled away.
-    assert 2 * line <= counted["none"]["10"] <= 2.1 * line
+    assert 5 * line <= counted["none"]["10"] <= 5.1 * line
     assert counted["lost"] == 0
-    assert calls(inferred) == dict.fromkeys(LINE, inferred["line_counts"]["10"])
+    assert calls(inferred) == times(inferred["line_counts"]["10"], CROWD)
     assert inferred["none"]["10"] == 0  # the card took every one: that of its partners is not seen
     assert [thread for thread in woken if thread["irq"] == 10] == []
 
 
 @standard
-def test_under_load_the_counts_agree_within_half_a_per_cent(kernel):
+def test_under_load_the_counts_agree_within_half_a_per_cent():
     load = f"h2load --h1 -c 1500 -n 1500 -r 3 --rate-period=20ms -T 1s -N 1s http://{VIP}/"
     counted, inferred, _ = window(lambda: on("c1", f"{load} >/dev/null"))
 
     line = inferred["line_counts"]["10"]
     assert line > 1000
-    for handler in LINE:
-        assert calls(counted)[handler] == pytest.approx(line, rel=0.005)
-    assert counted["none"]["10"] == pytest.approx(2 * line, rel=0.005)
+    assert calls(counted) == pytest.approx(times(line, CROWD), rel=0.005)
+    assert counted["none"]["10"] == pytest.approx(5 * line, rel=0.005)
 
 
 @standard
-def test_no_instance_is_left_behind(kernel):
+def test_no_instance_is_left_behind():
     assert on("lb1", f"ls {INSTANCES}") == ""
 
     on("lb1", f"{HOLD} kill -TERM $(cat /tmp/holder); {GONE}")
@@ -174,36 +165,20 @@ def test_no_instance_is_left_behind(kernel):
 
 @standard
 @pytest.mark.long  # two probes are compiled with all headers of the kernel
-def test_without_btf_the_kernels_headers_tell_where_members_are(kernel):
+def test_without_btf_the_kernels_headers_tell_where_members_are():
     on("lb1", f"{SHOW_BCC}; : >/tmp/empty; mount --bind /tmp/empty /sys/kernel/btf/vmlinux")
     before = interrupts()
     sends = "for n in {1..20}; do echo >/dev/udp/198.18.0.21/9; sleep 0.1; done"
     measure = "dirtune profile --probes irq,softirq --max-overhead 90 --format json"
     found = json.loads(on("lb1", f"{measure} -- bash -c '{sends}'"))
     of_line = interrupts() - before
-    on("lb1", "umount /sys/kernel/btf/vmlinux")
+    on("lb1", f"umount /sys/kernel/btf/vmlinux; {HIDE_BCC}")
 
     rows = [row for row in found["probed"]["handlers"]["handlers"] if row["irq"] == 10]
     assert {row["handler"] for row in rows} == {*LINE}
-    assert all(20 <= row["calls"] <= of_line for row in rows)
+    assert all(20 <= row["calls"] / CROWD[row["handler"]] <= of_line for row in rows)
     runs = {row["vector"]: row["runs"] for row in found["probed"]["softirqs"]["softirqs"]}
     assert runs["NET_RX"] >= 20
-
-
-@standard
-def test_under_lockdown_the_line_names_it_and_proc_serves(kernel):
-    on(
-        "lb1", f"{SHOW_BCC}; echo confidentiality >/sys/kernel/security/lockdown"
-    )  # until the next boot
-    said = on("lb1", "dirtune irqs --probe 2 2>&1")
-    doctor = json.loads(on("lb1", "dirtune doctor --format json"))
-
-    assert "kernel lockdown is in confidentiality mode: boot with lockdown=integrity" in said
-    assert "calls are inferred from /proc/interrupts" in said
-    assert all(f"{handler}: " in said for handler in LINE)
-    assert {each["probe"]: each["uses"] for each in doctor["probes"]} == dict.fromkeys(
-        ("irq", "softirq", "locks", "cpu", "drops", "ipvs")
-    ) | {"irq": "proc"}
 
 
 def switches():
@@ -217,14 +192,14 @@ def switches():
 
 
 @rt
-def test_on_the_rt_kernel_each_interrupt_wakes_the_thread_of_each_handler(kernel):
+def test_on_the_rt_kernel_each_interrupt_wakes_the_thread_of_each_handler():
     before = switches()
     counted, _, woken = window(send)
     after = switches()
 
     line = counted["line_counts"]["10"]
     assert line >= DATAGRAMS
-    assert calls(counted) == dict.fromkeys(LINE, line)
+    assert calls(counted) == times(line, LINE)
     assert counted["none"]["10"] == 0  # every handler says that it woke its thread
     found = {f"irq/10-{t['name']}": t for t in woken if t["irq"] == 10}
     assert found.keys() == before.keys() == {f"irq/10-{handler}" for handler in LINE}

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from benches import NO_LAB, in_lab
 
 from dirtune.lab import cgroups, state
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("booted"), in_lab(NO_LAB)]
 
 DIRTUNE = (sys.executable, "-m", "dirtune")
 
@@ -127,7 +128,7 @@ def test_ctrl_c_while_it_comes_up_leaves_nothing():
     assert not state.folder().path.exists()
 
 
-@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("times", [pytest.param(1, marks=pytest.mark.long), 3])
 def test_ctrl_c_into_a_pipeline_whose_reader_dies_leaves_nothing(times, tmp_path):
     before = machine()
     log = tmp_path / "log"

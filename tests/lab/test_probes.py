@@ -1,4 +1,4 @@
-"""The probes on a real director with two CPUs: one boot of the crowded line, used by every test.
+"""The probes on a real director with two CPUs, whose line is crowded.
 
 Expected values come from a second tool on the director (cat, vmstat, mpstat, ipvsadm) or from the
 number of packets sent.
@@ -6,20 +6,16 @@ number of packets sent.
 
 import contextlib
 import json
-import os
 import re
 import statistics
 import subprocess
-import sys
 import time
 
 import pytest
+from benches import CROWDED_2, DIRTUNE, dirtune, in_lab, on, plan
 
-from tests.plans import lab_plan_text
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("booted"), in_lab(CROWDED_2)]
 
-pytestmark = pytest.mark.lab
-
-DIRTUNE = (sys.executable, "-m", "dirtune")
 DIRECTOR = "198.18.0.1"
 NIC, PARTNERS = "enp0s16", {"i801_smbus": 1, "sym53c8xx": 4}
 DATAGRAMS = 97
@@ -40,17 +36,6 @@ BESIDE = (
 )
 # The programs that the kernel holds in memory show as symbols of the module `bpf`.
 PROGRAMS = "grep -c '_irq_exit.*.bpf.' /proc/kallsyms || true"
-
-
-def dirtune(*words, ok=(0,)):
-    done = subprocess.run([*DIRTUNE, *words], capture_output=True, text=True, check=False)
-    assert done.returncode in ok, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout
-
-
-def on(node, command):
-    return dirtune("lab", "exec", node, "--", command)
 
 
 def line_10():
@@ -90,8 +75,8 @@ def ended():
 @contextlib.contextmanager
 def load(tmp_path, seconds):
     """Connections through the director, from before the context's body until its end."""
-    (tmp_path / "plan.toml").write_text(lab_plan_text(window=seconds, repeats=1))
-    argv = [*DIRTUNE, "bench", "run", str(tmp_path / "plan.toml"), "--out", str(tmp_path)]
+    sent = plan(tmp_path, rates=[200], window=seconds)
+    argv = [*DIRTUNE, "bench", "run", sent, "--out", str(tmp_path)]
     bench = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 120
@@ -106,23 +91,10 @@ def load(tmp_path, seconds):
             assert time.monotonic() < end, "h2load still runs"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _lab(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("probes") / "lab"
-    os.environ["DIRTUNE_LAB"] = str(folder)
-    os.environ["DIRTUNE_SSH_CONFIG"] = str(folder / "ssh_config")
-    try:
-        dirtune("lab", "up", "--scenario", "crowded", "--cpus", "2")
-        yield
-    finally:
-        dirtune("lab", "down")
-        del os.environ["DIRTUNE_LAB"], os.environ["DIRTUNE_SSH_CONFIG"]
-
-
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
-    """Three windows under one load: all probes beside vmstat and mpstat; kprobes; a budget."""
-    with load(tmp_path_factory.mktemp("loaded"), 400):
+    """Windows under one load: all probes beside vmstat and mpstat; kprobes; a budget; an audit."""
+    with load(tmp_path_factory.mktemp("loaded"), 900):
         with told("--duration 30 --max-overhead 90"):
             found = {"begun": on("lb1", f"{BESIDE}; {BEGIN}; date +%T").strip()}
             found["all"] = ended()
@@ -134,7 +106,9 @@ def loaded(tmp_path_factory):
         locks = "dirtune profile --duration 5 --probes locks --max-overhead 90 --format json"
         text = on("lb1", f"unshare -m sh -c '{hidden}; {locks}' 2>/dev/null")
         found["kprobes"] = json.loads(text[text.index("{") :])
-        found["budget"] = profile("--duration 6 --probes irq,softirq", overhead=0.01)
+        found["budget"] = profile("--duration 6 --probes irq", overhead=0.01)
+        audit = ("audit", "--host", "lb1", "--probe=5", "--format", "json")
+        found["audit"] = json.loads(dirtune(*audit, ok=(1,)))
     return found
 
 
@@ -292,6 +266,15 @@ def test_the_verdict_names_the_waste_and_its_forecast(loaded):
     assert "irq 10" in found["bottleneck"]["paragraph"]
 
 
+def test_the_audit_with_the_probe_carries_the_cost(loaded):
+    outcomes = {outcome["check"]: outcome for outcome in loaded["audit"]["outcomes"]}
+
+    (wasted,) = outcomes["irq/wasted-isr"]["findings"]
+    assert wasted["cause"] == "irq/shared-with-nic"
+    assert wasted["evidence"]["wasted_cpu_percent"] > 0
+    assert {h["handler"] for h in wasted["evidence"]["handlers"]} == {NIC, *PARTNERS}
+
+
 def test_a_lock_that_two_cpus_want_is_seen():
     # IP_VS_SO_SET_TIMEOUT with zeroes changes nothing; do_ip_vs_set_ctl() takes the mutex for it.
     # Long enough that both virtual CPUs run at one time on a busy machine, too.
@@ -331,17 +314,17 @@ def test_a_budget_is_kept_by_taking_probes_off(loaded):
     assert found["probed"]["handlers"]["seconds"] < 5
 
 
-def test_however_it_ends_nothing_stays_attached():
+def test_interrupted_or_killed_nothing_stays_attached():
     # Started in the background, a command ignores the interrupt unless it is told not to.
     start = (
-        "for s in INT TERM KILL; do (env --default-signal=INT dirtune profile --duration 300"
+        "for s in INT KILL; do (env --default-signal=INT dirtune profile --duration 300"
         " --probes irq >/dev/null 2>/tmp/said.$s & echo $! >/tmp/pid.$s); done;"
-        " for s in INT TERM KILL; do until grep -q measuring /tmp/said.$s; do sleep 0.2;"
+        " for s in INT KILL; do until grep -q measuring /tmp/said.$s; do sleep 0.2;"
         " done; done"
     )
     on("lb1", start)
-    assert int(on("lb1", PROGRAMS)) == 3
-    on("lb1", "for s in INT TERM KILL; do kill -s $s $(cat /tmp/pid.$s); done")
+    assert int(on("lb1", PROGRAMS)) == 2
+    on("lb1", "for s in INT KILL; do kill -s $s $(cat /tmp/pid.$s); done")
 
     end = time.monotonic() + 60
     while int(on("lb1", PROGRAMS)):

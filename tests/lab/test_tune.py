@@ -3,23 +3,21 @@
 import json
 
 import pytest
-from benches import dirtune, lab_of, on
+from benches import dirtune, hang_up, in_lab, on
 
 from dirtune.lab import state
 from tests.plans import lab_plan_text
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("booted"), in_lab(("noapic",))]
 
 WORDS = ("irq/shared-with-nic", "ipvs/sysctl-lost", "irq/xtpic-mode")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _lab(tmp_path_factory):
-    with lab_of("noapic", tmp_path_factory.mktemp("tune")):
-        asked = state.folder().share / "etc/sysctl.d/50-lvs.conf"
-        asked.write_text("net.ipv4.vs.expire_nodest_conn=1\n")
-        on("lb1", "sysctl -qw net.ipv4.vs.expire_nodest_conn=0")
-        yield
+def _lost(booted):
+    asked = state.folder().share / "etc/sysctl.d/50-lvs.conf"
+    asked.write_text("net.ipv4.vs.expire_nodest_conn=1\n")
+    on("lb1", "sysctl -qw net.ipv4.vs.expire_nodest_conn=0")
 
 
 def plan(tmp_path):
@@ -32,6 +30,7 @@ def test_fixes_are_gone_through_and_the_director_is_left_as_the_rule_says(tmp_pa
     checks = [word for check in WORDS for word in ("--check", check)]
     told = ("--boots", "1", "--out", str(tmp_path), "--format", "json")
 
+    hang_up("lb1")
     session = json.loads(dirtune("tune", plan(tmp_path), *checks, *told, ok=(0, 1)))
 
     attempts = {each["checks"][0]: each for each in session["attempts"]}

@@ -4,16 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from benches import dirtune, lab_of, on, plan, sweep
+from benches import dirtune, in_lab, on, plan, sweep
 
-pytestmark = pytest.mark.long
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _lab(tmp_path_factory):
-    place = tmp_path_factory.mktemp("tun")
-    with lab_of("separate", place, "--forwarding", "tun", "--clients", "2"):
-        yield
+TUNNEL = ("separate", "--forwarding", "tun", "--clients", "2")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("booted"), in_lab(TUNNEL)]
 
 
 def out_of_the_tunnel():
