@@ -75,22 +75,22 @@ def shared(snapshot: Snapshot) -> Shared:
 
 
 def _scripts(card: Sharer, others: list[Sharer]) -> dict[str, str]:
-    address, rebind = _address(card), _rebind(card)
-    own = _CARD.format(name=shlex.quote(card.action), address=address, rebind=rebind)
+    address, _ = _bound(card)
+    own = _CARD.format(name=shlex.quote(card.action), address=address, rebind=_rebind(card))
     return {"last": own, "first": "set -e\n" + "".join(map(_rebind, others))}
 
 
-def _address(sharer: Sharer) -> str:
+def _bound(sharer: Sharer) -> tuple[str, str]:
+    """Return the address of the sharer's PCI function, and the driver that holds it."""
     if sharer.device is None or sharer.device.driver is None:
         raise LabError(f"{sharer.action}: no bound PCI function of the line fits this name")
-    return sharer.device.address
+    return sharer.device.address, sharer.device.driver
 
 
 def _rebind(sharer: Sharer) -> str:
-    address = _address(sharer)
-    assert sharer.device is not None
-    driver = f"/sys/bus/pci/drivers/{sharer.device.driver}"
-    unbind, bind = (written(f"{driver}/{verb}", address) for verb in ("unbind", "bind"))
+    address, driver = _bound(sharer)
+    folder = f"/sys/bus/pci/drivers/{driver}"
+    unbind, bind = (written(f"{folder}/{verb}", address) for verb in ("unbind", "bind"))
     return _REBIND.format(unbind=unbind, bind=bind)
 
 

@@ -92,12 +92,17 @@ def down() -> bool:
 
 def running() -> Folder:
     """Return the folder of the running lab; `LabError` if there is none."""
+    place, _ = _running()
+    return place
+
+
+def _running() -> tuple[Folder, Record]:
     place = folder()
     record, status = place.record(), place.status()
     if record is None or not record.keeper.alive():
-        dead = f": its last word was: {status.error}" if status and status.error else ""
-        raise LabError(f"no lab is up{dead}: dirtune lab up")
-    return place
+        ended = f" any more. It ended with: {status.error}" if status and status.error else ""
+        raise LabError(f"No lab is up{ended}. Start one: dirtune lab up")
+    return place, record
 
 
 def enter(node: str, command: Sequence[str], *, terminal: bool) -> int:
@@ -118,11 +123,12 @@ def reboot(say: Say, *, power_cut: bool = False) -> Status:
 
     A *power_cut* kills its machine first, in the middle of whatever it does.
     """
-    place = running()
+    place, record = _running()
     before = place.status()
-    assert before is not None
+    if before is None:
+        raise LabError("The lab is not up yet. Wait for `dirtune lab up` to end.")
     if power_cut:
-        _cut_power(place)
+        _cut_power(place, record)
     else:
         # The connection breaks with the machine, so ssh's own exit status says nothing.
         subprocess.run(
@@ -134,18 +140,16 @@ def reboot(say: Say, *, power_cut: bool = False) -> Status:
     return _await_ready(place, say, boots=before.boots + 1)
 
 
-def _cut_power(place: Folder) -> None:
-    record = place.record()
-    assert record is not None
-    for each in psutil.Process(record.keeper.pid).children(recursive=True):
+def _cut_power(place: Folder, record: Record) -> None:
+    for member in psutil.Process(record.keeper.pid).children(recursive=True):
         # The processes of other nodes come and go.
         with contextlib.suppress(psutil.NoSuchProcess):
-            named = "lb1,debug-threads=on" in each.cmdline()  # real servers may be guests, too
-            if named and each.name().startswith("qemu-system"):
+            named = "lb1,debug-threads=on" in member.cmdline()  # real servers may be guests, too
+            if named and member.name().startswith("qemu-system"):
                 place.power_cut.touch()
-                each.kill()
+                member.kill()
                 return
-    raise LabError("the director's machine does not run")
+    raise LabError("The director's QEMU is not running. Make the lab anew: dirtune lab up")
 
 
 def _require(spec: Spec) -> None:

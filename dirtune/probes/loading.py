@@ -57,10 +57,10 @@ def load(wanted: Sequence[tuple[Probe[Any], Way]]) -> tuple[list[Loaded], dict[s
     return loaded, refused
 
 
-def take_off(each: Loaded) -> None:
+def detach(loaded: Loaded) -> None:
     """Detach a probe; its maps stay until bcc's object is cleaned up."""
-    for point in each.way.points:
-        _detach(each.bpf, point)
+    for point in loaded.way.points:
+        _detach_point(loaded.bpf, point)
 
 
 def statistics(each: Loaded, host: Host) -> tuple[int, int] | None:
@@ -133,7 +133,7 @@ def _attach(bpf: Any, point: Point) -> None:  # noqa: ANN401  (bcc has no types)
             pass  # bcc attaches it when it compiles
 
 
-def _detach(bpf: Any, point: Point) -> None:  # noqa: ANN401
+def _detach_point(bpf: Any, point: Point) -> None:  # noqa: ANN401
     target, function = point.target.encode(), point.function.encode()
     match point.kind:
         case "tracepoint":

@@ -17,7 +17,7 @@ from dirtune.host import Host, LiveHost
 from dirtune.probes import threads
 from dirtune.probes.counting import Counting, best
 from dirtune.probes.kernel import Kernel
-from dirtune.probes.loading import HERE, Loaded, load, statistics, statistics_on, take_off
+from dirtune.probes.loading import HERE, Loaded, detach, load, statistics, statistics_on
 from dirtune.probes.probe import Context, Moment, Probe, Way
 from dirtune.probes.threads import ThreadReading
 from dirtune.signals import undisturbed
@@ -29,17 +29,26 @@ _IRQ = "irq"
 
 @dataclass
 class _Running:
-    """One probe between its first and its last reading."""
+    """A probe from its first reading on."""
 
     loaded: Loaded
-    first: Moment[Any] | None = None
-    last: Moment[Any] | None = None
-    begun: tuple[int, int] | None = None
-    """Nanoseconds and runs of its programs at the first reading."""
+    first: Moment[Any]
+    begun: tuple[int, int] | None
+    """Nanoseconds and runs of its programs at the first reading; None if they are not counted."""
     checked: tuple[float, int] | None = None
-    """Time and nanoseconds at the last look at its cost."""
-    spent: tuple[int, int] | None = None
-    shed: bool = False
+    """Time and nanoseconds at the last look at its cost; None before the first look."""
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """A probe that has had its last reading."""
+
+    running: _Running
+    last: Moment[Any]
+    spent: tuple[int, int] | None
+    """As `begun`, at the last reading."""
+    shed: bool
+    """Whether it was detached because the probes cost more than they may."""
 
 
 @dataclass
@@ -47,42 +56,41 @@ class Session:
     """A window of probes. Made by `opened`."""
 
     host: Host
-    running: list[_Running]
+    probes: Sequence[Loaded]
     missing: tuple[NotProbed, ...]
     limit_percent: float
     counted: bool
-    """The kernel counts what programs cost."""
+    """Whether the kernel counts what programs cost."""
     counting: Counting | None = None
-    """In place of the irq probe."""
+    """The source that stands in for the irq probe."""
     threaded: bool = False
-    """The work of handlers' threads is asked for."""
+    """Whether the work of the handlers' threads is read as well."""
     load_seconds: float = 0.0
     _own_ns: int = 0
     _opened_s: float = 0.0
     _threads: tuple[ThreadReading, ...] = ()
-    _done: list[_Running] = field(default_factory=list)
+    _running: list[_Running] = field(default_factory=list)
+    _ended: list[_Ended] = field(default_factory=list)
 
     def begin(self) -> None:
         """Open the window."""
-        for each in self.running:
-            each.first = _moment(each, self.host)
-            each.begun = statistics(each.loaded, self.host)
+        self._running = [
+            _Running(loaded, _moment(loaded, self.host), statistics(loaded, self.host))
+            for loaded in self.probes
+        ]
         if self.counting is not None:
             self.counting.begin()
         self._threads = threads.take(self.host) if self.threaded else ()
         self._opened_s, self._own_ns = time.monotonic(), time.process_time_ns()
 
     def keep_within_budget(self) -> None:
-        """Take off the dearest probe if all together cost more than they may; once a second."""
-        now = time.monotonic()
-        percents = {id(each): self._percent(each, now) for each in self.running}
-        if self.running and sum(percents.values()) > self.limit_percent:
-            dearest = max(self.running, key=lambda each: percents[id(each)])
-            dearest.shed = True
-            self._read_last(dearest)
-            take_off(dearest.loaded)
-            self.running.remove(dearest)
-            self._done.append(dearest)
+        """Detach the most expensive probe if all cost more than they may; call once a second."""
+        now_s = time.monotonic()
+        percents = [self._percent(probe, now_s) for probe in self._running]
+        if percents and sum(percents) > self.limit_percent:
+            most_expensive = self._running.pop(percents.index(max(percents)))
+            self._ended.append(self._end(most_expensive, shed=True))
+            detach(most_expensive.loaded)
 
     def finish(self) -> Probed:
         """Close the window and return what it measured."""
@@ -90,56 +98,53 @@ class Session:
         seconds = time.monotonic() - self._opened_s
         worked = threads.decode(self._threads, threads.take(self.host)) if self._threads else None
         counts = self.counting.finish() if self.counting is not None else None
-        for each in self.running:
-            self._read_last(each)
-        self._done += self.running
-        # Decoding asks for symbols, and the trampolines' are there while the probes are.
+        self._ended += [self._end(probe, shed=False) for probe in self._running]
+        # Decoding reads symbols, and the trampolines' are there while the probes are attached.
         kernel = Kernel(self.host)
-        windows = {e.loaded.probe.window: self._window(e, kernel) for e in self._done}
-        for each in self.running:
-            take_off(each.loaded)
-        self.running.clear()
-        found = Probed(
+        windows = {
+            probe.running.loaded.probe.window: self._window(probe, kernel) for probe in self._ended
+        }
+        for probe in self._running:
+            detach(probe.loaded)
+        self._running.clear()
+        probed = Probed(
             seconds=seconds,
             handler_counts=counts,
             threads=worked,
             load_seconds=self.load_seconds,
             max_overhead_percent=self.limit_percent,
             own_ns=own_ns,
-            costs=tuple(map(self._cost, self._done)),
+            costs=tuple(map(self._cost, self._ended)),
             missing=self.missing,
         )
-        return msgspec.structs.replace(found, **windows)
+        return msgspec.structs.replace(probed, **windows)
 
-    def _window(self, each: _Running, kernel: Kernel) -> object:
-        assert each.first is not None
-        assert each.last is not None
-        context = Context(self._cost(each), self.load_seconds, lambda: kernel.symbols)
-        return each.loaded.probe.decode(each.first, each.last, context)
+    def _window(self, ended: _Ended, kernel: Kernel) -> object:
+        context = Context(self._cost(ended), self.load_seconds, lambda: kernel.symbols)
+        running = ended.running
+        return running.loaded.probe.decode(running.first, ended.last, context)
 
-    def _read_last(self, each: _Running) -> None:
-        each.last = _moment(each, self.host)
-        each.spent = statistics(each.loaded, self.host)
+    def _end(self, running: _Running, *, shed: bool) -> _Ended:
+        last = _moment(running.loaded, self.host)
+        return _Ended(running, last, statistics(running.loaded, self.host), shed)
 
-    def _percent(self, each: _Running, now: float) -> float:
-        assert each.first is not None
-        found = statistics(each.loaded, self.host)
-        if found is None or each.begun is None:
+    def _percent(self, running: _Running, now_s: float) -> float:
+        """Return what a probe's programs have cost since the last look, in per cent of a CPU."""
+        spent = statistics(running.loaded, self.host)
+        if spent is None or running.begun is None:
             return 0.0
-        then_s, then_ns = each.checked or (each.first.taken_s, each.begun[0])
-        each.checked = (now, found[0])
-        return (found[0] - then_ns) / max(now - then_s, 1e-9) / 1e7
+        then_s, then_ns = running.checked or (running.first.taken_s, running.begun[0])
+        running.checked = (now_s, spent[0])
+        return (spent[0] - then_ns) / max(now_s - then_s, 1e-9) / 1e7
 
-    def _cost(self, each: _Running) -> ProbeCost:
-        assert each.first is not None
-        assert each.last is not None
-        seconds = each.last.taken_s - each.first.taken_s
+    def _cost(self, ended: _Ended) -> ProbeCost:
+        running = ended.running
+        seconds = ended.last.taken_s - running.first.taken_s
         ns = runs = None
-        if self.counted and each.begun is not None and each.spent is not None:
-            ns, runs = (now - then for now, then in zip(each.spent, each.begun, strict=True))
-        return ProbeCost(
-            each.loaded.probe.name, each.loaded.way.what, seconds, ns, runs, each.shed
-        )
+        if self.counted and running.begun is not None and ended.spent is not None:
+            ns, runs = (now - then for now, then in zip(ended.spent, running.begun, strict=True))
+        loaded = running.loaded
+        return ProbeCost(loaded.probe.name, loaded.way.what, seconds, ns, runs, ended.shed)
 
 
 def all_probes() -> tuple[Probe[Any], ...]:
@@ -185,11 +190,10 @@ def opened(
             instead = counting.words if counting else ""
             missing[_IRQ] = msgspec.structs.replace(missing[_IRQ], instead=instead)
         rows = tuple(missing.values())
-        running = [_Running(each) for each in loaded]
-        session = Session(host, running, rows, limit_percent, counted, counting)
+        session = Session(host, loaded, rows, limit_percent, counted, counting)
         session.threaded = any(probe.name == _IRQ for probe in probes)
-        for each in running:  # the first reading builds bcc's tables: not within the window
-            _moment(each, host)
+        for probe in loaded:  # the first reading builds bcc's tables, which is not for the window
+            _moment(probe, host)
         session.load_seconds = time.monotonic() - began
         yield session
 
@@ -217,9 +221,9 @@ def _clean_up(bpf: Any) -> None:  # noqa: ANN401  (bcc has no types)
         bpf.cleanup()
 
 
-def _moment(each: _Running, host: Host) -> Moment[Any]:
+def _moment(loaded: Loaded, host: Host) -> Moment[Any]:
     taken_s = time.monotonic()
-    return Moment(taken_s, each.loaded.probe.read(each.loaded.bpf, host))
+    return Moment(taken_s, loaded.probe.read(loaded.bpf, host))
 
 
 def _possible(

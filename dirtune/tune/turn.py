@@ -160,8 +160,8 @@ async def _before(
     if quiet.trial.validity == Validity.SETUP_ERROR:
         raise TrialError(f"{quiet.trial.reason}; what was measured is in {kept.folder}")
     snapshot, profiled = await _look(nodes, director, trying, kept, say, "before")
-    if handlers_of(profiled) is not None:
-        save(kept, forecast=foreseen(snapshot, profiled, quiet.trial))
+    if snapshot.handlers is not None:
+        save(kept, forecast=foreseen(snapshot, snapshot.handlers, profiled.trial, quiet.trial))
 
 
 async def _look(
@@ -204,10 +204,13 @@ def audited(kept: Store, name: str, snapshot: Snapshot, when: str) -> None:
     )
 
 
-def foreseen(snapshot: Snapshot, profiled: Result, quiet: Trial) -> Forecast:
-    """Return what separating the shared lines should bring, from the probed trial."""
-    handlers = handlers_of(profiled)
-    assert handlers is not None
+def foreseen(
+    snapshot: Snapshot, handlers: HandlerWindow, profiled: Trial, quiet: Trial
+) -> Forecast:
+    """Return what separating the shared lines should save of a connection's cost.
+
+    *handlers* were timed in the *profiled* trial; the cost is the *quiet* trial's.
+    """
     table = snapshot.interrupts or Interrupts((), ())
     cards = lines.nic_actions(table, snapshot.pci, snapshot.interfaces)
     shared = (
@@ -217,7 +220,7 @@ def foreseen(snapshot: Snapshot, profiled: Result, quiet: Trial) -> Forecast:
         handlers,
         (int(line.irq) for line in shared),
         cards,
-        profiled.trial.counters.get("connections"),
+        profiled.counters.get("connections"),
         quiet.metrics.get("cpu_us_per_connection"),
     )
 

@@ -195,10 +195,10 @@ def test_a_profiled_command_that_did_not_fail(words):
     assert result.exit_code == 0, result.output
 
 
-def test_an_overhead_of_nothing_takes_off_every_probe_and_no_more():
-    """A budget below what nothing costs must find no dearest of none."""
+def test_an_overhead_of_nothing_detaches_every_probe_and_no_more():
+    """A budget below what nothing costs has no most expensive probe to detach."""
     session = Session(LiveHost(), [], (), -1.0, counted=True)
 
     session.keep_within_budget()
 
-    assert session.running == []
+    assert session.finish().costs == ()

@@ -9,7 +9,7 @@ from dirtune.host import RecordedHost
 from dirtune.probes import session
 from dirtune.probes.loading import HERE, Loaded, parse_statistics
 from dirtune.probes.probe import Point, Probe, Way
-from dirtune.probes.session import Session, _Running
+from dirtune.probes.session import Session
 
 # As /proc/self/fdinfo prints a program's descriptor on Linux 6.1 and later.
 FDINFO = "pos:\t0\nflags:\t02000002\nprog_type:\t17\nrun_time_ns:\t{}\nrun_cnt:\t{}\n"
@@ -59,10 +59,10 @@ def made(monkeypatch):
     bpf.costs(4, 2000, 20)
     irq = probe("irq", "handlers", Point("tracepoint", "irq:irq_handler_entry", "irq_entry"))
     ipvs = probe("ipvs", "ipvs", Point("kprobe", "ip_vs_in_hook", "ipvs_in"))
-    running = [_Running(Loaded(*each, bpf)) for each in (irq, ipvs)]
+    loaded = [Loaded(*each, bpf) for each in (irq, ipvs)]
     missing = (NotProbed("locks", "why", "remedy", ""),)
     clock = Clock(monkeypatch)
-    return Session(RecordedHost(files, {}), running, missing, 1.0, counted=True), bpf, clock
+    return Session(RecordedHost(files, {}), loaded, missing, 1.0, counted=True), bpf, clock
 
 
 def test_costs_are_those_of_the_window(made):
@@ -84,7 +84,7 @@ def test_costs_are_those_of_the_window(made):
     assert bpf.detached == ["irq_handler_entry", "ip_vs_in_hook ipvs_in"]
 
 
-def test_within_the_budget_nothing_is_taken_off(made):
+def test_within_the_budget_nothing_is_detached(made):
     probing, bpf, clock = made
     probing.begin()
     clock.now_s += 1
@@ -95,7 +95,7 @@ def test_within_the_budget_nothing_is_taken_off(made):
     assert bpf.detached == []
 
 
-def test_over_the_budget_the_dearest_is_taken_off_and_its_window_is_short(made):
+def test_over_the_budget_the_most_expensive_is_detached_and_its_window_is_short(made):
     probing, bpf, clock = made
     probing.begin()
     clock.now_s += 1

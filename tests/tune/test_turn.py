@@ -68,14 +68,10 @@ def trial(name, **changes):
 
 def test_the_forecast_is_the_needless_time_of_a_connection():
     snapshot = take(RecordedHost({"/proc/interrupts": INTERRUPTS}, {}))
-    profiled = Result(
-        trial("profile-A", kind="profiled", counters={"connections": 1000}),
-        {},
-        Profile(20.0, (), probed=Probed(20.0, handlers=WINDOW)),
-    )
+    profiled = trial("profile-A", kind="profiled", counters={"connections": 1000})
     quiet = trial("first", kind="baseline", metrics={"cpu_us_per_connection": 200.0})
 
-    found = turn.foreseen(snapshot, profiled, quiet)
+    found = turn.foreseen(snapshot, WINDOW, profiled, quiet)
 
     assert (found.irqs, found.handlers) == ((10,), ("aic7xxx",))
     assert found.wasted_us_per_connection == pytest.approx(20)  # 20 ms over 1,000 connections
