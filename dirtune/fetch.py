@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dirtune.collect import commands, netlink, proc_irq
+from dirtune.collect import answers, commands, proc_irq
 from dirtune.collect.frames import OPEN, frames
 from dirtune.errors import ParseError, SourceMissing, SourceRefused
 from dirtune.host import Host, RecordedHost, recorded_path, recorded_text
@@ -108,14 +108,14 @@ _GONE = frozenset({"No such file or directory", "No such process"})
 
 
 def _script(patterns: Sequence[str]) -> str:
-    asked = {*commands.OUTPUTS, *netlink.ANSWERS}
+    asked = {*commands.OUTPUTS, *answers.ANSWERS}
     files = (pattern for pattern in patterns if pattern not in asked)
     parts = {
         "PATTERNS": " ".join(shell for pattern in files for shell in _shell_patterns(pattern)),
         "BETWEEN": _BETWEEN,
         "MODES": "|".join(_modes(patterns)) or "''",
         "COMMANDS": commands.script(patterns),
-        "NETLINK": _NETLINK if set(netlink.ANSWERS) & set(patterns) else ":",
+        "NETLINK": _NETLINK if set(answers.ANSWERS) & set(patterns) else ":",
     }
     return re.sub("|".join(parts), lambda found: parts[found[0]], _SCRIPT)
 
@@ -167,7 +167,7 @@ def _parsed(rest: Iterator[str]) -> RecordedHost:
             _add_rows(sample, text)
         elif kind == "netlink":
             rows = (row.partition(" ") for row in text.split("\n"))
-            sample.files |= {path: row for path, _, row in rows if path in netlink.ANSWERS}
+            sample.files |= {path: row for path, _, row in rows if path in answers.ANSWERS}
         elif kind.startswith(commands.ROOT):
             sample.files[recorded_text(kind)] = recorded_text(text)
         else:

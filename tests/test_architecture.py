@@ -7,6 +7,7 @@ PACKAGE = Path(__file__).parent.parent / "dirtune"
 
 # A layer may import itself and anything to its left.
 LAYERS = [
+    "addresses",
     "errors",
     "extras",
     "ssh_names",
@@ -44,6 +45,7 @@ LAYERS = [
 # Decisions are made on data alone: these see no host, no process, no file, no clock.
 PURE = [
     "analyse/**/*.py",
+    "addresses.py",
     "change/culprits.py",
     "change/fixes/**/*.py",
     "change/guards.py",

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dirtune.collect.netlink import IPVS
+from dirtune.collect.answers import IPVS
 from dirtune.errors import ParseError
 from dirtune.fetch import fetch_script, parse_fetched, parse_sample, record, sample_script
 from dirtune.host import LiveHost

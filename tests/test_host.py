@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from dirtune.collect import commands, netlink
+from dirtune.collect import answers, commands, netlink
 from dirtune.errors import Exhausted, NotPossible, SourceMissing, SourceRefused
 from dirtune.host import LiveHost, RecordedHost, followed, run
 from tests.forked import wait_for
@@ -69,7 +69,7 @@ ASKED = {
     "glob": lambda: LiveHost().glob("/proc/[1-9]*/stat"),
     "run": lambda: run(("true",)),
     "commands": lambda: commands.outputs(commands.OUTPUTS),
-    "netlink": lambda: netlink.answers(LiveHost(), (netlink.ETHTOOL,)),
+    "netlink": lambda: netlink.answers(LiveHost(), (answers.ETHTOOL,)),
 }
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dirtune.collect import ip_vs
+from dirtune.collect.answers import IPVS
 from dirtune.collect.ipvs_netlink import IpvsService, parse_ipvs
-from dirtune.collect.netlink import IPVS
 from dirtune.plan.tables import Plan
 
 # Asking ipvsadm would load the module where it is not.

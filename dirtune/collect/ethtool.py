@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from dirtune.collect.answers import ETHTOOL, answer
 from dirtune.collect.commands import ETHTOOL_TEXTS
 from dirtune.collect.files import texts_in
-from dirtune.collect.netlink import ETHTOOL, answer
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.formats import from_json, parsing
 from dirtune.host import Host

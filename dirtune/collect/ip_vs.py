@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from dirtune.addresses import joined
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.formats import parsing
 from dirtune.host import Host
@@ -77,7 +78,7 @@ class Service:
         """The service as ipvsadm(8) writes it."""
         if self.fwmark is not None:
             return f"FWM {self.fwmark}"
-        return f"{self.protocol} {_join(self.address or '', self.port or 0)}"
+        return f"{self.protocol} {joined(self.address or '', self.port or 0)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +248,3 @@ def _address(text: str) -> str:
     if ":" in text:
         return str(ipaddress.IPv6Address(text.strip("[]")))
     return str(ipaddress.IPv4Address(int(text, 16)))
-
-
-def _join(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -1,22 +1,31 @@
 """IPVS as netlink tells it: what /proc/net/ip_vs leaves out.
 
 Seconds instead of jiffies, thresholds, tunnel types, scheduler flags, counters per service and
-destination, timeouts, sync daemons (include/uapi/linux/ip_vs.h). Dumps are not atomic: numbers of
-one service may move between two messages.
+destination, timeouts, sync daemons. `netlink.ip_vs` reads them; this is the form that a record
+keeps them in. Dumps are not atomic: numbers of one service may move between two messages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from socket import AF_INET, inet_ntop
 
 import msgspec
 
-from dirtune.collect.netlink import IPVS, answer
+from dirtune.addresses import joined
+from dirtune.collect.answers import IPVS, answer
 from dirtune.errors import ParseError
-from dirtune.formats import from_json
+from dirtune.formats import from_json, parsing
 from dirtune.host import Host
+from dirtune.netlink import ip_vs
 
 SOURCES = (IPVS,)
-FALLBACK, PORT = 0x8, 0x10
-"""Flags of the schedulers sh and mh: replace a server that is out; hash the port too."""
+_FORWARD = {
+    ip_vs.IP_VS_CONN_F_MASQ: "Masq",
+    ip_vs.IP_VS_CONN_F_LOCALNODE: "Local",
+    ip_vs.IP_VS_CONN_F_TUNNEL: "Tunnel",
+    ip_vs.IP_VS_CONN_F_DROUTE: "Route",
+    ip_vs.IP_VS_CONN_F_BYPASS: "Bypass",
+}
+"""As /proc/net/ip_vs names them (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_fwd_name())."""
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,8 +83,7 @@ class IpvsService(Counters, frozen=True, kw_only=True):
         """The service as ipvsadm(8) writes it."""
         if self.fwmark is not None:
             return f"FWM {self.fwmark}"
-        host = f"[{self.address}]" if ":" in (self.address or "") else self.address
-        return f"{self.protocol} {host}:{self.port}"
+        return f"{self.protocol} {joined(self.address or '', self.port or 0)}"
 
 
 class SyncDaemon(msgspec.Struct, frozen=True):
@@ -99,13 +107,96 @@ class Ipvs(msgspec.Struct, frozen=True):
 
 
 def read_ipvs(host: Host) -> Ipvs:
-    """Read it; `SourceMissing` where netlink was not asked."""
+    """Read the answer; `SourceMissing` where netlink was not asked."""
     return parse_ipvs(answer(host, IPVS))
 
 
+@parsing("netlink")
+def ipvs_of(reader: ip_vs.Reader) -> Ipvs:
+    """Return what the kernel behind *reader* has.
+
+    `ParseError` where an answer is in no known form, `genl.Refused` where the kernel gives none.
+    Protocols, ways of forwarding and flags that have no name here keep their numbers.
+    """
+    config = reader.config()
+    timeouts = {
+        "tcp": config.timeout_tcp,
+        "tcp_fin": config.timeout_tcp_fin,
+        "udp": config.timeout_udp,
+    }
+    return Ipvs(
+        tuple(_service(reader, service, behind) for service, behind in reader.services()),
+        {name: value for name, value in timeouts.items() if value is not None},
+        tuple(map(_daemon, reader.daemons())),
+    )
+
+
 def parse_ipvs(text: str) -> Ipvs:
-    """Parse the answers that `collect.netlink` keeps."""
+    """Parse the answer that a record keeps."""
     try:
         return from_json(text, Ipvs)
     except msgspec.MsgspecError as error:
         raise ParseError("netlink's answer about IPVS", str(error)) from error
+
+
+def _service(
+    reader: ip_vs.Reader,
+    service: ip_vs.ServiceAttributes,
+    behind: Iterable[ip_vs.DestAttributes],
+) -> IpvsService:
+    mark = service.fwmark
+    name = ip_vs.PROTOCOLS.get(service.protocol)
+    protocol = name.upper() if name else str(service.protocol)
+    return IpvsService(
+        protocol="FWM" if mark else protocol,
+        address=None if mark else service.address,
+        port=None if mark else service.port_number,
+        fwmark=mark or None,
+        family=4 if service.af == AF_INET else 6,
+        scheduler=service.scheduler,
+        flags=service.svc_flags,
+        persistent_s=service.timeout if service.persistent else None,
+        netmask=_netmask(service),
+        destinations=tuple(_destination(reader, destination) for destination in behind),
+        **_counters(reader.stats(service)),
+    )
+
+
+def _destination(reader: ip_vs.Reader, destination: ip_vs.DestAttributes) -> IpvsDestination:
+    return IpvsDestination(
+        address=destination.address,
+        port=destination.port_number,
+        forward=_FORWARD.get(destination.method, str(destination.method)),
+        weight=destination.weight,
+        upper=destination.u_thresh,
+        lower=destination.l_thresh,
+        active=destination.active_conns,
+        inactive=destination.inact_conns,
+        persistent=destination.persist_conns,
+        tunnel_type=destination.tun_type,
+        **_counters(reader.stats(destination)),
+    )
+
+
+def _counters(stats: ip_vs.StatsAttributes) -> dict[str, int | None]:
+    return {
+        "connections": stats.conns,
+        "packets_in": stats.inpkts,
+        "packets_out": stats.outpkts,
+        "bytes_in": stats.inbytes,
+        "bytes_out": stats.outbytes,
+    }
+
+
+def _daemon(daemon: ip_vs.DaemonAttributes) -> SyncDaemon:
+    return SyncDaemon(
+        state=ip_vs.STATES.get(daemon.state, "none"),
+        interface=daemon.interface or None,
+        sync_id=daemon.sync_id,
+        maxlen=daemon.sync_maxlen,
+    )
+
+
+def _netmask(service: ip_vs.ServiceAttributes) -> str:
+    """Return the mask of persistence; for IPv6, where the field is a prefix's length, nothing."""
+    return inet_ntop(AF_INET, service.netmask) if service.af == AF_INET and service.netmask else ""

@@ -6,11 +6,12 @@ to what was there before.
 
 import time
 
+from dirtune.addresses import joined
 from dirtune.errors import ApplyError
 from dirtune.host import Host
 from dirtune.lvs import diff, kernel
 from dirtune.lvs.change import DrainIpvs, EditIpvs, Leaving
-from dirtune.lvs.model import Table, joined
+from dirtune.lvs.model import Table
 
 _POLL_S = 0.5
 

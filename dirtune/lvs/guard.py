@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
+from dirtune.addresses import family
 from dirtune.collect.addresses import read_addresses, read_local_networks
 from dirtune.collect.processes import read_processes
 from dirtune.errors import SourceMissing, SourceRefused
@@ -120,7 +121,7 @@ def _mixed(actual: Table, after: Table) -> Iterator[Refusal]:
         return
     for service in after.services:
         for each in service.destinations:
-            if (6 if ":" in each.address else 4) != service.family:
+            if family(each.address) != service.family:
                 yield Refusal(
                     "",
                     f"{service.name} -> {each.name}: is of another family than its service, which "

@@ -12,10 +12,12 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from dirtune.addresses import family, joined
 from dirtune.errors import NotPossible, ParseError
+from dirtune.lvs import values
 from dirtune.lvs.diff import Step, Verb
 from dirtune.lvs.model import (
-    ONE_PACKET,
+    IP_VS_SVC_F_ONEPACKET,
     TUNNEL_FLAGS,
     Destination,
     DestinationKey,
@@ -24,8 +26,6 @@ from dirtune.lvs.model import (
     SyncDaemon,
     Table,
     Timeouts,
-    joined,
-    scheduler_flags,
 )
 
 _Services: TypeAlias = dict[ServiceKey, tuple[Service, dict[DestinationKey, Destination]]]
@@ -65,7 +65,7 @@ _ALONE |= {"--tun-nocsum", "--tun-csum", "--tun-remcsum"}
 _VALUED = {*_OPTIONS.values(), "-s", "-M", "-b", "-r", "-w", "-x", "-y"}
 _VALUED |= {"--pe", "--tun-type", "--tun-port"}
 _TUNNEL_FLAGS = {f"--tun-{name}": bit for bit, name in TUNNEL_FLAGS.items()}
-_DEFAULT_PERSISTENT_S = 300
+_DEFAULT_PERSISTENT_S = "300"
 _WORD = re.compile(r"[A-Za-z0-9_.:/-]*")
 
 
@@ -190,38 +190,30 @@ def _service(get: dict[str, str]) -> Service:
     (option,) = named
     if option == "-f":
         address, port = "", _number(get["-f"], 1, 2**32 - 1)
-        family: Literal[4, 6] = 6 if "-6" in get else 4
+        version: Literal[4, 6] = 6 if "-6" in get else 4
     else:
         address, port = _endpoint(get[option])
-        family = 6 if ":" in address else 4
+        version = family(address)
     scheduler = get.get("-s", "wlc")
+    flags = values.flag_bits(scheduler, filter(None, get.get("-b", "").split(",")))
     return Service(
         protocol=_PROTOCOLS[option],
         address=address,
         port=port,
         scheduler=scheduler,
-        family=family,
-        flags=_flags(scheduler, get.get("-b", "")) | (ONE_PACKET if "-o" in get else 0),
+        family=version,
+        flags=flags | (IP_VS_SVC_F_ONEPACKET if "-o" in get else 0),
         persistent_s=_persistent(get),
-        netmask=get.get("-M", ""),
+        netmask=values.persistence_mask(get["-M"], version) if "-M" in get else "",
         engine=get.get("--pe", ""),
     )
 
 
 def _persistent(get: dict[str, str]) -> int | None:
-    if "-p" in get:
-        return _number(get["-p"], 1, 86400 * 31) if get["-p"] else _DEFAULT_PERSISTENT_S
-    return None
-
-
-def _flags(scheduler: str, text: str) -> int:
-    bits = {name: bit for bit, name in scheduler_flags(scheduler).items()}
-    flags = 0
-    for name in filter(None, text.split(",")):
-        if name not in bits:
-            raise ValueError(f"{name}: not a flag of {scheduler}; there are {', '.join(bits)}")
-        flags |= bits[name]
-    return flags
+    seconds = get.get("-p")
+    if seconds is None:
+        return None
+    return _number(seconds or _DEFAULT_PERSISTENT_S, 1, values.LONGEST_PERSISTENCE_S)
 
 
 def _destination(get: dict[str, str], service: Service) -> Destination:
@@ -251,14 +243,18 @@ def _endpoint(text: str, port: int | None = None) -> tuple[str, int]:
     found = re.fullmatch(r"\[([^]%]+)\](?::([\w-]+))?|([^:\[\]]+)(?::([\w-]+))?", text)
     if not found:
         raise ValueError(f"{text}: not an address with a port")
-    try:
-        address = str(ipaddress.ip_address(found[1] or found[3]))
-    except ValueError as error:
-        raise ValueError(f"{text}: not a number; write it with `ipvsadm -Sn`") from error
+    address = _numeric(found[1] or found[3])
     digits = found[2] or found[4]
     if digits is None and port is None:
         raise ValueError(f"{text}: has no port")
     return address, port or 0 if digits is None else _number(digits, 0, 65535)
+
+
+def _numeric(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise ValueError(f"{text} is a name, not an address. Use `ipvsadm -Sn`") from error
 
 
 def _number(text: str, least: int, most: int) -> int:
@@ -299,7 +295,7 @@ def _service_options(service: Service) -> Iterator[str]:
         yield from ("-M", service.netmask)
     if service.engine:
         yield from ("--pe", service.engine)
-    if service.flags & ONE_PACKET:
+    if service.one_packet:
         yield "-o"
     if service.flag_names:
         yield from ("-b", ",".join(service.flag_names))

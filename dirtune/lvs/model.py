@@ -9,14 +9,37 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-ONE_PACKET = 0x4
-SCHED_FLAGS = {0x8: "flag-1", 0x10: "flag-2", 0x20: "flag-3"}
+from dirtune.addresses import joined
+
+Forwarding = Literal["nat", "local", "tun", "dr", "bypass"]
+Tunnel = Literal["ipip", "gue", "gre"]
+
+IP_VS_SVC_F_ONEPACKET = 0x4
+IP_VS_SVC_F_SCHED1, IP_VS_SVC_F_SCHED2, IP_VS_SVC_F_SCHED3 = 0x8, 0x10, 0x20
+IP_VS_SVC_F_SCHED_SH_FALLBACK = IP_VS_SVC_F_SCHED_MH_FALLBACK = IP_VS_SVC_F_SCHED1
+IP_VS_SVC_F_SCHED_SH_PORT = IP_VS_SVC_F_SCHED_MH_PORT = IP_VS_SVC_F_SCHED2
+IP_VS_TUNNEL_ENCAP_FLAG_CSUM, IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM = 0x1, 0x2
+
+SCHED_FLAGS = {
+    IP_VS_SVC_F_SCHED1: "flag-1",
+    IP_VS_SVC_F_SCHED2: "flag-2",
+    IP_VS_SVC_F_SCHED3: "flag-3",
+}
 """Flags of a scheduler by the kernel's bit, as ipvsadm(8) calls them in general."""
-TUNNEL_FLAGS = {0x1: "csum", 0x2: "remcsum"}
-"""Of a tunnel by gue or gre: checksums, and remote checksum offload."""
+TUNNEL_FLAGS = {
+    IP_VS_TUNNEL_ENCAP_FLAG_CSUM: "csum",
+    IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM: "remcsum",
+}
+"""Flags of a tunnel by gue or gre: checksums, and remote checksum offload."""
 _BY_SCHEDULER = {
-    "sh": {0x8: "sh-fallback", 0x10: "sh-port"},
-    "mh": {0x8: "mh-fallback", 0x10: "mh-port"},
+    "sh": {
+        IP_VS_SVC_F_SCHED_SH_FALLBACK: "sh-fallback",
+        IP_VS_SVC_F_SCHED_SH_PORT: "sh-port",
+    },
+    "mh": {
+        IP_VS_SVC_F_SCHED_MH_FALLBACK: "mh-fallback",
+        IP_VS_SVC_F_SCHED_MH_PORT: "mh-port",
+    },
 }
 
 ServiceKey = tuple[int, str, str, int]
@@ -31,14 +54,14 @@ class Destination(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     address: str
     port: int
     """0 for a firewall mark: the port that was asked for."""
-    forwarding: Literal["nat", "local", "tun", "dr", "bypass"]
+    forwarding: Forwarding
     weight: int = 1
     """0 is: finish what is there, take nothing new."""
     upper: int = 0
     """Connections at which it gets no new ones; 0 is no limit."""
     lower: int = 0
     """Connections below which it gets new ones again; 0 is three quarters of `upper`."""
-    tunnel: Literal["ipip", "gue", "gre"] = "ipip"
+    tunnel: Tunnel = "ipip"
     tunnel_port: int = 0
     tunnel_flags: int = 0
 
@@ -88,6 +111,11 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.protocol == "fwmark":
             return f"FWM {self.port}{' IPv6' if self.family == 6 else ''}"
         return f"{self.protocol.upper()} {joined(self.address, self.port)}"
+
+    @property
+    def one_packet(self) -> bool:
+        """Whether every packet is scheduled by itself, and no connection is kept."""
+        return bool(self.flags & IP_VS_SVC_F_ONEPACKET)
 
     @property
     def flag_names(self) -> tuple[str, ...]:
@@ -163,8 +191,3 @@ class Seen(NamedTuple):
 def scheduler_flags(scheduler: str) -> Mapping[int, str]:
     """Return the names of *scheduler*'s flags by their bits."""
     return _BY_SCHEDULER.get(scheduler, SCHED_FLAGS)
-
-
-def joined(address: str, port: int) -> str:
-    """Return `address:port`, an IPv6 address in brackets."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -1,7 +1,9 @@
-"""The model to IPVS's attributes of generic netlink and back. Pure; what they are is in `ip_vs`.
+"""The model to IPVS's attributes of generic netlink and back. Pure; `netlink.ip_vs` defines them.
 
-pyroute2 has the same encoders, and the tests hold these to its bytes; it takes 0.6 ms a message,
-which for a table of ten thousand destinations is seconds.
+The kernel reads them in ip_vs_genl_parse_service(), ip_vs_genl_parse_dest() and
+ip_vs_genl_new_daemon() of net/netfilter/ipvs/ip_vs_ctl.c (Linux 6.12). pyroute2 has the same
+encoders, and the tests hold these to its bytes; it takes 0.6 ms a message, which for a table of
+ten thousand destinations is seconds.
 """
 
 import ipaddress
@@ -10,16 +12,21 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
+from dirtune.addresses import family
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
 from dirtune.lvs.diff import Step, Verb
 from dirtune.lvs.model import (
+    IP_VS_SVC_F_ONEPACKET,
+    SCHED_FLAGS,
     Destination,
     DestinationKey,
+    Forwarding,
     Numbers,
     Service,
     SyncDaemon,
     Timeouts,
+    Tunnel,
 )
 from dirtune.netlink import ip_vs
 from dirtune.netlink.attributes import nest, number, raw, text, u16, u32
@@ -35,23 +42,26 @@ _COMMANDS = {
     (SyncDaemon, Verb.DEL): ip_vs.IPVS_CMD_DEL_DAEMON,
     (Timeouts, Verb.SET): ip_vs.IPVS_CMD_SET_CONFIG,
 }
-_FORWARDING: tuple[Literal["nat", "local", "tun", "dr", "bypass"], ...] = (
-    "nat",
-    "local",
-    "tun",
-    "dr",
-    "bypass",
-)
-_TUNNELS: tuple[Literal["ipip", "gue", "gre"], ...] = ("ipip", "gue", "gre")
-_PROTOCOLS: dict[int, Literal["tcp", "udp", "sctp"]] = {6: "tcp", 17: "udp", 132: "sctp"}
-_NUMBERS = {name: number for number, name in _PROTOCOLS.items()}
-_STATES: dict[int, Literal["master", "backup"]] = {
-    ip_vs.IP_VS_STATE_MASTER: "master",
-    ip_vs.IP_VS_STATE_BACKUP: "backup",
+_FORWARDING: dict[int, Forwarding] = {
+    ip_vs.IP_VS_CONN_F_MASQ: "nat",
+    ip_vs.IP_VS_CONN_F_LOCALNODE: "local",
+    ip_vs.IP_VS_CONN_F_TUNNEL: "tun",
+    ip_vs.IP_VS_CONN_F_DROUTE: "dr",
+    ip_vs.IP_VS_CONN_F_BYPASS: "bypass",
 }
+_METHODS = {name: number for number, name in _FORWARDING.items()}
+_TUNNELS: dict[int, Tunnel] = {
+    ip_vs.IP_VS_CONN_F_TUNNEL_TYPE_IPIP: "ipip",
+    ip_vs.IP_VS_CONN_F_TUNNEL_TYPE_GUE: "gue",
+    ip_vs.IP_VS_CONN_F_TUNNEL_TYPE_GRE: "gre",
+}
+_TUNNEL_TYPES = {name: number for number, name in _TUNNELS.items()}
+_NUMBERS = {name: number for number, name in ip_vs.PROTOCOLS.items()}
+_STATES = {name: number for number, name in ip_vs.STATES.items()}
 _PERSISTENT = ip_vs.IP_VS_SVC_F_PERSISTENT
-_KEPT_FLAGS = 0x3C
-"""One-packet and the scheduler's: the others are `persistent_s` and the kernel's own."""
+_AF = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
+_KEPT_FLAGS = IP_VS_SVC_F_ONEPACKET | sum(SCHED_FLAGS)
+"""The flags of `Service.flags`; the others are `persistent_s` and the kernel's own."""
 _ONE_CLIENT = {4: "255.255.255.255", 6: "128"}
 
 
@@ -82,7 +92,7 @@ def request(step: Step) -> tuple[int, bytes]:
 
 def key(of: Service) -> ip_vs.ServiceAttributes:
     """Return what the kernel tells *of* from other services by."""
-    af = socket.AF_INET6 if of.family == 6 else socket.AF_INET
+    af = _AF[of.family]
     if of.protocol == "fwmark":
         return ip_vs.ServiceAttributes(af, fwmark=of.port)
     port = socket.htons(of.port)
@@ -90,77 +100,76 @@ def key(of: Service) -> ip_vs.ServiceAttributes:
 
 
 @parsing("netlink")
-def service(found: ip_vs.ServiceAttributes, behind: Iterable[ip_vs.DestAttributes]) -> Service:
-    """Return a service with its destinations."""
-    family: Literal[4, 6] = 6 if found.af == socket.AF_INET6 else 4
-    flags = number(found.flags[:4])
-    persistent = bool(flags & _PERSISTENT)
-    netmask = _netmask(family, found.netmask) if persistent else ""
+def service(kernels: ip_vs.ServiceAttributes, behind: Iterable[ip_vs.DestAttributes]) -> Service:
+    """Return the service that the kernel tells of, with the destinations *behind* it."""
+    version: Literal[4, 6] = 6 if kernels.af == socket.AF_INET6 else 4
+    persistent = kernels.persistent
+    netmask = _netmask(version, kernels.netmask) if persistent else ""
     return Service(
-        protocol="fwmark" if found.fwmark else _PROTOCOLS[found.protocol],
-        address="" if found.fwmark else _address(found.af, found.addr),
-        port=found.fwmark or socket.ntohs(found.port),
-        scheduler=text(found.sched_name) or "none",
-        family=family,
-        flags=flags & _KEPT_FLAGS,
-        persistent_s=found.timeout if persistent else None,
-        netmask="" if netmask == _ONE_CLIENT[family] else netmask,
-        engine=text(found.pe_name),
+        protocol="fwmark" if kernels.fwmark else ip_vs.PROTOCOLS[kernels.protocol],
+        address="" if kernels.fwmark else kernels.address,
+        port=kernels.fwmark or kernels.port_number,
+        scheduler=kernels.scheduler,
+        family=version,
+        flags=kernels.svc_flags & _KEPT_FLAGS,
+        persistent_s=kernels.timeout if persistent else None,
+        netmask="" if netmask == _ONE_CLIENT[version] else netmask,
+        engine=text(kernels.pe_name),
         destinations=tuple(map(_as_destination, behind)),
     )
 
 
-def _as_destination(found: ip_vs.DestAttributes) -> Destination:
-    forwarding = _FORWARDING[found.fwd_method & ip_vs.IP_VS_CONN_F_FWD_MASK]
+def _as_destination(kernels: ip_vs.DestAttributes) -> Destination:
+    forwarding = _FORWARDING[kernels.method]
     return Destination(
-        _address(found.addr_family, found.addr),
-        socket.ntohs(found.port),
+        kernels.address,
+        kernels.port_number,
         forwarding,
-        found.weight,
-        found.u_thresh,
-        found.l_thresh,
+        kernels.weight,
+        kernels.u_thresh,
+        kernels.l_thresh,
         # The kernel keeps what was once set, also where it means nothing.
-        *(_tunnelled(found) if forwarding == "tun" else ()),
+        *(_tunnelled(kernels) if forwarding == "tun" else ()),
     )
 
 
-def _tunnelled(found: ip_vs.DestAttributes) -> tuple[Literal["ipip", "gue", "gre"], int, int]:
-    return _TUNNELS[found.tun_type], socket.ntohs(found.tun_port), found.tun_flags
+def _tunnelled(kernels: ip_vs.DestAttributes) -> tuple[Tunnel, int, int]:
+    return _TUNNELS[kernels.tun_type], socket.ntohs(kernels.tun_port), kernels.tun_flags
 
 
 @parsing("netlink")
-def destination_key(found: ip_vs.DestAttributes) -> DestinationKey:
+def destination_key(kernels: ip_vs.DestAttributes) -> DestinationKey:
     """Return what tells a destination from the others of its service."""
-    return _address(found.addr_family, found.addr), socket.ntohs(found.port)
+    return kernels.address, kernels.port_number
 
 
-def numbers(found: ip_vs.StatsAttributes) -> Numbers:
-    """Return what is counted of a service or destination."""
-    values = [value for value in found if value is not None]
-    if len(values) < len(found):
+def numbers(stats: ip_vs.StatsAttributes) -> Numbers:
+    """Return the counters and rates of a service or destination.
+
+    `ParseError` where the kernel leaves one of them out.
+    """
+    values = [value for value in stats if value is not None]
+    if len(values) < len(stats):
         raise ParseError("netlink", "this kernel does not tell all that IPVS counts")
     return Numbers(*values)
 
 
-def timeouts(found: ip_vs.CommandAttributes) -> Timeouts:
+def timeouts(config: ip_vs.CommandAttributes) -> Timeouts:
     """Return the timeouts; 0, as ipvsadm(8) prints it, where the kernel lacks the protocol."""
-    return Timeouts(found.timeout_tcp or 0, found.timeout_tcp_fin or 0, found.timeout_udp or 0)
+    return Timeouts(config.timeout_tcp or 0, config.timeout_tcp_fin or 0, config.timeout_udp or 0)
 
 
 @parsing("netlink")
-def daemon(found: ip_vs.DaemonAttributes) -> SyncDaemon:
-    """Return a sync daemon."""
-    six = found.mcast_group6
+def daemon(kernels: ip_vs.DaemonAttributes) -> SyncDaemon:
+    """Return the sync daemon that the kernel tells of."""
     return SyncDaemon(
-        state=_STATES[found.state],
-        interface=text(found.mcast_ifn),
-        sync_id=found.sync_id,
-        maxlen=found.sync_maxlen,
-        group=_address(socket.AF_INET6, six)
-        if six
-        else _address(socket.AF_INET, found.mcast_group),
-        port=found.mcast_port,
-        ttl=found.mcast_ttl,
+        state=ip_vs.STATES[kernels.state],
+        interface=kernels.interface,
+        sync_id=kernels.sync_id,
+        maxlen=kernels.sync_maxlen,
+        group=kernels.group,
+        port=kernels.mcast_port,
+        ttl=kernels.mcast_ttl,
     )
 
 
@@ -188,15 +197,14 @@ def _setup(changed: Service) -> bytes:
 
 
 def _destination(changed: Destination, *, whole: bool) -> bytes:
-    six = ":" in changed.address
     parts = [
-        u16(ip_vs.IPVS_DEST_ATTR_ADDR_FAMILY, socket.AF_INET6 if six else socket.AF_INET),
+        u16(ip_vs.IPVS_DEST_ATTR_ADDR_FAMILY, _AF[family(changed.address)]),
         raw(ip_vs.IPVS_DEST_ATTR_ADDR, _packed(changed.address)),
         raw(ip_vs.IPVS_DEST_ATTR_PORT, changed.port.to_bytes(2, "big")),
     ]
     if whole:
         parts += (
-            u32(ip_vs.IPVS_DEST_ATTR_FWD_METHOD, _FORWARDING.index(changed.forwarding)),
+            u32(ip_vs.IPVS_DEST_ATTR_FWD_METHOD, _METHODS[changed.forwarding]),
             u32(ip_vs.IPVS_DEST_ATTR_WEIGHT, changed.weight),
             u32(ip_vs.IPVS_DEST_ATTR_U_THRESH, changed.upper),
             u32(ip_vs.IPVS_DEST_ATTR_L_THRESH, changed.lower),
@@ -207,23 +215,21 @@ def _destination(changed: Destination, *, whole: bool) -> bytes:
 
 def _tunnel(changed: Destination) -> Iterator[bytes]:
     if changed.forwarding == "tun":
-        yield raw(ip_vs.IPVS_DEST_ATTR_TUN_TYPE, bytes((_TUNNELS.index(changed.tunnel),)))
+        yield raw(ip_vs.IPVS_DEST_ATTR_TUN_TYPE, bytes((_TUNNEL_TYPES[changed.tunnel],)))
         yield raw(ip_vs.IPVS_DEST_ATTR_TUN_PORT, changed.tunnel_port.to_bytes(2, "big"))
         yield u16(ip_vs.IPVS_DEST_ATTR_TUN_FLAGS, changed.tunnel_flags)
 
 
 def _daemon(changed: SyncDaemon) -> bytes:
-    state = next(number for number, name in _STATES.items() if name == changed.state)
-    six = ":" in changed.group
-    group = ip_vs.IPVS_DAEMON_ATTR_MCAST_GROUP6 if six else ip_vs.IPVS_DAEMON_ATTR_MCAST_GROUP
+    groups = {4: ip_vs.IPVS_DAEMON_ATTR_MCAST_GROUP, 6: ip_vs.IPVS_DAEMON_ATTR_MCAST_GROUP6}
     maxlen = changed.maxlen
     return b"".join(
         (
-            u32(ip_vs.IPVS_DAEMON_ATTR_STATE, state),
+            u32(ip_vs.IPVS_DAEMON_ATTR_STATE, _STATES[changed.state]),
             raw(ip_vs.IPVS_DAEMON_ATTR_MCAST_IFN, changed.interface.encode() + b"\0"),
             u32(ip_vs.IPVS_DAEMON_ATTR_SYNC_ID, changed.sync_id),
             b"" if maxlen is None else u16(ip_vs.IPVS_DAEMON_ATTR_SYNC_MAXLEN, maxlen),
-            raw(group, _packed(changed.group)),
+            raw(groups[family(changed.group)], _packed(changed.group)),
             u16(ip_vs.IPVS_DAEMON_ATTR_MCAST_PORT, changed.port),
             raw(ip_vs.IPVS_DAEMON_ATTR_MCAST_TTL, bytes((changed.ttl,))),
         )
@@ -231,15 +237,8 @@ def _daemon(changed: SyncDaemon) -> bytes:
 
 
 def _packed(address: str) -> bytes:
-    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+    return socket.inet_pton(_AF[family(address)], address)
 
 
-def _address(af: int, value: bytes) -> str:
-    # The kernel's union has room for IPv6 whatever is in it.
-    if af == socket.AF_INET6:
-        return str(ipaddress.IPv6Address(value))
-    return str(ipaddress.IPv4Address(value[:4]))
-
-
-def _netmask(family: int, value: bytes) -> str:
-    return str(ipaddress.IPv4Address(value)) if family == 4 else str(number(value))
+def _netmask(version: int, value: bytes) -> str:
+    return str(ipaddress.IPv4Address(value)) if version == 4 else str(number(value))

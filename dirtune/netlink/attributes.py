@@ -14,11 +14,11 @@ from operator import itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 _Named = TypeVar("_Named", bound=tuple[Any, ...])
-_HEAD = struct.Struct("=HH")
+_NLATTR = struct.Struct("=HH")
 _ONE = struct.Struct("=I")
 _PAD = (b"", b"\0\0\0", b"\0\0", b"\0")
-_NESTED = 0x8000
-_TYPE = 0x3FFF
+_NLA_F_NESTED = 0x8000
+_NLA_TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 _WIDTHS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
@@ -62,13 +62,13 @@ def _layout(data: bytes, defaults: tuple[Any, ...]) -> _Layout:
     heads: list[int] = []
     places: dict[int, int] = {}
     at, end = 0, len(data)
-    while at + _HEAD.size <= end:
-        length, kind = _HEAD.unpack_from(data, at)
-        if not _HEAD.size <= length <= end - at:
+    while at + _NLATTR.size <= end:
+        length, kind = _NLATTR.unpack_from(data, at)
+        if not _NLATTR.size <= length <= end - at:
             raise ValueError(f"an attribute of {length} bytes where {end - at} are left")
         after = min((length + 3) & ~3, end - at)
-        number = (kind & _TYPE) - 1
-        form += f"I{_form(number, length - _HEAD.size, defaults)}{after - length}x"
+        number = (kind & _NLA_TYPE_MASK) - 1
+        form += f"I{_form(number, length - _NLATTR.size, defaults)}{after - length}x"
         places[number] = 2 * len(heads) + 1
         heads.append(_ONE.unpack_from(data, at)[0])
         at += after
@@ -102,13 +102,13 @@ def text(value: bytes) -> str:
 
 def raw(kind: int, value: bytes) -> bytes:
     """Return an attribute that holds *value*."""
-    length = len(value) + _HEAD.size
-    return _HEAD.pack(length, kind) + value + _PAD[length & 3]
+    length = len(value) + _NLATTR.size
+    return _NLATTR.pack(length, kind) + value + _PAD[length & 3]
 
 
 def nest(kind: int, value: bytes) -> bytes:
     """Return an attribute that holds attributes."""
-    return _HEAD.pack(len(value) + _HEAD.size, kind | _NESTED) + value
+    return _NLATTR.pack(len(value) + _NLATTR.size, kind | _NLA_F_NESTED) + value
 
 
 def u16(kind: int, value: int) -> bytes:

@@ -18,16 +18,16 @@ from dirtune.errors import DirtuneError, NotPossible, ParseError
 from dirtune.formats import parsing
 from dirtune.netlink.attributes import Reader, raw
 
-_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
-_ERROR, _DONE = 2, 3
-_ENDS = {_ERROR, _DONE}
-_DUMP_INTERRUPTED = 0x10
+_NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_DUMP = 0x1, 0x4, 0x300
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_ENDS = {_NLMSG_ERROR, _NLMSG_DONE}
+_NLM_F_DUMP_INTR = 0x10
 _NETLINK_GENERIC = 16
-_SOL_NETLINK, _CAP_ACK = 270, 10
+_SOL_NETLINK, _NETLINK_CAP_ACK = 270, 10
 _GENL_ID_CTRL, _CTRL_CMD_GETFAMILY = 0x10, 3
 _CTRL_ATTR_FAMILY_NAME = 2
-_HEADER = struct.Struct("=IHHII")
-_GENERIC = 4
+_NLMSGHDR = struct.Struct("=IHHII")
+_GENL_HDRLEN = 4
 _BATCH = 128
 # The kernel fills at most half of it with a dump.
 _BUFFER_BYTES = 2**16
@@ -66,7 +66,7 @@ class Socket:
         try:
             # Not settimeout, with which each of thousands of calls is two: it polls before.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _WAIT)
-            self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
+            self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
             self._socket.bind((0, 0))
             self._family = self._look_up(family)
         except BaseException:
@@ -83,7 +83,7 @@ class Socket:
 
     def get(self, command: int, attributes: bytes = b"") -> bytes:
         """Return the attributes of the one answer to *command*."""
-        self._send([(command, attributes)], _ACK)
+        self._send([(command, attributes)], _NLM_F_ACK)
         answers = self._answers()
         if len(answers) != 1:
             raise ParseError("netlink", f"{len(answers)} answers to one question")
@@ -92,7 +92,7 @@ class Socket:
     def dump(self, command: int, attributes: bytes = b"") -> list[bytes]:
         """Return the attributes of every message of a dump, asked again if it was disturbed."""
         for _ in range(_TRIES):
-            self._send([(command, attributes)], _DUMP)
+            self._send([(command, attributes)], _NLM_F_DUMP)
             with contextlib.suppress(InterruptedError):
                 return self._answers()
         raise NotPossible(f"IPVS changed {_TRIES} times while it was read; try again")
@@ -115,10 +115,10 @@ class Socket:
         parts = []
         last = len(requests) - 1
         for index, (command, attributes) in enumerate(requests):
-            acknowledge = _ACK if index == last and not flags & _DUMP else 0
-            length = _HEADER.size + _GENERIC + len(attributes)
-            kind = _REQUEST | flags | acknowledge
-            parts.append(_HEADER.pack(length, self._family, kind, first + index, 0))
+            acknowledge = _NLM_F_ACK if index == last and not flags & _NLM_F_DUMP else 0
+            length = _NLMSGHDR.size + _GENL_HDRLEN + len(attributes)
+            kind = _NLM_F_REQUEST | flags | acknowledge
+            parts.append(_NLMSGHDR.pack(length, self._family, kind, first + index, 0))
             parts.append(struct.pack("=BBxx", command, self._version))
             parts.append(attributes)
         self._sequence += len(requests)
@@ -133,7 +133,7 @@ class Socket:
             for kind, flags, sequence, payloads in alike(self._received()):
                 if sequence != self._sequence:
                     continue  # of a dump that was given up
-                interrupted |= flags & _DUMP_INTERRUPTED
+                interrupted |= flags & _NLM_F_DUMP_INTR
                 if kind not in _ENDS:
                     found += payloads
                     continue
@@ -147,7 +147,7 @@ class Socket:
         refused: Refused | None = None
         while True:
             for kind, _, sequence, payloads in alike(self._received()):
-                if kind != _ERROR or sequence < self._first:
+                if kind != _NLMSG_ERROR or sequence < self._first:
                     continue
                 number = _number(payloads[0])
                 if number and refused is None:
@@ -171,18 +171,18 @@ def alike(data: bytes) -> Iterator[tuple[int, int, int, Sequence[bytes]]]:
     step instead of one for each. A payload is without the generic header where it has one.
     """
     at, end = 0, len(data)
-    while at + _HEADER.size <= end:
-        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
-        behind = at + _HEADER.size
-        begin = behind if kind in _ENDS else behind + _GENERIC
+    while at + _NLMSGHDR.size <= end:
+        length, kind, flags, sequence, _ = _NLMSGHDR.unpack_from(data, at)
+        behind = at + _NLMSGHDR.size
+        begin = behind if kind in _ENDS else behind + _GENL_HDRLEN
         if at == 0 and length >= begin and not length % 4 and not end % length:
-            rows = struct.iter_unpack(f"{_HEADER.size}s{begin - behind}x{length - begin}s", data)
+            rows = struct.iter_unpack(f"{_NLMSGHDR.size}s{begin - behind}x{length - begin}s", data)
             heads, payloads = zip(*rows, strict=True)
             if heads.count(heads[0]) == len(heads):
                 yield kind, flags, sequence, payloads
                 return
         yield kind, flags, sequence, (data[begin : at + length],)
-        at += max((length + 3) & ~3, _HEADER.size)
+        at += max((length + 3) & ~3, _NLMSGHDR.size)
 
 
 @parsing("netlink")

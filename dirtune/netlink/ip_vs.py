@@ -1,11 +1,15 @@
-"""IPVS over generic netlink: one reader, for the audit and for the configurator.
+"""IPVS over generic netlink: the one reader, for the audit and for the configurator.
 
-Numbers, names and layouts are those of include/uapi/linux/ip_vs.h and ip_vs_ctl.c. Looking the
-family up loads ip_vs: whoever opens a socket looks for LOADED first. Reading needs CAP_NET_ADMIN.
+Numbers, names and layouts are those of include/uapi/linux/ip_vs.h (Linux 6.12); who fills them is
+ip_vs_genl_fill_service(), ip_vs_genl_fill_dest() and ip_vs_genl_fill_daemon() of
+net/netfilter/ipvs/ip_vs_ctl.c. Looking the family up loads ip_vs (MODULE_ALIAS_GENL_FAMILY), so
+whoever opens a socket looks for LOADED first. Reading needs CAP_NET_ADMIN (GENL_ADMIN_PERM).
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import ipaddress
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from dirtune.formats import parsing
 from dirtune.netlink import attributes
@@ -69,8 +73,31 @@ IPVS_DAEMON_ATTR_MCAST_PORT = 7
 IPVS_DAEMON_ATTR_MCAST_TTL = 8
 
 IP_VS_SVC_F_PERSISTENT = 0x1
+
 IP_VS_CONN_F_FWD_MASK = 0x7
-IP_VS_STATE_MASTER, IP_VS_STATE_BACKUP = 0x1, 0x2
+IP_VS_CONN_F_MASQ = 0
+IP_VS_CONN_F_LOCALNODE = 1
+IP_VS_CONN_F_TUNNEL = 2
+IP_VS_CONN_F_DROUTE = 3
+IP_VS_CONN_F_BYPASS = 4
+
+IP_VS_CONN_F_TUNNEL_TYPE_IPIP = 0
+IP_VS_CONN_F_TUNNEL_TYPE_GUE = 1
+IP_VS_CONN_F_TUNNEL_TYPE_GRE = 2
+
+IP_VS_STATE_MASTER = 0x1
+IP_VS_STATE_BACKUP = 0x2
+
+PROTOCOLS: Mapping[int, Literal["tcp", "udp", "sctp"]] = {
+    socket.IPPROTO_TCP: "tcp",
+    socket.IPPROTO_UDP: "udp",
+    socket.IPPROTO_SCTP: "sctp",
+}
+STATES: Mapping[int, Literal["master", "backup"]] = {
+    IP_VS_STATE_MASTER: "master",
+    IP_VS_STATE_BACKUP: "backup",
+}
+"""Names of the sync daemons' states."""
 
 
 class CommandAttributes(NamedTuple):
@@ -106,6 +133,31 @@ class ServiceAttributes(NamedTuple):
     stats64: bytes = b""
     """Since Linux 4.1."""
 
+    @property
+    def address(self) -> str:
+        """The virtual address as text; meaningless for a firewall mark."""
+        return address(self.af, self.addr)
+
+    @property
+    def port_number(self) -> int:
+        """The port in this machine's byte order."""
+        return socket.ntohs(self.port)
+
+    @property
+    def svc_flags(self) -> int:
+        """IP_VS_SVC_F_*, without their mask."""
+        return attributes.number(self.flags[:4])
+
+    @property
+    def persistent(self) -> bool:
+        """Whether a client stays with its real server; `timeout` and `netmask` are for that."""
+        return bool(self.svc_flags & IP_VS_SVC_F_PERSISTENT)
+
+    @property
+    def scheduler(self) -> str:
+        """The scheduler's name; `none` where the kernel names none."""
+        return attributes.text(self.sched_name) or "none"
+
 
 class DestAttributes(NamedTuple):
     """IPVS_DEST_ATTR_*."""
@@ -129,6 +181,21 @@ class DestAttributes(NamedTuple):
     tun_port: int = 0
     """In the network's byte order."""
     tun_flags: int = 0
+
+    @property
+    def address(self) -> str:
+        """The real server's address as text."""
+        return address(self.addr_family, self.addr)
+
+    @property
+    def port_number(self) -> int:
+        """The port in this machine's byte order."""
+        return socket.ntohs(self.port)
+
+    @property
+    def method(self) -> int:
+        """How packets are forwarded: IP_VS_CONN_F_MASQ and those after it."""
+        return self.fwd_method & IP_VS_CONN_F_FWD_MASK
 
 
 class StatsAttributes(NamedTuple):
@@ -160,6 +227,18 @@ class DaemonAttributes(NamedTuple):
     mcast_group6: bytes = b""
     mcast_port: int = 8848
     mcast_ttl: int = 1
+
+    @property
+    def interface(self) -> str:
+        """The interface that connections are sent or received on."""
+        return attributes.text(self.mcast_ifn)
+
+    @property
+    def group(self) -> str:
+        """The multicast group's address as text."""
+        if self.mcast_group6:
+            return address(socket.AF_INET6, self.mcast_group6)
+        return address(socket.AF_INET, self.mcast_group)
 
 
 class Decoder:
@@ -203,8 +282,8 @@ class Decoder:
 class Reader:
     """Reads the IPVS of the network namespace of a socket; `genl.Refused` where it may not."""
 
-    def __init__(self, socket: Socket) -> None:
-        self._socket = socket
+    def __init__(self, ipvs: Socket) -> None:
+        self._socket = ipvs
         self._decoder = Decoder()
         self.stats = self._decoder.stats
 
@@ -235,6 +314,13 @@ class Reader:
         with parsing("netlink"):  # a number that the kernel told may be wider than its attribute
             question = nest(IPVS_CMD_ATTR_SERVICE, key(service))
         return self._socket.dump(IPVS_CMD_GET_DEST, question)
+
+
+def address(af: int, addr: bytes) -> str:
+    """Return the text of an address; `union nf_inet_addr` has 16 bytes for IPv4 as well."""
+    if af == socket.AF_INET6:
+        return str(ipaddress.IPv6Address(addr))
+    return str(ipaddress.IPv4Address(addr[:4]))
 
 
 def key(service: ServiceAttributes) -> bytes:

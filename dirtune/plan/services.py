@@ -4,17 +4,17 @@ Nothing here reaches a node. Every refusal names the key.
 """
 
 import ipaddress
-import socket
-from collections.abc import Mapping
-from contextlib import suppress
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal
 
 from msgspec.structs import replace
 
+from dirtune.addresses import family as family_of
 from dirtune.errors import PlanError
+from dirtune.lvs import values
 from dirtune.lvs.model import (
-    ONE_PACKET,
+    IP_VS_SVC_F_ONEPACKET,
     TUNNEL_FLAGS,
     Destination,
     DestinationKey,
@@ -23,7 +23,6 @@ from dirtune.lvs.model import (
     SyncDaemon,
     Table,
     Timeouts,
-    scheduler_flags,
 )
 from dirtune.plan import configuration as planned
 from dirtune.plan.configuration import Configuration
@@ -34,8 +33,6 @@ _TUNNEL_BITS = {name: bit for bit, name in TUNNEL_FLAGS.items()}
 _LONGEST_S = (2**31 - 1) // 1000
 # UDP in IPv4 and in IPv6. The kernel takes any and keeps what is in its range.
 _LONGEST_MESSAGE = {4: 65535 - 28, 6: 65535 - 48}
-_LONGEST_PERSISTENCE_S = 86400 * 31
-"""As ipvsadm(8) has it."""
 
 
 def table(configuration: Configuration) -> Table:
@@ -58,21 +55,26 @@ def table(configuration: Configuration) -> Table:
 
 def _service(at: str, wanted: planned.Service, addresses: Mapping[str, str | None]) -> Service:
     protocol, address, port, family = _identity(at, wanted)
-    persistent_s = _seconds(f"{at}.persistence", wanted.persistence, _LONGEST_PERSISTENCE_S)
+    persistent_s = _seconds(f"{at}.persistence", wanted.persistence, values.LONGEST_PERSISTENCE_S)
     if wanted.ops and protocol not in {"udp", "fwmark"}:
         raise PlanError(f"{at}.ops: one-packet scheduling is for udp, or a mark of it")
     for key in ("netmask", "persistence_engine"):
         if getattr(wanted, key) is not None and persistent_s is None:
             raise PlanError(f"{at}.{key}: needs persistence")
+    with _at(f"{at}.flags"):
+        flags = values.flag_bits(wanted.scheduler, wanted.flags)
+    with _at(f"{at}.netmask"):
+        mask = wanted.netmask
+        netmask = "" if mask is None else values.persistence_mask(str(mask), family)
     service = Service(
         protocol=protocol,
         address=address,
         port=port,
         scheduler=wanted.scheduler,
         family=family,
-        flags=_flags(at, wanted) | (ONE_PACKET if wanted.ops else 0),
+        flags=flags | (IP_VS_SVC_F_ONEPACKET if wanted.ops else 0),
         persistent_s=persistent_s,
-        netmask=_netmask(f"{at}.netmask", wanted.netmask, family),
+        netmask=netmask,
         engine=wanted.persistence_engine or "",
     )
     return _with_destinations(at, service, wanted, addresses)
@@ -163,31 +165,6 @@ def _tunnel(wanted: planned.Destination) -> tuple[Literal["ipip", "gue", "gre"],
     return wanted.tunnel or "ipip", wanted.tunnel_port or 0, flags
 
 
-def _flags(at: str, wanted: planned.Service) -> int:
-    bits = {name: bit for bit, name in scheduler_flags(wanted.scheduler).items()}
-    flags = 0
-    for name in wanted.flags:
-        if name not in bits:
-            known = ", ".join(bits)
-            raise PlanError(f"{at}.flags: {wanted.scheduler} has no {name!r}; there are {known}")
-        flags |= bits[name]
-    return flags
-
-
-def _netmask(at: str, given: str | int | None, family: int) -> str:
-    if given is None:
-        return ""
-    if family == 6:
-        if str(given).isdecimal() and 1 <= int(given) <= 128:
-            return "" if int(given) == 128 else str(int(given))
-        raise PlanError(f"{at}: {given!r} is not the length of an IPv6 prefix, 1 to 128")
-    try:
-        mask = str(ipaddress.IPv4Network(f"0.0.0.0/{given}").netmask)
-    except ValueError as error:
-        raise PlanError(f"{at}: {given!r} is not a mask such as 255.255.255.0") from error
-    return "" if mask == "255.255.255.255" else mask
-
-
 def _timeouts(wanted: planned.Timeouts | None) -> Timeouts | None:
     if wanted is None:
         return None
@@ -236,7 +213,7 @@ def _refuse_mixed_with_sync(
         return
     for number, service in enumerate(services):
         for other, each in enumerate(service.destinations):
-            if (6 if ":" in each.address else 4) != service.family:
+            if family_of(each.address) != service.family:
                 raise PlanError(
                     f"services[{number}].destinations[{other}]: is of another family than its "
                     "service, which a sync daemon cannot tell the others; leave ipvs.sync out"
@@ -256,28 +233,15 @@ def _seconds(at: str, duration: Duration | None, most: int) -> int | None:
 
 
 def address_of(at: str, text: str) -> tuple[str, Literal[4, 6]]:
-    """Return an address as the kernel's tools write it, and its family."""
+    """Return an address as the kernel's tools write it, and its IP version."""
+    with _at(at):
+        return values.host_address(text)
+
+
+@contextmanager
+def _at(key: str) -> Iterator[None]:
+    """Make a `PlanError` about *key* of what a value that cannot be raises."""
     try:
-        found = _host(text)
+        yield
     except ValueError as error:
-        raise PlanError(f"{at}: {text!r} is not an IPv4 or IPv6 address") from error
-    if found is None:
-        raise PlanError(f"{at}: {text} is not the address of one host")
-    return found
-
-
-# The first byte of a multicast address, and of those behind them.
-_MULTICAST, _RESERVED = 224, 240
-_UNSPECIFIED = "0.0.0.0"  # noqa: S104  (refused)
-
-
-@lru_cache(maxsize=2**16)
-def _host(text: str) -> tuple[str, Literal[4, 6]] | None:
-    # Many services have the same real servers, and ipaddress takes its time.
-    with suppress(OSError):
-        first = socket.inet_pton(socket.AF_INET, text)[0]
-        return None if _MULTICAST <= first < _RESERVED or text == _UNSPECIFIED else (text, 4)
-    address = ipaddress.ip_address(text)
-    if address.is_multicast or address.is_unspecified or "%" in text:
-        return None
-    return str(address), 6 if address.version == 6 else 4
+        raise PlanError(f"{key}: {error}") from error

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from dirtune.addresses import joined
 from dirtune.plan.configuration import Configuration, Destination, Peer, Service
 from dirtune.plan.load import Load
 from dirtune.plan.values import Count, Duration, Percent, Positive, Scheduler, Table, seconds
@@ -215,6 +216,4 @@ class Plan(Traffic, frozen=True, kw_only=True):
     @property
     def url(self) -> str:
         """Where the load goes."""
-        vip = self.service.vip or ""
-        host = f"[{vip}]" if ":" in vip else vip
-        return f"http://{host}:{self.service.port}{self.load.path}"
+        return f"http://{joined(self.service.vip or '', self.service.port or 0)}{self.load.path}"

@@ -9,7 +9,6 @@ import msgspec
 from dirtune.escape import markdown as escaped
 from dirtune.escape import one_line
 from dirtune.lvs.model import (
-    ONE_PACKET,
     Destination,
     Numbers,
     Seen,
@@ -119,7 +118,7 @@ def _rows(table: Table, seen: Sequence[Seen]) -> Iterator[tuple[str | int, ...]]
 def setup(service: Service) -> str:
     """Return how a service is set up, in a few words."""
     words = [service.scheduler, *service.flag_names]
-    if service.flags & ONE_PACKET:
+    if service.one_packet:
         words.append("ops")
     if service.persistent_s is not None:
         words.append(f"persistent {service.persistent_s} s")
@@ -162,7 +161,10 @@ def sync_daemon(daemon: SyncDaemon) -> str:
 
 def _counted_service(service: Service, seen: Seen) -> CountedService:
     own = _fields(service) | {
-        "flags": (*service.flag_names, *(("ops",) if service.flags & ONE_PACKET else ())),
+        "flags": (
+            *service.flag_names,
+            *(("ops",) if service.one_packet else ()),
+        ),
         "destinations": tuple(map(_counted_destination, service.destinations, seen.destinations)),
     }
     return CountedService(**own, numbers=seen.numbers)

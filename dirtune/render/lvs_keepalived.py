@@ -6,7 +6,7 @@ Without health checks: keepalived takes a real server that has none for one that
 from collections.abc import Iterator
 
 from dirtune.lvs.ipvsadm import require_words
-from dirtune.lvs.model import ONE_PACKET, Destination, Service, Table
+from dirtune.lvs.model import Destination, Service, Table
 
 
 def blocks(table: Table) -> str:
@@ -47,7 +47,7 @@ def _setup(service: Service) -> Iterator[str]:
         yield f"protocol {service.protocol.upper()}"
     yield f"lvs_sched {service.scheduler}"
     yield from service.flag_names
-    if service.flags & ONE_PACKET:
+    if service.one_packet:
         yield "ops"
     if service.persistent_s is not None:
         yield f"persistence_timeout {service.persistent_s}"

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from dirtune.lvs.model import ONE_PACKET, Destination, Service, SyncDaemon, Table
+from dirtune.lvs.model import Destination, Service, SyncDaemon, Table
 
 _BEYOND_ASCII = re.compile(r"[^ -~]")
 
@@ -63,7 +63,7 @@ def _service(service: Service) -> Iterator[str]:
     yield f"scheduler = {_text(service.scheduler)}"
     if service.flag_names:
         yield f"flags = [{', '.join(map(_text, service.flag_names))}]"
-    if service.flags & ONE_PACKET:
+    if service.one_packet:
         yield "ops = true"
     if service.persistent_s is not None:
         yield f"persistence = {service.persistent_s}"

@@ -10,9 +10,10 @@ import pytest
 from pyroute2.ethtool import Ethtool
 
 from dirtune.collect import netlink
+from dirtune.collect.answers import ETHTOOL, IPVS
 from dirtune.collect.ethtool import parse_ethtool
 from dirtune.collect.ipvs_netlink import parse_ipvs
-from dirtune.collect.netlink import ETHTOOL, IPVS, answers
+from dirtune.collect.netlink import answers
 from dirtune.errors import SourceMissing
 from dirtune.host import LiveHost
 from dirtune.netlink import ethtool
@@ -43,9 +44,7 @@ def told(monkeypatch, socket):
 
 
 def test_the_record_of_recorded_bytes_is_that_of_another_decoder(monkeypatch):
-    monkeypatch.setattr("dirtune.netlink.genl.Socket", Played())
-
-    assert answers(Host(), (IPVS,))[IPVS] + "\n" == (RECORDED / "ipvs.json").read_text()
+    assert told(monkeypatch, Played()) == json.loads((RECORDED / "ipvs.json").read_text())
 
 
 def attribute(kind, value):
@@ -137,7 +136,7 @@ def test_an_answer_cut_off_is_none(monkeypatch):
 
 
 def test_nothing_is_asked_that_is_not_wanted(monkeypatch):
-    monkeypatch.setattr(netlink, "_ethtool", lambda host: {"eth0": {}})
+    monkeypatch.setattr(netlink, "_nics", lambda host: {"eth0": {}})
 
     assert list(answers(Host(), (ETHTOOL,))) == [ETHTOOL]
     assert answers(WithoutIpvs(), (IPVS,)) == {}
@@ -162,7 +161,7 @@ def test_a_card_is_set_as_pyroute2_says(name):
         }
 
     with ethtool.opened() as cards:
-        found = dict(netlink._card(cards, name))
+        found = dict(netlink._nic(cards, name))
     statistics = found.pop("statistics", {})
 
     assert found == expected
@@ -182,11 +181,11 @@ def test_a_kernel_without_ethtools_netlink_is_asked_by_ioctl(monkeypatch):
         raise OSError
 
     with ethtool.opened() as cards:
-        expected = dict(netlink._card(cards, "lo"))
+        expected = dict(netlink._nic(cards, "lo"))
     monkeypatch.setattr("dirtune.netlink.genl.Socket", refused)
     with ethtool.opened() as cards:
-        assert dict(netlink._card(cards, "lo")) == expected
-        assert dict(netlink._card(cards, "no-such-card")) == {}
+        assert dict(netlink._nic(cards, "lo")) == expected
+        assert dict(netlink._nic(cards, "no-such-card")) == {}
 
 
 def test_the_answer_of_this_machine_is_read():

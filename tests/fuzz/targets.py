@@ -30,7 +30,8 @@ from dirtune.analyse.probed import ProbeCost
 from dirtune.analyse.run import Run
 from dirtune.bench import exchange, store
 from dirtune.change import journal
-from dirtune.collect import netlink as collect_netlink
+from dirtune.collect import ipvs_netlink
+from dirtune.collect.ipvs_netlink import Ipvs
 from dirtune.collect.kallsyms import Symbols
 from dirtune.errors import DirtuneError, ParseError
 from dirtune.host import RecordedHost
@@ -306,8 +307,8 @@ def netlink(text: str, chance: random.Random) -> object:
         change=lambda data: data if chance.random() < 0.9 else _spoilt_bytes(data, text, chance)
     )
     ipvs = kernel.Kernel(broken)
-    audited = _or_error(collect_netlink._all, ip_vs.Reader(broken))
-    json.dumps(audited if isinstance(audited, dict) else None)
+    audited = _or_error(ipvs_netlink.ipvs_of, ip_vs.Reader(broken))
+    json.dumps(msgspec.to_builtins(audited) if isinstance(audited, Ipvs) else None)
     return audited, _or_error(ipvs.read), _or_error(ipvs.read_counted)
 
 

@@ -181,11 +181,11 @@ def test_a_plan_with_a_load_is_read_with_and_without_it():
             '"255.0.255.0"',
             r"services\[0\]\.netmask: '255.0.255.0' is not a mask",
         ),
-        ("netmask = 64", "netmask = 129", r"services\[1\]\.netmask: 129 is not the length"),
+        ("netmask = 64", "netmask = 129", r"services\[1\]\.netmask: '129' is not the length"),
         (
             '"sh-port"',
             '"mh-port"',
-            r"services\[0\]\.flags: sh has no 'mh-port'; there are sh-fallback",
+            r"services\[0\]\.flags: sh has no flag 'mh-port'",
         ),
         ('scheduler = "sh"', 'scheduler = "../../x"', r"services\[0\]\.scheduler"),
         (

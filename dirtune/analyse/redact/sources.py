@@ -13,7 +13,7 @@ from dirtune.analyse.redact import boot, vocabulary
 from dirtune.analyse.redact.addresses import Addresses
 from dirtune.analyse.redact.names import Names
 from dirtune.analyse.redact.texts import Texts
-from dirtune.collect import commands, netlink, sysctls
+from dirtune.collect import answers, commands, sysctls
 from dirtune.collect.settings_files import parse_shell_variables, parse_sysctl_conf
 
 
@@ -381,8 +381,8 @@ _TEXTS: Mapping[str, Rule] = {
     r"/etc/modules|(?:/\w+)+/modules-load\.d/[^/]+\.conf": _module_list,
     r"/etc/(?:default|sysconfig)/irqbalance": _irqbalance,
     r"/etc/tuned/active_profile": _profile,
-    re.escape(netlink.IPVS): _ipvs,
-    re.escape(netlink.ETHTOOL): _ethtool,
+    re.escape(answers.IPVS): _ipvs,
+    re.escape(answers.ETHTOOL): _ethtool,
     r"/cmd/ethtool/[a-zA-Z]/[^/]+": _named,
     re.escape(commands.IP_ADDR): _ip_addr,
     re.escape(commands.DMESG): _log,

@@ -7,11 +7,10 @@ from dirtune.analyse.cpu import USER_HZ
 from dirtune.collect.ip_vs import Destination, Forward, Service
 from dirtune.collect.ipvs_netlink import IpvsService
 from dirtune.collect.processes import Process
+from dirtune.lvs.model import IP_VS_SVC_F_ONEPACKET, SCHED_FLAGS
 from dirtune.snapshot import Snapshot
 
-ONE_PACKET = 0x4
-"""Flag of a service: every packet is scheduled by itself."""
-SCHEDULER_FLAGS = 0x38
+SCHEDULER_FLAGS = sum(SCHED_FLAGS)
 """Flags that mean something to the scheduler alone (ipvsadm -b)."""
 DEFENCES = ("drop_packet", "drop_entry", "secure_tcp")
 """Sysctls: 0 is off, 1 armed, 2 armed and triggered, 3 always on."""
@@ -133,7 +132,7 @@ def edited(snapshot: Snapshot, service: Service, changes: str) -> tuple[tuple[st
     words = ["ipvsadm", "-E", *_option(service), *changes.split()]
     if "-s" not in changes:
         words += ("-s", service.scheduler)
-    if known.flags & ONE_PACKET and "-o" not in changes.split():
+    if known.flags & IP_VS_SVC_F_ONEPACKET and "-o" not in changes.split():
         words.append("-o")
     if known.persistent_s is not None:
         words += ("-p", str(known.persistent_s))

@@ -4,7 +4,7 @@ from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusiv
 from dirtune.checks.ipvs import detail, edited
 from dirtune.checks.remedies import commands
 from dirtune.collect.ip_vs import Service
-from dirtune.collect.ipvs_netlink import FALLBACK
+from dirtune.lvs.model import IP_VS_SVC_F_SCHED_SH_FALLBACK
 from dirtune.snapshot import Snapshot
 
 # Slots of the tables as kernels are configured by default.
@@ -67,7 +67,7 @@ def _slots(snapshot: Snapshot, service: Service) -> Verdicts:
 
 def _fallback(snapshot: Snapshot, service: Service) -> Verdicts:
     known = detail(snapshot, service)
-    if known is not None and known.flags & FALLBACK:
+    if known is not None and known.flags & IP_VS_SVC_F_SCHED_SH_FALLBACK:
         return
     rows = known.destinations if known else ()
     out = {f"{d.address}:{d.port}" for d in service.destinations if d.weight <= 0}

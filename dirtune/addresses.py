@@ -1,0 +1,13 @@
+"""IP addresses as the kernel's tools write them. Pure."""
+
+from typing import Literal
+
+
+def joined(address: str, port: int) -> str:
+    """Return `address:port`, an IPv6 address in brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def family(address: str) -> Literal[4, 6]:
+    """Return the IP version of an address that is known to be one."""
+    return 6 if ":" in address else 4
