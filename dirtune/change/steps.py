@@ -25,10 +25,11 @@ from dirtune.change.plan import (
     SwitchOn,
     Unbind,
 )
-from dirtune.collect.interrupts import read_interrupts
+from dirtune.collect.interrupts import SOURCE as INTERRUPTS
+from dirtune.collect.interrupts import parse_interrupts, read_interrupts
 from dirtune.cpu_sets import format_cpulist, parse_cpulist
-from dirtune.errors import ApplyError, SourceMissing, SourceRefused
-from dirtune.host import FileContents, Host, WritableHost, literal
+from dirtune.errors import ApplyError, ParseError, SourceMissing, SourceRefused
+from dirtune.host import FileContents, Host, WritableHost, literal, recorded_text
 from dirtune.lvs import act
 from dirtune.lvs.change import DrainIpvs, EditIpvs
 
@@ -54,6 +55,10 @@ def save(action: Action, host: WritableHost) -> Saved:
         case SetValue(path=path, before=before) | SetAffinity(path=path, before=before):
             text = host.read(path)
             _require(path, text.strip(), before)
+            if not _still_there(action, host):
+                raise ApplyError(
+                    f"{path}: could not be told from another line's: its handler went"
+                )
             return Saved(text=text)
         case SetCard(before=before):
             _require_card(action, before, host)
@@ -186,12 +191,24 @@ def _still_there(action: SetValue | SetAffinity | SetCard, host: Host) -> bool:
         case SetCard(interface=interface):
             path = f"/sys/class/net/{interface}"
         case SetAffinity(irq=irq, action=name) if name:
-            path = f"/proc/irq/{irq}/{name}"
+            return _has_handler(host, irq, name)
         case SetValue(path=path) | SetAffinity(path=path):
             pass
         case _:
             assert_never(action)
     return bool(host.glob(literal(path)))
+
+
+def _has_handler(host: Host, irq: str, name: str) -> bool:
+    # No folder is made for a name with a slash, nor another one where an interface is renamed
+    # while it is up; and a name of which text holds an escape is in the table alone.
+    if host.glob(literal(f"/proc/irq/{irq}/{name}")):
+        return True
+    try:
+        line = parse_interrupts(recorded_text(host.read(INTERRUPTS))).line(irq)
+    except (SourceMissing, ParseError):
+        return False
+    return line is not None and name in line.actions
 
 
 def _restore_value(action: SetValue | SetAffinity, text: str, host: WritableHost) -> None:

@@ -384,6 +384,30 @@ def test_a_number_that_is_another_interrupts_now_is_left_alone(irq):
     assert read(irq, "smp_affinity_list") == "0"
 
 
+@pytest.mark.parametrize("printed", ["a/b", "a\x1cb", "renamed"])
+def test_an_interrupt_whose_handler_has_no_folder_of_its_name_is_moved_back(irq, printed):
+    """As the kernel makes none for a slash, or had made it before an interface was renamed."""
+    table = f"           CPU0\n 30:          1  PCI-MSI 1-edge      other, {printed}\n"
+    (irq.root / "proc/interrupts").write_text(table)
+    move = SetAffinity("30", "0-1", "1", printed.replace("\x1c", "\\x1c"))  # as it is recorded
+
+    apply((move,), irq, kept := Journal())
+    assert read(irq, "smp_affinity_list") == "1"
+
+    ((_, saved),) = kept.said[:1]
+    assert roll_back([(move, saved)], irq) == ()
+    assert read(irq, "smp_affinity_list") == "0-1\n"
+
+
+def test_an_interrupt_that_would_not_be_found_again_is_not_moved(irq):
+    (irq.root / f"{IRQ[1:]}/eth0-rx-0").rmdir()
+
+    with pytest.raises(ApplyError, match="irq/30/smp_affinity_list: could not be told from"):
+        apply((MOVE,), irq, quiet())
+
+    assert read(irq, "smp_affinity_list") == "0-1\n"
+
+
 def test_a_setting_that_went_with_its_module_is_nothing_to_undo(host):
     done = [(SetValue("/proc/sys/net/ipv4/vs/gone", "0", "1"), Saved(text="0\n"))]
 
