@@ -28,7 +28,13 @@ _COLOURS = {
 }
 _UNWRAPPED = 10_000
 _REMEDY = "`dirtune audit -v` says why"
-_SHOWN = ("interrupts_per_second", "wasted_cpu_percent", "options", "threads")
+_SHOWN = {
+    "interrupts_per_second": "interrupts/s",
+    "wasted_cpu_percent": "wasted CPU, %",
+    "options": "options",
+    "threads": "threads",
+}
+"""The evidence that is shown below a finding, with its labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,10 @@ def documents(report: Report) -> AuditsDocument:
 
 
 def text(audit: Audit, *, width: int = 100, verbose: bool = False) -> str:
-    """Return what it came to, findings, the gravest first and each under its cause, and counts."""
+    """Return the overview, the findings and the counts.
+
+    The findings are sorted by severity, and a finding with a cause stands below its cause.
+    """
     audit = each_text(audit, one_line)  # the colours are then the only escapes in it
     blocks = ["\n".join(_heading(audit, width, verbose=verbose))]
     blocks += ["\n".join(_node(node, 0, width, frozenset())) for node in _tree(audit.outcomes)]
@@ -74,8 +83,8 @@ def text(audit: Audit, *, width: int = 100, verbose: bool = False) -> str:
 def markdown(audit: Audit) -> str:
     """Return the same as Markdown."""
     name = escaped(str(audit.host["name"] or "a host"))
-    said = overview(audit.outcomes, audit.roles, known=audit.known)
-    lines = [f"# Audit of {name}", "", f"**{said}**", "", f"{escaped(_facts(audit))}.", ""]
+    summary = overview(audit.outcomes, audit.roles, known=audit.known)
+    lines = [f"# Audit of {name}", "", f"**{summary}**", "", f"{escaped(_facts(audit))}.", ""]
     for node in _tree(audit.outcomes):
         lines += _node_markdown(node, 2)
     lines += [f"- {escaped(row)}" for row in _waived(audit, _UNWRAPPED)]
@@ -139,7 +148,7 @@ def _summary(audit: Audit) -> dict[str, int]:
 
 
 def _tree(outcomes: Sequence[Outcome]) -> tuple[_Node, ...]:
-    """Return the findings, the gravest first, those with a cause below it."""
+    """Return the findings sorted by severity, those with a cause below their cause."""
     every = [(o, f) for o in outcomes for f in o.findings if not f.waived]
     every.sort(key=lambda pair: (pair[1].severity.rank, pair[0].check.id))
     tops = [pair for pair in every if not any(_explains(other, pair) for other in every)]
@@ -166,9 +175,9 @@ def _irqs(finding: Finding) -> set[object]:
 def _heading(audit: Audit, width: int, *, verbose: bool) -> Iterator[str]:
     name = str(audit.host["name"] or "recorded host")
     remedy = "" if verbose else _REMEDY
-    # The name is cut off and put back, so that no colour counts as width.
-    said = overview(audit.outcomes, audit.roles, known=audit.known, remedy=remedy)
-    rows = textwrap.wrap(f"{name}: {said}", width, break_on_hyphens=False)
+    # The name is coloured after the wrapping, because a colour would count as width.
+    summary = overview(audit.outcomes, audit.roles, known=audit.known, remedy=remedy)
+    rows = textwrap.wrap(f"{name}: {summary}", width, break_on_hyphens=False)
     whole = rows[0].startswith(name)
     yield f"{click.style(name, bold=True)}{rows[0][len(name) :]}" if whole else rows[0]
     yield from rows[1:]
@@ -182,8 +191,8 @@ def _facts(audit: Audit) -> str:
     return " · ".join(str(fact) for fact in facts if fact)
 
 
-def _node(node: _Node, depth: int, width: int, told: frozenset[str]) -> Iterator[str]:
-    """Yield the rows of a finding; what is *told* above it (fixes) is not told again."""
+def _node(node: _Node, depth: int, width: int, shown: frozenset[str]) -> Iterator[str]:
+    """Yield the rows of a finding, without the fixes that are *shown* above it already."""
     margin = "   " * depth
     finding, check = node.finding, node.outcome.check
     severity = click.style(finding.severity.upper(), fg=_COLOURS[finding.severity], bold=True)
@@ -191,19 +200,19 @@ def _node(node: _Node, depth: int, width: int, told: frozenset[str]) -> Iterator
     yield f"{margin[3:]}{arrow}{severity}  {click.style(check.id, bold=True)}  {finding.subject}"
     inner = f"{margin}   "
     yield from _wrapped(finding.message, inner, width)
-    for name in _SHOWN:
+    for name, label in _SHOWN.items():
         if finding.evidence.get(name):
             value = _words(finding.evidence[name])
-            yield from _wrapped(f"{name.replace('_', ' ')}: {value}", inner, width)
+            yield from _wrapped(f"{label}: {value}", inner, width)
     counted = (f for f in node.outcome.findings if not f.waived)
     if finding is min(counted, key=lambda f: f.severity.rank):
         yield from _labelled("why", why(check), inner, width)
     for fix in finding.fixes:
-        if fix.id not in told:
+        if fix.id not in shown:
             yield from _fix(fix, inner, width)
     for child in node.children:
         yield ""
-        yield from _node(child, depth + 1, width, told | {fix.id for fix in finding.fixes})
+        yield from _node(child, depth + 1, width, shown | {fix.id for fix in finding.fixes})
 
 
 def why(check: Check) -> str:
@@ -245,19 +254,23 @@ def _waived(audit: Audit, width: int) -> Iterator[str]:
 
 
 def _undecided(audit: Audit, width: int) -> Iterator[str]:
-    for outcome in audit.outcomes:
-        if outcome.status is not Status.FINDING:
-            reason = f"  {outcome.reason}" if outcome.reason else ""
-            row = f"{outcome.status.value:14} {outcome.check.id:22}{reason}"
-            yield from textwrap.wrap(row, width, subsequent_indent=" " * 39)
+    outcomes = [outcome for outcome in audit.outcomes if outcome.status is not Status.FINDING]
+    statuses = max((len(outcome.status.value) for outcome in outcomes), default=0)
+    ids = max((len(outcome.check.id) for outcome in outcomes), default=0)
+    for outcome in outcomes:
+        row = (
+            f"{outcome.status.value:{statuses}}  {outcome.check.id:{ids}}  {outcome.reason or ''}"
+        )
+        indent = " " * min(statuses + ids + 4, width // 2)
+        yield from textwrap.wrap(row, width, subsequent_indent=indent)
 
 
 def _counts(audit: Audit) -> str:
     counts = _summary(audit)
     severities = {severity.value for severity in Severity}
-    found = [f"{n} {name}" for name, n in counts.items() if n and name in severities]
+    findings = [f"{n} {name}" for name, n in counts.items() if n and name in severities]
     rest = [f"{n} {k.replace('_', ' ')}" for k, n in counts.items() if n and k not in severities]
-    return " · ".join(filter(None, (", ".join(found), ", ".join(rest)))) or "no check was run"
+    return " · ".join(filter(None, (", ".join(findings), ", ".join(rest)))) or "no check was run"
 
 
 def _node_markdown(node: _Node, level: int) -> Iterator[str]:

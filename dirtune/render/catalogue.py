@@ -17,7 +17,7 @@ _TRUST = {
 def listing(checks: Sequence[Check], *, tablefmt: str = "plain") -> str:
     """Return one row per check."""
     rows = [(check.id, check.severity.value, check.title) for check in checks]
-    return tabulate(rows, ("check", "severity", "what it finds"), tablefmt=tablefmt)
+    return tabulate(rows, ("check", "severity", "finding"), tablefmt=tablefmt)
 
 
 def page(check: Check) -> str:

@@ -1,4 +1,4 @@
-"""A comparison as text: the verdict first, then what it rests on."""
+"""A comparison as text: the verdict first, then its figures."""
 
 from typing import Literal, TypedDict
 
@@ -7,6 +7,7 @@ from dirtune.analyse.verdict import sentence
 from dirtune.escape import markdown as escaped
 from dirtune.escape import one_line
 from dirtune.render import cells
+from dirtune.render.figures import in_percent
 
 
 class ComparisonsDocument(TypedDict):
@@ -35,13 +36,13 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
         ("before", _values(c.before, c.unit)),
         ("after", _values(c.after, c.unit)),
         ("better", c.better),
-        ("ratio", _number(c.ratio, ".4f")),
+        ("ratio", "unknown" if c.ratio is None else f"{c.ratio:.4f}"),
         ("test", c.test if c.p is None else f"{c.test}, p = {c.p:.4f}"),
         *([] if c.p_holm is None else [("after Holm's correction", f"p = {c.p_holm:.4f}")]),
         ("pairs", str(c.pairs) if c.pairs else "not paired"),
-        ("did not count", f"{c.invalid} trials"),
-        ("noise floor (A/A)", _number(c.noise_floor, ".1%")),
-        ("detectable effect", _number(c.minimum_detectable_effect, ".1%")),
+        ("invalid trials", str(c.invalid)),
+        ("noise floor (A/A)", _percent(c.noise_floor)),
+        ("detectable effect", _percent(c.minimum_detectable_effect)),
     ]
 
 
@@ -49,5 +50,5 @@ def _values(values: tuple[float, ...], unit: str) -> str:
     return " ".join(f"{value:.5g}" for value in values) + f" {unit}" if values else "none"
 
 
-def _number(value: float | None, form: str) -> str:
-    return "not measured" if value is None else format(value, form)
+def _percent(share: float | None) -> str:
+    return "not measured" if share is None else in_percent(share)

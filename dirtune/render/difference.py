@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from dirtune.analyse.words import counted
 from dirtune.checks.difference import Comparison
 from dirtune.render import cells
 from dirtune.render.json_documents import DifferencesDocument
@@ -9,39 +10,41 @@ from dirtune.render.json_documents import DifferencesDocument
 _NONE = "-"
 
 
-def document(found: Comparison, names: Sequence[str]) -> DifferencesDocument:
+def document(compared: Comparison, names: Sequence[str]) -> DifferencesDocument:
     """Return the differences of the two hosts *names* in the schema `dirtune/difference/1`."""
     return {
         "schema": "dirtune/difference/1",
         "a": names[0],
         "b": names[1],
         "differences": [
-            {"section": d.section, "name": d.name, "a": d.a, "b": d.b} for d in found.differences
+            {"section": d.section, "name": d.name, "a": d.a, "b": d.b}
+            for d in compared.differences
         ],
-        "unknown": [*found.unknown, *found.untold],
+        "unknown": [*compared.unknown, *compared.untold],
     }
 
 
-def text(found: Comparison, names: Sequence[str]) -> str:
-    """Return a row per difference, then what could not be compared."""
-    return _page(found, names, "simple")
+def text(compared: Comparison, names: Sequence[str]) -> str:
+    """Return a row per difference, then the sections that could not be compared."""
+    return _page(compared, names, "simple")
 
 
-def markdown(found: Comparison, names: Sequence[str]) -> str:
+def markdown(compared: Comparison, names: Sequence[str]) -> str:
     """Return the same as a Markdown table."""
-    return _page(found, names, "github")
+    return _page(compared, names, "github")
 
 
-def _page(found: Comparison, names: Sequence[str], tablefmt: str) -> str:
-    rows = [(d.section, d.name, _shown(d.a), _shown(d.b)) for d in found.differences]
-    table = cells.table(rows, ("what", "name", *names), tablefmt)
+def _page(compared: Comparison, names: Sequence[str], tablefmt: str) -> str:
+    rows = [(d.section, d.name, _shown(d.a), _shown(d.b)) for d in compared.differences]
+    table = cells.table(rows, ("section", "name", *names), tablefmt)
     blocks = [table] if rows else []
-    number = len(rows)
-    counted = f"{number} difference{'' if number == 1 else 's'}" if rows else "No difference"
-    parts = [f"{counted} in {', '.join(found.compared)}"]
-    parts += [f"told by one of them alone: {', '.join(found.unknown)}"] if found.unknown else []
-    parts += [f"not compared, neither tells: {', '.join(found.untold)}"] if found.untold else []
-    return "\n\n".join((*blocks, f"{'; '.join(parts)}."))
+    number = counted(len(rows), "difference") if rows else "No difference"
+    sentences = [f"{number} in {', '.join(compared.compared)}."]
+    if compared.unknown:
+        sentences.append(f"Known on one host only: {', '.join(compared.unknown)}.")
+    if compared.untold:
+        sentences.append(f"Unknown on both hosts, so not compared: {', '.join(compared.untold)}.")
+    return "\n\n".join((*blocks, " ".join(sentences)))
 
 
 def _shown(value: str | None) -> str:

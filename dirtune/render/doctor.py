@@ -9,9 +9,9 @@ from dirtune.render import cells
 
 
 def table(diagnosis: Diagnosis) -> str:
-    """Return one line per feature, and under those that do not work why, with the remedy.
+    """Return one line per feature, with the obstacles and remedies of those that do not work.
 
-    Under the probes stands one line for each, with the source it uses here.
+    Below the feature `probe` stands one line for each probe, with the source that it uses here.
     """
     width = max(len(feature.name) for feature in diagnosis.features)
     under = " " * (width + 7)
@@ -25,7 +25,7 @@ def table(diagnosis: Diagnosis) -> str:
 
 
 def markdown(diagnosis: Diagnosis) -> str:
-    """Return a table with one row per obstacle, or one for what works."""
+    """Return a table with one row per obstacle, or one row for a feature that works."""
     rows = [
         (feature.name, _state(feature), o.why, _code(o))
         for feature in diagnosis.features
@@ -45,18 +45,18 @@ def markdown(diagnosis: Diagnosis) -> str:
     return cells.table(rows, ("feature", "works", "why not", "remedy"), "pipe")
 
 
-def _probe_lines(diagnosis: Diagnosis, said: tuple[Obstacle, ...]) -> Iterator[str]:
-    """Yield what each probe uses, and what keeps it from better that is not *said* already."""
+def _probe_lines(diagnosis: Diagnosis, shown: tuple[Obstacle, ...]) -> Iterator[str]:
+    """Yield the source of each probe, and its obstacles to a better one unless *shown* already."""
     for ladder in diagnosis.probes:
         used = next((rung for rung in ladder.rungs if rung.source == ladder.uses), None)
         yield f"{ladder.probe:<7}  {ladder.uses or 'no':<11}  {(used or ladder.rungs[0]).gives}"
         for rung in _above(ladder):
-            yield from (f"  {rung.source}: {_line(o)}" for o in rung.obstacles if o not in said)
+            yield from (f"  {rung.source}: {_line(o)}" for o in rung.obstacles if o not in shown)
     yield from map(_line, diagnosis.notes)
 
 
 def _above(ladder: Ladder) -> tuple[Rung, ...]:
-    """Return the rungs that are better than the one that is used."""
+    """Return the rungs above the one that is used."""
     return tuple(takewhile(lambda rung: rung.source != ladder.uses, ladder.rungs))
 
 

@@ -10,21 +10,25 @@ _SCRIPT = "apply.sh"
 
 
 def files(plan: Plan, kept: Plan) -> Mapping[str, tuple[str, int]]:
-    """Return texts and permission bits by their path in a folder.
+    """Return texts and permission bits by their paths in a folder.
 
-    `apply.sh` does at once what *plan* does at run time; below it are, by their paths on the host,
-    the files that *kept* makes: sysctl.d, modprobe.d, rules of udev, units, GRUB's.
+    `apply.sh` makes the changes of *plan* at run time. The files that *kept* makes have their
+    paths on the host: sysctl.d, modprobe.d, udev rules, units, the configuration of GRUB.
     """
     now = [change for change in plan.changes if not change.lasting]
-    rows = ["#!/bin/sh", "# Does what `dirtune fix apply` does, without the way back.", "set -eu"]
+    rows = [
+        "#!/bin/sh",
+        "# This script makes the changes of `dirtune fix apply`, and cannot undo them.",
+        "set -eu",
+    ]
     rows += [f"# {one_line(refusal_line(refusal))}" for refusal in kept.refusals]
     rows += [row for change in now for row in _rows(change)]
-    found = {_SCRIPT: ("\n".join((*rows, "")), 0o755)}
+    texts = {_SCRIPT: ("\n".join((*rows, "")), 0o755)}
     for change in kept.changes:
         if isinstance(change.action, PutFile):
             path = change.action.path.lstrip("/")
-            found[path] = (change.action.after, change.action.mode)
-    return found
+            texts[path] = (change.action.after, change.action.mode)
+    return texts
 
 
 def _rows(change: Change) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""An audit in one sentence: what it found, and how much of it could not be decided."""
+"""An audit in one sentence: its problems, and how many checks could not be decided."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ _DECIDED = frozenset({Status.FINDING, Status.PASSED})
 _UNDECIDED = frozenset({Status.SKIPPED, Status.INCONCLUSIVE, Status.ERROR})
 _WORDS = {
     Cause.IDLE: "for too little traffic",
-    Cause.ONE_SAMPLE: "for want of a second sample",
+    Cause.ONE_SAMPLE: "for lack of a second sample",
     Cause.NOT_PROBED: "without --probe",
     Cause.NOT_COMPARED: "without --cluster",
     Cause.UNREAD: "not readable",
@@ -21,10 +21,10 @@ _OTHERWISE = "for other reasons"
 def overview(
     outcomes: Sequence[Outcome], roles: Sequence[str] = (), *, known: int = 0, remedy: str = ""
 ) -> str:
-    """Return what *outcomes* of a host with *roles* come to.
+    """Return a summary of the *outcomes* of a host with *roles*.
 
-    *known* problems of a baseline are not among them. *remedy* says how to see why checks could
-    not be decided; where those are the most, they come first.
+    *outcomes* do not include the *known* problems of a baseline. *remedy* says how to see why
+    checks could not be decided; where more could not be than could, that comes first.
     """
     decided = sum(outcome.status in _DECIDED for outcome in outcomes)
     undecided = [outcome for outcome in outcomes if outcome.status in _UNDECIDED]
@@ -34,9 +34,9 @@ def overview(
         return f"{_nothing_decided(outcomes, undecided, roles)}{why if undecided else ''}."
     causes = f"({_causes(undecided)})" if undecided else ""
     if len(undecided) > decided:
-        those = "The one that could be" if decided == 1 else f"The {decided} that could be"
-        of = f"{len(undecided)} of {_checks(len(outcomes))} could not be decided {causes}"
-        return f"{of}{why}. {those} found {number}{gravest}."
+        others = "The one decided check" if decided == 1 else f"The {decided} decided checks"
+        share = f"{len(undecided)} of {_checks(len(outcomes))} could not be decided {causes}"
+        return f"{share}{why}. {others} found {number}{gravest}."
     elsewhere = _elsewhere(outcomes, roles)
     but = f", but {elsewhere}" if elsewhere else ""
     text = f"{number[:1].upper()}{number[1:]} found{gravest}{but}."
@@ -59,24 +59,26 @@ def _nothing_decided(
     if undecided:
         return f"No check could be decided ({_causes(undecided)})"
     elsewhere = _elsewhere(outcomes, roles)
-    return f"No check applies: {elsewhere}" if elsewhere else "No check applies to this host"
+    return (
+        f"No check applies, because {elsewhere}" if elsewhere else "No check applies to this host"
+    )
 
 
 def _problems(outcomes: Sequence[Outcome], *, known: int) -> tuple[str, str]:
-    """Return how many problems were found, and how grave they are."""
+    """Return the number of problems, and their highest severity."""
     every = [finding for outcome in outcomes for finding in outcome.findings]
     counted = [finding for finding in every if not finding.waived]
     if len(counted) == 1:
         return "1 problem", f", {counted[0].severity}"
     if counted:
         gravest = min((finding.severity for finding in counted), key=lambda s: s.rank)
-        return f"{len(counted)} problems", f", the gravest {gravest}"
+        return f"{len(counted)} problems", f", the most severe is {gravest}"
     unwaived = " that is not waived" if every else ""
     return f"no {'new ' if known else ''}problem{unwaived}", ""
 
 
 def _elsewhere(outcomes: Sequence[Outcome], roles: Sequence[str]) -> str:
-    """Return that this host is none that most checks are for; empty where it is."""
+    """Return that this host is not a director, which most checks are for; else nothing."""
     others = [outcome for outcome in outcomes if outcome.status is Status.NOT_APPLICABLE]
     for_directors = any(
         o.cause is Cause.OTHER_ROLE and Role.DIRECTOR in o.check.roles for o in others
@@ -84,8 +86,8 @@ def _elsewhere(outcomes: Sequence[Outcome], roles: Sequence[str]) -> str:
     if tuple(roles) != (Role.HOST,) or not for_directors or any(o.findings for o in outcomes):
         return ""
     do = "does" if len(others) == 1 else "do"
-    so = f"so {len(others)} of {_checks(len(outcomes))} {do} not apply"
-    return f"this host is not a director: it has no IPVS services, {so}"
+    share = f"{len(others)} of {_checks(len(outcomes))} {do} not apply"
+    return f"this host is not a director: it has no IPVS services, so {share}"
 
 
 def _causes(undecided: Sequence[Outcome]) -> str:

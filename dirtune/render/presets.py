@@ -1,4 +1,4 @@
-"""The presets of the paper on the nodes of a plan, as text and JSON."""
+"""The settings of the 2001 paper compared with those of a plan's nodes, as text and JSON."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,21 +9,22 @@ from dirtune.escape import one_line
 from dirtune.render import cells
 from dirtune.render.json_documents import PresetDocument, PresetsDocument
 
-_SAID = {True: "will do", False: "change it", None: "yours to say"}
-_HEADER = ("node", "setting", "now", "2001", "today", "")
+_UNKNOWN = "unknown"
+_VERDICTS = {True: "ok", False: "change", None: "your choice"}
+_HEADER = ("node", "setting", "now", "in 2001", "advice today", "verdict")
 
 
-def table(found: Mapping[str, Sequence[Judged]]) -> str:
-    """Return each node's settings, then why and how of those that are not as they should be."""
-    return _shown(found, "simple")
+def table(nodes: Mapping[str, Sequence[Judged]]) -> str:
+    """Return each node's settings, then the reason and the command for those to change."""
+    return _shown(nodes, "simple")
 
 
-def markdown(found: Mapping[str, Sequence[Judged]]) -> str:
+def markdown(nodes: Mapping[str, Sequence[Judged]]) -> str:
     """Return the same as Markdown."""
-    return _shown(found, "github")
+    return _shown(nodes, "github")
 
 
-def document(found: Mapping[str, Sequence[Judged]]) -> str:
+def document(judged: Mapping[str, Sequence[Judged]]) -> str:
     """Return it under the schema dirtune/presets/1."""
     nodes: dict[str, list[PresetDocument]] = {
         node: [
@@ -38,34 +39,34 @@ def document(found: Mapping[str, Sequence[Judged]]) -> str:
             }
             for preset, verdict in rows
         ]
-        for node, rows in found.items()
+        for node, rows in judged.items()
     }
-    told: PresetsDocument = {"schema": "dirtune/presets/1", "nodes": nodes}
-    return msgspec.json.encode(told).decode()
+    presets: PresetsDocument = {"schema": "dirtune/presets/1", "nodes": nodes}
+    return msgspec.json.encode(presets).decode()
 
 
-def _shown(found: Mapping[str, Sequence[Judged]], style: str) -> str:
+def _shown(nodes: Mapping[str, Sequence[Judged]], style: str) -> str:
     rows = [
         (
             node,
             preset.setting,
-            "not known" if verdict.now is None else verdict.now,
+            _UNKNOWN if verdict.now is None else verdict.now,
             preset.paper,
             preset.today,
-            _SAID[verdict.will_do],
+            _UNKNOWN if verdict.now is None else _VERDICTS[verdict.will_do],
         )
-        for node, judged in found.items()
-        for preset, verdict in judged
+        for node, presets in nodes.items()
+        for preset, verdict in presets
     ]
     text = cells.table(rows, _HEADER, style)
-    told = {
+    explained = {
         preset.setting: preset
-        for judged in found.values()
-        for preset, verdict in judged
+        for presets in nodes.values()
+        for preset, verdict in presets
         if not verdict.will_do and verdict.now is not None
     }
     lines = [text]
-    for preset in told.values():
+    for preset in explained.values():
         lines += ["", one_line(f"{preset.setting}: {preset.why}")]
         lines += [f"    {preset.command}"] if preset.command else []
     return "\n".join(lines)

@@ -17,25 +17,24 @@ _RECORDED = "recorded host"
 
 
 def registry(report: Report, at_s: float) -> "CollectorRegistry":
-    """Return the metrics of audits made at *at_s*, seconds since 1970, without what is waived."""
+    """Return the metrics of audits made at *at_s*, seconds since 1970, without waived findings."""
     from prometheus_client import CollectorRegistry, Gauge  # noqa: PLC0415  (no start pays for it)
 
-    found = CollectorRegistry()
+    collector = CollectorRegistry()
     totals = Gauge(
-        "dirtune_audit_findings", "Findings of a host.", ("host", "severity"), registry=found
+        "dirtune_audit_findings", "Findings of a host.", ("host", "severity"), registry=collector
     )
-    each = Gauge(
+    by_check = Gauge(
         "dirtune_audit_finding",
         "Findings of a check.",
         ("host", "check", "severity"),
-        registry=found,
+        registry=collector,
     )
     checks = Gauge(
         "dirtune_audit_checks",
-        "Checks of a host by what came of them: one that was skipped or is inconclusive may hide "
-        "a finding.",
+        "Checks of a host by status; a check that is skipped or inconclusive may hide a finding.",
         ("host", "status"),
-        registry=found,
+        registry=collector,
     )
     for audit in report.parts:
         host = one_line(str(audit.host["name"] or _RECORDED))
@@ -52,6 +51,10 @@ def registry(report: Report, at_s: float) -> "CollectorRegistry":
             number = sum(n for (_, graveness), n in rows.items() if graveness is severity)
             totals.labels(host, severity.value).set(number)
         for (check, graveness), number in rows.items():
-            each.labels(host, check, graveness.value).set(number)
-    Gauge("dirtune_audit_timestamp_seconds", "When the audit was made.", registry=found).set(at_s)
-    return found
+            by_check.labels(host, check, graveness.value).set(number)
+    Gauge(
+        "dirtune_audit_timestamp_seconds",
+        "Time of the audit, in seconds since 1970.",
+        registry=collector,
+    ).set(at_s)
+    return collector

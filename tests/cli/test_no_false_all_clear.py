@@ -76,7 +76,7 @@ def test_one_file_of_a_host_is_enough_and_the_rest_is_open(tree):
     assert done.exit_code == 1
     first = done.stdout.partition("host · one sample")[0].replace("\n", " ")
     assert first.startswith("recorded host: 93 of 98 checks could not be decided (")
-    assert "found 2 problems, the gravest high." in first
+    assert "found 2 problems, the most severe is high." in first
 
 
 @pytest.mark.parametrize("form", ["table", "markdown"])
@@ -122,7 +122,9 @@ def test_a_difference_says_what_it_did_not_see(tree):
     done = run("audit", "--diff", root, root)
 
     assert done.exit_code == 0
-    assert done.stdout.startswith("No difference in interrupt; not compared, neither tells: kern")
+    assert done.stdout.startswith(
+        "No difference in interrupt. Unknown on both hosts, so not compared: kern"
+    )
     document = json.loads(run("audit", "--diff", root, root, "--format", "json").stdout)
     assert "sysctl" in document["unknown"]
 
