@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import errno
+import fcntl
 import gc
 import getpass
 import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import pytest
 
 from dirtune import remote, signals
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError
-from dirtune.remote import spawn
+from dirtune.remote import config, spawn
 
 SERVERS = {
     "node": "PasswordAuthentication no\nUsePAM no\n",
@@ -366,3 +368,68 @@ def test_input_that_was_never_read_is_no_words_of_asyncio(caplog):
     gc.collect()
 
     assert caplog.messages == []
+
+
+@pytest.fixture
+def temporary(monkeypatch):
+    """A folder for temporary files, and a process that has not looked there."""
+    with tempfile.TemporaryDirectory(prefix="d") as folder:  # short: it holds a socket
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        config.remove_abandoned.cache_clear()
+        yield Path(folder)
+    config.remove_abandoned.cache_clear()
+
+
+def abandoned(folder, *names, age_s=3600):
+    folder.mkdir(mode=0o700)
+    for name in names:
+        (folder / name).write_text("x")
+    os.utime(folder, (time.time() - age_s,) * 2)
+    return folder
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(temporary):
+    left = [
+        abandoned(temporary / "dirtune-a", "config", "operator", "s", "s.1FVgXy9TzKq0abcd"),
+        abandoned(temporary / "dirtune-b"),
+    ]
+
+    config.remove_abandoned()
+
+    assert [folder for folder in left if folder.exists()] == []
+
+
+def test_nothing_else_is_removed(temporary):
+    locked = abandoned(temporary / "dirtune-locked", "config")
+    with (locked / "config").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        kept = [
+            locked,
+            abandoned(temporary / "dirtune-young", "config", age_s=5),
+            abandoned(temporary / "dirtune-with-more", "config", "notes"),
+            abandoned(temporary / "other", "config"),
+        ]
+        (temporary / "dirtune-link").symlink_to(abandoned(temporary / "elsewhere", "config"))
+        (temporary / "dirtune-file").write_text("x")
+        if os.geteuid() == 0:
+            kept.append(abandoned(temporary / "dirtune-of-another", "config"))
+            os.chown(kept[-1], 65534, 65534)
+        before = sorted(temporary.rglob("*"))
+
+        config.remove_abandoned()
+
+    assert sorted(temporary.rglob("*")) == before
+    assert all(folder.is_dir() for folder in kept)
+
+
+def test_a_folder_is_locked_while_its_connection_is_open(temporary):
+    way = config.way("node", None, "")
+    folder = Path(way.folder.name)
+    os.utime(folder, (1, 1))
+    config.remove_abandoned.cache_clear()
+
+    config.remove_abandoned()
+    assert folder.is_dir()
+
+    way.close()
+    assert not folder.exists()

@@ -5,11 +5,16 @@ stands in `FORCED` holds for the target and for all jump hosts, and everything e
 users, keys, jump hosts, sockets of open connections) is the operator's.
 """
 
+import fcntl
 import os
 import re
 import tempfile
+import time
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TextIO
 
 from dirtune.errors import NodeUnreachable, PlanError
 
@@ -53,7 +58,13 @@ StdinNull no
 ForkAfterAuthentication no
 """
 """What must hold as well where ssh knows it; before OpenSSH 8.7 it is an error."""
+_PREFIX = "dirtune-"
+_CONFIG = "config"
 _LINK = "operator"
+# A socket has a name of its own until it listens: s.1FVg... .
+_OURS = re.compile(rf"{_CONFIG}|{_LINK}|s(\.\w+)?", re.ASCII)
+_YOUNG_S = 60
+"""A folder that is younger may belong to a process that has not locked it yet."""
 _OPERATORS = "Include ~/.ssh/config\nHost *\nInclude /etc/ssh/ssh_config\n"
 # ssh expands tokens in a socket's path, and a socket's path has 107 bytes.
 _PLAIN = re.compile(r"[\w/.-]{1,60}", re.ASCII)
@@ -64,6 +75,8 @@ class Way:
     """How ssh is called for one host. Its folder is private, and is removed by `close`."""
 
     folder: "tempfile.TemporaryDirectory[str]"
+    lock: TextIO
+    """Held while this process lives."""
     user: str
     name: str
     operators: Path | None
@@ -77,7 +90,7 @@ class Way:
     def argv(self, *options: str) -> tuple[str, ...]:
         """Return the ssh command up to and with the host."""
         user = ("-l", self.user) if self.user else ()
-        return ("ssh", "-F", f"{self.folder.name}/config", *user, *options, "--", self.name)
+        return ("ssh", "-F", f"{self.folder.name}/{_CONFIG}", *user, *options, "--", self.name)
 
     def told(self, text: str) -> str:
         """Return what ssh printed with the operator's file by its own name."""
@@ -86,6 +99,7 @@ class Way:
     def close(self) -> None:
         """Remove the folder."""
         self.folder.cleanup()
+        self.lock.close()
 
 
 def way(host: str, ssh_config: Path | None, session: str) -> Way:
@@ -93,7 +107,8 @@ def way(host: str, ssh_config: Path | None, session: str) -> Way:
 
     *session* is `SESSION`, or empty for an ssh that does not know it.
     """
-    folder = tempfile.TemporaryDirectory(prefix="dirtune-", ignore_cleanup_errors=True)
+    remove_abandoned()
+    folder = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
     if not _PLAIN.fullmatch(folder.name):
         folder.cleanup()
         raise NodeUnreachable(
@@ -104,9 +119,42 @@ def way(host: str, ssh_config: Path | None, session: str) -> Way:
         # By a link, so that no path is part of the text.
         Path(folder.name, _LINK).symlink_to(ssh_config.absolute())
         theirs = f"Include {folder.name}/{_LINK}\n"
-    Path(folder.name, "config").write_text(f"{FORCED}{session}{theirs}", encoding="utf-8")
+    lock = Path(folder.name, _CONFIG).open("w", encoding="utf-8")  # noqa: SIM115  (the way's)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock.write(f"{FORCED}{session}{theirs}")
+    lock.flush()
     user, _, name = host.rpartition("@")
-    return Way(folder, user, name, ssh_config)
+    return Way(folder, lock, user, name, ssh_config)
+
+
+@cache
+def remove_abandoned() -> None:
+    """Remove the folders of processes that were killed, once in the life of this process.
+
+    Only folders of this user that hold nothing but what `way` and ssh put there, and whose
+    process has ended: it held a lock on the configuration.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        # Whatever is wrong with an old folder is no reason to refuse a connection.
+        with suppress(OSError):
+            _remove_if_abandoned(folder)
+
+
+def _remove_if_abandoned(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        status, names = os.fstat(opened), os.listdir(opened)  # noqa: PTH208
+        young = time.time() - status.st_mtime < _YOUNG_S
+        if young or status.st_uid != os.geteuid() or not all(map(_OURS.fullmatch, names)):
+            return
+        if _CONFIG in names:
+            with open(os.open(_CONFIG, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=opened)) as config:  # noqa: PTH123  (by its folder's descriptor)
+                fcntl.flock(config, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for name in names:
+            os.unlink(name, dir_fd=opened)
+        folder.rmdir()
+    finally:
+        os.close(opened)
 
 
 def chosen(given: Path | None) -> Path | None:
