@@ -152,7 +152,7 @@ def test_a_program_that_cannot_be_started_is_one_error(tmp_path):
 
 
 def test_all_that_is_read_of_a_recorded_tree_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr("dirtune.host._LARGEST_TREE", 10)
+    monkeypatch.setattr("dirtune.host.live._LARGEST_TREE", 10)
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/stat").write_text("123456789\n")
     host = LiveHost(tmp_path)

@@ -1,0 +1,122 @@
+"""This machine, opened for changes: whole files, folders, kernel files, commands."""
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dirtune.errors import ApplyError, NotPossible
+from dirtune.host.command import run
+from dirtune.host.live import LiveHost
+from dirtune.writing import sync
+
+_KEPT = {"system.posix_acl_access", "security.selinux"}
+"""Extended attributes that a new file takes over from the one that it replaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileContents:
+    """A file as it was, to the byte."""
+
+    data: bytes
+    mode: int
+    """Permission bits."""
+    uid: int
+    gid: int
+
+
+class WritableHost(LiveHost):
+    """This machine, opened for changes as well."""
+
+    def write(self, path: str, value: str) -> None:
+        """Write *value* to *path* in one write, as kernel files want it."""
+        try:
+            with self._file(path).open("w", encoding="utf-8") as file:
+                file.write(value)
+        except OSError as error:
+            raise ApplyError(f"{path}: {error.strerror}") from error
+
+    def contents(self, path: str) -> FileContents | None:
+        """Return the file *path* to the byte, None if there is none."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            with open(os.open(self._at(path), flags), "rb") as file:  # noqa: PTH123  (a descriptor)
+                now = os.fstat(file.fileno())
+                if not stat.S_ISREG(now.st_mode):
+                    raise ApplyError(f"{path}: is not a regular file; put it elsewhere first")
+                return FileContents(file.read(), stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                link = f"{path}: is a symbolic link; change the file it leads to instead"
+                raise ApplyError(link) from error
+            raise ApplyError(f"{path}: {error.strerror}") from error
+
+    def replace(self, path: str, contents: FileContents) -> None:
+        """Put *contents* in place of the file *path* at once, and onto the disk.
+
+        Nobody can read them before it is there whom its mode does not let.
+        """
+        at = self._at(path)
+        beside = _beside(at)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            beside.unlink(missing_ok=True)  # what one that was killed left
+            with open(os.open(beside, flags, 0o600), "wb") as file:  # noqa: PTH123  (a descriptor)
+                file.write(contents.data)
+                os.fchown(file.fileno(), contents.uid, contents.gid)
+                _copy_attributes(at, file.fileno())
+                os.fchmod(file.fileno(), contents.mode)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(at)
+            sync(at.parent)
+        except OSError as error:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise ApplyError(f"{path}: {error.strerror}") from error
+
+    def run(self, argv: Sequence[str], *, timeout_s: float = 300) -> str:
+        """Run *argv* on this host and return what it printed."""
+        if not self.here:
+            raise NotPossible(f"{argv[0]}: no command can be run on a recorded host")
+        return run(argv, timeout_s=timeout_s)
+
+    def make_folder(self, path: str) -> None:
+        """Make the folder *path*, which must not be there."""
+        try:
+            self._at(path).mkdir(0o755)
+        except OSError as error:
+            raise ApplyError(f"{path}: {error.strerror}") from error
+
+    def remove_folder(self, path: str) -> None:
+        """Remove the folder *path*; in the kernel's file systems its files go with it."""
+        try:
+            self._at(path).rmdir()
+        except OSError as error:
+            raise ApplyError(f"{path}: {error.strerror}") from error
+
+    def remove(self, path: str) -> None:
+        """Remove the file *path*; it is no error if it is gone already."""
+        at = self._at(path)
+        try:
+            _beside(at).unlink(missing_ok=True)  # what a `replace` that was killed left
+            at.unlink(missing_ok=True)
+        except OSError as error:
+            raise ApplyError(f"{path}: {error.strerror}") from error
+
+
+def _beside(at: Path) -> Path:
+    # Dotted, and no .cfg at its end: the readers of drop-in folders must never take it.
+    return at.with_name(f".{at.name}.dirtune-new")
+
+
+def _copy_attributes(at: Path, descriptor: int) -> None:
+    """Give the new file the access list and the SELinux label of the one that it replaces."""
+    with suppress(FileNotFoundError):
+        for name in _KEPT & set(os.listxattr(at, follow_symlinks=False)):
+            os.setxattr(descriptor, name, os.getxattr(at, name, follow_symlinks=False))
