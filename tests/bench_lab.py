@@ -22,6 +22,7 @@ from plans import lab_plan_text
 from dirtune import plan as plans
 from dirtune import remote
 from dirtune.analyse import compare
+from dirtune.analyse.arms import arms_of
 from dirtune.bench import campaign, rig
 from dirtune.lab import state
 
@@ -183,7 +184,7 @@ async def pairs(folder):
             await campaign.pairs(nodes, plan, switch, keep)
             await switch("A")
     for metric in ("reply_rate", "cpu_us_per_connection"):
-        arms = compare.arms_of(tuple(kept.values()), metric)
+        arms = arms_of(tuple(kept.values()), metric)
         found = compare.compare(metric, arms, threshold=0.01)
         print(
             f"{f'probes on / off, {metric}':44} {found.ratio:6.3f}  "

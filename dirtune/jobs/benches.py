@@ -12,6 +12,7 @@ import msgspec
 from dirtune import __version__, signals
 from dirtune import plan as plans
 from dirtune.analyse import compare
+from dirtune.analyse.arms import arms_of
 from dirtune.analyse.run import Run
 from dirtune.bench import campaign, link, matrix, rig, store, tour
 from dirtune.bench.hold import held
@@ -136,7 +137,7 @@ def _judge_noise(plan: Plan, kept: Store) -> None:
     metric = plan.compare.primary
     made = []
     for rate in plan.compared_at:
-        arms = compare.arms_of(kept.run.trials, metric, rate)
+        arms = arms_of(kept.run.trials, metric, rate)
         floor = compare.noise_floor(arms)
         found = compare.compare(metric, arms, threshold=plan.compare.threshold / 100, rate=rate)
         made.append(msgspec.structs.replace(found, noise_floor=floor))

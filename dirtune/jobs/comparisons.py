@@ -6,7 +6,7 @@ import msgspec
 
 from dirtune import reading
 from dirtune.analyse import compare
-from dirtune.analyse.compare import Arms
+from dirtune.analyse.arms import Arms, arms_between, arms_of, same_rate
 from dirtune.analyse.run import Comparison, Run, Trial
 from dirtune.bench import store
 from dirtune.errors import PlanError
@@ -26,7 +26,7 @@ def compared(
     """Return the primary metric's comparison; with *every*, the others' after it."""
     run = _load(before)[0]
     primary = metric or run.primary_metric
-    found = compare.judged(
+    found = compare.compare_all(
         primary,
         lambda name: _arms(before, after, name, rate),
         lambda name: _floor(noise, run, name, rate),
@@ -54,13 +54,13 @@ def _arms(before: str, after: str | None, metric: str, rate: float | None) -> Ar
     if after is None:
         if len({trial.arm for trial in trials}) == 1 < len({trial.arm for trial in run.trials}):
             raise PlanError(f"{before}: one arm alone; name what to compare it with")
-        return compare.arms_of(trials, metric, rate)
+        return arms_of(trials, metric, rate)
     other, others = _load(after)
     if run.id == other.id and {before[-2:], after[-2:]} == {":A", ":B"}:
-        arms = compare.arms_of(run.trials, metric, rate)
+        arms = arms_of(run.trials, metric, rate)
         swapped = arms._replace(before=arms.after, after=arms.before)
         return arms if before.endswith(":A") else swapped
-    return compare.arms_between(trials, others, metric, rate)
+    return arms_between(trials, others, metric, rate)
 
 
 def _floor(noise: str | None, run: Run, metric: str, rate: float | None) -> float | None:
@@ -69,7 +69,7 @@ def _floor(noise: str | None, run: Run, metric: str, rate: float | None) -> floa
     known = (
         c.noise_floor
         for c in run.comparisons
-        if c.metric == metric and (c.rate is None or compare.same_rate(c.rate, rate))
+        if c.metric == metric and (c.rate is None or same_rate(c.rate, rate))
     )
     return next(known, None)
 

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from dirtune.analyse import compare
-from dirtune.analyse.compare import Arms
+from dirtune.analyse.arms import Arms
 from dirtune.analyse.run import Comparison, Trial, TrialKind, Verdict
 from dirtune.change.documents import PlanDocument
 from dirtune.checks import Check, Risk

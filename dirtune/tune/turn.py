@@ -16,6 +16,7 @@ import msgspec
 
 from dirtune import __version__, checks, remote
 from dirtune.analyse import compare, lines
+from dirtune.analyse.arms import arms_of
 from dirtune.analyse.forecast import forecast
 from dirtune.analyse.handlers import HandlerWindow
 from dirtune.analyse.run import Comparison, Forecast, Role, Run, Trial, TrialKind, Validity
@@ -140,9 +141,9 @@ def judged(trying: Trying, kept: Store) -> None:
 
 
 def _judged_at(trying: Trying, kept: Store, rate: float | None) -> tuple[Comparison, ...]:
-    return compare.judged(
+    return compare.compare_all(
         kept.run.primary_metric,
-        lambda metric: compare.arms_of(kept.run.trials, metric, rate),
+        lambda metric: arms_of(kept.run.trials, metric, rate),
         lambda metric: trying.noise_floor(metric, rate),
         threshold=trying.plan.compare.threshold / 100,
         rate=rate,

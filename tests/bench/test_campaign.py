@@ -8,6 +8,7 @@ import pytest
 from simulated import PLAN, Director
 
 from dirtune.analyse import compare
+from dirtune.analyse.arms import arms_of
 from dirtune.analyse.run import Run, TrialKind
 from dirtune.bench import campaign, judge, store
 from dirtune.bench.outcome import Order
@@ -121,7 +122,7 @@ def test_from_trials_to_a_verdict(effect, verdict):
     director = Director(noise=0.01)
     _, kept, _ = campaigned(director, planned(pairs=8), effect=effect)
 
-    arms = compare.arms_of(tuple(kept.values()), "cpu_us_per_connection")
+    arms = arms_of(tuple(kept.values()), "cpu_us_per_connection")
     found = compare.compare("cpu_us_per_connection", arms)
 
     assert found.verdict == verdict
@@ -136,7 +137,7 @@ def test_a_switch_without_an_effect_shows_none():
 
     found = compare.compare(
         "cpu_us_per_connection",
-        compare.arms_of(tuple(kept.values()), "cpu_us_per_connection"),
+        arms_of(tuple(kept.values()), "cpu_us_per_connection"),
     )
 
     assert found.verdict in {"equivalent", "inconclusive"}

@@ -6,6 +6,7 @@ import pytest
 from simulated import Director, planned
 
 from dirtune.analyse import compare
+from dirtune.analyse.arms import Arms
 from dirtune.bench import campaign
 
 PLAN = planned(settle_s=1, rates=[50], warmup=0.1, window=4, duration=4.1, pairs=8)
@@ -39,7 +40,7 @@ def verdict(seed, *, effect=1.0, drift=0.0):
     by_pair = sorted(kept.values(), key=lambda t: (t.pair, t.arm))
     before, after = (tuple(t.metrics[METRIC] for t in by_pair if t.arm == arm) for arm in "AB")
     assert len(before) == len(after) == 8
-    return compare.compare(METRIC, compare.Arms(before, after, paired=True, invalid=0)).verdict
+    return compare.compare(METRIC, Arms(before, after, paired=True, invalid=0)).verdict
 
 
 @pytest.mark.parametrize("drift", [0.0, 0.1])

@@ -1,0 +1,104 @@
+"""The values of a metric in the two arms of a comparison, taken from trials. Pure.
+
+Arm A is before a fix, arm B after it. Only valid judged trials give values; the others are
+counted.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dirtune.analyse.run import Trial, TrialKind
+from dirtune.errors import PlanError
+
+_SAME_RATE = 0.02
+"""Share by which the rate that clients offer may miss the rate of the plan."""
+
+
+class Arms(NamedTuple):
+    """A metric's valid values in both arms; with pairs, the n-th values belong together."""
+
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+    paired: bool
+    invalid: int
+    """Trials that did not count."""
+
+
+def arms_of(trials: Sequence[Trial], metric: str, rate: float | None = None) -> Arms:
+    """Return the two arms of one run at an offered *rate*; its only rate for None.
+
+    They are paired where the trials are. `PlanError` for trials of several rates or cells, or if
+    no trial offered *rate*.
+    """
+    judged = _judged(trials, rate)
+    _require_alike(judged)
+    counted = [trial for trial in judged if _counts(trial, metric)]
+    invalid = len(judged) - len(counted)
+    by_pair = {(t.pair, t.arm): t.metrics[metric] for t in counted if t.pair is not None}
+    if by_pair:
+        whole = sorted({n for n, _ in by_pair if (n, "A") in by_pair and (n, "B") in by_pair})
+        before, after = (tuple(by_pair[n, arm] for n in whole) for arm in "AB")
+        return Arms(before, after, paired=True, invalid=invalid)
+    before, after = (tuple(t.metrics[metric] for t in counted if t.arm == arm) for arm in "AB")
+    return Arms(before, after, paired=False, invalid=invalid)
+
+
+def arms_between(
+    before: Sequence[Trial], after: Sequence[Trial], metric: str, rate: float | None = None
+) -> Arms:
+    """Return two sets of trials as unpaired arms.
+
+    `PlanError` for trials of several rates, or if one set holds several cells or both arms.
+    """
+    sides = [_judged(before, rate), _judged(after, rate)]
+    _require_one_rate([trial for side in sides for trial in side])
+    for side in sides:
+        _require_alike(side)
+        if len({trial.arm for trial in side}) > 1:
+            raise PlanError("a run holds two arms: name one, RUN:A or RUN:B")
+    values = [tuple(t.metrics[metric] for t in side if _counts(t, metric)) for side in sides]
+    invalid = sum(map(len, sides)) - sum(map(len, values))
+    return Arms(values[0], values[1], paired=False, invalid=invalid)
+
+
+def same_rate(offered: float, rate: float | None) -> bool:
+    """Tell whether clients that were asked for *rate* may have *offered* this, connections/s."""
+    return rate is not None and math.isclose(offered, rate, rel_tol=_SAME_RATE)
+
+
+def _judged(trials: Sequence[Trial], rate: float | None) -> list[Trial]:
+    """Return the judged trials at the offered rate nearest to *rate*; all of them for None."""
+    judged = [trial for trial in trials if trial.kind == TrialKind.JUDGED]
+    if rate is None or not judged:
+        return judged
+    # Clients offer connections in whole milliseconds, so their rate is not quite the plan's. A
+    # trial that broke before its load began has the plan's rate.
+    near = [trial for trial in judged if same_rate(trial.offered_rate, rate)]
+    if not near:
+        raise PlanError(f"no trial offered {rate:g}/s; there are {_rates(judged)}")
+    offered = {trial.offered_rate for trial in near if trial.valid}
+    nearest = min(offered, key=lambda offered: abs(offered - rate), default=rate)
+    return [trial for trial in near if not trial.valid or trial.offered_rate == nearest]
+
+
+def _require_alike(trials: Sequence[Trial]) -> None:
+    _require_one_rate(trials)
+    if len(cells := sorted({trial.cell for trial in trials})) > 1:
+        raise PlanError(f"a run holds several cells: name one, such as RUN:{cells[-1]}")
+
+
+def _require_one_rate(trials: Sequence[Trial]) -> None:
+    # A trial that broke before its load began has the plan's rate.
+    counted = [trial for trial in trials if trial.valid]
+    if len({trial.offered_rate for trial in counted}) > 1:
+        known = _rates(counted)
+        raise PlanError(f"the trials hold several offered rates ({known}): choose one with --rate")
+
+
+def _rates(trials: Sequence[Trial]) -> str:
+    return ", ".join(f"{rate:g}" for rate in sorted({t.offered_rate for t in trials}))
+
+
+def _counts(trial: Trial, metric: str) -> bool:
+    return trial.valid and metric in trial.metrics
