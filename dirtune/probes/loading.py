@@ -89,7 +89,7 @@ def _loaded(wanted: Sequence[tuple[Probe[Any], Way]]) -> list[Loaded]:
     text = "\n".join((HERE / name).read_text(encoding="utf-8") for name in sources)
     bpf = None
     try:
-        with _complaints() as said:
+        with _complaints() as said, _own_headers():
             bpf = BPF(text=text, cflags=_macros(wanted))
             for _, way in wanted:
                 for point in way.points:
@@ -161,6 +161,26 @@ def statistics_on() -> Iterator[bool]:
     finally:
         if descriptor >= 0:
             os.close(descriptor)
+
+
+@contextmanager
+def _own_headers() -> Iterator[None]:
+    """Let nobody else choose what bcc compiles.
+
+    Where no headers of the kernel are installed it unpacks those of /sys/kernel/kheaders.tar.xz
+    into $TMPDIR, or takes what has been put there under the same name, whoever did
+    (CVE-2024-2314).
+    """
+    before = os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="dirtune-", ignore_cleanup_errors=True) as folder:
+        os.environ["TMPDIR"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = before
 
 
 @contextmanager
