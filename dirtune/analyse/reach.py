@@ -1,24 +1,24 @@
-"""Which real servers a request through a virtual address reaches."""
+"""The real servers that a request through a virtual address reaches."""
 
 import msgspec
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """What came of the requests (`dirtune/lvs-check/1`)."""
+    """The results of the requests (`dirtune/lvs-check/1`)."""
 
     service: str
     servers: dict[str, str | None]
-    """Each real server that was given a request, and what is wrong; None if it answered."""
+    """The real servers that received a request, with the problem; None if they answered."""
     untold: tuple[str, ...]
-    """Real servers that were given none that could be told from others' connections."""
+    """Real servers that are not known to have received a request."""
     requests: int
     past: int
-    """Requests that were answered and that no destination got: past the director."""
+    """Requests that were answered although no destination received them."""
     lost: int = 0
-    """Requests without an answer that no destination could be told to have got."""
+    """Requests without an answer that no destination is known to have received."""
     schema: str = "dirtune/lvs-check/1"
 
     @property
     def whole(self) -> bool:
-        """Whether every request was answered, through the director."""
+        """Whether every request was answered through the director."""
         return not (self.past or self.lost) and all(why is None for why in self.servers.values())

@@ -111,7 +111,7 @@ def status(found: Session) -> int:
     return 1 if Verdict.REGRESSED in verdicts else 0
 
 
-def _told(tune: Tune, found: Session, waits: str | None) -> render.Told:
+def _told(tune: Tune, found: Session, waits: str | None) -> render.Results:
     rows = tuple(
         render.Row(
             name=each.name,
@@ -126,7 +126,7 @@ def _told(tune: Tune, found: Session, waits: str | None) -> render.Told:
         )
         for each in found.attempts
     )
-    return render.Told(
+    return render.Results(
         title=found.title,
         host=tune.plan.director.host,
         started=found.started,

@@ -1,6 +1,6 @@
-"""The JSON of commands that is put together from several things, key by key.
+"""The JSON documents of commands that are built key by key from several results.
 
-Results that are one struct say their schema themselves; `dirtune.schemas` publishes all of them.
+A result that is one struct names its own schema; `dirtune.schemas` publishes all of them.
 """
 
 from typing import Literal, NotRequired, TypedDict
@@ -9,7 +9,7 @@ from dirtune.checks.audits import HostDocument
 
 
 class FixDocument(TypedDict):
-    """What can be done about a finding."""
+    """A remedy for a finding."""
 
     id: str
     title: str
@@ -19,14 +19,14 @@ class FixDocument(TypedDict):
 
 
 class WaivedDocument(TypedDict):
-    """Who accepts a finding, and until when (ISO 8601)."""
+    """The waiver of a finding, with the date it expires (ISO 8601)."""
 
     reason: str
     expires: str
 
 
 class FindingDocument(TypedDict):
-    """What a check found of one subject."""
+    """A problem that a check found in one subject."""
 
     subject: str
     severity: str
@@ -38,7 +38,7 @@ class FindingDocument(TypedDict):
 
 
 class OutcomeDocument(TypedDict):
-    """What came of one check."""
+    """The outcome of one check."""
 
     check: str
     status: str
@@ -58,14 +58,14 @@ class AuditDocument(TypedDict):
 
 
 class UnreachableDocument(TypedDict):
-    """A host without an audit, and why."""
+    """A host without an audit, and the reason."""
 
     host: str
     reason: str
 
 
 class AuditsDocument(TypedDict):
-    """Audits of several hosts, and what only their comparison tells."""
+    """Audits of several hosts, and the outcomes of comparing them."""
 
     schema: Literal["dirtune/audits/1"]
     audits: list[AuditDocument]
@@ -82,15 +82,15 @@ class LineDocument(TypedDict):
     counts: list[int]
     total: int
     shared: bool | None
-    """null where the table breaks off in the line's only name."""
+    """null where the table is cut off within the line's only name."""
     nic: bool | None
-    """null where a name on it could be a card's, or the table breaks off in its row."""
+    """null where a name may or may not be a NIC's, or the table is cut off in this row."""
     per_second: float | None
     text: str
 
 
 class IrqsDocument(TypedDict):
-    """The interrupt table, with what handlers cost where they were probed."""
+    """The interrupt table, with the cost of handlers if they were probed."""
 
     schema: Literal["dirtune/irqs/1"]
     cpus: list[int]
@@ -100,7 +100,7 @@ class IrqsDocument(TypedDict):
 
 
 class DifferenceDocument(TypedDict):
-    """What two directors differ in; null where one has none."""
+    """One difference of two directors; null where one of them has no value."""
 
     section: str
     name: str
@@ -109,7 +109,7 @@ class DifferenceDocument(TypedDict):
 
 
 class DifferencesDocument(TypedDict):
-    """All that two directors differ in."""
+    """All differences of two directors."""
 
     schema: Literal["dirtune/difference/1"]
     a: str
@@ -136,7 +136,7 @@ class ChecksDocument(TypedDict):
 
 
 class PresetDocument(TypedDict):
-    """How a node stands to one preset; `now` is null where it could not be read."""
+    """A setting of a node compared with the paper's; `now` is null if it could not be read."""
 
     setting: str
     now: str | None
@@ -148,14 +148,14 @@ class PresetDocument(TypedDict):
 
 
 class PresetsDocument(TypedDict):
-    """How nodes stand to the presets, by node."""
+    """The settings of nodes compared with the paper's, by node."""
 
     schema: Literal["dirtune/presets/1"]
     nodes: dict[str, list[PresetDocument]]
 
 
 class LabDocument(TypedDict):
-    """The state of the lab; what is not known without one is left out."""
+    """The state of the lab; keys that need a running lab are left out without one."""
 
     schema: Literal["dirtune/lab/1"]
     up: bool

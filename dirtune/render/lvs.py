@@ -1,4 +1,4 @@
-"""An IPVS table and what it counts, as text, Markdown and JSON."""
+"""An IPVS table and its counters, as text, Markdown and JSON."""
 
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
@@ -19,8 +19,8 @@ from dirtune.lvs.model import (
 )
 
 _HEAD = (
-    *("service, real server", "how", "weight", "active", "inactive", "persistent"),
-    *("conns/s", "packets/s in", "out", "bytes/s in", "out", "conns"),
+    *("service, real server", "settings", "weight", "active", "inactive", "persistent"),
+    *("conns/s", "packets/s in", "out", "bytes/s in", "out", "total conns"),
 )
 _LEFT = 2
 _rates = attrgetter(
@@ -78,11 +78,15 @@ def table(table: Table, seen: Sequence[Seen]) -> str:
     """Return a row for each service and real server, then timeouts and sync daemons."""
     rows = [_HEAD, *_rows(table, seen)]
     widths = [max(map(len, map(str, column))) for column in zip(*rows, strict=True)]
-    # One format for all: a call for each cell of ten thousand rows takes as long as the rest.
+    # One format for all rows: a call per cell of ten thousand rows takes as long as the rest.
     form = "  ".join(f"%{-w if n < _LEFT else w}s" for n, w in enumerate(widths))
     lines = (one_line((form % row).rstrip()) for row in rows)
     return "\n".join(
-        [*(lines if table.services else ["no service"]), "", *map(one_line, _rest(table))]
+        [
+            *(lines if table.services else ["the table has no services"]),
+            "",
+            *map(one_line, _rest(table)),
+        ]
     )
 
 
@@ -91,53 +95,54 @@ def markdown(table: Table, seen: Sequence[Seen]) -> str:
     marks = ["---" if n < _LEFT else "---:" for n in range(len(_HEAD))]
     rows = ((escaped(str(cell), cell=True) for cell in row) for row in _rows(table, seen))
     shown = [f"| {' | '.join(row)} |" for row in (_HEAD, marks, *rows)]
-    lines = shown if table.services else ["no service"]
+    lines = shown if table.services else ["the table has no services"]
     return "\n".join([*lines, "", *(f"- {escaped(line)}" for line in _rest(table))])
 
 
 def document(table: Table, seen: Sequence[Seen]) -> str:
     """Return it under the schema dirtune/lvs/1."""
-    found = LvsDocument(
+    shown = LvsDocument(
         digest=table.digest,
         services=tuple(map(_counted_service, table.services, seen)),
         timeouts=table.timeouts,
         daemons=None if table.daemons is None else tuple(map(_fields, table.daemons)),
     )
-    return msgspec.json.encode(found).decode()
+    return msgspec.json.encode(shown).decode()
 
 
 def _rows(table: Table, seen: Sequence[Seen]) -> Iterator[tuple[str | int, ...]]:
     counted = zip(table.services, seen, strict=True)
     blank = (_NONE,) * 4
-    for service, (own, of_each) in sorted(counted, key=lambda pair: pair[0].key):
+    for service, (own, of_destinations) in sorted(counted, key=lambda pair: pair[0].key):
         yield (service.name, setup(service), *blank, *_rates(own))
-        for each, (open_, numbers) in zip(service.destinations, of_each, strict=True):
-            yield (f"  {each.name}", forwarding(each), each.weight, *open_, *_rates(numbers))
+        pairs = zip(service.destinations, of_destinations, strict=True)
+        for real, (open_, numbers) in pairs:
+            yield (f"  {real.name}", forwarding(real), real.weight, *open_, *_rates(numbers))
 
 
 def setup(service: Service) -> str:
-    """Return how a service is set up, in a few words."""
+    """Return the settings of a service, as ipvsadm(8) calls them."""
     words = [service.scheduler, *service.flag_names]
     if service.one_packet:
         words.append("ops")
     if service.persistent_s is not None:
         words.append(f"persistent {service.persistent_s} s")
     if service.netmask:
-        words.append(f"by /{service.netmask}")
+        words.append(f"mask {service.netmask}")
     if service.engine:
         words.append(service.engine)
     return " ".join(words)
 
 
 def forwarding(destination: Destination) -> str:
-    """Return how a real server gets its packets, and its thresholds."""
-    said: str = destination.forwarding
-    if said == "tun":
+    """Return the forwarding method of a real server, and its connection thresholds."""
+    words: str = destination.forwarding
+    if words == "tun":
         port = f":{destination.tunnel_port}" if destination.tunnel_port else ""
-        said += f" {destination.tunnel}{port}"
+        words += f" {destination.tunnel}{port}"
     if destination.upper or destination.lower:
-        said += f" {destination.lower}..{destination.upper} connections"
-    return said
+        words += f" thresholds {destination.lower}..{destination.upper}"
+    return words
 
 
 def _rest(table: Table) -> Iterator[str]:
@@ -152,10 +157,11 @@ def _timeouts(timeouts: Timeouts) -> str:
 
 
 def sync_daemon(daemon: SyncDaemon) -> str:
-    """Return what a sync daemon does."""
+    """Return the settings of a sync daemon."""
+    size = "default size" if daemon.maxlen is None else f"up to {daemon.maxlen} bytes"
     return (
         f"{daemon.state} on {daemon.interface}, id {daemon.sync_id}, to {daemon.group} "
-        f"port {daemon.port}, ttl {daemon.ttl}, messages of {daemon.maxlen or 'default'} bytes"
+        f"port {daemon.port}, ttl {daemon.ttl}, messages of {size}"
     )
 
 

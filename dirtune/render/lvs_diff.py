@@ -1,4 +1,4 @@
-"""What a plan would change of an IPVS table, as text, Markdown and JSON."""
+"""The changes that a plan makes to an IPVS table, as text, Markdown and JSON."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -31,27 +31,27 @@ class ShownStep(msgspec.Struct, frozen=True):
     verb: Verb
     name: str
     changed: dict[str, tuple[object, object]]
-    """Field -> what it was, what it becomes; of an edit."""
+    """Field -> the value before and after an edit; empty for the other verbs."""
     command: str
 
 
 class LvsPlanDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What turns the table that is into the one that is wanted."""
+    """The steps from the current table to the planned one."""
 
     schema: Literal["dirtune/lvs-plan/1"] = "dirtune/lvs-plan/1"
     digest: str
-    """Of the table that is, for `apply --expect`."""
+    """The digest of the current table, for `apply --expect`."""
     steps: tuple[ShownStep, ...]
     modules: tuple[str, ...]
     changes: tuple[str, ...]
 
 
 def table(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
-    """Return what is against what is wanted: `+` is added, `~` edited, `-` removed."""
+    """Return the current table compared with the plan: `+` is added, `~` edited, `-` removed."""
     if not changes.edits:
         return "nothing to do"
     lines = [*_modules(changes), *_diff_lines(steps, actual)]
-    return "\n".join([*map(one_line, lines), "", f"the table now: {actual.digest}"])
+    return "\n".join([*map(one_line, lines), "", f"digest of the current table: {actual.digest}"])
 
 
 def markdown(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
@@ -60,13 +60,13 @@ def markdown(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
         return "nothing to do"
     lines = [line.replace("~", "!", 1) for line in _diff_lines(steps, actual)]
     fenced = markdown_block([*_modules(changes), *lines], "diff")
-    return "\n".join([*fenced, "", f"the table now: `{actual.digest}`"])
+    return "\n".join([*fenced, "", f"digest of the current table: `{actual.digest}`"])
 
 
 def document(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
     """Return it under the schema dirtune/lvs-plan/1."""
     before = _by_place(actual)
-    found = LvsPlanDocument(
+    shown = LvsPlanDocument(
         digest=actual.digest,
         steps=tuple(
             ShownStep(step.verb, step.name, dict(_changed(step, before)), ipvsadm.command(step))
@@ -75,11 +75,11 @@ def document(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
         modules=changes.modules,
         changes=tuple(title(edit) for edit in changes.edits),
     )
-    return msgspec.json.encode(found).decode()
+    return msgspec.json.encode(shown).decode()
 
 
 def _modules(changes: Changes) -> tuple[str, ...]:
-    return tuple(f"+ load {name}" for name in changes.modules)
+    return tuple(f"+ load module {name}" for name in changes.modules)
 
 
 def _diff_lines(steps: Sequence[Step], actual: Table) -> Iterator[str]:
@@ -87,15 +87,15 @@ def _diff_lines(steps: Sequence[Step], actual: Table) -> Iterator[str]:
     before = _by_place(actual)
     for step in steps:
         if step.of is not None and step.of.key != shown:
-            # A service that is itself not touched heads what is done to its real servers.
+            # A service that does not change itself still heads the changes to its real servers.
             yield f"  {step.of.name}"
             shown = step.of.key
         if isinstance(step.what, Service):
             shown = step.what.key
-        yield f"{_SIGNS[step.verb]} {'  ' if step.of else ''}{_said(step, before)}"
+        yield f"{_SIGNS[step.verb]} {'  ' if step.of else ''}{_shown(step, before)}"
 
 
-def _said(step: Step, before: _Before) -> str:
+def _shown(step: Step, before: _Before) -> str:
     if step.verb is Verb.SET:
         changed = (f"{key} {old} -> {new}" for key, (old, new) in _changed(step, before))
         name = step.what.name if isinstance(step.what, Destination) else step.name
@@ -111,7 +111,7 @@ def _said(step: Step, before: _Before) -> str:
 
 
 def _changed(step: Step, before: _Before) -> Iterator[tuple[str, tuple[object, object]]]:
-    """Yield each field that an edit changes, with what it was and what it becomes."""
+    """Yield each field that an edit changes, with its values before and after."""
     if step.verb is not Verb.SET:
         return
     was = before[_place(step)]
@@ -122,12 +122,12 @@ def _changed(step: Step, before: _Before) -> Iterator[tuple[str, tuple[object, o
 
 
 def _by_place(table: Table) -> _Before:
-    found: _Before = {None: table.timeouts}
+    places: _Before = {None: table.timeouts}
     for service in table.services:
-        found[service.key, None] = service
+        places[service.key, None] = service
         for destination in service.destinations:
-            found[service.key, destination.key] = destination
-    return found
+            places[service.key, destination.key] = destination
+    return places
 
 
 def _place(step: Step) -> _Place:

@@ -1,4 +1,4 @@
-"""Plans, what came of them, and whether they still hold, as text and JSON."""
+"""Plans of changes, their results, and whether they still hold, as text and JSON."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from dirtune.escape import markdown_block, one_line
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A fix that was not asked for."""
+    """A fix that was skipped because its risk was not allowed."""
 
     fix: str
     risk: str
@@ -32,7 +32,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Whether a change of a journal still has its effect, and who may have undone it."""
+    """A change of a journal: whether it still has its effect, and who may have undone it."""
 
     journal: str
     change: Change
@@ -41,9 +41,9 @@ class Held:
 
 
 def plan_table(plan: Plan, notes: Sequence[str] = ()) -> str:
-    """Return every change with its risk and its shell commands, then what is left alone.
+    """Return every change with its risk and its shell commands, then the refusals and *notes*.
 
-    *notes* say what else there is; only without any is there nothing to do.
+    Without any of them there is nothing to do.
     """
     lines: list[str] = []
     for change in plan.changes:
@@ -64,7 +64,7 @@ def plan_markdown(plan: Plan, notes: Sequence[str] = ()) -> str:
             rows = (row for command in shell for row in command.split("\n"))
             lines += [f"- **{change.reason}** {title} ({change.risk})", ""]
             lines += [f"  {row}" for row in markdown_block(rows, "sh")]
-            lines += ["", *(f"  {escaped(row)}" for row in _notes(change)), ""]
+            lines += ["", *(f"  - {escaped(row)}" for row in _notes(change)), ""]
     lines += [f"- {escaped(refusal_line(refusal))}" for refusal in plan.refusals]
     lines += [f"- {escaped(note)}" for note in notes]
     return "\n".join(lines) or "nothing to do"
@@ -77,9 +77,9 @@ def plan_json(plan: Plan, _notes: Sequence[str] = ()) -> str:
 
 
 def refusal_line(refusal: Refusal) -> str:
-    """Return why one thing is left alone, and whether it can be told otherwise."""
-    force = f"; --force {shlex.quote(refusal.name)} overrules it" if refusal.name else ""
-    return f"{refusal.reason}  left alone: {refusal.subject} {refusal.why}{force}"
+    """Return why one change is refused, and how to make it anyway."""
+    force = f"; --force {shlex.quote(refusal.name)} allows it" if refusal.name else ""
+    return f"{refusal.reason}  refused: {refusal.subject} {refusal.why}{force}"
 
 
 def applied_table(
@@ -89,19 +89,19 @@ def applied_table(
     left_out: Sequence[LeftOut] = (),
     notes: Sequence[str] = (),
 ) -> str:
-    """Return what was done, what to do next, and the fixes that were not asked for."""
+    """Return the changes that were made, the next step, the refusals and the skipped fixes."""
     lines = [
-        f"{'once confirmed' if change.lasting and confirm_s else 'done'}: {change.title}"
+        f"{'after confirm' if change.lasting and confirm_s else 'done'}: {change.title}"
         for change in plan.changes
         if not silent(change.action)
     ]
     lines += _next(journal, confirm_s) if journal or not notes else ("nothing was applied",)
     if any(change.risk == "reboot" for change in plan.changes):
-        lines.append("takes effect at the next boot")
+        lines.append("the changes with the risk reboot take effect at the next boot")
     lines += map(refusal_line, plan.refusals)
     lines += (
-        f"left out: {each.fix} is {each.risk}; dirtune fix apply {shlex.quote(each.check)}"
-        for each in left_out
+        f"skipped: {fix.fix} is {fix.risk}; apply it: dirtune fix apply {shlex.quote(fix.check)}"
+        for fix in left_out
     )
     return "\n".join(map(one_line, [*lines, *notes]))
 
@@ -122,13 +122,13 @@ def applied_json(
             risk=plan.risk,
             changes=tuple(map(_shown, plan.changes)),
             refusals=plan.refusals,
-            left_out=tuple(each.fix for each in left_out),
+            left_out=tuple(fix.fix for fix in left_out),
         )
     )
 
 
 def settled_table(journal: str, state: str, *, already: bool) -> str:
-    """Return what became of a journal."""
+    """Return the state of a journal."""
     return one_line(f"{journal} {'was already' if already else 'is'} {state}")
 
 
@@ -140,9 +140,9 @@ def settled_json(journal: str, state: str, *, already: bool) -> str:
 def verify_table(holding: Sequence[Held]) -> str:
     """Return one line per change: whether it still has its effect, and who may have undone it."""
     rows = (
-        f"{'holds' if each.holds else 'UNDONE'}  {each.change.title}  ({each.journal})"
-        + (f"  perhaps by {', '.join(each.by)}" if each.by else "")
-        for each in holding
+        f"{'holds' if held.holds else 'UNDONE'}  {held.change.title}  ({held.journal})"
+        + (f"  perhaps by {', '.join(held.by)}" if held.by else "")
+        for held in holding
     )
     return "\n".join(map(one_line, rows)) or "nothing to verify: no change of dirtune is in force"
 
@@ -160,16 +160,16 @@ def _notes(change: Change) -> Iterator[str]:
         yield f"also set by: {', '.join(change.competes)}"
     keeper = persist.keeper(change.action)
     if keeper and not change.lasting:
-        yield f"--persist keeps it by {keeper}"
+        yield f"--persist keeps it after a reboot: {keeper}"
 
 
 def _next(journal: str | None, confirm_s: float) -> tuple[str, ...]:
     if journal is None:
         return ("nothing to do",)
     if confirm_s:
-        asked = f"taken back in {confirm_s:g} s unless you run: dirtune confirm"
-        return (f"journal {journal}", asked)
-    return (f"journal {journal}", f"take it back with: dirtune rollback {shlex.quote(journal)}")
+        confirm = f"rolled back in {confirm_s:g} s unless you run: dirtune confirm"
+        return (f"journal {journal}", confirm)
+    return (f"journal {journal}", f"roll back with: dirtune rollback {shlex.quote(journal)}")
 
 
 def _shown(change: Change) -> ShownChange:

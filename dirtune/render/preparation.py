@@ -1,4 +1,4 @@
-"""What real servers are to be set to, what was done there, and who answers, as text and JSON."""
+"""The settings of real servers, what was done there, and who answers, as text and JSON."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from dirtune.analyse.reach import Reach
+from dirtune.analyse.words import counted
 from dirtune.change.plan import AddAddress, Change, Plan, Refusal, Run, commands
 from dirtune.escape import markdown as escaped
 from dirtune.escape import markdown_block, one_line
@@ -16,10 +17,10 @@ _NOTHING = "nothing to do\n"
 
 
 class Done(NamedTuple):
-    """What was done on one real server."""
+    """The changes that were made on one real server."""
 
     journal: str | None
-    """None where nothing was to be done."""
+    """None where there was nothing to do."""
     titles: tuple[str, ...]
 
 
@@ -35,32 +36,31 @@ def rows(plan: Plan) -> tuple[str, ...]:
 
 
 def refusal_line(refusal: Refusal) -> str:
-    """Return why something is not done, with what overrules that."""
-    said = f"{refusal.subject} {refusal.why}"
-    force = f"; or --force {shlex.quote(refusal.name)}" if refusal.name else ""
-    return one_line(f"{said}{force}")
+    """Return why one change is refused, and how to make it anyway."""
+    force = f"; --force {shlex.quote(refusal.name)} allows it" if refusal.name else ""
+    return one_line(f"{refusal.subject} {refusal.why}{force}")
 
 
 def before(text: str, settings: Plan, form: str) -> str:
-    """Return what is to be done to a director's table, *text*, behind its own settings."""
+    """Return the changes to a director's table, *text*, after those of its own settings."""
     if form == "json":
-        told = from_json(text, dict[str, object])
+        director = from_json(text, dict[str, object])
         own = _document(settings)["changes"]
-        return f"{msgspec.json.encode({**told, 'settings': own}).decode()}\n"
-    said = "\n".join(_diff(settings, form))
-    if not said:
+        return f"{msgspec.json.encode({**director, 'settings': own}).decode()}\n"
+    changes = "\n".join(_diff(settings, form))
+    if not changes:
         return text
-    return f"{said}\n" if text == _NOTHING else f"{said}\n{text}"
+    return f"{changes}\n" if text == _NOTHING else f"{changes}\n{text}"
 
 
 def beside(text: str, plans: Mapping[str, Plan], form: str) -> str:
-    """Return what is to be done on the director, *text*, with what is on real servers."""
+    """Return the changes to the director, *text*, followed by those to the real servers."""
     if form == "json":
         if not plans:
             return text
-        told = from_json(text, dict[str, object])
+        director = from_json(text, dict[str, object])
         servers = {name: _document(plan) for name, plan in plans.items()}
-        return f"{msgspec.json.encode({**told, 'real_servers': servers}).decode()}\n"
+        return f"{msgspec.json.encode({**director, 'real_servers': servers}).decode()}\n"
     changed = {name: plan for name, plan in plans.items() if plan.changes}
     head = () if text == _NOTHING else (text.removesuffix("\n"), "")
     parts = (
@@ -72,60 +72,64 @@ def beside(text: str, plans: Mapping[str, Plan], form: str) -> str:
 
 
 def finished(text: str, done: Mapping[str, Done], reach: Reach | None, hold_s: float) -> str:
-    """Return what was done on the director, *text*, with the real servers and who answers.
+    """Return the changes made on the real servers and the director, *text*, and who answers.
 
-    *hold_s* is how long real servers wait to be confirmed; 0 where they are.
+    *hold_s* is how long real servers wait for a confirmation; 0 where they do not wait.
     """
-    lines = [line for name, each in done.items() for line in _done(name, each, hold_s)]
-    said = () if reach is None else (reached(reach),)
-    return "\n".join((*lines, text, *said, ""))
+    lines = [line for name, server in done.items() for line in _done(name, server, hold_s)]
+    answers = () if reach is None else (reached(reach),)
+    return "\n".join((*lines, text, *answers, ""))
 
 
 def finished_json(text: str, done: Mapping[str, Done], reach: Reach | None, hold_s: float) -> str:
-    """Return the same: the director's dirtune/applied/1, and beside it the others'."""
+    """Return the same as the director's dirtune/applied/1, with the real servers added."""
     if not done:
         return f"{text}\n"
-    told = from_json(text, dict[str, object])
+    director = from_json(text, dict[str, object])
     state = "applied" if hold_s else "confirmed"
     servers = {
-        name: {**each._asdict(), "state": state if each.journal else None}
-        for name, each in done.items()
+        name: {**server._asdict(), "state": state if server.journal else None}
+        for name, server in done.items()
     }
-    return f"{msgspec.json.encode({**told, 'real_servers': servers, 'reach': reach}).decode()}\n"
-
-
-def _done(name: str, each: Done, hold_s: float) -> Iterator[str]:
-    yield from (one_line(f"{name}: done: {title}") for title in each.titles)
-    if each.journal and hold_s:
-        yield f"{name}: taken back in at most {hold_s:g} s unless you run there: dirtune confirm"
-    elif each.journal:
-        back = shlex.join(("dirtune", "rollback", each.journal))
-        yield one_line(f"{name}: take it back there with: {back}")
-
-
-def reached(found: Reach) -> str:
-    """Return which real servers answered through the virtual address."""
-    rows = [f"  {name}  {why or 'answered'}" for name, why in found.servers.items()]
-    rows += (
-        f"  {name}  was given none of {found.requests} requests, or none that could be told "
-        "from others' connections"
-        for name in found.untold
+    return (
+        f"{msgspec.json.encode({**director, 'real_servers': servers, 'reach': reach}).decode()}\n"
     )
-    if not found.requests:
-        rows.append("  nobody was asked: no real server has a weight above 0")
-    if found.past:
-        rows.append(f"  {found.past} answers came past the director: who answers ARP for it?")
-    if found.lost:
+
+
+def _done(name: str, server: Done, hold_s: float) -> Iterator[str]:
+    yield from (one_line(f"{name}: done: {title}") for title in server.titles)
+    if server.journal and hold_s:
+        yield f"{name}: rolled back in at most {hold_s:g} s unless you run on {name}: dirtune confirm"
+    elif server.journal:
+        back = shlex.join(("dirtune", "rollback", server.journal))
+        yield one_line(f"{name}: roll back on {name} with: {back}")
+
+
+def reached(reach: Reach) -> str:
+    """Return which real servers answered through the virtual address."""
+    rows = [f"  {name}  {why or 'answered'}" for name, why in reach.servers.items()]
+    rows += (
+        f"  {name}  unknown: none of {reach.requests} requests is known to have reached it"
+        for name in reach.untold
+    )
+    if not reach.requests:
+        rows.append("  no request was sent, because no real server has a weight above 0")
+    if reach.past:
         rows.append(
-            f"  {found.lost} of {found.requests} requests had no answer, and no real server is "
-            "known to have got them: do they reach the director?"
+            f"  {counted(reach.past, 'answer')} did not pass the director: check which host "
+            "answers ARP for the VIP"
         )
-    return "\n".join(map(one_line, (f"through {found.service}:", *rows)))
+    if reach.lost:
+        rows.append(
+            f"  {reach.lost} of {reach.requests} requests had no answer and are not known to have "
+            "reached a real server: check that they reach the director"
+        )
+    return "\n".join(map(one_line, (f"requests through {reach.service}:", *rows)))
 
 
-def reach_json(found: Reach) -> str:
+def reach_json(reach: Reach) -> str:
     """Return it under the schema dirtune/lvs-check/1."""
-    return msgspec.json.encode(found).decode()
+    return msgspec.json.encode(reach).decode()
 
 
 def _diff(plan: Plan, form: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A session of the closed loop as text and Markdown: each fix, its verdict, what became of it."""
+"""A session of `dirtune tune` as text and Markdown: each fix, its verdict, its outcome."""
 
 import shlex
 from collections.abc import Iterator
@@ -13,27 +13,28 @@ from dirtune.render import cells
 
 _HEADERS = ("fix", "risk", "after / before", "95 % interval", "verdict", "outcome", "why")
 _NONE = "-"
+_UNFINISHED = "unfinished"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One fix, or all together."""
+    """One fix, or all fixes together."""
 
     name: str
     risk: str
     outcome: str | None
-    """None while it is not over."""
+    """None while the fix is not finished."""
     why: str
     run: str | None
-    """Folder of its run, from where the report lies."""
+    """The folder of its run, relative to the report."""
     titles: tuple[str, ...] = ()
     comparison: Comparison | None = None
     sentence: str = ""
     journal: str | None = None
-    """On the director, if it was kept."""
+    """The journal on the director; None if the fix was not kept."""
 
 
-class Told(msgspec.Struct, frozen=True):
-    """What there is to tell of a session."""
+class Results(msgspec.Struct, frozen=True):
+    """The results of a session."""
 
     title: str
     host: str
@@ -44,69 +45,72 @@ class Told(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     waits: str | None = None
-    """What has to be done before it can go on; None if nothing."""
+    """What the operator must do before the session can go on; None if nothing."""
 
 
-def table(told: Told) -> str:
-    """Return a row for each fix and what to do next."""
-    lines = [cells.table(_cells(told), _HEADERS, "plain")]
-    lines += [one_line(row.sentence) for row in told.rows if row.sentence]
-    lines += map(one_line, _next(told))
+def table(results: Results) -> str:
+    """Return a row for each fix, and the next steps."""
+    lines = [cells.table(_cells(results), _HEADERS, "plain")] if results.rows else []
+    lines += [one_line(row.sentence) for row in results.rows if row.sentence]
+    lines += map(one_line, _next(results))
     return "\n".join(lines)
 
 
-def markdown(told: Told) -> str:
+def markdown(results: Results) -> str:
     """Return the report of the session; each run has a report of its own."""
-    begun = f"{escaped(told.started)} · {markdown_code(told.command)}"
-    lines = [f"# {escaped(told.title)}", "", begun, ""]
-    lines += [cells.table(_cells(told), _HEADERS, "pipe"), ""]
-    for row in told.rows:
+    begun = f"{escaped(results.started)} · {markdown_code(results.command)}"
+    lines = [f"# {escaped(results.title)}", "", begun, ""]
+    lines += [cells.table(_cells(results), _HEADERS, "pipe"), ""]
+    for row in results.rows:
         titles = (f"- {escaped(title)}" for title in row.titles)
         lines += [f"## {escaped(row.name)}", "", *titles, ""]
         if row.sentence:
             lines += [escaped(row.sentence), ""]
-        outcome = (row.outcome or "not over").capitalize()
-        lines += [f"{outcome}: {escaped(row.why or 'it goes on')}.", ""]
+        outcome = (row.outcome or _UNFINISHED).capitalize()
+        lines += [f"{outcome}: {escaped(row.why or 'the session can go on')}.", ""]
         if row.run is not None:
             lines += [f"[Report of its run]({quote(row.run)}/report.md)", ""]
-    lines += [*(f"- {escaped(each)}" for each in _next(told)), ""]
-    lines += [f"- {escaped(note)}" for note in told.notes]
+    lines += [*(f"- {escaped(step)}" for step in _next(results)), ""]
+    lines += [f"- {escaped(note)}" for note in results.notes]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _cells(told: Told) -> Iterator[tuple[str, ...]]:
-    for row in told.rows:
-        found = row.comparison
+def _cells(results: Results) -> Iterator[tuple[str, ...]]:
+    for row in results.rows:
+        comparison = row.comparison
         yield (
             row.name,
             row.risk,
-            _NONE if found is None or found.ratio is None else f"{found.ratio:.3f}",
-            _interval(found),
-            _NONE if found is None else found.verdict,
-            row.outcome or "not over",
+            _NONE if comparison is None or comparison.ratio is None else f"{comparison.ratio:.3f}",
+            _interval(comparison),
+            _NONE if comparison is None else comparison.verdict,
+            row.outcome or _UNFINISHED,
             row.why or _NONE,
         )
 
 
-def _interval(found: Comparison | None) -> str:
-    if found is None or found.interval is None:
+def _interval(comparison: Comparison | None) -> str:
+    if comparison is None or comparison.interval is None:
         return _NONE
-    low, high = found.interval
+    low, high = comparison.interval
     return f"{low:.3f} to {high:.3f}"
 
 
-def _next(told: Told) -> Iterator[str]:
-    if told.waits is not None:
-        yield told.waits
-    kept = [row for row in told.rows if row.outcome == "kept" and row.risk != "reboot"]
+def _next(results: Results) -> Iterator[str]:
+    if results.waits is not None:
+        yield results.waits
+    kept = [row for row in results.rows if row.outcome == "kept" and row.risk != "reboot"]
     for row in kept:
-        # In force it is no finding, and there would be nothing to apply.
+        # While the fix is in force its check finds nothing, so there would be nothing to apply.
         back = shlex.join(("dirtune", "rollback", row.journal or "JOURNAL"))
         fixes = row.name.replace(",", "").split()
         again = shlex.join(("dirtune", "fix", "apply", *fixes, "--persist"))
-        yield f"{row.name}: kept until the next boot; over it, on {told.host}: `{back} && {again}`"
-    if not told.rows:
         yield (
-            "nothing to do: the director's dirtune finds nothing it could fix; "
-            f"`dirtune audit --host {shlex.quote(told.host)}` says what it could not decide"
+            f"{row.name} is kept until the next boot. To keep it longer, run on {results.host}: "
+            f"`{back} && {again}`"
+        )
+    if not results.rows:
+        yield (
+            "nothing to do: dirtune on the director found no problem that it can fix; "
+            f"`dirtune audit -v --host {shlex.quote(results.host)}` shows the undecided checks"
         )

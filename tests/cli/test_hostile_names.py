@@ -291,7 +291,7 @@ def test_the_name_of_a_far_journal_is_one_word_of_the_command_that_takes_it_back
 
     clean(row)
     assert "\n" not in row
-    words = shlex.split(row.removeprefix("rs1: take it back there with: "))
+    words = shlex.split(row.removeprefix("rs1: roll back on rs1 with: "))
     assert words == ["dirtune", "rollback", one_line(journal)]
 
 

@@ -104,7 +104,7 @@ def test_plan_apply_plan_rollback(ipvs, plan):
         "~   198.18.0.11:80  weight 1 -> 5\n"
         "+   [fd00::12]:80  tun ipip weight 1\n"
         "+ FWM 7  rr\n"
-        f"\nthe table now: {BEFORE.digest}\n"
+        f"\ndigest of the current table: {BEFORE.digest}\n"
     )
     assert lvs("plan", plan, "--format", "markdown").stdout.startswith("```diff\n! TCP")
     told = json.loads(lvs("plan", plan, "--format", "json").stdout)
@@ -494,7 +494,7 @@ def test_real_servers_come_first_and_stay_once_the_director_is_done(nodes, plan)
     assert done.exit_code == 0
     assert done.stdout.splitlines() == [
         "rs1: done: 198.18.0.100/32 on lo",
-        "rs1: take it back there with: dirtune rollback J1",
+        "rs1: roll back on rs1 with: dirtune rollback J1",
         "said",
     ]
     dry, first, then, last = said_to(nodes)

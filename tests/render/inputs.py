@@ -375,7 +375,7 @@ _KEPT = tune.Row(
 )
 _OUT = tune.Row("irq/xtpic-mode", "reboot", "left out", "takes boots to judge", None)
 _OPEN = tune.Row("ipvs/sysctl-lost", "safe", None, "", None)
-SESSION = tune.Told(
+SESSION = tune.Results(
     "lb1", "lb1", "2026-01-01", "dirtune tune", None, (_KEPT, _OUT, _OPEN), ("a note",)
 )
 WAITING = replace(SESSION, rows=(_OPEN,), notes=(), waits="boot lb1, then --resume")
