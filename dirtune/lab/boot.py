@@ -1,6 +1,6 @@
-"""What the lab's nodes run when they start, and what their servers are configured with. Pure.
+"""Texts of the lab: the scripts that nodes run when they start, and their servers' configuration.
 
-Each text is the last step of a machine's boot, or pid 1 of a namespace, and ends in sshd.
+A script is the last step of a guest's boot, or pid 1 of a namespace, and ends in sshd. Pure.
 """
 
 from dirtune.analyse.run import Role
@@ -10,7 +10,7 @@ from dirtune.lab.spec import NAT_OUTSIDE, STATUS, VIP, Node, Spec, ipvs_commands
 def director_boot(spec: Spec) -> str:
     """Return the shell script that turns the booted guest into the director.
 
-    It runs once per boot, as the last step of the guest's init, and ends in sshd.
+    It runs once a boot, as the last step of the guest's init, and ends in sshd.
     """
     director = spec.with_role(Role.DIRECTOR)[0]
     ipvs = "\n".join(f"ipvsadm {line}" for line in ipvs_commands(spec))
@@ -38,8 +38,8 @@ exec /usr/sbin/sshd -D -e -f /etc/ssh/dirtune_lab
 """
 
 
-# The root's 9p mount caches nothing, so that every exec reads its libraries anew; /usr does
-# not change while a guest runs, and an archive is read faster than a thousand files.
+# The root's 9p mount caches nothing, so every exec would read its libraries anew. /usr does not
+# change while a guest runs, and an archive is read faster than a thousand files.
 _9P = "trans=virtio,version=9p2000.L,msize=512000,access=any"
 _MOUNTS = f"""mount -t 9p -o {_9P} lab $share
 mount -t 9p -o ro,{_9P},cache=loose usr /usr
@@ -48,7 +48,7 @@ mount -t tmpfs -o mode=0700 root /root"""
 
 
 def _on_networks(node: Node, spec: Spec) -> str:
-    """Return what names a guest and gives its two cards their addresses; load is still down."""
+    """Return the lines that name a guest and address its two NICs; `load` is still down."""
     return f"""hostname {node.name}
 mkdir -p /run/sshd /run/dirtune
 for nic in /sys/class/net/*; do
@@ -64,13 +64,13 @@ ip link set $ctl up
 ip addr add {node.load_address}/{spec.load_prefix} dev $load"""
 
 
-# Answers leave by the card they came in by: a redirect would lead them past the director.
+# Replies leave by the NIC they came in by: a redirect would lead them past the director.
 _BETWEEN_NETWORKS = f"""ip addr add {NAT_OUTSIDE}/17 dev $load
 sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.$load.send_redirects=0
 sysctl -qw net.ipv4.conf.$load.forwarding=1"""
 
-# What a node writes to these places is its own, and gone when it ends; what lies there of this
-# machine (the lab's own folder, say) stays in sight.
+# A node has its own copy of what it writes below these folders, until it ends. This machine's
+# files there, such as the lab's folder, stay visible.
 _OWN = """for place in {places}; do
   upper=/run/own$place
   mkdir -p $upper $upper.work
@@ -80,7 +80,7 @@ chmod 1777 /tmp"""
 
 
 def node_boot(node: Node, spec: Spec, folder: str) -> str:
-    """Return the script that is pid 1 of a namespace node; *folder* is the node's own state."""
+    """Return the script that is pid 1 of a namespace; *folder* holds the node's own files."""
     serve = _serve(spec, folder) if node.role == Role.REAL_SERVER else _DRIVE
     # `ip netns exec` mounts a /sys of its own, without control groups.
     return f"""set -ex
@@ -104,9 +104,10 @@ nginx -c {folder}/nginx.conf &"""
 
 
 def guest_server_boot(node: Node, spec: Spec, folder: str) -> str:
-    """Return the script that turns a booted guest into a real server; *folder* is on this machine.
+    """Return the script that turns a booted guest into a real server.
 
-    It ends the director's tunnel, and answers clients directly.
+    It ends the director's tunnel, and answers clients directly. *folder*, on this machine, holds
+    the node's own files.
     """
     return f"""set -ex
 share=/mnt
@@ -138,7 +139,7 @@ _DRIVE = "sysctl -qw net.ipv4.ip_local_port_range='1024 65535'"
 
 def nginx_config(folder: str) -> str:
     """Return a real server's nginx configuration: one worker, no access log."""
-    # The lab's folder need not be open to other users; the node is a namespace of root's.
+    # Only root can enter the node's folder, and the node is a namespace of root's.
     return f"""daemon off;
 user root;
 worker_processes 1;
@@ -162,7 +163,7 @@ http {{
 
 
 def sshd_config(keys: str, path: str) -> str:
-    """Return a node's sshd configuration; *keys* is where its keys lie, *path* its PATH."""
+    """Return a node's sshd configuration; *keys* is the folder of its keys, *path* its PATH."""
     return f"""Port 22
 HostKey {keys}/host_key
 AuthorizedKeysFile {keys}/user_key.pub

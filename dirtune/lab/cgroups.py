@@ -1,4 +1,4 @@
-"""Each lab node's own control group: its CPU time is the node's, its cpuset the node's CPUs.
+"""The control group of each lab node: it counts the node's CPU time and limits its CPUs.
 
 Version 1 has a hierarchy per controller (cpuset, cpuacct), version 2 one for all.
 """
@@ -14,7 +14,7 @@ from dirtune.errors import LabError
 
 @dataclass(frozen=True, slots=True)
 class Hierarchies:
-    """Where control groups can be made on this machine, and one lab's group in each."""
+    """The hierarchies of control groups on this machine, and one lab's group in each."""
 
     roots: tuple[Path, ...]
     version: int
@@ -30,29 +30,29 @@ def find(lab: Path, root: Path = Path("/sys/fs/cgroup")) -> Hierarchies:
     if (root / "cgroup.controllers").exists():
         return Hierarchies((root,), 2, (root / name,))
     raise LabError(
-        f"{root}: no cpuset and cpuacct control groups; mount cgroup2 there, "
-        "or the version 1 controllers below it"
+        f"{root} has no control groups with cpuset and cpuacct, and the lab needs them. "
+        f"Mount cgroup2 there: mount -t cgroup2 cgroup2 {root}"
     )
 
 
-def create(found: Hierarchies, node: str, cpus: frozenset[int]) -> None:
+def create(hierarchies: Hierarchies, node: str, cpus: frozenset[int]) -> None:
     """Make the group of *node*, confined to *cpus*."""
-    for root, group in zip(found.roots, found.groups, strict=True):
+    for root, group in zip(hierarchies.roots, hierarchies.groups, strict=True):
         group.mkdir(exist_ok=True)
-        if found.version == 2:
+        if hierarchies.version == 2:
             for parent in (root, group):
                 (parent / "cgroup.subtree_control").write_text("+cpuset +cpu")
         elif root.name == "cpuset":
             _inherit(root, group)
         leaf = group / node
         leaf.mkdir(exist_ok=True)
-        if found.version == 2 or root.name == "cpuset":
-            (leaf / "cpuset.mems").write_text((root / _mems(found)).read_text())
+        if hierarchies.version == 2 or root.name == "cpuset":
+            (leaf / "cpuset.mems").write_text((root / _mems(hierarchies)).read_text())
             (leaf / "cpuset.cpus").write_text(format_cpulist(cpus))
 
 
-def _mems(found: Hierarchies) -> str:
-    return "cpuset.mems" if found.version == 1 else "cpuset.mems.effective"
+def _mems(hierarchies: Hierarchies) -> str:
+    return "cpuset.mems" if hierarchies.version == 1 else "cpuset.mems.effective"
 
 
 def _inherit(parent: Path, group: Path) -> None:
@@ -60,14 +60,14 @@ def _inherit(parent: Path, group: Path) -> None:
         (group / name).write_text((parent / name).read_text())
 
 
-def members_files(found: Hierarchies, node: str) -> tuple[Path, ...]:
+def members_files(hierarchies: Hierarchies, node: str) -> tuple[Path, ...]:
     """Return the files a process writes its id to in order to join *node*'s group."""
-    return tuple(group / node / "cgroup.procs" for group in found.groups)
+    return tuple(group / node / "cgroup.procs" for group in hierarchies.groups)
 
 
-def remove(found: Hierarchies) -> None:
+def remove(hierarchies: Hierarchies) -> None:
     """Remove every group of the lab; the processes in them must have ended."""
-    for group in found.groups:
+    for group in hierarchies.groups:
         if not group.is_dir():
             continue
         for leaf in (path for path in group.iterdir() if path.is_dir()):
@@ -75,13 +75,13 @@ def remove(found: Hierarchies) -> None:
         group.rmdir()
 
 
-def exists(found: Hierarchies) -> bool:
+def exists(hierarchies: Hierarchies) -> bool:
     """Tell whether a group of the lab is there."""
-    return any(group.is_dir() for group in found.groups)
+    return any(group.is_dir() for group in hierarchies.groups)
 
 
-def remove_when_empty(found: Hierarchies) -> bool:
+def remove_when_empty(hierarchies: Hierarchies) -> bool:
     """Remove the lab's groups; False while a process that is ending still holds one."""
     with contextlib.suppress(OSError):
-        remove(found)
-    return not exists(found)
+        remove(hierarchies)
+    return not exists(hierarchies)

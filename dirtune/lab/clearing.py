@@ -1,4 +1,4 @@
-"""The end of a lab: its processes, its control groups, its folder."""
+"""The end of a lab: its processes end, and its control groups and folder are removed."""
 
 import contextlib
 import os
@@ -13,10 +13,10 @@ from dirtune.lab.state import Folder, Process
 
 
 def keep_logs(place: Folder) -> Path:
-    """Copy the logs of a lab that failed to a folder beside it, and return that."""
+    """Copy the logs of a lab that failed to a folder beside it, and return that folder."""
     kept = place.path.with_name(f"{place.path.name}-failed")
     shutil.rmtree(kept, ignore_errors=True)
-    with contextlib.suppress(OSError):  # on a full disk: the lab must go all the same
+    with contextlib.suppress(OSError):  # the disk may be full, and the lab must go all the same
         kept.unlink(missing_ok=True)  # a link, which may lead anywhere
     with contextlib.suppress(OSError):
         _copy_logs(place.path, kept)
@@ -35,22 +35,22 @@ def _copy_logs(lab: Path, kept: Path) -> None:
 def end(place: Folder) -> None:
     """End the lab's processes by the ids they were started with, then remove what is left."""
     record = place.record()
-    for each in (record.keeper, record.holder) if record else ():
-        _end_process(each)
+    for process in (record.keeper, record.holder) if record else ():
+        _end_process(process)
     clear(place)
 
 
-def _end_process(each: Process) -> None:
+def _end_process(process: Process) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
-        if not each.alive():
+        if not process.alive():
             return
         with contextlib.suppress(ProcessLookupError):
-            os.kill(each.pid, number)
+            os.kill(process.pid, number)
         for _ in range(50):
-            if not each.alive():
+            if not process.alive():
                 return
             time.sleep(0.1)
-    raise LabError(f"pid {each.pid} of the lab does not end")
+    raise LabError(f"Process {process.pid} of the lab does not end. Run again: dirtune lab down")
 
 
 def clear(place: Folder) -> None:
@@ -62,5 +62,8 @@ def clear(place: Folder) -> None:
             break
         time.sleep(0.1)
     else:
-        raise LabError("a process still holds the lab's control groups")
+        raise LabError(
+            "Processes are left in the lab's control groups, so it cannot be removed. "
+            "End them, then run: dirtune lab down"
+        )
     shutil.rmtree(place.path, ignore_errors=True)

@@ -1,8 +1,8 @@
-"""The whole job in the lab: find the shared line, price it, fix it, prove it.
+"""The whole job in the lab: find the shared line, measure its cost, fix it, prove the effect.
 
-Everything that is measured goes through the plan and the ssh_config that the lab wrote, as on
-any other set of nodes. What is known here and nowhere else is that the lab shares this machine:
-this program stays off the CPU of the director, and the reboot arm can boot it.
+All measuring uses the plan and the ssh_config that the lab wrote, as on any other set of nodes.
+Only this module knows that the lab shares this machine: the program stays off the director's CPU,
+and the reboot arm can boot the director.
 """
 
 import os
@@ -32,8 +32,8 @@ from dirtune.tune.decide import Trying
 
 Say = Callable[[str], None]
 
-# Of each arm. Too few for a verdict, which takes five: the demo shows how it is done.
 _BOOTS = 3
+"""Boots of each arm. A verdict takes five; the demo shows how boots are compared."""
 
 
 @contextmanager
@@ -42,32 +42,33 @@ def up(
 ) -> Iterator[tuple[Folder, Plan, Experiment]]:
     """Boot the lab of scenario *name*, yield its folder, plan and experiment, and take it down.
 
-    Unless it is to be kept. `LabError` if a lab is up already, which is left alone.
+    With *keep* the lab stays up. *pairs* replaces the plan's number of pairs. `LabError` if a lab
+    is up already, which is left alone.
     """
     spec = Spec(scenario=scenario(name))
     if spec.scenario.experiment is None:
-        raise LabError(f"{name}: this scenario has no experiment; crowded has one")
+        raise LabError(f"Scenario {name} has no experiment. Use --scenario crowded.")
     lifecycle.up(spec, say)
     try:
         _, load_cpus = cpu_layout(os.sched_getaffinity(0), spec.cpus)
         os.sched_setaffinity(0, set(load_cpus))
         place = lifecycle.running()
-        asked = plan.read(place.plan)
+        bench_plan = plan.read(place.plan)
         if pairs is not None:
-            load = msgspec.structs.replace(asked.load, pairs=pairs)
-            asked = msgspec.structs.replace(asked, load=load)
-        yield place, asked, spec.scenario.experiment
+            load = msgspec.structs.replace(bench_plan.load, pairs=pairs)
+            bench_plan = msgspec.structs.replace(bench_plan, load=load)
+        yield place, bench_plan, spec.scenario.experiment
     finally:
         if not keep:
             with undisturbed():
                 lifecycle.down()
 
 
-def trying(place: Folder, asked: Plan, experiment: Experiment, command: str) -> Trying:
+def trying(place: Folder, bench_plan: Plan, experiment: Experiment, command: str) -> Trying:
     """Return the turn of the loop that the scenario's file asks for."""
     spec = place.spec()
     return Trying(
-        plan=asked,
+        plan=bench_plan,
         checks=(experiment.check,),
         title=spec.scenario.title,
         command=command,
@@ -75,27 +76,28 @@ def trying(place: Folder, asked: Plan, experiment: Experiment, command: str) -> 
     )
 
 
-async def noise(asked: Trying, out: Path, say: Say) -> Store:
-    """Run the same pairs with nothing switched, for the noise floors they show."""
-    kept = turn.begin(replace(asked, title=f"A/A: {asked.title}"), out)
-    async with rig.opened(asked.plan) as nodes:
-        first = Order("first", "A", TrialKind.BASELINE, asked.plan.pair_rates[0])
-        await conduct(nodes, asked.plan, first)
-        await campaign.pairs(nodes, asked.plan, campaign.stay, turn.keeping(kept, say))
-    turn.judged(asked, kept)
-    found = tuple(
+async def noise(trying: Trying, out: Path, say: Say) -> Store:
+    """Run the same pairs without the fix in either arm (A/A), for the noise floors."""
+    plan = trying.plan
+    kept = turn.begin(replace(trying, title=f"A/A: {trying.title}"), out)
+    async with rig.opened(plan) as nodes:
+        await conduct(nodes, plan, Order("first", "A", TrialKind.BASELINE, plan.pair_rates[0]))
+        await campaign.pairs(nodes, plan, campaign.stay, turn.keeping(kept, say))
+    turn.judged(trying, kept)
+    comparisons = tuple(
         msgspec.structs.replace(
-            each, noise_floor=compare.floor_of(kept.run.trials, each.metric, each.rate)
+            comparison,
+            noise_floor=compare.floor_of(kept.run.trials, comparison.metric, comparison.rate),
         )
-        for each in kept.run.comparisons
+        for comparison in kept.run.comparisons
     )
-    record.save(kept, comparisons=found, finished=record.now())
+    record.save(kept, comparisons=comparisons, finished=record.now())
     return kept
 
 
-async def reboots(asked: Trying, out: Path, say: Say) -> Store:
+async def reboots(trying: Trying, out: Path, say: Say) -> Store:
     """Compare boots with and without the boot option; each boot is one replicate."""
-    trying = replace(asked, checks=("irq/xtpic-mode",), title=f"Reboot arm: {asked.title}")
+    trying = replace(trying, checks=("irq/xtpic-mode",), title=f"Reboot arm: {trying.title}")
     kept = turn.begin(trying, out)
 
     def boot() -> None:

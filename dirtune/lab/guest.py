@@ -1,7 +1,7 @@
 """The director's machine: QEMU without hardware virtualisation, over this machine's root.
 
-virtme-ng boots an installed kernel over the host's root file system, read-only. What the
-director writes and keeps lies in a share of its own (`Folder.share`).
+virtme-ng boots an installed kernel over the host's root file system, read-only. The director's own
+files lie in a share (`Folder.share`).
 """
 
 import re
@@ -27,9 +27,9 @@ def kernel_image(kind: str, host: Host | None = None) -> Path:
 
 
 def command_line(etc: Path) -> str:
-    """Return the kernel options that the guest's own grub files ask for, read afresh.
+    """Return the kernel options that the guest's grub files ask for at this moment.
 
-    grub-mkconfig sources these files with a shell, in this order, and so does this.
+    grub-mkconfig sources these files with a shell, in this order, and so does this function.
     """
     script = (
         'cd "$1"; [ -e default/grub ] && . ./default/grub; '
@@ -39,7 +39,7 @@ def command_line(etc: Path) -> str:
     try:
         return " ".join(run(("sh", "-c", script, "sh", str(etc))).split())
     except NotPossible as error:
-        raise LabError(f"the director's grub files do not read: {error}") from error
+        raise LabError(f"Cannot read the director's grub files: {error}") from error
 
 
 def argv(spec: Spec, image: Path, options: str, share: Path, script: Path) -> tuple[str, ...]:
@@ -84,7 +84,7 @@ def _machine(
         *("--disable-kvm", "--disable-microvm", "--cpus", str(cpus)),
         *("--memory", f"{memory_mib}M", "--name", node.name),
         *(word for option in options.split() for word in ("-a", option)),
-        # The console tells a reboot from a panic; only emergencies, for a serial line is slow.
+        # The console tells a reboot from a panic. It shows emergencies only, as it is slow.
         *("--show-boot-console", "-a", "quiet", "-a", "loglevel=1"),
         *("--script-sh", f"sh {script}", "--qemu-opts"),
         *("-name", f"{node.name},debug-threads=on"),
@@ -109,7 +109,7 @@ def _nic(name: str, tap: str, device: str) -> Sequence[str]:
 
 
 def rebooted(reason: str | None, console: str) -> bool:
-    """Tell whether a machine that ended boots anew; one that panicked resets itself as well."""
+    """Tell whether a machine that ended will boot again; one that panicked resets itself, too."""
     return reason == "guest-reset" and "Kernel panic" not in console
 
 

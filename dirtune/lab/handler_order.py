@@ -1,9 +1,9 @@
 """The negative control: only the order of the handlers on the card's line is changed.
 
-The kernel calls every handler of a line at every interrupt, whichever comes first, so the order
-should cost nothing; what this measures as an effect is what the method would report of nothing.
-A handler goes to the end of its line when its device is bound anew. Only the lab may do this:
-the card that carries the load is gone for a moment.
+The kernel calls every handler of a line at every interrupt, in any order, so the order should cost
+nothing. An effect that is measured here is one that the method reports where there is none.
+A handler goes to the end of its line when its device is bound again. Only the lab may do this,
+because the card that carries the load is gone for a moment.
 """
 
 import shlex
@@ -35,8 +35,9 @@ _REBIND = """\
 {unbind}
 {bind}
 """
-# Unbound, the interface is gone with its addresses; bound again, the kernel names it anew, and
-# udev, if it runs, gives it its name at any moment: what cannot be renamed may have been.
+# The interface and its addresses are gone while the card is unbound. When it is bound again, the
+# kernel gives it a new name, which udev may change at any moment: a renaming that fails may have
+# been done already.
 _CARD = """\
 set -e
 held=$(ip -o -4 addr show dev {name} | awk '{{print $4}}')
@@ -53,17 +54,17 @@ _SWITCH_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """The line, and how to put the card's handler first or last on it."""
+    """The card's line, and the scripts that put the card's handler first or last on it."""
 
     irq: str
     card: str
     """The card's action."""
     scripts: dict[str, str]
-    """By place."""
+    """Shell by the place that it gives the card's handler: `first`, `last`."""
 
 
 def shared(snapshot: Snapshot) -> Shared:
-    """Return the card's shared line; `LabError` if it has none to be ordered."""
+    """Return the card's shared line; `LabError` if the card shares none."""
     table = snapshot.interrupts
     for line in table.numbered if table else ():
         sharing = lines.sharers(line, snapshot.pci, snapshot.interfaces)
@@ -71,7 +72,7 @@ def shared(snapshot: Snapshot) -> Shared:
         if line.shared and len(cards) == 1:
             others = [sharer for sharer in sharing if not sharer.nic]
             return Shared(line.irq, cards[0].action, _scripts(cards[0], others))
-    raise LabError("the director's card shares no line: the scenarios noapic and crowded have one")
+    raise LabError("The director's card shares no line. Use --scenario noapic or crowded.")
 
 
 def _scripts(card: Sharer, others: list[Sharer]) -> dict[str, str]:
@@ -83,7 +84,7 @@ def _scripts(card: Sharer, others: list[Sharer]) -> dict[str, str]:
 def _bound(sharer: Sharer) -> tuple[str, str]:
     """Return the address of the sharer's PCI function, and the driver that holds it."""
     if sharer.device is None or sharer.device.driver is None:
-        raise LabError(f"{sharer.action}: no bound PCI function of the line fits this name")
+        raise LabError(f"{sharer.action}: no PCI function of this name is bound on the line")
     return sharer.device.address, sharer.device.driver
 
 
@@ -95,13 +96,13 @@ def _rebind(sharer: Sharer) -> str:
 
 
 def place(line: Line, card: str) -> str:
-    """Return where the card's handler stands among those of its line."""
+    """Return the place of the card's handler on its line: first, last or between."""
     at = line.actions.index(card)
     return {0: "first", len(line.actions) - 1: "last"}.get(at, "between")
 
 
 class Switch:
-    """Puts the card's handler where the arm wants it, and reads back that it is there."""
+    """Puts the card's handler into the arm's place, and reads the place back."""
 
     def __init__(self, director: Node, line: Shared, note: Callable[[str, str], None]) -> None:
         self._director = director
@@ -109,27 +110,30 @@ class Switch:
         self._note = note
 
     async def __call__(self, arm: str) -> None:
-        """Bring the line into the arm's order; `LabError` if it does not take."""
-        wanted = _ARMS[arm]
-        if place(await self._now(), self._line.card) != wanted:
-            await self._director.run(self._line.scripts[wanted], timeout_s=_SWITCH_S)
+        """Bring the line into the arm's order; `LabError` if it is not in it afterwards."""
+        arms_place = _ARMS[arm]
+        if place(await self._now(), self._line.card) != arms_place:
+            await self._director.run(self._line.scripts[arms_place], timeout_s=_SWITCH_S)
         line = await self._now()
-        if place(line, self._line.card) != wanted:
-            raise LabError(f"irq {line.irq}: {', '.join(line.actions)}: not in the order wanted")
+        if place(line, self._line.card) != arms_place:
+            actions = ", ".join(line.actions)
+            raise LabError(
+                f"irq {line.irq}: {self._line.card} is not the {arms_place} handler: {actions}"
+            )
         self._note(f"cat {SOURCE}", f"arm {arm}: irq {line.irq}: {', '.join(line.actions)}")
 
     async def _now(self) -> Line:
         table = parse_interrupts(await self._director.run(("cat", SOURCE)))
         line = table.line(self._line.irq)
         if line is None or self._line.card not in line.actions:
-            raise LabError(f"irq {self._line.irq}: {self._line.card} is not on it any more")
+            raise LabError(f"irq {self._line.irq}: {self._line.card} is not on this line any more")
         return line
 
 
-async def control(asked: Trying, out: Path, say: Say) -> Store:
-    """Compare the card's handler last on its line with first, in interleaved pairs."""
-    title = f"Negative control, the order of the handlers alone: {asked.title}"
-    trying = replace(asked, title=title)
+async def control(trying: Trying, out: Path, say: Say) -> Store:
+    """Compare the card's handler last on its line (A) with first (B), in interleaved pairs."""
+    title = f"Negative control, the order of the handlers alone: {trying.title}"
+    trying = replace(trying, title=title)
     plan = trying.plan
     kept = turn.begin(trying, out)
 

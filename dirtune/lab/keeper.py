@@ -1,9 +1,9 @@
-"""Pid 1 of the lab's namespaces: builds the lab, keeps it, and is its end.
+"""Pid 1 of the lab's namespaces: builds the lab and keeps it up; the lab ends with it.
 
 `lab up` starts this program under unshare(1) with process, mount, network, UTS and IPC
-namespaces of their own. Everything the lab is made of lives in them: when this process ends,
-however it ends, the kernel ends every process of the lab and frees its links, taps and
-mounts. What remains, control groups and the folder, is removed by `lab down`.
+namespaces of their own. All parts of the lab live in them: when this process ends, for whatever
+reason, the kernel ends every process of the lab and frees its links, taps and mounts. Control
+groups and the folder remain, and `lab down` removes them.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from dirtune.lab.state import Folder, Status
 
 BOOT_LIMIT_S = 240
 CRASH_LIMIT = 3
-"""Boots in a row that may end before the director answered."""
+"""Boots in a row that may end before the director answers."""
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def _wait_for_record(folder: Folder) -> None:
         if folder.record():
             return
         time.sleep(0.1)
-    raise LabError("the lab was not recorded in time")
+    raise LabError("`dirtune lab up` ended before it recorded the lab. Run it again.")
 
 
 class Keeper:
@@ -73,7 +73,10 @@ class Keeper:
         while crashes < CRASH_LIMIT:
             answered = self._boot()
             crashes = 0 if answered else crashes + 1
-        raise LabError(f"the director ended {crashes} times before it answered: see console.log")
+        raise LabError(
+            f"The director ended {crashes} times before it answered. "
+            f"See {self._folder.path / 'console.log'}."
+        )
 
     def _start_node(self, node: Node) -> "subprocess.Popen[bytes]":
         cgroups.create(self._groups, node.name, frozenset(self._load_cpus))
@@ -92,7 +95,7 @@ class Keeper:
         )
 
     def _boot(self) -> bool:
-        """Boot the director and wait until it ends; tell whether it had answered."""
+        """Boot the director and wait until it ends; return whether it had answered."""
         folder = self._folder
         options = guest.command_line(folder.share / "etc")
         self._boots += 1
@@ -108,16 +111,16 @@ class Keeper:
         began = time.monotonic()
         spoken = console.stat().st_size if console.exists() else 0
         qemu = self._spawn("lb1", argv, console)
-        with qmp.Monitor(monitor, lambda: qemu.poll() is None) as said:
+        with qmp.Monitor(monitor, lambda: qemu.poll() is None) as events:
             answered = self._await_director(qemu, began, options)
             code = qemu.wait()
-            reason = said.shutdown_reason()
+            reason = events.shutdown_reason()
         spoke = console.read_bytes()[spoken:].decode(errors="replace")
         if folder.power_cut.exists():
             folder.power_cut.unlink()
         elif not guest.rebooted(reason, spoke):
             text = f"signal {-code}" if code < 0 else f"exit status {code}"
-            raise LabError(f"QEMU ended with {text}, the director did not reboot: see {console}")
+            raise LabError(f"QEMU ended with {text} without a reboot. See {console}.")
         return answered
 
     def _await_director(self, qemu: "subprocess.Popen[bytes]", began: float, options: str) -> bool:
@@ -185,7 +188,7 @@ def _wait_for_ssh(node: Node, process: "subprocess.Popen[bytes]", limit_s: float
     while time.monotonic() < end:
         if process.poll() is not None:
             raise LabError(
-                f"{node.name} ended before it answered: see its log in the lab's folder"
+                f"{node.name} ended before it answered. See its log in the lab's folder."
             )
         with contextlib.suppress(OSError):
             address = (node.control_address, 22)
@@ -194,4 +197,6 @@ def _wait_for_ssh(node: Node, process: "subprocess.Popen[bytes]", limit_s: float
                 if link.recv(4) == b"SSH-":
                     return
         time.sleep(0.3)
-    raise LabError(f"{node.name}: no answer in {limit_s:g} s: see its log in the lab's folder")
+    raise LabError(
+        f"{node.name} did not answer in {limit_s:g} s. See its log in the lab's folder."
+    )

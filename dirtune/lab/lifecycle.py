@@ -1,4 +1,4 @@
-"""The lab from outside: up, down, status, and a way into every node."""
+"""The lab from outside: bring it up, take it down, describe it, and enter its nodes."""
 
 import contextlib
 import fcntl
@@ -45,19 +45,21 @@ _KEEP = (
 )
 _LOCKS = Path("/run/dirtune")
 _PATIENCE_S = 300
-"""How long `down` waits for another lab command."""
+"""Limit of the wait of `down` for another lab command."""
+_ROOTS_ALONE = 0o700
+"""Mode of the folders with keys, a copy of /etc, journals, and the files of a node."""
 
 
 def up(spec: Spec, say: Say) -> Status:
     """Build the lab and wait until every node answers; on any failure take it down again."""
     _require(spec)
     place = folder()
-    with _lock(place):
+    with _lock(place), _roots_to_write():
         record = place.record()
         if record and record.keeper.alive():
             raise LabError(
-                f"a lab is up already (scenario {place.spec().scenario.name}, "
-                f"pid {record.keeper.pid}): dirtune lab down"
+                f"A lab is up already (scenario {place.spec().scenario.name}, process "
+                f"{record.keeper.pid}). End it first: dirtune lab down"
             )
         clearing.clear(place)
         _make(place)
@@ -67,13 +69,13 @@ def up(spec: Spec, say: Say) -> Status:
                     _prepare(place, spec, say)
                     _start(place)
                     return _await_ready(place, say)
-            except BaseException as error:  # Ctrl-C too: half a lab is worse than none
+            except BaseException as error:  # Ctrl-C, too: half a lab is worse than none
                 kept = clearing.keep_logs(place)
                 clearing.end(place)
                 if isinstance(error, OSError):
                     raise LabError(f"{error.filename or place.path}: {error.strerror}") from error
                 if isinstance(error, LabError):
-                    raise LabError(f"{error} (logs: {kept})") from error
+                    raise LabError(f"{error} The logs are in {kept}.") from error
                 raise
 
 
@@ -81,7 +83,7 @@ def down() -> bool:
     """End the lab and remove all that is left of one; False if there was nothing."""
     place = folder()
     _require_root()
-    # What is up must not stay for want of a moment.
+    # Another lab command may be running, and the lab must not stay up because of it.
     with _lock(place, wait_s=_PATIENCE_S):
         if not place.path.exists() and not cgroups.exists(cgroups.find(place.path)):
             return False
@@ -112,16 +114,16 @@ def enter(node: str, command: Sequence[str], *, terminal: bool) -> int:
 
 
 def _ssh_argv(place: Folder, node: str, command: Sequence[str], *, terminal: bool) -> list[str]:
-    names = [each.name for each in place.spec().nodes()]
+    names = [known.name for known in place.spec().nodes()]
     if node not in names:
-        raise LabError(f"{node}: no such node; there are {', '.join(names)}")
+        raise LabError(f"No such node: {node}. The lab has {', '.join(names)}.")
     return ["ssh", "-F", str(place.ssh_config), *(["-t"] if terminal else []), node, *command]
 
 
 def reboot(say: Say, *, power_cut: bool = False) -> Status:
-    """Boot the director anew with what its grub files now say, and wait for it.
+    """Boot the director again with the kernel options of its grub files, and wait for it.
 
-    A *power_cut* kills its machine first, in the middle of whatever it does.
+    A *power_cut* kills its QEMU, in the middle of whatever the director does.
     """
     place, record = _running()
     before = place.status()
@@ -165,7 +167,10 @@ def _require(spec: Spec) -> None:
 
 def _require_root() -> None:
     if os.geteuid() != 0:
-        raise LabError("the lab needs root (namespaces, taps, control groups): run it with sudo")
+        raise LabError(
+            "Only root can make a lab, with its namespaces, taps and control groups. "
+            "Run it with sudo."
+        )
 
 
 @contextlib.contextmanager
@@ -183,16 +188,27 @@ def _lock(place: Folder, *, wait_s: float = 0) -> Iterator[None]:
                     path.unlink(missing_ok=True)
                 return
         if time.monotonic() >= until_s:
-            raise LabError("another dirtune lab command is at work: wait for it")
+            raise LabError("Another `dirtune lab` command is running. Wait for it to end.")
         time.sleep(0.2)
 
 
 def _locked(file: TextIO, path: Path) -> bool:
-    """Tell whether *file* is locked now and still is what others find at *path*."""
+    """Tell whether *file* is locked now and is still the file at *path*."""
     with contextlib.suppress(OSError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return path.stat().st_ino == os.fstat(file.fileno()).st_ino
     return False
+
+
+@contextlib.contextmanager
+def _roots_to_write() -> Iterator[None]:
+    """Make files that no other user may write to, whatever umask root has."""
+    before = os.umask(0o077)
+    os.umask(before | 0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _make(place: Folder) -> None:
@@ -204,14 +220,15 @@ def _make(place: Folder) -> None:
 
 
 def _prepare(place: Folder, spec: Spec, say: Say) -> None:
-    # First, so that what is killed here is known for a lab's and can be cleared.
+    # First, so that the folder is known to be a lab's and can be cleared if this is killed.
     place.write("spec", spec)
     say("dirtune for the nodes")
     place.opt.mkdir()
     prefix.copy(place.opt / Path(prefix.PLACE).name)
     say("keys and configuration")
-    for path in (place.keys, place.path / "tmp", place.share / "var/lib/dirtune"):
-        path.mkdir(parents=True)
+    for path in (place.keys, place.path / "tmp", place.share):
+        path.mkdir(_ROOTS_ALONE)
+    (place.share / "var/lib/dirtune").mkdir(parents=True)
     for name in ("user_key", "host_key"):
         key = place.keys / name
         run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "dirtune lab", "-f", str(key)))
@@ -245,8 +262,8 @@ def _prepare_director(place: Folder, spec: Spec) -> None:
         (tools / name).chmod(0o755)
 
 
-# There is no boot loader in the lab: each boot reads the grub drop-ins themselves. Nor is there an
-# initramfs that modules are loaded from, and this machine's /boot is not the director's to write.
+# The lab has no boot loader, so each boot reads the grub drop-ins. It has no initramfs either, and
+# the director must not write to this machine's /boot.
 _TOOLS = {
     "update-grub": "#!/bin/sh\necho 'the lab reads /etc/default/grub.d at each boot'\n",
     "update-initramfs": "#!/bin/sh\necho 'the lab boots without one'\n",
@@ -255,7 +272,8 @@ _TOOLS = {
 
 def _prepare_node(place: Folder, node: Node, spec: Spec) -> None:
     own = place.node(node.name)
-    (own / "www").mkdir(parents=True)
+    own.mkdir(_ROOTS_ALONE)
+    (own / "www").mkdir()
     (own / "www/index.html").write_text("x" * (PAGE_BYTES - 1) + "\n")
     boot, seen = (guest_server_boot, "/mnt") if spec.is_guest(node) else (node_boot, str(own))
     (own / "nginx.conf").write_text(nginx_config(seen))
@@ -289,7 +307,9 @@ def _first_child(holder: "subprocess.Popen[bytes]") -> Process:
             break
         time.sleep(0.05)
     holder.kill()
-    raise LabError("unshare could not make the lab's namespaces: is this a container?")
+    raise LabError(
+        "unshare(1) cannot make the lab's namespaces. Run the lab outside of containers."
+    )
 
 
 def _await_ready(place: Folder, say: Say, boots: int = 1) -> Status:
@@ -300,21 +320,21 @@ def _await_ready(place: Folder, say: Say, boots: int = 1) -> Status:
         if status and status.error:
             raise LabError(status.error)
         if record is None or not record.keeper.alive():
-            raise LabError(f"the lab ended before it was ready: {_last_line(place)}")
+            raise LabError(f"The lab ended before it was ready: {_last_line(place)}")
         if status and status.phase != last:
             last = status.phase
             say(last)
         if status and status.ready and status.boots >= boots:
             return status
         time.sleep(0.2)
-    raise LabError(f"the lab was not ready in {UP_LIMIT_S} s: {_last_line(place)}")
+    raise LabError(f"The lab was not ready in {UP_LIMIT_S} s: {_last_line(place)}")
 
 
 def _last_line(place: Folder) -> str:
     with contextlib.suppress(OSError):
         lines = (place.path / "keeper.log").read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "its log is empty"
-    return "it left no log"
+        return lines[-1] if lines else "its keeper.log is empty."
+    return "it has no keeper.log."
 
 
 def describe() -> LabDocument:

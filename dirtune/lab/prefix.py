@@ -1,4 +1,4 @@
-"""dirtune as the lab's nodes have it: a wheel, installed into a prefix of its own.
+"""The dirtune of the lab's nodes: a wheel, installed into a prefix of its own.
 
 The prefix is made with /usr/bin/python3, the interpreter that the distribution's bcc belongs
 to, and holds the base install alone. It never points at a checkout: otherwise the lab would
@@ -31,8 +31,8 @@ def source_tree() -> Path:
     root = Path(dirtune.__file__).parents[1]
     if not (root / "pyproject.toml").exists():
         raise LabError(
-            "the lab builds its director's dirtune from source: run it from a checkout "
-            f"(there: {pip_install('-e', '.[lab]')})"
+            "The lab builds its director's dirtune from source, and this dirtune has none. "
+            f"Run the lab from a checkout, installed with: {pip_install('-e', '.[lab]')}"
         )
     return root
 
@@ -61,7 +61,7 @@ def _made(root: Path, cache: Path) -> Path:
         _install(root, prefix)
     except NotPossible as error:
         shutil.rmtree(prefix, ignore_errors=True)
-        raise LabError(f"dirtune could not be installed for the director: {error}") from error
+        raise LabError(f"Cannot install dirtune for the director: {error}") from error
     (prefix / ".fingerprint").write_text(mark)
     return prefix
 

@@ -1,7 +1,7 @@
-"""Why a QEMU ended, from its own monitor: the console of a machine that resets may lose its end.
+"""The reason why a QEMU ended, from its monitor: a machine that resets may lose its last output.
 
-Protocol: QEMU Machine Protocol, one JSON object a line over a local socket; the event SHUTDOWN
-carries a reason, `guest-reset` where the guest rebooted (QEMU, qapi/run-state.json).
+Protocol: QEMU Machine Protocol (QMP), one JSON object a line over a local socket. The event
+SHUTDOWN carries a reason, `guest-reset` where the guest rebooted (QEMU, qapi/run-state.json).
 """
 
 import json
@@ -17,7 +17,7 @@ _CONNECT_S = 10
 
 
 class Monitor:
-    """A connection that is opened while QEMU runs and read after its end."""
+    """A connection that is opened while QEMU runs and is read after QEMU's end."""
 
     def __init__(self, path: Path, alive: Callable[[], bool]) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -42,16 +42,16 @@ class Monitor:
         self._socket.close()
 
     def shutdown_reason(self) -> str | None:
-        """Return the reason that QEMU, which has ended, gave for it; None if it gave none."""
-        said = b""
+        """Return the reason that QEMU gave for its end; None if it gave none."""
+        events = b""
         with suppress(OSError):
             while block := self._socket.recv(65536):
-                said += block
-        return reason_in(said.decode(errors="replace"))
+                events += block
+        return reason_in(events.decode(errors="replace"))
 
 
 def reason_in(text: str) -> str | None:
-    """Return the reason of the last SHUTDOWN event in what a monitor said."""
+    """Return the reason of the last SHUTDOWN event in the rows of a monitor; None without one."""
     reason = None
     for row in text.splitlines():
         with suppress(json.JSONDecodeError):

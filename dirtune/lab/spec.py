@@ -1,12 +1,12 @@
-"""What a lab is to be: scenario, nodes, addresses. Pure data and the texts made from it.
+"""The description of a lab: scenario, nodes, addresses, and the texts made from them. Pure.
 
 Addresses come from 198.18.0.0/15, the block RFC 2544 sets aside for benchmarks: 198.18/16
 carries the load, 198.19/16 is the control network, which the load never uses. Neither is
 routed anywhere, and both exist only inside the lab's own network namespaces.
 
-Under NAT the clients have a network of their own, 198.18.128/17, and the director, on one card
-as ever, is the only way between it and the real servers' 198.18.0/17. Under DR and TUN all are
-in one, and real servers answer the clients directly.
+With NAT the clients have a network of their own, 198.18.128/17. The director, with one NIC as
+ever, is the only way between it and the real servers' 198.18.0/17. With DR and TUN all nodes are
+in one network, and real servers answer the clients directly.
 """
 
 from collections.abc import Iterable
@@ -22,21 +22,21 @@ NAT_OUTSIDE = "198.18.128.1"
 PAGE_BYTES = 628
 """Size of the page in the 2001 measurements; the reply fits one packet."""
 STATUS = "/.status"
-"""Where a real server's nginx tells how many connections and requests it had."""
+"""Path at which a real server's nginx counts its connections and requests."""
 
 
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One PCI device of the director beside its two NICs."""
 
     driver: str
-    """QEMU's name for it, such as `lsi53c895a` (driver sym53c8xx)."""
+    """QEMU's name of the device, such as `lsi53c895a` (driver sym53c8xx)."""
     addr: str
     """Slot and function on bus pcie.0, such as `0x14.0`."""
     options: str = ""
 
 
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a demo measures, fixed in the scenario's file before any run."""
+    """The measurement of a demo, fixed in the scenario's file before any run."""
 
     question: str
     check: str
@@ -52,7 +52,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     window_s: float
     settle_idle_percent: float
     settle_seconds: int
-    """How many seconds in a row the director must be that idle before a trial begins."""
+    """Seconds in a row that the director must be that idle before a trial begins."""
     settle_max_s: float
 
 
@@ -63,16 +63,16 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     title: str
     description: str
     expect: str
-    """What the audit should say, in words."""
+    """The audit's findings that are expected, in words."""
     boot: str = ""
-    """Kernel options put into a grub drop-in of the guest when the lab is made."""
+    """Kernel options for the director, which the lab writes into a grub drop-in."""
     nic_options: str = ""
     """Options of QEMU's e1000, such as `mitigation=off`."""
     more_nics: tuple[Device, ...] = ()
-    """Further cards on the load's switch; the lab gives them no address."""
+    """More NICs on the load's switch; the lab gives them no address."""
     devices: tuple[Device, ...] = ()
     ipvs_tcpfin_s: int = 120
-    """IPVS FIN_WAIT timeout; the kernel's is 120 s. Shorter drains sooner, in both arms."""
+    """IPVS's FIN_WAIT timeout, 120 s in the kernel. A shorter one drains sooner, in both arms."""
     experiment: Experiment | None = None
 
 
@@ -86,7 +86,7 @@ class Node(msgspec.Struct, frozen=True):
 
 
 class Spec(msgspec.Struct, frozen=True):
-    """Everything `dirtune lab up` was asked for."""
+    """The options of `dirtune lab up`."""
 
     scenario: Scenario
     kernel: str = "standard"
@@ -97,7 +97,7 @@ class Spec(msgspec.Struct, frozen=True):
     clients: int = 4
     forwarding: str = "dr"
     append: str = ""
-    """Further boot options, put into the guest's grub drop-in beside the scenario's."""
+    """More kernel options for the director, beside the scenario's."""
 
     def nodes(self) -> tuple[Node, ...]:
         """Return every node, the director first."""
@@ -120,7 +120,10 @@ class Spec(msgspec.Struct, frozen=True):
         return 17 if self.two_networks else 16
 
     def is_guest(self, node: Node) -> bool:
-        """Tell whether a node is a machine of its own: this one's kernel may end no tunnel."""
+        """Tell whether a node is a guest with a kernel of its own.
+
+        Real servers behind a tunnel are, because this machine's kernel may have no tunnels.
+        """
         return node.role == Role.DIRECTOR or (
             self.forwarding == "tun" and node.role == Role.REAL_SERVER
         )
@@ -147,9 +150,8 @@ def cpu_layout(cpus: Iterable[int], vcpus: int) -> tuple[tuple[int, ...], tuple[
 def network_commands(spec: Spec) -> tuple[str, ...]:
     """Return the `ip` commands that build the lab's two switches and plug every node in.
 
-    They are run in the lab's own network namespace, which is the switch. The director's two
-    taps are QEMU's, as those of real servers that are guests; every other node is a namespace
-    with two veth pairs.
+    They run in the lab's own network namespace, which is the switch. Guests have two taps, which
+    QEMU opens; every other node is a namespace with two veth pairs.
     """
     switches = (
         "link set lo up",
@@ -202,12 +204,12 @@ def _plug_in(node: Node, spec: Spec) -> tuple[str, ...]:
 
 
 def tap(node: Node, switch: str) -> str:
-    """Return the tap by which a guest that is a real server is on a switch (load, ctl)."""
+    """Return the tap between a real server that is a guest and a switch (load, ctl)."""
     return f"tap-{node.name}-{switch}"
 
 
 def mac(node: Node, switch: str) -> str:
-    """Return the address of a guest's card on a switch (load, ctl)."""
+    """Return the MAC address of a guest's NIC on a switch (load, ctl)."""
     address = node.load_address if switch == "load" else node.control_address
     return f"52:54:00:{'12' if switch == 'load' else '13'}:00:{int(address.split('.')[-1]):02x}"
 
@@ -235,8 +237,8 @@ def ipvs_commands(spec: Spec) -> tuple[str, ...]:
 def ssh_config(spec: Spec, keys: str, keeper_pid: int) -> str:
     """Return the ssh_config that reaches every node, without an address on this machine.
 
-    The proxy enters the network namespace of the switch and nothing else. The key exchange is the
-    cheapest that is safe: the director is emulated, and ssh's first choice costs it seconds.
+    The proxy enters only the network namespace of the switch. The key exchange is the cheapest
+    safe one: the director is emulated, and ssh's first choice takes it seconds.
     """
     hosts = "\n".join(
         f"Host {node.name}\n  HostName {node.control_address}\n" for node in spec.nodes()
@@ -285,7 +287,7 @@ notes = {_list((*NOTES, _NOTE_OF[spec.forwarding == "tun"]))}
 host = "{director.name}"
 address = "{director.load_address}"
 host_cpus = {list(host_cpus)}
-max_overhead = 50            # per cent of a CPU: an emulated clock makes probes dear
+max_overhead = 50            # per cent of a CPU: an emulated clock makes probes expensive
 
 [[services]]
 vip = "{VIP}"
@@ -314,8 +316,8 @@ max = "{experiment.settle_max_s:g}s"
 [compare]
 primary = "{experiment.primary}"
 
-# The lab's machines share this machine's CPUs: what counts is whether the two trials of a pair
-# saw the same of it, not how much there was.
+# The lab's nodes share this machine's CPUs, so the two trials of a pair must see the same steal
+# and the same other work; how much there is does not count.
 [validity]
 steal = 100
 steal_peak = 100
@@ -333,16 +335,17 @@ def _list(texts: tuple[str, ...]) -> str:
 
 
 PAIR_STEAL_POINTS = 10
-# What arms differ in is a few points of it.
+# Arms differ by a few of these points.
 PAIR_BUSY_POINTS = 20
 NOTES = (
-    "Time that was stolen from the director's CPU by what this machine runs on is not its work.",
+    "Time that the hypervisor below this machine took from the director is not its work.",
     "The director is emulated: calls per interrupt carry over to hardware, percentages do not.",
 )
 _NOTE_OF = {
-    False: "Real servers and clients are namespaces: their CPU time is their control groups'.",
-    True: "Real servers are emulated as well; clients are namespaces: their CPU time is their "
-    "control groups'.",
+    False: "Real servers and clients are namespaces: their CPU time is that of their control "
+    "groups.",
+    True: "Real servers are emulated as well. Clients are namespaces: their CPU time is that of "
+    "their control groups.",
 }
 
 DEFAULT_EXPERIMENT = Experiment(

@@ -1,7 +1,6 @@
-"""Where a lab keeps what it knows: one folder, so that one `rm` forgets it all.
+"""The folder of a lab, which holds all of its state: `/var/lib/dirtune-lab` or `$DIRTUNE_LAB`.
 
-The folder is `/var/lib/dirtune-lab` or `$DIRTUNE_LAB`. It is kept apart from
-`/var/lib/dirtune`, which every node of the lab has for itself.
+It is not below `/var/lib/dirtune`, of which every node of the lab has its own.
 """
 
 import os
@@ -19,17 +18,18 @@ from dirtune.collect.facts import lab_folder
 from dirtune.errors import LabError, NotPossible
 from dirtune.formats import from_json
 from dirtune.lab.spec import Scenario, Spec
+from dirtune.nearest import no_such
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A process of this machine, by id and start time: ids are used again."""
+    """A process of this machine, by its id and start time, because the kernel reuses ids."""
 
     pid: int
     started: float
     """Seconds since the epoch, as psutil gives it."""
 
     def alive(self) -> bool:
-        """Tell whether this very process still runs."""
+        """Tell whether this process still runs, and not another one of its id."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < 1
@@ -44,17 +44,18 @@ def process(pid: int) -> Process:
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What `lab up` started; written before anything that needs clearing away exists."""
+    """The processes that `lab up` started, written before there is anything to clear away."""
 
     holder: Process
-    """The unshare(1) that holds the namespaces; its end ends everything in them."""
+    """The unshare(1) that holds the namespaces; when it ends, every process in them does."""
     keeper: Process
     """Pid 1 of the lab's process namespace."""
     started: float
+    """Seconds since the epoch."""
 
 
 class Status(msgspec.Struct, frozen=True):
-    """How far the lab is, written by its keeper."""
+    """The lab's progress, written by its keeper."""
 
     phase: str
     ready: bool = False
@@ -63,33 +64,33 @@ class Status(msgspec.Struct, frozen=True):
     boot_s: float | None = None
     """Seconds from QEMU's start to the director's sshd, at the last boot."""
     command_line: str | None = None
-    """What the last boot took from the guest's grub drop-ins."""
+    """Kernel options that the last boot took from the guest's grub drop-ins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """The lab's folder and the places in it."""
+    """The lab's folder, and the paths in it."""
 
     path: Path
 
     @property
     def keys(self) -> Path:
-        """SSH keys made for this lab alone."""
+        """SSH keys that were made for this lab alone."""
         return self.path / "keys"
 
     @property
     def share(self) -> Path:
-        """What the director keeps over a reboot: its /etc, /var/lib/dirtune and /opt."""
+        """The director's files that outlive a reboot: its /etc, /var/lib/dirtune and /opt."""
         return self.path / "lb1"
 
     @property
     def opt(self) -> Path:
-        """What the nodes have in /opt: dirtune, and stand-ins for commands."""
+        """The nodes' /opt: dirtune, and stand-ins for commands."""
         return self.path / "opt"
 
     @property
     def ssh_config(self) -> Path:
-        """How to reach the nodes."""
+        """The ssh_config that reaches the nodes."""
         return self.path / "ssh_config"
 
     @property
@@ -99,7 +100,7 @@ class Folder:
 
     @property
     def power_cut(self) -> Path:
-        """There while the director's machine is killed on purpose, to be booted again."""
+        """A file that exists while QEMU is killed on purpose, so that the keeper boots again."""
         return self.path / "power-cut"
 
     def node(self, name: str) -> Path:
@@ -107,57 +108,58 @@ class Folder:
         return self.path / name
 
     def spec(self) -> Spec:
-        """Read what the lab was asked to be."""
+        """Read the lab's description."""
         path = self.path / "spec.json"
         try:
             return from_json(path.read_bytes(), Spec)
         except msgspec.DecodeError as error:
-            raise LabError(f"{path}: {error}. Use the dirtune that made this lab.") from error
+            raise LabError(
+                f"Cannot read {path}: {error}. Use the version of dirtune that made this lab."
+            ) from error
 
     def record(self) -> Record | None:
-        """Read what was started, None if nothing was."""
+        """Read which processes were started; None if none was."""
         try:
             return msgspec.json.decode((self.path / "lab.json").read_bytes(), type=Record)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
     def status(self) -> Status | None:
-        """Read how far the lab is, None if its keeper has not said."""
+        """Read the lab's progress; None if its keeper has not written it yet."""
         try:
             return msgspec.json.decode((self.path / "status.json").read_bytes(), type=Status)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
     def require_own(self) -> None:
-        """Raise `LabError` where the folder holds something, and no lab."""
+        """Raise `LabError` if the folder holds something else than a lab."""
         try:
-            names = {each.name for each in self.path.iterdir()}
+            names = {path.name for path in self.path.iterdir()}
         except FileNotFoundError:
             return
         except OSError as error:
             raise LabError(f"{self.path}: {error.strerror}") from error
         if not names <= {".spec.new"} and "spec.json" not in names:
             raise LabError(
-                f"{self.path}: holds {min(names)}, and no lab. Name a folder of its own in "
-                "DIRTUNE_LAB."
+                f"{self.path} holds {min(names)}, and no lab. Set DIRTUNE_LAB to another folder."
             )
 
     def write(self, name: str, value: Spec | Record | Status) -> None:
-        """Write one of the JSON files above, whole or not at all."""
+        """Write *value* as NAME.json, in one step."""
         new = self.path / f".{name}.new"
         new.write_bytes(msgspec.json.encode(value))
         new.replace(self.path / f"{name}.json")
 
 
 def folder() -> Folder:
-    """Return the lab's folder on this machine; it may not exist.
+    """Return the lab's folder on this machine, which may not exist.
 
-    `LabError` refuses one that another user could exchange or write to: root runs what it holds.
+    `LabError` if another user could replace it or write to it, because root runs its contents.
     """
     place = Folder(lab_folder())
     path = place.path.absolute()
     try:
-        # As far as it is there; `lab up` looks again when it has made the rest.
+        # Only the part that exists; `lab up` looks again when it has made the rest.
         there = next(at for at in (path, *path.parents) if os.path.lexists(at))
         first = (path / "spec.json").relative_to(there).parts[0]
         private.require_safe_way(there / first, "DIRTUNE_LAB")
@@ -165,7 +167,7 @@ def folder() -> Folder:
         raise LabError(str(error)) from error
     if reading.is_folder(path) and path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise LabError(
-            f"{path}: other users may write to it. Check what it holds, then run: "
+            f"Other users may write to {path}. Check what it holds, then run: "
             f"chmod go-w {shlex.quote(str(path))}"
         )
     return place
@@ -182,5 +184,6 @@ def scenario_names() -> tuple[str, ...]:
 def scenario(name: str) -> Scenario:
     """Read one scenario; `LabError` if it does not come with dirtune."""
     if name not in scenario_names():
-        raise LabError(f"{name}: no such scenario; there are {', '.join(scenario_names())}")
+        names = scenario_names()
+        raise LabError(no_such("scenario", name, names, f"Choose from {', '.join(names)}."))
     return msgspec.toml.decode((SCENARIOS / f"{name}.toml").read_bytes(), type=Scenario)

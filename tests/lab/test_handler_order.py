@@ -68,7 +68,7 @@ def test_a_card_alone_on_its_line_has_no_order(tmp_path):
     machine = build(tmp_path)
     put_line(machine.root, ["enp0s16"])
 
-    with pytest.raises(LabError, match="noapic and crowded"):
+    with pytest.raises(LabError, match="noapic or crowded"):
         handler_order.shared(take(machine))
 
 

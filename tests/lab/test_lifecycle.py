@@ -166,12 +166,12 @@ def test_a_second_up_is_refused_with_the_reason_and_down_ends_every_process():
     second = subprocess.run([*DIRTUNE, "lab", "up"], capture_output=True, text=True, check=False)
 
     assert second.returncode == 2
-    assert "at work" in second.stderr, "the first `up` is still running"
+    assert "is running" in second.stderr, "the first `up` is still running"
     first.kill()
     first.wait()
     third = subprocess.run([*DIRTUNE, "lab", "up"], capture_output=True, text=True, check=False)
     assert third.returncode == 2
-    assert "a lab is up already" in third.stderr
+    assert "A lab is up already" in third.stderr
     subprocess.run([*DIRTUNE, "lab", "down"], check=True)
     assert [p for p in started if alive(p)] == []
     is_as(before)
@@ -217,4 +217,4 @@ def test_without_root_it_says_so():
     if "Permission denied" in done.stderr:
         pytest.skip("this checkout cannot be read by another user")
     assert done.returncode == 2
-    assert "needs root" in done.stderr
+    assert "Only root" in done.stderr

@@ -143,7 +143,7 @@ def test_a_broken_grub_file_is_one_line(tmp_path):
     (tmp_path / "default/grub.d").mkdir(parents=True)
     (tmp_path / "default/grub.d/10.cfg").write_text('GRUB_CMDLINE_LINUX="\n')
 
-    with pytest.raises(LabError, match="grub files do not read"):
+    with pytest.raises(LabError, match="Cannot read the director's grub files"):
         guest.command_line(tmp_path)
 
 
@@ -181,7 +181,7 @@ def test_a_version_2_hierarchy_confines_a_node(tmp_path):
 
 
 def test_a_machine_without_control_groups_is_told(tmp_path):
-    with pytest.raises(LabError, match="mount cgroup2"):
+    with pytest.raises(LabError, match="mount -t cgroup2"):
         cgroups.find(Path("/var/lib/dirtune-lab"), tmp_path)
 
 
