@@ -99,7 +99,8 @@ def finished_json(text: str, done: Mapping[str, Done], reach: Reach | None, hold
 def _done(name: str, server: Done, hold_s: float) -> Iterator[str]:
     yield from (one_line(f"{name}: done: {title}") for title in server.titles)
     if server.journal and hold_s:
-        yield f"{name}: rolled back in at most {hold_s:g} s unless you run on {name}: dirtune confirm"
+        limit = f"in at most {hold_s:g} s"
+        yield f"{name}: rolled back {limit} unless you run on {name}: dirtune confirm"
     elif server.journal:
         back = shlex.join(("dirtune", "rollback", server.journal))
         yield one_line(f"{name}: roll back on {name} with: {back}")
