@@ -1,5 +1,6 @@
 """Look around a host for what the fixes ask beyond a snapshot."""
 
+import ipaddress
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -37,7 +38,7 @@ def look_around(
 def ssh_connection(host: Host, environ: Mapping[str, str] = os.environ) -> str | None:
     """Return SSH_CONNECTION of this session; sudo takes it away, so the shells above are asked."""
     if _SSH in environ:
-        return environ[_SSH]
+        return _as_sshd_says(environ[_SSH])
     pid = os.getppid()
     while pid > 1:
         try:
@@ -47,9 +48,20 @@ def ssh_connection(host: Host, environ: Mapping[str, str] = os.environ) -> str |
             return None
         found = next((row for row in rows if row.startswith(f"{_SSH}=")), None)
         if found:
-            return found.partition("=")[2]
+            return _as_sshd_says(found.partition("=")[2])
         pid = int(parent)
     return None
+
+
+def _as_sshd_says(text: str) -> str | None:
+    """Return *text* if it is two addresses with their ports; anybody can set a variable."""
+    words = text.split()
+    try:
+        for address in words[::2]:
+            ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    return text if len(words) == 4 else None
 
 
 def _texts(host: Host, patterns: set[str]) -> Iterator[tuple[str, str]]:

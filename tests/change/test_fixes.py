@@ -436,7 +436,10 @@ def test_ones_connection_is_known_through_sudo():
     }
 
     assert ssh_connection(RecordedHost(files, {}), {}) == "192.0.2.1 1 192.0.2.2 22"
-    assert ssh_connection(RecordedHost(files, {}), {"SSH_CONNECTION": "x"}) == "x"
+    own = "2001:db8::1 1 fe80::2%eth0 22"
+    assert ssh_connection(RecordedHost(files, {}), {"SSH_CONNECTION": own}) == own
+    for odd in ("", "x", "a b c d", "192.0.2.1 1 192.0.2.2", "192.0.2.1 1 192.0.2.2 22 3 4"):
+        assert ssh_connection(RecordedHost(files, {}), {"SSH_CONNECTION": odd}) is None
     del files[f"/proc/{login}/environ"]
     assert ssh_connection(RecordedHost(files, {}), {}) is None
 
