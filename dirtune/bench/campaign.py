@@ -16,8 +16,9 @@ from dirtune.analyse.run import Trial, TrialKind, Validity
 from dirtune.bench import matrix, relative
 from dirtune.bench.matrix import Cell, Slot, prefix
 from dirtune.bench.outcome import Order
+from dirtune.bench.protocols import Rig
 from dirtune.bench.relative import WATCHED
-from dirtune.bench.trial import Result, Rig, conduct
+from dirtune.bench.trial import Result, conduct
 from dirtune.errors import TrialError
 from dirtune.plan.tables import Plan
 

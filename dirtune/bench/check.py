@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from dirtune import remote
-from dirtune.bench import client, matrix, rig, tour
+from dirtune.bench import client, foreign_use, matrix, rig, tour
 from dirtune.bench.budget import TupleBudget, estimate_s, tuple_budget, warnings
 from dirtune.errors import DirtuneError
 from dirtune.plan import generators
@@ -114,7 +114,9 @@ async def _of_each(
 async def _vip(plan: Plan, nodes: Mapping[str, Node]) -> str | None:
     try:
         return (
-            await rig.foreign(nodes, plan, patience_s=0) if plan.director.host in nodes else None
+            await foreign_use.foreign(nodes, plan, patience_s=0)
+            if plan.director.host in nodes
+            else None
         )
     except DirtuneError:
         return None  # what is wrong with the director is said of the node

@@ -14,12 +14,12 @@ import psutil
 
 from dirtune import remote
 from dirtune.analyse.cpu import Sample
-from dirtune.analyse.profile import Profile
 from dirtune.analyse.run import Role
-from dirtune.bench import client, director_table, sampler
+from dirtune.bench import client, director_table, foreign_use, sampler
 from dirtune.bench.client import LiveLoad
+from dirtune.bench.live_probe import LiveProbe
 from dirtune.bench.sampler import Sampler
-from dirtune.collect import ip_vs, processes
+from dirtune.collect import processes
 from dirtune.errors import (
     NodeUnreachable,
     NotPossible,
@@ -30,17 +30,14 @@ from dirtune.fetch import parse_sample, sample_script
 from dirtune.plan.configuration import Peer
 from dirtune.plan.generators import Schedule
 from dirtune.plan.tables import Plan
-from dirtune.remote import Node, Process, together
+from dirtune.remote import Node, together
 from dirtune.remote.far_dirtune import FarDirtune
 
-# bcc compiles for half a minute in an emulated director.
-_PROBE_LOAD_S = 180
 _PREFLIGHT_S = 20
 _REQUIRED = (
     "command -v {program} >/dev/null || "
     '{{ echo "dirtune: not installed there, and probes need it"; exit 127; }}; '
 )
-_LOADED, _MEASURING = "loaded", "measuring"
 # The first request of a client waits for ARP too.
 _REQUEST_MORE_S = 1
 
@@ -115,7 +112,7 @@ class LiveRig:
         plan = msgspec.structs.replace(self._plan, clients=self._clients)
         idle, _ = await self._connected([h for h in plan.hosts if h not in self._nodes])
         try:
-            return await foreign(self._nodes | idle, plan)
+            return await foreign_use.foreign(self._nodes | idle, plan)
         finally:
             await together(node.close() for node in idle.values())
 
@@ -192,7 +189,7 @@ class LiveRig:
             raise
         return load
 
-    async def probe(self, seconds: float, probes: Sequence[str]) -> "LiveProbe":
+    async def probe(self, seconds: float, probes: Sequence[str]) -> LiveProbe:
         """Start the director's own `dirtune profile` and wait until its probes are loaded."""
         director = self._plan.director
         far = FarDirtune(self._nodes[director.host], director.dirtune)
@@ -240,96 +237,9 @@ class LiveRig:
             await node.close()
 
 
-class LiveProbe:
-    """The probes of the director's own dirtune."""
-
-    def __init__(self, far: FarDirtune, process: Process, seconds: float) -> None:
-        self._far = far
-        self._process = process
-        self._seconds = seconds
-
-    async def loaded(self) -> None:
-        """Wait until the probes are loaded; `NotPossible` carries its complaint."""
-        await self._heard(_LOADED)
-
-    async def begin(self) -> None:
-        """Tell it to open its window, and wait until it has."""
-        await self._process.send("\n")
-        await self._heard(_MEASURING)
-
-    async def finish(self) -> Profile:
-        """Return the profile of the window; `NotPossible` if it printed none."""
-        done = await self._process.finish(
-            timeout_s=self._seconds + _PROBE_LOAD_S, most_bytes=remote.DOCUMENT_BYTES
-        )
-        text = done.stdout[max(done.stdout.find("{"), 0) :]
-        return await self._far.decoded("dirtune profile", text, Profile)
-
-    async def _heard(self, word: str) -> None:
-        line = complaint = ""
-        until_s = time.monotonic() + _PROBE_LOAD_S
-        while line.strip() != word:
-            # It may have something to say and go on; only when it ends was that the reason.
-            try:
-                line = await self._process.line(timeout_s=until_s - time.monotonic())
-            except NodeUnreachable as error:
-                if complaint:
-                    raise NotPossible(f"the director's {complaint}") from error
-                raise
-            complaint = line if line.startswith("dirtune: ") else complaint
-
-    async def end(self) -> None:
-        """End it if it still runs."""
-        await self._process.end()
-
-
 def request_timeout_s(plan: Plan) -> int:
     """Return how long the one request of a preflight may take."""
     return math.ceil(plan.load.timeout_s) + _REQUEST_MORE_S
-
-
-async def foreign(
-    nodes: Mapping[str, Node], plan: Plan, *, patience_s: int = director_table.LEFTOVERS_S
-) -> str | None:
-    """Return what uses the service while we send nothing, in words; None for nothing.
-
-    *nodes* by host: the director, and those of the clients that were reached. The table is looked
-    at when it rests and is small, for which it is waited at most *patience_s*.
-    """
-    director, began = nodes[plan.director.host], time.monotonic()
-    before = now = await _use(director, plan)
-    while before is not None and now is not None:
-        passed = round(time.monotonic() - began)
-        if passed >= director_table.WATCH_S:
-            new = now.connections - before.connections
-            if new > 0:
-                return f"{new} new connections in {passed} s"
-            if now.entries <= director_table.LOOK_MAX:
-                break
-            if passed >= patience_s:
-                return f"{now.entries} entries, too many to look at whose they are"
-        await asyncio.sleep(1)
-        now = await _use(director, plan)
-    if now is None or not now.entries:
-        return None  # where there is no such service the first request will say so
-    script = director_table.CLIENT_SCRIPT.format(vip=shlex.quote(plan.service.vip or ""))
-    clients = [client for client in plan.clients if client.host in nodes]
-    most = remote.FETCHED_BYTES  # a client may hold 400,000 connections
-    texts = await together(nodes[each.host].run(script, most_bytes=most) for each in clients)
-    said = dict(zip((client.label for client in clients), texts, strict=True))
-    table = await director.run(("cat", ip_vs.CONN_SOURCE), most_bytes=most)
-    return director_table.foreign(table, said, plan)
-
-
-async def _use(node: Node, plan: Plan) -> director_table.Use | None:
-    sources = (ip_vs.SOURCE, ip_vs.PERCPU_SOURCE)
-    try:
-        services, counters = [
-            await node.run(("cat", source), most_bytes=remote.DOCUMENT_BYTES) for source in sources
-        ]
-    except NotPossible:  # ip_vs is not loaded there, which the trial will say
-        return None
-    return director_table.use(services, counters, plan)
 
 
 @asynccontextmanager

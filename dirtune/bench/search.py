@@ -12,7 +12,7 @@ from dirtune.bench.campaign import Keep, kept, repeated
 from dirtune.bench.knee import Ask, Bounds, Seen
 from dirtune.bench.matrix import Cell, prefix
 from dirtune.bench.outcome import Order
-from dirtune.bench.trial import Rig
+from dirtune.bench.protocols import Rig
 from dirtune.plan.tables import Knee as KneePlan
 from dirtune.plan.tables import Plan
 

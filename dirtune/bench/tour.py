@@ -16,9 +16,10 @@ from dirtune.bench.budget import estimate_s
 from dirtune.bench.campaign import Keep
 from dirtune.bench.matrix import Cell, Slot, prefix
 from dirtune.bench.outcome import LoadPath, Order
+from dirtune.bench.protocols import Rig
 from dirtune.bench.search import Search
 from dirtune.bench.store import Store
-from dirtune.bench.trial import Result, Rig
+from dirtune.bench.trial import Result
 from dirtune.errors import LabError, NodeUnreachable, NotPossible, PlanError, TrialError
 from dirtune.plan import generators
 from dirtune.plan.tables import Knee as KneePlan

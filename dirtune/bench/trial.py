@@ -1,24 +1,23 @@
-"""One trial: settle, load, measure between two edges, drain. Drives a rig; decides nothing.
+"""One trial: settle, load, measure between two edges, drain. It drives a rig and decides nothing.
 
 Judged trials touch the nodes twice while the load runs, at the window's edges. Profiled ones
 sample every node each second and run the director's probes, and are for explaining, never for
 comparing. The clock is the rig's, so that a simulated director is measured by the same code.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
-from typing import Protocol
 
 from dirtune.analyse import cpu
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.profile import Profile
-from dirtune.analyse.run import NodeCpu, Role, Trial, TrialKind
-from dirtune.bench import judge, outcome, steady
+from dirtune.analyse.run import Trial, TrialKind
+from dirtune.bench import judge, outcome, steady, window
 from dirtune.bench.budget import TABLE_LIFE_S
-from dirtune.bench.outcome import ClientResult, Facts, Order
-from dirtune.collect.processes import Process
+from dirtune.bench.outcome import Facts, Order
+from dirtune.bench.protocols import Rig
+from dirtune.bench.window import Window
 from dirtune.errors import (
     NodeUnreachable,
     NotPossible,
@@ -27,7 +26,7 @@ from dirtune.errors import (
     SourceMissing,
     TrialError,
 )
-from dirtune.plan.generators import Schedule, schedules
+from dirtune.plan.generators import schedules
 from dirtune.plan.tables import Plan
 
 QUIET = frozenset({TrialKind.JUDGED, TrialKind.BASELINE, TrialKind.SEARCH, TrialKind.CONFIRM})
@@ -43,109 +42,6 @@ _COPIED_S = 2.5
 _SHARES_OFF = 0.005
 
 
-class Loading(Protocol):
-    """A load that is running."""
-
-    @property
-    def began_s(self) -> float:
-        """When the last client began, on the rig's clock."""
-        ...
-
-    async def finish(self) -> tuple[tuple[ClientResult, ...], dict[str, str]]:
-        """Return each client's result and the raw texts, by file name."""
-        ...
-
-    async def end(self) -> None:
-        """End what still runs."""
-        ...
-
-
-class Probing(Protocol):
-    """Probes that are loaded on the director."""
-
-    async def begin(self) -> None:
-        """Open their window."""
-        ...
-
-    async def finish(self) -> Profile:
-        """Return what it measured."""
-        ...
-
-    async def end(self) -> None:
-        """End it if it still runs."""
-        ...
-
-
-class Rig(Protocol):
-    """The nodes of a plan, ready for trials."""
-
-    def now(self) -> float:
-        """Return the controller's clock, in seconds."""
-        ...
-
-    def utc(self) -> str:
-        """Return the time of day in UTC, ISO 8601."""
-        ...
-
-    async def sleep_until(self, moment_s: float) -> None:
-        """Wait until `now` is *moment_s*."""
-        ...
-
-    async def ready(self) -> None:
-        """Reach every node again that was lost; `NodeUnreachable` names one that stays so."""
-        ...
-
-    async def preflight(self) -> None:
-        """Send one request from each client; `TrialError` names the one without a reply."""
-        ...
-
-    async def sample(self) -> Sample:
-        """Return the director's counters."""
-        ...
-
-    async def sample_all(self) -> dict[str, Sample]:
-        """Return every node's counters, by the names of `roles`."""
-        ...
-
-    async def sample_peers(self) -> dict[str, Sample]:
-        """Return the counters of every node but the director, by the names of `roles`."""
-        ...
-
-    async def shares(self) -> dict[str, int]:
-        """Return the connections of each destination of the service since it was made.
-
-        Up to two seconds old; empty where the director does not tell.
-        """
-        ...
-
-    async def programs(self) -> tuple[Process, ...]:
-        """Return the director's processes; empty where they are not the director's alone."""
-        ...
-
-    def roles(self) -> dict[str, Role]:
-        """Return the role of each node by name, the director first."""
-        ...
-
-    def host_times(self) -> Mapping[str, float]:
-        """Return this machine's CPU times in seconds, by state."""
-        ...
-
-    def guest_stolen_s(self) -> float | None:
-        """Return the seconds stolen so far from the CPUs that carry a guest director.
-
-        None where the director is no guest of this machine.
-        """
-        ...
-
-    async def load(self, ticks: Sequence[Schedule]) -> Loading:
-        """Start the load on all clients at the same moment; a schedule for each."""
-        ...
-
-    async def probe(self, seconds: float, probes: Sequence[str]) -> Probing:
-        """Load *probes* on the director, to measure for *seconds*; return when they are loaded."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Result:
     """A trial and what it leaves."""
@@ -157,15 +53,6 @@ class Result:
     """What the director's own dirtune said of a profiled trial's window."""
     away: bool = False
     """A node was not there when it was to begin: the next trial will find it away too."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    edges: tuple[Sample, Sample]
-    host: dict[str, float]
-    stolen_s: float | None
-    peers: tuple[dict[str, Sample], dict[str, Sample]]
-    nodes: tuple[NodeCpu, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +78,7 @@ async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
         settled = await _settle(rig, plan)
         if order.kind == TrialKind.PROFILED:
             return await _probed(rig, plan, order, started, settled)
-        watch = _edges if order.kind in QUIET else _profile
+        watch = window.edges if order.kind in QUIET else window.each_second
         facts, raw = await _measure(rig, plan, order, started, settled, watch)
         return Result(judge.judge(facts, plan), raw)
     except (NodeUnreachable, NotPossible, ParseError, SourceMissing, TrialError) as error:
@@ -201,7 +88,7 @@ async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
 async def _probed(rig: Rig, plan: Plan, order: Order, started: str, settled: _Settled) -> Result:
     probe = await rig.probe(plan.load.window_s, order.probes)
     try:
-        watch = partial(_profile, probe=probe)
+        watch = partial(window.each_second, probe=probe)
         facts, raw = await _measure(rig, plan, order, started, settled, watch)
         profile = await probe.finish()
     finally:
@@ -251,7 +138,7 @@ async def _measure(
     order: Order,
     started: str,
     settled: _Settled,
-    watch: Callable[[Rig, float, float], Awaitable[_Window]],
+    watch: Callable[[Rig, float, float], Awaitable[Window]],
 ) -> tuple[Facts, dict[str, str]]:
     ticks = schedules(order.rate, len(plan.clients), plan.load.load_s)
     quiet = order.kind in QUIET
@@ -259,7 +146,7 @@ async def _measure(
     loading = await rig.load(ticks)
     try:
         lead_s = await _warmed(rig, plan, loading.began_s)
-        window = await watch(rig, loading.began_s + lead_s, plan.load.window_s)
+        seen = await watch(rig, loading.began_s + lead_s, plan.load.window_s)
         clients, raw = await loading.finish()
     finally:
         await loading.end()
@@ -272,14 +159,14 @@ async def _measure(
         settled.seconds,
         settled.settled,
         clients,
-        edges=window.edges,
+        edges=seen.edges,
         around=around,
-        host=window.host,
-        stolen_s=window.stolen_s,
-        nodes=window.nodes,
+        host=seen.host,
+        stolen_s=seen.stolen_s,
+        nodes=seen.nodes,
         lead_s=lead_s,
         programs=(programs, await rig.programs() if quiet else ()),
-        signals=outcome.signals(*window.peers),
+        signals=outcome.signals(*seen.peers),
         shares=await _shares(rig, settled.served, outcome.delta(around, "connections")),
     )
     return facts, raw
@@ -312,69 +199,3 @@ async def _shares(rig: Rig, before: dict[str, int], connections: int | None) -> 
             return found
         await rig.sleep_until(rig.now() + _COPIED_S)
     return {}
-
-
-async def _edges(rig: Rig, opens_s: float, window_s: float) -> _Window:
-    await rig.sleep_until(opens_s)
-    # The director first: what the others take to answer is not in its window.
-    first, stolen, host = await rig.sample(), rig.guest_stolen_s(), [rig.host_times()]
-    peers = await rig.sample_peers()
-    for second in range(1, int(window_s)):
-        await rig.sleep_until(opens_s + second)
-        host.append(rig.host_times())
-    await rig.sleep_until(opens_s + window_s)
-    last = await rig.sample()
-    host.append(rig.host_times())
-    taken = _since(stolen, rig)
-    return _Window((first, last), _host_shares(host), taken, (peers, await rig.sample_peers()))
-
-
-async def _profile(
-    rig: Rig, opens_s: float, window_s: float, *, probe: Probing | None = None
-) -> _Window:
-    await rig.sleep_until(opens_s)
-    if probe is not None:
-        await probe.begin()
-    host, stolen, series = [rig.host_times()], rig.guest_stolen_s(), [await rig.sample_all()]
-    for second in range(1, round(window_s) + 1):
-        await rig.sleep_until(opens_s + second)
-        series.append(await rig.sample_all())
-        host.append(rig.host_times())
-    roles = rig.roles()
-    found = (
-        cpu.node_cpu(name, role, [samples[name] for samples in series])
-        for name, role in roles.items()
-    )
-    director, *others = roles
-    first, last = ({name: edge[name] for name in others} for edge in (series[0], series[-1]))
-    return _Window(
-        (series[0][director], series[-1][director]),
-        _host_shares(host),
-        _since(stolen, rig),
-        (first, last),
-        tuple(node for node in found if node is not None),
-    )
-
-
-def _since(stolen_s: float | None, rig: Rig) -> float | None:
-    now_s = rig.guest_stolen_s()
-    return None if stolen_s is None or now_s is None else now_s - stolen_s
-
-
-def _host_shares(series: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the shares over the whole series, and the steal of its worst interval."""
-    shares = _spent(series[0], series[-1])
-    steals = [_spent(*pair).get("steal") for pair in pairwise(series)]
-    known = [steal for steal in steals if steal is not None]
-    return {**shares, "steal_peak": max(known)} if known else shares
-
-
-def _spent(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    spent = {state: after[state] - before[state] for state in after if state in before}
-    # psutil's guest time is part of user time already.
-    total = sum(time for state, time in spent.items() if not state.startswith("guest"))
-    if total <= 0:
-        return {}
-    waiting = spent.get("idle", 0.0) + spent.get("iowait", 0.0)
-    shares = {"busy": 100 * (1 - waiting / total)}
-    return {**shares, "steal": 100 * spent["steal"] / total} if "steal" in spent else shares

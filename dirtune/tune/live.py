@@ -14,7 +14,8 @@ from dirtune.analyse.cpu import Sample
 from dirtune.analyse.run import Trial, Validity
 from dirtune.bench import judge, outcome
 from dirtune.bench.outcome import Order
-from dirtune.bench.trial import Result, Rig
+from dirtune.bench.protocols import Rig
+from dirtune.bench.trial import Result
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError, SourceMissing
 from dirtune.plan import tables
 from dirtune.plan.load import Load

@@ -23,8 +23,9 @@ from dirtune.analyse.run import Comparison, Forecast, Role, Run, Trial, TrialKin
 from dirtune.analyse.verdict import sentence
 from dirtune.bench import campaign, rig, store
 from dirtune.bench.outcome import Order
+from dirtune.bench.protocols import Rig
 from dirtune.bench.store import Store
-from dirtune.bench.trial import Result, Rig, conduct
+from dirtune.bench.trial import Result, conduct
 from dirtune.checks import audits
 from dirtune.collect.interrupts import Interrupts
 from dirtune.errors import NoVerdict, TrialError

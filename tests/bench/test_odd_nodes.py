@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from dirtune import remote
-from dirtune.bench import client, rig
+from dirtune.bench import client, live_probe, rig
 from dirtune.errors import NotPossible, ParseError, TrialError
 from dirtune.plan.generators import h2load, httperf, wrk
 from dirtune.remote.far_dirtune import FarDirtune
@@ -67,7 +67,7 @@ def test_what_a_director_answers_is_bounded_before_it_is_decoded():
 
     far = FarDirtune(SimpleNamespace(name="lb1"), "dirtune")
     with pytest.raises(NotPossible, match="lb1: `dirtune profile` did not print"):
-        asyncio.run(rig.LiveProbe(far, Process(), 5).finish())
+        asyncio.run(live_probe.LiveProbe(far, Process(), 5).finish())
 
     assert asked["most_bytes"] == remote.DOCUMENT_BYTES
 

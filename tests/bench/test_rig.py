@@ -14,7 +14,7 @@ import pytest
 
 from dirtune import plan as plans
 from dirtune import remote
-from dirtune.bench import rig
+from dirtune.bench import director_table, foreign_use, live_probe, rig
 from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
 from dirtune.plan.generators import schedule
 from tests.plans import plan_of
@@ -179,8 +179,10 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now_s = 0.0
-        monkeypatch.setattr(rig, "time", types.SimpleNamespace(monotonic=lambda: self.now_s))
-        monkeypatch.setattr(rig, "asyncio", types.SimpleNamespace(sleep=self.sleep))
+        monkeypatch.setattr(
+            foreign_use, "time", types.SimpleNamespace(monotonic=lambda: self.now_s)
+        )
+        monkeypatch.setattr(foreign_use, "asyncio", types.SimpleNamespace(sleep=self.sleep))
 
     async def sleep(self, seconds):
         self.now_s += seconds
@@ -198,17 +200,17 @@ class Clock:
     ],
 )
 def test_who_else_uses_the_service(monkeypatch, seconds, whose, found, asked, read):
-    monkeypatch.setattr(rig.director_table, "WATCH_S", 1)
-    monkeypatch.setattr(rig.director_table, "LOOK_MAX", 50)
+    monkeypatch.setattr(director_table, "WATCH_S", 1)
+    monkeypatch.setattr(director_table, "LOOK_MAX", 50)
     clock = Clock(monkeypatch)
     director, plan = Table(*seconds, whose=whose), planned()
 
-    assert asyncio.run(rig.foreign({"local": director}, plan, patience_s=3)) == found
+    assert asyncio.run(foreign_use.foreign({"local": director}, plan, patience_s=3)) == found
     assert (director.asked, director.read, clock.now_s) == (asked, read, asked - 1)
 
 
 def test_a_service_that_others_use_is_refused_unless_it_is_named(monkeypatch):
-    monkeypatch.setattr(rig.director_table, "WATCH_S", 1)
+    monkeypatch.setattr(director_table, "WATCH_S", 1)
     Clock(monkeypatch)
     plan = planned()
     nodes = rig.LiveRig(plan)
@@ -239,7 +241,7 @@ def test_clients_that_are_idle_in_a_cell_are_not_others(monkeypatch):
     async def connected(self, hosts):
         return {host: Idle() for host in hosts}, {}
 
-    monkeypatch.setattr(rig, "foreign", foreign)
+    monkeypatch.setattr(foreign_use, "foreign", foreign)
     monkeypatch.setattr(rig.LiveRig, "_connected", connected)
     nodes = rig.LiveRig(half, clients=both.clients)
     nodes._nodes = {host: Idle() for host in half.hosts}
@@ -305,7 +307,7 @@ class Said:
 def test_a_notice_of_the_directors_dirtune_does_not_end_the_probe():
     said = Said("dirtune: 2026.journal is taken back in 99 s", "  compiling", "  loaded")
 
-    asyncio.run(rig.LiveProbe(None, said, 5).loaded())
+    asyncio.run(live_probe.LiveProbe(None, said, 5).loaded())
 
     assert said.lines == []
 
@@ -314,4 +316,4 @@ def test_a_complaint_before_the_end_is_the_reason():
     said = Said("dirtune: no such probe", "  and more")
 
     with pytest.raises(NotPossible, match="the director's dirtune: no such probe"):
-        asyncio.run(rig.LiveProbe(None, said, 5).loaded())
+        asyncio.run(live_probe.LiveProbe(None, said, 5).loaded())

@@ -1,0 +1,56 @@
+"""The probes of the director's own dirtune, started and read over SSH."""
+
+import time
+
+from dirtune import remote
+from dirtune.analyse.profile import Profile
+from dirtune.errors import NodeUnreachable, NotPossible
+from dirtune.remote import Process
+from dirtune.remote.far_dirtune import FarDirtune
+
+# bcc compiles for half a minute in an emulated director.
+_PROBE_LOAD_S = 180
+_LOADED, _MEASURING = "loaded", "measuring"
+
+
+class LiveProbe:
+    """One window of the probes of the director's own dirtune."""
+
+    def __init__(self, far: FarDirtune, process: Process, seconds: float) -> None:
+        self._far = far
+        self._process = process
+        self._seconds = seconds
+
+    async def loaded(self) -> None:
+        """Wait until the probes are loaded; `NotPossible` carries what it printed."""
+        await self._heard(_LOADED)
+
+    async def begin(self) -> None:
+        """Open the window, and wait until the director's dirtune has done it."""
+        await self._process.send("\n")
+        await self._heard(_MEASURING)
+
+    async def finish(self) -> Profile:
+        """Return the profile of the window; `NotPossible` if none was printed."""
+        done = await self._process.finish(
+            timeout_s=self._seconds + _PROBE_LOAD_S, most_bytes=remote.DOCUMENT_BYTES
+        )
+        text = done.stdout[max(done.stdout.find("{"), 0) :]
+        return await self._far.decoded("dirtune profile", text, Profile)
+
+    async def _heard(self, word: str) -> None:
+        line = complaint = ""
+        until_s = time.monotonic() + _PROBE_LOAD_S
+        while line.strip() != word:
+            # A line of its standard error is the reason only if it ends after it.
+            try:
+                line = await self._process.line(timeout_s=until_s - time.monotonic())
+            except NodeUnreachable as error:
+                if complaint:
+                    raise NotPossible(f"the director's {complaint}") from error
+                raise
+            complaint = line if line.startswith("dirtune: ") else complaint
+
+    async def end(self) -> None:
+        """End the director's dirtune if it still runs."""
+        await self._process.end()

@@ -1,0 +1,92 @@
+"""The window of a trial: samples of the nodes, and the CPU time of this machine meanwhile.
+
+Clocks are the rig's, in seconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from dirtune.analyse import cpu
+from dirtune.analyse.cpu import Sample
+from dirtune.analyse.run import NodeCpu
+from dirtune.bench.protocols import Probing, Rig
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The samples of one window, and what this machine did meanwhile."""
+
+    edges: tuple[Sample, Sample]
+    host: dict[str, float]
+    stolen_s: float | None
+    peers: tuple[dict[str, Sample], dict[str, Sample]]
+    nodes: tuple[NodeCpu, ...] = ()
+
+
+async def edges(rig: Rig, opens_s: float, window_s: float) -> Window:
+    """Sample the nodes at the two edges of a window, the director first."""
+    await rig.sleep_until(opens_s)
+    # The director first: what the others take to answer is not in its window.
+    first, stolen, host = await rig.sample(), rig.guest_stolen_s(), [rig.host_times()]
+    peers = await rig.sample_peers()
+    for second in range(1, int(window_s)):
+        await rig.sleep_until(opens_s + second)
+        host.append(rig.host_times())
+    await rig.sleep_until(opens_s + window_s)
+    last = await rig.sample()
+    host.append(rig.host_times())
+    taken = _since(stolen, rig)
+    return Window((first, last), _host_shares(host), taken, (peers, await rig.sample_peers()))
+
+
+async def each_second(
+    rig: Rig, opens_s: float, window_s: float, *, probe: Probing | None = None
+) -> Window:
+    """Sample every node each second of a window, while *probe* measures on the director."""
+    await rig.sleep_until(opens_s)
+    if probe is not None:
+        await probe.begin()
+    host, stolen, series = [rig.host_times()], rig.guest_stolen_s(), [await rig.sample_all()]
+    for second in range(1, round(window_s) + 1):
+        await rig.sleep_until(opens_s + second)
+        series.append(await rig.sample_all())
+        host.append(rig.host_times())
+    roles = rig.roles()
+    found = (
+        cpu.node_cpu(name, role, [samples[name] for samples in series])
+        for name, role in roles.items()
+    )
+    director, *others = roles
+    first, last = ({name: edge[name] for name in others} for edge in (series[0], series[-1]))
+    return Window(
+        (series[0][director], series[-1][director]),
+        _host_shares(host),
+        _since(stolen, rig),
+        (first, last),
+        tuple(node for node in found if node is not None),
+    )
+
+
+def _since(stolen_s: float | None, rig: Rig) -> float | None:
+    now_s = rig.guest_stolen_s()
+    return None if stolen_s is None or now_s is None else now_s - stolen_s
+
+
+def _host_shares(series: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the shares over the whole series, and the steal of its worst interval."""
+    shares = _spent(series[0], series[-1])
+    steals = [_spent(*pair).get("steal") for pair in pairwise(series)]
+    known = [steal for steal in steals if steal is not None]
+    return {**shares, "steal_peak": max(known)} if known else shares
+
+
+def _spent(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    spent = {state: after[state] - before[state] for state in after if state in before}
+    # psutil's guest time is part of user time already.
+    total = sum(time for state, time in spent.items() if not state.startswith("guest"))
+    if total <= 0:
+        return {}
+    waiting = spent.get("idle", 0.0) + spent.get("iowait", 0.0)
+    shares = {"busy": 100 * (1 - waiting / total)}
+    return {**shares, "steal": 100 * spent["steal"] / total} if "steal" in spent else shares
