@@ -30,7 +30,7 @@ _PROBED = frozenset({"handlers", "locks", "softirq_window"})
 _NOT_PROBED = "no probe measured this: run `dirtune audit --probe`"
 # The field that shows whether a host has a role, where no plan does.
 _SHOWN_BY = {Role.DIRECTOR: "services", Role.REAL_SERVER: "interface_addresses"}
-# What a check has of a second sample.
+# Fields that only a second sample provides.
 _SECOND_SAMPLE = frozenset({"earlier", "seconds"})
 _LOOPBACK = "127."
 # Interfaces where a real server of DR or TUN holds addresses that ARP must not answer.
@@ -94,11 +94,11 @@ class Fix:
     title: str
     risk: Risk
     commands: tuple[str, ...] = ()
-    """Shell commands that do it by hand; none where it is work outside the shell."""
+    """Shell commands that apply the fix by hand; empty where no command can."""
     competes: tuple[str, ...] = ()
-    """Programs of this host that set the same thing by themselves (irqbalance, tuned)."""
+    """Running programs that set the same value by themselves (irqbalance, tuned)."""
     settings: tuple[Setting, ...] = ()
-    """All settings of the fix if `dirtune fix` can make them; empty if it is work for a person."""
+    """All settings of the fix if `dirtune fix` can apply it; empty if only a person can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """The reason why a check could not decide on this host."""
+    """The reason why a check could not decide on a host."""
 
     status: Status
     reason: str
@@ -170,9 +170,9 @@ class Check:
     needs: tuple[str, ...]
     """Snapshot fields without which the function is not called."""
     roles: frozenset[Role]
-    """Roles it is meant for; empty means any."""
+    """Roles that the check is for; empty for any."""
     traffic: bool
-    """Whether it judges rates, and so needs two samples with traffic between them."""
+    """Whether the check judges rates, which takes two samples with traffic between them."""
     function: Callable[Concatenate[Snapshot, ...], Verdicts] | None
     """The function that judges one host; None for a check that compares nodes."""
     given: tuple[str, ...] = ()
@@ -224,9 +224,10 @@ def check(  # noqa: PLR0913  (all by name: the facts that the engine needs)
 ) -> Callable[[Callable[Concatenate[Snapshot, ...], Verdicts]], Check]:
     """Mark a function as a check.
 
-    Each parameter after the snapshot is called as a field of `Snapshot` and has its type without
-    None. *needs* are fields that only the functions it calls read from the snapshot. Where a
-    field of either kind is None, the check is not called, and the reason is why it is None.
+    Each parameter after the snapshot has the name of a field of `Snapshot`, and its type without
+    None. *needs* names further fields, which only the functions that the check calls read from
+    the snapshot. The check is skipped where a field of either kind is None; the reason says why
+    the field is missing.
     """
 
     def mark(function: Callable[Concatenate[Snapshot, ...], Verdicts]) -> Check:
@@ -256,17 +257,17 @@ def cross_check(
 
 
 def inconclusive(reason: str, cause: Cause = Cause.UNCLEAR) -> Undecided:
-    """Say that the check's sources were read and do not decide it."""
+    """Say that the sources were read and leave the question open."""
     return Undecided(Status.INCONCLUSIVE, reason, cause)
 
 
 def one_sample() -> Undecided:
-    """Say that rates take two samples."""
+    """Say that rates need two samples."""
     return inconclusive("rates need two samples, and only one was taken", Cause.ONE_SAMPLE)
 
 
 def uncounted(snapshot: Snapshot, reason: str) -> Undecided:
-    """Say that it is unknown how much a counter rose, for which a second sample may be missing."""
+    """Say that the rise of a counter is unknown, perhaps for want of a second sample."""
     return inconclusive(reason, Cause.UNCLEAR if snapshot.earlier else Cause.ONE_SAMPLE)
 
 
@@ -281,18 +282,15 @@ def not_applicable(reason: str, cause: Cause = Cause.NOTHING_TO_JUDGE) -> Undeci
 
 
 def all_checks() -> tuple[Check, ...]:
-    """Return every check in the package, by id."""
+    """Return every check in the package, in the order of ids."""
     modules = (
         importlib.import_module(info.name)
         for info in pkgutil.walk_packages(__path__, f"{__name__}.")
     )
-    found = (value for module in modules for value in vars(module).values())
+    values = (value for module in modules for value in vars(module).values())
     # A check that another one imports, to name it as a cause, is still one check.
-    return tuple(sorted({c.id: c for c in found if isinstance(c, Check)}.values(), key=_id))
-
-
-def _id(check: Check) -> str:
-    return check.id
+    by_id = {value.id: value for value in values if isinstance(value, Check)}
+    return tuple(by_id[name] for name in sorted(by_id))
 
 
 def chosen(
@@ -329,7 +327,7 @@ def run(checks: tuple[Check, ...], snapshot: Snapshot) -> tuple[Outcome, ...]:
 
 
 def run_cross(checks: tuple[Check, ...], cluster: Cluster) -> tuple[Outcome, ...]:
-    """Run those of *checks* that compare nodes; a finding's subject names the node."""
+    """Run the *checks* that compare nodes; the subject of a finding names its node."""
     comparisons = ((check, check.cross) for check in checks)
     if not cluster.nodes:
         return tuple(
@@ -347,12 +345,12 @@ def roles(snapshot: Snapshot) -> tuple[Role, ...]:
     addresses; real-server where an address of others is on loopback, a dummy or a tunnel; client
     only where a plan says so; else host.
     """
-    found = [snapshot.place.role] if snapshot.place else []
+    played = [snapshot.place.role] if snapshot.place else []
     if snapshot.services:
-        found += [Role.DIRECTOR, *([Role.BACKUP] if _holds_no_vip(snapshot) else [])]
-    elif not found and held_quietly(snapshot):
-        found.append(Role.REAL_SERVER)
-    return tuple(dict.fromkeys(found)) or (Role.HOST,)
+        played += [Role.DIRECTOR, *([Role.BACKUP] if _holds_no_vip(snapshot) else [])]
+    elif not played and held_quietly(snapshot):
+        played.append(Role.REAL_SERVER)
+    return tuple(dict.fromkeys(played)) or (Role.HOST,)
 
 
 def held_quietly(snapshot: Snapshot) -> tuple[str, ...]:
@@ -367,7 +365,7 @@ def held_quietly(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def is_quiet(interface: str) -> bool:
-    """Whether an interface can hold addresses for which ARP is not to answer."""
+    """Whether an interface can hold addresses that ARP must not answer for."""
     return _QUIET_INTERFACE.fullmatch(interface) is not None
 
 
@@ -391,9 +389,9 @@ def _undecided(check: Check, verdict: Undecided) -> Outcome:
     return Outcome(check, verdict.status, verdict.reason, cause=verdict.cause)
 
 
-def _outcome(check: Check, judge: Callable[[_T], Verdicts], what: _T) -> Outcome:
+def _outcome(check: Check, judge: Callable[[_T], Verdicts], subject: _T) -> Outcome:
     try:
-        verdicts = tuple(judge(what))
+        verdicts = tuple(judge(subject))
     except Exception as error:  # noqa: BLE001  (one broken check must not take the audit with it)
         reason = f"{type(error).__name__}: {error}"
         return Outcome(check, Status.ERROR, reason, cause=Cause.FAILED)
@@ -407,7 +405,7 @@ def _outcome(check: Check, judge: Callable[[_T], Verdicts], what: _T) -> Outcome
 
 
 def _before(check: Check, snapshot: Snapshot) -> Undecided | None:
-    """Return the reason why a check need not run at all."""
+    """Return the reason why *check* is not called, None if it is."""
     elsewhere = _of_another_role(check, snapshot)
     if elsewhere:
         return elsewhere

@@ -1,4 +1,4 @@
-"""Findings that somebody accepted: waived in the configuration, or in an earlier audit."""
+"""Accepted findings: waived in the configuration, or known from an earlier audit."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,10 @@ class Accepted:
     """Findings of an earlier audit."""
 
     def of(self, outcomes: Sequence[Outcome], host: str | None) -> tuple[tuple[Outcome, ...], int]:
-        """Return *outcomes* of *host* with waivers marked, and how many known findings it lost."""
+        """Return the *outcomes* of *host* with waivers marked, and the number of known findings.
+
+        Known findings are left out.
+        """
         settled = tuple(self._settled(outcome, host) for outcome in outcomes)
         return tuple(outcome for outcome, _ in settled), sum(fallen for _, fallen in settled)
 
@@ -43,9 +46,9 @@ class Accepted:
 
 
 def baseline(source: str, document: object) -> frozenset[Key]:
-    """Return the findings in the JSON of an earlier audit; `ParseError` for any other document."""
+    """Return the findings in the JSON of an earlier audit; raise `ParseError` for other JSON."""
     if not isinstance(document, Mapping):
-        raise ParseError(source, "is not the JSON of an audit")
+        raise ParseError(source, "this is not the JSON of an audit")
     try:
         match document.get("schema"):
             case "dirtune/audit/1":
@@ -59,14 +62,14 @@ def baseline(source: str, document: object) -> frozenset[Key]:
                     key for outcomes, name in outcomes_by_host for key in _keys(outcomes, name)
                 )
     except (KeyError, TypeError) as error:
-        raise ParseError(source, f"is not the JSON of an audit ({error!r})") from error
-    raise ParseError(source, "is neither dirtune/audit/1 nor dirtune/audits/1")
+        raise ParseError(source, f"this is not the JSON of an audit ({error!r})") from error
+    raise ParseError(source, "the schema is neither dirtune/audit/1 nor dirtune/audits/1")
 
 
 def split(waivers: Sequence[Waiver], today: date) -> tuple[tuple[Waiver, ...], tuple[Waiver, ...]]:
-    """Return the waivers that hold *today* and those that have expired; the last day counts."""
-    holds = tuple(w for w in waivers if w.expires >= today)
-    return holds, tuple(w for w in waivers if w.expires < today)
+    """Return the waivers that are valid *today*, their last day included, and the expired ones."""
+    valid = tuple(w for w in waivers if w.expires >= today)
+    return valid, tuple(w for w in waivers if w.expires < today)
 
 
 def _keys(outcomes: Sequence[Mapping[str, object]], host: str | None) -> list[Key]:

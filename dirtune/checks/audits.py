@@ -1,4 +1,4 @@
-"""The outcome of the checks of one host, or of several. Pure."""
+"""Audits: the outcomes of the checks of one host, or of several. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _NOTHING = Accepted()
 
 
 class HostDocument(TypedDict):
-    """Whose audit it is; null for what the host does not say."""
+    """The audited host; null where it does not say."""
 
     name: str | None
     kernel: NotRequired[str | None]
@@ -40,7 +40,7 @@ class Report:
     unreachable: tuple[tuple[str, str], ...] = ()
     """(host, reason)"""
     cross: Audit | None = None
-    """Checks that compare nodes; None where no cluster was asked for."""
+    """Checks that compare nodes; None unless a cluster was audited."""
 
     @property
     def parts(self) -> tuple[Audit, ...]:
@@ -49,9 +49,9 @@ class Report:
 
 
 def of_snapshot(
-    name: str | None, snapshot: Snapshot, wanted: tuple[Check, ...], accepted: Accepted = _NOTHING
+    name: str | None, snapshot: Snapshot, chosen: tuple[Check, ...], accepted: Accepted = _NOTHING
 ) -> Audit:
-    """Run the checks *wanted* over a snapshot of the host *name* (None: as it calls itself)."""
+    """Run the *chosen* checks over a snapshot of the host *name* (None: as it calls itself)."""
     kernel = snapshot.kernel
     name = name or (kernel.hostname if kernel else None)
     host: HostDocument = {
@@ -60,15 +60,15 @@ def of_snapshot(
         "guest": snapshot.cpuinfo.guest if snapshot.cpuinfo else None,
         "samples": 1 if snapshot.earlier is None else 2,
     }
-    outcomes, known = accepted.of(checks.run(wanted, snapshot), name)
+    outcomes, known = accepted.of(checks.run(chosen, snapshot), name)
     return Audit(host, checks.roles(snapshot), outcomes, known)
 
 
 def of_cluster(
-    cluster: Cluster, wanted: tuple[Check, ...], accepted: Accepted = _NOTHING
+    cluster: Cluster, chosen: tuple[Check, ...], accepted: Accepted = _NOTHING
 ) -> Audit:
-    """Run those of *wanted* that compare nodes."""
-    outcomes, known = accepted.of(checks.run_cross(wanted, cluster), None)
+    """Run the *chosen* checks that compare nodes."""
+    outcomes, known = accepted.of(checks.run_cross(chosen, cluster), None)
     return Audit({"name": "between nodes"}, (), outcomes, known)
 
 

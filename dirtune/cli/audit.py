@@ -154,7 +154,7 @@ def command(
         sys.exit(_differ(diff, source, format))
     accepted = audits.acceptance(config, baseline)
     options = audits.Options(
-        audits.wanted(select, ignore), accepted, probe, Role(role) if role else None
+        audits.chosen(select, ignore), accepted, probe, Role(role) if role else None
     )
     if cluster is not None:
         if hosts or role or root or archive:

@@ -1,4 +1,4 @@
-"""Carrying out an audit of one host or many: take snapshots, judge them, gather the report."""
+"""The job of `dirtune audit`: take snapshots of hosts, run checks over them, and report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,88 +20,97 @@ from dirtune.jobs.snapshots import Source
 from dirtune.snapshot import Place, Role, Snapshot, with_probes
 
 _PROBES = ("irq", "softirq", "locks")
-"""What the checks that want a probe want."""
+"""Probes whose results checks read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How hosts are judged."""
+    """Options of an audit that are the same for every host."""
 
-    wanted: tuple[Check, ...]
+    chosen: tuple[Check, ...]
     accepted: Accepted
     probe: float | None = None
+    """Seconds to probe; None for an audit that only reads."""
     role: Role | None = None
+    """The role of every host; None to derive it from the snapshot."""
 
 
-def wanted(select: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[Check, ...]:
-    """Return the checks asked for; `NotPossible` where a word names none, or none is left."""
+def chosen(select: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[Check, ...]:
+    """Return the checks that --select and --ignore leave.
+
+    Raise `NotPossible` where a prefix fits no check, or where no check is left.
+    """
     for option, words in (("--select", select), ("--ignore", ignore)):
         for word in words:
             if refusal := checks.no_such(word, prefix=True):
                 raise NotPossible(f"{option}: {refusal}")
-    found = checks.chosen(checks.all_checks(), select, ignore)
-    if not found:
+    left = checks.chosen(checks.all_checks(), select, ignore)
+    if not left:
         raise NotPossible("--select and --ignore leave no check to run. Leave one of them out.")
-    return found
+    return left
 
 
 def acceptance(config: Path | None, baseline: Path | None) -> Accepted:
-    """Return what does not count; a waiver that expired is said and does not hold."""
+    """Return the accepted findings, and warn of each waiver that has expired."""
     today = datetime.now().astimezone().date()
-    holds, expired = accepted.split(waivers.waivers(config), today)
+    valid, expired = accepted.split(waivers.waivers(config), today)
     for waiver in expired:
-        what = " ".join(filter(None, (waiver.check, waiver.subject, waiver.host)))
-        notes.warning(f"the waiver of {what} expired on {waiver.expires} and no longer holds")
-    return Accepted(holds, _baseline(baseline) if baseline else frozenset())
+        name = " ".join(filter(None, (waiver.check, waiver.subject, waiver.host)))
+        notes.warning(
+            f"The waiver of {name} expired on {waiver.expires}. Renew it, or resolve the finding."
+        )
+    return Accepted(valid, _baseline(baseline) if baseline else frozenset())
 
 
 def of_hosts(sources: Sequence[Source], options: Options) -> Report:
-    """Audit each of *sources*; the error of one of several does not hold up the others."""
+    """Audit each of *sources*; where one of several fails, the others are audited all the same."""
     place = Place(options.role) if options.role else None
     taken, lost = _split(snapshots.snapshots_of(sources), one=len(sources) == 1)
-    placed = {source: replace(each, place=place) for source, each in taken.items()}
+    placed = {source: replace(snapshot, place=place) for source, snapshot in taken.items()}
     return _report(placed, lost, options)
 
 
 def of_cluster(path: Path, interval: float, options: Options) -> Report:
-    """Audit every node of a plan, and what only their comparison tells."""
+    """Audit every node of a plan, and compare the nodes."""
     from dirtune.jobs import clusters
 
     plan = clusters.read(path)
     sources = clusters.sources(plan, interval)
     taken, lost = _split(snapshots.snapshots_of(sources), one=False)
-    nodes = {source.name: each for source, each in taken.items()}
+    nodes = {source.name: snapshot for source, snapshot in taken.items()}
     director = nodes.get(plan.director.host)
     places = cluster.places(director, nodes, clusters.places(plan))
-    placed = {s: replace(each, place=places.get(s.name)) for s, each in taken.items()}
-    alone = tuple(each for each in options.wanted if each.function)
-    report = _report(placed, lost, replace(options, wanted=alone))
+    placed = {s: replace(node, place=places.get(s.name)) for s, node in taken.items()}
+    of_one_host = tuple(check for check in options.chosen if check.function)
+    report = _report(placed, lost, replace(options, chosen=of_one_host))
     unread = {s.name: places[s.name].role for s in sources if s not in taken}
-    together = Cluster({source.name: each for source, each in placed.items()}, unread)
-    return replace(report, cross=audits.of_cluster(together, options.wanted, options.accepted))
+    together = Cluster({source.name: node for source, node in placed.items()}, unread)
+    return replace(report, cross=audits.of_cluster(together, options.chosen, options.accepted))
 
 
 def of_two(names: tuple[str, str], source: Source) -> Comparison:
     """Compare two directors: recorded trees, archives or hosts."""
     sources = tuple(snapshots.of_path_or_host(name, source) for name in names)
-    found = [_known(*pair) for pair in snapshots.snapshots_of(sources).items()]
-    compared = difference.compare(found[0], found[-1])
-    if not compared.compared:
-        raise NotPossible(f"{names[0]}, {names[1]}: there is nothing that both of them tell")
-    return compared
+    taken = [_known(*pair) for pair in snapshots.snapshots_of(sources).items()]
+    comparison = difference.compare(taken[0], taken[-1])
+    if not comparison.compared:
+        raise NotPossible(
+            f"{names[0]} and {names[1]} cannot be compared: no source was read from both of them."
+        )
+    return comparison
 
 
-def _known(source: Source, found: Snapshot | DirtuneError) -> Snapshot:
-    return snapshots.of_a_host(source, snapshots.known(found))
+def _known(source: Source, answer: Snapshot | DirtuneError) -> Snapshot:
+    return snapshots.of_a_host(source, snapshots.known(answer))
 
 
 def _split(
-    found: Mapping[Source, Snapshot | DirtuneError], *, one: bool
+    answers: Mapping[Source, Snapshot | DirtuneError], *, one: bool
 ) -> tuple[dict[Source, Snapshot], list[tuple[str, str]]]:
     taken, lost = {}, []
-    for source, each in found.items():
+    for source, answer in answers.items():
         try:
-            taken[source] = _known(source, each)
+            taken[source] = _known(source, answer)
         except (NodeUnreachable, NotPossible, ParseError) as error:
             if one:
                 raise
@@ -112,25 +121,28 @@ def _split(
 def _report(
     taken: Mapping[Source, Snapshot], lost: list[tuple[str, str]], options: Options
 ) -> Report:
-    """Judge what was taken; a host that the probe failed on is named and judged without it."""
+    """Audit the snapshots; a host on which the probe failed is named, and audited without it."""
     probe = options.probe
-    found = snapshots.probed(tuple(taken), probe, _PROBES) if probe is not None else {}
-    failed = {source: each for source, each in found.items() if isinstance(each, DirtuneError)}
-    judged = (_audit(s, each, found.get(s), options) for s, each in taken.items())
-    without = ((source.name, str(error)) for source, error in failed.items())
-    return Report(tuple(judged), (*lost, *without))
+    windows = snapshots.probed(tuple(taken), probe, _PROBES) if probe is not None else {}
+    made = (_audit(s, snapshot, windows.get(s), options) for s, snapshot in taken.items())
+    unprobed = (
+        (source.name, str(window))
+        for source, window in windows.items()
+        if isinstance(window, DirtuneError)
+    )
+    return Report(tuple(made), (*lost, *unprobed))
 
 
 def _audit(
     source: Source,
     snapshot: Snapshot,
-    found: Probed | DirtuneError | None,
+    window: Probed | DirtuneError | None,
     options: Options,
 ) -> Audit:
-    if isinstance(found, Probed):
-        snapshots.warn(found, source.host)
-        snapshot = with_probes(snapshot, found)
-    return audits.of_snapshot(source.host, snapshot, options.wanted, options.accepted)
+    if isinstance(window, Probed):
+        snapshots.warn(window, source.host)
+        snapshot = with_probes(snapshot, window)
+    return audits.of_snapshot(source.host, snapshot, options.chosen, options.accepted)
 
 
 def _baseline(path: Path) -> frozenset[accepted.Key]:
@@ -139,9 +151,9 @@ def _baseline(path: Path) -> frozenset[accepted.Key]:
     except OSError as error:
         raise NotPossible(f"{path}: {error.strerror}") from error
     except msgspec.DecodeError as error:
-        raise ParseError(str(path), "is no JSON") from error
-    found = accepted.baseline(str(path), document)
-    gone = sorted({check for _, check, _ in found if checks.no_such(check)})
-    if gone:  # another version made it: what it knows of others still counts
-        notes.warning(f"{path}: names checks that this version does not have: {', '.join(gone)}")
-    return found
+        raise ParseError(str(path), "this is not JSON") from error
+    known = accepted.baseline(str(path), document)
+    gone = sorted({check for _, check, _ in known if checks.no_such(check)})
+    if gone:  # another version wrote the file; its findings of all other checks still count
+        notes.warning(f"{path} names checks that this version does not have: {', '.join(gone)}")
+    return known

@@ -1,10 +1,10 @@
-"""What a plan says of its nodes, as an audit of the whole cluster takes them."""
+"""The nodes of a plan, as an audit of the whole cluster reads and places them."""
 
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from dirtune import plan
+from dirtune import plan as plans
 from dirtune.collect.ip_vs import Forward
 from dirtune.jobs.snapshots import Source
 from dirtune.plan.tables import Plan
@@ -15,42 +15,42 @@ _FORWARD = {"nat": Forward.MASQ, "dr": Forward.ROUTE, "tun": Forward.TUNNEL}
 
 def read(path: Path) -> Plan:
     """Read the plan of a cluster."""
-    return plan.read(path)
+    return plans.read(path)
 
 
-def sources(asked: Plan, interval: float) -> tuple[Source, ...]:
-    """Return every node of the plan, the director first: it alone has a dirtune for probes."""
-    become = {peer.host for peer in (*asked.real_servers, *asked.clients) if peer.become}
-    become |= {asked.director.host} if asked.director.become else set()
-    config = Path(asked.ssh_config) if asked.ssh_config else None
+def sources(plan: Plan, interval: float) -> tuple[Source, ...]:
+    """Return every node of the plan, the director first: only it has a dirtune for probes."""
+    become = {peer.host for peer in (*plan.real_servers, *plan.clients) if peer.become}
+    become |= {plan.director.host} if plan.director.become else set()
+    config = Path(plan.ssh_config) if plan.ssh_config else None
     return tuple(
         Source(
             host=host,
             ssh_config=config,
             interval=interval,
             become=host in become,
-            dirtune=asked.director.dirtune if host == asked.director.host else None,
+            dirtune=plan.director.dirtune if host == plan.director.host else None,
         )
-        for host in asked.hosts
+        for host in plan.hosts
     )
 
 
-def places(asked: Plan) -> dict[str, Place]:
-    """Return what the plan says of every node's part, by its ssh name."""
-    found = {asked.director.host: Place(Role.DIRECTOR)}
-    for peer in asked.real_servers:
-        uses = tuple(_uses(asked, peer.label, peer.address))
+def places(plan: Plan) -> dict[str, Place]:
+    """Return the part that the plan gives each node, by its ssh name."""
+    placed = {plan.director.host: Place(Role.DIRECTOR)}
+    for peer in plan.real_servers:
+        uses = tuple(_uses(plan, peer.label, peer.address))
         vips = tuple(dict.fromkeys(vip for vip, _ in uses if vip is not None))
-        found[peer.host] = Place(Role.REAL_SERVER, vips, uses[0][1] if uses else None)
-    rate = max(asked.load.rates) / len(asked.clients)
-    held = math.ceil(rate * asked.load.timeout_s)
-    for peer in asked.clients:
-        found[peer.host] = Place(Role.CLIENT, rate=rate, concurrency=held)
-    return found
+        placed[peer.host] = Place(Role.REAL_SERVER, vips, uses[0][1] if uses else None)
+    rate = max(plan.load.rates) / len(plan.clients)
+    held = math.ceil(rate * plan.load.timeout_s)
+    for peer in plan.clients:
+        placed[peer.host] = Place(Role.CLIENT, rate=rate, concurrency=held)
+    return placed
 
 
-def _uses(asked: Plan, label: str, address: str | None) -> Iterator[tuple[str | None, Forward]]:
-    for service in asked.services:
-        for each in service.destinations:
-            if label == each.node or (address is not None and address == each.address):
-                yield service.vip, _FORWARD[each.forwarding]
+def _uses(plan: Plan, label: str, address: str | None) -> Iterator[tuple[str | None, Forward]]:
+    for service in plan.services:
+        for server in service.destinations:
+            if label == server.node or (address is not None and address == server.address):
+                yield service.vip, _FORWARD[server.forwarding]

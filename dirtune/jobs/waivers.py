@@ -1,4 +1,4 @@
-"""The configuration files: /etc/dirtune/dirtune.toml, then ~/.config/dirtune/dirtune.toml."""
+"""Waivers in the configuration: /etc/dirtune/dirtune.toml, ~/.config/dirtune/dirtune.toml."""
 
 from datetime import date
 from pathlib import Path
@@ -26,15 +26,15 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file: a table that nobody reads would be a waiver that does not hold."""
+    """The whole file; another table is refused, because it may be a waiver misspelt."""
 
     waivers: tuple[_Row, ...] = ()
 
 
 def waivers(given: Path | None) -> tuple[Waiver, ...]:
-    """Return the waivers in the file *given*, else in those that are there.
+    """Return the waivers of the file *given*, else those of the configuration files that exist.
 
-    `PlanError` names the file and the key.
+    Raise `PlanError`, which names the file and the key.
     """
     if given is not None:
         return _read(given)
@@ -63,7 +63,7 @@ def _read(path: Path) -> tuple[Waiver, ...]:
     except OSError as error:
         raise PlanError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise PlanError(f"{path}: not UTF-8 text") from error
+        raise PlanError(f"{path} is not UTF-8 text. Save it as UTF-8.") from error
     except (PlanError, msgspec.ValidationError) as error:
         raise PlanError(f"{path}: {error}") from error
     for number, row in enumerate(config.waivers):

@@ -413,6 +413,31 @@ def test_what_has_no_rule_is_left_out():
     assert set(sample.files) == {"/proc/stat"}
 
 
+UNKNOWN = {
+    "/sys/class/net/zqhost7/address": private_host.MAC,
+    "/sys/class/net/zqhost7/ifalias": "uplink to zqswitch, port zq7",
+    "/sys/class/net/zqhost7/phys_switch_id": f"{private_host.BARE}0001",
+    "/sys/class/net/zqhost7/phys_port_name": "zqport1",
+    "/sys/class/block/sda/serial": "ZQ123456",
+    "/sys/bus/pci/devices/0000:00:10.0/label": "zqslot 4",
+    "/sys/kernel/irq/10/actions": "zqhost7-rx-0,zqhost7-tx-0",
+    "/proc/sys/net/ipv4/tcp_fastopen_key": "00zq0001-abcdef12-34567890-abcdef12",
+    "/proc/sys/net/ipv4/neigh/zqhost7/retrans_time": "100",
+    "/proc/sys/net/ipv6/conf/zqhost7/stable_secret": private_host.V6,
+}
+
+
+def test_a_file_that_is_not_known_to_be_safe_is_redacted(tmp_path):
+    texts = {path: f"{text}\n" for path, text in UNKNOWN.items()}
+    texts["/proc/net/dev"] = f"a\nb\n  {private_host.BRIDGE}: 1 2\n"
+    whole = unpacked(redacted((RecordedHost(texts, {}),) * 2), tmp_path)
+
+    for word in (*private_host.WORDS, *map(str.lower, private_host.spellings())):
+        assert word not in whole.replace("zqarchive", ""), word
+    assert "/phys_port_name" in whole, "it is redacted and not left out"
+    assert "100" in whole
+
+
 NAME = st.text(st.sampled_from("abcdeghnopstw019.-_:@*+é\\'\"$;"), min_size=1, max_size=15).filter(
     lambda name: name not in {".", ".."} and len(name.encode()) <= 15
 )

@@ -133,9 +133,7 @@ def test_hosts_that_tell_nothing_in_common_are_not_alike(tree, tmp_path):
     (tmp_path / "other/proc").mkdir(parents=True)
     (tmp_path / "other/proc/cmdline").write_text("quiet\n")
 
-    assert "nothing that both of them tell" in refused(
-        "audit", "--diff", tree(TABLE), str(tmp_path / "other")
-    )
+    assert "cannot be compared" in refused("audit", "--diff", tree(TABLE), str(tmp_path / "other"))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-"""Taking what names a site out of a record so that an audit of it still says the same.
+"""Redaction: a record loses what names its site, and an audit of it reports the same.
 
-Each source has a rule. Where the kernel writes numbers and its own words, the text is kept; where
-others' words stand between them, these get stand-ins (`names`, `addresses`), the same in paths,
-links and texts. A source without a rule is left out of the record.
+Each source has a rule. Texts in which the kernel writes only numbers and its own words are kept.
+All other words and addresses get stand-ins (`names`, `addresses`), the same in paths, links and
+texts. A source without a rule is left out of the record.
 """
 
 import re
@@ -17,7 +17,7 @@ from dirtune.analyse.redact.texts import Texts
 __all__ = ["Redactor"]
 
 _INTERFACES = re.compile(
-    r"(?:/sys/class/net|/proc/sys/net/ipv[46]/conf|/cmd/ethtool/[a-zA-Z])/(?P<name>[^/]+)"
+    r"(?:/sys/class/net|/proc/sys/net/ipv[46]/(?:conf|neigh)|/cmd/ethtool/[a-zA-Z])/(?P<name>[^/]+)"
 )
 _DRIVER = re.compile(r"/sys/bus/pci/drivers/(?P<name>[^/]+)/")
 _HOSTNAME = "/proc/sys/kernel/hostname"
@@ -25,20 +25,20 @@ _CONTAINERS = ("net", "block", "virtual")
 
 
 class Redactor:
-    """The stand-ins of one record: the same thing always gets the same one."""
+    """The stand-ins of one record; one name always gets the same stand-in."""
 
     def __init__(self, key: bytes, paths: Iterable[str], texts: Iterable[tuple[str, str]]) -> None:
-        """Learn the names in all *paths* and (path, text) of a record's samples.
+        """Learn the names in all *paths*, and in the *texts* (path, text), of a record's samples.
 
-        *key*, which nobody keeps, decides which address gets which stand-in.
+        *key* decides which address gets which stand-in; the caller must not store it.
         """
         paths, texts = tuple(dict.fromkeys(paths)), tuple(texts)
         addresses = Addresses(key, networks(texts))
-        named = {found["name"] for path in paths if (found := _INTERFACES.match(path))}
+        named = {match["name"] for path in paths if (match := _INTERFACES.match(path))}
         named |= {name for path, text in texts for name in sources.interfaces(path, text)}
         hosts = [text for path, text in texts if path == _HOSTNAME]
         names = Names(addresses.mac, named, hosts, sources.COMMON)
-        drivers = {found["name"] for path in paths if (found := _DRIVER.match(path))}
+        drivers = {match["name"] for path in paths if (match := _DRIVER.match(path))}
         drivers |= {name for path, text in texts for name in sources.modules(path, text)}
         files = sorted({path.rsplit("/", 1)[1] for path in paths if sources.is_settings(path)})
         self._files = {name: f"settings{at:03d}.conf" for at, name in enumerate(files, 1)}
@@ -46,22 +46,22 @@ class Redactor:
         self._tools = Tools(addresses, names, Texts(addresses, names, drivers))
 
     def path(self, path: str) -> str | None:
-        """Return a path of the record, None if nothing is known of what it has."""
+        """Return the redacted *path*, None if the record must leave the file out."""
         if sources.rule(path) is None:
             return None
         if sources.is_settings(path):
             folder, _, name = path.rpartition("/")
             return f"{folder}/{self._files.get(name, name)}"
-        found = _INTERFACES.match(path)
-        if found:
-            start, end = found.span("name")
-            return f"{path[:start]}{self._names.interface(found['name'])}{path[end:]}"
+        match = _INTERFACES.match(path)
+        if match:
+            start, end = match.span("name")
+            return f"{path[:start]}{self._names.interface(match['name'])}{path[end:]}"
         if path.startswith("/sys/class/block/"):
             return self._below("/sys/class/block/", path)
         return path
 
     def link(self, path: str, target: str) -> str:
-        """Return the target of the link *path*."""
+        """Return the redacted *target* of the link *path*."""
         *folders, last = target.split("/")
         kept = [self._name(part, folders[at - 1] if at else "") for at, part in enumerate(folders)]
         if path.startswith("/sys/class/net/") and not path.endswith("/device/driver"):
@@ -71,19 +71,19 @@ class Redactor:
         return "/".join((*kept, self._name(last, folders[-1] if folders else "")))
 
     def text(self, path: str, text: str) -> str:
-        """Return the text of the file *path*."""
+        """Return the redacted *text* of the file *path*."""
         rule = sources.rule(path)
         return rule(self._tools, text) if rule else ""
 
     def _below(self, folder: str, path: str) -> str:
-        """Return a path below *folder* in which disks and what holds them are named."""
+        """Return a path below *folder* with stand-ins for disks and their holders."""
         name, *rest = path.removeprefix(folder).split("/")
         if rest[:1] == ["holders"]:
             rest[1:] = map(self._names.disk, rest[1:])
         return "/".join((folder.rstrip("/"), self._names.disk(name), *rest))
 
     def _name(self, part: str, before: str) -> str:
-        """Return one folder of a device's path; the bus makes most of their names."""
+        """Return one folder of a device's path; buses make most of these names from numbers."""
         named: dict[str, Callable[[str], str]] = {
             "net": self._names.interface,
             "block": self._names.disk,

@@ -1,9 +1,9 @@
-"""Stand-ins for addresses that keep what an audit reads of them.
+"""Stand-ins for addresses, of which an audit reads the same as of the addresses themselves.
 
-Two addresses' stand-ins share as many leading bits as the addresses do, so that networks, masks
-and routes go on fitting. A key that is thrown away decides which bits are flipped. What is no
-host's secret is kept: unspecified, loopback and multicast addresses, netmasks, and the leading
-bits that make an address private, link-local or global.
+The stand-ins of two addresses share as many leading bits as the addresses do, so networks, masks
+and routes still fit. A key that is thrown away decides which bits are flipped. Addresses that are
+no host's secret are kept: unspecified, loopback and multicast addresses and netmasks. So are the
+leading bits that make an address private, link-local or global.
 """
 
 import hashlib
@@ -59,7 +59,7 @@ _MOST_NETWORKS = 1 << 16  # of a hostile record; no host has as many
 
 
 class Addresses:
-    """Stand-ins of one redaction: the same address always gets the same one."""
+    """The stand-ins of one redaction; one address always gets the same stand-in."""
 
     def __init__(
         self, key: bytes, networks: frozenset[ipaddress.IPv4Network] = frozenset()
@@ -86,12 +86,12 @@ class Addresses:
         return self._flip_v6(number)
 
     def little(self, text: str) -> str:
-        """Return an address as /proc/net/route has it, in the machine's order of bytes."""
+        """Return the stand-in of an address of /proc/net/route, in the machine's byte order."""
         number = int.from_bytes(int(text, 16).to_bytes(4, sys.byteorder), "big")
         return f"{int.from_bytes(self.v4(number).to_bytes(4, 'big'), sys.byteorder):08X}"
 
     def text(self, text: str, zone: Callable[[str], str] = str) -> str:
-        """Replace every IPv4, IPv6 and MAC address that people write; *zone* names a zone."""
+        """Return *text* with every IPv4, IPv6 and MAC address replaced, and zones by *zone*."""
 
         def replaced(found: re.Match[str]) -> str:
             run, percent, name = found[0].partition("%")
@@ -138,8 +138,8 @@ class Addresses:
 
 
 def networks(texts: Iterable[tuple[str, str]]) -> frozenset[ipaddress.IPv4Network]:
-    """Return the IPv4 networks that (path, text) of files name with their lengths."""
-    found: set[ipaddress.IPv4Network] = set()
+    """Return the IPv4 networks that files, as (path, text), name with their lengths."""
+    named: set[ipaddress.IPv4Network] = set()
     for path, text in texts:
         rows = _CIDR.findall(text)
         if path == _ROUTE:
@@ -152,14 +152,14 @@ def networks(texts: Iterable[tuple[str, str]]) -> frozenset[ipaddress.IPv4Networ
             ]
         for address, length in rows:
             with suppress(ValueError):  # an address within a network, a version
-                found.add(ipaddress.IPv4Network(f"{address}/{length}"))
-    return frozenset(found)
+                named.add(ipaddress.IPv4Network(f"{address}/{length}"))
+    return frozenset(named)
 
 
 def _flipping(
     key: bytes, size: int, marked: Iterable[str], networks: Iterable[ipaddress.IPv4Network] = ()
 ) -> Callable[[int], int]:
-    """Return what flips each bit of an address or not by what stands before it."""
+    """Return the function that flips bits of an address, each by *key* and the bits before it."""
     fixed: set[_Prefix] = set()
     for mark in map(ipaddress.ip_network, marked):
         number = int(mark.network_address)
@@ -170,7 +170,7 @@ def _flipping(
 
     @lru_cache(1 << 16)
     def flips(length: int, before: int) -> bytes:
-        """Return a bit for each node of the tree of the eight bits that follow *before*."""
+        """Return one bit for each node of the binary tree of the eight bits after *before*."""
         return hashlib.blake2b(f"{size} {length} {before}".encode(), key=key).digest()
 
     @lru_cache(1 << 16)

@@ -1,7 +1,7 @@
-"""The kernel's command line without what names a machine or lets one in.
+"""Redaction of the kernel's command line, which may hold credentials, hosts and disks.
 
-Options that decide how a kernel runs are kept with their values. Of the rest the name is kept
-where every manual has it, and never the value: credentials, hosts and disks stand there.
+Options that decide how a kernel runs keep their values. All other options lose them, and keep
+their name only where every manual has it.
 """
 
 import re
@@ -28,7 +28,7 @@ _NUMBER = re.compile(
 
 
 def options(text: str, word: Callable[[str], str], disk: Callable[[str], str | None]) -> str:
-    """Return the command line *text*; *word* makes stand-ins, *disk* tells disks everybody has."""
+    """Return the redacted command line; *word* makes stand-ins, *disk* keeps common disks."""
     redacted = " ".join(_option(option, word, disk) for option in parse_cmdline(text))
     return redacted + "\n" * text.endswith("\n")
 
@@ -48,14 +48,14 @@ def _option(option: str, word: Callable[[str], str], disk: Callable[[str], str |
 
 
 def _is_module(name: str) -> bool:
-    found = _MODULE_OPTION.fullmatch(name)
-    if found is None:
+    match = _MODULE_OPTION.fullmatch(name)
+    if match is None:
         return False
-    return found["module"] in _MODULES and found["parameter"] in vocabulary.PARAMETERS
+    return match["module"] in _MODULES and match["parameter"] in vocabulary.PARAMETERS
 
 
 def _value(value: str, word: Callable[[str], str]) -> str:
-    """Keep numbers and the kernel's own words in a value, each part for itself."""
+    """Return a value in which only numbers and the kernel's own words are kept."""
     parts = re.split(r"([,:;@/])", value)
     return "".join(_part(part, word) if at % 2 == 0 else part for at, part in enumerate(parts))
 

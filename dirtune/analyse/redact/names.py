@@ -1,8 +1,7 @@
-"""Stand-ins for names: interfaces, disks, hosts, and every word that says whose machine it is.
+"""Stand-ins for names of interfaces, disks and hosts, and for every other private word.
 
 A name is kept where the kernel or systemd makes it from a number (eth0, enp16s0f1, sda1), because
-many machines have it. Every other name gets a stand-in, the same each time, and no two names get
-the same one.
+many machines have it. Every other name gets a stand-in of its own, which is always the same.
 """
 
 import re
@@ -45,7 +44,7 @@ NOBODYS = frozenset({"", "localhost", "(none)", "localhost.localdomain"})
 
 
 class Names:
-    """Stand-ins of one redaction."""
+    """The stand-ins of one redaction."""
 
     def __init__(
         self,
@@ -54,7 +53,7 @@ class Names:
         hosts: Iterable[str],
         kept: frozenset[str],
     ) -> None:
-        """Name *interfaces* and *hosts* first; the words in *kept* are everybody's."""
+        """Name *interfaces* and *hosts* first; words in *kept* never count as private names."""
         self._mac, self._kept = mac, kept
         self._hosts: dict[str, str] = {}
         self._words: dict[str, str] = {}
@@ -69,17 +68,17 @@ class Names:
                 if short not in kept and not short.isdecimal():
                     self._known[name] = stand_in
         for name in sorted({*interfaces} - {""}):
-            # A host that is called as its interface is: what a text names is the interface.
-            for each in (name, _base(name)):
-                self._known.pop(each.lower(), None)
-                stand_in = self.interface(each)
-                if stand_in != each or _base(each) in self._bases:
-                    self._known[each] = stand_in
+            # Where host and interface have one name, texts mean the interface.
+            for spelling in (name, _base(name)):
+                self._known.pop(spelling.lower(), None)
+                stand_in = self.interface(spelling)
+                if stand_in != spelling or _base(spelling) in self._bases:
+                    self._known[spelling] = stand_in
         lengths: dict[str, set[int]] = {}
         for name in self._known:
             lengths.setdefault(name[0].lower(), set()).add(len(name))
-        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
-        """How long the known names are that begin with a letter."""
+        self._lengths = {first: sorted(sizes, reverse=True) for first, sizes in lengths.items()}
+        """The lengths of the known names, by their first letter."""
         self.within = lru_cache(1 << 16)(self._within)
 
     def interface(self, name: str) -> str:
@@ -97,7 +96,7 @@ class Names:
         return self._bases[base] + name[len(base) :]
 
     def interface_kept(self, name: str) -> bool:
-        """Whether an interface of this name would keep it, for its form alone."""
+        """Whether the form of an interface's name alone makes it one that is kept."""
         short = len(name) == 1 and name.isalnum()
         return bool(_KEPT.fullmatch(name)) or short or name.isdecimal()
 
@@ -106,7 +105,7 @@ class Names:
         return self.common_disk(name) or self._new(self._disks, name, "disk")
 
     def common_disk(self, name: str) -> str | None:
-        """Return *name* if it is a disk's that many machines have."""
+        """Return *name* if many machines have a disk of this name, else None."""
         return name if _DISK.fullmatch(name) else None
 
     def word(self, word: str) -> str:
@@ -121,15 +120,15 @@ class Names:
         return text if name in NOBODYS else text.replace(name, self.word(name))
 
     def has(self, name: str) -> bool:
-        """Whether *name* is looked for within other words."""
+        """Whether *name* is also replaced within other words."""
         return bool(self._spelling(name))
 
     def hidden(self, token: str) -> str:
-        """Return *token* with a blank in place of every name that is looked for."""
+        """Return *token* with a blank in place of every name that is replaced within words."""
         return "".join(" " if name else part for part, name in self._parts(token))
 
     def around(self, token: str, other: Callable[[str], str]) -> str:
-        """Replace the names that are looked for in *token*, and with *other* what is between."""
+        """Return *token* with names replaced, and the text between them changed by *other*."""
         grouped = groupby(self._parts(token), key=itemgetter(1))
         return "".join(
             self._known[name] if name else other("".join(part for part, _ in parts))
@@ -137,15 +136,15 @@ class Names:
         )
 
     def text(self, text: str) -> str:
-        """Replace private interfaces' and hosts' names in text that is the kernel's otherwise."""
-        return _TOKEN.sub(lambda found: self.within(found[0]), text) if self._known else text
+        """Return a text of the kernel with the names of interfaces and hosts replaced."""
+        return _TOKEN.sub(lambda match: self.within(match[0]), text) if self._known else text
 
     def cut(self, name: str, most: int) -> str:
-        """Replace names in a thread's *name*, whose end may be cut off at *most* bytes."""
+        """Return a thread's *name*, which may be cut off at *most* bytes, with names replaced."""
         replaced = self.within(name)
         if replaced != name or len(name) < most:
             return replaced
-        for start in [0, *(found.end() for found in re.finditer(r"[^A-Za-z0-9]", name))]:
+        for start in [0, *(match.end() for match in re.finditer(r"[^A-Za-z0-9]", name))]:
             whole = [known for known in self._known if known.startswith(name[start:] or "\0")]
             if whole:
                 return (name[:start] + self._known[min(whole)])[:most]
@@ -155,7 +154,7 @@ class Names:
         return "".join(self._known[name] if name else part for part, name in self._parts(token))
 
     def _parts(self, token: str) -> Iterator[tuple[str, str]]:
-        """Yield the parts of *token*, with the name that each is known by, "" for none."""
+        """Yield the parts of *token*, each with the known name that it is, "" if it is none."""
         place = 0
         while place < len(token):
             end = self._known_end(token, place)
@@ -168,7 +167,7 @@ class Names:
         return names[name]
 
     def _known_end(self, token: str, start: int) -> int:
-        """Return where the longest known name that begins at *start* ends, 0 if none does."""
+        """Return the end of the longest known name that begins at *start*, 0 if none does."""
         if start and token[start - 1].isalnum():
             return 0
         for length in self._lengths.get(token[start].lower(), ()):
@@ -179,7 +178,7 @@ class Names:
         return 0
 
     def _spelling(self, name: str) -> str:
-        """Return *name* as it is known, "" if it is not: a host's is written in either case."""
+        """Return the known spelling of *name*, "" without one; case does not matter for hosts."""
         return next((known for known in (name, name.lower()) if known in self._known), "")
 
     def _new_interface(self, base: str) -> str:
@@ -194,9 +193,9 @@ class Names:
 
 
 def _base(name: str) -> str:
-    """Return the interface that a VLAN or an alias is of."""
-    found = _NUMBERS.fullmatch(name)
-    return found["base"] if found and found["base"] else name
+    """Return the interface below a VLAN or an alias."""
+    match = _NUMBERS.fullmatch(name)
+    return match["base"] if match and match["base"] else name
 
 
 def _host(name: str) -> str:

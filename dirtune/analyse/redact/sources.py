@@ -1,4 +1,8 @@
-"""The rule that redacts each source of a record."""
+"""The rule that redacts each source of a record.
+
+A rule keeps the text of a file only if the file is named here as safe: a new source is redacted
+word by word until somebody has looked at what the kernel writes there.
+"""
 
 import fnmatch
 import ipaddress
@@ -19,7 +23,7 @@ from dirtune.collect.settings_files import parse_shell_variables, parse_sysctl_c
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What rules replace with."""
+    """The stand-ins that rules use."""
 
     addresses: Addresses
     names: Names
@@ -29,7 +33,7 @@ class Tools:
 Rule = Callable[[Tools, str], str]
 
 COMMON = vocabulary.LOG | vocabulary.THREADS | NIC_DRIVERS
-"""Words that are no private name whatever bears them."""
+"""Words that are never private, whatever they name."""
 # A folder in the tree of devices: numbers, what buses make of them, short names of drivers.
 DEVICE = re.compile(
     r"|\.\.?|[a-zA-Z][a-zA-Z_-]{0,23}|[a-zA-Z_-]{0,12}\d{1,5}(?:[a-z]\d{1,3})?"
@@ -61,25 +65,28 @@ _OBJECT_KEYS = frozenset({"protocol", "forward", "scheduler", "state"})
 
 
 def rule(path: str) -> Rule | None:
-    """Return what is done to the text of *path*; None if nothing is known of it."""
+    """Return the rule for the text of *path*; None if the path itself may be private."""
     return next((rule for pattern, rule in _RULES if pattern.fullmatch(path)), None)
 
 
 def is_settings(path: str) -> bool:
-    """Whether an administrator names the file *path*, and its order among others counts."""
+    """Whether *path* is a file of settings whose name an administrator chose.
+
+    The order of such names is the order in which the files apply.
+    """
     return bool(_SETTINGS.fullmatch(path))
 
 
 def interfaces(path: str, text: str) -> Iterator[str]:
-    """Yield the interfaces that a text has and perhaps no path."""
+    """Yield the interfaces that a text names; no path of the record may have their names."""
     yield from _BY_MAC.findall(text)
     rows = text.splitlines()
     if path == "/proc/net/dev":
         yield from (row.rpartition(":")[0].strip() for row in rows[2:])
     elif path == "/proc/interrupts":
-        yield from (found["name"] for found in _QUEUE.finditer(text))
-    elif path.endswith("/comm") and (found := _NAPI.fullmatch(text)):
-        yield found[1]
+        yield from (match["name"] for match in _QUEUE.finditer(text))
+    elif path.endswith("/comm") and (match := _NAPI.fullmatch(text)):
+        yield match[1]
     elif path == commands.IP_ADDR:
         yield from (row.split()[1].partition("@")[0] for row in rows if len(row.split()) > 1)
 
@@ -128,8 +135,8 @@ def _comm(tools: Tools, text: str) -> str:
 
 
 def _process(tools: Tools, text: str) -> str:
-    found = _STAT.fullmatch(text)
-    return found[1] + tools.texts.thread(found[2]) + found[3] if found else ""
+    match = _STAT.fullmatch(text)
+    return match[1] + tools.texts.thread(match[2]) + match[3] if match else ""
 
 
 def _mounts(tools: Tools, text: str) -> str:
@@ -168,7 +175,7 @@ def _source(tools: Tools, source: str) -> str:
 
 
 def _file(tools: Tools, path: str) -> str:
-    """Return a path of files and folders, of which those of every machine are kept."""
+    """Return a path with stand-ins for the files and folders that not every machine has."""
     if path.startswith("/dev/") and path.count("/") == 2:
         return f"/dev/{tools.names.disk(path[5:])}"
     parts = path.split("/")
@@ -178,31 +185,31 @@ def _file(tools: Tools, path: str) -> str:
 def _swaps(tools: Tools, text: str) -> str:
     head, *rows = text.splitlines(keepends=True) or [""]
     return head + "".join(
-        re.sub(r"^\S+", lambda found: _source(tools, found[0]), row) for row in rows
+        re.sub(r"^\S+", lambda match: _source(tools, match[0]), row) for row in rows
     )
 
 
 def _ip_addr(tools: Tools, text: str) -> str:
-    def word(found: re.Match[str]) -> str:
-        bare = found[0].rstrip("\\")
+    def interface(name: str) -> str:
+        own, at, peer = name.partition("@")
+        peer = peer if re.fullmatch(r"if\d+|NONE|", peer) else tools.names.interface(peer)
+        return tools.names.interface(own) + at + peer
+
+    def word(match: re.Match[str]) -> str:
+        bare = match[0].rstrip("\\")
         replaced = tools.addresses.text(bare, tools.names.interface)
         known = bare.lower() in vocabulary.RULES or re.fullmatch(r"\d+(?:sec)?:?", bare)
-        if replaced != bare or known or _has_address(bare):
-            return replaced + found[0][len(bare) :]
-        name, at, peer = bare.partition("@")
-        peer = peer if re.fullmatch(r"if\d+|NONE|", peer) else tools.names.interface(peer)
-        return tools.names.interface(name) + at + peer + found[0][len(bare) :]
+        if replaced == bare and not known and not _has_address(bare):
+            replaced = interface(bare)
+        return replaced + match[0][len(bare) :]
 
     def row(text: str) -> str:
         number, name, *rest = re.split(r"(?<=\s)(?=\S)", text, maxsplit=2)
-        _, name_end = name.rstrip(), name[len(name.rstrip()) :]
-        first, at, peer = name.rstrip().partition("@")
-        peer = peer if re.fullmatch(r"if\d+|NONE|", peer) else tools.names.interface(peer)
-        named = tools.names.interface(first) + at + peer + name_end
-        return number + named + re.sub(r"\S+", word, "".join(rest))
+        bare = name.rstrip()
+        return number + interface(bare) + name[len(bare) :] + re.sub(r"\S+", word, "".join(rest))
 
     rows = text.splitlines(keepends=True)
-    return "".join(row(each) if len(each.split()) > 1 else "\n" for each in rows)
+    return "".join(row(text) if len(text.split()) > 1 else "\n" for text in rows)
 
 
 def _has_address(word: str) -> bool:
@@ -219,17 +226,17 @@ def _ip_vs(tools: Tools, text: str) -> str:
 
 
 def _routes(tools: Tools, text: str) -> str:
-    def row(found: re.Match[str]) -> str:
-        to, via = (tools.addresses.little(found[at]) for at in (3, 5))
-        return f"{tools.names.interface(found[1])}{found[2]}{to}{found[4]}{via}"
+    def row(match: re.Match[str]) -> str:
+        to, via = (tools.addresses.little(match[at]) for at in (3, 5))
+        return f"{tools.names.interface(match[1])}{match[2]}{to}{match[4]}{via}"
 
     return _ROUTE.sub(row, text)
 
 
 def _inet6(tools: Tools, text: str) -> str:
-    def row(found: re.Match[str]) -> str:
-        address = tools.addresses.v6(int(found[1], 16))
-        return f"{address:032x}{found[2]}{tools.names.interface(found[3])}"
+    def row(match: re.Match[str]) -> str:
+        address = tools.addresses.v6(int(match[1], 16))
+        return f"{address:032x}{match[2]}{tools.names.interface(match[3])}"
 
     return _INET6.sub(row, text)
 
@@ -253,11 +260,11 @@ def _net_dev(tools: Tools, text: str) -> str:
 
 
 def _bonds(tools: Tools, text: str) -> str:
-    return re.sub(r"\S+", lambda found: tools.names.interface(found[0]), text)
+    return re.sub(r"\S+", lambda match: tools.names.interface(match[0]), text)
 
 
 def _qdiscs(tools: Tools, text: str) -> str:
-    return _DEV.sub(lambda found: tools.names.interface(found[0]), text)
+    return _DEV.sub(lambda match: tools.names.interface(match[0]), text)
 
 
 def _rules(tools: Tools, text: str) -> str:
@@ -269,11 +276,11 @@ def _log(tools: Tools, text: str) -> str:
 
 
 def _value(tools: Tools, text: str) -> str:
-    """Return a parameter or a setting: numbers and the kernel's words stay."""
+    """Return a parameter or a setting, in which numbers and the kernel's words are kept."""
 
-    def word(found: re.Match[str]) -> str:
-        plain = _PLAIN_VALUE.fullmatch(found[0]) or found[0].lower() in vocabulary.VALUES
-        return found[0] if plain else tools.names.word(found[0])
+    def word(match: re.Match[str]) -> str:
+        plain = _PLAIN_VALUE.fullmatch(match[0]) or match[0].lower() in vocabulary.VALUES
+        return match[0] if plain else tools.names.word(match[0])
 
     return re.sub(r"[^\s,:;()]+", word, text)
 
@@ -311,9 +318,9 @@ def _irqbalance(tools: Tools, text: str) -> str:
 
 
 def _profile(tools: Tools, text: str) -> str:
-    def word(found: re.Match[str]) -> str:
-        known = found[0].lower() in vocabulary.PROFILES or found[0].isdecimal()
-        return found[0] if known else tools.names.word(found[0])
+    def word(match: re.Match[str]) -> str:
+        known = match[0].lower() in vocabulary.PROFILES or match[0].isdecimal()
+        return match[0] if known else tools.names.word(match[0])
 
     return re.sub(r"[^\s-]+", word, text)
 
@@ -331,9 +338,9 @@ def _ipvs(tools: Tools, text: str) -> str:
 
 def _object(tools: Tools, value: object, key: str = "") -> object:
     if isinstance(value, dict):
-        return {name: _object(tools, each, name) for name, each in value.items()}
+        return {name: _object(tools, below, name) for name, below in value.items()}
     if isinstance(value, list):
-        return [_object(tools, each) for each in value]
+        return [_object(tools, below) for below in value]
     if not isinstance(value, str):
         return value
     if key == "interface":
@@ -351,14 +358,14 @@ def _decoded(text: str) -> object:
 
 
 def _pattern(shell: str) -> re.Pattern[str]:
-    """Return what matches the paths of a shell pattern, whose * leads into no folder."""
+    """Return the expression for the paths of a shell pattern, whose * matches no slash."""
     return re.compile(fnmatch.translate(shell).replace(".*", "[^/]*"))
 
 
 _SETTINGS = re.compile(
     r"(?:/etc|/run|/usr/local/lib|/usr/lib)/(?:sysctl\.d|modules-load\.d)/[^/]+\.conf"
 )
-_JUDGED = re.compile("|".join(_pattern(each).pattern for each in sysctls.SOURCES))
+_JUDGED = re.compile("|".join(_pattern(source).pattern for source in sysctls.SOURCES))
 _TEXTS: Mapping[str, Rule] = {
     r"/proc/sys/kernel/hostname": _hostname,
     r"/proc/sys/kernel/(?:osrelease|version)": _named,
@@ -388,11 +395,29 @@ _TEXTS: Mapping[str, Rule] = {
     re.escape(commands.DMESG): _log,
     re.escape(commands.QDISC): _qdiscs,
     r"/cmd/(?:nft|iptables|arptables|ip-rule)": _rules,
-    # What the kernel writes there are numbers, and words that it has.
+    # The kernel writes only numbers and words of its own into these files.
     r"/proc/(?:stat|softirqs|meminfo|modules|self/limits)": _kept,
     r"/proc/net/(?:ip_vs_stats\w*|snmp|netstat|sockstat|packet|softnet_stat|stat/\w+)": _kept,
-    r"/proc/irq/\d+/\w+|/proc/sys/(?:fs|net|vm)/.+|/sys/kernel/irq/\d+/\w+": _kept,
-    r"/sys/(?:devices/system|bus)/.+|/sys/class/(?:net|block|input)/.+": _kept,
+    r"/proc/irq/\d+/(?:smp_affinity|effective_affinity)(?:_list)?|/proc/irq/\d+/spurious": _kept,
+    r"/proc/sys/(?:fs/(?:file-max|nr_open)|vm/min_free_kbytes)": _kept,
+    r"/proc/sys/net/(?:bridge/bridge-nf-call|netfilter/nf_conntrack|ipv4/vs/)[\w-]*": _kept,
+    r"/proc/sys/net/core/(?:default_qdisc|dev_weight|flow_limit_cpu_bitmap|somaxconn)": _kept,
+    r"/proc/sys/net/core/(?:netdev|rps)_\w+": _kept,
+    r"/proc/sys/net/ipv[46]/conf/[^/]+/(?:\w*forwarding|rp_filter|arp_\w+|\w+_redirects)": _kept,
+    r"/proc/sys/net/ipv4/(?:ip_(?:early_demux|forward|local_\w+)|tcp_(?:max|tw)_\w+)": _kept,
+    r"/proc/sys/net/ipv4/tcp_(?:syncookies|timestamps)": _kept,
+    r"/proc/sys/net/ipv[46]/neigh/default/gc_thresh\d": _kept,
+    r"/sys/class/net/[^/]+/(?:operstate|carrier_changes|speed|duplex|mtu|type|flags)": _kept,
+    r"/sys/class/net/[^/]+/(?:ifindex|threaded|gro_flush_timeout|napi_defer_hard_irqs)": _kept,
+    r"/sys/class/net/[^/]+/(?:statistics/\w+|queues/[rt]x-\d+/(?:rps|xps)_\w+)": _kept,
+    r"/sys/class/block/[^/]+/dev": _kept,
+    r"/sys/bus/pci/devices/[^/]+/(?:class|irq|numa_node|local_cpulist|msi_bus)": _kept,
+    r"/sys/bus/pci/devices/[^/]+/(?:(?:current|max)_link_(?:speed|width)|msi_irqs/\d+)": _kept,
+    r"/sys/devices/system/(?:cpu|node|clocksource)/.+": _kept,
+    r"/sys/kernel/irq/\d+/(?:chip_name|hwirq|name|per_cpu_count|type|wakeup)": _kept,
+    # Whatever else is read there has addresses, serial numbers or words of an administrator.
+    r"/proc/(?:irq/\d+|sys/(?:fs|net|vm))/.+|/sys/(?:kernel/irq|bus)/.+": _log,
+    r"/sys/class/(?:net|block|input)/.+|/sys/devices/system/.+": _log,
 }
 _RULES = tuple((re.compile(pattern), rule) for pattern, rule in _TEXTS.items())
 rule = lru_cache(1 << 12)(rule)

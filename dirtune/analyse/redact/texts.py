@@ -1,7 +1,7 @@
-"""Texts whose words are not known beforehand: rules of packet filters, the kernel's log, threads.
+"""Redaction of texts whose words vary: rules of packet filters, the kernel's log, threads.
 
 A word stays if it is in the vocabulary, a small number or a name that many machines have. All
-other words get stand-ins, an address or an interface's name its own.
+other words get stand-ins.
 """
 
 import re
@@ -45,25 +45,25 @@ _MOST_PARTS = 4  # numbers in a row that are no address: a version
 
 
 class Texts:
-    """Replaces what is private in such texts."""
+    """The redaction of such texts."""
 
     def __init__(self, addresses: Addresses, names: Names, drivers: Collection[str]) -> None:
-        """Words of *drivers* are kept: modules and drivers of this machine."""
+        """Keep the names of *drivers*, the modules and drivers of this machine, in logs."""
         self._addresses, self._names = addresses, names
         self._log_words = vocabulary.LOG | vocabulary.THREADS | {d.lower() for d in drivers}
         self._rule = lru_cache(1 << 16)(self._judge_rule)
         self._logged = lru_cache(1 << 16)(self._judge_logged)
 
     def rules(self, text: str) -> str:
-        """Return a listing of nft, iptables-save, arptables-save or `ip rule`."""
+        """Return a redacted listing of nft, iptables-save, arptables-save or `ip rule`."""
         return "".join(map(self._rules_row, text.splitlines(keepends=True)))
 
     def log(self, text: str) -> str:
-        """Return the kernel's log."""
+        """Return a redacted text of any words, such as the kernel's log."""
         return "".join(map(self._log_row, text.splitlines(keepends=True)))
 
     def thread(self, name: str) -> str:
-        """Return the name of a program or of a kernel's thread."""
+        """Return the redacted name of a program or a kernel thread."""
         if name in vocabulary.COMMON_PROGRAMS:
             return name
         if name.startswith(("irq/", "napi/")):
@@ -72,23 +72,23 @@ class Texts:
         return program + self._names.around(name[len(program) :], self._thread_part)
 
     def interface(self, name: str) -> str:
-        """Return an interface's name, which may end in a wildcard."""
+        """Return the redacted name of an interface; it may end in a wildcard."""
         bare = name.rstrip("*+")
         return (self._names.interface(bare) if bare else "") + name[len(bare) :]
 
     def _rules_row(self, row: str) -> str:
         before, used, end = "", False, 0
 
-        def replaced(found: re.Match[str]) -> str:
+        def replaced(match: re.Match[str]) -> str:
             nonlocal before, used, end
-            word, quoted = found[0].strip('"'), found[0].startswith('"')
+            word, quoted = match[0].strip('"'), match[0].startswith('"')
             bare = "" if quoted else word.lstrip("-").lower()
             # A keyword stands before one word, or a list of them.
-            before = "" if used and "," not in row[end : found.start()] else before
-            end = found.end()
+            before = "" if used and "," not in row[end : match.start()] else before
+            end = match.end()
             if bare in _KEYWORDS and (before not in vocabulary.BEFORE_OWN or word[0] == "-"):
                 before, used = bare, False
-                return found[0]
+                return match[0]
             result, used = self._own(word, before, quoted=quoted), True
             return f'"{result}"' if quoted else result
 
@@ -107,7 +107,7 @@ class Texts:
         booted = _BOOTED.search(row)
         if booted:
             options = boot.options(booted[2], self._names.word, self._names.common_disk)
-            start = _LOG_WORD.sub(lambda found: self._logged(found[0]), row[: booted.start()])
+            start = _LOG_WORD.sub(lambda match: self._logged(match[0]), row[: booted.start()])
             return f"{start}{booted[1]}{options}" + row[booted.end() :]
         own: list[str] = []
 
@@ -115,10 +115,10 @@ class Texts:
             own.append(self._names.word(word))
             return f"{start}{_MARK}{len(own) - 1}{_MARK}"
 
-        row = _DUMP.sub(lambda found: kept_for_later("", found[0]), row.replace(_MARK, "?"))
-        row = _SECRET.sub(lambda found: kept_for_later(found[1] + found[2], found[3]), row)
-        row = _LOG_WORD.sub(lambda found: self._logged(found[0]), row)
-        return _MARKED.sub(lambda found: own[int(found[1])], row)
+        row = _DUMP.sub(lambda match: kept_for_later("", match[0]), row.replace(_MARK, "?"))
+        row = _SECRET.sub(lambda match: kept_for_later(match[1] + match[2], match[3]), row)
+        row = _LOG_WORD.sub(lambda match: self._logged(match[0]), row)
+        return _MARKED.sub(lambda match: own[int(match[1])], row)
 
     def _judge_rule(self, word: str) -> str:
         chain = _CHAINS.fullmatch(word)
@@ -134,7 +134,7 @@ class Texts:
         return self._judge(word, self._log_words, _LOG_NUMBER)
 
     def _judge(self, word: str, known: frozenset[str], number: re.Pattern[str]) -> str:
-        """Return *word* or its stand-in."""
+        """Return *word* if its parts are *known* words, numbers or common names, else another."""
         core = word.strip(string.punctuation)
         if core and self._names.has(core):
             return word.replace(core, self._names.within(core), 1)
@@ -152,8 +152,8 @@ class Texts:
             return self._names.within(self._addresses.text(word, self.interface))
         return f"{start}{self._names.word(core)}{end}"
 
-    def _hidden(self, found: re.Match[str]) -> str:
-        return found[0] if self._addresses.in_run(found[0].partition("%")[0]) is None else "\0"
+    def _hidden(self, match: re.Match[str]) -> str:
+        return match[0] if self._addresses.in_run(match[0].partition("%")[0]) is None else "\0"
 
     def _plain(self, piece: str, known: frozenset[str], number: re.Pattern[str]) -> bool:
         lower = piece.lower()
@@ -167,16 +167,16 @@ class Texts:
         )
 
     def _thread_part(self, text: str) -> str:
-        """Return a part of a thread's name; servers' threads are named by an address."""
+        """Return a redacted part of a thread's name; servers name threads by an address."""
         parts = []
         place = 0
-        for found in RUN.finditer(text):
-            address = self._addresses.in_run(found[0])
+        for match in RUN.finditer(text):
+            address = self._addresses.in_run(match[0])
             if address is not None:
-                parts += [_PIECE.sub(self._thread_piece, text[place : found.start()]), address]
-                place = found.end()
+                parts += [_PIECE.sub(self._thread_piece, text[place : match.start()]), address]
+                place = match.end()
         return "".join((*parts, _PIECE.sub(self._thread_piece, text[place:])))
 
-    def _thread_piece(self, found: re.Match[str]) -> str:
-        plain = self._plain(found[0], self._log_words, _LOG_NUMBER)
-        return found[0] if plain else self._names.word(found[0])
+    def _thread_piece(self, match: re.Match[str]) -> str:
+        plain = self._plain(match[0], self._log_words, _LOG_NUMBER)
+        return match[0] if plain else self._names.word(match[0])

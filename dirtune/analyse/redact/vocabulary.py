@@ -1,7 +1,7 @@
-"""Words that many machines' texts have, and that therefore say nothing of one machine.
+"""Words that the texts of many machines have, and that therefore identify no machine.
 
-What a text holds beside these, numbers and addresses is replaced: a word that is missing here
-costs a reader some understanding, a word too many could cost a site its secret.
+Redaction replaces every word that is not here. A word that is missing here costs a reader some
+understanding; a word too many could cost a site its secret.
 """
 
 # nft(8), iptables(8), iptables-extensions(8), arptables(8), ip-rule(8), ip-address(8).

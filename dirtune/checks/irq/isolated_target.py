@@ -33,11 +33,11 @@ def isolated_target(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     - Documentation/admin-guide/kernel-parameters.txt, `isolcpus=`, `nohz_full=`, `irqaffinity=`
     """
     apart = {*cpus.isolated, *cpus.nohz_full}
-    found: dict[str, list[Vector]] = {}
+    disturbing: dict[str, list[Vector]] = {}
     for vector in active(nic_vectors(snapshot)):
         if _on(vector, apart) and not (vector.managed and _meant(snapshot)):
-            found.setdefault(vector.interface, []).append(vector)
-    for name, vectors in found.items():
+            disturbing.setdefault(vector.interface, []).append(vector)
+    for name, vectors in disturbing.items():
         yield _finding(snapshot, name, vectors, apart)
 
 
