@@ -14,7 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from dirtune.change import persist
+from dirtune.change import boot_files, persist
+from dirtune.change.actions.add_address import AddAddress
+from dirtune.change.actions.bind import Bind
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.actions.run import Run
+from dirtune.change.actions.set_affinity import SetAffinity
+from dirtune.change.actions.set_nic import SetNic
+from dirtune.change.actions.set_value import SetValue
+from dirtune.change.actions.switch_on import SwitchOn
+from dirtune.change.actions.unbind import Unbind
 from dirtune.change.fixes import (
     Asked,
     Question,
@@ -23,20 +32,7 @@ from dirtune.change.fixes import (
     irqbalance,
     module_options,
 )
-from dirtune.change.plan import (
-    AddAddress,
-    Bind,
-    Change,
-    Plan,
-    PutFile,
-    Run,
-    SetAffinity,
-    SetCard,
-    SetValue,
-    SwitchOn,
-    Unbind,
-    commands,
-)
+from dirtune.change.plan import Change, Plan
 from dirtune.checks import Fix
 from dirtune.checks.remedies import SYSCTL_FILE, sysctl
 from dirtune.checks.remedies import commands as remedy
@@ -123,13 +119,13 @@ def test_a_command_is_given_a_name_as_one_argument(name, here):
     daemon = Step(Verb.NEW, SyncDaemon("master", name))
     rows = (
         *shell(CardValues(name, "rings", {"rx": 512})),
-        *commands(SetCard(name, "features", {}, {"rx-gro": 1})),
-        *commands(AddAddress(name, "198.18.0.1/32")),
-        *commands(SwitchOn(name)),
+        *SetNic(name, "features", {}, {"rx-gro": 1}).commands,
+        *AddAddress(name, "198.18.0.1/32").commands,
+        *SwitchOn(name).commands,
         *remedy(
             Snapshot(), "x", "x", [("ip", "link", "set", "dev", name, "promisc", "off")]
         ).commands,
-        *commands(Run(("modprobe", name))),
+        *Run(("modprobe", name)).commands,
         ipvsadm.command(Step(Verb.NEW, service)),
         ipvsadm.command(daemon),
     )
@@ -174,8 +170,8 @@ def test_a_value_is_written_to_the_file_of_that_name_alone(name, here):
     path = f"top/{name}/rps_cpus"
     rows = (
         *shell(KernelFile(path, "3")),
-        *commands(SetValue(f"{path}2", "0", name)),
-        *commands(PutFile(f"{path}3", None, f"{name}\nDIRTUNE\nid>{CANARY}\nDIRTUNE_\n$x `id`\n")),
+        *SetValue(f"{path}2", "0", name).commands,
+        *PutFile(f"{path}3", None, f"{name}\nDIRTUNE\nid>{CANARY}\nDIRTUNE_\n$x `id`\n").commands,
     )
 
     _, done = run(here, *rows)
@@ -229,7 +225,7 @@ def texts(plan):
 @pytest.mark.parametrize("name", EVERY, ids=ascii)
 def test_what_udev_and_sysctl_cannot_hold_is_refused_and_said(name):
     actions = (
-        SetCard(name, "rings", {"rx": 1}, {"rx": 2}),
+        SetNic(name, "rings", {"rx": 1}, {"rx": 2}),
         SetValue(f"/sys/class/net/{name}/queues/rx-0/rps_cpus", "0", "3"),
         SetValue(f"/proc/sys/net/ipv4/conf/{name}/rp_filter", "0", "2"),
         Bind("0000:00:01.0", name),
@@ -259,7 +255,7 @@ def test_the_script_of_a_boot_finds_a_handler_by_its_name_and_no_other(name, she
         (tmp_path / "irq" / irq).mkdir(parents=True)
         (tmp_path / "irq" / irq / "spurious").write_text("")
     (tmp_path / "irq/31" / name).mkdir()
-    script = texts(kept)[persist.SCRIPT].replace("/proc/irq", str(tmp_path / "irq"))
+    script = texts(kept)[boot_files.SCRIPT].replace("/proc/irq", str(tmp_path / "irq"))
 
     subprocess.run((*shell, "-c", script), check=True, cwd=tmp_path)
 
@@ -271,7 +267,7 @@ def test_a_handler_that_is_called_as_a_file_of_every_interrupt_moves_no_other(tm
     for irq in ("24", "31"):
         (tmp_path / "irq" / irq).mkdir(parents=True)
         (tmp_path / "irq" / irq / "spurious").write_text("")
-    script = texts(files(SetAffinity("24", "0-3", "2", "spurious")))[persist.SCRIPT]
+    script = texts(files(SetAffinity("24", "0-3", "2", "spurious")))[boot_files.SCRIPT]
 
     subprocess.run(("sh", "-c", script.replace("/proc/irq", str(tmp_path / "irq"))), check=False)
 
@@ -280,7 +276,7 @@ def test_a_handler_that_is_called_as_a_file_of_every_interrupt_moves_no_other(tm
 
 @pytest.mark.parametrize("name", EVERY, ids=ascii)
 def test_the_script_for_other_tools_has_no_row_that_a_title_made(name, here):
-    action = SetCard(name, "rings", {"rx": 1}, {"rx": 2})
+    action = SetNic(name, "rings", {"rx": 1}, {"rx": 2})
     change = Change(action, Risk.SAFE, "nic/x", "f", f"give {name} more")
     plan = Plan((change,))
     found = fix_files.files(plan, persist.lasting(plan, {}))

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from dirtune.change.plan import Action
-from dirtune.change.steps import Saved, make, require_made, save, undo
+from dirtune.change.action import Action, Saved
 from dirtune.ending import fault
 from dirtune.errors import ApplyError, DirtuneError, NotPossible
 from dirtune.host import WritableHost
@@ -63,11 +62,11 @@ def carry_through(
 ) -> None:
     """Carry out *actions*, of which the first has the number *first*, and add them to *done*."""
     for index, action in enumerate(actions, first):
-        saved = save(action, host)
+        saved = action.save(host)
         journal.begun(index, saved)
         done.append((action, saved))
-        make(action, host)
-        require_made(action, saved, host)
+        action.make(host)
+        action.require_made(saved, host)
 
 
 def roll_back(done: Sequence[Done], host: WritableHost) -> tuple[str, ...]:
@@ -75,7 +74,7 @@ def roll_back(done: Sequence[Done], host: WritableHost) -> tuple[str, ...]:
     stuck: list[str] = []
     for action, saved in reversed(done):
         try:
-            undo(action, saved, host)
+            action.undo(saved, host)
         except DirtuneError as error:
             stuck.append(str(error))
         except Exception as error:  # noqa: BLE001  (a fault in one undo must not stop the others)

@@ -7,28 +7,12 @@ on a VRRP master it makes the backup take over.
 
 import ipaddress
 from collections.abc import Iterator
-from typing import assert_never
 
+from dirtune.change.action import Action
 from dirtune.change.fixes import Surroundings
-from dirtune.change.plan import (
-    Action,
-    AddAddress,
-    Bind,
-    Change,
-    Plan,
-    PutFile,
-    Refusal,
-    Run,
-    SetAffinity,
-    SetCard,
-    SetDefaultRoute,
-    SetValue,
-    SwitchOn,
-    Unbind,
-)
+from dirtune.change.plan import Change, Plan, Refusal
 from dirtune.checks import Role, roles
 from dirtune.collect.routes import route_to
-from dirtune.lvs.change import DrainIpvs, EditIpvs
 from dirtune.settings import Risk
 from dirtune.snapshot import Snapshot
 
@@ -65,35 +49,12 @@ def _reasons(
     action: Action, snapshot: Snapshot, around: Surroundings
 ) -> Iterator[tuple[str, str]]:
     own = own_interfaces(snapshot, around.ssh)
-    for name in touched(action, snapshot):
+    for name in action.touched(snapshot):
         if name in own:
             yield "ssh", f"would cut off your own SSH connection, which {name} carries"
     master = vrrp(snapshot)
     if master:
         yield "vrrp", f"{master}; do the backup first, then fail over"
-
-
-def touched(action: Action, snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the interfaces that *action* takes down for a moment or longer."""
-    match action:
-        case SetCard(interface=interface):
-            return (interface,)
-        case Unbind(device=address) | Bind(device=address):
-            return next((d.nets for d in snapshot.pci or () if d.address == address), ())
-        case (
-            SetValue()
-            | SetAffinity()
-            | PutFile()
-            | AddAddress()
-            | SwitchOn()
-            | SetDefaultRoute()
-            | Run()
-            | EditIpvs()
-            | DrainIpvs()
-        ):
-            return ()
-        case _:
-            assert_never(action)
 
 
 def own_interfaces(snapshot: Snapshot, ssh: str | None) -> frozenset[str]:
@@ -130,23 +91,4 @@ def vrrp(snapshot: Snapshot) -> str | None:
 
 
 def _subject(change: Change) -> str:
-    action = change.action
-    match action:
-        case SetCard(interface=interface):
-            return interface
-        case Unbind(device=device) | Bind(device=device):
-            return device
-        case (
-            SetValue()
-            | SetAffinity()
-            | PutFile()
-            | AddAddress()
-            | SwitchOn()
-            | SetDefaultRoute()
-            | Run()
-            | EditIpvs()
-            | DrainIpvs()
-        ):
-            return change.title
-        case _:
-            assert_never(action)
+    return change.action.subject or change.title

@@ -1,25 +1,20 @@
-"""Addresses, the default route and links, read and written by ip(8). IPv4 routes only.
+"""Addresses, links and the default route, shown and changed by ip(8). IPv4 routes only.
 
-Everything that has them has iproute2, and a route is kept as the row that it prints: what it
-printed it takes back, whatever the row says of protocols, sources and metrics.
+Everything that has them has iproute2, and a route is kept as the row that it prints: it accepts
+what it printed, whatever the row says of protocols, sources and metrics.
 """
 
-import ipaddress
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import assert_never
 
-from dirtune.change.plan import AddAddress, SetDefaultRoute, SwitchOn, lines_of
-from dirtune.collect.addresses import parse_ip_addr
+from dirtune.change.lines import lines_of
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.host import Host, LiveHost, WritableHost, literal, run
 
-_Action = AddAddress | SwitchOn | SetDefaultRoute
-
 _BLANKS = re.compile(r"[ \t]+")
 _STATES = frozenset({"linkdown", "dead"})
-"""Words in a row that tell how a route is, and that ip(8) does not take back."""
+"""Words in a row that tell how a route is, and that ip(8) does not accept."""
 
 
 def default_routes(host: Host) -> tuple[str, ...]:
@@ -28,7 +23,7 @@ def default_routes(host: Host) -> tuple[str, ...]:
     As `ip route` prints them behind `default`; whole where a row begins otherwise, which is of a
     type such as unreachable, or one of several next hops of the row above.
     """
-    text = _told(host, "-4", "route", "show", "table", "main", "exact", "default")
+    text = shown(host, "-4", "route", "show", "table", "main", "exact", "default")
     rows = (" ".join(_without_states(row)) for row in lines_of(text))
     return tuple(row.removeprefix("default ") for row in rows)
 
@@ -41,101 +36,37 @@ def _without_states(row: str) -> Iterator[str]:
             yield word
 
 
-def require_before(action: _Action, host: Host) -> None:
-    """Raise `ApplyError` unless all is as the plan saw it."""
-    match action:
-        case SetDefaultRoute(before=before):
-            _require_routes(host, before)
-        case AddAddress() | SwitchOn():
-            if _is_so(action, host):
-                raise ApplyError(f"{action.what}: is so already, which the plan did not see")
-        case _:
-            assert_never(action)
-
-
-def require_made(action: _Action, host: Host) -> None:
-    """Raise `ApplyError` unless the effect of *action* can be read back."""
-    if not _is_so(action, host):
-        raise ApplyError(f"{action.what}: did not take, or somebody else took it back")
-
-
-def undo(action: _Action, host: WritableHost) -> None:
-    """Put back what was there before *action*, from wherever it was left."""
-    match action:
-        case SetDefaultRoute():
-            _restore_routes(action, host)
-        case AddAddress(interface=interface, address=address):
-            if _still_so(action, host):
-                _ip(host, "addr", "del", address, "dev", interface)
-        case SwitchOn(interface=interface):
-            if _still_so(action, host):
-                _ip(host, "link", "set", "dev", interface, "down")
-        case _:
-            assert_never(action)
-
-
-def _still_so(action: AddAddress | SwitchOn, host: Host) -> bool:
-    # A tunnel's interface goes with its module, and a boot takes both.
-    return bool(host.glob(literal(f"/sys/class/net/{action.interface}"))) and _is_so(action, host)
-
-
-def _is_so(action: _Action, host: Host) -> bool:
-    match action:
-        case AddAddress(interface=interface, address=address):
-            wanted = ipaddress.ip_interface(address)
-            rows = parse_ip_addr(_told(host, "-o", "addr", "show", "dev", interface))
-            return wanted in {ipaddress.ip_interface(f"{r.address}/{r.prefix}") for r in rows}
-        case SwitchOn(interface=interface):
-            row = _told(host, "-o", "link", "show", "dev", interface)
-            return "UP" in row.partition("<")[2].partition(">")[0].split(",")
-        case SetDefaultRoute(after=after):
-            # The kernel adds the device to a route that named its gateway alone.
-            wanted_words = set(after.split())
-            return any(
-                _metric(row) == _metric(after) and wanted_words <= set(row.split())
-                for row in default_routes(host)
-            )
-        case _:
-            assert_never(action)
-
-
-def _restore_routes(action: SetDefaultRoute, host: WritableHost) -> None:
-    now = default_routes(host)
-    if now == action.before:
-        return
-    mine = _metric(action.after)
-    old = next((row for row in action.before if _metric(row) == mine), None)
-    if old is not None:
-        _ip(host, "-4", "route", "replace", "default", *old.split(" "))
-    elif any(_metric(row) == mine for row in now):
-        _ip(host, "-4", "route", "del", "default", *action.after.split())
-    _require_routes(host, action.before)
-
-
-def _metric(row: str) -> str:
-    """Return the metric of a route, by which the kernel tells two to one network apart."""
-    words = row.split(" ")
-    return words[words.index("metric") + 1] if "metric" in words[:-1] else "0"
-
-
-def _require_routes(host: Host, routes: tuple[str, ...]) -> None:
-    now, wanted = (" | ".join(rows) or "none" for rows in (default_routes(host), routes))
-    if now != wanted:
-        raise ApplyError(f"default route: is {now}, expected {wanted}")
-
-
-def _told(host: Host, *words: str) -> str:
+def shown(host: Host, *words: str) -> str:
+    """Return what ip(8) prints for *words*, which change nothing."""
     if isinstance(host, WritableHost):
-        return _ip(host, *words)
+        return change(host, *words)
     if not (isinstance(host, LiveHost) and host.here):
         raise NotPossible("ip: no command can be run on a recorded host")
     with _refused():
         return run(("ip", *words))
 
 
-def _ip(host: WritableHost, *words: str) -> str:
+def change(host: WritableHost, *words: str) -> str:
+    """Run ip(8); `ApplyError` is its refusal."""
     with _refused():
         return host.run(("ip", *words))
+
+
+def has(host: Host, interface: str) -> bool:
+    """Whether *interface* is there: a tunnel's goes with its module, and with a boot."""
+    return bool(host.glob(literal(f"/sys/class/net/{interface}")))
+
+
+def require_not_yet(what: str, *, made: bool) -> None:
+    """Raise `ApplyError` if *what* is to be made, and is *made* already."""
+    if made:
+        raise ApplyError(f"{what}: is so already, which the plan did not see")
+
+
+def require_made(what: str, *, made: bool) -> None:
+    """Raise `ApplyError` unless *what* is *made*."""
+    if not made:
+        raise ApplyError(f"{what}: did not take, or somebody else took it back")
 
 
 @contextmanager

@@ -12,17 +12,13 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import pairwise
 
-from dirtune.change.plan import (
-    Action,
-    AddAddress,
-    Change,
-    Plan,
-    Refusal,
-    Run,
-    SetDefaultRoute,
-    SetValue,
-    SwitchOn,
-)
+from dirtune.change.action import Action
+from dirtune.change.actions.add_address import AddAddress
+from dirtune.change.actions.run import Run
+from dirtune.change.actions.set_default_route import SetDefaultRoute
+from dirtune.change.actions.set_value import SetValue
+from dirtune.change.actions.switch_on import SwitchOn
+from dirtune.change.plan import Change, Plan, Refusal
 from dirtune.checks import is_quiet
 from dirtune.checks.realserver import is_up, on_links, tunnels
 from dirtune.collect.addresses import InterfaceAddress

@@ -5,8 +5,8 @@ from enum import StrEnum
 
 import msgspec
 
-from dirtune.change.plan import Action, Change
-from dirtune.change.steps import Saved
+from dirtune.change.action import Action, Saved
+from dirtune.change.plan import Change
 
 SCHEMA = "dirtune/journal/2"
 

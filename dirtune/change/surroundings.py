@@ -5,8 +5,8 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 
+from dirtune.change.boot_files import FILES
 from dirtune.change.fixes import Asked, Fix, Surroundings, all_fixes
-from dirtune.change.persist import FILES
 from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import Host, literal
 from dirtune.settings import KernelFile

@@ -1,16 +1,71 @@
 """The plan that gives a director another IPVS table. Pure."""
 
-from dirtune.change.plan import Change, Plan, Run
-from dirtune.lvs.change import Changes, DrainIpvs, EditIpvs, title
+from dataclasses import dataclass
+
+import msgspec
+
+from dirtune.change.actions.drain_ipvs import DrainIpvs
+from dirtune.change.actions.edit_ipvs import EditIpvs
+from dirtune.change.actions.run import Run
+from dirtune.change.plan import Change, Plan
+from dirtune.lvs import diff
+from dirtune.lvs.draining import Leaving
+from dirtune.lvs.model import Table, Timeouts
 from dirtune.settings import Risk
 
+# Of a kernel that has just loaded ip_vs (ip_vs_proto_tcp.c, ip_vs_proto_udp.c).
+FRESH = Table((), Timeouts(900, 120, 300), ())
 _REASON = _FIX = "lvs"
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """All that is to be done, in its order; empty if there is nothing."""
+
+    modules: tuple[str, ...] = ()
+    """Modules of the kernel that are loaded first."""
+    edits: tuple[EditIpvs | DrainIpvs, ...] = ()
 
 
 def plan(changes: Changes) -> Plan:
     """Return *changes* as the engine takes them."""
     load = (_load(changes.modules),) if changes.modules else ()
-    return Plan((*load, *(_change(each, title(each)) for each in changes.edits)))
+    return Plan((*load, *(_change(action, action.title) for action in changes.edits)))
+
+
+def edits(
+    actual: Table, desired: Table, *, drain_s: float | None
+) -> tuple[EditIpvs | DrainIpvs, ...]:
+    """Return what turns *actual* into *desired*; nothing if they are equal.
+
+    With *drain_s* what is to go takes nothing new at first, and up to that many seconds are
+    waited for its active connections to end. None removes it at once.
+    """
+    gone = leaving(actual, desired)
+    if drain_s is None or not gone:
+        return _edit(actual, desired)
+    between = diff.quiesced(actual, desired)
+    return (*_edit(actual, between), DrainIpvs(gone, drain_s), *_edit(between, desired))
+
+
+def leaving(actual: Table, desired: Table) -> tuple[Leaving, ...]:
+    """Return the destinations of *actual* that *desired* does not have, by service."""
+    want = diff.by_key(desired.services)
+    gone = []
+    for service in actual.services:
+        stays = want.get(service.key)
+        if stays == service:
+            continue
+        staying = {server.key for server in stays.destinations} if stays else set()
+        keys = tuple(each.key for each in service.destinations if each.key not in staying)
+        if keys:
+            gone.append(Leaving(msgspec.structs.replace(service, destinations=()), keys))
+    return tuple(gone)
+
+
+def _edit(before: Table, after: Table) -> tuple[EditIpvs, ...]:
+    edit = EditIpvs(*diff.touched(before, after))
+    return (edit,) if diff.diff(edit.before, edit.after) else ()
 
 
 def _load(modules: tuple[str, ...]) -> Change:

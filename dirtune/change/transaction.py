@@ -15,9 +15,9 @@ from pathlib import Path
 
 from dirtune import __version__
 from dirtune.change import journal, network
+from dirtune.change.action import Action, Saved
 from dirtune.change.apply import apply, carry_through, roll_back
-from dirtune.change.culprits import FIELDS, suspects, targets
-from dirtune.change.plan import Action, Change, Plan
+from dirtune.change.plan import Change, Plan
 from dirtune.change.record import (
     Applied,
     Begun,
@@ -28,12 +28,13 @@ from dirtune.change.record import (
     State,
     Stuck,
 )
-from dirtune.change.steps import Saved, holds
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.host import Host, WritableHost
 from dirtune.signals import undisturbed
 from dirtune.snapshot import take
 
+_TELLING = ("processes", "settings_files", "sysctls")
+"""The fields of a snapshot that say who may have set something otherwise."""
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _ON_THE_WAY = ("its undoing was begun",)
 
@@ -219,14 +220,14 @@ def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding
     """
     here = [entry for entry in _standing(at) if not _is_elsewhere(entry, host)]
     made = [(entry.planned.journal, change) for entry in here for change in entry.made]
-    last = {thing: journal for journal, change in made for thing in targets(change.action)}
-    now = take(host, FIELDS)
+    last = {thing: journal for journal, change in made for thing in change.action.targets}
+    now = take(host, _TELLING)
     return tuple(
-        Holding(journal, change, held, () if held else suspects(change.action, now))
+        Holding(journal, change, held, () if held else change.action.suspects(now))
         for journal, change in made
         if not checks or change.reason in checks
-        if all(last[thing] == journal for thing in targets(change.action))
-        if (held := holds(change.action, host)) is not None
+        if all(last[thing] == journal for thing in change.action.targets)
+        if (held := change.action.holds(host)) is not None
     )
 
 
@@ -338,7 +339,7 @@ def _require_last(entry: Entry, at: Place) -> None:
 
 
 def _set_by(entry: Entry) -> frozenset[str]:
-    return frozenset().union(*(targets(change.action) for change in entry.made))
+    return frozenset().union(*(change.action.targets for change in entry.made))
 
 
 def _standing(at: Place) -> tuple[Entry, ...]:

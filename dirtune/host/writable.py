@@ -56,6 +56,10 @@ class WritableHost(LiveHost):
                 raise ApplyError(link) from error
             raise ApplyError(f"{path}: {error.strerror}") from error
 
+    def new_contents(self, data: bytes, mode: int) -> FileContents:
+        """Return the contents of a new file, which is this process's."""
+        return FileContents(data, mode, os.geteuid(), os.getegid())
+
     def replace(self, path: str, contents: FileContents) -> None:
         """Put *contents* in place of the file *path* at once, and onto the disk.
 

@@ -13,6 +13,7 @@ import msgspec
 from dirtune import plan as plans
 from dirtune import signals
 from dirtune.change.plan import Plan, joined
+from dirtune.change.table import FRESH, Changes, edits
 from dirtune.errors import (
     ApplyError,
     NodeUnreachable,
@@ -25,7 +26,6 @@ from dirtune.host import LiveHost
 from dirtune.jobs import notes, plan_files
 from dirtune.jobs.root import require_root
 from dirtune.lvs import ipvsadm, kernel
-from dirtune.lvs.change import FRESH, Changes, edits
 from dirtune.lvs.diff import Step, diff, touched
 from dirtune.lvs.model import Table
 from dirtune.plan import services

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from dirtune.change.plan import Change, Plan, PutFile, commands
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.plan import Change, Plan
 from dirtune.escape import one_line
 from dirtune.render.plan import refusal_line
 
@@ -33,4 +34,4 @@ def files(plan: Plan, kept: Plan) -> Mapping[str, tuple[str, int]]:
 
 def _rows(change: Change) -> Iterator[str]:
     yield f"# {one_line(f'{change.reason}: {change.title}')}"
-    yield from commands(change.action)
+    yield from change.action.commands

@@ -5,9 +5,9 @@ from typing import Literal
 
 import msgspec
 
+from dirtune.change.table import Changes
 from dirtune.escape import markdown_block, one_line
 from dirtune.lvs import ipvsadm
-from dirtune.lvs.change import Changes, title
 from dirtune.lvs.diff import Step, Verb
 from dirtune.lvs.model import (
     Destination,
@@ -73,7 +73,7 @@ def document(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
             for step in steps
         ),
         modules=changes.modules,
-        changes=tuple(title(edit) for edit in changes.edits),
+        changes=tuple(edit.title for edit in changes.edits),
     )
     return msgspec.json.encode(shown).decode()
 

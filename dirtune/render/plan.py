@@ -16,7 +16,7 @@ from dirtune.change.documents import (
     ShownChange,
     VerifyDocument,
 )
-from dirtune.change.plan import Change, Plan, Refusal, commands, silent
+from dirtune.change.plan import Change, Plan, Refusal
 from dirtune.escape import markdown as escaped
 from dirtune.escape import markdown_block, one_line
 
@@ -47,7 +47,7 @@ def plan_table(plan: Plan, notes: Sequence[str] = ()) -> str:
     """
     lines: list[str] = []
     for change in plan.changes:
-        if shell := commands(change.action):
+        if shell := change.action.commands:
             lines.append(f"{change.reason}  {change.title}  [{change.risk}]")
             lines += [f"    {row}" for command in shell for row in command.split("\n")]
             lines += [f"    {row}" for row in _notes(change)]
@@ -59,7 +59,7 @@ def plan_markdown(plan: Plan, notes: Sequence[str] = ()) -> str:
     """Return the same as a list with fenced commands."""
     lines: list[str] = []
     for change in plan.changes:
-        if shell := commands(change.action):
+        if shell := change.action.commands:
             title = escaped(change.title)
             rows = (row for command in shell for row in command.split("\n"))
             lines += [f"- **{change.reason}** {title} ({change.risk})", ""]
@@ -93,7 +93,7 @@ def applied_table(
     lines = [
         f"{'after confirm' if change.lasting and confirm_s else 'done'}: {change.title}"
         for change in plan.changes
-        if not silent(change.action)
+        if not change.action.silent
     ]
     lines += _next(journal, confirm_s) if journal or not notes else ("nothing was applied",)
     if any(change.risk == "reboot" for change in plan.changes):
@@ -179,7 +179,7 @@ def _shown(change: Change) -> ShownChange:
 def _fields(change: Change) -> dict[str, Any]:
     keeper = None if change.lasting else persist.keeper(change.action)
     own = {name: getattr(change, name) for name in change.__struct_fields__}
-    return {**own, "commands": commands(change.action), "persisted_by": keeper}
+    return {**own, "commands": change.action.commands, "persisted_by": keeper}
 
 
 def _json(document: msgspec.Struct) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from dirtune.analyse.reach import Reach
 from dirtune.analyse.words import counted
-from dirtune.change.plan import AddAddress, Change, Plan, Refusal, Run, commands
+from dirtune.change.plan import Change, Plan, Refusal
 from dirtune.escape import markdown as escaped
 from dirtune.escape import markdown_block, one_line
 from dirtune.formats import from_json
@@ -26,7 +26,7 @@ class Done(NamedTuple):
 
 def row(change: Change) -> str:
     """Return a change as a row of a diff: `+` is added, `~` set, with the check that says why."""
-    sign = "+" if isinstance(change.action, AddAddress | Run) else "~"
+    sign = "+" if change.action.adds else "~"
     return one_line(f"{sign} {change.title}  [{change.reason}]")
 
 
@@ -141,7 +141,7 @@ def _diff(plan: Plan, form: str) -> tuple[str, ...]:
 
 def _document(plan: Plan) -> dict[str, object]:
     changes: Iterator[dict[str, object]] = (
-        {"title": c.title, "check": c.reason, "risk": c.risk, "commands": commands(c.action)}
+        {"title": c.title, "check": c.reason, "risk": c.risk, "commands": c.action.commands}
         for c in plan.changes
     )
     refused = tuple(map(refusal_line, plan.refusals))

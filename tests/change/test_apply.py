@@ -3,10 +3,16 @@ import signal
 
 import pytest
 
-from dirtune.change import card
+from dirtune.change import nic
+from dirtune.change.action import Saved
+from dirtune.change.actions.bind import Bind
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.actions.run import Run
+from dirtune.change.actions.set_affinity import SetAffinity
+from dirtune.change.actions.set_nic import SetNic
+from dirtune.change.actions.set_value import SetValue
+from dirtune.change.actions.unbind import Unbind
 from dirtune.change.apply import apply, roll_back
-from dirtune.change.plan import Bind, PutFile, Run, SetAffinity, SetCard, SetValue, Unbind
-from dirtune.change.steps import Saved, holds
 from dirtune.errors import ApplyError, DirtuneError, NotPossible, SourceMissing
 from dirtune.signals import interruptible
 from tests.change.machine import LINE, NIC, SCSI, SCSI2, SMBUS, Machine, picture
@@ -28,10 +34,10 @@ def host(machine):
 
 def plan():
     return (
-        Run(undo=("update-grub",)),
+        Run(undo_argv=("update-grub",)),
         PutFile(DROP_IN, "# caf\\xe9\n", "new\n", 0o644),
         PutFile("/etc/grub.d/42_x", None, "#!/bin/sh\n", 0o755),
-        Run(make=("update-grub",)),
+        Run(argv=("update-grub",)),
         SetValue(BUDGET, "0", "300"),
         Unbind(SCSI2, "sym53c8xx", "10", "sym53c8xx"),
         Unbind(SCSI, "sym53c8xx", "10", "sym53c8xx"),
@@ -338,7 +344,7 @@ def test_an_interrupted_undo_is_not_written_down_as_done(host):
 
 IRQ = "/proc/irq/30"
 MOVE = SetAffinity("30", "0-1", "1", "eth0-rx-0")
-RING = SetCard("eth0", "rings", {"rx": 256}, {"rx": 512})
+RING = SetNic("eth0", "rings", {"rx": 256}, {"rx": 512})
 
 
 @pytest.fixture
@@ -362,7 +368,7 @@ def test_an_interrupt_that_goes_where_it_may_or_nowhere_is_moved(irq, effective)
     apply((MOVE,), irq, quiet())
 
     assert read(irq, "smp_affinity_list") == "1"
-    assert holds(MOVE, irq)
+    assert MOVE.holds(irq)
 
 
 def test_an_interrupt_that_goes_elsewhere_in_spite_of_its_mask_was_not_moved(irq):
@@ -373,7 +379,7 @@ def test_an_interrupt_that_goes_elsewhere_in_spite_of_its_mask_was_not_moved(irq
 
     assert read(irq, "smp_affinity_list") == "0-1\n"
     irq.write(MOVE.path, "1")
-    assert not holds(MOVE, irq)
+    assert not MOVE.holds(irq)
 
 
 def test_a_number_that_is_another_interrupts_now_is_left_alone(irq):
@@ -423,8 +429,8 @@ def rings(machine, monkeypatch):
     def write(host, interface, group, values):
         found.update({name: min(value, found["limit"]) for name, value in values.items()})
 
-    monkeypatch.setattr(card, "read", lambda host, interface, group: dict(found))
-    monkeypatch.setattr(card, "write", write)
+    monkeypatch.setattr(nic, "read", lambda host, interface, group: dict(found))
+    monkeypatch.setattr(nic, "write", write)
     return found
 
 
@@ -432,10 +438,10 @@ def test_a_card_is_set_and_put_back(machine, rings):
     kept = Journal()
 
     apply((RING,), machine, kept)
-    assert (rings["rx"], holds(RING, machine)) == (512, True)
+    assert (rings["rx"], RING.holds(machine)) == (512, True)
 
     assert roll_back(kept.done((RING,)), machine) == ()
-    assert (rings["rx"], holds(RING, machine)) == (256, False)
+    assert (rings["rx"], RING.holds(machine)) == (256, False)
 
 
 def test_a_value_that_a_driver_did_not_take_is_undone(machine, rings):
@@ -493,7 +499,7 @@ def test_why_it_failed_is_said_where_the_undo_cannot_be_written_down(
         raise ApplyError("x")
 
     if broken:
-        monkeypatch.setattr("dirtune.change.apply.undo", refuse)
+        monkeypatch.setattr(SetValue, "undo", refuse)
 
     with pytest.raises(DirtuneError, match=said):
         apply((SetValue(BACKLOG, "1000", "2000"),), host, FullFromNowOn())

@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from dirtune.checks import Risk
 from dirtune.host import WritableHost
-from dirtune.change.plan import Change, Plan, PutFile
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.plan import Change, Plan
 from dirtune.change.transaction import Place, carry_out
 
 plan = Plan((Change(PutFile(sys.argv[1], None, "new\\n"), Risk.SAFE, "irq/x", "f", "t"),))

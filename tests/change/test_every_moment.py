@@ -11,7 +11,8 @@ import pytest
 from dirtune import signals
 from dirtune.change import apply as applying
 from dirtune.change import journal, transaction
-from dirtune.change.plan import Change, Plan, SetValue
+from dirtune.change.actions.set_value import SetValue
+from dirtune.change.plan import Change, Plan
 from dirtune.change.record import State
 from dirtune.change.transaction import Place, carry_out
 from dirtune.errors import ApplyError, LabError

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from dirtune.change import journal
+from dirtune.change.actions.put_file import PutFile
 from dirtune.change.apply import apply, roll_back
-from dirtune.change.plan import Plan, PutFile
+from dirtune.change.plan import Plan
 from dirtune.change.transaction import Place, carry_out, confirm, renew, take_back
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.host import FileContents, WritableHost

@@ -5,6 +5,9 @@ from dataclasses import replace
 import pytest
 
 from dirtune import checks
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.actions.run import Run
+from dirtune.change.actions.unbind import Unbind
 from dirtune.change.fixes import (
     Asked,
     Question,
@@ -17,7 +20,6 @@ from dirtune.change.fixes import (
 )
 from dirtune.change.fixes.boot_options import FIX as BOOT
 from dirtune.change.fixes.unbind_partners import FIX as UNBIND
-from dirtune.change.plan import PutFile, Run, Unbind
 from dirtune.change.surroundings import look_around, ssh_connection
 from dirtune.checks import Risk
 from dirtune.collect.cmdline import parse_cmdline
@@ -199,10 +201,10 @@ def test_the_menu_is_made_after_the_files_in_both_directions():
     actions, refused = drop()
 
     assert refused == []
-    assert actions[0] == Run(undo=("update-grub",))
+    assert actions[0] == Run(undo_argv=("update-grub",))
     assert [action.path for action in actions[1:3]] == [DROP_IN, ENTRY]
     assert actions[2].mode == 0o755
-    assert actions[3:] == [Run(make=("update-grub",))]
+    assert actions[3:] == [Run(argv=("update-grub",))]
 
 
 def shell(script, folder):
@@ -338,7 +340,7 @@ def test_a_mkconfig_that_reads_drop_ins_will_do():
 
     actions, _ = drop(around=around)
 
-    assert actions[-1] == Run(make=("grub2-mkconfig", "-o", "/boot/grub2/grub.cfg"))
+    assert actions[-1] == Run(argv=("grub2-mkconfig", "-o", "/boot/grub2/grub.cfg"))
 
 
 def test_a_later_drop_in_that_sets_it_again_is_named():

@@ -6,8 +6,10 @@ Its rows are those that iproute2 6.1 printed for the same commands.
 import pytest
 
 from dirtune.change import ip
-from dirtune.change.plan import AddAddress, SetDefaultRoute, SwitchOn
-from dirtune.change.steps import Saved, holds, make, require_made, save, undo
+from dirtune.change.action import Saved
+from dirtune.change.actions.add_address import AddAddress
+from dirtune.change.actions.set_default_route import SetDefaultRoute
+from dirtune.change.actions.switch_on import SwitchOn
 from dirtune.errors import ApplyError, NotPossible
 from tests.change.machine import Machine
 
@@ -65,25 +67,25 @@ def test_made_read_back_held_and_undone(tmp_path, action):
     host = Linux(tmp_path, DHCP)
     before = (host.routes, host.on, host.up) = [DHCP], {"lo": ["127.0.0.1/8"], "d0": []}, {"lo"}
 
-    saved = save(action, host)
-    assert not holds(action, host)
-    make(action, host)
-    require_made(action, saved, host)
-    assert holds(action, host)
-    undo(action, saved, host)
-    undo(action, saved, host)
+    saved = action.save(host)
+    assert not action.holds(host)
+    action.make(host)
+    action.require_made(saved, host)
+    assert action.holds(host)
+    action.undo(saved, host)
+    action.undo(saved, host)
 
     assert (host.routes, host.on, host.up) == before
-    assert not holds(action, host)
+    assert not action.holds(host)
 
 
 def test_a_route_of_the_same_metric_is_replaced_and_put_back(tmp_path):
     host = Linux(tmp_path, "via 10.0.0.7 dev d0", DHCP)
     action = SetDefaultRoute(ip.default_routes(host), "via 10.0.0.9")
 
-    make(action, host)
+    action.make(host)
     assert ip.default_routes(host) == ("via 10.0.0.9 dev d0", DHCP)
-    undo(action, Saved(), host)
+    action.undo(Saved(), host)
 
     assert ip.default_routes(host) == ("via 10.0.0.7 dev d0", DHCP)
 
@@ -121,8 +123,9 @@ def test_a_route_is_put_back_whatever_its_interface_is_called(tmp_path, name):
 
     assert ip.default_routes(host) == (row, DHCP)
 
-    make(SetDefaultRoute((row, DHCP), "via 10.0.0.9"), host)
-    undo(SetDefaultRoute((row, DHCP), "via 10.0.0.9"), Saved(), host)
+    action = SetDefaultRoute((row, DHCP), "via 10.0.0.9")
+    action.make(host)
+    action.undo(Saved(), host)
     assert host.routes[0] == row
 
 
@@ -130,14 +133,14 @@ def test_what_is_so_already_or_is_otherwise_now_is_not_touched(tmp_path):
     host = Linux(tmp_path, "via 10.0.0.7 dev d0")
 
     with pytest.raises(ApplyError, match=r"127.0.0.1/8 on lo: is so already"):
-        save(AddAddress("lo", "127.0.0.1/8"), host)
+        AddAddress("lo", "127.0.0.1/8").save(host)
     with pytest.raises(ApplyError, match=r"default route: is via 10\.0\.0\.7 dev d0, expected"):
-        save(NEW, host)
+        NEW.save(host)
 
 
 def test_an_interface_that_went_leaves_nothing_to_undo(tmp_path):
     host = Linux(tmp_path)
-    undo(AddAddress("tunl0", "198.18.0.100/32"), Saved(), host)
+    AddAddress("tunl0", "198.18.0.100/32").undo(Saved(), host)
 
     with pytest.raises(ApplyError, match="No such process"):
-        ip._ip(host, "route", "del", "default", "via", "10.0.0.1")
+        ip.change(host, "route", "del", "default", "via", "10.0.0.1")

@@ -6,8 +6,11 @@ import sys
 import pytest
 
 from dirtune.change import journal
+from dirtune.change.action import Saved
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.actions.unbind import Unbind
 from dirtune.change.journal import lock
-from dirtune.change.plan import Change, PutFile, Unbind
+from dirtune.change.plan import Change
 from dirtune.change.record import (
     Applied,
     Begun,
@@ -17,7 +20,6 @@ from dirtune.change.record import (
     State,
     Stuck,
 )
-from dirtune.change.steps import Saved
 from dirtune.checks import Risk
 from dirtune.errors import NotPossible, ParseError
 from dirtune.host import FileContents

@@ -11,8 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from dirtune.change import card, journal, persist
-from dirtune.change.plan import Change, Plan, PutFile, Run, SetAffinity, SetCard, SetValue, Unbind
+from dirtune.change import boot_files, journal, nic, persist
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.actions.run import Run
+from dirtune.change.actions.set_affinity import SetAffinity
+from dirtune.change.actions.set_nic import SetNic
+from dirtune.change.actions.set_value import SetValue
+from dirtune.change.actions.unbind import Unbind
+from dirtune.change.plan import Change, Plan
 from dirtune.change.transaction import Place, carry_out, confirm, take_back
 from dirtune.checks import Risk
 from tests.change.machine import LINE, SCSI, SCSI2, SMBUS, Machine, build, picture
@@ -32,15 +38,15 @@ def plan():
     runtime = (
         *(SetValue(path, *values) for path, values in (SYSCTLS | MASKS).items()),
         *(SetAffinity(irq, "0-1", "1", f"enp0s16-{irq}") for irq in ("30", "31", "32")),
-        SetCard("x", "rings", {"rx": 256, "tx": 0}, {"rx": 1024, "tx": 0}),
+        SetNic("x", "rings", {"rx": 256, "tx": 0}, {"rx": 1024, "tx": 0}),
         SetValue("/sys/class/net/x/threaded", "1", "0"),
         SetValue("/proc/sys/net/core/netdev_max_backlog", "0", "1000"),
         *(Unbind(device, LINE[device], "10", LINE[device]) for device in (SCSI2, SCSI, SMBUS)),
     )
-    boot = (Run(undo=("update-grub",)), PutFile(DROP_IN, "old\n", "new\n"))
+    boot = (Run(undo_argv=("update-grub",)), PutFile(DROP_IN, "old\n", "new\n"))
     made = Plan((*map(change, runtime), *(change(each, lasting=True) for each in boot)))
     assert len(runtime) == 20
-    return persist.lasting(made, {persist.SYSCTL: "vm.swappiness = 1\n"})
+    return persist.lasting(made, {boot_files.SYSCTL: "vm.swappiness = 1\n"})
 
 
 @pytest.fixture
@@ -56,7 +62,7 @@ def lab(tmp_path):
         files |= {
             RINGS: "256 0",
             DROP_IN: "old",
-            persist.SYSCTL: "vm.swappiness = 1",
+            boot_files.SYSCTL: "vm.swappiness = 1",
             "/sys/class/net/x/threaded": "1",
             "/proc/sys/net/core/netdev_max_backlog": "0",
             "/proc/sys/kernel/random/boot_id": "boot-1",
@@ -67,8 +73,8 @@ def lab(tmp_path):
             at.write_text(f"{text}\n")
         for irq in (30, 31, 32):
             (host.root / f"proc/irq/{irq}/enp0s16-{irq}").mkdir()
-        for path in persist.FILES:
-            if path == persist.SCRIPT:
+        for path in boot_files.FILES:
+            if path == boot_files.SCRIPT:
                 continue  # its folder is made for it
             (host.root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "run").mkdir(0o700)  # made once a boot
@@ -89,8 +95,8 @@ def _cards(monkeypatch):
         now = read(host, interface, group) | values
         host.write(f"/cards/{interface}/{group}", f"{now['rx']} {now['tx']}\n")
 
-    monkeypatch.setattr(card, "read", read)
-    monkeypatch.setattr(card, "write", write)
+    monkeypatch.setattr(nic, "read", read)
+    monkeypatch.setattr(nic, "write", write)
     monkeypatch.setattr("dirtune.change.watchdog.arm", lambda path, at: 0)
     # A killed process's writes are safe without it, and a power cut is played.
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
@@ -253,11 +259,11 @@ def test_nothing_outlives_a_reboot_before_it_is_confirmed(lab):
     assert host.ran == []
 
     confirm(at, host)
-    assert (host.root / persist.SYSCTL[1:]).read_text().splitlines() == [
+    assert (host.root / boot_files.SYSCTL[1:]).read_text().splitlines() == [
         "vm.swappiness = 1",
         *(f"net.ipv4.vs.s{n} = {n + 100}" for n in range(8)),
         "net.core.netdev_max_backlog = 1000",
     ]
-    assert (host.root / persist.MODULES[1:]).read_text() == "ip_vs\n"
+    assert (host.root / boot_files.MODULES[1:]).read_text() == "ip_vs\n"
     take_back(at, host)
     assert picture(host.root / "etc") == etc

@@ -1,54 +1,161 @@
-"""Every kind of action has all that an action needs, and a kind that nobody knows is no kind."""
+"""Every kind of action says all that an action must say, and is found by its module alone."""
 
 import ast
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
-import msgspec
 import pytest
 
 import dirtune
 from dirtune import settings
-from dirtune.change import culprits, guards, persist, plan, steps
-from dirtune.change.plan import Action, Change
-from dirtune.change.steps import Saved
-from dirtune.host import WritableHost
-from dirtune.settings import Risk, Setting
-from dirtune.snapshot import Snapshot
+from dirtune.change import actions
+from dirtune.change.action import Action
+from dirtune.change.actions import AnyAction
+from dirtune.settings import Setting
 
 PACKAGE = Path(dirtune.__file__).parent
-KINDS = {kind.__name__ for kind in get_args(Action)}
+KINDS = actions.kinds()
 SETTINGS = {kind.__name__ for kind in get_args(Setting)}
+# The tags of journals on disks: none may ever become another.
+TAGS = {
+    *("set", "affinity", "card", "unbind", "bind", "file", "address", "up", "route", "run"),
+    *("ipvs", "ipvs-drain"),
+}
+MUST = {
+    *("save", "make", "require_made", "undo"),
+    *("commands", "kept", "targets", "touched", "suspects"),
+}
 
 
-class Unknown(msgspec.Struct, frozen=True, tag="unknown"):
-    """An action that only the union would know."""
+def test_every_kind_is_known_by_its_tag():
+    assert {kind.__struct_config__.tag for kind in KINDS} == TAGS
+    assert set(get_args(AnyAction)) == set(KINDS)
 
 
-def asked(host):
-    """What is asked of an action: make, undo, save, holds, persist, guard, describe."""
-    action, snapshot = Unknown(), Snapshot()
-    return {
-        "save": lambda: steps.save(action, host),
-        "make": lambda: steps.make(action, host),
-        "made": lambda: steps.require_made(action, Saved(), host),
-        "holds": lambda: steps.holds(action, host),
-        "undo": lambda: steps.undo(action, Saved(), host),
-        "persist": lambda: persist.keeper(action),
-        "guard": lambda: guards.touched(action, snapshot),
-        "subject": lambda: guards._subject(Change(action, Risk.SAFE, "a/b", "c", "d")),
-        "describe": lambda: plan.commands(action),
-        "needed": lambda: plan.needed((Change(action, Risk.SAFE, "a/b", "c", "d"),)),
-        "targets": lambda: culprits.targets(action),
-        "suspects": lambda: culprits.suspects(action, snapshot),
-    }
+def test_each_kind_has_a_module_of_its_name():
+    for kind in KINDS:
+        words = "".join(f"_{c.lower()}" if c.isupper() else c for c in kind.__name__)
+        assert kind.__module__ == f"dirtune.change.actions.{words[1:]}"
 
 
-@pytest.mark.parametrize("what", asked(None))
-def test_an_unknown_kind_falls_through_nothing(what, tmp_path):
-    with pytest.raises(AssertionError, match="unreachable"):
-        asked(WritableHost(tmp_path))[what]()
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_kind_says_by_itself_what_has_no_safe_default(kind):
+    abstract = {n for n, v in vars(Action).items() if getattr(v, "__isabstractmethod__", False)}
+
+    assert abstract == MUST
+    assert vars(kind).keys() >= MUST
+
+
+def test_nobody_else_tells_kinds_apart():
+    names = {kind.__name__ for kind in KINDS}
+    found = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}"
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.MatchClass)
+        if isinstance(node.cls, ast.Name)
+        if node.cls.id in names
+    ]
+
+    assert found == []
+
+
+NEW = '''
+"""Does nothing, under a name of its own."""
+
+from dirtune.change.action import Action, Saved
+
+
+class Nap(Action, frozen=True, tag="nap"):
+    """Does nothing."""
+
+    length_s: float
+
+    @property
+    def commands(self):
+        return (f"sleep {self.length_s:g}",)
+
+    @property
+    def kept(self):
+        return ()
+
+    @property
+    def targets(self):
+        return frozenset({"nap"})
+
+    def touched(self, snapshot):
+        return ("eth0",)
+
+    def suspects(self, snapshot):
+        return ()
+
+    def save(self, host):
+        return Saved(text="awake")
+
+    def make(self, host):
+        host.said.append(f"made {self.length_s:g}")
+
+    def require_made(self, saved, host):
+        assert saved == Saved(text="awake")
+
+    def undo(self, saved, host):
+        host.said.append(f"undone {saved.text}")
+'''
+USE = """
+import pkgutil, sys
+from pathlib import Path
+folder = sys.argv[1]
+import dirtune.change
+# A folder of the package that is looked into like the other.
+walk = pkgutil.iter_modules
+pkgutil.iter_modules = lambda paths, prefix: walk(
+    paths.append(folder) or paths if prefix == "dirtune.change.actions." else paths, prefix)
+from dirtune.change import guards, journal, persist
+from dirtune.change.actions.nap import Nap
+from dirtune.change.apply import apply, roll_back
+from dirtune.change.fixes import Surroundings
+from dirtune.change.plan import Change, Plan
+from dirtune.change.record import Begun, Planned
+from dirtune.render.plan import plan_json, plan_table
+from dirtune.settings import Risk
+from dirtune.snapshot import Snapshot
+
+class Host:
+    said = []
+class Journal:
+    def begun(self, index, saved): journal.append(path, Begun(index, saved))
+    def applied(self): pass
+change = Change(Nap(2), Risk.DISRUPTIVE, "a/b", "c", "take a nap")
+path = journal.path_of(Path(sys.argv[2]), "000001-x")
+journal.create(path, Planned("000001-x", "", "boot", (change,), 0))
+apply((change.action,), Host, Journal())
+entry = journal.load(path)
+assert roll_back(entry.done, Host) == ()
+plan = Plan((change,))
+assert guards.guarded(plan, Snapshot(), Surroundings(), force=frozenset()) == plan
+assert persist.lasting(plan, {}) == plan
+assert '"nap"' in plan_json(plan)
+print(plan_table(plan), *Host.said, sep="\\n")
+"""
+
+
+def test_one_more_kind_is_one_more_module(tmp_path):
+    (tmp_path / "kinds").mkdir()
+    (tmp_path / "kinds/nap.py").write_text(NEW)
+    argv = [sys.executable, "-c", USE, str(tmp_path / "kinds"), str(tmp_path / "state")]
+
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    assert done.stdout.splitlines() == [
+        *("a/b  take a nap  [disruptive]", "    sleep 2", "made 2", "undone awake")
+    ], done.stderr
+
+
+def is_match(node):
+    return isinstance(node, ast.Match)
 
 
 def named(node):
@@ -61,29 +168,10 @@ def named(node):
     return found
 
 
-WHOLE = [
-    *(steps.save, steps.make, steps.undo, steps._require_there),
-    *(persist._unwritable, persist._all_rows, guards.touched, guards._subject),
-    *(plan.commands, plan._holds, culprits.targets, culprits.suspects),
-]
-
-
-@pytest.mark.parametrize("function", WHOLE, ids=lambda function: function.__qualname__)
-def test_every_kind_of_the_union_is_named(function):
-    matches = [n for n in ast.walk(ast.parse(inspect.getsource(function))) if is_match(n)]
-
-    assert len(KINDS) > 10
-    assert [KINDS - named(node) for node in matches] == [set()]
-
-
 def test_every_kind_of_setting_is_named():
     (node,) = (n for n in ast.walk(ast.parse(inspect.getsource(settings.shell))) if is_match(n))
 
     assert named(node) == SETTINGS
-
-
-def is_match(node):
-    return isinstance(node, ast.Match)
 
 
 def ends_in_assert_never(node):
@@ -97,13 +185,13 @@ def ends_in_assert_never(node):
     return False
 
 
-def test_every_match_over_kinds_ends_where_mypy_proves_that_nothing_is_left():
+def test_every_match_over_settings_ends_where_mypy_proves_that_nothing_is_left():
     matches = [
         (path, node)
         for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
-        if is_match(node) and named(node) & (KINDS | SETTINGS)
+        if is_match(node) and named(node) & SETTINGS
     ]
 
-    assert len(matches) >= len(WHOLE)
+    assert matches
     assert [f"{p.name}:{n.lineno}" for p, n in matches if not ends_in_assert_never(n)] == []

@@ -10,9 +10,11 @@ import pytest
 
 from dirtune import __version__
 from dirtune.change import chain, journal
-from dirtune.change.plan import Change, Plan, PutFile, SetValue
+from dirtune.change.action import Saved
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.actions.set_value import SetValue
+from dirtune.change.plan import Change, Plan
 from dirtune.change.record import Applied, Begun, Confirmed, Planned, RolledBack, State
-from dirtune.change.steps import Saved
 from dirtune.change.transaction import Place, carry_out, confirm, notices, take_back, verify
 from dirtune.change.watchdog import watch
 from dirtune.checks import Risk

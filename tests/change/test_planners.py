@@ -7,9 +7,15 @@ import pytest
 
 from dirtune import checks
 from dirtune.change import fixes
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.actions.run import Run
+from dirtune.change.actions.set_affinity import SetAffinity
+from dirtune.change.actions.set_nic import SetNic
+from dirtune.change.actions.set_value import SetValue
+from dirtune.change.actions.unbind import Unbind
 from dirtune.change.fixes import Asked, Question, Surroundings
 from dirtune.change.guards import guarded, own_interfaces, vrrp
-from dirtune.change.plan import Change, Plan, PutFile, Run, SetAffinity, SetCard, SetValue, Unbind
+from dirtune.change.plan import Change, Plan
 from dirtune.checks import Risk
 from dirtune.collect.cpus import Cpus
 from dirtune.collect.ethtool import Card, Feature
@@ -162,7 +168,7 @@ def test_a_card_is_set_where_it_is_otherwise(group, values, before):
     actions, refused = planned(CardValues("eth0", group, values), ethtool={"eth0": CARD})
 
     assert refused == []
-    assert actions == ([SetCard("eth0", group, before, values)] if before else [])
+    assert actions == ([SetNic("eth0", group, before, values)] if before else [])
 
 
 @pytest.mark.parametrize(
@@ -206,7 +212,7 @@ def test_the_initramfs_is_made_after_the_file_in_both_directions():
     actions, _ = planned(ModuleOptions("e1000e", {"IntMode": "2"}), commands=("update-initramfs",))
 
     update = ("update-initramfs", "-u")
-    assert (actions[0], actions[2]) == (Run(undo=update), Run(make=update))
+    assert (actions[0], actions[2]) == (Run(undo_argv=update), Run(argv=update))
 
 
 BALANCE = "/etc/default/irqbalance"
@@ -229,7 +235,7 @@ def test_irqbalance_is_restarted_after_its_file_in_both_directions(before, after
 
     restart = ("systemctl", "try-restart", "irqbalance")
     file = PutFile(BALANCE, before, after or "")
-    assert actions == ([Run(undo=restart), file, Run(make=restart)] if after else [])
+    assert actions == ([Run(undo_argv=restart), file, Run(argv=restart)] if after else [])
 
 
 def test_where_systemd_does_not_run_nothing_is_asked_of_it():
@@ -297,7 +303,7 @@ def test_the_interfaces_of_ones_own_connection(ssh, found):
 
 
 def ring(interface, risk=Risk.DISRUPTIVE):
-    return Change(SetCard(interface, "rings", {"rx": 1}, {"rx": 2}), risk, "nic/x", "f", "t")
+    return Change(SetNic(interface, "rings", {"rx": 1}, {"rx": 2}), risk, "nic/x", "f", "t")
 
 
 def kept(*changes, snapshot=NETWORK, force=()):

@@ -5,7 +5,12 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from dirtune.change.plan import AddAddress, Plan, Run, SetDefaultRoute, SetValue, SwitchOn
+from dirtune.change.actions.add_address import AddAddress
+from dirtune.change.actions.run import Run
+from dirtune.change.actions.set_default_route import SetDefaultRoute
+from dirtune.change.actions.set_value import SetValue
+from dirtune.change.actions.switch_on import SwitchOn
+from dirtune.change.plan import Plan
 from dirtune.change.preparation import Need, Seen, director, need, real_server
 from dirtune.collect.addresses import InterfaceAddress
 from dirtune.lvs.model import Destination, Service, Table
@@ -174,8 +179,8 @@ def test_a_tunnel_gets_its_end_its_loose_check_and_its_address():
 
     load, *rest = actions(TUNNEL, bare)
     assert isinstance(load, Run)
-    assert load.make == ("modprobe", "ipip")
-    assert load.undo[-3:] == ("ipip", "tunnel4", "ip_tunnel")
+    assert load.argv == ("modprobe", "ipip")
+    assert load.undo_argv[-3:] == ("ipip", "tunnel4", "ip_tunnel")
     assert rest == [
         SetValue("/proc/sys/net/ipv4/conf/tunl0/rp_filter", "1", "2"),
         SwitchOn("tunl0"),

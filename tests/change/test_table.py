@@ -11,13 +11,14 @@ from msgspec.structs import replace
 
 from dirtune.change import journal
 from dirtune.change import table as tables
-from dirtune.change.plan import Plan, Run
+from dirtune.change.actions.run import Run
+from dirtune.change.plan import Plan
 from dirtune.change.record import State
+from dirtune.change.table import FRESH, Changes, edits
 from dirtune.change.transaction import Place, carry_out, confirm, take_back, verify
 from dirtune.change.watchdog import watch
 from dirtune.errors import ApplyError, NotPossible
-from dirtune.lvs import act, kernel
-from dirtune.lvs.change import FRESH, Changes, edits
+from dirtune.lvs import draining, kernel
 from dirtune.lvs.diff import diff
 from dirtune.lvs.guard import Surroundings
 from dirtune.lvs.model import Destination, Service, SyncDaemon, Table, Timeouts
@@ -44,7 +45,7 @@ SEEN = Surroundings((), frozenset(), frozenset(), True, frozenset(), frozenset()
 
 @pytest.fixture
 def ipvs(monkeypatch):
-    monkeypatch.setattr(act, "_POLL_S", 0.01)
+    monkeypatch.setattr(draining, "_POLL_S", 0.01)
     return install(monkeypatch, Simulated(BEFORE))
 
 
@@ -157,7 +158,7 @@ def test_draining_waits_for_the_last_connection(ipvs, host, at, monkeypatch):
         weights.append({d.key: d.weight for d in ipvs.services[WEB.key].destinations}[B.key])
         ipvs.busy[WEB.key, B.key] -= 1
 
-    monkeypatch.setattr(act.time, "sleep", pause)
+    monkeypatch.setattr(draining.time, "sleep", pause)
     carry_out(made(), host, at)
 
     assert weights == [0, 0, 0]
@@ -188,7 +189,7 @@ def test_ctrl_c_while_draining_puts_everything_back(ipvs, host, at, monkeypatch)
     def interrupted(seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(act.time, "sleep", interrupted)
+    monkeypatch.setattr(draining.time, "sleep", interrupted)
     with pytest.raises(KeyboardInterrupt):
         carry_out(made(), host, at)
 
@@ -217,8 +218,8 @@ def test_modules_are_loaded_first_and_only_they_are_unloaded(host):
 
     load, edit = made(around=around, before=FRESH).changes
 
-    assert load.action.make == ("modprobe", "-a", "ip_vs", "ip_vs_sh", "ip_vs_wlc")
-    assert load.action.undo == (
+    assert load.action.argv == ("modprobe", "-a", "ip_vs", "ip_vs_sh", "ip_vs_wlc")
+    assert load.action.undo_argv == (
         *("sh", "-c", 'rmmod "$@" 2>/dev/null || :', "sh"),
         *("ip_vs_wlc", "ip_vs_sh", "ip_vs"),
     )

@@ -14,11 +14,14 @@ from pathlib import Path
 import pytest
 
 from dirtune.change import journal, network, transaction, watchdog
+from dirtune.change.action import Saved
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.actions.run import Run
+from dirtune.change.actions.set_value import SetValue
 from dirtune.change.fixes import Question
 from dirtune.change.fixes.unbind_partners import FIX
-from dirtune.change.plan import Change, Plan, PutFile, Run, SetValue
+from dirtune.change.plan import Change, Plan
 from dirtune.change.record import Begun, Confirmed, RolledBack, State
-from dirtune.change.steps import Saved
 from dirtune.change.transaction import (
     Place,
     carry_out,
@@ -228,7 +231,8 @@ from dirtune.snapshot import take
 from dirtune.change import journal
 from dirtune.change.fixes import Question
 from dirtune.change.fixes.unbind_partners import FIX
-from dirtune.change.plan import Change, Plan, PutFile
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.plan import Change, Plan
 from dirtune.change.transaction import Place, carry_out
 from tests.change.machine import Machine
 
@@ -535,7 +539,8 @@ import os, signal, sys
 from pathlib import Path
 from dirtune.checks import Risk
 from dirtune.host import WritableHost
-from dirtune.change.plan import Change, Plan, PutFile
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.plan import Change, Plan
 from dirtune.change import watchdog
 from dirtune.change.transaction import Place, carry_out
 

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from dirtune.change import journal
+from dirtune.change.action import Saved
 from dirtune.change.record import Begun
-from dirtune.change.steps import Saved
 from dirtune.cli import main
 from tests.change.machine import LINE, build
 

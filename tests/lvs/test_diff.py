@@ -3,9 +3,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from dirtune.lvs import change
-from dirtune.lvs.change import DrainIpvs, EditIpvs, Leaving
+from dirtune.change import table
+from dirtune.change.actions.drain_ipvs import DrainIpvs
+from dirtune.change.actions.edit_ipvs import EditIpvs
 from dirtune.lvs.diff import Step, Verb, diff, only, quiesced, touched
+from dirtune.lvs.draining import Leaving
 from dirtune.lvs.model import Destination, Service, SyncDaemon, Table, Timeouts
 from tests.lvs.simulated import Simulated
 from tests.lvs.tables import tables
@@ -134,7 +136,7 @@ def test_drained_first_what_goes_takes_nothing_new_and_stays_until_the_end(actua
 
     assert not [s for s in diff(actual, between) if s.verb is Verb.DEL]
     assert {s.key for s in actual.services} <= {s.key for s in now.services}
-    gone = {(s.service.key, d) for s in change.leaving(actual, desired) for d in s.destinations}
+    gone = {(s.service.key, d) for s in table.leaving(actual, desired) for d in s.destinations}
     for service in now.services:
         for each in service.destinations:
             if (service.key, each.key) in gone:
@@ -144,9 +146,7 @@ def test_drained_first_what_goes_takes_nothing_new_and_stays_until_the_end(actua
 
 
 def test_what_is_to_go_is_drained_between_two_edits():
-    first, wait, last = change.edits(
-        Table((WEB, DNS)), with_(WEB, destinations=(A, C)), drain_s=30
-    )
+    first, wait, last = table.edits(Table((WEB, DNS)), with_(WEB, destinations=(A, C)), drain_s=30)
 
     assert [said(step) for step in diff(first.before, first.after)] == ["new ->3", "set ->2"]
     bare = replace(WEB, destinations=())
@@ -156,21 +156,21 @@ def test_what_is_to_go_is_drained_between_two_edits():
 
 @pytest.mark.parametrize("drain_s", [None, 30])
 def test_nothing_to_do_is_nothing(drain_s):
-    assert change.edits(Table((WEB,), TIMES), Table((WEB,)), drain_s=drain_s) == ()
+    assert table.edits(Table((WEB,), TIMES), Table((WEB,)), drain_s=drain_s) == ()
 
 
 def test_without_draining_it_is_one_edit_of_what_differs():
-    (edit,) = change.edits(Table((WEB, DNS)), Table((DNS,)), drain_s=None)
+    (edit,) = table.edits(Table((WEB, DNS)), Table((DNS,)), drain_s=None)
 
     assert edit == EditIpvs(Table((WEB,)), Table())
-    assert change.commands(edit) == ("ipvsadm -D -t 10.9.9.9:80",)
+    assert edit.commands == ("ipvsadm -D -t 10.9.9.9:80",)
 
 
 def test_daemons_stop_before_and_start_after_what_the_kernel_has_not_beside_them():
     mixed = replace(WEB, destinations=(Destination("fd00::1", 80, "tun"),))
     actual, desired = Table((mixed,), TIMES, (BACKUP,)), Table((WEB,), None, (MASTER,))
 
-    first, _, last = change.edits(actual, desired, drain_s=30)
+    first, _, last = table.edits(actual, desired, drain_s=30)
 
     assert said(diff(first.before, first.after)[0]) == "del backup"
     assert [said(step) for step in diff(last.before, last.after)] == ["del ->1", "new master"]

@@ -31,24 +31,20 @@ from dirtune.analyse.run import Comparison, CpuShare, Knee, NodeCpu
 from dirtune.analyse.work import Line, Work
 from dirtune.bench.budget import TupleBudget, warnings
 from dirtune.bench.check import Readiness
-from dirtune.change.plan import (
-    AddAddress,
-    Change,
-    Plan,
-    PutFile,
-    Refusal,
-    SetAffinity,
-    SetCard,
-    SetValue,
-    Unbind,
-)
+from dirtune.change import table
+from dirtune.change.actions.add_address import AddAddress
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.actions.set_affinity import SetAffinity
+from dirtune.change.actions.set_nic import SetNic
+from dirtune.change.actions.set_value import SetValue
+from dirtune.change.actions.unbind import Unbind
+from dirtune.change.plan import Change, Plan, Refusal
 from dirtune.change.presets import judged, parse
 from dirtune.checks import Cause, Check, Finding, Fix, Outcome, Role, Severity, Status, Waiver
 from dirtune.checks.audits import Audit, Report
 from dirtune.checks.difference import compare
 from dirtune.collect.ethtool import Card
 from dirtune.collect.sysctls import Sysctls
-from dirtune.lvs import change
 from dirtune.lvs.diff import diff
 from dirtune.lvs.model import Destination, Numbers, Seen, Service, SyncDaemon, Table, Timeouts
 from dirtune.render import tune
@@ -417,7 +413,7 @@ DIAGNOSES = (_diagnosis(_BCC), _diagnosis())
 
 # A plan of fixes, and what came of it.
 
-_RINGS = SetCard("enp0s16", "rings", {"rx": 256}, {"rx": 4096})
+_RINGS = SetNic("enp0s16", "rings", {"rx": 256}, {"rx": 4096})
 _ICMP = SetValue("/proc/sys/net/ipv4/vs/schedule_icmp", "0", "1")
 _SYSCTLS = PutFile("/etc/sysctl.d/99-dirtune.conf", None, "net.ipv4.vs.schedule_icmp = 1\n")
 _KEPT_FILE = Change(
@@ -497,7 +493,7 @@ WANTED = Table(
     (SyncDaemon("master", "eth1", 4, maxlen=1024),),
 )
 STEPS = diff(IPVS, WANTED)
-CHANGES = change.Changes(("ip_vs_sh",), change.edits(IPVS, WANTED, drain_s=30))
+CHANGES = table.Changes(("ip_vs_sh",), table.edits(IPVS, WANTED, drain_s=30))
 _NUMBERS = Numbers(2080, 10398, 0, 686295, 0, 3, 20, 0, 1500, 0)
 COUNTS = tuple(
     Seen(_NUMBERS, tuple(((2, 5, 1), _NUMBERS) for _ in service.destinations))

@@ -5,8 +5,9 @@ import pytest
 
 from dirtune import checks
 from dirtune.analyse.run import Comparison
+from dirtune.change.actions.set_value import SetValue
 from dirtune.change.documents import PlanDocument, ShownChange
-from dirtune.change.plan import Refusal, SetValue
+from dirtune.change.plan import Refusal
 from dirtune.checks import Risk
 from dirtune.errors import PlanError
 from dirtune.tune import decide

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dirtune import checks
-from dirtune.change.plan import Action, Change, Plan, Refusal, joined, needed
+from dirtune.change.action import Action
+from dirtune.change.plan import Change, Plan, Refusal, joined, needed
 from dirtune.checks import Finding, Outcome, Status, all_checks, run
 from dirtune.errors import PlanError
 from dirtune.settings import Risk, Setting

@@ -8,8 +8,11 @@ import re
 import shlex
 from collections.abc import Iterator
 
+from dirtune.change.action import Action
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.actions.run import Run
 from dirtune.change.fixes import Asked, Fix, Question, Surroundings
-from dirtune.change.plan import Action, Change, PutFile, Refusal, Run
+from dirtune.change.plan import Change, Refusal
 from dirtune.settings import BootOption, Risk
 from dirtune.snapshot import Snapshot
 
@@ -39,7 +42,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
         return
     entry = _menu_entry(question.snapshot, question.around)
     update = _update(question.around)
-    yield _change(first, Run(undo=update), "make the boot menu anew")
+    yield _change(first, Run(undo_argv=update), "make the boot menu anew")
     title = f"{_said(options)} the command line of the next boot"
     yield _change(first, PutFile(_DROP_IN, before, _drop_in(options)), title)
     if entry:
@@ -47,7 +50,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
         old = question.around.texts.get(_ENTRY)
         yield _change(first, PutFile(_ENTRY, old, entry, 0o755), title)
     # The menu is made from the files, so it is made after them on the way back as well.
-    yield _change(first, Run(make=update), "make the boot menu anew")
+    yield _change(first, Run(argv=update), "make the boot menu anew")
 
 
 def _change(asked: Asked, action: Action, title: str) -> Change:

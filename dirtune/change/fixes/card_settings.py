@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
+from dirtune.change.actions.set_nic import SetNic
 from dirtune.change.fixes import Asked, Fix, Question
-from dirtune.change.plan import Change, Refusal, SetCard
+from dirtune.change.plan import Change, Refusal
 from dirtune.collect.ethtool import Card
 from dirtune.settings import FEATURES, CardValues
 
@@ -27,7 +28,7 @@ def _one(asked: Asked, setting: CardValues, card: Card | None) -> Change | Refus
         why = f"has no {', '.join(unknown)} that its driver lets be set"
         return asked.refusal(setting.interface, why)
     before = {name: now[name] for name in setting.values}
-    action = SetCard(setting.interface, setting.group, before, dict(setting.values))
+    action = SetNic(setting.interface, setting.group, before, dict(setting.values))
     said = ", ".join(f"{name} {value}" for name, value in setting.values.items())
     instead = ", ".join(map(str, before.values()))
     return asked.change(action, f"give {setting.interface} {said} instead of {instead}")

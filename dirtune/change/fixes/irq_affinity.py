@@ -6,8 +6,9 @@ Interrupts that the kernel manages cannot be moved from user space: their number
 
 from collections.abc import Iterator
 
+from dirtune.change.actions.set_affinity import SetAffinity
 from dirtune.change.fixes import Asked, Fix, Question
-from dirtune.change.plan import Change, Refusal, SetAffinity
+from dirtune.change.plan import Change, Refusal
 from dirtune.cpu_sets import format_cpulist
 from dirtune.settings import IrqCpus
 

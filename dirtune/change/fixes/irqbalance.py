@@ -3,8 +3,11 @@
 import re
 from collections.abc import Iterator
 
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.actions.run import Run
 from dirtune.change.fixes import Fix, Question
-from dirtune.change.plan import Change, PutFile, Refusal, Run, lines_of
+from dirtune.change.lines import lines_of
+from dirtune.change.plan import Change, Refusal
 from dirtune.settings import IrqbalanceVariable
 
 _FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
@@ -36,9 +39,9 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
     restart = _RESTART if runs else ()
     title = f"start irqbalance with {', '.join(f'{s.name}={s.value}' for _, s in asked)}"
     # It reads the file when it starts, on the way back as well.
-    yield first.change(Run(undo=restart), "restart irqbalance", lasting=True)
+    yield first.change(Run(undo_argv=restart), "restart irqbalance", lasting=True)
     yield first.change(PutFile(path, before, after), title, lasting=True)
-    yield first.change(Run(make=restart), "restart irqbalance", lasting=True)
+    yield first.change(Run(argv=restart), "restart irqbalance", lasting=True)
 
 
 def with_variable(text: str, setting: IrqbalanceVariable) -> str:

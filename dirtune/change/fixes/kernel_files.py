@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from dirtune.change.actions.set_value import SetValue
 from dirtune.change.fixes import Asked, Fix, Question
-from dirtune.change.plan import Change, Refusal, SetValue
+from dirtune.change.plan import Change, Refusal
 from dirtune.collect.cpus import Cpus
 from dirtune.cpu_sets import format_cpulist, format_cpumask, parse_cpumask
 from dirtune.settings import KernelFile

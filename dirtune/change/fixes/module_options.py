@@ -6,8 +6,11 @@ A driver that is in the initramfs reads its parameters from there.
 import re
 from collections.abc import Iterator
 
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.actions.run import Run
 from dirtune.change.fixes import Fix, Question
-from dirtune.change.plan import Change, PutFile, Refusal, Run, lines_of
+from dirtune.change.lines import lines_of
+from dirtune.change.plan import Change, Refusal
 from dirtune.settings import MODPROBE_FILE, ModuleOptions, Risk
 
 # What modprobe.d(5) takes for one word without a meaning of its own.
@@ -37,14 +40,14 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
     # The image is made from the files, so it is made after them on the way back as well.
     if update:
         yield first.change(
-            Run(undo=update), "make the initramfs anew", risk=Risk.REBOOT, lasting=True
+            Run(undo_argv=update), "make the initramfs anew", risk=Risk.REBOOT, lasting=True
         )
     yield first.change(
         PutFile(MODPROBE_FILE, before, after), title, risk=Risk.REBOOT, lasting=True
     )
     if update:
         yield first.change(
-            Run(make=update), "make the initramfs anew", risk=Risk.REBOOT, lasting=True
+            Run(argv=update), "make the initramfs anew", risk=Risk.REBOOT, lasting=True
         )
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from dirtune.analyse import lines
 from dirtune.analyse.lines import Sharer
+from dirtune.change.actions.unbind import Unbind
 from dirtune.change.fixes import Fix, Question
-from dirtune.change.plan import Change, Refusal, Unbind
+from dirtune.change.plan import Change, Refusal
 from dirtune.collect.interrupts import Line
 from dirtune.settings import Risk
 from dirtune.snapshot import Snapshot

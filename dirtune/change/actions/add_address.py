@@ -1,0 +1,70 @@
+"""Put an address on an interface."""
+
+import ipaddress
+import shlex
+
+from dirtune.change import ip
+from dirtune.change.action import Action, Saved
+from dirtune.change.boot_files import Row, Unwritable
+from dirtune.checks.remedies import competitors
+from dirtune.collect.addresses import parse_ip_addr
+from dirtune.host import Host, WritableHost
+from dirtune.snapshot import Snapshot
+
+
+class AddAddress(Action, frozen=True, tag="address"):
+    """Put an address on an interface that does not have it."""
+
+    interface: str
+    address: str
+    """With the length of its prefix: `198.18.0.100/32`."""
+
+    @property
+    def what(self) -> str:
+        """What is set."""
+        return f"{self.address} on {self.interface}"
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        return (shlex.join(("ip", *self._words)),)
+
+    @property
+    def kept(self) -> tuple[Row, ...] | Unwritable:
+        return ()  # networkd, ifupdown and the like make it again, not dirtune
+
+    @property
+    def targets(self) -> frozenset[str]:
+        return frozenset({self.what})
+
+    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return competitors(snapshot, "nic")
+
+    @property
+    def adds(self) -> bool:
+        return True
+
+    def save(self, host: WritableHost) -> Saved:
+        ip.require_not_yet(self.what, made=self._made(host))
+        return Saved()
+
+    def make(self, host: WritableHost) -> None:
+        host.run(("ip", *self._words))
+
+    def require_made(self, saved: Saved, host: Host) -> None:
+        ip.require_made(self.what, made=self._made(host))
+
+    def undo(self, saved: Saved, host: WritableHost) -> None:
+        if ip.has(host, self.interface) and self._made(host):
+            ip.change(host, "addr", "del", self.address, "dev", self.interface)
+
+    @property
+    def _words(self) -> tuple[str, ...]:
+        return ("addr", "add", self.address, "dev", self.interface)
+
+    def _made(self, host: Host) -> bool:
+        rows = parse_ip_addr(ip.shown(host, "-o", "addr", "show", "dev", self.interface))
+        addresses = {ipaddress.ip_interface(f"{row.address}/{row.prefix}") for row in rows}
+        return ipaddress.ip_interface(self.address) in addresses

@@ -1,0 +1,52 @@
+"""Give a PCI function to a driver."""
+
+from dirtune.change import pci
+from dirtune.change.action import Action, Saved
+from dirtune.change.boot_files import Row, Unwritable
+from dirtune.host import Host, WritableHost
+from dirtune.settings import written
+from dirtune.snapshot import Snapshot
+
+
+class Bind(Action, frozen=True, tag="bind"):
+    """Give a PCI function to a driver; undone by unbinding it."""
+
+    device: str
+    driver: str
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        return (written(f"{pci.DRIVERS}/{self.driver}/bind", self.device),)
+
+    @property
+    def kept(self) -> tuple[Row, ...] | Unwritable:
+        return pci.override(self.device, self.driver)
+
+    @property
+    def targets(self) -> frozenset[str]:
+        return frozenset({self.device})
+
+    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return pci.interfaces(self.device, snapshot)
+
+    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def subject(self) -> str:
+        return self.device
+
+    def save(self, host: WritableHost) -> Saved:
+        pci.require_driver(host, self.device, None)
+        return Saved()
+
+    def make(self, host: WritableHost) -> None:
+        pci.bind(host, self.device, self.driver)
+
+    def require_made(self, saved: Saved, host: Host) -> None:
+        pci.require_driver(host, self.device, self.driver)
+
+    def undo(self, saved: Saved, host: WritableHost) -> None:
+        if pci.has(host, self.device, self.driver):
+            pci.unbind(host, self.device, self.driver)
+        pci.require_driver(host, self.device, None)

@@ -1,0 +1,60 @@
+"""Wait until what leaves the IPVS table has no active connection."""
+
+from dirtune.analyse.words import counted
+from dirtune.change.action import Action, Saved
+from dirtune.change.boot_files import Row, Unwritable
+from dirtune.host import Host, WritableHost
+from dirtune.lvs import draining
+from dirtune.lvs.draining import Leaving
+from dirtune.snapshot import Snapshot
+
+
+class DrainIpvs(Action, frozen=True, tag="ipvs-drain"):
+    """Wait until what leaves has no active connection; nothing is left to undo."""
+
+    leaving: tuple[Leaving, ...]
+    wait_s: float
+
+    @property
+    def title(self) -> str:
+        """What it does, in a few words."""
+        servers = counted(self._number, "real server")
+        return f"wait up to {self.wait_s:g} s for the connections of {servers}"
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        wait = f"wait up to {self.wait_s:g} s until {self._number} of them"
+        return (f"# {wait} have no active connection",)
+
+    @property
+    def kept(self) -> tuple[Row, ...] | Unwritable:
+        return ()
+
+    @property
+    def targets(self) -> frozenset[str]:
+        return frozenset()
+
+    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    def save(self, host: WritableHost) -> Saved:
+        return Saved()
+
+    def make(self, host: WritableHost) -> None:
+        draining.wait(self.leaving, self.wait_s, host)
+
+    def require_made(self, saved: Saved, host: Host) -> None:
+        pass  # it was over when the wait ended
+
+    def undo(self, saved: Saved, host: WritableHost) -> None:
+        pass
+
+    def holds(self, host: Host) -> None:
+        return None
+
+    @property
+    def _number(self) -> int:
+        return sum(len(each.destinations) for each in self.leaving)

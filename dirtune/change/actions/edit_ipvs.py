@@ -1,0 +1,119 @@
+"""Turn some IPVS services from one state into another.
+
+Whole services, before and after: the steps between are worked out when it is made and, from
+wherever it was left, when it is undone.
+"""
+
+from collections import Counter
+
+from dirtune.analyse.words import counted
+from dirtune.change.action import Action, Saved
+from dirtune.change.boot_files import Row, Unwritable
+from dirtune.errors import ApplyError
+from dirtune.host import Host, WritableHost
+from dirtune.lvs import diff, ipvsadm, kernel
+from dirtune.lvs.diff import Step, Verb
+from dirtune.lvs.model import Service, Table, Timeouts
+from dirtune.snapshot import Snapshot
+
+_DONE = {Verb.NEW: "added", Verb.SET: "edited", Verb.DEL: "removed"}
+
+
+class EditIpvs(Action, frozen=True, tag="ipvs"):
+    """Turn some services, or what else the tables speak of, from *before* into *after*."""
+
+    before: Table
+    """As seen when the plan was made."""
+    after: Table
+
+    @property
+    def title(self) -> str:
+        """What it does, in a few words."""
+        return f"IPVS: {counts(self._steps)}"
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        return tuple(map(ipvsadm.command, self._steps))
+
+    @property
+    def kept(self) -> tuple[Row, ...] | Unwritable:
+        return ()  # keepalived and ipvsadm's service make it again, not dirtune
+
+    @property
+    def targets(self) -> frozenset[str]:
+        return _named(self.before) | _named(self.after)
+
+    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    def save(self, host: WritableHost) -> Saved:
+        # The journal has it already: it is the plan's own `before`.
+        self._require(host, self.before, "is not as the plan saw it: somebody else changed it")
+        return Saved()
+
+    def make(self, host: WritableHost) -> None:
+        with kernel.opened(host) as ipvs:
+            ipvs.carry_out(self._steps)
+
+    def require_made(self, saved: Saved, host: Host) -> None:
+        self._require(
+            host, self.after, "did not take: the kernel or somebody else has it otherwise"
+        )
+
+    def undo(self, saved: Saved, host: WritableHost) -> None:
+        if not kernel.loaded(host):
+            return  # nothing is left of it
+        with kernel.opened(host) as ipvs:
+            now = ipvs.read()
+            ipvs.carry_out(diff.diff(diff.only(now, self._both), self.before))
+        self._require(host, self.before, "is not what was put back: somebody else changes it")
+
+    def holds(self, host: Host) -> None:
+        return None  # a later plan may have replaced it on purpose, and `lvs plan` tells more
+
+    @property
+    def _steps(self) -> tuple[Step, ...]:
+        return diff.diff(self.before, self.after)
+
+    @property
+    def _both(self) -> Table:
+        """A table that speaks of everything that either side does."""
+        services = diff.by_key((*self.before.services, *self.after.services))
+        return Table(tuple(services.values()), self.after.timeouts, self.after.daemons)
+
+    def _require(self, host: Host, expected: Table, problem: str) -> None:
+        with kernel.opened(host) as ipvs:
+            now = diff.only(ipvs.read(), self._both)
+        steps = diff.diff(now, expected)
+        if steps:
+            raise ApplyError(f"{steps[0].name}: {problem}; plan again")
+
+
+def counts(steps: tuple[Step, ...]) -> str:
+    """Return how many of what *steps* add, edit and remove."""
+    numbers = Counter((step.verb, _kind(step)) for step in steps)
+    parts = (
+        f"{counted(numbers[verb, kind], kind)} {_DONE[verb]}"
+        for verb in Verb
+        for kind in ("service", "real server", "timeout", "sync daemon")
+        if numbers[verb, kind]
+    )
+    return ", ".join(parts) or "nothing to do"
+
+
+def _kind(step: Step) -> str:
+    if step.of is not None:
+        return "real server"
+    if isinstance(step.what, Service):
+        return "service"
+    return "timeout" if isinstance(step.what, Timeouts) else "sync daemon"
+
+
+def _named(table: Table) -> frozenset[str]:
+    daemons = (f"sync daemon {daemon.state}" for daemon in table.daemons or ())
+    timeouts = () if table.timeouts is None else ("timeouts",)
+    names = (*(service.name for service in table.services), *daemons, *timeouts)
+    return frozenset(f"IPVS {name}" for name in names)

@@ -1,0 +1,99 @@
+"""Create or replace a file."""
+
+import shlex
+from collections.abc import Iterator
+
+from dirtune.change.action import Action, Saved
+from dirtune.change.boot_files import Row, Unwritable
+from dirtune.change.expected import require, text
+from dirtune.errors import ApplyError
+from dirtune.host import FileContents, Host, WritableHost, literal
+from dirtune.settings import as_escapes, in_quotes
+from dirtune.snapshot import Snapshot
+
+_MODE = 0o644
+
+
+class PutFile(Action, frozen=True, tag="file"):
+    """Create or replace a file; undone by restoring what was there, byte for byte."""
+
+    path: str
+    before: str | None
+    """The text seen when the plan was made; None if there was no such file."""
+    after: str
+    mode: int = _MODE
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        return tuple(self._commands())
+
+    @property
+    def kept(self) -> tuple[Row, ...] | Unwritable:
+        return ()  # a file outlives a boot
+
+    @property
+    def targets(self) -> frozenset[str]:
+        return frozenset({self.path})
+
+    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def needless(self) -> bool:
+        return self.before == self.after
+
+    def save(self, host: WritableHost) -> Saved:
+        require(self.path, text(host, self.path), self.before)
+        missing = None if host.glob(literal(self._folder)) else self._folder
+        return Saved(file=host.contents(self.path), folder=missing)
+
+    def make(self, host: WritableHost) -> None:
+        if not host.glob(literal(self._folder)):
+            host.make_folder(self._folder)
+        host.replace(self.path, self._contents(host))
+
+    def require_made(self, saved: Saved, host: Host) -> None:
+        require(self.path, text(host, self.path), self.after)
+
+    def undo(self, saved: Saved, host: WritableHost) -> None:
+        if saved.file is None:
+            host.remove(self.path)
+        else:
+            host.replace(self.path, saved.file)
+        if host.contents(self.path) != saved.file:
+            raise ApplyError(f"{self.path}: is not what was put back; another program writes it")
+        if saved.folder is not None:
+            _remove_if_empty(host, saved.folder)
+
+    @property
+    def _folder(self) -> str:
+        return self.path.rpartition("/")[0]
+
+    def _contents(self, host: WritableHost) -> FileContents:
+        """Return what to put in the file; it keeps its owner, and nobody may do more with it."""
+        data, before = self.after.encode(), host.contents(self.path)
+        if before is None:
+            return host.new_contents(data, self.mode)
+        # Who could read it may run it as well, where it is a program now.
+        allowed = before.mode | (before.mode & 0o444) >> 2
+        return FileContents(data, self.mode & allowed, before.uid, before.gid)
+
+    def _commands(self) -> Iterator[str]:
+        # Each row is a word: however far a text is indented that shows them, they can be pasted.
+        rows, printer = self.after.removesuffix("\n").split("\n"), "printf '%s\\n'"
+        if not all(map(str.isprintable, rows)):
+            rows, printer = list(map(as_escapes, rows)), "printf '%b\\n'"
+        words = " \\\n".join((printer, *map(in_quotes, rows)))
+        yield f"{words if self.after else ':'} > {shlex.quote(self.path)}"
+        if self.mode != _MODE:
+            yield f"chmod {self.mode:o} {shlex.quote(self.path)}"
+
+
+def _remove_if_empty(host: WritableHost, folder: str) -> None:
+    """Remove a folder of ours; what somebody else put there since stays, and so does it."""
+    here = literal(folder)
+    if host.glob(here) and not host.glob(f"{here}/*"):
+        host.remove_folder(folder)

@@ -1,0 +1,70 @@
+"""Run a command that makes a result from files."""
+
+import shlex
+
+import msgspec
+
+from dirtune.change.action import Action, Saved
+from dirtune.change.boot_files import Row, Unwritable
+from dirtune.host import Host, WritableHost
+from dirtune.snapshot import Snapshot
+
+
+class Run(Action, frozen=True, tag="run"):
+    """Run a command that makes a result from files, such as update-grub.
+
+    Undoing goes backwards, so a command that must follow the files in both directions stands in
+    a plan twice: before them as its own undo, and after them.
+    """
+
+    argv: tuple[str, ...] = msgspec.field(default=(), name="make")
+    """Empty does nothing when the plan is applied."""
+    undo_argv: tuple[str, ...] = msgspec.field(default=(), name="undo")
+    """Empty does nothing when it is undone."""
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        return (shlex.join(self.argv),) if self.argv else ()
+
+    @property
+    def kept(self) -> tuple[Row, ...] | Unwritable:
+        return ()  # the files that it follows are kept
+
+    @property
+    def targets(self) -> frozenset[str]:
+        return frozenset()
+
+    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def silent(self) -> bool:
+        return not self.argv
+
+    @property
+    def follows(self) -> bool:
+        return True
+
+    @property
+    def adds(self) -> bool:
+        return True
+
+    def save(self, host: WritableHost) -> Saved:
+        return Saved()
+
+    def make(self, host: WritableHost) -> None:
+        if self.argv:
+            host.run(self.argv)
+
+    def require_made(self, saved: Saved, host: Host) -> None:
+        pass  # nobody knows what it does; one that fails says so
+
+    def undo(self, saved: Saved, host: WritableHost) -> None:
+        if self.undo_argv:
+            host.run(self.undo_argv)
+
+    def holds(self, host: Host) -> None:
+        return None

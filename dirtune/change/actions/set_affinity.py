@@ -1,0 +1,103 @@
+"""Set which CPUs may take an interrupt."""
+
+import shlex
+
+from dirtune.change import kernel_text
+from dirtune.change.action import Action, Saved
+from dirtune.change.boot_files import SCRIPT, Row, Unwritable
+from dirtune.change.expected import require, text
+from dirtune.checks.remedies import competitors
+from dirtune.collect.interrupts import SOURCE, parse_interrupts
+from dirtune.cpu_sets import format_cpulist, parse_cpulist
+from dirtune.errors import ApplyError, ParseError, SourceMissing
+from dirtune.host import Host, WritableHost, literal, recorded_text
+from dirtune.settings import written
+from dirtune.snapshot import Snapshot
+
+
+class SetAffinity(Action, frozen=True, tag="affinity"):
+    """Set which CPUs may take an interrupt; done once it goes to none but them."""
+
+    irq: str
+    before: str
+    """The list of CPUs seen when the plan was made, as the kernel prints it."""
+    after: str
+    action: str = ""
+    """The name of its folder in /proc/irq/N, which finds the interrupt again after a boot."""
+
+    @property
+    def path(self) -> str:
+        """The file that is written."""
+        return f"/proc/irq/{self.irq}/smp_affinity_list"
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        return (written(self.path, self.after),)
+
+    @property
+    def kept(self) -> tuple[Row, ...] | Unwritable:
+        name = self.action
+        if not name.isprintable() or "/" in name or name in {"", ".", ".."}:
+            return Unwritable(name, SCRIPT)
+        # The number may be another after a boot; the name is not. It is that of a folder: a
+        # handler may be called as a file is that every interrupt has.
+        loop = f"for irq in /proc/irq/[0-9]*/{shlex.quote(name)}/; do echo "
+        return (Row(SCRIPT, loop, self.after, ' > "${irq%/*/}/smp_affinity_list"; done'),)
+
+    @property
+    def targets(self) -> frozenset[str]:
+        return frozenset({self.path})
+
+    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return competitors(snapshot, "irq")
+
+    @property
+    def needless(self) -> bool:
+        return self.before == self.after
+
+    def save(self, host: WritableHost) -> Saved:
+        saved = kernel_text.save(self.path, self.before, host)
+        if not self._still_its_number(host):
+            raise ApplyError(
+                f"{self.path}: could not be told from another line's: its handler went"
+            )
+        return saved
+
+    def make(self, host: WritableHost) -> None:
+        host.write(self.path, self.after)
+
+    def require_made(self, saved: Saved, host: Host) -> None:
+        require(self.path, host.read(self.path).strip(), self.after)
+        strayed = self._strayed(host)
+        if strayed:
+            raise ApplyError(f"irq {self.irq}: goes to CPU {strayed}, not to {self.after}")
+
+    def undo(self, saved: Saved, host: WritableHost) -> None:
+        if self._still_its_number(host):
+            kernel_text.restore(self.path, saved, host)
+
+    def _still_its_number(self, host: Host) -> bool:
+        """Whether the number is that of the same line: a boot gives interrupts other numbers."""
+        if not self.action:
+            return bool(host.glob(literal(self.path)))
+        # No folder is made for a name with a slash, nor another one where an interface is renamed
+        # while it is up; and a name of which text holds an escape is in the table alone.
+        if host.glob(literal(f"/proc/irq/{self.irq}/{self.action}")):
+            return True
+        try:
+            line = parse_interrupts(recorded_text(host.read(SOURCE))).line(self.irq)
+        except (SourceMissing, ParseError):
+            return False
+        return line is not None and self.action in line.actions
+
+    def _strayed(self, host: Host) -> str:
+        """Return the CPUs that the interrupt goes to though it may not; empty for none.
+
+        An idle line goes nowhere, and an old kernel does not say. A line that cannot be moved
+        while it is served moves with its next interrupt, and says where it will go at once.
+        """
+        effective = text(host, f"/proc/irq/{self.irq}/effective_affinity_list") or ""
+        return format_cpulist({*parse_cpulist(effective)} - {*parse_cpulist(self.after)})

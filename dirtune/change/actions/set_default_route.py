@@ -1,0 +1,87 @@
+"""Give a host another default route."""
+
+import shlex
+
+from dirtune.change import ip
+from dirtune.change.action import Action, Saved
+from dirtune.change.boot_files import Row, Unwritable
+from dirtune.checks.remedies import competitors
+from dirtune.errors import ApplyError
+from dirtune.host import Host, WritableHost
+from dirtune.snapshot import Snapshot
+
+
+class SetDefaultRoute(Action, frozen=True, tag="route"):
+    """Give a host another default route."""
+
+    before: tuple[str, ...]
+    """The routes seen when the plan was made, as `ip route` prints them behind `default`."""
+    after: str
+    """The one that replaces that of its metric, or comes beside them."""
+
+    @property
+    def what(self) -> str:
+        """What is set."""
+        return "default route"
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        return (shlex.join(("ip", *self._words)),)
+
+    @property
+    def kept(self) -> tuple[Row, ...] | Unwritable:
+        return ()  # networkd, ifupdown and the like make it again, not dirtune
+
+    @property
+    def targets(self) -> frozenset[str]:
+        return frozenset({self.what})
+
+    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return competitors(snapshot, "nic")
+
+    def save(self, host: WritableHost) -> Saved:
+        self._require_before(host)
+        return Saved()
+
+    def make(self, host: WritableHost) -> None:
+        host.run(("ip", *self._words))
+
+    def require_made(self, saved: Saved, host: Host) -> None:
+        # The kernel adds the device to a route that named its gateway alone.
+        words = {*self.after.split()}
+        made = any(
+            _metric(row) == _metric(self.after) and words <= {*row.split()}
+            for row in ip.default_routes(host)
+        )
+        ip.require_made(self.what, made=made)
+
+    def undo(self, saved: Saved, host: WritableHost) -> None:
+        now = ip.default_routes(host)
+        if now == self.before:
+            return
+        mine = _metric(self.after)
+        old = next((row for row in self.before if _metric(row) == mine), None)
+        if old is not None:
+            ip.change(host, "-4", "route", "replace", "default", *old.split(" "))
+        elif any(_metric(row) == mine for row in now):
+            ip.change(host, "-4", "route", "del", "default", *self.after.split())
+        self._require_before(host)
+
+    @property
+    def _words(self) -> tuple[str, ...]:
+        return ("route", "replace", "default", *self.after.split())
+
+    def _require_before(self, host: Host) -> None:
+        routes = (ip.default_routes(host), self.before)
+        now, expected = (" | ".join(rows) or "none" for rows in routes)
+        if now != expected:
+            raise ApplyError(f"default route: is {now}, expected {expected}")
+
+
+def _metric(row: str) -> str:
+    """Return the metric of a route, by which the kernel tells two to one network apart."""
+    words = row.split(" ")
+    return words[words.index("metric") + 1] if "metric" in words[:-1] else "0"

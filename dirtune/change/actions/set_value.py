@@ -1,0 +1,96 @@
+"""Write a value to a kernel file."""
+
+import shlex
+from collections.abc import Iterator
+
+from dirtune.change import kernel_text
+from dirtune.change.action import Action, Saved
+from dirtune.change.boot_files import MODULES, SCRIPT, SYSCTL, UDEV, Row, Unwritable, udev_row
+from dirtune.change.expected import require
+from dirtune.checks.remedies import competitors
+from dirtune.collect.sysctls import dotted
+from dirtune.host import Host, WritableHost, literal
+from dirtune.settings import plain, written
+from dirtune.snapshot import Snapshot
+
+_SYS = "/proc/sys/"
+_NET = "/sys/class/net/"
+_IPVS = "net/ipv4/vs/"
+_NEEDS = {_IPVS: "ip_vs", "net/netfilter/": "nf_conntrack"}
+"""Modules without which sysctls that begin so are not there."""
+
+
+class SetValue(Action, frozen=True, tag="set"):
+    """Write a value to a kernel file."""
+
+    path: str
+    before: str
+    """The value seen when the plan was made, without the line's end."""
+    after: str
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        return (written(self.path, self.after),)
+
+    @property
+    def kept(self) -> tuple[Row, ...] | Unwritable:
+        path, value = self.path, self.after
+        if not path.startswith((_SYS, _NET)):
+            if not path.isprintable():
+                return Unwritable(path, SCRIPT)
+            return (Row(SCRIPT, "echo ", shlex.quote(value), f" > {shlex.quote(path)}"),)
+        odd = next((name for name in path.split("/")[1:] if not plain(name)), None)
+        if odd is not None:
+            return Unwritable(odd, SYSCTL if path.startswith(_SYS) else UDEV)
+        if path.startswith(_SYS):
+            return tuple(_sysctl(path.removeprefix(_SYS), value))
+        interface, _, attribute = path.removeprefix(_NET).partition("/")
+        return (udev_row("net", interface, f'ATTR{{{attribute}}}="', value),)
+
+    @property
+    def targets(self) -> frozenset[str]:
+        return frozenset({self.path})
+
+    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+        if not self.path.startswith(_SYS):
+            return competitors(snapshot, "cpu" if "/cpu/" in self.path else "nic")
+        name = self.path.removeprefix(_SYS)
+        kind = "ipvs" if name.startswith(_IPVS) else "sysctl"
+        writers = (*competitors(snapshot, kind), *competitors(snapshot, "sysctl"))
+        return tuple(dict.fromkeys((*_sysctl_file(name, snapshot), *writers)))
+
+    @property
+    def needless(self) -> bool:
+        return self.before == self.after
+
+    def save(self, host: WritableHost) -> Saved:
+        return kernel_text.save(self.path, self.before, host)
+
+    def make(self, host: WritableHost) -> None:
+        host.write(self.path, self.after)
+
+    def require_made(self, saved: Saved, host: Host) -> None:
+        require(self.path, host.read(self.path).strip(), self.after)
+
+    def undo(self, saved: Saved, host: WritableHost) -> None:
+        if host.glob(literal(self.path)):  # else it went with its module
+            kernel_text.restore(self.path, saved, host)
+
+
+def _sysctl(name: str, value: str) -> Iterator[Row]:
+    yield Row(SYSCTL, f"{dotted(name)} = ", value)
+    for begin, module in _NEEDS.items():
+        if name.startswith(begin):
+            yield Row(MODULES, module, "")
+
+
+def _sysctl_file(name: str, snapshot: Snapshot) -> Iterator[str]:
+    """Yield the file of sysctl.d that has the value that is there now."""
+    files = snapshot.settings_files
+    entry = files.sysctls.get(name) if files else None
+    live = snapshot.sysctls.text(name) if snapshot.sysctls else None
+    if entry and live is not None and entry[0].split() == live.split():
+        yield entry[1]

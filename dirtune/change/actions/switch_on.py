@@ -1,0 +1,60 @@
+"""Switch on an interface."""
+
+import shlex
+
+from dirtune.change import ip
+from dirtune.change.action import Action, Saved
+from dirtune.change.boot_files import Row, Unwritable
+from dirtune.checks.remedies import competitors
+from dirtune.host import Host, WritableHost
+from dirtune.snapshot import Snapshot
+
+
+class SwitchOn(Action, frozen=True, tag="up"):
+    """Switch on an interface that is off."""
+
+    interface: str
+
+    @property
+    def what(self) -> str:
+        """What is set."""
+        return f"{self.interface} on"
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        return (shlex.join(("ip", *self._words("up"))),)
+
+    @property
+    def kept(self) -> tuple[Row, ...] | Unwritable:
+        return ()  # networkd, ifupdown and the like make it again, not dirtune
+
+    @property
+    def targets(self) -> frozenset[str]:
+        return frozenset({self.what})
+
+    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return competitors(snapshot, "nic")
+
+    def save(self, host: WritableHost) -> Saved:
+        ip.require_not_yet(self.what, made=self._made(host))
+        return Saved()
+
+    def make(self, host: WritableHost) -> None:
+        host.run(("ip", *self._words("up")))
+
+    def require_made(self, saved: Saved, host: Host) -> None:
+        ip.require_made(self.what, made=self._made(host))
+
+    def undo(self, saved: Saved, host: WritableHost) -> None:
+        if ip.has(host, self.interface) and self._made(host):
+            ip.change(host, *self._words("down"))
+
+    def _words(self, state: str) -> tuple[str, ...]:
+        return ("link", "set", "dev", self.interface, state)
+
+    def _made(self, host: Host) -> bool:
+        row = ip.shown(host, "-o", "link", "show", "dev", self.interface)
+        return "UP" in row.partition("<")[2].partition(">")[0].split(",")

@@ -1,0 +1,69 @@
+"""Take a PCI function from its driver."""
+
+from dirtune.change import pci
+from dirtune.change.action import Action, Saved
+from dirtune.change.boot_files import Row, Unwritable
+from dirtune.collect.interrupts import read_interrupts
+from dirtune.errors import ApplyError
+from dirtune.host import Host, WritableHost
+from dirtune.settings import written
+from dirtune.snapshot import Snapshot
+
+
+class Unbind(Action, frozen=True, tag="unbind"):
+    """Take a PCI function from its driver; undone by binding it again."""
+
+    device: str
+    """`0000:00:14.0`."""
+    driver: str
+    irq: str | None = None
+    """The line that loses a handler by it; None where that is not the point."""
+    handler: str | None = None
+    """The name of that handler in the line's row of /proc/interrupts."""
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        return (written(f"{pci.DRIVERS}/{self.driver}/unbind", self.device),)
+
+    @property
+    def kept(self) -> tuple[Row, ...] | Unwritable:
+        return pci.override(self.device, "none")
+
+    @property
+    def targets(self) -> frozenset[str]:
+        return frozenset({self.device})
+
+    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return pci.interfaces(self.device, snapshot)
+
+    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def subject(self) -> str:
+        return self.device
+
+    def save(self, host: WritableHost) -> Saved:
+        pci.require_driver(host, self.device, self.driver)
+        return Saved(handlers=self._handlers(host))
+
+    def make(self, host: WritableHost) -> None:
+        pci.unbind(host, self.device, self.driver)
+
+    def require_made(self, saved: Saved, host: Host) -> None:
+        pci.require_driver(host, self.device, None)
+        before, now = saved.handlers, self._handlers(host)
+        if before is not None and now is not None and now >= before:
+            line = f"irq {self.irq} has {now} handlers {self.handler}, as before"
+            raise ApplyError(f"{self.device}: unbound, and yet {line}")
+
+    def undo(self, saved: Saved, host: WritableHost) -> None:
+        if not pci.has(host, self.device, self.driver):
+            pci.bind(host, self.device, self.driver)
+        pci.require_driver(host, self.device, self.driver)
+
+    def _handlers(self, host: Host) -> int | None:
+        if self.irq is None or self.handler is None:
+            return None
+        line = read_interrupts(host).line(self.irq)
+        return 0 if line is None else line.actions.count(self.handler)
