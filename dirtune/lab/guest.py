@@ -4,10 +4,12 @@ virtme-ng boots an installed kernel over the host's root file system, read-only.
 files lie in a share (`Folder.share`).
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from dirtune import reading
 from dirtune.analyse.doctor import no_lab_kernel
 from dirtune.analyse.run import Role
 from dirtune.collect.facts import VIRTME, lab_kernel, lab_kernels
@@ -16,6 +18,15 @@ from dirtune.host import Host, LiveHost, run
 from dirtune.lab.spec import Device, Node, Spec, mac, tap
 
 _SERVER_MIB = 512
+_NOBODY = 65534
+_LARGEST_BYTES = 64 << 10
+# What the files print themselves is not asked for.
+_SOURCE = (
+    'exec 3>&1 >/dev/null; for text do eval "$text"; done; '
+    'printf "\\001%s %s\\002" "$GRUB_CMDLINE_LINUX" "$GRUB_CMDLINE_LINUX_DEFAULT" >&3'
+)
+_OPTIONS = re.compile(r"\x01([^\x01\x02]*)\x02\Z")
+_BOUNDED = '"$@" 2>&1 | head -c 65536'
 
 
 def kernel_image(kind: str, host: Host | None = None) -> Path:
@@ -29,17 +40,35 @@ def kernel_image(kind: str, host: Host | None = None) -> Path:
 def command_line(etc: Path) -> str:
     """Return the kernel options that the guest's grub files ask for at this moment.
 
-    grub-mkconfig sources these files with a shell, in this order, and so does this function.
+    grub-mkconfig sources these files with a shell, in this order, and so does this function: with
+    one that has no rights on this machine, for root of the guest can write anything into them.
     """
-    script = (
-        'cd "$1"; [ -e default/grub ] && . ./default/grub; '
-        'for f in default/grub.d/*.cfg; do [ -e "$f" ] && . "./$f"; done; '
-        'printf "%s %s" "$GRUB_CMDLINE_LINUX" "$GRUB_CMDLINE_LINUX_DEFAULT"'
-    )
+    files = (etc / "default/grub", *sorted((etc / "default/grub.d").glob("*.cfg")))
     try:
-        return " ".join(run(("sh", "-c", script, "sh", str(etc))).split())
-    except NotPossible as error:
+        # No link is followed: it would be resolved on this machine.
+        texts = [reading.read_text(path, _LARGEST_BYTES) for path in files if _is_own(path)]
+        shell = run(
+            ("sh", "-c", _BOUNDED, "sh", *_without_rights(), "sh", "-c", _SOURCE, "sh", *texts)
+        )
+    except (NotPossible, OSError, UnicodeDecodeError) as error:
         raise LabError(f"Cannot read the director's grub files: {error}") from error
+    if found := _OPTIONS.search(shell):
+        return " ".join(found[1].split())
+    reason = next((row for row in reversed(shell.split("\n")) if row), "they end the shell")
+    raise LabError(f"Cannot read the director's grub files: {reason[:200]}")
+
+
+def _is_own(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _without_rights() -> tuple[str, ...]:
+    if os.geteuid() != 0:
+        return ()
+    return (
+        *("setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"),
+        *("--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"),
+    )
 
 
 def argv(spec: Spec, image: Path, options: str, share: Path, script: Path) -> tuple[str, ...]:

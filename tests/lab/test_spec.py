@@ -1,5 +1,6 @@
 """What a lab is to be, worked out without building one."""
 
+import os
 import subprocess
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -143,7 +144,33 @@ def test_a_broken_grub_file_is_one_line(tmp_path):
     (tmp_path / "default/grub.d").mkdir(parents=True)
     (tmp_path / "default/grub.d/10.cfg").write_text('GRUB_CMDLINE_LINUX="\n')
 
-    with pytest.raises(LabError, match="Cannot read the director's grub files"):
+    with pytest.raises(
+        LabError, match=r"^Cannot read the director's grub files: .*nterminated.*$"
+    ):
+        guest.command_line(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the keeper of a lab is root")
+def test_what_a_guest_writes_into_its_grub_files_has_no_rights_here(tmp_path):
+    mark, secret = tmp_path / "OWNED", tmp_path / "secret"
+    secret.write_text("GRUB_CMDLINE_LINUX=secret\n")
+    secret.chmod(0o600)
+    folder = tmp_path / "etc/default/grub.d"
+    folder.mkdir(parents=True)
+    (folder / "1.cfg").write_text(f"touch {mark}; chmod 777 {tmp_path}; echo x; id -u >&2\n")
+    (folder / "2.cfg").symlink_to(secret)
+    (folder / "3.cfg").write_text(f'GRUB_CMDLINE_LINUX="uid=$(id -u) $(cat {secret})"\n')
+    os.mkfifo(folder / "4.cfg")
+
+    assert guest.command_line(tmp_path / "etc") == "uid=65534"
+    assert not mark.exists()
+
+
+def test_a_grub_file_that_never_ends_printing_is_one_line(tmp_path):
+    (tmp_path / "default/grub.d").mkdir(parents=True)
+    (tmp_path / "default/grub.d/10.cfg").write_text("yes >&2\n")
+
+    with pytest.raises(LabError, match=r"^Cannot read the director's grub files: y$"):
         guest.command_line(tmp_path)
 
 
