@@ -106,6 +106,9 @@ def _first_line(name: str) -> str:
         return file.readline().strip().strip('"')
 
 
+_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "show_default": True}
+
+
 def _require_version(ctx: click.Context, _: click.Parameter, version: str | None) -> None:
     """Refuse a dirtune on another host that is not of this version."""
     if version not in {None, __version__}:
@@ -116,7 +119,7 @@ def _require_version(ctx: click.Context, _: click.Parameter, version: str | None
         )
 
 
-@click.group("dirtune", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("dirtune", cls=Commands, context_settings=_SETTINGS)
 @click.version_option(__version__, prog_name="dirtune")
 @click.option(
     "--require-version",
@@ -130,6 +133,12 @@ def _require_version(ctx: click.Context, _: click.Parameter, version: str | None
 def main() -> None:
     """Profile and tune Linux IPVS directors.
 
-    Exit status: 0 done and no finding at or above --fail-on, 1 findings, drift or a regression,
-    2 it could not be done (one line on standard error says what and the remedy).
+    Exit status: 0 if the command succeeded and has nothing to report, 1 if it found a problem, a
+    difference or a regression, 2 if it failed. Then one line on standard error gives the cause
+    and the remedy.
+
+    Examples:
+      dirtune audit
+      dirtune explain irq/shared-with-nic
+      dirtune fix plan
     """

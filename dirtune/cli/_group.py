@@ -1,8 +1,13 @@
-"""Groups of commands: a word that is none is refused in one line, with the nearest ones."""
+"""Commands and groups of them, as click shows them here.
 
+A docstring may hold a paragraph that begins with the line "Examples:"; help shows it as written.
+"""
+
+import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -10,11 +15,26 @@ from dirtune.cli import _output
 from dirtune.ending import CANNOT
 from dirtune.nearest import no_such
 
+_EXAMPLES = "\n\nExamples:\n"
 _HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())  # click 8.2
 
 
+class Command(click.Command):
+    """A command with examples."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  (click's own)
+        super().__init__(*args, **options)
+        self.help = _with_examples(self.help)
+
+
 class Group(click.Group):
-    """A group that knows what a mistyped command was meant for."""
+    """A group that knows what a mistyped command was meant for, with examples."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  (click's own)
+        super().__init__(*args, **options)
+        self.help = _with_examples(self.help)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -37,6 +57,11 @@ def one_line_errors() -> Iterator[None]:
             raise
         _output.warning(_refusal(error))
         sys.exit(CANNOT)
+
+
+def _with_examples(text: str | None) -> str | None:
+    """Return a help text whose examples click does not wrap: it looks for a backspace."""
+    return text and inspect.cleandoc(text).replace(_EXAMPLES, f"\n\n\b{_EXAMPLES[1:]}")
 
 
 def _refusal(error: click.ClickException) -> str:

@@ -1,10 +1,31 @@
-"""Options that exclude each other."""
+"""Options that several commands have, and options that exclude each other."""
+
+from pathlib import Path
 
 import click
+
+FORMAT = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "markdown"]),
+    default="table",
+    help="Print the result in this format.",
+)
+PATH = click.Path(path_type=Path)
+NEW_FOLDER = click.Path(path_type=Path, file_okay=False)
+RUNS = click.option(
+    "--out",
+    type=NEW_FOLDER,
+    default=Path("dirtune-runs"),
+    metavar="DIR",
+    help="Put the folder of the run below DIR.",
+)
 
 
 def one_of(**given: object) -> None:
     """Refuse two of the options *given*, by their names, that each say what to read."""
-    said = [f"--{name}" for name, value in given.items() if value]
-    if len(said) > 1:
-        raise click.UsageError(f"{' and '.join(said)} each say what to read; give one of them")
+    names = [f"--{name}" for name, value in given.items() if value]
+    if len(names) > 1:
+        raise click.UsageError(
+            f"{' and '.join(names)} each say what to read. Leave out all but one."
+        )

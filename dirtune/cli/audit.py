@@ -14,6 +14,7 @@ from dirtune import writing
 from dirtune.checks import Severity
 from dirtune.checks.audits import Report, gravest
 from dirtune.cli import _amount, _output
+from dirtune.cli._group import Command
 from dirtune.cli._options import one_of
 from dirtune.jobs import audits, snapshots
 from dirtune.render import audit as render
@@ -24,7 +25,7 @@ _FORMATS = ("table", "json", "markdown", "prometheus")
 _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--probe",
     type=_amount.WINDOW,
@@ -136,12 +137,11 @@ def command(
     output: Path | None,
     verbose: bool,
 ) -> None:
-    r"""Check a director for misconfiguration and bottlenecks; print findings and their fixes.
+    """Check a director for misconfiguration and bottlenecks; print findings and their fixes.
 
     Exit status: 0 if no finding is as severe as --fail-on, 1 if one is or if the two directors of
     --diff differ, 2 if a host could not be audited.
 
-    \b
     Examples:
       dirtune audit
       dirtune audit --host lb1 --probe 10

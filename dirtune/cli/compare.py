@@ -5,9 +5,10 @@ import sys
 import click
 
 from dirtune.cli import _output
+from dirtune.cli._group import Command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B", required=False)
 @click.option("--metric", help="Default: the first run's primary metric.")

@@ -3,10 +3,11 @@
 import click
 
 from dirtune.cli import _output
+from dirtune.cli._group import Command
 from dirtune.render import cells
 
 
-@click.command("confirm")
+@click.command("confirm", cls=Command)
 @click.argument("journal", required=False)
 @click.option("--renew", is_flag=True, hidden=True, help="Begin the time to confirm anew.")
 @click.option(

@@ -1,23 +1,23 @@
-"""Say for each feature whether it works here, why not, and the exact remedy."""
+"""Report which features of dirtune work on this host, and how to get the others to work."""
 
 import click
 import msgspec
 
 from dirtune.cli import _output
+from dirtune.cli._group import Command
+from dirtune.cli._options import FORMAT
 
 
-@click.command("doctor")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "markdown"]),
-    default="table",
-    show_default=True,
-)
+@click.command("doctor", cls=Command)
+@FORMAT
 def command(form: str) -> None:
-    """Say for each feature whether it works here, why not, and the exact remedy.
+    """Report which features of dirtune work on this host, and how to get the others to work.
 
-    Reads only. What does not work here is no failure of doctor: its exit status is 0.
+    Changes nothing. The exit status is 0 even where a feature does not work.
+
+    Examples:
+      dirtune doctor
+      dirtune doctor --format json
     """
     from dirtune.analyse.doctor import diagnose
     from dirtune.collect.facts import read_facts

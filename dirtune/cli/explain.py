@@ -6,11 +6,12 @@ import click
 
 from dirtune import checks
 from dirtune.cli import _output
+from dirtune.cli._group import Command
 from dirtune.errors import NotPossible
 from dirtune.render import catalogue
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("check", required=False)
 @click.option(
     "--format",

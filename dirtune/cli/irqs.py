@@ -1,4 +1,4 @@
-"""Show the interrupt table: shared lines, rates and, probed, what each handler costs."""
+"""Show the interrupt table: shared lines, rates and, with --probe, the cost of handlers."""
 
 import json
 from pathlib import Path
@@ -6,40 +6,58 @@ from pathlib import Path
 import click
 
 from dirtune.cli import _amount, _output
-from dirtune.cli._options import one_of
+from dirtune.cli._group import Command
+from dirtune.cli._options import FORMAT, PATH, one_of
 from dirtune.errors import SourceMissing
 from dirtune.jobs import snapshots
 from dirtune.render import irqs as render
 from dirtune.snapshot import with_probes
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--probe", type=_amount.WINDOW, is_flag=False, flag_value=5.0, metavar="[SECONDS]",
-    help="Measure every handler with eBPF as well (5 s).",
+    help="Also measure every handler with eBPF, for SECONDS or 5 s.",
 )  # fmt: skip
-@click.option("--host", metavar="HOST", help="Read over SSH.")
-@click.option("--root", type=click.Path(path_type=Path), help="A recorded tree instead of /.")
-@click.option("--from", "archive", type=click.Path(path_type=Path), help="A snapshot's file.")
+@click.option("--host", metavar="HOST", help="Read HOST over SSH.")
+@click.option("--root", type=PATH, metavar="DIR", help="Read the recorded tree DIR instead of /.")
+@click.option(
+    "--from",
+    "archive",
+    type=PATH,
+    metavar="FILE",
+    help="Read FILE, which `dirtune snapshot` wrote.",
+)
 @click.option(
     "--interval",
     type=_amount.SECONDS,
     default=2.0,
-    show_default=True,
-    help="Between two samples.",
+    metavar="SECONDS",
+    help="Wait SECONDS between the two samples.",
 )
-@click.option("--format", type=click.Choice(["table", "json", "markdown"]), default="table")
-@click.option("-v", "--verbose", is_flag=True, help="The architecture's own rows, too.")
+@FORMAT
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Also list the rows without an interrupt number, such as NMI and LOC.",
+)
 def command(
     probe: float | None,
     host: str | None,
     root: Path | None,
     archive: Path | None,
     interval: float,
-    format: str,
+    form: str,
     verbose: bool,
 ) -> None:
-    """Show who is on each interrupt line and how often it interrupts."""
+    """Show the devices on each interrupt line, and how often the line fires.
+
+    Examples:
+      dirtune irqs
+      dirtune irqs --probe 10
+      dirtune irqs --host lb1 --format json
+    """
     one_of(**{"host": host, "root": root, "from": archive})
     source = snapshots.Source(root, archive, host, interval=interval)
     taken = snapshots.snapshot_of(source, render.FIELDS)
@@ -51,9 +69,9 @@ def command(
         found = snapshots.known(snapshots.probed((source,), probe, ("irq",))[source])
         snapshots.warn(found)
         taken = with_probes(taken, found)
-    if format == "json":
-        _output.result(json.dumps(render.document(taken, table)), format)
-    elif format == "markdown":
+    if form == "json":
+        _output.result(json.dumps(render.document(taken, table)), form)
+    elif form == "markdown":
         _output.result(render.markdown(taken, table, verbose=verbose))
     else:
         _output.result(render.text(taken, table, verbose=verbose), coloured=True)

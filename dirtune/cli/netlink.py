@@ -3,9 +3,10 @@
 import click
 
 from dirtune.cli import _output
+from dirtune.cli._group import Command
 
 
-@click.command()
+@click.command(cls=Command)
 def command() -> None:
     """Print what only netlink tells of this host: a path and its JSON a line."""
     from dirtune.collect import netlink

@@ -1,4 +1,4 @@
-"""Show where the CPU time of every node goes, alone or under a plan's load."""
+"""Show where the CPU time of every node goes, and what limits the director."""
 
 import asyncio
 import sys
@@ -11,6 +11,8 @@ from dirtune import reading, signals, writing
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.run import TrialKind
 from dirtune.cli import _amount, _output
+from dirtune.cli._group import Command
+from dirtune.cli._options import FORMAT, PATH
 from dirtune.errors import NotPossible, ParseError, TrialError
 from dirtune.formats import from_json
 from dirtune.jobs import plan_files, snapshots
@@ -18,32 +20,68 @@ from dirtune.jobs import plan_files, snapshots
 ALL = "irq,softirq,locks,cpu,drops,ipvs"
 
 
-@click.command()
-@click.option("--duration", type=_amount.WINDOW, help="Profile this machine for so many seconds.")
+@click.command(cls=Command)
 @click.option(
-    "--during-bench", is_flag=False, flag_value="", help="Profile all nodes under a plan's load."
+    "--duration",
+    type=_amount.WINDOW,
+    metavar="SECONDS",
+    help="Profile this machine for SECONDS.",
+)
+@click.option(
+    "--during-bench",
+    is_flag=False,
+    flag_value="",
+    metavar="[PLAN]",
+    help="Profile all nodes while the load of PLAN runs through the director. Without PLAN: "
+    "dirtune.toml in this folder, else the plan of a running lab.",
 )
 @click.option(
     "--rate",
     type=_amount.Amount(min=0, min_open=True),
-    help="Connections/s; default: the plan's first rate.",
+    metavar="RATE",
+    help="Offer RATE connections/s instead of the plan's first rate.",
 )
-@click.option("--probes", default=ALL, show_default=True, help="Which, or none.")
 @click.option(
-    "--max-overhead", type=_amount.Amount(min=0), default=1.0, show_default=True,
+    "--probes",
+    default=ALL,
+    metavar="NAME,...",
+    help="Attach these eBPF probes; `none` attaches no probe.",
+)
+@click.option(
+    "--max-overhead",
+    type=_amount.Amount(min=0),
+    default=1.0,
     metavar="PERCENT",
-    help="What the probes together may cost, of one CPU; the dearest is taken off.",
-)  # fmt: skip
-@click.option("--folded", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-    help="Write the stacks as flame graph tools read them.",
-)  # fmt: skip
-@click.option("--compare", type=click.Path(path_type=Path), metavar="FILE",
-    help="Show the difference to a profile kept as JSON.",
-)  # fmt: skip
-@click.option("--told", is_flag=True, hidden=True, help="Begin when a line comes on stdin.")
-@click.option("--format", type=click.Choice(["table", "json", "markdown"]), default="table")
-@click.option("-v", "--verbose", is_flag=True, help="Add each CPU, symbols, locks and stacks.")
-@click.argument("cmd", nargs=-1, type=click.UNPROCESSED)
+    help="Limit the probes' total cost to PERCENT of one CPU; the most expensive probe is "
+    "detached first.",
+)
+@click.option(
+    "--folded",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the stacks to FILE in the format that flame graph tools read.",
+)
+@click.option(
+    "--compare",
+    type=PATH,
+    metavar="FILE",
+    help="Print the difference from the profile in FILE, which --format json printed.",
+)
+@click.option(
+    "--told",
+    "begin_when_told",
+    is_flag=True,
+    hidden=True,
+    help="Begin when a line arrives on standard input.",
+)
+@FORMAT
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Also print each CPU, kernel functions, locks and stacks.",
+)
+@click.argument("cmd", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD [ARG]...]")
 def command(
     duration: float | None,
     during_bench: str | None,
@@ -52,41 +90,49 @@ def command(
     max_overhead: float,
     folded: Path | None,
     compare: Path | None,
-    told: bool,
-    format: str,
+    begin_when_told: bool,
+    form: str,
     verbose: bool,
     cmd: tuple[str, ...],
 ) -> None:
     """Show where the CPU time of every node goes, and what limits the director.
 
-    With --during-bench[=PLAN] (dirtune.toml here, else a running lab) load runs through the
-    director and every node is sampled once a second; else this machine alone is, for --duration
-    seconds or while CMD runs. Probes need root and bcc; what cannot be had is said.
+    Name one of three windows: --duration profiles this machine for some seconds, CMD profiles it
+    while CMD runs, and --during-bench profiles all nodes of a plan under load, one sample a
+    second. Probes need root and bcc; dirtune prints which probes are unavailable, and why.
 
-    Exit status 2 if CMD failed: the profile is of what it did until then.
+    Exit status: 0 if the profile is complete, 2 if CMD failed; the profile then ends where CMD
+    did.
+
+    Examples:
+      dirtune profile --duration 10
+      dirtune profile --during-bench=plan.toml --rate 400
+      dirtune profile --probes none -- curl -s http://198.18.0.100/
     """
     if during_bench is not None and (duration is not None or cmd):
-        other = "-- COMMAND" if cmd else "--duration"
-        raise click.UsageError(f"--during-bench lasts as its plan says; leave out {other}")
-    wanted = () if probes == "none" else tuple(filter(None, probes.split(",")))
+        other = "CMD" if cmd else "--duration"
+        raise click.UsageError(f"The plan says how long --during-bench lasts. Leave out {other}.")
+    names = () if probes == "none" else tuple(filter(None, probes.split(",")))
     before = None if compare is None else _kept(compare)
     if during_bench is not None:
-        found = signals.run(_under_load(during_bench, rate, wanted))
+        profile = signals.run(_under_load(during_bench, rate, names))
     else:
-        found = signals.run(_alone(duration, cmd, wanted, max_overhead, told=told))
-    if found.probed is not None:
-        snapshots.warn(found.probed)
+        profile = signals.run(
+            _alone(duration, cmd, names, max_overhead, begin_when_told=begin_when_told)
+        )
+    if profile.probed is not None:
+        snapshots.warn(profile.probed)
     if folded is not None:
-        _write_folded(found, folded)
-    _print(found, before, format, verbose=verbose)
-    if found.command_status:
-        _say_failed(cmd[0], found.command_status)
+        _write_folded(profile, folded)
+    _print(profile, before, form, verbose=verbose)
+    if profile.command_status:
+        _say_failed(cmd[0], profile.command_status)
         sys.exit(2)
 
 
 def _say_failed(name: str, status: int) -> None:
     how = f"was ended by signal {-status}" if status < 0 else f"failed with exit status {status}"
-    _output.warning(f"{name} {how}: the profile is of what it did until then")
+    _output.warning(f"{name} {how}. The profile ends there.")
 
 
 async def _under_load(given: str, rate: float | None, probes: tuple[str, ...]) -> Profile:
@@ -101,7 +147,7 @@ async def _under_load(given: str, rate: float | None, probes: tuple[str, ...]) -
     async with rig.opened(plan) as nodes:
         result = await conduct(nodes, plan, order)
     if not result.trial.nodes:
-        raise TrialError(result.trial.reason or "no node was sampled")
+        raise TrialError(result.trial.reason or "No node was sampled.")
     return of_trial(result.trial, result.profile, tuple(nodes.roles()))
 
 
@@ -111,20 +157,19 @@ async def _alone(
     probes: tuple[str, ...],
     max_overhead: float,
     *,
-    told: bool,
+    begin_when_told: bool,
 ) -> Profile:
     from dirtune.bench import local
     from dirtune.cli import _live
     from dirtune.probes import session
 
     if duration is None and not cmd:
-        raise click.UsageError("say --duration SECONDS, --during-bench or -- COMMAND")
-    wanted = session.named(probes)
-    with session.opened(wanted, limit_percent=max_overhead, say=_say) as probing:
-        if told:
+        raise click.UsageError("Give --duration SECONDS, --during-bench or -- CMD.")
+    with session.opened(session.named(probes), limit_percent=max_overhead, say=_say) as probing:
+        if begin_when_told:
             await _told()
         _say("measuring")
-        with _live.shown(quiet=bool(cmd) or told) as watch:
+        with _live.shown(quiet=bool(cmd) or begin_when_told) as watch:
             return await local.profile(duration, cmd, probing, watch)
 
 
@@ -135,34 +180,34 @@ def _say(phase: str) -> None:
 async def _told() -> None:
     _say("loaded")
     if not await asyncio.to_thread(sys.stdin.readline):
-        raise NotPossible("profile: standard input ended before the word to begin came")
+        raise NotPossible("profile: Standard input ended before a line told the window to begin.")
 
 
-def _print(found: Profile, before: Profile | None, format: str, *, verbose: bool) -> None:
+def _print(profile: Profile, before: Profile | None, form: str, *, verbose: bool) -> None:
     from dirtune.render import profile as render
 
     if before is not None:
         from dirtune.analyse import profile_difference as difference
 
-        rows = difference.of(before, found)
-        if format == "json":
-            _output.result(msgspec.json.format(msgspec.json.encode(rows)), format)
+        rows = difference.of(before, profile)
+        if form == "json":
+            _output.result(msgspec.json.format(msgspec.json.encode(rows)), form)
         else:
-            _output.result(render.difference(rows, markdown=format == "markdown"), end="")
-    elif format == "json":
-        _output.result(msgspec.json.format(msgspec.json.encode(found)), format)
+            _output.result(render.difference(rows, markdown=form == "markdown"), end="")
+    elif form == "json":
+        _output.result(msgspec.json.format(msgspec.json.encode(profile)), form)
     else:
-        show = render.table if format == "table" else render.markdown
-        _output.result(show(found, verbose=verbose), end="")
+        show = render.table if form == "table" else render.markdown
+        _output.result(show(profile, verbose=verbose), end="")
 
 
-def _write_folded(found: Profile, path: Path) -> None:
+def _write_folded(profile: Profile, path: Path) -> None:
     from dirtune.analyse.phases import folded
 
-    if found.probed is None or found.probed.cpu is None:
-        raise NotPossible(f"{path}: no stacks were taken; the cpu probe did not run")
+    if profile.probed is None or profile.probed.cpu is None:
+        raise NotPossible(f"{path}: The cpu probe did not run, so there are no stacks to write.")
     # Stacks of every user's programs: perf(1) keeps its own file to its owner as well.
-    writing.replace(path, folded(found.probed.cpu).encode(), private=True)
+    writing.replace(path, folded(profile.probed.cpu).encode(), private=True)
 
 
 def _kept(path: Path) -> Profile:
@@ -172,5 +217,5 @@ def _kept(path: Path) -> Profile:
         raise NotPossible(f"{path}: {error.strerror}") from error
     except msgspec.DecodeError as error:
         raise ParseError(
-            str(path), f"is no profile as --format json prints it: {error}"
+            str(path), f"This file is not a profile that --format json printed ({error})."
         ) from error

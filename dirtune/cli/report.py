@@ -1,4 +1,4 @@
-"""Turn finished runs into a report: HTML, Markdown or JSON."""
+"""Turn finished runs into a report in HTML, Markdown or JSON."""
 
 from pathlib import Path
 
@@ -7,52 +7,62 @@ import msgspec
 
 from dirtune.analyse.run import Run
 from dirtune.cli import _output
+from dirtune.cli._group import Command
+from dirtune.cli._options import NEW_FOLDER, PATH
 from dirtune.errors import NotPossible
 from dirtune.jobs import reports
 
 
-@click.command("report")
-@click.argument("runs", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--example", type=click.Choice(["paper"]), help="A built-in run: the 2001 paper's.")
+@click.command("report", cls=Command)
+@click.argument("runs", metavar="[RUN]...", nargs=-1, type=PATH)
 @click.option(
-    "--paper", is_flag=True, help="The figures of the 2001 paper, of this run's numbers."
+    "--example",
+    type=click.Choice(["paper"]),
+    help="Report a built-in run: `paper` is the measurement of the 2001 paper.",
+)
+@click.option(
+    "--paper", is_flag=True, help="Draw the figures of the 2001 paper with this run's numbers."
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(["html", "markdown", "json"]),
     default="html",
-    show_default=True,
-    help="What to print; not used with -o.",
+    help="Print the report in this format; -o writes HTML and Markdown.",
 )
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write report.html, report.md and its charts into this directory.",
+    type=NEW_FOLDER,
+    metavar="DIR",
+    help="Write report.html, report.md and the charts into DIR instead of printing.",
 )
 def command(
     runs: tuple[Path, ...], example: str | None, paper: bool, form: str, out: Path | None
 ) -> None:
-    """Turn finished runs into a report.
+    """Turn finished runs into a report in HTML, Markdown or JSON.
 
-    RUN is the folder of a run. Of several runs, -o gives each a directory of its own.
+    RUN is the folder of a run. With several runs, -o makes a folder for each below DIR.
+
+    Examples:
+      dirtune report dirtune-runs/20260730-101500-a1b2 -o report
+      dirtune report --example paper --format markdown
     """
     from dirtune.bench import store
 
-    found = [store.load(folder) for folder in runs]
+    loaded = [store.load(folder) for folder in runs]
     if example is not None:
-        found.append(store.example(example))
+        loaded.append(store.example(example))
         paper = True
-    if not found:
-        raise NotPossible("report: name a run's folder, or --example paper")
-    if out is None and form == "html" and len(found) > 1:
-        raise NotPossible("report: one HTML page holds one run: give -o DIR for several")
+    if not loaded:
+        raise NotPossible("report: Name the folder of a run, or --example paper.")
+    if out is None and form == "html" and len(loaded) > 1:
+        raise NotPossible("report: One HTML page holds one run. Give -o DIR for several runs.")
     if out is None:
-        for run in found:
+        for run in loaded:
             _output.result(_printed(run, form, paper=paper), form)
         return
-    for run, place in zip(found, reports.places(found, out), strict=True):
+    for run, place in zip(loaded, reports.places(loaded, out), strict=True):
         _output.result(str(reports.write(run, place, paper=paper)))
 
 

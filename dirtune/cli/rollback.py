@@ -3,10 +3,11 @@
 import click
 
 from dirtune.cli import _output
+from dirtune.cli._group import Command
 from dirtune.render import cells
 
 
-@click.command("rollback")
+@click.command("rollback", cls=Command)
 @click.argument("journal", required=False)
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "markdown"]), default="table"

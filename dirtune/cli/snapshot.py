@@ -10,6 +10,7 @@ import click
 
 from dirtune.archive import save
 from dirtune.cli import _amount, _output
+from dirtune.cli._group import Command
 from dirtune.host import RecordedHost
 from dirtune.jobs import snapshots
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from dirtune.analyse.redact import Redactor
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE")
 @click.option("--host", metavar="HOST", help="Record another host over SSH.")
 @click.option(

@@ -8,10 +8,11 @@ import click
 
 from dirtune.cli import _output
 from dirtune.cli._amount import Amount
+from dirtune.cli._group import Command
 from dirtune.jobs import plan_files
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("plan", required=False)
 @click.option(
     "--check",

@@ -1,8 +1,10 @@
 """Which commands a person is shown: in help, as suggestions, by completion."""
 
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
@@ -39,6 +41,44 @@ def test_what_is_for_another_dirtune_works_and_is_suggested_to_nobody(name):
     assert f"Did you mean {name}" not in call(f"{name}s").stderr
     assert name not in {each.value for each in completed}
     assert "audit" in {each.value for each in completed}
+
+
+def leaves(command, words=()):
+    """Yield every command that is no group, and is shown to people, with its words."""
+    if not isinstance(command, click.Group):
+        yield words, command
+        return
+    with click.Context(command) as context:
+        for name in command.list_commands(context):
+            yield from leaves(command.get_command(context, name), (*words, name))
+
+
+LEAVES = dict(leaves(main))
+
+
+def examples(*words):
+    """Return the rows that help shows below "Examples:"."""
+    rows = call(*words, "--help").output.partition("Examples:\n")[2].split("\n\n")[0]
+    return [shlex.split(row) for row in rows.splitlines()]
+
+
+@pytest.mark.parametrize("words", LEAVES, ids=" ".join)
+def test_every_command_has_examples_that_it_can_read(words):
+    shown = examples(*words)
+
+    assert shown, "its docstring has no paragraph that begins with Examples:"
+    for program, *given in shown:
+        assert (program, given[: len(words)]) == ("dirtune", [*words])
+        context = click.Context(LEAVES[words])
+        LEAVES[words].make_parser(context).parse_args(given[len(words) :])
+
+
+def test_an_example_is_shown_as_it_is_written():
+    assert examples("irqs") == [
+        ["dirtune", "irqs"],
+        ["dirtune", "irqs", "--probe", "10"],
+        ["dirtune", "irqs", "--host", "lb1", "--format", "json"],
+    ]
 
 
 def test_something_is_hidden():
