@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import msgspec
 
 from dirtune.analyse.run import Role
+from dirtune.plan.toml_text import toml
 
 VIP = "198.18.0.100"
 _NAT_SERVERS = "198.18.0.0/17"
@@ -266,74 +267,70 @@ def plan(spec: Spec, host_cpus: tuple[int, ...]) -> str:
 
     *host_cpus* are the CPUs of this machine that the director's virtual CPUs are pinned to.
     """
+    return _PLAN_HEAD.format(name=spec.scenario.name) + toml(_tables(spec, host_cpus))
+
+
+def _tables(spec: Spec, host_cpus: tuple[int, ...]) -> dict[str, object]:
     experiment = spec.scenario.experiment or DEFAULT_EXPERIMENT
     director = spec.with_role(Role.DIRECTOR)[0]
-    destinations = "\n".join(
-        f'  [[services.destinations]]\n  node = "{rs.name}"\n'
-        f'  forwarding = "{spec.forwarding}"\n  weight = 1'
-        for rs in spec.with_role(Role.REAL_SERVER)
-    )
-    servers = "\n".join(
-        f'[[real_servers]]\nname = "{rs.name}"\nhost = "{rs.name}"\naddress = "{rs.load_address}"'
-        for rs in spec.with_role(Role.REAL_SERVER)
-    )
-    clients = "\n".join(f'[[clients]]\nhost = "{c.name}"' for c in spec.with_role(Role.CLIENT))
-    return f"""# Made by `dirtune lab up` for the scenario {spec.scenario.name}.
-title = "{spec.scenario.title}"
-ssh_config = "ssh_config"
-notes = {_list((*NOTES, _NOTE_OF[spec.forwarding == "tun"]))}
+    servers = spec.with_role(Role.REAL_SERVER)
+    return {
+        "title": spec.scenario.title,
+        "ssh_config": "ssh_config",
+        "notes": [*NOTES, _NOTE_OF[spec.forwarding == "tun"]],
+        "director": {
+            "host": director.name,
+            "address": director.load_address,
+            "host_cpus": list(host_cpus),
+            "max_overhead": 50,
+        },
+        "services": [
+            {
+                "vip": VIP,
+                "port": 80,
+                "protocol": "tcp",
+                "scheduler": "rr",
+                "destinations": [
+                    {"node": server.name, "forwarding": spec.forwarding, "weight": 1}
+                    for server in servers
+                ],
+            }
+        ],
+        "real_servers": [
+            {"name": server.name, "host": server.name, "address": server.load_address}
+            for server in servers
+        ],
+        "clients": [{"host": client.name} for client in spec.with_role(Role.CLIENT)],
+        "load": {
+            "generator": "h2load",
+            "rates": [experiment.rate],
+            "warmup": f"{experiment.warmup_s:g}s",
+            "window": f"{experiment.window_s:g}s",
+            "pairs": experiment.pairs,
+            "timeout": "1s",
+        },
+        "settle": {
+            "idle": experiment.settle_idle_percent,
+            "seconds": experiment.settle_seconds,
+            "max": f"{experiment.settle_max_s:g}s",
+        },
+        "compare": {"primary": experiment.primary},
+        "validity": {
+            **dict.fromkeys(("steal", "steal_peak", "other_process", "client_busy"), 100),
+            "poll_cpu": 0,
+            "pair_steal": PAIR_STEAL_POINTS,
+            "pair_busy": PAIR_BUSY_POINTS,
+            "far": PAIR_STEAL_POINTS,
+        },
+    }
 
-[director]
-host = "{director.name}"
-address = "{director.load_address}"
-host_cpus = {list(host_cpus)}
-max_overhead = 50            # per cent of a CPU: an emulated clock makes probes expensive
 
-[[services]]
-vip = "{VIP}"
-port = 80
-protocol = "tcp"
-scheduler = "rr"
-{destinations}
-
-{servers}
-
-{clients}
-
-[load]
-generator = "h2load"
-rates = [{experiment.rate:g}]
-warmup = "{experiment.warmup_s:g}s"
-window = "{experiment.window_s:g}s"
-pairs = {experiment.pairs}
-timeout = "1s"
-
-[settle]
-idle = {experiment.settle_idle_percent:g}
-seconds = {experiment.settle_seconds}
-max = "{experiment.settle_max_s:g}s"
-
-[compare]
-primary = "{experiment.primary}"
-
-# The lab's nodes share this machine's CPUs, so the two trials of a pair must see the same steal
-# and the same other work; how much there is does not count.
-[validity]
-steal = 100
-steal_peak = 100
-other_process = 100
-client_busy = 100
-poll_cpu = 0
-pair_steal = {PAIR_STEAL_POINTS}
-pair_busy = {PAIR_BUSY_POINTS}
-far = {PAIR_STEAL_POINTS}
+_PLAN_HEAD = """\
+# Made by `dirtune lab up` for the scenario {name}.
+# max_overhead is in per cent of a CPU: an emulated clock makes probes expensive.
+# validity: the lab's machines share this machine's CPUs, so the two trials of a pair must have had
+# the same share of them; how large it was does not matter.
 """
-
-
-def _list(texts: tuple[str, ...]) -> str:
-    return "[\n" + "".join(f'    "{text}",\n' for text in texts) + "]"
-
-
 PAIR_STEAL_POINTS = 10
 # Arms differ by a few of these points.
 PAIR_BUSY_POINTS = 20

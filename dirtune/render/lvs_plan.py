@@ -1,98 +1,82 @@
 """An IPVS table as the part of a plan file that makes it."""
 
-import json
-import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 from dirtune.lvs.model import Destination, Service, SyncDaemon, Table
-
-_BEYOND_ASCII = re.compile(r"[^ -~]")
+from dirtune.plan.toml_text import toml
 
 
 def plan(table: Table) -> str:
-    """Return [[services]], and [ipvs] where *table* speaks of it, as TOML."""
-    blocks = ['[director]\nhost = "local"', *_ipvs(table)]
-    for service in table.services:
-        lines = ["[[services]]", *_service(service)]
-        for each in service.destinations:
-            lines += [
-                "  [[services.destinations]]",
-                *(f"  {line}" for line in _real(service, each)),
-            ]
-        blocks.append("\n".join(lines))
-    if not table.services:
-        blocks.insert(0, "services = []")
-    return "\n\n".join(blocks) + "\n"
+    """Return [[services]], and [ipvs] if *table* has timeouts or sync daemons, as TOML."""
+    tables: dict[str, object] = {"director": {"host": "local"}}
+    if ipvs := _ipvs(table):
+        tables["ipvs"] = ipvs
+    return toml({**tables, "services": [_service(service) for service in table.services]})
 
 
-def _ipvs(table: Table) -> Iterator[str]:
+def _ipvs(table: Table) -> dict[str, object]:
+    ipvs: dict[str, object] = {}
     if table.timeouts is not None:
         seconds = table.timeouts
-        yield "\n".join(
-            (
-                "[ipvs.timeouts]",
-                f"tcp = {seconds.tcp}",
-                f"tcp_fin = {seconds.tcp_fin}",
-                f"udp = {seconds.udp}",
-            )
-        )
-    for daemon in table.daemons or ():
-        yield "\n".join(("[[ipvs.sync]]", *_daemon(daemon)))
+        ipvs["timeouts"] = {"tcp": seconds.tcp, "tcp_fin": seconds.tcp_fin, "udp": seconds.udp}
+    if table.daemons:
+        ipvs["sync"] = [_daemon(daemon) for daemon in table.daemons]
+    return ipvs
 
 
-def _daemon(daemon: SyncDaemon) -> Iterator[str]:
-    yield f"state = {_text(daemon.state)}"
-    yield f"interface = {_text(daemon.interface)}"
-    yield f"id = {daemon.sync_id}"
-    if daemon.maxlen is not None:
-        yield f"maxlen = {daemon.maxlen}"
-    yield f"group = {_text(daemon.group)}"
-    yield f"port = {daemon.port}"
-    yield f"ttl = {daemon.ttl}"
+def _daemon(daemon: SyncDaemon) -> dict[str, object]:
+    maxlen = {} if daemon.maxlen is None else {"maxlen": daemon.maxlen}
+    return {
+        "state": daemon.state,
+        "interface": daemon.interface,
+        "id": daemon.sync_id,
+        **maxlen,
+        "group": daemon.group,
+        "port": daemon.port,
+        "ttl": daemon.ttl,
+    }
 
 
-def _service(service: Service) -> Iterator[str]:
+def _service(service: Service) -> dict[str, object]:
     if service.protocol == "fwmark":
-        yield f"fwmark = {service.port}"
-        if service.family == 6:
-            yield "family = 6"
+        family = {"family": 6} if service.family == 6 else {}
+        identity: dict[str, object] = {"fwmark": service.port, **family}
     else:
-        yield f"vip = {_text(service.address)}"
-        yield f"port = {service.port}"
-        yield f"protocol = {_text(service.protocol)}"
-    yield f"scheduler = {_text(service.scheduler)}"
-    if service.flag_names:
-        yield f"flags = [{', '.join(map(_text, service.flag_names))}]"
-    if service.one_packet:
-        yield "ops = true"
-    if service.persistent_s is not None:
-        yield f"persistence = {service.persistent_s}"
-    if service.netmask:
-        yield f"netmask = {_text(service.netmask)}"
-    if service.engine:
-        yield f"persistence_engine = {_text(service.engine)}"
+        identity = {
+            "vip": service.address,
+            "port": service.port,
+            "protocol": service.protocol,
+        }
+    persistence = {} if service.persistent_s is None else {"persistence": service.persistent_s}
+    options = {
+        "flags": list(service.flag_names),
+        "ops": service.one_packet,
+        "netmask": service.netmask,
+        "persistence_engine": service.engine,
+        "destinations": [_destination(service, each) for each in service.destinations],
+    }
+    return {**identity, "scheduler": service.scheduler, **persistence, **_given(options)}
 
 
-def _real(service: Service, destination: Destination) -> Iterator[str]:
-    yield f"address = {_text(destination.address)}"
-    if destination.port != (0 if service.protocol == "fwmark" else service.port):
-        yield f"port = {destination.port}"
-    yield f"forwarding = {_text(destination.forwarding)}"
-    if destination.forwarding == "tun" and destination.tunnel != "ipip":
-        yield f"tunnel = {_text(destination.tunnel)}"
-        if destination.tunnel_port:
-            yield f"tunnel_port = {destination.tunnel_port}"
-        if names := destination.tunnel_flag_names:
-            yield f"tunnel_flags = [{', '.join(map(_text, names))}]"
-    yield f"weight = {destination.weight}"
-    if destination.upper:
-        yield f"upper_threshold = {destination.upper}"
-    if destination.lower:
-        yield f"lower_threshold = {destination.lower}"
+def _destination(service: Service, destination: Destination) -> dict[str, object]:
+    own_port = destination.port != (0 if service.protocol == "fwmark" else service.port)
+    wrapped = destination.forwarding == "tun" and destination.tunnel != "ipip"
+    tunnel = {
+        "tunnel": destination.tunnel,
+        "tunnel_port": destination.tunnel_port,
+        "tunnel_flags": list(destination.tunnel_flag_names),
+    }
+    limits = {"upper_threshold": destination.upper, "lower_threshold": destination.lower}
+    return {
+        "address": destination.address,
+        **({"port": destination.port} if own_port else {}),
+        "forwarding": destination.forwarding,
+        **(_given(tunnel) if wrapped else {}),
+        "weight": destination.weight,
+        **_given(limits),
+    }
 
 
-def _text(text: str) -> str:
-    # A basic string of TOML is one of JSON, but where JSON has two escapes for a character.
-    return _BEYOND_ASCII.sub(
-        lambda found: f"\\U{ord(found[0]):08x}", json.dumps(text, ensure_ascii=False)
-    )
+def _given(options: Mapping[str, object]) -> dict[str, object]:
+    """Return *options* without those at their default: None, 0, False and empty."""
+    return {name: value for name, value in options.items() if value}

@@ -1,0 +1,16 @@
+"""Text of a plan file from its tables. Pure."""
+
+import re
+
+import tomli_w
+
+_BEYOND_ASCII = re.compile(r"[^\n -~]")
+
+
+def toml(tables: dict[str, object]) -> str:
+    """Return *tables* as TOML in ASCII, so that no name in it can do a thing to a terminal."""
+    return _BEYOND_ASCII.sub(_escaped, tomli_w.dumps(tables))
+
+
+def _escaped(character: re.Match[str]) -> str:
+    return f"\\U{ord(character[0]):08x}"
