@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import json
 import os
+import shlex
 import signal
 import stat
 import subprocess
@@ -16,6 +18,7 @@ from click.testing import CliRunner
 
 from dirtune import signals
 from dirtune.cli import main
+from dirtune.lab import lifecycle
 from dirtune.signals import Ended, interruptible, to_the_end, undisturbed
 
 FAULTS = [KeyError("x"), MemoryError(), RecursionError("too deep"), OSError(5, "Input/output")]
@@ -349,9 +352,13 @@ def test_what_is_still_in_a_buffer_counts_before_the_status_is_decided():
     assert "No space left on device" in done.stderr
 
 
-@pytest.mark.parametrize("entry", ["dirtune.schemas", "dirtune.lab.keeper"])
+@pytest.mark.parametrize(
+    "entry",
+    [("-m", "dirtune.schemas"), ("-P", "-c", lifecycle._KEEP, json.dumps(sys.path))],
+    ids=["schemas", "keeper"],
+)
 def test_other_entry_points_end_alike(entry):
-    done = shell(f'"{sys.executable}" -m {entry}')  # without the argument that it needs
+    done = shell(shlex.join((sys.executable, *entry)))  # without the argument that it needs
 
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
