@@ -66,6 +66,7 @@ _VALUED = {*_OPTIONS.values(), "-s", "-M", "-b", "-r", "-w", "-x", "-y"}
 _VALUED |= {"--pe", "--tun-type", "--tun-port"}
 _TUNNEL_FLAGS = {f"--tun-{name}": bit for bit, name in TUNNEL_FLAGS.items()}
 _DEFAULT_PERSISTENT_S = "300"
+_LONGEST_LINE = 4096
 _WORD = re.compile(r"[A-Za-z0-9_.:/-]*")
 
 
@@ -125,6 +126,8 @@ def parse(text: str) -> Table:
     """Return the table that `ipvsadm -R` would make of *text*; `ParseError` names the line."""
     services: _Services = {}
     for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > _LONGEST_LINE:  # shlex takes quadratic time for a word
+            raise ParseError(f"line {number}", f"It is longer than {_LONGEST_LINE} characters.")
         words = line.split("#", 1)[0]
         if not words.strip():
             continue

@@ -11,6 +11,7 @@ from dirtune.plan.load import Load
 
 PACKAGE = ""
 ABILITIES = Abilities(open_loop=None, of_plan=True)
+_LONG_WORD = re.compile(r"\S{201,}|\s{201,}")
 
 
 def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:
@@ -51,7 +52,9 @@ def parse(text: str, log: Iterable[str], load: Load) -> Report:
 
 
 def _last(pattern: str, text: str, key: str) -> float:
-    found = [match[1] for match in re.finditer(pattern, text, re.MULTILINE)]
+    # The pattern is the plan's and the text a client's: one long word could cost it minutes.
+    short = _LONG_WORD.sub(" ", text)
+    found = [match[1] for match in re.finditer(pattern, short, re.MULTILINE)]
     try:
         return float(found[-1])
     except (IndexError, TypeError, ValueError) as error:
