@@ -87,13 +87,16 @@ def beside(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
         raise NotPossible(f"{path}: {reason}") from error
 
 
-def sync(folder: Path) -> None:
-    """Have the names in *folder* on the disk: a power cut may forget a rename."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def sync(folder: Path | int) -> None:
+    """Have the names in *folder*, or an open one, on the disk: a power cut may forget a rename."""
+    if isinstance(folder, int):
+        os.fsync(folder)
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     finally:
-        os.close(handle)
+        os.close(descriptor)
 
 
 def _is_special(path: Path) -> bool:

@@ -16,6 +16,7 @@ LAYERS = [
     "signals",
     "ending",
     "formats",
+    "locking",
     "cpu_sets",
     "reading",
     "writing",

@@ -4,7 +4,6 @@ A trial is on the disk, not only in its cache, before the next one begins; run.j
 in one step, so that a reader or a power cut finds the old one or the new one.
 """
 
-import fcntl
 import os
 import weakref
 from contextlib import suppress
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from dirtune import reading, writing
+from dirtune import locking, reading, writing
 from dirtune.analyse.run import Run, Trial
 from dirtune.bench import exchange
 from dirtune.bench.trial import Result
@@ -44,12 +43,8 @@ class Store:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.open(self.folder / _LOCK, flags, 0o600)
         weakref.finalize(self, os.close, handle)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TrialError(
-                f"{self.folder}: another dirtune is at this run: wait for it"
-            ) from error
+        if not locking.take(handle):
+            raise TrialError(f"{self.folder}: another dirtune is at this run: wait for it")
 
     def drop_if_empty(self) -> None:
         """Remove the folder if nothing was measured: the run was refused, or ended at once."""

@@ -7,7 +7,6 @@ A name begins with the journal's number: the order of undoing is that of the num
 clocks are set. Each line carries a checksum, and a damaged journal is never undone by guess.
 """
 
-import fcntl
 import os
 import re
 import shlex
@@ -20,6 +19,7 @@ from typing import BinaryIO, TextIO
 
 import msgspec
 
+from dirtune import locking, writing
 from dirtune.change import chain, private
 from dirtune.change.record import (
     SCHEMA,
@@ -40,7 +40,6 @@ _UNSEALED_END = b'"schema":"%s"}' % _UNSEALED.encode()
 _ENDING = ".journal"
 _BEGINNING = b'{"record":"planned",'
 _NUMBER = re.compile(r"(?P<number>\d+)-")
-_LOCK_POLL_S = 0.05
 _LARGEST_BYTES = 64 << 20
 """A file that is larger is not a journal: a plan may fill half, what its changes save the rest."""
 _ENDING_BYTES = 4 << 20
@@ -93,7 +92,7 @@ def create(path: Path, planned: Planned) -> None:
         with private.folder(path.parent, make=True) as folder:
             with os.fdopen(private.opened(folder, path, flags), "wb") as file, _gone_if_torn(path):
                 _put(file.fileno(), line)
-            os.fsync(folder)
+            writing.sync(folder)
     except OSError as error:
         raise NotPossible(
             f"{path}: {error.strerror}; without a journal nothing is changed"
@@ -212,7 +211,9 @@ def lock(folder: Path, *, wait_s: float = 2) -> Iterator[None]:
     except OSError as error:
         raise NotPossible(f"{folder}: {error.strerror}; changes need root") from error
     with file:
-        _take(file, time.monotonic() + wait_s)
+        if not locking.take(file, wait_s=wait_s):
+            owner = file.read().strip() or "unknown"
+            raise NotPossible(f"process {owner} is changing this host; wait for it")
         # On a full disk it is held by nobody's name: what was changed must be undone there, too.
         with suppress(OSError):
             os.ftruncate(file.fileno(), 0)
@@ -224,31 +225,14 @@ def locked(folder: Path) -> bool:
     """Whether a dirtune is changing this host just now; only root can see it."""
     try:
         with private.folder(folder) as descriptor, _opened_lock(descriptor, folder, 0) as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+            return locking.is_taken(file)
     except (OSError, NotPossible):
         return False
-    return False
 
 
 def _opened_lock(within: int, folder: Path, create: int) -> TextIO:
     # Nobody else may open it: a lock can be held by whoever can read the file.
     return os.fdopen(private.opened(within, folder / "lock", os.O_RDWR | create), "r+")
-
-
-def _take(file: TextIO, until_s: float) -> None:
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() >= until_s:
-                file.seek(0)
-                owner = file.read().strip() or "unknown"
-                raise NotPossible(f"process {owner} is changing this host; wait for it") from error
-            time.sleep(_LOCK_POLL_S)
-        else:
-            return
 
 
 def _order(path: Path) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dirtune.errors import NotPossible
+from dirtune.writing import sync
 
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -69,15 +70,6 @@ def opened(within: int, path: Path, flags: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def sync(path: Path) -> None:
-    """Have the folder *path* on the disk: without it a power cut may forget a name in it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _make(path: Path) -> None:

@@ -1,7 +1,6 @@
 """The lab from outside: bring it up, take it down, describe it, and enter its nodes."""
 
 import contextlib
-import fcntl
 import json
 import os
 import subprocess
@@ -13,6 +12,7 @@ from typing import TextIO
 
 import psutil
 
+from dirtune import locking
 from dirtune.analyse import doctor
 from dirtune.analyse.run import Role
 from dirtune.change import private
@@ -195,8 +195,7 @@ def _lock(place: Folder, *, wait_s: float = 0) -> Iterator[None]:
 def _locked(file: TextIO, path: Path) -> bool:
     """Tell whether *file* is locked now and is still the file at *path*."""
     with contextlib.suppress(OSError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return path.stat().st_ino == os.fstat(file.fileno()).st_ino
+        return locking.take(file) and path.stat().st_ino == os.fstat(file.fileno()).st_ino
     return False
 
 

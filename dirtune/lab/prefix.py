@@ -5,8 +5,8 @@ to, and holds the base install alone. It never points at a checkout: otherwise t
 hide every fault of installation.
 """
 
-import fcntl
 import hashlib
+import math
 import os
 import shutil
 import sys
@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import dirtune
+from dirtune import locking
 from dirtune.errors import LabError, NotPossible
 from dirtune.extras import pip_install
 from dirtune.host import run
@@ -48,7 +49,7 @@ def copy(to: Path, cache: Path = CACHE) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(cache / "lock", flags, 0o600), "w") as lock:
         os.fchmod(lock.fileno(), 0o600)  # an older version made it
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        locking.take(lock, wait_s=math.inf)
         run(("cp", "-a", str(_made(root, cache)), str(to)))
 
 

@@ -5,7 +5,6 @@ stands in `FORCED` holds for the target and for all jump hosts, and everything e
 users, keys, jump hosts, sockets of open connections) is the operator's.
 """
 
-import fcntl
 import os
 import re
 import tempfile
@@ -16,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TextIO
 
+from dirtune import locking
 from dirtune.errors import NodeUnreachable, PlanError
 
 CONNECT_S = 20
@@ -120,7 +120,7 @@ def way(host: str, ssh_config: Path | None, session: str) -> Way:
         Path(folder.name, _LINK).symlink_to(ssh_config.absolute())
         theirs = f"Include {folder.name}/{_LINK}\n"
     lock = Path(folder.name, _CONFIG).open("w", encoding="utf-8")  # noqa: SIM115  (the way's)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    locking.take(lock)
     lock.write(f"{FORCED}{session}{theirs}")
     lock.flush()
     user, _, name = host.rpartition("@")
@@ -149,7 +149,8 @@ def _remove_if_abandoned(folder: Path) -> None:
             return
         if _CONFIG in names:
             with open(os.open(_CONFIG, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=opened)) as config:  # noqa: PTH123  (by its folder's descriptor)
-                fcntl.flock(config, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not locking.take(config):
+                    return
         for name in names:
             os.unlink(name, dir_fd=opened)
         folder.rmdir()
