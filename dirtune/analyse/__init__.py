@@ -1,1 +1,1 @@
-"""What measurements mean: pure functions from data to data."""
+"""The meaning of measurements: pure functions from data to data."""

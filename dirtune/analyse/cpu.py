@@ -1,12 +1,12 @@
-"""Where CPU time went between samples, in vmstat(8)'s meaning. Pure.
+"""The CPU time in each state between samples, with the meaning of vmstat(8). Pure.
 
 `user` contains nice, `system` contains hard and soft interrupts (which are also given apart,
 where the kernel accounts them), `idle` is idle. These three, `iowait` and `steal` sum to 100.
 
-What the clock says and the kernel's columns do not is `unaccounted`: a kernel without interrupt
-time accounting stops the idle clock when an interrupt wakes an idle CPU and charges that time to
-nobody (kernel/time/tick-sched.c, `tick_nohz_irq_enter()`). On a director that is much of its
-work, and vmstat does not show it; here it is part of `system`.
+Time that passed by the clock but is in none of the kernel's columns is `unaccounted`: a kernel
+without interrupt time accounting stops the idle clock when an interrupt wakes an idle CPU and
+charges that time to nobody (kernel/time/tick-sched.c, `tick_nohz_irq_enter()`). On a director
+this is much of the work, and vmstat does not show it; here it is part of `system`.
 """
 
 import statistics
@@ -73,7 +73,7 @@ def shares(earlier: Sample, later: Sample) -> dict[str, float] | None:
 def busy_s(earlier: Sample, later: Sample) -> float | None:
     """Return the seconds of CPU time that were not idle; None without CPU times.
 
-    Steal is not counted: it is time the node did not have.
+    Steal does not count, because the node did not have that time.
     """
     if earlier.group is not None and later.group is not None:
         before, after = earlier.group, later.group
@@ -93,7 +93,7 @@ def idle_percent(earlier: Sample, later: Sample) -> float | None:
 def busiest_percent(earlier: Sample, later: Sample) -> float | None:
     """Return the per cent of time that the busiest CPU worked; None without CPU times.
 
-    A container's CPUs are not told apart: it is the mean over those it may use.
+    A container's CPUs are not known one by one: the result is the mean over those it may use.
     """
     if earlier.group is not None or later.group is not None:
         idle = idle_percent(earlier, later)
@@ -109,7 +109,7 @@ def busiest_percent(earlier: Sample, later: Sample) -> float | None:
 def node_cpu(node: str, role: Role, samples: Sequence[Sample]) -> NodeCpu | None:
     """Return mean and standard deviation of each state over the intervals between *samples*.
 
-    None if no two of them tell CPU times.
+    The result is None if no two of them hold CPU times.
     """
     series = [s for a, b in pairwise(samples) if (s := shares(a, b)) is not None]
     if not series:
@@ -163,14 +163,14 @@ def _stat_shares(before: CpuTimes, after: CpuTimes, elapsed: float) -> dict[str,
     counted = after.total - before.total
     if counted <= 0:
         return None
-    # Idle time is kept to the tick and read a moment after the clock: a little over is nothing.
+    # Idle time is kept to the tick and read just after the clock, so it may exceed it a little.
     total = max(elapsed, counted)
 
     def share(value: Callable[[CpuTimes], int | None]) -> float | None:
         now, then = value(after), value(before)
         return None if now is None or then is None else 100 * (now - then) / total
 
-    found = {
+    states = {
         "user": share(lambda t: t.user + t.nice),
         "system": share(lambda t: t.system + (t.irq or 0) + (t.softirq or 0)),
         "unaccounted": 100 * (total - counted) / total,
@@ -180,8 +180,8 @@ def _stat_shares(before: CpuTimes, after: CpuTimes, elapsed: float) -> dict[str,
         "softirq": share(lambda t: t.softirq),
         "steal": share(lambda t: t.steal),
     }
-    found["system"] = (found["system"] or 0.0) + (found["unaccounted"] or 0.0)
-    return {name: value for name, value in found.items() if value is not None}
+    states["system"] = (states["system"] or 0.0) + (states["unaccounted"] or 0.0)
+    return {name: value for name, value in states.items() if value is not None}
 
 
 def shares_by_cpu(earlier: Sample, later: Sample) -> dict[str, dict[str, float]]:

@@ -1,8 +1,8 @@
-"""What a shared line costs a director, and what separating it should bring. Pure.
+"""The cost of a shared line to a director, and the gain from separating it. Pure.
 
-The innocent handlers of a line are those that are not the network card's. They run for every
-interrupt of the card, find that their device is not meant and return IRQ_NONE; separating
-the line takes exactly those calls away. A handler's own useful calls stay.
+The innocent handlers of a line are those that do not belong to the NIC. They run for every
+interrupt of the NIC, find nothing to do and return IRQ_NONE; separating the line removes exactly
+those calls. A handler's own useful calls stay.
 """
 
 import math
@@ -17,7 +17,7 @@ _Z95 = 1.96
 
 
 class Waste(msgspec.Struct, frozen=True):
-    """What the innocent handlers of one line cost in a probed window."""
+    """The cost of the innocent handlers of one line in a probed window."""
 
     irq: int
     handlers: tuple[str, ...]
@@ -52,14 +52,14 @@ class Waste(msgspec.Struct, frozen=True):
 
 
 def wasted(window: HandlerWindow, nic_actions: frozenset[str]) -> tuple[Waste, ...]:
-    """Return what each line that carries one of *nic_actions* wastes, the dearest first.
+    """Return the waste of each line that carries one of *nic_actions*, the largest first.
 
-    A line with a single handler wastes nothing: an exclusive MSI-X vector may return
-    IRQ_NONE now and then as well.
+    A line with a single handler has none: an exclusive MSI-X vector may return IRQ_NONE now and
+    then as well.
     """
     lines = {h.irq for h in window.handlers if h.handler in nic_actions}
-    found = (_waste(window, irq, nic_actions) for irq in lines)
-    return tuple(sorted((w for w in found if w.calls), key=lambda w: (-w.none_ns, w.irq)))
+    wastes = (_waste(window, irq, nic_actions) for irq in lines)
+    return tuple(sorted((w for w in wastes if w.calls), key=lambda w: (-w.none_ns, w.irq)))
 
 
 def _waste(window: HandlerWindow, irq: int, nic_actions: frozenset[str]) -> Waste:
@@ -85,17 +85,17 @@ def forecast(
     connections: int | None,
     cpu_us_per_connection: float | None,
 ) -> Forecast:
-    """Return what separating the lines *irqs* should bring to the director.
+    """Return the gain for the director from separating the lines *irqs*.
 
     *connections* were made in the window, at *cpu_us_per_connection* microseconds each; with
-    either unknown there is a share of a CPU but no ratio. The interval says how far the
-    measured needless time itself is known, not what the outcome will be: both ends carry
-    1.96 times the counting error of the calls, and the weaker end also takes off what the
-    probe adds to each call, where that was measured. What the kernel spends around a call,
-    unseen by the probe, is in neither.
+    either unknown there is a share of a CPU but no ratio. The interval shows how
+    precisely the needless time was measured, not how far the outcome may differ: both ends carry
+    1.96 times the counting error of the calls, and the weaker end also subtracts the measured
+    cost that the probe adds to each call. Neither end includes the kernel's work around a call,
+    which the probe cannot measure.
     """
-    wanted = frozenset(irqs)
-    lines = tuple(w for w in wasted(window, nic_actions) if w.irq in wanted)
+    chosen = frozenset(irqs)
+    lines = tuple(w for w in wasted(window, nic_actions) if w.irq in chosen)
     none_ns = sum(w.none_ns for w in lines)
     per_connection = none_ns / 1e3 / connections if connections else None
     share = (
@@ -124,7 +124,7 @@ def _interval(share: float, lines: tuple[Waste, ...], probe_ns: float) -> tuple[
 
 
 def _probe_ns_per_call(window: HandlerWindow) -> float:
-    # Between the two time stamps lie the end of one program and the start of the other.
+    # The two time stamps enclose the end of one program and the start of the other.
     return window.probe_ns / window.events if window.probe_ns and window.events else 0.0
 
 
@@ -136,15 +136,17 @@ def _basis(
 ) -> str:
     calls = sum(w.none for w in lines)
     if not calls:
-        return f"no needless handler call in {window.seconds:.1f} s: separating changes nothing"
+        seconds = f"{window.seconds:.1f} s"
+        return f"no handler was called for nothing in {seconds}, so there is nothing to gain"
     none_ns = sum(w.none_ns for w in lines)
     text = (
-        f"{calls} calls returned IRQ_NONE in {window.seconds:.1f} s, "
+        f"{calls:,} calls returned IRQ_NONE in {window.seconds:.1f} s, "
         f"{none_ns / calls / 1e3:.1f} us each, {none_ns / 1e6:.1f} ms together"
     )
     if not connections:
-        return f"{text}; connections in that window are not known, so there is no ratio"
-    text += f"; over {connections} connections {none_ns / 1e3 / connections:.1f} us each"
+        return f"{text}; the connections of that window are unknown, so there is no ratio"
+    us, over = none_ns / 1e3 / connections, f"over {connections:,} connections"
     if not cpu_us_per_connection:
-        return f"{text}; CPU per connection was not measured, so there is no ratio"
-    return f"{text} of {cpu_us_per_connection:.0f} us of CPU per connection"
+        unknown = "CPU per connection was not measured, so there is no ratio"
+        return f"{text}; {us:.1f} us per connection, {over}; {unknown}"
+    return f"{text}; {us:.1f} us of the {cpu_us_per_connection:.0f} us per connection, {over}"

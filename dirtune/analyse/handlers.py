@@ -1,4 +1,4 @@
-"""What the interrupt handlers of a line cost, as the irq probe measured it. Pure data."""
+"""The cost of the interrupt handlers of a line, as the irq probe measures it. Pure data."""
 
 import msgspec
 
@@ -9,7 +9,7 @@ class HandlerCalls(msgspec.Struct, frozen=True):
     irq: int
     """Linux interrupt number, as in /proc/interrupts."""
     handler: str
-    """Name the handler was registered with (`irqaction.name`)."""
+    """The name under which the handler was registered (`irqaction.name`)."""
     calls: int
     none: int
     """Calls that returned IRQ_NONE: the device had not raised the line."""
@@ -20,7 +20,7 @@ class HandlerCalls(msgspec.Struct, frozen=True):
     """Nanoseconds in calls that returned IRQ_NONE."""
     max_ns: int
     cpu: int | None = None
-    """None: summed over CPUs."""
+    """The CPU; None for the sum over all CPUs."""
     histogram: tuple[int, ...] = ()
     """Calls by duration: slot k counts those of 2^k to 2^(k+1) - 1 ns."""
 
@@ -33,7 +33,7 @@ class HandlerWindow(msgspec.Struct, frozen=True):
     line_counts: dict[str, int]
     """Interrupts of each numbered line in the same window, from /proc/interrupts.
 
-    Without a line whose counts were set back.
+    A line whose counts were reset is left out.
     """
     load_seconds: float | None = None
     """Seconds that compiling and attaching the probe took before the window."""
@@ -42,13 +42,13 @@ class HandlerWindow(msgspec.Struct, frozen=True):
     events: int | None = None
     """Runs of the probe's programs behind `probe_ns`."""
     lost: int = 0
-    """Calls of handlers for which the probe's bounded map had no room."""
+    """Calls of handlers for which the probe's map had no room."""
     per_cpu: tuple[HandlerCalls, ...] = ()
-    """The same calls for each CPU that ran any."""
+    """The same calls by CPU, without CPUs that ran none."""
 
 
 class HandlerCount(msgspec.Struct, frozen=True):
-    """How often a handler ran, where nothing times it."""
+    """The number of calls of a handler that nothing times."""
 
     irq: int
     handler: str
@@ -56,7 +56,7 @@ class HandlerCount(msgspec.Struct, frozen=True):
 
 
 class HandlerCounts(msgspec.Struct, frozen=True):
-    """One window of what a kernel without eBPF tells of its handlers."""
+    """One window of the handlers on a kernel without eBPF."""
 
     seconds: float
     source: str
@@ -66,10 +66,10 @@ class HandlerCounts(msgspec.Struct, frozen=True):
     line_counts: dict[str, int]
     """Interrupts of each numbered line in the same window, from /proc/interrupts.
 
-    Without a line whose counts were set back.
+    A line whose counts were reset is left out.
     """
     none: dict[str, int]
-    """By line, calls that returned IRQ_NONE (`tracefs`), or interrupts that no handler of the
-    line took (`proc`, from /proc/irq/N/spurious: at least so many)."""
+    """By line, calls that returned IRQ_NONE (`tracefs`), or the least number of interrupts that
+    no handler of the line took (`proc`, from /proc/irq/N/spurious)."""
     lost: int = 0
-    """Calls for which the trigger's bounded table had no room (`tracefs`)."""
+    """Calls for which the trigger's table had no room (`tracefs`)."""

@@ -1,7 +1,7 @@
-"""Who is on an interrupt line: which actions are network cards, and what the others are.
+"""The devices on an interrupt line: which actions are NICs, and what the others are.
 
-The text of /proc/interrupts alone tells a card by the interface's name or its driver's; a bare
-`virtio1` it cannot tell. What sysfs says of PCI functions and interfaces is used where known.
+The text of /proc/interrupts alone shows a NIC by the name of its interface or driver, and not for
+a bare `virtio1`. The PCI functions and interfaces of sysfs decide where they are known.
 """
 
 import re
@@ -24,8 +24,8 @@ _INTERFACE = (
 )
 # i40e, ice and iavf put their own name before the interface's.
 _NAMED = re.compile(rf"(?:[a-z][a-z0-9]*-)?(?P<interface>{_INTERFACE})(?![A-Za-z0-9])")
-# Only cards number a vector for both directions. One direction they have in common with DMA
-# engines and serial ports, which do not look like an interface or say what they are.
+# Only NICs number a vector for both directions. DMA engines and serial ports number one direction
+# as well, but they do not look like an interface, or their names say what they are.
 _QUEUES = re.compile(r"[-_:](?:txrx|tx-rx|rxtx|fp)[-_]?\d+\b", re.IGNORECASE)
 _ONE_WAY = re.compile(r"(?P<of>[a-z][\w-]*)[-_:](?:rx|tx)[-_]?\d+\b.*", re.IGNORECASE)
 _NO_CARD = re.compile(
@@ -58,17 +58,17 @@ class Sharer:
 
     action: str
     nic: bool | None
-    """Whether it is a network card's; None where nothing here can tell."""
+    """Whether it belongs to a NIC; None where it is unknown."""
     kind: str
     """NIC, storage, GPU, USB, SMBus, PCIe port, ACPI or other."""
     device: PciDevice | None
-    """The PCI function behind it, where exactly one fits."""
+    """The PCI function behind it; None unless exactly one fits."""
 
 
 def nic_action(action: str, interfaces: Iterable[str] = ()) -> bool | None:
-    """Tell from the name alone whether an action is a network card's; None if it cannot be told.
+    """Tell from the name alone whether an action belongs to a NIC; None if it is unknown.
 
-    *interfaces* are names known to be network interfaces, whatever they look like.
+    *interfaces* are names of network interfaces, whatever they look like.
     """
     virtio = _VIRTIO.fullmatch(action)
     if virtio:
@@ -84,14 +84,14 @@ def nic_action(action: str, interfaces: Iterable[str] = ()) -> bool | None:
 
 
 def _drivers(action: str) -> set[str]:
-    """Return what an action may call its driver: `mana_q0@pci:...` is of mana."""
+    """Return the driver names that an action may hold: `mana_q0@pci:...` holds mana."""
     name = re.split(r"[@:\[( ]", action, maxsplit=1)[0].lower()
-    found = {name, name.rstrip("0123456789"), name.split("-")[0]}
-    return found | {re.split(r"[-_]", name)[0]} if "@" in action else found
+    names = {name, name.rstrip("0123456789"), name.split("-")[0]}
+    return names | {re.split(r"[-_]", name)[0]} if "@" in action else names
 
 
 def nic_line(line: Line, sharing: Iterable[Sharer] | None = None) -> bool | None:
-    """Tell whether a line carries a network card: true, false, or None."""
+    """Tell whether a line carries a NIC; None if it is unknown."""
     if sharing is None:
         answers = {nic_action(action) for action in line.actions}
     else:
@@ -106,16 +106,16 @@ def sharers(
     pci: tuple[PciDevice, ...] | None = None,
     interfaces: tuple[Interface, ...] | None = None,
 ) -> tuple[Sharer, ...]:
-    """Return who is on a line, in the order of its actions."""
+    """Return the devices on a line, in the order of its actions."""
     names = tuple(i.name for i in interfaces or () if i.physical)
     taken: list[PciDevice] = []
-    found = []
+    on_line = []
     for action in line.actions:
         device = _device(action, line, pci or (), taken)
         if device:
             taken.append(device)
-        found.append(_sharer(action, device, names))
-    return tuple(found)
+        on_line.append(_sharer(action, device, names))
+    return tuple(on_line)
 
 
 def nic_actions(
@@ -123,21 +123,21 @@ def nic_actions(
     pci: tuple[PciDevice, ...] | None = None,
     interfaces: tuple[Interface, ...] | None = None,
 ) -> frozenset[str]:
-    """Return the actions of numbered lines that are a network card's."""
+    """Return the actions of numbered lines that belong to a NIC."""
     everyone = (s for line in table.numbered for s in sharers(line, pci, interfaces))
     return frozenset(sharer.action for sharer in everyone if sharer.nic)
 
 
 def data_vector(action: str, table: Interrupts) -> bool:
-    """Whether a card's action carries packets, and is not its link or mailbox vector.
+    """Whether the action of a NIC carries packets, and is not its link or mailbox vector.
 
-    A card that has queues on other lines keeps its bare name for link changes.
+    A NIC with queues on other lines uses its bare name for link changes.
     """
     return not _CONTROL.search(action) and action not in table.with_queues
 
 
 def on_msi(line: Line) -> bool:
-    """Whether a line is a message of one device and not a wire that several can pull."""
+    """Whether a line is a message of one device and not a wire that several devices share."""
     # Under Xen the flow says so: `xen-pirq    -msi-x`.
     return "MSI" in f"{line.chip} {line.flow}".upper()
 
@@ -145,7 +145,7 @@ def on_msi(line: Line) -> bool:
 def pic(line: Line) -> bool:
     """Whether a line goes through an x86 machine's 8259 PIC.
 
-    MIPS boards print XT-PIC as well, but with a hardware number: there it is no fallback.
+    MIPS boards print XT-PIC as well, but with a hardware number: their PIC is not a fallback.
     """
     return (line.chip or "").startswith("XT-PIC") and line.hwirq is None
 
@@ -157,16 +157,16 @@ def why_not_unbind(
     mounts: tuple[Mount, ...] | None,
     swaps: tuple[str, ...] | None,
 ) -> str | None:
-    """Return why *sharer* must stay bound to its driver, None if it can be taken off *line*.
+    """Return why *sharer* must stay bound to its driver; None if it can be unbound from *line*.
 
-    The audit's advice and the fix both ask here, so that neither suggests what the other refuses.
+    The audit and the fix both use this, so that neither suggests what the other refuses.
     """
     device = sharer.device
     if device is None or device.driver is None:
         return f"no bound PCI function on irq {line.irq} fits this name"
     return (
         in_use(device, mounts, swaps)
-        or ("is a network card itself" if sharer.nic else None)
+        or ("is a NIC itself" if sharer.nic else None)
         or _ambiguous(sharer, device, line, pci)
     )
 
@@ -174,21 +174,21 @@ def why_not_unbind(
 def in_use(
     device: PciDevice, mounts: tuple[Mount, ...] | None, swaps: tuple[str, ...] | None
 ) -> str | None:
-    """Return what uses a function, or may use it unseen; None if nothing does.
+    """Return the use of a function, or why it may be in use unseen; None if it is not in use.
 
-    A disk that a program opened without mounting it, and a mount in another mount namespace,
-    cannot be seen.
+    A disk that a program opened without mounting it and a mount in another mount namespace are
+    invisible.
     """
     if device.nets:
         return f"carries the interface {', '.join(device.nets)}"
     if device.class_code >> 8 == 0x0604:
-        return "is a bridge: devices hang below it"
+        return "is a bridge with devices behind it"
     if device.inputs:
         return f"carries {', '.join(device.inputs)} (keyboard or mouse)"
     if device.usb:
         return f"has USB devices plugged in: {', '.join(device.usb)}"
     if device.blocks and mounts is None:
-        return f"carries {device.blocks[0].name}, and what is mounted is not known"
+        return f"carries {device.blocks[0].name}, and the mounts are unknown"
     return _block_in_use(device, mounts or (), swaps or ()) or _unseen_use(device)
 
 
@@ -196,7 +196,7 @@ def _unseen_use(device: PciDevice) -> str | None:
     if device.virtio:
         return f"carries {', '.join(device.virtio)}, whose use cannot be seen from here"
     if device.class_code >> 16 in _CONSOLES:
-        return "is a display or a serial controller, perhaps the console"
+        return "is a display or serial controller, which may be the console"
     return None
 
 
@@ -207,7 +207,7 @@ def _ambiguous(
     handlers = line.actions.count(sharer.action)
     if device.driver != sharer.action or len(alike) <= handlers:
         return None
-    return f"{len(alike)} functions have this driver and line, and only {handlers} listen on it"
+    return f"{len(alike)} functions have this driver and line, but only {handlers} listen on it"
 
 
 def _block_in_use(
@@ -259,7 +259,7 @@ def _kind_by_name(action: str) -> str:
 def _device(
     action: str, line: Line, pci: tuple[PciDevice, ...], taken: list[PciDevice]
 ) -> PciDevice | None:
-    """Return the function behind an action; several of one driver are told apart by order."""
+    """Return the function behind an action; the order separates several of one driver."""
     fits = [device for device in pci if _belongs(action, line, device)]
     return next((device for device in fits if device not in taken), fits[0] if fits else None)
 

@@ -1,7 +1,7 @@
-"""What a contended kernel lock is called, and who wanted it. Pure.
+"""The name of a contended kernel lock, and the function that wanted it. Pure.
 
 A lock in a kernel's or a module's data has a symbol. One inside an allocated structure has none;
-it has a name in the source, which the function that takes it tells: net/netfilter/ipvs/ip_vs_rr.c
+its name in the source follows from the function that takes it: net/netfilter/ipvs/ip_vs_rr.c
 and ip_vs_sync.c, net/core/dev.c.
 """
 
@@ -25,8 +25,8 @@ _KINDS = {
     _MUTEX | _SPIN: "mutex",  # spins before it sleeps
 }
 
-# Every packet that leaves takes these two for the queueing discipline's lock; for a device
-# without one, __dev_queue_xmit takes the device queue's own, and nothing tells them apart.
+# Every packet that leaves takes the queueing discipline's lock in these; for a device without one,
+# __dev_queue_xmit takes the lock of the device queue, and the two cannot be separated.
 _BY_CALLER = (
     (re.compile(r"ip_vs_(rr|wrr|lblcr?)_\w+"), "svc->sched_lock"),
     (re.compile(r"ip_vs_sync_conn(_v0)?|get_curr_sync_buff"), "ipvs->sync_buff_lock"),
@@ -34,7 +34,7 @@ _BY_CALLER = (
     (re.compile(r"__dev_queue_xmit|__dev_xmit_skb|sch_direct_xmit"), "qdisc root lock"),
 )
 
-# What stands above the caller: the slow path, the lock's own function, what recorded the stack.
+# Frames above the caller: the slow path, the lock's own function, the recorder of the stack.
 _NOT_A_CALLER = re.compile(
     r"""
     (native_|__pv_|pv_|__raw_callee_save_\w*)?queued_(spin|read|write)_lock\w*
@@ -54,14 +54,14 @@ _UNKNOWN = "unknown"
 
 
 def lock_kind(flags: int) -> str:
-    """Return what `lock:contention_begin` calls a lock with *flags*; readers have `:R`."""
+    """Return the kind of a lock by its *flags* in `lock:contention_begin`; readers have `:R`."""
     return _KINDS.get(flags, f"flags {flags:#x}")
 
 
 def from_caller(stack: tuple[str, ...]) -> tuple[str, ...]:
-    """Return *stack*, innermost first, from the function on that wanted the lock.
+    """Return *stack*, innermost first, from the function that wanted the lock on.
 
-    Empty if there is no such frame.
+    It is empty if there is no such frame.
     """
     for depth, frame in enumerate(stack):
         if not _NOT_A_CALLER.fullmatch(_function(frame)):
@@ -72,10 +72,10 @@ def from_caller(stack: tuple[str, ...]) -> tuple[str, ...]:
 def lock_name(symbol_of_address: str | None, stack: tuple[str, ...]) -> tuple[str, str]:
     """Return the lock's name and the function that wanted it.
 
-    *symbol_of_address* is the symbol the lock lies in, None for memory that was allocated;
-    *stack* is kernel functions, the innermost first, as `name` or `name [module]`. The name is
-    the symbol, else the source's name for the lock that this function takes, else the
-    function; `unknown` where none is known.
+    *symbol_of_address* is the symbol that the lock lies in, None for allocated memory. *stack*
+    holds kernel functions, the innermost first, as `name` or `name [module]`. The name is the
+    symbol, else the source's name for the lock that this function takes, else the function;
+    `unknown` without any of them.
     """
     seen = from_caller(stack)
     caller = _function(seen[0]) if seen else _UNKNOWN

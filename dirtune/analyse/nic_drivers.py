@@ -1,8 +1,8 @@
-"""Names that drivers of network cards give their interrupts when not the interface's name.
+"""Names that drivers of NICs give their interrupts instead of the interface's name.
 
-The modules below drivers/net/{ethernet,wireless,fddi,hippi} of Linux 6.1 without buses and
-libraries, those that later kernels added, and the names older kernels and other architectures
-use instead.
+The list holds the modules below drivers/net/{ethernet,wireless,fddi,hippi} of Linux 6.1 without
+buses and libraries, those that later kernels added, and the names that older kernels and other
+architectures use instead.
 """
 
 _NAMES = """

@@ -1,13 +1,13 @@
-"""What a director's CPU time was spent on, phase by phase. Pure.
+"""The phases that a director's CPU time was spent on. Pure.
 
-Two measurements meet here. Handlers are timed one by one (the irq probe). Everything else is
-told by kernel stacks (the cpu probe), whose clock is a timer interrupt: while interrupts are off
-it waits, so its sample of a hard interrupt lands where interrupts come on again. Those samples are
-the time of the handlers and of the way into and out of them; what the handlers are known to have
-taken is given to them, and the rest is called entry and exit.
+Two measurements are combined. Handlers are timed one by one (the irq probe). Everything else
+comes from kernel stacks (the cpu probe), whose clock is a timer interrupt: it waits while
+interrupts are off, so its sample of a hard interrupt lands where interrupts are enabled again.
+Those samples are the time of the handlers and of their entry and exit; the measured time of the
+handlers is assigned to the handlers, and the rest is entry and exit.
 
-A stack belongs to the first frame from its innermost end that has an owner: what IPVS calls in
-the core of the network is IPVS's, what the driver does for IPVS is the driver's.
+A stack belongs to the first frame from its innermost end that has an owner: a function that IPVS
+calls in the network core counts as IPVS, and one that the driver runs for IPVS as the driver.
 """
 
 import re
@@ -36,7 +36,7 @@ _NETFILTER = re.compile(
 _SOFTIRQ = frozenset({"__do_softirq", "handle_softirqs", "do_softirq", "run_ksoftirqd"})
 _NETWORK = frozenset({"net_rx_action", "net_tx_action"})
 _HARD = frozenset({"__handle_irq_event_percpu", "handle_irq_event", "handle_irq_event_percpu"})
-# Where a CPU is found that has just let interrupts in again.
+# Functions in which a CPU has just enabled interrupts again.
 _ON_AGAIN = re.compile(
     r"(asm_)?common_interrupt|(__)?irq_exit\w*|handle_softirqs|__do_softirq|do_IRQ|ret_from_intr"
 )
@@ -44,7 +44,7 @@ _PROBE = re.compile(r"bpf_(prog|trace|trampoline|dispatcher|get_stack)\w*|__bpf_
 
 
 class Phase(msgspec.Struct, frozen=True):
-    """One thing that CPU time was spent on."""
+    """One use of CPU time."""
 
     name: str
     percent: float
@@ -54,7 +54,7 @@ class Phase(msgspec.Struct, frozen=True):
 
 
 def classify(frames: tuple[str, ...], *, idle: bool) -> str:
-    """Return whose a stack is; *frames* are outermost first, none for user mode."""
+    """Return the phase of a stack; *frames* are outermost first, and empty in user mode."""
     if not frames:
         return USER
     names = [frame.partition(" ")[0] for frame in frames]
@@ -71,18 +71,18 @@ def classify(frames: tuple[str, ...], *, idle: bool) -> str:
 
 
 def phases(probed: Probed, busy_percent: float, user_percent: float) -> tuple[Phase, ...]:
-    """Return the phases of *busy_percent* of one CPU (over all CPUs), the dearest first.
+    """Return the phases of *busy_percent* of one CPU (over all CPUs), the most expensive first.
 
-    Without stacks *user_percent* of it is user time. Idle time is in none; together the phases
-    are the busy time, as far as the probes' figures do not say more.
+    Without stacks, *user_percent* of it is user time. No phase holds idle time; the phases sum
+    to the busy time, unless the probes measured more.
     """
     handlers = _handlers(probed.handlers)
     if probed.cpu is not None and probed.cpu.stacks:
         rest = _by_stacks(probed.cpu, busy_percent, sum(h.percent for h in handlers))
     else:
         rest = _by_counters(probed.softirqs, busy_percent, user_percent, handlers)
-    found = (phase for phase in (*handlers, *rest) if phase.percent > 0)
-    return tuple(sorted(found, key=lambda phase: -phase.percent))
+    spent = (phase for phase in (*handlers, *rest) if phase.percent > 0)
+    return tuple(sorted(spent, key=lambda phase: -phase.percent))
 
 
 def by_class(window: CpuWindow) -> dict[str, int]:
@@ -104,7 +104,7 @@ def top_symbols(window: CpuWindow) -> dict[str, int]:
 
 
 def by_module(window: CpuWindow) -> dict[str, int]:
-    """Return samples by the module of the innermost function; the kernel's own are `kernel`."""
+    """Return samples by the module of the innermost function; `kernel` for the kernel itself."""
     sums: dict[str, int] = {}
     for stack in window.stacks:
         if stack.frames and classify(stack.frames, idle=stack.idle) != IDLE:
@@ -157,7 +157,7 @@ def _by_stacks(window: CpuWindow, busy: float, handlers: float) -> Iterable[Phas
     percents = {name: busy * n / total for name, n in samples.items()}
     interrupts = percents.pop(INTERRUPT, 0.0)
     yield Phase(INTERRUPT, max(0.0, interrupts - handlers), "stacks")
-    # Handlers that took more than all samples of interrupts: the others share what is left.
+    # If handlers took more than all samples of interrupts, the other phases share the rest.
     left = busy - max(interrupts, handlers)
     others = sum(percents.values())
     for name, percent in percents.items():

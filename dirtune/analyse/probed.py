@@ -1,7 +1,7 @@
-"""What the probes of one window measured, and what that cost. Pure data.
+"""The measurements of the probes in one window, and their cost. Pure data.
 
 Times are nanoseconds. A histogram counts events by duration: slot k those of 2^k to 2^(k+1) - 1
-ns, the last slot (31) all longer ones; empty where the source keeps none.
+ns, and the last slot (31) all longer ones; it is empty where the source keeps none.
 """
 
 import msgspec
@@ -15,16 +15,16 @@ class SoftirqTime(msgspec.Struct, frozen=True):
     """Runs of one softirq vector on one CPU."""
 
     vector: str
-    """As /proc/softirqs names it: `NET_RX`."""
+    """The vector's name in /proc/softirqs: `NET_RX`."""
     cpu: int
     runs: int
     total_ns: int
-    """Hard interrupts that came in between are in it."""
+    """Nanoseconds, including hard interrupts that came in between."""
     max_ns: int
     delays: int
-    """Runs whose raising was seen."""
+    """Runs whose raising was recorded."""
     delay_ns: int
-    """From the first raising to the run, summed."""
+    """Nanoseconds from the first raising to the run, summed."""
     delay_max_ns: int
     histogram: Histogram = ()
     delay_histogram: Histogram = ()
@@ -34,11 +34,11 @@ class NapiPolls(msgspec.Struct, frozen=True):
     """Polls of one device's queues."""
 
     device: str
-    """Empty for the backlog, which is no device's."""
+    """Empty for the backlog, which belongs to no device."""
     polls: int
     packets: int
     exhausted: int
-    """Polls that used up their budget: the device had more."""
+    """Polls that exhausted their budget, because the device had more packets."""
 
 
 class SoftirqWindow(msgspec.Struct, frozen=True):
@@ -50,14 +50,14 @@ class SoftirqWindow(msgspec.Struct, frozen=True):
     counted: dict[str, int]
     """Runs by vector in the same window, from /proc/softirqs."""
     lost: int = 0
-    """Events for which a bounded map had no room."""
+    """Events for which the probe's map had no room."""
 
 
 class LockWaits(msgspec.Struct, frozen=True):
     """Waits for one lock from one place."""
 
     lock: str
-    """Its symbol, the name it has in the source, or its caller's where it has neither."""
+    """The lock's symbol, else its name in the source, else the name of its caller."""
     kind: str
     """spinlock, rwlock, rwsem, mutex, rt-mutex, percpu-rwsem; readers have `:R`."""
     caller: str
@@ -79,16 +79,16 @@ class LockWindow(msgspec.Struct, frozen=True):
 
 
 class Stack(msgspec.Struct, frozen=True):
-    """Samples that found one CPU at one place."""
+    """Samples of one CPU at one place."""
 
     cpu: int
     frames: tuple[str, ...]
     """Kernel functions, the outermost first; `name [module]` outside the kernel's core.
 
-    Empty: the CPU was in user mode.
+    They are empty if the CPU was in user mode.
     """
     idle: bool
-    """It was the idle task."""
+    """Whether it was the idle task."""
     samples: int
 
 
@@ -102,12 +102,12 @@ class CpuWindow(msgspec.Struct, frozen=True):
 
 
 class Drops(msgspec.Struct, frozen=True):
-    """Packets thrown away at one place for one reason."""
+    """Packets that were dropped at one place for one reason."""
 
     reason: str
-    """The kernel's own word; empty before Linux 5.17."""
+    """The kernel's name of the reason; empty before Linux 5.17."""
     location: str
-    """Function that threw them away."""
+    """The function that dropped them."""
     packets: int
 
 
@@ -125,38 +125,38 @@ class IpvsWindow(msgspec.Struct, frozen=True):
     seconds: float
     packets: int
     forwarded: int
-    """Packets that IPVS took (NF_STOLEN); the others were not for a service."""
+    """Packets that IPVS took (NF_STOLEN); the others had no service."""
     total_ns: int
-    """Handing a forwarded packet to its device is in it."""
+    """Nanoseconds, including the hand-over of a forwarded packet to its device."""
     max_ns: int
     histogram: Histogram = ()
 
 
 class IrqThreadTime(msgspec.Struct, frozen=True):
-    """Work of one `irq/N-name` thread: forced threading, PREEMPT_RT, or the driver's own."""
+    """Work of one `irq/N-name` thread, of forced threading, PREEMPT_RT or the driver."""
 
     irq: int
     name: str
-    """The action's name; before Linux 5.17 cut to 15 characters with its prefix."""
+    """The action's name; before Linux 5.17 cut to 15 characters including the prefix."""
     wakeups: int
-    """Times it went to sleep again (voluntary context switches)."""
+    """Number of times it went to sleep again (voluntary context switches)."""
     cpu_ns: int | None
     """None where the kernel keeps no /proc/PID/schedstat."""
 
 
 class ProbeCost(msgspec.Struct, frozen=True):
-    """What one probe cost while it ran."""
+    """The cost of one probe while it ran."""
 
     probe: str
     way: str
-    """What it was attached to."""
+    """The kernel hooks that it was attached to."""
     seconds: float
-    """How long it measured."""
+    """Length of its measurement."""
     ns: int | None
     """Nanoseconds in its programs; None where the kernel keeps no statistics."""
     events: int | None
     shed: bool = False
-    """It was taken off because the probes together cost more than they may."""
+    """Whether it was detached because the probes together exceeded their limit."""
 
     @property
     def percent(self) -> float | None:
@@ -165,22 +165,22 @@ class ProbeCost(msgspec.Struct, frozen=True):
 
 
 class NotProbed(msgspec.Struct, frozen=True):
-    """A probe that could not run here."""
+    """A probe that could not run on this machine."""
 
     probe: str
     why: str
     remedy: str
     instead: str
-    """What was used in its place; empty for nothing."""
+    """What was used instead; empty for nothing."""
 
 
 class Probed(msgspec.Struct, frozen=True):
-    """Everything one window of probes measured; None is "not measured", never zero."""
+    """All measurements of one window of probes; None is "not measured", never zero."""
 
     seconds: float
     handlers: HandlerWindow | None = None
     handler_counts: HandlerCounts | None = None
-    """In place of `handlers`, where eBPF cannot be had."""
+    """The replacement of `handlers` where eBPF is not available."""
     softirqs: SoftirqWindow | None = None
     locks: LockWindow | None = None
     cpu: CpuWindow | None = None
@@ -188,10 +188,10 @@ class Probed(msgspec.Struct, frozen=True):
     ipvs: IpvsWindow | None = None
     threads: tuple[IrqThreadTime, ...] | None = None
     load_seconds: float | None = None
-    """What compiling and attaching took before the window."""
+    """Seconds that compiling and attaching took before the window."""
     max_overhead_percent: float | None = None
-    """What the probes together might cost, as a share of one CPU."""
+    """The limit of the probes' total cost, as a share of one CPU."""
     own_ns: int | None = None
-    """CPU time of the process that samples, beside what its probes cost the others."""
+    """CPU time of the sampling process itself, without the cost of its probes."""
     costs: tuple[ProbeCost, ...] = ()
     missing: tuple[NotProbed, ...] = ()

@@ -1,4 +1,4 @@
-"""What a profile says: where each node's CPU time went, and at which load. Pure data.
+"""A profile: the CPU time of each node, and the load at which it was used. Pure data.
 
 Published as `dirtune/profile/1`.
 """
@@ -18,28 +18,28 @@ class Profile(msgspec.Struct, frozen=True):
     nodes: tuple[NodeCpu, ...]
     """The director first."""
     offered_rate: float | None = None
-    """Connections per second; None without a load of ours."""
+    """Connections per second; None without a load of dirtune."""
     reply_rate: float | None = None
     metrics: dict[str, float] = {}
     work: Work | None = None
-    """What the director did; None where its own dirtune was not asked."""
+    """The work of the director; None where the dirtune on it did not measure."""
     probed: Probed | None = None
-    """What the director's probes measured."""
+    """The measurements of the director's probes."""
     bottleneck: Bottleneck | None = None
     missing: tuple[str, ...] = ()
-    """Nodes that took part and have no CPU times of their own."""
+    """Nodes that took part but have no CPU times of their own."""
     command_status: int | None = None
-    """Exit status of the command that was profiled, minus the signal that ended it; None without
-    one, or where it outlived the window."""
+    """Exit status of the profiled command, or minus the signal that ended it; None without a
+    command, or if it outlived the window."""
     validity: Validity | None = None
     reason: str | None = None
     schema: str = "dirtune/profile/1"
 
 
 def of_trial(trial: Trial, director: Profile | None, names: tuple[str, ...]) -> Profile:
-    """Return the profile that a profiled trial of the nodes *names* measured.
+    """Return the profile of a profiled trial of the nodes *names*.
 
-    *director* is what the director's own dirtune said of the same window.
+    *director* is the profile of the same window that the dirtune on the director made.
     """
     seen = {node.node for node in trial.nodes}
     own = director or Profile(seconds=trial.window_s, nodes=())

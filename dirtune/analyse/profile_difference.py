@@ -1,7 +1,7 @@
-"""What changed between two profiles, figure by figure. Pure.
+"""The difference of two profiles, figure by figure. Pure.
 
-It shows where time went; it is no verdict: one window against one other says nothing of noise,
-and profiled windows are not those that a comparison is judged on.
+It shows where the time went and is no verdict: one window compared with one other cannot show
+noise, and a comparison is never judged on profiled windows.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _SYMBOLS = 10
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One figure in both profiles; None where a profile does not have it."""
+    """One figure in both profiles; None where it is missing in a profile."""
 
     what: str
     unit: str
@@ -24,7 +24,7 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def ratio(self) -> float | None:
-        """After over before; None where it cannot be told."""
+        """After divided by before; None if either is missing or before is 0."""
         if self.after is None or not self.before:
             return None
         return self.after / self.before

@@ -1,6 +1,6 @@
 """Rates between two samples of counters.
 
-Interrupt counters are 32 bits wide and wrap; a driver that registers anew sets its line's back.
+Interrupt counters are 32 bits wide and wrap; a driver that registers again resets its line's.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _WRAP = 1 << 32
 _MOST_PER_SECOND = 10_000_000
 """Interrupts of one counter: to enter and leave the handler alone takes longer than 100 ns.
 
-A counter that was set back in a window of a few minutes seems to have risen faster: from 100 to
+A counter that was reset in a window of a few minutes seems to have risen faster: from 100 to
 50 in 2 s would be a wrap at 2,147,483,623/s.
 """
 
@@ -24,7 +24,7 @@ def line_delta(
     """Return how many interrupts *line* took since *earlier*, *seconds* before.
 
     None where there is no earlier sample, CPUs or handlers changed in between, or a count was
-    set back.
+    reset.
     """
     before = _before(earlier, line, cpus)
     return None if before is None else _risen(before.counts, line.counts, seconds)
@@ -46,10 +46,10 @@ def line_deltas(
 
 
 def line_counts(earlier: Interrupts, later: Interrupts, seconds: float) -> dict[str, int]:
-    """Return how many interrupts each numbered line took in *seconds* between two readings.
+    """Return the interrupts of each numbered line in *seconds* between two readings.
 
-    By its label, without the lines whose counts were set back. Where a line or a CPU came or
-    went in between, what the sums over all CPUs tell.
+    They are given by label, without the lines whose counts were reset. Where a line or a CPU came
+    or went in between, the result is the difference of the sums over all CPUs.
     """
     then = {line.irq: line.counts for line in earlier.numbered}
     found = {
@@ -65,13 +65,13 @@ def _counted(then: tuple[int, ...], now: tuple[int, ...], seconds: float) -> int
 
 
 def _risen(then: tuple[int, ...], now: tuple[int, ...], seconds: float) -> int | None:
-    each = [interrupts(*pair, seconds) for pair in zip(then, now, strict=True)]
-    known = [count for count in each if count is not None]
-    return sum(known) if len(known) == len(each) else None
+    counts = [interrupts(*pair, seconds) for pair in zip(then, now, strict=True)]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def interrupts(then: int, now: int, seconds: float) -> int | None:
-    """Return the increase of a count of interrupts in *seconds*; None if it was set back."""
+    """Return the increase of a count of interrupts in *seconds*; None if it was reset."""
     risen = wrapped(then, now)
     return risen if risen <= _MOST_PER_SECOND * max(1.0, seconds) else None
 
@@ -91,7 +91,7 @@ def wrapped(then: int, now: int) -> int:
 
 
 def increase(then: int | None, now: int | None) -> int | None:
-    """Return the increase of a counter of 64 bits; None if unknown or it was set back."""
+    """Return the increase of a counter of 64 bits; None if unknown or if it was reset."""
     if then is None or now is None or now < then:
         return None
     return now - then
@@ -102,9 +102,9 @@ def cpu_percent(
 ) -> Mapping[int, Mapping[str, float]] | None:
     """Return each CPU's per cent of time by column of /proc/stat between two samples.
 
-    `busy` is what is neither idle, iowait nor steal. Without interrupt time accounting `irq` and
-    `softirq` are sampled at the tick and tell less than there was. None without two samples, or
-    where a CPU came or went between them.
+    `busy` is the time that was neither idle, iowait nor steal. Without interrupt time accounting
+    `irq` and `softirq` are sampled at the tick and are too small. The result is None without two
+    samples, or where a CPU came or went between them.
     """
     if earlier is None or later is None:
         return None

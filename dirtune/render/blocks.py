@@ -1,4 +1,4 @@
-"""A report as blocks, before it becomes HTML or Markdown. Data only."""
+"""The blocks of a report before it becomes HTML or Markdown. Data only."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Commands:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A chart by its name; `caption` says what to see in it."""
+    """A chart by its name; `caption` says what it shows."""
 
     name: str
     caption: str
@@ -44,12 +44,12 @@ Block = Text | Table | Commands | Figure
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and what stands below it."""
+    """A heading and the blocks below it."""
 
     title: str
     blocks: tuple[Block, ...]
     folded: bool = False
-    """Long material that HTML shows only when asked."""
+    """Whether HTML shows only the heading until a reader opens it."""
 
     @property
     def anchor(self) -> str:
@@ -64,8 +64,8 @@ class Document:
     title: str
     verdict: str
     tone: str
-    """improved, regressed, equivalent or inconclusive: how the verdict is coloured; else empty."""
+    """The verdict that gives the colour: improved, regressed, ...; empty without a verdict."""
     facts: tuple[tuple[str, str], ...]
-    """What is told at a glance, under the verdict: (name, value)."""
+    """The main figures under the verdict: (name, value)."""
     byline: str
     sections: tuple[Section, ...]

@@ -1,4 +1,4 @@
-"""Tables of cells that hold names from anywhere: each cell is one line and does nothing."""
+"""Tables of cells with untrusted names: each cell is one line that nothing obeys."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -7,18 +7,18 @@ from tabulate import tabulate
 
 from dirtune.escape import markdown, markdown_block, markdown_code, one_line
 
-# The formats of tabulate that are Markdown.
+# The Markdown formats of tabulate.
 _MARKDOWN = frozenset({"github", "pipe"})
 
 
 class Marked(str):
-    """A cell that is finished: its maker has cleaned the names in it."""
+    """A finished cell: its maker has cleaned the names in it."""
 
     __slots__ = ()
 
 
 def code(text: str) -> Marked:
-    """Return *text* as a cell of Markdown that holds code."""
+    """Return *text* as a Markdown cell of code."""
     return Marked(markdown_code(text).replace("|", r"\|"))
 
 
@@ -41,7 +41,7 @@ def _cell(cell: str, clean: Callable[[str], str]) -> str:
 
 
 def block(text: str, form: str) -> str:
-    """Return a plain *text* in the format *form*: in Markdown it is a block that does nothing."""
+    """Return a plain *text* in the format *form*: in Markdown it is a block of literal text."""
     if form != "markdown":
         return text
     lines = markdown_block(text.removesuffix("\n").split("\n"), "")

@@ -1,6 +1,6 @@
-"""An IPVS table as the `virtual_server` blocks that keepalived.conf(5) has for it.
+"""An IPVS table as `virtual_server` blocks of keepalived.conf(5).
 
-Without health checks: keepalived takes a real server that has none for one that is always up.
+They have no health checks: keepalived takes a real server without one for always up.
 """
 
 from collections.abc import Iterator
@@ -10,22 +10,22 @@ from dirtune.lvs.model import Destination, Service, Table
 
 
 def blocks(table: Table) -> str:
-    """Return one block for each service; `NotPossible` names what is no plain word."""
+    """Return one block for each service; `NotPossible` names a value that is not a plain word."""
     require_words(table)
     return "\n".join(_block(service) for service in table.services)
 
 
 def _block(service: Service) -> str:
-    # One method stands for the whole service; a real server that differs says so itself.
+    # The service names one method; a real server with another method names its own.
     method = _method(service.destinations[0]) if service.destinations else None
     lines = [f"virtual_server {_named(service)} {{", *(f"    {row}" for row in _setup(service))]
     if method is not None:
         lines.append(f"    lvs_method {method}")
-    for each in service.destinations:
-        rows = [f"weight {each.weight}", *_limits(each)]
-        if _method(each) != method:
-            rows.insert(0, f"lvs_method {_method(each)}")
-        lines.append(f"    real_server {_real(each)} {{")
+    for real in service.destinations:
+        rows = [f"weight {real.weight}", *_limits(real)]
+        if _method(real) != method:
+            rows.insert(0, f"lvs_method {_method(real)}")
+        lines.append(f"    real_server {_real(real)} {{")
         lines += (f"        {row}" for row in rows)
         lines.append("    }")
     return "\n".join([*lines, "}", ""])

@@ -24,9 +24,9 @@ def markdown(nodes: Mapping[str, Sequence[Judged]]) -> str:
     return _shown(nodes, "github")
 
 
-def document(judged: Mapping[str, Sequence[Judged]]) -> str:
+def document(nodes: Mapping[str, Sequence[Judged]]) -> str:
     """Return it under the schema dirtune/presets/1."""
-    nodes: dict[str, list[PresetDocument]] = {
+    documents: dict[str, list[PresetDocument]] = {
         node: [
             {
                 "setting": preset.setting,
@@ -39,9 +39,9 @@ def document(judged: Mapping[str, Sequence[Judged]]) -> str:
             }
             for preset, verdict in rows
         ]
-        for node, rows in judged.items()
+        for node, rows in nodes.items()
     }
-    presets: PresetsDocument = {"schema": "dirtune/presets/1", "nodes": nodes}
+    presets: PresetsDocument = {"schema": "dirtune/presets/1", "nodes": documents}
     return msgspec.json.encode(presets).decode()
 
 

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that opens anywhere, or Markdown with charts beside it."""
+"""The report of a run: one HTML file that needs no other, or Markdown with charts beside it."""
 
 import jinja2
 
@@ -11,7 +11,7 @@ from dirtune.render.report_document import document
 
 
 def html(run: Run, *, paper: bool = False) -> str:
-    """Return the report as one HTML page without outside resources, charts inlined.
+    """Return the report as one HTML page with inline charts and without outside resources.
 
     *paper* gives the figures of the 2001 paper instead.
     """

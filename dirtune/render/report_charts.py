@@ -1,7 +1,7 @@
-"""The charts of a report, each a declarative Altair chart made of the run's own numbers.
+"""The charts of a report as Altair charts of the run's own numbers.
 
-Text and lines take the colour of the page around them (`currentColor`), so an inlined SVG
-follows a dark page.
+Text and lines take the colour of the page around them (`currentColor`), so an inline SVG suits a
+dark page.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,14 +22,14 @@ Row: TypeAlias = Mapping[str, object]
 
 BEFORE, AFTER, QUIET = "#d1602b", "#2f7fb8", "#8a8f98"
 WIDTH = 560
-DIRECT, IDEAL = "without a director", "all that is offered"
+DIRECT, IDEAL = "without a director", "replies = offered"
 _COLOURS = ("#2f7fb8", "#d1602b", "#3c8d53", "#7a5195", "#b23a48", "#8c6d1f", "#2a9d8f", "#c06ba8")
 HEIGHT = 320
 _FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
 
 
 def charts(run: Run) -> dict[str, str]:
-    """Return each chart the run has matter for, by name, as SVG."""
+    """Return each chart that the run has data for, by name, as SVG."""
     swept = run_tables.swept(run)
     made = {
         "pairs": pairs(run),
@@ -41,7 +41,7 @@ def charts(run: Run) -> dict[str, str]:
 
 
 def pairs(run: Run) -> Chart | None:
-    """Return the judged pairs of the primary metric, a line from before to after in each."""
+    """Return the judged pairs of the primary metric, with a line from before to after."""
     if not run.comparisons or not run.comparisons[0].before:
         return None
     first = run.comparisons[0]
@@ -65,7 +65,7 @@ def pairs(run: Run) -> Chart | None:
 
 
 def ratio(run: Run) -> Chart | None:
-    """Return forecast and outcome on one axis, with the noise floor around no change."""
+    """Return the forecast and the measured ratios on one axis, with the noise floor around 1."""
     rows = list(_ratio_rows(run))
     if not rows:
         return None
@@ -90,7 +90,7 @@ def ratio(run: Run) -> Chart | None:
 
 
 def handlers(run: Run) -> Chart | None:
-    """Return the time of each handler for one interrupt, a bar for each window."""
+    """Return the time of each handler per interrupt, with a bar for each window."""
     rows = list(_handler_rows(run))
     if not rows:
         return None
@@ -114,7 +114,7 @@ def handlers(run: Run) -> Chart | None:
 
 
 def curves(run: Run, swept: Mapping[str, tuple[Trial, ...]]) -> Chart:
-    """Return replies against offered connections, a line each, beside the ideal and `direct`."""
+    """Return replies against offered connections, with the ideal and the `direct` control."""
     direct = tuple(t for t in cost.trials_of(run, "direct") if t.kind == TrialKind.JUDGED)
     series = {**swept, DIRECT: direct} if direct else dict(swept)
     rows = [row for label, trials in series.items() for row in _points(label, trials)]
@@ -172,7 +172,7 @@ def _ratio_rows(run: Run) -> Iterator[Row]:
 def _handler_rows(run: Run) -> Iterator[Row]:
     for when, window in run.handlers.items():
         chosen = handlers_of_interest(run, window)
-        # Those that do the line's work first, so that what is needless stands out behind.
+        # Useful handlers come first, so that the needless ones stand at the end of the bar.
         for place, h in enumerate(sorted(chosen, key=lambda h: h.none)):
             interrupts = window.line_counts.get(str(h.irq))
             if interrupts:

@@ -234,14 +234,14 @@ def _trial_row(t: Trial) -> tuple[str, ...]:
 
 
 def _counters(run: Run) -> Iterator[Block]:
-    judged = [t for t in run.trials if t.kind == TrialKind.JUDGED and t.valid]
-    names = dict.fromkeys(name for t in judged for name in t.counters)
+    trials = [t for t in run.trials if t.kind == TrialKind.JUDGED and t.valid]
+    names = dict.fromkeys(name for t in trials for name in t.counters)
     if not names:
         return
-    arms = sorted({t.arm for t in judged})
+    arms = sorted({t.arm for t in trials})
     labels = [ARMS.get(arm, arm) for arm in arms]
     header = ("counter", *labels, *(f"{label}, per connection" for label in labels))
-    sums = {a: _sums(t.counters for t in judged if t.arm == a) for a in arms}
+    sums = {a: _sums(t.counters for t in trials if t.arm == a) for a in arms}
     rows = tuple(
         (
             metric_name(name),

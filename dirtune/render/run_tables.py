@@ -54,7 +54,7 @@ def sections(run: Run) -> tuple[Section, ...]:
     """Return the sections that the run has content for; empty for a comparison of arms."""
     if any(trial.pair is not None for trial in run.trials):
         return ()
-    found = (
+    every = (
         Section("Capacity", tuple(_capacity(run))),
         Section("Limiting node", tuple(limits(run, cost.looked_at(run)))),
         Section("Scaling", tuple(_scaling(run))),
@@ -62,7 +62,7 @@ def sections(run: Run) -> tuple[Section, ...]:
         Section("Network", tuple(_network(run))),
         Section("Price", tuple(prices(run))),
     )
-    return tuple(section for section in found if section.blocks)
+    return tuple(section for section in every if section.blocks)
 
 
 def enough(trials_by_line: dict[str, tuple[Trial, ...]]) -> bool:

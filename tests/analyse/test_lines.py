@@ -176,7 +176,7 @@ ROOT = Mount("8:1", "/", "ext4", "/dev/sda1")
         (PciDevice("a", 0x010000, blocks=(Block("sda1"),)), (ROOT,), (), "file system /"),
         (PciDevice("a", 0x010000, blocks=(Block("sda2", "8:2"),)), (), ("/dev/sda2",), "swap"),
         (PciDevice("a", 0x010000, blocks=(Block("sda2", "8:2", ("dm-0",)),)), (), (), "dm-0"),
-        (PciDevice("a", 0x010000, blocks=(Block("sda2", "8:2"),)), None, None, "not known"),
+        (PciDevice("a", 0x010000, blocks=(Block("sda2", "8:2"),)), None, None, "unknown"),
     ],
 )
 def test_what_must_not_be_unbound(device, mounts, swaps, said):

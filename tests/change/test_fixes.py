@@ -86,8 +86,8 @@ def test_once_unbound_nothing_is_left_to_do(machine):
         (partner(inputs=("input3",)), "keyboard"),
         (partner(nets=("eth1",)), "carries the interface eth1"),
         (partner(code=0x060400), "bridge"),
-        (partner(code=0x030000), "perhaps the console"),
-        (partner(code=0x070002), "perhaps the console"),
+        (partner(code=0x030000), "may be the console"),
+        (partner(code=0x070002), "may be the console"),
         (partner(virtio=("virtio0",)), "virtio0, whose use cannot be seen"),
     ],
 )
@@ -137,7 +137,7 @@ def test_more_functions_than_handlers_cannot_be_told_apart():
     actions, (why,) = planned(host(partner(), partner(SCSI2)))
 
     assert actions == []
-    assert "2 functions have this driver and line, and only 1 listen" in why
+    assert "2 functions have this driver and line, but only 1 listen" in why
 
 
 def test_a_name_without_a_function_is_not_guessed_even_by_force():
