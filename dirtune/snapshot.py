@@ -181,6 +181,10 @@ class Snapshot:
         """Whether not one source could be read."""
         return all(getattr(self, name) is None for name in FIELDS)
 
+    def sysctl(self, name: str) -> int | None:
+        """Return a setting that is one number, by its path below /proc/sys; None if unknown."""
+        return self.sysctls.number(name) if self.sysctls else None
+
     @property
     def seconds(self) -> float | None:
         """Seconds between the two samples; None with one sample or no clock."""

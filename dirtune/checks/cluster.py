@@ -55,9 +55,7 @@ def own_addresses(snapshot: Snapshot) -> frozenset[str]:
 
 def source_nat(director: Snapshot) -> bool | None:
     """Return whether IPVS packets may get another source on their way; None if unknown."""
-    tracked = (
-        director.sysctls.number("net/ipv4/vs/conntrack") if director.sysctls is not None else None
-    )
+    tracked = director.sysctl("net/ipv4/vs/conntrack")
     # NAT rules do not see the packets of IPVS without it.
     return False if tracked == 0 else rules_with(director, _SOURCE_NAT, _NAT_MODULES)
 

@@ -41,7 +41,7 @@ def timewait(snapshot: Snapshot) -> Verdicts:
     ## References
     - Documentation/networking/ip-sysctl.rst, `tcp_tw_reuse`, `tcp_max_tw_buckets`
     """
-    if _number(snapshot, "net/ipv4/tcp_tw_recycle") == _EVERYWHERE:
+    if snapshot.sysctl("net/ipv4/tcp_tw_recycle") == _EVERYWHERE:
         yield Finding(
             "tcp_tw_recycle",
             Severity.CRITICAL,
@@ -64,7 +64,7 @@ def timewait(snapshot: Snapshot) -> Verdicts:
 def _overflow(snapshot: Snapshot) -> Iterator[Finding]:
     before = (snapshot.earlier.snmp if snapshot.earlier else None) or {}
     rose = rates.increase(before.get(_OVERFLOW), (snapshot.snmp or {}).get(_OVERFLOW))
-    limit = _number(snapshot, _BUCKETS)
+    limit = snapshot.sysctl(_BUCKETS)
     if rose:
         yield Finding(
             "tcp_max_tw_buckets",
@@ -84,7 +84,7 @@ def _overflow(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _reuse(snapshot: Snapshot) -> Iterator[Finding | Undecided]:
-    reuse, waiting = _number(snapshot, "net/ipv4/tcp_tw_reuse"), time_wait(snapshot)
+    reuse, waiting = snapshot.sysctl("net/ipv4/tcp_tw_reuse"), time_wait(snapshot)
     per_address, sources = ports(snapshot), addresses(snapshot)
     if reuse == _EVERYWHERE:
         return
@@ -108,7 +108,3 @@ def _reuse(snapshot: Snapshot) -> Iterator[Finding | Undecided]:
                 ),
             ),
         )
-
-
-def _number(snapshot: Snapshot, name: str) -> int | None:
-    return snapshot.sysctls.number(name) if snapshot.sysctls else None

@@ -103,11 +103,6 @@ def exempted(found: Rules, address: str) -> bool:
     return any(may_touch(row, frozenset({address})) for row in found.exempting)
 
 
-def number(snapshot: Snapshot, name: str) -> int | None:
-    """Return a setting that is one number, None if it is absent or settings are unknown."""
-    return snapshot.sysctls.number(name) if snapshot.sysctls else None
-
-
 def stop_tracking(snapshot: Snapshot) -> Fix:
     """Return the fix that keeps virtual services out of tracking."""
     return Fix(
@@ -121,7 +116,7 @@ def stop_tracking(snapshot: Snapshot) -> Fix:
 
 
 def _stopping(snapshot: Snapshot) -> Iterator[str]:
-    if number(snapshot, VS_CONNTRACK):
+    if snapshot.sysctl(VS_CONNTRACK):
         yield "sysctl -w 'net.ipv4.vs.conntrack=0'"
         yield "echo 'net.ipv4.vs.conntrack=0' >> /etc/sysctl.d/90-dirtune.conf"
     for family, addresses in _by_family(snapshot):

@@ -7,7 +7,6 @@ from dirtune.checks.conntrack import (
     Rules,
     exempted,
     may_touch,
-    number,
     rules,
     stateful,
     stop_tracking,
@@ -59,7 +58,7 @@ def needless(snapshot: Snapshot) -> Verdicts:
     - include/net/ip_vs.h, `ip_vs_notrack()`
     - Documentation/networking/ipvs-sysctl.rst, conntrack
     """
-    tracked = number(snapshot, VS_CONNTRACK)
+    tracked = snapshot.sysctl(VS_CONNTRACK)
     if tracked is None:
         yield not_applicable("IPVS of this kernel does not support connection tracking")
         return
@@ -81,7 +80,7 @@ def needless(snapshot: Snapshot) -> Verdicts:
 def _second_entry(snapshot: Snapshot, filters: Rules) -> Verdicts:
     if any(may_touch(row, vips(snapshot)) for row in filters.tracking):
         return
-    count = number(snapshot, COUNT)
+    count = snapshot.sysctl(COUNT)
     if count is None and not filters.tracking:
         yield inconclusive(
             "nf_conntrack_count is unknown, so it is unknown whether packets are tracked"
@@ -118,9 +117,9 @@ def _finding(snapshot: Snapshot, message: str, rows: Iterable[str]) -> Finding:
         severity=Severity.HIGH if cps >= _MANY_CPS or pps >= _MANY_PPS else Severity.MEDIUM,
         message=message,
         evidence={
-            "vs_conntrack": number(snapshot, VS_CONNTRACK),
+            "vs_conntrack": snapshot.sysctl(VS_CONNTRACK),
             "tracking_rules": list(rows)[:_SHOWN],
-            "nf_conntrack_count": number(snapshot, COUNT),
+            "nf_conntrack_count": snapshot.sysctl(COUNT),
             "forwarding": sorted(forwarding(snapshot)),
             **{name: speed and round(speed, 1) for name, speed in speeds.items()},
         },

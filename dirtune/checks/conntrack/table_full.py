@@ -2,7 +2,7 @@ from collections.abc import Iterator, Mapping
 
 from dirtune.analyse import rates
 from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
-from dirtune.checks.conntrack import BUCKETS, COUNT, MOST, VS_CONNTRACK, number, stop_tracking
+from dirtune.checks.conntrack import BUCKETS, COUNT, MOST, VS_CONNTRACK, stop_tracking
 from dirtune.checks.irq import listed
 from dirtune.checks.remedies import sysctl
 from dirtune.snapshot import Snapshot
@@ -49,7 +49,7 @@ def table_full(snapshot: Snapshot) -> Verdicts:
     - net/netfilter/nf_conntrack_core.c, `__nf_conntrack_alloc()`, `early_drop()`
     - Documentation/networking/nf_conntrack-sysctl.rst
     """
-    count, most = number(snapshot, COUNT), number(snapshot, MOST)
+    count, most = snapshot.sysctl(COUNT), snapshot.sysctl(MOST)
     if count == 0:
         return
     percent, rises = _percent(snapshot), _rises(snapshot)
@@ -62,7 +62,7 @@ def table_full(snapshot: Snapshot) -> Verdicts:
             evidence={
                 "entries": count,
                 "max": most,
-                "buckets": number(snapshot, BUCKETS),
+                "buckets": snapshot.sysctl(BUCKETS),
                 "percent": None if percent is None else round(percent, 1),
                 "rises": dict(rises or {}),
                 "seconds": snapshot.seconds,
@@ -83,13 +83,13 @@ def _message(percent: float | None, facts: tuple[str, ...]) -> str:
 def lacks_room(snapshot: Snapshot) -> bool:
     """Whether this check reports a table that is full, or nearly full."""
     return (
-        bool(number(snapshot, COUNT))
+        bool(snapshot.sysctl(COUNT))
         and _worst(snapshot, _percent(snapshot), _rises(snapshot))[0] is not None
     )
 
 
 def _percent(snapshot: Snapshot) -> float | None:
-    count, most = number(snapshot, COUNT), number(snapshot, MOST)
+    count, most = snapshot.sysctl(COUNT), snapshot.sysctl(MOST)
     return 100 * count / most if count is not None and most else None
 
 
@@ -138,5 +138,5 @@ def _fixes(snapshot: Snapshot, most: int | None) -> tuple[Fix, ...]:
     values = {MOST: new, BUCKETS: new // 4}
     title = f"Let the table hold {new:,} entries, up to {new * _ENTRY_BYTES >> 20} MiB"
     raised = sysctl(snapshot, "raise-conntrack-max", title, values)
-    tracked = snapshot.services and number(snapshot, VS_CONNTRACK)
+    tracked = snapshot.services and snapshot.sysctl(VS_CONNTRACK)
     return (raised, stop_tracking(snapshot)) if tracked else (raised,)

@@ -68,7 +68,7 @@ def _finding(snapshot: Snapshot, sysctls: Sysctls, name: str, mode: int) -> Find
 
 
 def _does(snapshot: Snapshot, name: str, mode: int) -> str:
-    rate = snapshot.sysctls.number("net/ipv4/vs/am_droprate") if snapshot.sysctls else None
+    rate = snapshot.sysctl("net/ipv4/vs/am_droprate")
     if name == "drop_packet" and mode == _ALWAYS and rate:
         return f"drops 1 of {rate} new connections"
     return _DOES[name]

@@ -58,7 +58,7 @@ def _speaks_vrrp(snapshot: Snapshot) -> bool:
 
 
 def _stateless(snapshot: Snapshot) -> bool:
-    sloppy = snapshot.sysctls.number(_SLOPPY) if snapshot.sysctls else None
+    sloppy = snapshot.sysctl(_SLOPPY)
     return bool(sloppy) and all(s.scheduler == "mh" for s in snapshot.services or ())
 
 
@@ -81,7 +81,7 @@ def _broken(snapshot: Snapshot, daemon: SyncDaemon) -> Iterator[Finding]:
         yield _finding(daemon, f"uses {daemon.interface}, which is not up")
     if daemon.state == "master" and len(_states(snapshot)) == 1 and _holds_nothing(snapshot):
         yield _finding(daemon, "runs on a director that holds none of its services' addresses")
-    if snapshot.sysctls is not None and snapshot.sysctls.number(_VERSION) == 0:
+    if snapshot.sysctl(_VERSION) == 0:
         yield _finding(
             daemon, "speaks the old protocol without timeouts and IPv6, because sync_version is 0"
         )

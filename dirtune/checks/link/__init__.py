@@ -3,6 +3,7 @@
 import re
 
 from dirtune.analyse import rates
+from dirtune.checks.nic import before
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
@@ -18,15 +19,9 @@ def cards(snapshot: Snapshot) -> tuple[Interface, ...]:
     return tuple(i for i in snapshot.interfaces or () if i.physical and i.operstate == "up")
 
 
-def earlier(snapshot: Snapshot, name: str) -> Interface | None:
-    """Return an interface as it was in the sample before."""
-    known = (snapshot.earlier.interfaces if snapshot.earlier else None) or ()
-    return next((i for i in known if i.name == name), None)
-
-
 def rise(snapshot: Snapshot, interface: Interface, counter: str) -> int | None:
     """Return how much a counter of sysfs rose between the samples, None if unknown."""
-    then = earlier(snapshot, interface.name)
+    then = before(snapshot, interface.name)
     if then is None:
         return None
     return rates.increase(then.statistics.get(counter), interface.statistics.get(counter))

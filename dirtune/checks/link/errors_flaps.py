@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dirtune.analyse import rates
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, one_sample
 from dirtune.checks.irq import listed
-from dirtune.checks.link import cards, earlier, logged, rise
+from dirtune.checks.link import cards, logged, rise
+from dirtune.checks.nic import before
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
@@ -102,7 +103,7 @@ def _fresh(snapshot: Snapshot, name: str) -> bool:
 
 def _flaps(snapshot: Snapshot, interface: Interface) -> int | None:
     """Return how often the carrier went and came between the samples, None if unknown."""
-    then = earlier(snapshot, interface.name)
+    then = before(snapshot, interface.name)
     if then is None or then.carrier_changes is None or interface.carrier_changes is None:
         return None
     return (rates.increase(then.carrier_changes, interface.carrier_changes) or 0) // 2

@@ -59,7 +59,7 @@ def conn_footprint(snapshot: Snapshot, meminfo: Mapping[str, int]) -> Verdicts:
         _footprint(snapshot, projected, size)
         for size in (_ENTRY_BYTES, _ENTRY_BYTES + _TRACKED_BYTES)
     )
-    tracked = snapshot.sysctls.number(f"{_VS}conntrack") if snapshot.sysctls else None
+    tracked = snapshot.sysctl(f"{_VS}conntrack")
     size = most if tracked else least
     if 100 * size >= _HIGH_PERCENT * memory:
         yield _finding(snapshot, projected, size, coming)

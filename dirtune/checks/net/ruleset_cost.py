@@ -142,7 +142,7 @@ def _walk(chains: _Chains, at: tuple[str, str], addresses: frozenset[str], depth
 
 
 def _bridge(snapshot: Snapshot) -> Iterator[Finding]:
-    if snapshot.sysctls is None or snapshot.sysctls.number(_BRIDGED) != 1:
+    if snapshot.sysctl(_BRIDGED) != 1:
         return
     flags = {i.name: i.flags for i in snapshot.interfaces or ()}
     for port in snapshot.interfaces or ():

@@ -117,7 +117,7 @@ def _rfs_unknown(snapshot: Snapshot) -> bool:
 
 def _sockets(snapshot: Snapshot) -> int | None:
     """Return the size of the table of sockets that RFS goes by; 0 is off, None unknown."""
-    return snapshot.sysctls.number("net/core/rps_sock_flow_entries") if snapshot.sysctls else None
+    return snapshot.sysctl("net/core/rps_sock_flow_entries")
 
 
 def _finding(snapshot: Snapshot, port: Interface, faults: tuple[_Fault, ...]) -> Finding:

@@ -83,7 +83,7 @@ def _flows(snapshot: Snapshot) -> int | None:
     tracked = "net/netfilter/nf_conntrack_count"
     counts = (
         entries(snapshot) if snapshot.services else None,
-        snapshot.sysctls.number(tracked) if snapshot.sysctls else None,
+        snapshot.sysctl(tracked),
         snapshot.snmp.get("Tcp.CurrEstab") if snapshot.snmp else None,
     )
     return max((flows for flows in counts if flows is not None), default=None)

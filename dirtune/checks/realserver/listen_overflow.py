@@ -74,7 +74,7 @@ def listen_overflow(snapshot: Snapshot, snmp: Mapping[str, int]) -> Verdicts:
 
 
 def _small(snapshot: Snapshot) -> Verdicts:
-    somaxconn = snapshot.sysctls.number("net/core/somaxconn") if snapshot.sysctls else None
+    somaxconn = snapshot.sysctl("net/core/somaxconn")
     if somaxconn is not None and somaxconn < _SMALL_SOMAXCONN:
         wider = {"net/core/somaxconn": _SOMAXCONN}
         yield Finding(
@@ -89,7 +89,7 @@ def _small(snapshot: Snapshot) -> Verdicts:
 def _finding(snapshot: Snapshot, rising: Mapping[str, int], seconds: float) -> Finding:
     name = next(iter(rising))
     settings = {
-        f"net/{key}": snapshot.sysctls.number(f"net/{key}") if snapshot.sysctls else None
+        f"net/{key}": snapshot.sysctl(f"net/{key}")
         for key in ("core/somaxconn", "ipv4/tcp_max_syn_backlog", "ipv4/tcp_syncookies")
     }
     return Finding(

@@ -68,7 +68,7 @@ def _finding(snapshot: Snapshot, seconds: float, dropping: Mapping[int, SoftnetR
     cpus = ", ".join(map(str, dropping))
     per_second = sum(row.dropped for row in dropping.values()) / seconds
     critical = per_second >= _CRITICAL_PER_SECOND
-    backlog = snapshot.sysctls.number(BACKLOG) if snapshot.sysctls else None
+    backlog = snapshot.sysctl(BACKLOG)
     length = "" if backlog is None else f" of {backlog:,} packets"
     return Finding(
         subject=f"CPU {cpus}",
@@ -87,7 +87,7 @@ def _finding(snapshot: Snapshot, seconds: float, dropping: Mapping[int, SoftnetR
 
 def longer(snapshot: Snapshot) -> tuple[Fix, ...]:
     """Return the fix that lengthens the backlog; none where its length is unknown or enough."""
-    backlog = snapshot.sysctls.number(BACKLOG) if snapshot.sysctls else None
+    backlog = snapshot.sysctl(BACKLOG)
     if backlog is None or backlog >= _LARGEST:
         return ()
     packets = _FIRST_STEP if backlog < _FIRST_STEP else min(4 * backlog, _LARGEST)

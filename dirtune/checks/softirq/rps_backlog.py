@@ -59,7 +59,7 @@ def rps_backlog(snapshot: Snapshot) -> Verdicts:
     if steered is None:
         yield uncounted(snapshot, "this needs two samples with the same CPUs online")
         return
-    backlog = _number(snapshot, BACKLOG)
+    backlog = snapshot.sysctl(BACKLOG)
     if steered.pps >= _BUSY_PPS and backlog is None and not steered.limited:
         yield inconclusive("net.core.netdev_max_backlog is unknown")
     elif steered.limited or (steered.pps >= _BUSY_PPS and (backlog or 0) <= _SHORT):
@@ -79,10 +79,6 @@ def _steered(snapshot: Snapshot, targets: set[int]) -> _Steered | None:
         sum(row.dropped for row in rows.values()),
         sum(limits) if limits else None,
     )
-
-
-def _number(snapshot: Snapshot, name: str) -> int | None:
-    return snapshot.sysctls.number(name) if snapshot.sysctls else None
 
 
 def _finding(
@@ -119,7 +115,7 @@ def _no_limit(snapshot: Snapshot, steered: _Steered) -> tuple[Fix, ...]:
 
 
 def _stamp_later(snapshot: Snapshot) -> tuple[Fix, ...]:
-    if _number(snapshot, _PREQUEUE) != 1:
+    if snapshot.sysctl(_PREQUEUE) != 1:
         return ()
     title = "Take time stamps on the CPUs that RPS steers to"
     return (sysctl(snapshot, "stamp-after-rps", title, {_PREQUEUE: 0}),)

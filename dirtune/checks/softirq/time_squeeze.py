@@ -72,22 +72,18 @@ def _finding(
             "squeezed": {str(cpu): n for cpu, n in squeezed.items()},
             "net_rx": {str(cpu): n for cpu, n in runs.items()},
             "seconds": round(seconds, 2),
-            "netdev_budget": _number(snapshot, _BUDGET),
-            "netdev_budget_usecs": _number(snapshot, _BUDGET_US),
+            "netdev_budget": snapshot.sysctl(_BUDGET),
+            "netdev_budget_usecs": snapshot.sysctl(_BUDGET_US),
             "ring_overflow_packets": dict(lost),
         },
         fixes=_fixes(snapshot),
     )
 
 
-def _number(snapshot: Snapshot, name: str) -> int | None:
-    return snapshot.sysctls.number(name) if snapshot.sysctls else None
-
-
 def _fixes(snapshot: Snapshot) -> tuple[Fix, ...]:
     """Return the fixes that raise the budgets of packets and of time, as far as they are low."""
     fixes = []
-    budget, micros = _number(snapshot, _BUDGET), _number(snapshot, _BUDGET_US)
+    budget, micros = snapshot.sysctl(_BUDGET), snapshot.sysctl(_BUDGET_US)
     if budget is not None and budget < _BUDGET_STEP:
         title = f"Let one run poll {_BUDGET_STEP} packets instead of {budget}"
         fixes.append(sysctl(snapshot, "raise-budget", title, {_BUDGET: _BUDGET_STEP}))
