@@ -22,11 +22,10 @@ from dirtune.change.documents import (
     VerifyDocument,
 )
 from dirtune.ending import outermost
+from dirtune.lvs.documents import LvsDocument, LvsPlanDocument
 from dirtune.plan.tables import Plan
 from dirtune.render import json_documents
 from dirtune.render.comparison import ComparisonsDocument
-from dirtune.render.lvs import LvsDocument
-from dirtune.render.lvs_diff import LvsPlanDocument
 from dirtune.tune.decide import Session
 
 PUBLISHED: dict[str, object] = {

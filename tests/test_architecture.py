@@ -59,6 +59,7 @@ PURE = [
     "checks/**/*.py",
     "cpu_sets.py",
     "lvs/diff.py",
+    "lvs/documents.py",
     "lvs/ipvsadm.py",
     "lvs/model.py",
     "plan/generators/[a-z]*.py",

@@ -57,21 +57,14 @@ def command() -> None:
 @_FORMAT
 def show(host: str | None, form: str) -> None:
     """Print the IPVS table of this host, with connections and rates. Changes nothing."""
-    if host:
-        from dirtune.jobs import directors
-
-        text, status = directors.on_host(host, ("show", "--format", directors.plain(form)))
-        _print_and_exit(directors.checked(host, text, form), status, form)
     # Ten thousand rows without a circle, looked through for circles again and again: a sixth of
     # the time.
     gc.disable()
     click.get_current_context().call_on_close(gc.enable)
-    from dirtune.host import LiveHost
-    from dirtune.lvs import kernel
+    from dirtune.jobs import lvs_tables
     from dirtune.render import lvs as render
 
-    with kernel.opened(LiveHost()) as ipvs:
-        table, seen = ipvs.read_counted()
+    table, seen = lvs_tables.counted(host)
     texts = {"json": render.document, "markdown": render.markdown}
     _output.result(texts.get(form, render.table)(table, seen), form)
 
@@ -94,23 +87,18 @@ def plan(
     form: str,
 ) -> None:
     """Say what `apply` would change. Changes nothing; exit status 1 if there is anything."""
-    from dirtune.jobs import directors
+    from dirtune.jobs import directors, lvs_plans
     from dirtune.render import preparation
 
-    asked = directors.read(plan)
-    desired = directors.wanted(asked)
+    asked = lvs_plans.read(plan)
+    desired = lvs_plans.wanted(asked)
     if node:
         from dirtune.jobs import real_servers
 
         text, status = real_servers.planned_here(asked.configuration, desired, node, form)
         _print_and_exit(cells.block(text, form), status, form)
-    if directors.is_here(asked, here=here):
-        text, status = directors.planned(desired, drain_s=drain_s if drain else None, form=form)
-    else:
-        drained = directors.drain_words(drain_s if drain else None)
-        words = ("plan", *drained, "--format", directors.plain(form))
-        text, status = directors.there(asked, words, wait_s=directors.ANSWER_S)
-        text = directors.checked(asked.configuration.director.host, text, form)
+    drain_for = drain_s if drain else None
+    text, status = directors.planned(asked, desired, here=here, drain_s=drain_for, form=form)
     if here or director_only or not asked.configuration.real_servers:
         _print_and_exit(text, status, form)
     from dirtune.jobs import real_servers
@@ -168,26 +156,26 @@ def apply(
     Real servers are prepared first, and put back if the director then cannot be set up. At the
     end a request of the plan's clients must reach each of them: exit status 1 if not.
     """
-    from dirtune.jobs import directors, real_servers
+    from dirtune.jobs import directors, lvs_plans, real_servers
 
-    asked = directors.read(plan)
-    desired = directors.wanted(asked)
+    asked = lvs_plans.read(plan)
+    desired = lvs_plans.wanted(asked)
     if node:
         require_root("lvs apply")
-        given = directors.Given(force=force, confirm_s=confirm_s, form=directors.plain(form))
+        given = lvs_plans.Given(force=force, confirm_s=confirm_s, form=directors.plain(form))
         text = real_servers.carry_out_here(asked.configuration, desired, node, given)
         _print_and_exit(cells.block(f"{text}\n", form), 0, form)
     drain_for = drain_s if drain else None
-    given = directors.Given(drain_for, load, expect, force, confirm_s, directors.plain(form))
+    given = lvs_plans.Given(drain_for, load, expect, force, confirm_s, directors.plain(form))
     if dry_run:
-        directors.require_ready(asked, desired, given, here=here)
-        return
+        text = directors.rehearsed(asked, desired, given, here=here)
+        _print_and_exit(cells.block(text, form) if text else "", 0, form)
     if here:
         text = directors.apply_here(desired, given)
         _print_and_exit(cells.block(f"{text}\n", form), 0, form)
     servers = () if director_only else real_servers.named(asked.configuration, desired)
     if servers:
-        directors.require_ready(asked, desired, given, here=False)
+        directors.require_ready(asked, desired, given)
     text, done = real_servers.prepared(
         asked.configuration, servers, given, lambda: directors.apply(asked, desired, given)
     )
@@ -232,10 +220,10 @@ def presets(plan: str | None, form: str) -> None:
 @click.argument("text", type=click.File("r"), default="-")
 def import_(text: TextIO) -> None:
     """Print the plan of what `ipvsadm -Sn` wrote (TEXT, or standard input)."""
-    from dirtune.jobs import directors
+    from dirtune.jobs import lvs_plans
     from dirtune.render import lvs_plan
 
-    _output.result(lvs_plan.plan(directors.imported(text)), end="")
+    _output.result(lvs_plan.plan(lvs_plans.imported(text)), end="")
 
 
 @command.command()
@@ -253,14 +241,14 @@ def export(plan: str | None, host: str | None, form: str) -> None:
 
     ipvsadm: what `ipvsadm -R` reads. keepalived: its virtual_server blocks. plan: a plan file.
     """
-    from dirtune.jobs import directors
+    from dirtune.jobs import lvs_tables
     from dirtune.lvs import ipvsadm
     from dirtune.render import lvs_keepalived, lvs_plan
 
     if host and plan:
         raise click.UsageError("--host has a table of its own; leave PLAN out")
     texts = {"keepalived": lvs_keepalived.blocks, "plan": lvs_plan.plan}
-    _output.result(texts.get(form, ipvsadm.export)(directors.exported(plan, host)), end="")
+    _output.result(texts.get(form, ipvsadm.export)(lvs_tables.exported(plan, host)), end="")
 
 
 def _print_and_exit(text: str, status: int, form: str) -> NoReturn:

@@ -1,45 +1,22 @@
-"""What the commands of `lvs` share: from a plan to what is to be done about it."""
+"""The director of a plan, here or on another host: what would change of it, and the change."""
 
 import shlex
-import sys
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from dirtune import plan as plans
-from dirtune import signals
 from dirtune.change.plan import Plan, joined
 from dirtune.change.table import FRESH, Changes, edits
-from dirtune.errors import (
-    ApplyError,
-    NodeUnreachable,
-    NotInstalled,
-    NotPossible,
-    ParseError,
-    PlanError,
-)
+from dirtune.errors import ApplyError, NotPossible
 from dirtune.host import LiveHost
-from dirtune.jobs import notes, plan_files
+from dirtune.jobs import lvs_plans, notes
+from dirtune.jobs.lvs_plans import Asked, Given
 from dirtune.jobs.root import require_root
-from dirtune.lvs import ipvsadm, kernel
+from dirtune.lvs import kernel
 from dirtune.lvs.diff import Step, diff, touched
 from dirtune.lvs.model import Table
-from dirtune.plan import services
-from dirtune.plan.configuration import Configuration, Director, Peer
-from dirtune.render import cells
 
 if TYPE_CHECKING:
     from dirtune.lvs.guard import Refusal
-
-_LOCAL = "local"
-_READ_S = 60
-ANSWER_S = 300
-_LARGEST_TEXT = 4 << 20
-"""Characters of `ipvsadm -Sn`; a table of 10,000 destinations has half a million."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,173 +32,68 @@ class Proposal:
     """What else the host must be set to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A plan, and where it was read."""
-
-    configuration: Configuration
-    path: Path | None
-    """None for standard input."""
-
-    @property
-    def where(self) -> str:
-        """What a message calls it."""
-        return "standard input" if self.path is None else str(self.path)
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """The options of `apply`."""
-
-    drain_s: float | None = None
-    """How long what leaves may take to finish its connections; None cuts them off."""
-    load: bool = False
-    """Whether ip_vs may be loaded."""
-    expect: str | None = None
-    """The digest of the table that is to be changed."""
-    force: tuple[str, ...] = ()
-    """Names of what is refused and is to be done all the same."""
-    confirm_s: float = 0
-    form: str = "table"
-
-
-def read(given: str | None) -> Asked:
-    """Return the plan *given*, else dirtune.toml here, else that of a running lab.
-
-    `-` is a plan as one line of JSON, as a dirtune elsewhere sends it: one that was cut off on
-    the way is none.
-    """
-    if given == "-":
-        try:
-            return Asked(plans.parse_json(sys.stdin.readline()), None)
-        except PlanError as error:
-            raise PlanError(f"standard input: {error}") from error
-    path = plan_files.locate(given)
-    return Asked(plans.read_configuration(path), path)
-
-
-def wanted(asked: Asked) -> Table:
-    """Return the table of a plan; `PlanError` names file and key."""
-    try:
-        return services.table(asked.configuration)
-    except PlanError as error:
-        raise PlanError(f"{asked.where}: {error}") from error
-
-
-def is_here(asked: Asked, *, here: bool) -> bool:
-    """Tell whether this machine is the plan's director."""
-    return here or asked.configuration.director.host == _LOCAL
-
-
-def there(asked: Asked, words: Sequence[str], *, wait_s: float) -> tuple[str, int]:
-    """Have the plan's director do it; return what it printed and its exit status.
-
-    `NotPossible` is what it complained of.
-    """
-    configuration = asked.configuration
-    call = (configuration.director, ("lvs", *words, "-", "--here"), sent(configuration))
-    return signals.run(ask(*call, ssh_config=configuration.ssh_config, wait_s=wait_s))
-
-
-def sent(configuration: Configuration) -> str:
-    """Return a plan as a dirtune elsewhere reads it from its input."""
-    return f"{msgspec.json.encode(configuration).decode()}\n"
-
-
-def on_host(host: str, words: Sequence[str]) -> tuple[str, int]:
-    """Have the dirtune on *host* do it; see `there`."""
-    return signals.run(ask(Director(host), ("lvs", *words), "", ssh_config=None, wait_s=_READ_S))
-
-
 def plain(form: str) -> str:
-    """Return the format to ask for where *form* is made of it by `cells.block`."""
+    """Return the format of the text that `cells.block` makes *form* of."""
     return "table" if form == "markdown" else form
 
 
-def checked(host: str, text: str, form: str) -> str:
-    """Return in *form* what the dirtune on *host* printed; `NotPossible` if it should be JSON."""
-    if form == "json":
-        from dirtune import remote
-
-        remote.parse_object(host, ("dirtune", "lvs"), text)
-    return cells.block(text, form)
-
-
-async def ask(
-    of: Director | Peer, words: Sequence[str], text: str, *, ssh_config: str | None, wait_s: float
+def planned(
+    asked: Asked, desired: Table, *, here: bool, drain_s: float | None, form: str
 ) -> tuple[str, int]:
-    """Have the dirtune on a node run *words*; return what it printed and its exit status.
+    """Return what `apply` would change of the plan's director, to print, and the exit status."""
+    if lvs_plans.is_here(asked, here=here):
+        return planned_here(desired, drain_s=drain_s, form=form)
+    from dirtune.jobs import far_directors
 
-    `NotPossible` is what it complained of.
-    """
-    from dirtune import remote
-
-    argv = shlex.join((*of.dirtune.split(), *words))
-    config = Path(ssh_config) if ssh_config else None
-    async with (
-        await remote.connect(of.host, ssh_config=config, become=of.become) as node,
-        await node.start(argv, guarded=False) as process,
-    ):
-        # A command that ended without reading says why when it is waited for.
-        with suppress(NodeUnreachable):
-            await process.send(text)
-        done = await process.finish(timeout_s=wait_s, most_bytes=remote.DOCUMENT_BYTES)
-    if done.status == remote.MISSING:
-        raise NotInstalled(
-            f"{of.host}: dirtune is not installed there, and lvs needs it. "
-            "Install the same version there"
-        )
-    if done.status not in {0, 1}:
-        said = done.stderr.strip().splitlines() or [f"exit status {done.status}"]
-        raise NotPossible(f"{of.host}: {said[-1].removeprefix('dirtune: ')}")
-    _relay(of, done.stderr)
-    return done.stdout, done.status
+    return far_directors.planned(asked, desired, drain_s=drain_s, form=form)
 
 
-def _relay(of: Director | Peer, stderr: str) -> None:
-    """Print what a node complained of, with its name: none of it is what this dirtune says."""
-    name = of.host if isinstance(of, Director) else of.label
-    for row in stderr.splitlines():
-        notes.warning(f"{name}: {row.removeprefix('dirtune: ')}")
-
-
-def planned(desired: Table, *, drain_s: float | None, form: str) -> tuple[str, int]:
+def planned_here(desired: Table, *, drain_s: float | None, form: str) -> tuple[str, int]:
     """Return what `apply` would change of this host, to print, and the exit status."""
-    from dirtune.render import lvs_diff as render
-    from dirtune.render import preparation as preparation_text
+    proposal = propose(desired, drain_s=drain_s)
+    for _, reason in against(proposal):
+        notes.warning(f"apply would refuse: {reason}")
+    changes = proposal.steps or proposal.settings.changes
+    return _proposed(proposal, form), 1 if changes else 0
 
-    found = propose(desired, drain_s=drain_s)
-    for said in against(found):
-        notes.warning(f"apply would refuse: {said[1]}")
-    texts = {"json": render.document, "markdown": render.markdown}
-    text = texts.get(form, render.table)(found.changes, found.steps, found.actual)
-    text = preparation_text.before(f"{text}\n", found.settings, form)
-    return text, 1 if found.steps or found.settings.changes else 0
+
+def _proposed(proposal: Proposal, form: str) -> str:
+    from dirtune.render import lvs_diff as render
+    from dirtune.render import preparation
+
+    show = {"json": render.document, "markdown": render.markdown}.get(form, render.table)
+    text = show(proposal.changes, proposal.steps, proposal.actual)
+    return preparation.before(f"{text}\n", proposal.settings, form)
 
 
 def apply(asked: Asked, desired: Table, given: Given) -> str:
     """Set up the plan's director, here or there, and return what to print."""
-    if is_here(asked, here=False):
+    if lvs_plans.is_here(asked, here=False):
         return apply_here(desired, given)
-    wait_s = (given.drain_s or 0) + ANSWER_S
-    return there(asked, _apply_words(given), wait_s=wait_s)[0].removesuffix("\n")
+    from dirtune.jobs import far_directors
+
+    return far_directors.apply(asked, given)
 
 
-def require_ready(asked: Asked, desired: Table, given: Given, *, here: bool) -> None:
+def require_ready(asked: Asked, desired: Table, given: Given) -> None:
     """Raise what `apply` would of the plan's director as it is; nothing is changed."""
-    if is_here(asked, here=here):
+    if lvs_plans.is_here(asked, here=False):
         allowed_here(desired, given)
-    else:
-        there(asked, (*_apply_words(given), "--dry-run"), wait_s=ANSWER_S)
+        return
+    from dirtune.jobs import far_directors
+
+    far_directors.require_ready(asked, given)
 
 
-def _apply_words(given: Given) -> tuple[str, ...]:
-    return (
-        *("apply", *drain_words(given.drain_s), "--format", given.form),
-        *(f"--confirm={given.confirm_s:g}", *(f"--force={name}" for name in given.force)),
-        *(("--load",) if given.load else ()),
-        *((f"--expect={given.expect}",) if given.expect else ()),
-    )
+def rehearsed(asked: Asked, desired: Table, given: Given, *, here: bool) -> str:
+    """Return what `apply` would do to this host, to print; it raises what `apply` would.
+
+    Where the director is another host, it is asked, and there is nothing to print.
+    """
+    if lvs_plans.is_here(asked, here=here):
+        return _proposed(allowed_here(desired, given), given.form)
+    require_ready(asked, desired, given)
+    return ""
 
 
 def apply_here(desired: Table, given: Given) -> str:
@@ -236,11 +108,6 @@ def allowed_here(desired: Table, given: Given) -> Proposal:
     require_expected(found, given.expect)
     require_allowed(found, given.force, load=given.load)
     return found
-
-
-def drain_words(drain_s: float | None) -> tuple[str, ...]:
-    """Return the option that says how long what leaves may take."""
-    return ("--no-drain",) if drain_s is None else (f"--drain-wait={drain_s:g}",)
 
 
 def propose(desired: Table, *, drain_s: float | None) -> Proposal:
@@ -323,36 +190,6 @@ def carry_out(found: Proposal, confirm_s: float, force: tuple[str, ...], form: s
         )
     render = render_plan.applied_json if form == "json" else render_plan.applied_table
     return render(plan, journal, confirm_s)
-
-
-def imported(text: TextIO) -> Table:
-    """Return the table that a text of ipvsadm makes; `ParseError` names file and line."""
-    try:
-        content = text.read(_LARGEST_TEXT + 1)
-        table = ipvsadm.parse(content) if len(content) <= _LARGEST_TEXT else None
-    except (ParseError, UnicodeDecodeError) as error:
-        raise ParseError(text.name, str(error)) from error
-    if table is None:
-        raise ParseError(text.name, f"the text is longer than {_LARGEST_TEXT >> 20} MiB")
-    if not table.services:
-        # What a failed `ipvsadm -Sn |` leaves: applied, such a plan removes every service.
-        raise ParseError(text.name, "no service in it. Check what ipvsadm -Sn printed.")
-    return table
-
-
-def exported(given: str | None, host: str | None) -> Table:
-    """Return the table of a plan, of *host*, or of this one."""
-    if host is not None:
-        # Read, not handed on: other programs obey what is printed.
-        text, _ = on_host(host, ("export", "--format", "plan"))
-        try:
-            return services.table(plans.parse_configuration(text))
-        except PlanError as error:
-            said = "its dirtune printed no table; is the same version installed there?"
-            raise NotPossible(f"{host}: {said} {error}") from error
-    if given is None:
-        return _read(LiveHost())
-    return wanted(read(given))
 
 
 def _read(host: LiveHost) -> Table:

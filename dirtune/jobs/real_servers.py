@@ -16,8 +16,8 @@ from dirtune.change.presets import Judged
 from dirtune.change.surroundings import ssh_connection
 from dirtune.errors import DirtuneError, NotPossible, PlanError
 from dirtune.host import LiveHost, WritableHost
-from dirtune.jobs import directors, notes, plan_files, snapshots
-from dirtune.jobs.directors import Asked, Given
+from dirtune.jobs import lvs_plans, notes, plan_files, snapshots
+from dirtune.jobs.lvs_plans import Asked, Given
 from dirtune.lvs.model import Table
 from dirtune.plan.configuration import Configuration, Peer
 from dirtune.plan.tables import Plan as BenchPlan
@@ -92,7 +92,6 @@ def warn(plans: Mapping[str, Plan]) -> None:
 
 def finished(asked: Asked, text: str, done: Mapping[str, Done], given: Given) -> tuple[str, int]:
     """Return what `apply` did, with who answers through the VIP, to print; and the exit status."""
-    directors.checked(asked.configuration.director.host, text, given.form)
     found, status = _who_answers(asked) if done else (None, 0)
     shown = render.finished_json if given.form == "json" else render.finished
     return shown(text, done, found, _unconfirmed_s(given)), status
@@ -250,7 +249,7 @@ def _each(
     configuration: Configuration, servers: Sequence[Peer], words: Sequence[str], kind: type[_T]
 ) -> dict[str, _T | DirtuneError]:
     """Have the dirtune on each of *servers* do the same of `lvs`; an error is a server's own."""
-    sent = directors.sent(configuration)
+    sent = lvs_plans.sent(configuration)
 
     async def one(peer: Peer) -> _T:
         call = ("lvs", *words, f"--node={peer.label}", "-")

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
-from typing import Any, Literal
 
 import msgspec
 
 from dirtune.escape import markdown as escaped
 from dirtune.escape import one_line
+from dirtune.lvs.documents import table_document
 from dirtune.lvs.model import (
     Destination,
-    Numbers,
     Seen,
     Service,
     SyncDaemon,
@@ -28,50 +27,6 @@ _rates = attrgetter(
     *("bytes_in_per_s", "bytes_out_per_s", "connections"),
 )
 _NONE = ""
-
-
-class CountedDestination(msgspec.Struct, frozen=True, kw_only=True):
-    """A real server."""
-
-    address: str
-    port: int
-    forwarding: str
-    weight: int
-    upper: int
-    lower: int
-    tunnel: str
-    tunnel_port: int
-    tunnel_flags: int
-    active: int
-    inactive: int
-    persistent: int
-    numbers: Numbers
-
-
-class CountedService(msgspec.Struct, frozen=True, kw_only=True):
-    """A service with its real servers."""
-
-    protocol: str
-    address: str
-    port: int
-    scheduler: str
-    family: int
-    flags: tuple[str, ...]
-    persistent_s: int | None
-    netmask: str
-    engine: str
-    numbers: Numbers
-    destinations: tuple[CountedDestination, ...]
-
-
-class LvsDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """An IPVS table with its counters."""
-
-    schema: Literal["dirtune/lvs/1"] = "dirtune/lvs/1"
-    digest: str
-    services: tuple[CountedService, ...]
-    timeouts: Timeouts | None
-    daemons: tuple[dict[str, object], ...] | None
 
 
 def table(table: Table, seen: Sequence[Seen]) -> str:
@@ -101,13 +56,7 @@ def markdown(table: Table, seen: Sequence[Seen]) -> str:
 
 def document(table: Table, seen: Sequence[Seen]) -> str:
     """Return it under the schema dirtune/lvs/1."""
-    shown = LvsDocument(
-        digest=table.digest,
-        services=tuple(map(_counted_service, table.services, seen)),
-        timeouts=table.timeouts,
-        daemons=None if table.daemons is None else tuple(map(_fields, table.daemons)),
-    )
-    return msgspec.json.encode(shown).decode()
+    return msgspec.json.encode(table_document(table, seen)).decode()
 
 
 def _rows(table: Table, seen: Sequence[Seen]) -> Iterator[tuple[str | int, ...]]:
@@ -163,31 +112,3 @@ def sync_daemon(daemon: SyncDaemon) -> str:
         f"{daemon.state} on {daemon.interface}, id {daemon.sync_id}, to {daemon.group} "
         f"port {daemon.port}, ttl {daemon.ttl}, messages of {size}"
     )
-
-
-def _counted_service(service: Service, seen: Seen) -> CountedService:
-    own = _fields(service) | {
-        "flags": (
-            *service.flag_names,
-            *(("ops",) if service.one_packet else ()),
-        ),
-        "destinations": tuple(map(_counted_destination, service.destinations, seen.destinations)),
-    }
-    return CountedService(**own, numbers=seen.numbers)
-
-
-def _counted_destination(
-    destination: Destination, seen: tuple[tuple[int, int, int], Numbers]
-) -> CountedDestination:
-    (active, inactive, persistent), numbers = seen
-    return CountedDestination(
-        **_fields(destination),
-        active=active,
-        inactive=inactive,
-        persistent=persistent,
-        numbers=numbers,
-    )
-
-
-def _fields(value: msgspec.Struct) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__struct_fields__}

@@ -1,49 +1,22 @@
 """The changes that a plan makes to an IPVS table, as text, Markdown and JSON."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import msgspec
 
 from dirtune.change.table import Changes
 from dirtune.escape import markdown_block, one_line
-from dirtune.lvs import ipvsadm
 from dirtune.lvs.diff import Step, Verb
+from dirtune.lvs.documents import Before, by_place, changed_fields, plan_document
 from dirtune.lvs.model import (
     Destination,
-    DestinationKey,
     Service,
-    ServiceKey,
     SyncDaemon,
     Table,
-    Timeouts,
 )
 from dirtune.render import lvs
 
-_Place = tuple[ServiceKey, DestinationKey | None] | None
-_Before = dict[_Place, Service | Destination | Timeouts | None]
 _SIGNS = {Verb.NEW: "+", Verb.SET: "~", Verb.DEL: "-"}
-
-
-class ShownStep(msgspec.Struct, frozen=True):
-    """One request to the kernel, and the ipvsadm(8) command that does the same."""
-
-    verb: Verb
-    name: str
-    changed: dict[str, tuple[object, object]]
-    """Field -> the value before and after an edit; empty for the other verbs."""
-    command: str
-
-
-class LvsPlanDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The steps from the current table to the planned one."""
-
-    schema: Literal["dirtune/lvs-plan/1"] = "dirtune/lvs-plan/1"
-    digest: str
-    """The digest of the current table, for `apply --expect`."""
-    steps: tuple[ShownStep, ...]
-    modules: tuple[str, ...]
-    changes: tuple[str, ...]
 
 
 def table(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
@@ -65,17 +38,8 @@ def markdown(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
 
 def document(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
     """Return it under the schema dirtune/lvs-plan/1."""
-    before = _by_place(actual)
-    shown = LvsPlanDocument(
-        digest=actual.digest,
-        steps=tuple(
-            ShownStep(step.verb, step.name, dict(_changed(step, before)), ipvsadm.command(step))
-            for step in steps
-        ),
-        modules=changes.modules,
-        changes=tuple(edit.title for edit in changes.edits),
-    )
-    return msgspec.json.encode(shown).decode()
+    titles = tuple(edit.title for edit in changes.edits)
+    return msgspec.json.encode(plan_document(steps, actual, changes.modules, titles)).decode()
 
 
 def _modules(changes: Changes) -> tuple[str, ...]:
@@ -84,7 +48,7 @@ def _modules(changes: Changes) -> tuple[str, ...]:
 
 def _diff_lines(steps: Sequence[Step], actual: Table) -> Iterator[str]:
     shown = None
-    before = _by_place(actual)
+    before = by_place(actual)
     for step in steps:
         if step.of is not None and step.of.key != shown:
             # A service that does not change itself still heads the changes to its real servers.
@@ -95,9 +59,11 @@ def _diff_lines(steps: Sequence[Step], actual: Table) -> Iterator[str]:
         yield f"{_SIGNS[step.verb]} {'  ' if step.of else ''}{_shown(step, before)}"
 
 
-def _shown(step: Step, before: _Before) -> str:
+def _shown(step: Step, before: Before) -> str:
     if step.verb is Verb.SET:
-        changed = (f"{key} {old} -> {new}" for key, (old, new) in _changed(step, before))
+        changed = (
+            f"{key} {old} -> {new}" for key, (old, new) in changed_fields(step, before).items()
+        )
         name = step.what.name if isinstance(step.what, Destination) else step.name
         return f"{name}  {', '.join(changed)}"
     match step.what:
@@ -108,32 +74,3 @@ def _shown(step: Step, before: _Before) -> str:
         case SyncDaemon() as daemon:
             return f"sync daemon {lvs.sync_daemon(daemon)}"
     return step.name
-
-
-def _changed(step: Step, before: _Before) -> Iterator[tuple[str, tuple[object, object]]]:
-    """Yield each field that an edit changes, with its values before and after."""
-    if step.verb is not Verb.SET:
-        return
-    was = before[_place(step)]
-    for field in step.what.__struct_fields__:
-        old, new = getattr(was, field, None), getattr(step.what, field)
-        if field != "destinations" and old != new:
-            yield field, (old, new)
-
-
-def _by_place(table: Table) -> _Before:
-    places: _Before = {None: table.timeouts}
-    for service in table.services:
-        places[service.key, None] = service
-        for destination in service.destinations:
-            places[service.key, destination.key] = destination
-    return places
-
-
-def _place(step: Step) -> _Place:
-    match step.what:
-        case Service() as service:
-            return (service.key, None)
-        case Destination() as destination if step.of is not None:
-            return (step.of.key, destination.key)
-    return None

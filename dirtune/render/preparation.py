@@ -1,7 +1,7 @@
 """The settings of real servers, what was done there, and who answers, as text and JSON."""
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -26,8 +26,12 @@ class Done(NamedTuple):
 
 def row(change: Change) -> str:
     """Return a change as a row of a diff: `+` is added, `~` set, with the check that says why."""
-    sign = "+" if change.action.adds else "~"
-    return one_line(f"{sign} {change.title}  [{change.reason}]")
+    return row_of(change.title, change.reason, "+" if change.action.adds else "~")
+
+
+def row_of(title: str, check: str, sign: str = "~") -> str:
+    """Return the row of a change that is known by its title and its check alone."""
+    return one_line(f"{sign} {title}  [{check}]")
 
 
 def rows(plan: Plan) -> tuple[str, ...]:
@@ -47,9 +51,14 @@ def before(text: str, settings: Plan, form: str) -> str:
         director = from_json(text, dict[str, object])
         own = _document(settings)["changes"]
         return f"{msgspec.json.encode({**director, 'settings': own}).decode()}\n"
-    changes = "\n".join(_diff(settings, form))
-    if not changes:
+    return above(text, rows(settings), form)
+
+
+def above(text: str, rows: Sequence[str], form: str) -> str:
+    """Return the changes to a director's table, *text*, after the *rows* of its own settings."""
+    if not rows:
         return text
+    changes = "\n".join(_fenced(rows) if form == "markdown" else rows)
     return f"{changes}\n" if text == _NOTHING else f"{changes}\n{text}"
 
 
@@ -134,9 +143,11 @@ def reach_json(reach: Reach) -> str:
 
 
 def _diff(plan: Plan, form: str) -> tuple[str, ...]:
-    if form != "markdown" or not plan.changes:
-        return rows(plan)
-    return tuple(markdown_block((line.replace("~", "!", 1) for line in rows(plan)), "diff"))
+    return _fenced(rows(plan)) if form == "markdown" and plan.changes else rows(plan)
+
+
+def _fenced(rows: Sequence[str]) -> tuple[str, ...]:
+    return tuple(markdown_block((line.replace("~", "!", 1) for line in rows), "diff"))
 
 
 def _document(plan: Plan) -> dict[str, object]:

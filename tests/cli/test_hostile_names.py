@@ -25,8 +25,8 @@ from dirtune.change.plan import Plan, Refusal
 from dirtune.cli import _live, _output, main
 from dirtune.errors import NodeUnreachable
 from dirtune.escape import one_line
-from dirtune.jobs import directors, fixes, real_servers
-from dirtune.plan.configuration import Director, Peer
+from dirtune.jobs import far_directors, fixes, real_servers
+from dirtune.plan.configuration import Director
 from dirtune.render import plan as plan_text
 from dirtune.render import preparation, readiness
 
@@ -276,11 +276,8 @@ def test_what_a_far_host_says_is_no_command_of_the_terminal(monkeypatch):
         assert done.stderr.count("\n") == len(words) // 2
 
 
-@pytest.mark.parametrize(
-    "node", [Director("lb1"), Peer("rs1", name="rs1")], ids=["director", "peer"]
-)
-def test_what_a_far_dirtune_warns_of_is_cleaned(capsys, node):
-    directors._relay(node, f"dirtune: {EVIL}\ndirtune: plain\n")  # as `ask` does
+def test_what_a_far_dirtune_warns_of_is_cleaned(capsys):
+    far_directors._relay(Director("lb1"), (EVIL, "plain"))
 
     clean(capsys.readouterr().err)
 
@@ -302,7 +299,7 @@ def test_what_a_far_dirtune_refuses_is_one_word_of_the_option_that_overrules_it(
 
     (row,) = capsys.readouterr().err.splitlines()
     clean(row)
-    assert row.partition("; or --force ")[2] == one_line(shlex.quote(name))
+    assert row.partition("--force ")[2].removesuffix(" allows it") == one_line(shlex.quote(name))
 
 
 def test_the_live_view_takes_no_markup_from_a_name():

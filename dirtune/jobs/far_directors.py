@@ -1,0 +1,172 @@
+"""IPVS of another host: its dirtune is asked for JSON, and what comes of it is shown here."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from dirtune import signals
+from dirtune.change.documents import AppliedDocument
+from dirtune.change.plan import Plan
+from dirtune.change.table import FRESH, Changes, edits
+from dirtune.errors import NotPossible, ParseError
+from dirtune.jobs import notes
+from dirtune.jobs.lvs_plans import Asked, Given, sent
+from dirtune.lvs.diff import Step, diff
+from dirtune.lvs.documents import LvsDocument, LvsPlanDocument, table_of
+from dirtune.lvs.model import Seen, Table
+from dirtune.plan.configuration import Configuration, Director
+
+if TYPE_CHECKING:
+    from dirtune.remote.far_dirtune import Answer, FarDirtune
+
+_T = TypeVar("_T")
+_READ_S = 60
+_ANSWER_S = 300
+
+
+class _Setting(msgspec.Struct, frozen=True):
+    """What else the director must be set to."""
+
+    title: str
+    check: str
+    risk: str
+    commands: tuple[str, ...]
+
+
+class _PlannedThere(LvsPlanDocument, frozen=True, kw_only=True):
+    settings: tuple[_Setting, ...] = ()
+
+
+def table(host: str) -> tuple[Table, tuple[Seen, ...]]:
+    """Return the IPVS table of *host*, and what it counts."""
+
+    async def read() -> tuple[Table, tuple[Seen, ...]]:
+        async with _director(Director(host), None) as far:
+            return await _table(far, host)
+
+    return signals.run(read())
+
+
+def planned(asked: Asked, desired: Table, *, drain_s: float | None, form: str) -> tuple[str, int]:
+    """Return what `apply` would change of the plan's director, to print, and the exit status."""
+    from dirtune.render import lvs_diff as render
+    from dirtune.render import preparation
+
+    configuration = asked.configuration
+
+    async def read() -> "tuple[Answer[_PlannedThere], tuple[Step, ...], Table]":
+        async with _director(configuration.director, configuration.ssh_config) as far:
+            words = ("lvs", "plan", *drain_words(drain_s), "-", "--here")
+            answer = await far.ask(
+                words,
+                _PlannedThere,
+                ok=(0, 1),
+                text=sent(configuration),
+                timeout_s=_ANSWER_S,
+            )
+            if form == "json" or not answer.document.steps:
+                return answer, (), FRESH
+            steps, actual = await _steps(far, configuration, answer.document, desired)
+            return answer, steps, actual
+
+    answer, steps, actual = signals.run(read())
+    _relay(configuration.director, answer.warnings)
+    document = answer.document
+    if form == "json":
+        return f"{msgspec.json.encode(document).decode()}\n", answer.status
+    changes = Changes(document.modules, edits(actual, desired, drain_s=drain_s) if steps else ())
+    show = render.markdown if form == "markdown" else render.table
+    rows = tuple(preparation.row_of(s.title, s.check) for s in document.settings)
+    text = preparation.above(f"{show(changes, steps, actual)}\n", rows, form)
+    return text, answer.status
+
+
+def require_ready(asked: Asked, given: Given) -> None:
+    """Raise what `apply` would of the plan's director as it is; nothing is changed."""
+    _ask(asked, (*_apply_words(given), "--dry-run"), _PlannedThere, _ANSWER_S)
+
+
+def apply(asked: Asked, given: Given) -> str:
+    """Set up the plan's director and return what to print, as a table or as JSON."""
+    from dirtune.render import plan as render
+
+    wait_s = (given.drain_s or 0) + _ANSWER_S
+    done = _ask(asked, _apply_words(given), AppliedDocument, wait_s)
+    if given.form == "json":
+        return msgspec.json.encode(done).decode()
+    plan = Plan(tuple(done.changes), done.refusals)
+    return render.applied_table(plan, done.journal, done.confirm_s)
+
+
+def drain_words(drain_s: float | None) -> tuple[str, ...]:
+    """Return the option that says how long the connections that leave may take to finish."""
+    return ("--no-drain",) if drain_s is None else (f"--drain-wait={drain_s:g}",)
+
+
+def _apply_words(given: Given) -> tuple[str, ...]:
+    return (
+        *("apply", *drain_words(given.drain_s)),
+        *(f"--confirm={given.confirm_s:g}", *(f"--force={name}" for name in given.force)),
+        *(("--load",) if given.load else ()),
+        *((f"--expect={given.expect}",) if given.expect else ()),
+    )
+
+
+def _ask(asked: Asked, words: Sequence[str], kind: type[_T], wait_s: float) -> _T:
+    configuration = asked.configuration
+
+    async def ask() -> "Answer[_T]":
+        async with _director(configuration.director, configuration.ssh_config) as far:
+            return await far.ask(
+                ("lvs", *words, "-", "--here"),
+                kind,
+                ok=(0, 1),
+                text=sent(configuration),
+                timeout_s=wait_s,
+            )
+
+    answer = signals.run(ask())
+    _relay(configuration.director, answer.warnings)
+    return answer.document
+
+
+@asynccontextmanager
+async def _director(director: Director, ssh_config: str | None) -> "AsyncIterator[FarDirtune]":
+    from dirtune import remote
+    from dirtune.remote.far_dirtune import FarDirtune
+
+    config = Path(ssh_config) if ssh_config else None
+    connection = await remote.connect(director.host, ssh_config=config, become=director.become)
+    async with connection as node:
+        yield FarDirtune(node, director.dirtune)
+
+
+async def _table(far: "FarDirtune", host: str) -> tuple[Table, tuple[Seen, ...]]:
+    answer = await far.ask(("lvs", "show"), LvsDocument, timeout_s=_READ_S)
+    try:
+        return table_of(answer.document)
+    except (ParseError, NotPossible) as error:
+        raise NotPossible(f"{host}: {error}") from error
+
+
+async def _steps(
+    far: "FarDirtune", configuration: Configuration, document: LvsPlanDocument, desired: Table
+) -> tuple[tuple[Step, ...], Table]:
+    """Return the steps of *document*, worked out anew here, and the table they begin with."""
+    host = configuration.director.host
+    actual = FRESH if "ip_vs" in document.modules else (await _table(far, host))[0]
+    steps = diff(actual, desired)
+    if [(step.verb, step.name) for step in steps] != [(s.verb, s.name) for s in document.steps]:
+        raise NotPossible(
+            f"{host}: the IPVS table changed while it was read. Run the command again"
+        )
+    return steps, actual
+
+
+def _relay(director: Director, warnings: Sequence[str]) -> None:
+    """Print what the far dirtune warned of, with its host: it is not this dirtune's word."""
+    for row in warnings:
+        notes.warning(f"{director.host}: {row}")

@@ -1,0 +1,98 @@
+"""A plan for the commands of `lvs`: where it is read, and the table that it describes."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+
+from dirtune import plan as plans
+from dirtune.errors import ParseError, PlanError
+from dirtune.jobs import plan_files
+from dirtune.lvs import ipvsadm
+from dirtune.lvs.model import Table
+from dirtune.plan import services
+from dirtune.plan.configuration import Configuration
+
+_LOCAL = "local"
+_LARGEST_TEXT = 4 << 20
+"""Characters of `ipvsadm -Sn`; a table of 10,000 destinations has half a million."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A plan, and where it was read."""
+
+    configuration: Configuration
+    path: Path | None
+    """None for standard input."""
+
+    @property
+    def where(self) -> str:
+        """What a message calls it."""
+        return "standard input" if self.path is None else str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The options of `apply`."""
+
+    drain_s: float | None = None
+    """How long what leaves may take to finish its connections; None cuts them off."""
+    load: bool = False
+    """Whether ip_vs may be loaded."""
+    expect: str | None = None
+    """The digest of the table that is to be changed."""
+    force: tuple[str, ...] = ()
+    """Names of what is refused and is to be done all the same."""
+    confirm_s: float = 0
+    form: str = "table"
+
+
+def read(given: str | None) -> Asked:
+    """Return the plan *given*, else dirtune.toml here, else that of a running lab.
+
+    `-` is a plan as one line of JSON, as a dirtune elsewhere sends it: one that was cut off on
+    the way is none.
+    """
+    if given == "-":
+        try:
+            return Asked(plans.parse_json(sys.stdin.readline()), None)
+        except PlanError as error:
+            raise PlanError(f"standard input: {error}") from error
+    path = plan_files.locate(given)
+    return Asked(plans.read_configuration(path), path)
+
+
+def wanted(asked: Asked) -> Table:
+    """Return the table of a plan; `PlanError` names file and key."""
+    try:
+        return services.table(asked.configuration)
+    except PlanError as error:
+        raise PlanError(f"{asked.where}: {error}") from error
+
+
+def is_here(asked: Asked, *, here: bool) -> bool:
+    """Tell whether this machine is the plan's director."""
+    return here or asked.configuration.director.host == _LOCAL
+
+
+def sent(configuration: Configuration) -> str:
+    """Return a plan as a dirtune elsewhere reads it from its input."""
+    return f"{msgspec.json.encode(configuration).decode()}\n"
+
+
+def imported(text: TextIO) -> Table:
+    """Return the table that a text of ipvsadm makes; `ParseError` names file and line."""
+    try:
+        content = text.read(_LARGEST_TEXT + 1)
+        table = ipvsadm.parse(content) if len(content) <= _LARGEST_TEXT else None
+    except (ParseError, UnicodeDecodeError) as error:
+        raise ParseError(text.name, str(error)) from error
+    if table is None:
+        raise ParseError(text.name, f"the text is longer than {_LARGEST_TEXT >> 20} MiB")
+    if not table.services:
+        # What a failed `ipvsadm -Sn |` leaves: applied, such a plan removes every service.
+        raise ParseError(text.name, "no service in it. Check what ipvsadm -Sn printed.")
+    return table
