@@ -1,4 +1,4 @@
-"""What was true of a host at one moment or two: plain data, and how it is taken and kept.
+"""Snapshots: what was true of a host at one moment or two, as plain data, and how to take one.
 
 A sample is read straight from a host, from a recorded tree, from an archive (dirtune/archive.py),
 or from the text that a script printed on another machine (dirtune/fetch.py).
@@ -88,7 +88,7 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Place:
-    """A host's part in a cluster, as a plan or its director tells it."""
+    """A host's part in a cluster, by a plan or by the director's table."""
 
     role: Role
     """Director, real server or client."""
@@ -132,7 +132,7 @@ class Snapshot:
     ip_vs_table_size: int | None = None
     """Buckets of the connection table."""
     ipvs: Ipvs | None = None
-    """The same services and more, where netlink was asked."""
+    """The same services with more detail; only netlink tells it."""
     cpus: Cpus | None = None
     proc_irq: Mapping[str, IrqState] | None = None
     """By the interrupt's number as text."""
@@ -160,7 +160,7 @@ class Snapshot:
     kernel_log: tuple[LogLine, ...] | None = None
     rulesets: Rulesets | None = None
     place: Place | None = None
-    """What is known of this host's part in a cluster; None if nothing is."""
+    """This host's part in a cluster; None if it is unknown."""
     errors: Mapping[str, str] = field(default_factory=dict)
     """Why a field is None, by the field's name."""
     taken_s: float | None = None
@@ -168,13 +168,13 @@ class Snapshot:
     earlier: "Snapshot | None" = None
     """The sample before this one, for rates."""
     handlers: HandlerWindow | None = None
-    """What the irq probe measured; None unless it was asked for."""
+    """The irq probe's measurement; None unless the audit probes."""
     handler_counts: HandlerCounts | None = None
-    """In place of `handlers`, where eBPF could not be had."""
+    """Counts in place of `handlers` where eBPF is unavailable."""
     locks: LockWindow | None = None
-    """What the locks probe measured; likewise."""
+    """The locks probe's measurement; None unless the audit probes."""
     softirq_window: SoftirqWindow | None = None
-    """What the softirq probe measured; likewise."""
+    """The softirq probe's measurement; None unless the audit probes."""
 
     @property
     def empty(self) -> bool:
@@ -234,7 +234,7 @@ _READERS: Mapping[str, Callable[[Host], object]] = {
 
 
 FIELDS = tuple(_READERS)
-"""What an audit reads."""
+"""The fields that an audit reads."""
 MOVING = (
     "interrupts",
     "stat",
@@ -252,14 +252,13 @@ MOVING = (
     "conntrack",
     "ethtool",
 )
-"""What moves from moment to moment: all that the earlier of two samples has."""
+"""The fields whose values rise or move; the earlier of two samples has only these."""
 
 
 def patterns_of(fields: Sequence[str] = FIELDS) -> tuple[str, ...]:
     """Return shell patterns of every file and link that *fields* are read from.
 
-    What is no file of the host, but an output or an answer of it, is there as the path that a
-    record keeps it by.
+    Outputs of commands and answers of netlink have the path that a record keeps them by.
     """
     modules = (sys.modules[_READERS[name].__module__] for name in fields)
     return tuple(dict.fromkeys(pattern for module in modules for pattern in module.SOURCES))
@@ -270,26 +269,26 @@ def moving(fields: Sequence[str] = FIELDS) -> tuple[str, ...]:
     return tuple(name for name in fields if name in MOVING)
 
 
-def with_probes(snapshot: Snapshot, found: Probed) -> Snapshot:
-    """Return *snapshot* with what probes measured, and why where they could not."""
+def with_probes(snapshot: Snapshot, probed: Probed) -> Snapshot:
+    """Return *snapshot* with what probes measured, and the reasons why others could not."""
     names = {"irq": "handlers", "locks": "locks", "softirq": "softirq_window"}
     reasons = {
         names[one.probe]: "; ".join(filter(None, (one.why, one.remedy)))
-        for one in found.missing
+        for one in probed.missing
         if one.probe in names
     }
     return replace(
         snapshot,
-        handlers=found.handlers,
-        handler_counts=found.handler_counts,
-        locks=found.locks,
-        softirq_window=found.softirqs,
+        handlers=probed.handlers,
+        handler_counts=probed.handler_counts,
+        locks=probed.locks,
+        softirq_window=probed.softirqs,
         errors={**snapshot.errors, **reasons},
     )
 
 
 def take(host: Host, fields: Sequence[str] = FIELDS) -> Snapshot:
-    """Read *fields* once; what cannot be read is None with its reason in `errors`."""
+    """Read *fields* once; a field that cannot be read is None, and `errors` says why."""
     values: dict[str, object] = {}
     errors: dict[str, str] = {}
     for name in fields:
@@ -301,7 +300,7 @@ def take(host: Host, fields: Sequence[str] = FIELDS) -> Snapshot:
 
 
 def take_all(samples: Sequence[Host], fields: Sequence[str] = FIELDS) -> Snapshot:
-    """Take the last of *samples*, with what moves in the one before it for rates."""
+    """Take the last of *samples*, and from the one before it the fields that rates need."""
     *before, last = samples
     earlier = take(before[-1], moving(fields)) if before else None
     return replace(take(last, fields), earlier=earlier)

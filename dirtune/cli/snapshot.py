@@ -19,16 +19,26 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE")
-@click.option("--host", metavar="HOST", help="Record another host over SSH.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="Write the record to FILE, a tar.gz.",
+)
+@click.option("--host", metavar="HOST", help="Record HOST over SSH instead of this host.")
 @click.option(
     "--interval",
     type=_amount.SECONDS,
     default=2.0,
     show_default=True,
-    help="Between two samples.",
+    metavar="SECONDS",
+    help="Wait SECONDS between the two samples.",
 )
-@click.option("--redact", is_flag=True, help="Replace what names the host and its site.")
+@click.option(
+    "--redact", is_flag=True, help="Replace all words and addresses that may name the site."
+)
 def command(output: Path, host: str | None, interval: float, redact: bool) -> None:
     """Write two samples of this host into FILE, a tar.gz that `dirtune audit --from` reads.
 
@@ -37,10 +47,10 @@ def command(output: Path, host: str | None, interval: float, redact: bool) -> No
 
     --redact replaces names of hosts, users, files, disks and volumes, addresses (IPv4, IPv6, MAC),
     serial numbers, names of rules, comments, the values of boot options and mount options, and
-    every other word that dirtune does not know. Names of interfaces are replaced unless they are
-    made of a number, as eth0 and enp3s0 are. One name gets the same replacement everywhere, and
-    two addresses keep the length of the prefix they share, so an audit of FILE reports the same
-    findings. The key of the replacements is not stored.
+    every other word that dirtune does not know. It replaces names of interfaces unless they
+    consist of a common prefix and a number (eth0, enp3s0). A name gets the same replacement
+    everywhere, and two addresses keep the length of the prefix that they share, so an audit of
+    FILE reports the same findings. The key of the replacements is not stored.
 
     --redact keeps names of drivers, modules, well-known programs and of interfaces such as eth0,
     the kernel's version and the CPU's model, hardware addresses on buses, port numbers, firewall
@@ -60,7 +70,7 @@ def command(output: Path, host: str | None, interval: float, redact: bool) -> No
 
 
 def redacted(samples: Sequence[RecordedHost]) -> tuple[RecordedHost, ...]:
-    """Return *samples* without what names their host and its site, by a key of their own."""
+    """Return *samples* with every word that may name their host or its site replaced."""
     from dirtune.analyse.redact import Redactor
 
     texts = [pair for sample in samples for pair in sample.files.items()]
