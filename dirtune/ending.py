@@ -1,4 +1,4 @@
-"""The outermost place of every process of dirtune: its streams, its last line, its exit status.
+"""Run every process of dirtune: guard its streams, print its last line, set its exit status.
 
 Progress on standard error never raises. A result that standard output does not take raises
 `OutputLost`, once; what comes after it is dropped, so that nothing disturbs the clean-up.
@@ -24,7 +24,7 @@ from dirtune.signals import ignore, interruptible
 
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 CANNOT = 2
-"""The exit status of what could not be done."""
+"""Exit status of a command that failed."""
 _PACKAGE = Path(__file__).parent
 _LONGEST = 300
 """Characters of an unexpected exception's own text."""
@@ -38,7 +38,7 @@ class OutputLost(DirtuneError):
     """Standard output did not take the whole result."""
 
     def __init__(self, error: OSError) -> None:
-        super().__init__(f"standard output: {error.strerror}; the result is not whole")
+        super().__init__(f"standard output: {error.strerror}. The result is incomplete.")
         self.quiet = error.errno == errno.EPIPE
         """Whether the reader went away, as head(1) does, and need not be told."""
 
@@ -60,7 +60,7 @@ def outermost(work: Callable[[], int | None]) -> NoReturn:
 
 
 def _close_new_files() -> None:
-    """Let nobody else write to what root makes, nor to what the programs do that root starts."""
+    """Let nobody else write to files that root makes, or that programs make which root starts."""
     if os.geteuid() == 0:
         os.umask(os.umask(_BY_OTHERS) | _BY_OTHERS)
 
@@ -92,7 +92,7 @@ def complain(text: str) -> None:
 
 
 def fault(error: Exception) -> str:
-    """Return the line on an exception that nobody expected: what, where, and who should know."""
+    """Return the line on an unexpected exception: what, where it was raised, and whom to tell."""
     try:
         require_files(error)
     except Exhausted as reason:
@@ -115,7 +115,7 @@ def _unraisable(found: "sys.UnraisableHookArgs", /) -> None:
 
 
 def _where(error: Exception) -> str:
-    """Return the innermost line of dirtune that was at work."""
+    """Return the innermost line of dirtune in the traceback."""
     ours = [
         (Path(frame.f_code.co_filename), line)
         for frame, line in traceback.walk_tb(error.__traceback__)

@@ -67,7 +67,7 @@ class TrialError(DirtuneError):
 
 
 class NoVerdict(TrialError):
-    """A run is over and holds nothing to judge by: going on with it would change nothing."""
+    """A run is over and holds no valid trial, so going on with it would change nothing."""
 
 
 class LabError(DirtuneError):

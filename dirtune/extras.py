@@ -1,4 +1,4 @@
-"""What installs a Python module that the base install of dirtune lacks."""
+"""The command that installs a Python module which dirtune itself does not require."""
 
 import shlex
 import sys
@@ -12,17 +12,17 @@ PACKAGES = {
     "scipy": "scipy",
     "vl_convert": "vl-convert-python",
 }
-"""The package of each module. dirtune's own name is on no index, so no remedy asks one for it."""
+"""The package of each module. dirtune itself is on no index, so no remedy names it."""
 
 
 def pip_install(*packages: str, python: str = "") -> str:
-    """Return the command that installs *packages* for *python*, else for the one that runs."""
+    """Return the command that installs *packages* for *python*, or for the running Python."""
     return shlex.join((python or sys.executable or "python3", "-m", "pip", "install", *packages))
 
 
 def lacking(module: str | None) -> str | None:
-    """Return one line on a *module* that cannot be imported; None if no extra has it."""
+    """Return how to install a *module* that cannot be imported; None if it belongs to no extra."""
     name = (module or "").partition(".")[0]
     if name not in PACKAGES:
         return None
-    return f"no Python module {name}; install it: {pip_install(PACKAGES[name])}"
+    return f"The Python module {name} is not installed. Install it: {pip_install(PACKAGES[name])}"

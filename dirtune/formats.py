@@ -1,4 +1,4 @@
-"""Texts that others wrote: decoded, or refused by an error that callers know. Pure.
+"""Decode texts that others wrote, or refuse them with an error that callers know. Pure.
 
 Neither decoder is safe by itself. msgspec raises RecursionError for deep nesting; tomllib does as
 well, raises a bare ValueError for a number of thousands of digits, and keeps every prefix of a
@@ -18,7 +18,7 @@ from dirtune.errors import ParseError, PlanError
 
 _T = TypeVar("_T")
 _SHOWN = 120
-_NESTED = "nested too deeply"
+_NESTED = "it is nested too deeply"
 _LARGEST_TOML = 1 << 20
 """Characters; a plan of 10,000 destinations is two thirds of it, and programs write JSON."""
 _LONGEST_KEY = 16
@@ -54,13 +54,13 @@ def parsing(source: str, *more: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (*kinds, *more) as error:
-        raise ParseError(source, f"not in a form that is known here: {_problem(error)}") from error
+        raise ParseError(source, f"The text has an unknown form: {_problem(error)}") from error
 
 
 def _problem(error: Exception) -> str:
     text = str(error)
     if "set_int_max_str_digits" in text:  # advice for programmers of Python
-        return "a number has more digits than any of the kernel's"
+        return "a number has more digits than any number of the kernel"
     return text[:_SHOWN]
 
 
@@ -77,7 +77,7 @@ def from_json(text: bytes | str, kind: type[_T]) -> _T:
     except RecursionError as error:
         raise msgspec.DecodeError(_NESTED) from error
     except UnicodeEncodeError as error:  # a lone surrogate, which no bytes of UTF-8 give
-        raise msgspec.DecodeError("not UTF-8 text") from error
+        raise msgspec.DecodeError("The text is not UTF-8.") from error
 
 
 def foreign(text: bytes | str, known: Collection[str]) -> str | None:
@@ -96,7 +96,7 @@ def foreign(text: bytes | str, known: Collection[str]) -> str | None:
 
 
 def _schema(kind: type) -> str | None:
-    """Return the schema that documents of *kind* have; None for what is no document."""
+    """Return the schema that documents of *kind* have; None if *kind* is no document."""
     if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return None
     if "schema" not in kind.__struct_fields__:
@@ -106,21 +106,21 @@ def _schema(kind: type) -> str | None:
 
 
 def from_toml(text: str) -> dict[str, object]:
-    """Decode *text*; `PlanError` says why it is not TOML, or too much of it."""
+    """Decode *text*; `PlanError` if it is not TOML, or too large."""
     import tomllib  # noqa: PLC0415  (a plan in JSON, which a program made, needs it not)
 
     if len(text) > _LARGEST_TOML:
-        raise PlanError(f"the text is longer than {_LARGEST_TOML >> 20} MiB")
+        raise PlanError(f"The text is longer than {_LARGEST_TOML >> 20} MiB.")
     if long := _LONG_KEY.search(text):
         line = text.count("\n", 0, long.start()) + 1
-        raise PlanError(
-            f"not TOML: a dotted key has more than {_LONGEST_KEY} parts (at line {line})"
-        )
+        raise PlanError(f"The dotted key at line {line} has more than {_LONGEST_KEY} parts.")
     if sum(key[0].count(".") + 1 for key in _NAMED_BY_PARTS.finditer(text)) > _MOST_PARTS:
-        raise PlanError(f"its tables and dotted keys have more than {_MOST_PARTS} parts in all")
+        raise PlanError(
+            f"The names of its tables and dotted keys have more than {_MOST_PARTS} parts in all."
+        )
     try:
         return tomllib.loads(text)
     except RecursionError as error:
-        raise PlanError(f"not TOML: {_NESTED}") from error
+        raise PlanError(f"The text is not TOML: {_NESTED}.") from error
     except ValueError as error:  # TOMLDecodeError, and what int() and datetime raise
-        raise PlanError(f"not TOML: {error}") from error
+        raise PlanError(f"The text is not TOML: {error}") from error

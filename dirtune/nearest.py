@@ -1,4 +1,4 @@
-"""The refusal of a name that there is not, with the names that it may have been meant for."""
+"""Refuse an unknown name, and suggest the nearest known names."""
 
 import difflib
 from collections.abc import Iterable

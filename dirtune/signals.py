@@ -26,24 +26,24 @@ class Ended(KeyboardInterrupt):
         super().__init__(number, consequence)
         self.number = number
         self.consequence = consequence
-        """How the host is left, and how to go on."""
+        """The state in which the host is left, and how to go on."""
 
     def __str__(self) -> str:
-        """Return it in words."""
+        """Return the signal in words."""
         interrupted = self.number == signal.SIGINT
         words = "interrupted" if interrupted else f"ended by {signal.Signals(self.number).name}"
         return f"{words}: {self.consequence}" if self.consequence else words
 
 
 class _Handled:
-    """What the handlers of this process share: how deep they are nested, and what came."""
+    """The state that the handlers share: how deep they are nested, and which signals came."""
 
     depth = 0
     over = False
     """Whether the process ends just now."""
     came: list[int]
     held: list[int] | None = None
-    """What came in a section that is not to be disturbed, nor anything within it."""
+    """Signals that came in a section of `undisturbed`; None outside of one."""
 
 
 def interruptible() -> "_Handlers":

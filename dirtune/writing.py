@@ -1,4 +1,4 @@
-"""Files that dirtune writes for people: the whole file or none of it.
+"""Write files for people: the whole file or none of it.
 
 A file is written beside the one it replaces, put onto the disk and renamed. A full disk, a signal
 or a power cut leaves what was there before, and nothing beside it.
@@ -88,7 +88,7 @@ def beside(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
 
 
 def sync(folder: Path | int) -> None:
-    """Have the names in *folder*, or an open one, on the disk: a power cut may forget a rename."""
+    """Flush the names in *folder*, or an open one, to the disk: a power cut may lose a rename."""
     if isinstance(folder, int):
         os.fsync(folder)
         return

@@ -128,7 +128,7 @@ def test_too_few_open_files_is_one_line_with_the_remedy(limit):
 def test_a_result_that_is_not_taken_is_status_2(redirection, line):
     done = shell(f"dirtune bench example {redirection}; exit ${{PIPESTATUS[0]}}")
 
-    said = f"dirtune: standard output: {line}; the result is not whole\n" if line else ""
+    said = f"dirtune: standard output: {line}. The result is incomplete.\n" if line else ""
     assert (done.returncode, done.stderr) == (2, said)
 
 

@@ -234,7 +234,7 @@ def test_the_remedy_is_a_command_to_try(tmp_path):
 def test_a_missing_config_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("DIRTUNE_SSH_CONFIG", str(tmp_path / "absent"))
 
-    with pytest.raises(PlanError, match="absent: no such ssh_config"):
+    with pytest.raises(PlanError, match="absent: The ssh_config file does not exist"):
         fetch("any", "true")
 
 

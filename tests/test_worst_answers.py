@@ -35,6 +35,13 @@ LOAD = Load(
 )
 
 
+IPVS = """\
+IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+"""
+
+
 class Nested(msgspec.Struct):
     a: dict[str, object]
     schema: Literal["dirtune/x/1"] = "dirtune/x/1"
@@ -51,7 +58,7 @@ def numbered(begin, row):
 CASES = {
     "empty rows of totals": (parse_ip_vs_stats, filled("", "\n")),
     "rows without an address": (parse_if_inet6, filled("", "1500\n")),
-    "very many services": (parse_services, numbered("x\n\n\n", "TCP  C6{0:06X}:0050 rr")),
+    "very many services": (parse_services, numbered(IPVS, "TCP  C6{0:06X}:0050 rr")),
     "sockets without columns": (parse_packet, filled("sk RefCnt Type Proto\n", "a\n")),
     "CPUs without columns": (parse_softnet, filled("00069032 00000000\n", "a\n")),
     "rows of one CPU": (parse_stat, filled("cpu 1 2 3 4\n", "cpu0 1 2 3 4\n")),

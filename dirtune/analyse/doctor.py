@@ -1,4 +1,4 @@
-"""Which features work on this machine, judged from facts alone. Pure."""
+"""Decide which features work on this machine, from facts alone. Pure."""
 
 import shlex
 
@@ -9,15 +9,15 @@ from dirtune.extras import PACKAGES, pip_install
 
 _KERNELS = {"standard": "linux-image-amd64", "rt": "linux-image-rt-amd64"}
 _CONFIDENTIAL = "confidentiality"
-_TRACING = "boot a kernel with CONFIG_TRACEPOINTS and CONFIG_BPF_EVENTS"
+_TRACING = "Boot a kernel with CONFIG_TRACEPOINTS and CONFIG_BPF_EVENTS"
 _SINCE = {
     "irq/irq_handler_entry": _TRACING,
     "irq/softirq_entry": _TRACING,
     "napi/napi_poll": _TRACING,
     "skb/kfree_skb": _TRACING,
-    "lock/contention_begin": "boot Linux 5.19 or newer",
+    "lock/contention_begin": "Boot Linux 5.19 or newer",
 }
-"""What provides each tracepoint."""
+"""The remedy where a tracepoint is missing."""
 
 
 class Obstacle(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class Feature(msgspec.Struct, frozen=True):
     name: str
     works: bool
     what: str
-    """What the feature is for."""
+    """The purpose of the feature."""
     obstacles: tuple[Obstacle, ...]
 
 
@@ -63,12 +63,12 @@ class Diagnosis(msgspec.Struct, frozen=True):
     features: tuple[Feature, ...]
     probes: tuple[Ladder, ...] = ()
     notes: tuple[Obstacle, ...] = ()
-    """What stops no feature, and costs time or a part of one."""
+    """Facts that stop no feature, but cost time or a part of one."""
     schema: str = "dirtune/doctor/1"
 
 
 def diagnose(facts: Facts) -> Diagnosis:
-    """Return each feature with what stands in its way."""
+    """Return each feature with its obstacles."""
     features = (
         ("audit", "read this host and judge it", _audit_obstacles(facts)),
         ("probe", "measure handlers, softirqs, locks and more with eBPF", probe_obstacles(facts)),
@@ -76,17 +76,19 @@ def diagnose(facts: Facts) -> Diagnosis:
         ("bench", "drive load and compare", _bench_obstacles(facts)),
         ("lvs", "configure IPVS over netlink", _lvs_obstacles(facts)),
         ("report", "write HTML and Markdown with charts", _report_obstacles(facts)),
-        ("lab", "a director with clients on this machine", lab_obstacles(facts)),
+        ("lab", "run a director with clients on this machine", lab_obstacles(facts)),
     )
     return Diagnosis(
         kernel=facts.release,
-        features=tuple(Feature(name, not found, what, found) for name, what, found in features),
+        features=tuple(
+            Feature(name, not obstacles, what, obstacles) for name, what, obstacles in features
+        ),
         probes=ladders(facts),
         notes=_present(
             (
                 not facts.btf,
-                "no BTF of the running kernel: probes take longer to compile",
-                "boot a kernel with CONFIG_DEBUG_INFO_BTF",
+                "The running kernel has no BTF, so probes take longer to compile",
+                "Boot a kernel with CONFIG_DEBUG_INFO_BTF",
             ),
             _lab_headers(facts),
         ),
@@ -94,7 +96,7 @@ def diagnose(facts: Facts) -> Diagnosis:
 
 
 def probe_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
-    """Return what keeps eBPF probes from running, the first to mend first."""
+    """Return what keeps eBPF probes from running, in the order in which to mend it."""
     return (*_bpf_obstacles(facts), *_no_event(facts, "irq/irq_handler_entry"))
 
 
@@ -103,7 +105,7 @@ def tracefs_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
     hidden = not facts.root or facts.lockdown == _CONFIDENTIAL
     return (
         *_present(
-            (not facts.root, "needs root", "run it with sudo"),
+            (not facts.root, "dirtune does not run as root", "Run it with sudo"),
             _lockdown(facts),
             (
                 facts.tracefs is None and not hidden,
@@ -158,11 +160,11 @@ def _ladder(probe: str, *rungs: Rung) -> Ladder:
 def _bpf_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
     release = facts.release
     return _present(
-        (not facts.root, "needs root", "run it with sudo"),
-        (not facts.bcc, "bcc's Python module is not here", "apt install python3-bpfcc"),
+        (not facts.root, "dirtune does not run as root", "Run it with sudo"),
+        (not facts.bcc, "bcc's Python module is not installed", "apt install python3-bpfcc"),
         (
             not facts.headers,
-            f"no headers of kernel {release}",
+            f"The headers of kernel {release} are not installed",
             f"apt install linux-headers-{shlex.quote(release)}",
         ),
         _lockdown(facts),
@@ -172,20 +174,20 @@ def _bpf_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
 def _lockdown(facts: Facts) -> tuple[bool, str, str]:
     return (
         facts.lockdown == _CONFIDENTIAL,
-        "kernel lockdown is in confidentiality mode",
-        "boot with lockdown=integrity or without it",
+        "Kernel lockdown is in confidentiality mode",
+        "Boot with lockdown=integrity or without lockdown",
     )
 
 
 def _no_option(what: str, option: str, *, there: bool | None) -> tuple[Obstacle, ...]:
-    return _present((there is False, f"this kernel has no {what}", f"boot a kernel with {option}"))
+    return _present((there is False, f"This kernel has no {what}", f"Boot a kernel with {option}"))
 
 
 def _no_event(facts: Facts, *names: str) -> tuple[Obstacle, ...]:
-    # Where tracefs is not mounted nothing is known, and raw tracepoints do not need it.
+    # Without tracefs the tracepoints are unknown, and raw tracepoints do not need tracefs.
     missing = [n for n in names if facts.events is not None and n not in facts.events]
     return tuple(
-        Obstacle(f"this kernel has no tracepoint {name.replace('/', ':')}", _SINCE[name])
+        Obstacle(f"This kernel has no tracepoint {name.replace('/', ':')}", _SINCE[name])
         for name in missing
     )
 
@@ -202,7 +204,7 @@ def _bench_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
 
 
 def _lvs_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
-    return _present((not facts.root, "needs root", "run it with sudo"))
+    return _present((not facts.root, "dirtune does not run as root", "Run it with sudo"))
 
 
 def _report_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
@@ -210,39 +212,43 @@ def _report_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
 
 
 def lab_obstacles(facts: Facts, kernel: str = "standard") -> tuple[Obstacle, ...]:
-    """Return what keeps a lab with a *kernel* of that kind from being brought up."""
+    """Return what keeps a lab with a *kernel* of that kind from starting."""
     free = facts.lab_free_mib
     return (
         *_present(
-            (not facts.root, "needs root", "run it with sudo"),
+            (not facts.root, "dirtune does not run as root", "Run it with sudo"),
             (lab_kernel(facts.lab_kernels, kernel) is None, *no_lab_kernel(kernel)),
-            (not facts.tun, "no /dev/net/tun for tap devices", "modprobe tun"),
+            (not facts.tun, "/dev/net/tun is missing, and taps need it", "modprobe tun"),
             (
                 free < LAB_FREE_MIB,
-                f"{facts.lab_parent}: {free} MiB free, the lab needs {LAB_FREE_MIB} MiB",
-                "free some space, or set DIRTUNE_LAB to a folder elsewhere",
+                f"{facts.lab_parent} has {free} MiB free, and the lab needs {LAB_FREE_MIB} MiB",
+                "Free some space, or set DIRTUNE_LAB to a folder elsewhere",
             ),
         ),
         *_commands(facts, *COMMANDS),
         *_present(
-            (VIRTME not in facts.commands, f"no command {VIRTME}", _pip(facts, "virtme-ng"))
+            (
+                VIRTME not in facts.commands,
+                f"The command {VIRTME} is not installed",
+                _pip(facts, "virtme-ng"),
+            )
         ),
     )
 
 
 def no_lab_kernel(kind: str) -> tuple[str, str]:
-    """Return that no kernel of *kind* can be the lab's director, and what installs one."""
+    """Return why no kernel of *kind* can be the lab's director, and how to install one."""
     *names, last = LAB_MODULES
-    why = f"no {kind} kernel in /boot has {', '.join(names)} and {last}"
+    why = f"No {kind} kernel in /boot has {', '.join(names)} and {last}"
     return why, f"apt install {_KERNELS[kind]}"
 
 
 def _lab_headers(facts: Facts) -> tuple[bool, str, str]:
     kernel = lab_kernel(facts.lab_kernels, "standard")
     return (
-        # Where no lab can be brought up, nobody waits for its probes.
+        # Where no lab can start, nobody waits for its probes.
         not lab_obstacles(facts) and kernel not in facts.lab_headers,
-        f"no headers of the lab's kernel {kernel}: its director runs no eBPF probe",
+        f"The headers of the lab's kernel {kernel} are not installed: its director runs no probe",
         f"apt install linux-headers-{shlex.quote(kernel or '')}",
     )
 
@@ -250,7 +256,11 @@ def _lab_headers(facts: Facts) -> tuple[bool, str, str]:
 def _modules(facts: Facts, *names: str) -> tuple[Obstacle, ...]:
     return _present(
         *(
-            (name not in facts.modules, f"no Python module {name}", _pip(facts, PACKAGES[name]))
+            (
+                name not in facts.modules,
+                f"The Python module {name} is not installed",
+                _pip(facts, PACKAGES[name]),
+            )
             for name in names
         )
     )
@@ -263,7 +273,11 @@ def _pip(facts: Facts, package: str) -> str:
 def _commands(facts: Facts, *names: str) -> tuple[Obstacle, ...]:
     return _present(
         *(
-            (name not in facts.commands, f"no command {name}", f"apt install {COMMANDS[name]}")
+            (
+                name not in facts.commands,
+                f"The command {name} is not installed",
+                f"apt install {COMMANDS[name]}",
+            )
             for name in names
         )
     )

@@ -22,9 +22,9 @@ from dirtune.errors import DirtuneError
 from dirtune.jobs import notes
 
 _HERE = Path(__file__).parent
-# These settle what is open, and say so themselves.
+# These commands settle what is open, and report it themselves.
 _SETTLING = ("confirm", "rollback")
-# Another dirtune calls these over SSH; nobody is to be shown them.
+# Another dirtune calls these over SSH; help does not list them.
 _HIDDEN = frozenset({"netlink"})
 
 
@@ -51,7 +51,7 @@ class Commands(Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, and say what another one left open on this host."""
+        """Find the command, and warn of changes that wait to be confirmed or undone."""
         found = super().resolve_command(ctx, args)
         _say_what_is_open(settling=found[0] in _SETTLING)
         return found

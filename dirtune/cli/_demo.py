@@ -31,8 +31,8 @@ def run(scenario: str, pairs: int | None, out: Path, *, full: bool, keep: bool) 
 
     say(f"$ dirtune lab up --scenario {shlex.quote(scenario)}")
     with demo.up(scenario, pairs, say, keep=keep) as (place, plan, experiment):
-        told = place.spec().scenario.description.splitlines()
-        _output.progress("", *told, experiment.question, "")
+        description = place.spec().scenario.description.splitlines()
+        _output.progress("", *description, experiment.question, "")
         _look(place, plan, say)
         line = shlex.join(("dirtune", *sys.argv[1:]))
         _prove(demo.trying(place, plan, experiment, line), place, out, say, full=full)

@@ -28,7 +28,7 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group that knows what a mistyped command was meant for, with examples."""
+    """A group with examples, which suggests the nearest command for a mistyped one."""
 
     command_class = Command
 
@@ -49,7 +49,7 @@ class Group(click.Group):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn what click says of wrong options into one line and exit status 2."""
+    """Turn click's refusal of wrong options into one line and exit status 2."""
     try:
         yield
     except click.ClickException as error:
@@ -60,7 +60,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _with_examples(text: str | None) -> str | None:
-    """Return a help text whose examples click does not wrap: it looks for a backspace."""
+    """Mark the examples of a help text with the backspace by which click leaves them unwrapped."""
     return text and inspect.cleandoc(text).replace(_EXAMPLES, f"\n\n\b{_EXAMPLES[1:]}")
 
 

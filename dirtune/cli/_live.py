@@ -1,4 +1,4 @@
-"""A profile while it is taken: one table on a terminal, drawn anew each second."""
+"""Show a profile while it is taken: one table on a terminal, drawn again each second."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ _BUSIEST_LINES = 4
 
 @contextmanager
 def shown(*, quiet: bool) -> Iterator[Callable[[Sequence[Sample]], None]]:
-    """Return a function that shows the last second of samples; nothing where nobody looks."""
+    """Return a function that shows the last second of samples, on a terminal only."""
     if quiet or not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -27,5 +27,5 @@ def one_of(**given: object) -> None:
     names = [f"--{name}" for name, value in given.items() if value]
     if len(names) > 1:
         raise click.UsageError(
-            f"{' and '.join(names)} each say what to read. Leave out all but one."
+            f"{' and '.join(names)} each name what to read. Leave out all but one."
         )

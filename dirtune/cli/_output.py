@@ -1,4 +1,4 @@
-"""The one place that prints: nothing that a terminal obeys leaves it.
+"""Print results, progress and warnings; no other module prints, and no escape gets through.
 
 Results go to standard output, all else to standard error. What a machine under test, a user or
 another program named is in all of it, so every text is cleaned here once more, whatever has been
@@ -22,7 +22,7 @@ _COLOUR = re.compile(r"(\x1b\[(?:[0-2]|3[1346]|91)m)")
 def result(
     text: str | bytes, form: str = "table", *, end: str = "\n", coloured: bool = False
 ) -> None:
-    """Print a result in the format *form*; what JSON has of its own to escape with it keeps."""
+    """Print a result in the format *form*; a JSON text keeps its own escapes."""
     shown = text.decode() if isinstance(text, bytes) else text
     if form == "json":
         clean = ascii_json(shown)
@@ -36,17 +36,17 @@ def result(
 
 
 def progress(*lines: str) -> None:
-    """Print how far a command is: one line each, whatever the names in it hold."""
+    """Print the progress of a command: each of *lines* in one row, whatever names it holds."""
     _write("".join(f"{one_line(line)}\n" for line in lines), sys.stderr)
 
 
 def warning(text: str) -> None:
-    """Print one line that a person should know of, as one of dirtune's."""
+    """Print one warning, with the prefix `dirtune: `."""
     progress(f"dirtune: {text}")
 
 
 def _wanted() -> bool:
-    """Whether a terminal is to have colours; NO_COLOR means not."""
+    """Return whether a terminal gets colours; NO_COLOR turns them off."""
     return not os.environ.get("NO_COLOR")
 
 

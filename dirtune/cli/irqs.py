@@ -66,9 +66,9 @@ def command(
         why = taken.errors["interrupts"]
         raise SourceMissing(why if source.live else f"{source.name}: {why}")
     if probe is not None:
-        found = snapshots.known(snapshots.probed((source,), probe, ("irq",))[source])
-        snapshots.warn(found)
-        taken = with_probes(taken, found)
+        probed = snapshots.known(snapshots.probed((source,), probe, ("irq",))[source])
+        snapshots.warn(probed)
+        taken = with_probes(taken, probed)
     if form == "json":
         _output.result(json.dumps(render.document(taken, table)), form)
     elif form == "markdown":

@@ -1,4 +1,4 @@
-"""Other machines by their ssh names. The only package that leaves this one.
+"""Reach other machines by their ssh names. No other package leaves this machine.
 
 It is ssh(1) that connects, so that what it reaches is reached: its ssh_config (`--ssh-config`,
 `$DIRTUNE_SSH_CONFIG`, else ssh's own), jump hosts, agent, open connections and known_hosts. What
@@ -46,13 +46,13 @@ T = TypeVar("T")
 
 CONNECTIONS_AT_ONCE = 32
 DOCUMENT_BYTES = 8 * 2**20
-"""How long an answer of another dirtune may be; JSON takes up to 30 times that in memory."""
+"""Limit of an answer of another dirtune; decoded, JSON takes up to 30 times as much memory."""
 FETCHED_BYTES = 64 * 2**20
-"""How much a host may answer an audit: twice what 512 CPUs with 4,096 interrupts do."""
+"""Limit of a host's answer to an audit: twice that of 512 CPUs with 4,096 interrupts."""
 LOG_BYTES = 256 * 2**20
-"""How long a generator's output may be, which has one line a request."""
+"""Limit of a generator's output, which has one line for each request."""
 _LARGE = 2**20
-"""Characters of an answer that is worth a thread."""
+"""Characters from which an answer is worth a thread."""
 
 
 async def connect(host: str, *, ssh_config: Path | None = None, become: bool = False) -> Node:
@@ -69,7 +69,9 @@ async def connect(host: str, *, ssh_config: Path | None = None, become: bool = F
     try:
         node = Node(host, config.way(host, chosen, session), become=become)
     except OSError as error:  # a full disk, too many open files
-        raise NodeUnreachable(f"{host}: ssh cannot be started here: {error.strerror}") from error
+        raise NodeUnreachable(
+            f"{host}: ssh could not be started on this machine: {error.strerror}"
+        ) from error
     try:
         await node.open()
     except NodeUnreachable as error:
@@ -94,12 +96,12 @@ async def connect_all(
         return opened[-1]
 
     try:
-        found = await _each(hosts, one)
+        answers = await _each(hosts, one)
     except BaseException:
         await asyncio.gather(*(node.close() for node in opened))
         raise
-    nodes = {host: node for host, node in found.items() if isinstance(node, Node)}
-    others = {host: error for host, error in found.items() if not isinstance(error, Node)}
+    nodes = {host: node for host, node in answers.items() if isinstance(node, Node)}
+    others = {host: error for host, error in answers.items() if not isinstance(error, Node)}
     lost = {host: _unreachable(error) for host, error in others.items()}
     return nodes, lost
 
@@ -109,7 +111,7 @@ def _unreachable(error: NodeUnreachable | NotPossible) -> NodeUnreachable:
 
 
 async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Wait for all *works*, then raise the first failure, so that none fails unheard."""
+    """Wait for all *works*, then raise the first failure, so that no failure is lost."""
     done = await asyncio.gather(*works, return_exceptions=True)
     for result in done:
         if isinstance(result, BaseException):
@@ -170,7 +172,7 @@ async def parsed(text: str, use: Callable[[str], T]) -> T:
 async def _each(
     hosts: Sequence[str], ask: Callable[[str], Awaitable[T]]
 ) -> dict[str, T | NodeUnreachable | NotPossible]:
-    """Ask every host once, `CONNECTIONS_AT_ONCE` at once; what cannot be done is its own error."""
+    """Ask every host once, `CONNECTIONS_AT_ONCE` at once; a host that fails has its own error."""
     gate = asyncio.Semaphore(CONNECTIONS_AT_ONCE)
 
     async def one(host: str) -> T | NodeUnreachable | NotPossible:

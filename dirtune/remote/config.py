@@ -1,8 +1,8 @@
-"""The ssh_config of one connection: what must hold, then what the operator wrote.
+"""Write the ssh_config of one connection: forced settings, then the operator's own.
 
-ssh(1) takes the first value that it reads, and hands `-F` on to the ssh of a jump host. So what
-stands in `FORCED` holds for the target and for all jump hosts, and everything else (aliases,
-users, keys, jump hosts, sockets of open connections) is the operator's.
+ssh(1) takes the first value that it reads, and hands `-F` on to the ssh of a jump host. So the
+settings in `FORCED` hold for the target and for all jump hosts, and everything else (aliases,
+users, keys, jump hosts, sockets of open connections) comes from the operator's file.
 """
 
 import os
@@ -19,7 +19,7 @@ from dirtune import locking
 from dirtune.errors import NodeUnreachable, PlanError
 
 CONNECT_S = 20
-"""How long each host on the way may take to answer."""
+"""Seconds that each host on the way may take to answer."""
 # A peer that vanished without a word is given up after three unanswered probes.
 FORCED = f"""\
 # No question is asked, and none is answered.
@@ -57,7 +57,7 @@ SessionType default
 StdinNull no
 ForkAfterAuthentication no
 """
-"""What must hold as well where ssh knows it; before OpenSSH 8.7 it is an error."""
+"""More forced settings. OpenSSH before 8.7 does not know them and would fail."""
 _PREFIX = "dirtune-"
 _CONFIG = "config"
 _LINK = "operator"
@@ -72,19 +72,19 @@ _PLAIN = re.compile(r"[\w/.-]{1,60}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How ssh is called for one host. Its folder is private, and is removed by `close`."""
+    """The way to one host: how ssh is called. The folder is private; `close` removes it."""
 
     folder: "tempfile.TemporaryDirectory[str]"
     lock: TextIO
-    """Held while this process lives."""
+    """The configuration, locked while this process lives."""
     user: str
     name: str
     operators: Path | None
-    """The ssh_config that was given; None for ssh's own."""
+    """The ssh_config that the operator named; None for ssh's default."""
 
     @property
     def socket(self) -> Path:
-        """Where the connection's own socket is."""
+        """The path of the connection's own socket."""
         return Path(self.folder.name) / "s"
 
     def argv(self, *options: str) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ class Way:
         return ("ssh", "-F", f"{self.folder.name}/{_CONFIG}", *user, *options, "--", self.name)
 
     def told(self, text: str) -> str:
-        """Return what ssh printed with the operator's file by its own name."""
+        """Return what ssh printed, with the path that the operator's file really has."""
         return text.replace(f"{self.folder.name}/{_LINK}", str(self.operators))
 
     def close(self) -> None:
@@ -112,7 +112,8 @@ def way(host: str, ssh_config: Path | None, session: str) -> Way:
     if not _PLAIN.fullmatch(folder.name):
         folder.cleanup()
         raise NodeUnreachable(
-            f"ssh cannot have sockets in {tempfile.gettempdir()}: set TMPDIR=/tmp"
+            f"The path {tempfile.gettempdir()} is too long or too odd for a socket of ssh. "
+            "Set TMPDIR=/tmp"
         )
     theirs = _OPERATORS
     if ssh_config is not None:
@@ -159,16 +160,16 @@ def _remove_if_abandoned(folder: Path) -> None:
 
 
 def chosen(given: Path | None) -> Path | None:
-    """Return the ssh_config to use, None for ssh's own; `PlanError` if it is not there."""
+    """Return the ssh_config to use, None for ssh's default; `PlanError` if the file is missing."""
     named = os.environ.get("DIRTUNE_SSH_CONFIG")
     path = given or (Path(named) if named else None)
     if path is not None and not path.is_file():
-        raise PlanError(f"{path}: no such ssh_config file")
+        raise PlanError(f"{path}: The ssh_config file does not exist.")
     return path
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of ssh: none that could put a question on somebody's screen."""
+    """Return the environment of ssh, without the variables that let ssh ask on a screen."""
     asks = {"SSH_ASKPASS", "DISPLAY", "WAYLAND_DISPLAY"}
     kept = {name: value for name, value in os.environ.items() if name not in asks}
     return kept | {"SSH_ASKPASS_REQUIRE": "never"}

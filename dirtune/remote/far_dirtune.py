@@ -1,8 +1,8 @@
-"""The dirtune of another host, called for one document of JSON.
+"""Call the dirtune on another host for one JSON document.
 
-Both sides are of one version: the far dirtune refuses another caller before it does anything
-(`--require-version`), and an answer that is not the document it should be is refused here. What a
-host answers is bounded in bytes and in time, and is data: it is shown, never obeyed.
+Both sides must have the same version: the far dirtune refuses another caller before it does
+anything (`--require-version`), and this side refuses an answer that is not the expected document.
+An answer is limited in bytes and in time. Its text is data: printed, never run.
 """
 
 import shlex
@@ -23,23 +23,23 @@ T = TypeVar("T")
 _REQUIRE = "--require-version"
 _REMEDY = f"Install dirtune {__version__} there"
 _LONGEST = 1000
-"""Characters of a complaint that are shown."""
+"""Characters of an error message that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """What the dirtune on a host printed."""
+    """The answer of the dirtune on a host."""
 
     document: T
     status: int
     """Exit status."""
     warnings: tuple[str, ...]
-    """The lines of its standard error: the host's words, not this dirtune's."""
+    """The lines of its standard error: the words of that host, not of this dirtune."""
 
 
 @dataclass(frozen=True, slots=True)
 class FarDirtune:
-    """The dirtune on *node*, which is called *program* there."""
+    """The dirtune on *node*, where *program* starts it."""
 
     node: Node
     program: str
@@ -61,9 +61,9 @@ class FarDirtune:
         """Have it do *words*, and return the document of *kind* that it printed.
 
         *text* is its standard input, with which it must end; without, it ends with the connection.
-        `NotPossible` says what it complained of where its exit status is not in *ok*, or that it
-        is another version, or that it printed another document; `NotInstalled` that there is
-        none; `NodeUnreachable` that no answer came in *timeout_s*, or one of more than
+        Raises `NotPossible` with its own error message if its exit status is not in *ok*, and
+        where it has another version or printed another document; `NotInstalled` where it is
+        missing; `NodeUnreachable` without an answer in *timeout_s*, or with one longer than
         `DOCUMENT_BYTES`.
         """
         done = await self.node.completed(
@@ -87,7 +87,7 @@ class FarDirtune:
             ) from error
 
     async def version(self) -> str:
-        """Return what it says its version is."""
+        """Return the version that it reports."""
         return (await self.node.run((*self.program.split(), "--version"))).strip()
 
     def _refusal(self, done: Finished) -> NotPossible:
@@ -102,5 +102,5 @@ class FarDirtune:
 
 
 def _own(row: str) -> str:
-    """Return a line without the name that dirtune puts before what it complains of."""
+    """Return a line of standard error without the prefix `dirtune: `."""
     return row.removeprefix("dirtune: ")

@@ -25,9 +25,9 @@ from dirtune.remote import reasons, spawn, streams
 from dirtune.remote.config import Way
 
 _LOGIN_S = 40
-"""How long a login may take in all, jump hosts and the first session included."""
+"""Seconds that a login may take in all, jump hosts and the first session included."""
 _PAUSES_S = (0.5, 1, 2, 4)
-"""How long a crowded server is left alone at most before it is tried again."""
+"""Longest pauses, in seconds, before a crowded server is tried again."""
 _START_S = 20
 _SEND_S = 60
 _GRACE_S = 2
@@ -49,10 +49,10 @@ _KEEPER = 'while read -r signal number; do kill -s "$signal" -- "-$number" 2>/de
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a command left behind."""
+    """The result of a command that ended."""
 
     status: int | None
-    """Exit status; negative for a signal on this machine, None where the node did not say."""
+    """Exit status; negative for a signal on this machine, None if the node reported none."""
     stdout: str
     stderr: str
 
@@ -174,7 +174,7 @@ class Node:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Make what a connection raises `NodeUnreachable`."""
+        """Turn every error of a connection into `NodeUnreachable`."""
         try:
             yield
         except TimeoutError as error:
@@ -187,7 +187,7 @@ class Node:
             raise NodeUnreachable(f"{self.name}: {error.strerror or error}") from error
 
     async def open(self) -> None:
-        """Log in: through a connection that the operator has open, else by one of our own."""
+        """Log in, through a connection that the operator has open or through a new one."""
         assert self._way is not None
         with self.errors():
             shared, _ = await spawn.output(self._way.argv("-O", "check"))
@@ -196,7 +196,7 @@ class Node:
         self._keeper = await self._logged_in(time.monotonic() + _LOGIN_S)
 
     async def _logged_in(self, until_s: float) -> Process:
-        """Start the keeper; a crowded server, such as a jump host of many, is tried again."""
+        """Start the keeper. A crowded server, such as a busy jump host, is tried again."""
         master = bool(self._options)
         for pause_s in _PAUSES_S:
             try:
@@ -242,7 +242,7 @@ class Node:
     async def completed(
         self, script: str, *, text: str | None = None, timeout_s: float, most_bytes: int
     ) -> Finished:
-        """Run a POSIX shell script to its own end and return what it left behind.
+        """Run a POSIX shell script to its own end and return its result.
 
         *text* is its standard input, with which it must end; without, see `start`.
         """
@@ -263,7 +263,7 @@ class Node:
                 await spawn.output((*self._sudo, *kill), ssh=False)
 
     async def status(self, status: int) -> int | None:
-        """Return the exit status of a command, of which ssh's own is none."""
+        """Return the exit status of a command, and None for the exit status of ssh itself."""
         if self._way is None:
             return status
         if status == _SSH_FAILED and self._keeper is not None:

@@ -1,4 +1,4 @@
-"""What ssh(1) printed when it failed, as one plain sentence with the remedy."""
+"""Turn what ssh(1) printed when it failed into one plain sentence with the remedy."""
 
 import re
 import shlex
@@ -52,7 +52,7 @@ _SENTENCES = (
         "its jump host could not connect to it: {0}",
     ),
 )
-"""What ssh prints, and what it means. A sentence about the first hop that failed comes first."""
+"""Patterns of ssh's messages and their meaning; the sentence about the first hop comes first."""
 
 
 def key_changed(text: str) -> bool:
@@ -66,12 +66,12 @@ def reason(text: str, locked: Sequence[str] = (), known: str = "") -> str:
     *locked* are the private keys that need a passphrase, *known* is the host in known_hosts.
     """
     text = "\n".join(row[:_LONGEST] for row in text.splitlines()[-_ROWS:])
-    if found := _DENIED.search(text):
-        return _denied(found, locked)
+    if denied := _DENIED.search(text):
+        return _denied(denied, locked)
     for pattern, sentence in _SENTENCES:
-        if found := pattern.search(text):
-            why = sentence.format(*(part.strip() for part in found.groups()))
-            own = pattern is _CHANGED and found[1] == known
+        if match := pattern.search(text):
+            why = sentence.format(*(part.strip() for part in match.groups()))
+            own = pattern is _CHANGED and match[1] == known
             return f"{why}: {shlex.join(('ssh-keygen', '-R', known))}" if own else why
     if closed_early(text):
         return (
@@ -79,7 +79,7 @@ def reason(text: str, locked: Sequence[str] = (), known: str = "") -> str:
             "or does not let us in, or by a ProxyCommand that failed"
         )
     rows = (row for row in _rows(text) if not _EARLY.match(row))
-    return next(rows, "ssh failed without a word").rstrip(".")
+    return next(rows, "ssh failed and printed no reason").rstrip(".")
 
 
 def closed_early(text: str) -> bool:
@@ -89,20 +89,20 @@ def closed_early(text: str) -> bool:
 
 
 def last_line(text: str) -> str:
-    """Return the last line that says something, shortened; empty if there is none."""
+    """Return the last line that holds text, shortened; empty if there is none."""
     rows = [row.strip() for row in text.splitlines() if row.strip()]
     return rows[-1][:_LONGEST].rstrip(".") if rows else ""
 
 
 def _rows(text: str) -> list[str]:
-    """Return the lines that say something; an ssh without GSSAPI says so of our own line."""
+    """Return the lines that hold text, without the complaint of an ssh that lacks GSSAPI."""
     rows = (row.strip() for row in text.splitlines())
     return [row for row in rows if row and not row.endswith(_NO_GSSAPI)]
 
 
-def _denied(found: "re.Match[str]", locked: Sequence[str]) -> str:
-    who = found[1]
-    methods = set(found[2].split(","))
+def _denied(denied: "re.Match[str]", locked: Sequence[str]) -> str:
+    who = denied[1]
+    methods = set(denied[2].split(","))
     if locked:
         keys = " and ".join(locked)
         add = shlex.join(("ssh-add", locked[0]))

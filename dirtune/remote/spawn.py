@@ -1,4 +1,4 @@
-"""Processes of this machine: ssh(1) and its helpers, which have no terminal to ask at."""
+"""Start processes on this machine: ssh(1) and its helpers, without a terminal to ask at."""
 
 import asyncio
 import os
@@ -48,7 +48,7 @@ async def spawn(argv: Sequence[str], *, ssh: bool = True) -> Pipes:
 
 
 async def _bound_to_us() -> tuple[str, ...]:
-    """Return what to put before a command so that the kernel ends it when we are killed."""
+    """Return the prefix by which the kernel ends a command when this process is killed."""
     if not _BINDING:
         try:
             status, _ = await output((*_BIND, "true"), ssh=False)
@@ -59,7 +59,7 @@ async def _bound_to_us() -> tuple[str, ...]:
 
 
 async def session() -> str:
-    """Return what the configuration may say of a session with the ssh that is here."""
+    """Return the part of the configuration that the installed ssh may not know."""
     if not _SESSION:
         rows = (row for row in config.SESSION.splitlines() if not row.startswith("#"))
         options = (word for row in rows for word in ("-o", row))
@@ -69,14 +69,14 @@ async def session() -> str:
 
 
 async def write(pipes: Pipes, data: bytes) -> None:
-    """Write *data* to a process, and wait until it is taken."""
+    """Write *data* to a process, and wait until the process has taken it."""
     assert pipes.stdin is not None
     pipes.stdin.write(data)
     await pipes.stdin.drain()
 
 
 async def reap(pipes: Pipes, complaints: "asyncio.Task[str] | None" = None) -> None:
-    """End a process of this machine, if it has not, and close what led to it."""
+    """End a process of this machine if it still runs, and close its streams."""
     if pipes.stdin is not None:
         pipes.stdin.close()
     if pipes.returncode is None:
@@ -118,7 +118,7 @@ async def output(argv: Sequence[str], *, ssh: bool = True) -> tuple[int | None, 
 
 
 async def known_as(way: Way) -> str:
-    """Return what known_hosts calls the host of *way*."""
+    """Return the name that the host of *way* has in known_hosts."""
     values = dict(await _settings(way))
     name, port = values.get("hostname", way.name).lower(), values.get("port", "22")
     return values.get("hostkeyalias") or (name if port == "22" else f"[{name}]:{port}")
@@ -131,18 +131,18 @@ async def locked_keys(way: Way) -> tuple[str, ...]:
     """
     names = [path for key, path in await _settings(way) if key == "identityfile"]
     _, held = await output(("ssh-add", "-L"))
-    found = []
+    locked = []
     for name in dict.fromkeys(names[:_MOST_KEYS]):
         path = Path(os.path.expanduser(name))  # noqa: PTH111  # an unknown user is no error
         if path.is_file() and not _in_agent(path, held):
-            status, said = await output(("ssh-keygen", "-y", "-P", "", "-f", str(path)))
-            if status and "passphrase" in said:
-                found.append(str(path))
-    return tuple(found)
+            status, printed = await output(("ssh-keygen", "-y", "-P", "", "-f", str(path)))
+            if status and "passphrase" in printed:
+                locked.append(str(path))
+    return tuple(locked)
 
 
 async def _settings(way: Way) -> list[tuple[str, str]]:
-    """Return what ssh's configuration says for *way*."""
+    """Return ssh's configuration for *way*, as names and values."""
     _, text = await output(way.argv("-G"))
     return [_pair(row) for row in text.splitlines()]
 

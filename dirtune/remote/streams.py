@@ -1,4 +1,4 @@
-"""What a far host prints, bounded: in bytes, in the length of a line, and in what is kept.
+"""Read what a far host prints, with limits of bytes, of a line and of what is kept.
 
 Decoded while it is read, so that no large text stands still in the event loop.
 """
@@ -9,16 +9,16 @@ import sys
 
 LINE_BYTES = 2**20
 ANSWER_BYTES = 2**20
-"""How long an answer may be of which its reader does not expect more."""
+"""Limit of an answer whose reader names no other."""
 ERRORS_BYTES = 16 * 2**20
-"""How much a host may complain before it is taken for broken."""
+"""Limit of standard error; a host that prints more is taken for broken."""
 KEPT_BYTES = 2**16
-"""How much of its complaints is kept, the last."""
+"""How much of standard error is kept: its end."""
 NOISE_BYTES = 2**16
-"""How much may come before the mark that our script prints first."""
+"""Limit of what a shell may print before the mark of our script."""
 _CHUNK = 2**16
 _LINES_AT_ONCE = 1000
-"""Lines that are read before others have their turn: a line that has come is not waited for."""
+"""Lines that are read before other tasks run: a line that is there needs no wait."""
 
 
 class TooMuch(Exception):

@@ -58,7 +58,7 @@ def test_all_works_where_all_is_there():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"root": False}, {n: ["run it with sudo"] for n in ("probe", "lvs", "lab")}),
+        ({"root": False}, {n: ["Run it with sudo"] for n in ("probe", "lvs", "lab")}),
         ({"bcc": False}, {"probe": ["apt install python3-bpfcc"]}),
         ({"headers": False}, {"probe": ["apt install linux-headers-6.1.0-56-amd64"]}),
         ({"lab_kernels": (), "lab_headers": ()}, {"lab": ["apt install linux-image-amd64"]}),
@@ -92,7 +92,7 @@ def test_little_space_is_said_with_its_figure():
         if not f.works
     ]
 
-    why = "/var/lib: 511 MiB free, the lab needs 512 MiB"
+    why = "/var/lib has 511 MiB free, and the lab needs 512 MiB"
     assert (lab.name, lab.obstacles[0].why) == ("lab", why)
 
 
@@ -164,15 +164,15 @@ def test_the_best_source_of_each_probe(changes, used):
     [
         ({}, []),
         # Neither a user nor a lockdown lets one see whether it is mounted.
-        ({"root": False, "tracefs": None}, ["run it with sudo"]),
+        ({"root": False, "tracefs": None}, ["Run it with sudo"]),
         (
             {"lockdown": "confidentiality", "tracefs": None},
-            ["boot with lockdown=integrity or without it"],
+            ["Boot with lockdown=integrity or without lockdown"],
         ),
         ({"tracefs": None, "events": None, "hist_triggers": None, "tracefs_writable": False},
          ["mount -t tracefs tracefs /sys/kernel/tracing"]),
         ({"tracefs_writable": False}, ["mount -o remount,rw /sys/kernel/tracing"]),
-        ({"hist_triggers": False}, ["boot a kernel with CONFIG_HIST_TRIGGERS"]),
+        ({"hist_triggers": False}, ["Boot a kernel with CONFIG_HIST_TRIGGERS"]),
         ({"bcc": False, "headers": False}, []),
     ],
 )  # fmt: skip
@@ -187,14 +187,14 @@ def test_a_missing_tracepoint_is_named_with_what_provides_it():
     (locks,) = [ladder for ladder in ladders(changed) if ladder.probe == "locks"]
     (why,) = locks.rungs[0].obstacles
 
-    assert why.why == "this kernel has no tracepoint lock:contention_begin"
-    assert why.remedy == "boot Linux 5.19 or newer"
+    assert why.why == "This kernel has no tracepoint lock:contention_begin"
+    assert why.remedy == "Boot Linux 5.19 or newer"
 
 
 def test_no_btf_stops_nothing_and_is_told():
     diagnosis = diagnose(msgspec.structs.replace(READY, btf=False))
 
     assert [note.remedy for note in diagnosis.notes] == [
-        "boot a kernel with CONFIG_DEBUG_INFO_BTF"
+        "Boot a kernel with CONFIG_DEBUG_INFO_BTF"
     ]
     assert diagnose(READY).notes == ()

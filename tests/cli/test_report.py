@@ -98,7 +98,7 @@ def test_several_runs_are_no_single_page(folders):
     result = report(*folders)
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "give -o DIR" in result.stderr
+    assert "Give -o DIR" in result.stderr
 
 
 def test_folder_without_a_run_is_one_line_and_exit_2(tmp_path):
@@ -119,11 +119,11 @@ def test_the_papers_figures_of_a_run(folders):
     result = report(folders[0], "--paper", "--format", "markdown")
 
     assert result.exit_code == 0
-    assert "Not drawn: no rate at a named loss was searched for" in result.stdout
+    assert "did not search for a rate at a named loss" in result.stdout
 
 
 def test_no_run_says_what_to_name():
     result = report()
 
     assert result.exit_code == 2
-    assert "name a run's folder, or --example paper" in result.stderr
+    assert "Name the folder of a run, or --example paper" in result.stderr

@@ -239,7 +239,7 @@ def test_under_lockdown_the_line_names_it_and_proc_serves():
     said = on("lb1", "dirtune irqs --probe 2 2>&1")
     doctor = json.loads(on("lb1", "dirtune doctor --format json"))
 
-    assert "kernel lockdown is in confidentiality mode: boot with lockdown=integrity" in said
+    assert "Kernel lockdown is in confidentiality mode: Boot with lockdown=integrity" in said
     assert "calls are inferred from /proc/interrupts" in said
     assert all(f"{handler}: " in said for handler in (NIC, *PARTNERS))
     assert {each["probe"]: each["uses"] for each in doctor["probes"]} == dict.fromkeys(
