@@ -14,6 +14,7 @@ import pytest
 from dirtune.analyse.profile import Profile
 from dirtune.change.documents import PlanDocument
 from dirtune.collect.addresses import parse_if_inet6
+from dirtune.collect.cmdline import parse_cmdline
 from dirtune.collect.interrupts import parse_interrupts
 from dirtune.collect.ip_vs import parse_ip_vs_stats, parse_services
 from dirtune.collect.packet import parse_packet
@@ -64,6 +65,7 @@ CASES = {
     "rows of one CPU": (parse_stat, filled("cpu 1 2 3 4\n", "cpu0 1 2 3 4\n")),
     "rows without a count": (parse_interrupts, filled("   CPU0   CPU1\n", "a\n")),
     "rows that are no histogram": (parse_hist, filled("", "import\n")),
+    "a value without its second quote": (parse_cmdline, filled('x="', " ")),
     "one word of ipvsadm": (ipvsadm.parse, filled("", "a")),
     "digits of a generator": (lambda text: command.parse(text, (), LOAD), filled("", "1")),
     "blanks of a generator": (lambda text: command.parse(text, (), LOAD), filled("1", " ")),

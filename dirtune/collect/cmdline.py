@@ -1,9 +1,12 @@
 """/proc/cmdline: the options this kernel was booted with."""
 
+import re
+
 from dirtune.host import Host
 
 SOURCE = "/proc/cmdline"
 SOURCES = (SOURCE,)
+_OPTION = re.compile(r'(?:"[^"]*+"?|[^ "])++')
 
 
 def read_cmdline(host: Host) -> tuple[str, ...]:
@@ -13,12 +16,4 @@ def read_cmdline(host: Host) -> tuple[str, ...]:
 
 def parse_cmdline(text: str) -> tuple[str, ...]:
     """Split the command line into options; a value in double quotes may hold blanks."""
-    words: list[str] = []
-    quoted = False
-    for part in text.strip("\n\0 ").split(" "):
-        if quoted:
-            words[-1] += f" {part}"
-        elif part:
-            words.append(part)
-        quoted ^= part.count('"') % 2 == 1
-    return tuple(words)
+    return tuple(_OPTION.findall(text.strip("\n\0 ")))
