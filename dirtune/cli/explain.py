@@ -23,7 +23,9 @@ from dirtune.render import catalogue
 def command(check: str | None, format: str) -> None:
     """Explain what CHECK reports, why it matters and what to do; without CHECK, list all checks.
 
-    Example: dirtune explain irq/shared-with-nic
+    Examples:
+      dirtune explain
+      dirtune explain irq/shared-with-nic
     """
     if check is not None and (refusal := checks.no_such(check)):
         raise NotPossible(refusal)

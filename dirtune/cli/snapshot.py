@@ -57,7 +57,9 @@ def command(output: Path, host: str | None, interval: float, redact: bool) -> No
     marks, VLAN numbers, counters, numeric values of settings, and which addresses are private,
     public or loopback. Read FILE before you publish it.
 
-    Example: dirtune snapshot -o lb1.tar.gz --redact
+    Examples:
+      dirtune snapshot -o lb1.tar.gz
+      dirtune snapshot -o lb1.tar.gz --host lb1 --redact
     """
     samples: Sequence[RecordedHost] = snapshots.samples(
         snapshots.Source(host=host, interval=interval)
