@@ -25,7 +25,7 @@ from dirtune.change.plan import Plan, Refusal
 from dirtune.cli import _live, _output, main
 from dirtune.errors import NodeUnreachable
 from dirtune.escape import one_line
-from dirtune.jobs import far_directors, fixes, real_servers
+from dirtune.jobs import far_directors, fixes, notes, real_servers
 from dirtune.plan.configuration import Director
 from dirtune.render import plan as plan_text
 from dirtune.render import preparation, readiness
@@ -294,6 +294,7 @@ def test_the_name_of_a_far_journal_is_one_word_of_the_command_that_takes_it_back
 
 @pytest.mark.parametrize("name", [f"x;id>OWNED{EVIL}", "$(id>OWNED)", "x\nid>OWNED", "`id`"])
 def test_what_a_far_dirtune_refuses_is_one_word_of_the_option_that_overrules_it(name, capsys):
+    notes.hear(_output.progress, _output.warning)
     refusal = Refusal("realserver/arp-leak", "", "198.18.0.1", "is on eth0", name)
     real_servers.warn({"rs1": Plan((), (refusal,))})
 
