@@ -27,6 +27,7 @@ _PARTS_OF_AN_ID = (
     "its pair, its place in the pair and its arm: p02-1-A is the first trial of pair 2, before "
     "the change (arm A)"
 )
+_EMPTY = ("", None, [], {})
 _SEVERITIES = ("critical", "high", "medium", "low", "info")
 
 
@@ -74,7 +75,8 @@ def _facts(first: Comparison | None, forecast: Forecast | None) -> Iterator[tupl
         yield "95 % interval", in_interval(first.interval)
         yield "p", number(first.p, 2)
         yield "pairs", str(first.pairs)
-        yield "noise floor", in_percent(first.noise_floor)
+        if first.noise_floor is not None:
+            yield "noise floor", in_percent(first.noise_floor)
     if forecast:
         yield "forecast", in_ratio(forecast.ratio)
 
@@ -302,5 +304,5 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 def _item(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {item}" for key, item in value.items())
+        return ", ".join(f"{key} {item}" for key, item in value.items() if item not in _EMPTY)
     return str(value)
