@@ -1,4 +1,4 @@
-"""The lab's demo as a person sees it: steps, progress, the audit, the verdict."""
+"""The terminal output of the lab's demo: steps, progress, the audit, the verdict."""
 
 import shlex
 import sys
@@ -23,7 +23,7 @@ from dirtune.tune.director import Say
 
 
 def run(scenario: str, pairs: int | None, out: Path, *, full: bool, keep: bool) -> None:
-    """Go through the whole demo; *keep* leaves the lab up."""
+    """Run the whole demo; *keep* leaves the lab up."""
     began = time.monotonic()
 
     def say(text: str) -> None:
@@ -48,7 +48,7 @@ def _look(place: Folder, plan: Plan, say: Say) -> None:
 
 def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) -> None:
     if full:
-        say("A/A: the same pairs with nothing switched, for the noise floor")
+        say("A/A: the same pairs without the fix in either arm, for the noise floor")
         kept = signals.run(demo.noise(trying, out, say))
         usual = relative.calibrated(trying.plan, kept.run.trials)
         trying = replace(trying, plan=usual, still=kept.run.trials)
@@ -59,13 +59,13 @@ def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) ->
     kept = turn.begin(trying, out)
     signals.run(turn.turn(trying, kept, say))
     if full:
-        say("reboot arm: three boots with the boot option, three without, alternating")
+        say("reboot arm: three boots with the kernel option and three without it, in turn")
         _close(signals.run(demo.reboots(trying, out, say)))
     _close(kept)
 
 
 def run_control(scenario: str, pairs: int | None, out: Path, *, keep: bool) -> None:
-    """Compare two orders of the handlers on the card's line; *keep* leaves the lab up."""
+    """Compare two orders of the handlers on the NIC's line; *keep* leaves the lab up."""
     with demo.up(scenario, pairs, _say, keep=keep) as (place, plan, experiment):
         trying = demo.trying(place, plan, experiment, shlex.join(("dirtune", *sys.argv[1:])))
         _close(signals.run(handler_order.control(trying, out, _say)))

@@ -2,20 +2,52 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from dirtune.cli import _output
 from dirtune.cli._group import Group
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+_OUT = click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="dirtune-runs",
+    show_default=True,
+    metavar="DIR",
+    help="Write the runs below DIR.",
+)
+_KEEP = click.option("--keep", is_flag=True, help="Leave the lab up at the end.")
+_PAIRS = click.option(
+    "--pairs",
+    type=click.IntRange(min=1),
+    metavar="NUMBER",
+    help="Measure NUMBER pairs of trials.  [default: the number in the scenario's file]",
+)
+
+
+def _scenario(default: str) -> Callable[[F], F]:
+    return click.option(
+        "--scenario",
+        default=default,
+        show_default=True,
+        metavar="NAME",
+        help="Place the director's devices as scenario NAME says; "
+        "`dirtune lab status --scenarios` lists them.",
+    )
+
 
 @click.group(cls=Group)
 def command() -> None:
-    """Run a real director, real servers and clients on this machine.
+    """Run a real director, with real servers and clients, on this machine.
 
-    Everything lives in namespaces and control groups that `lab down` removes; nothing is
-    routed outside.
+    The lab lives in namespaces and control groups, which `dirtune lab down` removes. It is not
+    connected to this machine's networks.
     """
 
 
@@ -24,29 +56,62 @@ def _say(phase: str) -> None:
 
 
 @command.command()
+@_scenario("shared")
 @click.option(
-    "--scenario", default="shared", show_default=True, help="See `lab status --scenarios`."
+    "--kernel",
+    type=click.Choice(["standard", "rt"]),
+    default="standard",
+    show_default=True,
+    help="Boot the director with the newest installed kernel of this kind.",
 )
-@click.option("--kernel", type=click.Choice(["standard", "rt"]), default="standard")
-@click.option("--cpus", type=click.IntRange(1, 2), default=1, help="The director's CPUs.")
 @click.option(
-    "--real-servers", type=click.IntRange(1, 8), help="[default: 4; of tun, guests all, 1]"
+    "--cpus",
+    type=click.IntRange(1, 2),
+    default=1,
+    show_default=True,
+    metavar="NUMBER",
+    help="Give the director NUMBER virtual CPUs.",
 )
-@click.option("--clients", type=click.IntRange(1, 8), default=4)
-@click.option("--forwarding", type=click.Choice(["dr", "nat", "tun"]), default="dr")
-@click.option("--append", default="", help="More kernel options for the director.")
+@click.option(
+    "--real-servers",
+    type=click.IntRange(1, 8),
+    metavar="NUMBER",
+    help="Start NUMBER real servers.  [default: 4, or 1 with --forwarding tun]",
+)
+@click.option(
+    "--clients",
+    type=click.IntRange(1, 8),
+    default=4,
+    show_default=True,
+    metavar="NUMBER",
+    help="Start NUMBER clients.",
+)
+@click.option(
+    "--forwarding",
+    type=click.Choice(["dr", "nat", "tun"]),
+    default="dr",
+    show_default=True,
+    help="Let IPVS forward by direct routing, NAT or a tunnel.",
+)
+@click.option(
+    "--append", default="", metavar="OPTIONS", help="Add kernel OPTIONS to the director's."
+)
 def up(scenario: str, real_servers: int | None, **options: str | int) -> None:
-    """Build the lab and wait until every node answers."""
+    """Build the lab and wait until every node answers.
+
+    Examples:
+      dirtune lab up --scenario crowded --cpus 2
+    """
     from dirtune.lab import lifecycle, state
     from dirtune.lab.spec import Spec
 
     # Each guest takes its share of this machine's CPUs.
     servers = real_servers or (1 if options["forwarding"] == "tun" else 4)
-    asked = state.scenario(scenario)
-    spec = Spec(scenario=asked, real_servers=servers, **options)  # type: ignore[arg-type]
+    placement = state.scenario(scenario)
+    spec = Spec(scenario=placement, real_servers=servers, **options)  # type: ignore[arg-type]
     status = lifecycle.up(spec, _say)
     place = state.folder()
-    _output.result(f"ready: the director booted in {status.boot_s:.0f} s")
+    _output.result(f"The director booted in {status.boot_s:.0f} s, and the lab is ready.")
     _output.result(
         f"export DIRTUNE_SSH_CONFIG={place.ssh_config}  # then: dirtune audit --host lb1"
     )
@@ -54,36 +119,54 @@ def up(scenario: str, real_servers: int | None, **options: str | int) -> None:
 
 @command.command()
 def down() -> None:
-    """End the lab and remove all that is left of it."""
+    """End the lab and remove all that is left of it.
+
+    Examples:
+      dirtune lab down
+    """
     from dirtune.lab import lifecycle
 
-    _output.result("the lab is down" if lifecycle.down() else "there was no lab")
+    _output.result("The lab is down." if lifecycle.down() else "There is no lab.")
 
 
 @command.command()
-@click.option("--format", type=click.Choice(["table", "json"]), default="table")
+@click.option(
+    "--format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Print the result in this format.",
+)
 @click.option("--scenarios", is_flag=True, help="List the scenarios instead.")
 def status(format: str, scenarios: bool) -> None:
-    """Say whether a lab is up, and what it is."""
+    """Print whether a lab is up, with its nodes, plan and ssh_config.
+
+    Examples:
+      dirtune lab status --scenarios
+    """
     from dirtune.lab import lifecycle, state
 
     if scenarios:
-        all_of_them = [state.scenario(name) for name in state.scenario_names()]
-        for each in all_of_them:
-            _output.result(f"{each.name:10} {each.title}\n{'':10} expect: {each.expect}")
+        for scenario in map(state.scenario, state.scenario_names()):
+            _output.result(f"{scenario.name:14} {scenario.title}")
+            _output.result(f"{'':14} expected: {scenario.expect}")
         return
-    said = lifecycle.describe()
+    description = lifecycle.describe()
     if format == "json":
-        _output.result(json.dumps(said, indent=1), format)
+        _output.result(json.dumps(description, indent=1), format)
         return
-    for key, value in said.items():
+    for key, value in description.items():
         _output.result(f"{key:14} {value}")
 
 
 @command.command()
 @click.argument("node", default="lb1")
 def shell(node: str) -> None:
-    """Open a shell on NODE (the director, if none is named)."""
+    """Open a shell on NODE, or on lb1, the director.
+
+    Examples:
+      dirtune lab shell rs1
+    """
     from dirtune.lab import lifecycle
 
     sys.exit(lifecycle.enter(node, (), terminal=True))
@@ -91,47 +174,66 @@ def shell(node: str) -> None:
 
 @command.command(name="exec", context_settings={"ignore_unknown_options": True})
 @click.argument("node")
-@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
 def exec_(node: str, words: tuple[str, ...]) -> None:
-    """Run a command on NODE and exit with its status."""
+    """Run COMMAND on NODE, and exit with its status.
+
+    Examples:
+      dirtune lab exec lb1 -- cat /proc/interrupts
+    """
     from dirtune.lab import lifecycle
 
     sys.exit(lifecycle.enter(node, words, terminal=False))
 
 
 @command.command()
-@click.option("--power-cut", is_flag=True, help="Kill its machine instead of asking it.")
+@click.option("--power-cut", is_flag=True, help="Kill the director's QEMU, as a power cut would.")
 def reboot(power_cut: bool) -> None:
-    """Boot the director anew with what its grub files now say."""
+    """Boot the director again, with the kernel options of its grub files.
+
+    Examples:
+      dirtune lab reboot
+    """
     from dirtune.lab import lifecycle
 
     status = lifecycle.reboot(_say, power_cut=power_cut)
-    _output.result(f"ready: the director booted in {status.boot_s:.0f} s")
+    _output.result(f"The director booted in {status.boot_s:.0f} s.")
 
 
 @command.command()
-@click.option("--scenario", default="crowded", show_default=True)
-@click.option("--pairs", type=click.IntRange(min=1), help="Default: as the scenario's file says.")
-@click.option("--full", is_flag=True, help="Add an A/A run and the reboot arm (an hour).")
-@click.option("--keep", is_flag=True, help="Leave the lab up afterwards.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="dirtune-runs")
+@_scenario("crowded")
+@_PAIRS
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Add a run without a change (A/A), and one that compares boots. Takes an hour.",
+)
+@_KEEP
+@_OUT
 def demo(scenario: str, pairs: int | None, full: bool, keep: bool, out: Path) -> None:
-    """Find the shared line, price it, fix it and prove it, in one go."""
+    """Find a shared interrupt line, measure its cost, fix it, and prove the effect.
+
+    Examples:
+      dirtune lab demo --pairs 4
+    """
     from dirtune.cli import _demo
 
     _demo.run(scenario, pairs, out, full=full, keep=keep)
 
 
 @command.command()
-@click.option("--scenario", default="crowded", show_default=True)
-@click.option("--pairs", type=click.IntRange(min=1), help="Default: as the scenario's file says.")
-@click.option("--keep", is_flag=True, help="Leave the lab up afterwards.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="dirtune-runs")
+@_scenario("crowded")
+@_PAIRS
+@_KEEP
+@_OUT
 def control(scenario: str, pairs: int | None, keep: bool, out: Path) -> None:
-    """The negative control: change only the order of the handlers on the line.
+    """Run the negative control: change only the order of the handlers on the line.
 
-    Card last, card first, in interleaved pairs. No effect is to be expected; what comes out is
-    said whatever it is.
+    The NIC's handler is last on its line in arm A, and first in arm B. No effect is expected; the
+    verdict is printed whatever it is.
+
+    Examples:
+      dirtune lab control --pairs 4
     """
     from dirtune.cli import _demo
 

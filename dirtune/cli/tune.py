@@ -1,4 +1,4 @@
-"""Measure, fix, measure the same traffic again, and keep what helped."""
+"""Try the director's fixes, measure each, and keep those that help."""
 
 import shlex
 import sys
@@ -19,32 +19,57 @@ from dirtune.jobs import plan_files
     "words",
     multiple=True,
     metavar="CHECK[/FIX]",
-    help="What to fix; may be repeated. [default: all that is safe]",
+    help="Try the fix of CHECK, or its fix FIX. Repeatable.  [default: all fixes that are safe]",
 )
-@click.option("--all", "together", is_flag=True, help="All fixes together instead of one by one.")
+@click.option("--all", "together", is_flag=True, help="Try all fixes together, as one.")
 @click.option(
     "--live",
     type=Amount(min=1),
     metavar="SECONDS",
-    help="Send nothing: compare windows of that length of the traffic that is there.",
+    help="Send no load. Compare windows of SECONDS of the real traffic instead.",
 )
-@click.option("--pairs", type=click.IntRange(min=1), help="Of trials; default: the plan's, or 8.")
+@click.option(
+    "--pairs",
+    type=click.IntRange(min=1),
+    metavar="NUMBER",
+    help="Measure NUMBER pairs of trials for each fix.  [default: the plan's number, or 8]",
+)
 @click.option(
     "--boots",
     type=click.IntRange(min=1),
     default=5,
     show_default=True,
-    help="Of each arm, for a fix that needs them; fewer than 5 give no verdict.",
+    metavar="NUMBER",
+    help="Boot NUMBER times with and NUMBER times without a fix that needs boots. "
+    "Fewer than 5 give no verdict.",
 )
-@click.option("--keep-equivalent", is_flag=True, help="Keep also what costs nothing.")
-@click.option("--resume", is_flag=True, help="Go on with the session that is not finished.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="dirtune-runs")
+@click.option(
+    "--keep-equivalent",
+    is_flag=True,
+    help="Keep every fix whose verdict is equivalent, not only those that mend a fault.",
+)
+@click.option("--resume", is_flag=True, help="Continue the last session that is not finished.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="dirtune-runs",
+    show_default=True,
+    metavar="DIR",
+    help="Write the session and its runs below DIR.",
+)
 @click.option(
     "--noise",
     type=click.Path(path_type=Path, exists=True),
-    help="An A/A run: the noise floor, and how this machine usually is.",
+    metavar="RUN",
+    help="Take the noise floor from RUN, the folder of a run without a change (A/A).",
 )
-@click.option("--format", type=click.Choice(["table", "json", "markdown"]), default="table")
+@click.option(
+    "--format",
+    type=click.Choice(["table", "json", "markdown"]),
+    default="table",
+    show_default=True,
+    help="Print the result in this format.",
+)
 def command(
     plan: str | None,
     words: tuple[str, ...],
@@ -58,25 +83,33 @@ def command(
     noise: Path | None,
     format: str,
 ) -> None:
-    """Measure, fix, measure the same traffic again, and keep what helped.
+    """Try the director's fixes one by one, and keep those that help.
 
-    One fix after the other; one that may interrupt traffic or needs a boot only if named. It
-    stays if the verdict is `improved`, or if it mends what goes wrong and is `equivalent`; else
-    it is taken back. One that needs a boot is compared over boots, in the lab by itself;
-    elsewhere it says when to boot the director, and --resume goes on. Without PLAN: dirtune.toml
-    here, else the plan of a running lab. Exit status 2 if a fix could not be tried to the end,
-    else 1 if a verdict is `regressed`.
+    Each fix is measured in pairs of trials, without it and with it. The fix stays if its verdict
+    is improved, or if it mends a fault and its verdict is equivalent; otherwise it is rolled back.
+    A fix that may interrupt traffic or needs a boot is tried only if --check names it. A fix that
+    needs a boot is compared over several boots. In the lab dirtune boots the director; elsewhere
+    it says when to boot it, and --resume continues.
+
+    PLAN is the bench plan.  [default: ./dirtune.toml, or the plan of a running lab]
+
+    Exit status: 2 if a fix could not be tried to the end, 1 if a verdict is regressed, else 0.
+
+    Examples:
+      dirtune tune plan.toml
+      dirtune tune plan.toml --check irq/shared-with-nic --pairs 12
+      dirtune tune plan.toml --live 60
     """
     from dirtune.change.fixes import named
     from dirtune.jobs import tuning
     from dirtune.tune.decide import Wishes
-    from dirtune.tune.session import Asked
+    from dirtune.tune.session import Request
 
-    named(words)  # a check that there is not is known before anything is measured
-    found = tuning.plan(plan_files.locate(plan), live, pairs)
-    tune = tuning.tune(found, out, boots, noise)
+    named(words)  # a mistyped check is refused before anything is measured
+    bench_plan = tuning.plan(plan_files.locate(plan), live, pairs)
+    tune = tuning.tune(bench_plan, out, boots, noise)
     wishes = Wishes(words, together, live=live is not None)
     line = shlex.join(("dirtune", *sys.argv[1:]))
-    kept, waits = tuning.run(tune, None if resume else Asked(wishes, line, keep_equivalent))
+    kept, waits = tuning.run(tune, None if resume else Request(wishes, line, keep_equivalent))
     _output.result(tuning.text(tune, kept, waits, format), format)
     sys.exit(tuning.status(kept.session))

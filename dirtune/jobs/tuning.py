@@ -17,7 +17,7 @@ from dirtune.render import tune as render
 from dirtune.signals import Ended
 from dirtune.tune import decide, live, session
 from dirtune.tune.decide import Session
-from dirtune.tune.session import Asked, Kept, Tune
+from dirtune.tune.session import Kept, Request, Tune
 
 _LIVE_PAIRS = 8
 
@@ -60,7 +60,7 @@ def _require_noise_floors(plan: Plan, still: tuple[Trial, ...]) -> None:
             raise PlanError(compare.no_noise_floor(primary))
 
 
-def run(tune: Tune, asked: Asked | None) -> tuple[Kept, str | None]:
+def run(tune: Tune, asked: Request | None) -> tuple[Kept, str | None]:
     """Begin a session, or go on with the last one for None; return it and what it waits for."""
     reports.renderer()  # hours later is no time to miss it
     if asked is None:

@@ -1,1 +1,1 @@
-"""The closed loop: measure, fix, measure the same traffic again, keep or take back."""
+"""The closed loop: measure, fix, measure the same traffic again, keep the fix or roll it back."""

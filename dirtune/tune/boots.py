@@ -1,7 +1,7 @@
-"""A fix that needs a boot: boots with and without it in turn, each boot one replicate.
+"""A fix that needs a boot: boots with and without it take turns, and each is one replicate.
 
-One boot of each arm could never tell the fix from the boot. Where dirtune cannot boot the
-director itself the run waits on disk, and goes on with `--resume` once somebody has booted it.
+One boot per arm cannot separate the fix from the boot. Where dirtune cannot boot the director, the
+run waits on disk; `--resume` continues it once somebody has booted the director.
 """
 
 import shlex
@@ -18,7 +18,7 @@ from dirtune.bench.trial import conduct
 from dirtune.errors import DirtuneError
 from dirtune.signals import interruptible, to_the_end
 from dirtune.tune import decide, director, record, turn
-from dirtune.tune.decide import Boot, Trying
+from dirtune.tune.decide import Boot, Stage, Trying
 from dirtune.tune.director import Say, Switch
 
 _FACTS = "cat /proc/sys/kernel/random/boot_id /proc/cmdline"
@@ -26,23 +26,23 @@ _FACTS = "cat /proc/sys/kernel/random/boot_id /proc/cmdline"
 
 @dataclass(frozen=True, slots=True)
 class Booting:
-    """How the run gets its boots, and where it has got to."""
+    """The boots of a run, how it gets them, and how far it is."""
 
     arms: str
     """The arm of each boot."""
     remember: Callable[[Boot], None] | None = None
-    """Puts on disk for which boot the director has been made ready; None where that is lost."""
+    """Writes to disk for which boot the director is ready; None if a run is never resumed."""
     last: Boot | None = None
-    """What was put there before."""
+    """The boot that was written last."""
     boot: Callable[[], None] | None = None
-    """Boots the director and waits until it answers; None where a person does."""
+    """Boots the director and waits until it answers; None if a person has to."""
 
 
 async def turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run | None:
-    """Measure what boots are left, and judge; None when it waits for a person's boot.
+    """Measure the boots that are left, and judge; None while a person has yet to boot.
 
-    Cut off, the director stays in the arm it is in, which is said: no boot can be taken back,
-    and the run goes on from there.
+    If it is interrupted, the director stays in its arm, because no boot can be undone. A message
+    names the arm, and the run continues from there.
     """
     try:
         return await _turns(trying, kept, say, booting)
@@ -62,7 +62,7 @@ async def _turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run
     judged(trying, kept)
     arm, why = turn.verdict_of(trying, kept.run)
     if arm != booting.arms[-1]:
-        # What was taken back is in force until a boot, and would be for what is tried next.
+        # A fix that was rolled back is in force until a boot, so also for the next fix on trial.
         more = replace(booting, arms=booting.arms + arm)
         if not await _booted(trying, kept, say, more, len(more.arms)):
             return None
@@ -72,45 +72,48 @@ async def _turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run
 
 
 async def _booted(trying: Trying, kept: Store, say: Say, booting: Booting, number: int) -> bool:
-    """Have the director booted for boot *number*, once; False while a person has yet to."""
+    """Have the director booted for boot *number*, once; return False if a person has to do it."""
     boot_id, _ = await _facts(trying)
     stage = decide.boot_stage(booting.last, number, boot_id)
-    if stage == "measure":
+    if stage is Stage.MEASURE:
         return True
     arm = booting.arms[number - 1]
-    if stage == "prepare":
+    if stage is Stage.PREPARE:
         await _switched(trying, kept, say, arm)
         if booting.remember is not None:
             booting.remember(Boot(number, boot_id))
     say(f"boot {number} of {len(booting.arms)}, arm {arm}")
     if booting.boot is None:
         return False
-    with interruptible():  # it blocks the loop for minutes
+    with interruptible():  # booting blocks the event loop for minutes
         booting.boot()
     return True
 
 
 async def _way_out(trying: Trying) -> str:
-    """Say whether the director has the fix, and how to be rid of it."""
+    """Return a sentence that says whether the director has the fix, and how to remove it."""
     host, names = trying.plan.director.host, ", ".join(trying.checks)
-    on = "go on with --resume"
+    resume = "To continue, run the same command with --resume."
     try:
         journal = await director.in_force(trying)
     except DirtuneError as error:
-        return f"{error}; `dirtune fix verify` on {host} tells whether it has {names}; or {on}"
+        return (
+            f"{error}. Whether {host} has the fix of {names} is unknown; "
+            f"`dirtune fix verify` on {host} shows it. {resume}"
+        )
     if journal is None:
-        return f"{host} is set to boot without {names}; {on}"
-    back = shlex.join(("dirtune", "rollback", journal))
-    return f"{host} has {names}: there, `{back}` and a boot; or {on}"
+        return f"{host} boots without the fix of {names}. {resume}"
+    undo = shlex.join(("dirtune", "rollback", journal))
+    return f"{host} has the fix of {names}. To remove it, run `{undo}` there, and boot. {resume}"
 
 
 def judged(trying: Trying, kept: Store) -> None:
-    """Compare the means of the boots and put the verdict into the run."""
+    """Compare the means of the boots and write the verdict into the run."""
     plan = trying.plan
-    # Boots take long enough at one rate: that which is decided by.
+    # Boots take long, so they are compared at one rate only, the first.
     rate = plan.compared_at[0]
     arms = decide.boot_means(kept.run.trials, plan.compare.primary)
-    found = compare.compare(
+    comparison = compare.compare(
         plan.compare.primary,
         arms,
         noise_floor=trying.noise_floor(plan.compare.primary, rate),
@@ -118,7 +121,7 @@ def judged(trying: Trying, kept: Store) -> None:
         rate=rate,
     )
     means = f"Boot means: {_means(arms.before)} before, {_means(arms.after)} after."
-    record.save(kept, comparisons=(found,), verdict=f"{sentence(found)} {means}")
+    record.save(kept, comparisons=(comparison,), verdict=f"{sentence(comparison)} {means}")
 
 
 async def _facts(trying: Trying) -> tuple[str, str]:
@@ -132,7 +135,7 @@ async def _switched(
 ) -> None:
     switch = Switch(trying, kept, say)
     await switch.look()
-    # A boot into half an arm would be neither.
+    # The director must not boot with half of a fix.
     await to_the_end(switch.settle(arm) if why is None else switch.leave(arm, why))
 
 

@@ -1,8 +1,8 @@
-"""What the closed loop does next, and what it keeps. Pure.
+"""The decisions of the closed loop: the next step, and whether a fix is kept. Pure.
 
-A session is a queue of attempts, each one fix (or all together) that is measured by a run of its
-own. What is left to do is a function of the session and the trials on disk, so that one that was
-interrupted, or waits for a boot, goes on where it was.
+A session is a queue of attempts, each one fix (or all together) that a run of its own measures.
+The remaining work is a function of the session and the trials on disk, so a session that was
+interrupted, or waits for a boot, continues where it was.
 """
 
 import math
@@ -10,7 +10,7 @@ import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
 import msgspec
 
@@ -22,50 +22,72 @@ from dirtune.checks import Check, Risk
 from dirtune.errors import PlanError
 from dirtune.plan.tables import Plan
 
-Outcome = Literal["kept", "taken back", "left out", "refused", "failed", "gone"]
+
+class Outcome(StrEnum):
+    """The end of an attempt. The values are those of `dirtune/tune/1`, on disk and in JSON."""
+
+    KEPT = "kept"
+    ROLLED_BACK = "taken back"
+    SKIPPED = "left out"
+    REFUSED = "refused"
+    FAILED = "failed"
+    GONE = "gone"
+    """An earlier fix removed the finding."""
+
+
+class Stage(StrEnum):
+    """The state of a boot that a run needs."""
+
+    PREPARE = "prepare"
+    """The director is to be brought into the boot's arm."""
+    WAIT = "wait"
+    """Somebody has to boot the director."""
+    MEASURE = "measure"
+    """The director has booted."""
+
 
 BOOTS = 5
-"""Boots of each arm: fewer than five values an arm are never a verdict."""
+"""Boots of each arm; fewer than five values per arm give no verdict."""
 TRIALS_PER_BOOT = 3
 _SLOWEST_S = 600
-"""What a trial may take beside its load: reaching nodes, compiling probes, an audit."""
+"""Limit of a trial's time beside its load: reaching nodes, compiling probes, an audit."""
 
 
 class Boot(msgspec.Struct, frozen=True):
-    """The boot that a fix which needs one waits for, or is in."""
+    """The boot that an attempt waits for, or is in."""
 
     number: int
     before: str
-    """The boot_id that the director had when it was made ready for this boot."""
+    """The boot_id of the director when it was prepared for this boot."""
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One fix, or all together, and what came of it."""
+    """One fix, or all together, and the outcome."""
 
     checks: tuple[str, ...]
-    """What `dirtune fix apply` is given."""
+    """Arguments of `dirtune fix apply`."""
     titles: tuple[str, ...] = ()
-    """What it changes, in a few words each."""
+    """Titles of the changes."""
     risk: Risk = Risk.SAFE
     mends: bool = False
-    """Whether it mends what goes wrong, and not only what is slow."""
+    """Whether it mends a fault, and not only something slow."""
     run: str | None = None
-    """Folder of its run, beside the session's; None until it was begun."""
+    """Folder of its run, beside the session's; None before the run begins."""
     boot: Boot | None = None
     outcome: Outcome | None = None
-    """None while it is not over."""
+    """None before the attempt is over."""
     why: str = ""
     """The rule or the reason behind the outcome."""
     journal: str | None = None
-    """On the director, of a fix that was kept."""
+    """Journal on the director of a fix that was kept."""
     comparison: Comparison | None = None
-    """Of the primary metric."""
+    """Comparison of the primary metric."""
     sentence: str = ""
     """The verdict in words."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The checks, as one text."""
         return ", ".join(self.checks)
 
 
@@ -82,39 +104,42 @@ class Session(msgspec.Struct, frozen=True):
     attempts: tuple[Attempt, ...]
     finished: str | None = None
     live: bool = False
-    """Whether it measured the traffic that was there, without a generator."""
+    """Whether it measures real traffic, without a load generator."""
     keep_equivalent: bool = False
-    """Whether what costs nothing is kept whatever it is for."""
+    """Whether any fix is kept that makes no difference."""
     standing: tuple[str, ...] = ()
-    """Journals that stood on the director before: somebody else's to take back."""
+    """Journals that were in force on the director before; the session does not roll them back."""
     notes: tuple[str, ...] = ()
     number: int = 0
-    """Above that of every session that was there; 0 where the version that began it gave none."""
+    """Number above that of every earlier session; 0 in a session of an older version."""
     schema: str = "dirtune/tune/1"
 
 
 @dataclass(frozen=True, slots=True)
 class Trying:
-    """What one turn of the loop is about."""
+    """The fix that one turn of the loop measures, and how."""
 
     plan: Plan
     checks: tuple[str, ...]
-    """The findings whose fixes are tried, together."""
+    """The checks whose fixes are tried, together."""
     title: str
     command: str
-    """The command line that asked for it."""
+    """The command line of the user."""
     mends: bool = False
-    """Whether the fix mends what goes wrong, and not only what is slow."""
+    """Whether the fix mends a fault, and not only something slow."""
     keep_equivalent: bool = False
-    """Whether costing nothing is enough to keep any fix."""
+    """Whether any fix is kept that makes no difference."""
     standing: tuple[str, ...] = ()
-    """Journals on the director that are not the loop's to take back."""
+    """Journals on the director that the loop does not roll back."""
     scenario: dict[str, object] | None = None
     still: tuple[Trial, ...] = ()
     """The trials of an A/A run of the same plan; empty without one."""
 
     def noise_floor(self, metric: str, rate: float | None) -> float | None:
-        """Return what the A/A run tells of *metric* at one of `Plan.compared_at`, as a share."""
+        """Return the noise floor of *metric* at one of `Plan.compared_at`, as a share.
+
+        None without an A/A run.
+        """
         if not self.still:
             return None
         return compare.floor_of(self.still, metric, rate or self.plan.pair_rates[0])
@@ -122,37 +147,36 @@ class Trying:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the options ask for."""
+    """The user's options."""
 
     words: tuple[str, ...] = ()
     """CHECK or CHECK/FIX; empty for all that the director's dirtune can fix safely."""
     together: bool = False
-    """All in one attempt."""
+    """Whether all fixes are one attempt."""
     live: bool = False
-    """On the traffic that is there, which no boot may interrupt."""
+    """Whether real traffic is measured, which no boot may interrupt."""
 
 
 def attempts(
     plan: PlanDocument, wishes: Wishes, known: Mapping[str, Check]
 ) -> tuple[Attempt, ...]:
-    """Return the queue: what needs boots first, then the gravest.
+    """Return the queue: fixes that need boots first, then by severity.
 
-    A boot takes back whatever an earlier attempt kept at run time. Nobody's director is booted
-    ten times unasked, nor its traffic interrupted: without names such a fix is left out, and the
-    queue says so. `PlanError` where two fixes of one check are named: the director has both by
-    the same finding, and could not tell which of them a run left.
+    A boot undoes what an earlier attempt kept at run time. A fix that takes boots or may interrupt
+    traffic is tried only if it is named; otherwise its attempt is skipped, with the reason.
+    `PlanError` if two fixes of one check are named: the director knows both by the same finding,
+    so it could not tell which of them a run left in force.
     """
     _check_words(wishes.words)
-    asked = [*(c.reason for c in plan.changes), *(r.reason for r in plan.refusals)]
-    reasons = tuple(dict.fromkeys(asked))
-    found = sorted(
-        (_attempt(reason, plan, wishes, known) for reason in reasons),
-        key=lambda each: (each.risk is not Risk.REBOOT, _rank(each, known)),
+    reasons = [*(c.reason for c in plan.changes), *(r.reason for r in plan.refusals)]
+    queue = sorted(
+        (_attempt(reason, plan, wishes, known) for reason in dict.fromkeys(reasons)),
+        key=lambda attempt: (attempt.risk is not Risk.REBOOT, _rank(attempt, known)),
     )
-    open_ = [each for each in found if each.outcome is None]
+    open_ = [attempt for attempt in queue if attempt.outcome is None]
     if wishes.together and len(open_) > 1:
-        found = [_together(open_), *(each for each in found if each.outcome is not None)]
-    return tuple(found)
+        queue = [_together(open_), *(attempt for attempt in queue if attempt.outcome is not None)]
+    return tuple(queue)
 
 
 def _check_words(words: Sequence[str]) -> None:
@@ -160,7 +184,9 @@ def _check_words(words: Sequence[str]) -> None:
     for word in words:
         check = check_of(word)
         if named.setdefault(check, word) != word:
-            raise PlanError(f"{named[check]}, {word}: two fixes of {check}: try one at a time")
+            raise PlanError(
+                f"{named[check]} and {word} are two fixes of {check}. Try one at a time."
+            )
 
 
 def check_of(word: str) -> str:
@@ -181,15 +207,16 @@ def _attempt(
         mends=reason in known and known[reason].mends,
     )
     if not mine:
-        said = (f"{r.subject}: {r.why}" for r in plan.refusals if r.reason == reason)
-        return ended(attempt, "refused", "; ".join(said))
+        refusals = (f"{r.subject}: {r.why}" for r in plan.refusals if r.reason == reason)
+        return ended(attempt, Outcome.REFUSED, "; ".join(refusals))
+    named = f"Name it to try it: dirtune tune --check {shlex.quote(reason)}"
     if risk is Risk.REBOOT and wishes.live:
-        return ended(attempt, "left out", "takes boots, which live traffic does not allow")
-    again = f"dirtune tune --check {shlex.quote(reason)}"
+        why = "The fix needs boots, which live traffic does not allow."
+        return ended(attempt, Outcome.SKIPPED, why)
     if risk is Risk.REBOOT and not wishes.words:
-        return ended(attempt, "left out", f"takes boots to judge: {again}")
+        return ended(attempt, Outcome.SKIPPED, f"The fix needs boots. {named}")
     if risk is Risk.DISRUPTIVE and not wishes.words:
-        return ended(attempt, "left out", f"may interrupt traffic: {again}")
+        return ended(attempt, Outcome.SKIPPED, f"The fix may interrupt traffic. {named}")
     return attempt
 
 
@@ -200,60 +227,61 @@ def _rank(attempt: Attempt, known: Mapping[str, Check]) -> int:
 
 def _together(open_: Sequence[Attempt]) -> Attempt:
     return Attempt(
-        checks=tuple(word for each in open_ for word in each.checks),
-        titles=tuple(title for each in open_ for title in each.titles),
-        risk=max((each.risk for each in open_), key=list(Risk).index),
-        mends=all(each.mends for each in open_),
+        checks=tuple(word for attempt in open_ for word in attempt.checks),
+        titles=tuple(title for attempt in open_ for title in attempt.titles),
+        risk=max((attempt.risk for attempt in open_), key=list(Risk).index),
+        mends=all(attempt.mends for attempt in open_),
     )
 
 
 def ended(attempt: Attempt, outcome: Outcome, why: str) -> Attempt:
-    """Return *attempt* as it came out."""
+    """Return *attempt* with its outcome."""
     return msgspec.structs.replace(attempt, outcome=outcome, why=why)
 
 
 def keeps(verdict: Verdict, *, mends: bool, equivalent: bool = False) -> tuple[bool, str]:
     """Return whether a fix is kept after *verdict*, and the rule that says so.
 
-    *mends*: it mends what goes wrong, so that costing nothing is enough; *equivalent*: that is
-    enough for any.
+    A fix that *mends* a fault is also kept if it is `equivalent`; with *equivalent*, any fix is.
     """
     if verdict == Verdict.IMPROVED:
-        return True, "`improved` is kept"
+        return True, "A fix with the verdict `improved` is kept."
     if verdict == Verdict.EQUIVALENT and mends:
-        return True, "`equivalent`, and it mends what goes wrong: kept"
+        return True, "A fix that mends a fault is kept with the verdict `equivalent`, too."
     if verdict == Verdict.EQUIVALENT and equivalent:
-        return True, "`equivalent` is kept, as was asked"
-    return False, f"`{verdict}` is not kept"
+        return True, "A fix with the verdict `equivalent` is kept because of --keep-equivalent."
+    return False, f"A fix with the verdict `{verdict}` is not kept."
 
 
-def judged(attempt: Attempt, found: Comparison, sentence: str, *, equivalent: bool) -> Attempt:
-    """Return *attempt* with its verdict, kept or taken back by the rule."""
-    keep, why = keeps(found.verdict, mends=attempt.mends, equivalent=equivalent)
-    outcome: Outcome = "kept" if keep else "taken back"
+def judged(
+    attempt: Attempt, comparison: Comparison, sentence: str, *, equivalent: bool
+) -> Attempt:
+    """Return *attempt* with its verdict, kept or rolled back by the rule of `keeps`."""
+    keep, why = keeps(comparison.verdict, mends=attempt.mends, equivalent=equivalent)
+    outcome = Outcome.KEPT if keep else Outcome.ROLLED_BACK
     return msgspec.structs.replace(
-        attempt, outcome=outcome, why=why, comparison=found, sentence=sentence
+        attempt, outcome=outcome, why=why, comparison=comparison, sentence=sentence
     )
 
 
 def upcoming(session: Session) -> int | None:
-    """Return which attempt is next, the first that is not over; None after the last."""
-    over = (number for number, each in enumerate(session.attempts) if each.outcome is None)
-    return next(over, None)
+    """Return the number of the first attempt that is not over, from 0; None after the last."""
+    open_ = (n for n, attempt in enumerate(session.attempts) if attempt.outcome is None)
+    return next(open_, None)
 
 
 def with_attempt(session: Session, number: int, attempt: Attempt) -> Session:
-    """Return *session* with another attempt at that place."""
-    found = list(session.attempts)
-    found[number] = attempt
-    return msgspec.structs.replace(session, attempts=tuple(found))
+    """Return *session* with *attempt* as its attempt *number*, from 0."""
+    attempts = list(session.attempts)
+    attempts[number] = attempt
+    return msgspec.structs.replace(session, attempts=tuple(attempts))
 
 
 def lease_s(plan: Plan) -> int:
-    """Return how long the director keeps a fix on trial that nobody renews or confirms.
+    """Return the seconds for which the director keeps a fix that nobody renews or confirms.
 
-    It outlasts every trial, and is renewed after each: the fix of a controller that died is
-    taken back by the director itself when this time is over.
+    They outlast every trial, and are renewed after each. If the controller dies, the director
+    rolls the fix back when they are over.
     """
     return math.ceil(plan.settle.max_s + 2 * plan.load.load_s + _SLOWEST_S)
 
@@ -264,7 +292,7 @@ def boot_arms(replicates: int) -> str:
 
 
 def boot_trials(number: int, arm: str) -> tuple[str, ...]:
-    """Return the ids of a boot's trials; the first pays for what is cold and is not judged."""
+    """Return the ids of a boot's trials; the first one warms up and is not judged."""
     return tuple(f"b{number}-{place}-{arm}" for place in range(TRIALS_PER_BOOT + 1))
 
 
@@ -277,18 +305,18 @@ def next_boot(trials: Sequence[Trial], arms: str) -> int | None:
     return None
 
 
-def boot_stage(boot: Boot | None, number: int, boot_id: str) -> str:
-    """Return what boot *number* is at: `prepare` the director, `wait` for the boot, `measure`."""
+def boot_stage(boot: Boot | None, number: int, boot_id: str) -> Stage:
+    """Return the stage of boot *number*, where *boot* was prepared last."""
     if boot is None or boot.number != number:
-        return "prepare"
-    return "wait" if boot.before == boot_id else "measure"
+        return Stage.PREPARE
+    return Stage.WAIT if boot.before == boot_id else Stage.MEASURE
 
 
 def boot_means(trials: Sequence[Trial], metric: str) -> Arms:
     """Return each boot's mean as one value; trials of one boot are no replicates."""
     boots: dict[tuple[str, str], list[float]] = {}
-    judged = [trial for trial in trials if trial.kind == TrialKind.JUDGED]
-    for trial in judged:
+    warm = [trial for trial in trials if trial.kind == TrialKind.JUDGED]
+    for trial in warm:
         if trial.valid and metric in trial.metrics:
             key = (trial.arm, trial.id.split("-")[0])
             boots.setdefault(key, []).append(trial.metrics[metric])
@@ -298,5 +326,5 @@ def boot_means(trials: Sequence[Trial], metric: str) -> Arms:
         before=tuple(mean for (arm, _), mean in means.items() if arm == "A"),
         after=tuple(mean for (arm, _), mean in means.items() if arm == "B"),
         paired=False,
-        invalid=len(judged) - counted,
+        invalid=len(warm) - counted,
     )

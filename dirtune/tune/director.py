@@ -1,4 +1,4 @@
-"""The plan's director: asked, and changed, by the dirtune that is installed there."""
+"""The plan's director: the dirtune that is installed there answers, and makes changes."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 T = TypeVar("T")
 
 _FIX_S = 300
-_ON = "go on with --resume"
+_RESUME = "To continue, run the same command with --resume."
 
 
 async def connect(plan: Plan) -> Node:
@@ -30,7 +30,7 @@ async def connect(plan: Plan) -> Node:
 
 
 async def in_force(trying: Trying) -> str | None:
-    """Return the journal by which the director has the fix; None if only somebody else's."""
+    """Return the journal of the loop's fix on the director; None if none is in force."""
     names = map(check_of, trying.checks)
     async with await connect(trying.plan) as director:
         journals = await standing(director, trying.plan, *names)
@@ -41,15 +41,15 @@ async def in_force(trying: Trying) -> str | None:
 async def ask(
     director: Node, plan: Plan, words: Sequence[str], kind: type[T], *, ok: tuple[int, ...] = (0,)
 ) -> T:
-    """Have the director's own dirtune do *words*, and return the document that it printed."""
+    """Run *words* with the director's dirtune, and return the document that it printed."""
     far = FarDirtune(director, plan.director.dirtune)
     return (await far.ask(words, kind, timeout_s=_FIX_S, ok=ok)).document
 
 
 async def standing(director: Node, plan: Plan, *checks: str) -> tuple[str, ...]:
-    """Return the journals that the director has of the fixes of *checks*, the oldest first.
+    """Return the journals on the director with fixes of *checks*, the oldest first.
 
-    Of all fixes without *checks*.
+    Without *checks*, return the journals with any fix.
     """
     answer = await ask(director, plan, ("fix", "verify", *checks), VerifyDocument, ok=(0, 1))
     return tuple(dict.fromkeys(change.journal for change in answer.changes))
@@ -58,8 +58,8 @@ async def standing(director: Node, plan: Plan, *checks: str) -> tuple[str, ...]:
 class Switch:
     """Brings the director into an arm, by the dirtune installed there, and reads it back.
 
-    Over a connection of its own each time: one that was lost must not keep a fix in force. On
-    trial a fix has a lease: unless it is renewed, the director takes it back by itself, so that
+    Each command has a connection of its own, because a lost one must not keep a fix in force. A
+    fix on trial has a lease: unless it is renewed, the director rolls the fix back by itself, so
     a controller that is killed leaves nothing for long.
     """
 
@@ -71,18 +71,18 @@ class Switch:
         self._lease_s = lease_s(trying.plan)
 
     async def look(self) -> None:
-        """Ask the director in which arm it is: a run before this one may have been cut off."""
+        """Ask the director for its arm, because an earlier run may have been interrupted."""
         self._journal = await in_force(self._trying)
 
     async def __call__(self, arm: str) -> None:
-        """Apply the fix (B), or take it back (A)."""
+        """Apply the fix (B), or roll it back (A)."""
         if arm == "B" and self._journal is None:
             lease = f"{self._lease_s}"
             words = ("fix", "apply", *self._trying.checks, "--confirm", lease)
             journal = (await self._dirtune(words, AppliedDocument)).journal
             if journal is None:
                 names = ", ".join(self._trying.checks)
-                raise TrialError(f"{names}: the director has nothing to fix")
+                raise TrialError(f"{names}: the director has nothing to fix any more")
             self._journal = journal
         elif arm == "B":
             await self.renew()
@@ -91,7 +91,7 @@ class Switch:
             self._journal = None
 
     async def renew(self) -> None:
-        """Renew the lease of the fix that is in force; `TrialError` if it was over before."""
+        """Renew the lease of the fix that is in force; `TrialError` if the lease was over."""
         if self._journal is None:
             return
         plan = self._trying.plan
@@ -99,7 +99,7 @@ class Switch:
             async with await connect(plan) as director:
                 await ask(director, plan, ("confirm", "--renew", self._journal), SettledDocument)
         except NotPossible as error:
-            raise TrialError(f"{error}; the trial before does not count: {_ON}") from error
+            raise TrialError(f"{error}. The last trial does not count. {_RESUME}") from error
 
     async def settle(self, arm: str) -> None:
         """Bring the director into *arm*, to stay there."""
@@ -109,39 +109,45 @@ class Switch:
             await self._dirtune(("confirm", self._journal), SettledDocument)
 
     async def leave(self, arm: str, why: str) -> None:
-        """Leave the director in *arm*, and say so in the run; `TrialError` if it is not."""
+        """Leave the director in *arm*, and record that in the run; `TrialError` if that fails."""
         try:
             await self.settle(arm)
         except DirtuneError as error:
-            raise TrialError(f"{error}; {self.stands}") from error
-        words = "kept the fix" if arm == "B" else "took the fix back"
+            raise TrialError(f"{error}. {self.way_out}") from error
+        words = "kept the fix" if arm == "B" else "rolled the fix back"
         step(self._kept, f"# {words}", why)
         save(self._kept, journal=self._journal)
 
     async def abandon(self) -> None:
-        """Leave it in arm A after a failure; `TrialError` says how to take the fix back."""
+        """Leave it in arm A after a failure; `TrialError` says how to roll the fix back."""
         try:
-            await self.look()  # an answer may have been lost, and not what it told of
+            await self.look()  # the fix may be in force though the answer to `fix apply` was lost
         except DirtuneError as error:
             if self._journal is None:
-                raise TrialError(f"{error}; {self.stands}") from error
-        await self.leave("A", "the run was cut off")
+                raise TrialError(f"{error}. {self.way_out}") from error
+        await self.leave("A", "the run was interrupted")
 
     @property
-    def stands(self) -> str:
-        """In words: that the fix is in force, as far as is known, and the way out."""
+    def way_out(self) -> str:
+        """Say whether the fix is in force, as far as that is known, and how to roll it back."""
         host, names = self._trying.plan.director.host, ", ".join(self._trying.checks)
         if self._journal is None:
-            return f"`dirtune fix verify` on {host} tells whether {names} is in force"
-        back = shlex.join(("dirtune", "rollback", self._journal))
-        return f"{names} is still in force on {host} for up to {self._lease_s} s: there, `{back}`"
+            return (
+                f"Whether the fix of {names} is in force on {host} is unknown; "
+                f"`dirtune fix verify` on {host} shows it."
+            )
+        undo = shlex.join(("dirtune", "rollback", self._journal))
+        return (
+            f"The fix of {names} is still in force on {host} for up to {self._lease_s} s. "
+            f"To roll it back, run there: {undo}"
+        )
 
     async def _dirtune(self, words: Sequence[str], kind: type[T]) -> T:
         plan = self._trying.plan
         self._say(f"{plan.director.host}: {' '.join(words)}")
         async with await connect(plan) as director:
             answer = await ask(director, plan, words, kind)
-        # The shell there reads it again.
+        # The shell there splits the command once more.
         there = shlex.join((*plan.director.dirtune.split(), *words))
         command = shlex.join(("ssh", plan.director.host, there))
         step(self._kept, command, "switch of the arm")

@@ -1,8 +1,8 @@
-"""Windows of the traffic that is there, on a director that nobody may load. Drives; sends nothing.
+"""Windows of real traffic, on a director that must not get more load. Sends nothing.
 
-Windows with and without the fix alternate, so that what drifts with the hour falls on both. What
-a connection costs depends on how many there are, so a pair of windows with unlike rates does not
-count, nor does a window with too few connections to divide by.
+Windows with and without the fix alternate, so that drift over the hours falls on both. The cost of
+a connection depends on the rate, so a pair of windows with unlike rates does not count, nor does a
+window with too few connections to divide by.
 """
 
 from collections.abc import Mapping
@@ -22,40 +22,43 @@ from dirtune.plan.load import Load
 from dirtune.plan.tables import Plan, Traffic
 
 NOTES = (
-    "Live traffic: nothing was sent. Windows with and without the fix took turns.",
-    "Shown is what a connection cost the director, at the rates that clients happened to make.",
-    "Not shown are capacity, loss and latency, and what the fix does at other rates.",
-    "Connections that were open before a switch are worked on in both arms.",
-    "Another mix of requests in one arm would pass for the fix's doing; turns make it unlikely.",
+    "The traffic is real: dirtune sent nothing. Windows with and without the fix took turns.",
+    "The run shows the director's cost of a connection, at the rates of the real clients.",
+    "It does not show capacity, loss or latency, nor the effect of the fix at other rates.",
+    "Connections that were open before a switch cause work in both arms.",
+    "A different mix of requests in one arm would look like an effect; turns make that rare.",
 )
 SHOWN = (
     *("cpu_us_per_connection", "cpu_us_per_packet"),
     *("interrupts_per_connection", "packets_per_connection"),
 )
-"""What arms may be judged by."""
+"""The metrics that arms may be compared by."""
 LEAST_CONNECTIONS = 200
-"""Of a window: fewer, and a single long one weighs too much."""
+"""Smallest number of connections in a window; with fewer, a single long one weighs too much."""
 _PAIR_RATE = 20.0
 _SETTLE_S = 5.0
 _CANNOT = (NodeUnreachable, NotPossible, ParseError, SourceMissing)
 
 
-def plan(asked: Traffic, window_s: float, pairs: int) -> Plan:
-    """Return the plan of such windows on the director of *asked*, which nobody loads.
+def plan(traffic: Traffic, window_s: float, pairs: int) -> Plan:
+    """Return the plan of *pairs* of windows of *window_s* seconds on the director of *traffic*.
 
-    `PlanError` where they would be judged by what a window cannot show or choose.
+    `PlanError` if it compares by a metric or at a rate that such windows do not have.
     """
-    if asked.compare.primary not in SHOWN:
+    if traffic.compare.primary not in SHOWN:
         shown = ", ".join(SHOWN)
-        raise PlanError(f"compare.primary: {asked.compare.primary}: --live measures {shown}")
-    if asked.compare.rates:
-        raise PlanError("compare.rates: live traffic has the rate it has; leave them out")
+        raise PlanError(
+            f"compare.primary: {traffic.compare.primary} cannot be used with --live, which "
+            f"measures only {shown}"
+        )
+    if traffic.compare.rates:
+        raise PlanError("compare.rates: --live chooses no rates. Remove them from the plan.")
     return Plan(
-        services=asked.services,
-        director=asked.director,
-        title=asked.title,
-        ssh_config=asked.ssh_config,
-        compare=asked.compare,
+        services=traffic.services,
+        director=traffic.director,
+        title=traffic.title,
+        ssh_config=traffic.ssh_config,
+        compare=traffic.compare,
         load=Load(rates=(0.0,), window=window_s, pairs=pairs),
         clients=(),
         validity=tables.Validity(retries=pairs, pair_rate=_PAIR_RATE),
@@ -64,20 +67,20 @@ def plan(asked: Traffic, window_s: float, pairs: int) -> Plan:
 
 
 async def window(rig: Rig, plan: Plan, order: Order) -> Result:
-    """Measure the director for one window, a moment after the switch of the arm."""
+    """Measure the director for one window, some seconds after the switch of the arm."""
     started = rig.utc()
     try:
         await rig.ready()
         await rig.sleep_until(rig.now() + _SETTLE_S)
         began = await rig.sample()
         await rig.sleep_until(rig.now() + plan.load.window_s)
-        return Result(told(order, started, plan, (began, await rig.sample())), {})
+        return Result(measured(order, started, plan, (began, await rig.sample())), {})
     except _CANNOT as error:
         return Result(judge.failed(order, started, plan, str(error)), {})
 
 
-def told(order: Order, started: str, plan: Plan, edges: tuple[Sample, Sample]) -> Trial:
-    """Return what two samples of the director say of the window between them."""
+def measured(order: Order, started: str, plan: Plan, edges: tuple[Sample, Sample]) -> Trial:
+    """Return the trial of a window, from two samples of the director at its *edges*."""
     connections = outcome.delta(edges, "connections")
     seconds = edges[1].at_s - edges[0].at_s
     empty = judge.failed(order, started, plan, "")
@@ -98,9 +101,12 @@ def told(order: Order, started: str, plan: Plan, edges: tuple[Sample, Sample]) -
 
 def _too_few(connections: int | None, seconds: float) -> str | None:
     if connections is None:
-        return "the director does not count connections: is ip_vs loaded?"
+        return "the director does not count connections; check that ip_vs is loaded there"
     if connections < LEAST_CONNECTIONS:
-        return f"{connections} connections in {seconds:.0f} s; {LEAST_CONNECTIONS} are the least"
+        return (
+            f"the window had {connections} connections in {seconds:.0f} s and needs "
+            f"{LEAST_CONNECTIONS}; choose a longer window"
+        )
     return None
 
 
@@ -110,7 +116,7 @@ def _metrics(
     busy = cpu.busy_s(*edges)
     packets = work.packets(*edges)
     interrupts = max(judge.by_line(edges).values(), default=None)
-    found = {
+    metrics = {
         "connections_per_s": judge.per(connections, seconds),
         "cpu_us_per_connection": judge.per(None if busy is None else busy * 1e6, connections),
         "cpu_us_per_packet": judge.per(None if busy is None else busy * 1e6, packets),
@@ -118,4 +124,4 @@ def _metrics(
         "packets_per_connection": judge.per(packets, connections),
         "director_idle_percent": cpu.idle_percent(*edges),
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in metrics.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What a run keeps of what was done, on disk as it happens."""
+"""The record of a run: its steps and results are written to disk as they happen."""
 
 from datetime import UTC, datetime
 
@@ -9,12 +9,12 @@ from dirtune.bench.store import Store
 
 
 def step(kept: Store, command: str, note: str) -> None:
-    """Add something that was done to the run."""
+    """Add a step to the run: a command, and a note about it."""
     save(kept, steps=(*kept.run.steps, Step(now(), command, note)))
 
 
 def save(kept: Store, **changes: object) -> None:
-    """Change fields of the run, on disk as well."""
+    """Change fields of the run, in memory and on disk."""
     kept.save(msgspec.structs.replace(kept.run, **changes))
 
 

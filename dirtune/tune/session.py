@@ -1,6 +1,6 @@
-"""A whole `dirtune tune`: the queue of fixes gone through, each measured by a run of its own.
+"""A session of `dirtune tune`: it tries the fixes of a queue, each measured by a run of its own.
 
-The session lies on disk and is replaced after every step, and `decide` says from it what is next.
+The session is a file that is replaced after every step; `decide` derives the next step from it.
 """
 
 import shlex
@@ -22,34 +22,34 @@ from dirtune.errors import ApplyError, DirtuneError, NotPossible, NoVerdict, Par
 from dirtune.formats import from_json
 from dirtune.plan.tables import Plan
 from dirtune.tune import boots, decide, director, record, turn
-from dirtune.tune.decide import Attempt, Boot, Session, Trying, Wishes
+from dirtune.tune.decide import Attempt, Boot, Outcome, Session, Trying, Wishes
 from dirtune.tune.director import Say
 
 _NAME = "tune.json"
 _ENDING = "-tune"
 Finished = Callable[[Run, Path], object]
-"""Told of each run that is finished, with its folder: writes its report."""
+"""Writes the report of a finished run into its folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tune:
-    """What stays the same over a session."""
+    """The settings of a session."""
 
     plan: Plan
     out: Path
     say: Say
     finished: Finished
     boot: Callable[[], None] | None = None
-    """Boots the director and waits until it answers; None where a person does."""
+    """Boots the director and waits until it answers; None if a person has to."""
     boots: int = decide.BOOTS
-    """Of each arm, for a fix that needs them."""
+    """Boots of each arm, for a fix that needs them."""
     still: tuple[Trial, ...] = ()
     """The trials of an A/A run of the same plan; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """How a session is begun."""
+class Request:
+    """The request that begins a session."""
 
     wishes: Wishes
     command: str
@@ -64,21 +64,21 @@ class Kept:
         self.session = session
 
     def save(self, session: Session) -> None:
-        """Replace it."""
+        """Replace the session on disk."""
         text = msgspec.json.format(msgspec.json.encode(session), indent=1)
         store.write(self.folder / _NAME, text)
         self.session = session
 
     def attempt(self, number: int, **changes: object) -> Attempt:
         """Change one attempt, on disk as well, and return it."""
-        found = msgspec.structs.replace(self.session.attempts[number], **changes)
-        self.save(decide.with_attempt(self.session, number, found))
-        return found
+        attempt = msgspec.structs.replace(self.session.attempts[number], **changes)
+        self.save(decide.with_attempt(self.session, number, attempt))
+        return attempt
 
 
-async def begin(tune: Tune, asked: Asked) -> Kept:
-    """Ask the director what there is to fix, and put the queue on disk."""
-    plan, words = tune.plan, asked.wishes.words
+async def begin(tune: Tune, request: Request) -> Kept:
+    """Ask the director for its fixes, and write the queue to disk."""
+    plan, words = tune.plan, request.wishes.words
     async with await director.connect(plan) as node:
         proposal = await director.ask(node, plan, ("fix", "plan", *words), PlanDocument)
         held = await director.standing(node, plan)
@@ -87,16 +87,16 @@ async def begin(tune: Tune, asked: Asked) -> Kept:
     session = Session(
         id=name,
         started=record.now(),
-        command=asked.command,
+        command=request.command,
         version=__version__,
         title=plan.title or plan.director.host,
         plan=_plain(plan),
-        attempts=decide.attempts(proposal, asked.wishes, known),
-        live=asked.wishes.live,
-        keep_equivalent=asked.keep_equivalent,
+        attempts=decide.attempts(proposal, request.wishes, known),
+        live=request.wishes.live,
+        keep_equivalent=request.keep_equivalent,
         standing=held,
         notes=plan.notes,
-        number=1 + max((each.session.number for each in _sessions(tune.out, tune.say)), default=0),
+        number=1 + max((old.session.number for old in _sessions(tune.out, tune.say)), default=0),
     )
     kept = Kept(tune.out / name, session)
     store.make(kept.folder)
@@ -105,35 +105,43 @@ async def begin(tune: Tune, asked: Asked) -> Kept:
 
 
 def resume(out: Path, plan: Plan, say: Say) -> Kept:
-    """Return the last session below *out* that is not finished; `PlanError` if it is another's."""
+    """Return the last session below *out* that is not finished.
+
+    `PlanError` if it was begun with another plan.
+    """
     store.require_not_planted(out)
-    unfinished = [each for each in _sessions(out, say) if each.session.finished is None]
+    unfinished = [kept for kept in _sessions(out, say) if kept.session.finished is None]
     if not unfinished:
-        raise NotPossible(f"{out}: no session of dirtune tune there is unfinished")
-    # Clocks are set: the time in a name orders only what an older version began.
-    last = max(unfinished, key=lambda each: (each.session.number, each.folder.name))
+        raise NotPossible(
+            f"{out} holds no unfinished session of dirtune tune. Leave out --resume."
+        )
+    # Clocks may be set back, so the time in the name decides only between old sessions.
+    last = max(unfinished, key=lambda kept: (kept.session.number, kept.folder.name))
     if last.session.plan != _plain(plan):
         path = last.folder / _NAME
-        raise PlanError(f"{path}: was begun with another plan, or this one was changed since")
+        raise PlanError(
+            f"{path} was begun with another plan, or the plan has changed since. "
+            "Continue with that plan, or leave out --resume."
+        )
     return last
 
 
 def _sessions(out: Path, say: Say) -> Iterator[Kept]:
-    """Yield the sessions below *out*; one that cannot be read is named and hinders no other."""
+    """Yield the sessions below *out*; one that cannot be read is named and skipped."""
     for path in sorted(out.glob(f"*{_ENDING}/{_NAME}")):
         try:
             yield Kept(path.parent, load(path))
         except ParseError as error:
-            say(f"{error}; the session is left out. Repair it, or move {path.parent} away.")
+            say(f"{error}. The session is skipped. Repair it, or move {path.parent} away.")
 
 
 def _plain(plan: Plan) -> dict[str, object]:
-    """Return *plan* as it comes back from the disk."""
+    """Return *plan* as it is read back from disk."""
     return msgspec.json.decode(msgspec.json.encode(plan), type=dict[str, object])
 
 
 def load(path: Path) -> Session:
-    """Read a session; `ParseError` if it is none."""
+    """Read a session; `ParseError` if the file is not one."""
     try:
         return from_json(reading.read_bytes(path), Session)
     except OSError as error:
@@ -143,7 +151,7 @@ def load(path: Path) -> Session:
 
 
 async def go_on(tune: Tune, kept: Kept) -> bool:
-    """Try what is left; False when it waits for somebody to boot the director."""
+    """Try the attempts that are left; return False if somebody has to boot the director first."""
     while (number := decide.upcoming(kept.session)) is not None:
         attempt = kept.session.attempts[number]
         tune.say(f"{attempt.name}: {'; '.join(attempt.titles)}")
@@ -151,16 +159,16 @@ async def go_on(tune: Tune, kept: Kept) -> bool:
             done = await _try(tune, kept, number)
         except (ApplyError, NotPossible, NoVerdict) as error:
             if attempt.risk is Risk.REBOOT:
-                raise  # the fix may be in force until a boot, and the boots it had are on disk
-            # The director has taken back what it did of it; the others can still be tried.
+                raise  # the fix may be in force until a boot, and its boots are on disk
+            # The director has rolled the fix back, so the others can still be tried.
             kept.save(
                 decide.with_attempt(
                     kept.session,
                     number,
-                    decide.ended(kept.session.attempts[number], "failed", str(error)),
+                    decide.ended(kept.session.attempts[number], Outcome.FAILED, str(error)),
                 )
             )
-            tune.say(f"{attempt.name}: failed: {error}")
+            tune.say(f"{attempt.name} failed: {error}")
             continue
         if not done:
             return False
@@ -171,17 +179,18 @@ async def go_on(tune: Tune, kept: Kept) -> bool:
 async def _try(tune: Tune, kept: Kept, number: int) -> bool:
     attempt = kept.session.attempts[number]
     if attempt.run is None and not await _to_do(tune, attempt):
-        gone = "its finding is gone: a fix before it took it away"
-        kept.attempt(number, outcome="gone", why=gone)
+        why = "An earlier fix removed the finding."
+        kept.attempt(number, outcome=Outcome.GONE, why=why)
         return True
     trying = _trying(tune, kept.session, attempt)
     run_store = _store(tune, kept, number, trying)
     run = await _way(tune, kept, number)(trying, run_store, tune.say)
     if run is None:
         return False
-    found, sentence = run.comparisons[0], run.verdict or ""
+    comparison, sentence = run.comparisons[0], run.verdict or ""
     equivalent = kept.session.keep_equivalent
-    done = decide.judged(kept.session.attempts[number], found, sentence, equivalent=equivalent)
+    attempt = kept.session.attempts[number]
+    done = decide.judged(attempt, comparison, sentence, equivalent=equivalent)
     done = msgspec.structs.replace(done, journal=run.journal)
     kept.save(decide.with_attempt(kept.session, number, done))
     tune.say(f"{done.name}: {done.outcome}: {done.sentence}")
@@ -190,11 +199,12 @@ async def _try(tune: Tune, kept: Kept, number: int) -> bool:
 
 
 def _report(tune: Tune, run: Run, folder: Path) -> None:
-    """Have the report written; that it cannot be changes nothing of what became of the fix."""
+    """Have the report written; a failure does not change the outcome of the attempt."""
     try:
         tune.finished(run, folder)
     except (DirtuneError, OSError) as error:
-        tune.say(f"{folder}: no report: {error}; later: dirtune report {shlex.quote(str(folder))}")
+        again = f"dirtune report {shlex.quote(str(folder))}"
+        tune.say(f"Cannot write the report of {folder}: {error}. Write it later: {again}")
 
 
 async def _to_do(tune: Tune, attempt: Attempt) -> bool:

@@ -1,8 +1,8 @@
-"""One turn of the loop: measure, fix, the same traffic again, judge, keep or take back.
+"""One turn of the loop: measure, fix, measure the same traffic, judge, keep or roll back.
 
-The order is the argument. The forecast is made before the first pair; judged trials run without
-a probe; the director begins each of them idle, so that the switch itself is not measured; and
-what the fix changed is looked up afterwards on the director, not assumed.
+The order makes the result credible. The forecast is made before the first pair. Judged trials run
+without a probe. The director is idle at the start of each, so that the switch is not measured. An
+audit of the director, afterwards, shows what the fix changed.
 """
 
 import itertools
@@ -47,7 +47,7 @@ _INTERVAL_S = 2
 
 
 def begin(trying: Trying, out: Path) -> Store:
-    """Make the run's folder; what follows is added to it as it happens."""
+    """Make the run's folder; steps and trials are added to it as they happen."""
     run = Run(
         id=store.new_id(out, datetime.now(UTC)),
         started=now(),
@@ -72,10 +72,10 @@ def begin(trying: Trying, out: Path) -> Store:
 
 
 async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> Run:
-    """Go round once, or go on where a run was cut off.
+    """Measure one fix, or continue a run that was interrupted, and return the run.
 
-    *live* measures the traffic that is there instead of sending any, and loads no probe. The
-    director is left as the rule says and the run tells.
+    *live* measures real traffic instead of sending any, and loads no probe. The director is left
+    in the arm that `decide.keeps` chooses, which the run records.
     """
     plan = trying.plan
     measure = window if live else conduct
@@ -117,13 +117,13 @@ async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> 
 
 
 async def _audit(director: Node, kept: Store, when: str) -> None:
-    """Audit without a probe."""
+    """Audit the director without a probe."""
     audited(kept, director.name, await snapshot_of(director), when)
     step(kept, f"dirtune audit --host {shlex.quote(director.name)}", when)
 
 
 def verdict_of(trying: Trying, run: Run) -> tuple[str, str]:
-    """Return the arm in which the director is left, and the rule."""
+    """Return the arm in which the director is left, and the rule that chose it."""
     keep, why = decide.keeps(
         run.comparisons[0].verdict, mends=trying.mends, equivalent=trying.keep_equivalent
     )
@@ -131,14 +131,14 @@ def verdict_of(trying: Trying, run: Run) -> tuple[str, str]:
 
 
 def judged(trying: Trying, kept: Store) -> None:
-    """Compare the arms at each rate and put the verdict into the run."""
+    """Compare the arms at each rate and write the verdict into the run."""
     plan, primary, trials = trying.plan, kept.run.primary_metric, kept.run.trials
     if not any(primary in trial.metrics for trial in trials):
-        raise NoVerdict(f"no trial measured {primary}; see {kept.folder}")
-    found = [_judged_at(trying, kept, rate) for rate in plan.compared_at]
-    first, *others = (comparisons[0] for comparisons in found)
+        raise NoVerdict(f"No trial measured {primary}. The trials are in {kept.folder}.")
+    at_rates = [_judged_at(trying, kept, rate) for rate in plan.compared_at]
+    first, *others = (comparisons[0] for comparisons in at_rates)
     verdict = " ".join((sentence(first, kept.run.forecast), *map(sentence, others)))
-    save(kept, comparisons=tuple(itertools.chain.from_iterable(found)), verdict=verdict)
+    save(kept, comparisons=tuple(itertools.chain.from_iterable(at_rates)), verdict=verdict)
 
 
 def _judged_at(trying: Trying, kept: Store, rate: float | None) -> tuple[Comparison, ...]:
@@ -154,13 +154,13 @@ def _judged_at(trying: Trying, kept: Store, rate: float | None) -> tuple[Compari
 async def _before(
     nodes: rig.LiveRig, director: Node, trying: Trying, kept: Store, say: Say
 ) -> None:
-    """Measure one quiet trial, look with the probe, and forecast."""
-    say("one trial to warm up, and to know what a connection costs")
+    """Measure one trial without probes and one with them, and forecast the effect."""
+    say("one trial to warm up and to measure the cost of a connection")
     rate = trying.plan.pair_rates[0]
     quiet = await conduct(nodes, trying.plan, Order("first", "A", TrialKind.BASELINE, rate))
     kept.keep(quiet)
     if quiet.trial.validity == Validity.SETUP_ERROR:
-        raise TrialError(f"{quiet.trial.reason}; what was measured is in {kept.folder}")
+        raise TrialError(f"{quiet.trial.reason}. The trials so far are in {kept.folder}.")
     snapshot, profiled = await _look(nodes, director, trying, kept, say, "before")
     if snapshot.handlers is not None:
         save(kept, forecast=foreseen(snapshot, snapshot.handlers, profiled.trial, quiet.trial))
@@ -174,15 +174,15 @@ async def _look(
     say: Say,
     when: str,
 ) -> tuple[Snapshot, Result]:
-    """Profile one trial and audit with what the probe saw under its load."""
-    say(f"profile and probe, {when} the fix (bcc compiles on the director first)")
+    """Profile one trial, and audit the director with the handlers that were timed in it."""
+    say(f"one trial with probes, {when} the fix; bcc first compiles them on the director")
     arm = {"before": "A", "after": "B"}[when]
     order = Order(f"profile-{arm}", arm, TrialKind.PROFILED, trying.plan.pair_rates[0])
     profiled = await conduct(nodes, trying.plan, order)
     kept.keep(profiled)
     handlers, note = handlers_of(profiled), when
     if handlers is None:
-        # Most fixes are judged without it; only the forecast of a shared line needs it.
+        # Most fixes are judged without handlers; only the forecast of a shared line needs them.
         note = f"{when}; no handlers were timed: {_why_not(profiled)}"
         say(note)
     snapshot = replace(await snapshot_of(director), handlers=handlers)
@@ -196,7 +196,7 @@ async def _look(
 
 
 def audited(kept: Store, name: str, snapshot: Snapshot, when: str) -> None:
-    """Put into the run what an audit says of *snapshot*, and the handlers that were timed."""
+    """Write into the run an audit of *snapshot*, and the handlers that were timed."""
     audit = audits.of_snapshot(name, snapshot, checks.all_checks())
     timed = {} if snapshot.handlers is None else {when: snapshot.handlers}
     save(
@@ -251,23 +251,23 @@ async def snapshot_of(director: Node) -> Snapshot:
 
 
 async def inventory(plan: Plan, director: Node) -> dict[str, dict[str, str]]:
-    """Return what the nodes are."""
+    """Return the facts about each node, by its name."""
     version = await FarDirtune(director, plan.director.dirtune).version()
     facts = await director.run(
         "uname -r; uname -v; cat /proc/cmdline; grep -m1 'model name' /proc/cpuinfo || echo; "
         "grep -c ^processor /proc/cpuinfo; cat /sys/module/ip_vs/srcversion 2>/dev/null || echo"
     )
     names = ("kernel", "build", "command line", "cpu", "cpus", "ip_vs srcversion")
-    found = dict(zip(names, facts.splitlines(), strict=False))
+    known = dict(zip(names, facts.splitlines(), strict=False))
     others = (*plan.real_servers, *plan.clients)
     return {
-        director.name: {"role": Role.DIRECTOR, "dirtune": version, **found},
+        director.name: {"role": Role.DIRECTOR, "dirtune": version, **known},
         **{peer.label: {"host": peer.host, "address": peer.address or ""} for peer in others},
     }
 
 
 def keeping(kept: Store, say: Say) -> Callable[[Result], None]:
-    """Return what puts a trial on disk and says how it went."""
+    """Return a function that writes a trial to disk and reports it in one line."""
 
     def keep(result: Result) -> None:
         kept.keep(result)

@@ -114,14 +114,14 @@ def test_live_traffic_is_compared_as_the_plan_says(asked, tmp_path):
     assert (found.primary, found.threshold) == ("cpu_us_per_packet", 5)
 
     for metric, said in {
-        "latency_p99_ms": "compare.primary: latency_p99_ms: --live measures cpu_us_per_conn",
+        "latency_p99_ms": "compare.primary: latency_p99_ms cannot be used with --live",
         "cpu": "compare.primary: cpu: no such metric; there are cpu_us_per_connection, ",
     }.items():
         path = plan(tmp_path, DIRECTOR + compare.replace("cpu_us_per_packet", metric))
         done = tune(path, "--live", "30", "--out", out)
         assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
     done = tune(plan(tmp_path, f"{DIRECTOR}{compare}rates = [200]\n"), "--live", "30")
-    assert "compare.rates: live traffic has the rate it has" in done.stderr
+    assert "compare.rates: --live chooses no rates" in done.stderr
 
 
 @pytest.fixture
@@ -181,4 +181,4 @@ def test_nothing_to_go_on_with_is_one_line(tmp_path):
 
     assert done.exit_code == 2
     assert done.stderr.count("\n") == 1
-    assert "no session of dirtune tune there is unfinished" in done.stderr
+    assert "holds no unfinished session" in done.stderr

@@ -229,7 +229,7 @@ def test_a_campaign_without_a_measurement_says_where_it_is_kept(tmp_path):
 
 
 def test_nothing_but_the_primary_metric_decides(tmp_path):
-    with pytest.raises(NoVerdict, match="no trial measured connect_ms"):
+    with pytest.raises(NoVerdict, match="No trial measured connect_ms"):
         kept(tmp_path, pairs(1000, 900), primary="connect_ms")
 
 
