@@ -44,7 +44,7 @@ _ROUTE = re.compile(r"(?m)^(\S+)(\s+)([0-9A-F]{8})(\s+)([0-9A-F]{8})(?=\s)")
 _INET6 = re.compile(r"(?m)^([0-9a-f]{32})(.*?)(\S+)[ \t]*$")
 _DEV = re.compile(r"(?<=\bdev )\S+")
 _BY_MAC = re.compile(r"(?<![A-Za-z0-9])(?:en|wl|ww)x[0-9a-f]{12}(?![0-9a-f])")
-# A card in another network namespace shows nowhere else.
+# Only this name tells of a NIC in another network namespace.
 _QUEUE = re.compile(
     rf"(?<![^\s,])(?:(?:{'|'.join(sorted(NIC_DRIVERS))})-)?"
     r"(?P<name>[^\s,]+?)-(?:[TtRr]x|TxRx|rxtx|fp)-?\d+(?![^\s,])"
@@ -415,7 +415,7 @@ _TEXTS: Mapping[str, Rule] = {
     r"/sys/bus/pci/devices/[^/]+/(?:(?:current|max)_link_(?:speed|width)|msi_irqs/\d+)": _kept,
     r"/sys/devices/system/(?:cpu|node|clocksource)/.+": _kept,
     r"/sys/kernel/irq/\d+/(?:chip_name|hwirq|name|per_cpu_count|type|wakeup)": _kept,
-    # Whatever else is read there has addresses, serial numbers or words of an administrator.
+    # Any other file there may hold addresses, serial numbers or words of an administrator.
     r"/proc/(?:irq/\d+|sys/(?:fs|net|vm))/.+|/sys/(?:kernel/irq|bus)/.+": _log,
     r"/sys/class/(?:net|block|input)/.+|/sys/devices/system/.+": _log,
 }

@@ -31,13 +31,13 @@ _CHAINS = re.compile(
     r"(?P<kind>KUBE-(?:SVC|SEP|FW|XLB|EXT|SVL|POD)-|cali-|CILIUM_|DOCKER-)(?P<own>.+)"
 )
 _KEYWORDS = vocabulary.RULES | vocabulary.BEFORE_INTERFACE
-# In the kernel's log, whatever follows.
+# Words of the kernel's log before a secret, and the secret, whatever it looks like.
 _SECRET = re.compile(
     r"(?i)\b(serial ?(?:number|no)?|s/n|wwn|wwpn|asset|uuid|guid|passw(?:or)?d|secret|token|user"
     r"|acct|uid|auid|hostname|principal|key|exe|comm)"
     r"([\"']?\s?[=:#]\s?[\"']?)([^\s\"',;)]+)"
 )
-# Around the number of a stand-in that is not yet in its row: no text of a kernel has it.
+# Encloses the number of a stand-in that its row gets later; no text of a kernel has it.
 _MARK = "\ue000"
 _MARKED = re.compile(rf"{_MARK}(\d+){_MARK}")
 _LONGEST_WORD = 256

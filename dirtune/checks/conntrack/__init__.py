@@ -17,7 +17,7 @@ COUNT, MOST, BUCKETS = (
 )
 VS_CONNTRACK = "net/ipv4/vs/conntrack"
 _COMMENT = re.compile(r'(?:--)?comment "[^"]*"|--comment \S+')
-# Objects that rules may name, and no rules themselves.
+# Objects that rules may name; they are not rules.
 _NFT_OBJECT = re.compile(r"ct (?:helper|timeout|expectation) \S+ \{|counter .* \{")
 _NFT_TRACKS = re.compile(
     r"\bct \w+|\b(?:masquerade|snat|dnat|redirect)\b|\bflow add @|\bsynproxy\b"

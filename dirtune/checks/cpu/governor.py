@@ -14,7 +14,7 @@ from dirtune.collect.cpu_power import CpuPower
 from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
 
-# Drivers that choose the clock themselves: their powersave is not the old one.
+# Drivers that choose the clock themselves; their powersave does not mean the lowest clock.
 _ACTIVE = {"intel_pstate", "amd-pstate-epp", "amd_pstate_epp"}
 _SAVING = {"powersave", "ondemand", "conservative", "schedutil"}
 _FAST = "performance"
