@@ -27,7 +27,7 @@ _PARTS_OF_AN_ID = (
     "its pair, its place in the pair and its arm: p02-1-A is the first trial of pair 2, before "
     "the change (arm A)"
 )
-_EMPTY = ("", None, [], {})
+_EMPTY: tuple[object, ...] = ("", None, [], {})
 _SEVERITIES = ("critical", "high", "medium", "low", "info")
 
 
