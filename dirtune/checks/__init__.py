@@ -186,7 +186,7 @@ class Check:
     @property
     def doc(self) -> str:
         """The page, in Markdown."""
-        return _dedent((self.function or self.cross).__doc__ or "")
+        return inspect.cleandoc((self.function or self.cross).__doc__ or "")
 
     @property
     def title(self) -> str:
@@ -448,8 +448,3 @@ def _idle(snapshot: Snapshot) -> Undecided | None:
             Cause.IDLE,
         )
     return None
-
-
-def _dedent(doc: str) -> str:
-    first, *rest = doc.strip().splitlines()
-    return "\n".join([first, *(line.removeprefix("    ") for line in rest)])

@@ -1,11 +1,17 @@
 """Say whether one set of trials is better than another, and how sure that is."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from dirtune.cli import _output
 from dirtune.cli._group import Command
+from dirtune.cli._options import FORMAT
+
+if TYPE_CHECKING:
+    from dirtune.analyse.run import Comparison
 
 
 @click.command(cls=Command)
@@ -15,7 +21,7 @@ from dirtune.cli._group import Command
 @click.option("--all", "every", is_flag=True, help="The other metrics too, corrected by Holm.")
 @click.option("--rate", type=float, help="Compare at this offered rate only.")
 @click.option("--noise", metavar="RUN", help="An A/A run, whose spread is the noise floor.")
-@click.option("--format", type=click.Choice(["table", "json", "markdown"]), default="table")
+@FORMAT
 def command(
     before: str,
     after: str | None,
@@ -23,7 +29,7 @@ def command(
     every: bool,
     rate: float | None,
     noise: str | None,
-    format: str,
+    form: str,
 ) -> None:
     """Say whether B is better than A, and how sure that is.
 
@@ -34,6 +40,20 @@ def command(
     from dirtune.analyse.run import Verdict
     from dirtune.jobs import comparisons
 
-    found = comparisons.compared(before, after, metric, rate, noise, every=every)
-    _output.result(comparisons.printed(found, format, every=every), format, end="")
-    sys.exit(1 if found[0].verdict == Verdict.REGRESSED else 0)
+    results = comparisons.compared(before, after, metric, rate, noise, every=every)
+    _output.result(_printed(results, form, every=every), form, end="")
+    sys.exit(1 if results[0].verdict == Verdict.REGRESSED else 0)
+
+
+def _printed(comparisons: "tuple[Comparison, ...]", form: str, *, every: bool) -> str:
+    from dirtune.render import comparison as render
+
+    if form == "json":
+        many: render.ComparisonsDocument = {
+            "schema": "dirtune/comparisons/1",
+            "comparisons": comparisons,
+        }
+        text = msgspec.json.encode(many if every else comparisons[0])
+        return f"{msgspec.json.format(text).decode()}\n"
+    show = render.table if form == "table" else render.markdown
+    return "\n".join(map(show, comparisons))

@@ -4,15 +4,14 @@ import click
 
 from dirtune.cli import _output
 from dirtune.cli._group import Command
+from dirtune.cli._options import FORMAT
 from dirtune.render import cells
 
 
 @click.command("confirm", cls=Command)
 @click.argument("journal", required=False)
 @click.option("--renew", is_flag=True, hidden=True, help="Begin the time to confirm anew.")
-@click.option(
-    "--format", "form", type=click.Choice(["table", "json", "markdown"]), default="table"
-)
+@FORMAT
 def command(journal: str | None, renew: bool, form: str) -> None:
     """Keep what was applied last and waits to be confirmed."""
     from dirtune.change import transaction

@@ -4,14 +4,13 @@ import click
 
 from dirtune.cli import _output
 from dirtune.cli._group import Command
+from dirtune.cli._options import FORMAT
 from dirtune.render import cells
 
 
 @click.command("rollback", cls=Command)
 @click.argument("journal", required=False)
-@click.option(
-    "--format", "form", type=click.Choice(["table", "json", "markdown"]), default="table"
-)
+@FORMAT
 def command(journal: str | None, form: str) -> None:
     """Take back what was applied last, or what JOURNAL names.
 

@@ -3,13 +3,20 @@
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from dirtune.cli import _output
 from dirtune.cli._amount import Amount
 from dirtune.cli._group import Command
+from dirtune.cli._options import FORMAT
 from dirtune.jobs import plan_files
+
+if TYPE_CHECKING:
+    from dirtune.render.tune import Results
+    from dirtune.tune.session import Kept
 
 
 @click.command(cls=Command)
@@ -63,13 +70,7 @@ from dirtune.jobs import plan_files
     metavar="RUN",
     help="Take the noise floor from RUN, the folder of a run without a change (A/A).",
 )
-@click.option(
-    "--format",
-    type=click.Choice(["table", "json", "markdown"]),
-    default="table",
-    show_default=True,
-    help="Print the result in this format.",
-)
+@FORMAT
 def command(
     plan: str | None,
     words: tuple[str, ...],
@@ -81,7 +82,7 @@ def command(
     resume: bool,
     out: Path,
     noise: Path | None,
-    format: str,
+    form: str,
 ) -> None:
     """Try the director's fixes one by one, and keep those that help.
 
@@ -111,5 +112,16 @@ def command(
     wishes = Wishes(words, together, live=live is not None)
     line = shlex.join(("dirtune", *sys.argv[1:]))
     kept, waits = tuning.run(tune, None if resume else Request(wishes, line, keep_equivalent))
-    _output.result(tuning.text(tune, kept, waits, format), format)
+    results = tuning.results(tune, kept.session, waits)
+    _output.result(_printed(results, kept, form), form)
     sys.exit(tuning.status(kept.session))
+
+
+def _printed(results: "Results", kept: "Kept", form: str) -> str:
+    from dirtune.render import tune as render
+
+    if form == "json":
+        return msgspec.json.format(msgspec.json.encode(kept.session)).decode()
+    if form == "markdown":
+        return render.markdown(results)
+    return f"{render.table(results)}\nreport: {kept.folder / 'report.md'}"

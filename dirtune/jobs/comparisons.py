@@ -2,16 +2,12 @@
 
 from pathlib import Path
 
-import msgspec
-
 from dirtune import reading
 from dirtune.analyse import compare
 from dirtune.analyse.arms import Arms, arms_between, arms_of, same_rate
 from dirtune.analyse.run import Comparison, Run, Trial
 from dirtune.bench import store
 from dirtune.errors import PlanError
-from dirtune.render import comparison as render
-from dirtune.render.comparison import ComparisonsDocument
 
 
 def compared(
@@ -36,17 +32,6 @@ def compared(
     if noise is not None and found[0].noise_floor is None:
         raise PlanError(f"{noise}: {compare.no_noise_floor(primary)}")
     return found
-
-
-def printed(found: tuple[Comparison, ...], format: str, *, every: bool) -> str:
-    """Return the comparisons as they are printed."""
-    if format == "json":
-        many: ComparisonsDocument = {"schema": "dirtune/comparisons/1", "comparisons": found}
-        return (
-            msgspec.json.format(msgspec.json.encode(many if every else found[0])).decode() + "\n"
-        )
-    show = render.table if format == "table" else render.markdown
-    return "\n".join(show(each) for each in found)
 
 
 def _arms(before: str, after: str | None, metric: str, rate: float | None) -> Arms:

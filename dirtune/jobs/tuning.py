@@ -74,8 +74,8 @@ def run(tune: Tune, asked: Request | None) -> tuple[Kept, str | None]:
         raise Ended(error.number, _left_as(kept, tune.plan.director.host)) from error
     host = tune.plan.director.host
     waits = None if done else f"boot {host}, then run the same command with --resume"
-    told = _told(tune, kept.session, waits)
-    store.write(kept.folder / "report.md", render.markdown(told).encode())
+    text = render.markdown(results(tune, kept.session, waits))
+    store.write(kept.folder / "report.md", text.encode())
     return kept, waits
 
 
@@ -93,16 +93,6 @@ def _left_as(kept: Kept, host: str) -> str:
     return f"{attempt.name} is not in force on {host}; {on}"
 
 
-def text(tune: Tune, kept: Kept, waits: str | None, format: str) -> str:
-    """Return what the command prints."""
-    if format == "json":
-        return msgspec.json.format(msgspec.json.encode(kept.session)).decode()
-    told = _told(tune, kept.session, waits)
-    if format == "markdown":
-        return render.markdown(told)
-    return f"{render.table(told)}\nreport: {kept.folder / 'report.md'}"
-
-
 def status(found: Session) -> int:
     """Return the exit status: 2 if an attempt failed, else 1 if a fix made it worse."""
     if any(each.outcome == "failed" for each in found.attempts):
@@ -111,7 +101,8 @@ def status(found: Session) -> int:
     return 1 if Verdict.REGRESSED in verdicts else 0
 
 
-def _told(tune: Tune, found: Session, waits: str | None) -> render.Results:
+def results(tune: Tune, found: Session, waits: str | None) -> render.Results:
+    """Return the results of a session; *waits* is what it waits for, if anything."""
     rows = tuple(
         render.Row(
             name=each.name,
