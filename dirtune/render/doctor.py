@@ -61,7 +61,7 @@ def _above(ladder: Ladder) -> tuple[Rung, ...]:
 
 
 def _line(obstacle: Obstacle) -> str:
-    return f"{obstacle.why}: {obstacle.remedy}"
+    return f"{obstacle.why}. Remedy: {obstacle.remedy}"
 
 
 def _code(obstacle: Obstacle) -> str:
