@@ -1,7 +1,7 @@
-"""Where a member lies in a kernel structure, from the running kernel's type information (BTF).
+"""Offsets of members in kernel structures, from the running kernel's type information (BTF).
 
-Source: /sys/kernel/btf/vmlinux, read with libbpf. It spares a probe the kernel's headers of that
-structure, which cost an emulated director half a minute of compiling.
+Source: /sys/kernel/btf/vmlinux, read with libbpf. With the offsets a probe compiles without the
+kernel's headers of the structure, which take an emulated director half a minute.
 """
 
 import ctypes
@@ -34,7 +34,7 @@ def libbpf() -> ctypes.CDLL | None:
 def offsets(members: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int] | None:
     """Return the offset in bytes of each (structure, member).
 
-    None where the kernel has no BTF, or one of them is not at its top level.
+    None if the kernel has no BTF, or a member is not at the top level of its structure.
     """
     library = libbpf()
     if library is None:
@@ -42,9 +42,11 @@ def offsets(members: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int] | 
     with _kernel(library) as btf:
         if btf is None:
             return None
-        found = {(struct, name): _offset(library, btf, struct, name) for struct, name in members}
-    known = {member: offset for member, offset in found.items() if offset is not None}
-    return known if len(known) == len(found) else None
+        by_member = {
+            (struct, name): _offset(library, btf, struct, name) for struct, name in members
+        }
+    known = {member: offset for member, offset in by_member.items() if offset is not None}
+    return known if len(known) == len(by_member) else None
 
 
 @contextmanager

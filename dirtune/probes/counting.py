@@ -1,4 +1,4 @@
-"""How often handlers ran, where eBPF cannot be had: by tracefs, else inferred from /proc."""
+"""Calls of interrupt handlers without eBPF: counted by tracefs, or inferred from /proc."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ class Counting:
     """One source, read at both ends of a window."""
 
     words: str
-    """What it does, in words."""
+    """A clause that names the source: `calls are counted by tracefs`."""
     take: Callable[[], Any]
     decode: Callable[[Any, Any], HandlerCounts]
     first: Any = None
@@ -31,7 +31,7 @@ class Counting:
 
 
 def best(host: Host, stack: ExitStack) -> Counting | None:
-    """Return the best source here, which *stack* takes off again; None if there is none."""
+    """Return the best source of this host, which *stack* closes; None if there is none."""
     try:
         take = stack.enter_context(tracefs.opened())
         return Counting("calls are counted by tracefs", take, tracefs.decode)

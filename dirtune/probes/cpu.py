@@ -1,8 +1,8 @@
-"""The cpu probe: where the CPUs are, 99 times a second, as kernel stacks.
+"""The cpu probe: the kernel stack of each CPU, 99 times a second.
 
-Source: the perf event `cpu-clock` on each CPU, summed in the kernel by `cpu.bpf.c`. 99 Hz does not
-keep step with the tick. The clock is a timer interrupt: while interrupts are off it waits, and
-its sample lands where they come on again. Time in hard interrupts is the irq probe's to tell.
+Source: the perf event `cpu-clock` on each CPU, summed in the kernel by `cpu.bpf.c`. 99 Hz does
+not coincide with the tick. The clock is a timer interrupt, which waits while interrupts are off,
+so its sample shows where they are enabled again. The irq probe measures hard interrupts.
 """
 
 import errno
@@ -45,7 +45,7 @@ def decode(before: Moment[Reading], after: Moment[Reading], context: Context) ->
     for (number, idle), counts in after.data.samples.items():
         then = before.data.samples.get((number, idle), (0,) * len(counts))
         moved = [a - b for a, b in zip(counts, then, strict=True)]
-        if number < 0 and number != _USER:  # another stack has its place in the map
+        if number < 0 and number != _USER:  # the stack found no room in the map
             lost += sum(moved)
             continue
         frames = symbols.frames(after.data.stacks.get(number, ()))[::-1]

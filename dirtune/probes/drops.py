@@ -1,8 +1,8 @@
-"""The drops probe: which packets the kernel throws away, where and why.
+"""The drops probe: the packets that the kernel drops, with place and reason.
 
 Source: raw tracepoint `kfree_skb` (net/core/skbuff.c), summed in the kernel by `drops.bpf.c`; the
-reason is its third argument from Linux 5.17 on. Reasons are numbered anew with every kernel:
-their names come from the event's own format.
+reason is its third argument from Linux 5.17 on. Every kernel numbers the reasons anew, so their
+names come from the event's own format.
 """
 
 import re
@@ -29,7 +29,7 @@ class Reading:
     drops: Mapping[tuple[int, int], int]
     """Packets by location and number of the reason."""
     reasons: Mapping[int, str] | None
-    """None where this kernel gives none."""
+    """Names of the reasons by number; None if this kernel gives none."""
     lost: int
 
 
@@ -40,7 +40,7 @@ def read(bpf: Bpf, host: Host) -> Reading:
 
 
 def read_reasons(host: Host) -> Mapping[int, str] | None:
-    """Return the reasons' names by number, None where the event has none."""
+    """Return the reasons' names by number; None if the event has none."""
     for path in _FORMATS:
         try:
             return parse_reasons(host.read(path))
@@ -66,7 +66,7 @@ def decode(before: Moment[Reading], after: Moment[Reading], context: Context) ->
         moved = now - before.data.drops.get((location, reason), 0)
         if not moved:
             continue
-        # The location is a return address, and a call may be a function's last word.
+        # The location is a return address, and a call may be the last instruction of a function.
         where = symbols.at(location - 1) or f"{location:#x}"
         why = "" if names is None else names.get(reason, str(reason))
         sums[why, where] = sums.get((why, where), 0) + moved

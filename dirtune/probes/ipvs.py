@@ -1,4 +1,4 @@
-"""The ipvs probe: what IPVS spends on a packet.
+"""The ipvs probe: the time that IPVS takes for a packet.
 
 Source: the entry and the return of `ip_vs_in_hook` (net/netfilter/ipvs/ip_vs_core.c, Linux 5.14),
 timed in the kernel by `ipvs.bpf.c`: fentry where IPVS is built into the kernel, kprobes where it

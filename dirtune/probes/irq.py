@@ -1,9 +1,9 @@
-"""The irq probe: what every interrupt handler of this machine costs, by line, name and CPU.
+"""The irq probe: the cost of every interrupt handler of this machine, by line, name and CPU.
 
 Source: raw tracepoints `irq_handler_entry` and `irq_handler_exit` (kernel/irq/handle.c,
 `__handle_irq_event_percpu()`, one pair per handler and interrupt), summed in the kernel by
-`irq.bpf.c`. Threaded handlers (`threadirqs`, PREEMPT_RT) return IRQ_WAKE_THREAD: their time
-is that of the wake-up alone, the work is in the `irq/N-name` thread.
+`irq.bpf.c`. Threaded handlers (`threadirqs`, PREEMPT_RT) return IRQ_WAKE_THREAD: their time is
+only that of the wake-up, and the `irq/N-name` thread does the work.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,7 +48,7 @@ class Copy(Protocol):
 
 def read(bpf: Bpf, host: Host) -> Reading:
     """Copy the maps."""
-    # The same order at both ends: both clocks are late by the same little, which cancels.
+    # The order is the same at both ends, so the delay between the two counts cancels.
     text = host.read(interrupts.SOURCE)
     handlers = {key.value: by_cpu(copies) for key, copies in bpf["irq_handlers"].items()}
     return Reading(text, handlers, sum(bpf["irq_lost"][0]))
@@ -56,7 +56,7 @@ def read(bpf: Bpf, host: Host) -> Reading:
 
 def by_cpu(copies: Sequence[Copy]) -> tuple[HandlerCalls, ...]:
     """Return one handler's calls on each CPU."""
-    # Only the CPU that met the handler first wrote down its number and name.
+    # Only the CPU that called the handler first recorded its line and name.
     irq = max(copy.irq for copy in copies)
     name = max(copy.name for copy in copies).decode(errors="replace")
     return tuple(
@@ -117,7 +117,7 @@ def _minus(now: HandlerCalls, then: HandlerCalls | None) -> HandlerCalls:
         wake_thread=now.wake_thread - then.wake_thread,
         total_ns=now.total_ns - then.total_ns,
         none_ns=now.none_ns - then.none_ns,
-        # A maximum has no difference: it holds since the probe was loaded.
+        # A maximum has no difference: it is the one since the probe was loaded.
         histogram=tuple(a - b for a, b in zip(now.histogram, then.histogram, strict=True)),
     )
 
@@ -158,7 +158,7 @@ PROBE = Probe(
     ),
     read=read,
     decode=decode,
-    # A name that does not fit is cut. mlx5_comp12@pci:0000:3b:00.0 has 29 characters.
+    # A longer name is cut. mlx5_comp12@pci:0000:3b:00.0 has 29 characters.
     sizes={"IRQ_NAME_BYTES": 44, "IRQ_MAX_HANDLERS": 1024},
     members={"IRQACTION_NAME": ("irqaction", "name")},
 )

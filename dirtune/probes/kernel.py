@@ -1,4 +1,4 @@
-"""What this kernel offers to attach a probe to, found by looking; nothing is loaded.
+"""The points of this kernel that a probe can be attached to, tested without loading anything.
 
 Sources: tracefs `events/GROUP/EVENT/format`, /proc/kallsyms, and the kprobe event source in
 /sys/bus/event_source (`perf_kprobe`, CONFIG_KPROBE_EVENTS).
@@ -18,13 +18,13 @@ _KPROBES = "/sys/bus/event_source/devices/kprobe/type"
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel, asked feature by feature."""
+    """A kernel, whose features are tested one by one."""
 
     host: Host
 
     @cached_property
     def symbols(self) -> Symbols:
-        """Its functions and variables; none where they are hidden."""
+        """The kernel's functions and variables; none if they are hidden."""
         try:
             return read_kallsyms(self.host)
         except (SourceMissing, SourceRefused):
@@ -32,11 +32,11 @@ class Kernel:
 
     @cached_property
     def kprobes(self) -> bool:
-        """Whether it has kprobes."""
+        """Whether the kernel has kprobes."""
         return self._text(_KPROBES) is not None
 
     def lacks(self, point: Point) -> str | None:
-        """Return why *point* cannot be attached here, None if it can."""
+        """Return why *point* cannot be attached here; None if it can."""
         match point.kind:
             case "tracepoint":
                 return self._lacks_event(point)
@@ -46,12 +46,12 @@ class Kernel:
                 return self._lacks_function(point.target)
             case "fentry":
                 if self.symbols.in_module(point.target):
-                    return f"{point.target} is a module's"
+                    return f"{point.target} is in a module"
                 return self._lacks_function(point.target)
         return None
 
     def way(self, probe: Probe[object]) -> Way | str:
-        """Return the first way of attaching *probe* that this kernel has, or what it lacks."""
+        """Return the first way of attaching *probe* here, or a text that says what is missing."""
         reasons: list[str] = []
         for way in probe.ways:
             missing = next(filter(None, map(self.lacks, way.points)), None)
@@ -63,7 +63,7 @@ class Kernel:
     def _lacks_event(self, point: Point) -> str | None:
         mounted = [f for f in _TRACEFS if self.host.glob(f"{f}/events/irq")]
         if not mounted:
-            return None  # not to be told from here: attaching will
+            return None  # unknown without tracefs; attaching will show it
         path = f"{mounted[0]}/events/{point.target.replace(':', '/')}/format"
         text = self._text(path)
         if text is None:
@@ -75,7 +75,7 @@ class Kernel:
     def _lacks_function(self, name: str) -> str | None:
         if name in self.symbols.known:
             return None
-        return f"there is no function {name}: is its module loaded?"
+        return f"this kernel has no function {name}, or its module is not loaded"
 
     def _text(self, path: str) -> str | None:
         try:

@@ -1,9 +1,9 @@
 """Loading probes with bcc: their C is compiled in one go and attached point by point.
 
-Nothing stays attached: programs and maps live in descriptors of this process, so they are gone
-when it ends, however it ends. What the programs themselves cost is the kernel's own count of
-their run time, which it keeps while a descriptor asks for it (`bpf_enable_stats()`, Linux 5.8);
-the tracepoint's and the kprobe's way into the program is not in it.
+Programs and maps live in descriptors of this process, so nothing stays attached when it ends, for
+whatever reason. The cost of the programs is the run time that the kernel counts while a descriptor
+asks for it (`bpf_enable_stats()`, Linux 5.8). It does not contain the way from the tracepoint or
+the kprobe into the program.
 """
 
 import os
@@ -29,30 +29,30 @@ _CLOCK = (1, 0)  # PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CPU_CLOCK in linux/perf_eve
 
 @dataclass(frozen=True)
 class Loaded:
-    """One attached probe, and bcc's object that its programs and maps live in."""
+    """An attached probe, and bcc's object that holds its programs and maps."""
 
     probe: Probe[Any]
     way: Way
     bpf: Any
 
 
-def load(wanted: Sequence[tuple[Probe[Any], Way]]) -> tuple[list[Loaded], dict[str, str]]:
-    """Compile and attach all in one go; where that fails, one by one, to tell which is refused.
+def load(probes: Sequence[tuple[Probe[Any], Way]]) -> tuple[list[Loaded], dict[str, str]]:
+    """Compile and attach all in one go; if that fails, one by one, to learn which is refused.
 
-    Returns those that are loaded, and by name why the others are not.
+    Return the loaded probes, and by name why the others are not loaded.
     """
-    if not wanted:
+    if not probes:
         return [], {}
     try:
-        return _loaded(wanted), {}
+        return _loaded(probes), {}
     except NotPossible as error:
-        if len(wanted) == 1:
-            return [], {wanted[0][0].name: str(error)}
+        if len(probes) == 1:
+            return [], {probes[0][0].name: str(error)}
     loaded: list[Loaded] = []
     refused: dict[str, str] = {}
-    for each in wanted:
-        found, reasons = load([each])
-        loaded += found
+    for probe in probes:
+        one, reasons = load([probe])
+        loaded += one
         refused |= reasons
     return loaded, refused
 
@@ -63,18 +63,21 @@ def detach(loaded: Loaded) -> None:
         _detach_point(loaded.bpf, point)
 
 
-def statistics(each: Loaded, host: Host) -> tuple[int, int] | None:
-    """Return nanoseconds and runs of a probe's programs, as `parse_statistics` does."""
-    functions = {point.function.encode() for point in each.way.points}
-    fds = [each.bpf.funcs[function].fd for function in functions]
+def statistics(loaded: Loaded, host: Host) -> tuple[int, int] | None:
+    """Return nanoseconds and runs of a probe's programs since they were loaded.
+
+    None if the kernel does not count them.
+    """
+    functions = {point.function.encode() for point in loaded.way.points}
+    fds = [loaded.bpf.funcs[function].fd for function in functions]
     return parse_statistics([host.read(f"/proc/self/fdinfo/{fd}") for fd in fds])
 
 
 @parsing("/proc/self/fdinfo")
 def parse_statistics(texts: list[str]) -> tuple[int, int] | None:
-    """Return nanoseconds and runs summed over the fdinfo *texts* of BPF programs.
+    """Return nanoseconds and runs, summed over the fdinfo *texts* of BPF programs.
 
-    None where the kernel prints no `run_cnt`; 0 runs where statistics are off.
+    None if the kernel prints no `run_cnt`; 0 runs if statistics are off.
     """
     fields = [dict(line.split(":", 1) for line in text.splitlines()) for text in texts]
     if not all("run_cnt" in row for row in fields):
@@ -82,33 +85,33 @@ def parse_statistics(texts: list[str]) -> tuple[int, int] | None:
     return sum(int(r["run_time_ns"]) for r in fields), sum(int(r["run_cnt"]) for r in fields)
 
 
-def _loaded(wanted: Sequence[tuple[Probe[Any], Way]]) -> list[Loaded]:
+def _loaded(probes: Sequence[tuple[Probe[Any], Way]]) -> list[Loaded]:
     with find_bcc():
         from bcc import BPF
-    sources = [_COMMON, *(f"{probe.name}.bpf.c" for probe, _ in wanted)]
+    sources = [_COMMON, *(f"{probe.name}.bpf.c" for probe, _ in probes)]
     text = "\n".join((HERE / name).read_text(encoding="utf-8") for name in sources)
     bpf = None
     try:
-        with _complaints() as said, _own_headers():
-            bpf = BPF(text=text, cflags=_macros(wanted))
-            for _, way in wanted:
+        with _complaints() as complaints, _own_headers():
+            bpf = BPF(text=text, cflags=_macros(probes))
+            for _, way in probes:
                 for point in way.points:
                     _attach(bpf, point)
     except Exception as error:
-        # bcc raises bare Exception; what the compiler or the verifier said is more.
+        # bcc raises bare Exception; the output of the compiler or the verifier says more.
         if bpf is not None:
             bpf.cleanup()
-        raise NotPossible(_first_error(said) or str(error)) from error
-    return [Loaded(probe, way, bpf) for probe, way in wanted]
+        raise NotPossible(_first_error(complaints) or str(error)) from error
+    return [Loaded(probe, way, bpf) for probe, way in probes]
 
 
-def _macros(wanted: Sequence[tuple[Probe[Any], Way]]) -> list[str]:
-    members = {m: place for probe, _ in wanted for m, place in probe.members.items()}
-    # Without BTF the C takes the offsets from the kernel's headers, and compiles for longer.
+def _macros(probes: Sequence[tuple[Probe[Any], Way]]) -> list[str]:
+    members = {m: place for probe, _ in probes for m, place in probe.members.items()}
+    # Without BTF the C takes the offsets from the kernel's headers, and takes longer to compile.
     known = btf.offsets(members.values()) or {}
     offsets = {macro: known[place] for macro, place in members.items() if place in known}
-    sizes = {macro: size for probe, _ in wanted for macro, size in probe.sizes.items()}
-    flags = [macro for _, way in wanted for macro in way.macros]
+    sizes = {macro: size for probe, _ in probes for macro, size in probe.sizes.items()}
+    flags = [macro for _, way in probes for macro in way.macros]
     return [
         *(f"-D{m}={value}" for m, value in (sizes | offsets).items()),
         *(f"-D{m}" for m in flags),
@@ -150,12 +153,12 @@ def _detach_point(bpf: Any, point: Point) -> None:  # noqa: ANN401
 
 @contextmanager
 def statistics_on() -> Iterator[bool]:
-    """Let the kernel time BPF programs while a descriptor is open (Linux 5.8); whether it does."""
+    """Have the kernel time BPF programs in the context (Linux 5.8); yield whether it does."""
     library = btf.libbpf()
     try:
         descriptor = library.bpf_enable_stats(_RUN_TIME) if library else -1
     except AttributeError:
-        descriptor = -1  # without them the result says that its own cost is not known
+        descriptor = -1  # without statistics the result says that the cost is unknown
     try:
         yield descriptor >= 0
     finally:
@@ -185,19 +188,19 @@ def _own_headers() -> Iterator[None]:
 
 @contextmanager
 def _complaints() -> Iterator[list[str]]:
-    """Collect what libraries in C write to standard error: it is told in one line, if at all."""
-    said: list[str] = []
+    """Collect the standard error of libraries in C, of which one line is reported at most."""
+    complaints: list[str] = []
     with tempfile.TemporaryFile(mode="w+b") as file:
         kept = os.dup(2)
         os.dup2(file.fileno(), 2)
         try:
-            yield said
+            yield complaints
         finally:
             os.dup2(kept, 2)
             os.close(kept)
             file.seek(0)
-            said += file.read().decode(errors="replace").splitlines()
+            complaints += file.read().decode(errors="replace").splitlines()
 
 
-def _first_error(said: list[str]) -> str | None:
-    return next((line.strip() for line in said if "error:" in line), None)
+def _first_error(complaints: list[str]) -> str | None:
+    return next((line.strip() for line in complaints if "error:" in line), None)

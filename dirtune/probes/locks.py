@@ -1,9 +1,9 @@
-"""The locks probe: who waits for which kernel lock, and how long.
+"""The locks probe: waits for kernel locks, with caller and duration.
 
 Source: raw tracepoints `contention_begin` and `contention_end` (include/trace/events/lock.h,
 Linux 5.19; no CONFIG_LOCK_STAT needed), summed in the kernel by `locks.bpf.c`. Older kernels:
-kprobes on the slow path of spin locks, which sees no mutex or semaphore. A lock that nobody
-waits for costs nothing to watch.
+kprobes on the slow path of spin locks, where mutexes and semaphores are not seen. A lock that
+nobody waits for costs nothing to watch.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ def _waits(copies: Any) -> Waits:  # noqa: ANN401  (an array of struct lock_wait
 
 
 def decode(before: Moment[Reading], after: Moment[Reading], context: Context) -> LockWindow:
-    """Return the difference of two readings, one row for each lock and stack, dearest first."""
+    """Return the difference of two readings, one row per lock and stack, the longest first."""
     sums: dict[tuple[str, str, tuple[str, ...]], LockWaits] = {}
     symbols = context.symbols()
     for key, now in after.data.locks.items():
@@ -139,7 +139,7 @@ PROBE = Probe(
                 Point("tracepoint", "lock:contention_end", "dt_lock_contention_end"),
             ),
         ),
-        # A kernel for guests has both, and takes the first where the hypervisor offers it.
+        # A kernel for guests has both, and uses the first if the hypervisor offers it.
         _slow_paths("__pv_queued_spin_lock_slowpath", "native_queued_spin_lock_slowpath"),
         _slow_paths("native_queued_spin_lock_slowpath"),
         _slow_paths("queued_spin_lock_slowpath"),

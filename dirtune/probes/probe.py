@@ -1,6 +1,6 @@
-"""What a probe is: a program in C, where it is attached, how its maps are read and what they say.
+"""The parts of a probe: a program in C, its points, and the reading and decoding of its maps.
 
-A probe is the constant `PROBE` of a module whose C lies beside it: `irq.py` and `irq.bpf.c`.
+A probe is the constant `PROBE` of a module with its C beside it: `irq.py` and `irq.bpf.c`.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,27 +32,27 @@ class Bpf(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where one function of the C is attached."""
+    """The point that one function of the C is attached to."""
 
     kind: str
     """tracepoint (raw), kprobe, kretprobe, fentry or clock."""
     target: str
     """`group:event` of a tracepoint, a kernel function, or a frequency in Hz."""
     function: str
-    """Its name in C."""
+    """The function's name in C."""
     field: str = ""
-    """A field that the tracepoint must have: older kernels hand over less."""
+    """A field that the tracepoint must have, because older kernels lack it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way of attaching a probe; the first one that this kernel has is taken."""
+    """One way of attaching a probe; the first way that this kernel has is used."""
 
     what: str
-    """In words: `raw tracepoints`."""
+    """Name of the way: `raw tracepoints`."""
     points: tuple[Point, ...]
     macros: tuple[str, ...] = ()
-    """Defined for the compiler."""
+    """Macros that the compiler defines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +66,12 @@ class Moment(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What decoding may need beside the maps."""
+    """The values that decoding may need beside the maps."""
 
     cost: ProbeCost
     load_seconds: float
     symbols: Callable[[], Symbols]
-    """Reads them when asked: it is a hundred thousand rows."""
+    """Reads the kernel's symbols, a hundred thousand rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +80,13 @@ class Probe(Generic[R]):
 
     name: str
     window: str
-    """Where its window stands in `Probed`."""
+    """The field of `Probed` that holds its window."""
     ways: tuple[Way, ...]
     read: Callable[[Bpf, Host], R]
-    """Copies its maps; whatever is expensive is left to `decode`."""
+    """Copies its maps; expensive work is left to `decode`."""
     decode: Callable[[Moment[R], Moment[R], Context], object]
-    """Pure: what happened between two readings."""
+    """Returns what happened between two readings. Pure."""
     sizes: Mapping[str, int] = field(default_factory=dict)
-    """Bounds of its maps, by macro."""
+    """Limits of its maps, by macro."""
     members: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Macros that stand for the offset of a kernel structure's member."""
+    """(structure, member) by the macro that stands for the member's offset."""

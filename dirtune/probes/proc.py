@@ -1,12 +1,12 @@
-"""The last rung: what /proc tells of interrupt handlers without any tracing.
+"""The last rung: calls of interrupt handlers, inferred from /proc without any tracing.
 
 Source: /proc/interrupts, and /proc/irq/N/spurious (kernel/irq/spurious.c, note_interrupt()). The
 kernel calls every handler of a line for each of its interrupts, so calls are inferred, not
-counted. How many of them were in vain is not to be had: `spurious` knows only the interrupts
-that no handler of a line took, and a line that the card shares has none.
+counted. The number of needless calls is unknown: `spurious` counts only the interrupts that no
+handler of a line took, and a line that the NIC shares has none.
 
-`unhandled` begins at 1 again when the one before it is 100 ms old, and at 0 when 100,000
-interrupts were looked at: its difference is the least that there was.
+`unhandled` starts again at 1 if the last one is 100 ms old, and at 0 after 100,000 interrupts, so
+its difference is a lower limit.
 """
 
 import re
@@ -31,11 +31,11 @@ class Reading:
     """Monotonic clock."""
     interrupts: Interrupts
     spurious: Mapping[str, str]
-    """Texts of /proc/irq/N/spurious by line, as far as there are any."""
+    """Texts of /proc/irq/N/spurious by line; a line without one is absent."""
 
 
 def take(host: Host) -> Reading:
-    """Read both; `SourceMissing` without a table of interrupts."""
+    """Read the interrupts and `spurious`; `SourceMissing` without a table of interrupts."""
     interrupts = read_interrupts(host)
     taken_s = time.monotonic()
     texts = {x.irq: text_in(host, f"/proc/irq/{x.irq}/spurious") for x in interrupts.numbered}
@@ -65,9 +65,9 @@ def decode(before: Reading, after: Reading) -> HandlerCounts:
 
 
 def unhandled_between(before: str, after: str) -> int | None:
-    """Return how many interrupts at least no handler took between two texts of `spurious`.
+    """Return the least number of interrupts that no handler took between two texts of `spurious`.
 
-    None where one of them is no such text.
+    None if one of the texts is another one.
     """
     then, now = _SPURIOUS.search(before), _SPURIOUS.search(after)
     if then is None or now is None:

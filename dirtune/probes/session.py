@@ -1,4 +1,4 @@
-"""Probes of one window: loaded, held to a budget, read at both ends, and gone."""
+"""A window of probes: they are loaded, kept within a budget, read at both ends, and detached."""
 
 import importlib
 import time
@@ -14,6 +14,7 @@ from dirtune.analyse.probed import NotProbed, ProbeCost, Probed
 from dirtune.collect.facts import read_facts
 from dirtune.errors import NotPossible
 from dirtune.host import Host, LiveHost
+from dirtune.nearest import no_such
 from dirtune.probes import threads
 from dirtune.probes.counting import Counting, best
 from dirtune.probes.kernel import Kernel
@@ -23,7 +24,7 @@ from dirtune.probes.threads import ThreadReading
 from dirtune.signals import undisturbed
 
 LIMIT_PERCENT = 1.0
-"""What probes together may cost by default, as a share of one CPU."""
+"""Default limit of the probes' total cost, in per cent of one CPU."""
 _IRQ = "irq"
 
 
@@ -154,11 +155,11 @@ def all_probes() -> tuple[Probe[Any], ...]:
 
 
 def named(names: Sequence[str]) -> tuple[Probe[Any], ...]:
-    """Return the probes *names*; `NotPossible` names one that there is not."""
+    """Return the probes *names*; `NotPossible` if one does not exist."""
     known = {probe.name: probe for probe in all_probes()}
     for name in names:
         if name not in known:
-            raise NotPossible(f"{name}: no such probe; there are {', '.join(known)}")
+            raise NotPossible(no_such("probe", name, known, f"Choose from {', '.join(known)}."))
     return tuple(probe for name, probe in known.items() if name in names)
 
 
@@ -169,19 +170,19 @@ def opened(
     limit_percent: float,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Session]:
-    """Compile and attach *probes*; leaving the context takes everything off.
+    """Compile and attach *probes*; leaving the context detaches them.
 
-    What cannot be had here is `missing` in the result, with the reason and the remedy.
+    `missing` in the result lists the probes that this host cannot run, with reason and remedy.
     """
     host = LiveHost()
     began = time.monotonic()
-    wanted, missing = _possible(host, probes)
-    if wanted:
-        say(f"compiling the probes {', '.join(probe.name for probe, _ in wanted)}")
+    possible, missing = _possible(host, probes)
+    if possible:
+        say(f"compiling the probes {', '.join(probe.name for probe, _ in possible)}")
     with ExitStack() as stack:
         counted = stack.enter_context(statistics_on())
-        loaded, refused = load(wanted)
-        for bpf in {id(each.bpf): each.bpf for each in loaded}.values():
+        loaded, refused = load(possible)
+        for bpf in {id(probe.bpf): probe.bpf for probe in loaded}.values():
             stack.callback(_clean_up, bpf)
         missing |= {name: NotProbed(name, why, "", "") for name, why in refused.items()}
         counting = None
@@ -205,7 +206,7 @@ def measure(
     limit_percent: float,
     say: Callable[[str], None] = lambda _: None,
 ) -> Probed:
-    """Return what *probes* measure in the next *seconds*; compiles before the window opens."""
+    """Compile *probes*, and return what they measure in the *seconds* that follow."""
     with opened(probes, limit_percent=limit_percent, say=say) as session:
         say(f"measuring for {seconds:g} s")
         session.begin()
@@ -217,7 +218,7 @@ def measure(
 
 
 def _clean_up(bpf: Any) -> None:  # noqa: ANN401  (bcc has no types)
-    with undisturbed():  # bcc closes descriptors of others when it goes on after half of it
+    with undisturbed():  # if it is interrupted and run again, bcc closes others' descriptors
         bpf.cleanup()
 
 
@@ -229,7 +230,7 @@ def _moment(loaded: Loaded, host: Host) -> Moment[Any]:
 def _possible(
     host: Host, probes: Sequence[Probe[Any]]
 ) -> tuple[list[tuple[Probe[Any], Way]], dict[str, NotProbed]]:
-    """Return the probes that can be tried here with their ways, and why the others cannot."""
+    """Return the probes that this host may run, with their ways, and why it cannot run others."""
     obstacles = probe_obstacles(read_facts(host)) if probes else ()
     if obstacles:
         why, remedy = obstacles[0].why, obstacles[0].remedy

@@ -1,8 +1,8 @@
-"""The softirq probe: what every softirq costs on every CPU, and what each device's polls did.
+"""The softirq probe: the cost of every softirq on every CPU, and the NAPI polls of each device.
 
 Source: raw tracepoints `softirq_raise`, `softirq_entry`, `softirq_exit` (kernel/softirq.c) and
-`napi_poll` (net/core/dev.c), summed in the kernel by `softirq.bpf.c`. A run's time has the hard
-interrupts in it that came in between.
+`napi_poll` (net/core/dev.c), summed in the kernel by `softirq.bpf.c`. The time of a run contains
+the hard interrupts that came in between.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,9 +27,9 @@ class Reading:
     softirqs: str
     """Text of /proc/softirqs, read right before the maps."""
     times: tuple[SoftirqTime, ...]
-    """Of every vector, by its number as text, on every CPU."""
+    """Times of every vector, by its number as text, on every CPU."""
     napi: Mapping[int, NapiPolls]
-    """By address of the `napi_struct`: a device has one for each queue."""
+    """Polls by the address of the `napi_struct`; a device has one for each queue."""
     lost: int
 
 
@@ -61,7 +61,7 @@ def _time(vector: str, cpu: int, copy: Any) -> SoftirqTime:  # noqa: ANN401  (st
 
 
 def _polls(copies: Sequence[Any]) -> NapiPolls:
-    # Only the CPU that met the device first wrote down its name.
+    # Only the CPU that polled the device first recorded its name.
     return NapiPolls(
         device=max(copy.device for copy in copies).decode(errors="replace"),
         polls=sum(copy.polls for copy in copies),
@@ -73,7 +73,7 @@ def _polls(copies: Sequence[Any]) -> NapiPolls:
 def decode(before: Moment[Reading], after: Moment[Reading], _: Context) -> SoftirqWindow:
     """Return the difference of two readings."""
     counted = _counts(before.data.softirqs, after.data.softirqs)
-    names = dict(enumerate(counted))  # the file's rows stand in the order of the vectors
+    names = dict(enumerate(counted))  # the file's rows are in the order of the vectors
     then = {(one.vector, one.cpu): one for one in before.data.times}
     moved = (_minus(one, then[one.vector, one.cpu]) for one in after.data.times)
     return SoftirqWindow(

@@ -1,10 +1,10 @@
-"""Handlers that run in threads: how often each was woken, and its CPU time.
+"""Interrupt handlers that run in threads: wake-ups and CPU time of each.
 
-Source: of each `irq/N-name` thread, `voluntary_ctxt_switches` in /proc/PID/status and the first
-number of /proc/PID/schedstat (fs/proc/base.c, proc_pid_schedstat()). With `threadirqs` and on
-PREEMPT_RT every handler of a line says that it woke its thread, and only the threads tell what
-the line costs. A thread that is woken again before it slept goes to sleep once; on PREEMPT_RT
-one that waits for a lock goes to sleep, too.
+Source: `voluntary_ctxt_switches` in /proc/PID/status and the first number of /proc/PID/schedstat
+(fs/proc/base.c, proc_pid_schedstat()) of each `irq/N-name` thread. With `threadirqs` and on
+PREEMPT_RT every handler of a line returns that it woke its thread, and only the threads show the
+cost of the line. A thread that is woken again before it sleeps goes to sleep once; on PREEMPT_RT a
+thread that waits for a lock goes to sleep, too.
 """
 
 import re
@@ -18,7 +18,7 @@ from dirtune.formats import parsing
 from dirtune.host import Host
 
 _SWITCHES = re.compile(r"^voluntary_ctxt_switches:\s*(\d+)$", re.MULTILINE)
-_NOT_KEPT = ("0", "0", "0")  # what schedstat says where the kernel keeps none
+_NOT_KEPT = ("0", "0", "0")  # schedstat of a kernel without these statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class ThreadReading:
 
 
 def take(host: Host) -> tuple[ThreadReading, ...]:
-    """Read every interrupt's thread; none where no handler is threaded."""
+    """Read the thread of every interrupt handler that has one."""
     found = (
         (each, text_in(host, f"/proc/{each.pid}/status"), f"/proc/{each.pid}/schedstat")
         for each in read_irq_threads(host)
@@ -46,7 +46,7 @@ def take(host: Host) -> tuple[ThreadReading, ...]:
 def decode(
     before: Iterable[ThreadReading], after: Iterable[ThreadReading]
 ) -> tuple[IrqThreadTime, ...]:
-    """Return what the threads that lived through the window did in it, by line and name."""
+    """Return wake-ups and CPU time of the threads that existed at both ends, by line and name."""
     then = {each.thread: each for each in before}
     rows = (_moved(then[each.thread], each) for each in after if each.thread in then)
     return tuple(sorted((row for row in rows if row), key=lambda row: (row.irq, row.name)))
@@ -63,7 +63,7 @@ def parse_switches(text: str) -> int | None:
 def parse_cpu_ns(text: str) -> int | None:
     """Return the nanoseconds on a CPU in the text of /proc/PID/schedstat.
 
-    None where there is none or the kernel keeps none: it prints zeroes then.
+    None if the text is another one, or all zeroes, which a kernel without statistics prints.
     """
     cells = tuple(text.split())
     return int(cells[0]) if len(cells) == 3 and cells != _NOT_KEPT else None

@@ -1,12 +1,12 @@
-"""The rung below eBPF: how often each interrupt handler ran, counted by triggers in tracefs.
+"""The rung below eBPF: calls of each interrupt handler, counted by triggers in tracefs.
 
 Source: hist triggers (Documentation/trace/histogram.rst) on `irq:irq_handler_entry` and
-`irq:irq_handler_exit`, in a private instance, so that no other tracing is disturbed. Nothing is
-written to its ring buffer; Linux 6.1 sets 1.4 MB aside for that on each CPU all the same. Needs
-root and no library; nothing is timed.
+`irq:irq_handler_exit`, in a private instance, so that other tracing is not disturbed. Nothing is
+written to the instance's ring buffer, for which Linux 6.1 allocates 1.4 MB on each CPU all the
+same. It needs root and no library, and times nothing.
 
-The instance is the kernel's: SIGKILL leaves it behind, counting. Its name tells whose it is, and
-the next run removes what belongs to no living process.
+The kernel keeps the instance: after SIGKILL it goes on counting. Its name holds the process and
+its start time, and the next run removes the instances of processes that have ended.
 """
 
 import re
@@ -28,7 +28,7 @@ from dirtune.signals import undisturbed
 
 _ENTRY = "events/irq/irq_handler_entry"
 _EXIT = "events/irq/irq_handler_exit"
-# Rows of a trigger's table, set aside when it is made; one for each handler of each line.
+# Rows of a trigger's table, allocated when it is made; one for each handler of each line.
 _ROWS = 8192
 _NONE = "0"  # IRQ_NONE
 
@@ -48,7 +48,7 @@ class Reading:
     entries: str
     """Calls by line and handler: text of `hist`."""
     exits: str
-    """Calls by line and what they returned."""
+    """Calls by line and return value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,14 @@ class Hist:
     hits: dict[tuple[int, str], int]
     """By line and handler, or line and return value."""
     dropped: int
-    """Events that found no room."""
+    """Events for which the table had no room."""
 
 
 @contextmanager
 def opened(host: WritableHost | None = None) -> Iterator[Callable[[], Reading]]:
-    """Count from here on and hand over what reads the counts; leaving removes everything.
+    """Start counting, and yield a function that reads the counts; leaving removes the instance.
 
-    `NotPossible` says what this host lacks and the remedy.
+    `NotPossible` names what this host lacks, with the remedy.
     """
     host = host or WritableHost()
     facts = read_facts(host)
@@ -78,7 +78,7 @@ def opened(host: WritableHost | None = None) -> Iterator[Callable[[], Reading]]:
 
 @contextmanager
 def counting(host: WritableHost, folder: str) -> Iterator[Callable[[], Reading]]:
-    """Count in an instance of our own in *folder*, which is removed however this ends."""
+    """Count in a new instance in *folder*; leaving the context removes it."""
     remove_left_behind(host, folder)
     at = f"{folder}/dirtune-{host.link('/proc/self')}-{_start_time(host, 'self')}"
     try:
@@ -124,11 +124,11 @@ def parse_hist(text: str) -> Hist:
 
 
 def remove_left_behind(host: WritableHost, folder: str) -> None:
-    """Remove the instances in *folder* whose dirtune is no more."""
+    """Remove the instances in *folder* whose processes have ended."""
     for path in host.glob(f"{folder}/dirtune-*"):
         found = _MINE.fullmatch(path.rpartition("/")[2])
         if found and _start_time(host, found["pid"]) != found["start"]:
-            with suppress(ApplyError):  # somebody looks into it: the run after this one will
+            with suppress(ApplyError):  # somebody reads it now: the next run will remove it
                 host.remove_folder(path)
 
 
@@ -143,11 +143,11 @@ def _count(host: WritableHost, at: str) -> None:
         host.write(f"{at}/{_ENTRY}/trigger", f"hist:keys=irq,name:size={_ROWS}")
         host.write(f"{at}/{_EXIT}/trigger", f"hist:keys=irq,ret:size={_ROWS}")
     except ApplyError as error:
-        raise NotPossible(f"tracefs: the kernel refused to count: {error}") from error
+        raise NotPossible(f"tracefs: the kernel refused a hist trigger: {error}") from error
 
 
 def _reading(host: Host, at: str) -> Reading:
-    # The same order at both ends: all counts are late by the same little, which cancels.
+    # The order is the same at both ends, so the delay between the counts cancels.
     interrupts = host.read("/proc/interrupts")
     taken_s = time.monotonic()
     entries, exits = (host.read(f"{at}/{event}/hist") for event in (_ENTRY, _EXIT))
@@ -155,9 +155,9 @@ def _reading(host: Host, at: str) -> Reading:
 
 
 def _start_time(host: Host, pid: str) -> str | None:
-    """Return when a process began, in ticks since boot; None if there is none."""
+    """Return the start time of a process in ticks since boot; None if it does not exist."""
     try:
         # The name in parentheses may hold blanks; starttime is the 20th field behind it.
         return host.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[19]
-    except (SourceMissing, SourceRefused):  # refused: it ended while it was looked at
+    except (SourceMissing, SourceRefused):  # refused: it ended while it was read
         return None

@@ -177,7 +177,7 @@ def test_a_kernel_that_refuses_is_told_in_one_line(tmp_path, refuse):
         pass
 
     said = str(caught.value)
-    assert said.startswith("tracefs: the kernel refused to count: ")
+    assert said.startswith("tracefs: the kernel refused a hist trigger: ")
     assert said.endswith("/trigger: Invalid argument")
     assert host.instances == []
 
