@@ -31,10 +31,10 @@ def arms_of(trials: Sequence[Trial], metric: str, rate: float | None = None) -> 
     They are paired where the trials are. `PlanError` for trials of several rates or cells, or if
     no trial offered *rate*.
     """
-    judged = _judged(trials, rate)
-    _require_alike(judged)
-    counted = [trial for trial in judged if _counts(trial, metric)]
-    invalid = len(judged) - len(counted)
+    compared = _judged(trials, rate)
+    _require_alike(compared)
+    counted = [trial for trial in compared if _counts(trial, metric)]
+    invalid = len(compared) - len(counted)
     by_pair = {(t.pair, t.arm): t.metrics[metric] for t in counted if t.pair is not None}
     if by_pair:
         whole = sorted({n for n, _ in by_pair if (n, "A") in by_pair and (n, "B") in by_pair})
@@ -56,7 +56,7 @@ def arms_between(
     for side in sides:
         _require_alike(side)
         if len({trial.arm for trial in side}) > 1:
-            raise PlanError("a run holds two arms: name one, RUN:A or RUN:B")
+            raise PlanError("A run holds two arms: name one, RUN:A or RUN:B.")
     values = [tuple(t.metrics[metric] for t in side if _counts(t, metric)) for side in sides]
     invalid = sum(map(len, sides)) - sum(map(len, values))
     return Arms(values[0], values[1], paired=False, invalid=invalid)
@@ -69,14 +69,14 @@ def same_rate(offered: float, rate: float | None) -> bool:
 
 def _judged(trials: Sequence[Trial], rate: float | None) -> list[Trial]:
     """Return the judged trials at the offered rate nearest to *rate*; all of them for None."""
-    judged = [trial for trial in trials if trial.kind == TrialKind.JUDGED]
-    if rate is None or not judged:
-        return judged
+    candidates = [trial for trial in trials if trial.kind == TrialKind.JUDGED]
+    if rate is None or not candidates:
+        return candidates
     # Clients offer connections in whole milliseconds, so their rate is not quite the plan's. A
     # trial that broke before its load began has the plan's rate.
-    near = [trial for trial in judged if same_rate(trial.offered_rate, rate)]
+    near = [trial for trial in candidates if same_rate(trial.offered_rate, rate)]
     if not near:
-        raise PlanError(f"no trial offered {rate:g}/s; there are {_rates(judged)}")
+        raise PlanError(f"No trial offered {rate:g}/s; the trials offered {_rates(candidates)}.")
     offered = {trial.offered_rate for trial in near if trial.valid}
     nearest = min(offered, key=lambda offered: abs(offered - rate), default=rate)
     return [trial for trial in near if not trial.valid or trial.offered_rate == nearest]
@@ -85,7 +85,7 @@ def _judged(trials: Sequence[Trial], rate: float | None) -> list[Trial]:
 def _require_alike(trials: Sequence[Trial]) -> None:
     _require_one_rate(trials)
     if len(cells := sorted({trial.cell for trial in trials})) > 1:
-        raise PlanError(f"a run holds several cells: name one, such as RUN:{cells[-1]}")
+        raise PlanError(f"A run holds several cells: name one, such as RUN:{cells[-1]}.")
 
 
 def _require_one_rate(trials: Sequence[Trial]) -> None:
@@ -93,7 +93,9 @@ def _require_one_rate(trials: Sequence[Trial]) -> None:
     counted = [trial for trial in trials if trial.valid]
     if len({trial.offered_rate for trial in counted}) > 1:
         known = _rates(counted)
-        raise PlanError(f"the trials hold several offered rates ({known}): choose one with --rate")
+        raise PlanError(
+            f"The trials hold several offered rates ({known}): choose one with --rate."
+        )
 
 
 def _rates(trials: Sequence[Trial]) -> str:

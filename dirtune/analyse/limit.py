@@ -1,9 +1,9 @@
-"""Which node holds a trial back, in words, with the evidence. Pure.
+"""The node that holds a trial back, in words, with the evidence. Pure.
 
 The director is to blame only if one of its own resources is used up while the real servers have
-time left and the clients made what they should; where the figures contradict each other the
-answer is `unclear`, which the paper of 2001 did not allow itself. All nodes are looked at, and
-each CPU by itself: an average over four hides a full one.
+time left and the clients sent their load. If the figures contradict each other, the answer is
+`unclear`, which the paper of 2001 did not allow itself. Each CPU of each node is looked at by
+itself, because an average over four CPUs hides a full one.
 """
 
 import math
@@ -31,7 +31,7 @@ class Suspect(StrEnum):
 
 
 _FREE_IDLE = 20.0
-"""Per cent idle above which real servers have time left."""
+"""Idle time, per cent, above which real servers have time left."""
 _BUSY_IDLE = 5.0
 _CLIENT_FULL = 90.0
 _LINK_FULL = 0.95
@@ -39,30 +39,30 @@ _KEPT_UP = 0.99
 _LOSS_GOAL = 1e-4
 """The paper's, and the default of a search for the knee."""
 _SIGMAS = 3
-"""One that just meets the goal loses more than these make in a few trials of a thousand."""
+"""A director that just meets the goal exceeds this in a few trials of a thousand."""
 _CONTRADICTED = 0.7
-"""A real server that is full at less than this share of what it made alone is a contradiction."""
+"""A real server that is full at a smaller share of its rate alone is a contradiction."""
 DROPS = ("softnet_dropped", "rx_dropped", "tx_dropped")
-"""Counters of a trial that say what its director dropped."""
+"""Counters of packets that the director dropped, in a trial."""
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """What holds a trial back."""
+    """The part that holds a trial back, and the evidence."""
 
     node: Suspect
     evidence: tuple[str, ...]
 
     @property
     def words(self) -> str:
-        """The node, and why."""
+        """The part and the evidence as one text."""
         return f"{self.node}: {'; '.join(self.evidence)}"
 
 
 class Known(NamedTuple):
-    """What is known beside the trial."""
+    """Facts beside the trial; None if unknown."""
 
     alone: float | None = None
-    """Replies/s that one real server made by itself."""
+    """Replies/s of one real server by itself."""
     link_bits_per_s: float | None = None
     """Capacity of the link to the clients."""
     used_bits_per_s: float | None = None
@@ -74,25 +74,28 @@ class _Role(NamedTuple):
 
 
 def limiting(trial: Trial, known: Known = Known()) -> Limit:  # noqa: B008  (immutable)
-    """Return what held *trial* back; it needs `nodes`, without them most is unclear."""
+    """Return what held *trial* back; without `Trial.nodes` most answers are unclear."""
     if trial.validity == Validity.CLIENT_LIMITED:
-        return Limit(Suspect.CLIENTS, (trial.reason or "they did not begin what they should",))
+        return Limit(
+            Suspect.CLIENTS,
+            (trial.reason or "the clients did not begin the connections of their schedule",),
+        )
     if not trial.valid:
         return Limit(Suspect.UNCLEAR, (f"the trial did not count: {trial.reason}",))
     if trial.reply_rate >= _KEPT_UP * trial.offered_rate and not _lost(trial):
-        return Limit(Suspect.NOTHING, ("what was offered came back",))
+        return Limit(Suspect.NOTHING, ("every offered connection was answered",))
     return _weighed(trial, known)
 
 
 def _lost(trial: Trial) -> bool:
-    """Tell whether more was lost than chance makes of a loss at the goal."""
+    """Tell whether chance cannot explain the loss of a director that meets the goal."""
     usual = _LOSS_GOAL * trial.attempted
-    # A single connection is a chance in the shortest trial.
+    # Chance can lose a single connection in the shortest trial.
     return trial.attempted - trial.replied > max(1.0, usual + _SIGMAS * math.sqrt(usual))
 
 
 def _weighed(trial: Trial, known: Known) -> Limit:
-    """Look at all nodes of a trial that lost something."""
+    """Return what held back a trial that lost connections, from the evidence of all nodes."""
     servers = [node for node in trial.nodes if node.role == Role.REAL_SERVER]
     roles = {
         Suspect.DIRECTOR: _director(trial),
@@ -100,26 +103,26 @@ def _weighed(trial: Trial, known: Known) -> Limit:
         Suspect.CLIENTS: _clients(trial),
         Suspect.NETWORK: _network(known),
     }
-    found = [name for name, role in roles.items() if role.full]
+    full = [name for name, role in roles.items() if role.full]
     doubt = _contradiction(servers, roles[Suspect.SERVERS], trial, known)
-    if doubt is None and len(found) != 1:
-        doubt = f"{' and '.join(found)} are full at once" if found else "no node is full"
-    if doubt is None and found == [Suspect.DIRECTOR] and not _free(servers):
+    if doubt is None and len(full) != 1:
+        doubt = f"{' and '.join(full)} are full at once" if full else "no node is full"
+    if doubt is None and full == [Suspect.DIRECTOR] and not _free(servers):
         doubt = f"the real servers are not {_FREE_IDLE:.0f} % idle, so they may be short as well"
-    evidence = tuple(said for role in roles.values() for said in role.evidence)
+    evidence = tuple(text for role in roles.values() for text in role.evidence)
     return (
-        Limit(found[0], evidence) if doubt is None else Limit(Suspect.UNCLEAR, (*evidence, doubt))
+        Limit(full[0], evidence) if doubt is None else Limit(Suspect.UNCLEAR, (*evidence, doubt))
     )
 
 
 def idle(states: Mapping[str, CpuShare]) -> float | None:
-    """Return the per cent of the time a node waited; None where it is not known."""
+    """Return the share of the time that a node was idle, per cent; None if unknown."""
     found = [states[name].mean for name in ("idle", "iowait") if name in states]
     return sum(found) if found else None
 
 
 def fullest_cpu(node: NodeCpu) -> tuple[str, float] | None:
-    """Return the busiest CPU and its per cent; None if no CPU by itself is known."""
+    """Return the busiest CPU and how busy it is, per cent; None if single CPUs are unknown."""
     alone = ("cpu0", busy_percent(node.states)) if node.cpus == 1 else None
     return hottest(node) or alone
 
@@ -132,9 +135,9 @@ def _director(trial: Trial) -> _Role:
     top = fullest_cpu(node)
     if top is None:
         average = f"the director is {idle(node.states) or 0:.0f} % idle over all its CPUs"
-        return _Role(bool(drops), (f"{average}, and no CPU by itself is known", *drops))
-    said = f"the director's {top[0]} is {top[1]:.0f} % busy"
-    return _Role(top[1] >= FULL_PERCENT or bool(drops), (said, *drops))
+        return _Role(bool(drops), (f"{average}, and its single CPUs are unknown", *drops))
+    busy = f"the director's {top[0]} is {top[1]:.0f} % busy"
+    return _Role(top[1] >= FULL_PERCENT or bool(drops), (busy, *drops))
 
 
 def _servers(servers: Sequence[NodeCpu], signals: Mapping[str, Mapping[str, float]]) -> _Role:
@@ -142,10 +145,10 @@ def _servers(servers: Sequence[NodeCpu], signals: Mapping[str, Mapping[str, floa
     if not idles:
         return _Role(full=False, evidence=("the real servers were not sampled",))
     spread = "" if len(idles) == 1 else f" to {max(idles):.0f}"
-    said = f"the real servers are {min(idles):.0f}{spread} % idle"
+    idle_text = f"the real servers are {min(idles):.0f}{spread} % idle"
     dropped = sum(signals.get(node.node, {}).get("listen_drops", 0) for node in servers)
     drops = (f"their listen queues dropped {dropped:.0f} connections",) if dropped else ()
-    return _Role(max(idles) < _BUSY_IDLE or bool(dropped), (said, *drops))
+    return _Role(max(idles) < _BUSY_IDLE or bool(dropped), (idle_text, *drops))
 
 
 def _free(servers: Sequence[NodeCpu]) -> bool:
@@ -189,7 +192,10 @@ def _contradiction(
 ) -> str | None:
     if not role.full or known.alone is None or not servers:
         return None
-    each = trial.reply_rate / len(servers)
-    if each >= _CONTRADICTED * known.alone:
+    rate = trial.reply_rate / len(servers)
+    if rate >= _CONTRADICTED * known.alone:
         return None
-    return f"but each is full at {each:.0f}/s, and one alone made {known.alone:.0f}/s"
+    return (
+        f"but each real server is full at {rate:.0f}/s, while one alone answered "
+        f"{known.alone:.0f}/s"
+    )

@@ -1,4 +1,4 @@
-"""A run as it lies on disk (`run.json`): what was asked, done and seen. Pure data.
+"""A run as `run.json` holds it: its plan, its trials and their results. Pure data.
 
 Published as `dirtune/run/1`. Rates are connections per second, times are seconds unless the
 name says otherwise, CPU shares are per cent of the CPUs of the node.
@@ -43,7 +43,7 @@ class TrialKind(StrEnum):
 
 
 class Validity(StrEnum):
-    """Whether a trial counts, and if not, what is to blame."""
+    """The judgement whether a trial counts, and if not, what is to blame."""
 
     VALID = "valid"
     CLIENT_LIMITED = "client_limited"
@@ -65,7 +65,7 @@ class Verdict(StrEnum):
 
 
 class KneeLimit(StrEnum):
-    """What ended the search for a knee."""
+    """The reason why a search for a knee ended."""
 
     SYSTEM = "system"
     """More than the goal is lost above the rate."""
@@ -85,44 +85,44 @@ class CpuShare(msgspec.Struct, frozen=True):
 
 
 class NodeCpu(msgspec.Struct, frozen=True):
-    """Where one node's CPU time went, sampled at 1 Hz as vmstat(8) does."""
+    """One node's CPU time by state, sampled at 1 Hz as vmstat(8) does."""
 
     node: str
     role: Role
     states: dict[str, CpuShare]
     """user, system, idle; and irq, softirq, steal where the node's kernel accounts them."""
     per_cpu: dict[str, dict[str, CpuShare]]
-    """The same for each CPU by its name (`cpu0`); empty for a cgroup."""
+    """The states of each CPU by its name (`cpu0`); empty for a cgroup."""
     source: str
     """`/proc/stat`, or `cgroup` for a node that is a container."""
     samples: int
     cpus: int | None = None
-    """CPUs that the shares are shares of."""
+    """Number of CPUs that the shares refer to; None if unknown."""
 
 
 class Trial(msgspec.Struct, frozen=True):
     """One run of the load at one offered rate under one arm."""
 
     id: str
-    """`p03-1-B`: pair, place in the pair, arm; also the name of its raw output's folder."""
+    """`p03-1-B` is pair 3, first trial, arm B; also the name of the folder of its raw output."""
     arm: str
-    """A is before, B is after the fix."""
+    """`A` is before the fix, `B` after it."""
     kind: TrialKind
     """Only `judged` trials are compared."""
     pair: int | None
     started: str
     """UTC, ISO 8601."""
     offered_rate: float
-    """Asked of the clients; of a closed loop, which offers what is taken, what it came to."""
+    """Connections/s that the clients offer by their schedule; a closed loop has its reply rate."""
     window_s: float
     intended: int
-    """Connections that the schedule asked for; 0 for a closed loop, which has none."""
+    """Connections of the schedule; 0 for a closed loop, which has no schedule."""
     attempted: int
-    """Connections that the clients began; what they did not begin is no loss."""
+    """Connections that the clients began; a connection that they did not begin is no loss."""
     replied: int
     failed: dict[str, int]
     reply_rate: float
-    """Of the window where the generator logs replies (h2load), else of the whole load."""
+    """Replies/s in the window if the generator logs replies (h2load), else over the whole load."""
     latency: Latency | None
     validity: Validity
     reason: str | None
@@ -132,26 +132,26 @@ class Trial(msgspec.Struct, frozen=True):
     counters: dict[str, int]
     """Deltas on the director: `connections`, `packets_in`, `irq_<label>`, ..."""
     settle_s: float
-    """How long the director took to be idle before the load began."""
+    """Seconds until the director was idle, before the load began."""
     settled: bool
     shares: dict[str, int] = {}
-    """Connections per destination, where the director's counters say."""
+    """Connections of each destination; empty if the director does not count them."""
     nodes: tuple[NodeCpu, ...] = ()
     host: dict[str, float] = {}
-    """Per cent of the machine that ran dirtune: busy, steal; in the lab it runs everything.
-    `steal_peak` is the worst second's."""
+    """CPU time of the machine that ran dirtune, per cent: `busy`, `steal`, and `steal_peak` of the
+    worst second. In the lab this machine runs every node."""
     generator: str = "h2load"
     polls: bool | None = None
     """Whether the generator takes all of a CPU at any rate; None in a run of an old version."""
     labels: tuple[str, ...] = ()
-    """What a reader must know of a trial that may yet be valid: `short`, `not steady: ...`,
+    """Facts that a reader must know of a valid trial as well: `short`, `not steady: ...`,
     `its warm-up took ...`, `closed loop`."""
     unsent: dict[str, int] = {}
-    """What the clients could not begin, by what they lacked."""
+    """Connections that the clients could not begin, by the resource that they lacked."""
     signals: dict[str, dict[str, float]] = {}
-    """Of each node within the window: `busy_percent`, `busiest_cpu_percent`,
+    """Signals of each node within the window: `busy_percent`, `busiest_cpu_percent`,
     `syn_retransmits`, `listen_drops`, `resets_sent`, `tx_dropped`, and `time_wait`, the sockets
-    in TIME_WAIT at its end; what is not known is left out."""
+    in TIME_WAIT at its end; an unknown signal is left out."""
     cell: str = ""
     """The cell of the matrix or the control it belongs to; empty for the plan as it stands."""
 
@@ -162,7 +162,7 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 class Forecast(msgspec.Struct, frozen=True):
-    """What separating a shared line should bring, from measured IRQ_NONE time alone."""
+    """The expected gain of separating a shared line, from measured IRQ_NONE time alone."""
 
     irqs: tuple[int, ...]
     handlers: tuple[str, ...]
@@ -174,11 +174,11 @@ class Forecast(msgspec.Struct, frozen=True):
     """Expected CPU per connection after over before; None without a measured CPU share."""
     interval: tuple[float, float] | None
     basis: str
-    """The sum in words, with its numbers."""
+    """The calculation in words, with its numbers."""
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """Before against after for one metric (`dirtune/comparison/1`)."""
+    """The comparison of one metric before and after a fix (`dirtune/comparison/1`)."""
 
     metric: str
     unit: str
@@ -200,9 +200,9 @@ class Comparison(msgspec.Struct, frozen=True):
     reason: str | None
     schema: str = "dirtune/comparison/1"
     invalid: int = 0
-    """Trials that did not count; they were repeated, never dropped in silence."""
+    """Trials that did not count; they were repeated, never left out in silence."""
     p_holm: float | None = None
-    """p after Holm's correction, for a secondary metric among several; else None."""
+    """p after Holm's correction; None for the primary metric and for a metric alone."""
     rate: float | None = None
     """Connections/s offered, where arms were compared at several rates; else None."""
 
@@ -215,13 +215,13 @@ class Cell(msgspec.Struct, frozen=True):
     settings: dict[str, str | int]
     """Value of each axis; empty for a control."""
     url: str
-    """Where the load went."""
+    """URL that the load asked for."""
     refused: str | None = None
-    """Why it was not carried out; None if it was."""
+    """Why the cell was not measured; None if it was."""
 
 
 class Knee(msgspec.Struct, frozen=True):
-    """The highest offered rate that met a loss goal, and how well that is known."""
+    """The highest offered rate that met a loss goal, and how well it is known."""
 
     loss_goal: float
     """Largest share of lost connections that meets the goal."""
@@ -232,13 +232,13 @@ class Knee(msgspec.Struct, frozen=True):
     """Lowest rate that missed the goal; None if none did."""
     limit: KneeLimit
     reason: str
-    """What stands behind it, in words."""
+    """The limit in words."""
     confirmed: bool | None = None
     """Whether steady trials at 0.95 and 1.05 times the rate agree; None if not tried."""
     trials: int = 0
     """Trials of the search that counted."""
     invalid: int = 0
-    """Trials that did not."""
+    """Trials of the search that did not count."""
 
 
 class LinkPoint(msgspec.Struct, frozen=True):
@@ -247,11 +247,11 @@ class LinkPoint(msgspec.Struct, frozen=True):
     message_bytes: int
     bits_per_s: float
     seconds: float
-    """For one message, one way."""
+    """Time of one message, one way."""
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One thing dirtune did, in order, with the command that does the same by hand."""
+    """One action of dirtune, with the command that does the same by hand."""
 
     at: str
     command: str
@@ -276,23 +276,23 @@ class Run(msgspec.Struct, frozen=True):
     audits: dict[str, dict[str, object]]
     """`before` and `after`: documents of schema `dirtune/audit/1`."""
     handlers: dict[str, HandlerWindow]
-    """`before` and `after`: what the irq probe measured under load."""
+    """`before` and `after`: measurements of the irq probe under load."""
     trials: tuple[Trial, ...]
     forecast: Forecast | None
     comparisons: tuple[Comparison, ...]
     """The primary metric's first."""
     steps: tuple[Step, ...]
     verdict: str | None
-    """One sentence."""
+    """The verdict as one sentence; None if the run compares nothing or is unfinished."""
     notes: tuple[str, ...] = ()
-    """What a reader must know, such as that the director is emulated."""
+    """Facts that a reader must know, such as that the director is emulated."""
     cells: tuple[Cell, ...] = ()
-    """Of the matrix, and the controls; empty where the plan names neither."""
+    """The cells of the matrix and the controls; empty if the plan has neither."""
     knees: tuple[Knee, ...] = ()
     link: tuple[LinkPoint, ...] = ()
-    """Between the first client and the first real server; empty if it was not measured."""
+    """The link between the first client and the first real server; empty if not measured."""
     journal: str | None = None
-    """On the director, of the fix it was left with; None if it was left without."""
+    """The director's journal of the fix that was kept; None if no fix was kept."""
     schema: str = "dirtune/run/1"
 
     @property

@@ -8,26 +8,26 @@ _NAMES = {
 }
 
 
-def sentence(found: Comparison, forecast: Forecast | None = None) -> str:
-    """Return what came out, in one sentence that does not say more than was measured."""
-    name = _NAMES.get(found.metric, found.metric.replace("_", " "))
-    where = "" if found.rate is None else f" at {found.rate:g}/s"
-    head = f"{found.verdict.capitalize()}: {name}{where}"
-    if found.ratio is None or found.interval is None:
-        return f"{head} cannot be judged: {found.reason}."
-    low, high = found.interval
+def sentence(comparison: Comparison, forecast: Forecast | None = None) -> str:
+    """Return the comparison as one sentence that says no more than was measured."""
+    name = _NAMES.get(comparison.metric, comparison.metric.replace("_", " "))
+    where = "" if comparison.rate is None else f" at {comparison.rate:g}/s"
+    head = f"{comparison.verdict.capitalize()}: {name}{where}"
+    if comparison.ratio is None or comparison.interval is None:
+        return f"{head} cannot be judged: {comparison.reason}."
+    low, high = comparison.interval
     text = (
-        f"{head} went to {found.ratio:.3f} times what it was "
-        f"(95 % interval {low:.3f} to {high:.3f}, p = {found.p:.3f}, {_amount(found)})"
+        f"{head} went to {comparison.ratio:.3f} times what it was "
+        f"(95 % interval {low:.3f} to {high:.3f}, p = {comparison.p:.3f}, {_amount(comparison)})"
     )
-    if found.reason:
-        text += f"; {found.reason}"
+    if comparison.reason:
+        text += f"; {comparison.reason}"
     if forecast is not None and forecast.ratio is not None:
-        text += f"; the probe had forecast {forecast.ratio:.3f}"
+        text += f"; the probe forecast {forecast.ratio:.3f}"
     return f"{text}."
 
 
-def _amount(found: Comparison) -> str:
-    if found.pairs:
-        return f"{found.pairs} pairs"
-    return f"{len(found.before)} and {len(found.after)} trials"
+def _amount(comparison: Comparison) -> str:
+    if comparison.pairs:
+        return f"{comparison.pairs} pairs"
+    return f"{len(comparison.before)} and {len(comparison.after)} trials"

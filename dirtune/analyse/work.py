@@ -1,7 +1,7 @@
-"""What a director did in a window and what each packet of it cost. Pure.
+"""The work of a director in a window, and the cost of each packet. Pure.
 
-Rates of packets and connections are IPVS's own counters. Percentages are shares of one CPU,
-unless they are said to be of all.
+Packets and connections are IPVS's own counters. Percentages are shares of one CPU, unless
+stated otherwise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,49 +25,50 @@ class Line(msgspec.Struct, frozen=True):
     actions: tuple[str, ...]
     interrupts: int
     nic: bool
-    """A handler on it is a network card's."""
+    """Whether one of its handlers is a NIC's."""
 
 
 class Work(msgspec.Struct, frozen=True):
-    """One window of a director; None is "not known", never zero."""
+    """One window of a director; None is unknown, never zero."""
 
     seconds: float
     cpus: int
     busy_percent: float | None
-    """Over all CPUs: 200 is two CPUs busy. Steal is not in it."""
+    """Sum over all CPUs: 200 is two busy CPUs. Steal is not part of it."""
     connections: int | None
     packets: int | None
-    """That IPVS handled: what came in and, under NAT, the answers."""
+    """Packets that IPVS handled: incoming ones and, under NAT, the answers."""
     lines: tuple[Line, ...]
-    """Those that interrupted, most first; without a line whose counts were set back."""
+    """Lines with interrupts, the busiest first; a line whose counts were reset is left out."""
     softnet_dropped: int | None
     softnet_squeezed: int | None
     device_drops: dict[str, int]
-    """Packets that a card's ring had no room for, by interface; only where there were any."""
+    """Packets that found no room in a NIC's ring, by interface; interfaces without any are left
+    out."""
     phases: tuple[Phase, ...]
     wasted: tuple[Waste, ...]
-    """By line, the dearest first; empty where nothing was measured or nothing wasted."""
+    """Wasted time of each line, the most expensive first; empty if none was measured or wasted."""
     forecast: Forecast | None
-    """What separating the wasteful lines should bring."""
+    """The expected gain of separating the wasteful lines."""
 
     @property
     def cpu_us_per_connection(self) -> float | None:
         """Microseconds of CPU for each connection."""
-        return self._each(self.connections)
+        return self._for_each(self.connections)
 
     @property
     def cpu_us_per_packet(self) -> float | None:
         """Microseconds of CPU for each packet that IPVS handled."""
-        return self._each(self.packets)
+        return self._for_each(self.packets)
 
     @property
     def interrupts_per_packet(self) -> float | None:
-        """Interrupts of the lines with a card for each packet that IPVS handled."""
+        """Interrupts of the lines with a NIC for each packet that IPVS handled."""
         if not self.packets:
             return None
         return sum(line.interrupts for line in self.lines if line.nic) / self.packets
 
-    def _each(self, count: int | None) -> float | None:
+    def _for_each(self, count: int | None) -> float | None:
         if self.busy_percent is None or not count:
             return None
         return self.busy_percent / 100 * self.seconds * 1e6 / count
@@ -80,9 +81,9 @@ def of_window(
     actions: Mapping[str, tuple[str, ...]],
     nic_actions: frozenset[str],
 ) -> Work:
-    """Return what the first and the last of *samples* and the probes say of a director.
+    """Return the work of a director between the first and the last of *samples*.
 
-    *actions* are the handlers of each line, *nic_actions* those that are a network card's.
+    *actions* are the handlers of each line, *nic_actions* those that are a NIC's.
     """
     first, last = samples[0], samples[-1]
     cpus = max(1, len(node.per_cpu))
@@ -108,7 +109,7 @@ def of_window(
     )
     if probed.handlers is None or not waste:
         return work
-    # The probe's window is its own, a little longer than the samples'.
+    # The probe has a window of its own, a little longer than that of the samples.
     of_probe = connections and round(connections * probed.handlers.seconds / seconds)
     expected = forecast(
         probed.handlers,
@@ -121,9 +122,9 @@ def of_window(
 
 
 def packets(first: Sample, last: Sample) -> int | None:
-    """Return the packets that IPVS handled between two samples; None where it counts none.
+    """Return the packets that IPVS handled between two samples; None if it counts none.
 
-    Both ways: under NAT the answers pass the director too, and cost it as much.
+    Packets of both directions: under NAT the answers pass the director, too, and cost as much.
     """
     ways = [_moved(first.ip_vs, last.ip_vs, name) for name in ("packets_in", "packets_out")]
     return None if None in ways else sum(way or 0 for way in ways)
@@ -163,7 +164,7 @@ def _device_drops(first: Sample, last: Sample) -> dict[str, int]:
         then = first.devices.get(name)
         if then is None:
             continue
-        # What the ring had no room for; `dropped` counts what nobody wanted as well.
+        # Packets without room in the ring; `dropped` counts unwanted packets as well.
         moved = now["rx_fifo_errors"] - then["rx_fifo_errors"]
         if moved > 0:
             found[name] = moved

@@ -1,4 +1,4 @@
-"""What a plan takes: its time, its clients' ports, and what may spoil its results. Pure."""
+"""The cost of a plan in time and in its clients' ports, and warnings about it. Pure."""
 
 import math
 
@@ -14,14 +14,14 @@ _PORTS_DEFAULT = 60999 - 32768 + 1
 
 
 def warnings(plan: Plan) -> tuple[str, ...]:
-    """Return what may spoil the plan's results, each in one sentence."""
+    """Return warnings about the plan's results, one sentence each."""
     return (*_over_budget(plan), *_closed(plan), *_short(plan))
 
 
 def estimate_s(plan: Plan, trials: int) -> float:
-    """Return about how many seconds *trials* trials take, with a director that settles at once.
+    """Estimate the seconds that *trials* trials take on a director that settles at once.
 
-    A connection table that must drain takes the life of its entries.
+    With `load.settle = "drain"` a trial also waits until the entries of the last one expire.
     """
     drains = plan.load.settle == "drain"
     gap_s = min(plan.settle.max_s, TABLE_LIFE_S) if drains else 0
@@ -36,18 +36,18 @@ class TupleBudget(msgspec.Struct, frozen=True):
     """
 
     each: float
-    """What the plan's highest rate, of its sweep or its search, asks of a client; of its matrix,
-    where fewest share it."""
+    """Connections/s of one client at the highest rate of the sweep or the search, shared by the
+    fewest clients of the matrix."""
     default: float
-    """With the kernel's own range of ports."""
+    """Limit with the kernel's default range of ports."""
     widest: float
-    """With all of them: net.ipv4.ip_local_port_range = 1024 65535."""
+    """Limit with all ports (net.ipv4.ip_local_port_range = 1024 65535)."""
     clients: int
-    """How many clients the highest rate needs at least."""
+    """Least number of clients for the highest rate."""
 
 
 def tuple_budget(plan: Plan) -> TupleBudget:
-    """Return what the plan asks of its clients' ports, and what they have."""
+    """Return the rate that the plan asks of a client, and the limits that its ports set."""
     searched = plan.knee.highest if plan.knee is not None else None
     total = max(*plan.load.rates, *plan.compare.rates, searched or 0.0)
     fewest = min(plan.matrix.clients if plan.matrix else (), default=len(plan.clients))
@@ -64,12 +64,19 @@ def _over_budget(plan: Plan) -> tuple[str, ...]:
         return ()
     budget = tuple_budget(plan)
     if budget.each > budget.widest:
-        why = f"use {_PORTS_ALL} ports up before an entry's {TABLE_LIFE_S} s are over"
-        asked = f"{budget.each:g} connections/s per client {why}"
-        return (f"{asked}: take {budget.clients} clients",)
+        return (
+            (
+                f"{budget.each:g} connections/s per client use up {_PORTS_ALL} ports before an "
+                f"entry expires after {TABLE_LIFE_S} s. Use {budget.clients} clients."
+            ),
+        )
     if budget.each > budget.default:
-        wide = "net.ipv4.ip_local_port_range = 1024 65535"
-        return (f"{budget.each:g} connections/s per client need {wide} there",)
+        return (
+            (
+                f"{budget.each:g} connections/s per client use up the default range of ports. "
+                "Set net.ipv4.ip_local_port_range to 1024 65535 on the clients."
+            ),
+        )
     return ()
 
 
@@ -77,7 +84,7 @@ def _closed(plan: Plan) -> tuple[str, ...]:
     if plan.load.open_loop:
         return ()
     name = plan.load.generator
-    return (f"{name} is a closed loop: its trials probe the peak and say nothing about loss",)
+    return (f"{name} is a closed loop: its trials show the peak and say nothing about loss.",)
 
 
 def _short(plan: Plan) -> tuple[str, ...]:
@@ -85,7 +92,7 @@ def _short(plan: Plan) -> tuple[str, ...]:
         return ()
     return (
         (
-            f"trials of {plan.load.load_s:g} s are short: the connection table grows for "
-            f"{TABLE_LIFE_S} s; compare them with trials of the same length only"
+            f"Trials of {plan.load.load_s:g} s are short, because the connection table grows for "
+            f"{TABLE_LIFE_S} s. Compare them only with trials of the same length."
         ),
     )

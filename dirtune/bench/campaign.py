@@ -68,11 +68,13 @@ async def pairs(
         results: list[Result] = []
         begun = _begun(trials.values(), plan)
         rate = min(lacking, key=lambda rate: len(begun[rate]))
-        for place, wanted in enumerate(_order(len(begun[rate])), 1):
-            if wanted != arm:
-                await switch(wanted)
-                arm = wanted
-            order = Order(f"p{number:02}-{place}-{wanted}", wanted, TrialKind.JUDGED, rate, number)
+        for place, next_arm in enumerate(_order(len(begun[rate])), 1):
+            if next_arm != arm:
+                await switch(next_arm)
+                arm = next_arm
+            order = Order(
+                f"p{number:02}-{place}-{next_arm}", next_arm, TrialKind.JUDGED, rate, number
+            )
             result = await measure(rig, plan, order)
             note(result)
             _stop_if_lost(result.trial, plan)

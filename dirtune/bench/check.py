@@ -1,4 +1,4 @@
-"""What `bench check` finds before anything starts: nodes, tools, clocks, budget, duration."""
+"""The look at a plan before it runs: nodes, tools, clocks, ports, duration (`bench check`)."""
 
 import asyncio
 import shlex
@@ -17,11 +17,11 @@ from dirtune.plan import generators
 from dirtune.plan.tables import Plan
 from dirtune.remote import Node
 
-# Each prints what is wrong, if anything is.
+# Each script prints a problem, or nothing.
 _DIRECTOR = "[ -r /proc/net/ip_vs_stats_percpu ] || echo 'ip_vs is not loaded'"
 _CLIENT = "command -v {program} >/dev/null || printf '%s\\n' {missing}"
-# No exit status is looked at; ipvsadm would load the module, and httperf would send a request:
-# what does not print a version by itself has that of its package.
+# Exit statuses are ignored. ipvsadm would load the module, and httperf would send a request; a
+# program that prints no version has the version of its package.
 _VERSIONS = """\
 echo "kernel $(uname -r)"
 v() {{ command -v "$1" >/dev/null && echo "$1 $("$@" 2>&1 | head -n 1)"; }}
@@ -41,45 +41,45 @@ T = TypeVar("T")
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Whether a plan can be carried out (`dirtune/bench-check/1`)."""
+    """The result of the look: can the plan be run? (`dirtune/bench-check/1`)."""
 
     nodes: dict[str, str | None]
-    """Each node, and what is wrong with it; None if nothing is."""
+    """The problem of each node by its name; None for a node that is ready."""
     versions: dict[str, dict[str, str]]
-    """Of the kernel and the tools on each node that was reached."""
+    """Versions of the kernel and the tools of each node that was reached."""
     clocks_ms: dict[str, float | None]
-    """How far each node's clock is ahead of this machine's. Trials start by each client's own
-    clock, so they bear a difference; None if it could not be asked."""
+    """Milliseconds by which each node's clock is ahead of this machine's; None if unknown. Trials
+    start by each client's own clock, so a difference does no harm."""
     vip: str | None
-    """What uses the service beside this plan; None for nothing."""
+    """The use of the service by others, in words; None for none."""
     forced: bool
-    """Whether the plan names the vip in spite of that."""
+    """Whether the plan benches the service in spite of it (`load.force`)."""
     tuples: TupleBudget
     warnings: tuple[str, ...]
     sweep_trials: int
-    """Of all cells of the matrix and all controls."""
+    """Number of trials of all cells and controls."""
     sweep_s: float
-    """About how long they take, with the searches for the knee and the look at the nodes."""
+    """Estimated seconds of the sweep, the searches for knees and the look at the nodes."""
     pairs_s: float
-    """About how long the plan's pairs take."""
+    """Estimated seconds of the plan's pairs."""
     schema: str = "dirtune/bench-check/1"
 
     @property
     def ready(self) -> bool:
-        """Whether every node is, and the service is ours."""
+        """Whether every node is ready and nobody else uses the service."""
         alone = self.vip is None or self.forced
         return alone and all(problem is None for problem in self.nodes.values())
 
 
 async def check(plan: Plan, *, boots: bool = False) -> Readiness:
-    """Reach every node and look for what it needs; each client asks the service once.
+    """Reach every node and check its tools; each client sends one request.
 
-    *boots* tells whether the director can be booted anew for the cells of a matrix.
+    *boots* is True if dirtune can boot the director for the cells of a matrix, as a lab's.
     """
     config = None if plan.ssh_config is None else Path(plan.ssh_config)
     nodes, lost = await remote.connect_all(plan.hosts, ssh_config=config)
     try:
-        # Before the clients ask, or their requests would be what is found.
+        # This comes before the clients' own requests.
         vip = await _vip(plan, nodes)
         problems, versions, clocks = await asyncio.gather(
             _of_each(nodes, lambda node: _problem(plan, node)),
@@ -88,10 +88,10 @@ async def check(plan: Plan, *, boots: bool = False) -> Readiness:
         )
     finally:
         await asyncio.gather(*(node.close() for node in nodes.values()))
-    found = problems | {host: str(error) for host, error in lost.items()}
+    all_problems = problems | {host: str(error) for host, error in lost.items()}
     sweep = tour.itinerary(plan, matrix.cells(plan, boots=boots))
     return Readiness(
-        nodes={host: found[host] for host in plan.hosts},
+        nodes={host: all_problems[host] for host in plan.hosts},
         versions=versions,
         clocks_ms=clocks,
         vip=vip,
@@ -119,29 +119,29 @@ async def _vip(plan: Plan, nodes: Mapping[str, Node]) -> str | None:
             else None
         )
     except DirtuneError:
-        return None  # what is wrong with the director is said of the node
+        return None  # the problem of the director is reported with the node
 
 
 async def _problem(plan: Plan, node: Node) -> str | None:
-    clients = {each.host for each in plan.clients}
+    clients = {peer.host for peer in plan.clients}
     try:
-        if node.name == plan.director.host and (said := await node.run(_DIRECTOR)):
-            return said.strip()
+        if node.name == plan.director.host and (problem := await node.run(_DIRECTOR)):
+            return problem.strip()
         if node.name in clients:
             program, missing = client.program(plan), client.missing(plan)
-            asked = _CLIENT.format(program=shlex.quote(program), missing=shlex.quote(missing))
-            if said := await node.run(asked):
-                return said.strip()
+            look = _CLIENT.format(program=shlex.quote(program), missing=shlex.quote(missing))
+            if problem := await node.run(look):
+                return problem.strip()
             timeout_s = rig.request_timeout_s(plan)
             text = await node.run(client.request(plan, timeout_s), timeout_s=_REQUEST_S)
-            return None if client.answered(text) else f"no good reply from {plan.url}"
+            return None if client.answered(text) else f"It got no good reply from {plan.url}."
     except DirtuneError as error:
         return str(error)
     return None
 
 
 async def _versions(plan: Plan, node: Node) -> dict[str, str]:
-    clients = {each.host for each in plan.clients}
+    clients = {peer.host for peer in plan.clients}
     program = client.program(plan) if node.name in clients else ""
     dirtune = plan.director.dirtune.split() if node.name == plan.director.host else (":",)
     tells = program and generators.find(plan.load.generator).ABILITIES.tells_version
@@ -155,8 +155,8 @@ async def _versions(plan: Plan, node: Node) -> dict[str, str]:
     except DirtuneError:
         return {}
     rows = (line.partition(" ") for line in text.splitlines())
-    # Most begin by saying their own name again.
-    return {name: said.removeprefix(name).lstrip(" -,") for name, _, said in rows if said}
+    # Most programs print their own name first.
+    return {name: text.removeprefix(name).lstrip(" -,") for name, _, text in rows if text}
 
 
 async def _clock_ms(node: Node) -> float | None:

@@ -157,21 +157,21 @@ async def offset(process: Process, now: Callable[[], float]) -> tuple[float, flo
 
     Both in seconds; the offset is good to half of the round trip.
     """
-    found = []
+    trips = []
     for _ in range(_ROUNDS):
         sent = now()
         await process.send("time\n")
-        said = await process.line(timeout_s=_READY_S)
+        answer = await process.line(timeout_s=_READY_S)
         trip = now() - sent
-        found.append((trip, _clock_s(said) - sent - trip / 2))
-    trip, ahead = min(found)
+        trips.append((trip, _clock_s(answer) - sent - trip / 2))
+    trip, ahead = min(trips)
     return ahead, trip
 
 
 def _clock_s(text: str) -> float:
     """Return the seconds in what `date +%s%N` printed."""
     if not re.fullmatch(r"\d{10,20}", text, re.ASCII):
-        raise TrialError(f"a client's clock printed {text[:60]!r}, which is no time")
+        raise TrialError(f"The clock of a client printed {text[:60]!r}, which is no time.")
     return int(text) / 1e9
 
 
@@ -207,7 +207,9 @@ def script(plan: Plan, ticks: Schedule) -> str:
     generator = generators.find(plan.load.generator)
     parts = generator.parts(plan.load, ticks)
     commands = [generator.command(plan.load, plan.url, part) for part in parts]
-    processes = (_process(n, *each) for n, each in enumerate(zip(commands, parts, strict=True), 1))
+    processes = (
+        _process(n, *process) for n, process in enumerate(zip(commands, parts, strict=True), 1)
+    )
     return _SCRIPT.format(
         program=shlex.quote(program(plan)),
         missing=shlex.quote(missing(plan)),

@@ -98,13 +98,13 @@ def foreign(table: str, clients: Mapping[str, str], plan: Plan) -> str | None:
     own |= {client.address for client in plan.clients if client.address is not None}
     place = _place(plan)
     others = Counter(
-        each.client
-        for each in ip_vs.parse_connections(table)
-        if (each.protocol, each.address, each.port) == place and each.client not in own
+        entry.client
+        for entry in ip_vs.parse_connections(table)
+        if (entry.protocol, entry.address, entry.port) == place and entry.client not in own
     )
-    said = [f"{count} of {address}" for address, count in others.most_common(_NAMED)]
+    counts = [f"{count} of {address}" for address, count in others.most_common(_NAMED)]
     more = ["others"] if len(others) > _NAMED else []
-    return ", ".join((*said, *more)) or None
+    return ", ".join((*counts, *more)) or None
 
 
 def _held(sockets: str, plan: Plan) -> int:

@@ -45,7 +45,7 @@ def to_pyperf(trials: Sequence[Trial]) -> str:
                 runs.setdefault(name, []).append(run)
     if not runs:
         raise NotPossible("pyperf: there is no valid judged trial to export")
-    suite = pyperf.BenchmarkSuite([pyperf.Benchmark(each) for each in runs.values()])
+    suite = pyperf.BenchmarkSuite([pyperf.Benchmark(runs_of_one) for runs_of_one in runs.values()])
     text = io.StringIO()
     suite.dump(text, compact=False)
     return text.getvalue()

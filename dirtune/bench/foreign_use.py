@@ -40,10 +40,10 @@ async def foreign(
     script = director_table.CLIENT_SCRIPT.format(vip=shlex.quote(plan.service.vip or ""))
     clients = [client for client in plan.clients if client.host in nodes]
     most = remote.FETCHED_BYTES  # a client may hold 400,000 connections
-    texts = await together(nodes[each.host].run(script, most_bytes=most) for each in clients)
-    said = dict(zip((client.label for client in clients), texts, strict=True))
+    texts = await together(nodes[client.host].run(script, most_bytes=most) for client in clients)
+    sockets = dict(zip((client.label for client in clients), texts, strict=True))
     table = await director.run(("cat", ip_vs.CONN_SOURCE), most_bytes=most)
-    return director_table.foreign(table, said, plan)
+    return director_table.foreign(table, sockets, plan)
 
 
 async def _use(node: Node, plan: Plan) -> director_table.Use | None:

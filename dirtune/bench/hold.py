@@ -1,8 +1,8 @@
-"""What a cell needs of the nodes, held by one shell on each for as long as it is measured.
+"""The changes that a cell needs on its nodes, held by one shell on each while it is measured.
 
-The shell brings it about, says so, waits for the end of its input and puts back what was. It
-does the last whatever happens: told to, ended, or when the connection is lost because dirtune or
-its machine died. So no cell can be left behind on a director.
+The shell makes the change, says so, waits for the end of its input and undoes the change. It
+undoes it whatever happens: on request, by a signal, or when the connection is lost because
+dirtune or its machine died. So no cell can stay behind on a director.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from dirtune.signals import to_the_end
 
 _BEGIN_S = 60
 _END_S = 30
-# Where the connection is lost nobody reads what it says: that must not end it.
+# After the connection is lost nobody reads its output; SIGPIPE must not end it.
 _SCRIPT = """\
 trap '' PIPE
 undo() {{ trap '' TERM INT HUP; trap - EXIT; set +e; {undo}
@@ -38,7 +38,7 @@ read -r go
 
 @asynccontextmanager
 async def held(plan: Plan, holds: Sequence[Hold]) -> AsyncIterator[None]:
-    """Bring *holds* about, and put back what was on leaving; `TrialError` says what failed."""
+    """Make the changes of *holds*, and undo them on leaving; `TrialError` says what failed."""
     config = None if plan.ssh_config is None else Path(plan.ssh_config)
     hosts = [hold.host for hold in holds]
     nodes, lost = await remote.connect_all(hosts, ssh_config=config, become=plan.become)
@@ -56,14 +56,14 @@ async def held(plan: Plan, holds: Sequence[Hold]) -> AsyncIterator[None]:
 
 async def _begin(node: Node, hold: Hold) -> Process:
     process = await node.start(_SCRIPT.format(do=hold.do, undo=hold.undo), guarded=False)
-    said, until_s = "", time.monotonic() + _BEGIN_S
+    last, until_s = "", time.monotonic() + _BEGIN_S
     try:
         while (line := await process.line(timeout_s=until_s - time.monotonic())) != "held":
-            said = line
+            last = line
     except BaseException as error:
         await process.end()
         if isinstance(error, NodeUnreachable) and node.alive:
-            raise TrialError(f"{node.name}: {said or error}") from error
+            raise TrialError(f"{node.name}: {last or error}") from error
         raise
     return process
 

@@ -1,4 +1,4 @@
-"""What a trial's facts come to: its numbers beside its validity. Pure.
+"""The judgement of a trial: its numbers and its validity, from its facts. Pure.
 
 CPU time and connections are the director's own counters at the edges of the window; replies are
 those complete in it, on each client's clock, where the generator logs them.
@@ -58,7 +58,7 @@ def judge(facts: Facts, plan: Plan) -> Trial:
 
 
 def failed(order: Order, started: str, plan: Plan, reason: str) -> Trial:
-    """Return a trial that could not be carried out; it has no numbers."""
+    """Return a trial that failed for *reason*; it has no numbers."""
     return Trial(
         id=order.id,
         arm=order.arm,
@@ -127,7 +127,7 @@ def _by_second(facts: Facts, plan: Plan) -> list[list[Reply]]:
 def _per_second(seconds: list[list[Reply]], plan: Plan) -> tuple[list[int], list[float]]:
     """Return the replies of each whole second of the window, and the requests open in it."""
     whole = seconds[: int(plan.load.window_s)]
-    # Little: what was open on average is the time spent on what ended.
+    # Little's law: the mean number of open requests is the time spent on those that ended.
     opened = [sum(reply.took_us for reply in second) / 1e6 for second in whole]
     return [len(second) for second in whole], opened
 
@@ -166,11 +166,11 @@ def _metrics(
     connections = _passed(facts, reply_rate, plan)
     busy, stolen = cpu.busy_s(*facts.edges), facts.stolen_s
     if busy is not None and stolen is not None:
-        # A guest's clock runs on while its CPU is away: to the guest that is work.
+        # A guest's clock runs on while its CPU is stolen, and the guest counts that as work.
         busy = max(0.0, busy - stolen)
     packets = work.packets(*facts.edges)
     interrupts = max(by_line(facts.edges).values(), default=None)
-    found: dict[str, float | None] = {
+    metrics: dict[str, float | None] = {
         "reply_rate": reply_rate,
         "cpu_us_per_connection": per(None if busy is None else busy * 1e6, connections),
         "cpu_us_per_packet": per(
@@ -185,7 +185,7 @@ def _metrics(
         "latency_p99_ms": None if latency is None else latency.p99_ms,
         "start_spread_ms": outcome.spread_ms(facts),
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in metrics.items() if value is not None}
 
 
 def _passed(facts: Facts, reply_rate: float, plan: Plan) -> float | None:
@@ -196,12 +196,12 @@ def _passed(facts: Facts, reply_rate: float, plan: Plan) -> float | None:
 
 
 def per(amount: float | None, connections: float | None) -> float | None:
-    """Return how much of *amount* there is for each; None if either is not known, or 0."""
+    """Return *amount* per connection; None if either is unknown, or there was no connection."""
     return None if amount is None or not connections else amount / connections
 
 
 def by_line(between: tuple[Sample, Sample]) -> dict[str, int]:
-    """Return the interrupts of each line between two samples, of those that had any."""
+    """Return the interrupts of each line between two samples; lines without any are left out."""
     earlier, later = between
     seconds = later.at_s - earlier.at_s
     known = (irq for irq in later.lines if irq in earlier.lines)
@@ -215,7 +215,7 @@ def _counters(facts: Facts) -> dict[str, int]:
 
 
 def counters(edges: tuple[Sample, Sample]) -> dict[str, int]:
-    """Return what the director's counters rose by between two samples."""
+    """Return the increase of each of the director's counters between two samples."""
     names = edges[0].ip_vs
     moved = {n: delta for n in names if (delta := outcome.delta(edges, n)) is not None}
     lines = {f"irq_{irq}": count for irq, count in by_line(edges).items()}

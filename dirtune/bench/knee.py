@@ -32,22 +32,22 @@ _NO_TIME_LIMIT_S = 1e9
 
 
 class Space(NamedTuple):
-    """Where is searched, in connections/s and seconds."""
+    """The range of a search, in connections/s and seconds."""
 
     lowest: float
     highest: float
     width: float
-    """Between the bounds, as a share."""
+    """Width between the two results, as a share."""
     trial_s: float
 
 
 class Seen(NamedTuple):
-    """What a trial of the search saw."""
+    """The counts of one trial of the search."""
 
     attempted: int
     replied: int
     limited: bool = False
-    """The clients did not begin what they should: no answer about the director."""
+    """The clients did not begin their connections, so the trial says nothing of the director."""
 
 
 class Ask(NamedTuple):
@@ -58,7 +58,7 @@ class Ask(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """What the search found, in connections/s."""
+    """The result of the search, in connections/s."""
 
     lower: float | None
     """Highest rate that met the goal; None if the lowest rate missed it."""
@@ -78,7 +78,7 @@ class _Limited(Exception):
 
 
 def space(knee: Knee, highest: float, trial_s: float) -> Space:
-    """Return where to search: the plan's range, *highest* where it names no end."""
+    """Return the range of the search: the plan's, or up to *highest* if the plan sets no end."""
     top = min(knee.highest or highest, highest)
     lowest = knee.lowest or top / 20
     if lowest >= top:
@@ -87,7 +87,7 @@ def space(knee: Knee, highest: float, trial_s: float) -> Space:
 
 
 def following(space: Space, goal: float, seen: Sequence[Seen]) -> Ask | Bounds:
-    """Return the next trial of the search, or what it found.
+    """Return the next trial of the search, or its result.
 
     At first the rate goes down until the clients can make it: that is the highest rate a search
     can tell anything about. MLRsearch's own first trial is at its highest rate as well.
@@ -100,19 +100,19 @@ def following(space: Space, goal: float, seen: Sequence[Seen]) -> Ask | Bounds:
         return Bounds(None, None, KneeLimit.CLIENTS)
     measurer = _Replay(goal, seen[down:])
     try:
-        found = _search(measurer, space._replace(highest=highest), goal)
+        result = _search(measurer, space._replace(highest=highest), goal)
     except _Unanswered as question:
         return question.ask
     except _Limited:
         return Bounds(measurer.met(), None, KneeLimit.CLIENTS)
-    lower, upper = found.relevant_lower_bound, found.relevant_upper_bound
+    lower, upper = result.relevant_lower_bound, result.relevant_upper_bound
     if upper is None:
         return Bounds(float(lower), None, KneeLimit.CLIENTS if down else KneeLimit.RANGE)
     return Bounds(None if lower is None else float(lower), float(upper), KneeLimit.SYSTEM)
 
 
 def _search(measurer: "_Replay", space: Space, goal: float) -> GoalResult:
-    wanted = SearchGoal(
+    search_goal = SearchGoal(
         loss_ratio=goal,
         exceed_ratio=0.5,
         relative_width=space.width,
@@ -124,14 +124,14 @@ def _search(measurer: "_Replay", space: Space, goal: float) -> GoalResult:
         fail_fast=False,
     )
     config = Config()
-    config.goals = [wanted]
+    config.goals = [search_goal]
     # The lower one first: MLRsearch holds each against the other as it is set.
     config.min_load = space.lowest
     config.max_load = space.highest
     config.search_duration_max = _NO_TIME_LIMIT_S
     config.warmup_duration = None
     search = MultipleLossRatioSearch(config=config)
-    return search.search(measurer=measurer, debug=_silent)[wanted]
+    return search.search(measurer=measurer, debug=_silent)[search_goal]
 
 
 def _silent(_: str) -> None:

@@ -49,11 +49,11 @@ def parse(text: str) -> Iterator[LinkPoint]:
 
 
 async def measure(plan: Plan) -> tuple[LinkPoint, ...]:
-    """Measure the link; `TrialError` says why there is nothing."""
+    """Measure the link; `TrialError` says why it cannot be measured."""
     first = plan.service.destinations[0]
     server = next((s for s in plan.real_servers if s.label == first.node), None)
     if server is None:
-        raise TrialError("controls.link: the first destination is no node of the plan")
+        raise TrialError("controls.link: the first destination is not a node of the plan")
     address = address_of(plan, first)
     config = None if plan.ssh_config is None else Path(plan.ssh_config)
     hosts = (server.host, plan.clients[0].host)
@@ -68,9 +68,9 @@ async def measure(plan: Plan) -> tuple[LinkPoint, ...]:
 
 async def _sent(server: Node, client: Node, address: str) -> str:
     async with await server.start(_LISTEN, guarded=False) as listening:
-        said = await listening.line(timeout_s=_LIMIT_S)
-        if said != "listening":
-            raise TrialError(f"{server.name}: {said}")
+        answer = await listening.line(timeout_s=_LIMIT_S)
+        if answer != "listening":
+            raise TrialError(f"{server.name}: {answer}")
         send = _SEND.format(address=shlex.quote(address), largest=_LARGEST)
         text = await client.run(f"{_MISSING}\n{send}", timeout_s=_LIMIT_S)
     if not text.strip():

@@ -47,7 +47,7 @@ class LiveProbe:
                 line = await self._process.line(timeout_s=until_s - time.monotonic())
             except NodeUnreachable as error:
                 if complaint:
-                    raise NotPossible(f"the director's {complaint}") from error
+                    raise NotPossible(f"On the director, {complaint}") from error
                 raise
             complaint = line if line.startswith("dirtune: ") else complaint
 

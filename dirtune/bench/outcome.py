@@ -1,7 +1,7 @@
-"""What a trial saw, and the sums that its numbers and its validity are made of. Pure.
+"""The facts of a trial, and the sums behind its numbers and its validity. Pure.
 
-Intended is what the schedule asked for, attempted is what the clients began, and the difference
-is the clients' fault, never the director's loss.
+Intended connections are those of the schedule, attempted ones those that the clients began. The
+difference is the clients' fault, never the director's loss.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,7 +39,7 @@ class LoadPath(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Which trial it is."""
+    """A trial to run."""
 
     id: str
     arm: str
@@ -47,52 +47,53 @@ class Order:
     rate: float
     pair: int | None = None
     probes: tuple[str, ...] = ("irq",)
-    """Of a profiled trial, on its director."""
+    """Probes of a profiled trial on the director."""
     path: LoadPath = LoadPath.IPVS
 
 
 @dataclass(frozen=True, slots=True)
 class ClientResult:
-    """What one client's generator left."""
+    """The result of one client's generator."""
 
     host: str
     started_s: float | None = None
-    """When it began, on the controller's clock."""
+    """Start of its load on the controller's clock."""
     reports: tuple[Report, ...] = ()
-    """One of each of its processes, in the order of `Generator.parts`."""
+    """A report of each of its processes, in the order of `Generator.parts`."""
     error: str | None = None
-    """Why there are no reports."""
+    """Why there are no reports; None if there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything a trial saw."""
+    """Everything that was observed in a trial."""
 
     order: Order
     started: str
     schedules: tuple[Schedule, ...]
-    """Of each client, in the order of `clients`."""
+    """The schedule of each client, in the order of `clients`."""
     settle_s: float
     settled: bool
     clients: tuple[ClientResult, ...]
     edges: tuple[Sample, Sample]
-    """The director at the window's edges."""
+    """Samples of the director at the window's edges."""
     around: tuple[Sample, Sample]
-    """The director before the load and after the drain."""
+    """Samples of the director before the load and after the drain."""
     host: dict[str, float]
     stolen_s: float | None = None
     """Seconds stolen within the window from the CPUs of a guest director; None for any other."""
     nodes: tuple[NodeCpu, ...] = ()
     lead_s: float = 0.0
-    """How long the load had run when the window opened."""
+    """Seconds of load before the window."""
     programs: tuple[tuple[Process, ...], tuple[Process, ...]] = ((), ())
-    """Of the director, at the times of `around`; empty where they were not read."""
+    """Processes of the director at the times of `around`; empty if they were not read."""
     problems: tuple[str, ...] = field(default=())
-    """What else went wrong, beyond the clients' own errors."""
+    """Problems beside the clients' own errors."""
     signals: dict[str, dict[str, float]] = field(default_factory=dict)
-    """What the other nodes' counters say of the window, by label, as `signals` has it."""
+    """Signals of the other nodes in the window by label, as `signals` returns them."""
     shares: dict[str, int] = field(default_factory=dict)
-    """Connections per destination over the whole load; empty if the director does not tell."""
+    """Connections of each destination over the whole load; empty if the director does not count
+    them."""
 
     def reports(self) -> Iterator[Report]:
         """Return the reports of all processes."""
@@ -100,22 +101,23 @@ class Facts:
 
 
 def parts(facts: Facts, plan: Plan) -> tuple[tuple[Part, ...], ...]:
-    """Return what each client's processes were to do."""
+    """Return the schedule of each process of each client."""
     generator = generators.find(plan.load.generator)
     return tuple(generator.parts(plan.load, ticks) for ticks in facts.schedules)
 
 
 def intended(facts: Facts, plan: Plan) -> int:
-    """Return how many connections the schedules asked for; a closed loop is asked for none."""
+    """Return the number of connections in the schedules; a closed loop has none."""
     if not plan.load.open_loop:
         return 0
-    return sum(part.ticks.connections for each in parts(facts, plan) for part in each)
+    return sum(part.ticks.connections for client in parts(facts, plan) for part in client)
 
 
 def attempted(facts: Facts, plan: Plan) -> int:
-    """Return how many connections the clients began.
+    """Return the number of connections that the clients began.
 
-    Of an open loop that does not say, what the director counted; of a closed loop what ended.
+    An open loop that does not count them has the director's count; a closed loop has those that
+    ended.
     """
     known = [report.attempted for report in facts.reports()]
     if None not in known:
@@ -127,7 +129,7 @@ def attempted(facts: Facts, plan: Plan) -> int:
 
 
 def replied(facts: Facts) -> int:
-    """Return how many good replies there were over the whole load."""
+    """Return the number of good replies over the whole load."""
     return sum(report.replied for report in facts.reports())
 
 
@@ -137,32 +139,38 @@ def failed(facts: Facts) -> dict[str, int]:
 
 
 def unsent(facts: Facts) -> dict[str, int]:
-    """Return what the clients could not begin, by what they lacked."""
+    """Return the connections that the clients could not begin, by the resource they lacked."""
     return _summed(report.unsent for report in facts.reports())
 
 
 def delta(between: tuple[Sample, Sample], name: str) -> int | None:
-    """Return how far an IPVS counter moved between two samples; None if it is not there."""
+    """Return the increase of an IPVS counter between two samples; None if it is missing."""
     earlier, later = (sample.ip_vs.get(name) for sample in between)
     return None if earlier is None or later is None else later - earlier
 
 
 def others(facts: Facts) -> dict[str, float]:
-    """Return what each program took on the director, in per cent of one CPU over the whole load.
+    """Return the CPU time of each program on the director over the load, per cent of one CPU.
 
-    Threads of the kernel do the director's own work. What began meanwhile has all of its time.
+    Kernel threads do the director's own work and are left out. A process that began meanwhile
+    counts with all of its time.
     """
     earlier, later = facts.programs
-    had = {each.pid: each.ticks for each in earlier}
+    had = {process.pid: process.ticks for process in earlier}
     ticks = (facts.around[1].at_s - facts.around[0].at_s) * cpu.USER_HZ
     if ticks <= 0:
         return {}
-    took = {each: each.ticks - had.get(each.pid, 0) for each in later if not each.kernel}
-    return {f"{each.name} (pid {each.pid})": 100 * count / ticks for each, count in took.items()}
+    took = {
+        process: process.ticks - had.get(process.pid, 0) for process in later if not process.kernel
+    }
+    return {
+        f"{process.name} (pid {process.pid})": 100 * count / ticks
+        for process, count in took.items()
+    }
 
 
 def spread_ms(facts: Facts) -> float | None:
-    """Return the time between the first and the last client's start."""
+    """Return the milliseconds between the first and the last client's start; None if unknown."""
     starts = [c.started_s for c in facts.clients if c.started_s is not None]
     return 1000 * (max(starts) - min(starts)) if starts else None
 
@@ -170,7 +178,7 @@ def spread_ms(facts: Facts) -> float | None:
 def signals(
     earlier: Mapping[str, Sample], later: Mapping[str, Sample]
 ) -> dict[str, dict[str, float]]:
-    """Return what each node's counters say of the time between; what is not known is left out."""
+    """Return the signals of each node between two samples; unknown ones are left out."""
     return {name: _signals(earlier[name], later[name]) for name in earlier if name in later}
 
 
@@ -189,7 +197,7 @@ def _signals(earlier: Sample, later: Sample) -> dict[str, float]:
 
 def _summed(counts: Iterator[dict[str, int]]) -> dict[str, int]:
     total: dict[str, int] = {}
-    for each in counts:
-        for name, count in each.items():
+    for by_name in counts:
+        for name, count in by_name.items():
             total[name] = total.get(name, 0) + count
     return total

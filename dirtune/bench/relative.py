@@ -58,11 +58,11 @@ def far(trials: Sequence[Trial], points: float) -> tuple[Trial, ...]:
     for trial in trials:
         if trial.kind == TrialKind.JUDGED and trial.valid:
             groups.setdefault((trial.cell, trial.arm, trial.offered_rate), []).append(trial)
-    found: dict[str, Trial] = {}
+    noisy: dict[str, Trial] = {}
     for group in groups.values():
         for state, word in WATCHED.items():
-            found |= {trial.id: trial for trial in _far(group, state, word, points)}
-    return tuple(found.values())
+            noisy |= {trial.id: trial for trial in _far(group, state, word, points)}
+    return tuple(noisy.values())
 
 
 def _far(group: Sequence[Trial], state: str, word: str, points: float) -> Iterator[Trial]:

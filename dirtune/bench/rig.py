@@ -51,7 +51,7 @@ class LiveRig:
         self._nodes: dict[str, Node] = {}
         self._samplers: dict[str, Sampler] = {}
         self.alone = alone
-        """Whether nobody but us is known to use the service."""
+        """Whether nobody else is known to use the service."""
 
     def now(self) -> float:
         """Return this machine's monotonic clock."""
@@ -94,10 +94,10 @@ class LiveRig:
         )
         for host, text in zip(hosts, texts, strict=True):
             if not client.answered(text):
-                raise TrialError(f"{host}: no good reply from {self._plan.url}")
+                raise TrialError(f"{host} got no good reply from {self._plan.url}.")
 
     async def _refuse_foreign(self) -> None:
-        """Raise `PlanError` if the service is not ours alone, unless the plan names its vip."""
+        """Raise `PlanError` if others use the service, unless the plan names its vip."""
         found = None if self._plan.load.force else await self._foreign()
         if found is not None:
             vip = self._plan.service.vip
@@ -108,7 +108,7 @@ class LiveRig:
         self.alone = True
 
     async def _foreign(self) -> str | None:
-        """Say who else uses the service; clients that are idle in this cell are not others."""
+        """Return who else uses the service; clients that are idle in this cell are ours."""
         plan = msgspec.structs.replace(self._plan, clients=self._clients)
         idle, _ = await self._connected([h for h in plan.hosts if h not in self._nodes])
         try:
@@ -147,7 +147,7 @@ class LiveRig:
         return director_table.shares(text, self._plan)
 
     async def programs(self) -> tuple[processes.Process, ...]:
-        """Return the director's processes; empty where it is a client or real server as well."""
+        """Return the director's processes; empty if it is a client or real server as well."""
         host = self._plan.director.host
         if host in {each.host for each in (*self._plan.real_servers, *self._plan.clients)}:
             return ()
@@ -248,8 +248,8 @@ async def opened(
 ) -> AsyncIterator[LiveRig]:
     """Open a rig and close it again, whatever happens.
 
-    *alone* says that nobody but us uses the service; else that is looked at first. *clients* are
-    all whose connections are ours, where the plan is of a cell with fewer.
+    *alone* says that nobody else uses the service; otherwise the rig checks it. *clients* are all
+    of the run's clients, if the plan is of a cell with fewer.
     """
     rig = LiveRig(plan, alone=alone, clients=clients)
     try:

@@ -133,7 +133,7 @@ def _sections(lines: list[str]) -> dict[str, str]:
 def _uptime(files: Mapping[str, str]) -> float:
     found = _UPTIME.match(files.get(UPTIME, ""))
     if found is None:
-        raise ParseError(UPTIME, "no time in the sample")
+        raise ParseError(UPTIME, "the sample has no time")
     return float(found[0])
 
 
@@ -145,7 +145,7 @@ def _group(files: Mapping[str, str]) -> GroupTimes | None:
     try:
         return _times(files)
     except (ValueError, OverflowError) as error:
-        raise ParseError("cpuset and cpuacct", "no numbers in the sample") from error
+        raise ParseError("cpuset and cpuacct", "the sample has no numbers") from error
 
 
 def _times(files: Mapping[str, str]) -> GroupTimes | None:
@@ -193,15 +193,15 @@ def _net(files: Mapping[str, str]) -> dict[str, int]:
     for source in pairs:
         if source in files:
             counters |= snmp.parse_snmp(files[source])
-    found = {name: counters[name] for name in NET_COUNTERS if name in counters}
+    net = {name: counters[name] for name in NET_COUNTERS if name in counters}
     waiting = snmp.parse_sockstat(files.get(sockets, "")).get("sockstat.TCP.tw")
     if waiting is not None:
-        found["time_wait"] = waiting
+        net["time_wait"] = waiting
     if net_dev.SOURCE in files:
         interfaces = net_dev.parse_net_dev(files[net_dev.SOURCE]).values()
         for name in ("rx_dropped", "tx_dropped"):
-            found[name] = sum(each[name] for each in interfaces)
+            net[name] = sum(interface[name] for interface in interfaces)
     if softnet.SOURCE in files:
         rows = softnet.parse_softnet(files[softnet.SOURCE])
-        found["softnet_dropped"] = sum(row.dropped for row in rows)
-    return found
+        net["softnet_dropped"] = sum(row.dropped for row in rows)
+    return net

@@ -1,4 +1,4 @@
-"""Whether a window was steady: a trial that is not is labelled, never used in silence. Pure.
+"""The test of a steady window; a trial without one is labelled, never used in silence. Pure.
 
 The tests are those of RFC 9411 (replies within 5 % of their mean, concurrency within 10 %) with a
 test for drift, over each second of the window; the connection table may grow by 1 % in 10 s.
@@ -15,10 +15,10 @@ RATE_TOLERANCE, CONCURRENCY_TOLERANCE = 0.05, 0.10
 DRIFT_MAX = 0.01
 TABLE_GROWTH_MAX = 0.01
 WARM_S = 10
-"""For so long the load must have been steady when its window opens."""
+"""Seconds of steady load before a window opens."""
 _Z_95 = 1.96
-# So many replies more or less in a second are the grid of ticks, and so few open connections
-# chance, whatever share of the mean they are.
+# A few replies more or less in a second come from the grid of ticks, and a few open connections
+# from chance, whatever share of the mean they are.
 _REPLIES, _OPEN = 3, 10
 _LEAST_POINTS = 8
 # A few entries more or less of a smaller table are chance, whatever share of it they are.
@@ -26,23 +26,24 @@ _SMALL_TABLE = 1000
 
 
 def unsteady(replies: Sequence[int], concurrency: Sequence[float]) -> str | None:
-    """Return in words why a window was not steady, None if it was.
+    """Return in words why a window was not steady; None if it was.
 
-    *replies* that came in each second, and how many requests were open in it on average.
+    *replies* is the number of replies in each second, *concurrency* the mean number of requests
+    that were open in it.
     """
     if len(replies) < 2 or not any(replies):
         return None
     mean = statistics.fmean(replies)
     worst = max(replies, key=lambda n: abs(n - mean))
     if abs(worst - mean) > max(RATE_TOLERANCE * mean, _REPLIES):
-        return f"one second had {worst} replies, the mean is {mean:.1f}"
+        return f"one second had {worst} replies, while the mean is {mean:.1f}"
     drift = _slope(replies) * len(replies) / mean
     if abs(drift) > DRIFT_MAX and _trends(replies):
         return f"replies drift by {drift:+.1%} over the window"
     opened = statistics.fmean(concurrency)
     far = max(concurrency, key=lambda n: abs(n - opened))
     if opened >= _OPEN and abs(far - opened) > CONCURRENCY_TOLERANCE * opened:
-        return f"one second had {far:.0f} requests open, the mean is {opened:.0f}"
+        return f"one second had {far:.0f} open requests, while the mean is {opened:.0f}"
     return None
 
 
@@ -65,7 +66,7 @@ def warm(samples: Sequence[Sample]) -> bool:
 
 
 def growing(before: int | None, after: int | None, seconds: float) -> str | None:
-    """Return in words that the connection table grew, None if it did not or is not known."""
+    """Return in words that the connection table grew; None if it did not, or is unknown."""
     if before is None or after is None:
         return None
     growth = (after - before) / max(before, _SMALL_TABLE) * 10 / seconds

@@ -39,25 +39,25 @@ class Planned(msgspec.Struct, frozen=True):
     id: str
     cell: str
     offered_rate: float
-    """What the clients' ticks come to; a closed loop's is not known before."""
+    """Connections/s by the clients' schedules; a closed loop's rate is known only afterwards."""
 
 
 class Itinerary(msgspec.Struct, frozen=True):
-    """What a run would do (`dirtune/bench-trials/1`)."""
+    """The trials of a run before they are run (`dirtune/bench-trials/1`)."""
 
     trials: tuple[Planned, ...]
-    """Of the sweep, in their order."""
+    """Trials of the sweep, in their order."""
     searches: tuple[str, ...]
     """Searches for a knee; how many trials each takes is known only afterwards."""
     refused: tuple[str, ...]
-    """What cannot be carried out, and why."""
+    """Reasons why cells cannot be measured."""
     boots: int
     estimate_s: float
     schema: str = "dirtune/bench-trials/1"
 
 
 def itinerary(plan: Plan, cells: Sequence[Cell]) -> Itinerary:
-    """Return what carrying *cells* out would do, and about how long it would take."""
+    """Return the trials of *cells*, and an estimate of their time."""
     able = _able(cells)
     slots = matrix.slots(plan, able)
     goals = [(cell, goal) for cell in able for goal in _goals(plan, cell)]
@@ -87,7 +87,7 @@ def _search_s(plan: Plan, knee: KneePlan) -> float:
 async def carry_out(
     plan: Plan, cells: Sequence[Cell], visit: Visit, kept: Store, keep: Keep
 ) -> None:
-    """Do what is left of the plan: the sweep of all cells, then the knee and a look at the nodes.
+    """Run what is left of the plan: the sweep of all cells, then knees and a look at the nodes.
 
     `TrialError` if a node was lost and the plan says to stop; `PlanError` if nothing can be done.
     """
@@ -116,7 +116,7 @@ async def carry_out(
 
 
 async def _first(cell: Cell, slot: Slot, nodes: Rig, keep: Keep) -> None:
-    """Run a trial that counts for nothing: what was just booted has cold caches.
+    """Run a trial that is not judged: a director that was just booted has cold caches.
 
     An emulated director has yet to be translated; its first trial costs three times as much.
     """

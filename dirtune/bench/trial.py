@@ -110,7 +110,7 @@ async def _settle(rig: Rig, plan: Plan) -> _Settled:
         now = await rig.sample()
         if plan.load.settle == "drain":
             peers = await rig.sample_peers()
-            waiting = sum(each.net.get("time_wait", 0) for each in peers.values())
+            waiting = sum(peer.net.get("time_wait", 0) for peer in peers.values())
         in_a_row = in_a_row + 1 if _rests(before, now, waiting, plan) else 0
         before = now
     done = in_a_row >= plan.settle.seconds

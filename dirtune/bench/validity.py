@@ -1,6 +1,6 @@
-"""Whether a trial may be used, and why not. Pure; the limits are the plan's.
+"""The judgement whether a trial counts, by the limits of the plan. Pure.
 
-What broke comes first, then who was slow, then noise: a trial gets the first that applies.
+A trial gets the first that applies: broken, limited by its clients, noisy.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from dirtune.plan.values import seconds
 _BURST_MIN = 3
 # Per cent of the attempted connections beyond which a label is due.
 _NOTABLE = 0.1
-# What is left of a share's promise when the schedule ends within a round.
+# Connections by which a share may differ when the schedule ends within a round.
 _ROUND = 2
 
 
@@ -36,22 +36,22 @@ def verdict(facts: Facts, plan: Plan) -> tuple[Validity, str | None]:
 
 
 def labels(facts: Facts, plan: Plan, per_second: tuple[list[int], list[float]]) -> tuple[str, ...]:
-    """Return what a reader must know of a trial, valid or not.
+    """Return the facts that a reader must know of a trial, valid or not.
 
-    *per_second*: the window's replies and open requests, empty where no log tells.
+    *per_second* has the window's replies and open requests; empty without a log.
     """
-    found = [] if plan.load.open_loop else ["closed loop: a peak probe, not for loss"]
+    texts = [] if plan.load.open_loop else ["closed loop: a peak probe, not for loss"]
     if plan.load.load_s < TABLE_LIFE_S:
-        found.append("short")
+        texts.append("short")
     if plan.load.keepalive > 1:
-        found.append(f"{plan.load.keepalive} requests for each connection")
+        texts.append(f"{plan.load.keepalive} requests for each connection")
     if facts.lead_s > plan.load.lead_s:
-        found.append(f"its warm-up took {facts.lead_s - plan.load.ramp_s:g} s")
+        texts.append(f"its warm-up took {facts.lead_s - plan.load.ramp_s:g} s")
     before, after = facts.edges
     grew = steady.growing(before.inactive, after.inactive, plan.load.window_s)
     reasons = (steady.unsteady(*per_second), grew)
-    found += [f"not steady: {reason}" for reason in reasons if reason is not None]
-    return (*found, *_not_the_director(facts, plan))
+    texts += [f"not steady: {reason}" for reason in reasons if reason is not None]
+    return (*texts, *_not_the_director(facts, plan))
 
 
 def _setup_errors(facts: Facts, plan: Plan) -> Iterator[str]:
@@ -72,15 +72,15 @@ def _setup_errors(facts: Facts, plan: Plan) -> Iterator[str]:
 
 
 def _miscounted(facts: Facts, plan: Plan, counted: int) -> Iterator[str]:
-    # A connection that failed may have been lost before the director: that is loss. One that
-    # was answered must have been counted, and none may be that no client began.
+    # A failed connection may have been lost before the director. An answered one must have been
+    # counted, and the director must not count a connection that no client began.
     attempted, replied = outcome.attempted(facts, plan), outcome.replied(facts)
     unfinished = 0 if plan.load.open_loop else plan.load.connections * len(facts.clients)
     allowed = max(attempted, 1) * plan.validity.connections / 100
     if counted > attempted + allowed + unfinished or counted < replied - allowed:
         yield (
             f"the director counted {counted} connections and the clients began {attempted}: "
-            "the traffic does not all pass the director, or is not all ours"
+            "some traffic does not pass the director, or is not ours"
         )
 
 
@@ -110,8 +110,8 @@ def _misshared(facts: Facts, plan: Plan) -> Iterator[str]:
 def _client_limits(facts: Facts, plan: Plan) -> Iterator[str]:
     lacked = outcome.unsent(facts)
     if lacked:
-        said = ", ".join(f"{name} {count}" for name, count in lacked.items())
-        yield f"the clients could not begin {sum(lacked.values())} connections ({said})"
+        by_name = ", ".join(f"{name} {count}" for name, count in lacked.items())
+        yield f"the clients could not begin {sum(lacked.values())} connections ({by_name})"
     intended = outcome.intended(facts, plan)
     missing = intended - outcome.attempted(facts, plan)
     if intended and 100 * missing / intended > plan.validity.unsent:
@@ -136,7 +136,7 @@ def _late(report: Report, part: Part, plan: Plan) -> Iterator[str]:
         yield f"stalled, then began {report.burst} connections without a pause"
     if report.poll_cpu_percent is not None and report.poll_cpu_percent < limits.poll_cpu:
         got = f"{report.poll_cpu_percent:.0f} % of a CPU"
-        yield f"{plan.load.generator} got {got} and wants a whole one"
+        yield f"{plan.load.generator} got {got} and needs a whole one"
 
 
 def _busy_clients(facts: Facts, plan: Plan) -> Iterator[str]:
@@ -171,7 +171,7 @@ def _noise(facts: Facts, plan: Plan) -> Iterator[str]:
 
 
 def _not_the_director(facts: Facts, plan: Plan) -> Iterator[str]:
-    """Say what speaks against the director as the limit."""
+    """Yield signs that a node other than the director was the limit."""
     seen = facts.signals
     servers = {s.label: seen.get(s.label, {}) for s in plan.real_servers}
     for name, signals in servers.items():
@@ -192,7 +192,7 @@ def _not_the_director(facts: Facts, plan: Plan) -> Iterator[str]:
 def _weights(plan: Plan) -> dict[str, int]:
     equal = plan.service.scheduler == "rr"
     return {
-        where: 1 if equal else each.weight
-        for each in plan.service.destinations
-        if each.weight and (where := plan.destination(each)) is not None
+        label: 1 if equal else end.weight
+        for end in plan.service.destinations
+        if end.weight and (label := plan.destination(end)) is not None
     }

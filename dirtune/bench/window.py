@@ -53,7 +53,7 @@ async def each_second(
         series.append(await rig.sample_all())
         host.append(rig.host_times())
     roles = rig.roles()
-    found = (
+    nodes = (
         cpu.node_cpu(name, role, [samples[name] for samples in series])
         for name, role in roles.items()
     )
@@ -64,7 +64,7 @@ async def each_second(
         _host_shares(host),
         _since(stolen, rig),
         (first, last),
-        tuple(node for node in found if node is not None),
+        tuple(node for node in nodes if node is not None),
     )
 
 

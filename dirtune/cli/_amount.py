@@ -1,25 +1,25 @@
-"""Numbers of the command line."""
+"""Types of numbers in the command line."""
 
 import click
 
 _MOST = 1e9
-"""Thirty years, or more connections a second than there are; sleep(2) has an end as well."""
+"""Limit of any amount: thirty years, in seconds."""
 
 
 class Amount(click.FloatRange):
-    """A number within a range and a person's; click's own lets nan and inf through."""
+    """A finite number within a range; click's own type accepts nan and inf."""
 
     def convert(
         self, value: float, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Return the number; click says what is wrong with another."""
-        found = float(super().convert(value, param, ctx))
-        if not found <= _MOST:  # nan is not, either
-            self.fail(f"{value} is not a number one can wait for or hold to", param, ctx)
-        return found
+        """Return the number, or fail with a usage error."""
+        number = float(super().convert(value, param, ctx))
+        if not number <= _MOST:  # nan compares as False
+            self.fail(f"{value} is not a number of at most {_MOST:g}", param, ctx)
+        return number
 
 
 SECONDS = Amount(min=0)
-"""How long to wait."""
+"""A time to wait, in seconds."""
 WINDOW = Amount(min=0, min_open=True)
-"""How long to measure."""
+"""The length of a window, in seconds."""

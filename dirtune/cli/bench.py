@@ -17,11 +17,15 @@ from dirtune.errors import PlanError
 from dirtune.jobs import booting, plan_files
 from dirtune.render import cells
 
-if TYPE_CHECKING:  # it brings the search, which `bench example` does not need
+if TYPE_CHECKING:  # it imports the search, which `bench example` does not need
     from dirtune.bench.tour import Itinerary
 
 _FORMAT = click.option(
-    "--format", type=click.Choice(["table", "json", "markdown"]), default="table"
+    "--format",
+    type=click.Choice(["table", "json", "markdown"]),
+    default="table",
+    show_default=True,
+    help="Print the result in this form.",
 )
 
 
@@ -29,13 +33,22 @@ _FORMAT = click.option(
 def command() -> None:
     """Run a plan's traffic against a director.
 
-    Without PLAN: dirtune.toml here, else the plan of a running lab.
+    Without PLAN, a command reads ./dirtune.toml, else the plan of the running lab.
+
+    Examples:
+      dirtune bench example > dirtune.toml
+      dirtune bench check
+      dirtune bench run --dry-run
     """
 
 
 @command.command()
 def example() -> None:
-    """Print a plan to start from."""
+    """Print a plan to start from.
+
+    Examples:
+      dirtune bench example > dirtune.toml
+    """
     _output.result(plans.EXAMPLE, end="")
 
 
@@ -43,28 +56,50 @@ def example() -> None:
 @click.argument("plan", required=False)
 @_FORMAT
 def check(plan: str | None, format: str) -> None:
-    """Say whether every node is ready and how long it will take; starts no load."""
+    """Check that every node is ready, and estimate the time; starts no load.
+
+    Exit status 2 means that a node is not ready.
+
+    Examples:
+      dirtune bench check plan.toml
+    """
     from dirtune.bench.check import check as look
     from dirtune.render import readiness
 
-    asked = plan_files.find(plan)
-    found = signals.run(look(asked, boots=booting.possible(asked)))
+    whole = plan_files.find(plan)
+    result = signals.run(look(whole, boots=booting.possible(whole)))
     if format == "json":
-        _output.result(msgspec.json.format(msgspec.json.encode(found)), format)
+        _output.result(msgspec.json.format(msgspec.json.encode(result)), format)
     else:
-        _output.result(cells.block(readiness.text(found), format))
-    if not found.ready:
-        _output.warning("the plan cannot be carried out yet; see above")
+        _output.result(cells.block(readiness.text(result), format))
+    if not result.ready:
+        _output.warning("The plan cannot be run yet. The table above names the reasons.")
         sys.exit(2)
 
 
 @command.command()
 @click.argument("plan", required=False)
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="dirtune-runs")
-@click.option("--force", metavar="VIP", help="Bench VIP although others use it.")
-@click.option("--aa", is_flag=True, help="Pairs of two equal arms: measures the noise floor.")
-@click.option("--dry-run", is_flag=True, help="Print the trials and the time; reaches no node.")
-@click.option("--resume", metavar="RUN", type=click.Path(path_type=Path), help="Go on with RUN.")
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="dirtune-runs",
+    show_default=True,
+    help="Keep the run in a new folder below FOLDER.",
+)
+@click.option("--force", metavar="VIP", help="Bench VIP even if others use it, too.")
+@click.option(
+    "--aa", is_flag=True, help="Run pairs of two equal arms (A/A), which measure the noise floor."
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Print the trials and the time they take; reach no node."
+)
+@click.option(
+    "--resume",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Go on with the interrupted run in the folder RUN.",
+)
 @_FORMAT
 def run(
     plan: str | None,
@@ -75,51 +110,62 @@ def run(
     resume: Path | None,
     format: str,
 ) -> None:
-    """Sweep the plan's rates, controls and matrix, search its knee, and keep every trial."""
+    """Sweep the plan's rates, controls and matrix, search its knee, and keep every trial.
+
+    Examples:
+      dirtune bench run plan.toml --dry-run
+      dirtune bench run plan.toml
+      dirtune bench run --resume dirtune-runs/20260730-101500
+    """
     from dirtune.jobs import benches
 
     if dry_run:
         _output.result(_printed(benches.dry_run(plan_files.find(plan)), format), format)
         return
     if resume is not None:
-        found, kept = benches.interrupted(resume, plan, force)
+        whole, kept = benches.interrupted(resume, plan, force)
         aa = aa or any(trial.pair for trial in kept.run.trials)
     else:
-        found = plans.forced(plan_files.find(plan), force)
-        kept = benches.new(found, out, aa=aa)
-    for warning in budget.warnings(found):
+        whole = plans.forced(plan_files.find(plan), force)
+        kept = benches.new(whole, out, aa=aa)
+    for warning in budget.warnings(whole):
         _output.progress(f"warning: {warning}")
     try:
-        benches.carry_out(found, kept, aa=aa)
+        benches.carry_out(whole, kept, aa=aa)
     finally:
         kept.drop_if_empty()
     _output.result(_printed(kept.run, format), format)
-    _output.progress(f"kept in {kept.folder}")
+    _output.progress(f"The run is kept in {kept.folder}.")
 
 
 @command.command()
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--arm", help="One arm or cell of the run; default: all its trials.")
+@click.option(
+    "--arm", metavar="ARM", help="Print one arm or cell of the run. [default: all trials]"
+)
 def export(run: Path, arm: str | None) -> None:
-    """Print a run as a file of pyperf: seconds for each connection.
+    """Print a run as a file of pyperf, in seconds per connection.
 
-    Before and after belong into two files: pyperf tells them apart by nothing else.
+    Write arm A and arm B into two files, because pyperf compares files.
+
+    Examples:
+      dirtune bench export dirtune-runs/20260730-101500 --arm A > before.json
     """
     from dirtune.bench import exchange, store
 
     trials = store.load(run).trials
     if arm is None and len({trial.arm for trial in trials}) > 1:
-        raise PlanError(f"{run}: holds two arms: say --arm A or --arm B")
+        raise PlanError(f"{run} holds two arms. Choose one with --arm A or --arm B.")
     kept = [trial for trial in trials if arm in {None, trial.arm, trial.cell}]
     _output.result(exchange.to_pyperf(kept), "json", end="")
 
 
-def _printed(found: "Run | Itinerary", format: str) -> str:
+def _printed(result: "Run | Itinerary", format: str) -> str:
     from dirtune.jobs import benches
     from dirtune.render import sweep
 
     if format == "json":
-        return msgspec.json.format(msgspec.json.encode(found)).decode()
-    if not isinstance(found, Run):
-        return benches.announced(found)
-    return (sweep.table if format == "table" else sweep.markdown)(found)
+        return msgspec.json.format(msgspec.json.encode(result)).decode()
+    if not isinstance(result, Run):
+        return benches.announced(result)
+    return (sweep.table if format == "table" else sweep.markdown)(result)

@@ -1,4 +1,4 @@
-"""Say whether one set of trials is better than another, and how sure that is."""
+"""Compare two sets of trials."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -16,11 +16,27 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("before", metavar="A")
-@click.argument("after", metavar="B", required=False)
-@click.option("--metric", help="Default: the first run's primary metric.")
-@click.option("--all", "every", is_flag=True, help="The other metrics too, corrected by Holm.")
-@click.option("--rate", type=float, help="Compare at this offered rate only.")
-@click.option("--noise", metavar="RUN", help="An A/A run, whose spread is the noise floor.")
+@click.argument("after", metavar="[B]", required=False)
+@click.option(
+    "--metric", metavar="METRIC", help="Compare METRIC. [default: the primary metric of run A]"
+)
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="Compare the other metrics as well, with Holm's correction.",
+)
+@click.option(
+    "--rate",
+    metavar="RATE",
+    type=float,
+    help="Compare only trials that offered RATE connections/s.",
+)
+@click.option(
+    "--noise",
+    metavar="RUN",
+    help="Take the noise floor from RUN, an A/A run (`dirtune bench run --aa`).",
+)
 @FORMAT
 def command(
     before: str,
@@ -31,11 +47,16 @@ def command(
     noise: str | None,
     form: str,
 ) -> None:
-    """Say whether B is better than A, and how sure that is.
+    """Compare B with A, and say how sure the verdict is.
 
     A and B are folders of runs or files of pyperf, or one arm or cell of a run (RUN:A, RUN:B,
-    RUN:scheduler=wlc). One RUN alone compares its own two arms, pair by pair. Exit status 1 means
-    B is worse.
+    RUN:scheduler=wlc). With one RUN alone, its own two arms are compared, pair by pair. Exit
+    status 1 means that B is worse.
+
+    Examples:
+      dirtune compare dirtune-runs/20260730-101500
+      dirtune compare before after --all --noise aa
+      dirtune compare RUN:scheduler=rr RUN:scheduler=wlc --rate 400
     """
     from dirtune.analyse.run import Verdict
     from dirtune.jobs import comparisons

@@ -1,4 +1,4 @@
-"""Carrying a plan's traffic out, for `dirtune bench run`."""
+"""The job of `dirtune bench run`: a plan's trials, from the dry run to the last one."""
 
 import shlex
 import sys
@@ -26,7 +26,7 @@ from dirtune.plan.tables import Plan
 
 
 def dry_run(plan: Plan) -> tour.Itinerary:
-    """Return what a run would do; reaches nothing."""
+    """Return the trials that a run would do; reaches no node."""
     return tour.itinerary(plan, matrix.cells(plan, boots=booting.possible(plan)))
 
 
@@ -58,7 +58,10 @@ def new(plan: Plan, out: Path, *, aa: bool) -> Store:
 
 
 def interrupted(folder: Path, given: str | None, force: str | None) -> tuple[Plan, Store]:
-    """Return the plan and the store of a run to go on with; a plan *given* must be the same."""
+    """Return the plan and the store of a run to go on with.
+
+    `PlanError` if the plan *given* is another one.
+    """
     kept = store.resume(folder)
     try:
         whole = plans.kept(kept.run.plan_document)
@@ -70,12 +73,12 @@ def interrupted(folder: Path, given: str | None, force: str | None) -> tuple[Pla
         ) from error
     plan = plans.forced(whole, force)
     if given is not None and plans.forced(plan_files.find(given), plan.load.force) != plan:
-        raise PlanError(f"{given}: is not the plan of {folder}: leave it out, or begin a new run")
+        raise PlanError(f"{given} is not the plan of {folder}. Leave it out, or begin a new run.")
     return plan, kept
 
 
 def carry_out(plan: Plan, kept: Store, *, aa: bool) -> None:
-    """Do what is left of the run and close it."""
+    """Run the trials that are missing, and close the run."""
     if kept.run.finished is None:
         signals.run(_pairs(plan, kept) if aa else _tour(plan, kept))
         if aa:
@@ -89,14 +92,14 @@ async def _pairs(plan: Plan, kept: Store) -> None:
 
 
 async def _link(plan: Plan, kept: Store) -> None:
-    """Measure the link once; a link that cannot be measured is no reason not to bench."""
+    """Measure the link once; if that fails, a note says why and the run goes on."""
     if plan.controls is None or not plan.controls.link or kept.run.link:
         return
     try:
         kept.save(msgspec.structs.replace(kept.run, link=await link.measure(plan)))
         notes.progress("  link measured")
     except (NodeUnreachable, NotPossible, ParseError, TrialError) as error:
-        note = f"Figure 3: the link was not measured: {error}"
+        note = f"The link was not measured (figure 3): {error}"
         kept.save(msgspec.structs.replace(kept.run, notes=(*kept.run.notes, note)))
         notes.progress(f"  {note}")
 
@@ -113,7 +116,7 @@ async def _tour(plan: Plan, kept: Store) -> None:
                 notes.progress(f"{cell.name}:")
             there = boot(cell)
             vip = there.service.vip
-            # What an earlier visit left in the table is ours, and need not be waited for.
+            # Entries that an earlier visit left in the table are ours, and need no wait.
             opened = rig.opened(there, alone=vip in ours, clients=plan.clients)
             async with held(there, cell.holds), opened as nodes:
                 yield nodes
@@ -139,22 +142,26 @@ def _judge_noise(plan: Plan, kept: Store) -> None:
     for rate in plan.compared_at:
         arms = arms_of(kept.run.trials, metric, rate)
         floor = compare.noise_floor(arms)
-        found = compare.compare(metric, arms, threshold=plan.compare.threshold / 100, rate=rate)
-        made.append(msgspec.structs.replace(found, noise_floor=floor))
-        said = "not known: too few valid pairs" if floor is None else f"{floor:.1%}"
+        comparison = compare.compare(
+            metric, arms, threshold=plan.compare.threshold / 100, rate=rate
+        )
+        made.append(msgspec.structs.replace(comparison, noise_floor=floor))
+        shown = (
+            "unknown, because too few pairs are valid" if floor is None else f"{100 * floor:.1f} %"
+        )
         where = "" if rate is None else f" at {rate:g}/s"
-        notes.progress(f"noise floor of {metric}{where}: {said}")
+        notes.progress(f"The noise floor of {metric}{where} is {shown}.")
     kept.save(msgspec.structs.replace(kept.run, comparisons=tuple(made)))
 
 
-def announced(found: tour.Itinerary) -> str:
+def announced(itinerary: tour.Itinerary) -> str:
     """Return a dry run for a terminal."""
-    lines = [f"{trial.id}  {trial.offered_rate:g}/s" for trial in found.trials]
-    lines += [f"{name}  a search for the knee" for name in found.searches]
-    lines += [f"not carried out: {reason}" for reason in found.refused]
-    boots = f", {found.boots} boots" if found.boots else ""
-    total = f"{len(found.trials)} trials, {len(found.searches)} searches{boots}"
-    return "\n".join([*lines, f"{total}: about {found.estimate_s / 60:.0f} min"])
+    lines = [f"{trial.id}  {trial.offered_rate:g}/s" for trial in itinerary.trials]
+    lines += [f"{name}  a search for the knee" for name in itinerary.searches]
+    lines += [f"not measured: {reason}" for reason in itinerary.refused]
+    boots = f", {itinerary.boots} boots" if itinerary.boots else ""
+    total = f"{len(itinerary.trials)} trials, {len(itinerary.searches)} searches{boots}"
+    return "\n".join([*lines, f"{total}: about {itinerary.estimate_s / 60:.0f} min"])
 
 
 def now() -> str:

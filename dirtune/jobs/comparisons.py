@@ -1,4 +1,4 @@
-"""Comparing runs, for `dirtune compare`."""
+"""The job of `dirtune compare`: two sets of trials, and the verdict on them."""
 
 from pathlib import Path
 
@@ -19,26 +19,30 @@ def compared(
     *,
     every: bool,
 ) -> tuple[Comparison, ...]:
-    """Return the primary metric's comparison; with *every*, the others' after it."""
+    """Return the comparison of the primary metric; with *every*, then of the other metrics.
+
+    *before*, *after* and *noise* are runs, or arms or cells of runs (RUN:A). *rate* is in
+    connections/s. `PlanError` if the trials cannot be compared.
+    """
     run = _load(before)[0]
     primary = metric or run.primary_metric
-    found = compare.compare_all(
+    comparisons = compare.compare_all(
         primary,
         lambda name: _arms(before, after, name, rate),
         lambda name: _floor(noise, run, name, rate),
         threshold=_threshold(run),
         secondary=every,
     )
-    if noise is not None and found[0].noise_floor is None:
+    if noise is not None and comparisons[0].noise_floor is None:
         raise PlanError(f"{noise}: {compare.no_noise_floor(primary)}")
-    return found
+    return comparisons
 
 
 def _arms(before: str, after: str | None, metric: str, rate: float | None) -> Arms:
     run, trials = _load(before)
     if after is None:
         if len({trial.arm for trial in trials}) == 1 < len({trial.arm for trial in run.trials}):
-            raise PlanError(f"{before}: one arm alone; name what to compare it with")
+            raise PlanError(f"{before} is one arm alone. Name the run or arm to compare it with.")
         return arms_of(trials, metric, rate)
     other, others = _load(after)
     if run.id == other.id and {before[-2:], after[-2:]} == {":A", ":B"}:
@@ -60,13 +64,13 @@ def _floor(noise: str | None, run: Run, metric: str, rate: float | None) -> floa
 
 
 def _threshold(run: Run) -> float:
-    """Return what the plan of *run* says would matter, as a share."""
+    """Return the smallest effect that matters by the plan of *run*, as a share."""
     percent = run.plan.compare.threshold
     return compare.THRESHOLD if percent is None else percent / 100
 
 
 def _load(name: str) -> tuple[Run, tuple[Trial, ...]]:
-    """Return a run and its trials, or those of the arm or the cell that *name* ends with."""
+    """Return a run and its trials, or the trials of the arm or cell at the end of *name*."""
     folder, colon, part = name.partition(":")
     if reading.exists(name) or not colon:
         run = store.load(Path(name))
@@ -75,5 +79,7 @@ def _load(name: str) -> tuple[Run, tuple[Trial, ...]]:
     trials = tuple(trial for trial in run.trials if part in {trial.arm, trial.cell})
     if not trials:
         known = sorted({trial.arm for trial in run.trials} | {trial.cell for trial in run.trials})
-        raise PlanError(f"{name}: no such arm or cell; there are {', '.join(filter(None, known))}")
+        raise PlanError(
+            f"{name}: no such arm or cell. The run has {', '.join(filter(None, known))}."
+        )
     return run, trials

@@ -1,4 +1,4 @@
-"""Finding the plan a command works on, for the commands that take one."""
+"""The plan file of a command: the one given, or the default."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ DEFAULT = Path("dirtune.toml")
 
 
 def find(given: str | None) -> Plan:
-    """Return the plan *given*, else dirtune.toml here, else that of a running lab."""
+    """Return the plan *given*, else of ./dirtune.toml, else of the running lab; `PlanError`."""
     return plans.read(locate(given))
 
 
 def locate(given: str | None) -> Path:
-    """Return where that plan is."""
+    """Return the path of that plan; `PlanError` if there is none."""
     if given:
         return Path(given)
     if DEFAULT.is_file():
@@ -28,7 +28,7 @@ def locate(given: str | None) -> Path:
     path = lab.plan_path()
     if path is None:
         raise PlanError(
-            "no plan: name one, write dirtune.toml here (`dirtune bench example`), "
-            "or start a lab (`dirtune lab up`)"
+            "No plan was given, and there is no ./dirtune.toml and no running lab. Name a plan, "
+            "write one (`dirtune bench example >dirtune.toml`), or start a lab (`dirtune lab up`)."
         )
     return path

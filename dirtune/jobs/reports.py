@@ -1,4 +1,4 @@
-"""Putting a finished run's report beside it, for the commands that make runs."""
+"""The report of a run: its files in a folder, and the text that closes a command."""
 
 import importlib
 import re
@@ -47,10 +47,10 @@ def write(run: Run, folder: Path, *, paper: bool = False) -> Path:
 
 
 def places(runs: Sequence[Run], out: Path) -> Iterator[Path]:
-    """Yield a folder below *out* for the report of each of *runs*: *out* itself for the only one.
+    """Yield a folder below *out* for the report of each of *runs*; *out* itself for a single run.
 
-    A run may be of others, and its id be a path: then its number is the name, as where one before
-    it has the same id.
+    The folder is named by the run's id, or by its number if the id is no plain name (a run of
+    others may hold a path) or belongs to a run before it.
     """
     if len(runs) == 1:
         yield out
@@ -64,19 +64,20 @@ def places(runs: Sequence[Run], out: Path) -> Iterator[Path]:
 
 
 def renderer() -> "Renderer":
-    """Import what renders reports; `NotPossible` names the extra that is missing."""
+    """Import the module that renders reports; `NotPossible` names the missing package."""
     try:
         return cast("Renderer", importlib.import_module("dirtune.render.report"))
     except ModuleNotFoundError as error:
         raise NotPossible(
-            f"report: no Python module {error.name}; install it: {pip_install(*_REPORT)}"
+            f"A report needs the Python module {error.name}, which is missing. "
+            f"Install it: {pip_install(*_REPORT)}"
         ) from error
 
 
 def closing(run: Run, folder: Path, format: str) -> str:
-    """Return what a command that judged a run prints at its end."""
+    """Return the text that a command prints after it has compared the arms of *run*."""
     if format == "json":
         return msgspec.json.format(msgspec.json.encode(run)).decode()
     show = comparison.table if format == "table" else comparison.markdown
-    tables = "\n".join(show(found) for found in run.comparisons[:1])
+    tables = "\n".join(show(each) for each in run.comparisons[:1])
     return f"{tables}\n{run.verdict}\nreport: {folder / 'report.html'}"

@@ -1,4 +1,4 @@
-"""What `dirtune tune` is made of: the plan, how the director is booted, and the report."""
+"""The job of `dirtune tune`: its plan, a session, and the session as text."""
 
 from pathlib import Path
 
@@ -23,31 +23,37 @@ _LIVE_PAIRS = 8
 
 
 def plan(path: Path, live_s: float | None, pairs: int | None) -> Plan:
-    """Return the plan at *path*, or what is made of it to measure live traffic."""
+    """Return the plan at *path*, or with *live_s* a plan that measures live traffic.
+
+    *live_s* is the length of a window in seconds.
+    """
     if live_s is not None:
         return live.plan(plans.read_traffic(path), live_s, pairs or _LIVE_PAIRS)
-    found = plans.read(path)
-    load = found.load if pairs is None else msgspec.structs.replace(found.load, pairs=pairs)
-    return msgspec.structs.replace(found, load=load)
+    whole = plans.read(path)
+    load = whole.load if pairs is None else msgspec.structs.replace(whole.load, pairs=pairs)
+    return msgspec.structs.replace(whole, load=load)
 
 
-def tune(found: Plan, out: Path, boots: int, noise: Path | None) -> Tune:
-    """Return what stays the same over the session; a lab is booted without being asked."""
+def tune(plan: Plan, out: Path, boots: int, noise: Path | None) -> Tune:
+    """Return the fixed part of a session; dirtune boots a lab's director by itself.
+
+    *noise* is an A/A run with the noise floors; `PlanError` if it lacks one.
+    """
     still: tuple[Trial, ...] = ()
     if noise is not None:
         still = store.load(noise).trials
         try:
-            _require_noise_floors(found, still)
+            _require_noise_floors(plan, still)
         except PlanError as error:
-            remedy = "`dirtune bench run --aa` of this plan has them"
-            raise PlanError(f"{noise}: {error}; {remedy}") from error
-        found = relative.calibrated(found, still)
+            remedy = "Make an A/A run of this plan with `dirtune bench run --aa`."
+            raise PlanError(f"{noise}: {error} {remedy}") from error
+        plan = relative.calibrated(plan, still)
     return Tune(
-        plan=found,
+        plan=plan,
         out=out,
         say=_say,
         finished=_reported,
-        boot=_reboot if booting.possible(found) else None,
+        boot=_reboot if booting.possible(plan) else None,
         boots=boots,
         still=still,
     )
@@ -60,13 +66,13 @@ def _require_noise_floors(plan: Plan, still: tuple[Trial, ...]) -> None:
             raise PlanError(compare.no_noise_floor(primary))
 
 
-def run(tune: Tune, asked: Request | None) -> tuple[Kept, str | None]:
+def run(tune: Tune, request: Request | None) -> tuple[Kept, str | None]:
     """Begin a session, or go on with the last one for None; return it and what it waits for."""
-    reports.renderer()  # hours later is no time to miss it
-    if asked is None:
+    reports.renderer()  # hours later is too late to miss a package
+    if request is None:
         kept = session.resume(tune.out, tune.plan, _say)
     else:
-        kept = signals.run(session.begin(tune, asked))
+        kept = signals.run(session.begin(tune, request))
     _say(f"session {kept.folder}")
     try:
         done = signals.run(session.go_on(tune, kept))
@@ -80,51 +86,51 @@ def run(tune: Tune, asked: Request | None) -> tuple[Kept, str | None]:
 
 
 def _left_as(kept: Kept, host: str) -> str:
-    """Say how the director is left by a session that a signal ended."""
+    """Return how a session that a signal ended left the director."""
     number = decide.upcoming(kept.session)
     attempt = None if number is None else kept.session.attempts[number]
     on = f"the same command with --resume goes on with {kept.folder}"
-    if attempt is None or attempt.risk is Risk.REBOOT:  # of boots, the loop has said it
+    if attempt is None or attempt.risk is Risk.REBOOT:  # the loop has said it for boots
         return on
-    # A run may be over, and its fix kept, before the session tells of it.
+    # A run may be over and its fix kept before the session is written.
     run = None if attempt.run is None else store.load(kept.folder.parent / attempt.run)
     if run is not None and run.journal is not None:
         return f"{attempt.name} is kept on {host}, journal {run.journal}; {on}"
     return f"{attempt.name} is not in force on {host}; {on}"
 
 
-def status(found: Session) -> int:
-    """Return the exit status: 2 if an attempt failed, else 1 if a fix made it worse."""
-    if any(each.outcome == "failed" for each in found.attempts):
+def status(record: Session) -> int:
+    """Return the exit status: 2 if an attempt failed, else 1 if a fix made the director worse."""
+    if any(attempt.outcome == "failed" for attempt in record.attempts):
         return 2
-    verdicts = (each.comparison.verdict for each in found.attempts if each.comparison)
+    verdicts = (attempt.comparison.verdict for attempt in record.attempts if attempt.comparison)
     return 1 if Verdict.REGRESSED in verdicts else 0
 
 
-def results(tune: Tune, found: Session, waits: str | None) -> render.Results:
+def results(tune: Tune, record: Session, waits: str | None) -> render.Results:
     """Return the results of a session; *waits* is what it waits for, if anything."""
     rows = tuple(
         render.Row(
-            name=each.name,
-            risk=each.risk,
-            outcome=each.outcome,
-            why=each.why,
-            journal=each.journal,
-            run=None if each.run is None else f"../{each.run}",
-            titles=each.titles,
-            comparison=each.comparison,
-            sentence=each.sentence,
+            name=attempt.name,
+            risk=attempt.risk,
+            outcome=attempt.outcome,
+            why=attempt.why,
+            journal=attempt.journal,
+            run=None if attempt.run is None else f"../{attempt.run}",
+            titles=attempt.titles,
+            comparison=attempt.comparison,
+            sentence=attempt.sentence,
         )
-        for each in found.attempts
+        for attempt in record.attempts
     )
     return render.Results(
-        title=found.title,
+        title=record.title,
         host=tune.plan.director.host,
-        started=found.started,
-        command=found.command,
-        finished=found.finished,
+        started=record.started,
+        command=record.command,
+        finished=record.finished,
         rows=rows,
-        notes=found.notes,
+        notes=record.notes,
         waits=waits,
     )
 

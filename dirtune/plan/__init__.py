@@ -88,7 +88,7 @@ def _read(path: Path, parsed: Callable[[str], _Parsed]) -> _Parsed:
     except OSError as error:
         raise PlanError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise PlanError(f"{path}: not UTF-8 text") from error
+        raise PlanError(f"{path} is not UTF-8 text.") from error
     try:
         plan = parsed(text)
     except PlanError as error:
@@ -133,7 +133,7 @@ def _json(text: str) -> dict[str, object]:
     try:
         return from_json(text, dict[str, object])
     except msgspec.DecodeError as error:
-        raise PlanError(f"not JSON: {error}") from error
+        raise PlanError(f"The plan is not JSON: {error}") from error
 
 
 def _toml(text: str) -> dict[str, object]:

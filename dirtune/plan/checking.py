@@ -77,13 +77,13 @@ def _check_ends(plan: Plan) -> None:
         if service.vip is not None:
             services.address_of(f"{at}.vip", service.vip)
         ends = [
-            f"{each.node or each.address}:{service.port if each.port is None else each.port}"
-            for each in service.destinations
+            f"{end.node or end.address}:{service.port if end.port is None else end.port}"
+            for end in service.destinations
         ]
         _require_distinct(f"{at}.destinations", tuple(ends))
-        for place, each in enumerate(service.destinations):
-            if each.address is not None:
-                services.address_of(f"{at}.destinations[{place}].address", each.address)
+        for place, destination in enumerate(service.destinations):
+            if destination.address is not None:
+                services.address_of(f"{at}.destinations[{place}].address", destination.address)
 
 
 def _check_phases(load: Load) -> None:

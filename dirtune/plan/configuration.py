@@ -20,15 +20,15 @@ class Director(Table, frozen=True):
     become: bool = False
     """Run commands there through `sudo -n`."""
     dirtune: str = "dirtune"
-    """How dirtune is called there."""
+    """The command that runs dirtune there."""
     address: str | None = None
-    """On the network of the real servers, that of VRRP where there are two directors: through it
-    real servers behind NAT answer."""
+    """Address on the network of the real servers; of VRRP if there are two directors. Real servers
+    behind NAT answer through it."""
     max_overhead: Positive = 1.0
-    """What the probes together may cost there, in per cent of one CPU."""
+    """Limit of the probes' total cost there, per cent of one CPU."""
     host_cpus: tuple[int, ...] = ()
-    """CPUs of this machine that a guest director is pinned to: what is stolen from them is
-    taken off its CPU time. Empty for a director that is no guest of this machine."""
+    """CPUs of this machine that a guest director is pinned to. Time stolen from them is subtracted
+    from its CPU time. Empty for a director that is not a guest of this machine."""
 
     def __post_init__(self) -> None:
         _require_name(self.host)
@@ -44,11 +44,11 @@ class Destination(Table, frozen=True):
     forwarding: Literal["nat", "dr", "tun"] = "dr"
     tunnel: Literal["ipip", "gue", "gre"] | None = None
     tunnel_port: Port | None = None
-    """Of gue."""
+    """UDP port of gue."""
     tunnel_flags: tuple[Literal["csum", "remcsum"], ...] = ()
     weight: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 1
     upper_threshold: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
-    """Connections at which it gets no new ones; 0 is no limit. The range is ipvsadm(8)'s."""
+    """Connections at which it gets no new ones; 0 is no limit. ipvsadm(8) has this range."""
     lower_threshold: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
 
 
@@ -57,19 +57,19 @@ class Service(Table, frozen=True):
 
     vip: str | None = None
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
-    """0 is every port, of a persistent service."""
+    """0 is every port; only for a persistent service."""
     protocol: Literal["tcp", "udp", "sctp"] = "tcp"
     fwmark: Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)] | None = None
     family: Literal[4, 6] | None = None
-    """Of a firewall mark's packets; default 4."""
+    """Family of a firewall mark's packets; 4 by default."""
     scheduler: Scheduler = "rr"
     flags: tuple[str, ...] = ()
-    """The scheduler's: sh-fallback, sh-port, mh-fallback, mh-port, or flag-1 to flag-3."""
+    """Flags of the scheduler: sh-fallback, sh-port, mh-fallback, mh-port, or flag-1 to flag-3."""
     ops: bool = False
-    """One-packet scheduling, of UDP."""
+    """One-packet scheduling, for UDP."""
     persistence: Duration | None = None
     netmask: str | int | None = None
-    """Of persistence: 255.255.255.0, or a prefix's length for IPv6; default: one client."""
+    """Netmask of persistence: 255.255.255.0, or a prefix length for IPv6; default: one client."""
     persistence_engine: Literal["sip"] | None = None
     destinations: tuple[Destination, ...] = ()
 
@@ -83,20 +83,20 @@ class Timeouts(Table, frozen=True):
 
 
 class SyncDaemon(Table, frozen=True):
-    """A thread that sends the director's connections to others, or takes theirs."""
+    """A kernel thread that sends the director's connections to others, or receives theirs."""
 
     state: Literal["master", "backup"]
     interface: Annotated[str, msgspec.Meta(min_length=1, max_length=15)]
     id: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
     maxlen: Annotated[int, msgspec.Meta(ge=1, le=65507)] | None = None
-    """Largest message, bytes; default: what fits the interface's MTU."""
+    """Largest message, bytes; default: the interface's MTU allows it."""
     group: str = "224.0.0.81"
     port: Port = 8848
     ttl: Annotated[int, msgspec.Meta(ge=1, le=255)] = 1
 
 
 class Ipvs(Table, frozen=True):
-    """What a director has once, not by service; what is not named stays as it is."""
+    """Settings of a director beside its services; a setting that is left out stays as it is."""
 
     timeouts: Timeouts | None = None
     sync: tuple[SyncDaemon, ...] | None = None
@@ -110,14 +110,14 @@ class Peer(Table, frozen=True):
     address: str | None = None
     become: bool = False
     dirtune: str = "dirtune"
-    """How dirtune is called there; it prepares real servers."""
+    """The command that runs dirtune there, which prepares real servers."""
 
     def __post_init__(self) -> None:
         _require_name(self.host)
 
     @property
     def label(self) -> str:
-        """What results call it."""
+        """Its name in results."""
         return self.name or self.host
 
 
@@ -130,4 +130,4 @@ class Configuration(Table, frozen=True, kw_only=True):
     ipvs: Ipvs = Ipvs()
     title: str = ""
     ssh_config: str | None = None
-    """Relative to the plan's folder."""
+    """An ssh_config(5), relative to the plan's folder."""

@@ -19,42 +19,42 @@ class Command(Table, frozen=True):
     replies: str
     """A regular expression whose first group is the number of good replies."""
     elapsed: str
-    """One whose first group is how long they took, in seconds."""
+    """A regular expression whose first group is their duration in seconds."""
     open_loop: bool = False
     """Whether it begins connections by the clock, whatever becomes of them. Only then do its
     trials say anything about loss."""
 
 
 class Load(Table, frozen=True):
-    """What the clients ask for."""
+    """The load of the clients."""
 
     rates: tuple[Positive, ...]
     service: Annotated[int, msgspec.Meta(ge=0)] = 0
     generator: Literal["h2load", "httperf", "wrk", "command"] = "h2load"
     """wrk is a closed loop: a peak probe, never used for loss or comparison."""
     command: Command | None = None
-    """Of the generator `command`."""
+    """The command of the generator `command`."""
     connections: Count = 50
-    """What each client of a closed loop keeps open; it offers no rate."""
+    """Connections that each client of a closed loop keeps open; it offers no rate."""
     profile: Literal["standard", "lab", "ci"] | None = None
     """Defaults for ramp, warmup, window, settle, pairs and repeats; see `profiles`."""
     force: str | None = None
-    """The vip, to bench it although it carries connections that are not ours."""
+    """The vip, to bench it even if it carries connections of others."""
     duration: Duration | None = None
-    """Of the load; default: ramp, warm-up and window and one second."""
+    """Duration of the load; default: ramp, warm-up, window and one second."""
     ramp: Duration = 0
-    """From no load to the full rate, in steps; of h2load alone."""
+    """Time from no load to the full rate, in steps; only h2load can do it."""
     warmup: Duration = "5s"
-    """At the full rate."""
+    """Time at the full rate before the window."""
     warmup_max: Duration | None = None
-    """Up to which it goes on while the director's connections are not steady; the load lasts as
-    much longer in any case. Default: no longer than `warmup`."""
+    """Longest warm-up while the director's connections are not steady; the load lasts as much
+    longer in any case. Default: `warmup`."""
     window: Duration = "10s"
     timeout: Duration = "1s"
     path: str = "/"
     keepalive: Count = 1
-    """Requests for each connection, one after the other; of h2load and httperf. Rates and counts
-    stay those of connections: a reply is so much of one."""
+    """Requests of each connection, one after the other; for h2load and httperf. Rates and counts
+    are still of connections."""
     repeats: Count = 3
     """Trials at each rate of a sweep."""
     pairs: Count = 8

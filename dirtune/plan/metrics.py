@@ -4,7 +4,7 @@ import msgspec
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """What a number of a trial means."""
+    """The meaning of a trial's number."""
 
     unit: str
     better: str

@@ -16,7 +16,7 @@ from dirtune.plan import tables
 
 
 class Load(msgspec.Struct, frozen=True):
-    """Which of the services the load went to."""
+    """The load, as far as results depend on it."""
 
     service: int = 0
 
@@ -34,7 +34,7 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class Compare(msgspec.Struct, frozen=True):
-    """How arms were to be compared."""
+    """The comparison of arms."""
 
     threshold: float | None = None
     """Smallest effect that matters, in per cent."""
@@ -48,7 +48,7 @@ class Controls(msgspec.Struct, frozen=True):
 
 
 class Price(tables.Price, frozen=True, forbid_unknown_fields=False):
-    """What the set-up costs."""
+    """The prices of the set-up."""
 
 
 class Recorded(msgspec.Struct, frozen=True):

@@ -38,74 +38,77 @@ _LONGEST_MESSAGE = {4: 65535 - 28, 6: 65535 - 48}
 def table(configuration: Configuration) -> Table:
     """Return what *configuration* wants; `PlanError` names the key that cannot be so."""
     addresses = {peer.label: peer.address for peer in configuration.real_servers}
-    found: dict[ServiceKey, int] = {}
+    numbers: dict[ServiceKey, int] = {}
     services = []
-    for number, wanted in enumerate(configuration.services):
+    for number, entry in enumerate(configuration.services):
         at = f"services[{number}]"
-        service = _service(at, wanted, addresses)
-        if service.key in found:
-            first = f"services[{found[service.key]}]"
+        service = _service(at, entry, addresses)
+        if service.key in numbers:
+            first = f"services[{numbers[service.key]}]"
             raise PlanError(f"{at}: is {service.name}, as {first} is; put them together")
-        found[service.key] = number
+        numbers[service.key] = number
         services.append(service)
     daemons = _daemons(configuration.ipvs.sync)
     _refuse_mixed_with_sync(services, daemons)
     return Table(tuple(services), _timeouts(configuration.ipvs.timeouts), daemons)
 
 
-def _service(at: str, wanted: planned.Service, addresses: Mapping[str, str | None]) -> Service:
-    protocol, address, port, family = _identity(at, wanted)
-    persistent_s = _seconds(f"{at}.persistence", wanted.persistence, values.LONGEST_PERSISTENCE_S)
-    if wanted.ops and protocol not in {"udp", "fwmark"}:
+def _service(at: str, entry: planned.Service, addresses: Mapping[str, str | None]) -> Service:
+    protocol, address, port, family = _identity(at, entry)
+    persistent_s = _seconds(f"{at}.persistence", entry.persistence, values.LONGEST_PERSISTENCE_S)
+    if entry.ops and protocol not in {"udp", "fwmark"}:
         raise PlanError(f"{at}.ops: one-packet scheduling is for udp, or a mark of it")
     for key in ("netmask", "persistence_engine"):
-        if getattr(wanted, key) is not None and persistent_s is None:
+        if getattr(entry, key) is not None and persistent_s is None:
             raise PlanError(f"{at}.{key}: needs persistence")
     with _at(f"{at}.flags"):
-        flags = values.flag_bits(wanted.scheduler, wanted.flags)
+        flags = values.flag_bits(entry.scheduler, entry.flags)
     with _at(f"{at}.netmask"):
-        mask = wanted.netmask
+        mask = entry.netmask
         netmask = "" if mask is None else values.persistence_mask(str(mask), family)
     service = Service(
         protocol=protocol,
         address=address,
         port=port,
-        scheduler=wanted.scheduler,
+        scheduler=entry.scheduler,
         family=family,
-        flags=flags | (IP_VS_SVC_F_ONEPACKET if wanted.ops else 0),
+        flags=flags | (IP_VS_SVC_F_ONEPACKET if entry.ops else 0),
         persistent_s=persistent_s,
         netmask=netmask,
-        engine=wanted.persistence_engine or "",
+        engine=entry.persistence_engine or "",
     )
-    return _with_destinations(at, service, wanted, addresses)
+    return _with_destinations(at, service, entry, addresses)
 
 
 def _identity(
-    at: str, wanted: planned.Service
+    at: str, entry: planned.Service
 ) -> tuple[Literal["tcp", "udp", "sctp", "fwmark"], str, int, Literal[4, 6]]:
-    if wanted.fwmark is not None:
-        if wanted.vip is not None or wanted.port is not None:
+    if entry.fwmark is not None:
+        if entry.vip is not None or entry.port is not None:
             raise PlanError(f"{at}: has a vip or port beside its fwmark; take one of both")
-        return "fwmark", "", wanted.fwmark, wanted.family or 4
-    if wanted.vip is None or wanted.port is None:
+        return "fwmark", "", entry.fwmark, entry.family or 4
+    if entry.vip is None or entry.port is None:
         raise PlanError(f"{at}: needs a vip and a port, or a fwmark")
-    if wanted.family is not None:
+    if entry.family is not None:
         raise PlanError(f"{at}.family: goes with fwmark; the vip says what it is")
-    address, family = address_of(f"{at}.vip", wanted.vip)
-    return wanted.protocol, address, wanted.port, family
+    address, family = address_of(f"{at}.vip", entry.vip)
+    return entry.protocol, address, entry.port, family
 
 
 def _with_destinations(
-    at: str, service: Service, wanted: planned.Service, addresses: Mapping[str, str | None]
+    at: str,
+    service: Service,
+    entry: planned.Service,
+    addresses: Mapping[str, str | None],
 ) -> Service:
-    found: dict[DestinationKey, int] = {}
+    numbers: dict[DestinationKey, int] = {}
     made = []
-    for number, each in enumerate(wanted.destinations):
+    for number, destination_entry in enumerate(entry.destinations):
         try:
-            destination = _destination(service, each, addresses)
+            destination = _destination(service, destination_entry, addresses)
         except PlanError as error:
             raise PlanError(f"{at}.destinations[{number}]{error}") from error
-        first = found.setdefault(destination.key, number)
+        first = numbers.setdefault(destination.key, number)
         if first != number:
             twice = f"is {destination.name}, as destinations[{first}] is"
             raise PlanError(f"{at}.destinations[{number}]: {twice}")
@@ -114,95 +117,95 @@ def _with_destinations(
 
 
 def _destination(
-    service: Service, wanted: planned.Destination, addresses: Mapping[str, str | None]
+    service: Service, entry: planned.Destination, addresses: Mapping[str, str | None]
 ) -> Destination:
     """Return a destination; what is said of one that cannot be begins with its key."""
-    text = wanted.address if wanted.node is None else addresses[wanted.node]
+    text = entry.address if entry.node is None else addresses[entry.node]
     if text is None:
-        raise PlanError(f".node: the real server {wanted.node!r} has no address")
-    address, family = address_of(".address" if wanted.node is None else ".node", text)
+        raise PlanError(f".node: the real server {entry.node!r} has no address")
+    address, family = address_of(".address" if entry.node is None else ".node", text)
     default = 0 if service.protocol == "fwmark" else service.port
-    port = default if wanted.port is None else wanted.port
-    if wanted.forwarding != "nat" and port != default:
+    port = default if entry.port is None else entry.port
+    if entry.forwarding != "nat" and port != default:
         # Nothing rewrites the packet, so it arrives at the port that was asked for.
-        said = f"under {wanted.forwarding} it is the service's ({default}); use nat"
-        raise PlanError(f".port: {said}")
-    if wanted.forwarding != "tun":
-        _check_untunnelled(service, wanted, family)
-    if wanted.lower_threshold > wanted.upper_threshold:
+        rule = f"under {entry.forwarding} it is the service's ({default}); use nat"
+        raise PlanError(f".port: {rule}")
+    if entry.forwarding != "tun":
+        _check_untunnelled(service, entry, family)
+    if entry.lower_threshold > entry.upper_threshold:
         raise PlanError(".lower_threshold: is above upper_threshold")
     return Destination(
         address,
         port,
-        wanted.forwarding,
-        wanted.weight,
-        wanted.upper_threshold,
-        wanted.lower_threshold,
-        *(_tunnel(wanted) if wanted.forwarding == "tun" else ()),
+        entry.forwarding,
+        entry.weight,
+        entry.upper_threshold,
+        entry.lower_threshold,
+        *(_tunnel(entry) if entry.forwarding == "tun" else ()),
     )
 
 
-def _check_untunnelled(service: Service, wanted: planned.Destination, family: int) -> None:
+def _check_untunnelled(service: Service, entry: planned.Destination, family: int) -> None:
     if family != service.family:
         hint = "; a mark has `family = 6`" if service.protocol == "fwmark" and family == 6 else ""
         raise PlanError(
             f": an IPv{family} real server of an IPv{service.family} service "
             f'needs forwarding = "tun"{hint}'
         )
-    if wanted.tunnel or wanted.tunnel_port or wanted.tunnel_flags:
+    if entry.tunnel or entry.tunnel_port or entry.tunnel_flags:
         keys = ("tunnel", "tunnel_port", "tunnel_flags")
-        key = next(key for key in keys if getattr(wanted, key))
+        key = next(key for key in keys if getattr(entry, key))
         raise PlanError(f'.{key}: goes with forwarding = "tun"')
 
 
-def _tunnel(wanted: planned.Destination) -> tuple[Literal["ipip", "gue", "gre"], int, int]:
+def _tunnel(entry: planned.Destination) -> tuple[Literal["ipip", "gue", "gre"], int, int]:
     """Return a tunnel's kind, port and flags."""
-    if (wanted.tunnel == "gue") != (wanted.tunnel_port is not None):
+    if (entry.tunnel == "gue") != (entry.tunnel_port is not None):
         raise PlanError('.tunnel_port: tunnel = "gue" needs one, and no other has one')
-    if wanted.tunnel_flags and wanted.tunnel in {None, "ipip"}:
+    if entry.tunnel_flags and entry.tunnel in {None, "ipip"}:
         raise PlanError(".tunnel_flags: ipip has no checksums; use gue or gre")
-    flags = sum(_TUNNEL_BITS[name] for name in set(wanted.tunnel_flags))
-    return wanted.tunnel or "ipip", wanted.tunnel_port or 0, flags
+    flags = sum(_TUNNEL_BITS[name] for name in set(entry.tunnel_flags))
+    return entry.tunnel or "ipip", entry.tunnel_port or 0, flags
 
 
-def _timeouts(wanted: planned.Timeouts | None) -> Timeouts | None:
-    if wanted is None:
+def _timeouts(entry: planned.Timeouts | None) -> Timeouts | None:
+    if entry is None:
         return None
     return Timeouts(
         *(
-            _seconds(f"ipvs.timeouts.{key}", getattr(wanted, key), _LONGEST_S) or 0
+            _seconds(f"ipvs.timeouts.{key}", getattr(entry, key), _LONGEST_S) or 0
             for key in ("tcp", "tcp_fin", "udp")
         )
     )
 
 
-def _daemons(wanted: tuple[planned.SyncDaemon, ...] | None) -> tuple[SyncDaemon, ...] | None:
-    if wanted is None:
+def _daemons(entry: tuple[planned.SyncDaemon, ...] | None) -> tuple[SyncDaemon, ...] | None:
+    if entry is None:
         return None
-    if len({each.state for each in wanted}) != len(wanted):
+    if len({daemon.state for daemon in entry}) != len(entry):
         raise PlanError("ipvs.sync: there is one master and one backup at most")
-    return tuple(_daemon(f"ipvs.sync[{number}]", each) for number, each in enumerate(wanted))
+    return tuple(_daemon(f"ipvs.sync[{number}]", daemon) for number, daemon in enumerate(entry))
 
 
-def _daemon(at: str, wanted: planned.SyncDaemon) -> SyncDaemon:
+def _daemon(at: str, entry: planned.SyncDaemon) -> SyncDaemon:
     try:
-        group = ipaddress.ip_address(wanted.group)
+        group = ipaddress.ip_address(entry.group)
     except ValueError as error:
-        raise PlanError(f"{at}.group: {wanted.group!r} is not an address") from error
+        raise PlanError(f"{at}.group: {entry.group!r} is not an address") from error
     if not group.is_multicast:
-        raise PlanError(f"{at}.group: {wanted.group} is no multicast address")
-    least = 1024 if wanted.state == "backup" else 1
+        raise PlanError(f"{at}.group: {entry.group} is no multicast address")
+    least = 1024 if entry.state == "backup" else 1
     most = _LONGEST_MESSAGE[group.version]
-    if wanted.maxlen is not None and not least <= wanted.maxlen <= most:
-        raise PlanError(f"{at}.maxlen: a {wanted.state} takes {least} to {most} bytes here")
+    if entry.maxlen is not None and not least <= entry.maxlen <= most:
+        raise PlanError(f"{at}.maxlen: a {entry.state} takes {least} to {most} bytes here")
     return SyncDaemon(
-        wanted.state,
-        wanted.interface,
-        wanted.id,
-        wanted.maxlen,
+        entry.state,
+        entry.interface,
+        entry.id,
+        entry.maxlen,
         str(group),
-        wanted.port,
-        wanted.ttl,
+        entry.port,
+        entry.ttl,
     )
 
 

@@ -14,7 +14,7 @@ from dirtune.plan.values import Count, Duration, Percent, Positive, Scheduler, T
 
 
 class Settle(Table, frozen=True):
-    """When a trial may begin: the director has been idle for some seconds in a row."""
+    """The condition for a trial to begin: the director was idle for some seconds in a row."""
 
     idle: Percent = 95.0
     seconds: Count = 3
@@ -27,14 +27,14 @@ class Settle(Table, frozen=True):
 
 
 class Compare(Table, frozen=True):
-    """How arms are compared."""
+    """The comparison of arms."""
 
     primary: str = "cpu_us_per_connection"
     threshold: Percent = 2.0
     """Smallest effect that matters, in per cent."""
     rates: tuple[Positive, ...] = ()
-    """Connections/s at which arms are compared; default: the load's first rate. The first is what
-    is decided by, the others are told beside it."""
+    """Connections/s at which arms are compared; default: the load's first rate. The first
+    decides, the others are reported beside it."""
 
 
 class Validity(Table, frozen=True):
@@ -47,13 +47,13 @@ class Validity(Table, frozen=True):
     connections: Percent = 0.5
     """Per cent between the clients' connections and the director's count."""
     start_spread: Duration = "50ms"
-    """Between the first and the last client's start."""
+    """Time between the first and the last client's start."""
     client_busy: Percent = 90.0
-    """Per cent of the busiest CPU of a client."""
+    """Load of the busiest CPU of a client, per cent."""
     burst: Duration = "50ms"
     """httperf: longest stall, as the connections it then made up for would take at the rate."""
     poll_cpu: Percent = 95.0
-    """httperf: least CPU that it got; it always polls and wants a whole one."""
+    """httperf: least share of a CPU, per cent; it always polls and needs a whole CPU."""
     refused: Percent = 0.1
     """Per cent of the connections that one real server refused with a RST."""
     shares: Percent = 2.0
@@ -61,13 +61,14 @@ class Validity(Table, frozen=True):
     steal: Percent = 2.0
     """Mean steal of the director or of this machine, per cent."""
     other_process: Percent = 5.0
-    """What a program took on the director, in per cent of one CPU."""
+    """CPU time of a program on the director, per cent of one CPU."""
     steal_peak: Percent = 10.0
     """Steal of this machine in any second, per cent."""
     pair_steal: Percent | None = None
     """Largest difference of this machine's steal within a pair, in points."""
     pair_busy: Percent | None = None
-    """The same of its load: where the nodes share it, another program slows them all."""
+    """Largest difference of this machine's load within a pair, in points. If the nodes share this
+    machine, another program slows them all."""
     far: Percent | None = None
     """Largest distance of this machine's load and steal from the median of the same arm's trials
     in the campaign, in points, where their own spread is not larger; of comparisons."""
@@ -88,7 +89,7 @@ class Knee(Table, frozen=True):
     highest: Positive | None = None
     """Connections/s, within what the clients can make; default: the load's highest rate."""
     width: Annotated[float, msgspec.Meta(gt=0, lt=100)] = 2.0
-    """Between the two bounds, in per cent."""
+    """Width between the two results of the search, per cent."""
     warmup: Duration = "2s"
     trial: Duration = "10s"
     """Window of the search's trials; the rate found is confirmed with the load's own."""
@@ -121,30 +122,30 @@ class Matrix(Table, frozen=True):
 
     kernel: tuple[str, ...] = ()
     cpus: tuple[Count, ...] = ()
-    """Of the director."""
+    """CPUs of the director."""
     forwarding: tuple[Literal["nat", "dr", "tun"], ...] = ()
     scheduler: tuple[Scheduler, ...] = ()
     real_servers: tuple[Count, ...] = ()
-    """How many of the service's destinations, from the first."""
+    """Number of the service's destinations, from the first."""
     page_bytes: tuple[Count, ...] = ()
     keepalive: tuple[Count, ...] = ()
     """Requests for each connection."""
     clients: tuple[Count, ...] = ()
-    """How many of the clients, from the first: where half of them make as much as all, it is not
-    they that limit."""
+    """Number of clients, from the first. If half of them make as much as all, the clients are not
+    the limit."""
     page_path: str | None = None
-    """Where a page of each size lies, such as `/{page_bytes}.html`; `page_bytes` needs it."""
+    """Path of a page of each size, such as `/{page_bytes}.html`; `page_bytes` needs it."""
 
 
 AXES = (
     *("kernel", "cpus", "forwarding", "scheduler", "real_servers"),
     *("page_bytes", "keepalive", "clients"),
 )
-"""Of the matrix, in the order in which a cell is named."""
+"""Axes of the matrix, in the order of a cell's name."""
 
 
 class Price(Table, frozen=True):
-    """What the set-up costs, for price per connection/s."""
+    """The prices of the set-up, for the price per connection/s."""
 
     currency: str
     director: Positive
@@ -152,13 +153,13 @@ class Price(Table, frozen=True):
     """One of them."""
     switch: Positive | None = None
     date: str | None = None
-    """When the prices held."""
+    """Date of the prices."""
     of: dict[str, str | int] = msgspec.field(default_factory=dict)
-    """The cell the prices are of, such as `{cpus = 4, real_servers = 4}`."""
+    """The cell that the prices belong to, such as `{cpus = 4, real_servers = 4}`."""
 
 
 class Traffic(Configuration, frozen=True, kw_only=True):
-    """The part of a plan by which traffic that nobody here makes is compared."""
+    """The part of a plan that a comparison of live traffic needs."""
 
     compare: Compare = Compare()
 
@@ -171,7 +172,7 @@ class Plan(Traffic, frozen=True, kw_only=True):
     settle: Settle = Settle()
     validity: Validity = Validity()
     notes: tuple[str, ...] = ()
-    """What a reader of the results must know of these nodes."""
+    """Facts about the nodes that a reader of the results must know."""
     knee: Knee | None = None
     controls: Controls | None = None
     matrix: Matrix | None = None
@@ -179,12 +180,12 @@ class Plan(Traffic, frozen=True, kw_only=True):
 
     @property
     def pair_rates(self) -> tuple[float, ...]:
-        """Connections/s at which arms are compared, the one that is decided by first."""
+        """Connections/s at which arms are compared; the first decides."""
         return self.compare.rates or self.load.rates[:1]
 
     @property
     def compared_at(self) -> tuple[float | None, ...]:
-        """The same as a comparison takes them: None for the only rate that its trials have."""
+        """The rates as a comparison takes them: None for a single rate."""
         return self.pair_rates if len(self.pair_rates) > 1 else (None,)
 
     @property
@@ -198,9 +199,9 @@ class Plan(Traffic, frozen=True, kw_only=True):
         peers = (peer.host for peer in (*self.real_servers, *self.clients))
         return tuple(dict.fromkeys((self.director.host, *peers)))
 
-    def destination(self, each: Destination) -> str | None:
-        """Return what results call a destination: its real server's label, else its address."""
-        return each.node or self.server_at(each.address or "")
+    def destination(self, destination: Destination) -> str | None:
+        """Return a destination's name in results: its real server's label, else its address."""
+        return destination.node or self.server_at(destination.address or "")
 
     def server_at(self, address: str) -> str:
         """Return the label of the real server at *address*, or the address itself."""
@@ -215,5 +216,5 @@ class Plan(Traffic, frozen=True, kw_only=True):
 
     @property
     def url(self) -> str:
-        """Where the load goes."""
+        """The URL of the load."""
         return f"http://{joined(self.service.vip or '', self.service.port or 0)}{self.load.path}"

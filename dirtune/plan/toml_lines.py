@@ -1,6 +1,6 @@
-"""Where a key stands in the text of a TOML file; tomllib does not say. Pure.
+"""The line of a key in the text of a TOML file, which tomllib does not give. Pure.
 
-Good for what plans hold: tables, arrays of tables, and keys at the beginning of a line. A key
+It finds what plans hold: tables, arrays of tables, and keys at the beginning of a line. A key
 inside an inline table or an array is found by the line that its outermost key begins on.
 """
 
@@ -30,8 +30,8 @@ def line_of(text: str, path: Path) -> int | None:
     best, line = 0, None
     for number, place in _places(text):
         common = 0
-        for here, wanted in zip(place, path, strict=False):
-            if here != wanted:
+        for here, name in zip(place, path, strict=False):
+            if here != name:
                 break
             common += 1
         # A table's own line stands for what is missing in it.
@@ -42,18 +42,18 @@ def line_of(text: str, path: Path) -> int | None:
 
 def _places(text: str) -> list[tuple[int, Path]]:
     """Return each header and key with its line."""
-    found: list[tuple[int, Path]] = []
+    places: list[tuple[int, Path]] = []
     table: Path = ()
     counts: dict[Path, int] = {}
     for number, row in enumerate(map(str.strip, text.splitlines()), 1):
         if header := _HEADER.match(row):
             table = _table(header[2].split(".", _DEEPEST), counts, many=header[1] == "[[")
-            found.append((number, table))
+            places.append((number, table))
         elif key := _KEY.match(row):
-            found.append(
+            places.append(
                 (number, (*table, *(part.strip("\"'") for part in key[1].split(".", _DEEPEST))))
             )
-    return found
+    return places
 
 
 def _table(names: list[str], counts: dict[Path, int], *, many: bool) -> Path:

@@ -26,10 +26,10 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def seconds(duration: Duration) -> float:
-    """Return *duration* in seconds; `PlanError` if it is none."""
+    """Return *duration* in seconds; `PlanError` if it is not a duration."""
     if isinstance(duration, (int, float)):
         return float(duration)
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(ms|s|m|h)", duration.strip())
-    if found is None:
-        raise PlanError(f"{duration!r}: not a duration such as 500ms, 90s or 3m")
-    return float(found[1]) * _UNITS[found[2]]
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(ms|s|m|h)", duration.strip())
+    if match is None:
+        raise PlanError(f"{duration!r} is not a duration such as 500ms, 90s or 3m")
+    return float(match[1]) * _UNITS[match[2]]

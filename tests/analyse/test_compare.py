@@ -335,7 +335,7 @@ def test_one_that_broke_does_not_hide_those_that_offered_not_quite_the_same():
 
 
 def test_a_rate_that_nobody_offered_is_refused():
-    with pytest.raises(PlanError, match=r"no trial offered 175/s; there are 150, 202.02"):
+    with pytest.raises(PlanError, match=r"175/s.* 150, 202.02"):
         arms_of([trial("A", 1), trial("A", 2, rate=202.02)], CPU, 175)
 
 

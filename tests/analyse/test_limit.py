@@ -33,7 +33,7 @@ def test_an_average_over_cpus_decides_nothing():
     found = limit(nodes(2, (60, 60)))
 
     assert found.node == "unclear"
-    assert "no CPU by itself is known" in found.words
+    assert "its single CPUs are unknown" in found.words
 
 
 def test_figure_16_with_4_real_servers_is_unclear():
@@ -41,7 +41,7 @@ def test_figure_16_with_4_real_servers_is_unclear():
     found = limit(nodes(45.83, (1.74, 1.47, 0.97, 3.58), cpus=1), Known(alone=3897.9))
 
     assert found.node == "unclear"
-    assert "each is full at 1617/s, and one alone made 3898/s" in found.words
+    assert "each real server is full at 1617/s, while one alone answered 3898/s" in found.words
 
 
 def test_figure_16_with_2_real_servers_is_theirs():

@@ -30,7 +30,7 @@ FORECAST = Forecast((10,), ("sym53c8xx",), 1.4, 76.0, 0.912, (0.91, 0.93), "sum"
 def test_a_verdict_has_its_numbers_and_the_forecast():
     assert sentence(comparison(), FORECAST) == (
         "Improved: CPU time per connection on the director went to 0.900 times what it was "
-        "(95 % interval 0.880 to 0.920, p = 0.008, 8 pairs); the probe had forecast 0.912."
+        "(95 % interval 0.880 to 0.920, p = 0.008, 8 pairs); the probe forecast 0.912."
     )
 
 

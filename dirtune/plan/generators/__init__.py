@@ -17,7 +17,7 @@ from dirtune.plan.latency import Latency
 from dirtune.plan.load import Load
 
 LOG = "/dev/fd/9"
-"""Where a process may write its log; what it prints is kept apart from that."""
+"""The file of a process's log, which is kept apart from its output."""
 
 # Below this many milliseconds for each client a step of one would bend the rate.
 _DRIFT_FROM_MS = 5
@@ -40,7 +40,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
     @property
     def lasts_s(self) -> float:
-        """From the first tick to the last."""
+        """Seconds from the first tick to the last."""
         return (self.connections // self.batch - 1) * self.period_ms / 1000
 
 
@@ -68,7 +68,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process of a generator says it did. Counts are of connections."""
+    """The report of one process of a generator. Counts are of connections."""
 
     attempted: int | None
     """Begun, whatever became of them; None if the generator does not say."""
@@ -96,7 +96,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a generator can do, which decides what its trials may say."""
+    """The abilities of a generator, which decide what its trials may say."""
 
     open_loop: bool | None
     """It begins connections by the clock, whatever becomes of them; None if its plan says."""
@@ -113,7 +113,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Generator(Protocol):
-    """What each module of this folder gives."""
+    """The interface of each module of this folder."""
 
     PACKAGE: str
     """The Debian package of its program; empty if that is not known."""
@@ -202,14 +202,14 @@ def split(ticks: Schedule, processes: int, ramp_s: float = 0.0) -> tuple[Part, .
     """
     period_ms = processes * ticks.period_ms
     whole_ms = ticks.connections // ticks.batch * ticks.period_ms
-    found = []
+    parts = []
     for number in range(processes):
         # In whole rounds, so that its ticks stay between those of the others.
         rounds = int(number * ramp_s * 1000 / processes / period_ms)
         delay_ms = number * ticks.period_ms + rounds * period_ms
         count = max(1, math.ceil((whole_ms - delay_ms) / period_ms))
-        found.append(Part(Schedule(ticks.batch, period_ms, count * ticks.batch), delay_ms / 1000))
-    return tuple(found)
+        parts.append(Part(Schedule(ticks.batch, period_ms, count * ticks.batch), delay_ms / 1000))
+    return tuple(parts)
 
 
 def weighted(values: Sequence[tuple[float | None, int]]) -> float | None:

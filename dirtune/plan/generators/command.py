@@ -58,5 +58,5 @@ def _last(pattern: str, text: str, key: str) -> float:
     try:
         return float(found[-1])
     except (IndexError, TypeError, ValueError) as error:
-        said = "nothing" if not found else repr(found[-1])
-        raise ParseError("command", f"load.command.{key} found {said}, not a number") from error
+        last = "nothing" if not found else repr(found[-1])
+        raise ParseError("command", f"load.command.{key} found {last}, not a number") from error

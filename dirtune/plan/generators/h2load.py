@@ -170,7 +170,7 @@ def _span_s(replies: tuple[Reply, ...], summary: Summary, requests: int) -> floa
     starts = sorted(reply.start_us for reply in replies)
     last = starts[round(_MOST * (len(starts) - 1))]
     before = [(summary.connect, 1), (summary.request, requests - 1)]
-    waited_us = sum(n * (each.mean_us + 2 * each.sd_us) for each, n in before if each)
+    waited_us = sum(n * (times.mean_us + 2 * times.sd_us) for times, n in before if times)
     return max(0.0, last - starts[0] - waited_us) / _MOST / 1e6
 
 

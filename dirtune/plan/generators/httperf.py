@@ -82,31 +82,31 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
 def parse(text: str, log: Iterable[str], load: Load) -> Report:
     """Parse what one httperf printed; it has no log."""
     del log
-    said = parse_summary(text)
-    if said.errors is None:
+    summary = parse_summary(text)
+    if summary.errors is None:
         raise ParseError("httperf", "its report has no Errors lines")
-    errors = said.errors
+    errors = summary.errors
     failed = {
         "timeout": errors["client-timo"] + errors["socket-timo"],
         "refused": errors["connrefused"],
         "reset": errors["connreset"],
-        "status": round((said.replies - said.status["2xx"]) / load.keepalive),
+        "status": round((summary.replies - summary.status["2xx"]) / load.keepalive),
     }
     # The last to wait: until the time-out where any did, else as long as the slowest.
-    tail_s = load.timeout_s if failed["timeout"] else said.lifetime_ms[2] / 1000
+    tail_s = load.timeout_s if failed["timeout"] else summary.lifetime_ms[2] / 1000
     return Report(
         # A connect(2) that failed at once (no port) is among the connections, and is `other`.
-        attempted=said.connections - errors["other"],
-        replied=round(said.status["2xx"] / load.keepalive),
+        attempted=summary.connections - errors["other"],
+        replied=round(summary.status["2xx"] / load.keepalive),
         failed={name: count for name, count in failed.items() if count},
         unsent={name: errors[name] for name in _UNSENT if errors[name]},
-        span_s=max(0.0, said.duration_s - tail_s),
-        elapsed_s=said.duration_s,
-        connect_ms=said.connect_ms if said.replies else None,
-        latency=_latency(said),
-        histogram=said.histogram,
-        burst=said.burst,
-        poll_cpu_percent=said.cpu_percent,
+        span_s=max(0.0, summary.duration_s - tail_s),
+        elapsed_s=summary.duration_s,
+        connect_ms=summary.connect_ms if summary.replies else None,
+        latency=_latency(summary),
+        histogram=summary.histogram,
+        burst=summary.burst,
+        poll_cpu_percent=summary.cpu_percent,
     )
 
 
@@ -171,14 +171,14 @@ def _histogram(text: str) -> tuple[tuple[float, int], ...]:
     return tuple((float(middle), int(count)) for middle, count in found)
 
 
-def _latency(said: Summary) -> Latency | None:
-    total = sum(count for _, count in said.histogram)
+def _latency(summary: Summary) -> Latency | None:
+    total = sum(count for _, count in summary.histogram)
     if not total:
         return None
     return Latency(
-        said.lifetime_ms[1],
-        _rank(said.histogram, 0.50 * total),
-        _rank(said.histogram, 0.99 * total),
+        summary.lifetime_ms[1],
+        _rank(summary.histogram, 0.50 * total),
+        _rank(summary.histogram, 0.99 * total),
         of="connection",
     )
 

@@ -25,7 +25,7 @@ _TIME = r"(\d+(?:\.\d+)?)(us|ms|s|m|h)\b"
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What wrk prints at its end."""
+    """The summary that wrk prints at its end."""
 
     requests: int
     """Replies that came, late and bad ones included."""
@@ -64,14 +64,14 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
 def parse(text: str, log: Iterable[str], load: Load) -> Report:
     """Parse what one wrk printed; it has no log."""
     del log, load
-    said = parse_summary(text)
-    failed = {**said.errors, "status": said.bad_status}
+    summary = parse_summary(text)
+    failed = {**summary.errors, "status": summary.bad_status}
     return Report(
         attempted=None,
-        replied=max(0, said.requests - said.bad_status - said.errors.get("timeout", 0)),
+        replied=max(0, summary.requests - summary.bad_status - summary.errors.get("timeout", 0)),
         failed={name: count for name, count in failed.items() if count},
-        elapsed_s=said.elapsed_s,
-        latency=_latency(said),
+        elapsed_s=summary.elapsed_s,
+        latency=_latency(summary),
     )
 
 
@@ -102,11 +102,11 @@ def parse_summary(text: str) -> Summary:
     )
 
 
-def _latency(said: Summary) -> Latency | None:
-    shares = said.percentiles_s
-    if not said.requests or said.mean_s is None or 50 not in shares or 99 not in shares:
+def _latency(summary: Summary) -> Latency | None:
+    shares = summary.percentiles_s
+    if not summary.requests or summary.mean_s is None or 50 not in shares or 99 not in shares:
         return None
-    return Latency(1000 * said.mean_s, 1000 * shares[50], 1000 * shares[99])
+    return Latency(1000 * summary.mean_s, 1000 * shares[50], 1000 * shares[99])
 
 
 def _seconds(number: str, unit: str) -> float:
