@@ -76,7 +76,7 @@ def _judged(trials: Sequence[Trial], rate: float | None) -> list[Trial]:
     # trial that broke before its load began has the plan's rate.
     near = [trial for trial in candidates if same_rate(trial.offered_rate, rate)]
     if not near:
-        raise PlanError(f"No trial offered {rate:g}/s; the trials offered {_rates(candidates)}.")
+        raise PlanError(f"No trial has the rate {rate:g}/s; the trials have {_rates(candidates)}.")
     offered = {trial.offered_rate for trial in near if trial.valid}
     nearest = min(offered, key=lambda offered: abs(offered - rate), default=rate)
     return [trial for trial in near if not trial.valid or trial.offered_rate == nearest]

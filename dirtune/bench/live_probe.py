@@ -47,7 +47,8 @@ class LiveProbe:
                 line = await self._process.line(timeout_s=until_s - time.monotonic())
             except NodeUnreachable as error:
                 if complaint:
-                    raise NotPossible(f"On the director, {complaint}") from error
+                    reason = complaint.removeprefix("dirtune: ")
+                    raise NotPossible(f"The director's dirtune ended: {reason}") from error
                 raise
             complaint = line if line.startswith("dirtune: ") else complaint
 

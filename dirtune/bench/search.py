@@ -43,8 +43,8 @@ class Search:
             if trial.validity not in {Validity.VALID, Validity.CLIENT_LIMITED}:
                 return self._gave_up(trial)
             log.append((ask, trial))
-        found = self._found(ask, log)
-        return found if found.rate is None else await self._confirm(found)
+        result = self._found(ask, log)
+        return result if result.rate is None else await self._confirm(result)
 
     async def _answer(self, ask: Ask, log: Sequence[tuple[Ask, Trial]]) -> Trial:
         order = Order(f"{self._name}-{len(log) + 1:02}", "A", TrialKind.SEARCH, ask.rate)

@@ -98,7 +98,9 @@ def _read(path: Path, parsed: Callable[[str], _Parsed]) -> _Parsed:
     try:
         config = (path.parent / Path(plan.ssh_config).expanduser()).resolve()
     except (OSError, RuntimeError, ValueError) as error:  # no such user, links in a circle, NUL
-        raise PlanError(f"{path}: ssh_config: {plan.ssh_config!r}: {error}") from error
+        raise PlanError(
+            f"{path}: ssh_config: {plan.ssh_config!r} cannot be resolved: {error}"
+        ) from error
     return msgspec.structs.replace(plan, ssh_config=str(config))
 
 

@@ -86,7 +86,7 @@ def test_no_reply_stops_before_the_load():
     async def use(nodes):
         await nodes.preflight()
 
-    with pytest.raises(TrialError, match=r"local: no good reply from http://127\.0\.0\.1:1/"):
+    with pytest.raises(TrialError, match=r"local got no good reply from http://127\.0\.0\.1:1/"):
         with_rig(1, use)
 
 
@@ -315,5 +315,5 @@ def test_a_notice_of_the_directors_dirtune_does_not_end_the_probe():
 def test_a_complaint_before_the_end_is_the_reason():
     said = Said("dirtune: no such probe", "  and more")
 
-    with pytest.raises(NotPossible, match="the director's dirtune: no such probe"):
+    with pytest.raises(NotPossible, match=r"The director.s dirtune ended: no such probe"):
         asyncio.run(live_probe.LiveProbe(None, said, 5).loaded())

@@ -161,7 +161,7 @@ def test_each_rate_has_the_noise_floor_that_an_aa_run_has_for_it(asked, tmp_path
     done = tune(other, "--noise", aa, "--out", str(tmp_path / "c"))
     assert done.exit_code == 2
     assert done.stderr == (
-        f"dirtune: {aa}: No trial offered 300/s; the trials offered 200, 400. Make an A/A run of"
+        f"dirtune: {aa}: No trial has the rate 300/s; the trials have 200, 400. Make an A/A run of"
         " this plan with `dirtune bench run --aa`.\n"
     )
 

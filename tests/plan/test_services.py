@@ -175,7 +175,7 @@ def test_a_plan_with_a_load_is_read_with_and_without_it():
         ),
         ('persistence = "5m"\n', "", r"services\[0\]\.netmask: needs persistence"),
         ('"5m"', '"5.5s"', r"services\[0\]\.persistence: '5.5s' is not 1 to"),
-        ('"5m"', '"soon"', r"services\[0\]\.persistence: 'soon': not a duration"),
+        ('"5m"', '"soon"', r"services\[0\]\.persistence: 'soon' is not a duration"),
         (
             '"255.255.255.0"',
             '"255.0.255.0"',
