@@ -40,6 +40,12 @@ class Forward(enum.StrEnum):
     """Direct routing."""
     BYPASS = "Bypass"
     """Past the service, to the address that the client asked for."""
+    OTHER = "other"
+    """A way that this dirtune does not know."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Forward":
+        return cls.OTHER
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@ import pytest
 
 from dirtune.collect.ip_vs import (
     Connection,
+    Forward,
     parse_connections,
     parse_ip_vs_stats,
     parse_ip_vs_stats_percpu,
@@ -52,6 +53,16 @@ def test_destinations_flags_and_jiffies():
     assert (first.weight, first.active, first.inactive) == (1, 1, 25)
     assert second.weight == 0
     assert (mark.fwmark, mark.address, mark.scheduler) == (10, None, "sh")
+
+
+def test_a_way_to_forward_that_is_not_known_yet_hides_no_service():
+    text = SERVICES.replace(" Tunnel ", " Hyper  ")
+    assert text != SERVICES
+
+    https = parse_services(text)[2]
+
+    assert [server.forward for server in https.destinations] == [Forward.OTHER, Forward.ROUTE]
+    assert https.destinations[0].inactive == 25
 
 
 def test_statistics_are_hexadecimal():
