@@ -53,7 +53,7 @@ def _service(service: Service) -> dict[str, object]:
         "ops": service.one_packet,
         "netmask": service.netmask,
         "persistence_engine": service.engine,
-        "destinations": [_destination(service, each) for each in service.destinations],
+        "destinations": [_destination(service, real) for real in service.destinations],
     }
     return {**identity, "scheduler": service.scheduler, **persistence, **_given(options)}
 
