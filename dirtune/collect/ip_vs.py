@@ -44,7 +44,7 @@ class Forward(enum.StrEnum):
     """A way that this dirtune does not know."""
 
     @classmethod
-    def _missing_(cls, value: object) -> "Forward":
+    def _missing_(cls, _: object) -> "Forward":
         return cls.OTHER
 
 
