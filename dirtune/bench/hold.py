@@ -9,9 +9,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-from dirtune import remote
+from dirtune.bench.connecting import connect
 from dirtune.bench.matrix import Hold
 from dirtune.errors import NodeUnreachable, TrialError
 from dirtune.plan.tables import Plan
@@ -39,9 +38,8 @@ read -r go
 @asynccontextmanager
 async def held(plan: Plan, holds: Sequence[Hold]) -> AsyncIterator[None]:
     """Make the changes of *holds*, and undo them on leaving; `TrialError` says what failed."""
-    config = None if plan.ssh_config is None else Path(plan.ssh_config)
     hosts = [hold.host for hold in holds]
-    nodes, lost = await remote.connect_all(hosts, ssh_config=config, become=plan.become)
+    nodes, lost = await connect(plan, hosts)
     processes: list[Process] = []
     try:
         for error in lost.values():

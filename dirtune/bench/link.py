@@ -7,10 +7,9 @@ calls Mbps are 2^20 bits a second, as its own columns show; here they are bits.
 import asyncio
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
-from dirtune import remote
 from dirtune.analyse.run import LinkPoint
+from dirtune.bench.connecting import connect
 from dirtune.bench.matrix import address_of
 from dirtune.errors import ParseError, TrialError
 from dirtune.plan.tables import Plan
@@ -55,9 +54,8 @@ async def measure(plan: Plan) -> tuple[LinkPoint, ...]:
     if server is None:
         raise TrialError("controls.link: the first destination is not a node of the plan")
     address = address_of(plan, first)
-    config = None if plan.ssh_config is None else Path(plan.ssh_config)
     hosts = (server.host, plan.clients[0].host)
-    nodes, lost = await remote.connect_all(hosts, ssh_config=config, become=plan.become)
+    nodes, lost = await connect(plan, hosts)
     try:
         for error in lost.values():
             raise error

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import msgspec
 import psutil
@@ -17,11 +16,11 @@ from dirtune.analyse.cpu import Sample
 from dirtune.analyse.run import Role
 from dirtune.bench import client, director_table, foreign_use, sampler
 from dirtune.bench.client import LiveLoad
+from dirtune.bench.connecting import connect
 from dirtune.bench.live_probe import LiveProbe
 from dirtune.bench.sampler import Sampler
 from dirtune.collect import processes
 from dirtune.errors import (
-    NodeUnreachable,
     NotPossible,
     PlanError,
     TrialError,
@@ -70,20 +69,13 @@ class LiveRig:
         gone = [host for host in self._plan.hosts if not self._alive(host)]
         for host in gone:
             await self._forget(host)
-        nodes, lost = await self._connected(gone)
+        nodes, lost = await connect(self._plan, gone)
         self._nodes |= nodes
         for error in lost.values():
             raise error
         await together(self._sampler(host) for host in self._plan.hosts)
         if not self.alone:
             await self._refuse_foreign()
-
-    async def _connected(
-        self, hosts: Sequence[str]
-    ) -> tuple[dict[str, Node], dict[str, NodeUnreachable]]:
-        plan = self._plan
-        config = None if plan.ssh_config is None else Path(plan.ssh_config)
-        return await remote.connect_all(hosts, ssh_config=config, become=plan.become)
 
     async def preflight(self) -> None:
         """Send one request from each client through the virtual service."""
@@ -110,7 +102,7 @@ class LiveRig:
     async def _foreign(self) -> str | None:
         """Return who else uses the service; clients that are idle in this cell are ours."""
         plan = msgspec.structs.replace(self._plan, clients=self._clients)
-        idle, _ = await self._connected([h for h in plan.hosts if h not in self._nodes])
+        idle, _ = await connect(self._plan, [h for h in plan.hosts if h not in self._nodes])
         try:
             return await foreign_use.foreign(self._nodes | idle, plan)
         finally:

@@ -9,11 +9,11 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Collection
-from pathlib import Path
 
 from dirtune import remote
 from dirtune.analyse.reach import Reach
 from dirtune.bench import client
+from dirtune.bench.connecting import connect
 from dirtune.bench.director_table import ours
 from dirtune.collect import ip_vs
 from dirtune.errors import NodeUnreachable, NotPossible, PlanError
@@ -39,9 +39,8 @@ async def reach(plan: Plan) -> Reach:
             f"services[{plan.load.service}] is {plan.service.protocol}, which an HTTP request "
             "cannot check. Set load.service to a TCP service."
         )
-    config = None if plan.ssh_config is None else Path(plan.ssh_config)
     hosts = (plan.director.host, *(client.host for client in plan.clients))
-    nodes, lost = await remote.connect_all(hosts, ssh_config=config, become=plan.become)
+    nodes, lost = await connect(plan, hosts)
     try:
         if plan.director.host in lost:
             raise lost[plan.director.host]

@@ -238,11 +238,11 @@ def test_clients_that_are_idle_in_a_cell_are_not_others(monkeypatch):
     async def foreign(nodes, plan):
         asked.append((sorted(nodes), [c.host for c in plan.clients]))
 
-    async def connected(self, hosts):
+    async def connected(plan, hosts):
         return {host: Idle() for host in hosts}, {}
 
     monkeypatch.setattr(foreign_use, "foreign", foreign)
-    monkeypatch.setattr(rig.LiveRig, "_connected", connected)
+    monkeypatch.setattr(rig, "connect", connected)
     nodes = rig.LiveRig(half, clients=both.clients)
     nodes._nodes = {host: Idle() for host in half.hosts}
     asyncio.run(nodes._refuse_foreign())
