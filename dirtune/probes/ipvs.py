@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from dirtune.analyse.probed import IpvsWindow
 from dirtune.host import Host
-from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way
+from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way, moved_slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def decode(before: Moment[Reading], after: Moment[Reading], _: Context) -> IpvsW
         forwarded=now.forwarded - then.forwarded,
         total_ns=now.total_ns - then.total_ns,
         max_ns=now.max_ns,
-        histogram=tuple(a - b for a, b in zip(now.histogram, then.histogram, strict=True)),
+        histogram=moved_slots(now.histogram, then.histogram),
     )
 
 

@@ -17,7 +17,7 @@ from dirtune.analyse.rates import line_counts
 from dirtune.collect import interrupts
 from dirtune.collect.interrupts import parse_interrupts
 from dirtune.host import Host
-from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way
+from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way, moved_slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _minus(now: HandlerCalls, then: HandlerCalls | None) -> HandlerCalls:
         total_ns=now.total_ns - then.total_ns,
         none_ns=now.none_ns - then.none_ns,
         # A maximum has no difference: it is the one since the probe was loaded.
-        histogram=tuple(a - b for a, b in zip(now.histogram, then.histogram, strict=True)),
+        histogram=moved_slots(now.histogram, then.histogram),
     )
 
 

@@ -16,7 +16,7 @@ from dirtune.analyse.locks import from_caller, lock_kind, lock_name
 from dirtune.analyse.probed import LockWaits, LockWindow
 from dirtune.collect.kallsyms import Symbols
 from dirtune.host import Host
-from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way
+from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way, moved_slots
 
 _MAX_STACKS = 4096
 
@@ -102,7 +102,7 @@ def _row(
 def _minus(now: Waits, then: Waits | None) -> Waits:
     if then is None:
         return now
-    slots = tuple(a - b for a, b in zip(now.histogram, then.histogram, strict=True))
+    slots = moved_slots(now.histogram, then.histogram)
     return Waits(now.waits - then.waits, now.total_ns - then.total_ns, now.max_ns, slots)
 
 

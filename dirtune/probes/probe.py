@@ -3,7 +3,7 @@
 A probe is the constant `PROBE` of a module with its C beside it: `irq.py` and `irq.bpf.c`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -90,3 +90,8 @@ class Probe(Generic[R]):
     """Limits of its maps, by macro."""
     members: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """(structure, member) by the macro that stands for the member's offset."""
+
+
+def moved_slots(now: Sequence[int], then: Sequence[int]) -> tuple[int, ...]:
+    """Return the events of each slot of a histogram between two readings of it."""
+    return tuple(a - b for a, b in zip(now, then, strict=True))

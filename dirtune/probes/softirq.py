@@ -15,7 +15,7 @@ from dirtune.analyse.probed import NapiPolls, SoftirqTime, SoftirqWindow
 from dirtune.collect import softirqs
 from dirtune.collect.softirqs import parse_softirqs
 from dirtune.host import Host
-from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way
+from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way, moved_slots
 
 _WRAP = 2**32
 
@@ -96,10 +96,8 @@ def _minus(now: SoftirqTime, then: SoftirqTime) -> SoftirqTime:
         total_ns=now.total_ns - then.total_ns,
         delays=now.delays - then.delays,
         delay_ns=now.delay_ns - then.delay_ns,
-        histogram=tuple(a - b for a, b in zip(now.histogram, then.histogram, strict=True)),
-        delay_histogram=tuple(
-            a - b for a, b in zip(now.delay_histogram, then.delay_histogram, strict=True)
-        ),
+        histogram=moved_slots(now.histogram, then.histogram),
+        delay_histogram=moved_slots(now.delay_histogram, then.delay_histogram),
     )
 
 

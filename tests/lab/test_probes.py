@@ -94,7 +94,7 @@ def load(tmp_path, seconds):
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
     """Windows under one load: all probes beside vmstat and mpstat; kprobes; a budget; an audit."""
-    with load(tmp_path_factory.mktemp("loaded"), 600):
+    with load(tmp_path_factory.mktemp("loaded"), 900):
         with told("--duration 30 --max-overhead 90"):
             found = {"begun": on("lb1", f"{BESIDE}; {BEGIN}; date +%T").strip()}
             found["all"] = ended()
