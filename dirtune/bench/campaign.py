@@ -1,8 +1,8 @@
 """Trials in their order: interleaved pairs of two arms, or a sweep of rates.
 
-Two trials of a pair lie close in time and their order alternates (A B, B A, ...), so that drift
-falls on both arms alike. A pair with a trial that does not count is run again under a new number,
-a bounded number of times; what did not count stays in the record.
+The two trials of a pair lie close in time and their order alternates (A B, B A, ...), so that
+drift falls on both arms alike. A pair with a trial that does not count is run again under a new number,
+up to a limit; the trial that did not count stays in the record.
 """
 
 import re
@@ -25,9 +25,9 @@ from dirtune.plan.tables import Plan
 Switch = Callable[[str], Awaitable[None]]
 """Brings the director into arm `A` or `B`."""
 Measure = Callable[[Rig, Plan, Order], Awaitable[Result]]
-"""Carries one trial out."""
+"""Runs one trial."""
 Keep = Callable[[Result], None]
-"""Puts a trial on disk, replacing one of the same id."""
+"""Writes a trial to disk in place of one with the same id."""
 
 _AGAIN = re.compile(r"\+\d+$")
 """How the ids of trials that were run again end."""
@@ -48,10 +48,11 @@ async def pairs(
     done: Sequence[Trial] = (),
     measure: Measure = conduct,
 ) -> int:
-    """Run pairs until the plan's number is valid at each of its rates; return how many are.
+    """Run pairs until enough are valid at each of the plan's rates.
 
-    That of the rate that has the fewest. Rates take turns, so that what drifts falls on all alike.
-    *done* are the trials of an interrupted campaign; a pair that was cut in two is begun anew.
+    Return the number of valid pairs of the rate that has the fewest. Rates take turns, so that
+    drift falls on all alike. *done* are the trials of an interrupted campaign; a pair that was cut
+    in two is begun anew.
     `TrialError` if a node was lost and the plan says to stop.
     """
     number = max((t.pair or 0 for t in done), default=0)
@@ -87,9 +88,9 @@ async def pairs(
 
 
 def _lacking(trials: dict[str, Trial], plan: Plan, note: Keep) -> tuple[float, ...]:
-    """Return the rates that have too few pairs that count.
+    """Return the rates that have too few valid pairs.
 
-    Trials that saw another machine than the rest do not.
+    Trials during which this machine was unlike the rest are marked as noisy first.
     """
     whole = _whole_pairs(trials.values(), plan)
     if plan.validity.far is not None and max(whole.values()) >= plan.load.pairs:
@@ -147,9 +148,9 @@ def attempt(slot: Slot, done: Sequence[Trial]) -> int | None:
 
 
 def to_observe(cell: Cell, done: Sequence[Trial]) -> float | None:
-    """Return the rate at which the cell's nodes are to be looked at, its peak.
+    """Return the rate at which the cell's nodes are to be sampled, its peak.
 
-    None if it was done (once, whatever came out), or no trial of the cell counts.
+    None if that was done once, whatever its result, or if no trial of the cell counts.
     """
     mine = [trial for trial in done if trial.cell == cell.name]
     top = capacity.peak(capacity.curve(mine))
@@ -166,7 +167,7 @@ async def observe(rig: Rig, cell: Cell, keep: Keep, *, done: Sequence[Trial]) ->
 
 
 async def kept(rig: Rig, cell: Cell, plan: Plan, order: Order, keep: Keep) -> Trial:
-    """Conduct a trial of *cell* and keep it; `TrialError` if a lost node is to stop it all."""
+    """Run a trial of *cell* and keep it; `TrialError` if a lost node is to stop the campaign."""
     return (await _kept(rig, cell, plan, order, keep)).trial
 
 
@@ -223,7 +224,7 @@ def _whole_pairs(trials: Iterable[Trial], plan: Plan) -> dict[float, int]:
 
 
 def _look_at_pair(results: Sequence[Result], plan: Plan, note: Keep) -> None:
-    """Mark a pair as noisy whose trials saw another machine."""
+    """Mark a pair as noisy if this machine was not alike in its two trials."""
     if len(results) < 2 or any(not r.trial.valid for r in results):
         return
     reason = _unlike(results[0].trial, results[1].trial, plan)
@@ -235,7 +236,7 @@ def _look_at_pair(results: Sequence[Result], plan: Plan, note: Keep) -> None:
 
 
 def _unlike(first: Trial, second: Trial, plan: Plan) -> str | None:
-    """Return what was not alike for the two trials of a pair; None for nothing."""
+    """Return the difference between the two trials of a pair in words; None if they were alike."""
     limits = {"steal": plan.validity.pair_steal, "busy": plan.validity.pair_busy}
     for state, apart in limits.items():
         match [trial.host.get(state) for trial in (first, second)]:

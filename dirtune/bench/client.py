@@ -1,8 +1,8 @@
 """The clients of a trial: one POSIX shell each, which starts its generators at an agreed moment.
 
-A word sent to many nodes arrives when each happens to be scheduled. So the clients' clocks are
-compared first, as NTP does it with the quickest of some round trips, and each is then told a
-moment of its own clock. When it really began it says itself; h2load's log says it better.
+A message to many nodes arrives when each node happens to schedule its reader. So dirtune first
+compares the clients' clocks, as NTP does with the quickest of some round trips, and then gives
+each client a moment of its own clock. Each client reports when it began; h2load's log is more exact.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ from dirtune.plan.generators import Part, Report, Schedule
 from dirtune.plan.tables import Plan
 from dirtune.remote import LOG_BYTES, Node, Process, together
 
-# A generator that was told to stop after its time-out is given this long to say so.
+# Seconds that a generator may take to print its summary after its time-out.
 _LATE_S = 20
 _READY_S = 20
 _ROUNDS = 5
-# A word is on its way for half of a round trip; a busy client reads it later.
+# A message travels for half of a round trip; a busy client reads it later.
 _LEAD_S = 0.2
 _LEAD_ROUNDS = 3
 _ASTRAY_S = 5
-"""How far a client's word on when it began may be from what is known here; it is waited for."""
+"""Limit of the distance between a client's reported start and the start that was set, seconds."""
 
 _PRINTED, _LOGGED = "--- printed by process", "--- log of process"
 
@@ -86,7 +86,7 @@ class LiveLoad:
         return max(self._started.values())
 
     async def begin(self, nodes: Sequence[Node], ticks: Sequence[Schedule]) -> None:
-        """Bring each client its script, compare clocks, and have all begin at one moment."""
+        """Send each client its script, compare clocks, and start all clients at one moment."""
         # All are waited for, so that `end` knows every one that did start.
         await together(self._prepare(*each) for each in zip(nodes, ticks, strict=True))
         await together(self._compare_clock(host) for host in self._processes)
@@ -153,9 +153,9 @@ class LiveLoad:
 
 
 async def offset(process: Process, now: Callable[[], float]) -> tuple[float, float]:
-    """Return how far a client's clock is ahead of *now*, and the round trip that told it.
+    """Return how many seconds a client's clock is ahead of *now*, and the seconds of a round trip.
 
-    Both in seconds; the offset is good to half of the round trip.
+    The offset is exact to half of the round trip.
     """
     trips = []
     for _ in range(_ROUNDS):
@@ -182,7 +182,7 @@ def program(plan: Plan) -> str:
 
 
 def missing(plan: Plan) -> str:
-    """Return the sentence for a client without that program, with how it is got if it is known."""
+    """Return the sentence for a client without that program, with the command to install it."""
     package = generators.find(plan.load.generator).PACKAGE
     return (
         f"{program(plan)} is missing{f': apt install {shlex.quote(package)}' if package else ''}"
@@ -190,7 +190,7 @@ def missing(plan: Plan) -> str:
 
 
 def request(plan: Plan, timeout_s: int) -> str:
-    """Return the script that sends one request; what it prints is for `answered`."""
+    """Return the script that sends one request; `answered` reads its output."""
     once = Part(Schedule(1, 1000, 1))
     load = msgspec.structs.replace(plan.load, keepalive=1)
     argv = generators.find("httperf").command(load, plan.url, once)
@@ -198,7 +198,7 @@ def request(plan: Plan, timeout_s: int) -> str:
 
 
 def answered(text: str) -> bool:
-    """Tell whether a good reply came, or nothing could be asked with."""
+    """Tell whether a good reply came, or the client has no tool to send a request."""
     return _ANSWERED.search(text) is not None
 
 

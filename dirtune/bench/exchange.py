@@ -1,7 +1,7 @@
 """Runs as files of pyperf, and back: seconds for each connection, a pyperf run for each trial.
 
-pyperf takes lower as better and knows seconds, so a rate is kept as its inverse. It is a format
-here and not the judge: pyperf takes all values for independent and prints no interval.
+pyperf takes lower as better and knows seconds, so a rate is kept as its inverse. It is only
+a format here: pyperf takes all values for independent and prints no interval.
 """
 
 import io
@@ -81,9 +81,8 @@ def is_pyperf(text: bytes) -> bool:
 def from_pyperf(path: Path, text: bytes) -> Run:
     """Return *text*, a pyperf file, as a run; `ParseError` if pyperf cannot read it.
 
-    One pyperf run is one trial, its value the mean of its own: what one process measured
-    several times is not independent. A file that dirtune did not write holds seconds for each
-    connection.
+    One pyperf run is one trial, and its value the mean of the run's values, because values of one
+    process are not independent. A file that dirtune did not write holds seconds per connection.
     """
     pyperf = _pyperf()
     try:

@@ -22,7 +22,7 @@ from dirtune.plan.configuration import Destination, Service
 from dirtune.plan.tables import AXES, Controls, Matrix, Plan
 
 BOOT_AXES = ("kernel", "cpus", "forwarding")
-"""What the lab is made anew for; forwarding takes other addresses, routes and real servers."""
+"""Axes that need a new lab; forwarding needs other addresses, routes and real servers."""
 NULL_PORT = 18080
 _PAGE_BYTES = 628
 _REFUSED = {
@@ -35,13 +35,13 @@ _BEHIND_NAT = "controls.direct: behind NAT no answer goes past the director; tak
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Something that is so on a node for as long as a cell is measured."""
+    """A change on a node that lasts while a cell is measured."""
 
     host: str
     do: str
-    """POSIX shell that brings it about."""
+    """POSIX shell that makes the change."""
     undo: str
-    """POSIX shell that puts back what was; run whatever happens, also if dirtune dies."""
+    """POSIX shell that undoes it; it runs whatever happens, also if dirtune dies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class Cell:
 
     name: str
     plan: Plan
-    """As it holds in this cell."""
+    """The plan as it is in this cell."""
     settings: dict[str, str | int] = field(default_factory=dict)
     holds: tuple[Hold, ...] = ()
     path: LoadPath = LoadPath.IPVS
     refused: str | None = None
-    """Why it cannot be carried out."""
+    """Why the cell cannot be measured; None if it can."""
     boot: dict[str, str | int] = field(default_factory=dict)
-    """How the director is to be booted; empty where it need not be."""
+    """Boot settings of the director; empty if it need not be booted."""
 
     @property
     def record(self) -> Record:
@@ -80,14 +80,14 @@ class Slot:
 
 
 def prefix(cell: Cell) -> str:
-    """Return what the ids of the cell's trials begin with."""
+    """Return the beginning of the ids of the cell's trials."""
     return f"{cell.name}/" if cell.name else ""
 
 
 def cells(plan: Plan, *, boots: bool = False) -> tuple[Cell, ...]:
     """Return the plan's controls and combinations; one without a name if it has neither.
 
-    *boots* tells whether the director can be booted anew, as the lab's can.
+    *boots* is True if dirtune can boot the director, as a lab's.
     """
     return (*_controls(plan), *_combinations(plan, boots=boots))
 
@@ -102,7 +102,7 @@ def slots(plan: Plan, of: Sequence[Cell]) -> tuple[Slot, ...]:
 
 
 def refusals(of: Sequence[Cell]) -> tuple[str, ...]:
-    """Return why cells are not carried out, each reason once."""
+    """Return why cells cannot be measured, each reason once."""
     return tuple(dict.fromkeys(cell.refused for cell in of if cell.refused is not None))
 
 
@@ -213,7 +213,7 @@ def _direct(plan: Plan) -> Cell:
 def _routed(plan: Plan) -> Cell:
     """Send the load to the real server's own address by way of the director.
 
-    The director forwards on that one card and must not tell the clients of the shorter way; the
+    The director forwards on that one NIC and must not redirect the clients to the shorter way; the
     real server answers the clients directly, as under DR.
     """
     direct = _direct(plan)
@@ -226,7 +226,7 @@ def _routed(plan: Plan) -> Cell:
     return Cell("routed", direct.plan, holds=holds, path=LoadPath.ROUTED, refused=refused)
 
 
-# net.ipv4.ip_forward would set other settings anew as well; one card's own does not.
+# net.ipv4.ip_forward would reset other settings as well; the setting of one NIC does not.
 _FORWARD = """\
 dev=$(ip -o route get {server} | sed 's/.* dev \\([^ ]*\\).*/\\1/')
 old=

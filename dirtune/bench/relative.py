@@ -1,9 +1,9 @@
-"""Trials that saw another machine than the rest of their campaign. Pure.
+"""Trials during which this machine was unlike the rest of their campaign. Pure.
 
-Where everything shares one machine no load of it is too much in itself: what counts is whether the
-trials that are compared saw the same. A trial is held against the median of its own arm, so that
-what the arms differ in is no reason, and against the campaign's own spread, so that a machine that
-is never quiet gives a result at all. Only what the machine did is looked at, not the results.
+If all nodes share one machine, no load of it is too high in itself: the trials that are compared
+must have had the same. A trial is compared with the median of its own arm, so that the difference
+of the arms is no reason, and with the campaign's own spread, so that a machine that is never quiet
+gives a result as well. Only the machine's load counts, never the results.
 """
 
 import statistics
@@ -25,8 +25,9 @@ _SPREADS = 4 * 1.4826
 def calibrated(plan: Plan, noise: Sequence[Trial]) -> Plan:
     """Return the plan with its relative limits at least as wide as its A/A run *noise* was.
 
-    Four standard deviations of what this machine did while nothing was switched, in any trial and
-    between the two of a pair, are no reason to leave a trial out. Limits that are not set stay so.
+    Four standard deviations of this machine's load while nothing was switched, in any trial and
+    between the two of a pair, are no reason to leave a trial out. A limit that is not set stays
+    unset.
     """
     counted = [trial for trial in noise if trial.kind == TrialKind.JUDGED and trial.valid]
     usual = [

@@ -190,7 +190,7 @@ class LiveRig:
             *(f"--probes={','.join(probes)}", f"--max-overhead={director.max_overhead:g}"),
         )
         argv = far.argv(words)
-        # Not guarded: it is told on its standard input when to begin, and ends by itself.
+        # Not guarded: it reads on its standard input when to begin, and ends by itself.
         script = f"{_REQUIRED.format(program=shlex.quote(argv[0]))}exec {shlex.join(argv)} 2>&1"
         process = await far.node.start(script, guarded=False)
         probe = LiveProbe(far, process, seconds)

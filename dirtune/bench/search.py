@@ -33,7 +33,7 @@ class Search:
         self._mine = {t.id: t for t in done if t.id.startswith(f"{self._name}-")}
 
     async def run(self) -> Knee:
-        """Search, and confirm what was found."""
+        """Search for the knee, and confirm the result."""
         where = knee.space(self._asked, self._highest, self._asked.trial_s)
         log: list[tuple[Ask, Trial]] = []
         while isinstance(
@@ -82,7 +82,7 @@ class Search:
         return msgspec.structs.replace(self._cell.plan, load=load)
 
     def _found(self, bounds: Bounds, log: Sequence[tuple[Ask, Trial]]) -> Knee:
-        # What the generators' ticks came to may differ from what the search asked for.
+        # The rate of the generators' schedules may differ from the rate that the search asked for.
         offered = {ask.rate: trial.offered_rate for ask, trial in log}
         met = [t for _, t in log if t.attempted - t.replied <= self._goal * t.attempted]
         return Knee(
@@ -122,10 +122,10 @@ class Search:
 
 
 def ceiling(plan: Plan, done: Sequence[Trial]) -> float:
-    """Return the highest rate to ask the clients for: the plan's, or what they are known to make.
+    """Return the highest rate to offer: the plan's, or a safe share of the clients' ceiling.
 
-    Where they failed against a server of their own, nothing is to be trusted above 80 per cent
-    of what they made there; where they did not, their ceiling is not known.
+    If the clients failed against a server of their own, a rate is trusted up to 80 per cent of the
+    rate that they reached there. If they did not fail, their ceiling is unknown.
     """
     highest = (plan.knee or KneePlan()).highest or max(plan.load.rates)
     own = [trial for trial in done if trial.cell == "null_server" and trial.attempted]

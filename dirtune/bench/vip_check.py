@@ -62,12 +62,12 @@ async def _ask(plan: Plan, director: Node, clients: list[Node]) -> Reach:
             break
         good = await _answered(plan, node)
         after = await _entries(plan, director)
-        # One that was added meanwhile had none.
+        # A destination that was added meanwhile had no entries.
         moved = {place: n - before.get(place, (0, 0))[1] for place, (_, n) in after.items()}
         requests, before = requests + 1, after
         if good and not any(moved.values()):
             past += 1
-        # With others on the service it may not be told; then the next one may tell.
+        # If others use the service, this request may show nothing; the next one may.
         got = [place for place, more in moved.items() if more == 1]
         if len(got) == 1 and sum(map(abs, moved.values())) == 1:
             answered[got[0]] = good and answered.get(got[0], True)
