@@ -1,8 +1,8 @@
 """Trials in their order: interleaved pairs of two arms, or a sweep of rates.
 
 The two trials of a pair lie close in time and their order alternates (A B, B A, ...), so that
-drift falls on both arms alike. A pair with a trial that does not count is run again under a new number,
-up to a limit; the trial that did not count stays in the record.
+drift falls on both arms alike. A pair with a trial that does not count is run again under a new
+number, up to a limit; the trial that did not count stays in the record.
 """
 
 import re

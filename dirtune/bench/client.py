@@ -2,7 +2,8 @@
 
 A message to many nodes arrives when each node happens to schedule its reader. So dirtune first
 compares the clients' clocks, as NTP does with the quickest of some round trips, and then gives
-each client a moment of its own clock. Each client reports when it began; h2load's log is more exact.
+each client a moment of its own clock. Each client reports when it began; h2load's log is more
+exact.
 """
 
 import asyncio
