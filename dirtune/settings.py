@@ -1,4 +1,4 @@
-"""What a fix sets, as data: the audit shows it as shell commands, `tune` makes changes of it."""
+"""Settings of a fix, as data: the audit prints shell commands, `change` makes changes of them."""
 
 import enum
 import re
@@ -30,7 +30,7 @@ _WORDS = {
 
 
 class Risk(enum.StrEnum):
-    """What applying a fix does to a live director."""
+    """The effect of applying a fix on a live director."""
 
     SAFE = "safe"
     DISRUPTIVE = "disruptive"
@@ -89,7 +89,7 @@ class ModuleOptions:
 
 @dataclass(frozen=True, slots=True)
 class IrqbalanceVariable:
-    """What irqbalance is started with."""
+    """A variable that irqbalance starts with."""
 
     name: str
     value: str

@@ -14,7 +14,7 @@ Done = tuple[Action, Saved]
 
 
 class Journal(Protocol):
-    """Who remembers what is done, on the disk before the call returns."""
+    """The memory of what is done, on the disk before a call returns."""
 
     def begun(self, index: int, saved: Saved) -> None:
         """The action number *index* is about to be made; *saved* is what is there."""

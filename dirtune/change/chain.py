@@ -27,7 +27,7 @@ def unsealed(lines: Iterable[bytes]) -> Iterator[bytes]:
     for line in lines:
         body, before_next = _parts(line)
         if before_next != _sum(body, before):
-            raise DamagedError("its checksum is wrong")
+            raise DamagedError("checksum is wrong")
         yield body
         before = before_next
 
@@ -35,7 +35,7 @@ def unsealed(lines: Iterable[bytes]) -> Iterator[bytes]:
 def _parts(line: bytes) -> tuple[bytes, bytes]:
     match = _SEALED.fullmatch(line)
     if match is None:
-        raise DamagedError("it has no checksum")
+        raise DamagedError("checksum is missing")
     return match["body"] + b"}", match["sum"]
 
 

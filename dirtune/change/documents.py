@@ -25,7 +25,7 @@ class HeldChange(ShownChange, frozen=True, kw_only=True):
 
 
 class PlanDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What `fix plan` would do."""
+    """The changes that `fix plan` proposes."""
 
     schema: Literal["dirtune/plan/1"] = "dirtune/plan/1"
     risk: Risk | None
@@ -34,7 +34,7 @@ class PlanDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AppliedDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What `fix apply` did; `journal` and `state` are null if that is nothing."""
+    """The changes that `fix apply` made; `journal` and `state` are null if it made none."""
 
     schema: Literal["dirtune/applied/1"] = "dirtune/applied/1"
     journal: str | None
@@ -47,7 +47,7 @@ class AppliedDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SettledDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a journal."""
+    """The state of a journal after a command."""
 
     schema: Literal["dirtune/settled/1"] = "dirtune/settled/1"
     journal: str
@@ -56,7 +56,7 @@ class SettledDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerifyDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What dirtune changed, and whether it still holds."""
+    """The changes that dirtune made, and whether they still hold."""
 
     schema: Literal["dirtune/verify/1"] = "dirtune/verify/1"
     changes: tuple[HeldChange, ...]

@@ -1,4 +1,4 @@
-"""What stands against a change whatever asks for it: who would be cut off. Pure.
+"""Guards against changes that would cut somebody off, whatever asks for them. Pure.
 
 A disruptive change resets a card, or takes a device away, for a moment or until it is undone. On
 the interface of the operator's own SSH connection that may be the last thing the operator does;
@@ -70,11 +70,11 @@ def own_interfaces(snapshot: Snapshot, ssh: str | None) -> frozenset[str]:
     if ipaddress.ip_address(client).is_loopback:
         return frozenset()
     route = route_to(snapshot.routes or (), client)
-    found = {route.interface} if route else set()
-    found |= {a.interface for a in snapshot.interface_addresses or () if a.address == mine}
-    found |= {i.name for i in snapshot.interfaces or () if i.master in found}
+    carriers = {route.interface} if route else set()
+    carriers |= {a.interface for a in snapshot.interface_addresses or () if a.address == mine}
+    carriers |= {i.name for i in snapshot.interfaces or () if i.master in carriers}
     # A VLAN is named after what carries it, where nobody chose another name.
-    return frozenset(found | {name.partition(".")[0] for name in found})
+    return frozenset(carriers | {name.partition(".")[0] for name in carriers})
 
 
 def vrrp(snapshot: Snapshot) -> str | None:
@@ -87,7 +87,7 @@ def vrrp(snapshot: Snapshot) -> str | None:
         return None
     if snapshot.services and snapshot.addresses is not None:
         return f"would interrupt a VRRP master: {program} runs and the virtual addresses are here"
-    return f"may interrupt a VRRP master: {program} runs, and of what is not known"
+    return f"may interrupt a VRRP master: {program} runs, and whether it is master is unknown"
 
 
 def _subject(change: Change) -> str:

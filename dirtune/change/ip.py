@@ -60,13 +60,13 @@ def has(host: Host, interface: str) -> bool:
 def require_not_yet(what: str, *, made: bool) -> None:
     """Raise `ApplyError` if *what* is to be made, and is *made* already."""
     if made:
-        raise ApplyError(f"{what}: is so already, which the plan did not see")
+        raise ApplyError(f"{what}: is set already, which the plan did not see")
 
 
 def require_made(what: str, *, made: bool) -> None:
     """Raise `ApplyError` unless *what* is *made*."""
     if not made:
-        raise ApplyError(f"{what}: did not take, or somebody else took it back")
+        raise ApplyError(f"{what}: did not take effect, or somebody else undid it")
 
 
 @contextmanager

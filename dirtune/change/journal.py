@@ -1,4 +1,4 @@
-"""/var/lib/dirtune: what was changed on this host, so that it can be taken back.
+"""/var/lib/dirtune: what was changed on this host, so that it can be rolled back.
 
 One file for each apply, one JSON record a line, each on the disk before what it announces is
 done. A record that a power cut tore in two is the last, and announced nothing that was done.
@@ -54,7 +54,7 @@ class Survey:
     """The journals of a folder that are open, and those that cannot be read."""
 
     unfinished: tuple[Path, ...]
-    """Neither kept nor taken back."""
+    """Neither kept nor rolled back."""
     unreadable: tuple[str, ...]
     """Why each unreadable journal cannot be read, and the remedy."""
 
@@ -95,7 +95,7 @@ def create(path: Path, planned: Planned) -> None:
             writing.sync(folder)
     except OSError as error:
         raise NotPossible(
-            f"{path}: {error.strerror}; without a journal nothing is changed"
+            f"{path}: {error.strerror}, and without a journal dirtune changes nothing"
         ) from error
 
 
@@ -115,7 +115,7 @@ def append(path: Path, record: Record) -> None:
             if not lines[0].endswith(_UNSEALED_END):
                 line = chain.sealed(line, lines[-1])
             # A torn record must not swallow the next one.
-            end = sum(len(each) + 1 for each in lines)
+            end = sum(len(whole) + 1 for whole in lines)
             if isinstance(record, Begun) and end + len(line) > _LARGEST_BYTES - _ENDING_BYTES:
                 raise NotPossible(
                     f"{path}: with what it replaces it is larger than {_LARGEST_BYTES >> 20} MiB. "
@@ -139,13 +139,13 @@ def load(path: Path) -> Entry:
     bodies = _bodies(path, _lines(path))
     records = tuple(_record(path, number, body) for number, body in enumerate(bodies, 1))
     if not records or not isinstance(records[0], Planned):
-        raise ParseError(str(path), "does not begin with a plan; nothing was done by it")
+        raise ParseError(str(path), "does not begin with a plan, so nothing was changed by it")
     planned = records[0]
     if planned.journal != path.stem:
         raise ParseError(str(path), f"is a copy of the journal {planned.journal}. Remove it.")
     count = len(planned.changes)
     if not all(0 <= step.index < count for step in records[1:] if isinstance(step, Begun)):
-        raise _damaged(path, f"it tells of a change beyond the {count} of its plan")
+        raise _damaged(path, f"it names a change beyond the {count} of its plan")
     return Entry(planned, records[1:])
 
 
@@ -167,13 +167,15 @@ def find(folder: Path, name: str | None) -> Path:
     known = paths(folder)
     if name is None:
         if not known:
-            raise NotPossible(f"{folder}: no journal; nothing was changed by dirtune on this host")
+            raise NotPossible(
+                f"{folder} holds no journal, so dirtune changed nothing on this host"
+            )
         return known[-1]
-    found = path_of(folder, name)
-    if found not in known:
-        said = f"the last is {known[-1].stem}" if known else "there is none"
-        raise NotPossible(f"{name}: no such journal in {folder}; {said}")
-    return found
+    path = path_of(folder, name)
+    if path not in known:
+        last = f"the last is {known[-1].stem}" if known else "there is none"
+        raise NotPossible(f"{name}: no such journal in {folder}; {last}")
+    return path
 
 
 def entries(folder: Path) -> tuple[Entry, ...]:
@@ -198,7 +200,7 @@ def survey(folder: Path) -> Survey:
 
 
 def unfinished(folder: Path) -> tuple[Path, ...]:
-    """Return the journals that can be read and are neither kept nor taken back."""
+    """Return the journals that can be read and are neither kept nor rolled back."""
     return survey(folder).unfinished
 
 
@@ -209,11 +211,13 @@ def lock(folder: Path, *, wait_s: float = 2) -> Iterator[None]:
         with private.folder(folder, make=True) as descriptor:
             file = _opened_lock(descriptor, folder, os.O_CREAT)
     except OSError as error:
-        raise NotPossible(f"{folder}: {error.strerror}; changes need root") from error
+        raise NotPossible(
+            f"{folder}: {error.strerror}. Changes need root: run it with sudo."
+        ) from error
     with file:
         if not locking.take(file, wait_s=wait_s):
             owner = file.read().strip() or "unknown"
-            raise NotPossible(f"process {owner} is changing this host; wait for it")
+            raise NotPossible(f"Process {owner} is changing this host. Wait for it to end.")
         # On a full disk it is held by nobody's name: what was changed must be undone there, too.
         with suppress(OSError):
             os.ftruncate(file.fileno(), 0)

@@ -13,7 +13,7 @@ DRIVERS = "/sys/bus/pci/drivers"
 def require_driver(host: Host, device: str, driver: str | None) -> None:
     """Raise `ApplyError` unless *driver* has *device*; None is no driver."""
     if not host.glob(literal(f"/sys/bus/pci/devices/{device}")):
-        raise ApplyError(f"{device}: no such PCI device any more")
+        raise ApplyError(f"{device}: this PCI device is gone")
     require(f"driver of {device}", _driver(host, device), driver)
 
 
@@ -21,7 +21,9 @@ def bind(host: WritableHost, device: str, driver: str) -> None:
     """Give *device* to *driver*."""
     folder = f"{DRIVERS}/{driver}"
     if not host.glob(literal(folder)):
-        raise ApplyError(f"{device}: the driver {driver} is not loaded; modprobe it, then again")
+        raise ApplyError(
+            f"{device}: the driver {driver} is not loaded. Load it with modprobe, then try again"
+        )
     host.write(f"{folder}/bind", device)
 
 

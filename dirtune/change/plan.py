@@ -21,7 +21,7 @@ class Change(msgspec.Struct, frozen=True):
     fix: str
     """The id of the fix."""
     title: str
-    """What it does, in a few words."""
+    """The effect in a few words."""
     competes: tuple[str, ...] = ()
     """What on this host sets the same by itself, and so may undo it."""
     lasting: bool = False
@@ -42,7 +42,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What would be done, and what would not."""
+    """The changes that would be made, and those that are refused."""
 
     changes: tuple[Change, ...] = ()
     refusals: tuple[Refusal, ...] = ()

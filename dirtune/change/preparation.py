@@ -1,4 +1,4 @@
-"""What a real server, and a director with NAT, must be set to for the way it is reached. Pure.
+"""Settings of a real server, and of a director with NAT, for the way it is reached. Pure.
 
 Direct routing: the virtual addresses on loopback, and no ARP for them. A tunnel: its end, the
 virtual addresses on it, sources checked loosely there, segments that fit through. NAT: answers go
@@ -83,29 +83,31 @@ class Seen:
 def need(table: Table, addresses: frozenset[str], gateway: str | None = None) -> Need:
     """Return how *table* reaches the real server that has *addresses*."""
     uses = [
-        (each, service.address)
+        (server, service.address)
         for service in table.services
-        for each in service.destinations
-        if each.address in addresses
+        for server in service.destinations
+        if server.address in addresses
     ]
 
     def vips(*ways: str) -> tuple[str, ...]:
-        found = (vip for each, vip in uses if vip and _way(each.forwarding, each.tunnel) in ways)
-        return tuple(dict.fromkeys(found))
+        vips = (
+            vip for server, vip in uses if vip and _way(server.forwarding, server.tunnel) in ways
+        )
+        return tuple(dict.fromkeys(vips))
 
-    ways = {_way(each.forwarding, each.tunnel) for each, _ in uses}
+    ways = {_way(server.forwarding, server.tunnel) for server, _ in uses}
     wrapped = tuple(sorted(ways & {"gue", "gre"}))
     return Need(vips("dr"), vips("ipip", "gue", "gre"), wrapped, "nat" in ways, gateway)
 
 
-def real_server(wanted: Need, seen: Seen) -> Plan:
-    """Return what makes a real server what is *wanted*, and what stands against it."""
+def real_server(needs: Need, seen: Seen) -> Plan:
+    """Return the changes that a real server *needs*, and what stands against them."""
     return _plan(
         (
-            *_quiet(wanted, seen.snapshot),
-            *_tunnel_end(wanted, seen),
-            *_default_route(wanted, seen),
-            *_addresses(wanted, seen.snapshot),
+            *_quiet(needs, seen.snapshot),
+            *_tunnel_end(needs, seen),
+            *_default_route(needs, seen),
+            *_addresses(needs, seen.snapshot),
         )
     )
 
@@ -113,15 +115,15 @@ def real_server(wanted: Need, seen: Seen) -> Plan:
 def director(table: Table, snapshot: Snapshot) -> Plan:
     """Return what lets a director pass on the answers of its real servers behind NAT."""
     servers = {
-        each.address
+        server.address
         for service in table.services
-        for each in service.destinations
-        if each.forwarding == "nat"
-        if ":" not in each.address and each.address not in (snapshot.addresses or ())
+        for server in service.destinations
+        if server.forwarding == "nat"
+        if ":" not in server.address and server.address not in (snapshot.addresses or ())
     }
     routes = snapshot.routes or ()
     links = sorted({route.interface for s in servers if (route := route_to(routes, s))})
-    return _plan(each for link in links for each in _passing(table, link, snapshot))
+    return _plan(item for link in links for item in _passing(table, link, snapshot))
 
 
 def _plan(found: Iterable[Change | Refusal]) -> Plan:
@@ -140,8 +142,8 @@ def _passing(table: Table, link: str, snapshot: Snapshot) -> Iterator[Change | R
     vips = {service.address for service in table.services}
     # Where clients and real servers are reached by one card, answers leave as they came in.
     one_card = any(
-        each.interface == link and each.address in vips
-        for each in snapshot.interface_addresses or ()
+        address.interface == link and address.address in vips
+        for address in snapshot.interface_addresses or ()
     )
     if one_card:
         for where in ("all", link):
@@ -152,8 +154,8 @@ def _passing(table: Table, link: str, snapshot: Snapshot) -> Iterator[Change | R
     yield from _set(snapshot, f"{link}/forwarding", {1}, "1", "ipvs/nat-forward-off")
 
 
-def _quiet(wanted: Need, snapshot: Snapshot) -> Iterator[Change | Refusal]:
-    vips = [vip for vip in wanted.vips if ":" not in vip]
+def _quiet(needs: Need, snapshot: Snapshot) -> Iterator[Change | Refusal]:
+    vips = [vip for vip in needs.vips if ":" not in vip]
     links = on_links(snapshot)
     for name, (good, value) in _QUIET.items() if vips else ():
         known = {
@@ -161,14 +163,18 @@ def _quiet(wanted: Need, snapshot: Snapshot) -> Iterator[Change | Refusal]:
         }
         if not known <= good:
             yield from _set(snapshot, f"all/{name}", good, value, "realserver/arp-leak")
-    for each in snapshot.interface_addresses or ():
-        if each.address in vips and each.interface in links and not is_quiet(each.interface):
+    for address in snapshot.interface_addresses or ():
+        if (
+            address.address in vips
+            and address.interface in links
+            and not is_quiet(address.interface)
+        ):
             yield Refusal(
                 "realserver/arp-leak",
                 "",
-                each.address,
-                f"is on {each.interface} itself, which answers ARP for it: "
-                f"`{_removal(each)}` first",
+                address.address,
+                f"is on {address.interface} itself, which answers ARP for it: "
+                f"`{_removal(address)}` first",
                 "vip-on-link",
             )
 
@@ -178,25 +184,25 @@ def _removal(found: InterfaceAddress) -> str:
     return shlex.join(("ip", "addr", "del", address, "dev", found.interface))
 
 
-def _tunnel_end(wanted: Need, seen: Seen) -> Iterator[Change | Refusal]:
-    if not wanted.tunnelled:
+def _tunnel_end(needs: Need, seen: Seen) -> Iterator[Change | Refusal]:
+    if not needs.tunnelled:
         return
-    for kind in wanted.wrapped:
+    for kind in needs.wrapped:
         why = "is not made by dirtune: make its end by hand"
         yield Refusal("realserver/tun-endpoint", "", f"tunnel of {kind}", why, kind)
-    if wanted.wrapped:
+    if needs.wrapped:
         return
     snapshot = seen.snapshot
-    found = {tunnel.name: tunnel for tunnel in tunnels(snapshot)}
+    ends = {tunnel.name: tunnel for tunnel in tunnels(snapshot)}
     reason = "realserver/tun-endpoint"
-    if _TUNNEL not in found:
+    if _TUNNEL not in ends:
         loaded = snapshot.modules.loaded if snapshot.modules else frozenset()
         # What it needs goes with it, unless that was there before; what is in use stays.
         own = (name for name in _MODULES if name not in loaded)
         gone = ("sh", "-c", 'for m; do rmmod "$m" 2>/dev/null; done; :', "sh", *own)
         yield _change(Run(("modprobe", "ipip"), gone), "load ipip", reason)
     yield from _loosely(snapshot)
-    if _TUNNEL not in found or is_up(found[_TUNNEL]) is False:
+    if _TUNNEL not in ends or is_up(ends[_TUNNEL]) is False:
         yield _change(SwitchOn(_TUNNEL), f"{_TUNNEL} off -> on", reason)
 
 
@@ -215,25 +221,25 @@ def _loosely(snapshot: Snapshot) -> Iterator[Change]:
         yield _change(action, title, "realserver/tun-rp-filter")
 
 
-def _default_route(wanted: Need, seen: Seen) -> Iterator[Change | Refusal]:
+def _default_route(needs: Need, seen: Seen) -> Iterator[Change | Refusal]:
     """Lead NAT's answers to the director, and have segments fit through a tunnel.
 
     Both in one change: a second would not find the routes that were seen.
     """
-    if wanted.nat and wanted.gateway is None:
+    if needs.nat and needs.gateway is None:
         why = "must lead to the director: director.address of the plan is to say where that is"
         yield Refusal("realserver/nat-gateway", "", "default route", why, "gateway")
     old = seen.default_routes[0] if seen.default_routes else ""
-    led = wanted.gateway is not None and wanted.nat and not _leads_to(wanted.gateway, seen)
-    new = f"via {wanted.gateway}" if led else old
-    if wanted.tunnelled and not wanted.wrapped and _too_large(new, seen):
+    led = needs.gateway is not None and needs.nat and not _leads_to(needs.gateway, seen)
+    new = f"via {needs.gateway}" if led else old
+    if needs.tunnelled and not needs.wrapped and _too_large(new, seen):
         new = f"{new} advmss {_MSS}"
     if new == old:
         return
     reason = "realserver/nat-gateway" if led else "realserver/tun-mss"
     odd = [row for row in seen.default_routes if not _taken_back(row)]
     if odd:
-        why = f"could not be put back, for it has `{odd[0]}`: change it by hand"
+        why = f"could not be restored, because it has `{odd[0]}`. Change it by hand"
         yield Refusal(reason, "", "default route", why)
         return
     action = SetDefaultRoute(seen.default_routes, new)
@@ -262,7 +268,9 @@ def _too_large(row: str, seen: Seen) -> bool:
     if link is None and "via" in words:
         hop = route_to(seen.snapshot.routes or (), words["via"])
         link = hop.interface if hop else None
-    mtu = {each.name: each.mtu for each in seen.snapshot.interfaces or ()}.get(link or "")
+    mtu = {interface.name: interface.mtu for interface in seen.snapshot.interfaces or ()}.get(
+        link or ""
+    )
     return mtu is not None and mtu <= _MTU and mtu - 40 > _MSS
 
 

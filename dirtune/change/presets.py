@@ -1,4 +1,4 @@
-"""What the clients and real servers of 2001 were set to, what is its equal today, and why. Pure.
+"""Settings of the clients and real servers of 2001, their equals today, and the reasons. Pure.
 
 O'Rourke and Keefe, "Performance Evaluation of Linux Virtual Server", LISA 2001, sections 4 and 5.
 Nothing is set here: half of it is the default by now, and some would do harm. Each preset reads
@@ -58,7 +58,7 @@ true
 
 
 class Seen(NamedTuple):
-    """What `SCRIPT` printed on one node."""
+    """The output of `SCRIPT` on one node."""
 
     values: Mapping[str, str]
     """By the name of a sysctl's path below /proc/sys, and `open-files`."""

@@ -12,17 +12,17 @@ SCHEMA = "dirtune/journal/2"
 
 
 class Planned(msgspec.Struct, frozen=True, tag="planned", tag_field="record"):
-    """What is about to be done."""
+    """The changes that are about to be made."""
 
     journal: str
     """The journal's name: its number and when it was made."""
     made: str
     """UTC, ISO 8601."""
     boot: str
-    """The kernel's boot_id, for what a reboot takes back by itself."""
+    """The kernel's boot_id, for what a reboot undoes by itself."""
     changes: tuple[Change, ...]
     confirm_s: float
-    """Seconds from `Applied` until it is taken back unless confirmed; 0 keeps it unasked."""
+    """Seconds from `Applied` until it is rolled back unless confirmed; 0 keeps it unasked."""
     forced: str | None = None
     """Why refusals were overruled; None where none was."""
     version: str = ""
@@ -47,11 +47,11 @@ class Applied(msgspec.Struct, frozen=True, tag="applied", tag_field="record"):
 
 
 class Confirmed(msgspec.Struct, frozen=True, tag="confirmed", tag_field="record"):
-    """Somebody wants it kept."""
+    """Somebody keeps the changes."""
 
 
 class RolledBack(msgspec.Struct, frozen=True, tag="rolled-back", tag_field="record"):
-    """Everything was put back."""
+    """Every change was undone."""
 
     why: str
 

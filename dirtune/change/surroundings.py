@@ -15,14 +15,14 @@ _SSH = "SSH_CONNECTION"
 
 
 def look_around(
-    host: Host, fixes: tuple[Fix, ...] = (), asked: tuple[Asked, ...] = (), *, live: bool
+    host: Host, fixes: tuple[Fix, ...] = (), requests: tuple[Asked, ...] = (), *, live: bool
 ) -> Surroundings:
-    """Read what *fixes*, and those that do what is *asked*, want to know.
+    """Read what *fixes*, and the fixes of *requests*, need.
 
     *live* says that *host* is this machine.
     """
     kinds = (*fixes, *(fix for fix in all_fixes() if not fix.checks))
-    settings = (setting for each in asked for setting in each.fix.settings)
+    settings = (setting for request in requests for setting in request.fix.settings)
     texts = {literal(setting.path) for setting in settings if isinstance(setting, KernelFile)}
     texts |= {*FILES, *(pattern for fix in kinds for pattern in fix.reads)}
     paths = {pattern for fix in kinds for pattern in fix.looks}
@@ -46,9 +46,9 @@ def ssh_connection(host: Host, environ: Mapping[str, str] = os.environ) -> str |
             parent = host.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[1]
         except (SourceMissing, SourceRefused):
             return None
-        found = next((row for row in rows if row.startswith(f"{_SSH}=")), None)
-        if found:
-            return _as_sshd_says(found.partition("=")[2])
+        row = next((row for row in rows if row.startswith(f"{_SSH}=")), None)
+        if row:
+            return _as_sshd_says(row.partition("=")[2])
         pid = int(parent)
     return None
 

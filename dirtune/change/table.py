@@ -57,7 +57,7 @@ def leaving(actual: Table, desired: Table) -> tuple[Leaving, ...]:
         if stays == service:
             continue
         staying = {server.key for server in stays.destinations} if stays else set()
-        keys = tuple(each.key for each in service.destinations if each.key not in staying)
+        keys = tuple(server.key for server in service.destinations if server.key not in staying)
         if keys:
             gone.append(Leaving(msgspec.structs.replace(service, destinations=()), keys))
     return tuple(gone)

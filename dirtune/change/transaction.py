@@ -1,7 +1,7 @@
-"""Change this host so that it can be taken back: lock, journal, watchdog, apply, confirm.
+"""Change this host so that it can be rolled back: lock, journal, watchdog, apply, confirm.
 
 One set of changes is open at a time. It is settled when somebody confirms it or when it is
-taken back: by hand, by the watchdog when nobody confirmed in time, or at once by the watchdog
+rolled back: by hand, by the watchdog when nobody confirmed in time, or at once by the watchdog
 when the process that applied it died in the middle.
 """
 
@@ -41,7 +41,7 @@ _ON_THE_WAY = ("its undoing was begun",)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where dirtune keeps what it must remember of this host."""
+    """The folders in which dirtune remembers what it changed on this host."""
 
     state: Path
     """Journals; survives a reboot."""
@@ -51,7 +51,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of a journal."""
+    """The state of a journal after a command."""
 
     journal: str
     state: State
@@ -61,7 +61,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """Whether one change still has its effect."""
+    """A change, and whether it still has its effect."""
 
     journal: str
     change: Change
@@ -97,7 +97,7 @@ def carry_out(
 ) -> str:
     """Apply *plan* and return the name of its journal.
 
-    With *confirm_s* above 0 it is taken back that many seconds later unless confirmed, and at
+    With *confirm_s* above 0 it is rolled back that many seconds later unless confirmed, and at
     once if this process dies on the way. `ApplyError` if it did not take; then nothing is left
     of it, or the message names what is.
     """
@@ -119,7 +119,7 @@ def carry_out(
 def confirm(at: Place, host: WritableHost, name: str | None = None) -> Settled:
     """Keep what was applied, and make what outlives a reboot; `ApplyError` if it is too late.
 
-    If that cannot be made, everything is taken back.
+    If that cannot be made, everything is rolled back.
     """
     with journal.lock(at.run):
         path, entry = _in_time(at, host, name)
@@ -144,11 +144,11 @@ def _in_time(at: Place, host: Host, name: str | None) -> tuple[Path, Entry]:
     path = journal.find(at.state, name)
     entry = journal.load(path)
     if entry.state is State.ROLLED_BACK:
-        raise ApplyError(f"{path.stem}: was taken back; apply it again")
+        raise ApplyError(f"{path.stem} was rolled back. Apply it again.")
     _require_its_network(entry, host)
     left = entry.seconds_left(boot_id(host), journal.boot_clock_s())
     if entry.state is not State.CONFIRMED and (left is None or left <= 0):
-        raise ApplyError(f"{path.stem}: not confirmed in time; run dirtune rollback")
+        raise ApplyError(f"{path.stem} was not confirmed in time. Run dirtune rollback.")
     return path, entry
 
 
@@ -165,7 +165,7 @@ def _make_lasting(path: Path, entry: Entry, host: WritableHost) -> None:
                 journal.append(path, Confirmed())
         except BaseException as error:
             undo_journal(path, host, "the confirmation failed")
-            raise ApplyError(f"{error}; everything was taken back") from error
+            raise ApplyError(f"{error}; everything was rolled back") from error
 
 
 def take_back(
@@ -206,14 +206,14 @@ def _undo(path: Path, host: WritableHost, why: str) -> None:
             _Kept(path, why).undone(stuck)
         except NotPossible as error:
             left = f"; left: {'; '.join(stuck)}" if stuck else ""
-            said = f"{error}: it was undone{left}, but cannot be said there"
-            raise NotPossible(f"{said}; make room, then rollback again") from error
+            problem = f"{error}: it was undone{left}, but cannot be problem there"
+            raise NotPossible(f"{problem}; make room, then rollback again") from error
     if stuck:
         raise ApplyError(f"{path.stem}: could not undo: {'; '.join(stuck)}; then rollback again")
 
 
 def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding, ...]:
-    """Read back every effect that dirtune made and did not take back.
+    """Read back every effect that dirtune made and did not undo.
 
     What a later journal set anew is that one's to hold. `elsewhere` names the journals that are
     left out.
@@ -242,7 +242,7 @@ def elsewhere(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[str,
 
 
 def notices(at: Place, host: Host, *, settling: bool = False) -> tuple[str, ...]:
-    """Return a sentence on what is neither kept nor taken back, and on each unreadable journal.
+    """Return a sentence on what is neither kept nor rolled back, and on each unreadable journal.
 
     *settling* leaves out the first, for who is about to settle it.
     """
@@ -254,12 +254,12 @@ def notices(at: Place, host: Host, *, settling: bool = False) -> tuple[str, ...]
 def _open_line(path: Path, at: Place, host: Host) -> str:
     left = journal.load(path).seconds_left(boot_id(host), journal.boot_clock_s())
     if left is None and journal.locked(at.run):
-        return f"{path.stem} is being made or taken back just now"
+        return f"{path.stem} is being applied or rolled back now"
     if left is None:
-        return f"{path.stem} was not finished; dirtune rollback takes back what it did"
+        return f"{path.stem} was not finished. Run dirtune rollback to undo what it did"
     if left <= 0:
-        return f"{path.stem} was not confirmed in time; dirtune rollback takes it back"
-    return f"{path.stem} is taken back in {left:.0f} s unless dirtune confirm keeps it"
+        return f"{path.stem} was not confirmed in time. Run dirtune rollback"
+    return f"{path.stem} is rolled back in {left:.0f} s unless you run: dirtune confirm"
 
 
 def unreadable(at: Place) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 It survives the shell and the SSH connection that started it. Where systemd runs it is a service of
 that, which starts it again if it dies; a timer would be late where the process that applies dies
 in the middle. Elsewhere it has a session of its own and holds none of their files. It does not
-survive a reboot, which takes back what was done at run time.
+survive a reboot, which undoes what was done at run time.
 
 Nothing is changed before it has said that it watches: one that died unseen would leave a change
 for ever. One that is told to end, as by systemctl(1) or at shutdown, takes the change back first.
@@ -75,7 +75,7 @@ def arm(path: Path, at: Place) -> None:
         return
     started.end()
     raise NotPossible(
-        f"the watchdog did not start ({words or started.report}), so nothing was changed. "
+        f"The watchdog did not start ({words or started.report}), so nothing was changed. "
         "Install dirtune where its interpreter can import it, or apply with --confirm 0, without "
         "a watchdog."
     )
@@ -134,8 +134,10 @@ def _spawn(argv: list[str], pipe: Path) -> _Started:
     try:
         child = os.posix_spawn(argv[0], argv, os.environ, file_actions=files, setsid=True)
     except OSError as error:
-        said = f"no watchdog ({error.strerror}): without one nothing is changed"
-        raise NotPossible(f"{argv[0]}: {said}; --confirm 0 does without") from error
+        raise NotPossible(
+            f"{argv[0]}: the watchdog could not be started ({error.strerror}), so nothing was "
+            "changed. Apply with --confirm 0, without a watchdog."
+        ) from error
 
     def end() -> None:
         os.kill(child, signal.SIGKILL)
@@ -168,7 +170,9 @@ def _opened(pipe: Path) -> Iterator[int]:
             os.mkfifo(pipe.name, 0o600, dir_fd=folder)
             reading = os.open(pipe.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError as error:
-        raise NotPossible(f"{pipe}: {error.strerror}; changes need root") from error
+        raise NotPossible(
+            f"{pipe}: {error.strerror}. Changes need root: run it with sudo."
+        ) from error
     try:
         yield reading
     finally:
@@ -226,7 +230,7 @@ def _settle(path: Path, at: Place, host: WritableHost, why: str) -> None:
         if _left(path, host) is None:
             return
         undo_journal(path, host, why)
-    syslog.syslog(syslog.LOG_WARNING, one_line(f"{path.stem}: was taken back: {why}"))
+    syslog.syslog(syslog.LOG_WARNING, one_line(f"{path.stem} was rolled back: {why}"))
 
 
 def _pause(path: Path, at: Place, host: WritableHost, pauses: Iterator[float]) -> float | None:
@@ -257,7 +261,7 @@ def _look(path: Path, at: Place, host: WritableHost) -> float | None:
 
 
 def _left(path: Path, host: WritableHost) -> float | None:
-    """Return seconds until it must be taken back, None when there is nothing to take back."""
+    """Return seconds until it must be rolled back, None when there is nothing to roll back."""
     if not journal.begun(path):
         return None
     entry = journal.load(path)

@@ -90,14 +90,14 @@ def apply(
     host = WritableHost()
     made = fixes.make(host, fixes.Wish(checks, force=force, safe=not checks))
     fixes.refuse_nothing_but_refusals(made.plan)
-    wanted = made.kept if persist else made.plan
-    seconds = fixes.confirm_s(wanted, confirm_s)
+    chosen = made.kept if persist else made.plan
+    seconds = fixes.confirm_s(chosen, confirm_s)
     journal = None
-    if wanted.changes:
+    if chosen.changes:
         at = transaction.place()
-        journal = transaction.carry_out(wanted, host, at, confirm_s=seconds, forced=made.forced)
+        journal = transaction.carry_out(chosen, host, at, confirm_s=seconds, forced=made.forced)
     text = render.applied_json if form == "json" else render.applied_table
-    shown = text(wanted, journal, seconds, made.left_out, made.notes)
+    shown = text(chosen, journal, seconds, made.left_out, made.notes)
     _output.result(cells.block(shown, form), form)
     _warn(made.notes, form)
 
@@ -121,14 +121,17 @@ def verify(checks: tuple[str, ...], form: str) -> None:
     from dirtune.render import plan as render
 
     require_root("fix verify")
-    wanted = tuple(fixes.named(checks))
+    names = tuple(fixes.named(checks))
     at = transaction.place()
-    found = transaction.verify(at, LiveHost(), wanted)
-    elsewhere = transaction.elsewhere(at, LiveHost(), wanted)
-    rows = [render.Held(each.journal, each.change, each.holds, each.by) for each in found]
+    holdings = transaction.verify(at, LiveHost(), names)
+    elsewhere = transaction.elsewhere(at, LiveHost(), names)
+    rows = [
+        render.Held(holding.journal, holding.change, holding.holds, holding.by)
+        for holding in holdings
+    ]
     shown = render.verify_json(rows) if form == "json" else render.verify_table(rows)
     _output.result(cells.block(shown, form), form)
     for line in elsewhere:
         _output.warning(line)
-    gone = not all(each.holds for each in found)
+    gone = not all(holding.holds for holding in holdings)
     sys.exit(1 if gone or elsewhere or transaction.unreadable(at) else 0)

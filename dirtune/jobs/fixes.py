@@ -31,7 +31,7 @@ _CONFIRM_S = 120
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the options ask for."""
+    """The request that the options make."""
 
     checks: tuple[str, ...]
     root: Path | None = None
@@ -62,29 +62,33 @@ class Made:
 
 def make(host: Host, wish: Wish) -> Made:
     """Return the plan of the checks that are named, or else of all that find something."""
-    wanted = fixes.named(wish.checks)
-    snapshot = _snapshot(host, wish, wanted)
-    outcomes = () if wanted else checks.run(checks.all_checks(), snapshot)
-    wanted = wanted or fixes.findings(outcomes)
-    alone = fixes.by_themselves(wanted)
-    asked, refused = fixes.ask(snapshot, wanted)
+    choices = fixes.named(wish.checks)
+    snapshot = _snapshot(host, wish, choices)
+    outcomes = () if choices else checks.run(checks.all_checks(), snapshot)
+    choices = choices or fixes.findings(outcomes)
+    alone = fixes.by_themselves(choices)
+    requests, refused = fixes.ask(snapshot, choices)
     out = (
         *(render.LeftOut(f.id, f.risk, f.checks[0]) for f in alone if _out(wish, f.risk)),
-        *(render.LeftOut(a.fix.id, a.fix.risk, a.check) for a in asked if _out(wish, a.fix.risk)),
+        *(
+            render.LeftOut(a.fix.id, a.fix.risk, a.check)
+            for a in requests
+            if _out(wish, a.fix.risk)
+        ),
     )
     alone = tuple(fix for fix in alone if not _out(wish, fix.risk))
-    asked = tuple(each for each in asked if not _out(wish, each.fix.risk))
-    around = look_around(host, alone, asked, live=wish.live)
+    requests = tuple(item for item in requests if not _out(wish, item.fix.risk))
+    around = look_around(host, alone, requests, live=wish.live)
 
     def with_force(names: frozenset[str]) -> Plan:
-        made = fixes.plan(Question(snapshot, around, asked, names), alone)
+        made = fixes.plan(Question(snapshot, around, requests, names), alone)
         return guarded(made, snapshot, around, force=names)
 
     plan = overruled(with_force, wish.force)
     # What is for a person is said where it was asked for by name; the audit says it anyhow.
     done = {change.reason for change in plan.changes} | {no.reason for no in plan.refusals}
-    said = [each for each in refused if wish.checks and each.reason not in done]
-    plan = Plan(plan.changes, (*plan.refusals, *said))
+    open_refusals = [item for item in refused if wish.checks and item.reason not in done]
+    plan = Plan(plan.changes, (*plan.refusals, *open_refusals))
     lasting = persist.lasting(plan, around.texts)
     notes = () if wish.checks else tuple(_left_open(outcomes, refused, done))
     left_out = tuple(dict.fromkeys(out))
@@ -102,16 +106,16 @@ def _left_open(
         yield f"{open_}, and nothing is planned for those; `dirtune audit -v` says why"
 
 
-def overruled(with_force: Callable[[frozenset[str]], Plan], told: Sequence[str]) -> Plan:
-    """Return the plan in which what *told* names is no longer refused.
+def overruled(with_force: Callable[[frozenset[str]], Plan], options: Sequence[str]) -> Plan:
+    """Return the plan in which what *options* names is no longer refused.
 
     Each word is NAME or NAME=WHY. The only one may be why alone, where one thing only is refused;
     `NotPossible` where that leaves open which. What is refused only once something else is not, is
     looked at in turn.
     """
-    words = {word.partition("=")[0].strip(): word for word in told}
+    words = {word.partition("=")[0].strip(): word for word in options}
     if "" in words:
-        raise NotPossible("--force: say what to overrule, NAME or NAME=WHY; `fix plan` names it")
+        raise NotPossible("--force needs NAME or NAME=WHY. `dirtune fix plan` prints the names.")
     names: frozenset[str] = frozenset()
     while new := (_standing(plan := with_force(names)) & words.keys()) - names:
         names |= new
@@ -149,7 +153,7 @@ def refuse_nothing_but_refusals(plan: Plan) -> None:
 def write(folder: Path, made: Made) -> tuple[Path, ...]:
     """Write the plan as files below *folder*, which must not hold anything else."""
     if reading.is_folder(folder) and any(folder.iterdir()):
-        raise NotPossible(f"{folder}: is not empty; name a new folder")
+        raise NotPossible(f"{folder} is not empty. Name a new folder.")
     return writing.tree(folder, fix_files.files(made.plan, made.kept))
 
 

@@ -1,4 +1,4 @@
-"""What a job tells while it runs. Whoever runs jobs says once where that goes, else nowhere.
+"""Progress and warnings of a job. Whoever runs jobs says once who receives them, else nobody does.
 
 Python's logging would do, but its import delays the start of every command.
 """

@@ -8,4 +8,4 @@ from dirtune.errors import NotPossible
 def require_root(command: str) -> None:
     """Raise `NotPossible` unless this process may change the host."""
     if os.geteuid() != 0:
-        raise NotPossible(f"{command}: needs root; run it with sudo")
+        raise NotPossible(f"{command} needs root. Run it with sudo.")

@@ -206,7 +206,7 @@ def test_what_settles_a_change_waits_for_the_lock(tmp_path, settle, monkeypatch)
     carry_out(Plan(), WritableHost(), at, confirm_s=100)
     before = journal.load(journal.find(at.state, None))
 
-    with journal.lock(at.run), pytest.raises(NotPossible, match="is changing this host; wait"):
+    with journal.lock(at.run), pytest.raises(NotPossible, match="is changing this host"):
         settle(at, WritableHost())
 
     assert journal.load(journal.find(at.state, None)) == before

@@ -413,7 +413,7 @@ def test_what_is_for_a_person_and_what_was_not_judged_says_so(machine):
 
     assert asked == ()
     whys = {refusal.reason: refusal.why for refusal in refused}
-    assert "was not judged" in whys["ipvs/timeouts"]
+    assert "could not be decided" in whys["ipvs/timeouts"]
     assert whys["irq/xtpic-mode"] == "has no fix no-such, but drop-noapic"
     assert not any(refusal.name for refusal in refused)
 
@@ -424,7 +424,7 @@ def test_a_finding_that_no_setting_mends_is_for_a_person(machine):
     asked, (refused,) = ask(take(machine), {"irq/xtpic-mode": None})
 
     assert asked == ()
-    assert "is for a person: Enable the IO-APIC" in refused.why
+    assert "needs a person: Enable the IO-APIC" in refused.why
     assert not refused.name
 
 

@@ -131,7 +131,7 @@ def test_journals_are_found_by_name_and_the_last_by_none(path):
 
 
 def test_a_name_is_used_once(path):
-    with pytest.raises(NotPossible, match="without a journal nothing is changed"):
+    with pytest.raises(NotPossible, match="without a journal dirtune changes nothing"):
         journal.create(path, PLANNED)
 
 
@@ -197,7 +197,7 @@ def test_no_journal_is_left_that_a_full_disk_tore(tmp_path, room):
     path = journal.path_of(tmp_path, "a")
     room(20)
 
-    with pytest.raises(NotPossible, match="without a journal nothing is changed"):
+    with pytest.raises(NotPossible, match="without a journal dirtune changes nothing"):
         journal.create(path, PLANNED)
 
     assert not path.exists()

@@ -95,7 +95,7 @@ def test_two_findings_do_not_set_one_file_to_two_values():
     actions, (why,) = planned(*settings, texts={BACKLOG: "1000\n"})
 
     assert actions == [SetValue(BACKLOG, "1000", "4000")]
-    assert "is to be 4000 for another finding, not 8000" in why
+    assert "is set to 4000 for another finding, not to 8000" in why
 
 
 @pytest.mark.parametrize(("mask", "cpu"), [("8", "3"), ("11", "4"), ("18", "3-4")])
@@ -143,7 +143,7 @@ def test_an_interrupt_is_not_moved_to_isolated_or_absent_cpus(cpu):
 
     actions, (why,) = planned(setting, cpus=CPUS, proc_irq=irqs())
 
-    assert (actions, why) == ([], f"is to go to CPU {cpu}, which is offline or isolated")
+    assert (actions, why) == ([], f"would go to CPU {cpu}, which is offline or isolated")
     assert planned(setting, cpus=CPUS, proc_irq=irqs(), force=OUT)[0]
 
 
@@ -344,7 +344,7 @@ VIP = Service("TCP", "198.18.0.100", 80, None, "rr")
           "addresses": frozenset({"198.18.0.100"})}, "keepalived runs and the virtual"),
         ({"processes": (process("keepalived"),), "services": (VIP,),
           "addresses": frozenset({"198.18.0.1"})}, None),
-        ({"processes": (process("keepalived"),)}, "of what is not known"),
+        ({"processes": (process("keepalived"),)}, "whether it is master is unknown"),
         ({"processes": (process("keepalived", kernel=True),)}, None),
         ({"processes": ()}, None),
         ({}, None),

@@ -161,7 +161,7 @@ def test_a_route_that_cannot_be_put_back_is_not_changed(routes, forced):
 
     assert not any(isinstance(each.action, SetDefaultRoute) for each in plan.changes)
     (refusal,) = plan.refusals
-    assert "could not be put back" in refusal.why
+    assert "could not be restored" in refusal.why
     assert not refusal.name
 
 

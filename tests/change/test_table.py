@@ -144,7 +144,7 @@ def test_what_does_not_read_back_is_taken_back(ipvs, host, at, monkeypatch):
         lambda c, k, g: service(c, k, g | ({"SCHED_NAME": "rr"} if c == 2 else {})),
     )
 
-    with pytest.raises(ApplyError, match=r"TCP 10\.9\.9\.9:80: did not take"):
+    with pytest.raises(ApplyError, match=r"TCP 10\.9\.9\.9:80: did not take effect"):
         carry_out(plan, host, at)
 
     assert diff(ipvs.read(), BEFORE) == ()

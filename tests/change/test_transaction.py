@@ -101,7 +101,7 @@ def test_confirmed_in_time_it_stays(host, at):
     carry_out(unbind(host), host, at, confirm_s=60)
 
     assert state(at) is State.APPLIED
-    assert "unless dirtune confirm keeps it" in notice(at, host)
+    assert "unless you run: dirtune confirm" in notice(at, host)
     assert not confirm(at, host).already
     assert confirm(at, host).already
     watch(journal.find(at.state, None), at, host)
@@ -159,7 +159,7 @@ def test_not_confirmed_in_time_it_goes(host, at):
 
     assert state(at) is State.ROLLED_BACK
     assert sorted(host.handlers()) == sorted(LINE.values())
-    with pytest.raises(ApplyError, match="was taken back"):
+    with pytest.raises(ApplyError, match="was rolled back"):
         confirm(at, host)
 
 
@@ -171,7 +171,7 @@ def test_a_reboot_ends_the_window_and_rollback_finds_all_in_place(host, at):
         host.write(f"/sys/bus/pci/drivers/{driver}/bind", device)
 
     assert "was not confirmed in time" in notice(at, host)
-    with pytest.raises(ApplyError, match="not confirmed in time; run dirtune rollback"):
+    with pytest.raises(ApplyError, match=r"not confirmed in time\. Run dirtune rollback"):
         confirm(at, host)
     take_back(at, host)
     assert sorted(host.handlers()) == sorted(LINE.values())
@@ -392,7 +392,7 @@ def test_what_was_killed_in_the_middle_of_a_rollback_is_open(
         with pytest.raises(SystemExit):
             take_back(at, this_machine)
 
-    assert "dirtune rollback takes back what it did" in notice(at, this_machine)
+    assert "Run dirtune rollback to undo what it did" in notice(at, this_machine)
     with pytest.raises(ApplyError):
         confirm(at, this_machine)
     with pytest.raises(NotPossible, match="is open"):
@@ -443,7 +443,7 @@ def test_an_apply_whose_disk_fills_leaves_nothing_behind(value, at, this_machine
             carry_out(setting(value, "old", "one"), this_machine, at)
 
     assert value.read_text().strip() == "old"
-    assert "was not finished; dirtune rollback takes back" in notice(at, this_machine)
+    assert "was not finished. Run dirtune rollback" in notice(at, this_machine)
     take_back(at, this_machine)
     assert notice(at, this_machine) is None
 
@@ -716,7 +716,7 @@ def test_a_watchdog_that_does_not_say_that_it_watches_changes_nothing(
 
     done = detached(path, at, 5, "live", PROGRAM=program, READY_S="1")
 
-    assert f"the watchdog did not start ({reason}), so nothing" in (
+    assert f"The watchdog did not start ({reason}), so nothing" in (
         require_nothing_done(done, path, at)
     )
 
@@ -727,7 +727,7 @@ def test_a_watchdog_says_why_it_cannot_watch(tmp_path, at):
 
     done = detached(path, at, 5, "live", PROGRAM=f"import os; os.umask(0); {program}")
 
-    assert "the watchdog did not start (" in require_nothing_done(done, path, at)
+    assert "The watchdog did not start (" in require_nothing_done(done, path, at)
 
 
 def test_the_pipe_of_one_that_was_killed_is_removed(tmp_path, at):
@@ -764,7 +764,7 @@ def test_a_watchdog_in_another_namespace_is_none(tmp_path, at, space):
     done = detached(path, at, 5, "live", tmp_path, PATH=paths, READY_S="3")
 
     assert until(lambda: processes(at) == [])
-    assert "the watchdog did not start (watching" in require_nothing_done(done, path, at)
+    assert "The watchdog did not start (watching" in require_nothing_done(done, path, at)
 
 
 @pytest.fixture
@@ -1003,7 +1003,7 @@ def test_renewed_it_stays_and_not_renewed_it_goes(tmp_path, at):
 
     assert until(lambda: not path.exists())
     assert until(lambda: state(at) is State.ROLLED_BACK)
-    with pytest.raises(ApplyError, match="was taken back"):
+    with pytest.raises(ApplyError, match="was rolled back"):
         renew(at, here)
 
 

@@ -140,7 +140,7 @@ def test_what_is_for_a_person_is_said_where_it_was_asked_for(host):
 
     assert data("fix", "plan")["refusals"] == []
     (refused,) = data("fix", "plan", "irq/xtpic-mode")["refusals"]
-    assert "is for a person" in refused["why"]
+    assert "needs a person" in refused["why"]
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_a_vrrp_master_is_disrupted_for_a_reason_that_is_kept(master, tmp_path):
     assert host.handlers() == list(LINE.values())
     for silent in ("", " ", "=the backup serves"):
         refused = dirtune("fix", "apply", "irq/shared-with-nic", "--force", silent)
-        assert (refused.exit_code, "say what to overrule" in refused.stderr) == (2, 1)
+        assert (refused.exit_code, "--force needs NAME" in refused.stderr) == (2, 1)
     for other in ("ssh", "ssh=I am on the console", "0000:00:14.0", "vrpp=the backup serves"):
         refused = dirtune("fix", "apply", "irq/shared-with-nic", "--force", other)
         assert (refused.exit_code, "names none of what is refused: vrrp" in refused.stderr) == (
@@ -307,7 +307,7 @@ def test_every_command_says_what_is_open(lost):
     for argv in (("explain",), ("fix", "verify"), ("fix", "plan", "irq/shared-with-nic")):
         (row,) = dirtune(*argv).stderr.splitlines()
         assert row.startswith("dirtune: ")
-        assert "unless dirtune confirm keeps it" in row
+        assert "unless you run: dirtune confirm" in row
     assert dirtune("confirm").stderr == ""
     assert dirtune("explain").stderr == ""
 
@@ -343,9 +343,9 @@ def test_what_a_later_journal_set_anew_is_not_undone(lost):
     [
         (("fix", "apply", "irq/xtpic-mode"), "GRUB with drop-ins is not here"),
         (("fix", "apply", "no/such"), "No such check: no/such. `dirtune explain` lists them."),
-        (("rollback",), "no journal; nothing was changed"),
+        (("rollback",), "holds no journal"),
         (("rollback", "x"), "x: no such journal"),
-        (("confirm",), "no journal; nothing was changed"),
+        (("confirm",), "holds no journal"),
     ],
 )
 @pytest.mark.usefixtures("host")
@@ -366,7 +366,7 @@ def test_changing_the_host_needs_root(argv, monkeypatch):
     done = dirtune(*argv)
 
     assert done.exit_code == 2
-    assert "needs root; run it with sudo" in done.stderr
+    assert "needs root. Run it with sudo" in done.stderr
 
 
 def test_a_record_that_is_not_there_is_no_host_with_nothing_to_do(tmp_path):
@@ -384,7 +384,7 @@ def test_what_the_audit_could_not_judge_is_said_where_it_was_named(tmp_path):
 
     said = dirtune("fix", "plan", "irq/shared-with-nic", "--root", str(tmp_path)).stdout
 
-    assert "irq/shared-with-nic was not judged: irq 10 is shared by virtio5" in said
+    assert "irq/shared-with-nic could not be decided: irq 10 is shared by virtio5" in said
 
 
 def test_a_journal_that_cannot_be_read_is_named_and_hinders_no_other(lost, tmp_path):
@@ -430,7 +430,7 @@ def test_who_may_not_settle_it_is_told_nothing(lost, tmp_path):
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert "unless dirtune confirm keeps it" in dirtune("explain").output
+    assert "unless you run: dirtune confirm" in dirtune("explain").output
 
 
 @pytest.mark.parametrize("amount", ["inf", "nan", "1e300"])

@@ -21,7 +21,7 @@ class AddAddress(Action, frozen=True, tag="address"):
 
     @property
     def what(self) -> str:
-        """What is set."""
+        """The thing that is set."""
         return f"{self.address} on {self.interface}"
 
     @property

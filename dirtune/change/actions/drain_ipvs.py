@@ -17,7 +17,7 @@ class DrainIpvs(Action, frozen=True, tag="ipvs-drain"):
 
     @property
     def title(self) -> str:
-        """What it does, in a few words."""
+        """The effect in a few words."""
         servers = counted(self._number, "real server")
         return f"wait up to {self.wait_s:g} s for the connections of {servers}"
 

@@ -28,7 +28,7 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
 
     @property
     def title(self) -> str:
-        """What it does, in a few words."""
+        """The effect in a few words."""
         return f"IPVS: {counts(self._steps)}"
 
     @property
@@ -60,7 +60,7 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
 
     def require_made(self, saved: Saved, host: Host) -> None:
         self._require(
-            host, self.after, "did not take: the kernel or somebody else has it otherwise"
+            host, self.after, "did not take effect: the kernel or somebody else has it otherwise"
         )
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
@@ -69,7 +69,7 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
         with kernel.opened(host) as ipvs:
             now = ipvs.read()
             ipvs.carry_out(diff.diff(diff.only(now, self._both), self.before))
-        self._require(host, self.before, "is not what was put back: somebody else changes it")
+        self._require(host, self.before, "changed after it was restored: somebody else writes it")
 
     def holds(self, host: Host) -> None:
         return None  # a later plan may have replaced it on purpose, and `lvs plan` tells more
@@ -89,7 +89,7 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
             now = diff.only(ipvs.read(), self._both)
         steps = diff.diff(now, expected)
         if steps:
-            raise ApplyError(f"{steps[0].name}: {problem}; plan again")
+            raise ApplyError(f"{steps[0].name}: {problem}. Make the plan again")
 
 
 def counts(steps: tuple[Step, ...]) -> str:

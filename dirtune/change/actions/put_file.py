@@ -64,7 +64,7 @@ class PutFile(Action, frozen=True, tag="file"):
         else:
             host.replace(self.path, saved.file)
         if host.contents(self.path) != saved.file:
-            raise ApplyError(f"{self.path}: is not what was put back; another program writes it")
+            raise ApplyError(f"{self.path}: another program wrote it after it was restored")
         if saved.folder is not None:
             _remove_if_empty(host, saved.folder)
 

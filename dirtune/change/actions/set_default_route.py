@@ -21,7 +21,7 @@ class SetDefaultRoute(Action, frozen=True, tag="route"):
 
     @property
     def what(self) -> str:
-        """What is set."""
+        """The thing that is set."""
         return "default route"
 
     @property

@@ -17,7 +17,7 @@ class SwitchOn(Action, frozen=True, tag="up"):
 
     @property
     def what(self) -> str:
-        """What is set."""
+        """The thing that is set."""
         return f"{self.interface} on"
 
     @property

@@ -54,8 +54,10 @@ class Unbind(Action, frozen=True, tag="unbind"):
         pci.require_driver(host, self.device, None)
         before, now = saved.handlers, self._handlers(host)
         if before is not None and now is not None and now >= before:
-            line = f"irq {self.irq} has {now} handlers {self.handler}, as before"
-            raise ApplyError(f"{self.device}: unbound, and yet {line}")
+            raise ApplyError(
+                f"{self.device} was unbound, but irq {self.irq} still has {now} handlers "
+                f"{self.handler}"
+            )
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
         if not pci.has(host, self.device, self.driver):

@@ -26,7 +26,7 @@ _T = TypeVar("_T", bound=Setting)
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What fixes need to know beyond a snapshot."""
+    """The facts that fixes need beyond a snapshot."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
     """Files that a fix reads, by path; one that is not on the host is not here."""
@@ -116,14 +116,14 @@ def named(words: tuple[str, ...]) -> dict[str, str | None]:
     `ipvs/conn-reuse-delay` is the first that can be made, `ipvs/conn-reuse-delay/no-conn-reuse`
     that one. `PlanError` for a check that there is not.
     """
-    found: dict[str, str | None] = {}
+    choices: dict[str, str | None] = {}
     for word in words:
         family, _, rest = word.partition("/")
         name, _, fix = rest.partition("/")
         if refusal := checks.no_such(f"{family}/{name}" if name else family):
             raise PlanError(refusal)
-        found[f"{family}/{name}"] = fix or None
-    return found
+        choices[f"{family}/{name}"] = fix or None
+    return choices
 
 
 def by_themselves(wanted: Mapping[str, str | None]) -> tuple[Fix, ...]:
@@ -136,25 +136,25 @@ def by_themselves(wanted: Mapping[str, str | None]) -> tuple[Fix, ...]:
 
 
 def ask(
-    snapshot: Snapshot, wanted: Mapping[str, str | None]
+    snapshot: Snapshot, choices: Mapping[str, str | None]
 ) -> tuple[tuple[Asked, ...], tuple[Refusal, ...]]:
-    """Return the fixes that the findings of the checks *wanted* ask for.
+    """Return the fixes that the findings of the checks *choices* ask for.
 
     And why there is none for a check that could not be judged, or a finding that is for a person.
     """
-    served = {check for fix in by_themselves(wanted) for check in fix.checks}
-    chosen = tuple(each for each in all_checks() if each.id in wanted)
-    found: list[Asked | Refusal] = []
+    served = {check for fix in by_themselves(choices) for check in fix.checks}
+    chosen = tuple(check for check in all_checks() if check.id in choices)
+    answers: list[Asked | Refusal] = []
     for outcome in run(chosen, snapshot):
         check = outcome.check.id
         if not outcome.findings and outcome.status is not Status.PASSED:
-            why = f"was not judged: {outcome.reason}"
-            found.append(Refusal(check, "", check, why))
+            why = f"could not be decided: {outcome.reason}"
+            answers.append(Refusal(check, "", check, why))
         elif check not in served:
-            found += (_answer(check, finding, wanted[check]) for finding in outcome.findings)
+            answers += (_answer(check, finding, choices[check]) for finding in outcome.findings)
     return (
-        tuple(each for each in found if isinstance(each, Asked)),
-        tuple(each for each in found if isinstance(each, Refusal)),
+        tuple(answer for answer in answers if isinstance(answer, Asked)),
+        tuple(answer for answer in answers if isinstance(answer, Refusal)),
     )
 
 
@@ -176,5 +176,5 @@ def _answer(check: str, finding: Finding, fix: str | None) -> Asked | Refusal:
             return Asked(check, finding.subject, each)
     known = ", ".join(each.id for each in finding.fixes) or "none"
     by_hand = "; ".join(each.title for each in fits)
-    why = f"is for a person: {by_hand}" if fits else f"has no fix {fix}, but {known}"
+    why = f"needs a person: {by_hand}" if fits else f"has no fix {fix}, but {known}"
     return Refusal(check, fix or "", finding.subject, why)

@@ -28,13 +28,13 @@ _VARIABLES = ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT")
 
 
 def _plan(question: Question) -> Iterator[Change | Refusal]:
-    asked = tuple(question.settings(BootOption))
-    if not asked:
+    requests = tuple(question.settings(BootOption))
+    if not requests:
         return
     before = question.around.texts.get(_DROP_IN)
     # What the drop-in does already, for a fix of before, it goes on to do.
-    words = (*_edited(before or ""), *(option for _, option in asked))
-    first, options = asked[0][0], tuple(dict.fromkeys(words))
+    words = (*_edited(before or ""), *(option for _, option in requests))
+    first, options = requests[0][0], tuple(dict.fromkeys(words))
     refusals = tuple(_refusals(first, options, question))
     left = [refusal for refusal in refusals if refusal.name not in question.force]
     if left:
@@ -42,7 +42,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
         return
     entry = _menu_entry(question.snapshot, question.around)
     update = _update(question.around)
-    yield _change(first, Run(undo_argv=update), "make the boot menu anew")
+    yield _change(first, Run(undo_argv=update), "regenerate the boot menu")
     title = f"{_said(options)} the command line of the next boot"
     yield _change(first, PutFile(_DROP_IN, before, _drop_in(options)), title)
     if entry:
@@ -50,7 +50,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
         old = question.around.texts.get(_ENTRY)
         yield _change(first, PutFile(_ENTRY, old, entry, 0o755), title)
     # The menu is made from the files, so it is made after them on the way back as well.
-    yield _change(first, Run(argv=update), "make the boot menu anew")
+    yield _change(first, Run(argv=update), "regenerate the boot menu")
 
 
 def _change(asked: Asked, action: Action, title: str) -> Change:
@@ -67,25 +67,25 @@ def _said(options: tuple[BootOption, ...]) -> str:
 
 
 def _refusals(
-    asked: Asked, options: tuple[BootOption, ...], question: Question
+    request: Asked, options: tuple[BootOption, ...], question: Question
 ) -> Iterator[Refusal]:
-    said, around = _said(options), question.around
+    effect, around = _said(options), question.around
     odd = [w for option in options for w in (option.drop, option.add) if not _PLAIN.fullmatch(w)]
     if odd:
-        why = f"cannot hold {odd[0]!r}: {said} the boot loader's own file"
-        yield asked.refusal(_DROP_IN, why)
+        why = f"cannot hold {odd[0]!r}: {effect} the boot loader's own file"
+        yield request.refusal(_DROP_IN, why)
     if not _update(around) or not around.paths.issuperset(_FOLDERS):
-        why = f"GRUB with drop-ins is not here; {said} the boot loader's own file"
-        yield asked.refusal(_DROP_IN, why)
+        why = f"GRUB with drop-ins is not here; {effect} the boot loader's own file"
+        yield request.refusal(_DROP_IN, why)
     for path in _later(options, around):
         why = f"is read after {_DROP_IN} and sets the same again"
-        yield asked.refusal(path, why, name="read-later")
+        yield request.refusal(path, why, name="read-later")
     if _menu_entry(question.snapshot, around) is None:
         why = (
             "the running kernel's image is not in /boot, or its command line has characters that "
             "cannot be printed, so no entry with the old line is kept"
         )
-        yield asked.refusal(_ENTRY, why, name="no-old-entry")
+        yield request.refusal(_ENTRY, why, name="no-old-entry")
 
 
 def _later(options: tuple[BootOption, ...], around: Surroundings) -> Iterator[str]:

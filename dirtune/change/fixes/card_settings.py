@@ -21,17 +21,17 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
         seen.add(key)
 
 
-def _one(asked: Asked, setting: CardValues, card: Card | None) -> Change | Refusal:
+def _one(request: Asked, setting: CardValues, card: Card | None) -> Change | Refusal:
     now = _now(card or Card(), setting.group)
     unknown = [name for name in setting.values if name not in now]
     if unknown:
         why = f"has no {', '.join(unknown)} that its driver lets be set"
-        return asked.refusal(setting.interface, why)
+        return request.refusal(setting.interface, why)
     before = {name: now[name] for name in setting.values}
     action = SetNic(setting.interface, setting.group, before, dict(setting.values))
-    said = ", ".join(f"{name} {value}" for name, value in setting.values.items())
+    values = ", ".join(f"{name} {value}" for name, value in setting.values.items())
     instead = ", ".join(map(str, before.values()))
-    return asked.change(action, f"give {setting.interface} {said} instead of {instead}")
+    return request.change(action, f"give {setting.interface} {values} instead of {instead}")
 
 
 def _now(card: Card, group: str) -> Mapping[str, int]:

@@ -24,21 +24,21 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
             yield _one(asked, setting, question)
 
 
-def _one(asked: Asked, setting: IrqCpus, question: Question) -> Change | Refusal:
+def _one(request: Asked, setting: IrqCpus, question: Question) -> Change | Refusal:
     subject = f"irq {setting.irq} ({setting.action})"
     state = (question.snapshot.proc_irq or {}).get(setting.irq)
     if state is None or state.affinity is None:
-        return asked.refusal(subject, "does not say where it may go")
+        return request.refusal(subject, "has no CPU list that can be read")
     if state.managed:
-        return asked.refusal(subject, _MANAGED)
+        return request.refusal(subject, _MANAGED)
     usable = question.snapshot.cpus.usable if question.snapshot.cpus else setting.cpus
     out = {*setting.cpus} - {*usable}
     if out and _OUT not in question.force:
-        why = f"is to go to CPU {format_cpulist(out)}, which is offline or isolated"
-        return asked.refusal(subject, why, name=_OUT)
+        why = f"would go to CPU {format_cpulist(out)}, which is offline or isolated"
+        return request.refusal(subject, why, name=_OUT)
     before, after = format_cpulist(state.affinity), format_cpulist(setting.cpus)
     action = SetAffinity(setting.irq, before, after, setting.action)
-    return asked.change(action, f"have {subject} go to CPU {after} instead of {before}")
+    return request.change(action, f"have {subject} go to CPU {after} instead of {before}")
 
 
 FIX = Fix("irq-affinity", _plan)

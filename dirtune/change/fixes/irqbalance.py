@@ -1,4 +1,4 @@
-"""What irqbalance is started with: the interrupts and CPUs that it leaves alone."""
+"""The settings that irqbalance starts with: the interrupts and CPUs that it leaves alone."""
 
 import re
 from collections.abc import Iterator
@@ -19,25 +19,25 @@ _SYSTEMD = "/run/systemd/system"
 
 
 def _plan(question: Question) -> Iterator[Change | Refusal]:
-    asked = []
-    for each, setting in question.settings(IrqbalanceVariable):
+    requests = []
+    for request, setting in question.settings(IrqbalanceVariable):
         if _PLAIN.fullmatch(setting.value):
-            asked.append((each, setting))
+            requests.append((request, setting))
         else:
-            yield each.refusal(setting.name, f"cannot be {setting.value!r}: set it by hand")
-    if not asked:
+            yield request.refusal(setting.name, f"cannot be {setting.value!r}: set it by hand")
+    if not requests:
         return
-    first = asked[0][0]
+    first = requests[0][0]
     path = next((path for path in _FILES if path in question.around.texts), None)
     if path is None:
         yield first.refusal(_FILES[0], "is not on this host, nor what else its unit reads")
         return
     before = after = question.around.texts[path]
-    for _, setting in asked:
+    for _, setting in requests:
         after = with_variable(after, setting)
     runs = _RESTART[0] in question.around.commands and _SYSTEMD in question.around.paths
     restart = _RESTART if runs else ()
-    title = f"start irqbalance with {', '.join(f'{s.name}={s.value}' for _, s in asked)}"
+    title = f"start irqbalance with {', '.join(f'{s.name}={s.value}' for _, s in requests)}"
     # It reads the file when it starts, on the way back as well.
     yield first.change(Run(undo_argv=restart), "restart irqbalance", lasting=True)
     yield first.change(PutFile(path, before, after), title, lasting=True)

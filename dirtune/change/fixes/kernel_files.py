@@ -21,26 +21,26 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
         if taken.setdefault(path, setting.value) == setting.value:
             yield verdict
         else:
-            why = f"is to be {taken[path]} for another finding, not {setting.value}"
+            why = f"is set to {taken[path]} for another finding, not to {setting.value}"
             yield asked.refusal(path, why)
 
 
-def _one(asked: Asked, setting: KernelFile, question: Question) -> Change | Refusal:
+def _one(request: Asked, setting: KernelFile, question: Question) -> Change | Refusal:
     path, before = setting.path, question.around.texts.get(setting.path)
     if before is None:
         why = "cannot be read on this host; its module may not be loaded"
-        return asked.refusal(path, why)
+        return request.refusal(path, why)
     before, after = before.strip(), setting.value
     if path.endswith((_RPS, _XPS)):
         out = _out(path, after, question.snapshot.cpus)
         if out and _OUT not in question.force:
-            why = f"is to have CPU {out}, which is offline or isolated"
-            return asked.refusal(path, why, name=_OUT)
+            why = f"would include CPU {out}, which is offline or isolated"
+            return request.refusal(path, why, name=_OUT)
         after = format_cpumask(parse_cpumask(after), like=before)
     elif after.split() == before.split():
         after = before  # numbers that the kernel parts by tabs
     action = SetValue(path, before, "\t".join(after.split()) if "\t" in before else after)
-    return asked.change(action, f"set {path} to {after} instead of {before}")
+    return request.change(action, f"set {path} to {after} instead of {before}")
 
 
 def _out(path: str, mask: str, cpus: Cpus | None) -> str:

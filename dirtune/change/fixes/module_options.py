@@ -19,35 +19,35 @@ _INITRAMFS = "update-initramfs"
 
 
 def _plan(question: Question) -> Iterator[Change | Refusal]:
-    asked = []
-    for each, setting in question.settings(ModuleOptions):
+    requests = []
+    for request, setting in question.settings(ModuleOptions):
         words = (setting.module, *setting.values, *setting.values.values())
         odd = next((word for word in words if not _PLAIN.fullmatch(word)), None)
         if odd is None:
-            asked.append((each, setting))
+            requests.append((request, setting))
         else:
-            yield each.refusal(MODPROBE_FILE, f"cannot hold {odd!r}: set it by hand")
-    if not asked:
+            yield request.refusal(MODPROBE_FILE, f"cannot hold {odd!r}: set it by hand")
+    if not requests:
         return
     before = question.around.texts.get(MODPROBE_FILE)
     after = before or ""
-    for _, setting in asked:
+    for _, setting in requests:
         after = with_options(after, setting)
-    first = asked[0][0]
-    names = ", ".join(dict.fromkeys(setting.module for _, setting in asked))
+    first = requests[0][0]
+    names = ", ".join(dict.fromkeys(setting.module for _, setting in requests))
     title = f"have {names} take other options when loaded next"
     update = (_INITRAMFS, "-u") if _INITRAMFS in question.around.commands else ()
     # The image is made from the files, so it is made after them on the way back as well.
     if update:
         yield first.change(
-            Run(undo_argv=update), "make the initramfs anew", risk=Risk.REBOOT, lasting=True
+            Run(undo_argv=update), "regenerate the initramfs", risk=Risk.REBOOT, lasting=True
         )
     yield first.change(
         PutFile(MODPROBE_FILE, before, after), title, risk=Risk.REBOOT, lasting=True
     )
     if update:
         yield first.change(
-            Run(argv=update), "make the initramfs anew", risk=Risk.REBOOT, lasting=True
+            Run(argv=update), "regenerate the initramfs", risk=Risk.REBOOT, lasting=True
         )
 
 
