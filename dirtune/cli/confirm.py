@@ -1,4 +1,4 @@
-"""Keep what was applied last and waits to be confirmed."""
+"""Keep the changes that wait to be confirmed: the last ones, or those of JOURNAL."""
 
 import click
 
@@ -10,10 +10,15 @@ from dirtune.render import cells
 
 @click.command("confirm", cls=Command)
 @click.argument("journal", required=False)
-@click.option("--renew", is_flag=True, hidden=True, help="Begin the time to confirm anew.")
+@click.option("--renew", is_flag=True, hidden=True, help="Restart the time to confirm.")
 @FORMAT
 def command(journal: str | None, renew: bool, form: str) -> None:
-    """Keep what was applied last and waits to be confirmed."""
+    """Keep the changes that wait to be confirmed: the last ones, or those of JOURNAL.
+
+    Examples:
+      dirtune confirm
+      dirtune confirm 000003-20261130T130000.000000Z
+    """
     from dirtune.change import transaction
     from dirtune.host import WritableHost
     from dirtune.jobs.root import require_root

@@ -1,4 +1,4 @@
-"""Fix what the audit found on this host, and take it back if it is not kept."""
+"""Fix what the audit finds on this host, and roll it back unless it is confirmed."""
 
 import sys
 from pathlib import Path
@@ -8,40 +8,45 @@ import click
 from dirtune.cli import _output
 from dirtune.cli._amount import SECONDS
 from dirtune.cli._group import Group
+from dirtune.cli._options import FORMAT, NEW_FOLDER, PATH
 from dirtune.jobs.root import require_root
 from dirtune.render import cells
 
-_FORMAT = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "markdown"]),
-    default="table",
-    show_default=True,
-)
 _CHECKS = click.argument("checks", nargs=-1, metavar="[CHECK[/FIX]]...")
 
 
 @click.group(cls=Group)
 def command() -> None:
-    """Fix what the audit found on this host, and take it back if it is not kept.
+    """Fix what the audit finds on this host, and roll it back unless it is confirmed.
 
-    Without CHECK: the fixes of everything the audit finds. With it, the first fix of each finding
-    that dirtune can make, or the one called FIX.
+    Without CHECK, dirtune takes every check that finds something. For each finding, it applies the
+    first fix that it can make, or the one that you name behind the check.
+
+    Examples:
+      dirtune fix plan
+      dirtune fix apply ipvs/conn-reuse-delay --confirm 60
+      dirtune fix verify
     """
 
 
 @command.command()
 @_CHECKS
-@click.option("--root", type=click.Path(path_type=Path), help="Plan for a recorded host.")
+@click.option("--root", type=PATH, metavar="TREE", help="Plan for the recorded host in TREE.")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=NEW_FOLDER,
     metavar="DIR",
-    help="Write it as a script, and files of sysctl.d, modprobe.d, udev and systemd.",
+    help="Write the plan into DIR: a script, and files of sysctl.d, modprobe.d, udev and systemd.",
 )
-@_FORMAT
+@FORMAT
 def plan(checks: tuple[str, ...], root: Path | None, output: Path | None, form: str) -> None:
-    """Say what would be done, with the same in shell commands. Changes nothing."""
+    """Print the changes that apply would make, as shell commands. This changes nothing.
+
+    Examples:
+      dirtune fix plan
+      dirtune fix plan ipvs/conn-reuse-delay --format json
+      dirtune fix plan --output ./settings
+    """
     from dirtune.host import LiveHost
     from dirtune.jobs import fixes, snapshots
     from dirtune.render import plan as render
@@ -62,17 +67,20 @@ def plan(checks: tuple[str, ...], root: Path | None, output: Path | None, form: 
     "confirm_s",
     type=SECONDS,
     metavar="SECONDS",
-    help="Take it back unless confirmed in time; 0 keeps it. [default: 120 if disruptive]",
+    help="Roll back unless you confirm within this time; 0 keeps the changes. "
+    "[default: 120 if a change is disruptive, else 0]",
 )
-@click.option("--persist", is_flag=True, help="Keep it over a reboot, once it is confirmed.")
+@click.option(
+    "--persist", is_flag=True, help="Keep the changes over a reboot, once they are confirmed."
+)
 @click.option(
     "--force",
     multiple=True,
-    metavar="REASON",
-    help="Do what is refused by that name, for each one; NAME=WHY keeps why in the journal. "
-    "Where only one thing is refused, any words are why.",
+    metavar="NAME[=WHY]",
+    help="Apply a refused change anyway. NAME is the name that the refusal prints; WHY is kept in "
+    "the journal. Where only one change is refused, WHY alone will do. Repeatable.",
 )
-@_FORMAT
+@FORMAT
 def apply(
     checks: tuple[str, ...],
     confirm_s: float | None,
@@ -80,7 +88,13 @@ def apply(
     force: tuple[str, ...],
     form: str,
 ) -> None:
-    """Carry out the fixes of CHECK; without CHECK, every fix that is safe."""
+    """Apply the fixes of CHECK; without CHECK, every fix that is safe.
+
+    Examples:
+      dirtune fix apply
+      dirtune fix apply ipvs/conn-reuse-delay --persist
+      dirtune fix apply irq/shared-with-nic --confirm 60 --force vrrp="the backup serves"
+    """
     from dirtune.change import transaction
     from dirtune.host import WritableHost
     from dirtune.jobs import fixes
@@ -109,12 +123,16 @@ def _warn(notes: tuple[str, ...], form: str) -> None:
 
 @command.command()
 @_CHECKS
-@_FORMAT
+@FORMAT
 def verify(checks: tuple[str, ...], form: str) -> None:
-    """Read back whether what was fixed still has its effect; exit status 1 if not.
+    """Read back whether each change still has its effect; the exit status is 1 if one has not.
 
     A journal that cannot be read, or was made in another network namespace, counts as an effect
     that is gone.
+
+    Examples:
+      dirtune fix verify
+      dirtune fix verify ipvs/conn-reuse-delay --format json
     """
     from dirtune.change import fixes, transaction
     from dirtune.host import LiveHost

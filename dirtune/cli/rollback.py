@@ -1,4 +1,4 @@
-"""Take back what was applied last, or what JOURNAL names."""
+"""Undo the changes that were applied last, or those of JOURNAL."""
 
 import click
 
@@ -12,9 +12,13 @@ from dirtune.render import cells
 @click.argument("journal", required=False)
 @FORMAT
 def command(journal: str | None, form: str) -> None:
-    """Take back what was applied last, or what JOURNAL names.
+    """Undo the changes that were applied last, or those of JOURNAL.
 
-    Finishes the undoing of a change that was cut off, and may be repeated.
+    It finishes an undo that was cut off, and may be repeated.
+
+    Examples:
+      dirtune rollback
+      dirtune rollback 000003-20261130T130000.000000Z
     """
     from dirtune.change import transaction
     from dirtune.host import WritableHost
