@@ -294,7 +294,7 @@ def test_a_driver_that_is_not_loaded_any_more_says_so(host):
 
     (stuck,) = roll_back([(Unbind(SMBUS, "i801_smbus"), Saved())], host)
 
-    assert "i801_smbus is not loaded; modprobe it" in stuck
+    assert "i801_smbus is not loaded. Load it" in stuck
 
 
 def test_binding_is_undone_by_unbinding(host):

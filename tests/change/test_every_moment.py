@@ -12,6 +12,7 @@ from dirtune import signals
 from dirtune.change import apply as applying
 from dirtune.change import journal, transaction
 from dirtune.change.actions.set_value import SetValue
+from dirtune.change.documents import AppliedDocument
 from dirtune.change.plan import Change, Plan
 from dirtune.change.record import State
 from dirtune.change.transaction import Place, carry_out
@@ -158,7 +159,15 @@ def test_a_lab_that_fails_to_come_up_is_taken_down(tmp_path, monkeypatch):
 
 def test_real_servers_are_rolled_back_where_the_director_fails(monkeypatch):
     calls = []
-    done = real_servers._Applied("000001-x", (), "dirtune/applied/1")
+    done = AppliedDocument(
+        journal="000001-x",
+        state="applied",
+        confirm_s=60,
+        risk=None,
+        changes=(),
+        refusals=(),
+        left_out=(),
+    )
     given = directors.Given(confirm_s=60)
 
     def settled(configuration, servers, command, journals):

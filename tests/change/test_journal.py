@@ -126,7 +126,7 @@ def test_journals_are_found_by_name_and_the_last_by_none(path):
     assert journal.find(path.parent, path.stem) == path
     with pytest.raises(NotPossible, match="the last is 20260102T000000Z-1"):
         journal.find(path.parent, "nope")
-    with pytest.raises(NotPossible, match="nothing was changed by dirtune"):
+    with pytest.raises(NotPossible, match="dirtune changed nothing"):
         journal.find(path.parent / "none", None)
 
 
@@ -154,7 +154,7 @@ def test_two_processes_exclude_each_other_and_the_owner_is_named(tmp_path):
     argv = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
         assert owner.stdout.readline() == b"held\n"
-        said = f"process {owner.pid} is changing"
+        said = f"Process {owner.pid} is changing"
         with pytest.raises(NotPossible, match=said), lock(tmp_path, wait_s=0.1):
             pass
         owner.kill()
