@@ -138,12 +138,6 @@ def test_findings_are_an_answer_and_a_failure_is_not(target):
         on(target, lambda node: node.run("echo no such luck >&2; exit 2", ok=(0, 1)))
 
 
-def test_no_json_names_the_command():
-    assert remote.parse_object("lb1", ["x"], '{"a": 1}') == {"a": 1}
-    with pytest.raises(NotPossible, match="lb1: `echo hello` printed no JSON"):
-        remote.parse_object("lb1", ["echo", "hello"], "hello")
-
-
 def test_a_timeout_ends_the_whole_group(target):
     async def use(node):
         process = await node.start("sleep 61 & echo started; sleep 61")

@@ -1,8 +1,8 @@
 """Reach other machines by their ssh names. No other package leaves this machine.
 
-It is ssh(1) that connects, so that what it reaches is reached: its ssh_config (`--ssh-config`,
-`$DIRTUNE_SSH_CONFIG`, else ssh's own), jump hosts, agent, open connections and known_hosts. What
-`config.FORCED` says holds whatever stands there: host keys are checked, no password is given, and
+ssh(1) connects, so dirtune reaches what ssh reaches: with the operator's ssh_config (`--ssh-config`,
+`$DIRTUNE_SSH_CONFIG`, else ssh's default), jump hosts, agent, open connections and known_hosts. The
+settings in `config.FORCED` hold in any case: host keys are checked, no password is given, and
 nothing is forwarded. The name `local` is this machine and needs no SSH.
 """
 
@@ -12,12 +12,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from dirtune import signals, ssh_names
 from dirtune.ending import fault
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
-from dirtune.formats import from_json
 from dirtune.remote import config, spawn
 from dirtune.remote.node import GUARD, MISSING, Finished, Node, Process
 from dirtune.ssh_names import LOCAL
@@ -37,7 +34,6 @@ __all__ = [
     "connect",
     "connect_all",
     "fetch_all",
-    "parse_object",
     "parsed",
     "together",
 ]
@@ -190,12 +186,3 @@ async def _each(
 
     unique = tuple(dict.fromkeys(hosts))
     return dict(zip(unique, await asyncio.gather(*map(one, unique)), strict=True))
-
-
-def parse_object(host: str, argv: Sequence[str], text: str) -> dict[str, object]:
-    """Return the JSON object in *text*; `NotPossible` says which command printed none."""
-    try:
-        return from_json(text, dict[str, object])
-    except msgspec.DecodeError as error:
-        what = shlex.join(argv)
-        raise NotPossible(f"{host}: `{what}` printed no JSON; is dirtune there ours?") from error
