@@ -49,7 +49,7 @@ class Sample(msgspec.Struct, frozen=True):
     modes: dict[str, Annotated[int, msgspec.Meta(ge=0, le=0o7777)]] = {}
     """Permission bits by path."""
     behind: dict[str, str] = {}
-    """Where the content of a file is whose path leads over links of the sample, by that path:
+    """Real path of a file whose path leads over links of the sample, by that path:
     unpacked, the archive is a tree that tar can write and that has every path."""
 
 
@@ -67,11 +67,11 @@ def save(samples: Sequence[RecordedHost], path: Path) -> None:
     It holds what only root may read, so only its owner may read it.
     """
     behind = [_behind(sample) for sample in samples]
-    said = [
+    described = [
         Sample(sample.taken_s, sorted(sample.refused), dict(sample.modes), paths)
         for sample, paths in zip(samples, behind, strict=True)
     ]
-    meta = msgspec.json.encode(Meta(said, "dirtune/snapshot/1", __version__))
+    meta = msgspec.json.encode(Meta(described, "dirtune/snapshot/1", __version__))
     with (
         writing.beside(path, private=True) as file,
         # Its header would name the file and the hour, and a file may be named by its host.
@@ -100,7 +100,9 @@ def load(path: Path) -> tuple[RecordedHost, ...]:
     except _Refused as error:
         raise ParseError(str(path), str(error)) from error
     except _BROKEN as error:
-        raise ParseError(str(path), f"not a dirtune snapshot ({str(error)[:200]})") from error
+        raise ParseError(
+            str(path), f"it is not a dirtune snapshot ({str(error)[:200]})"
+        ) from error
 
 
 class _Refused(Exception):
@@ -112,7 +114,7 @@ class _Member:
     name: str
     kind: bytes
     target: str
-    """Of a symbolic link."""
+    """Target of a symbolic link; empty for a file."""
     content: bytes
 
 
@@ -165,17 +167,17 @@ def _headers(archive: gzip.GzipFile) -> Iterator[bytes]:
 
 def _pax(content: bytes) -> dict[str, str]:
     """Return the names in an extension as POSIX has it: `LENGTH KEY=VALUE` in rows."""
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for _ in range(_MOST_ROWS):
         if not content:
-            return found
+            return names
         length = int(content[: content.index(b" ")])
         row, content = content[:length], content[max(length, 1) :]
         key, _, value = row.partition(b" ")[2].partition(b"=")
         if key.startswith(b"GNU.sparse") or key == b"size":
             raise _Refused("it has a file with holes, or of more than 8 GB")
         if key in {b"path", b"linkpath"}:
-            found[key.decode()] = _name(value.removesuffix(b"\n"))
+            names[key.decode()] = _name(value.removesuffix(b"\n"))
     raise _Refused(f"an extension of a header has more than {_MOST_ROWS} rows")
 
 
@@ -251,7 +253,7 @@ def _samples(archive: gzip.GzipFile) -> tuple[RecordedHost, ...]:
                 files[sample][inside] = readable(member.content)
     recorded = [number for number in (0, 1) if files[number] or links[number]]
     if not recorded:
-        raise ValueError("no sample in it")
+        raise ValueError("it has no sample in it")
     return tuple(_sample(meta, number, files[number], links[number]) for number in recorded)
 
 
@@ -259,13 +261,15 @@ def _sample(
     meta: Meta | None, number: int, files: Mapping[str, str], links: Mapping[str, str]
 ) -> RecordedHost:
     if meta is None:
-        raise ValueError("no meta.json in it")
+        raise ValueError("it has no meta.json")
     if number >= len(meta.samples):
         raise ValueError(f"meta.json does not tell of sample {number}")
-    said = meta.samples[number]
-    files, links = (_recorded(stored, said.behind) for stored in (files, links))
+    described = meta.samples[number]
+    files, links = (_recorded(stored, described.behind) for stored in (files, links))
     _require_paths((*files, *links))
-    return RecordedHost(files, links, frozenset(said.refused), said.monotonic_s, said.modes)
+    return RecordedHost(
+        files, links, frozenset(described.refused), described.monotonic_s, described.modes
+    )
 
 
 def _recorded(stored: Mapping[str, str], behind: Mapping[str, str]) -> dict[str, str]:
@@ -291,15 +295,15 @@ def _require_paths(paths: Iterable[str]) -> None:
 
 def _inside(member: _Member) -> tuple[int, str]:
     """Return (sample, path on its host) of a member that stays inside its sample."""
-    found = _MEMBER.fullmatch(member.name)
+    path = _MEMBER.fullmatch(member.name)
     shown = repr(member.name[:60])
-    if not found or posixpath.normpath(found["path"]) != found["path"]:
+    if not path or posixpath.normpath(path["path"]) != path["path"]:
         raise _Refused(f"{shown} is not a path inside a sample")
     if member.kind not in {*_FILES, tarfile.SYMTYPE}:
         raise _Refused(f"{shown} is neither a file nor a symbolic link")
     if member.kind == tarfile.SYMTYPE:
         folder = posixpath.dirname(member.name)
         target = posixpath.normpath(posixpath.join(folder, member.target))
-        if not target.startswith(f"{found['sample']}/"):
+        if not target.startswith(f"{path['sample']}/"):
             raise _Refused(f"the link {shown} leads out of its sample")
-    return int(found["sample"]), found["path"]
+    return int(path["sample"]), path["path"]

@@ -11,7 +11,7 @@ from dirtune.errors import ParseError
 from dirtune.formats import parsing
 
 _MOST_CPUS = 1 << 16
-"""Limit of the CPUs in one text; CONFIG_NR_CPUS is 8,192 at the most (Linux 6.12, x86)."""
+"""Limit of the CPUs in one text; CONFIG_NR_CPUS is 8,192 at the most (x86, Linux 6.1)."""
 _SPAN = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 _DIGITS = re.compile(r"(?:0[xX])?[0-9a-fA-F]*")
 _GROUP = 8

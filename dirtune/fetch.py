@@ -19,10 +19,10 @@ from dirtune.snapshot import FIELDS, moving, patterns_of
 
 
 def record(
-    host: Host, patterns: Sequence[str], asked: Mapping[str, str] | None = None
+    host: Host, patterns: Sequence[str], answers_: Mapping[str, str] | None = None
 ) -> RecordedHost:
-    """Copy what *patterns* match on *host* into memory, with what it was *asked* besides."""
-    sample = _Sample(host.monotonic(), dict(asked or {}))
+    """Copy what *patterns* match on *host* into memory, with what it was *answers_* besides."""
+    sample = _Sample(host.monotonic(), dict(answers_ or {}))
     for path in dict.fromkeys(path for pattern in patterns for path in host.glob(pattern)):
         name = recorded_path(path)
         try:
@@ -69,8 +69,8 @@ def parse_sample(text: str) -> RecordedHost:
 
 
 ANSWER_S = 180
-"""How long a host may take to answer, the interval apart: a director without CPU time left, or an
-emulated one, takes more than a minute, and both are worth an audit."""
+"""Time that a host may take to answer, without the interval: a director without CPU time left, or
+an emulated one, needs more than a minute, and both are worth an audit."""
 _BEGIN = f"LC_ALL=C; export LC_ALL\n{OPEN}"
 # What cat(1) reads between any two files: the environment it was started with, which is the mark
 # of the frames and nothing else. One process so prints hundreds of files, and whatever they hold,
@@ -108,8 +108,8 @@ _GONE = frozenset({"No such file or directory", "No such process"})
 
 
 def _script(patterns: Sequence[str]) -> str:
-    asked = {*commands.OUTPUTS, *answers.ANSWERS}
-    files = (pattern for pattern in patterns if pattern not in asked)
+    others = {*commands.OUTPUTS, *answers.ANSWERS}
+    files = (pattern for pattern in patterns if pattern not in others)
     parts = {
         "PATTERNS": " ".join(shell for pattern in files for shell in _shell_patterns(pattern)),
         "BETWEEN": _BETWEEN,
@@ -135,7 +135,7 @@ def _modes(patterns: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class _Sample:
-    """What of a sample has been read up to now."""
+    """The part of a sample that has been read up to now."""
 
     taken_s: float | None = None
     files: dict[str, str] = field(default_factory=dict)
@@ -212,8 +212,8 @@ def _complaint(path: str, text: str) -> str | None:
     """Return why cat(1) could not read *path*, None if it could: it says so behind the text."""
     tail = text[-len(path) - _LONGEST_REASON :]
     begin = tail.rfind("cat: ")
-    said = tail[begin:]
-    if begin < 0 or not said.endswith("\n"):
+    row = tail[begin:]
+    if begin < 0 or not row.endswith("\n"):
         return None
     # Names with odd letters are quoted in more ways than one; nothing stands before most of them.
     named = (
@@ -223,8 +223,8 @@ def _complaint(path: str, text: str) -> str | None:
         "cat: read error: ",
     )
     # A process may be called what cat(1) says of another file, which is shorter than its path.
-    mine = said.startswith(named) or (len(said) == len(text) and not _PLAIN.fullmatch(path))
-    return said.rpartition(": ")[2].strip() if mine else None
+    mine = row.startswith(named) or (len(row) == len(text) and not _PLAIN.fullmatch(path))
+    return row.rpartition(": ")[2].strip() if mine else None
 
 
 def _add_rows(sample: _Sample, text: str) -> None:

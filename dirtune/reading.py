@@ -87,7 +87,7 @@ def is_file(path: str | Path) -> bool:
 
 def _status(path: str | Path) -> os.stat_result:
     try:
-        return os.stat(path)  # noqa: PTH116  (a str is half as dear, and hosts have thousands)
+        return os.stat(path)  # noqa: PTH116  (a str costs half as much, and hosts have thousands)
     except ValueError as error:
         raise OSError(errno.EINVAL, "the path holds a NUL character", str(path)) from error
 

@@ -94,7 +94,7 @@ class Place:
     """Director, real server or client."""
     vips: tuple[str, ...] = ()
     forward: Forward | None = None
-    """How the director forwards to this real server; None if unknown.
+    """The way in which the director forwards to this real server; None if unknown.
 
     Where services reach it in several ways, the one that asks most of it.
     """
@@ -162,7 +162,7 @@ class Snapshot:
     place: Place | None = None
     """This host's part in a cluster; None if it is unknown."""
     errors: Mapping[str, str] = field(default_factory=dict)
-    """Why a field is None, by the field's name."""
+    """The reason why a field is None, by the field's name."""
     taken_s: float | None = None
     """The host's monotonic clock, seconds."""
     earlier: "Snapshot | None" = None

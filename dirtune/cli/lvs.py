@@ -20,17 +20,19 @@ _FORMAT = click.option(
     show_default=True,
 )
 _PLAN = click.argument("plan", required=False)
-_HERE = click.option("--here", is_flag=True, help="This machine is the director that PLAN names.")
+_HERE = click.option("--here", is_flag=True, help="Treat this machine as the director of PLAN.")
 _NODE = click.option(
-    "--node", metavar="NAME", help="This machine is the real server NAME of PLAN."
+    "--node", metavar="NAME", help="Treat this machine as the real server NAME of PLAN."
 )
-_ALONE = click.option("--director-only", is_flag=True, help="Leave the real servers alone.")
-_HOST = click.option("--host", help="Of another host, by its ssh name; needs a dirtune there.")
+_ALONE = click.option("--director-only", is_flag=True, help="Do not change the real servers.")
+_HOST = click.option(
+    "--host", metavar="HOST", help="Use the table of this SSH host, on which dirtune is installed."
+)
 _DRAIN = click.option(
     "--drain/--no-drain",
     default=True,
     show_default=True,
-    help="Let what is removed finish its connections first.",
+    help="Let real servers that are removed finish their connections first.",
 )
 _DRAIN_S = click.option(
     "--drain-wait",
@@ -39,7 +41,7 @@ _DRAIN_S = click.option(
     default=300,
     show_default=True,
     metavar="SECONDS",
-    help="How long that may take; then everything is put back.",
+    help="Wait this long for those connections; after that, roll everything back.",
 )
 
 
@@ -47,8 +49,12 @@ _DRAIN_S = click.option(
 def command() -> None:
     """Set up IPVS from a plan: show, plan, apply, check, presets, import, export.
 
-    Without PLAN: dirtune.toml here, else the plan of a running lab. What `plan` and `apply` do is
-    done by the dirtunes on the director and the real servers that the plan names.
+    Without PLAN, dirtune reads dirtune.toml in the current folder, else the plan of a running lab.
+    `plan` and `apply` work through dirtune on the director and on the real servers that the plan
+    names, so it must be installed there.
+
+    Examples:
+      dirtune lvs plan dirtune.toml
     """
 
 
@@ -56,9 +62,13 @@ def command() -> None:
 @_HOST
 @_FORMAT
 def show(host: str | None, form: str) -> None:
-    """Print the IPVS table of this host, with connections and rates. Changes nothing."""
-    # Ten thousand rows without a circle, looked through for circles again and again: a sixth of
-    # the time.
+    """Print the IPVS table of a host, with connections and rates. Changes nothing.
+
+    Examples:
+      dirtune lvs show --host lb1
+    """
+    # The collector would look through ten thousand rows, which have no cycles, again and again:
+    # a sixth of the time.
     gc.disable()
     click.get_current_context().call_on_close(gc.enable)
     from dirtune.jobs import lvs_tables
@@ -86,29 +96,33 @@ def plan(
     drain_s: float,
     form: str,
 ) -> None:
-    """Say what `apply` would change. Changes nothing; exit status 1 if there is anything."""
+    """Print what `apply` would change. Changes nothing; exit status 1 if there is a change.
+
+    Examples:
+      dirtune lvs plan dirtune.toml --director-only
+    """
     from dirtune.jobs import directors, lvs_plans
     from dirtune.render import preparation
 
-    asked = lvs_plans.read(plan)
-    desired = lvs_plans.wanted(asked)
+    source = lvs_plans.read(plan)
+    desired = lvs_plans.wanted(source)
     if node:
         from dirtune.jobs import real_servers
 
-        text, status = real_servers.planned_here(asked.configuration, desired, node, form)
+        text, status = real_servers.planned_here(source.configuration, desired, node, form)
         _print_and_exit(cells.block(text, form), status, form)
     drain_for = drain_s if drain else None
-    text, status = directors.planned(asked, desired, here=here, drain_s=drain_for, form=form)
-    if here or director_only or not asked.configuration.real_servers:
+    text, status = directors.planned(source, desired, here=here, drain_s=drain_for, form=form)
+    if here or director_only or not source.configuration.real_servers:
         _print_and_exit(text, status, form)
     from dirtune.jobs import real_servers
 
-    servers = real_servers.named(asked.configuration, desired)
-    plans, lost = real_servers.plans(asked.configuration, servers)
+    servers = real_servers.named(source.configuration, desired)
+    plans, lost = real_servers.plans(source.configuration, servers)
     real_servers.warn(plans)
     for error in lost:
-        _output.warning(f"{error}; --director-only leaves real servers alone")
-    changed = any(each.changes for each in plans.values())
+        _output.warning(f"{error}; --director-only does not change real servers")
+    changed = any(server_plan.changes for server_plan in plans.values())
     status = 2 if lost else 1 if changed else status
     _print_and_exit(preparation.beside(text, plans, form), status, form)
 
@@ -120,21 +134,31 @@ def plan(
 @_ALONE
 @_DRAIN
 @_DRAIN_S
-@click.option("--load", is_flag=True, help="Load ip_vs if it is not loaded.")
-@click.option("--expect", metavar="DIGEST", help="Refuse if the table is no longer this one.")
+@click.option("--load", is_flag=True, help="Load the module ip_vs if it is not loaded.")
+@click.option(
+    "--expect",
+    metavar="DIGEST",
+    help="Refuse if the current table has another digest than DIGEST, which `plan` prints.",
+)
 @click.option(
     "--confirm",
     "confirm_s",
     type=SECONDS,
     default=0,
     metavar="SECONDS",
-    help="Take it back unless confirmed in time, on every node; 0 keeps it.",
+    help="Roll back on every node unless `dirtune confirm` runs there in time; 0 keeps changes.",
 )
 @click.option(
-    "--force", multiple=True, metavar="NAME", help="Overrule what is refused by that NAME."
+    "--force",
+    multiple=True,
+    metavar="NAME",
+    help="Apply a refused change anyway. NAME is the name that the refusal prints. Repeatable.",
 )
 @click.option(
-    "--dry-run", is_flag=True, hidden=True, help="Only say whether the director refuses."
+    "--dry-run",
+    is_flag=True,
+    hidden=True,
+    help="Print what the director would change, or why it refuses.",
 )
 @_FORMAT
 def apply(
@@ -151,35 +175,39 @@ def apply(
     dry_run: bool,
     form: str,
 ) -> None:
-    """Make the IPVS table, and the real servers, what PLAN says; `rollback` takes it back.
+    """Set up the IPVS table and the real servers as PLAN says; `dirtune rollback` undoes it.
 
-    Real servers are prepared first, and put back if the director then cannot be set up. At the
-    end a request of the plan's clients must reach each of them: exit status 1 if not.
+    dirtune prepares the real servers first, and rolls them back if it cannot set up the director.
+    At the end it sends requests from the plan's clients until each real server has answered; exit
+    status 1 if one does not.
+
+    Examples:
+      dirtune lvs apply dirtune.toml --confirm 60
     """
     from dirtune.jobs import directors, lvs_plans, real_servers
 
-    asked = lvs_plans.read(plan)
-    desired = lvs_plans.wanted(asked)
+    source = lvs_plans.read(plan)
+    desired = lvs_plans.wanted(source)
     if node:
         require_root("lvs apply")
         given = lvs_plans.Given(force=force, confirm_s=confirm_s, form=directors.plain(form))
-        text = real_servers.carry_out_here(asked.configuration, desired, node, given)
+        text = real_servers.carry_out_here(source.configuration, desired, node, given)
         _print_and_exit(cells.block(f"{text}\n", form), 0, form)
     drain_for = drain_s if drain else None
     given = lvs_plans.Given(drain_for, load, expect, force, confirm_s, directors.plain(form))
     if dry_run:
-        text = directors.rehearsed(asked, desired, given, here=here)
+        text = directors.rehearsed(source, desired, given, here=here)
         _print_and_exit(cells.block(text, form) if text else "", 0, form)
     if here:
         text = directors.apply_here(desired, given)
         _print_and_exit(cells.block(f"{text}\n", form), 0, form)
-    servers = () if director_only else real_servers.named(asked.configuration, desired)
+    servers = () if director_only else real_servers.named(source.configuration, desired)
     if servers:
-        directors.require_ready(asked, desired, given)
+        directors.require_ready(source, desired, given)
     text, done = real_servers.prepared(
-        asked.configuration, servers, given, lambda: directors.apply(asked, desired, given)
+        source.configuration, servers, given, lambda: directors.apply(source, desired, given)
     )
-    text, status = real_servers.finished(asked, text, done, given)
+    text, status = real_servers.finished(source, text, done, given)
     _print_and_exit(cells.block(text, form), status, form)
 
 
@@ -187,9 +215,13 @@ def apply(
 @_PLAN
 @_FORMAT
 def check(plan: str | None, form: str) -> None:
-    """Send requests through the VIP until every real server had one, and say who answered.
+    """Send requests through the VIP until every real server had one, and print who answered.
 
-    From the plan's clients, to the service of its load. Exit status 1 if one did not answer.
+    The plan's clients send them to the service of its load. Exit status 1 if a real server does
+    not answer.
+
+    Examples:
+      dirtune lvs check dirtune.toml
     """
     from dirtune.jobs import plan_files, real_servers
 
@@ -201,16 +233,20 @@ def check(plan: str | None, form: str) -> None:
 @_PLAN
 @_FORMAT
 def presets(plan: str | None, form: str) -> None:
-    """Show how clients and real servers stand to the settings of the 2001 paper.
+    """Compare the settings of clients and real servers with those of the 2001 paper.
 
-    With what is their equal today, why, and how each is set. Reads over SSH, changes nothing.
+    Each row has today's equivalent of a setting, the reason for it and the command that sets it.
+    Reads over SSH, changes nothing.
+
+    Examples:
+      dirtune lvs presets dirtune.toml
     """
     from dirtune.jobs import plan_files, real_servers
     from dirtune.render import presets as render
 
-    found, lost = real_servers.presets_of(plan_files.find(plan))
+    settings, lost = real_servers.presets_of(plan_files.find(plan))
     texts = {"json": render.document, "markdown": render.markdown}
-    _output.result(texts.get(form, render.table)(found), form)
+    _output.result(texts.get(form, render.table)(settings), form)
     for error in lost:
         _output.warning(str(error))
     sys.exit(2 if lost else 0)
@@ -219,7 +255,11 @@ def presets(plan: str | None, form: str) -> None:
 @command.command("import")
 @click.argument("text", type=click.File("r"), default="-")
 def import_(text: TextIO) -> None:
-    """Print the plan of what `ipvsadm -Sn` wrote (TEXT, or standard input)."""
+    """Print the plan for a table that `ipvsadm -Sn` wrote (TEXT, or standard input).
+
+    Examples:
+      dirtune lvs import services.txt
+    """
     from dirtune.jobs import lvs_plans
     from dirtune.render import lvs_plan
 
@@ -237,16 +277,20 @@ def import_(text: TextIO) -> None:
     show_default=True,
 )
 def export(plan: str | None, host: str | None, form: str) -> None:
-    """Print what PLAN says, or without it the table of this host, for other programs.
+    """Print the table of PLAN, or without it that of a host, for other programs.
 
-    ipvsadm: what `ipvsadm -R` reads. keepalived: its virtual_server blocks. plan: a plan file.
+    The format ipvsadm is for `ipvsadm -R`, keepalived for its configuration file (virtual_server
+    blocks), and plan is a plan file.
+
+    Examples:
+      dirtune lvs export dirtune.toml --format keepalived
     """
     from dirtune.jobs import lvs_tables
     from dirtune.lvs import ipvsadm
     from dirtune.render import lvs_keepalived, lvs_plan
 
     if host and plan:
-        raise click.UsageError("--host has a table of its own; leave PLAN out")
+        raise click.UsageError("PLAN and --host name two tables. Leave one of them out.")
     texts = {"keepalived": lvs_keepalived.blocks, "plan": lvs_plan.plan}
     _output.result(texts.get(form, ipvsadm.export)(lvs_tables.exported(plan, host)), end="")
 

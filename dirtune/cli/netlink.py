@@ -1,4 +1,4 @@
-"""Print what only netlink tells of this host, for an audit over SSH."""
+"""Print this host's netlink answers, for an audit over SSH."""
 
 import click
 
@@ -8,7 +8,7 @@ from dirtune.cli._group import Command
 
 @click.command(cls=Command)
 def command() -> None:
-    """Print what only netlink tells of this host: a path and its JSON a line."""
+    """Print this host's netlink answers, a path and its JSON per line."""
     from dirtune.collect import netlink
     from dirtune.host import LiveHost
 

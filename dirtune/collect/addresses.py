@@ -85,7 +85,7 @@ def parse_if_inet6(text: str) -> frozenset[str]:
 @parsing(spelled(IP_ADDR))
 def parse_ip_addr(text: str) -> tuple[InterfaceAddress, ...]:
     """Parse the text of `ip -o addr show`: `2: eth0 inet 198.18.0.1/24 ... scope global eth0`."""
-    found = []
+    addresses = []
     for row in text.splitlines():
         cells = row.split()
         if len(cells) < 4 or cells[2] not in {"inet", "inet6"}:
@@ -100,7 +100,7 @@ def parse_ip_addr(text: str) -> tuple[InterfaceAddress, ...]:
             why = f"{row[:60]!r}: {length!r} is no length of a prefix"
             raise ParseError(spelled(IP_ADDR), why)
         if "%" in address:  # ipaddress takes what follows for a zone, whatever it is
-            raise ParseError(spelled(IP_ADDR), f"{row[:60]!r}: an address with a zone")
+            raise ParseError(spelled(IP_ADDR), f"{row[:60]!r}: the address has a zone")
         address = str(ipaddress.ip_address(address))
-        found.append(InterfaceAddress(_PEER.sub("", cells[1]), address, int(length), scope))
-    return tuple(found)
+        addresses.append(InterfaceAddress(_PEER.sub("", cells[1]), address, int(length), scope))
+    return tuple(addresses)

@@ -1,6 +1,6 @@
-"""Where a record keeps what only netlink tells: each answer is JSON in a file below `/netlink`.
+"""A record keeps each answer of netlink as JSON in a file below `/netlink`.
 
-Who asks the kernel is `collect.netlink`; who reads the answers is `ipvs_netlink` and `ethtool`.
+`collect.netlink` asks the kernel; `ipvs_netlink` and `ethtool` read the answers.
 """
 
 from dirtune.errors import SourceMissing, SourceRefused

@@ -1,8 +1,8 @@
-"""What no file tells and a command that only reads does: addresses, the kernel's log, rules.
+"""Commands that only read, for what no file tells: addresses, the kernel's log, rules.
 
-Each is one row of shell, and its output is kept in a record as if it were a file below `/cmd`.
-None loads a module: rules are listed only where their module is loaded already; where no tool or
-no module for them is there, that is an empty list.
+A command is one row of shell, and a record keeps its output as if it were a file below `/cmd`.
+No command loads a module: rules are listed only where their module is loaded already; where there
+is no tool or no module for them, the list is empty.
 """
 
 from collections.abc import Collection
@@ -51,7 +51,7 @@ _SPELLED = {
     QDISC: "tc -s qdisc show",
 }
 OUTPUTS = (*COMMANDS, ETHTOOL_TEXTS)
-"""What can be asked, by the path that a record keeps the output by."""
+"""The outputs that a record can have, by their paths."""
 # A card answers in a millisecond; bridges and tunnels refuse, and their outputs are left out.
 # A name is an argument and nothing else. A card named `*` cannot be asked about: ethtool(8) takes
 # that for every card.
@@ -68,25 +68,25 @@ if command -v ethtool >/dev/null; then
 fi"""
 
 
-def script(wanted: Collection[str]) -> str:
+def script(paths: Collection[str]) -> str:
     """Return shell that prints a frame, by its path, for every command that succeeds.
 
-    Only the commands whose outputs are *wanted*, by their paths. It goes behind `frames.OPEN`.
+    Only the commands whose outputs are *paths*, by their paths. It goes behind `frames.OPEN`.
     """
     rows = tuple(
         f"if out=$({{ {command}; }} 2>/dev/null); then frame {path}; printf '%s\\n' \"$out\"; fi"
         for path, command in COMMANDS.items()
-        if path in wanted
+        if path in paths
     )
-    cards = (_ETHTOOL,) if ETHTOOL_TEXTS in wanted else ()
+    cards = (_ETHTOOL,) if ETHTOOL_TEXTS in paths else ()
     return "\n".join(("PATH=$PATH:/usr/sbin:/sbin", *rows, *cards))
 
 
-def outputs(wanted: Collection[str]) -> dict[str, str]:
+def outputs(paths: Collection[str]) -> dict[str, str]:
     """Run those commands here and return what each printed, by its path; absent if it failed."""
     try:
-        found = parse_outputs(run(("sh", "-c", f"{OPEN}frame start\n{script(wanted)}")))
-        return {recorded_text(path): recorded_text(text) for path, text in found.items()}
+        printed = parse_outputs(run(("sh", "-c", f"{OPEN}frame start\n{script(paths)}")))
+        return {recorded_text(path): recorded_text(text) for path, text in printed.items()}
     except Exhausted:
         raise
     except (NotPossible, ParseError):  # no shell: as if none of the commands were here

@@ -26,10 +26,10 @@ def parse_stat_table(source: str, text: str) -> Mapping[str, int]:
     names = head.split()
     cells = [row.split() for row in rows if row.strip()]
     if not names or not cells or any(len(row) != len(names) for row in cells):
-        raise ParseError(source, "not a header and rows of as many columns")
+        raise ParseError(source, "it is not a header and rows of as many columns")
     try:
         columns = [[int(cell, 16) for cell in column] for column in zip(*cells, strict=True)]
     except ValueError as error:
-        raise ParseError(source, "not hexadecimal") from error
+        raise ParseError(source, "a column is not hexadecimal") from error
     sums = {name: sum(column) for name, column in zip(names, columns, strict=True)}
     return sums | ({"entries": columns[0][0]} if names[0] == "entries" else {})

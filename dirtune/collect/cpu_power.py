@@ -45,7 +45,7 @@ class IdleState:
 
 @dataclass(frozen=True, slots=True)
 class CpuPower:
-    """What slows a host's CPUs down; a CPU is absent where the host does not say."""
+    """Settings and events that slow CPUs down; a CPU is absent where the host does not say."""
 
     governors: Mapping[int, str]
     driver: str | None
@@ -59,13 +59,13 @@ class CpuPower:
     """Times a core or its package was slowed for heat or power, by CPU."""
     clocksource: str | None
     clocksources: tuple[str, ...]
-    """Those that may be chosen."""
+    """Clock sources that may be chosen."""
     vulnerabilities: Mapping[str, str]
-    """What the kernel does about each, by name (`spectre_v2`)."""
+    """The kernel's mitigation of each vulnerability, by name (`spectre_v2`)."""
 
 
 def read_cpu_power(host: Host) -> CpuPower:
-    """Read it all; `SourceMissing` if the record has none of it."""
+    """Read the files; `SourceMissing` if the record has none of them."""
     if not any(host.glob(pattern) for pattern in SOURCES):
         raise SourceMissing(f"{_CPU}: nothing about power on this host")
     drivers = _per_cpu(host, "cpufreq/scaling_driver").values()

@@ -14,7 +14,7 @@ SOURCES = (SOURCE,)
 
 @dataclass(frozen=True, slots=True)
 class CpuInfo:
-    """What the first CPU says of itself."""
+    """The first CPU's description of itself."""
 
     model: str | None
     flags: frozenset[str] | None

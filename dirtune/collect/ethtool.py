@@ -1,8 +1,8 @@
-"""How network cards are set: rings, channels, coalescing, offloads, drivers' own counters.
+"""Settings of NICs: rings, channels, coalescing, offloads, drivers' own counters.
 
-Asked over netlink or, for counters, by ioctl (`collect.netlink`); on a host without dirtune from
-the text of ethtool(8). Most drivers answer only some of it: what a driver does not know (`n/a`, or
-an error) is None or absent.
+They come from netlink or, for counters, by ioctl (`collect.netlink`); on a host without dirtune
+they come from the text of ethtool(8). Most drivers know only some of them: what a driver does not
+know (`n/a`, or an error) is None or absent.
 """
 
 import re
@@ -43,7 +43,7 @@ class Feature(msgspec.Struct, frozen=True):
 
 
 class Card(msgspec.Struct, frozen=True):
-    """One card's settings; None where its driver does not answer."""
+    """One NIC's settings; None where its driver does not answer."""
 
     rings: Mapping[str, int] | None = None
     """`rx`, `tx`, `rx_max`, `tx_max`, in descriptors."""
@@ -73,7 +73,7 @@ def parse_ethtool(text: str) -> Mapping[str, Card]:
     try:
         return from_json(text, dict[str, Card])
     except msgspec.MsgspecError as error:
-        raise ParseError("netlink's answer about network cards", str(error)) from error
+        raise ParseError("netlink's answer about NICs", str(error)) from error
 
 
 @parsing("`ethtool -g`")
@@ -92,15 +92,15 @@ def parse_channels(text: str) -> Mapping[str, int] | None:
 @parsing("`ethtool -c`")
 def parse_coalesce(text: str) -> Mapping[str, int] | None:
     """Parse the text of `ethtool -c`; None without settings."""
-    found = {}
+    settings = {}
     adaptive = _ADAPTIVE.search(text)
     for way in ("rx", "tx"):
         if adaptive and adaptive[way] != "n/a":
-            found[f"use_adaptive_{way}_coalesce"] = int(adaptive[way] == "on")
+            settings[f"use_adaptive_{way}_coalesce"] = int(adaptive[way] == "on")
     for name, value in _rows(text):
         if name in _COALESCE and value.isdecimal():
-            found[_COALESCE[name]] = int(value)
-    return found or None
+            settings[_COALESCE[name]] = int(value)
+    return settings or None
 
 
 def parse_features(text: str) -> Mapping[str, Feature] | None:
@@ -132,12 +132,12 @@ _PARSERS = {
 
 
 def _cards(texts: Mapping[str, str]) -> Mapping[str, Card]:
-    found: dict[str, dict[str, object]] = {}
+    facts_of: dict[str, dict[str, object]] = {}
     for path, text in texts.items():
         option, interface = path.split("/")[-2:]
         name, parse = _PARSERS[option]
-        found.setdefault(interface, {})[name] = parse(text)
-    return {name: msgspec.convert(facts, Card) for name, facts in found.items()}
+        facts_of.setdefault(interface, {})[name] = parse(text)
+    return {name: msgspec.convert(facts, Card) for name, facts in facts_of.items()}
 
 
 def _settings(

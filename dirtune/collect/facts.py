@@ -1,7 +1,6 @@
-"""What this machine and this user have, for each feature of dirtune to be judged by.
+"""Facts about this machine and this user that decide which features of dirtune work here.
 
-Not a kernel source: which commands, Python modules, kernels and rights are here. Nothing is
-imported, loaded or started by looking.
+They are commands, Python modules, kernels and rights. Looking imports, loads and starts nothing.
 """
 
 import importlib.util
@@ -40,10 +39,10 @@ COMMANDS = {
 }
 """Command -> Debian package. The lab needs them all, other features need some."""
 VIRTME = "virtme-run"
-"""What boots the lab's director; it comes with a Python package."""
+"""The command that boots the lab's director; it comes with a Python package."""
 LAB_FREE_MIB = 512
 LAB_MODULES = ("ip_vs", "e1000", "sym53c8xx")
-"""What a kernel must have as modules (or built in) to be a director of the lab."""
+"""Modules that a kernel must have (or have built in) to be a director of the lab."""
 # Tracepoints that the probes are attached to.
 _EVENTS = (
     "irq/irq_handler_entry",
@@ -59,7 +58,7 @@ _MODULES = ("altair", "jinja2", "scipy", "vl_convert")
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What was found; None is "cannot be told from here"."""
+    """The facts; None means that this process cannot tell."""
 
     root: bool
     release: str
@@ -70,11 +69,11 @@ class Facts(msgspec.Struct, frozen=True):
     headers: bool
     """Headers of the running kernel, or the kernel's own copy of them."""
     tracefs: str | None
-    """Where tracefs is mounted and can be seen."""
+    """The visible mount point of tracefs."""
     tracefs_writable: bool
     """An instance can be made there."""
     events: frozenset[str] | None
-    """Those of the wanted tracepoints that exist, `group/name`; None without tracefs."""
+    """The probes' tracepoints that exist, `group/name`; None without tracefs."""
     hist_triggers: bool | None
     """Events can be counted by triggers (CONFIG_HIST_TRIGGERS); None without tracefs."""
     kprobes: bool | None
@@ -87,15 +86,15 @@ class Facts(msgspec.Struct, frozen=True):
     lockdown: str | None
     """Mode of the lockdown security module; None where there is none."""
     commands: frozenset[str]
-    """Those of `COMMANDS` and virtme-run that were found, beside the interpreter included."""
+    """Installed commands of `COMMANDS` and virtme-run, also beside the interpreter."""
     modules: frozenset[str]
-    """Those of the wanted Python modules that can be imported."""
+    """Optional Python modules that can be imported."""
     python: str
     """The interpreter that runs, which remedies install for."""
     lab_kernels: tuple[str, ...]
     """Releases that the lab's director can run, the newest first."""
     lab_headers: tuple[str, ...]
-    """Those of `lab_kernels` whose headers are installed."""
+    """Releases of `lab_kernels` whose headers are installed."""
     tun: bool
     """/dev/net/tun exists, for tap devices."""
     lab_parent: str

@@ -1,4 +1,4 @@
-"""How a script hands over what it read on a host, so that nothing it read can pose as more.
+"""Frames in which a script hands over what it read, so that no text can pose as another.
 
 The output is cut into frames by a mark: a number that the host's kernel made at random for this
 run, with a NUL behind it. It is in no program's arguments, and no other user can see the

@@ -62,7 +62,7 @@ class Line:
     actions: tuple[str, ...] = ()
     """Names the handlers were registered with, to the letter and in order."""
     text: str = ""
-    """What follows the counts, as it stands."""
+    """The text after the counts, unchanged."""
     cut: bool = False
     """Whether the table ends in this row without a newline: names may be missing or short."""
 
@@ -148,7 +148,7 @@ def parse_interrupts(text: str) -> Interrupts:
     unread: list[str] = []
     for number, row in rows:
         if number > _MOST_ROWS:
-            raise ParseError(SOURCE, f"more than {_MOST_ROWS:,} rows")
+            raise ParseError(SOURCE, f"it has more than {_MOST_ROWS:,} rows")
         label = _LABEL.match(row)
         if label:
             try:
@@ -172,7 +172,7 @@ def _rows(text: str) -> Iterator[str]:
         if end - start > _ROW_LIMIT:
             line = text.count("\n", 0, start) + 1
             raise ParseError(
-                SOURCE, f"line {line}: longer than any row ({_ROW_LIMIT:,} characters)"
+                SOURCE, f"line {line}: it is longer than any row ({_ROW_LIMIT:,} characters)"
             )
         yield text[start:end].removesuffix("\r")
         start = end + 1
@@ -184,8 +184,8 @@ def _header(rows: Iterator[tuple[int, str]]) -> tuple[int, ...]:
         if found:
             return tuple(int(name[3:]) for name in found["cpus"].split())
         if _LABEL.match(row):
-            raise ParseError(SOURCE, f"line {number}: a row before any header of CPUs")
-    raise ParseError(SOURCE, "no header of CPUs")
+            raise ParseError(SOURCE, f"line {number}: the row comes before any header of CPUs")
+    raise ParseError(SOURCE, "it has no header of CPUs")
 
 
 def _line(number: int, label: str, rest: str, cpus: int) -> Line:
@@ -219,23 +219,23 @@ def _device_row(number: int, irq: str, counts: tuple[int, ...], tail: str) -> Li
         return Line(irq, counts)
     if tail.endswith(","):
         raise ParseError(SOURCE, f"line {number}: the row of irq {irq} ends in a comma")
-    found = _TAIL.fullmatch(tail)
+    device = _TAIL.fullmatch(tail)
     # A paste that lost its double blanks would be all chip, and nobody on the line.
-    if found is None or "," in found["chip"]:
-        raise ParseError(SOURCE, f"line {number}: no chip and actions in {tail[:60]!r}")
-    chip, flow = found["chip"], found["flow"] or found["trigger"]
-    glued = None if flow or found["hwirq"] else _GLUED.fullmatch(chip)
+    if device is None or "," in device["chip"]:
+        raise ParseError(SOURCE, f"line {number}: it has no chip and actions: {tail[:60]!r}")
+    chip, flow = device["chip"], device["flow"] or device["trigger"]
+    glued = None if flow or device["hwirq"] else _GLUED.fullmatch(chip)
     if glued:
         chip, flow = glued["chip"], glued["flow"]
-    hwirq = None if found["hwirq"] is None else int(found["hwirq"])
-    actions = tuple(found["actions"].split(", ")) if found["actions"] else ()
+    hwirq = None if device["hwirq"] is None else int(device["hwirq"])
+    actions = tuple(device["actions"].split(", ")) if device["actions"] else ()
     return Line(irq, counts, chip, hwirq, flow, actions, tail)
 
 
 def _cut_off(line: Line) -> Line:
     # The kernel ends every row: this may be a paste without its last newline or half a table.
     if not line.actions:
-        raise ParseError(SOURCE, f"cut off in the row of irq {line.irq}")
+        raise ParseError(SOURCE, f"it is cut off in the row of irq {line.irq}")
     return replace(line, cut=True)
 
 

@@ -29,7 +29,7 @@ SOURCES = (SOURCE, STATS_SOURCE, _BESIDE)
 
 
 class Forward(enum.StrEnum):
-    """How packets get to a real server, in the words of ip_vs_fwd_name() (ip_vs_conn.c)."""
+    """A forwarding method, in the words of ip_vs_fwd_name() (net/netfilter/ipvs/ip_vs_ctl.c)."""
 
     MASQ = "Masq"
     """NAT: the answers come back through the director."""
@@ -107,7 +107,7 @@ class Connection:
     """The client's address as the director sees it."""
     address: str
     port: int
-    """Of the service, with `address`."""
+    """Port of the service whose address is `address`."""
     state: str
     """ESTABLISHED, FIN_WAIT, TIME_WAIT, ..."""
 
@@ -172,8 +172,8 @@ def parse_ip_vs_stats(text: str) -> Stats:
             try:
                 return Stats(*(int(value, 16) for value in values))
             except ValueError as error:
-                raise ParseError(STATS_SOURCE, f"not hexadecimal: {values}") from error
-    raise ParseError(STATS_SOURCE, "no row of five totals")
+                raise ParseError(STATS_SOURCE, f"a row is not hexadecimal: {values}") from error
+    raise ParseError(STATS_SOURCE, "it has no row of five totals")
 
 
 def parse_ip_vs_stats_percpu(text: str) -> Stats:
@@ -194,9 +194,9 @@ def parse_ip_vs_stats_percpu(text: str) -> Stats:
         try:
             cpus.append([int(value, 16) for value in row[1:]])
         except ValueError as error:
-            raise ParseError(PERCPU_SOURCE, f"not hexadecimal: {row}") from error
+            raise ParseError(PERCPU_SOURCE, f"a row is not hexadecimal: {row}") from error
     if not cpus:
-        raise ParseError(PERCPU_SOURCE, "no row of a CPU")
+        raise ParseError(PERCPU_SOURCE, "it has no row of a CPU")
     return Stats(*(sum(column) for column in zip(*cpus, strict=True)))
 
 
@@ -208,16 +208,16 @@ def parse_connections(text: str) -> tuple[Connection, ...]:
     rows = text.splitlines()
     if not rows or rows[0].split()[:2] != ["Pro", "FromIP"]:
         raise ParseError(CONN_SOURCE, "does not begin with 'Pro FromIP'")
-    found = []
+    connections = []
     for number, row in enumerate(rows[1:], 2):
         try:
             protocol, client, client_port, address, port, _, _, state, *_ = row.split()
             if int(client_port, 16):
                 where = _address(client), _address(address), int(port, 16)
-                found.append(Connection(protocol, *where, state))
+                connections.append(Connection(protocol, *where, state))
         except ValueError as error:
             raise ParseError(CONN_SOURCE, f"line {number}: {row.strip()!r}") from error
-    return tuple(found)
+    return tuple(connections)
 
 
 def _add(services: list[tuple[Service, list[Destination]]], cells: list[str]) -> None:

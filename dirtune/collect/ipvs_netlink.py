@@ -29,7 +29,7 @@ _FORWARD = {
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
-    """What a service or destination has seen since it was made; None if the kernel is silent."""
+    """Counters of a service or destination since it was made; None if the kernel gives none."""
 
     connections: int | None = None
     packets_in: int | None = None
@@ -75,7 +75,7 @@ class IpvsService(Counters, frozen=True, kw_only=True):
     flags: int = 0
     persistent_s: int | None = None
     netmask: str = ""
-    """Of persistence: 255.255.255.255 is one client."""
+    """Mask of persistence: 255.255.255.255 is one client."""
     destinations: tuple[IpvsDestination, ...] = ()
 
     @property

@@ -72,7 +72,7 @@ def _row(number: int, line: str) -> tuple[int, str] | None:
     try:
         at = int(address, 16)
     except ValueError as error:
-        raise ParseError(SOURCE, f"line {number}: no address: {line[:60]!r}") from error
+        raise ParseError(SOURCE, f"line {number}: it has no address: {line[:60]!r}") from error
     if not name:
-        raise ParseError(SOURCE, f"line {number}: no symbol: {line[:60]!r}")
+        raise ParseError(SOURCE, f"line {number}: it has no symbol: {line[:60]!r}")
     return (at, name.replace("\t", " ")) if at else None

@@ -14,7 +14,7 @@ SOURCES = (_HOSTNAME, _OSRELEASE, _VERSION)
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """Who this is; None where the record does not say."""
+    """The host's name and kernel; None where the record does not say."""
 
     hostname: str | None
     osrelease: str | None

@@ -33,7 +33,9 @@ def read_kernel_log(host: Host) -> tuple[LogLine, ...]:
     try:
         return parse_kernel_log(output(host, DMESG))
     except SourceMissing as error:
-        raise SourceMissing("the kernel's log could not be read: it takes root") from error
+        raise SourceMissing(
+            "the kernel's log could not be read, because that needs root"
+        ) from error
 
 
 @parsing(spelled(DMESG))

@@ -28,5 +28,5 @@ def parse_limits(text: str) -> Mapping[str, int | None]:
     found = [_ROW.fullmatch(row) for row in text.splitlines()]
     limits = {row["name"]: row["soft"] for row in found if row}
     if not limits:
-        raise ParseError(SOURCE, "no row of a limit")
+        raise ParseError(SOURCE, "it has no row of a limit")
     return {name: None if soft == "unlimited" else int(soft) for name, soft in limits.items()}

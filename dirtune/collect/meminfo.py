@@ -21,7 +21,7 @@ def read_meminfo(host: Host) -> Mapping[str, int]:
 @parsing(SOURCE)
 def parse_meminfo(text: str) -> Mapping[str, int]:
     """Parse the text of /proc/meminfo."""
-    found = {}
+    amounts = {}
     for row in text.splitlines():
         name, _, rest = row.partition(":")
         cells = rest.split(None, 2)
@@ -29,7 +29,7 @@ def parse_meminfo(text: str) -> Mapping[str, int]:
             continue
         if not cells[0].isdecimal():
             raise ParseError(SOURCE, f"{row[:60]!r} is no amount")
-        found[name.strip()] = int(cells[0]) * (1024 if cells[1:] == ["kB"] else 1)
-    if "MemTotal" not in found:
-        raise ParseError(SOURCE, "no MemTotal")
-    return found
+        amounts[name.strip()] = int(cells[0]) * (1024 if cells[1:] == ["kB"] else 1)
+    if "MemTotal" not in amounts:
+        raise ParseError(SOURCE, "it has no MemTotal")
+    return amounts

@@ -109,7 +109,7 @@ def read_interfaces(host: Host) -> tuple[Interface, ...]:
 
 def _counted_only(host: Host) -> tuple[Interface, ...]:
     try:
-        found = read_net_dev(host)
+        devices = read_net_dev(host)
     except SourceMissing as error:
         raise SourceMissing(f"{_CLASS}: no interfaces on this host") from error
     return tuple(
@@ -122,7 +122,7 @@ def _counted_only(host: Host) -> tuple[Interface, ...]:
             tx_packets=counters["tx_packets"],
             statistics=counters,
         )
-        for name, counters in found.items()
+        for name, counters in devices.items()
     )
 
 
@@ -158,9 +158,9 @@ def _interface(host: Host, path: str) -> Interface:
 
 
 def _queues(host: Host, path: str, kind: str, mask: str) -> tuple[Queue, ...]:
-    found = []
+    queues = []
     for each in host.glob(f"{literal(path)}/queues/{kind}-*"):
         text = text_in(host, f"{each}/{mask}")
         cpus = None if not text else parse_cpumask(text)
-        found.append(Queue(each.rsplit("/", 1)[1], cpus, number_in(host, f"{each}/rps_flow_cnt")))
-    return tuple(sorted(found, key=lambda queue: int(queue.name.partition("-")[2])))
+        queues.append(Queue(each.rsplit("/", 1)[1], cpus, number_in(host, f"{each}/rps_flow_cnt")))
+    return tuple(sorted(queues, key=lambda queue: int(queue.name.partition("-")[2])))

@@ -1,4 +1,4 @@
-"""Ask this machine's kernel what only netlink tells: IPVS in full, and how NICs are set.
+"""Ask this machine's kernel for what only netlink tells: IPVS in full, and the NICs' settings.
 
 The dirtune that runs on a live host asks. No module is loaded by asking: looking up the IPVS
 family would load ip_vs, so it is looked up only where /proc says that ip_vs is loaded.

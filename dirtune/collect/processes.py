@@ -29,7 +29,7 @@ class Process:
     ticks: int
     """User and system time in USER_HZ."""
     cpu: int | None
-    """Where it ran last."""
+    """The CPU that it ran on last."""
     policy: str
     """other, fifo, rr, batch, idle, deadline, or a number unknown here."""
     priority: int

@@ -31,7 +31,7 @@ _SHELL = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Z_]+)=(?P<value>.*)")
 
 @dataclass(frozen=True, slots=True)
 class SettingsFiles:
-    """What files set."""
+    """The settings in files."""
 
     sysctls: Mapping[str, tuple[str, str]]
     """(value, file) by the path below /proc/sys; a name with a * is left out."""

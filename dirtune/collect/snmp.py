@@ -37,15 +37,15 @@ def parse_snmp(text: str) -> Mapping[str, int]:
 @parsing(_SOCKSTAT)
 def parse_sockstat(text: str) -> Mapping[str, int]:
     """Parse the text of /proc/net/sockstat."""
-    found: dict[str, int] = {}
+    counters: dict[str, int] = {}
     for row in text.splitlines():
         prefix, _, rest = row.partition(":")
         words = rest.split()
         if len(words) % 2 or not "".join(words[1::2]).isdecimal():
             raise ParseError(_SOCKSTAT, f"{row[:60]!r} is not names and numbers")
         names = zip(words[::2], words[1::2], strict=True)
-        found |= {f"sockstat.{prefix}.{name}": int(value) for name, value in names}
-    return found
+        counters |= {f"sockstat.{prefix}.{name}": int(value) for name, value in names}
+    return counters
 
 
 def _pairs(source: str, text: str) -> Iterator[tuple[str, int]]:

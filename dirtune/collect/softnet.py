@@ -43,7 +43,7 @@ def parse_softnet(text: str) -> tuple[SoftnetRow, ...]:
     """Parse the text of softnet_stat."""
     rows = [row.split(None, _COLUMNS) for row in text.splitlines() if row.strip()]
     if not rows:
-        raise ParseError(SOURCE, "no row")
+        raise ParseError(SOURCE, "it has no row")
     return tuple(_row(number, cells) for number, cells in enumerate(rows, 1))
 
 
@@ -52,7 +52,7 @@ def _row(number: int, cells: list[str]) -> SoftnetRow:
         values = [int(cell, 16) for cell in cells]
     except ValueError as error:
         raise ParseError(
-            SOURCE, f"line {number}: not hexadecimal: {' '.join(cells)[:60]!r}"
+            SOURCE, f"line {number}: it is not hexadecimal: {' '.join(cells)[:60]!r}"
         ) from error
     if len(values) < 9:
         raise ParseError(SOURCE, f"line {number}: {len(values)} columns, 9 or more are known")

@@ -15,9 +15,9 @@ SOURCE = "/proc/stat"
 SOURCES = (SOURCE,)
 
 _COLUMNS = 10
+"""Columns that are known; those that a newer kernel may add come after them."""
 # A counter of the kernel has 64 bits.
 _DIGITS = 20
-"""That are known; those a newer kernel may add stand after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def parse_stat(text: str) -> Stat:
     rows = [row for row in text.splitlines() if row]
     times = [_times(row) for row in rows if row.startswith("cpu")]
     if not times or times[0].cpu is not None:
-        raise ParseError(SOURCE, "no row of all CPUs")
+        raise ParseError(SOURCE, "it has no row of all CPUs")
     return Stat(times[0], tuple(times[1:]), _interrupts(rows))
 
 
@@ -76,7 +76,7 @@ def _times(row: str) -> CpuTimes:
     name, *cells = row.split(None, _COLUMNS + 1)[: _COLUMNS + 1]
     digits = [name[3:], *cells]
     if len(cells) < 4 or not "".join(digits).isdecimal() or max(map(len, digits)) > _DIGITS:
-        raise ParseError(SOURCE, f"not four or more numbers: {row[:60]!r}")
+        raise ParseError(SOURCE, f"a row has not four or more numbers: {row[:60]!r}")
     return CpuTimes(int(name[3:]) if name[3:] else None, *map(int, cells))
 
 

@@ -22,8 +22,8 @@ def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> st
         require_files(error)
         raise NotPossible(f"{argv[0]}: cannot be started: {error.strerror}") from error
     if check and done.returncode:
-        said = readable(done.stderr or done.stdout).strip().splitlines()
-        raise NotPossible(f"{' '.join(argv)}: {said[-1] if said else done.returncode}")
+        complaint = readable(done.stderr or done.stdout).strip().splitlines()
+        raise NotPossible(f"{' '.join(argv)}: {complaint[-1] if complaint else done.returncode}")
     return readable(done.stdout)
 
 

@@ -1,4 +1,4 @@
-"""What the read-only half of dirtune is given: this machine, or a tree recorded from another."""
+"""The read-only door to this machine, or to a tree recorded from another."""
 
 import fnmatch
 import os

@@ -9,7 +9,7 @@ from dirtune.change.table import FRESH, Changes, edits
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.host import LiveHost
 from dirtune.jobs import lvs_plans, notes
-from dirtune.jobs.lvs_plans import Asked, Given
+from dirtune.jobs.lvs_plans import Given, PlanSource
 from dirtune.jobs.root import require_root
 from dirtune.lvs import kernel
 from dirtune.lvs.diff import Step, diff, touched
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What a plan would do to this host."""
+    """The changes that a plan would make to this host."""
 
     actual: Table
     steps: tuple[Step, ...]
@@ -29,7 +29,7 @@ class Proposal:
     refusals: "tuple[Refusal, ...]"
     loaded: bool
     settings: Plan
-    """What else the host must be set to."""
+    """Further settings that the host needs."""
 
 
 def plain(form: str) -> str:
@@ -38,14 +38,14 @@ def plain(form: str) -> str:
 
 
 def planned(
-    asked: Asked, desired: Table, *, here: bool, drain_s: float | None, form: str
+    source: PlanSource, desired: Table, *, here: bool, drain_s: float | None, form: str
 ) -> tuple[str, int]:
     """Return what `apply` would change of the plan's director, to print, and the exit status."""
-    if lvs_plans.is_here(asked, here=here):
+    if lvs_plans.is_here(source, here=here):
         return planned_here(desired, drain_s=drain_s, form=form)
     from dirtune.jobs import far_directors
 
-    return far_directors.planned(asked, desired, drain_s=drain_s, form=form)
+    return far_directors.planned(source, desired, drain_s=drain_s, form=form)
 
 
 def planned_here(desired: Table, *, drain_s: float | None, form: str) -> tuple[str, int]:
@@ -66,33 +66,33 @@ def _proposed(proposal: Proposal, form: str) -> str:
     return preparation.before(f"{text}\n", proposal.settings, form)
 
 
-def apply(asked: Asked, desired: Table, given: Given) -> str:
+def apply(source: PlanSource, desired: Table, given: Given) -> str:
     """Set up the plan's director, here or there, and return what to print."""
-    if lvs_plans.is_here(asked, here=False):
+    if lvs_plans.is_here(source, here=False):
         return apply_here(desired, given)
     from dirtune.jobs import far_directors
 
-    return far_directors.apply(asked, given)
+    return far_directors.apply(source, given)
 
 
-def require_ready(asked: Asked, desired: Table, given: Given) -> None:
+def require_ready(source: PlanSource, desired: Table, given: Given) -> None:
     """Raise what `apply` would of the plan's director as it is; nothing is changed."""
-    if lvs_plans.is_here(asked, here=False):
+    if lvs_plans.is_here(source, here=False):
         allowed_here(desired, given)
         return
     from dirtune.jobs import far_directors
 
-    far_directors.require_ready(asked, given)
+    far_directors.require_ready(source, given)
 
 
-def rehearsed(asked: Asked, desired: Table, given: Given, *, here: bool) -> str:
+def rehearsed(source: PlanSource, desired: Table, given: Given, *, here: bool) -> str:
     """Return what `apply` would do to this host, to print; it raises what `apply` would.
 
-    Where the director is another host, it is asked, and there is nothing to print.
+    Where the director is another host, it is source, and there is nothing to print.
     """
-    if lvs_plans.is_here(asked, here=here):
+    if lvs_plans.is_here(source, here=here):
         return _proposed(allowed_here(desired, given), given.form)
-    require_ready(asked, desired, given)
+    require_ready(source, desired, given)
     return ""
 
 
@@ -104,10 +104,10 @@ def apply_here(desired: Table, given: Given) -> str:
 def allowed_here(desired: Table, given: Given) -> Proposal:
     """Return what is to be done to this host; an error if anything stands against it."""
     require_root("lvs apply")
-    found = propose(desired, drain_s=given.drain_s)
-    require_expected(found, given.expect)
-    require_allowed(found, given.force, load=given.load)
-    return found
+    proposal = propose(desired, drain_s=given.drain_s)
+    require_expected(proposal, given.expect)
+    require_allowed(proposal, given.force, load=given.load)
+    return proposal
 
 
 def propose(desired: Table, *, drain_s: float | None) -> Proposal:
@@ -116,8 +116,8 @@ def propose(desired: Table, *, drain_s: float | None) -> Proposal:
     loaded = kernel.loaded(host)
     actual = _read(host) if loaded else FRESH
     settings = _settings(desired)
-    found = edits(actual, desired, drain_s=drain_s)
-    if not found:  # then nothing stands against it, and nobody need be looked for
+    planned = edits(actual, desired, drain_s=drain_s)
+    if not planned:  # then nothing stands against it, and nobody need be looked for
         return Proposal(actual, (), Changes(), (), loaded, settings)
     from dirtune.lvs import guard
 
@@ -125,7 +125,7 @@ def propose(desired: Table, *, drain_s: float | None) -> Proposal:
     around = guard.look_around(host, changed)
     refusals = guard.refusals(actual, changed, around)
     steps = diff(actual, desired)
-    return Proposal(actual, steps, Changes(around.modules, found), refusals, loaded, settings)
+    return Proposal(actual, steps, Changes(around.modules, planned), refusals, loaded, settings)
 
 
 def _settings(desired: Table) -> Plan:
@@ -140,45 +140,47 @@ def _settings(desired: Table) -> Plan:
     return preparation.director(desired, snapshot)
 
 
-def require_expected(found: Proposal, digest: str | None) -> None:
+def require_expected(proposal: Proposal, digest: str | None) -> None:
     """Raise `ApplyError` if the table is another than *digest* names."""
-    if digest is not None and digest != found.actual.digest:
-        now = found.actual.digest
-        raise ApplyError(f"IPVS: changed since it was {digest}, it is {now}: look at a new plan")
+    if digest is not None and digest != proposal.actual.digest:
+        now = proposal.actual.digest
+        raise ApplyError(
+            f"The IPVS table changed: its digest is {now}, not {digest}. Look at a new plan"
+        )
 
 
-def require_allowed(found: Proposal, force: tuple[str, ...], *, load: bool) -> None:
+def require_allowed(proposal: Proposal, force: tuple[str, ...], *, load: bool) -> None:
     """Raise `NotPossible` for the first thing that stands against it and is not overruled."""
-    if found.steps and not found.loaded and not load:
-        raise NotPossible("ip_vs is not loaded: --load loads it, which is a change of this host")
-    for name, said in against(found):
+    if proposal.steps and not proposal.loaded and not load:
+        raise NotPossible("ip_vs is not loaded. Allow dirtune to load it: --load")
+    for name, reason in against(proposal):
         if not name or name not in force:
-            raise NotPossible(said)
+            raise NotPossible(reason)
 
 
-def against(found: Proposal) -> tuple[tuple[str, str], ...]:
+def against(proposal: Proposal) -> tuple[tuple[str, str], ...]:
     """Return what stands against a proposal: what `--force` calls it, and a line on it."""
     from dirtune.render import preparation as render
 
-    settings = found.settings.refusals
+    settings = proposal.settings.refusals
     return (
-        *((refusal.name, _line(refusal)) for refusal in found.refusals),
+        *((refusal.name, _line(refusal)) for refusal in proposal.refusals),
         *((refusal.name, render.refusal_line(refusal)) for refusal in settings),
     )
 
 
 def _line(refusal: "Refusal") -> str:
-    force = f"; or --force {shlex.quote(refusal.name)}" if refusal.name else ""
+    force = f"; --force {shlex.quote(refusal.name)} allows it" if refusal.name else ""
     return f"{refusal.why}{force}"
 
 
-def carry_out(found: Proposal, confirm_s: float, force: tuple[str, ...], form: str) -> str:
+def carry_out(proposal: Proposal, confirm_s: float, force: tuple[str, ...], form: str) -> str:
     """Apply a proposal and return what to print."""
     from dirtune.change import table, transaction
     from dirtune.host import WritableHost
     from dirtune.render import plan as render_plan
 
-    plan = joined((found.settings, table.plan(found.changes)))
+    plan = joined((proposal.settings, table.plan(proposal.changes)))
     journal = None
     if plan.changes:
         journal = transaction.carry_out(

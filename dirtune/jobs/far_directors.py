@@ -13,7 +13,7 @@ from dirtune.change.plan import Plan
 from dirtune.change.table import FRESH, Changes, edits
 from dirtune.errors import NotPossible, ParseError
 from dirtune.jobs import notes
-from dirtune.jobs.lvs_plans import Asked, Given, sent
+from dirtune.jobs.lvs_plans import Given, PlanSource, sent
 from dirtune.lvs.diff import Step, diff
 from dirtune.lvs.documents import LvsDocument, LvsPlanDocument, table_of
 from dirtune.lvs.model import Seen, Table
@@ -28,7 +28,7 @@ _ANSWER_S = 300
 
 
 class _Setting(msgspec.Struct, frozen=True):
-    """What else the director must be set to."""
+    """One further setting that the director needs."""
 
     title: str
     check: str
@@ -50,12 +50,14 @@ def table(host: str) -> tuple[Table, tuple[Seen, ...]]:
     return signals.run(read())
 
 
-def planned(asked: Asked, desired: Table, *, drain_s: float | None, form: str) -> tuple[str, int]:
+def planned(
+    source: PlanSource, desired: Table, *, drain_s: float | None, form: str
+) -> tuple[str, int]:
     """Return what `apply` would change of the plan's director, to print, and the exit status."""
     from dirtune.render import lvs_diff as render
     from dirtune.render import preparation
 
-    configuration = asked.configuration
+    configuration = source.configuration
 
     async def read() -> "tuple[Answer[_PlannedThere], tuple[Step, ...], Table]":
         async with _director(configuration.director, configuration.ssh_config) as far:
@@ -84,17 +86,17 @@ def planned(asked: Asked, desired: Table, *, drain_s: float | None, form: str) -
     return text, answer.status
 
 
-def require_ready(asked: Asked, given: Given) -> None:
+def require_ready(source: PlanSource, given: Given) -> None:
     """Raise what `apply` would of the plan's director as it is; nothing is changed."""
-    _ask(asked, (*_apply_words(given), "--dry-run"), _PlannedThere, _ANSWER_S)
+    _ask(source, (*_apply_words(given), "--dry-run"), _PlannedThere, _ANSWER_S)
 
 
-def apply(asked: Asked, given: Given) -> str:
+def apply(source: PlanSource, given: Given) -> str:
     """Set up the plan's director and return what to print, as a table or as JSON."""
     from dirtune.render import plan as render
 
     wait_s = (given.drain_s or 0) + _ANSWER_S
-    done = _ask(asked, _apply_words(given), AppliedDocument, wait_s)
+    done = _ask(source, _apply_words(given), AppliedDocument, wait_s)
     if given.form == "json":
         return msgspec.json.encode(done).decode()
     plan = Plan(tuple(done.changes), done.refusals)
@@ -115,8 +117,8 @@ def _apply_words(given: Given) -> tuple[str, ...]:
     )
 
 
-def _ask(asked: Asked, words: Sequence[str], kind: type[_T], wait_s: float) -> _T:
-    configuration = asked.configuration
+def _ask(source: PlanSource, words: Sequence[str], kind: type[_T], wait_s: float) -> _T:
+    configuration = source.configuration
 
     async def ask() -> "Answer[_T]":
         async with _director(configuration.director, configuration.ssh_config) as far:

@@ -21,7 +21,7 @@ _LARGEST_TEXT = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PlanSource:
     """A plan, and where it was read."""
 
     configuration: Configuration
@@ -30,7 +30,7 @@ class Asked:
 
     @property
     def where(self) -> str:
-        """What a message calls it."""
+        """The plan's name in a message."""
         return "standard input" if self.path is None else str(self.path)
 
 
@@ -39,18 +39,18 @@ class Given:
     """The options of `apply`."""
 
     drain_s: float | None = None
-    """How long what leaves may take to finish its connections; None cuts them off."""
+    """Time that removed real servers have to finish connections; None cuts them off."""
     load: bool = False
     """Whether ip_vs may be loaded."""
     expect: str | None = None
     """The digest of the table that is to be changed."""
     force: tuple[str, ...] = ()
-    """Names of what is refused and is to be done all the same."""
+    """Names of refusals that are overruled."""
     confirm_s: float = 0
     form: str = "table"
 
 
-def read(given: str | None) -> Asked:
+def read(given: str | None) -> PlanSource:
     """Return the plan *given*, else dirtune.toml here, else that of a running lab.
 
     `-` is a plan as one line of JSON, as a dirtune elsewhere sends it: one that was cut off on
@@ -58,24 +58,24 @@ def read(given: str | None) -> Asked:
     """
     if given == "-":
         try:
-            return Asked(plans.parse_json(sys.stdin.readline()), None)
+            return PlanSource(plans.parse_json(sys.stdin.readline()), None)
         except PlanError as error:
-            raise PlanError(f"standard input: {error}") from error
+            raise PlanError(f"The plan on standard input is wrong: {error}") from error
     path = plan_files.locate(given)
-    return Asked(plans.read_configuration(path), path)
+    return PlanSource(plans.read_configuration(path), path)
 
 
-def wanted(asked: Asked) -> Table:
+def wanted(source: PlanSource) -> Table:
     """Return the table of a plan; `PlanError` names file and key."""
     try:
-        return services.table(asked.configuration)
+        return services.table(source.configuration)
     except PlanError as error:
-        raise PlanError(f"{asked.where}: {error}") from error
+        raise PlanError(f"{source.where}: {error}") from error
 
 
-def is_here(asked: Asked, *, here: bool) -> bool:
+def is_here(source: PlanSource, *, here: bool) -> bool:
     """Tell whether this machine is the plan's director."""
-    return here or asked.configuration.director.host == _LOCAL
+    return here or source.configuration.director.host == _LOCAL
 
 
 def sent(configuration: Configuration) -> str:
@@ -94,5 +94,7 @@ def imported(text: TextIO) -> Table:
         raise ParseError(text.name, f"the text is longer than {_LARGEST_TEXT >> 20} MiB")
     if not table.services:
         # What a failed `ipvsadm -Sn |` leaves: applied, such a plan removes every service.
-        raise ParseError(text.name, "no service in it. Check what ipvsadm -Sn printed.")
+        raise ParseError(
+            text.name, "the text has no service in it. Check what ipvsadm -Sn printed."
+        )
     return table

@@ -17,7 +17,7 @@ from dirtune.change.surroundings import ssh_connection
 from dirtune.errors import DirtuneError, NotPossible, PlanError
 from dirtune.host import LiveHost, WritableHost
 from dirtune.jobs import lvs_plans, notes, plan_files, snapshots
-from dirtune.jobs.lvs_plans import Asked, Given
+from dirtune.jobs.lvs_plans import Given, PlanSource
 from dirtune.lvs.model import Table
 from dirtune.plan.configuration import Configuration, Peer
 from dirtune.plan.tables import Plan as BenchPlan
@@ -42,10 +42,10 @@ def named(configuration: Configuration, desired: Table) -> tuple[Peer, ...]:
 
 
 def propose(configuration: Configuration, desired: Table, name: str) -> Plan:
-    """Look at this host, the plan's real server *name*, and say what is to be changed of it."""
+    """Return what must change on this host, the plan's real server *name*."""
     peer = next((each for each in configuration.real_servers if each.label == name), None)
     if peer is None:
-        raise PlanError(f"real_servers: there is no {name}")
+        raise PlanError(f"real_servers: the plan has no real server {name}")
     host = LiveHost()
     snapshot = take(snapshots.sample(preparation.FIELDS), preparation.FIELDS)
     came = (ssh_connection(host) or "").split()
@@ -56,66 +56,68 @@ def propose(configuration: Configuration, desired: Table, name: str) -> Plan:
 def planned_here(
     configuration: Configuration, desired: Table, name: str, form: str
 ) -> tuple[str, int]:
-    """Return what is to be changed of this host, to print, and the exit status."""
-    found = propose(configuration, desired, name)
+    """Return what must change on this host, to print, and the exit status."""
+    plan = propose(configuration, desired, name)
     if form == "json":
-        return f"{render_plan.plan_json(found)}\n", 1 if found.changes else 0
-    warn({name: found})
-    texts = "\n".join(render.rows(found)) or "nothing to do"
-    return f"{texts}\n", 1 if found.changes else 0
+        return f"{render_plan.plan_json(plan)}\n", 1 if plan.changes else 0
+    warn({name: plan})
+    texts = "\n".join(render.rows(plan)) or "nothing to do"
+    return f"{texts}\n", 1 if plan.changes else 0
 
 
 def carry_out_here(configuration: Configuration, desired: Table, name: str, given: Given) -> str:
     """Prepare this host, the plan's real server *name*, and return what to print."""
-    found = propose(configuration, desired, name)
-    for refusal in found.refusals:
+    plan = propose(configuration, desired, name)
+    for refusal in plan.refusals:
         if not refusal.name or refusal.name not in given.force:
             raise NotPossible(render.refusal_line(refusal))
     journal = None
-    if found.changes:
+    if plan.changes:
         forced = ", ".join(given.force) or None
         at = transaction.place()
         journal = transaction.carry_out(
-            found, WritableHost(), at, confirm_s=given.confirm_s, forced=forced
+            plan, WritableHost(), at, confirm_s=given.confirm_s, forced=forced
         )
     text = render_plan.applied_json if given.form == "json" else render_plan.applied_table
-    return text(found, journal, given.confirm_s)
+    return text(plan, journal, given.confirm_s)
 
 
 def warn(plans: Mapping[str, Plan]) -> None:
-    """Say what `apply` would refuse."""
+    """Warn of what `apply` would refuse."""
     for name, plan in plans.items():
         for refusal in plan.refusals:
-            said = render.refusal_line(refusal)
-            notes.warning(f"apply would refuse: {name}: {said}")
+            reason = render.refusal_line(refusal)
+            notes.warning(f"apply would refuse: {name}: {reason}")
 
 
-def finished(asked: Asked, text: str, done: Mapping[str, Done], given: Given) -> tuple[str, int]:
+def finished(
+    source: PlanSource, text: str, done: Mapping[str, Done], given: Given
+) -> tuple[str, int]:
     """Return what `apply` did, with who answers through the VIP, to print; and the exit status."""
-    found, status = _who_answers(asked) if done else (None, 0)
+    found, status = _who_answers(source) if done else (None, 0)
     shown = render.finished_json if given.form == "json" else render.finished
     return shown(text, done, found, _unconfirmed_s(given)), status
 
 
-def _who_answers(asked: Asked) -> tuple[Reach | None, int]:
-    """Return who answers, None where nobody could be asked, and the exit status of `apply`."""
+def _who_answers(source: PlanSource) -> tuple[Reach | None, int]:
+    """Return who answers, None where nobody could be source, and the exit status of `apply`."""
     try:
         from dirtune.bench.vip_check import reach
 
-        found = signals.run(reach(_with_clients(asked)))
+        answered = signals.run(reach(_with_clients(source)))
     except PlanError as error:  # such as a plan without clients: nobody to ask from
-        notes.warning(f"who answers was not looked at: {error}")
+        notes.warning(f"could not check which real servers answer: {error}")
         return None, 0
     except DirtuneError as error:
-        notes.warning(f"all is done; who answers is not known: {error}")
+        notes.warning(f"applied, but could not check which real servers answer: {error}")
         return None, 2
-    return found, 0 if found.whole else 1
+    return answered, 0 if answered.whole else 1
 
 
-def _with_clients(asked: Asked) -> BenchPlan:
-    if asked.path is None:
-        raise PlanError("standard input brings no clients")
-    return plan_files.find(str(asked.path))
+def _with_clients(source: PlanSource) -> BenchPlan:
+    if source.path is None:
+        raise PlanError("Standard input: the plan has no clients")
+    return plan_files.find(str(source.path))
 
 
 def reached(plan: BenchPlan, form: str) -> tuple[str, int]:
@@ -130,7 +132,7 @@ def reached(plan: BenchPlan, form: str) -> tuple[str, int]:
 def presets_of(
     plan: BenchPlan,
 ) -> tuple[dict[str, tuple[Judged, ...]], tuple[DirtuneError, ...]]:
-    """Return how each client and real server stands to the presets, and whom nobody could ask."""
+    """Return how clients and real servers compare with the presets, and who could not be read."""
     from dirtune import remote
 
     roles: dict[str, frozenset[Role]] = {}
@@ -138,42 +140,41 @@ def presets_of(
         for peer in peers:
             roles[peer.label] = roles.get(peer.label, frozenset()) | {role}
     hosts = {peer.label: peer.host for peer in (*plan.real_servers, *plan.clients)}
-    asked = remote.fetch_all(
+    answers = remote.fetch_all(
         list(hosts.values()),
         presets.SCRIPT,
         presets.parse,
         ssh_config=Path(plan.ssh_config) if plan.ssh_config else None,
         become=plan.become,
     )
-    found = {
+    settings = {
         label: tuple(presets.judged(roles[label], seen))
         for label, host in hosts.items()
-        if isinstance(seen := asked[host], presets.Seen)
+        if isinstance(seen := answers[host], presets.Seen)
     }
-    lost = tuple(error for error in asked.values() if isinstance(error, DirtuneError))
-    return found, lost
+    lost = tuple(error for error in answers.values() if isinstance(error, DirtuneError))
+    return settings, lost
 
 
 def plans(
     configuration: Configuration, servers: Sequence[Peer]
 ) -> tuple[dict[str, Plan], tuple[DirtuneError, ...]]:
-    """Ask every one of *servers* what is to be changed of it; return that by its label.
-
-    And why others could not be asked.
-    """
-    told = _each(configuration, servers, ("plan",), PlanDocument)
-    found = {
-        label: Plan(each.changes, each.refusals)
-        for label, each in told.items()
-        if isinstance(each, PlanDocument)
+    """Return what must change on each of *servers*, by label, and why others did not answer."""
+    answers = _each(configuration, servers, ("plan",), PlanDocument)
+    proposals = {
+        label: Plan(answer.changes, answer.refusals)
+        for label, answer in answers.items()
+        if isinstance(answer, PlanDocument)
     }
-    return found, tuple(each for each in told.values() if isinstance(each, DirtuneError))
+    return proposals, tuple(
+        answer for answer in answers.values() if isinstance(answer, DirtuneError)
+    )
 
 
 def prepared(
     configuration: Configuration, servers: Sequence[Peer], given: Given, work: Callable[[], _T]
 ) -> tuple[_T, dict[str, Done]]:
-    """Prepare *servers*, then do *work*; return its result, and what was done on each server.
+    """Prepare *servers*, then do *work*; return its result, and what was done on each.
 
     If *work* fails, everything is rolled back. Each server rolls back by itself if it does not
     hear soon that all could be prepared; or, where a confirmation was asked for, if nobody
@@ -184,8 +185,14 @@ def prepared(
     hold_s = _unconfirmed_s(given) or _ANSWER_S + _SETTLE_S
     words = ("apply", f"--confirm={hold_s:g}", *(f"--force={name}" for name in given.force))
     answers = _each(configuration, servers, words, AppliedDocument)
-    done = {label: each for label, each in answers.items() if isinstance(each, AppliedDocument)}
-    journals = {label: each.journal for label, each in done.items() if each.journal}
+    done = {
+        label: one_answer
+        for label, one_answer in answers.items()
+        if isinstance(one_answer, AppliedDocument)
+    }
+    journals = {
+        label: one_answer.journal for label, one_answer in done.items() if one_answer.journal
+    }
     with undisturbed() as section:
         try:
             with section.interruptible():
@@ -195,7 +202,7 @@ def prepared(
                 return work(), {label: _done(answer) for label, answer in done.items()}
         except BaseException:
             for label, why in _settle(configuration, servers, "rollback", journals).items():
-                notes.warning(f"{label} was not put back: {why}")
+                notes.warning(f"{label} was not rolled back: {why}")
             raise
 
 
@@ -219,10 +226,10 @@ def _need(configuration: Configuration, desired: Table, peer: Peer) -> Need:
     return found if found.vips or found.nat else Need()
 
 
-def _require(found: Iterable[object]) -> None:
-    for each in found:
-        if isinstance(each, DirtuneError):
-            raise each
+def _require(answers: Iterable[object]) -> None:
+    for answer in answers:
+        if isinstance(answer, DirtuneError):
+            raise answer
 
 
 def _confirm(
@@ -230,25 +237,27 @@ def _confirm(
 ) -> None:
     left = _settle(configuration, servers, "confirm", journals)
     if left:
-        raise NotPossible("; ".join(f"{label}: {said}" for label, said in left.items()))
+        raise NotPossible("; ".join(f"{label}: {why}" for label, why in left.items()))
 
 
 def _settle(
     configuration: Configuration, servers: Sequence[Peer], command: str, journals: dict[str, str]
 ) -> dict[str, str]:
-    """Keep or take back what was done, everywhere; return what could not be, by label."""
+    """Confirm or roll back every journal; return the failures by label."""
 
     async def one(peer: Peer) -> SettledDocument:
         return await _ask(configuration, peer, (command, journals[peer.label]), SettledDocument)
 
-    told = _at_once([peer for peer in servers if peer.label in journals], one)
-    return {label: str(said) for label, said in told.items() if isinstance(said, DirtuneError)}
+    answers = _at_once([peer for peer in servers if peer.label in journals], one)
+    return {
+        label: str(error) for label, error in answers.items() if isinstance(error, DirtuneError)
+    }
 
 
 def _each(
     configuration: Configuration, servers: Sequence[Peer], words: Sequence[str], kind: type[_T]
 ) -> dict[str, _T | DirtuneError]:
-    """Have the dirtune on each of *servers* do the same of `lvs`; an error is a server's own."""
+    """Have dirtune on each of *servers* run the same `lvs` command; an error is one server's."""
     sent = lvs_plans.sent(configuration)
 
     async def one(peer: Peer) -> _T:
@@ -293,5 +302,5 @@ def _at_once(
     async def every() -> list[_T | DirtuneError]:
         return await asyncio.gather(*map(one, servers))
 
-    found = signals.run(every())
-    return {peer.label: each for peer, each in zip(servers, found, strict=True)}
+    answers = signals.run(every())
+    return {peer.label: answer for peer, answer in zip(servers, answers, strict=True)}

@@ -1,4 +1,4 @@
-"""Where an audit's samples come from: this host, another, or a record of one."""
+"""Samples for an audit: of this host, of another, or from a record."""
 
 import re
 import time
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from dirtune.remote import Node
 
 _PROBE_MORE_S = 180
-"""How long probes may take to be compiled and read, the window apart."""
+"""Time for compiling and reading probes, without the window."""
 _COMMENT = re.compile(r"(^|\s)#.*")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What the options say to read: a tree, an archive, a host over SSH, else this machine."""
+    """The source that the options name: a tree, an archive, a host over SSH, else this machine."""
 
     root: Path | None = None
     archive: Path | None = None
@@ -95,12 +95,15 @@ def probed(
 
     On hosts at the same time; an error is a host's own.
     """
-    sources = [each for each in sources if each.dirtune is not None]
-    if any(each.root or each.archive for each in sources):
+    sources = [source for source in sources if source.dirtune is not None]
+    if any(source.root or source.archive for source in sources):
         raise NotPossible("--probe measures a live host; a record has none")
     away = tuple(source for source in sources if source.host is not None)
-    found = _probed_away(away, seconds, names) if away else {}
-    return {each: found[each] if each in found else _measured(seconds, names) for each in sources}
+    measured = _probed_away(away, seconds, names) if away else {}
+    return {
+        source: measured[source] if source in measured else _measured(seconds, names)
+        for source in sources
+    }
 
 
 def _probed_away(
@@ -120,8 +123,8 @@ def _probed_away(
         return answer.document.probed
 
     config = sources[0].ssh_config
-    found = ask_all(tuple(programs), probe, ssh_config=config, become=_become(sources))
-    return {source: _probe_needs(found[source.host or ""]) for source in sources}
+    measured = ask_all(tuple(programs), probe, ssh_config=config, become=_become(sources))
+    return {source: _probe_needs(measured[source.host or ""]) for source in sources}
 
 
 def _probe_needs(answer: Probed | DirtuneError) -> Probed | DirtuneError:
@@ -141,18 +144,18 @@ def _measured(seconds: float, names: Sequence[str]) -> Probed:
     )
 
 
-def warn(found: Probed, host: str | None = None) -> None:
+def warn(probed: Probed, host: str | None = None) -> None:
     """Say which probes could not run, why and what was used instead, and which were taken off."""
     where = f"{host}: " if host else ""
-    for cost in found.costs:
+    for cost in probed.costs:
         if cost.shed:
-            limit = f"more than {found.max_overhead_percent:g} % of a CPU"
-            said = f"taken off after {cost.seconds:.0f} s: the probes cost {limit}"
-            notes.warning(f"{where}the {cost.probe} probe was {said}")
+            limit = f"more than {probed.max_overhead_percent:g} % of a CPU"
+            reason = f"taken off after {cost.seconds:.0f} s: the probes cost {limit}"
+            notes.warning(f"{where}the {cost.probe} probe was {reason}")
     reasons: dict[str, list[str]] = {}
-    for one in found.missing:
+    for one in probed.missing:
         reasons.setdefault(": ".join(filter(None, (one.why, one.remedy))), []).append(one.probe)
-    instead = {one.probe: f"; {one.instead}" for one in found.missing if one.instead}
+    instead = {one.probe: f"; {one.instead}" for one in probed.missing if one.instead}
     for why, names in reasons.items():
         used = "".join(instead.get(name, "") for name in names)
         notes.warning(f"{where}no probe {', '.join(names)}: {why}{used}")
@@ -170,7 +173,7 @@ def of_a_host(source: Source, snapshot: Snapshot) -> Snapshot:
     if not snapshot.empty:
         return snapshot
     remedy = "Name the record of a host" if source.root is None else _other_folder(source.root)
-    raise NotPossible(f"{source.name}: nothing in it that an audit reads. {remedy}.")
+    raise NotPossible(f"{source.name}: there is nothing in it that an audit reads. {remedy}.")
 
 
 def _other_folder(root: Path) -> str:
@@ -195,7 +198,7 @@ def hosts_in(names: tuple[str, ...]) -> tuple[str, ...]:
 def tree(root: Path) -> LiveHost:
     """Return the recorded host below *root*; `NotPossible` if there is no such folder."""
     if not reading.is_folder(root):
-        raise NotPossible(f"{root}: no such folder; --root wants one that holds proc and sys")
+        raise NotPossible(f"{root}: no such folder. Give --root a folder that holds proc and sys")
     return LiveHost(root)
 
 
@@ -221,7 +224,7 @@ def _fetched(
     from dirtune import remote
 
     interval = sources[0].interval
-    found = remote.fetch_all(
+    samples_of = remote.fetch_all(
         tuple(filter(None, (source.host for source in sources))),
         fetch_script(fields, interval_s=interval),
         lambda text: use(parse_fetched(text)),
@@ -229,7 +232,7 @@ def _fetched(
         ssh_config=sources[0].ssh_config,
         become=_become(sources),
     )
-    return {source: found[source.host or ""] for source in sources}
+    return {source: samples_of[source.host or ""] for source in sources}
 
 
 def _become(sources: Sequence[Source]) -> frozenset[str]:
@@ -242,8 +245,12 @@ def _listed(path: Path) -> list[str]:
     except OSError as error:
         raise NotPossible(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise NotPossible(f"{path}: is no text; --host @FILE wants a host a line") from error
-    found = [name for row in rows if (name := _COMMENT.sub("", row).strip())]
-    if not found:
-        raise NotPossible(f"{path}: names no host; --host @FILE wants a host a line")
-    return found
+        raise NotPossible(
+            f"{path}: is no text. --host @FILE needs a file with one host per line"
+        ) from error
+    hosts = [name for row in rows if (name := _COMMENT.sub("", row).strip())]
+    if not hosts:
+        raise NotPossible(
+            f"{path}: names no host. --host @FILE needs a file with one host per line"
+        )
+    return hosts

@@ -1,1 +1,1 @@
-"""IPVS as data: what is there, what is wanted, the steps between, and the kernel's door to it."""
+"""IPVS as data: the current table, the planned one, the steps between them, and the kernel."""

@@ -24,7 +24,7 @@ from dirtune.lvs.model import (
 
 
 class Verb(StrEnum):
-    """What to do, in the kernel's own words (IPVS_CMD_*)."""
+    """The kind of a request, in the kernel's own words (IPVS_CMD_*)."""
 
     NEW = "new"
     SET = "set"
@@ -42,7 +42,7 @@ class Step:
 
     @property
     def name(self) -> str:
-        """What it is about, in a few words."""
+        """The service, destination, sync daemon or timeouts that it is about."""
         match self.what:
             case Service() as service:
                 return service.name
@@ -67,12 +67,12 @@ def diff(actual: Table, desired: Table) -> tuple[Step, ...]:
 
 
 def by_key(services: Iterable[Service]) -> dict[ServiceKey, Service]:
-    """Return the services by what tells them apart."""
+    """Return the services by their keys."""
     return {service.key: service for service in services}
 
 
 def touched(actual: Table, desired: Table) -> tuple[Table, Table]:
-    """Return both tables without what is alike in them."""
+    """Return both tables without the parts that are equal."""
     have, want = by_key(actual.services), by_key(desired.services)
     keys = {*have, *want} - {key for key in have if key in want and same(have[key], want[key])}
     timeouts = desired.timeouts not in {None, actual.timeouts}
@@ -89,7 +89,7 @@ def touched(actual: Table, desired: Table) -> tuple[Table, Table]:
 
 
 def only(table: Table, like: Table) -> Table:
-    """Return of *table* what *like* speaks of: its services, and the rest where it is not None."""
+    """Return the part of *table* that *like* names: its services, and what is not None there."""
     keys = {service.key for service in like.services}
     return Table(
         tuple(service for service in table.services if service.key in keys),
@@ -99,19 +99,21 @@ def only(table: Table, like: Table) -> Table:
 
 
 def quiesced(actual: Table, desired: Table) -> Table:
-    """Return *desired* with all that is to go still there, at weight 0: it takes nothing new."""
+    """Return *desired* and, at weight 0, what is to be removed, which gets no new connections."""
     want = by_key(desired.services)
     kept = dict(want)
     for have in actual.services:
         stays = want.get(have.key)
-        wanted = {each.key for each in stays.destinations} if stays else set()
+        kept_keys = {destination.key for destination in stays.destinations} if stays else set()
         going = tuple(
-            replace(each, weight=0) for each in have.destinations if each.key not in wanted
+            replace(destination, weight=0)
+            for destination in have.destinations
+            if destination.key not in kept_keys
         )
         base = stays or replace(have, destinations=())
         kept[have.key] = replace(base, destinations=(*base.destinations, *going))
     gone, _ = _daemons(actual, desired)
-    daemons = tuple(each for each in actual.daemons or () if each not in gone)
+    daemons = tuple(destination for destination in actual.daemons or () if destination not in gone)
     return Table(
         tuple(kept.values()),
         desired.timeouts,

@@ -23,18 +23,18 @@ class Leaving(msgspec.Struct, frozen=True):
 
 
 def wait(leaving: Sequence[Leaving], wait_s: float, host: Host) -> None:
-    """Wait for what leaves; `ApplyError` names what still has active connections at the end."""
+    """Wait until nobody uses what leaves; after *wait_s* seconds `ApplyError` names who does."""
     until_s = time.monotonic() + wait_s
     with kernel.opened(host) as ipvs:
-        left = [each for each in leaving if _busy(ipvs, each)]
+        left = [service for service in leaving if _busy(ipvs, service)]
         while left:
             if time.monotonic() >= until_s:
                 raise ApplyError(
                     f"{_busy(ipvs, left[0]) or left[0].service.name} after {wait_s:g} s; "
-                    "--drain-wait SECONDS waits longer, --no-drain cuts them off"
+                    "--drain-wait SECONDS waits longer, --no-drain ends them"
                 )
             time.sleep(_POLL_S)
-            left = [each for each in left if _busy(ipvs, each)]
+            left = [service for service in left if _busy(ipvs, service)]
 
 
 def _busy(ipvs: kernel.Kernel, leaving: Leaving) -> str | None:
@@ -42,5 +42,5 @@ def _busy(ipvs: kernel.Kernel, leaving: Leaving) -> str | None:
     for key in leaving.destinations:
         if active.get(key):
             name = f"{leaving.service.name} -> {joined(*key)}"
-            return f"{name}: still has {active[key]} active connections"
+            return f"{name} still has {active[key]} active connections"
     return None

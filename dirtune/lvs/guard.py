@@ -1,6 +1,6 @@
-"""What stands against applying a table on a host: its owner, its addresses, its modules.
+"""Refusals to apply a table on a host, because of its owner, its addresses or its modules.
 
-Looking changes nothing and loads nothing; deciding is on what was seen alone.
+`look_around` changes nothing and loads nothing; `refusals` decides on what was seen alone.
 """
 
 import re
@@ -24,16 +24,16 @@ _LISTS = ("/lib/modules/{}/modules.dep", "/lib/modules/{}/modules.builtin")
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a table is not applied."""
+    """The reason why a table is not applied."""
 
     name: str
-    """What `--force` calls it; empty where nothing overrules it."""
+    """The name that `--force` takes; empty where nothing overrules the refusal."""
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What was seen of a host."""
+    """The things on a host that a refusal may depend on."""
 
     owners: tuple[tuple[str, int], ...]
     """Programs and process ids in this network namespace."""
@@ -41,9 +41,9 @@ class Surroundings:
     networks: frozenset[IPv4Network]
     """IPv4 networks that are local as a whole."""
     loaded: bool
-    """Whether ip_vs is."""
+    """Whether ip_vs is loaded."""
     missing: frozenset[str]
-    """Schedulers that this kernel has no module of."""
+    """Schedulers that this kernel has no module for."""
     loadable: frozenset[str]
     """Schedulers whose module is there and not loaded."""
 
@@ -55,7 +55,7 @@ class Surroundings:
 
 
 def look_around(host: Host, table: Table) -> Surroundings:
-    """Read of *host* what stands against applying *table*."""
+    """Read from *host* what a refusal to apply *table* may depend on."""
     missing, loadable = _schedulers(host, {service.scheduler for service in table.services})
     return Surroundings(
         tuple(_owners(host)),
@@ -68,7 +68,7 @@ def look_around(host: Host, table: Table) -> Surroundings:
 
 
 def refusals(actual: Table, after: Table, around: Surroundings) -> tuple[Refusal, ...]:
-    """Return what stands against turning *actual* into *after* on the host seen."""
+    """Return the refusals to turn *actual* into *after* on the host that was seen."""
     return (
         *_owned(around),
         *_addresses(after, around),
@@ -80,10 +80,10 @@ def refusals(actual: Table, after: Table, around: Surroundings) -> tuple[Refusal
 def _owned(around: Surroundings) -> Iterator[Refusal]:
     for name in dict.fromkeys(name for name, _ in around.owners):
         pids = ", ".join(str(pid) for other, pid in around.owners if other == name)
-        said = f"{name} (process {pids}) owns the table and would put its own back"
+        why = f"{name} (process {pids}) owns the IPVS table and would restore its own services"
         if name == "keepalived":
-            said += "; `dirtune lvs export PLAN --format keepalived` writes what it reads"
-        yield Refusal(name, said)
+            why += "; `dirtune lvs export PLAN --format keepalived` writes its configuration"
+        yield Refusal(name, why)
 
 
 def _addresses(table: Table, around: Surroundings) -> Iterator[Refusal]:
@@ -92,8 +92,8 @@ def _addresses(table: Table, around: Surroundings) -> Iterator[Refusal]:
             length = 128 if service.family == 6 else 32
             yield Refusal(
                 "vip",
-                f"{service.name}: its address is none of this host's: "
-                f"`ip addr add {service.address}/{length} dev lo` makes it one",
+                f"{service.name}: this host does not hold the address. Add it: "
+                f"ip addr add {service.address}/{length} dev lo",
             )
 
 
@@ -111,8 +111,8 @@ def _modules(table: Table, around: Surroundings) -> Iterator[Refusal]:
             name = service.scheduler
             yield Refusal(
                 "",
-                f"{service.name}: scheduler {name}: this kernel has no module ip_vs_{name}: "
-                "name another, or install the kernel's package of modules",
+                f"{service.name}: this kernel has no module ip_vs_{name} for scheduler {name}. "
+                "Name another scheduler, or install the package of kernel modules",
             )
 
 
@@ -120,12 +120,13 @@ def _mixed(actual: Table, after: Table) -> Iterator[Refusal]:
     if not actual.daemons or after.daemons is not None:
         return
     for service in after.services:
-        for each in service.destinations:
-            if family(each.address) != service.family:
+        for destination in service.destinations:
+            if family(destination.address) != service.family:
                 yield Refusal(
                     "",
-                    f"{service.name} -> {each.name}: is of another family than its service, which "
-                    "the kernel refuses beside a sync daemon: `sync = []` in [ipvs] stops that",
+                    f"{service.name} -> {destination.name} is of another IP version than its "
+                    "service, which the kernel refuses beside a sync daemon. Stop the daemon with "
+                    "`sync = []` in [ipvs]",
                 )
 
 

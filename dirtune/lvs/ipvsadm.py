@@ -1,7 +1,8 @@
 """The text of `ipvsadm -Sn`, which `ipvsadm -R` reads: to and from tables. Pure.
 
-Format: print_service_entry() of ipvsadm.c. It has no timeouts and no sync daemons, and ipvsadm
-does not write thresholds, though it reads them; written here, they are `-x` and `-y`.
+Format: print_service_entry() and parse_options() of ipvsadm.c (ipvsadm 1.31). It has no timeouts
+and no sync daemons, and ipvsadm does not write thresholds, though it reads them; written here,
+they are `-x` and `-y`.
 """
 
 import ipaddress
@@ -79,8 +80,8 @@ def export(table: Table) -> str:
     lines: list[tuple[str, ...]] = []
     for service in sorted(table.services, key=_order):
         lines.append(_service_line("-A", service))
-        destinations = sorted(service.destinations, key=lambda each: _by_number(*each.key))
-        lines += (_destination_line("-a", service, each) for each in destinations)
+        destinations = sorted(service.destinations, key=lambda real: _by_number(*real.key))
+        lines += (_destination_line("-a", service, destination) for destination in destinations)
     return "".join(f"{' '.join(line)}\n" for line in lines)
 
 
@@ -90,7 +91,9 @@ def require_words(table: Table) -> None:
         addresses = (service.address, *(each.address for each in service.destinations))
         for text in (*addresses, service.scheduler, service.netmask, service.engine):
             if not _WORD.fullmatch(text):
-                raise NotPossible(f"{service.name}: {text!r} cannot be written in such a file")
+                raise NotPossible(
+                    f"{service.name}: {text!r} is not one plain word, as ipvsadm needs"
+                )
 
 
 def command(step: Step) -> str:
@@ -134,8 +137,8 @@ def parse(text: str) -> Table:
         try:
             _add(services, _options(shlex.split(words)))
         except (ValueError, KeyError) as error:
-            said = f"lacks {error.args[0]}" if isinstance(error, KeyError) else str(error)
-            raise ParseError(f"line {number}", f"{line.strip()!r}: {said}") from error
+            problem = f"it lacks {error.args[0]}" if isinstance(error, KeyError) else str(error)
+            raise ParseError(f"line {number}", f"{line.strip()!r}: {problem}") from error
     return Table(
         tuple(
             msgspec.structs.replace(service, destinations=tuple(destinations.values()))
@@ -146,7 +149,9 @@ def parse(text: str) -> Table:
 
 def _add(services: _Services, get: dict[str, str]) -> None:
     if ("-A" in get) == ("-a" in get):
-        raise ValueError("neither adds a service (-A) nor a real server (-a)")
+        raise ValueError(
+            "it has neither -A, which adds a service, nor -a, which adds a real server"
+        )
     service = _service(get)
     if "-A" in get:
         if service.key in services:
@@ -164,32 +169,32 @@ def _add(services: _Services, get: dict[str, str]) -> None:
 
 def _options(words: list[str]) -> dict[str, str]:
     """Return the options of one line by their short names."""
-    found: dict[str, str] = {}
+    options: dict[str, str] = {}
     left = iter(words)
     for word in left:
         name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
         name = _SHORT.get(name, name)
         if name in _ALONE:
-            found[name] = ""
+            options[name] = ""
         elif name in _VALUED:
-            found[name] = value if equals else next(left, "")
-            if not found[name]:
-                raise ValueError(f"{word}: has no value")
+            options[name] = value if equals else next(left, "")
+            if not options[name]:
+                raise ValueError(f"the option {word} has no value")
         elif name == "-p":
-            found[name] = value
+            options[name] = value
             last = name
-        elif word.isdecimal() and found and last == "-p":
-            found["-p"] = word
+        elif word.isdecimal() and options and last == "-p":
+            options["-p"] = word
         else:
-            raise ValueError(f"{word}: not an option of -A or -a")
+            raise ValueError(f"{word} is not an option of -A or -a")
         last = name
-    return found
+    return options
 
 
 def _service(get: dict[str, str]) -> Service:
     named = [option for option in _PROTOCOLS if option in get]
     if len(named) != 1:
-        raise ValueError("needs one of -t, -u, --sctp-service and -f")
+        raise ValueError("it needs one of -t, -u, --sctp-service and -f")
     (option,) = named
     if option == "-f":
         address, port = "", _number(get["-f"], 1, 2**32 - 1)
@@ -222,13 +227,13 @@ def _persistent(get: dict[str, str]) -> int | None:
 def _destination(get: dict[str, str], service: Service) -> Destination:
     methods = [option for option in _FORWARDING if option in get]
     if len(methods) > 1:
-        raise ValueError(f"one of {', '.join(methods)}")
+        raise ValueError(f"it has more than one of {', '.join(methods)}")
     forwarding = _FORWARDING[methods[0] if methods else "-g"]
     port = 0 if service.protocol == "fwmark" else service.port
     address, port = _endpoint(get["-r"], port)
     tunnel = get.get("--tun-type", "ipip")
     if tunnel not in {"ipip", "gue", "gre"}:
-        raise ValueError(f"{tunnel}: not a tunnel; there are ipip, gue, gre")
+        raise ValueError(f"{tunnel} is not a type of tunnel; use ipip, gue or gre")
     return Destination(
         address=address,
         port=port,
@@ -245,11 +250,11 @@ def _destination(get: dict[str, str], service: Service) -> Destination:
 def _endpoint(text: str, port: int | None = None) -> tuple[str, int]:
     found = re.fullmatch(r"\[([^]%]+)\](?::([\w-]+))?|([^:\[\]]+)(?::([\w-]+))?", text)
     if not found:
-        raise ValueError(f"{text}: not an address with a port")
+        raise ValueError(f"{text} is not an address with a port")
     address = _numeric(found[1] or found[3])
     digits = found[2] or found[4]
     if digits is None and port is None:
-        raise ValueError(f"{text}: has no port")
+        raise ValueError(f"{text} has no port")
     return address, port or 0 if digits is None else _number(digits, 0, 65535)
 
 
@@ -262,7 +267,7 @@ def _numeric(text: str) -> str:
 
 def _number(text: str, least: int, most: int) -> int:
     if not text.isdecimal() or not least <= int(text) <= most:
-        raise ValueError(f"{text or 'nothing'}: not a number from {least} to {most}")
+        raise ValueError(f"{text or 'nothing'} is not a number from {least} to {most}")
     return int(text)
 
 

@@ -17,12 +17,12 @@ from dirtune.lvs.model import Destination, DestinationKey, Seen, Service, Table
 from dirtune.netlink import genl, ip_vs
 
 _REFUSALS = {
-    errno.EEXIST: "is there already: somebody else changes the table; plan again",
-    errno.ESRCH: "its service is gone: somebody else changes the table; plan again",
-    errno.ENOMEM: "the kernel has no memory for it",
-    errno.ENODEV: "there is no such interface",
-    errno.ERANGE: "a weight or threshold is out of the kernel's range",
-    errno.EAFNOSUPPORT: "this kernel's IPVS has no IPv6",
+    errno.EEXIST: "it exists already, because another program changes the table. Plan again",
+    errno.ESRCH: "its service is gone, because another program changes the table. Plan again",
+    errno.ENOMEM: "the kernel has no memory left for it",
+    errno.ENODEV: "this host has no such interface",
+    errno.ERANGE: "a weight or threshold is outside the kernel's range",
+    errno.EAFNOSUPPORT: "the IPVS of this kernel does not support IPv6",
 }
 
 
@@ -39,7 +39,7 @@ class Kernel:
             return self._table(starmap(wire.service, self._reader.services()))
 
     def read_counted(self) -> tuple[Table, tuple[Seen, ...]]:
-        """Return how IPVS is set up, and what it counts of each service."""
+        """Return how IPVS is set up, and the counters of each service."""
         with _asking():
             found = self._reader.services()
             return self._table(starmap(wire.service, found)), tuple(starmap(self._seen, found))
@@ -72,10 +72,10 @@ class Kernel:
             wire.numbers(stats(service)),
             tuple(
                 (
-                    (each.active_conns, each.inact_conns, each.persist_conns),
-                    wire.numbers(stats(each)),
+                    (destination.active_conns, destination.inact_conns, destination.persist_conns),
+                    wire.numbers(stats(destination)),
                 )
-                for each in destinations
+                for destination in destinations
             ),
         )
 
@@ -85,18 +85,20 @@ def opened(host: Host) -> Iterator[Kernel]:
     """Yield the kernel of *host*, this machine; `NotPossible` where ip_vs is not loaded."""
     if not loaded(host):
         raise NotPossible(
-            "ip_vs is not loaded: nothing was set up; `dirtune lvs apply --load` loads it"
+            "ip_vs is not loaded, so there is no IPVS table. Load it: `dirtune lvs apply --load`"
         )
     try:
         socket = genl.Socket(ip_vs.IPVS_GENL_NAME, ip_vs.IPVS_GENL_VERSION)
     except genl.Refused as error:
-        raise NotPossible(f"netlink: this kernel tells of no IPVS: {error}") from error
+        raise NotPossible(
+            f"The IPVS family of netlink is missing on this kernel: {error}"
+        ) from error
     with socket:
         yield Kernel(socket)
 
 
 def loaded(host: Host) -> bool:
-    """Return whether ip_vs is there; asking loads nothing."""
+    """Return whether ip_vs is loaded; the look-up loads nothing."""
     return bool(host.glob(ip_vs.LOADED))
 
 
@@ -110,15 +112,15 @@ def _asking() -> Iterator[None]:
 
 def _unreadable(error: genl.Refused) -> DirtuneError:
     if error.errno == errno.EPERM:
-        return NotPossible("IPVS: needs CAP_NET_ADMIN, for reading too; run it with sudo")
+        return NotPossible("IPVS: reading the table needs CAP_NET_ADMIN. Run dirtune with sudo")
     if error.errno in {errno.ESRCH, errno.ENOENT}:
-        return NotPossible("IPVS: a service went while it was read; try again")
-    return NotPossible(f"IPVS: {error}")
+        return NotPossible("IPVS: a service was removed while the table was read. Try again")
+    return NotPossible(f"IPVS: the kernel refused to list the table: {error}")
 
 
 def _refusal(step: Step, error: genl.Refused) -> DirtuneError:
     if error.errno == errno.EPERM:
-        return NotPossible("IPVS: changing it needs CAP_NET_ADMIN; run it with sudo")
+        return NotPossible("IPVS: changing the table needs CAP_NET_ADMIN. Run dirtune with sudo")
     return ApplyError(f"{step.name}: {_why(step, error)}")
 
 
@@ -128,7 +130,7 @@ def _why(step: Step, error: genl.Refused) -> str:
             engine = f" or no persistence engine {service.engine}" if service.engine else ""
             return f"this kernel has no scheduler {service.scheduler}{engine}"
         case Destination(), errno.ENOENT:
-            return "is gone: somebody else changes the table; plan again"
+            return "it is gone, because another program changes the table. Plan again"
         case Destination() as destination, errno.EINVAL:
-            return f"the kernel does not take it by {destination.forwarding} ({error})"
+            return f"the kernel refuses the forwarding {destination.forwarding} ({error})"
     return _REFUSALS.get(error.errno, str(error))

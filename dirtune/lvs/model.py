@@ -1,6 +1,6 @@
 """An IPVS table as plain data, the same whether it came from a plan, a text or the kernel.
 
-Names and values are those of include/uapi/linux/ip_vs.h. What the kernel counts is kept apart
+Names and values are those of include/uapi/linux/ip_vs.h (Linux 6.1). Counters are kept apart
 (`Numbers`): two tables are equal when they are set up alike.
 """
 
@@ -56,7 +56,7 @@ class Destination(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """0 for a firewall mark: the port that was asked for."""
     forwarding: Forwarding
     weight: int = 1
-    """0 is: finish what is there, take nothing new."""
+    """0 gets no new connections and finishes those it has."""
     upper: int = 0
     """Connections at which it gets no new ones; 0 is no limit."""
     lower: int = 0
@@ -67,7 +67,7 @@ class Destination(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def key(self) -> DestinationKey:
-        """What the kernel tells two destinations of a service apart by."""
+        """The address and port, which identify a destination within its service."""
         return (self.address, self.port)
 
     @property
@@ -95,14 +95,14 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
     """IP_VS_SVC_F_ONEPACKET and the scheduler's three."""
     persistent_s: int | None = None
     netmask: str = ""
-    """Of persistence: 255.255.255.0, or a prefix's length for IPv6; empty is one client."""
+    """Mask of persistence: 255.255.255.0, or the length of an IPv6 prefix; empty is one client."""
     engine: str = ""
-    """Of persistence: `sip`, or none."""
+    """Persistence engine: `sip`, or none."""
     destinations: tuple[Destination, ...] = ()
 
     @property
     def key(self) -> ServiceKey:
-        """What the kernel tells two services apart by."""
+        """The values that identify a service to the kernel."""
         return (self.family, self.protocol, self.address, self.port)
 
     @property
@@ -125,7 +125,7 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """How long an idle connection stays in the table, seconds."""
+    """Time that an idle connection stays in the table, seconds."""
 
     tcp: int
     tcp_fin: int
@@ -147,24 +147,24 @@ class SyncDaemon(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Table(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The IPVS of one network namespace, or what is wanted of it."""
+    """The IPVS table of one network namespace, current or planned."""
 
     services: tuple[Service, ...] = ()
     timeouts: Timeouts | None = None
-    """None in what is wanted: they stay as they are."""
+    """None in a plan: they stay as they are."""
     daemons: tuple[SyncDaemon, ...] | None = None
-    """None in what is wanted: they stay as they are; empty is none."""
+    """None in a plan: they stay as they are; empty is no daemon."""
 
     @property
     def digest(self) -> str:
-        """A name for exactly this table, to tell whether it is still the same."""
+        """The digest of the table, which tells whether it is still the same."""
         import hashlib  # noqa: PLC0415  (loads OpenSSL, which showing a table needs not)
 
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:12]
 
 
 class Numbers(msgspec.Struct, frozen=True, gc=False):
-    """What a service or destination has seen since it was made, and sees now."""
+    """Counters of a service or destination since it was made, and its rates."""
 
     connections: int
     packets_in: int
@@ -180,7 +180,7 @@ class Numbers(msgspec.Struct, frozen=True, gc=False):
 
 
 class Seen(NamedTuple):
-    """What the kernel counts of one service."""
+    """The kernel's counters of one service and of its destinations."""
 
     numbers: Numbers
     destinations: tuple[tuple[tuple[int, int, int], Numbers], ...]

@@ -14,7 +14,7 @@ from dirtune.addresses import family
 from dirtune.lvs.model import scheduler_flags
 
 LONGEST_PERSISTENCE_S = 86400 * 31
-"""Limit of a persistence timeout (ipvsadm.c, parse_timeout() of 1.31: a month)."""
+"""Limit of a persistence timeout (MAX_TIMEOUT of ipvsadm.c, ipvsadm 1.31)."""
 # The first byte of a multicast address, and of the reserved ones behind them.
 _MULTICAST, _RESERVED = 224, 240
 _UNSPECIFIED = "0.0.0.0"  # noqa: S104  (refused)

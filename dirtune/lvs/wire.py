@@ -1,7 +1,7 @@
 """The model to IPVS's attributes of generic netlink and back. Pure; `netlink.ip_vs` defines them.
 
 The kernel reads them in ip_vs_genl_parse_service(), ip_vs_genl_parse_dest() and
-ip_vs_genl_new_daemon() of net/netfilter/ipvs/ip_vs_ctl.c (Linux 6.12). pyroute2 has the same
+ip_vs_genl_new_daemon() of net/netfilter/ipvs/ip_vs_ctl.c (Linux 6.1). pyroute2 has the same
 encoders, and the tests hold these to its bytes; it takes 0.6 ms a message, which for a table of
 ten thousand destinations is seconds.
 """

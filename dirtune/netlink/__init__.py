@@ -1,1 +1,1 @@
-"""What the kernel tells by messages instead of files: generic netlink, IPVS, ethtool."""
+"""The kernel's answers that come as messages and not as files: generic netlink, IPVS, ethtool."""

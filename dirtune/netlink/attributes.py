@@ -1,7 +1,8 @@
 """Attributes of netlink's messages: bytes to named tuples and back. Pure.
 
-Format: `struct nlattr` of include/uapi/linux/netlink.h. The kernel's lists of attributes are read
-as named tuples whose first field is the attribute number 1, and so on; a default that is bytes
+Format: `struct nlattr` of include/uapi/linux/netlink.h (Linux 6.1). The kernel's lists of
+attributes are read as named tuples whose first field is the attribute number 1, and so on; a
+default that is bytes
 says that the attribute is a text or a nest, every other attribute is a number in this machine's
 byte order. What a message lacks (an older kernel) has its default, what a tuple has no field for
 (a newer kernel) is skipped.

@@ -1,7 +1,8 @@
-"""How network cards are set: rings over generic netlink, all else by the ioctl of ethtool(8).
+"""Settings of NICs: rings over generic netlink, all else by the ioctl of ethtool(8).
 
-Formats: include/uapi/linux/ethtool_netlink.h and ethtool.h. Over netlink rings say more than by
-ioctl; channels and coalescing would say less, without those that a driver does not have.
+Formats: include/uapi/linux/ethtool_netlink.h and ethtool.h (Linux 6.1). Over
+netlink rings say more than by ioctl; channels and coalescing would say less, without those that a
+driver does not have.
 """
 
 import os
@@ -100,7 +101,7 @@ class RingsAttributes(NamedTuple):
 
 
 class Cards:
-    """Asks the drivers of this network namespace; `OSError` where one does not tell."""
+    """Asks the drivers of this network namespace; `OSError` where one does not answer."""
 
     def __init__(self, control: socket.socket, netlink: genl.Socket | None) -> None:
         self._control = control
@@ -160,7 +161,7 @@ class Cards:
 
 @contextmanager
 def opened() -> Iterator[Cards]:
-    """Yield a door to the cards; a kernel without ethtool's netlink is asked by ioctl alone."""
+    """Yield a door to the NICs; a kernel without ethtool's netlink is asked by ioctl alone."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         try:
             netlink = genl.Socket(_ETHTOOL_GENL_NAME, _ETHTOOL_GENL_VERSION)
@@ -193,7 +194,7 @@ def parse_strings(answer: bytes) -> list[str]:
     count = _GSTRINGS.unpack_from(answer)[2]
     end = _GSTRINGS.size + count * _ETH_GSTRING_LEN
     if end > len(answer):
-        raise ParseError("ethtool", f"{count} strings in {len(answer)} bytes")
+        raise ParseError("ethtool", f"it announces {count} strings and has {len(answer)} bytes")
     places = range(_GSTRINGS.size, end, _ETH_GSTRING_LEN)
     texts = (answer[at : at + _ETH_GSTRING_LEN] for at in places)
     return [text.partition(b"\0")[0].decode("latin-1") for text in texts]

@@ -1,8 +1,8 @@
 """Generic netlink: many requests on one socket, their refusals read together.
 
-Format: include/uapi/linux/netlink.h and genetlink.h. Of a batch only the last request asks for an
-acknowledgement: the kernel works in order and answers a request that it refuses in any case, so
-one answer tells that all were done.
+Format: include/uapi/linux/netlink.h and genetlink.h (Linux 6.1). In a batch only the last request
+asks for an acknowledgement: the kernel works in order and always answers a request that it refuses
+(netlink_rcv_skb() of net/netlink/af_netlink.c), so one answer tells that all were carried out.
 """
 
 import contextlib
@@ -95,7 +95,7 @@ class Socket:
             self._send([(command, attributes)], _NLM_F_DUMP)
             with contextlib.suppress(InterruptedError):
                 return self._answers()
-        raise NotPossible(f"IPVS changed {_TRIES} times while it was read; try again")
+        raise NotPossible(f"IPVS changed {_TRIES} times while it was read. Try again")
 
     def carry_out(self, requests: Sequence[Request]) -> None:
         """Send *requests* in order; `Refused` names the first that the kernel did not take."""
@@ -107,7 +107,7 @@ class Socket:
         name = raw(_CTRL_ATTR_FAMILY_NAME, family.encode() + b"\0")
         number = _family(self.get(_CTRL_CMD_GETFAMILY, name)).family_id
         if number is None:
-            raise NotPossible(f"netlink: this kernel told no number of its family {family}")
+            raise NotPossible(f"netlink: this kernel gave no number for its family {family}")
         return number
 
     def _send(self, requests: Sequence[Request], flags: int) -> None:
@@ -127,7 +127,7 @@ class Socket:
 
     def _answers(self) -> list[bytes]:
         """Return what the kernel answers to the request sent last, until it says it is done."""
-        found: list[bytes] = []
+        answers: list[bytes] = []
         interrupted = 0
         while True:
             for kind, flags, sequence, payloads in alike(self._received()):
@@ -135,13 +135,13 @@ class Socket:
                     continue  # of a dump that was given up
                 interrupted |= flags & _NLM_F_DUMP_INTR
                 if kind not in _ENDS:
-                    found += payloads
+                    answers += payloads
                     continue
                 if number := _number(payloads[0]):
                     raise Refused(0, number)
                 if interrupted:
-                    raise InterruptedError(errno.EINTR, "the dump is not of one moment")
-                return found
+                    raise InterruptedError(errno.EINTR, "The dump is not of one moment")
+                return answers
 
     def _await_all(self, begin: int) -> None:
         refused: Refused | None = None
@@ -161,7 +161,7 @@ class Socket:
         try:
             return self._socket.recv(_BUFFER_BYTES)
         except BlockingIOError as error:
-            raise NotPossible(f"netlink: no answer of the kernel in {_WAIT_S} s") from error
+            raise NotPossible(f"netlink: the kernel did not answer in {_WAIT_S} s") from error
 
 
 def alike(data: bytes) -> Iterator[tuple[int, int, int, Sequence[bytes]]]:

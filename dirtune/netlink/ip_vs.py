@@ -1,6 +1,6 @@
 """IPVS over generic netlink: the one reader, for the audit and for the configurator.
 
-Numbers, names and layouts are those of include/uapi/linux/ip_vs.h (Linux 6.12); who fills them is
+Numbers, names and layouts are those of include/uapi/linux/ip_vs.h (Linux 6.1); who fills them is
 ip_vs_genl_fill_service(), ip_vs_genl_fill_dest() and ip_vs_genl_fill_daemon() of
 net/netfilter/ipvs/ip_vs_ctl.c. Looking the family up loads ip_vs (MODULE_ALIAS_GENL_FAMILY), so
 whoever opens a socket looks for LOADED first. Reading needs CAP_NET_ADMIN (GENL_ADMIN_PERM).
@@ -194,7 +194,7 @@ class DestAttributes(NamedTuple):
 
     @property
     def method(self) -> int:
-        """How packets are forwarded: IP_VS_CONN_F_MASQ and those after it."""
+        """The forwarding method, IP_VS_CONN_F_MASQ or another."""
         return self.fwd_method & IP_VS_CONN_F_FWD_MASK
 
 

@@ -70,7 +70,7 @@ def test_what_could_not_be_had_is_named():
     errors = take(HOSTS["no output"]).errors
 
     assert errors["interface_addresses"].startswith("no output of `ip -o addr show`")
-    assert errors["kernel_log"] == "the kernel's log could not be read: it takes root"
+    assert errors["kernel_log"] == "the kernel's log could not be read, because that needs root"
     assert errors["ipvs"].startswith("netlink was not asked")
     assert errors["rulesets"] == "no output of nft, iptables-save, arptables-save, ip and tc"
     odd = take(HOSTS["odd"]).errors

@@ -144,7 +144,7 @@ def test_a_table_that_changed_since_the_plan_was_looked_at_is_left(ipvs, plan):
     other = Service("udp", "198.18.0.100", 53, "rr")
     ipvs.services[other.key] = other
 
-    refused(lvs("apply", plan, "--expect", digest), "look at a new plan")
+    refused(lvs("apply", plan, "--expect", digest), "Look at a new plan")
     assert ipvs.requests == []
 
 
@@ -154,7 +154,7 @@ def test_an_owner_is_refused_by_name_and_overruled_by_name(ipvs, plan, monkeypat
     )
     monkeypatch.setattr(guard, "look_around", lambda host, table: owned)
 
-    refused(lvs("apply", plan), "keepalived (process 77) owns the table")
+    refused(lvs("apply", plan), "keepalived (process 77) owns the IPVS table")
     refused(lvs("apply", plan, "--force", "kube-proxy"), "or --force keepalived")
     assert ipvs.requests == []
     done = lvs("plan", plan)
@@ -169,7 +169,7 @@ def test_an_owner_is_refused_by_name_and_overruled_by_name(ipvs, plan, monkeypat
 def test_ip_vs_is_loaded_only_when_told(ipvs, plan, monkeypatch):
     monkeypatch.setattr(kernel, "loaded", lambda host: False)
 
-    refused(lvs("apply", plan), "--load loads it, which is a change")
+    refused(lvs("apply", plan), "Allow dirtune to load it: --load")
     assert ipvs.requests == []
 
 
@@ -235,8 +235,10 @@ def test_nor_does_it_need_it_where_no_real_server_can_be_logged_into(ipvs, plan,
 def test_a_plan_from_elsewhere_comes_whole_or_not_at_all(ipvs):
     sent = '{"services":[{"fwmark":7,"destinations":[]}],"director":{"host":"lb1"}}\n'
 
-    refused(lvs("apply", "-", "--here", input=sent[:30]), "standard input: not JSON")
-    refused(lvs("apply", "-", "--here", input=""), "standard input: not JSON")
+    refused(
+        lvs("apply", "-", "--here", input=sent[:30]), "plan on standard input is wrong: not JSON"
+    )
+    refused(lvs("apply", "-", "--here", input=""), "plan on standard input is wrong: not JSON")
     refused(
         lvs("apply", "-", "--here", input=sent.replace("fwmark", "mark")),
         "unknown field `mark`",
@@ -555,7 +557,7 @@ def test_a_real_server_without_our_dirtune_is_named_and_the_rest_is_printed(
     assert (done.exit_code, done.stdout) == (2, "nothing to do\n")
     assert done.stderr.startswith("dirtune: local: ")
     assert said in done.stderr
-    assert "--director-only leaves" in done.stderr
+    assert "--director-only does not change" in done.stderr
     refused(lvs("apply", plan), said)
     assert not changes_of_the_director(nodes)
 
@@ -585,7 +587,7 @@ def test_what_was_done_is_printed_though_nobody_can_say_who_answers(nodes, plan)
     # This machine is the director of the plan, and has no such service.
     assert done.exit_code == 2
     assert done.stdout.endswith(IS_SET_UP)
-    assert "all is done; who answers is not known: local: " in done.stderr
+    assert "could not check which real servers answer: local: " in done.stderr
 
 
 @pytest.mark.parametrize("given", ["plan", "-"])
@@ -599,8 +601,8 @@ def test_why_nobody_was_asked_who_answers_is_said(nodes, plan, given):
 
     assert done.exit_code == 0
     assert done.stdout.endswith(IS_SET_UP)
-    why = "standard input brings no clients" if given == "-" else f"{plan}: "
-    assert done.stderr.startswith(f"dirtune: who answers was not looked at: {why}")
+    why = "Standard input: the plan has no clients" if given == "-" else f"{plan}: "
+    assert done.stderr.startswith(f"dirtune: could not check which real servers answer: {why}")
     assert done.stderr.count("\n") == 1
 
 
@@ -638,7 +640,7 @@ def test_real_servers_are_left_where_the_director_would_refuse(nodes, plan):
 def test_nor_are_they_touched_where_this_host_would_refuse(nodes, ipvs, plan, monkeypatch):
     monkeypatch.setattr("dirtune.jobs.lvs_plans._LOCAL", "local")
 
-    refused(lvs("apply", plan, "--expect", "another"), "look at a new plan")
+    refused(lvs("apply", plan, "--expect", "another"), "Look at a new plan")
 
     assert not (nodes / "every").exists()
     assert ipvs.requests == []
@@ -648,7 +650,7 @@ def test_a_dry_run_changes_nothing_and_says_what_refuses(ipvs, plan):
     rehearsed = lvs("apply", plan, "--here", "--dry-run", "--format", "json")
     assert rehearsed.exit_code == 0
     assert json.loads(rehearsed.stdout)["schema"] == "dirtune/lvs-plan/1"
-    refused(lvs("apply", plan, "--dry-run", "--expect", "another"), "look at a new plan")
+    refused(lvs("apply", plan, "--dry-run", "--expect", "another"), "Look at a new plan")
     assert ipvs.requests == []
 
 

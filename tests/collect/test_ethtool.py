@@ -114,7 +114,7 @@ def test_nothing_asked_is_missing():
 
 
 def test_a_broken_answer_is_a_parse_error():
-    with pytest.raises(ParseError, match="about network cards"):
+    with pytest.raises(ParseError, match="about NICs"):
         parse_ethtool('{"eth0": {"rings": 3}}')
 
 

@@ -123,7 +123,7 @@ def test_s390_rows_have_no_chip_and_one_label_may_come_twice():
     ("text", "said"),
     [
         ("", "no header"),
-        (" 10:   1  XT-PIC  eth0\n", "line 1: a row before any header"),
+        (" 10:   1  XT-PIC  eth0\n", "line 1: .*row .*before any header"),
         ("  CPU0 CPU1\n 10:   1  XT-PIC  eth0\n", "line 2: not one count for each of 2 CPUs"),
         ("  CPU0\n 10:   1   2  XT-PIC  eth0\n", "line 2: more counts than"),
         ("  CPU0\n 10:   1900GIC-0  eth0\n", "line 2: not one count"),
@@ -133,9 +133,9 @@ def test_s390_rows_have_no_chip_and_one_label_may_come_twice():
         ("  CPU0\n 10: 1  XT-PIC " + "9" * 5000 + "  eth0\n", "line 2: a number no counter holds"),
         ("  CPU0\nNMI: " + "9" * 5000 + "\n", "line 2: a number no counter holds"),
         ("  CPU" + "9" * 5000 + "\n", "no header of CPUs"),
-        ("  CPU0\n 10: 5 XT-PIC aic7xxx, eth0\n", "line 2: no chip and actions"),
+        ("  CPU0\n 10: 5 XT-PIC aic7xxx, eth0\n", "line 2: .*no chip and actions"),
         ("  CPU0\n 10:   5  XT-PIC  ", "cut off in the row of irq 10"),
-        ("  CPU0\n 10:   5  XT-PIC  " + "a " * 600_000 + "\n", "line 2: longer than any row"),
+        ("  CPU0\n 10:   5  XT-PIC  " + "a " * 600_000 + "\n", "line 2: .*longer than any row"),
         ("  CPU0\n 44:   1  PLIC   0\nEdge   PCIe PME, aerdrv\n", "line 3: the row of irq 44"),
     ],
 )

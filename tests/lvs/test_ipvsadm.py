@@ -141,7 +141,7 @@ def test_any_text_is_a_table_that_the_wire_takes_or_one_kind_of_error(lines):
         ("-A -t 10.9.9.9:80 -s", "line 1"),
         ("-A -t www.example.net:http -s rr", "Use `ipvsadm -Sn`"),
         ("-A -t 10.9.9.9:80 -s rr -b sh-port", "rr has no flag 'sh-port'"),
-        ("-D -t 10.9.9.9:80", "-D: not an option"),
+        ("-D -t 10.9.9.9:80", "-D is not an option"),
         ("-A -t 10.9.9.9:80 -u 10.9.9.9:80", "needs one of"),
         ("-A -t 10.9.9.9:80\n-a -t 10.9.9.9:80 -r 10.1.1.1 -m -g", "one of -m, -g"),
         ("-A -t 10.9.9.9:80\n-a -t 10.9.9.9:80 -r 10.1.1.1 -w -1", "not a number from 0"),

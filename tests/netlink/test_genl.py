@@ -106,7 +106,7 @@ def test_a_dump_that_ends_in_an_error_or_never_is_none(control, monkeypatch):
     assert refused.value.errno == errno.ESRCH
 
     monkeypatch.setattr(control, "_socket", Written([MESSAGE]))
-    with pytest.raises(NotPossible, match="no answer of the kernel"):
+    with pytest.raises(NotPossible, match="the kernel did not answer"):
         control.dump(1)
 
     disturbed = [(31, 0x12, 0, MESSAGE[3]), DONE]
