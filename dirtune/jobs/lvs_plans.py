@@ -60,7 +60,7 @@ def read(given: str | None) -> PlanSource:
         try:
             return PlanSource(plans.parse_json(sys.stdin.readline()), None)
         except PlanError as error:
-            raise PlanError(f"The plan on standard input is wrong: {error}") from error
+            raise PlanError(f"Cannot use the plan on standard input. {error}") from error
     path = plan_files.locate(given)
     return PlanSource(plans.read_configuration(path), path)
 

@@ -155,7 +155,7 @@ def test_an_owner_is_refused_by_name_and_overruled_by_name(ipvs, plan, monkeypat
     monkeypatch.setattr(guard, "look_around", lambda host, table: owned)
 
     refused(lvs("apply", plan), "keepalived (process 77) owns the IPVS table")
-    refused(lvs("apply", plan, "--force", "kube-proxy"), "or --force keepalived")
+    refused(lvs("apply", plan, "--force", "kube-proxy"), "--force keepalived allows it")
     assert ipvs.requests == []
     done = lvs("plan", plan)
     assert done.exit_code == 1
@@ -235,10 +235,8 @@ def test_nor_does_it_need_it_where_no_real_server_can_be_logged_into(ipvs, plan,
 def test_a_plan_from_elsewhere_comes_whole_or_not_at_all(ipvs):
     sent = '{"services":[{"fwmark":7,"destinations":[]}],"director":{"host":"lb1"}}\n'
 
-    refused(
-        lvs("apply", "-", "--here", input=sent[:30]), "plan on standard input is wrong: not JSON"
-    )
-    refused(lvs("apply", "-", "--here", input=""), "plan on standard input is wrong: not JSON")
+    refused(lvs("apply", "-", "--here", input=sent[:30]), "Cannot use the plan on standard input")
+    refused(lvs("apply", "-", "--here", input=""), "Cannot use the plan on standard input")
     refused(
         lvs("apply", "-", "--here", input=sent.replace("fwmark", "mark")),
         "unknown field `mark`",
