@@ -91,7 +91,7 @@ def load(path: Path) -> tuple[RecordedHost, ...]:
     try:
         handle = open_regular(path, _LARGEST_PACKED)
     except FileNotFoundError as error:
-        raise NotPossible(f"{path}: no such file") from error
+        raise NotPossible(f"{path}: there is no such file") from error
     except OSError as error:
         raise NotPossible(f"{path}: {error.strerror}") from error
     try:
