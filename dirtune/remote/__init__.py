@@ -1,9 +1,9 @@
 """Reach other machines by their ssh names. No other package leaves this machine.
 
-ssh(1) connects, so dirtune reaches what ssh reaches: with the operator's ssh_config (`--ssh-config`,
-`$DIRTUNE_SSH_CONFIG`, else ssh's default), jump hosts, agent, open connections and known_hosts. The
-settings in `config.FORCED` hold in any case: host keys are checked, no password is given, and
-nothing is forwarded. The name `local` is this machine and needs no SSH.
+ssh(1) connects, so dirtune reaches what ssh reaches: with the operator's ssh_config
+(`--ssh-config`, `$DIRTUNE_SSH_CONFIG`, else ssh's default), jump hosts, agent, open connections
+and known_hosts. The settings in `config.FORCED` hold in any case: host keys are checked, no
+password is given, and nothing is forwarded. The name `local` is this machine and needs no SSH.
 """
 
 import asyncio
