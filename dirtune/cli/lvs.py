@@ -18,6 +18,7 @@ _FORMAT = click.option(
     type=click.Choice(["table", "json", "markdown"]),
     default="table",
     show_default=True,
+    help="Print in this format.",
 )
 _PLAN = click.argument("plan", required=False)
 _HERE = click.option("--here", is_flag=True, help="Treat this machine as the director of PLAN.")
@@ -275,6 +276,7 @@ def import_(text: TextIO) -> None:
     type=click.Choice(["ipvsadm", "keepalived", "plan"]),
     default="ipvsadm",
     show_default=True,
+    help="Print in this format.",
 )
 def export(plan: str | None, host: str | None, form: str) -> None:
     """Print the table of PLAN, or without it that of a host, for other programs.

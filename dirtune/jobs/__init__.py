@@ -1,1 +1,1 @@
-"""What each command does: no options are read here and nothing is printed."""
+"""The work of each command, without options: nothing here reads them or prints."""
