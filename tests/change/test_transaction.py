@@ -132,7 +132,7 @@ def test_a_confirmation_that_was_killed_on_its_way_can_be_repeated(
 
 @pytest.mark.usefixtures("unarmed")
 def test_it_is_not_confirmed_before_what_outlives_a_reboot_is_made(tmp_path, value, at):
-    """Killed in the middle of it, it is a plan to take back."""
+    """Killed in the middle of it, it is a plan to roll back."""
     seen = []
 
     class Watched(WritableHost):
@@ -216,7 +216,7 @@ def test_a_rollback_that_is_stuck_can_be_tried_again(host, at):
     assert host.handlers().count("sym53c8xx") == 2
     assert "was not finished" in notice(at, host)
     with journal.lock(at.run):
-        assert "just now" in notice(at, host)
+        assert "rolled back now" in notice(at, host)
 
     assert not take_back(at, host).already
     assert state(at) is State.ROLLED_BACK

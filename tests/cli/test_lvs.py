@@ -249,7 +249,7 @@ def test_a_plan_from_elsewhere_comes_whole_or_not_at_all(ipvs):
 def test_applying_needs_root(monkeypatch, plan):
     monkeypatch.setattr("os.geteuid", lambda: 1000)
 
-    refused(lvs("apply", plan), "lvs apply: needs root")
+    refused(lvs("apply", plan), "lvs apply needs root")
 
 
 TEXT = """-A -t 198.18.0.100:80 -s sh -p 300 -M 255.255.255.0 -b sh-port
