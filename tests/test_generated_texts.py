@@ -202,10 +202,12 @@ def test_a_plan_can_be_pasted_as_it_is_shown_however_it_is_indented(shell, show,
     # As the kernel prints two numbers, and whatever sysctl.d of the host may hold.
     values = {"ports": "1024\t65535", "value": hidden}
     actions += [SetValue(name, "1", value) for name, value in values.items()]
-    changes = (Change(action, Risk.SAFE, "x/y", "f", "title") for action in actions)
+    by = (hidden, f"a' > {tmp_path / 'theirs'}")
+    changes = (Change(action, Risk.SAFE, "x/y", "f", "title", by) for action in actions)
 
-    rows = [r for r in show(Plan(tuple(changes))).split("\n") if "--persist keeps" not in r]
-    pasted = "\n".join(r for r in rows if r[:1] == " " and not r.lstrip().startswith("```"))
+    rows = show(Plan(tuple(changes))).split("\n")
+    others = ("```", "- ")  # Markdown's fences, and its list of notes
+    pasted = "\n".join(r for r in rows if r[:1] == " " and not r.lstrip().startswith(others))
     subprocess.run((*shell, "-c", pasted), check=True, cwd=tmp_path)
 
     wanted |= {name: f"{value}\n" for name, value in values.items()}

@@ -374,23 +374,20 @@ def temporary(monkeypatch):
     config.remove_abandoned.cache_clear()
 
 
-def abandoned(folder, *names, age_s=3600):
+def abandoned(folder, *names, age_s=3600, text=config.FORCED):
     folder.mkdir(mode=0o700)
     for name in names:
-        (folder / name).write_text("x")
+        (folder / name).write_text(text)
     os.utime(folder, (time.time() - age_s,) * 2)
     return folder
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next(temporary):
-    left = [
-        abandoned(temporary / "dirtune-a", "config", "operator", "s", "s.1FVgXy9TzKq0abcd"),
-        abandoned(temporary / "dirtune-b"),
-    ]
+    left = abandoned(temporary / "dirtune-a", "config", "operator", "s", "s.1FVgXy9TzKq0abcd")
 
     config.remove_abandoned()
 
-    assert [folder for folder in left if folder.exists()] == []
+    assert not left.exists()
 
 
 def test_nothing_else_is_removed(temporary):
@@ -401,8 +398,14 @@ def test_nothing_else_is_removed(temporary):
             locked,
             abandoned(temporary / "dirtune-young", "config", age_s=5),
             abandoned(temporary / "dirtune-with-more", "config", "notes"),
+            abandoned(temporary / "dirtune-empty"),
+            abandoned(temporary / "dirtune-trial", "config", "s", text="[my]\nown=1\n"),
+            abandoned(temporary / "dirtune-other-lock", "s"),
             abandoned(temporary / "other", "config"),
         ]
+        kept.append(abandoned(temporary / "dirtune-pipe"))
+        os.mkfifo(kept[-1] / "config")
+        os.utime(kept[-1], (1, 1))
         (temporary / "dirtune-link").symlink_to(abandoned(temporary / "elsewhere", "config"))
         (temporary / "dirtune-file").write_text("x")
         if os.geteuid() == 0:

@@ -22,6 +22,7 @@ CONNECT_S = 20
 """Seconds that each host on the way may take to answer."""
 # A peer that vanished without a word is given up after three unanswered probes.
 FORCED = f"""\
+# dirtune's configuration of one connection.
 # No question is asked, and none is answered.
 BatchMode yes
 PasswordAuthentication no
@@ -58,6 +59,7 @@ StdinNull no
 ForkAfterAuthentication no
 """
 """More forced settings. OpenSSH before 8.7 does not know them and would fail."""
+_MARK = FORCED.encode().partition(b"\n")[0]
 _PREFIX = "dirtune-"
 _CONFIG = "config"
 _LINK = "operator"
@@ -132,8 +134,8 @@ def way(host: str, ssh_config: Path | None, session: str) -> Way:
 def remove_abandoned() -> None:
     """Remove the folders of processes that were killed, once in the life of this process.
 
-    Only folders of this user that hold nothing but what `way` and ssh put there, and whose
-    process has ended: it held a lock on the configuration.
+    Only folders of this user that hold a configuration of ours and nothing but what `way` and ssh
+    put there, and whose process has ended: it held a lock on the configuration.
     """
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         # Whatever is wrong with an old folder is no reason to refuse a connection.
@@ -148,11 +150,12 @@ def _remove_if_abandoned(folder: Path) -> None:
         young = time.time() - status.st_mtime < _YOUNG_S
         if young or status.st_uid != os.geteuid() or not all(map(_OURS.fullmatch, names)):
             return
-        if _CONFIG in names:
-            with open(os.open(_CONFIG, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=opened)) as config:  # noqa: PTH123  (by its folder's descriptor)
-                if not locking.take(config):
-                    return
-        for name in names:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        with open(os.open(_CONFIG, flags, dir_fd=opened), "rb") as config:  # noqa: PTH123  (by its folder's descriptor)
+            if config.read(len(_MARK)) != _MARK or not locking.take(config):
+                return
+        # The mark goes last: a folder without it is nobody's to remove.
+        for name in sorted(names, key=lambda name: name == _CONFIG):
             os.unlink(name, dir_fd=opened)
         folder.rmdir()
     finally:

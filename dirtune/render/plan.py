@@ -50,7 +50,8 @@ def plan_table(plan: Plan, notes: Sequence[str] = ()) -> str:
         if shell := change.action.commands:
             lines.append(f"{change.reason}  {change.title}  [{change.risk}]")
             lines += [f"    {row}" for command in shell for row in command.split("\n")]
-            lines += [f"    {row}" for row in _notes(change)]
+            # They stand among commands to paste.
+            lines += [f"    # {row}" for row in _notes(change)]
     lines += [*map(refusal_line, plan.refusals), *notes]
     return "\n".join(map(one_line, lines)) or "nothing to do"
 
