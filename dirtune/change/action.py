@@ -10,6 +10,7 @@ from abc import abstractmethod
 import msgspec
 
 from dirtune.change.boot_files import Row, Unwritable
+from dirtune.change.interfaces import Interface
 from dirtune.errors import ApplyError, SourceMissing, SourceRefused
 from dirtune.host import FileContents, Host, WritableHost
 from dirtune.snapshot import Snapshot
@@ -28,6 +29,8 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
     """Settings by name, such as a NIC's."""
     handlers: int | None = None
     """How many handlers of that name the interrupt line had."""
+    interface: Interface | None = None
+    """The interface that was set, which may have another name when that is undone."""
 
 
 class Action(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from dirtune.change.lines import lines_of
 from dirtune.errors import ApplyError, NotPossible
-from dirtune.host import Host, LiveHost, WritableHost, literal, run
+from dirtune.host import Host, LiveHost, WritableHost, run
 
 _BLANKS = re.compile(r"[ \t]+")
 _STATES = frozenset({"linkdown", "dead"})
@@ -50,11 +50,6 @@ def change(host: WritableHost, *words: str) -> str:
     """Run ip(8); `ApplyError` is its refusal."""
     with _refused():
         return host.run(("ip", *words))
-
-
-def has(host: Host, interface: str) -> bool:
-    """Whether *interface* is there: a tunnel's goes with its module, and with a boot."""
-    return bool(host.glob(literal(f"/sys/class/net/{interface}")))
 
 
 def require_not_yet(what: str, *, made: bool) -> None:

@@ -275,9 +275,13 @@ def _too_large(row: str, seen: Seen) -> bool:
 
 
 def _taken_back(row: str) -> bool:
-    """Tell whether ip(8) takes *row* back: none of several next hops, and of no other type."""
+    """Tell whether ip(8) takes *row* back: none of several next hops, and of no other type.
+
+    Nor for one type of service alone: routes that differ in that share a metric, which is what
+    tells the replaced one.
+    """
     words = row.split()
-    usual = "dev" in words and not {"default", "nexthop", "nhid"} & {*words}
+    usual = "dev" in words and not {"default", "nexthop", "nhid", "tos"} & {*words}
     return usual and _told_apart(row)
 
 

@@ -144,6 +144,7 @@ def test_a_server_of_a_tunnel_and_of_nat_has_its_route_changed_once():
         ("nhid 7 via 10.0.0.1 dev d0 proto zebra metric 20",),
         ("unreachable default metric 100",),
         (OLD, "blackhole default dev lo metric 200"),
+        ("tos 0x10 via 10.0.0.3 dev d0", "via 10.0.0.1 dev d0"),
         # Of interfaces that are called so; the last was no text.
         *(
             (f"via 10.0.0.1 dev {name} proto static",)

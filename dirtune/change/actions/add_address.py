@@ -3,7 +3,7 @@
 import ipaddress
 import shlex
 
-from dirtune.change import ip
+from dirtune.change import interfaces, ip
 from dirtune.change.action import Action, Saved
 from dirtune.change.boot_files import Row, Unwritable
 from dirtune.checks.remedies import competitors
@@ -48,7 +48,7 @@ class AddAddress(Action, frozen=True, tag="address"):
 
     def save(self, host: WritableHost) -> Saved:
         ip.require_not_yet(self.what, made=self._made(host))
-        return Saved()
+        return Saved(interface=interfaces.known(host, self.interface))
 
     def make(self, host: WritableHost) -> None:
         host.run(("ip", *self._words))
@@ -57,14 +57,18 @@ class AddAddress(Action, frozen=True, tag="address"):
         ip.require_made(self.what, made=self._made(host))
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
-        if ip.has(host, self.interface) and self._made(host):
-            ip.change(host, "addr", "del", self.address, "dev", self.interface)
+        name = interfaces.name_now(host, self.interface, saved.interface)
+        if name is not None and self._has(host, name):
+            ip.change(host, "addr", "del", self.address, "dev", name)
 
     @property
     def _words(self) -> tuple[str, ...]:
         return ("addr", "add", self.address, "dev", self.interface)
 
     def _made(self, host: Host) -> bool:
-        rows = parse_ip_addr(ip.shown(host, "-o", "addr", "show", "dev", self.interface))
+        return self._has(host, self.interface)
+
+    def _has(self, host: Host, interface: str) -> bool:
+        rows = parse_ip_addr(ip.shown(host, "-o", "addr", "show", "dev", interface))
         addresses = {ipaddress.ip_interface(f"{row.address}/{row.prefix}") for row in rows}
         return ipaddress.ip_interface(self.address) in addresses

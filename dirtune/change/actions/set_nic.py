@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 
-from dirtune.change import nic
+from dirtune.change import interfaces, nic
 from dirtune.change.action import Action, Saved
 from dirtune.change.boot_files import UDEV, Row, Unwritable, udev_row
 from dirtune.change.expected import require
 from dirtune.checks.remedies import competitors
-from dirtune.host import Host, WritableHost, literal
+from dirtune.host import Host, WritableHost
 from dirtune.settings import ethtool_command, plain
 from dirtune.snapshot import Snapshot
 
@@ -55,34 +55,33 @@ class SetNic(Action, frozen=True, tag="card"):
         return self.before == self.after
 
     def save(self, host: WritableHost) -> Saved:
-        self._require(self.before, host)
-        return Saved(values=self.before)
+        self._require(self.before, host, self.interface)
+        return Saved(values=self.before, interface=interfaces.known(host, self.interface))
 
     def make(self, host: WritableHost) -> None:
         nic.write(host, self.interface, self.group, self.after)
 
     def require_made(self, saved: Saved, host: Host) -> None:
-        self._require(self.after, host)
+        self._require(self.after, host, self.interface)
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
         values = saved.values or {}
+        name = interfaces.name_now(host, self.interface, saved.interface)
         # Nothing is left to undo where the interface went with its module.
-        if not host.glob(literal(f"/sys/class/net/{self.interface}")):
-            return
-        if self._now(host, values) != values:
-            nic.write(host, self.interface, self.group, values)
-            self._require(values, host)
+        if name is not None and self._now(host, name, values) != values:
+            nic.write(host, name, self.group, values)
+            self._require(values, host, name)
 
     def _row(self, name: str, value: int) -> Row:
         command = ethtool_command(self.interface, self.group, {name: value})
         words, _, last = command.rpartition(" ")
         return udev_row("net", self.interface, f'RUN+="{_SBIN}{words} ', last)
 
-    def _now(self, host: Host, names: Iterable[str]) -> dict[str, int]:
-        values = nic.read(host, self.interface, self.group)
+    def _now(self, host: Host, interface: str, names: Iterable[str]) -> dict[str, int]:
+        values = nic.read(host, interface, self.group)
         return {name: values[name] for name in names if name in values}
 
-    def _require(self, values: dict[str, int], host: Host) -> None:
-        now = self._now(host, values)
+    def _require(self, values: dict[str, int], host: Host, interface: str) -> None:
+        now = self._now(host, interface, values)
         for name, value in values.items():
-            require(f"{self.interface} {name}", str(now.get(name)), str(value))
+            require(f"{interface} {name}", str(now.get(name)), str(value))

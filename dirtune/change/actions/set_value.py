@@ -1,9 +1,12 @@
 """Write a value to a kernel file."""
 
+import re
 import shlex
 from collections.abc import Iterator
 
-from dirtune.change import kernel_text
+import msgspec
+
+from dirtune.change import interfaces, kernel_text
 from dirtune.change.action import Action, Saved
 from dirtune.change.boot_files import MODULES, SCRIPT, SYSCTL, UDEV, Row, Unwritable, udev_row
 from dirtune.change.expected import require
@@ -16,6 +19,11 @@ from dirtune.snapshot import Snapshot
 _SYS = "/proc/sys/"
 _NET = "/sys/class/net/"
 _IPVS = "net/ipv4/vs/"
+_OF_AN_INTERFACE = re.compile(
+    r"(?P<begin>/sys/class/net/|/proc/sys/net/ipv[46]/(?:conf|neigh)/)(?P<name>[^/]+)(?P<end>/.*)",
+    re.DOTALL,
+)
+"""Paths that move with an interface that is renamed."""
 _NEEDS = {_IPVS: "ip_vs", "net/netfilter/": "nf_conntrack"}
 """Modules without which sysctls that begin so are not there."""
 
@@ -67,7 +75,10 @@ class SetValue(Action, frozen=True, tag="set"):
         return self.before == self.after
 
     def save(self, host: WritableHost) -> Saved:
-        return kernel_text.save(self.path, self.before, host)
+        saved = kernel_text.save(self.path, self.before, host)
+        parts = _OF_AN_INTERFACE.fullmatch(self.path)
+        interface = interfaces.known(host, parts["name"]) if parts else None
+        return msgspec.structs.replace(saved, interface=interface)
 
     def make(self, host: WritableHost) -> None:
         host.write(self.path, self.after)
@@ -76,8 +87,16 @@ class SetValue(Action, frozen=True, tag="set"):
         require(self.path, host.read(self.path).strip(), self.after)
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
-        if host.glob(literal(self.path)):  # else it went with its module
-            kernel_text.restore(self.path, saved, host)
+        path = self._path_now(saved, host)
+        if host.glob(literal(path)):  # else it went with its module
+            kernel_text.restore(path, saved, host)
+
+    def _path_now(self, saved: Saved, host: Host) -> str:
+        parts = _OF_AN_INTERFACE.fullmatch(self.path)
+        if parts is None or saved.interface is None:
+            return self.path
+        name = interfaces.name_now(host, parts["name"], saved.interface)
+        return f"{parts['begin']}{name or parts['name']}{parts['end']}"
 
 
 def _sysctl(name: str, value: str) -> Iterator[Row]:

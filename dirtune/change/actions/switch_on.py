@@ -2,7 +2,7 @@
 
 import shlex
 
-from dirtune.change import ip
+from dirtune.change import interfaces, ip
 from dirtune.change.action import Action, Saved
 from dirtune.change.boot_files import Row, Unwritable
 from dirtune.checks.remedies import competitors
@@ -22,7 +22,7 @@ class SwitchOn(Action, frozen=True, tag="up"):
 
     @property
     def commands(self) -> tuple[str, ...]:
-        return (shlex.join(("ip", *self._words("up"))),)
+        return (shlex.join(("ip", *_words(self.interface, "up"))),)
 
     @property
     def kept(self) -> tuple[Row, ...] | Unwritable:
@@ -39,22 +39,25 @@ class SwitchOn(Action, frozen=True, tag="up"):
         return competitors(snapshot, "nic")
 
     def save(self, host: WritableHost) -> Saved:
-        ip.require_not_yet(self.what, made=self._made(host))
-        return Saved()
+        ip.require_not_yet(self.what, made=_is_on(host, self.interface))
+        return Saved(interface=interfaces.known(host, self.interface))
 
     def make(self, host: WritableHost) -> None:
-        host.run(("ip", *self._words("up")))
+        host.run(("ip", *_words(self.interface, "up")))
 
     def require_made(self, saved: Saved, host: Host) -> None:
-        ip.require_made(self.what, made=self._made(host))
+        ip.require_made(self.what, made=_is_on(host, self.interface))
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
-        if ip.has(host, self.interface) and self._made(host):
-            ip.change(host, *self._words("down"))
+        name = interfaces.name_now(host, self.interface, saved.interface)
+        if name is not None and _is_on(host, name):
+            ip.change(host, *_words(name, "down"))
 
-    def _words(self, state: str) -> tuple[str, ...]:
-        return ("link", "set", "dev", self.interface, state)
 
-    def _made(self, host: Host) -> bool:
-        row = ip.shown(host, "-o", "link", "show", "dev", self.interface)
-        return "UP" in row.partition("<")[2].partition(">")[0].split(",")
+def _words(interface: str, state: str) -> tuple[str, ...]:
+    return ("link", "set", "dev", interface, state)
+
+
+def _is_on(host: Host, interface: str) -> bool:
+    row = ip.shown(host, "-o", "link", "show", "dev", interface)
+    return "UP" in row.partition("<")[2].partition(">")[0].split(",")
