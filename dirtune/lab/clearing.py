@@ -4,12 +4,16 @@ import contextlib
 import os
 import shutil
 import signal
+import stat
 import time
 from pathlib import Path
 
 from dirtune.errors import LabError
 from dirtune.lab import cgroups
 from dirtune.lab.state import Folder, Process
+
+_KEPT_BYTES = 16 << 20
+"""How much of a log is kept: its end."""
 
 
 def keep_logs(place: Folder) -> Path:
@@ -24,12 +28,24 @@ def keep_logs(place: Folder) -> Path:
 
 
 def _copy_logs(lab: Path, kept: Path) -> None:
-    kept.mkdir()  # of our own: in one that was there a name could be a link
-    for log in lab.glob("**/*.log"):
+    # Of our own: in one that was there a name could be a link. Some logs are root's alone to read.
+    kept.mkdir(0o700)
+    # No deeper: what lies there is no log of the lab, and root of a guest can make it a link.
+    for log in (*lab.glob("*.log"), *lab.glob("*/*.log")):
         copy = kept / log.relative_to(lab)
         with contextlib.suppress(OSError):
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(log, copy)
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_bytes(_end_of(log))
+
+
+def _end_of(log: Path) -> bytes:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with open(os.open(log, flags), "rb") as file:  # noqa: PTH123  (a descriptor)
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            return b""
+        file.seek(max(0, status.st_size - _KEPT_BYTES))
+        return file.read(_KEPT_BYTES)
 
 
 def end(place: Folder) -> None:

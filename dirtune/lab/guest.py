@@ -46,7 +46,8 @@ def command_line(etc: Path) -> str:
     files = (etc / "default/grub", *sorted((etc / "default/grub.d").glob("*.cfg")))
     try:
         # No link is followed: it would be resolved on this machine.
-        texts = [reading.read_text(path, _LARGEST_BYTES) for path in files if _is_own(path)]
+        own = (path for path in files if path.is_file() and path.resolve() == _unlinked(path, etc))
+        texts = [reading.read_text(path, _LARGEST_BYTES) for path in own]
         shell = run(
             ("sh", "-c", _BOUNDED, "sh", *_without_rights(), "sh", "-c", _SOURCE, "sh", *texts)
         )
@@ -58,8 +59,9 @@ def command_line(etc: Path) -> str:
     raise LabError(f"Cannot read the director's grub files: {reason[:200]}")
 
 
-def _is_own(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
+def _unlinked(path: Path, etc: Path) -> Path:
+    """Return where *path* is if neither it, nor *etc*, nor what is between is a link."""
+    return etc.parent.resolve() / path.relative_to(etc.parent)
 
 
 def _without_rights() -> tuple[str, ...]:

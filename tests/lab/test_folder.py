@@ -161,6 +161,27 @@ def test_the_logs_of_a_lab_that_failed_follow_no_link(path, planted):
     assert (victim / "keeper.log").read_text() == "theirs\n"
 
 
+def test_no_log_of_a_lab_that_failed_is_shown_to_more_than_root(path):
+    secret = path.parents[1] / "secret"
+    secret.write_text("root's\n")
+    for folder in ("rs1", "lb1/etc"):
+        (path / folder).mkdir(parents=True)
+    (path / "rs1/node.log").write_text("x" * 10 + "end\n")
+    # What root of a guest can put into its folder, and what a copy of /etc may hold.
+    (path / "rs1/link.log").symlink_to(secret)
+    (path / "lb1/link.log").symlink_to(secret)
+    (path / "lb1/etc/link.log").symlink_to(secret)
+    (path / "lb1/etc/private.log").write_text("root's\n")
+    os.mkfifo(path / "rs1/pipe.log")
+
+    kept = clearing.keep_logs(state.folder())
+
+    texts = {str(p.relative_to(kept)): p.read_text() for p in kept.rglob("*") if p.is_file()}
+    assert {name for name, text in texts.items() if text} == {"rs1/node.log"}
+    assert texts["rs1/node.log"] == "xxxxxxxxxxend\n"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700
+
+
 def test_the_lab_of_another_version_is_named_and_no_fault(path):
     (path / "spec.json").write_text('{"old": 1}')
 

@@ -140,6 +140,23 @@ def test_the_command_line_is_what_the_grub_files_say_now(tmp_path):
     assert guest.command_line(tmp_path) == "a=1 quiet"
 
 
+@pytest.mark.parametrize("linked", ["etc", "etc/default", "etc/default/grub.d"])
+def test_grub_files_of_this_machine_are_not_read_through_a_link_of_a_guest(linked, tmp_path):
+    ours = tmp_path / "ours"
+    for name in ("etc", "etc/default", "etc/default/grub.d"):
+        if linked != name:
+            (tmp_path / "share" / name).mkdir(parents=True)
+            continue
+        (ours / "etc/default/grub.d".removeprefix(name)[1:]).mkdir(parents=True, exist_ok=True)
+        cfg = ours / "etc/default/grub.d/10.cfg".removeprefix(name)[1:]
+        cfg.write_text('GRUB_CMDLINE_LINUX="secret"\n')
+        (tmp_path / "share" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "share" / name).symlink_to(ours)
+        break
+
+    assert guest.command_line(tmp_path / "share/etc") == ""
+
+
 def test_a_broken_grub_file_is_one_line(tmp_path):
     (tmp_path / "default/grub.d").mkdir(parents=True)
     (tmp_path / "default/grub.d/10.cfg").write_text('GRUB_CMDLINE_LINUX="\n')
