@@ -43,6 +43,7 @@ _KEEP = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
     "from dirtune.ending import outermost; from dirtune.lab.keeper import main; outermost(main)"
 )
+_ETC = Path("/etc")
 _LOCKS = Path("/run/dirtune")
 _PATIENCE_S = 300
 """Limit of the wait of `down` for another lab command."""
@@ -244,21 +245,34 @@ def _prepare(place: Folder, spec: Spec, say: Say) -> None:
 
 def _prepare_director(place: Folder, spec: Spec) -> None:
     etc = place.share / "etc"
-    run(("cp", "-a", "/etc", str(etc)))
-    (etc / "shadow").write_text("root:*:1::::::\n")
-    for name in ("default/grub.d", "grub.d", "sysctl.d", "modprobe.d", "ssh"):
-        (etc / name).mkdir(parents=True, exist_ok=True)
-    (etc / "default/grub").write_text('GRUB_CMDLINE_LINUX=""\nGRUB_CMDLINE_LINUX_DEFAULT=""\n')
+    etc.mkdir()
+    run(("cp", "-a", f"{_ETC}/.", str(etc)))
     options = f"{spec.scenario.boot} {spec.append}".strip()
     drop_in = f'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {options}"\n'
-    (etc / "default/grub.d/10-lab.cfg").write_text(drop_in)
-    (etc / "ssh/dirtune_lab").write_text(sshd_config(str(place.keys), _NODE_PATH))
+    files = {
+        "shadow": "root:*:1::::::\n",
+        "default/grub": 'GRUB_CMDLINE_LINUX=""\nGRUB_CMDLINE_LINUX_DEFAULT=""\n',
+        "default/grub.d/10-lab.cfg": drop_in,
+        "ssh/dirtune_lab": sshd_config(str(place.keys), _NODE_PATH),
+    }
+    for name in ("default", "default/grub.d", "grub.d", "sysctl.d", "modprobe.d", "ssh"):
+        _unlink(etc / name)
+        (etc / name).mkdir(exist_ok=True)
+    for name, text in files.items():
+        _unlink(etc / name)
+        (etc / name).write_text(text)
     (place.path / "director.sh").write_text(director_boot(spec))
     tools = place.opt / "lab"
     tools.mkdir()
     for name, text in _TOOLS.items():
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
+
+
+def _unlink(path: Path) -> None:
+    """Remove a link from the copy of /etc: it leads to this machine's own files."""
+    if path.is_symlink():
+        path.unlink()
 
 
 # The lab has no boot loader, so each boot reads the grub drop-ins. It has no initramfs either, and

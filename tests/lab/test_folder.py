@@ -118,6 +118,35 @@ def test_a_folder_that_another_user_makes_first_is_not_filled_nor_obeyed(path, m
         other.wait()
 
 
+@pytest.mark.parametrize("linked", ["", "shadow", "default", "default/grub", "ssh", "sysctl.d"])
+def test_what_a_lab_writes_into_its_copy_of_etc_is_not_written_into_etc(path, monkeypatch, linked):
+    etc, elsewhere = path.parents[1] / "etc", path.parents[1] / "elsewhere"
+    for folder in ("default/grub.d", "ssh", "sysctl.d"):
+        (etc / folder).mkdir(parents=True)
+    for file in ("shadow", "default/grub"):
+        (etc / file).write_text("this machine's\n")
+    (etc / linked).rename(elsewhere)
+    (etc / linked).symlink_to(elsewhere)
+    monkeypatch.setattr(lifecycle, "_ETC", etc)
+    before = {each: each.read_bytes() if each.is_file() else None for each in _all(etc, elsewhere)}
+    place = state.folder()
+    for folder in (place.share, place.opt):
+        folder.mkdir()
+
+    spec = Spec(scenario=state.scenario("shared"), real_servers=1, clients=1)
+    lifecycle._prepare_director(place, spec)
+
+    after = {each: each.read_bytes() if each.is_file() else None for each in _all(etc, elsewhere)}
+    assert after == before
+    assert (place.share / "etc/shadow").read_text() == "root:*:1::::::\n"
+    assert (place.share / "etc/default/grub.d/10-lab.cfg").is_file()
+    assert (place.share / "etc/ssh/dirtune_lab").is_file()
+
+
+def _all(*folders):
+    return sorted(each for folder in folders for each in (folder, *folder.rglob("*")))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="a copy of /etc is root's to make")
 def test_what_a_lab_holds_no_other_user_may_read_or_plant(path, monkeypatch):
     """Whatever umask root has: with none, all would be everybody's to write."""
