@@ -54,9 +54,8 @@ def memory_bounded(name: str) -> Iterator[None]:
 
     Parsers take up to 60 times the bytes of a text that was made for it, and no host has such.
     """
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limits = (pages * resource.getpagesize() + _MOST_MEMORY, soft, hard)
+    limits = (taken_bytes() + _MOST_MEMORY, soft, hard)
     lowest = min(limit for limit in limits if limit != resource.RLIM_INFINITY)
     resource.setrlimit(resource.RLIMIT_DATA, (lowest, hard))
     try:
@@ -68,6 +67,12 @@ def memory_bounded(name: str) -> Iterator[None]:
         ) from None
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def taken_bytes() -> int:
+    """Return how much memory this process has for data, in bytes."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
+    return pages * resource.getpagesize()
 
 
 def exists(path: str | Path) -> bool:

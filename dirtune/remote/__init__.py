@@ -9,13 +9,14 @@ password is given, and nothing is forwarded. The name `local` is this machine an
 import asyncio
 import shlex
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dirtune import signals, ssh_names
 from dirtune.ending import fault
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
-from dirtune.remote import config, spawn
+from dirtune.remote import config, room, spawn
 from dirtune.remote.node import GUARD, MISSING, Finished, Node, Process
 from dirtune.ssh_names import LOCAL
 
@@ -49,6 +50,7 @@ LOG_BYTES = 256 * 2**20
 """Limit of a generator's output, which has one line for each request."""
 _LARGE = 2**20
 """Characters from which an answer is worth a thread."""
+_PARSERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="answers")
 
 
 async def connect(host: str, *, ssh_config: Path | None = None, become: bool = False) -> Node:
@@ -129,7 +131,7 @@ def fetch_all(
     All at the same time, `CONNECTIONS_AT_ONCE` of them connected at once; *use* is given a host's
     output when it has answered, while others are still asked. A host that cannot be reached, does
     not answer in *timeout_s*, answers more than `FETCHED_BYTES`, refuses, or whose answer is a
-    `ParseError`, gives its own error; the others are not held up.
+    `ParseError`, gives its own error; the others are not held up. See `parsed`.
     """
 
     async def one(host: str) -> T:
@@ -160,9 +162,18 @@ async def parsed(text: str, use: Callable[[str], T]) -> T:
     """Return what *use* makes of a host's answer, without holding up other hosts.
 
     A thread makes the loop wait for the interpreter's lock again and again: more is lost than the
-    milliseconds of a usual answer, so only a large one is worth it.
+    milliseconds of a usual answer, so only a large one is worth it. Two of those are parsed at
+    once, as each may take many times its bytes. `ParseError` once all have filled the memory.
     """
-    return await asyncio.to_thread(use, text) if len(text) > _LARGE else use(text)
+    if len(text) <= _LARGE:
+        return _used(text, use)
+    return await asyncio.get_running_loop().run_in_executor(_PARSERS, _used, text, use)
+
+
+def _used(text: str, use: Callable[[str], T]) -> T:
+    if not room.left():
+        raise ParseError("its answer", room.FULL)
+    return use(text)
 
 
 async def _each(

@@ -7,6 +7,8 @@ import asyncio
 import codecs
 import sys
 
+from dirtune.remote import room
+
 LINE_BYTES = 2**20
 ANSWER_BYTES = 2**20
 """Limit of an answer whose reader names no other."""
@@ -26,7 +28,10 @@ class TooMuch(Exception):
 
 
 async def answer(reader: asyncio.StreamReader, most_bytes: int) -> str:
-    """Read to the end, at most *most_bytes*, in memory too; `TooMuch` beyond."""
+    """Read to the end, at most *most_bytes*, in memory too; `TooMuch` beyond.
+
+    And where it is large while the answers of all hosts have filled the memory for them.
+    """
     # A stray byte keeps its value: two names that differ by one must not become the same.
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     parts: list[str] = []
@@ -37,6 +42,8 @@ async def answer(reader: asyncio.StreamReader, most_bytes: int) -> str:
         size += max(len(data), sys.getsizeof(parts[-1]))
         if size > most_bytes:
             raise TooMuch(f"its answer is longer than {most_bytes // 2**20} MiB")
+        if size > ANSWER_BYTES and not room.left():
+            raise TooMuch(f"its answer {room.FULL}")
     return "".join((*parts, decoder.decode(b"", final=True)))
 
 
