@@ -173,8 +173,8 @@ def find(folder: Path, name: str | None) -> Path:
         return known[-1]
     path = path_of(folder, name)
     if path not in known:
-        last = f"the last is {known[-1].stem}" if known else "there is none"
-        raise NotPossible(f"{name}: no such journal in {folder}; {last}")
+        last = f"The last one is {known[-1].stem}." if known else "It holds none."
+        raise NotPossible(f"{folder} holds no journal {name}. {last}")
     return path
 
 

@@ -53,8 +53,8 @@ def command_line(etc: Path) -> str:
         )
     except (NotPossible, OSError, UnicodeDecodeError) as error:
         raise LabError(f"Cannot read the director's grub files: {error}") from error
-    if found := _OPTIONS.search(shell):
-        return " ".join(found[1].split())
+    if options := _OPTIONS.search(shell):
+        return " ".join(options[1].split())
     reason = next((row for row in reversed(shell.split("\n")) if row), "they end the shell")
     raise LabError(f"Cannot read the director's grub files: {reason[:200]}")
 

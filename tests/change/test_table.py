@@ -96,7 +96,7 @@ def test_the_titles_count_what_is_done(ipvs):
 def test_a_request_that_is_refused_undoes_all(ipvs, host, at, number):
     ipvs.fail_at = number
 
-    with pytest.raises(ApplyError, match="the kernel has no memory for it"):
+    with pytest.raises(ApplyError, match="the kernel has no memory"):
         carry_out(made(), host, at)
 
     assert diff(ipvs.read(), BEFORE) == ()
@@ -168,7 +168,7 @@ def test_draining_waits_for_the_last_connection(ipvs, host, at, monkeypatch):
 def test_connections_that_do_not_end_put_everything_back(ipvs, host, at):
     ipvs.busy[WEB.key, B.key] = 3
 
-    with pytest.raises(ApplyError, match=r"10.1.1.2:80: still has 3 active .* --no-drain"):
+    with pytest.raises(ApplyError, match=r"10.1.1.2:80 .*\b3 active .*--no-drain"):
         carry_out(made(drain_s=0.05), host, at)
 
     assert diff(ipvs.read(), BEFORE) == ()
