@@ -10,7 +10,7 @@ _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 class Interface(msgspec.Struct, frozen=True):
-    """What stays of an interface when it is renamed, until the next boot."""
+    """An interface, however it is renamed, until the next boot."""
 
     index: int
     """The kernel's ifindex."""

@@ -79,6 +79,11 @@ done
 chmod 1777 /tmp"""
 
 
+# First removed from the node's own copy: a link would lead to this machine's file.
+_SHADOW = """rm -f /etc/shadow
+printf '%s:*:1::::::\n' root sshd www-data > /etc/shadow"""
+
+
 def node_boot(node: Node, spec: Spec, folder: str) -> str:
     """Return the script that is pid 1 of a namespace; *folder* holds the node's own files."""
     serve = _serve(spec, folder) if node.role == Role.REAL_SERVER else _DRIVE
@@ -90,7 +95,7 @@ mount -t tmpfs -o mode=0755 run /run
 mount -t tmpfs -o mode=0700 root /root
 mount --bind {folder}/../opt /opt
 {_OWN.format(places="/etc /var/lib /tmp")}
-printf '%s:*:1::::::\n' root sshd www-data > /etc/shadow
+{_SHADOW}
 mkdir -p /run/sshd /run/dirtune /var/lib/dirtune
 {serve}
 exec /usr/sbin/sshd -D -e -f {folder}/sshd_config
@@ -113,7 +118,7 @@ def guest_server_boot(node: Node, spec: Spec, folder: str) -> str:
 share=/mnt
 {_MOUNTS}
 {_OWN.format(places="/etc /var/lib /tmp")}
-printf '%s:*:1::::::\n' root sshd www-data > /etc/shadow
+{_SHADOW}
 tar -xf {folder}/../lb1/opt.tar -C /opt
 {_on_networks(node, spec)}
 ip link set $load up

@@ -60,6 +60,20 @@ def mode(path):
     return path.stat().st_mode & 0o7777
 
 
+def test_bytes_of_another_are_not_rewritten_as_escapes(path):
+    path.write_bytes(b"# Gr\xfc\xdfe\nold\n")
+    before = WritableHost().read(str(path))
+
+    with pytest.raises(ApplyError, match="bytes that are not UTF-8"):
+        apply((PutFile(str(path), before, f"{before}new\n"),), WritableHost(), Kept())
+
+    assert path.read_bytes() == b"# Gr\xfc\xdfe\nold\n"
+    path.write_text("# Grüße\n", encoding="utf-8")
+    (done,) = put(path, 0o644, "# Grüße\n")
+    assert roll_back([done], WritableHost()) == ()
+    assert path.read_text(encoding="utf-8") == "# Grüße\n"
+
+
 @pytest.mark.parametrize(
     ("before", "wanted", "after"),
     [

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dirtune import plan
+from dirtune.analyse.run import Role
 from dirtune.errors import LabError
 from dirtune.host import LiveHost
 from dirtune.lab import boot, cgroups, guest, qmp, spec, state
@@ -138,6 +139,22 @@ def test_the_command_line_is_what_the_grub_files_say_now(tmp_path):
     (drop_ins / "90-mine.cfg").write_text('GRUB_CMDLINE_LINUX="a=1"\n')
 
     assert guest.command_line(tmp_path) == "a=1 quiet"
+
+
+@pytest.mark.parametrize("script_of", [boot.node_boot, boot.guest_server_boot])
+def test_a_node_writes_its_shadow_file_through_no_link(script_of, crowded, tmp_path):
+    ours, link = tmp_path / "ours", tmp_path / "shadow"
+    ours.write_text("this machine's\n")
+    link.symlink_to(ours)
+    node = crowded.with_role(Role.REAL_SERVER)[0]
+    script = script_of(node, crowded, str(tmp_path)).replace("/etc/shadow", str(link))
+    begin = script.index("rm -f") if "rm -f" in script else script.index("printf '%s:*:1")
+    end = script.index("\n", script.index(f"> {link}"))
+
+    subprocess.run(["sh", "-ec", script[begin:end]], check=True)
+
+    assert ours.read_text() == "this machine's\n"
+    assert link.read_text().splitlines()[0] == "root:*:1::::::"
 
 
 @pytest.mark.parametrize("linked", ["etc", "etc/default", "etc/default/grub.d"])

@@ -48,7 +48,13 @@ class PutFile(Action, frozen=True, tag="file"):
     def save(self, host: WritableHost) -> Saved:
         require(self.path, text(host, self.path), self.before)
         missing = None if host.glob(literal(self._folder)) else self._folder
-        return Saved(file=host.contents(self.path), folder=missing)
+        file = host.contents(self.path)
+        if file is not None and file.data != (self.before or "").encode():
+            # The plan's text has them as escapes, and would write those.
+            raise ApplyError(
+                f"{self.path}: the file holds bytes that are not UTF-8. Edit it by hand."
+            )
+        return Saved(file=file, folder=missing)
 
     def make(self, host: WritableHost) -> None:
         if not host.glob(literal(self._folder)):
