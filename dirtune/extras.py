@@ -13,11 +13,13 @@ PACKAGES = {
     "vl_convert": "vl-convert-python",
 }
 """The package of each module. dirtune itself is on no index, so no remedy names it."""
+# Without -P, Python would look for pip in the folder that the command is typed in.
+_PIP = ("-P", "-m", "pip")
 
 
 def pip_install(*packages: str, python: str = "") -> str:
     """Return the command that installs *packages* for *python*, or for the running Python."""
-    return shlex.join((python or sys.executable or "python3", "-m", "pip", "install", *packages))
+    return shlex.join((python or sys.executable or "python3", *_PIP, "install", *packages))
 
 
 def lacking(module: str | None) -> str | None:

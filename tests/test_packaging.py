@@ -151,7 +151,7 @@ def test_a_missing_module_names_the_interpreter_that_runs(monkeypatch, capsys):
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
         "dirtune: The Python module scipy is not installed. Install it: "
-        "'/opt/my tools/bin/python' -m pip install scipy\n"
+        "'/opt/my tools/bin/python' -P -m pip install scipy\n"
     )
 
 

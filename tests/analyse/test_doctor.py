@@ -40,7 +40,7 @@ READY = Facts(
     lab_free_mib=50_000,
 )
 
-PIP = "/opt/dirtune/bin/python -m pip install"
+PIP = "/opt/dirtune/bin/python -P -m pip install"
 
 
 def broken(**changes):
