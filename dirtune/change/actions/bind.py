@@ -38,7 +38,7 @@ class Bind(Action, frozen=True, tag="bind"):
 
     def save(self, host: WritableHost) -> Saved:
         pci.require_driver(host, self.device, None)
-        return Saved()
+        return Saved(text=pci.shown_override(host, self.device))
 
     def make(self, host: WritableHost) -> None:
         pci.bind(host, self.device, self.driver)
@@ -49,4 +49,5 @@ class Bind(Action, frozen=True, tag="bind"):
     def undo(self, saved: Saved, host: WritableHost) -> None:
         if pci.has(host, self.device, self.driver):
             pci.unbind(host, self.device, self.driver)
+        pci.undo_override(host, self.device, self.driver, saved.text)
         pci.require_driver(host, self.device, None)

@@ -7,7 +7,7 @@ from dirtune.change.action import Action, Saved
 from dirtune.change.boot_files import Row, Unwritable
 from dirtune.change.expected import require, text
 from dirtune.errors import ApplyError
-from dirtune.host import FileContents, Host, WritableHost, literal
+from dirtune.host import FileContents, Host, WritableHost, literal, readable
 from dirtune.settings import as_escapes, in_quotes
 from dirtune.snapshot import Snapshot
 
@@ -49,8 +49,7 @@ class PutFile(Action, frozen=True, tag="file"):
         require(self.path, text(host, self.path), self.before)
         missing = None if host.glob(literal(self._folder)) else self._folder
         file = host.contents(self.path)
-        if file is not None and file.data != (self.before or "").encode():
-            # The plan's text has them as escapes, and would write those.
+        if file is not None and not _unreadable(file.data).isdisjoint(self.after.split("\n")):
             raise ApplyError(
                 f"{self.path}: the file holds bytes that are not UTF-8. Edit it by hand."
             )
@@ -96,6 +95,12 @@ class PutFile(Action, frozen=True, tag="file"):
         yield f"{words if self.after else ':'} > {shlex.quote(self.path)}"
         if self.mode != _MODE:
             yield f"chmod {self.mode:o} {shlex.quote(self.path)}"
+
+
+def _unreadable(data: bytes) -> set[str]:
+    """Return the rows with bytes that are no text, as a plan sees them: it would write escapes."""
+    rows = ((row, readable(row)) for row in data.split(b"\n"))
+    return {shown for row, shown in rows if shown.encode() != row}
 
 
 def _remove_if_empty(host: WritableHost, folder: str) -> None:

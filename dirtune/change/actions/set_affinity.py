@@ -78,6 +78,12 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
     def undo(self, saved: Saved, host: WritableHost) -> None:
         if self._still_its_number(host):
             kernel_text.restore(self.path, saved, host)
+            return
+        # After a boot its number may be another, and the row in `kept` has moved it there.
+        for folder in host.glob(f"/proc/irq/*/{literal(self.action)}") if self.action else ():
+            path = f"{folder.rpartition('/')[0]}/smp_affinity_list"
+            if (text(host, path) or "").strip() == self.after:
+                kernel_text.restore(path, saved, host)
 
     def _still_its_number(self, host: Host) -> bool:
         """Whether the number is that of the same line: a boot gives interrupts other numbers."""

@@ -27,7 +27,7 @@ class Unbind(Action, frozen=True, tag="unbind"):
 
     @property
     def kept(self) -> tuple[Row, ...] | Unwritable:
-        return pci.override(self.device, "none")
+        return pci.override(self.device, pci.NONE)
 
     @property
     def targets(self) -> frozenset[str]:
@@ -45,7 +45,8 @@ class Unbind(Action, frozen=True, tag="unbind"):
 
     def save(self, host: WritableHost) -> Saved:
         pci.require_driver(host, self.device, self.driver)
-        return Saved(handlers=self._handlers(host))
+        override = pci.shown_override(host, self.device)
+        return Saved(text=override, handlers=self._handlers(host))
 
     def make(self, host: WritableHost) -> None:
         pci.unbind(host, self.device, self.driver)
@@ -60,6 +61,7 @@ class Unbind(Action, frozen=True, tag="unbind"):
             )
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
+        pci.undo_override(host, self.device, pci.NONE, saved.text)
         if not pci.has(host, self.device, self.driver):
             pci.bind(host, self.device, self.driver)
         pci.require_driver(host, self.device, self.driver)
