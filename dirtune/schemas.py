@@ -21,7 +21,7 @@ from dirtune.change.documents import (
     SettledDocument,
     VerifyDocument,
 )
-from dirtune.ending import outermost
+from dirtune.exit_status import outermost
 from dirtune.lvs.documents import LvsDocument, LvsPlanDocument
 from dirtune.plan.tables import Plan
 from dirtune.render import json_documents

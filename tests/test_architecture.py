@@ -14,7 +14,7 @@ LAYERS = [
     "escape",
     "nearest",
     "signals",
-    "ending",
+    "exit_status",
     "formats",
     "locking",
     "cpu_sets",
@@ -194,6 +194,6 @@ def test_everything_printed_goes_through_one_place():
     }
 
     # An older Python can read nothing but __init__.py, which has one line of two numbers for it.
-    assert printing <= {"__init__.py", "cli/_output.py", "ending.py", "tune/watchdog.py"}
+    assert printing <= {"__init__.py", "cli/_output.py", "exit_status.py", "tune/watchdog.py"}
     # A table drawn anew each second; its test looks for what a name can do there.
     assert drawing == {"cli/_live.py"}

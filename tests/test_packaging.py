@@ -139,14 +139,14 @@ def test_no_remedy_asks_an_index_for_dirtune_or_leaves_the_interpreter_open():
 
 
 def test_a_missing_module_names_the_interpreter_that_runs(monkeypatch, capsys):
-    from dirtune import ending
+    from dirtune import exit_status
 
     def lack():
         raise ModuleNotFoundError("No module named 'scipy'", name="scipy.stats")
 
     monkeypatch.setattr(sys, "executable", "/opt/my tools/bin/python")
     with pytest.raises(SystemExit) as ended:
-        ending.outermost(lack)
+        exit_status.outermost(lack)
 
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
@@ -156,13 +156,13 @@ def test_a_missing_module_names_the_interpreter_that_runs(monkeypatch, capsys):
 
 
 def test_a_module_that_nothing_provides_is_no_missing_extra(capsys):
-    from dirtune import ending
+    from dirtune import exit_status
 
     def lack():
         raise ModuleNotFoundError("No module named 'tomlib'", name="tomlib")
 
     with pytest.raises(SystemExit):
-        ending.outermost(lack)
+        exit_status.outermost(lack)
 
     assert "internal error: ModuleNotFoundError" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from dirtune.analyse import capacity
-from dirtune.analyse.limit import idle
+from dirtune.analyse.limiting_node import idle
 from dirtune.analyse.run import Cell, KneeLimit, NodeCpu, Role, Run, Trial, TrialKind
 from dirtune.plan.tables import Price
 

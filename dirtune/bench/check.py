@@ -11,7 +11,7 @@ import msgspec
 
 from dirtune import remote
 from dirtune.bench import client, foreign_use, matrix, rig, tour
-from dirtune.bench.budget import TupleBudget, estimate_s, tuple_budget, warnings
+from dirtune.bench.ports_and_duration import TupleBudget, estimate_s, tuple_budget, warnings
 from dirtune.errors import DirtuneError
 from dirtune.plan import generators
 from dirtune.plan.tables import Plan

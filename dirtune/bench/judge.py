@@ -8,7 +8,7 @@ import math
 
 from dirtune.analyse import cpu, work
 from dirtune.analyse.cpu import Sample
-from dirtune.analyse.limit import DROPS
+from dirtune.analyse.limiting_node import DROPS
 from dirtune.analyse.rates import interrupts
 from dirtune.analyse.run import Trial, TrialKind, Validity
 from dirtune.bench import outcome, validity

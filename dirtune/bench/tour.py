@@ -12,10 +12,10 @@ import msgspec
 
 from dirtune.analyse.run import Knee, KneeLimit, Run, TrialKind
 from dirtune.bench import campaign, judge, matrix
-from dirtune.bench.budget import estimate_s
 from dirtune.bench.campaign import Keep
 from dirtune.bench.matrix import Cell, Slot, prefix
 from dirtune.bench.outcome import LoadPath, Order
+from dirtune.bench.ports_and_duration import estimate_s
 from dirtune.bench.protocols import Rig
 from dirtune.bench.search import Search
 from dirtune.bench.store import Store

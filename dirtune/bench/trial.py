@@ -14,8 +14,8 @@ from dirtune.analyse.cpu import Sample
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.run import Trial, TrialKind
 from dirtune.bench import judge, outcome, steady, window
-from dirtune.bench.budget import TABLE_LIFE_S
 from dirtune.bench.outcome import Facts, Order
+from dirtune.bench.ports_and_duration import TABLE_LIFE_S
 from dirtune.bench.protocols import Rig
 from dirtune.bench.window import Window
 from dirtune.errors import (

@@ -9,8 +9,8 @@ from dirtune.analyse import cpu
 from dirtune.analyse.bottleneck import FULL_PERCENT
 from dirtune.analyse.run import Validity
 from dirtune.bench import outcome, steady
-from dirtune.bench.budget import TABLE_LIFE_S
 from dirtune.bench.outcome import Facts, LoadPath
+from dirtune.bench.ports_and_duration import TABLE_LIFE_S
 from dirtune.plan.generators import Part, Report
 from dirtune.plan.tables import Plan
 from dirtune.plan.values import seconds

@@ -5,8 +5,8 @@ from contextlib import suppress
 from typing import Protocol
 
 from dirtune.change.action import Action, Saved
-from dirtune.ending import fault
 from dirtune.errors import ApplyError, DirtuneError, NotPossible
+from dirtune.exit_status import fault
 from dirtune.host import WritableHost
 from dirtune.signals import undisturbed
 

@@ -27,9 +27,9 @@ from pathlib import Path
 from dirtune.change import journal, private
 from dirtune.change.record import State
 from dirtune.change.transaction import Place, boot_id, undo_journal
-from dirtune.ending import fault
 from dirtune.errors import DirtuneError, NotPossible, ParseError
 from dirtune.escape import one_line
+from dirtune.exit_status import fault
 from dirtune.host import WritableHost, run
 from dirtune.signals import Ended, interruptible
 

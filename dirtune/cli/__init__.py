@@ -17,8 +17,8 @@ import click
 from dirtune import __version__, reading
 from dirtune.cli import _output
 from dirtune.cli._group import Group, one_line_errors
-from dirtune.ending import CANNOT, outermost
 from dirtune.errors import DirtuneError
+from dirtune.exit_status import CANNOT, outermost
 from dirtune.jobs import notes
 
 _HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from dirtune.cli import _output
-from dirtune.ending import CANNOT
+from dirtune.exit_status import CANNOT
 from dirtune.nearest import no_such
 
 _EXAMPLES = "\n\nExamples:\n"

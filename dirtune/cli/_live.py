@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from dirtune.analyse import cpu
 from dirtune.analyse.cpu import Sample
-from dirtune.ending import terminal
 from dirtune.escape import one_line
+from dirtune.exit_status import terminal
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,7 +10,7 @@ import msgspec
 from dirtune import plan as plans
 from dirtune import signals
 from dirtune.analyse.run import Run
-from dirtune.bench import budget
+from dirtune.bench import ports_and_duration
 from dirtune.cli import _output
 from dirtune.cli._group import Group
 from dirtune.errors import PlanError
@@ -128,7 +128,7 @@ def run(
     else:
         whole = plans.forced(plan_files.find(plan), force)
         kept = benches.new(whole, out, aa=aa)
-    for warning in budget.warnings(whole):
+    for warning in ports_and_duration.warnings(whole):
         _output.progress(f"warning: {warning}")
     try:
         benches.carry_out(whole, kept, aa=aa)

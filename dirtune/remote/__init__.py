@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dirtune import signals, ssh_names
-from dirtune.ending import fault
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
+from dirtune.exit_status import fault
 from dirtune.remote import config, room, spawn
 from dirtune.remote.node import GUARD, MISSING, Finished, Node, Process
 from dirtune.ssh_names import LOCAL

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dirtune import escape
 from dirtune.analyse import capacity, cost
 from dirtune.analyse.cost import ByClients, Forwarded, NotPriced, PricePerRate
-from dirtune.analyse.limit import Known, limiting
+from dirtune.analyse.limiting_node import Known, limiting
 from dirtune.analyse.run import Cell, Knee, KneeLimit, Run, Trial, TrialKind
 from dirtune.analyse.words import counted
 from dirtune.render import cells

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from dirtune import plan as plans
 from dirtune.analyse.run import Run, Trial
-from dirtune.bench import budget, store
+from dirtune.bench import ports_and_duration, store
 from dirtune.cli import main
 from dirtune.jobs import benches
 from tests.render.inputs import READY
@@ -113,7 +113,7 @@ def test_a_node_that_cannot_be_reached_is_named_and_the_rest_is_printed(tmp_path
 
 def test_who_is_ready_and_how_many_ports_a_client_has():
     # 400/s over two clients; 28,232 and 64,512 ports over 120 s
-    found = budget.tuple_budget(plans.parse(plans.EXAMPLE))
+    found = ports_and_duration.tuple_budget(plans.parse(plans.EXAMPLE))
     assert (found.each, round(found.default), round(found.widest)) == (200, 235, 538)
 
     alone = msgspec.structs.replace(READY, nodes={"lb1": None})

@@ -331,7 +331,7 @@ def test_the_output_is_the_last_fence(capsys):
 
 LOGS = """
 import asyncio, logging, sys, warnings
-from dirtune.ending import guard_streams
+from dirtune.exit_status import guard_streams
 guard_streams()
 logging.getLogger("asyncio").error("said \\x1b[31m%s", "\\x9b2J")
 warnings.warn("warned \\x1b]0;t\\x07")
@@ -352,7 +352,7 @@ def test_what_libraries_print_by_themselves_is_cleaned():
 def test_the_live_view_moves_the_cursor_and_no_name_does():
     """It is drawn on a real terminal, beside a standard error that is cleaned."""
     script = (
-        "import sys; from dirtune.ending import guard_streams; guard_streams()\n"
+        "import sys; from dirtune.exit_status import guard_streams; guard_streams()\n"
         "from dirtune.cli import _live; from dirtune.analyse.cpu import Sample\n"
         "name = '[bold]x' + '\\x1b]0;t\\x07'\n"
         "with _live.shown(quiet=False) as show:\n"

@@ -3,7 +3,7 @@
 import pytest
 
 from dirtune import plan
-from dirtune.bench import budget
+from dirtune.bench import ports_and_duration
 from dirtune.errors import PlanError
 from dirtune.plan import values
 
@@ -36,7 +36,7 @@ def test_the_example_is_a_plan():
 
     assert [d.node for d in found.service.destinations] == ["rs1", "rs2"]
     assert found.load.load_s == 201  # 10 s ramp, 130 s hold, 60 s window, and one more
-    assert budget.warnings(found) == ()
+    assert ports_and_duration.warnings(found) == ()
 
 
 @pytest.mark.parametrize(
@@ -240,14 +240,14 @@ def test_ssh_config_is_relative_to_the_plan(tmp_path):
 def test_tuple_budget(rate, said):
     long = SMALL.replace("rates = [150]", f'duration = "3m"\nrates = [{rate}]')
 
-    warned = budget.warnings(plan.parse(long))
+    warned = ports_and_duration.warnings(plan.parse(long))
 
     assert len(warned) == len(said)
     assert all(part in text for part, text in zip(said, warned, strict=True))
 
 
 def test_short_trials_are_said():
-    (said,) = budget.warnings(plan.parse(SMALL))
+    (said,) = ports_and_duration.warnings(plan.parse(SMALL))
 
     assert "are short" in said
 
@@ -255,10 +255,10 @@ def test_short_trials_are_said():
 def test_the_estimate_counts_the_gaps():
     # 16 trials of 2 + 10 + 1 s of load, 3 s idle, 1 s time-out, 4 s of odds and ends.
     short = plan.parse(SMALL + "warmup = 2\n")
-    assert budget.estimate_s(short, 16) == 16 * (13 + 3 + 1 + 4)
+    assert ports_and_duration.estimate_s(short, 16) == 16 * (13 + 3 + 1 + 4)
     # 201 s of load and 120 s until the table has drained: 8 pairs at 3 rates take 4 h 23 min.
     standard = plan.parse(SMALL + 'profile = "standard"\n')
-    assert budget.estimate_s(standard, 48) == 48 * (201 + 120 + 3 + 1 + 4)
+    assert ports_and_duration.estimate_s(standard, 48) == 48 * (201 + 120 + 3 + 1 + 4)
 
 
 def test_arms_are_compared_at_the_loads_first_rate_or_at_those_named():

@@ -29,8 +29,8 @@ from dirtune.analyse.profile import Profile
 from dirtune.analyse.reach import Reach
 from dirtune.analyse.run import Comparison, CpuShare, Knee, NodeCpu
 from dirtune.analyse.work import Line, Work
-from dirtune.bench.budget import TupleBudget, warnings
 from dirtune.bench.check import Readiness
+from dirtune.bench.ports_and_duration import TupleBudget, warnings
 from dirtune.change import table
 from dirtune.change.actions.add_address import AddAddress
 from dirtune.change.actions.put_file import PutFile

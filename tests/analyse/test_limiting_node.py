@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from facts import node, trial
 
-from dirtune.analyse.limit import Known, limiting
+from dirtune.analyse.limiting_node import Known, limiting
 from dirtune.analyse.run import Trial
 
 

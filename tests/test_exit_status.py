@@ -49,14 +49,14 @@ def shell(script, **environ):
 
 MAKING = f"""{sys.executable} -c '
 from pathlib import Path
-from dirtune import ending, host, writing
+from dirtune import exit_status, host, writing
 
 def make():
     Path("made").mkdir()
     writing.replace(Path("made/a"), b"")
     host.run(("touch", "by"))
 
-ending.outermost(make)
+exit_status.outermost(make)
 '"""
 
 # Nobody is shown the last, which another dirtune calls.
@@ -154,7 +154,7 @@ def test_what_root_makes_nobody_else_can_write_to(tmp_path, umask, folder, file)
 
 def test_a_closed_descriptor_is_no_files_number():
     code = (
-        "from dirtune.ending import guard_streams; guard_streams(); import os, sys; "
+        "from dirtune.exit_status import guard_streams; guard_streams(); import os, sys; "
         "fd = os.open('/dev/null', os.O_RDONLY); os.write(3, b''); sys.exit(fd)"
     )
     done = shell(f'"{sys.executable}" -c "{code}" <&- >&- 2>&- 3>/dev/null')
@@ -343,7 +343,7 @@ def test_a_section_that_blocks_the_loop_is_interrupted_at_once_and_nothing_is_re
 
 def test_what_is_still_in_a_buffer_counts_before_the_status_is_decided():
     code = (
-        "import sys; from dirtune.ending import outermost; "
+        "import sys; from dirtune.exit_status import outermost; "
         "outermost(lambda: 0 * sys.stdout.write('x'))"
     )
     done = shell(f'"{sys.executable}" -c "{code}" >/dev/full')
