@@ -41,7 +41,8 @@ Say = Callable[[str], None]
 # With -m it would import from the folder that `lab up` is called in, which may be anybody's.
 _KEEP = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
-    "from dirtune.exit_status import outermost; from dirtune.lab.keeper import main; outermost(main)"
+    "from dirtune.exit_status import outermost; from dirtune.lab.keeper import main; "
+    "outermost(main)"
 )
 _ETC = Path("/etc")
 _LOCKS = Path("/run/dirtune")
