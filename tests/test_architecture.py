@@ -87,7 +87,7 @@ HANDED = {
     "change/kernel_text.py",
     "change/pci.py",
 }
-HOST = {"FileContents", "Host", "WritableHost", "literal", "recorded_text"}
+HOST = {"FileContents", "Host", "WritableHost", "literal", "readable", "recorded_text"}
 OUTSIDE = {"bcc", "host", "netlink", "os", "pathlib", "remote", "socket", "subprocess", "time"}
 # The one place each of these may be used: everything else goes through it.
 ONLY = {
