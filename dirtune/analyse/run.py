@@ -5,12 +5,15 @@ name says otherwise, CPU shares are per cent of the CPUs of the node.
 """
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from dirtune.analyse.handlers import HandlerWindow
-from dirtune.plan.latency import Latency
-from dirtune.plan.recorded import Recorded, recorded
+from dirtune.latency import Latency
+
+if TYPE_CHECKING:
+    from dirtune.plan.recorded import Recorded
 
 
 class Role(StrEnum):
@@ -296,6 +299,9 @@ class Run(msgspec.Struct, frozen=True):
     schema: str = "dirtune/run/1"
 
     @property
-    def plan(self) -> Recorded:
+    def plan(self) -> "Recorded":
         """The tables of the plan that results depend on; `ParseError` for a wrong type."""
+        # An audit needs types of this module, and no plan: reading one takes as long to import.
+        from dirtune.plan.recorded import recorded  # noqa: PLC0415
+
         return recorded(self.plan_document)

@@ -13,9 +13,9 @@ from dirtune.analyse.rates import interrupts
 from dirtune.analyse.run import Trial, TrialKind, Validity
 from dirtune.bench import outcome, validity
 from dirtune.bench.outcome import Facts, LoadPath, Order
+from dirtune.latency import Latency
 from dirtune.plan import generators
 from dirtune.plan.generators import Reply, weighted
-from dirtune.plan.latency import Latency
 from dirtune.plan.tables import Plan
 
 

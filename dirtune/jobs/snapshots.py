@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dirtune import reading
 from dirtune.analyse.probed import Probed
-from dirtune.analyse.profile import Profile
 from dirtune.archive import load
 from dirtune.collect import commands, netlink
 from dirtune.errors import DirtuneError, NodeUnreachable, NotInstalled, NotPossible, ParseError
@@ -109,6 +108,7 @@ def probed(
 def _probed_away(
     sources: Sequence[Source], seconds: float, names: Sequence[str]
 ) -> dict[Source, Probed | DirtuneError]:
+    from dirtune.analyse.profile import Profile
     from dirtune.remote import ask_all
     from dirtune.remote.far_dirtune import FarDirtune
 

@@ -10,7 +10,7 @@ from simulated import PLAN, Director, planned
 from dirtune.bench.outcome import Order
 from dirtune.bench.trial import conduct
 from dirtune.errors import NodeUnreachable, PlanError
-from dirtune.plan.latency import Latency
+from dirtune.latency import Latency
 from dirtune.plan.metrics import METRICS
 from tests.golden import same
 

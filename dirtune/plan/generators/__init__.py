@@ -13,7 +13,7 @@ from typing import Protocol, cast
 
 import msgspec
 
-from dirtune.plan.latency import Latency
+from dirtune.latency import Latency
 from dirtune.plan.load import Load
 
 LOG = "/dev/fd/9"

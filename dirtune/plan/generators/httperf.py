@@ -17,8 +17,8 @@ import msgspec
 
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
+from dirtune.latency import Latency
 from dirtune.plan.generators import Abilities, Part, Report, Schedule, split
-from dirtune.plan.latency import Latency
 from dirtune.plan.load import Load
 
 PACKAGE = "httperf"
