@@ -301,6 +301,8 @@ def _start(place: Folder) -> None:
     with (place.path / "keeper.log").open("ab") as log:
         holder = subprocess.Popen(
             ("unshare", *spaces, "--mount-proc", *keep),
+            # QEMU takes its firmware out of the current folder, if it finds some there.
+            cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -156,8 +156,8 @@ def folder() -> Folder:
 
     `LabError` if another user could replace it or write to it, because root runs its contents.
     """
-    place = Folder(lab_folder())
-    path = place.path.absolute()
+    path = lab_folder().absolute()
+    place = Folder(path)
     try:
         # Only the part that exists; `lab up` looks again when it has made the rest.
         there = next(at for at in (path, *path.parents) if os.path.lexists(at))

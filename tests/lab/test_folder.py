@@ -242,18 +242,25 @@ def planted(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
-def test_the_keeper_imports_nothing_from_the_folder_that_lab_up_is_called_in(
+def test_the_keeper_takes_nothing_from_the_folder_that_lab_up_is_called_in(
     path, monkeypatch, planted
 ):
-    started, popen = [], subprocess.Popen
-    monkeypatch.setattr(
-        subprocess, "Popen", lambda *a, **b: started.append(popen(*a, **b)) or started[0]
-    )
+    started, folders, popen = [], [], subprocess.Popen
+
+    def start(*words, **options):
+        folders.append(options.get("cwd"))
+        started.append(popen(*words, **options))
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    # Another user cannot write to where it is, but root may call `lab up` anywhere.
+    monkeypatch.setenv("DIRTUNE_LAB", os.path.relpath(path))
 
     with pytest.raises(FileNotFoundError, match=r"spec\.json"):  # which both look for
         lifecycle._start(state.folder())
 
     assert started[0].wait(20) == 2
+    assert folders == ["/"], "QEMU would take ./bios-256k.bin for its firmware"
     assert "spec.json" in state.folder().status().error
     assert not planted.exists()
 
