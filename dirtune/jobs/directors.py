@@ -170,7 +170,7 @@ def against(proposal: Proposal) -> tuple[tuple[str, str], ...]:
 
 
 def _line(refusal: "Refusal") -> str:
-    force = f"; --force {shlex.quote(refusal.name)} allows it" if refusal.name else ""
+    force = f"; --force {shlex.quote(refusal.name)} allows the change" if refusal.name else ""
     return f"{refusal.why}{force}"
 
 

@@ -35,7 +35,7 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     return [
         ("before", _values(c.before, c.unit)),
         ("after", _values(c.after, c.unit)),
-        ("better", c.better),
+        ("better when", c.better),
         ("ratio", "unknown" if c.ratio is None else f"{c.ratio:.4f}"),
         ("test", c.test if c.p is None else f"{c.test}, p = {c.p:.4f}"),
         *([] if c.p_holm is None else [("after Holm's correction", f"p = {c.p_holm:.4f}")]),

@@ -38,12 +38,17 @@ def _page(compared: Comparison, names: Sequence[str], tablefmt: str) -> str:
     rows = [(d.section, d.name, _shown(d.a), _shown(d.b)) for d in compared.differences]
     table = cells.table(rows, ("section", "name", *names), tablefmt)
     blocks = [table] if rows else []
-    number = counted(len(rows), "difference") if rows else "No difference"
-    sentences = [f"{number} in {', '.join(compared.compared)}."]
+    number = counted(len(rows), "difference") if rows else "no difference"
+    be = "is" if len(rows) < 2 else "are"
+    sentences = [f"There {be} {number} in these sections: {', '.join(compared.compared)}."]
     if compared.unknown:
-        sentences.append(f"Known on one host only: {', '.join(compared.unknown)}.")
+        sections = ", ".join(compared.unknown)
+        sentences.append(f"These sections could be read on one host only: {sections}.")
     if compared.untold:
-        sentences.append(f"Unknown on both hosts, so not compared: {', '.join(compared.untold)}.")
+        sections = ", ".join(compared.untold)
+        sentences.append(
+            f"These sections could be read on neither host and were not compared: {sections}."
+        )
     return "\n\n".join((*blocks, " ".join(sentences)))
 
 

@@ -93,7 +93,7 @@ def _per_second(rate: float | None) -> str:
 def _mark(snapshot: Snapshot, line: Line) -> str:
     if line.shared and _nic(snapshot, line):
         return _NIC_SHARED
-    return "cut off" if line.cut else "shared" if line.shared else ""
+    return "truncated" if line.cut else "shared" if line.shared else ""
 
 
 def _red(mark: str) -> str:
@@ -108,7 +108,7 @@ def _handlers(snapshot: Snapshot, line: Line) -> Iterator[str]:
         if str(handler.irq) == line.irq:
             yield f"{handler.handler}: {counted(handler.calls, 'call')}"
     if counts and counts.none.get(line.irq):
-        yield f"{counted(counts.none[line.irq], 'call')} on this line for nothing"
+        yield f"{counted(counts.none[line.irq], 'call')} on this line found nothing to do"
 
 
 def _cost(handler: HandlerCalls) -> str:
@@ -116,19 +116,21 @@ def _cost(handler: HandlerCalls) -> str:
     if not handler.calls:
         return calls
     us_per_call = handler.total_ns / handler.calls / 1000
-    return f"{calls}, {handler.none:,} for nothing, {us_per_call:.1f} us each"
+    return f"{calls}, {handler.none:,} with nothing to do, {us_per_call:.1f} us per call"
 
 
 def _below(snapshot: Snapshot, table: Interrupts) -> Iterator[str]:
     """Yield what stands below the table: how many lines are shared, and the rows not read."""
     shared = [line for line in table.numbered if line.shared]
     with_nic = [line for line in shared if _nic(snapshot, line)]
-    lines, cpus = counted(len(table.numbered), "line"), counted(len(table.cpus), "CPU")
+    lines, cpus = counted(len(table.numbered), "interrupt line"), counted(len(table.cpus), "CPU")
+    be = "is" if len(shared) == 1 else "are"
     nics = f", {len(with_nic)} of them with a NIC" if shared else ""
-    yield f"{lines} on {cpus}; {len(shared)} shared{nics}"
+    yield f"{lines} on {cpus}; {len(shared)} {be} shared{nics}"
     if table.unread:
         rows = counted(len(table.unread), "row")
-        yield f"{rows} of /proc/interrupts could not be read: {table.unread[0][:_MOST]!r}"
+        first = f"{table.unread[0][:_MOST]!r}"
+        yield f"{rows} of /proc/interrupts could not be read; the first is {first}"
 
 
 def _nic(snapshot: Snapshot, line: Line) -> bool | None:

@@ -27,6 +27,7 @@ _rates = attrgetter(
     *("bytes_in_per_s", "bytes_out_per_s", "connections"),
 )
 _NONE = ""
+_EMPTY = "The IPVS table has no services."
 
 
 def table(table: Table, seen: Sequence[Seen]) -> str:
@@ -38,7 +39,7 @@ def table(table: Table, seen: Sequence[Seen]) -> str:
     lines = (one_line((form % row).rstrip()) for row in rows)
     return "\n".join(
         [
-            *(lines if table.services else ["the table has no services"]),
+            *(lines if table.services else [_EMPTY]),
             "",
             *map(one_line, _rest(table)),
         ]
@@ -50,7 +51,7 @@ def markdown(table: Table, seen: Sequence[Seen]) -> str:
     marks = ["---" if n < _LEFT else "---:" for n in range(len(_HEAD))]
     rows = ((escaped(str(cell), cell=True) for cell in row) for row in _rows(table, seen))
     shown = [f"| {' | '.join(row)} |" for row in (_HEAD, marks, *rows)]
-    lines = shown if table.services else ["the table has no services"]
+    lines = shown if table.services else [_EMPTY]
     return "\n".join([*lines, "", *(f"- {escaped(line)}" for line in _rest(table))])
 
 

@@ -69,12 +69,12 @@ def _problems(outcomes: Sequence[Outcome], *, known: int) -> tuple[str, str]:
     every = [finding for outcome in outcomes for finding in outcome.findings]
     counted = [finding for finding in every if not finding.waived]
     if len(counted) == 1:
-        return "1 problem", f", {counted[0].severity}"
+        return "1 problem", f", severity {counted[0].severity}"
     if counted:
         gravest = min((finding.severity for finding in counted), key=lambda s: s.rank)
         return f"{len(counted)} problems", f", the most severe is {gravest}"
-    unwaived = " that is not waived" if every else ""
-    return f"no {'new ' if known else ''}problem{unwaived}", ""
+    unwaived = "unwaived " if every else ""
+    return f"no {'new ' if known else ''}{unwaived}problem", ""
 
 
 def _elsewhere(outcomes: Sequence[Outcome], roles: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ def _link(run: Run) -> Chart:
         new_chart(rows)
         .mark_line(point=True, color=AFTER)
         .encode(
-            x=alt.X("bytes:Q", title="message, bytes", scale=log, axis=alt.Axis(format="~s")),
+            x=alt.X("bytes:Q", title="message size, bytes", scale=log, axis=alt.Axis(format="~s")),
             y=alt.Y("rate:Q", title="Mbit/s", scale=log, axis=alt.Axis(format="~g")),
         )
         .properties(width=WIDTH, height=HEIGHT)

@@ -59,14 +59,14 @@ def document(run: Run) -> Document:
         "Figure 17, CPU of a director with two CPUs": _cpu(2),
         "Figure 18, CPU of a director with four CPUs": _cpu(4),
         "Figure 19, before and after": _before_after,
-        "Figure 20, rate at a named loss": _low_loss,
+        "Figure 20, rate at a given loss": _low_loss,
         "Price": _price,
     }
     sections = [_section(run, title, tuple(make(run))) for title, make in made.items()]
     general = tuple(Text(note) for note in run.notes if not _figure_of(note))
     skipped = capacity.not_counted(run.trials)
     trials = counted(len(run.trials), "trial")
-    valid = Text(f"{trials}; {skipped} of them are not valid and enter no statistics.")
+    valid = Text(f"The run has {trials}. Invalid trials, left out of all statistics: {skipped}.")
     notes = Section("Notes", (valid, *general))
     return Document(
         title=run.title,
@@ -186,22 +186,22 @@ def why(trial: Trial) -> str:
 
 def _missing(run: Run, curve: Curve) -> str:
     if curve.kernel == 1 and len(_kernels(run)) < 2:
-        return "the run has one kernel"
+        return "the run has only one kernel"
     settings = ", ".join(run_tables.value(axis, value) for axis, value in curve.where.items())
-    return f"the run has no rates of a cell with {settings}"
+    return f"the run has no rates for a cell with {settings}"
 
 
 def _link(run: Run) -> Iterator[Block]:
     if run.link:
         best = max(run.link, key=lambda point: point.bits_per_s)
-        yield Figure("figure-3", "Rate of the link by the size of a message, one way.")
+        yield Figure("figure-3", "Throughput of the link by message size, in one direction.")
         yield Text(
             f"The link carried at most {best.bits_per_s / 1e6:.1f} Mbit/s"
             f" ({best.bits_per_s / 8e6:.1f} MB/s), with messages of {best.message_bytes:,} bytes."
             f" The smallest message took {1e6 * run.link[0].seconds:.1f} us."
         )
     elif not any(_figure_of(note) == "Figure 3" for note in run.notes):
-        yield Text("Not drawn: the run has no test of the link (`link` of [controls]).")
+        yield Text("Not drawn: the run did not test the link (`link` in [controls]).")
 
 
 def _matrix(run: Run) -> Iterator[Block]:
@@ -248,7 +248,7 @@ def _network(run: Run) -> Iterator[Block]:
     if not rows:
         yield Text("Not drawn: no trial of the run counted bytes.")
         return
-    header = ("cell", "offered/s", "replies/s", "MB/s", "Mbit/s", "of the link")
+    header = ("cell", "offered/s", "replies/s", "MB/s", "Mbit/s", "share of link")
     yield Table(header, tuple(rows), frozenset(header[1:]))
     yield Text("A megabyte is 10^6 bytes and a megabit is 10^6 bits.")
 
@@ -259,7 +259,7 @@ def _cpu(cpus: int) -> Callable[[Run], Iterator[Block]]:
         trials = [t for t in cost.looked_at(run) if cells.get(t.cell, {}).get("cpus") == cpus]
         if not trials:
             director = f"a director with {counted(cpus, 'CPU')}"
-            yield Text(f"Not drawn: no trial sampled the nodes of {director}.")
+            yield Text(f"Not drawn: no trial on {director} sampled the nodes' CPU time.")
             return
         yield from cpu_table(run, trials)
         for trial in trials:
@@ -283,7 +283,7 @@ def _lost(trial: Trial) -> float:
 
 def _before_after(run: Run) -> Iterator[Block]:
     if not run.comparisons:
-        yield Text("Not drawn: the run compares no two arms.")
+        yield Text("Not drawn: the run does not compare two arms.")
         return
     header = ("metric", "before", "after", "ratio", "verdict", "why")
     rows = tuple(
@@ -297,10 +297,10 @@ def _before_after(run: Run) -> Iterator[Block]:
 def _low_loss(run: Run) -> Iterator[Block]:
     if not run.knees:
         yield Text(
-            "Not drawn: the run did not search for a rate at a named loss ([knee] in the plan)."
+            "Not drawn: the run did not search for the rate at a given loss ([knee] in the plan)."
         )
         return
-    header = ("cell", "at most lost", "connections/s", "replies/s", "mean response, ms")
+    header = ("cell", "loss limit", "connections/s", "replies/s", "mean response time, ms")
     rows = tuple(_low_loss_row(run, n) for n in range(len(run.knees)))
     yield Table(header, rows, frozenset(header[1:]))
     for knee in run.knees:
@@ -329,4 +329,4 @@ def _low_loss_row(run: Run, place: int) -> tuple[str, ...]:
 
 def _price(run: Run) -> Iterator[Block]:
     blocks = tuple(run_tables.prices(run))
-    yield from blocks or (Text("Not given: the plan names no price ([price])."),)
+    yield from blocks or (Text("Not given: the plan has no [price] table."),)

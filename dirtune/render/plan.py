@@ -79,7 +79,7 @@ def plan_json(plan: Plan, _notes: Sequence[str] = ()) -> str:
 
 def refusal_line(refusal: Refusal) -> str:
     """Return why one change is refused, and how to make it anyway."""
-    force = f"; --force {shlex.quote(refusal.name)} allows it" if refusal.name else ""
+    force = f"; --force {shlex.quote(refusal.name)} allows the change" if refusal.name else ""
     return f"{refusal.reason}  refused: {refusal.subject} {refusal.why}{force}"
 
 
@@ -98,10 +98,11 @@ def applied_table(
     ]
     lines += _next(journal, confirm_s) if journal or not notes else ("nothing was applied",)
     if any(change.risk == "reboot" for change in plan.changes):
-        lines.append("the changes with the risk reboot take effect at the next boot")
+        lines.append('changes with the risk "reboot" take effect at the next boot')
     lines += map(refusal_line, plan.refusals)
     lines += (
-        f"skipped: {fix.fix} is {fix.risk}; apply it: dirtune fix apply {shlex.quote(fix.check)}"
+        f"skipped: {fix.fix} has the risk {fix.risk}. Apply this fix with: "
+        f"dirtune fix apply {shlex.quote(fix.check)}"
         for fix in left_out
     )
     return "\n".join(map(one_line, [*lines, *notes]))
@@ -145,7 +146,10 @@ def verify_table(holding: Sequence[Held]) -> str:
         + (f"  perhaps by {', '.join(held.by)}" if held.by else "")
         for held in holding
     )
-    return "\n".join(map(one_line, rows)) or "nothing to verify: no change of dirtune is in force"
+    return (
+        "\n".join(map(one_line, rows))
+        or "nothing to verify: no change that dirtune made is in force"
+    )
 
 
 def verify_json(holding: Sequence[Held]) -> str:
@@ -161,14 +165,14 @@ def _notes(change: Change) -> Iterator[str]:
         yield f"also set by: {', '.join(change.competes)}"
     keeper = persist.keeper(change.action)
     if keeper and not change.lasting:
-        yield f"--persist keeps it after a reboot: {keeper}"
+        yield f"--persist keeps the change after a reboot: {keeper}"
 
 
 def _next(journal: str | None, confirm_s: float) -> tuple[str, ...]:
     if journal is None:
         return ("nothing to do",)
     if confirm_s:
-        confirm = f"rolled back in {confirm_s:g} s unless you run: dirtune confirm"
+        confirm = f"dirtune rolls back in {confirm_s:g} s unless you run: dirtune confirm"
         return (f"journal {journal}", confirm)
     return (f"journal {journal}", f"roll back with: dirtune rollback {shlex.quote(journal)}")
 

@@ -41,7 +41,7 @@ def rows(plan: Plan) -> tuple[str, ...]:
 
 def refusal_line(refusal: Refusal) -> str:
     """Return why one change is refused, and how to make it anyway."""
-    force = f"; --force {shlex.quote(refusal.name)} allows it" if refusal.name else ""
+    force = f"; --force {shlex.quote(refusal.name)} allows the change" if refusal.name else ""
     return one_line(f"{refusal.subject} {refusal.why}{force}")
 
 
@@ -108,8 +108,10 @@ def finished_json(text: str, done: Mapping[str, Done], reach: Reach | None, hold
 def _done(name: str, server: Done, hold_s: float) -> Iterator[str]:
     yield from (one_line(f"{name}: done: {title}") for title in server.titles)
     if server.journal and hold_s:
-        limit = f"in at most {hold_s:g} s"
-        yield f"{name}: rolled back {limit} unless you run on {name}: dirtune confirm"
+        yield (
+            f"{name}: dirtune rolls back within {hold_s:g} s unless you run on {name}: "
+            "dirtune confirm"
+        )
     elif server.journal:
         back = shlex.join(("dirtune", "rollback", server.journal))
         yield one_line(f"{name}: roll back on {name} with: {back}")
@@ -119,20 +121,21 @@ def reached(reach: Reach) -> str:
     """Return which real servers answered through the virtual address."""
     rows = [f"  {name}  {why or 'answered'}" for name, why in reach.servers.items()]
     rows += (
-        f"  {name}  unknown: none of {reach.requests} requests is known to have reached it"
+        f"  {name}  unknown: none of {reach.requests} requests is known to have reached this "
+        "real server"
         for name in reach.untold
     )
     if not reach.requests:
         rows.append("  no request was sent, because no real server has a weight above 0")
     if reach.past:
         rows.append(
-            f"  {counted(reach.past, 'answer')} did not pass the director: check which host "
+            f"  {counted(reach.past, 'answer')} bypassed the director: check which host "
             "answers ARP for the VIP"
         )
     if reach.lost:
         rows.append(
-            f"  {reach.lost} of {reach.requests} requests had no answer and are not known to have "
-            "reached a real server: check that they reach the director"
+            f"  {reach.lost} of {reach.requests} requests got no answer and are not known to have "
+            "reached a real server: check that requests reach the director"
         )
     return "\n".join(map(one_line, (f"requests through {reach.service}:", *rows)))
 

@@ -137,7 +137,7 @@ def _forecast(work: Work) -> str:
         return work.forecast.basis
     low, high = interval
     return (
-        f"separate lines would take {ratio:.3f} times the CPU per connection "
+        f"with separate lines a connection would take {ratio:.3f} times the CPU time "
         f"({low:.3f} to {high:.3f}); {work.forecast.basis}"
     )
 
@@ -203,7 +203,7 @@ def _counts(probed: Probed, style: str) -> tuple[str, ...]:
     shown = _aligned(("irq", "handler", "calls"), rows, style, texts=2)
     none = ", ".join(f"{calls} on irq {irq}" for irq, calls in counts.none.items() if calls)
     needless = f"Calls that returned IRQ_NONE: {none}." if none else ""
-    return (shown, needless, f"The source, {counts.source}, counts calls and does not time them.")
+    return (shown, needless, f"The source {counts.source} counts calls but does not time them.")
 
 
 def _threads(probed: Probed, style: str) -> str:
@@ -225,7 +225,7 @@ def _locks(probed: Probed, style: str) -> str:
     if probed.locks is None:
         return ""
     if not probed.locks.locks:
-        return "Locks: no waits."
+        return "Locks: no waits were seen."
     rows = [
         (
             one.lock,
@@ -245,7 +245,7 @@ def _drops(probed: Probed, style: str) -> str:
     if probed.drops is None:
         return ""
     if not probed.drops.drops:
-        return "Drops: the kernel dropped no packet."
+        return "Drops: the kernel dropped no packets."
     rows = [(d.reason, d.location, str(d.packets)) for d in probed.drops.drops[:_MOST]]
     return _aligned(("drop reason", "function", "packets"), rows, style, texts=2)
 
@@ -274,7 +274,7 @@ def _softirqs(window: SoftirqWindow | None, style: str) -> tuple[str, ...]:
         )
         for one in window.softirqs
     ]
-    heads = ("softirq", "cpu", "runs", "us per run", "% of a CPU", "us delay")
+    heads = ("softirq", "cpu", "runs", "us per run", "% of a CPU", "us of delay")
     polls = [
         (n.device or "backlog", str(n.polls), str(n.packets), str(n.exhausted))
         for n in window.napi
@@ -312,8 +312,8 @@ def _cost(probed: Probed, style: str) -> Iterator[str]:
         yield _aligned(heads, rows, style, texts=2, last=True)
     if rows and all(cost.ns is None for cost in probed.costs):
         yield (
-            "The probes' cost is unknown and was not limited, because there are no statistics of "
-            "BPF programs here; they need Linux 5.8 and libbpf."
+            "The probes' cost is unknown and was not limited, because this host does not time BPF "
+            "programs. Timing them needs libbpf and Linux 5.8 or later."
         )
     if probed.own_ns is not None and probed.seconds:
         yield f"dirtune's own process: {probed.own_ns / probed.seconds / 1e7:.2f} % of a CPU"
@@ -324,11 +324,15 @@ def _notes(profile: Profile) -> str:
     grouped = ", ".join(node.node for node in profile.nodes if node.source == "cgroup")
     if grouped:
         notes.append(
-            f"CPU times of a control group, with the rest of its CPUs as idle: {grouped}."
+            "The CPU times of these nodes cover only their own control group, and all other time "
+            f"on their CPUs counts as idle: {grouped}."
         )
     if profile.missing:
         names = ", ".join(profile.missing)
-        notes.append(f"No CPU times, because the container cannot see its control group: {names}.")
+        notes.append(
+            "These nodes report no CPU times, because a container cannot see its control group: "
+            f"{names}."
+        )
     if profile.validity not in {None, Validity.VALID}:
         notes.append(f"The trial is not valid ({profile.validity}): {profile.reason}.")
     return "\n".join(map(one_line, notes))

@@ -22,17 +22,21 @@ def registry(report: Report, at_s: float) -> "CollectorRegistry":
 
     collector = CollectorRegistry()
     totals = Gauge(
-        "dirtune_audit_findings", "Findings of a host.", ("host", "severity"), registry=collector
+        "dirtune_audit_findings",
+        "Number of findings on a host.",
+        ("host", "severity"),
+        registry=collector,
     )
     by_check = Gauge(
         "dirtune_audit_finding",
-        "Findings of a check.",
+        "Number of findings of a check on a host.",
         ("host", "check", "severity"),
         registry=collector,
     )
     checks = Gauge(
         "dirtune_audit_checks",
-        "Checks of a host by status; a check that is skipped or inconclusive may hide a finding.",
+        "Number of checks on a host by status. "
+        "A check that is skipped or inconclusive may hide a finding.",
         ("host", "status"),
         registry=collector,
     )

@@ -12,7 +12,10 @@ def text(ready: Readiness) -> str:
         remedy = (
             "--force allows it" if ready.forced else "use another VIP, or name it with --force"
         )
-        lines.append(f"vip: it carries connections of others ({ready.vip}); {remedy}")
+        lines.append(
+            f"vip: the VIP also serves clients outside the plan (connections: {ready.vip}); "
+            f"{remedy}"
+        )
     budget = ready.tuples
     lines.append(
         f"ports: the plan needs {budget.each:g} connections/s per client; the default port range "

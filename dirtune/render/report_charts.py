@@ -98,7 +98,7 @@ def handlers(run: Run) -> Chart | None:
         new_chart(rows)
         .mark_bar(height=22)
         .encode(
-            x=alt.X("us:Q", title="us per interrupt of the line"),
+            x=alt.X("us:Q", title="us of handler time per interrupt"),
             y=alt.Y("window:N", title=None, sort=None),
             color=alt.Color(
                 "handler:N",

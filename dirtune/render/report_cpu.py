@@ -26,8 +26,9 @@ def nodes(run: Run) -> Iterator[Block]:
     samples = ", ".join(sorted({f"{n.samples}" for t in trials for n in t.nodes}))
     sources = sorted({(n.source, n.node) for t in trials for n in t.nodes})
     yield Text(
-        "Each figure is a mean and (standard deviation) in per cent of the node's CPUs, sampled"
-        f" once a second ({samples} samples), in trials that enter no comparison."
+        "Each figure is a mean, with the standard deviation in parentheses, in per cent of the"
+        f" node's CPUs. The CPUs were sampled once a second ({samples} samples) in trials that"
+        " are not part of any comparison."
     )
     parts = (
         f"{source} ({', '.join(node for _, node in nodes)})"

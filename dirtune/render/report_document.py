@@ -24,7 +24,7 @@ from dirtune.render.report_handlers import findings, handler_cost
 
 _CPU_METRIC = "cpu_us_per_connection"
 _PARTS_OF_AN_ID = (
-    "its pair, its place in the pair and its arm: p02-1-A is the first trial of pair 2, before "
+    "pair, place in the pair and arm: p02-1-A is the first trial of pair 2, before "
     "the change (arm A)"
 )
 _EMPTY: tuple[object, ...] = ("", None, [], {})
@@ -84,7 +84,8 @@ def _facts(first: Comparison | None, forecast: Forecast | None) -> Iterator[tupl
 def _scenario(run: Run) -> Iterator[Block]:
     if run.scenario is None:
         yield Text(
-            "This run used no scenario of the lab: machines, load and metric are the plan's."
+            "This run did not use a lab scenario. The machines, the load and the metric come"
+            " from the plan."
         )
         yield _named(_flat(run.plan_document))
         return
@@ -134,7 +135,7 @@ def _forecast(run: Run) -> Iterator[Block]:
     rows = [("forecast", in_ratio(run.forecast.ratio), in_interval(run.forecast.interval))]
     if outcome:
         rows.append(("measured", in_ratio(outcome.ratio), in_interval(outcome.interval)))
-    yield Figure("ratio", "CPU time per connection, after divided by before; 1 is no change.")
+    yield Figure("ratio", "CPU time per connection, after divided by before; 1 means no change.")
     yield Table(("CPU per connection", "ratio", "interval"), tuple(rows), frozenset({"ratio"}))
     yield Text(f"The forecast rests on the probe alone: {run.forecast.basis}.")
     if outcome and outcome.interval and run.forecast.interval:
@@ -143,12 +144,13 @@ def _forecast(run: Run) -> Iterator[Block]:
 
 def _agreement(forecast: tuple[float, float], measured: tuple[float, float]) -> str:
     if forecast[1] < measured[0]:
-        return "The measured interval lies above the forecast: less was gained than forecast."
+        return "The measured interval is above the forecast: the gain was smaller than forecast."
     if forecast[0] > measured[1]:
-        return "The measured interval lies below the forecast: more was gained than forecast."
+        return "The measured interval is below the forecast: the gain was larger than forecast."
     if measured[0] <= 1 <= measured[1]:
         return (
-            "The intervals overlap, but the measured interval also contains 1, which is no change."
+            "The intervals overlap, but the measured interval also contains 1, which means no"
+            " change."
         )
     return "The intervals overlap: forecast and outcome agree."
 
@@ -158,7 +160,7 @@ def _comparison(run: Run) -> Iterator[Block]:
         return
     yield Figure(
         "pairs",
-        "The pairs of judged trials: in each pair one trial before the change and one after it.",
+        "Judged trials in pairs: one trial before the change and one after it.",
     )
     header = ("", *map(measured, run.comparisons))
     columns = [_comparison_cells(c) for c in run.comparisons]
@@ -191,7 +193,7 @@ def _comparison_cells(c: Comparison) -> dict[str, str]:
         f"{ARMS['A']}, mean": number(mean(c.before)),
         f"{ARMS['B']}, mean": number(mean(c.after)),
         "unit": c.unit,
-        "better": c.better,
+        "better when": c.better,
         "pairs": str(c.pairs),
         "invalid trials": str(c.invalid),
         "noise floor": in_percent(c.noise_floor),
@@ -204,12 +206,12 @@ def _trials(run: Run) -> Iterator[Block]:
         return
     header = (
         *("trial", "arm", "kind", "validity", "offered/s", "attempted", "replied", "failed"),
-        *("replies/s", "us CPU/conn", "p99 ms", "settled s", "machine busy %", "steal %"),
+        *("replies/s", "us CPU/conn", "p99 ms", "settling s", "machine busy %", "steal %"),
     )
     yield Table(header, tuple(map(_trial_row, run.trials)), frozenset(header[4:]))
     paired = next((trial for trial in run.trials if trial.pair), None)
     if paired is not None:
-        yield Text(f"A trial's id is {_PARTS_OF_AN_ID}.")
+        yield Text(f"The id of a trial consists of {_PARTS_OF_AN_ID}.")
     for trial in run.trials:
         if trial.reason:
             yield Text(f"{trial.id} is {trial.validity.replace('_', '-')}: {trial.reason}.")
@@ -283,7 +285,7 @@ def _inventory(run: Run) -> Iterator[Block]:
 def _steps(run: Run) -> Iterator[Block]:
     if not run.steps:
         return
-    yield Text("dirtune took these steps in this order. The commands, typed by hand, do the same.")
+    yield Text("dirtune took these steps in this order. The same commands can be typed by hand.")
     yield Table(("time", "step"), tuple((step.at, step.note) for step in run.steps))
     yield Commands(tuple(step.command for step in run.steps if step.command))
 

@@ -29,7 +29,7 @@ def handler_cost(run: Run) -> Iterator[Block]:
         for when, window in run.handlers.items()
         for h in handlers_of_interest(run, window)
     )
-    yield Figure("handlers", "Time in each handler per interrupt of the line.")
+    yield Figure("handlers", "Time that each handler takes per interrupt on its line.")
     yield Table(header, tuple(rows), frozenset(header[3:]))
     for when, window in run.handlers.items():
         yield Text(_window(when, window, lines_of_interest(run)))

@@ -14,7 +14,7 @@ from dirtune.render.blocks import Block, Figure, Section, Table, Text
 from dirtune.render.figures import NONE, in_percent
 
 PLAIN = "as planned"
-CURVE = "Replies against offered connections per second; hollow points do not count."
+CURVE = "Replies against offered connections per second; hollow points are invalid trials."
 # Shares of the knee: below the limit, at the limit, and in overload.
 _COMPARED_AT = (0.8, 1.0, 1.15)
 
@@ -155,9 +155,9 @@ def _by_clients(row: ByClients) -> str:
     where = f", {row.others}" if row.others else ""
     made = ", ".join(f"{rate:.5g}/s with {value('clients', n)}" for n, rate in row.made.items())
     if not row.known:
-        verdict = "The difference may be chance; repeat with a higher load.repeats."
+        verdict = "The difference may be chance; raise load.repeats and run again."
     elif row.enough is None:
-        verdict = "More clients gained more, so the clients are the limit."
+        verdict = "More clients reached a higher rate, so the clients are the limit."
     else:
         clients = value("clients", row.enough)
         verdict = f"More than {clients} gained nothing, so the clients are not the limit."
@@ -227,7 +227,7 @@ def link_bits_per_s(run: Run) -> float | None:
 def _scaling(run: Run) -> Iterator[Block]:
     rows = cost.scaling(run)
     if rows:
-        header = ("axis", "cell", "number", "peak/s", "of linear")
+        header = ("axis", "cell", "number", "peak/s", "share of linear")
         cells = tuple(
             (r.axis.replace("_", " "), r.others or PLAIN, str(r.nodes), f"{r.peak:.1f}",
              in_percent(r.efficiency, 0)) for r in rows
@@ -244,9 +244,9 @@ def _costs(run: Run) -> Iterator[Block]:
     if rows:
         header = ("cell", "node", "role", "us CPU/connection")
         yield Table(header, tuple(rows), frozenset(header[3:]))
-        yield Text("The cost counts the connections that went through the node.")
+        yield Text("The cost is per connection that went through the node.")
     if added := cost.ipvs_cost_us(run):
-        heads = ("cell", "offered/s", "us that IPVS adds to routing")
+        heads = ("cell", "offered/s", "us that IPVS adds to plain routing")
         body = tuple((label(run, cell), f"{rate:g}", f"{us:.0f}") for cell, rate, us in added)
         yield Table(heads, body, frozenset(heads[1:]))
     yield from (Text(_forwarded(row)) for row in cost.forwarded(run))
@@ -255,9 +255,9 @@ def _costs(run: Run) -> Iterator[Block]:
 def _forwarded(row: Forwarded) -> str:
     where = f"{row.others}, " if row.others else ""
     return (
-        f"{where}{row.method} compared with {row.beside} at {row.offered:g}/s: {row.cpu:.2f} times"
-        f" the director's CPU time per connection, from {row.packets:.2f} times the packets at"
-        f" {row.cpu_per_packet:.2f} times the CPU time per packet."
+        f"{where}{row.method} compared with {row.beside} at {row.offered:g}/s: the director spends"
+        f" {row.cpu:.2f} times the CPU time per connection, on {row.packets:.2f} times the packets"
+        f" at {row.cpu_per_packet:.2f} times the CPU time per packet."
     )
 
 

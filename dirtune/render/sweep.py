@@ -57,9 +57,9 @@ def _counted(run: Run) -> str:
     shown = [trial for trial in run.trials if trial.kind in _SHOWN]
     valid = sum(trial.valid for trial in shown)
     counts = f"{valid} of {counted(len(shown), 'trial')} {'is' if valid == 1 else 'are'} valid"
-    text = f"{counts}; trials that are not valid enter no statistics."
+    text = f"{counts}; invalid trials are left out of all statistics."
     others = Counter(trial.kind for trial in run.trials if trial.kind not in _SHOWN)
     if others:
         kinds = ", ".join(f"{number} {kind}" for kind, number in others.items())
-        text += f" Not shown: {kinds}."
+        text += f" Trials not shown: {kinds}."
     return text

@@ -69,7 +69,7 @@ def markdown(results: Results) -> str:
         outcome = (row.outcome or _UNFINISHED).capitalize()
         lines += [f"{outcome}: {escaped(row.why or 'the session can go on')}.", ""]
         if row.run is not None:
-            lines += [f"[Report of its run]({quote(row.run)}/report.md)", ""]
+            lines += [f"[Report of the run]({quote(row.run)}/report.md)", ""]
     lines += [*(f"- {escaped(step)}" for step in _next(results)), ""]
     lines += [f"- {escaped(note)}" for note in results.notes]
     return "\n".join(lines).rstrip() + "\n"

@@ -300,7 +300,9 @@ def test_what_a_far_dirtune_refuses_is_one_word_of_the_option_that_overrules_it(
 
     (row,) = capsys.readouterr().err.splitlines()
     clean(row)
-    assert row.partition("--force ")[2].removesuffix(" allows it") == one_line(shlex.quote(name))
+    assert row.partition("--force ")[2].removesuffix(" allows the change") == one_line(
+        shlex.quote(name)
+    )
 
 
 def test_the_live_view_takes_no_markup_from_a_name():

@@ -112,14 +112,14 @@ def test_the_built_in_example_needs_no_run():
     result = report("--example", "paper", "--format", "markdown")
 
     assert result.exit_code == 0
-    assert "## Figure 20, rate at a named loss" in result.stdout
+    assert "## Figure 20, rate at a given loss" in result.stdout
 
 
 def test_the_papers_figures_of_a_run(folders):
     result = report(folders[0], "--paper", "--format", "markdown")
 
     assert result.exit_code == 0
-    assert "did not search for a rate at a named loss" in result.stdout
+    assert "did not search for the rate at a given loss" in result.stdout
 
 
 def test_no_run_says_what_to_name():
