@@ -30,8 +30,8 @@ def find(lab: Path, root: Path = Path("/sys/fs/cgroup")) -> Hierarchies:
     if (root / "cgroup.controllers").exists():
         return Hierarchies((root,), 2, (root / name,))
     raise LabError(
-        f"{root} has no control groups with cpuset and cpuacct, and the lab needs them. "
-        f"Mount cgroup2 there: mount -t cgroup2 cgroup2 {root}"
+        f"The lab needs control groups for CPU sets and CPU accounting, which {root} lacks. "
+        f"Mount them: mount -t cgroup2 cgroup2 {root}"
     )
 
 

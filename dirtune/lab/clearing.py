@@ -66,7 +66,10 @@ def _end_process(process: Process) -> None:
             if not process.alive():
                 return
             time.sleep(0.1)
-    raise LabError(f"Process {process.pid} of the lab does not end. Run again: dirtune lab down")
+    raise LabError(
+        f"Process {process.pid} of the lab did not end, even after SIGKILL. "
+        "Run again: dirtune lab down"
+    )
 
 
 def clear(place: Folder) -> None:
@@ -79,7 +82,7 @@ def clear(place: Folder) -> None:
         time.sleep(0.1)
     else:
         raise LabError(
-            "Processes are left in the lab's control groups, so it cannot be removed. "
-            "End them, then run: dirtune lab down"
+            "The lab cannot be removed, because processes remain in its control groups. "
+            "End those processes, then run: dirtune lab down"
         )
     shutil.rmtree(place.path, ignore_errors=True)

@@ -47,7 +47,7 @@ def up(
     """
     spec = Spec(scenario=scenario(name))
     if spec.scenario.experiment is None:
-        raise LabError(f"Scenario {name} has no experiment. Use --scenario crowded.")
+        raise LabError(f"The scenario {name} defines no experiment. Use --scenario crowded.")
     lifecycle.up(spec, say)
     try:
         _, load_cpus = cpu_layout(os.sched_getaffinity(0), spec.cpus)
@@ -102,7 +102,7 @@ async def reboots(trying: Trying, out: Path, say: Say) -> Store:
 
     def boot() -> None:
         status = lifecycle.reboot(say)
-        say(f"booted in {status.boot_s:.0f} s: {status.command_line}")
+        say(f"booted in {status.boot_s:.0f} s with the kernel options: {status.command_line}")
 
     arms = decide.boot_arms(_BOOTS)
     await boots.turns(trying, kept, say, Booting(arms, boot=boot))

@@ -55,7 +55,8 @@ def command_line(etc: Path) -> str:
         raise LabError(f"Cannot read the director's grub files: {error}") from error
     if options := _OPTIONS.search(shell):
         return " ".join(options[1].split())
-    reason = next((row for row in reversed(shell.split("\n")) if row), "they end the shell")
+    silent = "the files end the shell that reads them"
+    reason = next((row for row in reversed(shell.split("\n")) if row), silent)
     raise LabError(f"Cannot read the director's grub files: {reason[:200]}")
 
 

@@ -72,7 +72,9 @@ def shared(snapshot: Snapshot) -> Shared:
         if line.shared and len(cards) == 1:
             others = [sharer for sharer in sharing if not sharer.nic]
             return Shared(line.irq, cards[0].action, _scripts(cards[0], others))
-    raise LabError("The director's card shares no line. Use --scenario noapic or crowded.")
+    raise LabError(
+        "The director's NIC does not share its interrupt line. Use --scenario noapic or crowded."
+    )
 
 
 def _scripts(card: Sharer, others: list[Sharer]) -> dict[str, str]:
@@ -84,7 +86,10 @@ def _scripts(card: Sharer, others: list[Sharer]) -> dict[str, str]:
 def _bound(sharer: Sharer) -> tuple[str, str]:
     """Return the address of the sharer's PCI function, and the driver that holds it."""
     if sharer.device is None or sharer.device.driver is None:
-        raise LabError(f"{sharer.action}: no PCI function of this name is bound on the line")
+        raise LabError(
+            f"{sharer.action} cannot be moved on its line, because no PCI function with a driver "
+            "belongs to this handler."
+        )
     return sharer.device.address, sharer.device.driver
 
 
@@ -118,21 +123,22 @@ class Switch:
         if place(line, self._line.card) != arms_place:
             actions = ", ".join(line.actions)
             raise LabError(
-                f"irq {line.irq}: {self._line.card} is not the {arms_place} handler: {actions}"
+                f"irq {line.irq}: {self._line.card} did not become the {arms_place} handler; "
+                f"the order is {actions}"
             )
-        self._note(f"cat {SOURCE}", f"arm {arm}: irq {line.irq}: {', '.join(line.actions)}")
+        self._note(f"cat {SOURCE}", f"arm {arm}: irq {line.irq} runs {', '.join(line.actions)}")
 
     async def _now(self) -> Line:
         table = parse_interrupts(await self._director.run(("cat", SOURCE)))
         line = table.line(self._line.irq)
         if line is None or self._line.card not in line.actions:
-            raise LabError(f"irq {self._line.irq}: {self._line.card} is not on this line any more")
+            raise LabError(f"irq {self._line.irq}: {self._line.card} is no longer on this line")
         return line
 
 
 async def control(trying: Trying, out: Path, say: Say) -> Store:
     """Compare the card's handler last on its line (A) with first (B), in interleaved pairs."""
-    title = f"Negative control, the order of the handlers alone: {trying.title}"
+    title = f"Negative control, only the handlers' order changes: {trying.title}"
     trying = replace(trying, title=title)
     plan = trying.plan
     kept = turn.begin(trying, out)

@@ -44,7 +44,9 @@ def _wait_for_record(folder: Folder) -> None:
         if folder.record():
             return
         time.sleep(0.1)
-    raise LabError("`dirtune lab up` ended before it recorded the lab. Run it again.")
+    raise LabError(
+        "The command `dirtune lab up` exited before it recorded the lab. Run the command again."
+    )
 
 
 class Keeper:
@@ -74,7 +76,7 @@ class Keeper:
             answered = self._boot()
             crashes = 0 if answered else crashes + 1
         raise LabError(
-            f"The director ended {crashes} times before it answered. "
+            f"The director's QEMU exited {crashes} times before the director answered on SSH. "
             f"See {self._folder.path / 'console.log'}."
         )
 
@@ -120,7 +122,9 @@ class Keeper:
             folder.power_cut.unlink()
         elif not guest.rebooted(reason, spoke):
             text = f"signal {-code}" if code < 0 else f"exit status {code}"
-            raise LabError(f"QEMU ended with {text} without a reboot. See {console}.")
+            raise LabError(
+                f"The director's QEMU exited with {text} instead of rebooting. See {console}."
+            )
         return answered
 
     def _await_director(self, qemu: "subprocess.Popen[bytes]", began: float, options: str) -> bool:
@@ -188,7 +192,8 @@ def _wait_for_ssh(node: Node, process: "subprocess.Popen[bytes]", limit_s: float
     while time.monotonic() < end:
         if process.poll() is not None:
             raise LabError(
-                f"{node.name} ended before it answered. See its log in the lab's folder."
+                f"{node.name} exited before it answered on SSH. "
+                f"See the log of {node.name} in the lab's folder."
             )
         with contextlib.suppress(OSError):
             address = (node.control_address, 22)
@@ -198,5 +203,6 @@ def _wait_for_ssh(node: Node, process: "subprocess.Popen[bytes]", limit_s: float
                     return
         time.sleep(0.3)
     raise LabError(
-        f"{node.name} did not answer in {limit_s:g} s. See its log in the lab's folder."
+        f"{node.name} did not answer on SSH within {limit_s:g} s. "
+        f"See the log of {node.name} in the lab's folder."
     )

@@ -60,7 +60,7 @@ def up(spec: Spec, say: Say) -> Status:
         record = place.record()
         if record and record.keeper.alive():
             raise LabError(
-                f"A lab is up already (scenario {place.spec().scenario.name}, process "
+                f"A lab is already up (scenario {place.spec().scenario.name}, process "
                 f"{record.keeper.pid}). End it first: dirtune lab down"
             )
         clearing.clear(place)
@@ -104,8 +104,9 @@ def _running() -> tuple[Folder, Record]:
     place = folder()
     record, status = place.record(), place.status()
     if record is None or not record.keeper.alive():
-        ended = f" any more. It ended with: {status.error}" if status and status.error else ""
-        raise LabError(f"No lab is up{ended}. Start one: dirtune lab up")
+        failed = status.error.rstrip(".") if status and status.error else None
+        ended = f" The last lab failed: {failed}." if failed else ""
+        raise LabError(f"No lab is running.{ended} Start a lab: dirtune lab up")
     return place, record
 
 
@@ -118,7 +119,7 @@ def enter(node: str, command: Sequence[str], *, terminal: bool) -> int:
 def _ssh_argv(place: Folder, node: str, command: Sequence[str], *, terminal: bool) -> list[str]:
     names = [known.name for known in place.spec().nodes()]
     if node not in names:
-        raise LabError(f"No such node: {node}. The lab has {', '.join(names)}.")
+        raise LabError(f"{node} is not a node of the lab. Choose one of {', '.join(names)}.")
     return ["ssh", "-F", str(place.ssh_config), *(["-t"] if terminal else []), node, *command]
 
 
@@ -130,7 +131,7 @@ def reboot(say: Say, *, power_cut: bool = False) -> Status:
     place, record = _running()
     before = place.status()
     if before is None:
-        raise LabError("The lab is not up yet. Wait for `dirtune lab up` to end.")
+        raise LabError("The lab is not up yet. Wait until `dirtune lab up` has finished.")
     if power_cut:
         _cut_power(place, record)
     else:
@@ -153,7 +154,9 @@ def _cut_power(place: Folder, record: Record) -> None:
                 place.power_cut.touch()
                 member.kill()
                 return
-    raise LabError("The director's QEMU is not running. Make the lab anew: dirtune lab up")
+    raise LabError(
+        "The director's QEMU is not running. Start a new lab: dirtune lab down && dirtune lab up"
+    )
 
 
 def _require(spec: Spec) -> None:
@@ -170,8 +173,8 @@ def _require(spec: Spec) -> None:
 def _require_root() -> None:
     if os.geteuid() != 0:
         raise LabError(
-            "Only root can make a lab, with its namespaces, taps and control groups. "
-            "Run it with sudo."
+            "Only root can start or end a lab, which needs namespaces, taps and control groups. "
+            "Run the command with sudo."
         )
 
 
@@ -216,17 +219,17 @@ def _make(place: Folder) -> None:
     try:
         place.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LabError(f"{place.path}: {error.strerror}") from error
+        raise LabError(f"Cannot make the folder {place.path}: {error.strerror}.") from error
     folder()  # another user may have been first
 
 
 def _prepare(place: Folder, spec: Spec, say: Say) -> None:
     # First, so that the folder is known to be a lab's and can be cleared if this is killed.
     place.write("spec", spec)
-    say("dirtune for the nodes")
+    say("installing dirtune for the nodes")
     place.opt.mkdir()
     prefix.copy(place.opt / Path(prefix.PLACE).name)
-    say("keys and configuration")
+    say("writing keys and configuration")
     for path in (place.keys, place.path / "tmp", place.share):
         path.mkdir(_ROOTS_ALONE)
     (place.share / "var/lib/dirtune").mkdir(parents=True)
@@ -280,7 +283,7 @@ def _unlink(path: Path) -> None:
 # the director must not write to this machine's /boot.
 _TOOLS = {
     "update-grub": "#!/bin/sh\necho 'the lab reads /etc/default/grub.d at each boot'\n",
-    "update-initramfs": "#!/bin/sh\necho 'the lab boots without one'\n",
+    "update-initramfs": "#!/bin/sh\necho 'the lab boots without an initramfs'\n",
 }
 
 
@@ -324,7 +327,7 @@ def _first_child(holder: "subprocess.Popen[bytes]") -> Process:
         time.sleep(0.05)
     holder.kill()
     raise LabError(
-        "unshare(1) cannot make the lab's namespaces. Run the lab outside of containers."
+        "unshare(1) cannot create the lab's namespaces. Run the lab outside a container."
     )
 
 
@@ -336,21 +339,23 @@ def _await_ready(place: Folder, say: Say, boots: int = 1) -> Status:
         if status and status.error:
             raise LabError(status.error)
         if record is None or not record.keeper.alive():
-            raise LabError(f"The lab ended before it was ready: {_last_line(place)}")
+            raise LabError(f"The lab ended before it was ready. {_last_line(place)}")
         if status and status.phase != last:
             last = status.phase
             say(last)
         if status and status.ready and status.boots >= boots:
             return status
         time.sleep(0.2)
-    raise LabError(f"The lab was not ready in {UP_LIMIT_S} s: {_last_line(place)}")
+    raise LabError(f"The lab was not ready within {UP_LIMIT_S} s. {_last_line(place)}")
 
 
 def _last_line(place: Folder) -> str:
     with contextlib.suppress(OSError):
         lines = (place.path / "keeper.log").read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "its keeper.log is empty."
-    return "it has no keeper.log."
+        return (
+            f"Its log ends with: {lines[-1].rstrip('.')}." if lines else "Its keeper.log is empty."
+        )
+    return "Its keeper.log is missing."
 
 
 def describe() -> LabDocument:

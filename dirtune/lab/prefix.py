@@ -32,7 +32,7 @@ def source_tree() -> Path:
     root = Path(dirtune.__file__).parents[1]
     if not (root / "pyproject.toml").exists():
         raise LabError(
-            "The lab builds its director's dirtune from source, and this dirtune has none. "
+            "The lab builds its director's dirtune from source, which this installation lacks. "
             f"Run the lab from a checkout, installed with: {pip_install('-e', '.[lab]')}"
         )
     return root
@@ -62,7 +62,7 @@ def _made(root: Path, cache: Path) -> Path:
         _install(root, prefix)
     except NotPossible as error:
         shutil.rmtree(prefix, ignore_errors=True)
-        raise LabError(f"Cannot make the prefix of the lab's nodes: {error}") from error
+        raise LabError(f"Cannot install dirtune for the lab's nodes: {error}") from error
     (prefix / ".fingerprint").write_text(mark)
     return prefix
 

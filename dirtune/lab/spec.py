@@ -328,25 +328,24 @@ def _tables(spec: Spec, host_cpus: tuple[int, ...]) -> dict[str, object]:
 _PLAN_HEAD = """\
 # Made by `dirtune lab up` for the scenario {name}.
 # max_overhead is in per cent of a CPU: an emulated clock makes probes expensive.
-# validity: the lab's machines share this machine's CPUs, so the two trials of a pair must have had
-# the same share of them; how large it was does not matter.
+# validity: the lab's machines share this machine's CPUs, so both trials of a pair must have had
+# the same share of the CPUs. The size of that share does not matter.
 """
 PAIR_STEAL_POINTS = 10
 # Arms differ by a few of these points.
 PAIR_BUSY_POINTS = 20
 NOTES = (
-    "Time that the hypervisor below this machine took from the director is not its work.",
+    "Time that this machine's own hypervisor took away is not counted as the director's work.",
     "The director is emulated: calls per interrupt carry over to hardware, percentages do not.",
 )
 _NOTE_OF = {
-    False: "Real servers and clients are namespaces: their CPU time is that of their control "
-    "groups.",
-    True: "Real servers are emulated as well. Clients are namespaces: their CPU time is that of "
-    "their control groups.",
+    False: "Real servers and clients are namespaces; control groups count their CPU time.",
+    True: "Real servers are emulated as well. Clients are namespaces; control groups count their "
+    "CPU time.",
 }
 
 DEFAULT_EXPERIMENT = Experiment(
-    question="Does the fix change what a connection costs the director?",
+    question="Does the fix change the director's CPU time per connection?",
     check="irq/shared-with-nic",
     fix="unbind-partners",
     rate=300,

@@ -138,10 +138,11 @@ class Folder:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise LabError(f"{self.path}: {error.strerror}") from error
+            raise LabError(f"Cannot read {self.path}: {error.strerror}.") from error
         if not names <= {".spec.new"} and "spec.json" not in names:
             raise LabError(
-                f"{self.path} holds {min(names)}, and no lab. Set DIRTUNE_LAB to another folder."
+                f"{self.path} contains {min(names)} and is not the folder of a lab. "
+                "Set DIRTUNE_LAB to another folder."
             )
 
     def write(self, name: str, value: Spec | Record | Status) -> None:
@@ -167,7 +168,7 @@ def folder() -> Folder:
         raise LabError(str(error)) from error
     if reading.is_folder(path) and path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise LabError(
-            f"Other users may write to {path}. Check what it holds, then run: "
+            f"Other users may write to {path}. Check the folder's contents, then run: "
             f"chmod go-w {shlex.quote(str(path))}"
         )
     return place

@@ -42,11 +42,11 @@ class Kernel:
                 return self._lacks_event(point)
             case "kprobe" | "kretprobe":
                 if not self.kprobes:
-                    return "this kernel has no kprobes (CONFIG_KPROBE_EVENTS)"
+                    return "this kernel was built without kprobes (CONFIG_KPROBE_EVENTS)"
                 return self._lacks_function(point.target)
             case "fentry":
                 if self.symbols.in_module(point.target):
-                    return f"{point.target} is in a module"
+                    return f"{point.target} is in a module, where fentry cannot be attached"
                 return self._lacks_function(point.target)
         return None
 
@@ -67,15 +67,15 @@ class Kernel:
         path = f"{mounted[0]}/events/{point.target.replace(':', '/')}/format"
         text = self._text(path)
         if text is None:
-            return f"this kernel has no tracepoint {point.target}"
+            return f"this kernel lacks the tracepoint {point.target}"
         if point.field and f" {point.field};" not in text:
-            return f"{point.target} has no {point.field} here"
+            return f"this kernel's tracepoint {point.target} lacks the field {point.field}"
         return None
 
     def _lacks_function(self, name: str) -> str | None:
         if name in self.symbols.known:
             return None
-        return f"this kernel has no function {name}, or its module is not loaded"
+        return f"this kernel lacks the function {name}, or the module with it is not loaded"
 
     def _text(self, path: str) -> str | None:
         try:

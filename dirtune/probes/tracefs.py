@@ -117,7 +117,7 @@ def parse_hist(text: str) -> Hist:
         if row:
             hits[int(row["irq"]), row["key"]] = int(row["hits"])
         elif line.startswith("{"):
-            raise ParseError("hist", f"{line[:60]!r} is no count of a handler")
+            raise ParseError("hist", f"{line[:60]!r} is not a row of handler counts")
         elif total:
             dropped = int(total[1])
     return Hist(hits, dropped)

@@ -102,7 +102,7 @@ def test_a_node_that_is_not_there_is_named_with_those_that_are(asked, tmp_path):
     place.path.mkdir()
     place.write("spec", asked)
 
-    with pytest.raises(LabError, match=r"No such node: rs9\. The lab has lb1, rs1"):
+    with pytest.raises(LabError, match=r"rs9.*lb1, rs1"):
         lifecycle._ssh_argv(place, "rs9", (), terminal=False)
 
 

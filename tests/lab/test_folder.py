@@ -27,7 +27,7 @@ def test_a_folder_that_holds_something_and_no_lab_is_not_removed(path, end):
     (path / "opt").mkdir()
     (path / "opt/thesis").write_text("years\n")
 
-    with pytest.raises(LabError, match=f"^{path} holds opt, and no lab. Set DIRTUNE_LAB"):
+    with pytest.raises(LabError, match=rf"^{path} .*opt.* DIRTUNE_LAB"):
         end(state.folder())
 
     assert (path / "opt/thesis").read_text() == "years\n"
@@ -37,7 +37,7 @@ def test_a_file_is_no_folder_of_a_lab(path):
     path.rmdir()
     path.write_text("x")
 
-    with pytest.raises(LabError, match=f"^{path}: Not a directory$"):
+    with pytest.raises(LabError, match=f"{path}: Not a directory"):
         clearing.clear(state.folder())
 
     assert path.read_text() == "x"

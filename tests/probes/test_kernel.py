@@ -58,8 +58,8 @@ def test_a_kernel_for_guests_is_probed_on_both_slow_paths(tmp_path):
 def test_a_kernel_with_neither_says_what_it_lacks(tmp_path):
     why = kernel(tmp_path, kprobes=False).way(locks.PROBE)
 
-    assert "no tracepoint lock:contention_begin" in why
-    assert "no kprobes" in why
+    assert "tracepoint lock:contention_begin" in why
+    assert "CONFIG_KPROBE_EVENTS" in why
 
 
 def test_drop_reasons_are_asked_for_where_the_event_has_them(tmp_path):
@@ -76,7 +76,8 @@ def test_a_module_s_function_is_no_fentry_s(tmp_path):
 def test_without_ipvs_the_module_is_asked_for(tmp_path):
     why = kernel(tmp_path, kallsyms="").way(ipvs.PROBE)
 
-    assert "no function ip_vs_in_hook, or its module is not loaded" in why
+    assert "ip_vs_in_hook" in why
+    assert "module" in why
 
 
 def test_where_tracefs_is_not_mounted_attaching_will_tell(tmp_path):

@@ -76,7 +76,7 @@ def test_a_name_is_kept_to_the_letter(name):
 
 
 def test_a_row_that_is_none_is_refused():
-    with pytest.raises(ParseError, match="no count of a handler"):
+    with pytest.raises(ParseError, match="handler"):
         parse_hist("{ common_pid:         10 } hitcount:          2\n")
 
 
