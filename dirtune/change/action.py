@@ -29,8 +29,8 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
     """Settings by name, such as a NIC's."""
     handlers: int | None = None
     """How many handlers of that name the interrupt line had."""
-    interface: Interface | None = None
-    """The interface that was set, which may have another name when that is undone."""
+    interfaces: dict[str, Interface] | None = None
+    """The interfaces that were set, by their names then; each may have another one since."""
 
 
 class Action(msgspec.Struct, frozen=True):

@@ -13,7 +13,10 @@ from dirtune.errors import ApplyError, NotPossible
 from dirtune.host import Host, LiveHost, WritableHost, run
 
 _BLANKS = re.compile(r"[ \t]+")
-_STATES = frozenset({"linkdown", "dead"})
+_STATES = frozenset(
+    {"linkdown", "dead", "unresolved"}
+    | {"offload", "trap", "rt_offload", "rt_trap", "rt_offload_failed"}
+)
 """Words in a row that tell how a route is, and that ip(8) does not accept."""
 
 

@@ -150,4 +150,4 @@ def test_what_is_of_no_interface_has_none(host):
     saved = SetValue("/proc/sys/net/ipv4/conf/all/arp_ignore", "0", "1").save(host)
 
     assert saved == Saved(text="0\n")
-    assert ACTIONS[0].save(host).interface == Interface(2, "first")
+    assert ACTIONS[0].save(host).interfaces == {"d0": Interface(2, "first")}

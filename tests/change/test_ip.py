@@ -90,10 +90,35 @@ def test_a_route_of_the_same_metric_is_replaced_and_put_back(tmp_path):
     assert ip.default_routes(host) == ("via 10.0.0.7 dev d0", DHCP)
 
 
-def test_words_that_tell_how_a_route_is_are_not_given_back(tmp_path):
-    host = Linux(tmp_path, "via 10.0.0.7 dev d0 linkdown")
+@pytest.mark.parametrize("state", ["linkdown", "dead", "rt_offload", "offload rt_offload", "trap"])
+def test_words_that_tell_how_a_route_is_are_not_given_back(tmp_path, state):
+    host = Linux(
+        tmp_path, f"via 10.0.0.7 dev d0 metric 3 {state}", f"via 10.0.0.8 dev trap {state}"
+    )
 
-    assert ip.default_routes(host) == ("via 10.0.0.7 dev d0",)
+    assert ip.default_routes(host) == ("via 10.0.0.7 dev d0 metric 3", "via 10.0.0.8 dev trap")
+
+
+@pytest.mark.parametrize("after", ["via 10.0.0.9", "via 10.0.0.9 dev d0 metric 7"])
+def test_a_route_is_restored_whose_interface_was_renamed(tmp_path, after):
+    (tmp_path / "proc/sys/kernel/random").mkdir(parents=True)
+    (tmp_path / "proc/sys/kernel/random/boot_id").write_text("first\n")
+    old = "via 10.0.0.1 dev d0 onlink", "via 10.0.0.8 dev d1 metric 200"
+    host = Linux(tmp_path, *old)
+    (tmp_path / "sys/class/net/d0/ifindex").write_text("2\n")
+    action = SetDefaultRoute(old, after)
+    saved = action.save(host)
+    host.routes = [f"{after} dev d0" if "dev" not in after else old[0], old[1]]
+    if "metric" in after:
+        host.routes.append(after)
+    host.routes = [row.replace("dev d0", "dev lan") for row in host.routes]
+    (tmp_path / "sys/class/net/d0").rename(tmp_path / "sys/class/net/lan")
+    host.put = lambda row: host.routes.__setitem__(0, row)
+
+    action.undo(saved, host)
+    action.undo(saved, host)
+
+    assert host.routes == [old[0].replace("d0", "lan"), old[1]]
 
 
 def test_rows_that_are_no_plain_default_route_are_told_whole(tmp_path, monkeypatch):

@@ -48,7 +48,7 @@ class AddAddress(Action, frozen=True, tag="address"):
 
     def save(self, host: WritableHost) -> Saved:
         ip.require_not_yet(self.what, made=self._made(host))
-        return Saved(interface=interfaces.known(host, self.interface))
+        return Saved(interfaces=interfaces.known(host, (self.interface,)))
 
     def make(self, host: WritableHost) -> None:
         host.run(("ip", *self._words))
@@ -57,7 +57,7 @@ class AddAddress(Action, frozen=True, tag="address"):
         ip.require_made(self.what, made=self._made(host))
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
-        name = interfaces.name_now(host, self.interface, saved.interface)
+        name = interfaces.name_now(host, self.interface, saved.interfaces)
         if name is not None and self._has(host, name):
             ip.change(host, "addr", "del", self.address, "dev", name)
 

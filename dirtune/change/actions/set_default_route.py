@@ -1,8 +1,10 @@
 """Give a host another default route."""
 
 import shlex
+from collections.abc import Iterable
+from itertools import pairwise
 
-from dirtune.change import ip
+from dirtune.change import interfaces, ip
 from dirtune.change.action import Action, Saved
 from dirtune.change.boot_files import Row, Unwritable
 from dirtune.checks.remedies import competitors
@@ -43,8 +45,9 @@ class SetDefaultRoute(Action, frozen=True, tag="route"):
         return competitors(snapshot, "nic")
 
     def save(self, host: WritableHost) -> Saved:
-        self._require_before(host)
-        return Saved()
+        _require(host, self.before)
+        links = {link for row in (*self.before, self.after) if (link := _link(row)) is not None}
+        return Saved(interfaces=interfaces.known(host, sorted(links)))
 
     def make(self, host: WritableHost) -> None:
         host.run(("ip", *self._words))
@@ -60,25 +63,40 @@ class SetDefaultRoute(Action, frozen=True, tag="route"):
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
         now = ip.default_routes(host)
-        if now == self.before:
+        *before, after = (_as_now(row, saved, host) for row in (*self.before, self.after))
+        if now == tuple(before):
             return
-        mine = _metric(self.after)
-        old = next((row for row in self.before if _metric(row) == mine), None)
+        mine = _metric(after)
+        old = next((row for row in before if _metric(row) == mine), None)
         if old is not None:
             ip.change(host, "-4", "route", "replace", "default", *old.split(" "))
         elif any(_metric(row) == mine for row in now):
-            ip.change(host, "-4", "route", "del", "default", *self.after.split())
-        self._require_before(host)
+            ip.change(host, "-4", "route", "del", "default", *after.split())
+        _require(host, before)
 
     @property
     def _words(self) -> tuple[str, ...]:
         return ("route", "replace", "default", *self.after.split())
 
-    def _require_before(self, host: Host) -> None:
-        routes = (ip.default_routes(host), self.before)
-        now, expected = (" | ".join(rows) or "none" for rows in routes)
-        if now != expected:
-            raise ApplyError(f"default route: is {now}, expected {expected}")
+
+def _require(host: Host, routes: Iterable[str]) -> None:
+    now, expected = (" | ".join(rows) or "none" for rows in (ip.default_routes(host), routes))
+    if now != expected:
+        raise ApplyError(f"default route: is {now}, expected {expected}")
+
+
+def _link(row: str) -> str | None:
+    """Return the interface of a route; None where it names its gateway alone."""
+    return next((name for word, name in pairwise(row.split(" ")) if word == "dev"), None)
+
+
+def _as_now(row: str, saved: Saved, host: Host) -> str:
+    """Return a route with the name that its interface has now."""
+    link = _link(row)
+    if link is None:
+        return row
+    name = interfaces.name_now(host, link, saved.interfaces) or link
+    return row.replace(f"dev {link}", f"dev {name}", 1)
 
 
 def _metric(row: str) -> str:

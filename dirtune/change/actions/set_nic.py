@@ -56,7 +56,7 @@ class SetNic(Action, frozen=True, tag="card"):
 
     def save(self, host: WritableHost) -> Saved:
         self._require(self.before, host, self.interface)
-        return Saved(values=self.before, interface=interfaces.known(host, self.interface))
+        return Saved(values=self.before, interfaces=interfaces.known(host, (self.interface,)))
 
     def make(self, host: WritableHost) -> None:
         nic.write(host, self.interface, self.group, self.after)
@@ -66,7 +66,7 @@ class SetNic(Action, frozen=True, tag="card"):
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
         values = saved.values or {}
-        name = interfaces.name_now(host, self.interface, saved.interface)
+        name = interfaces.name_now(host, self.interface, saved.interfaces)
         # Nothing is left to undo where the interface went with its module.
         if name is not None and self._now(host, name, values) != values:
             nic.write(host, name, self.group, values)

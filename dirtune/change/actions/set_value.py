@@ -77,8 +77,8 @@ class SetValue(Action, frozen=True, tag="set"):
     def save(self, host: WritableHost) -> Saved:
         saved = kernel_text.save(self.path, self.before, host)
         parts = _OF_AN_INTERFACE.fullmatch(self.path)
-        interface = interfaces.known(host, parts["name"]) if parts else None
-        return msgspec.structs.replace(saved, interface=interface)
+        there = interfaces.known(host, (parts["name"],) if parts else ())
+        return msgspec.structs.replace(saved, interfaces=there)
 
     def make(self, host: WritableHost) -> None:
         host.write(self.path, self.after)
@@ -93,9 +93,9 @@ class SetValue(Action, frozen=True, tag="set"):
 
     def _path_now(self, saved: Saved, host: Host) -> str:
         parts = _OF_AN_INTERFACE.fullmatch(self.path)
-        if parts is None or saved.interface is None:
+        if parts is None or saved.interfaces is None:
             return self.path
-        name = interfaces.name_now(host, parts["name"], saved.interface)
+        name = interfaces.name_now(host, parts["name"], saved.interfaces)
         return f"{parts['begin']}{name or parts['name']}{parts['end']}"
 
 

@@ -40,7 +40,7 @@ class SwitchOn(Action, frozen=True, tag="up"):
 
     def save(self, host: WritableHost) -> Saved:
         ip.require_not_yet(self.what, made=_is_on(host, self.interface))
-        return Saved(interface=interfaces.known(host, self.interface))
+        return Saved(interfaces=interfaces.known(host, (self.interface,)))
 
     def make(self, host: WritableHost) -> None:
         host.run(("ip", *_words(self.interface, "up")))
@@ -49,7 +49,7 @@ class SwitchOn(Action, frozen=True, tag="up"):
         ip.require_made(self.what, made=_is_on(host, self.interface))
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
-        name = interfaces.name_now(host, self.interface, saved.interface)
+        name = interfaces.name_now(host, self.interface, saved.interfaces)
         if name is not None and _is_on(host, name):
             ip.change(host, *_words(name, "down"))
 
