@@ -1,14 +1,15 @@
-"""How long replies took, as generators count it. Pure."""
+"""The latency of replies, as load generators measure it. Pure."""
 
 import msgspec
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Latency of replies in milliseconds as the generator counts it."""
+    """Latency of replies in milliseconds, as the load generator measured it."""
 
     mean_ms: float
     p50_ms: float
     p99_ms: float
     of: str = "request"
-    """`request`: from the request, when the connection stands, to the end of the reply (h2load,
-    wrk; see `connect_ms` in the metrics). `connection`: of its whole life (httperf)."""
+    """The interval that was timed. `request`: from sending the request on an established
+    connection to the end of the reply (h2load, wrk; the metric `connect_ms` is the time before
+    that). `connection`: from opening the connection to closing it (httperf)."""

@@ -1,7 +1,7 @@
 """A plan: the TOML file that names the nodes of a set-up and the load that they carry.
 
-This module reads a plan and reaches no node. `tables` and `configuration` hold its types,
-`checking` the rules beside them.
+This module parses plans and never contacts a node. The types of a plan are in `tables` and
+`configuration`; the rules that types cannot express are in `checking`.
 """
 
 import re
@@ -25,29 +25,29 @@ _Parsed = TypeVar("_Parsed", bound=Configuration)
 
 
 def read(path: Path) -> Plan:
-    """Read and check a plan; `PlanError` names the file and the key.
+    """Read and check the plan in *path*, and make its `ssh_config` an absolute path.
 
-    `ssh_config` comes back as an absolute path.
+    Raises `PlanError`, which names the file and the key.
     """
     return _read(path, parse)
 
 
 def read_configuration(path: Path) -> Configuration:
-    """Read the part of a plan that a director is set up from; the plan may have no load.
+    """Read the part of a plan that sets up a director; the plan needs no load.
 
-    A file whose name ends in .json is read as JSON with the same keys, which is fifty times as
-    fast for thousands of services made by a program. `PlanError` as for `read`.
+    A file whose name ends in .json is read as JSON with the same keys: for thousands of services,
+    JSON is fifty times as fast as TOML. Raises `PlanError`, as `read` does.
     """
     return _read(path, parse_json if path.suffix == ".json" else parse_configuration)
 
 
 def read_traffic(path: Path) -> Traffic:
-    """Read the part of a plan by which live traffic is compared, as `read_configuration` does."""
+    """Read the part of a plan that a comparison of live traffic needs, from TOML or JSON."""
     return _read(path, _json_traffic if path.suffix == ".json" else _toml_traffic)
 
 
 def parse(text: str) -> Plan:
-    """Parse the text of a plan; `PlanError` names the key and its line."""
+    """Parse and check the text of a plan. Raises `PlanError`, which names the key and its line."""
     with _located(text):
         plan = _converted(profiles.applied(_toml(text)), Plan)
         checking.check(plan)
@@ -55,20 +55,24 @@ def parse(text: str) -> Plan:
 
 
 def parse_configuration(text: str) -> Configuration:
-    """Parse the part of a plan that a director is set up from; `PlanError` as for `parse`."""
+    """Parse the part of a plan that sets up a director. Raises `PlanError`, as `parse` does."""
     with _located(text):
         return _configuration(_toml(text))
 
 
 def parse_json(text: str) -> Configuration:
-    """Parse the same part of a plan in JSON; `PlanError` names the key."""
+    """Parse the part of a plan that sets up a director, in JSON.
+
+    Raises `PlanError`, which names the key.
+    """
     return _configuration(_json(text))
 
 
 def kept(document: dict[str, object]) -> Plan:
-    """Return the whole plan that a run kept, to go on with it; `PlanError` names the key.
+    """Return the plan that an unfinished run kept, so that the run can continue.
 
-    The plan was checked when the run began.
+    The rules are not checked again: they were checked when the run began. Raises `PlanError`,
+    which names the key, if a value has the wrong type.
     """
     return _converted(document, Plan)
 
@@ -142,7 +146,8 @@ def _toml(text: str) -> dict[str, object]:
     document = from_toml(text)
     if "lab" in document:
         raise PlanError(
-            "[lab]: a lab writes its own plan; run `dirtune lab up`, then leave PLAN out"
+            "[lab]: a plan cannot describe a lab, because a lab writes its own plan. "
+            "Run `dirtune lab up`, then leave PLAN out"
         )
     return document
 
@@ -157,7 +162,7 @@ def _converted(document: dict[str, object], kind: type[_Parsed]) -> _Parsed:
 
 @contextmanager
 def _located(text: str) -> Iterator[None]:
-    """Add the line of the key in *text* to a `PlanError` that names a key."""
+    """Add the line number to every `PlanError` that names a key of *text*."""
     try:
         yield
     except PlanError as error:
@@ -166,7 +171,7 @@ def _located(text: str) -> Iterator[None]:
 
 
 def _at(key: str, problem: str, text: str) -> str:
-    """Return *problem* with its key and the line of the key, or of the key's table."""
+    """Return *problem* after its key and the line number of the key, or of the key's table."""
     # The message alone names a field that is missing or unknown.
     field = re.search(r"field `(\w+)`", problem)
     line = line_of(text, (*path_of(key), *((field[1],) if field else ())))

@@ -1,6 +1,6 @@
-"""The rules that a plan must keep beside the types of its tables. Pure.
+"""Check the rules of a plan that its types cannot express. Pure.
 
-`PlanError` names the key.
+Every `PlanError` names the key.
 """
 
 import itertools
@@ -21,18 +21,23 @@ _APART = 1.05
 
 
 def check(plan: Plan) -> None:
-    """Check a whole plan."""
+    """Check a complete plan."""
     load = plan.load
     if not load.rates:
         raise PlanError("load.rates: name at least one rate")
     # As they stand in the ids of trials.
     _require_distinct("load.rates", tuple(f"{rate:g}" for rate in load.rates))
     if load.service >= len(plan.services):
-        raise PlanError(f"load.service: there is no service {load.service}")
+        raise PlanError(
+            f"load.service: {load.service} is not the number of a service; "
+            f"the last service is {len(plan.services) - 1}"
+        )
     if not plan.clients:
         raise PlanError("clients: name at least one client")
     if plan.service.vip is None or plan.service.port is None:
-        raise PlanError(f"services[{load.service}]: the load needs a vip and a port")
+        raise PlanError(
+            f"services[{load.service}]: the service that carries the load needs a vip and a port"
+        )
     _check_phases(load)
     _check_duration("settle.max", plan.settle.max)
     for key in ("start_spread", "burst"):
@@ -49,7 +54,7 @@ def _require_distinct(key: str, names: tuple[str, ...]) -> None:
     for number, name in enumerate(names):
         first = names.index(name)
         if first != number:
-            raise PlanError(f"{key}[{number}]: is {name}, as {key}[{first}] is")
+            raise PlanError(f"{key}[{number}]: {name} repeats {key}[{first}]")
 
 
 def _check_nodes(plan: Plan) -> None:
@@ -68,7 +73,10 @@ def _check_nodes(plan: Plan) -> None:
 
 
 def _check_ends(plan: Plan) -> None:
-    """Check what IPVS would be given; the load itself can do without real servers' addresses."""
+    """Check the services for IPVS, in full if every real server has an address.
+
+    A load alone does not need the addresses of the real servers.
+    """
     if all(server.address is not None for server in plan.real_servers):
         services.table(plan)
         return
@@ -92,41 +100,53 @@ def _check_phases(load: Load) -> None:
             _check_duration(f"load.{key}", duration)
     for key in ("window", "timeout"):
         if seconds(getattr(load, key)) == 0:
-            raise PlanError(f"load.{key}: must not be 0")
+            raise PlanError(f"load.{key}: the duration must not be 0")
     if load.lead_max_s < load.lead_s:
-        raise PlanError("load.warmup_max: is shorter than warmup")
+        raise PlanError("load.warmup_max: the longest warm-up is shorter than load.warmup")
     if load.load_s < load.lead_max_s + load.window_s:
-        raise PlanError("load.duration: is shorter than ramp, warmup and window together")
+        raise PlanError(
+            f"load.duration: the load of {load.load_s:g} s is shorter than ramp, warm-up and "
+            f"window together ({load.lead_max_s + load.window_s:g} s)"
+        )
 
 
 def _check_generator(plan: Plan) -> None:
     load = plan.load
     can = generators.find(load.generator).ABILITIES
     if can.of_plan != (load.command is not None):
-        raise PlanError('load.command: belongs to generator = "command", and that needs it')
+        raise PlanError(
+            'load.command: generator = "command" needs this table'
+            if can.of_plan
+            else f'load.command: only generator = "command" uses this table, not {load.generator}'
+        )
     if load.command is not None:
         _check_command(load.command)
     if plan.knee is not None and not load.open_loop:
-        raise PlanError(f"load.generator: {load.generator} is a closed loop and finds no knee")
+        raise PlanError(f"load.generator: {load.generator} is a closed loop, so it finds no knee")
     if load.ramp_s and not can.ramps:
-        raise PlanError(f"load.ramp: {load.generator} is given its load at once")
+        raise PlanError(f"load.ramp: {load.generator} cannot raise its load in steps; use h2load")
     requests = (load.keepalive, *(plan.matrix or Matrix()).keepalive)
     if max(requests) > 1 and not can.keeps_alive:
-        raise PlanError(f"load.generator: {load.generator} makes one request for each connection")
+        raise PlanError(
+            f"load.generator: {load.generator} makes only one request per connection; "
+            "leave keepalive out"
+        )
     if load.force is not None and load.force != plan.service.vip:
-        raise PlanError(f"load.force: {load.force} is not the vip, {plan.service.vip}")
+        raise PlanError(
+            f"load.force: {load.force} is not the vip of the service, {plan.service.vip}"
+        )
 
 
 def check_compare(plan: Traffic) -> None:
-    """Check how arms are compared."""
+    """Check the table `compare`."""
     primary = plan.compare.primary
     if primary not in METRICS:
         known = ", ".join(METRICS)
-        raise PlanError(f"compare.primary: {primary}: no such metric; there are {known}")
+        raise PlanError(f"compare.primary: {primary} is not a metric. Choose one of {known}.")
     for lower, higher in itertools.pairwise(sorted(plan.compare.rates)):
         if higher < _APART * lower:
             raise PlanError(
-                f"compare.rates: {lower:g} and {higher:g} are too near to be told apart"
+                f"compare.rates: {lower:g} and {higher:g} are too close together to tell apart"
             )
 
 
@@ -135,15 +155,22 @@ def _check_command(command: Command) -> None:
         try:
             groups = re.compile(getattr(command, key)).groups
         except re.error as error:
-            raise PlanError(f"load.command.{key}: {error}") from error
+            raise PlanError(
+                f"load.command.{key}: the regular expression is wrong: {error}"
+            ) from error
         if groups < 1:
-            raise PlanError(f"load.command.{key}: needs a group (...) around the number")
+            raise PlanError(
+                f"load.command.{key}: the regular expression needs a group (...) around the number"
+            )
     try:
         words = command.run.format(url="", rate=1, connections=1, seconds=1, timeout=1)
     except (KeyError, IndexError, ValueError) as error:
-        raise PlanError(f"load.command.run: {{{error}}} is not filled in") from error
+        raise PlanError(
+            f"load.command.run: the braces cannot be filled in ({error}). Use only {{url}}, "
+            "{rate}, {connections}, {seconds} and {timeout}"
+        ) from error
     if not words.split():
-        raise PlanError("load.command.run: is empty")
+        raise PlanError("load.command.run: the command is empty")
 
 
 def _check_targets(plan: Plan) -> None:
@@ -152,23 +179,33 @@ def _check_targets(plan: Plan) -> None:
             _check_duration(f"knee.{key}", getattr(plan.knee, key))
         _require_distinct("knee.loss", tuple(f"{goal:g}" for goal in plan.knee.loss))
         if seconds(plan.knee.trial) <= 0:
-            raise PlanError("knee.trial: must be positive")
+            raise PlanError("knee.trial: the duration must not be 0")
     matrix, controls = plan.matrix or Matrix(), plan.controls or Controls()
     for axis in AXES:
         _require_distinct(f"matrix.{axis}", tuple(map(str, getattr(matrix, axis))))
-    _require_few("matrix.real_servers", matrix.real_servers, plan.service.destinations, "service")
-    _require_few("matrix.clients", matrix.clients, plan.clients, "plan")
+    destinations, clients = plan.service.destinations, plan.clients
+    _require_few(
+        "matrix.real_servers", matrix.real_servers, destinations, "destinations of the service"
+    )
+    _require_few("matrix.clients", matrix.clients, clients, "clients of the plan")
     if matrix.page_bytes and "{page_bytes}" not in (matrix.page_path or ""):
-        raise PlanError("matrix.page_path: say where the pages lie, such as /{page_bytes}.html")
+        raise PlanError(
+            "matrix.page_path: page_bytes needs the path of the pages, such as /{page_bytes}.html"
+        )
     if (controls.direct or controls.routed or controls.link) and not plan.service.destinations:
-        raise PlanError("controls: the service has no destination to send the load to")
+        raise PlanError(
+            "controls: direct, routed and link need a real server, "
+            "and the service has no destinations"
+        )
     if controls.routed and controls.router is None:
-        raise PlanError("controls.router: routed needs the director's address")
+        raise PlanError(
+            "controls.router: routed needs the director's address on the clients' network"
+        )
 
 
-def _require_few(key: str, counts: Sequence[int], of: Sequence[object], owner: str) -> None:
+def _require_few(key: str, counts: Sequence[int], of: Sequence[object], items: str) -> None:
     if too_many := [count for count in counts if count > len(of)]:
-        raise PlanError(f"{key}: {too_many[0]}, and the {owner} has {len(of)}")
+        raise PlanError(f"{key}: {too_many[0]} is more than the {len(of)} {items}")
 
 
 def _check_duration(key: str, duration: Duration) -> None:
@@ -177,18 +214,21 @@ def _check_duration(key: str, duration: Duration) -> None:
     except PlanError as error:
         raise PlanError(f"{key}: {error}") from error
     if not 0 <= length_s < math.inf:
-        raise PlanError(f"{key}: must not be {'negative' if length_s < 0 else 'without end'}")
+        sign = "negative" if length_s < 0 else "infinite"
+        raise PlanError(f"{key}: the duration must not be {sign}")
 
 
 def check_services(plan: Configuration) -> None:
-    """Check each service and its destinations by themselves."""
+    """Check each service and its destinations, without comparing services."""
     known = {server.label for server in plan.real_servers}
     for i, service in enumerate(plan.services):
         if service.port == 0 and service.persistence is None:
-            raise PlanError(f"services[{i}].port: 0 is every port, and needs persistence")
+            raise PlanError(
+                f"services[{i}].port: port 0 means every port and is only valid with persistence"
+            )
         for j, destination in enumerate(service.destinations):
             key = f"services[{i}].destinations[{j}]"
             if (destination.node is None) == (destination.address is None):
-                raise PlanError(f"{key}: needs a node or an address, and not both")
+                raise PlanError(f"{key}: a destination needs either a node or an address")
             if destination.node is not None and destination.node not in known:
                 raise PlanError(f"{key}.node: no real server is named {destination.node!r}")

@@ -6,7 +6,7 @@ title = "One director, two real servers"
 
 [director]
 host = "lb1"                 # a name for ssh; "local" is this machine
-# address = "198.18.0.1"     # where real servers behind NAT send their answers
+# address = "198.18.0.1"     # real servers behind NAT send their replies here
 
 [[services]]
 vip = "198.18.0.100"
@@ -19,7 +19,7 @@ scheduler = "rr"
   node = "rs2"
   forwarding = "dr"
 
-[[real_servers]]             # `lvs apply` prepares them by the dirtune on each
+[[real_servers]]             # `lvs apply` prepares them with the dirtune on each of them
 name = "rs1"
 host = "rs1"
 address = "198.18.0.11"
@@ -35,33 +35,33 @@ host = "c2"
 
 [load]
 generator = "h2load"         # h2load | httperf | wrk (peak probe only) | command
-rates = [200, 400]           # connections/s over all clients
+rates = [200, 400]           # connections/s, all clients together
 profile = "standard"         # ramp 10 s, hold 130 s, window 60 s | lab | ci
 timeout = "1s"
 repeats = 3                  # at each rate of a sweep
-pairs = 8                    # of a comparison
+pairs = 8                    # in a comparison
 
 [settle]
-idle = 95                    # per cent, of the director
+idle = 95                    # the director must be idle for this per cent of the time
 seconds = 3                  # in a row
 max = "130s"
 
 [compare]
 primary = "cpu_us_per_connection"
 
-# rates = [320, 400, 460]    # 0.8, 1.0 and 1.15 of the knee; the first is decided by
-# [knee]                     # the highest rate at which no more than this share is lost
+# rates = [320, 400, 460]    # 0.8, 1.0 and 1.15 times the knee; the first rate decides
+# [knee]                     # find the highest rate that loses no more than this share
 # loss = [1e-4]
-# [controls]                 # the load past the director, routed by it, and the clients' own
-# direct = true
-# routed = true
+# [controls]                 # trials that show whether the director is the limit
+# direct = true              # the load bypasses the director
+# routed = true              # the director only routes the load, without IPVS
 # router = "198.18.0.1"      # the director's address on the clients' network
-# null_server = true
+# null_server = true         # each client loads a server on itself: the clients' ceiling
 # link = true                # NetPIPE between the first client and the first real server
-# [matrix]                   # every combination, in an order that alternates
+# [matrix]                   # try every combination, in alternating order
 # scheduler = ["rr", "wlc"]
 # real_servers = [1, 2]
-# clients = [1, 2]           # where one makes as much as both, it is not they that limit
+# clients = [1, 2]           # if one client achieves as much as two, clients are not the limit
 # [price]
 # currency = "USD"
 # director = 2500

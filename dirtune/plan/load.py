@@ -1,6 +1,6 @@
-"""The load of a plan file as a type. Pure.
+"""The type of the table `load` in a plan file. Pure.
 
-Rates are connections per second over all clients.
+Rates are connections per second, summed over all clients.
 """
 
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ from dirtune.plan.values import Count, Duration, Positive, Table, seconds
 
 
 class Command(Table, frozen=True):
-    """A generator of the user's own; what it prints is read by regular expressions."""
+    """A load generator of the user's own; regular expressions find the results in its output."""
 
     run: str
     """The command, run without a shell; `{url}`, `{rate}` (of this client), `{connections}`,
@@ -21,8 +21,8 @@ class Command(Table, frozen=True):
     elapsed: str
     """A regular expression whose first group is their duration in seconds."""
     open_loop: bool = False
-    """Whether it begins connections by the clock, whatever becomes of them. Only then do its
-    trials say anything about loss."""
+    """Whether the command opens connections on a fixed schedule, even while earlier ones are
+    unanswered. Only then can its trials measure loss."""
 
 
 class Load(Table, frozen=True):
@@ -35,36 +35,39 @@ class Load(Table, frozen=True):
     command: Command | None = None
     """The command of the generator `command`."""
     connections: Count = 50
-    """Connections that each client of a closed loop keeps open; it offers no rate."""
+    """Connections that each client keeps open if the generator is a closed loop, which follows no
+    rate."""
     profile: Literal["standard", "lab", "ci"] | None = None
     """Defaults for ramp, warmup, window, settle, pairs and repeats; see `profiles`."""
     force: str | None = None
-    """The vip, to bench it even if it carries connections of others."""
+    """The vip of the service; setting it permits a load although the service carries connections
+    of other clients."""
     duration: Duration | None = None
     """Duration of the load; default: ramp, warm-up, window and one second."""
     ramp: Duration = 0
-    """Time from no load to the full rate, in steps; only h2load can do it."""
+    """Time in which the load rises from zero to the full rate, in steps; only for h2load."""
     warmup: Duration = "5s"
     """Time at the full rate before the window."""
     warmup_max: Duration | None = None
-    """Longest warm-up while the director's connections are not steady; the load lasts as much
-    longer in any case. Default: `warmup`."""
+    """Longest warm-up: `warmup` is extended up to this time while the number of connections on the
+    director is not steady. The load always lasts long enough for it. Default: `warmup`."""
     window: Duration = "10s"
     timeout: Duration = "1s"
     path: str = "/"
     keepalive: Count = 1
-    """Requests of each connection, one after the other; for h2load and httperf. Rates and counts
-    are still of connections."""
+    """Requests on each connection, one after the other, for h2load and httperf. Rates and counts
+    still refer to connections."""
     repeats: Count = 3
     """Trials at each rate of a sweep."""
     pairs: Count = 8
-    """Pairs of a comparison; a pair is one trial of each arm."""
+    """Pairs in a comparison; a pair is one trial of each arm."""
     settle: Literal["drain", "idle"] = "idle"
-    """`drain` waits for the connection table as well."""
+    """`idle` waits until the director is idle before each trial; `drain` also waits until old
+    connections have left its connection table."""
 
     @property
     def open_loop(self) -> bool:
-        """Whether the generator begins connections by the clock, whatever becomes of them."""
+        """Whether the generator opens connections on a fixed schedule, whatever replies come."""
         from dirtune.plan import generators  # noqa: PLC0415  (they are given a load)
 
         own = generators.find(self.generator).ABILITIES.open_loop
@@ -72,28 +75,28 @@ class Load(Table, frozen=True):
 
     @property
     def ramp_s(self) -> float:
-        """Seconds from no load to the full rate."""
+        """Seconds in which the load rises from zero to the full rate."""
         return seconds(self.ramp)
 
     @property
     def warmup_s(self) -> float:
-        """Seconds of the full rate before the window."""
+        """Seconds at the full rate before the window."""
         return seconds(self.warmup)
 
     @property
     def lead_s(self) -> float:
-        """Seconds of load before the window at least."""
+        """Shortest time of load before the window, in seconds."""
         return self.ramp_s + self.warmup_s
 
     @property
     def lead_max_s(self) -> float:
-        """Seconds of load before the window at most."""
+        """Longest time of load before the window, in seconds."""
         longest = self.warmup if self.warmup_max is None else self.warmup_max
         return self.ramp_s + seconds(longest)
 
     @property
     def window_s(self) -> float:
-        """Seconds measured."""
+        """Length of the measured window in seconds."""
         return seconds(self.window)
 
     @property
@@ -103,6 +106,6 @@ class Load(Table, frozen=True):
 
     @property
     def load_s(self) -> float:
-        """Seconds of load."""
+        """Duration of the load in seconds."""
         least = self.lead_max_s + self.window_s + 1
         return least if self.duration is None else seconds(self.duration)

@@ -1,10 +1,10 @@
-"""The numbers of a trial by which arms are compared, and what they mean. Pure."""
+"""The metrics by which arms are compared: each one's unit and better direction. Pure."""
 
 import msgspec
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """The meaning of a trial's number."""
+    """The unit of a metric, and whether higher or lower is better."""
 
     unit: str
     better: str

@@ -1,4 +1,4 @@
-"""Profiles: how long the phases of a trial are where a plan does not say. Pure."""
+"""Profiles: default durations of a trial's phases, for plans that do not give them. Pure."""
 
 import msgspec
 
@@ -19,10 +19,10 @@ PROFILES: dict[str, dict[str, dict[str, object]]] = {
         "settle": {"seconds": 1, "max": "15s"},
     },
 }
-"""Defaults by table of the plan.
+"""Defaults of each profile, by table of the plan.
 
-`standard` outlasts the 120 s in which the connection table grows. `lab` and `ci` do not, and `ci`
-is a smoke test: one pair gives no verdict.
+The warm-up of `standard` is longer than the 120 s during which the connection table grows; the
+warm-ups of `lab` and `ci` are shorter. `ci` is only a smoke test: one pair gives no verdict.
 """
 
 
@@ -30,13 +30,13 @@ _DEFAULT = next(f.default for f in msgspec.structs.fields(Load) if f.name == "ge
 
 
 def _ramps(name: object) -> bool:
-    """Tell whether the load of the generator *name* can be raised in steps."""
+    """Return whether the generator *name* can raise its load in steps."""
     abilities = generators.abilities(str(name))
     return abilities is not None and abilities.ramps
 
 
 def applied(document: dict[str, object]) -> dict[str, object]:
-    """Return *document*, a whole plan, with the defaults of the profile that it names."""
+    """Return the complete plan *document* with the defaults of the profile that it names."""
     load = document.get("load")
     name = load.get("profile") if isinstance(load, dict) else None
     if not isinstance(load, dict) or name not in tuple(PROFILES):

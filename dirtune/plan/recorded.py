@@ -1,9 +1,9 @@
 """The part of a run's plan that its results depend on. Pure.
 
-`Run.plan` is this type for a run of any version, the figures of the 2001 paper among them: every
-table may be missing, and an unknown key is ignored. The run keeps the plan as it was written in
-`Run.plan_document`, so that nothing is lost when the run is written again. A run that goes on
-needs the whole plan, which `dirtune.plan.kept` makes of that document.
+`Run.plan` has this type for runs of every version, including the figures of the 2001 paper: every
+table may be missing, and unknown keys are ignored. `Run.plan_document` holds the original plan, so
+nothing is lost when a run is saved again. To continue a run, `dirtune.plan.kept` restores the
+complete plan from `Run.plan_document`.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from dirtune.plan import tables
 
 
 class Load(msgspec.Struct, frozen=True):
-    """The load, as far as results depend on it."""
+    """The part of the load that results depend on."""
 
     service: int = 0
 
@@ -34,14 +34,14 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class Compare(msgspec.Struct, frozen=True):
-    """The comparison of arms."""
+    """The settings for comparing arms."""
 
     threshold: float | None = None
     """Smallest effect that matters, in per cent."""
 
 
 class Controls(msgspec.Struct, frozen=True):
-    """Controls beside the main measurement."""
+    """The part of the control trials that results depend on."""
 
     link_bits_per_s: float | None = None
     """Capacity of the director's link."""
@@ -62,7 +62,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
     @property
     def destinations(self) -> tuple[Destination, ...]:
-        """The real servers of the service that the load went to; empty if the plan has none."""
+        """The real servers of the service that the load went to; empty without any in the plan."""
         number = self.load.service
         return self.services[number].destinations if number in range(len(self.services)) else ()
 
@@ -74,7 +74,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
 @parsing("the run's plan")
 def recorded(plan: Mapping[str, object]) -> Recorded:
-    """Return what *plan* of a run says; `ParseError` if a value has another type than it has."""
+    """Return the tables of a run's *plan*. Raises `ParseError` if a value has a wrong type."""
     try:
         return msgspec.convert(plan, Recorded)
     except msgspec.ValidationError as error:

@@ -1,6 +1,6 @@
-"""The services of a plan as an IPVS table, checked against the kernel's rules and each other.
+"""Convert the services of a plan to an IPVS table, and check them against the kernel's rules.
 
-Nothing here reaches a node. Every refusal names the key.
+This module never contacts a node. Every `PlanError` names the key.
 """
 
 import ipaddress
@@ -36,7 +36,7 @@ _LONGEST_MESSAGE = {4: 65535 - 28, 6: 65535 - 48}
 
 
 def table(configuration: Configuration) -> Table:
-    """Return what *configuration* wants; `PlanError` names the key that cannot be so."""
+    """Return the IPVS table for *configuration*. Raises `PlanError`, which names the wrong key."""
     addresses = {peer.label: peer.address for peer in configuration.real_servers}
     numbers: dict[ServiceKey, int] = {}
     services = []
@@ -45,7 +45,7 @@ def table(configuration: Configuration) -> Table:
         service = _service(at, entry, addresses)
         if service.key in numbers:
             first = f"services[{numbers[service.key]}]"
-            raise PlanError(f"{at}: is {service.name}, as {first} is; put them together")
+            raise PlanError(f"{at}: {service.name} repeats {first}. Merge the two services")
         numbers[service.key] = number
         services.append(service)
     daemons = _daemons(configuration.ipvs.sync)
@@ -57,10 +57,12 @@ def _service(at: str, entry: planned.Service, addresses: Mapping[str, str | None
     protocol, address, port, family = _identity(at, entry)
     persistent_s = _seconds(f"{at}.persistence", entry.persistence, values.LONGEST_PERSISTENCE_S)
     if entry.ops and protocol not in {"udp", "fwmark"}:
-        raise PlanError(f"{at}.ops: one-packet scheduling is for udp, or a mark of it")
+        raise PlanError(
+            f"{at}.ops: one-packet scheduling is only valid for UDP or a firewall mark"
+        )
     for key in ("netmask", "persistence_engine"):
         if getattr(entry, key) is not None and persistent_s is None:
-            raise PlanError(f"{at}.{key}: needs persistence")
+            raise PlanError(f"{at}.{key}: this key is only valid with persistence")
     with _at(f"{at}.flags"):
         flags = values.flag_bits(entry.scheduler, entry.flags)
     with _at(f"{at}.netmask"):
@@ -85,12 +87,14 @@ def _identity(
 ) -> tuple[Literal["tcp", "udp", "sctp", "fwmark"], str, int, Literal[4, 6]]:
     if entry.fwmark is not None:
         if entry.vip is not None or entry.port is not None:
-            raise PlanError(f"{at}: has a vip or port beside its fwmark; take one of both")
+            raise PlanError(
+                f"{at}: a service with a fwmark has no vip or port. Remove one of them"
+            )
         return "fwmark", "", entry.fwmark, entry.family or 4
     if entry.vip is None or entry.port is None:
-        raise PlanError(f"{at}: needs a vip and a port, or a fwmark")
+        raise PlanError(f"{at}: a service needs either a vip and a port, or a fwmark")
     if entry.family is not None:
-        raise PlanError(f"{at}.family: goes with fwmark; the vip says what it is")
+        raise PlanError(f"{at}.family: this key is only valid with fwmark. Remove it")
     address, family = address_of(f"{at}.vip", entry.vip)
     return entry.protocol, address, entry.port, family
 
@@ -110,7 +114,7 @@ def _with_destinations(
             raise PlanError(f"{at}.destinations[{number}]{error}") from error
         first = numbers.setdefault(destination.key, number)
         if first != number:
-            twice = f"is {destination.name}, as destinations[{first}] is"
+            twice = f"{destination.name} repeats destinations[{first}]"
             raise PlanError(f"{at}.destinations[{number}]: {twice}")
         made.append(destination)
     return replace(service, destinations=tuple(made))
@@ -119,7 +123,7 @@ def _with_destinations(
 def _destination(
     service: Service, entry: planned.Destination, addresses: Mapping[str, str | None]
 ) -> Destination:
-    """Return a destination; what is said of one that cannot be begins with its key."""
+    """Return a destination. The message of a `PlanError` begins with the key, such as `.port`."""
     text = entry.address if entry.node is None else addresses[entry.node]
     if text is None:
         raise PlanError(f".node: the real server {entry.node!r} has no address")
@@ -128,12 +132,15 @@ def _destination(
     port = default if entry.port is None else entry.port
     if entry.forwarding != "nat" and port != default:
         # Nothing rewrites the packet, so it arrives at the port that was asked for.
-        rule = f"under {entry.forwarding} it is the service's ({default}); use nat"
+        rule = f"{entry.forwarding} cannot change the port of the service ({default}); use nat"
         raise PlanError(f".port: {rule}")
     if entry.forwarding != "tun":
         _check_untunnelled(service, entry, family)
     if entry.lower_threshold > entry.upper_threshold:
-        raise PlanError(".lower_threshold: is above upper_threshold")
+        raise PlanError(
+            f".lower_threshold: {entry.lower_threshold} is above upper_threshold, "
+            f"{entry.upper_threshold}"
+        )
     return Destination(
         address,
         port,
@@ -147,21 +154,24 @@ def _destination(
 
 def _check_untunnelled(service: Service, entry: planned.Destination, family: int) -> None:
     if family != service.family:
-        hint = "; a mark has `family = 6`" if service.protocol == "fwmark" and family == 6 else ""
+        mark = service.protocol == "fwmark" and family == 6
+        hint = ", or the firewall mark needs family = 6" if mark else ""
         raise PlanError(
-            f": an IPv{family} real server of an IPv{service.family} service "
+            f": an IPv{family} real server for an IPv{service.family} service "
             f'needs forwarding = "tun"{hint}'
         )
     if entry.tunnel or entry.tunnel_port or entry.tunnel_flags:
         keys = ("tunnel", "tunnel_port", "tunnel_flags")
         key = next(key for key in keys if getattr(entry, key))
-        raise PlanError(f'.{key}: goes with forwarding = "tun"')
+        raise PlanError(f'.{key}: this key is only valid with forwarding = "tun"')
 
 
 def _tunnel(entry: planned.Destination) -> tuple[Literal["ipip", "gue", "gre"], int, int]:
     """Return a tunnel's kind, port and flags."""
     if (entry.tunnel == "gue") != (entry.tunnel_port is not None):
-        raise PlanError('.tunnel_port: tunnel = "gue" needs one, and no other has one')
+        raise PlanError(
+            '.tunnel_port: tunnel = "gue" needs this key, and other tunnels have no port'
+        )
     if entry.tunnel_flags and entry.tunnel in {None, "ipip"}:
         raise PlanError(".tunnel_flags: ipip has no checksums; use gue or gre")
     flags = sum(_TUNNEL_BITS[name] for name in set(entry.tunnel_flags))
@@ -183,7 +193,7 @@ def _daemons(entry: tuple[planned.SyncDaemon, ...] | None) -> tuple[SyncDaemon, 
     if entry is None:
         return None
     if len({daemon.state for daemon in entry}) != len(entry):
-        raise PlanError("ipvs.sync: there is one master and one backup at most")
+        raise PlanError("ipvs.sync: a director runs at most one master and one backup")
     return tuple(_daemon(f"ipvs.sync[{number}]", daemon) for number, daemon in enumerate(entry))
 
 
@@ -191,13 +201,16 @@ def _daemon(at: str, entry: planned.SyncDaemon) -> SyncDaemon:
     try:
         group = ipaddress.ip_address(entry.group)
     except ValueError as error:
-        raise PlanError(f"{at}.group: {entry.group!r} is not an address") from error
+        raise PlanError(f"{at}.group: {entry.group!r} is not an IP address") from error
     if not group.is_multicast:
-        raise PlanError(f"{at}.group: {entry.group} is no multicast address")
+        raise PlanError(f"{at}.group: {entry.group} is not a multicast address")
     least = 1024 if entry.state == "backup" else 1
     most = _LONGEST_MESSAGE[group.version]
     if entry.maxlen is not None and not least <= entry.maxlen <= most:
-        raise PlanError(f"{at}.maxlen: a {entry.state} takes {least} to {most} bytes here")
+        raise PlanError(
+            f"{at}.maxlen: {entry.maxlen} is out of range; a {entry.state} over "
+            f"IPv{group.version} allows {least} to {most} bytes"
+        )
     return SyncDaemon(
         entry.state,
         entry.interface,
@@ -218,8 +231,9 @@ def _refuse_mixed_with_sync(
         for other, each in enumerate(service.destinations):
             if family_of(each.address) != service.family:
                 raise PlanError(
-                    f"services[{number}].destinations[{other}]: is of another family than its "
-                    "service, which a sync daemon cannot tell the others; leave ipvs.sync out"
+                    f"services[{number}].destinations[{other}]: the IP version differs from the "
+                    "service's, which IPVS cannot synchronise to other directors. "
+                    "Leave ipvs.sync out"
                 )
 
 
@@ -231,19 +245,19 @@ def _seconds(at: str, duration: Duration | None, most: int) -> int | None:
     except PlanError as error:
         raise PlanError(f"{at}: {error}") from error
     if found != int(found) or not 1 <= found <= most:
-        raise PlanError(f"{at}: {duration!r} is not 1 to {most} whole seconds")
+        raise PlanError(f"{at}: {duration!r} is not a whole number of seconds from 1 to {most}")
     return int(found)
 
 
 def address_of(at: str, text: str) -> tuple[str, Literal[4, 6]]:
-    """Return an address as the kernel's tools write it, and its IP version."""
+    """Return the address in *text* as the kernel's tools write it, and its IP version."""
     with _at(at):
         return values.host_address(text)
 
 
 @contextmanager
 def _at(key: str) -> Iterator[None]:
-    """Make a `PlanError` about *key* of what a value that cannot be raises."""
+    """Turn a `ValueError` into a `PlanError` about *key*."""
     try:
         yield
     except ValueError as error:

@@ -1,6 +1,6 @@
-"""A whole plan file as a type, and the tables by which its trials are run and judged. Pure.
+"""The type of a complete plan file, and the tables that control and judge its trials. Pure.
 
-Rates are connections per second over all clients.
+Rates are connections per second, summed over all clients.
 """
 
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ from dirtune.plan.values import Count, Duration, Percent, Positive, Scheduler, T
 
 
 class Settle(Table, frozen=True):
-    """The condition for a trial to begin: the director was idle for some seconds in a row."""
+    """The condition for starting a trial: the director has been idle for some seconds in a row."""
 
     idle: Percent = 95.0
     seconds: Count = 3
@@ -22,60 +22,64 @@ class Settle(Table, frozen=True):
 
     @property
     def max_s(self) -> float:
-        """Seconds after which the trial begins anyway, marked as not settled."""
+        """Seconds after which the trial starts in any case, marked as not settled."""
         return seconds(self.max)
 
 
 class Compare(Table, frozen=True):
-    """The comparison of arms."""
+    """The settings for comparing arms."""
 
     primary: str = "cpu_us_per_connection"
     threshold: Percent = 2.0
     """Smallest effect that matters, in per cent."""
     rates: tuple[Positive, ...] = ()
-    """Connections/s at which arms are compared; default: the load's first rate. The first
-    decides, the others are reported beside it."""
+    """Rates at which arms are compared, in connections/s; default: the load's first rate. The
+    first rate decides the verdict; the results at the other rates are only reported."""
 
 
 class Validity(Table, frozen=True):
-    """Limits beyond which a trial does not count; the defaults are for hardware."""
+    """Limits that a valid trial must not exceed; the defaults suit real hardware."""
 
     unsent: Percent = 0.1
-    """Per cent of the intended connections that were not begun."""
+    """Share of the intended connections that the clients did not start, per cent."""
     late: Percent = 1.0
-    """Per cent by which the clients' rate may fall short."""
+    """Shortfall of the clients' rate below the planned rate, per cent."""
     connections: Percent = 0.5
-    """Per cent between the clients' connections and the director's count."""
+    """Difference between the clients' and the director's count of connections, per cent."""
     start_spread: Duration = "50ms"
     """Time between the first and the last client's start."""
     client_busy: Percent = 90.0
     """Load of the busiest CPU of a client, per cent."""
     burst: Duration = "50ms"
-    """httperf: longest stall, as the connections it then made up for would take at the rate."""
+    """httperf: longest stall, computed as the time that its longest burst of connections would
+    have taken at the planned rate."""
     poll_cpu: Percent = 95.0
-    """httperf: least share of a CPU, per cent; it always polls and needs a whole CPU."""
+    """httperf: smallest share of a CPU that the process got, per cent. httperf always polls, so it
+    needs all of a CPU."""
     refused: Percent = 0.1
-    """Per cent of the connections that one real server refused with a RST."""
+    """Share of the connections that one real server refused with a RST, per cent."""
     shares: Percent = 2.0
-    """Points between a real server's share of the connections and what rr or wrr promise."""
+    """Difference between a real server's share of the connections and its share by the rules of rr
+    or wrr, in percentage points."""
     steal: Percent = 2.0
-    """Mean steal of the director or of this machine, per cent."""
+    """Mean steal time of the director or of this machine, per cent."""
     other_process: Percent = 5.0
-    """CPU time of a program on the director, per cent of one CPU."""
+    """CPU time of any other program on the director, per cent of one CPU."""
     steal_peak: Percent = 10.0
-    """Steal of this machine in any second, per cent."""
+    """Steal time of this machine in the worst second, per cent."""
     pair_steal: Percent | None = None
-    """Largest difference of this machine's steal within a pair, in points."""
+    """Difference in this machine's steal time within a pair, in percentage points."""
     pair_busy: Percent | None = None
-    """Largest difference of this machine's load within a pair, in points. If the nodes share this
-    machine, another program slows them all."""
+    """Difference in this machine's load within a pair, in percentage points. If the nodes share
+    this machine, another program on it slows all of them."""
     far: Percent | None = None
-    """Largest distance of this machine's load and steal from the median of the same arm's trials
-    in the campaign, in points, where their own spread is not larger; of comparisons."""
+    """For comparisons: distance of this machine's load and steal time from the median over the
+    trials of the same arm, in percentage points. If those trials spread further than this, their
+    spread is the limit instead."""
     pair_rate: Percent | None = None
-    """Largest difference of the connections/s that the director saw within a pair, per cent."""
+    """Difference in the connections/s that the director saw within a pair, per cent."""
     retries: Annotated[int, msgspec.Meta(ge=0)] = 3
-    """Trials that may be repeated in a campaign."""
+    """Number of trials that a campaign may repeat."""
     on_lost_node: Literal["stop", "continue"] = "continue"
 
 
@@ -89,32 +93,34 @@ class Knee(Table, frozen=True):
     highest: Positive | None = None
     """Connections/s, within what the clients can make; default: the load's highest rate."""
     width: Annotated[float, msgspec.Meta(gt=0, lt=100)] = 2.0
-    """Width between the two results of the search, per cent."""
+    """Gap between the highest rate that met the goal and the lowest that missed it at which the
+    search ends, per cent."""
     warmup: Duration = "2s"
     trial: Duration = "10s"
-    """Window of the search's trials; the rate found is confirmed with the load's own."""
+    """Window of each trial in the search; trials that confirm the knee use the load's window."""
 
     @property
     def trial_s(self) -> float:
-        """Seconds of that window."""
+        """Window of each trial in the search, in seconds."""
         return seconds(self.trial)
 
 
 class Controls(Table, frozen=True):
-    """Controls beside the main measurement."""
+    """Control trials in addition to the main measurement."""
 
     direct: bool = False
-    """The load goes to the first real server, past the director."""
+    """Send the load to the first real server, past the director."""
     routed: bool = False
-    """It goes to the first real server through the director as a plain router."""
+    """Send the load to the first real server, with the director as a plain router."""
     null_server: bool = False
-    """It goes to a server that answers at once, on each client itself: the clients' ceiling."""
+    """Send the load to a server on each client itself that answers immediately, to find the
+    highest rate that the clients can make."""
     link: bool = False
-    """NetPIPE between the first client and the first real server."""
+    """Run NetPIPE between the first client and the first real server."""
     router: str | None = None
     """The director's address on the clients' network, which `routed` needs."""
     link_bits_per_s: Positive | None = None
-    """Capacity of the director's link, for what share of it the load takes."""
+    """Capacity of the director's link, to compute the load's share of the capacity."""
 
 
 class Matrix(Table, frozen=True):
@@ -126,15 +132,15 @@ class Matrix(Table, frozen=True):
     forwarding: tuple[Literal["nat", "dr", "tun"], ...] = ()
     scheduler: tuple[Scheduler, ...] = ()
     real_servers: tuple[Count, ...] = ()
-    """Number of the service's destinations, from the first."""
+    """Number of the service's destinations to use, counted from the first."""
     page_bytes: tuple[Count, ...] = ()
     keepalive: tuple[Count, ...] = ()
     """Requests for each connection."""
     clients: tuple[Count, ...] = ()
-    """Number of clients, from the first. If half of them make as much as all, the clients are not
-    the limit."""
+    """Number of clients to use, counted from the first. If half of the clients achieve as much as
+    all, the clients are not the limit."""
     page_path: str | None = None
-    """Path of a page of each size, such as `/{page_bytes}.html`; `page_bytes` needs it."""
+    """Path of the pages of each size, such as `/{page_bytes}.html`; required by `page_bytes`."""
 
 
 AXES = (
@@ -150,12 +156,12 @@ class Price(Table, frozen=True):
     currency: str
     director: Positive
     real_server: Positive | None = None
-    """One of them."""
+    """Price of one real server."""
     switch: Positive | None = None
     date: str | None = None
     """Date of the prices."""
     of: dict[str, str | int] = msgspec.field(default_factory=dict)
-    """The cell that the prices belong to, such as `{cpus = 4, real_servers = 4}`."""
+    """The cell that the prices apply to, such as `{cpus = 4, real_servers = 4}`."""
 
 
 class Traffic(Configuration, frozen=True, kw_only=True):
@@ -165,14 +171,14 @@ class Traffic(Configuration, frozen=True, kw_only=True):
 
 
 class Plan(Traffic, frozen=True, kw_only=True):
-    """A whole plan."""
+    """A complete plan."""
 
     load: Load
     clients: tuple[Peer, ...]
     settle: Settle = Settle()
     validity: Validity = Validity()
     notes: tuple[str, ...] = ()
-    """Facts about the nodes that a reader of the results must know."""
+    """Facts about the nodes that readers of the results must know."""
     knee: Knee | None = None
     controls: Controls | None = None
     matrix: Matrix | None = None
@@ -185,22 +191,22 @@ class Plan(Traffic, frozen=True, kw_only=True):
 
     @property
     def compared_at(self) -> tuple[float | None, ...]:
-        """The rates as a comparison takes them: None for a single rate."""
+        """The rates for the functions that compare; a single rate is passed as None."""
         return self.pair_rates if len(self.pair_rates) > 1 else (None,)
 
     @property
     def service(self) -> Service:
-        """The service the load goes to."""
+        """The service that the load goes to."""
         return self.services[self.load.service]
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Every node by its ssh name, the director first."""
+        """The SSH names of all nodes, the director first."""
         peers = (peer.host for peer in (*self.real_servers, *self.clients))
         return tuple(dict.fromkeys((self.director.host, *peers)))
 
     def destination(self, destination: Destination) -> str | None:
-        """Return a destination's name in results: its real server's label, else its address."""
+        """Return a destination's name in results: the real server's label, or its address."""
         return destination.node or self.server_at(destination.address or "")
 
     def server_at(self, address: str) -> str:

@@ -1,7 +1,8 @@
-"""The line of a key in the text of a TOML file, which tomllib does not give. Pure.
+"""Find the line of a key in a TOML file, because tomllib does not report lines. Pure.
 
-It finds what plans hold: tables, arrays of tables, and keys at the beginning of a line. A key
-inside an inline table or an array is found by the line that its outermost key begins on.
+The search covers the syntax that plans use: tables, arrays of tables, and keys at the beginning of
+a line. For a key inside an inline table or an array, the result is the line on which the outermost
+key begins.
 """
 
 import re
@@ -12,7 +13,7 @@ _KEY = re.compile(r"([A-Za-z0-9_.\"'-]+)\s*=")
 
 _LONGEST = 1 << 20
 _DEEPEST = 16
-"""Parts of a key; the text may be no TOML at all."""
+"""Limit of the parts of a key, because the text may not be TOML at all."""
 
 Path = tuple[str | int, ...]
 
@@ -24,7 +25,7 @@ def path_of(text: str) -> Path:
 
 
 def line_of(text: str, path: Path) -> int | None:
-    """Return the line, from 1, of the longest part of *path* that *text* has; None for none."""
+    """Return the line number of *path* in *text*, or of its longest known beginning; else None."""
     if len(text) > _LONGEST:  # refused for it
         return None
     best, line = 0, None
@@ -41,7 +42,7 @@ def line_of(text: str, path: Path) -> int | None:
 
 
 def _places(text: str) -> list[tuple[int, Path]]:
-    """Return each header and key with its line."""
+    """Return the line number and the path of each header and key."""
     places: list[tuple[int, Path]] = []
     table: Path = ()
     counts: dict[Path, int] = {}
@@ -57,7 +58,7 @@ def _places(text: str) -> list[tuple[int, Path]]:
 
 
 def _table(names: list[str], counts: dict[Path, int], *, many: bool) -> Path:
-    """Return the path of a header; each `[[x]]` counts up and lies in the last of its parents."""
+    """Return the path of a header; each `[[x]]` gets the next index below its last parent."""
     path: Path = ()
     for place, name in enumerate(names, 1):
         path = (*path, name.strip(" \"'"))

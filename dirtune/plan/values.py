@@ -1,6 +1,6 @@
-"""Values and the base of the tables of a plan file. Pure.
+"""Types of the values in a plan file, and the base class of its tables. Pure.
 
-A duration is written `500ms`, `90s` or `3m`, or as a number of seconds.
+A duration is a text such as `500ms`, `90s` or `3m`, or a number of seconds.
 """
 
 import re
@@ -15,7 +15,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Scheduler = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]{1,15}$")]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e15)]
-"""A finite number: TOML has `inf` as well."""
+"""A finite number; TOML also has `inf`."""
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Duration = str | int | float
@@ -26,7 +26,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def seconds(duration: Duration) -> float:
-    """Return *duration* in seconds; `PlanError` if it is not a duration."""
+    """Return *duration* in seconds. Raises `PlanError` for a text that is not a duration."""
     if isinstance(duration, (int, float)):
         return float(duration)
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(ms|s|m|h)", duration.strip())

@@ -128,7 +128,9 @@ def test_forcing_another_vip_is_refused(tmp_path):
     result = invoke("bench", "run", str(tmp_path / "plan.toml"), "--force", "198.18.0.9")
 
     assert result.exit_code == 2
-    assert result.stderr == "dirtune: load.force: 198.18.0.9 is not the vip, 198.18.0.100\n"
+    assert result.stderr == (
+        "dirtune: load.force: 198.18.0.9 is not the vip of the service, 198.18.0.100\n"
+    )
 
 
 def test_profile_of_this_machine():

@@ -115,7 +115,7 @@ def test_live_traffic_is_compared_as_the_plan_says(asked, tmp_path):
 
     for metric, said in {
         "latency_p99_ms": "compare.primary: latency_p99_ms cannot be used with --live",
-        "cpu": "compare.primary: cpu: no such metric; there are cpu_us_per_connection, ",
+        "cpu": "compare.primary: cpu is not a metric. Choose one of cpu_us_per_connection, ",
     }.items():
         path = plan(tmp_path, DIRECTOR + compare.replace("cpu_us_per_packet", metric))
         done = tune(path, "--live", "30", "--out", out)

@@ -56,13 +56,17 @@ def test_durations(text, length):
         ("rates = [150]", "rates = [inf]", r"load\.rates\[0\]"),
         ("rates = [150]", "rates = [nan]", r"load\.rates\[0\]"),
         # Both would be trial r1e+06-1.
-        ("rates = [150]", "rates = [1000000, 1000001]", r"load\.rates\[1\]: is 1e\+06, as load"),
-        ("[load]", '[matrix]\nscheduler = ["rr", "rr"]\n[load]', r"matrix\.scheduler\[1\]: is rr"),
-        ('host = "c2"', 'host = "c1"', r"clients\[1\]: is c1, as clients\[0\] is"),
-        ('host = "c2"', 'host = "c1"\nname = "c2"', r"clients\[1\]: is c1, as"),
+        (
+            "rates = [150]",
+            "rates = [1000000, 1000001]",
+            r"load\.rates\[1\]: 1e\+06 .*load\.rates\[0\]",
+        ),
+        ("[load]", '[matrix]\nscheduler = ["rr", "rr"]\n[load]', r"matrix\.scheduler\[1\]: rr"),
+        ('host = "c2"', 'host = "c1"', r"clients\[1\]: c1 .*clients\[0\]"),
+        ('host = "c2"', 'host = "c1"\nname = "c2"', r"clients\[1\]: c1 "),
         ('host = "c2"', 'host = "c2"\naddress = "c2"', r"clients\[1\]\.address: 'c2' is not an"),
         ("198.18.0.100", "198.18.0.999", r"services\[0\]\.vip: '198\.18\.0\.999' is not an IPv4"),
-        ("[load]", "[knee]\nloss = [1e-4, 1e-4]\n[load]", r"knee\.loss\[1\]: is 0\.0001, as"),
+        ("[load]", "[knee]\nloss = [1e-4, 1e-4]\n[load]", r"knee\.loss\[1\]: 0\.0001"),
         (
             "[load]",
             '[controls]\nrouter = "lb1"\n[load]',
@@ -73,42 +77,46 @@ def test_durations(text, length):
         (
             "rates = [150]",
             "rates = [150]\ntimeout = inf",
-            r"load\.timeout: must not be without end",
+            r"load\.timeout: .*infinite",
         ),
-        ("rates = [150]", "rates = [150]\nwindow = nan", r"load\.window: must not be without end"),
+        ("rates = [150]", "rates = [150]\nwindow = nan", r"load\.window: .*infinite"),
         ("rates = [150]", 'rates = [150]\nwindow = "soon"', "load.window: 'soon'"),
         (
             "rates = [150]",
             'rates = [150]\n[compare]\nprimary = "cpu"',
-            "compare.primary: cpu: .*connect_ms",
+            "compare.primary: cpu .*connect_ms",
         ),
         (
             "rates = [150]",
             "rates = [150]\n[compare]\nrates = [200, 100, 204]",
-            r"compare\.rates: 200 and 204 are too near to be told apart",
+            r"compare\.rates: 200 and 204",
         ),
         ("rates = [150]", "rates = [150]\nservice = 1", "load.service"),
         ("rates = [150]", 'rates = [150]\nduration = "5s"', "load.duration"),
-        ("rates = [150]", "rates = [150]\nwarmup_max = 4", "load.warmup_max: is shorter"),
-        ("rates = [150]", "rates = [150]\nwarmup_max = -4", "load.warmup_max: must not be"),
+        ("rates = [150]", "rates = [150]\nwarmup_max = 4", "load\\.warmup_max: .*shorter"),
+        ("rates = [150]", "rates = [150]\nwarmup_max = -4", "load\\.warmup_max: .*negative"),
         ("rates = [150]", "rates = [150]\nduration = 20\nwarmup_max = 15", "load.duration"),
         ("rates = [150]", 'rates = [150]\ngenerator = "ab"', r"load\.generator"),
         ("[load]", '[knee]\n[load]\ngenerator = "wrk"', r"load\.generator: wrk is a closed loop"),
-        ("rates = [150]", 'rates = [150]\ngenerator = "command"', r"load\.command: belongs to"),
-        ("[load]", '[load]\ngenerator = "wrk"\nkeepalive = 2', "load.generator: wrk makes one"),
-        ("[load]", '[matrix]\nkeepalive = [2]\n[load]\ngenerator = "wrk"', "wrk makes one"),
+        ("rates = [150]", 'rates = [150]\ngenerator = "command"', r"load\.command: "),
+        (
+            "[load]",
+            '[load]\ngenerator = "wrk"\nkeepalive = 2',
+            "load.generator: wrk makes only one",
+        ),
+        ("[load]", '[matrix]\nkeepalive = [2]\n[load]\ngenerator = "wrk"', "wrk makes only one"),
         ("rates = [150]", 'rates = [150]\nforce = "198.18.0.9"', r"load\.force: 198\.18\.0\.9 is"),
-        ("rates = [150]", 'rates = [150]\nwindow = "0s"', r"load\.window: must not be 0"),
-        ("rates = [150]", "rates = [150]\ntimeout = 0", r"load\.timeout: must not be 0"),
+        ("rates = [150]", 'rates = [150]\nwindow = "0s"', r"load\.window: .*0"),
+        ("rates = [150]", "rates = [150]\ntimeout = 0", r"load\.timeout: .*0"),
         ("rates = [150]", 'rates = [150]\nprofile = "paper"', r"load\.profile"),
         ("rates = [150]", "rates = [150]\nprofile = [1]", r"load\.profile"),
         ("rates = [150]", 'rates = [150]\nprofile = "ci"\ngenerator = []', r"load\.generator"),
         ("[load]", 'settle = 3\n[load]\nprofile = "lab"', "settle"),
         ("port = 80", "port = 0", r"services\[0\]\.port"),
-        ("port = 80", "fwmark = 1", r"services\[0\]: the load needs"),
+        ("port = 80", "fwmark = 1", r"services\[0\]: .*a vip and a port"),
         ("port = 80", 'protocol = "icmp"', r"services\[0\]\.protocol"),
         ('host = "c1"', 'name = "c1"', r"clients\[0\]"),
-        ("[load]", "[lab]\n[load]", r"\[lab\]: a lab writes its own plan"),
+        ("[load]", "[lab]\n[load]", r"\[lab\]: .*dirtune lab up"),
         ("[load]", "[load", "not TOML"),
     ],
 )
@@ -121,7 +129,7 @@ def test_errors_name_the_key(old, new, named):
     ("destination", "named"),
     [
         ('node = "rs9"', "no real server is named 'rs9'"),
-        ("weight = 1", "needs a node or an address"),
+        ("weight = 1", "a node or an address"),
         ('address = "198.18.0.11"\nforwarding = "fast"', r"destinations\[0\]\.forwarding"),
         (
             'address = "198.18.0"',
@@ -129,7 +137,7 @@ def test_errors_name_the_key(old, new, named):
         ),
         (
             'address = "198.18.0.11"\n[[services.destinations]]\naddress = "198.18.0.11"',
-            r"services\[0\]\.destinations\[1\]: is 198\.18\.0\.11:80, as",
+            r"services\[0\]\.destinations\[1\]: 198\.18\.0\.11:80 ",
         ),
     ],
 )
@@ -165,18 +173,18 @@ def test_errors_name_the_line(old, new, line):
     ("old", "new", "named"),
     [
         # Of EXAMPLE: the second destination's table is line 15, the second real server's 23.
-        ("198.18.0.12", "198.18.0.11", r"^line 23: real_servers\[1\]: is 198\.18\.0\.11, as real"),
+        ("198.18.0.12", "198.18.0.11", r"^line 23: real_servers\[1\]: 198\.18\.0\.11 .*real"),
         (
             '  node = "rs2"',
             '  address = "198.18.0.11"',
-            r"^line 15: services\[0\]\.destinations\[1\]: is 198\.18\.0\.11:80, as",
+            r"^line 15: services\[0\]\.destinations\[1\]: 198\.18\.0\.11:80 ",
         ),
         (
             "[[real_servers]]",
             '[[services]]\nvip = "198.18.0.100"\nport = 80\n[[real_servers]]',
-            r"services\[1\]: is TCP 198\.18\.0\.100:80, as services\[0\] is",
+            r"services\[1\]: TCP 198\.18\.0\.100:80 .*services\[0\]",
         ),
-        ('"dr"          #', '"dr"\nport = 8080 #', r"destinations\[0\]\.port: under dr it is"),
+        ('"dr"          #', '"dr"\nport = 8080 #', r"destinations\[0\]\.port: .*80.*use nat"),
     ],
 )
 def test_what_ipvs_could_not_have_is_no_plan(old, new, named):
@@ -206,7 +214,7 @@ def test_profiles_are_defaults():
 
 
 def test_a_ramp_is_for_what_can_be_started_in_steps():
-    with pytest.raises(PlanError, match=r"load\.ramp: wrk is given its load at once"):
+    with pytest.raises(PlanError, match=r"load\.ramp: wrk"):
         plan.parse(SMALL + 'generator = "wrk"\nramp = 3\nprofile = "lab"\n')
     # A profile's ramp is only a default.
     assert plan.parse(SMALL + 'generator = "wrk"\nprofile = "lab"\n').load.lead_s == 5

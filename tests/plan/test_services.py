@@ -137,12 +137,12 @@ def test_a_plan_with_a_load_is_read_with_and_without_it():
         (
             "fwmark = 7\nfamily = 6\nops = true",
             'vip = "fd00::9"\nport = 0\nprotocol = "sctp"',
-            r"services\[2\]: is SCTP \[fd00::9\]:0, as services\[1\] is",
+            r"services\[2\]: SCTP \[fd00::9\]:0 .*services\[1\]",
         ),
         (
             '"198.18.0.12"',
             '"198.18.0.11"\nforwarding = "nat"\nport = 8443',
-            r"\[0\]\.destinations\[1\]: is 198.18.0.11:8443, as destinations\[0\] is",
+            r"\[0\]\.destinations\[1\]: 198.18.0.11:8443 .*destinations\[0\]",
         ),
         ("weight = 0", "weight = -1", r"weight"),
         ("weight = 0", "weight = 2147483648", r"services\[0\]\.destinations\[0\]\.weight"),
@@ -150,31 +150,31 @@ def test_a_plan_with_a_load_is_read_with_and_without_it():
         (
             "upper_threshold = 1000",
             "upper_threshold = 700",
-            r"destinations\[0\]\.lower_threshold: is above",
+            r"destinations\[0\]\.lower_threshold: 800 is above .*700",
         ),
         (
             '"198.18.0.12"',
             '"fd00::12"',
-            r"services\[0\]\.destinations\[1\]: an IPv6 real server of an IPv4 service needs",
+            r"services\[0\]\.destinations\[1\]: an IPv6 real server .*IPv4 service.*tun",
         ),
         (
             '"fd00::13"\n  forwarding = "tun"',
             '"198.18.0.13"\n  forwarding = "dr"',
-            r"services\[1\]\.destinations\[0\]: an IPv4 real server of an IPv6",
+            r"services\[1\]\.destinations\[0\]: an IPv4 real server .*IPv6",
         ),
-        ("family = 6\n", "", r"an IPv6 real server of an IPv4 service.*a mark has `family = 6`"),
+        ("family = 6\n", "", r"an IPv6 real server .*IPv4 service.*family = 6"),
         (
             'forwarding = "nat"\n  port',
             "port",
-            r"destinations\[0\]\.port: under dr it is the service's \(443\)",
+            r"destinations\[0\]\.port: dr .*\(443\)",
         ),
         (
             "persistence = 60\nnetmask = 64\n",
             "",
-            r"services\[1\]\.port: 0 is every port, and needs persistence",
+            r"services\[1\]\.port: .*persistence",
         ),
-        ('persistence = "5m"\n', "", r"services\[0\]\.netmask: needs persistence"),
-        ('"5m"', '"5.5s"', r"services\[0\]\.persistence: '5.5s' is not 1 to"),
+        ('persistence = "5m"\n', "", r"services\[0\]\.netmask: .*persistence"),
+        ('"5m"', '"5.5s"', r"services\[0\]\.persistence: '5.5s' .*seconds from 1 to"),
         ('"5m"', '"soon"', r"services\[0\]\.persistence: 'soon' is not a duration"),
         (
             '"255.255.255.0"',
@@ -209,19 +209,19 @@ def test_a_plan_with_a_load_is_read_with_and_without_it():
             'vip = "198.018.0.100"',
             r"services\[0\]\.vip: '198.018.0.100' is not an IPv4",
         ),
-        ('vip = "198.18.0.100"\n', "", r"services\[0\]: needs a vip and a port, or a fwmark"),
+        ('vip = "198.18.0.100"\n', "", r"services\[0\]: .*a vip and a port, or a fwmark"),
         (
             "fwmark = 7",
             "fwmark = 7\nport = 80",
-            r"services\[2\]: has a vip or port beside its fwmark",
+            r"services\[2\]: .*fwmark",
         ),
         ("fwmark = 7", "fwmark = 0", r"services\[2\]\.fwmark"),
-        ("port = 443", "port = 443\nfamily = 4", r"services\[0\]\.family: goes with fwmark"),
+        ("port = 443", "port = 443\nfamily = 4", r"services\[0\]\.family: .*fwmark"),
         ("port = 443", "port = 443\nops = true", r"services\[0\]\.ops"),
         (
             '  tunnel = "gue"\n',
             "",
-            r"tunnel_port: tunnel = \"gue\" needs one, and no other has one",
+            'tunnel_port: tunnel = "gue"',
         ),
         ("  tunnel_port = 6080\n", "", "tunnel_port: tunnel"),
         (
@@ -229,7 +229,7 @@ def test_a_plan_with_a_load_is_read_with_and_without_it():
             '  tunnel = "ipip"',
             "tunnel_flags: ipip has no checksums",
         ),
-        ("weight = 0", 'weight = 0\ntunnel = "gre"', 'tunnel: goes with forwarding = "tun"'),
+        ("weight = 0", 'weight = 0\ntunnel = "gre"', 'tunnel: .*forwarding = "tun"'),
         (
             'address = "198.18.0.11"\n',
             "",
@@ -237,12 +237,12 @@ def test_a_plan_with_a_load_is_read_with_and_without_it():
         ),
         ('node = "rs1"', 'node = "rs9"', "no real server is named 'rs9'"),
         ("tcp_fin = 30, ", "", r"ipvs\.timeouts: Object missing required field `tcp_fin`"),
-        ("tcp_fin = 30", "tcp_fin = 0", r"ipvs\.timeouts\.tcp_fin: 0 is not 1 to"),
-        ('"ff02::81"', '"198.18.0.1"', r"ipvs\.sync\[0\]\.group: 198.18.0.1 is no multicast"),
+        ("tcp_fin = 30", "tcp_fin = 0", r"ipvs\.timeouts\.tcp_fin: 0 .*from 1 to"),
+        ('"ff02::81"', '"198.18.0.1"', r"ipvs\.sync\[0\]\.group: 198.18.0.1 .*multicast"),
         (
             "maxlen = 1024",
             "maxlen = 1023",
-            r"ipvs\.sync\[0\]\.maxlen: a backup takes 1024 to 65487",
+            r"ipvs\.sync\[0\]\.maxlen: 1023 .*1024 to 65487",
         ),
         ("id = 4", "id = 256", r"ipvs\.sync\[0\]\.id"),
     ],
@@ -254,7 +254,7 @@ def test_what_cannot_be_names_its_place(old, new, said):
 
 
 def test_a_real_server_of_another_family_does_not_go_with_a_sync_daemon():
-    with pytest.raises(PlanError, match=r"services\[1\]\.destinations\[0\]: is of another family"):
+    with pytest.raises(PlanError, match=r"services\[1\]\.destinations\[0\]: .*ipvs\.sync"):
         table(parse_configuration(WHOLE.replace("fd00::13", "198.18.0.13")))
 
 
@@ -268,5 +268,5 @@ def test_two_daemons_of_one_kind_are_refused():
     one = '{ state = "master", interface = "a" }'
     twice = f"[ipvs]\nsync = [{one}, {one}]"
 
-    with pytest.raises(PlanError, match=r"ipvs\.sync: there is one master"):
+    with pytest.raises(PlanError, match=r"ipvs\.sync: .*one master"):
         table(parse_configuration(f"services = []\n{twice}"))

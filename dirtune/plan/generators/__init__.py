@@ -1,8 +1,9 @@
-"""Load generators behind one interface and one schema of results.
+"""Load generators, with one interface and one type of report for all of them.
 
-A module of this folder drives one program: `parts` says how many of its processes a client runs,
-`command` what each is called with, `parse` what it left. All three are pure. A process may write
-a row for each reply to `LOG`. Exit statuses are never looked at: httperf's is 0 in every failure.
+Each module of this folder drives one program: `parts` divides a client's load among processes,
+`command` returns the arguments of one process, and `parse` reads its output. All three are pure. A
+process may write one row per reply to `LOG`. Exit statuses are ignored, because httperf exits with
+0 whatever fails.
 """
 
 import math
@@ -17,7 +18,7 @@ from dirtune.latency import Latency
 from dirtune.plan.load import Load
 
 LOG = "/dev/fd/9"
-"""The file of a process's log, which is kept apart from its output."""
+"""The path to which a process writes its log; the log is kept apart from its output."""
 
 # Below this many milliseconds for each client a step of one would bend the rate.
 _DRIFT_FROM_MS = 5
@@ -26,10 +27,10 @@ _NEAR = 0.01
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """When one client starts its connections."""
+    """The times (ticks) at which one client starts its connections."""
 
     batch: int
-    """Connections at each tick."""
+    """Connections that start at each tick."""
     period_ms: int
     connections: int
 
@@ -49,86 +50,90 @@ class Part(msgspec.Struct, frozen=True):
 
     ticks: Schedule
     delay_s: float = 0.0
-    """How long after the client's start it begins."""
+    """Seconds from the client's start to the start of this process."""
 
 
 class Reply(msgspec.Struct, frozen=True):
     """One row of a generator's log."""
 
     start_us: int
-    """When the request was sent, on the client's clock."""
+    """Time at which the request was sent, by the client's clock."""
     status: int
     """HTTP status; -1 for a failed stream."""
     took_us: int
 
     @property
     def end_us(self) -> int:
-        """When the reply was complete."""
+        """Time at which the reply was complete, by the client's clock."""
         return self.start_us + self.took_us
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The report of one process of a generator. Counts are of connections."""
+    """The results of one process of a load generator, counted in connections."""
 
     attempted: int | None
-    """Begun, whatever became of them; None if the generator does not say."""
+    """Connections that the process started, successful or not; None if it reports none."""
     replied: int
-    """Answered in time, whole, with a status of 2xx."""
+    """Connections that got a complete reply in time, with a status of 2xx."""
     failed: dict[str, int]
-    """Attempted and not replied, by class; the classes do not overlap and leave out zeros."""
+    """Attempted connections without such a reply, by class. The classes do not overlap; a class
+    with no connections is left out."""
     unsent: dict[str, int] = {}
-    """Not begun for want of something on the client (descriptors, ports), by its name."""
+    """Connections that were not started because the client lacked a resource, by the name of the
+    resource (descriptors, ports)."""
     span_s: float | None = None
-    """From the first start to the last; None if the generator does not say."""
+    """Seconds from the first start of a connection to the last; None if unknown."""
     elapsed_s: float | None = None
-    """How long it ran, the wait for the last reply included."""
+    """Seconds that the process ran, including the wait for the last reply."""
     connect_ms: float | None = None
-    """Mean time until a connection stood."""
+    """Mean time to establish a connection."""
     latency: Latency | None = None
-    """As it says itself; where there are `replies` they say more."""
+    """Latency as the generator computed it. `replies`, if present, are more precise."""
     histogram: tuple[tuple[float, int], ...] = ()
-    """Latencies in steps: the middle of each in milliseconds, and how many there were."""
+    """Latencies in steps: the middle of each step in milliseconds, and the replies in the step."""
     replies: tuple[Reply, ...] = ()
     burst: int | None = None
-    """Most connections it began without a pause (httperf): a gauge of stalls."""
+    """Most connections that httperf started without a pause, which shows its longest stall."""
     poll_cpu_percent: float | None = None
-    """CPU that a generator got which always polls (httperf): less than all of a CPU is a lack."""
+    """CPU time of a generator that always polls (httperf), per cent of one CPU. Less than 100
+    means that the process had to wait for a CPU."""
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):
-    """The abilities of a generator, which decide what its trials may say."""
+    """The abilities of a load generator, which decide what its trials can show."""
 
     open_loop: bool | None
-    """It begins connections by the clock, whatever becomes of them; None if its plan says."""
+    """Whether it opens connections on a fixed schedule, even while earlier ones are unanswered;
+    None if the plan decides."""
     ramps: bool = False
-    """Its load can be raised in steps."""
+    """Whether its load can rise in steps."""
     keeps_alive: bool = False
-    """It can make more than one request for each connection."""
+    """Whether it can make more than one request per connection."""
     polls: bool = False
-    """It takes all of a CPU at any rate."""
+    """Whether it uses all of a CPU at any rate."""
     of_plan: bool = False
-    """The plan's `load.command` says how it is called."""
+    """Whether its command line comes from `load.command` in the plan."""
     tells_version: bool = False
-    """Its program prints its version for `--version`, and does no more."""
+    """Whether its program prints its version for `--version` and then exits."""
 
 
 class Generator(Protocol):
     """The interface of each module of this folder."""
 
     PACKAGE: str
-    """The Debian package of its program; empty if that is not known."""
+    """The Debian package of its program; empty if unknown."""
     ABILITIES: Abilities
 
     def parts(self, load: Load, ticks: Schedule) -> tuple[Part, ...]:
-        """Return the processes that carry *ticks* on one client."""
+        """Return the processes of one client, which together follow the schedule *ticks*."""
         ...
 
     def command(self, load: Load, url: str, part: Part) -> tuple[str, ...]:
-        """Return the argument list of one process."""
+        """Return the arguments of one process."""
         ...
 
     def parse(self, text: str, log: Iterable[str], load: Load) -> Report:
-        """Parse what one process printed and logged; `ParseError` if that is too little."""
+        """Parse the output and the log of one process. Raises `ParseError` without results."""
         ...
 
 
@@ -138,17 +143,17 @@ def find(name: str) -> Generator:
 
 
 def abilities(name: str) -> Abilities | None:
-    """Return the abilities of the generator *name*; None if this dirtune does not have it."""
+    """Return the abilities of the generator *name*; None if no generator has this name."""
     return find(name).ABILITIES if name in names() else None
 
 
 def names() -> tuple[str, ...]:
-    """Return every generator of this folder."""
+    """Return the names of all generators in this folder."""
     return tuple(sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py")))
 
 
 def schedule(rate: float, seconds: float) -> Schedule:
-    """Return ticks that come within a per cent of *rate*, with as few connections as will do."""
+    """Return a schedule within 1 % of *rate*, with as few connections per tick as possible."""
     if rate <= 0 or seconds <= 0:
         raise ValueError(f"rate {rate} and seconds {seconds} must be positive")
     few = [_tick(batch, rate) for batch in range(1, _BATCH_MAX + 1)]
@@ -173,11 +178,12 @@ def _off(tick: tuple[int, int], rate: float) -> float:
 
 
 def schedules(rate: float, clients: int, seconds: float) -> tuple[Schedule, ...]:
-    """Return each client's ticks for *rate* over all of them.
+    """Return the schedule of each client; together they make *rate*.
 
-    Ticks that fall together reach the director as one burst, and with equal periods chance would
-    decide for a whole trial whether they do. So the periods differ by milliseconds, around the
-    even share: all clients' ticks drift through each other, in every trial alike.
+    If ticks of two clients coincide, the director gets both as one burst. With equal periods,
+    chance would decide for an entire trial whether ticks coincide. The clients' periods therefore
+    differ by milliseconds, so that their ticks drift past each other in the same way in every
+    trial.
     """
     even = schedule(rate / clients, seconds)
     if even.period_ms < _DRIFT_FROM_MS * clients:
@@ -191,14 +197,17 @@ def schedules(rate: float, clients: int, seconds: float) -> tuple[Schedule, ...]
 
 
 def offered(rate: float, clients: int) -> float:
-    """Return what *rate* comes to in whole milliseconds of so many clients, connections/s."""
+    """Return the connections/s that *clients* really offer for *rate*.
+
+    The result differs a little from *rate*, because periods are rounded to milliseconds.
+    """
     return round(sum(ticks.rate for ticks in schedules(rate, clients, 1)), 3)
 
 
 def split(ticks: Schedule, processes: int, ramp_s: float = 0.0) -> tuple[Part, ...]:
-    """Return *ticks* dealt out to *processes* in turn, which begin evenly over *ramp_s*.
+    """Divide *ticks* among *processes*, which start at regular intervals during *ramp_s*.
 
-    Each takes every n-th tick, so that together they do what one would.
+    Each process takes every n-th tick, so that together they do the work of a single process.
     """
     period_ms = processes * ticks.period_ms
     whole_ms = ticks.connections // ticks.batch * ticks.period_ms
@@ -213,7 +222,7 @@ def split(ticks: Schedule, processes: int, ramp_s: float = 0.0) -> tuple[Part, .
 
 
 def weighted(values: Sequence[tuple[float | None, int]]) -> float | None:
-    """Return the mean of what is known, each by its weight; None if nothing is."""
+    """Return the weighted mean of the (value, weight) pairs; None if no value is known."""
     known = [(value, weight) for value, weight in values if value is not None and weight]
     total = sum(weight for _, weight in known)
     return sum(value * weight for value, weight in known) / total if total else None

@@ -1,4 +1,4 @@
-"""Any other generator: the plan says how it is called and where its two numbers stand."""
+"""Any other load generator: the plan gives its command line and how to find its two results."""
 
 import re
 import shlex
@@ -35,10 +35,10 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
 
 @parsing("command")
 def parse(text: str, log: Iterable[str], load: Load) -> Report:
-    """Find the plan's two numbers in what one process printed; the last place of each counts.
+    """Find the two results in the output of one process with the plan's regular expressions.
 
-    What was attempted and did not come back is not known by kind: the director's count of
-    connections tells how many.
+    The last match of each expression counts. Failures are not known by class; their number follows
+    from the director's count of connections.
     """
     del log
     assert load.command is not None
@@ -54,9 +54,14 @@ def parse(text: str, log: Iterable[str], load: Load) -> Report:
 def _last(pattern: str, text: str, key: str) -> float:
     # The pattern is the plan's and the text a client's: one long word could cost it minutes.
     short = _LONG_WORD.sub(" ", text)
-    found = [match[1] for match in re.finditer(pattern, short, re.MULTILINE)]
+    values = [match[1] for match in re.finditer(pattern, short, re.MULTILINE)]
     try:
-        return float(found[-1])
+        return float(values[-1])
     except (IndexError, TypeError, ValueError) as error:
-        last = "nothing" if not found else repr(found[-1])
-        raise ParseError("command", f"load.command.{key} found {last}, not a number") from error
+        key = f"load.command.{key}"
+        problem = (
+            f"{key} matched {values[-1]!r}, which is not a number"
+            if values
+            else f"{key} matched nothing in the output"
+        )
+        raise ParseError("command", problem) from error

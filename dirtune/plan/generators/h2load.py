@@ -1,9 +1,9 @@
-"""h2load as an open-loop generator: one request for each connection, started by the clock.
+"""h2load as an open-loop generator: connections start on a fixed schedule, one request each.
 
-h2load (nghttp2) starts `-r` connections every `--rate-period`. With one second as the period it
-opens a second's connections at once; a short period with a few connections each spreads them.
-A connection it could not even ask the kernel for (no descriptor, no port) it names on a line of
-its own, and counts with those the network lost.
+h2load (nghttp2) starts `-r` connections every `--rate-period`. A period of one second would open
+all connections of that second in one burst; a short period with few connections spreads them. If
+the client has no descriptor or no port for a connection, h2load prints a line about it, but counts
+it together with the connections that the network lost.
 """
 
 import re
@@ -39,32 +39,32 @@ class Summary(msgspec.Struct, frozen=True):
     """The summary that h2load prints at its end."""
 
     total: int
-    """Requests it was to send."""
+    """Requests that h2load was asked to send."""
     started: int
-    """Requests whose connection stood."""
+    """Requests whose connection was established."""
     done: int
     succeeded: int
     failed: int
     errored: int
     """Part of `failed`: the connection or the protocol failed."""
     timeout: int | None
-    """Part of `errored`; None for a version that does not say."""
+    """Part of `errored`; None for a version of h2load that does not report it."""
     status: dict[str, int]
     """Replies by class: `2xx` to `5xx`."""
     request: Times | None
-    """From the request to the end of its reply."""
+    """Time from the request to the end of its reply."""
     connect: Times | None
     first_byte: Times | None
-    """From the connection's start to the first byte of the reply."""
+    """Time from the connection's start to the first byte of the reply."""
 
 
 def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:
-    """Return one process, or as many as a ramp has steps: h2load itself knows one rate."""
+    """Return one process, or one for each step of a ramp, because one h2load keeps one rate."""
     return split(ticks, RAMP_STEPS, load.ramp_s) if load.ramp_s else (Part(ticks),)
 
 
 def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
-    """Return the argument list of one h2load."""
+    """Return the arguments of one h2load."""
     timeout, ticks = f"{round(load.timeout_s * 1000)}ms", part.ticks
     return (
         "h2load",
@@ -84,7 +84,7 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
 
 @parsing("h2load")
 def parse(text: str, log: Iterable[str], load: Load) -> Report:
-    """Parse what one h2load printed and its log."""
+    """Parse the output and the log of one h2load."""
     summary = of_connections(parse_summary(text), load.keepalive)
     replies = tuple(parse_log(log))
     unsent = min(text.count(_NOT_BEGUN), summary.errored)
@@ -101,7 +101,7 @@ def parse(text: str, log: Iterable[str], load: Load) -> Report:
 
 @parsing("h2load")
 def parse_summary(text: str) -> Summary:
-    """Parse what one h2load printed; with several reports in *text* the last one counts."""
+    """Parse the output of one h2load; if *text* holds several reports, the last one counts."""
     requests = _last(r"^ *requests: (.+)$", text)
     codes = _last(r"^ *status codes: (.+)$", text)
     counts = {name: int(n) for n, name in re.findall(r"(?<!\d)(\d+) (\w+)", requests)}
@@ -116,11 +116,11 @@ def parse_summary(text: str) -> Summary:
             first_byte=_times("time to 1st byte", text),
         )
     except KeyError as error:
-        raise ParseError("h2load", f"its summary has no {error} count") from error
+        raise ParseError("h2load", f"the summary lacks the count {error}") from error
 
 
 def of_connections(summary: Summary, requests: int) -> Summary:
-    """Return *summary* with its counts as those of connections, of so many requests each."""
+    """Return *summary* with connections as its unit, at *requests* per connection."""
     if requests == 1:
         return summary
     names = ("total", "started", "done", "succeeded", "failed", "errored")
@@ -131,20 +131,23 @@ def of_connections(summary: Summary, requests: int) -> Summary:
 
 
 def parse_log(lines: Iterable[str]) -> Iterator[Reply]:
-    """Yield the rows of h2load's log, in its order; columns a later version adds are ignored."""
+    """Yield the rows of h2load's log in order, without the columns that later versions add."""
     for number, line in enumerate(lines, 1):
         cells = line.split("\t")
         try:
             yield Reply(int(cells[0]), int(cells[1]), int(cells[2]))
         except (ValueError, IndexError) as error:
-            raise ParseError("h2load log", f"line {number}: {line.strip()!r}") from error
+            raise ParseError(
+                "h2load log", f"line {number} is not a row of the log: {line.strip()!r}"
+            ) from error
 
 
 def failures(summary: Summary, unsent: int = 0) -> dict[str, int]:
-    """Return the failed connections by class; the classes do not overlap and leave out zeros.
+    """Return the failed connections by class, without classes that have none.
 
-    `started` counts requests, which begin when the connection stands: what is missing there and
-    was not *unsent* never got a connection (its SYN was lost or refused), `connect`.
+    The classes do not overlap. A request counts as `started` once its connection is established.
+    The missing requests, less the *unsent* ones, never got a connection, because the SYN was lost
+    or refused: class `connect`.
     """
     connect = min(max(0, summary.total - summary.started), summary.errored) - unsent
     timeout = summary.timeout or 0
@@ -159,11 +162,11 @@ def failures(summary: Summary, unsent: int = 0) -> dict[str, int]:
 
 
 def _span_s(replies: tuple[Reply, ...], summary: Summary, requests: int) -> float | None:
-    """Return how long the starts of connections took, as far as requests tell.
+    """Return the seconds from the first start of a connection to the last, by the requests.
 
-    A request starts when its connection stands, and one that is not its first when the one before
-    was answered: up to the time that these took at most is not the client's delay. The last per
-    cent of starts is left to lost SYNs.
+    The first request on a connection starts once the connection is established; a later one starts
+    once the previous request is answered. This waiting is not the client's delay, so its usual
+    maximum is subtracted. The last 1 % of the starts is left out, as lost SYNs delay them.
     """
     if len(replies) < _ROWS_FOR_SPAN:
         return None
@@ -177,7 +180,7 @@ def _span_s(replies: tuple[Reply, ...], summary: Summary, requests: int) -> floa
 def _last(pattern: str, text: str) -> str:
     found = re.findall(pattern, text, re.MULTILINE)
     if not found:
-        raise ParseError("h2load", "no summary; it ended before its time")
+        raise ParseError("h2load", "no report; the load generator exited early")
     return str(found[-1])
 
 
@@ -187,5 +190,5 @@ def _times(label: str, text: str) -> Times | None:
         return None
     cells = re.findall(r"(?<![\d.])([\d.]+)(us|ms|s|m|h)(?= |$)", rows[-1])
     if len(cells) != 4:
-        raise ParseError("h2load", f"{label}: {rows[-1].strip()!r}")
+        raise ParseError("h2load", f"{label!r} lacks four durations: {rows[-1].strip()!r}")
     return Times(*(float(number) * _UNITS_US[unit] for number, unit in cells))

@@ -1,12 +1,13 @@
-"""httperf, the generator of the 2001 measurements: an open loop without a log of replies.
+"""httperf, the load generator of the 2001 measurements: an open loop without a log of replies.
 
-Its select(2) holds 1,024 descriptors, compiled in, so a process whose connections all wait for
-the time-out begins at most 1022 / timeout a second: a client runs several where that is too few.
-It always polls and takes a whole CPU; getting less, or making up for a stall in one burst, means
-that the arrivals were not the planned ones. `--hog` is not used: it takes the same ports in every
-run. Latencies are those of whole connections, in steps of 1 ms, from the histogram of `-v -v`.
+httperf uses select(2), which is compiled for 1,024 descriptors. If all connections wait for the
+time-out, one process can start at most 1022 / timeout connections a second; for higher rates a
+client runs several processes. httperf always polls and needs all of a CPU. If it got less, or made
+up for a stall with one burst, its connections did not arrive as planned. `--hog` is not used,
+because it takes the same ports in every run. Latencies are for complete connections, in steps of
+1 ms, from the histogram of `-v -v`.
 
-Text: src/stat/basic.c, dump().
+Format: src/stat/basic.c, dump().
 """
 
 import math
@@ -25,7 +26,7 @@ PACKAGE = "httperf"
 # It takes its load at once: processes that begin later would each want a CPU of their own.
 ABILITIES = Abilities(open_loop=True, keeps_alive=True, polls=True)
 OPEN_MAX = 1000
-"""Connections one process may have open, a little under what its select(2) can hold."""
+"""Limit of the open connections of one process, a little below the limit of its select(2)."""
 
 _TOTAL = re.compile(
     r"Total: connections (\d+) requests (\d+) replies (\d+) test-duration ([\d.]+) s"
@@ -37,32 +38,32 @@ class Summary(msgspec.Struct, frozen=True):
     """The report that httperf prints at its end."""
 
     connections: int
-    """Those it got a descriptor for."""
+    """Connections for which httperf got a descriptor."""
     requests: int
     replies: int
     duration_s: float
     burst: int | None
-    """Most connections begun without a pause; None where the line is not there."""
+    """Most connections started without a pause; None if the report lacks the line."""
     lifetime_ms: tuple[float, float, float, float]
-    """Of connections: min, avg, max, median; all 0 where none succeeded."""
+    """Duration of connections: min, avg, max, median; all 0 if no connection succeeded."""
     connect_ms: float
     status: dict[str, int]
     """Replies by class: `1xx` to `5xx`."""
     cpu_percent: float
-    """User and system time over the duration."""
+    """User and system time, per cent of one CPU over the duration."""
     errors: dict[str, int] | None
-    """By httperf's names, without the total; None where it printed none."""
+    """Errors by httperf's names, without the total; None if the report lacks the lines."""
     histogram: tuple[tuple[float, int], ...]
-    """Middle of each 1 ms step and the connections in it; empty without `-v -v`."""
+    """The middle of each 1 ms step and the connections in the step; empty without `-v -v`."""
 
 
 def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:
-    """Return as many processes as the descriptors need; each takes a whole CPU."""
+    """Return enough processes for the descriptors; each process uses all of a CPU."""
     return split(ticks, math.ceil(ticks.rate * load.timeout_s / OPEN_MAX))
 
 
 def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
-    """Return the argument list of one httperf."""
+    """Return the arguments of one httperf."""
     host, port, path = _address(url)
     return (
         "httperf",
@@ -80,11 +81,11 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
 
 @parsing("httperf")
 def parse(text: str, log: Iterable[str], load: Load) -> Report:
-    """Parse what one httperf printed; it has no log."""
+    """Parse the output of one httperf, which writes no log."""
     del log
     summary = parse_summary(text)
     if summary.errors is None:
-        raise ParseError("httperf", "its report has no Errors lines")
+        raise ParseError("httperf", "the report lacks the lines that begin with Errors")
     errors = summary.errors
     failed = {
         "timeout": errors["client-timo"] + errors["socket-timo"],
@@ -112,10 +113,10 @@ def parse(text: str, log: Iterable[str], load: Load) -> Report:
 
 @parsing("httperf")
 def parse_summary(text: str) -> Summary:
-    """Parse one report; with several in *text* the last one counts."""
+    """Parse the output of one httperf; if *text* holds several reports, the last one counts."""
     totals = list(_TOTAL.finditer(text))
     if not totals:
-        raise ParseError("httperf", "no report; it ended before its time")
+        raise ParseError("httperf", "no report; the load generator exited early")
     head, tail = text[: totals[-1].start()], text[totals[-1].end() :]
     bursts = re.findall(r"Maximum connect burst length: (\d+)", head)
     connections, requests, replies, duration = totals[-1].groups()
@@ -139,7 +140,7 @@ def _numbers(pattern: str, text: str) -> list[float]:
     found = re.search(pattern.replace("N", r"(-?\d+(?:\.\d+)?)"), text)
     if found is None:
         label = pattern.partition("N")[0].replace("\\", "").strip()
-        raise ParseError("httperf", f"its report has no {label!r}")
+        raise ParseError("httperf", f"the report lacks {label!r}")
     return [float(number) for number in found.groups()]
 
 
@@ -147,7 +148,9 @@ def _status(text: str) -> dict[str, int]:
     found = re.search(r"Reply status: (.+)", text)
     counts = {name: int(n) for name, n in re.findall(r"(\dxx)=(\d+)", found[1] if found else "")}
     if len(counts) != 5:
-        raise ParseError("httperf", "its report has no five classes of reply status")
+        raise ParseError(
+            "httperf", "the report lacks the counts of the five reply-status classes (1xx to 5xx)"
+        )
     return counts
 
 
@@ -160,7 +163,7 @@ def _errors(text: str) -> dict[str, int] | None:
     }
     lacks = {"client-timo", "socket-timo", "connrefused", "connreset", *_UNSENT} - counts.keys()
     if lacks:
-        raise ParseError("httperf", f"its Errors lines have no {sorted(lacks)[0]}")
+        raise ParseError("httperf", f"the report lacks the count of {sorted(lacks)[0]} errors")
     counts.pop("total", None)
     return counts
 

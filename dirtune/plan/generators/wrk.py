@@ -1,8 +1,8 @@
-"""wrk, a closed loop: as many connections as it keeps open, each begun when another ends.
+"""wrk, a closed loop: it keeps a number of connections open, and opens one whenever one ends.
 
-It offers less when the director stalls, so it says nothing about loss, and its trials are peak
-probes that enter no comparison. A reply that never comes is no error to it; a late one is both a
-request and a time-out (src/wrk.c, response_complete()).
+wrk sends less when the director stalls, so it cannot measure loss. Its trials only find the peak
+and are never compared. wrk reports no error for a reply that never arrives, and counts a late
+reply both as a request and as a time-out (src/wrk.c, response_complete()).
 """
 
 import math
@@ -28,25 +28,25 @@ class Summary(msgspec.Struct, frozen=True):
     """The summary that wrk prints at its end."""
 
     requests: int
-    """Replies that came, late and bad ones included."""
+    """Replies that arrived, including late and bad ones."""
     elapsed_s: float
     errors: dict[str, int]
-    """connect, read, write, timeout; empty where it printed none."""
+    """Errors by name: connect, read, write, timeout; empty if wrk printed none."""
     bad_status: int
-    """Replies above 399."""
+    """Replies with a status above 399."""
     mean_s: float | None
     percentiles_s: dict[float, float]
-    """By per cent; empty without `--latency`."""
+    """Latencies by percentile; empty without `--latency`."""
 
 
 def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:
-    """Return one process; *ticks* tell nothing but how long."""
+    """Return one process, which does not follow *ticks*: a closed loop has no schedule."""
     del load
     return (Part(ticks),)
 
 
 def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
-    """Return the argument list of one wrk."""
+    """Return the arguments of one wrk."""
     del part
     return (
         "wrk",
@@ -62,7 +62,7 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
 
 @parsing("wrk")
 def parse(text: str, log: Iterable[str], load: Load) -> Report:
-    """Parse what one wrk printed; it has no log."""
+    """Parse the output of one wrk, which writes no log."""
     del log, load
     summary = parse_summary(text)
     failed = {**summary.errors, "status": summary.bad_status}
@@ -77,10 +77,10 @@ def parse(text: str, log: Iterable[str], load: Load) -> Report:
 
 @parsing("wrk")
 def parse_summary(text: str) -> Summary:
-    """Parse what one wrk printed; with several reports in *text* the last one counts."""
+    """Parse the output of one wrk; if *text* holds several reports, the last one counts."""
     ends = list(re.finditer(rf"(?<!\d)(\d+) requests in {_TIME},", text))
     if not ends:
-        raise ParseError("wrk", "no count of requests; it ended before its time")
+        raise ParseError("wrk", "no count of requests; the load generator exited early")
     end = ends[-1]
     before = text[ends[-2].end() if len(ends) > 1 else 0 : end.start()]
     after = text[end.end() :]

@@ -72,8 +72,8 @@ def closed(monkeypatch):
 def test_a_new_closed_loop_is_taken_for_one():
     assert not Load(rates=(1.0,)).open_loop
     for row, said in {
-        'ramp = "3s"': "is given its load at once",
-        "keepalive = 2": "makes one request for each connection",
+        'ramp = "3s"': r"load\.ramp: ",
+        "keepalive = 2": "only one request per connection",
     }.items():
         with pytest.raises(PlanError, match=said):
             plan.parse(plan.EXAMPLE.replace("[load]\n", f"[load]\n{row}\n"))

@@ -48,7 +48,7 @@ def test_an_open_loop_is_one_by_its_owners_word():
 def test_a_number_that_is_not_there_is_named():
     load = plan.parse(PLAN).load
 
-    with pytest.raises(ParseError, match=r"load\.command\.elapsed found nothing"):
+    with pytest.raises(ParseError, match=r"load\.command\.elapsed matched nothing"):
         command.parse("Complete requests: 5\n", (), load)
 
 
@@ -56,8 +56,8 @@ def test_a_number_that_is_not_there_is_named():
     ("old", "new", "named"),
     [
         ("(\\d+)", "(\\d+", r"load\.command\.replies"),
-        ("([\\d.]+)", "[\\d.]+", r"load.command.elapsed: needs a group"),
-        ("{url}", "{uri}", r"load.command.run: \{'uri'\} is not filled in"),
+        ("([\\d.]+)", "[\\d.]+", r"load.command.elapsed: .*group"),
+        ("{url}", "{uri}", r"load.command.run: .*'uri'"),
         ("{seconds}", "{}", "load.command.run"),
         ("run =", "# run =", "run"),
     ],

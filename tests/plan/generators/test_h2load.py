@@ -148,8 +148,8 @@ def test_the_last_of_several_reports_counts():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("starting benchmark...\n", "ended before its time"),
-        (SUMMARY.replace("299 started, ", ""), "no 'started' count"),
+        ("starting benchmark...\n", "exited early"),
+        (SUMMARY.replace("299 started, ", ""), "'started'"),
         (SUMMARY.replace("113us ", "oops  "), "time for request"),
     ],
 )

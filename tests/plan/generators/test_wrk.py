@@ -66,5 +66,5 @@ def test_what_was_late_or_bad_is_no_reply():
 
 
 def test_no_output_is_an_error():
-    with pytest.raises(ParseError, match="ended before its time"):
+    with pytest.raises(ParseError, match="exited early"):
         wrk.parse("unable to connect to 198.18.0.100:80 Connection refused\n", (), LOAD)
