@@ -25,6 +25,7 @@ from dirtune.lab.state import Folder, Status
 BOOT_LIMIT_S = 240
 CRASH_LIMIT = 3
 """Boots in a row that may end before the director answers."""
+_LAST_BYTES = 1 << 20
 
 
 def main() -> None:
@@ -117,7 +118,7 @@ class Keeper:
             answered = self._await_director(qemu, began, options)
             code = qemu.wait()
             reason = events.shutdown_reason()
-        spoke = console.read_bytes()[spoken:].decode(errors="replace")
+        spoke = last_words(console, spoken)
         if folder.power_cut.exists():
             folder.power_cut.unlink()
         elif not guest.rebooted(reason, spoke):
@@ -175,6 +176,14 @@ class Keeper:
     ) -> None:
         status = Status(phase, ready, None, self._boots, boot_s, options)
         self._folder.write("status", status)
+
+
+def last_words(console: Path, spoken: int) -> str:
+    """Return the end of what a guest, which may print for ever, wrote behind *spoken* bytes."""
+    with console.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(spoken, size - _LAST_BYTES))
+        return file.read(_LAST_BYTES).decode(errors="replace")
 
 
 def _private_mounts(folder: Folder) -> None:

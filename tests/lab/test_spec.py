@@ -11,7 +11,7 @@ from dirtune import plan
 from dirtune.analyse.run import Role
 from dirtune.errors import LabError
 from dirtune.host import LiveHost
-from dirtune.lab import boot, cgroups, guest, qmp, spec, state
+from dirtune.lab import boot, cgroups, guest, keeper, qmp, spec, state
 from dirtune.lab.spec import Spec
 
 
@@ -139,6 +139,21 @@ def test_the_command_line_is_what_the_grub_files_say_now(tmp_path):
     (drop_ins / "90-mine.cfg").write_text('GRUB_CMDLINE_LINUX="a=1"\n')
 
     assert guest.command_line(tmp_path) == "a=1 quiet"
+
+
+def test_the_last_words_of_a_guest_that_printed_for_ever_take_little_memory(tmp_path):
+    console = tmp_path / "console.log"
+    console.write_text("boot 1: Kernel panic\nboot 2\n")
+    spoken = len("boot 1: Kernel panic\n")
+    assert keeper.last_words(console, spoken) == "boot 2\n"
+
+    with console.open("r+b") as file:
+        file.truncate(1 << 40)
+        file.seek(0, os.SEEK_END)
+        file.write(b"Kernel panic - not syncing\n")
+    words = keeper.last_words(console, spoken)
+    assert len(words) == 1 << 20
+    assert not guest.rebooted("guest-reset", words)
 
 
 @pytest.mark.parametrize("script_of", [boot.node_boot, boot.guest_server_boot])
