@@ -1,1 +1,1 @@
-"""Data in, text out; nothing here prints."""
+"""Functions that turn data into text. Nothing here prints."""

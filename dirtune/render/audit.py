@@ -34,7 +34,7 @@ _SHOWN = {
     "options": "options",
     "threads": "threads",
 }
-"""The evidence that is shown below a finding, with its labels."""
+"""The kinds of evidence that are shown below a finding, with their labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def documents(report: Report) -> AuditsDocument:
 def text(audit: Audit, *, width: int = 100, verbose: bool = False) -> str:
     """Return the overview, the findings and the counts.
 
-    The findings are sorted by severity, and a finding with a cause stands below its cause.
+    The findings are sorted by severity; a finding that has a cause is printed below its cause.
     """
     audit = each_text(audit, one_line)  # the colours are then the only escapes in it
     blocks = ["\n".join(_heading(audit, width, verbose=verbose))]
@@ -81,7 +81,7 @@ def text(audit: Audit, *, width: int = 100, verbose: bool = False) -> str:
 
 
 def markdown(audit: Audit) -> str:
-    """Return the same as Markdown."""
+    """Return the overview, the findings and the undecided checks of an audit as Markdown."""
     name = escaped(str(audit.host["name"] or "a host"))
     summary = overview(audit.outcomes, audit.roles, known=audit.known)
     lines = [f"# Audit of {name}", "", f"**{summary}**", "", f"{escaped(_facts(audit))}.", ""]
@@ -148,7 +148,7 @@ def _summary(audit: Audit) -> dict[str, int]:
 
 
 def _tree(outcomes: Sequence[Outcome]) -> tuple[_Node, ...]:
-    """Return the findings sorted by severity, those with a cause below their cause."""
+    """Return the findings sorted by severity; a finding with a cause is a child of its cause."""
     every = [(o, f) for o in outcomes for f in o.findings if not f.waived]
     every.sort(key=lambda pair: (pair[1].severity.rank, pair[0].check.id))
     tops = [pair for pair in every if not any(_explains(other, pair) for other in every)]
@@ -192,7 +192,7 @@ def _facts(audit: Audit) -> str:
 
 
 def _node(node: _Node, depth: int, width: int, shown: frozenset[str]) -> Iterator[str]:
-    """Yield the rows of a finding, without the fixes that are *shown* above it already."""
+    """Yield the rows of a finding, without the fixes that are already *shown* above it."""
     margin = "   " * depth
     finding, check = node.finding, node.outcome.check
     severity = click.style(finding.severity.upper(), fg=_COLOURS[finding.severity], bold=True)
@@ -216,7 +216,7 @@ def _node(node: _Node, depth: int, width: int, shown: frozenset[str]) -> Iterato
 
 
 def why(check: Check) -> str:
-    """Return the first paragraph of a check's `Why it matters`, on one line."""
+    """Return the first paragraph of a check's section `Why it matters`, on one line."""
     _, _, after = check.doc.partition("## Why it matters\n")
     return " ".join(after.strip().partition("\n\n")[0].partition("\n##")[0].split())
 

@@ -1,4 +1,4 @@
-"""The blocks of a report before it becomes HTML or Markdown. Data only."""
+"""The blocks that a report consists of, before they become HTML or Markdown. Data only."""
 
 from dataclasses import dataclass
 
@@ -13,18 +13,18 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of cells that are text already."""
+    """A table whose cells are already text."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: frozenset[str] = frozenset()
-    """Headings of columns that are aligned to the right."""
+    """Headings of the right-aligned columns."""
     kind: str = "table"
 
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """Lines to type."""
+    """Shell commands to type."""
 
     lines: tuple[str, ...]
     kind: str = "commands"
@@ -32,7 +32,7 @@ class Commands:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A chart by its name; `caption` says what it shows."""
+    """A chart, referred to by its name, and a caption that describes the chart."""
 
     name: str
     caption: str
@@ -49,23 +49,23 @@ class Section:
     title: str
     blocks: tuple[Block, ...]
     folded: bool = False
-    """Whether HTML shows only the heading until a reader opens it."""
+    """Whether HTML shows only the heading until the reader opens the section."""
 
     @property
     def anchor(self) -> str:
-        """The heading as the target of a link."""
+        """The link target that is made from the heading."""
         return self.title.lower().replace(" ", "-").replace(",", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A whole report."""
+    """A complete report."""
 
     title: str
     verdict: str
     tone: str
-    """The verdict that gives the colour: improved, regressed, ...; empty without a verdict."""
+    """The verdict (improved, regressed, ...), which sets the colour; empty without a verdict."""
     facts: tuple[tuple[str, str], ...]
-    """The main figures under the verdict: (name, value)."""
+    """The main figures below the verdict, as (name, value)."""
     byline: str
     sections: tuple[Section, ...]

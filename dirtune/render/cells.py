@@ -1,4 +1,4 @@
-"""Tables of cells with untrusted names: each cell is one line that nothing obeys."""
+"""Tables with untrusted names: each cell is one line, with special characters escaped."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -12,20 +12,20 @@ _MARKDOWN = frozenset({"github", "pipe"})
 
 
 class Marked(str):
-    """A finished cell: its maker has cleaned the names in it."""
+    """A finished cell, in which the caller has already escaped all names."""
 
     __slots__ = ()
 
 
 def code(text: str) -> Marked:
-    """Return *text* as a Markdown cell of code."""
+    """Return *text* as code for a cell of a Markdown table."""
     return Marked(markdown_code(text).replace("|", r"\|"))
 
 
 def table(
     rows: Iterable[Sequence[str]], heads: Sequence[str], style: str, align: Sequence[str] = ()
 ) -> str:
-    """Return *rows* below *heads* in one of tabulate's formats; a cell is shown as it is."""
+    """Return a table in the tabulate format *style*; numbers in cells are not reformatted."""
     clean = partial(markdown, cell=True) if style in _MARKDOWN else one_line
     return tabulate(
         [[_cell(cell, clean) for cell in row] for row in rows],
@@ -41,7 +41,7 @@ def _cell(cell: str, clean: Callable[[str], str]) -> str:
 
 
 def block(text: str, form: str) -> str:
-    """Return a plain *text* in the format *form*: in Markdown it is a block of literal text."""
+    """Return the plain *text* in the format *form*; in Markdown, make it a literal block."""
     if form != "markdown":
         return text
     lines = markdown_block(text.removesuffix("\n").split("\n"), "")

@@ -11,7 +11,7 @@ from dirtune.render.figures import in_percent
 
 
 class ComparisonsDocument(TypedDict):
-    """Comparisons of all metrics of two arms, the primary one first."""
+    """Comparisons of two arms by each metric; the primary metric comes first."""
 
     schema: Literal["dirtune/comparisons/1"]
     comparisons: tuple[Comparison, ...]

@@ -1,4 +1,4 @@
-"""The difference of two directors as a table, Markdown, or the JSON of `dirtune/difference/1`."""
+"""The differences between two directors as a table, Markdown, or JSON (`dirtune/difference/1`)."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ _NONE = "-"
 
 
 def document(compared: Comparison, names: Sequence[str]) -> DifferencesDocument:
-    """Return the differences of the two hosts *names* in the schema `dirtune/difference/1`."""
+    """Return the differences between two hosts, *names*, in the schema `dirtune/difference/1`."""
     return {
         "schema": "dirtune/difference/1",
         "a": names[0],
@@ -25,12 +25,12 @@ def document(compared: Comparison, names: Sequence[str]) -> DifferencesDocument:
 
 
 def text(compared: Comparison, names: Sequence[str]) -> str:
-    """Return a row per difference, then the sections that could not be compared."""
+    """Return a table of the differences, then the sections that could not be compared."""
     return _page(compared, names, "simple")
 
 
 def markdown(compared: Comparison, names: Sequence[str]) -> str:
-    """Return the same as a Markdown table."""
+    """Return the differences as a Markdown table, then the sections that were not compared."""
     return _page(compared, names, "github")
 
 

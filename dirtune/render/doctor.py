@@ -9,9 +9,9 @@ from dirtune.render import cells
 
 
 def table(diagnosis: Diagnosis) -> str:
-    """Return one line per feature, with the obstacles and remedies of those that do not work.
+    """Return one line per feature, and the obstacles and remedies of features that do not work.
 
-    Below the feature `probe` stands one line for each probe, with the source that it uses here.
+    Below the feature `probe` there is one line per probe, with the source the probe uses here.
     """
     width = max(len(feature.name) for feature in diagnosis.features)
     under = " " * (width + 7)
@@ -25,7 +25,7 @@ def table(diagnosis: Diagnosis) -> str:
 
 
 def markdown(diagnosis: Diagnosis) -> str:
-    """Return a table with one row per obstacle, or one row for a feature that works."""
+    """Return a table with one row for each working feature, and one for each obstacle."""
     rows = [
         (feature.name, _state(feature), o.why, _code(o))
         for feature in diagnosis.features
@@ -46,7 +46,7 @@ def markdown(diagnosis: Diagnosis) -> str:
 
 
 def _probe_lines(diagnosis: Diagnosis, shown: tuple[Obstacle, ...]) -> Iterator[str]:
-    """Yield the source of each probe, and its obstacles to a better one unless *shown* already."""
+    """Yield the source of each probe, and the obstacles to better sources that are not *shown*."""
     for ladder in diagnosis.probes:
         used = next((rung for rung in ladder.rungs if rung.source == ladder.uses), None)
         yield f"{ladder.probe:<7}  {ladder.uses or 'no':<11}  {(used or ladder.rungs[0]).gives}"
@@ -56,7 +56,7 @@ def _probe_lines(diagnosis: Diagnosis, shown: tuple[Obstacle, ...]) -> Iterator[
 
 
 def _above(ladder: Ladder) -> tuple[Rung, ...]:
-    """Return the rungs above the one that is used."""
+    """Return the rungs above the rung that is used."""
     return tuple(takewhile(lambda rung: rung.source != ladder.uses, ladder.rungs))
 
 

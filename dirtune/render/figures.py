@@ -1,13 +1,13 @@
-"""Figures and metrics as a report prints them: digits, shares, intervals, names."""
+"""Figures and names of metrics, formatted for a report."""
 
 from collections.abc import Sequence
 
 NONE = "-"
-"""What stands for a figure that is missing."""
+"""The text that is printed for a missing figure."""
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Return *value* with *digits* significant digits; whole numbers in full."""
+    """Return *value* with *digits* significant digits; an integer is printed in full."""
     if value is None:
         return NONE
     if isinstance(value, int) or (value == int(value) and abs(value) >= 1000):
@@ -18,12 +18,12 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def metric_name(name: str) -> str:
-    """Return the name of a metric or counter as it is printed: `CPU us per connection`."""
+    """Return the printed name of a metric or counter, such as `CPU us per connection`."""
     return name.replace("_", " ").replace("cpu", "CPU")
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """Return the mean of *values*; None without any."""
+    """Return the mean of *values*; None if *values* is empty."""
     return sum(values) / len(values) if values else None
 
 
@@ -33,10 +33,10 @@ def in_ratio(ratio: float | None) -> str:
 
 
 def in_interval(interval: tuple[float, float] | None) -> str:
-    """Return both ends of *interval* with three decimals."""
+    """Return the two ends of *interval* with three decimals."""
     return NONE if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
 def in_percent(share: float | None, digits: int = 1) -> str:
-    """Return *share* (0 to 1) in per cent, with *digits* decimals."""
+    """Return *share* (0 to 1) as a percentage with *digits* decimals."""
     return NONE if share is None else f"{100 * share:.{digits}f} %"

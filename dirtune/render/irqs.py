@@ -21,12 +21,12 @@ FIELDS = ("interrupts", "pci", "interfaces")
 """The fields of a snapshot that the table shows."""
 _NIC_SHARED = "NIC shared"
 _MOST = 200
-"""Characters that are shown of a row that could not be read."""
+"""The number of characters that are shown of a row that could not be read."""
 _ALIGN = ("left", "right", "right", "left", "left")
 
 
 def document(snapshot: Snapshot, table: Interrupts) -> IrqsDocument:
-    """Return the table in the schema `dirtune/irqs/1`; `handlers` only where they were probed."""
+    """Return the table in the schema `dirtune/irqs/1`, with `handlers` if they were probed."""
     irqs: IrqsDocument = {
         "schema": "dirtune/irqs/1",
         "cpus": list(table.cpus),
@@ -40,9 +40,9 @@ def document(snapshot: Snapshot, table: Interrupts) -> IrqsDocument:
 
 
 def text(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) -> str:
-    """Return one row per line, shared lines marked, with the handlers' cost below if probed.
+    """Return one row per interrupt line, with its handlers' cost below if they were probed.
 
-    Between two samples a rate that is unknown is `-`.
+    Shared lines are marked. A rate between two samples that is unknown is printed as `-`.
     """
     rows = ((_red(mark), *rest) for mark, *rest in _rows(snapshot, table, verbose=verbose))
     shown = cells.table(rows, _header(snapshot), "plain", _ALIGN)
@@ -50,7 +50,7 @@ def text(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) -> str
 
 
 def markdown(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) -> str:
-    """Return the same as a Markdown table."""
+    """Return the interrupt table as Markdown."""
     rows = _rows(snapshot, table, verbose=verbose)
     shown = cells.table(rows, _header(snapshot), "github", _ALIGN)
     return "\n\n".join((shown, *map(escaped, _below(snapshot, table))))
@@ -120,7 +120,7 @@ def _cost(handler: HandlerCalls) -> str:
 
 
 def _below(snapshot: Snapshot, table: Interrupts) -> Iterator[str]:
-    """Yield what stands below the table: how many lines are shared, and the rows not read."""
+    """Yield the lines below the table: the number of shared lines, and the unreadable rows."""
     shared = [line for line in table.numbered if line.shared]
     with_nic = [line for line in shared if _nic(snapshot, line)]
     lines, cpus = counted(len(table.numbered), "interrupt line"), counted(len(table.cpus), "CPU")

@@ -1,6 +1,6 @@
-"""The JSON documents of commands that are built key by key from several results.
+"""JSON documents that a command builds key by key from several results.
 
-A result that is one struct names its own schema; `dirtune.schemas` publishes all of them.
+A result that is a single struct declares its own schema. `dirtune.schemas` publishes all schemas.
 """
 
 from typing import Literal, NotRequired, TypedDict
@@ -19,7 +19,7 @@ class FixDocument(TypedDict):
 
 
 class WaivedDocument(TypedDict):
-    """The waiver of a finding, with the date it expires (ISO 8601)."""
+    """The waiver of a finding, with the date on which the waiver expires (ISO 8601)."""
 
     reason: str
     expires: str
@@ -58,7 +58,7 @@ class AuditDocument(TypedDict):
 
 
 class UnreachableDocument(TypedDict):
-    """A host without an audit, and the reason."""
+    """A host that could not be audited, and the reason."""
 
     host: str
     reason: str
@@ -74,7 +74,7 @@ class AuditsDocument(TypedDict):
 
 
 class LineDocument(TypedDict):
-    """A line of /proc/interrupts."""
+    """An interrupt line, as /proc/interrupts lists it."""
 
     irq: str
     chip: str | None
@@ -82,9 +82,9 @@ class LineDocument(TypedDict):
     counts: list[int]
     total: int
     shared: bool | None
-    """null where the table is cut off within the line's only name."""
+    """null if the table is truncated within the line's only name."""
     nic: bool | None
-    """null where a name may or may not be a NIC's, or the table is cut off in this row."""
+    """null if a name may or may not belong to a NIC, or if the table is truncated in this row."""
     per_second: float | None
     text: str
 
@@ -100,7 +100,7 @@ class IrqsDocument(TypedDict):
 
 
 class DifferenceDocument(TypedDict):
-    """One difference of two directors; null where one of them has no value."""
+    """One difference between two directors; a director without a value has null."""
 
     section: str
     name: str
@@ -109,7 +109,7 @@ class DifferenceDocument(TypedDict):
 
 
 class DifferencesDocument(TypedDict):
-    """All differences of two directors."""
+    """All differences between two directors."""
 
     schema: Literal["dirtune/difference/1"]
     a: str
@@ -136,7 +136,7 @@ class ChecksDocument(TypedDict):
 
 
 class PresetDocument(TypedDict):
-    """A setting of a node compared with the paper's; `now` is null if it could not be read."""
+    """A node's setting compared with the paper; `now` is null if the setting is unreadable."""
 
     setting: str
     now: str | None
@@ -148,14 +148,14 @@ class PresetDocument(TypedDict):
 
 
 class PresetsDocument(TypedDict):
-    """The settings of nodes compared with the paper's, by node."""
+    """The settings compared with the paper, by node."""
 
     schema: Literal["dirtune/presets/1"]
     nodes: dict[str, list[PresetDocument]]
 
 
 class LabDocument(TypedDict):
-    """The state of the lab; keys that need a running lab are left out without one."""
+    """The state of the lab; keys that describe a running lab are missing if none is running."""
 
     schema: Literal["dirtune/lab/1"]
     up: bool

@@ -31,7 +31,7 @@ _EMPTY = "The IPVS table has no services."
 
 
 def table(table: Table, seen: Sequence[Seen]) -> str:
-    """Return a row for each service and real server, then timeouts and sync daemons."""
+    """Return a row for each service and each real server, then timeouts and sync daemons."""
     rows = [_HEAD, *_rows(table, seen)]
     widths = [max(map(len, map(str, column))) for column in zip(*rows, strict=True)]
     # One format for all rows: a call per cell of ten thousand rows takes as long as the rest.
@@ -47,7 +47,7 @@ def table(table: Table, seen: Sequence[Seen]) -> str:
 
 
 def markdown(table: Table, seen: Sequence[Seen]) -> str:
-    """Return the same as Markdown."""
+    """Return the IPVS table as Markdown, then timeouts and sync daemons."""
     marks = ["---" if n < _LEFT else "---:" for n in range(len(_HEAD))]
     rows = ((escaped(str(cell), cell=True) for cell in row) for row in _rows(table, seen))
     shown = [f"| {' | '.join(row)} |" for row in (_HEAD, marks, *rows)]
@@ -56,7 +56,7 @@ def markdown(table: Table, seen: Sequence[Seen]) -> str:
 
 
 def document(table: Table, seen: Sequence[Seen]) -> str:
-    """Return it under the schema dirtune/lvs/1."""
+    """Return the IPVS table as JSON in the schema `dirtune/lvs/1`."""
     return msgspec.json.encode(table_document(table, seen)).decode()
 
 
@@ -71,7 +71,7 @@ def _rows(table: Table, seen: Sequence[Seen]) -> Iterator[tuple[str | int, ...]]
 
 
 def setup(service: Service) -> str:
-    """Return the settings of a service, as ipvsadm(8) calls them."""
+    """Return the settings of a service, in the words of ipvsadm(8)."""
     words = [service.scheduler, *service.flag_names]
     if service.one_packet:
         words.append("ops")

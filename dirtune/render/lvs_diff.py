@@ -20,7 +20,7 @@ _SIGNS = {Verb.NEW: "+", Verb.SET: "~", Verb.DEL: "-"}
 
 
 def table(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
-    """Return the current table compared with the plan: `+` is added, `~` edited, `-` removed."""
+    """Return the planned changes to the table: `+` adds, `~` edits and `-` removes an entry."""
     if not changes.edits:
         return "nothing to do"
     lines = [*_modules(changes), *_diff_lines(steps, actual)]
@@ -28,7 +28,7 @@ def table(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
 
 
 def markdown(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
-    """Return the same as a fenced diff."""
+    """Return the planned changes to the table as a fenced Markdown diff."""
     if not changes.edits:
         return "nothing to do"
     lines = [line.replace("~", "!", 1) for line in _diff_lines(steps, actual)]
@@ -37,7 +37,7 @@ def markdown(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
 
 
 def document(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
-    """Return it under the schema dirtune/lvs-plan/1."""
+    """Return the planned changes as JSON in the schema `dirtune/lvs-plan/1`."""
     titles = tuple(edit.title for edit in changes.edits)
     return msgspec.json.encode(plan_document(steps, actual, changes.modules, titles)).decode()
 

@@ -1,6 +1,7 @@
 """An IPVS table as `virtual_server` blocks of keepalived.conf(5).
 
-They have no health checks: keepalived takes a real server without one for always up.
+The blocks contain no health checks, and keepalived considers a real server without a health check
+to be always up.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from dirtune.lvs.model import Destination, Service, Table
 
 
 def blocks(table: Table) -> str:
-    """Return one block for each service; `NotPossible` names a value that is not a plain word."""
+    """Return one block per service. Raise `NotPossible` if a value is not a plain word."""
     require_words(table)
     return "\n".join(_block(service) for service in table.services)
 

@@ -1,4 +1,4 @@
-"""An IPVS table as the part of a plan file that makes it."""
+"""An IPVS table as the part of a plan file from which dirtune would make the same table."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from dirtune.plan.toml_text import toml
 
 
 def plan(table: Table) -> str:
-    """Return [[services]], and [ipvs] if *table* has timeouts or sync daemons, as TOML."""
+    """Return TOML with [[services]], and with [ipvs] if *table* has timeouts or sync daemons."""
     tables: dict[str, object] = {"director": {"host": "local"}}
     if ipvs := _ipvs(table):
         tables["ipvs"] = ipvs
@@ -78,5 +78,5 @@ def _destination(service: Service, destination: Destination) -> dict[str, object
 
 
 def _given(options: Mapping[str, object]) -> dict[str, object]:
-    """Return *options* without those at their default: None, 0, False and empty."""
+    """Return *options* without the options at their default: None, 0, False or empty."""
     return {name: value for name, value in options.items() if value}

@@ -1,4 +1,4 @@
-"""An audit in one sentence: its problems, and how many checks could not be decided."""
+"""An audit in one sentence: the number of problems, and the number of undecided checks."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,8 +23,9 @@ def overview(
 ) -> str:
     """Return a summary of the *outcomes* of a host with *roles*.
 
-    *outcomes* do not include the *known* problems of a baseline. *remedy* says how to see why
-    checks could not be decided; where more could not be than could, that comes first.
+    *known* is the number of problems that were left out because a baseline contains them.
+    *remedy* says how to list the undecided checks. If most checks are undecided, the summary
+    begins with them.
     """
     decided = sum(outcome.status in _DECIDED for outcome in outcomes)
     undecided = [outcome for outcome in outcomes if outcome.status in _UNDECIDED]
@@ -46,7 +47,7 @@ def overview(
 
 
 def undecided(outcomes: Sequence[Outcome]) -> str | None:
-    """Return how many of *outcomes* could not be decided, None where all could be."""
+    """Return how many of *outcomes* are undecided, in words; None if all are decided."""
     open_ = [outcome for outcome in outcomes if outcome.status in _UNDECIDED]
     if not open_:
         return None
@@ -78,7 +79,7 @@ def _problems(outcomes: Sequence[Outcome], *, known: int) -> tuple[str, str]:
 
 
 def _elsewhere(outcomes: Sequence[Outcome], roles: Sequence[str]) -> str:
-    """Return that this host is not a director, which most checks are for; else nothing."""
+    """Return a clause about a host that is not a director; empty for any other host."""
     others = [outcome for outcome in outcomes if outcome.status is Status.NOT_APPLICABLE]
     for_directors = any(
         o.cause is Cause.OTHER_ROLE and Role.DIRECTOR in o.check.roles for o in others

@@ -9,7 +9,7 @@ from dirtune.render.run_tables import enough
 
 
 def charts(run: Run) -> dict[str, str]:
-    """Return the curves the run has trials for, by name, as SVG."""
+    """Return the charts for which the run has data, as SVG, by name."""
     found = {f"figure-{curve.figure}": lines(run, curve) for curve in CURVES}
     drawn = {name: svg(curves(run, swept)) for name, swept in found.items() if enough(swept)}
     return drawn | ({"figure-3": svg(_link(run))} if run.link else {})

@@ -1,8 +1,9 @@
 """The tables and figures of the 2001 paper, made from a run's own numbers.
 
-Figures 3 and 5 to 20 of "Performance Evaluation of Linux Virtual Server" (LISA 2001), each under
-its number. A figure that the run has no data for is named with the reason and never drawn empty.
-A note of the run about a figure (`Figure 15: ...`) stands below that figure.
+They are Figures 3 and 5 to 20 of "Performance Evaluation of Linux Virtual Server" (LISA 2001),
+with the paper's numbers. If the run lacks the data for a figure, the report gives the reason
+instead of an empty figure. A note of the run that names a figure (`Figure 15: ...`) is printed
+below that figure.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,17 +23,17 @@ Value = str | int
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One of Figures 6 to 14: the cells it shows, and the axis its lines differ in."""
+    """One of Figures 6 to 14: the cells that it shows, with one line per value of an axis."""
 
     figure: int
     title: str
     line: str
-    """The axis of the matrix that the lines differ in."""
+    """The axis of the matrix that has one line for each of its values."""
     where: dict[str, Value] = field(default_factory=dict)
     kernel: int | None = None
-    """The place of the kernel among the run's kernels; None for all of them."""
+    """The index of the kernel among the run's kernels; None for all kernels."""
     most: bool = False
-    """Only with the most real servers, as the paper compared CPUs."""
+    """Whether only the cells with the most real servers are shown, as in the paper."""
 
 
 CURVES = (
@@ -95,7 +96,7 @@ def _note(note: str) -> str:
 
 
 def lines(run: Run, curve: Curve) -> dict[str, tuple[Trial, ...]]:
-    """Return the trials of each line of a curve by its label; empty if the run has none."""
+    """Return the trials of each line of *curve*, by the line's label; empty without trials."""
     kernels = _kernels(run)
     if curve.kernel is not None and curve.kernel > 0 and len(kernels) < 2:
         return {}
@@ -127,7 +128,7 @@ def _kernels(run: Run) -> list[Value]:
 
 
 def _settings(run: Run, cell: Cell) -> dict[str, Value]:
-    """Return the cell's settings, completed from the plan and the nodes."""
+    """Return the cell's settings, with missing settings taken from the plan and the nodes."""
     own: dict[str, Value] = {}
     destinations = run.plan.destinations
     methods = {destination.forwarding for destination in destinations}
@@ -178,7 +179,7 @@ def _value(label: str) -> str:
 
 
 def why(trial: Trial) -> str:
-    """Return why a trial is not valid; a rate that the clients limited is a minimum."""
+    """Return why *trial* is not valid. A rate that the clients limited is called a minimum."""
     if trial.validity == Validity.CLIENT_LIMITED:
         return f"this is a minimum (client-limited): {trial.reason}"
     return f"not valid ({trial.validity}): {trial.reason}"

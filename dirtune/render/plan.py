@@ -1,4 +1,4 @@
-"""Plans of changes, their results, and whether they still hold, as text and JSON."""
+"""Plans of changes, their results, and the check that they are still in effect: text and JSON."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A change of a journal: whether it still has its effect, and who may have undone it."""
+    """A change of a journal, whether it is still in effect, and what may have undone it."""
 
     journal: str
     change: Change
@@ -43,21 +43,21 @@ class Held:
 def plan_table(plan: Plan, notes: Sequence[str] = ()) -> str:
     """Return every change with its risk and its shell commands, then the refusals and *notes*.
 
-    Without any of them there is nothing to do.
+    If there are none of these, return `nothing to do`.
     """
     lines: list[str] = []
     for change in plan.changes:
         if shell := change.action.commands:
             lines.append(f"{change.reason}  {change.title}  [{change.risk}]")
             lines += [f"    {row}" for command in shell for row in command.split("\n")]
-            # They stand among commands to paste.
+            # The notes are comments, because people paste these lines into a shell.
             lines += [f"    # {row}" for row in _notes(change)]
     lines += [*map(refusal_line, plan.refusals), *notes]
     return "\n".join(map(one_line, lines)) or "nothing to do"
 
 
 def plan_markdown(plan: Plan, notes: Sequence[str] = ()) -> str:
-    """Return the same as a list with fenced commands."""
+    """Return the plan as a Markdown list with fenced commands."""
     lines: list[str] = []
     for change in plan.changes:
         if shell := change.action.commands:
@@ -72,13 +72,13 @@ def plan_markdown(plan: Plan, notes: Sequence[str] = ()) -> str:
 
 
 def plan_json(plan: Plan, _notes: Sequence[str] = ()) -> str:
-    """Return the plan under the schema dirtune/plan/1."""
+    """Return the plan as JSON in the schema `dirtune/plan/1`."""
     shown = tuple(map(_shown, plan.changes))
     return _json(PlanDocument(risk=plan.risk, changes=shown, refusals=plan.refusals))
 
 
 def refusal_line(refusal: Refusal) -> str:
-    """Return why one change is refused, and how to make it anyway."""
+    """Return why a change is refused, and the option that makes dirtune apply it anyway."""
     force = f"; --force {shlex.quote(refusal.name)} allows the change" if refusal.name else ""
     return f"{refusal.reason}  refused: {refusal.subject} {refusal.why}{force}"
 
@@ -115,7 +115,7 @@ def applied_json(
     left_out: Sequence[LeftOut] = (),
     _notes: Sequence[str] = (),
 ) -> str:
-    """Return it under the schema dirtune/applied/1; `journal` is null if nothing was done."""
+    """Return the result as JSON (`dirtune/applied/1`); `journal` is null if nothing changed."""
     return _json(
         AppliedDocument(
             journal=journal,
@@ -135,12 +135,12 @@ def settled_table(journal: str, state: str, *, already: bool) -> str:
 
 
 def settled_json(journal: str, state: str, *, already: bool) -> str:
-    """Return it under the schema dirtune/settled/1."""
+    """Return the state of a journal as JSON in the schema `dirtune/settled/1`."""
     return _json(SettledDocument(journal=journal, state=state, already=already))
 
 
 def verify_table(holding: Sequence[Held]) -> str:
-    """Return one line per change: whether it still has its effect, and who may have undone it."""
+    """Return one line per change: whether it is still in effect, or what may have undone it."""
     rows = (
         f"{'holds' if held.holds else 'UNDONE'}  {held.change.title}  ({held.journal})"
         + (f"  perhaps by {', '.join(held.by)}" if held.by else "")
@@ -153,7 +153,7 @@ def verify_table(holding: Sequence[Held]) -> str:
 
 
 def verify_json(holding: Sequence[Held]) -> str:
-    """Return it under the schema dirtune/verify/1."""
+    """Return the changes as JSON (`dirtune/verify/1`), each with whether it is still in effect."""
     rows = (
         HeldChange(journal=e.journal, holds=e.holds, by=e.by, **_fields(e.change)) for e in holding
     )

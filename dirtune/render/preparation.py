@@ -1,4 +1,4 @@
-"""The settings of real servers, what was done there, and who answers, as text and JSON."""
+"""Text and JSON for real servers: planned changes, changes made, and which of them answer."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,33 +20,33 @@ class Done(NamedTuple):
     """The changes that were made on one real server."""
 
     journal: str | None
-    """None where there was nothing to do."""
+    """None if there was nothing to do."""
     titles: tuple[str, ...]
 
 
 def row(change: Change) -> str:
-    """Return a change as a row of a diff: `+` is added, `~` set, with the check that says why."""
+    """Return a change as a row of a diff (`+` adds, `~` sets), with the check that asks for it."""
     return row_of(change.title, change.reason, "+" if change.action.adds else "~")
 
 
 def row_of(title: str, check: str, sign: str = "~") -> str:
-    """Return the row of a change that is known by its title and its check alone."""
+    """Return a row of a diff from the title of a change and the check that asks for it."""
     return one_line(f"{sign} {title}  [{check}]")
 
 
 def rows(plan: Plan) -> tuple[str, ...]:
-    """Return a row for each change."""
+    """Return a row of a diff for each change of *plan*."""
     return tuple(map(row, plan.changes))
 
 
 def refusal_line(refusal: Refusal) -> str:
-    """Return why one change is refused, and how to make it anyway."""
+    """Return why a change is refused, and the option that makes dirtune apply it anyway."""
     force = f"; --force {shlex.quote(refusal.name)} allows the change" if refusal.name else ""
     return one_line(f"{refusal.subject} {refusal.why}{force}")
 
 
 def before(text: str, settings: Plan, form: str) -> str:
-    """Return the changes to a director's table, *text*, after those of its own settings."""
+    """Return the changes of a director's *settings*, then *text*, the changes to its table."""
     if form == "json":
         director = from_json(text, dict[str, object])
         own = _document(settings)["changes"]
@@ -55,7 +55,7 @@ def before(text: str, settings: Plan, form: str) -> str:
 
 
 def above(text: str, rows: Sequence[str], form: str) -> str:
-    """Return the changes to a director's table, *text*, after the *rows* of its own settings."""
+    """Return *rows*, the changes of a director's settings, then *text*, those to its table."""
     if not rows:
         return text
     changes = "\n".join(_fenced(rows) if form == "markdown" else rows)
@@ -63,7 +63,7 @@ def above(text: str, rows: Sequence[str], form: str) -> str:
 
 
 def beside(text: str, plans: Mapping[str, Plan], form: str) -> str:
-    """Return the changes to the director, *text*, followed by those to the real servers."""
+    """Return *text*, the changes to the director, then the *plans* of the real servers."""
     if form == "json":
         if not plans:
             return text
@@ -81,9 +81,9 @@ def beside(text: str, plans: Mapping[str, Plan], form: str) -> str:
 
 
 def finished(text: str, done: Mapping[str, Done], reach: Reach | None, hold_s: float) -> str:
-    """Return the changes made on the real servers and the director, *text*, and who answers.
+    """Return the changes made on the real servers, then *text*, the director's, then the answers.
 
-    *hold_s* is how long real servers wait for a confirmation; 0 where they do not wait.
+    *hold_s* is how long the real servers wait for a confirmation; 0 if they do not wait.
     """
     lines = [line for name, server in done.items() for line in _done(name, server, hold_s)]
     answers = () if reach is None else (reached(reach),)
@@ -91,7 +91,7 @@ def finished(text: str, done: Mapping[str, Done], reach: Reach | None, hold_s: f
 
 
 def finished_json(text: str, done: Mapping[str, Done], reach: Reach | None, hold_s: float) -> str:
-    """Return the same as the director's dirtune/applied/1, with the real servers added."""
+    """Return the director's JSON (`dirtune/applied/1`), with real servers and answers added."""
     if not done:
         return f"{text}\n"
     director = from_json(text, dict[str, object])
@@ -141,7 +141,7 @@ def reached(reach: Reach) -> str:
 
 
 def reach_json(reach: Reach) -> str:
-    """Return it under the schema dirtune/lvs-check/1."""
+    """Return which real servers answered as JSON in the schema `dirtune/lvs-check/1`."""
     return msgspec.json.encode(reach).decode()
 
 

@@ -1,4 +1,4 @@
-"""The settings of the 2001 paper compared with those of a plan's nodes, as text and JSON."""
+"""The settings of a plan's nodes compared with the 2001 paper, as text and JSON."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,17 +15,17 @@ _HEADER = ("node", "setting", "now", "in 2001", "advice today", "verdict")
 
 
 def table(nodes: Mapping[str, Sequence[Judged]]) -> str:
-    """Return each node's settings, then the reason and the command for those to change."""
+    """Return each node's settings, then a reason and a command for each setting to change."""
     return _shown(nodes, "simple")
 
 
 def markdown(nodes: Mapping[str, Sequence[Judged]]) -> str:
-    """Return the same as Markdown."""
+    """Return each node's settings as a Markdown table, then the reasons and the commands."""
     return _shown(nodes, "github")
 
 
 def document(nodes: Mapping[str, Sequence[Judged]]) -> str:
-    """Return it under the schema dirtune/presets/1."""
+    """Return each node's settings as JSON in the schema `dirtune/presets/1`."""
     documents: dict[str, list[PresetDocument]] = {
         node: [
             {

@@ -1,4 +1,4 @@
-"""A profile as text: the verdict, the nodes, and where the director's CPU time went."""
+"""A profile as text: the verdict, the nodes, and how the director spent its CPU time."""
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,9 +18,9 @@ from dirtune.render.figures import in_ratio, number
 _STATES = ("user", "system", "idle", "irq", "softirq", "steal")
 _MOST = 10
 _WIDTH = 80
-"""Columns of prose on a terminal; the tables are a little wider."""
+"""The width of prose on a terminal, in columns; the tables are a little wider."""
 _FEW_CPUS = 8
-"""The CPUs of all nodes together up to which each is shown without `verbose`."""
+"""The number of CPUs, over all nodes, up to which each CPU is shown without `verbose`."""
 
 
 def table(profile: Profile, *, verbose: bool = False) -> str:
@@ -67,7 +67,7 @@ def _document(profile: Profile, style: str, *, verbose: bool) -> str:
 
 
 def _page(parts: Iterable[str], style: str) -> str:
-    """Return tables as they are, and between them text that is cleaned line by line."""
+    """Return a page of tables and text, in which each line of text is escaped."""
     clean = markdown_text if style == "github" else _wrapped
     shown = (
         part if isinstance(part, Marked) else "\n".join(map(clean, part.split("\n")))

@@ -1,6 +1,7 @@
 """An audit as metrics for the textfile collector of node_exporter.
 
-Labels are bounded: hosts, checks, severities and statuses; no subjects, which may be addresses.
+The labels are hosts, checks, severities and statuses, so their number is limited. Subjects are not
+labels, because they may be addresses.
 """
 
 from collections import Counter
@@ -17,7 +18,7 @@ _RECORDED = "recorded host"
 
 
 def registry(report: Report, at_s: float) -> "CollectorRegistry":
-    """Return the metrics of audits made at *at_s*, seconds since 1970, without waived findings."""
+    """Return the metrics of *report* without waived findings; *at_s* is in seconds since 1970."""
     from prometheus_client import CollectorRegistry, Gauge  # noqa: PLC0415  (no start pays for it)
 
     collector = CollectorRegistry()

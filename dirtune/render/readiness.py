@@ -5,7 +5,7 @@ from dirtune.escape import one_line
 
 
 def text(ready: Readiness) -> str:
-    """Return a line for each node, the VIP, the ports and each warning, and the duration."""
+    """Return a line for each node, the VIP, the ports and each warning, then the durations."""
     nodes = ready.nodes.items()
     lines = [f"{host}: {_state(host, problem)}{_known(ready, host)}" for host, problem in nodes]
     if ready.vip is not None:

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs no other, or Markdown with charts beside it."""
+"""The report of a run: one self-contained HTML file, or Markdown with its charts as files."""
 
 import jinja2
 
@@ -11,9 +11,9 @@ from dirtune.render.report_document import document
 
 
 def html(run: Run, *, paper: bool = False) -> str:
-    """Return the report as one HTML page with inline charts and without outside resources.
+    """Return the report as one HTML page with inline charts and without external resources.
 
-    *paper* gives the figures of the 2001 paper instead.
+    With *paper*, return a report with the figures of the 2001 paper instead.
     """
     doc, figures = _parts(run, paper=paper)
     clean = escape.each_text(doc, escape.visible)
@@ -21,14 +21,14 @@ def html(run: Run, *, paper: bool = False) -> str:
 
 
 def markdown(run: Run, figures: frozenset[str] = frozenset(), *, paper: bool = False) -> str:
-    """Return the report as Markdown; *figures* lie beside it as `NAME.svg`."""
+    """Return the report as Markdown, with links to the charts *figures* as `NAME.svg`."""
     doc = paper_document.document(run) if paper else document(run)
     text = _template("report.md.j2").render(doc=doc, figures=figures)
     return text.rstrip() + "\n"
 
 
 def files(run: Run, *, paper: bool = False) -> dict[str, str]:
-    """Return the report's files by name: `report.html`, `report.md` and its charts."""
+    """Return the files of the report by name: `report.html`, `report.md` and the charts."""
     _, drawn = _parts(run, paper=paper)
     return {
         "report.html": html(run, paper=paper),

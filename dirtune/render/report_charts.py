@@ -1,7 +1,7 @@
-"""The charts of a report as Altair charts of the run's own numbers.
+"""The charts of a report, drawn by Altair from the run's own numbers.
 
-Text and lines take the colour of the page around them (`currentColor`), so an inline SVG suits a
-dark page.
+Text and lines take the text colour of the page (`currentColor`), so that an inline SVG is also
+readable on a dark page.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ _FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
 
 
 def charts(run: Run) -> dict[str, str]:
-    """Return each chart that the run has data for, by name, as SVG."""
+    """Return the charts for which the run has data, as SVG, by name."""
     swept = run_tables.swept(run)
     made = {
         "pairs": pairs(run),
@@ -41,7 +41,7 @@ def charts(run: Run) -> dict[str, str]:
 
 
 def pairs(run: Run) -> Chart | None:
-    """Return the judged pairs of the primary metric, with a line from before to after."""
+    """Return a chart of the judged pairs, with a line from before to after in each pair."""
     if not run.comparisons or not run.comparisons[0].before:
         return None
     first = run.comparisons[0]
@@ -65,7 +65,7 @@ def pairs(run: Run) -> Chart | None:
 
 
 def ratio(run: Run) -> Chart | None:
-    """Return the forecast and the measured ratios on one axis, with the noise floor around 1."""
+    """Return a chart of the forecast and measured ratios, with the noise floor around 1."""
     rows = list(_ratio_rows(run))
     if not rows:
         return None
@@ -90,7 +90,7 @@ def ratio(run: Run) -> Chart | None:
 
 
 def handlers(run: Run) -> Chart | None:
-    """Return the time of each handler per interrupt, with a bar for each window."""
+    """Return a chart of each handler's time per interrupt, with one bar per window."""
     rows = list(_handler_rows(run))
     if not rows:
         return None
@@ -114,7 +114,7 @@ def handlers(run: Run) -> Chart | None:
 
 
 def curves(run: Run, swept: Mapping[str, tuple[Trial, ...]]) -> Chart:
-    """Return replies against offered connections, with the ideal and the `direct` control."""
+    """Return a chart of replies against offered connections, with the ideal and the control."""
     direct = tuple(t for t in cost.trials_of(run, "direct") if t.kind == TrialKind.JUDGED)
     series = {**swept, DIRECT: direct} if direct else dict(swept)
     rows = [row for label, trials in series.items() for row in _points(label, trials)]
@@ -227,5 +227,5 @@ def svg(chart: Chart) -> str:
         )
         .configure_legend(labelColor=ink, titleColor=ink, labelFontSize=12)
     )
-    # A control character in a name is no XML: the converter takes the whole process with it.
+    # A control character in a name is not valid XML, and makes the converter end the process.
     return str(vl_convert.vegalite_to_svg(each_text(styled.to_dict(), visible)))

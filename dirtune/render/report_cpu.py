@@ -1,4 +1,4 @@
-"""CPU time of a run's nodes, as the 2001 paper tabled it in its Figures 16 to 18."""
+"""The CPU time of a run's nodes, in tables like Figures 16 to 18 of the 2001 paper."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -12,11 +12,11 @@ from dirtune.render.blocks import Block, Table, Text
 from dirtune.render.figures import NONE, number
 
 ARMS = {"A": "before", "B": "after"}
-"""The arms of a comparison as they are printed."""
+"""The printed names of the two arms of a comparison."""
 
 
 def nodes(run: Run) -> Iterator[Block]:
-    """Yield where each node's CPU time went in the trials that sampled the nodes."""
+    """Yield how each node spent its CPU time in the trials that sampled the nodes."""
     trials = [t for t in run.trials if t.kind == TrialKind.PROFILED and t.nodes] or [
         *cost.looked_at(run)
     ]
@@ -38,7 +38,7 @@ def nodes(run: Run) -> Iterator[Block]:
 
 
 def cpu_table(run: Run, trials: Iterable[Trial]) -> Iterator[Block]:
-    """Yield the table of Figures 16 to 18, and the rows that do not sum to 100 %."""
+    """Yield a table like Figures 16 to 18, and a note on each row that does not sum to 100 %."""
     trials = list(trials)
     extra = _states(trials)
     first = "cell" if run.cells else "arm"

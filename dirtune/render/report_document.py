@@ -1,6 +1,6 @@
 """The report of a run as a document: scenario, finding, forecast, comparison, steps.
 
-Everything comes from the run alone. What is missing is named as missing; a section without
+All content comes from the run. A missing figure is marked as missing, and a section without
 content is left out.
 """
 
@@ -179,7 +179,7 @@ def _comparison(run: Run) -> Iterator[Block]:
 
 
 def measured(comparison: Comparison) -> str:
-    """Return the metric that was compared, with the rate where there are several."""
+    """Return the metric of *comparison*, with the rate if several rates were compared."""
     where = "" if comparison.rate is None else f" at {comparison.rate:g}/s"
     return f"{metric_name(comparison.metric)}{where}"
 

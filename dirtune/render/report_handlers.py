@@ -1,4 +1,4 @@
-"""The handlers of a run's interrupt lines: which matter, and what each of them took."""
+"""The interrupt handlers that matter for a run, and the CPU time that each handler took."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from dirtune.render.figures import number
 
 
 def handler_cost(run: Run) -> Iterator[Block]:
-    """Yield what the handlers took in each probed window."""
+    """Yield a chart and a table of the handlers' CPU time in each probed window."""
     if not run.handlers:
         return
     header = (
@@ -36,7 +36,7 @@ def handler_cost(run: Run) -> Iterator[Block]:
 
 
 def lines_of_interest(run: Run) -> frozenset[int]:
-    """Return the interrupt lines the run is about: the forecast's, else the findings'."""
+    """Return the interrupt lines of the forecast, or of the findings if there is no forecast."""
     if run.forecast and run.forecast.irqs:
         return frozenset(run.forecast.irqs)
     evidence = (f.get("evidence", {}) for _, f in findings(run.audits.get("before", {})))
@@ -45,19 +45,19 @@ def lines_of_interest(run: Run) -> frozenset[int]:
 
 
 def handlers_of_interest(run: Run, window: HandlerWindow) -> tuple[HandlerCalls, ...]:
-    """Return the handlers of *window* on the lines of interest; all handlers if none is known."""
+    """Return the handlers of *window* on the lines of interest, or all if no line is of interest."""
     lines = lines_of_interest(run)
     return tuple(h for h in window.handlers if not lines or h.irq in lines)
 
 
 def per_interrupt(window: HandlerWindow, handler: HandlerCalls) -> float | None:
-    """Return the calls of *handler* per interrupt of its line; None if those were not counted."""
+    """Return the calls of *handler* per interrupt; None if its line's interrupts are unknown."""
     interrupts = window.line_counts.get(str(handler.irq))
     return handler.calls / interrupts if interrupts else None
 
 
 def findings(audit: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the findings of an audit (`dirtune/audit/1`), each with the id of its check."""
+    """Yield each finding of *audit* (`dirtune/audit/1`), with the id of its check."""
     for outcome in audit.get("outcomes", ()):
         for finding in outcome.get("findings", ()):
             yield outcome["check"], finding

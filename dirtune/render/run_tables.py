@@ -1,4 +1,4 @@
-"""The results of a bench run as tables: cells, knees, scaling, costs, prices, limits."""
+"""The results of a bench run as tables: capacity, limits, scaling, costs, network and prices."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ _COMPARED_AT = (0.8, 1.0, 1.15)
 
 
 def headline(run: Run) -> str | None:
-    """Return the result of a finished sweep in one sentence; None without a valid trial."""
+    """Return the result of a finished sweep in one sentence; None if no trial is valid."""
     curves = {c.name: _curve(run, c.name) for c in cost.balanced_cells(run)}
     peaks = [(p.reply_rate, p, name) for name, points in curves.items() for p in points]
     if not peaks:
@@ -51,7 +51,7 @@ def _curve(run: Run, cell: str) -> tuple[capacity.Point, ...]:
 
 
 def sections(run: Run) -> tuple[Section, ...]:
-    """Return the sections that the run has content for; empty for a comparison of arms."""
+    """Return the sections for which the run has content; empty for a comparison of arms."""
     if any(trial.pair is not None for trial in run.trials):
         return ()
     every = (
@@ -66,13 +66,13 @@ def sections(run: Run) -> tuple[Section, ...]:
 
 
 def enough(trials_by_line: dict[str, tuple[Trial, ...]]) -> bool:
-    """Tell whether the lines are worth drawing: three points of different rates or cells."""
+    """Return whether there are at least three points to draw, with different rates or cells."""
     rates = ({trial.offered_rate for trial in trials} for trials in trials_by_line.values())
     return sum(map(len, rates)) > 2
 
 
 def swept(run: Run) -> dict[str, tuple[Trial, ...]]:
-    """Return the sweep's trials of each cell by the cell's printed label."""
+    """Return the judged trials of a sweep, by the printed label of their cell."""
     if any(trial.pair is not None for trial in run.trials):
         return {}
     found = {
@@ -109,13 +109,13 @@ def _every(run: Run) -> tuple[Cell, ...]:
 
 
 def label(run: Run, name: str) -> str:
-    """Return the printed label of a cell: `2.4.0, 4 CPUs, dr, 2 real servers`."""
+    """Return the printed label of a cell, such as `2.4.0, 4 CPUs, dr, 2 real servers`."""
     settings = next((cell.settings for cell in run.cells if cell.name == name), {})
     return ", ".join(value(axis, setting) for axis, setting in settings.items()) or name or PLAIN
 
 
 def value(axis: str, setting: str | int) -> str:
-    """Return the *setting* of an axis of the matrix with the noun it counts: `4 CPUs`."""
+    """Return the *setting* of an axis of the matrix, with its noun if it is a count: `4 CPUs`."""
     one, many = _COUNTED.get(axis, ("", ""))
     return f"{setting} {one if setting == 1 else many}".rstrip()
 
@@ -187,7 +187,7 @@ def _peak_row(run: Run, cell: Cell) -> tuple[str, ...] | None:
 
 
 def at_least(points: Sequence[capacity.Point]) -> str:
-    """Return `>= ` for a peak that no higher rate of the sweep confirms; else nothing."""
+    """Return `>= ` if no higher rate of the sweep confirms the peak; otherwise an empty text."""
     return "" if capacity.saturated(points) else ">= "
 
 
@@ -197,7 +197,7 @@ def _mean(trials: list[Trial], metric: str) -> float | None:
 
 
 def limits(run: Run, trials: Sequence[Trial]) -> Iterator[Block]:
-    """Yield for each trial the node that limits it, and why."""
+    """Yield, for each trial, the node that limits the trial, and the reason."""
     passing = {cell.name for cell in cost.balanced_cells(run)}
     known = Known(alone=_alone(run), link_bits_per_s=link_bits_per_s(run))
     for trial in trials:
@@ -211,14 +211,14 @@ def limits(run: Run, trials: Sequence[Trial]) -> Iterator[Block]:
 
 
 def _alone(run: Run) -> float | None:
-    """Return the peak of one real server alone: without the director, else as the only one."""
+    """Return the peak of one real server: without the director, or as the only real server."""
     names = ("direct", *(c.name for c in run.cells if c.settings.get("real_servers") == 1))
     peaks = (capacity.peak(capacity.curve(cost.trials_of(run, name))) for name in names)
     return next((top.reply_rate for top in peaks if top is not None), None)
 
 
 def link_bits_per_s(run: Run) -> float | None:
-    """Return the capacity of the link: the plan's, else the highest that NetPIPE measured."""
+    """Return the link's capacity from the plan, or the highest rate that NetPIPE measured."""
     if given := run.plan.link_bits_per_s:
         return given
     return max((point.bits_per_s for point in run.link), default=None)
@@ -282,7 +282,7 @@ def _network(run: Run) -> Iterator[Block]:
 
 
 def prices(run: Run) -> Iterator[Block]:
-    """Yield the table of prices, with their scope; nothing without `[price]`."""
+    """Yield the table of prices with their scopes; nothing if the plan has no [price]."""
     priced = cost.price_per_rate(run)
     price = run.plan.price
     if not priced or price is None:

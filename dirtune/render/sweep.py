@@ -53,7 +53,7 @@ def _label(trial: Trial) -> str:
 
 
 def _counted(run: Run) -> str:
-    """Return how many of the trials shown are valid, and which others the run has."""
+    """Return how many of the shown trials are valid, and the kinds of trials not shown."""
     shown = [trial for trial in run.trials if trial.kind in _SHOWN]
     valid = sum(trial.valid for trial in shown)
     counts = f"{valid} of {counted(len(shown), 'trial')} {'is' if valid == 1 else 'are'} valid"

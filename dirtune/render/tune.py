@@ -1,4 +1,4 @@
-"""A session of `dirtune tune` as text and Markdown: each fix, its verdict, its outcome."""
+"""A session of `dirtune tune` as text and Markdown: each fix with its verdict and outcome."""
 
 import shlex
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ class Row(msgspec.Struct, frozen=True):
     name: str
     risk: str
     outcome: str | None
-    """None while the fix is not finished."""
+    """None while the trials of the fix are not finished."""
     why: str
     run: str | None
-    """The folder of its run, relative to the report."""
+    """The folder of the fix's run, relative to the report."""
     titles: tuple[str, ...] = ()
     comparison: Comparison | None = None
     sentence: str = ""
@@ -45,11 +45,11 @@ class Results(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     waits: str | None = None
-    """What the operator must do before the session can go on; None if nothing."""
+    """An action that the operator must take before the session can go on; None if none."""
 
 
 def table(results: Results) -> str:
-    """Return a row for each fix, and the next steps."""
+    """Return a table with one row per fix, and the next steps."""
     lines = [cells.table(_cells(results), _HEADERS, "plain")] if results.rows else []
     lines += [one_line(row.sentence) for row in results.rows if row.sentence]
     lines += map(one_line, _next(results))
@@ -57,7 +57,7 @@ def table(results: Results) -> str:
 
 
 def markdown(results: Results) -> str:
-    """Return the report of the session; each run has a report of its own."""
+    """Return the report of the session as Markdown, with a link to the report of each run."""
     begun = f"{escaped(results.started)} · {markdown_code(results.command)}"
     lines = [f"# {escaped(results.title)}", "", begun, ""]
     lines += [cells.table(_cells(results), _HEADERS, "pipe"), ""]
