@@ -1,6 +1,7 @@
 """The end of a lab: its processes end, and its control groups and folder are removed."""
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -17,14 +18,25 @@ _KEPT_BYTES = 16 << 20
 
 
 def keep_logs(place: Folder) -> Path:
-    """Copy the logs of a lab that failed to a folder beside it, and return that folder."""
-    kept = place.path.with_name(f"{place.path.name}-failed")
+    """Copy the logs of a lab that failed to a folder beside it, and return that folder.
+
+    It takes the place of logs that were kept before, and of nothing else.
+    """
+    names = itertools.chain(("failed",), (f"failed-{number}" for number in itertools.count(2)))
+    paths = (place.path.with_name(f"{place.path.name}-{name}") for name in names)
+    kept = next(path for path in paths if not os.path.lexists(path) or _holds_logs_alone(path))
     shutil.rmtree(kept, ignore_errors=True)
     with contextlib.suppress(OSError):  # the disk may be full, and the lab must go all the same
-        kept.unlink(missing_ok=True)  # a link, which may lead anywhere
-    with contextlib.suppress(OSError):
         _copy_logs(place.path, kept)
     return kept
+
+
+def _holds_logs_alone(folder: Path) -> bool:
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        return False
+    held = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return all(path.suffix == ".log" for path in held)
 
 
 def _copy_logs(lab: Path, kept: Path) -> None:

@@ -190,6 +190,23 @@ def test_the_logs_of_a_lab_that_failed_follow_no_link(path, planted):
     assert (victim / "keeper.log").read_text() == "theirs\n"
 
 
+def test_logs_of_a_lab_that_failed_take_the_place_of_such_logs_alone(path):
+    (path / "keeper.log").write_text("first\n")
+    failed, third = path.with_name("lab-failed"), path.with_name("lab-failed-3")
+    failed.mkdir()
+    (failed / "thesis").write_text("years\n")
+    path.with_name("lab-failed-2").write_text("a note\n")
+
+    assert clearing.keep_logs(state.folder()) == third
+    (path / "keeper.log").unlink()
+    (path / "console.log").write_text("second\n")
+    assert clearing.keep_logs(state.folder()) == third
+
+    assert (failed / "thesis").read_text() == "years\n"
+    assert path.with_name("lab-failed-2").read_text() == "a note\n"
+    assert [each.name for each in third.iterdir()] == ["console.log"]
+
+
 def test_no_log_of_a_lab_that_failed_is_shown_to_more_than_root(path):
     secret = path.parents[1] / "secret"
     secret.write_text("root's\n")
