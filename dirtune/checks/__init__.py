@@ -27,7 +27,7 @@ from dirtune.snapshot import Snapshot
 # Packets per second below which a director is idle and its rates mean little.
 _IDLE_PPS = 1000
 _PROBED = frozenset({"handlers", "locks", "softirq_window"})
-_NOT_PROBED = "no probe measured this: run `dirtune audit --probe`"
+_NOT_PROBED = "this check needs a probe, and none was run: use `dirtune audit --probe`"
 # The field that shows whether a host has a role, where no plan does.
 _SHOWN_BY = {Role.DIRECTOR: "services", Role.REAL_SERVER: "interface_addresses"}
 # Fields that only a second sample provides.
@@ -263,7 +263,7 @@ def inconclusive(reason: str, cause: Cause = Cause.UNCLEAR) -> Undecided:
 
 def one_sample() -> Undecided:
     """Say that rates need two samples."""
-    return inconclusive("rates need two samples, and only one was taken", Cause.ONE_SAMPLE)
+    return inconclusive("rates need two samples, but only one was taken", Cause.ONE_SAMPLE)
 
 
 def uncounted(snapshot: Snapshot, reason: str) -> Undecided:
@@ -431,7 +431,7 @@ def _skipped(name: str, snapshot: Snapshot) -> Undecided:
         return skipped(snapshot.errors[name])
     if name in _PROBED:
         return skipped(_NOT_PROBED, Cause.NOT_PROBED)
-    return skipped(f"the record holds no {name}")
+    return skipped(f"the record does not contain {name}")
 
 
 def _idle(snapshot: Snapshot) -> Undecided | None:
@@ -443,8 +443,8 @@ def _idle(snapshot: Snapshot) -> Undecided | None:
     per_second = pps / snapshot.seconds
     if per_second < _IDLE_PPS:
         return inconclusive(
-            f"the host is idle at {per_second:.0f} packets/s; rates are judged from {_IDLE_PPS:,} "
-            "packets/s on",
+            f"the host handles only {per_second:.0f} packets/s, and this check needs "
+            f"{_IDLE_PPS:,} packets/s or more",
             Cause.IDLE,
         )
     return None

@@ -33,7 +33,8 @@ class Accepted:
         ]
         fallen = len(outcome.findings) - len(fresh)
         findings = tuple(replace(f, waived=self._waiver(outcome.check.id, f, host)) for f in fresh)
-        reason = f"{fallen} known from the baseline" if fallen and not fresh else outcome.reason
+        known = f"the baseline already contains all findings of this check ({fallen})"
+        reason = known if fallen and not fresh else outcome.reason
         return replace(outcome, findings=findings, reason=reason), fallen
 
     def _waiver(self, check: str, finding: Finding, host: str | None) -> Waiver | None:
@@ -48,7 +49,7 @@ class Accepted:
 def baseline(source: str, document: object) -> frozenset[Key]:
     """Return the findings in the JSON of an earlier audit; raise `ParseError` for other JSON."""
     if not isinstance(document, Mapping):
-        raise ParseError(source, "this is not the JSON of an audit")
+        raise ParseError(source, "this is not the output of `dirtune audit --format json`")
     try:
         match document.get("schema"):
             case "dirtune/audit/1":
@@ -62,7 +63,9 @@ def baseline(source: str, document: object) -> frozenset[Key]:
                     key for outcomes, name in outcomes_by_host for key in _keys(outcomes, name)
                 )
     except (KeyError, TypeError) as error:
-        raise ParseError(source, f"this is not the JSON of an audit ({error!r})") from error
+        raise ParseError(
+            source, f"this is not the output of `dirtune audit --format json` ({error!r})"
+        ) from error
     raise ParseError(source, "the schema is neither dirtune/audit/1 nor dirtune/audits/1")
 
 

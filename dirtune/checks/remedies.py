@@ -58,7 +58,7 @@ def sysctl(
 def _kept(name: str, row: str) -> str:
     if all(map(plain, name.split("/"))):
         return appended(SYSCTL_FILE, row)
-    return f"# {SYSCTL_FILE} cannot hold a name like that; make the setting permanent by hand"
+    return f"# {SYSCTL_FILE} cannot contain this name; make the setting permanent by hand"
 
 
 def commands(

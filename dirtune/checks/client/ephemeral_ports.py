@@ -60,7 +60,7 @@ def ephemeral_ports(snapshot: Snapshot) -> Verdicts:
     per_address, sources = ports(snapshot), addresses(snapshot)
     waiting = time_wait(snapshot)
     if per_address is None or sources is None:
-        yield inconclusive("the range of source ports or the addresses are unknown")
+        yield inconclusive("the range of source ports or the addresses of this host are unknown")
         return
     room = per_address * sources
     if waiting is not None and 100 * waiting >= _USED_PERCENT * room:
@@ -84,7 +84,7 @@ def _by_rate(snapshot: Snapshot, room: int, waiting: int | None) -> Iterator[Fin
         else:
             yield inconclusive(
                 f"this client opens {measured:,.0f} connections/s and has few sockets in "
-                "TIME_WAIT, so the servers may close first"
+                "TIME_WAIT, so the servers probably close the connections first"
             )
         return
     planned = snapshot.place.rate if snapshot.place else None
@@ -95,7 +95,9 @@ def _by_rate(snapshot: Snapshot, room: int, waiting: int | None) -> Iterator[Fin
         )
         yield _finding(snapshot, message, room)
     elif planned is None and measured is None:
-        yield inconclusive("the rate of connections needs two samples or a plan")
+        yield inconclusive(
+            "the rate of connections is unknown: measuring it needs two samples or a plan"
+        )
 
 
 def _opened(snapshot: Snapshot) -> float | None:
@@ -136,7 +138,7 @@ def _fixes(snapshot: Snapshot, span: tuple[int, ...]) -> Iterator[Fix]:
     if span[1] - span[0] < _WIDE[1] - _WIDE[0]:
         value = f"{_WIDE[0]} {_WIDE[1]}"
         values = {"net/ipv4/ip_local_port_range": value}
-        yield sysctl(snapshot, "widen-port-range", "Use more source ports", values)
+        yield sysctl(snapshot, "widen-port-range", "Widen the range of source ports", values)
     yield Fix(
         "use-more-addresses",
         "Connect from more addresses, or keep connections open",

@@ -44,7 +44,7 @@ def fd_limit(snapshot: Snapshot, limits: Mapping[str, int | None]) -> Verdicts:
         yield inconclusive("the number of planned connections is unknown")
         return
     if _NAME not in limits:
-        yield inconclusive("the limit of open files is unknown")
+        yield inconclusive("the limit on open files is unknown")
         return
     limit = limits[_NAME]
     if limit is not None and limit < planned + _SPARE:
@@ -55,7 +55,7 @@ def fd_limit(snapshot: Snapshot, limits: Mapping[str, int | None]) -> Verdicts:
             {"limit": limit, "planned_connections": planned},
             Fix(
                 "raise-fd-limit",
-                "Raise the limit of open files",
+                "Raise the limit on open files",
                 Risk.SAFE,
                 (f"ulimit -n {_ENOUGH}",),
             ),

@@ -51,12 +51,12 @@ def generator_bound(cluster: Cluster) -> Verdicts:
         return
     busiest = [_busiest(node) for node in directors.values()]
     if None in busiest:
-        yield inconclusive("the CPU times of a director were not read in two samples")
+        yield inconclusive("the CPU times of a director were not read in both samples")
         return
     highest = max(percent for percent in busiest if percent is not None)
     for name, client in clients.items():
         if _busiest(client) is None:
-            yield inconclusive(f"the CPU times of {name} were not read in two samples")
+            yield inconclusive(f"the CPU times of {name} were not read in both samples")
         elif highest < _DIRECTOR_PERCENT:
             if client.interfaces is None:
                 yield inconclusive(f"the links of {name} are unknown")

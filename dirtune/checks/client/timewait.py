@@ -45,7 +45,10 @@ def timewait(snapshot: Snapshot) -> Verdicts:
         yield Finding(
             "tcp_tw_recycle",
             Severity.CRITICAL,
-            "net.ipv4.tcp_tw_recycle is on, so SYNs of clients that share an address are dropped",
+            (
+                "net.ipv4.tcp_tw_recycle is on, so SYNs from clients that share an address are "
+                "dropped"
+            ),
             {"tcp_tw_recycle": 1},
             (
                 sysctl(
@@ -76,7 +79,7 @@ def _overflow(snapshot: Snapshot) -> Iterator[Finding]:
                 sysctl(
                     snapshot,
                     "allow-more-time-wait",
-                    "Keep more sockets in TIME_WAIT",
+                    "Allow more sockets in TIME_WAIT",
                     {_BUCKETS: max(_ENOUGH, 2 * (limit or 0))},
                 ),
             ),
@@ -96,14 +99,14 @@ def _reuse(snapshot: Snapshot) -> Iterator[Finding | Undecided]:
         yield Finding(
             "tcp_tw_reuse",
             Severity.MEDIUM,
-            f"net.ipv4.tcp_tw_reuse is {reuse}, so the {waiting:,} of {per_address * sources:,} "
-            "source ports that are in TIME_WAIT cannot be reused",
+            f"net.ipv4.tcp_tw_reuse is {reuse}, so {waiting:,} of {per_address * sources:,} "
+            "source ports are in TIME_WAIT and cannot be reused",
             {"tcp_tw_reuse": reuse, "time_wait": waiting, "ports": per_address * sources},
             (
                 sysctl(
                     snapshot,
                     "reuse-time-wait",
-                    "Reuse ports in TIME_WAIT for new connections",
+                    "Reuse source ports in TIME_WAIT for new connections",
                     {"net/ipv4/tcp_tw_reuse": 1, "net/ipv4/tcp_timestamps": 1},
                 ),
             ),

@@ -107,8 +107,8 @@ def stop_tracking(snapshot: Snapshot) -> Fix:
     """Return the fix that keeps virtual services out of tracking."""
     return Fix(
         "stop-tracking-services",
-        "Stop tracking virtual services. Stateful rules then no longer match them, so read the "
-        "rules first, and have a timed rollback ready",
+        "Stop tracking connections to virtual services. Stateful rules then no longer match "
+        "them, so read the rules first and prepare a timed rollback",
         Risk.DISRUPTIVE,
         tuple(_stopping(snapshot)),
         competitors(snapshot, "ipvs"),

@@ -43,8 +43,8 @@ def buckets(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
         yield Finding(
             "nf_conntrack_buckets",
             Severity.MEDIUM if long >= _VERY_LONG else Severity.LOW,
-            f"The connection tracking table holds {count:,} entries in {have:,} buckets, so "
-            f"each packet walks {long:.1f} entries",
+            f"The connection tracking table holds {count:,} entries in {have:,} buckets, so each "
+            f"packet searches a chain of {long:.1f} entries",
             {"entries": count, "buckets": have, "max": most},
             (
                 sysctl(

@@ -60,7 +60,7 @@ def needless(snapshot: Snapshot) -> Verdicts:
     """
     tracked = snapshot.sysctl(VS_CONNTRACK)
     if tracked is None:
-        yield not_applicable("IPVS of this kernel does not support connection tracking")
+        yield not_applicable("IPVS in this kernel does not support connection tracking")
         return
     loaded = snapshot.modules.loaded if snapshot.modules else frozenset()
     programs = running(snapshot, _NEEDS_IT)
@@ -70,7 +70,7 @@ def needless(snapshot: Snapshot) -> Verdicts:
     if filters is None:
         yield inconclusive("the rules of the packet filter are unknown")
     elif programs is None:
-        yield inconclusive("the processes are unknown, so it is unknown whether kube-proxy runs")
+        yield inconclusive("the processes are unknown, so kube-proxy may be running")
     elif tracked:
         yield from _second_entry(snapshot, filters)
     else:
@@ -82,13 +82,11 @@ def _second_entry(snapshot: Snapshot, filters: Rules) -> Verdicts:
         return
     count = snapshot.sysctl(COUNT)
     if count is None and not filters.tracking:
-        yield inconclusive(
-            "nf_conntrack_count is unknown, so it is unknown whether packets are tracked"
-        )
+        yield inconclusive("nf_conntrack_count is unknown, so packets may or may not be tracked")
     elif count or filters.tracking:
         message = (
-            "net.ipv4.vs.conntrack is 1, so every connection is tracked a second time, but no "
-            "rule needs it"
+            "net.ipv4.vs.conntrack is 1, so every IPVS connection is also entered in the "
+            "connection tracking table, but no rule needs it"
         )
         yield _finding(snapshot, message, filters.tracking)
 
@@ -98,9 +96,9 @@ def _thrown_away(snapshot: Snapshot, filters: Rules) -> Verdicts:
     if not filters.tracking or not exposed or stateful(filters, vips(snapshot)):
         return
     rows = len(filters.tracking)
-    hooks = "1 rule hooks" if rows == 1 else f"{rows} rules hook"
+    hooks = "1 rule enables" if rows == 1 else f"{rows} rules enable"
     message = (
-        f"net.ipv4.vs.conntrack is 0, but {hooks} connection tracking in, so packets of virtual "
+        f"net.ipv4.vs.conntrack is 0, but {hooks} connection tracking, so packets of virtual "
         "services are tracked and IPVS discards their entries"
     )
     yield _finding(snapshot, message, filters.tracking)

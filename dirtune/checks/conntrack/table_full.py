@@ -76,7 +76,7 @@ def table_full(snapshot: Snapshot) -> Verdicts:
 
 def _message(percent: float | None, facts: tuple[str, ...]) -> str:
     filled = percent is not None and percent >= _MEDIUM_PERCENT
-    state = f"is {percent:.0f} % full" if filled else "had no room"
+    state = f"is {percent:.0f} % full" if filled else "was full"
     return f"The connection tracking table {state}{': ' + listed(facts) if facts else ''}"
 
 
@@ -103,8 +103,8 @@ def _worst(
     facts = [f"{name} rose by {rise:,}" for name, rise in lost.items() if rise]
     ages = [age for age, _ in _messages(snapshot)]
     if ages:
-        lines = "line of the kernel log says" if len(ages) == 1 else "lines of the kernel log say"
-        facts.append(f"{len(ages)} {lines} that it was full")
+        lines = "kernel message reports" if len(ages) == 1 else "kernel messages report"
+        facts.append(f"{len(ages)} {lines} a full table")
     recent = any(age is not None and age <= _RECENT_S for age in ages)
     if recent or any(lost.values()):
         return Severity.CRITICAL, tuple(facts)
@@ -136,7 +136,7 @@ def _messages(snapshot: Snapshot) -> Iterator[tuple[float | None, str]]:
 def _fixes(snapshot: Snapshot, most: int | None) -> tuple[Fix, ...]:
     new = max(_LEAST_MAX, 1 << (2 * (most or 0) - 1).bit_length()) if most else _LEAST_MAX
     values = {MOST: new, BUCKETS: new // 4}
-    title = f"Let the table hold {new:,} entries, up to {new * _ENTRY_BYTES >> 20} MiB"
+    title = f"Raise the limit to {new:,} entries, which take up to {new * _ENTRY_BYTES >> 20} MiB"
     raised = sysctl(snapshot, "raise-conntrack-max", title, values)
     tracked = snapshot.services and snapshot.sysctl(VS_CONNTRACK)
     return (raised, stop_tracking(snapshot)) if tracked else (raised,)

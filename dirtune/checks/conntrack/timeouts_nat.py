@@ -42,8 +42,8 @@ def timeouts_nat(snapshot: Snapshot, sysctls: Sysctls, ipvs: Ipvs) -> Verdicts:
     """
     tracked = sysctls.number(VS_CONNTRACK)
     if not tracked:
-        untracked = "net.ipv4.vs.conntrack is 0, so connections of IPVS are not tracked"
-        unsupported = "IPVS of this kernel does not support connection tracking"
+        untracked = "net.ipv4.vs.conntrack is 0, so IPVS connections are not tracked"
+        unsupported = "IPVS in this kernel does not support connection tracking"
         yield not_applicable(untracked if tracked == 0 else unsupported)
         return
     for state, name in _STATES.items():
@@ -51,7 +51,7 @@ def timeouts_nat(snapshot: Snapshot, sysctls: Sysctls, ipvs: Ipvs) -> Verdicts:
         theirs = sysctls.number(_TIMEOUT.format(name))
         if not ours or not theirs:
             yield inconclusive(
-                f"the timeout of {name} connections is unknown on one of the two sides"
+                f"the timeout of {name} connections is unknown for connection tracking or for IPVS"
             )
         elif max(ours, theirs) >= _RATIO * min(ours, theirs):
             yield _finding(snapshot, name, ours, theirs)
@@ -62,8 +62,8 @@ def _finding(snapshot: Snapshot, name: str, ours: int, theirs: int) -> Finding:
     return Finding(
         f"nf_conntrack_tcp_timeout_{name}",
         Severity.MEDIUM,
-        f"nf_conntrack_tcp_timeout_{name} is {theirs:,} s and the IPVS timeout is {ours:,} s, "
-        f"so a tracked connection {effect}",
+        f"nf_conntrack_tcp_timeout_{name} is {theirs:,} s and the IPVS timeout is {ours:,} s, so "
+        f"the tracking entry of a connection {effect}",
         {
             "state": name,
             "conntrack_s": theirs,
@@ -74,7 +74,7 @@ def _finding(snapshot: Snapshot, name: str, ours: int, theirs: int) -> Finding:
             sysctl(
                 snapshot,
                 "align-conntrack-timeouts",
-                "Let both tables forget a connection at the same time",
+                "Set the same timeout for connection tracking and for IPVS",
                 {_TIMEOUT.format(name): ours},
             ),
         ),

@@ -30,5 +30,5 @@ def tuned_profile(snapshot: Snapshot) -> tuple[Fix, ...]:
     if not any(name.startswith("tuned") for name in competitors(snapshot, "cpu")):
         return ()
     rows = ("tuned-adm profile network-latency",)
-    title = "Let tuned apply its profile network-latency"
+    title = "Switch tuned to its profile network-latency"
     return (Fix("tuned-profile", title, Risk.SAFE, rows),)

@@ -35,7 +35,9 @@ def clocksource(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
     elif cpu_power.clocksource in _SLOW and (
         snapshot.cpuinfo is None or not snapshot.cpuinfo.flags
     ):
-        yield inconclusive("it is unknown whether the time-stamp counter is steady")
+        yield inconclusive(
+            "the CPU flags are unknown, so the time-stamp counter may not be steady"
+        )
     elif cpu_power.clocksource in _SLOW and _steady(snapshot):
         yield _finding(snapshot, cpu_power.clocksource, cpu_power.clocksources)
 
@@ -63,7 +65,7 @@ def _finding(snapshot: Snapshot, current: str, offered: tuple[str, ...]) -> Find
     return Finding(
         subject=current,
         severity=Severity.MEDIUM,
-        message=f"The kernel reads the time from {current} although the CPU has a steady "
+        message=f"The kernel reads the time from {current}, although the CPU has a steady "
         f"time-stamp counter{logged}",
         evidence={"clocksource": current, "available": list(offered), "log": why[:3]},
         fixes=(fix,),

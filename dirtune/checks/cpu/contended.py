@@ -59,11 +59,14 @@ def contended(snapshot: Snapshot) -> Verdicts:
     - keepalived.conf(5)
     """
     if Forward.LOCAL in forwarding(snapshot):
-        yield not_applicable("this director serves connections itself")
+        yield not_applicable(
+            "this director also serves connections as a real server, so programs must share its "
+            "CPUs"
+        )
         return
     cpus, shares = nic_cpus(snapshot), percents(snapshot)
     if cpus is None or not shares:
-        yield inconclusive("the CPUs that serve NICs, or their load, are unknown")
+        yield inconclusive("the CPUs that serve NICs, or the load of these CPUs, are unknown")
         return
     if snapshot.processes is None:
         yield inconclusive("the programs on this host are unknown")
@@ -78,10 +81,13 @@ def _judge(snapshot: Snapshot, cpu: int, share: Mapping[str, float]) -> Verdicts
     urgent = [p.name for p in ran if p.policy in _REALTIME and not p.name.startswith(_MEANT)]
     if softirq >= _SOFTIRQ_PERCENT and user >= _USER_PERCENT:
         message = (
-            f"Programs take {user:.0f} % of CPU {cpu}, beside {softirq:.0f} % that softirqs take"
+            f"Programs use {user:.0f} % of CPU {cpu}, in addition to the {softirq:.0f} % that "
+            "softirqs use"
         )
     elif urgent:
-        message = f"{listed(urgent)} with a real-time policy ran on CPU {cpu}, which serves a NIC"
+        message = (
+            f"CPU {cpu}, which serves a NIC, also ran {listed(urgent)} with a real-time policy"
+        )
     else:
         return
     title = f"Keep programs off CPU {cpu} with a cpuset, and set keepalived's vrrp_cpu_affinity"

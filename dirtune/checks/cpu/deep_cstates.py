@@ -64,7 +64,7 @@ def deep_cstates(snapshot: Snapshot, cpu_power: CpuPower, earlier: Snapshot) -> 
         yield not_applicable("this host has no cpuidle driver")
         return
     if earlier.cpu_power is None:
-        yield inconclusive("the times of C-states are known in one sample only")
+        yield inconclusive("the times in C-states were read in only one of the two samples")
         return
     deep = dict(_deep(snapshot, earlier.cpu_power, cpu_power))
     if deep:
@@ -88,8 +88,8 @@ def _polling() -> Finding:
     return Finding(
         subject=_POLL,
         severity=Severity.LOW,
-        message="The CPUs never sleep because of idle=poll, which costs heat and leaves nothing "
-        "for a core's second thread",
+        message="The CPUs never sleep because of idle=poll, so they run hot and slow down the "
+        "other thread of each core",
         evidence={"option": _POLL},
         fixes=(boot("drop-idle-poll", "Boot without idle=poll", BootOption(_POLL)),),
     )
@@ -103,8 +103,8 @@ def _finding(snapshot: Snapshot, deep: dict[int, tuple[float, IdleState]]) -> Fi
         subject=f"CPU {', '.join(map(str, deep))}",
         severity=Severity.LOW,
         message=f"{named_cpus(deep)} {'spends' if len(deep) == 1 else 'spend'} up to "
-        f"{100 * share:.0f} % of the time in idle states as deep as {state.name}, which takes "
-        f"{state.latency_us} us to leave",
+        f"{100 * share:.0f} % of the time in idle states as deep as {state.name}, which a "
+        f"CPU needs {state.latency_us} us to leave",
         evidence={
             "percent_by_cpu": {str(c): round(100 * part, 1) for c, (part, _) in deep.items()},
             "deepest": state.name,

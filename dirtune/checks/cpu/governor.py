@@ -45,7 +45,7 @@ def governor(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
     - tuned, profile throughput-performance
     """
     if guest(snapshot):
-        yield not_applicable("this host is a guest, and the hypervisor controls the clock")
+        yield not_applicable("this host is a guest, and the hypervisor controls the CPU clock")
         return
     if not cpu_power.governors:
         yield not_applicable("this host has no cpufreq driver")
@@ -74,8 +74,8 @@ def _finding(snapshot: Snapshot, power: CpuPower, cpus: list[int], severity: Sev
     return Finding(
         subject=f"CPU {', '.join(map(str, cpus))}",
         severity=severity,
-        message=f"{named_cpus(cpus)} {'runs' if len(cpus) == 1 else 'run'} under the governor "
-        f"{listed(names)} of {power.driver}{prefer}, so the clock follows the load",
+        message=f"{named_cpus(cpus)} {'uses' if len(cpus) == 1 else 'use'} the governor "
+        f"{listed(names)} of {power.driver}{prefer}, so the clock speed follows the load",
         evidence={
             "cpus": cpus,
             "governors": names,
@@ -89,5 +89,5 @@ def _finding(snapshot: Snapshot, power: CpuPower, cpus: list[int], severity: Sev
 def _performance(snapshot: Snapshot, cpus: list[int]) -> Fix:
     at = "/sys/devices/system/cpu/cpu{}/cpufreq/scaling_governor"
     rows = (KernelFile(at.format(cpu), _FAST) for cpu in cpus)
-    title = "Use the governor performance on these CPUs"
+    title = "Set the governor of these CPUs to performance"
     return commands(snapshot, "governor-performance", title, rows, what="cpu")

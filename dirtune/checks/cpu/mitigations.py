@@ -44,7 +44,7 @@ def mitigations(_: Snapshot, cpu_power: CpuPower) -> Verdicts:
             subject=", ".join(slow),
             severity=Severity.INFO,
             message="The kernel mitigates "
-            + " and ".join(f"{name} by {_first(text)}" for name, text in slow.items())
+            + " and ".join(f"{name} with {_first(text)}" for name, text in slow.items())
             + ", which slows indirect calls",
             evidence={"vulnerabilities": slow},
             fixes=(Fix("newer-kernel", title, Risk.REBOOT),),

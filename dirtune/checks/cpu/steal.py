@@ -54,12 +54,13 @@ def steal(snapshot: Snapshot, stat: Stat) -> Verdicts:
     over = {cpu: percent for cpu, percent in lost.items() if percent >= _HIGH_PERCENT}
     if over:
         worst = max(over.values())
-        title = "Give the guest CPUs of its own at the hypervisor, or pin its CPUs"
+        title = "On the hypervisor, give the guest CPUs of its own or pin its virtual CPUs"
         yield Finding(
             subject=f"CPU {', '.join(map(str, over))}",
             severity=Severity.CRITICAL if worst >= _CRITICAL_PERCENT else Severity.HIGH,
             message=f"{named_cpus(over)} {'loses' if len(over) == 1 else 'lose'} up to "
-            f"{worst:.0f} % of the time to the hypervisor",
+            f"{worst:.0f} % of {'its' if len(over) == 1 else 'their'} time to the "
+            "hypervisor",
             evidence={"steal_percent": {str(cpu): round(p, 1) for cpu, p in over.items()}},
             fixes=(Fix("dedicate-cpus", title, Risk.DISRUPTIVE),),
         )

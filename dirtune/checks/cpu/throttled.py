@@ -36,7 +36,7 @@ def throttled(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
         yield not_applicable("this host is a guest, and only the hypervisor counts throttling")
         return
     if not cpu_power.throttled:
-        yield not_applicable("this host has no counters of throttling")
+        yield not_applicable("this host lacks the counters of CPU throttling")
         return
     before = snapshot.earlier.cpu_power if snapshot.earlier else None
     if before is None:
@@ -47,12 +47,14 @@ def throttled(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
     }
     slowed = {cpu: n for cpu, n in risen.items() if n}
     if slowed:
-        title = "Repair the cooling, or raise the power limit in the management controller"
+        title = (
+            "Repair the cooling, or raise the power limit in the server's management controller"
+        )
         yield Finding(
             subject=f"CPU {', '.join(map(str, sorted(slowed)))}",
             severity=Severity.HIGH,
             message=f"{named_cpus(sorted(slowed))} {'was' if len(slowed) == 1 else 'were'} "
-            f"slowed down up to {max(slowed.values())} times between the samples",
+            f"throttled, each at most {max(slowed.values())} times, between the samples",
             evidence={"throttled": {str(cpu): n for cpu, n in sorted(slowed.items())}},
             fixes=(Fix("cool-down", title, Risk.SAFE),),
         )

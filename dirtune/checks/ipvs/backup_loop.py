@@ -66,7 +66,7 @@ def backup_loop(cluster: Cluster) -> Verdicts:
 def _unknown(cluster: Cluster, directors: Mapping[str, Snapshot]) -> Iterator[Undecided]:
     """Yield the nodes that may be one of such a pair and were not read."""
     for name in cluster.unread:
-        yield skipped(f"{name} was not read and may forward to a director")
+        yield skipped(f"{name} was not read, and may forward to another director")
     for name, node in cluster.nodes.items():
         if node.services is None:
             yield skipped(f"the IPVS services of {name} are unknown")
@@ -80,12 +80,12 @@ def _sends_to(director: Snapshot, other: Snapshot) -> bool:
 
 
 def _finding(director: Snapshot, name: str, other: str) -> Finding:
-    title = "Forward no packets while this director is the backup"
+    title = "Stop forwarding packets while this director is the backup"
     fix: Fix = sysctl(director, "backup-only", title, {_BACKUP_ONLY: 1}, what="ipvs")
     return Finding(
         name,
         Severity.HIGH,
-        f"{name} and {other} are real servers of each other and net.ipv4.vs.backup_only of "
+        f"{name} and {other} are real servers of each other, and net.ipv4.vs.backup_only of "
         f"{name} is 0, so a packet may travel back and forth between them",
         {"directors": [name, other], "backup_only": 0},
         (fix,),

@@ -65,11 +65,12 @@ def conn_reuse_delay(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel) -> Ve
         return
     if reuse is None or tracked is None:
         yield not_applicable(
-            "this kernel has no net.ipv4.vs.conn_reuse_mode or no net.ipv4.vs.conntrack"
+            "this kernel lacks net.ipv4.vs.conn_reuse_mode or net.ipv4.vs.conntrack"
         )
     elif release is None:
         yield inconclusive(
-            f"it is unknown whether the kernel {kernel.osrelease!r} is older than 5.9"
+            f"the kernel version {kernel.osrelease!r} does not show whether the kernel is "
+            "older than 5.9"
         )
     elif (int(release["major"]), int(release["minor"])) < _CURED:
         yield from _judged(snapshot, sysctls, kernel, vendor=release["vendor"] is not None)
@@ -78,7 +79,7 @@ def conn_reuse_delay(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel) -> Ve
 def _judged(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel, *, vendor: bool) -> Verdicts:
     rate = per_second(snapshot, "connections")
     if rate is None:
-        yield uncounted(snapshot, "new connections/s need two samples")
+        yield uncounted(snapshot, "the rate of new connections needs two samples")
     elif rate >= _FAST:
         yield _finding(snapshot, sysctls, kernel, rate, vendor=vendor)
 
@@ -90,8 +91,8 @@ def _finding(
         subject="net.ipv4.vs.conn_reuse_mode",
         severity=Severity.MEDIUM if vendor else Severity.HIGH,
         message="A client that reuses a port waits 1 s, because net.ipv4.vs.conn_reuse_mode and "
-        f"net.ipv4.vs.conntrack are on in kernel {kernel.osrelease}; this director "
-        f"takes {rate:.0f} new connections/s",
+        f"net.ipv4.vs.conntrack are on in kernel {kernel.osrelease}; this director takes "
+        f"{rate:.0f} new connections/s",
         evidence={
             "osrelease": kernel.osrelease,
             "vendor_kernel": vendor,
@@ -109,16 +110,19 @@ def _fixes(snapshot: Snapshot) -> tuple[Fix, ...]:
         sysctl(
             snapshot,
             "stop-ipvs-conntrack",
-            "Stop tracking the connections of IPVS, if no stateful or NAT rule needs it",
+            "Stop tracking IPVS connections, if no stateful or NAT rule needs the tracking",
             {f"{_VS}conntrack": 0},
             what="ipvs",
         ),
         sysctl(
             snapshot,
             "no-conn-reuse",
-            "Send a reused port to the same server, and expire the entries of dead servers",
+            (
+                "Send a client that reuses a port to the same real server, and expire the "
+                "entries of removed servers"
+            ),
             {f"{_VS}conn_reuse_mode": 0, f"{_VS}expire_nodest_conn": 1},
             what="ipvs",
         ),
-        Fix("newer-kernel", "Use a kernel of 5.9 or later", Risk.REBOOT),
+        Fix("newer-kernel", "Use kernel 5.9 or later", Risk.REBOOT),
     )

@@ -54,12 +54,12 @@ def conn_table_small(snapshot: Snapshot, ip_vs_table_size: int) -> Verdicts:
     most = max(now, coming or 0)
     if most < LONG_CHAIN * size:
         return
-    verb = "holds" if now >= LONG_CHAIN * size else "is going to hold"
+    verb = "holds" if now >= LONG_CHAIN * size else "is expected to hold"
     yield Finding(
         subject="connection table",
         severity=Severity.HIGH if most >= _VERY_LONG * size else Severity.MEDIUM,
-        message=f"The IPVS connection table {verb} {most:,} entries in {size:,} buckets, which "
-        f"makes {most / size:.0f} entries per bucket",
+        message=f"The IPVS connection table {verb} {most:,} entries in {size:,} buckets, which is "
+        f"{most / size:.0f} entries per bucket",
         evidence={
             "entries": now,
             "templates": templates(snapshot),
@@ -98,9 +98,9 @@ def _fixes(snapshot: Snapshot, most: int) -> tuple[Fix, ...]:
     return (
         Fix(
             "raise-conn-tab-bits",
-            f"Give the table {1 << bits:,} buckets ({mib} MiB) when ip_vs is loaded the next "
-            "time. Loading it again loses all services and connections, so do it on the backup "
-            "and fail over",
+            f"Give the table {1 << bits:,} buckets ({mib} MiB) the next time ip_vs is loaded. "
+            "Reloading ip_vs loses all services and connections, so do it on the backup and fail "
+            "over",
             Risk.DISRUPTIVE,
             shell(option),
             settings=(option,),

@@ -9,7 +9,7 @@ from dirtune.snapshot import Snapshot
 _TRIGGERED, _ALWAYS = 2, 3
 _DOES = {
     "drop_packet": "drops 1 of N new connections",
-    "drop_entry": "deletes half-open connections and idle ones of 8 packets or fewer",
+    "drop_entry": "deletes half-open connections, and idle connections with 8 packets or fewer",
     "secure_tcp": "uses the stricter table of TCP states and timeouts",
 }
 
@@ -79,8 +79,8 @@ def _shortage(memory: Mapping[str, int | None]) -> str:
     if free is None or threshold is None:
         return ""
     return (
-        f"; {free >> 20} MiB of memory are free or buffers, and the threshold is "
-        f"{threshold >> 20} MiB"
+        f"; free memory and buffers are {free >> 20} MiB, and the threshold is {threshold >> 20} "
+        "MiB"
     )
 
 
@@ -100,7 +100,7 @@ def _fixes(snapshot: Snapshot, name: str, mode: int) -> tuple[Fix, ...]:
     off = sysctl(
         snapshot,
         f"disable-{name.replace('_', '-')}",
-        f"Turn {name} off, unless there is a real SYN flood",
+        f"Turn {name} off, unless a real SYN flood is under way",
         {f"net/ipv4/vs/{name}": 0},
     )
     memory = Fix("free-memory", "Find out what keeps free memory below amemthresh", Risk.SAFE)

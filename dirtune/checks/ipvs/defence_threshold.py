@@ -56,20 +56,20 @@ def _judged(snapshot: Snapshot, sysctls: Sysctls, pages: int) -> Verdicts:
     reserve_kb = sysctls.number("vm/min_free_kbytes")
     if pages <= _DEFAULT_PAGES and (reserve_kb is None or pages * _PAGE <= reserve_kb * 1024):
         message = (
-            f"net.ipv4.vs.amemthresh is {pages:,} pages, no more than the kernel keeps free "
-            "anyway, so the defence starts too late"
+            f"net.ipv4.vs.amemthresh is {pages:,} pages, which is no more than the kernel keeps "
+            "free anyway, so the defence starts too late"
         )
         yield _finding(snapshot, sysctls, pages, message)
         return
     memory, page = snapshot.meminfo or {}, page_bytes(snapshot)
     if page is None or "MemFree" not in memory or "Buffers" not in memory:
-        yield inconclusive("free memory, or the size of a page, is unknown")
+        yield inconclusive("the amount of free memory or the page size is unknown")
         return
     free = memory["MemFree"] + memory["Buffers"]
     if pages * page >= _NEAR * free:
         message = (
-            f"net.ipv4.vs.amemthresh is {pages * page >> 20} MiB, near the {free >> 20} MiB of "
-            "memory that are free or buffers, so the defence starts too early"
+            f"net.ipv4.vs.amemthresh is {pages * page >> 20} MiB, close to the {free >> 20} MiB "
+            "of free memory and buffers, so the defence starts too early"
         )
         yield _finding(snapshot, sysctls, pages, message)
 

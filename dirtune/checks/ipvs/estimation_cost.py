@@ -83,8 +83,8 @@ def _by_timer(snapshot: Snapshot, sysctls: Sysctls) -> Iterator[Finding]:
     yield Finding(
         subject="rate estimation",
         severity=Severity.HIGH,
-        message=f"One timer estimates the rates of {count:,} services and "
-        f"destinations{possible} every 2 s",
+        message=f"Every 2 s, a single timer estimates the rates of {count:,} services and "
+        f"destinations{possible}",
         evidence={"estimators": count, "possible_cpus": cpus or None, "threads": False},
         fixes=_timer_fixes(snapshot, sysctls),
     )
@@ -92,7 +92,7 @@ def _by_timer(snapshot: Snapshot, sysctls: Sysctls) -> Iterator[Finding]:
 
 def _timer_fixes(snapshot: Snapshot, sysctls: Sysctls) -> tuple[Fix, ...]:
     kernel = Fix(
-        "newer-kernel", "Use a kernel that estimates in threads (est_cpulist)", Risk.REBOOT
+        "newer-kernel", "Use a kernel that estimates rates in threads (est_cpulist)", Risk.REBOOT
     )
     if sysctls.number(f"{_VS}run_estimation") is None:
         return (kernel,)
@@ -100,18 +100,21 @@ def _timer_fixes(snapshot: Snapshot, sysctls: Sysctls) -> tuple[Fix, ...]:
 
 
 def _off(snapshot: Snapshot) -> Fix:
-    title = "Turn the estimation off, which freezes its counters and rates"
+    title = "Turn rate estimation off, which freezes the rates and their counters"
     return sysctl(snapshot, "stop-estimation", title, {f"{_VS}run_estimation": 0})
 
 
 def _by_threads(snapshot: Snapshot) -> Verdicts:
     if snapshot.processes is None:
-        yield inconclusive("the processes are unknown, and the estimation threads are among them")
+        yield inconclusive("the processes, which include the estimation threads, are unknown")
         return
     cards = {cpu for vector in nic_vectors(snapshot) for cpu in vector.cpus or ()}
     for thread, percent in thread_percents(snapshot, ("ipvs-e:",)):
         if percent is None:
-            yield uncounted(snapshot, f"the CPU time of {thread.name} needs two samples")
+            yield uncounted(
+                snapshot,
+                f"the CPU time of {thread.name} is unknown: measuring it needs two samples",
+            )
         elif percent >= _BUSY_PERCENT or (percent >= _PRESENT_PERCENT and thread.cpu in cards):
             yield _finding(snapshot, thread, percent, cards)
 
@@ -121,7 +124,7 @@ def _finding(snapshot: Snapshot, thread: Process, percent: float, cards: set[int
     return Finding(
         subject=thread.name,
         severity=Severity.LOW,
-        message=f"The estimation thread {thread.name} takes {percent:.0f} % of {where}",
+        message=f"The estimation thread {thread.name} uses {percent:.0f} % of {where}",
         evidence={
             "thread": thread.name,
             "cpu_percent": round(percent, 1),

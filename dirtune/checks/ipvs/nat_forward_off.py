@@ -51,7 +51,7 @@ def nat_forward_off(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
         return
     if snapshot.addresses is None:
         yield inconclusive(
-            "the addresses of this host are unknown, and so are the real servers on it"
+            "the addresses of this host are unknown, so it may be a real server itself"
         )
         return
     blocked = _blocked(snapshot, sysctls, servers)
@@ -95,7 +95,7 @@ def _off(snapshot: Snapshot, name: str) -> Finding:
     return Finding(
         subject=dotted(name),
         severity=Severity.CRITICAL,
-        message=f"{dotted(name)} is 0, so replies of real servers behind NAT are not forwarded",
+        message=f"{dotted(name)} is 0, so replies from real servers behind NAT are not forwarded",
         evidence={"setting": name, "value": 0, "servers": sorted(_servers(snapshot))},
         fixes=(sysctl(snapshot, "forward", "Turn packet forwarding on", value),),
     )
@@ -108,13 +108,13 @@ def _silent(snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(
                 subject=service.name,
                 severity=Severity.CRITICAL,
-                message=f"{came:,} packets of {service.name} came in and none went back through "
-                "this host",
+                message=f"{service.name} received {came:,} packets, but no reply went back "
+                "through this host",
                 evidence={"packets_in": came, "packets_out": went, "seconds": snapshot.seconds},
                 fixes=(
                     Fix(
                         "route-replies",
-                        "Let the real servers send their replies through this host",
+                        "Route the replies of the real servers through this host",
                         Risk.SAFE,
                     ),
                 ),

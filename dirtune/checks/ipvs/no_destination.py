@@ -62,7 +62,10 @@ def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
             continue
         serves = _serves(snapshot, service)
         if serves is None:
-            yield inconclusive(f"it is unknown whether this host serves {service.name}")
+            yield inconclusive(
+                "the addresses of this host are unknown or belong to no service, so packets for "
+                f"{service.name} may go elsewhere"
+            )
         elif serves and not _new(snapshot, service):
             yield _finding(snapshot, service, left)
 
@@ -107,7 +110,7 @@ def _finding(snapshot: Snapshot, service: Service, left: _Left) -> Finding:
 
 def _message(name: str, left: _Left) -> str:
     if left.usable:
-        return f"{name} has one usable destination left of {left.known}"
+        return f"Only 1 of the {left.known} destinations of {name} is usable"
     if not left.known:
         return f"{name} has no destinations"
     over = len(left.overloaded)
@@ -141,7 +144,7 @@ def _fixes(snapshot: Snapshot, left: _Left) -> tuple[Fix, ...]:
     )
     raised = Fix(
         "raise-upper-threshold",
-        "Raise the upper threshold of the destinations that are over it",
+        "Raise the upper threshold of the destinations that exceed it",
         Risk.SAFE,
         competes=who,
     )

@@ -49,7 +49,10 @@ def persistence_skew(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdi
         if reasons:
             yield _finding(snapshot, service, known, reasons)
         elif known is None:
-            yield inconclusive(f"the netmask and the timeout of {service.name} need netlink")
+            yield inconclusive(
+                f"the netmask and the timeout of {service.name} are unknown: reading them needs "
+                "netlink"
+            )
 
 
 def _skew(service: Service, active: int) -> Iterator[str]:
@@ -67,7 +70,7 @@ def _skew(service: Service, active: int) -> Iterator[str]:
 
 def _settings(known: IpvsService) -> Iterator[str]:
     if known.family == 4 and known.netmask not in {"", ONE_CLIENT}:
-        yield f"the netmask {known.netmask} keeps many clients together"
+        yield f"the netmask {known.netmask} sends many clients to the same server"
     if known.persistent_s is not None and known.persistent_s > _LONG_S:
         yield f"clients stay with their server for {known.persistent_s} s"
 
@@ -88,7 +91,10 @@ def _finding(
         fixes=(
             Fix(
                 "narrow-persistence",
-                "Make persistence shorter or narrower (one address), or do without it",
+                (
+                    "Shorten the persistence timeout, narrow the netmask to one address, or turn "
+                    "persistence off"
+                ),
                 Risk.SAFE,
                 competes=competitors(snapshot, "ipvs"),
             ),

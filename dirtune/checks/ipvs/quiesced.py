@@ -39,9 +39,7 @@ def quiesced(snapshot: Snapshot) -> Verdicts:
     draining = [(s, d) for s, d in destinations(snapshot) if d.weight <= 0 and d.active > 0]
     seconds = snapshot.seconds
     if draining and (seconds is None or seconds < _LEAST_S):
-        yield uncounted(
-            snapshot, "a draining server is judged by two samples that are an hour apart"
-        )
+        yield uncounted(snapshot, "this check needs two samples that are at least an hour apart")
         return
     earlier = destinations(snapshot.earlier) if snapshot.earlier else ()
     before = {(s.name, d.address, d.port): d for s, d in earlier}
@@ -66,8 +64,8 @@ def _finding(
     return Finding(
         subject=name,
         severity=Severity.MEDIUM if seconds >= _LONG_S else Severity.LOW,
-        message=f"{name} has weight 0 and does not drain: its connections went from "
-        f"{then.active} to {server.active} in {seconds / 3600:.0f} h",
+        message=f"{name} has weight 0 but does not drain: its connections went from {then.active} "
+        f"to {server.active} in {seconds / 3600:.0f} h",
         evidence={"active_before": then.active, "active": server.active, "seconds": seconds},
         fixes=(drain,) if service.persistent_jiffies is not None else (),
     )

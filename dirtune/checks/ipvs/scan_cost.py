@@ -50,10 +50,10 @@ def scan_cost(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
 def _linear(snapshot: Snapshot, service: Service) -> Verdicts:
     rate, count = new_per_second(snapshot, service), len(service.destinations)
     if rate is None:
-        yield inconclusive(f"the new connections/s of {service.name} are unknown")
+        yield inconclusive(f"the rate of new connections of {service.name} is unknown")
     elif rate * count >= _LOOKS_PER_SECOND:
         message = (
-            f"The scheduler {service.scheduler} of {service.name} looks at {count} destinations "
+            f"The scheduler {service.scheduler} of {service.name} examines {count} destinations "
             f"{rate:,.0f} times/s"
         )
         yield _finding(
@@ -99,13 +99,16 @@ def _finding(
             commands(
                 snapshot,
                 "schedule-mh",
-                "Look servers up in a table with mh, which keeps each client with one server",
+                (
+                    "Schedule with mh, which looks servers up in a table and keeps each client "
+                    "with one server"
+                ),
                 edited(snapshot, service, "-s mh -b mh-fallback,mh-port"),
                 what="ipvs",
             ),
             Fix(
                 "divide-weights",
-                "Use weights with a large common divisor, or groups of servers",
+                "Use weights with a large common divisor, or split the servers into groups",
                 Risk.SAFE,
             ),
         ),

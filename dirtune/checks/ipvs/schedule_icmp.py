@@ -43,14 +43,17 @@ def schedule_icmp(snapshot: Snapshot, services: tuple[Service, ...], sysctls: Sy
     routers = running(snapshot, ROUTERS)
     stateless = [s.name for s in services if s.scheduler == "mh"]
     if setting is None:
-        yield not_applicable("this kernel has no schedule_icmp, or it could not be read")
+        yield not_applicable(
+            "net.ipv4.vs.schedule_icmp is missing from this kernel, or could not be read"
+        )
     elif setting == 0 and (routers or stateless):
         why = f"{routers[0]} announces routes" if routers else f"{stateless[0]} uses mh"
         yield Finding(
             subject="net.ipv4.vs.schedule_icmp",
             severity=Severity.MEDIUM if routers else Severity.LOW,
-            message="net.ipv4.vs.schedule_icmp is 0, so ICMP errors that reach another director "
-            f"than their connection are lost; {why}, so several directors may be active",
+            message="net.ipv4.vs.schedule_icmp is 0, so an ICMP error is lost if it reaches a "
+            f"director that does not hold the connection; {why}, so several directors may "
+            "be active",
             evidence={
                 "schedule_icmp": 0,
                 "routers": list(routers or ()),
@@ -68,6 +71,4 @@ def schedule_icmp(snapshot: Snapshot, services: tuple[Service, ...], sysctls: Sy
             ),
         )
     elif setting == 0 and routers is None:
-        yield inconclusive(
-            "the processes are unknown, so it is unknown whether other directors are active"
-        )
+        yield inconclusive("the processes are unknown, so other directors may be active")

@@ -59,8 +59,9 @@ def _slots(snapshot: Snapshot, service: Service) -> Verdicts:
         total //= math.gcd(*weights)
     if total > slots:
         message = (
-            f"The weights of {service.name} sum up to {total:,}, more than the {slots:,} slots "
-            f"of the table of {service.scheduler}, so some destinations get no connections"
+            f"The weights of {service.name} add up to {total:,}, but the table of "
+            f"{service.scheduler} has only {slots:,} slots, so some destinations get no "
+            "connections"
         )
         yield _finding(snapshot, service, message, {"weights": total, "slots": slots})
 
@@ -73,10 +74,12 @@ def _fallback(snapshot: Snapshot, service: Service) -> Verdicts:
     out = {f"{d.address}:{d.port}" for d in service.destinations if d.weight <= 0}
     out |= {f"{d.address}:{d.port}" for d in rows if d.overloaded}
     if known is None:
-        yield inconclusive(f"it is unknown whether {service.name} has the flag sh-fallback")
+        yield inconclusive(
+            f"the flags of {service.name} are unknown, so sh-fallback may be missing"
+        )
     elif out:
         message = (
-            f"{service.name} has sh without sh-fallback, so clients that hash to {min(out)} are "
+            f"{service.name} uses sh without sh-fallback, so clients that hash to {min(out)} are "
             "refused"
         )
         yield _finding(snapshot, service, message, {"out": sorted(out), "flags": known.flags})

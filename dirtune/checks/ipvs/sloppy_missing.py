@@ -44,14 +44,12 @@ def sloppy_missing(
     templates_only = sysctls.number(f"{_VS}sync_persist_mode") == 1
     if not (templates_only or (spread and routers)):
         if spread and routers is None:
-            yield inconclusive(
-                "the processes are unknown, so it is unknown whether other directors are active"
-            )
+            yield inconclusive("the processes are unknown, so other directors may be active")
         return
     why = (
-        "only templates of persistence are synchronised"
+        "only persistence templates are synchronised"
         if templates_only
-        else "services of mh are spread over directors"
+        else "mh services are spread over several directors"
     )
     protocols = {s.protocol for s in services}
     for name, meant in (("tcp", {"TCP", "FWM"}), ("sctp", {"SCTP"})):
@@ -66,7 +64,7 @@ def _finding(snapshot: Snapshot, name: str, why: str) -> Finding:
     fix = sysctl(
         snapshot,
         name.replace("_", "-"),
-        "Take over connections that began elsewhere, on all peers",
+        "Take over connections that began on another director, on all directors",
         {f"{_VS}{name}": 1},
         what="ipvs",
     )
@@ -74,7 +72,7 @@ def _finding(snapshot: Snapshot, name: str, why: str) -> Finding:
         subject=f"net.ipv4.vs.{name}",
         severity=Severity.MEDIUM,
         message=f"net.ipv4.vs.{name} is 0 although {why}, so this director refuses connections "
-        "that began elsewhere",
+        "that began on another director",
         evidence={name: 0, "reason": why},
         fixes=(fix,),
     )

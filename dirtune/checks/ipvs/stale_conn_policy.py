@@ -65,14 +65,18 @@ def _no_destination(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     managers = running(snapshot, (*_DELETES, *_MAY_DELETE))
     deleting = tuple(name for name in managers or () if name in _DELETES)
     if gone:
-        effect = f"connections of {gone[0]}, which was deleted, lose all packets until timeout"
+        effect = (
+            f"connections to {gone[0]}, which was deleted, lose all packets until they time out"
+        )
     elif stuck:
         effect = f"clients that reuse ports stay connected to {stuck[0]}, which has weight 0"
     elif deleting:
-        effect = f"connections of destinations that {deleting[0]} deletes stay until timeout"
+        effect = f"connections to destinations that {deleting[0]} deletes stay until they time out"
     else:
         if managers is None or managers:
-            yield inconclusive("it is unknown whether failed destinations are deleted")
+            yield inconclusive(
+                "the running programs do not show whether failed destinations are deleted"
+            )
         return
     yield Finding(
         subject="net.ipv4.vs.expire_nodest_conn",
@@ -83,7 +87,7 @@ def _no_destination(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
             sysctl(
                 snapshot,
                 "expire-nodest-conn",
-                "Expire connections whose destination is gone",
+                "Expire connections whose destination was deleted",
                 {_NODEST: 1},
                 what="ipvs",
             ),

@@ -64,11 +64,11 @@ def _stateless(snapshot: Snapshot) -> bool:
 
 def _missing(snapshot: Snapshot) -> Finding:
     stateless = _stateless(snapshot)
-    design = "; mh and sloppy_tcp make that unnecessary here" if stateless else ""
+    design = "; mh and sloppy_tcp make synchronisation unnecessary here" if stateless else ""
     return Finding(
         "sync daemon",
         Severity.INFO if stateless else Severity.MEDIUM,
-        f"Connections are not synchronised although keepalived speaks VRRP{design}",
+        f"Connections are not synchronised, although keepalived runs VRRP{design}",
         {"daemons": [], "keepalived": list(running(snapshot, ("keepalived",)) or ())},
         () if stateless else (_configure(),),
     )
@@ -83,7 +83,8 @@ def _broken(snapshot: Snapshot, daemon: SyncDaemon) -> Iterator[Finding]:
         yield _finding(daemon, "runs on a director that holds none of its services' addresses")
     if snapshot.sysctl(_VERSION) == 0:
         yield _finding(
-            daemon, "speaks the old protocol without timeouts and IPv6, because sync_version is 0"
+            daemon,
+            "uses the old protocol, which lacks timeouts and IPv6, because sync_version is 0",
         )
 
 

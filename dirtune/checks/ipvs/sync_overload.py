@@ -67,8 +67,7 @@ def _lost(snapshot: Snapshot, prefix: str, counter: str) -> Iterator[Finding]:
         yield Finding(
             prefix,
             Severity.MEDIUM,
-            f"UDP {counter.partition('.')[2]} rose by {rise:,}, so sync messages of {prefix} "
-            "are lost",
+            f"UDP {counter.partition('.')[2]} rose by {rise:,}, so sync messages are lost",
             {"counter": counter, "rise": rise},
             (_larger_buffer(snapshot), _more_ports(snapshot)),
         )
@@ -82,17 +81,17 @@ def _fragmented(snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(
                 f"sync daemon ({daemon.state})",
                 Severity.MEDIUM,
-                f"Sync messages of {daemon.maxlen} bytes and their headers do not fit the MTU "
-                f"of {mtu} bytes of {daemon.interface}",
+                f"Sync messages of {daemon.maxlen} bytes plus headers exceed the MTU of "
+                f"{daemon.interface}, which is {mtu} bytes",
                 {"maxlen_bytes": daemon.maxlen, "mtu_bytes": mtu, "interface": daemon.interface},
             )
 
 
 def _more_ports(snapshot: Snapshot) -> Fix:
-    title = "Let four threads synchronise on both directors, and restart the sync daemons"
+    title = "Use four sync threads on both directors, and restart the sync daemons"
     return sysctl(snapshot, "more-sync-ports", title, {_PORTS: 4}, what="ipvs")
 
 
 def _larger_buffer(snapshot: Snapshot) -> Fix:
-    title = "Give the sockets of the sync daemons 8 MiB, and restart the daemons"
+    title = "Give the sockets of the sync daemons buffers of 8 MiB, and restart the daemons"
     return sysctl(snapshot, "larger-sync-buffer", title, {_BUFFER: 8 << 20}, what="ipvs")

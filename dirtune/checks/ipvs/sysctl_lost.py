@@ -72,7 +72,9 @@ def sysctl_lost(snapshot: Snapshot, sysctls: Sysctls, settings_files: SettingsFi
         if setting.name in managed:
             continue
         if writers is None and setting.name in written:
-            yield inconclusive(f"it is unknown whether a program sets {dotted(setting.name)}")
+            yield inconclusive(
+                f"the processes are unknown, so a program may have set {dotted(setting.name)}"
+            )
             continue
         yield _finding(snapshot, setting)
 
@@ -127,8 +129,8 @@ def _fixes(snapshot: Snapshot, lost: _Lost) -> tuple[Fix, ...]:
     setting = KernelFile(f"/proc/sys/{lost.name}", lost.configured)
     apply = f"sysctl -w {in_quotes(f'{dotted(lost.name)}={lost.configured}')}"
     title = (
-        "Set the value of the "
-        f"file{', and load the module before the files are read' * bool(boot)}"
+        "Set the value from the "
+        f"file{', and load the module before sysctl files are read' * bool(boot)}"
     )
     who = competitors(snapshot, "sysctl")
     return (Fix("apply-configured", title, Risk.SAFE, (apply, *boot), who, (setting,)),)

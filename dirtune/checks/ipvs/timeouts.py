@@ -53,7 +53,7 @@ def timeouts(snapshot: Snapshot, services: tuple[Service, ...], ipvs: Ipvs) -> V
         subject="tcpfin timeout",
         severity=Severity.MEDIUM if chain and chain >= LONG_CHAIN else Severity.LOW,
         message=f"The tcpfin timeout is {fin_s} s, so the table holds {inactive:,} closing "
-        f"connections beside {active:,} established ones",
+        f"connections and {active:,} established connections",
         evidence={
             "timeouts_s": dict(ipvs.timeouts_s),
             "active": active,
@@ -65,7 +65,10 @@ def timeouts(snapshot: Snapshot, services: tuple[Service, ...], ipvs: Ipvs) -> V
             commands(
                 snapshot,
                 "shorten-tcpfin",
-                "Forget closed connections after 30 s; ipvsadm --set 0 120 0 goes back",
+                (
+                    "Forget closed connections after 30 s; `ipvsadm --set 0 120 0` restores the "
+                    "default"
+                ),
                 (f"ipvsadm --set 0 {_SHORT_FIN_S} 0",),
                 what="ipvs",
             ),

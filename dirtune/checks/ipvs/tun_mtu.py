@@ -63,7 +63,8 @@ def tun_mtu(snapshot: Snapshot) -> Verdicts:
     rises = _rises(snapshot)
     if not rises:
         yield uncounted(
-            snapshot, "only two samples of /proc/net/snmp show whether packets are too large"
+            snapshot,
+            "two samples of /proc/net/snmp are needed to see whether packets are too large",
         )
     elif any(rise >= _ERRORS for rise in rises.values()):
         for interface in narrow.values():
@@ -114,7 +115,7 @@ def _finding(snapshot: Snapshot, narrow: _Narrow, rises: dict[str, int]) -> Find
             "seconds": snapshot.seconds,
         },
         fixes=(
-            Fix("smaller-mss", "Let the real servers announce a smaller MSS", Risk.SAFE),
+            Fix("smaller-mss", "Have the real servers announce a smaller MSS", Risk.SAFE),
             commands(
                 snapshot,
                 "raise-mtu",

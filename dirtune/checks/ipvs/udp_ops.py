@@ -52,14 +52,14 @@ def _finding(snapshot: Snapshot, service: Service, held: int, total: int) -> Fin
     return Finding(
         subject=service.name,
         severity=Severity.MEDIUM,
-        message=f"{service.name} holds {held:,} of {total:,} entries, because it lacks "
-        "one-packet scheduling",
+        message=f"{service.name} holds {held:,} of the {total:,} entries in the connection table, "
+        "because it lacks one-packet scheduling",
         evidence={"service": service.name, "entries": held, "all_entries": total, "masq": nat},
         fixes=(
             commands(
                 snapshot,
                 "schedule-each-packet",
-                "Schedule every packet by itself (`ops` in keepalived)",
+                "Schedule each packet independently (`ops` in keepalived)",
                 () if nat else edited(snapshot, service, "-o"),
                 what="ipvs",
             ),

@@ -38,7 +38,7 @@ def weight_ignored(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
             yield Finding(
                 subject=service.name,
                 severity=Severity.MEDIUM,
-                message=f"The scheduler {service.scheduler} of {service.name} does not use the "
+                message=f"The scheduler {service.scheduler} of {service.name} ignores the "
                 f"weights, {_ratio(weights)}",
                 evidence={
                     "service": service.name,
@@ -50,13 +50,17 @@ def weight_ignored(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
 
 
 def _ratio(weights: list[int]) -> str:
-    return f"which go from {weights[-1]} to {weights[0]}"
+    return f"which range from {weights[-1]} to {weights[0]}"
 
 
 def _fix(snapshot: Snapshot, service: Service) -> Fix:
     other = _WEIGHTED[service.scheduler]
     if other is None:
-        return Fix("equal-weights", "Give the destinations of dh equal weights", Risk.SAFE)
+        return Fix(
+            "equal-weights",
+            "Give all destinations equal weights, because dh ignores them",
+            Risk.SAFE,
+        )
     return commands(
         snapshot,
         f"schedule-{other}",

@@ -200,8 +200,8 @@ def spread(snapshot: Snapshot, vectors: Iterable[Vector], id: str = "spread-vect
             rows.append(IrqCpus(vector.line.irq, (cpu,), vector.line.actions[0]))
     if not movable:
         title = (
-            "Change the number of queues, or boot with irqaffinity=: the kernel manages these "
-            "vectors, so they cannot be moved"
+            "Change the number of queues, or boot with irqaffinity=, because the kernel manages "
+            "these vectors and they cannot be moved"
         )
         return Fix("change-queues", title, Risk.DISRUPTIVE)
     return commands(snapshot, id, "Give each queue a core of its own", rows, what="irq")
@@ -338,7 +338,7 @@ def drop_nomsi(cmdline: Iterable[str]) -> Fix:
     rests = (",".join(w for w in word[4:].split(",") if w != "nomsi") for word in words)
     options = (BootOption(w, f"pci={r}" if r else "") for w, r in zip(words, rests, strict=True))
     return boot(
-        "drop-nomsi", "Boot without pci=nomsi, and keep a boot entry that has it", *options
+        "drop-nomsi", "Boot without pci=nomsi, and keep a boot entry that still has it", *options
     )
 
 

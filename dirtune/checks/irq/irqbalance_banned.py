@@ -46,9 +46,7 @@ def irqbalance_banned(snapshot: Snapshot, settings_files: SettingsFiles, cpus: C
     - irqbalance(1)
     """
     if snapshot.processes is None:
-        yield inconclusive(
-            "the processes are unknown, so it is unknown whether irqbalance is running"
-        )
+        yield inconclusive("the processes are unknown, so irqbalance may be running")
         return
     running = any(p.name == "irqbalance" for p in snapshot.processes)
     if not running or (settings_files.tuned or "").startswith(_PARTITIONING):
@@ -62,7 +60,8 @@ def irqbalance_banned(snapshot: Snapshot, settings_files: SettingsFiles, cpus: C
         yield _wrong_width(settings_files.irqbalance[_MASK], cpus)
     if banned and snapshot.seconds is None:
         yield uncounted(
-            snapshot, "only two samples show which vectors are active, and only one was taken"
+            snapshot,
+            "two samples are needed to see which vectors are active, but only one was taken",
         )
     elif banned:
         yield from _crowded(snapshot, cpus, banned, why)
@@ -88,8 +87,8 @@ def _wrong_width(mask: str, cpus: Cpus) -> Finding:
     return Finding(
         subject=_MASK,
         severity=Severity.MEDIUM,
-        message=f"The mask {mask} in {_MASK} covers at most {_WORD_BITS} CPUs, but "
-        f"{len(cpus.online)} are online",
+        message=f"The mask {mask} in {_MASK} covers only {_WORD_BITS} CPUs, but "
+        f"{len(cpus.online)} CPUs are online",
         evidence={"mask": mask, "online_cpus": len(cpus.online)},
         fixes=(_correct(IrqbalanceVariable(_LIST, format_cpulist(parse_cpumask(mask)))),),
     )
@@ -112,7 +111,8 @@ def _crowded(snapshot: Snapshot, cpus: Cpus, banned: frozenset[int], why: str) -
             yield Finding(
                 subject=name,
                 severity=Severity.MEDIUM,
-                message=f"{by} leaves irqbalance {len(left)} CPUs near {name}, which has "
+                message=f"{by} leaves irqbalance {len(left)} "
+                f"{'CPU' if len(left) == 1 else 'CPUs'} near {name}, which has "
                 f"{len(irqs)} active receive vectors",
                 evidence={"irqs": irqs, "banned": sorted(banned), "left": left, "by": why},
                 fixes=(_correct(),),

@@ -51,7 +51,7 @@ def irqbalance_conflict(snapshot: Snapshot, processes: tuple[Process, ...]) -> V
     if 2 * single.count(True) < len(vectors) and None not in single:
         return
     if snapshot.earlier is None or snapshot.earlier.proc_irq is None or None in single:
-        yield uncounted(snapshot, "this needs the masks of the vectors in two samples")
+        yield uncounted(snapshot, "this check needs the masks of the vectors in two samples")
         return
     wandering = moved(snapshot, vectors)
     if wandering and snapshot.settings_files is None:
@@ -88,13 +88,13 @@ def _finding(
     others: list[str],
 ) -> Finding:
     irqs = [v.line.irq for v in wandering]
-    pinners = f"; {listed(others)} may have pinned them" if others else ""
+    pinners = f"; {listed(others)} may have pinned the vectors" if others else ""
     noun = "irq" if len(irqs) == 1 else "irqs"
     return Finding(
         subject="irqbalance",
         severity=Severity.MEDIUM if others else Severity.LOW,
-        message=f"While irqbalance was running, {noun} {listed(irqs)} of {len(vectors)} NIC "
-        f"vectors moved to other CPUs between the samples{pinners}",
+        message=f"While irqbalance was running, {noun} {listed(irqs)}, out of {len(vectors)} NIC "
+        f"vectors, moved to other CPUs between the samples{pinners}",
         evidence={"irqs": irqs, "vectors": len(vectors), "pinners": others},
         fixes=(_ban(snapshot, vectors), _stop(snapshot)),
     )

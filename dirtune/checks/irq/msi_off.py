@@ -38,9 +38,7 @@ def msi_off(snapshot: Snapshot, cmdline: tuple[str, ...]) -> Verdicts:
         yield not_applicable("this host is a Xen guest, whose interrupts are event channels")
         return
     if snapshot.pci is None:
-        yield inconclusive(
-            "the PCI devices are unknown, so it is unknown which of them could use MSI"
-        )
+        yield inconclusive("the PCI devices are unknown, and some of them may support MSI")
         return
     able = [d for d in snapshot.pci if _able(d)]
     used = any(device.msi_irqs for device in snapshot.pci)
@@ -70,7 +68,7 @@ def _finding(snapshot: Snapshot, able: list[PciDevice], *, nomsi: bool) -> Findi
     return Finding(
         subject="PCI",
         severity=Severity.HIGH,
-        message=f"MSI is off {why}; {names} could use it",
+        message=f"MSI is off {why}; {names} could use MSI",
         evidence={"devices": [d.address for d in able], "pci_nomsi": nomsi},
         fixes=(fix,) if nomsi else (),
     )

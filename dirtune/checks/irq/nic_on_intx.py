@@ -80,9 +80,7 @@ def nic_on_intx(snapshot: Snapshot, pci: tuple[PciDevice, ...]) -> Verdicts:
             yield _finding(snapshot, device)
         elif device.driver not in _NEVER:
             name = _name(device)
-            yield inconclusive(
-                f"{name} is on conventional PCI, so it is unknown whether it could use MSI"
-            )
+            yield inconclusive(f"{name} is on conventional PCI, and may or may not support MSI")
 
 
 def _wired_card(device: PciDevice) -> bool:
@@ -102,7 +100,7 @@ def _finding(snapshot: Snapshot, device: PciDevice) -> Finding:
         subject=_name(device),
         severity=Severity.HIGH,
         message=f"{_name(device)} ({device.driver}) uses the INTx line irq {device.irq} "
-        f"{obstacle}, although it could use MSI",
+        f"{obstacle}, although it supports MSI",
         evidence={
             "irq": str(device.irq),
             "chip": chip.chip if chip else None,
@@ -147,7 +145,7 @@ def _options(snapshot: Snapshot, device: PciDevice) -> Iterator[_Cause]:
         loaded = options.row.split()[1:]
         reload = f"modprobe -r {shlex.quote(driver)} && {shlex.join(('modprobe', *loaded))}"
         rows = (reload, *shell(options))
-        title = f"Load {driver} again without {row}; its links are down for a moment"
+        title = f"Reload {driver} without {row}; its links go down for a moment"
         fix = commands(snapshot, "drop-driver-option", title, rows, risk=Risk.DISRUPTIVE)
         fix = replace(fix, settings=(options,))
     yield _Cause(f"{driver} was loaded with {row}", fix)
@@ -172,6 +170,6 @@ def _bridges(snapshot: Snapshot, device: PciDevice) -> Iterator[_Cause]:
                 written(f"/sys/bus/pci/drivers/{device.driver}/unbind", device.address),
                 written(f"/sys/bus/pci/drivers/{device.driver}/bind", device.address),
             )
-            title = f"Allow MSI below the bridge {address}; the link is down for a moment"
+            title = f"Allow MSI below the bridge {address}; the link goes down for a moment"
             fix = commands(snapshot, "allow-msi", title, rows, risk=Risk.DISRUPTIVE)
-            yield _Cause(f"msi_bus of the bridge {address} above it is 0", fix)
+            yield _Cause(f"msi_bus of its bridge {address} is 0", fix)

@@ -38,8 +38,8 @@ def nics_share_line(snapshot: Snapshot) -> Verdicts:
             )
         elif sum(pps.values()) < _BUSY_PPS:
             yield inconclusive(
-                f"the NICs on {shared.subject} are idle at {sum(pps.values()):.0f} packets/s "
-                f"and are judged from {_BUSY_PPS:,} packets/s on",
+                f"the NICs on {shared.subject} handle only {sum(pps.values()):.0f} packets/s, and "
+                f"this check needs {_BUSY_PPS:,} packets/s or more",
                 Cause.IDLE,
             )
         else:

@@ -53,7 +53,8 @@ def nobody_cared(snapshot: Snapshot, cmdline: tuple[str, ...]) -> Verdicts:
         line = snapshot.interrupts.line(irq) if snapshot.interrupts else None
         if snapshot.interrupts is None:
             yield inconclusive(
-                f"irq {irq} was disabled, and it is unknown whether it still has handlers"
+                f"irq {irq} was disabled, but /proc/interrupts was not read, so the line may "
+                "be unused by now"
             )
         elif line and line.actions and not (snapshot.earlier and rate(snapshot, line)):
             yield _finding(snapshot, line)
@@ -71,7 +72,7 @@ def _polling(options: list[str]) -> Finding:
         fixes=(
             boot(
                 "drop-irqpoll",
-                f"Boot without {named} after the device that caused it is silenced",
+                f"Silence the device that made {named} necessary, then boot without it",
                 *words,
             ),
         ),

@@ -42,7 +42,7 @@ def numa_remote(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
         yield not_applicable("this host is a guest, whose NUMA nodes the hypervisor chooses")
         return
     if sum(bool(set(c) & set(cpus.online)) for c in cpus.nodes.values()) < 2:
-        yield not_applicable("this host has one NUMA node")
+        yield not_applicable("this host has only one NUMA node")
         return
     vectors = active(nic_vectors(snapshot))
     for name in dict.fromkeys(v.interface for v in vectors):

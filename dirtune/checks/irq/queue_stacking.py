@@ -86,7 +86,7 @@ def _finding(
         subject=name,
         severity=Severity.MEDIUM,
         message=f"Several hot queues of {name} share CPU {cpus}, while {idle} of the {cores} "
-        "cores near the NIC serve none",
+        "cores near the NIC serve no queue",
         evidence={
             "irqs": [v.line.irq for queues in stacked.values() for v in queues],
             "hot_queues": len(hot),

@@ -110,15 +110,15 @@ def _price(shared: NicLine) -> str:
     waste = shared.waste
     if waste is not None and waste.ns_per_call is not None:
         return (
-            f"; their handlers ran {waste.none:,} times for nothing and took "
-            f"{waste.ns_per_call / 1000:.1f} us each, {waste.cpu_percent:.2f} % of a CPU"
+            f"; the handlers of the other devices ran {waste.none:,} times for nothing, "
+            f"{waste.ns_per_call / 1000:.1f} us each, which is {waste.cpu_percent:.2f} % of a CPU"
         )
     if shared.rate is None:
-        return "; the rate of its interrupts is unknown"
+        return "; the interrupt rate of the line is unknown"
     percent = shared.rate * len(shared.partners) * _US_PER_HANDLER / 1e4
     return (
         f"; at {shared.rate:.0f} interrupts/s the needless calls cost about {percent:.2f} % of a "
-        "CPU, if each takes 1 us"
+        "CPU, assuming 1 us per call"
     )
 
 
@@ -151,7 +151,7 @@ def _fixes(snapshot: Snapshot, shared: NicLine) -> tuple[Fix, ...]:
     )
     idle = Fix(
         "unbind-partners",
-        "Unbind the devices on the line that nothing uses",
+        "Unbind the unused devices on the line",
         Risk.DISRUPTIVE,
         unbind,
     )

@@ -68,7 +68,7 @@ def single_cpu(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     - Documentation/core-api/irq/irq-affinity.rst
     """
     if len(cpus.online) < _FEW_CPUS or len(cpus.usable) < 2:
-        yield not_applicable("this host has too few CPUs to spread interrupts over")
+        yield not_applicable("this host has too few CPUs to spread interrupts")
         return
     vectors = active(receiving(nic_vectors(snapshot)))
     where = _sole(vectors)
@@ -79,7 +79,7 @@ def single_cpu(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     if not busy:
         yield inconclusive(f"the load of CPU {where} is unknown")
     elif spreads is None:
-        yield inconclusive("it is unknown whether RPS spreads the packets")
+        yield inconclusive("the packets of each CPU are unknown, so RPS may already spread them")
     elif not spreads and busy["irq"] + busy["softirq"] >= _BUSY_PERCENT:
         yield _finding(snapshot, vectors, where, busy["irq"] + busy["softirq"])
 
@@ -108,7 +108,7 @@ def _finding(snapshot: Snapshot, vectors: tuple[Vector, ...], cpu: int, percent:
     names = [v.interface for v in vectors]
     several = len(set(names)) < len(names)
     options = [word for word in snapshot.cmdline or () if word.startswith("irqaffinity=")]
-    why = f"; {options[0]} on the kernel command line asks for it" if options else ""
+    why = f"; {options[0]} on the kernel command line causes this" if options else ""
     return Finding(
         subject=f"CPU {cpu}",
         severity=Severity.HIGH if several else Severity.MEDIUM,

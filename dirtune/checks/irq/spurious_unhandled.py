@@ -69,8 +69,8 @@ def _unclaimed(snapshot: Snapshot, irq: str, unhandled: int, risen: int) -> Find
     return Finding(
         subject=f"irq {irq}",
         severity=Severity.MEDIUM,
-        message=f"No handler claimed {risen} more of the interrupts of irq {irq}, which makes "
-        f"{unhandled} in a row{suspects}",
+        message=f"No handler claimed {risen} interrupts of irq {irq} between the samples; "
+        f"{unhandled} interrupts in a row are now unclaimed{suspects}",
         evidence={"irq": irq, "unhandled": unhandled, "risen": risen, "without_driver": silent},
         fixes=(Fix("claim-interrupts", title, Risk.DISRUPTIVE),),
     )
@@ -86,7 +86,7 @@ def _rows(table: Interrupts, earlier: Snapshot, seconds: float) -> Iterator[Find
             yield Finding(
                 subject=label,
                 severity=Severity.MEDIUM,
-                message=f"{label} in /proc/interrupts rises by {risen / seconds:.1f} a second: "
-                f"it counts {meaning}",
+                message=f"{label} in /proc/interrupts, which counts {meaning}, rises by "
+                f"{risen / seconds:.1f}/s",
                 evidence={"row": label, "risen": risen, "seconds": round(seconds, 2)},
             )

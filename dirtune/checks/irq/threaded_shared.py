@@ -47,7 +47,7 @@ def threaded_shared(snapshot: Snapshot) -> Verdicts:
             subject=shared.subject,
             severity=Severity.MEDIUM,
             message=f"Each interrupt of {shared.cards[0].action} wakes {len(shared.line.actions)} "
-            f"threads and masks {shared.subject} until all have run, because {how}",
+            f"threads and masks {shared.subject} until all threads have run, because {how}",
             evidence=shared.evidence | {"threads": list(threads)},
             fixes=(_drop_threadirqs(),) if option else (),
         )

@@ -77,8 +77,8 @@ def _finding(snapshot: Snapshot, text: str, times: int) -> Finding:
     return Finding(
         subject="vectors",
         severity=Severity.INFO,
-        message=f"Interrupt vectors may have run out: the kernel log says {text!r} and holds "
-        f"{times} such {'message' if times == 1 else 'messages'}",
+        message=f"Interrupt vectors may have run out: the kernel log contains {times} "
+        f"{'message' if times == 1 else 'messages'} like {text!r}",
         evidence={"message": text, "times": times, "options": options, "remapped": remapped},
         fixes=(*((drop,) if options else ()), Fix("more-vectors", title, Risk.REBOOT)),
     )

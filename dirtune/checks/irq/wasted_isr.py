@@ -44,8 +44,8 @@ def wasted_isr(snapshot: Snapshot, handlers: HandlerWindow) -> Verdicts:
         if waste is None or waste.calls < _ENOUGH_CALLS:
             calls = waste.calls if waste else 0
             yield inconclusive(
-                f"the handlers of {shared.subject} were called {calls} times, and "
-                f"{_ENOUGH_CALLS:,} calls are needed"
+                f"the handlers of {shared.subject} were called only {calls} times, and this check "
+                f"needs {_ENOUGH_CALLS:,} calls"
             )
         elif not waste.none and _threaded(handlers, waste):
             yield inconclusive(
@@ -79,8 +79,8 @@ def _message(waste: Waste, seconds: float) -> str:
     of_line = 100 * (waste.share_of_line or 0.0)
     return (
         f"{listed(waste.handlers)} ran {waste.none:,} times for nothing on irq {waste.irq} in "
-        f"{seconds:.0f} s and took {us_per_call:.1f} us each: that is {of_line:.0f} % of the "
-        f"line's handler time and {waste.cpu_percent:.2f} % of a CPU"
+        f"{seconds:.0f} s, {us_per_call:.1f} us each, which is {of_line:.0f} % of the line's "
+        f"handler time and {waste.cpu_percent:.2f} % of a CPU"
     )
 
 
@@ -91,8 +91,8 @@ def _hope(snapshot: Snapshot, waste: Waste) -> str:
     low, high = (100 * (1 - bound) for bound in reversed(found.interval))
     saved = 100 * (1 - found.ratio)
     return (
-        f"; a line of its own should save {saved:.1f} % ({low:.1f} to {high:.1f} %) of the CPU "
-        "time of a connection"
+        f"; separating the line should save {saved:.1f} % ({low:.1f} to {high:.1f} %) of the CPU "
+        "time per connection"
     )
 
 

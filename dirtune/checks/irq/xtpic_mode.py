@@ -67,7 +67,10 @@ def drop_noapic(options: tuple[str, ...]) -> Fix:
     """Return the fix that drops the option from the kernel command line."""
     return Fix(
         "drop-noapic",
-        "Boot without the option that turns the IO-APIC off, and keep a boot entry that has it",
+        (
+            "Boot without the option that turns the IO-APIC off, and keep a boot entry that "
+            "still has it"
+        ),
         Risk.REBOOT,
         ("dirtune fix apply irq/xtpic-mode", "reboot"),
         settings=tuple(map(BootOption, options)),

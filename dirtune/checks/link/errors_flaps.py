@@ -129,7 +129,7 @@ def _finding(interface: Interface, evidence: dict[str, object]) -> Finding:
         faults.append(f"the carrier was lost {evidence['flaps_per_day']} times a day since boot")
     if "transmit_timeouts" in evidence:
         faults.append(
-            f"the transmit timed out {evidence['transmit_timeouts']} times in the last day"
+            f"transmission timed out {evidence['transmit_timeouts']} times in the last day"
         )
     return Finding(
         subject=interface.name,
@@ -139,7 +139,10 @@ def _finding(interface: Interface, evidence: dict[str, object]) -> Finding:
         fixes=(
             Fix(
                 "repair-link",
-                "Look at cable, transceiver and switch port, then at driver and firmware",
+                (
+                    "Check the cable, the transceiver and the switch port, then the driver and "
+                    "the firmware"
+                ),
                 Risk.DISRUPTIVE,
             ),
         ),

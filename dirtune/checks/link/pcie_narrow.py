@@ -51,7 +51,7 @@ def pcie_narrow(snapshot: Snapshot) -> Verdicts:
     - Documentation/ABI/testing/sysfs-bus-pci, `current_link_width`
     """
     if snapshot.cpuinfo and snapshot.cpuinfo.guest:
-        yield not_applicable("this host is a guest, whose slots the hypervisor makes up")
+        yield not_applicable("this host is a guest, and its PCIe slots are virtual")
         return
     for address, functions in _by_card(snapshot).items():
         yield from _judged(snapshot, address, functions)
@@ -82,7 +82,8 @@ def _judged(snapshot: Snapshot, address: str, functions: list[PciDevice]) -> Ver
         yield inconclusive(f"the speed of the ports or of the slot of {address} is unknown")
     elif usable < _ROOM * needed and not narrower and not _awake(snapshot, ports):
         yield inconclusive(
-            f"the slot of {address} may be slower to save power, because no packets were seen"
+            f"the slot of {address} may have slowed down to save power, because no packets "
+            "were seen"
         )
     elif usable < _ROOM * needed:
         yield _finding(device.address, device.link, device.link_max, ports, (usable, needed))
@@ -106,9 +107,9 @@ def _finding(
         subject=", ".join(port.name for port in ports),
         severity=Severity.HIGH if usable < needed else Severity.MEDIUM,
         message=(
-            f"The slot of {listed(port.name for port in ports)} has x{now.width} at "
+            f"The slot of {listed(port.name for port in ports)} runs at x{now.width} and "
             f"{now.gt_per_s:g} GT/s, but the NIC supports x{best.width} at {best.gt_per_s:g} "
-            f"GT/s: it carries {usable:g} Gbit/s for ports of {needed:g} Gbit/s"
+            f"GT/s; the slot carries {usable:g} Gbit/s, and the ports need {needed:g} Gbit/s"
         ),
         evidence={
             "pci": address,

@@ -47,7 +47,7 @@ def saturated(snapshot: Snapshot) -> Verdicts:
         if measured and max(measured.values()) >= _MEDIUM_PERCENT:
             yield _finding(snapshot, interface, measured)
     if not known:
-        yield inconclusive("no interface that is up has a speed of its own")
+        yield inconclusive("the link speed of every interface that is up is unknown")
 
 
 def _made_up(snapshot: Snapshot, interface: Interface) -> bool:
@@ -71,8 +71,8 @@ def _finding(snapshot: Snapshot, interface: Interface, loads: dict[str, float]) 
     return Finding(
         subject=interface.name,
         severity=Severity.HIGH if loads[way] >= _HIGH_PERCENT else Severity.MEDIUM,
-        message=f"{interface.name} {word} {loads[way]:.0f} % of the {interface.speed_mbps} "
-        "Mbit/s of its link",
+        message=f"{interface.name} {word} at {loads[way]:.0f} % of its link speed, "
+        f"{interface.speed_mbps} Mbit/s",
         evidence={
             "speed_mbps": interface.speed_mbps,
             "percent": {name: round(load, 1) for name, load in loads.items()},

@@ -39,18 +39,18 @@ def speed_duplex(snapshot: Snapshot) -> Verdicts:
     for port in known:
         peer, name = _faster(port, known), port.name
         if port.duplex == "half":
-            yield _finding(port, Severity.CRITICAL, f"{name} is half duplex{_at(port)}", None)
+            yield _finding(port, Severity.CRITICAL, f"{name} runs in half duplex{_at(port)}", None)
         elif peer:
             message = (
-                f"{name} runs at {port.speed_mbps} Mbit/s, but {peer.name} of "
-                f"{_group(port, peer)} runs at {peer.speed_mbps} Mbit/s"
+                f"{name} runs at {port.speed_mbps} Mbit/s, but {peer.name}, which "
+                f"{_group(port, peer)}, runs at {peer.speed_mbps} Mbit/s"
             )
             yield _finding(port, Severity.HIGH, message, peer)
         elif _downshifted(snapshot, name):
-            message = f"{name} came up slower than both ends support{_at(port)}"
+            message = f"{name} came up at a lower speed than both ends support{_at(port)}"
             yield _finding(port, Severity.HIGH, message, None)
     if known and all(i.speed_mbps is None and i.duplex != "half" for i in known):
-        yield inconclusive("no interface that is up has a speed")
+        yield inconclusive("the link speed of every interface that is up is unknown")
 
 
 def _at(interface: Interface) -> str:
@@ -72,8 +72,8 @@ def _faster(interface: Interface, among: tuple[Interface, ...]) -> Interface | N
 
 def _group(interface: Interface, peer: Interface) -> str:
     if interface.master and interface.master == peer.master:
-        return f"the same {interface.master}"
-    return f"the same driver {interface.driver}"
+        return f"also belongs to {interface.master}"
+    return f"has the same driver {interface.driver}"
 
 
 def _downshifted(snapshot: Snapshot, name: str) -> bool:
@@ -100,7 +100,10 @@ def _finding(
         fixes=(
             Fix(
                 "repair-negotiation",
-                "Look at cable, transceiver, switch port and autonegotiation of both ends",
+                (
+                    "Check the cable, the transceiver, the switch port and the autonegotiation "
+                    "of both ends"
+                ),
                 Risk.DISRUPTIVE,
             ),
         ),

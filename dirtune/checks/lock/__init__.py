@@ -61,7 +61,7 @@ def notable(
         return None
     share = _percent(locks, softirqs, total_ns)
     if share is None:
-        return inconclusive("no softirq ran in the window of the probe")
+        return inconclusive("no softirq ran while the probe measured")
     if share < percent:
         return None
     most_ns = max(wait.max_ns for wait in waits)

@@ -66,7 +66,8 @@ def _judged(snapshot: Snapshot, waiting: Waiting) -> Finding | Undecided:
     message = f"{waiting.message}, at {rate:,.0f} new connections/s"
     if rate < _MANY_PER_SECOND:
         return inconclusive(
-            f"{message}; the check judges from {_MANY_PER_SECOND:,} on", Cause.IDLE
+            f"{message}; this check needs {_MANY_PER_SECOND:,} new connections/s or more",
+            Cause.IDLE,
         )
     title = "Keep clients' connections open, or spread new connections over two directors"
     return Finding(

@@ -62,7 +62,7 @@ def _finding(snapshot: Snapshot, scheduler: str, waiting: Waiting) -> Finding:
     return Finding(
         names[0] if len(names) == 1 else f"scheduler {scheduler}",
         Severity.MEDIUM,
-        f"{waiting.message}, to choose a real server of {which}",
+        f"{waiting.message}, to choose a real server for {which}",
         {"lock": _LOCK, "scheduler": scheduler, "services": names} | waiting.evidence,
         tuple(_fix(snapshot, service) for service in services),
     )

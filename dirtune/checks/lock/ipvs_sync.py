@@ -58,7 +58,7 @@ def ipvs_sync(snapshot: Snapshot, locks: LockWindow, softirq_window: SoftirqWind
 def _finding(snapshot: Snapshot, waiting: Waiting) -> Finding:
     pps = per_second(snapshot, "packets_in")
     persistent = any(s.persistent_jiffies is not None for s in snapshot.services or ())
-    title = "Send a connection to the backup once, and again every ten seconds"
+    title = "Send each connection to the backup once, then again every ten seconds"
     values = _LESS | (_PERSIST if persistent else {})
     return Finding(
         "sync daemon (master)",

@@ -87,8 +87,8 @@ def _finding(snapshot: Snapshot, interface: str, kind: str, waiting: Waiting) ->
 
 def _fix(snapshot: Snapshot, interface: str, kind: str) -> Fix:
     if kind not in _PLAIN:
-        title = f"Shape elsewhere or below mq, because mq does not do the work of {kind}"
+        title = f"Shape traffic elsewhere or below mq, because mq cannot replace {kind}"
         return Fix("shape-elsewhere", title, Risk.DISRUPTIVE)
     row = ("tc", "qdisc", "replace", "dev", interface, "root", "mq")
-    title = f"Give each queue of {interface} a discipline of its own"
+    title = f"Give each queue of {interface} its own queueing discipline"
     return commands(snapshot, "root-mq", title, (row,), risk=Risk.DISRUPTIVE)

@@ -53,7 +53,8 @@ def atomic_reserve(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """
     reserve = sysctls.number(_NAME)
     messages, rises = _messages(snapshot), dict(_rises(snapshot))
-    failures = [f"the kernel log holds {len(messages)} of them"] if messages else []
+    noun = "failure" if len(messages) == 1 else "failures"
+    failures = [f"the kernel log reports {len(messages)} {noun}"] if messages else []
     failures += [f"{name} rose by {count:,}" for name, count in rises.items()]
     if failures:
         message = (
@@ -64,7 +65,7 @@ def atomic_reserve(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     speed = max((i.speed_mbps or 0 for i in snapshot.interfaces or () if i.physical), default=0)
     if reserve is not None and reserve < _LOW_KB and speed >= _FAST_MBPS:
         message = (
-            f"vm.min_free_kbytes keeps only {reserve >> 10} MiB free, which is little for a "
+            f"vm.min_free_kbytes keeps only {reserve >> 10} MiB free, which is too little for a "
             f"link of {speed // 1000} Gbit/s"
         )
         yield _finding(snapshot, sysctls, Severity.MEDIUM, message, (), {})
@@ -72,7 +73,7 @@ def atomic_reserve(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     if reserve is None or (reserve < _LOW_KB and not speed):
         yield inconclusive("vm.min_free_kbytes or the speed of the links is unknown")
     elif snapshot.kernel_log is None:
-        yield inconclusive("the kernel log, which holds failed allocations, could not be read")
+        yield inconclusive("the kernel log, which records failed allocations, could not be read")
 
 
 def _messages(snapshot: Snapshot) -> tuple[str, ...]:
@@ -126,7 +127,10 @@ def _fixes(snapshot: Snapshot, reserve: int | None) -> tuple[Fix, ...]:
     goal = min(max(memory_kb * _PERCENT // 100, _LEAST_KB), _MOST_KB)
     goal = min(goal, memory_kb * _CAP_PERCENT // 100)
     if not memory_kb or reserve is None or goal <= reserve:
-        title = "Find out what uses the memory, because the reserve is large enough or unknown"
+        title = (
+            "Find out which program uses the memory, because the reserve is large enough or "
+            "unknown"
+        )
         return (Fix("free-memory", title, Risk.SAFE),)
     title = f"Keep {goal >> 10} MiB free instead of {reserve >> 10} MiB"
     return (sysctl(snapshot, "raise-reserve", title, {_NAME: goal}),)

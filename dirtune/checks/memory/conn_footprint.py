@@ -66,7 +66,7 @@ def conn_footprint(snapshot: Snapshot, meminfo: Mapping[str, int]) -> Verdicts:
     elif tracked is None and 100 * most >= _HIGH_PERCENT * memory:
         yield inconclusive("net.ipv4.vs.conntrack is unknown")
     elif coming is None:
-        yield inconclusive("new connections per second need two samples, and only one was taken")
+        yield inconclusive("the rate of new connections needs two samples, but only one was taken")
 
 
 def _footprint(snapshot: Snapshot, count: int, entry_bytes: int) -> int:
@@ -96,8 +96,8 @@ def _finding(snapshot: Snapshot, projected: int, size: int, coming: int | None) 
         subject="connection table",
         severity=Severity.HIGH,
         message=(
-            f"The IPVS connection table has no limit, and {projected:,} entries take "
-            f"{size / 2**30:.1f} GiB, {percent:.0f} % of memory"
+            f"The IPVS connection table has no limit, and the expected {projected:,} entries take "
+            f"{size / 2**30:.1f} GiB, which is {percent:.0f} % of memory"
         ),
         evidence={
             "entries": entries(snapshot),
@@ -129,5 +129,5 @@ def _others() -> tuple[Fix, ...]:
             "Filter SYN floods before the director, or on it with XDP",
             Risk.SAFE,
         ),
-        Fix("shorten-timeouts", "Shorten the timeouts of IPVS (ipvs/timeouts)", Risk.SAFE),
+        Fix("shorten-timeouts", "Shorten the IPVS timeouts (see ipvs/timeouts)", Risk.SAFE),
     )

@@ -87,7 +87,7 @@ def _tapped(snapshot: Snapshot, subject: str, on: tuple[Interface, ...], sockets
         return
     rate = pps(snapshot, on)
     busy = rate is not None and rate >= _HIGH_PPS
-    load = "" if rate is None else f", {rate:,.0f} packets/s"
+    load = "" if rate is None else f" ({rate:,.0f} packets/s)"
     sees = (
         "packet socket of all protocols sees"
         if sockets == 1
@@ -106,7 +106,7 @@ def _tapped(snapshot: Snapshot, subject: str, on: tuple[Interface, ...], sockets
         fixes=(
             Fix(
                 "stop-capture",
-                "Stop the capture or filter it; ss -0 -p names the program",
+                "Stop the capture or filter it; `ss -0 -p` shows the program",
                 Risk.SAFE,
             ),
         ),
@@ -121,14 +121,14 @@ def _doubt(snapshot: Snapshot, subject: str) -> str | None:
     owners = sorted(name for name in _FILTERING if name in names)
     if not owners:
         return None
-    return f"the packet socket on {subject} may be that of {owners[0]}, which is filtered"
+    return f"the packet socket on {subject} may belong to {owners[0]}, which filters packets"
 
 
 def _promiscuous(snapshot: Snapshot, interface: Interface) -> Finding:
     return Finding(
         subject=interface.name,
         severity=Severity.LOW,
-        message=f"{interface.name} is promiscuous although no packet socket takes every packet",
+        message=f"{interface.name} is promiscuous, although no packet socket takes every packet",
         evidence={
             "interfaces": [interface.name],
             "sockets": 0,
@@ -139,7 +139,7 @@ def _promiscuous(snapshot: Snapshot, interface: Interface) -> Finding:
             commands(
                 snapshot,
                 "leave-promiscuous-mode",
-                f"Let {interface.name} take only packets that are meant for this host",
+                f"Turn promiscuous mode off on {interface.name}",
                 (("ip", "link", "set", "dev", interface.name, "promisc", "off"),),
             ),
         ),

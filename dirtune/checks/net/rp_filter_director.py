@@ -60,7 +60,7 @@ def rp_filter_director(
         return
     for name in names:
         if _mode(snapshot, name) is None:
-            yield inconclusive(f"rp_filter of {name} is unknown")
+            yield inconclusive(f"net.ipv4.conf.{name}.rp_filter could not be read")
     if strict:
         yield from _by_config(snapshot, sysctls, strict)
 
@@ -80,14 +80,17 @@ def _by_config(snapshot: Snapshot, sysctls: Sysctls, strict: tuple[str, ...]) ->
         return
     suspects = [name for name in strict if name != best.interface]
     if suspects and policy_routed(snapshot) is not False:
-        yield inconclusive("ip rule may lead to tables that are not read")
+        yield inconclusive("an ip rule may use routing tables that dirtune does not read")
         return
     arriving = _arrivals(snapshot)
     asymmetric = [name for name in suspects if name in arriving]
     for name in asymmetric:
         yield _asymmetric(snapshot, sysctls, name, best.interface)
     if suspects and not asymmetric and not arriving:
-        yield inconclusive("no virtual address is on a link, so the way in of clients is unknown")
+        yield inconclusive(
+            "no virtual address is in a network on a link, so the interface that clients use is "
+            "unknown"
+        )
 
 
 def _arrivals(snapshot: Snapshot) -> frozenset[str]:
@@ -101,7 +104,11 @@ def _arrivals(snapshot: Snapshot) -> frozenset[str]:
 
 def _loosen(snapshot: Snapshot, names: tuple[str, ...]) -> tuple[Fix, ...]:
     values = {f"net/ipv4/conf/{name}/rp_filter": _LOOSE for name in ("all", *names)}
-    return (sysctl(snapshot, "loosen-rp-filter", "Check source addresses loosely", values),)
+    return (
+        sysctl(
+            snapshot, "loosen-rp-filter", "Check source addresses loosely (rp_filter = 2)", values
+        ),
+    )
 
 
 def _evidence(
@@ -118,7 +125,7 @@ def _dropping(snapshot: Snapshot, sysctls: Sysctls, strict: tuple[str, ...], ris
     return Finding(
         subject=", ".join(strict),
         severity=Severity.HIGH,
-        message=f"The strict rp_filter of {listed(strict)} dropped {rise:,} packets in "
+        message=f"The strict rp_filter on {listed(strict)} dropped {rise:,} packets in "
         f"{snapshot.seconds or 0:.0f} s",
         evidence=_evidence(snapshot, sysctls, strict, rise),
         fixes=_loosen(snapshot, strict),
@@ -129,8 +136,8 @@ def _asymmetric(snapshot: Snapshot, sysctls: Sysctls, name: str, back: str) -> F
     return Finding(
         subject=name,
         severity=Severity.MEDIUM,
-        message=f"rp_filter of {name} is {_STRICT}, so packets of clients that come in there "
-        f"are dropped, because the route back leads out of {back}",
+        message=f"rp_filter of {name} is {_STRICT}, so client packets that arrive on {name} are "
+        f"dropped, because the route back to the client leaves through {back}",
         evidence=_evidence(snapshot, sysctls, (name,), _rise(snapshot)) | {"best_route": back},
         fixes=_loosen(snapshot, (name,)),
     )

@@ -160,8 +160,8 @@ def _on_bridge(snapshot: Snapshot, port: str, bridge: str) -> Finding:
     return Finding(
         subject=bridge,
         severity=Severity.INFO,
-        message=f"bridge-nf-call-iptables is 1, so frames of {port} on {bridge} go through "
-        "iptables as well",
+        message=f"bridge-nf-call-iptables is 1, so frames of {port} on {bridge} also go through "
+        "iptables",
         evidence={"bridge": bridge, "port": port, "bridge_nf_call_iptables": 1},
         # Container networks rely on it, and may run where programs are unknown.
         fixes=(sysctl(snapshot, "stop-bridge-nf", title, {_BRIDGED: 0}),) if needed == () else (),

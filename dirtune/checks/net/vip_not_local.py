@@ -17,7 +17,7 @@ from dirtune.checks.remedies import commands
 from dirtune.collect.ip_vs import Service
 from dirtune.snapshot import Snapshot
 
-_BACKUP = "this host holds none of its services' addresses: it is a backup, by {}"
+_BACKUP = "this host holds none of its services' addresses, because it is a backup according to {}"
 
 
 @check(
@@ -100,17 +100,17 @@ def _sync_backup(snapshot: Snapshot) -> bool:
 def _doubt(snapshot: Snapshot, address: str, mover: str | None) -> str | None:
     """Return a possible reason why an address is not held, None if there is none."""
     if mover is None:
-        return "it is unknown whether a program moves it between directors"
+        return "the processes are unknown, so a program may move the address between directors"
     if mover:
-        return f"{mover} may have it on another director"
+        return f"{mover} may have put the address on another director"
     if ":" in address:
-        return "the local routes of IPv6 are not read"
+        return "dirtune does not read local IPv6 routes"
     if snapshot.local_networks is None:
         return "the local routes are unknown"
     routed = policy_routed(snapshot)
     if routed is None:
         return "the routing rules are unknown"
-    return "ip rule leads to tables that are not read" if routed else None
+    return "an ip rule uses routing tables that dirtune does not read" if routed else None
 
 
 def _finding(snapshot: Snapshot, address: str, services: tuple[Service, ...]) -> Finding:
@@ -119,14 +119,17 @@ def _finding(snapshot: Snapshot, address: str, services: tuple[Service, ...]) ->
     return Finding(
         subject=address,
         severity=Severity.CRITICAL,
-        message=f"{address} is not an address of this host, so its services "
-        f"({', '.join(names)}) are never reached",
+        message=f"{address} is not an address of this host, so packets for its services "
+        f"({', '.join(names)}) never reach IPVS",
         evidence={"address": address, "services": names, "packets_in": seen},
         fixes=(
             commands(
                 snapshot,
                 "add-virtual-address",
-                f"Add {address} to this host, and let the service's manager do so at boot",
+                (
+                    f"Add {address} to this host, and have the program that manages the service "
+                    "add it at boot"
+                ),
                 (("ip", "addr", "add", f"{address}/32", "dev", "lo"),),
                 what="ipvs",
             ),

@@ -148,7 +148,7 @@ def longer_ring(snapshot: Snapshot, name: str) -> tuple[Fix, ...]:
         return ()
     descriptors = min(most, max(_ENOUGH, 2 * now))
     title = (
-        f"Give the receive ring {descriptors} descriptors instead of {now}; many drivers reset "
+        f"Enlarge the receive ring from {now} to {descriptors} descriptors; many drivers reset "
         "the port"
     )
     return (

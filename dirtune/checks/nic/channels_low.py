@@ -97,8 +97,8 @@ def _finding(
     return Finding(
         subject=port.name,
         severity=Severity.MEDIUM,
-        message=f"{port.name} has {now} queues enabled of the {useful} it could use, and CPU "
-        f"{top}, which serves them, spends {hot[top]:.0f} % of its time in interrupts and "
+        message=f"{port.name} uses {now} of the {useful} queues it could use, and CPU {top}, "
+        f"which serves them, spends {hot[top]:.0f} % of its time in interrupts and "
         "softirqs",
         evidence={
             "channels": now,

@@ -103,7 +103,8 @@ def _judged(snapshot: Snapshot, port: Interface, load: _Load) -> Verdicts:
         yield _finding(snapshot, port, load, settings)
     elif load.per_interrupt is None:
         yield inconclusive(
-            f"the interrupts of {port.name} cannot be told from those of other devices"
+            f"{port.name} shares its interrupts with other devices, so its interrupt rate is "
+            "unknown"
         )
 
 

@@ -46,7 +46,9 @@ def emulated_device(snapshot: Snapshot, cpuinfo: CpuInfo) -> Verdicts:
     """
     for port in ports(snapshot):
         if cpuinfo.guest is None:
-            yield inconclusive("it is unknown on this architecture whether the host is a guest")
+            yield inconclusive(
+                "dirtune cannot detect on this architecture whether the host is a guest"
+            )
         elif cpuinfo.guest and port.driver is None:
             yield inconclusive(f"the driver of {port.name} is unknown")
         elif port.driver not in _OFTEN_REAL and paravirtual(snapshot, port.driver):

@@ -47,7 +47,7 @@ def gro_off(snapshot: Snapshot) -> Verdicts:
     """
     major = _major(snapshot)
     if major is None:
-        yield inconclusive("the version of the kernel is unknown")
+        yield inconclusive("the kernel version is unknown")
     elif major >= _MODERN:
         for port in ports(snapshot):
             yield from _judged(snapshot, port)
@@ -68,7 +68,7 @@ def _judged(snapshot: Snapshot, port: Interface) -> Verdicts:
         return
     size = mean_bytes(snapshot, port)
     if size is None:
-        yield inconclusive(f"the size of the packets of {port.name} is unknown")
+        yield inconclusive(f"the average packet size of {port.name} is unknown")
     elif size >= _BULK_BYTES:
         nat = Forward.MASQ in forwarding(snapshot)
         yield Finding(

@@ -80,7 +80,11 @@ def _finding(snapshot: Snapshot, port: Interface, rates: Mapping[str, float]) ->
         message=f"{port.name} {' and '.join(ways)} pause frames/s",
         evidence={"per_second": {name: round(rate, 1) for name, rate in sorted(rates.items())}},
         fixes=(
-            Fix("find-the-slow-end", "Find the busy CPU, short ring or slow peer", Risk.SAFE),
+            Fix(
+                "find-the-slow-end",
+                "Find the busy CPU, short ring or slow peer that causes the pause frames",
+                Risk.SAFE,
+            ),
             commands(snapshot, "turn-flow-control-off", off, (row,), risk=Risk.DISRUPTIVE),
         ),
     )

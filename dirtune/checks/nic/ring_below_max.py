@@ -55,7 +55,9 @@ def _judged(snapshot: Snapshot, port: Interface, now: int, most: int) -> Verdict
     if fast or (lost is not None and (lost.packets or lost.stalls)):
         yield _finding(snapshot, port, (now, most), lost)
     elif lost is None:
-        yield uncounted(snapshot, f"only two samples show whether {port.name} loses packets")
+        yield uncounted(
+            snapshot, f"two samples are needed to see whether {port.name} loses packets"
+        )
     elif port.speed_mbps is None:
         yield inconclusive(f"the speed of {port.name} is unknown")
 
@@ -69,8 +71,8 @@ def _finding(
     return Finding(
         subject=port.name,
         severity=Severity.MEDIUM if overflows else Severity.INFO,
-        message=f"The receive ring of {port.name} has {now} descriptors of {most} "
-        f"possible{overflow}",
+        message=f"The receive ring of {port.name} has {now} of {most} possible "
+        f"descriptors{overflow}",
         evidence={
             "rx_descriptors": now,
             "rx_max_descriptors": most,

@@ -56,14 +56,17 @@ def rps_misuse(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
         elif not port.rx_queues or any(queue.cpus is None for queue in port.rx_queues):
             yield inconclusive(f"the queues of {port.name} or their RPS masks are unknown")
         elif any(queue.flows for queue in port.rx_queues) and _rfs_unknown(snapshot):
-            yield inconclusive("it is unknown whether RFS is on")
+            yield inconclusive("net.core.rps_sock_flow_entries is unknown, so RFS may be on")
 
 
 def _faults(snapshot: Snapshot, cpus: Cpus, port: Interface) -> Iterator[_Fault]:
     masked = [queue for queue in port.rx_queues if queue.cpus]
     cores = cpus.cores(near(snapshot, port.name))
     if masked and len(port.rx_queues) >= cores:
-        what = f"RPS is on although {port.name} has {len(port.rx_queues)} queues for {cores} cores"
+        what = (
+            f"RPS is on, although {port.name} already has {len(port.rx_queues)} queues for "
+            f"{cores} cores"
+        )
         yield _Fault(what, tuple(steer(port, queue.name, ()) for queue in masked))
     else:
         yield from _wrong_cpus(snapshot, cpus, port, masked)
@@ -74,7 +77,7 @@ def _faults(snapshot: Snapshot, cpus: Cpus, port: Interface) -> Iterator[_Fault]
         )
         if rows:
             yield _Fault(
-                f"RFS on {port.name} looks for local sockets, which forwarded packets do not have",
+                f"RFS on {port.name} searches for local sockets, but forwarded packets have none",
                 rows,
             )
 
@@ -131,5 +134,5 @@ def _finding(snapshot: Snapshot, port: Interface, faults: tuple[_Fault, ...]) ->
             "rps_flow_cnt": {q.name: q.flows for q in port.rx_queues if q.flows},
             "near_cpus": list(near(snapshot, port.name)),
         },
-        fixes=(commands(snapshot, "correct-rps", "Steer packets only where that helps", rows),),
+        fixes=(commands(snapshot, "correct-rps", "Correct the RPS and RFS settings", rows),),
     )

@@ -72,7 +72,7 @@ def _judged(snapshot: Snapshot, port: Interface) -> Verdicts:
         return
     if flows is None:
         yield inconclusive(
-            f"queue {top} of {port.name} takes most packets, but the number of flows is unknown"
+            f"queue {top} of {port.name} receives most packets, but the number of flows is unknown"
         )
     elif flows >= _MANY_FLOWS:
         yield _finding(snapshot, port, queues, top, flows)
@@ -96,8 +96,8 @@ def _finding(
     return Finding(
         subject=port.name,
         severity=Severity.MEDIUM,
-        message=f"Queue {top} of {port.name} took {share:.0f} % of the packets, although "
-        f"{flows:,} flows or more are spread over {len(queues)} queues",
+        message=f"Queue {top} of {port.name} received {share:.0f} % of the packets, although at "
+        f"least {flows:,} flows are spread over {len(queues)} queues",
         evidence={
             "queue": top,
             "packets": {str(queue): n for queue, n in sorted(queues.items())},

@@ -51,7 +51,7 @@ def rx_ring_overflow(snapshot: Snapshot) -> Verdicts:
         lost = loss(snapshot, port)
         if lost is None:
             yield inconclusive(
-                f"no counter of lost packets of {port.name} was read in both samples"
+                f"no counter of lost packets was read in both samples for {port.name}"
             )
         elif lost.packets or lost.stalls:
             yield _finding(snapshot, port, lost)
@@ -96,8 +96,8 @@ def _quota(snapshot: Snapshot, port: Interface) -> Verdicts:
         yield Finding(
             subject=port.name,
             severity=Severity.INFO,
-            message=f"A quota of the cloud, not the ring, held back packets of {port.name}: "
-            f"{named}",
+            message="A quota of the cloud provider, not the ring, held back packets of "
+            f"{port.name}: {named}",
             evidence={"counters": over},
             fixes=(
                 Fix("larger-instance", "Move to an instance with a larger quota", Risk.REBOOT),

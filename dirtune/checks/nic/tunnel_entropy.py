@@ -59,19 +59,21 @@ def tunnel_entropy(snapshot: Snapshot) -> Verdicts:
     if Forward.TUNNEL in forwarding(snapshot):
         yield from _sender(snapshot)
     elif tunnelled(snapshot) is None and Role.REAL_SERVER in roles(snapshot):
-        yield inconclusive("it is unknown whether a director tunnels to this host")
+        yield inconclusive(
+            "the director's forwarding method is unknown, so packets may come through a tunnel"
+        )
 
 
 def _sender(snapshot: Snapshot) -> Verdicts:
     if snapshot.ipvs is None:
-        yield inconclusive("the type of the tunnels is unknown; it takes netlink and root")
+        yield inconclusive("the type of the tunnels is unknown: reading it needs netlink and root")
         return
     types = {d.tunnel_type for s in snapshot.ipvs.services for d in s.destinations
              if d.forward == Forward.TUNNEL}  # fmt: skip
     if types - {_GUE}:
         yield inconclusive(
-            "the outer headers of the tunnels do not differ by flow; audit the real servers, "
-            "whose queues show the effect"
+            "all flows in a tunnel have the same outer header; audit the real servers, whose "
+            "queues show the effect"
         )
 
 
@@ -100,8 +102,9 @@ def _judged(snapshot: Snapshot, port: Interface, queues: Mapping[int, int]) -> V
     yield Finding(
         subject=port.name,
         severity=Severity.MEDIUM if sends else Severity.HIGH,
-        message=f"Queue {top} of {port.name} took {100 * queues[top] / total:.0f} % of the "
-        f"packets of {len(queues)} queues, because packets through a tunnel hash alike",
+        message=f"Queue {top} of {port.name} received {100 * queues[top] / total:.0f} % of the "
+        f"packets of {len(queues)} queues, because all packets in a tunnel have the same "
+        "hash",
         evidence={
             "queue": top,
             "packets": {str(queue): n for queue, n in sorted(queues.items())},

@@ -69,8 +69,8 @@ def _judged(snapshot: Snapshot, port: Interface, busy: set[int]) -> Verdicts:
     elif not any(queue.cpus for queue in port.tx_queues):
         if len(busy) > 1:
             yield inconclusive(
-                f"{port.name} has no XPS mask, and the time spent waiting for its queue locks is "
-                "not read"
+                f"{port.name} has no XPS mask, and the time spent waiting for its queue locks was "
+                "not measured"
             )
     elif not all(users.values()):
         crowded = {name: cpus for name, cpus in users.items() if len(cpus) > 1}
@@ -84,7 +84,7 @@ def _finding(snapshot: Snapshot, port: Interface, crowded: Mapping[str, set[int]
         subject=port.name,
         severity=Severity.LOW,
         message=f"The busy {named_cpus(sorted(crowded[name]))} all send through queue {name} of "
-        f"{port.name}, while other queues have no busy CPU",
+        f"{port.name}, while no busy CPU uses the other queues",
         evidence={
             "busy_cpus": {queue: sorted(cpus) for queue, cpus in crowded.items()},
             "xps_cpus": {queue.name: list(queue.cpus or ()) for queue in port.tx_queues},

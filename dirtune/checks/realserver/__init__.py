@@ -12,7 +12,7 @@ UNPLANNED = inconclusive(
     "the director's forwarding method is unknown: run `dirtune audit --cluster PLAN`",
     Cause.NOT_COMPARED,
 )
-UNTUNNELLED = not_applicable("the director does not reach this host by a tunnel")
+UNTUNNELLED = not_applicable("the director does not reach this host through a tunnel")
 _TUNNEL_TYPES = frozenset({768, 769, 778, 823})  # IPIP, IP6TNL, GRE and GRE over IPv6
 _TUNNEL_NAMES = ("tunl", "ip6tnl", "gre", "ip6gre", "fou", "gue", "ipip")
 _FLAG_UP = 0x1

@@ -73,7 +73,7 @@ def arp_leak(snapshot: Snapshot) -> Verdicts:
     """
     if forward(snapshot) == Forward.MASQ:
         yield not_applicable(
-            "the director reaches this host by NAT, so it holds no virtual address"
+            "the director reaches this host by NAT, so this host needs no virtual address"
         )
         return
     for interface, own in on_links(snapshot).items():
@@ -94,7 +94,7 @@ def _on_itself(snapshot: Snapshot, interface: str, own: tuple[InterfaceAddress, 
     ignore = _effective(snapshot, interface, "arp_ignore")
     for held in own:
         if held.address in planned and ignore is None:
-            yield inconclusive(f"arp_ignore of {interface} is unknown")
+            yield inconclusive(f"net.ipv4.conf.{interface}.arp_ignore could not be read")
         elif held.address in planned and ignore != _SILENT_FOR_ALL:
             yield _finding(
                 interface,
@@ -117,12 +117,15 @@ def _from_loopback(
     ignore = _effective(snapshot, interface, "arp_ignore")
     announce = _effective(snapshot, interface, "arp_announce")
     if on_link and (ignore is None or announce is None):
-        yield inconclusive(f"arp_ignore and arp_announce of {interface} are unknown")
+        yield inconclusive(f"arp_ignore and arp_announce of {interface} could not be read")
     elif on_link and ignore is not None and announce is not None:
         yield from _loud(snapshot, interface, on_link, (ignore, announce))
     unsure = [vip for vip, known in shared.items() if known is None]
     if unsure and ignore not in _SILENT:
-        yield inconclusive(f"it is unknown whether a host asks for {unsure[0]} on {interface}")
+        yield inconclusive(
+            "no director address is known, so other hosts may send ARP requests for "
+            f"{unsure[0]} on {interface}"
+        )
 
 
 def _loud(
@@ -133,18 +136,18 @@ def _loud(
     if leaked:
         message = (
             f"{interface} answers ARP for {listed(leaked)}, because arp_ignore is {ignore} and "
-            "1 is needed"
+            "must be 1"
         )
     elif announce < _ANNOUNCE_BEST and ignore != _SILENT_FOR_ALL:
         message = (
-            f"{interface} announces {listed(on_link)}, because arp_announce is {announce} and 2 "
-            "is needed"
+            f"{interface} announces {listed(on_link)}, because arp_announce is {announce} and "
+            "must be 2"
         )
     else:
         return
     on_lo = snapshot.sysctls.conf("lo", "arp_ignore") if snapshot.sysctls else None
     if on_lo:
-        message += f"; arp_ignore {on_lo} on lo does nothing"
+        message += f"; arp_ignore = {on_lo} on lo has no effect"
     yield _finding(
         interface,
         message,
@@ -182,7 +185,7 @@ def _move(address: InterfaceAddress, interface: str) -> Fix:
     )
     return Fix(
         "move-vip-to-loopback",
-        "Move the virtual address to loopback, after the settings are made",
+        "Move the virtual address to loopback, after arp_ignore and arp_announce are set",
         Risk.DISRUPTIVE,
         tuple(map(shlex.join, rows)),
     )
@@ -216,13 +219,13 @@ def _filtered(snapshot: Snapshot) -> str | None:
     """Return why a filter may keep the answers back, None if there is none."""
     rules = snapshot.rulesets
     if rules is None or rules.nft is None or rules.arptables is None:
-        return "it is unknown whether arptables or nft filters ARP"
+        return "the rules of arptables or nft are unknown, and may filter ARP"
     if any(row.startswith(("table arp", "table netdev", "table bridge")) for row in rules.nft):
-        return "an nft ruleset filters ARP, so the answers may be held back"
+        return "an nft ruleset filters ARP, and may hold back the answers"
     if any(row.startswith("-A") for row in rules.arptables):
-        return "arptables filters ARP, so the answers may be held back"
+        return "arptables filters ARP, and may hold back the answers"
     if policy_routed(snapshot) and _rule_names_vip(snapshot):
-        return "an ip rule names the virtual address, so the answers may be held back"
+        return "an ip rule names the virtual address, and may hold back the answers"
     return None
 
 

@@ -48,7 +48,9 @@ def dr_off_link(
         if route is None:
             yield inconclusive(f"the main table has no route to {address}")
         elif route.gateway is not None and policy_routed(snapshot) is not False:
-            yield inconclusive("ip rule has more than its usual three rules, or could not be read")
+            yield inconclusive(
+                "`ip rule` lists more than its usual three rules, or could not be read"
+            )
         elif route.gateway is not None:
             yield _finding(address, route)
 
@@ -57,13 +59,13 @@ def _finding(address: str, route: Route) -> Finding:
     return Finding(
         address,
         Severity.CRITICAL,
-        f"{address} is reached over the gateway {route.gateway}, but direct routing cannot "
+        f"{address} is reached through the gateway {route.gateway}, but direct routing cannot "
         "cross a router",
         {"destination": address, "gateway": route.gateway, "interface": route.interface},
         (
             Fix(
                 "tunnel-to-real-server",
-                f"Forward to {address} by a tunnel, or bring it onto the director's link",
+                f"Forward to {address} through a tunnel, or move it to the director's link",
                 Risk.DISRUPTIVE,
             ),
         ),

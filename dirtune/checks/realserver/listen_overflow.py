@@ -80,7 +80,10 @@ def _small(snapshot: Snapshot) -> Verdicts:
         yield Finding(
             "somaxconn",
             Severity.LOW,
-            f"net.core.somaxconn is {somaxconn}, so no accept queue can be longer than that",
+            (
+                f"net.core.somaxconn is {somaxconn}, which limits every accept queue to "
+                f"{somaxconn} connections"
+            ),
             {"somaxconn": somaxconn},
             (sysctl(snapshot, "raise-listen-queue", "Allow longer accept queues", wider),),
         )
@@ -115,7 +118,10 @@ def _fixes(snapshot: Snapshot, rising: Mapping[str, int], somaxconn: int | None)
     wider = [sysctl(snapshot, "raise-listen-queue", "Allow longer accept queues", values)]
     restart = Fix(
         "raise-application-backlog",
-        "Raise the backlog or the number of workers of the application, and restart it",
+        (
+            "Raise the backlog or the number of workers of the application, and restart the "
+            "application"
+        ),
         Risk.DISRUPTIVE,
     )
     return [*(wider if values else []), restart]

@@ -62,7 +62,8 @@ def nat_gateway(snapshot: Snapshot) -> Verdicts:
         yield not_applicable("the director does not reach this host by NAT")
     elif place.source_nat:
         yield inconclusive(
-            "the director has rules that rewrite sources, perhaps those of these packets"
+            "the director has rules that rewrite source addresses, and may apply them to "
+            "these packets"
         )
     else:
         yield from _judged(snapshot, place)
@@ -79,9 +80,9 @@ def _judged(snapshot: Snapshot, place: Place) -> Iterator[Finding | Undecided]:
     if not wrong:
         return
     if place.source_nat is None and not clients:
-        yield inconclusive("it is unknown whether the director rewrites sources")
+        yield inconclusive("the director's rules are unknown, and may rewrite source addresses")
     elif policy_routed(snapshot) is not False:
-        yield inconclusive("ip rule has more than its usual three rules, or could not be read")
+        yield inconclusive("`ip rule` lists more than its usual three rules, or could not be read")
     elif not clients and any(_through(route, place) for route in routes):
         yield inconclusive(
             "some networks are routed through the director, and clients may be in them"
@@ -101,7 +102,7 @@ def _finding(snapshot: Snapshot, place: Place, wrong: dict[str, Route | None]) -
     return Finding(
         "default route" if to == _ANYWHERE else f"route to {to}",
         Severity.CRITICAL,
-        f"{name} of this real server {_leads(route)}, so answers do not return through the "
+        f"{name} of this real server {_leads(route)}, so replies do not return through the "
         "director",
         {"next_hops": hops, "director_addresses": sorted(place.director_addresses)},
         tuple(_fixes(snapshot, place, wrong)),
@@ -116,7 +117,7 @@ def _leads(route: Route | None) -> str:
     if route is None:
         return "is missing"
     if route.gateway is None:
-        return f"leads straight out of {route.interface}"
+        return f"leads directly out of {route.interface}"
     return f"leads to {route.gateway}"
 
 
@@ -144,7 +145,7 @@ def _fixes(snapshot: Snapshot, place: Place, wrong: dict[str, Route | None]) -> 
     yield commands(
         snapshot,
         "route-through-director",
-        f"Route answers through the director, {inside}",
+        f"Route replies through the director, {inside}",
         dict.fromkeys(
             ("ip", "route", "replace", _target(to, route), "via", inside)
             for to, route in wrong.items()

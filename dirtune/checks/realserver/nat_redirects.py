@@ -50,7 +50,7 @@ def nat_redirects(
     for link in links:
         sends = _sends(sysctls, link.interface)
         if sends is None:
-            yield inconclusive(f"send_redirects of {link.interface} is unknown")
+            yield inconclusive(f"net.ipv4.conf.{link.interface}.send_redirects could not be read")
         elif sends:
             yield from _judged(snapshot, link)
 
@@ -76,7 +76,9 @@ def _judged(snapshot: Snapshot, link: Route) -> Iterator[Finding | Undecided]:
     elif any(link in _link(routes, vip) for vip in vips) and not (
         place and place.client_addresses
     ):
-        yield inconclusive(f"it is unknown whether clients are in {link.network}")
+        yield inconclusive(
+            f"the clients' addresses are unknown, and clients may be in {link.network}"
+        )
 
 
 def _redirects(snapshot: Snapshot) -> int | None:
@@ -88,13 +90,13 @@ def _redirects(snapshot: Snapshot) -> int | None:
 def _finding(snapshot: Snapshot, link: Route, near: list[str], sent: int | None) -> Finding:
     if sent:
         message = (
-            f"This director sent {sent} ICMP redirects between the samples, which tell real "
-            "servers to bypass it"
+            f"Between the samples this director sent {sent} ICMP redirects, which make real "
+            "servers bypass it"
         )
     else:
         message = (
-            f"send_redirects is on for {link.interface}, so this director tells real servers to "
-            f"bypass it: the client {near[0]} is in their network"
+            f"send_redirects is on for {link.interface}, and the client {near[0]} is in the same "
+            "network as the real servers, so this director redirects their replies past itself"
         )
     names = ("all", link.interface)
     return Finding(
@@ -106,7 +108,7 @@ def _finding(snapshot: Snapshot, link: Route, near: list[str], sent: int | None)
             sysctl(
                 snapshot,
                 "send-no-redirects",
-                "Send no ICMP redirects",
+                "Stop sending ICMP redirects",
                 {f"net/ipv4/conf/{name}/send_redirects": 0 for name in names},
             ),
         ),

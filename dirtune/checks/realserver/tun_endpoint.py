@@ -44,9 +44,9 @@ def tun_endpoint(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verdi
     if True in states.values():
         return
     if None in states.values():
-        yield inconclusive("it is unknown whether the tunnel interface is up")
+        yield inconclusive("the state of the tunnel interface is unknown")
     elif any(interface.type == _TUN_TAP for interface in interfaces):
-        yield inconclusive("a program has a tunnel device of its own, which may take the packets")
+        yield inconclusive("a program has its own tunnel device, which may receive the packets")
     else:
         yield _finding(snapshot, tuple(states))
 
@@ -67,7 +67,7 @@ def _finding(snapshot: Snapshot, down: tuple[str, ...]) -> Finding:
             commands(
                 snapshot,
                 "open-tunnel",
-                f"Set up {name} to take packets out of the tunnel",
+                f"Set up {name} to decapsulate the director's packets",
                 (
                     *(() if down else ("modprobe ipip",)),
                     ("ip", "link", "set", "dev", name, "up"),

@@ -60,8 +60,8 @@ def tun_mss(
     clamped = rules_with(snapshot, _CLAMP, _MODULES)
     if clamped is None:
         yield inconclusive(
-            f"this host announces segments of {announced} bytes, and TCPMSS rules could not be "
-            "read"
+            f"this host announces an MSS of {announced} bytes, and rules that may lower the MSS "
+            "could not be read"
         )
     elif not clamped:
         yield _finding(snapshot, route, announced)
@@ -74,14 +74,14 @@ def _finding(snapshot: Snapshot, route: Route, announced: int) -> Finding:
     return Finding(
         "default route",
         Severity.HIGH,
-        f"This real server announces segments of {announced} bytes, but only {_MSS} bytes fit "
+        f"This real server announces an MSS of {announced} bytes, but only {_MSS} bytes fit "
         "through the tunnel",
         {"mss_bytes": announced, "interface": route.interface},
         (
             commands(
                 snapshot,
                 "announce-small-segments",
-                f"Announce segments of {_MSS} bytes on the default route",
+                f"Announce an MSS of {_MSS} bytes on the default route",
                 ((*change, "advmss", str(_MSS)),),
             ),
         ),

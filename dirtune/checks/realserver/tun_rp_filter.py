@@ -48,7 +48,7 @@ def tun_rp_filter(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     for tunnel in up:
         value = sysctls.effective(tunnel.name, "rp_filter")
         if value is None:
-            yield inconclusive(f"rp_filter of {tunnel.name} is unknown")
+            yield inconclusive(f"net.ipv4.conf.{tunnel.name}.rp_filter could not be read")
         elif value == _STRICT:
             yield _finding(snapshot, sysctls, tunnel.name)
 
@@ -69,7 +69,14 @@ def _finding(snapshot: Snapshot, sysctls: Sysctls, tunnel: str) -> Finding:
             "rp_filter_interface": conf[tunnel],
             "dropped_packets": dropped,
         },
-        (sysctl(snapshot, "loosen-rp-filter", "Check source addresses loosely", values),),
+        (
+            sysctl(
+                snapshot,
+                "loosen-rp-filter",
+                "Check source addresses loosely (rp_filter = 2)",
+                values,
+            ),
+        ),
     )
 
 

@@ -56,12 +56,12 @@ def _unheld(snapshot: Snapshot, held: InterfaceAddress) -> bool:
 
 def _finding(snapshot: Snapshot, held: InterfaceAddress, whole: int) -> Finding:
     swallowed = [] if whole == 128 else _swallowed(snapshot, network(held))
-    others = f", {listed(swallowed)} among them" if swallowed else ""
+    others = f", including {listed(swallowed)}" if swallowed else ""
     return Finding(
         f"{held.address}/{held.prefix} on lo",
         Severity.HIGH,
-        f"{held.address}/{held.prefix} on lo makes {2 ** (whole - held.prefix):,} addresses "
-        f"this host's own{others}",
+        f"{held.address}/{held.prefix} on lo makes {2 ** (whole - held.prefix):,} addresses local "
+        f"to this host{others}",
         {"address": held.address, "prefix": held.prefix, "swallowed": swallowed},
         (
             commands(

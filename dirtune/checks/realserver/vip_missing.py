@@ -55,7 +55,10 @@ def vip_missing(snapshot: Snapshot) -> Verdicts:
             "be read"
         )
     elif redirected:
-        yield inconclusive(f"{missing[0]} is not on this host, but rules redirect packets")
+        yield inconclusive(
+            f"{missing[0]} is not on this host, but packet filter rules redirect packets and may "
+            "replace it"
+        )
     else:
         yield from (_finding(snapshot, vip) for vip in missing)
 
@@ -82,7 +85,7 @@ def _finding(snapshot: Snapshot, vip: str) -> Finding:
             commands(
                 snapshot,
                 "add-vip",
-                "Add the virtual address after the ARP settings are made",
+                "Add the virtual address, after arp_ignore and arp_announce are set",
                 (("ip", "addr", "add", f"{vip}/{length}", "dev", device),),
             ),
         ),

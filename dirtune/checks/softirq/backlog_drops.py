@@ -91,7 +91,7 @@ def longer(snapshot: Snapshot) -> tuple[Fix, ...]:
     if backlog is None or backlog >= _LARGEST:
         return ()
     packets = _FIRST_STEP if backlog < _FIRST_STEP else min(4 * backlog, _LARGEST)
-    title = f"Let {packets:,} packets wait in the backlog instead of {backlog:,}"
+    title = f"Raise the limit of the backlog from {backlog:,} to {packets:,} packets"
     return (sysctl(snapshot, "raise-backlog", title, {BACKLOG: packets}),)
 
 

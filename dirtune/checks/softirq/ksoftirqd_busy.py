@@ -54,7 +54,10 @@ def ksoftirqd_busy(snapshot: Snapshot, processes: tuple[Process, ...]) -> Verdic
         ticks = rates.increase(then.get(thread.pid), thread.ticks)
         percent = 100 * (ticks or 0) / (_TICKS_PER_SECOND * snapshot.seconds)
         if percent >= _PERCENT and rt is None:
-            yield inconclusive("it is unknown whether the kernel has PREEMPT_RT")
+            yield inconclusive(
+                "the kernel version is unknown, and a PREEMPT_RT kernel always runs softirqs in "
+                "threads"
+            )
         elif percent >= _PERCENT:
             yield _finding(snapshot, thread, percent)
 
@@ -67,7 +70,7 @@ def _finding(snapshot: Snapshot, thread: Process, percent: float) -> Finding:
     return Finding(
         subject=f"CPU {thread.name.rpartition('/')[2]}",
         severity=Severity.HIGH if percent >= _HIGH_PERCENT else Severity.MEDIUM,
-        message=f"{thread.name} takes {percent:.0f} % of its CPU, where it competes with programs",
+        message=f"{thread.name} uses {percent:.0f} % of its CPU, where it competes with programs",
         evidence={
             "thread": thread.name,
             "cpu_percent": round(percent, 1),

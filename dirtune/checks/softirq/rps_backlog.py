@@ -51,13 +51,13 @@ def rps_backlog(snapshot: Snapshot) -> Verdicts:
     """
     masks = rps_cpus(snapshot)
     if masks is None:
-        yield inconclusive("it is unknown whether RPS is on")
+        yield inconclusive("the RPS masks are unknown, so RPS may be on")
         return
     if not masks:
         return
     steered = _steered(snapshot, {cpu for cpus in masks.values() for cpu in cpus})
     if steered is None:
-        yield uncounted(snapshot, "this needs two samples with the same CPUs online")
+        yield uncounted(snapshot, "this check needs two samples with the same CPUs online")
         return
     backlog = snapshot.sysctl(BACKLOG)
     if steered.pps >= _BUSY_PPS and backlog is None and not steered.limited:

@@ -37,7 +37,7 @@ def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verd
     """
     threaded = [i for i in interfaces if i.threaded]
     if threaded and snapshot.processes is None:
-        yield inconclusive("the processes are unknown, and the threads are among them")
+        yield inconclusive("the processes, which include the polling threads, are unknown")
         return
     for interface in threaded:
         threads = [p for p in snapshot.processes or () if _polls(p, interface)]
@@ -46,7 +46,8 @@ def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verd
             yield _finding(snapshot, interface, threads, astray)
         elif threads:
             yield inconclusive(
-                f"it is unknown whether the threads that poll {interface.name} are pinned"
+                f"the affinity of the threads that poll {interface.name} is unknown, so they "
+                "may not be pinned"
             )
 
 
@@ -90,6 +91,6 @@ def _finding(
         },
         fixes=(
             pin,
-            commands(snapshot, "napi-in-softirq", "Poll in softirqs, not in threads", rows),
+            commands(snapshot, "napi-in-softirq", "Poll in softirqs instead of threads", rows),
         ),
     )

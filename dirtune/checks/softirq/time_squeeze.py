@@ -62,7 +62,7 @@ def _finding(
     lost = overflowed(snapshot)
     total, every = sum(squeezed.values()), sum(runs.values())
     share = f", {100 * total / every:.0f} % of its runs" if every else ""
-    loss = f"; {listed(lost)} lost packets in the same time" if lost else ""
+    loss = f"; {listed(lost)} lost packets meanwhile" if lost else ""
     return Finding(
         subject=f"CPU {', '.join(map(str, squeezed))}",
         severity=Severity.HIGH if lost else Severity.MEDIUM,
@@ -85,10 +85,10 @@ def _fixes(snapshot: Snapshot) -> tuple[Fix, ...]:
     fixes = []
     budget, micros = snapshot.sysctl(_BUDGET), snapshot.sysctl(_BUDGET_US)
     if budget is not None and budget < _BUDGET_STEP:
-        title = f"Let one run poll {_BUDGET_STEP} packets instead of {budget}"
+        title = f"Raise the packet budget of one run from {budget} to {_BUDGET_STEP} packets"
         fixes.append(sysctl(snapshot, "raise-budget", title, {_BUDGET: _BUDGET_STEP}))
     raised = next((us for us in _US_STEPS if micros is not None and micros < us), None)
     if raised is not None:
-        title = f"Let one run take {raised:,} us instead of {micros:,} us"
+        title = f"Raise the time budget of one run from {micros:,} to {raised:,} us"
         fixes.append(sysctl(snapshot, "raise-budget-time", title, {_BUDGET_US: raised}))
     return tuple(fixes)

@@ -18,7 +18,7 @@ class TestMitigations:
         (found,) = self.outcome(self.RETPOLINES).findings
 
         assert (found.subject, found.severity) == ("spectre_v2", Severity.INFO)
-        assert "spectre_v2 by Retpolines," in found.message
+        assert "spectre_v2 with Retpolines," in found.message
         assert [fix.commands for fix in found.fixes] == [()]
 
     @pytest.mark.parametrize(

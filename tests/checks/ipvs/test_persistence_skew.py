@@ -27,7 +27,7 @@ def skewed(*loads, weights=(1, 1), persistent=75_000, known=True, **settings):
         ),
         (
             lambda: skewed(500, 500, netmask="255.255.255.0"),
-            "the netmask 255.255.255.0 keeps many clients together",
+            "the netmask 255.255.255.0 sends many clients to the same server",
         ),
         (lambda: skewed(500, 500, persistent_s=3601), "clients stay with their server for 3601 s"),
     ],

@@ -30,7 +30,7 @@ def test_icmp_may_come_to_another_director(scheduler, processes, severity, mh_se
     assert found.severity is severity
     assert found.evidence["routers"] == list(processes or ())
     assert found.evidence["mh_services"] == mh_services
-    assert found.message.startswith("net.ipv4.vs.schedule_icmp is 0, so ICMP errors")
+    assert found.message.startswith("net.ipv4.vs.schedule_icmp is 0, ")
     assert found.fixes[0].commands[0] == "sysctl -w 'net.ipv4.vs.schedule_icmp=1'"
 
 

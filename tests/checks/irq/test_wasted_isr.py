@@ -77,7 +77,7 @@ class TestWastedIsr:
         forecast = told.evidence["forecast"]
         assert forecast["ratio"] == pytest.approx(0.95)
         assert forecast["wasted_us_per_connection"] == pytest.approx(100)
-        assert "save 5.0 % (4.8 to 5.2 %) of the CPU time of a connection" in told.message
+        assert "save 5.0 % (4.8 to 5.2 %)" in told.message
 
     def test_without_connections_there_is_no_forecast(self):
         found = outcome(

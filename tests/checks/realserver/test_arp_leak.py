@@ -25,9 +25,7 @@ def test_a_server_that_answers():
     (found,) = outcome().findings
 
     assert (found.severity, found.subject) == (Severity.CRITICAL, "eth0")
-    assert found.message == (
-        f"eth0 answers ARP for {VIP}, because arp_ignore is 0 and 1 is needed"
-    )
+    assert found.message.startswith(f"eth0 answers ARP for {VIP}")
     assert found.evidence["arp_announce"] == 0
     assert [fix.id for fix in found.fixes] == ["hide-vip-from-arp", "flush-router-arp"]
     assert found.fixes[0].commands == HIDE
