@@ -14,9 +14,14 @@ NONE = "none"
 _UNSET = frozenset({"", "(null)"})
 
 
+def there(host: Host, device: str) -> bool:
+    """Whether *device* is there: one that was pulled out has no driver to get back."""
+    return bool(host.glob(literal(f"{DEVICES}/{device}")))
+
+
 def require_driver(host: Host, device: str, driver: str | None) -> None:
     """Raise `ApplyError` unless *driver* has *device*; None is no driver."""
-    if not host.glob(literal(f"{DEVICES}/{device}")):
+    if not there(host, device):
         raise ApplyError(f"{device}: this PCI device is gone")
     require(f"driver of {device}", _driver(host, device), driver)
 

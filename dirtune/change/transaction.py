@@ -206,10 +206,17 @@ def _undo(path: Path, host: WritableHost, why: str) -> None:
             _Kept(path, why).undone(stuck)
         except NotPossible as error:
             left = f"; left: {'; '.join(stuck)}" if stuck else ""
-            problem = f"{error}: it was undone{left}, but cannot be problem there"
-            raise NotPossible(f"{problem}; make room, then rollback again") from error
+            raise NotPossible(
+                f"{error}: it was undone{left}, but that cannot be written there. Make room, then run "
+                "dirtune rollback again"
+            ) from error
     if stuck:
-        raise ApplyError(f"{path.stem}: could not undo: {'; '.join(stuck)}; then rollback again")
+        quoted = shlex.quote(str(path))
+        raise ApplyError(
+            f"{path.stem}: could not undo: {'; '.join(stuck)}. Remove the cause, then run dirtune "
+            "rollback again. What can never be undone, restore by hand, and move the journal away: "
+            f"mv {quoted} {quoted}.damaged"
+        )
 
 
 def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding, ...]:

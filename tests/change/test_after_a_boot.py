@@ -7,7 +7,7 @@ from dirtune.change.actions.bind import Bind
 from dirtune.change.actions.set_affinity import SetAffinity
 from dirtune.change.actions.unbind import Unbind
 from dirtune.errors import ApplyError
-from tests.change.machine import SCSI, Machine, build
+from tests.change.machine import SCSI, Machine, build, picture
 
 UNSET = "(null)\n"
 OVERRIDE = f"/sys/bus/pci/devices/{SCSI}/driver_override"
@@ -83,6 +83,18 @@ def test_an_override_of_somebody_else_is_left_alone(host):
         UNBIND.undo(saved, host)
 
     assert host.read(OVERRIDE) == "vfio-pci\n"
+
+
+@pytest.mark.parametrize("action", [UNBIND, BIND])
+def test_a_device_that_was_pulled_out_leaves_nothing_to_undo(host, action):
+    saved = Saved(text=UNSET)
+    folder = host.root / OVERRIDE[1:]
+    folder.parent.rename(host.root / "pulled-out")
+    before = picture(host.root)
+
+    action.undo(saved, host)
+
+    assert picture(host.root) == before
 
 
 def interrupt(host, number, name, cpus):

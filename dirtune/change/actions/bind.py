@@ -47,6 +47,8 @@ class Bind(Action, frozen=True, tag="bind"):
         pci.require_driver(host, self.device, self.driver)
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
+        if not pci.there(host, self.device):
+            return
         if pci.has(host, self.device, self.driver):
             pci.unbind(host, self.device, self.driver)
         pci.undo_override(host, self.device, self.driver, saved.text)

@@ -61,6 +61,8 @@ class Unbind(Action, frozen=True, tag="unbind"):
             )
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
+        if not pci.there(host, self.device):
+            return
         pci.undo_override(host, self.device, pci.NONE, saved.text)
         if not pci.has(host, self.device, self.driver):
             pci.bind(host, self.device, self.driver)
