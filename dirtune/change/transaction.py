@@ -207,14 +207,14 @@ def _undo(path: Path, host: WritableHost, why: str) -> None:
         except NotPossible as error:
             left = f"; left: {'; '.join(stuck)}" if stuck else ""
             raise NotPossible(
-                f"{error}: it was undone{left}, but that cannot be written there. Make room, then run "
-                "dirtune rollback again"
+                f"{error}: it was undone{left}, but that cannot be written there. Make room, "
+                "then run dirtune rollback again"
             ) from error
     if stuck:
         quoted = shlex.quote(str(path))
         raise ApplyError(
             f"{path.stem}: could not undo: {'; '.join(stuck)}. Remove the cause, then run dirtune "
-            "rollback again. What can never be undone, restore by hand, and move the journal away: "
+            "rollback again. Or restore it by hand, then move the journal away: "
             f"mv {quoted} {quoted}.damaged"
         )
 
