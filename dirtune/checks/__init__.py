@@ -1,9 +1,9 @@
 """The catalogue of checks: one module per check, found by walking this package.
 
 The check `irq/shared-with-nic` is the function in `checks/irq/shared_with_nic.py` marked with
-`@check`. It is pure: it is given a snapshot and yields findings, or one `Undecided` with the
-reason. What it needs of the snapshot are its further parameters, which are never None. Its
-docstring is its page in docs/checks.md and what `dirtune explain` prints.
+`@check`. The function is pure: it takes a snapshot and yields findings, or one `Undecided` with
+the reason. Its further parameters are the snapshot fields that it needs; they are never None. Its
+docstring is the check's page in docs/checks.md, and the text that `dirtune explain` prints.
 """
 
 import enum
@@ -38,7 +38,7 @@ _QUIET_INTERFACE = re.compile(r"(lo|(dummy|tunl|ip6tnl|gre|fou|gue|ipip|kube-ipv
 
 
 class Severity(enum.StrEnum):
-    """The cost of leaving a finding as it is, the gravest first."""
+    """The severity of a finding, the gravest first."""
 
     CRITICAL = "critical"
     HIGH = "high"
@@ -48,7 +48,7 @@ class Severity(enum.StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for the gravest."""
+        """The place in the order of severities; 0 is the gravest."""
         return list(Severity).index(self)
 
 
@@ -64,24 +64,24 @@ class Status(enum.StrEnum):
 
 
 class Cause(enum.Enum):
-    """The cause that keeps a check from deciding on a host; the reason is its text for people."""
+    """The kind of obstacle that kept a check from deciding; the reason describes it in words."""
 
     IDLE = enum.auto()
     """Too little traffic for rates to mean anything."""
     ONE_SAMPLE = enum.auto()
-    """Counters were read once, so how fast they rise is unknown."""
+    """Counters were read only once, so their rise is unknown."""
     NOT_PROBED = enum.auto()
-    """Only a probe measures it, and none was asked for."""
+    """The check needs a probe, and none was run."""
     NOT_COMPARED = enum.auto()
-    """Only the other nodes of the cluster tell it, and they were not read."""
+    """The check needs the other nodes of the cluster, and they were not read."""
     UNREAD = enum.auto()
     """A source is missing on this host, or could not be read."""
     UNCLEAR = enum.auto()
-    """The sources were read and leave it open."""
+    """The sources were read, but do not settle the question."""
     OTHER_ROLE = enum.auto()
     """The check is for hosts of another role."""
     NOTHING_TO_JUDGE = enum.auto()
-    """The host has nothing of the kind that the check is about."""
+    """The host has nothing that the check could judge."""
     FAILED = enum.auto()
     """The check itself raised an error."""
 
@@ -94,25 +94,25 @@ class Fix:
     title: str
     risk: Risk
     commands: tuple[str, ...] = ()
-    """Shell commands that apply the fix by hand; empty where no command can."""
+    """Shell commands that apply the fix by hand; empty if no command can."""
     competes: tuple[str, ...] = ()
-    """Running programs that set the same value by themselves (irqbalance, tuned)."""
+    """Running programs that may overwrite the values of the fix, such as irqbalance or tuned."""
     settings: tuple[Setting, ...] = ()
     """All settings of the fix if `dirtune fix` can apply it; empty if only a person can."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """A decision to leave a finding as it is, for a reason and until a day."""
+    """A decision to accept a finding until a date, with the reason."""
 
     check: str
     reason: str
     expires: date
     """The last day of the waiver."""
     subject: str | None = None
-    """None for every subject."""
+    """The subject of the accepted finding; None accepts every subject."""
     host: str | None = None
-    """None for every host."""
+    """The host of the accepted finding; None accepts every host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Finding:
     severity: Severity
     message: str
     evidence: Mapping[str, object] = field(default_factory=dict)
-    """Values as JSON has them; interrupt lines under `irq` or `irqs`."""
+    """Values that JSON can hold; interrupt lines are under the key `irq` or `irqs`."""
     fixes: tuple[Fix, ...] = ()
     cause: str | None = None
     """Id of the check whose finding explains this one."""
@@ -146,7 +146,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The nodes of one cluster at one time, by the names that ssh uses."""
+    """The nodes of one cluster at one time, by their SSH names."""
 
     nodes: Mapping[str, Snapshot]
     """Nodes that were read."""
@@ -154,34 +154,35 @@ class Cluster:
     """Nodes that could not be read, with the role that the plan gives them."""
 
     def role(self, role: Role) -> Mapping[str, Snapshot]:
-        """Return the nodes that have *role*, by name."""
+        """Return the nodes with *role*, by name."""
         return {name: node for name, node in self.nodes.items() if role in roles(node)}
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check, and the facts about it that the engine needs."""
+    """A check, with the facts about it that the engine needs."""
 
     id: str
     severity: Severity
     """The usual severity; a finding carries its own."""
     trust: str
-    """A: read in kernel source or reproduced; B: documented by vendors; C: an expert's rule."""
+    """A: read in kernel source or reproduced; B: documented by vendors; C: a rule of experts."""
     needs: tuple[str, ...]
-    """Snapshot fields without which the function is not called."""
+    """Snapshot fields that the function needs; if one is None, the check is skipped."""
     roles: frozenset[Role]
-    """Roles that the check is for; empty for any."""
+    """Roles that the check applies to; empty for all roles."""
     traffic: bool
-    """Whether the check judges rates, which takes two samples with traffic between them."""
+    """Whether the check judges rates, which needs two samples with traffic between them."""
     function: Callable[Concatenate[Snapshot, ...], Verdicts] | None
     """The function that judges one host; None for a check that compares nodes."""
     given: tuple[str, ...] = ()
-    """Those of `needs` that the function takes as arguments."""
+    """The fields in `needs` that the function takes as arguments."""
     cross: Callable[[Cluster], Verdicts] | None = None
     """The function that judges the nodes of a cluster together."""
     mends: bool = False
     """Whether the check finds faults, such as lost connections or stray packets, and not only
-    slowness: its fix is worth having if it costs nothing."""
+    slowness. A fix of a fault is worth applying even if it gains no speed, as long as it costs
+    none."""
 
     @property
     def doc(self) -> str:
@@ -203,11 +204,11 @@ class Outcome:
     reason: str | None = None
     findings: tuple[Finding, ...] = ()
     cause: Cause | None = None
-    """None where the check was decided."""
+    """None if the check was decided."""
 
     @property
     def severity(self) -> Severity | None:
-        """The gravest of its findings that are not waived, None without any."""
+        """The gravest severity of the findings that are not waived; None without any."""
         counted = (f.severity for f in self.findings if not f.waived)
         return min(counted, key=lambda s: s.rank, default=None)
 
@@ -225,9 +226,8 @@ def check(  # noqa: PLR0913  (all by name: the facts that the engine needs)
     """Mark a function as a check.
 
     Each parameter after the snapshot has the name of a field of `Snapshot`, and its type without
-    None. *needs* names further fields, which only the functions that the check calls read from
-    the snapshot. The check is skipped where a field of either kind is None; the reason says why
-    the field is missing.
+    None. *needs* lists further fields, which only helper functions of the check read. If any of
+    these fields is None, the check is skipped, and the reason says why the field is missing.
     """
 
     def mark(function: Callable[Concatenate[Snapshot, ...], Verdicts]) -> Check:
@@ -257,32 +257,35 @@ def cross_check(
 
 
 def inconclusive(reason: str, cause: Cause = Cause.UNCLEAR) -> Undecided:
-    """Say that the sources were read and leave the question open."""
+    """Return the verdict that the sources were read but do not settle the question."""
     return Undecided(Status.INCONCLUSIVE, reason, cause)
 
 
 def one_sample() -> Undecided:
-    """Say that rates need two samples."""
+    """Return the verdict that rates need two samples."""
     return inconclusive("rates need two samples, but only one was taken", Cause.ONE_SAMPLE)
 
 
 def uncounted(snapshot: Snapshot, reason: str) -> Undecided:
-    """Say that the rise of a counter is unknown, perhaps for want of a second sample."""
+    """Return the verdict that the rise of a counter is unknown.
+
+    The cause is the missing second sample, if there is only one.
+    """
     return inconclusive(reason, Cause.UNCLEAR if snapshot.earlier else Cause.ONE_SAMPLE)
 
 
 def skipped(reason: str, cause: Cause = Cause.UNREAD) -> Undecided:
-    """Say that a source of the check was not read."""
+    """Return the verdict that a source of the check was not read."""
     return Undecided(Status.SKIPPED, reason, cause)
 
 
 def not_applicable(reason: str, cause: Cause = Cause.NOTHING_TO_JUDGE) -> Undecided:
-    """Say that the check is not about a host like this one."""
+    """Return the verdict that the check does not apply to this host."""
     return Undecided(Status.NOT_APPLICABLE, reason, cause)
 
 
 def all_checks() -> tuple[Check, ...]:
-    """Return every check in the package, in the order of ids."""
+    """Return every check in the package, sorted by id."""
     modules = (
         importlib.import_module(info.name)
         for info in pkgutil.walk_packages(__path__, f"{__name__}.")
@@ -305,9 +308,9 @@ def chosen(
 
 
 def no_such(word: str, *, prefix: bool = False) -> str | None:
-    """Return why *word* names no check, with the nearest ids; None where it is an id.
+    """Return an error message with the nearest ids if *word* is not a check, else None.
 
-    A *prefix* names every check whose id begins with it.
+    If *prefix* is set, *word* may also be the beginning of ids.
     """
     ids = _ids()
     if word in ids or (prefix and word and any(known.startswith(word) for known in ids)):
@@ -322,12 +325,12 @@ def _ids() -> frozenset[str]:
 
 
 def run(checks: tuple[Check, ...], snapshot: Snapshot) -> tuple[Outcome, ...]:
-    """Run *checks* over one snapshot."""
+    """Run *checks* on one snapshot."""
     return tuple(_run_one(check, snapshot) for check in checks)
 
 
 def run_cross(checks: tuple[Check, ...], cluster: Cluster) -> tuple[Outcome, ...]:
-    """Run the *checks* that compare nodes; the subject of a finding names its node."""
+    """Run those of *checks* that compare nodes; the subject of each finding names the node."""
     comparisons = ((check, check.cross) for check in checks)
     if not cluster.nodes:
         return tuple(
@@ -339,11 +342,11 @@ def run_cross(checks: tuple[Check, ...], cluster: Cluster) -> tuple[Outcome, ...
 
 
 def roles(snapshot: Snapshot) -> tuple[Role, ...]:
-    """Return the roles of this host, by its plan and the snapshot.
+    """Return the roles of this host, from its plan and the snapshot.
 
-    The roles are: director, and backup beside it where the host holds none of its services'
-    addresses; real-server where an address of others is on loopback, a dummy or a tunnel; client
-    only where a plan says so; else host.
+    A host with IPVS services is a director, and also a backup if it holds none of their addresses.
+    A host that holds a foreign address on loopback, a dummy or a tunnel is a real server. Only a
+    plan makes a host a client. Any other host has the role `host`.
     """
     played = [snapshot.place.role] if snapshot.place else []
     if snapshot.services:
@@ -354,7 +357,7 @@ def roles(snapshot: Snapshot) -> tuple[Role, ...]:
 
 
 def held_quietly(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the IPv4 addresses on loopback, dummies and tunnels that are not loopback's own."""
+    """Return the IPv4 addresses on loopback, dummy and tunnel interfaces, except 127.0.0.0/8."""
     return tuple(
         held.address
         for held in snapshot.interface_addresses or ()
@@ -365,7 +368,7 @@ def held_quietly(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def is_quiet(interface: str) -> bool:
-    """Whether an interface can hold addresses that ARP must not answer for."""
+    """Whether an interface may hold virtual addresses that the host must not answer ARP for."""
     return _QUIET_INTERFACE.fullmatch(interface) is not None
 
 
@@ -405,7 +408,7 @@ def _outcome(check: Check, judge: Callable[[_T], Verdicts], subject: _T) -> Outc
 
 
 def _before(check: Check, snapshot: Snapshot) -> Undecided | None:
-    """Return the reason why *check* is not called, None if it is."""
+    """Return the reason why *check* cannot run on *snapshot*; None if it can."""
     elsewhere = _of_another_role(check, snapshot)
     if elsewhere:
         return elsewhere

@@ -1,4 +1,4 @@
-"""Accepted findings: waived in the configuration, or known from an earlier audit."""
+"""Accepted findings: waived in the configuration, or already reported by an earlier audit."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ from dirtune.checks import Finding, Outcome, Waiver
 from dirtune.errors import ParseError
 
 Key = tuple[str | None, str, str]
-"""Host, check, subject."""
+"""The host, the check and the subject of a finding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +17,12 @@ class Accepted:
 
     waivers: tuple[Waiver, ...] = ()
     known: frozenset[Key] = field(default_factory=frozenset)
-    """Findings of an earlier audit."""
+    """Findings that an earlier audit reported."""
 
     def of(self, outcomes: Sequence[Outcome], host: str | None) -> tuple[tuple[Outcome, ...], int]:
-        """Return the *outcomes* of *host* with waivers marked, and the number of known findings.
+        """Mark the waived findings in the *outcomes* of *host*, and leave out the known findings.
 
-        Known findings are left out.
+        Return the remaining outcomes and the number of findings left out.
         """
         settled = tuple(self._settled(outcome, host) for outcome in outcomes)
         return tuple(outcome for outcome, _ in settled), sum(fallen for _, fallen in settled)
@@ -47,7 +47,7 @@ class Accepted:
 
 
 def baseline(source: str, document: object) -> frozenset[Key]:
-    """Return the findings in the JSON of an earlier audit; raise `ParseError` for other JSON."""
+    """Return the findings in the JSON of an earlier audit; other JSON raises `ParseError`."""
     if not isinstance(document, Mapping):
         raise ParseError(source, "this is not the output of `dirtune audit --format json`")
     try:
@@ -70,7 +70,7 @@ def baseline(source: str, document: object) -> frozenset[Key]:
 
 
 def split(waivers: Sequence[Waiver], today: date) -> tuple[tuple[Waiver, ...], tuple[Waiver, ...]]:
-    """Return the waivers that are valid *today*, their last day included, and the expired ones."""
+    """Return the valid and the expired waivers; a waiver is still valid on its last day."""
     valid = tuple(w for w in waivers if w.expires >= today)
     return valid, tuple(w for w in waivers if w.expires < today)
 

@@ -1,4 +1,4 @@
-"""Audits: the outcomes of the checks of one host, or of several. Pure."""
+"""Audits: the outcomes of the checks of one host or several hosts. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _NOTHING = Accepted()
 
 
 class HostDocument(TypedDict):
-    """The audited host; null where it does not say."""
+    """The audited host; values that the host does not report are null."""
 
     name: str | None
     kernel: NotRequired[str | None]
@@ -29,29 +29,29 @@ class Audit:
     roles: tuple[Role, ...]
     outcomes: tuple[Outcome, ...]
     known: int = 0
-    """Findings left out because an earlier audit had them."""
+    """Number of findings left out because an earlier audit reported them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Audits of several hosts, and what compares them."""
+    """Audits of several hosts, and the checks that compare these hosts."""
 
     audits: tuple[Audit, ...]
     unreachable: tuple[tuple[str, str], ...] = ()
-    """(host, reason)"""
+    """Pairs of a host and the reason why it could not be reached."""
     cross: Audit | None = None
     """Checks that compare nodes; None unless a cluster was audited."""
 
     @property
     def parts(self) -> tuple[Audit, ...]:
-        """Everything that has findings."""
+        """All audits in the report, including the comparison of nodes."""
         return (*self.audits, *((self.cross,) if self.cross else ()))
 
 
 def of_snapshot(
     name: str | None, snapshot: Snapshot, chosen: tuple[Check, ...], accepted: Accepted = _NOTHING
 ) -> Audit:
-    """Run the *chosen* checks over a snapshot of the host *name* (None: as it calls itself)."""
+    """Run the *chosen* checks on a snapshot of the host *name*; None takes the host's own name."""
     kernel = snapshot.kernel
     name = name or (kernel.hostname if kernel else None)
     host: HostDocument = {
@@ -67,12 +67,12 @@ def of_snapshot(
 def of_cluster(
     cluster: Cluster, chosen: tuple[Check, ...], accepted: Accepted = _NOTHING
 ) -> Audit:
-    """Run the *chosen* checks that compare nodes."""
+    """Run those of the *chosen* checks that compare nodes."""
     outcomes, known = accepted.of(checks.run_cross(chosen, cluster), None)
     return Audit({"name": "between nodes"}, (), outcomes, known)
 
 
 def gravest(audits: Sequence[Audit]) -> Severity | None:
-    """Return the gravest severity found and not waived, None without findings."""
+    """Return the gravest severity of the findings that are not waived; None without findings."""
     severities = [o.severity for audit in audits for o in audit.outcomes if o.severity]
     return min(severities, key=lambda severity: severity.rank, default=None)

@@ -1,4 +1,4 @@
-"""The place of each node in a cluster, derived from its director and its plan."""
+"""The place of each node in a cluster, derived from the director and the plan."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -18,8 +18,9 @@ def places(
 ) -> Mapping[str, Place]:
     """Return the place of every node, by name.
 
-    The table of the *director*, one of *nodes*, goes before the *planned* places: a node that
-    holds the address of a destination is a real server, reached by the table's forwarding method.
+    The IPVS table of the *director*, which is one of *nodes*, takes precedence over the *planned*
+    places: a node that holds the address of a destination is a real server, reached by the table's
+    forwarding method.
     """
     derived = dict(planned)
     for name, node in nodes.items():
@@ -48,20 +49,20 @@ def places(
 
 
 def own_addresses(snapshot: Snapshot) -> frozenset[str]:
-    """Return the addresses by which others can reach a host."""
+    """Return the addresses at which other hosts can reach this host."""
     every = snapshot.addresses or frozenset()
     return frozenset(a for a in every if a != "::1" and not a.startswith(("127.", "fe80:")))
 
 
 def source_nat(director: Snapshot) -> bool | None:
-    """Return whether IPVS packets may get another source on their way; None if unknown."""
+    """Return whether NAT rules may rewrite the source of IPVS packets; None if unknown."""
     tracked = director.sysctl("net/ipv4/vs/conntrack")
     # NAT rules do not see the packets of IPVS without it.
     return False if tracked == 0 else rules_with(director, _SOURCE_NAT, _NAT_MODULES)
 
 
 def _served(director: Snapshot, node: Snapshot) -> Place | None:
-    """Return the place of *node* by the director's table; None if it is no real server of it."""
+    """Return the place of *node* in the director's table; None if the table lacks the node."""
     uses = tuple(_uses(director, own_addresses(node)))
     ways = {how for how, _ in uses}
     forward = next((way for way in _DEMANDING if way in ways), None)

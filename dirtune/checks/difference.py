@@ -1,7 +1,7 @@
-"""Differences between two directors that can change performance.
+"""Differences between two directors that can affect performance.
 
-Counters, addresses, host names and MAC addresses are left out: two directors that differ only in
-them have the same settings.
+Counters, addresses, host names and MAC addresses are ignored: two directors that differ only in
+these have the same settings.
 """
 
 import re
@@ -42,7 +42,7 @@ Facts = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One value that differs; None where that host does not have it."""
+    """One value that differs between two hosts; None if the host lacks the value."""
 
     section: str
     name: str
@@ -56,15 +56,15 @@ class Comparison:
 
     differences: tuple[Difference, ...]
     unknown: tuple[str, ...]
-    """Sections that only one of the two hosts has."""
+    """Sections that were read on only one of the two hosts."""
     untold: tuple[str, ...] = ()
-    """Sections that neither of them has."""
+    """Sections that were read on neither host."""
     compared: tuple[str, ...] = ()
-    """Sections that both have."""
+    """Sections that were read on both hosts."""
 
 
 def compare(a: Snapshot, b: Snapshot) -> Comparison:
-    """Return the differences of two hosts, by section and name."""
+    """Return the differences between two hosts, ordered by section and name."""
     differences: list[Difference] = []
     unknown: list[str] = []
     untold: list[str] = []
@@ -128,7 +128,7 @@ def _cpu(snapshot: Snapshot) -> Facts | None:
 
 
 def _interrupts(snapshot: Snapshot) -> Facts | None:
-    """Return chip, sharers and CPUs of each handler that is a NIC's or on a shared line."""
+    """Return chip, sharers and CPUs of each handler that is a NIC's or shares its line."""
     if snapshot.interrupts is None:
         return None
     handlers: dict[str, list[str]] = {}

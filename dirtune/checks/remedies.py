@@ -1,4 +1,4 @@
-"""Fixes that many checks offer, and the programs on a host that would undo them."""
+"""Fixes that many checks offer, and the programs on a host that would undo the fixes."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ _WRITERS = {
 
 
 def competitors(snapshot: Snapshot, what: str) -> tuple[str, ...]:
-    """Return the running programs that set *what* (irq, sysctl, ipvs, nic, cpu) by themselves."""
+    """Return the running programs that also set *what* (irq, sysctl, ipvs, nic or cpu)."""
     names = {process.name for process in snapshot.processes or () if not process.kernel}
     found = tuple(n for n in _WRITERS[what] if any(each.startswith(n) for each in names))
     profile = snapshot.settings_files.tuned if snapshot.settings_files else None
@@ -40,7 +40,7 @@ def competitors(snapshot: Snapshot, what: str) -> tuple[str, ...]:
 def sysctl(
     snapshot: Snapshot, id: str, title: str, values: Mapping[str, object], *, what: str = "sysctl"
 ) -> Fix:
-    """Return a fix that sets *values*, by their paths below /proc/sys, now and at boot."""
+    """Return a fix that sets *values*, by path below /proc/sys, now and at boot."""
     rows = {name: f"{dotted(name)}={value}" for name, value in values.items()}
     return Fix(
         id,
@@ -70,9 +70,9 @@ def commands(
     risk: Risk = Risk.SAFE,
     what: str = "nic",
 ) -> Fix:
-    """Return a fix of settings, or of shell commands, that programs for *what* may undo.
+    """Return a fix made of settings or shell commands, which programs for *what* may undo.
 
-    A command that contains a name from the host is the tuple of its words.
+    A command that contains a name from the host is a tuple of words.
     """
     parts = tuple(rows)
     settings = tuple(row for row in parts if not isinstance(row, str | tuple))
@@ -82,7 +82,7 @@ def commands(
 
 
 def gro_on(snapshot: Snapshot, *interfaces: str) -> Fix:
-    """Return the fix that turns generic receive offload on."""
+    """Return the fix that turns generic receive offload on for *interfaces*."""
     rows = (CardValues(name, FEATURES, {"rx-gro": 1}) for name in interfaces)
     return commands(snapshot, "turn-gro-on", f"Turn GRO on for {', '.join(interfaces)}", rows)
 
@@ -94,5 +94,5 @@ def _row(row: str | tuple[str, ...] | Setting) -> str:
 
 
 def boot(id: str, title: str, *options: BootOption) -> Fix:
-    """Return a fix of the kernel command line."""
+    """Return a fix that changes the kernel command line."""
     return Fix(id, title, Risk.REBOOT, settings=options)

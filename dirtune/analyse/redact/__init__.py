@@ -1,8 +1,8 @@
-"""Redaction: a record loses what names its site, and an audit of it reports the same.
+"""Redaction removes from a record the names that identify its site, without changing its audit.
 
 Each source has a rule. Texts in which the kernel writes only numbers and its own words are kept.
-All other words and addresses get stand-ins (`names`, `addresses`), the same in paths, links and
-texts. A source without a rule is left out of the record.
+All other words and addresses are replaced by stand-ins (`names`, `addresses`), the same in paths,
+links and texts. A source without a rule is left out of the record.
 """
 
 import re
@@ -25,12 +25,12 @@ _CONTAINERS = ("net", "block", "virtual")
 
 
 class Redactor:
-    """The stand-ins of one record; one name always gets the same stand-in."""
+    """The stand-ins of one record; the same name always gets the same stand-in."""
 
     def __init__(self, key: bytes, paths: Iterable[str], texts: Iterable[tuple[str, str]]) -> None:
-        """Learn the names in all *paths*, and in the *texts* (path, text), of a record's samples.
+        """Collect the names in the *paths* and *texts* (path, text) of a record's samples.
 
-        *key* decides which address gets which stand-in; the caller must not store it.
+        *key* decides which address gets which stand-in; the caller must not store *key*.
         """
         paths, texts = tuple(dict.fromkeys(paths)), tuple(texts)
         addresses = Addresses(key, networks(texts))
@@ -46,7 +46,7 @@ class Redactor:
         self._tools = Tools(addresses, names, Texts(addresses, names, drivers))
 
     def path(self, path: str) -> str | None:
-        """Return the redacted *path*, None if the record must leave the file out."""
+        """Return the redacted *path*; None if the record must leave the file out."""
         if sources.rule(path) is None:
             return None
         if sources.is_settings(path):
@@ -76,14 +76,14 @@ class Redactor:
         return rule(self._tools, text) if rule else ""
 
     def _below(self, folder: str, path: str) -> str:
-        """Return a path below *folder* with stand-ins for disks and their holders."""
+        """Return a path below *folder*, with stand-ins for disks and their holders."""
         name, *rest = path.removeprefix(folder).split("/")
         if rest[:1] == ["holders"]:
             rest[1:] = map(self._names.disk, rest[1:])
         return "/".join((folder.rstrip("/"), self._names.disk(name), *rest))
 
     def _name(self, part: str, before: str) -> str:
-        """Return one folder of a device's path; buses make most of these names from numbers."""
+        """Return one redacted folder of a device's path; most such names are made from numbers."""
         named: dict[str, Callable[[str], str]] = {
             "net": self._names.interface,
             "block": self._names.disk,

@@ -1,9 +1,9 @@
-"""Stand-ins for addresses, of which an audit reads the same as of the addresses themselves.
+"""Stand-ins for addresses, with which an audit has the same results as with the real addresses.
 
-The stand-ins of two addresses share as many leading bits as the addresses do, so networks, masks
-and routes still fit. A key that is thrown away decides which bits are flipped. Addresses that are
-no host's secret are kept: unspecified, loopback and multicast addresses and netmasks. So are the
-leading bits that make an address private, link-local or global.
+Two stand-ins share as many leading bits as their addresses do, so networks, masks and routes still
+fit. A key, which is thrown away afterwards, decides which bits are flipped. Addresses that
+identify no host are kept: unspecified, loopback and multicast addresses, and netmasks. The leading
+bits that mark an address as private, link-local or global are kept too.
 """
 
 import hashlib
@@ -53,18 +53,18 @@ _MARKED_V6 = (
     "fe80::/10",
 )
 _EMBEDDING = tuple(map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0/96", "64:ff9b::/96")))
-"""IPv6 networks whose addresses hold an IPv4 address in their last bits."""
+"""IPv6 networks whose addresses contain an IPv4 address in the last 32 bits."""
 _BITS_V4, _BITS_V6 = 32, 128
 _MOST_NETWORKS = 1 << 16  # of a hostile record; no host has as many
 
 
 class Addresses:
-    """The stand-ins of one redaction; one address always gets the same stand-in."""
+    """The stand-ins of one redaction; the same address always gets the same stand-in."""
 
     def __init__(
         self, key: bytes, networks: frozenset[ipaddress.IPv4Network] = frozenset()
     ) -> None:
-        """Flip bits by *key*; the first address of each of *networks* stays the first."""
+        """Use *key* to flip bits; the first address of each network in *networks* stays first."""
         shortest = sorted(networks, key=lambda network: network.prefixlen)[:_MOST_NETWORKS]
         self._flip_v4 = _flipping(key, _BITS_V4, _MARKED_V4, shortest)
         self._flip_v6 = _flipping(key, _BITS_V6, _MARKED_V6)
@@ -77,7 +77,7 @@ class Addresses:
         return number if kept else self._flip_v4(number)
 
     def v6(self, number: int) -> int:
-        """Return the stand-in of an IPv6 address; an IPv4 address within it gets its own."""
+        """Return the stand-in of an IPv6 address; an embedded IPv4 address gets its own."""
         address = ipaddress.IPv6Address(number)
         if any(address in network for network in _NETWORKS_V6):
             return number
@@ -86,12 +86,12 @@ class Addresses:
         return self._flip_v6(number)
 
     def little(self, text: str) -> str:
-        """Return the stand-in of an address of /proc/net/route, in the machine's byte order."""
+        """Return the stand-in of an address in /proc/net/route, in the machine's byte order."""
         number = int.from_bytes(int(text, 16).to_bytes(4, sys.byteorder), "big")
         return f"{int.from_bytes(self.v4(number).to_bytes(4, 'big'), sys.byteorder):08X}"
 
     def text(self, text: str, zone: Callable[[str], str] = str) -> str:
-        """Return *text* with every IPv4, IPv6 and MAC address replaced, and zones by *zone*."""
+        """Return *text* with IPv4, IPv6 and MAC addresses replaced; *zone* replaces zones."""
 
         def replaced(found: re.Match[str]) -> str:
             run, percent, name = found[0].partition("%")
@@ -113,9 +113,9 @@ class Addresses:
         return "".join(next(stand_in) if letter.isalnum() else letter for letter in text)
 
     def in_run(self, run: str) -> str | None:
-        """Return *run* with its address replaced, None if there is none.
+        """Return *run* with its address replaced; None if it contains no address.
 
-        A port, a colon or a full stop may stand behind the address.
+        A port, a colon or a full stop may follow the address.
         """
         edges = _EDGES.fullmatch(run)
         start, bare, end = edges.groups() if edges else ("", run, "")
@@ -138,7 +138,7 @@ class Addresses:
 
 
 def networks(texts: Iterable[tuple[str, str]]) -> frozenset[ipaddress.IPv4Network]:
-    """Return the IPv4 networks that files, as (path, text), name with their lengths."""
+    """Return the IPv4 networks that *texts*, pairs of path and text, name with a prefix length."""
     named: set[ipaddress.IPv4Network] = set()
     for path, text in texts:
         rows = _CIDR.findall(text)
@@ -159,7 +159,7 @@ def networks(texts: Iterable[tuple[str, str]]) -> frozenset[ipaddress.IPv4Networ
 def _flipping(
     key: bytes, size: int, marked: Iterable[str], networks: Iterable[ipaddress.IPv4Network] = ()
 ) -> Callable[[int], int]:
-    """Return the function that flips bits of an address, each by *key* and the bits before it."""
+    """Return a function that flips bits of an address; *key* and the bits before decide which."""
     fixed: set[_Prefix] = set()
     for mark in map(ipaddress.ip_network, marked):
         number = int(mark.network_address)
@@ -170,7 +170,7 @@ def _flipping(
 
     @lru_cache(1 << 16)
     def flips(length: int, before: int) -> bytes:
-        """Return one bit for each node of the binary tree of the eight bits after *before*."""
+        """Return one bit for each node of the binary tree over the eight bits after *before*."""
         return hashlib.blake2b(f"{size} {length} {before}".encode(), key=key).digest()
 
     @lru_cache(1 << 16)
@@ -197,7 +197,7 @@ def _flipping(
 
 
 def _dotted(text: str) -> str:
-    """Return an address of /proc/net/route as people write it."""
+    """Return an address of /proc/net/route in dotted notation."""
     return str(ipaddress.IPv4Address(int(text, 16).to_bytes(4, sys.byteorder)))
 
 

@@ -1,7 +1,7 @@
 """Stand-ins for names of interfaces, disks and hosts, and for every other private word.
 
-A name is kept where the kernel or systemd makes it from a number (eth0, enp16s0f1, sda1), because
-many machines have it. Every other name gets a stand-in of its own, which is always the same.
+A name is kept if the kernel or systemd derives it from a number (eth0, enp16s0f1, sda1), because
+many machines have the same name. Every other name always gets the same stand-in.
 """
 
 import re
@@ -40,7 +40,7 @@ _DISK = re.compile(
 _TOKEN = re.compile(r"[^\s,;\"'(){}<>=]+")
 
 NOBODYS = frozenset({"", "localhost", "(none)", "localhost.localdomain"})
-"""Host names that say nothing."""
+"""Host names that identify no host."""
 
 
 class Names:
@@ -53,14 +53,14 @@ class Names:
         hosts: Iterable[str],
         kept: frozenset[str],
     ) -> None:
-        """Name *interfaces* and *hosts* first; words in *kept* never count as private names."""
+        """Assign stand-ins to *interfaces* and *hosts*; words in *kept* are never private."""
         self._mac, self._kept = mac, kept
         self._hosts: dict[str, str] = {}
         self._words: dict[str, str] = {}
         self._disks: dict[str, str] = {}
         self._bases: dict[str, str] = {}
         self._known: dict[str, str] = {}
-        """Names searched for within other words: private interfaces and hosts."""
+        """Stand-ins of private interfaces and hosts, which are replaced inside other words too."""
         for host in sorted({_host(name) for name in hosts} - NOBODYS):
             short = host.partition(".")[0]
             for name in dict.fromkeys((host, short)):
@@ -78,11 +78,11 @@ class Names:
         for name in self._known:
             lengths.setdefault(name[0].lower(), set()).add(len(name))
         self._lengths = {first: sorted(sizes, reverse=True) for first, sizes in lengths.items()}
-        """The lengths of the known names, by their first letter."""
+        """The lengths of these names, by their first letter."""
         self.within = lru_cache(1 << 16)(self._within)
 
     def interface(self, name: str) -> str:
-        """Return the stand-in of an interface's name, which is a valid name as well."""
+        """Return the stand-in of an interface's name, which is itself a valid interface name."""
         if not name:
             return name
         head, colon, label = name.partition(":")
@@ -96,7 +96,7 @@ class Names:
         return self._bases[base] + name[len(base) :]
 
     def interface_kept(self, name: str) -> bool:
-        """Whether the form of an interface's name alone makes it one that is kept."""
+        """Whether an interface's name is kept because of its form alone."""
         short = len(name) == 1 and name.isalnum()
         return bool(_KEPT.fullmatch(name)) or short or name.isdecimal()
 
@@ -109,26 +109,26 @@ class Names:
         return name if _DISK.fullmatch(name) else None
 
     def word(self, word: str) -> str:
-        """Return the stand-in of a word, whatever it means."""
+        """Return the stand-in of a word of any meaning."""
         if not word:
             return word
         return self._hosts.get(_host(word)) or self._new(self._words, word, "word")
 
     def host(self, text: str) -> str:
-        """Return the stand-in of a host's own name."""
+        """Return *text* with the host's own name in it replaced by the stand-in."""
         name = text.strip()
         return text if name in NOBODYS else text.replace(name, self.word(name))
 
     def has(self, name: str) -> bool:
-        """Whether *name* is also replaced within other words."""
+        """Whether *name* is also replaced inside other words."""
         return bool(self._spelling(name))
 
     def hidden(self, token: str) -> str:
-        """Return *token* with a blank in place of every name that is replaced within words."""
+        """Return *token* with a blank in place of every name that is replaced inside words."""
         return "".join(" " if name else part for part, name in self._parts(token))
 
     def around(self, token: str, other: Callable[[str], str]) -> str:
-        """Return *token* with names replaced, and the text between them changed by *other*."""
+        """Return *token* with names replaced; *other* replaces the text between the names."""
         grouped = groupby(self._parts(token), key=itemgetter(1))
         return "".join(
             self._known[name] if name else other("".join(part for part, _ in parts))
@@ -136,11 +136,11 @@ class Names:
         )
 
     def text(self, text: str) -> str:
-        """Return a text of the kernel with the names of interfaces and hosts replaced."""
+        """Return a kernel text with the names of interfaces and hosts replaced."""
         return _TOKEN.sub(lambda match: self.within(match[0]), text) if self._known else text
 
     def cut(self, name: str, most: int) -> str:
-        """Return a thread's *name*, which may be cut off at *most* bytes, with names replaced."""
+        """Return a thread's *name*, cut off at *most* bytes, with the names in it replaced."""
         replaced = self.within(name)
         if replaced != name or len(name) < most:
             return replaced
@@ -154,7 +154,7 @@ class Names:
         return "".join(self._known[name] if name else part for part, name in self._parts(token))
 
     def _parts(self, token: str) -> Iterator[tuple[str, str]]:
-        """Yield the parts of *token*, each with the known name that it is, "" if it is none."""
+        """Yield the parts of *token*, each with the known name that it matches, or "" if none."""
         place = 0
         while place < len(token):
             end = self._known_end(token, place)
@@ -167,7 +167,7 @@ class Names:
         return names[name]
 
     def _known_end(self, token: str, start: int) -> int:
-        """Return the end of the longest known name that begins at *start*, 0 if none does."""
+        """Return the end of the longest known name that begins at *start*; 0 if there is none."""
         if start and token[start - 1].isalnum():
             return 0
         for length in self._lengths.get(token[start].lower(), ()):
@@ -178,7 +178,7 @@ class Names:
         return 0
 
     def _spelling(self, name: str) -> str:
-        """Return the known spelling of *name*, "" without one; case does not matter for hosts."""
+        """Return the known spelling of *name*, or "" if unknown; hosts match in any case."""
         return next((known for known in (name, name.lower()) if known in self._known), "")
 
     def _new_interface(self, base: str) -> str:
@@ -193,7 +193,7 @@ class Names:
 
 
 def _base(name: str) -> str:
-    """Return the interface below a VLAN or an alias."""
+    """Return the name of the interface that a VLAN or an alias belongs to."""
     match = _NUMBERS.fullmatch(name)
     return match["base"] if match and match["base"] else name
 

@@ -1,7 +1,7 @@
 """The rule that redacts each source of a record.
 
-A rule keeps the text of a file only if the file is named here as safe: a new source is redacted
-word by word until somebody has looked at what the kernel writes there.
+A rule keeps the text of a file unchanged only if the file is listed here as safe. A new source is
+redacted word by word until somebody has checked the texts that the kernel writes there.
 """
 
 import fnmatch
@@ -23,7 +23,7 @@ from dirtune.collect.settings_files import parse_shell_variables, parse_sysctl_c
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The stand-ins that rules use."""
+    """The stand-ins that the rules use."""
 
     addresses: Addresses
     names: Names
@@ -33,7 +33,7 @@ class Tools:
 Rule = Callable[[Tools, str], str]
 
 COMMON = vocabulary.LOG | vocabulary.THREADS | NIC_DRIVERS
-"""Words that are never private, whatever they name."""
+"""Words that are never private, whatever their meaning."""
 # A folder in the tree of devices: numbers, what buses make of them, short names of drivers.
 DEVICE = re.compile(
     r"|\.\.?|[a-zA-Z][a-zA-Z_-]{0,23}|[a-zA-Z_-]{0,12}\d{1,5}(?:[a-z]\d{1,3})?"
@@ -70,15 +70,15 @@ def rule(path: str) -> Rule | None:
 
 
 def is_settings(path: str) -> bool:
-    """Whether *path* is a file of settings whose name an administrator chose.
+    """Whether *path* is a settings file whose name an administrator chose.
 
-    The order of such names is the order in which the files apply.
+    Such files apply in the order of their names.
     """
     return bool(_SETTINGS.fullmatch(path))
 
 
 def interfaces(path: str, text: str) -> Iterator[str]:
-    """Yield the interfaces that a text names; no path of the record may have their names."""
+    """Yield the interfaces that a text names, and that no path of the record may name."""
     yield from _BY_MAC.findall(text)
     rows = text.splitlines()
     if path == "/proc/net/dev":
@@ -175,7 +175,7 @@ def _source(tools: Tools, source: str) -> str:
 
 
 def _file(tools: Tools, path: str) -> str:
-    """Return a path with stand-ins for the files and folders that not every machine has."""
+    """Return a path with stand-ins for the files and folders that are not on every machine."""
     if path.startswith("/dev/") and path.count("/") == 2:
         return f"/dev/{tools.names.disk(path[5:])}"
     parts = path.split("/")
@@ -276,7 +276,7 @@ def _log(tools: Tools, text: str) -> str:
 
 
 def _value(tools: Tools, text: str) -> str:
-    """Return a parameter or a setting, in which numbers and the kernel's words are kept."""
+    """Return a parameter or a setting with numbers and the kernel's own words kept."""
 
     def word(match: re.Match[str]) -> str:
         plain = _PLAIN_VALUE.fullmatch(match[0]) or match[0].lower() in vocabulary.VALUES
@@ -358,7 +358,7 @@ def _decoded(text: str) -> object:
 
 
 def _pattern(shell: str) -> re.Pattern[str]:
-    """Return the expression for the paths of a shell pattern, whose * matches no slash."""
+    """Return the regular expression for the paths of a shell pattern, whose * matches no slash."""
     return re.compile(fnmatch.translate(shell).replace(".*", "[^/]*"))
 
 

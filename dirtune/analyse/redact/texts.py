@@ -1,7 +1,7 @@
-"""Redaction of texts whose words vary: rules of packet filters, the kernel's log, threads.
+"""Redaction of texts with varying words: packet filter rules, the kernel log, thread names.
 
-A word stays if it is in the vocabulary, a small number or a name that many machines have. All
-other words get stand-ins.
+A word is kept if it is in the vocabulary, is a small number or is a name that many machines have.
+All other words get stand-ins.
 """
 
 import re
@@ -45,10 +45,10 @@ _MOST_PARTS = 4  # numbers in a row that are no address: a version
 
 
 class Texts:
-    """The redaction of such texts."""
+    """The redaction of rules, logs and thread names."""
 
     def __init__(self, addresses: Addresses, names: Names, drivers: Collection[str]) -> None:
-        """Keep the names of *drivers*, the modules and drivers of this machine, in logs."""
+        """Keep the names of *drivers*, the modules and drivers of this machine, in log texts."""
         self._addresses, self._names = addresses, names
         self._log_words = vocabulary.LOG | vocabulary.THREADS | {d.lower() for d in drivers}
         self._rule = lru_cache(1 << 16)(self._judge_rule)
@@ -59,7 +59,7 @@ class Texts:
         return "".join(map(self._rules_row, text.splitlines(keepends=True)))
 
     def log(self, text: str) -> str:
-        """Return a redacted text of any words, such as the kernel's log."""
+        """Return a redacted text of arbitrary words, such as the kernel log."""
         return "".join(map(self._log_row, text.splitlines(keepends=True)))
 
     def thread(self, name: str) -> str:
@@ -72,7 +72,7 @@ class Texts:
         return program + self._names.around(name[len(program) :], self._thread_part)
 
     def interface(self, name: str) -> str:
-        """Return the redacted name of an interface; it may end in a wildcard."""
+        """Return the redacted name of an interface, which may end in a wildcard."""
         bare = name.rstrip("*+")
         return (self._names.interface(bare) if bare else "") + name[len(bare) :]
 
@@ -95,7 +95,7 @@ class Texts:
         return _ROW_WORD.sub(replaced, row)
 
     def _own(self, word: str, before: str, *, quoted: bool) -> str:
-        """Return the stand-in of a rule's word that is no keyword and stands behind *before*."""
+        """Return the stand-in of a word in a rule that follows the keyword *before*."""
         if before in vocabulary.BEFORE_OWN:
             return self._names.word(word)
         if before in vocabulary.BEFORE_INTERFACE or quoted:
@@ -134,7 +134,10 @@ class Texts:
         return self._judge(word, self._log_words, _LOG_NUMBER)
 
     def _judge(self, word: str, known: frozenset[str], number: re.Pattern[str]) -> str:
-        """Return *word* if its parts are *known* words, numbers or common names, else another."""
+        """Return *word* if all its parts are known, numbers or common names, else a stand-in.
+
+        *known* contains the words that are kept; *number* matches the numbers that are kept.
+        """
         core = word.strip(string.punctuation)
         if core and self._names.has(core):
             return word.replace(core, self._names.within(core), 1)
@@ -167,7 +170,7 @@ class Texts:
         )
 
     def _thread_part(self, text: str) -> str:
-        """Return a redacted part of a thread's name; servers name threads by an address."""
+        """Return a redacted part of a thread's name; some servers put an address into it."""
         parts = []
         place = 0
         for match in RUN.finditer(text):

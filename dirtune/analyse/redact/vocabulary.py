@@ -1,7 +1,7 @@
-"""Words that the texts of many machines have, and that therefore identify no machine.
+"""Words that are in the texts of many machines, and therefore identify no machine.
 
-Redaction replaces every word that is not here. A word that is missing here costs a reader some
-understanding; a word too many could cost a site its secret.
+Redaction replaces every word that is not listed here. A missing word makes a text harder to read;
+a word too many could reveal a secret of the site.
 """
 
 # nft(8), iptables(8), iptables-extensions(8), arptables(8), ip-rule(8), ip-address(8).

@@ -1,14 +1,14 @@
-"""Checks of clients (load generators, proxies in front), and questions that they share."""
+"""Checks of clients (load generators and proxies), and the helper functions that they share."""
 
 from dirtune.snapshot import Snapshot
 
 TIME_WAIT_S = 60
-"""TCP_TIMEWAIT_LEN of include/net/tcp.h; no setting changes it."""
+"""Seconds that a closed socket waits: TCP_TIMEWAIT_LEN in include/net/tcp.h, which is fixed."""
 _RANGE = "net/ipv4/ip_local_port_range"
 
 
 def ports(snapshot: Snapshot) -> int | None:
-    """Return how many unreserved source ports one address has; None if unknown."""
+    """Return the number of unreserved source ports of one address; None if unknown."""
     if snapshot.sysctls is None:
         return None
     span = snapshot.sysctls.numbers(_RANGE)
@@ -20,14 +20,14 @@ def ports(snapshot: Snapshot) -> int | None:
 
 
 def addresses(snapshot: Snapshot) -> int | None:
-    """Return how many IPv4 addresses a client may connect from; None if unknown."""
+    """Return the number of IPv4 addresses that a client can connect from; None if unknown."""
     if snapshot.addresses is None:
         return None
     return sum(":" not in a and not a.startswith("127.") for a in snapshot.addresses) or None
 
 
 def time_wait(snapshot: Snapshot) -> int | None:
-    """Return the sockets in TIME_WAIT; None if unknown."""
+    """Return the number of sockets in TIME_WAIT; None if unknown."""
     return (snapshot.snmp or {}).get("sockstat.TCP.tw")
 
 

@@ -1,4 +1,4 @@
-"""Checks of connection tracking, and the questions that several put to a snapshot."""
+"""Checks of connection tracking, and the helper functions that they share."""
 
 import ipaddress
 import re
@@ -41,18 +41,18 @@ _IPTABLES_MODULES = tuple(f"iptable_{name}" for name in ("filter", "nat", "mangl
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The packet filter's rules that have to do with connection tracking."""
+    """The packet filter rules that involve connection tracking."""
 
     tracking: tuple[str, ...]
-    """Rules that need tracking, and so hook it in for every packet of the network namespace."""
+    """Rules that need tracking, and so turn it on for every packet of the network namespace."""
     exempting: tuple[str, ...]
-    """Rules that take packets out of tracking (notrack)."""
+    """Rules that exempt packets from tracking (notrack)."""
     refuses: bool
-    """Whether any rule or policy drops or rejects."""
+    """Whether any rule or policy drops or rejects packets."""
 
 
 def rules(snapshot: Snapshot) -> Rules | None:
-    """Return the rules, None where a tool's rules are unknown."""
+    """Return the rules that involve tracking; None if the rules of nft or iptables are unknown."""
     rulesets = snapshot.rulesets
     nft, iptables = (rulesets.nft, rulesets.iptables) if rulesets else (None, None)
     loaded = snapshot.modules.loaded if snapshot.modules else None
@@ -79,7 +79,7 @@ def _nft(rows: tuple[str, ...]) -> Iterator[str]:
 
 
 def may_touch(row: str, addresses: frozenset[str]) -> bool:
-    """Whether a rule may match packets to one of *addresses*, judged by its text."""
+    """Whether the text of a rule could match packets to one of *addresses*."""
     if _LOOPBACK.search(row):
         return False
     destination = _DESTINATION.search(row)
@@ -93,18 +93,18 @@ def may_touch(row: str, addresses: frozenset[str]) -> bool:
 
 
 def stateful(found: Rules, addresses: frozenset[str]) -> bool:
-    """Whether packets to *addresses* are let in or kept out by their connection's state."""
+    """Whether rules accept or refuse packets to *addresses* by the state of their connection."""
     states = (row for row in found.tracking if _STATE.search(row))
     return found.refuses and any(may_touch(row, addresses) for row in states)
 
 
 def exempted(found: Rules, address: str) -> bool:
-    """Whether a rule takes packets to *address* out of tracking."""
+    """Whether a rule exempts packets to *address* from tracking."""
     return any(may_touch(row, frozenset({address})) for row in found.exempting)
 
 
 def stop_tracking(snapshot: Snapshot) -> Fix:
-    """Return the fix that keeps virtual services out of tracking."""
+    """Return the fix that exempts virtual services from tracking."""
     return Fix(
         "stop-tracking-services",
         "Stop tracking connections to virtual services. Stateful rules then no longer match "
@@ -139,7 +139,7 @@ def _by_family(snapshot: Snapshot) -> Iterator[tuple[str, list[str]]]:
 
 
 def _nat_servers(snapshot: Snapshot, family: str) -> list[tuple[str, int]]:
-    """Return the servers whose replies come back through this host."""
+    """Return address and port of the real servers whose replies return through this host."""
     return sorted(
         {
             (d.address, d.port)

@@ -81,7 +81,7 @@ def _message(percent: float | None, facts: tuple[str, ...]) -> str:
 
 
 def lacks_room(snapshot: Snapshot) -> bool:
-    """Whether this check reports a table that is full, or nearly full."""
+    """Whether this check reports a table that is full or nearly full."""
     return (
         bool(snapshot.sysctl(COUNT))
         and _worst(snapshot, _percent(snapshot), _rises(snapshot))[0] is not None
@@ -114,7 +114,7 @@ def _worst(
 
 
 def _rises(snapshot: Snapshot) -> Mapping[str, int] | None:
-    """Return the rises of the counters of lost flows; None without two samples."""
+    """Return how much each counter of lost flows rose; None without two samples."""
     before = snapshot.earlier.conntrack if snapshot.earlier else None
     if before is None or snapshot.conntrack is None:
         return None
@@ -126,7 +126,7 @@ def _rises(snapshot: Snapshot) -> Mapping[str, int] | None:
 
 
 def _messages(snapshot: Snapshot) -> Iterator[tuple[float | None, str]]:
-    """Yield the age in seconds, None if unknown, and the text of each message."""
+    """Yield age (in seconds, None if unknown) and text of each message about a full table."""
     for line in snapshot.kernel_log or ():
         if _FULL in line.text:
             known = line.seconds is not None and snapshot.taken_s is not None

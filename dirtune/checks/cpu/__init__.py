@@ -1,4 +1,4 @@
-"""Checks of CPUs, and the questions that several of them put to a snapshot."""
+"""Checks of CPUs, and the helper functions that they share."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,23 +10,23 @@ from dirtune.snapshot import Snapshot
 
 
 def percents(snapshot: Snapshot) -> Mapping[int, Mapping[str, float]] | None:
-    """Return each CPU's per cent of time by column of /proc/stat; None without two samples."""
+    """Return the percentage of time by CPU and column of /proc/stat; None without two samples."""
     return rates.cpu_percent(snapshot.earlier.stat if snapshot.earlier else None, snapshot.stat)
 
 
 def on_cards(snapshot: Snapshot, cpus: Iterable[int]) -> tuple[int, ...]:
-    """Return those of *cpus* that take NICs' interrupts; all of them where that is unknown."""
+    """Return the CPUs in *cpus* that take NICs' interrupts; all of *cpus* if that is unknown."""
     known = nic_cpus(snapshot)
     return tuple(sorted(cpu for cpu in cpus if known is None or cpu in known))
 
 
 def guest(snapshot: Snapshot) -> bool | None:
-    """Whether the host is a virtual machine; None where it does not say."""
+    """Whether the host is a virtual machine; None if unknown."""
     return snapshot.cpuinfo.guest if snapshot.cpuinfo else None
 
 
 def tuned_profile(snapshot: Snapshot) -> tuple[Fix, ...]:
-    """Return the fix that lets tuned keep CPUs awake and fast; none where it does not run."""
+    """Return the fix that has tuned keep CPUs awake and fast; empty if tuned is not running."""
     if not any(name.startswith("tuned") for name in competitors(snapshot, "cpu")):
         return ()
     rows = ("tuned-adm profile network-latency",)

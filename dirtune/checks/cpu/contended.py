@@ -108,7 +108,7 @@ def _judge(snapshot: Snapshot, cpu: int, share: Mapping[str, float]) -> Verdicts
 
 
 def _ran(snapshot: Snapshot, cpu: int) -> list[Process]:
-    """Return the programs that used time and were on *cpu* last, the busiest first."""
+    """Return the programs that used CPU time and last ran on *cpu*, the busiest first."""
     before = (snapshot.earlier.processes if snapshot.earlier else None) or ()
     then = {p.pid: p.ticks for p in before}
     used = {

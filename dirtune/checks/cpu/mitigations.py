@@ -52,7 +52,7 @@ def mitigations(_: Snapshot, cpu_power: CpuPower) -> Verdicts:
 
 
 def _first(text: str) -> str:
-    """Return the mitigation of the flaw itself; the rest of the row is about related flaws."""
+    """Return the mitigation of the flaw itself, without the rest of the row on related flaws."""
     return text.removeprefix("Mitigation:").partition(";")[0].partition(",")[0].strip()
 
 

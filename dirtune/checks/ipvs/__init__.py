@@ -1,4 +1,4 @@
-"""Checks of IPVS services, and the questions that several of them put to a snapshot."""
+"""Checks of IPVS services, and the helper functions that they share."""
 
 from collections.abc import Iterable
 
@@ -11,20 +11,20 @@ from dirtune.lvs.model import IP_VS_SVC_F_ONEPACKET, SCHED_FLAGS
 from dirtune.snapshot import Snapshot
 
 SCHEDULER_FLAGS = sum(SCHED_FLAGS)
-"""Flags that mean something to the scheduler alone (ipvsadm -b)."""
+"""Service flags that only the scheduler uses (ipvsadm -b)."""
 DEFENCES = ("drop_packet", "drop_entry", "secure_tcp")
-"""Sysctls: 0 is off, 1 armed, 2 armed and triggered, 3 always on."""
+"""Sysctls of the defences: 0 is off, 1 armed, 2 armed and triggered, 3 always on."""
 LONG_CHAIN = 8
-"""Entries per bucket of the connection table from which its chains are long."""
+"""Entries per bucket of the connection table at which a chain counts as long."""
 ROUTERS = ("bird", "bird6", "bgpd", "exabgp", "gobgpd", "pybal")
-"""Programs that announce addresses: where one runs, several directors may share a VIP."""
+"""Programs that announce addresses: while one runs, several directors may share a VIP."""
 _OPTIONS = {"TCP": "-t", "UDP": "-u"}
 ONE_CLIENT = "255.255.255.255"
-"""Netmask of persistence that sets no clients together."""
+"""The netmask with which persistence treats each client address separately."""
 
 
 def vips(snapshot: Snapshot) -> frozenset[str]:
-    """Return the addresses of the services; a firewall mark has none."""
+    """Return the addresses of the services; a service by firewall mark has no address."""
     return frozenset(s.address for s in snapshot.services or () if s.address is not None)
 
 
@@ -34,7 +34,7 @@ def forwarding(snapshot: Snapshot) -> frozenset[Forward]:
 
 
 def entries(snapshot: Snapshot) -> int:
-    """Return the connections the table holds, templates of persistence not counted."""
+    """Return the number of connections in the table, without persistence templates."""
     return sum(d.active + d.inactive for s in snapshot.services or () for d in s.destinations)
 
 
@@ -44,13 +44,13 @@ def destinations(snapshot: Snapshot) -> tuple[tuple[Service, Destination], ...]:
 
 
 def detail(snapshot: Snapshot | None, service: Service) -> IpvsService | None:
-    """Return netlink's record of *service*; None if netlink was not asked or lacks it."""
+    """Return netlink's record of *service*; None if netlink was not read or lacks the service."""
     known = snapshot.ipvs.services if snapshot and snapshot.ipvs else ()
     return next((other for other in known if other.name == service.name), None)
 
 
 def counted(snapshot: Snapshot, service: Service, counter: str) -> int | None:
-    """Return how much a service's netlink *counter* rose between the samples, None if unknown."""
+    """Return how much a netlink *counter* of *service* rose; None if unknown."""
     now, then = detail(snapshot, service), detail(snapshot.earlier, service)
     if now is None or then is None:
         return None
@@ -58,7 +58,7 @@ def counted(snapshot: Snapshot, service: Service, counter: str) -> int | None:
 
 
 def per_second(snapshot: Snapshot, counter: str) -> float | None:
-    """Return a counter of all services per second, None without two samples."""
+    """Return how much a counter over all services rose per second; None without two samples."""
     now, then = snapshot.ip_vs_stats, snapshot.earlier.ip_vs_stats if snapshot.earlier else None
     if now is None or then is None or not snapshot.seconds:
         return None
@@ -67,7 +67,7 @@ def per_second(snapshot: Snapshot, counter: str) -> float | None:
 
 
 def new_per_second(snapshot: Snapshot, service: Service) -> float | None:
-    """Return new connections/s of one service; those of all where there is one service only."""
+    """Return new connections/s of *service*; if it is the only service, all connections count."""
     rise = counted(snapshot, service, "connections")
     if rise is not None and snapshot.seconds:
         return rise / snapshot.seconds
@@ -75,7 +75,7 @@ def new_per_second(snapshot: Snapshot, service: Service) -> float | None:
 
 
 def running(snapshot: Snapshot, names: Iterable[str]) -> tuple[str, ...] | None:
-    """Return those of *names* that run as programs, None where processes are unknown."""
+    """Return the programs in *names* that are running; None if the processes are unknown."""
     if snapshot.processes is None:
         return None
     alive = {process.name for process in snapshot.processes if not process.kernel}
@@ -85,7 +85,10 @@ def running(snapshot: Snapshot, names: Iterable[str]) -> tuple[str, ...] | None:
 def thread_percents(
     snapshot: Snapshot, prefixes: tuple[str, ...]
 ) -> tuple[tuple[Process, float | None], ...]:
-    """Return the kernel threads named by *prefixes*, with their share of a CPU if it is known."""
+    """Return the kernel threads named by *prefixes*, with their CPU percentages.
+
+    A percentage is None if it is unknown.
+    """
     before = (snapshot.earlier.processes if snapshot.earlier else None) or ()
     then = {(process.pid, process.name): process.ticks for process in before}
     found = (p for p in snapshot.processes or () if p.kernel and p.name.startswith(prefixes))
@@ -100,29 +103,30 @@ def _percent(snapshot: Snapshot, then: int | None, now: int) -> float | None:
 
 
 def templates(snapshot: Snapshot) -> int | None:
-    """Return the templates of persistence the table holds, None where netlink was not asked."""
+    """Return the number of persistence templates in the table; None if netlink was not read."""
     if snapshot.ipvs is None:
         return None
     return sum(d.persistent for s in snapshot.ipvs.services for d in s.destinations)
 
 
 def per_bucket(snapshot: Snapshot) -> float | None:
-    """Return entries per bucket of the connection table, None where its size is unknown."""
+    """Return entries per bucket of the connection table; None if the table size is unknown."""
     if not snapshot.ip_vs_table_size:
         return None
     return (entries(snapshot) + (templates(snapshot) or 0)) / snapshot.ip_vs_table_size
 
 
 def page_bytes(snapshot: Snapshot) -> int | None:
-    """Return the size of a page of memory: 4096 on x86, else None, because no file holds it."""
+    """Return the memory page size: 4096 on x86, otherwise None, because no file reports it."""
     x86 = snapshot.cpuinfo is not None and snapshot.cpuinfo.flags is not None
     return 4096 if x86 else None
 
 
 def edited(snapshot: Snapshot, service: Service, changes: str) -> tuple[tuple[str, ...], ...]:
-    """Return the command that changes one service; none where that might drop a setting.
+    """Return the command that applies *changes* to one service; empty if it might drop a setting.
 
-    ipvsadm -E sets all of a service anew, so the settings that stay must be known from netlink.
+    `ipvsadm -E` replaces all settings of a service, so the unchanged settings must be known from
+    netlink.
     """
     known = detail(snapshot, service)
     if known is None or (known.family == 6 and known.persistent_s is not None):

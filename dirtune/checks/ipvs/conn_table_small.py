@@ -73,7 +73,10 @@ def conn_table_small(snapshot: Snapshot, ip_vs_table_size: int) -> Verdicts:
 
 
 def _expected(snapshot: Snapshot) -> int | None:
-    """Return entries at this rate: established ones, and closing ones for the fin timeout."""
+    """Return the entries expected at this rate; None if the rate is unknown.
+
+    Entries are the established connections, and closed ones until their timeout ends.
+    """
     rate = per_second(snapshot, "connections")
     if rate is None:
         return None

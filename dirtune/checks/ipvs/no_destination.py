@@ -12,12 +12,12 @@ _REDUNDANT = 3  # destinations
 
 @dataclass(frozen=True, slots=True)
 class _Left:
-    """The destinations of a service that can get new connections."""
+    """The destinations of a service, and how many of them can get new connections."""
 
     known: int
     usable: int
     overloaded: tuple[str, ...]
-    """Destinations of a weight above 0 that are over their upper threshold."""
+    """Destinations with a weight above 0 that are over their upper threshold."""
 
     @property
     def enough(self) -> bool:
@@ -82,7 +82,10 @@ def _left(snapshot: Snapshot, service: Service) -> _Left:
 
 
 def _serves(snapshot: Snapshot, service: Service) -> bool | None:
-    """Whether this host gets packets of *service*; of a mark where it holds any address."""
+    """Whether this host gets the packets of *service*; None if unknown.
+
+    A firewall mark is served here if the host holds the address of any other service.
+    """
     if counted(snapshot, service, "packets_in"):
         return True
     if snapshot.addresses is None:

@@ -96,7 +96,7 @@ def _no_destination(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
 
 
 def _gone(snapshot: Snapshot) -> Iterator[str]:
-    """Yield destinations that had connections and were deleted between the samples."""
+    """Yield the destinations that had connections and were deleted between the samples."""
     if snapshot.earlier is None or snapshot.earlier.services is None:
         return
     now = {(s.name, d.address, d.port) for s, d in destinations(snapshot)}
@@ -108,7 +108,7 @@ def _gone(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _stuck(snapshot: Snapshot, sysctls: Sysctls) -> Iterator[str]:
-    """Yield destinations of weight 0 that lose no connections, where reused ports stay."""
+    """Yield the destinations of weight 0 that keep all connections because clients reuse ports."""
     if snapshot.earlier is None or sysctls.number(f"{_VS}conn_reuse_mode") != 0:
         return
     before = {(s.name, d.address, d.port): d for s, d in destinations(snapshot.earlier)}

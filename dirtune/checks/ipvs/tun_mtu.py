@@ -18,7 +18,7 @@ _ERRORS = 10  # between two samples; an estimate, not calibrated
 
 @dataclass(frozen=True, slots=True)
 class _Narrow:
-    """An interface that tunnelled packets of full size do not fit."""
+    """An interface whose MTU is too small for tunnelled packets of full size."""
 
     interface: str
     mtu: int
@@ -82,7 +82,7 @@ def _narrow(snapshot: Snapshot) -> Iterator[_Narrow]:
 
 
 def _tunnels(snapshot: Snapshot) -> Iterator[tuple[str, int]]:
-    """Yield address and kind of each destination behind a tunnel; IPIP if the kind is unknown."""
+    """Yield address and tunnel type of each tunnelled destination; IPIP if the type is unknown."""
     for service in snapshot.services or ():
         known = detail(snapshot, service)
         kinds = {(d.address, d.port): d.tunnel_type for d in known.destinations} if known else {}

@@ -5,7 +5,7 @@ from dirtune.collect.ip_vs import Service
 from dirtune.snapshot import Snapshot
 
 _WEIGHTED = {"rr": "wrr", "lc": "wlc", "dh": None}
-"""Schedulers that only ask whether a weight is 0, and their weighted twins."""
+"""Schedulers that only distinguish weight 0 from other weights, with weighted replacements."""
 
 
 @check(

@@ -1,4 +1,4 @@
-"""Checks of interrupt lines, and the questions that several of them put to a snapshot."""
+"""Checks of interrupt lines, and the helper functions that they share."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from dirtune.settings import BootOption, IrqCpus
 from dirtune.snapshot import Snapshot
 
 ACTIVE_PER_SECOND = 10.0
-"""Interrupts/s from which a vector counts as active; an estimate, not calibrated."""
+"""Interrupts/s at which a vector counts as active; an estimate, not calibrated."""
 _SEND_ONLY = re.compile(r"[-_.](?:tx|output)(?![A-Za-z])", re.IGNORECASE)
 _EMULATED = frozenset(
     {"8139cp", "8139too", "e100", "e1000", "e1000e", "igb", "ne2k-pci", "pcnet32", "tulip"}
@@ -34,20 +34,20 @@ PIC_OPTIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class NicLine:
-    """An interrupt line that a NIC shares with another device; no line of MSI is one."""
+    """An interrupt line, never MSI, that a NIC shares with another device."""
 
     line: Line
     cards: tuple[Sharer, ...]
     partners: tuple[Sharer, ...]
-    """Handlers of other devices, a second NIC's among them."""
+    """Handlers of other devices on the line; a second NIC is one of them."""
     rate: float | None
-    """Interrupts per second; None where it was not measured."""
+    """Interrupts per second; None if unknown."""
     waste: Waste | None
-    """Cost of the partners' handlers; None where no probe measured it."""
+    """Cost of the partners' handlers; None if no probe measured it."""
 
     @property
     def subject(self) -> str:
-        """The line as findings name it."""
+        """The name of the line in findings, such as `irq 16`."""
         return f"irq {self.line.irq}"
 
     @property
@@ -74,9 +74,9 @@ class Vector:
     rates: Mapping[int, float] | None
     """Interrupts per second on each CPU; None without two samples."""
     cpus: tuple[int, ...] | None
-    """CPUs it is delivered to, by its effective affinity; None where the host does not say."""
+    """CPUs that receive the interrupt, from the effective affinity; None if unknown."""
     managed: bool | None
-    """Whether user space may not move it."""
+    """Whether the kernel manages the affinity, so that user space cannot change it."""
 
     @property
     def rate(self) -> float | None:
@@ -85,7 +85,7 @@ class Vector:
 
 
 def nic_vectors(snapshot: Snapshot) -> tuple[Vector, ...]:
-    """Return the lines that carry NICs' packets; a link or mailbox vector is none of them."""
+    """Return the lines that carry NICs' packets, without vectors for link events and mailboxes."""
     table = snapshot.interrupts or Interrupts((), ())
     return tuple(
         _vector(snapshot, table, line, sharer)
@@ -118,7 +118,7 @@ def _vector(snapshot: Snapshot, table: Interrupts, line: Line, sharer: Sharer) -
 
 
 def receiving(vectors: Iterable[Vector]) -> tuple[Vector, ...]:
-    """Return the vectors that are not for sent packets alone (`eth0-tx-0`, `virtio0-output.0`)."""
+    """Return the vectors except those for sent packets only (`eth0-tx-0`, `virtio0-output.0`)."""
     return tuple(v for v in vectors if not all(map(_SEND_ONLY.search, v.line.actions)))
 
 
@@ -128,10 +128,10 @@ def active(vectors: Iterable[Vector]) -> tuple[Vector, ...]:
 
 
 def nic_cpus(snapshot: Snapshot) -> tuple[int, ...] | None:
-    """Return the CPUs that take NICs' interrupts, by the active vectors' rates.
+    """Return the CPUs that take NICs' interrupts, judged by the rates of the active vectors.
 
-    Where no vector is active, or there is only one sample, the effective affinity decides. None
-    if neither is known.
+    If no vector is active, or there is only one sample, the effective affinity decides. None if
+    neither is known.
     """
     vectors = nic_vectors(snapshot)
     shares = (v.rates or {} for v in active(vectors))
@@ -141,7 +141,7 @@ def nic_cpus(snapshot: Snapshot) -> tuple[int, ...] | None:
 
 
 def per_cpu(vectors: Iterable[Vector]) -> Mapping[int, float]:
-    """Return interrupts/s of *vectors* on each CPU that takes any."""
+    """Return interrupts/s of *vectors* for each CPU that takes any of these interrupts."""
     sums: dict[int, float] = {}
     for vector in vectors:
         for cpu, n in (vector.rates or {}).items():
@@ -157,12 +157,12 @@ def moved(snapshot: Snapshot, vectors: Iterable[Vector]) -> tuple[Vector, ...]:
 
 
 def card(snapshot: Snapshot, interface: str) -> PciDevice | None:
-    """Return the PCI function of an interface, None if it is unknown."""
+    """Return the PCI function of an interface; None if unknown."""
     return next((d for d in snapshot.pci or () if interface in d.nets), None)
 
 
 def near(snapshot: Snapshot, interface: str) -> tuple[int, ...]:
-    """Return the usable CPUs near an interface's NIC; all usable ones where none are near."""
+    """Return the usable CPUs near an interface's NIC; all usable CPUs if none is near."""
     if snapshot.cpus is None:
         return ()
     device = card(snapshot, interface)
@@ -172,7 +172,7 @@ def near(snapshot: Snapshot, interface: str) -> tuple[int, ...]:
 
 
 def cores_first(snapshot: Snapshot, cpus: Iterable[int]) -> tuple[int, ...]:
-    """Return *cpus* in the order to fill them: one of each core, then their siblings."""
+    """Return *cpus* in the order of use: one CPU of each core, then the siblings."""
     siblings = snapshot.cpus.siblings if snapshot.cpus else {}
     rank: dict[int, int] = {}
     seen: dict[tuple[int, ...], int] = {}
@@ -184,10 +184,10 @@ def cores_first(snapshot: Snapshot, cpus: Iterable[int]) -> tuple[int, ...]:
 
 
 def spread(snapshot: Snapshot, vectors: Iterable[Vector], id: str = "spread-vectors") -> Fix:
-    """Return the fix that gives each vector a core of its own near its NIC.
+    """Return the fix that gives each vector its own core near its NIC.
 
-    Vectors that the kernel manages cannot be moved: only the number of queues, or `irqaffinity=`
-    at boot, moves those.
+    Vectors that the kernel manages cannot be moved; only the number of queues, or `irqaffinity=`
+    at boot, changes their CPUs.
     """
     movable = [v for v in vectors if not v.managed]
     used: dict[tuple[int, ...], int] = {}
@@ -215,20 +215,20 @@ def balancer(snapshot: Snapshot) -> bool | None:
 
 
 def start_irqbalance(snapshot: Snapshot) -> Fix:
-    """Return the fix that lets irqbalance distribute interrupts, now and after a boot."""
+    """Return the fix that lets irqbalance distribute interrupts, now and after a reboot."""
     rows = ("systemctl enable --now irqbalance",)
     title = "Let irqbalance distribute interrupts"
     return commands(snapshot, "start-irqbalance", title, rows, what="irq")
 
 
 def realtime(snapshot: Snapshot) -> bool | None:
-    """Whether the kernel was built with PREEMPT_RT; None where it does not say."""
+    """Whether the kernel was built with PREEMPT_RT; None if unknown."""
     version = snapshot.kernel.version if snapshot.kernel else None
     return None if version is None else bool(_RT.search(version))
 
 
 def paravirtual(snapshot: Snapshot, driver: str | None) -> tuple[Fix, ...]:
-    """Return the remedy for a NIC that a hypervisor emulates; empty for any other."""
+    """Return the fix that replaces an emulated NIC in a guest; empty for any other NIC."""
     if not (snapshot.cpuinfo and snapshot.cpuinfo.guest and driver in _EMULATED):
         return ()
     title = "Give the guest a virtio or vmxnet3 NIC instead of the emulated one"
@@ -246,7 +246,7 @@ def who(snapshot: Snapshot, line: Line) -> tuple[Sharer, ...]:
 
 
 def shared_nic_lines(snapshot: Snapshot) -> tuple[NicLine, ...]:
-    """Return the lines, MSI aside, that carry a NIC's packets and another device's handler."""
+    """Return the non-MSI lines that carry a NIC's packets and have another device's handler."""
     table = snapshot.interrupts or Interrupts((), ())
     wastes = wastes_by_irq(snapshot)
     wires = (line for line in table.numbered if line.shared and not on_msi(line))
@@ -255,14 +255,14 @@ def shared_nic_lines(snapshot: Snapshot) -> tuple[NicLine, ...]:
 
 
 def unknown_lines(snapshot: Snapshot) -> tuple[Line, ...]:
-    """Return the shared lines, MSI aside, that may or may not have a NIC on them."""
+    """Return the shared non-MSI lines that may or may not have a NIC on them."""
     table = snapshot.interrupts or Interrupts((), ())
     wires = (line for line in table.numbered if line.shared and not on_msi(line))
     return tuple(line for line in wires if nic_line(line, who(snapshot, line)) is None)
 
 
 def cut_off(snapshot: Snapshot) -> Verdicts:
-    """Yield an open verdict where the table is cut off: handlers and lines may be missing."""
+    """Yield an inconclusive verdict if the table is cut off, because lines may be missing."""
     table = snapshot.interrupts or Interrupts((), ())
     if table.lines and table.lines[-1].cut:
         yield inconclusive(
@@ -272,7 +272,7 @@ def cut_off(snapshot: Snapshot) -> Verdicts:
 
 
 def wastes_by_irq(snapshot: Snapshot) -> dict[str, Waste]:
-    """Return the waste that the probe measured on each NIC's line, by label; empty without it."""
+    """Return the waste that the probe measured on each NIC's line; empty without a probe."""
     if snapshot.handlers is None or snapshot.interrupts is None:
         return {}
     cards = nic_actions(snapshot.interrupts, snapshot.pci, snapshot.interfaces)
@@ -280,10 +280,10 @@ def wastes_by_irq(snapshot: Snapshot) -> dict[str, Waste]:
 
 
 def foreseen(snapshot: Snapshot, waste: Waste) -> Forecast | None:
-    """Return the expected gain of separating the line; None where the load is unknown.
+    """Return the expected gain from separating the line; None if the load is unknown.
 
-    CPU time and connections are those between the two samples, right before the probe's window:
-    the forecast holds as far as the load was the same in both.
+    CPU time and connections were counted between the two samples, right before the probe ran, so
+    the forecast assumes that the load did not change.
     """
     earlier, handlers = snapshot.earlier, snapshot.handlers
     if earlier is None or handlers is None or snapshot.interrupts is None or not snapshot.seconds:
@@ -304,7 +304,7 @@ def _sample(snapshot: Snapshot) -> Sample:
 
 
 def rate(snapshot: Snapshot, line: Line) -> float | None:
-    """Return a line's interrupts per second, from two samples, else from the probe's window."""
+    """Return the interrupts per second of *line*, from two samples or else from the probe."""
     if snapshot.earlier is not None and snapshot.interrupts is not None and snapshot.seconds:
         earlier, cpus = snapshot.earlier.interrupts, snapshot.interrupts.cpus
         delta = rates.line_delta(earlier, line, cpus, snapshot.seconds)
@@ -316,7 +316,7 @@ def rate(snapshot: Snapshot, line: Line) -> float | None:
 
 
 def pic_lines(snapshot: Snapshot) -> tuple[Line, ...]:
-    """Return the devices' lines that go through the 8259 PIC."""
+    """Return the device lines that go through the 8259 PIC."""
     table = snapshot.interrupts or Interrupts((), ())
     return tuple(line for line in table.numbered if pic(line))
 
@@ -333,7 +333,7 @@ def no_msi(cmdline: Iterable[str]) -> bool:
 
 
 def drop_nomsi(cmdline: Iterable[str]) -> Fix:
-    """Return the fix that drops nomsi from pci= and keeps the other words of that option."""
+    """Return the fix that removes nomsi from pci= and keeps the other words of the option."""
     words = [word for word in cmdline if word.startswith("pci=") and no_msi((word,))]
     rests = (",".join(w for w in word[4:].split(",") if w != "nomsi") for word in words)
     options = (BootOption(w, f"pci={r}" if r else "") for w, r in zip(words, rests, strict=True))
@@ -343,18 +343,18 @@ def drop_nomsi(cmdline: Iterable[str]) -> Fix:
 
 
 def is_s390(table: Interrupts) -> bool:
-    """Whether the table is an IBM Z's, where adapters have no lines to share."""
+    """Whether the table comes from an IBM Z, where adapters have no lines to share."""
     return {"EXT", "I/O"} <= {line.irq for line in table.lines}
 
 
 def named_cpus(cpus: Iterable[int]) -> str:
-    """Return CPU numbers as a sentence names them, `CPU 0` or `CPUs 0 and 2`."""
+    """Return CPU numbers as words for a sentence, such as `CPU 0` or `CPUs 0 and 2`."""
     numbers = tuple(map(str, cpus))
     return f"CPU{'s' if len(numbers) > 1 else ''} {listed(numbers)}"
 
 
 def listed(names: Iterable[str]) -> str:
-    """Join names as a sentence does."""
+    """Join names for a sentence, such as `eth0, eth1 and eth2`."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
 

@@ -63,7 +63,7 @@ def irqbalance_absent(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
 
 
 def _default(snapshot: Snapshot, vector: Vector) -> bool | None:
-    """Whether a vector may go to every online CPU; None where its mask is unknown."""
+    """Whether a vector may go to every online CPU; None if its mask is unknown."""
     state = (snapshot.proc_irq or {}).get(vector.line.irq)
     if state is None or state.affinity is None or snapshot.cpus is None:
         return None

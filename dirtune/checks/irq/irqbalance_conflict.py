@@ -75,7 +75,7 @@ def _spares(snapshot: Snapshot) -> bool:
 
 
 def _is(word: str, option: str) -> bool:
-    """Whether *word* is *option*, perhaps with its value behind it (`--banirq=40`, `-i40`)."""
+    """Whether *word* is *option*, with or without its value (`--banirq=40`, `-i40`)."""
     if option.startswith("--"):
         return word.partition("=")[0] == option or word == option
     return word.startswith(option)

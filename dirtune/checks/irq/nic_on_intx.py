@@ -37,7 +37,7 @@ _MSI = re.compile(r"\bMSI", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class _Cause:
-    """An obstacle that keeps a NIC from MSI."""
+    """A reason why a NIC does not use MSI."""
 
     clause: str
     fix: Fix

@@ -58,7 +58,7 @@ def _fewer(text: str) -> bool:
 
 
 def _of_card(snapshot: Snapshot, text: str) -> bool:
-    """Whether a message begins with a network driver, or names a NIC."""
+    """Whether a message begins with the name of a network driver, or mentions a NIC."""
     names = {i.name for i in snapshot.interfaces or () if i.physical}
     names |= {device.address for device in snapshot.pci or () if device.nets}
     driver = re.split(r"[\s:]", text, maxsplit=1)[0]

@@ -64,7 +64,7 @@ def xtpic_mode(snapshot: Snapshot, interrupts: Interrupts) -> Verdicts:
 
 
 def drop_noapic(options: tuple[str, ...]) -> Fix:
-    """Return the fix that drops the option from the kernel command line."""
+    """Return the fix that removes *options* from the kernel command line."""
     return Fix(
         "drop-noapic",
         (

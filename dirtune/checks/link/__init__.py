@@ -1,4 +1,4 @@
-"""Checks of NICs' links, and the questions that several of them put to a snapshot."""
+"""Checks of NICs' links, and the helper functions that they share."""
 
 import re
 
@@ -20,7 +20,7 @@ def cards(snapshot: Snapshot) -> tuple[Interface, ...]:
 
 
 def rise(snapshot: Snapshot, interface: Interface, counter: str) -> int | None:
-    """Return how much a counter of sysfs rose between the samples, None if unknown."""
+    """Return how much a sysfs counter rose between the samples; None if unknown."""
     then = before(snapshot, interface.name)
     if then is None:
         return None
@@ -28,7 +28,7 @@ def rise(snapshot: Snapshot, interface: Interface, counter: str) -> int | None:
 
 
 def logged(snapshot: Snapshot, interface: str) -> tuple[tuple[float | None, str], ...]:
-    """Return the kernel's messages that name an interface, with their age in seconds."""
+    """Return the kernel messages that mention an interface, with their age in seconds."""
     name = re.compile(rf"(?<![\w.-]){re.escape(interface)}(?![\w.-])")
     now = snapshot.taken_s
     return tuple(

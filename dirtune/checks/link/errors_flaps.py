@@ -59,7 +59,7 @@ def errors_flaps(snapshot: Snapshot) -> Verdicts:
 
 
 def _seen(snapshot: Snapshot, interface: Interface) -> Iterator[tuple[str, object]]:
-    """Yield the faults of a link, as evidence."""
+    """Yield each fault of a link as a name and a value for the evidence."""
     packets, errors = rise(snapshot, interface, "rx_packets"), _errors(snapshot, interface)
     if errors and packets is not None and not _fresh(snapshot, interface.name):
         worst, count = max(errors.items(), key=lambda item: item[1])
@@ -82,7 +82,7 @@ def _seen(snapshot: Snapshot, interface: Interface) -> Iterator[tuple[str, objec
 
 
 def _errors(snapshot: Snapshot, interface: Interface) -> dict[str, int]:
-    """Return the rise of each counter of errors; drivers copy one into the other."""
+    """Return how much each error counter rose; the same error may be in several counters."""
     counters = {name: rise(snapshot, interface, name) or 0 for name in _SYSFS}
     own = (snapshot.ethtool or {}).get(interface.name)
     before = ((snapshot.earlier and snapshot.earlier.ethtool) or {}).get(interface.name)
@@ -94,7 +94,7 @@ def _errors(snapshot: Snapshot, interface: Interface) -> dict[str, int]:
 
 
 def _fresh(snapshot: Snapshot, name: str) -> bool:
-    """Whether the link came up within the last minute, by the kernel log."""
+    """Whether the kernel log shows that the link came up within the last minute."""
     if snapshot.taken_s is not None and snapshot.taken_s < _SETTLING_S:
         return True
     ups = (age for age, text in logged(snapshot, name) if _UP.search(text))
@@ -102,7 +102,7 @@ def _fresh(snapshot: Snapshot, name: str) -> bool:
 
 
 def _flaps(snapshot: Snapshot, interface: Interface) -> int | None:
-    """Return how often the carrier went and came between the samples, None if unknown."""
+    """Return how often the link went down and up between the samples; None if unknown."""
     then = before(snapshot, interface.name)
     if then is None or then.carrier_changes is None or interface.carrier_changes is None:
         return None

@@ -58,7 +58,7 @@ def pcie_narrow(snapshot: Snapshot) -> Verdicts:
 
 
 def _by_card(snapshot: Snapshot) -> dict[str, list[PciDevice]]:
-    """Return the functions that are NICs, by the address they share."""
+    """Return the PCI functions that are NICs, grouped by device address."""
     nics: dict[str, list[PciDevice]] = {}
     for device in snapshot.pci or ():
         if device.nets and device.driver not in _VIRTUAL:

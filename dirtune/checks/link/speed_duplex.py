@@ -58,7 +58,7 @@ def _at(interface: Interface) -> str:
 
 
 def _faster(interface: Interface, among: tuple[Interface, ...]) -> Interface | None:
-    """Return the fastest of the same bond or driver that is faster, None without one."""
+    """Return the fastest interface of the same bond or driver; None if none is faster."""
     peers = [
         i
         for i in among

@@ -1,4 +1,4 @@
-"""Checks of kernel locks, from a window that `audit --probe` measured."""
+"""Checks of kernel locks, from the measurements of `audit --probe`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,24 +8,24 @@ from dirtune.checks import Undecided, inconclusive
 from dirtune.checks.irq import listed
 
 NOTABLE_PERCENT = 2.0
-"""Waiting as a share of softirq time, in per cent. An estimate, not calibrated."""
+"""Waiting time, in percent of softirq time, from which a lock is reported; not calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Waits for one lock, however many places they came from."""
+    """All waits for one lock, from every place in the kernel."""
 
     waits: int
     total_ns: int
     max_ns: int
     callers: tuple[str, ...]
-    """Functions that waited for it, the one that waited longest first."""
+    """Functions that waited for the lock, the longest total wait first."""
     percent: float
-    """Time spent waiting as a share of softirq time."""
+    """Waiting time in percent of softirq time."""
 
     @property
     def message(self) -> str:
-        """A sentence about the waits."""
+        """The waits as a sentence."""
         return (
             f"CPUs waited {self.waits:,} times for {self.total_ns / self.waits / 1000:.1f} us "
             f"on average in {listed(self.callers)}, which is {self.percent:.1f} % of softirq "
@@ -34,7 +34,7 @@ class Waiting:
 
     @property
     def evidence(self) -> dict[str, object]:
-        """The figures of the waits."""
+        """The waits as evidence of a finding."""
         return {
             "waits": self.waits,
             "wait_ns": self.total_ns,
@@ -51,9 +51,9 @@ def notable(
     caller: str | None = None,
     percent: float = NOTABLE_PERCENT,
 ) -> Waiting | Undecided | None:
-    """Return the waits for the locks *names*, in *caller* alone if it is given.
+    """Return the waits for the locks *names*, or only those in *caller*.
 
-    None if they take less than *percent* of softirq time.
+    Return None if they took less than *percent* of softirq time.
     """
     waits = [x for x in locks.locks if x.lock in names and caller in {None, x.caller}]
     total_ns = sum(wait.total_ns for wait in waits)
@@ -76,7 +76,7 @@ def _callers(waits: Iterable[LockWaits]) -> tuple[str, ...]:
 
 
 def _percent(locks: LockWindow, softirqs: SoftirqWindow, wait_ns: int) -> float | None:
-    """Return a share of softirq time; the two probes' windows need not be equally long."""
+    """Return *wait_ns* in percent of softirq time; the windows of the two probes may differ."""
     softirq_ns = sum(each.total_ns for each in softirqs.softirqs)
     if not softirq_ns or not locks.seconds or not softirqs.seconds:
         return None

@@ -70,7 +70,7 @@ def _finding(snapshot: Snapshot, waiting: Waiting) -> Finding:
 
 
 def _sends(snapshot: Snapshot) -> bool | None:
-    """Whether this director sends to a backup; None without netlink and processes."""
+    """Whether this director synchronises a backup; None without netlink and processes."""
     if snapshot.ipvs is not None:
         return any(daemon.state == "master" for daemon in snapshot.ipvs.daemons)
     if snapshot.processes is not None:

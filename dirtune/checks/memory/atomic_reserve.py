@@ -77,7 +77,7 @@ def atomic_reserve(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
 
 
 def _messages(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the messages of failures; a single one that is older than a week does not count."""
+    """Return the messages about failed allocations; a single one older than a week is ignored."""
     failures = []
     for row in snapshot.kernel_log or ():
         pages = _PAGES.search(row.text)

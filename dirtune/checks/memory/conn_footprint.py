@@ -74,7 +74,7 @@ def _footprint(snapshot: Snapshot, count: int, entry_bytes: int) -> int:
 
 
 def _coming(snapshot: Snapshot) -> int | None:
-    """Return the entries that new connections make; None where their rate is unknown."""
+    """Return the entries that new connections will add; None if their rate is unknown."""
     kept = tuple(s for s in snapshot.services or () if not s.ops)
     timeouts = snapshot.ipvs.timeouts_s if snapshot.ipvs else {}
     tcp_s = max(_SYN_RECV_S, timeouts.get("tcp_fin", 0))

@@ -1,4 +1,4 @@
-"""Checks of the network stack, and the questions that several of them put to a snapshot."""
+"""Checks of the network stack, and the helper functions that they share."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ _MOVERS = (
 
 
 def pps(snapshot: Snapshot, interfaces: Iterable[Interface]) -> float | None:
-    """Return packets/s over *interfaces*, None without two samples of one of them."""
+    """Return packets/s over all *interfaces*; None if no interface was counted in both samples."""
     before = {i.name: i for i in (snapshot.earlier and snapshot.earlier.interfaces) or ()}
     counts = []
     for interface in interfaces:
@@ -26,9 +26,9 @@ def pps(snapshot: Snapshot, interfaces: Iterable[Interface]) -> float | None:
 
 
 def address_mover(snapshot: Snapshot) -> str | None:
-    """Return the running program that gives virtual addresses to one director of several.
+    """Return the running program that moves virtual addresses between directors.
 
-    Empty if none runs, None where processes are unknown.
+    The name is empty if none is running; None if the processes are unknown.
     """
     if snapshot.processes is None:
         return None

@@ -77,7 +77,7 @@ def _full(family: str, table: Mapping[str, int], limit: int | None) -> bool:
 
 
 def _entries(table: Mapping[str, int]) -> int | None:
-    """Return the entries that count against the limit, None if permanent ones are unknown."""
+    """Return the entries that count towards the limit; None if the permanent ones are unknown."""
     if "entries" not in table or "permanent" not in table:
         return None
     return max(0, table["entries"] - table["permanent"])

@@ -67,7 +67,7 @@ def packet_taps(
 
 
 def _carrying(snapshot: Snapshot) -> tuple[Interface, ...]:
-    """Return the interfaces that carry services' packets, as far as is known."""
+    """Return the interfaces that are known to carry services' packets."""
     known = snapshot.interfaces or ()
     above = {i.master for i in known if i.physical and i.master}
     ours = vips(snapshot)
@@ -114,7 +114,7 @@ def _tapped(snapshot: Snapshot, subject: str, on: tuple[Interface, ...], sockets
 
 
 def _doubt(snapshot: Snapshot, subject: str) -> str | None:
-    """Return why sockets of all protocols may be filtered ones, None if there is no reason."""
+    """Return why the packet sockets on *subject* may use a filter; None if there is no reason."""
     if snapshot.processes is None:
         return f"the owner of the packet socket on {subject} is unknown"
     names = {p.name for p in snapshot.processes if not p.kernel}

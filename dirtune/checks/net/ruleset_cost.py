@@ -28,11 +28,11 @@ _NAMED = re.compile(r"(?P<kind>table|chain) (?P<name>.*) \{")
 
 @dataclass(slots=True)
 class _Chain:
-    """One chain of a table."""
+    """A chain of a table, with its rules."""
 
     rules: list[str] = field(default_factory=list)
     hook: str | None = None
-    """None where packets come to it by a jump only."""
+    """The hook of the chain; None if packets reach it only by a jump."""
 
 
 _Chains = Mapping[tuple[str, str], _Chain]  # by table and name
@@ -118,7 +118,7 @@ def _iptables(rows: tuple[str, ...]) -> _Chains:
 
 
 def _walks(chains: _Chains, addresses: frozenset[str]) -> Mapping[str, int]:
-    """Return the rules that a packet to one of *addresses* may walk through, by hook."""
+    """Return how many rules a packet to one of *addresses* may walk through, by hook."""
     found: dict[str, int] = {}
     for (table, name), chain in chains.items():
         if chain.hook in _HOOKS:

@@ -72,7 +72,7 @@ def vip_not_local(snapshot: Snapshot) -> Verdicts:
 
 
 def _missing(snapshot: Snapshot) -> dict[str, tuple[Service, ...]]:
-    """Return the services, by address, whose address is not held and that get no packets."""
+    """Return services that get no packets and whose address this host lacks, by address."""
     found: dict[str, tuple[Service, ...]] = {}
     for service in snapshot.services or ():
         if service.address is not None and not _held(snapshot, service.address):
@@ -98,7 +98,7 @@ def _sync_backup(snapshot: Snapshot) -> bool:
 
 
 def _doubt(snapshot: Snapshot, address: str, mover: str | None) -> str | None:
-    """Return a possible reason why an address is not held, None if there is none."""
+    """Return why the missing *address* may not be a fault; None if there is no reason."""
     if mover is None:
         return "the processes are unknown, so a program may move the address between directors"
     if mover:

@@ -1,4 +1,4 @@
-"""Checks of NICs, and the questions that several of them put to a snapshot."""
+"""Checks of NICs, and the helper functions that they share."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -38,18 +38,18 @@ _ENOUGH = 1024  # descriptors; more cost cache misses and are for loss that does
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Packets that a NIC lost between the samples because its ring was not drained."""
+    """Packets that a NIC lost between the samples because its ring was full."""
 
     packets: int
-    """Packets lost."""
+    """Number of packets lost."""
     stalls: int
-    """Packets that found no descriptor, and that the NIC's FIFO may have kept."""
+    """Number of packets that found no free descriptor; the NIC's FIFO may have kept them."""
     counters: Mapping[str, int]
     """The increase of each counter that rose."""
 
 
 def card(snapshot: Snapshot, name: str) -> Card:
-    """Return the ethtool values of an interface; empty ones where ethtool was not asked."""
+    """Return the ethtool values of an interface; empty values if ethtool was not read."""
     return (snapshot.ethtool or {}).get(name, Card())
 
 
@@ -59,13 +59,13 @@ def ports(snapshot: Snapshot) -> tuple[Interface, ...]:
 
 
 def before(snapshot: Snapshot, name: str) -> Interface | None:
-    """Return an interface as the sample before had it."""
+    """Return an interface as it was in the earlier sample; None if it is missing there."""
     known = (snapshot.earlier.interfaces if snapshot.earlier else None) or ()
     return next((i for i in known if i.name == name), None)
 
 
 def rises(snapshot: Snapshot, name: str) -> Mapping[str, int] | None:
-    """Return how much each of the driver's own counters rose; None where they are unknown."""
+    """Return how much each counter of the driver rose; None if the counters are unknown."""
     now = card(snapshot, name).statistics
     then = card(snapshot.earlier, name).statistics if snapshot.earlier else None
     if now is None or then is None:
@@ -84,9 +84,9 @@ def received(snapshot: Snapshot, port: Interface) -> int | None:
 
 
 def loss(snapshot: Snapshot, port: Interface) -> Loss | None:
-    """Return the packets that *port* lost for want of room; None where no counter tells.
+    """Return the packets that *port* lost because its ring was full; None if no counter shows it.
 
-    Drivers copy one counter into another, so the greatest counts and not their sum.
+    Drivers copy one counter into another, so the largest count is used instead of the sum.
     """
     then = before(snapshot, port.name)
     generic = then.statistics if then else {}
@@ -123,25 +123,25 @@ def mean_bytes(snapshot: Snapshot, port: Interface) -> float | None:
 
 
 def serving(snapshot: Snapshot, name: str) -> tuple[int, ...]:
-    """Return the CPUs that take an interface's interrupts, by rate, else by affinity."""
+    """Return the CPUs that take an interface's interrupts, judged by rate or else by affinity."""
     vectors = [v for v in nic_vectors(snapshot) if v.interface == name]
     loads = {cpu for v in vectors for cpu, n in (v.rates or {}).items() if n >= ACTIVE_PER_SECOND}
     return tuple(sorted(loads or {cpu for v in vectors for cpu in v.cpus or ()}))
 
 
 def for_latency(snapshot: Snapshot) -> bool:
-    """Whether a profile of tuned for low latency is active."""
+    """Whether a tuned profile for low latency is active."""
     return "latency" in ((snapshot.settings_files and snapshot.settings_files.tuned) or "")
 
 
 def steer(port: Interface, queue: str, cpus: Iterable[int]) -> KernelFile:
-    """Return the setting that has RPS spread a queue's packets over *cpus*; none turn it off."""
+    """Return the setting that has RPS spread a queue over *cpus*; no CPUs turn RPS off."""
     path = f"/sys/class/net/{port.name}/queues/{queue}/rps_cpus"
     return KernelFile(path, format_cpumask(cpus))
 
 
 def longer_ring(snapshot: Snapshot, name: str) -> tuple[Fix, ...]:
-    """Return the fix that lengthens a NIC's ring; none at its maximum or if that is unknown."""
+    """Return the fix that lengthens a NIC's ring; empty if the ring cannot be lengthened."""
     rings = card(snapshot, name).rings or {}
     now, most = rings.get("rx"), rings.get("rx_max")
     if now is None or most is None or now >= most:

@@ -67,7 +67,7 @@ def channels_low(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
 
 
 def _channels(channels: Mapping[str, int]) -> tuple[str, int, int]:
-    """Return the kind of channels that receive, how many are enabled, and the maximum."""
+    """Return the kind of channel that receives, how many are enabled, and the maximum."""
     if channels.get("combined_count"):
         return "combined", channels["combined_count"], channels.get("max_combined", 0)
     return "rx", channels.get("rx_count", 0), channels.get("max_rx", 0)

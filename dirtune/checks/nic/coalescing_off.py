@@ -26,9 +26,9 @@ class _Load:
 
     pps: float
     per_interrupt: float | None
-    """Packets received per interrupt; None where its interrupts cannot be told apart."""
+    """Packets received per interrupt; None if the line also serves other devices."""
     busiest: float | None
-    """Interrupts/s of the vector that took most."""
+    """Interrupts/s of the busiest vector."""
 
 
 @check(

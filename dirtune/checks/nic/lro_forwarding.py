@@ -64,7 +64,7 @@ def lro_forwarding(snapshot: Snapshot) -> Verdicts:
 
 
 def _carrying(snapshot: Snapshot) -> frozenset[str] | None:
-    """Return the interfaces of services' traffic; None where each port may be one."""
+    """Return the interfaces that carry services' traffic; None if any port may carry it."""
     if snapshot.routes is None or snapshot.interface_addresses is None:
         return None
     servers = [d.address for _, d in destinations(snapshot)]
@@ -103,7 +103,7 @@ def _finding(snapshot: Snapshot, port: Interface) -> Finding:
 
 
 def _merged(snapshot: Snapshot, port: Interface) -> dict[str, object]:
-    """Return the proof that packets were merged between the samples; empty without any."""
+    """Return the evidence that packets were merged between the samples; empty without any."""
     risen = rises(snapshot, port.name) or {}
     found: dict[str, object] = {n: rise for n, rise in risen.items() if rise and _MERGED.search(n)}
     size = mean_bytes(snapshot, port)

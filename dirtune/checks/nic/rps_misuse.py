@@ -15,7 +15,7 @@ from dirtune.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """One way in which packets are steered wrongly, and the settings that correct it."""
+    """A mistake in how packets are steered, and the settings that correct it."""
 
     what: str
     rows: tuple[KernelFile, ...]
@@ -119,7 +119,7 @@ def _rfs_unknown(snapshot: Snapshot) -> bool:
 
 
 def _sockets(snapshot: Snapshot) -> int | None:
-    """Return the size of the table of sockets that RFS goes by; 0 is off, None unknown."""
+    """Return the size of the socket table of RFS; 0 if RFS is off, None if unknown."""
     return snapshot.sysctl("net/core/rps_sock_flow_entries")
 
 

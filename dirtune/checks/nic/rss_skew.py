@@ -79,7 +79,7 @@ def _judged(snapshot: Snapshot, port: Interface) -> Verdicts:
 
 
 def _flows(snapshot: Snapshot) -> int | None:
-    """Return the smallest possible number of flows; None if unknown."""
+    """Return a lower limit of the number of flows; None if unknown."""
     tracked = "net/netfilter/nf_conntrack_count"
     counts = (
         entries(snapshot) if snapshot.services else None,

@@ -58,7 +58,7 @@ def single_queue(snapshot: Snapshot, seconds: float) -> Verdicts:
 
 
 def _queues(snapshot: Snapshot, port: Interface) -> int:
-    """Return the number of receive queues in use; 0 where it is unknown."""
+    """Return the number of receive queues in use; 0 if unknown."""
     channels = card(snapshot, port.name).channels or {}
     enabled = channels.get("combined_count", 0) + channels.get("rx_count", 0)
     return enabled or len(port.rx_queues)
@@ -75,7 +75,7 @@ def _judged(snapshot: Snapshot, port: Interface, pps: float) -> Verdicts:
 
 
 def _serving(snapshot: Snapshot, port: Interface) -> tuple[int, ...]:
-    """Return the CPUs that take the interrupts of *port*, by rate, else by affinity."""
+    """Return the CPUs that take the interrupts of *port*, judged by rate or else by affinity."""
     vectors = [v for v in nic_vectors(snapshot) if v.interface == port.name]
     loads = {cpu: n for v in vectors for cpu, n in (v.rates or {}).items() if n}
     if loads:

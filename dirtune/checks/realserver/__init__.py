@@ -1,4 +1,4 @@
-"""Checks of real servers, and the questions that several of them put to a snapshot."""
+"""Checks of real servers, and the helper functions that they share."""
 
 from ipaddress import IPv4Network
 
@@ -21,21 +21,21 @@ _FLAG_NOARP = 0x80
 
 
 def vips(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the virtual addresses: those of the plan, else those on quiet interfaces."""
+    """Return the virtual addresses, from the plan or else from loopback, dummies and tunnels."""
     planned = snapshot.place.vips if snapshot.place else ()
     return planned or held_quietly(snapshot)
 
 
 def forward(snapshot: Snapshot) -> Forward | None:
-    """Return the director's forwarding method for this host; None if it is unknown."""
+    """Return the director's forwarding method for this host; None if unknown."""
     return snapshot.place.forward if snapshot.place else None
 
 
 def tunnelled(snapshot: Snapshot) -> bool | None:
-    """Return whether the director tunnels to this host; None if it is unknown.
+    """Return whether the director tunnels to this host; None if unknown.
 
-    Without a plan a virtual address on a tunnel shows it, unless routes lead into that tunnel:
-    then the tunnel belongs to a network (Calico, a VPN).
+    Without a plan, the answer is yes if a tunnel interface holds a virtual address. If routes lead
+    into the tunnel, it belongs to a network such as Calico or a VPN, and does not count.
     """
     if forward(snapshot) is not None:
         return forward(snapshot) == Forward.TUNNEL
@@ -52,7 +52,7 @@ def tunnelled(snapshot: Snapshot) -> bool | None:
 
 
 def tunnels(snapshot: Snapshot) -> tuple[Interface, ...]:
-    """Return the interfaces that could take a director's tunnel, up or down."""
+    """Return the interfaces, up or down, that could receive a director's tunnelled packets."""
     return tuple(
         i
         for i in snapshot.interfaces or ()
@@ -61,12 +61,12 @@ def tunnels(snapshot: Snapshot) -> tuple[Interface, ...]:
 
 
 def is_up(interface: Interface) -> bool | None:
-    """Return whether an administrator set an interface up; None if it is unknown."""
+    """Return whether an administrator set an interface up; None if unknown."""
     return None if interface.flags is None else bool(interface.flags & _FLAG_UP)
 
 
 def on_links(snapshot: Snapshot) -> dict[str, tuple[InterfaceAddress, ...]]:
-    """Return the IPv4 addresses, by interface, of the interfaces that take part in ARP."""
+    """Return the IPv4 addresses of each interface that takes part in ARP."""
     silent = {i.name for i in snapshot.interfaces or () if not _asks_arp(i)}
     links: dict[str, tuple[InterfaceAddress, ...]] = {}
     for address in snapshot.interface_addresses or ():
@@ -77,14 +77,14 @@ def on_links(snapshot: Snapshot) -> dict[str, tuple[InterfaceAddress, ...]]:
 
 
 def network(address: InterfaceAddress) -> IPv4Network:
-    """Return the network that an IPv4 address on an interface is part of."""
+    """Return the network of an IPv4 address on an interface."""
     return IPv4Network((address.address, address.prefix), strict=False)
 
 
 def rules_with(snapshot: Snapshot, words: frozenset[str], modules: frozenset[str]) -> bool | None:
-    """Return whether packet filter rules have one of *words*; None if they could not be seen.
+    """Return whether packet filter rules contain one of *words*; None if they could not be read.
 
-    Where neither tool lists its rules, the absence of the *modules* that they need rules them out.
+    Such rules need one of *modules*. Without a listing, they do not exist if none is loaded.
     """
     seen = snapshot.rulesets
     rows = ((seen.nft or ()) + (seen.iptables or ())) if seen else ()
@@ -98,7 +98,7 @@ def rules_with(snapshot: Snapshot, words: frozenset[str], modules: frozenset[str
 
 
 def policy_routed(snapshot: Snapshot) -> bool | None:
-    """Return whether `ip rule` has more than its three rules; None if it could not be asked."""
+    """Return whether `ip rule` lists more than its three rules; None if it could not be run."""
     rows = snapshot.rulesets.routing if snapshot.rulesets else None
     if rows is None:
         return None

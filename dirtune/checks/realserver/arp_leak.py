@@ -206,7 +206,7 @@ def _silent(snapshot: Snapshot, vip: str, ignore: int) -> bool:
 
 
 def _shares_link(snapshot: Snapshot, vip: str, own: tuple[InterfaceAddress, ...]) -> bool | None:
-    """Whether hosts on the link ask for the address by ARP; None if it is unknown."""
+    """Whether hosts on the link ask for the address by ARP; None if unknown."""
     networks = [network(address) for address in own]
     if any(IPv4Address(vip) in near for near in networks):
         return True
@@ -216,7 +216,7 @@ def _shares_link(snapshot: Snapshot, vip: str, own: tuple[InterfaceAddress, ...]
 
 
 def _filtered(snapshot: Snapshot) -> str | None:
-    """Return why a filter may keep the answers back, None if there is none."""
+    """Return why a filter may hold back ARP answers; None without such a filter."""
     rules = snapshot.rulesets
     if rules is None or rules.nft is None or rules.arptables is None:
         return "the rules of arptables or nft are unknown, and may filter ARP"

@@ -122,7 +122,7 @@ def _leads(route: Route | None) -> str:
 
 
 def _target(to: str, route: Route | None) -> str:
-    """Return the destination of the new route: a client on the link needs a route of its own."""
+    """Return the destination of the new route; a client on the link needs its own route."""
     if route is None or route.network.prefixlen == 0:
         return "default"
     return f"{to}/32" if route.gateway is None else str(route.network)

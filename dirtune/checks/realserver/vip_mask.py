@@ -78,7 +78,7 @@ def _finding(snapshot: Snapshot, held: InterfaceAddress, whole: int) -> Finding:
 
 
 def _swallowed(snapshot: Snapshot, taken: IPv4Network) -> list[str]:
-    """Return gateways and the director's addresses that the network takes in."""
+    """Return the gateways and director addresses in the network *taken*."""
     gateways = {route.gateway for route in snapshot.routes or () if route.gateway}
     director = snapshot.place.director_addresses if snapshot.place else frozenset()
     known = {a for a in gateways | director if ":" not in a and IPv4Address(a) in taken}

@@ -1,4 +1,4 @@
-"""Checks of softirqs, and the questions that several of them put to a snapshot."""
+"""Checks of softirqs, and the helper functions that they share."""
 
 from collections.abc import Mapping
 
@@ -8,9 +8,9 @@ from dirtune.snapshot import Snapshot
 
 
 def by_cpu(snapshot: Snapshot) -> Mapping[int, SoftnetRow] | None:
-    """Return the rows of softnet_stat by CPU; None where the rows cannot be told apart.
+    """Return the rows of softnet_stat by CPU; None if the rows cannot be assigned to CPUs.
 
-    Rows without a CPU's number are the online CPUs in their order.
+    Rows without a CPU number belong to the online CPUs, in their order.
     """
     rows = snapshot.softnet or ()
     named = {row.cpu: row for row in rows if row.cpu is not None}
@@ -23,7 +23,7 @@ def by_cpu(snapshot: Snapshot) -> Mapping[int, SoftnetRow] | None:
 def window(snapshot: Snapshot) -> Mapping[int, SoftnetRow] | None:
     """Return how much each counter of softnet_stat rose between the samples, by CPU.
 
-    None with one sample, or where a CPU came or went between them.
+    Return None with only one sample, or if a CPU came online or went offline between them.
     """
     if snapshot.earlier is None or not snapshot.seconds:
         return None
@@ -34,7 +34,7 @@ def window(snapshot: Snapshot) -> Mapping[int, SoftnetRow] | None:
 
 
 def net_rx(snapshot: Snapshot) -> Mapping[int, int] | None:
-    """Return how often each CPU ran NET_RX between the samples; None as above."""
+    """Return how often each CPU ran NET_RX between the samples; None in the cases of `window`."""
     before = snapshot.earlier.softirqs if snapshot.earlier else None
     now = snapshot.softirqs
     if before is None or now is None or before.cpus != now.cpus:
@@ -64,7 +64,7 @@ def rps_on(snapshot: Snapshot) -> bool | None:
 
 
 def overflowed(snapshot: Snapshot) -> Mapping[str, int]:
-    """Return packets that NICs lost between the samples for want of room, by interface."""
+    """Return the packets that NICs lost because a ring was full, by interface."""
     lost = {}
     before = {i.name: i for i in (snapshot.earlier and snapshot.earlier.interfaces) or ()}
     for interface in snapshot.interfaces or ():

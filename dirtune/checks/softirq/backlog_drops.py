@@ -86,7 +86,7 @@ def _finding(snapshot: Snapshot, seconds: float, dropping: Mapping[int, SoftnetR
 
 
 def longer(snapshot: Snapshot) -> tuple[Fix, ...]:
-    """Return the fix that lengthens the backlog; none where its length is unknown or enough."""
+    """Return the fix that lengthens the backlog; empty if its length is unknown or sufficient."""
     backlog = snapshot.sysctl(BACKLOG)
     if backlog is None or backlog >= _LARGEST:
         return ()

@@ -16,11 +16,11 @@ class _Steered:
     """Packets that RPS steered between the samples."""
 
     busiest: int
-    """The CPU with the most packets among the CPUs that RPS steers to."""
+    """The CPU that gets the most packets, among the CPUs that RPS steers to."""
     pps: float
     dropped: int
     limited: int | None
-    """Packets that the flow limit dropped; None where this kernel has no such column."""
+    """Packets that the flow limit dropped; None if this kernel does not count them."""
 
 
 @check("softirq/rps-backlog", severity=Severity.LOW, trust="A", needs=("interfaces", "softnet"))

@@ -66,7 +66,7 @@ def _local(snapshot: Snapshot) -> tuple[int, ...]:
 
 
 def _gini(values: Iterable[int]) -> float:
-    """Return 0 where all values are equal, and nearly 1 where one of them is everything."""
+    """Return the Gini coefficient: 0 if all values are equal, nearly 1 if one value is all."""
     ranked = sorted(values)
     n, total = len(ranked), sum(ranked)
     if not total:

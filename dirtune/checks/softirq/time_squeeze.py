@@ -81,7 +81,7 @@ def _finding(
 
 
 def _fixes(snapshot: Snapshot) -> tuple[Fix, ...]:
-    """Return the fixes that raise the budgets of packets and of time, as far as they are low."""
+    """Return the fixes that raise the packet budget and the time budget, if they are low."""
     fixes = []
     budget, micros = snapshot.sysctl(_BUDGET), snapshot.sysctl(_BUDGET_US)
     if budget is not None and budget < _BUDGET_STEP:
