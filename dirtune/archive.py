@@ -1,4 +1,4 @@
-"""Samples of a host kept in one file: the tar.gz of `dirtune snapshot`."""
+"""The tar.gz archive of `dirtune snapshot`, which holds the samples of a host."""
 
 import gzip
 import io
@@ -28,9 +28,9 @@ _MOST_HEADERS = 200_000
 _MOST_FOLDERS = 100_000
 _LONGEST_PATH = 1024
 _LARGEST_EXTENSION = 4096
-"""Limit of a header's extension: a path, the target of a link and a time of change."""
+"""Size limit of a header extension, which has a path, the target of a link and a time."""
 _MOST_ROWS = 64
-"""Limit of the rows of such an extension; bsdtar writes about 20."""
+"""Limit of the rows of a header extension; bsdtar writes about 20."""
 _LARGEST_PACKED = 256 << 20
 _EXTENSIONS = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
 _BROKEN = (
@@ -42,19 +42,19 @@ _MEMBER = re.compile(r"(?P<sample>[01])(?P<path>/.+)")
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One sample: a folder of the archive."""
+    """The description of one sample, which is a folder of the archive."""
 
     monotonic_s: Annotated[float, msgspec.Meta(ge=0)] | None
     refused: list[str]
     modes: dict[str, Annotated[int, msgspec.Meta(ge=0, le=0o7777)]] = {}
     """Permission bits by path."""
     behind: dict[str, str] = {}
-    """Real path of a file whose path leads over links of the sample, by that path:
-    unpacked, the archive is a tree that tar can write and that has every path."""
+    """Real paths of files whose paths contain links of the sample, by these paths. Files are
+    stored at their real paths, so that tar can unpack the archive into a tree with all paths."""
 
 
 class Meta(msgspec.Struct, frozen=True):
-    """meta.json of an archive."""
+    """The meta.json of an archive."""
 
     samples: list[Sample]
     schema: Literal["dirtune/snapshot/1"]
@@ -62,9 +62,10 @@ class Meta(msgspec.Struct, frozen=True):
 
 
 def save(samples: Sequence[RecordedHost], path: Path) -> None:
-    """Write *samples* into one tar.gz; `NotPossible` if the file cannot be written.
+    """Write *samples* into the tar.gz archive *path*.
 
-    It holds what only root may read, so only its owner may read it.
+    Only the owner may read the archive, because it contains texts that only root may read. Raises
+    `NotPossible` if it cannot be written.
     """
     behind = [_behind(sample) for sample in samples]
     described = [
@@ -84,14 +85,15 @@ def save(samples: Sequence[RecordedHost], path: Path) -> None:
 
 
 def load(path: Path) -> tuple[RecordedHost, ...]:
-    """Read the samples of an archive into memory; nothing is unpacked.
+    """Read the samples of an archive into memory, without unpacking it to the disk.
 
-    `ParseError` if it is no archive of ours, or has a path or a link that leads out of it.
+    Raises `NotPossible` if the file cannot be read, and `ParseError` if dirtune did not write it
+    or a path or link leads out of the archive.
     """
     try:
         handle = open_regular(path, _LARGEST_PACKED)
     except FileNotFoundError as error:
-        raise NotPossible(f"{path}: there is no such file") from error
+        raise NotPossible(f"{path}: the file does not exist") from error
     except OSError as error:
         raise NotPossible(f"{path}: {error.strerror}") from error
     try:
@@ -101,12 +103,12 @@ def load(path: Path) -> tuple[RecordedHost, ...]:
         raise ParseError(str(path), str(error)) from error
     except _BROKEN as error:
         raise ParseError(
-            str(path), f"it is not a dirtune snapshot ({str(error)[:200]})"
+            str(path), f"the file is not a dirtune snapshot ({str(error)[:200]})"
         ) from error
 
 
 class _Refused(Exception):
-    """An archive is a tar file, and not one that dirtune wrote."""
+    """The archive is a tar file, but dirtune did not write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +116,16 @@ class _Member:
     name: str
     kind: bytes
     target: str
-    """Target of a symbolic link; empty for a file."""
+    """Target of the symbolic link; empty for a file."""
     content: bytes
 
 
 def _members(archive: gzip.GzipFile) -> Iterator[_Member]:
-    """Yield the members one by one.
+    """Yield the members one by one; the size that a header declares is checked before reading.
 
-    Not by tarfile alone: it reads a name of 2 GB whole, calls itself for each extension of a
-    header, keeps every member, and Python's before 3.11.10 takes time with the square of an
-    extension. Each header is its own, what it announces is looked at here before it is read.
+    tarfile only decodes single headers, because it is unsafe for hostile archives: it reads names
+    of up to 2 GB into memory, recurses for each header extension, keeps every member, and before
+    Python 3.11.10 takes quadratic time for an extension.
     """
     extended: dict[str, str] = {}
     size = 0
@@ -132,11 +134,11 @@ def _members(archive: gzip.GzipFile) -> Iterator[_Member]:
         extension = header.type in {*_EXTENSIONS, tarfile.XHDTYPE}
         most = _LARGEST_EXTENSION if extension else _LARGEST_FILE
         if not 0 <= header.size <= most:
-            raise _Refused(f"{header.name!r}: more than {most:,} bytes")
+            raise _Refused(f"{header.name!r} has more than {most:,} bytes")
         _require_room(size + header.size)
         content = archive.read(header.size)
         if len(content) < header.size:
-            raise EOFError("cut off before the end")
+            raise EOFError("the archive is cut off")
         size += header.size * (1 if content.isascii() else WIDEST)
         _require_room(size)
         archive.read(-header.size % tarfile.BLOCKSIZE)
@@ -151,22 +153,22 @@ def _members(archive: gzip.GzipFile) -> Iterator[_Member]:
 
 def _require_room(size: int) -> None:
     if size > _LARGEST_CONTENT:
-        raise _Refused(f"more than {_LARGEST_CONTENT >> 20} MiB unpacked")
+        raise _Refused(f"the archive has more than {_LARGEST_CONTENT >> 20} MiB unpacked")
 
 
 def _headers(archive: gzip.GzipFile) -> Iterator[bytes]:
     for _ in range(_MOST_HEADERS):
         block = archive.read(tarfile.BLOCKSIZE)
         if len(block) < tarfile.BLOCKSIZE:
-            raise EOFError("cut off before the end")
+            raise EOFError("the archive is cut off")
         if not any(block):
             return
         yield block
-    raise _Refused(f"more than {_MOST_HEADERS:,} files")
+    raise _Refused(f"the archive has more than {_MOST_HEADERS:,} files")
 
 
 def _pax(content: bytes) -> dict[str, str]:
-    """Return the names in an extension as POSIX has it: `LENGTH KEY=VALUE` in rows."""
+    """Return the names in a POSIX header extension, whose rows are `LENGTH KEY=VALUE`."""
     names: dict[str, str] = {}
     for _ in range(_MOST_ROWS):
         if not content:
@@ -175,10 +177,10 @@ def _pax(content: bytes) -> dict[str, str]:
         row, content = content[:length], content[max(length, 1) :]
         key, _, value = row.partition(b" ")[2].partition(b"=")
         if key.startswith(b"GNU.sparse") or key == b"size":
-            raise _Refused("it has a file with holes, or of more than 8 GB")
+            raise _Refused("the archive contains a sparse file or a file of more than 8 GB")
         if key in {b"path", b"linkpath"}:
             names[key.decode()] = _name(value.removesuffix(b"\n"))
-    raise _Refused(f"an extension of a header has more than {_MOST_ROWS} rows")
+    raise _Refused(f"a header extension has more than {_MOST_ROWS} rows")
 
 
 def _name(content: bytes) -> str:
@@ -199,9 +201,9 @@ def _add_sample(
 
 
 def _behind(sample: RecordedHost) -> dict[str, str]:
-    """Return where each file and link is stored whose path leads over a link of the sample.
+    """Return the paths at which files and links are stored whose own paths contain links.
 
-    Where such a place is a recorded path as well, it is there as itself.
+    If such a storage path is itself a recorded path, the result maps it to itself.
     """
     paths = (*sample.files, *sample.links)
     folders = {posixpath.dirname(path) for path in paths}
@@ -223,7 +225,7 @@ def _real(folder: str, sample: RecordedHost) -> str:
 
 
 def _within(folder: str, target: str) -> str:
-    """Return a link's target so that it stays in its sample: absolute ones lead out of it."""
+    """Return a link's target, rewritten if it would lead out of its sample when unpacked."""
     whole = posixpath.normpath(posixpath.join(f"0{folder}", target))
     if whole.startswith("0/"):
         return target
@@ -243,7 +245,7 @@ def _samples(archive: gzip.GzipFile) -> tuple[RecordedHost, ...]:
     for member in _members(archive):
         if member.name == "meta.json" and member.kind in _FILES:
             if len(member.content) > _LARGEST_META:
-                raise _Refused(f"meta.json: more than {_LARGEST_META:,} bytes")
+                raise _Refused(f"meta.json has more than {_LARGEST_META:,} bytes")
             meta = from_json(member.content, Meta)
         elif member.kind != tarfile.DIRTYPE:
             sample, inside = _inside(member)
@@ -253,7 +255,7 @@ def _samples(archive: gzip.GzipFile) -> tuple[RecordedHost, ...]:
                 files[sample][inside] = readable(member.content)
     recorded = [number for number in (0, 1) if files[number] or links[number]]
     if not recorded:
-        raise ValueError("it has no sample in it")
+        raise ValueError("the archive contains no sample")
     return tuple(_sample(meta, number, files[number], links[number]) for number in recorded)
 
 
@@ -261,9 +263,9 @@ def _sample(
     meta: Meta | None, number: int, files: Mapping[str, str], links: Mapping[str, str]
 ) -> RecordedHost:
     if meta is None:
-        raise ValueError("it has no meta.json")
+        raise ValueError("the archive lacks meta.json")
     if number >= len(meta.samples):
-        raise ValueError(f"meta.json does not tell of sample {number}")
+        raise ValueError(f"meta.json does not describe sample {number}")
     described = meta.samples[number]
     files, links = (_recorded(stored, described.behind) for stored in (files, links))
     _require_paths((*files, *links))
@@ -273,28 +275,31 @@ def _sample(
 
 
 def _recorded(stored: Mapping[str, str], behind: Mapping[str, str]) -> dict[str, str]:
-    """Return what is *stored* by the paths that it was read by."""
+    """Return the *stored* contents by the paths from which they were read on the host."""
     moved = set(behind.values())
     plain = {path: content for path, content in stored.items() if path not in moved}
     return plain | {path: stored[real] for path, real in behind.items() if real in stored}
 
 
 def _require_paths(paths: Iterable[str]) -> None:
-    """Refuse paths that no host has, and more folders: each costs memory when they are listed."""
+    """Raise an error for paths that no host has, and for too many folders, which cost memory."""
     folders: set[str] = set()
     for path in paths:
         if not path.startswith("/") or len(path) > _LONGEST_PATH:
-            raise ValueError(f"{path[:60]!r} is no path of a host")
+            raise ValueError(f"{path[:60]!r} is not an absolute path, or is too long")
         folder = posixpath.dirname(path)
         while folder not in folders:
             folders.add(folder)
             folder = posixpath.dirname(folder)
         if len(folders) > _MOST_FOLDERS:
-            raise _Refused(f"more than {_MOST_FOLDERS:,} folders")
+            raise _Refused(f"the archive has more than {_MOST_FOLDERS:,} folders")
 
 
 def _inside(member: _Member) -> tuple[int, str]:
-    """Return (sample, path on its host) of a member that stays inside its sample."""
+    """Return the number of the member's sample, and the member's path on the host.
+
+    Raises `_Refused` if the member or its link leads out of its sample.
+    """
     path = _MEMBER.fullmatch(member.name)
     shown = repr(member.name[:60])
     if not path or posixpath.normpath(path["path"]) != path["path"]:

@@ -1,9 +1,8 @@
-"""A host's sources copied into memory, here by reading, elsewhere by what a script prints.
+"""Copies of a host's sources in memory, read here or printed by a script on another machine.
 
-The script of `fetch_script` runs on a machine that has only a POSIX shell. It takes both samples,
-so that a host is logged into once and starts one command. Names and texts are data all the way:
-the shell hands names over as arguments and as lists with a NUL behind each, and what was read
-comes in the frames of `collect.frames`.
+The script of `fetch_script` needs only a POSIX shell. It takes both samples, so one login and one
+command are enough. Names and texts never become shell code: the shell passes names as arguments
+and as NUL-terminated lists, and the texts arrive in the frames of `collect.frames`.
 """
 
 import re
@@ -21,7 +20,10 @@ from dirtune.snapshot import FIELDS, moving, patterns_of
 def record(
     host: Host, patterns: Sequence[str], answers_: Mapping[str, str] | None = None
 ) -> RecordedHost:
-    """Copy what *patterns* match on *host* into memory, with what it was *answers_* besides."""
+    """Copy the files and links of *host* that match *patterns* into memory, plus *answers_*.
+
+    *answers_* are outputs of commands and answers of netlink by their paths in the record.
+    """
     sample = _Sample(host.monotonic(), dict(answers_ or {}))
     for path in dict.fromkeys(path for pattern in patterns for path in host.glob(pattern)):
         name = recorded_path(path)
@@ -42,35 +44,35 @@ def record(
 
 
 def fetch_script(fields: Sequence[str] = FIELDS, *, interval_s: float) -> str:
-    """Return a POSIX shell script that prints two samples of *fields*, *interval_s* apart.
+    """Return a POSIX shell script that prints two samples of *fields*, *interval_s* seconds apart.
 
-    The first has only what moves. It only reads, and needs nothing but a shell, cat, env, grep,
-    stat and xargs; where dirtune is installed it adds what netlink tells. Its standard output is
-    what `parse_fetched` reads.
+    The first sample has only the fields that change over time. The script changes nothing and
+    needs only a shell, cat, env, grep, stat and xargs; if the host has dirtune, the script adds
+    the answers of netlink. `parse_fetched` reads its standard output.
     """
     first, second = (_script(patterns_of(f)) for f in (moving(fields), fields))
     return f"{_BEGIN}{first}sleep {interval_s:g}\n{second}"
 
 
 def sample_script(patterns: Sequence[str]) -> str:
-    """Return the script that prints every file and link that *patterns* match."""
+    """Return a script that prints all files and links that match *patterns*."""
     return f"{_BEGIN}{_script(patterns)}"
 
 
 def parse_fetched(text: str) -> tuple[RecordedHost, RecordedHost]:
-    """Read what the script of `fetch_script` printed; `ParseError` if it was cut off."""
+    """Parse the output of the script of `fetch_script`. Raises `ParseError` if it is cut off."""
     rest = iter(frames(text))
     return _parsed(rest), _parsed(rest)
 
 
 def parse_sample(text: str) -> RecordedHost:
-    """Read what the script of `sample_script` printed; `ParseError` if it was cut off."""
+    """Parse the output of the script of `sample_script`. Raises `ParseError` if it is cut off."""
     return _parsed(iter(frames(text)))
 
 
 ANSWER_S = 180
-"""Time that a host may take to answer, without the interval: a director without CPU time left, or
-an emulated one, needs more than a minute, and both are worth an audit."""
+"""Seconds that a host may take to answer, without the interval between the samples. A director
+without idle CPU time, or an emulated one, needs more than a minute."""
 _BEGIN = f"LC_ALL=C; export LC_ALL\n{OPEN}"
 # What cat(1) reads between any two files: the environment it was started with, which is the mark
 # of the frames and nothing else. One process so prints hundreds of files, and whatever they hold,
@@ -103,7 +105,7 @@ _UUID_LENGTH = 36
 _SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 _LONGEST_REASON = 200
 _PLAIN = re.compile(r"[\w/.+@-]+", re.ASCII)
-"""Names that every cat(1) shows as they are."""
+"""Names that no cat(1) quotes in its messages."""
 _GONE = frozenset({"No such file or directory", "No such process"})
 
 
@@ -121,7 +123,10 @@ def _script(patterns: Sequence[str]) -> str:
 
 
 def _shell_patterns(pattern: str) -> tuple[str, ...]:
-    """Return what matches in a shell what *pattern* does in Python: there `*` leaves out dots."""
+    """Return shell patterns that together match the same names as *pattern* in Python.
+
+    In a shell, `*` does not match names that begin with a dot.
+    """
     begin, star, end = pattern.partition("/*")
     if not star or end[:1] not in {"", "/"}:
         return (pattern,)
@@ -151,7 +156,7 @@ class _Sample:
 
 
 def _parsed(rest: Iterator[str]) -> RecordedHost:
-    """Read the frames of *rest* up to the end of a sample."""
+    """Parse the frames of *rest* up to the end of one sample."""
     sample = _Sample()
     for frame in rest:
         kind, nul, text = frame.partition("\0")
@@ -171,12 +176,12 @@ def _parsed(rest: Iterator[str]) -> RecordedHost:
         elif kind.startswith(commands.ROOT):
             sample.files[recorded_text(kind)] = recorded_text(text)
         else:
-            raise ParseError("fetched sources", "not what was asked for")
+            raise ParseError("fetched sources", "the output has a part that was not requested")
     raise _cut_off()
 
 
 def _add_texts(sample: _Sample, names: Sequence[str], rest: Iterator[str]) -> None:
-    """Add the texts of *names*: a new frame begins where the mark stands between two files."""
+    """Add the texts of the files *names*; a mark between two files begins a new frame."""
     path, text = "", _next(rest)
     for name in names:
         if name != _BETWEEN:
@@ -194,7 +199,7 @@ def _next(rest: Iterator[str]) -> str:
 
 
 def _cut_off() -> ParseError:
-    return ParseError("fetched sources", "cut off before the end")
+    return ParseError("fetched sources", "the output is cut off")
 
 
 def _add_text(sample: _Sample, path: str, text: str) -> None:
@@ -209,7 +214,7 @@ def _add_text(sample: _Sample, path: str, text: str) -> None:
 
 
 def _complaint(path: str, text: str) -> str | None:
-    """Return why cat(1) could not read *path*, None if it could: it says so behind the text."""
+    """Return the reason that cat(1) printed behind *text*; None if it could read *path*."""
     tail = text[-len(path) - _LONGEST_REASON :]
     begin = tail.rfind("cat: ")
     row = tail[begin:]
@@ -228,7 +233,7 @@ def _complaint(path: str, text: str) -> str | None:
 
 
 def _add_rows(sample: _Sample, text: str) -> None:
-    """Add what stat(1) printed of links and of files whose permission bits are kept."""
+    """Add the links, and the files whose permission bits are kept, from the output of stat(1)."""
     if not text:
         raise _cut_off()
     listed, *parts = text.split(text[:_UUID_LENGTH])[1:]
@@ -245,7 +250,7 @@ def _add_rows(sample: _Sample, text: str) -> None:
 
 
 def _target(path: str, shown: str) -> str | None:
-    """Return where the link *path* leads, as stat(1) has *shown* it; None if it is no link."""
+    """Return the target of the link *path*, as *shown* by stat(1); None if *path* is no link."""
     if shown.startswith(f"{path} -> "):
         return shown.removeprefix(f"{path} -> ")
     # A stat that always quotes.

@@ -1,8 +1,8 @@
-"""Files read whole and within bounds: what is no regular file, or too large, is never opened.
+"""Safe reading of complete files: only regular files up to a size limit are opened.
 
-A FIFO would be waited for, a device may do something when it is opened, and /dev/zero has no end.
-What cannot be read is an OSError whose `strerror` says why, like every other refusal of the
-kernel: callers put their own name of the thing before it.
+Opening a FIFO would block, opening a device may have an effect, and /dev/zero never ends. A file
+that is refused raises an OSError, as the kernel's own refusals do. Its `strerror` is the reason;
+callers put the name of the file before it.
 """
 
 import errno
@@ -16,13 +16,16 @@ from pathlib import Path
 from dirtune.errors import NotPossible
 
 LARGEST_BYTES = 16 << 20
-"""Limit of a file that a user names, unless its reader sets another."""
+"""Size limit of a file that a user names, unless the reader sets another limit."""
 _MOST_MEMORY = 256 << 20
 _CHUNK_BYTES = 1 << 20
 
 
 def read_bytes(path: str | Path, most: int = LARGEST_BYTES) -> bytes:
-    """Return the content of the regular file *path*, of *most* bytes; OSError says why not."""
+    """Return the content of the regular file *path*.
+
+    Raises OSError, with the reason, if it cannot be read or is larger than *most* bytes.
+    """
     handle = open_regular(path, most)
     try:
         return _all(handle, most)
@@ -31,12 +34,18 @@ def read_bytes(path: str | Path, most: int = LARGEST_BYTES) -> bytes:
 
 
 def read_text(path: str | Path, most: int = LARGEST_BYTES) -> str:
-    """Return the text of the regular file *path*; UnicodeDecodeError if it is not UTF-8."""
+    """Return the text of the regular file *path*, at most *most* bytes.
+
+    Raises OSError like `read_bytes`, and UnicodeDecodeError if the file is not UTF-8.
+    """
     return read_bytes(path, most).decode("utf-8")
 
 
 def open_regular(path: str | Path, most: int) -> int:
-    """Return a descriptor of the regular file *path*, which the caller closes."""
+    """Open the regular file *path* and return its descriptor, which the caller must close.
+
+    Raises OSError if it is not a regular file or is larger than *most* bytes.
+    """
     _require(path, _status(path), most)
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
     handle = os.open(path, flags)
@@ -50,9 +59,10 @@ def open_regular(path: str | Path, most: int) -> int:
 
 @contextmanager
 def memory_bounded(name: str) -> Iterator[None]:
-    """Let the block take `_MOST_MEMORY` more than this process has; `NotPossible` beyond.
+    """Limit the memory that the block may allocate to `_MOST_MEMORY`.
 
-    Parsers take up to 60 times the bytes of a text that was made for it, and no host has such.
+    Raises `NotPossible`, which names the text as *name*, if the block needs more. The limit stops
+    texts crafted to make a parser use up to 60 times their size; no real host has such a text.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limits = (taken_bytes() + _MOST_MEMORY, soft, hard)
@@ -63,30 +73,31 @@ def memory_bounded(name: str) -> Iterator[None]:
     except MemoryError:
         most = f"{_MOST_MEMORY >> 20} MiB"
         raise NotPossible(
-            f"{name}: takes more than {most} of memory, more than the record of any host"
+            f"{name} was refused: parsing it takes more than {most} of memory, more than the "
+            "record of any real host"
         ) from None
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def taken_bytes() -> int:
-    """Return how much memory this process has for data, in bytes."""
+    """Return the size of this process's data segment in bytes."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
     return pages * resource.getpagesize()
 
 
 def exists(path: str | Path) -> bool:
-    """Whether something is at *path*; Path.exists() raises where no file could be, in 3.13 too."""
+    """Whether *path* exists; unlike Path.exists(), it never raises (a path may be too long)."""
     return os.path.exists(path)  # noqa: PTH110  (a path may be longer than any)
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether a folder is at *path*, for any path like `exists`."""
+    """Whether *path* is a folder; never raises, like `exists`."""
     return os.path.isdir(path)  # noqa: PTH112  (as above)
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether a regular file is at *path*, for any path like `exists`."""
+    """Whether *path* is a regular file; never raises, like `exists`."""
     return os.path.isfile(path)  # noqa: PTH113  (as above)
 
 
@@ -94,14 +105,15 @@ def _status(path: str | Path) -> os.stat_result:
     try:
         return os.stat(path)  # noqa: PTH116  (a str costs half as much, and hosts have thousands)
     except ValueError as error:
-        raise OSError(errno.EINVAL, "the path holds a NUL character", str(path)) from error
+        raise OSError(errno.EINVAL, "the path contains a NUL character", str(path)) from error
 
 
 def _require(path: str | Path, status: os.stat_result, most: int) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file; copy its content into one", str(path))
+        why = "it is not a regular file. Copy its content into a regular file"
+        raise OSError(errno.EINVAL, why, str(path))
     if status.st_size > most:
         raise _too_large(most)
 
@@ -118,4 +130,4 @@ def _all(handle: int, most: int) -> bytes:
 
 
 def _too_large(most: int) -> OSError:
-    return OSError(errno.EFBIG, f"larger than {most >> 20} MiB")
+    return OSError(errno.EFBIG, f"the file is larger than {most >> 20} MiB")

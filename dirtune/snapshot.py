@@ -1,7 +1,7 @@
-"""Snapshots: what was true of a host at one moment or two, as plain data, and how to take one.
+"""Snapshots: the state of a host at one or two moments, as plain data, and how to take them.
 
-A sample is read straight from a host, from a recorded tree, from an archive (dirtune/archive.py),
-or from the text that a script printed on another machine (dirtune/fetch.py).
+A sample comes from a host itself, from a recorded tree, from an archive (dirtune/archive.py), or
+from the output of a script on another machine (dirtune/fetch.py).
 """
 
 import enum
@@ -75,7 +75,7 @@ from dirtune.host import Host
 
 
 class Role(enum.StrEnum):
-    """The part that a host plays for the services of a director."""
+    """The role of a host for the services of a director."""
 
     DIRECTOR = "director"
     BACKUP = "backup"
@@ -83,37 +83,38 @@ class Role(enum.StrEnum):
     REAL_SERVER = "real-server"
     CLIENT = "client"
     HOST = "host"
-    """A host that plays none of these parts."""
+    """A host that has none of the other roles."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A host's part in a cluster, by a plan or by the director's table."""
+    """A host's part in a cluster, according to a plan or to the director's table."""
 
     role: Role
     """Director, real server or client."""
     vips: tuple[str, ...] = ()
+    """Virtual addresses of the services that the host takes part in."""
     forward: Forward | None = None
-    """The way in which the director forwards to this real server; None if unknown.
+    """The forwarding method to this real server; None if unknown.
 
-    Where services reach it in several ways, the one that asks most of it.
+    If services use several methods, it is the one that requires the most of the real server.
     """
     director_addresses: frozenset[str] = frozenset()
     client_addresses: frozenset[str] = frozenset()
-    """Addresses of the clients of the cluster, as far as they are nodes of it."""
+    """Addresses of the clients that are nodes of the cluster."""
     source_nat: bool | None = None
-    """Whether the director has rules that rewrite sources (full NAT); None if unknown."""
+    """Whether the director has rules that rewrite source addresses (full NAT); None if unknown."""
     rate: float | None = None
-    """Connections/s that this client is to offer; None without a plan."""
+    """Connections/s that this client should offer; None without a plan."""
     concurrency: int | None = None
-    """Connections it is to hold at once."""
+    """Simultaneous connections that this client should hold; None without a plan."""
     others: frozenset[Forward] = frozenset()
-    """Further ways in which the director forwards to this real server."""
+    """Further forwarding methods that the director uses for this real server."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A field is None when the host did not offer the source; never zero, never empty."""
+    """The state of a host; a field whose source is missing is None, never zero or empty."""
 
     kernel: Kernel | None = None
     cpuinfo: CpuInfo | None = None
@@ -126,51 +127,51 @@ class Snapshot:
     mounts: tuple[Mount, ...] | None = None
     swaps: tuple[str, ...] | None = None
     addresses: frozenset[str] | None = None
-    """Addresses this network namespace answers for."""
+    """Addresses that this network namespace holds."""
     services: tuple[Service, ...] | None = None
     ip_vs_stats: Stats | None = None
     ip_vs_table_size: int | None = None
-    """Buckets of the connection table."""
+    """Number of buckets of the connection table."""
     ipvs: Ipvs | None = None
-    """The same services with more detail; only netlink tells it."""
+    """The services with details that only netlink reports."""
     cpus: Cpus | None = None
     proc_irq: Mapping[str, IrqState] | None = None
-    """By the interrupt's number as text."""
+    """States of the interrupts by their numbers as text."""
     softirqs: Softirqs | None = None
     softnet: tuple[SoftnetRow, ...] | None = None
     processes: tuple[Process, ...] | None = None
     cpu_power: CpuPower | None = None
     meminfo: Mapping[str, int] | None = None
-    """Bytes."""
+    """Amounts of memory in bytes."""
     limits: Mapping[str, int | None] | None = None
     modules: Modules | None = None
     settings_files: SettingsFiles | None = None
     sysctls: Sysctls | None = None
     local_networks: frozenset[IPv4Network] | None = None
-    """Networks that this host answers for as a whole."""
+    """Networks whose every address belongs to this host."""
     interface_addresses: tuple[InterfaceAddress, ...] | None = None
     routes: tuple[Route, ...] | None = None
-    """The main IPv4 table."""
+    """The main IPv4 routing table."""
     neighbours: Mapping[str, Mapping[str, int]] | None = None
     packet: tuple[PacketSocket, ...] | None = None
     snmp: Mapping[str, int] | None = None
     conntrack: Mapping[str, int] | None = None
     ethtool: Mapping[str, Card] | None = None
-    """By interface."""
+    """Settings of NICs by interface."""
     kernel_log: tuple[LogLine, ...] | None = None
     rulesets: Rulesets | None = None
     place: Place | None = None
-    """This host's part in a cluster; None if it is unknown."""
+    """This host's part in a cluster; None if unknown."""
     errors: Mapping[str, str] = field(default_factory=dict)
     """The reason why a field is None, by the field's name."""
     taken_s: float | None = None
-    """The host's monotonic clock, seconds."""
+    """The host's monotonic clock in seconds."""
     earlier: "Snapshot | None" = None
-    """The sample before this one, for rates."""
+    """The earlier of two samples, from which rates are calculated."""
     handlers: HandlerWindow | None = None
     """The irq probe's measurement; None unless the audit probes."""
     handler_counts: HandlerCounts | None = None
-    """Counts in place of `handlers` where eBPF is unavailable."""
+    """Counts that replace `handlers` if eBPF is unavailable."""
     locks: LockWindow | None = None
     """The locks probe's measurement; None unless the audit probes."""
     softirq_window: SoftirqWindow | None = None
@@ -178,16 +179,16 @@ class Snapshot:
 
     @property
     def empty(self) -> bool:
-        """Whether not one source could be read."""
+        """Whether no source at all could be read."""
         return all(getattr(self, name) is None for name in FIELDS)
 
     def sysctl(self, name: str) -> int | None:
-        """Return a setting that is one number, by its path below /proc/sys; None if unknown."""
+        """Return the number in the setting *name*, a path below /proc/sys; None if unknown."""
         return self.sysctls.number(name) if self.sysctls else None
 
     @property
     def seconds(self) -> float | None:
-        """Seconds between the two samples; None with one sample or no clock."""
+        """Seconds between the two samples; None with one sample or without a clock."""
         if self.earlier is None or self.earlier.taken_s is None or self.taken_s is None:
             return None
         return self.taken_s - self.earlier.taken_s
@@ -252,25 +253,25 @@ MOVING = (
     "conntrack",
     "ethtool",
 )
-"""The fields whose values rise or move; the earlier of two samples has only these."""
+"""The fields whose values change over time; the earlier of two samples has only these."""
 
 
 def patterns_of(fields: Sequence[str] = FIELDS) -> tuple[str, ...]:
-    """Return shell patterns of every file and link that *fields* are read from.
+    """Return shell patterns of all files and links from which *fields* are read.
 
-    Outputs of commands and answers of netlink have the path that a record keeps them by.
+    Outputs of commands and answers of netlink are named by their paths in a record.
     """
     modules = (sys.modules[_READERS[name].__module__] for name in fields)
     return tuple(dict.fromkeys(pattern for module in modules for pattern in module.SOURCES))
 
 
 def moving(fields: Sequence[str] = FIELDS) -> tuple[str, ...]:
-    """Return those of *fields* that are read twice."""
+    """Return the subset of *fields* that is read in both samples."""
     return tuple(name for name in fields if name in MOVING)
 
 
 def with_probes(snapshot: Snapshot, probed: Probed) -> Snapshot:
-    """Return *snapshot* with what probes measured, and the reasons why others could not."""
+    """Return *snapshot* with the probes' measurements, and in `errors` why others are missing."""
     names = {"irq": "handlers", "locks": "locks", "softirq": "softirq_window"}
     reasons = {
         names[one.probe]: "; ".join(filter(None, (one.why, one.remedy)))
@@ -288,7 +289,7 @@ def with_probes(snapshot: Snapshot, probed: Probed) -> Snapshot:
 
 
 def take(host: Host, fields: Sequence[str] = FIELDS) -> Snapshot:
-    """Read *fields* once; a field that cannot be read is None, and `errors` says why."""
+    """Read *fields* once; a field that cannot be read is None, and `errors` has the reason."""
     values: dict[str, object] = {}
     errors: dict[str, str] = {}
     for name in fields:
@@ -300,7 +301,10 @@ def take(host: Host, fields: Sequence[str] = FIELDS) -> Snapshot:
 
 
 def take_all(samples: Sequence[Host], fields: Sequence[str] = FIELDS) -> Snapshot:
-    """Take the last of *samples*, and from the one before it the fields that rates need."""
+    """Take a snapshot of the last of *samples*.
+
+    If there is a previous sample, `earlier` has its fields that change over time.
+    """
     *before, last = samples
     earlier = take(before[-1], moving(fields)) if before else None
     return replace(take(last, fields), earlier=earlier)

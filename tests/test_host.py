@@ -104,7 +104,7 @@ def test_this_machines_files_are_not_those_of_a_record(tmp_path):
     (root / "proc/version").symlink_to("/proc/version")
     (root / "etc/hosts").symlink_to(tmp_path / "outside")
 
-    with pytest.raises(SourceRefused, match="/proc/version: the link leads in a circle"):
+    with pytest.raises(SourceRefused, match="/proc/version is a link that leads in a circle"):
         LiveHost(root).read("/proc/version")
     with pytest.raises(SourceMissing, match="/etc/hosts"):
         LiveHost(root).read("/etc/hosts")
@@ -117,7 +117,7 @@ def test_a_link_out_of_a_record_is_named(tmp_path, path):
     (root / "sys/class/net/eth7").symlink_to("../../../../..")
     link = path.removesuffix("/hosts") if "net" in path else path
 
-    with pytest.raises(SourceRefused, match=f"{link}: the link leads out"):
+    with pytest.raises(SourceRefused, match=f"{link} is a link that leads out"):
         LiveHost(root).read(path)
 
 
@@ -125,7 +125,7 @@ def test_a_folder_out_of_a_record_is_not_listed(tmp_path):
     root = recorded(tmp_path)
     (root / "sys/class/net/eth7").symlink_to("../../../..")
 
-    with pytest.raises(SourceRefused, match="/sys/class/net/eth7: the link leads out"):
+    with pytest.raises(SourceRefused, match="/sys/class/net/eth7 is a link that leads out"):
         LiveHost(root).glob("/sys/class/net/eth7/*")
 
 
@@ -147,7 +147,7 @@ def test_a_program_that_cannot_be_started_is_one_error(tmp_path):
     program.write_text("of no format")
     for mode, reason in ((0o644, "Permission denied"), (0o755, "Exec format error")):
         program.chmod(mode)
-        with pytest.raises(NotPossible, match=f"{program}: cannot be started: {reason}"):
+        with pytest.raises(NotPossible, match=f"{program} could not be started: {reason}"):
             run([str(program)])
 
 
@@ -158,7 +158,7 @@ def test_all_that_is_read_of_a_recorded_tree_is_bounded(tmp_path, monkeypatch):
     host = LiveHost(tmp_path)
 
     assert host.read("/proc/stat") == "123456789\n"
-    with pytest.raises(SourceRefused, match="/proc/stat: larger than"):
+    with pytest.raises(SourceRefused, match=r"/proc/stat: .*larger than"):
         host.read("/proc/stat")
 
 
@@ -182,7 +182,7 @@ def test_ctrl_c_of_a_terminal_ends_no_program_that_undoes(tmp_path):
 
 def test_what_is_given_up_leaves_nothing_behind(tmp_path):
     late = tmp_path / "late"
-    with pytest.raises(NotPossible, match=r"no answer in 0\.2 s"):
+    with pytest.raises(NotPossible, match=r"within 0\.2 s"):
         run(("sh", "-c", f"(sleep 0.5; touch {late}) & wait"), timeout_s=0.2)
     time.sleep(0.6)
 

@@ -1,1 +1,1 @@
-"""One module per kernel source: `read_x(host)` is one line, `parse_x(text)` is pure."""
+"""One module per kernel source: `read_x(host)` reads it, the pure `parse_x(text)` parses it."""

@@ -1,9 +1,10 @@
 """Addresses of this network namespace, from /proc and from ip(8).
 
-/proc/net/fib_trie: net/ipv4/fib_trie.c, fib_trie_seq_show(), where what this host answers for is a
-leaf `|-- ADDRESS` followed by `/32 host LOCAL`, and a network that loopback holds by
-`/24 host LOCAL`. /proc/net/if_inet6: net/ipv6/addrconf.c, if6_seq_show(), 32 hexadecimal digits a
-row. Which interface an IPv4 address is on only ip(8) tells: `ip -o addr show`.
+/proc/net/fib_trie is printed by net/ipv4/fib_trie.c, fib_trie_seq_show(). A leaf `|-- ADDRESS`
+followed by `/32 host LOCAL` is an address of this host; a leaf followed by a shorter prefix,
+`/24 host LOCAL`, is a network that loopback holds. /proc/net/if_inet6 is printed by
+net/ipv6/addrconf.c, if6_seq_show(): each row begins with 32 hexadecimal digits. Only ip(8) shows
+which interface an IPv4 address is on: `ip -o addr show`.
 """
 
 import ipaddress
@@ -36,13 +37,13 @@ class InterfaceAddress:
     interface: str
     address: str
     prefix: int
-    """Length of the network's prefix in bits."""
+    """Prefix length of the network in bits."""
     scope: str
     """global, link, host."""
 
 
 def read_addresses(host: Host) -> frozenset[str]:
-    """Read the addresses; IPv6 may be switched off."""
+    """Read this host's IPv4 and IPv6 addresses; IPv6 may be disabled."""
     found = parse_fib_trie(host.read(SOURCE))
     try:
         return found | parse_if_inet6(host.read(SOURCE_V6))
@@ -51,12 +52,12 @@ def read_addresses(host: Host) -> frozenset[str]:
 
 
 def read_local_networks(host: Host) -> frozenset[ipaddress.IPv4Network]:
-    """Read the networks this host answers for as a whole, 127.0.0.0/8 among them."""
+    """Read the networks whose every address belongs to this host, such as 127.0.0.0/8."""
     return parse_local_networks(host.read(SOURCE))
 
 
 def read_interface_addresses(host: Host) -> tuple[InterfaceAddress, ...]:
-    """Read what `ip -o addr show` printed; `SourceMissing` where it could not be asked."""
+    """Read the output of `ip -o addr show`. Raises `SourceMissing` if there is none."""
     return parse_ip_addr(output(host, IP_ADDR))
 
 
@@ -68,7 +69,7 @@ def parse_fib_trie(text: str) -> frozenset[str]:
 
 @parsing(SOURCE)
 def parse_local_networks(text: str) -> frozenset[ipaddress.IPv4Network]:
-    """Return the networks wider than one address that the text of fib_trie calls local."""
+    """Return the local networks in the text of fib_trie that have more than one address."""
     found = (ipaddress.IPv4Network(f"{n['address']}/{n['bits']}") for n in _NETWORK.finditer(text))
     return frozenset(network for network in found if network.prefixlen < 32)
 
@@ -97,10 +98,11 @@ def parse_ip_addr(text: str) -> tuple[InterfaceAddress, ...]:
         whole = "32" if cells[2] == "inet" else "128"
         length = bits or peer or whole
         if not length.isdecimal():
-            why = f"{row[:60]!r}: {length!r} is no length of a prefix"
+            why = f"{row[:60]!r}: {length!r} is not a prefix length"
             raise ParseError(spelled(IP_ADDR), why)
         if "%" in address:  # ipaddress takes what follows for a zone, whatever it is
-            raise ParseError(spelled(IP_ADDR), f"{row[:60]!r}: the address has a zone")
+            why = f"{row[:60]!r}: the address has a zone index, which ip(8) never prints"
+            raise ParseError(spelled(IP_ADDR), why)
         address = str(ipaddress.ip_address(address))
         addresses.append(InterfaceAddress(_PEER.sub("", cells[1]), address, int(length), scope))
     return tuple(addresses)

@@ -1,6 +1,6 @@
-"""A record keeps each answer of netlink as JSON in a file below `/netlink`.
+"""Answers of netlink, which a record keeps as JSON files below `/netlink`.
 
-`collect.netlink` asks the kernel; `ipvs_netlink` and `ethtool` read the answers.
+`collect.netlink` queries the kernel; `ipvs_netlink` and `ethtool` read the answers.
 """
 
 from dirtune.errors import SourceMissing, SourceRefused
@@ -9,13 +9,16 @@ from dirtune.host import Host
 IPVS = "/netlink/ipvs.json"
 ETHTOOL = "/netlink/ethtool.json"
 ANSWERS = (IPVS, ETHTOOL)
-"""Every answer, by the path that a record keeps it by."""
+"""Paths of all answers in a record."""
 
 
 def answer(host: Host, path: str) -> str:
-    """Return the text of an answer; `SourceMissing` says what a host needs to give one."""
+    """Return the text of the answer at *path* in the record.
+
+    Raises `SourceMissing`, which names what the host needs, if the record has no answer.
+    """
     try:
         return host.read(path)
     except (SourceMissing, SourceRefused) as error:
-        why = "netlink was not asked: it needs dirtune on that host, and root"
+        why = "netlink was not queried, because that needs root, and dirtune on the audited host"
         raise SourceMissing(why) from error

@@ -1,4 +1,4 @@
-"""/proc/cmdline: the options this kernel was booted with."""
+"""/proc/cmdline: the options that this kernel was booted with."""
 
 import re
 
@@ -10,7 +10,7 @@ _OPTION = re.compile(r'(?:"[^"]*+"?|[^ "])++')
 
 
 def read_cmdline(host: Host) -> tuple[str, ...]:
-    """Read the options in the order they were given."""
+    """Read the options in the order in which they were given."""
     return parse_cmdline(host.read(SOURCE))
 
 

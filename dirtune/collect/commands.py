@@ -1,8 +1,8 @@
-"""Commands that only read, for what no file tells: addresses, the kernel's log, rules.
+"""Read-only commands for facts that no file contains: addresses, the kernel log, filter rules.
 
-A command is one row of shell, and a record keeps its output as if it were a file below `/cmd`.
-No command loads a module: rules are listed only where their module is loaded already; where there
-is no tool or no module for them, the list is empty.
+Each command is one line of shell, and a record keeps its output as if it were a file below `/cmd`.
+No command loads a module: rules are listed only if their kernel module is already loaded. If the
+tool or the module is missing, the list is empty.
 """
 
 from collections.abc import Collection
@@ -21,7 +21,7 @@ ARPTABLES = "/cmd/arptables"
 QDISC = "/cmd/qdisc"
 _ETHTOOL_TEXT = "/cmd/ethtool"
 ETHTOOL_TEXTS = f"{_ETHTOOL_TEXT}/[glckS]/*"
-"""A folder for each option, in it an output for each interface."""
+"""One folder per option, which holds one output per interface."""
 # What of the kernel's log the checks look for: all of it would be most of what a host is asked.
 _LOG = "irq|vector|msi|apic|tsc|clocksource|conntrack|ipvs|ip_vs|allocation failure|watchdog"
 COMMANDS = {
@@ -51,7 +51,7 @@ _SPELLED = {
     QDISC: "tc -s qdisc show",
 }
 OUTPUTS = (*COMMANDS, ETHTOOL_TEXTS)
-"""The outputs that a record can have, by their paths."""
+"""Paths of all outputs that a record can hold."""
 # A card answers in a millisecond; bridges and tunnels refuse, and their outputs are left out.
 # A name is an argument and nothing else. A card named `*` cannot be asked about: ethtool(8) takes
 # that for every card.
@@ -69,9 +69,10 @@ fi"""
 
 
 def script(paths: Collection[str]) -> str:
-    """Return shell that prints a frame, by its path, for every command that succeeds.
+    """Return a shell script that runs the commands whose outputs are named by *paths*.
 
-    Only the commands whose outputs are *paths*, by their paths. It goes behind `frames.OPEN`.
+    It prints one frame, named by the output's path, for each command that succeeds. `frames.OPEN`
+    must precede the script.
     """
     rows = tuple(
         f"if out=$({{ {command}; }} 2>/dev/null); then frame {path}; printf '%s\\n' \"$out\"; fi"
@@ -83,7 +84,10 @@ def script(paths: Collection[str]) -> str:
 
 
 def outputs(paths: Collection[str]) -> dict[str, str]:
-    """Run those commands here and return what each printed, by its path; absent if it failed."""
+    """Run the commands of *paths* on this machine and return their outputs by path.
+
+    A command that failed has no output in the result.
+    """
     try:
         printed = parse_outputs(run(("sh", "-c", f"{OPEN}frame start\n{script(paths)}")))
         return {recorded_text(path): recorded_text(text) for path, text in printed.items()}
@@ -94,22 +98,22 @@ def outputs(paths: Collection[str]) -> dict[str, str]:
 
 
 def output(host: Host, path: str) -> str:
-    """Return what a command printed; `SourceMissing` names the command, for the path is ours."""
+    """Return the output that *path* names. Raises `SourceMissing`, which names the command."""
     try:
         return host.read(path)
     except (SourceMissing, SourceRefused) as error:
         raise SourceMissing(
-            f"no output of {spelled(path)}: it failed or is missing on this host, or it was not "
-            "recorded"
+            f"the output of {spelled(path)} is missing: the command failed, is not installed on "
+            "this host, or was not recorded"
         ) from error
 
 
 def spelled(path: str) -> str:
-    """Return the command whose output a record keeps by *path*, as a sentence holds it."""
+    """Return the command whose output a record keeps at *path*, in backquotes for a message."""
     return f"`{_SPELLED[path]}`"
 
 
 def parse_outputs(text: str) -> dict[str, str]:
-    """Return the outputs in what `script` printed, by their paths."""
+    """Return the outputs that `script` printed as *text*, by their paths."""
     rows = (frame.partition("\0") for frame in frames(text))
     return {kind: output for kind, _, output in rows if kind.startswith(ROOT)}

@@ -37,37 +37,37 @@ class IdleState:
 
     name: str
     latency_us: int
-    """Time to leave it."""
+    """Time that the CPU needs to leave the state."""
     disabled: bool
     time_us: int
-    """Time spent in it since boot."""
+    """Time that the CPU spent in the state since boot."""
 
 
 @dataclass(frozen=True, slots=True)
 class CpuPower:
-    """Settings and events that slow CPUs down; a CPU is absent where the host does not say."""
+    """Settings and events that slow CPUs down; a CPU is absent if the host has no value for it."""
 
     governors: Mapping[int, str]
     driver: str | None
-    """cpufreq driver (`intel_pstate`), None without cpufreq."""
+    """cpufreq driver (`intel_pstate`); None without cpufreq."""
     preferences: Mapping[int, str]
     """Energy-performance preference, by CPU."""
     idle_driver: str | None
-    """`intel_idle`; `none` where there is none."""
+    """cpuidle driver (`intel_idle`); `none` if no driver is active."""
     idle: Mapping[int, tuple[IdleState, ...]]
     throttled: Mapping[int, int]
-    """Times a core or its package was slowed for heat or power, by CPU."""
+    """How often the core or its package was throttled for heat or power, by CPU."""
     clocksource: str | None
     clocksources: tuple[str, ...]
-    """Clock sources that may be chosen."""
+    """Clock sources that can be selected."""
     vulnerabilities: Mapping[str, str]
-    """The kernel's mitigation of each vulnerability, by name (`spectre_v2`)."""
+    """The kernel's mitigation of each CPU vulnerability, by name (`spectre_v2`)."""
 
 
 def read_cpu_power(host: Host) -> CpuPower:
-    """Read the files; `SourceMissing` if the record has none of them."""
+    """Read the files. Raises `SourceMissing` if the record has none of them."""
     if not any(host.glob(pattern) for pattern in SOURCES):
-        raise SourceMissing(f"{_CPU}: nothing about power on this host")
+        raise SourceMissing(f"{_CPU} has no file about power management on this host")
     drivers = _per_cpu(host, "cpufreq/scaling_driver").values()
     return CpuPower(
         _per_cpu(host, "cpufreq/scaling_governor"),

@@ -1,7 +1,7 @@
-"""/proc/cpuinfo: the machine, as far as a check needs it.
+"""/proc/cpuinfo: the CPU model and its flags.
 
-Format: each architecture's own show_cpuinfo(); x86 has a row of flags, where `hypervisor` is the
-bit that every hypervisor sets for its guests.
+The format is each architecture's own show_cpuinfo(). On x86 a row lists the CPU's flags; every
+hypervisor sets the flag `hypervisor` for its guests.
 """
 
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ SOURCES = (SOURCE,)
 
 @dataclass(frozen=True, slots=True)
 class CpuInfo:
-    """The first CPU's description of itself."""
+    """The model and the flags of the first CPU."""
 
     model: str | None
     flags: frozenset[str] | None
-    """None where the architecture prints no flags."""
+    """None if the architecture prints no flags."""
 
     @property
     def guest(self) -> bool | None:
-        """Whether this is a virtual machine; None where the file cannot tell."""
+        """Whether this is a virtual machine; None if the file has no flags."""
         return None if self.flags is None else "hypervisor" in self.flags
 
 

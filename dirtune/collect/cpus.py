@@ -1,7 +1,7 @@
-"""/sys/devices/system/cpu and node: which CPUs there are, and how they hang together.
+"""/sys/devices/system/cpu and node: the CPUs, their cores, packages and NUMA nodes.
 
-Files: drivers/base/cpu.c, topology.c, node.c. `offline` may be empty, `isolated` and `nohz_full`
-are empty or `(null)` where unset. Nodes exist only in kernels with NUMA.
+Files: drivers/base/cpu.c, topology.c, node.c. `offline` may be empty; `isolated` and `nohz_full`
+are empty or `(null)` if unset. Nodes exist only in kernels with NUMA.
 """
 
 from collections.abc import Mapping
@@ -25,35 +25,35 @@ SOURCES = (
 
 @dataclass(frozen=True, slots=True)
 class Cpus:
-    """The CPUs of a host; None where it does not say."""
+    """The CPUs of a host; None if the host has no such file."""
 
     online: tuple[int, ...]
     possible: tuple[int, ...] | None = None
     isolated: tuple[int, ...] = ()
-    """Kept free of tasks: isolcpus= and cpusets; device interrupts still come."""
+    """CPUs kept free of tasks by isolcpus= or cpusets; they still get device interrupts."""
     nohz_full: tuple[int, ...] = ()
     siblings: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    """Threads of the same core, itself among them, by CPU."""
+    """Threads of the CPU's core, including the CPU itself, by CPU."""
     packages: Mapping[int, int] = field(default_factory=dict)
     nodes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """CPUs by NUMA node; empty without NUMA."""
     distances: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    """Distance to every node, in their order, by NUMA node; 10 is itself."""
+    """Distances to all nodes, in ascending order of the nodes, by NUMA node; 10 means itself."""
 
     @property
     def usable(self) -> tuple[int, ...]:
-        """Online CPUs that are not isolated: what work can be spread over."""
+        """Online CPUs that are not isolated, so that work can be spread over them."""
         apart = {*self.isolated, *self.nohz_full}
         return tuple(cpu for cpu in self.online if cpu not in apart)
 
     def cores(self, cpus: tuple[int, ...] | None = None) -> int:
-        """Return how many physical cores *cpus* (or the usable ones) are."""
+        """Return the number of physical cores of *cpus*, by default of the usable CPUs."""
         chosen = self.usable if cpus is None else cpus
         return len({self.siblings.get(cpu, (cpu,)) for cpu in chosen})
 
 
 def read_cpus(host: Host) -> Cpus:
-    """Read the CPUs; `SourceMissing` where the record has no list of those online."""
+    """Read the CPUs. Raises `SourceMissing` if the record has no list of online CPUs."""
     online = parse_cpulist(host.read(f"{_CPU}/online"))
     return Cpus(
         online,

@@ -1,8 +1,8 @@
-"""Settings of NICs: rings, channels, coalescing, offloads, drivers' own counters.
+"""Settings of NICs: rings, channels, coalescing, offloads and the drivers' own counters.
 
-They come from netlink or, for counters, by ioctl (`collect.netlink`); on a host without dirtune
-they come from the text of ethtool(8). Most drivers know only some of them: what a driver does not
-know (`n/a`, or an error) is None or absent.
+They come from netlink and ioctl (`collect.netlink`), or, on a host without dirtune, from the text
+of ethtool(8). Most drivers support only some of the settings: a setting that a driver does not
+support (`n/a`, or an error) is None or absent.
 """
 
 import re
@@ -39,11 +39,11 @@ class Feature(msgspec.Struct, frozen=True):
 
     on: bool
     fixed: bool = False
-    """Whether the driver does not let it be changed."""
+    """Whether the driver refuses to change the offload."""
 
 
 class Card(msgspec.Struct, frozen=True):
-    """One NIC's settings; None where its driver does not answer."""
+    """The settings of one NIC; a field is None if the driver does not report it."""
 
     rings: Mapping[str, int] | None = None
     """`rx`, `tx`, `rx_max`, `tx_max`, in descriptors."""
@@ -52,13 +52,13 @@ class Card(msgspec.Struct, frozen=True):
     coalesce: Mapping[str, int] | None = None
     """`rx_coalesce_usecs`, `use_adaptive_rx_coalesce`, ..."""
     features: Mapping[str, Feature] | None = None
-    """By the kernel's name, `rx-lro`, `rx-gro`."""
+    """Offloads by the kernel's names (`rx-lro`, `rx-gro`)."""
     statistics: Mapping[str, int] | None = None
-    """The driver's own counters by its own names."""
+    """The driver's own counters by the driver's own names."""
 
 
 def read_ethtool(host: Host) -> Mapping[str, Card]:
-    """Read the settings by interface; `SourceMissing` where nothing was asked."""
+    """Read the settings by interface. Raises `SourceMissing` if no NIC was queried."""
     try:
         return parse_ethtool(answer(host, ETHTOOL))
     except SourceMissing:
@@ -69,7 +69,7 @@ def read_ethtool(host: Host) -> Mapping[str, Card]:
 
 
 def parse_ethtool(text: str) -> Mapping[str, Card]:
-    """Parse the answers that `collect.netlink` keeps."""
+    """Parse the answers that `collect.netlink` wrote."""
     try:
         return from_json(text, dict[str, Card])
     except msgspec.MsgspecError as error:
@@ -104,7 +104,7 @@ def parse_coalesce(text: str) -> Mapping[str, int] | None:
 
 
 def parse_features(text: str) -> Mapping[str, Feature] | None:
-    """Parse the text of `ethtool -k`; None without a feature."""
+    """Parse the text of `ethtool -k`; None without a feature row."""
     rows = (_FEATURE.fullmatch(row.strip()) for row in text.splitlines())
     return {
         _FEATURES.get(row["name"], row["name"]): Feature(
@@ -143,7 +143,7 @@ def _cards(texts: Mapping[str, str]) -> Mapping[str, Card]:
 def _settings(
     text: str, kind: str, names: tuple[str, ...], forms: tuple[str, str]
 ) -> Iterator[tuple[str, int]]:
-    """Yield the settings of one *kind*; a text may hold the outputs of several options."""
+    """Yield the settings of one *kind*; *text* may contain the outputs of several options."""
     form, mine = "", True
     for name, value in _rows(text):
         if " parameters for " in name:

@@ -1,6 +1,7 @@
 """Facts about this machine and this user that decide which features of dirtune work here.
 
-They are commands, Python modules, kernels and rights. Looking imports, loads and starts nothing.
+The facts concern commands, Python modules, kernels and rights. Collecting them imports no module,
+loads no kernel module and starts no process.
 """
 
 import importlib.util
@@ -37,12 +38,12 @@ COMMANDS = {
     "zstd": "zstd",
     "modprobe": "kmod",
 }
-"""Command -> Debian package. The lab needs them all, other features need some."""
+"""Commands and their Debian packages. The lab needs all of them, other features need some."""
 VIRTME = "virtme-run"
 """The command that boots the lab's director; it comes with a Python package."""
 LAB_FREE_MIB = 512
 LAB_MODULES = ("ip_vs", "e1000", "sym53c8xx")
-"""Modules that a kernel must have (or have built in) to be a director of the lab."""
+"""Modules, loadable or built in, that a kernel needs to run the director of the lab."""
 # Tracepoints that the probes are attached to.
 _EVENTS = (
     "irq/irq_handler_entry",
@@ -58,53 +59,53 @@ _MODULES = ("altair", "jinja2", "scipy", "vl_convert")
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """The facts; None means that this process cannot tell."""
+    """Facts about this machine; None means that this process cannot find out."""
 
     root: bool
     release: str
     """Release of the running kernel."""
     proc_readable: bool
-    """/proc/interrupts can be read."""
+    """Whether /proc/interrupts can be read."""
     bcc: bool
     headers: bool
-    """Headers of the running kernel, or the kernel's own copy of them."""
+    """Whether the headers of the running kernel, or the kernel's own copy of them, exist."""
     tracefs: str | None
     """The visible mount point of tracefs."""
     tracefs_writable: bool
-    """An instance can be made there."""
+    """Whether an instance can be created in tracefs."""
     events: frozenset[str] | None
-    """The probes' tracepoints that exist, `group/name`; None without tracefs."""
+    """The probes' tracepoints (`group/name`) that this kernel has; None without tracefs."""
     hist_triggers: bool | None
-    """Events can be counted by triggers (CONFIG_HIST_TRIGGERS); None without tracefs."""
+    """Whether triggers can count events (CONFIG_HIST_TRIGGERS); None without tracefs."""
     kprobes: bool | None
-    """None where neither tracefs nor perf's folder of event sources tells."""
+    """Whether the kernel has kprobes; None if neither tracefs nor perf's event sources exist."""
     btf: bool
-    """The kernel has type information of its own."""
+    """Whether the kernel contains its own type information (BTF)."""
     perf_events: bool
     ip_vs: bool
-    """IPVS is loaded or built in."""
+    """Whether IPVS is loaded or built in."""
     lockdown: str | None
-    """Mode of the lockdown security module; None where there is none."""
+    """Mode of the lockdown security module; None without the module."""
     commands: frozenset[str]
-    """Installed commands of `COMMANDS` and virtme-run, also beside the interpreter."""
+    """Installed commands among `COMMANDS` and virtme-run, in PATH or next to the interpreter."""
     modules: frozenset[str]
     """Optional Python modules that can be imported."""
     python: str
-    """The interpreter that runs, which remedies install for."""
+    """Path of the running interpreter, for which the remedies install packages."""
     lab_kernels: tuple[str, ...]
-    """Releases that the lab's director can run, the newest first."""
+    """Kernel releases that the lab's director can run, newest first."""
     lab_headers: tuple[str, ...]
-    """Releases of `lab_kernels` whose headers are installed."""
+    """Kernel releases of `lab_kernels` whose headers are installed."""
     tun: bool
-    """/dev/net/tun exists, for tap devices."""
+    """Whether /dev/net/tun, which tap devices need, exists."""
     lab_parent: str
-    """The folder that holds the lab's, or is the nearest one above it."""
+    """The nearest existing folder above the lab's folder."""
     lab_free_mib: int
-    """Free space there."""
+    """Free space in `lab_parent`."""
 
 
 def read_facts(host: Host) -> Facts:
-    """Return what *host* and the running interpreter have."""
+    """Collect the facts about *host*, which is this machine, and the running interpreter."""
     release = os.uname().release
     kernels = lab_kernels(host)
     parent = _nearest(lab_folder())
@@ -137,12 +138,15 @@ def read_facts(host: Host) -> Facts:
 
 
 def lab_folder() -> Path:
-    """Return where this machine's lab is or would be."""
+    """Return the folder that the lab of this machine uses, whether or not it exists."""
     return Path(os.environ.get("DIRTUNE_LAB", "/var/lib/dirtune-lab"))
 
 
 def lab_kernels(host: Host) -> tuple[str, ...]:
-    """Return the releases with an image in /boot and every module of the lab, newest first."""
+    """Return the kernel releases that have an image in /boot and all modules the lab needs.
+
+    The newest comes first.
+    """
     found = (path.removeprefix("/boot/vmlinuz-") for path in host.glob("/boot/vmlinuz-*"))
     # A cloud kernel has drivers of few clouds' devices only.
     fit = (name for name in found if "-cloud-" not in name and _has_modules(host, name))
@@ -150,13 +154,16 @@ def lab_kernels(host: Host) -> tuple[str, ...]:
 
 
 def lab_kernel(kernels: Iterable[str], kind: str) -> str | None:
-    """Return the newest of *kernels*, the newest first, that is of *kind* (standard, rt)."""
+    """Return the first release of *kernels*, which are sorted newest first, of *kind*.
+
+    *kind* is `standard` or `rt`.
+    """
     return next((name for name in kernels if ("-rt-" in name) == (kind == "rt")), None)
 
 
 @contextmanager
 def find_bcc() -> Iterator[None]:
-    """Let an `import bcc` find the distribution's module from inside a virtual environment."""
+    """Make `import bcc` find the distribution's module, also in a virtual environment."""
     if importlib.util.find_spec("bcc") is not None:
         yield
         return
@@ -168,7 +175,7 @@ def find_bcc() -> Iterator[None]:
 
 
 def parse_lockdown(text: str | None) -> str | None:
-    """Return the mode in brackets in /sys/kernel/security/lockdown."""
+    """Return the mode in brackets in the text of /sys/kernel/security/lockdown."""
     if text is None or "[" not in text:
         return None
     return text.split("[", 1)[1].split("]", 1)[0]

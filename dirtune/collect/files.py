@@ -1,4 +1,4 @@
-"""Small files of one value each, as /sys is made of them."""
+"""Small files that hold one value each, such as those of /sys."""
 
 from dirtune.errors import ParseError, SourceMissing, SourceRefused
 from dirtune.host import Host
@@ -7,7 +7,7 @@ _DIGITS = 20
 
 
 def text_in(host: Host, path: str) -> str | None:
-    """Return a file's text without the blanks around it; None if it is absent or refused."""
+    """Return the stripped text of a file; None if the file is absent or may not be read."""
     try:
         return host.read(path).strip()
     except (SourceMissing, SourceRefused):
@@ -17,14 +17,14 @@ def text_in(host: Host, path: str) -> str | None:
 def texts_in(host: Host, pattern: str) -> dict[str, str]:
     """Return the texts of the files that match *pattern*, by path.
 
-    What went away since it was listed, or is refused, is left out.
+    A file that vanished after it was listed, or may not be read, is left out.
     """
     found = ((path, text_in(host, path)) for path in host.glob(pattern))
     return {path: text for path, text in found if text is not None}
 
 
 def number_in(host: Host, path: str, base: int = 10) -> int | None:
-    """Return the number a file holds; None if it is absent, refused or empty."""
+    """Return the number in a file; None if the file is absent, empty or may not be read."""
     text = text_in(host, path)
     if not text:
         return None
@@ -35,13 +35,13 @@ def number_in(host: Host, path: str, base: int = 10) -> int | None:
 
 
 def whole_numbers(text: str) -> tuple[int, ...]:
-    """Return the words of *text* that are numbers of at most 64 bits, as the kernel's are."""
+    """Return the numbers among the words of *text*; a number has at most 20 digits (64 bits)."""
     words = (word for word in text.split() if word.isdecimal() and len(word) <= _DIGITS)
     return tuple(map(int, words))
 
 
 def link_of(host: Host, path: str) -> str:
-    """Return the target of a link; empty if there is no such link."""
+    """Return the target of a link; an empty text if the link does not exist."""
     try:
         return host.link(path)
     except SourceMissing:

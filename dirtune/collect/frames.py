@@ -1,9 +1,9 @@
-"""Frames in which a script hands over what it read, so that no text can pose as another.
+"""Frames that separate the texts in a script's output, so that no text can imitate another.
 
-The output is cut into frames by a mark: a number that the host's kernel made at random for this
-run, with a NUL behind it. It is in no program's arguments, and no other user can see the
-environment that it is in: what a host holds (names of files, their texts, what commands print)
-cannot hold it. A reader therefore finds the frames by the mark alone, in one pass.
+A mark begins each frame: a random number that the host's kernel generates for this run, followed
+by NUL. The mark is in no program's arguments, and other users cannot read the environment that
+contains it. File names, file contents and the output of commands therefore cannot contain the
+mark, and a reader can split the output at the marks in one pass.
 """
 
 import re
@@ -14,13 +14,16 @@ OPEN = """\
 read -r mark </proc/sys/kernel/random/uuid || exit
 frame() { printf 'DIRTUNE=%s\\0%s\\0' "$mark" "$1"; }
 """
-"""Shell: make the mark, and define `frame KIND`, which begins a frame of that kind."""
+"""Shell code that generates the mark and defines `frame KIND`, which begins a frame of KIND."""
 _MARK = re.compile(r"DIRTUNE=[0-9a-f-]{36}\0")
 
 
 def frames(text: str) -> list[str]:
-    """Return the frames of an output, each as `KIND NUL text`; `ParseError` if it has none."""
+    """Return the frames of an output, each as `KIND NUL text`.
+
+    Raises `ParseError` if the output does not begin with a mark.
+    """
     mark = _MARK.match(text)
     if mark is None:
-        raise ParseError("fetched sources", "not what was asked for")
+        raise ParseError("fetched sources", "the output does not begin with dirtune's mark")
     return text.split(mark[0])[1:]

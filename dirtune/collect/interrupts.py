@@ -1,10 +1,10 @@
-"""/proc/interrupts: how often each CPU took each interrupt, and who handles it.
+"""/proc/interrupts: how often each CPU took each interrupt, and which handlers it has.
 
-Format: kernel/irq/proc.c, show_interrupts(), and each architecture's own tail. The header names
-the online CPUs. A row is `label: count per CPU`, then for a numbered row the chip, perhaps the
-hardware number and the flow, two blanks or more, and the actions joined by ", ". Chip and action
-names may hold single blanks. Rows that are not numbered (NMI, LOC, IPI0, ERR) end in free text
-and need not have one count per CPU; a label may come twice (powerpc's LOC).
+Format: kernel/irq/proc.c, show_interrupts(), and rows that each architecture adds. The header
+names the online CPUs. A row is `label: count per CPU`. A numbered row continues with the chip,
+sometimes the hardware number and the flow, then two or more blanks and the actions joined by ", ".
+Names of chips and actions may contain single blanks. Rows that are not numbered (NMI, LOC, IPI0,
+ERR) end in free text and need not have one count per CPU; a label may occur twice (powerpc's LOC).
 """
 
 import re
@@ -38,49 +38,50 @@ _GLUED = re.compile(
 )
 _DRIVER = re.compile(r"(?:[a-z0-9]+-)?")
 _LONGEST_QUEUE = 100
-"""Characters of the name of a queue; drivers use 32 and less."""
+"""Limit of the length of a queue's name in characters; drivers use at most 32."""
 _MOST_ROWS = 1 << 18
-"""Limit of the rows: 128 interrupts for each of 2,048 CPUs."""
+"""Limit of the number of rows: 128 interrupts for each of 2,048 CPUs."""
 _ROW_LIMIT = 1 << 20
-"""Characters; 8,192 CPUs, the most a kernel is built for, and 128 handlers take a tenth of it."""
+"""Limit of a row in characters; with 8,192 CPUs, the most a kernel is built for, and 128 handlers
+a row has a tenth of that."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One row."""
+    """One row of the table."""
 
     irq: str
-    """Its label: the Linux interrupt number as text, or NMI, LOC, IPI0, ..."""
+    """The row's label: the Linux interrupt number as text, or NMI, LOC, IPI0, ..."""
     counts: tuple[int, ...]
-    """Interrupts since boot, 32 bits wide, one per CPU of the header."""
+    """Interrupts since boot, one 32-bit count per CPU of the header."""
     chip: str | None = None
     """`XT-PIC`, `IO-APIC`, `PCI-MSI`, `PCI-MSIX-0000:00:03.0`, ... None for a row of text."""
     hwirq: int | None = None
-    """Number inside the chip's domain; None where the row has none."""
+    """Hardware number in the chip's interrupt domain; None if the row has none."""
     flow: str | None = None
-    """edge, level, fasteoi, ... as the row says; None where it does not."""
+    """edge, level, fasteoi, ... as the row has it; None if the row has no flow."""
     actions: tuple[str, ...] = ()
-    """Names the handlers were registered with, to the letter and in order."""
+    """Names that the handlers were registered with, unchanged and in order."""
     text: str = ""
     """The text after the counts, unchanged."""
     cut: bool = False
-    """Whether the table ends in this row without a newline: names may be missing or short."""
+    """Whether the text ends in this row without a newline, so that names may be missing or cut."""
 
     @property
     def numbered(self) -> bool:
-        """Whether this is a device's line and not an architecture's counter."""
+        """Whether the row is a device's interrupt line, not a counter of the architecture."""
         return self.irq.isdecimal()
 
     @property
     def total(self) -> int:
-        """Interrupts on all CPUs."""
+        """Interrupts on all CPUs since boot."""
         return sum(self.counts)
 
     @property
     def shared(self) -> bool | None:
         """Whether two or more handlers are registered on this numbered line.
 
-        None where the text breaks off before a second one.
+        None if the text breaks off before a second handler.
         """
         if self.numbered and len(self.actions) >= 2:
             return True
@@ -92,29 +93,29 @@ class Interrupts:
     """The table at one moment."""
 
     cpus: tuple[int, ...]
-    """Numbers of the online CPUs, as the header has them; they may have gaps."""
+    """Numbers of the online CPUs in the header; numbers may be missing between them."""
     lines: tuple[Line, ...]
     unread: tuple[str, ...] = field(default=(), repr=False)
-    """Text after the header that is no row, such as the rest of a row a terminal broke."""
+    """Lines after the header that are not rows, such as the rest of a row a terminal wrapped."""
 
     @cached_property
     def numbered(self) -> tuple[Line, ...]:
-        """The devices' lines."""
+        """The interrupt lines of devices."""
         return tuple(line for line in self.lines if line.numbered)
 
     @cached_property
     def with_queues(self) -> frozenset[str]:
-        """The actions of which another one is a queue: `eth0` where there is `eth0-rx-1`."""
+        """Actions that have queues as further actions: `eth0` if there is `eth0-rx-1`."""
         actions = (action for line in self.numbered for action in line.actions)
         return frozenset(base for action in actions for base in _bases(action))
 
     def line(self, irq: str) -> Line | None:
-        """Return the first line with the label *irq*, None if there is none."""
+        """Return the first row with the label *irq*; None if no row has it."""
         return next((line for line in self.lines if line.irq == irq), None)
 
 
 def _bases(action: str) -> Iterator[str]:
-    """Yield what *action* may be a queue of; a driver's name may stand before it."""
+    """Yield the names that *action* may be a queue of; a driver's name may precede them."""
     if len(action) > _LONGEST_QUEUE or not action[-1:].isdecimal():
         return
     for start in {0, _DRIVER.match(action).end()}:  # type: ignore[union-attr]  # it matches all
@@ -124,7 +125,10 @@ def _bases(action: str) -> Iterator[str]:
 
 
 def read_interrupts(host: Host) -> Interrupts:
-    """Read the table, from sysfs where /proc has none; `ParseError` names what cannot be read."""
+    """Read the table, from sysfs if /proc/interrupts is missing.
+
+    Raises `ParseError`, which names the row, if the text has an unknown form.
+    """
     try:
         return parse_interrupts(host.read(SOURCE))
     except SourceMissing as error:
@@ -148,13 +152,15 @@ def parse_interrupts(text: str) -> Interrupts:
     unread: list[str] = []
     for number, row in rows:
         if number > _MOST_ROWS:
-            raise ParseError(SOURCE, f"it has more than {_MOST_ROWS:,} rows")
+            raise ParseError(SOURCE, f"the table has more than {_MOST_ROWS:,} rows")
         label = _LABEL.match(row)
         if label:
             try:
                 lines.append(_line(number, label["label"], row[label.end() :], len(cpus)))
             except ValueError as error:  # int() takes no more than 4,300 digits
-                raise ParseError(SOURCE, f"line {number}: a number no counter holds") from error
+                raise ParseError(
+                    SOURCE, f"line {number}: a count has more digits than any counter"
+                ) from error
         elif row.strip():
             _refuse_torn(number, lines)
             unread.append(row)
@@ -164,7 +170,7 @@ def parse_interrupts(text: str) -> Interrupts:
 
 
 def _rows(text: str) -> Iterator[str]:
-    """Yield the rows one by one: a large machine's table is 25 MB, and a list of them as much."""
+    """Yield the rows one by one, because a list of them would double a table of 25 MB."""
     start = 0
     while start < len(text):
         end = text.find("\n", start)
@@ -172,7 +178,7 @@ def _rows(text: str) -> Iterator[str]:
         if end - start > _ROW_LIMIT:
             line = text.count("\n", 0, start) + 1
             raise ParseError(
-                SOURCE, f"line {line}: it is longer than any row ({_ROW_LIMIT:,} characters)"
+                SOURCE, f"line {line}: the row is longer than {_ROW_LIMIT:,} characters"
             )
         yield text[start:end].removesuffix("\r")
         start = end + 1
@@ -184,8 +190,8 @@ def _header(rows: Iterator[tuple[int, str]]) -> tuple[int, ...]:
         if found:
             return tuple(int(name[3:]) for name in found["cpus"].split())
         if _LABEL.match(row):
-            raise ParseError(SOURCE, f"line {number}: the row comes before any header of CPUs")
-    raise ParseError(SOURCE, "it has no header of CPUs")
+            raise ParseError(SOURCE, f"line {number}: the header that names the CPUs is missing")
+    raise ParseError(SOURCE, "the header that names the CPUs is missing")
 
 
 def _line(number: int, label: str, rest: str, cpus: int) -> Line:
@@ -196,13 +202,17 @@ def _line(number: int, label: str, rest: str, cpus: int) -> Line:
     counts = _counts(number, cells[:cpus], cpus)
     tail = cells[cpus].rstrip() if len(cells) > cpus else ""
     if tail.split(None, 1)[:1] and tail.split(None, 1)[0].isdecimal():
-        raise ParseError(SOURCE, f"line {number}: more counts than the header has CPUs ({cpus})")
+        raise ParseError(
+            SOURCE, f"line {number}: the row has more counts than the header has CPUs ({cpus})"
+        )
     return _device_row(number, label, counts, tail)
 
 
 def _counts(number: int, cells: list[str], cpus: int) -> tuple[int, ...]:
     if len(cells) < cpus or not "".join(cells).isdecimal():
-        raise ParseError(SOURCE, f"line {number}: not one count for each of {cpus} CPUs")
+        raise ParseError(
+            SOURCE, f"line {number}: the row does not have one count for each of {cpus} CPUs"
+        )
     return tuple(map(int, cells))
 
 
@@ -222,7 +232,10 @@ def _device_row(number: int, irq: str, counts: tuple[int, ...], tail: str) -> Li
     device = _TAIL.fullmatch(tail)
     # A paste that lost its double blanks would be all chip, and nobody on the line.
     if device is None or "," in device["chip"]:
-        raise ParseError(SOURCE, f"line {number}: it has no chip and actions: {tail[:60]!r}")
+        raise ParseError(
+            SOURCE,
+            f"line {number}: the text after the counts is not a chip and actions: {tail[:60]!r}",
+        )
     chip, flow = device["chip"], device["flow"] or device["trigger"]
     glued = None if flow or device["hwirq"] else _GLUED.fullmatch(chip)
     if glued:
@@ -235,11 +248,13 @@ def _device_row(number: int, irq: str, counts: tuple[int, ...], tail: str) -> Li
 def _cut_off(line: Line) -> Line:
     # The kernel ends every row: this may be a paste without its last newline or half a table.
     if not line.actions:
-        raise ParseError(SOURCE, f"it is cut off in the row of irq {line.irq}")
+        raise ParseError(SOURCE, f"the text is cut off in the row of irq {line.irq}")
     return replace(line, cut=True)
 
 
 def _refuse_torn(number: int, lines: list[Line]) -> None:
     # A mailer breaks a long row before its actions: reading on would lose who is on the line.
     if lines and lines[-1].numbered and not lines[-1].actions:
-        raise ParseError(SOURCE, f"line {number}: the row of irq {lines[-1].irq} is broken in two")
+        raise ParseError(
+            SOURCE, f"line {number}: the row of irq {lines[-1].irq} is wrapped onto two lines"
+        )

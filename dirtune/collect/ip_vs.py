@@ -1,9 +1,9 @@
 """/proc/net/ip_vs and ip_vs_stats: the virtual services of this network namespace.
 
 Format: net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_info_seq_show() and ip_vs_stats_show(). Addresses,
-ports, firewall marks and every statistic are hexadecimal without 0x; weights and connections are
-decimal. The files exist only while ip_vs is loaded, and reading them loads nothing. The time of a
-persistent service is in jiffies, whose length the file does not say.
+ports, firewall marks and all statistics are hexadecimal without 0x; weights and connections are
+decimal. The files exist only while ip_vs is loaded, and reading them does not load it. The timeout
+of a persistent service is in jiffies; the file does not contain the length of a jiffy.
 """
 
 import enum
@@ -21,8 +21,9 @@ SOURCE = "/proc/net/ip_vs"
 STATS_SOURCE = "/proc/net/ip_vs_stats"
 PERCPU_SOURCE = "/proc/net/ip_vs_stats_percpu"
 CONN_SOURCE = "/proc/net/ip_vs_conn"
-"""The connections themselves. Each read(2) walks the table from its beginning (ip_vs_conn.c,
-ip_vs_conn_array()), so its cost grows with the square: for a small table of a quiet director."""
+"""The connection table. Each read(2) walks the table from its beginning (ip_vs_conn.c,
+ip_vs_conn_array()), so the cost grows with the square of its size: read it only on a quiet
+director with a small table."""
 # Is there wherever a table of IPVS could be, and so tells a host without one from a silent record.
 _BESIDE = "/proc/net/snmp"
 SOURCES = (SOURCE, STATS_SOURCE, _BESIDE)
@@ -32,16 +33,16 @@ class Forward(enum.StrEnum):
     """A forwarding method, in the words of ip_vs_fwd_name() (net/netfilter/ipvs/ip_vs_ctl.c)."""
 
     MASQ = "Masq"
-    """NAT: the answers come back through the director."""
+    """NAT: the replies come back through the director."""
     LOCAL = "Local"
-    """This host answers."""
+    """The director itself is the real server."""
     TUNNEL = "Tunnel"
     ROUTE = "Route"
     """Direct routing."""
     BYPASS = "Bypass"
-    """Past the service, to the address that the client asked for."""
+    """Packets bypass the service and go to the address that the client connected to."""
     OTHER = "other"
-    """A way that this dirtune does not know."""
+    """A method that this version of dirtune does not know."""
 
     @classmethod
     def _missing_(cls, _: object) -> "Forward":
@@ -57,7 +58,7 @@ class Destination:
     forward: Forward
     weight: int
     active: int
-    """Connections in ESTABLISHED (`ActiveConn`)."""
+    """Connections in state ESTABLISHED (`ActiveConn`)."""
     inactive: int
     """All other connections (`InActConn`)."""
 
@@ -69,13 +70,13 @@ class Service:
     protocol: str
     """TCP, UDP, SCTP, or FWM for a firewall mark."""
     address: str | None
-    """None for a firewall mark."""
+    """The virtual address; None for a firewall mark."""
     port: int | None
     fwmark: int | None
-    """None unless the service is a firewall mark."""
+    """The firewall mark; None if the service has an address."""
     scheduler: str
     ops: bool = False
-    """One-packet scheduling."""
+    """Whether one-packet scheduling is on."""
     persistent_jiffies: int | None = None
     destinations: tuple[Destination, ...] = ()
 
@@ -89,7 +90,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Counters over all services since they were last zeroed, 64 bits wide."""
+    """Counters of all services together since they were last zeroed, 64 bits wide."""
 
     connections: int
     packets_in: int
@@ -107,13 +108,16 @@ class Connection:
     """The client's address as the director sees it."""
     address: str
     port: int
-    """Port of the service whose address is `address`."""
+    """The service's port; `address` is the service's address."""
     state: str
     """ESTABLISHED, FIN_WAIT, TIME_WAIT, ..."""
 
 
 def read_services(host: Host) -> tuple[Service, ...]:
-    """Read the services, none while ip_vs is not loaded; `SourceMissing` without /proc/net."""
+    """Read the services; there are none if ip_vs is not loaded.
+
+    Raises `SourceMissing` if the record contains nothing of /proc/net.
+    """
     try:
         return parse_services(host.read(SOURCE))
     except SourceMissing:
@@ -123,26 +127,32 @@ def read_services(host: Host) -> tuple[Service, ...]:
 
 
 def read_ip_vs_stats(host: Host) -> Stats:
-    """Read the counters, up to two seconds old; `SourceMissing` while ip_vs is not loaded."""
+    """Read the counters, which are up to two seconds old.
+
+    Raises `SourceMissing` if ip_vs is not loaded.
+    """
     return parse_ip_vs_stats(host.read(STATS_SOURCE))
 
 
 def read_ip_vs_stats_percpu(host: Host) -> Stats:
-    """Read the counters of this moment; `SourceMissing` while ip_vs is not loaded."""
+    """Read the current counters. Raises `SourceMissing` if ip_vs is not loaded."""
     return parse_ip_vs_stats_percpu(host.read(PERCPU_SOURCE))
 
 
 def read_table_size(host: Host) -> int:
-    """Read the buckets of the connection table; `SourceMissing` while ip_vs is not loaded."""
+    """Read the number of buckets of the connection table.
+
+    Raises `SourceMissing` if ip_vs is not loaded.
+    """
     return parse_table_size(host.read(SOURCE))
 
 
 @parsing(SOURCE)
 def parse_table_size(text: str) -> int:
-    """Return the size in the first row of /proc/net/ip_vs."""
+    """Return the size of the connection table, which the first row of /proc/net/ip_vs contains."""
     found = re.search(r"\(size=(\d+)\)", text.partition("\n")[0])
     if not found:
-        raise ParseError(SOURCE, "the first row has no size of the connection table")
+        raise ParseError(SOURCE, "the first row lacks the size of the connection table")
     return int(found[1])
 
 
@@ -150,7 +160,7 @@ def parse_services(text: str) -> tuple[Service, ...]:
     """Parse the text of /proc/net/ip_vs."""
     rows = text.splitlines()
     if not rows or not rows[0].startswith("IP Virtual Server"):
-        raise ParseError(SOURCE, "does not begin with 'IP Virtual Server'")
+        raise ParseError(SOURCE, "the text does not begin with 'IP Virtual Server'")
     services: list[tuple[Service, list[Destination]]] = []
     for number, row in enumerate(rows[3:], 4):
         cells = row.split()
@@ -159,7 +169,9 @@ def parse_services(text: str) -> tuple[Service, ...]:
         try:
             _add(services, cells)
         except (ValueError, IndexError) as error:
-            raise ParseError(SOURCE, f"line {number}: {row.strip()!r} is no service") from error
+            raise ParseError(
+                SOURCE, f"line {number}: {row.strip()!r} is neither a service nor a destination"
+            ) from error
     return tuple(replace(service, destinations=tuple(real)) for service, real in services)
 
 
@@ -172,21 +184,23 @@ def parse_ip_vs_stats(text: str) -> Stats:
             try:
                 return Stats(*(int(value, 16) for value in values))
             except ValueError as error:
-                raise ParseError(STATS_SOURCE, f"a row is not hexadecimal: {values}") from error
-    raise ParseError(STATS_SOURCE, "it has no row of five totals")
+                raise ParseError(
+                    STATS_SOURCE, f"a counter is not a hexadecimal number: {values}"
+                ) from error
+    raise ParseError(STATS_SOURCE, "the row with the five totals is missing")
 
 
 def parse_ip_vs_stats_percpu(text: str) -> Stats:
     """Parse the text of /proc/net/ip_vs_stats_percpu and return the sum over its CPUs.
 
-    These counters are of this moment. Those of ip_vs_stats, and the `~` row of this file, are
-    copied by the estimator every two seconds (ip_vs_est.c, `estimation_timer()`): over a window
-    of 15 s that is an error of up to 13 per cent.
+    The CPUs' rows are current. The estimator updates ip_vs_stats, and the `~` row of this file,
+    only every two seconds (ip_vs_est.c, `estimation_timer()`), which is an error of up to 13 %
+    over a window of 15 s.
     """
     rows = [row.split() for row in text.splitlines()]
     heads = [number for number, row in enumerate(rows) if row[:2] == ["CPU", "Conns"]]
     if not heads:
-        raise ParseError(PERCPU_SOURCE, "no row that begins with CPU and Conns")
+        raise ParseError(PERCPU_SOURCE, "the header that begins with 'CPU Conns' is missing")
     cpus = []
     for row in rows[heads[0] + 1 :]:
         if len(row) != 6 or row[0] == "~":
@@ -194,20 +208,22 @@ def parse_ip_vs_stats_percpu(text: str) -> Stats:
         try:
             cpus.append([int(value, 16) for value in row[1:]])
         except ValueError as error:
-            raise ParseError(PERCPU_SOURCE, f"a row is not hexadecimal: {row}") from error
+            raise ParseError(
+                PERCPU_SOURCE, f"a counter is not a hexadecimal number: {row}"
+            ) from error
     if not cpus:
-        raise ParseError(PERCPU_SOURCE, "it has no row of a CPU")
+        raise ParseError(PERCPU_SOURCE, "the header is not followed by a row for a CPU")
     return Stats(*(sum(column) for column in zip(*cpus, strict=True)))
 
 
 def parse_connections(text: str) -> tuple[Connection, ...]:
     """Parse the text of /proc/net/ip_vs_conn (ip_vs_conn.c, ip_vs_conn_seq_show()).
 
-    Templates of persistent services, which have no port of a client, are left out.
+    The templates of persistent services, whose client port is 0, are left out.
     """
     rows = text.splitlines()
     if not rows or rows[0].split()[:2] != ["Pro", "FromIP"]:
-        raise ParseError(CONN_SOURCE, "does not begin with 'Pro FromIP'")
+        raise ParseError(CONN_SOURCE, "the text does not begin with 'Pro FromIP'")
     connections = []
     for number, row in enumerate(rows[1:], 2):
         try:
@@ -216,7 +232,9 @@ def parse_connections(text: str) -> tuple[Connection, ...]:
                 where = _address(client), _address(address), int(port, 16)
                 connections.append(Connection(protocol, *where, state))
         except ValueError as error:
-            raise ParseError(CONN_SOURCE, f"line {number}: {row.strip()!r}") from error
+            raise ParseError(
+                CONN_SOURCE, f"line {number}: {row.strip()!r} is not a connection"
+            ) from error
     return tuple(connections)
 
 

@@ -1,8 +1,9 @@
-"""IPVS as netlink tells it: what /proc/net/ip_vs leaves out.
+"""IPVS as netlink reports it, with details that /proc/net/ip_vs lacks.
 
-Seconds instead of jiffies, thresholds, tunnel types, scheduler flags, counters per service and
-destination, timeouts, sync daemons. `netlink.ip_vs` reads them; this is the form that a record
-keeps them in. Dumps are not atomic: numbers of one service may move between two messages.
+They are seconds instead of jiffies, thresholds, tunnel types, scheduler flags, counters per
+service and destination, timeouts and sync daemons. `netlink.ip_vs` reads them; the classes here
+are the form in which a record keeps them. Dumps are not atomic: the counters of a service may
+change between two messages.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,11 +26,12 @@ _FORWARD = {
     ip_vs.IP_VS_CONN_F_DROUTE: "Route",
     ip_vs.IP_VS_CONN_F_BYPASS: "Bypass",
 }
-"""As /proc/net/ip_vs names them (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_fwd_name())."""
+"""Forwarding methods as /proc/net/ip_vs names them (net/netfilter/ipvs/ip_vs_ctl.c,
+ip_vs_fwd_name())."""
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
-    """Counters of a service or destination since it was made; None if the kernel gives none."""
+    """Counters of a service or destination since it was added; None if the kernel lacks them."""
 
     connections: int | None = None
     packets_in: int | None = None
@@ -47,18 +49,18 @@ class IpvsDestination(Counters, frozen=True, kw_only=True):
     """Masq, Local, Tunnel, Route or Bypass."""
     weight: int
     upper: int = 0
-    """Connections at which it gets no new ones; 0 is no limit."""
+    """Connections at which the destination stops getting new ones; 0 means no limit."""
     lower: int = 0
     active: int = 0
     inactive: int = 0
     persistent: int = 0
-    """Templates of persistent clients."""
+    """Number of templates of persistent clients."""
     tunnel_type: int = 0
-    """0 ipip, 1 gue, 2 gre."""
+    """0 is ipip, 1 is gue, 2 is gre."""
 
     @property
     def overloaded(self) -> bool:
-        """Whether it is over its upper threshold and so gets no new connections."""
+        """Whether the destination reached its upper threshold and so gets no new connections."""
         return 0 < self.upper <= self.active + self.inactive
 
 
@@ -75,7 +77,7 @@ class IpvsService(Counters, frozen=True, kw_only=True):
     flags: int = 0
     persistent_s: int | None = None
     netmask: str = ""
-    """Mask of persistence: 255.255.255.255 is one client."""
+    """Mask that groups persistent clients: 255.255.255.255 is one client per group."""
     destinations: tuple[IpvsDestination, ...] = ()
 
     @property
@@ -87,14 +89,14 @@ class IpvsService(Counters, frozen=True, kw_only=True):
 
 
 class SyncDaemon(msgspec.Struct, frozen=True):
-    """One thread that sends or receives connections."""
+    """A kernel thread that sends connections to other directors, or receives them."""
 
     state: str
     """master, backup or none."""
     interface: str | None = None
     sync_id: int | None = None
     maxlen: int | None = None
-    """Largest message, bytes."""
+    """Size of the largest message in bytes."""
 
 
 class Ipvs(msgspec.Struct, frozen=True):
@@ -107,16 +109,16 @@ class Ipvs(msgspec.Struct, frozen=True):
 
 
 def read_ipvs(host: Host) -> Ipvs:
-    """Read the answer; `SourceMissing` where netlink was not asked."""
+    """Read the recorded answer. Raises `SourceMissing` if netlink was not queried."""
     return parse_ipvs(answer(host, IPVS))
 
 
 @parsing("netlink")
 def ipvs_of(reader: ip_vs.Reader) -> Ipvs:
-    """Return what the kernel behind *reader* has.
+    """Return the IPVS services, timeouts and sync daemons that *reader* gets from the kernel.
 
-    `ParseError` where an answer is in no known form, `genl.Refused` where the kernel gives none.
-    Protocols, ways of forwarding and flags that have no name here keep their numbers.
+    Raises `ParseError` if an answer has an unknown form, and `genl.Refused` if the kernel refuses
+    a request. Protocols and forwarding methods that have no name here are given by their numbers.
     """
     config = reader.config()
     timeouts = {
@@ -132,7 +134,7 @@ def ipvs_of(reader: ip_vs.Reader) -> Ipvs:
 
 
 def parse_ipvs(text: str) -> Ipvs:
-    """Parse the answer that a record keeps."""
+    """Parse the answer as a record keeps it."""
     try:
         return from_json(text, Ipvs)
     except msgspec.MsgspecError as error:
@@ -198,5 +200,5 @@ def _daemon(daemon: ip_vs.DaemonAttributes) -> SyncDaemon:
 
 
 def _netmask(service: ip_vs.ServiceAttributes) -> str:
-    """Return the mask of persistence; for IPv6, where the field is a prefix's length, nothing."""
+    """Return the persistence mask; empty for IPv6, where the field is a prefix length."""
     return inet_ntop(AF_INET, service.netmask) if service.af == AF_INET and service.netmask else ""

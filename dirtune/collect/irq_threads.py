@@ -1,8 +1,8 @@
 """/proc/PID/comm of threaded interrupt handlers: `irq/10-sym53c8xx`.
 
-Named by kernel/irq/manage.c, setup_irq_thread(); a secondary handler is `irq/10-s-name`. Before
-Linux 5.17 the name is cut to 15 characters (TASK_COMM_LEN): `irq/10-ehci_hcd:usb2` reads
-`irq/10-ehci_hcd`.
+kernel/irq/manage.c, setup_irq_thread(), names the threads; a secondary handler is `irq/10-s-name`.
+Before Linux 5.17 a name is cut to 15 characters (TASK_COMM_LEN): `irq/10-ehci_hcd:usb2` is shown
+as `irq/10-ehci_hcd`.
 """
 
 import re
@@ -25,20 +25,20 @@ class IrqThread:
     pid: int
     irq: int
     name: str
-    """The action's name, cut to what fits before Linux 5.17."""
+    """The action's name; before Linux 5.17 its end may be cut off."""
 
 
 def read_irq_threads(host: Host) -> tuple[IrqThread, ...]:
-    """Read the threads; `SourceMissing` where the record has no processes."""
+    """Read the threads. Raises `SourceMissing` if the record contains no processes."""
     paths = host.glob(_PATTERN)
     if not paths:
-        raise SourceMissing("/proc/PID/comm: no processes in the record")
+        raise SourceMissing("/proc/PID/comm: the record contains no processes")
     return tuple(_threads(host, paths))
 
 
 @parsing("/proc/PID/comm")
 def parse_thread(pid: int, comm: str) -> IrqThread | None:
-    """Return the thread that a `comm` names, None if it is not an interrupt's."""
+    """Return the thread with the name *comm*; None if it is not an interrupt thread."""
     found = _NAME.fullmatch(comm.strip())
     return IrqThread(pid, int(found["irq"]), found["name"]) if found else None
 

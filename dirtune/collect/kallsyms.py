@@ -1,8 +1,8 @@
-"""/proc/kallsyms: which kernel function or variable lies at an address.
+"""/proc/kallsyms: the addresses of kernel functions and variables.
 
-Format: kernel/kallsyms.c, s_show(): `ADDRESS TYPE NAME` and, for a module's, a tab and `[MODULE]`.
-Without the right to see them (kptr_restrict) every address is 0. Variables are there with
-CONFIG_KALLSYMS_ALL. BPF programs are listed as module `bpf`.
+Format: kernel/kallsyms.c, s_show(): `ADDRESS TYPE NAME` and, for a symbol of a module, a tab and
+`[MODULE]`. To users who may not see the addresses (kptr_restrict), every address is 0. Variables
+are listed with CONFIG_KALLSYMS_ALL. BPF programs are listed as module `bpf`.
 """
 
 from bisect import bisect_right
@@ -24,37 +24,38 @@ class Symbols:
     addresses: tuple[int, ...]
     """In ascending order."""
     names: tuple[str, ...]
-    """`name`, or `name [module]`, in the same order."""
+    """`name`, or `name [module]`, in the order of the addresses."""
 
     @cached_property
     def known(self) -> frozenset[str]:
-        """Every symbol's bare name."""
+        """Names of all symbols without their modules."""
         return frozenset(name.partition(" ")[0] for name in self.names)
 
     def at(self, address: int) -> str | None:
-        """Return the symbol that *address* lies in, None if there is none."""
+        """Return the symbol that contains *address*; None if no symbol does."""
         place = bisect_right(self.addresses, address) - 1
         if place < 0 or address - self.addresses[place] >= _LARGEST_BYTES:
             return None
         return self.names[place]
 
     def frames(self, addresses: tuple[int, ...]) -> tuple[str, ...]:
-        """Return the functions of a stack, innermost first as its addresses are.
+        """Return the functions of a stack of *addresses*, innermost first.
 
-        All but the innermost are return addresses, and a call may be a function's last word.
+        All but the innermost are return addresses. A call may be the last instruction of a
+        function, so the byte before the return address is looked up.
         """
         looked_up = (a if place == 0 else a - 1 for place, a in enumerate(addresses))
         return tuple(self.at(a) or f"{a:#x}" for a in looked_up)
 
     def in_module(self, name: str) -> bool | None:
-        """Return whether the function *name* is a module's; None if there is no such function."""
+        """Return whether the function *name* belongs to a module; None if it does not exist."""
         if name not in self.known:
             return None
         return name not in self.names
 
 
 def read_kallsyms(host: Host) -> Symbols:
-    """Read the symbols; none where their addresses are hidden."""
+    """Read the symbols; the result is empty if their addresses are hidden."""
     return parse_kallsyms(host.read(SOURCE))
 
 
@@ -72,7 +73,9 @@ def _row(number: int, line: str) -> tuple[int, str] | None:
     try:
         at = int(address, 16)
     except ValueError as error:
-        raise ParseError(SOURCE, f"line {number}: it has no address: {line[:60]!r}") from error
+        raise ParseError(
+            SOURCE, f"line {number}: the row does not begin with an address: {line[:60]!r}"
+        ) from error
     if not name:
-        raise ParseError(SOURCE, f"line {number}: it has no symbol: {line[:60]!r}")
+        raise ParseError(SOURCE, f"line {number}: the row lacks a symbol: {line[:60]!r}")
     return (at, name.replace("\t", " ")) if at else None

@@ -1,4 +1,4 @@
-"""/proc/sys/kernel: the host's name and its kernel."""
+"""/proc/sys/kernel: the host's name and the version of its kernel."""
 
 from dataclasses import dataclass
 
@@ -14,18 +14,18 @@ SOURCES = (_HOSTNAME, _OSRELEASE, _VERSION)
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """The host's name and kernel; None where the record does not say."""
+    """The host's name and kernel version; None if the record lacks the file."""
 
     hostname: str | None
     osrelease: str | None
     """`6.1.0-56-amd64`."""
     version: str | None
-    """The build, with words such as SMP and PREEMPT_RT."""
+    """The description of the build, with words such as SMP and PREEMPT_RT."""
 
 
 def read_kernel(host: Host) -> Kernel:
-    """Read the names; `SourceMissing` if the record has none of them."""
+    """Read the three files. Raises `SourceMissing` if the record has none of them."""
     names = [text_in(host, path) for path in SOURCES]
     if names == [None, None, None]:
-        raise SourceMissing("/proc/sys/kernel: not on this host")
+        raise SourceMissing("/proc/sys/kernel does not exist on this host")
     return Kernel(*names)

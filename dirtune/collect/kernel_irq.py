@@ -1,8 +1,9 @@
-"""/sys/kernel/irq/N: the interrupt table again, one small file a value, since Linux 4.9.
+"""/sys/kernel/irq/N: the interrupt table in small files of one value each, since Linux 4.9.
 
-Files: kernel/irq/irqdesc.c. `actions` joins names by a comma without a blank, so a name with a
-comma in it is read as two. `per_cpu_count` lists the possible CPUs and is cut off at a page
-(4,096 bytes), which is some 372 CPUs of ten digits each: a list that may be cut is refused.
+Files: kernel/irq/irqdesc.c. `actions` joins names by a comma without a blank, so a name that
+contains a comma is read as two. `per_cpu_count` lists the possible CPUs and is cut off at a page
+(4,096 bytes), which holds about 372 counts of ten digits; a list without a count for each CPU is
+refused.
 """
 
 from collections.abc import Iterator
@@ -16,12 +17,12 @@ from dirtune.host import Host
 ROOT = "/sys/kernel/irq"
 _POSSIBLE = "/sys/devices/system/cpu/possible"
 SOURCES: tuple[str, ...] = ()
-"""None for a record: where these are, /proc/interrupts is, in one file instead of thousands."""
+"""Empty, because a record keeps /proc/interrupts, one file instead of thousands."""
 
 
 @dataclass(frozen=True, slots=True)
 class KernelIrq:
-    """One interrupt that has a handler; None where the kernel does not say."""
+    """One interrupt that has a handler; a field is None if the kernel lacks its file."""
 
     irq: int
     counts: tuple[int, ...]
@@ -34,10 +35,13 @@ class KernelIrq:
 
 
 def read_kernel_irqs(host: Host) -> tuple[tuple[int, ...], tuple[KernelIrq, ...]]:
-    """Return the possible CPUs and the interrupts in use; `SourceMissing` without such files."""
+    """Return the possible CPUs and the interrupts that have a handler.
+
+    Raises `SourceMissing` if the kernel has no /sys/kernel/irq.
+    """
     numbers = sorted(int(path.split("/")[4]) for path in host.glob(f"{ROOT}/[0-9]*/actions"))
     if not numbers:
-        raise SourceMissing(f"{ROOT}: not on this host")
+        raise SourceMissing(f"{ROOT} does not exist on this host")
     cpus = parse_cpulist(text_in(host, _POSSIBLE) or "0")
     return cpus, tuple(_used(host, numbers, len(cpus)))
 
@@ -60,5 +64,5 @@ def _used(host: Host, numbers: list[int], cpus: int) -> Iterator[KernelIrq]:
 def _counts(host: Host, path: str, cpus: int) -> tuple[int, ...]:
     cells = (text_in(host, path) or "").split(",")
     if len(cells) != cpus or not all(cell.isdecimal() for cell in cells):
-        raise ParseError(path, f"not one count for each of {cpus} CPUs")
+        raise ParseError(path, f"the file does not have one count for each of {cpus} CPUs")
     return tuple(map(int, cells))

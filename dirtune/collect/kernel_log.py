@@ -1,4 +1,4 @@
-"""The kernel's log since boot, as dmesg(1) prints it; the ring may have lost its beginning."""
+"""The kernel log, as dmesg(1) prints it; the beginning since boot may have been overwritten."""
 
 import re
 from collections.abc import Iterator
@@ -15,27 +15,25 @@ _ROW = re.compile(r"(?:<\d+>)?\[\s*(?P<s>\d+\.\d+)\](?:\s*\[[^\]]+\])?\s?(?P<tex
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One message."""
+    """One message of the kernel log."""
 
     seconds: float | None
-    """Since boot; None where the time is printed in another form."""
+    """Seconds since boot; None if the time is printed in another form."""
     text: str
 
 
 def in_order(text: str, first: re.Pattern[str], then: re.Pattern[str]) -> bool:
-    """Whether *then* is found behind *first*; `first.*then` would look at long rows again."""
+    """Whether *then* matches after *first*; `first.*then` would scan long rows repeatedly."""
     found = first.search(text)
     return found is not None and then.search(text, found.end()) is not None
 
 
 def read_kernel_log(host: Host) -> tuple[LogLine, ...]:
-    """Read the log; `SourceMissing` where it may not be read."""
+    """Read the log. Raises `SourceMissing` if this user may not read it."""
     try:
         return parse_kernel_log(output(host, DMESG))
     except SourceMissing as error:
-        raise SourceMissing(
-            "the kernel's log could not be read, because that needs root"
-        ) from error
+        raise SourceMissing("the kernel log could not be read, because that needs root") from error
 
 
 @parsing(spelled(DMESG))

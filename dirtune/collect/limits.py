@@ -1,4 +1,4 @@
-"""/proc/self/limits: what a program started from this session may use.
+"""/proc/self/limits: resource limits of programs that this session starts.
 
 Format: fs/proc/base.c, proc_pid_limits(): name, soft, hard and unit in fixed columns.
 """
@@ -18,7 +18,7 @@ _ROW = re.compile(
 
 
 def read_limits(host: Host) -> Mapping[str, int | None]:
-    """Read the soft limits by name (`Max open files`); None is unlimited."""
+    """Read the soft limits by name (`Max open files`); None means unlimited."""
     return parse_limits(host.read(SOURCE))
 
 
@@ -28,5 +28,5 @@ def parse_limits(text: str) -> Mapping[str, int | None]:
     found = [_ROW.fullmatch(row) for row in text.splitlines()]
     limits = {row["name"]: row["soft"] for row in found if row}
     if not limits:
-        raise ParseError(SOURCE, "it has no row of a limit")
+        raise ParseError(SOURCE, "the text contains no limit")
     return {name: None if soft == "unlimited" else int(soft) for name, soft in limits.items()}

@@ -1,7 +1,7 @@
-"""/proc/modules and /sys/module: what is loaded, and the parameters the audit judges.
+"""/proc/modules and /sys/module: the loaded modules, and the parameters that the audit checks.
 
-Format: kernel/module/procfs.c. What is built into the kernel is not in /proc/modules; it has a
-folder in /sys/module if it has parameters.
+Format: kernel/module/procfs.c. Modules built into the kernel are not in /proc/modules; they have a
+folder in /sys/module if they have parameters.
 """
 
 from collections.abc import Mapping
@@ -26,11 +26,11 @@ class Modules:
 
     loaded: frozenset[str]
     parameters: Mapping[str, str]
-    """By `module.parameter`; one that only root may read may be absent."""
+    """Values by `module.parameter`; a parameter that only root may read can be absent."""
 
 
 def read_modules(host: Host) -> Modules:
-    """Read the list; `SourceMissing` in a kernel without modules."""
+    """Read modules and parameters. Raises `SourceMissing` if the kernel has no modules."""
     rows = host.read(SOURCE).splitlines()
     parameters = {}
     for path in (path for pattern in SOURCES[1:] for path in host.glob(pattern)):

@@ -1,4 +1,4 @@
-"""/proc/self/mountinfo and /proc/swaps: which block devices are in use.
+"""/proc/self/mountinfo and /proc/swaps: the block devices in use.
 
 Format: fs/proc_namespace.c, show_mountinfo(), and mm/swapfile.c, swap_show(). A blank in a path is
 written as octal 040.
@@ -19,11 +19,11 @@ class Mount:
     """One mounted file system."""
 
     dev: str
-    """`8:1`; btrfs and network file systems have a number of their own."""
+    """Device number, `8:1`; btrfs and network file systems have numbers of no device."""
     target: str
     fstype: str
     source: str
-    """Device or other source, `/dev/sda1`."""
+    """Device (`/dev/sda1`) or another source."""
 
 
 def read_mounts(host: Host) -> tuple[Mount, ...]:
@@ -32,7 +32,7 @@ def read_mounts(host: Host) -> tuple[Mount, ...]:
 
 
 def read_swaps(host: Host) -> tuple[str, ...]:
-    """Read the devices and files swapped to."""
+    """Read the devices and files that are used for swap."""
     return parse_swaps(host.read(SWAPS_SOURCE))
 
 
@@ -51,5 +51,5 @@ def _mount(number: int, row: str) -> Mount:
     left, _, right = row.partition(" - ")
     before, after = left.split(), right.split()
     if len(before) < 6 or len(after) < 2:
-        raise ParseError(SOURCE, f"line {number}: {row[:60]!r} is no mount")
+        raise ParseError(SOURCE, f"line {number}: {row[:60]!r} is not a mount")
     return Mount(before[2], before[4], after[0], after[1])

@@ -1,8 +1,8 @@
 """/proc/net/stat/arp_cache and ndisc_cache, and /proc/net/arp: the neighbour tables.
 
-Format: net/core/neighbour.c, neigh_stat_seq_show(): as /proc/net/stat/nf_conntrack. `entries` is
-of all network namespaces together. /proc/net/arp (net/ipv4/arp.c, arp_seq_show()) has a row for
-each IPv4 neighbour of this one, with flags in hexadecimal.
+Format: net/core/neighbour.c, neigh_stat_seq_show(), like /proc/net/stat/nf_conntrack. `entries`
+counts all network namespaces together. /proc/net/arp (net/ipv4/arp.c, arp_seq_show()) has a row
+for each IPv4 neighbour in this network namespace, with hexadecimal flags.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ _PERMANENT = 0x4  # ATF_PERM
 
 
 def read_neighbours(host: Host) -> Mapping[str, Mapping[str, int]]:
-    """Read the tables, by `ipv4` and `ipv6` as sysctl names them; IPv6 may be switched off.
+    """Read the tables by `ipv4` and `ipv6`, the names in sysctl; IPv6 may be disabled.
 
-    `permanent` are the entries that somebody set, which do not count against a limit; it is
-    absent where it is not known, and always of IPv6.
+    `permanent` is the number of entries that an administrator or a program added, which do not
+    count towards the limit. It is absent if it is unknown, and always for IPv6.
     """
     tables = {"ipv4": dict(parse_stat_table(SOURCE, host.read(SOURCE)))}
     with contextlib.suppress(SourceMissing):
@@ -35,11 +35,11 @@ def read_neighbours(host: Host) -> Mapping[str, Mapping[str, int]]:
 
 
 def parse_permanent(text: str) -> int:
-    """Return how many rows of the text of /proc/net/arp are permanent."""
+    """Return the number of permanent entries in the text of /proc/net/arp."""
     head, *rows = text.splitlines() or [""]
     if not head.startswith("IP address"):
-        raise ParseError(SOURCE_ARP, "no header that begins with IP address")
+        raise ParseError(SOURCE_ARP, "the header that begins with 'IP address' is missing")
     try:
         return sum(bool(int(row.split()[2], 16) & _PERMANENT) for row in rows if row.strip())
     except (ValueError, IndexError) as error:
-        raise ParseError(SOURCE_ARP, f"a row has no flags: {error}") from error
+        raise ParseError(SOURCE_ARP, f"a row lacks hexadecimal flags: {error}") from error

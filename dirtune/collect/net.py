@@ -1,9 +1,9 @@
-"""/sys/class/net: network interfaces, their queues and counters, and which virtio device is which.
+"""/sys/class/net: network interfaces with their queues, counters and devices.
 
-Files: net/core/net-sysfs.c. The link of an interface leads through the device it belongs to:
-`../../devices/pci0000:00/0000:00:03.0/virtio2/net/eth0`. `speed` and `duplex` cannot be read while
-an interface is down; `xps_cpus` of a device with one queue neither. VLANs, bridges and tunnels
-have `/virtual/` in the link.
+Files: net/core/net-sysfs.c. The target of an interface's link contains the device it belongs to:
+`../../devices/pci0000:00/0000:00:03.0/virtio2/net/eth0`. Targets of VLANs, bridges and tunnels
+contain `/virtual/`. `speed` and `duplex` cannot be read while an interface is down, and `xps_cpus`
+cannot be read if a device has only one queue.
 """
 
 import re
@@ -50,22 +50,22 @@ class Queue:
     name: str
     """`rx-0`, `tx-0`."""
     cpus: tuple[int, ...] | None
-    """RPS or XPS CPUs; empty is off, None where the host does not say."""
+    """CPUs for RPS or XPS; empty means off, None means unknown."""
     flows: int | None = None
-    """Size of the RFS table of a receive queue; 0 is off."""
+    """Size of the RFS table of a receive queue; 0 means off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """One network interface; None where the host does not say."""
+    """One network interface; a field is None if it is unknown."""
 
     name: str
     pci: str | None
-    """Address of the PCI function it belongs to; None for a virtual one or another bus."""
+    """Address of the interface's PCI function; None if it is virtual or on another bus."""
     virtio: str | None
-    """`virtio2` where it is a virtio device."""
+    """Name of the virtio device (`virtio2`); None if it is not one."""
     physical: bool | None
-    """Whether hardware, real or emulated, is behind it; None where only /proc was recorded."""
+    """Whether it is a NIC, real or emulated; None if only /proc was recorded."""
     rx_packets: int | None
     tx_packets: int | None
     driver: str | None = None
@@ -73,31 +73,31 @@ class Interface:
     """up, down, unknown (lo and tunnels), lowerlayerdown, ..."""
     carrier_changes: int | None = None
     speed_mbps: int | None = None
-    """None where the link is down or its device (virtio) has no speed."""
+    """Link speed in Mbit/s; None if the link is down or the device (virtio) reports no speed."""
     duplex: str | None = None
     mtu: int | None = None
-    """Bytes."""
+    """MTU in bytes."""
     type: int | None = None
     """ARPHRD number: 1 Ethernet, 772 loopback, 768 IP-in-IP tunnel."""
     flags: int | None = None
     ifindex: int | None = None
     master: str | None = None
-    """Bond or bridge it belongs to."""
+    """Bond or bridge that the interface belongs to."""
     threaded: bool | None = None
-    """Whether NAPI runs in threads of its own."""
+    """Whether NAPI runs in kernel threads."""
     statistics: Mapping[str, int] = field(default_factory=dict)
-    """Counters since the interface was made, by their file's name."""
+    """Counters since the interface was created, by the names of their files."""
     rx_queues: tuple[Queue, ...] = ()
     tx_queues: tuple[Queue, ...] = ()
 
     @property
     def up(self) -> bool:
-        """Whether it can carry packets, as far as is known."""
+        """Whether the interface can carry packets, as far as the kernel knows."""
         return self.operstate in {"up", "unknown"}
 
     @property
     def promiscuous(self) -> bool | None:
-        """Whether it takes every frame: for an administrator, a socket, or a bridge above it."""
+        """Whether it accepts every frame, because of an administrator, a socket or a bridge."""
         return None if self.flags is None else bool(self.flags & _PROMISCUOUS)
 
 
@@ -111,7 +111,7 @@ def _counted_only(host: Host) -> tuple[Interface, ...]:
     try:
         devices = read_net_dev(host)
     except SourceMissing as error:
-        raise SourceMissing(f"{_CLASS}: no interfaces on this host") from error
+        raise SourceMissing(f"{_CLASS} has no interface on this host") from error
     return tuple(
         Interface(
             name,

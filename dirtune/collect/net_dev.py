@@ -1,7 +1,7 @@
-"""/proc/net/dev: counters of network interfaces, where sysfs was not recorded.
+"""/proc/net/dev: counters of network interfaces, for records without sysfs.
 
-Format: net/core/net-procfs.c, dev_seq_printf_stats(): two rows of heads, then `name: numbers`. On
-old kernels the first number may touch the colon. Eight columns are of receiving, eight of sending.
+Format: net/core/net-procfs.c, dev_seq_printf_stats(): two header rows, then `name: numbers`. On
+old kernels the first number may touch the colon. Eight columns count receiving, eight sending.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _COLUMNS = 16
 
 
 def read_net_dev(host: Host) -> Mapping[str, Mapping[str, int]]:
-    """Read the counters of every interface, by the names of sysfs (`rx_packets`)."""
+    """Read the counters of every interface, named as in sysfs (`rx_packets`)."""
     return parse_net_dev(host.read(SOURCE))
 
 
@@ -27,7 +27,7 @@ def parse_net_dev(text: str) -> Mapping[str, Mapping[str, int]]:
     """Parse the text of /proc/net/dev."""
     rows = text.split("\n")  # a name may hold what else parts lines in Python
     if len(rows) < 2 or not rows[1].strip().startswith("face"):
-        raise ParseError(SOURCE, "no second row that begins with 'face'")
+        raise ParseError(SOURCE, "the second row does not begin with 'face'")
     return {name: counters for name, counters in map(_row, enumerate(rows[2:], 3)) if name}
 
 
@@ -39,7 +39,7 @@ def _row(numbered: tuple[int, str]) -> tuple[str, Mapping[str, int]]:
     if not row.strip():
         return "", {}
     if len(cells) < _COLUMNS or not "".join(cells).isdecimal():
-        raise ParseError(SOURCE, f"line {number}: {row[:40]!r} has not {_COLUMNS} numbers")
+        raise ParseError(SOURCE, f"line {number}: {row[:40]!r} does not have {_COLUMNS} numbers")
     return name.strip(" "), {
         **{f"rx_{column}": int(cells[at]) for column, at in _RECEIVED.items()},
         **{f"tx_{column}": int(cells[at]) for column, at in _SENT.items()},

@@ -1,7 +1,7 @@
-"""Ask this machine's kernel for what only netlink tells: IPVS in full, and the NICs' settings.
+"""Query this machine's kernel over netlink for all details of IPVS and the settings of NICs.
 
-The dirtune that runs on a live host asks. No module is loaded by asking: looking up the IPVS
-family would load ip_vs, so it is looked up only where /proc says that ip_vs is loaded.
+Only a dirtune on the host itself can do that. The queries load no module: a lookup of the IPVS
+family would load ip_vs, so the family is looked up only if /proc shows that ip_vs is loaded.
 """
 
 import json
@@ -19,7 +19,10 @@ from dirtune.netlink import ethtool, genl, ip_vs
 
 
 def answers(host: Host, paths: Collection[str] = ANSWERS) -> dict[str, str]:
-    """Return the answers of this machine's kernel as JSON, by those of *paths* that it has."""
+    """Return the answers of this machine's kernel as JSON, by path.
+
+    Only the answers that *paths* name are queried; an answer that the kernel lacks is left out.
+    """
     documents: dict[str, object] = {}
     if ETHTOOL in paths:
         documents[ETHTOOL] = _nics(host)
@@ -46,7 +49,7 @@ def _nics(host: Host) -> dict[str, Any]:
 
 
 def _nic(drivers: ethtool.Cards, name: str) -> Iterator[tuple[str, object]]:
-    """Yield what a NIC's driver tells; many drivers do not know many of the questions."""
+    """Yield the settings that a NIC's driver reports; many drivers support only some."""
     for what in ("rings", "channels", "coalesce", "features", "statistics"):
         with suppress(DirtuneError, OSError):
             yield what, getattr(drivers, what)(name)

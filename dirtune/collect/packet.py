@@ -1,7 +1,7 @@
-"""/proc/net/packet and ptype: who takes a copy of packets.
+"""/proc/net/packet: sockets that receive copies of packets.
 
-Formats: net/packet/af_packet.c, packet_seq_show(), one row per AF_PACKET socket; `Proto` is
-hexadecimal, 0003 is ETH_P_ALL, every packet. `Iface` is an interface's index, 0 for all.
+Format: net/packet/af_packet.c, packet_seq_show(): one row per AF_PACKET socket. `Proto` is
+hexadecimal; 0003 (ETH_P_ALL) means every packet. `Iface` is an interface's index; 0 means all.
 """
 
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ SOURCES = (SOURCE,)
 
 @dataclass(frozen=True, slots=True)
 class PacketSocket:
-    """One socket."""
+    """One AF_PACKET socket."""
 
     protocol: int
-    """EtherType; 3 is every packet."""
+    """EtherType; 3 means every packet."""
     ifindex: int
-    """Interface; 0 for all."""
+    """Index of the interface; 0 means all interfaces."""
     running: bool
     inode: int
-    """Number that /proc/PID/fd shows its owner by."""
+    """Inode of the socket, by which /proc/PID/fd shows its owner."""
 
 
 def read_packet(host: Host) -> tuple[PacketSocket, ...]:
@@ -42,4 +42,6 @@ def parse_packet(text: str) -> tuple[PacketSocket, ...]:
             for proto, iface, run, inode in cells
         )
     except (ValueError, IndexError) as error:
-        raise ParseError(SOURCE, "no header, or a row that does not fit it") from error
+        raise ParseError(
+            SOURCE, "the header is missing, or a row does not match the header"
+        ) from error

@@ -1,8 +1,8 @@
-"""/sys/bus/pci: PCI functions, their drivers, interrupts, and what hangs below them.
+"""/sys/bus/pci: PCI functions, their drivers, their interrupts and the devices below them.
 
-Files: drivers/pci/pci-sysfs.c and drivers/pci/msi/. `irq` keeps the INTx number of a function
-that uses MSI-X, so a function is on an INTx line only if it has no `msi_irqs`. What hangs below
-is taken from the targets of the class links, which spell out the path through the devices.
+Files: drivers/pci/pci-sysfs.c and drivers/pci/msi/. `irq` keeps the INTx number even if a function
+uses MSI-X, so a function is on an INTx line only if it has no `msi_irqs`. The devices below a
+function are taken from the targets of the class links, which contain the path through the devices.
 """
 
 import re
@@ -50,9 +50,9 @@ class Link:
     """A PCI Express link."""
 
     gt_per_s: float
-    """Transfers per second and lane, 10^9."""
+    """Speed of each lane in 10^9 transfers per second."""
     width: int
-    """Lanes."""
+    """Number of lanes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,9 @@ class Block:
 
     name: str
     dev: str | None = None
-    """Its number, `8:1`; None where the host does not say."""
+    """Device number, `8:1`; None if it is unknown."""
     holders: tuple[str, ...] = ()
-    """Devices built on it: device mapper, RAID, bcache."""
+    """Devices that use the disk or partition: device mapper, RAID, bcache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,46 +77,46 @@ class PciDevice:
     driver: str | None = None
     """Bound driver by the name below /sys/bus/pci/drivers; None if none is bound."""
     irq: int | None = None
-    """INTx line, or the number of a plain MSI; None where the function has no interrupt."""
+    """Number of the INTx line or of the single MSI; None if the function has no interrupt."""
     msi_irqs: tuple[int, ...] = ()
-    """Linux interrupt numbers of its MSI or MSI-X vectors."""
+    """Linux interrupt numbers of the function's MSI or MSI-X vectors."""
     pcie: bool = False
-    """Whether it is a PCI Express function. Those that interrupt must be able to use MSI."""
+    """Whether it is a PCI Express function, which must support MSI if it uses interrupts."""
     nets: tuple[str, ...] = ()
-    """Network interfaces below it."""
+    """Network interfaces below the function."""
     virtio: tuple[str, ...] = ()
-    """virtio devices below it (`virtio1`)."""
+    """virtio devices below the function (`virtio1`)."""
     blocks: tuple[Block, ...] = ()
     usb: tuple[str, ...] = ()
-    """USB devices plugged in below it (`1-2`), its root hubs excepted."""
+    """USB devices plugged in below the function (`1-2`), without its root hubs."""
     usb_buses: tuple[str, ...] = ()
-    """Its root hubs (`usb1`)."""
+    """Root hubs of the function (`usb1`)."""
     inputs: tuple[str, ...] = ()
-    """Keyboards and other input devices below it."""
+    """Keyboards and other input devices below the function."""
     bridges: tuple[str, ...] = ()
-    """Bridges above it, outermost first; empty where nothing that hangs below it tells."""
+    """Bridges above the function, outermost first; empty if no device is below the function."""
     numa_node: int | None = None
-    """None where there is no NUMA or the firmware does not say (-1)."""
+    """NUMA node; None without NUMA or if the firmware does not name the node (-1)."""
     local_cpus: tuple[int, ...] = ()
-    """CPUs near it; empty where the host does not say."""
+    """CPUs of the function's NUMA node; empty if unknown."""
     msi_allowed: bool | None = None
-    """`msi_bus`: false on a bridge keeps what is below it from MSI."""
+    """`msi_bus`; false on a bridge forbids MSI to all devices below it."""
     link: "Link | None" = None
-    """PCI Express link as negotiated; None where it has none or does not say."""
+    """PCI Express link as negotiated; None if there is none or it is unknown."""
     link_max: "Link | None" = None
-    """PCI Express link that the function is able to have."""
+    """Fastest PCI Express link that the function supports."""
 
     @property
     def intx(self) -> int | None:
-        """The INTx line its bound driver listens on; None when it uses MSI or has no driver."""
+        """The INTx line that the function's driver uses; None with MSI or without a driver."""
         return None if self.msi_irqs or self.driver is None else self.irq
 
 
 def read_pci(host: Host) -> tuple[PciDevice, ...]:
-    """Read every function; `SourceMissing` where there is no PCI bus."""
+    """Read every function. Raises `SourceMissing` if the host has no PCI bus."""
     classes = host.glob(f"{_DEVICES}/{_FUNCTION}/class")
     if not classes:
-        raise SourceMissing(f"{_DEVICES}: no PCI bus on this host")
+        raise SourceMissing(f"{_DEVICES}: this host has no PCI bus")
     drivers = dict(_drivers(host))
     below = _below(host)
     addresses = [path.rsplit("/", 2)[1] for path in classes]
@@ -124,7 +124,7 @@ def read_pci(host: Host) -> tuple[PciDevice, ...]:
 
 
 def addresses_in(target: str) -> tuple[str, ...]:
-    """Return the PCI addresses in a path through the tree of devices, outermost first."""
+    """Return the PCI addresses in a path of the device tree, outermost first."""
     return tuple(_ADDRESS.findall(target))
 
 

@@ -1,9 +1,9 @@
-"""/proc/irq/N: where each interrupt may and does go, and how often nobody claimed it.
+"""/proc/irq/N: the CPUs of each interrupt, and how often no handler claimed it.
 
-Files: kernel/irq/proc.c. `effective_affinity_list` may be empty for an idle line. Since 6.12
-smp_affinity is mode 0444 where the kernel manages the interrupt; before that a write fails.
-`spurious` counts only interrupts that no handler of a line claimed: a shared line where any
-handler does stays at 0.
+Files: kernel/irq/proc.c. `effective_affinity_list` may be empty if a line is not in use. Since
+Linux 6.12 smp_affinity has mode 0444 if the kernel manages the interrupt; before, only a write
+shows it, because it fails. `spurious` counts interrupts that no handler of a line claimed; it
+stays 0 on a shared line if any handler claims each interrupt.
 """
 
 import re
@@ -27,29 +27,29 @@ _UNHANDLED = re.compile(r"unhandled (\d+)")
 
 @dataclass(frozen=True, slots=True)
 class IrqState:
-    """One interrupt; None where the host does not say."""
+    """One interrupt; a field is None if it is unknown."""
 
     affinity: tuple[int, ...] | None
-    """CPUs it may go to."""
+    """CPUs that may take the interrupt."""
     effective: tuple[int, ...] | None
-    """CPUs it does go to; empty for a line that is not in use."""
+    """CPUs that do take the interrupt; empty if the line is not in use."""
     unhandled: int | None
-    """Interrupts in a row, 100 ms apart at most, that no handler claimed."""
+    """Successive interrupts, at most 100 ms apart, that no handler claimed."""
     managed: bool | None
-    """Whether user space may not move it."""
+    """Whether the kernel manages the interrupt, so that user space cannot move it."""
 
 
 def read_proc_irq(host: Host) -> Mapping[str, IrqState]:
-    """Read every interrupt, by its number as text; `SourceMissing` where there is none."""
+    """Read every interrupt, by its number as text. Raises `SourceMissing` if there is none."""
     names = dict.fromkeys(path.split("/")[3] for p in SOURCES for path in host.glob(p))
     if not names:
-        raise SourceMissing(f"{_ROOT}: not on this host")
+        raise SourceMissing(f"{_ROOT} does not exist on this host")
     return {name: _state(host, f"{_ROOT}/{name}") for name in sorted(names, key=int)}
 
 
 @parsing("/proc/irq/N/spurious")
 def parse_unhandled(text: str) -> int | None:
-    """Return the unhandled interrupts in the text of `spurious`."""
+    """Return the number of unhandled interrupts in the text of `spurious`."""
     found = _UNHANDLED.search(text)
     return int(found[1]) if found else None
 

@@ -1,7 +1,8 @@
-"""/proc/PID/stat: processes and kernel threads, their CPU time and how they are scheduled.
+"""/proc/PID/stat: processes and kernel threads with their CPU time and scheduling policy.
 
-Format: fs/proc/array.c, do_task_stat(). The name stands in parentheses and may hold blanks and
-parentheses of its own, and is cut to 15 characters. Command lines are not read: they hold secrets.
+Format: fs/proc/array.c, do_task_stat(). The name is cut to 15 characters and enclosed in
+parentheses; it may itself contain blanks and parentheses. Command lines are not read, because they
+may contain secrets.
 """
 
 from collections.abc import Iterator
@@ -25,22 +26,22 @@ class Process:
     pid: int
     name: str
     kernel: bool
-    """Whether it is a thread of the kernel."""
+    """Whether it is a kernel thread."""
     ticks: int
     """User and system time in USER_HZ."""
     cpu: int | None
-    """The CPU that it ran on last."""
+    """The CPU on which it last ran."""
     policy: str
-    """other, fifo, rr, batch, idle, deadline, or a number unknown here."""
+    """other, fifo, rr, batch, idle, deadline, or the number of a policy that has no name here."""
     priority: int
-    """Real-time priority; 0 for the others."""
+    """Real-time priority; 0 without a real-time policy."""
 
 
 def read_processes(host: Host) -> tuple[Process, ...]:
-    """Read every process; `SourceMissing` where the record has none."""
+    """Read every process. Raises `SourceMissing` if the record contains none."""
     paths = host.glob(_PATTERN)
     if not paths:
-        raise SourceMissing("/proc/PID/stat: no processes in the record")
+        raise SourceMissing("/proc/PID/stat: the record contains no processes")
     return tuple(_read(host, paths))
 
 
@@ -51,7 +52,7 @@ def parse_process(text: str) -> Process:
     pid, _, name = head.partition(" (")
     cells = tail.split()
     if len(cells) < 39 or not pid.isdecimal():
-        raise ParseError("/proc/PID/stat", f"{text[:60]!r} is no process")
+        raise ParseError("/proc/PID/stat", f"{text[:60]!r} is not a process")
     parent, policy = int(cells[1]), int(cells[38])
     return Process(
         int(pid),

@@ -1,9 +1,9 @@
 """/proc/net/route: the main IPv4 routing table.
 
 Format: net/ipv4/fib_trie.c, fib_route_seq_show(): addresses are hexadecimal in the host's byte
-order, which on little-endian machines puts the last number first. The column MTU is 40 more than
-the route's advmss, and 0 without one. Routes of other tables, and what an `ip rule` does, are not
-in it.
+order, which reverses the four numbers on little-endian machines. The column MTU is the route's
+advmss plus 40, or 0 if the route sets no advmss. The file contains neither the routes of other
+tables nor the rules of `ip rule`.
 """
 
 import ipaddress
@@ -27,10 +27,10 @@ class Route:
     interface: str
     network: ipaddress.IPv4Network
     gateway: str | None
-    """None where the network is on the link."""
+    """Address of the gateway; None if the network is directly connected."""
     metric: int
     advmss: int | None = None
-    """TCP segment size announced to peers, bytes; None where the route sets none."""
+    """TCP segment size announced to peers, in bytes; None if the route sets none."""
 
 
 def read_routes(host: Host) -> tuple[Route, ...]:
@@ -43,12 +43,12 @@ def parse_routes(text: str) -> tuple[Route, ...]:
     """Parse the text of /proc/net/route; blackhole and unreachable routes (`*`) are left out."""
     rows = [row.split() for row in text.splitlines() if row.strip()]
     if not rows or rows[0][:3] != ["Iface", "Destination", "Gateway"]:
-        raise ParseError(SOURCE, "no header that begins with Iface")
+        raise ParseError(SOURCE, "the header that begins with 'Iface' is missing")
     return tuple(_route(row) for row in rows[1:] if row[0] != "*")
 
 
 def route_to(routes: tuple[Route, ...], address: str) -> Route | None:
-    """Return the route that the kernel takes to *address*: longest prefix, then least metric."""
+    """Return the route that the kernel uses for *address*: longest prefix, then lowest metric."""
     target = ipaddress.ip_address(address)
     fits = [r for r in routes if target.version == 4 and target in r.network]
     return max(fits, key=lambda r: (r.network.prefixlen, -r.metric), default=None)

@@ -1,7 +1,7 @@
-"""Packet filter rules as nft(8), iptables-save(8) and arptables-save(8) list them; ip(8)'s rules.
+"""Packet filter rules, routing rules and queueing disciplines, as their commands print them.
 
-Only what is already loaded is listed. The text is kept: what a rule means to a virtual service is
-for the checks to say.
+Only rules whose modules are already loaded are listed. The rules stay text; the checks interpret
+them.
 """
 
 from dataclasses import dataclass
@@ -15,22 +15,24 @@ SOURCES = (NFT, IPTABLES, IP_RULE, QDISC, ARPTABLES)
 
 @dataclass(frozen=True, slots=True)
 class Rulesets:
-    """Rules as the tools print them, a row each; None where a tool was not or not to be asked."""
+    """The rows that each tool printed; None if the tool was not run or failed."""
 
     nft: tuple[str, ...] | None
     iptables: tuple[str, ...] | None
     routing: tuple[str, ...] | None
-    """`ip rule show`."""
+    """Rows of `ip rule show`."""
     qdiscs: tuple[str, ...] | None
-    """`tc -s qdisc show`."""
+    """Rows of `tc -s qdisc show`."""
     arptables: tuple[str, ...] | None = None
 
 
 def read_rulesets(host: Host) -> Rulesets:
-    """Read them; `SourceMissing` where not one could be asked."""
+    """Read the rules. Raises `SourceMissing` if the output of every tool is missing."""
     found = Rulesets(*(_rows(host, path) for path in SOURCES))
     if found == Rulesets(None, None, None, None):
-        raise SourceMissing("no output of nft, iptables-save, arptables-save, ip and tc")
+        raise SourceMissing(
+            "the outputs of nft, iptables-save, arptables-save, ip and tc are all missing"
+        )
     return found
 
 

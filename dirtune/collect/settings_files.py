@@ -1,8 +1,8 @@
-"""Files in /etc that set things at boot, and programs' own files that set them again later.
+"""Files that set sysctls and load modules at boot, and files of programs that change them later.
 
-sysctl.d(5): /usr/lib, /run and /etc hold folders sysctl.d; a file hides those of the same name in
-the folders after it in this order: /etc, /run, /usr/local/lib, /usr/lib. The rest are read in the
-order of their names, /etc/sysctl.conf last, and the last setting holds.
+sysctl.d(5): /etc, /run, /usr/local/lib and /usr/lib each have a folder sysctl.d. A file hides
+files of the same name in the folders that come later in this order. The remaining files are read
+in the order of their names, then /etc/sysctl.conf; the last setting wins.
 """
 
 import re
@@ -34,19 +34,19 @@ class SettingsFiles:
     """The settings in files."""
 
     sysctls: Mapping[str, tuple[str, str]]
-    """(value, file) by the path below /proc/sys; a name with a * is left out."""
+    """Value and file by the path below /proc/sys; names that contain a * are left out."""
     modules: frozenset[str]
-    """Modules loaded at boot by name."""
+    """Names of modules that are loaded at boot."""
     irqbalance: Mapping[str, str]
-    """Variables given to irqbalance."""
+    """Variables set for irqbalance."""
     tuned: str | None
-    """The active profile of tuned, None without one."""
+    """The active profile of tuned; None without one."""
 
 
 def read_settings_files(host: Host) -> SettingsFiles:
-    """Read the files; `SourceMissing` if the record has none of them."""
+    """Read the files. Raises `SourceMissing` if the record has none of them."""
     if not any(host.glob(pattern) for pattern in SOURCES):
-        raise SourceMissing("/etc/sysctl.d and others: not in the record")
+        raise SourceMissing("the record contains neither /etc/sysctl.d nor a file like it")
     sysctls: dict[str, tuple[str, str]] = {}
     for path in _in_order(host):
         text = text_in(host, path) or ""
@@ -76,7 +76,7 @@ def parse_shell_variables(text: str) -> Mapping[str, str]:
 
 
 def _slashed(name: str) -> str:
-    """Return a name as a path: the first separator says which of the two it is."""
+    """Return the sysctl *name* as a path; its first separator shows which spelling it has."""
     first = re.search(r"[./]", name)
     if first and first[0] == ".":
         return name.translate(str.maketrans("./", "/."))

@@ -1,8 +1,9 @@
-"""/proc/net/snmp, netstat and sockstat: what the network stack counted.
+"""/proc/net/snmp, netstat and sockstat: counters of the network stack.
 
 Format: net/ipv4/proc.c. snmp and netstat are pairs of rows, `Prefix: names` and `Prefix: values`;
-names are added over time, so they are zipped. sockstat is `TCP: inuse 0 orphan 0 tw 0 ...`, where
-inuse and tw are of this network namespace, alloc and mem of the machine.
+newer kernels have more names, so values are matched by name. sockstat is
+`TCP: inuse 0 orphan 0 tw 0 ...`; inuse and tw count this network namespace, alloc and mem the
+machine.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,14 +19,17 @@ SOURCES = (SOURCE, _NETSTAT, _SOCKSTAT)
 
 
 def read_snmp(host: Host) -> Mapping[str, int]:
-    """Read every counter, `TcpExt.ListenOverflows`, `sockstat.TCP.tw`; snmp must be there."""
-    found = dict(_pairs(SOURCE, host.read(SOURCE)))
+    """Read all counters by names such as `TcpExt.ListenOverflows` and `sockstat.TCP.tw`.
+
+    /proc/net/snmp is required, the other two files are optional.
+    """
+    counters = dict(_pairs(SOURCE, host.read(SOURCE)))
     try:
-        found |= _pairs(_NETSTAT, host.read(_NETSTAT))
-        found |= parse_sockstat(host.read(_SOCKSTAT))
+        counters |= _pairs(_NETSTAT, host.read(_NETSTAT))
+        counters |= parse_sockstat(host.read(_SOCKSTAT))
     except (SourceMissing, SourceRefused):
         pass
-    return found
+    return counters
 
 
 @parsing(SOURCE)
@@ -42,7 +46,7 @@ def parse_sockstat(text: str) -> Mapping[str, int]:
         prefix, _, rest = row.partition(":")
         words = rest.split()
         if len(words) % 2 or not "".join(words[1::2]).isdecimal():
-            raise ParseError(_SOCKSTAT, f"{row[:60]!r} is not names and numbers")
+            raise ParseError(_SOCKSTAT, f"{row[:60]!r} does not consist of names and numbers")
         names = zip(words[::2], words[1::2], strict=True)
         counters |= {f"sockstat.{prefix}.{name}": int(value) for name, value in names}
     return counters
@@ -51,12 +55,12 @@ def parse_sockstat(text: str) -> Mapping[str, int]:
 def _pairs(source: str, text: str) -> Iterator[tuple[str, int]]:
     rows = [row.partition(":") for row in text.splitlines() if row.strip()]
     if len(rows) % 2:
-        raise ParseError(source, "not pairs of names and values")
+        raise ParseError(source, "a row of names is not followed by a row of values")
     for (prefix, _, names), (again, _, values) in list(pairwise(rows))[::2]:
         if prefix != again or len(names.split()) != len(values.split()):
-            raise ParseError(source, f"{prefix}: not one value for each name")
+            raise ParseError(source, f"{prefix}: the number of values and names differs")
         for name, value in zip(names.split(), values.split(), strict=True):
             try:
                 yield f"{prefix}.{name}", int(value)
             except ValueError as error:
-                raise ParseError(source, f"{prefix} {name}: {value!r} is no number") from error
+                raise ParseError(source, f"{prefix} {name}: {value!r} is not a number") from error

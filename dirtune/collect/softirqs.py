@@ -1,7 +1,7 @@
 """/proc/softirqs: how often each CPU ran each kind of softirq.
 
-Format: fs/proc/softirqs.c. The header names the possible CPUs, not those online; an offline CPU
-keeps its last value. BLOCK_IOPOLL became IRQ_POLL in 4.5.
+Format: fs/proc/softirqs.c. The header names all possible CPUs, not only the online ones; the
+counts of an offline CPU keep their last values. Linux 4.5 renamed BLOCK_IOPOLL to IRQ_POLL.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ SOURCES = (SOURCE,)
 
 @dataclass(frozen=True, slots=True)
 class Softirqs:
-    """The counters at one moment; 32 bits wide."""
+    """The counters at one moment, 32 bits wide."""
 
     cpus: tuple[int, ...]
     counts: Mapping[str, tuple[int, ...]]
@@ -35,7 +35,7 @@ def parse_softirqs(text: str) -> Softirqs:
     head, *rows = text.splitlines() or [""]
     names = head.split()
     if not names or not all(n.startswith("CPU") and n[3:].isdecimal() for n in names):
-        raise ParseError(SOURCE, "it has no header of CPUs")
+        raise ParseError(SOURCE, "the header that names the CPUs is missing")
     cpus = tuple(int(name[3:]) for name in names)
     counts = {}
     for number, row in enumerate(rows, 2):
@@ -44,6 +44,7 @@ def parse_softirqs(text: str) -> Softirqs:
         if not row.strip():
             continue
         if not colon or len(cells) != len(cpus) or not "".join(cells).isdecimal():
-            raise ParseError(SOURCE, f"line {number}: not one count for each of {len(cpus)} CPUs")
+            why = f"line {number}: the row does not have one count for each of {len(cpus)} CPUs"
+            raise ParseError(SOURCE, why)
         counts[vector.strip()] = tuple(map(int, cells))
     return Softirqs(cpus, counts)

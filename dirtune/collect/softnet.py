@@ -1,9 +1,9 @@
-"""/proc/net/softnet_stat: packets each CPU took off its backlog and its devices' queues.
+"""/proc/net/softnet_stat: packets that each CPU took from its backlog and its devices' queues.
 
-Format: net/core/net-procfs.c, softnet_seq_show(): one row per online CPU, hexadecimal, 32 bits.
-9 columns up to 2.6.34, then 10 (received_rps), 11 from 3.11 (flow_limit_count), 13 from 5.10
-(length of the backlog, the CPU's number), 15 later (input and process queue). With fewer than 13
-columns the file does not say which CPU a row is of: it is the k-th online one.
+Format: net/core/net-procfs.c, softnet_seq_show(): one row of hexadecimal 32-bit numbers per online
+CPU. Linux has 9 columns up to 2.6.34, then 10 (received_rps), 11 from 3.11 (flow_limit_count), 13
+from 5.10 (length of the backlog, number of the CPU), and 15 later (input and process queue). With
+fewer than 13 columns the file does not number the CPUs: the k-th row is the k-th online CPU.
 """
 
 from dataclasses import dataclass
@@ -15,27 +15,27 @@ SOURCE = "/proc/net/softnet_stat"
 SOURCES = (SOURCE,)
 
 _COLUMNS = 64
-"""More than any kernel prints."""
+"""Limit of the columns read; no kernel prints as many."""
 
 
 @dataclass(frozen=True, slots=True)
 class SoftnetRow:
-    """One CPU; None where this kernel has no such column."""
+    """Counters of one CPU; a field is None if this kernel lacks the column."""
 
     cpu: int | None
     processed: int
-    """Packets, counted again on the CPU that RPS steered them to."""
+    """Packets processed; a packet that RPS steers to another CPU is counted on both CPUs."""
     dropped: int
-    """Packets the per-CPU backlog had no room for (RPS and devices without NAPI only)."""
+    """Packets dropped because the CPU's backlog was full (only RPS and devices without NAPI)."""
     time_squeeze: int
-    """Rounds of NET_RX that ended with work left."""
+    """Runs of NET_RX that ended with packets left."""
     received_rps: int | None
     flow_limit: int | None
-    """Packets of big flows dropped early; part of `dropped`."""
+    """Packets of large flows that were dropped early; also counted in `dropped`."""
 
 
 def read_softnet(host: Host) -> tuple[SoftnetRow, ...]:
-    """Read the rows."""
+    """Read the counters of every online CPU."""
     return parse_softnet(host.read(SOURCE))
 
 
@@ -43,7 +43,7 @@ def parse_softnet(text: str) -> tuple[SoftnetRow, ...]:
     """Parse the text of softnet_stat."""
     rows = [row.split(None, _COLUMNS) for row in text.splitlines() if row.strip()]
     if not rows:
-        raise ParseError(SOURCE, "it has no row")
+        raise ParseError(SOURCE, "the file is empty")
     return tuple(_row(number, cells) for number, cells in enumerate(rows, 1))
 
 
@@ -52,10 +52,13 @@ def _row(number: int, cells: list[str]) -> SoftnetRow:
         values = [int(cell, 16) for cell in cells]
     except ValueError as error:
         raise ParseError(
-            SOURCE, f"line {number}: it is not hexadecimal: {' '.join(cells)[:60]!r}"
+            SOURCE,
+            f"line {number}: a counter is not a hexadecimal number: {' '.join(cells)[:60]!r}",
         ) from error
     if len(values) < 9:
-        raise ParseError(SOURCE, f"line {number}: {len(values)} columns, 9 or more are known")
+        raise ParseError(
+            SOURCE, f"line {number}: the row has {len(values)} columns instead of 9 or more"
+        )
     return SoftnetRow(
         values[12] if len(values) >= 13 else None,
         values[0],

@@ -1,8 +1,9 @@
-"""/proc/stat: where each CPU's time went since boot, and the number of interrupts.
+"""/proc/stat: how each CPU spent its time since boot, and the number of interrupts.
 
-Format: fs/proc/stat.c, show_stat(). One row per online CPU in USER_HZ (1/100 s); columns were
-added over time: iowait, irq and softirq in 2.6, steal in 2.6.11, guest in 2.6.24, guest_nice in
-2.6.33. Without CONFIG_IRQ_TIME_ACCOUNTING, irq and softirq are sampled at the tick.
+Format: fs/proc/stat.c, show_stat(): one row per online CPU in USER_HZ (1/100 s). Newer kernels
+have more columns: iowait, irq and softirq since 2.6, steal since 2.6.11, guest since 2.6.24,
+guest_nice since 2.6.33. Without CONFIG_IRQ_TIME_ACCOUNTING, irq and softirq are sampled at the
+timer tick.
 """
 
 from dataclasses import dataclass
@@ -15,17 +16,17 @@ SOURCE = "/proc/stat"
 SOURCES = (SOURCE,)
 
 _COLUMNS = 10
-"""Columns that are known; those that a newer kernel may add come after them."""
+"""Number of columns that are read; a newer kernel may add further columns after them."""
 # A counter of the kernel has 64 bits.
 _DIGITS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class CpuTimes:
-    """Time of one CPU, or of all, in USER_HZ; None where this kernel has no such column."""
+    """Time of one CPU or of all CPUs in USER_HZ; None if this kernel lacks the column."""
 
     cpu: int | None
-    """The CPU's number; None for the sum over all."""
+    """Number of the CPU; None for the sum over all CPUs."""
     user: int
     nice: int
     system: int
@@ -35,13 +36,13 @@ class CpuTimes:
     softirq: int | None = None
     steal: int | None = None
     guest: int | None = None
-    """Is part of `user`."""
+    """Time that `user` contains as well."""
     guest_nice: int | None = None
-    """Is part of `nice`."""
+    """Time that `nice` contains as well."""
 
     @property
     def total(self) -> int:
-        """All time, each tick once."""
+        """The sum of all columns; time of guests is not counted twice."""
         waited = (self.iowait, self.irq, self.softirq, self.steal)
         return self.user + self.nice + self.system + self.idle + sum(t or 0 for t in waited)
 
@@ -52,9 +53,9 @@ class Stat:
 
     total: CpuTimes
     cpus: tuple[CpuTimes, ...]
-    """Online CPUs, in the order of the file."""
+    """Times of the online CPUs in the order of the file."""
     interrupts: int | None
-    """Interrupts of all kinds since boot; None where there is no `intr` row."""
+    """Interrupts of all kinds since boot; None if the `intr` row is missing."""
 
 
 def read_stat(host: Host) -> Stat:
@@ -68,7 +69,7 @@ def parse_stat(text: str) -> Stat:
     rows = [row for row in text.splitlines() if row]
     times = [_times(row) for row in rows if row.startswith("cpu")]
     if not times or times[0].cpu is not None:
-        raise ParseError(SOURCE, "it has no row of all CPUs")
+        raise ParseError(SOURCE, "the row with the sum over all CPUs is missing")
     return Stat(times[0], tuple(times[1:]), _interrupts(rows))
 
 
@@ -76,7 +77,7 @@ def _times(row: str) -> CpuTimes:
     name, *cells = row.split(None, _COLUMNS + 1)[: _COLUMNS + 1]
     digits = [name[3:], *cells]
     if len(cells) < 4 or not "".join(digits).isdecimal() or max(map(len, digits)) > _DIGITS:
-        raise ParseError(SOURCE, f"a row has not four or more numbers: {row[:60]!r}")
+        raise ParseError(SOURCE, f"a row does not have four or more numbers: {row[:60]!r}")
     return CpuTimes(int(name[3:]) if name[3:] else None, *map(int, cells))
 
 
@@ -86,5 +87,5 @@ def _interrupts(rows: list[str]) -> int | None:
         return None
     total = row[5:].split(None, 1)[:1]
     if not total or not total[0].isdecimal():
-        raise ParseError(SOURCE, "the intr row has no total")
+        raise ParseError(SOURCE, "the intr row does not begin with a total")
     return int(total[0])

@@ -1,8 +1,8 @@
-"""/proc/sys: the settings the audit judges.
+"""/proc/sys: the kernel settings that the audit checks.
 
-Format: one value a file, several numbers split by tabs (kernel/sysctl.c). A name that a kernel
-does not have is absent; net/ipv4/vs exists only while ip_vs is loaded, net/netfilter only while
-nf_conntrack is. `net` is per network namespace: what is read is that of the reading process.
+Format: one setting per file, several numbers separated by tabs (kernel/sysctl.c). A setting that
+the kernel lacks is absent: net/ipv4/vs exists only while ip_vs is loaded, net/netfilter only while
+nf_conntrack is loaded. Settings below `net` are those of the reading process's network namespace.
 """
 
 import re
@@ -48,39 +48,39 @@ SOURCES = tuple(_patterns())
 
 @dataclass(frozen=True, slots=True)
 class Sysctls:
-    """Settings by their path below /proc/sys, which has no doubt about dots in a name."""
+    """Settings by their paths below /proc/sys, because a dot in a dotted name is ambiguous."""
 
     values: Mapping[str, str]
 
     def text(self, name: str) -> str | None:
-        """Return a setting as the kernel prints it, None if this kernel has none."""
+        """Return a setting as the kernel prints it; None if this kernel lacks the setting."""
         return self.values.get(name)
 
     def number(self, name: str) -> int | None:
-        """Return a setting that is one number; None if it is absent or is not one."""
+        """Return a setting that is one number; None if it is absent or not one number."""
         value = self.values.get(name, "")
         return int(value) if re.fullmatch(r"-?\d{1,20}", value) else None
 
     def numbers(self, name: str) -> tuple[int, ...]:
-        """Return a setting of several numbers; empty if it is absent."""
+        """Return the numbers of a setting; empty if the setting is absent."""
         return whole_numbers(self.values.get(name, ""))
 
     def conf(self, interface: str, name: str) -> int | None:
-        """Return net/ipv4/conf/INTERFACE/NAME; None if it is absent."""
+        """Return the setting net/ipv4/conf/INTERFACE/NAME; None if it is absent."""
         return self.number(f"net/ipv4/conf/{interface}/{name}")
 
     def effective(self, interface: str, name: str) -> int | None:
-        """Return what holds for an interface where the greater of it and `all` does.
+        """Return the greater of the interface's setting and the setting for `all`.
 
-        So for rp_filter, arp_ignore and arp_announce (Documentation/networking/ip-sysctl.rst).
-        None where either is not known.
+        The greater one is in effect for rp_filter, arp_ignore and arp_announce
+        (Documentation/networking/ip-sysctl.rst). Returns None if either is unknown.
         """
         mine, everyone = self.conf(interface, name), self.conf("all", name)
         return None if mine is None or everyone is None else max(mine, everyone)
 
 
 def read_sysctls(host: Host) -> Sysctls:
-    """Read the settings; one that may not be read is left out."""
+    """Read the settings; a setting that may not be read is left out."""
     values = {}
     for path in dict.fromkeys(path for pattern in SOURCES for path in host.glob(pattern)):
         try:
@@ -88,11 +88,11 @@ def read_sysctls(host: Host) -> Sysctls:
         except (SourceMissing, SourceRefused):
             continue
     if not values:
-        raise SourceMissing("/proc/sys: none of the settings an audit reads")
+        raise SourceMissing("/proc/sys has none of the settings that an audit reads")
     return Sysctls(values)
 
 
 def dotted(name: str) -> str:
-    """Return a setting's name as sysctl(8) wants it."""
+    """Return the name of a setting as sysctl(8) spells it."""
     # Dots inside a part (eth0.100) are slashes there.
     return ".".join(part.replace(".", "/") for part in name.split("/"))

@@ -1,9 +1,9 @@
-"""The doors to a machine. No other module opens a kernel file or starts a process for one.
+"""Access to a machine. No other module opens a kernel file or runs a command to read one.
 
-`Host` is what the read-only half is given: it can read, list and resolve links, and nothing
-else. `LiveHost` serves `/` or a recorded tree; `RecordedHost` serves texts held in memory
-(an archive, or what was fetched over SSH). `WritableHost` is for `change` and `lvs`, and for the
-probe that counts in tracefs. `run` runs a command here.
+`Host` is the interface for code that only reads: it reads files, lists paths and resolves links.
+`LiveHost` reads from `/` or from a recorded tree. `RecordedHost` reads from texts in memory, which
+come from an archive or over SSH. `WritableHost` is for `change` and `lvs`, and for the probe that
+counts in tracefs. `run` runs a command on this machine.
 """
 
 from dirtune.host.command import run

@@ -1,4 +1,4 @@
-"""Commands of this machine, run to their end."""
+"""Running commands on this machine."""
 
 import os
 import signal
@@ -11,27 +11,34 @@ from dirtune.host.texts import readable
 
 
 def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
-    """Run *argv* here and return its standard output; `NotPossible` names what failed."""
+    """Run *argv* on this machine and return its standard output.
+
+    Raises `NotPossible`, with the reason, if the command cannot be started, fails (unless *check*
+    is False) or does not end within *timeout_s* seconds.
+    """
     try:
         done = _alone(argv, timeout_s)
     except FileNotFoundError as error:
-        raise NotPossible(f"{argv[0]}: command not found") from error
+        raise NotPossible(f"{argv[0]}: the command was not found") from error
     except subprocess.TimeoutExpired as error:
-        raise NotPossible(f"{' '.join(argv)}: no answer in {timeout_s:g} s") from error
+        raise NotPossible(
+            f"{' '.join(argv)}: the command did not end within {timeout_s:g} s"
+        ) from error
     except OSError as error:  # not executable, of another machine, too many processes
         require_files(error)
-        raise NotPossible(f"{argv[0]}: cannot be started: {error.strerror}") from error
+        raise NotPossible(f"{argv[0]} could not be started: {error.strerror}") from error
     if check and done.returncode:
         complaint = readable(done.stderr or done.stdout).strip().splitlines()
-        raise NotPossible(f"{' '.join(argv)}: {complaint[-1] if complaint else done.returncode}")
+        reason = complaint[-1] if complaint else f"exit status {done.returncode}"
+        raise NotPossible(f"{' '.join(argv)}: {reason}")
     return readable(done.stdout)
 
 
 def _alone(argv: Sequence[str], timeout_s: float) -> "subprocess.CompletedProcess[bytes]":
-    """Run *argv* in a group of its own: what a terminal sends to all of its own is ours to obey.
+    """Run *argv* in its own process group, so that Ctrl-C in the terminal reaches only dirtune.
 
-    A Ctrl-C in the middle of an undo would end the command that undoes. Where it is given up, so
-    is all that it started.
+    Otherwise a Ctrl-C during an undo would end the command that undoes. If dirtune gives up
+    waiting, it kills the complete group.
     """
     with subprocess.Popen(
         argv,

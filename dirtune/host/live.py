@@ -1,4 +1,4 @@
-"""The read-only door to this machine, or to a tree recorded from another."""
+"""Read-only access to this machine, or to a tree recorded from another machine."""
 
 import fnmatch
 import os
@@ -13,16 +13,20 @@ from dirtune.host.texts import WIDEST, readable
 from dirtune.reading import read_bytes
 
 _LARGEST_BYTES = 32 << 20
-"""Limit of a kernel file; /proc/interrupts of 1152 CPUs is 25 MB."""
+"""Size limit of a kernel file; /proc/interrupts of a host with 1,152 CPUs has 25 MB."""
 _LARGEST_TREE = 256 << 20
-"""Limit of all that is read of a recorded tree; a sparse file costs its sender nothing."""
+"""Limit of all bytes read from a recorded tree, which may contain huge sparse files."""
 
 
 class Host(Protocol):
-    """A machine opened for reading, live or recorded."""
+    """Read-only access to a live or recorded machine."""
 
     def read(self, path: str) -> str:
-        """Return the text of *path*; `SourceMissing` or `SourceRefused` if there is none."""
+        """Return the text of the file *path*.
+
+        Raises `SourceMissing` if the file does not exist, and `SourceRefused` if it cannot be
+        read.
+        """
         ...
 
     def glob(self, pattern: str) -> tuple[str, ...]:
@@ -30,30 +34,33 @@ class Host(Protocol):
         ...
 
     def link(self, path: str) -> str:
-        """Return the target of the symbolic link *path*, as written."""
+        """Return the target of the symbolic link *path*, not resolved.
+
+        Raises `SourceMissing` if *path* is not a link.
+        """
         ...
 
     def mode(self, path: str) -> int | None:
-        """Return the permission bits of *path*, None if it is absent or the record is silent."""
+        """Return the permission bits of *path*; None if it is absent or they were not recorded."""
         ...
 
     def monotonic(self) -> float | None:
-        """Return the host's clock in seconds, None if the record does not say."""
+        """Return the host's monotonic clock in seconds; None if it was not recorded."""
         ...
 
 
 class LiveHost:
-    """This machine (`/`), or a directory tree recorded from another."""
+    """This machine (`/`), or a directory tree recorded from another machine."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
         self._real: dict[str, str] = {}
-        """Folders of a recorded tree with their links followed, by their paths."""
+        """Resolved paths of the folders of a recorded tree, by their unresolved paths."""
         self._left = _LARGEST_TREE
 
     @property
     def here(self) -> bool:
-        """Whether it is this machine."""
+        """Whether the host is this machine, not a recorded tree."""
         return self._root == Path("/")
 
     def read(self, path: str) -> str:
@@ -61,7 +68,7 @@ class LiveHost:
         try:
             data = read_bytes(self._file(path), min(_LARGEST_BYTES, max(0, self._left)))
         except (FileNotFoundError, NotADirectoryError, ProcessLookupError) as error:
-            raise SourceMissing(f"{path}: not on this host") from error
+            raise SourceMissing(f"{path} does not exist on this host") from error
         except OSError as error:
             require_files(error)
             raise SourceRefused(f"{path}: {error.strerror}") from error
@@ -72,7 +79,7 @@ class LiveHost:
     def glob(self, pattern: str) -> tuple[str, ...]:
         """Return the paths that match *pattern*, as this host names them.
 
-        What is gone again by the time it is looked at is not there, on every Python.
+        Paths that vanish during the search are left out.
         """
         paths = [""]
         for part in pattern.split("/")[1:]:
@@ -89,10 +96,10 @@ class LiveHost:
         try:
             return str(self._at(path).readlink())
         except OSError as error:
-            raise SourceMissing(f"{path}: not a link on this host") from error
+            raise SourceMissing(f"{path} is not a symbolic link on this host") from error
 
     def mode(self, path: str) -> int | None:
-        """Return the permission bits of *path*; a recorded tree's own bits mean nothing."""
+        """Return the permission bits of *path*; None for a recorded tree, whose bits differ."""
         if not self.here:
             return None
         try:
@@ -101,11 +108,11 @@ class LiveHost:
             return None
 
     def monotonic(self) -> float | None:
-        """Return this machine's clock; a recorded tree is one moment without a clock."""
+        """Return this machine's monotonic clock in seconds; None for a recorded tree."""
         return time.monotonic() if self.here else None
 
     def _at(self, path: str) -> Path:
-        """Return where *path* is; links on the way to it are followed within the root."""
+        """Return the real path of *path*; links in its folder are followed within the root."""
         if self.here:
             return self._root / path.lstrip("/")
         folder, _, name = path.rpartition("/")
@@ -114,7 +121,7 @@ class LiveHost:
         return Path(f"{self._root}{self._real[folder]}/{name}")
 
     def _file(self, path: str) -> Path:
-        """Return where the content of *path* is, which may itself be a link."""
+        """Return the real path of *path*'s content; *path* itself may be a link as well."""
         at = self._at(path)
         if self.here or not at.is_symlink():
             return at

@@ -1,4 +1,4 @@
-"""Paths on a host: shell patterns, and links that are followed within a record. Pure."""
+"""Paths on a host: shell patterns, and links followed within a record. Pure."""
 
 import glob
 import re
@@ -11,27 +11,27 @@ _WILDCARD = re.compile(r"[*?[]")
 
 
 def literal(path: str) -> str:
-    """Return the pattern for `Host.glob` of *path* alone; a name may hold what is a wildcard."""
+    """Return a pattern for `Host.glob` that matches only *path*, by escaping its wildcards."""
     return glob.escape(path)
 
 
 def is_pattern(part: str) -> bool:
-    """Tell whether one part of a path may match more than the name that it is."""
+    """Return whether one part of a path contains a wildcard."""
     return _WILDCARD.search(part) is not None
 
 
 def followed(path: str, target: Callable[[str], str | None]) -> str:
-    """Return *path* with every link in it followed, absolute ones from the top.
+    """Return *path* with every link in it followed; an absolute link starts at the top folder.
 
-    *target* is what a path without links leads to, None if it is no link itself. `SourceRefused`
-    names a link that leads above the top, or in a circle.
+    *target* returns the target of a link, and None for a path that is not a link. Raises
+    `SourceRefused`, which names the link, if a link leads above the top folder or in a circle.
     """
     done: list[str] = []
     ahead, link, hops = path.split("/")[::-1], path, 0
     while ahead:
         part = ahead.pop()
         if part == ".." and not done:
-            raise SourceRefused(f"{link}: the link leads out of the recorded tree")
+            raise SourceRefused(f"{link} is a link that leads out of the recorded tree")
         if part == "..":
             done.pop()
         elif part not in {"", "."}:
@@ -42,7 +42,7 @@ def followed(path: str, target: Callable[[str], str | None]) -> str:
                 continue
             link, hops = at, hops + 1
             if hops > _MOST_LINKS:
-                raise SourceRefused(f"{link}: the link leads in a circle")
+                raise SourceRefused(f"{link} is a link that leads in a circle")
             done = [] if to.startswith("/") else done
             ahead += to.split("/")[::-1]
     return "/" + "/".join(done)

@@ -1,4 +1,4 @@
-"""One sample of another machine, held in memory: an archive, or what was fetched over SSH."""
+"""One sample of another machine in memory, which comes from an archive or over SSH."""
 
 import fnmatch
 from collections.abc import Iterable, Mapping
@@ -14,27 +14,28 @@ _Folder: TypeAlias = "dict[str, _Folder]"
 
 @dataclass(frozen=True)
 class RecordedHost:
-    """One sample of another machine, held in memory."""
+    """One sample of another machine in memory."""
 
     files: Mapping[str, str]
     links: Mapping[str, str]
     refused: frozenset[str] = frozenset()
-    """Files that were there and could not be read."""
+    """Files that existed but could not be read."""
     taken_s: float | None = None
+    """The host's monotonic clock when the sample was taken, in seconds; None if unknown."""
     modes: Mapping[str, int] = field(default_factory=dict)
-    """Permission bits of the files where they say something."""
+    """Permission bits, only of files for which they matter."""
 
     def read(self, path: str) -> str:
         """Return the recorded text of *path*."""
         if path in self.refused:
-            raise SourceRefused(f"{path}: could not be read when the host was recorded")
+            raise SourceRefused(f"{path} could not be read when the host was recorded")
         try:
             return self.files[path]
         except KeyError as error:
-            raise SourceMissing(f"{path}: not in the record") from error
+            raise SourceMissing(f"{path} is not in the record") from error
 
     def glob(self, pattern: str) -> tuple[str, ...]:
-        """Return the recorded paths and folders that match *pattern*, directory by directory."""
+        """Return the recorded files and folders that match *pattern*; * does not match a slash."""
         folders = {"": self._tree}
         for part in pattern.split("/")[1:]:
             folders = {
@@ -45,23 +46,23 @@ class RecordedHost:
         return tuple(sorted(folders))
 
     def link(self, path: str) -> str:
-        """Return the recorded target of *path*."""
+        """Return the recorded target of the link *path*."""
         try:
             return self.links[path]
         except KeyError as error:
-            raise SourceMissing(f"{path}: no such link in the record") from error
+            raise SourceMissing(f"{path} is not a link in the record") from error
 
     def mode(self, path: str) -> int | None:
-        """Return the recorded permission bits of *path*."""
+        """Return the recorded permission bits of *path*; None if they were not recorded."""
         return self.modes.get(path)
 
     def monotonic(self) -> float | None:
-        """Return the time of the record on its own host's clock."""
+        """Return the recorded host's monotonic clock when the sample was taken."""
         return self.taken_s
 
     @cached_property
     def _tree(self) -> _Folder:
-        """Every path of the record; a file is a folder without anything in it."""
+        """The tree of all recorded paths; a file is stored as an empty folder."""
         top: _Folder = {}
         for path in (*self.files, *self.links):
             folder = top

@@ -1,28 +1,28 @@
-"""Texts and names of a host as a record holds them. Pure."""
+"""Conversion of a host's texts and names to the form that a record keeps. Pure."""
 
 import os
 import re
 
 WIDEST = 4
-"""Bytes in memory that one byte of a file can take once it is text: of `\\xff`, and of all beside
-one emoji."""
+"""Most bytes of memory per byte of a file that is read as text: an invalid byte becomes `\\xff`,
+and one emoji makes Python store every character of the text in 4 bytes."""
 _PARTING = re.compile(r"\r(?!\n)|[^\S \t\n\r]")
 _ASCII_PARTING = "\r\x0b\x0c\x1c\x1d\x1e\x1f"
 
 
 def readable(data: bytes) -> str:
-    r"""Return *data* as text.
+    r"""Return *data* as text; a byte that is not UTF-8 becomes its escape, `\xff`.
 
-    Kernel text is ASCII in practice; a stray byte must not lose the whole of it, and keeps its
-    value as `\xff`.
+    Kernel texts are ASCII in practice, and a single stray byte must not make a text unreadable.
     """
     return data.decode("utf-8", "backslashreplace")
 
 
 def recorded_text(text: str) -> str:
-    """Return *text* as a record holds it: blanks, tabs and newlines alone part words and rows.
+    """Return *text* with every white-space character escaped, except blank, tab and newline.
 
-    Python parts them at more characters, which a name on a machine may hold; each is its escape.
+    Python's split() and splitlines() would split at these characters too, but the kernel's formats
+    do not, and names on a host may contain them.
     """
     if text.isascii() and not any(character in text for character in _ASCII_PARTING):
         return text  # nearly every text, and quicker than to look for each
@@ -30,5 +30,5 @@ def recorded_text(text: str) -> str:
 
 
 def recorded_path(path: str) -> str:
-    """Return a path of this machine as a record holds it, spelled as texts spell its names."""
+    """Return a path of this machine as a record keeps it, with the same escapes as in texts."""
     return recorded_text(readable(os.fsencode(path)))

@@ -1,4 +1,4 @@
-"""This machine, opened for changes: whole files, folders, kernel files, commands."""
+"""Access to this machine for changes: complete files, folders, kernel files, commands."""
 
 import errno
 import os
@@ -14,12 +14,12 @@ from dirtune.host.live import LiveHost
 from dirtune.writing import sync
 
 _KEPT = {"system.posix_acl_access", "security.selinux"}
-"""Extended attributes that a new file takes over from the one that it replaces."""
+"""Extended attributes that a new file inherits from the file that it replaces."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileContents:
-    """A file as it was, to the byte."""
+    """The exact contents of a file, its permission bits and its owner."""
 
     data: bytes
     mode: int
@@ -29,10 +29,10 @@ class FileContents:
 
 
 class WritableHost(LiveHost):
-    """This machine, opened for changes as well."""
+    """This machine, with access for reading and for changes."""
 
     def write(self, path: str, value: str) -> None:
-        """Write *value* to *path* in one write, as kernel files want it."""
+        """Write *value* to *path* in a single system call, which kernel files require."""
         try:
             with self._file(path).open("w", encoding="utf-8") as file:
                 file.write(value)
@@ -40,30 +40,33 @@ class WritableHost(LiveHost):
             raise ApplyError(f"{path}: {error.strerror}") from error
 
     def contents(self, path: str) -> FileContents | None:
-        """Return the file *path* to the byte, None if there is none."""
+        """Return the exact contents of the file *path*; None if the file does not exist.
+
+        Raises `ApplyError` if *path* is not a regular file or cannot be read.
+        """
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             with open(os.open(self._at(path), flags), "rb") as file:  # noqa: PTH123  (a descriptor)
                 now = os.fstat(file.fileno())
                 if not stat.S_ISREG(now.st_mode):
-                    raise ApplyError(f"{path}: is not a regular file; put it elsewhere first")
+                    raise ApplyError(f"{path} is not a regular file. Move it elsewhere first.")
                 return FileContents(file.read(), stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid)
         except FileNotFoundError:
             return None
         except OSError as error:
             if error.errno == errno.ELOOP:
-                link = f"{path}: is a symbolic link; change the file it leads to instead"
-                raise ApplyError(link) from error
+                why = "is a symbolic link, which dirtune does not follow. Remove it"
+                raise ApplyError(f"{path} {why}.") from error
             raise ApplyError(f"{path}: {error.strerror}") from error
 
     def new_contents(self, data: bytes, mode: int) -> FileContents:
-        """Return the contents of a new file, which is this process's."""
+        """Return the contents of a new file that this process's user owns."""
         return FileContents(data, mode, os.geteuid(), os.getegid())
 
     def replace(self, path: str, contents: FileContents) -> None:
-        """Put *contents* in place of the file *path* at once, and onto the disk.
+        """Replace the file *path* atomically with *contents*, and sync it to the disk.
 
-        Nobody can read them before it is there whom its mode does not let.
+        While it is written, only its owner can read the new file.
         """
         at = self._at(path)
         beside = _beside(at)
@@ -85,27 +88,27 @@ class WritableHost(LiveHost):
             raise ApplyError(f"{path}: {error.strerror}") from error
 
     def run(self, argv: Sequence[str], *, timeout_s: float = 300) -> str:
-        """Run *argv* on this host and return what it printed."""
+        """Run *argv* on this host and return its standard output."""
         if not self.here:
-            raise NotPossible(f"{argv[0]}: no command can be run on a recorded host")
+            raise NotPossible(f"{argv[0]}: a recorded host cannot run commands")
         return run(argv, timeout_s=timeout_s)
 
     def make_folder(self, path: str) -> None:
-        """Make the folder *path*, which must not be there."""
+        """Create the folder *path*, which must not exist yet."""
         try:
             self._at(path).mkdir(0o755)
         except OSError as error:
             raise ApplyError(f"{path}: {error.strerror}") from error
 
     def remove_folder(self, path: str) -> None:
-        """Remove the folder *path*; in the kernel's file systems its files go with it."""
+        """Remove the folder *path*; in the kernel's file systems its files vanish with it."""
         try:
             self._at(path).rmdir()
         except OSError as error:
             raise ApplyError(f"{path}: {error.strerror}") from error
 
     def remove(self, path: str) -> None:
-        """Remove the file *path*; it is no error if it is gone already."""
+        """Remove the file *path* if it exists."""
         at = self._at(path)
         try:
             _beside(at).unlink(missing_ok=True)  # what a `replace` that was killed left
@@ -120,7 +123,7 @@ def _beside(at: Path) -> Path:
 
 
 def _copy_attributes(at: Path, descriptor: int) -> None:
-    """Give the new file the access list and the SELinux label of the one that it replaces."""
+    """Copy the access control list and the SELinux label of the old file to the new one."""
     with suppress(FileNotFoundError):
         for name in _KEPT & set(os.listxattr(at, follow_symlinks=False)):
             os.setxattr(descriptor, name, os.getxattr(at, name, follow_symlinks=False))

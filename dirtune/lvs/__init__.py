@@ -1,1 +1,1 @@
-"""IPVS as data: the current table, the planned one, the steps between them, and the kernel."""
+"""IPVS tables as data: the current one, the planned one and the steps between them."""

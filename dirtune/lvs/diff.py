@@ -1,9 +1,9 @@
 """Steps that turn one IPVS table into another. Pure: two tables in, steps out.
 
-No service is ever without a real server that should have one: everything is added and edited
-before anything is removed. A sync daemon cannot be edited, so one that changes is stopped and
-started again. The kernel has none beside a real server of another family than its service's, so
-that they are stopped first and started last.
+Services and real servers are added and edited before any are removed, so a service that should
+have a real server always has one. A sync daemon cannot be edited: it is stopped and started again
+if it changes. Daemons are stopped first and started last, because the kernel refuses a real server
+of another address family than its service while a sync daemon runs.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ from dirtune.lvs.model import (
 
 
 class Verb(StrEnum):
-    """The kind of a request, in the kernel's own words (IPVS_CMD_*)."""
+    """The kind of a request, named like the kernel's commands (IPVS_CMD_*)."""
 
     NEW = "new"
     SET = "set"
@@ -38,11 +38,11 @@ class Step:
     verb: Verb
     what: Service | Destination | SyncDaemon | Timeouts
     of: Service | None = None
-    """The service, for a destination."""
+    """The service of a destination; None for other objects."""
 
     @property
     def name(self) -> str:
-        """The service, destination, sync daemon or timeouts that it is about."""
+        """Name of the service, destination, sync daemon or timeouts that the step changes."""
         match self.what:
             case Service() as service:
                 return service.name
@@ -54,7 +54,7 @@ class Step:
 
 
 def diff(actual: Table, desired: Table) -> tuple[Step, ...]:
-    """Return the steps from *actual* to *desired*; none if they are equal."""
+    """Return the steps that turn *actual* into *desired*; none if the tables are equal."""
     have, want = by_key(actual.services), by_key(desired.services)
     gone, new = _daemons(actual, desired)
     return (
@@ -72,7 +72,7 @@ def by_key(services: Iterable[Service]) -> dict[ServiceKey, Service]:
 
 
 def touched(actual: Table, desired: Table) -> tuple[Table, Table]:
-    """Return both tables without the parts that are equal."""
+    """Return both tables without the services and settings that are equal in them."""
     have, want = by_key(actual.services), by_key(desired.services)
     keys = {*have, *want} - {key for key in have if key in want and same(have[key], want[key])}
     timeouts = desired.timeouts not in {None, actual.timeouts}
@@ -89,7 +89,10 @@ def touched(actual: Table, desired: Table) -> tuple[Table, Table]:
 
 
 def only(table: Table, like: Table) -> Table:
-    """Return the part of *table* that *like* names: its services, and what is not None there."""
+    """Return the part of *table* that *like* covers.
+
+    It has the services that *like* has, and timeouts and daemons unless they are None in *like*.
+    """
     keys = {service.key for service in like.services}
     return Table(
         tuple(service for service in table.services if service.key in keys),
@@ -99,7 +102,10 @@ def only(table: Table, like: Table) -> Table:
 
 
 def quiesced(actual: Table, desired: Table) -> Table:
-    """Return *desired* and, at weight 0, what is to be removed, which gets no new connections."""
+    """Return *desired* plus the destinations to be removed, with weight 0.
+
+    With weight 0 the removed destinations keep their connections but get no new ones.
+    """
     want = by_key(desired.services)
     kept = dict(want)
     for have in actual.services:
@@ -122,7 +128,7 @@ def quiesced(actual: Table, desired: Table) -> Table:
 
 
 def same(have: Service, want: Service) -> bool:
-    """Return whether two services are set up alike, in whatever order their destinations are."""
+    """Return whether two services have equal settings; the order of destinations is ignored."""
     if have == want:
         return True
     return _bare(have) == _bare(want) and _destinations(have) == _destinations(want)
@@ -166,7 +172,7 @@ def _timeouts(actual: Table, desired: Table) -> Iterator[Step]:
 def _daemons(
     actual: Table, desired: Table
 ) -> tuple[tuple[SyncDaemon, ...], tuple[SyncDaemon, ...]]:
-    """Return the daemons that are to stop, and those to start."""
+    """Return the daemons to stop and the daemons to start."""
     if desired.daemons is None:
         return (), ()
     have, want = actual.daemons or (), desired.daemons

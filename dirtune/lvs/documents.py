@@ -1,4 +1,4 @@
-"""The JSON documents of IPVS tables: printed by one dirtune, read by another. Pure data."""
+"""JSON documents of IPVS tables, which one dirtune prints and another one reads. Pure data."""
 
 import ipaddress
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ Before = Mapping[_Place, Service | Destination | Timeouts | None]
 
 
 class CountedDestination(msgspec.Struct, frozen=True, kw_only=True):
-    """A real server."""
+    """A real server with its counters."""
 
     address: str
     port: int
@@ -49,7 +49,7 @@ class CountedDestination(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CountedService(msgspec.Struct, frozen=True, kw_only=True):
-    """A service with its real servers."""
+    """A service with its counters and its real servers."""
 
     protocol: str
     address: str
@@ -80,12 +80,12 @@ class ShownStep(msgspec.Struct, frozen=True):
     verb: Verb
     name: str
     changed: dict[str, tuple[object, object]]
-    """Field -> the value before and after an edit; empty for the other verbs."""
+    """Values before and after an edit, by field; empty unless the step is an edit."""
     command: str
 
 
 class LvsPlanDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The steps from the current table to the planned one."""
+    """The steps that turn the current table into the planned one."""
 
     schema: Literal["dirtune/lvs-plan/1"] = "dirtune/lvs-plan/1"
     digest: str
@@ -96,7 +96,7 @@ class LvsPlanDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def table_document(table: Table, seen: Sequence[Seen]) -> LvsDocument:
-    """Return *table* with the counters *seen* of its services, in their order."""
+    """Return the document of *table*; *seen* has the counters of its services in their order."""
     return LvsDocument(
         digest=table.digest,
         services=tuple(map(_counted_service, table.services, seen)),
@@ -107,10 +107,10 @@ def table_document(table: Table, seen: Sequence[Seen]) -> LvsDocument:
 
 @parsing("the IPVS table", msgspec.ValidationError)
 def table_of(document: LvsDocument) -> tuple[Table, tuple[Seen, ...]]:
-    """Return the table of a document, which may be another host's, and its counters.
+    """Return the table and the counters of a document, which may come from another host.
 
-    `ParseError` where an address, a flag or a number is none that the kernel can have, so that
-    the table can be written for programs that obey it.
+    Raises `ParseError` if an address, flag or number is invalid in the kernel's table, so that the
+    table can be safely written for programs that load it.
     """
     daemons = document.daemons
     table = Table(
@@ -127,9 +127,10 @@ def table_of(document: LvsDocument) -> tuple[Table, tuple[Seen, ...]]:
 def plan_document(
     steps: Sequence[Step], actual: Table, modules: tuple[str, ...], changes: tuple[str, ...]
 ) -> LvsPlanDocument:
-    """Return the *steps* from the table *actual* to the planned one.
+    """Return the document of the *steps* that turn the table *actual* into the planned one.
 
-    *modules* are loaded before them; *changes* are the titles of what a journal records of them.
+    *modules* are the kernel modules to load before the steps; *changes* are the titles under which
+    the journal records the changes.
     """
     before = by_place(actual)
     return LvsPlanDocument(
@@ -144,7 +145,10 @@ def plan_document(
 
 
 def by_place(table: Table) -> Before:
-    """Return what a step may edit by its place; None is the place of the timeouts."""
+    """Return the services, destinations and timeouts of *table* by place.
+
+    The place None holds the timeouts.
+    """
     places: dict[_Place, Service | Destination | Timeouts | None] = {None: table.timeouts}
     for service in table.services:
         places[service.key, None] = service
@@ -205,7 +209,7 @@ def _service(counted: CountedService) -> Service:
     if not marked:
         _require_address(service.address, service.family)
     elif service.address:
-        raise ValueError("a firewall mark has an address")
+        raise ValueError("a service with a firewall mark must not have an address")
     _require(service.port, _NUMBERS if marked else _PORTS)
     if service.netmask:
         values.persistence_mask(service.netmask, service.family)
@@ -227,7 +231,7 @@ def _destination(counted: CountedDestination) -> Destination:
 
 def _require_address(text: str, version: int) -> None:
     if "%" in text or ipaddress.ip_address(text).version != version:
-        raise ValueError(f"{text!r} is not an address of IPv{version}")
+        raise ValueError(f"{text!r} is not an IPv{version} address")
 
 
 def _require(number: int, known: range) -> None:

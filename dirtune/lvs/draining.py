@@ -1,4 +1,4 @@
-"""Destinations that leave the IPVS table, and the wait until nobody uses them."""
+"""The wait until destinations that leave the IPVS table have no connections any more."""
 
 import time
 from collections.abc import Sequence
@@ -15,23 +15,28 @@ _POLL_S = 0.5
 
 
 class Leaving(msgspec.Struct, frozen=True):
-    """Destinations that go from one service."""
+    """Destinations to be removed from one service."""
 
     service: Service
-    """Without destinations."""
+    """The service without its destinations."""
     destinations: tuple[DestinationKey, ...]
 
 
 def wait(leaving: Sequence[Leaving], wait_s: float, host: Host) -> None:
-    """Wait until nobody uses what leaves; after *wait_s* seconds `ApplyError` names who does."""
+    """Wait until the *leaving* destinations have no active connections.
+
+    Raises `ApplyError` after *wait_s* seconds, which names a destination that still has some.
+    """
     until_s = time.monotonic() + wait_s
     with kernel.opened(host) as ipvs:
         left = [service for service in leaving if _busy(ipvs, service)]
         while left:
             if time.monotonic() >= until_s:
+                name = left[0].service.name
+                busy = _busy(ipvs, left[0]) or f"{name} still has active connections"
                 raise ApplyError(
-                    f"{_busy(ipvs, left[0]) or left[0].service.name} after {wait_s:g} s; "
-                    "--drain-wait SECONDS waits longer, --no-drain ends them"
+                    f"{busy} after {wait_s:g} s. "
+                    "Wait longer with --drain-wait SECONDS, or end them with --no-drain."
                 )
             time.sleep(_POLL_S)
             left = [service for service in left if _busy(ipvs, service)]

@@ -1,6 +1,6 @@
-"""Refusals to apply a table on a host, because of its owner, its addresses or its modules.
+"""Reasons to refuse a table on a host: the table's owner, missing addresses, missing modules.
 
-`look_around` changes nothing and loads nothing; `refusals` decides on what was seen alone.
+`look_around` reads the facts and changes nothing; `refusals` decides from these facts alone.
 """
 
 import re
@@ -17,45 +17,45 @@ from dirtune.lvs import kernel
 from dirtune.lvs.model import Service, Table
 
 OWNERS = ("keepalived", "kube-proxy", "ldirectord")
-"""Programs that write the IPVS table and would undo what somebody else writes."""
+"""Programs that write the IPVS table and would undo the changes of others."""
 _RELEASE = "/proc/sys/kernel/osrelease"
 _LISTS = ("/lib/modules/{}/modules.dep", "/lib/modules/{}/modules.builtin")
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The reason why a table is not applied."""
+    """A reason not to apply a table."""
 
     name: str
-    """The name that `--force` takes; empty where nothing overrules the refusal."""
+    """The name that `--force` takes; empty if the refusal cannot be overruled."""
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The things on a host that a refusal may depend on."""
+    """The facts about a host that decide whether a table is refused."""
 
     owners: tuple[tuple[str, int], ...]
-    """Programs and process ids in this network namespace."""
+    """Names and process ids of owners that run in this network namespace."""
     addresses: frozenset[str]
     networks: frozenset[IPv4Network]
-    """IPv4 networks that are local as a whole."""
+    """IPv4 networks of which all addresses are local."""
     loaded: bool
     """Whether ip_vs is loaded."""
     missing: frozenset[str]
-    """Schedulers that this kernel has no module for."""
+    """Schedulers whose module this kernel lacks."""
     loadable: frozenset[str]
-    """Schedulers whose module is there and not loaded."""
+    """Schedulers whose module is installed but not loaded."""
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """The modules that are to be loaded first."""
+        """The kernel modules that must be loaded before the table is applied."""
         schedulers = (f"ip_vs_{name}" for name in sorted(self.loadable))
         return (*(() if self.loaded else ("ip_vs",)), *schedulers)
 
 
 def look_around(host: Host, table: Table) -> Surroundings:
-    """Read from *host* what a refusal to apply *table* may depend on."""
+    """Read the facts about *host* that decide whether *table* is refused."""
     missing, loadable = _schedulers(host, {service.scheduler for service in table.services})
     return Surroundings(
         tuple(_owners(host)),
@@ -68,7 +68,7 @@ def look_around(host: Host, table: Table) -> Surroundings:
 
 
 def refusals(actual: Table, after: Table, around: Surroundings) -> tuple[Refusal, ...]:
-    """Return the refusals to turn *actual* into *after* on the host that was seen."""
+    """Return the reasons not to turn *actual* into *after* on the host that *around* describes."""
     return (
         *_owned(around),
         *_addresses(after, around),
@@ -82,7 +82,10 @@ def _owned(around: Surroundings) -> Iterator[Refusal]:
         pids = ", ".join(str(pid) for other, pid in around.owners if other == name)
         why = f"{name} (process {pids}) owns the IPVS table and would restore its own services"
         if name == "keepalived":
-            why += "; `dirtune lvs export PLAN --format keepalived` writes its configuration"
+            why += (
+                ". To write the plan as its configuration, run: "
+                "dirtune lvs export PLAN --format keepalived"
+            )
         yield Refusal(name, why)
 
 
@@ -92,7 +95,7 @@ def _addresses(table: Table, around: Surroundings) -> Iterator[Refusal]:
             length = 128 if service.family == 6 else 32
             yield Refusal(
                 "vip",
-                f"{service.name}: this host does not hold the address. Add it: "
+                f"{service.name}: the virtual address is missing on this host. Add it: "
                 f"ip addr add {service.address}/{length} dev lo",
             )
 
@@ -111,8 +114,8 @@ def _modules(table: Table, around: Surroundings) -> Iterator[Refusal]:
             name = service.scheduler
             yield Refusal(
                 "",
-                f"{service.name}: this kernel has no module ip_vs_{name} for scheduler {name}. "
-                "Name another scheduler, or install the package of kernel modules",
+                f"{service.name}: the module ip_vs_{name} for scheduler {name} is not installed. "
+                "Choose another scheduler, or install the package with the kernel's modules",
             )
 
 
@@ -124,9 +127,9 @@ def _mixed(actual: Table, after: Table) -> Iterator[Refusal]:
             if family(destination.address) != service.family:
                 yield Refusal(
                     "",
-                    f"{service.name} -> {destination.name} is of another IP version than its "
-                    "service, which the kernel refuses beside a sync daemon. Stop the daemon with "
-                    "`sync = []` in [ipvs]",
+                    f"{service.name} -> {destination.name} has another IP version than its "
+                    "service, which the kernel refuses while a sync daemon runs. Stop the daemon "
+                    "with `sync = []` in [ipvs]",
                 )
 
 
@@ -147,7 +150,7 @@ def _namespace(host: Host, pid: str) -> str | None:
 
 
 def _schedulers(host: Host, names: set[str]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return which of *names* the kernel lacks, and which it would have to load."""
+    """Return the schedulers of *names* that the kernel lacks, and those it would have to load."""
     unloaded = {n for n in names if not host.glob(literal(f"/sys/module/ip_vs_{n}"))} - {"none"}
     if not unloaded:
         return frozenset(), frozenset()

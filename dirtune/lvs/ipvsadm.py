@@ -1,8 +1,8 @@
-"""The text of `ipvsadm -Sn`, which `ipvsadm -R` reads: to and from tables. Pure.
+"""Conversion between tables and the text of `ipvsadm -Sn`, which `ipvsadm -R` reads. Pure.
 
-Format: print_service_entry() and parse_options() of ipvsadm.c (ipvsadm 1.31). It has no timeouts
-and no sync daemons, and ipvsadm does not write thresholds, though it reads them; written here,
-they are `-x` and `-y`.
+Format: print_service_entry() and parse_options() of ipvsadm.c (ipvsadm 1.31). The text contains
+neither timeouts nor sync daemons. ipvsadm reads thresholds but does not write them; dirtune writes
+them as `-x` and `-y`.
 """
 
 import ipaddress
@@ -74,7 +74,8 @@ _WORD = re.compile(r"[A-Za-z0-9_.:/-]*")
 def export(table: Table) -> str:
     """Return the services of *table* as `ipvsadm -R` reads them, sorted.
 
-    `NotPossible` names what it would not read as one word: it knows no quotes.
+    Raises `NotPossible` for a text that ipvsadm, which supports no quotes, would not read as one
+    word.
     """
     require_words(table)
     lines: list[tuple[str, ...]] = []
@@ -86,18 +87,18 @@ def export(table: Table) -> str:
 
 
 def require_words(table: Table) -> None:
-    """Raise `NotPossible` unless all that is text in *table* is plain words."""
+    """Raise `NotPossible` unless every text in *table* is one plain word."""
     for service in table.services:
         addresses = (service.address, *(each.address for each in service.destinations))
         for text in (*addresses, service.scheduler, service.netmask, service.engine):
             if not _WORD.fullmatch(text):
                 raise NotPossible(
-                    f"{service.name}: {text!r} is not one plain word, as ipvsadm needs"
+                    f"{service.name}: {text!r} is not one plain word, which ipvsadm requires"
                 )
 
 
 def command(step: Step) -> str:
-    """Return the ipvsadm command that does the same as *step*, for a shell."""
+    """Return the ipvsadm command that does the same as *step*, quoted for a shell."""
     return shlex.join(argv(step))
 
 
@@ -126,18 +127,26 @@ def _options_of(step: Step) -> tuple[str, ...]:
 
 
 def parse(text: str) -> Table:
-    """Return the table that `ipvsadm -R` would make of *text*; `ParseError` names the line."""
+    """Return the table that `ipvsadm -R` would make of *text*.
+
+    Raises `ParseError`, which names the line, if *text* is invalid.
+    """
     services: _Services = {}
     for number, line in enumerate(text.splitlines(), 1):
         if len(line) > _LONGEST_LINE:  # shlex takes quadratic time for a word
-            raise ParseError(f"line {number}", f"It is longer than {_LONGEST_LINE} characters.")
+            why = f"The line is longer than {_LONGEST_LINE} characters."
+            raise ParseError(f"line {number}", why)
         words = line.split("#", 1)[0]
         if not words.strip():
             continue
         try:
             _add(services, _options(shlex.split(words)))
         except (ValueError, KeyError) as error:
-            problem = f"it lacks {error.args[0]}" if isinstance(error, KeyError) else str(error)
+            problem = (
+                f"the option {error.args[0]} is missing"
+                if isinstance(error, KeyError)
+                else str(error)
+            )
             raise ParseError(f"line {number}", f"{line.strip()!r}: {problem}") from error
     return Table(
         tuple(
@@ -150,7 +159,7 @@ def parse(text: str) -> Table:
 def _add(services: _Services, get: dict[str, str]) -> None:
     if ("-A" in get) == ("-a" in get):
         raise ValueError(
-            "it has neither -A, which adds a service, nor -a, which adds a real server"
+            "the line needs either -A, which adds a service, or -a, which adds a real server"
         )
     service = _service(get)
     if "-A" in get:
@@ -159,7 +168,7 @@ def _add(services: _Services, get: dict[str, str]) -> None:
         services[service.key] = service, {}
         return
     if service.key not in services:
-        raise ValueError(f"{service.name} was not added before its real server")
+        raise ValueError(f"an earlier line must add the service {service.name} with -A")
     known, destinations = services[service.key]
     destination = _destination(get, known)
     if destination.key in destinations:
@@ -168,7 +177,7 @@ def _add(services: _Services, get: dict[str, str]) -> None:
 
 
 def _options(words: list[str]) -> dict[str, str]:
-    """Return the options of one line by their short names."""
+    """Return the values of the options of one line by the options' short names."""
     options: dict[str, str] = {}
     left = iter(words)
     for word in left:
@@ -186,7 +195,7 @@ def _options(words: list[str]) -> dict[str, str]:
         elif word.isdecimal() and options and last == "-p":
             options["-p"] = word
         else:
-            raise ValueError(f"{word} is not an option of -A or -a")
+            raise ValueError(f"{word} is not an option for -A or -a")
         last = name
     return options
 
@@ -194,7 +203,7 @@ def _options(words: list[str]) -> dict[str, str]:
 def _service(get: dict[str, str]) -> Service:
     named = [option for option in _PROTOCOLS if option in get]
     if len(named) != 1:
-        raise ValueError("it needs one of -t, -u, --sctp-service and -f")
+        raise ValueError("the line needs exactly one of -t, -u, --sctp-service and -f")
     (option,) = named
     if option == "-f":
         address, port = "", _number(get["-f"], 1, 2**32 - 1)
@@ -227,13 +236,13 @@ def _persistent(get: dict[str, str]) -> int | None:
 def _destination(get: dict[str, str], service: Service) -> Destination:
     methods = [option for option in _FORWARDING if option in get]
     if len(methods) > 1:
-        raise ValueError(f"it has more than one of {', '.join(methods)}")
+        raise ValueError(f"only one of the options {', '.join(methods)} can be used")
     forwarding = _FORWARDING[methods[0] if methods else "-g"]
     port = 0 if service.protocol == "fwmark" else service.port
     address, port = _endpoint(get["-r"], port)
     tunnel = get.get("--tun-type", "ipip")
     if tunnel not in {"ipip", "gue", "gre"}:
-        raise ValueError(f"{tunnel} is not a type of tunnel; use ipip, gue or gre")
+        raise ValueError(f"{tunnel} is not a tunnel type; use ipip, gue or gre")
     return Destination(
         address=address,
         port=port,
@@ -250,11 +259,11 @@ def _destination(get: dict[str, str], service: Service) -> Destination:
 def _endpoint(text: str, port: int | None = None) -> tuple[str, int]:
     found = re.fullmatch(r"\[([^]%]+)\](?::([\w-]+))?|([^:\[\]]+)(?::([\w-]+))?", text)
     if not found:
-        raise ValueError(f"{text} is not an address with a port")
+        raise ValueError(f"{text} is not an address and a port")
     address = _numeric(found[1] or found[3])
     digits = found[2] or found[4]
     if digits is None and port is None:
-        raise ValueError(f"{text} has no port")
+        raise ValueError(f"{text} lacks a port")
     return address, port or 0 if digits is None else _number(digits, 0, 65535)
 
 
@@ -262,12 +271,14 @@ def _numeric(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError as error:
-        raise ValueError(f"{text} is a name, not an address. Use `ipvsadm -Sn`") from error
+        raise ValueError(
+            f"{text} is a name, not an address. Save addresses instead: ipvsadm -Sn"
+        ) from error
 
 
 def _number(text: str, least: int, most: int) -> int:
     if not text.isdecimal() or not least <= int(text) <= most:
-        raise ValueError(f"{text or 'nothing'} is not a number from {least} to {most}")
+        raise ValueError(f"{text or 'an empty text'} is not a number from {least} to {most}")
     return int(text)
 
 

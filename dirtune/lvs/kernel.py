@@ -1,7 +1,7 @@
-"""The kernel's IPVS: read it, and carry out steps.
+"""The kernel's IPVS table: reading it, and carrying out steps.
 
-Nothing here decides. Nothing here loads ip_vs: the family is looked up, which would load it, only
-where /proc says that it is there. Needs CAP_NET_ADMIN, for reading too.
+This module makes no decisions. It never loads ip_vs: it looks up the netlink family, which would
+load the module, only if /proc shows that ip_vs is loaded. Even reading needs CAP_NET_ADMIN.
 """
 
 import errno
@@ -17,41 +17,44 @@ from dirtune.lvs.model import Destination, DestinationKey, Seen, Service, Table
 from dirtune.netlink import genl, ip_vs
 
 _REFUSALS = {
-    errno.EEXIST: "it exists already, because another program changes the table. Plan again",
-    errno.ESRCH: "its service is gone, because another program changes the table. Plan again",
-    errno.ENOMEM: "the kernel has no memory left for it",
-    errno.ENODEV: "this host has no such interface",
+    errno.EEXIST: "the entry exists already, because another program added it. Plan again",
+    errno.ESRCH: "the service is gone, because another program changed the table. Plan again",
+    errno.ENOMEM: "the kernel has no memory left for the entry",
+    errno.ENODEV: "this host lacks the named interface",
     errno.ERANGE: "a weight or threshold is outside the kernel's range",
     errno.EAFNOSUPPORT: "the IPVS of this kernel does not support IPv6",
 }
 
 
 class Kernel:
-    """An open door to the IPVS of this network namespace."""
+    """Access to the IPVS table of this network namespace."""
 
     def __init__(self, socket: genl.Socket) -> None:
         self._socket = socket
         self._reader = ip_vs.Reader(socket)
 
     def read(self) -> Table:
-        """Return how IPVS is set up."""
+        """Return the current IPVS table."""
         with _asking():
             return self._table(starmap(wire.service, self._reader.services()))
 
     def read_counted(self) -> tuple[Table, tuple[Seen, ...]]:
-        """Return how IPVS is set up, and the counters of each service."""
+        """Return the current IPVS table and the counters of each service."""
         with _asking():
             found = self._reader.services()
             return self._table(starmap(wire.service, found)), tuple(starmap(self._seen, found))
 
     def active(self, service: Service) -> dict[DestinationKey, int]:
-        """Return the active connections of each destination of *service*."""
+        """Return the number of active connections of each destination of *service*."""
         with _asking():
             found = self._reader.destinations(wire.key(service))
         return {wire.destination_key(each): each.active_conns for each in found}
 
     def carry_out(self, steps: Sequence[Step]) -> None:
-        """Do *steps* in order; `ApplyError` names the first that the kernel refused."""
+        """Carry out *steps* in order.
+
+        Raises `ApplyError`, which names the first step that the kernel refused.
+        """
         try:
             self._socket.carry_out([wire.request(step) for step in steps])
         except genl.Refused as error:
@@ -82,7 +85,10 @@ class Kernel:
 
 @contextmanager
 def opened(host: Host) -> Iterator[Kernel]:
-    """Yield the kernel of *host*, this machine; `NotPossible` where ip_vs is not loaded."""
+    """Yield access to the IPVS table of *host*, which is this machine.
+
+    Raises `NotPossible` if ip_vs is not loaded.
+    """
     if not loaded(host):
         raise NotPossible(
             "ip_vs is not loaded, so there is no IPVS table. Load it: `dirtune lvs apply --load`"
@@ -90,15 +96,13 @@ def opened(host: Host) -> Iterator[Kernel]:
     try:
         socket = genl.Socket(ip_vs.IPVS_GENL_NAME, ip_vs.IPVS_GENL_VERSION)
     except genl.Refused as error:
-        raise NotPossible(
-            f"The IPVS family of netlink is missing on this kernel: {error}"
-        ) from error
+        raise NotPossible(f"This kernel lacks the netlink family IPVS: {error}") from error
     with socket:
         yield Kernel(socket)
 
 
 def loaded(host: Host) -> bool:
-    """Return whether ip_vs is loaded; the look-up loads nothing."""
+    """Return whether ip_vs is loaded, without loading it."""
     return bool(host.glob(ip_vs.LOADED))
 
 
@@ -127,10 +131,10 @@ def _refusal(step: Step, error: genl.Refused) -> DirtuneError:
 def _why(step: Step, error: genl.Refused) -> str:
     match step.what, error.errno:
         case Service() as service, errno.ENOENT if step.verb is not Verb.DEL:
-            engine = f" or no persistence engine {service.engine}" if service.engine else ""
-            return f"this kernel has no scheduler {service.scheduler}{engine}"
+            engine = f" or the persistence engine {service.engine}" if service.engine else ""
+            return f"this kernel lacks the scheduler {service.scheduler}{engine}"
         case Destination(), errno.ENOENT:
-            return "it is gone, because another program changes the table. Plan again"
+            return "the destination is gone, because another program changed the table. Plan again"
         case Destination() as destination, errno.EINVAL:
-            return f"the kernel refuses the forwarding {destination.forwarding} ({error})"
+            return f"the kernel refuses the forwarding method {destination.forwarding} ({error})"
     return _REFUSALS.get(error.errno, str(error))

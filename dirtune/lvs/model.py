@@ -1,7 +1,7 @@
-"""An IPVS table as plain data, the same whether it came from a plan, a text or the kernel.
+"""An IPVS table as plain data, in the same form from a plan, from a text and from the kernel.
 
-Names and values are those of include/uapi/linux/ip_vs.h (Linux 6.1). Counters are kept apart
-(`Numbers`): two tables are equal when they are set up alike.
+Names and values are those of include/uapi/linux/ip_vs.h (Linux 6.1). Counters are kept separately
+(`Numbers`), so two tables are equal if their settings are equal.
 """
 
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ SCHED_FLAGS = {
     IP_VS_SVC_F_SCHED2: "flag-2",
     IP_VS_SVC_F_SCHED3: "flag-3",
 }
-"""Flags of a scheduler by the kernel's bit, as ipvsadm(8) calls them in general."""
+"""ipvsadm(8)'s general names of a scheduler's flags, by the kernel's bits."""
 TUNNEL_FLAGS = {
     IP_VS_TUNNEL_ENCAP_FLAG_CSUM: "csum",
     IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM: "remcsum",
 }
-"""Flags of a tunnel by gue or gre: checksums, and remote checksum offload."""
+"""Flags of a gue or gre tunnel: checksums and remote checksum offload."""
 _BY_SCHEDULER = {
     "sh": {
         IP_VS_SVC_F_SCHED_SH_FALLBACK: "sh-fallback",
@@ -43,7 +43,7 @@ _BY_SCHEDULER = {
 }
 
 ServiceKey = tuple[int, str, str, int]
-"""Family, protocol (or `fwmark`), address, and port or mark."""
+"""IP version, protocol (or `fwmark`), address, and port or mark."""
 DestinationKey = tuple[str, int]
 """Address and port."""
 
@@ -53,14 +53,14 @@ class Destination(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     address: str
     port: int
-    """0 for a firewall mark: the port that was asked for."""
+    """Port of the real server; 0, for a firewall mark, keeps the port that the client used."""
     forwarding: Forwarding
     weight: int = 1
-    """0 gets no new connections and finishes those it has."""
+    """Share of new connections; with 0 the destination gets none and keeps the existing ones."""
     upper: int = 0
-    """Connections at which it gets no new ones; 0 is no limit."""
+    """Connections at which the destination stops getting new ones; 0 means no limit."""
     lower: int = 0
-    """Connections below which it gets new ones again; 0 is three quarters of `upper`."""
+    """Connections below which it gets new ones again; 0 means three quarters of `upper`."""
     tunnel: Tunnel = "ipip"
     tunnel_port: int = 0
     tunnel_flags: int = 0
@@ -72,7 +72,7 @@ class Destination(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def tunnel_flag_names(self) -> tuple[str, ...]:
-        """The tunnel's flags by their names."""
+        """Names of the tunnel's flags."""
         return tuple(name for bit, name in TUNNEL_FLAGS.items() if self.tunnel_flags & bit)
 
     @property
@@ -88,16 +88,17 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
     address: str
     """Empty for a firewall mark."""
     port: int
-    """The mark for a firewall mark; 0 is every port."""
+    """The port, 0 for every port, or the firewall mark."""
     scheduler: str
     family: Literal[4, 6] = 4
     flags: int = 0
-    """IP_VS_SVC_F_ONEPACKET and the scheduler's three."""
+    """IP_VS_SVC_F_ONEPACKET and the three flags of the scheduler."""
     persistent_s: int | None = None
     netmask: str = ""
-    """Mask of persistence: 255.255.255.0, or the length of an IPv6 prefix; empty is one client."""
+    """Mask that groups persistent clients: 255.255.255.0, or an IPv6 prefix length; empty for
+    one client per group."""
     engine: str = ""
-    """Persistence engine: `sip`, or none."""
+    """Persistence engine, `sip`; empty without one."""
     destinations: tuple[Destination, ...] = ()
 
     @property
@@ -114,18 +115,18 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def one_packet(self) -> bool:
-        """Whether every packet is scheduled by itself, and no connection is kept."""
+        """Whether every packet is scheduled separately and no connection is kept."""
         return bool(self.flags & IP_VS_SVC_F_ONEPACKET)
 
     @property
     def flag_names(self) -> tuple[str, ...]:
-        """The scheduler's flags by their names, without one-packet scheduling."""
+        """Names of the scheduler's flags, without one-packet scheduling."""
         names = scheduler_flags(self.scheduler)
         return tuple(name for bit, name in names.items() if self.flags & bit)
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Time that an idle connection stays in the table, seconds."""
+    """Seconds that an idle connection stays in the table."""
 
     tcp: int
     tcp_fin: int
@@ -133,14 +134,14 @@ class Timeouts(msgspec.Struct, frozen=True):
 
 
 class SyncDaemon(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thread that sends or receives connections."""
+    """A kernel thread that sends connections to other directors, or receives them."""
 
     state: Literal["master", "backup"]
     interface: str
     sync_id: int = 0
-    """0 on a backup takes every sender's."""
+    """Id of the synchronised directors; 0 on a backup accepts every sender."""
     maxlen: int | None = None
-    """Largest message, bytes; None is what the kernel derives from the interface's MTU."""
+    """Largest message in bytes; None if the kernel derives it from the interface's MTU."""
     group: str = "224.0.0.81"
     port: int = 8848
     ttl: int = 1
@@ -151,20 +152,20 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
 
     services: tuple[Service, ...] = ()
     timeouts: Timeouts | None = None
-    """None in a plan: they stay as they are."""
+    """Timeouts; None in a plan leaves them unchanged."""
     daemons: tuple[SyncDaemon, ...] | None = None
-    """None in a plan: they stay as they are; empty is no daemon."""
+    """Sync daemons, none if empty; None in a plan leaves them unchanged."""
 
     @property
     def digest(self) -> str:
-        """The digest of the table, which tells whether it is still the same."""
+        """Digest of the table, by which a later change of the table is noticed."""
         import hashlib  # noqa: PLC0415  (loads OpenSSL, which showing a table needs not)
 
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:12]
 
 
 class Numbers(msgspec.Struct, frozen=True, gc=False):
-    """Counters of a service or destination since it was made, and its rates."""
+    """Counters of a service or destination since it was added, and its rates."""
 
     connections: int
     packets_in: int
@@ -172,7 +173,7 @@ class Numbers(msgspec.Struct, frozen=True, gc=False):
     bytes_in: int
     bytes_out: int
     connections_per_s: int
-    """Averages over some seconds, frozen where net.ipv4.vs.run_estimation is 0."""
+    """Like the other rates a mean over some seconds, frozen if net.ipv4.vs.run_estimation is 0."""
     packets_in_per_s: int
     packets_out_per_s: int
     bytes_in_per_s: int
@@ -184,10 +185,10 @@ class Seen(NamedTuple):
 
     numbers: Numbers
     destinations: tuple[tuple[tuple[int, int, int], Numbers], ...]
-    """In their order, each with its active and inactive connections and its templates of
-    persistent clients."""
+    """For each destination in order: the numbers of active connections, inactive connections and
+    templates of persistent clients, and its counters."""
 
 
 def scheduler_flags(scheduler: str) -> Mapping[int, str]:
-    """Return the names of *scheduler*'s flags by their bits."""
+    """Return the names of the flags of *scheduler* by their bits."""
     return _BY_SCHEDULER.get(scheduler, SCHED_FLAGS)

@@ -1,6 +1,6 @@
 """Values of an IPVS table as people write them, in a plan or for ipvsadm(8). Pure.
 
-A `ValueError` says in a few words what is wrong with a value; the caller names its place.
+A `ValueError` states briefly why a value is invalid; the caller adds the place of the value.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ from dirtune.addresses import family
 from dirtune.lvs.model import scheduler_flags
 
 LONGEST_PERSISTENCE_S = 86400 * 31
-"""Limit of a persistence timeout (MAX_TIMEOUT of ipvsadm.c, ipvsadm 1.31)."""
+"""Limit of a persistence timeout in seconds (MAX_TIMEOUT of ipvsadm.c, ipvsadm 1.31)."""
 # The first byte of a multicast address, and of the reserved ones behind them.
 _MULTICAST, _RESERVED = 224, 240
 _UNSPECIFIED = "0.0.0.0"  # noqa: S104  (refused)
@@ -24,44 +24,49 @@ _ONE_CLIENT = "255.255.255.255"
 
 @lru_cache(maxsize=2**16)
 def host_address(text: str) -> tuple[str, Literal[4, 6]]:
-    """Return the address of one host as the kernel's tools write it, and its IP version."""
+    """Return the address of one host as the kernel's tools write it, and its IP version.
+
+    Raises `ValueError` for other texts, multicast addresses and the unspecified address.
+    """
     # Many services have the same real servers, and ipaddress is slow.
     with suppress(OSError):
         first = socket.inet_pton(socket.AF_INET, text)[0]
         if _MULTICAST <= first < _RESERVED or text == _UNSPECIFIED:
-            raise ValueError(f"{text} is not the address of one host")
+            raise ValueError(f"{text} is not the address of a single host")
         return text, 4
     try:
         address = ipaddress.ip_address(text)
     except ValueError as error:
         raise ValueError(f"{text!r} is not an IPv4 or IPv6 address") from error
     if address.is_multicast or address.is_unspecified or "%" in text:
-        raise ValueError(f"{text} is not the address of one host")
+        raise ValueError(f"{text} is not the address of a single host")
     return str(address), family(str(address))
 
 
 def flag_bits(scheduler: str, names: Iterable[str]) -> int:
-    """Return the kernel's bits of the flags *names* of *scheduler*."""
+    """Return the kernel's bits for the flags of *scheduler* that *names* lists."""
     bits = {name: bit for bit, name in scheduler_flags(scheduler).items()}
     flags = 0
     for name in names:
         if name not in bits:
-            raise ValueError(f"{scheduler} has no flag {name!r}; it has {', '.join(bits)}")
+            raise ValueError(
+                f"the scheduler {scheduler} has no flag {name!r}. Its flags are {', '.join(bits)}"
+            )
         flags |= bits[name]
     return flags
 
 
 def persistence_mask(text: str, version: int) -> str:
-    """Return the mask of persistence as the model has it, empty for one client.
+    """Return the persistence mask in the form of the model, which is empty for one client.
 
-    It is a mask such as 255.255.255.0 in IPv4, and the length of a prefix in IPv6.
+    *text* is a mask such as 255.255.255.0 for IPv4, and a prefix length for IPv6.
     """
     if version == 6:
         if text.isdecimal() and 1 <= int(text) <= _LONGEST_PREFIX:
             return "" if int(text) == _LONGEST_PREFIX else str(int(text))
-        raise ValueError(f"{text!r} is not the length of an IPv6 prefix, 1 to {_LONGEST_PREFIX}")
+        raise ValueError(f"{text!r} is not an IPv6 prefix length from 1 to {_LONGEST_PREFIX}")
     try:
         mask = str(ipaddress.IPv4Network(f"0.0.0.0/{text}").netmask)
     except ValueError as error:
-        raise ValueError(f"{text!r} is not a mask such as 255.255.255.0") from error
+        raise ValueError(f"{text!r} is not a netmask such as 255.255.255.0") from error
     return "" if mask == _ONE_CLIENT else mask

@@ -1,9 +1,9 @@
-"""The model to IPVS's attributes of generic netlink and back. Pure; `netlink.ip_vs` defines them.
+"""Conversion between the model and IPVS's netlink attributes (`netlink.ip_vs`). Pure.
 
-The kernel reads them in ip_vs_genl_parse_service(), ip_vs_genl_parse_dest() and
-ip_vs_genl_new_daemon() of net/netfilter/ipvs/ip_vs_ctl.c (Linux 6.1). pyroute2 has the same
-encoders, and the tests hold these to its bytes; it takes 0.6 ms a message, which for a table of
-ten thousand destinations is seconds.
+The kernel reads the attributes in ip_vs_genl_parse_service(), ip_vs_genl_parse_dest() and
+ip_vs_genl_new_daemon() of net/netfilter/ipvs/ip_vs_ctl.c (Linux 6.1). pyroute2 has equivalent
+encoders, and the tests compare the bytes. It is not used here, because it takes 0.6 ms per
+message: 6 s for a table of ten thousand destinations.
 """
 
 import ipaddress
@@ -61,12 +61,12 @@ _STATES = {name: number for number, name in ip_vs.STATES.items()}
 _PERSISTENT = ip_vs.IP_VS_SVC_F_PERSISTENT
 _AF = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
 _KEPT_FLAGS = IP_VS_SVC_F_ONEPACKET | sum(SCHED_FLAGS)
-"""The flags of `Service.flags`; the others are `persistent_s` and the kernel's own."""
+"""Flags that `Service.flags` keeps; the others are in `persistent_s` or the kernel's own."""
 _ONE_CLIENT = {4: "255.255.255.255", 6: "128"}
 
 
 def request(step: Step) -> tuple[int, bytes]:
-    """Return the command and the attributes that carry *step* out."""
+    """Return the command and the attributes of the request that carries out *step*."""
     command = _COMMANDS[type(step.what), step.verb]
     match step.what:
         case Service() as changed:
@@ -91,7 +91,7 @@ def request(step: Step) -> tuple[int, bytes]:
 
 
 def key(of: Service) -> ip_vs.ServiceAttributes:
-    """Return what the kernel tells *of* from other services by."""
+    """Return the attributes by which the kernel identifies the service *of*."""
     af = _AF[of.family]
     if of.protocol == "fwmark":
         return ip_vs.ServiceAttributes(af, fwmark=of.port)
@@ -101,7 +101,7 @@ def key(of: Service) -> ip_vs.ServiceAttributes:
 
 @parsing("netlink")
 def service(kernels: ip_vs.ServiceAttributes, behind: Iterable[ip_vs.DestAttributes]) -> Service:
-    """Return the service that the kernel tells of, with the destinations *behind* it."""
+    """Return the service that the attributes *kernels* describe; *behind* are its destinations."""
     version: Literal[4, 6] = 6 if kernels.af == socket.AF_INET6 else 4
     persistent = kernels.persistent
     netmask = _netmask(version, kernels.netmask) if persistent else ""
@@ -139,29 +139,29 @@ def _tunnelled(kernels: ip_vs.DestAttributes) -> tuple[Tunnel, int, int]:
 
 @parsing("netlink")
 def destination_key(kernels: ip_vs.DestAttributes) -> DestinationKey:
-    """Return what tells a destination from the others of its service."""
+    """Return the address and port that identify a destination within its service."""
     return kernels.address, kernels.port_number
 
 
 def numbers(stats: ip_vs.StatsAttributes) -> Numbers:
     """Return the counters and rates of a service or destination.
 
-    `ParseError` where the kernel leaves one of them out.
+    Raises `ParseError` if the kernel left one out.
     """
     values = [value for value in stats if value is not None]
     if len(values) < len(stats):
-        raise ParseError("netlink", "this kernel does not tell all that IPVS counts")
+        raise ParseError("netlink", "the kernel left out some of the IPVS counters")
     return Numbers(*values)
 
 
 def timeouts(config: ip_vs.CommandAttributes) -> Timeouts:
-    """Return the timeouts; 0, as ipvsadm(8) prints it, where the kernel lacks the protocol."""
+    """Return the timeouts; 0, as in ipvsadm(8), means that the kernel lacks the protocol."""
     return Timeouts(config.timeout_tcp or 0, config.timeout_tcp_fin or 0, config.timeout_udp or 0)
 
 
 @parsing("netlink")
 def daemon(kernels: ip_vs.DaemonAttributes) -> SyncDaemon:
-    """Return the sync daemon that the kernel tells of."""
+    """Return the sync daemon that the attributes *kernels* describe."""
     return SyncDaemon(
         state=ip_vs.STATES[kernels.state],
         interface=kernels.interface,

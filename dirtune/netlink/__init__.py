@@ -1,1 +1,1 @@
-"""The kernel's answers that come as messages and not as files: generic netlink, IPVS, ethtool."""
+"""Kernel interfaces that exchange messages instead of files: generic netlink, IPVS, ethtool."""

@@ -1,11 +1,10 @@
-"""Attributes of netlink's messages: bytes to named tuples and back. Pure.
+"""Conversion of netlink attributes from bytes to named tuples and back. Pure.
 
-Format: `struct nlattr` of include/uapi/linux/netlink.h (Linux 6.1). The kernel's lists of
-attributes are read as named tuples whose first field is the attribute number 1, and so on; a
-default that is bytes
-says that the attribute is a text or a nest, every other attribute is a number in this machine's
-byte order. What a message lacks (an older kernel) has its default, what a tuple has no field for
-(a newer kernel) is skipped.
+Format: `struct nlattr` of include/uapi/linux/netlink.h (Linux 6.1). A named tuple describes one of
+the kernel's lists of attributes: its first field is attribute 1, its second attribute 2. A field
+whose default is bytes holds a text or nested attributes; every other field is a number in this
+machine's byte order. A field keeps its default if the message (of an older kernel) lacks the
+attribute; an attribute (of a newer kernel) without a field is skipped.
 """
 
 import struct
@@ -26,17 +25,18 @@ _WIDTHS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 class _Layout(NamedTuple):
     struct: struct.Struct
     heads: tuple[int, ...]
-    """Length and type of each attribute, as they are in the message."""
+    """Length and type of each attribute, as one number, in the order of the message."""
     pick: Callable[[tuple[Any, ...]], tuple[Any, ...]]
-    """Takes the fields, in their order, out of what the struct unpacks and `missing` behind it."""
+    """Function that picks the fields in their order from the unpacked values and `missing`."""
     missing: tuple[Any, ...]
 
 
 class Reader(Generic[_Named]):
-    """Reads attributes as a named tuple of the kind *named*.
+    """Reader that turns attributes into a named tuple of the class *named*.
 
-    Thousands of messages are laid out alike, so the layout of one is tried on the next of its
-    length, in one step instead of one for each attribute; what does not fit is read anew.
+    Thousands of messages have the same layout, so the reader tries the layout of the last message
+    of the same length. A message that fits is unpacked in one step; another one is read attribute
+    by attribute.
     """
 
     def __init__(self, named: type[_Named]) -> None:
@@ -45,9 +45,9 @@ class Reader(Generic[_Named]):
         self._layouts: dict[int, _Layout] = {}
 
     def __call__(self, data: bytes) -> _Named:
-        """Return the attributes in *data*; the last of a type counts.
+        """Return the attributes in *data*; if a type is repeated, the last one counts.
 
-        `ValueError` if *data* is not a list of attributes, or a number is no number.
+        Raises `ValueError` if *data* is not a list of attributes, or a number has an unknown size.
         """
         layout = self._layouts.get(len(data))
         if layout is not None:
@@ -66,7 +66,9 @@ def _layout(data: bytes, defaults: tuple[Any, ...]) -> _Layout:
     while at + _NLATTR.size <= end:
         length, kind = _NLATTR.unpack_from(data, at)
         if not _NLATTR.size <= length <= end - at:
-            raise ValueError(f"an attribute of {length} bytes where {end - at} are left")
+            raise ValueError(
+                f"an attribute declares {length} bytes, but {end - at} bytes are left"
+            )
         after = min((length + 3) & ~3, end - at)
         number = (kind & _NLA_TYPE_MASK) - 1
         form += f"I{_form(number, length - _NLATTR.size, defaults)}{after - length}x"
@@ -87,36 +89,36 @@ def _form(number: int, size: int, defaults: tuple[Any, ...]) -> str:
     if not 0 <= number < len(defaults) or isinstance(defaults[number], bytes):
         return f"{size}s"
     if size not in _WIDTHS:
-        raise ValueError(f"attribute {number + 1} is a number of {size} bytes")
+        raise ValueError(f"attribute {number + 1} is not a number, because it has {size} bytes")
     return _WIDTHS[size]
 
 
 def number(value: bytes) -> int:
-    """Return an unsigned number in the byte order of this machine, of whatever width."""
+    """Return the unsigned number that *value* holds in this machine's byte order."""
     return int.from_bytes(value, sys.byteorder)
 
 
 def text(value: bytes) -> str:
-    """Return a text, which ends with a NUL."""
+    """Return the text that *value* holds, without the NUL at its end."""
     return value.rstrip(b"\0").decode(errors="backslashreplace")
 
 
 def raw(kind: int, value: bytes) -> bytes:
-    """Return an attribute that holds *value*."""
+    """Return an attribute of type *kind* that holds *value*."""
     length = len(value) + _NLATTR.size
     return _NLATTR.pack(length, kind) + value + _PAD[length & 3]
 
 
 def nest(kind: int, value: bytes) -> bytes:
-    """Return an attribute that holds attributes."""
+    """Return an attribute of type *kind* that holds the attributes *value*."""
     return _NLATTR.pack(len(value) + _NLATTR.size, kind | _NLA_F_NESTED) + value
 
 
 def u16(kind: int, value: int) -> bytes:
-    """Return an attribute that is a number of 16 bits."""
+    """Return an attribute of type *kind* that holds a 16-bit number."""
     return struct.pack("=HHHxx", 6, kind, value)
 
 
 def u32(kind: int, value: int) -> bytes:
-    """Return an attribute that is a number of 32 bits."""
+    """Return an attribute of type *kind* that holds a 32-bit number."""
     return struct.pack("=HHI", 8, kind, value)

@@ -1,8 +1,8 @@
-"""Settings of NICs: rings over generic netlink, all else by the ioctl of ethtool(8).
+"""Settings of NICs: ring sizes over generic netlink, everything else over ethtool(8)'s ioctl.
 
-Formats: include/uapi/linux/ethtool_netlink.h and ethtool.h (Linux 6.1). Over
-netlink rings say more than by ioctl; channels and coalescing would say less, without those that a
-driver does not have.
+Formats: include/uapi/linux/ethtool_netlink.h and ethtool.h (Linux 6.1). For rings, netlink reports
+more than the ioctl. For channels and coalescing it would report less, because it leaves out the
+values that a driver does not support.
 """
 
 import os
@@ -42,8 +42,8 @@ _GFEATURES = struct.Struct("=II")
 # Available, requested, active, never changed: 32 features each.
 _FEATURES_BLOCK = struct.Struct("=IIII")
 _MORE = 4096
-"""Strings or counters more than were announced: a kernel writes as many as there are now, whatever
-room there is, and a change of channels makes more of them."""
+"""Spare room, in strings or counters: the kernel writes as many as exist at that moment, whatever
+the size of the buffer, and a change of channels can add some after they were counted."""
 
 _RINGPARAM = (
     *("rx_max", "rx_mini_max", "rx_jumbo_max", "tx_max"),
@@ -80,7 +80,7 @@ _COALESCE = (
 
 
 class RingsAttributes(NamedTuple):
-    """ETHTOOL_A_RINGS_*; a kernel names those that the driver has."""
+    """ETHTOOL_A_RINGS_*; the kernel sends only the attributes that the driver supports."""
 
     header: bytes = b""
     rx_max: int | None = None
@@ -101,14 +101,17 @@ class RingsAttributes(NamedTuple):
 
 
 class Cards:
-    """Asks the drivers of this network namespace; `OSError` where one does not answer."""
+    """Settings that the drivers of this network namespace report.
+
+    Each method raises `OSError` if the driver of the interface *name* does not answer.
+    """
 
     def __init__(self, control: socket.socket, netlink: genl.Socket | None) -> None:
         self._control = control
         self._netlink = netlink
 
     def rings(self, name: str) -> dict[str, int]:
-        """Return `rx`, `tx`, `rx_max`, `tx_max` and more, in descriptors."""
+        """Return the ring sizes `rx`, `tx`, `rx_max`, `tx_max` and more, in descriptors."""
         if self._netlink is not None:
             device = attributes.raw(_ETHTOOL_A_HEADER_DEV_NAME, os.fsencode(name) + b"\0")
             header = attributes.nest(_ETHTOOL_A_RINGS_HEADER, device)
@@ -117,17 +120,17 @@ class Cards:
         return self._numbers(name, _ETHTOOL_GRINGPARAM, _RINGPARAM)
 
     def channels(self, name: str) -> dict[str, int]:
-        """Return `combined_count`, `max_combined` and more."""
+        """Return the numbers of channels: `combined_count`, `max_combined` and more."""
         return self._numbers(name, _ETHTOOL_GCHANNELS, _CHANNELS)
 
     def coalesce(self, name: str) -> dict[str, int]:
-        """Return `rx_coalesce_usecs` and more, as `struct ethtool_coalesce` has them."""
+        """Return `rx_coalesce_usecs` and the other fields of `struct ethtool_coalesce`."""
         numbers = self._numbers(name, _ETHTOOL_GCOALESCE, _COALESCE)
         # Says nothing; records of older versions have it, and are compared with newer ones.
         return {"cmd": _ETHTOOL_GCOALESCE} | numbers
 
     def features(self, name: str) -> dict[str, dict[str, bool]]:
-        """Return the offloads by the kernel's names: whether each is on, and whether fixed."""
+        """Return by offload, as the kernel names it, whether it is on and whether it is fixed."""
         names = self._strings(name, _ETH_SS_FEATURES)
         blocks = (len(names) + 31) // 32
         room = bytes(blocks * _FEATURES_BLOCK.size)
@@ -136,7 +139,7 @@ class Cards:
         )
 
     def statistics(self, name: str) -> dict[str, int]:
-        """Return the driver's own counters by its own names."""
+        """Return the driver's own counters by the driver's names."""
         names = self._strings(name, _ETH_SS_STATS)
         head = _GSTATS.pack(_ETHTOOL_GSTATS, len(names))
         return parse_statistics(self._ask(name, head + bytes(8 * (len(names) + _MORE))), names)
@@ -152,7 +155,7 @@ class Cards:
         return parse_strings(self._ask(name, head + bytes(_ETH_GSTRING_LEN * (count + _MORE))))
 
     def _ask(self, name: str, question: bytes) -> bytes:
-        """Return what the kernel writes over *question*."""
+        """Return the kernel's answer, which overwrites a copy of *question*."""
         answer = array("B", question)
         address, _ = answer.buffer_info()
         ioctl(self._control, _SIOCETHTOOL, _IFREQ.pack(os.fsencode(name), address))
@@ -161,7 +164,7 @@ class Cards:
 
 @contextmanager
 def opened() -> Iterator[Cards]:
-    """Yield a door to the NICs; a kernel without ethtool's netlink is asked by ioctl alone."""
+    """Yield access to the NICs' settings, by ioctl alone if the kernel lacks ethtool's netlink."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         try:
             netlink = genl.Socket(_ETHTOOL_GENL_NAME, _ETHTOOL_GENL_VERSION)
@@ -183,18 +186,21 @@ def parse_rings(answer: bytes) -> dict[str, int]:
 
 @parsing("ethtool")
 def parse_numbers(answer: bytes, names: Sequence[str]) -> dict[str, int]:
-    """Parse a struct of numbers of 32 bits, of which the first is the command."""
+    """Parse a struct of 32-bit numbers, the first of which is the command."""
     _, *values = struct.unpack(f"={1 + len(names)}I", answer)
     return dict(zip(names, values, strict=True))
 
 
 @parsing("ethtool")
 def parse_strings(answer: bytes) -> list[str]:
-    """Parse `struct ethtool_gstrings`; drivers leave gaps, whose name is empty."""
+    """Parse `struct ethtool_gstrings`; some drivers leave gaps, which become empty names."""
     count = _GSTRINGS.unpack_from(answer)[2]
     end = _GSTRINGS.size + count * _ETH_GSTRING_LEN
     if end > len(answer):
-        raise ParseError("ethtool", f"it announces {count} strings and has {len(answer)} bytes")
+        raise ParseError(
+            "ethtool",
+            f"the header declares {count} strings, but the data is only {len(answer)} bytes long",
+        )
     places = range(_GSTRINGS.size, end, _ETH_GSTRING_LEN)
     texts = (answer[at : at + _ETH_GSTRING_LEN] for at in places)
     return [text.partition(b"\0")[0].decode("latin-1") for text in texts]
@@ -214,9 +220,15 @@ def parse_features(answer: bytes, names: Sequence[str]) -> dict[str, dict[str, b
 
 @parsing("ethtool")
 def parse_statistics(answer: bytes, names: Sequence[str]) -> dict[str, int]:
-    """Parse `struct ethtool_stats`; `ParseError` where the counters are no longer those named."""
+    """Parse `struct ethtool_stats`.
+
+    Raises `ParseError` if the number of counters changed after *names* were read.
+    """
     count = _GSTATS.unpack_from(answer)[1]
     if count != len(names):
-        raise ParseError("ethtool", f"{len(names)} counters became {count} while they were read")
+        raise ParseError(
+            "ethtool",
+            f"the number of counters changed from {len(names)} to {count} during the reading",
+        )
     values = struct.unpack_from(f"={count}Q", answer, _GSTATS.size)
     return dict(zip(names, values, strict=True))

@@ -1,8 +1,9 @@
-"""Generic netlink: many requests on one socket, their refusals read together.
+"""Generic netlink: batches of requests on one socket, with one acknowledgement per batch.
 
-Format: include/uapi/linux/netlink.h and genetlink.h (Linux 6.1). In a batch only the last request
-asks for an acknowledgement: the kernel works in order and always answers a request that it refuses
-(netlink_rcv_skb() of net/netlink/af_netlink.c), so one answer tells that all were carried out.
+Format: include/uapi/linux/netlink.h and genetlink.h (Linux 6.1). Only the last request of a batch
+asks for an acknowledgement. The kernel processes requests in order and always answers one that it
+refuses (netlink_rcv_skb() of net/netlink/af_netlink.c), so a single positive answer means that it
+carried out the complete batch.
 """
 
 import contextlib
@@ -36,18 +37,18 @@ _WAIT = struct.pack("@ll", _WAIT_S, 0)
 _TRIES = 5
 
 Request = tuple[int, bytes]
-"""A command and its attributes."""
+"""A command and the attributes to send with it."""
 
 
 class _Family(NamedTuple):
-    """CTRL_ATTR_*; the kernel tells more, which nobody here needs."""
+    """CTRL_ATTR_*; the further attributes that the kernel sends are not needed here."""
 
     family_id: int | None = None
     family_name: bytes = b""
 
 
 class Refused(DirtuneError):
-    """The kernel refused one request of several; those behind it may have been done."""
+    """The kernel refused one of several requests; it may have carried out the later ones."""
 
     def __init__(self, index: int, number: int) -> None:
         super().__init__(os.strerror(number))
@@ -56,7 +57,10 @@ class Refused(DirtuneError):
 
 
 class Socket:
-    """A socket to one family. Looking a family up may load its module: ask only if it is there."""
+    """A socket to one netlink family.
+
+    The lookup of the family may load its module: check first that the module is loaded.
+    """
 
     def __init__(self, family: str, version: int) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_GENERIC)
@@ -82,23 +86,28 @@ class Socket:
         self._socket.close()
 
     def get(self, command: int, attributes: bytes = b"") -> bytes:
-        """Return the attributes of the one answer to *command*."""
+        """Send *command* and return the attributes of its single answer."""
         self._send([(command, attributes)], _NLM_F_ACK)
         answers = self._answers()
         if len(answers) != 1:
-            raise ParseError("netlink", f"{len(answers)} answers to one question")
+            raise ParseError("netlink", f"the kernel sent {len(answers)} answers to one request")
         return answers[0]
 
     def dump(self, command: int, attributes: bytes = b"") -> list[bytes]:
-        """Return the attributes of every message of a dump, asked again if it was disturbed."""
+        """Return the attributes of every message of a dump.
+
+        The dump is repeated if a change interrupted it. Raises `NotPossible` after some repeats.
+        """
         for _ in range(_TRIES):
             self._send([(command, attributes)], _NLM_F_DUMP)
             with contextlib.suppress(InterruptedError):
                 return self._answers()
-        raise NotPossible(f"IPVS changed {_TRIES} times while it was read. Try again")
+        raise NotPossible(
+            f"The IPVS table changed during each of {_TRIES} attempts to read it. Try again."
+        )
 
     def carry_out(self, requests: Sequence[Request]) -> None:
-        """Send *requests* in order; `Refused` names the first that the kernel did not take."""
+        """Send *requests* in order. Raises `Refused` for the first one that the kernel refused."""
         for begin in range(0, len(requests), _BATCH):
             self._send(requests[begin : begin + _BATCH], 0)
             self._await_all(begin)
@@ -107,7 +116,7 @@ class Socket:
         name = raw(_CTRL_ATTR_FAMILY_NAME, family.encode() + b"\0")
         number = _family(self.get(_CTRL_CMD_GETFAMILY, name)).family_id
         if number is None:
-            raise NotPossible(f"netlink: this kernel gave no number for its family {family}")
+            raise NotPossible(f"netlink: the kernel did not return the number of family {family}")
         return number
 
     def _send(self, requests: Sequence[Request], flags: int) -> None:
@@ -126,7 +135,7 @@ class Socket:
         self._socket.send(b"".join(parts))
 
     def _answers(self) -> list[bytes]:
-        """Return what the kernel answers to the request sent last, until it says it is done."""
+        """Return all answers to the last request, up to the kernel's end-of-dump message."""
         answers: list[bytes] = []
         interrupted = 0
         while True:
@@ -140,7 +149,7 @@ class Socket:
                 if number := _number(payloads[0]):
                     raise Refused(0, number)
                 if interrupted:
-                    raise InterruptedError(errno.EINTR, "The dump is not of one moment")
+                    raise InterruptedError(errno.EINTR, "The table changed during the dump")
                 return answers
 
     def _await_all(self, begin: int) -> None:
@@ -161,14 +170,14 @@ class Socket:
         try:
             return self._socket.recv(_BUFFER_BYTES)
         except BlockingIOError as error:
-            raise NotPossible(f"netlink: the kernel did not answer in {_WAIT_S} s") from error
+            raise NotPossible(f"netlink: the kernel did not answer within {_WAIT_S} s") from error
 
 
 def alike(data: bytes) -> Iterator[tuple[int, int, int, Sequence[bytes]]]:
-    """Yield the type, flags and sequence of messages in *data* with their payloads.
+    """Yield type, flags, sequence number and payloads of the messages in *data*.
 
-    Those of a dump that have one header, but for the last that is all, come together: that is one
-    step instead of one for each. A payload is without the generic header where it has one.
+    If all messages have the same header, as most buffers of a dump do, their payloads are
+    yielded together in one step. Payloads do not contain the generic netlink header.
     """
     at, end = 0, len(data)
     while at + _NLMSGHDR.size <= end:
@@ -192,5 +201,5 @@ def _family(answer: bytes) -> _Family:
 
 @parsing("netlink")
 def _number(payload: bytes) -> int:
-    """Return the errno in the payload of an acknowledgement or a dump's end; 0 is done."""
+    """Return the errno in an acknowledgement or end-of-dump message; 0 means success."""
     return -int(struct.unpack_from("=i", payload)[0])

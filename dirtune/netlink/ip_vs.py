@@ -1,9 +1,10 @@
-"""IPVS over generic netlink: the one reader, for the audit and for the configurator.
+"""IPVS over generic netlink, read for both the audit and `dirtune lvs`.
 
-Numbers, names and layouts are those of include/uapi/linux/ip_vs.h (Linux 6.1); who fills them is
+Numbers, names and layouts are those of include/uapi/linux/ip_vs.h (Linux 6.1);
 ip_vs_genl_fill_service(), ip_vs_genl_fill_dest() and ip_vs_genl_fill_daemon() of
-net/netfilter/ipvs/ip_vs_ctl.c. Looking the family up loads ip_vs (MODULE_ALIAS_GENL_FAMILY), so
-whoever opens a socket looks for LOADED first. Reading needs CAP_NET_ADMIN (GENL_ADMIN_PERM).
+net/netfilter/ipvs/ip_vs_ctl.c fill them. A lookup of the family loads ip_vs
+(MODULE_ALIAS_GENL_FAMILY), so check that LOADED exists before you open a socket. Reading needs
+CAP_NET_ADMIN (GENL_ADMIN_PERM).
 """
 
 import ipaddress
@@ -97,7 +98,7 @@ STATES: Mapping[int, Literal["master", "backup"]] = {
     IP_VS_STATE_MASTER: "master",
     IP_VS_STATE_BACKUP: "backup",
 }
-"""Names of the sync daemons' states."""
+"""Names of the states of a sync daemon."""
 
 
 class CommandAttributes(NamedTuple):
@@ -107,7 +108,7 @@ class CommandAttributes(NamedTuple):
     dest: bytes = b""
     daemon: bytes = b""
     timeout_tcp: int | None = None
-    """Seconds; None where the kernel has no TCP in IPVS."""
+    """Seconds; None if the kernel's IPVS does not support TCP."""
     timeout_tcp_fin: int | None = None
     timeout_udp: int | None = None
 
@@ -123,11 +124,11 @@ class ServiceAttributes(NamedTuple):
     fwmark: int = 0
     sched_name: bytes = b""
     flags: bytes = b""
-    """The flags and a mask, 32 bits each."""
+    """Flags and their mask, 32 bits each."""
     timeout: int = 0
     """Seconds."""
     netmask: bytes = b""
-    """For IPv6 a prefix's length in this machine's byte order."""
+    """A mask for IPv4; for IPv6 a prefix length in this machine's byte order."""
     stats: bytes = b""
     pe_name: bytes = b""
     stats64: bytes = b""
@@ -145,17 +146,17 @@ class ServiceAttributes(NamedTuple):
 
     @property
     def svc_flags(self) -> int:
-        """IP_VS_SVC_F_*, without their mask."""
+        """The flags IP_VS_SVC_F_*, without their mask."""
         return attributes.number(self.flags[:4])
 
     @property
     def persistent(self) -> bool:
-        """Whether a client stays with its real server; `timeout` and `netmask` are for that."""
+        """Whether a client stays with its real server; `timeout` and `netmask` apply only then."""
         return bool(self.svc_flags & IP_VS_SVC_F_PERSISTENT)
 
     @property
     def scheduler(self) -> str:
-        """The scheduler's name; `none` where the kernel names none."""
+        """The scheduler's name; `none` if the service has no scheduler."""
         return attributes.text(self.sched_name) or "none"
 
 
@@ -174,7 +175,7 @@ class DestAttributes(NamedTuple):
     persist_conns: int = 0
     stats: bytes = b""
     addr_family: int = 0
-    """Its service's where the kernel does not tell it, before Linux 3.18."""
+    """Family of `addr`; kernels before Linux 3.18 omit it, and the service's family is used."""
     stats64: bytes = b""
     tun_type: int = 0
     """Since Linux 5.3."""
@@ -194,12 +195,12 @@ class DestAttributes(NamedTuple):
 
     @property
     def method(self) -> int:
-        """The forwarding method, IP_VS_CONN_F_MASQ or another."""
+        """The forwarding method, such as IP_VS_CONN_F_MASQ."""
         return self.fwd_method & IP_VS_CONN_F_FWD_MASK
 
 
 class StatsAttributes(NamedTuple):
-    """IPVS_STATS_ATTR_*: counters since the service or destination was made, and averages."""
+    """IPVS_STATS_ATTR_*: counters since the service or destination was added, and mean rates."""
 
     conns: int | None = None
     inpkts: int | None = None
@@ -216,7 +217,8 @@ class StatsAttributes(NamedTuple):
 class DaemonAttributes(NamedTuple):
     """IPVS_DAEMON_ATTR_*.
 
-    Kernels before 4.3 do not tell the group and what follows it, and have no other than these.
+    Kernels before 4.3 do not report the multicast group, port and TTL; they always use the
+    defaults given here.
     """
 
     state: int = 0
@@ -242,7 +244,10 @@ class DaemonAttributes(NamedTuple):
 
 
 class Decoder:
-    """Decodes the kernel's answers. Pure; `ParseError` where one is not in the kernel's form."""
+    """Decoder of the kernel's answers. Pure.
+
+    Its methods raise `ParseError` if an answer has an unknown form.
+    """
 
     def __init__(self) -> None:
         self._command = attributes.Reader(CommandAttributes)
@@ -258,13 +263,13 @@ class Decoder:
 
     @parsing("netlink")
     def destinations(self, answers: Sequence[bytes], af: int) -> list[DestAttributes]:
-        """Return the destinations in the answers to GET_DEST; *af* is their service's family."""
+        """Return the destinations in the answers to GET_DEST; *af* is the service's family."""
         found = [self._dest(self._command(each).dest) for each in answers]
         return [each if each.addr_family else each._replace(addr_family=af) for each in found]
 
     @parsing("netlink")
     def stats(self, of: ServiceAttributes | DestAttributes) -> StatsAttributes:
-        """Return what is counted, 64 bits wide where the kernel has it so."""
+        """Return the counters of a service or destination, 64-bit ones if the kernel has them."""
         return self._stats(of.stats64 or of.stats)
 
     @parsing("netlink")
@@ -280,7 +285,10 @@ class Decoder:
 
 
 class Reader:
-    """Reads the IPVS of the network namespace of a socket; `genl.Refused` where it may not."""
+    """Reader of the IPVS table in the network namespace of a socket.
+
+    Its methods raise `genl.Refused` if the kernel refuses a request.
+    """
 
     def __init__(self, ipvs: Socket) -> None:
         self._socket = ipvs
@@ -299,11 +307,11 @@ class Reader:
         ]
 
     def destinations(self, service: ServiceAttributes) -> list[DestAttributes]:
-        """Return the destinations of one service, of which its key is known."""
+        """Return the destinations of *service*, which needs only the fields of its key."""
         return self._decoder.destinations(self._destinations(service), service.af)
 
     def daemons(self) -> list[DaemonAttributes]:
-        """Return the sync daemons that run."""
+        """Return the running sync daemons."""
         return self._decoder.daemons(self._socket.dump(IPVS_CMD_GET_DAEMON))
 
     def config(self) -> CommandAttributes:
@@ -317,14 +325,14 @@ class Reader:
 
 
 def address(af: int, addr: bytes) -> str:
-    """Return the text of an address; `union nf_inet_addr` has 16 bytes for IPv4 as well."""
+    """Return an address as text; `union nf_inet_addr` has 16 bytes even for IPv4."""
     if af == socket.AF_INET6:
         return str(ipaddress.IPv6Address(addr))
     return str(ipaddress.IPv4Address(addr[:4]))
 
 
 def key(service: ServiceAttributes) -> bytes:
-    """Return the attributes that tell *service* from others."""
+    """Return the attributes that identify *service* to the kernel."""
     family = u16(IPVS_SVC_ATTR_AF, service.af)
     if service.fwmark:
         return family + u32(IPVS_SVC_ATTR_FWMARK, service.fwmark)

@@ -197,7 +197,7 @@ def test_a_link_is_not_followed(path, tmp_path):
     (tmp_path / "dead").symlink_to(tmp_path / "nowhere")
 
     for name in ("link", "dead"):
-        with pytest.raises(ApplyError, match="is a symbolic link; change the file it leads to"):
+        with pytest.raises(ApplyError, match="is a symbolic link"):
             WritableHost().contents(str(tmp_path / name))
     with pytest.raises(ApplyError, match="is a symbolic link"):
         put(tmp_path / "link", 0o644)

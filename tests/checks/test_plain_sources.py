@@ -69,10 +69,10 @@ def test_no_line_of_a_printed_audit_holds_one(name, form, tmp_path):
 def test_what_could_not_be_had_is_named():
     errors = take(HOSTS["no output"]).errors
 
-    assert errors["interface_addresses"].startswith("no output of `ip -o addr show`")
-    assert errors["kernel_log"] == "the kernel's log could not be read, because that needs root"
-    assert errors["ipvs"].startswith("netlink was not asked")
-    assert errors["rulesets"] == "no output of nft, iptables-save, arptables-save, ip and tc"
+    assert "`ip -o addr show`" in errors["interface_addresses"]
+    assert "needs root" in errors["kernel_log"]
+    assert "netlink" in errors["ipvs"]
+    assert "nft, iptables-save, arptables-save, ip and tc" in errors["rulesets"]
     odd = take(HOSTS["odd"]).errors
     assert odd["interface_addresses"].startswith("`ip -o addr show`: ")
     assert odd["ipvs"].startswith("netlink's answer about IPVS: ")

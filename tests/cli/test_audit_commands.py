@@ -326,7 +326,7 @@ def test_several_hosts_and_one_that_cannot_be_reached(tmp_path, monkeypatch):
     assert [audit["host"]["samples"] for audit in document["audits"]] == [2, 2]
     assert document["unreachable"] == [
         {"host": "gone", "reason": "gone: no route to host"},
-        {"host": "cut", "reason": "cut: fetched sources: cut off before the end"},
+        {"host": "cut", "reason": "cut: fetched sources: the output is cut off"},
     ]
 
 

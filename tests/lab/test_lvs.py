@@ -388,8 +388,8 @@ def test_who_owns_the_table_is_named_and_what_is_missing_too():
 
     # Other refusals are tests/lvs/test_guard.py.
     for old, new, why in [
-        ('scheduler = "lc"', 'scheduler = "nosuch"', "no module ip_vs_nosuch"),
-        ('interface = "lo"', 'interface = "nosuch0"', "no such interface"),
+        ('scheduler = "lc"', 'scheduler = "nosuch"', "module ip_vs_nosuch"),
+        ('interface = "lo"', 'interface = "nosuch0"', "interface"),
     ]:
         path = put("bad.toml", PLAN.replace(old, new))
         said = on("lb1", f"dirtune lvs apply {path} 2>&1", ok=(2,))

@@ -79,7 +79,8 @@ def test_a_scheduler_is_loaded_built_in_to_be_loaded_or_missing():
     assert (around.loadable, around.missing) == ({"wlc"}, {"x"})
     ((name, why),) = said(table, seen)
     assert name == "", "nothing overrules it"
-    assert "FWM 4: this kernel has no module ip_vs_x" in why
+    assert why.startswith("FWM 4: ")
+    assert "ip_vs_x" in why
 
 
 def test_without_lists_of_modules_the_kernel_will_say():
@@ -97,5 +98,5 @@ def test_real_servers_of_another_family_do_not_go_with_a_running_sync_daemon():
     running = Table((), None, (SyncDaemon("master", "eth0"),))
 
     ((_, why),) = said(Table((mixed,)), host(), running)
-    assert "[fd00::1]:80 is of another IP version" in why
+    assert "[fd00::1]:80 has another IP version" in why
     assert said(Table((mixed,), None, ()), host(), running) == []

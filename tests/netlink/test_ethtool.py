@@ -35,7 +35,7 @@ def test_statistics_are_numbers_of_64_bits():
 
 
 def test_counters_that_changed_between_names_and_values_are_none():
-    with pytest.raises(ParseError, match="2 counters became 3"):
+    with pytest.raises(ParseError, match="from 2 to 3"):
         ethtool.parse_statistics(STATISTICS, NAMES[:2])
 
 

@@ -179,13 +179,17 @@ def test_a_plan_with_a_load_is_read_with_and_without_it():
         (
             '"255.255.255.0"',
             '"255.0.255.0"',
-            r"services\[0\]\.netmask: '255.0.255.0' is not a mask",
+            r"services\[0\]\.netmask: '255.0.255.0' is not a netmask",
         ),
-        ("netmask = 64", "netmask = 129", r"services\[1\]\.netmask: '129' is not the length"),
+        (
+            "netmask = 64",
+            "netmask = 129",
+            r"services\[1\]\.netmask: '129' is not an IPv6 prefix length",
+        ),
         (
             '"sh-port"',
             '"mh-port"',
-            r"services\[0\]\.flags: sh has no flag 'mh-port'",
+            r"services\[0\]\.flags: the scheduler sh has no flag 'mh-port'",
         ),
         ('scheduler = "sh"', 'scheduler = "../../x"', r"services\[0\]\.scheduler"),
         (
@@ -197,12 +201,12 @@ def test_a_plan_with_a_load_is_read_with_and_without_it():
         (
             'vip = "198.18.0.100"',
             'vip = "224.0.0.1"',
-            r"services\[0\]\.vip: 224.0.0.1 is not the address of one host",
+            r"services\[0\]\.vip: 224.0.0.1 is not the address",
         ),
         (
             'vip = "198.18.0.100"',
             'vip = "0.0.0.0"',
-            r"services\[0\]\.vip: 0.0.0.0 is not the address of one host",
+            r"services\[0\]\.vip: 0.0.0.0 is not the address",
         ),
         (
             'vip = "198.18.0.100"',
