@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def plan_path() -> Path | None:
-    """Return the plan file of the running lab, None if no lab is up."""
+    """Return the plan file of the running lab; None if no lab is up."""
     from dirtune.errors import LabError  # noqa: PLC0415  (psutil and msgspec wait for a lab)
     from dirtune.lab.lifecycle import running  # noqa: PLC0415
 

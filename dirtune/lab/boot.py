@@ -1,6 +1,7 @@
-"""Texts of the lab: the scripts that nodes run when they start, and their servers' configuration.
+"""The boot scripts of the lab's nodes, and the configuration of nginx and sshd. Pure.
 
-A script is the last step of a guest's boot, or pid 1 of a namespace, and ends in sshd. Pure.
+A guest runs its script as the last step of its boot; in a namespace the script is pid 1. Every
+script ends by executing sshd.
 """
 
 from dirtune.analyse.run import Role
@@ -10,7 +11,7 @@ from dirtune.lab.spec import NAT_OUTSIDE, STATUS, VIP, Node, Spec, ipvs_commands
 def director_boot(spec: Spec) -> str:
     """Return the shell script that turns the booted guest into the director.
 
-    It runs once a boot, as the last step of the guest's init, and ends in sshd.
+    The script runs once per boot, as the last step of the guest's init, and then executes sshd.
     """
     director = spec.with_role(Role.DIRECTOR)[0]
     ipvs = "\n".join(f"ipvsadm {line}" for line in ipvs_commands(spec))
@@ -48,7 +49,10 @@ mount -t tmpfs -o mode=0700 root /root"""
 
 
 def _on_networks(node: Node, spec: Spec) -> str:
-    """Return the lines that name a guest and address its two NICs; `load` is still down."""
+    """Return the lines that set a guest's host name and the addresses of its two NICs.
+
+    The NIC `load` stays down.
+    """
     return f"""hostname {node.name}
 mkdir -p /run/sshd /run/dirtune
 for nic in /sys/class/net/*; do
@@ -85,7 +89,7 @@ printf '%s:*:1::::::\n' root sshd www-data > /etc/shadow"""
 
 
 def node_boot(node: Node, spec: Spec, folder: str) -> str:
-    """Return the script that is pid 1 of a namespace; *folder* holds the node's own files."""
+    """Return the script that runs as pid 1 of a namespace; *folder* holds the node's files."""
     serve = _serve(spec, folder) if node.role == Role.REAL_SERVER else _DRIVE
     # `ip netns exec` mounts a /sys of its own, without control groups.
     return f"""set -ex
@@ -109,10 +113,10 @@ nginx -c {folder}/nginx.conf &"""
 
 
 def guest_server_boot(node: Node, spec: Spec, folder: str) -> str:
-    """Return the script that turns a booted guest into a real server.
+    """Return the script that turns a booted guest into a real server behind a tunnel.
 
-    It ends the director's tunnel, and answers clients directly. *folder*, on this machine, holds
-    the node's own files.
+    The real server decapsulates the director's packets and answers clients directly. *folder* is
+    the folder on this machine with the node's files.
     """
     return f"""set -ex
 share=/mnt
@@ -143,7 +147,7 @@ _DRIVE = "sysctl -qw net.ipv4.ip_local_port_range='1024 65535'"
 
 
 def nginx_config(folder: str) -> str:
-    """Return a real server's nginx configuration: one worker, no access log."""
+    """Return a real server's nginx configuration, with one worker and no access log."""
     # Only root can enter the node's folder, and the node is a namespace of root's.
     return f"""daemon off;
 user root;
@@ -168,7 +172,7 @@ http {{
 
 
 def sshd_config(keys: str, path: str) -> str:
-    """Return a node's sshd configuration; *keys* is the folder of its keys, *path* its PATH."""
+    """Return a node's sshd configuration; *keys* is its folder of keys, and *path* its PATH."""
     return f"""Port 22
 HostKey {keys}/host_key
 AuthorizedKeysFile {keys}/user_key.pub

@@ -1,6 +1,7 @@
-"""The control group of each lab node: it counts the node's CPU time and limits its CPUs.
+"""Control groups that count the CPU time of each lab node and limit the CPUs it runs on.
 
-Version 1 has a hierarchy per controller (cpuset, cpuacct), version 2 one for all.
+Control groups version 1 have one hierarchy per controller (cpuset, cpuacct); version 2 has one
+hierarchy for all controllers.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from dirtune.errors import LabError
 
 @dataclass(frozen=True, slots=True)
 class Hierarchies:
-    """The hierarchies of control groups on this machine, and one lab's group in each."""
+    """The hierarchies of control groups on this machine, and the lab's group in each of them."""
 
     roots: tuple[Path, ...]
     version: int
@@ -22,7 +23,7 @@ class Hierarchies:
 
 
 def find(lab: Path, root: Path = Path("/sys/fs/cgroup")) -> Hierarchies:
-    """Return the hierarchies that give CPU sets and CPU accounting, for the lab of one folder."""
+    """Return the hierarchies with CPU sets and CPU accounting, for the lab in the folder *lab*."""
     name = f"dirtune-lab-{zlib.crc32(bytes(lab.absolute())):08x}"
     v1 = tuple(root / controller for controller in ("cpuset", "cpuacct"))
     if all((path / "tasks").exists() for path in v1):
@@ -36,7 +37,7 @@ def find(lab: Path, root: Path = Path("/sys/fs/cgroup")) -> Hierarchies:
 
 
 def create(hierarchies: Hierarchies, node: str, cpus: frozenset[int]) -> None:
-    """Make the group of *node*, confined to *cpus*."""
+    """Create the control group of *node*, and limit the group to *cpus*."""
     for root, group in zip(hierarchies.roots, hierarchies.groups, strict=True):
         group.mkdir(exist_ok=True)
         if hierarchies.version == 2:
@@ -61,12 +62,12 @@ def _inherit(parent: Path, group: Path) -> None:
 
 
 def members_files(hierarchies: Hierarchies, node: str) -> tuple[Path, ...]:
-    """Return the files a process writes its id to in order to join *node*'s group."""
+    """Return the files to which a process writes its id to join the group of *node*."""
     return tuple(group / node / "cgroup.procs" for group in hierarchies.groups)
 
 
 def remove(hierarchies: Hierarchies) -> None:
-    """Remove every group of the lab; the processes in them must have ended."""
+    """Remove every group of the lab. All processes in the groups must have ended."""
     for group in hierarchies.groups:
         if not group.is_dir():
             continue
@@ -76,12 +77,12 @@ def remove(hierarchies: Hierarchies) -> None:
 
 
 def exists(hierarchies: Hierarchies) -> bool:
-    """Tell whether a group of the lab is there."""
+    """Return whether a group of the lab exists."""
     return any(group.is_dir() for group in hierarchies.groups)
 
 
 def remove_when_empty(hierarchies: Hierarchies) -> bool:
-    """Remove the lab's groups; False while a process that is ending still holds one."""
+    """Remove the lab's groups; return False while a process is still in one of them."""
     with contextlib.suppress(OSError):
         remove(hierarchies)
     return not exists(hierarchies)

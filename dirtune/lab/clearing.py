@@ -1,4 +1,4 @@
-"""The end of a lab: its processes end, and its control groups and folder are removed."""
+"""Ending a lab: end its processes, and remove its control groups and its folder."""
 
 import contextlib
 import itertools
@@ -14,13 +14,13 @@ from dirtune.lab import cgroups
 from dirtune.lab.state import Folder, Process
 
 _KEPT_BYTES = 16 << 20
-"""How much of a log is kept: its end."""
+"""The number of bytes that are kept from the end of a log."""
 
 
 def keep_logs(place: Folder) -> Path:
-    """Copy the logs of a lab that failed to a folder beside it, and return that folder.
+    """Copy a failed lab's logs to a folder beside the lab's, and return the new folder.
 
-    It takes the place of logs that were kept before, and of nothing else.
+    The new folder replaces earlier logs of this lab, but nothing else.
     """
     names = itertools.chain(("failed",), (f"failed-{number}" for number in itertools.count(2)))
     paths = (place.path.with_name(f"{place.path.name}-{name}") for name in names)
@@ -61,7 +61,7 @@ def _end_of(log: Path) -> bytes:
 
 
 def end(place: Folder) -> None:
-    """End the lab's processes by the ids they were started with, then remove what is left."""
+    """End the processes in the lab's record, then remove its control groups and its folder."""
     record = place.record()
     for process in (record.keeper, record.holder) if record else ():
         _end_process(process)
@@ -85,7 +85,7 @@ def _end_process(process: Process) -> None:
 
 
 def clear(place: Folder) -> None:
-    """Remove control groups and folder of a lab whose processes have ended."""
+    """Remove the control groups and the folder of a lab after its processes have ended."""
     place.require_own()
     groups = cgroups.find(place.path)
     for _ in range(100):

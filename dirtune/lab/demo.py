@@ -1,8 +1,8 @@
-"""The whole job in the lab: find the shared line, measure its cost, fix it, prove the effect.
+"""A demonstration in the lab: find the shared line, measure its cost, fix it, prove the effect.
 
-All measuring uses the plan and the ssh_config that the lab wrote, as on any other set of nodes.
-Only this module knows that the lab shares this machine: the program stays off the director's CPU,
-and the reboot arm can boot the director.
+Every measurement uses the plan and the ssh_config that the lab wrote, as for any other nodes. Only
+this module takes into account that the lab runs on this machine: it keeps dirtune off the
+director's CPUs, and boots the director to compare boots.
 """
 
 import os
@@ -33,17 +33,17 @@ from dirtune.tune.decide import Trying
 Say = Callable[[str], None]
 
 _BOOTS = 3
-"""Boots of each arm. A verdict takes five; the demo shows how boots are compared."""
+"""The number of boots per arm. A verdict needs five; the demo only shows the comparison."""
 
 
 @contextmanager
 def up(
     name: str, pairs: int | None, say: Say, *, keep: bool
 ) -> Iterator[tuple[Folder, Plan, Experiment]]:
-    """Boot the lab of scenario *name*, yield its folder, plan and experiment, and take it down.
+    """Start a lab with the scenario *name*, yield its folder, plan and experiment, and end it.
 
-    With *keep* the lab stays up. *pairs* replaces the plan's number of pairs. `LabError` if a lab
-    is up already, which is left alone.
+    With *keep*, the lab stays up. *pairs* replaces the plan's number of pairs. If a lab is already
+    up, leave that lab alone and raise `LabError`.
     """
     spec = Spec(scenario=scenario(name))
     if spec.scenario.experiment is None:
@@ -65,7 +65,7 @@ def up(
 
 
 def trying(place: Folder, bench_plan: Plan, experiment: Experiment, command: str) -> Trying:
-    """Return the turn of the loop that the scenario's file asks for."""
+    """Return the trial of a fix that the scenario's file describes."""
     spec = place.spec()
     return Trying(
         plan=bench_plan,
@@ -77,7 +77,7 @@ def trying(place: Folder, bench_plan: Plan, experiment: Experiment, command: str
 
 
 async def noise(trying: Trying, out: Path, say: Say) -> Store:
-    """Run the same pairs without the fix in either arm (A/A), for the noise floors."""
+    """Run the same pairs without the fix in both arms (A/A), to measure the noise floors."""
     plan = trying.plan
     kept = turn.begin(replace(trying, title=f"A/A: {trying.title}"), out)
     async with rig.opened(plan) as nodes:
@@ -96,7 +96,7 @@ async def noise(trying: Trying, out: Path, say: Say) -> Store:
 
 
 async def reboots(trying: Trying, out: Path, say: Say) -> Store:
-    """Compare boots with and without the boot option; each boot is one replicate."""
+    """Compare boots with and without the kernel option; each boot counts as one replicate."""
     trying = replace(trying, checks=("irq/xtpic-mode",), title=f"Reboot arm: {trying.title}")
     kept = turn.begin(trying, out)
 

@@ -1,7 +1,7 @@
-"""The director's machine: QEMU without hardware virtualisation, over this machine's root.
+"""The machines of the lab's guests: QEMU without hardware virtualisation.
 
-virtme-ng boots an installed kernel over the host's root file system, read-only. The director's own
-files lie in a share (`Folder.share`).
+virtme-ng boots an installed kernel, with this machine's root file system as a read-only root. The
+director's own files are in a shared folder (`Folder.share`).
 """
 
 import os
@@ -30,7 +30,7 @@ _BOUNDED = '"$@" 2>&1 | head -c 65536'
 
 
 def kernel_image(kind: str, host: Host | None = None) -> Path:
-    """Return the newest installed kernel of *kind* (standard, rt) that has what a lab needs."""
+    """Return the newest installed kernel of *kind* (standard, rt) that can run a lab."""
     release = lab_kernel(lab_kernels(host or LiveHost()), kind)
     if release is None:
         raise LabError(": ".join(no_lab_kernel(kind)))
@@ -38,10 +38,10 @@ def kernel_image(kind: str, host: Host | None = None) -> Path:
 
 
 def command_line(etc: Path) -> str:
-    """Return the kernel options that the guest's grub files ask for at this moment.
+    """Return the kernel options that the guest's grub files currently contain.
 
-    grub-mkconfig sources these files with a shell, in this order, and so does this function: with
-    one that has no rights on this machine, for root of the guest can write anything into them.
+    This function sources the files with a shell, in the same order as grub-mkconfig. The shell has
+    no rights on this machine, because the guest's root can write anything into the files.
     """
     files = (etc / "default/grub", *sorted((etc / "default/grub.d").glob("*.cfg")))
     try:
@@ -61,7 +61,7 @@ def command_line(etc: Path) -> str:
 
 
 def _unlinked(path: Path, etc: Path) -> Path:
-    """Return where *path* is if neither it, nor *etc*, nor what is between is a link."""
+    """Return the real place of *path*, provided no part of it from *etc* on is a symbolic link."""
     return etc.parent.resolve() / path.relative_to(etc.parent)
 
 
@@ -141,12 +141,12 @@ def _nic(name: str, tap: str, device: str) -> Sequence[str]:
 
 
 def rebooted(reason: str | None, console: str) -> bool:
-    """Tell whether a machine that ended will boot again; one that panicked resets itself, too."""
+    """Return whether a guest ended in a reboot. A guest that panicked also resets itself."""
     return reason == "guest-reset" and "Kernel panic" not in console
 
 
 def vcpu_threads(pid: int, proc: Path = Path("/proc")) -> tuple[int, ...]:
-    """Return the thread ids of QEMU's virtual CPUs, in order; none while they are starting."""
+    """Return the thread ids of QEMU's virtual CPUs, in order; empty before the threads start."""
     names = {path.parent.name: path.read_text() for path in proc.glob(f"{pid}/task/*/comm")}
     found = [(name, int(tid)) for tid, name in names.items() if re.match(r"CPU \d+/TCG", name)]
     return tuple(tid for _, tid in sorted(found))

@@ -1,9 +1,9 @@
-"""The negative control: only the order of the handlers on the card's line is changed.
+"""The negative control, which changes only the order of the handlers on the NIC's line.
 
-The kernel calls every handler of a line at every interrupt, in any order, so the order should cost
-nothing. An effect that is measured here is one that the method reports where there is none.
-A handler goes to the end of its line when its device is bound again. Only the lab may do this,
-because the card that carries the load is gone for a moment.
+The kernel calls every handler of a line at every interrupt, so their order should not change the
+cost. If the control shows an effect, the method reports effects that do not exist. A handler moves
+to the end of its line when its device is bound again. Only the lab may run this control, because
+the NIC that carries the load disappears for a moment.
 """
 
 import shlex
@@ -30,7 +30,7 @@ from dirtune.tune.decide import Trying
 Say = Callable[[str], None]
 
 _ARMS = {"A": "last", "B": "first"}
-"""Place of the card's handler on its line; after a boot it is the last."""
+"""The place of the NIC's handler on its line in each arm; after a boot the handler is last."""
 _REBIND = """\
 {unbind}
 {bind}
@@ -54,17 +54,17 @@ _SWITCH_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """The card's line, and the scripts that put the card's handler first or last on it."""
+    """The NIC's line, and the scripts that make the NIC's handler the first or last there."""
 
     irq: str
     card: str
-    """The card's action."""
+    """The NIC's action, as /proc/interrupts names it."""
     scripts: dict[str, str]
-    """Shell by the place that it gives the card's handler: `first`, `last`."""
+    """Shell scripts by the place that they give the NIC's handler: `first` or `last`."""
 
 
 def shared(snapshot: Snapshot) -> Shared:
-    """Return the card's shared line; `LabError` if the card shares none."""
+    """Return the NIC's shared line. Raise `LabError` if the NIC does not share its line."""
     table = snapshot.interrupts
     for line in table.numbered if table else ():
         sharing = lines.sharers(line, snapshot.pci, snapshot.interfaces)
@@ -84,7 +84,7 @@ def _scripts(card: Sharer, others: list[Sharer]) -> dict[str, str]:
 
 
 def _bound(sharer: Sharer) -> tuple[str, str]:
-    """Return the address of the sharer's PCI function, and the driver that holds it."""
+    """Return the address of the sharer's PCI function, and the driver bound to the function."""
     if sharer.device is None or sharer.device.driver is None:
         raise LabError(
             f"{sharer.action} cannot be moved on its line, because no PCI function with a driver "
@@ -101,13 +101,13 @@ def _rebind(sharer: Sharer) -> str:
 
 
 def place(line: Line, card: str) -> str:
-    """Return the place of the card's handler on its line: first, last or between."""
+    """Return the place of the NIC's handler on its line: first, last or between."""
     at = line.actions.index(card)
     return {0: "first", len(line.actions) - 1: "last"}.get(at, "between")
 
 
 class Switch:
-    """Puts the card's handler into the arm's place, and reads the place back."""
+    """Moves the NIC's handler to the place that an arm needs, and checks the new order."""
 
     def __init__(self, director: Node, line: Shared, note: Callable[[str, str], None]) -> None:
         self._director = director
@@ -115,7 +115,7 @@ class Switch:
         self._note = note
 
     async def __call__(self, arm: str) -> None:
-        """Bring the line into the arm's order; `LabError` if it is not in it afterwards."""
+        """Change the line to the order of *arm*. Raise `LabError` if the order does not change."""
         arms_place = _ARMS[arm]
         if place(await self._now(), self._line.card) != arms_place:
             await self._director.run(self._line.scripts[arms_place], timeout_s=_SWITCH_S)
@@ -137,7 +137,7 @@ class Switch:
 
 
 async def control(trying: Trying, out: Path, say: Say) -> Store:
-    """Compare the card's handler last on its line (A) with first (B), in interleaved pairs."""
+    """Compare two places of the NIC's handler, last (arm A) and first (arm B), in pairs."""
     title = f"Negative control, only the handlers' order changes: {trying.title}"
     trying = replace(trying, title=title)
     plan = trying.plan

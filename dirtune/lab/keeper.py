@@ -1,9 +1,9 @@
-"""Pid 1 of the lab's namespaces: builds the lab and keeps it up; the lab ends with it.
+"""The program that builds a lab and keeps it up, as pid 1 of the lab's namespaces.
 
-`lab up` starts this program under unshare(1) with process, mount, network, UTS and IPC
-namespaces of their own. All parts of the lab live in them: when this process ends, for whatever
-reason, the kernel ends every process of the lab and frees its links, taps and mounts. Control
-groups and the folder remain, and `lab down` removes them.
+`lab up` starts this program under unshare(1) in new process, mount, network, UTS and IPC
+namespaces, which contain every part of the lab. When this program ends, for whatever reason, the
+kernel ends every process of the lab and frees its links, taps and mounts. The control groups and
+the folder remain until `lab down` removes them.
 """
 
 import contextlib
@@ -24,12 +24,12 @@ from dirtune.lab.state import Folder, Status
 
 BOOT_LIMIT_S = 240
 CRASH_LIMIT = 3
-"""Boots in a row that may end before the director answers."""
+"""The number of consecutive boots that may end before the director answers."""
 _LAST_BYTES = 1 << 20
 
 
 def main() -> None:
-    """Keep the lab whose folder is the only argument."""
+    """Build and keep the lab in the folder that the only argument names."""
     folder = Folder(Path(sys.argv[1]))
     try:
         _wait_for_record(folder)
@@ -51,7 +51,7 @@ def _wait_for_record(folder: Folder) -> None:
 
 
 class Keeper:
-    """The running lab."""
+    """The lab while it is being built and while it runs."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -61,7 +61,7 @@ class Keeper:
         self._boots = 0
 
     def keep(self) -> None:
-        """Build everything, then boot the director until told to end."""
+        """Build the lab, then boot the director each time it reboots, until a signal ends it."""
         self._say("network")
         _private_mounts(self._folder)
         for line in network_commands(self._spec):
@@ -98,7 +98,7 @@ class Keeper:
         )
 
     def _boot(self) -> bool:
-        """Boot the director and wait until it ends; return whether it had answered."""
+        """Boot the director, wait until QEMU exits, and return whether the director answered."""
         folder = self._folder
         options = guest.command_line(folder.share / "etc")
         self._boots += 1
@@ -142,7 +142,7 @@ class Keeper:
         return True
 
     def _pin(self, pid: int) -> None:
-        """Keep each virtual CPU on a CPU that the load does not use."""
+        """Pin each virtual CPU to a CPU that the load does not use."""
         cpus = self._director_cpus
         for number, thread in enumerate(guest.vcpu_threads(pid)):
             os.sched_setaffinity(thread, {cpus[number % len(cpus)]})

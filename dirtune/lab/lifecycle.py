@@ -1,4 +1,4 @@
-"""The lab from outside: bring it up, take it down, describe it, and enter its nodes."""
+"""The lab seen from this machine: start, end and describe a lab, and enter its nodes."""
 
 import contextlib
 import json
@@ -47,13 +47,13 @@ _KEEP = (
 _ETC = Path("/etc")
 _LOCKS = Path("/run/dirtune")
 _PATIENCE_S = 300
-"""Limit of the wait of `down` for another lab command."""
+"""The longest time that `down` waits for another lab command, in seconds."""
 _ROOTS_ALONE = 0o700
-"""Mode of the folders with keys, a copy of /etc, journals, and the files of a node."""
+"""The mode of the folders with keys, the copy of /etc, journals, and the files of a node."""
 
 
 def up(spec: Spec, say: Say) -> Status:
-    """Build the lab and wait until every node answers; on any failure take it down again."""
+    """Build the lab and wait until every node answers. On any failure, end the lab again."""
     _require(spec)
     place = folder()
     with _lock(place), _roots_to_write():
@@ -82,7 +82,7 @@ def up(spec: Spec, say: Say) -> Status:
 
 
 def down() -> bool:
-    """End the lab and remove all that is left of one; False if there was nothing."""
+    """End the lab, or remove what remains of one; return False if nothing of a lab remained."""
     place = folder()
     _require_root()
     # Another lab command may be running, and the lab must not stay up because of it.
@@ -95,7 +95,7 @@ def down() -> bool:
 
 
 def running() -> Folder:
-    """Return the folder of the running lab; `LabError` if there is none."""
+    """Return the folder of the running lab. Raise `LabError` if no lab is running."""
     place, _ = _running()
     return place
 
@@ -111,7 +111,7 @@ def _running() -> tuple[Folder, Record]:
 
 
 def enter(node: str, command: Sequence[str], *, terminal: bool) -> int:
-    """Run *command* (or a shell) on *node*, on this terminal; return its exit status."""
+    """Run *command*, or a shell, on *node* and return the exit status."""
     argv = _ssh_argv(running(), node, command, terminal=terminal)
     return subprocess.run(argv, check=False).returncode
 
@@ -124,9 +124,9 @@ def _ssh_argv(place: Folder, node: str, command: Sequence[str], *, terminal: boo
 
 
 def reboot(say: Say, *, power_cut: bool = False) -> Status:
-    """Boot the director again with the kernel options of its grub files, and wait for it.
+    """Reboot the director with the kernel options of its grub files, and wait until it answers.
 
-    A *power_cut* kills its QEMU, in the middle of whatever the director does.
+    With *power_cut*, kill the director's QEMU without a shutdown.
     """
     place, record = _running()
     before = place.status()
@@ -198,7 +198,7 @@ def _lock(place: Folder, *, wait_s: float = 0) -> Iterator[None]:
 
 
 def _locked(file: TextIO, path: Path) -> bool:
-    """Tell whether *file* is locked now and is still the file at *path*."""
+    """Return whether *file* is now locked by this process and is still the file at *path*."""
     with contextlib.suppress(OSError):
         return locking.take(file) and path.stat().st_ino == os.fstat(file.fileno()).st_ino
     return False
@@ -206,7 +206,7 @@ def _locked(file: TextIO, path: Path) -> bool:
 
 @contextlib.contextmanager
 def _roots_to_write() -> Iterator[None]:
-    """Make files that no other user may write to, whatever umask root has."""
+    """Create only files that no other user may write to, whatever umask root has."""
     before = os.umask(0o077)
     os.umask(before | 0o022)
     try:
@@ -274,7 +274,7 @@ def _prepare_director(place: Folder, spec: Spec) -> None:
 
 
 def _unlink(path: Path) -> None:
-    """Remove a link from the copy of /etc: it leads to this machine's own files."""
+    """Remove *path* from the copy of /etc if it is a link, which leads to this machine's files."""
     if path.is_symlink():
         path.unlink()
 

@@ -1,8 +1,8 @@
-"""The dirtune of the lab's nodes: a wheel, installed into a prefix of its own.
+"""The dirtune that the lab's nodes run: a wheel, installed into its own prefix.
 
-The prefix is made with /usr/bin/python3, the interpreter that the distribution's bcc belongs
-to, and holds the base install alone. It never points at a checkout: otherwise the lab would
-hide every fault of installation.
+The prefix is made with /usr/bin/python3, the interpreter for which the distribution packages bcc,
+and contains only the base installation. The prefix never refers to a checkout, because the lab
+would then hide every fault of the installation.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ from dirtune.host import run
 PYTHON = "/usr/bin/python3"
 CACHE = Path("/var/cache/dirtune")
 PLACE = "/opt/dirtune"
-"""Where the nodes see the prefix."""
+"""The path of the prefix on the nodes."""
 # Python would look for the module in the folder that it is started in, which may be anybody's.
 _OURS = (sys.executable, "-P", "-m")
 
 
 def source_tree() -> Path:
-    """Return the checkout this dirtune runs from, from which its wheel can be built."""
+    """Return the checkout that this dirtune runs from, from which a wheel can be built."""
     root = Path(dirtune.__file__).parents[1]
     if not (root / "pyproject.toml").exists():
         raise LabError(
@@ -39,9 +39,9 @@ def source_tree() -> Path:
 
 
 def copy(to: Path, cache: Path = CACHE) -> None:
-    """Copy a prefix with this dirtune in it to *to*; made anew if the source has changed.
+    """Copy a prefix with this dirtune to *to*, after rebuilding the prefix if the source changed.
 
-    Labs of other checkouts share the cache, so it is copied before another may make it anew.
+    Labs of other checkouts share the cache, so the prefix is copied while the cache is locked.
     """
     root = source_tree()
     cache.mkdir(parents=True, exist_ok=True)

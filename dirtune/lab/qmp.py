@@ -1,7 +1,8 @@
-"""The reason why a QEMU ended, from its monitor: a machine that resets may lose its last output.
+"""The reason why QEMU exited, as its monitor reports it.
 
-Protocol: QEMU Machine Protocol (QMP), one JSON object a line over a local socket. The event
-SHUTDOWN carries a reason, `guest-reset` where the guest rebooted (QEMU, qapi/run-state.json).
+The console is not enough, because a machine that resets may lose its last output. The protocol is
+the QEMU Machine Protocol (QMP), with one JSON object per line on a local socket. The event
+SHUTDOWN has a reason, which is `guest-reset` if the guest rebooted (QEMU, qapi/run-state.json).
 """
 
 import json
@@ -17,7 +18,7 @@ _CONNECT_S = 10
 
 
 class Monitor:
-    """A connection that is opened while QEMU runs and is read after QEMU's end."""
+    """A connection that is opened while QEMU runs and is read after QEMU has exited."""
 
     def __init__(self, path: Path, alive: Callable[[], bool]) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -42,7 +43,7 @@ class Monitor:
         self._socket.close()
 
     def shutdown_reason(self) -> str | None:
-        """Return the reason that QEMU gave for its end; None if it gave none."""
+        """Return the reason that QEMU gave for exiting; None if QEMU gave no reason."""
         events = b""
         with suppress(OSError):
             while block := self._socket.recv(65536):
@@ -51,7 +52,7 @@ class Monitor:
 
 
 def reason_in(text: str) -> str | None:
-    """Return the reason of the last SHUTDOWN event in the rows of a monitor; None without one."""
+    """Return the reason of the last SHUTDOWN event in a monitor's output; None without one."""
     reason = None
     for row in text.splitlines():
         with suppress(json.JSONDecodeError):

@@ -1,12 +1,12 @@
 """The description of a lab: scenario, nodes, addresses, and the texts made from them. Pure.
 
-Addresses come from 198.18.0.0/15, the block RFC 2544 sets aside for benchmarks: 198.18/16
-carries the load, 198.19/16 is the control network, which the load never uses. Neither is
-routed anywhere, and both exist only inside the lab's own network namespaces.
+Addresses come from 198.18.0.0/15, the block that RFC 2544 reserves for benchmarks. 198.18/16
+carries the load, and 198.19/16 is the control network, which the load never uses. Both networks
+exist only inside the lab's own network namespaces, and are not routed.
 
-With NAT the clients have a network of their own, 198.18.128/17. The director, with one NIC as
-ever, is the only way between it and the real servers' 198.18.0/17. With DR and TUN all nodes are
-in one network, and real servers answer the clients directly.
+With NAT, the clients are in the network 198.18.128/17 and the real servers in 198.18.0/17. The
+director, which still has one NIC for the load, is the only route between the two networks. With DR
+and TUN, all nodes are in one network, and real servers answer the clients directly.
 """
 
 from collections.abc import Iterable
@@ -21,18 +21,18 @@ _NAT_SERVERS = "198.18.0.0/17"
 NAT_OUTSIDE = "198.18.128.1"
 """The director's address on the clients' network."""
 PAGE_BYTES = 628
-"""Size of the page in the 2001 measurements; the reply fits one packet."""
+"""The size of the page in the measurements of 2001, in bytes; the reply fits into one packet."""
 STATUS = "/.status"
-"""Path at which a real server's nginx counts its connections and requests."""
+"""The path at which a real server's nginx reports its counts of connections and requests."""
 
 
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One PCI device of the director beside its two NICs."""
+    """One PCI device that the director has in addition to its two NICs."""
 
     driver: str
-    """QEMU's name of the device, such as `lsi53c895a` (driver sym53c8xx)."""
+    """QEMU's name for the device, such as `lsi53c895a` (driver sym53c8xx)."""
     addr: str
-    """Slot and function on bus pcie.0, such as `0x14.0`."""
+    """The slot and the function on the bus pcie.0, such as `0x14.0`."""
     options: str = ""
 
 
@@ -43,37 +43,40 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     check: str
     """The check whose fix is tried, such as `irq/shared-with-nic`."""
     fix: str
-    """The runtime fix, as `dirtune fix` names it."""
+    """The runtime fix, by the name that `dirtune fix` uses."""
     rate: float
     """Offered connections per second, over all clients."""
     primary: str
-    """Primary metric, as in `Trial.metrics`."""
+    """The primary metric, by its name in `Trial.metrics`."""
     pairs: int
     warmup_s: float
     window_s: float
     settle_idle_percent: float
     settle_seconds: int
-    """Seconds in a row that the director must be that idle before a trial begins."""
+    """Seconds that the director must stay at `settle_idle_percent` before a trial begins."""
     settle_max_s: float
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One placement of the director's devices, with its boot options."""
+    """One placement of the director's devices, with the director's kernel options."""
 
     name: str
     title: str
     description: str
     expect: str
-    """The audit's findings that are expected, in words."""
+    """The findings that an audit is expected to report, in words."""
     boot: str = ""
     """Kernel options for the director, which the lab writes into a grub drop-in."""
     nic_options: str = ""
-    """Options of QEMU's e1000, such as `mitigation=off`."""
+    """Options for QEMU's e1000, such as `mitigation=off`."""
     more_nics: tuple[Device, ...] = ()
-    """More NICs on the load's switch; the lab gives them no address."""
+    """Additional NICs on the load's switch, without addresses."""
     devices: tuple[Device, ...] = ()
     ipvs_tcpfin_s: int = 120
-    """IPVS's FIN_WAIT timeout, 120 s in the kernel. A shorter one drains sooner, in both arms."""
+    """The FIN_WAIT timeout of IPVS; the kernel's default is 120 s.
+
+    With a shorter timeout, connections drain sooner in both arms.
+    """
     experiment: Experiment | None = None
 
 
@@ -98,7 +101,7 @@ class Spec(msgspec.Struct, frozen=True):
     clients: int = 4
     forwarding: str = "dr"
     append: str = ""
-    """More kernel options for the director, beside the scenario's."""
+    """Kernel options for the director, in addition to the scenario's options."""
 
     def nodes(self) -> tuple[Node, ...]:
         """Return every node, the director first."""
@@ -112,25 +115,25 @@ class Spec(msgspec.Struct, frozen=True):
 
     @property
     def two_networks(self) -> bool:
-        """Whether the clients have a network of their own, beyond the director."""
+        """Whether the clients are in a separate network, on the other side of the director."""
         return self.forwarding == "nat"
 
     @property
     def load_prefix(self) -> int:
-        """Length of the prefix of the load's networks."""
+        """The prefix length of the load's networks."""
         return 17 if self.two_networks else 16
 
     def is_guest(self, node: Node) -> bool:
-        """Tell whether a node is a guest with a kernel of its own.
+        """Return whether *node* is a guest with its own kernel.
 
-        Real servers behind a tunnel are, because this machine's kernel may have no tunnels.
+        Real servers behind a tunnel are guests, because this machine's kernel may lack tunnels.
         """
         return node.role == Role.DIRECTOR or (
             self.forwarding == "tun" and node.role == Role.REAL_SERVER
         )
 
     def with_role(self, role: Role) -> tuple[Node, ...]:
-        """Return the nodes of one role."""
+        """Return the nodes that have *role*."""
         return tuple(node for node in self.nodes() if node.role == role)
 
 
@@ -139,9 +142,9 @@ def _node(name: str, role: Role, host: int, network: int = 0) -> Node:
 
 
 def cpu_layout(cpus: Iterable[int], vcpus: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the CPUs of the director's virtual CPUs and those of the load.
+    """Return the CPUs for the director's virtual CPUs, and the CPUs for the load.
 
-    The load always has one CPU to itself where there are two.
+    On a machine with two or more CPUs, the load has at least one CPU that the director cannot use.
     """
     have = tuple(sorted(cpus))
     director = have[: max(1, min(vcpus, len(have) - 1))]
@@ -149,10 +152,10 @@ def cpu_layout(cpus: Iterable[int], vcpus: int) -> tuple[tuple[int, ...], tuple[
 
 
 def network_commands(spec: Spec) -> tuple[str, ...]:
-    """Return the `ip` commands that build the lab's two switches and plug every node in.
+    """Return the `ip` commands that build the lab's two switches and connect every node to them.
 
-    They run in the lab's own network namespace, which is the switch. Guests have two taps, which
-    QEMU opens; every other node is a namespace with two veth pairs.
+    The commands run in the lab's main network namespace, which contains both switches. A guest has
+    two taps, which QEMU opens; any other node is a namespace with two veth pairs.
     """
     switches = (
         "link set lo up",
@@ -205,7 +208,7 @@ def _plug_in(node: Node, spec: Spec) -> tuple[str, ...]:
 
 
 def tap(node: Node, switch: str) -> str:
-    """Return the tap between a real server that is a guest and a switch (load, ctl)."""
+    """Return the name of the tap that connects *node*, a guest, to a switch (load, ctl)."""
     return f"tap-{node.name}-{switch}"
 
 
@@ -225,7 +228,7 @@ def _routes(node: Node, spec: Spec) -> tuple[str, ...]:
 
 
 def ipvs_commands(spec: Spec) -> tuple[str, ...]:
-    """Return the `ipvsadm` argument lines that make the lab's one service."""
+    """Return the `ipvsadm` argument lines that create the lab's only service."""
     flag = {"dr": "-g", "nat": "-m", "tun": "-i"}[spec.forwarding]
     servers = spec.with_role(Role.REAL_SERVER)
     return (
@@ -236,10 +239,10 @@ def ipvs_commands(spec: Spec) -> tuple[str, ...]:
 
 
 def ssh_config(spec: Spec, keys: str, keeper_pid: int) -> str:
-    """Return the ssh_config that reaches every node, without an address on this machine.
+    """Return an ssh_config that reaches every node, without an address on this machine.
 
-    The proxy enters only the network namespace of the switch. The key exchange is the cheapest
-    safe one: the director is emulated, and ssh's first choice takes it seconds.
+    The proxy command enters only the network namespace of the switches. The key exchange is the
+    least expensive safe method, because the emulated director needs seconds for ssh's default.
     """
     hosts = "\n".join(
         f"Host {node.name}\n  HostName {node.control_address}\n" for node in spec.nodes()
@@ -263,9 +266,9 @@ Host {" ".join(node.name for node in spec.nodes())}
 
 
 def plan(spec: Spec, host_cpus: tuple[int, ...]) -> str:
-    """Return the plan file of the lab, as `dirtune bench` and `dirtune tune` read it.
+    """Return the lab's plan file, for `dirtune bench` and `dirtune tune`.
 
-    *host_cpus* are the CPUs of this machine that the director's virtual CPUs are pinned to.
+    *host_cpus* are the CPUs of this machine to which the director's virtual CPUs are pinned.
     """
     return _PLAN_HEAD.format(name=spec.scenario.name) + toml(_tables(spec, host_cpus))
 

@@ -1,6 +1,6 @@
-"""The folder of a lab, which holds all of its state: `/var/lib/dirtune-lab` or `$DIRTUNE_LAB`.
+"""The folder with all state of a lab: `$DIRTUNE_LAB`, by default `/var/lib/dirtune-lab`.
 
-It is not below `/var/lib/dirtune`, of which every node of the lab has its own.
+The folder is not below `/var/lib/dirtune`, because every node of the lab has its own copy there.
 """
 
 import os
@@ -22,14 +22,14 @@ from dirtune.nearest import no_such
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A process of this machine, by its id and start time, because the kernel reuses ids."""
+    """A process of this machine, identified by id and start time, because ids are reused."""
 
     pid: int
     started: float
-    """Seconds since the epoch, as psutil gives it."""
+    """Seconds since the epoch, as psutil reports them."""
 
     def alive(self) -> bool:
-        """Tell whether this process still runs, and not another one of its id."""
+        """Return whether this process still runs, and its id is not another process's by now."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < 1
@@ -39,32 +39,32 @@ class Process(msgspec.Struct, frozen=True):
 
 
 def process(pid: int) -> Process:
-    """Return the running process *pid*; `psutil.NoSuchProcess` if it is gone."""
+    """Return the running process *pid*. Raise `psutil.NoSuchProcess` if it has ended."""
     return Process(pid, psutil.Process(pid).create_time())
 
 
 class Record(msgspec.Struct, frozen=True):
-    """The processes that `lab up` started, written before there is anything to clear away."""
+    """The processes that `lab up` started; written before they create anything to clean up."""
 
     holder: Process
-    """The unshare(1) that holds the namespaces; when it ends, every process in them does."""
+    """The unshare(1) process of the namespaces; when it ends, every process in them ends."""
     keeper: Process
-    """Pid 1 of the lab's process namespace."""
+    """The process that is pid 1 of the lab's process namespace."""
     started: float
     """Seconds since the epoch."""
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The lab's progress, written by its keeper."""
+    """The progress of the lab, as its keeper writes it."""
 
     phase: str
     ready: bool = False
     error: str | None = None
     boots: int = 0
     boot_s: float | None = None
-    """Seconds from QEMU's start to the director's sshd, at the last boot."""
+    """Seconds from the start of QEMU until the director's sshd answered, at the last boot."""
     command_line: str | None = None
-    """Kernel options that the last boot took from the guest's grub drop-ins."""
+    """The kernel options that the last boot took from the guest's grub drop-ins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +75,17 @@ class Folder:
 
     @property
     def keys(self) -> Path:
-        """SSH keys that were made for this lab alone."""
+        """The SSH keys, which were made for this lab only."""
         return self.path / "keys"
 
     @property
     def share(self) -> Path:
-        """The director's files that outlive a reboot: its /etc, /var/lib/dirtune and /opt."""
+        """The director's files that survive a reboot: its /etc, /var/lib/dirtune and /opt."""
         return self.path / "lb1"
 
     @property
     def opt(self) -> Path:
-        """The nodes' /opt: dirtune, and stand-ins for commands."""
+        """The /opt of the nodes, with dirtune and with replacements for some commands."""
         return self.path / "opt"
 
     @property
@@ -100,15 +100,15 @@ class Folder:
 
     @property
     def power_cut(self) -> Path:
-        """A file that exists while QEMU is killed on purpose, so that the keeper boots again."""
+        """A file that makes the keeper reboot the director after QEMU was killed on purpose."""
         return self.path / "power-cut"
 
     def node(self, name: str) -> Path:
-        """Return the folder of one node."""
+        """Return the folder of the node called *name*."""
         return self.path / name
 
     def spec(self) -> Spec:
-        """Read the lab's description."""
+        """Return the lab's description, read from its folder."""
         path = self.path / "spec.json"
         try:
             return from_json(path.read_bytes(), Spec)
@@ -118,21 +118,21 @@ class Folder:
             ) from error
 
     def record(self) -> Record | None:
-        """Read which processes were started; None if none was."""
+        """Return the processes that `lab up` started; None if it has not recorded any."""
         try:
             return msgspec.json.decode((self.path / "lab.json").read_bytes(), type=Record)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
     def status(self) -> Status | None:
-        """Read the lab's progress; None if its keeper has not written it yet."""
+        """Return the lab's progress; None if its keeper has not written any yet."""
         try:
             return msgspec.json.decode((self.path / "status.json").read_bytes(), type=Status)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
     def require_own(self) -> None:
-        """Raise `LabError` if the folder holds something else than a lab."""
+        """Raise `LabError` if the folder contains something other than a lab."""
         try:
             names = {path.name for path in self.path.iterdir()}
         except FileNotFoundError:
@@ -146,16 +146,17 @@ class Folder:
             )
 
     def write(self, name: str, value: Spec | Record | Status) -> None:
-        """Write *value* as NAME.json, in one step."""
+        """Write *value* to NAME.json, replacing the old file in one step."""
         new = self.path / f".{name}.new"
         new.write_bytes(msgspec.json.encode(value))
         new.replace(self.path / f"{name}.json")
 
 
 def folder() -> Folder:
-    """Return the lab's folder on this machine, which may not exist.
+    """Return the lab's folder on this machine, which need not exist.
 
-    `LabError` if another user could replace it or write to it, because root runs its contents.
+    Raise `LabError` if another user could replace the folder or write to it, because root runs its
+    contents.
     """
     path = lab_folder().absolute()
     place = Folder(path)
@@ -178,12 +179,12 @@ SCENARIOS = Path(__file__).parent / "scenarios"
 
 
 def scenario_names() -> tuple[str, ...]:
-    """Return the names of the scenarios that come with dirtune."""
+    """Return the names of the scenarios that are part of dirtune."""
     return tuple(sorted(path.stem for path in SCENARIOS.glob("*.toml")))
 
 
 def scenario(name: str) -> Scenario:
-    """Read one scenario; `LabError` if it does not come with dirtune."""
+    """Return the scenario called *name*. Raise `LabError` if dirtune does not have it."""
     if name not in scenario_names():
         names = scenario_names()
         raise LabError(no_such("scenario", name, names, f"Choose from {', '.join(names)}."))

@@ -45,7 +45,7 @@ def lines_of_interest(run: Run) -> frozenset[int]:
 
 
 def handlers_of_interest(run: Run, window: HandlerWindow) -> tuple[HandlerCalls, ...]:
-    """Return the handlers of *window* on the lines of interest, or all if no line is of interest."""
+    """Return the handlers of *window* on the lines of interest, or all without such lines."""
     lines = lines_of_interest(run)
     return tuple(h for h in window.handlers if not lines or h.irq in lines)
 
