@@ -20,7 +20,7 @@ _KEPT_BYTES = 16 << 20
 def keep_logs(place: Folder) -> Path:
     """Copy a failed lab's logs to a folder beside the lab's, and return the new folder.
 
-    The new folder replaces earlier logs of this lab, but nothing else.
+    The new folder replaces a folder of earlier logs, but nothing else.
     """
     names = itertools.chain(("failed",), (f"failed-{number}" for number in itertools.count(2)))
     paths = (place.path.with_name(f"{place.path.name}-{name}") for name in names)

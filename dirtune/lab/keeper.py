@@ -179,7 +179,10 @@ class Keeper:
 
 
 def last_words(console: Path, spoken: int) -> str:
-    """Return the end of what a guest, which may print for ever, wrote behind *spoken* bytes."""
+    """Return the end of a guest's output after the first *spoken* bytes.
+
+    Only the end is read, because a guest may print without limit.
+    """
     with console.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(spoken, size - _LAST_BYTES))

@@ -1,7 +1,7 @@
 """Offsets of members in kernel structures, from the running kernel's type information (BTF).
 
-Source: /sys/kernel/btf/vmlinux, read with libbpf. With the offsets a probe compiles without the
-kernel's headers of the structure, which take an emulated director half a minute.
+Source: /sys/kernel/btf/vmlinux, read with libbpf. With these offsets, a probe compiles without
+kernel headers, which take an emulated director half a minute to compile.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ class _Member(ctypes.Structure):
 
 
 def libbpf() -> ctypes.CDLL | None:
-    """Return the library, None where there is none."""
+    """Return the library libbpf; None if it is not installed."""
     for name in _LIBRARIES:
         try:
             return ctypes.CDLL(name)
@@ -32,9 +32,9 @@ def libbpf() -> ctypes.CDLL | None:
 
 
 def offsets(members: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int] | None:
-    """Return the offset in bytes of each (structure, member).
+    """Return the offset of each (structure, member) in bytes.
 
-    None if the kernel has no BTF, or a member is not at the top level of its structure.
+    Return None if the kernel has no BTF, or if a member is not at the top level of its structure.
     """
     library = libbpf()
     if library is None:

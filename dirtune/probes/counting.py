@@ -1,4 +1,4 @@
-"""Calls of interrupt handlers without eBPF: counted by tracefs, or inferred from /proc."""
+"""Numbers of calls of interrupt handlers without eBPF, from tracefs or inferred from /proc."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,10 +13,10 @@ from dirtune.probes import proc, tracefs
 
 @dataclass
 class Counting:
-    """One source, read at both ends of a window."""
+    """One source of call numbers, which is read at both ends of a window."""
 
     words: str
-    """A clause that names the source: `calls are counted by tracefs`."""
+    """A clause that names the source, such as `calls are counted by tracefs`."""
     take: Callable[[], Any]
     decode: Callable[[Any, Any], HandlerCounts]
     first: Any = None
@@ -26,12 +26,12 @@ class Counting:
         self.first = self.take()
 
     def finish(self) -> HandlerCounts:
-        """Close the window and return what was counted in it."""
+        """Close the window and return the calls in it."""
         return self.decode(self.first, self.take())
 
 
 def best(host: Host, stack: ExitStack) -> Counting | None:
-    """Return the best source of this host, which *stack* closes; None if there is none."""
+    """Return the best source of this host, or None without any; *stack* closes the source."""
     try:
         take = stack.enter_context(tracefs.opened())
         return Counting("calls are counted by tracefs", take, tracefs.decode)

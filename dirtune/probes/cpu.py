@@ -1,8 +1,9 @@
-"""The cpu probe: the kernel stack of each CPU, 99 times a second.
+"""The cpu probe, which samples the kernel stack of each CPU 99 times a second.
 
 Source: the perf event `cpu-clock` on each CPU, summed in the kernel by `cpu.bpf.c`. 99 Hz does
-not coincide with the tick. The clock is a timer interrupt, which waits while interrupts are off,
-so its sample shows where they are enabled again. The irq probe measures hard interrupts.
+not coincide with the tick. The clock is a timer interrupt, which is delayed while interrupts are
+off, so the sample then shows where interrupts are enabled again. The irq probe measures hard
+interrupts.
 """
 
 import errno
@@ -23,14 +24,14 @@ class Reading:
     """The probe's maps at one moment."""
 
     samples: Mapping[tuple[int, bool], tuple[int, ...]]
-    """For each CPU, by stack and whether it was the idle task."""
+    """The samples of each CPU, by the number of the stack and by whether the CPU was idle."""
     stacks: Mapping[int, tuple[int, ...]]
-    """Addresses, the innermost first."""
+    """The addresses of each stack by its number, the innermost address first."""
     lost: int
 
 
 def read(bpf: Bpf, _: Host) -> Reading:
-    """Copy the maps."""
+    """Return a copy of the probe's maps."""
     samples = {(k.stack, bool(k.idle)): tuple(copies) for k, copies in bpf["cpu_samples"].items()}
     table: Any = bpf["cpu_stacks"]
     stacks = {number: tuple(table.walk(number)) for number, _ in samples if number >= 0}
@@ -38,7 +39,7 @@ def read(bpf: Bpf, _: Host) -> Reading:
 
 
 def decode(before: Moment[Reading], after: Moment[Reading], context: Context) -> CpuWindow:
-    """Return the difference of two readings, stacks by name."""
+    """Return the difference between two readings, with function names in the stacks."""
     sums: dict[tuple[int, tuple[str, ...], bool], int] = {}
     symbols = context.symbols()
     lost = after.data.lost - before.data.lost

@@ -1,8 +1,8 @@
-"""The drops probe: the packets that the kernel drops, with place and reason.
+"""The drops probe, which counts the packets that the kernel drops, by function and reason.
 
-Source: raw tracepoint `kfree_skb` (net/core/skbuff.c), summed in the kernel by `drops.bpf.c`; the
-reason is its third argument from Linux 5.17 on. Every kernel numbers the reasons anew, so their
-names come from the event's own format.
+Source: raw tracepoint `kfree_skb` (net/core/skbuff.c), summed in the kernel by `drops.bpf.c`. From
+Linux 5.17 on, the third argument of the tracepoint is the reason. The numbers of the reasons
+differ between kernels, so their names are read from the event's format file.
 """
 
 import re
@@ -27,20 +27,20 @@ class Reading:
     """The probe's maps at one moment."""
 
     drops: Mapping[tuple[int, int], int]
-    """Packets by location and number of the reason."""
+    """The number of packets, by location and number of the reason."""
     reasons: Mapping[int, str] | None
-    """Names of the reasons by number; None if this kernel gives none."""
+    """The names of the reasons by number; None if this kernel does not name them."""
     lost: int
 
 
 def read(bpf: Bpf, host: Host) -> Reading:
-    """Copy the maps."""
+    """Return a copy of the probe's maps and the names of the reasons."""
     counts = {(k.location, k.reason): sum(copies) for k, copies in bpf["drop_counts"].items()}
     return Reading(counts, read_reasons(host), sum(bpf["drop_lost"][0]))
 
 
 def read_reasons(host: Host) -> Mapping[int, str] | None:
-    """Return the reasons' names by number; None if the event has none."""
+    """Return the names of the reasons by number; None if the event has no reasons."""
     for path in _FORMATS:
         try:
             return parse_reasons(host.read(path))
@@ -51,14 +51,14 @@ def read_reasons(host: Host) -> Mapping[int, str] | None:
 
 @parsing("kfree_skb/format")
 def parse_reasons(text: str) -> Mapping[int, str] | None:
-    """Parse the text of the event's `format` file."""
+    """Return the names of the reasons by number, from the text of the event's `format` file."""
     if "REC->reason" not in text:
         return None
     return {int(n): name for n, name in re.findall(r'\{ *(\d+), *"([A-Z0-9_]+)" *\}', text)}
 
 
 def decode(before: Moment[Reading], after: Moment[Reading], context: Context) -> DropWindow:
-    """Return the difference of two readings."""
+    """Return the packets that were dropped between two readings."""
     sums: dict[tuple[str, str], int] = {}
     symbols = context.symbols()
     names = after.data.reasons

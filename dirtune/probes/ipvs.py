@@ -1,8 +1,8 @@
-"""The ipvs probe: the time that IPVS takes for a packet.
+"""The ipvs probe, which measures the time that IPVS takes per packet.
 
 Source: the entry and the return of `ip_vs_in_hook` (net/netfilter/ipvs/ip_vs_core.c, Linux 5.14),
-timed in the kernel by `ipvs.bpf.c`: fentry where IPVS is built into the kernel, kprobes where it
-is a module, which bcc's fentry does not find.
+timed in the kernel by `ipvs.bpf.c`. If IPVS is built into the kernel, the probe uses fentry. If
+IPVS is a module, the probe uses kprobes, because bcc's fentry does not find functions of modules.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way, moved_
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The probe's map at one moment, summed over CPUs."""
+    """The probe's map at one moment, summed over all CPUs."""
 
     packets: int
     forwarded: int
@@ -24,7 +24,7 @@ class Reading:
 
 
 def read(bpf: Bpf, _: Host) -> Reading:
-    """Copy the map."""
+    """Return a copy of the probe's map, summed over all CPUs."""
     copies = bpf["ipvs_times"][0]
     return Reading(
         packets=sum(copy.packets for copy in copies),
@@ -36,7 +36,7 @@ def read(bpf: Bpf, _: Host) -> Reading:
 
 
 def decode(before: Moment[Reading], after: Moment[Reading], _: Context) -> IpvsWindow:
-    """Return the difference of two readings."""
+    """Return the packets between two readings, and their times."""
     then, now = before.data, after.data
     return IpvsWindow(
         seconds=after.taken_s - before.taken_s,

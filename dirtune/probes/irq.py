@@ -1,9 +1,9 @@
-"""The irq probe: the cost of every interrupt handler of this machine, by line, name and CPU.
+"""The irq probe, which measures the cost of every interrupt handler by line, name and CPU.
 
 Source: raw tracepoints `irq_handler_entry` and `irq_handler_exit` (kernel/irq/handle.c,
 `__handle_irq_event_percpu()`, one pair per handler and interrupt), summed in the kernel by
-`irq.bpf.c`. Threaded handlers (`threadirqs`, PREEMPT_RT) return IRQ_WAKE_THREAD: their time is
-only that of the wake-up, and the `irq/N-name` thread does the work.
+`irq.bpf.c`. For a threaded handler (`threadirqs`, PREEMPT_RT), which returns IRQ_WAKE_THREAD, the
+probe measures only the wake-up of the thread `irq/N-name`, which does the work.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,11 +25,14 @@ class Reading:
     """The probe's maps and the kernel's own count at one moment."""
 
     interrupts: str
-    """Text of /proc/interrupts, read right before the maps."""
+    """The text of /proc/interrupts, read immediately before the maps."""
     handlers: Mapping[int, tuple[HandlerCalls, ...]]
-    """For each CPU, by address of the `irqaction`: two handlers of a line may share a name."""
+    """The calls on each CPU, by the address of the `irqaction`.
+
+    The key is not the name, because two handlers of a line may have the same name.
+    """
     lost: int
-    """Calls of handlers for which the map had no room."""
+    """The number of calls for which the map had no room."""
 
 
 class Copy(Protocol):
@@ -47,7 +50,7 @@ class Copy(Protocol):
 
 
 def read(bpf: Bpf, host: Host) -> Reading:
-    """Copy the maps."""
+    """Return a copy of the probe's maps and of /proc/interrupts."""
     # The order is the same at both ends, so the delay between the two counts cancels.
     text = host.read(interrupts.SOURCE)
     handlers = {key.value: by_cpu(copies) for key, copies in bpf["irq_handlers"].items()}
@@ -55,7 +58,7 @@ def read(bpf: Bpf, host: Host) -> Reading:
 
 
 def by_cpu(copies: Sequence[Copy]) -> tuple[HandlerCalls, ...]:
-    """Return one handler's calls on each CPU."""
+    """Return the calls of one handler on each CPU."""
     # Only the CPU that called the handler first recorded its line and name.
     irq = max(copy.irq for copy in copies)
     name = max(copy.name for copy in copies).decode(errors="replace")
@@ -77,7 +80,7 @@ def by_cpu(copies: Sequence[Copy]) -> tuple[HandlerCalls, ...]:
 
 
 def decode(before: Moment[Reading], after: Moment[Reading], context: Context) -> HandlerWindow:
-    """Return the difference of two readings, by line and handler name."""
+    """Return the calls between two readings, by line and handler name."""
     per_cpu = _summed(
         ((one.irq, one.handler, one.cpu), one)
         for action, now in after.data.handlers.items()

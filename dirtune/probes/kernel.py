@@ -1,4 +1,4 @@
-"""The points of this kernel that a probe can be attached to, tested without loading anything.
+"""Tests, without loading anything, of the points to which this kernel can attach a probe.
 
 Sources: tracefs `events/GROUP/EVENT/format`, /proc/kallsyms, and the kprobe event source in
 /sys/bus/event_source (`perf_kprobe`, CONFIG_KPROBE_EVENTS).
@@ -18,13 +18,13 @@ _KPROBES = "/sys/bus/event_source/devices/kprobe/type"
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel, whose features are tested one by one."""
+    """The kernel of *host*; each feature is tested when it is needed."""
 
     host: Host
 
     @cached_property
     def symbols(self) -> Symbols:
-        """The kernel's functions and variables; none if they are hidden."""
+        """The kernel's functions and variables; empty if the kernel hides them."""
         try:
             return read_kallsyms(self.host)
         except (SourceMissing, SourceRefused):
@@ -36,7 +36,7 @@ class Kernel:
         return self._text(_KPROBES) is not None
 
     def lacks(self, point: Point) -> str | None:
-        """Return why *point* cannot be attached here; None if it can."""
+        """Return why this kernel cannot attach *point*; None if the kernel can."""
         match point.kind:
             case "tracepoint":
                 return self._lacks_event(point)
@@ -51,7 +51,7 @@ class Kernel:
         return None
 
     def way(self, probe: Probe[object]) -> Way | str:
-        """Return the first way of attaching *probe* here, or a text that says what is missing."""
+        """Return the first way to attach *probe* here, or the reasons why there is none."""
         reasons: list[str] = []
         for way in probe.ways:
             missing = next(filter(None, map(self.lacks, way.points)), None)

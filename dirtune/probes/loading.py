@@ -1,9 +1,9 @@
-"""Loading probes with bcc: their C is compiled in one go and attached point by point.
+"""Loading probes with bcc, which compiles all their C together and attaches it point by point.
 
-Programs and maps live in descriptors of this process, so nothing stays attached when it ends, for
-whatever reason. The cost of the programs is the run time that the kernel counts while a descriptor
-asks for it (`bpf_enable_stats()`, Linux 5.8). It does not contain the way from the tracepoint or
-the kprobe into the program.
+Programs and maps belong to descriptors of this process, so nothing stays attached when the process
+ends, for whatever reason. The cost of a program is its run time as the kernel counts it while a
+descriptor of `bpf_enable_stats()` is open (Linux 5.8). That time does not include the path from
+the tracepoint or the kprobe into the program.
 """
 
 import os
@@ -29,7 +29,7 @@ _CLOCK = (1, 0)  # PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CPU_CLOCK in linux/perf_eve
 
 @dataclass(frozen=True)
 class Loaded:
-    """An attached probe, and bcc's object that holds its programs and maps."""
+    """An attached probe, and the bcc object that contains the probe's programs and maps."""
 
     probe: Probe[Any]
     way: Way
@@ -37,9 +37,9 @@ class Loaded:
 
 
 def load(probes: Sequence[tuple[Probe[Any], Way]]) -> tuple[list[Loaded], dict[str, str]]:
-    """Compile and attach all in one go; if that fails, one by one, to learn which is refused.
+    """Compile and attach all *probes* together; if this fails, compile and attach them one by one.
 
-    Return the loaded probes, and by name why the others are not loaded.
+    Return the loaded probes, and the reason for each probe that could not be loaded, by name.
     """
     if not probes:
         return [], {}
@@ -58,15 +58,15 @@ def load(probes: Sequence[tuple[Probe[Any], Way]]) -> tuple[list[Loaded], dict[s
 
 
 def detach(loaded: Loaded) -> None:
-    """Detach a probe; its maps stay until bcc's object is cleaned up."""
+    """Detach a probe. Its maps remain until the bcc object is cleaned up."""
     for point in loaded.way.points:
         _detach_point(loaded.bpf, point)
 
 
 def statistics(loaded: Loaded, host: Host) -> tuple[int, int] | None:
-    """Return nanoseconds and runs of a probe's programs since they were loaded.
+    """Return the run time in nanoseconds and the runs of a probe's programs since loading.
 
-    None if the kernel does not count them.
+    Return None if the kernel does not count runs.
     """
     functions = {point.function.encode() for point in loaded.way.points}
     fds = [loaded.bpf.funcs[function].fd for function in functions]
@@ -75,9 +75,9 @@ def statistics(loaded: Loaded, host: Host) -> tuple[int, int] | None:
 
 @parsing("/proc/self/fdinfo")
 def parse_statistics(texts: list[str]) -> tuple[int, int] | None:
-    """Return nanoseconds and runs, summed over the fdinfo *texts* of BPF programs.
+    """Return the run time in nanoseconds and the runs, summed over BPF programs' fdinfo *texts*.
 
-    None if the kernel prints no `run_cnt`; 0 runs if statistics are off.
+    Return None if a text has no `run_cnt`. If statistics are off, both numbers are 0.
     """
     fields = [dict(line.split(":", 1) for line in text.splitlines()) for text in texts]
     if not all("run_cnt" in row for row in fields):
@@ -153,7 +153,7 @@ def _detach_point(bpf: Any, point: Point) -> None:  # noqa: ANN401
 
 @contextmanager
 def statistics_on() -> Iterator[bool]:
-    """Have the kernel time BPF programs in the context (Linux 5.8); yield whether it does."""
+    """Make the kernel time BPF programs within the context; yield whether it does (Linux 5.8)."""
     library = btf.libbpf()
     try:
         descriptor = library.bpf_enable_stats(_RUN_TIME) if library else -1
@@ -168,11 +168,11 @@ def statistics_on() -> Iterator[bool]:
 
 @contextmanager
 def _own_headers() -> Iterator[None]:
-    """Let nobody else choose what bcc compiles.
+    """Prevent other users from choosing the kernel headers that bcc compiles.
 
-    Where no headers of the kernel are installed it unpacks those of /sys/kernel/kheaders.tar.xz
-    into $TMPDIR, or takes what has been put there under the same name, whoever did
-    (CVE-2024-2314).
+    If no kernel headers are installed, bcc unpacks /sys/kernel/kheaders.tar.xz into $TMPDIR, or
+    uses a folder of the expected name that already exists there, no matter who made the folder
+    (CVE-2024-2314). Within this context, $TMPDIR is a new private folder.
     """
     before = os.environ.get("TMPDIR")
     with tempfile.TemporaryDirectory(prefix="dirtune-", ignore_cleanup_errors=True) as folder:
@@ -188,7 +188,7 @@ def _own_headers() -> Iterator[None]:
 
 @contextmanager
 def _complaints() -> Iterator[list[str]]:
-    """Collect the standard error of libraries in C, of which one line is reported at most."""
+    """Collect the lines that C libraries write to standard error within the context."""
     complaints: list[str] = []
     with tempfile.TemporaryFile(mode="w+b") as file:
         kept = os.dup(2)

@@ -1,9 +1,9 @@
-"""The locks probe: waits for kernel locks, with caller and duration.
+"""The locks probe, which measures waits for kernel locks, with caller and duration.
 
 Source: raw tracepoints `contention_begin` and `contention_end` (include/trace/events/lock.h,
-Linux 5.19; no CONFIG_LOCK_STAT needed), summed in the kernel by `locks.bpf.c`. Older kernels:
-kprobes on the slow path of spin locks, where mutexes and semaphores are not seen. A lock that
-nobody waits for costs nothing to watch.
+Linux 5.19; CONFIG_LOCK_STAT is not needed), summed in the kernel by `locks.bpf.c`. On older
+kernels the probe uses kprobes on the slow path of spin locks, and does not see mutexes and
+semaphores. The probe costs nothing for a lock that nobody waits for.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _MAX_STACKS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Waits for one lock at one address, summed over CPUs."""
+    """The waits for the lock at one address, summed over all CPUs."""
 
     waits: int
     total_ns: int
@@ -36,14 +36,14 @@ class Reading:
     """The probe's maps at one moment."""
 
     locks: Mapping[tuple[int, int, int], Waits]
-    """By address, flags and stack."""
+    """The waits by address of the lock, flags and number of the stack."""
     stacks: Mapping[int, tuple[int, ...]]
-    """Addresses, the innermost first."""
+    """The addresses of each stack by its number, the innermost address first."""
     lost: int
 
 
 def read(bpf: Bpf, _: Host) -> Reading:
-    """Copy the maps."""
+    """Return a copy of the probe's maps."""
     locks = {
         (k.lock, k.flags, k.stack): _waits(copies) for k, copies in bpf["lock_contended"].items()
     }
@@ -62,7 +62,7 @@ def _waits(copies: Any) -> Waits:  # noqa: ANN401  (an array of struct lock_wait
 
 
 def decode(before: Moment[Reading], after: Moment[Reading], context: Context) -> LockWindow:
-    """Return the difference of two readings, one row per lock and stack, the longest first."""
+    """Return the waits between two readings, one row per lock and stack, the longest first."""
     sums: dict[tuple[str, str, tuple[str, ...]], LockWaits] = {}
     symbols = context.symbols()
     for key, now in after.data.locks.items():

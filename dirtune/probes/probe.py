@@ -1,6 +1,7 @@
-"""The parts of a probe: a program in C, its points, and the reading and decoding of its maps.
+"""The parts of a probe: a C program, its points, and functions that read and decode its maps.
 
-A probe is the constant `PROBE` of a module with its C beside it: `irq.py` and `irq.bpf.c`.
+A probe is the constant `PROBE` of a module whose C program is in the same folder, such as `irq.py`
+and `irq.bpf.c`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,44 +16,44 @@ R = TypeVar("R")
 
 
 class Program(Protocol):
-    """A loaded BPF program, as bcc keeps it."""
+    """A loaded BPF program, as bcc represents it."""
 
     fd: int
 
 
 class Bpf(Protocol):
-    """The part of bcc's `BPF` that is used here; bcc has no types of its own."""
+    """The part of bcc's class `BPF` that dirtune uses; bcc itself has no type annotations."""
 
     funcs: Mapping[bytes, Program]
 
     def __getitem__(self, table: str) -> Mapping[Any, Any]:
-        """Return a map by its name in C."""
+        """Return the map called *table* in the C program."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The point that one function of the C is attached to."""
+    """A point in the kernel to which one function of the C program is attached."""
 
     kind: str
-    """tracepoint (raw), kprobe, kretprobe, fentry or clock."""
+    """The kind of point: tracepoint (raw), kprobe, kretprobe, fentry or clock."""
     target: str
-    """`group:event` of a tracepoint, a kernel function, or a frequency in Hz."""
+    """The `group:event` of a tracepoint, a kernel function, or a frequency in Hz."""
     function: str
-    """The function's name in C."""
+    """The name of the attached function in the C program."""
     field: str = ""
-    """A field that the tracepoint must have, because older kernels lack it."""
+    """A field that the tracepoint must have; older kernels lack the field."""
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way of attaching a probe; the first way that this kernel has is used."""
+    """One way to attach a probe; dirtune uses the first way that the kernel supports."""
 
     what: str
-    """Name of the way: `raw tracepoints`."""
+    """The name of the way, such as `raw tracepoints`."""
     points: tuple[Point, ...]
     macros: tuple[str, ...] = ()
-    """Macros that the compiler defines."""
+    """Macros that are defined when the C program is compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,38 +61,38 @@ class Moment(Generic[R]):
     """One reading of a probe's maps."""
 
     taken_s: float
-    """Monotonic clock."""
+    """The time of the reading, in seconds of the monotonic clock."""
     data: R
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The values that decoding may need beside the maps."""
+    """The values that decoding may need in addition to the maps."""
 
     cost: ProbeCost
     load_seconds: float
     symbols: Callable[[], Symbols]
-    """Reads the kernel's symbols, a hundred thousand rows."""
+    """Function that reads the kernel's symbols, about a hundred thousand rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe(Generic[R]):
-    """One probe."""
+    """The definition of one probe."""
 
     name: str
     window: str
-    """The field of `Probed` that holds its window."""
+    """The field of `Probed` that contains the probe's window."""
     ways: tuple[Way, ...]
     read: Callable[[Bpf, Host], R]
-    """Copies its maps; expensive work is left to `decode`."""
+    """Function that copies the maps; expensive work is left to `decode`."""
     decode: Callable[[Moment[R], Moment[R], Context], object]
-    """Returns what happened between two readings. Pure."""
+    """Pure function that returns the events between two readings."""
     sizes: Mapping[str, int] = field(default_factory=dict)
-    """Limits of its maps, by macro."""
+    """The size limits of the maps, by macro."""
     members: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """(structure, member) by the macro that stands for the member's offset."""
+    """Each (structure, member) by the macro for the member's offset."""
 
 
 def moved_slots(now: Sequence[int], then: Sequence[int]) -> tuple[int, ...]:
-    """Return the events of each slot of a histogram between two readings of it."""
+    """Return the events in each slot of a histogram between two readings of the histogram."""
     return tuple(a - b for a, b in zip(now, then, strict=True))

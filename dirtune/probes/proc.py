@@ -1,12 +1,12 @@
-"""The last rung: calls of interrupt handlers, inferred from /proc without any tracing.
+"""The last resort without any tracing: calls of interrupt handlers, inferred from /proc.
 
 Source: /proc/interrupts, and /proc/irq/N/spurious (kernel/irq/spurious.c, note_interrupt()). The
-kernel calls every handler of a line for each of its interrupts, so calls are inferred, not
-counted. The number of needless calls is unknown: `spurious` counts only the interrupts that no
-handler of a line took, and a line that the NIC shares has none.
+kernel calls every handler of a line for each interrupt of the line, so calls can be inferred
+instead of counted. The number of needless calls is unknown: `spurious` counts only interrupts that
+no handler claimed, and on a NIC's line the NIC claims them.
 
-`unhandled` starts again at 1 if the last one is 100 ms old, and at 0 after 100,000 interrupts, so
-its difference is a lower limit.
+The counter `unhandled` restarts at 1 if the previous unhandled interrupt is 100 ms old, and at 0
+after 100,000 interrupts, so the difference of two readings is a lower limit.
 """
 
 import re
@@ -25,17 +25,17 @@ _SPURIOUS = re.compile(r"unhandled (\d+)\s+last_unhandled (\d+) ms")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The table of interrupts and what no handler took, at one moment."""
+    """The table of interrupts, and the counts of unhandled interrupts, at one moment."""
 
     taken_s: float
-    """Monotonic clock."""
+    """The time of the reading, in seconds of the monotonic clock."""
     interrupts: Interrupts
     spurious: Mapping[str, str]
-    """Texts of /proc/irq/N/spurious by line; a line without one is absent."""
+    """The texts of /proc/irq/N/spurious by line; lines without that file are missing."""
 
 
 def take(host: Host) -> Reading:
-    """Read the interrupts and `spurious`; `SourceMissing` without a table of interrupts."""
+    """Read the interrupts and `spurious`. Raise `SourceMissing` if /proc/interrupts is missing."""
     interrupts = read_interrupts(host)
     taken_s = time.monotonic()
     texts = {x.irq: text_in(host, f"/proc/irq/{x.irq}/spurious") for x in interrupts.numbered}
@@ -43,7 +43,7 @@ def take(host: Host) -> Reading:
 
 
 def decode(before: Reading, after: Reading) -> HandlerCounts:
-    """Return the difference of two readings."""
+    """Return the calls between two readings."""
     seconds = after.taken_s - before.taken_s
     counts = line_counts(before.interrupts, after.interrupts, seconds)
     calls: dict[tuple[int, str], int] = {}
@@ -65,9 +65,9 @@ def decode(before: Reading, after: Reading) -> HandlerCounts:
 
 
 def unhandled_between(before: str, after: str) -> int | None:
-    """Return the least number of interrupts that no handler took between two texts of `spurious`.
+    """Return a lower limit of the unhandled interrupts between two texts of `spurious`.
 
-    None if one of the texts is another one.
+    Return None if one of the texts has another format.
     """
     then, now = _SPURIOUS.search(before), _SPURIOUS.search(after)
     if then is None or now is None:

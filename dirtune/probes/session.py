@@ -1,4 +1,4 @@
-"""A window of probes: they are loaded, kept within a budget, read at both ends, and detached."""
+"""A window of probes, which are loaded, limited in cost, read at both ends, and detached."""
 
 import importlib
 import time
@@ -24,48 +24,51 @@ from dirtune.probes.threads import ThreadReading
 from dirtune.signals import undisturbed
 
 LIMIT_PERCENT = 1.0
-"""Default limit of the probes' total cost, in per cent of one CPU."""
+"""The default limit of the probes' total cost, in per cent of one CPU."""
 _IRQ = "irq"
 
 
 @dataclass
 class _Running:
-    """A probe from its first reading on."""
+    """An attached probe and its first reading."""
 
     loaded: Loaded
     first: Moment[Any]
     begun: tuple[int, int] | None
-    """Nanoseconds and runs of its programs at the first reading; None if they are not counted."""
+    """The run time in nanoseconds and the runs of the probe's programs at the first reading.
+
+    None if the kernel does not count them.
+    """
     checked: tuple[float, int] | None = None
-    """Time and nanoseconds at the last look at its cost; None before the first look."""
+    """The time of the last cost check, and the run time in nanoseconds until then; None before."""
 
 
 @dataclass(frozen=True)
 class _Ended:
-    """A probe that has had its last reading."""
+    """A probe after its last reading."""
 
     running: _Running
     last: Moment[Any]
     spent: tuple[int, int] | None
-    """As `begun`, at the last reading."""
+    """The run time and the runs at the last reading, as in `begun`."""
     shed: bool
-    """Whether it was detached because the probes cost more than they may."""
+    """Whether the probe was detached because the probes' total cost exceeded the limit."""
 
 
 @dataclass
 class Session:
-    """A window of probes. Made by `opened`."""
+    """A window of probes; `opened` creates it."""
 
     host: Host
     probes: Sequence[Loaded]
     missing: tuple[NotProbed, ...]
     limit_percent: float
     counted: bool
-    """Whether the kernel counts what programs cost."""
+    """Whether the kernel measures the cost of BPF programs."""
     counting: Counting | None = None
-    """The source that stands in for the irq probe."""
+    """The source that replaces the irq probe."""
     threaded: bool = False
-    """Whether the work of the handlers' threads is read as well."""
+    """Whether the CPU time of handlers' threads is read as well."""
     load_seconds: float = 0.0
     _own_ns: int = 0
     _opened_s: float = 0.0
@@ -85,7 +88,10 @@ class Session:
         self._opened_s, self._own_ns = time.monotonic(), time.process_time_ns()
 
     def keep_within_budget(self) -> None:
-        """Detach the most expensive probe if all cost more than they may; call once a second."""
+        """Detach the most expensive probe if the total cost is above the limit.
+
+        This method must be called once a second.
+        """
         now_s = time.monotonic()
         percents = [self._percent(probe, now_s) for probe in self._running]
         if percents and sum(percents) > self.limit_percent:
@@ -94,7 +100,7 @@ class Session:
             detach(most_expensive.loaded)
 
     def finish(self) -> Probed:
-        """Close the window and return what it measured."""
+        """Close the window, detach the probes, and return what was measured."""
         own_ns = time.process_time_ns() - self._own_ns
         seconds = time.monotonic() - self._opened_s
         worked = threads.decode(self._threads, threads.take(self.host)) if self._threads else None
@@ -130,7 +136,7 @@ class Session:
         return _Ended(running, last, statistics(running.loaded, self.host), shed)
 
     def _percent(self, running: _Running, now_s: float) -> float:
-        """Return what a probe's programs have cost since the last look, in per cent of a CPU."""
+        """Return the cost of a probe's programs since the last check, in per cent of a CPU."""
         spent = statistics(running.loaded, self.host)
         if spent is None or running.begun is None:
             return 0.0
@@ -149,13 +155,13 @@ class Session:
 
 
 def all_probes() -> tuple[Probe[Any], ...]:
-    """Return every probe: the modules beside this one whose C is there."""
+    """Return every probe: the probe of each C program in this folder."""
     names = sorted(path.name.removesuffix(".bpf.c") for path in HERE.glob("*.bpf.c"))
     return tuple(importlib.import_module(f"dirtune.probes.{name}").PROBE for name in names)
 
 
 def named(names: Sequence[str]) -> tuple[Probe[Any], ...]:
-    """Return the probes *names*; `NotPossible` if one does not exist."""
+    """Return the probes called *names*. Raise `NotPossible` if a probe does not exist."""
     known = {probe.name: probe for probe in all_probes()}
     for name in names:
         if name not in known:
@@ -170,9 +176,9 @@ def opened(
     limit_percent: float,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Session]:
-    """Compile and attach *probes*; leaving the context detaches them.
+    """Compile and attach *probes* within the context, and detach them at its end.
 
-    `missing` in the result lists the probes that this host cannot run, with reason and remedy.
+    `Session.missing` lists the probes that this host cannot run, with reasons and remedies.
     """
     host = LiveHost()
     began = time.monotonic()
@@ -206,7 +212,7 @@ def measure(
     limit_percent: float,
     say: Callable[[str], None] = lambda _: None,
 ) -> Probed:
-    """Compile *probes*, and return what they measure in the *seconds* that follow."""
+    """Compile and attach *probes*, and return what they measure during *seconds*."""
     with opened(probes, limit_percent=limit_percent, say=say) as session:
         say(f"measuring for {seconds:g} s")
         session.begin()
@@ -230,7 +236,7 @@ def _moment(loaded: Loaded, host: Host) -> Moment[Any]:
 def _possible(
     host: Host, probes: Sequence[Probe[Any]]
 ) -> tuple[list[tuple[Probe[Any], Way]], dict[str, NotProbed]]:
-    """Return the probes that this host may run, with their ways, and why it cannot run others."""
+    """Return the probes that this host can run, with a way for each, and why others cannot run."""
     obstacles = probe_obstacles(read_facts(host)) if probes else ()
     if obstacles:
         why, remedy = obstacles[0].why, obstacles[0].remedy

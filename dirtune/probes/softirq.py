@@ -1,8 +1,8 @@
-"""The softirq probe: the cost of every softirq on every CPU, and the NAPI polls of each device.
+"""The softirq probe, which measures each softirq on each CPU, and the NAPI polls of each device.
 
 Source: raw tracepoints `softirq_raise`, `softirq_entry`, `softirq_exit` (kernel/softirq.c) and
-`napi_poll` (net/core/dev.c), summed in the kernel by `softirq.bpf.c`. The time of a run contains
-the hard interrupts that came in between.
+`napi_poll` (net/core/dev.c), summed in the kernel by `softirq.bpf.c`. The time of a run includes
+the hard interrupts that interrupted the run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,16 +25,16 @@ class Reading:
     """The probe's maps and the kernel's own count at one moment."""
 
     softirqs: str
-    """Text of /proc/softirqs, read right before the maps."""
+    """The text of /proc/softirqs, read immediately before the maps."""
     times: tuple[SoftirqTime, ...]
-    """Times of every vector, by its number as text, on every CPU."""
+    """The times of every vector on every CPU; a vector's name is its number as text."""
     napi: Mapping[int, NapiPolls]
-    """Polls by the address of the `napi_struct`; a device has one for each queue."""
+    """The polls by the address of the `napi_struct`; each queue of a device has its own."""
     lost: int
 
 
 def read(bpf: Bpf, host: Host) -> Reading:
-    """Copy the maps."""
+    """Return a copy of the probe's maps and of /proc/softirqs."""
     text = host.read(softirqs.SOURCE)
     times = tuple(
         _time(str(vector.value), cpu, copy)
@@ -71,7 +71,7 @@ def _polls(copies: Sequence[Any]) -> NapiPolls:
 
 
 def decode(before: Moment[Reading], after: Moment[Reading], _: Context) -> SoftirqWindow:
-    """Return the difference of two readings."""
+    """Return the softirqs and polls between two readings."""
     counted = _counts(before.data.softirqs, after.data.softirqs)
     names = dict(enumerate(counted))  # the file's rows are in the order of the vectors
     then = {(one.vector, one.cpu): one for one in before.data.times}

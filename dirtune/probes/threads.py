@@ -1,10 +1,10 @@
-"""Interrupt handlers that run in threads: wake-ups and CPU time of each.
+"""Wake-ups and CPU time of interrupt handlers that run in threads.
 
 Source: `voluntary_ctxt_switches` in /proc/PID/status and the first number of /proc/PID/schedstat
 (fs/proc/base.c, proc_pid_schedstat()) of each `irq/N-name` thread. With `threadirqs` and on
-PREEMPT_RT every handler of a line returns that it woke its thread, and only the threads show the
-cost of the line. A thread that is woken again before it sleeps goes to sleep once; on PREEMPT_RT a
-thread that waits for a lock goes to sleep, too.
+PREEMPT_RT, every handler of a line only wakes its thread, so the threads show the cost of the
+line. A thread counts as woken each time it goes to sleep. It therefore counts once if it is woken
+again before it sleeps, and on PREEMPT_RT it also counts if it waits for a lock.
 """
 
 import re
@@ -23,7 +23,7 @@ _NOT_KEPT = ("0", "0", "0")  # schedstat of a kernel without these statistics
 
 @dataclass(frozen=True, slots=True)
 class ThreadReading:
-    """One thread at one moment."""
+    """The statistics of one thread at one moment."""
 
     thread: IrqThread
     status: str
@@ -31,7 +31,7 @@ class ThreadReading:
 
 
 def take(host: Host) -> tuple[ThreadReading, ...]:
-    """Read the thread of every interrupt handler that has one."""
+    """Read the statistics of every interrupt handler's thread."""
     found = (
         (each, text_in(host, f"/proc/{each.pid}/status"), f"/proc/{each.pid}/schedstat")
         for each in read_irq_threads(host)
@@ -46,7 +46,7 @@ def take(host: Host) -> tuple[ThreadReading, ...]:
 def decode(
     before: Iterable[ThreadReading], after: Iterable[ThreadReading]
 ) -> tuple[IrqThreadTime, ...]:
-    """Return wake-ups and CPU time of the threads that existed at both ends, by line and name."""
+    """Return wake-ups and CPU time of the threads that are in both readings, by line and name."""
     then = {each.thread: each for each in before}
     rows = (_moved(then[each.thread], each) for each in after if each.thread in then)
     return tuple(sorted((row for row in rows if row), key=lambda row: (row.irq, row.name)))
@@ -54,16 +54,17 @@ def decode(
 
 @parsing("/proc/PID/status")
 def parse_switches(text: str) -> int | None:
-    """Return the voluntary context switches in the text of /proc/PID/status."""
+    """Return the number of voluntary context switches in the text of /proc/PID/status."""
     found = _SWITCHES.search(text)
     return int(found[1]) if found else None
 
 
 @parsing("/proc/PID/schedstat")
 def parse_cpu_ns(text: str) -> int | None:
-    """Return the nanoseconds on a CPU in the text of /proc/PID/schedstat.
+    """Return the CPU time in nanoseconds from the text of /proc/PID/schedstat.
 
-    None if the text is another one, or all zeroes, which a kernel without statistics prints.
+    Return None if the text has another format, or if all its numbers are 0, as a kernel without
+    these statistics prints them.
     """
     cells = tuple(text.split())
     return int(cells[0]) if len(cells) == 3 and cells != _NOT_KEPT else None

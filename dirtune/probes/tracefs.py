@@ -1,12 +1,13 @@
-"""The rung below eBPF: calls of each interrupt handler, counted by triggers in tracefs.
+"""Calls of each interrupt handler, counted by triggers in tracefs on hosts without eBPF.
 
 Source: hist triggers (Documentation/trace/histogram.rst) on `irq:irq_handler_entry` and
 `irq:irq_handler_exit`, in a private instance, so that other tracing is not disturbed. Nothing is
-written to the instance's ring buffer, for which Linux 6.1 allocates 1.4 MB on each CPU all the
-same. It needs root and no library, and times nothing.
+written to the instance's ring buffer, although Linux 6.1 allocates 1.4 MB for it on each CPU. The
+triggers need root, but no library, and they do not measure time.
 
-The kernel keeps the instance: after SIGKILL it goes on counting. Its name holds the process and
-its start time, and the next run removes the instances of processes that have ended.
+The kernel keeps the instance, which continues to count after dirtune was killed. The name of an
+instance contains the id and the start time of its process, and the next run removes the instances
+of processes that have ended.
 """
 
 import re
@@ -39,33 +40,33 @@ _DROPPED = re.compile(r"\s*Dropped:\s*(\d+)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The triggers' tables and the kernel's own count at one moment."""
+    """The tables of the triggers and the kernel's own counts at one moment."""
 
     taken_s: float
-    """Monotonic clock."""
+    """The time of the reading, in seconds of the monotonic clock."""
     interrupts: str
-    """Text of /proc/interrupts, read right before the tables."""
+    """The text of /proc/interrupts, read immediately before the tables."""
     entries: str
-    """Calls by line and handler: text of `hist`."""
+    """The calls by line and handler, as the text of `hist`."""
     exits: str
-    """Calls by line and return value."""
+    """The calls by line and return value, as the text of `hist`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hist:
-    """One trigger's table."""
+    """The table of one trigger."""
 
     hits: dict[tuple[int, str], int]
-    """By line and handler, or line and return value."""
+    """The counts by line and handler, or by line and return value."""
     dropped: int
-    """Events for which the table had no room."""
+    """The number of events for which the table had no room."""
 
 
 @contextmanager
 def opened(host: WritableHost | None = None) -> Iterator[Callable[[], Reading]]:
-    """Start counting, and yield a function that reads the counts; leaving removes the instance.
+    """Start counting, yield a function that reads the counts, and remove the instance at the end.
 
-    `NotPossible` names what this host lacks, with the remedy.
+    Raise `NotPossible`, with the reason and the remedy, if this host cannot count.
     """
     host = host or WritableHost()
     facts = read_facts(host)
@@ -78,7 +79,7 @@ def opened(host: WritableHost | None = None) -> Iterator[Callable[[], Reading]]:
 
 @contextmanager
 def counting(host: WritableHost, folder: str) -> Iterator[Callable[[], Reading]]:
-    """Count in a new instance in *folder*; leaving the context removes it."""
+    """Count in a new instance in *folder*, and remove the instance at the end of the context."""
     remove_left_behind(host, folder)
     at = f"{folder}/dirtune-{host.link('/proc/self')}-{_start_time(host, 'self')}"
     try:
@@ -91,7 +92,7 @@ def counting(host: WritableHost, folder: str) -> Iterator[Callable[[], Reading]]
 
 
 def decode(before: Reading, after: Reading) -> HandlerCounts:
-    """Return the difference of two readings."""
+    """Return the calls between two readings."""
     entries = _moved(parse_hist(before.entries), parse_hist(after.entries))
     exits = _moved(parse_hist(before.exits), parse_hist(after.exits))
     lines = {irq for irq, _ in entries.hits}
@@ -109,7 +110,7 @@ def decode(before: Reading, after: Reading) -> HandlerCounts:
 
 @parsing("hist")
 def parse_hist(text: str) -> Hist:
-    """Parse a trigger's table with two keys, of which the first is `irq`."""
+    """Parse a trigger's table that has two keys, the first of them `irq`."""
     hits: dict[tuple[int, str], int] = {}
     dropped = 0
     for line in text.splitlines():
@@ -155,7 +156,7 @@ def _reading(host: Host, at: str) -> Reading:
 
 
 def _start_time(host: Host, pid: str) -> str | None:
-    """Return the start time of a process in ticks since boot; None if it does not exist."""
+    """Return the start time of process *pid* in ticks since boot; None if *pid* does not exist."""
     try:
         # The name in parentheses may hold blanks; starttime is the 20th field behind it.
         return host.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[19]
