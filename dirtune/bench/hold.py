@@ -59,7 +59,7 @@ async def _begin(node: Node, hold: Hold) -> Process:
         while (line := await process.line(timeout_s=until_s - time.monotonic())) != "held":
             last = line
     except BaseException as error:
-        await process.end()
+        await process.end(within_s=_END_S)
         if isinstance(error, NodeUnreachable) and node.alive:
             raise TrialError(f"{node.name}: {last or error}") from error
         raise
@@ -72,5 +72,5 @@ async def _end(processes: Sequence[Process], nodes: dict[str, Node]) -> None:
             await process.send("\n")
             await process.finish(timeout_s=_END_S)
         except NodeUnreachable:
-            await process.end()
+            await process.end(within_s=_END_S)
     await asyncio.gather(*(node.close() for node in nodes.values()))

@@ -118,14 +118,18 @@ class Process:
                 err = await self._complaints
         return Finished(await self._node.status(status), out, err)
 
-    async def end(self) -> None:
-        """End the command's process group by its number, at first politely."""
+    async def end(self, *, within_s: float = _GRACE_S) -> None:
+        """End the command's process group by its number, politely at first.
+
+        What is left after *within_s* is killed: a shell that undoes something needs more than the
+        usual time.
+        """
         try:
             if self.running and self._node.alive:
                 for signal in ("TERM", "KILL"):
                     await self._node.signal(self.group, signal)
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._pipes.wait(), _GRACE_S)
+                        await asyncio.wait_for(self._pipes.wait(), within_s)
                         break
         finally:
             await spawn.reap(self._pipes, self._complaints)

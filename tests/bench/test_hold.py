@@ -73,6 +73,26 @@ def test_what_was_held_before_a_failure_is_put_back_too(setting):
     assert setting.read_text() == "old\n"
 
 
+def test_an_undo_that_takes_its_time_is_not_cut_off(setting):
+    slow = Hold("local", f"echo new >{setting}; sleep 60", f"sleep 3; echo old >{setting}")
+
+    async def ended_meanwhile():
+        async def enter():
+            async with held(PLAN, [slow]):
+                pytest.fail("it is never held")
+
+        task = asyncio.create_task(enter())
+        while setting.read_text() != "new\n":
+            await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(ended_meanwhile())
+
+    assert setting.read_text() == "old\n"
+
+
 def test_it_is_put_back_when_dirtune_dies(setting):
     script = f"""
 import asyncio, sys
