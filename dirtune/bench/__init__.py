@@ -1,1 +1,1 @@
-"""Load, trials and runs."""
+"""Run trials under load, and store their results as runs."""

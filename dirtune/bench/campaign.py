@@ -1,8 +1,8 @@
-"""Trials in their order: interleaved pairs of two arms, or a sweep of rates.
+"""Run trials in order: alternating pairs of the two arms, or a sweep of rates.
 
-The two trials of a pair lie close in time and their order alternates (A B, B A, ...), so that
-drift falls on both arms alike. A pair with a trial that does not count is run again under a new
-number, up to a limit; the trial that did not count stays in the record.
+The two trials of a pair run one directly after the other. Their order alternates (A B, B A, ...),
+so that drift affects both arms equally. A pair with an invalid trial is run again under a new
+number, up to a limit; the invalid trial stays in the record.
 """
 
 import re
@@ -27,10 +27,10 @@ Switch = Callable[[str], Awaitable[None]]
 Measure = Callable[[Rig, Plan, Order], Awaitable[Result]]
 """Runs one trial."""
 Keep = Callable[[Result], None]
-"""Writes a trial to disk in place of one with the same id."""
+"""Writes a trial to disk, replacing any trial with the same id."""
 
 _AGAIN = re.compile(r"\+\d+$")
-"""How the ids of trials that were run again end."""
+"""Matches the end of a repeated trial's id."""
 _AWAY_MAX = 2
 
 
@@ -48,12 +48,12 @@ async def pairs(
     done: Sequence[Trial] = (),
     measure: Measure = conduct,
 ) -> int:
-    """Run pairs until enough are valid at each of the plan's rates.
+    """Run pairs until each of the plan's rates has enough valid pairs.
 
-    Return the number of valid pairs of the rate that has the fewest. Rates take turns, so that
-    drift falls on all alike. *done* are the trials of an interrupted campaign; a pair that was cut
-    in two is begun anew.
-    `TrialError` if a node was lost and the plan says to stop.
+    Return the number of valid pairs at the rate with the fewest. The rates take turns, so that
+    drift affects all of them equally. *done* holds the trials of an interrupted campaign; a pair
+    of which only one trial was run starts again. Raises `TrialError` if a node was lost and the
+    plan says to stop.
     """
     number = max((t.pair or 0 for t in done), default=0)
     last = plan.load.pairs * len(plan.pair_rates) + plan.validity.retries
@@ -90,7 +90,7 @@ async def pairs(
 def _lacking(trials: dict[str, Trial], plan: Plan, note: Keep) -> tuple[float, ...]:
     """Return the rates that have too few valid pairs.
 
-    Trials during which this machine was unlike the rest are marked as noisy first.
+    First, mark trials as noisy if this machine's load differed too much from the other trials.
     """
     whole = _whole_pairs(trials.values(), plan)
     if plan.validity.far is not None and max(whole.values()) >= plan.load.pairs:
@@ -103,12 +103,12 @@ def _lacking(trials: dict[str, Trial], plan: Plan, note: Keep) -> tuple[float, .
 
 
 def repeated(name: str) -> bool:
-    """Tell whether a trial of this id is one that was run again."""
+    """Return whether *name* is the id of a repeated trial."""
     return bool(_AGAIN.search(name))
 
 
 async def sweep(rig: Rig, plan: Plan, keep: Keep, *, done: Sequence[Trial] = ()) -> None:
-    """Run each rate of the plan, all rates once before any is repeated."""
+    """Run trials at the plan's rates, each rate once before any rate is repeated."""
     cell = Cell("", plan)
     await fill(rig, matrix.slots(plan, (cell,)), keep, done=done)
 
@@ -116,11 +116,11 @@ async def sweep(rig: Rig, plan: Plan, keep: Keep, *, done: Sequence[Trial] = ())
 async def fill(
     rig: Rig, slots: Sequence[Slot], keep: Keep, *, done: Sequence[Trial] = ()
 ) -> tuple[Trial, ...]:
-    """Run trials of one cell until each slot has one that counts, and return all of them.
+    """Run trials of one cell until each slot has a valid trial, and return all trials.
 
-    A slot whose trial did not count is tried again as often as the plan's `retries` allow for
-    the whole campaign; one that the clients limited would be limited again, and one that found
-    a node away would do so again.
+    A slot whose trial is invalid is tried again; the plan's `retries` limit the repetitions in the
+    entire campaign. A slot is not tried again if its clients were the limit or a node was
+    unreachable, because the next trial would end in the same way.
     """
     trials, away = list(done), _Away()
     for slot in slots:
@@ -135,7 +135,7 @@ async def fill(
 
 
 def attempt(slot: Slot, done: Sequence[Trial]) -> int | None:
-    """Return the number of the slot's next trial, 1 for its first; None if it needs none."""
+    """Return the number of the slot's next trial, from 1; None if no more trials are needed."""
     mine = [t for t in done if t.id == slot.id or t.id.startswith(f"{slot.id}+")]
     if any(trial.validity in {Validity.VALID, Validity.CLIENT_LIMITED} for trial in mine):
         return None
@@ -148,9 +148,10 @@ def attempt(slot: Slot, done: Sequence[Trial]) -> int | None:
 
 
 def to_observe(cell: Cell, done: Sequence[Trial]) -> float | None:
-    """Return the rate at which the cell's nodes are to be sampled, its peak.
+    """Return the cell's peak rate, at which its nodes should be sampled.
 
-    None if that was done once, whatever its result, or if no trial of the cell counts.
+    Returns None if an observed trial has already been run, even without success, or if the cell
+    has no valid trial.
     """
     mine = [trial for trial in done if trial.cell == cell.name]
     top = capacity.peak(capacity.curve(mine))
@@ -158,7 +159,7 @@ def to_observe(cell: Cell, done: Sequence[Trial]) -> float | None:
 
 
 async def observe(rig: Rig, cell: Cell, keep: Keep, *, done: Sequence[Trial]) -> None:
-    """Sample every node once a second at the cell's peak."""
+    """Sample every node once a second at the cell's peak rate."""
     rate = to_observe(cell, done)
     if rate is not None:
         name = f"{prefix(cell)}observed"
@@ -167,7 +168,10 @@ async def observe(rig: Rig, cell: Cell, keep: Keep, *, done: Sequence[Trial]) ->
 
 
 async def kept(rig: Rig, cell: Cell, plan: Plan, order: Order, keep: Keep) -> Trial:
-    """Run a trial of *cell* and keep it; `TrialError` if a lost node is to stop the campaign."""
+    """Run a trial of *cell* and write it to disk.
+
+    Raises `TrialError` if a node was lost and the plan says to stop.
+    """
     return (await _kept(rig, cell, plan, order, keep)).trial
 
 
@@ -180,20 +184,21 @@ async def _kept(rig: Rig, cell: Cell, plan: Plan, order: Order, keep: Keep) -> R
 
 
 class _Away:
-    """How many trials in a row have found a node away."""
+    """Counts the consecutive trials that found a node unreachable."""
 
     def __init__(self) -> None:
         self._row = 0
 
     def seen(self, result: Result) -> bool:
-        """Tell whether *result* did; `TrialError` for the last that is to try.
+        """Count *result*, and return whether it found a node unreachable.
 
-        All nodes take part in every trial, so without one of them none can be had.
+        Raises `TrialError` at the second such trial in a row. Every node takes part in every
+        trial, so further trials would fail as well.
         """
         self._row = self._row + 1 if result.away else 0
         if self._row == _AWAY_MAX:
-            said = f"{result.trial.reason}; what was measured is kept, --resume goes on with it"
-            raise TrialError(f"trial {result.trial.id}: {said}")
+            kept_trials = "the trials so far are kept, and --resume continues the run"
+            raise TrialError(f"trial {result.trial.id}: {result.trial.reason}; {kept_trials}")
         return result.away
 
 
@@ -202,7 +207,7 @@ def _order(begun: int) -> str:
 
 
 def _begun(trials: Iterable[Trial], plan: Plan) -> dict[float, dict[int, set[str]]]:
-    """Return the arms that were measured in each pair, and counted, by the rate it was for."""
+    """Return the arms that have a valid trial, by rate and by the number of the pair."""
     found: dict[float, dict[int, set[str]]] = {rate: {} for rate in plan.pair_rates}
     for trial in trials:
         if trial.pair is not None:
@@ -212,7 +217,7 @@ def _begun(trials: Iterable[Trial], plan: Plan) -> dict[float, dict[int, set[str
 
 
 def _rate_of(trial: Trial, plan: Plan) -> float:
-    # What the clients offered is what was asked but for a per cent or two.
+    # The clients offer the requested rate to within one or two per cent.
     return min(plan.pair_rates, key=lambda rate: abs(rate - trial.offered_rate))
 
 
@@ -224,7 +229,7 @@ def _whole_pairs(trials: Iterable[Trial], plan: Plan) -> dict[float, int]:
 
 
 def _look_at_pair(results: Sequence[Result], plan: Plan, note: Keep) -> None:
-    """Mark a pair as noisy if this machine was not alike in its two trials."""
+    """Mark both trials of a pair as noisy if this machine's load differed between them."""
     if len(results) < 2 or any(not r.trial.valid for r in results):
         return
     reason = _unlike(results[0].trial, results[1].trial, plan)
@@ -236,21 +241,27 @@ def _look_at_pair(results: Sequence[Result], plan: Plan, note: Keep) -> None:
 
 
 def _unlike(first: Trial, second: Trial, plan: Plan) -> str | None:
-    """Return the difference between the two trials of a pair in words; None if they were alike."""
+    """Describe the difference between the two trials of a pair; None if they were alike."""
     limits = {"steal": plan.validity.pair_steal, "busy": plan.validity.pair_busy}
     for state, apart in limits.items():
         match [trial.host.get(state) for trial in (first, second)]:
             case float(one), float(other) if apart is not None and abs(one - other) > apart:
-                return f"its pair saw this machine {one:.1f} % and {other:.1f} % {WATCHED[state]}"
+                return (
+                    f"this machine's {WATCHED[state]} was {one:.1f} % in one trial of the pair "
+                    f"and {other:.1f} % in the other"
+                )
     rates = [trial.metrics.get("connections_per_s") for trial in (first, second)]
     share = plan.validity.pair_rate
     match rates:
         case float(one), float(other) if share is not None:
             if abs(one - other) > share / 100 * max(one, other):
-                return f"its pair saw {one:.0f} and {other:.0f} connections/s"
+                return (
+                    f"the rate was {one:.0f} connections/s in one trial of the pair and "
+                    f"{other:.0f} connections/s in the other"
+                )
     return None
 
 
 def _stop_if_lost(trial: Trial, plan: Plan) -> None:
     if trial.validity == Validity.SETUP_ERROR and plan.validity.on_lost_node == "stop":
-        raise TrialError(f"trial {trial.id}: {trial.reason}; what was measured is kept")
+        raise TrialError(f"trial {trial.id}: {trial.reason}; the trials so far are kept")

@@ -1,4 +1,4 @@
-"""The look at a plan before it runs: nodes, tools, clocks, ports, duration (`bench check`)."""
+"""Check a plan before it runs: nodes, tools, clocks, ports and duration (`bench check`)."""
 
 import asyncio
 import shlex
@@ -20,8 +20,8 @@ from dirtune.remote import Node
 # Each script prints a problem, or nothing.
 _DIRECTOR = "[ -r /proc/net/ip_vs_stats_percpu ] || echo 'ip_vs is not loaded'"
 _CLIENT = "command -v {program} >/dev/null || printf '%s\\n' {missing}"
-# Exit statuses are ignored. ipvsadm would load the module, and httperf would send a request; a
-# program that prints no version has the version of its package.
+# Exit statuses are ignored. ipvsadm would load the module, and httperf would send a request. For
+# a program that prints no version, the version of its package is used.
 _VERSIONS = """\
 echo "kernel $(uname -r)"
 v() {{ command -v "$1" >/dev/null && echo "$1 $("$@" 2>&1 | head -n 1)"; }}
@@ -41,27 +41,27 @@ T = TypeVar("T")
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """The result of the look: can the plan be run? (`dirtune/bench-check/1`)."""
+    """The result of `bench check`: whether the plan can be run (`dirtune/bench-check/1`)."""
 
     nodes: dict[str, str | None]
-    """The problem of each node by its name; None for a node that is ready."""
+    """Each node's problem, by the name of the node; None for a node that is ready."""
     versions: dict[str, dict[str, str]]
-    """Versions of the kernel and the tools of each node that was reached."""
+    """Versions of the kernel and the tools on each node that was reached."""
     clocks_ms: dict[str, float | None]
     """Milliseconds by which each node's clock is ahead of this machine's; None if unknown. Trials
-    start by each client's own clock, so a difference does no harm."""
+    start by each client's own clock, so a difference does not matter."""
     vip: str | None
-    """The use of the service by others, in words; None for none."""
+    """Description of how others use the service; None if nobody else uses it."""
     forced: bool
-    """Whether the plan benches the service in spite of it (`load.force`)."""
+    """Whether the plan benchmarks the service even if others use it (`load.force`)."""
     tuples: TupleBudget
     warnings: tuple[str, ...]
     sweep_trials: int
-    """Number of trials of all cells and controls."""
+    """Number of trials in the sweep, over all cells and controls."""
     sweep_s: float
-    """Estimated seconds of the sweep, the searches for knees and the look at the nodes."""
+    """Estimated seconds for the sweep, the knee searches and the observed trials."""
     pairs_s: float
-    """Estimated seconds of the plan's pairs."""
+    """Estimated seconds for the plan's pairs."""
     schema: str = "dirtune/bench-check/1"
 
     @property
@@ -72,9 +72,9 @@ class Readiness(msgspec.Struct, frozen=True):
 
 
 async def check(plan: Plan, *, boots: bool = False) -> Readiness:
-    """Reach every node and check its tools; each client sends one request.
+    """Connect to every node and check its tools; each client also sends one request.
 
-    *boots* is True if dirtune can boot the director for the cells of a matrix, as a lab's.
+    *boots* is True if dirtune can boot the director for the cells of a matrix, as in a lab.
     """
     config = None if plan.ssh_config is None else Path(plan.ssh_config)
     nodes, lost = await remote.connect_all(plan.hosts, ssh_config=config)
@@ -134,7 +134,7 @@ async def _problem(plan: Plan, node: Node) -> str | None:
                 return problem.strip()
             timeout_s = rig.request_timeout_s(plan)
             text = await node.run(client.request(plan, timeout_s), timeout_s=_REQUEST_S)
-            return None if client.answered(text) else f"It got no good reply from {plan.url}."
+            return None if client.answered(text) else f"No good reply came from {plan.url}."
     except DirtuneError as error:
         return str(error)
     return None

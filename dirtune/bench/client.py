@@ -1,9 +1,9 @@
-"""The clients of a trial: one POSIX shell each, which starts its generators at an agreed moment.
+"""The clients of a trial: a POSIX shell on each one starts its load generators at a set time.
 
-A message to many nodes arrives when each node happens to schedule its reader. So dirtune first
-compares the clients' clocks, as NTP does with the quickest of some round trips, and then gives
-each client a moment of its own clock. Each client reports when it began; h2load's log is more
-exact.
+A message that is sent to all clients reaches each of them at a different time. So dirtune first
+measures how far ahead each client's clock is, as NTP does, from the fastest of several round
+trips. It then sends each client a start time by that client's own clock. Each client reports when
+it started; h2load's log is more precise.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ _ROUNDS = 5
 _LEAD_S = 0.2
 _LEAD_ROUNDS = 3
 _ASTRAY_S = 5
-"""Limit of the distance between a client's reported start and the start that was set, seconds."""
+"""Largest difference accepted between a client's reported and its scheduled start, in seconds."""
 
 _PRINTED, _LOGGED = "--- printed by process", "--- log of process"
 
 _SCRIPT = """\
 command -v {program} >/dev/null || {{ printf '%s\\n' {missing}; exit 4; }}
-case $(date +%N) in *[!0-9]*) echo "its date(1) knows no nanoseconds: apt install coreutils"
+case $(date +%N) in *[!0-9]*) echo "date(1) cannot print nanoseconds. Run: apt install coreutils"
   exit 4;; esac
 dir=$(mktemp -d) || exit 3
 trap 'rm -rf "$dir"' EXIT
@@ -71,7 +71,7 @@ _ANSWERED = re.compile(
 
 
 class LiveLoad:
-    """The plan's generator on every client."""
+    """The plan's load generator, running on every client."""
 
     def __init__(self, plan: Plan, now: Callable[[], float]) -> None:
         self._plan = plan
@@ -83,12 +83,12 @@ class LiveLoad:
 
     @property
     def began_s(self) -> float:
-        """When the last client began."""
+        """The time at which the last client began."""
         return max(self._started.values())
 
     async def begin(self, nodes: Sequence[Node], ticks: Sequence[Schedule]) -> None:
-        """Send each client its script, compare clocks, and start all clients at one moment."""
-        # All are waited for, so that `end` knows every one that did start.
+        """Send each client its script, compare clocks, and start all clients at the same time."""
+        # Wait for all of them, so that `end` knows every client that did start.
         await together(self._prepare(*each) for each in zip(nodes, ticks, strict=True))
         await together(self._compare_clock(host) for host in self._processes)
         slowest = max(trip for _, trip in self._offsets.values())
@@ -96,14 +96,17 @@ class LiveLoad:
         await together(self._go(host, moment) for host in self._processes)
 
     async def finish(self) -> tuple[tuple[ClientResult, ...], dict[str, str]]:
-        """Wait for the generators; one that died is a result with an error."""
+        """Wait for the generators, and return their results and their raw output by file name.
+
+        The result of a generator that died has an error.
+        """
         hosts = tuple(self._processes)
         found = await together(self._result(host) for host in hosts)
         raw = {f"{host}.txt": text for host, (_, text) in zip(hosts, found, strict=True)}
         return tuple(result for result, _ in found), raw
 
     async def end(self) -> None:
-        """End the process groups that are left."""
+        """End the process groups that still run."""
         await together(process.end() for process in self._processes.values())
 
     async def _prepare(self, node: Node, ticks: Schedule) -> None:
@@ -122,7 +125,7 @@ class LiveLoad:
         said = await process.line(timeout_s=_READY_S + moment_s - self._now())
         started_s, now_s = _clock_s(said) - ahead_s, self._now()
         if not moment_s - _ASTRAY_S < started_s < now_s + _ASTRAY_S:
-            raise TrialError(f"{host}: its clock was set while the load began")
+            raise TrialError(f"{host}: the clock was changed while the load started")
         self._started[host] = started_s
 
     async def _result(self, host: str) -> tuple[ClientResult, str]:
@@ -142,21 +145,23 @@ class LiveLoad:
     def _reports(self, text: str) -> tuple[Report, ...]:
         sections = re.split(rf"^{_PRINTED} \d+\n", text, flags=re.MULTILINE)[1:]
         if not sections:
-            raise ParseError(self._plan.load.generator, "no output; it ended before its time")
+            raise ParseError(
+                self._plan.load.generator, "no output; the load generator ended early"
+            )
         return tuple(self._report(section) for section in sections)
 
     def _report(self, section: str) -> Report:
         found = re.search(rf"^{_LOGGED} \d+\n", section, re.MULTILINE)
         if found is None:
-            raise ParseError(self._plan.load.generator, "its output was cut")
+            raise ParseError(self._plan.load.generator, "the output was cut off")
         log = io.StringIO(section[found.end() :])
         return self._generator.parse(section[: found.start()], log, self._plan.load)
 
 
 async def offset(process: Process, now: Callable[[], float]) -> tuple[float, float]:
-    """Return how many seconds a client's clock is ahead of *now*, and the seconds of a round trip.
+    """Return the seconds by which a client's clock is ahead of *now*, and the round-trip time.
 
-    The offset is exact to half of the round trip.
+    The error is at most half of the round-trip time.
     """
     trips = []
     for _ in range(_ROUNDS):
@@ -170,9 +175,9 @@ async def offset(process: Process, now: Callable[[], float]) -> tuple[float, flo
 
 
 def _clock_s(text: str) -> float:
-    """Return the seconds in what `date +%s%N` printed."""
+    """Convert the output of `date +%s%N` to seconds."""
     if not re.fullmatch(r"\d{10,20}", text, re.ASCII):
-        raise TrialError(f"The clock of a client printed {text[:60]!r}, which is no time.")
+        raise TrialError(f"A client printed {text[:60]!r} instead of its time in nanoseconds.")
     return int(text) / 1e9
 
 
@@ -183,10 +188,11 @@ def program(plan: Plan) -> str:
 
 
 def missing(plan: Plan) -> str:
-    """Return the sentence for a client without that program, with the command to install it."""
+    """Return the message for a client that lacks the program, with the command to install it."""
     package = generators.find(plan.load.generator).PACKAGE
     return (
-        f"{program(plan)} is missing{f': apt install {shlex.quote(package)}' if package else ''}"
+        f"{program(plan)} is not installed"
+        f"{f'. Run: apt install {shlex.quote(package)}' if package else ''}"
     )
 
 
@@ -199,12 +205,12 @@ def request(plan: Plan, timeout_s: int) -> str:
 
 
 def answered(text: str) -> bool:
-    """Tell whether a good reply came, or the client has no tool to send a request."""
+    """Return whether a good reply came, or the client lacks a tool to send a request."""
     return _ANSWERED.search(text) is not None
 
 
 def script(plan: Plan, ticks: Schedule) -> str:
-    """Return the script of one client."""
+    """Return the script that one client runs."""
     generator = generators.find(plan.load.generator)
     parts = generator.parts(plan.load, ticks)
     commands = [generator.command(plan.load, plan.url, part) for part in parts]
@@ -228,6 +234,6 @@ def _process(number: int, argv: tuple[str, ...], part: Part) -> str:
 
 
 def _first_s(reports: Sequence[Report]) -> float | None:
-    """Return when the first request was sent, on the client's clock; None without a log."""
+    """Return the time of the first request, by the client's clock; None without a log."""
     rows = reports[0].replies if reports else ()
     return min(row.start_us for row in rows) / 1e6 if rows else None

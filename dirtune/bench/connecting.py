@@ -1,4 +1,4 @@
-"""Connections to the nodes of a plan."""
+"""Connect to the nodes of a plan."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +12,6 @@ from dirtune.remote import Node
 async def connect(
     plan: Plan, hosts: Iterable[str]
 ) -> tuple[dict[str, Node], dict[str, NodeUnreachable]]:
-    """Connect to *hosts* by the plan's ssh_config; return the nodes, and the errors by host."""
+    """Connect to *hosts* with the plan's ssh_config; return the nodes and the errors, by host."""
     config = None if plan.ssh_config is None else Path(plan.ssh_config)
     return await remote.connect_all(tuple(hosts), ssh_config=config, become=plan.become)

@@ -1,9 +1,10 @@
-"""The service under test as the director's own table shows it. Pure; a rig brings the texts.
+"""The service under test, as the director's own IPVS table shows it. Pure.
 
-It tells who got how many connections, and whether anybody but the plan's clients uses it.
+The table shows how many connections each real server got, and whether anybody but the plan's
+clients uses the service. A rig fetches the texts.
 
-/proc/net/ip_vs has no counter of connections. `ipvsadm -Ln --stats --exact` has one for each
-destination, and where it is not installed netlink tells the same through the director's dirtune.
+/proc/net/ip_vs does not count connections. `ipvsadm -Ln --stats --exact` prints a count for each
+destination. If ipvsadm is not installed, the director's dirtune reads the same counts by netlink.
 """
 
 import ipaddress
@@ -18,7 +19,7 @@ from dirtune.collect.answers import IPVS
 from dirtune.collect.ipvs_netlink import IpvsService, parse_ipvs
 from dirtune.plan.tables import Plan
 
-# Asking ipvsadm would load the module where it is not.
+# ipvsadm would load the module, so it runs only if the module is loaded.
 STATS_SCRIPT = """\
 [ -r /proc/net/ip_vs ] || exit 0
 if command -v ipvsadm >/dev/null; then exec ipvsadm -Ln --stats --exact; fi
@@ -29,13 +30,13 @@ ip -o route get {vip} | sed -n 's/.* src \\([^ ]*\\).*/src \\1/p'
 cat /proc/net/tcp /proc/net/tcp6
 true
 """
-"""What a client calls itself towards the service, and its sockets."""
+"""Prints the source address that a client uses towards the service, and the client's sockets."""
 WATCH_S = 3
-"""How long connections that are not ours are looked for while nothing is sent."""
+"""Seconds during which dirtune sends nothing and watches for the connections of others."""
 LOOK_MAX = 20_000
-"""Entries up to which a table that rests is read: 322 reads of 10,000 steps each, some 0.05 s."""
+"""Most entries of an idle table that is read: 322 reads of 10,000 steps each, about 0.05 s."""
 LEFTOVERS_S = 130
-"""How long a larger one is waited for: what has ended leaves it after 120 s."""
+"""Seconds to wait for a larger table to shrink: an ended connection leaves it after 120 s."""
 
 _NAMED = 3
 _ESTABLISHED = "01"
@@ -45,55 +46,57 @@ _Service = TypeVar("_Service", ip_vs.Service, IpvsService)
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """How the service is used at one moment."""
+    """The use of the service at one moment."""
 
     entries: int
-    """Connections of the service in the table, whatever their state."""
+    """Connections of the service in the table, in any state."""
     connections: int
-    """Over all services of the director, since they were last zeroed."""
+    """Connections of all the director's services since the counters were last zeroed."""
 
 
 def ours(services: Iterable[_Service], plan: Plan) -> _Service | None:
-    """Return the plan's service out of a director's *services*; None if it is not there."""
+    """Return the plan's service from a director's *services*; None if it is missing."""
     place = _place(plan)
     return next((s for s in services if (s.protocol, s.address, s.port) == place), None)
 
 
 def shares(text: str, plan: Plan) -> dict[str, int]:
-    """Return the connections of each real server, by label, from what `STATS_SCRIPT` printed.
+    """Return the connections of each real server, by label, from the output of `STATS_SCRIPT`.
 
-    Over all its ports. Empty where the service is not there or neither tool is.
+    The ports of a real server are added up. The result is empty if the director has neither tool,
+    or lacks the service.
     """
     parse = _from_netlink if text.startswith("/netlink/") else _from_ipvsadm
-    found: dict[str, int] = {}
+    totals: dict[str, int] = {}
     for address, count in parse(text, plan):
         label = plan.server_at(address)
-        found[label] = found.get(label, 0) + count
-    return found
+        totals[label] = totals.get(label, 0) + count
+    return totals
 
 
 def use(services: str, counters: str, plan: Plan) -> Use | None:
-    """Return the use of the plan's service from two files of /proc/net; None if it is not there.
+    """Return the use of the plan's service; None if the service is missing.
 
-    *services* is ip_vs, *counters* is ip_vs_stats_percpu.
+    *services* is the text of /proc/net/ip_vs, and *counters* the text of ip_vs_stats_percpu.
     """
-    found = ours(ip_vs.parse_services(services), plan)
-    if found is None:
+    service = ours(ip_vs.parse_services(services), plan)
+    if service is None:
         return None
-    entries = sum(each.active + each.inactive for each in found.destinations)
+    entries = sum(end.active + end.inactive for end in service.destinations)
     return Use(entries, ip_vs.parse_ip_vs_stats_percpu(counters).connections)
 
 
 def foreign(table: str, clients: Mapping[str, str], plan: Plan) -> str | None:
-    """Return in words whose connections to the service are not ours, None if there are none.
+    """Describe the connections to the service that dirtune did not open; None if there are none.
 
-    *table* is ip_vs_conn, *clients* what `CLIENT_SCRIPT` printed on each client, by label. What
-    our clients no longer hold is left of an earlier run: the director forgets a connection that
-    was cut off after 15 minutes, one that has ended after two.
+    *table* is the text of /proc/net/ip_vs_conn, and *clients* the output of `CLIENT_SCRIPT` on
+    each client, by label. Entries for connections that our clients no longer hold remain from an
+    earlier run: the director forgets an ended connection after 2 minutes, and one that was cut
+    off after 15.
     """
     for label, text in clients.items():
         if held := _held(text, plan):
-            return f"{label} holds {held} open"
+            return f"{held} held open by {label}"
     own = {src for text in clients.values() for src in re.findall(r"^src (\S+)$", text, re.M)}
     own |= {client.address for client in plan.clients if client.address is not None}
     place = _place(plan)
@@ -102,8 +105,8 @@ def foreign(table: str, clients: Mapping[str, str], plan: Plan) -> str | None:
         for entry in ip_vs.parse_connections(table)
         if (entry.protocol, entry.address, entry.port) == place and entry.client not in own
     )
-    counts = [f"{count} of {address}" for address, count in others.most_common(_NAMED)]
-    more = ["others"] if len(others) > _NAMED else []
+    counts = [f"{count} from {address}" for address, count in others.most_common(_NAMED)]
+    more = ["more from other addresses"] if len(others) > _NAMED else []
     return ", ".join((*counts, *more)) or None
 
 

@@ -1,7 +1,8 @@
-"""Runs as files of pyperf, and back: seconds for each connection, a pyperf run for each trial.
+"""Convert runs to pyperf files and back: each trial becomes a pyperf run, in s per connection.
 
-pyperf takes lower as better and knows seconds, so a rate is kept as its inverse. It is only
-a format here: pyperf takes all values for independent and prints no interval.
+pyperf treats lower values as better and accepts seconds, so a rate is stored as its inverse.
+dirtune uses pyperf only as a file format, because pyperf treats all values as independent and
+prints no interval.
 """
 
 import io
@@ -24,7 +25,7 @@ _FROM_SECONDS: dict[str, Callable[[float], float]] = {
     "reply_rate": lambda value: 1 / value,
     "cpu_us_per_connection": lambda value: value * 1e6,
 }
-# What pyperf, and what is made of its values, raises for a file that is not as it writes them.
+# Raised by pyperf, or by the conversion of its values, for a malformed file.
 _BROKEN = (
     *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
     msgspec.ValidationError,
@@ -36,7 +37,10 @@ _NAMES = {
 
 
 def to_pyperf(trials: Sequence[Trial]) -> str:
-    """Return the valid judged trials as the text of a pyperf file; `NotPossible` without any."""
+    """Return the valid judged trials as the text of a pyperf file.
+
+    Raises `NotPossible` if the run has none.
+    """
     pyperf = _pyperf()
     runs: dict[str, list[Any]] = {}
     for trial in trials:
@@ -44,7 +48,7 @@ def to_pyperf(trials: Sequence[Trial]) -> str:
             for name, run in _runs(trial):
                 runs.setdefault(name, []).append(run)
     if not runs:
-        raise NotPossible("pyperf: there is no valid judged trial to export")
+        raise NotPossible("The run has no valid judged trial, so there is nothing to export.")
     suite = pyperf.BenchmarkSuite([pyperf.Benchmark(runs_of_one) for runs_of_one in runs.values()])
     text = io.StringIO()
     suite.dump(text, compact=False)
@@ -71,7 +75,7 @@ def _runs(trial: Trial) -> Iterator[tuple[str, Any]]:
 
 
 def is_pyperf(text: bytes) -> bool:
-    """Tell whether *text* is a pyperf file, by its own mark."""
+    """Return whether *text* is a pyperf file: JSON with a list of benchmarks."""
     try:
         return "benchmarks" in from_json(text, dict[str, msgspec.Raw])
     except msgspec.DecodeError:
@@ -79,24 +83,28 @@ def is_pyperf(text: bytes) -> bool:
 
 
 def from_pyperf(path: Path, text: bytes) -> Run:
-    """Return *text*, a pyperf file, as a run; `ParseError` if pyperf cannot read it.
+    """Convert *text*, a pyperf file, to a run. Raises `ParseError` if pyperf cannot read it.
 
-    One pyperf run is one trial, and its value the mean of the run's values, because values of one
-    process are not independent. A file that dirtune did not write holds seconds per connection.
+    Each pyperf run becomes one trial. The trial's value is the mean of the run's values, because
+    values of one process are not independent. If dirtune did not write the file, its values are
+    taken as seconds per connection.
     """
     pyperf = _pyperf()
     try:
         suite = pyperf.BenchmarkSuite.loads(text.decode())
         return _run(path, _trials(path, suite))
     except _BROKEN as error:
-        raise ParseError(str(path), f"pyperf cannot read it: {error}") from error
+        raise ParseError(str(path), f"pyperf cannot read the file: {error}") from error
 
 
 def _trials(path: Path, suite: Any) -> tuple[Trial, ...]:  # noqa: ANN401  (pyperf has no types)
     trials: dict[str, Trial] = {}
     for benchmark in suite.get_benchmarks():
         if benchmark.get_unit() != "second":
-            raise ParseError(str(path), f"{benchmark.get_name()}: only seconds can be compared")
+            raise ParseError(
+                str(path),
+                f"{benchmark.get_name()} is not in seconds, the only unit that can be compared",
+            )
         for number, run in enumerate(benchmark.get_runs(), 1):
             if run.values:
                 trial = _trial(benchmark.get_name(), number, run)
@@ -134,7 +142,7 @@ def _trial(name: str, number: int, run: Any) -> Trial:  # noqa: ANN401  (pyperf 
         settled=True,
         cell="" if cell == "-" else cell,
     )
-    # What a file of others says may be of any type.
+    # In a file that dirtune did not write, a value may have any type.
     return msgspec.convert(msgspec.to_builtins(trial), Trial)
 
 
@@ -157,7 +165,7 @@ def _run(path: Path, trials: tuple[Trial, ...]) -> Run:
         comparisons=(),
         steps=(),
         verdict=None,
-        notes=("Imported from a file of pyperf.",),
+        notes=("The run was imported from a pyperf file.",),
     )
 
 

@@ -1,4 +1,4 @@
-"""The use of the service under test by others, as its director's table shows it."""
+"""Find out from the director's table whether others use the service under test."""
 
 import asyncio
 import shlex
@@ -16,10 +16,10 @@ from dirtune.remote import Node, together
 async def foreign(
     nodes: Mapping[str, Node], plan: Plan, *, patience_s: int = director_table.LEFTOVERS_S
 ) -> str | None:
-    """Return what uses the service while we send nothing, in words; None for nothing.
+    """Describe how others use the service while dirtune sends nothing; None if nobody does.
 
-    *nodes* by host: the director, and those of the clients that were reached. The table is looked
-    at when it rests and is small, for which it is waited at most *patience_s*.
+    *nodes* holds, by host, the director and the clients that were reached. The table is read once
+    it is idle and small, which is awaited for at most *patience_s* seconds.
     """
     director, began = nodes[plan.director.host], time.monotonic()
     before = now = await _use(director, plan)
@@ -32,11 +32,11 @@ async def foreign(
             if now.entries <= director_table.LOOK_MAX:
                 break
             if passed >= patience_s:
-                return f"{now.entries} entries, too many to look at whose they are"
+                return f"{now.entries} entries in the connection table, too many to check"
         await asyncio.sleep(1)
         now = await _use(director, plan)
     if now is None or not now.entries:
-        return None  # where there is no such service the first request will say so
+        return None  # if the service is missing, the first request will report it
     script = director_table.CLIENT_SCRIPT.format(vip=shlex.quote(plan.service.vip or ""))
     clients = [client for client in plan.clients if client.host in nodes]
     most = remote.FETCHED_BYTES  # a client may hold 400,000 connections
@@ -52,6 +52,6 @@ async def _use(node: Node, plan: Plan) -> director_table.Use | None:
         services, counters = [
             await node.run(("cat", source), most_bytes=remote.DOCUMENT_BYTES) for source in sources
         ]
-    except NotPossible:  # ip_vs is not loaded there, which the trial will say
+    except NotPossible:  # ip_vs is not loaded there, which the trial will report
         return None
     return director_table.use(services, counters, plan)

@@ -1,8 +1,8 @@
-"""The changes that a cell needs on its nodes, held by one shell on each while it is measured.
+"""Temporary changes that a cell needs on its nodes, held by one shell on each node.
 
-The shell makes the change, says so, waits for the end of its input and undoes the change. It
-undoes it whatever happens: on request, by a signal, or when the connection is lost because
-dirtune or its machine died. So no cell can stay behind on a director.
+The shell makes the change, reports that it is made, waits for the end of its input, and undoes
+the change. The change is undone in any case: on request, on a signal, or when the connection is
+lost because dirtune or its machine died. So no change of a cell stays behind on a director.
 """
 
 import asyncio
@@ -37,7 +37,10 @@ read -r go
 
 @asynccontextmanager
 async def held(plan: Plan, holds: Sequence[Hold]) -> AsyncIterator[None]:
-    """Make the changes of *holds*, and undo them on leaving; `TrialError` says what failed."""
+    """Make the changes of *holds*, and undo them on leaving.
+
+    Raises `TrialError` with the reason if a change fails.
+    """
     hosts = [hold.host for hold in holds]
     nodes, lost = await connect(plan, hosts)
     processes: list[Process] = []

@@ -1,7 +1,8 @@
-"""The judgement of a trial: its numbers and its validity, from its facts. Pure.
+"""Compute a trial's numbers and its validity from its facts. Pure.
 
-CPU time and connections are the director's own counters at the edges of the window; replies are
-those complete in it, on each client's clock, where the generator logs them.
+CPU time and connections are differences of the director's own counters between the edges of the
+window. If the generator logs replies, those completed within the window, by each client's clock,
+are counted.
 """
 
 import math
@@ -96,7 +97,7 @@ def _offered(facts: Facts, reply_rate: float, plan: Plan) -> float:
 
 
 def _logged(facts: Facts) -> bool:
-    """Tell whether the window's replies are known, not only the load's."""
+    """Return whether the generators logged each reply, so that the window's replies are known."""
     return all(report.elapsed_s is None for report in facts.reports())
 
 
@@ -108,9 +109,9 @@ def _reply_rate(facts: Facts, replies: list[Reply], plan: Plan) -> float:
 
 
 def _by_second(facts: Facts, plan: Plan) -> list[list[Reply]]:
-    """Return the window's good replies by the second in which they were complete.
+    """Return the window's good replies, grouped by the second in which they were completed.
 
-    The window is each client's own: it lies so long after its first request.
+    Each client has its own window, which opens `lead_s` seconds after the client's first request.
     """
     seconds: list[list[Reply]] = [[] for _ in range(math.ceil(plan.load.window_s))]
     for client in facts.clients:
@@ -125,7 +126,7 @@ def _by_second(facts: Facts, plan: Plan) -> list[list[Reply]]:
 
 
 def _per_second(seconds: list[list[Reply]], plan: Plan) -> tuple[list[int], list[float]]:
-    """Return the replies of each whole second of the window, and the requests open in it."""
+    """Return the replies and the mean open requests in each full second of the window."""
     whole = seconds[: int(plan.load.window_s)]
     # Little's law: the mean number of open requests is the time spent on those that ended.
     opened = [sum(reply.took_us for reply in second) / 1e6 for second in whole]
@@ -150,7 +151,7 @@ def _latency(facts: Facts, replies: list[Reply]) -> Latency | None:
 
 
 def _ranks(facts: Facts) -> tuple[float, float] | None:
-    """Return p50 and p99 over the histograms of all processes, None without any."""
+    """Return p50 and p99 over the histograms of all processes; None without a histogram."""
     steps = sorted(step for report in facts.reports() for step in report.histogram)
     values = [middle for middle, count in steps for _ in range(count)]
     return (_rank(values, 0.50), _rank(values, 0.99)) if values else None

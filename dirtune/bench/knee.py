@@ -1,12 +1,12 @@
-"""The search for the highest rate that meets a loss goal, by MLRsearch. Pure.
+"""Search for the highest rate that meets a loss goal, with MLRsearch. Pure.
 
-The search is a function of the trials so far: given them it says which trial comes next, or what
-they found. MLRsearch asks its measurer and waits; here the measurer answers from the trials and,
-where they end, breaks off with the question. So the search needs no thread, can be interrupted
-anywhere, and goes on from the trials on disk.
+The search is a function of the trials so far: it returns the next trial to run, or the result.
+MLRsearch calls a measurer for each trial. The measurer here replays the trials so far; when they
+run out, it raises an exception that names the next trial. So the search needs no thread, can be
+interrupted at any time, and continues from the trials on disk.
 
-Unsent connections never count as loss: MLRsearch is told what was attempted, and a trial in which
-the clients did not begin what they should is no answer about the director at all.
+Connections that the clients could not begin never count as loss: MLRsearch gets the number of
+attempted connections, and a trial that the clients limited does not count for the director.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ from dirtune.errors import PlanError
 from dirtune.plan.tables import Knee
 
 _STEP_DOWN = 0.8
-"""The share of a rate the clients could not make that is tried next."""
-# A replay takes no time; the search ends by itself, its rates being those of a finite grid.
+"""If the clients cannot reach a rate, the search tries this share of it next."""
+# A replay takes no time, and the search ends by itself, because its rates form a finite grid.
 _NO_TIME_LIMIT_S = 1e9
 
 
@@ -37,7 +37,7 @@ class Space(NamedTuple):
     lowest: float
     highest: float
     width: float
-    """Width between the two results, as a share."""
+    """The search stops when its two bounds differ by at most this share."""
     trial_s: float
 
 
@@ -47,7 +47,8 @@ class Seen(NamedTuple):
     attempted: int
     replied: int
     limited: bool = False
-    """The clients did not begin their connections, so the trial says nothing of the director."""
+    """Whether the clients could not begin all their connections, so that the trial says nothing
+    about the director."""
 
 
 class Ask(NamedTuple):
@@ -63,7 +64,7 @@ class Bounds(NamedTuple):
     lower: float | None
     """Highest rate that met the goal; None if the lowest rate missed it."""
     upper: float | None
-    """Lowest rate that missed it; None if none did."""
+    """Lowest rate that missed the goal; None if no rate missed it."""
     limit: KneeLimit
 
 
@@ -78,19 +79,21 @@ class _Limited(Exception):
 
 
 def space(knee: Knee, highest: float, trial_s: float) -> Space:
-    """Return the range of the search: the plan's, or up to *highest* if the plan sets no end."""
+    """Return the range of the search: the plan's range, but with no rate above *highest*."""
     top = min(knee.highest or highest, highest)
     lowest = knee.lowest or top / 20
     if lowest >= top:
-        raise PlanError(f"knee.lowest: {lowest:g}/s is not below the highest rate, {top:g}/s")
+        raise PlanError(
+            f"knee.lowest is {lowest:g}/s, but must be below the highest rate, {top:g}/s."
+        )
     return Space(lowest, top, knee.width / 100, trial_s)
 
 
 def following(space: Space, goal: float, seen: Sequence[Seen]) -> Ask | Bounds:
-    """Return the next trial of the search, or its result.
+    """Return the next trial of the search, or the result of the search.
 
-    At first the rate goes down until the clients can make it: that is the highest rate a search
-    can tell anything about. MLRsearch's own first trial is at its highest rate as well.
+    First, the rate is lowered until the clients can reach it, because a trial above that rate
+    says nothing about the director. MLRsearch's own first trial is at that rate, too.
     """
     highest, down = space.highest, 0
     while down < len(seen) and seen[down].limited:
@@ -125,7 +128,7 @@ def _search(measurer: "_Replay", space: Space, goal: float) -> GoalResult:
     )
     config = Config()
     config.goals = [search_goal]
-    # The lower one first: MLRsearch holds each against the other as it is set.
+    # The lower limit comes first: MLRsearch compares each limit with the other when it is set.
     config.min_load = space.lowest
     config.max_load = space.highest
     config.search_duration_max = _NO_TIME_LIMIT_S
@@ -139,7 +142,7 @@ def _silent(_: str) -> None:
 
 
 class _Replay(AbstractMeasurer):  # type: ignore[misc]
-    """Answers from the trials so far, in their order."""
+    """Replays the results of the trials so far, in order."""
 
     def __init__(self, goal: float, seen: Sequence[Seen]) -> None:
         self._goal = goal
@@ -163,5 +166,5 @@ class _Replay(AbstractMeasurer):  # type: ignore[misc]
         )
 
     def met(self) -> float | None:
-        """Return the highest rate all of whose trials met the goal."""
+        """Return the highest rate at which all trials met the goal."""
         return max((rate for rate, met in self._losses.items() if all(met)), default=None)

@@ -1,7 +1,7 @@
-"""The link between the first client and the first real server, by NetPIPE.
+"""Measure the link between the first client and the first real server, with NetPIPE.
 
-NetPIPE sends messages of growing size to and fro and writes bytes, rate and time for each. What it
-calls Mbps are 2^20 bits a second, as its own columns show; here they are bits.
+NetPIPE sends messages of growing size back and forth and writes bytes, rate and time for each. Its
+"Mbps" are 2^20 bits/s, as its own columns show; dirtune converts them to bits/s.
 """
 
 import asyncio
@@ -19,7 +19,8 @@ _LARGEST = 1 << 20
 _MBIT = 1 << 20
 _LIMIT_S = 300
 _MISSING = """\
-command -v NPtcp >/dev/null || { echo "NPtcp is missing: apt install netpipe-tcp"; exit 4; }"""
+command -v NPtcp >/dev/null ||
+  { echo "NPtcp is not installed. Run: apt install netpipe-tcp"; exit 4; }"""
 _LISTEN = f"""{_MISSING}
 NPtcp -p 0 -u {_LARGEST} >/dev/null 2>&1 &
 echo listening
@@ -44,15 +45,19 @@ def parse(text: str) -> Iterator[LinkPoint]:
             size, rate, seconds = line.split()
             yield LinkPoint(int(size), float(rate) * _MBIT, float(seconds))
         except ValueError as error:
-            raise ParseError("NetPIPE", f"line {number}: {line.strip()!r}") from error
+            raise ParseError(
+                "NetPIPE", f"line {number} is not bytes, rate and time: {line.strip()!r}"
+            ) from error
 
 
 async def measure(plan: Plan) -> tuple[LinkPoint, ...]:
-    """Measure the link; `TrialError` says why it cannot be measured."""
+    """Measure the link. Raises `TrialError` with the reason if it cannot be measured."""
     first = plan.service.destinations[0]
     server = next((s for s in plan.real_servers if s.label == first.node), None)
     if server is None:
-        raise TrialError("controls.link: the first destination is not a node of the plan")
+        raise TrialError(
+            "controls.link needs a first destination that is a real server of the plan."
+        )
     address = address_of(plan, first)
     hosts = (server.host, plan.clients[0].host)
     nodes, lost = await connect(plan, hosts)
@@ -72,5 +77,5 @@ async def _sent(server: Node, client: Node, address: str) -> str:
         send = _SEND.format(address=shlex.quote(address), largest=_LARGEST)
         text = await client.run(f"{_MISSING}\n{send}", timeout_s=_LIMIT_S)
     if not text.strip():
-        raise TrialError(f"{client.name}: NetPIPE did not reach {server.name} at {address}")
+        raise TrialError(f"NetPIPE on {client.name} could not reach {server.name} at {address}.")
     return text

@@ -1,4 +1,4 @@
-"""The probes of the director's own dirtune, started and read over SSH."""
+"""Start the probes of the director's own dirtune over SSH, and read their results."""
 
 import time
 
@@ -14,7 +14,7 @@ _LOADED, _MEASURING = "loaded", "measuring"
 
 
 class LiveProbe:
-    """One window of the probes of the director's own dirtune."""
+    """One window that the director's own dirtune measures with its probes."""
 
     def __init__(self, far: FarDirtune, process: Process, seconds: float) -> None:
         self._far = far
@@ -22,16 +22,19 @@ class LiveProbe:
         self._seconds = seconds
 
     async def loaded(self) -> None:
-        """Wait until the probes are loaded; `NotPossible` carries what it printed."""
+        """Wait until the probes are loaded.
+
+        Raises `NotPossible` with the message of the director's dirtune if it exits before that.
+        """
         await self._heard(_LOADED)
 
     async def begin(self) -> None:
-        """Open the window, and wait until the director's dirtune has done it."""
+        """Open the window, and wait until the director's dirtune reports that it measures."""
         await self._process.send("\n")
         await self._heard(_MEASURING)
 
     async def finish(self) -> Profile:
-        """Return the profile of the window; `NotPossible` if none was printed."""
+        """Return the profile of the window. Raises `NotPossible` if none was printed."""
         done = await self._process.finish(
             timeout_s=self._seconds + _PROBE_LOAD_S, most_bytes=remote.DOCUMENT_BYTES
         )
@@ -42,13 +45,13 @@ class LiveProbe:
         line = complaint = ""
         until_s = time.monotonic() + _PROBE_LOAD_S
         while line.strip() != word:
-            # A line of its standard error is the reason only if it ends after it.
+            # A line on standard error is the reason only if dirtune exits after it.
             try:
                 line = await self._process.line(timeout_s=until_s - time.monotonic())
             except NodeUnreachable as error:
                 if complaint:
                     reason = complaint.removeprefix("dirtune: ")
-                    raise NotPossible(f"The director's dirtune ended: {reason}") from error
+                    raise NotPossible(f"The director's dirtune failed: {reason}") from error
                 raise
             complaint = line if line.startswith("dirtune: ") else complaint
 

@@ -1,4 +1,4 @@
-"""A profile of this machine alone: samples once a second, and probes beside them."""
+"""Profile this machine: take a sample every second while probes run."""
 
 import asyncio
 import signal
@@ -33,11 +33,11 @@ T = TypeVar("T")
 _INTERVAL_S = 1.0
 _ABSENT = (SourceMissing, SourceRefused)
 Watch = Callable[[Sequence[Sample]], None]
-"""Is shown the samples so far, each second."""
+"""Called every second with the samples so far."""
 
 
 def sample(host: Host, at_s: float) -> Sample:
-    """Return the counters of *host*; those it does not have are left out."""
+    """Return the counters of *host*, without those that the host lacks."""
     table = _have(read_interrupts, host)
     counters = _have(read_ip_vs_stats_percpu, host)
     return Sample(
@@ -75,8 +75,8 @@ async def _during(
 ) -> tuple[tuple[Sample, ...], int | None]:
     """Sample once a second for *seconds*, or until the command *argv* has ended.
 
-    Returns the command's exit status too, None unless it ended by itself. It keeps this terminal,
-    and is ended if the sampling is.
+    Also return the command's exit status; None if the command did not end by itself. The command
+    keeps this terminal, and is terminated if the sampling is interrupted.
     """
     process = await _start(argv) if argv else None
     try:
@@ -94,7 +94,9 @@ def _judged(
     role = Role.DIRECTOR if samples[0].ip_vs else Role.HOST
     node = cpu.node_cpu("local", role, samples)
     if node is None:
-        raise NotPossible("profile: ended before the second sample; let it run for 1 s or more")
+        raise NotPossible(
+            "The profile ended before its second sample. Let it run for at least 1 s."
+        )
     table = _have(read_interrupts, host) or Interrupts((), ())
     done = work.of_window(
         samples,
@@ -137,4 +139,4 @@ async def _start(argv: Sequence[str]) -> asyncio.subprocess.Process:
     try:
         return await asyncio.create_subprocess_exec(*argv)
     except OSError as error:
-        raise NotPossible(f"{argv[0]}: {error.strerror}") from error
+        raise NotPossible(f"Cannot run {argv[0]}: {error.strerror}") from error

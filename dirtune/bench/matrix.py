@@ -1,8 +1,8 @@
 """The cells of a plan: each combination of its matrix, and each control. Pure.
 
-A cell is a plan of its own, with what must be done to the nodes so that the plan holds there and
-how it is undone. The order of the trials alternates: what drifts with time falls on all cells
-alike, and a cell that takes a boot is booted once for each repeat.
+A cell is a plan of its own, with the temporary changes that it needs on the nodes. The cells are
+visited forwards and backwards in turn, so that drift affects all of them equally. A cell that
+needs a boot is booted once for each repeat.
 """
 
 import itertools
@@ -26,11 +26,11 @@ BOOT_AXES = ("kernel", "cpus", "forwarding")
 NULL_PORT = 18080
 _PAGE_BYTES = 628
 _REFUSED = {
-    "kernel": "dirtune boots no director but the lab's: boot it and run the plan on each kernel",
-    "cpus": "dirtune boots no director but the lab's: boot it and run the plan on each number",
-    "forwarding": "prepare the real servers (gateway, tunnel) and run the plan again",
+    "kernel": "dirtune can boot only a lab's director; run the plan once on each kernel",
+    "cpus": "dirtune can boot only a lab's director; run the plan once with each number",
+    "forwarding": "prepare the real servers (gateway, tunnel); run the plan once for each method",
 }
-_BEHIND_NAT = "controls.direct: behind NAT no answer goes past the director; take routed"
+_BEHIND_NAT = "controls.direct: with NAT, all replies pass the director; use controls.routed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class Hold:
 
     host: str
     do: str
-    """POSIX shell that makes the change."""
+    """POSIX shell commands that make the change."""
     undo: str
-    """POSIX shell that undoes it; it runs whatever happens, also if dirtune dies."""
+    """POSIX shell commands that undo the change; they run in any case, even if dirtune dies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,18 @@ class Cell:
 
     name: str
     plan: Plan
-    """The plan as it is in this cell."""
+    """The plan of this cell."""
     settings: dict[str, str | int] = field(default_factory=dict)
     holds: tuple[Hold, ...] = ()
     path: LoadPath = LoadPath.IPVS
     refused: str | None = None
     """Why the cell cannot be measured; None if it can."""
     boot: dict[str, str | int] = field(default_factory=dict)
-    """Boot settings of the director; empty if it need not be booted."""
+    """Boot settings of the director; empty if no boot is needed."""
 
     @property
     def record(self) -> Record:
-        """The cell as a run keeps it."""
+        """The cell as it is stored in a run."""
         return Record(self.name, dict(self.settings), self.plan.url, self.refused)
 
 
@@ -75,7 +75,7 @@ class Slot:
 
     @property
     def id(self) -> str:
-        """The name of its first trial."""
+        """The id of the slot's first trial."""
         return f"{prefix(self.cell)}r{self.rate:g}-{self.repeat}"
 
 
@@ -85,15 +85,15 @@ def prefix(cell: Cell) -> str:
 
 
 def cells(plan: Plan, *, boots: bool = False) -> tuple[Cell, ...]:
-    """Return the plan's controls and combinations; one without a name if it has neither.
+    """Return the plan's controls and combinations; one unnamed cell if it has neither.
 
-    *boots* is True if dirtune can boot the director, as a lab's.
+    *boots* is True if dirtune can boot the director, as in a lab.
     """
     return (*_controls(plan), *_combinations(plan, boots=boots))
 
 
 def slots(plan: Plan, of: Sequence[Cell]) -> tuple[Slot, ...]:
-    """Return the sweep's places in their order: through the cells, and back in the next repeat."""
+    """Return the sweep's slots in order: through the cells, and back in every other repeat."""
     found: list[Slot] = []
     for repeat in range(1, plan.load.repeats + 1):
         order = of if repeat % 2 else tuple(reversed(of))
@@ -102,7 +102,7 @@ def slots(plan: Plan, of: Sequence[Cell]) -> tuple[Slot, ...]:
 
 
 def refusals(of: Sequence[Cell]) -> tuple[str, ...]:
-    """Return why cells cannot be measured, each reason once."""
+    """Return the reasons why cells cannot be measured, each reason once."""
     return tuple(dict.fromkeys(cell.refused for cell in of if cell.refused is not None))
 
 
@@ -133,7 +133,7 @@ def _combination(plan: Plan, settings: dict[str, str | int], *, boots: bool) -> 
 
 
 def _own(plan: Plan, axis: str) -> str | int | None:
-    """Return the value the plan has without its matrix; None where it does not say."""
+    """Return the value that the plan has for *axis* without its matrix; None if it has none."""
     if axis == "forwarding":
         found = {destination.forwarding for destination in plan.service.destinations}
         return next(iter(found)) if len(found) == 1 else None
@@ -151,7 +151,7 @@ def _forwarded(service: Service, settings: Mapping[str, str | int]) -> Service:
 def _changed(plan: Plan, settings: Mapping[str, str | int]) -> Plan:
     service, load = _forwarded(plan.service, settings), plan.load
     if settings.get("scheduler", service.scheduler) != service.scheduler:
-        # Its flags are the scheduler's own.
+        # The flags belong to the scheduler that is replaced.
         scheduler = str(settings["scheduler"])
         service = msgspec.structs.replace(service, scheduler=scheduler, flags=())
     if "real_servers" in settings:
@@ -174,11 +174,10 @@ def _with_service(plan: Plan, service: Service) -> Plan:
 
 
 def ipvs_moves(plan: Plan, before: Service, after: Service) -> str:
-    """Return the ipvsadm lines from one state of the service to another; empty if equal.
+    """Return the ipvsadm lines that change the service from *before* to *after*; empty if equal.
 
-    Each line has all that the plan says of what it sets: `ipvsadm -E` without an option takes
-    away what that option gave. What is added comes before what is removed, so that the service is
-    never without a server.
+    Each line repeats all options of the plan, because `ipvsadm -E` resets an option that is left
+    out. Additions come before removals, so that the service always has a real server.
     """
     if before == after:
         return ""
@@ -211,14 +210,14 @@ def _direct(plan: Plan) -> Cell:
 
 
 def _routed(plan: Plan) -> Cell:
-    """Send the load to the real server's own address by way of the director.
+    """Send the load to the real server's own address, with the director as a plain router.
 
-    The director forwards on that one NIC and must not redirect the clients to the shorter way; the
-    real server answers the clients directly, as under DR.
+    The director forwards on one NIC only, and must not redirect the clients to the shorter path.
+    The real server answers the clients directly, as with direct routing.
     """
     direct = _direct(plan)
     server, router = direct.plan.service.vip or "", (plan.controls or Controls()).router or ""
-    refused = "controls.routed: only over IPv4" if ":" in server else None
+    refused = "controls.routed: the control works only over IPv4" if ":" in server else None
     forwards = Hold(plan.director.host, _FORWARD.format(server=shlex.quote(server)), _FORWARDED)
     add, gone = (shlex.join(("ip", "route", v, server, "via", router)) for v in ("add", "del"))
     by_way = [Hold(client.host, add, gone) for client in plan.clients]

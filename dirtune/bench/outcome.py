@@ -1,7 +1,7 @@
-"""The facts of a trial, and the sums behind its numbers and its validity. Pure.
+"""The facts of a trial, and the totals from which its numbers and validity are computed. Pure.
 
-Intended connections are those of the schedule, attempted ones those that the clients began. The
-difference is the clients' fault, never the director's loss.
+Intended connections are in the clients' schedules; attempted connections were begun by the
+clients. The clients cause the difference, so it never counts as loss of the director.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from dirtune.plan import generators
 from dirtune.plan.generators import Part, Report, Schedule
 from dirtune.plan.tables import Plan
 
-# Signal of a node -> the kernel's counters that it sums.
+# Signal of a node -> the kernel's counters that add up to it.
 _SIGNALS = {
     "syn_retransmits": ("TcpExt.TCPSynRetrans",),
     # An overflow is counted as a drop as well (net/ipv4/tcp_ipv4.c, tcp_v4_syn_recv_sock()).
@@ -27,14 +27,14 @@ _SIGNALS = {
 
 
 class LoadPath(StrEnum):
-    """The way that a trial's connections take."""
+    """The path that a trial's connections take."""
 
     IPVS = "ipvs"
     """Through a service of the director."""
     ROUTED = "routed"
     """Through the director as a plain router."""
     PAST = "past"
-    """Past the director."""
+    """Straight to a server, past the director."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Order:
     rate: float
     pair: int | None = None
     probes: tuple[str, ...] = ("irq",)
-    """Probes of a profiled trial on the director."""
+    """Probes that a profiled trial loads on the director."""
     path: LoadPath = LoadPath.IPVS
 
 
@@ -57,11 +57,11 @@ class ClientResult:
 
     host: str
     started_s: float | None = None
-    """Start of its load on the controller's clock."""
+    """Start of the client's load, by the controller's clock."""
     reports: tuple[Report, ...] = ()
-    """A report of each of its processes, in the order of `Generator.parts`."""
+    """The report of each generator process, in the order of `Generator.parts`."""
     error: str | None = None
-    """Why there are no reports; None if there are."""
+    """The reason why there are no reports; None if there are reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +81,18 @@ class Facts:
     """Samples of the director before the load and after the drain."""
     host: dict[str, float]
     stolen_s: float | None = None
-    """Seconds stolen within the window from the CPUs of a guest director; None for any other."""
+    """CPU seconds stolen from a guest director in the window; None if the director is no guest."""
     nodes: tuple[NodeCpu, ...] = ()
     lead_s: float = 0.0
     """Seconds of load before the window."""
     programs: tuple[tuple[Process, ...], tuple[Process, ...]] = ((), ())
     """Processes of the director at the times of `around`; empty if they were not read."""
     problems: tuple[str, ...] = field(default=())
-    """Problems beside the clients' own errors."""
+    """Problems other than the clients' errors."""
     signals: dict[str, dict[str, float]] = field(default_factory=dict)
     """Signals of the other nodes in the window by label, as `signals` returns them."""
     shares: dict[str, int] = field(default_factory=dict)
-    """Connections of each destination over the whole load; empty if the director does not count
+    """Connections of each destination over the entire load; empty if the director does not count
     them."""
 
     def reports(self) -> Iterator[Report]:
@@ -116,8 +116,8 @@ def intended(facts: Facts, plan: Plan) -> int:
 def attempted(facts: Facts, plan: Plan) -> int:
     """Return the number of connections that the clients began.
 
-    An open loop that does not count them has the director's count; a closed loop has those that
-    ended.
+    If an open-loop generator does not count them, the director's count is used. For a closed loop,
+    the connections that ended are counted.
     """
     known = [report.attempted for report in facts.reports()]
     if None not in known:
@@ -129,7 +129,7 @@ def attempted(facts: Facts, plan: Plan) -> int:
 
 
 def replied(facts: Facts) -> int:
-    """Return the number of good replies over the whole load."""
+    """Return the number of good replies over the entire load."""
     return sum(report.replied for report in facts.reports())
 
 
@@ -150,10 +150,10 @@ def delta(between: tuple[Sample, Sample], name: str) -> int | None:
 
 
 def others(facts: Facts) -> dict[str, float]:
-    """Return the CPU time of each program on the director over the load, per cent of one CPU.
+    """Return each program's CPU use on the director during the load, in per cent of one CPU.
 
-    Kernel threads do the director's own work and are left out. A process that began meanwhile
-    counts with all of its time.
+    Kernel threads do the director's own work, so they are left out. For a process that started
+    during the load, all of its CPU time counts.
     """
     earlier, later = facts.programs
     had = {process.pid: process.ticks for process in earlier}

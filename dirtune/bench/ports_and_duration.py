@@ -1,4 +1,4 @@
-"""The cost of a plan in time and in its clients' ports, and warnings about it. Pure."""
+"""The time and the client ports that a plan needs, and warnings about both. Pure."""
 
 import math
 
@@ -19,9 +19,10 @@ def warnings(plan: Plan) -> tuple[str, ...]:
 
 
 def estimate_s(plan: Plan, trials: int) -> float:
-    """Estimate the seconds that *trials* trials take on a director that settles at once.
+    """Estimate the seconds that *trials* trials take on a director that settles immediately.
 
-    With `load.settle = "drain"` a trial also waits until the entries of the last one expire.
+    With `load.settle = "drain"`, a trial also waits until the table entries of the previous trial
+    expire.
     """
     drains = plan.load.settle == "drain"
     gap_s = min(plan.settle.max_s, TABLE_LIFE_S) if drains else 0
@@ -30,24 +31,25 @@ def estimate_s(plan: Plan, trials: int) -> float:
 
 
 class TupleBudget(msgspec.Struct, frozen=True):
-    """Connections per second that a client may open before ports come up again.
+    """The rate at which a client can open connections without running out of ports.
 
-    A finished connection keeps its entry, and so its port, for 120 s.
+    A finished connection keeps its table entry, and so its client port, for 120 s.
     """
 
     each: float
-    """Connections/s of one client at the highest rate of the sweep or the search, shared by the
-    fewest clients of the matrix."""
+    """Connections/s that each client must open: the highest rate of the sweep or the search,
+    divided by the smallest number of clients in the matrix."""
     default: float
-    """Limit with the kernel's default range of ports."""
+    """Highest connections/s per client with the kernel's default port range."""
     widest: float
-    """Limit with all ports (net.ipv4.ip_local_port_range = 1024 65535)."""
+    """Highest connections/s per client with all ports (net.ipv4.ip_local_port_range =
+    1024 65535)."""
     clients: int
-    """Least number of clients for the highest rate."""
+    """Smallest number of clients that have enough ports for the highest rate."""
 
 
 def tuple_budget(plan: Plan) -> TupleBudget:
-    """Return the rate that the plan asks of a client, and the limits that its ports set."""
+    """Return the rate that each client must reach, and the highest rates that its ports allow."""
     searched = plan.knee.highest if plan.knee is not None else None
     total = max(*plan.load.rates, *plan.compare.rates, searched or 0.0)
     fewest = min(plan.matrix.clients if plan.matrix else (), default=len(plan.clients))
@@ -66,15 +68,16 @@ def _over_budget(plan: Plan) -> tuple[str, ...]:
     if budget.each > budget.widest:
         return (
             (
-                f"{budget.each:g} connections/s per client use up {_PORTS_ALL} ports before an "
-                f"entry expires after {TABLE_LIFE_S} s. Use {budget.clients} clients."
+                f"At {budget.each:g} connections/s, a client runs out of ports: it has "
+                f"{_PORTS_ALL}, and each stays in use for {TABLE_LIFE_S} s. Use at least "
+                f"{budget.clients} clients."
             ),
         )
     if budget.each > budget.default:
         return (
             (
-                f"{budget.each:g} connections/s per client use up the default range of ports. "
-                "Set net.ipv4.ip_local_port_range to 1024 65535 on the clients."
+                f"At {budget.each:g} connections/s, a client runs out of ports in the default "
+                "range. Set net.ipv4.ip_local_port_range to 1024 65535 on the clients."
             ),
         )
     return ()
@@ -84,7 +87,7 @@ def _closed(plan: Plan) -> tuple[str, ...]:
     if plan.load.open_loop:
         return ()
     name = plan.load.generator
-    return (f"{name} is a closed loop: its trials show the peak and say nothing about loss.",)
+    return (f"{name} is a closed loop: its trials show the peak rate, but nothing about loss.",)
 
 
 def _short(plan: Plan) -> tuple[str, ...]:
@@ -92,7 +95,8 @@ def _short(plan: Plan) -> tuple[str, ...]:
         return ()
     return (
         (
-            f"Trials of {plan.load.load_s:g} s are short, because the connection table grows for "
-            f"{TABLE_LIFE_S} s. Compare them only with trials of the same length."
+            f"Trials of {plan.load.load_s:g} s are short: they end before the connection table "
+            f"stops growing, which takes {TABLE_LIFE_S} s. Compare them only with trials of the "
+            "same length."
         ),
     )

@@ -1,4 +1,4 @@
-"""The nodes of a plan as a trial drives them: real ones (`rig`) or arithmetic (tests)."""
+"""The interface by which a trial drives nodes, real ones (`rig`) or simulated ones (tests)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -16,15 +16,15 @@ class Loading(Protocol):
 
     @property
     def began_s(self) -> float:
-        """When the last client began, on the rig's clock."""
+        """The time at which the last client began, by the rig's clock."""
         ...
 
     async def finish(self) -> tuple[tuple[ClientResult, ...], dict[str, str]]:
-        """Return each client's result and the raw texts, by file name."""
+        """Return each client's result, and the raw output by file name."""
         ...
 
     async def end(self) -> None:
-        """End what still runs."""
+        """End the generators that still run."""
         ...
 
 
@@ -32,15 +32,15 @@ class Probing(Protocol):
     """Probes that are loaded on the director."""
 
     async def begin(self) -> None:
-        """Open their window."""
+        """Open the window in which the probes measure."""
         ...
 
     async def finish(self) -> Profile:
-        """Return what it measured."""
+        """Return the profile of the window."""
         ...
 
     async def end(self) -> None:
-        """End it if it still runs."""
+        """End the probes if they still run."""
         ...
 
 
@@ -60,11 +60,11 @@ class Rig(Protocol):
         ...
 
     async def ready(self) -> None:
-        """Reach every node again that was lost; `NodeUnreachable` names one that stays so."""
+        """Reconnect to lost nodes. Raises `NodeUnreachable` if one of them stays unreachable."""
         ...
 
     async def preflight(self) -> None:
-        """Send one request from each client; `TrialError` names the one without a reply."""
+        """Send one request from each client. Raises `TrialError` if a client gets no reply."""
         ...
 
     async def sample(self) -> Sample:
@@ -72,22 +72,22 @@ class Rig(Protocol):
         ...
 
     async def sample_all(self) -> dict[str, Sample]:
-        """Return every node's counters, by the names of `roles`."""
+        """Return every node's counters, by node name as in `roles`."""
         ...
 
     async def sample_peers(self) -> dict[str, Sample]:
-        """Return the counters of every node but the director, by the names of `roles`."""
+        """Return the counters of every node except the director, by node name as in `roles`."""
         ...
 
     async def shares(self) -> dict[str, int]:
-        """Return the connections of each destination of the service since it was made.
+        """Return how many connections each destination got since the service was created.
 
-        Up to two seconds old; empty where the director does not tell.
+        The counts may be two seconds old. The result is empty if the director does not count.
         """
         ...
 
     async def programs(self) -> tuple[Process, ...]:
-        """Return the director's processes; empty where they are not the director's alone."""
+        """Return the director's processes; empty if other nodes run on the same host."""
         ...
 
     def roles(self) -> dict[str, Role]:
@@ -99,14 +99,14 @@ class Rig(Protocol):
         ...
 
     def guest_stolen_s(self) -> float | None:
-        """Return the seconds stolen so far from the CPUs that carry a guest director.
+        """Return the seconds stolen so far from the CPUs on which a guest director runs.
 
-        None where the director is no guest of this machine.
+        Returns None if the director is not a guest of this machine.
         """
         ...
 
     async def load(self, ticks: Sequence[Schedule]) -> Loading:
-        """Start the load on all clients at the same moment; a schedule for each."""
+        """Start the load on all clients at the same time, with one schedule for each client."""
         ...
 
     async def probe(self, seconds: float, probes: Sequence[str]) -> Probing:

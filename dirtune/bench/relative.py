@@ -1,9 +1,10 @@
-"""Trials during which this machine was unlike the rest of their campaign. Pure.
+"""Find trials during which this machine's load differed from the rest of their campaign. Pure.
 
-If all nodes share one machine, no load of it is too high in itself: the trials that are compared
-must have had the same. A trial is compared with the median of its own arm, so that the difference
-of the arms is no reason, and with the campaign's own spread, so that a machine that is never quiet
-gives a result as well. Only the machine's load counts, never the results.
+If all nodes share one machine, no load is too high in itself, but trials can be compared only if
+the machine's load was alike. A trial is compared with the median of its own arm, so that a
+difference between the arms does not count against it. The limit depends on the campaign's own
+spread, so that a machine that is never quiet gives a result, too. Only the machine's load decides,
+never the results of the trials.
 """
 
 import statistics
@@ -14,20 +15,20 @@ import msgspec
 from dirtune.analyse.run import Trial, TrialKind, Validity
 from dirtune.plan.tables import Plan
 
-WATCHED = {"busy": "busy", "steal": "stolen"}
-"""States of the machine that ran dirtune, as `Trial.host` has them, in words."""
-# The median of fewer says little.
+WATCHED = {"busy": "CPU use", "steal": "stolen CPU time"}
+"""Keys of `Trial.host`, and their names in messages."""
+# A median of fewer values means little.
 _LEAST_TRIALS = 5
-# Of a normal distribution 1.4826 times the median distance is the standard deviation.
+# In a normal distribution, the standard deviation is 1.4826 times the median distance.
 _SPREADS = 4 * 1.4826
 
 
 def calibrated(plan: Plan, noise: Sequence[Trial]) -> Plan:
-    """Return the plan with its relative limits at least as wide as its A/A run *noise* was.
+    """Return the plan with its relative limits widened to the spread of *noise*, its A/A run.
 
-    Four standard deviations of this machine's load while nothing was switched, in any trial and
-    between the two of a pair, are no reason to leave a trial out. A limit that is not set stays
-    unset.
+    The spread is four standard deviations of this machine's load, over single trials and between
+    the two trials of a pair. Nothing was switched in the A/A run, so a difference of that size is
+    normal here. A limit that is not set stays unset.
     """
     counted = [trial for trial in noise if trial.kind == TrialKind.JUDGED and trial.valid]
     usual = [
@@ -50,10 +51,10 @@ def calibrated(plan: Plan, noise: Sequence[Trial]) -> Plan:
 
 
 def far(trials: Sequence[Trial], points: float) -> tuple[Trial, ...]:
-    """Return those valid judged trials that were far from the rest, marked as noisy.
+    """Return the valid judged trials whose machine load was far from the rest, marked as noisy.
 
-    Far is more than *points* per cent of the machine's time and more than four standard
-    deviations of the same arm's trials at the same rate.
+    A load is far if it differs from the median by more than *points* percentage points, and by
+    more than four standard deviations of the same arm's trials at the same rate.
     """
     groups: dict[tuple[str, str, float], list[Trial]] = {}
     for trial in trials:
@@ -75,14 +76,14 @@ def _far(group: Sequence[Trial], state: str, word: str, points: float) -> Iterat
     for trial, value in known:
         if abs(value - middle) > limit:
             reason = (
-                f"this machine was {value:.1f} % {word}, {middle:.1f} % in the middle of the "
-                f"campaign's trials of arm {trial.arm}"
+                f"this machine's {word} was {value:.1f} %, while the median of the campaign's "
+                f"trials of arm {trial.arm} is {middle:.1f} %"
             )
             yield msgspec.structs.replace(trial, validity=Validity.NOISY, reason=reason)
 
 
 def _usual(values: Sequence[float]) -> float:
-    """Return four standard deviations as the median distance tells them; 0 for too few values."""
+    """Return four standard deviations, from the median distance; 0 for too few values."""
     if len(values) < _LEAST_TRIALS:
         return 0.0
     middle = statistics.median(values)
@@ -90,11 +91,11 @@ def _usual(values: Sequence[float]) -> float:
 
 
 def _apart(trials: Sequence[Trial], state: str) -> float:
-    """Return four standard deviations between the two trials of a pair; 0 for too few pairs."""
+    """Return four standard deviations of the difference within pairs; 0 for too few pairs."""
     pairs: dict[int, list[float]] = {}
     for trial in trials:
         if trial.pair is not None and state in trial.host:
             pairs.setdefault(trial.pair, []).append(trial.host[state])
     apart = [abs(seen[0] - seen[1]) for seen in pairs.values() if len(seen) == 2]
-    # Half of the pairs lie within the middle distance, and which arm came first is no matter.
+    # Half of the pairs are within the median distance; which arm came first does not matter.
     return _SPREADS * statistics.median(apart) if len(apart) >= _LEAST_TRIALS else 0.0

@@ -1,4 +1,4 @@
-"""The nodes of a plan, reached over SSH: what a trial drives on real machines."""
+"""The real nodes of a plan, which a trial drives over SSH."""
 
 import asyncio
 import math
@@ -35,14 +35,14 @@ from dirtune.remote.far_dirtune import FarDirtune
 _PREFLIGHT_S = 20
 _REQUIRED = (
     "command -v {program} >/dev/null || "
-    '{{ echo "dirtune: not installed there, and probes need it"; exit 127; }}; '
+    '{{ echo "dirtune: the program is not installed, but the probes need it"; exit 127; }}; '
 )
 # The first request of a client waits for ARP too.
 _REQUEST_MORE_S = 1
 
 
 class LiveRig:
-    """Real nodes. Opened by `opened`, which also ends everything it started."""
+    """Real nodes, reached over SSH. `opened` opens a rig, and ends everything the rig started."""
 
     def __init__(self, plan: Plan, *, alone: bool = False, clients: tuple[Peer, ...] = ()) -> None:
         self._plan = plan
@@ -50,7 +50,7 @@ class LiveRig:
         self._nodes: dict[str, Node] = {}
         self._samplers: dict[str, Sampler] = {}
         self.alone = alone
-        """Whether nobody else is known to use the service."""
+        """Whether the rig may assume that nobody else uses the service."""
 
     def now(self) -> float:
         """Return this machine's monotonic clock."""
@@ -61,11 +61,11 @@ class LiveRig:
         return datetime.now(UTC).isoformat(timespec="seconds")
 
     async def sleep_until(self, moment_s: float) -> None:
-        """Sleep, if the moment has not passed."""
+        """Sleep until *moment_s*, unless that time has passed."""
         await asyncio.sleep(max(0.0, moment_s - self.now()))
 
     async def ready(self) -> None:
-        """Connect to the nodes that are not, and start the director's sampler."""
+        """Connect to the nodes that are not connected, and start a sampler on each node."""
         gone = [host for host in self._plan.hosts if not self._alive(host)]
         for host in gone:
             await self._forget(host)
@@ -86,21 +86,24 @@ class LiveRig:
         )
         for host, text in zip(hosts, texts, strict=True):
             if not client.answered(text):
-                raise TrialError(f"{host} got no good reply from {self._plan.url}.")
+                raise TrialError(f"{host} got no good reply from {self._plan.url}")
 
     async def _refuse_foreign(self) -> None:
-        """Raise `PlanError` if others use the service, unless the plan names its vip."""
+        """Raise `PlanError` if others use the service, unless the plan sets `load.force`."""
         found = None if self._plan.load.force else await self._foreign()
         if found is not None:
             vip = self._plan.service.vip
             raise PlanError(
-                f"{vip} carries connections that are not ours ({found}): "
-                f"bench another, or name it: --force {shlex.quote(str(vip))}"
+                f"{vip} carries connections that are not ours ({found}). Use another VIP, or "
+                f"allow this one: --force {shlex.quote(str(vip))}"
             )
         self.alone = True
 
     async def _foreign(self) -> str | None:
-        """Return who else uses the service; clients that are idle in this cell are ours."""
+        """Describe who else uses the service; None if nobody does.
+
+        Clients that are idle in this cell belong to the run, too.
+        """
         plan = msgspec.structs.replace(self._plan, clients=self._clients)
         idle, _ = await connect(self._plan, [h for h in plan.hosts if h not in self._nodes])
         try:
@@ -117,7 +120,7 @@ class LiveRig:
         return await self._samples(self._hosts())
 
     async def sample_peers(self) -> dict[str, Sample]:
-        """Return the counters of all nodes but the director."""
+        """Return the counters of all nodes except the director."""
         director = self._plan.director.host
         return await self._samples({n: h for n, h in self._hosts().items() if n != director})
 
@@ -129,7 +132,7 @@ class LiveRig:
         return {name: by_host[host] for name, host in hosts.items()}
 
     async def shares(self) -> dict[str, int]:
-        """Return the connections of each destination so far."""
+        """Return how many connections each destination got so far."""
         director = self._plan.director
         script = director_table.STATS_SCRIPT.format(dirtune=shlex.join(director.dirtune.split()))
         try:
@@ -139,7 +142,7 @@ class LiveRig:
         return director_table.shares(text, self._plan)
 
     async def programs(self) -> tuple[processes.Process, ...]:
-        """Return the director's processes; empty if it is a client or real server as well."""
+        """Return the director's processes; empty if its host is also a client or real server."""
         host = self._plan.director.host
         if host in {each.host for each in (*self._plan.real_servers, *self._plan.clients)}:
             return ()
@@ -163,7 +166,7 @@ class LiveRig:
         return times
 
     def guest_stolen_s(self) -> float | None:
-        """Return the steal of the plan's `host_cpus` since boot, None if it names none."""
+        """Return the seconds stolen from the plan's `host_cpus` since boot; None without any."""
         cpus = self._plan.director.host_cpus
         if not cpus:
             return None
@@ -171,7 +174,7 @@ class LiveRig:
         return sum(float(times[cpu].steal) for cpu in cpus)
 
     async def load(self, ticks: Sequence[Schedule]) -> LiveLoad:
-        """Start every client at one moment, on its own clock."""
+        """Start all clients at the same time, each by its own clock."""
         nodes = [self._nodes[each.host] for each in self._plan.clients]
         load = LiveLoad(self._plan, self.now)
         try:
@@ -230,7 +233,7 @@ class LiveRig:
 
 
 def request_timeout_s(plan: Plan) -> int:
-    """Return how long the one request of a preflight may take."""
+    """Return the time limit of a preflight's request, in seconds."""
     return math.ceil(plan.load.timeout_s) + _REQUEST_MORE_S
 
 
@@ -238,10 +241,10 @@ def request_timeout_s(plan: Plan) -> int:
 async def opened(
     plan: Plan, *, alone: bool = False, clients: tuple[Peer, ...] = ()
 ) -> AsyncIterator[LiveRig]:
-    """Open a rig and close it again, whatever happens.
+    """Open a rig, and close it on leaving in any case.
 
-    *alone* says that nobody else uses the service; otherwise the rig checks it. *clients* are all
-    of the run's clients, if the plan is of a cell with fewer.
+    The rig checks that nobody else uses the service, unless *alone* is True. *clients* are all
+    clients of the run, for a cell whose plan has fewer.
     """
     rig = LiveRig(plan, alone=alone, clients=clients)
     try:

@@ -1,9 +1,9 @@
-"""Samples of a node's counters, from one POSIX shell that stays for as long as it is needed.
+"""Sample a node's counters with one POSIX shell that runs for as long as it is needed.
 
 Each sample is one head(1) over a few files: the time (/proc/uptime), the CPUs and, on the
-director, interrupts and IPVS counters. A node whose first process lives in a control group of its
-own is a container: /proc/stat is then the whole machine's, and the group's own accounting is read
-instead. Nothing is installed on the node, and the shell ends when its input does.
+director, interrupts and IPVS counters. A node whose first process is in a control group of its own
+is a container. There, /proc/stat counts the entire machine, so the accounting of the control group
+is read instead. Nothing is installed on the node, and the shell exits when its input ends.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ DIRECTOR_FILES = (
 )
 NET_COUNTERS = ("Tcp.OutRsts", "TcpExt.TCPSynRetrans", "TcpExt.ListenDrops")
 SAMPLE_S = 15
-"""How long a sample may take in all."""
+"""Time limit of one sample, in seconds."""
 SAMPLE_BYTES = 64 * 2**20
-"""How long it may be: twice what 4,096 rows of 512 CPUs are."""
+"""Size limit of one sample: twice the size of 4,096 rows for 512 CPUs."""
 _MANY_LINES = 20_000
-"""Lines of a sample that is worth a thread."""
+"""A sample with more lines than this is parsed in a thread."""
 
 _UPTIME = re.compile(r"\d{1,15}(\.\d{1,9})?(?=\s)", re.ASCII)
 
@@ -58,10 +58,10 @@ while read -r word; do head -n 4096 "$@" 2>/dev/null; echo; echo .; done
 
 
 class Watch(Protocol):
-    """Something that gives a sample when asked."""
+    """An object that takes samples."""
 
     async def sample(self) -> Sample:
-        """Return the counters of now."""
+        """Return the current counters."""
         ...
 
 
@@ -71,14 +71,14 @@ def script(files: tuple[str, ...]) -> str:
 
 
 class Sampler:
-    """The shell on one node."""
+    """The shell that takes samples on one node."""
 
     def __init__(self, process: Process, *, container: bool) -> None:
         self._process = process
         self._container = container
 
     async def sample(self) -> Sample:
-        """Return the counters of now; `NodeUnreachable` if the node was lost."""
+        """Return the current counters. Raises `NodeUnreachable` if the node was lost."""
         await self._process.send("\n")
         lines = await self._process.lines_before(".", timeout_s=SAMPLE_S, most_bytes=SAMPLE_BYTES)
         work = partial(parse, lines, container=self._container)
@@ -99,9 +99,10 @@ async def start(node: Node, files: tuple[str, ...]) -> Sampler:
 
 
 def parse(lines: list[str], *, container: bool = False) -> Sample:
-    """Parse one sample as head(1) printed it; a file that was not there is None.
+    """Parse one sample as head(1) printed it; values from a missing file are None or empty.
 
-    A *container* without its own accounting has no CPU times: /proc/stat is not about it.
+    A *container* without its own accounting has no CPU times, because /proc/stat counts the entire
+    machine.
     """
     files = _sections(lines)
     services = files.get(ip_vs.SOURCE)
@@ -133,7 +134,7 @@ def _sections(lines: list[str]) -> dict[str, str]:
 def _uptime(files: Mapping[str, str]) -> float:
     found = _UPTIME.match(files.get(UPTIME, ""))
     if found is None:
-        raise ParseError(UPTIME, "the sample has no time")
+        raise ParseError(UPTIME, "the sample lacks the uptime")
     return float(found[0])
 
 
@@ -145,7 +146,9 @@ def _group(files: Mapping[str, str]) -> GroupTimes | None:
     try:
         return _times(files)
     except (ValueError, OverflowError) as error:
-        raise ParseError("cpuset and cpuacct", "the sample has no numbers") from error
+        raise ParseError(
+            "cpuset and cpuacct", "the sample contains a value that is not a number"
+        ) from error
 
 
 def _times(files: Mapping[str, str]) -> GroupTimes | None:

@@ -1,4 +1,4 @@
-"""The trials of a search for the knee: those on disk, then new ones, then the confirmation."""
+"""Run the trials of a knee search: replay those on disk, run new ones, confirm the result."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ _CEILING = 0.8
 
 
 class Search:
-    """A search for the highest rate of a cell at which no more than *goal* is lost."""
+    """A search for the highest rate of a cell at which the loss is at most *goal*."""
 
     def __init__(
         self, rig: Rig, cell: Cell, goal: float, keep: Keep, done: Sequence[Trial] = ()
@@ -48,12 +48,12 @@ class Search:
 
     async def _answer(self, ask: Ask, log: Sequence[tuple[Ask, Trial]]) -> Trial:
         order = Order(f"{self._name}-{len(log) + 1:02}", "A", TrialKind.SEARCH, ask.rate)
-        # While it goes down to what the clients can make, their limit is an answer.
+        # While the rate is lowered to one that the clients can reach, their limit is an answer.
         going_down = all(trial.validity == Validity.CLIENT_LIMITED for _, trial in log)
         return await self._trial(self._lasting(ask.window_s), order, limit_counts=going_down)
 
     async def _trial(self, plan: Plan, order: Order, *, limit_counts: bool = False) -> Trial:
-        """Return the trial of this place: that on disk, or a new one, again if it must be."""
+        """Return the trial of *order*, from disk or newly run; repeat a trial that is invalid."""
         number = 1
         while True:
             name = order.id if number == 1 else f"{order.id}+{number}"
@@ -103,13 +103,13 @@ class Search:
             None,
             None,
             KneeLimit.TRIALS,
-            f"given up after trial {trial.id}: {trial.reason}",
+            f"the search ended early, at trial {trial.id}: {trial.reason}",
             trials=len(self._mine) - self._invalid(),
             invalid=self._invalid(),
         )
 
     async def _confirm(self, found: Knee) -> Knee:
-        """Try the rate with the load's own warm-up and window, a little below and above."""
+        """Confirm the rate just below and above it, with the load's own warm-up and window."""
         assert found.rate is not None
         trials = []
         for share in _AROUND if found.above is not None else _AROUND[:1]:
@@ -122,10 +122,11 @@ class Search:
 
 
 def ceiling(plan: Plan, done: Sequence[Trial]) -> float:
-    """Return the highest rate to offer: the plan's, or a safe share of the clients' ceiling.
+    """Return the highest rate to offer: the plan's, or a rate that the clients surely reach.
 
-    If the clients failed against a server of their own, a rate is trusted up to 80 per cent of the
-    rate that they reached there. If they did not fail, their ceiling is unknown.
+    The null-server trials show which rates the clients reach. If one of these trials failed, the
+    limit is 80 % of the highest rate that succeeded. If none failed, the clients' own limit is
+    unknown, and the plan's highest rate is used.
     """
     highest = (plan.knee or KneePlan()).highest or max(plan.load.rates)
     own = [trial for trial in done if trial.cell == "null_server" and trial.attempted]

@@ -1,7 +1,8 @@
-"""The test of a steady window; a trial without one is labelled, never used in silence. Pure.
+"""Test whether a window was steady, so that a trial whose window was not is labelled. Pure.
 
-The tests are those of RFC 9411 (replies within 5 % of their mean, concurrency within 10 %) with a
-test for drift, over each second of the window; the connection table may grow by 1 % in 10 s.
+As in RFC 9411, the replies of each second must be within 5 % of their mean, and the concurrency
+within 10 %. In addition, replies must not drift over the window, and the connection table may grow
+by at most 1 % in 10 s.
 """
 
 import math
@@ -26,7 +27,7 @@ _SMALL_TABLE = 1000
 
 
 def unsteady(replies: Sequence[int], concurrency: Sequence[float]) -> str | None:
-    """Return in words why a window was not steady; None if it was.
+    """Describe why a window was not steady; None if it was.
 
     *replies* is the number of replies in each second, *concurrency* the mean number of requests
     that were open in it.
@@ -48,7 +49,7 @@ def unsteady(replies: Sequence[int], concurrency: Sequence[float]) -> str | None
 
 
 def warm(samples: Sequence[Sample]) -> bool:
-    """Tell whether the director's connections were steady over samples of about a second each."""
+    """Return whether the director's connection rate was steady; *samples* are a second apart."""
     if len(samples) <= WARM_S:
         return False
     last = samples[-WARM_S - 1 :]
@@ -66,7 +67,7 @@ def warm(samples: Sequence[Sample]) -> bool:
 
 
 def growing(before: int | None, after: int | None, seconds: float) -> str | None:
-    """Return in words that the connection table grew; None if it did not, or is unknown."""
+    """Describe how fast the connection table grew; None if it did not, or if that is unknown."""
     if before is None or after is None:
         return None
     growth = (after - before) / max(before, _SMALL_TABLE) * 10 / seconds
@@ -80,7 +81,7 @@ def _slope(values: Sequence[float]) -> float:
 
 
 def _trends(values: Sequence[float]) -> bool:
-    """Tell by the Mann-Kendall test, at 5 %, whether *values* rise or fall."""
+    """Return whether *values* rise or fall, by the Mann-Kendall test at the 5 % level."""
     n = len(values)
     if n < _LEAST_POINTS:
         return False

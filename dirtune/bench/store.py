@@ -1,7 +1,7 @@
-"""Runs on disk: a folder each, with run.json and the generators' raw output.
+"""Runs on disk: each run is a folder with run.json and the generators' raw output.
 
-A trial is on the disk, not only in its cache, before the next one begins; run.json is replaced
-in one step, so that a reader or a power cut finds the old one or the new one.
+A trial is flushed to disk before the next one begins. run.json is replaced in one step, so that a
+reader finds either the old file or the new one, even after a power cut.
 """
 
 import os
@@ -23,7 +23,7 @@ from dirtune.formats import from_json
 OUT = Path("dirtune-runs")
 _NAME, _LOCK = "run.json", ".lock"
 _LARGEST_BYTES = 64 << 20
-"""Limit of run.json; one with a thousand trials is a tenth of it."""
+"""Size limit of run.json; a run of a thousand trials takes a tenth of it."""
 
 
 class Store:
@@ -34,45 +34,48 @@ class Store:
         self.run = run
 
     def hold(self) -> None:
-        """Keep other dirtunes from adding to the run; `TrialError` if one does that already.
+        """Lock the run, so that no other dirtune process adds to it.
 
-        Until the process ends, or nobody has the store any more.
+        The lock lasts until this process ends or the store is no longer referenced. Raises
+        `TrialError` if another dirtune process holds the lock.
         """
         require_not_planted(self.folder)
-        # Not the folder: a lock can be held by whoever can open it for reading.
+        # The folder itself is not locked: anyone who can open it for reading could hold the lock.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.open(self.folder / _LOCK, flags, 0o600)
         weakref.finalize(self, os.close, handle)
         if not locking.take(handle):
-            raise TrialError(f"{self.folder}: another dirtune is at this run: wait for it")
+            raise TrialError(
+                f"Another dirtune is using the run in {self.folder}. Wait for it to end."
+            )
 
     def drop_if_empty(self) -> None:
-        """Remove the folder if nothing was measured: the run was refused, or ended at once."""
+        """Remove the folder if the run was refused, or ended before anything was measured."""
         if self.run.trials or self.run.link or self.run.finished is not None:
             return
-        with suppress(OSError):  # something else may lie there by now
+        with suppress(OSError):  # the folder may contain other files by now
             (self.folder / _LOCK).unlink(missing_ok=True)
             (self.folder / _NAME).unlink()
             self.folder.rmdir()
 
     def keep(self, result: Result) -> None:
-        """Add a trial, or replace the one with its id, and its raw output."""
+        """Write a trial and its raw output to disk, replacing any trial with the same id."""
         raw = self.folder / "raw" / result.trial.id
         make(raw)
         for name, text in result.raw.items():
-            # It begins with a host's name, and an alias of ssh may have slashes.
+            # The name begins with a host's name, and an SSH alias may contain slashes.
             write(raw / name.replace("/", "%2F"), text.encode())
         self.save(msgspec.structs.replace(self.run, trials=_with(self.run.trials, result.trial)))
 
     def save(self, run: Run) -> None:
-        """Replace the run on disk; what was there stays until the new one is whole."""
+        """Replace the run on disk; the old file stays until the new one is complete."""
         text = msgspec.json.format(msgspec.json.encode(run), indent=1)
         write(self.folder / _NAME, text)
         self.run = run
 
 
 def create(out: Path, run: Run) -> Store:
-    """Make the run's folder below *out*; `TrialError` if that cannot be written."""
+    """Create the run's folder below *out*. Raises `TrialError` if it cannot be written."""
     store = Store(out / run.id, run)
     make(store.folder)
     store.hold()
@@ -81,18 +84,21 @@ def create(out: Path, run: Run) -> Store:
 
 
 def resume(folder: Path) -> Store:
-    """Return the store of a run that was interrupted, to go on with; `TrialError` if one does."""
+    """Return the store of an interrupted run, so that the run can continue.
+
+    Raises `TrialError` if another dirtune process is using the run.
+    """
     store = Store(folder if reading.is_folder(folder) else folder.parent, load(folder))
     store.hold()
-    # What another has added before it ended.
+    # Another process may have added trials before it released the lock.
     store.run = load(folder)
     return store
 
 
 def load(folder: Path) -> Run:
-    """Return the run in *folder* (or in the file itself); `ParseError` if it is no run.
+    """Return the run in *folder*, which may also be the path of a run.json or a pyperf file.
 
-    A file of pyperf is a run as well.
+    Raises `ParseError` if the file does not contain a run.
     """
     path = folder / _NAME if os.path.isdir(folder) else folder  # noqa: PTH112  (any length)
     try:
@@ -101,7 +107,7 @@ def load(folder: Path) -> Run:
             return exchange.from_pyperf(path, text)
         return from_json(text, Run)
     except FileNotFoundError as error:
-        raise SourceMissing(f"{folder}: no run.json there") from error
+        raise SourceMissing(f"{folder} contains no run.json. Name the folder of a run.") from error
     except OSError as error:
         raise SourceMissing(f"{path}: {error.strerror}") from error
     except msgspec.DecodeError as error:
@@ -109,7 +115,7 @@ def load(folder: Path) -> Run:
 
 
 def example(name: str) -> Run:
-    """Return a run that comes with dirtune; `paper` is that of the 2001 paper."""
+    """Return an example run that comes with dirtune; `paper` is the run of the 2001 paper."""
     text = resources.files("dirtune.bench").joinpath(f"examples/{name}.json").read_bytes()
     return msgspec.json.decode(text, type=Run)
 
@@ -130,7 +136,7 @@ def _with(trials: tuple[Trial, ...], trial: Trial) -> tuple[Trial, ...]:
 
 
 def make(folder: Path) -> None:
-    """Make *folder* and those above it, to be there after a power cut as well."""
+    """Create *folder* and its parents, and flush them to disk against a power cut."""
     missing = [path for path in (folder, *folder.parents) if not reading.exists(path)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -138,11 +144,13 @@ def make(folder: Path) -> None:
             writing.sync(path.parent)
         require_not_planted(folder)
     except OSError as error:
-        raise TrialError(f"{folder}: {error.strerror}; choose another place with --out") from error
+        raise TrialError(
+            f"Cannot write to {folder}: {error.strerror}. Choose another folder with --out."
+        ) from error
 
 
 def require_not_planted(folder: Path) -> None:
-    """Raise `TrialError` where another user could exchange what is kept in *folder*."""
+    """Raise `TrialError` if another user could replace the files in *folder*."""
     try:
         for path in (at := folder.absolute(), *at.parents):
             writing.require_not_planted(path)
@@ -151,8 +159,8 @@ def require_not_planted(folder: Path) -> None:
 
 
 def write(path: Path, text: bytes) -> None:
-    """Replace a file: a reader, or a power cut, finds the old text or the new."""
+    """Replace a file in one step: a reader finds the old or new text, even after a power cut."""
     try:
         writing.replace(path, text)
     except NotPossible as error:
-        raise TrialError(f"{error}; what was written before is kept") from error
+        raise TrialError(f"{error}; the data written before is kept") from error

@@ -1,7 +1,7 @@
-"""A whole plan: its cells and controls visited in their order, each trial on disk before the next.
+"""Run an entire plan: visit its cells and controls in order, and write each trial to disk.
 
-What is left to do is a function of the trials on disk. So a run that was interrupted anywhere
-goes on with the first trial that is missing, and repeats none that is there.
+The remaining work is a function of the trials on disk. So an interrupted run continues with the
+first missing trial, and repeats no trial that is on disk.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from dirtune.plan.tables import Knee as KneePlan
 from dirtune.plan.tables import Plan
 
 Visit = Callable[[Cell], AbstractAsyncContextManager[Rig]]
-"""Brings the nodes into a cell for as long as the context lasts."""
+"""Makes the changes of a cell on the nodes for as long as the context lasts."""
 
 _CANNOT = (LabError, NodeUnreachable, NotPossible, TrialError)
 _SEARCH_TRIALS = 12
@@ -43,10 +43,10 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 class Itinerary(msgspec.Struct, frozen=True):
-    """The trials of a run before they are run (`dirtune/bench-trials/1`)."""
+    """The planned trials of a run (`dirtune/bench-trials/1`)."""
 
     trials: tuple[Planned, ...]
-    """Trials of the sweep, in their order."""
+    """Trials of the sweep, in order."""
     searches: tuple[str, ...]
     """Searches for a knee; how many trials each takes is known only afterwards."""
     refused: tuple[str, ...]
@@ -57,7 +57,7 @@ class Itinerary(msgspec.Struct, frozen=True):
 
 
 def itinerary(plan: Plan, cells: Sequence[Cell]) -> Itinerary:
-    """Return the trials of *cells*, and an estimate of their time."""
+    """Return the planned trials of *cells*, with an estimate of the total time."""
     able = _able(cells)
     slots = matrix.slots(plan, able)
     goals = [(cell, goal) for cell in able for goal in _goals(plan, cell)]
@@ -87,9 +87,10 @@ def _search_s(plan: Plan, knee: KneePlan) -> float:
 async def carry_out(
     plan: Plan, cells: Sequence[Cell], visit: Visit, kept: Store, keep: Keep
 ) -> None:
-    """Run what is left of the plan: the sweep of all cells, then knees and a look at the nodes.
+    """Run the rest of the plan: the sweep of all cells, then knee searches and observed trials.
 
-    `TrialError` if a node was lost and the plan says to stop; `PlanError` if nothing can be done.
+    Raises `TrialError` if a node was lost and the plan says to stop, and `PlanError` if no cell
+    can be measured.
     """
     able = _able(cells)
     if not able:
@@ -109,16 +110,17 @@ async def carry_out(
                 await _first(cell, left[0], nodes, keep)
             await campaign.fill(nodes, left, keep, done=kept.run.trials)
             if cell.boot and not _left((slot for slot in every if slot.cell is cell), kept):
-                # Now, and not after the sweep: that would take a boot for each cell.
+                # Searching after the sweep instead would need another boot for each cell.
                 await _seek(plan, cell, nodes, kept, keep)
     for cell in able:
         await _look_closer(plan, cell, visit, kept, keep)
 
 
 async def _first(cell: Cell, slot: Slot, nodes: Rig, keep: Keep) -> None:
-    """Run a trial that is not judged: a director that was just booted has cold caches.
+    """Run a trial that is not judged, because a director has cold caches just after a boot.
 
-    An emulated director has yet to be translated; its first trial costs three times as much.
+    The code of an emulated director is translated when it first runs, so its first trial costs
+    three times as much.
     """
     order = Order(
         f"{prefix(cell)}first-{slot.repeat}", "A", TrialKind.BASELINE, slot.rate, path=cell.path
@@ -131,7 +133,7 @@ def _left(slots: Iterable[Slot], kept: Store) -> list[Slot]:
 
 
 def legs(slots: Sequence[Slot]) -> Iterator[tuple[Cell, tuple[Slot, ...]]]:
-    """Yield the slots by the visits they take; a cell that is booted is booted for each repeat."""
+    """Group the slots by visit; a cell that needs a boot gets one visit for each repeat."""
 
     def key(slot: Slot) -> tuple[str, int]:
         return slot.cell.name, slot.repeat if slot.cell.boot else 0
@@ -164,7 +166,7 @@ async def _look_closer(plan: Plan, cell: Cell, visit: Visit, kept: Store, keep: 
 
 
 async def _seek(plan: Plan, cell: Cell, nodes: Rig, kept: Store, keep: Keep) -> None:
-    """Find the cell's knees and look at all nodes, as far as that was not done."""
+    """Run the knee searches of the cell, and its observed trial, unless they are done already."""
     for goal in _sought(plan, cell, kept):
         _keep_knee(kept, await Search(nodes, cell, goal, keep, kept.run.trials).run())
     await campaign.observe(nodes, cell, keep, done=kept.run.trials)
@@ -181,7 +183,7 @@ def _keep_knee(kept: Store, found: Knee) -> None:
 
 
 def _not_reached(left: Sequence[Slot], reason: str, kept: Store, keep: Keep) -> None:
-    """Keep a trial without numbers for each slot of a cell the nodes could not be brought into."""
+    """Record a failed trial for each slot of a cell whose nodes could not be prepared."""
     plan = left[0].cell.plan
     for slot in left:
         number = campaign.attempt(slot, kept.run.trials)
@@ -190,4 +192,4 @@ def _not_reached(left: Sequence[Slot], reason: str, kept: Store, keep: Keep) -> 
         trial = judge.failed(order, "", plan, reason)
         keep(Result(msgspec.structs.replace(trial, cell=slot.cell.name), {}))
     if plan.validity.on_lost_node == "stop":
-        raise TrialError(f"{left[0].cell.name}: {reason}; what was measured is kept")
+        raise TrialError(f"{left[0].cell.name}: {reason}; the trials so far are kept")

@@ -1,8 +1,9 @@
-"""One trial: settle, load, measure between two edges, drain. It drives a rig and decides nothing.
+"""Run one trial on a rig: settle, load, measure between two edges, drain.
 
-Judged trials touch the nodes twice while the load runs, at the window's edges. Profiled ones
-sample every node each second and run the director's probes, and are for explaining, never for
-comparing. The clock is the rig's, so that a simulated director is measured by the same code.
+A judged trial reads the nodes only twice while the load runs, at the edges of the window. A
+profiled trial samples every node each second and runs the director's probes; it explains a result,
+and is never compared. All times come from the rig's clock, so that the same code measures a
+simulated director. The module `judge` decides whether the trial is valid.
 """
 
 from collections.abc import Awaitable, Callable
@@ -30,7 +31,7 @@ from dirtune.plan.generators import schedules
 from dirtune.plan.tables import Plan
 
 QUIET = frozenset({TrialKind.JUDGED, TrialKind.BASELINE, TrialKind.SEARCH, TrialKind.CONFIRM})
-"""Kinds of trial in which nothing but the load runs."""
+"""Kinds of trial during which only the load runs."""
 
 # The last replies come within the time-out; their FINs a little later.
 _DRAIN_S = 2
@@ -44,15 +45,15 @@ _SHARES_OFF = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A trial and what it leaves."""
+    """A trial and its output."""
 
     trial: Trial
     raw: dict[str, str]
     """Raw output by file name."""
     profile: Profile | None = None
-    """What the director's own dirtune said of a profiled trial's window."""
+    """Profile of the window of a profiled trial, measured by the director's own dirtune."""
     away: bool = False
-    """A node was not there when it was to begin: the next trial will find it away too."""
+    """Whether a node was unreachable before the trial began, as it will be for the next trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,10 @@ class _Settled:
 
 
 async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
-    """Carry one trial out; a node that is lost makes it a `setup_error`, never an exception."""
+    """Run one trial. If a node is lost, the trial is a `setup_error`; no exception is raised."""
     if order.pair is not None and not plan.load.open_loop:
         name = plan.load.generator
-        raise PlanError(f"load.generator: {name} is a closed loop and compares nothing")
+        raise PlanError(f"load.generator: {name} is a closed loop, which cannot compare two arms.")
     started = rig.utc()
     try:
         await rig.ready()
@@ -97,9 +98,10 @@ async def _probed(rig: Rig, plan: Plan, order: Order, started: str, settled: _Se
 
 
 async def _settle(rig: Rig, plan: Plan) -> _Settled:
-    """Wait until the director has been idle for some seconds in a row; bounded.
+    """Wait, up to a limit, until the director has been idle for some seconds in a row.
 
-    `drain` waits for its connection table as well, and for sockets in TIME_WAIT on the others.
+    With `load.settle = "drain"`, also wait until its connection table and the sockets in TIME_WAIT
+    on the other nodes have drained.
     """
     began, in_a_row, waiting = rig.now(), 0, 0
     before = await rig.sample()
@@ -114,7 +116,7 @@ async def _settle(rig: Rig, plan: Plan) -> _Settled:
         in_a_row = in_a_row + 1 if _rests(before, now, waiting, plan) else 0
         before = now
     done = in_a_row >= plan.settle.seconds
-    # The preflight's connections are no shares of the load.
+    # The preflight's connections must not count as shares of the load.
     await rig.sleep_until(began + _COPIED_S)
     return _Settled(rig.now() - began, settled=done, sample=before, served=await rig.shares())
 
@@ -173,10 +175,10 @@ async def _measure(
 
 
 async def _warmed(rig: Rig, plan: Plan, began_s: float) -> float:
-    """Return how long the load is to have run when its window opens.
+    """Wait for the warm-up, and return the seconds of load before the window opens.
 
-    A warm-up that may be extended is watched once a second, until the director's connections
-    have been steady for some seconds or there is no more time.
+    If the warm-up may be extended, the director is sampled once a second until its connection rate
+    has been steady for some seconds or the time limit is reached.
     """
     load, samples = plan.load, []
     lead_s = max(load.ramp_s, load.lead_s - steady.WARM_S)
@@ -190,7 +192,7 @@ async def _warmed(rig: Rig, plan: Plan, began_s: float) -> float:
 
 
 async def _shares(rig: Rig, before: dict[str, int], connections: int | None) -> dict[str, int]:
-    """Return what each destination got; empty while it does not sum to *connections*."""
+    """Return each destination's connections; empty if they do not add up to *connections*."""
     for _ in range(2 if before else 0):
         after = await rig.shares()
         found = {name: count - before.get(name, 0) for name, count in after.items()}

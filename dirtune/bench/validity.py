@@ -1,6 +1,6 @@
-"""The judgement whether a trial counts, by the limits of the plan. Pure.
+"""Judge whether a trial is valid, by the limits of the plan. Pure.
 
-A trial gets the first that applies: broken, limited by its clients, noisy.
+An invalid trial gets the first of these that applies: setup error, client-limited, noisy.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from dirtune.plan.values import seconds
 
 # Fewer connections than this without a pause are no stall at any rate.
 _BURST_MIN = 3
-# Per cent of the attempted connections beyond which a label is due.
+# Per cent of the attempted connections above which a trial gets a label.
 _NOTABLE = 0.1
 # Connections by which a share may differ when the schedule ends within a round.
 _ROUND = 2
@@ -36,17 +36,18 @@ def verdict(facts: Facts, plan: Plan) -> tuple[Validity, str | None]:
 
 
 def labels(facts: Facts, plan: Plan, per_second: tuple[list[int], list[float]]) -> tuple[str, ...]:
-    """Return the facts that a reader must know of a trial, valid or not.
+    """Return the facts that a reader must know about a trial, whether it is valid or not.
 
-    *per_second* has the window's replies and open requests; empty without a log.
+    *per_second* holds the replies and the open requests of each second of the window; both lists
+    are empty if the generator keeps no log.
     """
-    texts = [] if plan.load.open_loop else ["closed loop: a peak probe, not for loss"]
+    texts = [] if plan.load.open_loop else ["closed loop: shows the peak rate, but not loss"]
     if plan.load.load_s < TABLE_LIFE_S:
         texts.append("short")
     if plan.load.keepalive > 1:
-        texts.append(f"{plan.load.keepalive} requests for each connection")
+        texts.append(f"{plan.load.keepalive} requests per connection")
     if facts.lead_s > plan.load.lead_s:
-        texts.append(f"its warm-up took {facts.lead_s - plan.load.ramp_s:g} s")
+        texts.append(f"the warm-up took {facts.lead_s - plan.load.ramp_s:g} s")
     before, after = facts.edges
     grew = steady.growing(before.inactive, after.inactive, plan.load.window_s)
     reasons = (steady.unsteady(*per_second), grew)
@@ -62,7 +63,7 @@ def _setup_errors(facts: Facts, plan: Plan) -> Iterator[str]:
         return
     counted = outcome.delta(facts.around, "connections")
     if counted is None:
-        yield "the director has no /proc/net/ip_vs_stats_percpu: is ip_vs loaded there?"
+        yield "the director lacks /proc/net/ip_vs_stats_percpu; check that ip_vs is loaded there"
         return
     if not outcome.delta(facts.edges, "connections"):
         yield "the director counted no connection within the window"
@@ -79,8 +80,8 @@ def _miscounted(facts: Facts, plan: Plan, counted: int) -> Iterator[str]:
     allowed = max(attempted, 1) * plan.validity.connections / 100
     if counted > attempted + allowed + unfinished or counted < replied - allowed:
         yield (
-            f"the director counted {counted} connections and the clients began {attempted}: "
-            "some traffic does not pass the director, or is not ours"
+            f"the director counted {counted} connections, but the clients began {attempted}; "
+            "some traffic bypasses the director, or others use it"
         )
 
 
@@ -90,7 +91,7 @@ def _refused(facts: Facts, plan: Plan) -> Iterator[str]:
     for name, seen in facts.signals.items():
         resets = seen.get("resets_sent", 0)
         if name in servers and 100 * resets / connections > plan.validity.refused:
-            yield f"{name} refused {resets:.0f} connections: does its server run?"
+            yield f"{name} refused {resets:.0f} connections; check that its server is running"
 
 
 def _misshared(facts: Facts, plan: Plan) -> Iterator[str]:
@@ -102,8 +103,9 @@ def _misshared(facts: Facts, plan: Plan) -> Iterator[str]:
         promised = total * weights[name] / sum(weights.values())
         if abs(count - promised) > total * plan.validity.shares / 100 + _ROUND:
             yield (
-                f"{name} got {count / total:.1%} of the connections where {service.scheduler} "
-                f"promises {promised / total:.1%}: ports used again, or another scheduler"
+                f"{name} got {count / total:.1%} of the connections, but the scheduler "
+                f"{service.scheduler} should give it {promised / total:.1%}; client ports were "
+                "reused, or the director has another scheduler"
             )
 
 
@@ -127,16 +129,17 @@ def _late(report: Report, part: Part, plan: Plan) -> Iterator[str]:
     if not plan.load.open_loop:
         return
     planned_s, limits = part.ticks.lasts_s, plan.validity
-    # Either end of a span is as good as a start is; of a short load that is more than a per cent.
+    # The ends of a span are only as exact as a start; in a short load that exceeds one per cent.
     allowed_s = planned_s * (1 + limits.late / 100) + seconds(limits.start_spread)
     if report.span_s is not None and report.span_s > allowed_s:
-        yield f"took {report.span_s:.2f} s to start what {planned_s:.2f} s were for"
+        took, planned = f"{report.span_s:.2f} s", f"{planned_s:.2f} s"
+        yield f"starting all connections took {took} instead of {planned}"
     burst = max(_BURST_MIN, part.ticks.rate * seconds(limits.burst))
     if report.burst is not None and report.burst > burst:
-        yield f"stalled, then began {report.burst} connections without a pause"
+        yield f"the load generator stalled, then began {report.burst} connections without a pause"
     if report.poll_cpu_percent is not None and report.poll_cpu_percent < limits.poll_cpu:
         got = f"{report.poll_cpu_percent:.0f} % of a CPU"
-        yield f"{plan.load.generator} got {got} and needs a whole one"
+        yield f"{plan.load.generator} got {got}, but needs a full CPU"
 
 
 def _busy_clients(facts: Facts, plan: Plan) -> Iterator[str]:
@@ -148,26 +151,26 @@ def _busy_clients(facts: Facts, plan: Plan) -> Iterator[str]:
         if busy > plan.validity.client_busy and not polls:
             yield f"{client.label}: a CPU was {busy:.0f} % busy"
         if signals.get("tx_dropped"):
-            yield f"{client.label}: its interface dropped {signals['tx_dropped']:.0f} packets"
+            yield f"{client.label}: the NIC dropped {signals['tx_dropped']:.0f} outgoing packets"
 
 
 def _noise(facts: Facts, plan: Plan) -> Iterator[str]:
     spread, limits = outcome.spread_ms(facts), plan.validity
     if spread is not None and spread > 1000 * seconds(limits.start_spread):
-        yield f"the clients began {spread:.0f} ms apart"
+        yield f"the clients started {spread:.0f} ms apart"
     stolen = {
         "the director": (cpu.shares(*facts.edges) or {}).get("steal"),
         "this machine": facts.host.get("steal"),
     }
     for where, steal in stolen.items():
         if steal is not None and steal > limits.steal:
-            yield f"{steal:.1f} % of the time of {where} was stolen"
+            yield f"{steal:.1f} % of the CPU time of {where} was stolen"
     for program, percent in outcome.others(facts).items():
         if percent > limits.other_process:
-            yield f"{program} took {percent:.0f} % of a CPU of the director"
+            yield f"{program} used {percent:.0f} % of a CPU on the director"
     peak = facts.host.get("steal_peak", 0.0)
     if peak > limits.steal_peak:
-        yield f"{peak:.1f} % of one second of this machine was stolen"
+        yield f"{peak:.1f} % of this machine's CPU time was stolen in one second"
 
 
 def _not_the_director(facts: Facts, plan: Plan) -> Iterator[str]:
@@ -176,16 +179,16 @@ def _not_the_director(facts: Facts, plan: Plan) -> Iterator[str]:
     servers = {s.label: seen.get(s.label, {}) for s in plan.real_servers}
     for name, signals in servers.items():
         if drops := signals.get("listen_drops", 0):
-            yield f"{name} was a limit: its listen queue dropped {drops:.0f} connections"
+            yield f"{name} limited the trial: its listen queue dropped {drops:.0f} connections"
         elif (busy := signals.get("busy_percent", 0.0)) > FULL_PERCENT:
-            yield f"{name} was a limit: {busy:.0f} % busy"
+            yield f"{name} limited the trial: it was {busy:.0f} % busy"
     repeated = sum(seen.get(c.label, {}).get("syn_retransmits", 0) for c in plan.clients)
     attempted = max(1, outcome.attempted(facts, plan))
     dropped = any(signals.get("listen_drops") for signals in servers.values())
     if 100 * repeated / attempted > _NOTABLE and not dropped:
         yield (
-            f"{repeated:.0f} SYNs were sent again and no real server dropped one: "
-            "lost on the way, in the director, or for ports used again"
+            f"the clients sent {repeated:.0f} SYNs again, but no real server dropped any; they "
+            "were lost on the way or in the director, or client ports were reused"
         )
 
 

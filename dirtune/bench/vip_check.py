@@ -1,8 +1,8 @@
-"""A check that requests through the virtual address reach every real server.
+"""Check that requests to the virtual address reach every real server.
 
-Requests go one by one from the plan's clients. The director's own table shows which real server
-got one: the destination has one entry more than before. The table shows that at once, while its
-counters of connections follow two seconds later.
+The plan's clients send requests one by one. The director's own table shows which real server got a
+request: its destination has one more entry than before. Entries appear immediately, while the
+connection counters are up to two seconds late.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ from dirtune.remote import Node
 _TIMEOUT_S = 2
 _ASK_S = 20
 _ROUNDS = 3
-"""Number of turns of each destination."""
+"""Largest number of requests for each destination."""
 _TABLE = "cat /proc/net/ip_vs"
 _Place = tuple[str, int]
 """Address and port of a destination."""
 
 
 async def reach(plan: Plan) -> Reach:
-    """Send requests until every real server had one, or each could have had some turns.
+    """Send requests until every real server got one, or the limit of requests is reached.
 
-    `PlanError` if an HTTP request cannot check the service.
+    Raises `PlanError` if an HTTP request cannot check the service.
     """
     if plan.service.protocol != "tcp":
         raise PlanError(
@@ -67,7 +67,7 @@ async def _ask(plan: Plan, director: Node, clients: list[Node]) -> Reach:
         requests, before = requests + 1, after
         if good and not any(moved.values()):
             past += 1
-        # If others use the service, this request may show nothing; the next one may.
+        # If others use the service, the table may not show who got this request; the next may.
         got = [place for place, more in moved.items() if more == 1]
         if len(got) == 1 and sum(map(abs, moved.values())) == 1:
             answered[got[0]] = good and answered.get(got[0], True)
@@ -98,7 +98,7 @@ async def _answered(plan: Plan, node: Node) -> bool:
         return False
     if "no tool to ask" in text:
         raise NotPossible(
-            f"{node.name} has no tool to send a request. Install one: apt install nghttp2-client"
+            f"{node.name} lacks a tool to send a request. Install one: apt install nghttp2-client"
         )
     return client.answered(text)
 
@@ -109,7 +109,7 @@ async def _entries(plan: Plan, director: Node) -> dict[_Place, tuple[int, int]]:
     service = ours(ip_vs.parse_services(table), plan)
     if service is None:
         vip, port = plan.service.vip, plan.service.port
-        raise NotPossible(f"{director.name} has no service {vip}:{port}")
+        raise NotPossible(f"{director.name} lacks the service {vip}:{port}")
     return {
         (end.address, end.port): (end.weight, end.active + end.inactive)
         for end in service.destinations

@@ -1,6 +1,6 @@
-"""The window of a trial: samples of the nodes, and the CPU time of this machine meanwhile.
+"""Measure the window of a trial: samples of the nodes, and the CPU time of this machine.
 
-Clocks are the rig's, in seconds.
+All times are seconds of the rig's clock.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from dirtune.bench.protocols import Probing, Rig
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The samples of one window, and what this machine did meanwhile."""
+    """The samples of one window, and this machine's CPU time during the window."""
 
     edges: tuple[Sample, Sample]
     host: dict[str, float]
@@ -27,7 +27,7 @@ class Window:
 async def edges(rig: Rig, opens_s: float, window_s: float) -> Window:
     """Sample the nodes at the two edges of a window, the director first."""
     await rig.sleep_until(opens_s)
-    # The director first: what the others take to answer is not in its window.
+    # The director comes first, so that its window does not contain the answers of the others.
     first, stolen, host = await rig.sample(), rig.guest_stolen_s(), [rig.host_times()]
     peers = await rig.sample_peers()
     for second in range(1, int(window_s)):
@@ -74,7 +74,7 @@ def _since(stolen_s: float | None, rig: Rig) -> float | None:
 
 
 def _host_shares(series: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the shares over the whole series, and the steal of its worst interval."""
+    """Return the shares of CPU time over the series, and the highest steal of any interval."""
     shares = _spent(series[0], series[-1])
     steals = [_spent(*pair).get("steal") for pair in pairwise(series)]
     known = [steal for steal in steals if steal is not None]

@@ -1,6 +1,6 @@
-"""A fix that needs a boot: boots with and without it take turns, and each is one replicate.
+"""Measure a fix that needs a boot: boots with and without the fix alternate, as replicates.
 
-One boot per arm cannot separate the fix from the boot. Where dirtune cannot boot the director, the
+One boot per arm cannot separate the fix from the boot. If dirtune cannot boot the director, the
 run waits on disk; `--resume` continues it once somebody has booted the director.
 """
 
@@ -26,23 +26,23 @@ _FACTS = "cat /proc/sys/kernel/random/boot_id /proc/cmdline"
 
 @dataclass(frozen=True, slots=True)
 class Booting:
-    """The boots of a run, how it gets them, and how far it is."""
+    """The boots of a run, the way to boot the director, and the progress so far."""
 
     arms: str
     """The arm of each boot."""
     remember: Callable[[Boot], None] | None = None
-    """Writes to disk for which boot the director is ready; None if a run is never resumed."""
+    """Writes to disk the boot for which the director is ready; None if a run is never resumed."""
     last: Boot | None = None
     """The boot that was written last."""
     boot: Callable[[], None] | None = None
-    """Boots the director and waits until it answers; None if a person has to."""
+    """Boots the director and waits until it answers; None if a person must boot it."""
 
 
 async def turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run | None:
-    """Measure the boots that are left, and judge; None while a person has yet to boot.
+    """Measure the remaining boots, and judge; return None if a person must boot first.
 
-    If it is interrupted, the director stays in its arm, because no boot can be undone. A message
-    names the arm, and the run continues from there.
+    If the run is interrupted, the director stays in its arm, because a boot cannot be undone. A
+    message names the arm, and `--resume` continues the run from there.
     """
     try:
         return await _turns(trying, kept, say, booting)
@@ -62,7 +62,7 @@ async def _turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run
     judged(trying, kept)
     arm, why = turn.verdict_of(trying, kept.run)
     if arm != booting.arms[-1]:
-        # A fix that was rolled back is in force until a boot, so also for the next fix on trial.
+        # A fix that was rolled back stays in force until a boot, and would affect the next fix.
         more = replace(booting, arms=booting.arms + arm)
         if not await _booted(trying, kept, say, more, len(more.arms)):
             return None
@@ -72,7 +72,7 @@ async def _turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run
 
 
 async def _booted(trying: Trying, kept: Store, say: Say, booting: Booting, number: int) -> bool:
-    """Have the director booted for boot *number*, once; return False if a person has to do it."""
+    """Ensure that the director is booted for boot *number*; False if a person must boot it."""
     boot_id, _ = await _facts(trying)
     stage = decide.boot_stage(booting.last, number, boot_id)
     if stage is Stage.MEASURE:
@@ -98,13 +98,14 @@ async def _way_out(trying: Trying) -> str:
         journal = await director.in_force(trying)
     except DirtuneError as error:
         return (
-            f"{error}. Whether {host} has the fix of {names} is unknown; "
-            f"`dirtune fix verify` on {host} shows it. {resume}"
+            f"{error}. {host} may have the fix for {names}; to check, run "
+            f"`dirtune fix verify` there. {resume}"
         )
     if journal is None:
-        return f"{host} boots without the fix of {names}. {resume}"
+        return f"{host} boots without the fix for {names}. {resume}"
     undo = shlex.join(("dirtune", "rollback", journal))
-    return f"{host} has the fix of {names}. To remove it, run `{undo}` there, and boot. {resume}"
+    remove = f"To remove it, run `{undo}` there, then boot."
+    return f"{host} has the fix for {names}. {remove} {resume}"
 
 
 def judged(trying: Trying, kept: Store) -> None:

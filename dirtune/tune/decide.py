@@ -1,8 +1,8 @@
 """The decisions of the closed loop: the next step, and whether a fix is kept. Pure.
 
-A session is a queue of attempts, each one fix (or all together) that a run of its own measures.
-The remaining work is a function of the session and the trials on disk, so a session that was
-interrupted, or waits for a boot, continues where it was.
+A session is a queue of attempts. Each attempt tries one fix, or all fixes together, in its own
+run. The remaining work is a function of the session and the trials on disk. So a session that was
+interrupted, or waits for a boot, continues where it stopped.
 """
 
 import math
@@ -24,7 +24,7 @@ from dirtune.plan.tables import Plan
 
 
 class Outcome(StrEnum):
-    """The end of an attempt. The values are those of `dirtune/tune/1`, on disk and in JSON."""
+    """The outcome of an attempt. The values appear on disk and in JSON (`dirtune/tune/1`)."""
 
     KEPT = "kept"
     ROLLED_BACK = "taken back"
@@ -39,7 +39,7 @@ class Stage(StrEnum):
     """The state of a boot that a run needs."""
 
     PREPARE = "prepare"
-    """The director is to be brought into the boot's arm."""
+    """The director must be switched to the arm of the boot."""
     WAIT = "wait"
     """Somebody has to boot the director."""
     MEASURE = "measure"
@@ -47,14 +47,14 @@ class Stage(StrEnum):
 
 
 BOOTS = 5
-"""Boots of each arm; fewer than five values per arm give no verdict."""
+"""Boots per arm; fewer than five values per arm give no verdict."""
 TRIALS_PER_BOOT = 3
 _SLOWEST_S = 600
-"""Limit of a trial's time beside its load: reaching nodes, compiling probes, an audit."""
+"""Most seconds that a trial takes besides its load: to connect, compile probes and audit."""
 
 
 class Boot(msgspec.Struct, frozen=True):
-    """The boot that an attempt waits for, or is in."""
+    """The boot that an attempt waits for, or that it is measuring."""
 
     number: int
     before: str
@@ -62,7 +62,7 @@ class Boot(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One fix, or all together, and the outcome."""
+    """A trial of one fix, or of all fixes together, and its outcome."""
 
     checks: tuple[str, ...]
     """Arguments of `dirtune fix apply`."""
@@ -70,16 +70,16 @@ class Attempt(msgspec.Struct, frozen=True):
     """Titles of the changes."""
     risk: Risk = Risk.SAFE
     mends: bool = False
-    """Whether it mends a fault, and not only something slow."""
+    """Whether the fix mends a fault, rather than only making something faster."""
     run: str | None = None
-    """Folder of its run, beside the session's; None before the run begins."""
+    """Name of the run's folder, next to the session's folder; None before the run begins."""
     boot: Boot | None = None
     outcome: Outcome | None = None
     """None before the attempt is over."""
     why: str = ""
     """The rule or the reason behind the outcome."""
     journal: str | None = None
-    """Journal on the director of a fix that was kept."""
+    """Name of the director's journal for a fix that was kept."""
     comparison: Comparison | None = None
     """Comparison of the primary metric."""
     sentence: str = ""
@@ -87,12 +87,12 @@ class Attempt(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The checks, as one text."""
+        """The checks, separated by commas."""
         return ", ".join(self.checks)
 
 
 class Session(msgspec.Struct, frozen=True):
-    """One `dirtune tune`, as it lies on disk (`dirtune/tune/1`)."""
+    """One session of `dirtune tune`, as stored on disk (`dirtune/tune/1`)."""
 
     id: str
     started: str
@@ -104,20 +104,20 @@ class Session(msgspec.Struct, frozen=True):
     attempts: tuple[Attempt, ...]
     finished: str | None = None
     live: bool = False
-    """Whether it measures real traffic, without a load generator."""
+    """Whether the session measures real traffic, without a load generator."""
     keep_equivalent: bool = False
-    """Whether any fix is kept that makes no difference."""
+    """Whether a fix that makes no difference is kept, too."""
     standing: tuple[str, ...] = ()
-    """Journals that were in force on the director before; the session does not roll them back."""
+    """Journals in force on the director before the session, which does not roll them back."""
     notes: tuple[str, ...] = ()
     number: int = 0
-    """Number above that of every earlier session; 0 in a session of an older version."""
+    """Number of the session, above all earlier ones; 0 if an older version wrote the session."""
     schema: str = "dirtune/tune/1"
 
 
 @dataclass(frozen=True, slots=True)
 class Trying:
-    """The fix that one turn of the loop measures, and how."""
+    """The fix that one turn of the loop measures, and the settings for it."""
 
     plan: Plan
     checks: tuple[str, ...]
@@ -126,9 +126,9 @@ class Trying:
     command: str
     """The command line of the user."""
     mends: bool = False
-    """Whether the fix mends a fault, and not only something slow."""
+    """Whether the fix mends a fault, rather than only making something faster."""
     keep_equivalent: bool = False
-    """Whether any fix is kept that makes no difference."""
+    """Whether a fix that makes no difference is kept, too."""
     standing: tuple[str, ...] = ()
     """Journals on the director that the loop does not roll back."""
     scenario: dict[str, object] | None = None
@@ -136,9 +136,9 @@ class Trying:
     """The trials of an A/A run of the same plan; empty without one."""
 
     def noise_floor(self, metric: str, rate: float | None) -> float | None:
-        """Return the noise floor of *metric* at one of `Plan.compared_at`, as a share.
+        """Return the noise floor of *metric* at *rate*, one of `Plan.compared_at`, as a share.
 
-        None without an A/A run.
+        Returns None without an A/A run.
         """
         if not self.still:
             return None
@@ -150,7 +150,7 @@ class Wishes:
     """The user's options."""
 
     words: tuple[str, ...] = ()
-    """CHECK or CHECK/FIX; empty for all that the director's dirtune can fix safely."""
+    """Fixes to try, as CHECK or CHECK/FIX; empty to try every fix that is safe to apply."""
     together: bool = False
     """Whether all fixes are one attempt."""
     live: bool = False
@@ -162,10 +162,11 @@ def attempts(
 ) -> tuple[Attempt, ...]:
     """Return the queue: fixes that need boots first, then by severity.
 
-    A boot undoes what an earlier attempt kept at run time. A fix that takes boots or may interrupt
-    traffic is tried only if it is named; otherwise its attempt is skipped, with the reason.
-    `PlanError` if two fixes of one check are named: the director knows both by the same finding,
-    so it could not tell which of them a run left in force.
+    Fixes that need boots come first, because a boot undoes fixes that an earlier attempt kept at
+    run time. A fix that needs boots, or may interrupt traffic, is tried only if it is named;
+    otherwise its attempt is skipped, with the reason. Raises `PlanError` if two fixes of one check
+    are named: the director files both under the same finding, so dirtune could not find out which
+    of them an interrupted run left in force.
     """
     _check_words(wishes.words)
     reasons = [*(c.reason for c in plan.changes), *(r.reason for r in plan.refusals)]
@@ -190,7 +191,7 @@ def _check_words(words: Sequence[str]) -> None:
 
 
 def check_of(word: str) -> str:
-    """Return the check of CHECK or CHECK/FIX."""
+    """Return the id of the check in *word*, which is CHECK or CHECK/FIX."""
     return "/".join(word.split("/")[:2])
 
 
@@ -211,7 +212,7 @@ def _attempt(
         return ended(attempt, Outcome.REFUSED, "; ".join(refusals))
     named = f"Name it to try it: dirtune tune --check {shlex.quote(reason)}"
     if risk is Risk.REBOOT and wishes.live:
-        why = "The fix needs boots, which live traffic does not allow."
+        why = "The fix needs boots, which would interrupt the live traffic."
         return ended(attempt, Outcome.SKIPPED, why)
     if risk is Risk.REBOOT and not wishes.words:
         return ended(attempt, Outcome.SKIPPED, f"The fix needs boots. {named}")
@@ -240,14 +241,15 @@ def ended(attempt: Attempt, outcome: Outcome, why: str) -> Attempt:
 
 
 def keeps(verdict: Verdict, *, mends: bool, equivalent: bool = False) -> tuple[bool, str]:
-    """Return whether a fix is kept after *verdict*, and the rule that says so.
+    """Return whether a fix is kept after *verdict*, and the rule that decides.
 
-    A fix that *mends* a fault is also kept if it is `equivalent`; with *equivalent*, any fix is.
+    A fix that *mends* a fault is also kept with the verdict `equivalent`. If *equivalent* is True,
+    any fix is kept with that verdict.
     """
     if verdict == Verdict.IMPROVED:
         return True, "A fix with the verdict `improved` is kept."
     if verdict == Verdict.EQUIVALENT and mends:
-        return True, "A fix that mends a fault is kept with the verdict `equivalent`, too."
+        return True, "A fix that mends a fault is kept even with the verdict `equivalent`."
     if verdict == Verdict.EQUIVALENT and equivalent:
         return True, "A fix with the verdict `equivalent` is kept because of --keep-equivalent."
     return False, f"A fix with the verdict `{verdict}` is not kept."
@@ -265,13 +267,13 @@ def judged(
 
 
 def upcoming(session: Session) -> int | None:
-    """Return the number of the first attempt that is not over, from 0; None after the last."""
+    """Return the index of the first attempt that is not over; None if all are over."""
     open_ = (n for n, attempt in enumerate(session.attempts) if attempt.outcome is None)
     return next(open_, None)
 
 
 def with_attempt(session: Session, number: int, attempt: Attempt) -> Session:
-    """Return *session* with *attempt* as its attempt *number*, from 0."""
+    """Return *session* with *attempt* at the index *number*."""
     attempts = list(session.attempts)
     attempts[number] = attempt
     return msgspec.structs.replace(session, attempts=tuple(attempts))
@@ -280,14 +282,14 @@ def with_attempt(session: Session, number: int, attempt: Attempt) -> Session:
 def lease_s(plan: Plan) -> int:
     """Return the seconds for which the director keeps a fix that nobody renews or confirms.
 
-    They outlast every trial, and are renewed after each. If the controller dies, the director
-    rolls the fix back when they are over.
+    This lease outlasts every trial, and is renewed after each one. If the controller dies, the
+    director rolls the fix back when the lease ends.
     """
     return math.ceil(plan.settle.max_s + 2 * plan.load.load_s + _SLOWEST_S)
 
 
 def boot_arms(replicates: int) -> str:
-    """Return the arm of each boot, in turn so that drift falls on both alike: ABBAAB for 3."""
+    """Return the arm of each boot, in an order that spreads drift evenly: ABBAAB for 3."""
     return ("ABBA" * replicates)[: 2 * replicates]
 
 
@@ -297,7 +299,7 @@ def boot_trials(number: int, arm: str) -> tuple[str, ...]:
 
 
 def next_boot(trials: Sequence[Trial], arms: str) -> int | None:
-    """Return the number, from 1, of the first boot without all its trials; None if all have."""
+    """Return the number, from 1, of the first boot that lacks a trial; None if none does."""
     done = {trial.id for trial in trials}
     for number, arm in enumerate(arms, 1):
         if not done.issuperset(boot_trials(number, arm)):
@@ -306,14 +308,14 @@ def next_boot(trials: Sequence[Trial], arms: str) -> int | None:
 
 
 def boot_stage(boot: Boot | None, number: int, boot_id: str) -> Stage:
-    """Return the stage of boot *number*, where *boot* was prepared last."""
+    """Return the stage of boot *number*; *boot* is the boot that was prepared last."""
     if boot is None or boot.number != number:
         return Stage.PREPARE
     return Stage.WAIT if boot.before == boot_id else Stage.MEASURE
 
 
 def boot_means(trials: Sequence[Trial], metric: str) -> Arms:
-    """Return each boot's mean as one value; trials of one boot are no replicates."""
+    """Return each boot's mean as one value, because trials of one boot are not replicates."""
     boots: dict[tuple[str, str], list[float]] = {}
     warm = [trial for trial in trials if trial.kind == TrialKind.JUDGED]
     for trial in warm:

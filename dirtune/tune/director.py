@@ -1,4 +1,4 @@
-"""The plan's director: the dirtune that is installed there answers, and makes changes."""
+"""Query and change the plan's director through the dirtune that is installed there."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -24,13 +24,13 @@ _RESUME = "To continue, run the same command with --resume."
 
 
 async def connect(plan: Plan) -> Node:
-    """Return a connection to the plan's director."""
+    """Connect to the plan's director."""
     config = None if plan.ssh_config is None else Path(plan.ssh_config)
     return await remote.connect(plan.director.host, ssh_config=config, become=plan.director.become)
 
 
 async def in_force(trying: Trying) -> str | None:
-    """Return the journal of the loop's fix on the director; None if none is in force."""
+    """Return the director's journal for the fix on trial; None if the fix is not in force."""
     names = map(check_of, trying.checks)
     async with await connect(trying.plan) as director:
         journals = await standing(director, trying.plan, *names)
@@ -47,20 +47,20 @@ async def ask(
 
 
 async def standing(director: Node, plan: Plan, *checks: str) -> tuple[str, ...]:
-    """Return the journals on the director with fixes of *checks*, the oldest first.
+    """Return the director's journals that record fixes for *checks*, the oldest first.
 
-    Without *checks*, return the journals with any fix.
+    Without *checks*, return the journals that record any fix.
     """
     answer = await ask(director, plan, ("fix", "verify", *checks), VerifyDocument, ok=(0, 1))
     return tuple(dict.fromkeys(change.journal for change in answer.changes))
 
 
 class Switch:
-    """Brings the director into an arm, by the dirtune installed there, and reads it back.
+    """Switches the director to an arm, with the dirtune that is installed there.
 
-    Each command has a connection of its own, because a lost one must not keep a fix in force. A
-    fix on trial has a lease: unless it is renewed, the director rolls the fix back by itself, so
-    a controller that is killed leaves nothing for long.
+    Each command uses a new connection, because a lost connection must not keep a fix in force. A
+    fix on trial has a lease. Unless the lease is renewed, the director rolls the fix back, so the
+    fix does not stay for long if the controller is killed.
     """
 
     def __init__(self, trying: Trying, kept: Store, say: Say) -> None:
@@ -71,7 +71,7 @@ class Switch:
         self._lease_s = lease_s(trying.plan)
 
     async def look(self) -> None:
-        """Ask the director for its arm, because an earlier run may have been interrupted."""
+        """Find out the director's arm, because an earlier run may have been interrupted."""
         self._journal = await in_force(self._trying)
 
     async def __call__(self, arm: str) -> None:
@@ -82,7 +82,7 @@ class Switch:
             journal = (await self._dirtune(words, AppliedDocument)).journal
             if journal is None:
                 names = ", ".join(self._trying.checks)
-                raise TrialError(f"{names}: the director has nothing to fix any more")
+                raise TrialError(f"{names}: the director no longer has anything to fix")
             self._journal = journal
         elif arm == "B":
             await self.renew()
@@ -91,7 +91,7 @@ class Switch:
             self._journal = None
 
     async def renew(self) -> None:
-        """Renew the lease of the fix that is in force; `TrialError` if the lease was over."""
+        """Renew the lease of the fix in force. Raises `TrialError` if the lease had ended."""
         if self._journal is None:
             return
         plan = self._trying.plan
@@ -102,14 +102,17 @@ class Switch:
             raise TrialError(f"{error}. The last trial does not count. {_RESUME}") from error
 
     async def settle(self, arm: str) -> None:
-        """Bring the director into *arm*, to stay there."""
+        """Switch the director to *arm* permanently."""
         if arm == "A" or self._journal is None:
             await self(arm)
         if self._journal is not None:
             await self._dirtune(("confirm", self._journal), SettledDocument)
 
     async def leave(self, arm: str, why: str) -> None:
-        """Leave the director in *arm*, and record that in the run; `TrialError` if that fails."""
+        """Leave the director in *arm*, and record that in the run.
+
+        Raises `TrialError`, with the command that rolls the fix back, if that fails.
+        """
         try:
             await self.settle(arm)
         except DirtuneError as error:
@@ -119,7 +122,10 @@ class Switch:
         save(self._kept, journal=self._journal)
 
     async def abandon(self) -> None:
-        """Leave it in arm A after a failure; `TrialError` says how to roll the fix back."""
+        """Leave the director in arm A after a failure.
+
+        Raises `TrialError`, with the command that rolls the fix back, if that fails.
+        """
         try:
             await self.look()  # the fix may be in force though the answer to `fix apply` was lost
         except DirtuneError as error:
@@ -129,17 +135,17 @@ class Switch:
 
     @property
     def way_out(self) -> str:
-        """Say whether the fix is in force, as far as that is known, and how to roll it back."""
+        """The message about whether the fix is in force, and how to roll it back."""
         host, names = self._trying.plan.director.host, ", ".join(self._trying.checks)
         if self._journal is None:
             return (
-                f"Whether the fix of {names} is in force on {host} is unknown; "
-                f"`dirtune fix verify` on {host} shows it."
+                f"The fix for {names} may still be in force on {host}. To check, run "
+                "`dirtune fix verify` there."
             )
         undo = shlex.join(("dirtune", "rollback", self._journal))
         return (
-            f"The fix of {names} is still in force on {host} for up to {self._lease_s} s. "
-            f"To roll it back, run there: {undo}"
+            f"The fix for {names} stays in force on {host} for up to {self._lease_s} s. "
+            f"To roll it back now, run there: {undo}"
         )
 
     async def _dirtune(self, words: Sequence[str], kind: type[T]) -> T:
@@ -150,5 +156,5 @@ class Switch:
         # The shell there splits the command once more.
         there = shlex.join((*plan.director.dirtune.split(), *words))
         command = shlex.join(("ssh", plan.director.host, there))
-        step(self._kept, command, "switch of the arm")
+        step(self._kept, command, "switches the arm")
         return answer

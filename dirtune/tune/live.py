@@ -1,8 +1,8 @@
-"""Windows of real traffic, on a director that must not get more load. Sends nothing.
+"""Measure windows of real traffic, for a director that must not get more load. Sends nothing.
 
-Windows with and without the fix alternate, so that drift over the hours falls on both. The cost of
-a connection depends on the rate, so a pair of windows with unlike rates does not count, nor does a
-window with too few connections to divide by.
+Windows with and without the fix alternate, so that drift over the hours affects both equally. The
+cost per connection depends on the rate, so a pair of windows is not valid if their rates differ
+much. Nor is a window valid that has too few connections.
 """
 
 from collections.abc import Mapping
@@ -23,27 +23,27 @@ from dirtune.plan.tables import Plan, Traffic
 
 NOTES = (
     "The traffic is real: dirtune sent nothing. Windows with and without the fix took turns.",
-    "The run shows the director's cost of a connection, at the rates of the real clients.",
-    "It does not show capacity, loss or latency, nor the effect of the fix at other rates.",
+    "The run shows the director's cost per connection, at the rates of the real clients.",
+    "The run does not show capacity, loss or latency, nor the fix's effect at other rates.",
     "Connections that were open before a switch cause work in both arms.",
-    "A different mix of requests in one arm would look like an effect; turns make that rare.",
+    "Another mix of requests in one arm would look like an effect; alternation makes that rare.",
 )
 SHOWN = (
     *("cpu_us_per_connection", "cpu_us_per_packet"),
     *("interrupts_per_connection", "packets_per_connection"),
 )
-"""The metrics that arms may be compared by."""
+"""The metrics by which the arms can be compared."""
 LEAST_CONNECTIONS = 200
-"""Smallest number of connections in a window; with fewer, a single long one weighs too much."""
+"""Smallest number of connections in a window; with fewer, one long connection weighs too much."""
 _PAIR_RATE = 20.0
 _SETTLE_S = 5.0
 _CANNOT = (NodeUnreachable, NotPossible, ParseError, SourceMissing)
 
 
 def plan(traffic: Traffic, window_s: float, pairs: int) -> Plan:
-    """Return the plan of *pairs* of windows of *window_s* seconds on the director of *traffic*.
+    """Return a plan for *pairs* pairs of windows, each *window_s* seconds long.
 
-    `PlanError` if it compares by a metric or at a rate that such windows do not have.
+    Raises `PlanError` if *traffic* sets rates, or compares by a metric that windows do not have.
     """
     if traffic.compare.primary not in SHOWN:
         shown = ", ".join(SHOWN)
@@ -52,7 +52,9 @@ def plan(traffic: Traffic, window_s: float, pairs: int) -> Plan:
             f"measures only {shown}"
         )
     if traffic.compare.rates:
-        raise PlanError("compare.rates: --live chooses no rates. Remove them from the plan.")
+        raise PlanError(
+            "compare.rates cannot be used with --live, which does not choose the rates. Remove it."
+        )
     return Plan(
         services=traffic.services,
         director=traffic.director,
@@ -104,7 +106,7 @@ def _too_few(connections: int | None, seconds: float) -> str | None:
         return "the director does not count connections; check that ip_vs is loaded there"
     if connections < LEAST_CONNECTIONS:
         return (
-            f"the window had {connections} connections in {seconds:.0f} s and needs "
+            f"the window had only {connections} connections in {seconds:.0f} s, but needs "
             f"{LEAST_CONNECTIONS}; choose a longer window"
         )
     return None

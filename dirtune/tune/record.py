@@ -1,4 +1,4 @@
-"""The record of a run: its steps and results are written to disk as they happen."""
+"""Write the steps and results of a run to disk as they happen."""
 
 from datetime import UTC, datetime
 
@@ -9,7 +9,7 @@ from dirtune.bench.store import Store
 
 
 def step(kept: Store, command: str, note: str) -> None:
-    """Add a step to the run: a command, and a note about it."""
+    """Add a step to the run: a command, and a note about the command."""
     save(kept, steps=(*kept.run.steps, Step(now(), command, note)))
 
 

@@ -1,4 +1,4 @@
-"""A session of `dirtune tune`: it tries the fixes of a queue, each measured by a run of its own.
+"""Run a session of `dirtune tune`: try a queue of fixes, each measured by a run of its own.
 
 The session is a file that is replaced after every step; `decide` derives the next step from it.
 """
@@ -40,16 +40,16 @@ class Tune:
     say: Say
     finished: Finished
     boot: Callable[[], None] | None = None
-    """Boots the director and waits until it answers; None if a person has to."""
+    """Boots the director and waits until it answers; None if a person must boot it."""
     boots: int = decide.BOOTS
-    """Boots of each arm, for a fix that needs them."""
+    """Boots per arm for a fix that needs boots."""
     still: tuple[Trial, ...] = ()
     """The trials of an A/A run of the same plan; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The request that begins a session."""
+    """The user's request that begins a session."""
 
     wishes: Wishes
     command: str
@@ -57,7 +57,7 @@ class Request:
 
 
 class Kept:
-    """The session on disk."""
+    """A session and its folder on disk."""
 
     def __init__(self, folder: Path, session: Session) -> None:
         self.folder = folder
@@ -70,7 +70,7 @@ class Kept:
         self.session = session
 
     def attempt(self, number: int, **changes: object) -> Attempt:
-        """Change one attempt, on disk as well, and return it."""
+        """Change one attempt in memory and on disk, and return the attempt."""
         attempt = msgspec.structs.replace(self.session.attempts[number], **changes)
         self.save(decide.with_attempt(self.session, number, attempt))
         return attempt
@@ -105,29 +105,30 @@ async def begin(tune: Tune, request: Request) -> Kept:
 
 
 def resume(out: Path, plan: Plan, say: Say) -> Kept:
-    """Return the last session below *out* that is not finished.
+    """Return the last unfinished session below *out*.
 
-    `PlanError` if it was begun with another plan.
+    Raises `NotPossible` if there is none, and `PlanError` if the session began with another plan.
     """
     store.require_not_planted(out)
     unfinished = [kept for kept in _sessions(out, say) if kept.session.finished is None]
     if not unfinished:
         raise NotPossible(
-            f"{out} holds no unfinished session of dirtune tune. Leave out --resume."
+            f"{out} holds no unfinished session of dirtune tune. To start a new one, leave out "
+            "--resume."
         )
     # Clocks may be set back, so the time in the name decides only between old sessions.
     last = max(unfinished, key=lambda kept: (kept.session.number, kept.folder.name))
     if last.session.plan != _plain(plan):
         path = last.folder / _NAME
         raise PlanError(
-            f"{path} was begun with another plan, or the plan has changed since. "
-            "Continue with that plan, or leave out --resume."
+            f"{path} was begun with another plan, or the plan has changed since. Use the original "
+            "plan, or leave out --resume to start a new session."
         )
     return last
 
 
 def _sessions(out: Path, say: Say) -> Iterator[Kept]:
-    """Yield the sessions below *out*; one that cannot be read is named and skipped."""
+    """Yield the sessions below *out*; report a session that cannot be read, and skip it."""
     for path in sorted(out.glob(f"*{_ENDING}/{_NAME}")):
         try:
             yield Kept(path.parent, load(path))
@@ -141,7 +142,7 @@ def _plain(plan: Plan) -> dict[str, object]:
 
 
 def load(path: Path) -> Session:
-    """Read a session; `ParseError` if the file is not one."""
+    """Read a session. Raises `ParseError` if the file does not contain a session."""
     try:
         return from_json(reading.read_bytes(path), Session)
     except OSError as error:
@@ -151,7 +152,7 @@ def load(path: Path) -> Session:
 
 
 async def go_on(tune: Tune, kept: Kept) -> bool:
-    """Try the attempts that are left; return False if somebody has to boot the director first."""
+    """Try the remaining attempts; return False if somebody must boot the director first."""
     while (number := decide.upcoming(kept.session)) is not None:
         attempt = kept.session.attempts[number]
         tune.say(f"{attempt.name}: {'; '.join(attempt.titles)}")
@@ -160,7 +161,7 @@ async def go_on(tune: Tune, kept: Kept) -> bool:
         except (ApplyError, NotPossible, NoVerdict) as error:
             if attempt.risk is Risk.REBOOT:
                 raise  # the fix may be in force until a boot, and its boots are on disk
-            # The director has rolled the fix back, so the others can still be tried.
+            # The director has rolled the fix back, so the remaining fixes can still be tried.
             kept.save(
                 decide.with_attempt(
                     kept.session,
@@ -199,7 +200,7 @@ async def _try(tune: Tune, kept: Kept, number: int) -> bool:
 
 
 def _report(tune: Tune, run: Run, folder: Path) -> None:
-    """Have the report written; a failure does not change the outcome of the attempt."""
+    """Write the report of a run; a failure does not change the outcome of the attempt."""
     try:
         tune.finished(run, folder)
     except (DirtuneError, OSError) as error:

@@ -1,8 +1,8 @@
 """One turn of the loop: measure, fix, measure the same traffic, judge, keep or roll back.
 
-The order makes the result credible. The forecast is made before the first pair. Judged trials run
-without a probe. The director is idle at the start of each, so that the switch is not measured. An
-audit of the director, afterwards, shows what the fix changed.
+The order of the steps makes the result credible. The forecast is made before the first pair.
+Judged trials run without a probe. The director is idle at the start of each trial, so that the
+switch between the arms is not measured. A final audit of the director shows what the fix changed.
 """
 
 import itertools
@@ -47,7 +47,7 @@ _INTERVAL_S = 2
 
 
 def begin(trying: Trying, out: Path) -> Store:
-    """Make the run's folder; steps and trials are added to it as they happen."""
+    """Create the run's folder, to which steps and trials are added as they happen."""
     run = Run(
         id=store.new_id(out, datetime.now(UTC)),
         started=now(),
@@ -74,8 +74,8 @@ def begin(trying: Trying, out: Path) -> Store:
 async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> Run:
     """Measure one fix, or continue a run that was interrupted, and return the run.
 
-    *live* measures real traffic instead of sending any, and loads no probe. The director is left
-    in the arm that `decide.keeps` chooses, which the run records.
+    If *live* is True, real traffic is measured, nothing is sent, and no probe is loaded. The
+    director is left in the arm that `decide.keeps` chooses, and the run records the arm.
     """
     plan = trying.plan
     measure = window if live else conduct
@@ -155,7 +155,7 @@ async def _before(
     nodes: rig.LiveRig, director: Node, trying: Trying, kept: Store, say: Say
 ) -> None:
     """Measure one trial without probes and one with them, and forecast the effect."""
-    say("one trial to warm up and to measure the cost of a connection")
+    say("running one trial to warm up and to measure the cost per connection")
     rate = trying.plan.pair_rates[0]
     quiet = await conduct(nodes, trying.plan, Order("first", "A", TrialKind.BASELINE, rate))
     kept.keep(quiet)
@@ -174,8 +174,8 @@ async def _look(
     say: Say,
     when: str,
 ) -> tuple[Snapshot, Result]:
-    """Profile one trial, and audit the director with the handlers that were timed in it."""
-    say(f"one trial with probes, {when} the fix; bcc first compiles them on the director")
+    """Profile one trial, and audit the director with the handlers that the trial timed."""
+    say(f"running one trial with probes {when} the fix; first, bcc compiles them on the director")
     arm = {"before": "A", "after": "B"}[when]
     order = Order(f"profile-{arm}", arm, TrialKind.PROFILED, trying.plan.pair_rates[0])
     profiled = await conduct(nodes, trying.plan, order)
@@ -196,7 +196,7 @@ async def _look(
 
 
 def audited(kept: Store, name: str, snapshot: Snapshot, when: str) -> None:
-    """Write into the run an audit of *snapshot*, and the handlers that were timed."""
+    """Add an audit of *snapshot*, and the handlers that were timed, to the run."""
     audit = audits.of_snapshot(name, snapshot, checks.all_checks())
     timed = {} if snapshot.handlers is None else {when: snapshot.handlers}
     save(
@@ -209,9 +209,9 @@ def audited(kept: Store, name: str, snapshot: Snapshot, when: str) -> None:
 def foreseen(
     snapshot: Snapshot, handlers: HandlerWindow, profiled: Trial, quiet: Trial
 ) -> Forecast:
-    """Return what separating the shared lines should save of a connection's cost.
+    """Return how much of the cost per connection separating the shared lines should save.
 
-    *handlers* were timed in the *profiled* trial; the cost is the *quiet* trial's.
+    *handlers* were timed in the *profiled* trial; the cost was measured in the *quiet* trial.
     """
     table = snapshot.interrupts or Interrupts((), ())
     cards = lines.nic_actions(table, snapshot.pci, snapshot.interfaces)
@@ -242,7 +242,7 @@ def handlers_of(profiled: Result) -> HandlerWindow | None:
 
 
 async def snapshot_of(director: Node) -> Snapshot:
-    """Return two samples of the director."""
+    """Take a snapshot of the director: two samples, some seconds apart."""
     script = fetch_script(interval_s=_INTERVAL_S)
     answer = await director.run(
         script, timeout_s=ANSWER_S + _INTERVAL_S, most_bytes=remote.FETCHED_BYTES
@@ -251,7 +251,7 @@ async def snapshot_of(director: Node) -> Snapshot:
 
 
 async def inventory(plan: Plan, director: Node) -> dict[str, dict[str, str]]:
-    """Return the facts about each node, by its name."""
+    """Return the facts about each node, by the name of the node."""
     version = await FarDirtune(director, plan.director.dirtune).version()
     facts = await director.run(
         "uname -r; uname -v; cat /proc/cmdline; grep -m1 'model name' /proc/cpuinfo || echo; "

@@ -187,7 +187,7 @@ def test_the_trials_of_a_sweep_are_not_repeated_without_end(generator):
 def test_a_lost_node_stops_the_campaign_where_the_plan_says_so():
     kept = Kept()
 
-    with pytest.raises(TrialError, match=r"trial p01-2-B: c1: no summary.*is kept"):
+    with pytest.raises(TrialError, match=r"trial p01-2-B: c1: no summary.*kept"):
         asyncio.run(
             campaign.pairs(Flaky(), planned(pairs=2, on_lost_node="stop"), campaign.stay, kept)
         )
@@ -358,7 +358,7 @@ def test_a_run_with_a_word_of_another_version_is_refused_by_key(tmp_path, key, v
 def test_two_do_not_carry_out_one_run(tmp_path):
     first = store.create(tmp_path, run_of([]))
 
-    with pytest.raises(TrialError, match="r1: another dirtune is at this run"):
+    with pytest.raises(TrialError, match=r"nother dirtune .*r1"):
         store.resume(tmp_path / "r1")
 
     del first

@@ -49,9 +49,7 @@ def test_what_the_arms_differ_in_is_no_reason():
 def test_the_words():
     (found,) = relative.far([*trials(60, 61, 60, 59, 60), trial(9, 60, steal=14.2)], 10)
 
-    assert found.reason == (
-        "this machine was 14.2 % stolen, 0.0 % in the middle of the campaign's trials of arm A"
-    )
+    assert {"stolen", "14.2", "0.0"} <= set(found.reason.split())
 
 
 def test_those_that_do_not_count_say_nothing():

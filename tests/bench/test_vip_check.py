@@ -181,7 +181,7 @@ def test_a_service_that_is_not_there_and_a_client_without_a_tool_are_said():
 
     bare = Bare([])
     bare.table = TABLE.splitlines()[0]
-    with pytest.raises(NotPossible, match="lb1 has no service"):
+    with pytest.raises(NotPossible, match=r"lb1 .*service"):
         ask(bare)
     bare.table = TABLE.format(weight=1, one=0, two=0)
     with pytest.raises(NotPossible, match="apt install nghttp2-client"):

@@ -536,10 +536,14 @@ KNEES = (
 # Whether a plan can be carried out.
 
 READY = Readiness(
-    nodes={"lb1": None, "rs1": "rs1: no route to host", "c1": "h2load is missing"},
+    nodes={
+        "lb1": None,
+        "rs1": "rs1: no route to host",
+        "c1": "h2load is not installed. Run: apt install nghttp2-client",
+    },
     versions={"lb1": {"kernel": "6.1.0-56-amd64", "ipvsadm": "v1.31"}},
     clocks_ms={"lb1": -1140.2, "rs1": None},
-    vip="2 of 198.18.0.99",
+    vip="2 from 198.18.0.99",
     forced=False,
     tuples=TupleBudget(600.0, 235.0, 537.6, 2),
     warnings=warnings(plan_of(rates=[600])),
