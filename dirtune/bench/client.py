@@ -177,7 +177,9 @@ async def offset(process: Process, now: Callable[[], float]) -> tuple[float, flo
 def _clock_s(text: str) -> float:
     """Convert the output of `date +%s%N` to seconds."""
     if not re.fullmatch(r"\d{10,20}", text, re.ASCII):
-        raise TrialError(f"A client printed {text[:60]!r} instead of its time in nanoseconds.")
+        raise TrialError(
+            f"A client must print its time in nanoseconds, but printed {text[:60]!r}."
+        )
     return int(text) / 1e9
 
 
