@@ -40,7 +40,7 @@ _BOOTS = 3
 def up(
     name: str, pairs: int | None, say: Say, *, keep: bool
 ) -> Iterator[tuple[Folder, Plan, Experiment]]:
-    """Start a lab with the scenario *name*, yield its folder, plan and experiment, and end it.
+    """Start a lab with scenario *name*, yield its folder, plan and experiment, then end the lab.
 
     With *keep*, the lab stays up. *pairs* replaces the plan's number of pairs. If a lab is already
     up, leave that lab alone and raise `LabError`.

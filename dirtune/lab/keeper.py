@@ -61,7 +61,7 @@ class Keeper:
         self._boots = 0
 
     def keep(self) -> None:
-        """Build the lab, then boot the director each time it reboots, until a signal ends it."""
+        """Build the lab, then boot the director after each reboot, until a signal ends the lab."""
         self._say("network")
         _private_mounts(self._folder)
         for line in network_commands(self._spec):

@@ -94,7 +94,7 @@ class Spec(msgspec.Struct, frozen=True):
 
     scenario: Scenario
     kernel: str = "standard"
-    """standard or rt."""
+    """The kind of kernel: standard or rt."""
     cpus: int = 1
     memory_mib: int = 2048
     real_servers: int = 4

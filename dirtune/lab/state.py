@@ -29,7 +29,7 @@ class Process(msgspec.Struct, frozen=True):
     """Seconds since the epoch, as psutil reports them."""
 
     def alive(self) -> bool:
-        """Return whether this process still runs, and its id is not another process's by now."""
+        """Return whether this process still runs; a later process with the same id does not count."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < 1
@@ -44,7 +44,7 @@ def process(pid: int) -> Process:
 
 
 class Record(msgspec.Struct, frozen=True):
-    """The processes that `lab up` started; written before they create anything to clean up."""
+    """The processes that `lab up` started, recorded before anything needs to be cleaned up."""
 
     holder: Process
     """The unshare(1) process of the namespaces; when it ends, every process in them ends."""

@@ -1,1 +1,1 @@
-"""eBPF probes: C beside its Python half; bcc is imported only where a probe is loaded."""
+"""eBPF probes, each a C program and a Python module; bcc is imported when a probe is loaded."""

@@ -1,4 +1,4 @@
-"""Numbers of calls of interrupt handlers without eBPF, from tracefs or inferred from /proc."""
+"""Calls of interrupt handlers without eBPF, counted by tracefs or inferred from /proc."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,7 +13,7 @@ from dirtune.probes import proc, tracefs
 
 @dataclass
 class Counting:
-    """One source of call numbers, which is read at both ends of a window."""
+    """One source of the numbers of calls, which is read at both ends of a window."""
 
     words: str
     """A clause that names the source, such as `calls are counted by tracefs`."""
@@ -31,7 +31,7 @@ class Counting:
 
 
 def best(host: Host, stack: ExitStack) -> Counting | None:
-    """Return the best source of this host, or None without any; *stack* closes the source."""
+    """Return this host's best source, which *stack* closes; None if the host has no source."""
     try:
         take = stack.enter_context(tracefs.opened())
         return Counting("calls are counted by tracefs", take, tracefs.decode)

@@ -1,4 +1,4 @@
-"""Tests, without loading anything, of the points to which this kernel can attach a probe.
+"""Tests of whether this kernel can attach a probe to its points, without loading anything.
 
 Sources: tracefs `events/GROUP/EVENT/format`, /proc/kallsyms, and the kprobe event source in
 /sys/bus/event_source (`perf_kprobe`, CONFIG_KPROBE_EVENTS).

@@ -1,4 +1,4 @@
-"""A window of probes, which are loaded, limited in cost, read at both ends, and detached."""
+"""A window in which probes are attached, kept below a cost limit, read twice, and detached."""
 
 import importlib
 import time
@@ -40,7 +40,7 @@ class _Running:
     None if the kernel does not count them.
     """
     checked: tuple[float, int] | None = None
-    """The time of the last cost check, and the run time in nanoseconds until then; None before."""
+    """The time and the run time in nanoseconds at the last cost check; None before the first."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def _cell(cell: str, clean: Callable[[str], str]) -> str:
 
 
 def block(text: str, form: str) -> str:
-    """Return the plain *text* in the format *form*; in Markdown, make it a literal block."""
+    """Return the plain *text* in the format *form*; for Markdown, as a literal block."""
     if form != "markdown":
         return text
     lines = markdown_block(text.removesuffix("\n").split("\n"), "")

@@ -1,4 +1,4 @@
-"""Figures 6 to 14 of the 2001 paper for a run: replies against offered connections per second."""
+"""Charts for a run like Figures 3 and 6 to 14 of the 2001 paper."""
 
 import altair as alt
 

@@ -1,7 +1,7 @@
 """The tables and figures of the 2001 paper, made from a run's own numbers.
 
 They are Figures 3 and 5 to 20 of "Performance Evaluation of Linux Virtual Server" (LISA 2001),
-with the paper's numbers. If the run lacks the data for a figure, the report gives the reason
+numbered as in the paper. If the run lacks the data for a figure, the report gives the reason
 instead of an empty figure. A note of the run that names a figure (`Figure 15: ...`) is printed
 below that figure.
 """
@@ -96,7 +96,7 @@ def _note(note: str) -> str:
 
 
 def lines(run: Run, curve: Curve) -> dict[str, tuple[Trial, ...]]:
-    """Return the trials of each line of *curve*, by the line's label; empty without trials."""
+    """Return the trials of each line of *curve*, by the line's label; empty if there are none."""
     kernels = _kernels(run)
     if curve.kernel is not None and curve.kernel > 0 and len(kernels) < 2:
         return {}

@@ -1,4 +1,4 @@
-"""Plans of changes, their results, and the check that they are still in effect: text and JSON."""
+"""Plans of changes, the results, and whether changes are still in effect, as text and JSON."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -140,7 +140,7 @@ def settled_json(journal: str, state: str, *, already: bool) -> str:
 
 
 def verify_table(holding: Sequence[Held]) -> str:
-    """Return one line per change: whether it is still in effect, or what may have undone it."""
+    """Return one line per change: that it is still in effect, or what may have undone it."""
     rows = (
         f"{'holds' if held.holds else 'UNDONE'}  {held.change.title}  ({held.journal})"
         + (f"  perhaps by {', '.join(held.by)}" if held.by else "")

@@ -1,4 +1,4 @@
-"""Text and JSON for real servers: planned changes, changes made, and which of them answer."""
+"""Real servers as text and JSON: planned changes, changes made, and the servers that answer."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ class Done(NamedTuple):
     """The changes that were made on one real server."""
 
     journal: str | None
-    """None if there was nothing to do."""
+    """The name of the journal; None if there was nothing to do."""
     titles: tuple[str, ...]
 
 
@@ -46,7 +46,7 @@ def refusal_line(refusal: Refusal) -> str:
 
 
 def before(text: str, settings: Plan, form: str) -> str:
-    """Return the changes of a director's *settings*, then *text*, the changes to its table."""
+    """Return the changes to a director's *settings*, then *text*, the changes to its table."""
     if form == "json":
         director = from_json(text, dict[str, object])
         own = _document(settings)["changes"]
@@ -55,7 +55,7 @@ def before(text: str, settings: Plan, form: str) -> str:
 
 
 def above(text: str, rows: Sequence[str], form: str) -> str:
-    """Return *rows*, the changes of a director's settings, then *text*, those to its table."""
+    """Return *rows*, the changes to a director's settings, then *text*, the changes to its table."""
     if not rows:
         return text
     changes = "\n".join(_fenced(rows) if form == "markdown" else rows)
@@ -81,7 +81,7 @@ def beside(text: str, plans: Mapping[str, Plan], form: str) -> str:
 
 
 def finished(text: str, done: Mapping[str, Done], reach: Reach | None, hold_s: float) -> str:
-    """Return the changes made on the real servers, then *text*, the director's, then the answers.
+    """Return the changes made on real servers, then the director's *text*, then who answered.
 
     *hold_s* is how long the real servers wait for a confirmation; 0 if they do not wait.
     """

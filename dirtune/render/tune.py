@@ -38,7 +38,7 @@ class Results(msgspec.Struct, frozen=True):
 
     title: str
     host: str
-    """The director."""
+    """The name of the director."""
     started: str
     command: str
     finished: str | None
