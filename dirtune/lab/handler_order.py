@@ -107,7 +107,7 @@ def place(line: Line, card: str) -> str:
 
 
 class Switch:
-    """A callable that moves the NIC's handler to the place for an arm, and checks the new order."""
+    """A callable that moves the NIC's handler to the place for an arm and checks the order."""
 
     def __init__(self, director: Node, line: Shared, note: Callable[[str, str], None]) -> None:
         self._director = director

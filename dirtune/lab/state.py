@@ -29,7 +29,7 @@ class Process(msgspec.Struct, frozen=True):
     """Seconds since the epoch, as psutil reports them."""
 
     def alive(self) -> bool:
-        """Return whether this process still runs; a later process with the same id does not count."""
+        """Return whether this process still runs; a new process with its id does not count."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < 1

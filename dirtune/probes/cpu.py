@@ -1,9 +1,9 @@
 """The cpu probe, which samples the kernel stack of each CPU 99 times a second.
 
-Source: the perf event `cpu-clock` on each CPU, summed in the kernel by `cpu.bpf.c`. The
-rate of 99 Hz keeps the samples out of step with the timer tick. The clock is a timer interrupt, which is delayed while interrupts are
-off, so the sample then shows where interrupts are enabled again. The irq probe measures hard
-interrupts.
+Source: the perf event `cpu-clock` on each CPU, summed in the kernel by `cpu.bpf.c`. The rate of
+99 Hz keeps the samples out of step with the timer tick. The clock is a timer interrupt, which is
+delayed while interrupts are off, so the sample then shows where interrupts are enabled again. The
+irq probe measures hard interrupts.
 """
 
 import errno

@@ -55,7 +55,7 @@ def before(text: str, settings: Plan, form: str) -> str:
 
 
 def above(text: str, rows: Sequence[str], form: str) -> str:
-    """Return *rows*, the changes to a director's settings, then *text*, the changes to its table."""
+    """Return *rows*, changes to a director's settings, then *text*, the changes to its table."""
     if not rows:
         return text
     changes = "\n".join(_fenced(rows) if form == "markdown" else rows)
