@@ -126,6 +126,31 @@ def test_bytes_and_time_are_bounded(far):
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.parametrize("end", ["cancelled", "late"])
+def test_what_it_changed_is_undone_although_that_takes_its_time(tmp_path, end):
+    setting, program = tmp_path / "setting", tmp_path / "far"
+    undo = f"sleep 3; echo old >{setting}; exit 1"
+    program.write_text(f"#!/bin/sh\ntrap '{undo}' TERM\necho new >{setting}\nsleep 60 & wait\n")
+    program.chmod(0o755)
+
+    async def asked():
+        async with await remote.connect("local") as node:
+            far, within_s = FarDirtune(node, str(program)), 1 if end == "late" else 60
+            task = asyncio.create_task(far.ask(("fix",), Settled, timeout_s=within_s))
+            while not setting.exists():
+                await asyncio.sleep(0.02)
+            if end == "cancelled":
+                task.cancel()
+            await task
+
+    began = time.monotonic()
+    with pytest.raises((asyncio.CancelledError, NodeUnreachable)):
+        asyncio.run(asked())
+
+    assert setting.read_text() == "old\n"
+    assert time.monotonic() - began < 20
+
+
 def test_words_stay_words(far, tmp_path):
     canary = tmp_path / "OWNED"
     far(printing(GOOD), "rollback", f"$(touch {canary})", f"`touch {canary}`", f"; touch {canary}")

@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 _REQUIRE = "--require-version"
 _REMEDY = f"Install dirtune {__version__} there"
+_UNDO_S = 30
+"""How long a dirtune that is given up may take to undo what it has changed."""
 _LONGEST = 1000
 """Characters of an error message that are shown."""
 
@@ -67,7 +69,12 @@ class FarDirtune:
         `DOCUMENT_BYTES`.
         """
         done = await self.node.completed(
-            shlex.join(self.argv(words)), text=text, timeout_s=timeout_s, most_bytes=DOCUMENT_BYTES
+            # No shell stands between, which would end before the dirtune has undone its changes.
+            f"exec {shlex.join(self.argv(words))}",
+            text=text,
+            timeout_s=timeout_s,
+            most_bytes=DOCUMENT_BYTES,
+            grace_s=_UNDO_S,
         )
         if done.status not in ok:
             raise self._refusal(done)

@@ -126,10 +126,10 @@ class Process:
         """
         try:
             if self.running and self._node.alive:
-                for signal in ("TERM", "KILL"):
+                for signal, patience_s in (("TERM", within_s), ("KILL", _GRACE_S)):
                     await self._node.signal(self.group, signal)
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._pipes.wait(), within_s)
+                        await asyncio.wait_for(self._pipes.wait(), patience_s)
                         break
         finally:
             await spawn.reap(self._pipes, self._complaints)
@@ -244,18 +244,28 @@ class Node:
         return done.stdout
 
     async def completed(
-        self, script: str, *, text: str | None = None, timeout_s: float, most_bytes: int
+        self,
+        script: str,
+        *,
+        text: str | None = None,
+        timeout_s: float,
+        most_bytes: int,
+        grace_s: float = _GRACE_S,
     ) -> Finished:
         """Run a POSIX shell script to its own end and return its result.
 
-        *text* is its standard input, with which it must end; without, see `start`.
+        *text* is its standard input, with which it must end; without, see `start`. Should it be
+        given up, it is killed *grace_s* after it was told to end.
         """
-        async with await self.start(script, guarded=text is None) as process:
+        process = await self.start(script, guarded=text is None)
+        try:
             if text:
                 # A command that ended without reading says why when it is waited for.
                 with suppress(NodeUnreachable):
                     await process.send(text)
             return await process.finish(timeout_s=timeout_s, most_bytes=most_bytes)
+        finally:
+            await process.end(within_s=grace_s)
 
     async def signal(self, group: int, signal: str) -> None:
         """Send *signal* to one process group, which may be gone already."""
