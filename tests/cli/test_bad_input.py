@@ -167,7 +167,7 @@ def test_a_number_that_is_none_is_refused(words, number):
     ],
 )
 def test_two_things_to_read_are_refused(words):
-    assert refused(*words).startswith("dirtune: --")
+    assert "--" in refused(*words)
 
 
 @pytest.mark.parametrize(
