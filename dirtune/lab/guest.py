@@ -55,7 +55,7 @@ def command_line(etc: Path) -> str:
         raise LabError(f"Cannot read the director's grub files: {error}") from error
     if options := _OPTIONS.search(shell):
         return " ".join(options[1].split())
-    silent = "the files end the shell that reads them"
+    silent = "one of the files makes the shell exit early"
     reason = next((row for row in reversed(shell.split("\n")) if row), silent)
     raise LabError(f"Cannot read the director's grub files: {reason[:200]}")
 

@@ -61,7 +61,7 @@ def up(spec: Spec, say: Say) -> Status:
         if record and record.keeper.alive():
             raise LabError(
                 f"A lab is already up (scenario {place.spec().scenario.name}, process "
-                f"{record.keeper.pid}). End it first: dirtune lab down"
+                f"{record.keeper.pid}). End that lab first: dirtune lab down"
             )
         clearing.clear(place)
         _make(place)

@@ -329,7 +329,7 @@ def _tables(spec: Spec, host_cpus: tuple[int, ...]) -> dict[str, object]:
 
 
 _PLAN_HEAD = """\
-# Made by `dirtune lab up` for the scenario {name}.
+# Written by `dirtune lab up` for the scenario {name}.
 # max_overhead is in per cent of a CPU: an emulated clock makes probes expensive.
 # validity: the lab's machines share this machine's CPUs, so both trials of a pair must have had
 # the same share of the CPUs. The size of that share does not matter.

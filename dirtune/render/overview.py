@@ -10,8 +10,8 @@ _UNDECIDED = frozenset({Status.SKIPPED, Status.INCONCLUSIVE, Status.ERROR})
 _WORDS = {
     Cause.IDLE: "for too little traffic",
     Cause.ONE_SAMPLE: "for lack of a second sample",
-    Cause.NOT_PROBED: "without --probe",
-    Cause.NOT_COMPARED: "without --cluster",
+    Cause.NOT_PROBED: "for lack of --probe",
+    Cause.NOT_COMPARED: "for lack of --cluster",
     Cause.UNREAD: "not readable",
     Cause.FAILED: "failed",
 }

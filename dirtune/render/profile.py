@@ -42,7 +42,7 @@ def difference(profiles: Difference, *, markdown: bool) -> str:
     heads = ("figure", "before", "after", "ratio", "unit")
     style = "github" if markdown else "simple"
     caution = (
-        "This compares one window with one other, so it cannot separate a change from noise; "
+        "A comparison of two single windows cannot separate a change from noise; "
         "`dirtune tune` can."
     )
     return _page([_aligned(heads, rows, style, texts=1, last=True), caution], style)

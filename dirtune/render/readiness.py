@@ -10,7 +10,9 @@ def text(ready: Readiness) -> str:
     lines = [f"{host}: {_state(host, problem)}{_known(ready, host)}" for host, problem in nodes]
     if ready.vip is not None:
         remedy = (
-            "--force allows it" if ready.forced else "use another VIP, or name it with --force"
+            "--force allows this VIP"
+            if ready.forced
+            else "use another VIP, or allow this VIP with --force"
         )
         lines.append(
             f"vip: the VIP also serves clients outside the plan (connections: {ready.vip}); "

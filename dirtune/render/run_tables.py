@@ -273,11 +273,11 @@ def _network(run: Run) -> Iterator[Block]:
                  f"{io.bits_per_s / 1e6:.3f}", share)
             )  # fmt: skip
     if rows:
-        header = ("cell", "replies/s", "MB/s", "Mbit/s", "of the link")
+        header = ("cell", "replies/s", "MB/s", "Mbit/s", "share of link")
         yield Table(header, tuple(rows), frozenset(header[1:]))
         yield Text(
             "The director's IPVS counted these bytes of IP packets; a megabyte is 10^6 bytes."
-            " Under DR and TUN the replies do not pass the director."
+            " With DR and TUN, replies bypass the director."
         )
 
 
