@@ -1,4 +1,4 @@
-"""`python -m dirtune`."""
+"""Run the command line for `python -m dirtune`."""
 
 from dirtune.start import main
 

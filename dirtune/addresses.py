@@ -4,10 +4,10 @@ from typing import Literal
 
 
 def joined(address: str, port: int) -> str:
-    """Return `address:port`, an IPv6 address in brackets."""
+    """Return `address:port`, with an IPv6 address in brackets."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def family(address: str) -> Literal[4, 6]:
-    """Return the IP version of an address that is known to be one."""
+    """Return the IP version of a valid IP address."""
     return 6 if ":" in address else 4

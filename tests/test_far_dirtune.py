@@ -117,10 +117,10 @@ def test_a_host_without_dirtune_is_told_from_one_that_refuses():
 
 
 def test_bytes_and_time_are_bounded(far):
-    with pytest.raises(NodeUnreachable, match="local: its answer is longer than 8 MiB"):
+    with pytest.raises(NodeUnreachable, match=r"local: .*longer than 8 MiB"):
         far("yes | head -c 9000000", "x")
     began = time.monotonic()
-    with pytest.raises(NodeUnreachable, match="local: no answer in time"):
+    with pytest.raises(NodeUnreachable, match=r"local: .*answer in time"):
         far("sleep 60", "x", timeout_s=0.5)
 
     assert time.monotonic() - began < 10

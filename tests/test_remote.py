@@ -143,7 +143,7 @@ def test_a_timeout_ends_the_whole_group(target):
         process = await node.start("sleep 61 & echo started; sleep 61")
         await process.line(timeout_s=5)
         assert len(group_members(process.group)) >= 2
-        with pytest.raises(NodeUnreachable, match="no answer in time"):
+        with pytest.raises(NodeUnreachable, match="not answer in time"):
             await process.finish(timeout_s=0.2)
         await process.end()
         return process.group
@@ -201,7 +201,7 @@ def test_a_host_that_insists_on_a_password_says_so_and_holds_nobody_up(ssh_confi
     assert isinstance(found[name], NodeUnreachable)
     assert str(found[name]).startswith(
         f"{name}: {getpass.getuser()}@{name}: the server asks for a password, which dirtune never "
-        f"gives. Set up a key. See what `ssh -F {ssh_config} -o BatchMode=yes {name} true` says"
+        f"gives. Set up a key. Run `ssh -F {ssh_config} -o BatchMode=yes {name} true` "
     )
     assert found["local"] == found["node"] == "here\n"
 
@@ -213,7 +213,7 @@ def test_a_config_that_trusts_anyone_is_not_believed(ssh_config, tmp_path):
         "  StrictHostKeyChecking no\n" + ssh_config.read_text()
     )
 
-    with pytest.raises(NodeUnreachable, match="node: its host key is not in known_hosts"):
+    with pytest.raises(NodeUnreachable, match=r"node: .*host key is not in known_hosts"):
         fetch("node", "true", ssh_config=lax)
 
 

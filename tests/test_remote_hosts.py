@@ -88,7 +88,7 @@ class Far:
             self.fetch(name, **more)
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 1000
-        return str(caught.value).partition(". See what")[0]
+        return str(caught.value).partition(". Run `ssh ")[0]
 
     @contextmanager
     def listening(self, name, settings=""):
@@ -416,20 +416,20 @@ def test_each_way_to_fail_has_its_own_sentence(far, tmp_path):
     far.host("broken", how="ProxyCommand no-such-program %h")
     far.host("mute", how="ProxyCommand false")
     assert far.why("behind") == (
-        "behind: its jump host could not connect to it: Connection refused"
+        "behind: the jump host could not connect to the host: Connection refused"
     )
     assert "no-such-program" in far.why("broken")
     assert far.why("mute").startswith("mute: the connection was closed before the login")
-    assert "opens no session" in far.why(far.host("sessionless", "MaxSessions 0"))
+    assert "MaxSessions" in far.why(far.host("sessionless", "MaxSessions 0"))
     far.host("bastion2", "AllowTcpForwarding no")
     far.host("behind2", how=f"HostName 127.0.0.1\n  Port {port}\n  ProxyJump bastion2")
-    assert "its jump host forwards no connections" in far.why("behind2")
+    assert "AllowTcpForwarding" in far.why("behind2")
     assert far.why("nowhere") == (
         "nowhere: the name no-such-name.invalid does not resolve. Check its spelling, or DNS"
     )
     assert far.why("changed") == (
-        "changed: the host key of changed has changed. If it was installed anew, "
-        "remove the old one: ssh-keygen -R changed"
+        "changed: the host key of changed has changed. If the host was reinstalled, "
+        "remove its old key: ssh-keygen -R changed"
     )
 
 
@@ -445,8 +445,8 @@ def test_no_command_to_paste_holds_what_a_far_host_wrote(far, name):
 
     for host in (banner, ends):
         assert far.why(host) == (
-            f"{host}: the host key of {name} has changed. If it was installed anew, remove the "
-            "old one"
+            f"{host}: the host key of {name} has changed. If the host was reinstalled, "
+            "remove its old key"
         )
 
 
@@ -463,7 +463,7 @@ def test_the_key_to_remove_is_called_as_in_known_hosts(far, how, known):
     far.rows.insert(0, f"Host node\n  {how}\n")
     far.known.append(f"{known.strip(chr(39))} {keygen(far.folder / 'other')}")
 
-    assert far.why("node").endswith(f"remove the old one: ssh-keygen -R {known}")
+    assert far.why("node").endswith(f"old key: ssh-keygen -R {known}")
 
 
 def test_the_file_of_a_locked_key_is_one_word():
@@ -580,7 +580,7 @@ def test_a_login_that_never_runs_our_script_is_given_up(far, command, monkeypatc
     why = far.why(name)
 
     assert time.monotonic() - began < 20
-    assert ('the shell printed "y" and more' in why) is (command == "exec yes")
+    assert ('beginning with "y"' in why) is (command == "exec yes")
     assert until(lambda: not processes(str(far.folder)))
 
 
@@ -604,7 +604,7 @@ def test_an_endless_answer_ends_at_its_bound(far, monkeypatch):
     monkeypatch.setattr(remote, "FETCHED_BYTES", 2**22)
     name = far.host("node")
 
-    assert "its answer is longer than 4 MiB" in far.why(name, script="yes 0123456789")
+    assert "longer than 4 MiB" in far.why(name, script="yes 0123456789")
     assert until(lambda: not processes("yes 0123456789"))
 
 
@@ -627,7 +627,7 @@ def test_endless_complaints_end_in_time_and_are_not_kept(far):
     name = far.host("node")
     began = time.monotonic()
 
-    assert "no answer in time" in far.why(name, script="yes 9876543210 >&2", timeout_s=3)
+    assert "not answer in time" in far.why(name, script="yes 9876543210 >&2", timeout_s=3)
     assert time.monotonic() - began < 20
     assert until(lambda: not processes("yes 9876543210"))
 
@@ -647,7 +647,7 @@ def test_a_command_that_never_reads_is_given_up(monkeypatch):
         async with await it.start("sleep 60", guarded=False) as process:
             await process.send("x" * 2**20)
 
-    with pytest.raises(NodeUnreachable, match="no answer in time"):
+    with pytest.raises(NodeUnreachable, match="not answer in time"):
         locally(use)
 
 
@@ -656,7 +656,7 @@ def test_a_line_without_an_end_is_an_error():
         async with await it.start("tr '\\0' ':' </dev/zero") as process:
             await process.line(timeout_s=30)
 
-    with pytest.raises(NodeUnreachable, match="local: it printed a line longer than 1 MiB"):
+    with pytest.raises(NodeUnreachable, match=r"local: .*line longer than 1 MiB"):
         locally(use)
 
 
@@ -664,7 +664,7 @@ def test_a_line_without_an_end_is_an_error():
     ("script", "why"),
     [
         ("read x; yes filler", "more than 1024 KiB"),
-        ("read x; while sleep 0.1; do echo x; done", "no answer in time"),
+        ("read x; while sleep 0.1; do echo x; done", "not answer in time"),
         ("read x; echo a", "ended too early"),
     ],
 )

@@ -1,9 +1,10 @@
-"""Reach other machines by their ssh names. No other package leaves this machine.
+"""Connect to other machines by their SSH names. No other package contacts another machine.
 
-ssh(1) connects, so dirtune reaches what ssh reaches: with the operator's ssh_config
-(`--ssh-config`, `$DIRTUNE_SSH_CONFIG`, else ssh's default), jump hosts, agent, open connections
-and known_hosts. The settings in `config.FORCED` hold in any case: host keys are checked, no
-password is given, and nothing is forwarded. The name `local` is this machine and needs no SSH.
+ssh(1) makes the connections, so dirtune reaches the same hosts as ssh: with the operator's
+ssh_config (`--ssh-config`, `$DIRTUNE_SSH_CONFIG`, or ssh's default), jump hosts, agent, open
+connections and known_hosts. The settings in `config.FORCED` always apply: host keys are checked,
+no password is entered, and nothing is forwarded. The name `local` means this machine and needs no
+SSH.
 """
 
 import asyncio
@@ -43,20 +44,21 @@ T = TypeVar("T")
 
 CONNECTIONS_AT_ONCE = 32
 DOCUMENT_BYTES = 8 * 2**20
-"""Limit of an answer of another dirtune; decoded, JSON takes up to 30 times as much memory."""
+"""Limit of an answer from a host's dirtune; decoded JSON takes up to 30 times as much memory."""
 FETCHED_BYTES = 64 * 2**20
-"""Limit of a host's answer to an audit: twice that of 512 CPUs with 4,096 interrupts."""
+"""Limit of a host's answer to an audit: twice the size for 512 CPUs and 4,096 interrupts."""
 LOG_BYTES = 256 * 2**20
 """Limit of a generator's output, which has one line for each request."""
 _LARGE = 2**20
-"""Characters from which an answer is worth a thread."""
+"""An answer of more characters is parsed in a thread."""
 _PARSERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="answers")
 
 
 async def connect(host: str, *, ssh_config: Path | None = None, become: bool = False) -> Node:
-    """Return a connection to *host*, a name ssh knows, `user@name`, or `local`.
+    """Return a connection to *host*: a name that ssh knows, `user@name`, or `local`.
 
-    *become* runs every command through `sudo -n`. `NodeUnreachable` names host and remedy.
+    With *become*, every command runs through `sudo -n`. Raises `NodeUnreachable`, which names the
+    host and the remedy.
     """
     if host == LOCAL:
         return Node(host, become=become)
@@ -76,7 +78,7 @@ async def connect(host: str, *, ssh_config: Path | None = None, become: bool = F
         await node.close()
         by_hand = ("ssh", *(("-F", str(chosen)) if chosen else ()), "-o", "BatchMode=yes")
         more = shlex.join((*by_hand, host, "true"))
-        raise NodeUnreachable(f"{error}. See what `{more}` says") from error
+        raise NodeUnreachable(f"{error}. Run `{more}` to see the details") from error
     except BaseException:
         await node.close()
         raise
@@ -86,7 +88,7 @@ async def connect(host: str, *, ssh_config: Path | None = None, become: bool = F
 async def connect_all(
     hosts: Sequence[str], *, ssh_config: Path | None = None, become: frozenset[str] = frozenset()
 ) -> tuple[dict[str, Node], dict[str, NodeUnreachable]]:
-    """Return the nodes that answered and why the others did not, by host, each host once."""
+    """Connect to each host once. Return the nodes, and the errors of the other hosts, by host."""
     opened: list[Node] = []
 
     async def one(host: str) -> Node:
@@ -128,10 +130,11 @@ def fetch_all(
 ) -> dict[str, T | NodeUnreachable | NotPossible]:
     """Run *command* on every host and return what *use* makes of each output, by host.
 
-    All at the same time, `CONNECTIONS_AT_ONCE` of them connected at once; *use* is given a host's
-    output when it has answered, while others are still asked. A host that cannot be reached, does
-    not answer in *timeout_s*, answers more than `FETCHED_BYTES`, refuses, or whose answer is a
-    `ParseError`, gives its own error; the others are not held up. See `parsed`.
+    The hosts run the command in parallel, with at most `CONNECTIONS_AT_ONCE` connections. *use*
+    gets a host's output as soon as the host has answered, while other hosts are still running. If
+    a host cannot be reached, does not answer within *timeout_s*, sends more than `FETCHED_BYTES`,
+    fails, or sends an answer for which *use* raises `ParseError`, the error is the host's result;
+    it does not delay other hosts. See `parsed`.
     """
 
     async def one(host: str) -> T:
@@ -149,7 +152,7 @@ def ask_all(
     ssh_config: Path | None = None,
     become: frozenset[str] = frozenset(),
 ) -> dict[str, T | NodeUnreachable | NotPossible]:
-    """Return what *ask* makes of every host, by host; see `fetch_all`."""
+    """Return the result of *ask* for every host, by host; errors are as in `fetch_all`."""
 
     async def one(host: str) -> T:
         async with await connect(host, ssh_config=ssh_config, become=host in become) as node:
@@ -159,11 +162,12 @@ def ask_all(
 
 
 async def parsed(text: str, use: Callable[[str], T]) -> T:
-    """Return what *use* makes of a host's answer, without holding up other hosts.
+    """Return the result of *use* for a host's answer, without delaying other hosts.
 
-    A thread makes the loop wait for the interpreter's lock again and again: more is lost than the
-    milliseconds of a usual answer, so only a large one is worth it. Two of those are parsed at
-    once, as each may take many times its bytes. `ParseError` once all have filled the memory.
+    Only a large answer is parsed in a thread: a thread makes the event loop wait for the
+    interpreter's lock again and again, which costs more than the few milliseconds of an ordinary
+    answer. At most two large answers are parsed at the same time, because each may take many times
+    its size in memory. Raises `ParseError` once the answers of all hosts have filled the memory.
     """
     if len(text) <= _LARGE:
         return _used(text, use)
@@ -172,14 +176,14 @@ async def parsed(text: str, use: Callable[[str], T]) -> T:
 
 def _used(text: str, use: Callable[[str], T]) -> T:
     if not room.left():
-        raise ParseError("its answer", room.FULL)
+        raise ParseError("the answer was dropped", room.FULL)
     return use(text)
 
 
 async def _each(
     hosts: Sequence[str], ask: Callable[[str], Awaitable[T]]
 ) -> dict[str, T | NodeUnreachable | NotPossible]:
-    """Ask every host once, `CONNECTIONS_AT_ONCE` at once; a host that fails has its own error."""
+    """Ask each host once, `CONNECTIONS_AT_ONCE` in parallel; a host's error is its result."""
     gate = asyncio.Semaphore(CONNECTIONS_AT_ONCE)
 
     async def one(host: str) -> T | NodeUnreachable | NotPossible:

@@ -1,8 +1,8 @@
 """Write the ssh_config of one connection: forced settings, then the operator's own.
 
-ssh(1) takes the first value that it reads, and hands `-F` on to the ssh of a jump host. So the
-settings in `FORCED` hold for the target and for all jump hosts, and everything else (aliases,
-users, keys, jump hosts, sockets of open connections) comes from the operator's file.
+ssh(1) uses the first value that it reads for a setting, and passes `-F` on to the ssh of a jump
+host. So the settings in `FORCED` apply to the target and to all jump hosts; everything else
+(aliases, users, keys, jump hosts, sockets of open connections) comes from the operator's file.
 """
 
 import os
@@ -66,7 +66,7 @@ _LINK = "operator"
 # A socket has a name of its own until it listens: s.1FVg... .
 _OURS = re.compile(rf"{_CONFIG}|{_LINK}|s(\.\w+)?", re.ASCII)
 _YOUNG_S = 60
-"""A folder that is younger may belong to a process that has not locked it yet."""
+"""A folder younger than this may belong to a process that has not locked it yet."""
 _OPERATORS = "Include ~/.ssh/config\nHost *\nInclude /etc/ssh/ssh_config\n"
 # ssh expands tokens in a socket's path, and a socket's path has 107 bytes.
 _PLAIN = re.compile(r"[\w/.-]{1,60}", re.ASCII)
@@ -74,11 +74,11 @@ _PLAIN = re.compile(r"[\w/.-]{1,60}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The way to one host: how ssh is called. The folder is private; `close` removes it."""
+    """The ssh command for one host and its private folder, which `close` removes."""
 
     folder: "tempfile.TemporaryDirectory[str]"
     lock: TextIO
-    """The configuration, locked while this process lives."""
+    """The configuration file, which stays locked while this process runs."""
     user: str
     name: str
     operators: Path | None
@@ -90,12 +90,12 @@ class Way:
         return Path(self.folder.name) / "s"
 
     def argv(self, *options: str) -> tuple[str, ...]:
-        """Return the ssh command up to and with the host."""
+        """Return the ssh command up to and including the host."""
         user = ("-l", self.user) if self.user else ()
         return ("ssh", "-F", f"{self.folder.name}/{_CONFIG}", *user, *options, "--", self.name)
 
     def told(self, text: str) -> str:
-        """Return what ssh printed, with the path that the operator's file really has."""
+        """Return the *text* that ssh printed, with the real path of the operator's file."""
         return text.replace(f"{self.folder.name}/{_LINK}", str(self.operators))
 
     def close(self) -> None:
@@ -105,17 +105,17 @@ class Way:
 
 
 def way(host: str, ssh_config: Path | None, session: str) -> Way:
-    """Write the configuration for *host* into a folder that only we can read.
+    """Write the configuration for *host* into a folder that only this user can read.
 
-    *session* is `SESSION`, or empty for an ssh that does not know it.
+    *session* is `SESSION`, or empty for an ssh that does not know those settings.
     """
     remove_abandoned()
     folder = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
     if not _PLAIN.fullmatch(folder.name):
         folder.cleanup()
         raise NodeUnreachable(
-            f"The path {tempfile.gettempdir()} is too long or too odd for a socket of ssh. "
-            "Set TMPDIR=/tmp"
+            f"ssh cannot create its socket in {tempfile.gettempdir()}, because the path is too "
+            "long or has unusual characters. Set TMPDIR=/tmp"
         )
     theirs = _OPERATORS
     if ssh_config is not None:
@@ -132,10 +132,11 @@ def way(host: str, ssh_config: Path | None, session: str) -> Way:
 
 @cache
 def remove_abandoned() -> None:
-    """Remove the folders of processes that were killed, once in the life of this process.
+    """Remove the folders of killed processes. Only the first call does anything.
 
-    Only folders of this user that hold a configuration of ours and nothing but what `way` and ssh
-    put there, and whose process has ended: it held a lock on the configuration.
+    A folder is removed only if it belongs to this user, holds a configuration by dirtune and no
+    files except those that `way` and ssh create, and if its process has ended, which released the
+    lock on the configuration.
     """
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         # Whatever is wrong with an old folder is no reason to refuse a connection.
@@ -163,7 +164,7 @@ def _remove_if_abandoned(folder: Path) -> None:
 
 
 def chosen(given: Path | None) -> Path | None:
-    """Return the ssh_config to use, None for ssh's default; `PlanError` if the file is missing."""
+    """Return the ssh_config to use; None for ssh's default. A missing file is a `PlanError`."""
     named = os.environ.get("DIRTUNE_SSH_CONFIG")
     path = given or (Path(named) if named else None)
     if path is not None and not path.is_file():
@@ -172,7 +173,7 @@ def chosen(given: Path | None) -> Path | None:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of ssh, without the variables that let ssh ask on a screen."""
+    """Return the environment for ssh, without the variables that let ssh open a dialogue."""
     asks = {"SSH_ASKPASS", "DISPLAY", "WAYLAND_DISPLAY"}
     kept = {name: value for name, value in os.environ.items() if name not in asks}
     return kept | {"SSH_ASKPASS_REQUIRE": "never"}

@@ -1,8 +1,8 @@
-"""Call the dirtune on another host for one JSON document.
+"""Run dirtune on another host, and read the JSON document that it prints.
 
-Both sides must have the same version: the far dirtune refuses another caller before it does
-anything (`--require-version`), and this side refuses an answer that is not the expected document.
-An answer is limited in bytes and in time. Its text is data: printed, never run.
+Both hosts must have the same version: the far dirtune refuses a caller of another version before
+it does anything (`--require-version`), and the caller refuses every answer except the expected
+document. An answer is limited in size and in time. Its text may be printed, but is never executed.
 """
 
 import shlex
@@ -30,25 +30,25 @@ _LONGEST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """The answer of the dirtune on a host."""
+    """The answer of dirtune on another host."""
 
     document: T
     status: int
     """Exit status."""
     warnings: tuple[str, ...]
-    """The lines of its standard error: the words of that host, not of this dirtune."""
+    """The lines of its standard error, which are the other host's words."""
 
 
 @dataclass(frozen=True, slots=True)
 class FarDirtune:
-    """The dirtune on *node*, where *program* starts it."""
+    """The dirtune on *node*, which the command *program* starts."""
 
     node: Node
     program: str
-    """A node's `dirtune` in a plan: a command and its first words."""
+    """The key `dirtune` of a node in a plan: a command, which may have arguments."""
 
     def argv(self, words: Sequence[str]) -> tuple[str, ...]:
-        """Return the command that does *words* and prints JSON."""
+        """Return the command line that runs dirtune with *words* and prints JSON."""
         return (*self.program.split(), _REQUIRE, __version__, *words, "--format", "json")
 
     async def ask(
@@ -60,13 +60,14 @@ class FarDirtune:
         ok: tuple[int, ...] = (0,),
         text: str | None = None,
     ) -> Answer[T]:
-        """Have it do *words*, and return the document of *kind* that it printed.
+        """Run the far dirtune with *words*, and return the document of *kind* that it prints.
 
-        *text* is its standard input, with which it must end; without, it ends with the connection.
-        Raises `NotPossible` with its own error message if its exit status is not in *ok*, and
-        where it has another version or printed another document; `NotInstalled` where it is
-        missing; `NodeUnreachable` without an answer in *timeout_s*, or with one longer than
-        `DOCUMENT_BYTES`.
+        *text* is the standard input, and the command must exit when this input ends; without
+        *text*, the command is ended together with the connection. Raises `NotPossible`, with the
+        far dirtune's error message, if the exit status is not in *ok*, or if the far dirtune has
+        another version or prints another document. Raises `NotInstalled` if dirtune is missing
+        there. Raises `NodeUnreachable` if no answer arrives within *timeout_s*, or if the answer
+        is longer than `DOCUMENT_BYTES`.
         """
         done = await self.node.completed(
             # No shell stands between, which would end before the dirtune has undone its changes.
@@ -83,7 +84,7 @@ class FarDirtune:
         return Answer(document, done.status or 0, tuple(map(_own, done.stderr.splitlines())))
 
     async def decoded(self, command: str, text: str, kind: type[T]) -> T:
-        """Return the document that *command* printed as *text*; `NotPossible` if it is none."""
+        """Decode the *text* that *command* printed. Raises `NotPossible` for another document."""
         try:
             return await parsed(text, lambda out: from_json(out, kind))
         except msgspec.DecodeError as error:
@@ -94,7 +95,7 @@ class FarDirtune:
             ) from error
 
     async def version(self) -> str:
-        """Return the version that it reports."""
+        """Return the version that the far dirtune reports."""
         return (await self.node.run((*self.program.split(), "--version"))).strip()
 
     def _refusal(self, done: Finished) -> NotPossible:

@@ -1,12 +1,13 @@
-"""One machine and the commands on it.
+"""Run commands on one machine, either this one or another one over SSH.
 
-* A command has a process group of its own and is ended by that group's number alone. It reports
-  the number behind a mark that nobody can guess, so that what a shell prints before is skipped.
-* A script reaches a node as standard input: its login shell, whatever that is, reads one short
-  line without a character that shells disagree about.
-* A connection is one ssh(1), whose own session (the keeper) sends signals and ends with its
-  input; other sessions go through its socket. A dirtune that was killed closes these inputs, and
-  what runs on the node ends.
+* Each command runs in its own process group, and dirtune ends it only by the number of the group.
+  The command reports the number after a random mark, so that text which the login shell printed
+  earlier is skipped.
+* A script is sent to a node on standard input. The login shell, of whatever kind, gets only one
+  short line, without any character that shells interpret differently.
+* A connection is one ssh(1) process. Its own session (the keeper) sends signals, and ends when its
+  input is closed; all other sessions use its socket. If dirtune is killed, the inputs are closed,
+  which ends everything that dirtune runs on the node.
 """
 
 import asyncio
@@ -25,21 +26,22 @@ from dirtune.remote import reasons, spawn, streams
 from dirtune.remote.config import Way
 
 _LOGIN_S = 40
-"""Seconds that a login may take in all, jump hosts and the first session included."""
+"""Longest time in seconds for a complete login, including jump hosts and the first session."""
 _PAUSES_S = (0.5, 1, 2, 4)
-"""Longest pauses, in seconds, before a crowded server is tried again."""
+"""Longest pauses, in seconds, before an overloaded server is tried again."""
 _START_S = 20
 _SEND_S = 60
 _GRACE_S = 2
 _SOON_S = 0.5
 MISSING = 127
-"""Exit status of a shell that found no such command."""
+"""Exit status of a shell that did not find the command."""
 _SSH_FAILED = 255
 
 GUARD = (
     'exec 3<&0 </dev/null; ( cat <&3; kill -s TERM -- "-$group" ) >/dev/null 2>&1 & exec 3<&-; '
 )
-"""Shell: from here on the process group ends with its input, and the script has none."""
+"""Shell code that ends the process group once its input is closed; the script itself gets no
+input."""
 _HEAD = (
     'read -r p c s q group rest </proc/$$/stat; printf "\\n%s %s\\n" {mark} "$group"; '
     "PATH=${{PATH:-/usr/bin:/bin}}:/opt/dirtune/bin:/usr/local/bin:/usr/sbin:/sbin; export PATH; "
@@ -52,7 +54,7 @@ class Finished:
     """The result of a command that ended."""
 
     status: int | None
-    """Exit status; negative for a signal on this machine, None if the node reported none."""
+    """Exit status; negative for a signal on this machine, None if the node did not report it."""
     stdout: str
     stderr: str
 
@@ -62,7 +64,7 @@ class _HungUp(NodeUnreachable):
 
 
 class Process:
-    """A command on a node, in a process group of its own; leaving the context ends the group."""
+    """A command on a node, in its own process group; leaving the context ends the group."""
 
     def __init__(
         self, node: "Node", pipes: Pipes, group: int, complaints: "asyncio.Task[str]"
@@ -89,12 +91,15 @@ class Process:
             await asyncio.wait_for(spawn.write(self._pipes, text.encode()), _SEND_S)
 
     async def line(self, *, timeout_s: float) -> str:
-        """Return the next line of output without its newline; `NodeUnreachable` at the end."""
+        """Return the next line of output without its newline.
+
+        Raises `NodeUnreachable` at the end of the output.
+        """
         assert self._pipes.stdout is not None
         with self._node.errors():
             text = await asyncio.wait_for(streams.line(self._pipes.stdout), timeout_s)
         if text is None:
-            raise NodeUnreachable(f"{self._node.name}: its command ended too early")
+            raise NodeUnreachable(f"{self._node.name}: the command ended too early")
         return text
 
     async def lines_before(
@@ -109,7 +114,7 @@ class Process:
     async def finish(
         self, *, timeout_s: float, most_bytes: int = streams.ANSWER_BYTES
     ) -> Finished:
-        """Wait for the command's own end and return what it printed since the last `line`."""
+        """Wait until the command exits, and return the output that follows the last `line`."""
         assert self._pipes.stdout is not None
         with self._node.errors():
             async with asyncio.timeout(timeout_s):
@@ -119,10 +124,9 @@ class Process:
         return Finished(await self._node.status(status), out, err)
 
     async def end(self, *, within_s: float = _GRACE_S) -> None:
-        """End the command's process group by its number, politely at first.
+        """End the command's process group with SIGTERM; kill it if that takes too long.
 
-        What is left after *within_s* is killed: a shell that undoes something needs more than the
-        usual time.
+        A shell that undoes something needs a longer *within_s* than the usual one.
         """
         try:
             if self.running and self._node.alive:
@@ -135,12 +139,12 @@ class Process:
             await spawn.reap(self._pipes, self._complaints)
 
     async def ended_soon(self) -> None:
-        """Wait a moment for the command's end, which this machine may learn of late."""
+        """Wait briefly for the command to end, because this machine may be notified late."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._pipes.wait(), _SOON_S)
 
     async def hang_up(self) -> None:
-        """Close the command's input and wait for its end, which is brought about if it is late."""
+        """Close the command's input and wait for the command to end; kill it if it is late."""
         assert self._pipes.stdin is not None
         self._pipes.stdin.close()
         try:
@@ -151,7 +155,7 @@ class Process:
 
 
 class Node:
-    """One machine, this one or one reached over SSH. Made by `connect`."""
+    """One machine, either this one or one reached over SSH. `connect` returns it."""
 
     def __init__(self, name: str, way: Way | None = None, *, become: bool = False) -> None:
         self.name = name
@@ -168,11 +172,11 @@ class Node:
 
     @property
     def alive(self) -> bool:
-        """Whether the connection still stands."""
+        """Whether the connection is still open."""
         return self._way is None or (self._keeper is not None and self._keeper.running)
 
     def check_alive(self) -> None:
-        """Raise `NodeUnreachable` if the connection is gone."""
+        """Raise `NodeUnreachable` if the connection is lost."""
         if not self.alive:
             raise NodeUnreachable(f"{self.name}: the connection was lost")
 
@@ -182,16 +186,16 @@ class Node:
         try:
             yield
         except TimeoutError as error:
-            raise NodeUnreachable(f"{self.name}: no answer in time") from error
+            raise NodeUnreachable(f"{self.name}: the host did not answer in time") from error
         except streams.TooMuch as error:
             raise NodeUnreachable(f"{self.name}: {error}") from error
         except EOFError as error:
-            raise NodeUnreachable(f"{self.name}: its command ended too early") from error
+            raise NodeUnreachable(f"{self.name}: the command ended too early") from error
         except OSError as error:
             raise NodeUnreachable(f"{self.name}: {error.strerror or error}") from error
 
     async def open(self) -> None:
-        """Log in, through a connection that the operator has open or through a new one."""
+        """Log in, over the operator's open connection if there is one, or over a new one."""
         assert self._way is not None
         with self.errors():
             shared, _ = await spawn.output(self._way.argv("-O", "check"))
@@ -200,7 +204,7 @@ class Node:
         self._keeper = await self._logged_in(time.monotonic() + _LOGIN_S)
 
     async def _logged_in(self, until_s: float) -> Process:
-        """Start the keeper. A crowded server, such as a busy jump host, is tried again."""
+        """Start the keeper; try again if the server, such as a busy jump host, is overloaded."""
         master = bool(self._options)
         for pause_s in _PAUSES_S:
             try:
@@ -214,8 +218,8 @@ class Node:
     async def start(self, script: str, *, guarded: bool = True) -> Process:
         """Start the POSIX shell *script*; its standard input stays open.
 
-        A *guarded* script has no input and its group ends when the connection does; one that
-        is not guarded reads the input itself and must end with it.
+        A *guarded* script cannot read the input, and its process group ends with the connection.
+        Any other script reads the input itself, and must exit when the input ends.
         """
         self.check_alive()
         return await self._begin((GUARD if guarded else "") + script, within_s=_START_S)
@@ -230,8 +234,9 @@ class Node:
     ) -> str:
         """Run an argument list or a POSIX shell script and return its standard output.
 
-        `NotPossible` if its exit status is not in *ok*; `NodeUnreachable` without an answer in
-        *timeout_s*, or with one of more than *most_bytes*, when its process group has been ended.
+        Raises `NotPossible` if the exit status is not in *ok*. Raises `NodeUnreachable` if no
+        answer arrives within *timeout_s* or the answer is longer than *most_bytes*, after the
+        process group has been ended.
         """
         script = command if isinstance(command, str) else shlex.join(command)
         done = await self.completed(script, timeout_s=timeout_s, most_bytes=most_bytes)
@@ -240,7 +245,8 @@ class Node:
             if done.status == MISSING and not isinstance(command, str):
                 raise NotInstalled(f"{self.name}: {what} is not installed there")
             last = reasons.last_line(done.stderr or done.stdout)
-            raise NotPossible(f"{self.name}: {what}: {last or f'exit status {done.status}'}")
+            problem = f": {last}" if last else f" failed with exit status {done.status}"
+            raise NotPossible(f"{self.name}: {what}{problem}")
         return done.stdout
 
     async def completed(
@@ -252,10 +258,11 @@ class Node:
         most_bytes: int,
         grace_s: float = _GRACE_S,
     ) -> Finished:
-        """Run a POSIX shell script to its own end and return its result.
+        """Run a POSIX shell script until it exits, and return its result.
 
-        *text* is its standard input, with which it must end; without, see `start`. Should it be
-        given up, it is killed *grace_s* after it was told to end.
+        *text* is the script's standard input, and the script must exit when this input ends.
+        Without *text*, the script is guarded: see `start`. If it takes longer than *timeout_s*, it
+        gets SIGTERM, and is killed *grace_s* later.
         """
         process = await self.start(script, guarded=text is None)
         try:
@@ -268,7 +275,7 @@ class Node:
             await process.end(within_s=grace_s)
 
     async def signal(self, group: int, signal: str) -> None:
-        """Send *signal* to one process group, which may be gone already."""
+        """Send *signal* to one process group, which may have ended already."""
         with suppress(TimeoutError, NodeUnreachable):
             if self._keeper is not None:
                 await asyncio.wait_for(self._keeper.send(f"{signal} {group}\n"), _GRACE_S)
@@ -277,7 +284,7 @@ class Node:
                 await spawn.output((*self._sudo, *kill), ssh=False)
 
     async def status(self, status: int) -> int | None:
-        """Return the exit status of a command, and None for the exit status of ssh itself."""
+        """Return the exit status of a command; None if *status* is ssh's own."""
         if self._way is None:
             return status
         if status == _SSH_FAILED and self._keeper is not None:
@@ -345,4 +352,4 @@ class Node:
                 f'{self.name}: before the command ran, the shell printed "{noise[:60]}" and '
                 "ended. Let ~/.bashrc print and end only in interactive shells"
             )
-        return f"{self.name}: no POSIX shell answered"
+        return f"{self.name}: the login shell ended without running the command"

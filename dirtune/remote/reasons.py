@@ -1,4 +1,4 @@
-"""Turn what ssh(1) printed when it failed into one plain sentence with the remedy."""
+"""Turn the error messages of ssh(1) into one plain sentence with the remedy."""
 
 import re
 import shlex
@@ -20,7 +20,7 @@ _CHANGED = re.compile(r"Host key for (\S+) has changed")
 _SENTENCES = (
     (
         _CHANGED,
-        "the host key of {0} has changed. If it was installed anew, remove the old one",
+        "the host key of {0} has changed. If the host was reinstalled, remove its old key",
     ),
     (
         re.compile(r"No (?:\S+ )?host key is known for (\S+)"),
@@ -36,34 +36,36 @@ _SENTENCES = (
     ),
     (
         re.compile(r"Host key verification failed"),
-        "its host key is not in known_hosts. Connect once by hand and compare the key",
+        "the host key is not in known_hosts. Connect once by hand and compare the key",
     ),
     (_CONNECT, "connecting to {0} port {1} failed: {2}"),
     (
         re.compile(r"open failed: connect failed: open failed"),
-        "the server let us in but opens no session. Its MaxSessions must be 1 or more",
+        "the server accepted the login but opened no session. Set its MaxSessions to 1 or more",
     ),
     (
         re.compile(r"open failed: administratively prohibited"),
-        "its jump host forwards no connections. AllowTcpForwarding must be yes there",
+        "the jump host forwards no connections. Set AllowTcpForwarding to yes there",
     ),
     (
         re.compile(r"open failed: connect failed: (.+)"),
-        "its jump host could not connect to it: {0}",
+        "the jump host could not connect to the host: {0}",
     ),
 )
-"""Patterns of ssh's messages and their meaning; the sentence about the first hop comes first."""
+"""Patterns of ssh's messages and the sentences that replace them, with those about the first hop
+first."""
 
 
 def key_changed(text: str) -> bool:
-    """Tell whether *text* says that a host key has changed."""
+    """Return whether *text* reports a changed host key."""
     return _CHANGED.search(text) is not None
 
 
 def reason(text: str, locked: Sequence[str] = (), known: str = "") -> str:
     """Return why ssh failed.
 
-    *locked* are the private keys that need a passphrase, *known* is the host in known_hosts.
+    *locked* are the private keys that need a passphrase. *known* is the host's name in
+    known_hosts.
     """
     text = "\n".join(row[:_LONGEST] for row in text.splitlines()[-_ROWS:])
     if denied := _DENIED.search(text):
@@ -75,15 +77,15 @@ def reason(text: str, locked: Sequence[str] = (), known: str = "") -> str:
             return f"{why}: {shlex.join(('ssh-keygen', '-R', known))}" if own else why
     if closed_early(text):
         return (
-            "the connection was closed before the login, by an sshd that is crowded (MaxStartups) "
-            "or does not let us in, or by a ProxyCommand that failed"
+            "the connection was closed before the login: sshd is overloaded (MaxStartups) or "
+            "refuses this address, or a ProxyCommand failed"
         )
     rows = (row for row in _rows(text) if not _EARLY.match(row))
     return next(rows, "ssh failed and printed no reason").rstrip(".")
 
 
 def closed_early(text: str) -> bool:
-    """Tell whether a server hung up before it showed its key, as a crowded sshd does."""
+    """Return whether the server hung up before it sent its key, as an overloaded sshd does."""
     rows = _rows(text)
     return bool(rows) and all(map(_EARLY.match, rows))
 
@@ -106,7 +108,8 @@ def _denied(denied: "re.Match[str]", locked: Sequence[str]) -> str:
     if locked:
         keys = " and ".join(locked)
         add = shlex.join(("ssh-add", locked[0]))
-        return f"{who}no key was accepted, and {keys} needs a passphrase. Run: {add}"
+        need = "needs" if len(locked) == 1 else "need"
+        return f"{who}no key was accepted, and {keys} {need} a passphrase. Run: {add}"
     if methods & _ASKING and "publickey" not in methods:
         return f"{who}the server asks for a password, which dirtune never gives. Set up a key"
     if methods & _ASKING:

@@ -1,4 +1,4 @@
-"""Start processes on this machine: ssh(1) and its helpers, without a terminal to ask at."""
+"""Start ssh(1) and its helpers on this machine, without a terminal for questions."""
 
 import asyncio
 import os
@@ -20,15 +20,17 @@ _GRACE_S = 2
 _MOST_KEYS = 16
 _BIND = ("setpriv", "--pdeathsig", "TERM")
 _BINDING: list[tuple[str, ...]] = []
-"""`_BIND`, or nothing where there is no such setpriv; empty until it was tried."""
+"""Holds `_BIND`, or an empty tuple if setpriv(1) cannot do this; empty until it has been tried."""
 _SESSION: list[str] = []
-"""`config.SESSION`, or nothing where ssh does not know it; empty until it was asked."""
+"""Holds `config.SESSION`, or an empty text if ssh does not know these settings; empty until ssh
+has been tried."""
 
 
 async def spawn(argv: Sequence[str], *, ssh: bool = True) -> Pipes:
-    """Start *argv* in a session of its own, with its three streams open to us.
+    """Start *argv* in a session of its own, with pipes for its three streams.
 
-    ssh ends with us where setpriv(1) is installed: a far host that hangs could keep it for ever.
+    If setpriv(1) is installed, ssh ends when this process ends; otherwise a host that hangs could
+    keep ssh running for ever.
     """
     bound = await _bound_to_us() if ssh and shutil.which(argv[0]) else ()
     try:
@@ -48,7 +50,7 @@ async def spawn(argv: Sequence[str], *, ssh: bool = True) -> Pipes:
 
 
 async def _bound_to_us() -> tuple[str, ...]:
-    """Return the prefix by which the kernel ends a command when this process is killed."""
+    """Return a prefix with which the kernel ends a command when this process is killed."""
     if not _BINDING:
         try:
             status, _ = await output((*_BIND, "true"), ssh=False)
@@ -59,7 +61,7 @@ async def _bound_to_us() -> tuple[str, ...]:
 
 
 async def session() -> str:
-    """Return the part of the configuration that the installed ssh may not know."""
+    """Return `config.SESSION`, or an empty text if the installed ssh does not know it."""
     if not _SESSION:
         rows = (row for row in config.SESSION.splitlines() if not row.startswith("#"))
         options = (word for row in rows for word in ("-o", row))
@@ -76,7 +78,7 @@ async def write(pipes: Pipes, data: bytes) -> None:
 
 
 async def reap(pipes: Pipes, complaints: "asyncio.Task[str] | None" = None) -> None:
-    """End a process of this machine if it still runs, and close its streams."""
+    """End a process on this machine if it is still running, and close its streams."""
     if pipes.stdin is not None:
         pipes.stdin.close()
     if pipes.returncode is None:
@@ -97,9 +99,9 @@ async def reap(pipes: Pipes, complaints: "asyncio.Task[str] | None" = None) -> N
 
 
 async def output(argv: Sequence[str], *, ssh: bool = True) -> tuple[int | None, str]:
-    """Run a helper without input; return its exit status and what it printed, errors last.
+    """Run a helper without input. Return its exit status, and its output followed by its errors.
 
-    None and nothing where it is late or prints too much.
+    Return None and an empty text if it takes too long or prints too much.
     """
     pipes = await spawn(argv, ssh=ssh)
     assert pipes.stdin is not None
@@ -118,7 +120,7 @@ async def output(argv: Sequence[str], *, ssh: bool = True) -> tuple[int | None, 
 
 
 async def known_as(way: Way) -> str:
-    """Return the name that the host of *way* has in known_hosts."""
+    """Return the name under which known_hosts lists the host of *way*."""
     values = dict(await _settings(way))
     name, port = values.get("hostname", way.name).lower(), values.get("port", "22")
     return values.get("hostkeyalias") or (name if port == "22" else f"[{name}]:{port}")
@@ -127,7 +129,7 @@ async def known_as(way: Way) -> str:
 async def locked_keys(way: Way) -> tuple[str, ...]:
     """Return the private keys for *way* that need a passphrase.
 
-    A key that the agent holds is open.
+    A key in the agent needs no passphrase any more.
     """
     names = [path for key, path in await _settings(way) if key == "identityfile"]
     _, held = await output(("ssh-add", "-L"))

@@ -1,6 +1,7 @@
-"""Read what a far host prints, with limits of bytes, of a line and of what is kept.
+"""Read the output of a far host, with limits for the complete output and for a single line.
 
-Decoded while it is read, so that no large text stands still in the event loop.
+The output is decoded while it is read, because decoding a large text in one step would block the
+event loop.
 """
 
 import asyncio
@@ -11,26 +12,28 @@ from dirtune.remote import room
 
 LINE_BYTES = 2**20
 ANSWER_BYTES = 2**20
-"""Limit of an answer whose reader names no other."""
+"""Limit of an answer, unless the caller sets another limit."""
 ERRORS_BYTES = 16 * 2**20
-"""Limit of standard error; a host that prints more is taken for broken."""
+"""Limit of standard error; a host that prints more is considered broken."""
 KEPT_BYTES = 2**16
-"""How much of standard error is kept: its end."""
+"""Number of bytes that are kept from the end of standard error."""
 NOISE_BYTES = 2**16
-"""Limit of what a shell may print before the mark of our script."""
+"""Limit of the text that a shell may print before the mark of dirtune's script."""
 _CHUNK = 2**16
 _LINES_AT_ONCE = 1000
-"""Lines that are read before other tasks run: a line that is there needs no wait."""
+"""Number of lines after which other tasks may run, because reading a line that has already arrived
+does not wait."""
 
 
 class TooMuch(Exception):
-    """A host printed more than it may."""
+    """A host printed more than the limit."""
 
 
 async def answer(reader: asyncio.StreamReader, most_bytes: int) -> str:
-    """Read to the end, at most *most_bytes*, in memory too; `TooMuch` beyond.
+    """Read to the end of the output.
 
-    And where it is large while the answers of all hosts have filled the memory for them.
+    Raises `TooMuch` if the output takes more than *most_bytes*, as bytes or in memory. Raises
+    `TooMuch` for any large output while the answers of all hosts together fill the memory.
     """
     # A stray byte keeps its value: two names that differ by one must not become the same.
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
@@ -41,14 +44,14 @@ async def answer(reader: asyncio.StreamReader, most_bytes: int) -> str:
         # Stray bytes and rare characters take up to 16 times their number in memory.
         size += max(len(data), sys.getsizeof(parts[-1]))
         if size > most_bytes:
-            raise TooMuch(f"its answer is longer than {most_bytes // 2**20} MiB")
+            raise TooMuch(f"the answer is longer than {most_bytes // 2**20} MiB")
         if size > ANSWER_BYTES and not room.left():
-            raise TooMuch(f"its answer {room.FULL}")
+            raise TooMuch(f"the answer was dropped: {room.FULL}")
     return "".join((*parts, decoder.decode(b"", final=True)))
 
 
 async def complaints(reader: asyncio.StreamReader) -> str:
-    """Read standard error to its end and return the last of it."""
+    """Read standard error to its end, and return the last `KEPT_BYTES` of it as text."""
     kept = b""
     size = 0
     while data := await reader.read(_CHUNK):
@@ -60,15 +63,16 @@ async def complaints(reader: asyncio.StreamReader) -> str:
 
 
 async def line(reader: asyncio.StreamReader) -> str | None:
-    """Return the next line without its newline, None at the end; `TooMuch` if it is too long."""
+    """Return the next line without its newline; None at the end. Raises `TooMuch` if too long."""
     text = await _row(reader)
     return text.rstrip("\n") if text.endswith("\n") else None
 
 
 async def lines_before(reader: asyncio.StreamReader, end: str, most_bytes: int) -> list[str]:
-    """Return the lines before the line *end*; `TooMuch` beyond *most_bytes*, `EOFError`.
+    """Return the lines before the line *end*.
 
-    The bytes are those in memory: a line of two characters takes more than fifty.
+    Raises `TooMuch` if the lines take more than *most_bytes* of memory, where a line of two
+    characters takes more than fifty bytes, and `EOFError` if the line *end* never comes.
     """
     lines: list[str] = []
     size = 0
@@ -77,7 +81,9 @@ async def lines_before(reader: asyncio.StreamReader, end: str, most_bytes: int) 
             raise EOFError
         size += sys.getsizeof(text)
         if size > most_bytes:
-            raise TooMuch(f"it printed more than {most_bytes // 2**10} KiB where less was due")
+            raise TooMuch(
+                f"the command printed more than {most_bytes // 2**10} KiB, where less was expected"
+            )
         lines.append(text)
         if len(lines) % _LINES_AT_ONCE == 0:
             await asyncio.sleep(0)
@@ -85,9 +91,10 @@ async def lines_before(reader: asyncio.StreamReader, end: str, most_bytes: int) 
 
 
 async def group_after(reader: asyncio.StreamReader, mark: str) -> tuple[int | None, str]:
-    """Skip what a shell printed before the line `mark GROUP`.
+    """Skip the text that a shell printed before the line `MARK GROUP`.
 
-    Return the group, None if the mark never came, and the first line that was skipped.
+    Return the number of the process group, or None if the line never came, and the first line that
+    was skipped.
     """
     noise = ""
     size = 0
@@ -98,7 +105,10 @@ async def group_after(reader: asyncio.StreamReader, mark: str) -> tuple[int | No
         size += len(text)
         noise = noise or text.strip()
         if size > NOISE_BYTES:
-            raise TooMuch(f'before the command ran, the shell printed "{noise[:60]}" and more')
+            raise TooMuch(
+                f"before the command ran, the shell printed more than {NOISE_BYTES // 2**10} KiB, "
+                f'beginning with "{noise[:60]}"'
+            )
     return None, noise
 
 
@@ -106,5 +116,7 @@ async def _row(reader: asyncio.StreamReader) -> str:
     try:
         data = await reader.readline()
     except ValueError as error:
-        raise TooMuch(f"it printed a line longer than {LINE_BYTES // 2**20} MiB") from error
+        raise TooMuch(
+            f"the command printed a line longer than {LINE_BYTES // 2**20} MiB"
+        ) from error
     return data.decode(errors="replace")

@@ -281,7 +281,7 @@ def test_a_node_that_stops_answering_is_lost_and_closing_does_not_hang(monkeypat
     async def use(nodes):
         group = nodes._samplers["local"]._process.group
         os.killpg(group, signal.SIGSTOP)
-        with pytest.raises(NodeUnreachable, match="local: no answer in time"):
+        with pytest.raises(NodeUnreachable, match=r"local: .*answer in time"):
             await nodes.sample()
         return group
 
