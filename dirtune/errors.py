@@ -1,30 +1,30 @@
-"""The exception tree. Everything dirtune raises on purpose is below `DirtuneError`.
+"""The exception tree. Every exception that dirtune raises on purpose is a `DirtuneError`.
 
 * DirtuneError
   - SourceMissing   the kernel does not expose this file or command (a skip, not a failure)
-  - SourceRefused   it is there and we may not read it
-  - ParseError      the text is there and is not what we know how to read
-  - NotPossible     this host or this user lacks what the command needs; says the remedy
+  - SourceRefused   the file or command exists, but this user may not read it
+  - ParseError      the text of a source is not in a format that dirtune can read
+  - NotPossible     this host or user lacks something that the command needs; names the remedy
     - NotInstalled  a command is not installed on a node
-    - Exhausted     this process or this machine may not open more files
-  - NodeUnreachable a node could not be reached, or was lost
-  - PlanError       a plan or configuration file is wrong; says the key
-  - ApplyError      a write was refused, did not take, or its precondition does not hold
+    - Exhausted     this process or this machine has reached its limit of open files
+  - NodeUnreachable a node could not be reached, or the connection was lost
+  - PlanError       a plan or configuration file is wrong; names the key
+  - ApplyError      a write was refused or had no effect, or its precondition does not hold
   - TrialError      a trial could not be carried out
-    - NoVerdict     nothing that was measured can be judged
+    - NoVerdict     a run has no measurement that can be judged
   - LabError        the lab could not be built or is not in the state the command needs
 """
 
 import errno
 
 _REMEDIES = {
-    errno.EMFILE: "this process may not open more files. Raise its limit: ulimit -n 1024",
-    errno.ENFILE: "this machine may not open more files. Raise its limit: sysctl fs.file-max",
+    errno.EMFILE: "this process has too many open files. Raise its limit: ulimit -n 1024",
+    errno.ENFILE: "this machine has too many open files. Raise its limit: sysctl fs.file-max",
 }
 
 
 class DirtuneError(Exception):
-    """Base of every error the CLI turns into one line and exit status 2."""
+    """Base of all errors that the command line reports in one line, with exit status 2."""
 
 
 class SourceMissing(DirtuneError):
@@ -32,18 +32,18 @@ class SourceMissing(DirtuneError):
 
 
 class SourceRefused(DirtuneError):
-    """A kernel file exists and could not be read."""
+    """A kernel file exists, but this user may not read it."""
 
 
 class ParseError(DirtuneError):
-    """A source exists but its text is not in a known format."""
+    """A source exists, but its text is not in a known format."""
 
     def __init__(self, source: str, problem: str) -> None:
         super().__init__(f"{source}: {problem}")
 
 
 class NotPossible(DirtuneError):
-    """This host or this user lacks something the command needs."""
+    """This host or this user lacks something that the command needs."""
 
 
 class NotInstalled(NotPossible):
@@ -55,11 +55,11 @@ class NodeUnreachable(DirtuneError):
 
 
 class PlanError(DirtuneError):
-    """A plan or a configuration file does not say what it must."""
+    """A plan or a configuration file is wrong."""
 
 
 class ApplyError(DirtuneError):
-    """A setting could not be written, read back different, or must not be written."""
+    """A setting could not be written, had another value when read back, or must not be written."""
 
 
 class TrialError(DirtuneError):
@@ -67,21 +67,22 @@ class TrialError(DirtuneError):
 
 
 class NoVerdict(TrialError):
-    """A run is over and holds no valid trial, so going on with it would change nothing."""
+    """A run has ended without a valid trial, so continuing the run would change nothing."""
 
 
 class LabError(DirtuneError):
-    """The lab could not be built, or is not in the state the command needs."""
+    """The lab could not be built, or is not in the state that the command needs."""
 
 
 class Exhausted(NotPossible):
-    """This process or machine may not open more files."""
+    """This process or this machine has reached its limit of open files."""
 
 
 def require_files(error: BaseException) -> None:
-    """Raise `Exhausted` if *error* says that no more files may be opened.
+    """Raise `Exhausted` if *error* means that no more files can be opened.
 
-    It says nothing about the file or host that was asked: "not there" would be a false answer.
+    Such an error does not mean that the file or host is missing, so it must not be reported as
+    missing.
     """
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         raise Exhausted(_REMEDIES[error.errno]) from error

@@ -1,10 +1,10 @@
-"""Text from a machine, made harmless for the place where a person sees it.
+"""Make text from a machine harmless for the terminal or document in which it is shown.
 
-Handlers, processes, interfaces, hosts and files can be called anything: a terminal obeys an escape
-sequence in a name, a Markdown viewer an image or a link. Only what Python calls printable is
-shown as it is; a Python string's escape (backslash, x, 1b) stands for every other character: the
-control characters, the invisible ones, those that change the direction of text, lone surrogates,
-and every space but the plain one.
+Handlers, processes, interfaces, hosts and files can have any name: a terminal obeys an escape
+sequence in a name, and a Markdown viewer loads an image or a link. Characters that Python calls
+printable are shown unchanged. All others are shown as the escapes of a Python string (backslash,
+x, 1b): control characters, invisible characters, those that change the direction of text, lone
+surrogates, and every space except the plain one.
 """
 
 import html
@@ -24,7 +24,7 @@ _BEYOND_ASCII = re.compile(r"[^\n -~]")
 
 
 def visible(text: str) -> str:
-    """Return *text* with nothing in it that a terminal obeys; lines and tabs stay."""
+    """Return *text* with everything escaped that a terminal obeys, except newlines and tabs."""
     return "\n".join(
         "\t".join(map(one_line, line.split("\t"))) if not line.isprintable() else line
         for line in text.split("\n")
@@ -32,22 +32,22 @@ def visible(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return *text* in one line, with nothing in it that a terminal obeys."""
+    """Return *text* in one line, with everything escaped that a terminal obeys."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def ascii_json(text: str) -> str:
-    """Return a JSON *text* with all beyond ASCII as JSON's own escapes."""
+    """Return a JSON *text* with all characters beyond ASCII as JSON escapes."""
     return _BEYOND_ASCII.sub(_json_escape, text)
 
 
 def markdown(text: str, *, cell: bool = False) -> str:
-    """Return *text* so that Markdown shows it and does nothing with it, in one line.
+    """Return *text* in one line, escaped so that Markdown shows it literally.
 
-    A code span stays one, ours or another's: nothing in it is obeyed. In the *cell* of a table it
-    must not hold a bare `|`.
+    Code spans are kept, because Markdown obeys nothing inside a code span. In the *cell* of a
+    table, each `|` inside a code span is escaped.
     """
     parts = _SPAN.split(one_line(text).lstrip())
     spans = (part.replace("|", r"\|") if cell else part for part in parts[1::2])
@@ -63,7 +63,7 @@ def _marked(text: str) -> str:
 
 
 def markdown_code(text: str) -> str:
-    """Return *text* as an inline code of Markdown, in one line."""
+    """Return *text* as inline code in Markdown, in one line."""
     ticks = "`" * (1 + max(map(len, _TICKS.findall(text)), default=0))
     pad = " " if text[:1] in {"`", ""} or text[-1:] == "`" else ""
     return f"{ticks}{pad}{one_line(text)}{pad}{ticks}"
@@ -75,7 +75,7 @@ def _json_escape(found: re.Match[str]) -> str:
 
 
 def markdown_block(lines: Iterable[str], language: str) -> list[str]:
-    """Return *lines* of code as a fenced block of Markdown that none of them ends."""
+    """Return *lines* of code as a fenced Markdown block, with a fence that no line can close."""
     shown = [one_line(line) for line in lines]
     longest = max((len(ticks) for line in shown for ticks in _TICKS.findall(line)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -83,7 +83,7 @@ def markdown_block(lines: Iterable[str], language: str) -> list[str]:
 
 
 def each_text(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401  (data of any kind)
-    """Return *value*, plain data however deep, with *change* made to each text in it."""
+    """Return *value*, plain data of any depth, with *change* applied to every text in it."""
     if type(value) is str:  # an enum's member stays what it is
         return change(value)
     if isinstance(value, list | tuple | frozenset) and not hasattr(value, "_fields"):

@@ -1,8 +1,8 @@
-"""Run every process of dirtune: guard its streams, print its last line, set its exit status.
+"""Guard the streams of a dirtune process, print its last line and set its exit status.
 
-Progress on standard error never raises. A result that standard output does not take raises
-`OutputLost`, once; what comes after it is dropped, so that nothing disturbs the clean-up.
-`outermost` catches what nobody expected.
+Writing progress to standard error never raises. If standard output does not accept a result,
+`OutputLost` is raised once, and later output is dropped, so that nothing disturbs the clean-up.
+`outermost` catches unexpected exceptions.
 """
 
 import errno
@@ -29,22 +29,24 @@ _PACKAGE = Path(__file__).parent
 _LONGEST = 300
 """Characters of an unexpected exception's own text."""
 _REPORT = (
-    "This is a fault of dirtune: run it again with DIRTUNE_DEBUG=1 and report what it prints "
+    "This is a bug in dirtune. Run the command again with DIRTUNE_DEBUG=1 and report its output "
     "(README.md says where)"
 )
 
 
 class OutputLost(DirtuneError):
-    """Standard output did not take the whole result."""
+    """Standard output did not accept the complete result."""
 
     def __init__(self, error: OSError) -> None:
-        super().__init__(f"standard output: {error.strerror}. The result is incomplete.")
+        super().__init__(
+            f"Cannot write to standard output: {error.strerror}. The result is incomplete."
+        )
         self.quiet = error.errno == errno.EPIPE
-        """Whether the reader went away, as head(1) does, and need not be told."""
+        """Whether the reader closed the pipe, as head(1) does, so that no message is due."""
 
 
 def outermost(work: Callable[[], int | None]) -> NoReturn:
-    """Do *work* and exit: with the status it returns, or with 2 and one line on what failed."""
+    """Do *work*, then exit with the status that it returns, or with 2 after one error line."""
     own_process, status = guard_streams(), CANNOT
     if own_process:
         sys.unraisablehook = _unraisable
@@ -60,7 +62,7 @@ def outermost(work: Callable[[], int | None]) -> NoReturn:
 
 
 def _close_new_files() -> None:
-    """Let nobody else write to files that root makes, or that programs make which root starts."""
+    """Deny other users write access to new files if root runs this process, or its children."""
     if os.geteuid() == 0:
         os.umask(os.umask(_BY_OTHERS) | _BY_OTHERS)
 
@@ -86,13 +88,13 @@ def _status(work: Callable[[], int | None]) -> int:
 
 
 def complain(text: str) -> None:
-    """Print one line of complaint on standard error."""
+    """Print one error line on standard error."""
     sys.stderr.write(f"dirtune: {one_line(text)}\n")
     sys.stderr.flush()
 
 
 def fault(error: Exception) -> str:
-    """Return the line on an unexpected exception: what, where it was raised, and whom to tell."""
+    """Return one line about an unexpected exception: its text, its origin and how to report it."""
     try:
         require_files(error)
     except Exhausted as reason:
@@ -109,13 +111,13 @@ def _unexpected(error: Exception) -> None:
 
 
 def _unraisable(found: "sys.UnraisableHookArgs", /) -> None:
-    """Show what a finaliser raised to who debugs: the error that led there has its own line."""
+    """Show a finaliser's exception only while debugging: the error behind it has its own line."""
     if os.environ.get("DIRTUNE_DEBUG") == "1":
         sys.__unraisablehook__(found)
 
 
 def _where(error: Exception) -> str:
-    """Return the innermost line of dirtune in the traceback."""
+    """Return the innermost file and line of dirtune in the traceback."""
     ours = [
         (Path(frame.f_code.co_filename), line)
         for frame, line in traceback.walk_tb(error.__traceback__)
@@ -128,7 +130,7 @@ def _where(error: Exception) -> str:
 
 
 class _Stream(io.FileIO):
-    """A standard stream that may have lost its reader, or its disk."""
+    """A standard stream whose reader may be gone, or whose disk may be full."""
 
     def __init__(self, descriptor: int, *, raises: bool) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -136,7 +138,7 @@ class _Stream(io.FileIO):
         self._lost = False
 
     def write(self, data: Any, /) -> int:  # noqa: ANN401  (any buffer)
-        """Write *data*, or drop it once something could not be written."""
+        """Write *data*; drop it if an earlier write has failed."""
         size = memoryview(data).nbytes
         if self._lost:
             return size
@@ -152,11 +154,11 @@ class _Stream(io.FileIO):
 
 
 def guard_streams() -> bool:
-    """Put streams that follow the rules above in the place of the interpreter's own.
+    """Replace the interpreter's standard streams with streams that follow the rules above.
 
-    A descriptor that is closed is opened on nothing, so that no file that is opened later
-    becomes standard output. Streams that are somebody's already are left alone; return whether
-    standard output was the interpreter's own.
+    A closed descriptor is opened on /dev/null, so that no file opened later becomes standard
+    output. A stream that other code has replaced already is left alone. Return whether standard
+    output was the interpreter's own.
     """
     for descriptor in (0, 1, 2):
         try:
@@ -174,16 +176,16 @@ def guard_streams() -> bool:
 
 
 class _Diagnostics(io.TextIOWrapper):
-    """Standard error: what libraries log there by themselves holds others' text, too."""
+    """Standard error with terminal escapes removed, because libraries log foreign text there."""
 
     def write(self, text: str, /) -> int:
-        """Write *text* with nothing in it that a terminal obeys."""
+        """Write *text* with everything escaped that a terminal obeys."""
         super().write(visible(text))
         return len(text)
 
 
 def terminal() -> TextIO:
-    """Return a stream to standard error for what moves the cursor; it never raises either."""
+    """Return a stream to standard error that may move the cursor; writing never raises."""
     raw = _Stream(2, raises=False)
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding=sys.stderr.encoding)
 

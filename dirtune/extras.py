@@ -12,7 +12,7 @@ PACKAGES = {
     "scipy": "scipy",
     "vl_convert": "vl-convert-python",
 }
-"""The package of each module. dirtune itself is on no index, so no remedy names it."""
+"""The package of each module. dirtune itself is not on a package index, so remedies name these."""
 # Without -P, Python would look for pip in the folder that the command is typed in.
 _PIP = ("-P", "-m", "pip")
 
@@ -23,7 +23,7 @@ def pip_install(*packages: str, python: str = "") -> str:
 
 
 def lacking(module: str | None) -> str | None:
-    """Return how to install a *module* that cannot be imported; None if it belongs to no extra."""
+    """Return how to install the missing *module*; None if it is not one of `PACKAGES`."""
     name = (module or "").partition(".")[0]
     if name not in PACKAGES:
         return None

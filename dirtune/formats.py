@@ -1,8 +1,8 @@
-"""Decode texts that others wrote, or refuse them with an error that callers know. Pure.
+"""Decode texts from untrusted sources, or refuse them with an error that callers expect. Pure.
 
-Neither decoder is safe by itself. msgspec raises RecursionError for deep nesting; tomllib does as
-well, raises a bare ValueError for a number of thousands of digits, and keeps every prefix of a
-dotted key, which makes 3 GB of 120 kB.
+The plain decoders are not safe. msgspec raises RecursionError for deep nesting. tomllib does so as
+well, raises a plain ValueError for a number with thousands of digits, and stores every prefix of a
+dotted key, so that 120 kB of text can take 3 GB of memory.
 """
 
 import re
@@ -18,11 +18,11 @@ from dirtune.errors import ParseError, PlanError
 
 _T = TypeVar("_T")
 _SHOWN = 120
-_NESTED = "it is nested too deeply"
+_NESTED = "the text is nested too deeply"
 _LARGEST_TOML = 1 << 20
-"""Characters; a plan of 10,000 destinations is two thirds of it, and programs write JSON."""
+"""Limit in characters. A plan with 10,000 destinations takes two thirds; programs write JSON."""
 _LONGEST_KEY = 16
-"""Parts of a dotted key; dirtune's own have four at most."""
+"""Limit of the parts of a dotted key; dirtune's own keys have four parts at most."""
 _PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
 # Where a key may begin; never inside a word, so that each is looked at once.
 _LONG_KEY = re.compile(
@@ -45,10 +45,10 @@ class _Head(msgspec.Struct):
 
 @contextmanager
 def parsing(source: str, *more: type[Exception]) -> Iterator[None]:
-    """Make a `ParseError` about *source* of what numbers, rows and names that do not fit raise.
+    """Turn exceptions from malformed numbers, rows and names into a `ParseError` about *source*.
 
-    Of *more* as well. It stands around the body of a parser, or is its decorator (not that of a
-    generator, which runs later).
+    *more* are further types of exceptions to turn. Use this around the body of a parser or as its
+    decorator, but not as the decorator of a generator, whose body runs later.
     """
     kinds: tuple[type[Exception], ...] = (ArithmeticError, LookupError, struct.error, ValueError)
     try:
@@ -65,10 +65,10 @@ def _problem(error: Exception) -> str:
 
 
 def from_json(text: bytes | str, kind: type[_T]) -> _T:
-    """Decode *text* as *kind*; `msgspec.DecodeError` if it is not one.
+    """Decode *text* as *kind*. Raises `msgspec.DecodeError` if *text* is not of this kind.
 
-    A kind that has a `schema` is one of dirtune's documents: another version's says so, and is
-    not taken for a wrong one.
+    A kind with a field `schema` is one of dirtune's documents. If another version wrote the
+    document, the error says so, instead of naming a wrong field.
     """
     try:
         if (schema := _schema(kind)) and (problem := foreign(text, (schema,))):
@@ -83,20 +83,20 @@ def from_json(text: bytes | str, kind: type[_T]) -> _T:
 def foreign(text: bytes | str, known: Collection[str]) -> str | None:
     """Return why this dirtune cannot read *text*; None if its schema is one of the *known*.
 
-    `msgspec.DecodeError` if it is no document at all.
+    Raises `msgspec.DecodeError` if *text* is not a document at all.
     """
     head = msgspec.json.decode(text, type=_Head)
     if head.schema in known:
         return None
     writer = f"dirtune {head.version}" if head.version else "another version of dirtune"
     return (
-        f"has the schema {head.schema[:60]}, written by {writer[:60]}; dirtune {__version__} "
-        f"reads {' and '.join(known)}. Use the version that wrote it."
+        f"the document has the schema {head.schema[:60]}, written by {writer[:60]}; "
+        f"dirtune {__version__} reads {' and '.join(known)}. Use the version that wrote it."
     )
 
 
 def _schema(kind: type) -> str | None:
-    """Return the schema that documents of *kind* have; None if *kind* is no document."""
+    """Return the schema that documents of *kind* have; None if *kind* is not a document type."""
     if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return None
     if "schema" not in kind.__struct_fields__:
@@ -106,7 +106,7 @@ def _schema(kind: type) -> str | None:
 
 
 def from_toml(text: str) -> dict[str, object]:
-    """Decode *text*; `PlanError` if it is not TOML, or too large."""
+    """Decode *text*. Raises `PlanError` if it is not TOML or is too large."""
     import tomllib  # noqa: PLC0415  (a plan in JSON, which a program made, needs it not)
 
     if len(text) > _LARGEST_TOML:
@@ -116,11 +116,11 @@ def from_toml(text: str) -> dict[str, object]:
         raise PlanError(f"The dotted key at line {line} has more than {_LONGEST_KEY} parts.")
     if sum(key[0].count(".") + 1 for key in _NAMED_BY_PARTS.finditer(text)) > _MOST_PARTS:
         raise PlanError(
-            f"The names of its tables and dotted keys have more than {_MOST_PARTS} parts in all."
+            f"The names of all tables and dotted keys have more than {_MOST_PARTS} parts together."
         )
     try:
         return tomllib.loads(text)
     except RecursionError as error:
-        raise PlanError(f"The text is not TOML: {_NESTED}.") from error
+        raise PlanError("The text is nested too deeply for TOML.") from error
     except ValueError as error:  # TOMLDecodeError, and what int() and datetime raise
         raise PlanError(f"The text is not TOML: {error}") from error

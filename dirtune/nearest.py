@@ -8,9 +8,9 @@ _ALIKE = 0.55
 
 
 def no_such(kind: str, word: str, names: Iterable[str], remedy: str = "") -> str:
-    """Return that there is no *kind* called *word*, and the nearest of *names*.
+    """Return the message that no *kind* is called *word*, and suggest the nearest *names*.
 
-    Where none is near, *remedy* says how to list them.
+    If no name is near, the message ends with *remedy*, which says how to list the names.
     """
     known = sorted(set(names))
     near = [name for name in known if word and name.startswith(word)]

@@ -56,11 +56,11 @@ PUBLISHED: dict[str, object] = {
     "tune": Session,
     "verify": VerifyDocument,
 }
-"""By name; those of results are the NAME of their `"schema": "dirtune/NAME/1"`."""
+"""The published types by name. A result with the name NAME has `"schema": "dirtune/NAME/1"`."""
 
 
 def texts() -> dict[str, str]:
-    """Return the text of each schema by its file's name."""
+    """Return the text of each schema by file name."""
     return {f"{name}.json": _text(kind) for name, kind in PUBLISHED.items()}
 
 
@@ -70,10 +70,10 @@ def _text(kind: object) -> str:
 
 
 def _canonical(value: object, key: str = "") -> object:
-    """Return a schema's *value* without what depends on the release of msgspec or of Python.
+    """Return a schema's *value* in a form that is the same for all releases of msgspec and Python.
 
     Releases differ in how much of a docstring's indentation they keep, and in the order of a
-    union's members, which means nothing.
+    union's members, which has no meaning.
     """
     match key, value:
         case "description", str():
@@ -92,7 +92,7 @@ def _encoded(value: object) -> bytes:
 
 
 def _anything(kind: type) -> dict[str, object]:
-    """Return the schema of `object`, for which msgspec has none; an empty one is none to it."""
+    """Return a schema for `object`, for which msgspec has none and accepts no empty one."""
     if kind is not object:
         raise NotImplementedError(kind)
     return {"description": "anything"}

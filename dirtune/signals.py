@@ -1,7 +1,7 @@
-"""Ctrl-C, SIGTERM and SIGHUP: one exception, raised once, that no clean-up is cut short by.
+"""Turn Ctrl-C, SIGTERM and SIGHUP into one exception that does not cut any clean-up short.
 
-Whoever changed something undoes it on the way out, in `finally` or `with`. The first signal
-raises `Ended`; those that follow only print that the clean-up goes on.
+Code that changes something undoes the change in `finally` or `with`. The first signal raises
+`Ended`; later signals change nothing, but Ctrl-C prints that the clean-up is still running.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 T = TypeVar("T")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_PATIENCE = b"dirtune: still cleaning up; Ctrl-\\ gives that up\n"
+_PATIENCE = b"dirtune: still cleaning up; Ctrl-\\ aborts the clean-up\n"
 
 
 class Ended(KeyboardInterrupt):
@@ -26,7 +26,7 @@ class Ended(KeyboardInterrupt):
         super().__init__(number, consequence)
         self.number = number
         self.consequence = consequence
-        """The state in which the host is left, and how to go on."""
+        """The state in which the host is left, and how to continue."""
 
     def __str__(self) -> str:
         """Return the signal in words."""
@@ -36,30 +36,30 @@ class Ended(KeyboardInterrupt):
 
 
 class _Handled:
-    """The state that the handlers share: how deep they are nested, and which signals came."""
+    """The state that all handlers share: their nesting depth, and the signals that arrived."""
 
     depth = 0
     over = False
-    """Whether the process ends just now."""
+    """Whether the process is about to exit."""
     came: list[int]
     held: list[int] | None = None
-    """Signals that came in a section of `undisturbed`; None outside of one."""
+    """Signals that arrived in a section of `undisturbed`; None outside of any section."""
 
 
 def interruptible() -> "_Handlers":
-    """Return a block in which the first signal raises `Ended` at once."""
+    """Return a block in which the first signal raises `Ended` immediately."""
     return _Handlers(_end)
 
 
 def undisturbed() -> "_Section":
-    """Return a block that holds signals back while something is undone, and then raises `Ended`.
+    """Return a block that holds signals back during an undo, and raises `Ended` at its end.
 
-    It does not raise `Ended` where an exception is on its way already: that one ends the process.
+    `Ended` is not raised if another exception is already on its way and will end the process.
 
-    Whoever makes something and undoes it on failure stands in one such block, and makes it in a
-    window of that block. Then no signal can come between the failure and the undo: the window
-    either raises `Ended` into the `try`, or is closed. With the block in the `except` clause
-    alone, the first signal could come before the block is entered, and skip the undo::
+    Code that makes something and undoes it on failure does both inside one block, and makes the
+    thing inside a window of the block. Then no signal can arrive between the failure and the undo:
+    the window either raises `Ended` inside the `try`, or is closed. If the block were only in the
+    `except` clause, the first signal could arrive before the block begins, and skip the undo::
 
         with undisturbed() as section:
             try:
@@ -73,16 +73,16 @@ def undisturbed() -> "_Section":
 
 
 def ignore() -> None:
-    """Ignore signals from now on, whatever handled them: the process is on its last lines."""
+    """Ignore all signals from now on, because the process is about to exit."""
     _Handled.over = True
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run *work* in an event loop of its own; nothing else in dirtune starts one.
+    """Run *work* in an event loop of its own; no other code in dirtune starts an event loop.
 
-    The first signal cancels it, and `Ended` is raised once it has cleaned up.
+    The first signal cancels *work*, and `Ended` is raised once *work* has cleaned up.
     """
     import asyncio  # noqa: PLC0415  (40 ms, which commands without a loop need not pay)
 
@@ -116,17 +116,18 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def send(pid: int, number: int) -> None:
-    """Signal a process that asyncio waits for, if it is still there.
+    """Send a signal to a process that asyncio waits for, if the process still exists.
 
-    asyncio's own way looks first whether the process has ended, and so takes the exit status from
-    the thread that waits for it: 255 is reported, with a warning on standard error.
+    asyncio's own method checks first whether the process has ended, which takes the exit status
+    away from the thread that waits for it: asyncio then reports 255, with a warning on standard
+    error.
     """
     with suppress(ProcessLookupError):
         os.kill(pid, number)
 
 
 async def to_the_end(work: Awaitable[T]) -> T:
-    """Await *work* to its end, even if the caller is cancelled meanwhile, which follows then."""
+    """Await *work* to its end, even if the caller is cancelled; then pass the cancellation on."""
     import asyncio  # noqa: PLC0415  (as above)
 
     task = asyncio.ensure_future(work)
@@ -138,10 +139,11 @@ async def to_the_end(work: Awaitable[T]) -> T:
 
 
 class _Handlers:
-    """A block in which *first* handles the first signal, and the following ones change nothing.
+    """A block in which *first* handles the first signal, and later signals change nothing.
 
-    A signal that is ignored, as under nohup(1), stays ignored. No generator: a signal may come
-    between any two instructions of `__exit__`, and would leave a generator to end at any time.
+    A signal that is ignored, as under nohup(1), stays ignored. This is a class and not a
+    generator, because a signal may arrive between any two instructions of `__exit__`, after which
+    a generator would finish at an unpredictable time.
     """
 
     def __init__(self, first: Callable[[int], None]) -> None:
@@ -184,7 +186,7 @@ class _Handlers:
 
 
 class _Section:
-    """The block of `undisturbed`."""
+    """The block that `undisturbed` returns."""
 
     def __init__(self) -> None:
         self._handlers = _Handlers(_nothing)
@@ -209,15 +211,16 @@ class _Section:
             raise Ended(self.held[0])
 
     def interruptible(self) -> AbstractContextManager[None]:
-        """Return a block in which the first signal raises `Ended` at once, not at the end.
+        """Return a block in which the first signal raises `Ended` immediately.
 
-        Where this section is a part of another one, that one is not disturbed either.
+        In a section that is part of another section, the block still holds signals back, so that
+        the outer section is not disturbed.
         """
         return _Window(self.held) if self._outermost else nullcontext()
 
 
 class _Window:
-    """A block in a section whose signals go to `held` before and after it."""
+    """A block inside a section; before and after the block, signals are added to `held`."""
 
     def __init__(self, held: list[int]) -> None:
         self._held = held
@@ -240,7 +243,7 @@ def _end(number: int) -> None:
 
 
 def _nothing(number: int) -> None:
-    """Leave it to the section that holds signals back."""
+    """Leave the signal to the section, which holds signals back."""
 
 
 def _ask_for_patience(number: int) -> None:

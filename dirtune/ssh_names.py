@@ -1,8 +1,8 @@
-"""Refuse names of hosts and users that must not be handed to ssh(1).
+"""Refuse names of hosts and users that are not safe to pass to ssh(1).
 
-ssh puts them into the text of a ProxyCommand, which a shell reads. OpenSSH refuses names that a
-shell would run since 9.6 (`valid_hostname` and `valid_ruser` in ssh.c); here the same holds with
-every ssh, and no name can look like an option.
+ssh inserts these names into a ProxyCommand, which a shell executes. Since 9.6, OpenSSH refuses
+names with a meaning to the shell (`valid_hostname` and `valid_ruser` in ssh.c). This module
+refuses them for every version of ssh, and refuses names that look like an option.
 """
 
 LOCAL = "local"
@@ -13,18 +13,16 @@ _SHOWN = 60
 
 
 def refusal(host: str) -> str | None:
-    """Return why *host*, a name or `user@name`, is not handed to ssh; None if it is."""
+    """Return why *host*, a name or `user@name`, is not safe to pass to ssh; None if it is safe."""
     user, at, name = host.rpartition("@")
     if "ssh://" in {host[:6], name[:6]}:  # ssh takes both for an address with a port
-        return (
-            "An ssh:// address is not taken. Give the name alone, and the port in the ssh_config"
-        )
+        return "Give a host name instead of an ssh:// address, and set the port in the ssh_config"
     if len(host) > _LONGEST:
         return f"The name is longer than {_LONGEST} characters"
     if not name or (at and not user):
         return "The name of the host is missing"
     if name.startswith("-") or user.startswith("-"):
-        return "The name begins with a dash, as an option does"
+        return "The name begins with a dash, like an option"
     for part, banned in ((name, _SHELL | {"\\"}), (user, _SHELL)):
         bad = next((c for c in part if c in banned or c.isspace() or not c.isprintable()), None)
         if bad is not None:
@@ -33,6 +31,6 @@ def refusal(host: str) -> str | None:
 
 
 def shown(host: str) -> str:
-    """Return *host* as a message may print it: escaped and short."""
+    """Return *host* escaped and shortened, for a message."""
     text = host if host.isprintable() else ascii(host)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,7 +1,7 @@
-"""Write files for people: the whole file or none of it.
+"""Write the user's files completely or not at all.
 
-A file is written beside the one it replaces, put onto the disk and renamed. A full disk, a signal
-or a power cut leaves what was there before, and nothing beside it.
+A file is written next to the file that it replaces, flushed to the disk, and renamed. If the disk
+is full, a signal arrives or the power fails, the old file is unchanged.
 """
 
 import os
@@ -21,7 +21,7 @@ _NEVER_REPLACED = ("/dev/fd/", "/dev/std", "/proc/")
 
 
 def replace(path: Path, data: bytes, *, private: bool = False, mode: int | None = None) -> None:
-    """Put *data* in the place of the file *path*, with *mode* if given; see `beside`."""
+    """Replace the file *path* with one that holds *data*, with *mode* if given; see `beside`."""
     with beside(path, private=private) as file:
         file.write(data)
         if mode is not None:
@@ -29,10 +29,11 @@ def replace(path: Path, data: bytes, *, private: bool = False, mode: int | None 
 
 
 def tree(folder: Path, files: Mapping[str, tuple[str, int]]) -> tuple[Path, ...]:
-    """Write *files*, text and mode by path below *folder*: all of them, or none.
+    """Write all of *files* or none, and return their paths.
 
-    Return their paths. Folders are made where they are missing. `NotPossible` refuses one on the
-    way that another user put where all may: what is run as root would be that user's to exchange.
+    *files* gives text and mode by path below *folder*. Missing folders are created. Raises
+    `NotPossible` if another user created a folder on the path in a place that all users can write
+    to: that user could later exchange files that root executes.
     """
     paths = {folder / name: file for name, file in files.items()}
     above = {at for path in paths for at in path.parents}
@@ -59,11 +60,12 @@ def tree(folder: Path, files: Mapping[str, tuple[str, int]]) -> tuple[Path, ...]
 
 @contextmanager
 def beside(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
-    """Yield a file that takes the place of *path* once the block has ended without an error.
+    """Yield a file that replaces *path* once the block ends without an error.
 
-    A *private* file is its owner's alone to read; another has the mode of the file it replaces, or
-    the usual one. A pipe or a device is written as it is, unless another user put it where all
-    may: that user could read what is written. `NotPossible` says what failed.
+    Only its owner can read a *private* file; any other file gets the mode of the file that it
+    replaces, or the usual mode. A pipe or a device is written directly, unless another user
+    created it in a folder that all users can write to, because that user could read the data.
+    Raises `NotPossible` if the file cannot be written.
     """
     try:
         if _is_special(path):
@@ -88,7 +90,7 @@ def beside(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
 
 
 def sync(folder: Path | int) -> None:
-    """Flush the names in *folder*, or an open one, to the disk: a power cut may lose a rename."""
+    """Flush the names in *folder*, a path or a descriptor, so that a power cut loses no rename."""
     if isinstance(folder, int):
         os.fsync(folder)
         return
@@ -109,9 +111,10 @@ def _is_special(path: Path) -> bool:
 
 
 def require_not_planted(path: Path) -> None:
-    """Raise `NotPossible` where another user put *path* into a folder that all users write to.
+    """Raise `NotPossible` if another user created *path* in a folder that all users can write to.
 
-    The kernel refuses some of that where fs.protected_fifos and fs.protected_symlinks are 1.
+    The kernel itself refuses some of these files if fs.protected_fifos and fs.protected_symlinks
+    are 1.
     """
     try:
         entry, above = path.lstat(), path.parent.stat()
@@ -119,8 +122,8 @@ def require_not_planted(path: Path) -> None:
         return
     if above.st_mode & stat.S_IWOTH and entry.st_uid not in {os.geteuid(), above.st_uid}:
         raise NotPossible(
-            f"{path}: belongs to user {entry.st_uid}, in a folder that all users write to. "
-            "Choose another place."
+            f"{path} belongs to user {entry.st_uid} and is in a folder that all users can "
+            "write to. Choose another place."
         )
 
 

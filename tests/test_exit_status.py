@@ -113,7 +113,7 @@ def test_too_few_open_files_is_one_line_with_the_remedy(limit):
         timeout=60,
     )
 
-    said = "dirtune: this process may not open more files. Raise its limit: ulimit -n 1024\n"
+    said = "dirtune: this process has too many open files. Raise its limit: ulimit -n 1024\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
@@ -128,7 +128,8 @@ def test_too_few_open_files_is_one_line_with_the_remedy(limit):
 def test_a_result_that_is_not_taken_is_status_2(redirection, line):
     done = shell(f"dirtune bench example {redirection}; exit ${{PIPESTATUS[0]}}")
 
-    said = f"dirtune: standard output: {line}. The result is incomplete.\n" if line else ""
+    said = f"dirtune: Cannot write to standard output: {line}. The result is incomplete.\n"
+    said = said if line else ""
     assert (done.returncode, done.stderr) == (2, said)
 
 
@@ -390,5 +391,5 @@ def test_any_number_of_ctrl_c_shows_no_traceback(tmp_path):
     assert lines <= {
         "  measuring",
         "dirtune: interrupted",
-        "dirtune: still cleaning up; Ctrl-\\ gives that up",
+        "dirtune: still cleaning up; Ctrl-\\ aborts the clean-up",
     }

@@ -46,9 +46,7 @@ def begun(out):
 def test_the_folder_of_runs_is_not_another_users(shared, use):
     planted = plant(shared / store.OUT)
 
-    with pytest.raises(
-        TrialError, match=f"^{planted}: belongs to user {NOBODY}, in a folder that"
-    ):
+    with pytest.raises(TrialError, match=f"^{planted} belongs to user {NOBODY} "):
         use()
 
     assert [path for path in shared.rglob("*") if path.is_file()] == []
@@ -61,7 +59,7 @@ def test_a_run_within_another_users_is_not_gone_on_with(shared):
     os.chown(shared / "dirtune-runs", NOBODY, NOBODY)
     before = sorted(folder.iterdir())
 
-    with pytest.raises(TrialError, match=f"^{shared}/dirtune-runs: belongs to user {NOBODY}"):
+    with pytest.raises(TrialError, match=f"^{shared}/dirtune-runs belongs to user {NOBODY}"):
         store.resume(Path("dirtune-runs") / name)
 
     assert sorted(folder.iterdir()) == before
@@ -72,7 +70,7 @@ def test_a_plan_that_nobody_named_is_not_another_users(shared):
     assert plan_files.locate(None) == Path("dirtune.toml")
     os.chown("dirtune.toml", NOBODY, NOBODY)
 
-    with pytest.raises(NotPossible, match=f"^{shared}/dirtune.toml: belongs to user {NOBODY}"):
+    with pytest.raises(NotPossible, match=f"^{shared}/dirtune.toml belongs to user {NOBODY}"):
         plan_files.locate(None)
 
     assert plan_files.locate("dirtune.toml") == Path("dirtune.toml")

@@ -540,7 +540,7 @@ def test_real_servers_are_planned_beside_their_director(nodes, plan):
         ),
         (
             f"echo '{LATER}'",
-            "did not print its JSON document (has the schema",
+            "did not print its JSON document (the document has the schema",
         ),
     ],
 )
