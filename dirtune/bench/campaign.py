@@ -52,7 +52,7 @@ async def pairs(
 
     Return the number of valid pairs at the rate with the fewest. The rates take turns, so that
     drift affects all of them equally. *done* holds the trials of an interrupted campaign; a pair
-    of which only one trial was run starts again. Raises `TrialError` if a node was lost and the
+    of which only one trial was run is run again. Raises `TrialError` if a node was lost and the
     plan says to stop.
     """
     number = max((t.pair or 0 for t in done), default=0)
@@ -150,8 +150,8 @@ def attempt(slot: Slot, done: Sequence[Trial]) -> int | None:
 def to_observe(cell: Cell, done: Sequence[Trial]) -> float | None:
     """Return the cell's peak rate, at which its nodes should be sampled.
 
-    Returns None if an observed trial has already been run, even without success, or if the cell
-    has no valid trial.
+    Returns None if an observed trial already exists, even an invalid one, or if the cell has no
+    valid trial.
     """
     mine = [trial for trial in done if trial.cell == cell.name]
     top = capacity.peak(capacity.curve(mine))

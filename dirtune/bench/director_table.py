@@ -34,7 +34,7 @@ true
 WATCH_S = 3
 """Seconds during which dirtune sends nothing and watches for the connections of others."""
 LOOK_MAX = 20_000
-"""Most entries of an idle table that is read: 322 reads of 10,000 steps each, about 0.05 s."""
+"""Largest idle table, in entries, that is read: 322 reads of 10,000 steps, about 0.05 s."""
 LEFTOVERS_S = 130
 """Seconds to wait for a larger table to shrink: an ended connection leaves it after 120 s."""
 

@@ -1,6 +1,7 @@
-"""Convert runs to pyperf files and back: each trial becomes a pyperf run, in s per connection.
+"""Convert runs to pyperf files and back; each trial becomes a pyperf run.
 
-pyperf treats lower values as better and accepts seconds, so a rate is stored as its inverse.
+pyperf treats lower values as better and accepts seconds, so a rate is stored as its inverse, in
+seconds per connection.
 dirtune uses pyperf only as a file format, because pyperf treats all values as independent and
 prints no interval.
 """

@@ -19,7 +19,7 @@ async def foreign(
     """Describe how others use the service while dirtune sends nothing; None if nobody does.
 
     *nodes* holds, by host, the director and the clients that were reached. The table is read once
-    it is idle and small, which is awaited for at most *patience_s* seconds.
+    it is idle and small; the wait for that takes at most *patience_s* seconds.
     """
     director, began = nodes[plan.director.host], time.monotonic()
     before = now = await _use(director, plan)

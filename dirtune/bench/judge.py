@@ -59,7 +59,7 @@ def judge(facts: Facts, plan: Plan) -> Trial:
 
 
 def failed(order: Order, started: str, plan: Plan, reason: str) -> Trial:
-    """Return a trial that failed for *reason*; it has no numbers."""
+    """Return a trial without numbers, which failed for *reason*."""
     return Trial(
         id=order.id,
         arm=order.arm,

@@ -55,9 +55,7 @@ async def measure(plan: Plan) -> tuple[LinkPoint, ...]:
     first = plan.service.destinations[0]
     server = next((s for s in plan.real_servers if s.label == first.node), None)
     if server is None:
-        raise TrialError(
-            "controls.link needs a first destination that is a real server of the plan."
-        )
+        raise TrialError("controls.link: the first destination must be a real server of the plan.")
     address = address_of(plan, first)
     hosts = (server.host, plan.clients[0].host)
     nodes, lost = await connect(plan, hosts)

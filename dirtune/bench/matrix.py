@@ -26,9 +26,9 @@ BOOT_AXES = ("kernel", "cpus", "forwarding")
 NULL_PORT = 18080
 _PAGE_BYTES = 628
 _REFUSED = {
-    "kernel": "dirtune can boot only a lab's director; run the plan once on each kernel",
-    "cpus": "dirtune can boot only a lab's director; run the plan once with each number",
-    "forwarding": "prepare the real servers (gateway, tunnel); run the plan once for each method",
+    "kernel": "dirtune can boot only a lab's director; run the plan once for each kernel",
+    "cpus": "dirtune can boot only a lab's director; run the plan once for each number of CPUs",
+    "forwarding": "dirtune does not set up real servers; run the plan once for each method",
 }
 _BEHIND_NAT = "controls.direct: with NAT, all replies pass the director; use controls.routed"
 

@@ -1,7 +1,7 @@
 """The facts of a trial, and the totals from which its numbers and validity are computed. Pure.
 
 Intended connections are in the clients' schedules; attempted connections were begun by the
-clients. The clients cause the difference, so it never counts as loss of the director.
+clients. The clients cause the difference, so it never counts as the director's loss.
 """
 
 from collections.abc import Iterator, Mapping
@@ -81,7 +81,7 @@ class Facts:
     """Samples of the director before the load and after the drain."""
     host: dict[str, float]
     stolen_s: float | None = None
-    """CPU seconds stolen from a guest director in the window; None if the director is no guest."""
+    """CPU seconds stolen from a guest director in the window; None if it is not a guest."""
     nodes: tuple[NodeCpu, ...] = ()
     lead_s: float = 0.0
     """Seconds of load before the window."""

@@ -82,7 +82,8 @@ class Rig(Protocol):
     async def shares(self) -> dict[str, int]:
         """Return how many connections each destination got since the service was created.
 
-        The counts may be two seconds old. The result is empty if the director does not count.
+        The counts may be two seconds old. The result is empty if the director does not count
+        connections.
         """
         ...
 

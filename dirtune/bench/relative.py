@@ -83,7 +83,7 @@ def _far(group: Sequence[Trial], state: str, word: str, points: float) -> Iterat
 
 
 def _usual(values: Sequence[float]) -> float:
-    """Return four standard deviations, from the median distance; 0 for too few values."""
+    """Estimate four standard deviations from the median distance; 0 for too few values."""
     if len(values) < _LEAST_TRIALS:
         return 0.0
     middle = statistics.median(values)
@@ -91,7 +91,7 @@ def _usual(values: Sequence[float]) -> float:
 
 
 def _apart(trials: Sequence[Trial], state: str) -> float:
-    """Return four standard deviations of the difference within pairs; 0 for too few pairs."""
+    """Estimate four standard deviations of the difference within pairs; 0 for too few pairs."""
     pairs: dict[int, list[float]] = {}
     for trial in trials:
         if trial.pair is not None and state in trial.host:

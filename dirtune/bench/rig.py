@@ -35,7 +35,7 @@ from dirtune.remote.far_dirtune import FarDirtune
 _PREFLIGHT_S = 20
 _REQUIRED = (
     "command -v {program} >/dev/null || "
-    '{{ echo "dirtune: the program is not installed, but the probes need it"; exit 127; }}; '
+    '{{ echo "dirtune: command not found; install dirtune on the director"; exit 127; }}; '
 )
 # The first request of a client waits for ARP too.
 _REQUEST_MORE_S = 1
@@ -94,8 +94,8 @@ class LiveRig:
         if found is not None:
             vip = self._plan.service.vip
             raise PlanError(
-                f"{vip} carries connections that are not ours ({found}). Use another VIP, or "
-                f"allow this one: --force {shlex.quote(str(vip))}"
+                f"{vip} carries connections that dirtune did not open ({found}). Use another VIP, "
+                f"or allow this one: --force {shlex.quote(str(vip))}"
             )
         self.alone = True
 
@@ -166,7 +166,7 @@ class LiveRig:
         return times
 
     def guest_stolen_s(self) -> float | None:
-        """Return the seconds stolen from the plan's `host_cpus` since boot; None without any."""
+        """Return the seconds stolen from `host_cpus` since boot; None if the plan names none."""
         cpus = self._plan.director.host_cpus
         if not cpus:
             return None
@@ -241,10 +241,10 @@ def request_timeout_s(plan: Plan) -> int:
 async def opened(
     plan: Plan, *, alone: bool = False, clients: tuple[Peer, ...] = ()
 ) -> AsyncIterator[LiveRig]:
-    """Open a rig, and close it on leaving in any case.
+    """Open a rig, and close it on leaving, even after an error.
 
-    The rig checks that nobody else uses the service, unless *alone* is True. *clients* are all
-    clients of the run, for a cell whose plan has fewer.
+    The rig checks that nobody else uses the service, unless *alone* is True. *clients* names all
+    clients of the run, if the plan of the cell has fewer.
     """
     rig = LiveRig(plan, alone=alone, clients=clients)
     try:

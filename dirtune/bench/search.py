@@ -109,7 +109,7 @@ class Search:
         )
 
     async def _confirm(self, found: Knee) -> Knee:
-        """Confirm the rate just below and above it, with the load's own warm-up and window."""
+        """Confirm the rate by trials just below and above it, with the load's own window."""
         assert found.rate is not None
         trials = []
         for share in _AROUND if found.above is not None else _AROUND[:1]:
@@ -122,7 +122,7 @@ class Search:
 
 
 def ceiling(plan: Plan, done: Sequence[Trial]) -> float:
-    """Return the highest rate to offer: the plan's, or a rate that the clients surely reach.
+    """Return the highest rate to offer: the plan's, or one that the clients are known to reach.
 
     The null-server trials show which rates the clients reach. If one of these trials failed, the
     limit is 80 % of the highest rate that succeeded. If none failed, the clients' own limit is

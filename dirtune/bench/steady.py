@@ -1,4 +1,4 @@
-"""Test whether a window was steady, so that a trial whose window was not is labelled. Pure.
+"""Test whether a window was steady; a trial with an unsteady window is labelled. Pure.
 
 As in RFC 9411, the replies of each second must be within 5 % of their mean, and the concurrency
 within 10 %. In addition, replies must not drift over the window, and the connection table may grow

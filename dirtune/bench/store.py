@@ -46,7 +46,7 @@ class Store:
         weakref.finalize(self, os.close, handle)
         if not locking.take(handle):
             raise TrialError(
-                f"Another dirtune is using the run in {self.folder}. Wait for it to end."
+                f"Another dirtune process is using the run in {self.folder}. Wait for it to end."
             )
 
     def drop_if_empty(self) -> None:

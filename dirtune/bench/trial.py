@@ -175,7 +175,7 @@ async def _measure(
 
 
 async def _warmed(rig: Rig, plan: Plan, began_s: float) -> float:
-    """Wait for the warm-up, and return the seconds of load before the window opens.
+    """Return the seconds of load that precede the window.
 
     If the warm-up may be extended, the director is sampled once a second until its connection rate
     has been steady for some seconds or the time limit is reached.

@@ -24,7 +24,7 @@ _ROUND = 2
 
 
 def verdict(facts: Facts, plan: Plan) -> tuple[Validity, str | None]:
-    """Return the validity and its reason; None for a valid trial."""
+    """Return the validity and its reason; the reason is None for a valid trial."""
     for name, reasons in (
         (Validity.SETUP_ERROR, _setup_errors(facts, plan)),
         (Validity.CLIENT_LIMITED, _client_limits(facts, plan)),
@@ -66,7 +66,7 @@ def _setup_errors(facts: Facts, plan: Plan) -> Iterator[str]:
         yield "the director lacks /proc/net/ip_vs_stats_percpu; check that ip_vs is loaded there"
         return
     if not outcome.delta(facts.edges, "connections"):
-        yield "the director counted no connection within the window"
+        yield "the director counted no connections within the window"
     yield from _miscounted(facts, plan, counted)
     yield from _refused(facts, plan)
     yield from _misshared(facts, plan)

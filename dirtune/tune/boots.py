@@ -102,7 +102,7 @@ async def _way_out(trying: Trying) -> str:
             f"`dirtune fix verify` there. {resume}"
         )
     if journal is None:
-        return f"{host} boots without the fix for {names}. {resume}"
+        return f"{host} will boot without the fix for {names}. {resume}"
     undo = shlex.join(("dirtune", "rollback", journal))
     remove = f"To remove it, run `{undo}` there, then boot."
     return f"{host} has the fix for {names}. {remove} {resume}"
@@ -121,7 +121,7 @@ def judged(trying: Trying, kept: Store) -> None:
         threshold=plan.compare.threshold / 100,
         rate=rate,
     )
-    means = f"Boot means: {_means(arms.before)} before, {_means(arms.after)} after."
+    means = f"Means of the boots: {_means(arms.before)} before, {_means(arms.after)} after."
     record.save(kept, comparisons=(comparison,), verdict=f"{sentence(comparison)} {means}")
 
 

@@ -62,7 +62,7 @@ class Boot(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """A trial of one fix, or of all fixes together, and its outcome."""
+    """An attempt to improve the director with one fix, or with all fixes together."""
 
     checks: tuple[str, ...]
     """Arguments of `dirtune fix apply`."""
@@ -96,7 +96,7 @@ class Session(msgspec.Struct, frozen=True):
 
     id: str
     started: str
-    """UTC, ISO 8601."""
+    """Start of the session, in UTC (ISO 8601)."""
     command: str
     version: str
     title: str
@@ -111,7 +111,7 @@ class Session(msgspec.Struct, frozen=True):
     """Journals in force on the director before the session, which does not roll them back."""
     notes: tuple[str, ...] = ()
     number: int = 0
-    """Number of the session, above all earlier ones; 0 if an older version wrote the session."""
+    """Number of the session, higher than all earlier ones; 0 if an older dirtune wrote it."""
     schema: str = "dirtune/tune/1"
 
 
@@ -160,7 +160,7 @@ class Wishes:
 def attempts(
     plan: PlanDocument, wishes: Wishes, known: Mapping[str, Check]
 ) -> tuple[Attempt, ...]:
-    """Return the queue: fixes that need boots first, then by severity.
+    """Return the queue of attempts, ordered by the need of a boot and by severity.
 
     Fixes that need boots come first, because a boot undoes fixes that an earlier attempt kept at
     run time. A fix that needs boots, or may interrupt traffic, is tried only if it is named;

@@ -135,7 +135,7 @@ class Switch:
 
     @property
     def way_out(self) -> str:
-        """The message about whether the fix is in force, and how to roll it back."""
+        """A message about whether the fix is in force, and how to roll it back."""
         host, names = self._trying.plan.director.host, ", ".join(self._trying.checks)
         if self._journal is None:
             return (

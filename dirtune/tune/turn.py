@@ -228,7 +228,7 @@ def foreseen(
 
 
 def _why_not(profiled: Result) -> str:
-    """Return why a profiled trial timed no handlers."""
+    """Return the reason why a profiled trial timed no handlers."""
     own = profiled.profile
     missing = own.probed.missing if own and own.probed else ()
     reasons = [": ".join(filter(None, (one.why, one.remedy))) for one in missing]

@@ -180,7 +180,10 @@ def test_one_run_after_the_other_and_others_on_the_vip(tmp_path):
         held = refused(path, tmp_path)
 
     assert len(left) > 100, "of connections that have just ended"
-    assert "198.18.0.100 carries connections that are not ours (1 from 198.18.0.99)" in foreign
+    assert (
+        "198.18.0.100 carries connections that dirtune did not open (1 from 198.18.0.99)"
+        in foreign
+    )
     assert re.search(r"vip: .*1 from 198\.18\.0\.99", checked)
     assert "(1 held open by c4)" in held
 
