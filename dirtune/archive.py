@@ -88,7 +88,7 @@ def load(path: Path) -> tuple[RecordedHost, ...]:
     """Read the samples of an archive into memory, without unpacking it to the disk.
 
     Raises `NotPossible` if the file cannot be read, and `ParseError` if dirtune did not write it
-    or a path or link leads out of the archive.
+    or if a path or link leads outside the archive.
     """
     try:
         handle = open_regular(path, _LARGEST_PACKED)
@@ -225,7 +225,7 @@ def _real(folder: str, sample: RecordedHost) -> str:
 
 
 def _within(folder: str, target: str) -> str:
-    """Return a link's target, rewritten if it would lead out of its sample when unpacked."""
+    """Return a link's target, rewritten if it would point outside its sample when unpacked."""
     whole = posixpath.normpath(posixpath.join(f"0{folder}", target))
     if whole.startswith("0/"):
         return target
@@ -298,7 +298,7 @@ def _require_paths(paths: Iterable[str]) -> None:
 def _inside(member: _Member) -> tuple[int, str]:
     """Return the number of the member's sample, and the member's path on the host.
 
-    Raises `_Refused` if the member or its link leads out of its sample.
+    Raises `_Refused` if the path or the link of the member leads outside its sample.
     """
     path = _MEMBER.fullmatch(member.name)
     shown = repr(member.name[:60])
@@ -310,5 +310,5 @@ def _inside(member: _Member) -> tuple[int, str]:
         folder = posixpath.dirname(member.name)
         target = posixpath.normpath(posixpath.join(folder, member.target))
         if not target.startswith(f"{path['sample']}/"):
-            raise _Refused(f"the link {shown} leads out of its sample")
+            raise _Refused(f"the link {shown} points outside its sample")
     return int(path["sample"]), path["path"]

@@ -1,8 +1,8 @@
 """Copies of a host's sources in memory, read here or printed by a script on another machine.
 
-The script of `fetch_script` needs only a POSIX shell. It takes both samples, so one login and one
-command are enough. Names and texts never become shell code: the shell passes names as arguments
-and as NUL-terminated lists, and the texts arrive in the frames of `collect.frames`.
+The script of `fetch_script` needs only a POSIX shell and standard commands. It takes both samples,
+so one login and one command are enough. Names and texts never become shell code: the shell passes
+names as arguments and as NUL-terminated lists, and texts arrive in the frames of `collect.frames`.
 """
 
 import re

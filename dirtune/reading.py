@@ -59,7 +59,7 @@ def open_regular(path: str | Path, most: int) -> int:
 
 @contextmanager
 def memory_bounded(name: str) -> Iterator[None]:
-    """Limit the memory that the block may allocate to `_MOST_MEMORY`.
+    """Let the block allocate at most `_MOST_MEMORY` bytes of additional memory.
 
     Raises `NotPossible`, which names the text as *name*, if the block needs more. The limit stops
     texts crafted to make a parser use up to 60 times their size; no real host has such a text.
@@ -87,17 +87,17 @@ def taken_bytes() -> int:
 
 
 def exists(path: str | Path) -> bool:
-    """Whether *path* exists; unlike Path.exists(), it never raises (a path may be too long)."""
+    """Whether *path* exists; unlike Path.exists(), no path makes it raise, however long it is."""
     return os.path.exists(path)  # noqa: PTH110  (a path may be longer than any)
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether *path* is a folder; never raises, like `exists`."""
+    """Whether *path* is a folder; like `exists`, it never raises."""
     return os.path.isdir(path)  # noqa: PTH112  (as above)
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether *path* is a regular file; never raises, like `exists`."""
+    """Whether *path* is a regular file; like `exists`, it never raises."""
     return os.path.isfile(path)  # noqa: PTH113  (as above)
 
 

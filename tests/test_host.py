@@ -104,7 +104,7 @@ def test_this_machines_files_are_not_those_of_a_record(tmp_path):
     (root / "proc/version").symlink_to("/proc/version")
     (root / "etc/hosts").symlink_to(tmp_path / "outside")
 
-    with pytest.raises(SourceRefused, match="/proc/version is a link that leads in a circle"):
+    with pytest.raises(SourceRefused, match="/proc/version is part of a loop of links"):
         LiveHost(root).read("/proc/version")
     with pytest.raises(SourceMissing, match="/etc/hosts"):
         LiveHost(root).read("/etc/hosts")
@@ -117,7 +117,7 @@ def test_a_link_out_of_a_record_is_named(tmp_path, path):
     (root / "sys/class/net/eth7").symlink_to("../../../../..")
     link = path.removesuffix("/hosts") if "net" in path else path
 
-    with pytest.raises(SourceRefused, match=f"{link} is a link that leads out"):
+    with pytest.raises(SourceRefused, match=f"{link} is a link that points outside"):
         LiveHost(root).read(path)
 
 
@@ -125,7 +125,7 @@ def test_a_folder_out_of_a_record_is_not_listed(tmp_path):
     root = recorded(tmp_path)
     (root / "sys/class/net/eth7").symlink_to("../../../..")
 
-    with pytest.raises(SourceRefused, match="/sys/class/net/eth7 is a link that leads out"):
+    with pytest.raises(SourceRefused, match="/sys/class/net/eth7 is a link that points outside"):
         LiveHost(root).glob("/sys/class/net/eth7/*")
 
 

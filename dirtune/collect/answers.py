@@ -20,5 +20,5 @@ def answer(host: Host, path: str) -> str:
     try:
         return host.read(path)
     except (SourceMissing, SourceRefused) as error:
-        why = "netlink was not queried, because that needs root, and dirtune on the audited host"
+        why = "netlink could not be queried, which needs root and dirtune on the audited host"
         raise SourceMissing(why) from error

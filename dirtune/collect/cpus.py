@@ -25,7 +25,7 @@ SOURCES = (
 
 @dataclass(frozen=True, slots=True)
 class Cpus:
-    """The CPUs of a host; None if the host has no such file."""
+    """The CPUs of a host; a field is empty or None if the host lacks its file."""
 
     online: tuple[int, ...]
     possible: tuple[int, ...] | None = None

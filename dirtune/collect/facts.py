@@ -59,7 +59,7 @@ _MODULES = ("altair", "jinja2", "scipy", "vl_convert")
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """Facts about this machine; None means that this process cannot find out."""
+    """Facts about this machine; a fact is None if this process cannot determine it."""
 
     root: bool
     release: str

@@ -190,8 +190,8 @@ def _header(rows: Iterator[tuple[int, str]]) -> tuple[int, ...]:
         if found:
             return tuple(int(name[3:]) for name in found["cpus"].split())
         if _LABEL.match(row):
-            raise ParseError(SOURCE, f"line {number}: the header that names the CPUs is missing")
-    raise ParseError(SOURCE, "the header that names the CPUs is missing")
+            raise ParseError(SOURCE, f"line {number}: the header row with the CPUs is missing")
+    raise ParseError(SOURCE, "the header row with the CPUs is missing")
 
 
 def _line(number: int, label: str, rest: str, cpus: int) -> Line:

@@ -200,7 +200,7 @@ def parse_ip_vs_stats_percpu(text: str) -> Stats:
     rows = [row.split() for row in text.splitlines()]
     heads = [number for number, row in enumerate(rows) if row[:2] == ["CPU", "Conns"]]
     if not heads:
-        raise ParseError(PERCPU_SOURCE, "the header that begins with 'CPU Conns' is missing")
+        raise ParseError(PERCPU_SOURCE, "the header row that begins with 'CPU Conns' is missing")
     cpus = []
     for row in rows[heads[0] + 1 :]:
         if len(row) != 6 or row[0] == "~":

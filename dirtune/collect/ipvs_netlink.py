@@ -1,9 +1,9 @@
 """IPVS as netlink reports it, with details that /proc/net/ip_vs lacks.
 
-They are seconds instead of jiffies, thresholds, tunnel types, scheduler flags, counters per
-service and destination, timeouts and sync daemons. `netlink.ip_vs` reads them; the classes here
-are the form in which a record keeps them. Dumps are not atomic: the counters of a service may
-change between two messages.
+The details are times in seconds instead of jiffies, thresholds, tunnel types, scheduler flags,
+counters per service and destination, timeouts and sync daemons. `netlink.ip_vs` reads them; the
+classes here are the form in which a record keeps them. Dumps are not atomic: the counters of a
+service may change between two messages.
 """
 
 from collections.abc import Iterable, Mapping

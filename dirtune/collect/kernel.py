@@ -14,7 +14,7 @@ SOURCES = (_HOSTNAME, _OSRELEASE, _VERSION)
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """The host's name and kernel version; None if the record lacks the file."""
+    """The host's name and kernel version; a field is None if the record lacks its file."""
 
     hostname: str | None
     osrelease: str | None

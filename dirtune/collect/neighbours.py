@@ -20,7 +20,7 @@ _PERMANENT = 0x4  # ATF_PERM
 
 
 def read_neighbours(host: Host) -> Mapping[str, Mapping[str, int]]:
-    """Read the tables by `ipv4` and `ipv6`, the names in sysctl; IPv6 may be disabled.
+    """Read the tables `ipv4` and `ipv6`; the latter is absent if IPv6 is disabled.
 
     `permanent` is the number of entries that an administrator or a program added, which do not
     count towards the limit. It is absent if it is unknown, and always for IPv6.
@@ -38,7 +38,7 @@ def parse_permanent(text: str) -> int:
     """Return the number of permanent entries in the text of /proc/net/arp."""
     head, *rows = text.splitlines() or [""]
     if not head.startswith("IP address"):
-        raise ParseError(SOURCE_ARP, "the header that begins with 'IP address' is missing")
+        raise ParseError(SOURCE_ARP, "the header row that begins with 'IP address' is missing")
     try:
         return sum(bool(int(row.split()[2], 16) & _PERMANENT) for row in rows if row.strip())
     except (ValueError, IndexError) as error:

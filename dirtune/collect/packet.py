@@ -43,5 +43,5 @@ def parse_packet(text: str) -> tuple[PacketSocket, ...]:
         )
     except (ValueError, IndexError) as error:
         raise ParseError(
-            SOURCE, "the header is missing, or a row does not match the header"
+            SOURCE, "the header row is missing, or another row does not match the header"
         ) from error

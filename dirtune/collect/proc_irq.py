@@ -1,9 +1,9 @@
 """/proc/irq/N: the CPUs of each interrupt, and how often no handler claimed it.
 
 Files: kernel/irq/proc.c. `effective_affinity_list` may be empty if a line is not in use. Since
-Linux 6.12 smp_affinity has mode 0444 if the kernel manages the interrupt; before, only a write
-shows it, because it fails. `spurious` counts interrupts that no handler of a line claimed; it
-stays 0 on a shared line if any handler claims each interrupt.
+Linux 6.12 smp_affinity has mode 0444 if the kernel manages the interrupt; on older kernels the
+mode is the usual one, but a write fails. `spurious` counts interrupts that no handler of a line
+claimed; it stays 0 on a shared line if any handler claims each interrupt.
 """
 
 import re

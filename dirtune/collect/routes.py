@@ -43,7 +43,7 @@ def parse_routes(text: str) -> tuple[Route, ...]:
     """Parse the text of /proc/net/route; blackhole and unreachable routes (`*`) are left out."""
     rows = [row.split() for row in text.splitlines() if row.strip()]
     if not rows or rows[0][:3] != ["Iface", "Destination", "Gateway"]:
-        raise ParseError(SOURCE, "the header that begins with 'Iface' is missing")
+        raise ParseError(SOURCE, "the header row that begins with 'Iface' is missing")
     return tuple(_route(row) for row in rows[1:] if row[0] != "*")
 
 

@@ -46,7 +46,7 @@ class SettingsFiles:
 def read_settings_files(host: Host) -> SettingsFiles:
     """Read the files. Raises `SourceMissing` if the record has none of them."""
     if not any(host.glob(pattern) for pattern in SOURCES):
-        raise SourceMissing("the record contains neither /etc/sysctl.d nor a file like it")
+        raise SourceMissing("the record contains no settings file, such as those in /etc/sysctl.d")
     sysctls: dict[str, tuple[str, str]] = {}
     for path in _in_order(host):
         text = text_in(host, path) or ""

@@ -35,7 +35,7 @@ def parse_softirqs(text: str) -> Softirqs:
     head, *rows = text.splitlines() or [""]
     names = head.split()
     if not names or not all(n.startswith("CPU") and n[3:].isdecimal() for n in names):
-        raise ParseError(SOURCE, "the header that names the CPUs is missing")
+        raise ParseError(SOURCE, "the header row with the CPUs is missing")
     cpus = tuple(int(name[3:]) for name in names)
     counts = {}
     for number, row in enumerate(rows, 2):

@@ -23,7 +23,7 @@ _DIGITS = 20
 
 @dataclass(frozen=True, slots=True)
 class CpuTimes:
-    """Time of one CPU or of all CPUs in USER_HZ; None if this kernel lacks the column."""
+    """Times of one CPU or of all CPUs in USER_HZ; None for columns that this kernel lacks."""
 
     cpu: int | None
     """Number of the CPU; None for the sum over all CPUs."""

@@ -29,7 +29,8 @@ def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> st
         raise NotPossible(f"{argv[0]} could not be started: {error.strerror}") from error
     if check and done.returncode:
         complaint = readable(done.stderr or done.stdout).strip().splitlines()
-        reason = complaint[-1] if complaint else f"exit status {done.returncode}"
+        status = f"the command failed with exit status {done.returncode}"
+        reason = complaint[-1] if complaint else status
         raise NotPossible(f"{' '.join(argv)}: {reason}")
     return readable(done.stdout)
 
@@ -37,8 +38,8 @@ def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> st
 def _alone(argv: Sequence[str], timeout_s: float) -> "subprocess.CompletedProcess[bytes]":
     """Run *argv* in its own process group, so that Ctrl-C in the terminal reaches only dirtune.
 
-    Otherwise a Ctrl-C during an undo would end the command that undoes. If dirtune gives up
-    waiting, it kills the complete group.
+    Otherwise a Ctrl-C during an undo would end the command that undoes the change. If dirtune
+    stops waiting for the command, it kills the complete group.
     """
     with subprocess.Popen(
         argv,

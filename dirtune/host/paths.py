@@ -24,14 +24,14 @@ def followed(path: str, target: Callable[[str], str | None]) -> str:
     """Return *path* with every link in it followed; an absolute link starts at the top folder.
 
     *target* returns the target of a link, and None for a path that is not a link. Raises
-    `SourceRefused`, which names the link, if a link leads above the top folder or in a circle.
+    `SourceRefused`, which names the link, if a link points above the top folder or forms a loop.
     """
     done: list[str] = []
     ahead, link, hops = path.split("/")[::-1], path, 0
     while ahead:
         part = ahead.pop()
         if part == ".." and not done:
-            raise SourceRefused(f"{link} is a link that leads out of the recorded tree")
+            raise SourceRefused(f"{link} is a link that points outside the recorded tree")
         if part == "..":
             done.pop()
         elif part not in {"", "."}:
@@ -42,7 +42,7 @@ def followed(path: str, target: Callable[[str], str | None]) -> str:
                 continue
             link, hops = at, hops + 1
             if hops > _MOST_LINKS:
-                raise SourceRefused(f"{link} is a link that leads in a circle")
+                raise SourceRefused(f"{link} is part of a loop of links")
             done = [] if to.startswith("/") else done
             ahead += to.split("/")[::-1]
     return "/" + "/".join(done)

@@ -72,7 +72,7 @@ def by_key(services: Iterable[Service]) -> dict[ServiceKey, Service]:
 
 
 def touched(actual: Table, desired: Table) -> tuple[Table, Table]:
-    """Return both tables without the services and settings that are equal in them."""
+    """Return both tables without the services and settings that are equal in both."""
     have, want = by_key(actual.services), by_key(desired.services)
     keys = {*have, *want} - {key for key in have if key in want and same(have[key], want[key])}
     timeouts = desired.timeouts not in {None, actual.timeouts}
@@ -91,7 +91,8 @@ def touched(actual: Table, desired: Table) -> tuple[Table, Table]:
 def only(table: Table, like: Table) -> Table:
     """Return the part of *table* that *like* covers.
 
-    It has the services that *like* has, and timeouts and daemons unless they are None in *like*.
+    The part has the services that *like* has as well, and the timeouts and daemons unless they are
+    None in *like*.
     """
     keys = {service.key for service in like.services}
     return Table(
@@ -102,9 +103,9 @@ def only(table: Table, like: Table) -> Table:
 
 
 def quiesced(actual: Table, desired: Table) -> Table:
-    """Return *desired* plus the destinations to be removed, with weight 0.
+    """Return *desired* plus the services and destinations to be removed.
 
-    With weight 0 the removed destinations keep their connections but get no new ones.
+    The destinations have weight 0, so they keep their connections but get no new ones.
     """
     want = by_key(desired.services)
     kept = dict(want)

@@ -1,4 +1,4 @@
-"""The wait until destinations that leave the IPVS table have no connections any more."""
+"""Waiting until destinations that will be removed have no active connections."""
 
 import time
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Leaving(msgspec.Struct, frozen=True):
 def wait(leaving: Sequence[Leaving], wait_s: float, host: Host) -> None:
     """Wait until the *leaving* destinations have no active connections.
 
-    Raises `ApplyError` after *wait_s* seconds, which names a destination that still has some.
+    After *wait_s* seconds it raises `ApplyError`, which names a destination that still has some.
     """
     until_s = time.monotonic() + wait_s
     with kernel.opened(host) as ipvs:

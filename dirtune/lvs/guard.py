@@ -82,10 +82,7 @@ def _owned(around: Surroundings) -> Iterator[Refusal]:
         pids = ", ".join(str(pid) for other, pid in around.owners if other == name)
         why = f"{name} (process {pids}) owns the IPVS table and would restore its own services"
         if name == "keepalived":
-            why += (
-                ". To write the plan as its configuration, run: "
-                "dirtune lvs export PLAN --format keepalived"
-            )
+            why += ". `dirtune lvs export PLAN --format keepalived` writes its configuration"
         yield Refusal(name, why)
 
 
@@ -95,8 +92,8 @@ def _addresses(table: Table, around: Surroundings) -> Iterator[Refusal]:
             length = 128 if service.family == 6 else 32
             yield Refusal(
                 "vip",
-                f"{service.name}: the virtual address is missing on this host. Add it: "
-                f"ip addr add {service.address}/{length} dev lo",
+                f"{service.name}: this host lacks the virtual address. Add it with "
+                f"`ip addr add {service.address}/{length} dev lo`",
             )
 
 

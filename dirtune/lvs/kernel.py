@@ -20,7 +20,7 @@ _REFUSALS = {
     errno.EEXIST: "the entry exists already, because another program added it. Plan again",
     errno.ESRCH: "the service is gone, because another program changed the table. Plan again",
     errno.ENOMEM: "the kernel has no memory left for the entry",
-    errno.ENODEV: "this host lacks the named interface",
+    errno.ENODEV: "the interface does not exist on this host",
     errno.ERANGE: "a weight or threshold is outside the kernel's range",
     errno.EAFNOSUPPORT: "the IPVS of this kernel does not support IPv6",
 }
@@ -118,7 +118,7 @@ def _unreadable(error: genl.Refused) -> DirtuneError:
     if error.errno == errno.EPERM:
         return NotPossible("IPVS: reading the table needs CAP_NET_ADMIN. Run dirtune with sudo")
     if error.errno in {errno.ESRCH, errno.ENOENT}:
-        return NotPossible("IPVS: a service was removed while the table was read. Try again")
+        return NotPossible("IPVS: a service was removed while dirtune read the table. Try again")
     return NotPossible(f"IPVS: the kernel refused to list the table: {error}")
 
 

@@ -44,7 +44,7 @@ def host_address(text: str) -> tuple[str, Literal[4, 6]]:
 
 
 def flag_bits(scheduler: str, names: Iterable[str]) -> int:
-    """Return the kernel's bits for the flags of *scheduler* that *names* lists."""
+    """Return the bits that the kernel uses for the flags *names* of *scheduler*."""
     bits = {name: bit for bit, name in scheduler_flags(scheduler).items()}
     flags = 0
     for name in names:
@@ -57,7 +57,7 @@ def flag_bits(scheduler: str, names: Iterable[str]) -> int:
 
 
 def persistence_mask(text: str, version: int) -> str:
-    """Return the persistence mask in the form of the model, which is empty for one client.
+    """Return the persistence mask as the model has it: empty if it covers only one client.
 
     *text* is a mask such as 255.255.255.0 for IPv4, and a prefix length for IPv6.
     """

@@ -1,1 +1,1 @@
-"""Kernel interfaces that exchange messages instead of files: generic netlink, IPVS, ethtool."""
+"""Kernel interfaces that use messages instead of files: generic netlink, IPVS, ethtool."""

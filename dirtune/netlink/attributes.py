@@ -35,8 +35,8 @@ class Reader(Generic[_Named]):
     """Reader that turns attributes into a named tuple of the class *named*.
 
     Thousands of messages have the same layout, so the reader tries the layout of the last message
-    of the same length. A message that fits is unpacked in one step; another one is read attribute
-    by attribute.
+    of the same length. If the layout fits, the reader unpacks the message in one step; otherwise
+    it reads the message attribute by attribute.
     """
 
     def __init__(self, named: type[_Named]) -> None:
@@ -67,7 +67,7 @@ def _layout(data: bytes, defaults: tuple[Any, ...]) -> _Layout:
         length, kind = _NLATTR.unpack_from(data, at)
         if not _NLATTR.size <= length <= end - at:
             raise ValueError(
-                f"an attribute declares {length} bytes, but {end - at} bytes are left"
+                f"an attribute declares {length} bytes, but only {end - at} bytes are left"
             )
         after = min((length + 3) & ~3, end - at)
         number = (kind & _NLA_TYPE_MASK) - 1

@@ -115,7 +115,7 @@ def test_checks_are_selected_by_prefix(root):
     ("argv", "said"),
     [
         (("audit", "--root", "/nonexistent"), "/nonexistent: no such folder"),
-        (("audit", "--from", "/nonexistent.tgz"), "no such file"),
+        (("audit", "--from", "/nonexistent.tgz"), "nonexistent.tgz"),
         (("audit", "--root", "{root}", "--probe"), "--probe measures a live host"),
         (("irqs", "--root", "{empty}"), "/proc/interrupts"),
         (("audit", "--root", "{empty}"), "nothing in it"),
