@@ -35,11 +35,11 @@ def ephemeral_ports(snapshot: Snapshot) -> Verdicts:
     ## What it does
     The check reports a client whose sockets in TIME_WAIT fill 80 % of its source ports
     (`ip_local_port_range` without reserved ones, times its addresses). It also reports a client
-    whose measured rate of new connections is at least ports / 60 s while its own side holds the
-    sockets in TIME_WAIT, or whose planned rate is. The default of 28,232 ports allows 470
-    connections/s to one address and port. Where `tcp_tw_reuse` is 1 with timestamps, a port is
-    free again after a second, and the planned rate is not judged. A fast client with few sockets
-    in TIME_WAIT keeps its connections open or is closed by the server: the check is then
+    whose planned rate of new connections is at least ports / 60 s, or whose measured rate is, if
+    the client itself holds the sockets in TIME_WAIT. The default of 28,232 ports allows 470
+    connections/s to one address and port. If `tcp_tw_reuse` is 1 with timestamps, a port is free
+    again after a second, and the planned rate is not judged. If a fast client has few sockets in
+    TIME_WAIT, either it keeps its connections open or the server closes them, and the check is
     inconclusive.
 
     ## Why it matters
@@ -47,12 +47,12 @@ def ephemeral_ports(snapshot: Snapshot) -> Verdicts:
     limit of the director.
 
     ## Remediation
-    Widen `net.ipv4.ip_local_port_range` to `1024 65535` (ends of different parity), connect from
-    more addresses, bind with IP_BIND_ADDRESS_NO_PORT, or keep connections open.
+    Widen `net.ipv4.ip_local_port_range` to `1024 65535` (one end even, the other odd), connect
+    from more addresses, bind with IP_BIND_ADDRESS_NO_PORT, or keep connections open.
 
     ## Known problems
-    The kernel does not count sockets by destination: a client of many services has more room than
-    the check assumes.
+    The kernel does not count sockets by destination: a client of many services has more free ports
+    than the check assumes.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `ip_local_port_range`

@@ -22,19 +22,19 @@ def fd_limit(snapshot: Snapshot, limits: Mapping[str, int | None]) -> Verdicts:
     ## What it does
     The check reports a soft limit of open files below the planned connections plus 100, and a
     running httperf with more than 1,024 planned connections: it uses select(2), whose FD_SETSIZE
-    is compiled in. Generators on epoll (h2load, wrk) have only the first limit.
+    is compiled in. Generators that use epoll (h2load, wrk) have only the soft limit.
 
     ## Why it matters
-    The generator stops opening connections, and the director is blamed. A raised limit does not
-    help select(2): it corrupts memory or aborts.
+    The generator stops opening connections, and the director is blamed. Raising the limit does not
+    help select(2), which then corrupts memory or aborts.
 
     ## Remediation
     Run `ulimit -n 1048576` where the generator starts, or set `LimitNOFILE=` for a systemd unit.
     For httperf use several processes, or one built with a larger FD_SETSIZE.
 
     ## Known problems
-    The limit is that of the session in which the audit runs; a generator that was started
-    elsewhere may have another.
+    The check reads the limit of the session in which the audit runs; a generator that was started
+    elsewhere may have another limit.
 
     ## References
     - select(2)

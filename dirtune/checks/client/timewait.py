@@ -21,7 +21,7 @@ _ENOUGH = 262144
     roles=(Role.CLIENT, Role.REAL_SERVER),
 )
 def timewait(snapshot: Snapshot) -> Verdicts:
-    """TIME_WAIT settings cost a client its ports, or others their connections.
+    """TIME_WAIT settings keep a client's ports busy, or break connections of other clients.
 
     ## What it does
     On clients, the check reports sockets in TIME_WAIT on 50 % of the source ports or more while

@@ -18,8 +18,8 @@ def buckets(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     holds 2 entries per bucket or more: `low`, and `medium` from 8 per bucket on.
 
     ## Why it matters
-    For every tracked packet the chain of its bucket is walked. The kernel aims at two entries in
-    each.
+    The kernel searches the chain of a bucket for every tracked packet. It aims at two entries per
+    bucket.
 
     ## Remediation
     Raise `net.netfilter.nf_conntrack_buckets` to a quarter of the maximum (16 bytes each). In the

@@ -33,16 +33,16 @@ def needless(snapshot: Snapshot) -> Verdicts:
     ## What it does
     The check reports `net.ipv4.vs.conntrack=1` where packets are tracked and no rule that needs
     tracking can match packets to a virtual address. It also reports `net.ipv4.vs.conntrack=0`
-    where another rule hooks tracking in for all packets and no `notrack` rule takes out the
-    packets to the virtual addresses. The finding is `high` at 20,000 new connections/s or 200,000
+    where another rule turns tracking on for all packets and no `notrack` rule exempts the packets
+    to the virtual addresses. The finding is `high` at 20,000 new connections/s or 200,000
     packets/s, else `medium`. kube-proxy and kube-router, which masquerade by tracking, the FTP
     helper of IPVS, a firewall that judges packets to virtual addresses by state, and a module that
     is loaded but tracks nothing are not reported.
 
     ## Why it matters
-    With 1 every connection has a second hash entry of 256 bytes and a second timer. With 0 the
-    cost does not show in `nf_conntrack_count`: tracking makes an entry for every packet before
-    IPVS sees it, and IPVS discards the entry.
+    If the setting is 1, every connection has a second hash entry of 256 bytes and a second timer.
+    If it is 0, the cost does not show in `nf_conntrack_count`: tracking makes an entry for every
+    packet before IPVS sees it, and IPVS discards the entry.
 
     ## Remediation
     Set `net.ipv4.vs.conntrack=0`, and add notrack rules for the virtual addresses and, with Masq,
@@ -52,7 +52,7 @@ def needless(snapshot: Snapshot) -> Verdicts:
     ## Known problems
     A rule counts as matching virtual addresses unless it names another destination or loopback;
     jumps between chains, sets and marks are not followed. The legacy ip6tables is not read. The
-    kernel is not asked for its registered hooks.
+    check does not ask the kernel which hooks are registered.
 
     ## References
     - include/net/ip_vs.h, `ip_vs_notrack()`

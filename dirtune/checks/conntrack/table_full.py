@@ -29,12 +29,12 @@ def table_full(snapshot: Snapshot) -> Verdicts:
     `insert_failed` rose while the table is 75 % full or more, or that the kernel log of the last
     hour says `nf_conntrack: table full, dropping packet`. A table that is 90 % full is `high`; a
     table that is 75 % full, or an older message in the log, is `medium`. A table without entries
-    is not reported, nor is `insert_failed` in an emptier one, where it counts packets that raced
-    each other.
+    is not reported. `insert_failed` in a table that is less full is not reported either, because
+    it then counts packets that raced each other.
 
     ## Why it matters
-    When the table is full, new flows of every service of the host are dropped, ssh and health
-    checks among them.
+    When the table is full, new flows of every service of the host are dropped, including ssh and
+    health checks.
 
     ## Remediation
     Raise `nf_conntrack_max` and with it `nf_conntrack_buckets`; an entry takes 256 to 320 bytes.
@@ -43,7 +43,7 @@ def table_full(snapshot: Snapshot) -> Verdicts:
     ## Known problems
     Limits and counts are those of this network namespace; `nf_conntrack_buckets` can be written
     only in the first namespace. Since about kernel 5.15 the default limit is one entry per bucket,
-    a quarter of the earlier one: an upgrade may shrink it.
+    a quarter of the earlier one: an upgrade may shrink the limit.
 
     ## References
     - net/netfilter/nf_conntrack_core.c, `__nf_conntrack_alloc()`, `early_drop()`

@@ -20,7 +20,7 @@ _STATES = {"tcp": "established", "tcp_fin": "fin_wait"}
     mends=True,
 )
 def timeouts_nat(snapshot: Snapshot, sysctls: Sysctls, ipvs: Ipvs) -> Verdicts:
-    """Connection tracking forgets a connection long after IPVS did, or long before.
+    """Connection tracking forgets a connection long after IPVS does, or long before.
 
     ## What it does
     With `net.ipv4.vs.conntrack=1`, the check reports a timeout of connection tracking

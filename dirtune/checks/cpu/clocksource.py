@@ -21,11 +21,11 @@ def clocksource(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
 
     ## Why it matters
     The kernel reads the time for every packet that it stamps and at every timer. The time-stamp
-    counter is part of the CPU; these devices are not.
+    counter is part of the CPU; reading one of these devices takes far longer.
 
     ## Remediation
-    Write `tsc` into current_clocksource where the kernel offers it. Where it does not, the kernel
-    log says why it marked the counter unstable: repair that, often in the firmware.
+    If the kernel offers `tsc`, write it into current_clocksource. If not, the kernel log says why
+    the kernel marked the counter unstable; the fault is often in the firmware.
 
     ## References
     - Documentation/ABI/testing/sysfs-devices-system-clocksource

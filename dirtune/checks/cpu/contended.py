@@ -52,8 +52,8 @@ def contended(snapshot: Snapshot) -> Verdicts:
     and `vrrp_cpu_affinity`.
 
     ## Known problems
-    Only the first thread of a program is placed on a CPU, and the CPU where it ran last stands for
-    the whole time.
+    The check knows only the CPU where the first thread of a program ran last, and assumes that the
+    program ran there all the time.
 
     ## References
     - keepalived.conf(5)

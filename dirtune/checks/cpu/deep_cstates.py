@@ -38,17 +38,16 @@ def deep_cstates(snapshot: Snapshot, cpu_power: CpuPower, earlier: Snapshot) -> 
 
     ## Why it matters
     The first packets of a burst wait for the CPU to wake, and the ring must hold them. With
-    `idle=poll` a CPU never sleeps: that means heat, no turbo clock for other cores, and nothing
-    left for a core's second thread.
+    `idle=poll` a CPU never sleeps: it runs hot, leaves other cores no turbo clock, and slows down
+    the second thread of its core.
 
     ## Remediation
     `cpupower idle-set -D 20` disables the states that take more than 20 us to leave; the tuned
-    profiles network-latency and latency-performance do the like. Avoid `idle=poll`.
+    profiles network-latency and latency-performance do the same. Avoid `idle=poll`.
 
     ## Known problems
-    It is unknown here whether the latency of the slowest per cent of requests matters to the
-    service. The process that holds /dev/cpu_dma_latency is not read; its effect on the states is
-    seen.
+    The check does not know whether the latency of the slowest requests matters to the service. It
+    does not read which process holds /dev/cpu_dma_latency, but it sees the effect on the states.
 
     ## References
     - Documentation/admin-guide/pm/cpuidle.rst

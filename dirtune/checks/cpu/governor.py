@@ -28,9 +28,9 @@ def governor(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
     ## What it does
     The check reports the governors powersave, ondemand, conservative and schedutil on CPUs that
     take NICs' interrupts (on all CPUs, where these are unknown): `medium`. With intel_pstate or
-    amd-pstate in active mode, powersave means something else: the finding is then `low`, and only
-    where the energy-performance preference is not `performance` and the CPU is busy for less than
-    60 % of its time. Guests and hosts without cpufreq are not reported.
+    amd-pstate in active mode, powersave has another meaning: the finding is then `low`, and is
+    made only if the energy-performance preference is not `performance` and the CPU is busy for
+    less than 60 % of its time. Guests and hosts without cpufreq are not reported.
 
     ## Why it matters
     Work that comes by interrupts looks like idling to a governor that samples the load, so packets

@@ -16,8 +16,8 @@ def mitigations(_: Snapshot, cpu_power: CpuPower) -> Verdicts:
 
     ## What it does
     The check reports a director whose kernel says in /sys/devices/system/cpu/vulnerabilities that
-    it uses retpolines, or IBRS that is not the enhanced one: `info`. The finding explains capacity
-    and asks for no change.
+    it uses retpolines, or IBRS other than enhanced IBRS: `info`. The finding explains capacity and
+    asks for no change.
 
     ## Why it matters
     IPVS makes indirect calls for each packet: to find the connection, to schedule, to transmit,
@@ -26,7 +26,7 @@ def mitigations(_: Snapshot, cpu_power: CpuPower) -> Verdicts:
 
     ## Remediation
     Use a newer kernel, which calls the usual targets directly, or a CPU with enhanced IBRS, which
-    needs no retpolines. `mitigations=off` gives protection away: never use it on a director that
+    needs no retpolines. `mitigations=off` removes the protection: never use it on a director that
     others can reach.
 
     ## Known problems

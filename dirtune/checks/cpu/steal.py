@@ -32,10 +32,10 @@ def steal(snapshot: Snapshot, stat: Stat) -> Verdicts:
     looks moderate.
 
     ## Remediation
-    Give the guest CPUs of its own at the hypervisor, or pin its CPUs.
+    On the hypervisor, give the guest CPUs of its own or pin its virtual CPUs.
 
     ## Known problems
-    Not every hypervisor reports stolen time, so 0 is no proof.
+    Not every hypervisor reports stolen time, so 0 does not prove that no time was stolen.
 
     ## References
     - proc(5), /proc/stat

@@ -17,7 +17,7 @@ from dirtune.snapshot import Snapshot
 
 @check("cpu/throttled", severity=Severity.HIGH, trust="B")
 def throttled(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
-    """CPUs are slowed down because of heat or power.
+    """CPUs are throttled because of heat or power.
 
     ## What it does
     The check reports CPUs whose core_throttle_count or package_throttle_count rose between two
@@ -27,7 +27,7 @@ def throttled(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
     A hot package slows all its cores, so capacity drops although no configuration changed.
 
     ## Remediation
-    Repair the cooling, and look at the power limit in the board's management controller.
+    Repair the cooling, and check the power limit in the server's management controller.
 
     ## References
     - Documentation/ABI/testing/sysfs-devices-system-cpu, thermal_throttle

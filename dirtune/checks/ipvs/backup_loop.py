@@ -34,8 +34,8 @@ def backup_loop(cluster: Cluster) -> Verdicts:
 
     ## Why it matters
     The backup has the same table as the master. When the master forwards a packet to the backup as
-    to a real server, the backup schedules it again and sends it on or back, until its time to live
-    ends.
+    to a real server, the backup schedules it again and sends it on or back, until its TTL runs
+    out.
 
     ## Remediation
     Set `net.ipv4.vs.backup_only=1` on both directors, which holds while the state of the sync

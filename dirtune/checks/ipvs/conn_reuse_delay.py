@@ -38,8 +38,8 @@ def conn_reuse_delay(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel) -> Ve
     The check reports `conn_reuse_mode` of 1 or more together with `net.ipv4.vs.conntrack=1` in a
     kernel before 5.9 that takes 300 new connections/s or more. The finding is `high`, and `medium`
     on a distribution's kernel, which may have the correction. With `conntrack=0`, and with fewer
-    connections, the check passes. This is one of the few conditions that only the kernel's release
-    shows.
+    connections, the check passes. The check depends on the kernel version, because nothing else
+    shows whether the kernel has this fault.
 
     ## Why it matters
     A SYN for an entry in TIME_WAIT whose conntrack entry still exists is dropped, and the client
@@ -50,9 +50,9 @@ def conn_reuse_delay(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel) -> Ve
     `conn_reuse_mode=0` together with `expire_nodest_conn=1`.
 
     ## Known problems
-    The rate is that of all clients together, and a client that opens many connections waits most
-    often: one client and many are not told apart. SYNs that clients send again are counted only on
-    the clients (`TcpExt: TCPSynRetrans`).
+    The rate counts all clients together, so the check cannot distinguish one busy client, which
+    waits often, from many clients, which wait rarely. SYNs that clients send again are counted
+    only on the clients (`TcpExt: TCPSynRetrans`).
 
     ## References
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_in_hook()`

@@ -22,9 +22,9 @@ def conn_table_small(snapshot: Snapshot, ip_vs_table_size: int) -> Verdicts:
 
     ## What it does
     The check reports 8 entries per bucket or more as `medium` and 32 or more as `high`. It counts
-    the entries of all destinations and the templates of persistence. With two samples it also
-    counts the entries to expect: the established ones, and those that the rate of new connections
-    keeps closing for the `fin` timeout (120 s by default). A kernel whose table resizes itself
+    the entries of all destinations and the persistence templates. With two samples it also counts
+    the entries to expect: the established ones, and those that the rate of new connections keeps
+    closing for the `fin` timeout (120 s by default). A kernel whose table resizes itself
     (`conn_lfactor`) is not judged.
 
     ## Why it matters
@@ -33,13 +33,13 @@ def conn_table_small(snapshot: Snapshot, ip_vs_table_size: int) -> Verdicts:
 
     ## Remediation
     Put `options ip_vs conn_tab_bits=20` into /etc/modprobe.d; the table then takes 8 MiB. The
-    option holds when ip_vs is loaded the next time. Loading the module again loses all services
-    and connections, so do it on the backup and fail over. Where ip_vs is built in, or loaded from
-    the initramfs, use a boot option (`ip_vs.conn_tab_bits=20`) or a new initramfs.
+    option takes effect the next time ip_vs is loaded. Reloading the module loses all services and
+    connections, so do it on the backup and fail over. Where ip_vs is built in, or loaded from the
+    initramfs, use a boot option (`ip_vs.conn_tab_bits=20`) or a new initramfs.
 
     ## Known problems
     The table belongs to the whole machine, but the entries are those of this network namespace.
-    Templates of persistence are counted only where netlink was asked.
+    Persistence templates are counted only if netlink was read.
 
     ## References
     - net/netfilter/ipvs/ip_vs_conn.c, `ip_vs_conn_init()`

@@ -33,12 +33,12 @@ def defence_active(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     drop_packet loses 1 of N new connections, where N is `am_droprate` at 3 and depends on the
     missing memory at 2. drop_entry deletes half-open connections and, beyond its documentation,
     established ones of up to 8 packets that were idle for 60 s. secure_tcp changes the states and
-    timeouts of every TCP connection. At 2 the reason is often no flood: free memory is compared
-    with `amemthresh`, and memory that the page cache would give back does not count.
+    timeouts of every TCP connection. At 2 the cause is often not a flood: the kernel compares free
+    memory with `amemthresh`, and does not count page cache that it could reclaim.
 
     ## Remediation
     Find out why free memory is below the threshold (`ipvs/defence-threshold`), and turn the
-    defence off. Against a real SYN flood use SYN cookies, or a filter before the director.
+    defence off. Against a real SYN flood use SYN cookies, or a filter in front of the director.
 
     ## References
     - net/netfilter/ipvs/ip_vs_ctl.c, `update_defense_level()`

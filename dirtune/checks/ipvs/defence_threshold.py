@@ -29,14 +29,14 @@ def defence_threshold(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     ## Why it matters
     The kernel keeps more than 4 MiB free, so the default threshold is reached when it is too late.
     In the opposite case the defence starts too early: free memory and buffers are compared, not
-    available memory, so it starts while gigabytes of page cache could be given back.
+    available memory, so the defence starts while gigabytes of page cache could be reclaimed.
 
     ## Remediation
     Set `amemthresh` to 2 to 3 times `vm.min_free_kbytes`, in pages.
 
     ## Known problems
-    No file holds the size of a page. It is 4,096 bytes on x86; elsewhere the second condition is
-    undecided.
+    No file reports the page size. It is 4,096 bytes on x86; on other architectures the second
+    condition is undecided.
 
     ## References
     - net/netfilter/ipvs/ip_vs_ctl.c, `update_defense_level()`

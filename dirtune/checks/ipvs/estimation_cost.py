@@ -37,13 +37,13 @@ def estimation_cost(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
 
     ## What it does
     In a kernel without `est_cpulist` one timer does the estimation: 2,000 services and
-    destinations, or 100,000 of them times possible CPUs, are `high`. In a kernel with
-    `est_cpulist` threads do it: a thread that takes 10 % of a CPU, or 1 % on a CPU that serves a
-    NIC, is `low`. With `run_estimation` at 0 the check passes.
+    destinations are `high`, and so are fewer if their number times the possible CPUs is 100,000.
+    In a kernel with `est_cpulist` threads do it: a thread that takes 10 % of a CPU, or 1 % on a
+    CPU that serves a NIC, is `low`. With `run_estimation` at 0 the check passes.
 
     ## Why it matters
-    The timer walks every estimator times every possible CPU each 2 s, in a softirq on one CPU, so
-    packets of that CPU wait for tens to hundreds of milliseconds.
+    Every 2 s the timer reads every estimator for every possible CPU, in a softirq on one CPU, so
+    packets on that CPU wait for tens to hundreds of milliseconds.
 
     ## Remediation
     Where threads estimate, keep them off the NICs' CPUs with `est_cpulist`, and set `est_nice=10`.

@@ -28,16 +28,16 @@ def nat_forward_off(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     The check reports an interface through which real servers of Masq are reached and that does not
     forward (`net.ipv4.conf.IF.forwarding`, `net.ipv4.ip_forward` where that is unknown;
     `net.ipv6.conf.all.forwarding` for IPv6). It also reports a TCP or SCTP service that uses only
-    Masq, took 1,000 packets between two samples and gave back none. Direct routing and tunnels
+    Masq, received 1,000 packets between two samples and sent none back. Direct routing and tunnels
     need no forwarding, and are safer without it; so are destinations on this host.
 
     ## Why it matters
-    A request leaves the director as if it were its own, but the reply must be forwarded. Without
+    IPVS sends a request on as the director's own packet, but the reply must be forwarded. Without
     forwarding no connection is ever established.
 
     ## Remediation
-    Set `net.ipv4.ip_forward=1`. Look at `send_redirects` and LRO afterwards, because both matter
-    on a host that forwards.
+    Set `net.ipv4.ip_forward=1`. Check `send_redirects` and LRO afterwards, because both matter on
+    a host that forwards.
 
     ## Known problems
     Only the routes of the main IPv4 table are read. UDP is not judged by packets, because some UDP

@@ -37,8 +37,8 @@ def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
     The check reports a service that has no destinations, or whose destinations all have weight 0
     or are over their upper threshold, if this host holds its address or its packets rise between
     two samples: `critical`. One usable destination left of three or more is `high`. A backup
-    director that does not hold the address, and a service that was made between the two samples,
-    are not reported. A sorry server counts as a destination.
+    director that does not hold the address, and a service that was created between the two
+    samples, are not reported. A sorry server counts as a destination.
 
     ## Why it matters
     IPVS answers such a connection with ICMP port unreachable, or drops it.
@@ -48,9 +48,9 @@ def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
     (`ipvsadm -e ... -x`), and give keepalived a `sorry_server` and a `quorum`.
 
     ## Known problems
-    /proc/net/ip_vs does not show thresholds: without netlink a destination that is over its own
-    counts as usable. A destination that went over its threshold stays out until it falls below the
-    lower one; the counters do not show that.
+    /proc/net/ip_vs does not show thresholds: without netlink, a destination that is over its upper
+    threshold counts as usable. A destination that went over its upper threshold gets no
+    connections until it falls below the lower one; the counters do not show that.
 
     ## References
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_leave()`

@@ -27,7 +27,7 @@ def persistence_skew(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdi
     clients together, and one whose timeout is over an hour.
 
     ## Why it matters
-    All clients behind one proxy, one carrier's NAT or one content network stay with one server.
+    All clients behind one proxy, one carrier's NAT or one CDN stay with one server.
 
     ## Remediation
     Use a shorter `-p`, a netmask of one address (/32 or /128), mh with `mh-port` where no affinity

@@ -15,10 +15,10 @@ _LEAST_S, _LONG_S = 3600, 86400
     roles=(Role.DIRECTOR,),
 )
 def quiesced(snapshot: Snapshot) -> Verdicts:
-    """A server of weight 0 does not lose its connections.
+    """A server of weight 0 keeps its connections.
 
     ## What it does
-    The check reports a destination of weight 0 whose established connections did not become fewer
+    The check reports a destination of weight 0 whose established connections did not decrease
     between two samples an hour or more apart: `low`, and `medium` after a day. A shorter time
     proves nothing, and a destination without connections is drained.
 

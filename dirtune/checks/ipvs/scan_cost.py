@@ -19,19 +19,19 @@ _ROUND = 100_000  # steps of one pass of wrr
     roles=(Role.DIRECTOR,),
 )
 def scan_cost(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
-    """A scheduler looks at very many servers for every new connection.
+    """A scheduler examines very many servers for every new connection.
 
     ## What it does
     The check reports a service of wlc, lc, sed, nq or lblcr that has 200 destinations or more and
-    looks at 5 million of them a second (destinations times new connections/s). It also reports a
+    examines 5 million of them a second (destinations times new connections/s). It also reports a
     service of wrr whose heaviest destination is over its upper threshold, while the greatest
     weight, divided by the weights' greatest common divisor and multiplied by the number of
     destinations, is 100,000 or more.
 
     ## Why it matters
-    Each look reads counters that other CPUs write: a cache miss per server and new connection. wrr
-    goes through all its weights under a lock of the service when the heaviest destinations are
-    out.
+    The scheduler reads counters that other CPUs write: one cache miss per server and new
+    connection. wrr goes through all its weights under a lock of the service when the heaviest
+    destinations are over their thresholds.
 
     ## Remediation
     Use mh, which looks servers up in a table; groups of servers; or weights with a large common

@@ -25,15 +25,15 @@ def schedule_icmp(snapshot: Snapshot, services: tuple[Service, ...], sysctls: Sy
     of an ICMP error in its own table.
 
     ## Why it matters
-    A "fragmentation needed" message is lost when it reaches another director than its connection,
-    and large transfers hang.
+    A "fragmentation needed" message is lost if it reaches a director that does not hold the
+    connection, and large transfers hang.
 
     ## Remediation
     Set `net.ipv4.vs.schedule_icmp=1` on all directors.
 
     ## Known problems
-    Only such a program shows that several directors are active; a static route to two of them is
-    not seen.
+    Only a routing program shows that several directors are active; the check does not see a static
+    route to two directors.
 
     ## References
     - Documentation/networking/ipvs-sysctl.rst

@@ -21,15 +21,15 @@ def sh_weak(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A source-hashing service leaves servers or clients out.
 
     ## What it does
-    The check reports a service of sh whose weights sum up to more than the 256 slots of its table,
+    The check reports a service of sh whose weights add up to more than the 256 slots of its table,
     or of mh with more than 4,093 after division by their greatest common divisor. It also reports
     a service of sh without the flag `sh-fallback` that has a destination of weight 0 or over its
     upper threshold.
 
     ## Why it matters
     Slots are given out by weight in the order of the destinations, so the last ones get none.
-    Without fallback, clients that hash to a server that is out are refused. When the servers of sh
-    change, most clients move to another one.
+    Without fallback, clients that hash to a server with weight 0, or over its threshold, are
+    refused. When the servers of sh change, most clients move to another one.
 
     ## Remediation
     Use `-s mh -b mh-fallback,mh-port`, and smaller weights. `mh-port` also spreads clients that

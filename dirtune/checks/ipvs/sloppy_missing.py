@@ -18,20 +18,20 @@ _VS = "net/ipv4/vs/"
 def sloppy_missing(
     snapshot: Snapshot, services: tuple[Service, ...], sysctls: Sysctls
 ) -> Verdicts:
-    """A director would not take over connections that began elsewhere.
+    """A director refuses connections that began on another director.
 
     ## What it does
     The check reports `sloppy_tcp=0` (`sloppy_sctp=0` where there are services of SCTP) where
-    `sync_persist_mode` is 1, so that only templates of persistence are synchronised, and where
+    `sync_persist_mode` is 1, so that only persistence templates are synchronised, and where
     services of mh run beside a program that announces routes. With full synchronisation no setting
     is missing.
 
     ## Why it matters
-    Without it a packet is scheduled only if it begins a connection. After a fail-over, or when
-    routes move, packets in the middle of a connection are refused.
+    Without the setting, a packet is scheduled only if it begins a connection. After a fail-over,
+    or when routes move, packets in the middle of a connection are refused.
 
     ## Remediation
-    Set `net.ipv4.vs.sloppy_tcp=1` on all peers. A flood of ACKs then makes entries.
+    Set `net.ipv4.vs.sloppy_tcp=1` on all peers. A flood of ACKs can then fill the table.
 
     ## Known problems
     Services of a firewall mark count as TCP.

@@ -34,13 +34,13 @@ def stale_conn_policy(
     reported, because it has no connections.
 
     ## Why it matters
-    Packets of a connection whose destination is gone are dropped in silence until it times out, 15
-    minutes by default. Persistent clients, and clients that reuse ports, stay with a server of
-    weight 0.
+    Packets of a connection whose destination is gone are silently dropped until the connection
+    times out, after 15 minutes by default. Persistent clients, and clients that reuse ports, stay
+    with a server of weight 0.
 
     ## Remediation
-    Set `expire_nodest_conn=1` and `expire_quiescent_template=1`. Sessions then end at once instead
-    of waiting for the server's return; some operators keep 0 for that.
+    Set `expire_nodest_conn=1` and `expire_quiescent_template=1`. Sessions then end immediately
+    instead of waiting for the server to return; some operators keep 0 for this reason.
 
     ## Known problems
     Only the configuration of keepalived, which is not read, says whether it deletes a failed

@@ -21,23 +21,23 @@ def sync_missing(snapshot: Snapshot, ipvs: Ipvs) -> Verdicts:
     """A pair of directors does not synchronise its connections.
 
     ## What it does
-    The check reports a director on which keepalived speaks VRRP and no sync daemon runs: `info`
+    The check reports a director on which keepalived runs VRRP and no sync daemon runs: `info`
     where every service is scheduled by `mh` and `sloppy_tcp` is on, a design that needs no
-    synchronisation, else `medium`. For a daemon that runs it reports an interface that is down or
+    synchronisation, else `medium`. For a running daemon, it reports an interface that is down or
     missing, a master on a director that holds none of its services' addresses, and `sync_version`
-    0, the old protocol without timeouts and IPv6. A director without keepalived is not reported.
+    0, the old protocol, which lacks timeouts and IPv6. A director without keepalived is not
+    reported.
 
     ## Why it matters
-    The director that takes over knows no connection, so packets of established ones are reset or
-    dropped.
+    A director that takes over knows none of the connections, so it resets or drops their packets.
 
     ## Remediation
     Put `lvs_sync_daemon INTERFACE VRRP_INSTANCE id N` into the `global_defs` of keepalived, with
     the same N on both directors, and reload keepalived.
 
     ## Known problems
-    Three processes named keepalived count as VRRP; the configuration is not read, because it holds
-    secrets. Sync ids of two directors are not compared.
+    Three processes named keepalived are taken as a sign of VRRP; the configuration is not read,
+    because it holds secrets. Sync ids of two directors are not compared.
 
     ## References
     - keepalived.conf(5), `lvs_sync_daemon`

@@ -23,18 +23,18 @@ def sync_overload(snapshot: Snapshot) -> Verdicts:
     """The threads that synchronise connections cannot keep up, or lose messages.
 
     ## What it does
-    The check reports a thread `ipvs-m` or `ipvs-b` that uses 70 % of a CPU or more, errors of the
-    UDP buffer that it writes or reads if they rose between the samples, and messages larger than
-    the interface's MTU. A director without such a thread is not reported.
+    The check reports a thread `ipvs-m` or `ipvs-b` that uses 70 % of a CPU or more, UDP buffer
+    errors of its direction that rose between the samples, and messages larger than the interface's
+    MTU. A director without such a thread is not reported.
 
     ## Why it matters
-    Messages that do not fit the queue are dropped without a count: the backup director misses
-    connections, and nobody knows before it takes over. Messages larger than the MTU travel in
-    fragments, and one lost fragment loses the whole message.
+    Messages that do not fit the queue are dropped without being counted: the backup director
+    misses connections, and nobody notices before it takes over. Messages larger than the MTU
+    travel in fragments, and one lost fragment loses the whole message.
 
     ## Remediation
     Synchronise less (`sync_threshold`, `sync_refresh_period`). Set `sync_ports=4`, the same on
-    both sides, and restart the daemons. Use a larger `sync_sock_size`, or a link of its own.
+    both sides, and restart the daemons. Use a larger `sync_sock_size`, or a dedicated link.
 
     ## Known problems
     The UDP counters are those of the whole network namespace. The number of entries that the

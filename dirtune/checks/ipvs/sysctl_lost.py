@@ -42,23 +42,23 @@ def sysctl_lost(snapshot: Snapshot, sysctls: Sysctls, settings_files: SettingsFi
     ## What it does
     The check compares the values that the files of sysctl.d(5) set below `net.ipv4.vs` and
     `net.netfilter` with the live values. A difference in `conntrack`, `expire_*`,
-    `conn_reuse_mode`, `drop_*`, `sync_*` or `schedule_icmp` is `high`, another is `medium`.
+    `conn_reuse_mode`, `drop_*`, `sync_*` or `schedule_icmp` is `high`, any other is `medium`.
     Settings that kube-proxy and kube-router write themselves while they run, a defence that went
     from 1 (armed) to 2 (triggered), and buckets that the kernel rounded up to whole pages are not
     reported.
 
     ## Why it matters
-    The settings exist only while the module is loaded. At boot systemd-sysctl runs before that,
-    and skips in silence the settings that it does not find. After the module is loaded again the
-    defaults hold.
+    The settings exist only while the module is loaded. At boot systemd-sysctl runs before the
+    module is loaded, and silently skips settings that do not exist yet. When the module is
+    reloaded, the defaults apply again.
 
     ## Remediation
     Load the module before the settings are read, `echo ip_vs > /etc/modules-load.d/ipvs.conf`, and
     apply the settings now.
 
     ## Known problems
-    A setting that a file names and this kernel does not have is left out, and so is one whose live
-    value is not in the record.
+    A setting that this kernel lacks is ignored, and so is a setting whose live value is not in the
+    record.
 
     ## References
     - sysctl.d(5), modules-load.d(5)

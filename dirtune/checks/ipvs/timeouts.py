@@ -27,12 +27,12 @@ def timeouts(snapshot: Snapshot, services: tuple[Service, ...], ipvs: Ipvs) -> V
     reported.
 
     ## Why it matters
-    In direct routing a director never sees the server's FIN: closed connections stay in FIN_WAIT
+    With direct routing a director never sees the server's FIN: closed connections stay in FIN_WAIT
     for the whole timeout, and fill memory and chains.
 
     ## Remediation
     Run `ipvsadm --set 0 30 0`, where 0 keeps a value, or set `lvs_timeouts` in keepalived. The
-    timeout holds for new entries. To go back, run `ipvsadm --set 0 120 0`.
+    timeout applies to new entries. To go back, run `ipvsadm --set 0 120 0`.
 
     ## Known problems
     A tcp timeout that is shorter than the pauses of long-lived connections is not reported,

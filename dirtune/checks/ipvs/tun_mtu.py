@@ -41,16 +41,16 @@ def tun_mtu(snapshot: Snapshot) -> Verdicts:
     ICMP unreachable messages, or makes fragments, between two samples.
 
     ## Why it matters
-    A client sends packets of 1,500 bytes that must not be fragmented. IPVS answers that
-    fragmentation is needed, and many paths filter that answer: uploads hang while small requests
+    A client sends packets of 1,500 bytes that must not be fragmented. IPVS answers with the ICMP
+    error for "fragmentation needed", which many paths filter: uploads hang while small requests
     work.
 
     ## Remediation
-    Let the real servers announce a smaller MSS, or use jumbo frames between director and servers.
+    Have the real servers announce a smaller MSS, or use jumbo frames between director and servers.
     `net.ipv4.vs.pmtu_disc=0` makes fragments instead, which is slow.
 
     ## Known problems
-    The MSS that real servers announce is unknown here, and ICMP messages of other causes count
+    The MSS that real servers announce is unknown here, and ICMP messages with other causes count
     too. Options of GUE and GRE and an outer IPv6 header make the header longer and are not
     counted; IPv6 routes are not read.
 

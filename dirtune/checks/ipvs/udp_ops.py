@@ -18,7 +18,7 @@ _FEW = 1_000  # entries of which a share says little; an estimate, not calibrate
     roles=(Role.DIRECTOR,),
 )
 def udp_ops(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
-    """A UDP service of single questions and answers keeps an entry for each question.
+    """A UDP service of single requests and replies keeps an entry for each request.
 
     ## What it does
     The check reports a UDP service on port 53, 123, 514 or 1812 without one-packet scheduling that
@@ -26,12 +26,12 @@ def udp_ops(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     QUIC, RTP, DTLS or a VPN, which must stay with their server; so must a persistent service.
 
     ## Why it matters
-    Each question leaves an entry for 300 s: 10,000 questions a second are 3 million entries.
+    Each request leaves an entry for 300 s: 10,000 requests a second are 3 million entries.
 
     ## Remediation
     Use one-packet scheduling, `ipvsadm -E -u VIP:PORT -s rr -o`, or `ops` in keepalived: every
-    packet is then scheduled by itself. With Masq, first make sure that answers still leave with
-    the virtual address.
+    packet is then scheduled independently. With Masq, first make sure that replies still leave
+    with the virtual address.
 
     ## References
     - ipvsadm(8), `--ops`

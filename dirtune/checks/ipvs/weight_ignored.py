@@ -15,7 +15,7 @@ _WEIGHTED = {"rr": "wrr", "lc": "wlc", "dh": None}
     roles=(Role.DIRECTOR,),
 )
 def weight_ignored(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
-    """A service's scheduler does not use the weights it was given.
+    """A service's scheduler ignores the weights of its destinations.
 
     ## What it does
     The check reports a service of scheduler rr, lc or dh with two or more different weights above
@@ -27,7 +27,7 @@ def weight_ignored(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
 
     ## Remediation
     Use wrr for rr and wlc for lc: `ipvsadm -E -t VIP:PORT -s wrr`, or `lb_algo` in keepalived.
-    Existing connections stay where they are. dh has no weighted twin, so use equal weights.
+    Existing connections stay where they are. dh has no weighted counterpart, so use equal weights.
 
     ## References
     - net/netfilter/ipvs/ip_vs_rr.c, ip_vs_lc.c, ip_vs_dh.c

@@ -25,11 +25,11 @@ def irqbalance_banned(snapshot: Snapshot, settings_files: SettingsFiles, cpus: C
     """The CPUs that irqbalance may use are too few for a NIC's queues.
 
     ## What it does
-    While irqbalance runs, the check takes the CPUs that IRQBALANCE_BANNED_CPULIST or
-    IRQBALANCE_BANNED_CPUS leave it (without either, irqbalance spares isolated and nohz_full
-    CPUs). It reports a NIC that has fewer of these CPUs near it than half of its active receive
-    vectors, and a mask of 64 bits on a machine with more CPUs. A host with the tuned profile
-    cpu-partitioning is not reported, because it isolates CPUs on purpose.
+    While irqbalance runs, the check determines the CPUs that IRQBALANCE_BANNED_CPULIST or
+    IRQBALANCE_BANNED_CPUS leave to irqbalance (if neither is set, irqbalance avoids isolated and
+    nohz_full CPUs). It reports a NIC that has fewer of these CPUs near it than half of its active
+    receive vectors, and a mask of 64 bits on a machine with more CPUs. A host with the tuned
+    profile cpu-partitioning is not reported, because it isolates CPUs on purpose.
 
     ## Why it matters
     irqbalance can use only the CPUs that are not banned. A wrong mask can put all queues on one

@@ -24,7 +24,7 @@ def irqbalance_conflict(snapshot: Snapshot, processes: tuple[Process, ...]) -> V
     While irqbalance runs and half of the NICs' vectors or more may go to one CPU only, the check
     reports vectors whose mask or CPU changed between the two samples. The finding is `medium`
     where a second program that pins interrupts runs (tuned, tuna, a vendor's script), else `low`.
-    Arguments that make irqbalance spare the vectors (`--banirq`, `--policyscript`,
+    Arguments that make irqbalance leave the vectors alone (`--banirq`, `--policyscript`,
     `--hintpolicy=exact`, one shot) make the check pass.
 
     ## Why it matters

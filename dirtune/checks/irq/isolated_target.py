@@ -20,7 +20,7 @@ def isolated_target(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     ## What it does
     The check reports vectors that deliver 10 interrupts/s or more to a CPU that is isolated
     (`isolcpus=` or a cpuset) or `nohz_full`. A vector that the kernel manages is not reported
-    where `isolcpus=managed_irq` is set, because that placement is meant (DPDK, XDP).
+    where `isolcpus=managed_irq` is set, because that placement is intended (DPDK, XDP).
 
     ## Why it matters
     Isolation keeps tasks away from a CPU, but not device interrupts. The interrupts disturb the

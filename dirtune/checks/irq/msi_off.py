@@ -17,9 +17,9 @@ def msi_off(snapshot: Snapshot, cmdline: tuple[str, ...]) -> Verdicts:
 
     ## What it does
     The check reports a host that has PCI Express devices with a driver and an interrupt, and
-    either was booted with `pci=nomsi` or uses not one MSI vector. Hosts without such a device and
-    Xen guests, whose interrupts are event channels, are not reported. `pcie_pme=nomsi` is
-    harmless.
+    either was booted with `pci=nomsi` or does not use a single MSI vector. Hosts without such a
+    device and Xen guests, whose interrupts are event channels, are not reported. `pcie_pme=nomsi`
+    is harmless.
 
     ## Why it matters
     Every device falls back to one of a few INTx lines that it shares with others, a NIC gets only

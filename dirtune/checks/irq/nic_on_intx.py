@@ -60,15 +60,15 @@ def nic_on_intx(snapshot: Snapshot, pci: tuple[PciDevice, ...]) -> Verdicts:
     to one CPU, and must be masked and acknowledged at the interrupt controller for each interrupt.
 
     ## Remediation
-    Drop the driver's option and load the driver again, or write 1 into the bridge's `msi_bus` and
-    bind the driver again. Either takes the link down for a moment. Some NICs have broken MSI and
-    the option on purpose, so keep the old value at hand.
+    Drop the driver's option and reload the driver, or write 1 into the bridge's `msi_bus` and bind
+    the driver again. Either takes the link down for a moment. On some NICs MSI is broken and the
+    option is intentional, so keep the old value at hand.
 
     ## Known problems
-    The MSI capability of a NIC on conventional PCI is not read, so it stays undecided whether such
-    a NIC could use MSI. Options in /etc/modprobe.d that the driver does not show in /sys/module
-    are not seen (e1000e and forcedeth show none). A kernel built without CONFIG_PCI_MSI looks like
-    a machine with MSI turned off.
+    The MSI capability of a NIC on conventional PCI is not read, so the check cannot decide whether
+    such a NIC could use MSI. Options in /etc/modprobe.d that the driver does not show in
+    /sys/module are not seen (e1000e and forcedeth show none). A kernel built without
+    CONFIG_PCI_MSI looks like a machine with MSI turned off.
 
     ## References
     - Documentation/PCI/msi-howto.rst

@@ -22,7 +22,7 @@ def nics_share_line(snapshot: Snapshot) -> Verdicts:
     the outside of a director cannot be given a CPU each.
 
     ## Remediation
-    Give either NIC MSI or another slot, as `irq/shared-with-nic` says.
+    Let one of the NICs use MSI, or move it to another slot, as `irq/shared-with-nic` describes.
 
     ## References
     - kernel/irq/handle.c

@@ -26,17 +26,17 @@ def queue_stacking(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     ## What it does
     The check reports a core that serves two or more hot receive queues of one NIC, on one CPU or
     on two siblings, while 25 % or more of the usable cores near the NIC serve none. A queue is hot
-    from 100 interrupts/s and a tenth of the rate of the NIC's busiest queue on. NICs with more hot
-    queues than cores, and NICs with fewer than two hot queues, are not reported. Vectors that
-    moved between the samples make the check inconclusive.
+    if it takes at least 100 interrupts/s and a tenth of the rate of the NIC's busiest queue. NICs
+    with more hot queues than cores, and NICs with fewer than two hot queues, are not reported.
+    Vectors that moved between the samples make the check inconclusive.
 
     ## Why it matters
     The NIC sorts packets for more cores than do the work. Two threads of one core share its
     execution units, so interrupt work gains nothing from the second thread.
 
     ## Remediation
-    Give each queue a core of its own, or give the NIC as many queues as there are cores
-    (`ethtool -L`), which resets the queues.
+    Give each queue its own core, or give the NIC as many queues as there are cores (`ethtool -L`),
+    which resets the queues.
 
     ## References
     - Documentation/networking/scaling.rst, "RSS IRQ Configuration"

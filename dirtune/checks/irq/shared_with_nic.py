@@ -59,7 +59,7 @@ def shared_with_nic(snapshot: Snapshot, interrupts: Interrupts) -> Verdicts:
     mounted file system, swap or a console keyboard.
 
     ## Known problems
-    The `irq` file in sysfs keeps the INTx number of a device that uses MSI-X, so it is no evidence
+    The `irq` file in sysfs keeps the INTx number of a device that uses MSI-X, so it proves nothing
     by itself. A recorded /proc/interrupts alone does not show whether `virtio1` is a NIC.
 
     ## References

@@ -53,15 +53,16 @@ def single_cpu(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
 
     ## Why it matters
     A softirq runs on the CPU that took the interrupt, so the whole host forwards only what one
-    core can. The usual reasons are: irqbalance is missing, or it ended because all CPUs share one
+    core can. The usual reasons are: irqbalance is missing, or it exited because all CPUs share one
     cache; a mask bans the other CPUs; `irqaffinity=` was given at boot; the driver's default.
 
     ## Remediation
     Give each queue a physical core near the NIC: `echo K > /proc/irq/N/smp_affinity_list`. A
-    running irqbalance moves the interrupt again, so rather let it run and ban no CPU.
+    running irqbalance moves the interrupt again, so keep irqbalance running instead, and do not
+    ban any CPU.
 
     ## Known problems
-    A NIC that is polled without a break takes hardly any interrupts, so the check does not see it.
+    A NIC that is polled continuously takes hardly any interrupts, so the check does not see it.
 
     ## References
     - Documentation/networking/scaling.rst, "RSS IRQ Configuration"

@@ -21,7 +21,7 @@ def spurious_unhandled(
     """Interrupts arrive that no handler claims.
 
     ## What it does
-    The check compares two samples. It reports a line, MSI aside, whose `unhandled` in
+    The check compares two samples. It reports a line other than MSI whose `unhandled` in
     /proc/irq/N/spurious is 100 or more and rises, and the rows ERR and MIS of /proc/interrupts
     where they rise by 1/s or more. Serial ports are not reported.
 

@@ -7,7 +7,7 @@ from dirtune.snapshot import Snapshot
 
 @check("irq/threaded-shared", severity=Severity.MEDIUM, trust="A", needs=("interrupts",))
 def threaded_shared(snapshot: Snapshot) -> Verdicts:
-    """Every handler on a NIC's shared line runs in a thread of its own.
+    """Every handler on a NIC's shared line runs in its own thread.
 
     ## What it does
     The check reports a line that a NIC shares with another device on a kernel that forces handlers
@@ -16,8 +16,8 @@ def threaded_shared(snapshot: Snapshot) -> Verdicts:
 
     ## Why it matters
     Every interrupt of the NIC wakes one real-time thread per handler, and the line stays masked
-    until all have run. On some Intel chip sets a masked line makes the device interrupt again by
-    another way, until the kernel disables it ("nobody cared").
+    until all threads have run. On some Intel chip sets a masked line makes the device interrupt
+    again over another path, until the kernel disables it ("nobody cared").
 
     ## Remediation
     Let the NIC use MSI, or move it off the shared line as `irq/shared-with-nic` says. Otherwise

@@ -24,9 +24,9 @@ def vector_exhaustion(snapshot: Snapshot, kernel_log: tuple[LogLine, ...]) -> Ve
 
     ## What it does
     The check looks in the kernel log for a network driver that did not get the MSI-X vectors it
-    asked for, and for two or more messages `No irq handler for vector`. One such message comes
-    with a CPU that goes offline and is not reported. The finding is `info`, because the choice of
-    messages is a rule of thumb.
+    asked for, and for two or more messages `No irq handler for vector`. A single message of this
+    kind appears when a CPU goes offline, and is not reported. The finding is `info`, because the
+    choice of messages is a rule of thumb.
 
     ## Why it matters
     A CPU has about 200 vectors for devices. A driver that does not get one for each queue falls

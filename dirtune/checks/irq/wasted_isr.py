@@ -22,19 +22,20 @@ def wasted_isr(snapshot: Snapshot, handlers: HandlerWindow) -> Verdicts:
     shares. The finding is `critical` at 5 % of a CPU or more, `high` at 0.5 % or at a tenth of the
     line's handler time, else `info`. Lines with one handler and windows with fewer than 1,000
     calls are not judged, nor are threaded handlers, which never return IRQ_NONE. Where connections
-    pass, the finding forecasts how much CPU time per connection a line of its own should save,
-    from the load right before the window.
+    pass, the finding forecasts how much CPU time per connection separating the line should save,
+    judged by the load right before the window.
 
     ## Why it matters
-    It turns the suspicion of `irq/shared-with-nic` into a number: this much CPU time goes into
-    asking devices that did not interrupt.
+    The measurement turns the suspicion of `irq/shared-with-nic` into a number: this much CPU time
+    goes into asking devices that did not interrupt.
 
     ## Remediation
-    Separate the line as `irq/shared-with-nic` says, and measure again afterwards.
+    Separate the line as `irq/shared-with-nic` describes, and measure again afterwards.
 
     ## Known problems
     The `hardirqs` tool of bcc leaves out calls that return IRQ_NONE and shows nothing of this.
-    Tracing a line with 100,000 interrupts/s costs one or two per cent of its CPU while it lasts.
+    Tracing a line with 100,000 interrupts/s costs one or two per cent of its CPU while the probe
+    runs.
 
     ## References
     - include/trace/events/irq.h, `irq_handler_exit`

@@ -36,7 +36,7 @@ def xtpic_mode(snapshot: Snapshot, interrupts: Interrupts) -> Verdicts:
     ## Why it matters
     The PIC has 15 lines for all devices, so devices share them. It delivers all of them to CPU 0,
     and masking and acknowledging an interrupt is slow port I/O. The IO-APIC gives each interrupt
-    pin a line of its own.
+    pin its own line.
 
     ## Remediation
     Remove `noapic`, `nolapic`, `acpi=off`, `acpi=noirq` or `pci=noacpi` from the kernel command

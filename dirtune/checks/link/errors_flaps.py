@@ -24,7 +24,7 @@ _WATCHDOG = "NETDEV WATCHDOG"
 
 @check("link/errors-flaps", severity=Severity.HIGH, trust="B", needs=("interfaces",))
 def errors_flaps(snapshot: Snapshot) -> Verdicts:
-    """A link loses frames or goes down now and then.
+    """A link loses frames or goes down from time to time.
 
     ## What it does
     The check reports as `high` a physical interface that is up and meets one of these conditions:
@@ -39,8 +39,8 @@ def errors_flaps(snapshot: Snapshot) -> Verdicts:
     director, and a transmit timeout resets the NIC.
 
     ## Remediation
-    Look at cable, transceiver and switch port; for timeouts, at the versions of driver and
-    firmware.
+    Check the cable, the transceiver and the switch port; for timeouts, check the versions of the
+    driver and the firmware.
 
     ## Known problems
     `carrier_changes` also counts an interface that an administrator sets down and up. Without the

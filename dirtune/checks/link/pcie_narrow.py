@@ -44,7 +44,7 @@ def pcie_narrow(snapshot: Snapshot) -> Verdicts:
 
     ## Known problems
     A NIC that is passed through to a guest looks like an emulated one. A bridge above the NIC that
-    is narrower than the NIC is not looked at. Ports that are down have no speed and do not count.
+    is narrower than the NIC is not checked. Ports that are down have no speed and do not count.
 
     ## References
     - PCI Express Base Specification, "Link Training"

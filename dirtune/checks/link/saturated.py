@@ -22,8 +22,8 @@ def saturated(snapshot: Snapshot) -> Verdicts:
     The check compares the bytes that each physical interface received and sent between two samples
     with its speed. It adds 24 bytes for each packet (preamble, gap and checksum) and counts no
     packet as shorter than 60 bytes. 90 % or more is `high`, 75 % `medium`. A 10 Gbit/s link is
-    thus full at 14.88 million packets/s of the shortest kind. Links without a speed, and NICs that
-    a hypervisor makes up, are not reported.
+    thus full at 14.88 million packets/s of the shortest kind. Links without a speed, and virtual
+    NICs, are not reported.
 
     ## Why it matters
     At line rate no setting of the host helps, and lost packets are not the fault of the CPUs.

@@ -14,17 +14,18 @@ def speed_duplex(snapshot: Snapshot) -> Verdicts:
     """A link runs slower than it could.
 
     ## What it does
-    The check looks at the physical interfaces that are up. Half duplex is `critical`. A link is
+    The check examines the physical interfaces that are up. Half duplex is `critical`. A link is
     `high` if it is slower than another of the same bond or of the same driver, or if the kernel
-    log says since it last went down that it came up slower (downshift, SmartSpeed). Links without
-    a speed (virtio) and bonds themselves are not reported.
+    log reports since the last time the link was down that it came up slower (downshift,
+    SmartSpeed). Links without a speed (virtio) and bonds themselves are not reported.
 
     ## Why it matters
     Where one end is half duplex and the other is not, collisions and CRC errors leave a few
     Mbit/s. A 10 Gbit/s port that fell back to 1 Gbit/s caps everything behind it.
 
     ## Remediation
-    Look at cable, transceiver, switch port and autonegotiation of both ends (`ethtool IF`).
+    Check the cable, the transceiver, the switch port and the autonegotiation of both ends
+    (`ethtool IF`).
 
     ## Known problems
     The speeds that both ends support are not read: a NIC that is the only one of its driver, and

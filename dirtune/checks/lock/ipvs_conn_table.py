@@ -42,12 +42,12 @@ def ipvs_conn_table(
 
     ## Remediation
     Make fewer entries: clients that keep their connections open, one-packet scheduling for UDP
-    services of questions and answers (`ipvs/udp-ops`), less synchronisation (`lock/ipvs-sync`).
-    Otherwise use a newer kernel, whose buckets have locks of their own, or a second director
-    beside this one (ECMP).
+    services of single requests and replies (`ipvs/udp-ops`), less synchronisation
+    (`lock/ipvs-sync`). Otherwise use a newer kernel, whose buckets have locks of their own, or a
+    second director next to this one (ECMP).
 
     ## Known problems
-    Waits for locks of one bit, which newer kernels have in each bucket, cannot be measured.
+    Newer kernels have a one-bit lock in each bucket; waits for these locks cannot be measured.
 
     ## References
     - net/netfilter/ipvs/ip_vs_conn.c, `CT_LOCKARRAY_BITS`

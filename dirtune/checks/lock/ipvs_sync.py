@@ -29,14 +29,14 @@ def ipvs_sync(snapshot: Snapshot, locks: LockWindow, softirq_window: SoftirqWind
 
     ## Why it matters
     Each packet that is to be synchronised takes one lock of the network namespace. `sync_ports`
-    adds threads that send, not locks. Messages that exceed `sync_qlen_max` are dropped without a
-    count.
+    adds threads that send, not locks. Messages that exceed `sync_qlen_max` are dropped without
+    being counted.
 
     ## Remediation
     Synchronise less: `sync_threshold="3 0"` with `sync_refresh_period=10` sends a connection once
     and again every ten seconds, and `sync_persist_mode=1` leaves out the connections of persistent
-    services, whose templates are sent. The backup then knows a little less of the last seconds.
-    Leave short connections out where a client may simply connect again.
+    services, whose templates are sent. The backup then misses some changes of the last seconds. Do
+    not synchronise short connections if a client can simply connect again.
 
     ## Known problems
     The packets that are synchronised are not counted, only all packets of IPVS.

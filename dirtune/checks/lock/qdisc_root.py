@@ -41,8 +41,8 @@ def qdisc_root(
     `sch_direct_xmit` take 2 % of softirq time or more. `mq` and `noqueue` are not reported.
 
     ## Why it matters
-    Every CPU takes the lock of the root for each packet it sends, so the NIC's several queues are
-    of no use.
+    Every CPU takes the lock of the root for each packet it sends, so the NIC's queues cannot work
+    in parallel.
 
     ## Remediation
     Run `tc qdisc replace dev IF root mq`, which drops the queued packets. A discipline that shapes

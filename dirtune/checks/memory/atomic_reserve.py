@@ -27,7 +27,7 @@ def atomic_reserve(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """Too little memory is kept free for bursts of packets.
 
     ## What it does
-    The check reports as `high` that the kernel log holds failed allocations of up to four pages
+    The check reports as `high` that the kernel log reports failed allocations of up to four pages
     (`page allocation failure: order:` 0 to 2) or of IPVS without memory for a connection, or that
     a driver's counter of failed receive allocations rises between two samples. Otherwise
     `vm.min_free_kbytes` below 65,536 (64 MiB) on a host with a link of 10 Gbit/s or more is

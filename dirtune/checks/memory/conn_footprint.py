@@ -23,25 +23,25 @@ def conn_footprint(snapshot: Snapshot, meminfo: Mapping[str, int]) -> Verdicts:
     """The connection table will not fit into memory.
 
     ## What it does
-    The check reports as `high` that the IPVS table takes, or is going to take, 50 % of memory or
-    more: 320 bytes for each entry, 256 more with `net.ipv4.vs.conntrack`, and 8 for each bucket.
-    It counts the present entries or, if that is more, the new connections per second between two
-    samples times the shortest life of an entry: 60 s of SYN_RECV, or `tcpfin` where that is
-    longer, and `udp` for UDP where netlink tells them. Services of one-packet scheduling make no
-    entries. A kernel with `conn_max`, which limits the entries, is not reported.
+    The check reports as `high` that the IPVS table takes, or is expected to take, 50 % of memory
+    or more: 320 bytes for each entry, 256 more with `net.ipv4.vs.conntrack`, and 8 for each
+    bucket. It counts the present entries or, if that is more, the new connections per second
+    between two samples times the shortest life of an entry: 60 s of SYN_RECV, or `tcpfin` where
+    that is longer, and `udp` for UDP if netlink reports them. Services of one-packet scheduling
+    make no entries. A kernel with `conn_max`, which limits the entries, is not reported.
 
     ## Why it matters
     Without `conn_max` nothing limits the entries: 1,000,000 SYN/s make 60,000,000 entries, 19 GB,
     within a minute, and the host runs out of memory.
 
     ## Remediation
-    Filter SYN floods before the director, or on it with XDP. Arm `drop_entry=1` with an
-    `amemthresh` of some per cent of memory; its default is a few MiB. Shorten timeouts
+    Filter SYN floods in front of the director, or on it with XDP. Arm `drop_entry=1` with an
+    `amemthresh` of a few per cent of memory; its default is a few MiB. Shorten timeouts
     (`ipvs/timeouts`).
 
     ## Known problems
     Sizes are those of Linux 6.1 on 64 bits. The highest number of entries in the past is unknown.
-    Where netlink was not asked, the templates of persistence and the services that get the new
+    If netlink was not read, the persistence templates and the services that get the new
     connections are unknown: every connection counts as if it made an entry.
 
     ## References

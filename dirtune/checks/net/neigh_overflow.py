@@ -29,8 +29,8 @@ def neigh_overflow(
 
     ## Why it matters
     At the limit the kernel can take no new neighbour: packets to a real server or a gateway that
-    is not in the table yet are dropped. A director on a large flat network, or one of many
-    containers, has more neighbours than the default of 1,024.
+    is not in the table yet are dropped. A director on a large flat network, or on a network of
+    many containers, has more neighbours than the default of 1,024.
 
     ## Remediation
     Set `gc_thresh1`, `gc_thresh2` and `gc_thresh3` to 4,096, 8,192 and 16,384, or to more where

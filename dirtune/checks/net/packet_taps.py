@@ -39,7 +39,8 @@ def packet_taps(
 
     ## Remediation
     Stop the capture, or give it a filter that lets few packets through. `ss -0 -p` shows the owner
-    of the socket. `ip link set dev IF promisc off` undoes the setting of an administrator.
+    of the socket. `ip link set dev IF promisc off` undoes promiscuous mode that an administrator
+    set.
 
     ## Known problems
     The filter and the owner of a socket are in no file that is read. dhclient, dhcpcd, lldpd and

@@ -23,28 +23,28 @@ _ANYWHERE = "0.0.0.0"  # noqa: S104  (where clients are, as far as a route goes)
 def rp_filter_director(
     snapshot: Snapshot, sysctls: Sysctls, routes: tuple[Route, ...]
 ) -> Verdicts:
-    """The reverse path filter drops packets of clients whose way back differs.
+    """The reverse path filter drops packets of clients whose return route differs.
 
     ## What it does
     The check looks at a director whose routes lead out of two or more interfaces and that filters
     strictly on one of them (the greater of `all` and its own `rp_filter` is 1). It reports as
     `high` that `IPReversePathFilter` of /proc/net/netstat rose between two samples. Otherwise it
-    reports as `medium` each such interface where clients come in and which is not the one of the
-    best default route. Clients come in where a virtual address is on the link, and where there is
-    another default route. 0 and 2 are fine.
+    reports as `medium` each such interface where client packets arrive, except the interface of
+    the best default route. Client packets arrive where a virtual address is on the link, and where
+    there is another default route. 0 and 2 are fine.
 
     ## Why it matters
     The packet is dropped after a route was found for it, and that counter is the only trace.
 
     ## Remediation
     Set both `all` and the interface's value to 2 (loose), or both to 0. The greater of the two
-    holds, so lowering only the interface's value does nothing while `all` is 1.
+    applies, so lowering only the interface's value does nothing while `all` is 1.
 
     ## Known problems
-    Where no virtual address is on a link (routed to the director, as with BGP), the way in of
-    clients is unknown and the check is inconclusive. It is inconclusive too where `ip rule` leads
-    to other tables. Clients on a network that has a route of its own are not considered. IPv6 has
-    no such setting.
+    Where no virtual address is on a link (routed to the director, as with BGP), the interface that
+    clients use is unknown, and the check is inconclusive. It is inconclusive too where `ip rule`
+    leads to other tables. Clients on a network with its own route are not considered. IPv6 has no
+    such setting.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `rp_filter`

@@ -34,16 +34,16 @@ def vip_not_local(snapshot: Snapshot) -> Verdicts:
     The check reports as `critical` each virtual address that has a service and is neither an
     address of this host nor in a network that a `local` route covers. Services of a firewall mark
     have no address and are not reported, nor is a service whose packets rise between two samples.
-    A host that holds none of its services' addresses is a backup, not a fault, where a program
-    runs that moves addresses (keepalived, ucarp, corosync, pacemaker, seesaw, kube-router) or a
+    A host that holds none of its services' addresses is a backup, and not reported, if a program
+    that moves addresses runs (keepalived, ucarp, corosync, pacemaker, seesaw, kube-router) or a
     sync daemon is in state `backup`.
 
     ## Why it matters
     IPVS takes packets on their way into the host (LOCAL_IN). A packet to an address that is not
-    the host's own is forwarded past IPVS, or dropped: the service is never reached.
+    the host's own is forwarded past IPVS, or dropped, so it never reaches the service.
 
     ## Remediation
-    Run `ip addr add VIP/32 dev lo`, and let the service's manager do so at boot:
+    Run `ip addr add VIP/32 dev lo`, and have the program that manages the service do so at boot:
     `virtual_ipaddress` in keepalived.
 
     ## Known problems

@@ -18,7 +18,7 @@ _OFTEN_REAL = frozenset({"igb"})  # passed through to guests more often than emu
     traffic=True,
 )
 def emulated_device(snapshot: Snapshot, cpuinfo: CpuInfo) -> Verdicts:
-    """A guest's NIC is an emulated one.
+    """A guest uses an emulated NIC.
 
     ## What it does
     The check reports a NIC with traffic whose driver is one that hypervisors emulate (e100, e1000,
@@ -27,9 +27,9 @@ def emulated_device(snapshot: Snapshot, cpuinfo: CpuInfo) -> Verdicts:
     virtio, vmxnet3 and hv_netvsc are made for guests and are not reported.
 
     ## Why it matters
-    Each access to a register of the NIC leaves the guest for the hypervisor. Such NICs have one
-    queue, and an interrupt line that they share with other devices, whose handlers then leave the
-    guest too.
+    Each access to a register of the NIC leaves the guest for the hypervisor. Emulated NICs have
+    one queue, and an interrupt line that they share with other devices, whose handlers then leave
+    the guest too.
 
     ## Remediation
     Give the guest a virtio NIC with several queues, a vmxnet3 or a function of a real NIC

@@ -32,10 +32,10 @@ def gro_off(snapshot: Snapshot) -> Verdicts:
 
     ## Why it matters
     IPVS forwards merged packets whose parts fit the MTU, so the old advice to turn GRO off for LVS
-    is obsolete. Without GRO each packet of a transfer goes through the tables by itself.
+    is obsolete. Without GRO each packet of a transfer goes through the tables separately.
 
     ## Remediation
-    Run `ethtool -K IF gro on`, which takes effect at once. `GenericReceiveOffload=yes` in a
+    Run `ethtool -K IF gro on`, which takes effect immediately. `GenericReceiveOffload=yes` in a
     systemd.link(5) file keeps it.
 
     ## Known problems

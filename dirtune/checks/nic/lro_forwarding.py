@@ -23,7 +23,7 @@ _HEADER_BYTES = 22  # Ethernet with one VLAN tag and the checksum
     mends=True,
 )
 def lro_forwarding(snapshot: Snapshot) -> Verdicts:
-    """LRO is on where packets are forwarded to real servers.
+    """LRO is on for a NIC whose packets are forwarded to real servers.
 
     ## What it does
     The check reports a physical interface that carries packets of clients or real servers and has
@@ -33,10 +33,11 @@ def lro_forwarding(snapshot: Snapshot) -> Verdicts:
     not reported.
 
     ## Why it matters
-    LRO merges packets and forgets their sizes. A merged packet is larger than the MTU of the way
-    out, so it is dropped, or its sender is told that fragmentation is needed. The kernel turns LRO
-    off only where IPv4 forwarding is switched on or a bridge is built. A director of DR or TUN may
-    well run with `ip_forward=0`, and nothing protects it. GRO does not have this fault.
+    LRO merges packets and forgets their sizes. A merged packet is larger than the MTU of the
+    outgoing interface, so it is dropped, or its sender gets the ICMP error for "fragmentation
+    needed". The kernel turns LRO off only where IPv4 forwarding is switched on or a bridge is
+    built. A director of DR or TUN may well run with `ip_forward=0`, and nothing protects it. GRO
+    does not have this fault.
 
     ## Remediation
     Run `ethtool -K IF lro off`, which costs some CPU time. Keep it with `LargeReceiveOffload=no`

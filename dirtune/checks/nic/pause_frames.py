@@ -29,7 +29,7 @@ def pause_frames(snapshot: Snapshot) -> Verdicts:
     ## What it does
     The check reports a NIC that has a counter of pause frames which rose by 10/s or more between
     the samples. Links with priority flow control, which makes a fabric lossless for RoCE or
-    storage, are not reported, because pauses are meant there.
+    storage, are not reported, because pauses are intended there.
 
     ## Why it matters
     A received pause frame stops all traffic of the NIC, for every virtual address. A sent pause
@@ -38,8 +38,8 @@ def pause_frames(snapshot: Snapshot) -> Verdicts:
 
     ## Remediation
     First find the busy CPU or short ring (`nic/ring-below-max`, `softirq/rx-imbalance`), or the
-    slow host at the other end. `ethtool -A IF rx off tx off` turns flow control off; it negotiates
-    the link anew, which goes down for a moment.
+    slow host at the other end. `ethtool -A IF rx off tx off` turns flow control off; it
+    renegotiates the link, which goes down for a moment.
 
     ## Known problems
     The setting itself is not read. Drivers use many names for these counters, and not all of them

@@ -18,9 +18,10 @@ def ring_below_max(snapshot: Snapshot) -> Verdicts:
 
     ## What it does
     The check reports a ring of a quarter of the NIC's maximum or less. The finding is `medium`
-    where the NIC lost packets between the samples for want of room, and `info` where it did not,
-    or where that is unknown, and the link has 10 Gbit/s or more. Slower links without loss, virtio
-    (the hypervisor sets its ring) and hosts with a tuned profile for latency are not reported.
+    where the NIC lost packets between the samples because the ring was full, and `info` where it
+    did not, or where that is unknown, and the link has 10 Gbit/s or more. Slower links without
+    loss, virtio (the hypervisor sets its ring) and hosts with a tuned profile for latency are not
+    reported.
 
     ## Why it matters
     256 descriptors hold 170 us of traffic at 1.5 million packets/s, which is less than one tick of
@@ -29,8 +30,8 @@ def ring_below_max(snapshot: Snapshot) -> Verdicts:
     ## Remediation
     Run `ethtool -G IF rx N`. Many drivers reset the port: the link goes down and up, which a VRRP
     router may take for a failure, so start with the backup director. The same command with the old
-    value goes back. Bigger is not always better: a ring beyond the cache costs misses, so stop
-    where the loss stops, often at 1,024 or 2,048. Keep the setting with `RxBufferSize=` in a
+    value undoes the change. Bigger is not always better: a ring beyond the cache costs misses, so
+    stop where the loss stops, often at 1,024 or 2,048. Keep the setting with `RxBufferSize=` in a
     systemd.link(5) file or a udev rule.
 
     ## Known problems

@@ -23,14 +23,14 @@ class _Fault:
 
 @check("nic/rps-misuse", severity=Severity.LOW, trust="B", needs=("interfaces",))
 def rps_misuse(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
-    """RPS or RFS sends packets to CPUs where they need not go.
+    """RPS or RFS steers packets to other CPUs without need, or to the wrong CPUs.
 
     ## What it does
     The check reports a NIC with RPS on and at least as many receive queues as physical cores near
     it; an RPS mask with CPUs that are offline or not near the NIC; and RFS (`rps_flow_cnt` and
     `net.core.rps_sock_flow_entries` above 0) on a director that serves nothing itself. CPUs far
     from the NIC are not reported in a guest and where the firmware does not name the NIC's node.
-    Fewer queues than cores are what RPS is for.
+    RPS is meant for NICs with fewer queues than cores.
 
     ## Why it matters
     Where the NIC's queues reach each core, RPS adds an interrupt between CPUs and a queue to
@@ -40,7 +40,7 @@ def rps_misuse(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
 
     ## Remediation
     Write 0, or a mask of the CPUs near the NIC, into `rps_cpus`, and 0 into `rps_flow_cnt`. Both
-    take effect at once; keep them with a udev rule.
+    take effect immediately; keep them with a udev rule.
 
     ## Known problems
     RPS on a VLAN, bond or bridge above the port is not seen. Queues that get no packets count as

@@ -25,8 +25,8 @@ def rx_ring_overflow(snapshot: Snapshot) -> Verdicts:
     more of the packets that arrived were lost, and `high` where any were. It is also `high` where
     `rx_no_buffer_count` rose; the NIC's FIFO may have kept those packets. Counters that mirror
     each other count once. `rx_dropped` is not used, because it also counts protocols and VLANs
-    that nobody here wants. A cloud's quota (`*_allowance_exceeded` of ena) is `info`, because no
-    ring is at fault.
+    that this host does not use. A cloud's quota (`*_allowance_exceeded` of ena) is `info`, because
+    no ring is at fault.
 
     ## Why it matters
     The ring is the earliest place where a packet can be lost. A SYN that is lost here costs the

@@ -42,11 +42,11 @@ def tunnel_entropy(snapshot: Snapshot) -> Verdicts:
     Use a tunnel whose outer source port differs by flow: on the director
     `ipvsadm -e ... -i --tun-type gue --tun-port 6080`, on the real server
     `ip fou add port 6080 gue`. Kernel and ipvsadm must know the type on both sides, both sides
-    change at once, and UDP and GUE take 12 more bytes of the MTU. Or let RPS spread packets on the
-    real server, because RPS hashes the inner header.
+    must change at the same time, and UDP and GUE take 12 more bytes of the MTU. Or let RPS spread
+    packets on the real server, because RPS hashes the inner header.
 
     ## Known problems
-    A director cannot tell how its real servers' NICs spread packets: audit the real servers as
+    A director does not know how its real servers' NICs spread packets: audit the real servers as
     well. Only a NIC's queues show whether it hashes inner headers. Only a plan says how many
     directors send; without a plan, one is assumed.
 

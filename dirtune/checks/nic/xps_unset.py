@@ -35,14 +35,15 @@ def xps_unset(snapshot: Snapshot) -> Verdicts:
     The CPUs wait for each other's lock on the queue, and free each other's packets.
 
     ## Remediation
-    Give each CPU a queue of its own (`xps_cpus`), the one that belongs to the receive queue it
-    serves. This takes effect at once; keep it with a udev rule. First note the output of
+    Give each CPU its own queue (`xps_cpus`), the transmit queue that belongs to the receive queue
+    it serves. This takes effect immediately; keep it with a udev rule. First note the output of
     `cat /sys/class/net/IF/queues/tx-*/xps_cpus`: writing those values back undoes the change.
 
     ## Known problems
     Where no mask is set, a hash chooses the queue. Only the time spent waiting for queue locks,
-    which is not read, would show whether that costs anything, so the check is inconclusive. Maps
-    from receive queues (`xps_rxqs`) are not read either, and the kernel uses them before masks.
+    which is not measured, would show whether that costs anything, so the check is inconclusive.
+    Maps from receive queues (`xps_rxqs`) are not read either, and the kernel uses them before
+    masks.
 
     ## References
     - Documentation/networking/scaling.rst, "XPS: Transmit Packet Steering"

@@ -17,17 +17,17 @@ def dr_off_link(
     """A real server of direct routing is behind a router.
 
     ## What it does
-    The check looks up the director's route to every destination of method `Route` and reports one
-    that leads over a gateway. Tunnels and NAT may cross routers and are not reported, nor are
-    networks that a vxlan or another tunnel makes one link, which have no gateway. More rules in
-    `ip rule` than the usual three make the check inconclusive.
+    The check looks up the director's route to every destination of method `Route` and reports a
+    route that leads through a gateway. Tunnels and NAT may cross routers and are not reported, nor
+    are networks that vxlan or another tunnel joins into one link. More rules in `ip rule` than the
+    usual three make the check inconclusive.
 
     ## Why it matters
     Direct routing only changes the MAC address. A router sees a packet for the virtual address and
-    sends it back to its holder: a loop.
+    sends it back to the director, which forwards it again: a loop.
 
     ## Remediation
-    Use a tunnel for that server, or bring the server onto the director's link.
+    Use a tunnel for that server, or move the server to the director's link.
 
     ## Known problems
     IPv6 and routes of other tables are not read.

@@ -41,8 +41,8 @@ def listen_overflow(snapshot: Snapshot, snmp: Mapping[str, int]) -> Verdicts:
     1,024 is `low` even while nothing overflows, because every kernel since 5.4 starts with more.
 
     ## Why it matters
-    It looks like loss in the director: the client's SYN or ACK is dropped, and sent again a second
-    later.
+    The loss seems to be in the director: the client's SYN or ACK is dropped, and sent again a
+    second later.
 
     ## Remediation
     The length of the queue is the lesser of `net.core.somaxconn` and the backlog that the

@@ -35,19 +35,19 @@ def nat_gateway(snapshot: Snapshot) -> Verdicts:
     ## What it does
     On a real server that the director reaches by NAT (`Masq`), the check looks up the route to
     every client that is a node of the cluster, or the default route where no client is known, and
-    reports a route whose next hop is none of the director's addresses. A director that rewrites
+    reports a route whose next hop is not one of the director's addresses. A director that rewrites
     sources as well (full NAT) needs no such route: where it has such rules and
     `net.ipv4.vs.conntrack` lets them see the packets, the check is inconclusive. It is
     inconclusive too with more rules in `ip rule` than the usual three, and where the default route
     leads elsewhere while other networks are routed through the director.
 
     ## Why it matters
-    The answers leave with the real server's own address. The client knows no such connection and
-    resets it. The director sees packets in and none out.
+    The replies leave with the real server's own address. The client knows no connection with that
+    address and resets it. The director sees packets in and none out.
 
     ## Remediation
     Make the director's inside address the default gateway; with two directors, use the address
-    that VRRP moves. The change can cut the very session you type it in: have a rollback ready.
+    that VRRP moves. The change can cut the session in which you make it, so have a rollback ready.
 
     ## Known problems
     Routes of other tables and IPv6 are not read.

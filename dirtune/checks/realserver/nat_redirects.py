@@ -26,18 +26,18 @@ def nat_redirects(
     ## What it does
     For each network with destinations reached by NAT (`Masq`), the check reports that the director
     sends ICMP redirects there (`send_redirects` of `all` or of the interface: either is enough)
-    while a client of the cluster sits in the same network, or that `OutRedirects` rose between two
+    while a client of the cluster is in the same network, or that `OutRedirects` rose between two
     samples. A network that has virtual addresses but whose clients are unknown makes the check
     inconclusive; other networks are not reported.
 
     ## Why it matters
-    The director forwards answers out of the interface they came in by, and so tells the real
-    server to talk to the client directly. The answers then keep the server's own address and the
-    client resets the connection.
+    The director forwards replies through the interface on which they arrived, and so tells the
+    real server to talk to the client directly. The replies then keep the server's own address, and
+    the client resets the connection.
 
     ## Remediation
     Set `send_redirects` to 0 for `all` **and** for the interface. Turning `ip_forward` on resets
-    it. Real servers must not have a route of their own to the clients' network either.
+    it. Real servers must not have their own route to the clients' network either.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `send_redirects`

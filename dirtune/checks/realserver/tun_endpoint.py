@@ -17,9 +17,8 @@ def tun_endpoint(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verdi
     """A real server has no interface that takes packets out of the director's tunnel.
 
     ## What it does
-    On a real server that is reached by a tunnel, the check reports that no tunnel interface
-    (IP-in-IP, GRE, GUE) is up. Where a program has a tunnel device of its own the check is
-    inconclusive.
+    On a real server that is reached through a tunnel, the check reports that no tunnel interface
+    (IP-in-IP, GRE, GUE) is up. If a program has its own tunnel device, the check is inconclusive.
 
     ## Why it matters
     The kernel answers with ICMP protocol unreachable, and the client's connect(2) fails with

@@ -25,10 +25,10 @@ def tun_mss(
     """A real server behind a tunnel announces segments that do not fit through it.
 
     ## What it does
-    On a real server that is reached by a tunnel, the check reports that the TCP segment size that
-    the server announces on its default route (`advmss`, else the interface's MTU less 40) is above
-    1440 bytes, on a link of 1500 bytes. Links with a larger MTU and servers with rules that set
-    the size are not reported; rules that could not be read make the check inconclusive.
+    On a real server that is reached through a tunnel, the check reports that the TCP segment size
+    that the server announces on its default route (`advmss`, else the interface's MTU less 40) is
+    above 1440 bytes, on a link of 1500 bytes. Links with a larger MTU and servers with rules that
+    set the size are not reported; rules that could not be read make the check inconclusive.
 
     ## Why it matters
     The director cannot fragment a client's full-sized packets (DF is set), so uploads stall. Only
@@ -36,11 +36,11 @@ def tun_mss(
 
     ## Remediation
     Set `advmss 1440` on the default route, or a TCPMSS rule for the virtual address. The size
-    holds for new connections, and has to be set on the real server, not on the director.
+    applies to new connections, and has to be set on the real server, not on the director.
 
     ## Known problems
     GRE and GUE take more than the 20 bytes of IP-in-IP; the type of the tunnel is unknown here. A
-    larger MTU on this host's link does not prove that the whole way to the director has it.
+    larger MTU on this host's link does not prove that the complete path to the director has it.
 
     ## References
     - LVS-HOWTO, LVS-Tun, MTU

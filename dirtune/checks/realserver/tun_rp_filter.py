@@ -21,18 +21,18 @@ def tun_rp_filter(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """Reverse path filtering drops packets that the director sends through the tunnel.
 
     ## What it does
-    On a real server that is reached by a tunnel, the check reports each tunnel interface that is
-    up and where the greater of `all` and its own `rp_filter` is 1 (strict). 0 and 2 are fine.
+    On a real server that is reached through a tunnel, the check reports each tunnel interface that
+    is up and where the greater of `all` and its own `rp_filter` is 1 (strict). 0 and 2 are fine.
     Without a plan a tunnel that holds an address, and that no route leads into, counts as the
     director's.
 
     ## Why it matters
     The inner packet comes from the client, and the route to the client leads out of another
-    interface: the strict filter drops every such packet in silence.
+    interface: the strict filter silently drops every packet from the tunnel.
 
     ## Remediation
-    Set `all` to 2 and the tunnel's value to 0. The greater of the two holds, so lowering only the
-    tunnel's value does nothing while `all` is 1.
+    Set `all` to 2 and the tunnel's value to 0. The greater of the two applies, so lowering only
+    the tunnel's value does nothing while `all` is 1.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `rp_filter`

@@ -15,24 +15,24 @@ from dirtune.snapshot import Snapshot
     roles=(Role.REAL_SERVER,),
 )
 def vip_mask(snapshot: Snapshot, interface_addresses: tuple[InterfaceAddress, ...]) -> Verdicts:
-    """A virtual address is on loopback with a mask that takes in its whole network.
+    """A virtual address is on loopback with a mask that covers its complete network.
 
     ## What it does
-    The check reports an address on `lo`, 127.0.0.0/8 and ::1 excepted, whose prefix is shorter
-    than 32 bits, or 128 for IPv6. An IPv4 network that the local table does not hold as a whole
+    The check reports an address on `lo`, other than 127.0.0.0/8 and ::1, whose prefix is shorter
+    than 32 bits, or 128 for IPv6. An IPv4 network that is not completely in the local table
     (`noprefixroute`) is not reported, nor are addresses on other interfaces, where a mask makes
     nothing local.
 
     ## Why it matters
     On loopback a /24 makes every address of the network this host's own: the host answers itself
-    in place of its neighbours, the director and the gateway among them.
+    in place of its neighbours, including the director and the gateway.
 
     ## Remediation
     Add the address with /32 before the old one is deleted.
 
     ## Known problems
-    Some servers take a whole network on purpose that way; `ip route add local NETWORK dev lo` does
-    so more clearly, and is not reported.
+    Some servers claim a complete network this way on purpose; `ip route add local NETWORK dev lo`
+    states the intention more clearly, and is not reported.
 
     ## References
     - LVS-HOWTO, netmask for the VIP

@@ -25,7 +25,7 @@ def vip_missing(snapshot: Snapshot) -> Verdicts:
     ## What it does
     On a real server that its director reaches by direct routing or a tunnel, the check reports
     each virtual address of its services that is neither among the host's addresses nor in a
-    network that the host answers for as a whole. Rules that redirect or proxy packets make the
+    network that is completely local to the host. Rules that redirect or proxy packets make the
     check inconclusive, and so do rules that could not be read.
 
     ## Why it matters

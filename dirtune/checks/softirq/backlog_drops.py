@@ -24,13 +24,13 @@ def backlog_drops(snapshot: Snapshot, softnet: tuple[SoftnetRow, ...]) -> Verdic
 
     ## Why it matters
     The packets are lost inside the kernel, and each lost SYN costs a client a second. Only packets
-    that RPS steers, and those of devices without NAPI of their own (veth, tunnels, loopback), wait
-    in the backlog. Packets that a NIC's own queue delivers never do.
+    that RPS steers, and those of devices without their own NAPI (veth, tunnels, loopback), wait in
+    the backlog. Packets that a NIC's own queue delivers never do.
 
     ## Remediation
-    Raise `net.core.netdev_max_backlog` to 10,000, and further if drops go on. Give RPS more CPUs,
-    or use the NIC's own queues instead. A longer backlog costs memory, and latency under overload.
-    The drops of the flow limit (column 11) are among these: the flow limit drops packets of one
+    Raise `net.core.netdev_max_backlog` to 10,000, and higher if drops continue. Give RPS more
+    CPUs, or use the NIC's own queues instead. A longer backlog costs memory, and latency under
+    overload. Drops of the flow limit (column 11) are included: the flow limit drops packets of one
     big flow when the backlog is half full.
 
     ## Known problems

@@ -44,7 +44,7 @@ def rps_backlog(snapshot: Snapshot) -> Verdicts:
 
     ## Known problems
     softnet_stat counts all packets of a CPU, not only those that RPS steered to it: packets of the
-    target CPU's own queues are among them.
+    target CPU's own queues are included.
 
     ## References
     - Documentation/networking/scaling.rst, "RPS Flow Limit"

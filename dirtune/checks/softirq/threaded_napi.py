@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"(?:-\d*)?")
 
 @check("softirq/threaded-napi", severity=Severity.LOW, trust="B")
 def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verdicts:
-    """Threads that poll a NIC wander between CPUs.
+    """Threads that poll a NIC move between CPUs.
 
     ## What it does
     Where an interface's `threaded` is 1, the check reports threads `napi/INTERFACE-N` that ran on

@@ -24,8 +24,8 @@ def time_squeeze(snapshot: Snapshot, seconds: float) -> Verdicts:
     ## What it does
     The check compares the third column of /proc/net/softnet_stat with the runs of NET_RX in
     /proc/softirqs between two samples. It reports a CPU on which 1 % of the runs or more, and 10/s
-    or more, ended with work left. The finding is `high` where a NIC lost packets for want of room
-    in the same time, else `medium`.
+    or more, ended with work left. The finding is `high` where a NIC lost packets in the same time
+    because its ring was full, else `medium`.
 
     ## Why it matters
     One run may poll `netdev_budget` packets (300) and take `netdev_budget_usecs` microseconds. The
@@ -36,8 +36,9 @@ def time_squeeze(snapshot: Snapshot, seconds: float) -> Verdicts:
     up to 16,000. User programs on that CPU, keepalived among them, then wait longer.
 
     ## Known problems
-    The counter also rises when the budget ended at the last packet, so it alone proves no loss.
-    The kernel rounds the time up to a jiffy, and a snapshot does not hold the length of a jiffy.
+    The counter also rises when the budget ended at the last packet, so by itself it does not prove
+    a loss. The kernel rounds the time up to a jiffy, and a snapshot does not contain the length of
+    a jiffy.
 
     ## References
     - net/core/dev.c, `net_rx_action()`
