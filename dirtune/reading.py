@@ -112,7 +112,7 @@ def _require(path: str | Path, status: os.stat_result, most: int) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(status.st_mode):
-        why = "it is not a regular file. Copy its content into a regular file"
+        why = "the path is not a regular file. Copy the content into a regular file"
         raise OSError(errno.EINVAL, why, str(path))
     if status.st_size > most:
         raise _too_large(most)

@@ -65,7 +65,7 @@ class CpuPower:
 
 
 def read_cpu_power(host: Host) -> CpuPower:
-    """Read the files. Raises `SourceMissing` if the record has none of them."""
+    """Read the power settings of the CPUs. Raises `SourceMissing` if the record has none."""
     if not any(host.glob(pattern) for pattern in SOURCES):
         raise SourceMissing(f"{_CPU} has no file about power management on this host")
     drivers = _per_cpu(host, "cpufreq/scaling_driver").values()

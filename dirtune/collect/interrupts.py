@@ -48,7 +48,7 @@ a row has a tenth of that."""
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table."""
+    """One row of the interrupt table."""
 
     irq: str
     """The row's label: the Linux interrupt number as text, or NMI, LOC, IPI0, ..."""
@@ -90,7 +90,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Interrupts:
-    """The table at one moment."""
+    """The interrupt table at one moment."""
 
     cpus: tuple[int, ...]
     """Numbers of the online CPUs in the header; numbers may be missing between them."""
@@ -125,7 +125,7 @@ def _bases(action: str) -> Iterator[str]:
 
 
 def read_interrupts(host: Host) -> Interrupts:
-    """Read the table, from sysfs if /proc/interrupts is missing.
+    """Read the interrupt table, from sysfs if /proc/interrupts is missing.
 
     Raises `ParseError`, which names the row, if the text has an unknown form.
     """

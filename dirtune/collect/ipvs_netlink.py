@@ -100,7 +100,7 @@ class SyncDaemon(msgspec.Struct, frozen=True):
 
 
 class Ipvs(msgspec.Struct, frozen=True):
-    """The IPVS of one network namespace."""
+    """Services, timeouts and sync daemons of IPVS in one network namespace."""
 
     services: tuple[IpvsService, ...] = ()
     timeouts_s: Mapping[str, int] = {}

@@ -24,7 +24,7 @@ class Kernel:
 
 
 def read_kernel(host: Host) -> Kernel:
-    """Read the three files. Raises `SourceMissing` if the record has none of them."""
+    """Read host name and kernel version. Raises `SourceMissing` if the record has neither."""
     names = [text_in(host, path) for path in SOURCES]
     if names == [None, None, None]:
         raise SourceMissing("/proc/sys/kernel does not exist on this host")

@@ -31,7 +31,7 @@ _SHELL = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Z_]+)=(?P<value>.*)")
 
 @dataclass(frozen=True, slots=True)
 class SettingsFiles:
-    """The settings in files."""
+    """The settings that files make at boot, or that programs make later."""
 
     sysctls: Mapping[str, tuple[str, str]]
     """Value and file by the path below /proc/sys; names that contain a * are left out."""
@@ -44,7 +44,7 @@ class SettingsFiles:
 
 
 def read_settings_files(host: Host) -> SettingsFiles:
-    """Read the files. Raises `SourceMissing` if the record has none of them."""
+    """Read the settings files. Raises `SourceMissing` if the record has none of them."""
     if not any(host.glob(pattern) for pattern in SOURCES):
         raise SourceMissing("the record contains no settings file, such as those in /etc/sysctl.d")
     sysctls: dict[str, tuple[str, str]] = {}

@@ -17,7 +17,7 @@ SOURCES = (SOURCE,)
 
 @dataclass(frozen=True, slots=True)
 class Softirqs:
-    """The counters at one moment, 32 bits wide."""
+    """The softirq counters at one moment, 32 bits wide."""
 
     cpus: tuple[int, ...]
     counts: Mapping[str, tuple[int, ...]]
@@ -25,7 +25,7 @@ class Softirqs:
 
 
 def read_softirqs(host: Host) -> Softirqs:
-    """Read the counters."""
+    """Read the softirq counters."""
     return parse_softirqs(host.read(SOURCE))
 
 

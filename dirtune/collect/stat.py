@@ -49,7 +49,7 @@ class CpuTimes:
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """The counters at one moment."""
+    """The times of the CPUs and the number of interrupts at one moment."""
 
     total: CpuTimes
     cpus: tuple[CpuTimes, ...]
@@ -59,7 +59,7 @@ class Stat:
 
 
 def read_stat(host: Host) -> Stat:
-    """Read the counters."""
+    """Read the times of the CPUs and the number of interrupts."""
     return parse_stat(host.read(SOURCE))
 
 

@@ -315,7 +315,7 @@ class Reader:
         return self._decoder.daemons(self._socket.dump(IPVS_CMD_GET_DAEMON))
 
     def config(self) -> CommandAttributes:
-        """Return the timeouts."""
+        """Return the timeouts of IPVS."""
         return self._decoder.config(self._socket.get(IPVS_CMD_GET_CONFIG))
 
     def _destinations(self, service: ServiceAttributes) -> list[bytes]:
