@@ -1,4 +1,4 @@
-"""Locks on open files, by flock(2): one holder, until the file is closed or its process ends."""
+"""Locks on open files, by flock(2): one process holds a lock until it closes the file or ends."""
 
 import fcntl
 import time
@@ -8,7 +8,7 @@ _POLL_S = 0.05
 
 
 def take(file: IO[Any] | int, *, wait_s: float = 0) -> bool:
-    """Take the lock on *file* alone, and return whether that was possible within *wait_s*."""
+    """Take the exclusive lock on *file*, and return whether that succeeded within *wait_s*."""
     until_s = time.monotonic() + wait_s
     while not _locked(file, fcntl.LOCK_EX):
         if time.monotonic() >= until_s:
@@ -18,7 +18,7 @@ def take(file: IO[Any] | int, *, wait_s: float = 0) -> bool:
 
 
 def is_taken(file: IO[Any] | int) -> bool:
-    """Return whether another has the lock on *file*."""
+    """Return whether another process has the lock on *file*."""
     return not _locked(file, fcntl.LOCK_SH)
 
 

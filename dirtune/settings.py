@@ -1,4 +1,4 @@
-"""Settings of a fix, as data: the audit prints shell commands, `change` makes changes of them."""
+"""The settings of a fix, as data; the audit prints them as commands, and `change` applies them."""
 
 import enum
 import re
@@ -9,8 +9,8 @@ from typing import assert_never
 
 RINGS, CHANNELS, COALESCE, FEATURES = "rings", "channels", "coalesce", "features"
 MODPROBE_FILE = "/etc/modprobe.d/dirtune.conf"
-# Names that udev, which matches them as patterns, takes for a command and expands, and sysctl.d,
-# which does too, can only take for themselves.
+# Names without special meaning to udev and sysctl.d, which match them as patterns; udev also
+# expands them in commands.
 _PLAIN = re.compile(r"[A-Za-z0-9_.:+-]+")
 _OPTIONS = {RINGS: "-G", CHANNELS: "-L", COALESCE: "-C", FEATURES: "-K"}
 # ethtool(8)'s words for what the kernel calls otherwise.
@@ -39,7 +39,7 @@ class Risk(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KernelFile:
-    """One value in one file of the kernel: a sysctl, a mask of CPUs, a governor."""
+    """The value of one kernel file, such as a sysctl, a mask of CPUs or a governor."""
 
     path: str
     value: str
@@ -52,23 +52,23 @@ class IrqCpus:
     irq: str
     cpus: tuple[int, ...]
     action: str
-    """What finds the interrupt again after a boot, when numbers may have changed."""
+    """The handler's name, which identifies the interrupt after a boot, when numbers may change."""
 
 
 @dataclass(frozen=True, slots=True)
 class CardValues:
-    """How a network card is set, by the names that `collect.ethtool.Card` has."""
+    """Settings of a NIC, under the names that `collect.ethtool.Card` has."""
 
     interface: str
     group: str
-    """rings, channels, coalesce or features."""
+    """One of rings, channels, coalesce and features."""
     values: Mapping[str, int]
-    """Descriptors, queues, microseconds; 0 and 1 for off and on."""
+    """Numbers of descriptors, queues or microseconds; 0 and 1 mean off and on."""
 
 
 @dataclass(frozen=True, slots=True)
 class BootOption:
-    """A word of the kernel command line that goes, comes, or is replaced."""
+    """A word of the kernel command line to remove, to add, or to replace."""
 
     drop: str = ""
     add: str = ""
@@ -76,7 +76,7 @@ class BootOption:
 
 @dataclass(frozen=True, slots=True)
 class ModuleOptions:
-    """Parameters that a module takes when it is loaded next."""
+    """Parameters that a kernel module gets when it is loaded next."""
 
     module: str
     values: Mapping[str, str]
@@ -99,7 +99,7 @@ Setting = KernelFile | IrqCpus | CardValues | BootOption | ModuleOptions | Irqba
 
 
 def shell(setting: Setting) -> tuple[str, ...]:
-    """Return the shell commands that set it now; none where it is for the next boot's menu."""
+    """Return the shell commands that apply *setting*; empty if a command line cannot apply it."""
     match setting:
         case KernelFile(path=path, value=value):
             return (written(path, value),)
@@ -121,13 +121,13 @@ def written(path: str, value: str) -> str:
 
 
 def appended(path: str, row: str) -> str:
-    """Return the shell command that puts *row* behind the rows of the file *path*."""
+    """Return the shell command that appends *row* to the file *path*."""
     # Quoted where the shell would not need it: a row is easier to read so.
     return f"{_printing(row, in_quotes)} >> {shlex.quote(path)}"
 
 
 def _printing(text: str, quote: Callable[[str], str]) -> str:
-    """Return the command that prints *text* as it is: to some shells' echo, escapes are orders."""
+    """Return the command that prints *text* unchanged; some shells' echo interprets escapes."""
     if not text.isprintable():
         return f"printf '%b\\n' {quote(as_escapes(text))}"
     printer = "printf '%s\\n'" if "\\" in text or text.startswith("-") else "echo"
@@ -135,7 +135,7 @@ def _printing(text: str, quote: Callable[[str], str]) -> str:
 
 
 def as_escapes(text: str) -> str:
-    """Return *text* with what a page cannot show as escapes, which `%b` of printf(1) reads."""
+    """Return *text* with unprintable characters as escapes, which `%b` of printf(1) reads."""
     return "".join(_escape(c) if not c.isprintable() or c == "\\" else c for c in text)
 
 
@@ -146,7 +146,7 @@ def _escape(character: str) -> str:
 
 
 def plain(name: str) -> bool:
-    """Tell whether udev and sysctl.d(5) take *name* for itself and nothing else."""
+    """Return whether *name* has no special meaning to udev and sysctl.d(5)."""
     return _PLAIN.fullmatch(name) is not None and name not in {".", ".."}
 
 
@@ -157,12 +157,12 @@ def in_quotes(text: str) -> str:
 
 
 def ethtool_command(interface: str, group: str, values: Mapping[str, int]) -> str:
-    """Return the command that gives a card *values*."""
+    """Return the ethtool(8) command that sets *values* on a NIC."""
     return shlex.join(ethtool_argv(interface, group, values))
 
 
 def ethtool_argv(interface: str, group: str, values: Mapping[str, int]) -> tuple[str, ...]:
-    """Return the words of the command that gives a card *values*."""
+    """Return the words of the ethtool(8) command that sets *values* on a NIC."""
     return ("ethtool", _OPTIONS[group], interface, *_words(group, values))
 
 

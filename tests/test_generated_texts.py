@@ -242,7 +242,7 @@ def test_what_udev_and_sysctl_cannot_hold_is_refused_and_said(name):
         else:
             (refusal,) = kept.refusals
             assert (refusal.reason, written) == ("nic/x", "")
-            assert "is not kept over a reboot" in refusal.why
+            assert "cannot be kept over a reboot" in refusal.why
             assert persist.keeper(action) is None
 
 

@@ -1,8 +1,8 @@
-"""The base of every kind of action: what a kind decides on data, and what it does on a host.
+"""The base class of all kinds of action: their decisions on data, and their effects on a host.
 
-`dirtune/change/actions` has a module for each kind. A method that is handed a host acts on that
-host; every other one is pure. A kind's module reaches a machine in no other way, so whoever
-decides, and has no host, cannot change one.
+`dirtune/change/actions` has a module for each kind. A method with a host as its argument acts on
+that host; every other method is pure. Actions reach a machine in no other way, so code that only
+plans changes, and has no host, cannot change a machine.
 """
 
 from abc import abstractmethod
@@ -17,43 +17,43 @@ from dirtune.snapshot import Snapshot
 
 
 class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The state before a change. Which field holds it depends on the kind of action."""
+    """The state before a change. The kind of action decides which fields hold it."""
 
     text: str | None = None
-    """A kernel file as it read."""
+    """The text of a kernel file."""
     file: FileContents | None = None
-    """A file to the byte; None also where there was none."""
+    """The contents of a file; None also if the file did not exist."""
     folder: str | None = None
-    """The folder that had to be made for it; None where it was there."""
+    """The folder that had to be made for the file; None if it existed."""
     values: dict[str, int] | None = None
     """Settings by name, such as a NIC's."""
     handlers: int | None = None
-    """How many handlers of that name the interrupt line had."""
+    """The number of handlers with the action's handler name on the interrupt line."""
     interfaces: dict[str, Interface] | None = None
-    """The interfaces that were set, by their names then; each may have another one since."""
+    """The interfaces that were set, by their names then; they may have been renamed since."""
 
 
 class Action(msgspec.Struct, frozen=True):
-    """One thing that dirtune sets on a host; a journal holds it as JSON, with the kind's tag."""
+    """One step that changes a host; a journal holds it as JSON, tagged with its kind."""
 
     # --- on data ---
 
     @property
     @abstractmethod
     def commands(self) -> tuple[str, ...]:
-        """The shell commands that do the same."""
+        """The equivalent shell commands."""
 
     @property
     @abstractmethod
     def kept(self) -> tuple[Row, ...] | Unwritable:
-        """The rows of files that make it again after a boot; none where it needs none."""
+        """The rows of boot files that repeat the action after a boot; empty if it needs none."""
 
     @property
     @abstractmethod
     def targets(self) -> frozenset[str]:
-        """The things that it sets, to tell whether another action sets one of them too.
+        """The names of the things that it sets, to find another action that sets them too.
 
-        Nothing for a command, because nobody knows what it sets.
+        Empty for a command, because its effects are unknown.
         """
 
     @abstractmethod
@@ -62,42 +62,42 @@ class Action(msgspec.Struct, frozen=True):
 
     @abstractmethod
     def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
-        """Return the running programs, and the files, that may have set the same otherwise."""
+        """Return the running programs and the files that may have changed the setting since."""
 
     @property
     def subject(self) -> str | None:
-        """The device that a refusal names; None where the change's title names it."""
+        """The device that a refusal names; None if the refusal names the change's title."""
         return None
 
     @property
     def needless(self) -> bool:
-        """Whether the plan saw what is to be set as it shall be."""
+        """Whether the plan saw that the wanted value is set already."""
         return False
 
     @property
     def silent(self) -> bool:
-        """Whether nothing happens when it is made: it stands in a plan for the way back."""
+        """Whether applying it does nothing, because the plan contains it only for the undo."""
         return False
 
     @property
     def follows(self) -> bool:
-        """Whether it only makes a result from what other changes set, and is idle without them."""
+        """Whether it only processes files of other changes, and is skipped without those."""
         return False
 
     @property
     def adds(self) -> bool:
-        """Whether it adds something, rather than giving something another value."""
+        """Whether it adds something, instead of changing the value of something."""
         return False
 
     # --- on a host ---
 
     @abstractmethod
     def save(self, host: WritableHost) -> Saved:
-        """Return what it will replace; `ApplyError` if that is not what the plan saw."""
+        """Return the state that it will replace; raises `ApplyError` if the plan saw another."""
 
     @abstractmethod
     def make(self, host: WritableHost) -> None:
-        """Carry it out."""
+        """Carry out the action."""
 
     @abstractmethod
     def require_made(self, saved: Saved, host: Host) -> None:
@@ -105,14 +105,14 @@ class Action(msgspec.Struct, frozen=True):
 
     @abstractmethod
     def undo(self, saved: Saved, host: WritableHost) -> None:
-        """Restore what was there before; `ApplyError` if that cannot be done.
+        """Restore the state from before the change; raises `ApplyError` if that fails.
 
-        It is safe to repeat, and accepts a host where the change was never made: after a crash
-        nobody knows. It restores what was there, not what a default would be.
+        An undo may be repeated, and works on a host where the change was never made, because after
+        a crash nobody knows. It restores the previous value, not a default.
         """
 
     def holds(self, host: Host) -> bool | None:
-        """Return whether its effect is there now; None where that cannot be told."""
+        """Return whether the action is in effect now; None if that cannot be checked."""
         try:
             self.require_made(Saved(), host)
         except (ApplyError, SourceMissing, SourceRefused):

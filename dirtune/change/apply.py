@@ -1,4 +1,4 @@
-"""Carry out a plan: save, journal, make, read back; undo everything if one step does not take."""
+"""Carry out a plan step by step: save, journal, make, check. If a step fails, undo everything."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,26 +14,26 @@ Done = tuple[Action, Saved]
 
 
 class Journal(Protocol):
-    """The memory of what is done, on the disk before a call returns."""
+    """A record of the changes; each call returns only once its record is on the disk."""
 
     def begun(self, index: int, saved: Saved) -> None:
-        """The action number *index* is about to be made; *saved* is what is there."""
+        """Record that action number *index* is about to be made, and what was there before."""
         ...
 
     def applied(self) -> None:
-        """Every action was made and read back."""
+        """Record that every action was made and checked."""
         ...
 
     def undone(self, stuck: tuple[str, ...]) -> None:
-        """Every action was undone but for what *stuck* names."""
+        """Record that every action was undone, except those that *stuck* names."""
         ...
 
 
 def apply(actions: Sequence[Action], host: WritableHost, journal: Journal) -> None:
-    """Carry out *actions* in order, having *journal* keep what was there before each.
+    """Carry out *actions* in order; before each, *journal* records what was there.
 
-    On any failure, Ctrl-C included, what was done is undone, last first, and the failure is
-    raised again. `ApplyError` then also names what could not be undone.
+    On any failure, including Ctrl-C, the actions made so far are undone, last first, and the
+    failure is raised again. If an action cannot be undone, `ApplyError` names it as well.
     """
     done: list[Done] = []
     with undisturbed() as section:
@@ -60,7 +60,7 @@ def carry_through(
     *,
     first: int = 0,
 ) -> None:
-    """Carry out *actions*, of which the first has the number *first*, and add them to *done*."""
+    """Carry out *actions* and add them to *done*; the first of them has the number *first*."""
     for index, action in enumerate(actions, first):
         saved = action.save(host)
         journal.begun(index, saved)
@@ -70,7 +70,7 @@ def carry_through(
 
 
 def roll_back(done: Sequence[Done], host: WritableHost) -> tuple[str, ...]:
-    """Undo *done*, last first, trying every one; return what could not be undone and why."""
+    """Undo *done*, last first, and try every action; return an error for each that failed."""
     stuck: list[str] = []
     for action, saved in reversed(done):
         try:

@@ -1,8 +1,8 @@
-"""The files that make settings again after a boot, and a row of one. Pure.
+"""The files that make settings again after a boot, and their rows. Pure.
 
-sysctl.d(5) for settings below /proc/sys, and modules-load.d(5) where a module must be there first;
-udev(7) for NICs, their queues and PCI functions, which come when they are found; a unit that runs
-a script for the rest.
+Settings below /proc/sys go to sysctl.d(5), and the modules that they need to modules-load.d(5).
+Settings of NICs, their queues and PCI functions, which may appear late, go to udev(7). A systemd
+unit runs a script for the rest.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ FILES = (SYSCTL, MODULES, UDEV, SCRIPT, UNIT)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a file: the value stands between what tells it from other rows."""
+    """One row of a file: a value between two texts that distinguish the row from others."""
 
     path: str
     before: str
@@ -30,21 +30,21 @@ class Row:
         return f"{self.before}{self.value}{self.after}"
 
     def replaces(self, row: str) -> bool:
-        """Whether *row*, of the same file, sets the same."""
+        """Whether *row*, of the same file, sets the same thing."""
         alike = row.startswith(self.before) and row.endswith(self.after)
         return alike if self.value else row == self.text
 
 
 @dataclass(frozen=True, slots=True)
 class Unwritable:
-    """A name of the machine that the file which would keep a change cannot hold."""
+    """A name of a device or file that a boot file cannot hold."""
 
     name: str
     path: str
 
 
 def udev_row(subsystem: str, kernel: str, key: str, value: str) -> Row:
-    """Return the udev rule that gives *key* of the device called *kernel* a value."""
+    """Return the udev rule that sets *key* of the device called *kernel* to *value*."""
     # An interface gets its name after it was added, which is another event.
     action = "add|move" if subsystem == "net" else "add"
     rule = f'ACTION=="{action}", SUBSYSTEM=="{subsystem}", KERNEL=="{kernel}"'

@@ -1,7 +1,7 @@
-"""Lines of which each carries a checksum of itself and of all before it.
+"""Lines that each carry a checksum of themselves and of all lines before them.
 
-So a bit that flipped shows, and a line that is missing, doubled or out of its place. Lines that
-are missing at the end do not show: a power cut leaves the same.
+A flipped bit is detected, and so is a line that is missing, repeated or out of place. Lines that
+are missing at the end are not detected, because a power cut leaves the same.
 """
 
 import hashlib
@@ -12,17 +12,17 @@ _SEALED = re.compile(rb'(?P<body>\{.*),"sum":"(?P<sum>[0-9a-f]{16})"\}', re.DOTA
 
 
 class DamagedError(Exception):
-    """A line is not as it was written, or not where."""
+    """A line differs from what was written, or is out of place."""
 
 
 def sealed(body: bytes, before: bytes | None) -> bytes:
-    """Return the JSON object *body* with its checksum, to follow the line *before*."""
+    """Return the JSON object *body* with its checksum, to be written after the line *before*."""
     start = b"" if before is None else _parts(before)[1]
     return b'%s,"sum":"%s"}' % (body[:-1], _sum(body, start))
 
 
 def unsealed(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield what was sealed into *lines*; `DamagedError` at the first that is not as written."""
+    """Yield the JSON objects in *lines*; raises `DamagedError` at the first damaged line."""
     before = b""
     for line in lines:
         body, before_next = _parts(line)

@@ -1,4 +1,4 @@
-"""The JSON documents of changes: printed by one dirtune, read by another. Pure data."""
+"""JSON documents about changes, which one dirtune prints and another reads. Pure data."""
 
 from typing import Literal
 
@@ -9,19 +9,19 @@ from dirtune.settings import Risk
 
 
 class ShownChange(Change, frozen=True, kw_only=True):
-    """A change with the shell commands that do the same, and what keeps it over a reboot."""
+    """A change with its equivalent shell commands, and the file that keeps it over a reboot."""
 
     commands: tuple[str, ...]
     persisted_by: str | None
 
 
 class HeldChange(ShownChange, frozen=True, kw_only=True):
-    """A change of a journal, and whether it still has its effect."""
+    """A change in a journal, and whether it is still in effect."""
 
     journal: str
     holds: bool
     by: tuple[str, ...]
-    """Who may have undone it."""
+    """Programs and files that may have undone the change."""
 
 
 class PlanDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +47,7 @@ class AppliedDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SettledDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a journal after a command."""
+    """The state of a journal after `confirm` or `rollback`."""
 
     schema: Literal["dirtune/settled/1"] = "dirtune/settled/1"
     journal: str
@@ -56,7 +56,7 @@ class SettledDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerifyDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The changes that dirtune made, and whether they still hold."""
+    """The changes that dirtune made, and whether each is still in effect."""
 
     schema: Literal["dirtune/verify/1"] = "dirtune/verify/1"
     changes: tuple[HeldChange, ...]

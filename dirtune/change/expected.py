@@ -1,27 +1,28 @@
-"""Comparing what a host has with what is expected there."""
+"""Compare values on a host with the expected values."""
 
 from dirtune.errors import ApplyError, SourceMissing
 from dirtune.host import Host
 
 _LONGEST = 60
-"""Characters of a value that a message shows."""
+"""The most characters of a value that a message shows."""
 
 
 def require(name: str, actual: str | None, expected: str | None) -> None:
-    """Raise `ApplyError` unless *actual*, what is at *name*, is *expected*; None is missing."""
+    """Raise `ApplyError` unless *actual*, the value of *name*, is *expected*; None if missing."""
     if actual != expected:
-        raise ApplyError(f"{name}: is {_shown(actual)}, expected {_shown(expected)}")
+        now, then = _shown(actual, "missing"), _shown(expected, "none")
+        raise ApplyError(f"{name} is {now}, expected {then}")
 
 
 def text(host: Host, path: str) -> str | None:
-    """Return the text of *path*, None if there is no such file."""
+    """Return the text of *path*; None if the file does not exist."""
     try:
         return host.read(path)
     except SourceMissing:
         return None
 
 
-def _shown(value: str | None) -> str:
+def _shown(value: str | None, nothing: str) -> str:
     if value is None:
-        return "not there"
+        return nothing
     return repr(value if len(value) <= _LONGEST else f"{value[: _LONGEST - 3]}...")

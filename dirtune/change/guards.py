@@ -1,8 +1,8 @@
-"""Guards against changes that would cut somebody off, whatever asks for them. Pure.
+"""Guards against changes that would cut somebody off, whoever asks for them. Pure.
 
-A disruptive change resets a card, or takes a device away, for a moment or until it is undone. On
-the interface of the operator's own SSH connection that may be the last thing the operator does;
-on a VRRP master it makes the backup take over.
+A disruptive change resets a NIC, or takes a device away, for a moment or until it is undone. On
+the interface of the operator's own SSH connection, that may lock the operator out; on a VRRP
+master, it makes the backup take over.
 """
 
 import ipaddress
@@ -22,7 +22,7 @@ _VRRP = ("keepalived", "vrrpd", "ucarp")
 def guarded(
     plan: Plan, snapshot: Snapshot, around: Surroundings, *, force: frozenset[str]
 ) -> Plan:
-    """Return *plan* without the changes that something stands against; *force* names what may."""
+    """Return *plan* without the changes that a guard refuses; *force* names what it may not."""
     refusals = tuple(
         refusal
         for change in plan.changes
@@ -54,14 +54,14 @@ def _reasons(
             yield "ssh", f"would cut off your own SSH connection, which {name} carries"
     master = vrrp(snapshot)
     if master:
-        yield "vrrp", f"{master}; do the backup first, then fail over"
+        yield "vrrp", f"{master}; change the backup first, then fail over"
 
 
 def own_interfaces(snapshot: Snapshot, ssh: str | None) -> frozenset[str]:
-    """Return the interfaces that carry the SSH connection *ssh*; empty without one.
+    """Return the interfaces that carry the SSH connection *ssh*; empty if *ssh* is None.
 
-    The one that the client's address is routed to, the one that has this host's address, and what
-    a bond or a bridge among them is made of.
+    They are the interface that leads to the client, the interface that has this host's address,
+    and the members of a bond or bridge among them.
     """
     words = (ssh or "").split()
     if len(words) != 4:
@@ -78,7 +78,7 @@ def own_interfaces(snapshot: Snapshot, ssh: str | None) -> frozenset[str]:
 
 
 def vrrp(snapshot: Snapshot) -> str | None:
-    """Return why this host is taken for a VRRP master; None if it is none."""
+    """Return why this host seems to be a VRRP master; None if it does not."""
     if snapshot.processes is None:
         return None
     names = {process.name for process in snapshot.processes if not process.kernel}
@@ -86,8 +86,8 @@ def vrrp(snapshot: Snapshot) -> str | None:
     if program is None or Role.BACKUP in roles(snapshot):
         return None
     if snapshot.services and snapshot.addresses is not None:
-        return f"would interrupt a VRRP master: {program} runs and the virtual addresses are here"
-    return f"may interrupt a VRRP master: {program} runs, and whether it is master is unknown"
+        return f"would interrupt a VRRP master: {program} runs, and this host has the VIPs"
+    return f"may interrupt a VRRP master: {program} runs, and its state is unknown"
 
 
 def _subject(change: Change) -> str:

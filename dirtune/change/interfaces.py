@@ -1,4 +1,4 @@
-"""An interface whatever it is called: udev and people rename them while they are up."""
+"""Find an interface again after it was renamed; udev and people rename interfaces that are up."""
 
 from collections.abc import Iterable, Mapping
 
@@ -12,16 +12,16 @@ _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 class Interface(msgspec.Struct, frozen=True):
-    """An interface, however it is renamed, until the next boot."""
+    """The identity of an interface, which a new name does not change, until the next boot."""
 
     index: int
     """The kernel's ifindex."""
     boot: str
-    """The boot_id; the next boot gives indices anew."""
+    """The boot_id; a boot assigns new indices."""
 
 
 def known(host: Host, names: Iterable[str]) -> dict[str, Interface] | None:
-    """Return the interfaces with *names*, without those that are not there; None for none."""
+    """Return the interfaces called *names*, without missing ones; None if all are missing."""
     return {name: there for name in names if (there := _known(host, name))} or None
 
 
@@ -34,9 +34,10 @@ def _known(host: Host, name: str) -> Interface | None:
 
 
 def name_now(host: Host, name: str, then: Mapping[str, Interface] | None) -> str | None:
-    """Return what the interface that was called *name* *then* is called now; None if it is gone.
+    """Return the present name of the interface that *then* was called *name*; None if it is gone.
 
-    One that came back, as with its module, has another index and its name.
+    An interface that was removed and came back, as with its module, has the same name and a new
+    index.
     """
     interface = (then or {}).get(name)
     if interface is not None and _known(host, name) != interface:

@@ -1,7 +1,7 @@
-"""Addresses, links and the default route, shown and changed by ip(8). IPv4 routes only.
+"""Read and change addresses, links and default routes (IPv4 only) with ip(8).
 
-Everything that has them has iproute2, and a route is kept as the row that it prints: it accepts
-what it printed, whatever the row says of protocols, sources and metrics.
+Every host that has them has iproute2. A route is kept as the row that ip(8) prints, because ip(8)
+accepts its own output, with any protocol, source address or metric in it.
 """
 
 import re
@@ -17,14 +17,14 @@ _STATES = frozenset(
     {"linkdown", "dead", "unresolved"}
     | {"offload", "trap", "rt_offload", "rt_trap", "rt_offload_failed"}
 )
-"""Words in a row that tell how a route is, and that ip(8) does not accept."""
+"""Words in a row that report a route's state, which ip(8) does not accept as input."""
 
 
 def default_routes(host: Host) -> tuple[str, ...]:
-    """Return the default routes of the main table, as they are used.
+    """Return the default routes of the main table, in the order in which the kernel uses them.
 
-    As `ip route` prints them behind `default`; whole where a row begins otherwise, which is of a
-    type such as unreachable, or one of several next hops of the row above.
+    Rows lack the leading word `default`. A row that begins otherwise is complete: it has a type
+    such as unreachable, or is one of several next hops of the row above.
     """
     text = shown(host, "-4", "route", "show", "table", "main", "exact", "default")
     rows = (" ".join(_without_states(row)) for row in lines_of(text))
@@ -32,7 +32,7 @@ def default_routes(host: Host) -> tuple[str, ...]:
 
 
 def _without_states(row: str) -> Iterator[str]:
-    # The name of an interface may be such a word, and hold what else Python parts words at.
+    # An interface may be called like such a word, or contain other blanks that str.split() uses.
     words = _BLANKS.split(row.strip(" \t"))
     for before, word in zip(("", *words), words, strict=False):
         if word not in _STATES or before == "dev":
@@ -40,31 +40,31 @@ def _without_states(row: str) -> Iterator[str]:
 
 
 def shown(host: Host, *words: str) -> str:
-    """Return what ip(8) prints for *words*, which change nothing."""
+    """Return the output of ip(8) for *words*, which must not change anything."""
     if isinstance(host, WritableHost):
         return change(host, *words)
     if not (isinstance(host, LiveHost) and host.here):
-        raise NotPossible("ip: no command can be run on a recorded host")
+        raise NotPossible("This needs ip(8), which cannot be run on a recorded host")
     with _refused():
         return run(("ip", *words))
 
 
 def change(host: WritableHost, *words: str) -> str:
-    """Run ip(8); `ApplyError` is its refusal."""
+    """Run ip(8); raises `ApplyError` if it fails."""
     with _refused():
         return host.run(("ip", *words))
 
 
 def require_not_yet(what: str, *, made: bool) -> None:
-    """Raise `ApplyError` if *what* is to be made, and is *made* already."""
+    """Raise `ApplyError` if *what*, which is about to be set, is set (*made*) already."""
     if made:
-        raise ApplyError(f"{what}: is set already, which the plan did not see")
+        raise ApplyError(f"{what}: this was set after the plan was made. Make a new plan.")
 
 
 def require_made(what: str, *, made: bool) -> None:
-    """Raise `ApplyError` unless *what* is *made*."""
+    """Raise `ApplyError` unless *what* is set (*made*)."""
     if not made:
-        raise ApplyError(f"{what}: did not take effect, or somebody else undid it")
+        raise ApplyError(f"{what}: this did not take effect, or another program undid it")
 
 
 @contextmanager

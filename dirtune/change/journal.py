@@ -1,10 +1,11 @@
-"""/var/lib/dirtune: what was changed on this host, so that it can be rolled back.
+"""/var/lib/dirtune: a record of the changes to this host, so that they can be rolled back.
 
-One file for each apply, one JSON record a line, each on the disk before what it announces is
-done. A record that a power cut tore in two is the last, and announced nothing that was done.
+Each apply has a file, with one JSON record per line. A record is on the disk before the step that
+it announces is made. If a power cut tears a record, the record is the last one, and its step was
+not made.
 
-A name begins with the journal's number: the order of undoing is that of the numbers, because
-clocks are set. Each line carries a checksum, and a damaged journal is never undone by guess.
+A file's name begins with the journal's number. The numbers give the order of undoing, because
+clocks can be set back. Each line carries a checksum; a damaged journal is never undone by guess.
 """
 
 import os
@@ -35,15 +36,15 @@ from dirtune.errors import DirtuneError, NotPossible, ParseError
 from dirtune.formats import foreign
 
 _UNSEALED = "dirtune/journal/1"
-"""Without checksums, and named by the time."""
+"""The older format, without checksums; its files are named by the time."""
 _UNSEALED_END = b'"schema":"%s"}' % _UNSEALED.encode()
 _ENDING = ".journal"
 _BEGINNING = b'{"record":"planned",'
 _NUMBER = re.compile(r"(?P<number>\d+)-")
 _LARGEST_BYTES = 64 << 20
-"""A file that is larger is not a journal: a plan may fill half, what its changes save the rest."""
+"""The limit of a journal's size: the plan may fill half of it, the saved states the rest."""
 _ENDING_BYTES = 4 << 20
-"""The part of it kept for the records that say what became of the changes."""
+"""The part of the limit that is reserved for the records after the changes."""
 
 
 _DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
@@ -54,13 +55,13 @@ class Survey:
     """The journals of a folder that are open, and those that cannot be read."""
 
     unfinished: tuple[Path, ...]
-    """Neither kept nor rolled back."""
+    """Journals that are neither confirmed nor rolled back."""
     unreadable: tuple[str, ...]
-    """Why each unreadable journal cannot be read, and the remedy."""
+    """For each unreadable journal, the reason and the remedy."""
 
 
 def boot_clock_s() -> float:
-    """Return seconds since boot; it goes on while the machine sleeps."""
+    """Return the seconds since boot, including the time that the machine was suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -70,23 +71,23 @@ def path_of(folder: Path, name: str) -> Path:
 
 
 def next_name(folder: Path, stamp: str) -> str:
-    """Return the name of the next journal, which sorts behind all there are; hold the lock."""
+    """Return the name of the next journal, which sorts last; the caller holds the lock."""
     last = max((_order(path)[0] for path in _all(folder)), default=0)
     return f"{last + 1:06d}-{stamp}"
 
 
 def is_later(name: str, than: str) -> bool:
-    """Whether the journal *name* was begun after *than*, whatever the clock said."""
+    """Whether the journal *name* was begun after *than*, whatever the clock showed."""
     return _order(Path(name)) > _order(Path(than))
 
 
 def create(path: Path, planned: Planned) -> None:
-    """Begin a journal; `NotPossible` if nothing can be kept there."""
+    """Begin a journal; raises `NotPossible` if it cannot be written."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     line = chain.sealed(_encoded(path, planned), None)
     if len(line) > _LARGEST_BYTES // 2:
         raise NotPossible(
-            f"{path}: the plan is larger than {_LARGEST_BYTES >> 21} MiB. Apply it in parts."
+            f"{path}: the plan is larger than {_LARGEST_BYTES >> 21} MiB. Apply the plan in parts."
         )
     try:
         with private.folder(path.parent, make=True) as folder:
@@ -95,21 +96,21 @@ def create(path: Path, planned: Planned) -> None:
             writing.sync(folder)
     except OSError as error:
         raise NotPossible(
-            f"{path}: {error.strerror}, and without a journal dirtune changes nothing"
+            f"{path}: {error.strerror}. Without a journal, dirtune changes nothing."
         ) from error
 
 
 def append(path: Path, record: Record) -> None:
-    """Add *record* and have it on the disk before returning.
+    """Add *record*, and return once it is on the disk.
 
-    `NotPossible` if it cannot be, as on a full disk; then the journal is as it was before.
+    Raises `NotPossible` if that fails, as on a full disk; the journal is unchanged then.
     """
     try:
         with _opened(path, os.O_RDWR) as file:
             lines = _whole(path, file)
             if not lines:
                 raise NotPossible(
-                    f"{path}: does not begin with a plan: nothing can be added to it"
+                    f"{path} does not begin with a plan, so nothing can be added to it."
                 )
             line = _encoded(path, record)
             if not lines[0].endswith(_UNSEALED_END):
@@ -118,8 +119,8 @@ def append(path: Path, record: Record) -> None:
             end = sum(len(whole) + 1 for whole in lines)
             if isinstance(record, Begun) and end + len(line) > _LARGEST_BYTES - _ENDING_BYTES:
                 raise NotPossible(
-                    f"{path}: with what it replaces it is larger than {_LARGEST_BYTES >> 20} MiB. "
-                    "Apply it in parts."
+                    f"{path}: the plan and the files that it replaces are larger than "
+                    f"{_LARGEST_BYTES >> 20} MiB. Apply the plan in parts."
                 )
             file.seek(end)
             file.truncate()
@@ -135,51 +136,51 @@ def append(path: Path, record: Record) -> None:
 
 
 def load(path: Path) -> Entry:
-    """Read one journal; `ParseError` names the line that is damaged."""
+    """Read one journal; raises `ParseError`, which names the damaged line."""
     bodies = _bodies(path, _lines(path))
     records = tuple(_record(path, number, body) for number, body in enumerate(bodies, 1))
     if not records or not isinstance(records[0], Planned):
-        raise ParseError(str(path), "does not begin with a plan, so nothing was changed by it")
+        raise ParseError(str(path), "the journal has no plan at its start, so it changed nothing")
     planned = records[0]
     if planned.journal != path.stem:
-        raise ParseError(str(path), f"is a copy of the journal {planned.journal}. Remove it.")
+        raise ParseError(str(path), f"this is a copy of the journal {planned.journal}. Remove it.")
     count = len(planned.changes)
     if not all(0 <= step.index < count for step in records[1:] if isinstance(step, Begun)):
-        raise _damaged(path, f"it names a change beyond the {count} of its plan")
+        raise _damaged(path, f"a record refers to a change beyond the {count} of the plan")
     return Entry(planned, records[1:])
 
 
 def paths(folder: Path) -> tuple[Path, ...]:
-    """Return every journal, also those that cannot be read, in the order they were begun.
+    """Return every journal, readable or not, in the order in which they were begun.
 
-    One whose first record was torn is left out: nothing had been done.
+    A journal whose first record was torn is left out, because it changed nothing.
     """
     return tuple(path for path in _all(folder) if _may_have_begun(path))
 
 
 def begun(path: Path) -> bool:
-    """Whether there is a journal *path* whose plan is whole; else nothing had been done by it."""
+    """Whether the journal *path* exists and has a complete plan; otherwise it changed nothing."""
     return bool(_lines(path))
 
 
 def find(folder: Path, name: str | None) -> Path:
-    """Return the journal called *name*, the last one for None; `NotPossible` if there is none."""
+    """Return the journal *name*, or the last one; raises `NotPossible` if there is none."""
     known = paths(folder)
     if name is None:
         if not known:
             raise NotPossible(
-                f"{folder} holds no journal, so dirtune changed nothing on this host"
+                f"{folder} holds no journal, so dirtune has changed nothing on this host."
             )
         return known[-1]
     path = path_of(folder, name)
     if path not in known:
-        last = f"The last one is {known[-1].stem}." if known else "It holds none."
+        last = f"The last one is {known[-1].stem}." if known else "It holds no journals."
         raise NotPossible(f"{folder} holds no journal {name}. {last}")
     return path
 
 
 def entries(folder: Path) -> tuple[Entry, ...]:
-    """Return every journal that can be read, in the order they were begun."""
+    """Return every readable journal, in the order in which they were begun."""
     readable = []
     for path in paths(folder):
         with suppress(DirtuneError):  # `survey` names it
@@ -200,25 +201,25 @@ def survey(folder: Path) -> Survey:
 
 
 def unfinished(folder: Path) -> tuple[Path, ...]:
-    """Return the journals that can be read and are neither kept nor rolled back."""
+    """Return the readable journals that are neither confirmed nor rolled back."""
     return survey(folder).unfinished
 
 
 @contextmanager
 def lock(folder: Path, *, wait_s: float = 2) -> Iterator[None]:
-    """Keep every other dirtune from changing this host; `NotPossible` names who does."""
+    """Keep every other dirtune from changing this host; `NotPossible` names the one that does."""
     try:
         with private.folder(folder, make=True) as descriptor:
             file = _opened_lock(descriptor, folder, os.O_CREAT)
     except OSError as error:
         raise NotPossible(
-            f"{folder}: {error.strerror}. Changes need root: run it with sudo."
+            f"{folder}: {error.strerror}. Changes need root. Run dirtune with sudo."
         ) from error
     with file:
         if not locking.take(file, wait_s=wait_s):
             owner = file.read().strip() or "unknown"
             raise NotPossible(f"Process {owner} is changing this host. Wait for it to end.")
-        # On a full disk it is held by nobody's name: what was changed must be undone there, too.
+        # A full disk leaves the lock without a number: changes must be undone there, too.
         with suppress(OSError):
             os.ftruncate(file.fileno(), 0)
             os.pwrite(file.fileno(), f"{os.getpid()}\n".encode(), 0)
@@ -226,7 +227,7 @@ def lock(folder: Path, *, wait_s: float = 2) -> Iterator[None]:
 
 
 def locked(folder: Path) -> bool:
-    """Whether a dirtune is changing this host just now; only root can see it."""
+    """Whether a dirtune process is changing this host now; only root can find out."""
     try:
         with private.folder(folder) as descriptor, _opened_lock(descriptor, folder, 0) as file:
             return locking.is_taken(file)
@@ -240,7 +241,7 @@ def _opened_lock(within: int, folder: Path, create: int) -> TextIO:
 
 
 def _order(path: Path) -> tuple[int, str]:
-    """Return what journals are sorted by; those without a number were before all with one."""
+    """Return the sort key of a journal; journals without a number are older than all others."""
     match = _NUMBER.match(path.name)
     return (int(match["number"]) if match else 0, path.name)
 
@@ -265,7 +266,7 @@ def _opened(path: Path, flags: int) -> Iterator[BinaryIO]:
 
 
 def _lines(path: Path) -> list[bytes]:
-    """Return the whole lines of a journal, none if there is no such file."""
+    """Return the complete lines of a journal; none if the file does not exist."""
     try:
         with _opened(path, os.O_RDONLY) as file:
             return _whole(path, file)
@@ -276,17 +277,17 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _whole(path: Path, file: BinaryIO) -> list[bytes]:
-    """Return the lines of *file* that have an end."""
+    """Return the complete lines of *file*, which end with a newline."""
     if os.fstat(file.fileno()).st_size > _LARGEST_BYTES:
-        raise _damaged(path, f"larger than {_LARGEST_BYTES >> 20} MiB")
+        raise _damaged(path, f"the file is larger than {_LARGEST_BYTES >> 20} MiB")
     *lines, torn = file.read().split(b"\n")
     if not lines and not _BEGINNING.startswith(torn[: len(_BEGINNING)]):
-        raise _damaged(path, "no line of it is whole")  # and more than a power cut in the first
+        raise _damaged(path, "no line is complete")  # and more than a power cut leaves of one
     return lines
 
 
 def _bodies(path: Path, lines: list[bytes]) -> list[bytes]:
-    """Return the records in *lines* as JSON; `ParseError` if they are not as they were written."""
+    """Return the records in *lines* as JSON; raises `ParseError` if a line was altered."""
     if not lines:
         return []
     try:
@@ -309,8 +310,8 @@ def _damaged(path: Path, what: str) -> ParseError:
     quoted = shlex.quote(str(path))
     return ParseError(
         str(path),
-        f"damaged ({what}), so what it changed is unknown. Check this host's settings, then move "
-        f"the file away: mv {quoted} {quoted}.damaged",
+        f"the journal is damaged ({what}), so its changes are unknown. Check this host's "
+        f"settings, then move the file away: mv {quoted} {quoted}.damaged",
     )
 
 
@@ -349,13 +350,13 @@ def _gone_if_torn(path: Path) -> Iterator[None]:
 
 
 def _encoded(path: Path, record: Record) -> bytes:
-    """Return *record* as JSON; `NotPossible` if it does not read back, as what is no number."""
+    """Return *record* as JSON; raises `NotPossible` if it cannot be read back, as with NaN."""
     try:
         line = msgspec.json.encode(record)
         _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
-        said = f"could not be read again ({error}), so nothing is changed"
-        raise NotPossible(f"{path}: {said}") from error
+        problem = f"a record could not be read back ({error}), so nothing is changed"
+        raise NotPossible(f"{path}: {problem}") from error
     return line
 
 

@@ -1,4 +1,4 @@
-"""A kernel file with one value: seen as the plan saw it, and restored."""
+"""Save and restore a kernel file that holds one value."""
 
 from dirtune.change.action import Saved
 from dirtune.change.expected import require
@@ -6,14 +6,14 @@ from dirtune.host import Host, WritableHost
 
 
 def save(path: str, before: str, host: Host) -> Saved:
-    """Return what *path* holds; `ApplyError` unless it is *before*."""
+    """Return the text of *path*; raises `ApplyError` unless its value is *before*."""
     text = host.read(path)
     require(path, text.strip(), before)
     return Saved(text=text)
 
 
 def restore(path: str, saved: Saved, host: WritableHost) -> None:
-    """Give *path* its text of before."""
+    """Write the saved text back to *path*."""
     text = saved.text or ""
     if host.read(path) != text:
         host.write(path, text)

@@ -1,6 +1,6 @@
-"""The lines of a file of this machine. Pure."""
+"""Split the text of a file into lines. Pure."""
 
 
 def lines_of(text: str) -> list[str]:
-    """Return the lines of a file's *text*; what else Python takes for a line's end is none."""
+    """Return the lines of *text*; only a newline ends a line, unlike in `str.splitlines`."""
     return text.removesuffix("\n").split("\n") if text else []

@@ -1,8 +1,8 @@
-"""The network namespace of a change: undone in another, it would write to what it never set.
+"""The network namespace of a change: an undo in another one would write to untouched settings.
 
-The kernel gives the number of a namespace that is gone to the next one, which any user may make.
-Its name therefore is the number and that of the user namespace that owns it: what another user
-makes is never owned by ours.
+The kernel reuses the number of a namespace that is gone, and any user may make a namespace. A name
+here is therefore the namespace's number and that of the user namespace that owns it: a namespace
+that another user makes never has our owner.
 """
 
 import fcntl
@@ -15,19 +15,20 @@ _NS_GET_USERNS = 0xB701  # ioctl_nsfs(2)
 
 
 def here() -> str:
-    """Return what names the network namespace of this process, until the next boot."""
+    """Return a name of this process's network namespace, valid until the next boot."""
     return _name(Path("/proc/self/ns/net"))
 
 
 def is_elsewhere(name: str) -> bool:
-    """Whether *name* is another network namespace than this one, and still there."""
+    """Whether *name* is another network namespace than this process's, and still exists."""
     return not _same(name, here()) and any(_same(name, other) for other in _all(name))
 
 
 def _all(name: str) -> Iterator[str]:
-    """Yield the namespaces of the number of *name* that ip-netns(8) and containers made.
+    """Yield the names of namespaces with the number of *name*, made by ip-netns(8) or containers.
 
-    They have a process, or a file: to mount one here takes root, so its owner need not be asked.
+    A process is in them, or they are mounted. Only root can mount a namespace here, so the owner
+    of a mounted one is not checked.
     """
     number = name.partition(" ")[0]
     for process in Path("/proc").glob("[0-9]*"):
@@ -41,7 +42,7 @@ def _all(name: str) -> Iterator[str]:
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether both are one; where only one of them has an owner, the number decides."""
+    """Whether both names mean one namespace; if only one names the owner, the number decides."""
     return one.startswith(other) or other.startswith(one)
 
 

@@ -1,4 +1,4 @@
-"""A PCI function and its driver: read, bound and unbound."""
+"""Read, bind and unbind the driver of a PCI function."""
 
 from dirtune.change.boot_files import UDEV, Row, Unwritable, udev_row
 from dirtune.change.expected import require, text
@@ -10,44 +10,44 @@ from dirtune.snapshot import Snapshot
 DEVICES = "/sys/bus/pci/devices"
 DRIVERS = "/sys/bus/pci/drivers"
 NONE = "none"
-"""What `driver_override` holds to keep every driver from a device: no driver is called so."""
+"""The `driver_override` that keeps every driver from a device: no driver has this name."""
 _UNSET = frozenset({"", "(null)"})
 
 
 def there(host: Host, device: str) -> bool:
-    """Whether *device* is there: one that was pulled out has no driver to get back."""
+    """Whether *device* is present; a device that was removed cannot get its driver back."""
     return bool(host.glob(literal(f"{DEVICES}/{device}")))
 
 
 def require_driver(host: Host, device: str, driver: str | None) -> None:
-    """Raise `ApplyError` unless *driver* has *device*; None is no driver."""
+    """Raise `ApplyError` unless *driver* is bound to *device*; None means no driver."""
     if not there(host, device):
-        raise ApplyError(f"{device}: this PCI device is gone")
+        raise ApplyError(f"The PCI device {device} is gone")
     require(f"driver of {device}", _driver(host, device), driver)
 
 
 def bind(host: WritableHost, device: str, driver: str) -> None:
-    """Give *device* to *driver*."""
+    """Bind *device* to *driver*."""
     folder = f"{DRIVERS}/{driver}"
     if not host.glob(literal(folder)):
         raise ApplyError(
-            f"{device}: the driver {driver} is not loaded. Load it with modprobe, then try again"
+            f"{device} needs the driver {driver}, which is not loaded. Load it with modprobe."
         )
     host.write(f"{folder}/bind", device)
 
 
 def unbind(host: WritableHost, device: str, driver: str) -> None:
-    """Take *device* from *driver*."""
+    """Unbind *device* from *driver*."""
     host.write(f"{DRIVERS}/{driver}/unbind", device)
 
 
 def has(host: Host, device: str, driver: str) -> bool:
-    """Whether *driver* has *device*."""
+    """Whether *driver* is bound to *device*."""
     return _driver(host, device) == driver
 
 
 def override(device: str, driver: str) -> tuple[Row, ...] | Unwritable:
-    """Return the row that has *driver*, or none, take *device* when it is found."""
+    """Return the boot row that lets *device* have *driver* only, or no driver for `NONE`."""
     for name in (device, driver):
         if not plain(name):
             return Unwritable(name, UDEV)
@@ -55,14 +55,14 @@ def override(device: str, driver: str) -> tuple[Row, ...] | Unwritable:
 
 
 def shown_override(host: Host, device: str) -> str | None:
-    """Return the text of what driver alone *device* may have; None on a kernel without that."""
+    """Return the text of `driver_override` of *device*; None if the kernel lacks that file."""
     return text(host, f"{DEVICES}/{device}/driver_override")
 
 
 def undo_override(host: WritableHost, device: str, ours: str, before: str | None) -> None:
-    """Give *device* the override of *before*, where a boot has set *ours*, the row of `override`.
+    """Restore the override *before* of *device* if a boot has set it to *ours*, by `override`.
 
-    It would keep the driver of before from the device.
+    The override *ours* would keep the previous driver from the device.
     """
     old = (before or "").strip()
     if (shown_override(host, device) or "").strip() == ours != old:

@@ -1,7 +1,8 @@
-"""Plans that make their changes again after a boot, by the files of `boot_files`. Pure.
+"""Plans that make their changes again after a boot, through the files of `boot_files`. Pure.
 
-What is there already stays, but for rows of the same setting. The names of a machine are data here
-too: one that a format has a meaning for, and no way to quote, is refused.
+Rows that the files already hold stay, except those of the same setting. Names of devices and files
+are data too: a name that has a special meaning in a file's format, and cannot be quoted, is
+refused.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,10 +36,10 @@ WantedBy=multi-user.target
 
 
 def lasting(plan: Plan, texts: Mapping[str, str]) -> Plan:
-    """Return *plan* and, behind it, what makes its changes again after a boot.
+    """Return *plan*, followed by the changes that make it again after a boot.
 
-    *texts* are the files of `FILES` that are there. What outlives a boot by itself is not made
-    twice, and what cannot be written down is refused.
+    *texts* holds the files of `FILES` that exist. A change that outlives a boot anyway is not
+    made twice, and a change that the files cannot hold is refused.
     """
     runtime = [change for change in plan.changes if not change.lasting]
     refusals = tuple(
@@ -57,7 +58,7 @@ def lasting(plan: Plan, texts: Mapping[str, str]) -> Plan:
 
 
 def keeper(action: Action) -> str | None:
-    """Return the file that makes *action* again after a boot; None if it needs none."""
+    """Return the file that makes *action* again after a boot; None if no file is needed."""
     return next((row.path for row in _rows(action)), None)
 
 
@@ -67,14 +68,18 @@ def _rows(action: Action) -> tuple[Row, ...]:
 
 
 def _refusal(change: Change, odd: Unwritable) -> Refusal:
-    why = f"is not kept over a reboot: {odd.path} cannot hold a name like that; keep it by hand"
+    why = (
+        f"cannot be kept over a reboot, because {odd.path} cannot hold this name; "
+        "make the setting permanent by hand"
+    )
     return Refusal(change.reason, change.fix, odd.name, why)
 
 
 def _file(change: Change, path: str, before: str | None, rows: list[Row]) -> Iterator[Change]:
     after = _merged(before or "", rows)
     if after != before:
-        yield _change(change, PutFile(path, before, after), f"keep it over a reboot by {path}")
+        title = f"keep the setting over a reboot in {path}"
+        yield _change(change, PutFile(path, before, after), title)
 
 
 def _unit(change: Change, before: str | None) -> Iterator[Change]:

@@ -1,8 +1,7 @@
-"""Decide what to change on a host, as data. Nothing here touches one.
+"""Plans of changes to a host, as data. Nothing here accesses a host.
 
-A plan is a sequence of changes. Each is one action, with the risk it carries and the check that
-asked for it; each can be undone. Order matters in both directions: changes are made first to last
-and undone last to first.
+A plan is a sequence of changes. A change is one action, with its risk and the check that asked for
+it, and it can be undone. Changes are made first to last and undone last to first.
 """
 
 import msgspec
@@ -12,7 +11,7 @@ from dirtune.settings import Risk
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One action, and why."""
+    """One action, with its risk and its reason."""
 
     action: AnyAction
     risk: Risk
@@ -23,13 +22,13 @@ class Change(msgspec.Struct, frozen=True):
     title: str
     """The effect in a few words."""
     competes: tuple[str, ...] = ()
-    """What on this host sets the same by itself, and so may undo it."""
+    """Programs and files on this host that set the same thing, and so may undo the change."""
     lasting: bool = False
-    """Whether it outlives a reboot, and so is made only once the rest was confirmed."""
+    """Whether the change outlives a reboot, and is therefore made only after confirmation."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Something a fix does not do unless it is told to, and why."""
+    """A change that dirtune does not make unless it is forced, and the reason."""
 
     reason: str
     """The id of the check that asked for it."""
@@ -37,24 +36,25 @@ class Refusal(msgspec.Struct, frozen=True):
     subject: str
     """The device or file that is left alone."""
     why: str
+    """The reason, as a predicate of *subject*: "is offline or isolated"."""
     name: str = ""
-    """What `--force` calls it; empty where it cannot be done at all."""
+    """The name that `--force` takes; empty if the change cannot be forced."""
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The changes that would be made, and those that are refused."""
+    """The changes that would be made, and the refusals."""
 
     changes: tuple[Change, ...] = ()
     refusals: tuple[Refusal, ...] = ()
 
     @property
     def risk(self) -> Risk | None:
-        """The gravest risk of all changes; None where nothing is to be done."""
+        """The highest risk among the changes; None if there are no changes."""
         return max((change.risk for change in self.changes), key=list(Risk).index, default=None)
 
 
 def joined(plans: tuple[Plan, ...]) -> Plan:
-    """Put *plans* one behind the other, what outlives a reboot last."""
+    """Join *plans* in order; changes that outlive a reboot come last."""
     changes = (change for plan in plans for change in plan.changes)
     return Plan(
         tuple(sorted(changes, key=lambda change: change.lasting)),
@@ -63,6 +63,6 @@ def joined(plans: tuple[Plan, ...]) -> Plan:
 
 
 def needed(changes: tuple[Change, ...]) -> tuple[Change, ...]:
-    """Drop changes that would set nothing anew; commands go with the files they follow."""
+    """Drop changes whose value is set already, and commands if no other change is left."""
     left = tuple(change for change in changes if not change.action.needless)
     return left if any(not change.action.follows for change in left) else ()

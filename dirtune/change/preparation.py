@@ -1,9 +1,9 @@
-"""Settings of a real server, and of a director with NAT, for the way it is reached. Pure.
+"""Settings that a real server, or a director with NAT, needs for its forwarding method. Pure.
 
-Direct routing: the virtual addresses on loopback, and no ARP for them. A tunnel: its end, the
-virtual addresses on it, sources checked loosely there, segments that fit through. NAT: answers go
-through the director, which forwards and sends no redirects. Nothing that is so already is touched,
-and settings come before the addresses that need them.
+Direct routing needs the virtual addresses on loopback, and no ARP replies for them. A tunnel needs
+its endpoint, the virtual addresses on it, loose source checks there, and segments that fit. With
+NAT, replies go through the director, which forwards them and sends no redirects. Settings that are
+right already stay, and settings come before the addresses that need them.
 """
 
 import shlex
@@ -37,14 +37,14 @@ FIELDS = (
     "sysctls",
     "modules",
 )
-"""What of a snapshot is looked at."""
+"""The fields of a snapshot that are read here."""
 _CONF = "/proc/sys/net/ipv4/conf"
 _TUNNEL = "tunl0"
 _MODULES = ("ipip", "tunnel4", "ip_tunnel")
-# Values of the settings at which an address of loopback is not answered for, nor told of.
+# Values at which a host neither answers ARP requests for a loopback address nor announces it.
 _QUIET = {"arp_ignore": ({1, 2, 8}, "1"), "arp_announce": ({2}, "2")}
 _STRICT, _LOOSE = 1, "2"
-# Of a row of `ip route`, by which it is judged.
+# Keywords in a row of `ip route` that are evaluated.
 _WORDS = frozenset({"via", "dev", "metric", "advmss"})
 _MTU, _MSS = 1500, 1440  # the tunnel takes 20 bytes, IPv4 and TCP 40
 
@@ -54,30 +54,30 @@ class Need:
     """How a director's table reaches one real server."""
 
     direct: tuple[str, ...] = ()
-    """Virtual addresses that it is sent by direct routing."""
+    """Virtual addresses whose packets arrive by direct routing."""
     tunnelled: tuple[str, ...] = ()
-    """Those that it is sent through an IP-in-IP tunnel."""
+    """Virtual addresses whose packets arrive through an IP-in-IP tunnel."""
     wrapped: tuple[str, ...] = ()
-    """Kinds of other tunnels (gue, gre), which are not made here."""
+    """Other kinds of tunnel (gue, gre), which dirtune does not set up."""
     nat: bool = False
     gateway: str | None = None
-    """The director's address that NAT's answers go through; None where the plan does not say."""
+    """The director's address through which NAT replies go; None if the plan does not name it."""
 
     @property
     def vips(self) -> tuple[str, ...]:
-        """The virtual addresses that it must hold."""
+        """The virtual addresses that the real server must have."""
         return tuple(dict.fromkeys((*self.direct, *self.tunnelled)))
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A real server as it is."""
+    """The present state of a real server."""
 
     snapshot: Snapshot
     default_routes: tuple[str, ...] = ()
-    """As `ip route` prints them behind `default`, and whole if they begin otherwise."""
+    """Rows of `ip route` without the leading word `default`; complete rows if they lack it."""
     ssh_client: str | None = None
-    """Where the SSH connection that asks comes from."""
+    """The address from which the present SSH connection comes."""
 
 
 def need(table: Table, addresses: frozenset[str], gateway: str | None = None) -> Need:
@@ -101,7 +101,7 @@ def need(table: Table, addresses: frozenset[str], gateway: str | None = None) ->
 
 
 def real_server(needs: Need, seen: Seen) -> Plan:
-    """Return the changes that a real server *needs*, and what stands against them."""
+    """Return the changes that meet the *needs* of a real server, and the refusals."""
     return _plan(
         (
             *_quiet(needs, seen.snapshot),
@@ -113,7 +113,7 @@ def real_server(needs: Need, seen: Seen) -> Plan:
 
 
 def director(table: Table, snapshot: Snapshot) -> Plan:
-    """Return what lets a director pass on the answers of its real servers behind NAT."""
+    """Return the changes that let a director forward the replies of real servers behind NAT."""
     servers = {
         server.address
         for service in table.services
@@ -140,7 +140,7 @@ def _way(forwarding: str, tunnel: str) -> str:
 
 def _passing(table: Table, link: str, snapshot: Snapshot) -> Iterator[Change | Refusal]:
     vips = {service.address for service in table.services}
-    # Where clients and real servers are reached by one card, answers leave as they came in.
+    # If one NIC leads to both clients and real servers, replies leave by the NIC they came in on.
     one_card = any(
         address.interface == link and address.address in vips
         for address in snapshot.interface_addresses or ()
@@ -173,8 +173,8 @@ def _quiet(needs: Need, snapshot: Snapshot) -> Iterator[Change | Refusal]:
                 "realserver/arp-leak",
                 "",
                 address.address,
-                f"is on {address.interface} itself, which answers ARP for it: "
-                f"`{_removal(address)}` first",
+                f"is an address of {address.interface}, which answers ARP requests for it; "
+                f"run `{_removal(address)}` first",
                 "vip-on-link",
             )
 
@@ -188,8 +188,8 @@ def _tunnel_end(needs: Need, seen: Seen) -> Iterator[Change | Refusal]:
     if not needs.tunnelled:
         return
     for kind in needs.wrapped:
-        why = "is not made by dirtune: make its end by hand"
-        yield Refusal("realserver/tun-endpoint", "", f"tunnel of {kind}", why, kind)
+        why = "cannot be set up by dirtune; create the endpoint by hand"
+        yield Refusal("realserver/tun-endpoint", "", f"{kind} tunnel", why, kind)
     if needs.wrapped:
         return
     snapshot = seen.snapshot
@@ -197,7 +197,7 @@ def _tunnel_end(needs: Need, seen: Seen) -> Iterator[Change | Refusal]:
     reason = "realserver/tun-endpoint"
     if _TUNNEL not in ends:
         loaded = snapshot.modules.loaded if snapshot.modules else frozenset()
-        # What it needs goes with it, unless that was there before; what is in use stays.
+        # Its dependencies are removed with it unless they were loaded before; modules in use stay.
         own = (name for name in _MODULES if name not in loaded)
         gone = ("sh", "-c", 'for m; do rmmod "$m" 2>/dev/null; done; :', "sh", *own)
         yield _change(Run(("modprobe", "ipip"), gone), "load ipip", reason)
@@ -207,7 +207,7 @@ def _tunnel_end(needs: Need, seen: Seen) -> Iterator[Change | Refusal]:
 
 
 def _loosely(snapshot: Snapshot) -> Iterator[Change]:
-    """Check sources loosely on the tunnel: the greater of its own setting and `all` holds."""
+    """Make the tunnel's source check loose; the greater of its own value and `all` applies."""
     settings = snapshot.sysctls
     if settings is None:
         return
@@ -222,12 +222,12 @@ def _loosely(snapshot: Snapshot) -> Iterator[Change]:
 
 
 def _default_route(needs: Need, seen: Seen) -> Iterator[Change | Refusal]:
-    """Lead NAT's answers to the director, and have segments fit through a tunnel.
+    """Route NAT replies to the director, and make segments fit through a tunnel.
 
-    Both in one change: a second would not find the routes that were seen.
+    One change does both, because a second one would not find the routes that the plan saw.
     """
     if needs.nat and needs.gateway is None:
-        why = "must lead to the director: director.address of the plan is to say where that is"
+        why = "must lead to the director, whose address the plan lacks; set director.address"
         yield Refusal("realserver/nat-gateway", "", "default route", why, "gateway")
     old = seen.default_routes[0] if seen.default_routes else ""
     led = needs.gateway is not None and needs.nat and not _leads_to(needs.gateway, seen)
@@ -239,7 +239,7 @@ def _default_route(needs: Need, seen: Seen) -> Iterator[Change | Refusal]:
     reason = "realserver/nat-gateway" if led else "realserver/tun-mss"
     odd = [row for row in seen.default_routes if not _taken_back(row)]
     if odd:
-        why = f"could not be restored, because it has `{odd[0]}`. Change it by hand"
+        why = f"includes `{odd[0]}`, which dirtune could not restore; change the route by hand"
         yield Refusal(reason, "", "default route", why)
         return
     action = SetDefaultRoute(seen.default_routes, new)
@@ -258,7 +258,7 @@ def _leads_to(gateway: str, seen: Seen) -> bool:
 
 
 def _too_large(row: str, seen: Seen) -> bool:
-    """Tell whether segments that are sent by the route *row* do not fit through a tunnel."""
+    """Return whether segments that use the route *row* are too large for a tunnel."""
     if not _told_apart(row):
         return True  # which is then refused
     words = dict(pairwise(row.split()))
@@ -275,10 +275,10 @@ def _too_large(row: str, seen: Seen) -> bool:
 
 
 def _taken_back(row: str) -> bool:
-    """Tell whether ip(8) takes *row* back: none of several next hops, and of no other type.
+    """Return whether ip(8) can restore *row*: it has one next hop and is an ordinary route.
 
-    Nor for one type of service alone: routes that differ in that share a metric, which is what
-    tells the replaced one.
+    A route for one type of service cannot be restored: such routes share a metric, by which
+    dirtune finds the route that it replaced.
     """
     words = row.split()
     usual = "dev" in words and not {"default", "nexthop", "nhid", "tos"} & {*words}
@@ -286,7 +286,7 @@ def _taken_back(row: str) -> bool:
 
 
 def _told_apart(row: str) -> bool:
-    """Tell whether no name of an interface in *row* is, or holds, what is told by its words."""
+    """Return whether *row* is unambiguous: no interface in it is called like a keyword."""
     words = row.split()
     names = {name for before, name in pairwise(words) if before == "dev"}
     return row.isprintable() and "\\" not in row and not names & _WORDS
@@ -300,8 +300,8 @@ def _cut_off(seen: Seen) -> Iterator[Refusal]:
             "realserver/nat-gateway",
             "",
             "default route",
-            f"carries the SSH connection from {client}, which would be answered through the "
-            f"director: give {client} a route of its own",
+            f"carries the SSH connection from {client}, whose replies would go through the "
+            f"director; add a separate route to {client} first",
             "ssh",
         )
 

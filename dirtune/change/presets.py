@@ -1,8 +1,8 @@
-"""Settings of the clients and real servers of 2001, their equals today, and the reasons. Pure.
+"""The 2001 paper's settings of clients and real servers, and their equivalents today. Pure.
 
 O'Rourke and Keefe, "Performance Evaluation of Linux Virtual Server", LISA 2001, sections 4 and 5.
-Nothing is set here: half of it is the default by now, and some would do harm. Each preset reads
-what its node has and says whether that will do; what will not comes with the command for it.
+Nothing is set here: half of the settings are defaults by now, and some would do harm. Each preset
+decides whether a node's value is good enough, and names the command that sets a better one.
 """
 
 import re
@@ -18,8 +18,8 @@ _DESCRIPTORS = 100_000
 _BACKLOG = 4096
 _CONNECTIONS = 1500
 _LONGEST = 100
-"""Characters of a value that are shown."""
-# Of nginx, where no directive says otherwise (ngx_core_module, ngx_http_core_module).
+"""The most characters of a value that are shown."""
+# The defaults of nginx (ngx_core_module, ngx_http_core_module).
 _NGINX = {
     "access_log": "logs/access.log",
     "error_log": "logs/error.log error",
@@ -54,29 +54,29 @@ for pid in /proc/[0-9]*; do
 done
 true
 """
-"""POSIX shell that prints what the presets look at; it only reads."""
+"""A POSIX shell script that prints the settings of a node; it changes nothing."""
 
 
 class Seen(NamedTuple):
     """The output of `SCRIPT` on one node."""
 
     values: Mapping[str, str]
-    """By the name of a sysctl's path below /proc/sys, and `open-files`."""
+    """Values of sysctls, by their path below /proc/sys, and of `open-files`."""
     nginx: str | None
-    """The configuration of the nginx that runs there; None if none does."""
+    """The configuration of the running nginx; None if no nginx runs."""
 
 
 class Verdict(NamedTuple):
-    """One setting of one node."""
+    """The value of a setting on one node, and whether it is good enough."""
 
     now: str | None
-    """None if the node does not say."""
+    """The present value; None if it is unknown."""
     will_do: bool | None
-    """Whether it is as it should be; None where it is for a person to say."""
+    """Whether the value is good enough; None if a person must decide."""
 
 
 class Judged(NamedTuple):
-    """A preset on a node."""
+    """A preset, and the verdict on one node's value."""
 
     preset: "Preset"
     verdict: Verdict
@@ -84,7 +84,7 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A setting of the paper's, and what has become of it."""
+    """A setting in the paper, and its equivalent today."""
 
     setting: str
     roles: frozenset[Role]
@@ -94,11 +94,11 @@ class Preset:
     why: str
     judge: Callable[[Seen], Verdict]
     command: str = ""
-    """What sets it, where something is to be set."""
+    """The command that sets it; empty if nothing is to be set."""
 
 
 def parse(text: str) -> Seen:
-    """Read what `SCRIPT` printed."""
+    """Parse the output of `SCRIPT`."""
     values: dict[str, str] = {}
     conf: list[str] | None = None
     for row in text.split("\n"):  # a text may hold what else parts lines in Python
@@ -113,7 +113,7 @@ def parse(text: str) -> Seen:
 
 
 def judged(roles: frozenset[Role], seen: Seen) -> Iterator[Judged]:
-    """Yield every preset of a node that has *roles* with how it stands to it."""
+    """Yield every preset for a node with *roles*, with the verdict on the node's value."""
     for preset in PRESETS:
         if roles & preset.roles:
             yield Judged(preset, _verdict(preset, seen))
@@ -163,8 +163,8 @@ def _nginx(name: str, good: Callable[[str], bool | None]) -> Callable[[Seen], Ve
         if seen.nginx is None:
             return Verdict(None, None)
         found = next((w[1:] for w in _directives(seen.nginx) if w[0] == name and w[1:]), None)
-        now = " ".join(found)[:_LONGEST] if found else f"{_NGINX[name]} (nginx's own)"
-        return Verdict(now, good(now.removesuffix(" (nginx's own)")))
+        now = " ".join(found)[:_LONGEST] if found else f"{_NGINX[name]} (nginx's default)"
+        return Verdict(now, good(now.removesuffix(" (nginx's default)")))
 
     return judge
 
@@ -186,9 +186,9 @@ PRESETS = (
         _CLIENT,
         "ulimit -n 100000",
         f"{_DESCRIPTORS} or more",
-        "each connection is a descriptor, and one that waits for its time-out holds it: rate x "
-        "time-out and 100 are needed. httperf ends at 1,024 all the same (select(2)): h2load "
-        "does not.",
+        "Each connection keeps a descriptor until it ends or times out, so a client needs "
+        "rate x time-out descriptors and 100 more. httperf cannot use more than 1,024 "
+        "(select(2)); h2load can.",
         _at_least("open-files", _DESCRIPTORS),
         f"ulimit -n {_DESCRIPTORS}",
     ),
@@ -197,8 +197,8 @@ PRESETS = (
         _CLIENT | _SERVER,
         "150000",
         "150000 or more",
-        "the limit of all processes together; kernels set it by their memory, far above this. "
-        "fs.inode-max, 32768 beside it, is gone since Linux 2.4.",
+        "This limit applies to all processes together. The kernel derives it from the memory, and "
+        "usually sets it far higher. fs.inode-max, 32768 in the paper, is gone since Linux 2.4.",
         _at_least("fs/file-max", 150_000),
         "sysctl -w fs.file-max=150000",
     ),
@@ -207,28 +207,28 @@ PRESETS = (
         _CLIENT,
         "1024 and up",
         "1024 65535",
-        "a port waits 60 s before it is used again, so 28,232 ports, the default, are 470 "
-        "connections/s of one address to one VIP; 64,512 are 1,075.",
+        "A port waits 60 s before it is used again. The default of 28,232 ports allows 470 "
+        "connections/s from one address to one VIP; 64,512 ports allow 1,075.",
         _ports,
         "sysctl -w 'net.ipv4.ip_local_port_range=1024 65535'",
     ),
     Preset(
         "net.core.{rmem,wmem}_{max,default}",
         _CLIENT | _SERVER,
-        "5242880 all four",
+        "5242880 for all four",
         "leave the defaults",
-        "TCP sizes its buffers by tcp_rmem and tcp_wmem, which these do not touch, and by itself "
-        "since Linux 2.6.7; a page of 628 bytes fits any. 5 MB by default is memory that UDP "
-        "and raw sockets may take, each.",
+        "TCP buffers follow tcp_rmem and tcp_wmem instead, and have adapted to the traffic since "
+        "Linux 2.6.7; a page of 628 bytes fits any of them. A default of 5 MB lets every UDP and "
+        "raw socket use that much memory.",
         _buffers,
     ),
     Preset(
         "net.core.somaxconn",
         _SERVER,
-        "not set (128 then)",
+        "not set (default 128)",
         f"{_BACKLOG} or more",
-        "the queue of connections that are to be accepted is never longer than this; 4096 is the "
-        "default since Linux 5.4.",
+        "The queue of connections that wait for accept(2) is never longer than this. The default "
+        "is 4096 since Linux 5.4.",
         _at_least("net/core/somaxconn", _BACKLOG),
         f"sysctl -w net.core.somaxconn={_BACKLOG}",
     ),
@@ -237,16 +237,17 @@ PRESETS = (
         _SERVER,
         "not set",
         "1024 or more",
-        "half-open connections beyond it are dropped or get cookies; kernels set it by memory.",
+        "Half-open connections beyond this limit are dropped or get SYN cookies. The kernel "
+        "derives the limit from the memory.",
         _at_least("net/ipv4/tcp_max_syn_backlog", 1024),
         "sysctl -w net.ipv4.tcp_max_syn_backlog=4096",
     ),
     Preset(
         "nginx: listen backlog",
         _SERVER,
-        "Apache's own, 511",
+        "511, Apache's default",
         f"backlog={_BACKLOG}",
-        "nginx asks for 511 whatever somaxconn allows; the lesser of both holds.",
+        "nginx asks for 511 whatever somaxconn allows, and the smaller of the two applies.",
         _backlog,
         f"listen 80 backlog={_BACKLOG};",
     ),
@@ -255,8 +256,8 @@ PRESETS = (
         _SERVER,
         "#CustomLog (off)",
         "off, or buffer=64k",
-        "a row is written for each request: with one request a connection that is a system call "
-        "a connection. Turn it off for a bench; in production buffer it, for you want the log.",
+        "nginx writes a row for each request, so one request per connection costs one system call "
+        "per connection. Turn the log off for a bench; in production, buffer it.",
         _nginx("access_log", lambda now: now.startswith("off") or "buffer=" in now),
         "access_log /var/log/nginx/access.log combined buffer=64k flush=5s;",
     ),
@@ -264,8 +265,8 @@ PRESETS = (
         "nginx: error_log",
         _SERVER,
         "LogLevel crit",
-        "error or graver",
-        "levels below `error` write for each connection.",
+        "error or more severe",
+        "Levels below `error` write a row for each connection.",
         _nginx("error_log", lambda now: now.split()[-1] not in {"debug", "info", "notice"}),
         "error_log /var/log/nginx/error.log error;",
     ),
@@ -274,8 +275,8 @@ PRESETS = (
         _SERVER,
         "MaxClients 1500",
         f"{_CONNECTIONS} or more",
-        "a worker holds this many connections and refuses the next; Apache had a process for "
-        "each. Open files limit it as well: worker_rlimit_nofile.",
+        "A worker holds this many connections and refuses more; Apache had one process per "
+        "connection. The limit on open files applies as well: worker_rlimit_nofile.",
         _nginx("worker_connections", lambda now: int(now) >= _CONNECTIONS),
         "worker_connections 4096;",
     ),
@@ -284,8 +285,8 @@ PRESETS = (
         _SERVER,
         "Min/MaxSpareServers 200",
         "auto",
-        "a worker for each CPU serves them all; 200 processes ready were Apache's way of it. "
-        "MaxRequestsPerChild 0, never begin a process anew, is how nginx is.",
+        "One worker per CPU serves all connections; Apache kept 200 processes ready for them. "
+        "MaxRequestsPerChild 0 kept Apache from restarting processes; nginx never restarts them.",
         _nginx("worker_processes", lambda now: True if now == "auto" else None),
         "worker_processes auto;",
     ),
@@ -293,9 +294,9 @@ PRESETS = (
         "nginx: keepalive_timeout",
         _SERVER,
         "HTTP/1.0, one request",
-        "0 to bench as 2001; else leave",
-        "one request a connection is what made the paper's connections requests. Browsers gain "
-        "from more, and a director has fewer connections for it.",
+        "0 to bench as in 2001, else default",
+        "In the paper each connection carried one request. Browsers benefit from more requests "
+        "per connection, and a director then has fewer connections.",
         _nginx("keepalive_timeout", lambda now: True if now.startswith("0") else None),
     ),
 )

@@ -1,6 +1,6 @@
-"""Folders and files that only this user may touch: what a journal says is done as root.
+"""Folders and files that only this user may access, because root carries out what a journal says.
 
-Everything is checked on an open descriptor, so nobody can exchange it between look and use.
+Every check is made on an open descriptor, so nobody can swap the file between check and use.
 """
 
 import os
@@ -17,24 +17,24 @@ from dirtune.writing import sync
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OURS = re.compile(r"lock|.+\.(lock|ready|journal(\..+)?)")
-"""What dirtune keeps in such folders, and damaged journals that were moved away."""
+"""Names of dirtune's own files in these folders, and of damaged journals that were moved away."""
 _NEVER_ELSEWHERE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not hold us up
 
 
 @contextmanager
 def folder(path: Path, *, make: bool = False) -> Iterator[int]:
-    """Open the folder *path* and yield its descriptor; *make* creates it where it is missing.
+    """Open the folder *path* and yield its descriptor; *make* creates a missing folder.
 
-    One that others may only read is closed to them. `NotPossible` refuses one that another user
-    owns, could have written to or could exchange; an `OSError` is that of open(2).
+    A folder that others may only read is closed to them. Raises `NotPossible` for a folder that
+    another user owns, could have written to or could replace, and `OSError` if open(2) fails.
     """
     if make:
         _make(path)
     require_safe_way(path)
     if path.is_symlink():
         raise NotPossible(
-            f"{path}: is a symbolic link, which dirtune does not follow. Name the folder itself "
-            "in DIRTUNE_STATE or DIRTUNE_RUN, or remove the link."
+            f"{path} is a symbolic link, which dirtune does not follow. Set DIRTUNE_STATE or "
+            "DIRTUNE_RUN to the folder itself, or remove the link."
         )
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _NEVER_ELSEWHERE)
     try:
@@ -49,20 +49,21 @@ def folder(path: Path, *, make: bool = False) -> Iterator[int]:
 
 
 def opened(within: int, path: Path, flags: int) -> int:
-    """Open the file *path* of the folder *within* and return its descriptor.
+    """Open the file *path* in the folder *within* and return its descriptor.
 
-    `NotPossible` refuses what is no file of this user's alone; an `OSError` is that of open(2).
+    Raises `NotPossible` unless this is a regular file that only this user may access, and
+    `OSError` if open(2) fails.
     """
     if _linked(within, path.name):
-        raise NotPossible(f"{path}: is a symbolic link, which dirtune does not follow. Remove it.")
+        raise NotPossible(f"{path} is a symbolic link, which dirtune does not follow. Remove it.")
     descriptor = os.open(path.name, flags | _NEVER_ELSEWHERE, 0o600, dir_fd=within)
     try:
         now = os.fstat(descriptor)
         if not stat.S_ISREG(now.st_mode):
-            raise NotPossible(f"{path}: is not a regular file. Remove it.")  # noqa: TRY301
+            raise NotPossible(f"{path} is not a regular file. Remove it.")  # noqa: TRY301
         if now.st_nlink > 1:
             raise NotPossible(  # noqa: TRY301
-                f"{path}: has {now.st_nlink} hard links, so another folder shares it. Remove it."
+                f"{path} has {now.st_nlink} hard links, so another folder may share it. Remove it."
             )
         _require_own(path, now)
         _close_to_others(descriptor, 0o600)
@@ -92,21 +93,21 @@ def _linked(within: int, name: str) -> bool:
 
 
 def require_safe_way(path: Path, setting: str = "DIRTUNE_STATE or DIRTUNE_RUN") -> None:
-    """Raise `NotPossible` where another user could put something else in place of *path*.
+    """Raise `NotPossible` if another user could replace *path* with something else.
 
-    *setting* is where the user names another folder.
+    *setting* is the variable or option that names another folder.
     """
     for above in _passed(path, set()):
         now = above.lstat()
         if now.st_uid not in {0, os.geteuid()}:
             raise NotPossible(
-                f"{above}: belongs to user {now.st_uid}, who could exchange {path}. "
-                f"Name a folder below root's own in {setting}."
+                f"{above} belongs to user {now.st_uid}, who could replace {path}. "
+                f"Set {setting} to a path whose folders belong to root."
             )
         open_to_others = now.st_mode & _BY_OTHERS and not now.st_mode & stat.S_ISVTX
         if open_to_others and not stat.S_ISLNK(now.st_mode):
             raise NotPossible(
-                f"{above}: other users may write to it (mode {_octal(now)}), and could exchange "
+                f"{above} is writable by other users (mode {_octal(now)}), who could replace "
                 f"{path}. Run: chmod go-w {shlex.quote(str(above))}"
             )
 
@@ -124,30 +125,30 @@ def _passed(path: Path, passed: set[Path]) -> set[Path]:
 def _require_own(path: Path, now: os.stat_result) -> None:
     if now.st_uid != os.geteuid():
         raise NotPossible(
-            f"{path}: belongs to user {now.st_uid}, so it is not dirtune's. Check what it holds, "
-            "then remove it."
+            f"{path} belongs to user {now.st_uid}, not to the user who runs dirtune. Check its "
+            "contents, then remove it."
         )
     if now.st_mode & _BY_OTHERS and now.st_mode & stat.S_ISVTX:
         raise NotPossible(
-            f"{path}: all users write to it (mode {_octal(now)}). Name a folder of its own in "
-            "DIRTUNE_STATE or DIRTUNE_RUN."
+            f"{path} is writable by all users (mode {_octal(now)}). Set DIRTUNE_STATE or "
+            "DIRTUNE_RUN to a folder that only dirtune uses."
         )
     if now.st_mode & _BY_OTHERS:
         raise NotPossible(
-            f"{path}: other users may write to it (mode {_octal(now)}). Check what it holds, then "
+            f"{path} is writable by other users (mode {_octal(now)}). Check its contents, then "
             f"run: chmod go= {shlex.quote(str(path))}"
         )
 
 
 def _require_ours_alone(path: Path, now: os.stat_result, descriptor: int) -> None:
-    """Raise `NotPossible` where others need to look into *path*, as into /run: it stays open."""
+    """Raise `NotPossible` if others may need to read *path*, as they do /run."""
     names = os.listdir(descriptor)
     strange = next((name for name in names if not _OURS.fullmatch(name)), None)
     if strange is not None:
         raise NotPossible(
-            f"{path}: other users may look into it (mode {_octal(now)}), and it holds {strange}, "
-            "which is not dirtune's. Name a folder of its own in DIRTUNE_STATE or DIRTUNE_RUN, or "
-            f"run: chmod go= {shlex.quote(str(path))}"
+            f"{path} is readable by other users (mode {_octal(now)}) and contains {strange}, "
+            "which is not dirtune's. Set DIRTUNE_STATE or DIRTUNE_RUN to a folder that only "
+            f"dirtune uses, or run: chmod go= {shlex.quote(str(path))}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The records of a journal, and how far what they tell of got."""
+"""The records of a journal, and the state that follows from them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,35 +19,35 @@ class Planned(msgspec.Struct, frozen=True, tag="planned", tag_field="record"):
     made: str
     """UTC, ISO 8601."""
     boot: str
-    """The kernel's boot_id, for what a reboot undoes by itself."""
+    """The kernel's boot_id, which shows whether a reboot has undone the run-time changes."""
     changes: tuple[Change, ...]
     confirm_s: float
-    """Seconds from `Applied` until it is rolled back unless confirmed; 0 keeps it unasked."""
+    """Seconds from `Applied` until unconfirmed changes are rolled back; 0 for no roll-back."""
     forced: str | None = None
-    """Why refusals were overruled; None where none was."""
+    """Why refusals were overruled; None if none was."""
     version: str = ""
-    """The dirtune that wrote it."""
+    """The version of dirtune that wrote the journal."""
     network: str = ""
-    """The network namespace of the changes, until the next boot; empty where it is not known."""
+    """The network namespace of the changes, valid until the next boot; empty if it is unknown."""
     schema: str = SCHEMA
 
 
 class Begun(msgspec.Struct, frozen=True, tag="begun", tag_field="record"):
-    """A change is about to be made, and perhaps was."""
+    """A change is about to be made; after a crash, it may have been made or not."""
 
     index: int
     saved: Saved
 
 
 class Applied(msgspec.Struct, frozen=True, tag="applied", tag_field="record"):
-    """Every change was made and read back; again, where the time to confirm was renewed."""
+    """Every change was made and checked, or the time to confirm was restarted."""
 
     at_s: float
     """The host's clock since boot, seconds (CLOCK_BOOTTIME)."""
 
 
 class Confirmed(msgspec.Struct, frozen=True, tag="confirmed", tag_field="record"):
-    """Somebody keeps the changes."""
+    """The user keeps the changes."""
 
 
 class RolledBack(msgspec.Struct, frozen=True, tag="rolled-back", tag_field="record"):
@@ -57,7 +57,7 @@ class RolledBack(msgspec.Struct, frozen=True, tag="rolled-back", tag_field="reco
 
 
 class Stuck(msgspec.Struct, frozen=True, tag="stuck", tag_field="record"):
-    """An undo was tried, and this is left; it can be tried again."""
+    """An undo was tried, but some changes are left; it can be tried again."""
 
     left: tuple[str, ...]
 
@@ -66,26 +66,26 @@ Record = Planned | Begun | Applied | Confirmed | RolledBack | Stuck
 
 
 class State(StrEnum):
-    """How far it got."""
+    """How far a journal got."""
 
     PLANNED = "planned"
-    """Begun and not finished: dirtune died, or an undo is stuck."""
+    """Begun but not finished: dirtune died, or an undo failed."""
     APPLIED = "applied"
-    """Everything made, waiting to be confirmed."""
+    """Every change was made, and waits to be confirmed."""
     CONFIRMED = "confirmed"
     ROLLED_BACK = "rolled-back"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A journal as read."""
+    """A journal that was read from its file."""
 
     planned: Planned
     rest: tuple[Record, ...]
 
     @property
     def state(self) -> State:
-        """How far it got; what is not confirmed and needs no confirmation counts as such."""
+        """How far the journal got; changes that need no confirmation count as confirmed."""
         kinds = {type(record) for record in self.rest}
         if RolledBack in kinds:
             return State.ROLLED_BACK
@@ -99,14 +99,14 @@ class Entry:
 
     @property
     def begun(self) -> tuple[tuple[int, tuple[Action, Saved]], ...]:
-        """Every change that was made or may have been, by its number, with what was there."""
+        """Every change that was or may have been made, by number, with what was there before."""
         begun = (record for record in self.rest if isinstance(record, Begun))
         changes = self.planned.changes
         return tuple((step.index, (changes[step.index].action, step.saved)) for step in begun)
 
     @property
     def done(self) -> tuple[tuple[Action, Saved], ...]:
-        """The same without the numbers."""
+        """The changes of `begun`, without their numbers."""
         return tuple(done for _, done in self.begun)
 
     @property
@@ -116,9 +116,10 @@ class Entry:
         return tuple(self.planned.changes[index] for index in numbers)
 
     def seconds_left(self, boot: str, now_s: float) -> float | None:
-        """Seconds until the window of confirmation closes; None if there is none open.
+        """Return the seconds left to confirm the changes; None if they do not wait for that.
 
-        A reboot closes it. Not above 0 says it is over and nobody took the changes back yet.
+        A reboot ends the time. A value of 0 or less means that the time is over and the changes
+        have not been rolled back yet.
         """
         if self.state is not State.APPLIED:
             return None

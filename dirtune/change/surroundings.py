@@ -1,4 +1,4 @@
-"""Look around a host for what the fixes ask beyond a snapshot."""
+"""Collect the facts about a host that fixes need beyond a snapshot."""
 
 import ipaddress
 import os
@@ -17,9 +17,9 @@ _SSH = "SSH_CONNECTION"
 def look_around(
     host: Host, fixes: tuple[Fix, ...] = (), requests: tuple[Asked, ...] = (), *, live: bool
 ) -> Surroundings:
-    """Read what *fixes*, and the fixes of *requests*, need.
+    """Read the facts that *fixes*, and the fixes of *requests*, need.
 
-    *live* says that *host* is this machine.
+    *live* means that *host* is this machine.
     """
     kinds = (*fixes, *(fix for fix in all_fixes() if not fix.checks))
     settings = (setting for request in requests for setting in request.fix.settings)
@@ -36,7 +36,7 @@ def look_around(
 
 
 def ssh_connection(host: Host, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return SSH_CONNECTION of this session; sudo takes it away, so the shells above are asked."""
+    """Return SSH_CONNECTION of this session, also from parent processes: sudo removes it."""
     if _SSH in environ:
         return _as_sshd_says(environ[_SSH])
     pid = os.getppid()
@@ -54,7 +54,7 @@ def ssh_connection(host: Host, environ: Mapping[str, str] = os.environ) -> str |
 
 
 def _as_sshd_says(text: str) -> str | None:
-    """Return *text* if it is two addresses with their ports; anybody can set a variable."""
+    """Return *text* if it is two addresses with their ports; any user can set the variable."""
     words = text.split()
     try:
         for address in words[::2]:

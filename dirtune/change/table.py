@@ -1,4 +1,4 @@
-"""The plan that gives a director another IPVS table. Pure."""
+"""The plan that changes a director's IPVS table. Pure."""
 
 from dataclasses import dataclass
 
@@ -20,15 +20,15 @@ _REASON = _FIX = "lvs"
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """All that is to be done, in its order; empty if there is nothing."""
+    """All changes to a table, in order; empty if there are none."""
 
     modules: tuple[str, ...] = ()
-    """Modules of the kernel that are loaded first."""
+    """Kernel modules that are loaded first."""
     edits: tuple[EditIpvs | DrainIpvs, ...] = ()
 
 
 def plan(changes: Changes) -> Plan:
-    """Return *changes* as the engine takes them."""
+    """Return *changes* as a plan."""
     load = (_load(changes.modules),) if changes.modules else ()
     return Plan((*load, *(_change(action, action.title) for action in changes.edits)))
 
@@ -36,10 +36,10 @@ def plan(changes: Changes) -> Plan:
 def edits(
     actual: Table, desired: Table, *, drain_s: float | None
 ) -> tuple[EditIpvs | DrainIpvs, ...]:
-    """Return what turns *actual* into *desired*; nothing if they are equal.
+    """Return the changes that turn *actual* into *desired*; none if the tables are equal.
 
-    With *drain_s* what is to go takes nothing new at first, and up to that many seconds are
-    waited for its active connections to end. None removes it at once.
+    With *drain_s*, the real servers to remove first get no new connections, and dirtune waits up
+    to that many seconds for their active connections to end. None removes them without waiting.
     """
     gone = leaving(actual, desired)
     if drain_s is None or not gone:
@@ -49,7 +49,7 @@ def edits(
 
 
 def leaving(actual: Table, desired: Table) -> tuple[Leaving, ...]:
-    """Return the destinations of *actual* that *desired* does not have, by service."""
+    """Return the destinations in *actual* that *desired* lacks, by service."""
     want = diff.by_key(desired.services)
     gone = []
     for service in actual.services:
@@ -69,8 +69,8 @@ def _edit(before: Table, after: Table) -> tuple[EditIpvs, ...]:
 
 
 def _load(modules: tuple[str, ...]) -> Change:
-    # Not modprobe -r, which takes what they need along, whoever loaded that. What somebody else
-    # uses by then stays, and is theirs.
+    # Not modprobe -r, which also removes their dependencies, whoever loaded those. A module that
+    # somebody else uses by then stays.
     gone = ("sh", "-c", 'rmmod "$@" 2>/dev/null || :', "sh", *reversed(modules))
     action = Run(("modprobe", "-a", *modules), gone)
     return _change(action, f"load {', '.join(modules)}")

@@ -1,8 +1,8 @@
 """Change this host so that it can be rolled back: lock, journal, watchdog, apply, confirm.
 
-One set of changes is open at a time. It is settled when somebody confirms it or when it is
-rolled back: by hand, by the watchdog when nobody confirmed in time, or at once by the watchdog
-when the process that applied it died in the middle.
+Only one set of changes is open at a time. It is settled when the user confirms it or rolls it
+back, or when the watchdog rolls it back: after the time to confirm, or immediately if the process
+that applied it died halfway.
 """
 
 import os
@@ -34,19 +34,19 @@ from dirtune.signals import undisturbed
 from dirtune.snapshot import take
 
 _TELLING = ("processes", "settings_files", "sysctls")
-"""The fields of a snapshot that say who may have set something otherwise."""
+"""The fields of a snapshot that show which program or file may have changed a setting."""
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
-_ON_THE_WAY = ("its undoing was begun",)
+_ON_THE_WAY = ("the undo was begun but not finished",)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The folders in which dirtune remembers what it changed on this host."""
+    """The folders in which dirtune records its changes to this host."""
 
     state: Path
-    """Journals; survives a reboot."""
+    """The folder of the journals, which survives a reboot."""
     run: Path
-    """The lock; need not."""
+    """The folder of the lock, which need not survive a reboot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +56,18 @@ class Settled:
     journal: str
     state: State
     already: bool
-    """Whether it was so before."""
+    """Whether the journal had this state before the command."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A change, and whether it still has its effect."""
+    """A change, and whether it is still in effect."""
 
     journal: str
     change: Change
     holds: bool
     by: tuple[str, ...] = ()
-    """If not: the programs that run and the files that set the same, otherwise."""
+    """Running programs and files that may have undone the change; empty if it is in effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,9 @@ def carry_out(
 ) -> str:
     """Apply *plan* and return the name of its journal.
 
-    With *confirm_s* above 0 it is rolled back that many seconds later unless confirmed, and at
-    once if this process dies on the way. `ApplyError` if it did not take; then nothing is left
-    of it, or the message names what is.
+    If *confirm_s* is above 0, the changes are rolled back that many seconds later unless they are
+    confirmed, and immediately if this process dies halfway. Raises `ApplyError` if a change fails;
+    then everything is undone, or the message names what is left.
     """
     from dirtune.change.watchdog import arm  # noqa: PLC0415  (it imports this module)
 
@@ -108,7 +108,7 @@ def carry_out(
         planned = _planned(plan, host, at, confirm_s, forced)
         path = journal.path_of(at.state, planned.journal)
         if confirm_s:
-            # Before anything is done: it must be there when this process dies on the way.
+            # The watchdog must be there before the first change, in case this process dies.
             arm(path, at)
         journal.create(path, planned)
         count = _runtime(planned) if confirm_s else len(planned.changes)
@@ -117,9 +117,9 @@ def carry_out(
 
 
 def confirm(at: Place, host: WritableHost, name: str | None = None) -> Settled:
-    """Keep what was applied, and make what outlives a reboot; `ApplyError` if it is too late.
+    """Keep the applied changes, and make those that outlive a reboot.
 
-    If that cannot be made, everything is rolled back.
+    Raises `ApplyError` if it is too late, or if a change fails; then everything is rolled back.
     """
     with journal.lock(at.run):
         path, entry = _in_time(at, host, name)
@@ -130,7 +130,7 @@ def confirm(at: Place, host: WritableHost, name: str | None = None) -> Settled:
 
 
 def renew(at: Place, host: WritableHost, name: str | None = None) -> Settled:
-    """Begin the time to confirm anew; `ApplyError` if it is over."""
+    """Restart the time to confirm; raises `ApplyError` if it is over."""
     with journal.lock(at.run):
         path, entry = _in_time(at, host, name)
         already = entry.state is State.CONFIRMED
@@ -140,15 +140,15 @@ def renew(at: Place, host: WritableHost, name: str | None = None) -> Settled:
 
 
 def _in_time(at: Place, host: Host, name: str | None) -> tuple[Path, Entry]:
-    """Return the journal that is confirmed, or can be; `ApplyError` if it is too late."""
+    """Return the journal that is or can be confirmed; raises `ApplyError` if it is too late."""
     path = journal.find(at.state, name)
     entry = journal.load(path)
     if entry.state is State.ROLLED_BACK:
-        raise ApplyError(f"{path.stem} was rolled back. Apply it again.")
+        raise ApplyError(f"{path.stem} was rolled back already. Apply the changes again.")
     _require_its_network(entry, host)
     left = entry.seconds_left(boot_id(host), journal.boot_clock_s())
     if entry.state is not State.CONFIRMED and (left is None or left <= 0):
-        raise ApplyError(f"{path.stem} was not confirmed in time. Run dirtune rollback.")
+        raise ApplyError(f"{path.stem} was not confirmed in time. Run: dirtune rollback")
     return path, entry
 
 
@@ -165,16 +165,18 @@ def _make_lasting(path: Path, entry: Entry, host: WritableHost) -> None:
                 journal.append(path, Confirmed())
         except BaseException as error:
             undo_journal(path, host, "the confirmation failed")
-            raise ApplyError(f"{error}; everything was rolled back") from error
+            text = str(error).removesuffix(".")
+            raise ApplyError(f"{text}. Everything was rolled back.") from error
 
 
 def take_back(
     at: Place, host: WritableHost, name: str | None = None, why: str = "asked"
 ) -> Settled:
-    """Undo what a journal did, the last one for None; `ApplyError` names what is left.
+    """Undo the changes of the journal *name*, or of the last one; `ApplyError` names what is left.
 
-    `NotPossible` where a later one stands that set the same: what it found is this one's work;
-    and where it was made in another network namespace that is still there.
+    Raises `NotPossible` if a later journal set the same thing and is not rolled back, because it
+    saved this journal's values as the previous ones. Also raises `NotPossible` if the changes were
+    made in another network namespace that still exists.
     """
     with journal.lock(at.run):
         path = journal.find(at.state, name)
@@ -188,7 +190,7 @@ def take_back(
 
 
 def undo_journal(path: Path, host: WritableHost, why: str) -> None:
-    """Undo one journal; the caller holds the lock. A signal is obeyed afterwards."""
+    """Undo one journal; the caller holds the lock. Signals take effect after the undo."""
     with undisturbed():
         _undo(path, host, why)
 
@@ -196,8 +198,8 @@ def undo_journal(path: Path, host: WritableHost, why: str) -> None:
 def _undo(path: Path, host: WritableHost, why: str) -> None:
     entry = journal.load(path)
     if entry.state is not State.PLANNED:
-        # Killed on the way it is half undone: then it is neither kept nor to be confirmed.
-        with suppress(NotPossible):  # a full disk keeps nothing from being undone
+        # If it is killed halfway, the journal can be neither kept nor confirmed.
+        with suppress(NotPossible):  # a full disk does not prevent the undo
             journal.append(path, Stuck(_ON_THE_WAY))
     stuck = roll_back(entry.done, host)
     # Tried again and again, an undo that is stuck must not fill the disk.
@@ -205,25 +207,25 @@ def _undo(path: Path, host: WritableHost, why: str) -> None:
         try:
             _Kept(path, why).undone(stuck)
         except NotPossible as error:
-            left = f"; left: {'; '.join(stuck)}" if stuck else ""
+            left = f", except for these: {'; '.join(stuck)}" if stuck else ""
             raise NotPossible(
-                f"{error}: it was undone{left}, but that cannot be written there. Make room, "
-                "then run dirtune rollback again"
+                f"{error}. The changes were undone{left}, but the journal cannot record that. "
+                "Free some space, then run dirtune rollback again."
             ) from error
     if stuck:
         quoted = shlex.quote(str(path))
         raise ApplyError(
             f"{path.stem}: could not undo: {'; '.join(stuck)}. Remove the cause, then run dirtune "
-            "rollback again. Or restore it by hand, then move the journal away: "
+            "rollback again. Or undo the changes by hand, then move the journal away: "
             f"mv {quoted} {quoted}.damaged"
         )
 
 
 def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding, ...]:
-    """Read back every effect that dirtune made and did not undo.
+    """Check whether each change that dirtune made and did not undo is still in effect.
 
-    What a later journal set anew is that one's to hold. `elsewhere` names the journals that are
-    left out.
+    A setting that several journals changed is checked for the last of them. `elsewhere` names the
+    journals that are left out.
     """
     here = [entry for entry in _standing(at) if not _is_elsewhere(entry, host)]
     made = [(entry.planned.journal, change) for entry in here for change in entry.made]
@@ -239,9 +241,9 @@ def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding
 
 
 def elsewhere(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return a sentence on each journal whose effects another network namespace would tell."""
+    """Return a sentence on each journal that can only be checked in another network namespace."""
     return tuple(
-        f"{entry.planned.journal}: {_elsewhere(entry)}"
+        f"{entry.planned.journal} {_elsewhere(entry)}"
         for entry in _standing(at)
         if any(not checks or change.reason in checks for change in entry.made)
         if _is_elsewhere(entry, host)
@@ -249,9 +251,9 @@ def elsewhere(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[str,
 
 
 def notices(at: Place, host: Host, *, settling: bool = False) -> tuple[str, ...]:
-    """Return a sentence on what is neither kept nor rolled back, and on each unreadable journal.
+    """Return a sentence on changes that are not settled, and on each unreadable journal.
 
-    *settling* leaves out the first, for who is about to settle it.
+    *settling* leaves out the former, for a command that is about to settle them.
     """
     now = journal.survey(at.state)
     first = now.unfinished[:1] if not settling else ()
@@ -261,26 +263,26 @@ def notices(at: Place, host: Host, *, settling: bool = False) -> tuple[str, ...]
 def _open_line(path: Path, at: Place, host: Host) -> str:
     left = journal.load(path).seconds_left(boot_id(host), journal.boot_clock_s())
     if left is None and journal.locked(at.run):
-        return f"{path.stem} is being applied or rolled back now"
+        return f"{path.stem} is being applied or rolled back now."
     if left is None:
-        return f"{path.stem} was not finished. Run dirtune rollback to undo what it did"
+        return f"{path.stem} was not finished. Run: dirtune rollback"
     if left <= 0:
-        return f"{path.stem} was not confirmed in time. Run dirtune rollback"
-    return f"{path.stem} is rolled back in {left:.0f} s unless you run: dirtune confirm"
+        return f"{path.stem} was not confirmed in time. Run: dirtune rollback"
+    return f"{path.stem} will be rolled back in {left:.0f} s unless you run: dirtune confirm"
 
 
 def unreadable(at: Place) -> tuple[str, ...]:
-    """Return a sentence on each journal that cannot be read; the others are not hindered by it."""
+    """Return a sentence on each unreadable journal; the other journals still work."""
     return journal.survey(at.state).unreadable
 
 
 def boot_id(host: Host) -> str:
-    """Return what names this boot."""
+    """Return the kernel's identifier of this boot."""
     return host.read(_BOOT_ID).strip()
 
 
 def _runtime(planned: Planned) -> int:
-    """Return how many of the changes are made at once; what outlives a reboot comes last."""
+    """Return how many changes are made before confirmation; lasting changes come last."""
     return sum(not change.lasting for change in planned.changes)
 
 
@@ -311,14 +313,14 @@ def _require_settled(at: Place) -> None:
     if now.unfinished:
         name = now.unfinished[0].stem
         back = shlex.join(("dirtune", "rollback", name))
-        raise NotPossible(f"{name} is open; run dirtune confirm or {back} first")
+        raise NotPossible(f"{name} is still open. Run dirtune confirm or {back} first.")
     if now.unreadable:
-        raise NotPossible(f"{now.unreadable[0]} Until then nothing is changed.")
+        raise NotPossible(f"{now.unreadable[0]} Until then dirtune changes nothing.")
 
 
 def _require_its_network(entry: Entry, host: Host) -> None:
     if _is_elsewhere(entry, host):
-        raise NotPossible(f"{entry.planned.journal}: {_elsewhere(entry)}")
+        raise NotPossible(f"{entry.planned.journal} {_elsewhere(entry)}")
 
 
 def _is_elsewhere(entry: Entry, host: Host) -> bool:
@@ -334,14 +336,14 @@ def _elsewhere(entry: Entry) -> str:
 
 
 def _require_last(entry: Entry, at: Place) -> None:
-    # The watchdog need not ask: while its journal is open nothing later is begun.
+    # The watchdog skips this check: while its journal is open, no later one can begin.
     mine = _set_by(entry)
     for later in _standing(at):
         name = later.planned.journal
         if journal.is_later(name, entry.planned.journal) and (anew := mine & _set_by(later)):
             raise NotPossible(
-                f"{entry.planned.journal}: {name} set {min(anew)} after it; "
-                f"run dirtune rollback {shlex.quote(name)} first"
+                f"{entry.planned.journal} cannot be rolled back yet, because {name} set "
+                f"{min(anew)} after it. Run dirtune rollback {shlex.quote(name)} first."
             )
 
 

@@ -1,12 +1,13 @@
-"""A process of its own that takes changes back unless they are confirmed in time.
+"""A separate process that rolls changes back unless they are confirmed in time.
 
-It survives the shell and the SSH connection that started it. Where systemd runs it is a service of
-that, which starts it again if it dies; a timer would be late where the process that applies dies
-in the middle. Elsewhere it has a session of its own and holds none of their files. It does not
-survive a reboot, which undoes what was done at run time.
+It survives the shell and the SSH connection that started it. Under systemd it is a service, which
+systemd restarts if it dies; a timer would fire too late if the process that applies died halfway.
+Without systemd it has its own session and holds none of the shell's files open. It does not
+survive a reboot, but a reboot undoes the run-time changes anyway.
 
-Nothing is changed before it has said that it watches: one that died unseen would leave a change
-for ever. One that is told to end, as by systemctl(1) or at shutdown, takes the change back first.
+Nothing is changed until the watchdog reports that it is watching: if it had died unnoticed, a
+change would stay for ever. When it is stopped, as by systemctl(1) or at shutdown, it first rolls
+the changes back.
 """
 
 import json
@@ -35,13 +36,13 @@ from dirtune.signals import Ended, interruptible
 
 _LOOK_S = 1.0
 _PAUSES_S = tuple(float(2**n) for n in range(8))
-"""Between tries to undo: four minutes in all; then systemd, where it runs, starts anew."""
+"""Pauses between attempts to undo, four minutes in all; then systemd restarts the watchdog."""
 _READY_S = 20.0
-"""How long a watchdog may take until it watches; the director is busy."""
+"""How long a watchdog may take to report that it is watching; the director is busy."""
 _MOST_BYTES = 1 << 16
 _ENDING = ".ready"
-# Nothing of this machine is part of it: all is handed over as arguments. A descriptor that the
-# starter inherited, such as the lock of flock(1), would be held until the watchdog ends.
+# Nothing of this machine is part of the program: values are passed as arguments. A descriptor that
+# the starter inherited, such as the lock of flock(1), would be held until the watchdog ends.
 _PROGRAM = (
     "import json, os, sys; os.closerange(3, 1 << 20); sys.path[:] = json.loads(sys.argv.pop(1)); "
     "from dirtune.change.watchdog import main; main(*sys.argv[1:])"
@@ -52,18 +53,18 @@ _SYSTEMD = Path("/run/systemd/system")
 
 @dataclass(frozen=True, slots=True)
 class _Started:
-    """A process that is about to watch."""
+    """A watchdog process that was started and has not reported yet."""
 
     end: Callable[[], None]
-    """Ends it."""
+    """Ends the process."""
     report: str
-    """Says where it reports why it did not start."""
+    """Why the watchdog did not start, as far as it is known, for a message."""
 
 
 def arm(path: Path, at: Place) -> None:
-    """Start a watchdog for the journal *path*, and return once it has said that it watches it.
+    """Start a watchdog for the journal *path*, and return once it reports that it is watching.
 
-    `NotPossible` if it does not: then none is left.
+    Raises `NotPossible` if it does not report; the process is stopped then.
     """
     argv = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(importable())]
     argv += [str(path), str(at.state), str(at.run)]
@@ -76,15 +77,15 @@ def arm(path: Path, at: Place) -> None:
     started.end()
     raise NotPossible(
         f"The watchdog did not start ({words or started.report}), so nothing was changed. "
-        "Install dirtune where its interpreter can import it, or apply with --confirm 0, without "
-        "a watchdog."
+        "Install dirtune where its Python interpreter can import it, or run without a watchdog: "
+        "--confirm 0."
     )
 
 
 def importable() -> list[str]:
-    """Return where this process imports from, for one that has another start and folder.
+    """Return the folders that this process imports from, for a process that starts elsewhere.
 
-    A zipapp, and what shiv and PEX make, know that only once they run.
+    A zipapp, or an archive made by shiv or PEX, knows its folders only while it runs.
     """
     found = []
     for entry in sys.path:
@@ -94,7 +95,7 @@ def importable() -> list[str]:
 
 
 def _systemd_runs_here() -> bool:
-    """Whether systemd can start a process, and not one that sees another network and files."""
+    """Whether systemd runs here, in the same network and mount namespaces as this process."""
     if not (_SYSTEMD.is_dir() and shutil.which("systemd-run")):
         return False
     try:
@@ -135,24 +136,24 @@ def _spawn(argv: list[str], pipe: Path) -> _Started:
         child = os.posix_spawn(argv[0], argv, os.environ, file_actions=files, setsid=True)
     except OSError as error:
         raise NotPossible(
-            f"{argv[0]}: the watchdog could not be started ({error.strerror}), so nothing was "
-            "changed. Apply with --confirm 0, without a watchdog."
+            f"The watchdog could not be started ({argv[0]}: {error.strerror}), so nothing was "
+            "changed. Run without a watchdog: --confirm 0."
         ) from error
 
     def end() -> None:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
 
-    return _Started(end, f"no word from it in {_READY_S:g} s")
+    return _Started(end, f"it did not report within {_READY_S:g} s")
 
 
 def _pipe(path: Path, at: Place) -> Path:
-    """Return the pipe on which the watchdog of the journal *path* says that it watches."""
+    """Return the pipe on which the watchdog of the journal *path* reports that it is watching."""
     return at.run / f"{path.stem}{_ENDING}"
 
 
 def _remove_pipes(folder: int) -> None:
-    """Remove what one that was killed left; the caller holds the lock."""
+    """Remove the pipes that a killed process left; the caller holds the lock."""
     for name in os.listdir(folder):
         if name.endswith(_ENDING):
             os.unlink(name, dir_fd=folder)
@@ -171,7 +172,7 @@ def _opened(pipe: Path) -> Iterator[int]:
             reading = os.open(pipe.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError as error:
         raise NotPossible(
-            f"{pipe}: {error.strerror}. Changes need root: run it with sudo."
+            f"{pipe}: {error.strerror}. Changes need root. Run dirtune with sudo."
         ) from error
     try:
         yield reading
@@ -181,7 +182,10 @@ def _opened(pipe: Path) -> Iterator[int]:
 
 
 def _heard(reading: int, awaited: str) -> str | None:
-    """Return None once *awaited* is a line of what comes, or else the last line that came."""
+    """Return None once the line *awaited* arrives.
+
+    Otherwise return the last line before the pipe was closed, or an empty text after a timeout.
+    """
     until_s = time.monotonic() + _READY_S
     text = b""
     while select.select([reading], [], [], max(0.0, until_s - time.monotonic()))[0]:
@@ -191,12 +195,12 @@ def _heard(reading: int, awaited: str) -> str | None:
         if awaited in lines:
             return None
         if not part:
-            return lines[-1] if lines else "it ended"
+            return lines[-1] if lines else "it exited without a message"
     return ""
 
 
 def _say(path: Path, at: Place) -> None:
-    """Tell the process that applies, which holds the lock, that its journal is watched."""
+    """Report to the process that applies, which holds the lock, that its journal is watched."""
     journal.begun(path)  # the folder can be read
     if not journal.locked(at.run):
         return
@@ -210,11 +214,11 @@ def _say(path: Path, at: Place) -> None:
 
 
 def watch(path: Path, at: Place, host: WritableHost) -> None:
-    """Wait until the journal *path* is settled, and settle it when its time is over.
+    """Wait until the journal *path* is settled, and roll it back when its time is over.
 
-    The process that applies holds the lock from before this one is started, so a journal found
-    unfinished belongs to one that died. What cannot be undone is tried again, each time twice as
-    late; the error of the last try is raised.
+    The process that applies takes the lock before it starts this one, so a journal that is found
+    unfinished belongs to a process that died. An undo that fails is tried again after a pause,
+    which doubles each time; the error of the last attempt is raised.
     """
     pauses = iter(_PAUSES_S)
     while (pause := _pause(path, at, host, pauses)) is not None:
@@ -222,7 +226,7 @@ def watch(path: Path, at: Place, host: WritableHost) -> None:
 
 
 def _settle(path: Path, at: Place, host: WritableHost, why: str) -> None:
-    """Take back what is not confirmed: nobody else would, once this process has ended."""
+    """Roll back an unconfirmed journal: after this process ends, nothing else would do it."""
     # `arm` holds the lock and has no journal yet when it stops a watchdog that it did not hear.
     if not journal.begun(path):
         return
@@ -234,10 +238,10 @@ def _settle(path: Path, at: Place, host: WritableHost, why: str) -> None:
 
 
 def _pause(path: Path, at: Place, host: WritableHost, pauses: Iterator[float]) -> float | None:
-    """Return the seconds until another look; None when it is settled.
+    """Return the seconds until the next look; None once the journal is settled.
 
-    One that failed, at whatever, is followed by another after the next of *pauses*: a host may
-    have no file to spare for a moment.
+    After a look that failed for any reason, return the next of *pauses*: a host may be out of
+    file descriptors for a moment.
     """
     try:
         return _look(path, at, host)
@@ -261,7 +265,7 @@ def _look(path: Path, at: Place, host: WritableHost) -> float | None:
 
 
 def _left(path: Path, host: WritableHost) -> float | None:
-    """Return seconds until it must be rolled back, None when there is nothing to roll back."""
+    """Return the seconds until the journal must be rolled back; None if it need not be."""
     if not journal.begun(path):
         return None
     entry = journal.load(path)
@@ -278,7 +282,7 @@ def _log(error: Exception) -> None:
 
 
 def main(name: str, state: str, run: str) -> None:
-    """Be the watchdog of the journal *name*."""
+    """Run as the watchdog of the journal *name*."""
     os.chdir("/")
     syslog.openlog("dirtune")
     path, at, host = Path(name), Place(Path(state), Path(run)), WritableHost()

@@ -1,8 +1,8 @@
 """The command line: read options, call the library, print, choose an exit status.
 
-Every module of this package whose name has no underscore is one command: its object
-`command`, and its docstring's first line as the line of help. A module is imported when its
-command is called, so `dirtune --help` does not pay for what it does not use.
+Every module in this package whose name does not begin with an underscore is a command. Its object
+`command` is the command, and the first line of its docstring is the line in `dirtune --help`. A
+module is imported only when its command is called, which keeps `dirtune --help` fast.
 """
 
 import importlib
@@ -36,7 +36,7 @@ class Commands(Group):
         return sorted({path.stem for path in _HERE.glob("[!_]*.py")} - _HIDDEN)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return one command, None if there is no such name."""
+        """Import and return one command; None if the name is unknown."""
         if cmd_name not in {*self.list_commands(ctx), *_HIDDEN}:
             return None
         command = importlib.import_module(f"{__name__}.{cmd_name}").command
@@ -134,8 +134,8 @@ def main() -> None:
     """Profile and tune Linux IPVS directors.
 
     Exit status: 0 if the command succeeded and has nothing to report, 1 if it found a problem, a
-    difference or a regression, 2 if it failed. Then one line on standard error gives the cause
-    and the remedy.
+    difference or a regression, 2 if it failed. After a failure, one line on standard error gives
+    the cause and the remedy.
 
     Examples:
       dirtune audit

@@ -1,9 +1,9 @@
-"""Types of numbers in the command line."""
+"""The types of numbers on the command line."""
 
 import click
 
 _MOST = 1e9
-"""Limit of any amount: thirty years, in seconds."""
+"""The largest amount; in seconds, thirty years."""
 
 
 class Amount(click.FloatRange):

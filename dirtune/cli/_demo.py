@@ -1,4 +1,4 @@
-"""The terminal output of the lab's demo: steps, progress, the audit, the verdict."""
+"""Run the lab's demo, and print its steps, progress, audit and verdict."""
 
 import shlex
 import sys
@@ -23,7 +23,7 @@ from dirtune.tune.director import Say
 
 
 def run(scenario: str, pairs: int | None, out: Path, *, full: bool, keep: bool) -> None:
-    """Run the whole demo; *keep* leaves the lab up."""
+    """Run the complete demo; *keep* leaves the lab up."""
     began = time.monotonic()
 
     def say(text: str) -> None:

@@ -1,6 +1,6 @@
-"""Commands and groups of them, as click shows them here.
+"""Commands and groups of commands, with examples in their help.
 
-A docstring may hold a paragraph that begins with the line "Examples:"; help shows it as written.
+A docstring may contain a paragraph that begins with the line "Examples:"; help prints it as it is.
 """
 
 import inspect
@@ -49,7 +49,7 @@ class Group(click.Group):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn click's refusal of wrong options into one line and exit status 2."""
+    """Print click's errors about options as one line, and exit with status 2."""
     try:
         yield
     except click.ClickException as error:
@@ -60,7 +60,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _with_examples(text: str | None) -> str | None:
-    """Mark the examples of a help text with the backspace by which click leaves them unwrapped."""
+    """Mark the examples in a help text with a backspace, so that click does not wrap them."""
     return text and inspect.cleandoc(text).replace(_EXAMPLES, f"\n\n\b{_EXAMPLES[1:]}")
 
 

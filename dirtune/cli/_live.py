@@ -1,4 +1,4 @@
-"""Show a profile while it is taken: one table on a terminal, drawn again each second."""
+"""Show a profile while it is measured, in a table on the terminal that is redrawn every second."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ def shown(*, quiet: bool) -> Iterator[Callable[[Sequence[Sample]], None]]:
         return
     from rich.live import Live
 
-    # A stream of its own: what moves the cursor is no name, and sys.stderr shows both.
+    # A separate stream: sys.stderr would escape the sequences that move the cursor.
     with Live(console=_console(terminal()), transient=True, auto_refresh=False) as live:
         yield lambda samples: live.update(_table(samples), refresh=True)
 

@@ -1,4 +1,4 @@
-"""Options that several commands have, and options that exclude each other."""
+"""Options that several commands share, and options that exclude each other."""
 
 from pathlib import Path
 
@@ -23,9 +23,9 @@ RUNS = click.option(
 
 
 def one_of(**given: object) -> None:
-    """Refuse two of the options *given*, by their names, that each say what to read."""
+    """Raise `UsageError` if several of the options *given* name a source to read."""
     names = [f"--{name}" for name, value in given.items() if value]
     if len(names) > 1:
         raise click.UsageError(
-            f"{' and '.join(names)} each name what to read. Leave out all but one."
+            f"{' and '.join(names)} each name a source to read. Give only one of them."
         )

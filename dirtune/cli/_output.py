@@ -1,9 +1,9 @@
-"""Print results, progress and warnings; no other module prints, and no escape gets through.
+"""Print results, progress and warnings, without terminal escapes; no other module prints.
 
-Results go to standard output, all else to standard error. What a machine under test, a user or
-another program named is in all of it, so every text is cleaned here once more, whatever has been
-done to it before. Colours are the exception: those of `click.style` stay in a text that is
-`coloured`, and whoever makes such a text cleans the names in it.
+Results go to standard output, everything else to standard error. Any text may contain names that a
+machine under test, a user or another program chose, so every text is cleaned here once more. Only
+the colours of `click.style` stay, in a text that is `coloured`; the code that makes such a text
+cleans the names in it.
 """
 
 import os
@@ -36,7 +36,7 @@ def result(
 
 
 def progress(*lines: str) -> None:
-    """Print the progress of a command: each of *lines* in one row, whatever names it holds."""
+    """Print the progress of a command: each of *lines* in one row, with newlines escaped."""
     _write("".join(f"{one_line(line)}\n" for line in lines), sys.stderr)
 
 
@@ -51,7 +51,7 @@ def _wanted() -> bool:
 
 
 def _write(text: str, stream: TextIO, *, colour: bool | None = False) -> None:
-    # A terminal that is not of UTF-8 shows what it has not as an escape, too.
+    # A terminal without UTF-8 shows the characters that it lacks as escapes.
     encoding = getattr(stream, "encoding", None) or "utf-8"
     shown = text.encode(encoding, "backslashreplace").decode(encoding)
     click.echo(shown, file=stream, color=colour, nl=False)

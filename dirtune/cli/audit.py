@@ -94,14 +94,14 @@ _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
     "--baseline",
     type=_PATH,
     metavar="FILE",
-    help="Count only findings that FILE, the JSON of an earlier audit, does not hold.",
+    help="Ignore the findings that are in FILE, the JSON of an earlier audit.",
 )
 @click.option(
     "--fail-on",
     type=click.Choice([severity.value for severity in Severity]),
     default=Severity.HIGH.value,
     show_default=True,
-    help="Exit with status 1 if a finding is this severe or more.",
+    help="Exit with status 1 if a finding is this severe or more severe.",
 )
 @click.option(
     "--format",
@@ -175,7 +175,9 @@ def _differ(names: tuple[str, str], source: snapshots.Source, format: str) -> in
 
     comparison = audits.of_two(names, source)
     if format == "prometheus":
-        raise click.UsageError("--diff has no metrics. Use --format table, json or markdown.")
+        raise click.UsageError(
+            "--diff cannot print metrics. Use --format table, json or markdown."
+        )
     if format == "json":
         _output.result(json.dumps(difference.document(comparison, names), indent=2), format)
     else:

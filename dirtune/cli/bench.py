@@ -1,4 +1,4 @@
-"""Run a plan's traffic: check it, sweep its rates, write an example."""
+"""Run a plan's load: check the plan, sweep its rates, print an example."""
 
 import sys
 from pathlib import Path
@@ -25,13 +25,13 @@ _FORMAT = click.option(
     type=click.Choice(["table", "json", "markdown"]),
     default="table",
     show_default=True,
-    help="Print the result in this form.",
+    help="Print the result in this format.",
 )
 
 
 @click.group(cls=Group)
 def command() -> None:
-    """Run a plan's traffic against a director.
+    """Run the load of a plan against a director.
 
     Without PLAN, a command reads ./dirtune.toml, else the plan of the running lab.
 
@@ -56,7 +56,7 @@ def example() -> None:
 @click.argument("plan", required=False)
 @_FORMAT
 def check(plan: str | None, format: str) -> None:
-    """Check that every node is ready, and estimate the time; starts no load.
+    """Check that every node is ready, and estimate the time of a run. Starts no load.
 
     Exit status 2 means that a node is not ready.
 
@@ -87,18 +87,20 @@ def check(plan: str | None, format: str) -> None:
     show_default=True,
     help="Keep the run in a new folder below FOLDER.",
 )
-@click.option("--force", metavar="VIP", help="Bench VIP even if others use it, too.")
+@click.option("--force", metavar="VIP", help="Run the bench even if other traffic uses VIP.")
 @click.option(
     "--aa", is_flag=True, help="Run pairs of two equal arms (A/A), which measure the noise floor."
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Print the trials and the time they take; reach no node."
+    "--dry-run",
+    is_flag=True,
+    help="Print the trials and their total time. Reaches no node.",
 )
 @click.option(
     "--resume",
     metavar="RUN",
     type=click.Path(path_type=Path),
-    help="Go on with the interrupted run in the folder RUN.",
+    help="Continue the interrupted run in the folder RUN.",
 )
 @_FORMAT
 def run(

@@ -19,8 +19,8 @@ _CHECKS = click.argument("checks", nargs=-1, metavar="[CHECK[/FIX]]...")
 def command() -> None:
     """Fix what the audit finds on this host, and roll it back unless it is confirmed.
 
-    Without CHECK, dirtune takes every check that finds something. For each finding, it applies the
-    first fix that it can make, or the one that you name behind the check.
+    Without CHECK, dirtune fixes the findings of every check. For each finding, it applies the
+    first fix that it can make, or the fix that you name after the check.
 
     Examples:
       dirtune fix plan
@@ -78,7 +78,7 @@ def plan(checks: tuple[str, ...], root: Path | None, output: Path | None, form: 
     multiple=True,
     metavar="NAME[=WHY]",
     help="Apply a refused change anyway. NAME is the name that the refusal prints; WHY is kept in "
-    "the journal. Where only one change is refused, WHY alone will do. Repeatable.",
+    "the journal. If only one change is refused, WHY alone is enough. Repeatable.",
 )
 @FORMAT
 def apply(
@@ -125,10 +125,9 @@ def _warn(notes: tuple[str, ...], form: str) -> None:
 @_CHECKS
 @FORMAT
 def verify(checks: tuple[str, ...], form: str) -> None:
-    """Read back whether each change still has its effect; the exit status is 1 if one has not.
+    """Check whether each change is still in effect; the exit status is 1 if one is not.
 
-    A journal that cannot be read, or was made in another network namespace, counts as an effect
-    that is gone.
+    The exit status is also 1 if a journal cannot be read or was made in another network namespace.
 
     Examples:
       dirtune fix verify

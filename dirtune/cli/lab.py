@@ -37,8 +37,8 @@ def _scenario(default: str) -> Callable[[F], F]:
         default=default,
         show_default=True,
         metavar="NAME",
-        help="Place the director's devices as scenario NAME says; "
-        "`dirtune lab status --scenarios` lists them.",
+        help="Place the director's devices as in scenario NAME; "
+        "`dirtune lab status --scenarios` lists the scenarios.",
     )
 
 
@@ -94,7 +94,10 @@ def _say(phase: str) -> None:
     help="Let IPVS forward by direct routing, NAT or a tunnel.",
 )
 @click.option(
-    "--append", default="", metavar="OPTIONS", help="Add kernel OPTIONS to the director's."
+    "--append",
+    default="",
+    metavar="OPTIONS",
+    help="Add OPTIONS to the director's kernel command line.",
 )
 def up(scenario: str, real_servers: int | None, **options: str | int) -> None:
     """Build the lab and wait until every node answers.
@@ -119,7 +122,7 @@ def up(scenario: str, real_servers: int | None, **options: str | int) -> None:
 
 @command.command()
 def down() -> None:
-    """End the lab and remove all that is left of it.
+    """Stop the lab and remove everything that belongs to it.
 
     Examples:
       dirtune lab down
@@ -206,7 +209,7 @@ def reboot(power_cut: bool) -> None:
 @click.option(
     "--full",
     is_flag=True,
-    help="Add a run without a change (A/A), and one that compares boots. Takes an hour.",
+    help="Also do a run without a change (A/A) and a run that compares boots. Takes an hour.",
 )
 @_KEEP
 @_OUT

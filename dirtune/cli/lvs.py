@@ -18,7 +18,7 @@ _FORMAT = click.option(
     type=click.Choice(["table", "json", "markdown"]),
     default="table",
     show_default=True,
-    help="Print in this format.",
+    help="Print the result in this format.",
 )
 _PLAN = click.argument("plan", required=False)
 _HERE = click.option("--here", is_flag=True, help="Treat this machine as the director of PLAN.")
@@ -42,7 +42,7 @@ _DRAIN_S = click.option(
     default=300,
     show_default=True,
     metavar="SECONDS",
-    help="Wait this long for those connections; after that, roll everything back.",
+    help="Wait this long for the connections to end; after that, roll everything back.",
 )
 
 
@@ -97,7 +97,7 @@ def plan(
     drain_s: float,
     form: str,
 ) -> None:
-    """Print what `apply` would change. Changes nothing; exit status 1 if there is a change.
+    """Print the changes that `apply` would make; exit status 1 if there are any. Changes nothing.
 
     Examples:
       dirtune lvs plan dirtune.toml --director-only
@@ -122,7 +122,7 @@ def plan(
     plans, lost = real_servers.plans(source.configuration, servers)
     real_servers.warn(plans)
     for error in lost:
-        _output.warning(f"{error}; --director-only does not change real servers")
+        _output.warning(f"{error}; --director-only leaves the real servers out")
     changed = any(server_plan.changes for server_plan in plans.values())
     status = 2 if lost else 1 if changed else status
     _print_and_exit(preparation.beside(text, plans, form), status, form)
@@ -139,7 +139,7 @@ def plan(
 @click.option(
     "--expect",
     metavar="DIGEST",
-    help="Refuse if the current table has another digest than DIGEST, which `plan` prints.",
+    help="Refuse unless the digest of the current table is DIGEST, which `plan` prints.",
 )
 @click.option(
     "--confirm",
@@ -216,10 +216,10 @@ def apply(
 @_PLAN
 @_FORMAT
 def check(plan: str | None, form: str) -> None:
-    """Send requests through the VIP until every real server had one, and print who answered.
+    """Send requests through the VIP until every real server has answered, and print which did.
 
-    The plan's clients send them to the service of its load. Exit status 1 if a real server does
-    not answer.
+    The plan's clients send the requests to the service that the plan's load uses. Exit status 1
+    if a real server does not answer.
 
     Examples:
       dirtune lvs check dirtune.toml
@@ -236,8 +236,8 @@ def check(plan: str | None, form: str) -> None:
 def presets(plan: str | None, form: str) -> None:
     """Compare the settings of clients and real servers with those of the 2001 paper.
 
-    Each row has today's equivalent of a setting, the reason for it and the command that sets it.
-    Reads over SSH, changes nothing.
+    For each setting, dirtune prints today's equivalent, the reason for it and the command that
+    sets it. It reads the nodes over SSH and changes nothing.
 
     Examples:
       dirtune lvs presets dirtune.toml
@@ -276,10 +276,10 @@ def import_(text: TextIO) -> None:
     type=click.Choice(["ipvsadm", "keepalived", "plan"]),
     default="ipvsadm",
     show_default=True,
-    help="Print in this format.",
+    help="Print the table in this format.",
 )
 def export(plan: str | None, host: str | None, form: str) -> None:
-    """Print the table of PLAN, or without it that of a host, for other programs.
+    """Print the table of PLAN, or without PLAN the table of a host, for other programs.
 
     The format ipvsadm is for `ipvsadm -R`, keepalived for its configuration file (virtual_server
     blocks), and plan is a plan file.

@@ -8,7 +8,7 @@ from dirtune.cli._group import Command
 
 @click.command(cls=Command)
 def command() -> None:
-    """Print this host's netlink answers, a path and its JSON per line."""
+    """Print this host's netlink answers, one path and its JSON per line."""
     from dirtune.collect import netlink
     from dirtune.host import LiveHost
 

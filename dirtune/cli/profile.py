@@ -111,7 +111,7 @@ def command(
     """
     if during_bench is not None and (duration is not None or cmd):
         other = "CMD" if cmd else "--duration"
-        raise click.UsageError(f"The plan says how long --during-bench lasts. Leave out {other}.")
+        raise click.UsageError(f"The plan sets how long --during-bench runs. Leave out {other}.")
     names = () if probes == "none" else tuple(filter(None, probes.split(",")))
     before = None if compare is None else _kept(compare)
     if during_bench is not None:
@@ -164,7 +164,7 @@ async def _alone(
     from dirtune.probes import session
 
     if duration is None and not cmd:
-        raise click.UsageError("Give --duration SECONDS, --during-bench or -- CMD.")
+        raise click.UsageError("Choose a window: --duration SECONDS, --during-bench or -- CMD.")
     with session.opened(session.named(probes), limit_percent=max_overhead, say=_say) as probing:
         if begin_when_told:
             await _told()
@@ -180,7 +180,7 @@ def _say(phase: str) -> None:
 async def _told() -> None:
     _say("loaded")
     if not await asyncio.to_thread(sys.stdin.readline):
-        raise NotPossible("profile: Standard input ended before a line told the window to begin.")
+        raise NotPossible("Standard input ended before a line arrived to begin the profile.")
 
 
 def _print(profile: Profile, before: Profile | None, form: str, *, verbose: bool) -> None:
@@ -205,7 +205,7 @@ def _write_folded(profile: Profile, path: Path) -> None:
     from dirtune.analyse.phases import folded
 
     if profile.probed is None or profile.probed.cpu is None:
-        raise NotPossible(f"{path}: The cpu probe did not run, so there are no stacks to write.")
+        raise NotPossible(f"{path} was not written: without the cpu probe there are no stacks.")
     # Stacks of every user's programs: perf(1) keeps its own file to its owner as well.
     writing.replace(path, folded(profile.probed.cpu).encode(), private=True)
 
@@ -217,5 +217,5 @@ def _kept(path: Path) -> Profile:
         raise NotPossible(f"{path}: {error.strerror}") from error
     except msgspec.DecodeError as error:
         raise ParseError(
-            str(path), f"This file is not a profile that --format json printed ({error})."
+            str(path), f"the file is not a profile that --format json printed ({error})"
         ) from error

@@ -55,9 +55,9 @@ def command(
         loaded.append(store.example(example))
         paper = True
     if not loaded:
-        raise NotPossible("report: Name the folder of a run, or --example paper.")
+        raise NotPossible("Name the folder of a run, or --example paper.")
     if out is None and form == "html" and len(loaded) > 1:
-        raise NotPossible("report: One HTML page holds one run. Give -o DIR for several runs.")
+        raise NotPossible("An HTML page can hold only one run. Give -o DIR for several runs.")
     if out is None:
         for run in loaded:
             _output.result(_printed(run, form, paper=paper), form)

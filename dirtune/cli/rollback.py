@@ -14,7 +14,7 @@ from dirtune.render import cells
 def command(journal: str | None, form: str) -> None:
     """Undo the changes that were applied last, or those of JOURNAL.
 
-    It finishes an undo that was cut off, and may be repeated.
+    The command also finishes an undo that was interrupted, and may be repeated.
 
     Examples:
       dirtune rollback

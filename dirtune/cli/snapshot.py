@@ -1,4 +1,4 @@
-"""Record what an audit reads, two samples, into one file."""
+"""Record two samples of what an audit reads in one file."""
 
 import secrets
 from collections.abc import Sequence

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     "--live",
     type=Amount(min=1),
     metavar="SECONDS",
-    help="Send no load. Compare windows of SECONDS of the real traffic instead.",
+    help="Send no load; compare windows of real traffic, each SECONDS long.",
 )
 @click.option(
     "--pairs",
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     default=5,
     show_default=True,
     metavar="NUMBER",
-    help="Boot NUMBER times with and NUMBER times without a fix that needs boots. "
+    help="For a fix that needs boots, boot NUMBER times with it and NUMBER times without it. "
     "Fewer than 5 give no verdict.",
 )
 @click.option(

@@ -1,1 +1,1 @@
-"""The work of each command, without options: nothing here reads them or prints."""
+"""The work of each command; the modules here neither read options nor print."""

@@ -30,15 +30,15 @@ class Options:
     chosen: tuple[Check, ...]
     accepted: Accepted
     probe: float | None = None
-    """Seconds to probe; None for an audit that only reads."""
+    """Seconds to probe; None if no probe is attached."""
     role: Role | None = None
     """The role of every host; None to derive it from the snapshot."""
 
 
 def chosen(select: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[Check, ...]:
-    """Return the checks that --select and --ignore leave.
+    """Return the checks that --select and --ignore leave to run.
 
-    Raise `NotPossible` where a prefix fits no check, or where no check is left.
+    Raises `NotPossible` if a prefix matches no check, or if no check is left.
     """
     for option, words in (("--select", select), ("--ignore", ignore)):
         for word in words:
@@ -63,7 +63,7 @@ def acceptance(config: Path | None, baseline: Path | None) -> Accepted:
 
 
 def of_hosts(sources: Sequence[Source], options: Options) -> Report:
-    """Audit each of *sources*; where one of several fails, the others are audited all the same."""
+    """Audit each of *sources*; if one of several fails, the others are still audited."""
     place = Place(options.role) if options.role else None
     taken, lost = _split(snapshots.snapshots_of(sources), one=len(sources) == 1)
     placed = {source: replace(snapshot, place=place) for source, snapshot in taken.items()}
@@ -121,7 +121,7 @@ def _split(
 def _report(
     taken: Mapping[Source, Snapshot], lost: list[tuple[str, str]], options: Options
 ) -> Report:
-    """Audit the snapshots; a host on which the probe failed is named, and audited without it."""
+    """Audit the snapshots; a host on which a probe failed is reported, and audited without it."""
     probe = options.probe
     windows = snapshots.probed(tuple(taken), probe, _PROBES) if probe is not None else {}
     made = (_audit(s, snapshot, windows.get(s), options) for s, snapshot in taken.items())
@@ -151,9 +151,9 @@ def _baseline(path: Path) -> frozenset[accepted.Key]:
     except OSError as error:
         raise NotPossible(f"{path}: {error.strerror}") from error
     except msgspec.DecodeError as error:
-        raise ParseError(str(path), "this is not JSON") from error
+        raise ParseError(str(path), "the file is not JSON") from error
     known = accepted.baseline(str(path), document)
     gone = sorted({check for _, check, _ in known if checks.no_such(check)})
     if gone:  # another version wrote the file; its findings of all other checks still count
-        notes.warning(f"{path} names checks that this version does not have: {', '.join(gone)}")
+        notes.warning(f"{path} names checks that this version of dirtune lacks: {', '.join(gone)}")
     return known

@@ -26,7 +26,7 @@ from dirtune.plan.tables import Plan
 
 
 def dry_run(plan: Plan) -> tour.Itinerary:
-    """Return the trials that a run would do; reaches no node."""
+    """Return the trials that a run would do, without reaching a node."""
     return tour.itinerary(plan, matrix.cells(plan, boots=booting.possible(plan)))
 
 
@@ -58,9 +58,9 @@ def new(plan: Plan, out: Path, *, aa: bool) -> Store:
 
 
 def interrupted(folder: Path, given: str | None, force: str | None) -> tuple[Plan, Store]:
-    """Return the plan and the store of a run to go on with.
+    """Return the plan and the store of an interrupted run, to continue it.
 
-    `PlanError` if the plan *given* is another one.
+    Raises `PlanError` if the plan *given* is not the run's own plan.
     """
     kept = store.resume(folder)
     try:
@@ -68,17 +68,17 @@ def interrupted(folder: Path, given: str | None, force: str | None) -> tuple[Pla
     except PlanError as error:
         writer = f"dirtune {kept.run.version}" if kept.run.version else "another dirtune"
         raise PlanError(
-            f"{folder}: dirtune {__version__} cannot go on with this run, because it cannot read "
+            f"{folder}: dirtune {__version__} cannot continue this run, because it cannot read "
             f"the plan: {error}. Use {writer}, which began the run, or begin a new run."
         ) from error
     plan = plans.forced(whole, force)
     if given is not None and plans.forced(plan_files.find(given), plan.load.force) != plan:
-        raise PlanError(f"{given} is not the plan of {folder}. Leave it out, or begin a new run.")
+        raise PlanError(f"{given} is not the plan of {folder}. Leave {given} out, or start anew.")
     return plan, kept
 
 
 def carry_out(plan: Plan, kept: Store, *, aa: bool) -> None:
-    """Run the trials that are missing, and close the run."""
+    """Run the trials that are missing, and finish the run."""
     if kept.run.finished is None:
         signals.run(_pairs(plan, kept) if aa else _tour(plan, kept))
         if aa:
@@ -92,7 +92,7 @@ async def _pairs(plan: Plan, kept: Store) -> None:
 
 
 async def _link(plan: Plan, kept: Store) -> None:
-    """Measure the link once; if that fails, a note says why and the run goes on."""
+    """Measure the link once; if that fails, add a note with the reason and continue."""
     if plan.controls is None or not plan.controls.link or kept.run.link:
         return
     try:
@@ -116,7 +116,7 @@ async def _tour(plan: Plan, kept: Store) -> None:
                 notes.progress(f"{cell.name}:")
             there = boot(cell)
             vip = there.service.vip
-            # Entries that an earlier visit left in the table are ours, and need no wait.
+            # Connections that an earlier visit left in the table are ours and need no wait.
             opened = rig.opened(there, alone=vip in ours, clients=plan.clients)
             async with held(there, cell.holds), opened as nodes:
                 yield nodes
@@ -155,7 +155,7 @@ def _judge_noise(plan: Plan, kept: Store) -> None:
 
 
 def announced(itinerary: tour.Itinerary) -> str:
-    """Return a dry run for a terminal."""
+    """Return the trials of a dry run, as text for a terminal."""
     lines = [f"{trial.id}  {trial.offered_rate:g}/s" for trial in itinerary.trials]
     lines += [f"{name}  a search for the knee" for name in itinerary.searches]
     lines += [f"not measured: {reason}" for reason in itinerary.refused]
@@ -165,5 +165,5 @@ def announced(itinerary: tour.Itinerary) -> str:
 
 
 def now() -> str:
-    """Return the time of day in UTC, ISO 8601."""
+    """Return the current date and time in UTC, in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Booting the lab's director anew, for the cells of a matrix that need it."""
+"""Reboot the lab's director for the cells of a matrix that need a boot."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,11 +12,11 @@ from dirtune.plan.tables import Plan
 from dirtune.signals import undisturbed
 
 Boot = Callable[[Cell], Plan]
-"""Boots what the cell needs and returns its plan as the nodes now are."""
+"""Boots the director that the cell needs, and returns the cell's plan for it."""
 
 
 def possible(plan: Plan) -> bool:
-    """Tell whether the plan's nodes are those of the running lab."""
+    """Return whether the plan's nodes are those of the running lab."""
     from dirtune import lab
 
     path = lab.plan_path()
@@ -25,7 +25,7 @@ def possible(plan: Plan) -> bool:
 
 @contextmanager
 def booting(cells: Sequence[Cell]) -> Iterator[Boot]:
-    """Yield what boots the director; at the end the lab is again what it was."""
+    """Yield a function that boots the director for a cell; restore the lab at the end."""
     if not any(cell.boot and cell.refused is None for cell in cells):
         yield lambda cell: cell.plan
         return
@@ -39,7 +39,7 @@ def booting(cells: Sequence[Cell]) -> Iterator[Boot]:
         if spec == now[0]:
             lifecycle.reboot(_say)
             return
-        now[0] = None  # should it not come up, it is made anew the next time
+        now[0] = None  # if the lab does not come up, the next call builds it again
         lifecycle.down()
         lifecycle.up(spec, _say)
         now[0] = spec

@@ -1,4 +1,4 @@
-"""The nodes of a plan, as an audit of the whole cluster reads and places them."""
+"""The nodes of a plan, for an audit of the cluster: how to read them, and their roles."""
 
 import math
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def read(path: Path) -> Plan:
 
 
 def sources(plan: Plan, interval: float) -> tuple[Source, ...]:
-    """Return every node of the plan, the director first: only it has a dirtune for probes."""
+    """Return every node of the plan, the director first; only the director can be probed."""
     become = {peer.host for peer in (*plan.real_servers, *plan.clients) if peer.become}
     become |= {plan.director.host} if plan.director.become else set()
     config = Path(plan.ssh_config) if plan.ssh_config else None
@@ -36,7 +36,7 @@ def sources(plan: Plan, interval: float) -> tuple[Source, ...]:
 
 
 def places(plan: Plan) -> dict[str, Place]:
-    """Return the part that the plan gives each node, by its ssh name."""
+    """Return the place of each node in the plan, by the node's SSH name."""
     placed = {plan.director.host: Place(Role.DIRECTOR)}
     for peer in plan.real_servers:
         uses = tuple(_uses(plan, peer.label, peer.address))

@@ -1,4 +1,4 @@
-"""The job of `dirtune compare`: two sets of trials, and the verdict on them."""
+"""The job of `dirtune compare`: compare two sets of trials, and give a verdict."""
 
 from pathlib import Path
 
@@ -19,10 +19,10 @@ def compared(
     *,
     every: bool,
 ) -> tuple[Comparison, ...]:
-    """Return the comparison of the primary metric; with *every*, then of the other metrics.
+    """Return the comparison of the primary metric, and with *every* those of the other metrics.
 
     *before*, *after* and *noise* are runs, or arms or cells of runs (RUN:A). *rate* is in
-    connections/s. `PlanError` if the trials cannot be compared.
+    connections/s. Raises `PlanError` if the trials cannot be compared.
     """
     run = _load(before)[0]
     primary = metric or run.primary_metric
@@ -42,7 +42,7 @@ def _arms(before: str, after: str | None, metric: str, rate: float | None) -> Ar
     run, trials = _load(before)
     if after is None:
         if len({trial.arm for trial in trials}) == 1 < len({trial.arm for trial in run.trials}):
-            raise PlanError(f"{before} is one arm alone. Name the run or arm to compare it with.")
+            raise PlanError(f"{before} is a single arm. Also name a run or arm to compare with.")
         return arms_of(trials, metric, rate)
     other, others = _load(after)
     if run.id == other.id and {before[-2:], after[-2:]} == {":A", ":B"}:
@@ -64,7 +64,7 @@ def _floor(noise: str | None, run: Run, metric: str, rate: float | None) -> floa
 
 
 def _threshold(run: Run) -> float:
-    """Return the smallest effect that matters by the plan of *run*, as a share."""
+    """Return the smallest effect that matters, as a fraction, from the plan of *run*."""
     percent = run.plan.compare.threshold
     return compare.THRESHOLD if percent is None else percent / 100
 
@@ -80,6 +80,6 @@ def _load(name: str) -> tuple[Run, tuple[Trial, ...]]:
     if not trials:
         known = sorted({trial.arm for trial in run.trials} | {trial.cell for trial in run.trials})
         raise PlanError(
-            f"{name}: no such arm or cell. The run has {', '.join(filter(None, known))}."
+            f"{folder} has no arm or cell {part}. Choose one of {', '.join(filter(None, known))}."
         )
     return run, trials

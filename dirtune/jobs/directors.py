@@ -1,4 +1,4 @@
-"""The director of a plan, here or on another host: what would change of it, and the change."""
+"""Plan and apply the changes to a plan's director, which is this host or another one."""
 
 import shlex
 from dataclasses import dataclass
@@ -29,18 +29,18 @@ class Proposal:
     refusals: "tuple[Refusal, ...]"
     loaded: bool
     settings: Plan
-    """Further settings that the host needs."""
+    """The changes to other settings that the host needs."""
 
 
 def plain(form: str) -> str:
-    """Return the format of the text that `cells.block` makes *form* of."""
+    """Return the format in which to make the text that `cells.block` turns into *form*."""
     return "table" if form == "markdown" else form
 
 
 def planned(
     source: PlanSource, desired: Table, *, here: bool, drain_s: float | None, form: str
 ) -> tuple[str, int]:
-    """Return what `apply` would change of the plan's director, to print, and the exit status."""
+    """Return what `apply` would change on the plan's director, as text, and the exit status."""
     if lvs_plans.is_here(source, here=here):
         return planned_here(desired, drain_s=drain_s, form=form)
     from dirtune.jobs import far_directors
@@ -49,10 +49,10 @@ def planned(
 
 
 def planned_here(desired: Table, *, drain_s: float | None, form: str) -> tuple[str, int]:
-    """Return what `apply` would change of this host, to print, and the exit status."""
+    """Return what `apply` would change on this host, as text, and the exit status."""
     proposal = propose(desired, drain_s=drain_s)
     for _, reason in against(proposal):
-        notes.warning(f"apply would refuse: {reason}")
+        notes.warning(f"lvs apply would refuse: {reason}")
     changes = proposal.steps or proposal.settings.changes
     return _proposed(proposal, form), 1 if changes else 0
 
@@ -67,7 +67,7 @@ def _proposed(proposal: Proposal, form: str) -> str:
 
 
 def apply(source: PlanSource, desired: Table, given: Given) -> str:
-    """Set up the plan's director, here or there, and return what to print."""
+    """Set up the plan's director, here or on another host, and return the result as text."""
     if lvs_plans.is_here(source, here=False):
         return apply_here(desired, given)
     from dirtune.jobs import far_directors
@@ -76,7 +76,7 @@ def apply(source: PlanSource, desired: Table, given: Given) -> str:
 
 
 def require_ready(source: PlanSource, desired: Table, given: Given) -> None:
-    """Raise what `apply` would of the plan's director as it is; nothing is changed."""
+    """Raise the error that `apply` would raise for the plan's director; change nothing."""
     if lvs_plans.is_here(source, here=False):
         allowed_here(desired, given)
         return
@@ -86,9 +86,9 @@ def require_ready(source: PlanSource, desired: Table, given: Given) -> None:
 
 
 def rehearsed(source: PlanSource, desired: Table, given: Given, *, here: bool) -> str:
-    """Return what `apply` would do to this host, to print; it raises what `apply` would.
+    """Return what `apply` would change on this host, as text; raises the error of `apply`.
 
-    Where the director is another host, it is source, and there is nothing to print.
+    If the director is another host, that host is asked, and the text is empty.
     """
     if lvs_plans.is_here(source, here=here):
         return _proposed(allowed_here(desired, given), given.form)
@@ -97,12 +97,12 @@ def rehearsed(source: PlanSource, desired: Table, given: Given, *, here: bool) -
 
 
 def apply_here(desired: Table, given: Given) -> str:
-    """Set this host up as a director and return what to print."""
+    """Set this host up as a director, and return the result as text."""
     return carry_out(allowed_here(desired, given), given.confirm_s, given.force, given.form)
 
 
 def allowed_here(desired: Table, given: Given) -> Proposal:
-    """Return what is to be done to this host; an error if anything stands against it."""
+    """Return the changes that this host needs; raises an error if one of them is refused."""
     require_root("lvs apply")
     proposal = propose(desired, drain_s=given.drain_s)
     require_expected(proposal, given.expect)
@@ -111,13 +111,13 @@ def allowed_here(desired: Table, given: Given) -> Proposal:
 
 
 def propose(desired: Table, *, drain_s: float | None) -> Proposal:
-    """Look at this host and say what *desired* would change of it."""
+    """Return the changes that turn this host's table into *desired*, with the refusals."""
     host = LiveHost()
     loaded = kernel.loaded(host)
     actual = _read(host) if loaded else FRESH
     settings = _settings(desired)
     planned = edits(actual, desired, drain_s=drain_s)
-    if not planned:  # then nothing stands against it, and nobody need be looked for
+    if not planned:  # without a change, nothing can be refused
         return Proposal(actual, (), Changes(), (), loaded, settings)
     from dirtune.lvs import guard
 
@@ -129,7 +129,7 @@ def propose(desired: Table, *, drain_s: float | None) -> Proposal:
 
 
 def _settings(desired: Table) -> Plan:
-    """Look at what a director with NAT needs of this host."""
+    """Return the changes to other settings that a director with NAT needs on this host."""
     if not any(d.forwarding == "nat" for s in desired.services for d in s.destinations):
         return Plan()
     from dirtune.change import preparation
@@ -141,25 +141,26 @@ def _settings(desired: Table) -> Plan:
 
 
 def require_expected(proposal: Proposal, digest: str | None) -> None:
-    """Raise `ApplyError` if the table is another than *digest* names."""
+    """Raise `ApplyError` unless the digest of the present table is *digest*."""
     if digest is not None and digest != proposal.actual.digest:
         now = proposal.actual.digest
         raise ApplyError(
-            f"The IPVS table changed: its digest is {now}, not {digest}. Look at a new plan"
+            f"The IPVS table changed: its digest is {now}, not {digest}. Run dirtune lvs plan "
+            "again."
         )
 
 
 def require_allowed(proposal: Proposal, force: tuple[str, ...], *, load: bool) -> None:
-    """Raise `NotPossible` for the first thing that stands against it and is not overruled."""
+    """Raise `NotPossible` for the first refusal that *force* does not overrule."""
     if proposal.steps and not proposal.loaded and not load:
-        raise NotPossible("ip_vs is not loaded. Allow dirtune to load it: --load")
+        raise NotPossible("The module ip_vs is not loaded. Let dirtune load it: --load")
     for name, reason in against(proposal):
         if not name or name not in force:
             raise NotPossible(reason)
 
 
 def against(proposal: Proposal) -> tuple[tuple[str, str], ...]:
-    """Return what stands against a proposal: what `--force` calls it, and a line on it."""
+    """Return the refusals of a proposal: the name for `--force`, and a line with the reason."""
     from dirtune.render import preparation as render
 
     settings = proposal.settings.refusals
@@ -175,7 +176,7 @@ def _line(refusal: "Refusal") -> str:
 
 
 def carry_out(proposal: Proposal, confirm_s: float, force: tuple[str, ...], form: str) -> str:
-    """Apply a proposal and return what to print."""
+    """Apply a proposal, and return the result as text."""
     from dirtune.change import table, transaction
     from dirtune.host import WritableHost
     from dirtune.render import plan as render_plan

@@ -1,4 +1,4 @@
-"""IPVS of another host: its dirtune is asked for JSON, and what comes of it is shown here."""
+"""IPVS of another host: the dirtune there answers in JSON, which is printed here."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -41,7 +41,7 @@ class _PlannedThere(LvsPlanDocument, frozen=True, kw_only=True):
 
 
 def table(host: str) -> tuple[Table, tuple[Seen, ...]]:
-    """Return the IPVS table of *host*, and what it counts."""
+    """Return the IPVS table of *host*, with the counters of its services."""
 
     async def read() -> tuple[Table, tuple[Seen, ...]]:
         async with _director(Director(host), None) as far:
@@ -53,7 +53,7 @@ def table(host: str) -> tuple[Table, tuple[Seen, ...]]:
 def planned(
     source: PlanSource, desired: Table, *, drain_s: float | None, form: str
 ) -> tuple[str, int]:
-    """Return what `apply` would change of the plan's director, to print, and the exit status."""
+    """Return what `apply` would change on the plan's director, as text, and the exit status."""
     from dirtune.render import lvs_diff as render
     from dirtune.render import preparation
 
@@ -87,12 +87,12 @@ def planned(
 
 
 def require_ready(source: PlanSource, given: Given) -> None:
-    """Raise what `apply` would of the plan's director as it is; nothing is changed."""
+    """Raise the error that `apply` would raise for the plan's director; change nothing."""
     _ask(source, (*_apply_words(given), "--dry-run"), _PlannedThere, _ANSWER_S)
 
 
 def apply(source: PlanSource, given: Given) -> str:
-    """Set up the plan's director and return what to print, as a table or as JSON."""
+    """Set up the plan's director, and return the result as a table or as JSON."""
     from dirtune.render import plan as render
 
     wait_s = (given.drain_s or 0) + _ANSWER_S
@@ -104,7 +104,7 @@ def apply(source: PlanSource, given: Given) -> str:
 
 
 def drain_words(drain_s: float | None) -> tuple[str, ...]:
-    """Return the option that says how long the connections that leave may take to finish."""
+    """Return the option for the time that connections to removed real servers have to end."""
     return ("--no-drain",) if drain_s is None else (f"--drain-wait={drain_s:g}",)
 
 
@@ -157,18 +157,18 @@ async def _table(far: "FarDirtune", host: str) -> tuple[Table, tuple[Seen, ...]]
 async def _steps(
     far: "FarDirtune", configuration: Configuration, document: LvsPlanDocument, desired: Table
 ) -> tuple[tuple[Step, ...], Table]:
-    """Return the steps of *document*, worked out anew here, and the table they begin with."""
+    """Return the steps of *document*, computed here again, and the table that they start from."""
     host = configuration.director.host
     actual = FRESH if "ip_vs" in document.modules else (await _table(far, host))[0]
     steps = diff(actual, desired)
     if [(step.verb, step.name) for step in steps] != [(s.verb, s.name) for s in document.steps]:
         raise NotPossible(
-            f"{host}: the IPVS table changed while it was read. Run the command again"
+            f"{host}: the IPVS table changed while it was read. Run the command again."
         )
     return steps, actual
 
 
 def _relay(director: Director, warnings: Sequence[str]) -> None:
-    """Print what the far dirtune warned of, with its host: it is not this dirtune's word."""
+    """Print the warnings of the other host's dirtune, each after the name of that host."""
     for row in warnings:
         notes.warning(f"{director.host}: {row}")

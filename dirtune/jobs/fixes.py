@@ -1,4 +1,4 @@
-"""Making the plan of `dirtune fix`, and writing it as files."""
+"""Make the plan of `dirtune fix`, and write it as files."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,11 +21,11 @@ from dirtune.render import plan as render
 from dirtune.render.overview import undecided
 from dirtune.snapshot import Snapshot, take, take_all
 
-# What the refusals of fixes and guards are called: words, or a PCI function.
+# The names of refusals, by fixes and guards: words, or a PCI function.
 _NAME = re.compile(
     r"ssh|vrrp|unusable-cpu|read-later|no-old-entry|[\da-f]{4,}(:[\da-f]{2}){2}\.\d"
 )
-# What may cut the host off waits to be confirmed.
+# The default time to confirm changes that may cut the host off.
 _CONFIRM_S = 120
 
 
@@ -35,33 +35,33 @@ class Wish:
 
     checks: tuple[str, ...]
     root: Path | None = None
-    """The recorded host it is for; None for this machine."""
+    """The recorded host to plan for; None for this machine."""
     force: tuple[str, ...] = ()
-    """What is refused and is to be done all the same."""
+    """Refusals to overrule: each NAME, NAME=WHY or WHY."""
     safe: bool = False
-    """Whether only what is safe is wanted."""
+    """Whether only safe fixes are wanted."""
 
     @property
     def live(self) -> bool:
-        """Whether it is for this machine, and no record of another."""
+        """Whether the plan is for this machine, not for a recorded host."""
         return self.root is None
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The plan, with what keeps it over a reboot behind it in another, and what is left out."""
+    """A plan, the same plan with the changes that keep it over a reboot, and what is left out."""
 
     plan: Plan
     kept: Plan
     left_out: tuple[render.LeftOut, ...]
     forced: str | None
-    """What was refused and is done all the same, as the options said it."""
+    """The refusals that were overruled, as the options gave them; None if there were none."""
     notes: tuple[str, ...] = ()
     """Findings and checks that the plan leaves open, one sentence each."""
 
 
 def make(host: Host, wish: Wish) -> Made:
-    """Return the plan of the checks that are named, or else of all that find something."""
+    """Return the plan for the named checks; without names, for all checks with findings."""
     choices = fixes.named(wish.checks)
     snapshot = _snapshot(host, wish, choices)
     outcomes = () if choices else checks.run(checks.all_checks(), snapshot)
@@ -85,7 +85,7 @@ def make(host: Host, wish: Wish) -> Made:
         return guarded(made, snapshot, around, force=names)
 
     plan = overruled(with_force, wish.force)
-    # What is for a person is said where it was asked for by name; the audit says it anyhow.
+    # Findings that need a person are refusals only if their checks were named; else notes.
     done = {change.reason for change in plan.changes} | {no.reason for no in plan.refusals}
     open_refusals = [item for item in refused if wish.checks and item.reason not in done]
     plan = Plan(plan.changes, (*plan.refusals, *open_refusals))
@@ -98,20 +98,20 @@ def make(host: Host, wish: Wish) -> Made:
 def _left_open(
     outcomes: Sequence[Outcome], refused: Sequence[Refusal], done: set[str]
 ) -> Iterator[str]:
-    """Yield what keeps a plan of all that the audit finds from being the whole remedy."""
+    """Yield the findings and checks that a plan for all findings leaves open, in sentences."""
     by_hand = sorted({each.reason for each in refused} - done)
     if by_hand:
-        yield f"for a person to mend: {', '.join(by_hand)}; `dirtune audit` says how"
+        yield f"Fix these by hand: {', '.join(by_hand)}. `dirtune audit` explains how."
     if open_ := undecided(outcomes):
-        yield f"{open_}, and nothing is planned for those; `dirtune audit -v` says why"
+        yield f"{open_}, so nothing is planned for them. `dirtune audit -v` gives the reasons."
 
 
 def overruled(with_force: Callable[[frozenset[str]], Plan], options: Sequence[str]) -> Plan:
-    """Return the plan in which what *options* names is no longer refused.
+    """Return the plan in which *options* overrule refusals.
 
-    Each word is NAME or NAME=WHY. The only one may be why alone, where one thing only is refused;
-    `NotPossible` where that leaves open which. What is refused only once something else is not, is
-    looked at in turn.
+    Each option is NAME or NAME=WHY. A single option may be WHY alone if there is a single refusal;
+    raises `NotPossible` if it is unclear which refusal an option means. Overruling one refusal may
+    reveal another, so the plan is made again until nothing changes.
     """
     words = {word.partition("=")[0].strip(): word for word in options}
     if "" in words:
@@ -123,12 +123,11 @@ def overruled(with_force: Callable[[frozenset[str]], Plan], options: Sequence[st
     odd = [word for name, word in words.items() if name not in names]
     if not odd or not stand:
         return plan
-    # What names another refusal, which does not stand here, or may be a NAME misspelt, is no
-    # reason for this one.
+    # A word that names another refusal, or may be a misspelt NAME, is not the reason for this one.
     named = "=" in odd[0] or _NAME.fullmatch(odd[0])
     if len(words) > 1 or len(stand) > 1 or named:
         raise NotPossible(
-            f"--force {odd[0]}: names none of what is refused: {', '.join(sorted(stand))}"
+            f"--force {odd[0]}: no refusal has this name. Choose from {', '.join(sorted(stand))}."
         )
     return with_force(names | stand)
 
@@ -138,20 +137,20 @@ def _standing(plan: Plan) -> set[str]:
 
 
 def confirm_s(plan: Plan, asked: float | None) -> float:
-    """Return how long to wait for a confirmation; 0 waits for none."""
+    """Return the time to confirm in seconds; 0 means that no confirmation is needed."""
     if asked is not None:
         return asked
     return _CONFIRM_S if any(c.risk == "disruptive" for c in plan.changes) else 0
 
 
 def refuse_nothing_but_refusals(plan: Plan) -> None:
-    """Raise `NotPossible` where all that was asked for is refused."""
+    """Raise `NotPossible` if every requested change is refused."""
     if plan.refusals and not plan.changes:
         raise NotPossible(" | ".join(map(render.refusal_line, plan.refusals)))
 
 
 def write(folder: Path, made: Made) -> tuple[Path, ...]:
-    """Write the plan as files below *folder*, which must not hold anything else."""
+    """Write the plan as files below *folder*, which must be empty or new."""
     if reading.is_folder(folder) and any(folder.iterdir()):
         raise NotPossible(f"{folder} is not empty. Name a new folder.")
     return writing.tree(folder, fix_files.files(made.plan, made.kept))
@@ -162,7 +161,7 @@ def _out(wish: Wish, risk: str) -> bool:
 
 
 def _snapshot(host: Host, wish: Wish, wanted: Mapping[str, str | None]) -> Snapshot:
-    """Take two samples, for rates and what netlink tells, where a check may want them."""
+    """Take a snapshot; of two samples, with netlink's answers, if a check may need them."""
     alone = {check for fix in fixes.by_themselves(wanted) for check in fix.checks}
     if not wish.live:
         source = Source(wish.root)

@@ -1,4 +1,4 @@
-"""A plan for the commands of `lvs`: where it is read, and the table that it describes."""
+"""Read the plan of an `lvs` command, and the table that the plan describes."""
 
 import sys
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _LARGEST_TEXT = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class PlanSource:
-    """A plan, and where it was read."""
+    """A plan, and the file it was read from."""
 
     configuration: Configuration
     path: Path | None
@@ -39,22 +39,22 @@ class Given:
     """The options of `apply`."""
 
     drain_s: float | None = None
-    """Time that removed real servers have to finish connections; None cuts them off."""
+    """The time that removed real servers have to finish their connections; None gives none."""
     load: bool = False
     """Whether ip_vs may be loaded."""
     expect: str | None = None
-    """The digest of the table that is to be changed."""
+    """The digest that the present table must have; None accepts any table."""
     force: tuple[str, ...] = ()
-    """Names of refusals that are overruled."""
+    """Names of refusals to overrule."""
     confirm_s: float = 0
     form: str = "table"
 
 
 def read(given: str | None) -> PlanSource:
-    """Return the plan *given*, else dirtune.toml here, else that of a running lab.
+    """Return the plan *given*, or that in ./dirtune.toml, or that of a running lab.
 
-    `-` is a plan as one line of JSON, as a dirtune elsewhere sends it: one that was cut off on
-    the way is none.
+    `-` reads a plan from standard input, as one line of JSON that a dirtune on another host sends;
+    a line that was cut off on the way is refused.
     """
     if given == "-":
         try:
@@ -66,7 +66,7 @@ def read(given: str | None) -> PlanSource:
 
 
 def wanted(source: PlanSource) -> Table:
-    """Return the table of a plan; `PlanError` names file and key."""
+    """Return the table of a plan; raises `PlanError`, which names the file and the key."""
     try:
         return services.table(source.configuration)
     except PlanError as error:
@@ -74,17 +74,17 @@ def wanted(source: PlanSource) -> Table:
 
 
 def is_here(source: PlanSource, *, here: bool) -> bool:
-    """Tell whether this machine is the plan's director."""
+    """Return whether this machine is the plan's director."""
     return here or source.configuration.director.host == _LOCAL
 
 
 def sent(configuration: Configuration) -> str:
-    """Return a plan as a dirtune elsewhere reads it from its input."""
+    """Return a plan as the line of JSON that a dirtune on another host reads."""
     return f"{msgspec.json.encode(configuration).decode()}\n"
 
 
 def imported(text: TextIO) -> Table:
-    """Return the table that a text of ipvsadm makes; `ParseError` names file and line."""
+    """Return the table that a text of ipvsadm(8) describes; `ParseError` names file and line."""
     try:
         content = text.read(_LARGEST_TEXT + 1)
         table = ipvsadm.parse(content) if len(content) <= _LARGEST_TEXT else None
@@ -95,6 +95,6 @@ def imported(text: TextIO) -> Table:
     if not table.services:
         # What a failed `ipvsadm -Sn |` leaves: applied, such a plan removes every service.
         raise ParseError(
-            text.name, "the text has no service in it. Check what ipvsadm -Sn printed."
+            text.name, "the text contains no service. Check the output of ipvsadm -Sn."
         )
     return table

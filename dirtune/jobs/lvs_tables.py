@@ -1,4 +1,4 @@
-"""The IPVS table of a host, this one or another, or of a plan."""
+"""Read the IPVS table of this host, of another host or of a plan."""
 
 from dirtune.host import LiveHost
 from dirtune.lvs import kernel
@@ -6,7 +6,7 @@ from dirtune.lvs.model import Seen, Table
 
 
 def counted(host: str | None) -> tuple[Table, tuple[Seen, ...]]:
-    """Return the IPVS table of *host*, else of this one, with what it counts of each service."""
+    """Return the IPVS table of *host*, or of this host, with the counters of its services."""
     if host is not None:
         from dirtune.jobs import far_directors
 
@@ -16,7 +16,7 @@ def counted(host: str | None) -> tuple[Table, tuple[Seen, ...]]:
 
 
 def exported(plan: str | None, host: str | None) -> Table:
-    """Return the table of a plan, else of *host*, else of this one."""
+    """Return the table of *plan*, or of *host*, or of this host."""
     if plan is not None:
         from dirtune.jobs import lvs_plans
 

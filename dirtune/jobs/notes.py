@@ -1,6 +1,6 @@
-"""Progress and warnings of a job. Whoever runs jobs says once who receives them, else nobody does.
+"""Progress and warnings of a job, passed to the functions that `hear` registers.
 
-Python's logging would do, but its import delays the start of every command.
+Python's logging could do the same, but its import delays the start of every command.
 """
 
 from collections.abc import Callable
@@ -12,17 +12,17 @@ class _Heard:
 
 
 def hear(progress: Callable[..., None], warning: Callable[[str], None]) -> None:
-    """Have *progress* and *warning* called with all that jobs tell from now on."""
+    """Call *progress* and *warning* for everything that jobs report from now on."""
     _Heard.progress, _Heard.warning = progress, warning
 
 
 def progress(*lines: str) -> None:
-    """Tell how far a job is, in one line or more."""
+    """Report how far a job is, in one or more lines."""
     if _Heard.progress:
         _Heard.progress(*lines)
 
 
 def warning(text: str) -> None:
-    """Tell in one line what a person should know."""
+    """Report a warning to the user, in one line."""
     if _Heard.warning:
         _Heard.warning(text)

@@ -1,4 +1,4 @@
-"""The plan file of a command: the one given, or the default."""
+"""Find the plan file of a command: the named file, or a default."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ DEFAULT = Path("dirtune.toml")
 
 
 def find(given: str | None) -> Plan:
-    """Return the plan *given*, else of ./dirtune.toml, else of the running lab; `PlanError`."""
+    """Return the plan *given*, or that in ./dirtune.toml, or that of the running lab."""
     return plans.read(locate(given))
 
 
 def locate(given: str | None) -> Path:
-    """Return the path of that plan; `PlanError` if there is none."""
+    """Return the path of the plan that `find` reads; raises `PlanError` if there is none."""
     if given:
         return Path(given)
     if DEFAULT.is_file():
-        # Nobody named it, and a plan may name a command to start.
+        # The user did not name this file, and a plan may name a command to start.
         writing.require_not_planted(DEFAULT.absolute())
         return DEFAULT
     from dirtune import lab

@@ -1,4 +1,4 @@
-"""The real servers of a plan: each is prepared by the dirtune on it."""
+"""Prepare the real servers of a plan, each with the dirtune that is installed on it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 
 def named(configuration: Configuration, desired: Table) -> tuple[Peer, ...]:
-    """Return the real servers that *desired* forwards to and that can be logged into."""
+    """Return the real servers that *desired* forwards to and that dirtune can log in to."""
     return tuple(
         peer
         for peer in configuration.real_servers
@@ -42,7 +42,7 @@ def named(configuration: Configuration, desired: Table) -> tuple[Peer, ...]:
 
 
 def propose(configuration: Configuration, desired: Table, name: str) -> Plan:
-    """Return what must change on this host, the plan's real server *name*."""
+    """Return the changes that this host needs as the plan's real server *name*."""
     peer = next((each for each in configuration.real_servers if each.label == name), None)
     if peer is None:
         raise PlanError(f"real_servers: the plan has no real server {name}")
@@ -56,7 +56,7 @@ def propose(configuration: Configuration, desired: Table, name: str) -> Plan:
 def planned_here(
     configuration: Configuration, desired: Table, name: str, form: str
 ) -> tuple[str, int]:
-    """Return what must change on this host, to print, and the exit status."""
+    """Return the changes that this host needs, as text, and the exit status."""
     plan = propose(configuration, desired, name)
     if form == "json":
         return f"{render_plan.plan_json(plan)}\n", 1 if plan.changes else 0
@@ -66,7 +66,7 @@ def planned_here(
 
 
 def carry_out_here(configuration: Configuration, desired: Table, name: str, given: Given) -> str:
-    """Prepare this host, the plan's real server *name*, and return what to print."""
+    """Prepare this host as the plan's real server *name*, and return the result as text."""
     plan = propose(configuration, desired, name)
     for refusal in plan.refusals:
         if not refusal.name or refusal.name not in given.force:
@@ -83,45 +83,45 @@ def carry_out_here(configuration: Configuration, desired: Table, name: str, give
 
 
 def warn(plans: Mapping[str, Plan]) -> None:
-    """Warn of what `apply` would refuse."""
+    """Warn of the changes that `apply` would refuse."""
     for name, plan in plans.items():
         for refusal in plan.refusals:
             reason = render.refusal_line(refusal)
-            notes.warning(f"apply would refuse: {name}: {reason}")
+            notes.warning(f"{name}: lvs apply would refuse a change: {reason}")
 
 
 def finished(
     source: PlanSource, text: str, done: Mapping[str, Done], given: Given
 ) -> tuple[str, int]:
-    """Return what `apply` did, with who answers through the VIP, to print; and the exit status."""
+    """Return the result of `apply`, with the real servers that answer, and the exit status."""
     found, status = _who_answers(source) if done else (None, 0)
     shown = render.finished_json if given.form == "json" else render.finished
     return shown(text, done, found, _unconfirmed_s(given)), status
 
 
 def _who_answers(source: PlanSource) -> tuple[Reach | None, int]:
-    """Return who answers, None where nobody could be source, and the exit status of `apply`."""
+    """Return which real servers answer, None if unknown, and the exit status of `apply`."""
     try:
         from dirtune.bench.vip_check import reach
 
         answered = signals.run(reach(_with_clients(source)))
-    except PlanError as error:  # such as a plan without clients: nobody to ask from
-        notes.warning(f"could not check which real servers answer: {error}")
+    except PlanError as error:  # such as a plan without clients, which send the requests
+        notes.warning(f"Could not check which real servers answer: {error}")
         return None, 0
     except DirtuneError as error:
-        notes.warning(f"applied, but could not check which real servers answer: {error}")
+        notes.warning(f"Applied, but could not check which real servers answer: {error}")
         return None, 2
     return answered, 0 if answered.whole else 1
 
 
 def _with_clients(source: PlanSource) -> BenchPlan:
     if source.path is None:
-        raise PlanError("Standard input: the plan has no clients")
+        raise PlanError("The plan on standard input names no clients to send requests from.")
     return plan_files.find(str(source.path))
 
 
 def reached(plan: BenchPlan, form: str) -> tuple[str, int]:
-    """Return who answers through the VIP, to print, and the exit status."""
+    """Return which real servers answer through the VIP, as text, and the exit status."""
     from dirtune.bench.vip_check import reach
 
     found = signals.run(reach(plan))
@@ -132,7 +132,7 @@ def reached(plan: BenchPlan, form: str) -> tuple[str, int]:
 def presets_of(
     plan: BenchPlan,
 ) -> tuple[dict[str, tuple[Judged, ...]], tuple[DirtuneError, ...]]:
-    """Return how clients and real servers compare with the presets, and who could not be read."""
+    """Compare clients and real servers with the presets; also return errors of unread nodes."""
     from dirtune import remote
 
     roles: dict[str, frozenset[Role]] = {}
@@ -159,7 +159,7 @@ def presets_of(
 def plans(
     configuration: Configuration, servers: Sequence[Peer]
 ) -> tuple[dict[str, Plan], tuple[DirtuneError, ...]]:
-    """Return what must change on each of *servers*, by label, and why others did not answer."""
+    """Return the changes for each of *servers*, by label, and the errors of the others."""
     answers = _each(configuration, servers, ("plan",), PlanDocument)
     proposals = {
         label: Plan(answer.changes, answer.refusals)
@@ -174,13 +174,13 @@ def plans(
 def prepared(
     configuration: Configuration, servers: Sequence[Peer], given: Given, work: Callable[[], _T]
 ) -> tuple[_T, dict[str, Done]]:
-    """Prepare *servers*, then do *work*; return its result, and what was done on each.
+    """Prepare *servers*, then call *work*; return its result, and the changes on each server.
 
-    If *work* fails, everything is rolled back. Each server rolls back by itself if it does not
-    hear soon that all could be prepared; or, where a confirmation was asked for, if nobody
-    confirms it there in time. The servers hear it before the director is touched: should this
-    process die then, servers are ready for nothing, which is better than a director that sends to
-    servers that have rolled back.
+    If *work* fails, everything is rolled back. A server also rolls itself back unless it soon gets
+    a confirmation: from here once all servers are prepared, or, with --confirm, from the user.
+    The servers are confirmed before the director is changed. If this process dies in between, they
+    are prepared in vain, which is better than a director that forwards to servers that have rolled
+    back.
     """
     hold_s = _unconfirmed_s(given) or _ANSWER_S + _SETTLE_S
     words = ("apply", f"--confirm={hold_s:g}", *(f"--force={name}" for name in given.force))
@@ -211,9 +211,9 @@ def _done(answer: AppliedDocument) -> Done:
 
 
 def _unconfirmed_s(given: Given) -> float:
-    """Return how long real servers wait for a person to confirm; 0 where nobody is to.
+    """Return the seconds that real servers wait for the user to confirm; 0 without --confirm.
 
-    The director is set up, and drained, after them, and must be taken back before them.
+    The director is set up and drained after them, so it must be rolled back before them.
     """
     return given.confirm_s and given.confirm_s + (given.drain_s or 0) + _ANSWER_S
 
@@ -243,7 +243,7 @@ def _confirm(
 def _settle(
     configuration: Configuration, servers: Sequence[Peer], command: str, journals: dict[str, str]
 ) -> dict[str, str]:
-    """Confirm or roll back every journal; return the failures by label."""
+    """Confirm or roll back every journal; return the error of each failure, by label."""
 
     async def one(peer: Peer) -> SettledDocument:
         return await _ask(configuration, peer, (command, journals[peer.label]), SettledDocument)
@@ -257,7 +257,7 @@ def _settle(
 def _each(
     configuration: Configuration, servers: Sequence[Peer], words: Sequence[str], kind: type[_T]
 ) -> dict[str, _T | DirtuneError]:
-    """Have dirtune on each of *servers* run the same `lvs` command; an error is one server's."""
+    """Run one `lvs` command on each of *servers*; return each server's answer or error."""
     sent = lvs_plans.sent(configuration)
 
     async def one(peer: Peer) -> _T:
@@ -270,7 +270,7 @@ def _each(
 async def _ask(
     configuration: Configuration, peer: Peer, words: Sequence[str], kind: type[_T], text: str = ""
 ) -> _T:
-    """Have the dirtune on *peer* do *words*; it ends by itself should the connection be lost."""
+    """Run the command *words* with the dirtune on *peer*; it ends if the connection is lost."""
     from dirtune import remote
     from dirtune.remote.far_dirtune import FarDirtune
 

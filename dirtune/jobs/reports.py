@@ -1,4 +1,4 @@
-"""The report of a run: its files in a folder, and the text that closes a command."""
+"""Write the report of a run, and the text that a command prints at its end."""
 
 import importlib
 import re
@@ -23,13 +23,13 @@ class Renderer(Protocol):
     """The module `dirtune.render.report`."""
 
     def html(self, run: Run, *, paper: bool = False) -> str:
-        """Return the HTML page."""
+        """Return the report as an HTML page."""
         ...
 
     def markdown(
         self, run: Run, figures: frozenset[str] = frozenset(), *, paper: bool = False
     ) -> str:
-        """Return the Markdown."""
+        """Return the report in Markdown."""
         ...
 
     def files(self, run: Run, *, paper: bool = False) -> dict[str, str]:
@@ -38,7 +38,7 @@ class Renderer(Protocol):
 
 
 def write(run: Run, folder: Path, *, paper: bool = False) -> Path:
-    """Write the report's files into *folder* and return the page's path."""
+    """Write the report's files into *folder*, and return the path of the HTML page."""
     files = renderer().files(run, paper=paper)
     store.make(folder)
     for name, text in files.items():
@@ -49,8 +49,8 @@ def write(run: Run, folder: Path, *, paper: bool = False) -> Path:
 def places(runs: Sequence[Run], out: Path) -> Iterator[Path]:
     """Yield a folder below *out* for the report of each of *runs*; *out* itself for a single run.
 
-    The folder is named by the run's id, or by its number if the id is no plain name (a run of
-    others may hold a path) or belongs to a run before it.
+    A folder has the name of the run's id. It has the run's number instead if the id is not a plain
+    name (a run from somebody else may hold a path there) or an earlier run has the same id.
     """
     if len(runs) == 1:
         yield out
@@ -64,7 +64,7 @@ def places(runs: Sequence[Run], out: Path) -> Iterator[Path]:
 
 
 def renderer() -> "Renderer":
-    """Import the module that renders reports; `NotPossible` names the missing package."""
+    """Import the module that renders reports; raises `NotPossible` if a package is missing."""
     try:
         return cast("Renderer", importlib.import_module("dirtune.render.report"))
     except ModuleNotFoundError as error:
@@ -75,7 +75,7 @@ def renderer() -> "Renderer":
 
 
 def closing(run: Run, folder: Path, format: str) -> str:
-    """Return the text that a command prints after it has compared the arms of *run*."""
+    """Return the text that a command prints after comparing the arms of *run*."""
     if format == "json":
         return msgspec.json.format(msgspec.json.encode(run)).decode()
     show = comparison.table if format == "table" else comparison.markdown

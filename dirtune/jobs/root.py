@@ -1,4 +1,4 @@
-"""Refuse what needs root before anything is begun."""
+"""Refuse commands that need root before they begin."""
 
 import os
 

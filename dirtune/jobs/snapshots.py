@@ -1,4 +1,4 @@
-"""Samples for an audit: of this host, of another, or from a record."""
+"""Take the samples of an audit: of this host, of another host, or from a record."""
 
 import re
 import time
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dirtune.remote import Node
 
 _PROBE_MORE_S = 180
-"""Time for compiling and reading probes, without the window."""
+"""The time for compiling and reading probes, in addition to the window."""
 _COMMENT = re.compile(r"(^|\s)#.*")
 T = TypeVar("T")
 
@@ -37,23 +37,23 @@ class Source:
     interval: float = 2.0
     """Seconds between the two samples."""
     become: bool = False
-    """Whether what is run there over SSH is run by `sudo -n`."""
+    """Whether commands on an SSH host run under `sudo -n`."""
     dirtune: str | None = "dirtune"
-    """The command there that probes it; None: it is not probed."""
+    """The dirtune command on the host, for probes; None if the host is not probed."""
 
     @property
     def live(self) -> bool:
-        """Whether it is this machine."""
+        """Whether the source is this machine."""
         return self.root is None and self.archive is None and self.host is None
 
     @property
     def name(self) -> str:
-        """The source in a message."""
+        """The name of the source in a message."""
         return str(self.root or self.archive or self.host or "this host")
 
 
 def of_path_or_host(name: str, source: Source) -> Source:
-    """Return what *name* is, beside the options in *source*: a folder, an archive or a host."""
+    """Return *source* with its folder, archive or host set to *name*."""
     path = Path(name)
     if reading.is_folder(path):
         return replace(source, root=path)
@@ -72,14 +72,14 @@ def snapshot_of(source: Source, fields: Sequence[str] = FIELDS) -> Snapshot:
 
 
 def snapshots_of(sources: Sequence[Source]) -> dict[Source, Snapshot | DirtuneError]:
-    """Take snapshots of all *sources*, hosts over SSH at the same time; an error is their own."""
+    """Take a snapshot of each source, of SSH hosts in parallel; return an error where it fails."""
     remote = tuple(s for s in sources if s.host is not None)
     fetched = _fetched(remote, FIELDS, take_all) if remote else {}
     return {each: fetched[each] if each in fetched else _taken(each) for each in sources}
 
 
 def samples(source: Source, fields: Sequence[str] = FIELDS) -> tuple[RecordedHost, RecordedHost]:
-    """Return two samples of a live host, of which the first has only what moves."""
+    """Return two samples of a live host; the first holds only sources that change quickly."""
     if source.host is not None:
         return known(_fetched((source,), fields, lambda pair: pair)[source])
     first = sample(moving(fields))
@@ -90,13 +90,13 @@ def samples(source: Source, fields: Sequence[str] = FIELDS) -> tuple[RecordedHos
 def probed(
     sources: Sequence[Source], seconds: float, names: Sequence[str]
 ) -> dict[Source, Probed | DirtuneError]:
-    """Measure with the probes *names* here, or on hosts by the dirtunes installed there.
+    """Measure with the probes *names*, here or with the dirtunes that are installed on the hosts.
 
-    On hosts at the same time; an error is a host's own.
+    Hosts are measured in parallel; where that fails, the result is the error.
     """
     sources = [source for source in sources if source.dirtune is not None]
     if any(source.root or source.archive for source in sources):
-        raise NotPossible("--probe measures a live host; a record has none")
+        raise NotPossible("--probe measures a live host. Leave out --root and --from.")
     away = tuple(source for source in sources if source.host is not None)
     measured = _probed_away(away, seconds, names) if away else {}
     return {
@@ -119,7 +119,7 @@ def _probed_away(
         far = FarDirtune(node, programs[node.name])
         answer = await far.ask(words, Profile, timeout_s=seconds + _PROBE_MORE_S)
         if answer.document.probed is None:
-            raise NotPossible(f"{node.name}: the dirtune there measured with no probe")
+            raise NotPossible(f"{node.name}: dirtune there did not attach a probe.")
         return answer.document.probed
 
     config = sources[0].ssh_config
@@ -145,12 +145,12 @@ def _measured(seconds: float, names: Sequence[str]) -> Probed:
 
 
 def warn(probed: Probed, host: str | None = None) -> None:
-    """Say which probes could not run, why and what was used instead, and which were taken off."""
+    """Warn of probes that could not run, with the reason, and of probes that were detached."""
     where = f"{host}: " if host else ""
     for cost in probed.costs:
         if cost.shed:
             limit = f"more than {probed.max_overhead_percent:g} % of a CPU"
-            reason = f"taken off after {cost.seconds:.0f} s: the probes cost {limit}"
+            reason = f"detached after {cost.seconds:.0f} s, because the probes cost {limit}"
             notes.warning(f"{where}the {cost.probe} probe was {reason}")
     reasons: dict[str, list[str]] = {}
     for one in probed.missing:
@@ -158,22 +158,23 @@ def warn(probed: Probed, host: str | None = None) -> None:
     instead = {one.probe: f"; {one.instead}" for one in probed.missing if one.instead}
     for why, names in reasons.items():
         used = "".join(instead.get(name, "") for name in names)
-        notes.warning(f"{where}no probe {', '.join(names)}: {why}{used}")
+        verb = "probe is" if len(names) == 1 else "probes are"
+        notes.warning(f"{where}the {', '.join(names)} {verb} unavailable: {why}{used}")
 
 
 def known(found: T | DirtuneError) -> T:
-    """Return *found*, or raise it where it is why there is nothing."""
+    """Return *found*, or raise it if it is an error."""
     if isinstance(found, DirtuneError):
         raise found
     return found
 
 
 def of_a_host(source: Source, snapshot: Snapshot) -> Snapshot:
-    """Return *snapshot*; `NotPossible` where not one source of a host could be read in it."""
+    """Return *snapshot*; raises `NotPossible` if no source of a host could be read in it."""
     if not snapshot.empty:
         return snapshot
     remedy = "Name the record of a host" if source.root is None else _other_folder(source.root)
-    raise NotPossible(f"{source.name}: there is nothing in it that an audit reads. {remedy}.")
+    raise NotPossible(f"{source.name} contains nothing that an audit reads. {remedy}.")
 
 
 def _other_folder(root: Path) -> str:
@@ -185,9 +186,9 @@ def _other_folder(root: Path) -> str:
 
 
 def hosts_in(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the hosts named, `@FILE` read as one name a line, each once.
+    """Return the named hosts without duplicates; `@FILE` stands for the hosts in FILE, one a line.
 
-    `NotPossible` if a file cannot be read or names no host.
+    Raises `NotPossible` if a file cannot be read or names no host.
     """
     found: list[str] = []
     for name in names:
@@ -196,9 +197,9 @@ def hosts_in(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def tree(root: Path) -> LiveHost:
-    """Return the recorded host below *root*; `NotPossible` if there is no such folder."""
+    """Return the recorded host below *root*; raises `NotPossible` if *root* is not a folder."""
     if not reading.is_folder(root):
-        raise NotPossible(f"{root}: no such folder. Give --root a folder that holds proc and sys")
+        raise NotPossible(f"{root} is not a folder. Give --root a folder that holds proc and sys.")
     return LiveHost(root)
 
 
@@ -246,11 +247,11 @@ def _listed(path: Path) -> list[str]:
         raise NotPossible(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise NotPossible(
-            f"{path}: is no text. --host @FILE needs a file with one host per line"
+            f"{path} is not a text file. --host @FILE needs a file with one host per line."
         ) from error
     hosts = [name for row in rows if (name := _COMMENT.sub("", row).strip())]
     if not hosts:
         raise NotPossible(
-            f"{path}: names no host. --host @FILE needs a file with one host per line"
+            f"{path} names no host. --host @FILE needs a file with one host per line."
         )
     return hosts

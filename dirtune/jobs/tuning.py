@@ -1,4 +1,4 @@
-"""The job of `dirtune tune`: its plan, a session, and the session as text."""
+"""The job of `dirtune tune`: read the plan, run a session, and print the results."""
 
 from pathlib import Path
 
@@ -35,9 +35,9 @@ def plan(path: Path, live_s: float | None, pairs: int | None) -> Plan:
 
 
 def tune(plan: Plan, out: Path, boots: int, noise: Path | None) -> Tune:
-    """Return the fixed part of a session; dirtune boots a lab's director by itself.
+    """Return the settings of a session; only a lab's director is booted without asking.
 
-    *noise* is an A/A run with the noise floors; `PlanError` if it lacks one.
+    *noise* is an A/A run; raises `PlanError` if it lacks the noise floor of a compared rate.
     """
     still: tuple[Trial, ...] = ()
     if noise is not None:
@@ -67,8 +67,8 @@ def _require_noise_floors(plan: Plan, still: tuple[Trial, ...]) -> None:
 
 
 def run(tune: Tune, request: Request | None) -> tuple[Kept, str | None]:
-    """Begin a session, or go on with the last one for None; return it and what it waits for."""
-    reports.renderer()  # hours later is too late to miss a package
+    """Begin a session, or continue the last one for None; return it and the step it waits for."""
+    reports.renderer()  # a missing package must not show hours later
     if request is None:
         kept = session.resume(tune.out, tune.plan, _say)
     else:
@@ -86,10 +86,10 @@ def run(tune: Tune, request: Request | None) -> tuple[Kept, str | None]:
 
 
 def _left_as(kept: Kept, host: str) -> str:
-    """Return how a session that a signal ended left the director."""
+    """Return the state in which a session that a signal ended left the director."""
     number = decide.upcoming(kept.session)
     attempt = None if number is None else kept.session.attempts[number]
-    on = f"the same command with --resume goes on with {kept.folder}"
+    on = f"the same command with --resume continues {kept.folder}"
     if attempt is None or attempt.risk is Risk.REBOOT:  # the loop has said it for boots
         return on
     # A run may be over and its fix kept before the session is written.
@@ -108,7 +108,7 @@ def status(record: Session) -> int:
 
 
 def results(tune: Tune, record: Session, waits: str | None) -> render.Results:
-    """Return the results of a session; *waits* is what it waits for, if anything."""
+    """Return the results of a session; *waits* is the step that it waits for, or None."""
     rows = tuple(
         render.Row(
             name=attempt.name,

@@ -1,4 +1,4 @@
-"""Waivers in the configuration: /etc/dirtune/dirtune.toml, ~/.config/dirtune/dirtune.toml."""
+"""Read waivers from /etc/dirtune/dirtune.toml and ~/.config/dirtune/dirtune.toml."""
 
 from datetime import date
 from pathlib import Path
@@ -26,15 +26,15 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file; another table is refused, because it may be a waiver misspelt."""
+    """The complete file; any other table is refused, because it may be a misspelt waiver."""
 
     waivers: tuple[_Row, ...] = ()
 
 
 def waivers(given: Path | None) -> tuple[Waiver, ...]:
-    """Return the waivers of the file *given*, else those of the configuration files that exist.
+    """Return the waivers in the file *given*, or in the configuration files that exist.
 
-    Raise `PlanError`, which names the file and the key.
+    Raises `PlanError`, which names the file and the key, if a waiver is wrong.
     """
     if given is not None:
         return _read(given)

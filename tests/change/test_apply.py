@@ -167,7 +167,7 @@ def test_drift_since_the_plan_is_refused_and_undone(host):
 
 
 def test_a_file_that_appeared_since_the_plan_is_left_alone(host):
-    with pytest.raises(ApplyError, match=r"90-dirtune\.cfg: is .*expected not there"):
+    with pytest.raises(ApplyError, match=r"90-dirtune\.cfg is .*expected none"):
         apply((PutFile(DROP_IN, None, "mine\n"),), host, quiet())
 
     assert (host.root / DROP_IN[1:]).read_bytes() == b"# caf\xe9\n"
@@ -294,7 +294,7 @@ def test_a_driver_that_is_not_loaded_any_more_says_so(host):
 
     (stuck,) = roll_back([(Unbind(SMBUS, "i801_smbus"), Saved())], host)
 
-    assert "i801_smbus is not loaded. Load it" in stuck
+    assert "i801_smbus, which is not loaded" in stuck
 
 
 def test_binding_is_undone_by_unbinding(host):
@@ -374,7 +374,7 @@ def test_an_interrupt_that_goes_where_it_may_or_nowhere_is_moved(irq, effective)
 def test_an_interrupt_that_goes_elsewhere_in_spite_of_its_mask_was_not_moved(irq):
     (irq.root / f"{IRQ[1:]}/effective_affinity_list").write_text("0\n")
 
-    with pytest.raises(ApplyError, match="irq 30: goes to CPU 0, not to 1"):
+    with pytest.raises(ApplyError, match="irq 30 still goes to CPU 0"):
         apply((MOVE,), irq, quiet())
 
     assert read(irq, "smp_affinity_list") == "0-1\n"
@@ -408,7 +408,7 @@ def test_an_interrupt_whose_handler_has_no_folder_of_its_name_is_moved_back(irq,
 def test_an_interrupt_that_would_not_be_found_again_is_not_moved(irq):
     (irq.root / f"{IRQ[1:]}/eth0-rx-0").rmdir()
 
-    with pytest.raises(ApplyError, match="irq/30/smp_affinity_list: could not be told from"):
+    with pytest.raises(ApplyError, match="irq/30/smp_affinity_list may belong to another"):
         apply((MOVE,), irq, quiet())
 
     assert read(irq, "smp_affinity_list") == "0-1\n"

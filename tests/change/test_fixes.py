@@ -309,8 +309,12 @@ def test_before_the_reboot_a_second_plan_is_empty():
 @pytest.mark.parametrize(
     ("snapshot", "around", "why"),
     [
-        (PIC, replace(DEBIAN, commands=frozenset()), "GRUB with drop-ins is not here"),
-        (PIC, replace(DEBIAN, paths=frozenset({"/etc/grub.d"})), "GRUB with drop-ins is not here"),
+        (PIC, replace(DEBIAN, commands=frozenset()), "no GRUB that reads drop-in files"),
+        (
+            PIC,
+            replace(DEBIAN, paths=frozenset({"/etc/grub.d"})),
+            "no GRUB that reads drop-in files",
+        ),
         # GRUB as its authors ship it does not read the folder of drop-ins.
         (
             PIC,
@@ -319,7 +323,7 @@ def test_before_the_reboot_a_second_plan_is_empty():
                 commands=frozenset({"grub2-mkconfig"}),
                 texts={"/usr/sbin/grub2-mkconfig": ". /etc/default/grub\n"},
             ),
-            "GRUB with drop-ins is not here",
+            "no GRUB that reads drop-in files",
         ),
     ],
 )
@@ -414,7 +418,7 @@ def test_what_is_for_a_person_and_what_was_not_judged_says_so(machine):
     assert asked == ()
     whys = {refusal.reason: refusal.why for refusal in refused}
     assert "could not be decided" in whys["ipvs/timeouts"]
-    assert whys["irq/xtpic-mode"] == "has no fix no-such, but drop-noapic"
+    assert whys["irq/xtpic-mode"] == "has no fix no-such; it has: drop-noapic"
     assert not any(refusal.name for refusal in refused)
 
 
@@ -424,7 +428,7 @@ def test_a_finding_that_no_setting_mends_is_for_a_person(machine):
     asked, (refused,) = ask(take(machine), {"irq/xtpic-mode": None})
 
     assert asked == ()
-    assert "needs a person: Enable the IO-APIC" in refused.why
+    assert "must be fixed by hand: Enable the IO-APIC" in refused.why
     assert not refused.name
 
 

@@ -157,9 +157,9 @@ def test_a_route_is_put_back_whatever_its_interface_is_called(tmp_path, name):
 def test_what_is_so_already_or_is_otherwise_now_is_not_touched(tmp_path):
     host = Linux(tmp_path, "via 10.0.0.7 dev d0")
 
-    with pytest.raises(ApplyError, match=r"127.0.0.1/8 on lo: is set already"):
+    with pytest.raises(ApplyError, match=r"127.0.0.1/8 on lo: this was set"):
         AddAddress("lo", "127.0.0.1/8").save(host)
-    with pytest.raises(ApplyError, match=r"default route: is via 10\.0\.0\.7 dev d0, expected"):
+    with pytest.raises(ApplyError, match=r"default route is via 10\.0\.0\.7 dev d0, expected"):
         NEW.save(host)
 
 

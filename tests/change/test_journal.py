@@ -126,12 +126,12 @@ def test_journals_are_found_by_name_and_the_last_by_none(path):
     assert journal.find(path.parent, path.stem) == path
     with pytest.raises(NotPossible, match="20260102T000000Z-1"):
         journal.find(path.parent, "nope")
-    with pytest.raises(NotPossible, match="dirtune changed nothing"):
+    with pytest.raises(NotPossible, match="dirtune has changed nothing"):
         journal.find(path.parent / "none", None)
 
 
 def test_a_name_is_used_once(path):
-    with pytest.raises(NotPossible, match="without a journal dirtune changes nothing"):
+    with pytest.raises(NotPossible, match="Without a journal, dirtune changes nothing"):
         journal.create(path, PLANNED)
 
 
@@ -197,7 +197,7 @@ def test_no_journal_is_left_that_a_full_disk_tore(tmp_path, room):
     path = journal.path_of(tmp_path, "a")
     room(20)
 
-    with pytest.raises(NotPossible, match="without a journal dirtune changes nothing"):
+    with pytest.raises(NotPossible, match="Without a journal, dirtune changes nothing"):
         journal.create(path, PLANNED)
 
     assert not path.exists()
@@ -207,7 +207,7 @@ def test_no_journal_is_made_that_would_be_too_large_to_read(path, tmp_path, monk
     monkeypatch.setattr("dirtune.change.journal._LARGEST_BYTES", path.stat().st_size)
     journal.load(path)
 
-    with pytest.raises(NotPossible, match="Apply it in parts"):
+    with pytest.raises(NotPossible, match="Apply the plan in parts"):
         journal.create(journal.path_of(tmp_path, "b"), PLANNED)
 
     assert not journal.path_of(tmp_path, "b").exists()

@@ -77,7 +77,7 @@ def test_a_fresh_server_lacks_what_nginx_does_not_ask_for():
     }
     assert found["nginx: listen backlog"].now == "511"
     assert found["nginx: access_log"].now == "/var/log/nginx/access.log", "a comment is none"
-    assert found["nginx: keepalive_timeout"] == ("75s (nginx's own)", None)
+    assert found["nginx: keepalive_timeout"] == ("75s (nginx's default)", None)
 
 
 def test_what_the_paper_set_will_do_but_for_its_buffers():

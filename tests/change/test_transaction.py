@@ -331,7 +331,7 @@ def test_what_a_later_one_set_anew_is_taken_back_first(value, at, this_machine):
     first = carry_out(setting(value, "old", "one"), this_machine, at)
     second = carry_out(setting(value, "one", "two"), this_machine, at)
 
-    with pytest.raises(NotPossible, match=f"{second} set {value} after it; run dirtune rollback"):
+    with pytest.raises(NotPossible, match=f"{second} set {value} after it. Run dirtune rollback"):
         take_back(at, this_machine, first)
 
     assert value.read_text().strip() == "two"
@@ -392,10 +392,10 @@ def test_what_was_killed_in_the_middle_of_a_rollback_is_open(
         with pytest.raises(SystemExit):
             take_back(at, this_machine)
 
-    assert "Run dirtune rollback to undo what it did" in notice(at, this_machine)
+    assert "was not finished. Run: dirtune rollback" in notice(at, this_machine)
     with pytest.raises(ApplyError):
         confirm(at, this_machine)
-    with pytest.raises(NotPossible, match="is open"):
+    with pytest.raises(NotPossible, match="is still open"):
         carry_out(setting(value, "old", "new"), this_machine, at)
     assert not take_back(at, this_machine).already
     assert value.read_text() == "old\n"
@@ -419,7 +419,9 @@ def test_on_a_full_disk_what_was_done_is_undone_and_said_so(value, at, this_mach
     carry_out(setting(value, "old", "one"), this_machine, at)
     with monkeypatch.context() as patched:
         patched.setattr("os.write", full)
-        with pytest.raises(NotPossible, match=r"No space left on device: it was undone, but"):
+        with pytest.raises(
+            NotPossible, match=r"No space left on device. The changes were undone, but"
+        ):
             take_back(at, this_machine)
     assert value.read_text().strip() == "old"
 
@@ -443,7 +445,7 @@ def test_an_apply_whose_disk_fills_leaves_nothing_behind(value, at, this_machine
             carry_out(setting(value, "old", "one"), this_machine, at)
 
     assert value.read_text().strip() == "old"
-    assert "was not finished. Run dirtune rollback" in notice(at, this_machine)
+    assert "was not finished. Run: dirtune rollback" in notice(at, this_machine)
     take_back(at, this_machine)
     assert notice(at, this_machine) is None
 
@@ -703,9 +705,9 @@ def test_without_a_watchdog_nothing_is_changed(tmp_path, at):
     ("program", "reason"),
     [
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("pass", "it ended"),
-        ("import os; os.kill(os.getpid(), 9)", "it ended"),
-        ("import time; time.sleep(60)", "no word from it in 1 s"),
+        ("pass", "it exited without a message"),
+        ("import os; os.kill(os.getpid(), 9)", "it exited without a message"),
+        ("import time; time.sleep(60)", "it did not report within 1 s"),
         ("import sys; print('watching another', file=sys.stderr)", "watching another"),
     ],
 )
@@ -784,7 +786,7 @@ def test_what_was_changed_in_another_network_is_not_undone_in_this_one(
         then.setattr("dirtune.change.network.here", lambda: elsewhere)
         name = carry_out(setting(value, "old", "one"), this_machine, at)
 
-    with pytest.raises(NotPossible, match=f"^{name}: was made in another network namespace, net:"):
+    with pytest.raises(NotPossible, match=f"^{name} was made in another network namespace, net:"):
         take_back(at, this_machine)
     with pytest.raises(NotPossible, match="another network namespace"):
         confirm(at, this_machine)
@@ -807,7 +809,7 @@ def test_what_another_network_tells_is_not_read_in_this_one(
 
     assert (held.journal, held.holds) == (first, True)
     (said,) = transaction.elsewhere(at, this_machine)
-    assert said.startswith(f"{there}: was made in another network namespace, {elsewhere}. Run")
+    assert said.startswith(f"{there} was made in another network namespace, {elsewhere}. Run")
     assert transaction.elsewhere(at, this_machine, ("net/y",)) == ()
 
 
@@ -1020,7 +1022,7 @@ def test_what_is_kept_needs_no_renewal(host, at):
 @pytest.mark.usefixtures("unarmed")
 def test_what_its_journal_cannot_hold_is_not_changed(value, at, this_machine, confirm_s):
     """JSON has no such number: the journal of the change would be one that nobody can read."""
-    with pytest.raises(NotPossible, match="could not be read again"):
+    with pytest.raises(NotPossible, match="could not be read back"):
         carry_out(setting(value, "old", "one"), this_machine, at, confirm_s=confirm_s)
 
     assert value.read_text() == "old\n"

@@ -114,11 +114,11 @@ def test_checks_are_selected_by_prefix(root):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (("audit", "--root", "/nonexistent"), "/nonexistent: no such folder"),
+        (("audit", "--root", "/nonexistent"), "/nonexistent is not a folder"),
         (("audit", "--from", "/nonexistent.tgz"), "nonexistent.tgz"),
         (("audit", "--root", "{root}", "--probe"), "--probe measures a live host"),
         (("irqs", "--root", "{empty}"), "/proc/interrupts"),
-        (("audit", "--root", "{empty}"), "nothing in it"),
+        (("audit", "--root", "{empty}"), "contains nothing"),
         (("audit", "--host", "@/nonexistent"), "/nonexistent"),
         (
             ("explain", "irq/nonsense"),
@@ -224,8 +224,8 @@ def test_a_probe_that_was_taken_off_and_one_that_could_not_run_are_told(capsys):
     snapshots.warn(found, "lb2")
 
     said = (
-        "the irq probe was taken off after 2 s: the probes cost more than 1 % of a CPU",
-        "no probe cpu: no perf events: boot another kernel",
+        "the irq probe was detached after 2 s, because the probes cost more than 1 % of a CPU",
+        "the cpu probe is unavailable: no perf events: boot another kernel",
     )
     here, there = ([f"dirtune: {where}{each}" for each in said] for where in ("", "lb2: "))
     assert capsys.readouterr().err.splitlines() == here + there

@@ -119,13 +119,13 @@ def refused(*argv):
 def test_a_list_without_hosts_is_not_this_host(tmp_path, content):
     (tmp_path / "hosts").write_text(content)
 
-    assert "hosts: names no host" in refused("audit", "--host", f"@{tmp_path}/hosts")
+    assert "hosts names no host" in refused("audit", "--host", f"@{tmp_path}/hosts")
 
 
 def test_a_list_that_is_no_text(tmp_path):
     (tmp_path / "hosts").write_bytes(bytes(range(256)))
 
-    assert "hosts: is no text" in refused("audit", "--host", f"@{tmp_path}/hosts")
+    assert "hosts is not a text file" in refused("audit", "--host", f"@{tmp_path}/hosts")
 
 
 def test_comments_are_no_part_of_a_host(tmp_path):

@@ -245,7 +245,7 @@ def test_one_arm_alone_is_compared_with_nothing(run_folder):
     result = invoke("compare", f"{folder}:A")
 
     assert result.exit_code == 2
-    assert f"{folder}:A is one arm alone" in result.stderr
+    assert f"{folder}:A is a single arm" in result.stderr
 
 
 def test_every_metric_is_printed_and_the_others_corrected(run_folder):
@@ -274,7 +274,9 @@ def test_cells_of_one_run(tmp_path):
     both = kept(tmp_path, "p", [*worse, *pairs])
     assert invoke("compare", f"{both}:scheduler=rr").stdout.startswith("Equivalent: ")
     wrong = invoke("compare", f"{folder}:kernel=r", f"{folder}:kernel=rt")
-    assert "no such arm or cell. The run has A, kernel=rt, kernel=standard." in wrong.stderr
+    assert (
+        "has no arm or cell kernel=r. Choose one of A, kernel=rt, kernel=standard." in wrong.stderr
+    )
 
 
 def test_export_to_pyperf_and_back(run_folder, tmp_path):

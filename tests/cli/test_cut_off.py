@@ -173,7 +173,7 @@ def test_tune_that_is_cut_off_takes_the_change_back_and_says_how_to_go_on(number
     last = text.splitlines()[-1]
     assert last.startswith("dirtune: ")
     assert WORDS[numbers[0]] in last
-    assert f"{RING} is not in force on lb1; the same command with --resume goes on" in last
+    assert f"{RING} is not in force on lb1; the same command with --resume continues" in last
 
 
 @pytest.mark.parametrize("end", [(signal.SIGINT, signal.SIGINT), (signal.SIGHUP,)], ids=called)

@@ -114,7 +114,7 @@ def test_a_plan_of_little_is_not_nothing_to_do(tree):
 def test_a_plan_names_what_is_for_a_person(tree):
     done = run("fix", "plan", "--root", tree(QUIET))
 
-    assert "for a person to mend: irq/xtpic-mode; `dirtune audit` says how" in done.stdout
+    assert "Fix these by hand: irq/xtpic-mode. `dirtune audit` explains how." in done.stdout
 
 
 def test_a_difference_says_what_it_did_not_see(tree):
@@ -199,7 +199,7 @@ def test_a_baseline_of_another_version_counts_and_says_what_is_gone(tree, tmp_pa
     done = run("audit", "--root", root, "--baseline", f"{tmp_path}/base.json")
 
     assert done.exit_code == 0
-    assert "names checks that this version does not have: irq/of-old\n" in done.stderr
+    assert "names checks that this version of dirtune lacks: irq/of-old\n" in done.stderr
     assert "found no new problem." in done.stdout.replace("\n", " ")
 
 

@@ -64,7 +64,7 @@ def test_a_folder_that_another_user_could_exchange_is_no_labs(path, above, link)
         theirs.symlink_to(path.parents[1] / "beside")
     os.lchown(theirs, NOBODY, NOBODY)
 
-    with pytest.raises(LabError, match=f"^{theirs}: belongs to user {NOBODY}, who could exchange"):
+    with pytest.raises(LabError, match=f"^{theirs} belongs to user {NOBODY}, who could replace"):
         state.folder()
 
 
@@ -92,7 +92,7 @@ def test_a_folder_that_root_links_to_is_that_of_a_lab_where_it_lies(path, monkey
     assert state.folder().path == link
     os.chown(path.parent, NOBODY, NOBODY)
 
-    with pytest.raises(LabError, match=f"^{path.parent}: belongs to user {NOBODY}, who could"):
+    with pytest.raises(LabError, match=f"^{path.parent} belongs to user {NOBODY}, who could"):
         state.folder()
 
 

@@ -10,7 +10,7 @@ from dirtune.change.action import Action
 
 
 def kinds() -> tuple[type[Action], ...]:
-    """Return every kind of action in the package, by the names of their modules."""
+    """Return every kind of action in the package, in the order of their modules' names."""
     modules = (
         importlib.import_module(info.name)
         for info in pkgutil.iter_modules(__path__, f"{__name__}.")

@@ -1,4 +1,4 @@
-"""Put an address on an interface."""
+"""Add an address to an interface."""
 
 import ipaddress
 import shlex
@@ -13,15 +13,15 @@ from dirtune.snapshot import Snapshot
 
 
 class AddAddress(Action, frozen=True, tag="address"):
-    """Put an address on an interface that does not have it."""
+    """Add an address to an interface that does not have it."""
 
     interface: str
     address: str
-    """With the length of its prefix: `198.18.0.100/32`."""
+    """Address and prefix length: `198.18.0.100/32`."""
 
     @property
     def what(self) -> str:
-        """The thing that is set."""
+        """The name of the setting in messages."""
         return f"{self.address} on {self.interface}"
 
     @property

@@ -1,4 +1,4 @@
-"""Give a PCI function to a driver."""
+"""Bind a PCI function to a driver."""
 
 from dirtune.change import pci
 from dirtune.change.action import Action, Saved
@@ -9,7 +9,7 @@ from dirtune.snapshot import Snapshot
 
 
 class Bind(Action, frozen=True, tag="bind"):
-    """Give a PCI function to a driver; undone by unbinding it."""
+    """Bind a PCI function to a driver; the undo unbinds it."""
 
     device: str
     driver: str

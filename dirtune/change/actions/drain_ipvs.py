@@ -1,4 +1,4 @@
-"""Wait until what leaves the IPVS table has no active connection."""
+"""Wait until the real servers that leave the IPVS table have no active connections."""
 
 from dirtune.analyse.words import counted
 from dirtune.change.action import Action, Saved
@@ -10,7 +10,7 @@ from dirtune.snapshot import Snapshot
 
 
 class DrainIpvs(Action, frozen=True, tag="ipvs-drain"):
-    """Wait until what leaves has no active connection; nothing is left to undo."""
+    """Wait until leaving real servers have no active connections; there is nothing to undo."""
 
     leaving: tuple[Leaving, ...]
     wait_s: float
@@ -19,12 +19,11 @@ class DrainIpvs(Action, frozen=True, tag="ipvs-drain"):
     def title(self) -> str:
         """The effect in a few words."""
         servers = counted(self._number, "real server")
-        return f"wait up to {self.wait_s:g} s for the connections of {servers}"
+        return f"wait up to {self.wait_s:g} s for the connections of {servers} to end"
 
     @property
     def commands(self) -> tuple[str, ...]:
-        wait = f"wait up to {self.wait_s:g} s until {self._number} of them"
-        return (f"# {wait} have no active connection",)
+        return (f"# {self.title}",)
 
     @property
     def kept(self) -> tuple[Row, ...] | Unwritable:

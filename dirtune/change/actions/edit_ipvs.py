@@ -1,7 +1,7 @@
-"""Turn some IPVS services from one state into another.
+"""Change IPVS services from one state to another.
 
-Whole services, before and after: the steps between are worked out when it is made and, from
-wherever it was left, when it is undone.
+The action holds the complete services before and after. The steps between are worked out when it
+is made and again when it is undone, from the state that the table then has.
 """
 
 from collections import Counter
@@ -20,10 +20,10 @@ _DONE = {Verb.NEW: "added", Verb.SET: "edited", Verb.DEL: "removed"}
 
 
 class EditIpvs(Action, frozen=True, tag="ipvs"):
-    """Turn some services, or what else the tables speak of, from *before* into *after*."""
+    """Change services, timeouts and sync daemons from the state *before* to *after*."""
 
     before: Table
-    """As seen when the plan was made."""
+    """The state that the plan saw."""
     after: Table
 
     @property
@@ -51,7 +51,7 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
 
     def save(self, host: WritableHost) -> Saved:
         # The journal has it already: it is the plan's own `before`.
-        self._require(host, self.before, "is not as the plan saw it: somebody else changed it")
+        self._require(host, self.before, "changed after the plan was made")
         return Saved()
 
     def make(self, host: WritableHost) -> None:
@@ -60,7 +60,7 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
 
     def require_made(self, saved: Saved, host: Host) -> None:
         self._require(
-            host, self.after, "did not take effect: the kernel or somebody else has it otherwise"
+            host, self.after, "did not take effect: the kernel or another program set it otherwise"
         )
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
@@ -69,7 +69,7 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
         with kernel.opened(host) as ipvs:
             now = ipvs.read()
             ipvs.carry_out(diff.diff(diff.only(now, self._both), self.before))
-        self._require(host, self.before, "changed after it was restored: somebody else writes it")
+        self._require(host, self.before, "changed after it was restored: another program sets it")
 
     def holds(self, host: Host) -> None:
         return None  # a later plan may have replaced it on purpose, and `lvs plan` tells more
@@ -80,7 +80,7 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
 
     @property
     def _both(self) -> Table:
-        """A table that speaks of everything that either side does."""
+        """A table with every entry that either state has."""
         services = diff.by_key((*self.before.services, *self.after.services))
         return Table(tuple(services.values()), self.after.timeouts, self.after.daemons)
 
@@ -89,11 +89,11 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
             now = diff.only(ipvs.read(), self._both)
         steps = diff.diff(now, expected)
         if steps:
-            raise ApplyError(f"{steps[0].name}: {problem}. Make the plan again")
+            raise ApplyError(f"{steps[0].name} {problem}. Make a new plan.")
 
 
 def counts(steps: tuple[Step, ...]) -> str:
-    """Return how many of what *steps* add, edit and remove."""
+    """Return in words how many entries *steps* add, edit and remove."""
     numbers = Counter((step.verb, _kind(step)) for step in steps)
     parts = (
         f"{counted(numbers[verb, kind], kind)} {_DONE[verb]}"

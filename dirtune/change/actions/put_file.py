@@ -15,11 +15,11 @@ _MODE = 0o644
 
 
 class PutFile(Action, frozen=True, tag="file"):
-    """Create or replace a file; undone by restoring what was there, byte for byte."""
+    """Create or replace a file; the undo restores the previous contents, byte for byte."""
 
     path: str
     before: str | None
-    """The text seen when the plan was made; None if there was no such file."""
+    """The text that the plan saw; None if the file did not exist."""
     after: str
     mode: int = _MODE
 
@@ -50,9 +50,7 @@ class PutFile(Action, frozen=True, tag="file"):
         missing = None if host.glob(literal(self._folder)) else self._folder
         file = host.contents(self.path)
         if file is not None and not _unreadable(file.data).isdisjoint(self.after.split("\n")):
-            raise ApplyError(
-                f"{self.path}: the file holds bytes that are not UTF-8. Edit it by hand."
-            )
+            raise ApplyError(f"{self.path} contains bytes that are not UTF-8. Edit it by hand.")
         return Saved(file=file, folder=missing)
 
     def make(self, host: WritableHost) -> None:
@@ -69,7 +67,7 @@ class PutFile(Action, frozen=True, tag="file"):
         else:
             host.replace(self.path, saved.file)
         if host.contents(self.path) != saved.file:
-            raise ApplyError(f"{self.path}: another program wrote it after it was restored")
+            raise ApplyError(f"{self.path} was restored, but another program changed it again")
         if saved.folder is not None:
             _remove_if_empty(host, saved.folder)
 
@@ -78,16 +76,16 @@ class PutFile(Action, frozen=True, tag="file"):
         return self.path.rpartition("/")[0]
 
     def _contents(self, host: WritableHost) -> FileContents:
-        """Return what to put in the file; it keeps its owner, and nobody may do more with it."""
+        """Return the new contents; the file keeps its owner, and nobody gains access to it."""
         data, before = self.after.encode(), host.contents(self.path)
         if before is None:
             return host.new_contents(data, self.mode)
-        # Who could read it may run it as well, where it is a program now.
+        # Users who could read the file may also run it if it is a program now.
         allowed = before.mode | (before.mode & 0o444) >> 2
         return FileContents(data, self.mode & allowed, before.uid, before.gid)
 
     def _commands(self) -> Iterator[str]:
-        # Each row is a word: however far a text is indented that shows them, they can be pasted.
+        # Each row is a word, so the commands can be pasted from a text that indents them.
         rows, printer = self.after.removesuffix("\n").split("\n"), "printf '%s\\n'"
         if not all(map(str.isprintable, rows)):
             rows, printer = list(map(as_escapes, rows)), "printf '%b\\n'"
@@ -98,13 +96,13 @@ class PutFile(Action, frozen=True, tag="file"):
 
 
 def _unreadable(data: bytes) -> set[str]:
-    """Return the rows with bytes that are no text, as a plan sees them: it would write escapes."""
+    """Return the rows that are not UTF-8, with the escapes that a plan would write instead."""
     rows = ((row, readable(row)) for row in data.split(b"\n"))
     return {shown for row, shown in rows if shown.encode() != row}
 
 
 def _remove_if_empty(host: WritableHost, folder: str) -> None:
-    """Remove a folder of ours; what somebody else put there since stays, and so does it."""
+    """Remove a folder that dirtune made, unless another program has put a file there since."""
     here = literal(folder)
     if host.glob(here) and not host.glob(f"{here}/*"):
         host.remove_folder(folder)

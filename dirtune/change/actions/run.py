@@ -1,4 +1,4 @@
-"""Run a command that makes a result from files."""
+"""Run a command that generates something from files."""
 
 import shlex
 
@@ -11,16 +11,17 @@ from dirtune.snapshot import Snapshot
 
 
 class Run(Action, frozen=True, tag="run"):
-    """Run a command that makes a result from files, such as update-grub.
+    """Run a command that generates something from files, such as update-grub.
 
-    Undoing goes backwards, so a command that must follow the files in both directions stands in
-    a plan twice: before them as its own undo, and after them.
+    Changes are undone in reverse order. A command that must run after the files were written, when
+    they are made and when they are undone, is in the plan twice: before the files as an undo
+    command, and after them.
     """
 
     argv: tuple[str, ...] = msgspec.field(default=(), name="make")
-    """Empty does nothing when the plan is applied."""
+    """The command; if empty, nothing runs when the plan is applied."""
     undo_argv: tuple[str, ...] = msgspec.field(default=(), name="undo")
-    """Empty does nothing when it is undone."""
+    """The command of the undo; if empty, nothing runs then."""
 
     @property
     def commands(self) -> tuple[str, ...]:

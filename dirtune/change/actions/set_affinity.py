@@ -16,14 +16,14 @@ from dirtune.snapshot import Snapshot
 
 
 class SetAffinity(Action, frozen=True, tag="affinity"):
-    """Set which CPUs may take an interrupt; done once it goes to none but them."""
+    """Set which CPUs may take an interrupt, and check that it goes to no other CPU."""
 
     irq: str
     before: str
-    """The list of CPUs seen when the plan was made, as the kernel prints it."""
+    """The list of CPUs that the plan saw, as the kernel prints it."""
     after: str
     action: str = ""
-    """The name of its folder in /proc/irq/N, which finds the interrupt again after a boot."""
+    """The name of the folder in /proc/irq/N, which identifies the interrupt after a boot."""
 
     @property
     def path(self) -> str:
@@ -39,8 +39,8 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
         name = self.action
         if not name.isprintable() or "/" in name or name in {"", ".", ".."}:
             return Unwritable(name, SCRIPT)
-        # The number may be another after a boot; the name is not. It is that of a folder: a
-        # handler may be called as a file is that every interrupt has.
+        # The number may change at a boot; the name does not. The name is a folder's, because a
+        # handler may have the name of a file that every interrupt has.
         loop = f"for irq in /proc/irq/[0-9]*/{shlex.quote(name)}/; do echo "
         return (Row(SCRIPT, loop, self.after, ' > "${irq%/*/}/smp_affinity_list"; done'),)
 
@@ -62,7 +62,8 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
         saved = kernel_text.save(self.path, self.before, host)
         if not self._still_its_number(host):
             raise ApplyError(
-                f"{self.path}: could not be told from another line's: its handler went"
+                f"{self.path} may belong to another interrupt now: its handler {self.action} is "
+                "gone. Make a new plan."
             )
         return saved
 
@@ -73,7 +74,7 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
         require(self.path, host.read(self.path).strip(), self.after)
         strayed = self._strayed(host)
         if strayed:
-            raise ApplyError(f"irq {self.irq}: goes to CPU {strayed}, not to {self.after}")
+            raise ApplyError(f"irq {self.irq} still goes to CPU {strayed}, not to {self.after}")
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
         if self._still_its_number(host):
@@ -86,7 +87,7 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
                 kernel_text.restore(path, saved, host)
 
     def _still_its_number(self, host: Host) -> bool:
-        """Whether the number is that of the same line: a boot gives interrupts other numbers."""
+        """Whether the number still belongs to this interrupt: a boot may change the numbers."""
         if not self.action:
             return bool(host.glob(literal(self.path)))
         # No folder is made for a name with a slash, nor another one where an interface is renamed
@@ -100,10 +101,10 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
         return line is not None and self.action in line.actions
 
     def _strayed(self, host: Host) -> str:
-        """Return the CPUs that the interrupt goes to though it may not; empty for none.
+        """Return the CPUs that receive the interrupt although they should not; empty if none does.
 
-        An idle line goes nowhere, and an old kernel does not say. A line that cannot be moved
-        while it is served moves with its next interrupt, and says where it will go at once.
+        An idle line goes nowhere, and an old kernel does not report where a line goes. A line that
+        only moves with its next interrupt reports its new CPU before that.
         """
         effective = text(host, f"/proc/irq/{self.irq}/effective_affinity_list") or ""
         return format_cpulist({*parse_cpulist(effective)} - {*parse_cpulist(self.after)})

@@ -1,4 +1,4 @@
-"""Give a host another default route."""
+"""Replace the default route of a host."""
 
 import shlex
 from collections.abc import Iterable
@@ -14,16 +14,16 @@ from dirtune.snapshot import Snapshot
 
 
 class SetDefaultRoute(Action, frozen=True, tag="route"):
-    """Give a host another default route."""
+    """Replace the default route of a host."""
 
     before: tuple[str, ...]
-    """The routes seen when the plan was made, as `ip route` prints them behind `default`."""
+    """The routes that the plan saw, as `ip route` prints them after the word `default`."""
     after: str
-    """The one that replaces that of its metric, or comes beside them."""
+    """The new route; it replaces the route with the same metric, or is added if there is none."""
 
     @property
     def what(self) -> str:
-        """The thing that is set."""
+        """The name of the setting in messages."""
         return "default route"
 
     @property
@@ -82,16 +82,16 @@ class SetDefaultRoute(Action, frozen=True, tag="route"):
 def _require(host: Host, routes: Iterable[str]) -> None:
     now, expected = (" | ".join(rows) or "none" for rows in (ip.default_routes(host), routes))
     if now != expected:
-        raise ApplyError(f"default route: is {now}, expected {expected}")
+        raise ApplyError(f"The default route is {now}, expected {expected}")
 
 
 def _link(row: str) -> str | None:
-    """Return the interface of a route; None where it names its gateway alone."""
+    """Return the interface of a route; None if the row names only the gateway."""
     return next((name for word, name in pairwise(row.split(" ")) if word == "dev"), None)
 
 
 def _as_now(row: str, saved: Saved, host: Host) -> str:
-    """Return a route with the name that its interface has now."""
+    """Return a route with the present name of its interface."""
     link = _link(row)
     if link is None:
         return row
@@ -100,6 +100,6 @@ def _as_now(row: str, saved: Saved, host: Host) -> str:
 
 
 def _metric(row: str) -> str:
-    """Return the metric of a route, by which the kernel tells two to one network apart."""
+    """Return the metric of a route, which distinguishes two routes to the same network."""
     words = row.split(" ")
     return words[words.index("metric") + 1] if "metric" in words[:-1] else "0"

@@ -11,18 +11,18 @@ from dirtune.host import Host, WritableHost
 from dirtune.settings import ethtool_command, plain
 from dirtune.snapshot import Snapshot
 
-# udev has no PATH: it takes a program without a folder for one of its own.
+# udev has no PATH: it looks for a program without a folder among its own programs.
 _SBIN = "/sbin/"
 
 
 class SetNic(Action, frozen=True, tag="card"):
-    """Set a NIC, by the names that `collect.ethtool.Card` has."""
+    """Change settings of a NIC, under the names that `collect.ethtool.Card` has."""
 
     interface: str
     group: str
-    """rings, channels, coalesce or features."""
+    """One of rings, channels, coalesce and features."""
     before: dict[str, int]
-    """The values seen when the plan was made."""
+    """The values that the plan saw."""
     after: dict[str, int]
 
     @property

@@ -23,9 +23,9 @@ _OF_AN_INTERFACE = re.compile(
     r"(?P<begin>/sys/class/net/|/proc/sys/net/ipv[46]/(?:conf|neigh)/)(?P<name>[^/]+)(?P<end>/.*)",
     re.DOTALL,
 )
-"""Paths that move with an interface that is renamed."""
+"""Paths that change when an interface is renamed."""
 _NEEDS = {_IPVS: "ip_vs", "net/netfilter/": "nf_conntrack"}
-"""Modules without which sysctls that begin so are not there."""
+"""Modules that provide the sysctls with these prefixes."""
 
 
 class SetValue(Action, frozen=True, tag="set"):
@@ -33,7 +33,7 @@ class SetValue(Action, frozen=True, tag="set"):
 
     path: str
     before: str
-    """The value seen when the plan was made, without the line's end."""
+    """The value that the plan saw, without the newline."""
     after: str
 
     @property
@@ -107,7 +107,7 @@ def _sysctl(name: str, value: str) -> Iterator[Row]:
 
 
 def _sysctl_file(name: str, snapshot: Snapshot) -> Iterator[str]:
-    """Yield the file of sysctl.d that has the value that is there now."""
+    """Yield the file in sysctl.d that sets the present value."""
     files = snapshot.settings_files
     entry = files.sysctls.get(name) if files else None
     live = snapshot.sysctls.text(name) if snapshot.sysctls else None

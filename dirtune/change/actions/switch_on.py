@@ -1,4 +1,4 @@
-"""Switch on an interface."""
+"""Bring up an interface."""
 
 import shlex
 
@@ -11,13 +11,13 @@ from dirtune.snapshot import Snapshot
 
 
 class SwitchOn(Action, frozen=True, tag="up"):
-    """Switch on an interface that is off."""
+    """Bring up an interface that is down."""
 
     interface: str
 
     @property
     def what(self) -> str:
-        """The thing that is set."""
+        """The name of the setting in messages."""
         return f"{self.interface} on"
 
     @property

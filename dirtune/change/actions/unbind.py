@@ -1,4 +1,4 @@
-"""Take a PCI function from its driver."""
+"""Unbind a PCI function from its driver."""
 
 from dirtune.change import pci
 from dirtune.change.action import Action, Saved
@@ -11,15 +11,15 @@ from dirtune.snapshot import Snapshot
 
 
 class Unbind(Action, frozen=True, tag="unbind"):
-    """Take a PCI function from its driver; undone by binding it again."""
+    """Unbind a PCI function from its driver; the undo binds it again."""
 
     device: str
     """`0000:00:14.0`."""
     driver: str
     irq: str | None = None
-    """The line that loses a handler by it; None where that is not the point."""
+    """The interrupt line that loses a handler; None if the change has another purpose."""
     handler: str | None = None
-    """The name of that handler in the line's row of /proc/interrupts."""
+    """The handler's name in the line's row of /proc/interrupts."""
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ class Unbind(Action, frozen=True, tag="unbind"):
         before, now = saved.handlers, self._handlers(host)
         if before is not None and now is not None and now >= before:
             raise ApplyError(
-                f"{self.device} was unbound, but irq {self.irq} still has {now} handlers "
+                f"{self.device} was unbound, but irq {self.irq} still has {now} handlers named "
                 f"{self.handler}"
             )
 

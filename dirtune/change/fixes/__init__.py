@@ -1,10 +1,10 @@
 """The catalogue of fixes: one module per kind of fix, found by walking this package.
 
-A fix is pure: from what a snapshot, findings and a look around say it returns a plan, and it never
-sees the host. What it will not do unless told to is a `Refusal` in the plan, with the reason.
+A fix is pure: it turns a snapshot, findings and `Surroundings` into a plan, without access to the
+host. A change that it makes only when forced is a `Refusal` in the plan, with the reason.
 
-Most fixes carry out what findings ask for as settings (`settings.py`); one whose finding
-only says that something is to be done works out by itself what.
+Most fixes carry out the settings that findings ask for (`settings.py`). A fix whose findings have
+no settings works out its changes itself.
 """
 
 import importlib
@@ -29,13 +29,13 @@ class Surroundings:
     """The facts that fixes need beyond a snapshot."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
-    """Files that a fix reads, by path; one that is not on the host is not here."""
+    """The text of the files that fixes read, by path; missing files are left out."""
     paths: frozenset[str] = frozenset()
-    """Paths that a fix looks for and that are there."""
+    """The paths that fixes look for and that exist."""
     commands: frozenset[str] = frozenset()
-    """Commands that a fix can use and that are there."""
+    """The commands that fixes can use and that are installed."""
     ssh: str | None = None
-    """The client's and this host's address of the SSH connection that asks; None without one."""
+    """SSH_CONNECTION of this session: the addresses of client and host; None without SSH."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +49,27 @@ class Asked:
     def change(
         self, action: Action, title: str, *, risk: Risk | None = None, lasting: bool = False
     ) -> Change:
-        """Return *action* as a change that this fix asks for, of its risk unless told."""
+        """Return *action* as a change of this fix; *risk* replaces the fix's own risk."""
         grave, competes = risk or self.fix.risk, self.fix.competes
         return Change(action, grave, self.check, self.fix.id, title, competes, lasting)
 
     def refusal(self, subject: str, why: str, *, name: str = "") -> Refusal:
-        """Return why part of this fix is left alone, and what `--force` calls that."""
+        """Return the refusal of a part of this fix; *name* is the word that `--force` takes."""
         return Refusal(self.check, self.fix.id, subject, why, name)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """All that a fix goes by."""
+    """The input of a fix."""
 
     snapshot: Snapshot
     around: Surroundings = Surroundings()
     asked: tuple[Asked, ...] = ()
     force: frozenset[str] = frozenset()
-    """Names of what would be refused and is to be done all the same."""
+    """Names of refusals to overrule."""
 
     def settings(self, kind: type[_T]) -> Iterator[tuple[Asked, _T]]:
-        """Yield what is asked of one kind of setting."""
+        """Yield the requested settings of one kind, each with its request."""
         for each in self.asked:
             for setting in each.fix.settings:
                 if isinstance(setting, kind):
@@ -78,23 +78,23 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A kind of fix, and what it wants to know."""
+    """A kind of fix, and the facts that it needs."""
 
     id: str
     function: Callable[[Question], Iterable[Change | Refusal]]
     checks: tuple[str, ...] = ()
-    """The checks whose findings it takes away by itself; empty if it does what others ask."""
+    """The checks whose fix it works out itself; empty if it carries out requested settings."""
     risk: Risk = Risk.SAFE
-    """Of what it does by itself."""
+    """The risk of the changes that it works out itself."""
     title: str = ""
     reads: tuple[str, ...] = ()
     """Patterns of files whose text it needs."""
     looks: tuple[str, ...] = ()
-    """Patterns of paths it needs to know the existence of."""
+    """Patterns of paths that it needs to find."""
     commands: tuple[str, ...] = ()
 
     def plan(self, question: Question) -> Plan:
-        """Return what is to be done; nothing where all is as the fix would have it."""
+        """Return the changes that are needed; an empty plan if everything is set already."""
         found = tuple(self.function(question))
         changes = tuple(each for each in found if isinstance(each, Change))
         return Plan(needed(changes), tuple(e for e in found if isinstance(e, Refusal)))
@@ -111,10 +111,10 @@ def all_fixes() -> tuple[Fix, ...]:
 
 
 def named(words: tuple[str, ...]) -> dict[str, str | None]:
-    """Return the checks that *words* name, and which of its fixes each is to have.
+    """Return the checks that *words* name, each with the fix to apply.
 
-    `ipvs/conn-reuse-delay` is the first that can be made, `ipvs/conn-reuse-delay/no-conn-reuse`
-    that one. `PlanError` for a check that there is not.
+    `ipvs/conn-reuse-delay` means the first fix that dirtune can make (None here), and
+    `ipvs/conn-reuse-delay/no-conn-reuse` means that fix. Raises `PlanError` for an unknown check.
     """
     choices: dict[str, str | None] = {}
     for word in words:
@@ -127,7 +127,7 @@ def named(words: tuple[str, ...]) -> dict[str, str | None]:
 
 
 def by_themselves(wanted: Mapping[str, str | None]) -> tuple[Fix, ...]:
-    """Return the fixes that know by themselves what the checks *wanted* are to have."""
+    """Return the fixes that work out themselves how to fix the checks *wanted*."""
     return tuple(
         fix
         for fix in all_fixes()
@@ -138,9 +138,9 @@ def by_themselves(wanted: Mapping[str, str | None]) -> tuple[Fix, ...]:
 def ask(
     snapshot: Snapshot, choices: Mapping[str, str | None]
 ) -> tuple[tuple[Asked, ...], tuple[Refusal, ...]]:
-    """Return the fixes that the findings of the checks *choices* ask for.
+    """Return the fixes that the findings of the checks *choices* ask for, and refusals.
 
-    And why there is none for a check that could not be judged, or a finding that is for a person.
+    A refusal names a check that could not be decided, or a finding that needs a person.
     """
     served = {check for fix in by_themselves(choices) for check in fix.checks}
     chosen = tuple(check for check in all_checks() if check.id in choices)
@@ -159,12 +159,12 @@ def ask(
 
 
 def findings(outcomes: Iterable[Outcome]) -> dict[str, str | None]:
-    """Return every check that finds something in *outcomes*, as `named` does."""
+    """Return every check that has a finding in *outcomes*, in the form that `named` returns."""
     return {outcome.check.id: None for outcome in outcomes if outcome.findings}
 
 
 def plan(question: Question, fixes: tuple[Fix, ...]) -> Plan:
-    """Return one plan of *fixes* that work by themselves, and of all that is asked for."""
+    """Return one plan with the changes of *fixes*, and with all the requested settings."""
     kinds = tuple(fix for fix in all_fixes() if not fix.checks)
     return joined(tuple(fix.plan(question) for fix in (*fixes, *kinds)))
 
@@ -176,5 +176,5 @@ def _answer(check: str, finding: Finding, fix: str | None) -> Asked | Refusal:
             return Asked(check, finding.subject, each)
     known = ", ".join(each.id for each in finding.fixes) or "none"
     by_hand = "; ".join(each.title for each in fits)
-    why = f"needs a person: {by_hand}" if fits else f"has no fix {fix}, but {known}"
+    why = f"must be fixed by hand: {by_hand}" if fits else f"has no fix {fix}; it has: {known}"
     return Refusal(check, fix or "", finding.subject, why)

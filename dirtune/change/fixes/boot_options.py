@@ -1,7 +1,7 @@
-"""Words of the kernel command line, by a drop-in of GRUB's.
+"""Words of the kernel command line, changed by a drop-in file for GRUB.
 
-The drop-in is read after /etc/default/grub and edits what was set there, whatever it was. A word
-may have been put in for a reason, so an entry with the old command line stays in the menu.
+GRUB reads the drop-in after /etc/default/grub, and the drop-in edits the value that was set there.
+A word may be there for a reason, so the menu keeps an entry with the old command line.
 """
 
 import re
@@ -22,7 +22,7 @@ _ENTRY = "/etc/grub.d/42_dirtune_previous"
 _MAKERS = ("grub-mkconfig", "grub2-mkconfig")
 _SIGNED = "# Written by dirtune; `dirtune rollback` removes it.\n"
 _EDIT = "# edits: -"
-# Words that neither sed, the shell nor GRUB has another meaning for.
+# Words that have no special meaning in sed, the shell or GRUB.
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:=@/+&-]*")
 _VARIABLES = ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT")
 
@@ -32,7 +32,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
     if not requests:
         return
     before = question.around.texts.get(_DROP_IN)
-    # What the drop-in does already, for a fix of before, it goes on to do.
+    # The drop-in keeps the edits of earlier fixes.
     words = (*_edited(before or ""), *(option for _, option in requests))
     first, options = requests[0][0], tuple(dict.fromkeys(words))
     refusals = tuple(_refusals(first, options, question))
@@ -43,10 +43,10 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
     entry = _menu_entry(question.snapshot, question.around)
     update = _update(question.around)
     yield _change(first, Run(undo_argv=update), "regenerate the boot menu")
-    title = f"{_said(options)} the command line of the next boot"
+    title = f"{_said(options)} the kernel command line of the next boot"
     yield _change(first, PutFile(_DROP_IN, before, _drop_in(options)), title)
     if entry:
-        title = "keep a boot entry with the command line of today"
+        title = "keep a boot entry with the present command line"
         old = question.around.texts.get(_ENTRY)
         yield _change(first, PutFile(_ENTRY, old, entry, 0o755), title)
     # The menu is made from the files, so it is made after them on the way back as well.
@@ -62,7 +62,7 @@ def _said(options: tuple[BootOption, ...]) -> str:
         " ".join(filter(None, words))
         for words in zip(*((o.drop, o.add) for o in options), strict=True)
     )
-    take, put = f"take {drops} from" if drops else "", f"put {adds} on" if adds else ""
+    take, put = f"remove {drops} from" if drops else "", f"add {adds} to" if adds else ""
     return " and ".join(filter(None, (take, put)))
 
 
@@ -72,18 +72,21 @@ def _refusals(
     effect, around = _said(options), question.around
     odd = [w for option in options for w in (option.drop, option.add) if not _PLAIN.fullmatch(w)]
     if odd:
-        why = f"cannot hold {odd[0]!r}: {effect} the boot loader's own file"
+        why = f"cannot hold {odd[0]!r}; {effect} the boot loader's configuration by hand"
         yield request.refusal(_DROP_IN, why)
     if not _update(around) or not around.paths.issuperset(_FOLDERS):
-        why = f"GRUB with drop-ins is not here; {effect} the boot loader's own file"
+        why = (
+            "would not be read, because this host has no GRUB that reads drop-in files; "
+            f"{effect} the boot loader's configuration by hand"
+        )
         yield request.refusal(_DROP_IN, why)
     for path in _later(options, around):
-        why = f"is read after {_DROP_IN} and sets the same again"
+        why = f"is read after {_DROP_IN} and sets the same word again"
         yield request.refusal(path, why, name="read-later")
     if _menu_entry(question.snapshot, around) is None:
         why = (
-            "the running kernel's image is not in /boot, or its command line has characters that "
-            "cannot be printed, so no entry with the old line is kept"
+            "cannot keep an entry with the old command line, because the running kernel's image "
+            "is not in /boot, or its command line has unprintable characters"
         )
         yield request.refusal(_ENTRY, why, name="no-old-entry")
 
@@ -96,7 +99,7 @@ def _later(options: tuple[BootOption, ...], around: Surroundings) -> Iterator[st
 
 
 def _update(around: Surroundings) -> tuple[str, ...]:
-    """Return the command that makes the boot menu; empty if it would not read a drop-in."""
+    """Return the command that generates the boot menu; empty if it would ignore drop-ins."""
     if "update-grub" in around.commands:
         return ("update-grub",)
     menu = next((p for p in sorted(around.paths) if p.endswith("/grub.cfg")), None)
@@ -109,7 +112,7 @@ def _update(around: Surroundings) -> tuple[str, ...]:
 
 
 def _edited(text: str) -> Iterator[BootOption]:
-    """Yield what a drop-in of ours edits."""
+    """Yield the edits in the text of dirtune's drop-in."""
     for row in text.splitlines():
         if row.startswith(_EDIT):
             drop, _, add = row.removeprefix(_EDIT).partition(" +")
@@ -124,7 +127,7 @@ def _drop_in(options: tuple[BootOption, ...]) -> str:
         for at, o in enumerate(options)
         if o.drop
     )
-    # What comes without one that goes stands in the first of the two alone.
+    # A word that replaces no other is added to the first of the two variables only.
     added = "".join(f" {option.add}" for option in options if not option.drop)
     assignments = "".join(
         f'{name}=$(dirtune_edit "${{{name}-}}{added if name == _VARIABLES[0] else ""}")\n'
@@ -149,9 +152,9 @@ def _put(word: str) -> str:
 
 
 def _menu_entry(snapshot: Snapshot, around: Surroundings) -> str | None:
-    """Return a script that prints an entry for what runs now.
+    """Return a script that prints a boot entry for the running kernel and its command line.
 
-    None if its image is not known, or its command line cannot be written in one row.
+    None if the kernel's image is unknown, or the command line does not fit in one row.
     """
     release = snapshot.kernel.osrelease if snapshot.kernel else None
     image = _first(around, f"/boot/vmlinuz-{release}")
@@ -181,7 +184,7 @@ ENTRY
 
 
 def _as_grub_sees(snapshot: Snapshot) -> str:
-    """Return what to drop from the path of an image: GRUB knows no mounts."""
+    """Return the prefix to drop from an image's path, because GRUB knows no mounts."""
     own = any(mount.target == "/boot" for mount in snapshot.mounts or ())
     return "/boot" if own else ""
 

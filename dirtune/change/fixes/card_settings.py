@@ -1,4 +1,4 @@
-"""Rings, channels, coalescing and offloads of network cards."""
+"""Rings, channels, coalescing and offloads of NICs."""
 
 from collections.abc import Iterator, Mapping
 
@@ -14,7 +14,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
     for asked, setting in question.settings(CardValues):
         key = (setting.interface, setting.group)
         if key in seen:
-            why = f"has its {setting.group} set for another finding already"
+            why = f"already has its {setting.group} set for another finding"
             yield asked.refusal(setting.interface, why)
         else:
             yield _one(asked, setting, (question.snapshot.ethtool or {}).get(setting.interface))
@@ -25,13 +25,13 @@ def _one(request: Asked, setting: CardValues, card: Card | None) -> Change | Ref
     now = _now(card or Card(), setting.group)
     unknown = [name for name in setting.values if name not in now]
     if unknown:
-        why = f"has no {', '.join(unknown)} that its driver lets be set"
+        why = f"has a driver that cannot set {', '.join(unknown)}"
         return request.refusal(setting.interface, why)
     before = {name: now[name] for name in setting.values}
     action = SetNic(setting.interface, setting.group, before, dict(setting.values))
     values = ", ".join(f"{name} {value}" for name, value in setting.values.items())
     instead = ", ".join(map(str, before.values()))
-    return request.change(action, f"give {setting.interface} {values} instead of {instead}")
+    return request.change(action, f"set {setting.interface} {values} instead of {instead}")
 
 
 def _now(card: Card, group: str) -> Mapping[str, int]:

@@ -1,7 +1,7 @@
 """The CPUs that take an interrupt.
 
-Interrupts that the kernel manages cannot be moved from user space: their number of queues, or
-`irqaffinity=` and `isolcpus=managed_irq` at boot, say where they go.
+Interrupts that the kernel manages cannot be moved from user space. Where they go depends on the
+number of queues, or on `irqaffinity=` and `isolcpus=managed_irq` at boot.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from dirtune.change.plan import Change, Refusal
 from dirtune.cpu_sets import format_cpulist
 from dirtune.settings import IrqCpus
 
-_MANAGED = "is managed by the kernel, which refuses to have it moved; change the number of queues"
+_MANAGED = "is managed by the kernel and cannot be moved; change the number of queues instead"
 _OUT = "unusable-cpu"
 
 
@@ -28,7 +28,7 @@ def _one(request: Asked, setting: IrqCpus, question: Question) -> Change | Refus
     subject = f"irq {setting.irq} ({setting.action})"
     state = (question.snapshot.proc_irq or {}).get(setting.irq)
     if state is None or state.affinity is None:
-        return request.refusal(subject, "has no CPU list that can be read")
+        return request.refusal(subject, "has no readable list of CPUs")
     if state.managed:
         return request.refusal(subject, _MANAGED)
     usable = question.snapshot.cpus.usable if question.snapshot.cpus else setting.cpus
@@ -38,7 +38,7 @@ def _one(request: Asked, setting: IrqCpus, question: Question) -> Change | Refus
         return request.refusal(subject, why, name=_OUT)
     before, after = format_cpulist(state.affinity), format_cpulist(setting.cpus)
     action = SetAffinity(setting.irq, before, after, setting.action)
-    return request.change(action, f"have {subject} go to CPU {after} instead of {before}")
+    return request.change(action, f"move {subject} from CPU {before} to CPU {after}")
 
 
 FIX = Fix("irq-affinity", _plan)

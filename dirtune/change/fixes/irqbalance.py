@@ -11,7 +11,7 @@ from dirtune.change.plan import Change, Refusal
 from dirtune.settings import IrqbalanceVariable
 
 _FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
-# What neither systemd, which reads the file, nor a shell has another meaning for in quotes.
+# Values without special meaning, in quotes, to systemd, which reads the file, and to a shell.
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:=/+ -]*")
 _RESTART = ("systemctl", "try-restart", "irqbalance")
 # There while systemd is the first process (sd_booted(3)): else nobody answers systemctl.
@@ -24,13 +24,14 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
         if _PLAIN.fullmatch(setting.value):
             requests.append((request, setting))
         else:
-            yield request.refusal(setting.name, f"cannot be {setting.value!r}: set it by hand")
+            why = f"cannot be set to {setting.value!r}; edit the file by hand"
+            yield request.refusal(setting.name, why)
     if not requests:
         return
     first = requests[0][0]
     path = next((path for path in _FILES if path in question.around.texts), None)
     if path is None:
-        yield first.refusal(_FILES[0], "is not on this host, nor what else its unit reads")
+        yield first.refusal(_FILES[0], f"is missing, and so is {_FILES[1]}")
         return
     before = after = question.around.texts[path]
     for _, setting in requests:
@@ -38,14 +39,14 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
     runs = _RESTART[0] in question.around.commands and _SYSTEMD in question.around.paths
     restart = _RESTART if runs else ()
     title = f"start irqbalance with {', '.join(f'{s.name}={s.value}' for _, s in requests)}"
-    # It reads the file when it starts, on the way back as well.
+    # irqbalance reads the file when it starts, so it is restarted after an undo as well.
     yield first.change(Run(undo_argv=restart), "restart irqbalance", lasting=True)
     yield first.change(PutFile(path, before, after), title, lasting=True)
     yield first.change(Run(argv=restart), "restart irqbalance", lasting=True)
 
 
 def with_variable(text: str, setting: IrqbalanceVariable) -> str:
-    """Return the text of a file of NAME="value" rows in which *setting* holds."""
+    """Return the text of a file of NAME="value" rows with *setting* in it."""
     mine = re.compile(rf"\s*(?:export\s+)?{re.escape(setting.name)}=")
     kept = [row for row in lines_of(text) if not mine.match(row)]
     return "\n".join((*kept, f'{setting.name}="{setting.value}"', ""))

@@ -1,4 +1,4 @@
-"""Sysctls, masks of RPS and XPS, and what else is one value in one file of the kernel."""
+"""Sysctls, RPS and XPS masks, and other kernel files that hold one value."""
 
 from collections.abc import Iterator
 
@@ -44,9 +44,9 @@ def _one(request: Asked, setting: KernelFile, question: Question) -> Change | Re
 
 
 def _out(path: str, mask: str, cpus: Cpus | None) -> str:
-    """Return the CPUs of *mask* that work must not be sent to.
+    """Return the CPUs of *mask* that must not be given work.
 
-    A queue of its own for packets sent is right for an isolated CPU too.
+    An isolated CPU may have a queue of its own for the packets that it sends.
     """
     if cpus is None:
         return ""

@@ -1,4 +1,4 @@
-"""Parameters of modules, for when they are loaded next.
+"""Parameters of kernel modules, in effect when a module is loaded next.
 
 A driver that is in the initramfs reads its parameters from there.
 """
@@ -13,7 +13,7 @@ from dirtune.change.lines import lines_of
 from dirtune.change.plan import Change, Refusal
 from dirtune.settings import MODPROBE_FILE, ModuleOptions, Risk
 
-# What modprobe.d(5) takes for one word without a meaning of its own.
+# Words that have no special meaning in modprobe.d(5).
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:=/+-]+")
 _INITRAMFS = "update-initramfs"
 
@@ -26,7 +26,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
         if odd is None:
             requests.append((request, setting))
         else:
-            yield request.refusal(MODPROBE_FILE, f"cannot hold {odd!r}: set it by hand")
+            yield request.refusal(MODPROBE_FILE, f"cannot hold {odd!r}; set the option by hand")
     if not requests:
         return
     before = question.around.texts.get(MODPROBE_FILE)
@@ -35,7 +35,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
         after = with_options(after, setting)
     first = requests[0][0]
     names = ", ".join(dict.fromkeys(setting.module for _, setting in requests))
-    title = f"have {names} take other options when loaded next"
+    title = f"change the options of {names}, in effect when loaded next"
     update = (_INITRAMFS, "-u") if _INITRAMFS in question.around.commands else ()
     # The image is made from the files, so it is made after them on the way back as well.
     if update:
@@ -52,7 +52,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
 
 
 def with_options(text: str, setting: ModuleOptions) -> str:
-    """Return the text of a modprobe.d(5) file with *setting*, and no other row of the same."""
+    """Return the text of a modprobe.d(5) file with *setting*, which replaces older values."""
     kept = []
     for row in lines_of(text):
         words = row.split()

@@ -1,8 +1,8 @@
-"""Take idle devices off a network card's interrupt line by unbinding their drivers.
+"""Take idle devices off a NIC's interrupt line by unbinding their drivers.
 
-A handler leaves its line when its driver lets go of the device. Which function stands behind an
-action is told by its interrupt number, its bound driver and the action's name; where that does
-not single one out the device is left alone. `analyse.lines.why_not_unbind` is the judge.
+A handler leaves its line when its driver releases the device. The interrupt number, the bound
+driver and the action's name identify the PCI function behind a handler; if they do not single out
+one function, the device is left alone. `analyse.lines.why_not_unbind` decides.
 """
 
 from collections.abc import Iterator
@@ -62,6 +62,6 @@ FIX = Fix(
     id=_ID,
     checks=(_CHECK, "irq/wasted-isr"),
     risk=Risk.DISRUPTIVE,
-    title="Unbind the idle devices that share the network card's line",
+    title="Unbind the idle devices that share the NIC's interrupt line",
     function=_plan,
 )
