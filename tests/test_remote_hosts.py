@@ -23,6 +23,7 @@ from dirtune import remote
 from dirtune.bench import client, sampler
 from dirtune.errors import NodeUnreachable, NotInstalled, NotPossible
 from dirtune.remote import config, node, reasons, spawn, streams
+from dirtune.remote.far_dirtune import FarDirtune
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 ROOT = os.geteuid() == 0
@@ -598,6 +599,22 @@ def test_a_lost_connection_is_said_and_leaves_nothing_running(far):
 
     assert asyncio.run(use()) is False
     assert until(lambda: not processes("sleep 1357911"))
+
+
+def test_a_far_dirtune_that_is_given_up_undoes_its_changes_first(far, tmp_path):
+    setting, program = tmp_path / "setting", tmp_path / "program"
+    undo = f"sleep 3; echo old >{setting}; exit 1"
+    program.write_text(f"#!/bin/sh\ntrap '{undo}' TERM\necho new >{setting}\nsleep 60 & wait\n")
+    program.chmod(0o755)
+
+    async def use():
+        async with await remote.connect(far.host("node"), ssh_config=far.config) as it:
+            await FarDirtune(it, str(program)).ask(("fix",), dict, timeout_s=2)
+
+    with pytest.raises(NodeUnreachable, match="no answer in time"):
+        asyncio.run(use())
+
+    assert setting.read_text() == "old\n"
 
 
 def test_an_endless_answer_ends_at_its_bound(far, monkeypatch):
