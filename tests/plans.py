@@ -1,7 +1,9 @@
 """Bench plans for tests: one service, one client, and what a test is about."""
 
 import json
-import re
+import tomllib
+
+import tomli_w
 
 from dirtune import plan
 from dirtune.lab import state
@@ -36,13 +38,18 @@ def plan_of(more="", **tables):
     return plan.parse(plan_text(more, **tables))
 
 
-def lab_plan_text(**load):
-    """Return the plan of the lab that is up, with other values under [load]."""
+def lab_plan(**load):
+    """Return the plan of the lab that is up as its tables, with other values under [load]."""
     folder = state.folder()
-    text = folder.plan.read_text().replace('"ssh_config"', json.dumps(str(folder.ssh_config)))
-    for key in load:
-        text = re.sub(rf"^{key} = .*\n", "", text, flags=re.MULTILINE)
-    return text.replace("[load]\n", _table("[load]", "rates", load))
+    tables = tomllib.loads(folder.plan.read_text())
+    tables["ssh_config"] = str(folder.ssh_config)
+    tables["load"] |= load
+    return tables
+
+
+def lab_plan_text(**load):
+    """Return the same as TOML."""
+    return tomli_w.dumps(lab_plan(**load))
 
 
 def _table(head, first, values):

@@ -5,18 +5,18 @@ import contextlib
 import gc
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from dirtune import plan as plans
 from dirtune.bench import rig
 from dirtune.bench.outcome import Order
 from dirtune.bench.trial import conduct
-from tests.plans import lab_plan_text
+from tests.plans import lab_plan
 
 DIRTUNE = (sys.executable, "-m", "dirtune")
 CROWDED = ("crowded",)
@@ -89,15 +89,14 @@ def ran(argv, ok):
 
 def plan(tmp_path, clients=4, more="", retries=0, **load):
     """The lab's plan with its first *clients* and other values under [load]."""
-    text = lab_plan_text(**{"warmup": 2, "window": 5, "repeats": 1, "rates": [100], **load})
-    for number in range(clients + 1, 5):
-        text = text.replace(f'[[clients]]\nhost = "c{number}"\n', "")
+    tables = lab_plan(**{"warmup": 2, "window": 5, "repeats": 1, "rates": [100], **load})
+    tables["clients"] = tables["clients"][:clients]
     # What the director costs is not asked here, and a busy machine may keep it from rest.
-    text = re.sub(r"^seconds = .*\nmax = .*", 'seconds = 1\nmax = "4s"', text, flags=re.MULTILINE)
+    tables["settle"] |= {"seconds": 1, "max": "4s"}
     # What a fault does to one trial is asked, not what comes of trying again.
-    text = text.replace("[validity]\n", f"[validity]\nretries = {retries}\n")
+    tables["validity"]["retries"] = retries
     path = tmp_path / "plan.toml"
-    path.write_text(text + more)
+    path.write_text(tomli_w.dumps(tables) + more)
     return str(path)
 
 
