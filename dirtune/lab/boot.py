@@ -30,8 +30,8 @@ ip link set $load up
 {forwards}
 modprobe ip_vs
 modprobe ip_vs_rr
-# Few clients use a port again while its entry lives: 3 schedules such a connection anew, in
-# FIN_WAIT too, so that the director counts every connection the clients make.
+# A few clients reuse a port while IPVS still has an entry for it. With 3, IPVS schedules such a
+# connection again, also in FIN_WAIT, so that the director counts every connection.
 sysctl -qw net.ipv4.vs.conn_reuse_mode=3
 {ipvs}
 for f in /etc/sysctl.d/*.conf; do [ -e "$f" ] && sysctl -qp "$f" || true; done
@@ -39,8 +39,8 @@ exec /usr/sbin/sshd -D -e -f /etc/ssh/dirtune_lab
 """
 
 
-# The root's 9p mount caches nothing, so every exec would read its libraries anew. /usr does not
-# change while a guest runs, and an archive is read faster than a thousand files.
+# The root's 9p mount caches nothing, so every exec would read its libraries again. /usr does not
+# change while a guest runs, and reading one archive is faster than reading a thousand files.
 _9P = "trans=virtio,version=9p2000.L,msize=512000,access=any"
 _MOUNTS = f"""mount -t 9p -o {_9P} lab $share
 mount -t 9p -o ro,{_9P},cache=loose usr /usr
@@ -68,13 +68,13 @@ ip link set $ctl up
 ip addr add {node.load_address}/{spec.load_prefix} dev $load"""
 
 
-# Replies leave by the NIC they came in by: a redirect would lead them past the director.
+# Replies leave through the NIC they came in on. With redirects they would bypass the director.
 _BETWEEN_NETWORKS = f"""ip addr add {NAT_OUTSIDE}/17 dev $load
 sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.$load.send_redirects=0
 sysctl -qw net.ipv4.conf.$load.forwarding=1"""
 
-# A node has its own copy of what it writes below these folders, until it ends. This machine's
-# files there, such as the lab's folder, stay visible.
+# Until a node ends, it has its own copy of each file that it writes below these folders. This
+# machine's files in them, such as the lab's folder, stay visible.
 _OWN = """for place in {places}; do
   upper=/run/own$place
   mkdir -p $upper $upper.work
@@ -83,7 +83,7 @@ done
 chmod 1777 /tmp"""
 
 
-# First removed from the node's own copy: a link would lead to this machine's file.
+# The file is removed from the node's copy first, because a link would lead to this machine's file.
 _SHADOW = """rm -f /etc/shadow
 printf '%s:*:1::::::\n' root sshd www-data > /etc/shadow"""
 
@@ -140,7 +140,7 @@ exec /usr/sbin/sshd -D -e -f $share/sshd_config
 _HOLD_VIP = {
     "dr": f"""sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
 ip addr add {VIP}/32 dev lo""",
-    "nat": ":",  # and under tun it is a guest
+    "nat": ":",  # under tun the real server is a guest
 }
 
 _DRIVE = "sysctl -qw net.ipv4.ip_local_port_range='1024 65535'"
@@ -148,7 +148,7 @@ _DRIVE = "sysctl -qw net.ipv4.ip_local_port_range='1024 65535'"
 
 def nginx_config(folder: str) -> str:
     """Return a real server's nginx configuration, with one worker and no access log."""
-    # Only root can enter the node's folder, and the node is a namespace of root's.
+    # Only root can enter the node's folder, and the node is a namespace that belongs to root.
     return f"""daemon off;
 user root;
 worker_processes 1;

@@ -26,7 +26,7 @@ def keep_logs(place: Folder) -> Path:
     paths = (place.path.with_name(f"{place.path.name}-{name}") for name in names)
     kept = next(path for path in paths if not os.path.lexists(path) or _holds_logs_alone(path))
     shutil.rmtree(kept, ignore_errors=True)
-    with contextlib.suppress(OSError):  # the disk may be full, and the lab must go all the same
+    with contextlib.suppress(OSError):  # the disk may be full, but the lab must still be removed
         _copy_logs(place.path, kept)
     return kept
 
@@ -40,9 +40,9 @@ def _holds_logs_alone(folder: Path) -> bool:
 
 
 def _copy_logs(lab: Path, kept: Path) -> None:
-    # Of our own: in one that was there a name could be a link. Some logs are root's alone to read.
+    # In an existing folder, a name could be a link. Only root may read some of the logs.
     kept.mkdir(0o700)
-    # No deeper: what lies there is no log of the lab, and root of a guest can make it a link.
+    # Deeper files are not logs of the lab, and the root of a guest can replace them with links.
     for log in (*lab.glob("*.log"), *lab.glob("*/*.log")):
         copy = kept / log.relative_to(lab)
         with contextlib.suppress(OSError):

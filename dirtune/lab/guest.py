@@ -20,7 +20,7 @@ from dirtune.lab.spec import Device, Node, Spec, mac, tap
 _SERVER_MIB = 512
 _NOBODY = 65534
 _LARGEST_BYTES = 64 << 10
-# What the files print themselves is not asked for.
+# The output of the files themselves is discarded.
 _SOURCE = (
     'exec 3>&1 >/dev/null; for text do eval "$text"; done; '
     'printf "\\001%s %s\\002" "$GRUB_CMDLINE_LINUX" "$GRUB_CMDLINE_LINUX_DEFAULT" >&3'
@@ -45,7 +45,7 @@ def command_line(etc: Path) -> str:
     """
     files = (etc / "default/grub", *sorted((etc / "default/grub.d").glob("*.cfg")))
     try:
-        # No link is followed: it would be resolved on this machine.
+        # A link is not followed, because it would be resolved on this machine.
         own = (path for path in files if path.is_file() and path.resolve() == _unlinked(path, etc))
         texts = [reading.read_text(path, _LARGEST_BYTES) for path in own]
         shell = run(
@@ -116,7 +116,7 @@ def _machine(
         *("--disable-kvm", "--disable-microvm", "--cpus", str(cpus)),
         *("--memory", f"{memory_mib}M", "--name", node.name),
         *(word for option in options.split() for word in ("-a", option)),
-        # The console tells a reboot from a panic. It shows emergencies only, as it is slow.
+        # The console shows whether a guest panicked. It is slow, so it shows emergencies only.
         *("--show-boot-console", "-a", "quiet", "-a", "loglevel=1"),
         *("--script-sh", f"sh {script}", "--qemu-opts"),
         *("-name", f"{node.name},debug-threads=on"),

@@ -35,9 +35,9 @@ _REBIND = """\
 {unbind}
 {bind}
 """
-# The interface and its addresses are gone while the card is unbound. When it is bound again, the
-# kernel gives it a new name, which udev may change at any moment: a renaming that fails may have
-# been done already.
+# The interface and its addresses disappear while the NIC is unbound. When the NIC is bound again,
+# its interface has a new name, which udev may change at any moment. If renaming fails, udev may
+# already have renamed the interface.
 _CARD = """\
 set -e
 held=$(ip -o -4 addr show dev {name} | awk '{{print $4}}')

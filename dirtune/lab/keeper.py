@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _wait_for_record(folder: Folder) -> None:
-    # A lab that nobody has written down could not be taken down.
+    # `dirtune lab down` could not end a lab that was not recorded.
     for _ in range(100):
         if folder.record():
             return

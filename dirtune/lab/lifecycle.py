@@ -38,7 +38,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NODE_PATH = f"{prefix.PLACE}/bin:/opt/lab:{_PATH}"
 
 Say = Callable[[str], None]
-# With -m it would import from the folder that `lab up` is called in, which may be anybody's.
+# With -m, Python would import from the folder in which `lab up` is called, which may be unsafe.
 _KEEP = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
     "from dirtune.exit_status import outermost; from dirtune.lab.keeper import main; "
@@ -71,7 +71,7 @@ def up(spec: Spec, say: Say) -> Status:
                     _prepare(place, spec, say)
                     _start(place)
                     return _await_ready(place, say)
-            except BaseException as error:  # Ctrl-C, too: half a lab is worse than none
+            except BaseException as error:  # also Ctrl-C: half a lab is worse than none
                 kept = clearing.keep_logs(place)
                 clearing.end(place)
                 if isinstance(error, OSError):
@@ -135,7 +135,7 @@ def reboot(say: Say, *, power_cut: bool = False) -> Status:
     if power_cut:
         _cut_power(place, record)
     else:
-        # The connection breaks with the machine, so ssh's own exit status says nothing.
+        # The connection breaks when the director reboots, so ssh's exit status is meaningless.
         subprocess.run(
             _ssh_argv(place, "lb1", ("reboot", "-f"), terminal=False),
             capture_output=True,
@@ -162,7 +162,7 @@ def _cut_power(place: Folder, record: Record) -> None:
 def _require(spec: Spec) -> None:
     _require_root()
     facts = read_facts(LiveHost())
-    # A real server that is a machine of its own boots a standard kernel.
+    # A real server that is a guest boots a standard kernel.
     guests = any(spec.is_guest(node) for node in spec.with_role(Role.REAL_SERVER))
     kinds = dict.fromkeys((spec.kernel, *(["standard"] if guests else [])))
     lacks = dict.fromkeys(lack for kind in kinds for lack in doctor.lab_obstacles(facts, kind))
@@ -224,7 +224,7 @@ def _make(place: Folder) -> None:
 
 
 def _prepare(place: Folder, spec: Spec, say: Say) -> None:
-    # First, so that the folder is known to be a lab's and can be cleared if this is killed.
+    # The spec comes first: it marks the folder as a lab's, which can be cleared after a kill.
     place.write("spec", spec)
     say("installing dirtune for the nodes")
     place.opt.mkdir()

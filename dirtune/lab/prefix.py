@@ -23,7 +23,7 @@ PYTHON = "/usr/bin/python3"
 CACHE = Path("/var/cache/dirtune")
 PLACE = "/opt/dirtune"
 """The path of the prefix on the nodes."""
-# Python would look for the module in the folder that it is started in, which may be anybody's.
+# Without -P, Python would look for the module in the current folder, which may be unsafe.
 _OURS = (sys.executable, "-P", "-m")
 
 
@@ -45,10 +45,10 @@ def copy(to: Path, cache: Path = CACHE) -> None:
     """
     root = source_tree()
     cache.mkdir(parents=True, exist_ok=True)
-    # Nobody else may open it: a lock can be held by whoever can read the file.
+    # No other user may open the file, because anyone who can read it could hold the lock.
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(cache / "lock", flags, 0o600), "w") as lock:
-        os.fchmod(lock.fileno(), 0o600)  # an older version made it
+        os.fchmod(lock.fileno(), 0o600)  # an older version may have made the file
         locking.take(lock, wait_s=math.inf)
         run(("cp", "-a", str(_made(root, cache)), str(to)))
 
@@ -90,7 +90,7 @@ def _install(root: Path, prefix: Path) -> None:
         run((*pip, "install", *quiet, str(wheel)), timeout_s=300)
         again = ("--force-reinstall", "--no-deps", str(wheel))
         run((*pip, "install", *quiet, *again), timeout_s=120)
-    # The script's first line names the place the nodes see, not the one it was made in.
+    # The script's first line contains the prefix's path on the nodes, not its path here.
     script = prefix / "bin/dirtune"
     body = script.read_text().split("\n", 1)[1]
     script.write_text(f"#!{PLACE}/bin/python\n{body}")

@@ -161,7 +161,7 @@ def folder() -> Folder:
     path = lab_folder().absolute()
     place = Folder(path)
     try:
-        # Only the part that exists; `lab up` looks again when it has made the rest.
+        # Check only the part that exists; `lab up` checks again after it has made the rest.
         there = next(at for at in (path, *path.parents) if os.path.lexists(at))
         first = (path / "spec.json").relative_to(there).parts[0]
         private.require_safe_way(there / first, "DIRTUNE_LAB")

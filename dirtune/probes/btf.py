@@ -59,7 +59,7 @@ def _kernel(library: ctypes.CDLL) -> Iterator[int | None]:
     library.btf__name_by_offset.restype = ctypes.c_char_p
     library.btf__name_by_offset.argtypes = (ctypes.c_void_p, ctypes.c_uint)
     btf = library.btf__load_vmlinux_btf()
-    # Before libbpf 1.0 an error comes as a pointer in the last page.
+    # Before libbpf 1.0, an error is returned as a pointer into the last page.
     usable = bool(btf) and btf < 2**64 - 4096
     try:
         yield btf if usable else None

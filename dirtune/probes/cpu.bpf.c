@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-// Where the CPUs are, 99 times a second: kernel stacks, summed.
+// Samples the kernel stack of each CPU 99 times a second, and counts equal stacks.
 //
-// Each CPU has its own copy of a count, so the copies tell the CPUs apart.
+// Each CPU has its own copy of a count, so the copies give the samples per CPU.
 
 struct cpu_key {
     s32 stack;
@@ -18,7 +18,7 @@ int dt_cpu_sample(void *ctx)
     u64 one = 1, *seen;
     int zero = 0;
 
-    // -EFAULT: there is no kernel stack, the CPU was in user mode.
+    // -EFAULT means that the CPU was in user mode and has no kernel stack.
     key.stack = cpu_stacks.get_stackid(ctx, 0);
     seen = cpu_samples.lookup(&key);
     if (seen)

@@ -46,7 +46,7 @@ def decode(before: Moment[Reading], after: Moment[Reading], context: Context) ->
     for (number, idle), counts in after.data.samples.items():
         then = before.data.samples.get((number, idle), (0,) * len(counts))
         moved = [a - b for a, b in zip(counts, then, strict=True)]
-        if number < 0 and number != _USER:  # the stack found no room in the map
+        if number < 0 and number != _USER:  # the map had no room for the stack
             lost += sum(moved)
             continue
         frames = symbols.frames(after.data.stacks.get(number, ()))[::-1]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-// Which packets the kernel throws away, where and why.
+// Counts the packets that the kernel drops, by location and reason.
 
 struct drop_key {
     u64 location;
@@ -11,7 +11,7 @@ BPF_TABLE("percpu_hash", struct drop_key, u64, drop_counts, DROP_MAX);
 BPF_PERCPU_ARRAY(drop_lost, u64, 1);
 
 // kfree_skb(struct sk_buff *skb, void *location, enum skb_drop_reason reason)
-// Without the reason before Linux 5.17: DROP_REASON is then not set.
+// Before Linux 5.17 there is no reason, and DROP_REASON is not set.
 int dt_drop_skb(struct bpf_raw_tracepoint_args *ctx)
 {
     struct drop_key key = {.location = ctx->args[1]};

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-// What IPVS spends on a packet: from the entry of its netfilter hook to the return, which is
-// after the packet was handed to the device where IPVS forwards it.
+// Measures the time that IPVS spends on a packet, from the entry of its netfilter hook to the
+// return. If IPVS forwards the packet, it has been handed to the device by then.
 //
-// A forwarded packet comes through the same hook again on its way out, inside the first pass,
-// and is let through: only the outermost pass counts. One whose return was not seen (there are
-// only so many return probes) is given up when it is old.
+// A forwarded packet passes the same hook again on its way out, inside the first pass, so only the
+// outermost pass counts. A pass whose return was missed, because the number of return probes is
+// limited, is discarded when it is old.
 
 #define IPVS_NF_STOLEN 2
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-// What every interrupt handler costs, and whether its device had raised the line.
+// Measures the cost of every interrupt handler, and whether its device had raised the line.
 //
-// Raw tracepoints hand over the irqaction itself, so the entry has only to note the time and
-// the exit only to look up an eight-byte key; number and name are read once per handler.
-// A handler's IRQ_NONE calls are the point: a line's partners run for every interrupt of the
-// NIC and return just that.
+// Raw tracepoints pass the irqaction itself, so the entry only stores the time, and the exit only
+// looks up an eight-byte key; number and name are read once per handler. The important figure is
+// the calls that return IRQ_NONE: the partners on a NIC's line run for every interrupt of the NIC
+// and return IRQ_NONE.
 //
 // Handlers of one line run one after another on one CPU, and hard interrupts do not nest
 // (local interrupts stay off while handlers run), so one start time per CPU is enough.
@@ -71,7 +71,7 @@ int dt_irq_exit(struct bpf_raw_tracepoint_args *ctx)
     int zero = 0;
     u64 *started = irq_started_ns.lookup(&zero);
 
-    // Attached while this handler was running: its start was not seen.
+    // The probe was attached while this handler was running, so its start is unknown.
     if (!started || !*started)
         return 0;
     u64 spent = now - *started;

@@ -120,7 +120,7 @@ def _minus(now: HandlerCalls, then: HandlerCalls | None) -> HandlerCalls:
         wake_thread=now.wake_thread - then.wake_thread,
         total_ns=now.total_ns - then.total_ns,
         none_ns=now.none_ns - then.none_ns,
-        # A maximum has no difference: it is the one since the probe was loaded.
+        # Two maxima have no meaningful difference; this is the maximum since the probe was loaded.
         histogram=moved_slots(now.histogram, then.histogram),
     )
 
@@ -161,7 +161,7 @@ PROBE = Probe(
     ),
     read=read,
     decode=decode,
-    # A longer name is cut. mlx5_comp12@pci:0000:3b:00.0 has 29 characters.
+    # Longer names are truncated. mlx5_comp12@pci:0000:3b:00.0 has 29 characters.
     sizes={"IRQ_NAME_BYTES": 44, "IRQ_MAX_HANDLERS": 1024},
     members={"IRQACTION_NAME": ("irqaction", "name")},
 )

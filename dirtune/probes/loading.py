@@ -98,7 +98,7 @@ def _loaded(probes: Sequence[tuple[Probe[Any], Way]]) -> list[Loaded]:
                 for point in way.points:
                     _attach(bpf, point)
     except Exception as error:
-        # bcc raises bare Exception; the output of the compiler or the verifier says more.
+        # bcc raises a bare Exception; the output of the compiler or the verifier is more precise.
         if bpf is not None:
             bpf.cleanup()
         raise NotPossible(_first_error(complaints) or str(error)) from error
@@ -107,7 +107,7 @@ def _loaded(probes: Sequence[tuple[Probe[Any], Way]]) -> list[Loaded]:
 
 def _macros(probes: Sequence[tuple[Probe[Any], Way]]) -> list[str]:
     members = {m: place for probe, _ in probes for m, place in probe.members.items()}
-    # Without BTF the C takes the offsets from the kernel's headers, and takes longer to compile.
+    # Without BTF, the C program uses the kernel's headers and takes longer to compile.
     known = btf.offsets(members.values()) or {}
     offsets = {macro: known[place] for macro, place in members.items() if place in known}
     sizes = {macro: size for probe, _ in probes for macro, size in probe.sizes.items()}

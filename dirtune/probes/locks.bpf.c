@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-// Who waits for which kernel lock, and how long.
+// Measures which code waits for which kernel lock, and how long.
 //
-// A wait begins and ends in one task, but an interrupt may begin its own in between: starts are
-// kept by task and lock. The idle tasks of two CPUs are two tasks.
+// A wait begins and ends in one task, but an interrupt may begin another wait in between, so starts
+// are stored by task and lock. The idle tasks of two CPUs are two tasks.
 
 struct lock_waiter {
     u64 task;
@@ -40,7 +40,7 @@ static __always_inline int lock_begin(void *ctx, u64 lock, u32 flags)
     struct lock_start start = {.flags = flags};
     int zero = 0;
 
-    // A mutex begins twice, to spin and then to sleep, and ends once.
+    // A wait for a mutex begins twice, to spin and then to sleep, and ends once.
     if (lock_starts.lookup(&waiter))
         return 0;
     start.stack = lock_stacks.get_stackid(ctx, 0);
@@ -108,8 +108,8 @@ int dt_lock_contention_end(struct bpf_raw_tracepoint_args *ctx)
 
 #define LOCK_SPIN 1
 
-// The return of a slow path does not carry the lock; a CPU waits in one slow path at a time
-// per context, and the innermost returns first.
+// The return of a slow path does not name the lock. A CPU waits in only one slow path at a time per
+// context, and the innermost path returns first.
 BPF_PERCPU_ARRAY(lock_spinning, u64, LOCK_CONTEXTS);
 BPF_PERCPU_ARRAY(lock_depth, u32, 1);
 

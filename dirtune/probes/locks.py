@@ -139,7 +139,7 @@ PROBE = Probe(
                 Point("tracepoint", "lock:contention_end", "dt_lock_contention_end"),
             ),
         ),
-        # A kernel for guests has both, and uses the first if the hypervisor offers it.
+        # A kernel for guests has both functions, and uses the first if the hypervisor supports it.
         _slow_paths("__pv_queued_spin_lock_slowpath", "native_queued_spin_lock_slowpath"),
         _slow_paths("native_queued_spin_lock_slowpath"),
         _slow_paths("queued_spin_lock_slowpath"),

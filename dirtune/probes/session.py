@@ -106,7 +106,7 @@ class Session:
         worked = threads.decode(self._threads, threads.take(self.host)) if self._threads else None
         counts = self.counting.finish() if self.counting is not None else None
         self._ended += [self._end(probe, shed=False) for probe in self._running]
-        # Decoding reads symbols, and the trampolines' are there while the probes are attached.
+        # Decoding reads symbols, and those of trampolines exist only while probes are attached.
         kernel = Kernel(self.host)
         windows = {
             probe.running.loaded.probe.window: self._window(probe, kernel) for probe in self._ended
@@ -199,7 +199,7 @@ def opened(
         rows = tuple(missing.values())
         session = Session(host, loaded, rows, limit_percent, counted, counting)
         session.threaded = any(probe.name == _IRQ for probe in probes)
-        for probe in loaded:  # the first reading builds bcc's tables, which is not for the window
+        for probe in loaded:  # the first reading is slow, because bcc builds its tables
             _moment(probe, host)
         session.load_seconds = time.monotonic() - began
         yield session
@@ -224,7 +224,7 @@ def measure(
 
 
 def _clean_up(bpf: Any) -> None:  # noqa: ANN401  (bcc has no types)
-    with undisturbed():  # if it is interrupted and run again, bcc closes others' descriptors
+    with undisturbed():  # interrupted and repeated, bcc would close other descriptors
         bpf.cleanup()
 
 

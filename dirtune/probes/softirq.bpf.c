@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-// What every softirq costs on every CPU, how long it waited, and what each device's poll did.
+// Measures the time and the delay of each softirq on each CPU, and the work of each device's polls.
 //
-// Softirqs do not nest on a CPU, so one start time per CPU is enough. A vector is raised on the
-// CPU that will run it, and may be raised again before it runs: its delay is from the first.
+// Softirqs do not nest on a CPU, so one start time per CPU is enough. A vector is raised on the CPU
+// that will run it, and may be raised again before it runs; the delay begins with the first raise.
 
 #ifndef NAPI_STRUCT_DEV
 #include <linux/netdevice.h>
@@ -110,7 +110,7 @@ int dt_softirq_napi_poll(struct bpf_raw_tracepoint_args *ctx)
         void *device = NULL;
 
         bpf_probe_read_kernel(&device, sizeof(device), (void *)(napi + NAPI_STRUCT_DEV));
-        // A poll list without a device is the backlog's or that of threads.
+        // A poll list without a device belongs to the backlog or to threads.
         if (device)
             bpf_probe_read_kernel_str(fresh.device, sizeof(fresh.device),
                                       device + NET_DEVICE_NAME);

@@ -29,7 +29,7 @@ from dirtune.signals import undisturbed
 
 _ENTRY = "events/irq/irq_handler_entry"
 _EXIT = "events/irq/irq_handler_exit"
-# Rows of a trigger's table, allocated when it is made; one for each handler of each line.
+# Rows of a trigger's table, allocated with the trigger; each handler of each line needs one row.
 _ROWS = 8192
 _NONE = "0"  # IRQ_NONE
 
@@ -129,7 +129,7 @@ def remove_left_behind(host: WritableHost, folder: str) -> None:
     for path in host.glob(f"{folder}/dirtune-*"):
         found = _MINE.fullmatch(path.rpartition("/")[2])
         if found and _start_time(host, found["pid"]) != found["start"]:
-            with suppress(ApplyError):  # somebody reads it now: the next run will remove it
+            with suppress(ApplyError):  # another process reads it: the next run removes it
                 host.remove_folder(path)
 
 
@@ -158,7 +158,7 @@ def _reading(host: Host, at: str) -> Reading:
 def _start_time(host: Host, pid: str) -> str | None:
     """Return the start time of process *pid* in ticks since boot; None if *pid* does not exist."""
     try:
-        # The name in parentheses may hold blanks; starttime is the 20th field behind it.
+        # The name in parentheses may contain blanks; starttime is the 20th field after it.
         return host.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[19]
-    except (SourceMissing, SourceRefused):  # refused: it ended while it was read
+    except (SourceMissing, SourceRefused):  # refused: the process ended during the read
         return None

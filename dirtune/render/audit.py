@@ -70,7 +70,7 @@ def text(audit: Audit, *, width: int = 100, verbose: bool = False) -> str:
 
     The findings are sorted by severity; a finding that has a cause is printed below its cause.
     """
-    audit = each_text(audit, one_line)  # the colours are then the only escapes in it
+    audit = each_text(audit, one_line)  # so that colours are the only escape sequences
     blocks = ["\n".join(_heading(audit, width, verbose=verbose))]
     blocks += ["\n".join(_node(node, 0, width, frozenset())) for node in _tree(audit.outcomes)]
     blocks.append("\n".join(_waived(audit, width)))
@@ -175,7 +175,7 @@ def _irqs(finding: Finding) -> set[object]:
 def _heading(audit: Audit, width: int, *, verbose: bool) -> Iterator[str]:
     name = str(audit.host["name"] or "recorded host")
     remedy = "" if verbose else _REMEDY
-    # The name is coloured after the wrapping, because a colour would count as width.
+    # The name is coloured after wrapping, because colour codes would count as width.
     summary = overview(audit.outcomes, audit.roles, known=audit.known, remedy=remedy)
     rows = textwrap.wrap(f"{name}: {summary}", width, break_on_hyphens=False)
     whole = rows[0].startswith(name)

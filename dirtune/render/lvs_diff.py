@@ -51,7 +51,7 @@ def _diff_lines(steps: Sequence[Step], actual: Table) -> Iterator[str]:
     before = by_place(actual)
     for step in steps:
         if step.of is not None and step.of.key != shown:
-            # A service that does not change itself still heads the changes to its real servers.
+            # An unchanged service is still printed above the changes to its real servers.
             yield f"  {step.of.name}"
             shown = step.of.key
         if isinstance(step.what, Service):

@@ -17,7 +17,7 @@ def blocks(table: Table) -> str:
 
 
 def _block(service: Service) -> str:
-    # The service names one method; a real server with another method names its own.
+    # The service sets one method; a real server with another method sets its own.
     method = _method(service.destinations[0]) if service.destinations else None
     lines = [f"virtual_server {_named(service)} {{", *(f"    {row}" for row in _setup(service))]
     if method is not None:

@@ -172,7 +172,7 @@ def _ratio_rows(run: Run) -> Iterator[Row]:
 def _handler_rows(run: Run) -> Iterator[Row]:
     for when, window in run.handlers.items():
         chosen = handlers_of_interest(run, window)
-        # Useful handlers come first, so that the needless ones stand at the end of the bar.
+        # Useful handlers come first, so that needless handlers are at the end of the bar.
         for place, h in enumerate(sorted(chosen, key=lambda h: h.none)):
             interrupts = window.line_counts.get(str(h.irq))
             if interrupts:

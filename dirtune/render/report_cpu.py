@@ -66,7 +66,7 @@ def _states(trials: Iterable[Trial]) -> tuple[str, ...]:
 
 def _node_row(run: Run, trial: Trial, place: int, extra: tuple[str, ...]) -> tuple[str, ...]:
     node: NodeCpu = trial.nodes[place]
-    # The arm and its rates stand only beside its first node, as in a printed table.
+    # The arm and its rates are printed only beside the first node, as in a printed table.
     lead = (_first_cell(run, trial), number(trial.offered_rate), number(trial.reply_rate))
     states = ("user", "system", "idle", *extra)
     return (

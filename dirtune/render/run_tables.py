@@ -15,7 +15,7 @@ from dirtune.render.figures import NONE, in_percent
 
 PLAIN = "as planned"
 CURVE = "Replies against offered connections per second; hollow points are invalid trials."
-# Shares of the knee: below the limit, at the limit, and in overload.
+# Fractions of the knee: below the limit, at the limit, and in overload.
 _COMPARED_AT = (0.8, 1.0, 1.15)
 
 

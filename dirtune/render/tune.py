@@ -101,7 +101,7 @@ def _next(results: Results) -> Iterator[str]:
         yield results.waits
     kept = [row for row in results.rows if row.outcome == "kept" and row.risk != "reboot"]
     for row in kept:
-        # While the fix is in force its check finds nothing, so there would be nothing to apply.
+        # While the fix is in force, its check finds no problem, so `fix apply` would do nothing.
         back = shlex.join(("dirtune", "rollback", row.journal or "JOURNAL"))
         fixes = row.name.replace(",", "").split()
         again = shlex.join(("dirtune", "fix", "apply", *fixes, "--persist"))
