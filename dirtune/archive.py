@@ -20,7 +20,7 @@ from dirtune.formats import from_json
 from dirtune.host import WIDEST, RecordedHost, followed, readable
 from dirtune.reading import open_regular
 
-# Two samples of a 1152-CPU machine are 50 MB in 170,000 files.
+# Two samples of a machine with 1,152 CPUs have 50 MB in 170,000 files.
 _LARGEST_FILE = 32 << 20
 _LARGEST_CONTENT = 64 << 20
 _LARGEST_META = 8 << 20
@@ -75,7 +75,7 @@ def save(samples: Sequence[RecordedHost], path: Path) -> None:
     meta = msgspec.json.encode(Meta(described, "dirtune/snapshot/1", __version__))
     with (
         writing.beside(path, private=True) as file,
-        # Its header would name the file and the hour, and a file may be named by its host.
+        # No name and time in the gzip header: the file's name may contain the host's name.
         gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
     ):
@@ -220,7 +220,7 @@ def _behind(sample: RecordedHost) -> dict[str, str]:
 def _real(folder: str, sample: RecordedHost) -> str:
     try:
         return followed(folder, sample.links.get)
-    except SourceRefused:  # a circle, or out of the record: nothing was read through it
+    except SourceRefused:  # a loop, or a link out of the record: nothing was read through it
         return folder
 
 

@@ -74,11 +74,10 @@ ANSWER_S = 180
 """Seconds that a host may take to answer, without the interval between the samples. A director
 without idle CPU time, or an emulated one, needs more than a minute."""
 _BEGIN = f"LC_ALL=C; export LC_ALL\n{OPEN}"
-# What cat(1) reads between any two files: the environment it was started with, which is the mark
-# of the frames and nothing else. One process so prints hundreds of files, and whatever they hold,
-# where each begins is known.
+# cat(1) reads its own environment, which consists of the mark alone, between any two files. So one
+# process can print hundreds of files, and the marks show where each begins.
 _BETWEEN = "/proc/self/environ"
-# Who prints a list of names was given the same names to read: no file comes or goes in between.
+# The process that lists the names also reads the files, so both lists are always the same.
 _SCRIPT = """\
 read -r up rest </proc/uptime && frame time && printf %s "$up"
 set -- PATTERNS
@@ -204,7 +203,7 @@ def _cut_off() -> ParseError:
 
 def _add_text(sample: _Sample, path: str, text: str) -> None:
     complaint = _complaint(path, text)
-    if not path:  # before the first file of a list
+    if not path:  # the frame before the first file
         return
     name = recorded_text(path)
     if complaint is None:
@@ -220,14 +219,14 @@ def _complaint(path: str, text: str) -> str | None:
     row = tail[begin:]
     if begin < 0 or not row.endswith("\n"):
         return None
-    # Names with odd letters are quoted in more ways than one; nothing stands before most of them.
+    # cat(1) quotes unusual names in several ways; without a text before it, any message counts.
     named = (
         f"cat: {path}: ",
         f"cat: '{path}': ",
         f"cat: can't open '{path}': ",
         "cat: read error: ",
     )
-    # A process may be called what cat(1) says of another file, which is shorter than its path.
+    # The name of a process may imitate cat(1)'s message, but is too short to contain the path.
     mine = row.startswith(named) or (len(row) == len(text) and not _PLAIN.fullmatch(path))
     return row.rpartition(": ")[2].strip() if mine else None
 
@@ -253,6 +252,6 @@ def _target(path: str, shown: str) -> str | None:
     """Return the target of the link *path*, as *shown* by stat(1); None if *path* is no link."""
     if shown.startswith(f"{path} -> "):
         return shown.removeprefix(f"{path} -> ")
-    # A stat that always quotes.
+    # Some versions of stat(1) always quote.
     begin = f"'{path}' -> '"
     return shown.removeprefix(begin)[:-1] if shown.startswith(begin) else None

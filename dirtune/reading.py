@@ -49,7 +49,7 @@ def open_regular(path: str | Path, most: int) -> int:
     _require(path, _status(path), most)
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
     handle = os.open(path, flags)
-    try:  # it may be another by now
+    try:  # the path may lead to another file by now
         _require(path, os.fstat(handle), most)
     except OSError:
         os.close(handle)
@@ -119,7 +119,7 @@ def _require(path: str | Path, status: os.stat_result, most: int) -> None:
 
 
 def _all(handle: int, most: int) -> bytes:
-    # The kernel's files have no size, and a page at a time is all that many of them give.
+    # Kernel files have no size, and many return only one page per read.
     parts, size = [], 0
     while part := os.read(handle, min(_CHUNK_BYTES, most + 1 - size)):
         parts.append(part)

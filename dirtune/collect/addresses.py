@@ -20,9 +20,9 @@ SOURCE = "/proc/net/fib_trie"
 SOURCE_V6 = "/proc/net/if_inet6"
 SOURCES = (SOURCE, SOURCE_V6, IP_ADDR)
 
-# What a link is bound to; an interface's own name may hold an @ as well.
+# The lower interface of a link; the interface's own name may contain an @ as well.
 _PEER = re.compile(r"@(if[0-9]+|NONE)$")
-# A leaf begins a row, and its own rows follow it at once: each row is looked at once.
+# A leaf's rows directly follow it, so the pattern reads each row only once.
 _LEAF = re.compile(r"^[ \t]*\|-- (?P<address>[\d.]+)[ \t]*\n[ \t]+/32 host LOCAL", re.MULTILINE)
 _NETWORK = re.compile(
     r"^[ \t]*\|-- (?P<address>[\d.]+)[ \t]*\n(?:[ \t]+/\d+ .*\n)*?[ \t]+/(?P<bits>\d+) host LOCAL",
@@ -91,7 +91,7 @@ def parse_ip_addr(text: str) -> tuple[InterfaceAddress, ...]:
         cells = row.split()
         if len(cells) < 4 or cells[2] not in {"inet", "inet6"}:
             continue
-        # A point-to-point address stands as `inet ADDRESS peer PEER/32`.
+        # A point-to-point address is printed as `inet ADDRESS peer PEER/32`.
         address, _, bits = cells[3].partition("/")
         peer = cells[5].partition("/")[2] if cells[4:5] == ["peer"] and len(cells) > 5 else ""
         scope = cells[cells.index("scope") + 1] if "scope" in cells[:-1] else "global"
@@ -100,7 +100,7 @@ def parse_ip_addr(text: str) -> tuple[InterfaceAddress, ...]:
         if not length.isdecimal():
             why = f"{row[:60]!r}: {length!r} is not a prefix length"
             raise ParseError(spelled(IP_ADDR), why)
-        if "%" in address:  # ipaddress takes what follows for a zone, whatever it is
+        if "%" in address:  # ipaddress accepts any text after % as a zone index
             why = f"{row[:60]!r}: the address has a zone index, which ip(8) never prints"
             raise ParseError(spelled(IP_ADDR), why)
         address = str(ipaddress.ip_address(address))

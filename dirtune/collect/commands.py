@@ -22,17 +22,17 @@ QDISC = "/cmd/qdisc"
 _ETHTOOL_TEXT = "/cmd/ethtool"
 ETHTOOL_TEXTS = f"{_ETHTOOL_TEXT}/[glckS]/*"
 """One folder per option, which holds one output per interface."""
-# What of the kernel's log the checks look for: all of it would be most of what a host is asked.
+# The lines of the kernel log that checks need; the complete log would be most of the transfer.
 _LOG = "irq|vector|msi|apic|tsc|clocksource|conntrack|ipvs|ip_vs|allocation failure|watchdog"
 COMMANDS = {
     IP_ADDR: "ip -o addr show",
     IP_RULE: "ip rule show",
     DMESG: f"said=$(dmesg) || exit 1; printf '%s\\n' \"$said\" | grep -aiE '{_LOG}' || :",
-    # No tool, or no module where there are modules: nobody can have set a rule.
+    # Without the tool, or without the module on a kernel with modules, no rule can exist.
     NFT: "if ! command -v nft >/dev/null || "
     "{ [ -e /proc/modules ] && ! grep -q '^nf_tables ' /proc/modules; }; "
     "then :; else nft list ruleset; fi",
-    # The file names the tables of loaded modules; it is refused to all but root.
+    # The file lists the tables of loaded modules; only root may read it.
     IPTABLES: "if ! [ -e /proc/net/ip_tables_names ] || "
     'tables=$(cat /proc/net/ip_tables_names) && [ -z "$tables" ]; '
     "then :; else iptables-save; fi",
@@ -52,9 +52,8 @@ _SPELLED = {
 }
 OUTPUTS = (*COMMANDS, ETHTOOL_TEXTS)
 """Paths of all outputs that a record can hold."""
-# A card answers in a millisecond; bridges and tunnels refuse, and their outputs are left out.
-# A name is an argument and nothing else. A card named `*` cannot be asked about: ethtool(8) takes
-# that for every card.
+# A NIC answers in a millisecond; bridges and tunnels refuse, and their outputs are left out. Names
+# are only passed as arguments. A NIC named `*` is left out: ethtool(8) would query every NIC.
 _ETHTOOL = f"""\
 if command -v ethtool >/dev/null; then
   for path in /sys/class/net/*/device /sys/class/net/.[!.]*/device /sys/class/net/..?*/device; do
@@ -93,7 +92,7 @@ def outputs(paths: Collection[str]) -> dict[str, str]:
         return {recorded_text(path): recorded_text(text) for path, text in printed.items()}
     except Exhausted:
         raise
-    except (NotPossible, ParseError):  # no shell: as if none of the commands were here
+    except (NotPossible, ParseError):  # without a shell, all outputs are missing
         return {}
 
 

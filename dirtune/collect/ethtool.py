@@ -19,7 +19,7 @@ from dirtune.host import Host
 
 SOURCES = (ETHTOOL, ETHTOOL_TEXTS)
 _MAXIMUMS, _CURRENT = "pre-set maximums", "current hardware settings"
-# ethtool's words in the names that netlink's answers have.
+# ethtool(8)'s names of settings, and the names that netlink uses for them.
 _COALESCE = {"rx-usecs": "rx_coalesce_usecs", "rx-frames": "rx_max_coalesced_frames"} | {
     "tx-usecs": "tx_coalesce_usecs",
     "tx-frames": "tx_max_coalesced_frames",

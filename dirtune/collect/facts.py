@@ -18,9 +18,9 @@ import msgspec
 from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import Host, literal
 
-# Where distributions keep modules for their own python3; bcc is there and on no index.
+# Folder of the distribution's own Python modules; bcc is only there, not on PyPI.
 _DISTRIBUTION = "/usr/lib/python3/dist-packages"
-# sshd and qemu may be outside a user's PATH; virtme-run lies beside the interpreter.
+# sshd and qemu may be outside a user's PATH; virtme-run is next to the interpreter.
 _FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 COMMANDS = {
     "unshare": "util-linux",
@@ -53,7 +53,7 @@ _EVENTS = (
     "skb/kfree_skb",
 )
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
-# Perf's two kinds of probe came with one release, so the second alone means no kprobes.
+# perf got kprobes and uprobes in the same release, so uprobes alone mean no kprobes.
 _KPROBE, _UPROBE = (f"/sys/bus/event_source/devices/{kind}probe" for kind in "ku")
 _MODULES = ("altair", "jinja2", "scipy", "vl_convert")
 
@@ -117,7 +117,7 @@ def read_facts(host: Host) -> Facts:
         bcc=_has_bcc(),
         headers=_has_headers(host, release) or bool(host.glob("/sys/kernel/kheaders.tar.xz")),
         tracefs=tracefs,
-        # Root may write wherever modes forbid it, but not to a read-only mount.
+        # Root ignores permission bits, but cannot write to a read-only mount.
         tracefs_writable=tracefs is not None and os.access(f"{tracefs}/instances", os.W_OK),
         events=_events(host, tracefs),
         hist_triggers=_in_tracefs(host, tracefs, "events/irq/irq_handler_entry/hist"),
@@ -148,7 +148,7 @@ def lab_kernels(host: Host) -> tuple[str, ...]:
     The newest comes first.
     """
     found = (path.removeprefix("/boot/vmlinuz-") for path in host.glob("/boot/vmlinuz-*"))
-    # A cloud kernel has drivers of few clouds' devices only.
+    # A cloud kernel lacks the drivers of the lab's devices.
     fit = (name for name in found if "-cloud-" not in name and _has_modules(host, name))
     return tuple(sorted(fit, key=_version, reverse=True))
 
@@ -184,13 +184,13 @@ def parse_lockdown(text: str | None) -> str | None:
 def _has_bcc() -> bool:
     with find_bcc():
         spec = importlib.util.find_spec("bcc")
-    # PyPI's `bcc` is another thing: the kernel's has a binding to libbcc.
+    # PyPI's `bcc` is a different package; only the wanted one has a binding to libbcc.
     places = (spec.submodule_search_locations or ()) if spec else ()
     return any(Path(place, "libbcc.py").exists() for place in places)
 
 
 def _has_headers(host: Host, release: str) -> bool:
-    # A link that leads nowhere is no headers, so ask for a file below it.
+    # `build` may be a dangling link, so look for a file below it.
     return bool(host.glob(literal(f"/lib/modules/{release}/build/Makefile")))
 
 

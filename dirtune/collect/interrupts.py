@@ -19,11 +19,11 @@ from dirtune.host import Host
 SOURCE = "/proc/interrupts"
 SOURCES = (SOURCE,)
 
-# "irq" stands before the CPUs in some 2.4 kernels.
+# Some 2.4 kernels print "irq" before the CPUs.
 _HEADER = re.compile(r"\s*(?:irq\s+)?(?P<cpus>CPU\d{1,9}(?:\s+CPU\d{1,9})*)\s*")
 _LABEL = re.compile(r"\s*(?P<label>[A-Za-z0-9/]+):(?=[\s\d]|$)")
-# As show_interrupts() prints it: trigger and flow are each there or not, with and without a
-# hardware number; the flow is set apart by blanks where there is none.
+# As show_interrupts() prints it. Hardware number, trigger and flow are optional; blanks precede
+# the flow if there is no hardware number.
 _TAIL = re.compile(
     r"(?P<chip>\S+(?: \S+)*?)"
     r"(?:\s+(?P<hwirq>\d+)(?![^\s-]))?"
@@ -31,7 +31,7 @@ _TAIL = re.compile(
     r"(?:(?(hwirq)\s*|\s+)-(?P<flow>[A-Za-z<]\S*))?"
     r"(?:\s{2,}(?P<actions>\S.*))?"
 )
-# Up to 3.18 the flow handler is glued to the chip; a chip may have a dash of its own.
+# Up to 3.18 a dash joins chip and flow handler; the name of a chip may contain a dash as well.
 _GLUED = re.compile(
     r"(?P<chip>.+?)-(?P<flow>(?:ioapic-)?(?:edge|level)|fasteoi|(?<!xen-)percpu|hpet|XT(?:-PIC)?"
     r"|virq|ipi|event|(?:pcifront-)?msi(?:-x)?|IVEC|<NULL>)"
@@ -230,7 +230,7 @@ def _device_row(number: int, irq: str, counts: tuple[int, ...], tail: str) -> Li
     if tail.endswith(","):
         raise ParseError(SOURCE, f"line {number}: the row of irq {irq} ends in a comma")
     device = _TAIL.fullmatch(tail)
-    # A paste that lost its double blanks would be all chip, and nobody on the line.
+    # A paste that lost its double blanks would parse as a long chip without actions.
     if device is None or "," in device["chip"]:
         raise ParseError(
             SOURCE,
@@ -246,14 +246,14 @@ def _device_row(number: int, irq: str, counts: tuple[int, ...], tail: str) -> Li
 
 
 def _cut_off(line: Line) -> Line:
-    # The kernel ends every row: this may be a paste without its last newline or half a table.
+    # The kernel ends every row with a newline: the last newline or half the table may be missing.
     if not line.actions:
         raise ParseError(SOURCE, f"the text is cut off in the row of irq {line.irq}")
     return replace(line, cut=True)
 
 
 def _refuse_torn(number: int, lines: list[Line]) -> None:
-    # A mailer breaks a long row before its actions: reading on would lose who is on the line.
+    # A mailer wraps a long row before its actions: the rest would be lost without an error.
     if lines and lines[-1].numbered and not lines[-1].actions:
         raise ParseError(
             SOURCE, f"line {number}: the row of irq {lines[-1].irq} is wrapped onto two lines"

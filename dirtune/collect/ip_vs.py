@@ -24,7 +24,7 @@ CONN_SOURCE = "/proc/net/ip_vs_conn"
 """The connection table. Each read(2) walks the table from its beginning (ip_vs_conn.c,
 ip_vs_conn_array()), so the cost grows with the square of its size: read it only on a quiet
 director with a small table."""
-# Is there wherever a table of IPVS could be, and so tells a host without one from a silent record.
+# Exists on every host: its absence means that the record lacks /proc/net, not that IPVS is absent.
 _BESIDE = "/proc/net/snmp"
 SOURCES = (SOURCE, STATS_SOURCE, _BESIDE)
 
@@ -178,7 +178,7 @@ def parse_services(text: str) -> tuple[Service, ...]:
 def parse_ip_vs_stats(text: str) -> Stats:
     """Parse the text of /proc/net/ip_vs_stats."""
     rows = [row.split() for row in text.splitlines()]
-    # The rates below the blank line are an average that run_estimation=0 freezes: not read.
+    # The rates below the blank line are not read: run_estimation=0 freezes them.
     for head, values in pairwise(rows):
         if head[:1] == ["Conns"] and len(values) == len(head) == 5:
             try:
@@ -267,7 +267,7 @@ def _split(text: str) -> tuple[str, int]:
 
 
 def _address(text: str) -> str:
-    if "%" in text:  # ipaddress takes what follows for a zone, whatever it is
+    if "%" in text:  # ipaddress accepts any text after % as a zone index
         raise ValueError(text)
     if ":" in text:
         return str(ipaddress.IPv6Address(text.strip("[]")))

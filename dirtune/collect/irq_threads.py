@@ -47,7 +47,7 @@ def _threads(host: Host, paths: tuple[str, ...]) -> Iterator[IrqThread]:
     for path in paths:
         try:
             comm = host.read(path)
-        except (SourceMissing, SourceRefused):  # it ended between the listing and the reading
+        except (SourceMissing, SourceRefused):  # the thread ended after it was listed
             continue
         thread = parse_thread(int(path.split("/")[2]), comm)
         if thread:

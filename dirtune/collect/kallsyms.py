@@ -13,7 +13,7 @@ from dirtune.errors import ParseError
 from dirtune.host import Host
 
 SOURCE = "/proc/kallsyms"
-# A symbol has no size here. What lies further behind one than any function is long is not in it.
+# Symbols have no size. An address further behind one than the longest function is outside it.
 _LARGEST_BYTES = 1 << 20
 
 

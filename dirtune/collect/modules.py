@@ -12,7 +12,7 @@ from dirtune.host import Host
 
 SOURCE = "/proc/modules"
 _PARAMETERS = "/sys/module/{}/parameters/*"
-# Drivers with an option against MSI, and what belongs to IPVS.
+# Drivers with an option that disables MSI, and the modules of IPVS.
 _WANTED = (
     *("be2net", "bnx2", "bnx2x", "e1000e", "forcedeth", "igb", "ixgbe", "mlx4_core", "myri10ge"),
     *("ip_vs", "nf_conntrack", "qlcnic", "sky2"),

@@ -47,7 +47,7 @@ def parse_swaps(text: str) -> tuple[str, ...]:
 
 
 def _mount(number: int, row: str) -> Mount:
-    # Optional fields stand before the dash, so count from both ends of it.
+    # The dash ends a variable number of optional fields, so count from the dash to both sides.
     left, _, right = row.partition(" - ")
     before, after = left.split(), right.split()
     if len(before) < 6 or len(after) < 2:

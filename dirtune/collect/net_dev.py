@@ -25,7 +25,7 @@ def read_net_dev(host: Host) -> Mapping[str, Mapping[str, int]]:
 @parsing(SOURCE)
 def parse_net_dev(text: str) -> Mapping[str, Mapping[str, int]]:
     """Parse the text of /proc/net/dev."""
-    rows = text.split("\n")  # a name may hold what else parts lines in Python
+    rows = text.split("\n")  # splitlines() also splits at characters that a name may contain
     if len(rows) < 2 or not rows[1].strip().startswith("face"):
         raise ParseError(SOURCE, "the second row does not begin with 'face'")
     return {name: counters for name, counters in map(_row, enumerate(rows[2:], 3)) if name}
@@ -33,7 +33,7 @@ def parse_net_dev(text: str) -> Mapping[str, Mapping[str, int]]:
 
 def _row(numbered: tuple[int, str]) -> tuple[str, Mapping[str, int]]:
     number, row = numbered
-    # An alias has a colon of its own: eth0:1.
+    # The name of an alias contains a colon: eth0:1.
     name, _, rest = row.rpartition(":")
     cells = rest.split()
     if not row.strip():

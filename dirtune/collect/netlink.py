@@ -59,6 +59,6 @@ def _ipvs() -> Ipvs | None:
     try:
         with genl.Socket(ip_vs.IPVS_GENL_NAME, ip_vs.IPVS_GENL_VERSION) as socket:
             return ipvs_of(ip_vs.Reader(socket))
-    except (DirtuneError, OSError) as error:  # not root, or a family this kernel does not have
+    except (DirtuneError, OSError) as error:  # not root, or the kernel lacks the family
         require_files(error)
         return None

@@ -37,9 +37,9 @@ SOURCES = (
     "/sys/class/block/*/dev",
     "/sys/class/block/*/holders/*",
 )
-# By (address of the nearest function above, kind).
+# Names of devices by address of the nearest function above them and kind of device.
 _Below = Mapping[tuple[str, str], tuple[str, ...]]
-# A domain has 32 bits; a run of digits of any length would be looked at again from each of them.
+# A domain has 32 bits; without a length limit, matching a long run of digits is quadratic.
 _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _SPEED = re.compile(r"(\d{1,4}(?:\.\d{1,4})?) GT/s")
 _USB_DEVICE = re.compile(r"\d+-[\d.]+")

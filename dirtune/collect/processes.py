@@ -68,5 +68,5 @@ def parse_process(text: str) -> Process:
 def _read(host: Host, paths: tuple[str, ...]) -> Iterator[Process]:
     for path in paths:
         text = text_in(host, path)
-        if text:  # else it ended between the listing and the reading
+        if text:  # empty if the process ended after it was listed
             yield parse_process(text)

@@ -63,5 +63,5 @@ def _route(row: list[str]) -> Route:
 
 
 def _address(text: str) -> ipaddress.IPv4Address:
-    # Recorded hosts are read on machines of the same byte order as theirs, or little-endian ones.
+    # Assumes that a recorded host has the byte order of the machine that reads the record.
     return ipaddress.IPv4Address(int(text, 16).to_bytes(4, sys.byteorder))

@@ -13,7 +13,7 @@ from dirtune.collect.files import text_in
 from dirtune.errors import SourceMissing
 from dirtune.host import Host
 
-# Nearest first, as sysctl.d(5) ranks them.
+# In the order of precedence of sysctl.d(5).
 _FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
 _LAST = "/etc/sysctl.conf"
 _MODULES_LOAD = ("/etc/modules", "/etc/modules-load.d/*.conf", "/usr/lib/modules-load.d/*.conf")

@@ -94,5 +94,5 @@ def read_sysctls(host: Host) -> Sysctls:
 
 def dotted(name: str) -> str:
     """Return the name of a setting as sysctl(8) spells it."""
-    # Dots inside a part (eth0.100) are slashes there.
+    # sysctl(8) writes a dot inside a part (eth0.100) as a slash.
     return ".".join(part.replace(".", "/") for part in name.split("/"))

@@ -24,7 +24,7 @@ def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> st
         raise NotPossible(
             f"{' '.join(argv)}: the command did not end within {timeout_s:g} s"
         ) from error
-    except OSError as error:  # not executable, of another machine, too many processes
+    except OSError as error:  # not executable, for another architecture, too many processes
         require_files(error)
         raise NotPossible(f"{argv[0]} could not be started: {error.strerror}") from error
     if check and done.returncode:

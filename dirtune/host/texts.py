@@ -25,7 +25,7 @@ def recorded_text(text: str) -> str:
     do not, and names on a host may contain them.
     """
     if text.isascii() and not any(character in text for character in _ASCII_PARTING):
-        return text  # nearly every text, and quicker than to look for each
+        return text  # the usual case, and faster than the substitution
     return _PARTING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 

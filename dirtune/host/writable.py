@@ -72,7 +72,7 @@ class WritableHost(LiveHost):
         beside = _beside(at)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            beside.unlink(missing_ok=True)  # what one that was killed left
+            beside.unlink(missing_ok=True)  # left by a killed process
             with open(os.open(beside, flags, 0o600), "wb") as file:  # noqa: PTH123  (a descriptor)
                 file.write(contents.data)
                 os.fchown(file.fileno(), contents.uid, contents.gid)
@@ -111,14 +111,14 @@ class WritableHost(LiveHost):
         """Remove the file *path* if it exists."""
         at = self._at(path)
         try:
-            _beside(at).unlink(missing_ok=True)  # what a `replace` that was killed left
+            _beside(at).unlink(missing_ok=True)  # left by a killed `replace`
             at.unlink(missing_ok=True)
         except OSError as error:
             raise ApplyError(f"{path}: {error.strerror}") from error
 
 
 def _beside(at: Path) -> Path:
-    # Dotted, and no .cfg at its end: the readers of drop-in folders must never take it.
+    # A leading dot and no .cfg or .conf ending keep programs from reading it in drop-in folders.
     return at.with_name(f".{at.name}.dirtune-new")
 
 

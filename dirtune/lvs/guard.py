@@ -133,7 +133,7 @@ def _mixed(actual: Table, after: Table) -> Iterator[Refusal]:
 def _owners(host: Host) -> Iterator[tuple[str, int]]:
     here = _namespace(host, "self")
     for process in read_processes(host):
-        # keepalived may be told to call its children keepalived_vrrp and the like.
+        # keepalived can be configured to name its children keepalived_vrrp and the like.
         name = next((n for n in OWNERS if re.fullmatch(rf"{n}(_\w+)?", process.name)), None)
         if name is not None and _namespace(host, str(process.pid)) in {here, None}:
             yield name, process.pid
@@ -153,7 +153,7 @@ def _schedulers(host: Host, names: set[str]) -> tuple[frozenset[str], frozenset[
         return frozenset(), frozenset()
     texts = _module_lists(host)
     if texts is None:
-        return frozenset(), frozenset()  # the kernel will say what it has
+        return frozenset(), frozenset()  # applying will show whether the kernel has them
     dep, builtin = texts
     loadable = frozenset(n for n in unloaded if f"/ip_vs_{n}.ko" in dep)
     return frozenset(n for n in unloaded - loadable if f"/ip_vs_{n}.ko" not in builtin), loadable

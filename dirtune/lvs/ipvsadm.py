@@ -133,7 +133,7 @@ def parse(text: str) -> Table:
     """
     services: _Services = {}
     for number, line in enumerate(text.splitlines(), 1):
-        if len(line) > _LONGEST_LINE:  # shlex takes quadratic time for a word
+        if len(line) > _LONGEST_LINE:  # shlex takes quadratic time for a long word
             why = f"The line is longer than {_LONGEST_LINE} characters."
             raise ParseError(f"line {number}", why)
         words = line.split("#", 1)[0]

@@ -15,7 +15,7 @@ from dirtune.lvs.model import scheduler_flags
 
 LONGEST_PERSISTENCE_S = 86400 * 31
 """Limit of a persistence timeout in seconds (MAX_TIMEOUT of ipvsadm.c, ipvsadm 1.31)."""
-# The first byte of a multicast address, and of the reserved ones behind them.
+# First bytes at which the multicast addresses and the reserved addresses begin.
 _MULTICAST, _RESERVED = 224, 240
 _UNSPECIFIED = "0.0.0.0"  # noqa: S104  (refused)
 _LONGEST_PREFIX = 128

@@ -128,7 +128,7 @@ def _as_destination(kernels: ip_vs.DestAttributes) -> Destination:
         kernels.weight,
         kernels.u_thresh,
         kernels.l_thresh,
-        # The kernel keeps what was once set, also where it means nothing.
+        # The kernel keeps old tunnel settings even if the method is no longer a tunnel.
         *(_tunnelled(kernels) if forwarding == "tun" else ()),
     )
 
@@ -186,11 +186,11 @@ def _setup(changed: Service) -> bytes:
     return b"".join(
         (
             raw(ip_vs.IPVS_SVC_ATTR_SCHED_NAME, changed.scheduler.encode() + b"\0"),
-            # The mask says which flags are meant: all that a service is set up with.
+            # The mask selects the flags to set: all flags that the model has.
             raw(ip_vs.IPVS_SVC_ATTR_FLAGS, struct.pack("=II", flags, _KEPT_FLAGS | _PERSISTENT)),
             u32(ip_vs.IPVS_SVC_ATTR_TIMEOUT, changed.persistent_s or 0),
             raw(ip_vs.IPVS_SVC_ATTR_NETMASK, packed),
-            # Left out, an engine that was there is taken away.
+            # Without the attribute the kernel removes an existing engine.
             raw(ip_vs.IPVS_SVC_ATTR_PE_NAME, engine) if changed.engine else b"",
         )
     )

@@ -126,7 +126,7 @@ class Cards:
     def coalesce(self, name: str) -> dict[str, int]:
         """Return `rx_coalesce_usecs` and the other fields of `struct ethtool_coalesce`."""
         numbers = self._numbers(name, _ETHTOOL_GCOALESCE, _COALESCE)
-        # Says nothing; records of older versions have it, and are compared with newer ones.
+        # `cmd` has no meaning; it keeps records comparable with those of older versions.
         return {"cmd": _ETHTOOL_GCOALESCE} | numbers
 
     def features(self, name: str) -> dict[str, dict[str, bool]]:

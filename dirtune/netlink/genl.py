@@ -30,7 +30,7 @@ _CTRL_ATTR_FAMILY_NAME = 2
 _NLMSGHDR = struct.Struct("=IHHII")
 _GENL_HDRLEN = 4
 _BATCH = 128
-# The kernel fills at most half of it with a dump.
+# The kernel fills at most half of the buffer with a dump.
 _BUFFER_BYTES = 2**16
 _WAIT_S = 30
 _WAIT = struct.pack("@ll", _WAIT_S, 0)
@@ -68,7 +68,7 @@ class Socket:
         self._version = version
         self._family = _GENL_ID_CTRL
         try:
-            # Not settimeout, with which each of thousands of calls is two: it polls before.
+            # settimeout() would double the system calls: Python then polls before each call.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _WAIT)
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
             self._socket.bind((0, 0))
@@ -141,7 +141,7 @@ class Socket:
         while True:
             for kind, flags, sequence, payloads in alike(self._received()):
                 if sequence != self._sequence:
-                    continue  # of a dump that was given up
+                    continue  # left over from an abandoned dump
                 interrupted |= flags & _NLM_F_DUMP_INTR
                 if kind not in _ENDS:
                     answers += payloads

@@ -298,8 +298,8 @@ class Reader:
     def services(self) -> list[tuple[ServiceAttributes, list[DestAttributes]]]:
         """Return every service with its destinations."""
         services = self._decoder.services(self._socket.dump(IPVS_CMD_GET_SERVICE))
-        # All are asked before any is decoded: the quicker the answers come, the more are they of
-        # one moment, and to go to and fro takes a third longer.
+        # All answers are received before any is decoded: the table changes less meanwhile, and
+        # alternating takes a third longer.
         answers = [self._destinations(service) for service in services]
         return [
             (service, self._decoder.destinations(each, service.af))
@@ -319,7 +319,7 @@ class Reader:
         return self._decoder.config(self._socket.get(IPVS_CMD_GET_CONFIG))
 
     def _destinations(self, service: ServiceAttributes) -> list[bytes]:
-        with parsing("netlink"):  # a number that the kernel told may be wider than its attribute
+        with parsing("netlink"):  # a number from the kernel may be wider than its attribute
             question = nest(IPVS_CMD_ATTR_SERVICE, key(service))
         return self._socket.dump(IPVS_CMD_GET_DEST, question)
 
