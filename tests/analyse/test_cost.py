@@ -208,10 +208,11 @@ def test_packets_that_nobody_counted_explain_nothing():
 def test_nat_beside_direct_routing_in_words():
     made = forwarding(("dr", 100, (1000, 5), {}), ("nat", 100, (1800, 10), {}))
 
-    assert (
-        "cpus=1, nat compared with dr at 100/s: 1.80 times the director's CPU time per connection,"
-        " from 2.00 times the packets at 0.90 times the CPU time per packet."
-    ) in run_tables.text(made, "simple")
+    (line,) = (row for row in run_tables.text(made, "simple").splitlines() if "compared" in row)
+    assert line.startswith("cpus=1, nat compared with dr at 100/s: ")
+    assert "1.80 times the CPU time per connection" in line
+    assert "2.00 times the packets" in line
+    assert "0.90 times the CPU time per packet" in line
 
 
 def clients(peaks, knees=(), apart=(-1, 1)):

@@ -171,7 +171,7 @@ def test_a_second_up_is_refused_with_the_reason_and_down_ends_every_process():
     first.wait()
     third = subprocess.run([*DIRTUNE, "lab", "up"], capture_output=True, text=True, check=False)
     assert third.returncode == 2
-    assert "A lab is up already" in third.stderr
+    assert "A lab is already up" in third.stderr
     subprocess.run([*DIRTUNE, "lab", "down"], check=True)
     assert [p for p in started if alive(p)] == []
     is_as(before)
@@ -202,7 +202,7 @@ def test_a_killed_qemu_is_said_in_one_line_and_cleared_away():
     assert up.returncode == 2
     last = said.strip().splitlines()[-1]
     assert last.startswith("dirtune: ")
-    assert "QEMU ended with" in last or "lb1 ended" in last
+    assert "QEMU exited" in last or "lb1 exited" in last
     is_as(before)
 
 
