@@ -70,7 +70,7 @@ def _bound(name: str, client: Snapshot, highest: float) -> Iterator[Finding]:
         limit = f"A CPU of {name} is {cpu:.0f} % busy"
     elif full:
         link = max(full, key=lambda link: full[link])
-        limit = f"The link {link} of {name} is at {full[link]:.0f} % of its speed"
+        limit = f"The link {link} of {name} is {full[link]:.0f} % busy"
     else:
         return
     yield Finding(

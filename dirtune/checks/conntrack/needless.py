@@ -70,7 +70,7 @@ def needless(snapshot: Snapshot) -> Verdicts:
     if filters is None:
         yield inconclusive("the rules of the packet filter are unknown")
     elif programs is None:
-        yield inconclusive("the processes are unknown, so kube-proxy may be running")
+        yield inconclusive("the running processes are unknown, so kube-proxy may be running")
     elif tracked:
         yield from _second_entry(snapshot, filters)
     else:

@@ -69,7 +69,7 @@ def contended(snapshot: Snapshot) -> Verdicts:
         yield inconclusive("the CPUs that serve NICs, or the load of these CPUs, are unknown")
         return
     if snapshot.processes is None:
-        yield inconclusive("the programs on this host are unknown")
+        yield inconclusive("the running programs are unknown")
     for cpu in cpus:
         yield from _judge(snapshot, cpu, shares.get(cpu, {}))
 

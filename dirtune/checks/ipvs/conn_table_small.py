@@ -95,7 +95,7 @@ def _fixes(snapshot: Snapshot, most: int) -> tuple[Fix, ...]:
     bits = min(_MOST_BITS, max(_LEAST_BITS, most.bit_length()))
     mib = max(1, (_BUCKET_BYTES << bits) >> 20)
     if snapshot.modules is not None and "ip_vs" not in snapshot.modules.loaded:
-        title = f"Boot with ip_vs.conn_tab_bits={bits}, a table of {mib} MiB"
+        title = f"Boot with ip_vs.conn_tab_bits={bits}, which makes a table of {mib} MiB"
         return (boot("boot-conn-tab-bits", title, BootOption(add=f"ip_vs.conn_tab_bits={bits}")),)
     option = ModuleOptions("ip_vs", {"conn_tab_bits": str(bits)})
     return (

@@ -106,7 +106,9 @@ def _off(snapshot: Snapshot) -> Fix:
 
 def _by_threads(snapshot: Snapshot) -> Verdicts:
     if snapshot.processes is None:
-        yield inconclusive("the processes, which include the estimation threads, are unknown")
+        yield inconclusive(
+            "the running processes, which include the estimation threads, are unknown"
+        )
         return
     cards = {cpu for vector in nic_vectors(snapshot) for cpu in vector.cpus or ()}
     for thread, percent in thread_percents(snapshot, ("ipvs-e:",)):

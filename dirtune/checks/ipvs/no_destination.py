@@ -63,8 +63,8 @@ def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
         serves = _serves(snapshot, service)
         if serves is None:
             yield inconclusive(
-                "the addresses of this host are unknown or belong to no service, so packets for "
-                f"{service.name} may go elsewhere"
+                "the addresses of this host are unknown or belong to no service, so another host "
+                f"may serve {service.name}"
             )
         elif serves and not _new(snapshot, service):
             yield _finding(snapshot, service, left)

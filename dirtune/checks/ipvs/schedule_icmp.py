@@ -71,4 +71,4 @@ def schedule_icmp(snapshot: Snapshot, services: tuple[Service, ...], sysctls: Sy
             ),
         )
     elif setting == 0 and routers is None:
-        yield inconclusive("the processes are unknown, so other directors may be active")
+        yield inconclusive("the running processes are unknown, so other directors may be active")

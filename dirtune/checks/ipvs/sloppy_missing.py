@@ -44,7 +44,9 @@ def sloppy_missing(
     templates_only = sysctls.number(f"{_VS}sync_persist_mode") == 1
     if not (templates_only or (spread and routers)):
         if spread and routers is None:
-            yield inconclusive("the processes are unknown, so other directors may be active")
+            yield inconclusive(
+                "the running processes are unknown, so other directors may be active"
+            )
         return
     why = (
         "only persistence templates are synchronised"
@@ -64,7 +66,7 @@ def _finding(snapshot: Snapshot, name: str, why: str) -> Finding:
     fix = sysctl(
         snapshot,
         name.replace("_", "-"),
-        "Take over connections that began on another director, on all directors",
+        "Let all directors take over connections that began on another director",
         {f"{_VS}{name}": 1},
         what="ipvs",
     )

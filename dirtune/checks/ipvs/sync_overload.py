@@ -93,5 +93,5 @@ def _more_ports(snapshot: Snapshot) -> Fix:
 
 
 def _larger_buffer(snapshot: Snapshot) -> Fix:
-    title = "Give the sockets of the sync daemons buffers of 8 MiB, and restart the daemons"
+    title = "Enlarge the socket buffers of the sync daemons to 8 MiB, and restart the daemons"
     return sysctl(snapshot, "larger-sync-buffer", title, {_BUFFER: 8 << 20}, what="ipvs")

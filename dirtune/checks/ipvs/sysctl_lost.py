@@ -73,7 +73,8 @@ def sysctl_lost(snapshot: Snapshot, sysctls: Sysctls, settings_files: SettingsFi
             continue
         if writers is None and setting.name in written:
             yield inconclusive(
-                f"the processes are unknown, so a program may have set {dotted(setting.name)}"
+                "the running processes are unknown, so a program may have set "
+                f"{dotted(setting.name)}"
             )
             continue
         yield _finding(snapshot, setting)

@@ -53,7 +53,7 @@ def timeouts(snapshot: Snapshot, services: tuple[Service, ...], ipvs: Ipvs) -> V
         subject="tcpfin timeout",
         severity=Severity.MEDIUM if chain and chain >= LONG_CHAIN else Severity.LOW,
         message=f"The tcpfin timeout is {fin_s} s, so the table holds {inactive:,} closing "
-        f"connections and {active:,} established connections",
+        f"connections, but only {active:,} established connections",
         evidence={
             "timeouts_s": dict(ipvs.timeouts_s),
             "active": active,

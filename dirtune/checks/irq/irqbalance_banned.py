@@ -46,7 +46,7 @@ def irqbalance_banned(snapshot: Snapshot, settings_files: SettingsFiles, cpus: C
     - irqbalance(1)
     """
     if snapshot.processes is None:
-        yield inconclusive("the processes are unknown, so irqbalance may be running")
+        yield inconclusive("the running processes are unknown, so irqbalance may be running")
         return
     running = any(p.name == "irqbalance" for p in snapshot.processes)
     if not running or (settings_files.tuned or "").startswith(_PARTITIONING):
@@ -107,7 +107,7 @@ def _crowded(snapshot: Snapshot, cpus: Cpus, banned: frozenset[int], why: str) -
         local = (device.local_cpus if device else ()) or cpus.online
         left = sorted({*local} & {*cpus.online} - banned)
         if 2 * len(left) < len(irqs):
-            by = "The isolation of CPUs" if why == _ISOLATION else why
+            by = "CPU isolation" if why == _ISOLATION else why
             yield Finding(
                 subject=name,
                 severity=Severity.MEDIUM,

@@ -114,7 +114,7 @@ def _finding(snapshot: Snapshot, device: PciDevice) -> Finding:
 
 
 def _look() -> Fix:
-    title = "Find in the kernel log and /etc/modprobe.d what keeps the NIC from MSI"
+    title = "Check the kernel log and /etc/modprobe.d for the reason why MSI is off"
     return Fix("find-msi-obstacle", title, Risk.DISRUPTIVE)
 
 

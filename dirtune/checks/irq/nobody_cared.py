@@ -72,7 +72,7 @@ def _polling(options: list[str]) -> Finding:
         fixes=(
             boot(
                 "drop-irqpoll",
-                f"Silence the device that made {named} necessary, then boot without it",
+                f"Silence the device that made {named} necessary, then boot without {named}",
                 *words,
             ),
         ),

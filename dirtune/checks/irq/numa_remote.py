@@ -39,7 +39,7 @@ def numa_remote(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     - Documentation/networking/scaling.rst
     """
     if snapshot.cpuinfo and snapshot.cpuinfo.guest:
-        yield not_applicable("this host is a guest, whose NUMA nodes the hypervisor chooses")
+        yield not_applicable("this host is a guest, and the hypervisor chooses its NUMA nodes")
         return
     if sum(bool(set(c) & set(cpus.online)) for c in cpus.nodes.values()) < 2:
         yield not_applicable("this host has only one NUMA node")

@@ -80,7 +80,7 @@ def single_cpu(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     if not busy:
         yield inconclusive(f"the load of CPU {where} is unknown")
     elif spreads is None:
-        yield inconclusive("the packets of each CPU are unknown, so RPS may already spread them")
+        yield inconclusive("the packets per CPU were not counted, so RPS may already spread them")
     elif not spreads and busy["irq"] + busy["softirq"] >= _BUSY_PERCENT:
         yield _finding(snapshot, vectors, where, busy["irq"] + busy["softirq"])
 

@@ -70,7 +70,7 @@ def _unclaimed(snapshot: Snapshot, irq: str, unhandled: int, risen: int) -> Find
         subject=f"irq {irq}",
         severity=Severity.MEDIUM,
         message=f"No handler claimed {risen} interrupts of irq {irq} between the samples; "
-        f"{unhandled} interrupts in a row are now unclaimed{suspects}",
+        f"{unhandled} interrupts in a row have gone unclaimed{suspects}",
         evidence={"irq": irq, "unhandled": unhandled, "risen": risen, "without_driver": silent},
         fixes=(Fix("claim-interrupts", title, Risk.DISRUPTIVE),),
     )

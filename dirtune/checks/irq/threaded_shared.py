@@ -41,7 +41,7 @@ def threaded_shared(snapshot: Snapshot) -> Verdicts:
             if option
             else "the kernel is built with PREEMPT_RT"
             if rt
-            else "the handlers have threads"
+            else "each handler has its own thread"
         )
         yield Finding(
             subject=shared.subject,

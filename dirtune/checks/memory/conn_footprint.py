@@ -126,7 +126,7 @@ def _others() -> tuple[Fix, ...]:
     return (
         Fix(
             "filter-upstream",
-            "Filter SYN floods before the director, or on it with XDP",
+            "Filter SYN floods in front of the director, or on the director with XDP",
             Risk.SAFE,
         ),
         Fix("shorten-timeouts", "Shorten the IPVS timeouts (see ipvs/timeouts)", Risk.SAFE),

@@ -121,7 +121,7 @@ def _finding(snapshot: Snapshot, sysctls: Sysctls, family: str, rise: int | None
             sysctl(
                 snapshot,
                 "raise-gc-thresh",
-                f"Let the {_NAMES[family]} table hold more neighbours",
+                f"Let the {_NAMES[family]} table hold more entries",
                 values,
             ),
         ),

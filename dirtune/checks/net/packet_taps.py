@@ -90,9 +90,9 @@ def _tapped(snapshot: Snapshot, subject: str, on: tuple[Interface, ...], sockets
     busy = rate is not None and rate >= _HIGH_PPS
     load = "" if rate is None else f" ({rate:,.0f} packets/s)"
     sees = (
-        "packet socket of all protocols sees"
+        "packet socket for all protocols receives"
         if sockets == 1
-        else "packet sockets of all protocols see"
+        else "packet sockets for all protocols receive"
     )
     yield Finding(
         subject=subject,
@@ -129,7 +129,8 @@ def _promiscuous(snapshot: Snapshot, interface: Interface) -> Finding:
     return Finding(
         subject=interface.name,
         severity=Severity.LOW,
-        message=f"{interface.name} is promiscuous, although no packet socket takes every packet",
+        message=f"{interface.name} is promiscuous, although no packet socket receives every "
+        "packet",
         evidence={
             "interfaces": [interface.name],
             "sockets": 0,

@@ -88,8 +88,8 @@ def _by_config(snapshot: Snapshot, sysctls: Sysctls, strict: tuple[str, ...]) ->
         yield _asymmetric(snapshot, sysctls, name, best.interface)
     if suspects and not asymmetric and not arriving:
         yield inconclusive(
-            "no virtual address is in a network on a link, so the interface that clients use is "
-            "unknown"
+            "no virtual address is in the network of an interface, so the interface that clients "
+            "use is unknown"
         )
 
 

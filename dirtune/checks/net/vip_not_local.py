@@ -60,7 +60,7 @@ def vip_not_local(snapshot: Snapshot) -> Verdicts:
         return
     mover = address_mover(snapshot)
     if Role.BACKUP in roles(snapshot) and (mover or _sync_backup(snapshot)):
-        yield not_applicable(_BACKUP.format(mover or "its sync daemon"))
+        yield not_applicable(_BACKUP.format(mover or "the sync daemon"))
         return
     for address, services in missing.items():
         doubt = _doubt(snapshot, address, mover)
@@ -100,7 +100,10 @@ def _sync_backup(snapshot: Snapshot) -> bool:
 def _doubt(snapshot: Snapshot, address: str, mover: str | None) -> str | None:
     """Return why the missing *address* may not be a fault; None if there is no reason."""
     if mover is None:
-        return "the processes are unknown, so a program may move the address between directors"
+        return (
+            "the running processes are unknown, so a program may move the address between "
+            "directors"
+        )
     if mover:
         return f"{mover} may have put the address on another director"
     if ":" in address:

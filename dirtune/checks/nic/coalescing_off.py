@@ -122,12 +122,12 @@ def _finding(
     snapshot: Snapshot, port: Interface, load: _Load, settings: Mapping[str, int]
 ) -> Finding:
     ratio = load.per_interrupt
-    packets = "" if ratio is None else f" and {ratio:.1f} packets per interrupt"
+    packets = "" if ratio is None else f", {ratio:.1f} packets per interrupt,"
     return Finding(
         subject=port.name,
         severity=_severity(load),
-        message=f"{port.name} has rx-usecs {settings['rx_coalesce_usecs']} and adaptive "
-        f"coalescing off, at {load.pps:,.0f} packets/s{packets}",
+        message=f"{port.name} receives {load.pps:,.0f} packets/s{packets} with rx-usecs = "
+        f"{settings['rx_coalesce_usecs']} and adaptive coalescing off",
         evidence={
             "rx_usecs": settings["rx_coalesce_usecs"],
             "rx_frames": settings.get("rx_max_coalesced_frames"),

@@ -37,7 +37,7 @@ def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verd
     """
     threaded = [i for i in interfaces if i.threaded]
     if threaded and snapshot.processes is None:
-        yield inconclusive("the processes, which include the polling threads, are unknown")
+        yield inconclusive("the running processes, which include the polling threads, are unknown")
         return
     for interface in threaded:
         threads = [p for p in snapshot.processes or () if _polls(p, interface)]
