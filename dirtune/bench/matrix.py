@@ -249,7 +249,8 @@ def _null_server(plan: Plan) -> Cell:
 
 
 _NGINX = """\
-command -v nginx >/dev/null || {{ echo "nginx is missing: apt install nginx-light"; exit 4; }}
+command -v nginx >/dev/null ||
+  {{ echo "nginx is not installed. Run: apt install nginx-light"; exit 4; }}
 dir=$(mktemp -d)
 cat >"$dir/conf" <<CONF
 daemon off; pid $dir/pid; error_log $dir/log; worker_processes 1;
