@@ -113,7 +113,7 @@ def foreign(table: str, clients: Mapping[str, str], plan: Plan) -> str | None:
 def _held(sockets: str, plan: Plan) -> int:
     """Count the established sockets to the service in the text of /proc/net/tcp and tcp6.
 
-    tcp_ipv4.c, get_tcp4_sock(): addresses are words of 32 bits in the machine's own byte order.
+    Format: tcp_ipv4.c, get_tcp4_sock(). Addresses are 32-bit words in the machine's byte order.
     """
     packed = ipaddress.ip_address(plan.service.vip or "").packed
     words = [packed[n : n + 4] for n in range(0, len(packed), 4)]

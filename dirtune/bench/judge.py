@@ -202,7 +202,7 @@ def per(amount: float | None, connections: float | None) -> float | None:
 
 
 def by_line(between: tuple[Sample, Sample]) -> dict[str, int]:
-    """Return the interrupts of each line between two samples; lines without any are left out."""
+    """Return the interrupts of each line between two samples, without lines that had none."""
     earlier, later = between
     seconds = later.at_s - earlier.at_s
     known = (irq for irq in later.lines if irq in earlier.lines)

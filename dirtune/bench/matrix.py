@@ -80,7 +80,7 @@ class Slot:
 
 
 def prefix(cell: Cell) -> str:
-    """Return the beginning of the ids of the cell's trials."""
+    """Return the prefix of the ids of the cell's trials."""
     return f"{cell.name}/" if cell.name else ""
 
 

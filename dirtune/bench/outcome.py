@@ -144,7 +144,7 @@ def unsent(facts: Facts) -> dict[str, int]:
 
 
 def delta(between: tuple[Sample, Sample], name: str) -> int | None:
-    """Return the increase of an IPVS counter between two samples; None if it is missing."""
+    """Return the increase of an IPVS counter between two samples; None if the counter is missing."""
     earlier, later = (sample.ip_vs.get(name) for sample in between)
     return None if earlier is None or later is None else later - earlier
 
@@ -178,7 +178,7 @@ def spread_ms(facts: Facts) -> float | None:
 def signals(
     earlier: Mapping[str, Sample], later: Mapping[str, Sample]
 ) -> dict[str, dict[str, float]]:
-    """Return the signals of each node between two samples; unknown ones are left out."""
+    """Return the signals of each node between two samples, without unknown signals."""
     return {name: _signals(earlier[name], later[name]) for name in earlier if name in later}
 
 

@@ -116,7 +116,7 @@ class LiveRig:
         return await (await self._sampler(self._plan.director.host)).sample()
 
     async def sample_all(self) -> dict[str, Sample]:
-        """Return every node's counters at about the same moment."""
+        """Return every node's counters, sampled at about the same time."""
         return await self._samples(self._hosts())
 
     async def sample_peers(self) -> dict[str, Sample]:

@@ -29,8 +29,8 @@ _SMALL_TABLE = 1000
 def unsteady(replies: Sequence[int], concurrency: Sequence[float]) -> str | None:
     """Describe why a window was not steady; None if it was.
 
-    *replies* is the number of replies in each second, *concurrency* the mean number of requests
-    that were open in it.
+    *replies* holds the number of replies in each second, and *concurrency* the mean number of open
+    requests.
     """
     if len(replies) < 2 or not any(replies):
         return None

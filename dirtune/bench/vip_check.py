@@ -82,7 +82,7 @@ async def _ask(plan: Plan, director: Node, clients: list[Node]) -> Reach:
 
 
 def _names(plan: Plan, places: Collection[_Place]) -> dict[_Place, str]:
-    """Name each destination by its real server, and by its port if the server has several."""
+    """Name each destination by its real server; add the port if a server has several."""
     labels = {place: plan.server_at(place[0]) for place in places}
     count = Counter(labels.values())
     return {

@@ -121,7 +121,7 @@ class Trying:
 
     plan: Plan
     checks: tuple[str, ...]
-    """The checks whose fixes are tried, together."""
+    """The checks whose fixes are tried together."""
     title: str
     command: str
     """The command line of the user."""

@@ -127,7 +127,7 @@ class Switch:
         Raises `TrialError`, with the command that rolls the fix back, if that fails.
         """
         try:
-            await self.look()  # the fix may be in force though the answer to `fix apply` was lost
+            await self.look()  # the fix may be in force even if the answer to `fix apply` was lost
         except DirtuneError as error:
             if self._journal is None:
                 raise TrialError(f"{error}. {self.way_out}") from error
