@@ -50,7 +50,7 @@ def format_cpulist(cpus: Iterable[int]) -> str:
 
 @parsing("mask of CPUs")
 def parse_cpumask(text: str) -> tuple[int, ...]:
-    """Return the CPUs in a mask such as `ffffffff,00000003`; raises `ParseError` if not a mask."""
+    """Return the CPUs in a mask such as `ffffffff,00000003`; raises `ParseError` otherwise."""
     digits = text.strip().replace(",", "")
     if not _DIGITS.fullmatch(digits):
         raise ParseError("mask of CPUs", f"{text.strip()[:60]!r} is not a hexadecimal mask")

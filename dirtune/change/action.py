@@ -81,7 +81,7 @@ class Action(msgspec.Struct, frozen=True):
 
     @property
     def follows(self) -> bool:
-        """Whether it only processes files of other changes, and is skipped without those."""
+        """Whether it only processes files that other changes write."""
         return False
 
     @property
@@ -107,8 +107,8 @@ class Action(msgspec.Struct, frozen=True):
     def undo(self, saved: Saved, host: WritableHost) -> None:
         """Restore the state from before the change; raises `ApplyError` if that fails.
 
-        An undo may be repeated, and works on a host where the change was never made, because after
-        a crash nobody knows. It restores the previous value, not a default.
+        An undo may be repeated. It also works if the change was never made, because a crash leaves
+        that unknown. It restores the previous value, not a default.
         """
 
     def holds(self, host: Host) -> bool | None:

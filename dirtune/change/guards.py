@@ -22,7 +22,7 @@ _VRRP = ("keepalived", "vrrpd", "ucarp")
 def guarded(
     plan: Plan, snapshot: Snapshot, around: Surroundings, *, force: frozenset[str]
 ) -> Plan:
-    """Return *plan* without the changes that a guard refuses; *force* names what it may not."""
+    """Return *plan* without the changes that guards refuse; *force* names refusals to overrule."""
     refusals = tuple(
         refusal
         for change in plan.changes

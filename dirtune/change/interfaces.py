@@ -12,7 +12,7 @@ _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 class Interface(msgspec.Struct, frozen=True):
-    """The identity of an interface, which a new name does not change, until the next boot."""
+    """The identity of an interface until the next boot; a new name does not change it."""
 
     index: int
     """The kernel's ifindex."""

@@ -2,7 +2,7 @@
 
 The kernel reuses the number of a namespace that is gone, and any user may make a namespace. A name
 here is therefore the namespace's number and that of the user namespace that owns it: a namespace
-that another user makes never has our owner.
+made by another user never has the same owner.
 """
 
 import fcntl

@@ -47,7 +47,7 @@ def has(host: Host, device: str, driver: str) -> bool:
 
 
 def override(device: str, driver: str) -> tuple[Row, ...] | Unwritable:
-    """Return the boot row that lets *device* have *driver* only, or no driver for `NONE`."""
+    """Return the udev rule that allows *device* only *driver*, or no driver for `NONE`."""
     for name in (device, driver):
         if not plain(name):
             return Unwritable(name, UDEV)
@@ -60,9 +60,9 @@ def shown_override(host: Host, device: str) -> str | None:
 
 
 def undo_override(host: WritableHost, device: str, ours: str, before: str | None) -> None:
-    """Restore the override *before* of *device* if a boot has set it to *ours*, by `override`.
+    """Set `driver_override` of *device* back to *before* if a boot has set it to *ours*.
 
-    The override *ours* would keep the previous driver from the device.
+    Otherwise *ours* would keep the previous driver from the device.
     """
     old = (before or "").strip()
     if (shown_override(host, device) or "").strip() == ours != old:

@@ -227,7 +227,7 @@ def _default_route(needs: Need, seen: Seen) -> Iterator[Change | Refusal]:
     One change does both, because a second one would not find the routes that the plan saw.
     """
     if needs.nat and needs.gateway is None:
-        why = "must lead to the director, whose address the plan lacks; set director.address"
+        why = "must lead to the director, but the plan lacks its address; set director.address"
         yield Refusal("realserver/nat-gateway", "", "default route", why, "gateway")
     old = seen.default_routes[0] if seen.default_routes else ""
     led = needs.gateway is not None and needs.nat and not _leads_to(needs.gateway, seen)
@@ -300,7 +300,7 @@ def _cut_off(seen: Seen) -> Iterator[Refusal]:
             "realserver/nat-gateway",
             "",
             "default route",
-            f"carries the SSH connection from {client}, whose replies would go through the "
+            f"carries the SSH connection from {client}, so replies to it would go through the "
             f"director; add a separate route to {client} first",
             "ssh",
         )

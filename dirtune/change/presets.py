@@ -198,7 +198,7 @@ PRESETS = (
         "150000",
         "150000 or more",
         "This limit applies to all processes together. The kernel derives it from the memory, and "
-        "usually sets it far higher. fs.inode-max, 32768 in the paper, is gone since Linux 2.4.",
+        "usually sets it far higher. fs.inode-max, 32768 in the paper, no longer exists.",
         _at_least("fs/file-max", 150_000),
         "sysctl -w fs.file-max=150000",
     ),

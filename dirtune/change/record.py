@@ -22,7 +22,7 @@ class Planned(msgspec.Struct, frozen=True, tag="planned", tag_field="record"):
     """The kernel's boot_id, which shows whether a reboot has undone the run-time changes."""
     changes: tuple[Change, ...]
     confirm_s: float
-    """Seconds from `Applied` until unconfirmed changes are rolled back; 0 for no roll-back."""
+    """Seconds from `Applied` until unconfirmed changes are rolled back; 0 keeps the changes."""
     forced: str | None = None
     """Why refusals were overruled; None if none was."""
     version: str = ""
@@ -43,7 +43,7 @@ class Applied(msgspec.Struct, frozen=True, tag="applied", tag_field="record"):
     """Every change was made and checked, or the time to confirm was restarted."""
 
     at_s: float
-    """The host's clock since boot, seconds (CLOCK_BOOTTIME)."""
+    """Seconds since the host booted, by CLOCK_BOOTTIME."""
 
 
 class Confirmed(msgspec.Struct, frozen=True, tag="confirmed", tag_field="record"):
@@ -116,7 +116,7 @@ class Entry:
         return tuple(self.planned.changes[index] for index in numbers)
 
     def seconds_left(self, boot: str, now_s: float) -> float | None:
-        """Return the seconds left to confirm the changes; None if they do not wait for that.
+        """Return the seconds left to confirm; None if no changes wait for confirmation.
 
         A reboot ends the time. A value of 0 or less means that the time is over and the changes
         have not been rolled back yet.

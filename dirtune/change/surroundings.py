@@ -36,7 +36,7 @@ def look_around(
 
 
 def ssh_connection(host: Host, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return SSH_CONNECTION of this session, also from parent processes: sudo removes it."""
+    """Return this session's SSH_CONNECTION, from a parent process if sudo has removed it."""
     if _SSH in environ:
         return _as_sshd_says(environ[_SSH])
     pid = os.getppid()

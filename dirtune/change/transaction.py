@@ -172,7 +172,7 @@ def _make_lasting(path: Path, entry: Entry, host: WritableHost) -> None:
 def take_back(
     at: Place, host: WritableHost, name: str | None = None, why: str = "asked"
 ) -> Settled:
-    """Undo the changes of the journal *name*, or of the last one; `ApplyError` names what is left.
+    """Undo the changes of the journal *name*, or of the last one; `ApplyError` names those left.
 
     Raises `NotPossible` if a later journal set the same thing and is not rolled back, because it
     saved this journal's values as the previous ones. Also raises `NotPossible` if the changes were

@@ -58,7 +58,7 @@ class _Started:
     end: Callable[[], None]
     """Ends the process."""
     report: str
-    """Why the watchdog did not start, as far as it is known, for a message."""
+    """The reason to print if the watchdog does not start."""
 
 
 def arm(path: Path, at: Place) -> None:

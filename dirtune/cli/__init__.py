@@ -32,7 +32,7 @@ class Commands(Group):
     """A group that finds its commands by walking this package."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
-        """Return the name of every command for people."""
+        """Return the names of the commands that help lists."""
         return sorted({path.stem for path in _HERE.glob("[!_]*.py")} - _HIDDEN)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -110,7 +110,7 @@ _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "show_defaul
 
 
 def _require_version(ctx: click.Context, _: click.Parameter, version: str | None) -> None:
-    """Refuse a dirtune on another host that is not of this version."""
+    """Refuse to run for a dirtune of another version on another host."""
     if version not in {None, __version__}:
         raise click.UsageError(
             f"This dirtune is version {__version__}, and the dirtune that calls it is version "

@@ -73,7 +73,7 @@ def interrupted(folder: Path, given: str | None, force: str | None) -> tuple[Pla
         ) from error
     plan = plans.forced(whole, force)
     if given is not None and plans.forced(plan_files.find(given), plan.load.force) != plan:
-        raise PlanError(f"{given} is not the plan of {folder}. Leave {given} out, or start anew.")
+        raise PlanError(f"{given} is not the plan of {folder}. Leave it out, or start a new run.")
     return plan, kept
 
 

@@ -33,7 +33,7 @@ class Proposal:
 
 
 def plain(form: str) -> str:
-    """Return the format in which to make the text that `cells.block` turns into *form*."""
+    """Return the format of the text that `cells.block` wraps for *form*."""
     return "table" if form == "markdown" else form
 
 
@@ -86,7 +86,7 @@ def require_ready(source: PlanSource, desired: Table, given: Given) -> None:
 
 
 def rehearsed(source: PlanSource, desired: Table, given: Given, *, here: bool) -> str:
-    """Return what `apply` would change on this host, as text; raises the error of `apply`.
+    """Return what `apply` would change on this host, as text; raises the errors of `apply`.
 
     If the director is another host, that host is asked, and the text is empty.
     """

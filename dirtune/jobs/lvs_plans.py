@@ -39,7 +39,7 @@ class Given:
     """The options of `apply`."""
 
     drain_s: float | None = None
-    """The time that removed real servers have to finish their connections; None gives none."""
+    """Seconds to wait for the connections of removed real servers to end; None does not wait."""
     load: bool = False
     """Whether ip_vs may be loaded."""
     expect: str | None = None

@@ -60,7 +60,9 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
 
     def require_made(self, saved: Saved, host: Host) -> None:
         self._require(
-            host, self.after, "did not take effect: the kernel or another program set it otherwise"
+            host,
+            self.after,
+            "did not take effect: the kernel or another program set another value",
         )
 
     def undo(self, saved: Saved, host: WritableHost) -> None:

@@ -14,7 +14,7 @@ class Unbind(Action, frozen=True, tag="unbind"):
     """Unbind a PCI function from its driver; the undo binds it again."""
 
     device: str
-    """`0000:00:14.0`."""
+    """The PCI address, such as `0000:00:14.0`."""
     driver: str
     irq: str | None = None
     """The interrupt line that loses a handler; None if the change has another purpose."""

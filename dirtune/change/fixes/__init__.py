@@ -127,7 +127,7 @@ def named(words: tuple[str, ...]) -> dict[str, str | None]:
 
 
 def by_themselves(wanted: Mapping[str, str | None]) -> tuple[Fix, ...]:
-    """Return the fixes that work out themselves how to fix the checks *wanted*."""
+    """Return the fixes that work out their own changes for the checks *wanted*."""
     return tuple(
         fix
         for fix in all_fixes()
@@ -138,7 +138,7 @@ def by_themselves(wanted: Mapping[str, str | None]) -> tuple[Fix, ...]:
 def ask(
     snapshot: Snapshot, choices: Mapping[str, str | None]
 ) -> tuple[tuple[Asked, ...], tuple[Refusal, ...]]:
-    """Return the fixes that the findings of the checks *choices* ask for, and refusals.
+    """Return the fixes that the findings of *choices* ask for, and the refusals.
 
     A refusal names a check that could not be decided, or a finding that needs a person.
     """

@@ -81,7 +81,7 @@ def _refusals(
         )
         yield request.refusal(_DROP_IN, why)
     for path in _later(options, around):
-        why = f"is read after {_DROP_IN} and sets the same word again"
+        why = f"is read after {_DROP_IN} and sets the same option again"
         yield request.refusal(path, why, name="read-later")
     if _menu_entry(question.snapshot, around) is None:
         why = (
