@@ -144,7 +144,7 @@ def unsent(facts: Facts) -> dict[str, int]:
 
 
 def delta(between: tuple[Sample, Sample], name: str) -> int | None:
-    """Return the increase of an IPVS counter between two samples; None if the counter is missing."""
+    """Return the increase of an IPVS counter between two samples; None without the counter."""
     earlier, later = (sample.ip_vs.get(name) for sample in between)
     return None if earlier is None or later is None else later - earlier
 
