@@ -28,12 +28,12 @@ from dirtune.snapshot import Snapshot
 _IDLE_PPS = 1000
 _PROBED = frozenset({"handlers", "locks", "softirq_window"})
 _NOT_PROBED = "this check needs a probe, and none was run: use `dirtune audit --probe`"
-# The field that shows whether a host has a role, where no plan does.
+# The field that shows whether a host has a role, if no plan says so.
 _SHOWN_BY = {Role.DIRECTOR: "services", Role.REAL_SERVER: "interface_addresses"}
 # Fields that only a second sample provides.
 _SECOND_SAMPLE = frozenset({"earlier", "seconds"})
 _LOOPBACK = "127."
-# Interfaces where a real server of DR or TUN holds addresses that ARP must not answer.
+# Interfaces where a real server of DR or TUN holds addresses that it must not answer ARP for.
 _QUIET_INTERFACE = re.compile(r"(lo|(dummy|tunl|ip6tnl|gre|fou|gue|ipip|kube-ipvs)\d*)(:.*)?")
 
 
@@ -181,7 +181,7 @@ class Check:
     """The function that judges the nodes of a cluster together."""
     mends: bool = False
     """Whether the check finds faults, such as lost connections or stray packets, and not only
-    slowness. A fix of a fault is worth applying even if it gains no speed, as long as it costs
+    slowness. The fix for a fault is worth applying even if it gains no speed, as long as it costs
     none."""
 
     @property
@@ -291,7 +291,7 @@ def all_checks() -> tuple[Check, ...]:
         for info in pkgutil.walk_packages(__path__, f"{__name__}.")
     )
     values = (value for module in modules for value in vars(module).values())
-    # A check that another one imports, to name it as a cause, is still one check.
+    # Another module may import a check to name it as a cause; count the check once.
     by_id = {value.id: value for value in values if isinstance(value, Check)}
     return tuple(by_id[name] for name in sorted(by_id))
 
@@ -330,7 +330,7 @@ def run(checks: tuple[Check, ...], snapshot: Snapshot) -> tuple[Outcome, ...]:
 
 
 def run_cross(checks: tuple[Check, ...], cluster: Cluster) -> tuple[Outcome, ...]:
-    """Run those of *checks* that compare nodes; the subject of each finding names the node."""
+    """Run the *checks* that compare nodes; the subject of each finding names the node."""
     comparisons = ((check, check.cross) for check in checks)
     if not cluster.nodes:
         return tuple(

@@ -51,7 +51,7 @@ class Report:
 def of_snapshot(
     name: str | None, snapshot: Snapshot, chosen: tuple[Check, ...], accepted: Accepted = _NOTHING
 ) -> Audit:
-    """Run the *chosen* checks on a snapshot of the host *name*; None takes the host's own name."""
+    """Run the *chosen* checks on a snapshot; *name* defaults to the host's own name."""
     kernel = snapshot.kernel
     name = name or (kernel.hostname if kernel else None)
     host: HostDocument = {
@@ -67,7 +67,7 @@ def of_snapshot(
 def of_cluster(
     cluster: Cluster, chosen: tuple[Check, ...], accepted: Accepted = _NOTHING
 ) -> Audit:
-    """Run those of the *chosen* checks that compare nodes."""
+    """Run the *chosen* checks that compare the nodes of the *cluster*."""
     outcomes, known = accepted.of(checks.run_cross(chosen, cluster), None)
     return Audit({"name": "between nodes"}, (), outcomes, known)
 

@@ -9,7 +9,7 @@ from dirtune.snapshot import Place, Role, Snapshot
 
 _SOURCE_NAT = frozenset({"MASQUERADE", "SNAT", "masquerade", "snat"})
 _NAT_MODULES = frozenset({"nf_nat", "iptable_nat", "ip_tables", "nf_tables", "nft_masq"})
-# The forwarding methods, the one that demands most of a server first.
+# The forwarding methods, beginning with the one that demands most of a real server.
 _DEMANDING = (Forward.TUNNEL, Forward.ROUTE, Forward.MASQ)
 
 
@@ -57,7 +57,7 @@ def own_addresses(snapshot: Snapshot) -> frozenset[str]:
 def source_nat(director: Snapshot) -> bool | None:
     """Return whether NAT rules may rewrite the source of IPVS packets; None if unknown."""
     tracked = director.sysctl("net/ipv4/vs/conntrack")
-    # NAT rules do not see the packets of IPVS without it.
+    # Without this setting, NAT rules do not see the packets of IPVS.
     return False if tracked == 0 else rules_with(director, _SOURCE_NAT, _NAT_MODULES)
 
 
@@ -75,6 +75,6 @@ def _served(director: Snapshot, node: Snapshot) -> Place | None:
 def _uses(director: Snapshot, own: frozenset[str]) -> Iterator[tuple[Forward, str | None]]:
     for service in director.services or ():
         for destination in service.destinations:
-            # A virtual address that a real server of DR holds as well is no destination.
+            # A virtual address that a real server of DR also holds is not a destination.
             if destination.address in own:
                 yield destination.forward, service.address

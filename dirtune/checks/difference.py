@@ -18,7 +18,7 @@ from dirtune.snapshot import Snapshot
 
 # Settings that are counters, or that a kernel derives from the size of memory.
 _COUNTS = frozenset({"net/netfilter/nf_conntrack_count", "fs/file-max", "vm/min_free_kbytes"})
-# Boot options that name this one machine, or how it starts, shows it and dies: not how it runs
+# Boot options that identify a machine or affect its boot, display and panic, not how it runs
 # (kernel-parameters.rst, dracut.cmdline(7), kernel-command-line(7)). Unknown options are shown.
 _OWN_OPTIONS = re.compile(
     r"""

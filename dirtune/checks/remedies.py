@@ -19,7 +19,7 @@ from dirtune.settings import (
 from dirtune.snapshot import Snapshot
 
 SYSCTL_FILE = "/etc/sysctl.d/90-dirtune.conf"
-# Programs that set these things by themselves, by the names of their processes.
+# Programs that also set these values, by the names of their processes.
 _WRITERS = {
     "irq": ("irqbalance", "tuned", "tuna"),
     "sysctl": ("tuned",),
@@ -76,7 +76,7 @@ def commands(
     """
     parts = tuple(rows)
     settings = tuple(row for row in parts if not isinstance(row, str | tuple))
-    # A fix with a row of shell in it is work for a person: half a fix is none.
+    # dirtune cannot run shell commands, and half a fix is not a fix: leave it to a person.
     whole = settings if len(settings) == len(parts) else ()
     return Fix(id, title, risk, tuple(map(_row, parts)), competitors(snapshot, what), whole)
 

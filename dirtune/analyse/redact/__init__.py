@@ -1,4 +1,4 @@
-"""Redaction removes from a record the names that identify its site, without changing its audit.
+"""Redaction removes the names that identify a site from a record; the audit stays the same.
 
 Each source has a rule. Texts in which the kernel writes only numbers and its own words are kept.
 All other words and addresses are replaced by stand-ins (`names`, `addresses`), the same in paths,

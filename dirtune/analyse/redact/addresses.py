@@ -36,7 +36,7 @@ _ROUTE_MASK = re.compile(
 )
 _KEPT_V4 = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3")
 _KEPT_V6 = ("::/112", "ff00::/8")
-# Their leading bits are never flipped, so that nothing else lands among them.
+# Leading bits of these networks are never flipped, so no other address moves into them.
 _MARKED_V4 = (
     *_KEPT_V4,
     *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"),

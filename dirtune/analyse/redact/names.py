@@ -12,7 +12,7 @@ from operator import itemgetter
 
 _MOST_BYTES = 15  # dev_valid_name()
 _VLAN_BYTES = 5  # .4094
-# What an audit reads from a name's beginning: tunnels, and interfaces that hold addresses only.
+# Beginnings of names that an audit reads: tunnels, and interfaces that only hold addresses.
 _TUNNELS = "tunl|ip6tnl|ip6gretap|ip6gre|gretap|gre|fou|gue|ipip|dummy|kube-ipvs"
 _NUMBERED = (
     "p?eth|wlan|fddi|ib|em|wwan|hsn|ra|ath|lan|wan|tr|rename|net|bond|br|erspan|sit|ip_vti|ip6_vti"
@@ -68,7 +68,7 @@ class Names:
                 if short not in kept and not short.isdecimal():
                     self._known[name] = stand_in
         for name in sorted({*interfaces} - {""}):
-            # Where host and interface have one name, texts mean the interface.
+            # If a host and an interface have the same name, texts mean the interface.
             for spelling in (name, _base(name)):
                 self._known.pop(spelling.lower(), None)
                 stand_in = self.interface(spelling)

@@ -44,7 +44,7 @@ _ROUTE = re.compile(r"(?m)^(\S+)(\s+)([0-9A-F]{8})(\s+)([0-9A-F]{8})(?=\s)")
 _INET6 = re.compile(r"(?m)^([0-9a-f]{32})(.*?)(\S+)[ \t]*$")
 _DEV = re.compile(r"(?<=\bdev )\S+")
 _BY_MAC = re.compile(r"(?<![A-Za-z0-9])(?:en|wl|ww)x[0-9a-f]{12}(?![0-9a-f])")
-# Only this name tells of a NIC in another network namespace.
+# Only this name shows a NIC in another network namespace.
 _QUEUE = re.compile(
     rf"(?<![^\s,])(?:(?:{'|'.join(sorted(NIC_DRIVERS))})-)?"
     r"(?P<name>[^\s,]+?)-(?:[TtRr]x|TxRx|rxtx|fp)-?\d+(?![^\s,])"

@@ -83,7 +83,7 @@ class Texts:
             nonlocal before, used, end
             word, quoted = match[0].strip('"'), match[0].startswith('"')
             bare = "" if quoted else word.lstrip("-").lower()
-            # A keyword stands before one word, or a list of them.
+            # A keyword is followed by one word, or by a list of words.
             before = "" if used and "," not in row[end : match.start()] else before
             end = match.end()
             if bare in _KEYWORDS and (before not in vocabulary.BEFORE_OWN or word[0] == "-"):

@@ -63,7 +63,7 @@ mngtmpaddr stable-privacy nodad optimistic home forever sec valid_lft preferred_
 kernel_lo kernel_ra kernel_ll keepalived bird zebra http https ssh domain ftp smtp imap imaps pop3
 pop3s ntp snmp ldap ldaps mysql postgresql
 """
-# Messages of the kernel that an audit reads, and words of those beside them.
+# Words of kernel messages that an audit reads, and of messages next to them.
 _LOG = """
 booting responding respond terminal res exe acct addr hostname gss nfs swapper kernel serialnumber
 serial model vendor product manufacturer bios dmi a an and are as at be because been before but by
@@ -212,7 +212,7 @@ RSS VMDQ FdirPballoc allow_unsupported_sfp max_vfs num_vfs num_queues num_rss_qu
 conn_tab_bits hashsize acct tstamp expect_hashsize enable_hooks nf_conntrack_helper max_cstate
 ignore_ppc nested vmentry_l1d_flush ept halt_poll_ns
 """
-# Words that stand behind them.
+# Words that follow these options.
 _OPTION_WORDS = """
 on off auto force full none yes no y n 0 1 true false poll halt nomwait mwait nomsi noaer noacpi
 noari nocrs realloc assign-busses routeirq biosirq nobios conf1 conf2 nommconf bfsort nobfsort
@@ -227,17 +227,17 @@ mq-deadline bfq kyber noop deadline cfq integrity lockdown yama apparmor selinux
 capability capabilities sm_on sm_off igfx_off bsp warm cold hard triple kbd bios acpi pci w ro rw
 sync small debug
 """
-# What an administrator makes up stands behind these words of rules.
+# In rules, a word that an administrator chose follows these words.
 _BEFORE_OWN = """
 comment prefix log-prefix nflog-prefix string hex-string uid-owner gid-owner skuid skgid cgroup
 name hashlimit-name helper label
 """
-# An interface stands behind these.
+# An interface follows these words.
 _BEFORE_INTERFACE = """
 i o iif oif iifname oifname dev device devices ibrname obrname in-interface out-interface
 physdev-in physdev-out
 """
-# The words in the rows of /proc/cpuinfo, but for serial numbers.
+# The words in the rows of /proc/cpuinfo, except serial numbers.
 _CPU_ROWS = """
 processor vendor_id model name cpu family model stepping microcode mhz cache size physical id
 siblings core cores apicid initial fpu exception cpuid level wp flags vmx bugs bogomips tlb clflush

@@ -6,7 +6,7 @@ from dirtune.collect.ipvs_netlink import Ipvs, SyncDaemon
 from dirtune.snapshot import Snapshot
 
 _SLOPPY, _VERSION = "net/ipv4/vs/sloppy_tcp", "net/ipv4/vs/sync_version"
-# keepalived is one process that watches, one that checks services and one that speaks VRRP.
+# keepalived is one process that watches, one that checks services and one that runs VRRP.
 _WITH_VRRP = 3
 
 
@@ -89,7 +89,7 @@ def _broken(snapshot: Snapshot, daemon: SyncDaemon) -> Iterator[Finding]:
 
 
 def _states(snapshot: Snapshot) -> frozenset[str]:
-    # A director may be master and backup at once, each with a daemon of its own.
+    # A director may be master and backup at once, with a daemon for each state.
     return frozenset(daemon.state for daemon in (snapshot.ipvs.daemons if snapshot.ipvs else ()))
 
 

@@ -4,7 +4,7 @@ from dirtune.checks.remedies import commands
 from dirtune.collect.ip_vs import Forward, Service
 from dirtune.snapshot import Snapshot
 
-# Protocols of one question and one answer: DNS, NTP, syslog, RADIUS.
+# Protocols of one request and one reply: DNS, NTP, syslog, RADIUS.
 _PORTS = frozenset({53, 123, 514, 1812})
 _SHARE = 0.5  # of the table's entries
 _MANY = 100_000  # entries

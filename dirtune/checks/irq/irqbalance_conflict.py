@@ -103,7 +103,7 @@ def _finding(
 def _ban(snapshot: Snapshot, vectors: tuple[Vector, ...]) -> Fix:
     words = " ".join(f"--banirq={v.line.irq}" for v in vectors)
     now = snapshot.settings_files.irqbalance if snapshot.settings_files else {}
-    # The one that its unit passes on, by whoever packaged it.
+    # The variable that the unit passes to irqbalance depends on the distribution.
     name = next((n for n in _VARIABLES if n in now), _VARIABLES[0])
     value = " ".join(filter(None, (now.get(name), words)))
     title = f"Start irqbalance with {words}"

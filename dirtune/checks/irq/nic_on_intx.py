@@ -17,7 +17,7 @@ _NEVER = frozenset(
     | {"ne2k-pci", "pcnet32", "sis900", "starfire", "sundance", "sungem", "sunhme", "tulip"}
     | {"typhoon", "via-rhine"}
 )
-# Their NICs inside a chip set show no PCI Express link, and have MSI all the same.
+# Their NICs inside a chip set show no PCI Express link, but support MSI.
 _ALWAYS = frozenset({"e1000e"})
 # Driver options that keep a NIC from MSI, and the value that lets it.
 _OPTIONS: Mapping[str, tuple[tuple[str, str, str], ...]] = {

@@ -7,7 +7,7 @@ from dirtune.checks.nic import before
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
-# Drivers of NICs that a hypervisor makes up: their speed and slot mean nothing.
+# Drivers of virtual NICs, whose speed and slot mean nothing.
 MADE_UP = frozenset(
     {"virtio_net", "vmxnet3", "e1000", "e1000e", "8139cp", "8139too", "pcnet32", "hv_netvsc"}
     | {"igb", "xen-netfront", "vif", "ena", "gve"}

@@ -18,7 +18,7 @@ from dirtune.snapshot import Snapshot
 _LANE_GBPS = {2.5: 2.0, 5.0: 4.0, 8.0: 7.9, 16.0: 15.8, 32.0: 31.5, 64.0: 63.0}
 _ROOM = 1.2  # times the ports' speed: DMA of descriptors and headers needs the rest
 _AWAKE_PPS = 1000
-# For hosts that do not say whether they are guests.
+# Virtual NICs, for hosts where it is unknown whether they are guests.
 _VIRTUAL = frozenset({"virtio-pci", "vmxnet3", "ena", "gve"})
 
 

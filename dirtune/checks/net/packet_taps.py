@@ -9,7 +9,7 @@ from dirtune.snapshot import Snapshot
 _EVERY_PACKET = 0x0003  # ETH_P_ALL
 _HIGH_PPS = 100_000
 _LOOPBACK = 772
-# These programs ask for every packet too, but their filter lets next to none through.
+# These programs ask for every packet too, but their filter lets hardly any packet through.
 _FILTERING = ("dhclient", "dhcpcd", "lldpd", "udhcpc")
 _ALL = "all interfaces"
 

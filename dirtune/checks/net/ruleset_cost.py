@@ -14,7 +14,7 @@ _BRIDGED = "net/bridge/bridge-nf-call-iptables"
 _IFF_MASTER, _IFF_SLAVE = 0x400, 0x800  # of bonds; a bridge's have neither
 _CONTAINERS = ("kubelet", "kube-proxy", "dockerd")
 _DEPTH = 16  # jumps in jumps, as nftables limits them
-# The way of a packet to a virtual service, in and out; one that is only routed goes by FORWARD.
+# The hooks that a packet to a virtual service passes; a packet that is only routed takes FORWARD.
 _HOOKS = frozenset({"prerouting", "input", "output", "postrouting", "forward"})
 _HOOK = re.compile(r"type \w+ hook (?P<hook>\w+) ")
 _JUMP = re.compile(r"(?:\b(?:jump|goto) |(?:^| )-[jg] )(?P<to>[\w.:-]+)")

@@ -15,7 +15,7 @@ from dirtune.settings import RINGS, CardValues, KernelFile
 from dirtune.snapshot import Snapshot
 
 _LOST = ("rx_missed_errors", "rx_fifo_errors", "rx_over_errors")
-# Packets lost for want of a descriptor or of room behind it, by the names their drivers use.
+# Packets lost because no descriptor or no buffer was free, by the names their drivers use.
 _LOST_BY_DRIVER: Mapping[str, tuple[str, ...]] = {
     "bnx2": ("rx_fw_discards",),
     "bnx2x": ("rx_brb_discard",),

@@ -84,7 +84,8 @@ def network(address: InterfaceAddress) -> IPv4Network:
 def rules_with(snapshot: Snapshot, words: frozenset[str], modules: frozenset[str]) -> bool | None:
     """Return whether packet filter rules contain one of *words*; None if they could not be read.
 
-    Such rules need one of *modules*. Without a listing, they do not exist if none is loaded.
+    The rules need one of *modules*: if they were not read and none of *modules* is loaded, the
+    answer is False.
     """
     seen = snapshot.rulesets
     rows = ((seen.nft or ()) + (seen.iptables or ())) if seen else ()
