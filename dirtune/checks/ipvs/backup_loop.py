@@ -64,7 +64,7 @@ def backup_loop(cluster: Cluster) -> Verdicts:
 
 
 def _unknown(cluster: Cluster, directors: Mapping[str, Snapshot]) -> Iterator[Undecided]:
-    """Yield a verdict for each node that may belong to such a pair but was not read."""
+    """Yield a verdict for each node that may be a director in a loop but was not read."""
     for name in cluster.unread:
         yield skipped(f"{name} was not read, and may forward to another director")
     for name, node in cluster.nodes.items():

@@ -75,7 +75,7 @@ def conn_table_small(snapshot: Snapshot, ip_vs_table_size: int) -> Verdicts:
 def _expected(snapshot: Snapshot) -> int | None:
     """Return the entries expected at this rate; None if the rate is unknown.
 
-    Entries are the established connections, and closed ones until their timeout ends.
+    The result counts established connections, and closed ones that wait for their timeout.
     """
     rate = per_second(snapshot, "connections")
     if rate is None:

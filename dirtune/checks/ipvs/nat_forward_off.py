@@ -76,7 +76,7 @@ def _servers(snapshot: Snapshot) -> frozenset[str]:
 def _blocked(
     snapshot: Snapshot, sysctls: Sysctls, servers: frozenset[str]
 ) -> dict[str, bool | None]:
-    """Return, for each deciding sysctl, whether it lets packets from *servers* be forwarded."""
+    """Return, by sysctl, whether it allows packets from *servers* to be forwarded."""
     names = {_V6 if ":" in server else _v4(snapshot, server) for server in servers}
     values = {name: sysctls.number(name) for name in names}
     return {name: None if value is None else value > 0 for name, value in values.items()}

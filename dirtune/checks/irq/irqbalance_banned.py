@@ -68,7 +68,7 @@ def irqbalance_banned(snapshot: Snapshot, settings_files: SettingsFiles, cpus: C
 
 
 def _banned(values: Mapping[str, str], cpus: Cpus) -> tuple[frozenset[int], str]:
-    """Return the CPUs that irqbalance may not use, and the variable or isolation behind it."""
+    """Return the CPUs that irqbalance may not use, and the name of the setting that bans them."""
     if values.get(_LIST):
         return frozenset(parse_cpulist(values[_LIST])), _LIST
     if values.get(_MASK):

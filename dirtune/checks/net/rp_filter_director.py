@@ -94,7 +94,7 @@ def _by_config(snapshot: Snapshot, sysctls: Sysctls, strict: tuple[str, ...]) ->
 
 
 def _arrivals(snapshot: Snapshot) -> frozenset[str]:
-    """Return the interfaces where the routes let client packets arrive; empty if unknown."""
+    """Return the interfaces where client packets arrive, by the routes; empty if unknown."""
     routes = snapshot.routes or ()
     defaults = {r.interface for r in routes if not r.network.prefixlen}
     to_vips = [route_to(routes, vip) for vip in vips(snapshot)]

@@ -72,7 +72,7 @@ def vip_not_local(snapshot: Snapshot) -> Verdicts:
 
 
 def _missing(snapshot: Snapshot) -> dict[str, tuple[Service, ...]]:
-    """Return services that get no packets and whose address this host lacks, by address."""
+    """Return the addresses that this host lacks, with their services, if none gets packets."""
     found: dict[str, tuple[Service, ...]] = {}
     for service in snapshot.services or ():
         if service.address is not None and not _held(snapshot, service.address):

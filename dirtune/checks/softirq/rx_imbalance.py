@@ -66,7 +66,7 @@ def _local(snapshot: Snapshot) -> tuple[int, ...]:
 
 
 def _gini(values: Iterable[int]) -> float:
-    """Return the Gini coefficient: 0 if all values are equal, nearly 1 if one value is all."""
+    """Return the Gini coefficient: 0 if all values are equal, nearly 1 if one value dominates."""
     ranked = sorted(values)
     n, total = len(ranked), sum(ranked)
     if not total:
