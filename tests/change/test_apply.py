@@ -202,7 +202,7 @@ class Sticky(Machine):
 
 
 def test_an_unbinding_without_effect_on_the_line_is_a_failure(host):
-    with pytest.raises(ApplyError, match="irq 10 still has 2 handlers sym53c8xx"):
+    with pytest.raises(ApplyError, match="irq 10 still has 2 handlers named sym53c8xx"):
         apply((Unbind(SCSI, "sym53c8xx", "10", "sym53c8xx"),), Sticky(host.root), quiet())
 
 

@@ -144,7 +144,7 @@ def test_a_table_that_changed_since_the_plan_was_looked_at_is_left(ipvs, plan):
     other = Service("udp", "198.18.0.100", 53, "rr")
     ipvs.services[other.key] = other
 
-    refused(lvs("apply", plan, "--expect", digest), "Look at a new plan")
+    refused(lvs("apply", plan, "--expect", digest), "Run dirtune lvs plan again")
     assert ipvs.requests == []
 
 
@@ -638,7 +638,7 @@ def test_real_servers_are_left_where_the_director_would_refuse(nodes, plan):
 def test_nor_are_they_touched_where_this_host_would_refuse(nodes, ipvs, plan, monkeypatch):
     monkeypatch.setattr("dirtune.jobs.lvs_plans._LOCAL", "local")
 
-    refused(lvs("apply", plan, "--expect", "another"), "Look at a new plan")
+    refused(lvs("apply", plan, "--expect", "another"), "Run dirtune lvs plan again")
 
     assert not (nodes / "every").exists()
     assert ipvs.requests == []
@@ -648,7 +648,7 @@ def test_a_dry_run_changes_nothing_and_says_what_refuses(ipvs, plan):
     rehearsed = lvs("apply", plan, "--here", "--dry-run", "--format", "json")
     assert rehearsed.exit_code == 0
     assert json.loads(rehearsed.stdout)["schema"] == "dirtune/lvs-plan/1"
-    refused(lvs("apply", plan, "--dry-run", "--expect", "another"), "Look at a new plan")
+    refused(lvs("apply", plan, "--dry-run", "--expect", "another"), "Run dirtune lvs plan again")
     assert ipvs.requests == []
 
 

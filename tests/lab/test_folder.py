@@ -109,7 +109,7 @@ def test_a_folder_that_another_user_makes_first_is_not_filled_nor_obeyed(path, m
 
     monkeypatch.setattr(clearing, "clear", made_by_another)
     try:
-        with pytest.raises(LabError, match=f"^{path}: belongs to user {NOBODY}"):
+        with pytest.raises(LabError, match=f"^{path}:? belongs to user {NOBODY}"):
             lifecycle.up(None, print)
         assert other.poll() is None
         assert [each.name for each in path.iterdir()] == ["lab.json"]
