@@ -13,7 +13,7 @@ MODPROBE_FILE = "/etc/modprobe.d/dirtune.conf"
 # expands them in commands.
 _PLAIN = re.compile(r"[A-Za-z0-9_.:+-]+")
 _OPTIONS = {RINGS: "-G", CHANNELS: "-L", COALESCE: "-C", FEATURES: "-K"}
-# ethtool(8)'s words for what the kernel calls otherwise.
+# Names in ethtool(8) that differ from the kernel's names.
 _WORDS = {
     "combined_count": "combined",
     "rx_count": "rx",
@@ -122,7 +122,7 @@ def written(path: str, value: str) -> str:
 
 def appended(path: str, row: str) -> str:
     """Return the shell command that appends *row* to the file *path*."""
-    # Quoted where the shell would not need it: a row is easier to read so.
+    # The row is quoted even if the shell does not need it, because it is easier to read.
     return f"{_printing(row, in_quotes)} >> {shlex.quote(path)}"
 
 

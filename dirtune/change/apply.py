@@ -43,8 +43,8 @@ def apply(actions: Sequence[Action], host: WritableHost, journal: Journal) -> No
                 journal.applied()
         except BaseException as error:  # Ctrl-C too: half a plan is worse than none
             stuck = roll_back(done, host)
-            # A full disk does not take it: then the journal still says that it was not finished,
-            # and can be rolled back again.
+            # On a full disk this fails: the journal then stays unfinished, and can be rolled back
+            # again.
             with suppress(NotPossible):
                 journal.undone(stuck)
             if stuck:

@@ -45,7 +45,7 @@ class Unwritable:
 
 def udev_row(subsystem: str, kernel: str, key: str, value: str) -> Row:
     """Return the udev rule that sets *key* of the device called *kernel* to *value*."""
-    # An interface gets its name after it was added, which is another event.
+    # An interface gets its final name after it was added, in a separate event.
     action = "add|move" if subsystem == "net" else "add"
     rule = f'ACTION=="{action}", SUBSYSTEM=="{subsystem}", KERNEL=="{kernel}"'
     return Row(UDEV, f"{rule}, {key}", value, '"')

@@ -73,7 +73,7 @@ def own_interfaces(snapshot: Snapshot, ssh: str | None) -> frozenset[str]:
     carriers = {route.interface} if route else set()
     carriers |= {a.interface for a in snapshot.interface_addresses or () if a.address == mine}
     carriers |= {i.name for i in snapshot.interfaces or () if i.master in carriers}
-    # A VLAN is named after what carries it, where nobody chose another name.
+    # By default, a VLAN is named after the interface that carries it.
     return frozenset(carriers | {name.partition(".")[0] for name in carriers})
 
 

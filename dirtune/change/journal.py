@@ -236,7 +236,7 @@ def locked(folder: Path) -> bool:
 
 
 def _opened_lock(within: int, folder: Path, create: int) -> TextIO:
-    # Nobody else may open it: a lock can be held by whoever can read the file.
+    # No other user may open the file, because reading it is enough to hold a lock on it.
     return os.fdopen(private.opened(within, folder / "lock", os.O_RDWR | create), "r+")
 
 
@@ -323,7 +323,7 @@ def _may_have_begun(path: Path) -> bool:
 
 
 def _settled(path: Path) -> bool:
-    # Mostly the end tells; a plan of ten thousand steps need not be decoded for it.
+    # The last record usually decides, so a plan of ten thousand steps need not be decoded.
     bodies = _bodies(path, _lines(path))
     if not bodies:
         return True
@@ -363,6 +363,6 @@ def _encoded(path: Path, record: Record) -> bytes:
 def _put(descriptor: int, line: bytes) -> None:
     left = memoryview(line + b"\n")
     while left:
-        # On a disk that is almost full a part is written without a word; the next call says why.
+        # On an almost full disk, a write may be short without an error; the next one then fails.
         left = left[os.write(descriptor, left) :]
     os.fsync(descriptor)

@@ -35,10 +35,12 @@ def _all(name: str) -> Iterator[str]:
         with suppress(OSError):  # it has ended
             if str((process / "ns/net").readlink()) == number:
                 yield _name(process / "ns/net")
-    # Whoever may mount, as by fusermount(1), names a place: a line ends where the kernel ends it.
+    # Users who may mount, as with fusermount(1), choose names, so only newlines end a line here.
     with Path("/proc/self/mountinfo").open("rb") as rows:
         for row in rows:
-            yield os.fsdecode(row.split(b" ", 4)[3])  # of the file system of namespaces, which one
+            yield os.fsdecode(
+                row.split(b" ", 4)[3]
+            )  # the root in its file system, such as net:[1]
 
 
 def _same(one: str, other: str) -> bool:

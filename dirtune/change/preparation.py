@@ -150,7 +150,7 @@ def _passing(table: Table, link: str, snapshot: Snapshot) -> Iterator[Change | R
             yield from _set(
                 snapshot, f"{where}/send_redirects", {0}, "0", "realserver/nat-redirects"
             )
-    # net.ipv4.ip_forward would set other settings of every card anew.
+    # net.ipv4.ip_forward would reset other settings of every NIC.
     yield from _set(snapshot, f"{link}/forwarding", {1}, "1", "ipvs/nat-forward-off")
 
 
@@ -211,7 +211,7 @@ def _loosely(snapshot: Snapshot) -> Iterator[Change]:
     settings = snapshot.sysctls
     if settings is None:
         return
-    # A module that is yet to be loaded makes its interface with the default.
+    # The interface of a module that is loaded later starts with the default.
     own, known = f"{_TUNNEL}/rp_filter", settings.conf(_TUNNEL, "rp_filter")
     before = settings.conf("default", "rp_filter") if known is None else known
     everyone = settings.conf("all", "rp_filter")
@@ -260,7 +260,7 @@ def _leads_to(gateway: str, seen: Seen) -> bool:
 def _too_large(row: str, seen: Seen) -> bool:
     """Return whether segments that use the route *row* are too large for a tunnel."""
     if not _told_apart(row):
-        return True  # which is then refused
+        return True  # the caller then refuses the row
     words = dict(pairwise(row.split()))
     if not words or "advmss" in words:
         return False

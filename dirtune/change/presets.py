@@ -101,7 +101,7 @@ def parse(text: str) -> Seen:
     """Parse the output of `SCRIPT`."""
     values: dict[str, str] = {}
     conf: list[str] | None = None
-    for row in text.split("\n"):  # a text may hold what else parts lines in Python
+    for row in text.split("\n"):  # splitlines() would also split at other characters
         name, _, rest = row.partition(" ")
         if name == "nginx-runs":
             conf = conf or []
@@ -122,7 +122,7 @@ def judged(roles: frozenset[Role], seen: Seen) -> Iterator[Judged]:
 def _verdict(preset: Preset, seen: Seen) -> Verdict:
     try:
         return preset.judge(seen)
-    except (LookupError, ValueError):  # what no kernel and no nginx says
+    except (LookupError, ValueError):  # a value that no kernel or nginx prints
         return Verdict(None, None)
 
 
@@ -139,7 +139,7 @@ def _at_least(name: str, least: int) -> Callable[[Seen], Verdict]:
         now = seen.values.get(name)
         if now is None:
             return Verdict(None, None)
-        # A limit, or file-max since systemd raised it, may be no number that is small.
+        # A limit may be unlimited, and file-max a huge number since systemd raises it.
         return Verdict(now, now == "unlimited" or int(now) >= least)
 
     return judge

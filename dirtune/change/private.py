@@ -18,7 +18,7 @@ _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OURS = re.compile(r"lock|.+\.(lock|ready|journal(\..+)?)")
 """Names of dirtune's own files in these folders, and of damaged journals that were moved away."""
-_NEVER_ELSEWHERE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not hold us up
+_NEVER_ELSEWHERE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block
 
 
 @contextmanager

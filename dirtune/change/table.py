@@ -13,7 +13,7 @@ from dirtune.lvs.draining import Leaving
 from dirtune.lvs.model import Table, Timeouts
 from dirtune.settings import Risk
 
-# Of a kernel that has just loaded ip_vs (ip_vs_proto_tcp.c, ip_vs_proto_udp.c).
+# The table of a kernel that has just loaded ip_vs (ip_vs_proto_tcp.c, ip_vs_proto_udp.c).
 FRESH = Table((), Timeouts(900, 120, 300), ())
 _REASON = _FIX = "lvs"
 

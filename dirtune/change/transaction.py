@@ -158,7 +158,7 @@ def _make_lasting(path: Path, entry: Entry, host: WritableHost) -> None:
     with undisturbed() as section:
         try:
             with section.interruptible():
-                # Of a confirmation that was cut off.
+                # These changes are left from a confirmation that was interrupted.
                 if again and (stuck := roll_back(again, host)):
                     raise ApplyError("; ".join(stuck))  # noqa: TRY301  (as any failure of it)
                 carry_through(_actions(entry.planned)[first:], host, _Kept(path), [], first=first)
@@ -202,7 +202,7 @@ def _undo(path: Path, host: WritableHost, why: str) -> None:
         with suppress(NotPossible):  # a full disk does not prevent the undo
             journal.append(path, Stuck(_ON_THE_WAY))
     stuck = roll_back(entry.done, host)
-    # Tried again and again, an undo that is stuck must not fill the disk.
+    # An undo that fails again and again must not fill the disk.
     if not (stuck and entry.rest[-1:] == (Stuck(stuck),)):
         try:
             _Kept(path, why).undone(stuck)

@@ -47,7 +47,7 @@ _PROGRAM = (
     "import json, os, sys; os.closerange(3, 1 << 20); sys.path[:] = json.loads(sys.argv.pop(1)); "
     "from dirtune.change.watchdog import main; main(*sys.argv[1:])"
 )
-# There while systemd is the first process (sd_booted(3)).
+# This folder exists while systemd is the first process (sd_booted(3)).
 _SYSTEMD = Path("/run/systemd/system")
 
 
@@ -110,12 +110,12 @@ def _namespaces(process: int | str = "self") -> str:
 
 
 def _by_systemd(argv: list[str], name: str) -> _Started:
-    # systemd gives up on what was started five times in 10 s.
+    # systemd gives up on a unit that was started five times in 10 s.
     again = ("--property=Restart=on-failure", "--property=RestartSec=3")
-    # When it is stopped in the middle of an undo, the command that undoes is left to end.
+    # If the unit is stopped during an undo, the command of the undo may finish.
     alone = "--property=KillMode=mixed"
     unit = f"dirtune-{name}"
-    literal = [word.replace("$", "$$") for word in argv]  # systemd puts variables in
+    literal = [word.replace("$", "$$") for word in argv]  # systemd expands variables
     run(("systemd-run", "--quiet", "--collect", *again, alone, f"--unit={unit}", "--", *literal))
 
     def end() -> None:
@@ -129,7 +129,7 @@ def _spawn(argv: list[str], pipe: Path) -> _Started:
     files = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-        # Until it watches: its death is the end of the pipe, and what it complains of the reason.
+        # Until it watches: if it dies, the pipe ends, and its last line is the reason.
         (os.POSIX_SPAWN_OPEN, 2, str(pipe), os.O_WRONLY, 0),
     ]
     try:
@@ -205,7 +205,7 @@ def _say(path: Path, at: Place) -> None:
     if not journal.locked(at.run):
         return
     pipe = _pipe(path, at)
-    # When systemd starts it anew, nobody listens any more.
+    # After a restart by systemd, no process reads the pipe any more.
     with suppress(OSError), private.folder(at.run) as folder:
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         writing = os.open(pipe.name, flags, dir_fd=folder)
@@ -227,7 +227,7 @@ def watch(path: Path, at: Place, host: WritableHost) -> None:
 
 def _settle(path: Path, at: Place, host: WritableHost, why: str) -> None:
     """Roll back an unconfirmed journal: after this process ends, nothing else would do it."""
-    # `arm` holds the lock and has no journal yet when it stops a watchdog that it did not hear.
+    # When `arm` stops a watchdog that did not report, it holds the lock and has no journal yet.
     if not journal.begun(path):
         return
     with journal.lock(at.run, wait_s=math.inf):
@@ -246,8 +246,8 @@ def _pause(path: Path, at: Place, host: WritableHost, pauses: Iterator[float]) -
     try:
         return _look(path, at, host)
     except ParseError:
-        raise  # it would read the same
-    except Exception as error:  # where no systemd starts another, nobody else would
+        raise  # another attempt would read the same
+    except Exception as error:  # without systemd, nothing restarts this process
         _log(error)
         again = next(pauses, None)
         if again is None:
@@ -295,10 +295,10 @@ def main(name: str, state: str, run: str) -> None:
             except Ended as error:
                 _settle(path, at, host, f"its watchdog was {error}")
     except ParseError as error:
-        _log(error)  # started anew, it would read the same
+        _log(error)  # after a restart, it would read the same
     except Exception as error:  # noqa: BLE001  (the outermost place of this process)
         _log(error)
-        sys.exit(1)  # systemd takes that for a reason to start it again
+        sys.exit(1)  # this makes systemd restart it
 
 
 def _let_go_of_the_pipe() -> None:

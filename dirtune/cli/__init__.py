@@ -86,7 +86,7 @@ class Commands(Group):
 
 def _say_what_is_open(*, settling: bool) -> None:
     folder = Path(os.environ.get("DIRTUNE_STATE") or "/var/lib/dirtune")
-    # The usual cases cost no import; who may not settle it is told nothing.
+    # The usual cases need no import; users who may not settle a journal get no warning.
     mine = os.geteuid() == 0 or os.access(folder, os.W_OK)
     if not mine or not reading.is_folder(folder) or not any(folder.glob("*.journal")):
         return

@@ -33,7 +33,7 @@ def shown(*, quiet: bool) -> Iterator[Callable[[Sequence[Sample]], None]]:
 def _console(file: TextIO) -> "Console":
     from rich.console import Console
 
-    # A name is no markup: "[bold]" or "[link=...]" in it is shown, not obeyed.
+    # Names are not markup: "[bold]" or "[link=...]" in a name is printed as it is.
     return Console(file=file, markup=False, emoji=False, highlight=False)
 
 

@@ -117,7 +117,7 @@ def apply(
 
 
 def _warn(notes: tuple[str, ...], form: str) -> None:
-    for note in notes if form == "json" else ():  # its shape has no place for them
+    for note in notes if form == "json" else ():  # the JSON has no field for them
         _output.warning(note)
 
 

@@ -68,7 +68,7 @@ def show(host: str | None, form: str) -> None:
     Examples:
       dirtune lvs show --host lb1
     """
-    # The collector would look through ten thousand rows, which have no cycles, again and again:
+    # The collector would scan ten thousand rows, which have no cycles, again and again, and take
     # a sixth of the time.
     gc.disable()
     click.get_current_context().call_on_close(gc.enable)

@@ -206,7 +206,7 @@ def _write_folded(profile: Profile, path: Path) -> None:
 
     if profile.probed is None or profile.probed.cpu is None:
         raise NotPossible(f"{path} was not written: without the cpu probe there are no stacks.")
-    # Stacks of every user's programs: perf(1) keeps its own file to its owner as well.
+    # The stacks show every user's programs; perf(1) also makes its file private.
     writing.replace(path, folded(profile.probed.cpu).encode(), private=True)
 
 

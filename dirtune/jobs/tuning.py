@@ -90,7 +90,7 @@ def _left_as(kept: Kept, host: str) -> str:
     number = decide.upcoming(kept.session)
     attempt = None if number is None else kept.session.attempts[number]
     on = f"the same command with --resume continues {kept.folder}"
-    if attempt is None or attempt.risk is Risk.REBOOT:  # the loop has said it for boots
+    if attempt is None or attempt.risk is Risk.REBOOT:  # the loop has printed it for boots
         return on
     # A run may be over and its fix kept before the session is written.
     run = None if attempt.run is None else store.load(kept.folder.parent / attempt.run)

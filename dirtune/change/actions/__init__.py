@@ -27,5 +27,5 @@ def kinds() -> tuple[type[Action], ...]:
 if TYPE_CHECKING:
     AnyAction = Action
 else:
-    # msgspec tells them apart by their tags.
+    # msgspec distinguishes the kinds by their tags.
     AnyAction = functools.reduce(operator.or_, kinds())

@@ -74,7 +74,7 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
         self._require(host, self.before, "changed after it was restored: another program sets it")
 
     def holds(self, host: Host) -> None:
-        return None  # a later plan may have replaced it on purpose, and `lvs plan` tells more
+        return None  # a later plan may have replaced it on purpose; `lvs plan` shows differences
 
     @property
     def _steps(self) -> tuple[Step, ...]:

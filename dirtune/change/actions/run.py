@@ -61,7 +61,7 @@ class Run(Action, frozen=True, tag="run"):
             host.run(self.argv)
 
     def require_made(self, saved: Saved, host: Host) -> None:
-        pass  # nobody knows what it does; one that fails says so
+        pass  # the command's effect is unknown; a command that fails reports it
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
         if self.undo_argv:

@@ -80,7 +80,7 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
         if self._still_its_number(host):
             kernel_text.restore(self.path, saved, host)
             return
-        # After a boot its number may be another, and the row in `kept` has moved it there.
+        # After a boot its number may be different, and the row in `kept` has moved that interrupt.
         for folder in host.glob(f"/proc/irq/*/{literal(self.action)}") if self.action else ():
             path = f"{folder.rpartition('/')[0]}/smp_affinity_list"
             if (text(host, path) or "").strip() == self.after:
@@ -90,8 +90,8 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
         """Whether the number still belongs to this interrupt: a boot may change the numbers."""
         if not self.action:
             return bool(host.glob(literal(self.path)))
-        # No folder is made for a name with a slash, nor another one where an interface is renamed
-        # while it is up; and a name of which text holds an escape is in the table alone.
+        # The kernel makes no folder for a name with a slash, and renames none when an interface
+        # that is up is renamed. A name that is recorded with escapes is only in the table.
         if host.glob(literal(f"/proc/irq/{self.irq}/{self.action}")):
             return True
         try:

@@ -53,7 +53,7 @@ class SetDefaultRoute(Action, frozen=True, tag="route"):
         host.run(("ip", *self._words))
 
     def require_made(self, saved: Saved, host: Host) -> None:
-        # The kernel adds the device to a route that named its gateway alone.
+        # The kernel adds the device to a route that names only its gateway.
         words = {*self.after.split()}
         made = any(
             _metric(row) == _metric(self.after) and words <= {*row.split()}

@@ -67,7 +67,7 @@ class SetNic(Action, frozen=True, tag="card"):
     def undo(self, saved: Saved, host: WritableHost) -> None:
         values = saved.values or {}
         name = interfaces.name_now(host, self.interface, saved.interfaces)
-        # Nothing is left to undo where the interface went with its module.
+        # Nothing is left to undo if the interface was removed with its module.
         if name is not None and self._now(host, name, values) != values:
             nic.write(host, name, self.group, values)
             self._require(values, host, name)

@@ -88,7 +88,7 @@ class SetValue(Action, frozen=True, tag="set"):
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
         path = self._path_now(saved, host)
-        if host.glob(literal(path)):  # else it went with its module
+        if host.glob(literal(path)):  # otherwise it was removed with its module
             kernel_text.restore(path, saved, host)
 
     def _path_now(self, saved: Saved, host: Host) -> str:

@@ -49,7 +49,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
         title = "keep a boot entry with the present command line"
         old = question.around.texts.get(_ENTRY)
         yield _change(first, PutFile(_ENTRY, old, entry, 0o755), title)
-    # The menu is made from the files, so it is made after them on the way back as well.
+    # The menu is generated from the files, so it is also generated after they were restored.
     yield _change(first, Run(argv=update), "regenerate the boot menu")
 
 
@@ -120,8 +120,8 @@ def _edited(text: str) -> Iterator[BootOption]:
 
 
 def _drop_in(options: tuple[BootOption, ...]) -> str:
-    # Blanks around every word make first, middle, last and only one the same case; the loop
-    # takes a word given twice in a row, whose blanks overlap.
+    # With blanks around every word, the first, middle and last word match the same pattern. The
+    # loop matches a word that is given twice in a row, where the blanks overlap.
     edits = " ".join(
         f"-e ':a{at}' -e {shlex.quote(f's/ {_pattern(o.drop)} /{_put(o.add)}/')} -e 'ta{at}'"
         for at, o in enumerate(options)

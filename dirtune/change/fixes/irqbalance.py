@@ -14,7 +14,7 @@ _FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
 # Values without special meaning, in quotes, to systemd, which reads the file, and to a shell.
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:=/+ -]*")
 _RESTART = ("systemctl", "try-restart", "irqbalance")
-# There while systemd is the first process (sd_booted(3)): else nobody answers systemctl.
+# This folder exists while systemd is the first process (sd_booted(3)), which systemctl needs.
 _SYSTEMD = "/run/systemd/system"
 
 

@@ -38,7 +38,7 @@ def _one(request: Asked, setting: KernelFile, question: Question) -> Change | Re
             return request.refusal(path, why, name=_OUT)
         after = format_cpumask(parse_cpumask(after), like=before)
     elif after.split() == before.split():
-        after = before  # numbers that the kernel parts by tabs
+        after = before  # numbers that the kernel separates with tabs
     action = SetValue(path, before, "\t".join(after.split()) if "\t" in before else after)
     return request.change(action, f"set {path} to {after} instead of {before}")
 

@@ -37,7 +37,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
     names = ", ".join(dict.fromkeys(setting.module for _, setting in requests))
     title = f"change the options of {names}, in effect when loaded next"
     update = (_INITRAMFS, "-u") if _INITRAMFS in question.around.commands else ()
-    # The image is made from the files, so it is made after them on the way back as well.
+    # The image is generated from the files, so it is also generated after they were restored.
     if update:
         yield first.change(
             Run(undo_argv=update), "regenerate the initramfs", risk=Risk.REBOOT, lasting=True

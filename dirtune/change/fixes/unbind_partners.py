@@ -37,7 +37,7 @@ def _partners(line: Line, question: Question) -> Iterator[Change | Refusal]:
     sharing = lines.sharers(line, snapshot.pci, snapshot.interfaces)
     card = next(sharer for sharer in sharing if sharer.nic)
     seen = {card.device and card.device.address}
-    # The last on the line first: undone last first, they come back in the order they had.
+    # The last handler on the line first: the undo, last first, then restores their order.
     for sharer in reversed(sharing):
         device = sharer.device
         if sharer is card or (device and device.address in seen):
