@@ -37,10 +37,8 @@ def _all(name: str) -> Iterator[str]:
                 yield _name(process / "ns/net")
     # Users who may mount, as with fusermount(1), choose names, so only newlines end a line here.
     with Path("/proc/self/mountinfo").open("rb") as rows:
-        for row in rows:
-            yield os.fsdecode(
-                row.split(b" ", 4)[3]
-            )  # the root in its file system, such as net:[1]
+        for row in rows:  # the fourth field is net:[1] or the like for a namespace
+            yield os.fsdecode(row.split(b" ", 4)[3])
 
 
 def _same(one: str, other: str) -> bool:
