@@ -313,7 +313,9 @@ def _require_settled(at: Place) -> None:
     if now.unfinished:
         name = now.unfinished[0].stem
         back = shlex.join(("dirtune", "rollback", name))
-        raise NotPossible(f"{name} is still open. Run dirtune confirm or {back} first.")
+        raise NotPossible(
+            f"{name} was neither confirmed nor rolled back. Run dirtune confirm or {back} first."
+        )
     if now.unreadable:
         raise NotPossible(f"{now.unreadable[0]} Until then dirtune changes nothing.")
 

@@ -60,7 +60,7 @@ _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
     "--diff",
     nargs=2,
     metavar="A B",
-    help="Compare two directors instead: recorded trees, snapshots or hosts.",
+    help="Compare two directors, which may be recorded trees, snapshots or hosts.",
 )
 @click.option(
     "--interval",

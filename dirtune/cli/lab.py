@@ -140,7 +140,7 @@ def down() -> None:
     show_default=True,
     help="Print the result in this format.",
 )
-@click.option("--scenarios", is_flag=True, help="List the scenarios instead.")
+@click.option("--scenarios", is_flag=True, help="List the scenarios instead of the status.")
 def status(format: str, scenarios: bool) -> None:
     """Print whether a lab is up, with its nodes, plan and ssh_config.
 

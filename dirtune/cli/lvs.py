@@ -159,7 +159,7 @@ def plan(
     "--dry-run",
     is_flag=True,
     hidden=True,
-    help="Print what the director would change, or why it refuses.",
+    help="Print the changes that the director would make, or the reason for a refusal.",
 )
 @_FORMAT
 def apply(

@@ -395,7 +395,7 @@ def test_what_was_killed_in_the_middle_of_a_rollback_is_open(
     assert "was not finished. Run: dirtune rollback" in notice(at, this_machine)
     with pytest.raises(ApplyError):
         confirm(at, this_machine)
-    with pytest.raises(NotPossible, match="is still open"):
+    with pytest.raises(NotPossible, match="neither confirmed nor rolled back"):
         carry_out(setting(value, "old", "new"), this_machine, at)
     assert not take_back(at, this_machine).already
     assert value.read_text() == "old\n"

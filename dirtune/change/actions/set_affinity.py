@@ -74,7 +74,9 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
         require(self.path, host.read(self.path).strip(), self.after)
         strayed = self._strayed(host)
         if strayed:
-            raise ApplyError(f"irq {self.irq} still goes to CPU {strayed}, not to {self.after}")
+            raise ApplyError(
+                f"irq {self.irq} still goes to CPU {strayed}, but should go to {self.after} only"
+            )
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
         if self._still_its_number(host):
