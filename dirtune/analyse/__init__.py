@@ -1,1 +1,1 @@
-"""The meaning of measurements: pure functions from data to data."""
+"""Analyse measurements, with pure functions from data to data."""

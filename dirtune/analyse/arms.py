@@ -1,7 +1,7 @@
 """The values of a metric in the two arms of a comparison, taken from trials. Pure.
 
-Arm A is before a fix, arm B after it. Only valid judged trials give values; the others are
-counted.
+Arm A is before a fix, arm B after it. Only valid judged trials contribute values; invalid trials
+are counted.
 """
 
 import math
@@ -12,11 +12,11 @@ from dirtune.analyse.run import Trial, TrialKind
 from dirtune.errors import PlanError
 
 _SAME_RATE = 0.02
-"""Share by which the rate that clients offer may miss the rate of the plan."""
+"""Share by which the rate that clients offer may differ from the plan's rate."""
 
 
 class Arms(NamedTuple):
-    """A metric's valid values in both arms; with pairs, the n-th values belong together."""
+    """The valid values of a metric in both arms; if paired, the n-th values form a pair."""
 
     before: tuple[float, ...]
     after: tuple[float, ...]
@@ -26,10 +26,10 @@ class Arms(NamedTuple):
 
 
 def arms_of(trials: Sequence[Trial], metric: str, rate: float | None = None) -> Arms:
-    """Return the two arms of one run at an offered *rate*; its only rate for None.
+    """Return the two arms of one run at the offered *rate*, or at the run's only rate for None.
 
-    They are paired where the trials are. `PlanError` for trials of several rates or cells, or if
-    no trial offered *rate*.
+    The arms are paired if the trials are. Raises `PlanError` if the trials have several rates or
+    cells, or if no trial offered *rate*.
     """
     compared = _judged(trials, rate)
     _require_alike(compared)
@@ -49,21 +49,22 @@ def arms_between(
 ) -> Arms:
     """Return two sets of trials as unpaired arms.
 
-    `PlanError` for trials of several rates, or if one set holds several cells or both arms.
+    Raises `PlanError` if the trials have several rates, or if one set holds several cells or both
+    arms.
     """
     sides = [_judged(before, rate), _judged(after, rate)]
     _require_one_rate([trial for side in sides for trial in side])
     for side in sides:
         _require_alike(side)
         if len({trial.arm for trial in side}) > 1:
-            raise PlanError("A run holds two arms: name one, RUN:A or RUN:B.")
+            raise PlanError("The run holds two arms. Name one of them: RUN:A or RUN:B.")
     values = [tuple(t.metrics[metric] for t in side if _counts(t, metric)) for side in sides]
     invalid = sum(map(len, sides)) - sum(map(len, values))
     return Arms(values[0], values[1], paired=False, invalid=invalid)
 
 
 def same_rate(offered: float, rate: float | None) -> bool:
-    """Tell whether clients that were asked for *rate* may have *offered* this, connections/s."""
+    """Return whether the *offered* connections/s match the planned *rate*, apart from rounding."""
     return rate is not None and math.isclose(offered, rate, rel_tol=_SAME_RATE)
 
 
@@ -76,7 +77,9 @@ def _judged(trials: Sequence[Trial], rate: float | None) -> list[Trial]:
     # trial that broke before its load began has the plan's rate.
     near = [trial for trial in candidates if same_rate(trial.offered_rate, rate)]
     if not near:
-        raise PlanError(f"No trial has the rate {rate:g}/s; the trials have {_rates(candidates)}.")
+        raise PlanError(
+            f"No trial ran at {rate:g} connections/s. The trials ran at {_rates(candidates)}."
+        )
     offered = {trial.offered_rate for trial in near if trial.valid}
     nearest = min(offered, key=lambda offered: abs(offered - rate), default=rate)
     return [trial for trial in near if not trial.valid or trial.offered_rate == nearest]
@@ -85,7 +88,7 @@ def _judged(trials: Sequence[Trial], rate: float | None) -> list[Trial]:
 def _require_alike(trials: Sequence[Trial]) -> None:
     _require_one_rate(trials)
     if len(cells := sorted({trial.cell for trial in trials})) > 1:
-        raise PlanError(f"A run holds several cells: name one, such as RUN:{cells[-1]}.")
+        raise PlanError(f"The run holds several cells. Name one, such as RUN:{cells[-1]}.")
 
 
 def _require_one_rate(trials: Sequence[Trial]) -> None:
@@ -94,7 +97,7 @@ def _require_one_rate(trials: Sequence[Trial]) -> None:
     if len({trial.offered_rate for trial in counted}) > 1:
         known = _rates(counted)
         raise PlanError(
-            f"The trials hold several offered rates ({known}): choose one with --rate."
+            f"The trials offered several rates, {known} connections/s. Choose one with --rate."
         )
 
 

@@ -1,7 +1,7 @@
 """The resource that limits a director in a window, the evidence, and the remedy. Pure.
 
-A resource is named only where it is at its limit; otherwise the verdict says how much room is
-left. Nothing here forecasts a rate: at another rate another resource may limit first.
+A resource is named only if it is at its limit; otherwise the verdict says how much capacity is
+left. The verdict never predicts a rate, because another resource may be the limit at another rate.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,16 +17,16 @@ from dirtune.analyse.work import Work
 
 # Estimates, not calibrated: a busier CPU cannot take more work, a less busy one has room.
 FULL_PERCENT = 95.0
-"""A CPU that is busier, in per cent, is full."""
+"""A CPU that is busy for this per cent of the time or more counts as full."""
 _ROOM_PERCENT = 70.0
 _STOLEN_PERCENT = 10.0
 _LOCKED_PERCENT = 5.0
 _WASTE_PERCENT = 0.5
 _IN_SIGHT = 3
 _BUSY_PROGRAM = 5.0
-"""Per cent of the CPUs from which on a program is worth its name."""
+"""A program is named only if it used this per cent of the CPUs or more."""
 _EXPLAINED = 40.0
-"""Per cent of the CPUs that programs must have used together to be named as what fills them."""
+"""Programs are named only if they together used this per cent of the CPUs or more."""
 _USER, _KERNEL = "User programs", "System calls and kernel threads"
 
 
@@ -34,8 +34,8 @@ class Bottleneck(msgspec.Struct, frozen=True):
     """The verdict on one window."""
 
     resource: str
-    """`cpu0`, `steal`, `backlog`, `ring eth0`, `lock NAME`; `none` where nothing is at its limit,
-    `unknown` where CPU times are not known."""
+    """`cpu0`, `steal`, `backlog`, `ring eth0`, `lock NAME`; `none` if no resource is at its limit,
+    `unknown` if the CPU times are unknown."""
     paragraph: str
     """The verdict, its evidence and the remedy, in words."""
     hottest_cpu: str | None = None
@@ -54,9 +54,9 @@ class _Window(NamedTuple):
 def find(
     node: NodeCpu, work: Work, probed: Probed, programs: Sequence[Program] = ()
 ) -> Bottleneck:
-    """Return what limits the director *node* in this window.
+    """Return the resource that limits the director *node* in this window.
 
-    *programs* used CPU time in it, the busiest first; none where they are unknown.
+    *programs* are those that used CPU time in the window, the busiest first; empty if unknown.
     """
     resource, verdict = _limit(_Window(node, work, probed, programs))
     extra = (_waste(work), _phases(work), _probes(probed))
@@ -65,7 +65,7 @@ def find(
 
 
 def hottest(node: NodeCpu) -> tuple[str, float] | None:
-    """Return the busiest CPU and its per cent that is neither idle, waiting nor stolen."""
+    """Return the busiest CPU, and the per cent of its time neither idle, waiting nor stolen."""
     busy = {name: busy_percent(states) for name, states in node.per_cpu.items()}
     if not busy:
         return None
@@ -80,7 +80,7 @@ def busy_percent(states: Mapping[str, CpuShare]) -> float:
 
 
 def lock_percent(probed: Probed) -> dict[str, float]:
-    """Return the time that CPUs waited for each spinning lock, in per cent of one CPU."""
+    """Return the time that CPUs waited for each spinning lock, as per cent of one CPU."""
     sums: dict[str, float] = {}
     for one in probed.locks.locks if probed.locks else ():
         assert probed.locks is not None
@@ -111,19 +111,19 @@ def _stolen(window: _Window) -> tuple[str, str] | None:
     if steal < _STOLEN_PERCENT:
         return _stolen_most(node)
     return "steal", (
-        f"The hypervisor limits this {node.role}: it took {steal:.0f} % of its CPU time away. "
-        "Give the guest CPUs of its own. The times below include the waiting."
+        f"The hypervisor limits this {node.role}: it took {steal:.0f} % of the guest's CPU time. "
+        "Give the guest CPUs of its own. The times below include this waiting."
     )
 
 
 def _stolen_most(node: NodeCpu) -> tuple[str, str] | None:
-    """Judge a CPU that is full and of which the hypervisor took more than the node used."""
+    """Judge a full CPU from which the hypervisor took more time than the node used."""
     for name, states in node.per_cpu.items():
         busy, steal = busy_percent(states), _mean(states, "steal")
         if steal > busy and steal + busy >= FULL_PERCENT:
             return "steal", (
-                f"The hypervisor limits this {node.role}: it took {steal:.0f} % of {name} away, "
-                f"which is {busy:.0f} % busy. Give the guest a CPU of its own instead."
+                f"The hypervisor limits this {node.role}: it took {steal:.0f} % of the time of "
+                f"{name}, which is {busy:.0f} % busy. Give the guest a CPU of its own instead."
             )
     return None
 
@@ -140,13 +140,16 @@ def _full_cpu(window: _Window) -> tuple[str, str] | None:
         return name, _out_of_time(window, filler)
     full = f"{name} limits this {node.role}: it is {busy:.0f} % busy{_spent(node, name)}"
     if not others:
-        return name, f"{full}, and it is the only CPU. Reduce its work: the phases below show it."
+        return (
+            name,
+            f"{full}, and it is the only CPU. Reduce its work, which the phases below show.",
+        )
     idlest = min(others)
     if filler:
         return name, (
-            f"{full}, while the idlest other CPU is {idlest:.0f} % busy. {filler} fill it, not "
-            f"interrupts. {_named(window, filler, 1)} Move them to CPUs that serve no NIC, or to "
-            "another machine; spreading interrupts would not help."
+            f"{full}, while the idlest other CPU is {idlest:.0f} % busy. {filler} fill {name}, "
+            f"not interrupts. {_named(window, filler, 1)} Move the programs to CPUs that serve no "
+            "NIC, or to another machine; spreading interrupts would not help."
         )
     if idlest < _ROOM_PERCENT:
         return name, (
@@ -160,7 +163,7 @@ def _full_cpu(window: _Window) -> tuple[str, str] | None:
 
 
 def _out_of_time(window: _Window, filler: str) -> str:
-    """Return the verdict on a node all of whose CPUs are filled by programs."""
+    """Return the verdict on a node whose CPUs are all filled by programs."""
     node, states = window.node, window.node.states
     cpus = max(1, len(node.per_cpu))
     busy = {1: "Its only CPU is", 2: "Both CPUs are"}.get(cpus, f"All {cpus} CPUs are")
@@ -174,7 +177,7 @@ def _out_of_time(window: _Window, filler: str) -> str:
 
 
 def _filler(states: Mapping[str, CpuShare], probed: Probed) -> str:
-    """Return what fills a CPU that interrupts do not fill; else nothing."""
+    """Return what fills a CPU, such as `User programs`; empty if interrupts fill the CPU."""
     user, interrupts = _mean(states, "user"), _interrupts(states)
     kernel = _mean(states, "system") - interrupts
     if user > max(kernel, interrupts):
@@ -194,7 +197,7 @@ def _named(window: _Window, filler: str, cpus: int) -> str:
     *others, last = [f"{p.name} ({p.percent / cpus:.0f} %)" for p in most]
     names = f"{', '.join(others)} and {last}" if others else last
     be = "programs are" if others else "program is"
-    return f"The busiest {be} {names}, of {'one CPU' if cpus == 1 else 'all CPUs'}."
+    return f"The busiest {be} {names}, in per cent of {'one CPU' if cpus == 1 else 'all CPUs'}."
 
 
 def _interrupts(states: Mapping[str, CpuShare]) -> float:
@@ -202,7 +205,7 @@ def _interrupts(states: Mapping[str, CpuShare]) -> float:
 
 
 def _threads_percent(probed: Probed) -> float:
-    """Return the per cent of one CPU that threads of interrupts took, which count as system."""
+    """Return the per cent of one CPU that interrupt threads used, which counts as system time."""
     ns = sum(thread.cpu_ns or 0 for thread in probed.threads or ())
     return ns / probed.seconds / 1e7 if probed.seconds else 0.0
 
@@ -216,8 +219,8 @@ def _backlog(window: _Window) -> tuple[str, str] | None:
     if not dropped:
         return None
     return "backlog", (
-        f"The backlog of a CPU limits this {window.node.role}: it was full for {dropped:,} "
-        "packets, which were dropped. See `dirtune explain softirq/backlog-drops`."
+        f"The backlog of a CPU limits this {window.node.role}: it was full when {dropped:,} "
+        "packets arrived, which were dropped. See `dirtune explain softirq/backlog-drops`."
     )
 
 
@@ -226,8 +229,8 @@ def _ring(window: _Window) -> tuple[str, str] | None:
         return None
     name, lost = max(window.work.device_drops.items(), key=lambda item: item[1])
     return f"ring {name}", (
-        f"The receive ring of {name} limits this {window.node.role}: it was full for {lost:,} "
-        "packets, which were dropped. See `dirtune explain nic/rx-ring-overflow`."
+        f"The receive ring of {name} limits this {window.node.role}: it was full when {lost:,} "
+        "packets arrived, which were dropped. See `dirtune explain nic/rx-ring-overflow`."
     )
 
 
@@ -239,8 +242,8 @@ def _locked(window: _Window) -> tuple[str, str] | None:
     if percent < _LOCKED_PERCENT:
         return None
     return f"lock {name}", (
-        f"A lock limits this {window.node.role}: CPUs waited for {name} during {percent:.1f} % of "
-        "one CPU's time. `dirtune explain lock` lists the remedies."
+        f"A lock limits this {window.node.role}: CPUs spent {percent:.1f} % of one CPU's time "
+        f"waiting for {name}. `dirtune explain lock` lists the remedies."
     )
 
 
@@ -263,13 +266,16 @@ def _waste(work: Work) -> str:
     most = expensive[0]
     wasted = (
         f"On irq {most.irq} the handlers of {' and '.join(most.handlers)} ran {most.none:,} times "
-        f"for nothing, {most.cpu_percent:.1f} % of a CPU"
+        f"for nothing, which took {most.cpu_percent:.1f} % of a CPU"
     )
     remedy = "`dirtune fix plan irq/shared-with-nic` shows the remedy."
     if work.forecast is None or work.forecast.ratio is None:
         return f"{wasted}. {remedy}"
     saved = 100 * (1 - work.forecast.ratio)
-    return f"{wasted}. A separate line should save {saved:.1f} % of CPU per connection. {remedy}"
+    return (
+        f"{wasted}. A separate line should save {saved:.1f} % of the CPU time per connection. "
+        f"{remedy}"
+    )
 
 
 def _phases(work: Work) -> str:

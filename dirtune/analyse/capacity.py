@@ -1,8 +1,8 @@
 """The results of a sweep and a search: the curve, its peak, and the knee in words. Pure.
 
-Only valid trials count, and the number of the others is always given. The peak is the highest
-reply rate at any loss; the knee is the highest offered rate that meets a named loss goal. One
-without the other is not a result: in 2001 the same director had a peak of 4270 and a knee of 3640.
+Only valid trials count, and the number of invalid trials is always reported. The peak is the
+highest reply rate at any loss; the knee is the highest offered rate that meets a given loss goal.
+Both are needed: in 2001 the same director had a peak of 4270 connections/s and a knee of 3640.
 """
 
 import math
@@ -28,7 +28,7 @@ class Point(NamedTuple):
     reply_rate: float
     """Mean of the trials, replies/s."""
     sd: float | None
-    """Between the trials; None with fewer than two."""
+    """Standard deviation between the trials; None with fewer than two trials."""
     loss: float
     """Share of the attempted connections without a good reply in time."""
     trials: int
@@ -55,10 +55,10 @@ def peak(points: Sequence[Point]) -> Point | None:
 
 
 def saturated(points: Sequence[Point]) -> bool:
-    """Tell whether a sweep went far enough for its peak to be one.
+    """Return whether a sweep tried rates high enough to show the real peak.
 
-    At some rate the replies must fall 3 % behind the offered rate, or 5 % must be lost; otherwise
-    a higher rate than the highest tried might have had more replies.
+    At some rate, the replies must be 3 % fewer than the offered connections, or 5 % of the
+    connections must be lost. Otherwise a rate above all tried rates might give more replies.
     """
     return any(p.reply_rate < _KEPT_UP * p.offered or p.loss > _LOST for p in points)
 
@@ -69,19 +69,19 @@ def not_counted(trials: Sequence[Trial]) -> int:
 
 
 def attempts_for(goal: float) -> int:
-    """Return how many attempts without a loss show, at 95 %, that less than *goal* is lost."""
+    """Return how many attempts without loss show, with 95 % confidence, a loss below *goal*."""
     return math.ceil(math.log(0.05) / math.log1p(-goal)) if goal > 0 else 0
 
 
 def ended(limit: KneeLimit, goal: float, attempts: int) -> str:
-    """Return how a search ended, in words; *attempts* were made in trials that met the goal."""
+    """Return why a search ended, in words; *attempts* counts those in trials that met the goal."""
     reason = {
-        KneeLimit.SYSTEM: "a higher rate loses more",
-        KneeLimit.CLIENTS: "the clients could not offer more",
+        KneeLimit.SYSTEM: "a higher rate lost more",
+        KneeLimit.CLIENTS: "the clients could not offer a higher rate",
         KneeLimit.RANGE: "the plan asks for no higher rate",
     }[limit]
     if not attempts:
-        return "even the lowest rate loses more" if limit == KneeLimit.SYSTEM else reason
+        return "even the lowest rate lost more" if limit == KneeLimit.SYSTEM else reason
     if goal and attempts < (needed := attempts_for(goal)):
         return (
             f"{reason}; {attempts:,} attempts are too few to show a loss below {100 * goal:g} %: "
@@ -91,9 +91,9 @@ def ended(limit: KneeLimit, goal: float, attempts: int) -> str:
 
 
 def confirmed(knee: Knee, trials: Sequence[Trial]) -> Knee:
-    """Return *knee* with the result of the steady trials below (and above) its rate."""
+    """Return *knee* with the result of the steady trials just below (and above) its rate."""
     if any(not trial.valid for trial in trials):
-        return _with(knee, "the steady trials around it are not valid")
+        return _with(knee, "the steady trials around this rate are not valid")
     losses = [(t.attempted - t.replied) / max(t.attempted, 1) for t in trials]
     if losses[0] > knee.loss_goal:
         lost = f"a steady trial at 0.95 times the rate lost {100 * losses[0]:.3f} %"
@@ -101,11 +101,11 @@ def confirmed(knee: Knee, trials: Sequence[Trial]) -> Knee:
     if len(losses) > 1 and losses[1] <= knee.loss_goal:
         met = "a steady trial at 1.05 times the rate met the goal as well"
         return _with(knee, met, agreed=False)
-    return _with(knee, "steady trials around it agree", agreed=True)
+    return _with(knee, "steady trials around this rate agree", agreed=True)
 
 
 def in_words(knee: Knee) -> str:
-    """Return the knee in one line: the rate first, then what ended the search."""
+    """Return the knee in one line: first the rate, then the reason why the search ended."""
     goal = f"at most {100 * knee.loss_goal:g} % lost"
     if knee.rate is None:
         rate = "no rate"

@@ -1,8 +1,9 @@
 """The verdict on a comparison: is there an effect, how large is it, could it be chance? Pure.
 
-The primary metric is named before the run; the p values of the others are corrected by Holm.
-`improved` and `regressed` need all of: the interval leaves out 1, the test agrees, the effect is
-larger than the noise of an A/A run, and larger than what matters in practice.
+The primary metric is chosen before the run; the p values of all other metrics get Holm's
+correction. The verdicts `improved` and `regressed` have four conditions: the interval excludes 1,
+the test agrees, the effect exceeds the noise of an A/A run, and it exceeds the threshold, which is
+the smallest effect that matters in practice.
 """
 
 import math
@@ -20,7 +21,7 @@ LEAST_PAIRS = 6
 LEAST_TRIALS = 5
 THRESHOLD = 0.02
 _SMALLEST, _LARGEST = 1e-60, 1e60
-"""Limits of the values that are compared: no trial measures more, and their ratio is a number."""
+"""Limits of the values that are compared: no trial measures more, and their ratio is finite."""
 
 
 def compare(
@@ -33,7 +34,7 @@ def compare(
 ) -> Comparison:
     """Return the verdict on one metric; *noise_floor* and *threshold* are shares (0.02 = 2 %).
 
-    *rate*, connections/s, is kept in the result, for arms that are compared at several rates.
+    *rate*, in connections/s, is stored in the result if arms are compared at several rates.
     """
     meaning = _metric(metric)
     refusal = _too_few(arms) or _not_positive(arms)
@@ -70,10 +71,10 @@ def compare_all(
     rate: float | None = None,
     secondary: bool = True,
 ) -> tuple[Comparison, ...]:
-    """Return the verdict on the *primary* metric, then on the others that both arms have.
+    """Return the verdict on the *primary* metric, then on all other metrics that both arms have.
 
-    Both functions are given the name of a metric. Without *secondary* the others are left out.
-    *threshold* and *rate* are as for `compare`.
+    Both functions take the name of a metric. Without *secondary*, only the primary metric is
+    compared. *threshold* and *rate* are as for `compare`.
     """
     others = (metric for metric in METRICS if metric != primary) if secondary else ()
     sides = {metric: arms_of_metric(metric) for metric in (primary, *others)}
@@ -93,7 +94,7 @@ def compare_all(
 
 
 def adjusted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """Return the comparisons with Holm's correction of all but the first, the primary.
+    """Return the comparisons with Holm's correction, except for the first, which is the primary.
 
     A secondary verdict whose corrected p is too high becomes inconclusive.
     """
@@ -106,7 +107,7 @@ def adjusted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
 
 
 def noise_floor(arms: Arms) -> float | None:
-    """Return the half width of an A/A run's 95 % interval as a share; None with too few trials."""
+    """Return half the width of an A/A run's 95 % interval, as a share; None for too few trials."""
     if _too_few(arms) or _not_positive(arms):
         return None
     low, high = estimate(arms).interval
@@ -117,7 +118,7 @@ def noise_floor(arms: Arms) -> float | None:
 def floor_of(trials: Sequence[Trial], metric: str, rate: float | None) -> float | None:
     """Return the noise floor of an A/A run's *trials* at *rate*, or at its only rate.
 
-    `PlanError` if the run has several rates and none of them is *rate*.
+    Raises `PlanError` if the run has several rates, but not *rate*.
     """
     rates = {trial.offered_rate for trial in trials if trial.pair is not None and trial.valid}
     return noise_floor(arms_of(trials, metric, rate if len(rates) > 1 else None))
@@ -132,7 +133,7 @@ def no_noise_floor(metric: str) -> str:
 
 
 def pairs_needed(comparison: Comparison, effect: float) -> int | None:
-    """Return how many pairs would show *effect* (a share) in 4 of 5 tries; None if unknown."""
+    """Return how many pairs would show *effect* (a share) in 4 of 5 runs; None if unknown."""
     detectable = comparison.minimum_detectable_effect
     if detectable is None or comparison.pairs == 0 or effect <= 0:
         return None
@@ -150,16 +151,16 @@ def _corrected(comparison: Comparison, p: float, metrics: int) -> Comparison:
 
 def _metric(name: str) -> Metric:
     if name not in METRICS:
-        raise PlanError(f"{name}: no such metric; there are {', '.join(sorted(METRICS))}")
+        raise PlanError(f"{name} is not a metric. Choose one of {', '.join(sorted(METRICS))}.")
     return METRICS[name]
 
 
 def _too_few(arms: Arms) -> str | None:
     if arms.paired and len(arms.before) < LEAST_PAIRS:
-        return f"{len(arms.before)} pairs are valid, and a verdict needs {LEAST_PAIRS}"
+        return f"{len(arms.before)} pairs are valid, but a verdict needs {LEAST_PAIRS}"
     fewest = min(len(arms.before), len(arms.after))
     if not arms.paired and fewest < LEAST_TRIALS:
-        return f"{fewest} trials of an arm are valid, and a verdict needs {LEAST_TRIALS}"
+        return f"{fewest} trials of an arm are valid, but a verdict needs {LEAST_TRIALS}"
     return None
 
 
@@ -168,8 +169,8 @@ def _not_positive(arms: Arms) -> str | None:
     if all(_SMALLEST < value < _LARGEST for value in values):
         return None
     if min(values) <= 0:
-        return "a trial measured zero, and a ratio needs values above zero"
-    return "a trial has a value that is too small or too large to be measured"
+        return "a trial measured zero or less, but a ratio needs values above zero"
+    return "a trial has a value that is too small or too large to be a measurement"
 
 
 def _verdict(
@@ -187,7 +188,7 @@ def _verdict(
     if effect.effect <= threshold:
         return (
             Verdict.INCONCLUSIVE,
-            f"the effect is below {_percent(threshold)}, which would matter",
+            f"the effect is below {_percent(threshold)}, the smallest effect that matters",
         )
     if noise is not None and effect.effect <= noise:
         return Verdict.INCONCLUSIVE, f"the effect is within the noise floor of {_percent(noise)}"

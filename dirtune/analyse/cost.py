@@ -1,7 +1,7 @@
 """The cost of a connection, the gain from more nodes, and the price of a rate. Pure.
 
-Every figure names its scope: a price belongs to one configuration and is never divided by the
-rate of another, and a cost per connection counts only the connections that went through the node.
+Every figure has a scope. A price belongs to one configuration, and is only divided by the rate of
+that configuration. A cost per connection counts only the connections that went through the node.
 """
 
 import math
@@ -15,9 +15,9 @@ from dirtune.plan.tables import Price
 
 SCALING_AXES = ("real_servers", "cpus")
 _AS_MUCH = 1.05
-"""The most that more clients gain, as a ratio, where the clients are not the limit."""
+"""If more clients raise the rate by no more than this ratio, the clients are not the limit."""
 _ERRORS = 3
-"""Standard errors of a difference between a few repeats beyond which it is no chance."""
+"""A difference between a few repeats of more than this many standard errors is not chance."""
 
 
 class NodeCost(NamedTuple):
@@ -33,51 +33,53 @@ class Scaling(NamedTuple):
 
     axis: str
     others: str
-    """The rest of the cell's settings, which do not change."""
+    """All other settings of the cell, which are the same in each."""
     nodes: int
     peak: float
     """Replies/s."""
     efficiency: float
-    """The peak over *nodes* times the peak of one."""
+    """The peak divided by *nodes* times the peak of one node."""
 
 
 class ByClients(NamedTuple):
     """The rates of the same cell with different numbers of clients."""
 
     others: str
-    """The rest of the cell's settings, which do not change."""
+    """All other settings of the cell, which are the same in each."""
     metric: str
     made: dict[int, float]
     """Replies/s or connections/s by the number of clients, from few to many."""
     enough: int | None
-    """The smallest number that made as much as more clients; None if the most made the most."""
+    """The smallest number of clients that achieved as much as more clients; None if the largest
+    number achieved the most."""
     known: bool
-    """Whether each number was tried often enough to separate a gain from chance."""
+    """Whether every number of clients was tried often enough to separate a gain from chance."""
 
 
 class Forwarded(NamedTuple):
-    """The cost of a forwarding method on the director compared with another, at one rate."""
+    """The director's cost of one forwarding method compared with another method, at one rate."""
 
     others: str
-    """The rest of the cells' settings, which are the same."""
+    """All other settings of the two cells, which are the same."""
     offered: float
     method: str
     beside: str
     cpu: float
-    """CPU time per connection, as a ratio to *beside*: the product of the other two ratios."""
+    """Ratio of the CPU time per connection to that of *beside*; the product of the two ratios
+    below."""
     packets: float
-    """Packets per connection, as a ratio to *beside*: under NAT the replies pass as well."""
+    """Ratio of the packets per connection; larger under NAT, where replies pass the director."""
     cpu_per_packet: float
-    """CPU time per packet, as a ratio to *beside*."""
+    """Ratio of the CPU time per packet."""
 
 
 class NetworkIo(NamedTuple):
-    """Bytes of the load that the director saw in a window."""
+    """The bytes of the load that passed the director in a window."""
 
     bytes_per_s: float
     bits_per_s: float
     share_of_link: float | None
-    """0 to 1; None where the link's capacity is not known."""
+    """0 to 1; None if the link's capacity is unknown."""
 
 
 class PricePerRate(NamedTuple):
@@ -91,7 +93,7 @@ class PricePerRate(NamedTuple):
     per_rate: float
     """The price divided by the rate."""
     spread: tuple[float, float] | None
-    """The same with the rate one standard deviation up and down."""
+    """`per_rate` with the rate one standard deviation higher and lower."""
 
 
 class NotPriced(NamedTuple):
@@ -99,14 +101,15 @@ class NotPriced(NamedTuple):
 
     cell: str
     differences: str
-    """The settings in which the cell differs from the one that is priced."""
+    """The settings in which the cell differs from the priced configuration."""
 
 
 def node_costs(trial: Trial) -> tuple[NodeCost, ...]:
-    """Return each sampled node's CPU microseconds per connection of its own.
+    """Return the CPU time of each sampled node per connection through the node, in microseconds.
 
-    Clients begin equal shares; real servers are assumed to as well where the director's counters
-    of each (`Trial.shares`) are missing. A node that a control's load bypasses has no cost.
+    Each client starts an equal share of the connections. Real servers are assumed to get equal
+    shares as well, unless the director counted them (`Trial.shares`). A node that the load of a
+    control bypasses has no cost.
     """
     costs = []
     for node in trial.nodes:
@@ -120,7 +123,7 @@ def node_costs(trial: Trial) -> tuple[NodeCost, ...]:
 
 
 def _aside(node: NodeCpu, trial: Trial) -> bool:
-    """Tell whether a control's load bypassed the node, or may have."""
+    """Return whether a control's load bypassed the node, or may have bypassed the node."""
     servers = sum(other.role == Role.REAL_SERVER for other in trial.nodes)
     apart = {
         "null_server": {Role.DIRECTOR, Role.REAL_SERVER},
@@ -140,9 +143,9 @@ def _own_rate(node: NodeCpu, trial: Trial) -> float:
 
 
 def scaling(run: Run) -> tuple[Scaling, ...]:
-    """Return the peaks of a matrix over real servers and CPUs, compared with n times one.
+    """Return a matrix's peaks with n real servers or CPUs, compared with n times the peak of one.
 
-    A cell whose sweep did not saturate it is left out, because its peak is unknown.
+    A cell that the sweep did not saturate is left out, because its peak is unknown.
     """
     return tuple(row for axis in SCALING_AXES for row in _scaling(run, axis))
 
@@ -163,9 +166,9 @@ def _scaling(run: Run, axis: str) -> Iterator[Scaling]:
 
 
 def by_clients(run: Run) -> tuple[ByClients, ...]:
-    """Return whether more clients gained more, which shows whether the clients are the limit.
+    """Return the rates by number of clients, which show whether the clients are the limit.
 
-    A cell whose peak or knee was not reached is left out.
+    A cell is left out if its sweep or search did not reach the peak or knee.
     """
     groups: dict[tuple[str, str], dict[int, _Made]] = {}
     for cell in run.cells:
@@ -183,7 +186,7 @@ def by_clients(run: Run) -> tuple[ByClients, ...]:
 class _Made(NamedTuple):
     rate: float
     error: float | None
-    """Standard error of a mean; 0 of what a search narrowed down, None of one trial."""
+    """Standard error of the mean; 0 for the result of a search, None for a single trial."""
 
 
 def _made(run: Run, cell: Cell) -> Iterator[tuple[str, _Made]]:
@@ -208,7 +211,7 @@ def _by_clients(others: str, metric: str, made: Mapping[int, _Made]) -> ByClient
 
 
 def _more(few: _Made, many: _Made) -> bool | None:
-    """Tell whether *many* made more than *few*; None where that may be chance."""
+    """Return whether *many* clients made more than *few*; None if the gain may be chance."""
     if few.error is None or many.error is None:
         return None
     more = many.rate - few.rate
@@ -228,7 +231,7 @@ def trials_of(run: Run, cell: str) -> tuple[Trial, ...]:
 
 
 def looked_at(run: Run) -> tuple[Trial, ...]:
-    """Return each cell's trial with sampled nodes: the observed one, else its peak."""
+    """Return one trial with sampled nodes per cell: the observed one, or the one at the peak."""
     best: dict[str, Trial] = {}
     for trial in run.trials:
         known = best.get(trial.cell)
@@ -246,16 +249,16 @@ def _rank(trial: Trial) -> tuple[bool, float]:
 
 
 def balanced_cells(run: Run) -> tuple[Cell, ...]:
-    """Return the run's cells without its controls; one cell for the whole plan without any."""
+    """Return the run's cells without its controls; without a matrix, one cell for the plan."""
     named = tuple(cell for cell in run.cells if cell.settings and cell.refused is None)
     return named or (Cell("", {}, ""),)
 
 
 def ipvs_cost_us(run: Run) -> tuple[tuple[str, float, float], ...]:
-    """Return (cell, offered rate, microseconds) that IPVS adds to plain routing.
+    """Return (cell, offered rate, microseconds): the CPU time that IPVS adds to plain routing.
 
-    It is the director's CPU time per connection in the cell less that of the control `routed` at
-    the same offered rate; rates that only one of them has are left out.
+    The result is the director's CPU time per connection in the cell, less the same in the control
+    `routed` at the same offered rate. A rate that was not measured in both is left out.
     """
     plain = _mean_cost(trials_of(run, "routed"))
     return tuple(
@@ -269,9 +272,9 @@ def ipvs_cost_us(run: Run) -> tuple[tuple[str, float, float], ...]:
 def forwarded(run: Run) -> tuple[Forwarded, ...]:
     """Return the cost of each forwarding method of a matrix compared with direct routing.
 
-    At every rate that both have, the CPU time per connection is split into packets per connection
-    and time per packet: a method costs more because more packets pass the director, or because
-    each packet is more expensive.
+    At every rate that both methods have, the CPU time per connection is split into packets per
+    connection and time per packet. A method may cost more because more packets pass the director,
+    or because each packet is more expensive.
     """
     groups: dict[str, dict[str, tuple[Trial, ...]]] = {}
     for cell in balanced_cells(run):
@@ -306,7 +309,7 @@ def _mean_cost(trials: Sequence[Trial]) -> dict[float, float]:
 
 
 def _mean(trials: Sequence[Trial], metric: str) -> dict[float, float]:
-    """Return the mean of the valid trials by their offered rate."""
+    """Return the mean of *metric* over the valid trials, by offered rate."""
     by_rate: dict[float, list[float]] = {}
     for trial in trials:
         value = trial.metrics.get(metric)
@@ -318,7 +321,7 @@ def _mean(trials: Sequence[Trial], metric: str) -> dict[float, float]:
 def network_io(trial: Trial, link_bits_per_s: float | None) -> NetworkIo | None:
     """Return the bytes of the load that the director's IPVS counted; None without counters.
 
-    Under DR and TUN the replies do not pass the director and are not included.
+    Under DR and TUN, replies do not pass the director, so they are not included.
     """
     moved = [trial.counters.get(name) for name in ("bytes_in", "bytes_out")]
     if any(count is None for count in moved) or not trial.window_s:
@@ -329,7 +332,7 @@ def network_io(trial: Trial, link_bits_per_s: float | None) -> NetworkIo | None:
 
 
 def price_per_rate(run: Run) -> tuple[PricePerRate | NotPriced, ...]:
-    """Return prices per connection/s, or why a cell has no price; empty without `[price]`."""
+    """Return the prices per connection/s, or why a cell has none; empty without `[price]`."""
     plan = run.plan
     if plan.price is None:
         return ()

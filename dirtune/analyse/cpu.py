@@ -1,12 +1,13 @@
-"""The CPU time in each state between samples, with the meaning of vmstat(8). Pure.
+"""The CPU time in each state between samples, as vmstat(8) defines the states. Pure.
 
-`user` contains nice, `system` contains hard and soft interrupts (which are also given apart,
-where the kernel accounts them), `idle` is idle. These three, `iowait` and `steal` sum to 100.
+`user` includes nice, and `system` includes hard and soft interrupts, which are also listed
+separately if the kernel accounts for them. `user`, `system`, `idle`, `iowait` and `steal` sum to
+100.
 
-Time that passed by the clock but is in none of the kernel's columns is `unaccounted`: a kernel
-without interrupt time accounting stops the idle clock when an interrupt wakes an idle CPU and
-charges that time to nobody (kernel/time/tick-sched.c, `tick_nohz_irq_enter()`). On a director
-this is much of the work, and vmstat does not show it; here it is part of `system`.
+Time that passed by the clock but is in none of the kernel's columns is `unaccounted`. A kernel
+without interrupt time accounting stops the idle clock when an interrupt wakes an idle CPU, and
+charges the time to no state (kernel/time/tick-sched.c, `tick_nohz_irq_enter()`). On a director
+this is a large part of the work, and vmstat does not show it; here it is part of `system`.
 """
 
 import statistics
@@ -26,7 +27,7 @@ _TOLERANCE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class GroupTimes:
-    """CPU time of a control group since it was made, in seconds, and the CPUs it may use."""
+    """CPU time of a control group since its creation, in seconds, and the CPUs that it may use."""
 
     user_s: float
     system_s: float
@@ -40,28 +41,29 @@ class Sample:
     at_s: float
     stat: Stat | None = None
     group: GroupTimes | None = None
-    """A container's own times; then `stat` is the whole machine's and not the node's."""
+    """The times of a container; `stat` then describes the machine and not the node."""
     lines: dict[str, int] = field(default_factory=dict)
     """Interrupts of each numbered line since boot."""
     ip_vs: dict[str, int] = field(default_factory=dict)
-    """Counters of ip_vs_stats; empty where there are none."""
+    """Counters of ip_vs_stats; empty if the node has none."""
     inactive: int | None = None
-    """Connections the IPVS table holds beside the established (`InActConn`)."""
+    """Connections in the IPVS table that are not established (`InActConn`)."""
     softnet: tuple[SoftnetRow, ...] = ()
     devices: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Counters of /proc/net/dev by interface."""
     active: int | None = None
-    """The established (`ActiveConn`)."""
+    """Established connections in the IPVS table (`ActiveConn`)."""
     net: dict[str, int] = field(default_factory=dict)
-    """Counters of the network stack by the kernel's names, such as `TcpExt.ListenDrops`, and what
-    its interfaces (`rx_dropped`, `tx_dropped`) and backlogs (`softnet_dropped`) dropped; and, no
-    counter, the sockets in TIME_WAIT now (`time_wait`)."""
+    """Counters of the network stack by the kernel's names, such as `TcpExt.ListenDrops`; packets
+    dropped by interfaces (`rx_dropped`, `tx_dropped`) and backlogs (`softnet_dropped`); and, as
+    the only value that is not a counter, the current number of sockets in TIME_WAIT
+    (`time_wait`)."""
 
 
 def shares(earlier: Sample, later: Sample) -> dict[str, float] | None:
     """Return the per cent of the node's CPU time in each state between two samples.
 
-    None where the samples hold no CPU times, or no time went by.
+    The result is None if the samples hold no CPU times, or if no time passed.
     """
     if earlier.group is not None and later.group is not None:
         return _group_shares(earlier, later, earlier.group, later.group)
@@ -85,15 +87,15 @@ def busy_s(earlier: Sample, later: Sample) -> float | None:
 
 
 def idle_percent(earlier: Sample, later: Sample) -> float | None:
-    """Return the per cent of time in which the node waited; None without CPU times."""
+    """Return the per cent of the time that the node's CPUs were idle; None without CPU times."""
     found = shares(earlier, later)
     return None if found is None else found["idle"] + found.get("iowait", 0.0)
 
 
 def busiest_percent(earlier: Sample, later: Sample) -> float | None:
-    """Return the per cent of time that the busiest CPU worked; None without CPU times.
+    """Return the per cent of the time that the busiest CPU worked; None without CPU times.
 
-    A container's CPUs are not known one by one: the result is the mean over those it may use.
+    For a container, single CPUs are unknown: the result is the mean over the CPUs it may use.
     """
     if earlier.group is not None or later.group is not None:
         idle = idle_percent(earlier, later)
@@ -127,7 +129,7 @@ def node_cpu(node: str, role: Role, samples: Sequence[Sample]) -> NodeCpu | None
 
 
 def whole(states: dict[str, CpuShare]) -> bool:
-    """Tell whether the means that must sum to 100 do."""
+    """Return whether the means of the states in `WHOLE` sum to 100."""
     return abs(sum(states[name].mean for name in WHOLE if name in states) - 100) <= _TOLERANCE
 
 
@@ -142,7 +144,7 @@ def _waited(times: CpuTimes) -> int:
 
 
 def _elapsed(earlier: Sample, later: Sample) -> float:
-    """Return the time that all CPUs had between two samples, in USER_HZ, by the clock."""
+    """Return the clock time between two samples times the number of CPUs, in USER_HZ."""
     assert later.stat is not None
     cpus = max(1, len(later.stat.cpus))
     return (later.at_s - earlier.at_s) * USER_HZ * cpus
@@ -185,7 +187,7 @@ def _stat_shares(before: CpuTimes, after: CpuTimes, elapsed: float) -> dict[str,
 
 
 def shares_by_cpu(earlier: Sample, later: Sample) -> dict[str, dict[str, float]]:
-    """Return the same as `shares` for each CPU by its name; empty without CPU times."""
+    """Return the result of `shares` for each CPU, by name; empty without CPU times."""
     if earlier.stat is None or later.stat is None:
         return {}
     elapsed = (later.at_s - earlier.at_s) * USER_HZ

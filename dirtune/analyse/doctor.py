@@ -39,10 +39,10 @@ class Feature(msgspec.Struct, frozen=True):
 
 
 class Rung(msgspec.Struct, frozen=True):
-    """One source of what a probe measures, and what keeps it from being used."""
+    """One source for the measurements of a probe, and the obstacles to using it."""
 
     source: str
-    """bpf, tracefs or proc; two ways of eBPF by what it is attached to."""
+    """bpf, tracefs or proc; for two variants with eBPF, tracepoints or kprobes."""
     gives: str
     obstacles: tuple[Obstacle, ...]
 
@@ -63,7 +63,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
     features: tuple[Feature, ...]
     probes: tuple[Ladder, ...] = ()
     notes: tuple[Obstacle, ...] = ()
-    """Facts that stop no feature, but cost time or a part of one."""
+    """Facts that do not stop a feature, but slow it down or disable a part of it."""
     schema: str = "dirtune/doctor/1"
 
 
@@ -96,12 +96,12 @@ def diagnose(facts: Facts) -> Diagnosis:
 
 
 def probe_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
-    """Return what keeps eBPF probes from running, in the order in which to mend it."""
+    """Return the obstacles to eBPF probes, in the order in which to remove them."""
     return (*_bpf_obstacles(facts), *_no_event(facts, "irq/irq_handler_entry"))
 
 
 def tracefs_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
-    """Return what keeps triggers in tracefs from counting calls of handlers."""
+    """Return the obstacles to counting calls of handlers with triggers in tracefs."""
     hidden = not facts.root or facts.lockdown == _CONFIDENTIAL
     return (
         *_present(
@@ -124,7 +124,7 @@ def tracefs_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
 
 
 def ladders(facts: Facts) -> tuple[Ladder, ...]:
-    """Return for each probe its sources on this machine, the best first."""
+    """Return the sources of each probe on this machine, the best first."""
     bpf = _bpf_obstacles(facts)
     softirq = (*bpf, *_no_event(facts, "irq/softirq_entry", "napi/napi_poll"))
     waits = (*bpf, *_no_event(facts, "lock/contention_begin"))
@@ -212,7 +212,7 @@ def _report_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
 
 
 def lab_obstacles(facts: Facts, kernel: str = "standard") -> tuple[Obstacle, ...]:
-    """Return what keeps a lab with a *kernel* of that kind from starting."""
+    """Return the obstacles to starting a lab with this kind of *kernel*."""
     free = facts.lab_free_mib
     return (
         *_present(
@@ -248,7 +248,7 @@ def _lab_headers(facts: Facts) -> tuple[bool, str, str]:
     return (
         # Where no lab can start, nobody waits for its probes.
         not lab_obstacles(facts) and kernel not in facts.lab_headers,
-        f"The headers of the lab's kernel {kernel} are not installed: its director runs no probe",
+        f"The headers of the lab's kernel {kernel} are not installed, so the lab runs no probe",
         f"apt install linux-headers-{shlex.quote(kernel or '')}",
     )
 

@@ -1,8 +1,8 @@
-"""The effect between two arms: its size, its interval and its p. Pure.
+"""The effect between two arms: its size, its interval and its p value. Pure.
 
-Everything is done on logarithms of ratios, so that "twice" and "half" weigh the same. Pairs (two
-trials close in time) give the t interval of their log ratios and the exact sign-flip test;
-unpaired trials give Welch's interval and the Mann-Whitney test, exact as well.
+All calculations use logarithms of ratios, so that doubling and halving have the same weight. Pairs
+(two trials close in time) use the t interval of their log ratios and the exact sign-flip test.
+Unpaired trials use Welch's interval and the Mann-Whitney test, which is also exact.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from dirtune.analyse.arms import Arms
 
 ALPHA = 0.05
-"""Chance of calling no effect an effect."""
+"""Probability of reporting an effect where there is none."""
 _POWER = 0.8
 # Beyond these, the sign patterns and the ways to deal the ranks are too many to walk through.
 _EXACT_PAIRS = 16
@@ -27,9 +27,9 @@ class Estimate(NamedTuple):
 
     log_ratio: float
     half_width: float
-    """Of the 95 % interval."""
+    """Half the width of the 95 % interval."""
     p: float
-    """Two-sided."""
+    """Two-sided p value."""
     error: float
     """Standard error of `log_ratio`."""
     freedom: float
@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """After over before."""
+        """The value after the fix divided by the value before."""
         return math.exp(self.log_ratio)
 
     @property
@@ -53,24 +53,24 @@ class Estimate(NamedTuple):
 
     @property
     def detectable(self) -> float:
-        """The effect, as a share, that as many trials find in 4 of 5 tries."""
+        """The smallest effect, as a share, that this many trials find in 4 of 5 runs."""
         reach = _t_quantile(self.freedom) + _t_quantile(self.freedom, _POWER)
         return math.expm1(reach * self.error)
 
 
 def estimate(arms: Arms) -> Estimate:
-    """Return the effect between *arms*, whose values are positive; two in each arm at least."""
+    """Return the effect between *arms*; each arm needs at least two values, all positive."""
     before, after = ([math.log(value) for value in side] for side in (arms.before, arms.after))
     return _paired(before, after) if arms.paired else _unpaired(before, after)
 
 
 def name_of_test(arms: Arms) -> str:
-    """Return the name of the test that gives the p of *arms*."""
+    """Return the name of the test that gives the p value of *arms*."""
     return "sign-flip" if arms.paired else "mann-whitney"
 
 
 def holm(ps: Sequence[float]) -> tuple[float, ...]:
-    """Return the p values after Holm's step-down correction, in the order they came in."""
+    """Return the p values after Holm's step-down correction, in their original order."""
     order = sorted(range(len(ps)), key=ps.__getitem__)
     steps = (min(1.0, (len(ps) - rank) * ps[n]) for rank, n in enumerate(order))
     rising = dict(zip(order, itertools.accumulate(steps, max), strict=True))
@@ -78,10 +78,10 @@ def holm(ps: Sequence[float]) -> tuple[float, ...]:
 
 
 def sign_flip(differences: Sequence[float]) -> float:
-    """Return the two-sided p of a mean this far from 0 if a coin's toss chose every sign.
+    """Return the probability of a mean this far from 0, in either direction, with random signs.
 
-    Exact for up to 16 differences; beyond that the normal approximation. (scipy's
-    permutation_test gives the same numbers, and takes 20 times as long for 16.)
+    The result is exact for up to 16 differences, and a normal approximation for more. (scipy's
+    permutation_test gives the same numbers, but takes 20 times as long for 16 differences.)
     """
     observed = abs(math.fsum(differences))
     if len(differences) > _EXACT_PAIRS:
@@ -96,11 +96,12 @@ def sign_flip(differences: Sequence[float]) -> float:
 
 
 def rank_sum(before: Sequence[float], after: Sequence[float]) -> float:
-    """Return the two-sided p of the Mann-Whitney test.
+    """Return the two-sided p value of the Mann-Whitney test.
 
-    Exact, ties too, where the ways to deal the ranks can be walked through; without ties exact up
-    to 50 trials an arm; beyond that the normal approximation. With ties p is the share of deals
-    as far from the middle as this one; scipy doubles the smaller tail, which is another number.
+    The result is exact, even with ties, if the ways to deal the ranks to the arms are few enough
+    to count. Without ties it is exact for up to 50 trials per arm. Otherwise it is a normal
+    approximation. With ties, p is the share of deals at least as far from the middle as the
+    observed one; scipy doubles the smaller tail instead, which gives another number.
     """
     from scipy import stats  # noqa: PLC0415  (0.5 s to import, and most commands never compare)
 

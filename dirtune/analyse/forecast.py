@@ -1,8 +1,8 @@
 """The cost of a shared line to a director, and the gain from separating it. Pure.
 
 The innocent handlers of a line are those that do not belong to the NIC. They run for every
-interrupt of the NIC, find nothing to do and return IRQ_NONE; separating the line removes exactly
-those calls. A handler's own useful calls stay.
+interrupt of the NIC, find nothing to do and return IRQ_NONE. Separating the line removes exactly
+these calls, while the useful calls of a handler remain.
 """
 
 import math
@@ -23,15 +23,15 @@ class Waste(msgspec.Struct, frozen=True):
     handlers: tuple[str, ...]
     """Names of the innocent handlers that returned IRQ_NONE."""
     interrupts: int | None
-    """Interrupts of the line as /proc/interrupts counted them; None if it has no such line."""
+    """Interrupts of the line as /proc/interrupts counted them; None if the line is missing."""
     calls: int
     """Calls of the innocent handlers, whatever they returned."""
     none: int
-    """Those that returned IRQ_NONE: needless."""
+    """Needless calls: those that returned IRQ_NONE."""
     none_ns: int
-    """Nanoseconds in needless calls."""
+    """Nanoseconds spent in needless calls."""
     line_ns: int
-    """Nanoseconds in all handlers of the line."""
+    """Nanoseconds spent in all handlers of the line."""
     cpu_percent: float
     """Needless time as a share of one CPU over the window."""
 
@@ -42,7 +42,7 @@ class Waste(msgspec.Struct, frozen=True):
 
     @property
     def calls_per_interrupt(self) -> float | None:
-        """Needless calls for each interrupt of the line; None without a count of those."""
+        """Needless calls per interrupt of the line; None if the interrupts were not counted."""
         return self.none / self.interrupts if self.interrupts else None
 
     @property
@@ -54,8 +54,8 @@ class Waste(msgspec.Struct, frozen=True):
 def wasted(window: HandlerWindow, nic_actions: frozenset[str]) -> tuple[Waste, ...]:
     """Return the waste of each line that carries one of *nic_actions*, the largest first.
 
-    A line with a single handler has none: an exclusive MSI-X vector may return IRQ_NONE now and
-    then as well.
+    A line with a single handler wastes nothing: the handler of an exclusive MSI-X vector may also
+    return IRQ_NONE occasionally.
     """
     lines = {h.irq for h in window.handlers if h.handler in nic_actions}
     wastes = (_waste(window, irq, nic_actions) for irq in lines)
@@ -87,12 +87,12 @@ def forecast(
 ) -> Forecast:
     """Return the gain for the director from separating the lines *irqs*.
 
-    *connections* were made in the window, at *cpu_us_per_connection* microseconds each; with
-    either unknown there is a share of a CPU but no ratio. The interval shows how
-    precisely the needless time was measured, not how far the outcome may differ: both ends carry
-    1.96 times the counting error of the calls, and the weaker end also subtracts the measured
-    cost that the probe adds to each call. Neither end includes the kernel's work around a call,
-    which the probe cannot measure.
+    *connections* were made in the window, at *cpu_us_per_connection* microseconds each; if either
+    is unknown, the result has a share of a CPU but no ratio. The interval shows how precisely the
+    needless time was measured, not how far the outcome may differ: both ends include 1.96 times
+    the counting error of the calls, and the weaker end also subtracts the measured cost that the
+    probe adds to each call. Neither end includes the kernel's work around a call, which the probe
+    cannot measure.
     """
     chosen = frozenset(irqs)
     lines = tuple(w for w in wasted(window, nic_actions) if w.irq in chosen)
@@ -141,12 +141,15 @@ def _basis(
     none_ns = sum(w.none_ns for w in lines)
     text = (
         f"{calls:,} calls returned IRQ_NONE in {window.seconds:.1f} s, "
-        f"{none_ns / calls / 1e3:.1f} us each, {none_ns / 1e6:.1f} ms together"
+        f"taking {none_ns / calls / 1e3:.1f} us each and {none_ns / 1e6:.1f} ms in total"
     )
     if not connections:
-        return f"{text}; the connections of that window are unknown, so there is no ratio"
+        return f"{text}; the number of connections is unknown, so there is no ratio"
     us, over = none_ns / 1e3 / connections, f"over {connections:,} connections"
     if not cpu_us_per_connection:
-        unknown = "CPU per connection was not measured, so there is no ratio"
-        return f"{text}; {us:.1f} us per connection, {over}; {unknown}"
-    return f"{text}; {us:.1f} us of the {cpu_us_per_connection:.0f} us per connection, {over}"
+        unknown = "the CPU time per connection was not measured, so there is no ratio"
+        return f"{text}; the calls took {us:.1f} us per connection, {over}; {unknown}"
+    return (
+        f"{text}; the calls took {us:.1f} us of the {cpu_us_per_connection:.0f} us of CPU time "
+        f"per connection, {over}"
+    )

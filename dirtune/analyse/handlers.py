@@ -38,17 +38,17 @@ class HandlerWindow(msgspec.Struct, frozen=True):
     load_seconds: float | None = None
     """Seconds that compiling and attaching the probe took before the window."""
     probe_ns: int | None = None
-    """Nanoseconds spent in the probe's own programs; None where not measured."""
+    """Nanoseconds spent in the probe's own programs; None if not measured."""
     events: int | None = None
     """Runs of the probe's programs behind `probe_ns`."""
     lost: int = 0
     """Calls of handlers for which the probe's map had no room."""
     per_cpu: tuple[HandlerCalls, ...] = ()
-    """The same calls by CPU, without CPUs that ran none."""
+    """The calls in `handlers` by CPU, without CPUs that ran none."""
 
 
 class HandlerCount(msgspec.Struct, frozen=True):
-    """The number of calls of a handler that nothing times."""
+    """The number of calls of a handler, if the duration of calls is unknown."""
 
     irq: int
     handler: str
@@ -69,7 +69,7 @@ class HandlerCounts(msgspec.Struct, frozen=True):
     A line whose counts were reset is left out.
     """
     none: dict[str, int]
-    """By line, calls that returned IRQ_NONE (`tracefs`), or the least number of interrupts that
-    no handler of the line took (`proc`, from /proc/irq/N/spurious)."""
+    """By line, the calls that returned IRQ_NONE (`tracefs`), or the smallest possible number of
+    interrupts that no handler of the line accepted (`proc`, from /proc/irq/N/spurious)."""
     lost: int = 0
     """Calls for which the trigger's table had no room (`tracefs`)."""

@@ -1,9 +1,9 @@
 """The node that holds a trial back, in words, with the evidence. Pure.
 
-The director is to blame only if one of its own resources is used up while the real servers have
+The director is to blame only if one of its resources is used up while the real servers have CPU
 time left and the clients sent their load. If the figures contradict each other, the answer is
-`unclear`, which the paper of 2001 did not allow itself. Each CPU of each node is looked at by
-itself, because an average over four CPUs hides a full one.
+`unclear`; the paper of 2001 had no such answer. Each CPU of each node is judged separately,
+because an average over four CPUs hides a full one.
 """
 
 import math
@@ -37,13 +37,14 @@ _CLIENT_FULL = 90.0
 _LINK_FULL = 0.95
 _KEPT_UP = 0.99
 _LOSS_GOAL = 1e-4
-"""The paper's, and the default of a search for the knee."""
+"""The loss goal of the 2001 paper, which is also the default of a search for the knee."""
 _SIGMAS = 3
 """A director that just meets the goal exceeds this in a few trials of a thousand."""
 _CONTRADICTED = 0.7
-"""A real server that is full at a smaller share of its rate alone is a contradiction."""
+"""If a real server is full below this share of the rate that it made alone, the figures contradict
+each other."""
 DROPS = ("softnet_dropped", "rx_dropped", "tx_dropped")
-"""Counters of packets that the director dropped, in a trial."""
+"""A trial's counters of packets that the director dropped."""
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -62,7 +63,7 @@ class Known(NamedTuple):
     """Facts beside the trial; None if unknown."""
 
     alone: float | None = None
-    """Replies/s of one real server by itself."""
+    """Replies/s that one real server made alone."""
     link_bits_per_s: float | None = None
     """Capacity of the link to the clients."""
     used_bits_per_s: float | None = None
@@ -74,11 +75,11 @@ class _Role(NamedTuple):
 
 
 def limiting(trial: Trial, known: Known = Known()) -> Limit:  # noqa: B008  (immutable)
-    """Return what held *trial* back; without `Trial.nodes` most answers are unclear."""
+    """Return the part that held *trial* back; without `Trial.nodes`, it is mostly unclear."""
     if trial.validity == Validity.CLIENT_LIMITED:
         return Limit(
             Suspect.CLIENTS,
-            (trial.reason or "the clients did not begin the connections of their schedule",),
+            (trial.reason or "the clients did not start all connections of their schedule",),
         )
     if not trial.valid:
         return Limit(Suspect.UNCLEAR, (f"the trial did not count: {trial.reason}",))
@@ -88,14 +89,14 @@ def limiting(trial: Trial, known: Known = Known()) -> Limit:  # noqa: B008  (imm
 
 
 def _lost(trial: Trial) -> bool:
-    """Tell whether chance cannot explain the loss of a director that meets the goal."""
+    """Return whether the loss is too large to be chance on a director that meets the goal."""
     usual = _LOSS_GOAL * trial.attempted
     # Chance can lose a single connection in the shortest trial.
     return trial.attempted - trial.replied > max(1.0, usual + _SIGMAS * math.sqrt(usual))
 
 
 def _weighed(trial: Trial, known: Known) -> Limit:
-    """Return what held back a trial that lost connections, from the evidence of all nodes."""
+    """Return the part that held back a trial with losses, from the evidence of all nodes."""
     servers = [node for node in trial.nodes if node.role == Role.REAL_SERVER]
     roles = {
         Suspect.DIRECTOR: _director(trial),
@@ -106,9 +107,11 @@ def _weighed(trial: Trial, known: Known) -> Limit:
     full = [name for name, role in roles.items() if role.full]
     doubt = _contradiction(servers, roles[Suspect.SERVERS], trial, known)
     if doubt is None and len(full) != 1:
-        doubt = f"{' and '.join(full)} are full at once" if full else "no node is full"
+        doubt = f"{' and '.join(full)} are full at the same time" if full else "no node is full"
     if doubt is None and full == [Suspect.DIRECTOR] and not _free(servers):
-        doubt = f"the real servers are not {_FREE_IDLE:.0f} % idle, so they may be short as well"
+        doubt = (
+            f"the real servers are less than {_FREE_IDLE:.0f} % idle, so they may limit as well"
+        )
     evidence = tuple(text for role in roles.values() for text in role.evidence)
     return (
         Limit(full[0], evidence) if doubt is None else Limit(Suspect.UNCLEAR, (*evidence, doubt))
@@ -116,26 +119,30 @@ def _weighed(trial: Trial, known: Known) -> Limit:
 
 
 def idle(states: Mapping[str, CpuShare]) -> float | None:
-    """Return the share of the time that a node was idle, per cent; None if unknown."""
+    """Return the per cent of the time that a node was idle; None if unknown."""
     found = [states[name].mean for name in ("idle", "iowait") if name in states]
     return sum(found) if found else None
 
 
 def fullest_cpu(node: NodeCpu) -> tuple[str, float] | None:
-    """Return the busiest CPU and how busy it is, per cent; None if single CPUs are unknown."""
+    """Return the busiest CPU and its load in per cent; None if single CPUs are unknown."""
     alone = ("cpu0", busy_percent(node.states)) if node.cpus == 1 else None
     return hottest(node) or alone
 
 
 def _director(trial: Trial) -> _Role:
-    drops = [f"{trial.counters[n]} {n.replace('_', ' ')}" for n in DROPS if trial.counters.get(n)]
+    drops = [
+        f"the director dropped {trial.counters[name]} packets ({name})"
+        for name in DROPS
+        if trial.counters.get(name)
+    ]
     node = next((node for node in trial.nodes if node.role == Role.DIRECTOR), None)
     if node is None:
         return _Role(bool(drops), ("the director was not sampled", *drops))
     top = fullest_cpu(node)
     if top is None:
         average = f"the director is {idle(node.states) or 0:.0f} % idle over all its CPUs"
-        return _Role(bool(drops), (f"{average}, and its single CPUs are unknown", *drops))
+        return _Role(bool(drops), (f"{average}, and the load of each CPU is unknown", *drops))
     busy = f"the director's {top[0]} is {top[1]:.0f} % busy"
     return _Role(top[1] >= FULL_PERCENT or bool(drops), (busy, *drops))
 
@@ -147,7 +154,7 @@ def _servers(servers: Sequence[NodeCpu], signals: Mapping[str, Mapping[str, floa
     spread = "" if len(idles) == 1 else f" to {max(idles):.0f}"
     idle_text = f"the real servers are {min(idles):.0f}{spread} % idle"
     dropped = sum(signals.get(node.node, {}).get("listen_drops", 0) for node in servers)
-    drops = (f"their listen queues dropped {dropped:.0f} connections",) if dropped else ()
+    drops = (f"the listen queues dropped {dropped:.0f} connections",) if dropped else ()
     return _Role(max(idles) < _BUSY_IDLE or bool(dropped), (idle_text, *drops))
 
 
@@ -157,7 +164,7 @@ def _free(servers: Sequence[NodeCpu]) -> bool:
 
 
 def _polls(trial: Trial) -> bool | None:
-    """Tell whether the trial's generator takes all of a CPU at any rate; None if unknown."""
+    """Return whether the trial's generator uses all of a CPU at any rate; None if unknown."""
     if trial.polls is not None:
         return trial.polls
     abilities = generators.abilities(trial.generator)
@@ -196,6 +203,6 @@ def _contradiction(
     if rate >= _CONTRADICTED * known.alone:
         return None
     return (
-        f"but each real server is full at {rate:.0f}/s, while one alone answered "
-        f"{known.alone:.0f}/s"
+        f"each real server is full at {rate:.0f} replies/s, but one real server alone reached "
+        f"{known.alone:.0f} replies/s"
     )

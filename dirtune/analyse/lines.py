@@ -1,7 +1,7 @@
-"""The devices on an interrupt line: which actions are NICs, and what the others are.
+"""Identify the devices on an interrupt line, and decide which of them are NICs.
 
-The text of /proc/interrupts alone shows a NIC by the name of its interface or driver, and not for
-a bare `virtio1`. The PCI functions and interfaces of sysfs decide where they are known.
+/proc/interrupts alone identifies a NIC only by the name of its interface or driver, and leaves a
+bare `virtio1` open. If the PCI functions and interfaces from sysfs are known, they decide.
 """
 
 import re
@@ -58,17 +58,17 @@ class Sharer:
 
     action: str
     nic: bool | None
-    """Whether it belongs to a NIC; None where it is unknown."""
+    """Whether the action belongs to a NIC; None if unknown."""
     kind: str
     """NIC, storage, GPU, USB, SMBus, PCIe port, ACPI or other."""
     device: PciDevice | None
-    """The PCI function behind it; None unless exactly one fits."""
+    """The PCI function behind the action; None unless exactly one fits."""
 
 
 def nic_action(action: str, interfaces: Iterable[str] = ()) -> bool | None:
-    """Tell from the name alone whether an action belongs to a NIC; None if it is unknown.
+    """Return whether an action belongs to a NIC, by its name alone; None if unknown.
 
-    *interfaces* are names of network interfaces, whatever they look like.
+    *interfaces* are names of network interfaces, which may have any form.
     """
     virtio = _VIRTIO.fullmatch(action)
     if virtio:
@@ -91,7 +91,7 @@ def _drivers(action: str) -> set[str]:
 
 
 def nic_line(line: Line, sharing: Iterable[Sharer] | None = None) -> bool | None:
-    """Tell whether a line carries a NIC; None if it is unknown."""
+    """Return whether a line carries a NIC; None if unknown."""
     if sharing is None:
         answers = {nic_action(action) for action in line.actions}
     else:
@@ -129,7 +129,7 @@ def nic_actions(
 
 
 def data_vector(action: str, table: Interrupts) -> bool:
-    """Whether the action of a NIC carries packets, and is not its link or mailbox vector.
+    """Whether a NIC's action carries packets, and is not the vector for its link or mailbox.
 
     A NIC with queues on other lines uses its bare name for link changes.
     """
@@ -137,7 +137,7 @@ def data_vector(action: str, table: Interrupts) -> bool:
 
 
 def on_msi(line: Line) -> bool:
-    """Whether a line is a message of one device and not a wire that several devices share."""
+    """Whether a line is a message from one device, and not a wire that several devices share."""
     # Under Xen the flow says so: `xen-pirq    -msi-x`.
     return "MSI" in f"{line.chip} {line.flow}".upper()
 
@@ -163,7 +163,7 @@ def why_not_unbind(
     """
     device = sharer.device
     if device is None or device.driver is None:
-        return f"no bound PCI function on irq {line.irq} fits this name"
+        return f"matches no PCI function on irq {line.irq} that has a driver"
     return (
         in_use(device, mounts, swaps)
         or ("is a NIC itself" if sharer.nic else None)
@@ -174,15 +174,15 @@ def why_not_unbind(
 def in_use(
     device: PciDevice, mounts: tuple[Mount, ...] | None, swaps: tuple[str, ...] | None
 ) -> str | None:
-    """Return the use of a function, or why it may be in use unseen; None if it is not in use.
+    """Return how a PCI function is used, or why its use is unknown; None if it is not in use.
 
-    A disk that a program opened without mounting it and a mount in another mount namespace are
-    invisible.
+    Two uses cannot be seen: a disk that a program opened without mounting it, and a mount in
+    another mount namespace.
     """
     if device.nets:
         return f"carries the interface {', '.join(device.nets)}"
     if device.class_code >> 8 == 0x0604:
-        return "is a bridge with devices behind it"
+        return "is a bridge with other devices behind it"
     if device.inputs:
         return f"carries {', '.join(device.inputs)} (keyboard or mouse)"
     if device.usb:
@@ -194,7 +194,7 @@ def in_use(
 
 def _unseen_use(device: PciDevice) -> str | None:
     if device.virtio:
-        return f"carries {', '.join(device.virtio)}, whose use cannot be seen from here"
+        return f"carries {', '.join(device.virtio)}, which may be in use unseen"
     if device.class_code >> 16 in _CONSOLES:
         return "is a display or serial controller, which may be the console"
     return None
@@ -207,7 +207,10 @@ def _ambiguous(
     handlers = line.actions.count(sharer.action)
     if device.driver != sharer.action or len(alike) <= handlers:
         return None
-    return f"{len(alike)} functions have this driver and line, but only {handlers} listen on it"
+    return (
+        f"cannot be identified: {len(alike)} functions have this driver and line, but only "
+        f"{handlers} listen on it"
+    )
 
 
 def _block_in_use(
@@ -221,7 +224,7 @@ def _block_in_use(
         if path in swaps:
             return f"carries swap on {path}"
         if block.holders:
-            return f"carries {path}, which {', '.join(block.holders)} is built on"
+            return f"carries {path}, which {', '.join(block.holders)} uses"
     return None
 
 
@@ -259,7 +262,7 @@ def _kind_by_name(action: str) -> str:
 def _device(
     action: str, line: Line, pci: tuple[PciDevice, ...], taken: list[PciDevice]
 ) -> PciDevice | None:
-    """Return the function behind an action; the order separates several of one driver."""
+    """Return the PCI function behind an action; several of one driver are taken in order."""
     fits = [device for device in pci if _belongs(action, line, device)]
     return next((device for device in fits if device not in taken), fits[0] if fits else None)
 

@@ -1,8 +1,8 @@
 """The name of a contended kernel lock, and the function that wanted it. Pure.
 
-A lock in a kernel's or a module's data has a symbol. One inside an allocated structure has none;
-its name in the source follows from the function that takes it: net/netfilter/ipvs/ip_vs_rr.c
-and ip_vs_sync.c, net/core/dev.c.
+A lock in the data of the kernel or a module has a symbol. A lock in an allocated structure has
+none; its name in the source is derived from the function that takes it, by the table below: see
+net/netfilter/ipvs/ip_vs_rr.c and ip_vs_sync.c, and net/core/dev.c.
 """
 
 import re
@@ -59,9 +59,9 @@ def lock_kind(flags: int) -> str:
 
 
 def from_caller(stack: tuple[str, ...]) -> tuple[str, ...]:
-    """Return *stack*, innermost first, from the function that wanted the lock on.
+    """Return the part of *stack* that begins with the function that wanted the lock.
 
-    It is empty if there is no such frame.
+    The innermost function comes first. The result is empty without such a function.
     """
     for depth, frame in enumerate(stack):
         if not _NOT_A_CALLER.fullmatch(_function(frame)):
@@ -72,10 +72,10 @@ def from_caller(stack: tuple[str, ...]) -> tuple[str, ...]:
 def lock_name(symbol_of_address: str | None, stack: tuple[str, ...]) -> tuple[str, str]:
     """Return the lock's name and the function that wanted it.
 
-    *symbol_of_address* is the symbol that the lock lies in, None for allocated memory. *stack*
-    holds kernel functions, the innermost first, as `name` or `name [module]`. The name is the
-    symbol, else the source's name for the lock that this function takes, else the function;
-    `unknown` without any of them.
+    *symbol_of_address* is the symbol that contains the lock, or None for allocated memory. *stack*
+    holds kernel functions, the innermost first, as `name` or `name [module]`. The lock's name is
+    the symbol, or the source's name for the lock that the function takes, or the function's name,
+    or `unknown`.
     """
     seen = from_caller(stack)
     caller = _function(seen[0]) if seen else _UNKNOWN

@@ -1,4 +1,4 @@
-"""Names that drivers of NICs give their interrupts instead of the interface's name.
+"""Names that NIC drivers give their interrupts instead of the interface's name.
 
 The list holds the modules below drivers/net/{ethernet,wireless,fddi,hippi} of Linux 6.1 without
 buses and libraries, those that later kernels added, and the names that older kernels and other

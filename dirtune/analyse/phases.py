@@ -1,13 +1,13 @@
-"""The phases that a director's CPU time was spent on. Pure.
+"""The phases on which a director spent CPU time. Pure.
 
-Two measurements are combined. Handlers are timed one by one (the irq probe). Everything else
-comes from kernel stacks (the cpu probe), whose clock is a timer interrupt: it waits while
-interrupts are off, so its sample of a hard interrupt lands where interrupts are enabled again.
-Those samples are the time of the handlers and of their entry and exit; the measured time of the
-handlers is assigned to the handlers, and the rest is entry and exit.
+Two measurements are combined. The irq probe times each handler. Everything else comes from the
+kernel stacks of the cpu probe, which a timer interrupt samples. The timer interrupt waits while
+interrupts are disabled, so a sample of a hard interrupt is taken where interrupts are enabled
+again. These samples cover the handlers and their entry and exit; the measured time of the handlers
+is assigned to the handlers, and the rest is entry and exit.
 
-A stack belongs to the first frame from its innermost end that has an owner: a function that IPVS
-calls in the network core counts as IPVS, and one that the driver runs for IPVS as the driver.
+A stack belongs to the innermost frame that has an owner: a function of the network core that IPVS
+calls counts as IPVS, and a function that the driver runs for IPVS counts as the driver.
 """
 
 import re
@@ -73,8 +73,8 @@ def classify(frames: tuple[str, ...], *, idle: bool) -> str:
 def phases(probed: Probed, busy_percent: float, user_percent: float) -> tuple[Phase, ...]:
     """Return the phases of *busy_percent* of one CPU (over all CPUs), the most expensive first.
 
-    Without stacks, *user_percent* of it is user time. No phase holds idle time; the phases sum
-    to the busy time, unless the probes measured more.
+    Without stacks, *user_percent* is taken as the user time. No phase includes idle time. The
+    phases sum to the busy time, unless the probes measured more.
     """
     handlers = _handlers(probed.handlers)
     if probed.cpu is not None and probed.cpu.stacks:
@@ -86,7 +86,7 @@ def phases(probed: Probed, busy_percent: float, user_percent: float) -> tuple[Ph
 
 
 def by_class(window: CpuWindow) -> dict[str, int]:
-    """Return the samples of each class of stack."""
+    """Return the number of samples by the phase of their stacks."""
     sums: dict[str, int] = {}
     for stack in window.stacks:
         name = classify(stack.frames, idle=stack.idle)
@@ -95,7 +95,7 @@ def by_class(window: CpuWindow) -> dict[str, int]:
 
 
 def top_symbols(window: CpuWindow) -> dict[str, int]:
-    """Return samples by innermost function, most first, as readprofile(8) does, without idle."""
+    """Return samples by innermost function, most first, like readprofile(8) but without idle."""
     sums: dict[str, int] = {}
     for stack in window.stacks:
         if stack.frames and classify(stack.frames, idle=stack.idle) != IDLE:
@@ -114,7 +114,7 @@ def by_module(window: CpuWindow) -> dict[str, int]:
 
 
 def folded(window: CpuWindow) -> str:
-    """Return the stacks as flame graph tools read them: `outer;inner COUNT` a line."""
+    """Return the stacks as flame graph tools read them: one line `outer;inner COUNT` per stack."""
     sums: dict[str, int] = {}
     for stack in window.stacks:
         text = ";".join((f"cpu{stack.cpu}", *(stack.frames or ("[user]",))))

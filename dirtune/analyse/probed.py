@@ -1,7 +1,8 @@
 """The measurements of the probes in one window, and their cost. Pure data.
 
-Times are nanoseconds. A histogram counts events by duration: slot k those of 2^k to 2^(k+1) - 1
-ns, and the last slot (31) all longer ones; it is empty where the source keeps none.
+Times are nanoseconds. A histogram counts events by duration: slot k counts events of 2^k to
+2^(k+1) - 1 ns, and the last slot (31) all longer events. A histogram is empty if the source has
+none.
 """
 
 import msgspec
@@ -22,7 +23,7 @@ class SoftirqTime(msgspec.Struct, frozen=True):
     """Nanoseconds, including hard interrupts that came in between."""
     max_ns: int
     delays: int
-    """Runs whose raising was recorded."""
+    """Runs for which the raising of the softirq was recorded."""
     delay_ns: int
     """Nanoseconds from the first raising to the run, summed."""
     delay_max_ns: int
@@ -61,7 +62,7 @@ class LockWaits(msgspec.Struct, frozen=True):
     kind: str
     """spinlock, rwlock, rwsem, mutex, rt-mutex, percpu-rwsem; readers have `:R`."""
     caller: str
-    """The function that wanted it."""
+    """The function that wanted the lock."""
     stack: tuple[str, ...]
     """Kernel functions, the innermost first, from the caller on."""
     waits: int
@@ -85,10 +86,10 @@ class Stack(msgspec.Struct, frozen=True):
     frames: tuple[str, ...]
     """Kernel functions, the outermost first; `name [module]` outside the kernel's core.
 
-    They are empty if the CPU was in user mode.
+    The frames are empty if the CPU was in user mode.
     """
     idle: bool
-    """Whether it was the idle task."""
+    """Whether the CPU ran the idle task."""
     samples: int
 
 
@@ -107,7 +108,7 @@ class Drops(msgspec.Struct, frozen=True):
     reason: str
     """The kernel's name of the reason; empty before Linux 5.17."""
     location: str
-    """The function that dropped them."""
+    """The function that dropped the packets."""
     packets: int
 
 
@@ -120,7 +121,7 @@ class DropWindow(msgspec.Struct, frozen=True):
 
 
 class IpvsWindow(msgspec.Struct, frozen=True):
-    """Packets in IPVS's netfilter hook."""
+    """One window of the ipvs probe, which times packets in IPVS's netfilter hook."""
 
     seconds: float
     packets: int
@@ -133,15 +134,15 @@ class IpvsWindow(msgspec.Struct, frozen=True):
 
 
 class IrqThreadTime(msgspec.Struct, frozen=True):
-    """Work of one `irq/N-name` thread, of forced threading, PREEMPT_RT or the driver."""
+    """Work of one `irq/N-name` thread, due to forced threading, PREEMPT_RT or the driver."""
 
     irq: int
     name: str
-    """The action's name; before Linux 5.17 cut to 15 characters including the prefix."""
+    """The action's name; before Linux 5.17, cut to 15 characters including the prefix."""
     wakeups: int
-    """Number of times it went to sleep again (voluntary context switches)."""
+    """Number of times that the thread went back to sleep (voluntary context switches)."""
     cpu_ns: int | None
-    """None where the kernel keeps no /proc/PID/schedstat."""
+    """None if the kernel has no /proc/PID/schedstat."""
 
 
 class ProbeCost(msgspec.Struct, frozen=True):
@@ -153,14 +154,14 @@ class ProbeCost(msgspec.Struct, frozen=True):
     seconds: float
     """Length of its measurement."""
     ns: int | None
-    """Nanoseconds in its programs; None where the kernel keeps no statistics."""
+    """Nanoseconds in the probe's programs; None if the kernel keeps no statistics."""
     events: int | None
     shed: bool = False
-    """Whether it was detached because the probes together exceeded their limit."""
+    """Whether the probe was detached because all probes together exceeded their limit."""
 
     @property
     def percent(self) -> float | None:
-        """Its cost as a share of one CPU."""
+        """The probe's cost as a share of one CPU, in per cent."""
         return None if self.ns is None or not self.seconds else self.ns / self.seconds / 1e7
 
 
@@ -171,16 +172,16 @@ class NotProbed(msgspec.Struct, frozen=True):
     why: str
     remedy: str
     instead: str
-    """What was used instead; empty for nothing."""
+    """The source that was used instead; empty without one."""
 
 
 class Probed(msgspec.Struct, frozen=True):
-    """All measurements of one window of probes; None is "not measured", never zero."""
+    """All measurements of one window of probes; None means not measured, never zero."""
 
     seconds: float
     handlers: HandlerWindow | None = None
     handler_counts: HandlerCounts | None = None
-    """The replacement of `handlers` where eBPF is not available."""
+    """The replacement for `handlers` if eBPF is not available."""
     softirqs: SoftirqWindow | None = None
     locks: LockWindow | None = None
     cpu: CpuWindow | None = None

@@ -18,11 +18,11 @@ class Profile(msgspec.Struct, frozen=True):
     nodes: tuple[NodeCpu, ...]
     """The director first."""
     offered_rate: float | None = None
-    """Connections per second; None without a load of dirtune."""
+    """Connections per second; None if dirtune made no load."""
     reply_rate: float | None = None
     metrics: dict[str, float] = {}
     work: Work | None = None
-    """The work of the director; None where the dirtune on it did not measure."""
+    """The work of the director; None if the dirtune on the director did not measure it."""
     probed: Probed | None = None
     """The measurements of the director's probes."""
     bottleneck: Bottleneck | None = None

@@ -1,7 +1,7 @@
 """The difference of two profiles, figure by figure. Pure.
 
-It shows where the time went and is no verdict: one window compared with one other cannot show
-noise, and a comparison is never judged on profiled windows.
+The difference shows where CPU time went, but is not a verdict: two windows cannot show the noise,
+and profiled windows are never used to judge a fix.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _SYMBOLS = 10
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One figure in both profiles; None where it is missing in a profile."""
+    """One figure in both profiles; None for a profile that lacks the figure."""
 
     what: str
     unit: str

@@ -1,6 +1,6 @@
 """The CPU time of programs and kernel threads between two readings of all processes. Pure.
 
-A program that ended before the second reading is missing: nothing tells what it used.
+A program that ended before the second reading is missing, because its CPU time is unknown.
 """
 
 from collections import Counter
@@ -15,11 +15,11 @@ class Program(NamedTuple):
     """All processes of one name."""
 
     name: str
-    """As /proc/PID/stat has it: up to 15 characters, chosen by the process itself."""
+    """The name in /proc/PID/stat: up to 15 characters, chosen by the process itself."""
     kernel: bool
-    """Whether they are threads of the kernel."""
+    """Whether the processes are kernel threads."""
     percent: float
-    """User and system time as a share of one CPU: 200 is two CPUs."""
+    """User and system time as per cent of one CPU: 200 means two CPUs."""
 
 
 def by_program(

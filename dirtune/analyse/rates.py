@@ -1,6 +1,7 @@
 """Rates between two samples of counters.
 
-Interrupt counters are 32 bits wide and wrap; a driver that registers again resets its line's.
+Interrupt counters are 32 bits wide and wrap. A driver that registers its handler again resets the
+counters of the line.
 """
 
 from collections.abc import Mapping
@@ -11,20 +12,20 @@ from dirtune.collect.stat import CpuTimes, Stat
 
 _WRAP = 1 << 32
 _MOST_PER_SECOND = 10_000_000
-"""Interrupts of one counter: to enter and leave the handler alone takes longer than 100 ns.
+"""Limit of the interrupts on one counter: merely entering and leaving a handler takes over 100 ns.
 
-A counter that was reset in a window of a few minutes seems to have risen faster: from 100 to
-50 in 2 s would be a wrap at 2,147,483,623/s.
+A counter that was reset within a few minutes seems to have risen faster than this limit: a change
+from 100 to 50 in 2 s would be a wrap at 2,147,483,623/s.
 """
 
 
 def line_delta(
     earlier: Interrupts | None, line: Line, cpus: tuple[int, ...], seconds: float
 ) -> int | None:
-    """Return how many interrupts *line* took since *earlier*, *seconds* before.
+    """Return the number of interrupts on *line* since *earlier*, which was *seconds* ago.
 
-    None where there is no earlier sample, CPUs or handlers changed in between, or a count was
-    reset.
+    The result is None without an earlier sample, if CPUs or handlers changed in between, or if a
+    count was reset.
     """
     before = _before(earlier, line, cpus)
     return None if before is None else _risen(before.counts, line.counts, seconds)
@@ -33,9 +34,10 @@ def line_delta(
 def line_deltas(
     earlier: Interrupts | None, line: Line, cpus: tuple[int, ...], seconds: float
 ) -> Mapping[int, int] | None:
-    """Return how many interrupts *line* took on each CPU since *earlier*.
+    """Return the number of interrupts on *line* since *earlier*, by CPU.
 
-    None as above, and for a row of text (ERR) that has no count for each CPU.
+    The result is None in the same cases as for `line_delta`, and for a row such as ERR, which has
+    no count for each CPU.
     """
     before = _before(earlier, line, cpus)
     if before is None or len(line.counts) != len(cpus):
@@ -48,8 +50,8 @@ def line_deltas(
 def line_counts(earlier: Interrupts, later: Interrupts, seconds: float) -> dict[str, int]:
     """Return the interrupts of each numbered line in *seconds* between two readings.
 
-    They are given by label, without the lines whose counts were reset. Where a line or a CPU came
-    or went in between, the result is the difference of the sums over all CPUs.
+    The result is by label, without lines whose counts were reset. If a line or a CPU appeared or
+    disappeared in between, the count is the difference of the sums over all CPUs.
     """
     then = {line.irq: line.counts for line in earlier.numbered}
     found = {
@@ -77,7 +79,7 @@ def interrupts(then: int, now: int, seconds: float) -> int | None:
 
 
 def _before(earlier: Interrupts | None, line: Line, cpus: tuple[int, ...]) -> Line | None:
-    """Return the same line in *earlier*, None if it cannot be compared."""
+    """Return the same line in *earlier*; None if the two lines cannot be compared."""
     before = earlier.line(line.irq) if earlier else None
     if earlier is None or before is None:
         return None
@@ -104,7 +106,7 @@ def cpu_percent(
 
     `busy` is the time that was neither idle, iowait nor steal. Without interrupt time accounting
     `irq` and `softirq` are sampled at the tick and are too small. The result is None without two
-    samples, or where a CPU came or went between them.
+    samples, or if a CPU appeared or disappeared between them.
     """
     if earlier is None or later is None:
         return None

@@ -1,4 +1,4 @@
-"""The real servers that a request through a virtual address reaches."""
+"""The real servers that requests through a virtual address reach."""
 
 import msgspec
 

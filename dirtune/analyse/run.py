@@ -23,7 +23,7 @@ class Role(StrEnum):
     REAL_SERVER = "real server"
     CLIENT = "client"
     HOST = "host"
-    """A profiled machine that forwards nothing by IPVS."""
+    """A profiled machine that does not forward with IPVS."""
 
 
 class TrialKind(StrEnum):
@@ -38,7 +38,7 @@ class TrialKind(StrEnum):
     CONFIRM = "confirm"
     """A steady trial near a knee that the search found; nothing else ran."""
     PEAK = "peak"
-    """A closed loop at its own rate, which says nothing about loss; nothing else ran."""
+    """A closed loop at its own rate, which cannot measure loss; nothing else ran."""
     OBSERVED = "observed"
     """Every node was sampled each second."""
     PROFILED = "profiled"
@@ -54,7 +54,7 @@ class Validity(StrEnum):
     NOISY = "noisy"
     """Something else took time from the nodes or from this machine."""
     SETUP_ERROR = "setup_error"
-    """The trial broke, or its traffic did not take the way that the plan describes."""
+    """The trial failed, or its traffic did not take the path that the plan describes."""
 
 
 class Verdict(StrEnum):
@@ -104,7 +104,7 @@ class NodeCpu(msgspec.Struct, frozen=True):
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """One run of the load at one offered rate under one arm."""
+    """One period of load at one offered rate in one arm."""
 
     id: str
     """`p03-1-B` is pair 3, first trial, arm B; also the name of the folder of its raw output."""
@@ -121,7 +121,7 @@ class Trial(msgspec.Struct, frozen=True):
     intended: int
     """Connections of the schedule; 0 for a closed loop, which has no schedule."""
     attempted: int
-    """Connections that the clients began; a connection that they did not begin is no loss."""
+    """Connections that the clients started; a connection that was not started is not a loss."""
     replied: int
     failed: dict[str, int]
     reply_rate: float
@@ -145,18 +145,18 @@ class Trial(msgspec.Struct, frozen=True):
     worst second. In the lab this machine runs every node."""
     generator: str = "h2load"
     polls: bool | None = None
-    """Whether the generator takes all of a CPU at any rate; None in a run of an old version."""
+    """Whether the generator uses all of a CPU at any rate; None in a run of an old version."""
     labels: tuple[str, ...] = ()
-    """Facts that a reader must know of a valid trial as well: `short`, `not steady: ...`,
+    """Facts that readers must know even if the trial is valid: `short`, `not steady: ...`,
     `its warm-up took ...`, `closed loop`."""
     unsent: dict[str, int] = {}
-    """Connections that the clients could not begin, by the resource that they lacked."""
+    """Connections that the clients could not start, by the resource that they lacked."""
     signals: dict[str, dict[str, float]] = {}
     """Signals of each node within the window: `busy_percent`, `busiest_cpu_percent`,
     `syn_retransmits`, `listen_drops`, `resets_sent`, `tx_dropped`, and `time_wait`, the sockets
     in TIME_WAIT at its end; an unknown signal is left out."""
     cell: str = ""
-    """The cell of the matrix or the control it belongs to; empty for the plan as it stands."""
+    """The trial's cell of the matrix, or its control; empty if the plan has no matrix."""
 
     @property
     def valid(self) -> bool:
@@ -174,7 +174,8 @@ class Forecast(msgspec.Struct, frozen=True):
     """IRQ_NONE time as a share of one CPU in the probed window."""
     wasted_us_per_connection: float | None
     ratio: float | None
-    """Expected CPU per connection after over before; None without a measured CPU share."""
+    """Expected CPU time per connection after the fix divided by the time before; None without a
+    measured CPU share."""
     interval: tuple[float, float] | None
     basis: str
     """The calculation in words, with its numbers."""
@@ -191,23 +192,23 @@ class Comparison(msgspec.Struct, frozen=True):
     after: tuple[float, ...]
     pairs: int
     ratio: float | None
-    """After over before, the geometric mean over pairs."""
+    """The value after the fix divided by the value before; the geometric mean over pairs."""
     interval: tuple[float, float] | None
     """95 % interval of the ratio."""
     test: str
     p: float | None
     noise_floor: float | None
-    """Half width of the A/A run's 95 % interval as a share; None where no A/A was run."""
+    """Half the width of the A/A run's 95 % interval as a share; None without an A/A run."""
     minimum_detectable_effect: float | None
     verdict: Verdict
     reason: str | None
     schema: str = "dirtune/comparison/1"
     invalid: int = 0
-    """Trials that did not count; they were repeated, never left out in silence."""
+    """Trials that did not count; they were repeated, and never left out silently."""
     p_holm: float | None = None
     """p after Holm's correction; None for the primary metric and for a metric alone."""
     rate: float | None = None
-    """Connections/s offered, where arms were compared at several rates; else None."""
+    """Offered connections/s if arms were compared at several rates; otherwise None."""
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -262,7 +263,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """Everything known of one campaign."""
+    """Everything that is known about one campaign."""
 
     id: str
     started: str
@@ -271,7 +272,7 @@ class Run(msgspec.Struct, frozen=True):
     version: str
     title: str
     plan_document: dict[str, object] = msgspec.field(name="plan")
-    """The plan as it was when the run began, with the keys of whatever version wrote it."""
+    """The plan at the start of the run, with the keys of the version that wrote it."""
     scenario: dict[str, object] | None
     """The lab's scenario, fixed before the run; None outside the lab."""
     inventory: dict[str, dict[str, str]]
@@ -288,7 +289,7 @@ class Run(msgspec.Struct, frozen=True):
     verdict: str | None
     """The verdict as one sentence; None if the run compares nothing or is unfinished."""
     notes: tuple[str, ...] = ()
-    """Facts that a reader must know, such as that the director is emulated."""
+    """Facts that readers must know, such as that the director is emulated."""
     cells: tuple[Cell, ...] = ()
     """The cells of the matrix and the controls; empty if the plan has neither."""
     knees: tuple[Knee, ...] = ()
@@ -300,7 +301,7 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def plan(self) -> "Recorded":
-        """The tables of the plan that results depend on; `ParseError` for a wrong type."""
+        """The tables of the plan that results depend on. Raises `ParseError` for a wrong type."""
         # An audit needs types of this module, and no plan: reading one takes as long to import.
         from dirtune.plan.recorded import recorded  # noqa: PLC0415
 

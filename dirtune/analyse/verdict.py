@@ -17,7 +17,7 @@ def sentence(comparison: Comparison, forecast: Forecast | None = None) -> str:
         return f"{head} cannot be judged: {comparison.reason}."
     low, high = comparison.interval
     text = (
-        f"{head} went to {comparison.ratio:.3f} times what it was "
+        f"{head} changed to {comparison.ratio:.3f} times its earlier value "
         f"(95 % interval {low:.3f} to {high:.3f}, p = {comparison.p:.3f}, {_amount(comparison)})"
     )
     if comparison.reason:

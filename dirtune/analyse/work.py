@@ -25,45 +25,45 @@ class Line(msgspec.Struct, frozen=True):
     actions: tuple[str, ...]
     interrupts: int
     nic: bool
-    """Whether one of its handlers is a NIC's."""
+    """Whether one of its handlers belongs to a NIC."""
 
 
 class Work(msgspec.Struct, frozen=True):
-    """One window of a director; None is unknown, never zero."""
+    """One window of a director; None means unknown, never zero."""
 
     seconds: float
     cpus: int
     busy_percent: float | None
-    """Sum over all CPUs: 200 is two busy CPUs. Steal is not part of it."""
+    """Sum over all CPUs, without steal: 200 means two busy CPUs."""
     connections: int | None
     packets: int | None
-    """Packets that IPVS handled: incoming ones and, under NAT, the answers."""
+    """Packets that IPVS handled: requests and, under NAT, replies."""
     lines: tuple[Line, ...]
     """Lines with interrupts, the busiest first; a line whose counts were reset is left out."""
     softnet_dropped: int | None
     softnet_squeezed: int | None
     device_drops: dict[str, int]
-    """Packets that found no room in a NIC's ring, by interface; interfaces without any are left
-    out."""
+    """Packets for which a NIC's ring had no room, by interface; an interface that lost none is
+    left out."""
     phases: tuple[Phase, ...]
     wasted: tuple[Waste, ...]
     """Wasted time of each line, the most expensive first; empty if none was measured or wasted."""
     forecast: Forecast | None
-    """The expected gain of separating the wasteful lines."""
+    """The expected gain from separating the wasteful lines."""
 
     @property
     def cpu_us_per_connection(self) -> float | None:
-        """Microseconds of CPU for each connection."""
+        """Microseconds of CPU time per connection."""
         return self._for_each(self.connections)
 
     @property
     def cpu_us_per_packet(self) -> float | None:
-        """Microseconds of CPU for each packet that IPVS handled."""
+        """Microseconds of CPU time per packet that IPVS handled."""
         return self._for_each(self.packets)
 
     @property
     def interrupts_per_packet(self) -> float | None:
-        """Interrupts of the lines with a NIC for each packet that IPVS handled."""
+        """Interrupts on lines with a NIC, per packet that IPVS handled."""
         if not self.packets:
             return None
         return sum(line.interrupts for line in self.lines if line.nic) / self.packets
@@ -83,7 +83,7 @@ def of_window(
 ) -> Work:
     """Return the work of a director between the first and the last of *samples*.
 
-    *actions* are the handlers of each line, *nic_actions* those that are a NIC's.
+    *actions* are the handlers of each line; *nic_actions* are those that belong to a NIC.
     """
     first, last = samples[0], samples[-1]
     cpus = max(1, len(node.per_cpu))
@@ -122,9 +122,9 @@ def of_window(
 
 
 def packets(first: Sample, last: Sample) -> int | None:
-    """Return the packets that IPVS handled between two samples; None if it counts none.
+    """Return the packets that IPVS handled between two samples; None without counters.
 
-    Packets of both directions: under NAT the answers pass the director, too, and cost as much.
+    Both directions count, because under NAT replies pass the director as well and cost as much.
     """
     ways = [_moved(first.ip_vs, last.ip_vs, name) for name in ("packets_in", "packets_out")]
     return None if None in ways else sum(way or 0 for way in ways)

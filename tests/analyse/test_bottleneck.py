@@ -101,7 +101,7 @@ def test_a_cpu_that_programs_fill_is_not_told_to_spread_interrupts():
 
     assert verdict.resource == "cpu0"
     assert "95 % busy (93 % user, 2 % in the rest of the kernel)" in verdict.paragraph
-    assert "User programs fill it" in verdict.paragraph
+    assert "User programs fill cpu0" in verdict.paragraph
     assert "`top -H`" in verdict.paragraph
     assert "Spread" not in verdict.paragraph
 
@@ -109,7 +109,7 @@ def test_a_cpu_that_programs_fill_is_not_told_to_spread_interrupts():
 def test_a_cpu_that_the_kernel_fills_for_programs():
     verdict = of_cpu0(user=10, system=86, softirq=3, irq=1, idle=4)
 
-    assert "System calls and kernel threads fill it" in verdict.paragraph
+    assert "System calls and kernel threads fill cpu0" in verdict.paragraph
     assert "Spread" not in verdict.paragraph
 
 
@@ -146,7 +146,7 @@ def test_programs_that_fill_every_cpu_are_named_by_their_share_of_all():
     assert verdict.resource == "cpu0"
     assert "Both CPUs are busy: user programs use 84 %" in verdict.paragraph
     # 122 and 40 % of one CPU, of two; a thread of the kernel is no user program.
-    assert "nginx (61 %) and perl (20 %), of all CPUs" in verdict.paragraph
+    assert "nginx (61 %) and perl (20 %), in per cent of all CPUs" in verdict.paragraph
     assert "Tuning interrupts will not help" in verdict.paragraph
     assert not {"ksoftirqd", "sshd", "Spread"} & set(re.split(r"\W", verdict.paragraph))
 
@@ -155,7 +155,7 @@ def test_programs_that_fill_one_cpu_are_named_by_their_share_of_one():
     three = (NGINX, PERL, Program("php", False, 9.0))
     verdict = of_cpu0(programs=three, user=93, system=2, softirq=0, irq=0, idle=5)
 
-    assert "nginx (122 %), perl (40 %) and php (9 %), of one CPU" in verdict.paragraph
+    assert "nginx (122 %), perl (40 %) and php (9 %), in per cent of one CPU" in verdict.paragraph
 
 
 def test_programs_that_do_not_explain_the_load_are_not_named():
@@ -175,7 +175,7 @@ def test_a_cpu_that_the_hypervisor_takes_is_its_alone():
     verdict = of_cpu0(user=10, system=25, softirq=20, idle=0, steal=65)
 
     assert verdict.resource == "steal"
-    assert "it took 65 % of cpu0 away, which is 35 % busy" in verdict.paragraph
+    assert "65 % of the time of cpu0, which is 35 % busy" in verdict.paragraph
 
 
 def test_one_cpu_alone_is_told_so():
@@ -234,10 +234,11 @@ def test_what_a_shared_line_wastes_is_said_with_its_forecast():
     forecast = Forecast((10,), ("aic7xxx",), 1.0, 9.0, 0.952, (0.94, 0.96), "")
     verdict = found(node(50.0), done(wasted=(waste,), forecast=forecast))
 
-    assert "On irq 10 the handlers of aic7xxx ran 9,000 times for nothing, 1.0 % of a CPU" in (
-        verdict.paragraph
+    assert (
+        "On irq 10 the handlers of aic7xxx ran 9,000 times for nothing, which took 1.0 % of a CPU"
+        in (verdict.paragraph)
     )
-    assert "save 4.8 % of CPU per connection" in verdict.paragraph
+    assert "save 4.8 % of the CPU time per connection" in verdict.paragraph
 
 
 def test_waste_that_is_next_to_nothing_is_not_mentioned():

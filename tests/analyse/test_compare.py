@@ -117,10 +117,10 @@ def test_an_effect_too_small_to_matter_does_not_count():
 @pytest.mark.parametrize(
     ("arms", "reason"),
     [
-        (from_logs(*[-0.5, -0.51, -0.49, -0.5, -0.5]), "5 pairs are valid, and a verdict needs 6"),
+        (from_logs(*[-0.5, -0.51, -0.49, -0.5, -0.5]), "5 pairs are valid, but a verdict needs 6"),
         (
             Arms((1.0,) * 5, (2.0,) * 4, paired=False, invalid=0),
-            "4 trials of an arm are valid, and a verdict needs 5",
+            "4 trials of an arm are valid, but a verdict needs 5",
         ),
         (paired([1.0] * 6, [0.0] * 6), "measured zero"),
         (paired([], []), "0 pairs are valid"),
@@ -299,9 +299,9 @@ def test_two_sets_of_trials():
 def test_several_rates_ask_for_one():
     trials = [trial("A", 1), trial("A", 2, rate=300.0)]
 
-    with pytest.raises(PlanError, match=r"several offered rates \(150, 300\)"):
+    with pytest.raises(PlanError, match=r"several rates, 150, 300 "):
         arms_between(trials, trials, CPU)
-    with pytest.raises(PlanError, match=r"several offered rates \(150, 300\)"):
+    with pytest.raises(PlanError, match=r"several rates, 150, 300 "):
         arms_of(trials, CPU)
     assert arms_between(trials, trials, CPU, 300.0).before == (2,)
 
@@ -335,28 +335,28 @@ def test_one_that_broke_does_not_hide_those_that_offered_not_quite_the_same():
 
 
 def test_a_rate_that_nobody_offered_is_refused():
-    with pytest.raises(PlanError, match=r"175/s.* 150, 202.02"):
+    with pytest.raises(PlanError, match=r"175 .* 150, 202.02"):
         arms_of([trial("A", 1), trial("A", 2, rate=202.02)], CPU, 175)
 
 
 def test_several_cells_ask_for_one():
     cells = [msgspec.structs.replace(trial("A", 1), cell=name) for name in ("rr", "wlc")]
 
-    with pytest.raises(PlanError, match="several cells: name one, such as RUN:wlc"):
+    with pytest.raises(PlanError, match=r"several cells.*RUN:wlc"):
         arms_between(cells, cells, CPU)
-    with pytest.raises(PlanError, match="several cells: name one, such as RUN:wlc"):
+    with pytest.raises(PlanError, match=r"several cells.*RUN:wlc"):
         arms_of(cells, CPU)
 
 
 def test_two_runs_of_two_arms_each_ask_for_one():
     pairs = [trial("A", 1, pair=1), trial("B", 2, pair=1)]
 
-    with pytest.raises(PlanError, match="two arms: name one, RUN:A or RUN:B"):
+    with pytest.raises(PlanError, match=r"two arms.*RUN:A or RUN:B"):
         arms_between(pairs, pairs, CPU)
 
 
 def test_an_unknown_metric_names_the_known_ones():
-    with pytest.raises(PlanError, match="speed: no such metric; there are connect_ms"):
+    with pytest.raises(PlanError, match=r"speed is not a metric.*connect_ms"):
         compare.compare("speed", from_logs(*[0.0] * 6))
 
 

@@ -95,7 +95,7 @@ def test_forecast_is_one_less_the_share_of_needless_time():
     assert high == pytest.approx(1 - 27.195 * 0.974440 / 1422, abs=1e-6)
     assert result.handlers == ("i801_smbus", "sym53c8xx")
     assert "5,880 calls" in result.basis
-    assert "27.2 us of the 1422 us per connection" in result.basis
+    assert "27.2 us of the 1422 us of CPU time per connection" in result.basis
 
 
 def test_weak_end_takes_off_what_the_probe_adds():

@@ -29,7 +29,8 @@ FORECAST = Forecast((10,), ("sym53c8xx",), 1.4, 76.0, 0.912, (0.91, 0.93), "sum"
 
 def test_a_verdict_has_its_numbers_and_the_forecast():
     assert sentence(comparison(), FORECAST) == (
-        "Improved: CPU time per connection on the director went to 0.900 times what it was "
+        "Improved: CPU time per connection on the director changed to 0.900 times its earlier "
+        "value "
         "(95 % interval 0.880 to 0.920, p = 0.008, 8 pairs); the probe forecast 0.912."
     )
 
@@ -56,5 +57,5 @@ def test_an_inconclusive_verdict_says_why():
 def test_trials_without_pairs_are_counted_by_arm():
     unpaired = comparison(metric="reply_rate", pairs=0, after=(900.0,) * 5)
 
-    assert "the reply rate went to" in sentence(unpaired)
+    assert "the reply rate changed to" in sentence(unpaired)
     assert "8 and 5 trials" in sentence(unpaired)

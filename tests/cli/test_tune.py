@@ -161,8 +161,8 @@ def test_each_rate_has_the_noise_floor_that_an_aa_run_has_for_it(asked, tmp_path
     done = tune(other, "--noise", aa, "--out", str(tmp_path / "c"))
     assert done.exit_code == 2
     assert done.stderr == (
-        f"dirtune: {aa}: No trial has the rate 300/s; the trials have 200, 400. Make an A/A run of"
-        " this plan with `dirtune bench run --aa`.\n"
+        f"dirtune: {aa}: No trial ran at 300 connections/s. The trials ran at 200, 400. "
+        "Make an A/A run of this plan with `dirtune bench run --aa`.\n"
     )
 
 

@@ -140,7 +140,8 @@ def crowded():
             wasted_us_per_connection=480.0,
             ratio=0.785,
             interval=(0.772, 0.811),
-            basis="60000 calls returned IRQ_NONE in 10.0 s, 19.1 us each, 1148.4 ms together",
+            basis="60,000 calls returned IRQ_NONE in 10.0 s, taking 19.1 us each "
+            "and 1148.4 ms in total",
         ),
         comparisons=(
             Comparison(

@@ -366,7 +366,7 @@ _KEPT = tune.Row(
     "../20260101-000000",
     ("give eth0 rx 4096 instead of 256",),
     _FOUND,
-    "Improved: CPU time per connection went to 0.812 times what it was.",
+    "Improved: CPU time per connection changed to 0.812 times its earlier value.",
     journal="20260101T000000.000000Z",
 )
 _OUT = tune.Row("irq/xtpic-mode", "reboot", "left out", "takes boots to judge", None)
