@@ -62,7 +62,7 @@ def outermost(work: Callable[[], int | None]) -> NoReturn:
 
 
 def _close_new_files() -> None:
-    """Deny other users write access to new files if root runs this process, or its children."""
+    """If run as root, deny other users write access to new files, also of child processes."""
     if os.geteuid() == 0:
         os.umask(os.umask(_BY_OTHERS) | _BY_OTHERS)
 

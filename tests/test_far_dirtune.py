@@ -77,7 +77,7 @@ def test_its_input_is_the_text_and_its_warnings_are_kept_apart(far):
         (printing(GOOD) + "; exit 1", json.dumps(GOOD)),
         (
             "echo \"Error: No such option '--require-version'.\" >&2; exit 2",
-            f"the dirtune there is another version. {INSTALL}",
+            f"the dirtune there has another version. {INSTALL}",
         ),
     ],
 )

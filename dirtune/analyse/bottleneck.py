@@ -142,7 +142,7 @@ def _full_cpu(window: _Window) -> tuple[str, str] | None:
     if not others:
         return (
             name,
-            f"{full}, and it is the only CPU. Reduce its work, which the phases below show.",
+            f"{full}, and it is the only CPU. Reduce the work in the phases listed below.",
         )
     idlest = min(others)
     if filler:

@@ -109,9 +109,7 @@ def _weighed(trial: Trial, known: Known) -> Limit:
     if doubt is None and len(full) != 1:
         doubt = f"{' and '.join(full)} are full at the same time" if full else "no node is full"
     if doubt is None and full == [Suspect.DIRECTOR] and not _free(servers):
-        doubt = (
-            f"the real servers are less than {_FREE_IDLE:.0f} % idle, so they may limit as well"
-        )
+        doubt = f"the real servers are less than {_FREE_IDLE:.0f} % idle, so they may be full too"
     evidence = tuple(text for role in roles.values() for text in role.evidence)
     return (
         Limit(full[0], evidence) if doubt is None else Limit(Suspect.UNCLEAR, (*evidence, doubt))

@@ -71,10 +71,11 @@ def classify(frames: tuple[str, ...], *, idle: bool) -> str:
 
 
 def phases(probed: Probed, busy_percent: float, user_percent: float) -> tuple[Phase, ...]:
-    """Return the phases of *busy_percent* of one CPU (over all CPUs), the most expensive first.
+    """Return the phases of a window, the most expensive first.
 
-    Without stacks, *user_percent* is taken as the user time. No phase includes idle time. The
-    phases sum to the busy time, unless the probes measured more.
+    *busy_percent* is the busy time of all CPUs together, as per cent of one CPU; *user_percent* is
+    the user time, which is only used without stacks. No phase includes idle time. The phases sum
+    to the busy time, unless the probes measured more.
     """
     handlers = _handlers(probed.handlers)
     if probed.cpu is not None and probed.cpu.stacks:

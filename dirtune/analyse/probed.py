@@ -58,7 +58,7 @@ class LockWaits(msgspec.Struct, frozen=True):
     """Waits for one lock from one place."""
 
     lock: str
-    """The lock's symbol, else its name in the source, else the name of its caller."""
+    """The lock's symbol, or its name in the source, or the name of its caller."""
     kind: str
     """spinlock, rwlock, rwsem, mutex, rt-mutex, percpu-rwsem; readers have `:R`."""
     caller: str

@@ -25,7 +25,7 @@ class Program(NamedTuple):
 def by_program(
     before: Sequence[Process], after: Sequence[Process], seconds: float
 ) -> tuple[Program, ...]:
-    """Return the programs that used CPU time in the *seconds* between, the busiest first."""
+    """Return the programs that used CPU time in *seconds* between readings, the busiest first."""
     earlier = {(process.pid, process.name): process.ticks for process in before}
     ticks: Counter[tuple[str, bool]] = Counter()
     for process in after:

@@ -46,7 +46,7 @@ class TrialKind(StrEnum):
 
 
 class Validity(StrEnum):
-    """The judgement whether a trial counts, and if not, what is to blame."""
+    """The judgement on whether a trial counts, and what is to blame if it does not."""
 
     VALID = "valid"
     CLIENT_LIMITED = "client_limited"
@@ -63,7 +63,7 @@ class Verdict(StrEnum):
     IMPROVED = "improved"
     REGRESSED = "regressed"
     EQUIVALENT = "equivalent"
-    """The whole interval of the ratio lies within the threshold."""
+    """The complete interval of the ratio is within the threshold."""
     INCONCLUSIVE = "inconclusive"
 
 
@@ -71,7 +71,7 @@ class KneeLimit(StrEnum):
     """The reason why a search for a knee ended."""
 
     SYSTEM = "system"
-    """More than the goal is lost above the rate."""
+    """Higher rates lose more than the goal allows."""
     CLIENTS = "clients"
     """The clients could not offer more."""
     RANGE = "range"
@@ -93,7 +93,7 @@ class NodeCpu(msgspec.Struct, frozen=True):
     node: str
     role: Role
     states: dict[str, CpuShare]
-    """user, system, idle; and irq, softirq, steal where the node's kernel accounts them."""
+    """user, system, idle; and irq, softirq, steal if the node's kernel accounts for them."""
     per_cpu: dict[str, dict[str, CpuShare]]
     """The states of each CPU by its name (`cpu0`); empty for a cgroup."""
     source: str

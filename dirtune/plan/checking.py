@@ -29,8 +29,8 @@ def check(plan: Plan) -> None:
     _require_distinct("load.rates", tuple(f"{rate:g}" for rate in load.rates))
     if load.service >= len(plan.services):
         raise PlanError(
-            f"load.service: {load.service} is not the number of a service; "
-            f"the last service is {len(plan.services) - 1}"
+            f"load.service: {load.service} is not the number of a service; the plan has "
+            f"{len(plan.services)}, counted from 0"
         )
     if not plan.clients:
         raise PlanError("clients: name at least one client")
@@ -133,7 +133,7 @@ def _check_generator(plan: Plan) -> None:
         )
     if load.force is not None and load.force != plan.service.vip:
         raise PlanError(
-            f"load.force: {load.force} is not the vip of the service, {plan.service.vip}"
+            f"load.force: {load.force} is not the vip of the service ({plan.service.vip})"
         )
 
 

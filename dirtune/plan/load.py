@@ -67,7 +67,7 @@ class Load(Table, frozen=True):
 
     @property
     def open_loop(self) -> bool:
-        """Whether the generator opens connections on a fixed schedule, whatever replies come."""
+        """Whether connections are opened on a fixed schedule, without waiting for replies."""
         from dirtune.plan import generators  # noqa: PLC0415  (they are given a load)
 
         own = generators.find(self.generator).ABILITIES.open_loop

@@ -87,9 +87,7 @@ def _identity(
 ) -> tuple[Literal["tcp", "udp", "sctp", "fwmark"], str, int, Literal[4, 6]]:
     if entry.fwmark is not None:
         if entry.vip is not None or entry.port is not None:
-            raise PlanError(
-                f"{at}: a service with a fwmark has no vip or port. Remove one of them"
-            )
+            raise PlanError(f"{at}: a service has either a fwmark, or a vip and a port, not both")
         return "fwmark", "", entry.fwmark, entry.family or 4
     if entry.vip is None or entry.port is None:
         raise PlanError(f"{at}: a service needs either a vip and a port, or a fwmark")
@@ -138,8 +136,8 @@ def _destination(
         _check_untunnelled(service, entry, family)
     if entry.lower_threshold > entry.upper_threshold:
         raise PlanError(
-            f".lower_threshold: {entry.lower_threshold} is above upper_threshold, "
-            f"{entry.upper_threshold}"
+            f".lower_threshold: {entry.lower_threshold} is above upper_threshold "
+            f"({entry.upper_threshold})"
         )
     return Destination(
         address,

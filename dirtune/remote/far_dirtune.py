@@ -23,7 +23,7 @@ T = TypeVar("T")
 _REQUIRE = "--require-version"
 _REMEDY = f"Install dirtune {__version__} there"
 _UNDO_S = 30
-"""How long a dirtune that is given up may take to undo what it has changed."""
+"""Longest time in seconds in which a far dirtune may undo its changes before it is killed."""
 _LONGEST = 1000
 """Characters of an error message that are shown."""
 
@@ -105,7 +105,7 @@ class FarDirtune:
         rows = [row.strip() for row in (done.stderr or done.stdout).splitlines() if row.strip()]
         last = _own(rows[-1]) if rows else f"dirtune ended with exit status {done.status}"
         if _REQUIRE in last:  # an older one does not know the option
-            return NotPossible(f"{host}: the dirtune there is another version. {_REMEDY}")
+            return NotPossible(f"{host}: the dirtune there has another version. {_REMEDY}")
         return NotPossible(f"{host}: {last[:_LONGEST]}")
 
 

@@ -128,7 +128,7 @@ def test_forcing_another_vip_is_refused(tmp_path):
 
     assert result.exit_code == 2
     assert result.stderr == (
-        "dirtune: load.force: 198.18.0.9 is not the vip of the service, 198.18.0.100\n"
+        "dirtune: load.force: 198.18.0.9 is not the vip of the service (198.18.0.100)\n"
     )
 
 

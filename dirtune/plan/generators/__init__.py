@@ -133,7 +133,7 @@ class Generator(Protocol):
         ...
 
     def parse(self, text: str, log: Iterable[str], load: Load) -> Report:
-        """Parse the output and the log of one process. Raises `ParseError` without results."""
+        """Parse the output and log of one process. Raises `ParseError` if they lack results."""
         ...
 
 

@@ -162,7 +162,7 @@ def failures(summary: Summary, unsent: int = 0) -> dict[str, int]:
 
 
 def _span_s(replies: tuple[Reply, ...], summary: Summary, requests: int) -> float | None:
-    """Return the seconds from the first start of a connection to the last, by the requests.
+    """Return the seconds between the first and the last start of a connection, by the request log.
 
     The first request on a connection starts once the connection is established; a later one starts
     once the previous request is answered. This waiting is not the client's delay, so its usual
