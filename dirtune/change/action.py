@@ -6,6 +6,7 @@ plans changes, and has no host, cannot change a machine.
 """
 
 from abc import abstractmethod
+from typing import Self
 
 import msgspec
 
@@ -110,6 +111,10 @@ class Action(msgspec.Struct, frozen=True):
         An undo may be repeated. It also works if the change was never made, because a crash leaves
         that unknown. It restores the previous value, not a default.
         """
+
+    def as_now(self, saved: Saved, host: Host) -> Self:  # noqa: ARG002  (most name no interface)
+        """Return the action with the present names of its interfaces; see `Saved.interfaces`."""
+        return self
 
     def holds(self, host: Host) -> bool | None:
         """Return whether the action is in effect now; None if that cannot be checked."""

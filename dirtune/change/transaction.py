@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from dirtune import __version__
 from dirtune.change import journal, network
 from dirtune.change.action import Action, Saved
@@ -184,7 +186,7 @@ def take_back(
         if entry.state is State.ROLLED_BACK:
             return Settled(path.stem, State.ROLLED_BACK, already=True)
         _require_its_network(entry, host)
-        _require_last(entry, at)
+        _require_last(entry, at, host)
         undo_journal(path, host, why)
         return Settled(path.stem, State.ROLLED_BACK, already=False)
 
@@ -228,7 +230,7 @@ def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding
     journals that are left out.
     """
     here = [entry for entry in _standing(at) if not _is_elsewhere(entry, host)]
-    made = [(entry.planned.journal, change) for entry in here for change in entry.made]
+    made = [(entry.planned.journal, change) for entry in here for change in _made(entry, host)]
     last = {thing: journal for journal, change in made for thing in change.action.targets}
     now = take(host, _TELLING)
     return tuple(
@@ -337,20 +339,30 @@ def _elsewhere(entry: Entry) -> str:
     )
 
 
-def _require_last(entry: Entry, at: Place) -> None:
+def _require_last(entry: Entry, at: Place, host: Host) -> None:
     # The watchdog skips this check: while its journal is open, no later one can begin.
-    mine = _set_by(entry)
+    mine = _set_by(entry, host)
     for later in _standing(at):
         name = later.planned.journal
-        if journal.is_later(name, entry.planned.journal) and (anew := mine & _set_by(later)):
+        if journal.is_later(name, entry.planned.journal) and (anew := mine & _set_by(later, host)):
             raise NotPossible(
                 f"{entry.planned.journal} cannot be rolled back yet, because {name} set "
                 f"{min(anew)} after it. Run dirtune rollback {shlex.quote(name)} first."
             )
 
 
-def _set_by(entry: Entry) -> frozenset[str]:
-    return frozenset().union(*(change.action.targets for change in entry.made))
+def _set_by(entry: Entry, host: Host) -> frozenset[str]:
+    return frozenset().union(*(change.action.targets for change in _made(entry, host)))
+
+
+def _made(entry: Entry, host: Host) -> tuple[Change, ...]:
+    """Return the changes that were made, each once, with the present names of interfaces."""
+    saved = {index: saved for index, (_, saved) in entry.begun}
+    return tuple(
+        msgspec.structs.replace(change, action=change.action.as_now(saved[index], host))
+        for index, change in enumerate(entry.planned.changes)
+        if index in saved
+    )
 
 
 def _standing(at: Place) -> tuple[Entry, ...]:

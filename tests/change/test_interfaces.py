@@ -1,4 +1,4 @@
-"""An undo finds its interface, whatever udev or a person has called it since."""
+"""Undo, its order and `fix verify` find an interface, whatever it has been called since."""
 
 import msgspec
 import pytest
@@ -10,6 +10,10 @@ from dirtune.change.actions.set_nic import SetNic
 from dirtune.change.actions.set_value import SetValue
 from dirtune.change.actions.switch_on import SwitchOn
 from dirtune.change.interfaces import Interface
+from dirtune.change.plan import Change, Plan
+from dirtune.change.transaction import Place, carry_out, take_back, verify
+from dirtune.errors import NotPossible
+from dirtune.settings import Risk
 from tests.change.test_ip import Linux
 
 RPS, FILTER = "queues/rx-0/rps_cpus", "rp_filter"
@@ -151,3 +155,59 @@ def test_what_is_of_no_interface_has_none(host):
 
     assert saved == Saved(text="0\n")
     assert ACTIONS[0].save(host).interfaces == {"d0": Interface(2, "first")}
+
+
+@pytest.fixture
+def at(tmp_path):
+    return Place(tmp_path / "state", tmp_path / "run")
+
+
+def plan(*actions):
+    return Plan(tuple(Change(action, Risk.SAFE, "net/x", "set", "set it") for action in actions))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (ACTIONS[0], SetNic("lan", "rings", {"rx": 512}, {"rx": 1024})),
+        (ACTIONS[1], SetValue(f"/sys/class/net/lan/{RPS}", "3", "f")),
+        (ACTIONS[2], SetValue(f"/proc/sys/net/ipv4/conf/lan/{FILTER}", "2", "1")),
+    ],
+    ids=["rings", "rps", "rp_filter"],
+)
+def test_a_later_change_under_another_name_is_undone_first(host, at, first, second):
+    earlier = carry_out(plan(first), host, at)
+    host.rename("d0", "lan")
+    later = carry_out(plan(second), host, at)
+
+    assert [(held.journal, held.holds) for held in verify(at, host)] == [(later, True)]
+    with pytest.raises(NotPossible, match=f"^{earlier} cannot be rolled back yet, .* {later} "):
+        take_back(at, host, earlier)
+
+    take_back(at, host, later)
+    take_back(at, host, earlier)
+    assert host.state("lan") == BEFORE
+
+
+def test_a_later_change_of_another_that_has_the_name_now_does_not_hold_up(host, at):
+    earlier = carry_out(plan(ACTIONS[1]), host, at)
+    host.rename("d0", "lan")
+    host.add("d0", 3, OTHER)
+    carry_out(plan(SetValue(f"/sys/class/net/d0/{RPS}", "f", "1")), host, at)
+
+    take_back(at, host, earlier)
+
+    assert host.state("lan") == BEFORE
+    assert host.state("d0")[RPS] == "1"
+
+
+def test_what_holds_is_read_under_the_present_name(host, at):
+    carry_out(plan(*ACTIONS), host, at)
+    host.rename("d0", "lan")
+    host.add("d0", 3, BEFORE)
+    assert [held.holds for held in verify(at, host)] == [True] * len(ACTIONS)
+
+    host.write(f"/sys/class/net/lan/{RPS}", "0")
+    host.rings["lan"]["rx"] = 256
+
+    assert [held.holds for held in verify(at, host)] == [False, False, True, True, True]

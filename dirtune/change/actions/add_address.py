@@ -2,6 +2,9 @@
 
 import ipaddress
 import shlex
+from typing import Self
+
+import msgspec
 
 from dirtune.change import interfaces, ip
 from dirtune.change.action import Action, Saved
@@ -60,6 +63,10 @@ class AddAddress(Action, frozen=True, tag="address"):
         name = interfaces.name_now(host, self.interface, saved.interfaces)
         if name is not None and self._has(host, name):
             ip.change(host, "addr", "del", self.address, "dev", name)
+
+    def as_now(self, saved: Saved, host: Host) -> Self:
+        name = interfaces.name_now(host, self.interface, saved.interfaces)
+        return msgspec.structs.replace(self, interface=name or self.interface)
 
     @property
     def _words(self) -> tuple[str, ...]:

@@ -3,6 +3,9 @@
 import shlex
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Self
+
+import msgspec
 
 from dirtune.change import interfaces, ip
 from dirtune.change.action import Action, Saved
@@ -73,6 +76,9 @@ class SetDefaultRoute(Action, frozen=True, tag="route"):
         elif any(_metric(row) == mine for row in now):
             ip.change(host, "-4", "route", "del", "default", *after.split())
         _require(host, before)
+
+    def as_now(self, saved: Saved, host: Host) -> Self:
+        return msgspec.structs.replace(self, after=_as_now(self.after, saved, host))
 
     @property
     def _words(self) -> tuple[str, ...]:

@@ -1,6 +1,9 @@
 """Set a NIC's rings, channels, coalescing or features."""
 
 from collections.abc import Iterable
+from typing import Self
+
+import msgspec
 
 from dirtune.change import interfaces, nic
 from dirtune.change.action import Action, Saved
@@ -71,6 +74,10 @@ class SetNic(Action, frozen=True, tag="card"):
         if name is not None and self._now(host, name, values) != values:
             nic.write(host, name, self.group, values)
             self._require(values, host, name)
+
+    def as_now(self, saved: Saved, host: Host) -> Self:
+        name = interfaces.name_now(host, self.interface, saved.interfaces)
+        return msgspec.structs.replace(self, interface=name or self.interface)
 
     def _row(self, name: str, value: int) -> Row:
         command = ethtool_command(self.interface, self.group, {name: value})

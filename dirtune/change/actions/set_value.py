@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from typing import Self
 
 import msgspec
 
@@ -87,16 +88,17 @@ class SetValue(Action, frozen=True, tag="set"):
         require(self.path, host.read(self.path).strip(), self.after)
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
-        path = self._path_now(saved, host)
+        path = self.as_now(saved, host).path
         if host.glob(literal(path)):  # otherwise it was removed with its module
             kernel_text.restore(path, saved, host)
 
-    def _path_now(self, saved: Saved, host: Host) -> str:
+    def as_now(self, saved: Saved, host: Host) -> Self:
         parts = _OF_AN_INTERFACE.fullmatch(self.path)
         if parts is None or saved.interfaces is None:
-            return self.path
+            return self
         name = interfaces.name_now(host, parts["name"], saved.interfaces)
-        return f"{parts['begin']}{name or parts['name']}{parts['end']}"
+        path = f"{parts['begin']}{name or parts['name']}{parts['end']}"
+        return msgspec.structs.replace(self, path=path)
 
 
 def _sysctl(name: str, value: str) -> Iterator[Row]:

@@ -1,6 +1,9 @@
 """Bring up an interface."""
 
 import shlex
+from typing import Self
+
+import msgspec
 
 from dirtune.change import interfaces, ip
 from dirtune.change.action import Action, Saved
@@ -52,6 +55,10 @@ class SwitchOn(Action, frozen=True, tag="up"):
         name = interfaces.name_now(host, self.interface, saved.interfaces)
         if name is not None and _is_on(host, name):
             ip.change(host, *_words(name, "down"))
+
+    def as_now(self, saved: Saved, host: Host) -> Self:
+        name = interfaces.name_now(host, self.interface, saved.interfaces)
+        return msgspec.structs.replace(self, interface=name or self.interface)
 
 
 def _words(interface: str, state: str) -> tuple[str, ...]:
