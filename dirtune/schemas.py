@@ -92,7 +92,7 @@ def _encoded(value: object) -> bytes:
 
 
 def _anything(kind: type) -> dict[str, object]:
-    """Return a schema for `object`, for which msgspec has none and accepts no empty one."""
+    """Return a schema for `object`, which msgspec lacks. The schema must not be empty."""
     if kind is not object:
         raise NotImplementedError(kind)
     return {"description": "anything"}

@@ -65,8 +65,8 @@ class Forwarded(NamedTuple):
     method: str
     beside: str
     cpu: float
-    """Ratio of the CPU time per connection to that of *beside*; the product of the two ratios
-    below."""
+    """Ratio of the CPU time per connection to the CPU time with *beside*; the product of the two
+    ratios below."""
     packets: float
     """Ratio of the packets per connection; larger under NAT, where replies pass the director."""
     cpu_per_packet: float

@@ -52,7 +52,7 @@ class Ladder(msgspec.Struct, frozen=True):
 
     probe: str
     uses: str | None
-    """Source of the rung that is used; None if none works."""
+    """Source of the rung that is used; None if no rung works."""
     rungs: tuple[Rung, ...]
 
 

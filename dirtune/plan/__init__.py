@@ -78,7 +78,7 @@ def kept(document: dict[str, object]) -> Plan:
 
 
 def forced(plan: Plan, vip: str | None) -> Plan:
-    """Return *plan* with `load.force` set to *vip*; *plan* itself for None."""
+    """Return *plan* with `load.force` set to *vip*, or *plan* unchanged if *vip* is None."""
     if vip is None:
         return plan
     named = msgspec.structs.replace(plan, load=msgspec.structs.replace(plan.load, force=vip))

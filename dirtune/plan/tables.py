@@ -93,8 +93,8 @@ class Knee(Table, frozen=True):
     highest: Positive | None = None
     """Connections/s, within what the clients can make; default: the load's highest rate."""
     width: Annotated[float, msgspec.Meta(gt=0, lt=100)] = 2.0
-    """Gap between the highest rate that met the goal and the lowest that missed it at which the
-    search ends, per cent."""
+    """The search ends when the gap between the highest rate that met the goal and the lowest rate
+    that missed the goal is this small, per cent."""
     warmup: Duration = "2s"
     trial: Duration = "10s"
     """Window of each trial in the search; trials that confirm the knee use the load's window."""
@@ -113,8 +113,8 @@ class Controls(Table, frozen=True):
     routed: bool = False
     """Send the load to the first real server, with the director as a plain router."""
     null_server: bool = False
-    """Send the load to a server on each client itself that answers immediately, to find the
-    highest rate that the clients can make."""
+    """Send the load of each client to a server on the same client, which answers immediately. This
+    shows the highest rate that the clients can make."""
     link: bool = False
     """Run NetPIPE between the first client and the first real server."""
     router: str | None = None

@@ -25,7 +25,10 @@ def path_of(text: str) -> Path:
 
 
 def line_of(text: str, path: Path) -> int | None:
-    """Return the line number of *path* in *text*, or of its longest known beginning; else None."""
+    """Return the line number of *path* in *text*; None if *text* has no part of *path*.
+
+    If *text* has only the beginning of *path*, the result is the line of that beginning.
+    """
     if len(text) > _LONGEST:  # refused for it
         return None
     best, line = 0, None

@@ -72,7 +72,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The results of one process of a load generator, counted in connections."""
 
     attempted: int | None
-    """Connections that the process started, successful or not; None if it reports none."""
+    """Connections that the process started, successful or not; None if unknown."""
     replied: int
     """Connections that got a complete reply in time, with a status of 2xx."""
     failed: dict[str, int]
