@@ -125,7 +125,7 @@ class Trial(msgspec.Struct, frozen=True):
     replied: int
     failed: dict[str, int]
     reply_rate: float
-    """Replies/s in the window if the generator logs replies (h2load), or during the entire load."""
+    """Replies/s in the window if the generator logs replies (h2load), or in the entire load."""
     latency: Latency | None
     validity: Validity
     reason: str | None
