@@ -367,7 +367,10 @@ def test_values_that_nothing_measures_are_no_numbers_to_compare(paired):
     found = compare.compare("cpu_us_per_connection", arms)
 
     assert (found.verdict, found.reason) == (
-        *("inconclusive", "a trial has a value that is too small or too large to be measured"),
+        *(
+            "inconclusive",
+            "a trial has a value that is too small or too large to be a measurement",
+        ),
     )
 
 

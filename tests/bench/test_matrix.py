@@ -196,7 +196,7 @@ def test_behind_nat_nothing_goes_past_the_director():
         ("[controls]\nrouted = true\n", r"controls\.router: routed needs"),
         ("[knee]\nloss = [1]\n", r"knee\.loss\[0\]"),
         ('[knee]\ntrial = "soon"\n', r"knee\.trial: 'soon'"),
-        ("[knee]\ntrial = 0\n", r"knee\.trial: must be positive"),
+        ("[knee]\ntrial = 0\n", r"knee\.trial: .* 0"),
         ("[price]\ndirector = 100\n", "currency"),
     ],
 )
