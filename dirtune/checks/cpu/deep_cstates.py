@@ -73,7 +73,7 @@ def deep_cstates(snapshot: Snapshot, cpu_power: CpuPower, earlier: Snapshot) -> 
 def _deep(
     snapshot: Snapshot, before: CpuPower, now: CpuPower
 ) -> Iterator[tuple[int, tuple[float, IdleState]]]:
-    """Yield each CPU that sleeps deeply, with the share of time it sleeps and its deepest state."""
+    """Yield each CPU that sleeps deeply, with its share of time asleep and its deepest state."""
     for cpu in on_cards(snapshot, now.idle):
         then = {s.name: s.time_us for s in before.idle.get(cpu, ())}
         states = [s for s in now.idle[cpu] if s.latency_us >= _LATENCY_US and s.name in then]

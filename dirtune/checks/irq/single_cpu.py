@@ -86,7 +86,7 @@ def single_cpu(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
 
 
 def _sole(vectors: tuple[Vector, ...]) -> int | None:
-    """Return the CPU that takes nearly all interrupts of two or more vectors; None if none does."""
+    """Return the CPU that takes nearly all interrupts of several vectors; None if no CPU does."""
     total = sum(v.rate or 0.0 for v in vectors)
     loads: Mapping[int, float] = per_cpu(vectors)
     if len(vectors) < 2 or max(v.rate or 0.0 for v in vectors) >= _SHARE * total:
