@@ -20,7 +20,9 @@ from dirtune.signals import to_the_end
 _BEGIN_S = 60
 _END_S = 30
 # After the connection is lost nobody reads its output; SIGPIPE must not end it.
+# If the change is not made, the undo must not use a variable of the login's environment instead.
 _SCRIPT = """\
+unset dir null old
 trap '' PIPE
 undo() {{ trap '' TERM INT HUP; trap - EXIT; set +e; {undo}
 }}

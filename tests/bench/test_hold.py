@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,7 +18,7 @@ from dirtune.bench import hold, matrix
 from dirtune.bench.hold import held
 from dirtune.bench.matrix import Hold
 from dirtune.errors import TrialError
-from tests.plans import plan_of
+from tests.plans import BALANCED, plan_of
 
 PLAN = plan_of("[controls]\nnull_server = true\n", clients=["local"])
 
@@ -155,6 +156,48 @@ def test_the_null_server_answers_with_a_page_and_is_gone_afterwards():
     assert [len(page) for page in pages] == [628]
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", port), 1).close()
+
+
+def test_an_undo_takes_nothing_from_the_environment_of_a_login(tmp_path):
+    """The client has no nginx, so nothing was made; its user has a variable of the same name."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/rm").symlink_to(shutil.which("rm"))
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (the_hold,) = matrix.cells(PLAN)[0].holds
+    script = hold._SCRIPT.format(do=the_hold.do, undo=the_hold.undo)
+    done = subprocess.run(
+        (shutil.which("sh"), "-c", script),
+        env={"PATH": str(tmp_path / "bin"), "dir": str(mine)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=20,
+    )
+
+    assert (done.returncode, done.stdout[:5]) == (4, b"nginx")
+    assert mine.is_dir()
+
+
+def test_no_variable_of_a_hold_is_set_before_the_hold_sets_it():
+    controls = '[controls]\nnull_server = true\nrouted = true\nrouter = "198.18.0.1"'
+    cells = matrix.cells(plan_of(controls, **BALANCED, clients=["c1"]))
+    undone = {each.undo for cell in cells for each in cell.holds}
+    names = {name for text in undone for name in re.findall(r"\$([a-z]+)", text)}
+    assert names == {"dir", "null", "old"}
+    do = "\n".join(f'echo "{name}=${name}"' for name in sorted(names))
+    argv = ("sh", "-c", hold._SCRIPT.format(do=do, undo=":"))
+
+    done = subprocess.run(
+        argv,
+        env=dict.fromkeys(names, "set"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=20,
+    )
+
+    assert done.stdout == b"dir=\nnull=\nold=\nheld\n"
 
 
 @pytest.mark.parametrize("before", ["", "echo restoring; ", "echo 1 >/no/such/file; "])
