@@ -76,8 +76,40 @@ def test_a_plan_that_nobody_named_is_not_another_users(shared):
     assert plan_files.locate("dirtune.toml") == Path("dirtune.toml")
 
 
-def test_what_the_owner_of_a_folder_has_there_is_used(tmp_path, monkeypatch):
-    """With sudo(8), in that user's own folder."""
+@pytest.mark.parametrize("owner", ["folder and plan", "folder", "plan"])
+def test_a_plan_that_nobody_named_is_not_used_in_another_users_folder(
+    tmp_path, monkeypatch, owner
+):
+    """Root goes there to see what this user is doing."""
+    for caller in ("SUDO_UID", "PKEXEC_UID"):
+        monkeypatch.delenv(caller, raising=False)
+    home = tmp_path / "home"
+    home.mkdir(0o755)
+    monkeypatch.chdir(home)
+    Path("dirtune.toml").touch()
+    for path in (home, home / "dirtune.toml"):
+        if owner != "plan" if path == home else owner != "folder":
+            os.chown(path, NOBODY, NOBODY)
+
+    with pytest.raises(NotPossible, match=f" belongs to user {NOBODY}, .* name it .*dirtune.toml"):
+        plan_files.locate(None)
+
+    assert plan_files.locate("dirtune.toml") == Path("dirtune.toml")
+
+
+def test_a_plan_that_nobody_named_is_not_used_below_a_planted_folder(shared, monkeypatch):
+    monkeypatch.setenv("SUDO_UID", str(os.geteuid()))
+    monkeypatch.chdir(plant(shared / "work"))
+    Path("dirtune.toml").touch()
+
+    with pytest.raises(NotPossible, match=f"^{shared}/work belongs to user {NOBODY}"):
+        plan_files.locate(None)
+
+
+@pytest.mark.parametrize("caller", ["SUDO_UID", "PKEXEC_UID"])
+def test_what_the_owner_of_a_folder_has_there_is_used(tmp_path, monkeypatch, caller):
+    """With sudo(8) or pkexec(1), in that user's own folder."""
+    monkeypatch.setenv(caller, str(NOBODY))
     monkeypatch.chdir(plant(tmp_path / "home"))
     plant(tmp_path / "home/dirtune-runs")
     Path("dirtune.toml").touch()

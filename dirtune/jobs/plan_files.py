@@ -1,10 +1,11 @@
 """Find the plan file of a command: the named file, or a default."""
 
+import os
 from pathlib import Path
 
 from dirtune import plan as plans
 from dirtune import writing
-from dirtune.errors import PlanError
+from dirtune.errors import NotPossible, PlanError
 from dirtune.plan.tables import Plan
 
 DEFAULT = Path("dirtune.toml")
@@ -20,8 +21,7 @@ def locate(given: str | None) -> Path:
     if given:
         return Path(given)
     if DEFAULT.is_file():
-        # The user did not name this file, and a plan may name a command to start.
-        writing.require_not_planted(DEFAULT.absolute())
+        _require_own(DEFAULT.absolute())
         return DEFAULT
     from dirtune import lab
 
@@ -32,3 +32,20 @@ def locate(given: str | None) -> Path:
             "write one (`dirtune bench example >dirtune.toml`), or start a lab (`dirtune lab up`)."
         )
     return path
+
+
+def _require_own(path: Path) -> None:
+    """Raise `NotPossible` if another user wrote *path*, or could replace it.
+
+    The user did not name this file, and a plan may name a command to start. With sudo(8) or
+    pkexec(1), it may belong to the user who called them.
+    """
+    own = {"0", str(os.geteuid()), os.environ.get("SUDO_UID"), os.environ.get("PKEXEC_UID")}
+    for at in (path, *path.parents):
+        writing.require_not_planted(at)
+    for at in (path, path.parent):
+        if str(owner := at.lstat().st_uid) not in own:
+            raise NotPossible(
+                f"{at} belongs to user {owner}, and a plan may name a command to start. Check the "
+                f"plan, then name it on the command line: {path.name}"
+            )
