@@ -7,6 +7,7 @@ its version. The tracer raises it at all of them.
 import contextlib
 import signal
 import sys
+import traceback
 from types import FunctionType, ModuleType
 
 MOST = 5000
@@ -43,8 +44,13 @@ class _Trace:
         self.before = sys.gettrace()
         sys.settrace(self._call)
 
-    def __exit__(self, *_):
+    def __exit__(self, _kind, error, _traceback):
         sys.settrace(self.before)
+        # A test keeps the error, and the error's frames keep what the signal cut off. In a cycle,
+        # the collector might finalise an open file before the generator that closes it.
+        while error is not None:
+            traceback.clear_frames(error.__traceback__)
+            error = error.__context__
 
     def _call(self, frame, event, argument):
         if self.where.isdisjoint({frame.f_code, frame.f_code.co_filename}):
