@@ -53,7 +53,8 @@ class Commands(Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, and warn of changes that wait to be confirmed or undone."""
         found = super().resolve_command(ctx, args)
-        _say_what_is_open(settling=found[0] in _SETTLING)
+        if not ctx.resilient_parsing:  # not while a shell completes a line
+            _say_what_is_open(settling=found[0] in _SETTLING)
         return found
 
     def main(

@@ -83,3 +83,15 @@ def test_an_example_is_shown_as_it_is_written():
 
 def test_something_is_hidden():
     assert HIDDEN == ["netlink"]
+
+
+def test_completion_reads_no_journal_and_prints_no_warning(tmp_path, monkeypatch, capfd):
+    """A warning would be written into the line that is being typed."""
+    tmp_path.chmod(0o700)
+    (tmp_path / "000001-x.journal").write_text("garbage\n")
+    monkeypatch.setenv("DIRTUNE_STATE", str(tmp_path))
+
+    options = ShellComplete(main, {}, "dirtune", "_C").get_completions(["audit"], "--format")
+
+    assert [option.value for option in options] == ["--format"]
+    assert capfd.readouterr().err == ""
