@@ -113,7 +113,7 @@ class Action(msgspec.Struct, frozen=True):
         """
 
     def as_now(self, saved: Saved, host: Host) -> Self:  # noqa: ARG002  (most name no interface)
-        """Return the action with the present names of its interfaces; see `Saved.interfaces`."""
+        """Return the action with the present names of what it set, such as a renamed interface."""
         return self
 
     def holds(self, host: Host) -> bool | None:

@@ -356,7 +356,7 @@ def _set_by(entry: Entry, host: Host) -> frozenset[str]:
 
 
 def _made(entry: Entry, host: Host) -> tuple[Change, ...]:
-    """Return the changes that were made, each once, with the present names of interfaces."""
+    """Return the changes that were made, each once, with the present names of what they set."""
     saved = {index: saved for index, (_, saved) in entry.begun}
     return tuple(
         msgspec.structs.replace(change, action=change.action.as_now(saved[index], host))

@@ -6,7 +6,10 @@ from dirtune.change.action import Saved
 from dirtune.change.actions.bind import Bind
 from dirtune.change.actions.set_affinity import SetAffinity
 from dirtune.change.actions.unbind import Unbind
-from dirtune.errors import ApplyError
+from dirtune.change.plan import Change, Plan
+from dirtune.change.transaction import Place, carry_out, take_back, verify
+from dirtune.errors import ApplyError, NotPossible
+from dirtune.settings import Risk
 from tests.change.machine import SCSI, Machine, build, picture
 
 UNSET = "(null)\n"
@@ -114,3 +117,30 @@ def test_an_interrupt_with_another_number_is_moved_back_where_the_boot_has_moved
     MOVE.undo(Saved(text="0-1\n"), host)
 
     assert (other.read_text(), same.read_text()) == ("1\n", after)
+
+
+def test_the_order_and_what_holds_follow_an_interrupt_to_its_new_number(host, tmp_path):
+    boot = host.root / "proc/sys/kernel/random/boot_id"
+    boot.parent.mkdir(parents=True)
+    boot.write_text("first\n")
+    interrupt(host, 30, "eth0-rx-0", "0-1")
+    at = Place(tmp_path / "state", tmp_path / "run")
+    earlier = carry_out(plan(MOVE), host, at)
+    (host.root / "proc/irq/30").rename(host.root / "proc/irq/41")
+    other = interrupt(host, 30, "nvme0q1", "0")
+    boot.write_text("second\n")
+    assert [held.holds for held in verify(at, host)] == [True]
+
+    later = carry_out(plan(SetAffinity("41", "1", "0", "eth0-rx-0")), host, at)
+
+    assert [(held.journal, held.holds) for held in verify(at, host)] == [(later, True)]
+    with pytest.raises(NotPossible, match=f"^{earlier} cannot be rolled back yet, .* {later} "):
+        take_back(at, host, earlier)
+    take_back(at, host, later)
+    take_back(at, host, earlier)
+    assert (host.root / "proc/irq/41/smp_affinity_list").read_text() == "0-1\n"
+    assert other.read_text() == "0\n"
+
+
+def plan(action):
+    return Plan((Change(action, Risk.SAFE, "irq/x", "move", "move it"),))

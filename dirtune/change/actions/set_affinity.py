@@ -1,6 +1,9 @@
 """Set which CPUs may take an interrupt."""
 
 import shlex
+from typing import Self
+
+import msgspec
 
 from dirtune.change import kernel_text
 from dirtune.change.action import Action, Saved
@@ -83,10 +86,19 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
             kernel_text.restore(self.path, saved, host)
             return
         # After a boot its number may be different, and the row in `kept` has moved that interrupt.
-        for folder in host.glob(f"/proc/irq/*/{literal(self.action)}") if self.action else ():
+        for folder in self._folders(host):
             path = f"{folder.rpartition('/')[0]}/smp_affinity_list"
             if (text(host, path) or "").strip() == self.after:
                 kernel_text.restore(path, saved, host)
+
+    def as_now(self, saved: Saved, host: Host) -> Self:
+        """Return the action with the present number of its interrupt, if only one has its name."""
+        if self._still_its_number(host) or len(folders := self._folders(host)) != 1:
+            return self
+        return msgspec.structs.replace(self, irq=folders[0].split("/")[3])
+
+    def _folders(self, host: Host) -> tuple[str, ...]:
+        return host.glob(f"/proc/irq/*/{literal(self.action)}") if self.action else ()
 
     def _still_its_number(self, host: Host) -> bool:
         """Whether the number still belongs to this interrupt: a boot may change the numbers."""
