@@ -168,6 +168,7 @@ def test_the_cards_handler_is_put_first_and_last_again_and_the_load_still_passes
     assert len(on("c1", f"curl -s http://{VIP}/")) == PAGE_BYTES
 
 
+@pytest.mark.long  # 4 to 5 minutes; the order of turns is tests/tune, on a simulated director
 def test_a_fix_is_tuned_on_live_traffic_and_taken_back_without_a_verdict(tmp_path):
     held, rate = drivers(), 100
     h2load = f"h2load --h1 -t 1 -n 20000 -c 20000 -r 1 --rate-period={1000 // rate}ms -T 1s -N 1s"

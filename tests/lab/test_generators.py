@@ -164,9 +164,10 @@ def test_a_paused_guest_is_lost_and_nothing_hangs(tmp_path):
 
 def test_one_run_after_the_other_and_others_on_the_vip(tmp_path):
     """What runs of ours left in the table is no reason to refuse; others' connections are."""
+    time.sleep(3)  # the estimator copies ipvsadm's counters every two seconds
     path, before = plan(tmp_path), connections()
     dirtune("bench", "run", path, "--out", str(tmp_path))
-    time.sleep(3)  # the estimator copies ipvsadm's counters every two seconds
+    time.sleep(3)
     new = connections() - before
     texts = [text.read_text() for text in tmp_path.glob("*/raw/*/c*.txt")]
     assert len(texts) == 8, "of the sweep's one trial, and of the look at all nodes"
