@@ -62,7 +62,7 @@ def _made(root: Path, cache: Path) -> Path:
         _install(root, prefix)
     except NotPossible as error:
         shutil.rmtree(prefix, ignore_errors=True)
-        raise LabError(f"Cannot install dirtune for the lab's nodes: {error}") from error
+        raise LabError(f"Cannot build the dirtune of the lab's nodes: {error}") from error
     (prefix / ".fingerprint").write_text(mark)
     return prefix
 
