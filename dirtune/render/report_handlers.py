@@ -1,13 +1,19 @@
 """The interrupt handlers that matter for a run, and the CPU time that each handler took."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
 
 from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
 from dirtune.analyse.run import Run
 from dirtune.analyse.words import counted
+from dirtune.errors import ParseError
 from dirtune.render.blocks import Block, Figure, Table, Text
 from dirtune.render.figures import number
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def handler_cost(run: Run) -> Iterator[Block]:
@@ -40,8 +46,12 @@ def lines_of_interest(run: Run) -> frozenset[int]:
     if run.forecast and run.forecast.irqs:
         return frozenset(run.forecast.irqs)
     evidence = (f.get("evidence", {}) for _, f in findings(run.audits.get("before", {})))
-    labels = (label for e in evidence for label in (e.get("irq"), *(e.get("irqs") or ())))
-    return frozenset(int(label) for label in labels if str(label).isdigit())
+    labels = (label for e in evidence for label in (e.get("irq"), *_listed(e.get("irqs"))))
+    return frozenset(int(label) for label in map(str, labels) if _NUMBER.fullmatch(label))
+
+
+def _listed(value: object) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def handlers_of_interest(run: Run, window: HandlerWindow) -> tuple[HandlerCalls, ...]:
@@ -56,8 +66,39 @@ def per_interrupt(window: HandlerWindow, handler: HandlerCalls) -> float | None:
     return handler.calls / interrupts if interrupts else None
 
 
+class _Fix(msgspec.Struct):
+    commands: tuple[str, ...]
+
+
+class _Finding(msgspec.Struct):
+    severity: Literal["critical", "high", "medium", "low", "info"]
+    subject: str
+    message: str
+    cause: str | None = None
+    evidence: dict[str, object] = {}
+    fixes: tuple[_Fix, ...] = ()
+
+
+class _Outcome(msgspec.Struct):
+    check: str
+    findings: tuple[_Finding, ...] = ()
+
+
+class _Audit(msgspec.Struct):
+    """The part of `dirtune/audit/1` that a report reads; a run may come from anybody."""
+
+    outcomes: tuple[_Outcome, ...] = ()
+
+
 def findings(audit: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield each finding of *audit* (`dirtune/audit/1`), with the id of its check."""
+    """Yield each finding of *audit* (`dirtune/audit/1`), with the id of its check.
+
+    Raises `ParseError` if *audit* is something else.
+    """
+    try:
+        msgspec.convert(audit, _Audit)
+    except msgspec.ValidationError as error:
+        raise ParseError("The audit in run.json", str(error)) from error
     for outcome in audit.get("outcomes", ()):
         for finding in outcome.get("findings", ()):
             yield outcome["check"], finding
