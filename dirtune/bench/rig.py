@@ -35,7 +35,7 @@ from dirtune.remote.far_dirtune import FarDirtune
 _PREFLIGHT_S = 20
 _REQUIRED = (
     "command -v {program} >/dev/null || "
-    '{{ echo "dirtune: command not found; the director needs this version of dirtune"; exit 127; }}; '
+    '{{ echo "dirtune: command not found; the director needs this version"; exit 127; }}; '
 )
 # The first request of a client waits for ARP too.
 _REQUEST_MORE_S = 1
