@@ -188,9 +188,9 @@ def test_behind_nat_nothing_goes_past_the_director():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[matrix]\nreal_servers = [4]\n", r"matrix\.real_servers: 4, and the service has 3"),
+        ("[matrix]\nreal_servers = [4]\n", r"matrix\.real_servers: 4 .* 3 "),
         ("[matrix]\nreal_servers = [0]\n", r"matrix\.real_servers\[0\]"),
-        ("[matrix]\npage_bytes = [1]\n", r"matrix\.page_path: say where"),
+        ("[matrix]\npage_bytes = [1]\n", r"matrix\.page_path: page_bytes"),
         ("[matrix]\nmoon = [1]\n", "moon"),
         ('[matrix]\nforwarding = ["masq"]\n', r"matrix\.forwarding\[0\]"),
         ("[controls]\nrouted = true\n", r"controls\.router: routed needs"),
