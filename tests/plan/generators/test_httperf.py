@@ -111,7 +111,7 @@ def test_processes_for_the_descriptors(rate_batch, timeout, processes):
         (REPORT.replace("Errors:", "Mistakes:"), "Errors"),
         (REPORT.replace("ftab-full 0", ""), "ftab-full"),
         (REPORT.replace("Connection time [ms]: connect", "oops"), "Connection time"),
-        (REPORT.replace("5xx=1", ""), "five classes"),
+        (REPORT.replace("5xx=1", ""), "1xx to 5xx"),
     ],
 )
 def test_what_is_no_report(text, problem):
