@@ -111,5 +111,5 @@ def test_a_dump_that_ends_in_an_error_or_never_is_none(control, monkeypatch):
 
     disturbed = [(31, 0x12, 0, MESSAGE[3]), DONE]
     monkeypatch.setattr(control, "_socket", Written(*[disturbed] * 9))
-    with pytest.raises(NotPossible, match="changed 5 times"):
+    with pytest.raises(NotPossible, match="each of 5 attempts"):
         control.dump(1)
