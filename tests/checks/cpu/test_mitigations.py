@@ -31,7 +31,7 @@ class TestMitigations:
     )
     def test_other_ways(self, text, named):
         assert f"spectre_v2 with {named}," in self.outcome(text).findings[0].message
-        assert f"retbleed by {named}," in self.outcome(retbleed=text).findings[0].message
+        assert f"retbleed with {named}," in self.outcome(retbleed=text).findings[0].message
 
     @pytest.mark.parametrize(
         "text",
