@@ -496,7 +496,7 @@ def test_what_is_wrong_with_the_config_is_said_of_the_operators_file(tmp_path):
     open_to_all = remote.fetch_all(("x",), "true", str, ssh_config=theirs)["x"]
 
     assert str(found).startswith(f"x: {theirs}: line 1: Bad configuration option: nonsense")
-    assert str(open_to_all).startswith(f"x: Bad owner or permissions on {theirs}. See")
+    assert str(open_to_all).startswith(f"x: Bad owner or permissions on {theirs}. ")
 
 
 @pytest.mark.parametrize("word", ["Broken pipe", "Connection reset by peer"])

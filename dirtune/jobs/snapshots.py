@@ -119,7 +119,7 @@ def _probed_away(
         far = FarDirtune(node, programs[node.name])
         answer = await far.ask(words, Profile, timeout_s=seconds + _PROBE_MORE_S)
         if answer.document.probed is None:
-            raise NotPossible(f"{node.name}: dirtune on that host attached no probe.")
+            raise NotPossible(f"{node.name}: dirtune on that host could not attach a probe.")
         return answer.document.probed
 
     config = sources[0].ssh_config

@@ -151,7 +151,7 @@ def test_a_rate_above_which_nothing_is_lost_either_is_not_confirmed():
 
 
 def test_a_range_without_room_names_its_key():
-    with pytest.raises(PlanError, match=r"knee\.lowest: .*500.*400"):
+    with pytest.raises(PlanError, match=r"knee\.lowest .*500.*400"):
         searched(Saturating(300), lowest=500.0)
 
 

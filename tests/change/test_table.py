@@ -87,7 +87,7 @@ def test_the_titles_count_what_is_done(ipvs):
             "IPVS: 1 service added, 2 real servers added, 1 service edited, "
             "3 real servers edited, 1 timeout edited"
         ),
-        "wait up to 5 s for the connections of 2 real servers",
+        "wait up to 5 s for the connections of 2 real servers to end",
         "IPVS: 1 sync daemon added, 1 service removed, 1 real server removed",
     ]
 

@@ -188,7 +188,7 @@ def test_a_table_that_breaks_off_is_said_and_passes_nothing(root):
     checked = call("audit", "--root", broken, "--select", "irq/", "--format", "json").output
     status = {o["check"]: o["status"] for o in json.loads(checked)["outcomes"]}
 
-    assert rows[2].split()[:3] == ["cut", "off", "11"]
+    assert rows[2].split()[:2] == ["truncated", "11"]
     assert (line["shared"], line["nic"]) == (None, None)
     assert status["irq/shared-with-nic"] == "inconclusive"
     assert status["irq/nics-share-line"] == "inconclusive"
@@ -516,9 +516,8 @@ def test_two_directors_that_differ(root, tmp_path):
     assert "enp0s16" in call("audit", "--diff", tree, str(other)).output
     same = call("audit", "--diff", tree, tree)
     assert same.exit_code == 0
-    assert same.output.startswith("No difference in ")
-    assert "not compared: " in same.output
-    assert "sysctl" in same.output.partition("not compared: ")[2]
+    assert "no difference" in same.output
+    assert "sysctl" in same.output.partition("not compared")[2]
     assert call("audit", "--diff", tree, "/nonexistent/x").exit_code == 2
 
 
@@ -597,5 +596,5 @@ def test_in_a_cluster_the_director_alone_is_probed_by_the_plans_command(tmp_path
 
     assert result.exit_code in {0, 1}
     (script,) = (script for script, *_ in given if "--probes" in script)
-    assert script.startswith("/opt/tune/dirtune --require-version ")
+    assert script.startswith("exec /opt/tune/dirtune --require-version ")
     assert " profile --duration=1 " in script

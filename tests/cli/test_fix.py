@@ -200,7 +200,7 @@ def test_each_thing_that_is_refused_is_overruled_by_itself(master, tmp_path):
         "Choose from 0000:00:14.0, vrrp.\n"
     )
     mixed = dirtune(*apply, "--force", "vrrp", "--force", "the backup serves")
-    assert (mixed.exit_code, "refused: 0000:00:14.0" in mixed.stderr) == (2, 1)
+    assert (mixed.exit_code, "0000:00:14.0" in mixed.stderr) == (2, True)
     assert len(master.handlers()) == len(LINE)
     done = dirtune(*apply, "--force", "vrrp=the backup serves")
     assert "0000:00:14.0 (sym53c8xx) carries virtio9" in done.stdout

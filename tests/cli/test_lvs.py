@@ -191,7 +191,7 @@ def test_show_without_ip_vs_says_so_and_loads_nothing(monkeypatch):
         ),
         (PLAN.replace("weight = 5", "weight = -5"), "services[0].destinations[0].weight"),
         ("services = [", "not TOML"),
-        (PLAN.replace("fwmark = 7", 'vip = "198.18.0.100"\nport = 80'), "services[1]: is TCP"),
+        (PLAN.replace("fwmark = 7", 'vip = "198.18.0.100"\nport = 80'), "services[1]: TCP"),
     ],
 )
 def test_a_bad_plan_is_one_line_that_names_the_file(ipvs, tmp_path, text, said):

@@ -92,12 +92,12 @@ class Host(simulated.Director):
 
     async def completed(self, script, **_):
         *call, form, json_ = shlex.split(script)
-        assert (call[:3], form, json_) == (
-            ["dirtune", "--require-version", __version__],
+        assert (call[:4], form, json_) == (
+            ["exec", "dirtune", "--require-version", __version__],
             "--format",
             "json",
         )
-        return Finished(0, self.answers(*call[3:]), "")
+        return Finished(0, self.answers(*call[4:]), "")
 
     def dirtune(self, *words):
         match words:
