@@ -240,8 +240,8 @@ def test_ssh_config_is_relative_to_the_plan(tmp_path):
     [
         (400, []),  # 200/s per client; 28232 ports / 120 s = 235/s
         (600, ["ip_local_port_range"]),  # 300/s
-        (2000, ["Use 4 clients"]),  # 1000/s; 64512 / 120 = 537.6/s; 2000 / 537.6 = 3.7
-        ("200]\n[knee]\nhighest = 2000\n[compare", ["Use 4 clients"]),
+        (2000, ["at least 4 clients"]),  # 1000/s; 64512 / 120 = 537.6/s; 2000 / 537.6 = 3.7
+        ("200]\n[knee]\nhighest = 2000\n[compare", ["at least 4 clients"]),
         ("400]\n[matrix]\nclients = [2, 1]\n[compare", ["ip_local_port_range"]),  # 400/s
     ],
 )
