@@ -160,7 +160,7 @@ class Interrupted(Machine):
 def test_drift_since_the_plan_is_refused_and_undone(host):
     steps = (SetValue(BACKLOG, "1000", "2000"), SetValue(BUDGET, "999", "600"))
 
-    with pytest.raises(ApplyError, match="netdev_budget .*'0'.*'999'"):
+    with pytest.raises(ApplyError, match=r"netdev_budget .*'0'.*'999'"):
         apply(steps, host, quiet())
 
     assert (host.root / BACKLOG[1:]).read_text() == "1000\n"
@@ -447,7 +447,7 @@ def test_a_card_is_set_and_put_back(machine, rings):
 def test_a_value_that_a_driver_did_not_take_is_undone(machine, rings):
     rings["limit"] = 400
 
-    with pytest.raises(ApplyError, match="eth0 rx .*'400'.*'512'"):
+    with pytest.raises(ApplyError, match=r"eth0 rx .*'400'.*'512'"):
         apply((RING,), machine, quiet())
 
     assert rings["rx"] == 256
@@ -456,7 +456,7 @@ def test_a_value_that_a_driver_did_not_take_is_undone(machine, rings):
 def test_a_card_that_was_set_since_the_plan_is_left_alone(machine, rings):
     rings["rx"] = 300
 
-    with pytest.raises(ApplyError, match="eth0 rx .*'300'.*'256'"):
+    with pytest.raises(ApplyError, match=r"eth0 rx .*'300'.*'256'"):
         apply((RING,), machine, quiet())
 
     assert rings["rx"] == 300
