@@ -185,7 +185,7 @@ class _Diagnostics(io.TextIOWrapper):
 
 
 def terminal() -> TextIO:
-    """Return a stream to standard error that may move the cursor; writing never raises."""
+    """Return a stream that writes to standard error, escapes included; its writes never raise."""
     raw = _Stream(2, raises=False)
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding=sys.stderr.encoding)
 

@@ -52,7 +52,7 @@ def interruptible() -> "_Handlers":
 
 
 def undisturbed() -> "_Section":
-    """Return a block that holds signals back during an undo, and raises `Ended` at its end.
+    """Return a block that defers signals, and raises `Ended` at its end if one arrived.
 
     `Ended` is not raised if another exception is already on its way and will end the process.
 

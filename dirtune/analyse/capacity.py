@@ -1,8 +1,9 @@
-"""The results of a sweep and a search: the curve, its peak, and the knee in words. Pure.
+"""The results of a sweep and a search: the curve, its peak, and a sentence on the knee. Pure.
 
 Only valid trials count, and the number of invalid trials is always reported. The peak is the
-highest reply rate at any loss; the knee is the highest offered rate that meets a given loss goal.
-Both are needed: in 2001 the same director had a peak of 4270 connections/s and a knee of 3640.
+highest reply rate, whatever the loss; the knee is the highest offered rate that meets a given loss
+goal. Both are needed: in 2001 the same director had a peak of 4270 connections/s and a knee of
+3640.
 """
 
 import math

@@ -211,7 +211,7 @@ def _by_clients(others: str, metric: str, made: Mapping[int, _Made]) -> ByClient
 
 
 def _more(few: _Made, many: _Made) -> bool | None:
-    """Return whether *many* clients made more than *few*; None if the gain may be chance."""
+    """Return whether *many* clients reached a higher rate than *few*; None if it may be chance."""
     if few.error is None or many.error is None:
         return None
     more = many.rate - few.rate

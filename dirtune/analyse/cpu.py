@@ -61,7 +61,7 @@ class Sample:
 
 
 def shares(earlier: Sample, later: Sample) -> dict[str, float] | None:
-    """Return the per cent of the node's CPU time in each state between two samples.
+    """Return the percentage of the node's CPU time in each state between two samples.
 
     The result is None if the samples hold no CPU times, or if no time passed.
     """
@@ -87,7 +87,7 @@ def busy_s(earlier: Sample, later: Sample) -> float | None:
 
 
 def idle_percent(earlier: Sample, later: Sample) -> float | None:
-    """Return the per cent of the time that the node's CPUs were idle; None without CPU times."""
+    """Return the percentage of time that the node's CPUs were idle; None without CPU times."""
     found = shares(earlier, later)
     return None if found is None else found["idle"] + found.get("iowait", 0.0)
 

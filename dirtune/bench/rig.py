@@ -86,7 +86,7 @@ class LiveRig:
         )
         for host, text in zip(hosts, texts, strict=True):
             if not client.answered(text):
-                raise TrialError(f"{host} got no good reply from {self._plan.url}")
+                raise TrialError(f"{host} got no valid reply from {self._plan.url}")
 
     async def _refuse_foreign(self) -> None:
         """Raise `PlanError` if others use the service, unless the plan sets `load.force`."""

@@ -47,7 +47,7 @@ def has(host: Host, device: str, driver: str) -> bool:
 
 
 def override(device: str, driver: str) -> tuple[Row, ...] | Unwritable:
-    """Return the udev rule that allows *device* only *driver*, or no driver for `NONE`."""
+    """Return the udev rule that lets only *driver* bind to *device*; `NONE` lets no driver."""
     for name in (device, driver):
         if not plain(name):
             return Unwritable(name, UDEV)

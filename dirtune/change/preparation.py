@@ -277,7 +277,7 @@ def _too_large(row: str, seen: Seen) -> bool:
 def _taken_back(row: str) -> bool:
     """Return whether ip(8) can restore *row*: it has one next hop and is an ordinary route.
 
-    A route for one type of service cannot be restored: such routes share a metric, by which
+    A route with a TOS value cannot be restored: such routes share a metric, by which
     dirtune finds the route that it replaced.
     """
     words = row.split()

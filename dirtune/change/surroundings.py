@@ -54,7 +54,7 @@ def ssh_connection(host: Host, environ: Mapping[str, str] = os.environ) -> str |
 
 
 def _as_sshd_says(text: str) -> str | None:
-    """Return *text* if it is two addresses with their ports; any user can set the variable."""
+    """Return *text* if it is two addresses with ports; any user can set SSH_CONNECTION."""
     words = text.split()
     try:
         for address in words[::2]:

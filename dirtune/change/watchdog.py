@@ -1,7 +1,8 @@
 """A separate process that rolls changes back unless they are confirmed in time.
 
 It survives the shell and the SSH connection that started it. Under systemd it is a service, which
-systemd restarts if it dies; a timer would fire too late if the process that applies died halfway.
+systemd restarts if it dies. A timer would not do: if the process that makes the changes died
+halfway, the timer would undo them too late.
 Without systemd it has its own session and holds none of the shell's files open. It does not
 survive a reboot, but a reboot undoes the run-time changes anyway.
 

@@ -129,7 +129,7 @@ def _require_version(ctx: click.Context, _: click.Parameter, version: str | None
     is_eager=True,
     expose_value=False,
     callback=_require_version,
-    help="Refuse to run if this is another version.",
+    help="Refuse to run unless this dirtune has version VERSION.",
 )
 def main() -> None:
     """Profile and tune Linux IPVS directors.

@@ -65,7 +65,7 @@ ALL = "irq,softirq,locks,cpu,drops,ipvs"
     "--compare",
     type=PATH,
     metavar="FILE",
-    help="Print the difference from the profile in FILE, which --format json printed.",
+    help="Compare with an earlier profile, the JSON in FILE, and print the difference.",
 )
 @click.option(
     "--told",
@@ -79,7 +79,7 @@ ALL = "irq,softirq,locks,cpu,drops,ipvs"
     "-v",
     "--verbose",
     is_flag=True,
-    help="Also print each CPU, kernel functions, locks and stacks.",
+    help="Also print figures for each CPU, and the kernel functions, locks and stacks.",
 )
 @click.argument("cmd", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD [ARG]...]")
 def command(

@@ -97,7 +97,7 @@ def outputs(paths: Collection[str]) -> dict[str, str]:
 
 
 def output(host: Host, path: str) -> str:
-    """Return the output that *path* names. Raises `SourceMissing`, which names the command."""
+    """Return the output of the command *path* stands for; `SourceMissing` names the command."""
     try:
         return host.read(path)
     except (SourceMissing, SourceRefused) as error:

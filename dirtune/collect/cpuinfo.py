@@ -1,7 +1,7 @@
 """/proc/cpuinfo: the CPU model and its flags.
 
-The format is each architecture's own show_cpuinfo(). On x86 a row lists the CPU's flags; every
-hypervisor sets the flag `hypervisor` for its guests.
+Each architecture defines the format in its own show_cpuinfo(). On x86 a row lists the CPU's flags;
+every hypervisor sets the flag `hypervisor` for its guests.
 """
 
 from dataclasses import dataclass

@@ -61,7 +61,7 @@ def command_line(etc: Path) -> str:
 
 
 def _unlinked(path: Path, etc: Path) -> Path:
-    """Return the real place of *path*, provided no part of it from *etc* on is a symbolic link."""
+    """Return the resolved path of *path*; neither *etc* nor anything below it may be a link."""
     return etc.parent.resolve() / path.relative_to(etc.parent)
 
 

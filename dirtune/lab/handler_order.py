@@ -137,7 +137,7 @@ class Switch:
 
 
 async def control(trying: Trying, out: Path, say: Say) -> Store:
-    """Compare two places of the NIC's handler, last (arm A) and first (arm B), in pairs."""
+    """Compare, in pairs, the NIC's handler last on its line (arm A) with first (arm B)."""
     title = f"Negative control, only the handlers' order changes: {trying.title}"
     trying = replace(trying, title=title)
     plan = trying.plan

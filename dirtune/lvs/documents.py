@@ -96,7 +96,7 @@ class LvsPlanDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def table_document(table: Table, seen: Sequence[Seen]) -> LvsDocument:
-    """Return the document of *table*; *seen* has the counters of its services in their order."""
+    """Return the document of *table*; *seen* has its services' counters, in the same order."""
     return LvsDocument(
         digest=table.digest,
         services=tuple(map(_counted_service, table.services, seen)),

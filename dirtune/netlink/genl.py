@@ -96,7 +96,7 @@ class Socket:
     def dump(self, command: int, attributes: bytes = b"") -> list[bytes]:
         """Return the attributes of every message of a dump.
 
-        A dump that a change interrupts is repeated. Raises `NotPossible` after five attempts.
+        A dump is repeated if a change interrupted it. Raises `NotPossible` after five attempts.
         """
         for _ in range(_TRIES):
             self._send([(command, attributes)], _NLM_F_DUMP)

@@ -122,7 +122,9 @@ def _check_generator(plan: Plan) -> None:
     if load.command is not None:
         _check_command(load.command)
     if plan.knee is not None and not load.open_loop:
-        raise PlanError(f"load.generator: {load.generator} is a closed loop, so it finds no knee")
+        raise PlanError(
+            f"load.generator: {load.generator} is a closed loop, which cannot show a knee"
+        )
     if load.ramp_s and not can.ramps:
         raise PlanError(f"load.ramp: {load.generator} cannot raise its load in steps; use h2load")
     requests = (load.keepalive, *(plan.matrix or Matrix()).keepalive)

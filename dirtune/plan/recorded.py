@@ -62,7 +62,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
     @property
     def destinations(self) -> tuple[Destination, ...]:
-        """The real servers of the service that the load went to; empty without any in the plan."""
+        """The real servers of the service under load; empty if the plan lists none."""
         number = self.load.service
         return self.services[number].destinations if number in range(len(self.services)) else ()
 

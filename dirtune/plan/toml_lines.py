@@ -61,7 +61,7 @@ def _places(text: str) -> list[tuple[int, Path]]:
 
 
 def _table(names: list[str], counts: dict[Path, int], *, many: bool) -> Path:
-    """Return the path of a header; each `[[x]]` gets the next index below its last parent."""
+    """Return the path of a header; each `[[x]]` gets the next index in the latest parent table."""
     path: Path = ()
     for place, name in enumerate(names, 1):
         path = (*path, name.strip(" \"'"))

@@ -153,7 +153,7 @@ def _detach_point(bpf: Any, point: Point) -> None:  # noqa: ANN401
 
 @contextmanager
 def statistics_on() -> Iterator[bool]:
-    """Make the kernel time BPF programs within the context; yield whether it does (Linux 5.8)."""
+    """Have the kernel measure the run time of BPF programs; yield whether it does (Linux 5.8)."""
     library = btf.libbpf()
     try:
         descriptor = library.bpf_enable_stats(_RUN_TIME) if library else -1

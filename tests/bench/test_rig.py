@@ -87,7 +87,7 @@ def test_no_reply_stops_before_the_load():
     async def use(nodes):
         await nodes.preflight()
 
-    with pytest.raises(TrialError, match=r"local got no good reply from http://127\.0\.0\.1:1/"):
+    with pytest.raises(TrialError, match=r"local got no valid reply from http://127\.0\.0\.1:1/"):
         with_rig(1, use)
 
 

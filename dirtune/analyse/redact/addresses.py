@@ -170,7 +170,7 @@ def _flipping(
 
     @lru_cache(1 << 16)
     def flips(length: int, before: int) -> bytes:
-        """Return one bit for each node of the binary tree over the eight bits after *before*."""
+        """Return the bits that decide which of the eight bits after *before* are flipped."""
         return hashlib.blake2b(f"{size} {length} {before}".encode(), key=key).digest()
 
     @lru_cache(1 << 16)

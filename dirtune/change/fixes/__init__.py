@@ -3,7 +3,7 @@
 A fix is pure: it turns a snapshot, findings and `Surroundings` into a plan, without access to the
 host. A change that it makes only when forced is a `Refusal` in the plan, with the reason.
 
-Most fixes carry out the settings that findings ask for (`settings.py`). A fix whose findings have
+Most fixes apply the settings that findings ask for (`settings.py`). A fix whose findings have
 no settings works out its changes itself.
 """
 

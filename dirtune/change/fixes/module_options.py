@@ -1,6 +1,6 @@
-"""Parameters of kernel modules, in effect when a module is loaded next.
+"""Parameters of kernel modules, which take effect the next time a module is loaded.
 
-A driver that is in the initramfs reads its parameters from there.
+A driver in the initramfs reads its parameters from the copy in the initramfs.
 """
 
 import re
