@@ -46,8 +46,8 @@ def curve(trials: Sequence[Trial]) -> tuple[Point, ...]:
 
 def probed(trials: Sequence[Trial]) -> Point | None:
     """Return the mean of all valid trials of a closed loop; None without one."""
-    found = [t for t in trials if t.valid and t.kind == TrialKind.PEAK and t.attempted]
-    return _point(statistics.fmean(t.offered_rate for t in found), found) if found else None
+    peaks = [t for t in trials if t.valid and t.kind == TrialKind.PEAK and t.attempted]
+    return _point(statistics.fmean(t.offered_rate for t in peaks), peaks) if peaks else None
 
 
 def peak(points: Sequence[Point]) -> Point | None:

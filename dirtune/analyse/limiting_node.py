@@ -118,8 +118,8 @@ def _weighed(trial: Trial, known: Known) -> Limit:
 
 def idle(states: Mapping[str, CpuShare]) -> float | None:
     """Return the per cent of the time that a node was idle; None if unknown."""
-    found = [states[name].mean for name in ("idle", "iowait") if name in states]
-    return sum(found) if found else None
+    shares = [states[name].mean for name in ("idle", "iowait") if name in states]
+    return sum(shares) if shares else None
 
 
 def fullest_cpu(node: NodeCpu) -> tuple[str, float] | None:

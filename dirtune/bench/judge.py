@@ -86,8 +86,8 @@ def failed(order: Order, started: str, plan: Plan, reason: str) -> Trial:
 
 
 def _kind(order: Order, plan: Plan) -> TrialKind:
-    judged = order.kind == TrialKind.JUDGED
-    return TrialKind.PEAK if judged and not plan.load.open_loop else order.kind
+    is_judged = order.kind == TrialKind.JUDGED
+    return TrialKind.PEAK if is_judged and not plan.load.open_loop else order.kind
 
 
 def _offered(facts: Facts, reply_rate: float, plan: Plan) -> float:
