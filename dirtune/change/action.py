@@ -1,8 +1,8 @@
-"""The base class of all kinds of action: their decisions on data, and their effects on a host.
+"""The base class of all kinds of action, which say how to make, check and undo a change.
 
-`dirtune/change/actions` has a module for each kind. A method with a host as its argument acts on
-that host; every other method is pure. Actions reach a machine in no other way, so code that only
-plans changes, and has no host, cannot change a machine.
+`dirtune/change/actions` has a module for each kind. A method that takes a host acts on that host;
+every other method is pure. Code that only plans changes has no host to pass, so it cannot change a
+machine.
 """
 
 from abc import abstractmethod
@@ -18,20 +18,20 @@ from dirtune.snapshot import Snapshot
 
 
 class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The state before a change. The kind of action decides which fields hold it."""
+    """The state before a change. Each kind of action uses some of the fields."""
 
     text: str | None = None
     """The text of a kernel file."""
     file: FileContents | None = None
     """The contents of a file; None also if the file did not exist."""
     folder: str | None = None
-    """The folder that had to be made for the file; None if it existed."""
+    """The folder that was made for the file; None if the folder existed."""
     values: dict[str, int] | None = None
-    """Settings by name, such as a NIC's."""
+    """Values by the names of the settings, such as a NIC's."""
     handlers: int | None = None
     """The number of handlers with the action's handler name on the interrupt line."""
     interfaces: dict[str, Interface] | None = None
-    """The interfaces that were set, by their names then; they may have been renamed since."""
+    """The interfaces that the action set, by their names at that time."""
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -47,23 +47,23 @@ class Action(msgspec.Struct, frozen=True):
     @property
     @abstractmethod
     def kept(self) -> tuple[Row, ...] | Unwritable:
-        """The rows of boot files that repeat the action after a boot; empty if it needs none."""
+        """The rows of boot files that repeat the action after a boot; empty if none are needed."""
 
     @property
     @abstractmethod
     def targets(self) -> frozenset[str]:
-        """The names of the things that it sets, to find another action that sets them too.
+        """The names of the settings that the action sets, to find other actions that set the same.
 
-        Empty for a command, because its effects are unknown.
+        A command has no targets, because its effects are unknown.
         """
 
     @abstractmethod
     def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
-        """Return the interfaces that it takes down for a moment or longer."""
+        """Return the interfaces that the action takes down, for a moment or longer."""
 
     @abstractmethod
     def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
-        """Return the running programs and the files that may have changed the setting since."""
+        """Return the running programs and the files that may have undone the action."""
 
     @property
     def subject(self) -> str | None:
@@ -72,29 +72,29 @@ class Action(msgspec.Struct, frozen=True):
 
     @property
     def needless(self) -> bool:
-        """Whether the plan saw that the wanted value is set already."""
+        """Whether the value was set already when the plan was made."""
         return False
 
     @property
     def silent(self) -> bool:
-        """Whether applying it does nothing, because the plan contains it only for the undo."""
+        """Whether the action does nothing when applied, and acts only when undone."""
         return False
 
     @property
     def follows(self) -> bool:
-        """Whether it only processes files that other changes write."""
+        """Whether the action only processes files that other changes write."""
         return False
 
     @property
     def adds(self) -> bool:
-        """Whether it adds something, instead of changing the value of something."""
+        """Whether the action adds something, such as an address, instead of changing a value."""
         return False
 
     # --- on a host ---
 
     @abstractmethod
     def save(self, host: WritableHost) -> Saved:
-        """Return the state that it will replace; raises `ApplyError` if the plan saw another."""
+        """Return the present state; raises `ApplyError` if the plan saw a different state."""
 
     @abstractmethod
     def make(self, host: WritableHost) -> None:
@@ -102,18 +102,18 @@ class Action(msgspec.Struct, frozen=True):
 
     @abstractmethod
     def require_made(self, saved: Saved, host: Host) -> None:
-        """Raise `ApplyError` unless its effect can be read back."""
+        """Raise `ApplyError` unless the host now has the values that the action sets."""
 
     @abstractmethod
     def undo(self, saved: Saved, host: WritableHost) -> None:
         """Restore the state from before the change; raises `ApplyError` if that fails.
 
-        An undo may be repeated. It also works if the change was never made, because a crash leaves
-        that unknown. It restores the previous value, not a default.
+        An undo may be repeated. It also works if the change was never made, because after a crash
+        nobody knows that. It restores the previous value, not a default.
         """
 
     def as_now(self, saved: Saved, host: Host) -> Self:  # noqa: ARG002  (most name no interface)
-        """Return the action with the present names of what it set, such as a renamed interface."""
+        """Return the action with the present names, if for example an interface was renamed."""
         return self
 
     def holds(self, host: Host) -> bool | None:

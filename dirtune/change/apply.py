@@ -14,10 +14,10 @@ Done = tuple[Action, Saved]
 
 
 class Journal(Protocol):
-    """A record of the changes; each call returns only once its record is on the disk."""
+    """A record of the changes. Each method returns once its record is on the disk."""
 
     def begun(self, index: int, saved: Saved) -> None:
-        """Record that action number *index* is about to be made, and what was there before."""
+        """Record that action number *index* is about to be made, and the state before it."""
         ...
 
     def applied(self) -> None:
@@ -30,10 +30,11 @@ class Journal(Protocol):
 
 
 def apply(actions: Sequence[Action], host: WritableHost, journal: Journal) -> None:
-    """Carry out *actions* in order; before each, *journal* records what was there.
+    """Carry out *actions* in order; before each action, *journal* records the present state.
 
-    On any failure, including Ctrl-C, the actions made so far are undone, last first, and the
-    failure is raised again. If an action cannot be undone, `ApplyError` names it as well.
+    After any failure, including Ctrl-C, all actions made so far are undone, the last one first,
+    and the failure is raised again. Raises `ApplyError`, with the failure and the names of the
+    actions, if some actions cannot be undone.
     """
     done: list[Done] = []
     with undisturbed() as section:
@@ -60,7 +61,7 @@ def carry_through(
     *,
     first: int = 0,
 ) -> None:
-    """Carry out *actions* and add them to *done*; the first of them has the number *first*."""
+    """Carry out *actions*, whose numbers begin with *first*, and add each one to *done*."""
     for index, action in enumerate(actions, first):
         saved = action.save(host)
         journal.begun(index, saved)
@@ -70,7 +71,7 @@ def carry_through(
 
 
 def roll_back(done: Sequence[Done], host: WritableHost) -> tuple[str, ...]:
-    """Undo *done*, last first, and try every action; return an error for each that failed."""
+    """Undo *done*, the last action first; return an error message for each undo that failed."""
     stuck: list[str] = []
     for action, saved in reversed(done):
         try:

@@ -1,8 +1,8 @@
-"""The files that make settings again after a boot, and their rows. Pure.
+"""The files that repeat settings after a boot, and the rows of these files. Pure.
 
 Settings below /proc/sys go to sysctl.d(5), and the modules that they need to modules-load.d(5).
-Settings of NICs, their queues and PCI functions, which may appear late, go to udev(7). A systemd
-unit runs a script for the rest.
+Settings of NICs, their queues and PCI functions go to udev(7), because these devices may appear
+late. A systemd unit runs a script for all other settings.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ FILES = (SYSCTL, MODULES, UDEV, SCRIPT, UNIT)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a file: a value between two texts that distinguish the row from others."""
+    """One row of a file: a value between two texts, which identify the setting."""
 
     path: str
     before: str
@@ -26,18 +26,18 @@ class Row:
 
     @property
     def text(self) -> str:
-        """The row as it is written."""
+        """The complete row."""
         return f"{self.before}{self.value}{self.after}"
 
     def replaces(self, row: str) -> bool:
-        """Whether *row*, of the same file, sets the same thing."""
+        """Whether this row and *row*, which is in the same file, set the same thing."""
         alike = row.startswith(self.before) and row.endswith(self.after)
         return alike if self.value else row == self.text
 
 
 @dataclass(frozen=True, slots=True)
 class Unwritable:
-    """A name of a device or file that a boot file cannot hold."""
+    """A device's or file's name that cannot be written into the boot file *path*."""
 
     name: str
     path: str

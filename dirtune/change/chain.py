@@ -1,7 +1,7 @@
-"""Lines that each carry a checksum of themselves and of all lines before them.
+"""Lines with checksums; a line's checksum covers the line and all lines before it.
 
-A flipped bit is detected, and so is a line that is missing, repeated or out of place. Lines that
-are missing at the end are not detected, because a power cut leaves the same.
+The checksums reveal a flipped bit, and a line that is missing, repeated or out of place. Missing
+lines at the end remain unnoticed, because they look like the result of a power cut.
 """
 
 import hashlib

@@ -9,7 +9,7 @@ from dirtune.settings import Risk
 
 
 class ShownChange(Change, frozen=True, kw_only=True):
-    """A change with its equivalent shell commands, and the file that keeps it over a reboot."""
+    """A change, the equivalent shell commands, and the file that keeps it over a reboot."""
 
     commands: tuple[str, ...]
     persisted_by: str | None

@@ -4,11 +4,11 @@ from dirtune.errors import ApplyError, SourceMissing
 from dirtune.host import Host
 
 _LONGEST = 60
-"""The most characters of a value that a message shows."""
+"""Number of characters of a value that a message shows."""
 
 
 def require(name: str, actual: str | None, expected: str | None) -> None:
-    """Raise `ApplyError` unless *actual*, the value of *name*, is *expected*; None if missing."""
+    """Raise `ApplyError` unless *name* has the value *expected*; None means missing."""
     if actual != expected:
         now, then = _shown(actual, "missing"), _shown(expected, "none")
         raise ApplyError(f"{name} is {now}, expected {then}")

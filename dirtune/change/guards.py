@@ -1,8 +1,8 @@
-"""Guards against changes that would cut somebody off, whoever asks for them. Pure.
+"""Guards that refuse changes which would cut somebody off. Pure.
 
-A disruptive change resets a NIC, or takes a device away, for a moment or until it is undone. On
-the interface of the operator's own SSH connection, that may lock the operator out; on a VRRP
-master, it makes the backup take over.
+A disruptive change resets a NIC or removes a device. If the operator's own SSH connection uses
+that interface, the operator may be locked out. On a VRRP master, the change makes the backup take
+over.
 """
 
 import ipaddress
@@ -22,7 +22,7 @@ _VRRP = ("keepalived", "vrrpd", "ucarp")
 def guarded(
     plan: Plan, snapshot: Snapshot, around: Surroundings, *, force: frozenset[str]
 ) -> Plan:
-    """Return *plan* without the changes that guards refuse; *force* names refusals to overrule."""
+    """Return *plan* without the changes that guards refuse; *force* names refusals to ignore."""
     refusals = tuple(
         refusal
         for change in plan.changes
@@ -60,8 +60,8 @@ def _reasons(
 def own_interfaces(snapshot: Snapshot, ssh: str | None) -> frozenset[str]:
     """Return the interfaces that carry the SSH connection *ssh*; empty if *ssh* is None.
 
-    They are the interface that leads to the client, the interface that has this host's address,
-    and the members of a bond or bridge among them.
+    The result has the interface that leads to the client, the interface with this host's address
+    of the connection, and the members of these interfaces if they are bonds or bridges.
     """
     words = (ssh or "").split()
     if len(words) != 4:

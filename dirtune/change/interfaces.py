@@ -1,4 +1,4 @@
-"""Find an interface again after it was renamed; udev and people rename interfaces that are up."""
+"""Find an interface again after udev or an administrator renamed it."""
 
 from collections.abc import Iterable, Mapping
 
@@ -21,7 +21,7 @@ class Interface(msgspec.Struct, frozen=True):
 
 
 def known(host: Host, names: Iterable[str]) -> dict[str, Interface] | None:
-    """Return the interfaces called *names*, without missing ones; None if all are missing."""
+    """Return the existing interfaces among *names*, by name; None if none exists."""
     return {name: there for name in names if (there := _known(host, name))} or None
 
 
@@ -34,9 +34,10 @@ def _known(host: Host, name: str) -> Interface | None:
 
 
 def name_now(host: Host, name: str, then: Mapping[str, Interface] | None) -> str | None:
-    """Return the present name of the interface that *then* was called *name*; None if it is gone.
+    """Return the present name of the interface that was called *name*; None if it is gone.
 
-    An interface that was removed and came back, as with its module, has the same name and a new
+    *then* has the identities of interfaces by their earlier names. An interface that was removed
+    and added again, for example because its module was reloaded, has the same name but a new
     index.
     """
     interface = (then or {}).get(name)

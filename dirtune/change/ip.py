@@ -1,7 +1,7 @@
 """Read and change addresses, links and default routes (IPv4 only) with ip(8).
 
-Every host that has them has iproute2. A route is kept as the row that ip(8) prints, because ip(8)
-accepts its own output, with any protocol, source address or metric in it.
+A route is stored as the row that ip(8) prints, because ip(8) accepts its own output, including
+protocol, source address and metric. Every host with routes has iproute2.
 """
 
 import re
@@ -17,14 +17,14 @@ _STATES = frozenset(
     {"linkdown", "dead", "unresolved"}
     | {"offload", "trap", "rt_offload", "rt_trap", "rt_offload_failed"}
 )
-"""Words in a row that report a route's state, which ip(8) does not accept as input."""
+"""Words that ip(8) prints for a route's state, but does not accept as input."""
 
 
 def default_routes(host: Host) -> tuple[str, ...]:
     """Return the default routes of the main table, in the order in which the kernel uses them.
 
-    Rows lack the leading word `default`. A row that begins otherwise is complete: it has a type
-    such as unreachable, or is one of several next hops of the row above.
+    The leading word `default` is removed from the rows. Rows that begin with another word are
+    unchanged: routes with a type such as unreachable, and further next hops of the row above.
     """
     text = shown(host, "-4", "route", "show", "table", "main", "exact", "default")
     rows = (" ".join(_without_states(row)) for row in lines_of(text))
@@ -32,7 +32,7 @@ def default_routes(host: Host) -> tuple[str, ...]:
 
 
 def _without_states(row: str) -> Iterator[str]:
-    # An interface may be called like such a word, or contain other blanks that str.split() uses.
+    # An interface may have such a word as its name, or a name with white space.
     words = _BLANKS.split(row.strip(" \t"))
     for before, word in zip(("", *words), words, strict=False):
         if word not in _STATES or before == "dev":
@@ -40,7 +40,7 @@ def _without_states(row: str) -> Iterator[str]:
 
 
 def shown(host: Host, *words: str) -> str:
-    """Return the output of ip(8) for *words*, which must not change anything."""
+    """Return the output of ip(8) with the arguments *words*, which must only read."""
     if isinstance(host, WritableHost):
         return change(host, *words)
     if not (isinstance(host, LiveHost) and host.here):
@@ -50,19 +50,19 @@ def shown(host: Host, *words: str) -> str:
 
 
 def change(host: WritableHost, *words: str) -> str:
-    """Run ip(8); raises `ApplyError` if it fails."""
+    """Run ip(8) with the arguments *words*; raises `ApplyError` if it fails."""
     with _refused():
         return host.run(("ip", *words))
 
 
 def require_not_yet(what: str, *, made: bool) -> None:
-    """Raise `ApplyError` if *what*, which is about to be set, is set (*made*) already."""
+    """Raise `ApplyError` if the setting *what* is already *made*, before dirtune makes it."""
     if made:
         raise ApplyError(f"{what}: this was set after the plan was made. Make a new plan.")
 
 
 def require_made(what: str, *, made: bool) -> None:
-    """Raise `ApplyError` unless *what* is set (*made*)."""
+    """Raise `ApplyError` unless the setting *what* is *made*."""
     if not made:
         raise ApplyError(f"{what}: this did not take effect, or another program undid it")
 

@@ -1,11 +1,12 @@
-"""/var/lib/dirtune: a record of the changes to this host, so that they can be rolled back.
+"""Journals in /var/lib/dirtune: they record changes to this host, to roll them back.
 
-Each apply has a file, with one JSON record per line. A record is on the disk before the step that
-it announces is made. If a power cut tears a record, the record is the last one, and its step was
-not made.
+Each apply has its own journal: a file with one JSON record per line. A record is on the disk
+before dirtune makes the change that it announces. Only the last record can be incomplete, after a
+power cut, and then its change was not made.
 
-A file's name begins with the journal's number. The numbers give the order of undoing, because
-clocks can be set back. Each line carries a checksum; a damaged journal is never undone by guess.
+A file's name begins with the journal's number. Journals are undone in the order of these numbers,
+not of their times, because clocks can be set back. Each line has a checksum; a damaged journal is
+never rolled back.
 """
 
 import os
@@ -36,7 +37,7 @@ from dirtune.errors import DirtuneError, NotPossible, ParseError
 from dirtune.formats import foreign
 
 _UNSEALED = "dirtune/journal/1"
-"""The older format, without checksums; its files are named by the time."""
+"""The schema of older journals, which have no checksums and are named by their time."""
 _UNSEALED_END = b'"schema":"%s"}' % _UNSEALED.encode()
 _ENDING = ".journal"
 _BEGINNING = b'{"record":"planned",'
@@ -44,7 +45,7 @@ _NUMBER = re.compile(r"(?P<number>\d+)-")
 _LARGEST_BYTES = 64 << 20
 """The limit of a journal's size: the plan may fill half of it, the saved states the rest."""
 _ENDING_BYTES = 4 << 20
-"""The part of the limit that is reserved for the records after the changes."""
+"""The part of the limit that is reserved for records that follow the changes."""
 
 
 _DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
@@ -52,7 +53,7 @@ _DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The journals of a folder that are open, and those that cannot be read."""
+    """The open journals of a folder, and the journals that cannot be read."""
 
     unfinished: tuple[Path, ...]
     """Journals that are neither confirmed nor rolled back."""
@@ -71,13 +72,13 @@ def path_of(folder: Path, name: str) -> Path:
 
 
 def next_name(folder: Path, stamp: str) -> str:
-    """Return the name of the next journal, which sorts last; the caller holds the lock."""
+    """Return the name of a new journal, which sorts last; the caller must hold the lock."""
     last = max((_order(path)[0] for path in _all(folder)), default=0)
     return f"{last + 1:06d}-{stamp}"
 
 
 def is_later(name: str, than: str) -> bool:
-    """Whether the journal *name* was begun after *than*, whatever the clock showed."""
+    """Whether the journal *name* was begun after the journal *than*."""
     return _order(Path(name)) > _order(Path(than))
 
 
@@ -101,9 +102,9 @@ def create(path: Path, planned: Planned) -> None:
 
 
 def append(path: Path, record: Record) -> None:
-    """Add *record*, and return once it is on the disk.
+    """Add *record* to the journal *path*, and return once the record is on the disk.
 
-    Raises `NotPossible` if that fails, as on a full disk; the journal is unchanged then.
+    Raises `NotPossible` if the disk is full, for example; the journal is unchanged then.
     """
     try:
         with _opened(path, os.O_RDWR) as file:
@@ -115,7 +116,7 @@ def append(path: Path, record: Record) -> None:
             line = _encoded(path, record)
             if not lines[0].endswith(_UNSEALED_END):
                 line = chain.sealed(line, lines[-1])
-            # A torn record must not swallow the next one.
+            # The next record must not be appended to a torn one.
             end = sum(len(whole) + 1 for whole in lines)
             if isinstance(record, Begun) and end + len(line) > _LARGEST_BYTES - _ENDING_BYTES:
                 raise NotPossible(
@@ -136,7 +137,7 @@ def append(path: Path, record: Record) -> None:
 
 
 def load(path: Path) -> Entry:
-    """Read one journal; raises `ParseError`, which names the damaged line."""
+    """Read one journal; raises `ParseError` with the number of a damaged line."""
     bodies = _bodies(path, _lines(path))
     records = tuple(_record(path, number, body) for number, body in enumerate(bodies, 1))
     if not records or not isinstance(records[0], Planned):
@@ -153,13 +154,13 @@ def load(path: Path) -> Entry:
 def paths(folder: Path) -> tuple[Path, ...]:
     """Return every journal, readable or not, in the order in which they were begun.
 
-    A journal whose first record was torn is left out, because it changed nothing.
+    A journal with an incomplete first record is left out, because its apply changed nothing.
     """
     return tuple(path for path in _all(folder) if _may_have_begun(path))
 
 
 def begun(path: Path) -> bool:
-    """Whether the journal *path* exists and has a complete plan; otherwise it changed nothing."""
+    """Whether the journal *path* has a complete plan; without one, its apply changed nothing."""
     return bool(_lines(path))
 
 
@@ -207,7 +208,10 @@ def unfinished(folder: Path) -> tuple[Path, ...]:
 
 @contextmanager
 def lock(folder: Path, *, wait_s: float = 2) -> Iterator[None]:
-    """Keep every other dirtune from changing this host; `NotPossible` names the one that does."""
+    """Hold the lock that keeps every other dirtune from changing this host.
+
+    Raises `NotPossible`, with the process that holds the lock, after *wait_s* seconds.
+    """
     try:
         with private.folder(folder, make=True) as descriptor:
             file = _opened_lock(descriptor, folder, os.O_CREAT)
@@ -241,7 +245,7 @@ def _opened_lock(within: int, folder: Path, create: int) -> TextIO:
 
 
 def _order(path: Path) -> tuple[int, str]:
-    """Return the sort key of a journal; journals without a number are older than all others."""
+    """Return the sort key of a journal; journals without a number come first."""
     match = _NUMBER.match(path.name)
     return (int(match["number"]) if match else 0, path.name)
 
@@ -277,12 +281,14 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _whole(path: Path, file: BinaryIO) -> list[bytes]:
-    """Return the complete lines of *file*, which end with a newline."""
+    """Return the lines of *file* that end with a newline; a torn last line is left out."""
     if os.fstat(file.fileno()).st_size > _LARGEST_BYTES:
         raise _damaged(path, f"the file is larger than {_LARGEST_BYTES >> 20} MiB")
     *lines, torn = file.read().split(b"\n")
     if not lines and not _BEGINNING.startswith(torn[: len(_BEGINNING)]):
-        raise _damaged(path, "no line is complete")  # and more than a power cut leaves of one
+        raise _damaged(
+            path, "no line is complete"
+        )  # and the file is longer than the torn record that a power cut leaves
     return lines
 
 
@@ -350,7 +356,7 @@ def _gone_if_torn(path: Path) -> Iterator[None]:
 
 
 def _encoded(path: Path, record: Record) -> bytes:
-    """Return *record* as JSON; raises `NotPossible` if it cannot be read back, as with NaN."""
+    """Return *record* as JSON; raises `NotPossible` if dirtune could not read it, as with NaN."""
     try:
         line = msgspec.json.encode(record)
         _DECODER.decode(line)

@@ -6,7 +6,7 @@ from dirtune.host import Host, WritableHost
 
 
 def save(path: str, before: str, host: Host) -> Saved:
-    """Return the text of *path*; raises `ApplyError` unless its value is *before*."""
+    """Return the text of *path*; raises `ApplyError` unless the value in *path* is *before*."""
     text = host.read(path)
     require(path, text.strip(), before)
     return Saved(text=text)

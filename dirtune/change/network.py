@@ -1,8 +1,8 @@
-"""The network namespace of a change: an undo in another one would write to untouched settings.
+"""Identify the network namespace of a change, because an undo must run in the same one.
 
-The kernel reuses the number of a namespace that is gone, and any user may make a namespace. A name
-here is therefore the namespace's number and that of the user namespace that owns it: a namespace
-made by another user never has the same owner.
+The kernel reuses the numbers of namespaces that are gone, and any user may make a namespace. A
+name here therefore has two numbers: that of the network namespace, and that of the user namespace
+that owns it. A namespace of another user never has the same owner.
 """
 
 import fcntl
@@ -15,20 +15,20 @@ _NS_GET_USERNS = 0xB701  # ioctl_nsfs(2)
 
 
 def here() -> str:
-    """Return a name of this process's network namespace, valid until the next boot."""
+    """Return the name of this process's network namespace, valid until the next boot."""
     return _name(Path("/proc/self/ns/net"))
 
 
 def is_elsewhere(name: str) -> bool:
-    """Whether *name* is another network namespace than this process's, and still exists."""
+    """Whether the namespace *name* still exists and is not this process's own."""
     return not _same(name, here()) and any(_same(name, other) for other in _all(name))
 
 
 def _all(name: str) -> Iterator[str]:
-    """Yield the names of namespaces with the number of *name*, made by ip-netns(8) or containers.
+    """Yield the names of the existing namespaces that have the same number as *name*.
 
-    A process is in them, or they are mounted. Only root can mount a namespace here, so the owner
-    of a mounted one is not checked.
+    A namespace exists if a process is in it (containers) or if it is mounted (ip-netns(8)). The
+    owner of a mounted namespace is not checked, because only root can mount one here.
     """
     number = name.partition(" ")[0]
     for process in Path("/proc").glob("[0-9]*"):
@@ -42,7 +42,7 @@ def _all(name: str) -> Iterator[str]:
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether both names mean one namespace; if only one names the owner, the number decides."""
+    """Whether both names mean the same namespace; names without an owner match by number."""
     return one.startswith(other) or other.startswith(one)
 
 

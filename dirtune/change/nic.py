@@ -20,7 +20,10 @@ def read(host: Host, interface: str, group: str) -> Mapping[str, int]:
 
 
 def write(host: Host, interface: str, group: str, values: Mapping[str, int]) -> None:
-    """Set *values* on a NIC; other settings stay. Raises `ApplyError` if the driver refuses."""
+    """Set *values* on a NIC, and leave its other settings alone.
+
+    Raises `ApplyError` if the driver refuses.
+    """
     with _ethtool(host, interface, group) as ethtool:
         if group == "features":
             features = ethtool.get_features(interface)
@@ -42,6 +45,6 @@ def _ethtool(host: Host, interface: str, group: str) -> Iterator[Any]:
     try:
         with closing(Ethtool()) as ethtool:
             yield ethtool
-    except Exception as error:  # the library has an exception of its own for each refusal
+    except Exception as error:  # the library raises a different exception for each refusal
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ApplyError(f"{interface}: {group} could not be read or set: {reason}") from error

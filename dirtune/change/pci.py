@@ -10,12 +10,12 @@ from dirtune.snapshot import Snapshot
 DEVICES = "/sys/bus/pci/devices"
 DRIVERS = "/sys/bus/pci/drivers"
 NONE = "none"
-"""The `driver_override` that keeps every driver from a device: no driver has this name."""
+"""The `driver_override` with which no driver binds to a device: no driver has this name."""
 _UNSET = frozenset({"", "(null)"})
 
 
 def there(host: Host, device: str) -> bool:
-    """Whether *device* is present; a device that was removed cannot get its driver back."""
+    """Whether the PCI function *device* is present."""
     return bool(host.glob(literal(f"{DEVICES}/{device}")))
 
 
@@ -47,7 +47,7 @@ def has(host: Host, device: str, driver: str) -> bool:
 
 
 def override(device: str, driver: str) -> tuple[Row, ...] | Unwritable:
-    """Return the udev rule that lets only *driver* bind to *device*; `NONE` lets no driver."""
+    """Return the udev rule that lets only *driver* bind to *device*, or no driver for `NONE`."""
     for name in (device, driver):
         if not plain(name):
             return Unwritable(name, UDEV)
@@ -55,14 +55,14 @@ def override(device: str, driver: str) -> tuple[Row, ...] | Unwritable:
 
 
 def shown_override(host: Host, device: str) -> str | None:
-    """Return the text of `driver_override` of *device*; None if the kernel lacks that file."""
+    """Return the text of *device*'s `driver_override`; None if the kernel lacks that file."""
     return text(host, f"{DEVICES}/{device}/driver_override")
 
 
 def undo_override(host: WritableHost, device: str, ours: str, before: str | None) -> None:
-    """Set `driver_override` of *device* back to *before* if a boot has set it to *ours*.
+    """Set *device*'s `driver_override` back to *before* if a boot has set it to *ours*.
 
-    Otherwise *ours* would keep the previous driver from the device.
+    Otherwise *ours* would keep the previous driver from binding to the device.
     """
     old = (before or "").strip()
     if (shown_override(host, device) or "").strip() == ours != old:
@@ -70,7 +70,7 @@ def undo_override(host: WritableHost, device: str, ours: str, before: str | None
 
 
 def interfaces(device: str, snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the interfaces of *device*."""
+    """Return the network interfaces of *device*."""
     return next((d.nets for d in snapshot.pci or () if d.address == device), ())
 
 

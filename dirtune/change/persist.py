@@ -1,8 +1,8 @@
-"""Plans that make their changes again after a boot, through the files of `boot_files`. Pure.
+"""Extend a plan so that its changes are made again after a boot. Pure.
 
-Rows that the files already hold stay, except those of the same setting. Names of devices and files
-are data too: a name that has a special meaning in a file's format, and cannot be quoted, is
-refused.
+The added changes write rows into the files of `boot_files`. Other rows of these files stay, unless
+they are about the same setting. A name of a device or file is refused if it contains characters
+that have a special meaning in the boot file and cannot be quoted.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,10 +36,10 @@ WantedBy=multi-user.target
 
 
 def lasting(plan: Plan, texts: Mapping[str, str]) -> Plan:
-    """Return *plan*, followed by the changes that make it again after a boot.
+    """Return *plan*, followed by the changes that repeat its settings after a boot.
 
-    *texts* holds the files of `FILES` that exist. A change that outlives a boot anyway is not
-    made twice, and a change that the files cannot hold is refused.
+    *texts* has the text of each existing file in `FILES`. A change that outlives a boot by itself
+    needs no row. A change that the files cannot hold is refused.
     """
     runtime = [change for change in plan.changes if not change.lasting]
     refusals = tuple(
@@ -58,7 +58,7 @@ def lasting(plan: Plan, texts: Mapping[str, str]) -> Plan:
 
 
 def keeper(action: Action) -> str | None:
-    """Return the file that makes *action* again after a boot; None if no file is needed."""
+    """Return the file that repeats *action* after a boot; None if no file is needed."""
     return next((row.path for row in _rows(action)), None)
 
 

@@ -1,7 +1,7 @@
 """Plans of changes to a host, as data. Nothing here accesses a host.
 
-A plan is a sequence of changes. A change is one action, with its risk and the check that asked for
-it, and it can be undone. Changes are made first to last and undone last to first.
+A plan is a sequence of changes. A change is one action that can be undone, with its risk and the
+check that asked for it. The last change is undone first.
 """
 
 import msgspec
@@ -16,25 +16,25 @@ class Change(msgspec.Struct, frozen=True):
     action: AnyAction
     risk: Risk
     reason: str
-    """The id of the check that asked for it."""
+    """The id of the check that asked for the change."""
     fix: str
     """The id of the fix."""
     title: str
     """The effect in a few words."""
     competes: tuple[str, ...] = ()
-    """Programs and files on this host that set the same thing, and so may undo the change."""
+    """Programs and files on this host that set the same value, and so may undo the change."""
     lasting: bool = False
-    """Whether the change outlives a reboot, and is therefore made only after confirmation."""
+    """Whether the change outlives a reboot; such changes are made only after confirmation."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A change that dirtune does not make unless it is forced, and the reason."""
+    """A change that dirtune refuses, with the reason; --force may overrule the refusal."""
 
     reason: str
-    """The id of the check that asked for it."""
+    """The id of the check that asked for the change."""
     fix: str
     subject: str
-    """The device or file that is left alone."""
+    """The device or file that dirtune does not change."""
     why: str
     """The reason, as a predicate of *subject*: "is offline or isolated"."""
     name: str = ""
@@ -63,6 +63,6 @@ def joined(plans: tuple[Plan, ...]) -> Plan:
 
 
 def needed(changes: tuple[Change, ...]) -> tuple[Change, ...]:
-    """Drop changes whose value is set already, and commands if no other change is left."""
+    """Return the changes that are needed; without any, commands are not needed either."""
     left = tuple(change for change in changes if not change.action.needless)
     return left if any(not change.action.follows for change in left) else ()

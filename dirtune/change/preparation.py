@@ -1,9 +1,10 @@
-"""Settings that a real server, or a director with NAT, needs for its forwarding method. Pure.
+"""Plan the settings that real servers, and directors with NAT, need for forwarding. Pure.
 
-Direct routing needs the virtual addresses on loopback, and no ARP replies for them. A tunnel needs
-its endpoint, the virtual addresses on it, loose source checks there, and segments that fit. With
-NAT, replies go through the director, which forwards them and sends no redirects. Settings that are
-right already stay, and settings come before the addresses that need them.
+Direct routing needs the virtual addresses on loopback, and no ARP replies for these addresses. A
+tunnel needs a tunnel interface that is up and has the virtual addresses, a loose rp_filter on that
+interface, and TCP segments that fit into the tunnel. NAT needs a director that forwards the
+replies and sends no ICMP redirects, and replies that are routed to the director. Settings that are
+already correct are not changed. The settings of ARP and rp_filter come before the addresses.
 """
 
 import shlex
@@ -37,31 +38,31 @@ FIELDS = (
     "sysctls",
     "modules",
 )
-"""The fields of a snapshot that are read here."""
+"""The fields of a snapshot that this module reads."""
 _CONF = "/proc/sys/net/ipv4/conf"
 _TUNNEL = "tunl0"
 _MODULES = ("ipip", "tunnel4", "ip_tunnel")
 # Values at which a host neither answers ARP requests for a loopback address nor announces it.
 _QUIET = {"arp_ignore": ({1, 2, 8}, "1"), "arp_announce": ({2}, "2")}
 _STRICT, _LOOSE = 1, "2"
-# Keywords in a row of `ip route` that are evaluated.
+# Keywords of `ip route` that dirtune looks for in a row.
 _WORDS = frozenset({"via", "dev", "metric", "advmss"})
 _MTU, _MSS = 1500, 1440  # the tunnel takes 20 bytes, IPv4 and TCP 40
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """How a director's table reaches one real server."""
+    """The ways in which a director's table forwards packets to one real server."""
 
     direct: tuple[str, ...] = ()
     """Virtual addresses whose packets arrive by direct routing."""
     tunnelled: tuple[str, ...] = ()
     """Virtual addresses whose packets arrive through an IP-in-IP tunnel."""
     wrapped: tuple[str, ...] = ()
-    """Other kinds of tunnel (gue, gre), which dirtune does not set up."""
+    """The other tunnel types in use (gue, gre), which dirtune does not set up."""
     nat: bool = False
     gateway: str | None = None
-    """The director's address through which NAT replies go; None if the plan does not name it."""
+    """The director's address to which NAT replies are routed; None if the plan lacks it."""
 
     @property
     def vips(self) -> tuple[str, ...]:
@@ -75,13 +76,13 @@ class Seen:
 
     snapshot: Snapshot
     default_routes: tuple[str, ...] = ()
-    """Rows of `ip route` without the leading word `default`; complete rows if they lack it."""
+    """The default routes in the form that `ip.default_routes` returns."""
     ssh_client: str | None = None
-    """The address from which the present SSH connection comes."""
+    """The client's address of this session's SSH connection; None without SSH."""
 
 
 def need(table: Table, addresses: frozenset[str], gateway: str | None = None) -> Need:
-    """Return how *table* reaches the real server that has *addresses*."""
+    """Return how *table* forwards packets to the real server that has *addresses*."""
     uses = [
         (server, service.address)
         for service in table.services
@@ -101,7 +102,7 @@ def need(table: Table, addresses: frozenset[str], gateway: str | None = None) ->
 
 
 def real_server(needs: Need, seen: Seen) -> Plan:
-    """Return the changes that meet the *needs* of a real server, and the refusals."""
+    """Return the changes that make a real server ready for *needs*, and the refusals."""
     return _plan(
         (
             *_quiet(needs, seen.snapshot),
@@ -207,7 +208,7 @@ def _tunnel_end(needs: Need, seen: Seen) -> Iterator[Change | Refusal]:
 
 
 def _loosely(snapshot: Snapshot) -> Iterator[Change]:
-    """Make the tunnel's source check loose; the greater of its own value and `all` applies."""
+    """Make the tunnel's rp_filter loose; the greater of the tunnel's value and `all` applies."""
     settings = snapshot.sysctls
     if settings is None:
         return
@@ -222,9 +223,9 @@ def _loosely(snapshot: Snapshot) -> Iterator[Change]:
 
 
 def _default_route(needs: Need, seen: Seen) -> Iterator[Change | Refusal]:
-    """Route NAT replies to the director, and make segments fit through a tunnel.
+    """Route NAT replies to the director, and limit the segment size to what a tunnel can carry.
 
-    One change does both, because a second one would not find the routes that the plan saw.
+    Both are one change: a second change would find routes that differ from those in the plan.
     """
     if needs.nat and needs.gateway is None:
         why = "must lead to the director, but the plan lacks its address; set director.address"
@@ -275,10 +276,10 @@ def _too_large(row: str, seen: Seen) -> bool:
 
 
 def _taken_back(row: str) -> bool:
-    """Return whether ip(8) can restore *row*: it has one next hop and is an ordinary route.
+    """Return whether ip(8) can restore *row*, which must be an ordinary route with one next hop.
 
-    A route with a TOS value cannot be restored: such routes share a metric, by which
-    dirtune finds the route that it replaced.
+    A route with a TOS value cannot be restored: dirtune finds a replaced route by its metric, and
+    routes that differ only in TOS have the same metric.
     """
     words = row.split()
     usual = "dev" in words and not {"default", "nexthop", "nhid", "tos"} & {*words}
@@ -286,7 +287,7 @@ def _taken_back(row: str) -> bool:
 
 
 def _told_apart(row: str) -> bool:
-    """Return whether *row* is unambiguous: no interface in it is called like a keyword."""
+    """Return whether no interface in *row* has the name of a keyword of `ip route`."""
     words = row.split()
     names = {name for before, name in pairwise(words) if before == "dev"}
     return row.isprintable() and "\\" not in row and not names & _WORDS

@@ -1,8 +1,9 @@
-"""The 2001 paper's settings of clients and real servers, and their equivalents today. Pure.
+"""Settings of clients and real servers in a paper of 2001, and today's equivalents. Pure.
 
 O'Rourke and Keefe, "Performance Evaluation of Linux Virtual Server", LISA 2001, sections 4 and 5.
-Nothing is set here: half of the settings are defaults by now, and some would do harm. Each preset
-decides whether a node's value is good enough, and names the command that sets a better one.
+This module only advises: today half of the settings are defaults, and some would do harm. Each
+preset judges whether a node's value is good enough, and names the command that sets a better
+value.
 """
 
 import re
@@ -18,7 +19,7 @@ _DESCRIPTORS = 100_000
 _BACKLOG = 4096
 _CONNECTIONS = 1500
 _LONGEST = 100
-"""The most characters of a value that are shown."""
+"""Number of characters of a value that are shown."""
 # The defaults of nginx (ngx_core_module, ngx_http_core_module).
 _NGINX = {
     "access_log": "logs/access.log",
@@ -39,7 +40,7 @@ echo "open-files $(ulimit -Sn)"
 for pid in /proc/[0-9]*; do
   words=$({ tr '\0' ' ' <$pid/cmdline; } 2>/dev/null)
   case $words in 'nginx: master process'*) ;; *) continue ;; esac
-  # Anybody can call a process so: what it names is read where root, or who asks, runs it.
+  # Any user can give a process this name, so only processes of root or of this user count.
   [ -O "$pid" ] || [ "$(stat -c %u "$pid" 2>/dev/null)" = 0 ] || continue
   set -f; set -- $words; set +f
   conf=/etc/nginx/nginx.conf
@@ -61,7 +62,8 @@ class Seen(NamedTuple):
     """The output of `SCRIPT` on one node."""
 
     values: Mapping[str, str]
-    """Values of sysctls, by their path below /proc/sys, and of `open-files`."""
+    """The value of each sysctl, by its path below /proc/sys; `open-files` is the limit of open
+    files."""
     nginx: str | None
     """The configuration of the running nginx; None if no nginx runs."""
 
@@ -76,7 +78,7 @@ class Verdict(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A preset, and the verdict on one node's value."""
+    """A preset, and the verdict on the value that one node has."""
 
     preset: "Preset"
     verdict: Verdict
@@ -94,7 +96,7 @@ class Preset:
     why: str
     judge: Callable[[Seen], Verdict]
     command: str = ""
-    """The command that sets it; empty if nothing is to be set."""
+    """The command that sets the value of today; empty if none is needed."""
 
 
 def parse(text: str) -> Seen:
@@ -247,7 +249,7 @@ PRESETS = (
         _SERVER,
         "511, Apache's default",
         f"backlog={_BACKLOG}",
-        "nginx asks for 511 whatever somaxconn allows, and the smaller of the two applies.",
+        "nginx asks for 511, and somaxconn may lower this: the smaller value applies.",
         _backlog,
         f"listen 80 backlog={_BACKLOG};",
     ),

@@ -1,6 +1,6 @@
-"""Folders and files that only this user may access, because root carries out what a journal says.
+"""Folders and files that only this user may access, because dirtune obeys its journals as root.
 
-Every check is made on an open descriptor, so nobody can swap the file between check and use.
+dirtune checks the descriptor of an open file, so nobody can swap the file after the check.
 """
 
 import os
@@ -17,7 +17,7 @@ from dirtune.writing import sync
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OURS = re.compile(r"lock|.+\.(lock|ready|journal(\..+)?)")
-"""Names of dirtune's own files in these folders, and of damaged journals that were moved away."""
+"""Names of the files that dirtune puts into these folders, including damaged journals."""
 _NEVER_ELSEWHERE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block
 
 
@@ -25,8 +25,9 @@ _NEVER_ELSEWHERE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must n
 def folder(path: Path, *, make: bool = False) -> Iterator[int]:
     """Open the folder *path* and yield its descriptor; *make* creates a missing folder.
 
-    A folder that others may only read is closed to them. Raises `NotPossible` for a folder that
-    another user owns, could have written to or could replace, and `OSError` if open(2) fails.
+    If other users may only read the folder, their permission is removed. Raises `NotPossible` if
+    another user owns the folder, could have written to it or could replace it. Raises `OSError` if
+    open(2) fails.
     """
     if make:
         _make(path)
@@ -51,7 +52,7 @@ def folder(path: Path, *, make: bool = False) -> Iterator[int]:
 def opened(within: int, path: Path, flags: int) -> int:
     """Open the file *path* in the folder *within* and return its descriptor.
 
-    Raises `NotPossible` unless this is a regular file that only this user may access, and
+    Raises `NotPossible` unless *path* is a regular file that only this user may access. Raises
     `OSError` if open(2) fails.
     """
     if _linked(within, path.name):
@@ -93,9 +94,9 @@ def _linked(within: int, name: str) -> bool:
 
 
 def require_safe_way(path: Path, setting: str = "DIRTUNE_STATE or DIRTUNE_RUN") -> None:
-    """Raise `NotPossible` if another user could replace *path* with something else.
+    """Raise `NotPossible` if another user could replace *path*.
 
-    *setting* is the variable or option that names another folder.
+    *setting* is the variable or option with which a user can choose another path.
     """
     for above in _passed(path, set()):
         now = above.lstat()
@@ -113,7 +114,7 @@ def require_safe_way(path: Path, setting: str = "DIRTUNE_STATE or DIRTUNE_RUN") 
 
 
 def _passed(path: Path, passed: set[Path]) -> set[Path]:
-    """Add to *passed* the folders and links that the kernel goes through on the way to *path*."""
+    """Return *passed* plus the folders and links through which the kernel reaches *path*."""
     for above in path.parents:
         if above not in passed:
             passed.add(above)
@@ -141,7 +142,7 @@ def _require_own(path: Path, now: os.stat_result) -> None:
 
 
 def _require_ours_alone(path: Path, now: os.stat_result, descriptor: int) -> None:
-    """Raise `NotPossible` if others may need to read *path*, as they do /run."""
+    """Raise `NotPossible` if *path* has files of other programs, so others may need to read it."""
     names = os.listdir(descriptor)
     strange = next((name for name in names if not _OURS.fullmatch(name)), None)
     if strange is not None:

@@ -1,4 +1,4 @@
-"""The records of a journal, and the state that follows from them."""
+"""The records of a journal, and the state that a journal's records mean."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,16 +15,17 @@ class Planned(msgspec.Struct, frozen=True, tag="planned", tag_field="record"):
     """The changes that are about to be made."""
 
     journal: str
-    """The journal's name: its number and when it was made."""
+    """The journal's name: its number and the time when it was made."""
     made: str
     """UTC, ISO 8601."""
     boot: str
     """The kernel's boot_id, which shows whether a reboot has undone the run-time changes."""
     changes: tuple[Change, ...]
     confirm_s: float
-    """Seconds from `Applied` until unconfirmed changes are rolled back; 0 keeps the changes."""
+    """Seconds from `Applied` until unconfirmed changes are rolled back; 0 needs no confirmation.
+    """
     forced: str | None = None
-    """Why refusals were overruled; None if none was."""
+    """The reason given for overruling refusals; None if no refusal was overruled."""
     version: str = ""
     """The version of dirtune that wrote the journal."""
     network: str = ""
@@ -33,14 +34,14 @@ class Planned(msgspec.Struct, frozen=True, tag="planned", tag_field="record"):
 
 
 class Begun(msgspec.Struct, frozen=True, tag="begun", tag_field="record"):
-    """A change is about to be made; after a crash, it may have been made or not."""
+    """A change is about to be made. After a crash, nobody knows whether it was made."""
 
     index: int
     saved: Saved
 
 
 class Applied(msgspec.Struct, frozen=True, tag="applied", tag_field="record"):
-    """Every change was made and checked, or the time to confirm was restarted."""
+    """Every change was made and checked. A further `Applied` restarts the time to confirm."""
 
     at_s: float
     """Seconds since the host booted, by CLOCK_BOOTTIME."""
@@ -57,7 +58,7 @@ class RolledBack(msgspec.Struct, frozen=True, tag="rolled-back", tag_field="reco
 
 
 class Stuck(msgspec.Struct, frozen=True, tag="stuck", tag_field="record"):
-    """An undo was tried, but some changes are left; it can be tried again."""
+    """An undo failed for some changes; it can be tried again."""
 
     left: tuple[str, ...]
 
@@ -66,12 +67,12 @@ Record = Planned | Begun | Applied | Confirmed | RolledBack | Stuck
 
 
 class State(StrEnum):
-    """How far a journal got."""
+    """The state of a journal's changes."""
 
     PLANNED = "planned"
-    """Begun but not finished: dirtune died, or an undo failed."""
+    """Not all changes were made or undone, because dirtune died or an undo failed."""
     APPLIED = "applied"
-    """Every change was made, and waits to be confirmed."""
+    """Every change was made, and waits for confirmation."""
     CONFIRMED = "confirmed"
     ROLLED_BACK = "rolled-back"
 
@@ -85,7 +86,7 @@ class Entry:
 
     @property
     def state(self) -> State:
-        """How far the journal got; changes that need no confirmation count as confirmed."""
+        """The state of the changes; changes that need no confirmation count as confirmed."""
         kinds = {type(record) for record in self.rest}
         if RolledBack in kinds:
             return State.ROLLED_BACK
@@ -99,14 +100,14 @@ class Entry:
 
     @property
     def begun(self) -> tuple[tuple[int, tuple[Action, Saved]], ...]:
-        """Every change that was or may have been made, by number, with what was there before."""
+        """Every change that was or may have been made: its number, action and previous state."""
         begun = (record for record in self.rest if isinstance(record, Begun))
         changes = self.planned.changes
         return tuple((step.index, (changes[step.index].action, step.saved)) for step in begun)
 
     @property
     def done(self) -> tuple[tuple[Action, Saved], ...]:
-        """The changes of `begun`, without their numbers."""
+        """The actions and previous states of `begun`, without the numbers."""
         return tuple(done for _, done in self.begun)
 
     @property
@@ -118,8 +119,8 @@ class Entry:
     def seconds_left(self, boot: str, now_s: float) -> float | None:
         """Return the seconds left to confirm; None if no changes wait for confirmation.
 
-        A reboot ends the time. A value of 0 or less means that the time is over and the changes
-        have not been rolled back yet.
+        The result is also None after a reboot. A value of 0 or less means that the time is over
+        but the changes have not been rolled back yet.
         """
         if self.state is not State.APPLIED:
             return None

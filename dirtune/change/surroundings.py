@@ -1,4 +1,4 @@
-"""Collect the facts about a host that fixes need beyond a snapshot."""
+"""Collect the facts about a host that fixes need but a snapshot lacks."""
 
 import ipaddress
 import os
@@ -17,7 +17,7 @@ _SSH = "SSH_CONNECTION"
 def look_around(
     host: Host, fixes: tuple[Fix, ...] = (), requests: tuple[Asked, ...] = (), *, live: bool
 ) -> Surroundings:
-    """Read the facts that *fixes*, and the fixes of *requests*, need.
+    """Read the facts that *fixes* and the fixes in *requests* need.
 
     *live* means that *host* is this machine.
     """
@@ -36,7 +36,7 @@ def look_around(
 
 
 def ssh_connection(host: Host, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return this session's SSH_CONNECTION, from a parent process if sudo has removed it."""
+    """Return the session's SSH_CONNECTION; if sudo has removed it, a parent process has it."""
     if _SSH in environ:
         return _as_sshd_says(environ[_SSH])
     pid = os.getppid()
@@ -54,7 +54,7 @@ def ssh_connection(host: Host, environ: Mapping[str, str] = os.environ) -> str |
 
 
 def _as_sshd_says(text: str) -> str | None:
-    """Return *text* if it is two addresses with ports; any user can set SSH_CONNECTION."""
+    """Return *text* if it has two addresses with ports, because users can set SSH_CONNECTION."""
     words = text.split()
     try:
         for address in words[::2]:

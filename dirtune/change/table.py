@@ -13,17 +13,17 @@ from dirtune.lvs.draining import Leaving
 from dirtune.lvs.model import Table, Timeouts
 from dirtune.settings import Risk
 
-# The table of a kernel that has just loaded ip_vs (ip_vs_proto_tcp.c, ip_vs_proto_udp.c).
+# The table after ip_vs was loaded (ip_vs_proto_tcp.c, ip_vs_proto_udp.c).
 FRESH = Table((), Timeouts(900, 120, 300), ())
 _REASON = _FIX = "lvs"
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """All changes to a table, in order; empty if there are none."""
+    """All changes to an IPVS table, in order."""
 
     modules: tuple[str, ...] = ()
-    """Kernel modules that are loaded first."""
+    """The kernel modules to load before the table is changed."""
     edits: tuple[EditIpvs | DrainIpvs, ...] = ()
 
 
@@ -38,8 +38,9 @@ def edits(
 ) -> tuple[EditIpvs | DrainIpvs, ...]:
     """Return the changes that turn *actual* into *desired*; none if the tables are equal.
 
-    With *drain_s*, the real servers to remove first get no new connections, and dirtune waits up
-    to that many seconds for their active connections to end. None removes them without waiting.
+    With *drain_s*, real servers to be removed first get weight 0, and dirtune waits up to
+    *drain_s* seconds for their active connections to end. With None, dirtune removes them
+    immediately.
     """
     gone = leaving(actual, desired)
     if drain_s is None or not gone:

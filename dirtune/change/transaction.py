@@ -1,8 +1,8 @@
 """Change this host so that it can be rolled back: lock, journal, watchdog, apply, confirm.
 
 Only one set of changes is open at a time. It is settled when the user confirms it or rolls it
-back, or when the watchdog rolls it back: after the time to confirm, or immediately if the process
-that applied it died halfway.
+back. The watchdog rolls it back when the time to confirm is over, or immediately if the process
+that applies the changes dies halfway.
 """
 
 import os
@@ -36,7 +36,7 @@ from dirtune.signals import undisturbed
 from dirtune.snapshot import take
 
 _TELLING = ("processes", "settings_files", "sysctls")
-"""The fields of a snapshot that show which program or file may have changed a setting."""
+"""The snapshot fields that show which program or file may have changed a setting."""
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _ON_THE_WAY = ("the undo was begun but not finished",)
 
@@ -53,12 +53,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The state of a journal after a command."""
+    """A journal's state after a command such as confirm."""
 
     journal: str
     state: State
     already: bool
-    """Whether the journal had this state before the command."""
+    """Whether the journal already had this state before the command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +99,9 @@ def carry_out(
 ) -> str:
     """Apply *plan* and return the name of its journal.
 
-    If *confirm_s* is above 0, the changes are rolled back that many seconds later unless they are
-    confirmed, and immediately if this process dies halfway. Raises `ApplyError` if a change fails;
-    then everything is undone, or the message names what is left.
+    If *confirm_s* is above 0, unconfirmed changes are rolled back after that many seconds, and all
+    changes immediately if this process dies halfway. Raises `ApplyError` if a change fails. All
+    changes are then undone; the message names those for which the undo failed.
     """
     from dirtune.change.watchdog import arm  # noqa: PLC0415  (it imports this module)
 
@@ -121,7 +121,8 @@ def carry_out(
 def confirm(at: Place, host: WritableHost, name: str | None = None) -> Settled:
     """Keep the applied changes, and make those that outlive a reboot.
 
-    Raises `ApplyError` if it is too late, or if a change fails; then everything is rolled back.
+    Raises `ApplyError` if the time to confirm is over, or if a change fails. All changes are
+    rolled back then.
     """
     with journal.lock(at.run):
         path, entry = _in_time(at, host, name)
@@ -142,7 +143,7 @@ def renew(at: Place, host: WritableHost, name: str | None = None) -> Settled:
 
 
 def _in_time(at: Place, host: Host, name: str | None) -> tuple[Path, Entry]:
-    """Return the journal that is or can be confirmed; raises `ApplyError` if it is too late."""
+    """Return the journal *name* if it is confirmed or can be; raises `ApplyError` otherwise."""
     path = journal.find(at.state, name)
     entry = journal.load(path)
     if entry.state is State.ROLLED_BACK:
@@ -162,7 +163,7 @@ def _make_lasting(path: Path, entry: Entry, host: WritableHost) -> None:
             with section.interruptible():
                 # These changes are left from a confirmation that was interrupted.
                 if again and (stuck := roll_back(again, host)):
-                    raise ApplyError("; ".join(stuck))  # noqa: TRY301  (as any failure of it)
+                    raise ApplyError("; ".join(stuck))  # noqa: TRY301  (handled like any other failure)
                 carry_through(_actions(entry.planned)[first:], host, _Kept(path), [], first=first)
                 journal.append(path, Confirmed())
         except BaseException as error:
@@ -174,11 +175,12 @@ def _make_lasting(path: Path, entry: Entry, host: WritableHost) -> None:
 def take_back(
     at: Place, host: WritableHost, name: str | None = None, why: str = "asked"
 ) -> Settled:
-    """Undo the changes of the journal *name*, or of the last one; `ApplyError` names those left.
+    """Undo the changes of the journal *name*, or of the last journal if *name* is None.
 
-    Raises `NotPossible` if a later journal set the same thing and is not rolled back, because it
-    saved this journal's values as the previous ones. Also raises `NotPossible` if the changes were
-    made in another network namespace that still exists.
+    Raises `ApplyError`, with the names of the changes, if an undo fails. Raises `NotPossible` if a
+    later journal changed the same setting and was not rolled back, because the later journal must
+    be undone first. Raises `NotPossible` too if the changes were made in another network namespace
+    that still exists.
     """
     with journal.lock(at.run):
         path = journal.find(at.state, name)
@@ -192,7 +194,7 @@ def take_back(
 
 
 def undo_journal(path: Path, host: WritableHost, why: str) -> None:
-    """Undo one journal; the caller holds the lock. Signals take effect after the undo."""
+    """Undo one journal; the caller must hold the lock. Signals take effect after the undo."""
     with undisturbed():
         _undo(path, host, why)
 
@@ -226,8 +228,8 @@ def _undo(path: Path, host: WritableHost, why: str) -> None:
 def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding, ...]:
     """Check whether each change that dirtune made and did not undo is still in effect.
 
-    A setting that several journals changed is checked for the last of them. `elsewhere` names the
-    journals that are left out.
+    If several journals changed a setting, only the last of these journals is checked. Journals of
+    other network namespaces are left out; see `elsewhere`.
     """
     here = [entry for entry in _standing(at) if not _is_elsewhere(entry, host)]
     made = [(entry.planned.journal, change) for entry in here for change in _made(entry, host)]
@@ -243,7 +245,7 @@ def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding
 
 
 def elsewhere(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return a sentence on each journal that can only be checked in another network namespace."""
+    """Return a sentence for each journal that can only be checked in another network namespace."""
     return tuple(
         f"{entry.planned.journal} {_elsewhere(entry)}"
         for entry in _standing(at)
@@ -253,9 +255,9 @@ def elsewhere(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[str,
 
 
 def notices(at: Place, host: Host, *, settling: bool = False) -> tuple[str, ...]:
-    """Return a sentence on changes that are not settled, and on each unreadable journal.
+    """Return a sentence about open changes, and one about each unreadable journal.
 
-    *settling* leaves out the former, for a command that is about to settle them.
+    *settling* leaves out open changes, because the command is about to settle these changes.
     """
     now = journal.survey(at.state)
     first = now.unfinished[:1] if not settling else ()
@@ -274,7 +276,7 @@ def _open_line(path: Path, at: Place, host: Host) -> str:
 
 
 def unreadable(at: Place) -> tuple[str, ...]:
-    """Return a sentence on each unreadable journal; the other journals still work."""
+    """Return a sentence about each unreadable journal."""
     return journal.survey(at.state).unreadable
 
 
@@ -284,7 +286,7 @@ def boot_id(host: Host) -> str:
 
 
 def _runtime(planned: Planned) -> int:
-    """Return how many changes are made before confirmation; lasting changes come last."""
+    """Return the number of changes that are made before confirmation."""
     return sum(not change.lasting for change in planned.changes)
 
 
@@ -356,7 +358,7 @@ def _set_by(entry: Entry, host: Host) -> frozenset[str]:
 
 
 def _made(entry: Entry, host: Host) -> tuple[Change, ...]:
-    """Return the changes that were made, each once, with the present names of what they set."""
+    """Return the changes that were made, each once, with the present names of devices."""
     saved = {index: saved for index, (_, saved) in entry.begun}
     return tuple(
         msgspec.structs.replace(change, action=change.action.as_now(saved[index], host))

@@ -1,14 +1,14 @@
 """A separate process that rolls changes back unless they are confirmed in time.
 
-It survives the shell and the SSH connection that started it. Under systemd it is a service, which
-systemd restarts if it dies. A timer would not do: if the process that makes the changes died
-halfway, the timer would undo them too late.
-Without systemd it has its own session and holds none of the shell's files open. It does not
-survive a reboot, but a reboot undoes the run-time changes anyway.
+The watchdog survives the shell and the SSH connection that started it. Under systemd it is a
+service, which systemd restarts if it dies. A systemd timer would not suffice: if the process that
+makes the changes died halfway, a timer would undo the changes too late. Without systemd, the
+watchdog has its own session and holds none of the shell's files open. It does not survive a
+reboot, but a reboot undoes the run-time changes anyway.
 
-Nothing is changed until the watchdog reports that it is watching: if it had died unnoticed, a
-change would stay for ever. When it is stopped, as by systemctl(1) or at shutdown, it first rolls
-the changes back.
+dirtune changes nothing until the watchdog reports that it is watching. Otherwise the watchdog
+could die unnoticed, and a change would stay for ever. If the watchdog is stopped, by systemctl(1)
+or at shutdown, it first rolls the changes back.
 """
 
 import json
@@ -37,9 +37,9 @@ from dirtune.signals import Ended, interruptible
 
 _LOOK_S = 1.0
 _PAUSES_S = tuple(float(2**n) for n in range(8))
-"""Pauses between attempts to undo, four minutes in all; then systemd restarts the watchdog."""
+"""Pauses in seconds between attempts to undo; after four minutes systemd restarts the watchdog."""
 _READY_S = 20.0
-"""How long a watchdog may take to report that it is watching; the director is busy."""
+"""Seconds that a watchdog may take to report that it is watching, on a busy director."""
 _MOST_BYTES = 1 << 16
 _ENDING = ".ready"
 # Nothing of this machine is part of the program: values are passed as arguments. A descriptor that
@@ -57,7 +57,7 @@ class _Started:
     """A watchdog process that was started and has not reported yet."""
 
     end: Callable[[], None]
-    """Ends the process."""
+    """A function that ends the process."""
     report: str
     """The reason to print if the watchdog does not start."""
 
@@ -65,7 +65,7 @@ class _Started:
 def arm(path: Path, at: Place) -> None:
     """Start a watchdog for the journal *path*, and return once it reports that it is watching.
 
-    Raises `NotPossible` if it does not report; the process is stopped then.
+    Raises `NotPossible` if the watchdog does not report; its process is then ended.
     """
     argv = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(importable())]
     argv += [str(path), str(at.state), str(at.run)]
@@ -84,9 +84,9 @@ def arm(path: Path, at: Place) -> None:
 
 
 def importable() -> list[str]:
-    """Return the folders that this process imports from, for a process that starts elsewhere.
+    """Return the folders from which this process imports, so that the watchdog can use them.
 
-    A zipapp, or an archive made by shiv or PEX, knows its folders only while it runs.
+    The folders of a zipapp, or of an archive made by shiv or PEX, are known only while it runs.
     """
     found = []
     for entry in sys.path:
@@ -96,13 +96,13 @@ def importable() -> list[str]:
 
 
 def _systemd_runs_here() -> bool:
-    """Whether systemd runs here, in the same network and mount namespaces as this process."""
+    """Whether systemd runs in the same network and mount namespaces as this process."""
     if not (_SYSTEMD.is_dir() and shutil.which("systemd-run")):
         return False
     try:
         return _namespaces(1) == _namespaces()
     except OSError:
-        return True  # the watchdog will say in which it is
+        return True  # the watchdog's report contains its namespaces
 
 
 def _namespaces(process: int | str = "self") -> str:
@@ -130,7 +130,7 @@ def _spawn(argv: list[str], pipe: Path) -> _Started:
     files = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-        # Until it watches: if it dies, the pipe ends, and its last line is the reason.
+        # If the process dies before it watches, the pipe ends, and the last line is the reason.
         (os.POSIX_SPAWN_OPEN, 2, str(pipe), os.O_WRONLY, 0),
     ]
     try:
@@ -149,12 +149,12 @@ def _spawn(argv: list[str], pipe: Path) -> _Started:
 
 
 def _pipe(path: Path, at: Place) -> Path:
-    """Return the pipe on which the watchdog of the journal *path* reports that it is watching."""
+    """Return the path of the pipe through which the watchdog of the journal *path* reports."""
     return at.run / f"{path.stem}{_ENDING}"
 
 
 def _remove_pipes(folder: int) -> None:
-    """Remove the pipes that a killed process left; the caller holds the lock."""
+    """Remove pipes that killed processes left; the caller must hold the lock."""
     for name in os.listdir(folder):
         if name.endswith(_ENDING):
             os.unlink(name, dir_fd=folder)
@@ -185,7 +185,7 @@ def _opened(pipe: Path) -> Iterator[int]:
 def _heard(reading: int, awaited: str) -> str | None:
     """Return None once the line *awaited* arrives.
 
-    Otherwise return the last line before the pipe was closed, or an empty text after a timeout.
+    If the pipe is closed before that, return its last line. After a timeout, return an empty text.
     """
     until_s = time.monotonic() + _READY_S
     text = b""
@@ -201,7 +201,7 @@ def _heard(reading: int, awaited: str) -> str | None:
 
 
 def _say(path: Path, at: Place) -> None:
-    """Report to the process that applies, which holds the lock, that its journal is watched."""
+    """Report to the process that applies the changes that its journal is now watched."""
     journal.begun(path)  # the folder can be read
     if not journal.locked(at.run):
         return
@@ -217,9 +217,9 @@ def _say(path: Path, at: Place) -> None:
 def watch(path: Path, at: Place, host: WritableHost) -> None:
     """Wait until the journal *path* is settled, and roll it back when its time is over.
 
-    The process that applies takes the lock before it starts this one, so a journal that is found
-    unfinished belongs to a process that died. An undo that fails is tried again after a pause,
-    which doubles each time; the error of the last attempt is raised.
+    The process that applies the changes holds the lock until all changes are made. So if the
+    watchdog gets the lock and the journal is unfinished, that process has died. A failed undo is
+    tried again after a pause, which doubles each time. The error of the last attempt is raised.
     """
     pauses = iter(_PAUSES_S)
     while (pause := _pause(path, at, host, pauses)) is not None:
@@ -227,7 +227,7 @@ def watch(path: Path, at: Place, host: WritableHost) -> None:
 
 
 def _settle(path: Path, at: Place, host: WritableHost, why: str) -> None:
-    """Roll back an unconfirmed journal: after this process ends, nothing else would do it."""
+    """Roll back an unconfirmed journal, because this watchdog is about to end."""
     # When `arm` stops a watchdog that did not report, it holds the lock and has no journal yet.
     if not journal.begun(path):
         return
@@ -239,10 +239,10 @@ def _settle(path: Path, at: Place, host: WritableHost, why: str) -> None:
 
 
 def _pause(path: Path, at: Place, host: WritableHost, pauses: Iterator[float]) -> float | None:
-    """Return the seconds until the next look; None once the journal is settled.
+    """Return the seconds until the journal must be read again; None once it is settled.
 
-    After a look that failed for any reason, return the next of *pauses*: a host may be out of
-    file descriptors for a moment.
+    If reading or undoing the journal failed, return the next of *pauses*, because the cause may be
+    temporary, such as a lack of file descriptors.
     """
     try:
         return _look(path, at, host)
@@ -266,7 +266,7 @@ def _look(path: Path, at: Place, host: WritableHost) -> float | None:
 
 
 def _left(path: Path, host: WritableHost) -> float | None:
-    """Return the seconds until the journal must be rolled back; None if it need not be."""
+    """Return the seconds until the journal must be rolled back; None if it is settled."""
     if not journal.begun(path):
         return None
     entry = journal.load(path)
@@ -278,7 +278,7 @@ def _left(path: Path, host: WritableHost) -> float | None:
 def _log(error: Exception) -> None:
     text = one_line(str(error) if isinstance(error, DirtuneError) else fault(error))
     syslog.syslog(syslog.LOG_ERR, text)
-    with suppress(OSError):  # to the process that applies, while it listens
+    with suppress(OSError):  # the process that applies may still read it
         os.write(2, f"{text}\n".encode())
 
 
@@ -296,7 +296,7 @@ def main(name: str, state: str, run: str) -> None:
             except Ended as error:
                 _settle(path, at, host, f"its watchdog was {error}")
     except ParseError as error:
-        _log(error)  # after a restart, it would read the same
+        _log(error)  # a restart would not help: the journal stays damaged
     except Exception as error:  # noqa: BLE001  (the outermost place of this process)
         _log(error)
         sys.exit(1)  # this makes systemd restart it

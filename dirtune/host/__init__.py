@@ -2,8 +2,8 @@
 
 `Host` is the interface for code that only reads: it reads files, lists paths and resolves links.
 `LiveHost` reads from `/` or from a recorded tree. `RecordedHost` reads from texts in memory, which
-come from an archive or over SSH. `WritableHost` is for `change` and `lvs`, and for the probe that
-counts in tracefs. `run` runs a command on this machine.
+come from an archive or over SSH. `WritableHost` also changes the host; only `change`, `lvs` and
+the tracefs probe use it. `run` runs a command on this machine.
 """
 
 from dirtune.host.command import run

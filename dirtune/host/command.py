@@ -1,4 +1,4 @@
-"""Running commands on this machine."""
+"""Run commands on this machine."""
 
 import os
 import signal
@@ -38,8 +38,8 @@ def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> st
 def _alone(argv: Sequence[str], timeout_s: float) -> "subprocess.CompletedProcess[bytes]":
     """Run *argv* in its own process group, so that Ctrl-C in the terminal reaches only dirtune.
 
-    Otherwise a Ctrl-C during an undo would end the command that undoes the change. If dirtune
-    stops waiting for the command, it kills the complete group.
+    Otherwise Ctrl-C during an undo would end the command that undoes the change. If dirtune stops
+    waiting for the command, it kills the whole group.
     """
     with subprocess.Popen(
         argv,

@@ -15,7 +15,7 @@ from dirtune.reading import read_bytes
 _LARGEST_BYTES = 32 << 20
 """Size limit of a kernel file; /proc/interrupts of a host with 1,152 CPUs has 25 MB."""
 _LARGEST_TREE = 256 << 20
-"""Limit of all bytes read from a recorded tree, which may contain huge sparse files."""
+"""Limit of the bytes read from a recorded tree, which may contain huge sparse files."""
 
 
 class Host(Protocol):
@@ -41,7 +41,7 @@ class Host(Protocol):
         ...
 
     def mode(self, path: str) -> int | None:
-        """Return the permission bits of *path*; None if it is absent or they were not recorded."""
+        """Return the permission bits of *path*; None if *path* or its bits are missing."""
         ...
 
     def monotonic(self) -> float | None:
@@ -99,7 +99,7 @@ class LiveHost:
             raise SourceMissing(f"{path} is not a symbolic link on this host") from error
 
     def mode(self, path: str) -> int | None:
-        """Return the permission bits of *path*; None for a recorded tree, whose bits differ."""
+        """Return the permission bits of *path*; None for a tree, whose files have other bits."""
         if not self.here:
             return None
         try:
@@ -112,7 +112,7 @@ class LiveHost:
         return time.monotonic() if self.here else None
 
     def _at(self, path: str) -> Path:
-        """Return the real path of *path*; links in its folder are followed within the root."""
+        """Return the real path of *path* below the root, after following links in its folders."""
         if self.here:
             return self._root / path.lstrip("/")
         folder, _, name = path.rpartition("/")
@@ -121,7 +121,7 @@ class LiveHost:
         return Path(f"{self._root}{self._real[folder]}/{name}")
 
     def _file(self, path: str) -> Path:
-        """Return the real path of *path*'s content; *path* itself may be a link as well."""
+        """Return the real path of the file *path* below the root, after following all links."""
         at = self._at(path)
         if self.here or not at.is_symlink():
             return at

@@ -21,7 +21,7 @@ def is_pattern(part: str) -> bool:
 
 
 def followed(path: str, target: Callable[[str], str | None]) -> str:
-    """Return *path* with every link in it followed; an absolute link starts at the top folder.
+    """Return *path* after following every link in it; absolute links start at the top folder.
 
     *target* returns the target of a link, and None for a path that is not a link. Raises
     `SourceRefused`, which names the link, if a link points above the top folder or forms a loop.

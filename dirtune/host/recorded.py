@@ -19,11 +19,11 @@ class RecordedHost:
     files: Mapping[str, str]
     links: Mapping[str, str]
     refused: frozenset[str] = frozenset()
-    """Files that existed but could not be read."""
+    """Files that existed on the host but could not be read."""
     taken_s: float | None = None
     """The host's monotonic clock when the sample was taken, in seconds; None if unknown."""
     modes: Mapping[str, int] = field(default_factory=dict)
-    """Permission bits, only of files for which they matter."""
+    """Permission bits by path, only of the files for which they matter."""
 
     def read(self, path: str) -> str:
         """Return the recorded text of *path*."""
@@ -62,7 +62,7 @@ class RecordedHost:
 
     @cached_property
     def _tree(self) -> _Folder:
-        """The tree of all recorded paths; a file is stored as an empty folder."""
+        """All recorded paths as a tree of nested dicts, in which a file is an empty folder."""
         top: _Folder = {}
         for path in (*self.files, *self.links):
             folder = top

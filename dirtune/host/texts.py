@@ -4,8 +4,8 @@ import os
 import re
 
 WIDEST = 4
-"""Most bytes of memory per byte of a file that is read as text: an invalid byte becomes `\\xff`,
-and one emoji makes Python store every character of the text in 4 bytes."""
+"""Bytes of memory that one byte of a file may take as text: an invalid byte becomes `\\xff`, and
+one emoji makes Python store every character of the text in 4 bytes."""
 _PARTING = re.compile(r"\r(?!\n)|[^\S \t\n\r]")
 _ASCII_PARTING = "\r\x0b\x0c\x1c\x1d\x1e\x1f"
 

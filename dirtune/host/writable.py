@@ -32,7 +32,7 @@ class WritableHost(LiveHost):
     """This machine, with access for reading and for changes."""
 
     def write(self, path: str, value: str) -> None:
-        """Write *value* to *path* in a single system call, which kernel files require."""
+        """Write *value* to *path* in a single system call, because kernel files require that."""
         try:
             with self._file(path).open("w", encoding="utf-8") as file:
                 file.write(value)
@@ -66,7 +66,7 @@ class WritableHost(LiveHost):
     def replace(self, path: str, contents: FileContents) -> None:
         """Replace the file *path* atomically with *contents*, and sync it to the disk.
 
-        While it is written, only its owner can read the new file.
+        Until the new file is complete, only its owner can read it.
         """
         at = self._at(path)
         beside = _beside(at)
@@ -101,7 +101,7 @@ class WritableHost(LiveHost):
             raise ApplyError(f"{path}: {error.strerror}") from error
 
     def remove_folder(self, path: str) -> None:
-        """Remove the folder *path*; in the kernel's file systems its files vanish with it."""
+        """Remove the folder *path*, which must be empty, except in the kernel's file systems."""
         try:
             self._at(path).rmdir()
         except OSError as error:

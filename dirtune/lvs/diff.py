@@ -1,9 +1,9 @@
 """Steps that turn one IPVS table into another. Pure: two tables in, steps out.
 
-Services and real servers are added and edited before any are removed, so a service that should
-have a real server always has one. A sync daemon cannot be edited: it is stopped and started again
-if it changes. Daemons are stopped first and started last, because the kernel refuses a real server
-of another address family than its service while a sync daemon runs.
+New services and real servers are added before old ones are removed, so no service is left without
+a real server. A sync daemon cannot be edited: to change a daemon, the steps stop it and start it
+again. Sync daemons stop first and start last: while one runs, the kernel refuses a real server
+whose address family differs from that of its service.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ from dirtune.lvs.model import (
 
 
 class Verb(StrEnum):
-    """The kind of a request, named like the kernel's commands (IPVS_CMD_*)."""
+    """The kind of request; the names are those of the kernel's commands (IPVS_CMD_*)."""
 
     NEW = "new"
     SET = "set"
@@ -38,11 +38,11 @@ class Step:
     verb: Verb
     what: Service | Destination | SyncDaemon | Timeouts
     of: Service | None = None
-    """The service of a destination; None for other objects."""
+    """The service that the destination belongs to; None if *what* is not a destination."""
 
     @property
     def name(self) -> str:
-        """Name of the service, destination, sync daemon or timeouts that the step changes."""
+        """The name of what the step changes: a service, destination, sync daemon or timeouts."""
         match self.what:
             case Service() as service:
                 return service.name
@@ -54,7 +54,7 @@ class Step:
 
 
 def diff(actual: Table, desired: Table) -> tuple[Step, ...]:
-    """Return the steps that turn *actual* into *desired*; none if the tables are equal."""
+    """Return the steps that turn *actual* into *desired*; no steps if the tables are equal."""
     have, want = by_key(actual.services), by_key(desired.services)
     gone, new = _daemons(actual, desired)
     return (
@@ -67,7 +67,7 @@ def diff(actual: Table, desired: Table) -> tuple[Step, ...]:
 
 
 def by_key(services: Iterable[Service]) -> dict[ServiceKey, Service]:
-    """Return the services by their keys."""
+    """Return a dict that maps the key of each service to the service."""
     return {service.key: service for service in services}
 
 
@@ -89,10 +89,10 @@ def touched(actual: Table, desired: Table) -> tuple[Table, Table]:
 
 
 def only(table: Table, like: Table) -> Table:
-    """Return the part of *table* that *like* covers.
+    """Return *table* reduced to what *like* contains.
 
-    The part has the services that *like* has as well, and the timeouts and daemons unless they are
-    None in *like*.
+    The result has only those services whose keys are also in *like*. It has no timeouts or no
+    daemons (None) if *like* has none.
     """
     keys = {service.key for service in like.services}
     return Table(
@@ -103,9 +103,9 @@ def only(table: Table, like: Table) -> Table:
 
 
 def quiesced(actual: Table, desired: Table) -> Table:
-    """Return *desired* plus the services and destinations to be removed.
+    """Return *desired* plus the services and destinations of *actual* that *desired* lacks.
 
-    The destinations have weight 0, so they keep their connections but get no new ones.
+    These destinations get weight 0, so they keep their connections but get no new ones.
     """
     want = by_key(desired.services)
     kept = dict(want)
@@ -129,7 +129,7 @@ def quiesced(actual: Table, desired: Table) -> Table:
 
 
 def same(have: Service, want: Service) -> bool:
-    """Return whether two services have equal settings; the order of destinations is ignored."""
+    """Return whether two services have the same settings, ignoring the order of destinations."""
     if have == want:
         return True
     return _bare(have) == _bare(want) and _destinations(have) == _destinations(want)

@@ -1,4 +1,4 @@
-"""JSON documents of IPVS tables, which one dirtune prints and another one reads. Pure data."""
+"""JSON documents with IPVS tables, which one dirtune prints and another reads. Pure data."""
 
 import ipaddress
 from collections.abc import Mapping, Sequence
@@ -109,8 +109,8 @@ def table_document(table: Table, seen: Sequence[Seen]) -> LvsDocument:
 def table_of(document: LvsDocument) -> tuple[Table, tuple[Seen, ...]]:
     """Return the table and the counters of a document, which may come from another host.
 
-    Raises `ParseError` if an address, flag or number is invalid in the kernel's table, so that the
-    table can be safely written for programs that load it.
+    Raises `ParseError` if the document has an address, flag or number that no IPVS table can have.
+    The table can therefore be exported safely for ipvsadm or keepalived.
     """
     daemons = document.daemons
     table = Table(
@@ -129,8 +129,8 @@ def plan_document(
 ) -> LvsPlanDocument:
     """Return the document of the *steps* that turn the table *actual* into the planned one.
 
-    *modules* are the kernel modules to load before the steps; *changes* are the titles under which
-    the journal records the changes.
+    *modules* are the kernel modules to load before the first step; *changes* are the titles of the
+    changes in the journal.
     """
     before = by_place(actual)
     return LvsPlanDocument(
@@ -145,9 +145,10 @@ def plan_document(
 
 
 def by_place(table: Table) -> Before:
-    """Return the services, destinations and timeouts of *table* by place.
+    """Return the services, destinations and timeouts of *table* in one dict.
 
-    The place None holds the timeouts.
+    The key is (service key, None) for a service, (service key, destination key) for a destination,
+    and None for the timeouts.
     """
     places: dict[_Place, Service | Destination | Timeouts | None] = {None: table.timeouts}
     for service in table.services:

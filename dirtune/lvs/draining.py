@@ -1,4 +1,4 @@
-"""Waiting until destinations that will be removed have no active connections."""
+"""Wait until destinations that will be removed have no active connections."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _POLL_S = 0.5
 
 
 class Leaving(msgspec.Struct, frozen=True):
-    """Destinations to be removed from one service."""
+    """The destinations to be removed from one service."""
 
     service: Service
     """The service without its destinations."""
@@ -25,7 +25,7 @@ class Leaving(msgspec.Struct, frozen=True):
 def wait(leaving: Sequence[Leaving], wait_s: float, host: Host) -> None:
     """Wait until the *leaving* destinations have no active connections.
 
-    After *wait_s* seconds it raises `ApplyError`, which names a destination that still has some.
+    Raises `ApplyError` after *wait_s* seconds, with a destination that still has connections.
     """
     until_s = time.monotonic() + wait_s
     with kernel.opened(host) as ipvs:
@@ -36,7 +36,7 @@ def wait(leaving: Sequence[Leaving], wait_s: float, host: Host) -> None:
                 busy = _busy(ipvs, left[0]) or f"{name} still has active connections"
                 raise ApplyError(
                     f"{busy} after {wait_s:g} s. "
-                    "Wait longer with --drain-wait SECONDS, or end them with --no-drain."
+                    "Wait longer with --drain-wait SECONDS, or do not wait: --no-drain."
                 )
             time.sleep(_POLL_S)
             left = [service for service in left if _busy(ipvs, service)]

@@ -1,4 +1,4 @@
-"""Reasons to refuse a table on a host: the table's owner, missing addresses, missing modules.
+"""Reasons to refuse a table: another program owns it, or addresses or modules are missing.
 
 `look_around` reads the facts and changes nothing; `refusals` decides from these facts alone.
 """
@@ -17,7 +17,7 @@ from dirtune.lvs import kernel
 from dirtune.lvs.model import Service, Table
 
 OWNERS = ("keepalived", "kube-proxy", "ldirectord")
-"""Programs that write the IPVS table and would undo the changes of others."""
+"""Programs that manage the IPVS table and would undo other programs' changes."""
 _RELEASE = "/proc/sys/kernel/osrelease"
 _LISTS = ("/lib/modules/{}/modules.dep", "/lib/modules/{}/modules.builtin")
 
@@ -36,14 +36,14 @@ class Surroundings:
     """The facts about a host that decide whether a table is refused."""
 
     owners: tuple[tuple[str, int], ...]
-    """Names and process ids of owners that run in this network namespace."""
+    """Names and process ids of the running programs that manage this namespace's table."""
     addresses: frozenset[str]
     networks: frozenset[IPv4Network]
-    """IPv4 networks of which all addresses are local."""
+    """IPv4 networks whose addresses are all local to this host."""
     loaded: bool
     """Whether ip_vs is loaded."""
     missing: frozenset[str]
-    """Schedulers whose module this kernel lacks."""
+    """Schedulers whose module is not installed for this kernel."""
     loadable: frozenset[str]
     """Schedulers whose module is installed but not loaded."""
 
@@ -147,13 +147,13 @@ def _namespace(host: Host, pid: str) -> str | None:
 
 
 def _schedulers(host: Host, names: set[str]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the schedulers of *names* that the kernel lacks, and those it would have to load."""
+    """Return the schedulers in *names* that are not installed, and those that are not loaded."""
     unloaded = {n for n in names if not host.glob(literal(f"/sys/module/ip_vs_{n}"))} - {"none"}
     if not unloaded:
         return frozenset(), frozenset()
     texts = _module_lists(host)
     if texts is None:
-        return frozenset(), frozenset()  # applying will show whether the kernel has them
+        return frozenset(), frozenset()  # the apply will show whether they exist
     dep, builtin = texts
     loadable = frozenset(n for n in unloaded if f"/ip_vs_{n}.ko" in dep)
     return frozenset(n for n in unloaded - loadable if f"/ip_vs_{n}.ko" not in builtin), loadable

@@ -74,8 +74,8 @@ _WORD = re.compile(r"[A-Za-z0-9_.:/-]*")
 def export(table: Table) -> str:
     """Return the services of *table* as `ipvsadm -R` reads them, sorted.
 
-    Raises `NotPossible` for a text that ipvsadm, which supports no quotes, would not read as one
-    word.
+    Raises `NotPossible` if a text, such as a scheduler's name, is not one word: ipvsadm does not
+    support quotes.
     """
     require_words(table)
     lines: list[tuple[str, ...]] = []
@@ -177,7 +177,7 @@ def _add(services: _Services, get: dict[str, str]) -> None:
 
 
 def _options(words: list[str]) -> dict[str, str]:
-    """Return the values of the options of one line by the options' short names."""
+    """Return the options of one line, as a dict from each option's short name to its value."""
     options: dict[str, str] = {}
     left = iter(words)
     for word in left:

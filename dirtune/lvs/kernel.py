@@ -1,4 +1,4 @@
-"""The kernel's IPVS table: reading it, and carrying out steps.
+"""Read the kernel's IPVS table, and carry out steps on it.
 
 This module makes no decisions. It never loads ip_vs: it looks up the netlink family, which would
 load the module, only if /proc shows that ip_vs is loaded. Even reading needs CAP_NET_ADMIN.
@@ -39,7 +39,7 @@ class Kernel:
             return self._table(starmap(wire.service, self._reader.services()))
 
     def read_counted(self) -> tuple[Table, tuple[Seen, ...]]:
-        """Return the current IPVS table and the counters of each service."""
+        """Return the current IPVS table, and the counters of its services in the same order."""
         with _asking():
             found = self._reader.services()
             return self._table(starmap(wire.service, found)), tuple(starmap(self._seen, found))

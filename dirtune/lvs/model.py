@@ -1,4 +1,4 @@
-"""An IPVS table as plain data, in the same form from a plan, from a text and from the kernel.
+"""IPVS tables as plain data; tables of plans, of ipvsadm and of the kernel have the same form.
 
 Names and values are those of include/uapi/linux/ip_vs.h (Linux 6.1). Counters are kept separately
 (`Numbers`), so two tables are equal if their settings are equal.
@@ -56,11 +56,11 @@ class Destination(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Port of the real server; 0, for a firewall mark, keeps the port that the client used."""
     forwarding: Forwarding
     weight: int = 1
-    """Share of new connections; with 0 the destination gets none and keeps the existing ones."""
+    """Share of new connections; with weight 0 the destination only keeps existing ones."""
     upper: int = 0
-    """Connections at which the destination stops getting new ones; 0 means no limit."""
+    """Number of connections at which the destination gets no new ones; 0 means no limit."""
     lower: int = 0
-    """Connections below which it gets new ones again; 0 means three quarters of `upper`."""
+    """Number below which the destination gets new connections again; 0 means 3/4 of `upper`."""
     tunnel: Tunnel = "ipip"
     tunnel_port: int = 0
     tunnel_flags: int = 0
@@ -139,7 +139,7 @@ class SyncDaemon(msgspec.Struct, frozen=True, omit_defaults=True):
     state: Literal["master", "backup"]
     interface: str
     sync_id: int = 0
-    """Id of the synchronised directors; 0 on a backup accepts every sender."""
+    """Sync id, the same on all synchronised directors; a backup with id 0 accepts every sender."""
     maxlen: int | None = None
     """Largest message in bytes; None if the kernel derives it from the interface's MTU."""
     group: str = "224.0.0.81"
@@ -158,8 +158,8 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def digest(self) -> str:
-        """Digest of the table, by which a later change of the table is noticed."""
-        import hashlib  # noqa: PLC0415  (loads OpenSSL, which showing a table needs not)
+        """Digest of the table, to detect later changes of the table."""
+        import hashlib  # noqa: PLC0415  (loads OpenSSL, which is not needed to show a table)
 
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:12]
 
@@ -173,7 +173,8 @@ class Numbers(msgspec.Struct, frozen=True, gc=False):
     bytes_in: int
     bytes_out: int
     connections_per_s: int
-    """Like the other rates a mean over some seconds, frozen if net.ipv4.vs.run_estimation is 0."""
+    """Connections per second. All rates are means over some seconds, and stand still if
+    net.ipv4.vs.run_estimation is 0."""
     packets_in_per_s: int
     packets_out_per_s: int
     bytes_in_per_s: int
@@ -185,10 +186,10 @@ class Seen(NamedTuple):
 
     numbers: Numbers
     destinations: tuple[tuple[tuple[int, int, int], Numbers], ...]
-    """For each destination in order: the numbers of active connections, inactive connections and
-    templates of persistent clients, and its counters."""
+    """For each destination in the service's order: the numbers of active connections, inactive
+    connections and persistence templates, and its counters."""
 
 
 def scheduler_flags(scheduler: str) -> Mapping[int, str]:
-    """Return the names of the flags of *scheduler* by their bits."""
+    """Return the flags of *scheduler*, as a mapping from each flag's bit to its name."""
     return _BY_SCHEDULER.get(scheduler, SCHED_FLAGS)

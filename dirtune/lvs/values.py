@@ -1,6 +1,6 @@
 """Values of an IPVS table as people write them, in a plan or for ipvsadm(8). Pure.
 
-A `ValueError` states briefly why a value is invalid; the caller adds the place of the value.
+A `ValueError` says only why a value is invalid; the caller adds the key or line of the value.
 """
 
 import ipaddress
@@ -44,7 +44,7 @@ def host_address(text: str) -> tuple[str, Literal[4, 6]]:
 
 
 def flag_bits(scheduler: str, names: Iterable[str]) -> int:
-    """Return the bits that the kernel uses for the flags *names* of *scheduler*."""
+    """Return the kernel's bits for the flags of *scheduler* that are called *names*."""
     bits = {name: bit for bit, name in scheduler_flags(scheduler).items()}
     flags = 0
     for name in names:
@@ -57,9 +57,10 @@ def flag_bits(scheduler: str, names: Iterable[str]) -> int:
 
 
 def persistence_mask(text: str, version: int) -> str:
-    """Return the persistence mask as the model has it: empty if it covers only one client.
+    """Return the persistence mask *text* as the model stores it.
 
-    *text* is a mask such as 255.255.255.0 for IPv4, and a prefix length for IPv6.
+    *text* is a mask such as 255.255.255.0 for IPv4, and a prefix length for IPv6. The result is
+    empty if the mask covers only one client address.
     """
     if version == 6:
         if text.isdecimal() and 1 <= int(text) <= _LONGEST_PREFIX:

@@ -61,7 +61,8 @@ _STATES = {name: number for number, name in ip_vs.STATES.items()}
 _PERSISTENT = ip_vs.IP_VS_SVC_F_PERSISTENT
 _AF = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
 _KEPT_FLAGS = IP_VS_SVC_F_ONEPACKET | sum(SCHED_FLAGS)
-"""Flags that `Service.flags` keeps; the others are in `persistent_s` or the kernel's own."""
+"""The flags in `Service.flags`. Persistence is in `persistent_s`; other flags are internal to the
+kernel."""
 _ONE_CLIENT = {4: "255.255.255.255", 6: "128"}
 
 
@@ -91,7 +92,7 @@ def request(step: Step) -> tuple[int, bytes]:
 
 
 def key(of: Service) -> ip_vs.ServiceAttributes:
-    """Return the attributes by which the kernel identifies the service *of*."""
+    """Return the attributes that identify the service *of* to the kernel."""
     af = _AF[of.family]
     if of.protocol == "fwmark":
         return ip_vs.ServiceAttributes(af, fwmark=of.port)
@@ -128,7 +129,7 @@ def _as_destination(kernels: ip_vs.DestAttributes) -> Destination:
         kernels.weight,
         kernels.u_thresh,
         kernels.l_thresh,
-        # The kernel keeps old tunnel settings even if the method is no longer a tunnel.
+        # The kernel keeps the tunnel settings of a destination that no longer uses a tunnel.
         *(_tunnelled(kernels) if forwarding == "tun" else ()),
     )
 
@@ -146,7 +147,7 @@ def destination_key(kernels: ip_vs.DestAttributes) -> DestinationKey:
 def numbers(stats: ip_vs.StatsAttributes) -> Numbers:
     """Return the counters and rates of a service or destination.
 
-    Raises `ParseError` if the kernel left one out.
+    Raises `ParseError` if the kernel left out a counter.
     """
     values = [value for value in stats if value is not None]
     if len(values) < len(stats):
@@ -155,7 +156,7 @@ def numbers(stats: ip_vs.StatsAttributes) -> Numbers:
 
 
 def timeouts(config: ip_vs.CommandAttributes) -> Timeouts:
-    """Return the timeouts; 0, as in ipvsadm(8), means that the kernel lacks the protocol."""
+    """Return the timeouts in seconds; 0 means that the kernel does not support the protocol."""
     return Timeouts(config.timeout_tcp or 0, config.timeout_tcp_fin or 0, config.timeout_udp or 0)
 
 

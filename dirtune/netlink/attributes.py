@@ -1,10 +1,10 @@
 """Conversion of netlink attributes from bytes to named tuples and back. Pure.
 
-Format: `struct nlattr` of include/uapi/linux/netlink.h (Linux 6.1). A named tuple describes one of
-the kernel's lists of attributes: its first field is attribute 1, its second attribute 2. A field
-whose default is bytes holds a text or nested attributes; every other field is a number in this
-machine's byte order. A field keeps its default if the message (of an older kernel) lacks the
-attribute; an attribute (of a newer kernel) without a field is skipped.
+Format: `struct nlattr` of include/uapi/linux/netlink.h (Linux 6.1). A named tuple describes one
+list of attributes: its first field is attribute 1, its second field attribute 2. A field whose
+default is bytes holds a text or nested attributes; every other field is a number in this machine's
+byte order. If the message of an older kernel lacks an attribute, the field keeps its default. An
+attribute of a newer kernel that has no field is skipped.
 """
 
 import struct
@@ -27,7 +27,8 @@ class _Layout(NamedTuple):
     heads: tuple[int, ...]
     """Length and type of each attribute, as one number, in the order of the message."""
     pick: Callable[[tuple[Any, ...]], tuple[Any, ...]]
-    """Function that picks the fields in their order from the unpacked values and `missing`."""
+    """Function that takes the unpacked values followed by `missing`, and returns the fields in
+    order."""
     missing: tuple[Any, ...]
 
 

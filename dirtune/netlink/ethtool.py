@@ -42,8 +42,8 @@ _GFEATURES = struct.Struct("=II")
 # Available, requested, active, never changed: 32 features each.
 _FEATURES_BLOCK = struct.Struct("=IIII")
 _MORE = 4096
-"""Spare room, in strings or counters: the kernel writes as many as exist at that moment, whatever
-the size of the buffer, and a change of channels can add some after they were counted."""
+"""Spare strings or counters in a buffer. The kernel ignores the size of the buffer, and a change
+of channels can add counters after they were counted."""
 
 _RINGPARAM = (
     *("rx_max", "rx_mini_max", "rx_jumbo_max", "tx_max"),
@@ -103,7 +103,8 @@ class RingsAttributes(NamedTuple):
 class Cards:
     """Settings that the drivers of this network namespace report.
 
-    Each method raises `OSError` if the driver of the interface *name* does not answer.
+    Each method raises `OSError` if the driver of the interface *name* does not support the
+    request.
     """
 
     def __init__(self, control: socket.socket, netlink: genl.Socket | None) -> None:
@@ -111,7 +112,7 @@ class Cards:
         self._netlink = netlink
 
     def rings(self, name: str) -> dict[str, int]:
-        """Return the ring sizes `rx`, `tx`, `rx_max`, `tx_max` and more, in descriptors."""
+        """Return the ring sizes in descriptors: `rx`, `tx`, `rx_max`, `tx_max` and more."""
         if self._netlink is not None:
             device = attributes.raw(_ETHTOOL_A_HEADER_DEV_NAME, os.fsencode(name) + b"\0")
             header = attributes.nest(_ETHTOOL_A_RINGS_HEADER, device)
@@ -130,7 +131,7 @@ class Cards:
         return {"cmd": _ETHTOOL_GCOALESCE} | numbers
 
     def features(self, name: str) -> dict[str, dict[str, bool]]:
-        """Return by offload, as the kernel names it, whether it is on and whether it is fixed."""
+        """Return whether each offload is on and whether it is fixed, by the kernel's names."""
         names = self._strings(name, _ETH_SS_FEATURES)
         blocks = (len(names) + 31) // 32
         room = bytes(blocks * _FEATURES_BLOCK.size)
@@ -155,7 +156,7 @@ class Cards:
         return parse_strings(self._ask(name, head + bytes(_ETH_GSTRING_LEN * (count + _MORE))))
 
     def _ask(self, name: str, question: bytes) -> bytes:
-        """Return the kernel's answer, which overwrites a copy of *question*."""
+        """Return the kernel's answer to the ioctl *question*; *question* itself is not changed."""
         answer = array("B", question)
         address, _ = answer.buffer_info()
         ioctl(self._control, _SIOCETHTOOL, _IFREQ.pack(os.fsencode(name), address))

@@ -1,9 +1,9 @@
 """Generic netlink: batches of requests on one socket, with one acknowledgement per batch.
 
 Format: include/uapi/linux/netlink.h and genetlink.h (Linux 6.1). Only the last request of a batch
-asks for an acknowledgement. The kernel processes requests in order and always answers one that it
-refuses (netlink_rcv_skb() of net/netlink/af_netlink.c), so a single positive answer means that it
-carried out the complete batch.
+asks for an acknowledgement. The kernel processes requests in order and reports each request that
+it refuses (netlink_rcv_skb() of net/netlink/af_netlink.c). So the acknowledgement alone means that
+the complete batch was carried out.
 """
 
 import contextlib
@@ -41,14 +41,14 @@ Request = tuple[int, bytes]
 
 
 class _Family(NamedTuple):
-    """CTRL_ATTR_*; the further attributes that the kernel sends are not needed here."""
+    """The attributes CTRL_ATTR_*, as far as they are needed here."""
 
     family_id: int | None = None
     family_name: bytes = b""
 
 
 class Refused(DirtuneError):
-    """The kernel refused one of several requests; it may have carried out the later ones."""
+    """The kernel refused a request of a batch; it may have carried out later requests."""
 
     def __init__(self, index: int, number: int) -> None:
         super().__init__(os.strerror(number))
@@ -59,7 +59,7 @@ class Refused(DirtuneError):
 class Socket:
     """A socket to one netlink family.
 
-    The lookup of the family may load its module: check first that the module is loaded.
+    Opening the socket may load the family's kernel module: check first that the module is loaded.
     """
 
     def __init__(self, family: str, version: int) -> None:
@@ -96,7 +96,8 @@ class Socket:
     def dump(self, command: int, attributes: bytes = b"") -> list[bytes]:
         """Return the attributes of every message of a dump.
 
-        A dump is repeated if a change interrupted it. Raises `NotPossible` after five attempts.
+        If the table changes during a dump, the dump is repeated. Raises `NotPossible` after five
+        attempts.
         """
         for _ in range(_TRIES):
             self._send([(command, attributes)], _NLM_F_DUMP)

@@ -1,10 +1,10 @@
 """IPVS over generic netlink, read for both the audit and `dirtune lvs`.
 
-Numbers, names and layouts are those of include/uapi/linux/ip_vs.h (Linux 6.1);
-ip_vs_genl_fill_service(), ip_vs_genl_fill_dest() and ip_vs_genl_fill_daemon() of
-net/netfilter/ipvs/ip_vs_ctl.c fill them. A lookup of the family loads ip_vs
-(MODULE_ALIAS_GENL_FAMILY), so check that LOADED exists before you open a socket. Reading needs
-CAP_NET_ADMIN (GENL_ADMIN_PERM).
+Numbers, names and layouts are those of include/uapi/linux/ip_vs.h (Linux 6.1). The kernel writes
+the attributes in ip_vs_genl_fill_service(), ip_vs_genl_fill_dest() and ip_vs_genl_fill_daemon() of
+net/netfilter/ipvs/ip_vs_ctl.c. Opening a socket to the family loads ip_vs
+(MODULE_ALIAS_GENL_FAMILY), so check first that LOADED exists. Reading needs CAP_NET_ADMIN
+(GENL_ADMIN_PERM).
 """
 
 import ipaddress
@@ -151,7 +151,7 @@ class ServiceAttributes(NamedTuple):
 
     @property
     def persistent(self) -> bool:
-        """Whether a client stays with its real server; `timeout` and `netmask` apply only then."""
+        """Whether clients stay with their real server; if not, ignore `timeout` and `netmask`."""
         return bool(self.svc_flags & IP_VS_SVC_F_PERSISTENT)
 
     @property
@@ -232,7 +232,7 @@ class DaemonAttributes(NamedTuple):
 
     @property
     def interface(self) -> str:
-        """The interface that connections are sent or received on."""
+        """The interface on which connections are sent or received."""
         return attributes.text(self.mcast_ifn)
 
     @property
@@ -263,7 +263,7 @@ class Decoder:
 
     @parsing("netlink")
     def destinations(self, answers: Sequence[bytes], af: int) -> list[DestAttributes]:
-        """Return the destinations in the answers to GET_DEST; *af* is the service's family."""
+        """Return the destinations in the answers to GET_DEST; *af* is the address family."""
         found = [self._dest(self._command(each).dest) for each in answers]
         return [each if each.addr_family else each._replace(addr_family=af) for each in found]
 
@@ -298,7 +298,7 @@ class Reader:
     def services(self) -> list[tuple[ServiceAttributes, list[DestAttributes]]]:
         """Return every service with its destinations."""
         services = self._decoder.services(self._socket.dump(IPVS_CMD_GET_SERVICE))
-        # All answers are received before any is decoded: the table changes less meanwhile, and
+        # All answers are received before any is decoded: the table has less time to change, and
         # alternating takes a third longer.
         answers = [self._destinations(service) for service in services]
         return [
@@ -307,7 +307,7 @@ class Reader:
         ]
 
     def destinations(self, service: ServiceAttributes) -> list[DestAttributes]:
-        """Return the destinations of *service*, which needs only the fields of its key."""
+        """Return the destinations of *service*; only the key fields of *service* are used."""
         return self._decoder.destinations(self._destinations(service), service.af)
 
     def daemons(self) -> list[DaemonAttributes]:

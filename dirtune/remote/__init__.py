@@ -46,19 +46,19 @@ CONNECTIONS_AT_ONCE = 32
 DOCUMENT_BYTES = 8 * 2**20
 """Limit of an answer from a host's dirtune; decoded JSON takes up to 30 times as much memory."""
 FETCHED_BYTES = 64 * 2**20
-"""Limit of a host's answer to an audit: twice the size for 512 CPUs and 4,096 interrupts."""
+"""Limit of a host's answer to an audit: twice the size that 512 CPUs and 4,096 interrupts need."""
 LOG_BYTES = 256 * 2**20
 """Limit of a generator's output, which has one line for each request."""
 _LARGE = 2**20
-"""An answer of more characters is parsed in a thread."""
+"""An answer with more characters than this is parsed in a thread."""
 _PARSERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="answers")
 
 
 async def connect(host: str, *, ssh_config: Path | None = None, become: bool = False) -> Node:
     """Return a connection to *host*: a name that ssh knows, `user@name`, or `local`.
 
-    With *become*, every command runs through `sudo -n`. Raises `NodeUnreachable`, which names the
-    host and the remedy.
+    With *become*, every command runs through `sudo -n`. Raises `NodeUnreachable`, with the host's
+    name and the remedy, if the connection fails.
     """
     if host == LOCAL:
         return Node(host, become=become)
@@ -88,7 +88,7 @@ async def connect(host: str, *, ssh_config: Path | None = None, become: bool = F
 async def connect_all(
     hosts: Sequence[str], *, ssh_config: Path | None = None, become: frozenset[str] = frozenset()
 ) -> tuple[dict[str, Node], dict[str, NodeUnreachable]]:
-    """Connect to each host once. Return the nodes, and the errors of the other hosts, by host."""
+    """Connect to each host once. Return the nodes and the errors, each in a dict by host."""
     opened: list[Node] = []
 
     async def one(host: str) -> Node:
@@ -111,7 +111,7 @@ def _unreachable(error: NodeUnreachable | NotPossible) -> NodeUnreachable:
 
 
 async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Wait for all *works*, then raise the first failure, so that no failure is lost."""
+    """Run all *works* at once and return their results; raise the first error after all ended."""
     done = await asyncio.gather(*works, return_exceptions=True)
     for result in done:
         if isinstance(result, BaseException):
@@ -131,10 +131,10 @@ def fetch_all(
     """Run *command* on every host and return what *use* makes of each output, by host.
 
     The hosts run the command in parallel, with at most `CONNECTIONS_AT_ONCE` connections. *use*
-    gets a host's output as soon as the host has answered, while other hosts are still running. If
-    a host cannot be reached, does not answer within *timeout_s*, sends more than `FETCHED_BYTES`,
-    fails, or sends an answer for which *use* raises `ParseError`, the error is the host's result;
-    it does not delay other hosts. See `parsed`.
+    gets a host's output as soon as the host has answered, while other hosts are still running. The
+    result of a host is an error if the host cannot be reached, does not answer within *timeout_s*,
+    sends more than `FETCHED_BYTES`, if the command fails, or if *use* raises `ParseError`. An
+    error on one host does not affect the others.
     """
 
     async def one(host: str) -> T:
@@ -152,7 +152,7 @@ def ask_all(
     ssh_config: Path | None = None,
     become: frozenset[str] = frozenset(),
 ) -> dict[str, T | NodeUnreachable | NotPossible]:
-    """Return the result of *ask* for every host, by host; errors are as in `fetch_all`."""
+    """Return the result of *ask* for every host, by host. A host's error is its result."""
 
     async def one(host: str) -> T:
         async with await connect(host, ssh_config=ssh_config, become=host in become) as node:
@@ -164,10 +164,11 @@ def ask_all(
 async def parsed(text: str, use: Callable[[str], T]) -> T:
     """Return the result of *use* for a host's answer, without delaying other hosts.
 
-    Only a large answer is parsed in a thread: a thread makes the event loop wait for the
-    interpreter's lock again and again, which costs more than the few milliseconds of an ordinary
-    answer. At most two large answers are parsed at the same time, because each may take many times
-    its size in memory. Raises `ParseError` once the answers of all hosts have filled the memory.
+    Only a large answer is parsed in a thread. A thread and the event loop compete for the
+    interpreter's lock, which costs more than the few milliseconds that an ordinary answer takes.
+    At most two large answers are parsed at the same time, because each may take many times its
+    size in memory. Raises `ParseError` if the answers of all hosts together exceed the memory
+    limit.
     """
     if len(text) <= _LARGE:
         return _used(text, use)

@@ -19,31 +19,31 @@ from dirtune import locking
 from dirtune.errors import NodeUnreachable, PlanError
 
 CONNECT_S = 20
-"""Seconds that each host on the way may take to answer."""
-# A peer that vanished without a word is given up after three unanswered probes.
+"""Seconds that each host on the way, such as a jump host, may take to answer."""
+# A peer that vanished silently is given up after three unanswered probes.
 FORCED = f"""\
 # dirtune's configuration of one connection.
-# No question is asked, and none is answered.
+# ssh asks nothing, and dirtune enters no password.
 BatchMode yes
 PasswordAuthentication no
 KbdInteractiveAuthentication no
-# A host key is in known_hosts, or the connection fails.
+# If the host key is not in known_hosts, the connection fails.
 StrictHostKeyChecking yes
 NoHostAuthenticationForLocalhost no
 VerifyHostKeyDNS no
 UpdateHostKeys no
-# The far host gets nothing of ours.
+# The far host gets no agent, ticket, display or tunnel.
 ForwardAgent no
 GSSAPIDelegateCredentials no
 ForwardX11 no
 Tunnel no
 ClearAllForwardings yes
 AddKeysToAgent no
-# Only our command runs, there and here.
+# ssh runs dirtune's command and nothing else, on both hosts.
 PermitLocalCommand no
 RemoteCommand none
 RequestTTY no
-# An open connection of the operator is used; none is left behind.
+# ssh uses an open connection of the operator, and leaves none open.
 ControlMaster no
 ControlPersist no
 ConnectTimeout {CONNECT_S}
@@ -53,12 +53,12 @@ ServerAliveCountMax 3
 LogLevel INFO
 """
 SESSION = """\
-# A session has our command, our input, and its ssh for as long as it lasts.
+# A session runs dirtune's command with dirtune's input, and ssh stays until it ends.
 SessionType default
 StdinNull no
 ForkAfterAuthentication no
 """
-"""More forced settings. OpenSSH before 8.7 does not know them and would fail."""
+"""Forced settings that OpenSSH before 8.7 does not know and would refuse."""
 _MARK = FORCED.encode().partition(b"\n")[0]
 _PREFIX = "dirtune-"
 _CONFIG = "config"
@@ -74,7 +74,7 @@ _PLAIN = re.compile(r"[\w/.-]{1,60}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The ssh command for one host and its private folder, which `close` removes."""
+    """The ssh command for one host, and the private folder that holds its configuration."""
 
     folder: "tempfile.TemporaryDirectory[str]"
     lock: TextIO
@@ -95,7 +95,7 @@ class Way:
         return ("ssh", "-F", f"{self.folder.name}/{_CONFIG}", *user, *options, "--", self.name)
 
     def told(self, text: str) -> str:
-        """Return the *text* that ssh printed, with the real path of the operator's file."""
+        """Return *text*, which ssh printed, with the real path of the operator's configuration."""
         return text.replace(f"{self.folder.name}/{_LINK}", str(self.operators))
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class Way:
 def way(host: str, ssh_config: Path | None, session: str) -> Way:
     """Write the configuration for *host* into a folder that only this user can read.
 
-    *session* is `SESSION`, or empty for an ssh that does not know those settings.
+    *session* is `SESSION`, or empty if the installed ssh does not know these settings.
     """
     remove_abandoned()
     folder = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
@@ -119,7 +119,7 @@ def way(host: str, ssh_config: Path | None, session: str) -> Way:
         )
     theirs = _OPERATORS
     if ssh_config is not None:
-        # By a link, so that no path is part of the text.
+        # A link, because a path could not be quoted safely in the configuration.
         Path(folder.name, _LINK).symlink_to(ssh_config.absolute())
         theirs = f"Include {folder.name}/{_LINK}\n"
     lock = Path(folder.name, _CONFIG).open("w", encoding="utf-8")  # noqa: SIM115  (the way's)
@@ -132,14 +132,14 @@ def way(host: str, ssh_config: Path | None, session: str) -> Way:
 
 @cache
 def remove_abandoned() -> None:
-    """Remove the folders of killed processes. Only the first call does anything.
+    """Remove the folders that killed processes left. Only the first call does anything.
 
-    A folder is removed only if it belongs to this user, holds a configuration by dirtune and no
-    files except those that `way` and ssh create, and if its process has ended, which released the
-    lock on the configuration.
+    A folder is removed only if it belongs to this user, contains a configuration by dirtune and no
+    other files except those that ssh creates, and if nobody holds the lock on the configuration.
+    The kernel releases the lock when the process that made the folder ends.
     """
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        # Whatever is wrong with an old folder is no reason to refuse a connection.
+        # A problem with an old folder must not prevent the connection.
         with suppress(OSError):
             _remove_if_abandoned(folder)
 
@@ -155,7 +155,7 @@ def _remove_if_abandoned(folder: Path) -> None:
         with open(os.open(_CONFIG, flags, dir_fd=opened), "rb") as config:  # noqa: PTH123  (by its folder's descriptor)
             if config.read(len(_MARK)) != _MARK or not locking.take(config):
                 return
-        # The mark goes last: a folder without it is nobody's to remove.
+        # The configuration goes last: without it, the folder would never be removed.
         for name in sorted(names, key=lambda name: name == _CONFIG):
             os.unlink(name, dir_fd=opened)
         folder.rmdir()
@@ -164,7 +164,10 @@ def _remove_if_abandoned(folder: Path) -> None:
 
 
 def chosen(given: Path | None) -> Path | None:
-    """Return the ssh_config to use; None for ssh's default. A missing file is a `PlanError`."""
+    """Return the ssh_config to use; None for ssh's default.
+
+    Raises `PlanError` if the file does not exist.
+    """
     named = os.environ.get("DIRTUNE_SSH_CONFIG")
     path = given or (Path(named) if named else None)
     if path is not None and not path.is_file():

@@ -25,7 +25,7 @@ _REMEDY = f"Install dirtune {__version__} there"
 _UNDO_S = 30
 """Longest time in seconds in which a far dirtune may undo its changes before it is killed."""
 _LONGEST = 1000
-"""Characters of an error message that are shown."""
+"""Number of characters of an error message that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Answer(Generic[T]):
     status: int
     """Exit status."""
     warnings: tuple[str, ...]
-    """The lines of its standard error, which are the other host's words."""
+    """The lines that the far dirtune printed to standard error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +62,15 @@ class FarDirtune:
     ) -> Answer[T]:
         """Run the far dirtune with *words*, and return the document of *kind* that it prints.
 
-        *text* is the standard input, and the command must exit when this input ends; without
-        *text*, the command is ended together with the connection. Raises `NotPossible`, with the
-        far dirtune's error message, if the exit status is not in *ok*, or if the far dirtune has
-        another version or prints another document. Raises `NotInstalled` if dirtune is missing
-        there. Raises `NodeUnreachable` if no answer arrives within *timeout_s*, or if the answer
-        is longer than `DOCUMENT_BYTES`.
+        *text* is the standard input, and the command must exit when this input ends. Without
+        *text*, the command ends with the connection. Raises `NotPossible`, with the far dirtune's
+        error message, if the exit status is not in *ok*. Raises `NotPossible` too if the far
+        dirtune has another version or prints another document. Raises `NotInstalled` if dirtune is
+        missing there. Raises `NodeUnreachable` if no answer arrives within *timeout_s*, or if the
+        answer is longer than `DOCUMENT_BYTES`.
         """
         done = await self.node.completed(
-            # No shell stands between, which would end before the dirtune has undone its changes.
+            # Without a shell in between, which would end before dirtune has undone its changes.
             f"exec {shlex.join(self.argv(words))}",
             text=text,
             timeout_s=timeout_s,
@@ -104,7 +104,7 @@ class FarDirtune:
             return NotInstalled(f"{host}: {self.program} is not installed there. {_REMEDY}")
         rows = [row.strip() for row in (done.stderr or done.stdout).splitlines() if row.strip()]
         last = _own(rows[-1]) if rows else f"dirtune ended with exit status {done.status}"
-        if _REQUIRE in last:  # an older one does not know the option
+        if _REQUIRE in last:  # an older dirtune does not know the option
             return NotPossible(f"{host}: the dirtune there has another version. {_REMEDY}")
         return NotPossible(f"{host}: {last[:_LONGEST]}")
 

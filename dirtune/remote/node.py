@@ -28,7 +28,7 @@ from dirtune.remote.config import Way
 _LOGIN_S = 40
 """Longest time in seconds for a complete login, including jump hosts and the first session."""
 _PAUSES_S = (0.5, 1, 2, 4)
-"""Longest pauses, in seconds, before an overloaded server is tried again."""
+"""The longest pause, in seconds, before each new attempt to log in to an overloaded server."""
 _START_S = 20
 _SEND_S = 60
 _GRACE_S = 2
@@ -54,13 +54,14 @@ class Finished:
     """The result of a command that ended."""
 
     status: int | None
-    """Exit status; negative for a signal on this machine, None if the node did not report it."""
+    """Exit status; negative if a signal on this machine ended it, None if the node did not report
+    one."""
     stdout: str
     stderr: str
 
 
 class _HungUp(NodeUnreachable):
-    """A server closed the connection before it showed its key."""
+    """The server closed the connection before it sent its host key."""
 
 
 class Process:
@@ -86,7 +87,7 @@ class Process:
         return self._pipes.returncode is None
 
     async def send(self, text: str) -> None:
-        """Write *text* to the command's standard input."""
+        """Write *text* to the standard input of the command."""
         with self._node.errors():
             await asyncio.wait_for(spawn.write(self._pipes, text.encode()), _SEND_S)
 
@@ -114,7 +115,7 @@ class Process:
     async def finish(
         self, *, timeout_s: float, most_bytes: int = streams.ANSWER_BYTES
     ) -> Finished:
-        """Wait until the command exits, and return the output that follows the last `line`."""
+        """Wait until the command exits; return its result with the output not read so far."""
         assert self._pipes.stdout is not None
         with self._node.errors():
             async with asyncio.timeout(timeout_s):
@@ -126,7 +127,7 @@ class Process:
     async def end(self, *, within_s: float = _GRACE_S) -> None:
         """End the command's process group with SIGTERM; kill it if that takes too long.
 
-        A shell that undoes something needs a longer *within_s* than the usual one.
+        Pass a longer *within_s* for a shell that undoes changes before it ends.
         """
         try:
             if self.running and self._node.alive:
@@ -139,12 +140,12 @@ class Process:
             await spawn.reap(self._pipes, self._complaints)
 
     async def ended_soon(self) -> None:
-        """Wait briefly for the command to end, because this machine may be notified late."""
+        """Wait briefly for the command to end: this machine may learn of the end a little late."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._pipes.wait(), _SOON_S)
 
     async def hang_up(self) -> None:
-        """Close the command's input and wait for the command to end; kill it if it is late."""
+        """Close the command's input; kill the command if it does not end soon."""
         assert self._pipes.stdin is not None
         self._pipes.stdin.close()
         try:
@@ -182,7 +183,7 @@ class Node:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn every error of a connection into `NodeUnreachable`."""
+        """Turn every error of the connection into `NodeUnreachable`."""
         try:
             yield
         except TimeoutError as error:
@@ -218,8 +219,8 @@ class Node:
     async def start(self, script: str, *, guarded: bool = True) -> Process:
         """Start the POSIX shell *script*; its standard input stays open.
 
-        A *guarded* script cannot read the input, and its process group ends with the connection.
-        Any other script reads the input itself, and must exit when the input ends.
+        A *guarded* script cannot read the input, and its process group ends with the connection. A
+        script that is not guarded reads the input itself, and must exit when the input ends.
         """
         self.check_alive()
         return await self._begin((GUARD if guarded else "") + script, within_s=_START_S)
@@ -235,8 +236,8 @@ class Node:
         """Run an argument list or a POSIX shell script and return its standard output.
 
         Raises `NotPossible` if the exit status is not in *ok*. Raises `NodeUnreachable` if no
-        answer arrives within *timeout_s* or the answer is longer than *most_bytes*, after the
-        process group has been ended.
+        answer arrives within *timeout_s* or the answer is longer than *most_bytes*; the process
+        group is ended first.
         """
         script = command if isinstance(command, str) else shlex.join(command)
         done = await self.completed(script, timeout_s=timeout_s, most_bytes=most_bytes)
@@ -261,8 +262,8 @@ class Node:
         """Run a POSIX shell script until it exits, and return its result.
 
         *text* is the script's standard input, and the script must exit when this input ends.
-        Without *text*, the script is guarded: see `start`. If it takes longer than *timeout_s*, it
-        gets SIGTERM, and is killed *grace_s* later.
+        Without *text*, the script is guarded: see `start`. A script that takes longer than
+        *timeout_s* gets SIGTERM, and is killed *grace_s* later.
         """
         process = await self.start(script, guarded=text is None)
         try:
@@ -324,7 +325,7 @@ class Node:
                     status, text = await pipes.wait(), await complaints
                     refusal = await self._refusal(status, text, noise)
             except BaseException:
-                # Its group is not known: the end of its input is what ends it.
+                # Its group is unknown, so only the end of its input can end it.
                 await spawn.reap(pipes, complaints)
                 raise
         await spawn.reap(pipes, complaints)
@@ -334,7 +335,7 @@ class Node:
         if self._way is None:
             argv: tuple[str, ...] = (*self._sudo, "sh", "-c", body)
         else:
-            # No login shell is asked to read more than this; head(1) takes the script and no more.
+            # The login shell reads only this line; head(1) reads the script and no more.
             wrapped = f"sh -c 'eval \"$(head -c {len(body.encode())})\"'"
             options = (*self._options, *(("-o", "ControlMaster=yes") if master else ()))
             argv = (*self._way.argv(*options), " ".join((*self._sudo, wrapped)))

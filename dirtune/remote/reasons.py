@@ -52,8 +52,8 @@ _SENTENCES = (
         "the jump host could not connect to the host: {0}",
     ),
 )
-"""Patterns of ssh's messages and the sentences that replace them, with those about the first hop
-first."""
+"""Patterns of ssh's messages, and the sentences that replace them. Messages about the first hop
+come first."""
 
 
 def key_changed(text: str) -> bool:
@@ -62,10 +62,10 @@ def key_changed(text: str) -> bool:
 
 
 def reason(text: str, locked: Sequence[str] = (), known: str = "") -> str:
-    """Return why ssh failed.
+    """Return the reason why ssh failed, as a sentence with the remedy.
 
-    *locked* are the private keys that need a passphrase. *known* is the host's name in
-    known_hosts.
+    *text* is what ssh printed, *locked* are the private keys that need a passphrase, and *known*
+    is the host's name in known_hosts.
     """
     text = "\n".join(row[:_LONGEST] for row in text.splitlines()[-_ROWS:])
     if denied := _DENIED.search(text):
@@ -91,13 +91,13 @@ def closed_early(text: str) -> bool:
 
 
 def last_line(text: str) -> str:
-    """Return the last line that holds text, shortened; empty if there is none."""
+    """Return the last line that is not blank, shortened; empty if all lines are blank."""
     rows = [row.strip() for row in text.splitlines() if row.strip()]
     return rows[-1][:_LONGEST].rstrip(".") if rows else ""
 
 
 def _rows(text: str) -> list[str]:
-    """Return the lines that hold text, without the complaint of an ssh that lacks GSSAPI."""
+    """Return the lines that are not blank, without the warning of an ssh that lacks GSSAPI."""
     rows = (row.strip() for row in text.splitlines())
     return [row for row in rows if row and not row.endswith(_NO_GSSAPI)]
 

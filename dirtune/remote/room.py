@@ -1,8 +1,7 @@
 """Limit the memory that the answers of all hosts take together.
 
-Each answer has a limit of its own, but a text may take 60 times its size in memory once it is
-parsed, and one command may ask hundreds of hosts. So this process also has a limit for the memory
-that its data takes.
+Each answer has its own limit, but a parsed answer may take 60 times its size in memory, and one
+command may ask hundreds of hosts. Therefore the memory of the whole process is limited too.
 """
 
 import os
@@ -17,5 +16,5 @@ FULL = (
 
 
 def left() -> bool:
-    """Whether this process may use more memory for the answers of hosts."""
+    """Whether this process may use more memory for answers."""
     return taken_bytes() < MOST_BYTES

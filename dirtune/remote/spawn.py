@@ -20,17 +20,18 @@ _GRACE_S = 2
 _MOST_KEYS = 16
 _BIND = ("setpriv", "--pdeathsig", "TERM")
 _BINDING: list[tuple[str, ...]] = []
-"""Holds `_BIND`, or an empty tuple if setpriv(1) cannot do this; empty until it has been tried."""
+"""The result of trying setpriv(1): `_BIND`, or an empty tuple if it cannot do this. The list is
+empty before the trial."""
 _SESSION: list[str] = []
-"""Holds `config.SESSION`, or an empty text if ssh does not know these settings; empty until ssh
-has been tried."""
+"""The result of trying ssh: `config.SESSION`, or an empty text if ssh does not know these
+settings. The list is empty before the trial."""
 
 
 async def spawn(argv: Sequence[str], *, ssh: bool = True) -> Pipes:
-    """Start *argv* in a session of its own, with pipes for its three streams.
+    """Start *argv* in its own session (setsid(2)), with pipes for its three streams.
 
-    If setpriv(1) is installed, ssh ends when this process ends; otherwise a host that hangs could
-    keep ssh running for ever.
+    If setpriv(1) is installed, ssh ends with this process. Without setpriv(1), an ssh to a host
+    that hangs may run for ever.
     """
     bound = await _bound_to_us() if ssh and shutil.which(argv[0]) else ()
     try:
@@ -50,7 +51,7 @@ async def spawn(argv: Sequence[str], *, ssh: bool = True) -> Pipes:
 
 
 async def _bound_to_us() -> tuple[str, ...]:
-    """Return a prefix with which the kernel ends a command when this process is killed."""
+    """Return the words before a command that make the kernel end it with this process."""
     if not _BINDING:
         try:
             status, _ = await output((*_BIND, "true"), ssh=False)
@@ -71,7 +72,7 @@ async def session() -> str:
 
 
 async def write(pipes: Pipes, data: bytes) -> None:
-    """Write *data* to a process, and wait until the process has taken it."""
+    """Write *data* to a process, and wait until the process has read it."""
     assert pipes.stdin is not None
     pipes.stdin.write(data)
     await pipes.stdin.drain()
@@ -92,7 +93,7 @@ async def reap(pipes: Pipes, complaints: "asyncio.Task[str] | None" = None) -> N
         complaints.cancel()
         await asyncio.gather(complaints, return_exceptions=True)
     if pipes.stdin is not None:
-        # What it never read is an error of the pipe; asyncio logs one that nobody asked for.
+        # Input that the process never read is an error of the pipe, which asyncio would log.
         with suppress(OSError, TimeoutError):
             await asyncio.wait_for(asyncio.shield(pipes.stdin.wait_closed()), _GRACE_S)
     pipes._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  # no other way
@@ -101,7 +102,7 @@ async def reap(pipes: Pipes, complaints: "asyncio.Task[str] | None" = None) -> N
 async def output(argv: Sequence[str], *, ssh: bool = True) -> tuple[int | None, str]:
     """Run a helper without input. Return its exit status, and its output followed by its errors.
 
-    Return None and an empty text if it takes too long or prints too much.
+    Return None and an empty text if the helper takes too long or prints too much.
     """
     pipes = await spawn(argv, ssh=ssh)
     assert pipes.stdin is not None

@@ -18,11 +18,11 @@ ERRORS_BYTES = 16 * 2**20
 KEPT_BYTES = 2**16
 """Number of bytes that are kept from the end of standard error."""
 NOISE_BYTES = 2**16
-"""Limit of the text that a shell may print before the mark of dirtune's script."""
+"""Limit of the text that a shell may print before dirtune's script starts."""
 _CHUNK = 2**16
 _LINES_AT_ONCE = 1000
-"""Number of lines after which other tasks may run, because reading a line that has already arrived
-does not wait."""
+"""Number of lines after which other tasks get a turn: reading a line that has already arrived does
+not give them one."""
 
 
 class TooMuch(Exception):
@@ -32,10 +32,11 @@ class TooMuch(Exception):
 async def answer(reader: asyncio.StreamReader, most_bytes: int) -> str:
     """Read to the end of the output.
 
-    Raises `TooMuch` if the output takes more than *most_bytes*, as bytes or in memory. Raises
-    `TooMuch` for any large output while the answers of all hosts together fill the memory.
+    Raises `TooMuch` if the output is longer than *most_bytes*, or takes more memory than that as a
+    text. Raises `TooMuch` for any large output if the answers of all hosts together exceed the
+    memory limit.
     """
-    # A stray byte keeps its value: two names that differ by one must not become the same.
+    # An invalid byte keeps its value: names that differ only in such a byte stay different.
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     parts: list[str] = []
     size = 0
@@ -63,7 +64,10 @@ async def complaints(reader: asyncio.StreamReader) -> str:
 
 
 async def line(reader: asyncio.StreamReader) -> str | None:
-    """Return the next line without its newline; None at the end. Raises `TooMuch` if too long."""
+    """Return the next line without its newline; None at the end.
+
+    Raises `TooMuch` if the line is longer than `LINE_BYTES`.
+    """
     text = await _row(reader)
     return text.rstrip("\n") if text.endswith("\n") else None
 
@@ -71,8 +75,8 @@ async def line(reader: asyncio.StreamReader) -> str | None:
 async def lines_before(reader: asyncio.StreamReader, end: str, most_bytes: int) -> list[str]:
     """Return the lines before the line *end*.
 
-    Raises `TooMuch` if the lines take more than *most_bytes* of memory, where a line of two
-    characters takes more than fifty bytes, and `EOFError` if the line *end* never comes.
+    Raises `TooMuch` if the lines take more than *most_bytes* of memory; even a short line takes
+    more than fifty bytes. Raises `EOFError` if the line *end* never comes.
     """
     lines: list[str] = []
     size = 0
@@ -82,7 +86,7 @@ async def lines_before(reader: asyncio.StreamReader, end: str, most_bytes: int) 
         size += sys.getsizeof(text)
         if size > most_bytes:
             raise TooMuch(
-                f"the command printed more than {most_bytes // 2**10} KiB, where less was expected"
+                f"the command printed more than {most_bytes // 2**10} KiB, which is not expected"
             )
         lines.append(text)
         if len(lines) % _LINES_AT_ONCE == 0:
@@ -93,8 +97,8 @@ async def lines_before(reader: asyncio.StreamReader, end: str, most_bytes: int) 
 async def group_after(reader: asyncio.StreamReader, mark: str) -> tuple[int | None, str]:
     """Skip the text that a shell printed before the line `MARK GROUP`.
 
-    Return the number of the process group, or None if the line never came, and the first line that
-    was skipped.
+    Return the number GROUP of the process group (None if the line never came), and the first line
+    that was skipped.
     """
     noise = ""
     size = 0

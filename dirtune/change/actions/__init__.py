@@ -1,4 +1,4 @@
-"""The kinds of action, one module each, found by walking this package."""
+"""The kinds of action: one module per kind, found by walking this package."""
 
 import functools
 import importlib

@@ -24,7 +24,7 @@ class AddAddress(Action, frozen=True, tag="address"):
 
     @property
     def what(self) -> str:
-        """The name of the setting in messages."""
+        """The address and interface, as messages name them."""
         return f"{self.address} on {self.interface}"
 
     @property
@@ -33,7 +33,7 @@ class AddAddress(Action, frozen=True, tag="address"):
 
     @property
     def kept(self) -> tuple[Row, ...] | Unwritable:
-        return ()  # networkd, ifupdown and the like make it again, not dirtune
+        return ()  # after a boot, networkd, ifupdown or the like adds addresses, not dirtune
 
     @property
     def targets(self) -> frozenset[str]:

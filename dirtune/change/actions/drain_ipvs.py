@@ -1,4 +1,4 @@
-"""Wait until the real servers that leave the IPVS table have no active connections."""
+"""Wait until real servers that will be removed from the table have no active connections."""
 
 from dirtune.analyse.words import counted
 from dirtune.change.action import Action, Saved
@@ -10,7 +10,7 @@ from dirtune.snapshot import Snapshot
 
 
 class DrainIpvs(Action, frozen=True, tag="ipvs-drain"):
-    """Wait until leaving real servers have no active connections; there is nothing to undo."""
+    """Wait until real servers to be removed have no active connections; the undo does nothing."""
 
     leaving: tuple[Leaving, ...]
     wait_s: float
@@ -46,7 +46,7 @@ class DrainIpvs(Action, frozen=True, tag="ipvs-drain"):
         draining.wait(self.leaving, self.wait_s, host)
 
     def require_made(self, saved: Saved, host: Host) -> None:
-        pass  # it was over when the wait ended
+        pass  # the wait has no lasting effect to check
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
         pass

@@ -1,7 +1,7 @@
 """Change IPVS services from one state to another.
 
-The action holds the complete services before and after. The steps between are worked out when it
-is made and again when it is undone, from the state that the table then has.
+The action holds the complete services before and after. When the action is made or undone, the
+steps are computed from the state that the table has at that moment.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
     """Change services, timeouts and sync daemons from the state *before* to *after*."""
 
     before: Table
-    """The state that the plan saw."""
+    """The state of these services when the plan was made."""
     after: Table
 
     @property
@@ -37,7 +37,7 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
 
     @property
     def kept(self) -> tuple[Row, ...] | Unwritable:
-        return ()  # keepalived and ipvsadm's service make it again, not dirtune
+        return ()  # after a boot, keepalived or ipvsadm's service sets the table, not dirtune
 
     @property
     def targets(self) -> frozenset[str]:
@@ -67,7 +67,7 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
         if not kernel.loaded(host):
-            return  # nothing is left of it
+            return  # the table is gone
         with kernel.opened(host) as ipvs:
             now = ipvs.read()
             ipvs.carry_out(diff.diff(diff.only(now, self._both), self.before))
@@ -82,7 +82,7 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
 
     @property
     def _both(self) -> Table:
-        """A table with every entry that either state has."""
+        """A table with every entry of both states."""
         services = diff.by_key((*self.before.services, *self.after.services))
         return Table(tuple(services.values()), self.after.timeouts, self.after.daemons)
 

@@ -19,7 +19,7 @@ class PutFile(Action, frozen=True, tag="file"):
 
     path: str
     before: str | None
-    """The text that the plan saw; None if the file did not exist."""
+    """The text of the file when the plan was made; None if the file did not exist."""
     after: str
     mode: int = _MODE
 
@@ -76,7 +76,7 @@ class PutFile(Action, frozen=True, tag="file"):
         return self.path.rpartition("/")[0]
 
     def _contents(self, host: WritableHost) -> FileContents:
-        """Return the new contents; the file keeps its owner, and nobody gains access to it."""
+        """Return the new contents; the file keeps its owner, and no further user gains access."""
         data, before = self.after.encode(), host.contents(self.path)
         if before is None:
             return host.new_contents(data, self.mode)
@@ -96,13 +96,13 @@ class PutFile(Action, frozen=True, tag="file"):
 
 
 def _unreadable(data: bytes) -> set[str]:
-    """Return the rows that are not UTF-8, with the escapes that a plan would write instead."""
+    """Return the rows that are not UTF-8, in the escaped form in which a plan has them."""
     rows = ((row, readable(row)) for row in data.split(b"\n"))
     return {shown for row, shown in rows if shown.encode() != row}
 
 
 def _remove_if_empty(host: WritableHost, folder: str) -> None:
-    """Remove a folder that dirtune made, unless another program has put a file there since."""
+    """Remove a folder that dirtune made, unless another program has put a file into it."""
     here = literal(folder)
     if host.glob(here) and not host.glob(f"{here}/*"):
         host.remove_folder(folder)

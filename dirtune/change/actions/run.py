@@ -13,9 +13,9 @@ from dirtune.snapshot import Snapshot
 class Run(Action, frozen=True, tag="run"):
     """Run a command that generates something from files, such as update-grub.
 
-    Changes are undone in reverse order. A command that must run after the files were written, when
-    they are made and when they are undone, is in the plan twice: before the files as an undo
-    command, and after them.
+    Changes are undone in reverse order. A command that must run after the files were written, and
+    again after they were restored, is in the plan twice: before the files with only an undo
+    command, and after the files with only a command.
     """
 
     argv: tuple[str, ...] = msgspec.field(default=(), name="make")
@@ -29,7 +29,7 @@ class Run(Action, frozen=True, tag="run"):
 
     @property
     def kept(self) -> tuple[Row, ...] | Unwritable:
-        return ()  # the files that it follows are kept
+        return ()  # the files that the command processes last over a boot
 
     @property
     def targets(self) -> frozenset[str]:

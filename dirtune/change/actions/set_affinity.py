@@ -23,10 +23,11 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
 
     irq: str
     before: str
-    """The list of CPUs that the plan saw, as the kernel prints it."""
+    """The list of CPUs when the plan was made, as the kernel prints it."""
     after: str
     action: str = ""
-    """The name of the folder in /proc/irq/N, which identifies the interrupt after a boot."""
+    """The name of the handler's folder in /proc/irq/N; it identifies the interrupt after a boot.
+    """
 
     @property
     def path(self) -> str:
@@ -42,7 +43,7 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
         name = self.action
         if not name.isprintable() or "/" in name or name in {"", ".", ".."}:
             return Unwritable(name, SCRIPT)
-        # The number may change at a boot; the name does not. The name is a folder's, because a
+        # The number may change at a boot; the name does not. A folder's name is used, because a
         # handler may have the name of a file that every interrupt has.
         loop = f"for irq in /proc/irq/[0-9]*/{shlex.quote(name)}/; do echo "
         return (Row(SCRIPT, loop, self.after, ' > "${irq%/*/}/smp_affinity_list"; done'),)
@@ -92,7 +93,7 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
                 kernel_text.restore(path, saved, host)
 
     def as_now(self, saved: Saved, host: Host) -> Self:
-        """Return the action with the present number of its interrupt, if only one has its name."""
+        """Return the action with the present number of its interrupt, if the name is unique."""
         if self._still_its_number(host) or len(folders := self._folders(host)) != 1:
             return self
         return msgspec.structs.replace(self, irq=folders[0].split("/")[3])
@@ -101,7 +102,7 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
         return host.glob(f"/proc/irq/*/{literal(self.action)}") if self.action else ()
 
     def _still_its_number(self, host: Host) -> bool:
-        """Whether the number still belongs to this interrupt: a boot may change the numbers."""
+        """Whether the number still belongs to this interrupt; a boot may change the numbers."""
         if not self.action:
             return bool(host.glob(literal(self.path)))
         # The kernel makes no folder for a name with a slash, and renames none when an interface
@@ -115,10 +116,10 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
         return line is not None and self.action in line.actions
 
     def _strayed(self, host: Host) -> str:
-        """Return the CPUs that receive the interrupt although they should not; empty if none does.
+        """Return the list of CPUs that wrongly receive the interrupt; empty if none do.
 
-        An idle line goes nowhere, and an old kernel does not report where a line goes. A line that
-        only moves with its next interrupt reports its new CPU before that.
+        The result is also empty for an idle line, and on an old kernel that does not report the
+        CPU. A line that moves only with its next interrupt already reports the new CPU.
         """
         effective = text(host, f"/proc/irq/{self.irq}/effective_affinity_list") or ""
         return format_cpulist({*parse_cpulist(effective)} - {*parse_cpulist(self.after)})

@@ -20,13 +20,13 @@ class SetDefaultRoute(Action, frozen=True, tag="route"):
     """Replace the default route of a host."""
 
     before: tuple[str, ...]
-    """The routes that the plan saw, as `ip route` prints them after the word `default`."""
+    """The default routes that the plan saw: what `ip route` prints after the word `default`."""
     after: str
-    """The new route; it replaces the route with the same metric, or is added if there is none."""
+    """The new route. It replaces the route with the same metric; if there is none, it is added."""
 
     @property
     def what(self) -> str:
-        """The name of the setting in messages."""
+        """The new route, as messages name it."""
         return "default route"
 
     @property
@@ -35,7 +35,7 @@ class SetDefaultRoute(Action, frozen=True, tag="route"):
 
     @property
     def kept(self) -> tuple[Row, ...] | Unwritable:
-        return ()  # networkd, ifupdown and the like make it again, not dirtune
+        return ()  # after a boot, networkd, ifupdown or the like sets routes, not dirtune
 
     @property
     def targets(self) -> frozenset[str]:

@@ -25,7 +25,7 @@ class SetNic(Action, frozen=True, tag="card"):
     group: str
     """One of rings, channels, coalesce and features."""
     before: dict[str, int]
-    """The values that the plan saw."""
+    """The values when the plan was made."""
     after: dict[str, int]
 
     @property

@@ -24,9 +24,9 @@ _OF_AN_INTERFACE = re.compile(
     r"(?P<begin>/sys/class/net/|/proc/sys/net/ipv[46]/(?:conf|neigh)/)(?P<name>[^/]+)(?P<end>/.*)",
     re.DOTALL,
 )
-"""Paths that change when an interface is renamed."""
+"""Patterns of paths that contain an interface's name, and so change when it is renamed."""
 _NEEDS = {_IPVS: "ip_vs", "net/netfilter/": "nf_conntrack"}
-"""Modules that provide the sysctls with these prefixes."""
+"""The kernel modules that provide sysctls, by the prefix of the sysctl's path."""
 
 
 class SetValue(Action, frozen=True, tag="set"):
@@ -34,7 +34,7 @@ class SetValue(Action, frozen=True, tag="set"):
 
     path: str
     before: str
-    """The value that the plan saw, without the newline."""
+    """The value when the plan was made, without the newline."""
     after: str
 
     @property
@@ -89,7 +89,7 @@ class SetValue(Action, frozen=True, tag="set"):
 
     def undo(self, saved: Saved, host: WritableHost) -> None:
         path = self.as_now(saved, host).path
-        if host.glob(literal(path)):  # otherwise it was removed with its module
+        if host.glob(literal(path)):  # otherwise the file is gone, together with its module
             kernel_text.restore(path, saved, host)
 
     def as_now(self, saved: Saved, host: Host) -> Self:
@@ -109,7 +109,7 @@ def _sysctl(name: str, value: str) -> Iterator[Row]:
 
 
 def _sysctl_file(name: str, snapshot: Snapshot) -> Iterator[str]:
-    """Yield the file in sysctl.d that sets the present value."""
+    """Yield the file of sysctl.d(5) that sets the present value, if there is one."""
     files = snapshot.settings_files
     entry = files.sysctls.get(name) if files else None
     live = snapshot.sysctls.text(name) if snapshot.sysctls else None

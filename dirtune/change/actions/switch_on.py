@@ -20,7 +20,7 @@ class SwitchOn(Action, frozen=True, tag="up"):
 
     @property
     def what(self) -> str:
-        """The name of the setting in messages."""
+        """The interface, as messages name it."""
         return f"{self.interface} on"
 
     @property
@@ -29,7 +29,7 @@ class SwitchOn(Action, frozen=True, tag="up"):
 
     @property
     def kept(self) -> tuple[Row, ...] | Unwritable:
-        return ()  # networkd, ifupdown and the like make it again, not dirtune
+        return ()  # after a boot, networkd, ifupdown or the like brings it up, not dirtune
 
     @property
     def targets(self) -> frozenset[str]:

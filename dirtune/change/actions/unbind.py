@@ -17,7 +17,7 @@ class Unbind(Action, frozen=True, tag="unbind"):
     """The PCI address, such as `0000:00:14.0`."""
     driver: str
     irq: str | None = None
-    """The interrupt line that loses a handler; None if the change has another purpose."""
+    """The interrupt line that loses a handler; None if the change is not about a line."""
     handler: str | None = None
     """The handler's name in the line's row of /proc/interrupts."""
 

@@ -1,10 +1,10 @@
 """The catalogue of fixes: one module per kind of fix, found by walking this package.
 
 A fix is pure: it turns a snapshot, findings and `Surroundings` into a plan, without access to the
-host. A change that it makes only when forced is a `Refusal` in the plan, with the reason.
+host. If the fix makes a change only when forced, the plan has a `Refusal` with the reason.
 
-Most fixes apply the settings that findings ask for (`settings.py`). A fix whose findings have
-no settings works out its changes itself.
+Most fixes carry out the settings in findings (`settings.py`). If a check's findings have no
+settings, the fix for that check determines the changes itself.
 """
 
 import importlib
@@ -29,7 +29,7 @@ class Surroundings:
     """The facts that fixes need beyond a snapshot."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
-    """The text of the files that fixes read, by path; missing files are left out."""
+    """The text of each file that fixes read, by path; missing files are left out."""
     paths: frozenset[str] = frozenset()
     """The paths that fixes look for and that exist."""
     commands: frozenset[str] = frozenset()
@@ -49,12 +49,12 @@ class Asked:
     def change(
         self, action: Action, title: str, *, risk: Risk | None = None, lasting: bool = False
     ) -> Change:
-        """Return *action* as a change of this fix; *risk* replaces the fix's own risk."""
+        """Return *action* as a change of this fix; a *risk* replaces the fix's own risk."""
         grave, competes = risk or self.fix.risk, self.fix.competes
         return Change(action, grave, self.check, self.fix.id, title, competes, lasting)
 
     def refusal(self, subject: str, why: str, *, name: str = "") -> Refusal:
-        """Return the refusal of a part of this fix; *name* is the word that `--force` takes."""
+        """Return a refusal of one change of this fix; *name* is the word that `--force` takes."""
         return Refusal(self.check, self.fix.id, subject, why, name)
 
 
@@ -69,7 +69,7 @@ class Question:
     """Names of refusals to overrule."""
 
     def settings(self, kind: type[_T]) -> Iterator[tuple[Asked, _T]]:
-        """Yield the requested settings of one kind, each with its request."""
+        """Yield each requested setting of one *kind*, together with the fix that asks for it."""
         for each in self.asked:
             for setting in each.fix.settings:
                 if isinstance(setting, kind):
@@ -78,19 +78,19 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A kind of fix, and the facts that it needs."""
+    """A kind of fix, and the facts about a host that it needs."""
 
     id: str
     function: Callable[[Question], Iterable[Change | Refusal]]
     checks: tuple[str, ...] = ()
-    """The checks whose fix it works out itself; empty if it carries out requested settings."""
+    """The checks for which it determines the changes itself; empty if it carries out settings."""
     risk: Risk = Risk.SAFE
-    """The risk of the changes that it works out itself."""
+    """The risk of the changes that it determines itself."""
     title: str = ""
     reads: tuple[str, ...] = ()
-    """Patterns of files whose text it needs."""
+    """Patterns of the files whose text it needs."""
     looks: tuple[str, ...] = ()
-    """Patterns of paths that it needs to find."""
+    """Patterns of the paths whose existence it needs to know."""
     commands: tuple[str, ...] = ()
 
     def plan(self, question: Question) -> Plan:
@@ -111,10 +111,11 @@ def all_fixes() -> tuple[Fix, ...]:
 
 
 def named(words: tuple[str, ...]) -> dict[str, str | None]:
-    """Return the checks that *words* name, each with the fix to apply.
+    """Return the checks that *words* name, each with the id of the fix to apply.
 
-    `ipvs/conn-reuse-delay` means the first fix that dirtune can make (None here), and
-    `ipvs/conn-reuse-delay/no-conn-reuse` means that fix. Raises `PlanError` for an unknown check.
+    For the word `ipvs/conn-reuse-delay`, the id is None: dirtune applies the first fix that it can
+    make. For `ipvs/conn-reuse-delay/no-conn-reuse`, the id is `no-conn-reuse`. Raises `PlanError`
+    for an unknown check.
     """
     choices: dict[str, str | None] = {}
     for word in words:
@@ -127,7 +128,7 @@ def named(words: tuple[str, ...]) -> dict[str, str | None]:
 
 
 def by_themselves(wanted: Mapping[str, str | None]) -> tuple[Fix, ...]:
-    """Return the fixes that work out their own changes for the checks *wanted*."""
+    """Return the fixes that determine the changes for checks in *wanted* themselves."""
     return tuple(
         fix
         for fix in all_fixes()
@@ -138,9 +139,9 @@ def by_themselves(wanted: Mapping[str, str | None]) -> tuple[Fix, ...]:
 def ask(
     snapshot: Snapshot, choices: Mapping[str, str | None]
 ) -> tuple[tuple[Asked, ...], tuple[Refusal, ...]]:
-    """Return the fixes that the findings of *choices* ask for, and the refusals.
+    """Return the fixes that the findings of the checks in *choices* ask for, and the refusals.
 
-    A refusal names a check that could not be decided, or a finding that needs a person.
+    A refusal names a check that could not be decided, or a finding that only a person can fix.
     """
     served = {check for fix in by_themselves(choices) for check in fix.checks}
     chosen = tuple(check for check in all_checks() if check.id in choices)
@@ -164,7 +165,7 @@ def findings(outcomes: Iterable[Outcome]) -> dict[str, str | None]:
 
 
 def plan(question: Question, fixes: tuple[Fix, ...]) -> Plan:
-    """Return one plan with the changes of *fixes*, and with all the requested settings."""
+    """Return one plan with the changes of *fixes* and the changes for all requested settings."""
     kinds = tuple(fix for fix in all_fixes() if not fix.checks)
     return joined(tuple(fix.plan(question) for fix in (*fixes, *kinds)))
 

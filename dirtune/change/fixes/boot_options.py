@@ -1,7 +1,8 @@
-"""Words of the kernel command line, changed by a drop-in file for GRUB.
+"""Change words of the kernel command line with a drop-in file for GRUB.
 
-GRUB reads the drop-in after /etc/default/grub, and the drop-in edits the value that was set there.
-A word may be there for a reason, so the menu keeps an entry with the old command line.
+GRUB reads the drop-in after /etc/default/grub, so the drop-in can edit the value that was set
+there. The boot menu keeps an entry with the old command line, because a removed word may have been
+necessary.
 """
 
 import re
@@ -99,7 +100,7 @@ def _later(options: tuple[BootOption, ...], around: Surroundings) -> Iterator[st
 
 
 def _update(around: Surroundings) -> tuple[str, ...]:
-    """Return the command that generates the boot menu; empty if it would ignore drop-ins."""
+    """Return the command that generates the boot menu; empty if no command reads drop-ins."""
     if "update-grub" in around.commands:
         return ("update-grub",)
     menu = next((p for p in sorted(around.paths) if p.endswith("/grub.cfg")), None)
@@ -112,7 +113,7 @@ def _update(around: Surroundings) -> tuple[str, ...]:
 
 
 def _edited(text: str) -> Iterator[BootOption]:
-    """Yield the edits in the text of dirtune's drop-in."""
+    """Yield the edits that *text*, dirtune's drop-in, contains."""
     for row in text.splitlines():
         if row.startswith(_EDIT):
             drop, _, add = row.removeprefix(_EDIT).partition(" +")
@@ -120,14 +121,14 @@ def _edited(text: str) -> Iterator[BootOption]:
 
 
 def _drop_in(options: tuple[BootOption, ...]) -> str:
-    # With blanks around every word, the first, middle and last word match the same pattern. The
-    # loop matches a word that is given twice in a row, where the blanks overlap.
+    # With spaces around every word, the first, middle and last word match the same pattern. The
+    # loop matches a word that occurs twice in a row, because the spaces overlap there.
     edits = " ".join(
         f"-e ':a{at}' -e {shlex.quote(f's/ {_pattern(o.drop)} /{_put(o.add)}/')} -e 'ta{at}'"
         for at, o in enumerate(options)
         if o.drop
     )
-    # A word that replaces no other is added to the first of the two variables only.
+    # A new word that replaces no old word is added to the first of the two variables only.
     added = "".join(f" {option.add}" for option in options if not option.drop)
     assignments = "".join(
         f'{name}=$(dirtune_edit "${{{name}-}}{added if name == _VARIABLES[0] else ""}")\n'
@@ -154,7 +155,7 @@ def _put(word: str) -> str:
 def _menu_entry(snapshot: Snapshot, around: Surroundings) -> str | None:
     """Return a script that prints a boot entry for the running kernel and its command line.
 
-    None if the kernel's image is unknown, or the command line does not fit in one row.
+    Return None if the kernel's image is unknown, or if a word has unprintable characters.
     """
     release = snapshot.kernel.osrelease if snapshot.kernel else None
     image = _first(around, f"/boot/vmlinuz-{release}")
@@ -184,7 +185,7 @@ ENTRY
 
 
 def _as_grub_sees(snapshot: Snapshot) -> str:
-    """Return the prefix to drop from an image's path, because GRUB knows no mounts."""
+    """Return the prefix that GRUB does not see in an image's path: a mount point, or nothing."""
     own = any(mount.target == "/boot" for mount in snapshot.mounts or ())
     return "/boot" if own else ""
 

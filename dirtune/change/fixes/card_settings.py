@@ -1,4 +1,4 @@
-"""Rings, channels, coalescing and offloads of NICs."""
+"""Set rings, channels, coalescing and offloads of NICs."""
 
 from collections.abc import Iterator, Mapping
 

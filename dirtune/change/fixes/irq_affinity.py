@@ -1,7 +1,7 @@
-"""The CPUs that take an interrupt.
+"""Set the CPUs that take an interrupt.
 
-Interrupts that the kernel manages cannot be moved from user space. Where they go depends on the
-number of queues, or on `irqaffinity=` and `isolcpus=managed_irq` at boot.
+Interrupts that the kernel manages cannot be moved from user space. Their CPUs depend on the number
+of queues, and on the boot options `irqaffinity=` and `isolcpus=managed_irq`.
 """
 
 from collections.abc import Iterator

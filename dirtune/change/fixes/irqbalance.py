@@ -1,4 +1,4 @@
-"""The settings that irqbalance starts with: the interrupts and CPUs that it leaves alone."""
+"""Set the variables with which irqbalance starts: interrupts and CPUs that it leaves alone."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from dirtune.change.plan import Change, Refusal
 from dirtune.settings import IrqbalanceVariable
 
 _FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
-# Values without special meaning, in quotes, to systemd, which reads the file, and to a shell.
+# Values that, in quotes, have no special meaning for systemd, which reads the file, or a shell.
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:=/+ -]*")
 _RESTART = ("systemctl", "try-restart", "irqbalance")
 # This folder exists while systemd is the first process (sd_booted(3)), which systemctl needs.

@@ -1,4 +1,4 @@
-"""Sysctls, RPS and XPS masks, and other kernel files that hold one value."""
+"""Set sysctls, RPS and XPS masks, and other kernel files that hold one value."""
 
 from collections.abc import Iterator
 
@@ -44,9 +44,9 @@ def _one(request: Asked, setting: KernelFile, question: Question) -> Change | Re
 
 
 def _out(path: str, mask: str, cpus: Cpus | None) -> str:
-    """Return the CPUs of *mask* that must not be given work.
+    """Return the CPUs in *mask* that must not get work: offline and isolated CPUs.
 
-    An isolated CPU may have a queue of its own for the packets that it sends.
+    An isolated CPU may be in an XPS mask, because it may need a queue for its own packets.
     """
     if cpus is None:
         return ""

@@ -1,6 +1,7 @@
-"""Parameters of kernel modules, which take effect the next time a module is loaded.
+"""Set parameters of kernel modules, which take effect when a module is loaded next.
 
-A driver in the initramfs reads its parameters from the copy in the initramfs.
+A driver that is loaded from the initramfs reads its parameters there, so the initramfs is
+generated again.
 """
 
 import re
@@ -35,7 +36,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
         after = with_options(after, setting)
     first = requests[0][0]
     names = ", ".join(dict.fromkeys(setting.module for _, setting in requests))
-    title = f"change the options of {names}, in effect when loaded next"
+    title = f"change the options of {names}, which take effect when loaded next"
     update = (_INITRAMFS, "-u") if _INITRAMFS in question.around.commands else ()
     # The image is generated from the files, so it is also generated after they were restored.
     if update:
@@ -52,7 +53,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
 
 
 def with_options(text: str, setting: ModuleOptions) -> str:
-    """Return the text of a modprobe.d(5) file with *setting*, which replaces older values."""
+    """Return the modprobe.d(5) file *text* with *setting* in place of older values of options."""
     kept = []
     for row in lines_of(text):
         words = row.split()
@@ -60,7 +61,7 @@ def with_options(text: str, setting: ModuleOptions) -> str:
             rest = [word for word in words[2:] if word.partition("=")[0] not in setting.values]
             if not rest:
                 continue
-            row = " ".join((*words[:2], *rest))  # noqa: PLW2901  (what is kept of it)
+            row = " ".join((*words[:2], *rest))  # noqa: PLW2901  (the part that is kept)
         kept.append(row)
     return "\n".join((*kept, setting.row, ""))
 

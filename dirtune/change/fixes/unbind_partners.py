@@ -1,8 +1,9 @@
-"""Take idle devices off a NIC's interrupt line by unbinding their drivers.
+"""Remove idle devices from a NIC's interrupt line by unbinding their drivers.
 
 A handler leaves its line when its driver releases the device. The interrupt number, the bound
-driver and the action's name identify the PCI function behind a handler; if they do not single out
-one function, the device is left alone. `analyse.lines.why_not_unbind` decides.
+driver and the handler's name identify the PCI function of a handler. If they match more than one
+function, dirtune unbinds none. `analyse.lines.why_not_unbind` decides whether a device may be
+unbound.
 """
 
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ def _partners(line: Line, question: Question) -> Iterator[Change | Refusal]:
     sharing = lines.sharers(line, snapshot.pci, snapshot.interfaces)
     card = next(sharer for sharer in sharing if sharer.nic)
     seen = {card.device and card.device.address}
-    # The last handler on the line first: the undo, last first, then restores their order.
+    # Unbind the last handler first: the undo runs in reverse, and so restores the order.
     for sharer in reversed(sharing):
         device = sharer.device
         if sharer is card or (device and device.address in seen):
