@@ -1,4 +1,4 @@
-"""IP addresses as the kernel's tools write them. Pure."""
+"""Write IP addresses as the kernel's tools do, in pure functions."""
 
 from typing import Literal
 

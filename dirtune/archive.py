@@ -1,4 +1,8 @@
-"""The tar.gz archive of `dirtune snapshot`, which holds the samples of a host."""
+"""Write and read the tar.gz archive of `dirtune snapshot`.
+
+The archive holds one or more samples of a host. A sample is a copy, made at one moment, of the
+files that an audit reads.
+"""
 
 import gzip
 import io
@@ -28,9 +32,9 @@ _MOST_HEADERS = 200_000
 _MOST_FOLDERS = 100_000
 _LONGEST_PATH = 1024
 _LARGEST_EXTENSION = 4096
-"""Size limit of a header extension, which has a path, the target of a link and a time."""
+"""Size limit in bytes of a header extension, which holds a path, a link's target and a time."""
 _MOST_ROWS = 64
-"""Limit of the rows of a header extension; bsdtar writes about 20."""
+"""The largest number of rows in a header extension; bsdtar writes about 20."""
 _LARGEST_PACKED = 256 << 20
 _EXTENSIONS = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
 _BROKEN = (
@@ -42,19 +46,19 @@ _MEMBER = re.compile(r"(?P<sample>[01])(?P<path>/.+)")
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """The description of one sample, which is a folder of the archive."""
+    """The entry for one sample in meta.json. The sample's files are in a folder of the archive."""
 
     monotonic_s: Annotated[float, msgspec.Meta(ge=0)] | None
     refused: list[str]
     modes: dict[str, Annotated[int, msgspec.Meta(ge=0, le=0o7777)]] = {}
     """Permission bits by path."""
     behind: dict[str, str] = {}
-    """Real paths of files whose paths contain links of the sample, by these paths. Files are
-    stored at their real paths, so that tar can unpack the archive into a tree with all paths."""
+    """Real path of each file whose own path runs through a symbolic link, by its own path. Files
+    are stored at their real paths, so that tar can unpack files and links into one tree."""
 
 
 class Meta(msgspec.Struct, frozen=True):
-    """The meta.json of an archive."""
+    """The content of the file meta.json in an archive."""
 
     samples: list[Sample]
     schema: Literal["dirtune/snapshot/1"]
@@ -65,7 +69,7 @@ def save(samples: Sequence[RecordedHost], path: Path) -> None:
     """Write *samples* into the tar.gz archive *path*.
 
     Only the owner may read the archive, because it contains texts that only root may read. Raises
-    `NotPossible` if it cannot be written.
+    `NotPossible` if the archive cannot be written.
     """
     behind = [_behind(sample) for sample in samples]
     described = [
@@ -75,7 +79,7 @@ def save(samples: Sequence[RecordedHost], path: Path) -> None:
     meta = msgspec.json.encode(Meta(described, "dirtune/snapshot/1", __version__))
     with (
         writing.beside(path, private=True) as file,
-        # No name and time in the gzip header: the file's name may contain the host's name.
+        # The gzip header gets no name and no time: the file's name may contain the host's name.
         gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
     ):
@@ -121,11 +125,11 @@ class _Member:
 
 
 def _members(archive: gzip.GzipFile) -> Iterator[_Member]:
-    """Yield the members one by one; the size that a header declares is checked before reading.
+    """Yield the members one by one, and check the declared size of each before reading it.
 
-    tarfile only decodes single headers, because it is unsafe for hostile archives: it reads names
-    of up to 2 GB into memory, recurses for each header extension, keeps every member, and before
-    Python 3.11.10 takes quadratic time for an extension.
+    The module tarfile is used only to decode single headers, because it is unsafe for hostile
+    archives: it reads names of up to 2 GB into memory, recurses for each header extension, keeps
+    every member, and before Python 3.11.10 takes quadratic time for an extension.
     """
     extended: dict[str, str] = {}
     size = 0
@@ -153,7 +157,9 @@ def _members(archive: gzip.GzipFile) -> Iterator[_Member]:
 
 def _require_room(size: int) -> None:
     if size > _LARGEST_CONTENT:
-        raise _Refused(f"the archive has more than {_LARGEST_CONTENT >> 20} MiB unpacked")
+        raise _Refused(
+            f"the archive has more than {_LARGEST_CONTENT >> 20} MiB of unpacked content"
+        )
 
 
 def _headers(archive: gzip.GzipFile) -> Iterator[bytes]:
@@ -201,9 +207,9 @@ def _add_sample(
 
 
 def _behind(sample: RecordedHost) -> dict[str, str]:
-    """Return the paths at which files and links are stored whose own paths contain links.
+    """Return the storage path of each file or link whose own path runs through a link.
 
-    If such a storage path is itself a recorded path, the result maps it to itself.
+    A recorded path that is also the storage path of another file is mapped to itself.
     """
     paths = (*sample.files, *sample.links)
     folders = {posixpath.dirname(path) for path in paths}
@@ -220,7 +226,7 @@ def _behind(sample: RecordedHost) -> dict[str, str]:
 def _real(folder: str, sample: RecordedHost) -> str:
     try:
         return followed(folder, sample.links.get)
-    except SourceRefused:  # a loop, or a link out of the record: nothing was read through it
+    except SourceRefused:  # The links loop or leave the record: no file was read through them.
         return folder
 
 
@@ -275,14 +281,14 @@ def _sample(
 
 
 def _recorded(stored: Mapping[str, str], behind: Mapping[str, str]) -> dict[str, str]:
-    """Return the *stored* contents by the paths from which they were read on the host."""
+    """Return the *stored* texts by the paths at which they were read on the host."""
     moved = set(behind.values())
     plain = {path: content for path, content in stored.items() if path not in moved}
     return plain | {path: stored[real] for path, real in behind.items() if real in stored}
 
 
 def _require_paths(paths: Iterable[str]) -> None:
-    """Raise an error for paths that no host has, and for too many folders, which cost memory."""
+    """Raise an error if a path cannot exist on a host, or if the folders are too many."""
     folders: set[str] = set()
     for path in paths:
         if not path.startswith("/") or len(path) > _LONGEST_PATH:

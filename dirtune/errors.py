@@ -81,8 +81,7 @@ class Exhausted(NotPossible):
 def require_files(error: BaseException) -> None:
     """Raise `Exhausted` if *error* means that no more files can be opened.
 
-    Such an error does not mean that the file or host is missing, so it must not be reported as
-    missing.
+    Without this, the file or the host would be reported as missing.
     """
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         raise Exhausted(_REMEDIES[error.errno]) from error

@@ -14,9 +14,9 @@ from dataclasses import fields, is_dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
-# Between letters or digits a `_` means nothing to Markdown, and names are full of them.
+# Markdown ignores a `_` between letters or digits, which many names contain.
 _MARKS = re.compile(r"[\\`*\[\]~|]|(?<![^\W_])_|_(?![^\W_])")
-# What begins a block of Markdown: a heading, a rule, an item of a list.
+# A Markdown block begins with one of these: a heading, a rule, an item of a list.
 _BEGIN = re.compile(r"\A(?:(\d+)(?=[.)](?!\S))|(?=[#=]|[+-](?!\w)))")
 _SPAN = re.compile(r"((?<!`)`[^`]+`(?!`))")
 _TICKS = re.compile(r"`+")
@@ -24,7 +24,7 @@ _BEYOND_ASCII = re.compile(r"[^\n -~]")
 
 
 def visible(text: str) -> str:
-    """Return *text* with everything escaped that a terminal obeys, except newlines and tabs."""
+    """Escape everything in *text* that a terminal would obey; keep newlines and tabs."""
     return "\n".join(
         "\t".join(map(one_line, line.split("\t"))) if not line.isprintable() else line
         for line in text.split("\n")
@@ -32,14 +32,14 @@ def visible(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return *text* in one line, with everything escaped that a terminal obeys."""
+    """Return *text* as one line, and escape everything that a terminal would obey."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def ascii_json(text: str) -> str:
-    """Return a JSON *text* with all characters beyond ASCII as JSON escapes."""
+    """Return the JSON *text* with every character beyond ASCII as a JSON escape."""
     return _BEYOND_ASCII.sub(_json_escape, text)
 
 
@@ -83,8 +83,8 @@ def markdown_block(lines: Iterable[str], language: str) -> list[str]:
 
 
 def each_text(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401  (data of any kind)
-    """Return *value*, plain data of any depth, with *change* applied to every text in it."""
-    if type(value) is str:  # an enum's member stays what it is
+    """Return the nested data *value* with the function *change* applied to every string in it."""
+    if type(value) is str:  # a member of a StrEnum is kept
         return change(value)
     if isinstance(value, list | tuple | frozenset) and not hasattr(value, "_fields"):
         return type(value)(each_text(item, change) for item in value)

@@ -27,7 +27,7 @@ CANNOT = 2
 """Exit status of a command that failed."""
 _PACKAGE = Path(__file__).parent
 _LONGEST = 300
-"""Characters of an unexpected exception's own text."""
+"""How many characters of an unexpected exception's text are printed."""
 _REPORT = (
     "This is a bug in dirtune. Run the command again with DIRTUNE_DEBUG=1 and report its output "
     "(README.md says where)"
@@ -42,7 +42,7 @@ class OutputLost(DirtuneError):
             f"Cannot write to standard output: {error.strerror}. The result is incomplete."
         )
         self.quiet = error.errno == errno.EPIPE
-        """Whether the reader closed the pipe, as head(1) does, so that no message is due."""
+        """Whether the reader closed the pipe, as head(1) does; no message is printed then."""
 
 
 def outermost(work: Callable[[], int | None]) -> NoReturn:
@@ -51,7 +51,7 @@ def outermost(work: Callable[[], int | None]) -> NoReturn:
     if own_process:
         sys.unraisablehook = _unraisable
         _close_new_files()
-    # A signal that comes while the last line is printed has nothing to add.
+    # A signal that arrives while the last line is printed no longer matters.
     with suppress(KeyboardInterrupt), interruptible():
         try:
             status = _status(work)
@@ -62,7 +62,7 @@ def outermost(work: Callable[[], int | None]) -> NoReturn:
 
 
 def _close_new_files() -> None:
-    """If run as root, deny other users write access to new files, also of child processes."""
+    """Set root's umask so that only root can write to new files, also in child processes."""
     if os.geteuid() == 0:
         os.umask(os.umask(_BY_OTHERS) | _BY_OTHERS)
 
@@ -111,7 +111,7 @@ def _unexpected(error: Exception) -> None:
 
 
 def _unraisable(found: "sys.UnraisableHookArgs", /) -> None:
-    """Show a finaliser's exception only while debugging: the error behind it has its own line."""
+    """Print an exception in a finaliser if DIRTUNE_DEBUG is 1; otherwise suppress it."""
     if os.environ.get("DIRTUNE_DEBUG") == "1":
         sys.__unraisablehook__(found)
 
@@ -130,7 +130,7 @@ def _where(error: Exception) -> str:
 
 
 class _Stream(io.FileIO):
-    """A standard stream whose reader may be gone, or whose disk may be full."""
+    """A standard stream that tolerates a closed pipe and a full disk."""
 
     def __init__(self, descriptor: int, *, raises: bool) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -143,7 +143,8 @@ class _Stream(io.FileIO):
         if self._lost:
             return size
         try:
-            while (written := super().write(data)) is None:  # another made it non-blocking
+            # None means that another process made the stream non-blocking.
+            while (written := super().write(data)) is None:
                 select.select((), (self,), ())
         except OSError as error:
             self._lost = True
@@ -154,17 +155,17 @@ class _Stream(io.FileIO):
 
 
 def guard_streams() -> bool:
-    """Replace the interpreter's standard streams with streams that follow the rules above.
+    """Replace the interpreter's standard streams with streams that tolerate lost readers.
 
     A closed descriptor is opened on /dev/null, so that no file opened later becomes standard
-    output. A stream that other code has replaced already is left alone. Return whether standard
-    output was the interpreter's own.
+    output. A stream that other code has replaced before is kept. Return whether standard output
+    was the interpreter's own.
     """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDONLY)  # it gets the lowest number that is free
+            os.open(os.devnull, os.O_RDONLY)  # the kernel gives it the lowest free number
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     own = sys.stdout in {None, sys.__stdout__}
@@ -176,16 +177,16 @@ def guard_streams() -> bool:
 
 
 class _Diagnostics(io.TextIOWrapper):
-    """Standard error with terminal escapes removed, because libraries log foreign text there."""
+    """Standard error that makes terminal escapes visible; libraries log untrusted text there."""
 
     def write(self, text: str, /) -> int:
-        """Write *text* with everything escaped that a terminal obeys."""
+        """Write *text*, and escape everything that a terminal would obey."""
         super().write(visible(text))
         return len(text)
 
 
 def terminal() -> TextIO:
-    """Return a stream that writes to standard error, escapes included; its writes never raise."""
+    """Return a stream to standard error that keeps terminal escapes and never raises."""
     raw = _Stream(2, raises=False)
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding=sys.stderr.encoding)
 
@@ -197,6 +198,6 @@ def _text(stream: TextIO | None, descriptor: int) -> TextIO:
     return kind(
         io.BufferedWriter(raw),
         encoding="utf-8" if stream is None else stream.encoding,
-        errors="backslashreplace",  # no name of a file or a NIC may stop a report
+        errors="backslashreplace",  # a name that is not UTF-8 must not stop a report
         line_buffering=not result or raw.isatty(),
     )

@@ -1,4 +1,4 @@
-"""The command that installs a Python module which dirtune itself does not require."""
+"""Print the command that installs an optional Python module."""
 
 import shlex
 import sys
@@ -12,7 +12,8 @@ PACKAGES = {
     "scipy": "scipy",
     "vl_convert": "vl-convert-python",
 }
-"""The package of each module. dirtune itself is not on a package index, so remedies name these."""
+"""The PyPI package of each optional module. Remedies cannot name dirtune[bench], because dirtune
+itself is not on PyPI."""
 # Without -P, Python would look for pip in the folder that the command is typed in.
 _PIP = ("-P", "-m", "pip")
 
@@ -23,7 +24,7 @@ def pip_install(*packages: str, python: str = "") -> str:
 
 
 def lacking(module: str | None) -> str | None:
-    """Return how to install the missing *module*; None if it is not one of `PACKAGES`."""
+    """Return how to install the missing *module*; None if *module* is not in `PACKAGES`."""
     name = (module or "").partition(".")[0]
     if name not in PACKAGES:
         return None

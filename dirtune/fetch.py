@@ -1,8 +1,9 @@
-"""Copies of a host's sources in memory, read here or printed by a script on another machine.
+"""Copy the files that an audit reads, from this host or with a script from another host.
 
-The script of `fetch_script` needs only a POSIX shell and standard commands. It takes both samples,
-so one login and one command are enough. Names and texts never become shell code: the shell passes
-names as arguments and as NUL-terminated lists, and texts arrive in the frames of `collect.frames`.
+The script of `fetch_script` needs only a POSIX shell and standard commands. The script takes both
+samples, so one login and one command are enough. Names and texts never become shell code: the
+shell passes names as arguments and as NUL-terminated lists, and `collect.frames` separates the
+texts.
 """
 
 import re
@@ -22,7 +23,7 @@ def record(
 ) -> RecordedHost:
     """Copy the files and links of *host* that match *patterns* into memory, plus *answers_*.
 
-    *answers_* are outputs of commands and answers of netlink by their paths in the record.
+    *answers_* holds outputs of commands and netlink answers, by their paths in the record.
     """
     sample = _Sample(host.monotonic(), dict(answers_ or {}))
     for path in dict.fromkeys(path for pattern in patterns for path in host.glob(pattern)):
@@ -48,7 +49,7 @@ def fetch_script(fields: Sequence[str] = FIELDS, *, interval_s: float) -> str:
 
     The first sample has only the fields that change over time. The script changes nothing and
     needs only a shell, cat, env, grep, stat and xargs; if the host has dirtune, the script adds
-    the answers of netlink. `parse_fetched` reads its standard output.
+    the netlink answers. `parse_fetched` reads its standard output.
     """
     first, second = (_script(patterns_of(f)) for f in (moving(fields), fields))
     return f"{_BEGIN}{first}sleep {interval_s:g}\n{second}"
@@ -60,24 +61,24 @@ def sample_script(patterns: Sequence[str]) -> str:
 
 
 def parse_fetched(text: str) -> tuple[RecordedHost, RecordedHost]:
-    """Parse the output of the script of `fetch_script`. Raises `ParseError` if it is cut off."""
+    """Parse the output of `fetch_script`. Raises `ParseError` if the output is cut off."""
     rest = iter(frames(text))
     return _parsed(rest), _parsed(rest)
 
 
 def parse_sample(text: str) -> RecordedHost:
-    """Parse the output of the script of `sample_script`. Raises `ParseError` if it is cut off."""
+    """Parse the output of `sample_script`. Raises `ParseError` if the output is cut off."""
     return _parsed(iter(frames(text)))
 
 
 ANSWER_S = 180
-"""Seconds that a host may take to answer, without the interval between the samples. A director
-without idle CPU time, or an emulated one, needs more than a minute."""
+"""Time limit in seconds for a host's answer, to which the interval between the samples is added. A
+director without idle CPU time, or an emulated one, needs more than a minute."""
 _BEGIN = f"LC_ALL=C; export LC_ALL\n{OPEN}"
-# cat(1) reads its own environment, which consists of the mark alone, between any two files. So one
-# process can print hundreds of files, and the marks show where each begins.
+# Between any two files, cat(1) prints its own environment, which holds only the mark. One process
+# can therefore print hundreds of files, and the marks show where each file begins.
 _BETWEEN = "/proc/self/environ"
-# The process that lists the names also reads the files, so both lists are always the same.
+# One process both lists the names and reads the files, so names and texts always match.
 _SCRIPT = """\
 read -r up rest </proc/uptime && frame time && printf %s "$up"
 set -- PATTERNS
@@ -104,7 +105,7 @@ _UUID_LENGTH = 36
 _SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 _LONGEST_REASON = 200
 _PLAIN = re.compile(r"[\w/.+@-]+", re.ASCII)
-"""Names that no cat(1) quotes in its messages."""
+"""Names that every version of cat(1) prints unquoted in its messages."""
 _GONE = frozenset({"No such file or directory", "No such process"})
 
 
@@ -139,7 +140,7 @@ def _modes(patterns: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class _Sample:
-    """The part of a sample that has been read up to now."""
+    """The part of a sample that has been parsed so far."""
 
     taken_s: float | None = None
     files: dict[str, str] = field(default_factory=dict)
@@ -175,7 +176,9 @@ def _parsed(rest: Iterator[str]) -> RecordedHost:
         elif kind.startswith(commands.ROOT):
             sample.files[recorded_text(kind)] = recorded_text(text)
         else:
-            raise ParseError("fetched sources", "the output has a part that was not requested")
+            raise ParseError(
+                "fetched sources", "the output contains a part that was not requested"
+            )
     raise _cut_off()
 
 
@@ -213,13 +216,13 @@ def _add_text(sample: _Sample, path: str, text: str) -> None:
 
 
 def _complaint(path: str, text: str) -> str | None:
-    """Return the reason that cat(1) printed behind *text*; None if it could read *path*."""
+    """Return the error that cat(1) printed after *text*; None if cat(1) could read *path*."""
     tail = text[-len(path) - _LONGEST_REASON :]
     begin = tail.rfind("cat: ")
     row = tail[begin:]
     if begin < 0 or not row.endswith("\n"):
         return None
-    # cat(1) quotes unusual names in several ways; without a text before it, any message counts.
+    # cat(1) quotes unusual names in several ways, so any message counts if no text precedes it.
     named = (
         f"cat: {path}: ",
         f"cat: '{path}': ",
@@ -232,7 +235,7 @@ def _complaint(path: str, text: str) -> str | None:
 
 
 def _add_rows(sample: _Sample, text: str) -> None:
-    """Add the links, and the files whose permission bits are kept, from the output of stat(1)."""
+    """Add links and permission bits of files from *text*, the output of stat(1)."""
     if not text:
         raise _cut_off()
     listed, *parts = text.split(text[:_UUID_LENGTH])[1:]
@@ -249,7 +252,7 @@ def _add_rows(sample: _Sample, text: str) -> None:
 
 
 def _target(path: str, shown: str) -> str | None:
-    """Return the target of the link *path*, as *shown* by stat(1); None if *path* is no link."""
+    """Return the target of the link *path*, which stat(1) has *shown*; None without a link."""
     if shown.startswith(f"{path} -> "):
         return shown.removeprefix(f"{path} -> ")
     # Some versions of stat(1) always quote.

@@ -1,4 +1,4 @@
-"""Locks on open files, by flock(2): one process holds a lock until it closes the file or ends."""
+"""Lock open files with flock(2). A process holds a lock until it closes the file or ends."""
 
 import fcntl
 import time
@@ -8,7 +8,7 @@ _POLL_S = 0.05
 
 
 def take(file: IO[Any] | int, *, wait_s: float = 0) -> bool:
-    """Take the exclusive lock on *file*, and return whether that succeeded within *wait_s*."""
+    """Take the exclusive lock on *file*; return False if that fails for *wait_s* seconds."""
     until_s = time.monotonic() + wait_s
     while not _locked(file, fcntl.LOCK_EX):
         if time.monotonic() >= until_s:

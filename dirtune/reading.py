@@ -1,4 +1,4 @@
-"""Safe reading of complete files: only regular files up to a size limit are opened.
+"""Read complete files safely: open only regular files, and only up to a size limit.
 
 Opening a FIFO would block, opening a device may have an effect, and /dev/zero never ends. A file
 that is refused raises an OSError, as the kernel's own refusals do. Its `strerror` is the reason;
@@ -61,8 +61,8 @@ def open_regular(path: str | Path, most: int) -> int:
 def memory_bounded(name: str) -> Iterator[None]:
     """Let the block allocate at most `_MOST_MEMORY` bytes of additional memory.
 
-    Raises `NotPossible`, which names the text as *name*, if the block needs more. The limit stops
-    texts crafted to make a parser use up to 60 times their size; no real host has such a text.
+    Raises `NotPossible` with *name*, the name of the parsed text, if the block needs more. The
+    limit stops texts crafted to make a parser use up to 60 times their size.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limits = (taken_bytes() + _MOST_MEMORY, soft, hard)
@@ -87,17 +87,17 @@ def taken_bytes() -> int:
 
 
 def exists(path: str | Path) -> bool:
-    """Whether *path* exists; unlike Path.exists(), no path makes it raise, however long it is."""
+    """Whether *path* exists; unlike Path.exists(), this never raises, even for a long path."""
     return os.path.exists(path)  # noqa: PTH110  (a path may be longer than any)
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether *path* is a folder; like `exists`, it never raises."""
+    """Whether *path* is a folder; like `exists`, this never raises."""
     return os.path.isdir(path)  # noqa: PTH112  (as above)
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether *path* is a regular file; like `exists`, it never raises."""
+    """Whether *path* is a regular file; like `exists`, this never raises."""
     return os.path.isfile(path)  # noqa: PTH113  (as above)
 
 

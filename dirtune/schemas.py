@@ -1,4 +1,4 @@
-"""JSON Schema of plans and results: `python -m dirtune.schemas docs/schema` writes them."""
+"""Write the JSON Schemas of plans and results: `python -m dirtune.schemas docs/schema`."""
 
 import inspect
 import sys
@@ -56,7 +56,7 @@ PUBLISHED: dict[str, object] = {
     "tune": Session,
     "verify": VerifyDocument,
 }
-"""The published types by name. A result with the name NAME has `"schema": "dirtune/NAME/1"`."""
+"""The published types by name. A result of the type NAME has `"schema": "dirtune/NAME/1"`."""
 
 
 def texts() -> dict[str, str]:
@@ -92,7 +92,7 @@ def _encoded(value: object) -> bytes:
 
 
 def _anything(kind: type) -> dict[str, object]:
-    """Return a schema for `object`, which msgspec lacks. The schema must not be empty."""
+    """Return a schema that accepts any value, because msgspec has none for `object`."""
     if kind is not object:
         raise NotImplementedError(kind)
     return {"description": "anything"}

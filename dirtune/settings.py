@@ -30,7 +30,7 @@ _WORDS = {
 
 
 class Risk(enum.StrEnum):
-    """The effect of applying a fix on a live director."""
+    """How applying a fix affects a live director."""
 
     SAFE = "safe"
     DISRUPTIVE = "disruptive"
@@ -57,13 +57,14 @@ class IrqCpus:
 
 @dataclass(frozen=True, slots=True)
 class CardValues:
-    """Settings of a NIC, under the names that `collect.ethtool.Card` has."""
+    """Settings of a NIC, with the names that `collect.ethtool.Card` uses."""
 
     interface: str
     group: str
     """One of rings, channels, coalesce and features."""
     values: Mapping[str, int]
-    """Numbers of descriptors, queues or microseconds; 0 and 1 mean off and on."""
+    """Values by setting: descriptors, queues or microseconds; for a switch, 0 is off and 1 is
+    on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +84,13 @@ class ModuleOptions:
 
     @property
     def row(self) -> str:
-        """The row of modprobe.d(5)."""
+        """The row to put into a file of modprobe.d(5)."""
         return " ".join(("options", self.module, *(f"{n}={v}" for n, v in self.values.items())))
 
 
 @dataclass(frozen=True, slots=True)
 class IrqbalanceVariable:
-    """A variable that irqbalance starts with."""
+    """An environment variable for irqbalance."""
 
     name: str
     value: str
@@ -127,7 +128,7 @@ def appended(path: str, row: str) -> str:
 
 
 def _printing(text: str, quote: Callable[[str], str]) -> str:
-    """Return the command that prints *text* unchanged; some shells' echo interprets escapes."""
+    """Return a printf command that prints *text* unchanged; echo would interpret escapes."""
     if not text.isprintable():
         return f"printf '%b\\n' {quote(as_escapes(text))}"
     printer = "printf '%s\\n'" if "\\" in text or text.startswith("-") else "echo"
@@ -135,7 +136,7 @@ def _printing(text: str, quote: Callable[[str], str]) -> str:
 
 
 def as_escapes(text: str) -> str:
-    """Return *text* with unprintable characters as escapes, which `%b` of printf(1) reads."""
+    """Return *text* with unprintable characters as escapes for the format `%b` of printf(1)."""
     return "".join(_escape(c) if not c.isprintable() or c == "\\" else c for c in text)
 
 
@@ -151,7 +152,7 @@ def plain(name: str) -> bool:
 
 
 def in_quotes(text: str) -> str:
-    """Return *text* as one word of a shell command, in quotes even where it needs none."""
+    """Return *text* as one word of a shell command, always in quotes."""
     quoted = shlex.quote(text)
     return quoted if quoted != text else f"'{text}'"
 

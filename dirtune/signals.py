@@ -43,7 +43,7 @@ class _Handled:
     """Whether the process is about to exit."""
     came: list[int]
     held: list[int] | None = None
-    """Signals that arrived in a section of `undisturbed`; None outside of any section."""
+    """Signals that arrived in a section of `undisturbed`; None outside every section."""
 
 
 def interruptible() -> "_Handlers":
@@ -56,10 +56,10 @@ def undisturbed() -> "_Section":
 
     `Ended` is not raised if another exception is already on its way and will end the process.
 
-    Code that makes something and undoes it on failure does both inside one block, and makes the
-    thing inside a window of the block. Then no signal can arrive between the failure and the undo:
-    the window either raises `Ended` inside the `try`, or is closed. If the block were only in the
-    `except` clause, the first signal could arrive before the block begins, and skip the undo::
+    Code that makes something and undoes it on failure must do both inside one block, and make the
+    thing inside `interruptible`. A signal then either raises `Ended` inside the `try`, or waits
+    until the undo is complete. If the block were only in the `except` clause, the first signal
+    could arrive before the block begins, and skip the undo::
 
         with undisturbed() as section:
             try:
@@ -94,13 +94,13 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
         def first(number: int) -> None:
             ended.append(Ended(number))
-            # Called between two of any instructions, where the task must not be touched.
+            # This runs between any two instructions, when the task must not be touched.
             loop.call_soon_threadsafe(task.cancel)
 
         with _Handlers(first):
             try:
                 return await work
-            except Ended as error:  # asyncio would report one that a task raised
+            except Ended as error:  # asyncio would report an `Ended` that a task raised
                 ended.append(error)
                 raise asyncio.CancelledError from error
 
@@ -118,9 +118,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 def send(pid: int, number: int) -> None:
     """Send a signal to a process that asyncio waits for, if the process still exists.
 
-    asyncio's own method checks first whether the process has ended, which takes the exit status
-    away from the thread that waits for it: asyncio then reports 255, with a warning on standard
-    error.
+    asyncio's own method checks first whether the process has ended, and that takes the exit status
+    away from the thread that waits for the process: asyncio then reports 255, with a warning on
+    standard error.
     """
     with suppress(ProcessLookupError):
         os.kill(pid, number)
@@ -141,9 +141,8 @@ async def to_the_end(work: Awaitable[T]) -> T:
 class _Handlers:
     """A block in which *first* handles the first signal, and later signals change nothing.
 
-    A signal that is ignored, as under nohup(1), stays ignored. This is a class and not a
-    generator, because a signal may arrive between any two instructions of `__exit__`, after which
-    a generator would finish at an unpredictable time.
+    A signal that is ignored, as under nohup(1), stays ignored. A generator would not do: if a
+    signal arrives during `__exit__`, the rest of a generator runs at an unpredictable time.
     """
 
     def __init__(self, first: Callable[[int], None]) -> None:
@@ -153,7 +152,7 @@ class _Handlers:
 
     def __enter__(self) -> None:
         if threading.current_thread() is not threading.main_thread():
-            return  # signals are the main thread's
+            return  # only the main thread handles signals
         self._depth = _Handled.depth
         if not self._depth:
             _Handled.came = []
@@ -195,7 +194,7 @@ class _Section:
         self.held: list[int] = []
 
     def __enter__(self) -> Self:
-        if _Handled.held is None:  # else it is a part of one that is held already
+        if _Handled.held is None:  # otherwise an outer section defers signals already
             self._ending = sys.exception() is not None
             self._outermost = True
             _Handled.held = self.held
@@ -213,14 +212,14 @@ class _Section:
     def interruptible(self) -> AbstractContextManager[None]:
         """Return a block in which the first signal raises `Ended` immediately.
 
-        In a section that is part of another section, the block still holds signals back, so that
-        the outer section is not disturbed.
+        Inside an outer section the block still defers signals, so that the outer section is not
+        disturbed.
         """
         return _Window(self.held) if self._outermost else nullcontext()
 
 
 class _Window:
-    """A block inside a section; before and after the block, signals are added to `held`."""
+    """The interruptible part of a section; signals before and after it are added to `held`."""
 
     def __init__(self, held: list[int]) -> None:
         self._held = held
@@ -233,7 +232,7 @@ class _Window:
             raise Ended(self._held[0])
 
     def __exit__(self, *_: object) -> None:
-        # A signal before this line raises `Ended` into the `try` around the block, none after it.
+        # Up to this line a signal raises `Ended` inside the caller's `try`; after it, none does.
         _Handled.held = self._held
         self._handlers.__exit__()
 
@@ -243,11 +242,11 @@ def _end(number: int) -> None:
 
 
 def _nothing(number: int) -> None:
-    """Leave the signal to the section, which holds signals back."""
+    """Do nothing, because the section has already stored the signal."""
 
 
 def _ask_for_patience(number: int) -> None:
     if number == signal.SIGINT:
-        # Past the stream: the handler may have interrupted a write to it.
+        # Not through the stream, because the handler may have interrupted a write to it.
         with suppress(OSError):
             os.write(2, _PATIENCE)

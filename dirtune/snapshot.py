@@ -75,11 +75,11 @@ from dirtune.host import Host
 
 
 class Role(enum.StrEnum):
-    """The role of a host for the services of a director."""
+    """The role of a host in a cluster."""
 
     DIRECTOR = "director"
     BACKUP = "backup"
-    """A director that holds none of its services' addresses."""
+    """A director that has IPVS services but holds none of their addresses."""
     REAL_SERVER = "real-server"
     CLIENT = "client"
     HOST = "host"
@@ -93,7 +93,7 @@ class Place:
     role: Role
     """Director, real server or client."""
     vips: tuple[str, ...] = ()
-    """Virtual addresses of the services that the host takes part in."""
+    """Virtual addresses of the services that the host is part of."""
     forward: Forward | None = None
     """The forwarding method to this real server; None if unknown.
 
@@ -179,7 +179,7 @@ class Snapshot:
 
     @property
     def empty(self) -> bool:
-        """Whether no source at all could be read."""
+        """Whether every field that is read from the host is missing."""
         return all(getattr(self, name) is None for name in FIELDS)
 
     def sysctl(self, name: str) -> int | None:
@@ -259,7 +259,7 @@ MOVING = (
 def patterns_of(fields: Sequence[str] = FIELDS) -> tuple[str, ...]:
     """Return shell patterns of all files and links from which *fields* are read.
 
-    Outputs of commands and answers of netlink are named by their paths in a record.
+    For outputs of commands and netlink answers, the patterns match their paths in a record.
     """
     modules = (sys.modules[_READERS[name].__module__] for name in fields)
     return tuple(dict.fromkeys(pattern for module in modules for pattern in module.SOURCES))
@@ -271,7 +271,7 @@ def moving(fields: Sequence[str] = FIELDS) -> tuple[str, ...]:
 
 
 def with_probes(snapshot: Snapshot, probed: Probed) -> Snapshot:
-    """Return *snapshot* with the probes' measurements, and in `errors` why others are missing."""
+    """Return *snapshot* with the probes' results; `errors` says why a result is missing."""
     names = {"irq": "handlers", "locks": "locks", "softirq": "softirq_window"}
     reasons = {
         names[one.probe]: "; ".join(filter(None, (one.why, one.remedy)))
@@ -303,7 +303,7 @@ def take(host: Host, fields: Sequence[str] = FIELDS) -> Snapshot:
 def take_all(samples: Sequence[Host], fields: Sequence[str] = FIELDS) -> Snapshot:
     """Take a snapshot of the last of *samples*.
 
-    If there is a previous sample, `earlier` has its fields that change over time.
+    If there is a sample before the last, `earlier` holds its fields that change over time.
     """
     *before, last = samples
     earlier = take(before[-1], moving(fields)) if before else None

@@ -2,7 +2,7 @@
 
 ssh inserts these names into a ProxyCommand, which a shell executes. Since 9.6, OpenSSH refuses
 names with a meaning to the shell (`valid_hostname` and `valid_ruser` in ssh.c). This module
-refuses them for every version of ssh, and refuses names that look like an option.
+refuses such names for every version of ssh, and names that look like an option.
 """
 
 LOCAL = "local"
@@ -15,7 +15,7 @@ _SHOWN = 60
 def refusal(host: str) -> str | None:
     """Return why *host*, a name or `user@name`, is not safe to pass to ssh; None if it is safe."""
     user, at, name = host.rpartition("@")
-    if "ssh://" in {host[:6], name[:6]}:  # ssh takes both for an address with a port
+    if "ssh://" in {host[:6], name[:6]}:  # ssh reads a name like this as a URI with a port
         return "Give a host name instead of an ssh:// address, and set the port in the ssh_config"
     if len(host) > _LONGEST:
         return f"The name is longer than {_LONGEST} characters"

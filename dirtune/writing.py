@@ -16,16 +16,16 @@ from dirtune.errors import NotPossible
 
 _PRIVATE, _USUAL = 0o600, 0o666
 _PERMISSIONS, _WRITE_BY_OTHERS = 0o777, 0o022
-# Links to what a process has open: renamed over, they would be lost to the whole machine.
+# Links to open files of a process. A rename over one would remove it for every process.
 _NEVER_REPLACED = ("/dev/fd/", "/dev/std", "/proc/")
 
 
 def replace(path: Path, data: bytes, *, private: bool = False, mode: int | None = None) -> None:
-    """Replace the file *path* with one that holds *data*, with *mode* if given; see `beside`."""
+    """Write *data* into a new file that replaces *path*, and set *mode* if given; see `beside`."""
     with beside(path, private=private) as file:
         file.write(data)
         if mode is not None:
-            os.fchmod(file.fileno(), mode)  # by its name it may be another's once it is there
+            os.fchmod(file.fileno(), mode)  # not by name, which may lead to another file by then
 
 
 def tree(folder: Path, files: Mapping[str, tuple[str, int]]) -> tuple[Path, ...]:
@@ -80,7 +80,7 @@ def beside(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
-        except BaseException:  # Ctrl-C too: nothing stays beside it
+        except BaseException:  # on Ctrl-C too, the draft is removed
             draft.unlink(missing_ok=True)
             raise
         sync(path.parent)
@@ -128,7 +128,7 @@ def require_not_planted(path: Path) -> None:
 
 
 def _created(draft: Path, path: Path, *, private: bool) -> BinaryIO:
-    draft.unlink(missing_ok=True)  # of a process of the same number that was killed
+    draft.unlink(missing_ok=True)  # left by a killed process that had the same PID
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         mode = path.stat().st_mode & _PERMISSIONS
@@ -136,7 +136,7 @@ def _created(draft: Path, path: Path, *, private: bool) -> BinaryIO:
             mode &= ~_WRITE_BY_OTHERS
     except FileNotFoundError:
         return os.fdopen(os.open(draft, flags, _PRIVATE if private else _USUAL), "wb")
-    # Whoever opened it before it has the mode of the old one would read the new one.
+    # Until it has the old file's mode, other users could open it and read the new content.
     file = os.fdopen(os.open(draft, flags, _PRIVATE), "wb")
     if not private:
         os.fchmod(file.fileno(), mode)

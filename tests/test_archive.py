@@ -211,5 +211,5 @@ def test_a_text_counts_as_it_is_in_memory(tmp_path, monkeypatch, content):
         member.size = len(content)
         file.write(member.tobuf() + content + b"\0" * (-len(content) % 512) + b"\0" * 1024)
 
-    with pytest.raises(ParseError, match="MiB unpacked"):
+    with pytest.raises(ParseError, match="MiB of unpacked content"):
         load(tmp_path / "a.tgz")

@@ -1,4 +1,4 @@
-"""The command line: read options, call the library, print, choose an exit status.
+"""The command line: read options, call `jobs`, print the result, choose the exit status.
 
 Every module in this package whose name does not begin with an underscore is a command. Its object
 `command` is the command, and the first line of its docstring is the line in `dirtune --help`. A
@@ -22,7 +22,7 @@ from dirtune.exit_status import CANNOT, outermost
 from dirtune.jobs import notes
 
 _HERE = Path(__file__).parent
-# These commands settle what is open, and report it themselves.
+# These commands confirm or undo open changes, and report them themselves.
 _SETTLING = ("confirm", "rollback")
 # Another dirtune calls these over SSH; help does not list them.
 _HIDDEN = frozenset({"netlink"})
@@ -51,7 +51,7 @@ class Commands(Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, and warn of changes that wait to be confirmed or undone."""
+        """Find the command, and warn of applied changes that must still be confirmed or undone."""
         found = super().resolve_command(ctx, args)
         if not ctx.resilient_parsing:  # not while a shell completes a line
             _say_what_is_open(settling=found[0] in _SETTLING)
@@ -80,14 +80,14 @@ class Commands(Group):
         except click.exceptions.Exit as end:
             return end.exit_code
         except click.ClickException as error:
-            error.show()  # the help of a group without a command
+            error.show()  # a group without a command: print its help
             return CANNOT
         return 0
 
 
 def _say_what_is_open(*, settling: bool) -> None:
     folder = Path(os.environ.get("DIRTUNE_STATE") or "/var/lib/dirtune")
-    # The usual cases need no import; users who may not settle a journal get no warning.
+    # No import is needed in the usual cases; only users who may settle a journal get the warning.
     mine = os.geteuid() == 0 or os.access(folder, os.W_OK)
     if not mine or not reading.is_folder(folder) or not any(folder.glob("*.journal")):
         return
@@ -111,7 +111,7 @@ _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "show_defaul
 
 
 def _require_version(ctx: click.Context, _: click.Parameter, version: str | None) -> None:
-    """Refuse to run for a dirtune of another version on another host."""
+    """Refuse to run if the calling dirtune, on another host, has another version."""
     if version not in {None, __version__}:
         raise click.UsageError(
             f"This dirtune is version {__version__}, and the dirtune that calls it is version "

@@ -1,9 +1,9 @@
-"""The types of numbers on the command line."""
+"""Option types for numbers on the command line."""
 
 import click
 
 _MOST = 1e9
-"""The largest amount; in seconds, thirty years."""
+"""The largest number that an option accepts; as seconds, about 30 years."""
 
 
 class Amount(click.FloatRange):
@@ -12,7 +12,7 @@ class Amount(click.FloatRange):
     def convert(
         self, value: float, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Return the number, or fail with a usage error."""
+        """Return the number; a usage error refuses any other text."""
         number = float(super().convert(value, param, ctx))
         if not number <= _MOST:  # nan compares as False
             self.fail(f"{value} is not a number of at most {_MOST:g}", param, ctx)

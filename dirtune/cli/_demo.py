@@ -23,7 +23,7 @@ from dirtune.tune.director import Say
 
 
 def run(scenario: str, pairs: int | None, out: Path, *, full: bool, keep: bool) -> None:
-    """Run the complete demo; *keep* leaves the lab up."""
+    """Run the demo; with *keep*, leave the lab up at the end."""
     began = time.monotonic()
 
     def say(text: str) -> None:
@@ -65,7 +65,7 @@ def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) ->
 
 
 def run_control(scenario: str, pairs: int | None, out: Path, *, keep: bool) -> None:
-    """Compare two orders of the handlers on the NIC's line; *keep* leaves the lab up."""
+    """Compare two orders of the handlers on the NIC's line; with *keep*, leave the lab up."""
     with demo.up(scenario, pairs, _say, keep=keep) as (place, plan, experiment):
         trying = demo.trying(place, plan, experiment, shlex.join(("dirtune", *sys.argv[1:])))
         _close(signals.run(handler_order.control(trying, out, _say)))

@@ -39,7 +39,7 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; a `UsageError` names the nearest ones."""
+        """Find the command. If there is none, a `UsageError` names the nearest commands."""
         names = self.list_commands(ctx)
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             remedy = f"`{ctx.command_path} --help` lists them."

@@ -1,4 +1,4 @@
-"""Show a profile while it is measured, in a table on the terminal that is redrawn every second."""
+"""Show a running profile as a table on the terminal, which is redrawn every second."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ _BUSIEST_LINES = 4
 
 @contextmanager
 def shown(*, quiet: bool) -> Iterator[Callable[[Sequence[Sample]], None]]:
-    """Return a function that shows the last second of samples, on a terminal only."""
+    """Yield a function that shows the last second of samples if there is a terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda _: None
         return

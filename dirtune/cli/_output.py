@@ -15,7 +15,7 @@ import click
 
 from dirtune.escape import ascii_json, one_line, visible
 
-# What click.style writes for the colours in use here, and nothing else.
+# The sequences that click.style writes for the colours in use here.
 _COLOUR = re.compile(r"(\x1b\[(?:[0-2]|3[1346]|91)m)")
 
 

@@ -94,7 +94,7 @@ def check(plan: str | None, format: str) -> None:
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Print the trials and their total time. Reaches no node.",
+    help="Print the trials and their total time. Contacts no node.",
 )
 @click.option(
     "--resume",
@@ -112,7 +112,7 @@ def run(
     resume: Path | None,
     format: str,
 ) -> None:
-    """Sweep the plan's rates, controls and matrix, search its knee, and keep every trial.
+    """Run the plan's sweep, controls and matrix, search for the knee, and keep every trial.
 
     Examples:
       dirtune bench run plan.toml --dry-run

@@ -13,7 +13,7 @@ from dirtune.cli._options import FORMAT
 def command(form: str) -> None:
     """Report which features of dirtune work on this host, and how to get the others to work.
 
-    Changes nothing. The exit status is 0 even where a feature does not work.
+    Changes nothing. The exit status is 0 even if a feature does not work.
 
     Examples:
       dirtune doctor

@@ -52,7 +52,7 @@ def command() -> None:
 
     Without PLAN, dirtune reads dirtune.toml in the current folder, else the plan of a running lab.
     `plan` and `apply` work through dirtune on the director and on the real servers that the plan
-    names, so it must be installed there.
+    names, so dirtune must be installed on these nodes.
 
     Examples:
       dirtune lvs plan dirtune.toml
@@ -97,7 +97,7 @@ def plan(
     drain_s: float,
     form: str,
 ) -> None:
-    """Print the changes that `apply` would make; exit status 1 if there are any. Changes nothing.
+    """Print the changes that `apply` would make. Exit status 1 if there are any; changes nothing.
 
     Examples:
       dirtune lvs plan dirtune.toml --director-only
@@ -139,7 +139,7 @@ def plan(
 @click.option(
     "--expect",
     metavar="DIGEST",
-    help="Refuse unless the digest of the current table is DIGEST, which `plan` prints.",
+    help="Apply only if the current table has the digest DIGEST, which `plan` prints.",
 )
 @click.option(
     "--confirm",
@@ -147,7 +147,8 @@ def plan(
     type=SECONDS,
     default=0,
     metavar="SECONDS",
-    help="Roll back on every node unless `dirtune confirm` runs there in time; 0 keeps changes.",
+    help="Roll back on each node where nobody runs `dirtune confirm` within SECONDS; 0 keeps the "
+    "changes.",
 )
 @click.option(
     "--force",

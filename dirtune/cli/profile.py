@@ -97,7 +97,7 @@ def command(
 ) -> None:
     """Show where the CPU time of every node goes, and what limits the director.
 
-    Name one of three windows: --duration profiles this machine for some seconds, CMD profiles it
+    Choose one of three windows: --duration profiles this machine for some seconds, CMD profiles it
     while CMD runs, and --during-bench profiles all nodes of a plan under load, one sample a
     second. Probes need root and bcc; dirtune prints which probes are unavailable, and why.
 

@@ -1,4 +1,4 @@
-"""Record two samples of what an audit reads in one file."""
+"""Record in one file everything that an audit reads, as two samples."""
 
 import secrets
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ def command(output: Path, host: str | None, interval: float, redact: bool) -> No
         samples = redacted(samples)
     save(samples, output)
     first, last = (len(sample.files) for sample in samples)
-    _output.result(f"{output}: {last} files, {first} of them twice")
+    _output.result(f"{output}: {last} files, {first} of them recorded twice")
 
 
 def redacted(samples: Sequence[RecordedHost]) -> tuple[RecordedHost, ...]:

@@ -1,8 +1,8 @@
 """Addresses of this network namespace, from /proc and from ip(8).
 
 /proc/net/fib_trie is printed by net/ipv4/fib_trie.c, fib_trie_seq_show(). A leaf `|-- ADDRESS`
-followed by `/32 host LOCAL` is an address of this host; a leaf followed by a shorter prefix,
-`/24 host LOCAL`, is a network that loopback holds. /proc/net/if_inet6 is printed by
+followed by `/32 host LOCAL` is an address of this host; a leaf followed by a shorter prefix, `/24
+host LOCAL`, is a network that belongs to loopback. /proc/net/if_inet6 is printed by
 net/ipv6/addrconf.c, if6_seq_show(): each row begins with 32 hexadecimal digits. Only ip(8) shows
 which interface an IPv4 address is on: `ip -o addr show`.
 """
@@ -20,7 +20,7 @@ SOURCE = "/proc/net/fib_trie"
 SOURCE_V6 = "/proc/net/if_inet6"
 SOURCES = (SOURCE, SOURCE_V6, IP_ADDR)
 
-# The lower interface of a link; the interface's own name may contain an @ as well.
+# The lower interface in `NAME@LOWER`; NAME itself may contain an @.
 _PEER = re.compile(r"@(if[0-9]+|NONE)$")
 # A leaf's rows directly follow it, so the pattern reads each row only once.
 _LEAF = re.compile(r"^[ \t]*\|-- (?P<address>[\d.]+)[ \t]*\n[ \t]+/32 host LOCAL", re.MULTILINE)
@@ -57,7 +57,7 @@ def read_local_networks(host: Host) -> frozenset[ipaddress.IPv4Network]:
 
 
 def read_interface_addresses(host: Host) -> tuple[InterfaceAddress, ...]:
-    """Read the output of `ip -o addr show`. Raises `SourceMissing` if there is none."""
+    """Read the output of `ip -o addr show`. Raises `SourceMissing` if the record lacks it."""
     return parse_ip_addr(output(host, IP_ADDR))
 
 
@@ -69,7 +69,7 @@ def parse_fib_trie(text: str) -> frozenset[str]:
 
 @parsing(SOURCE)
 def parse_local_networks(text: str) -> frozenset[ipaddress.IPv4Network]:
-    """Return the local networks in the text of fib_trie that have more than one address."""
+    """Return the local networks of more than one address in the text of fib_trie."""
     found = (ipaddress.IPv4Network(f"{n['address']}/{n['bits']}") for n in _NETWORK.finditer(text))
     return frozenset(network for network in found if network.prefixlen < 32)
 

@@ -1,4 +1,4 @@
-"""Answers of netlink, which a record keeps as JSON files below `/netlink`.
+"""The kernel's answers over netlink, which a record keeps as JSON files below `/netlink`.
 
 `collect.netlink` queries the kernel; `ipvs_netlink` and `ethtool` read the answers.
 """
@@ -13,12 +13,12 @@ ANSWERS = (IPVS, ETHTOOL)
 
 
 def answer(host: Host, path: str) -> str:
-    """Return the text of the answer at *path* in the record.
+    """Return the text of the netlink answer at *path* in the record.
 
-    Raises `SourceMissing`, which names what the host needs, if the record has no answer.
+    Raises `SourceMissing` if the record lacks the answer; the message says what the host needs.
     """
     try:
         return host.read(path)
     except (SourceMissing, SourceRefused) as error:
-        why = "netlink could not be queried, which needs root and dirtune on the audited host"
+        why = "netlink could not be queried: a query needs root, and dirtune on the audited host"
         raise SourceMissing(why) from error

@@ -21,7 +21,7 @@ ARPTABLES = "/cmd/arptables"
 QDISC = "/cmd/qdisc"
 _ETHTOOL_TEXT = "/cmd/ethtool"
 ETHTOOL_TEXTS = f"{_ETHTOOL_TEXT}/[glckS]/*"
-"""One folder per option, which holds one output per interface."""
+"""Path pattern of ethtool(8)'s outputs: one folder per option, one file per interface in it."""
 # The lines of the kernel log that checks need; the complete log would be most of the transfer.
 _LOG = "irq|vector|msi|apic|tsc|clocksource|conntrack|ipvs|ip_vs|allocation failure|watchdog"
 COMMANDS = {
@@ -68,10 +68,10 @@ fi"""
 
 
 def script(paths: Collection[str]) -> str:
-    """Return a shell script that runs the commands whose outputs are named by *paths*.
+    """Return a shell script that runs the commands whose output paths are among *paths*.
 
-    It prints one frame, named by the output's path, for each command that succeeds. `frames.OPEN`
-    must precede the script.
+    For each command that succeeds, the script prints a frame with the output's path as its name.
+    `frames.OPEN` must precede the script.
     """
     rows = tuple(
         f"if out=$({{ {command}; }} 2>/dev/null); then frame {path}; printf '%s\\n' \"$out\"; fi"
@@ -97,7 +97,7 @@ def outputs(paths: Collection[str]) -> dict[str, str]:
 
 
 def output(host: Host, path: str) -> str:
-    """Return the output of the command *path* stands for; `SourceMissing` names the command."""
+    """Return the command output at *path*; raises `SourceMissing` if the record lacks it."""
     try:
         return host.read(path)
     except (SourceMissing, SourceRefused) as error:
@@ -113,6 +113,6 @@ def spelled(path: str) -> str:
 
 
 def parse_outputs(text: str) -> dict[str, str]:
-    """Return the outputs that `script` printed as *text*, by their paths."""
+    """Return the outputs in *text*, which `script` printed, by their paths."""
     rows = (frame.partition("\0") for frame in frames(text))
     return {kind: output for kind, _, output in rows if kind.startswith(ROOT)}

@@ -56,7 +56,7 @@ class CpuPower:
     """cpuidle driver (`intel_idle`); `none` if no driver is active."""
     idle: Mapping[int, tuple[IdleState, ...]]
     throttled: Mapping[int, int]
-    """How often the core or its package was throttled for heat or power, by CPU."""
+    """How often heat or power throttled the core or its package, by CPU."""
     clocksource: str | None
     clocksources: tuple[str, ...]
     """Clock sources that can be selected."""

@@ -42,7 +42,7 @@ class Cpus:
 
     @property
     def usable(self) -> tuple[int, ...]:
-        """Online CPUs that are not isolated, so that work can be spread over them."""
+        """Online CPUs that are not isolated, and so can share work."""
         apart = {*self.isolated, *self.nohz_full}
         return tuple(cpu for cpu in self.online if cpu not in apart)
 

@@ -70,7 +70,7 @@ class Facts(msgspec.Struct, frozen=True):
     headers: bool
     """Whether the headers of the running kernel, or the kernel's own copy of them, exist."""
     tracefs: str | None
-    """The visible mount point of tracefs."""
+    """The mount point of tracefs; None if this process sees none."""
     tracefs_writable: bool
     """Whether an instance can be created in tracefs."""
     events: frozenset[str] | None
@@ -154,9 +154,9 @@ def lab_kernels(host: Host) -> tuple[str, ...]:
 
 
 def lab_kernel(kernels: Iterable[str], kind: str) -> str | None:
-    """Return the first release of *kernels*, which are sorted newest first, of *kind*.
+    """Return the newest release of *kind* among *kernels*, which are sorted newest first.
 
-    *kind* is `standard` or `rt`.
+    *kind* is `standard` or `rt` (PREEMPT_RT).
     """
     return next((name for name in kernels if ("-rt-" in name) == (kind == "rt")), None)
 

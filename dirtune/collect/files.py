@@ -17,7 +17,7 @@ def text_in(host: Host, path: str) -> str | None:
 def texts_in(host: Host, pattern: str) -> dict[str, str]:
     """Return the texts of the files that match *pattern*, by path.
 
-    A file that vanished after it was listed, or may not be read, is left out.
+    The result lacks files that vanished after they were listed, or that may not be read.
     """
     found = ((path, text_in(host, path)) for path in host.glob(pattern))
     return {path: text for path, text in found if text is not None}
@@ -41,7 +41,7 @@ def whole_numbers(text: str) -> tuple[int, ...]:
 
 
 def link_of(host: Host, path: str) -> str:
-    """Return the target of a link; an empty text if the link does not exist."""
+    """Return the target of a link; an empty string if the link does not exist."""
     try:
         return host.link(path)
     except SourceMissing:

@@ -42,8 +42,8 @@ _LONGEST_QUEUE = 100
 _MOST_ROWS = 1 << 18
 """Limit of the number of rows: 128 interrupts for each of 2,048 CPUs."""
 _ROW_LIMIT = 1 << 20
-"""Limit of a row in characters; with 8,192 CPUs, the most a kernel is built for, and 128 handlers
-a row has a tenth of that."""
+"""Limit of a row in characters. The longest possible row, with 8,192 CPUs and 128 handlers, has a
+tenth of that."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Line:
     text: str = ""
     """The text after the counts, unchanged."""
     cut: bool = False
-    """Whether the text ends in this row without a newline, so that names may be missing or cut."""
+    """Whether the text breaks off in this row, so that names may be missing or incomplete."""
 
     @property
     def numbered(self) -> bool:
@@ -96,7 +96,8 @@ class Interrupts:
     """Numbers of the online CPUs in the header; numbers may be missing between them."""
     lines: tuple[Line, ...]
     unread: tuple[str, ...] = field(default=(), repr=False)
-    """Lines after the header that are not rows, such as the rest of a row a terminal wrapped."""
+    """Lines after the header that are not rows, such as the rest of a row that a terminal
+    wrapped."""
 
     @cached_property
     def numbered(self) -> tuple[Line, ...]:
@@ -105,7 +106,7 @@ class Interrupts:
 
     @cached_property
     def with_queues(self) -> frozenset[str]:
-        """Actions that have queues as further actions: `eth0` if there is `eth0-rx-1`."""
+        """Actions whose queues are also in the table: `eth0` if there is `eth0-rx-1`."""
         actions = (action for line in self.numbered for action in line.actions)
         return frozenset(base for action in actions for base in _bases(action))
 
@@ -115,7 +116,7 @@ class Interrupts:
 
 
 def _bases(action: str) -> Iterator[str]:
-    """Yield the names that *action* may be a queue of; a driver's name may precede them."""
+    """Yield the names of the devices that *action*, a queue's name, may belong to."""
     if len(action) > _LONGEST_QUEUE or not action[-1:].isdecimal():
         return
     for start in {0, _DRIVER.match(action).end()}:  # type: ignore[union-attr]  # it matches all
@@ -159,7 +160,8 @@ def parse_interrupts(text: str) -> Interrupts:
                 lines.append(_line(number, label["label"], row[label.end() :], len(cpus)))
             except ValueError as error:  # int() takes no more than 4,300 digits
                 raise ParseError(
-                    SOURCE, f"line {number}: a count has more digits than any counter"
+                    SOURCE,
+                    f"line {number}: a count has too many digits for a counter of the kernel",
                 ) from error
         elif row.strip():
             _refuse_torn(number, lines)
@@ -170,7 +172,7 @@ def parse_interrupts(text: str) -> Interrupts:
 
 
 def _rows(text: str) -> Iterator[str]:
-    """Yield the rows one by one, because a list of them would double a table of 25 MB."""
+    """Yield the rows one by one, because a list would double the memory of a table of 25 MB."""
     start = 0
     while start < len(text):
         end = text.find("\n", start)
@@ -234,7 +236,8 @@ def _device_row(number: int, irq: str, counts: tuple[int, ...], tail: str) -> Li
     if device is None or "," in device["chip"]:
         raise ParseError(
             SOURCE,
-            f"line {number}: the text after the counts is not a chip and actions: {tail[:60]!r}",
+            f"line {number}: the text after the counts does not name a chip and actions: "
+            f"{tail[:60]!r}",
         )
     chip, flow = device["chip"], device["flow"] or device["trigger"]
     glued = None if flow or device["hwirq"] else _GLUED.fullmatch(chip)
@@ -246,14 +249,14 @@ def _device_row(number: int, irq: str, counts: tuple[int, ...], tail: str) -> Li
 
 
 def _cut_off(line: Line) -> Line:
-    # The kernel ends every row with a newline: the last newline or half the table may be missing.
+    # The kernel ends every row with a newline. If the last is missing, half the table may be too.
     if not line.actions:
         raise ParseError(SOURCE, f"the text is cut off in the row of irq {line.irq}")
     return replace(line, cut=True)
 
 
 def _refuse_torn(number: int, lines: list[Line]) -> None:
-    # A mailer wraps a long row before its actions: the rest would be lost without an error.
+    # A mailer wraps a long row before its actions, and without this check they would be lost.
     if lines and lines[-1].numbered and not lines[-1].actions:
         raise ParseError(
             SOURCE, f"line {number}: the row of irq {lines[-1].irq} is wrapped onto two lines"

@@ -24,7 +24,8 @@ CONN_SOURCE = "/proc/net/ip_vs_conn"
 """The connection table. Each read(2) walks the table from its beginning (ip_vs_conn.c,
 ip_vs_conn_array()), so the cost grows with the square of its size: read it only on a quiet
 director with a small table."""
-# Exists on every host: its absence means that the record lacks /proc/net, not that IPVS is absent.
+# This file exists on every host: without it the record lacks /proc/net, which proves nothing about
+# IPVS.
 _BESIDE = "/proc/net/snmp"
 SOURCES = (SOURCE, STATS_SOURCE, _BESIDE)
 
@@ -90,7 +91,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Counters of all services together since they were last zeroed, 64 bits wide."""
+    """Counters of all services together, 64 bits wide, since they were last set to zero."""
 
     connections: int
     packets_in: int
@@ -114,7 +115,7 @@ class Connection:
 
 
 def read_services(host: Host) -> tuple[Service, ...]:
-    """Read the services; there are none if ip_vs is not loaded.
+    """Read the services; the result is empty if ip_vs is not loaded.
 
     Raises `SourceMissing` if the record contains nothing of /proc/net.
     """
@@ -194,8 +195,8 @@ def parse_ip_vs_stats_percpu(text: str) -> Stats:
     """Parse the text of /proc/net/ip_vs_stats_percpu and return the sum over its CPUs.
 
     The CPUs' rows are current. The estimator updates ip_vs_stats, and the `~` row of this file,
-    only every two seconds (ip_vs_est.c, `estimation_timer()`), which is an error of up to 13 %
-    over a window of 15 s.
+    only every two seconds (ip_vs_est.c, `estimation_timer()`), so these differ by up to 13 % over
+    a window of 15 s.
     """
     rows = [row.split() for row in text.splitlines()]
     heads = [number for number, row in enumerate(rows) if row[:2] == ["CPU", "Conns"]]
@@ -233,7 +234,7 @@ def parse_connections(text: str) -> tuple[Connection, ...]:
                 connections.append(Connection(protocol, *where, state))
         except ValueError as error:
             raise ParseError(
-                CONN_SOURCE, f"line {number}: {row.strip()!r} is not a connection"
+                CONN_SOURCE, f"line {number}: {row.strip()!r} does not describe a connection"
             ) from error
     return tuple(connections)
 

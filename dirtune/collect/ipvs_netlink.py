@@ -49,18 +49,19 @@ class IpvsDestination(Counters, frozen=True, kw_only=True):
     """Masq, Local, Tunnel, Route or Bypass."""
     weight: int
     upper: int = 0
-    """Connections at which the destination stops getting new ones; 0 means no limit."""
+    """Upper threshold: with so many connections, the destination gets no new ones; 0 is no
+    limit."""
     lower: int = 0
     active: int = 0
     inactive: int = 0
     persistent: int = 0
-    """Number of templates of persistent clients."""
+    """Number of persistence templates, one per client or group of clients."""
     tunnel_type: int = 0
     """0 is ipip, 1 is gue, 2 is gre."""
 
     @property
     def overloaded(self) -> bool:
-        """Whether the destination reached its upper threshold and so gets no new connections."""
+        """Whether the destination has reached its upper threshold and gets no new connections."""
         return 0 < self.upper <= self.active + self.inactive
 
 
@@ -77,7 +78,7 @@ class IpvsService(Counters, frozen=True, kw_only=True):
     flags: int = 0
     persistent_s: int | None = None
     netmask: str = ""
-    """Mask that groups persistent clients: 255.255.255.255 is one client per group."""
+    """Mask that groups persistent clients: with 255.255.255.255 each client is its own group."""
     destinations: tuple[IpvsDestination, ...] = ()
 
     @property
@@ -109,7 +110,7 @@ class Ipvs(msgspec.Struct, frozen=True):
 
 
 def read_ipvs(host: Host) -> Ipvs:
-    """Read the recorded answer. Raises `SourceMissing` if netlink was not queried."""
+    """Read the netlink answer in the record. Raises `SourceMissing` if netlink was not queried."""
     return parse_ipvs(answer(host, IPVS))
 
 
@@ -134,7 +135,7 @@ def ipvs_of(reader: ip_vs.Reader) -> Ipvs:
 
 
 def parse_ipvs(text: str) -> Ipvs:
-    """Parse the answer as a record keeps it."""
+    """Parse the JSON in which a record keeps the netlink answer."""
     try:
         return from_json(text, Ipvs)
     except msgspec.MsgspecError as error:

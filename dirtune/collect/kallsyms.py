@@ -13,7 +13,8 @@ from dirtune.errors import ParseError
 from dirtune.host import Host
 
 SOURCE = "/proc/kallsyms"
-# Symbols have no size. An address further behind one than the longest function is outside it.
+# The file has no sizes. An address too far behind a symbol, by the length of the longest function,
+# is outside it.
 _LARGEST_BYTES = 1 << 20
 
 
@@ -22,7 +23,7 @@ class Symbols:
     """The kernel's symbols by address."""
 
     addresses: tuple[int, ...]
-    """In ascending order."""
+    """Start addresses of the symbols, in ascending order."""
     names: tuple[str, ...]
     """`name`, or `name [module]`, in the order of the addresses."""
 

@@ -18,7 +18,7 @@ class Kernel:
 
     hostname: str | None
     osrelease: str | None
-    """`6.1.0-56-amd64`."""
+    """The release, such as `6.1.0-56-amd64`."""
     version: str | None
     """The description of the build, with words such as SMP and PREEMPT_RT."""
 

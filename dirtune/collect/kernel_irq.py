@@ -17,7 +17,7 @@ from dirtune.host import Host
 ROOT = "/sys/kernel/irq"
 _POSSIBLE = "/sys/devices/system/cpu/possible"
 SOURCES: tuple[str, ...] = ()
-"""Empty, because a record keeps /proc/interrupts, one file instead of thousands."""
+"""Empty: a record keeps the single file /proc/interrupts instead of these thousands of files."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The kernel log, as dmesg(1) prints it; the beginning since boot may have been overwritten."""
+"""The kernel log, as dmesg(1) prints it; newer messages may have overwritten the oldest ones."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class LogLine:
 
 
 def in_order(text: str, first: re.Pattern[str], then: re.Pattern[str]) -> bool:
-    """Whether *then* matches after *first*; `first.*then` would scan long rows repeatedly."""
+    """Whether *then* matches in *text* after *first*; `first.*then` would be slow on long rows."""
     found = first.search(text)
     return found is not None and then.search(text, found.end()) is not None
 

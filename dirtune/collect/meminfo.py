@@ -28,7 +28,7 @@ def parse_meminfo(text: str) -> Mapping[str, int]:
         if not cells:
             continue
         if not cells[0].isdecimal():
-            raise ParseError(SOURCE, f"{row[:60]!r} is not a name and an amount")
+            raise ParseError(SOURCE, f"{row[:60]!r} does not consist of a name and an amount")
         amounts[name.strip()] = int(cells[0]) * (1024 if cells[1:] == ["kB"] else 1)
     if "MemTotal" not in amounts:
         raise ParseError(SOURCE, "the row MemTotal is missing")

@@ -19,7 +19,7 @@ class Mount:
     """One mounted file system."""
 
     dev: str
-    """Device number, `8:1`; btrfs and network file systems have numbers of no device."""
+    """Device number, `8:1`; that of btrfs or a network file system belongs to no device."""
     target: str
     fstype: str
     source: str
@@ -47,9 +47,9 @@ def parse_swaps(text: str) -> tuple[str, ...]:
 
 
 def _mount(number: int, row: str) -> Mount:
-    # The dash ends a variable number of optional fields, so count from the dash to both sides.
+    # A dash ends the optional fields, whose number varies, so fields are counted from the dash.
     left, _, right = row.partition(" - ")
     before, after = left.split(), right.split()
     if len(before) < 6 or len(after) < 2:
-        raise ParseError(SOURCE, f"line {number}: {row[:60]!r} is not a mount")
+        raise ParseError(SOURCE, f"line {number}: {row[:60]!r} does not describe a mount")
     return Mount(before[2], before[4], after[0], after[1])

@@ -20,10 +20,11 @@ _PERMANENT = 0x4  # ATF_PERM
 
 
 def read_neighbours(host: Host) -> Mapping[str, Mapping[str, int]]:
-    """Read the tables `ipv4` and `ipv6`; the latter is absent if IPv6 is disabled.
+    """Read the tables `ipv4` and `ipv6`; `ipv6` is absent if IPv6 is disabled.
 
-    `permanent` is the number of entries that an administrator or a program added, which do not
-    count towards the limit. It is absent if it is unknown, and always for IPv6.
+    `permanent` is the number of entries that an administrator or a program added; these do not
+    count towards the limit of the table. For IPv6, or if the number is unknown, `permanent` is
+    absent.
     """
     tables = {"ipv4": dict(parse_stat_table(SOURCE, host.read(SOURCE)))}
     with contextlib.suppress(SourceMissing):

@@ -63,9 +63,9 @@ class Interface:
     pci: str | None
     """Address of the interface's PCI function; None if it is virtual or on another bus."""
     virtio: str | None
-    """Name of the virtio device (`virtio2`); None if it is not one."""
+    """Name of the virtio device (`virtio2`); None for any other device."""
     physical: bool | None
-    """Whether it is a NIC, real or emulated; None if only /proc was recorded."""
+    """Whether the interface is a NIC, real or emulated; None if only /proc was recorded."""
     rx_packets: int | None
     tx_packets: int | None
     driver: str | None = None
@@ -97,7 +97,7 @@ class Interface:
 
     @property
     def promiscuous(self) -> bool | None:
-        """Whether it accepts every frame, because of an administrator, a socket or a bridge."""
+        """Whether the interface accepts every frame (set by hand, or by a socket or a bridge)."""
         return None if self.flags is None else bool(self.flags & _PROMISCUOUS)
 
 

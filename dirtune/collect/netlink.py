@@ -1,7 +1,7 @@
 """Query this machine's kernel over netlink for all details of IPVS and the settings of NICs.
 
-Only a dirtune on the host itself can do that. The queries load no module: a lookup of the IPVS
-family would load ip_vs, so the family is looked up only if /proc shows that ip_vs is loaded.
+Only dirtune on the host itself can query its kernel. The queries load no module: a lookup of the
+IPVS family would load ip_vs, so dirtune looks it up only if /proc shows that ip_vs is loaded.
 """
 
 import json

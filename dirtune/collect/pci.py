@@ -2,7 +2,8 @@
 
 Files: drivers/pci/pci-sysfs.c and drivers/pci/msi/. `irq` keeps the INTx number even if a function
 uses MSI-X, so a function is on an INTx line only if it has no `msi_irqs`. The devices below a
-function are taken from the targets of the class links, which contain the path through the devices.
+function are found through links in /sys, whose targets contain the addresses of the functions
+above them.
 """
 
 import re
@@ -37,7 +38,7 @@ SOURCES = (
     "/sys/class/block/*/dev",
     "/sys/class/block/*/holders/*",
 )
-# Names of devices by address of the nearest function above them and kind of device.
+# Names of devices, by the address of the nearest function above them and the kind of device.
 _Below = Mapping[tuple[str, str], tuple[str, ...]]
 # A domain has 32 bits; without a length limit, matching a long run of digits is quadratic.
 _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
@@ -81,7 +82,8 @@ class PciDevice:
     msi_irqs: tuple[int, ...] = ()
     """Linux interrupt numbers of the function's MSI or MSI-X vectors."""
     pcie: bool = False
-    """Whether it is a PCI Express function, which must support MSI if it uses interrupts."""
+    """Whether the function is PCI Express; such a function must support MSI if it uses
+    interrupts."""
     nets: tuple[str, ...] = ()
     """Network interfaces below the function."""
     virtio: tuple[str, ...] = ()
@@ -104,7 +106,7 @@ class PciDevice:
     link: "Link | None" = None
     """PCI Express link as negotiated; None if there is none or it is unknown."""
     link_max: "Link | None" = None
-    """Fastest PCI Express link that the function supports."""
+    """The fastest PCI Express link that the function supports."""
 
     @property
     def intx(self) -> int | None:

@@ -26,11 +26,11 @@ class Process:
     pid: int
     name: str
     kernel: bool
-    """Whether it is a kernel thread."""
+    """Whether the process is a kernel thread."""
     ticks: int
     """User and system time in USER_HZ."""
     cpu: int | None
-    """The CPU on which it last ran."""
+    """The CPU on which the process last ran."""
     policy: str
     """other, fifo, rr, batch, idle, deadline, or the number of a policy that has no name here."""
     priority: int
@@ -52,7 +52,7 @@ def parse_process(text: str) -> Process:
     pid, _, name = head.partition(" (")
     cells = tail.split()
     if len(cells) < 39 or not pid.isdecimal():
-        raise ParseError("/proc/PID/stat", f"{text[:60]!r} is not a process")
+        raise ParseError("/proc/PID/stat", f"{text[:60]!r} does not describe a process")
     parent, policy = int(cells[1]), int(cells[38])
     return Process(
         int(pid),

@@ -63,5 +63,5 @@ def _route(row: list[str]) -> Route:
 
 
 def _address(text: str) -> ipaddress.IPv4Address:
-    # Assumes that a recorded host has the byte order of the machine that reads the record.
+    # This assumes that a recorded host has the byte order of the machine that reads the record.
     return ipaddress.IPv4Address(int(text, 16).to_bytes(4, sys.byteorder))

@@ -38,9 +38,9 @@ class SettingsFiles:
     modules: frozenset[str]
     """Names of modules that are loaded at boot."""
     irqbalance: Mapping[str, str]
-    """Variables set for irqbalance."""
+    """Environment variables that the files set for irqbalance."""
     tuned: str | None
-    """The active profile of tuned; None without one."""
+    """The active profile of tuned; None if no profile is active."""
 
 
 def read_settings_files(host: Host) -> SettingsFiles:
@@ -60,7 +60,7 @@ def read_settings_files(host: Host) -> SettingsFiles:
 
 
 def parse_sysctl_conf(text: str) -> Mapping[str, str]:
-    """Return values by the path below /proc/sys in the text of a sysctl.d file."""
+    """Return the values that the text of a sysctl.d file sets, by the path below /proc/sys."""
     found = {}
     for row in _rows(text):
         name, equals, value = row.removeprefix("-").partition("=")
@@ -70,13 +70,13 @@ def parse_sysctl_conf(text: str) -> Mapping[str, str]:
 
 
 def parse_shell_variables(text: str) -> Mapping[str, str]:
-    """Return the variables that a file of NAME="value" rows sets."""
+    """Return the variables that a *text* of NAME="value" rows sets."""
     rows = (_SHELL.fullmatch(row) for row in _rows(text))
     return {row["name"]: row["value"].strip().strip("\"'") for row in rows if row}
 
 
 def _slashed(name: str) -> str:
-    """Return the sysctl *name* as a path; its first separator shows which spelling it has."""
+    """Return the sysctl *name* with slashes, whether its separators are dots or slashes."""
     first = re.search(r"[./]", name)
     if first and first[0] == ".":
         return name.translate(str.maketrans("./", "/."))

@@ -58,7 +58,9 @@ def _pairs(source: str, text: str) -> Iterator[tuple[str, int]]:
         raise ParseError(source, "a row of names is not followed by a row of values")
     for (prefix, _, names), (again, _, values) in list(pairwise(rows))[::2]:
         if prefix != again or len(names.split()) != len(values.split()):
-            raise ParseError(source, f"{prefix}: the numbers of names and values differ")
+            raise ParseError(
+                source, f"{prefix}: the row of values is not as long as the row of names"
+            )
         for name, value in zip(names.split(), values.split(), strict=True):
             try:
                 yield f"{prefix}.{name}", int(value)

@@ -15,7 +15,7 @@ SOURCE = "/proc/net/softnet_stat"
 SOURCES = (SOURCE,)
 
 _COLUMNS = 64
-"""Limit of the columns read; no kernel prints as many."""
+"""The largest number of columns that is read; no kernel prints as many."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ SOURCE = "/proc/stat"
 SOURCES = (SOURCE,)
 
 _COLUMNS = 10
-"""Number of columns that are read; a newer kernel may add further columns after them."""
+"""Number of columns that are read; a newer kernel may add columns at the end."""
 # A counter of the kernel has 64 bits.
 _DIGITS = 20
 
@@ -36,9 +36,9 @@ class CpuTimes:
     softirq: int | None = None
     steal: int | None = None
     guest: int | None = None
-    """Time that `user` contains as well."""
+    """Time of guests, which `user` also contains."""
     guest_nice: int | None = None
-    """Time that `nice` contains as well."""
+    """Time of niced guests, which `nice` also contains."""
 
     @property
     def total(self) -> int:

@@ -1,4 +1,4 @@
-"""The job of `dirtune audit`: take snapshots of hosts, run checks over them, and report."""
+"""The job of `dirtune audit`: take snapshots of hosts, run the checks, and return a report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from dirtune.jobs.snapshots import Source
 from dirtune.snapshot import Place, Role, Snapshot, with_probes
 
 _PROBES = ("irq", "softirq", "locks")
-"""Probes whose results checks read."""
+"""The probes whose results are used by checks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class Options:
     chosen: tuple[Check, ...]
     accepted: Accepted
     probe: float | None = None
-    """Seconds to probe; None if no probe is attached."""
+    """How many seconds the probes measure; None without probes."""
     role: Role | None = None
     """The role of every host; None to derive it from the snapshot."""
 
 
 def chosen(select: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[Check, ...]:
-    """Return the checks that --select and --ignore leave to run.
+    """Return the checks to run, according to --select and --ignore.
 
     Raises `NotPossible` if a prefix matches no check, or if no check is left.
     """
@@ -121,7 +121,7 @@ def _split(
 def _report(
     taken: Mapping[Source, Snapshot], lost: list[tuple[str, str]], options: Options
 ) -> Report:
-    """Audit the snapshots; a host on which a probe failed is reported, and audited without it."""
+    """Audit the snapshots. A host whose probes failed is reported, and audited without them."""
     probe = options.probe
     windows = snapshots.probed(tuple(taken), probe, _PROBES) if probe is not None else {}
     made = (_audit(s, snapshot, windows.get(s), options) for s, snapshot in taken.items())
@@ -154,6 +154,6 @@ def _baseline(path: Path) -> frozenset[accepted.Key]:
         raise ParseError(str(path), "the file is not JSON") from error
     known = accepted.baseline(str(path), document)
     gone = sorted({check for _, check, _ in known if checks.no_such(check)})
-    if gone:  # another version wrote the file; its findings of all other checks still count
+    if gone:  # another version wrote the file; findings of the known checks still count
         notes.warning(f"{path} names checks that this version of dirtune lacks: {', '.join(gone)}")
     return known

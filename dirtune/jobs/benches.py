@@ -1,4 +1,4 @@
-"""The job of `dirtune bench run`: a plan's trials, from the dry run to the last one."""
+"""The job of `dirtune bench run`: list the trials of a plan, or run and record them."""
 
 import shlex
 import sys
@@ -26,12 +26,12 @@ from dirtune.plan.tables import Plan
 
 
 def dry_run(plan: Plan) -> tour.Itinerary:
-    """Return the trials that a run would do, without reaching a node."""
+    """Return the trials that a run of the plan would do; contact no node."""
     return tour.itinerary(plan, matrix.cells(plan, boots=booting.possible(plan)))
 
 
 def new(plan: Plan, out: Path, *, aa: bool) -> Store:
-    """Make the folder of a new run."""
+    """Create the folder of a new run, and return its store."""
     cells = () if aa else matrix.cells(plan, boots=booting.possible(plan))
     run = Run(
         id=store.new_id(out, datetime.now(UTC)),
@@ -58,7 +58,7 @@ def new(plan: Plan, out: Path, *, aa: bool) -> Store:
 
 
 def interrupted(folder: Path, given: str | None, force: str | None) -> tuple[Plan, Store]:
-    """Return the plan and the store of an interrupted run, to continue it.
+    """Return the plan and the store of an interrupted run, so that it can continue.
 
     Raises `PlanError` if the plan *given* is not the run's own plan.
     """
@@ -92,7 +92,7 @@ async def _pairs(plan: Plan, kept: Store) -> None:
 
 
 async def _link(plan: Plan, kept: Store) -> None:
-    """Measure the link once; if that fails, add a note with the reason and continue."""
+    """Measure the link's throughput once; if that fails, note the reason in the run."""
     if plan.controls is None or not plan.controls.link or kept.run.link:
         return
     try:
@@ -116,7 +116,7 @@ async def _tour(plan: Plan, kept: Store) -> None:
                 notes.progress(f"{cell.name}:")
             there = boot(cell)
             vip = there.service.vip
-            # Connections that an earlier visit left in the table are ours and need no wait.
+            # Connections that an earlier cell left in the IPVS table are ours and need no wait.
             opened = rig.opened(there, alone=vip in ours, clients=plan.clients)
             async with held(there, cell.holds), opened as nodes:
                 yield nodes
@@ -155,7 +155,7 @@ def _judge_noise(plan: Plan, kept: Store) -> None:
 
 
 def announced(itinerary: tour.Itinerary) -> str:
-    """Return the trials of a dry run, as text for a terminal."""
+    """Return the list of trials that a dry run prints."""
     lines = [f"{trial.id}  {trial.offered_rate:g}/s" for trial in itinerary.trials]
     lines += [f"{name}  a search for the knee" for name in itinerary.searches]
     lines += [f"not measured: {reason}" for reason in itinerary.refused]

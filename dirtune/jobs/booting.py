@@ -1,4 +1,4 @@
-"""Reboot the lab's director for the cells of a matrix that need a boot."""
+"""Reboot the lab's director for each cell of a plan's matrix that needs a boot."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,11 +12,11 @@ from dirtune.plan.tables import Plan
 from dirtune.signals import undisturbed
 
 Boot = Callable[[Cell], Plan]
-"""Boots the director that the cell needs, and returns the cell's plan for it."""
+"""Boots the lab's director as the cell needs it, and returns the cell's plan with its nodes."""
 
 
 def possible(plan: Plan) -> bool:
-    """Return whether the plan's nodes are those of the running lab."""
+    """Return whether the plan's nodes are the nodes of the running lab."""
     from dirtune import lab
 
     path = lab.plan_path()
@@ -39,7 +39,7 @@ def booting(cells: Sequence[Cell]) -> Iterator[Boot]:
         if spec == now[0]:
             lifecycle.reboot(_say)
             return
-        now[0] = None  # if the lab does not come up, the next call builds it again
+        now[0] = None  # if this fails, the next call builds the lab again
         lifecycle.down()
         lifecycle.up(spec, _say)
         now[0] = spec

@@ -1,4 +1,4 @@
-"""The nodes of a plan, for an audit of the cluster: how to read them, and their roles."""
+"""Find the nodes of a plan for an audit of the cluster: how to reach them, and their roles."""
 
 import math
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def sources(plan: Plan, interval: float) -> tuple[Source, ...]:
 
 
 def places(plan: Plan) -> dict[str, Place]:
-    """Return the place of each node in the plan, by the node's SSH name."""
+    """Return each node's part in the cluster according to the plan, by the node's SSH name."""
     placed = {plan.director.host: Place(Role.DIRECTOR)}
     for peer in plan.real_servers:
         uses = tuple(_uses(plan, peer.label, peer.address))

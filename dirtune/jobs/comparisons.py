@@ -19,10 +19,10 @@ def compared(
     *,
     every: bool,
 ) -> tuple[Comparison, ...]:
-    """Return the comparison of the primary metric, and with *every* those of the other metrics.
+    """Compare the primary metric, and with *every* also the other metrics.
 
-    *before*, *after* and *noise* are runs, or arms or cells of runs (RUN:A). *rate* is in
-    connections/s. Raises `PlanError` if the trials cannot be compared.
+    *before*, *after* and *noise* each name a run, or one arm or cell of a run (RUN:A). *rate* is
+    in connections/s. Raises `PlanError` if the trials cannot be compared.
     """
     run = _load(before)[0]
     primary = metric or run.primary_metric

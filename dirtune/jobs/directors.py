@@ -29,11 +29,11 @@ class Proposal:
     refusals: "tuple[Refusal, ...]"
     loaded: bool
     settings: Plan
-    """The changes to other settings that the host needs."""
+    """The changes that the host needs to settings outside IPVS."""
 
 
 def plain(form: str) -> str:
-    """Return the format of the text that `cells.block` wraps for *form*."""
+    """Return the format in which text is made before `cells.block` wraps it for *form*."""
     return "table" if form == "markdown" else form
 
 
@@ -86,9 +86,9 @@ def require_ready(source: PlanSource, desired: Table, given: Given) -> None:
 
 
 def rehearsed(source: PlanSource, desired: Table, given: Given, *, here: bool) -> str:
-    """Return what `apply` would change on this host, as text; raises the errors of `apply`.
+    """Return what `apply` would change on this host, as text; raises the same errors as `apply`.
 
-    If the director is another host, that host is asked, and the text is empty.
+    If the director is another host, the dirtune there makes the checks, and the text is empty.
     """
     if lvs_plans.is_here(source, here=here):
         return _proposed(allowed_here(desired, given), given.form)
@@ -102,7 +102,7 @@ def apply_here(desired: Table, given: Given) -> str:
 
 
 def allowed_here(desired: Table, given: Given) -> Proposal:
-    """Return the changes that this host needs; raises an error if one of them is refused."""
+    """Return the changes that this host needs; raises an error if `apply` must not make them."""
     require_root("lvs apply")
     proposal = propose(desired, drain_s=given.drain_s)
     require_expected(proposal, given.expect)
@@ -129,7 +129,7 @@ def propose(desired: Table, *, drain_s: float | None) -> Proposal:
 
 
 def _settings(desired: Table) -> Plan:
-    """Return the changes to other settings that a director with NAT needs on this host."""
+    """Return the changes to sysctls and other settings that a director with NAT needs here."""
     if not any(d.forwarding == "nat" for s in desired.services for d in s.destinations):
         return Plan()
     from dirtune.change import preparation
@@ -141,7 +141,7 @@ def _settings(desired: Table) -> Plan:
 
 
 def require_expected(proposal: Proposal, digest: str | None) -> None:
-    """Raise `ApplyError` unless the digest of the present table is *digest*."""
+    """Raise `ApplyError` if the digest of the current IPVS table is not *digest*."""
     if digest is not None and digest != proposal.actual.digest:
         now = proposal.actual.digest
         raise ApplyError(
@@ -151,7 +151,7 @@ def require_expected(proposal: Proposal, digest: str | None) -> None:
 
 
 def require_allowed(proposal: Proposal, force: tuple[str, ...], *, load: bool) -> None:
-    """Raise `NotPossible` for the first refusal that *force* does not overrule."""
+    """Raise `NotPossible` with the first refusal that *force* does not overrule."""
     if proposal.steps and not proposal.loaded and not load:
         raise NotPossible("The module ip_vs is not loaded. Let dirtune load it: --load")
     for name, reason in against(proposal):
@@ -160,7 +160,7 @@ def require_allowed(proposal: Proposal, force: tuple[str, ...], *, load: bool) -
 
 
 def against(proposal: Proposal) -> tuple[tuple[str, str], ...]:
-    """Return the refusals of a proposal: the name for `--force`, and a line with the reason."""
+    """Return each refusal of a proposal as its name for `--force` and a line with the reason."""
     from dirtune.render import preparation as render
 
     settings = proposal.settings.refusals

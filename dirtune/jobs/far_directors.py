@@ -1,4 +1,4 @@
-"""IPVS of another host: the dirtune there answers in JSON, which is printed here."""
+"""IPVS on another host: the dirtune there answers in JSON, and this dirtune prints the result."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -28,7 +28,7 @@ _ANSWER_S = 300
 
 
 class _Setting(msgspec.Struct, frozen=True):
-    """One further setting that the director needs."""
+    """One setting outside IPVS that the director needs."""
 
     title: str
     check: str
@@ -104,7 +104,7 @@ def apply(source: PlanSource, given: Given) -> str:
 
 
 def drain_words(drain_s: float | None) -> tuple[str, ...]:
-    """Return the option for the time that connections to removed real servers have to end."""
+    """Return the option that sets how long connections to removed real servers may last."""
     return ("--no-drain",) if drain_s is None else (f"--drain-wait={drain_s:g}",)
 
 
@@ -157,7 +157,7 @@ async def _table(far: "FarDirtune", host: str) -> tuple[Table, tuple[Seen, ...]]
 async def _steps(
     far: "FarDirtune", configuration: Configuration, document: LvsPlanDocument, desired: Table
 ) -> tuple[tuple[Step, ...], Table]:
-    """Return the steps of *document*, computed here again, and the table that they start from."""
+    """Compute the steps of *document* again here; return them and the table before them."""
     host = configuration.director.host
     actual = FRESH if "ip_vs" in document.modules else (await _table(far, host))[0]
     steps = diff(actual, desired)

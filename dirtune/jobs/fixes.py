@@ -31,7 +31,7 @@ _CONFIRM_S = 120
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """The request that the options make."""
+    """The options of `dirtune fix`, as a request for a plan."""
 
     checks: tuple[str, ...]
     root: Path | None = None
@@ -49,7 +49,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A plan, the same plan with the changes that keep it over a reboot, and what is left out."""
+    """A plan, the same plan with changes that keep it over a reboot, and notes on the rest."""
 
     plan: Plan
     kept: Plan
@@ -85,7 +85,7 @@ def make(host: Host, wish: Wish) -> Made:
         return guarded(made, snapshot, around, force=names)
 
     plan = overruled(with_force, wish.force)
-    # Findings that need a person are refusals only if their checks were named; else notes.
+    # A finding that only a person can fix is a refusal if its check was named, else a note.
     done = {change.reason for change in plan.changes} | {no.reason for no in plan.refusals}
     open_refusals = [item for item in refused if wish.checks and item.reason not in done]
     plan = Plan(plan.changes, (*plan.refusals, *open_refusals))
@@ -123,7 +123,7 @@ def overruled(with_force: Callable[[frozenset[str]], Plan], options: Sequence[st
     odd = [word for name, word in words.items() if name not in names]
     if not odd or not stand:
         return plan
-    # A word that names another refusal, or may be a misspelt NAME, is not the reason for this one.
+    # A word that names another refusal, or may be a misspelt NAME, is not taken as WHY.
     named = "=" in odd[0] or _NAME.fullmatch(odd[0])
     if len(words) > 1 or len(stand) > 1 or named:
         raise NotPossible(
@@ -161,7 +161,7 @@ def _out(wish: Wish, risk: str) -> bool:
 
 
 def _snapshot(host: Host, wish: Wish, wanted: Mapping[str, str | None]) -> Snapshot:
-    """Take a snapshot; of two samples, with netlink's answers, if a check may need them."""
+    """Take a snapshot; take two samples, with netlink answers, if a check may need them."""
     alone = {check for fix in fixes.by_themselves(wanted) for check in fix.checks}
     if not wish.live:
         source = Source(wish.root)

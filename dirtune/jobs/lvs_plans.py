@@ -17,7 +17,7 @@ from dirtune.plan.configuration import Configuration
 
 _LOCAL = "local"
 _LARGEST_TEXT = 4 << 20
-"""Characters of `ipvsadm -Sn`; a table of 10,000 destinations has half a million."""
+"""The largest output of `ipvsadm -Sn` in characters; 10,000 destinations have half a million."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class PlanSource:
 
     configuration: Configuration
     path: Path | None
-    """None for standard input."""
+    """Path of the plan file; None for standard input."""
 
     @property
     def where(self) -> str:
@@ -51,7 +51,7 @@ class Given:
 
 
 def read(given: str | None) -> PlanSource:
-    """Return the plan *given*, or that in ./dirtune.toml, or that of a running lab.
+    """Return the plan *given*, else ./dirtune.toml, else the plan of a running lab.
 
     `-` reads a plan from standard input, as one line of JSON that a dirtune on another host sends;
     a line that was cut off on the way is refused.
@@ -93,7 +93,7 @@ def imported(text: TextIO) -> Table:
     if table is None:
         raise ParseError(text.name, f"the text is longer than {_LARGEST_TEXT >> 20} MiB")
     if not table.services:
-        # What a failed `ipvsadm -Sn |` leaves: applied, such a plan removes every service.
+        # A failed `ipvsadm -Sn` prints nothing, and its plan would remove every service.
         raise ParseError(
             text.name, "the text contains no service. Check the output of ipvsadm -Sn."
         )

@@ -12,7 +12,7 @@ DEFAULT = Path("dirtune.toml")
 
 
 def find(given: str | None) -> Plan:
-    """Return the plan *given*, or that in ./dirtune.toml, or that of the running lab."""
+    """Return the plan *given*, else ./dirtune.toml, else the plan of the running lab."""
     return plans.read(locate(given))
 
 
@@ -38,7 +38,7 @@ def _require_own(path: Path) -> None:
     """Raise `NotPossible` if another user wrote *path*, or could replace it.
 
     The user did not name this file, and a plan may name a command to start. With sudo(8) or
-    pkexec(1), it may belong to the user who called them.
+    pkexec(1), the file may belong to the user who called them.
     """
     own = {"0", str(os.geteuid()), os.environ.get("SUDO_UID"), os.environ.get("PKEXEC_UID")}
     for at in (path, *path.parents):

@@ -100,12 +100,12 @@ def finished(
 
 
 def _who_answers(source: PlanSource) -> tuple[Reach | None, int]:
-    """Return which real servers answer, None if unknown, and the exit status of `apply`."""
+    """Return which real servers answer (None if unknown), and the exit status of `apply`."""
     try:
         from dirtune.bench.vip_check import reach
 
         answered = signals.run(reach(_with_clients(source)))
-    except PlanError as error:  # such as a plan without clients, which send the requests
+    except PlanError as error:  # such as a plan without clients, which would send the requests
         notes.warning(f"Could not check which real servers answer: {error}")
         return None, 0
     except DirtuneError as error:
@@ -132,7 +132,7 @@ def reached(plan: BenchPlan, form: str) -> tuple[str, int]:
 def presets_of(
     plan: BenchPlan,
 ) -> tuple[dict[str, tuple[Judged, ...]], tuple[DirtuneError, ...]]:
-    """Compare clients and real servers with the presets; also return errors of unread nodes."""
+    """Compare clients and real servers with the presets; also return each unread node's error."""
     from dirtune import remote
 
     roles: dict[str, frozenset[Role]] = {}
@@ -159,7 +159,7 @@ def presets_of(
 def plans(
     configuration: Configuration, servers: Sequence[Peer]
 ) -> tuple[dict[str, Plan], tuple[DirtuneError, ...]]:
-    """Return the changes for each of *servers*, by label, and the errors of the others."""
+    """Return the changes for each real server by label, and the errors of unread servers."""
     answers = _each(configuration, servers, ("plan",), PlanDocument)
     proposals = {
         label: Plan(answer.changes, answer.refusals)
@@ -174,13 +174,13 @@ def plans(
 def prepared(
     configuration: Configuration, servers: Sequence[Peer], given: Given, work: Callable[[], _T]
 ) -> tuple[_T, dict[str, Done]]:
-    """Prepare *servers*, then call *work*; return its result, and the changes on each server.
+    """Prepare *servers*, then call *work*; return its result and each server's changes.
 
     If *work* fails, everything is rolled back. A server also rolls itself back unless it soon gets
-    a confirmation: from here once all servers are prepared, or, with --confirm, from the user.
-    The servers are confirmed before the director is changed. If this process dies in between, they
-    are prepared in vain, which is better than a director that forwards to servers that have rolled
-    back.
+    a confirmation: from here once all servers are prepared, or, with --confirm, from the user. The
+    servers are confirmed before the director is changed. If this process dies in between, the
+    servers are prepared in vain. The reverse order could leave a director that forwards to servers
+    that have rolled back.
     """
     hold_s = _unconfirmed_s(given) or _ANSWER_S + _SETTLE_S
     words = ("apply", f"--confirm={hold_s:g}", *(f"--force={name}" for name in given.force))
@@ -213,7 +213,8 @@ def _done(answer: AppliedDocument) -> Done:
 def _unconfirmed_s(given: Given) -> float:
     """Return the seconds that real servers wait for the user to confirm; 0 without --confirm.
 
-    The director is set up and drained after them, so it must be rolled back before them.
+    The director is set up and drained after the real servers, so it must be rolled back before the
+    real servers are.
     """
     return given.confirm_s and given.confirm_s + (given.drain_s or 0) + _ANSWER_S
 
@@ -270,7 +271,7 @@ def _each(
 async def _ask(
     configuration: Configuration, peer: Peer, words: Sequence[str], kind: type[_T], text: str = ""
 ) -> _T:
-    """Run the command *words* with the dirtune on *peer*; it ends if the connection is lost."""
+    """Run the command *words* with the dirtune on *peer*; a lost connection ends the command."""
     from dirtune import remote
     from dirtune.remote.far_dirtune import FarDirtune
 

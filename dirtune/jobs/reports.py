@@ -1,4 +1,4 @@
-"""Write the report of a run, and the text that a command prints at its end."""
+"""Write a run's report, and the text that a command prints after the run."""
 
 import importlib
 import re
@@ -49,8 +49,8 @@ def write(run: Run, folder: Path, *, paper: bool = False) -> Path:
 def places(runs: Sequence[Run], out: Path) -> Iterator[Path]:
     """Yield a folder below *out* for the report of each of *runs*; *out* itself for a single run.
 
-    A folder has the name of the run's id. It has the run's number instead if the id is not a plain
-    name (a run from somebody else may hold a path there) or an earlier run has the same id.
+    A folder is named after the run's id, or after the run's number if an earlier run has the same
+    id or if the id is not a plain name (somebody else's run may have a path as its id).
     """
     if len(runs) == 1:
         yield out

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from dirtune.remote import Node
 
 _PROBE_MORE_S = 180
-"""The time for compiling and reading probes, in addition to the window."""
+"""Seconds for compiling and reading the probes, in addition to the measurement."""
 _COMMENT = re.compile(r"(^|\s)#.*")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The source that the options name: a tree, an archive, a host over SSH, else this machine."""
+    """The source of an audit: a recorded tree, an archive, an SSH host, or this machine."""
 
     root: Path | None = None
     archive: Path | None = None
@@ -72,7 +72,7 @@ def snapshot_of(source: Source, fields: Sequence[str] = FIELDS) -> Snapshot:
 
 
 def snapshots_of(sources: Sequence[Source]) -> dict[Source, Snapshot | DirtuneError]:
-    """Take a snapshot of each source, of SSH hosts in parallel; return an error where it fails."""
+    """Return the snapshot of each source, or its error; SSH hosts are read in parallel."""
     remote = tuple(s for s in sources if s.host is not None)
     fetched = _fetched(remote, FIELDS, take_all) if remote else {}
     return {each: fetched[each] if each in fetched else _taken(each) for each in sources}
@@ -90,9 +90,9 @@ def samples(source: Source, fields: Sequence[str] = FIELDS) -> tuple[RecordedHos
 def probed(
     sources: Sequence[Source], seconds: float, names: Sequence[str]
 ) -> dict[Source, Probed | DirtuneError]:
-    """Measure with the probes *names*, here or with the dirtunes that are installed on the hosts.
+    """Measure each host with the probes *names*, for *seconds*; the result may be an error.
 
-    Hosts are measured in parallel; where that fails, the result is the error.
+    Other hosts are measured in parallel, each by the dirtune that is installed there.
     """
     sources = [source for source in sources if source.dirtune is not None]
     if any(source.root or source.archive for source in sources):
@@ -170,7 +170,7 @@ def known(found: T | DirtuneError) -> T:
 
 
 def of_a_host(source: Source, snapshot: Snapshot) -> Snapshot:
-    """Return *snapshot*; raises `NotPossible` if no source of a host could be read in it."""
+    """Return *snapshot*; raises `NotPossible` if *snapshot* is empty."""
     if not snapshot.empty:
         return snapshot
     remedy = "Name the record of a host" if source.root is None else _other_folder(source.root)
@@ -186,7 +186,7 @@ def _other_folder(root: Path) -> str:
 
 
 def hosts_in(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the named hosts without duplicates; `@FILE` stands for the hosts in FILE, one a line.
+    """Return the named hosts without duplicates; `@FILE` stands for hosts in FILE, one per line.
 
     Raises `NotPossible` if a file cannot be read or names no host.
     """

@@ -35,9 +35,10 @@ def plan(path: Path, live_s: float | None, pairs: int | None) -> Plan:
 
 
 def tune(plan: Plan, out: Path, boots: int, noise: Path | None) -> Tune:
-    """Return the settings of a session; only a lab's director is booted without asking.
+    """Return the settings of a session; dirtune boots only a lab's director by itself.
 
-    *noise* is an A/A run; raises `PlanError` if it lacks the noise floor of a compared rate.
+    *noise* is the folder of an A/A run; raises `PlanError` if that run has no noise floor for a
+    compared rate.
     """
     still: tuple[Trial, ...] = ()
     if noise is not None:
@@ -67,7 +68,11 @@ def _require_noise_floors(plan: Plan, still: tuple[Trial, ...]) -> None:
 
 
 def run(tune: Tune, request: Request | None) -> tuple[Kept, str | None]:
-    """Begin a session, or continue the last one for None; return it and the step it waits for."""
+    """Begin a session, or continue the last one if *request* is None.
+
+    Return the session and the operator's next step; the step is None if the session is
+    finished.
+    """
     reports.renderer()  # a missing package must not show hours later
     if request is None:
         kept = session.resume(tune.out, tune.plan, _say)
@@ -86,11 +91,11 @@ def run(tune: Tune, request: Request | None) -> tuple[Kept, str | None]:
 
 
 def _left_as(kept: Kept, host: str) -> str:
-    """Return the state in which a session that a signal ended left the director."""
+    """Return how a session that was ended by a signal left the director, as a clause."""
     number = decide.upcoming(kept.session)
     attempt = None if number is None else kept.session.attempts[number]
     on = f"the same command with --resume continues {kept.folder}"
-    if attempt is None or attempt.risk is Risk.REBOOT:  # the loop has printed it for boots
+    if attempt is None or attempt.risk is Risk.REBOOT:  # for boots, the loop has printed the state
         return on
     # A run may be over and its fix kept before the session is written.
     run = None if attempt.run is None else store.load(kept.folder.parent / attempt.run)
@@ -108,7 +113,7 @@ def status(record: Session) -> int:
 
 
 def results(tune: Tune, record: Session, waits: str | None) -> render.Results:
-    """Return the results of a session; *waits* is the step that it waits for, or None."""
+    """Return the results of a session; *waits* is the operator's next step, or None."""
     rows = tuple(
         render.Row(
             name=attempt.name,

@@ -26,7 +26,7 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The complete file; any other table is refused, because it may be a misspelt waiver."""
+    """The complete file. Other tables are refused, because they may be misspelt waivers."""
 
     waivers: tuple[_Row, ...] = ()
 
@@ -45,14 +45,14 @@ def waivers(given: Path | None) -> tuple[Waiver, ...]:
 def _own() -> tuple[Path, ...]:
     try:
         return (Path.home() / _OWN,)
-    except RuntimeError:  # neither $HOME nor an entry of this user
+    except RuntimeError:  # $HOME is unset, and the user database has no entry for this user
         return ()
 
 
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # another user's home, as after `sudo -u` without -H
+    except OSError:  # the home belongs to another user, as after `sudo -u` without -H
         return False
 
 

@@ -1,4 +1,4 @@
-"""Offsets of members in kernel structures, from the running kernel's type information (BTF).
+"""Read offsets of structure members from the running kernel's type information (BTF).
 
 Source: /sys/kernel/btf/vmlinux, read with libbpf. With these offsets, a probe compiles without
 kernel headers, which take an emulated director half a minute to compile.
@@ -34,7 +34,7 @@ def libbpf() -> ctypes.CDLL | None:
 def offsets(members: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int] | None:
     """Return the offset of each (structure, member) in bytes.
 
-    Return None if the kernel has no BTF, or if a member is not at the top level of its structure.
+    Return None if the kernel has no BTF, or if a member is inside a nested structure.
     """
     library = libbpf()
     if library is None:

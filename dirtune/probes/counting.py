@@ -1,4 +1,4 @@
-"""Calls of interrupt handlers without eBPF, counted by tracefs or inferred from /proc."""
+"""Count the calls of interrupt handlers without eBPF: with tracefs, or from /proc."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,25 +13,25 @@ from dirtune.probes import proc, tracefs
 
 @dataclass
 class Counting:
-    """One source of the numbers of calls, which is read at both ends of a window."""
+    """A source of call counts, which is read at the start and at the end of a measurement."""
 
     words: str
-    """A clause that names the source, such as `calls are counted by tracefs`."""
+    """A clause that names the source for messages, such as `calls are counted by tracefs`."""
     take: Callable[[], Any]
     decode: Callable[[Any, Any], HandlerCounts]
     first: Any = None
 
     def begin(self) -> None:
-        """Open the window."""
+        """Read the counts at the start of the measurement."""
         self.first = self.take()
 
     def finish(self) -> HandlerCounts:
-        """Close the window and return the calls in it."""
+        """Read the counts again, and return the calls since `begin`."""
         return self.decode(self.first, self.take())
 
 
 def best(host: Host, stack: ExitStack) -> Counting | None:
-    """Return this host's best source, which *stack* closes; None if the host has no source."""
+    """Return the best source on this host, or None; *stack* closes the source."""
     try:
         take = stack.enter_context(tracefs.opened())
         return Counting("calls are counted by tracefs", take, tracefs.decode)

@@ -32,7 +32,7 @@ class Reading:
     The key is not the name, because two handlers of a line may have the same name.
     """
     lost: int
-    """The number of calls for which the map had no room."""
+    """The number of calls that were not counted, because the map had no room."""
 
 
 class Copy(Protocol):

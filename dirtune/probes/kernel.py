@@ -1,4 +1,4 @@
-"""Tests of whether this kernel can attach a probe to its points, without loading anything.
+"""Test whether this kernel can attach a probe, without loading anything.
 
 Sources: tracefs `events/GROUP/EVENT/format`, /proc/kallsyms, and the kprobe event source in
 /sys/bus/event_source (`perf_kprobe`, CONFIG_KPROBE_EVENTS).
@@ -18,7 +18,7 @@ _KPROBES = "/sys/bus/event_source/devices/kprobe/type"
 
 @dataclass(frozen=True)
 class Kernel:
-    """The kernel of *host*; each feature is tested when it is needed."""
+    """The kernel of *host*. Each of its features is tested on first use."""
 
     host: Host
 
@@ -36,7 +36,7 @@ class Kernel:
         return self._text(_KPROBES) is not None
 
     def lacks(self, point: Point) -> str | None:
-        """Return why this kernel cannot attach *point*; None if the kernel can."""
+        """Return why this kernel cannot attach a program to *point*; None if the kernel can."""
         match point.kind:
             case "tracepoint":
                 return self._lacks_event(point)
@@ -51,7 +51,7 @@ class Kernel:
         return None
 
     def way(self, probe: Probe[object]) -> Way | str:
-        """Return the first way to attach *probe* here, or the reasons why there is none."""
+        """Return the first way in which this kernel can attach *probe*, or why there is none."""
         reasons: list[str] = []
         for way in probe.ways:
             missing = next(filter(None, map(self.lacks, way.points)), None)

@@ -1,4 +1,4 @@
-"""Loading probes with bcc, which compiles all their C together and attaches it point by point.
+"""Load probes with bcc: compile all their C together, and attach it point by point.
 
 Programs and maps belong to descriptors of this process, so nothing stays attached when the process
 ends, for whatever reason. The cost of a program is its run time as the kernel counts it while a
@@ -64,7 +64,7 @@ def detach(loaded: Loaded) -> None:
 
 
 def statistics(loaded: Loaded, host: Host) -> tuple[int, int] | None:
-    """Return the run time in nanoseconds and the runs of a probe's programs since loading.
+    """Return a probe's run time in nanoseconds and its number of runs, both since loading.
 
     Return None if the kernel does not count runs.
     """
@@ -75,9 +75,10 @@ def statistics(loaded: Loaded, host: Host) -> tuple[int, int] | None:
 
 @parsing("/proc/self/fdinfo")
 def parse_statistics(texts: list[str]) -> tuple[int, int] | None:
-    """Return the run time in nanoseconds and the runs, summed over BPF programs' fdinfo *texts*.
+    """Return the run time in nanoseconds and the number of runs, summed over *texts*.
 
-    Return None if a text has no `run_cnt`. If statistics are off, both numbers are 0.
+    Each text is a BPF program's file in /proc/self/fdinfo. Return None if a text has no `run_cnt`.
+    If statistics are off, both numbers are 0.
     """
     fields = [dict(line.split(":", 1) for line in text.splitlines()) for text in texts]
     if not all("run_cnt" in row for row in fields):
@@ -133,7 +134,7 @@ def _attach(bpf: Any, point: Point) -> None:  # noqa: ANN401  (bcc has no types)
                 ev_type=kind, ev_config=config, fn_name=function, sample_freq=int(target)
             )
         case "fentry":
-            pass  # bcc attaches it when it compiles
+            pass  # bcc has attached it when compiling
 
 
 def _detach_point(bpf: Any, point: Point) -> None:  # noqa: ANN401
@@ -153,7 +154,7 @@ def _detach_point(bpf: Any, point: Point) -> None:  # noqa: ANN401
 
 @contextmanager
 def statistics_on() -> Iterator[bool]:
-    """Have the kernel measure the run time of BPF programs; yield whether it does (Linux 5.8)."""
+    """Let the kernel measure the run time of BPF programs; yield whether it can (Linux 5.8)."""
     library = btf.libbpf()
     try:
         descriptor = library.bpf_enable_stats(_RUN_TIME) if library else -1

@@ -62,7 +62,7 @@ def _waits(copies: Any) -> Waits:  # noqa: ANN401  (an array of struct lock_wait
 
 
 def decode(before: Moment[Reading], after: Moment[Reading], context: Context) -> LockWindow:
-    """Return the waits between two readings, one row per lock and stack, the longest first."""
+    """Return the waits between two readings: one row per lock and stack, the longest first."""
     sums: dict[tuple[str, str, tuple[str, ...]], LockWaits] = {}
     symbols = context.symbols()
     for key, now in after.data.locks.items():

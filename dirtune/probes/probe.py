@@ -1,4 +1,4 @@
-"""The parts of a probe: a C program, its points, and functions that read and decode its maps.
+"""The parts of a probe: a C program, its attach points, and functions that read its maps.
 
 A probe is the constant `PROBE` of a module whose C program is in the same folder, such as `irq.py`
 and `irq.bpf.c`.
@@ -33,10 +33,10 @@ class Bpf(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point in the kernel to which one function of the C program is attached."""
+    """An attach point in the kernel, and the function of the C program that is attached there."""
 
     kind: str
-    """The kind of point: tracepoint (raw), kprobe, kretprobe, fentry or clock."""
+    """tracepoint (raw), kprobe, kretprobe, fentry or clock (samples at a frequency)."""
     target: str
     """The `group:event` of a tracepoint, a kernel function, or a frequency in Hz."""
     function: str
@@ -67,12 +67,12 @@ class Moment(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The values that decoding may need in addition to the maps."""
+    """Data that `Probe.decode` may need in addition to the maps."""
 
     cost: ProbeCost
     load_seconds: float
     symbols: Callable[[], Symbols]
-    """Function that reads the kernel's symbols, about a hundred thousand rows."""
+    """A function that reads the kernel's symbols, which are about a hundred thousand rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Probe(Generic[R]):
 
     name: str
     window: str
-    """The field of `Probed` that contains the probe's window."""
+    """The field of `Probed` that contains the probe's result."""
     ways: tuple[Way, ...]
     read: Callable[[Bpf, Host], R]
     """Function that copies the maps; expensive work is left to `decode`."""
@@ -90,9 +90,9 @@ class Probe(Generic[R]):
     sizes: Mapping[str, int] = field(default_factory=dict)
     """The size limits of the maps, by macro."""
     members: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Each (structure, member) by the macro for the member's offset."""
+    """The (structure, member) pairs whose offsets the C program needs, by macro."""
 
 
 def moved_slots(now: Sequence[int], then: Sequence[int]) -> tuple[int, ...]:
-    """Return the events in each slot of a histogram between two readings of the histogram."""
+    """Return the events in each slot of a histogram since its earlier reading *then*."""
     return tuple(a - b for a, b in zip(now, then, strict=True))

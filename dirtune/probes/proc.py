@@ -1,4 +1,4 @@
-"""The last resort without any tracing: calls of interrupt handlers, inferred from /proc.
+"""Infer the calls of interrupt handlers from /proc, on hosts without any tracing.
 
 Source: /proc/interrupts, and /proc/irq/N/spurious (kernel/irq/spurious.c, note_interrupt()). The
 kernel calls every handler of a line for each interrupt of the line, so calls can be inferred
@@ -25,7 +25,7 @@ _SPURIOUS = re.compile(r"unhandled (\d+)\s+last_unhandled (\d+) ms")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The table of interrupts, and the counts of unhandled interrupts, at one moment."""
+    """The interrupt table and the counts of unhandled interrupts at one moment."""
 
     taken_s: float
     """The time of the reading, in seconds of the monotonic clock."""
@@ -35,7 +35,7 @@ class Reading:
 
 
 def take(host: Host) -> Reading:
-    """Read the interrupts and `spurious`. Raise `SourceMissing` if /proc/interrupts is missing."""
+    """Read both sources. Raises `SourceMissing` if /proc/interrupts is missing."""
     interrupts = read_interrupts(host)
     taken_s = time.monotonic()
     texts = {x.irq: text_in(host, f"/proc/irq/{x.irq}/spurious") for x in interrupts.numbered}

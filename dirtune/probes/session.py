@@ -1,4 +1,4 @@
-"""A window in which probes are attached, kept below a cost limit, read twice, and detached."""
+"""Measure with probes: attach them, keep their cost below a limit, read and detach them."""
 
 import importlib
 import time
@@ -24,7 +24,7 @@ from dirtune.probes.threads import ThreadReading
 from dirtune.signals import undisturbed
 
 LIMIT_PERCENT = 1.0
-"""The default limit of the probes' total cost, in per cent of one CPU."""
+"""The default limit of the probes' total cost, in % of one CPU."""
 _IRQ = "irq"
 
 
@@ -35,12 +35,12 @@ class _Running:
     loaded: Loaded
     first: Moment[Any]
     begun: tuple[int, int] | None
-    """The run time in nanoseconds and the runs of the probe's programs at the first reading.
-
-    None if the kernel does not count them.
+    """The run time in nanoseconds and the number of runs of the probe's programs at the first
+    reading; None if the kernel does not count them.
     """
     checked: tuple[float, int] | None = None
-    """The time and the run time in nanoseconds at the last cost check; None before the first."""
+    """At the last cost check, the monotonic clock in seconds and the programs' run time in
+    nanoseconds; None before the first check."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class _Ended:
     running: _Running
     last: Moment[Any]
     spent: tuple[int, int] | None
-    """The run time and the runs at the last reading, as in `begun`."""
+    """The run time in nanoseconds and the number of runs at the last reading, as in `begun`."""
     shed: bool
     """Whether the probe was detached because the probes' total cost exceeded the limit."""
 
 
 @dataclass
 class Session:
-    """A window of probes; `opened` creates it."""
+    """A measurement with attached probes. `opened` creates it."""
 
     host: Host
     probes: Sequence[Loaded]
@@ -68,7 +68,7 @@ class Session:
     counting: Counting | None = None
     """The source that replaces the irq probe."""
     threaded: bool = False
-    """Whether the CPU time of handlers' threads is read as well."""
+    """Whether the CPU time of threaded interrupt handlers is also read."""
     load_seconds: float = 0.0
     _own_ns: int = 0
     _opened_s: float = 0.0
@@ -77,7 +77,7 @@ class Session:
     _ended: list[_Ended] = field(default_factory=list)
 
     def begin(self) -> None:
-        """Open the window."""
+        """Start the measurement with the first reading of each probe."""
         self._running = [
             _Running(loaded, _moment(loaded, self.host), statistics(loaded, self.host))
             for loaded in self.probes
@@ -100,7 +100,7 @@ class Session:
             detach(most_expensive.loaded)
 
     def finish(self) -> Probed:
-        """Close the window, detach the probes, and return what was measured."""
+        """Read the probes again, detach them, and return the results."""
         own_ns = time.process_time_ns() - self._own_ns
         seconds = time.monotonic() - self._opened_s
         worked = threads.decode(self._threads, threads.take(self.host)) if self._threads else None
@@ -136,7 +136,7 @@ class Session:
         return _Ended(running, last, statistics(running.loaded, self.host), shed)
 
     def _percent(self, running: _Running, now_s: float) -> float:
-        """Return the cost of a probe's programs since the last check, in per cent of a CPU."""
+        """Return the cost of a probe's programs since the last check, in % of one CPU."""
         spent = statistics(running.loaded, self.host)
         if spent is None or running.begun is None:
             return 0.0
@@ -155,13 +155,13 @@ class Session:
 
 
 def all_probes() -> tuple[Probe[Any], ...]:
-    """Return every probe: the probe of each C program in this folder."""
+    """Return all probes: one for each C program in this folder."""
     names = sorted(path.name.removesuffix(".bpf.c") for path in HERE.glob("*.bpf.c"))
     return tuple(importlib.import_module(f"dirtune.probes.{name}").PROBE for name in names)
 
 
 def named(names: Sequence[str]) -> tuple[Probe[Any], ...]:
-    """Return the probes called *names*. Raise `NotPossible` if a probe does not exist."""
+    """Return the probes with these *names*. Raises `NotPossible` if a name is unknown."""
     known = {probe.name: probe for probe in all_probes()}
     for name in names:
         if name not in known:
@@ -224,7 +224,7 @@ def measure(
 
 
 def _clean_up(bpf: Any) -> None:  # noqa: ANN401  (bcc has no types)
-    with undisturbed():  # interrupted and repeated, bcc would close other descriptors
+    with undisturbed():  # cleaning up twice would close other descriptors
         bpf.cleanup()
 
 
@@ -236,7 +236,7 @@ def _moment(loaded: Loaded, host: Host) -> Moment[Any]:
 def _possible(
     host: Host, probes: Sequence[Probe[Any]]
 ) -> tuple[list[tuple[Probe[Any], Way]], dict[str, NotProbed]]:
-    """Return the probes that this host can run, with a way for each, and why others cannot run."""
+    """Return the probes that can run here, each with its way to attach, and why others cannot."""
     obstacles = probe_obstacles(read_facts(host)) if probes else ()
     if obstacles:
         why, remedy = obstacles[0].why, obstacles[0].remedy

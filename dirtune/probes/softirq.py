@@ -29,7 +29,7 @@ class Reading:
     times: tuple[SoftirqTime, ...]
     """The times of every vector on every CPU; a vector's name is its number as text."""
     napi: Mapping[int, NapiPolls]
-    """The polls by the address of the `napi_struct`; each queue of a device has its own."""
+    """The polls, by the address of the `napi_struct`. Each queue of a device has its own one."""
     lost: int
 
 

@@ -1,4 +1,4 @@
-"""Wake-ups and CPU time of interrupt handlers that run in threads.
+"""Read wake-ups and CPU time of interrupt handlers that run in threads.
 
 Source: `voluntary_ctxt_switches` in /proc/PID/status and the first number of /proc/PID/schedstat
 (fs/proc/base.c, proc_pid_schedstat()) of each `irq/N-name` thread. With `threadirqs` and on
@@ -46,7 +46,7 @@ def take(host: Host) -> tuple[ThreadReading, ...]:
 def decode(
     before: Iterable[ThreadReading], after: Iterable[ThreadReading]
 ) -> tuple[IrqThreadTime, ...]:
-    """Return wake-ups and CPU time of the threads that are in both readings, by line and name."""
+    """Return wake-ups and CPU time of each thread in both readings, sorted by line and name."""
     then = {each.thread: each for each in before}
     rows = (_moved(then[each.thread], each) for each in after if each.thread in then)
     return tuple(sorted((row for row in rows if row), key=lambda row: (row.irq, row.name)))
@@ -63,8 +63,8 @@ def parse_switches(text: str) -> int | None:
 def parse_cpu_ns(text: str) -> int | None:
     """Return the CPU time in nanoseconds from the text of /proc/PID/schedstat.
 
-    Return None if the text has another format, or if all its numbers are 0, as a kernel without
-    these statistics prints them.
+    Return None if the text has another format, or if all its numbers are 0: a kernel without these
+    statistics prints zeros.
     """
     cells = tuple(text.split())
     return int(cells[0]) if len(cells) == 3 and cells != _NOT_KEPT else None

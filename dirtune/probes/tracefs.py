@@ -1,12 +1,12 @@
-"""Calls of each interrupt handler, counted by triggers in tracefs on hosts without eBPF.
+"""Count the calls of each interrupt handler with tracefs triggers, on hosts without eBPF.
 
 Source: hist triggers (Documentation/trace/histogram.rst) on `irq:irq_handler_entry` and
 `irq:irq_handler_exit`, in a private instance, so that other tracing is not disturbed. Nothing is
 written to the instance's ring buffer, although Linux 6.1 allocates 1.4 MB for it on each CPU. The
 triggers need root, but no library, and they do not measure time.
 
-The kernel keeps the instance, which continues to count after dirtune was killed. The name of an
-instance contains the id and the start time of its process, and the next run removes the instances
+If dirtune is killed, the kernel keeps the instance and continues to count. The name of an instance
+contains the PID and the start time of its process, so the next run finds and removes the instances
 of processes that have ended.
 """
 
@@ -59,14 +59,14 @@ class Hist:
     hits: dict[tuple[int, str], int]
     """The counts by line and handler, or by line and return value."""
     dropped: int
-    """The number of events for which the table had no room."""
+    """The number of events that were not counted, because the table had no room."""
 
 
 @contextmanager
 def opened(host: WritableHost | None = None) -> Iterator[Callable[[], Reading]]:
-    """Start counting, yield a function that reads the counts, and remove the instance at the end.
+    """Start counting, yield a function that reads the counts, and stop counting at the end.
 
-    Raise `NotPossible`, with the reason and the remedy, if this host cannot count.
+    Raises `NotPossible`, with the reason and the remedy, if this host cannot count.
     """
     host = host or WritableHost()
     facts = read_facts(host)
@@ -129,7 +129,7 @@ def remove_left_behind(host: WritableHost, folder: str) -> None:
     for path in host.glob(f"{folder}/dirtune-*"):
         found = _MINE.fullmatch(path.rpartition("/")[2])
         if found and _start_time(host, found["pid"]) != found["start"]:
-            with suppress(ApplyError):  # another process reads it: the next run removes it
+            with suppress(ApplyError):  # another process reads it; the next run removes it
                 host.remove_folder(path)
 
 

@@ -1,1 +1,1 @@
-"""Functions that turn data into text. Nothing here prints."""
+"""Turn results into text. No module here prints."""

@@ -34,7 +34,7 @@ _SHOWN = {
     "options": "options",
     "threads": "threads",
 }
-"""The kinds of evidence that are shown below a finding, with their labels."""
+"""The kinds of evidence that are shown below a finding, with the labels to print."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,10 @@ def documents(report: Report) -> AuditsDocument:
 
 
 def text(audit: Audit, *, width: int = 100, verbose: bool = False) -> str:
-    """Return the overview, the findings and the counts.
+    """Return an audit for a terminal: the overview, the findings and the number of checks.
 
-    The findings are sorted by severity; a finding that has a cause is printed below its cause.
+    The findings are sorted by severity. A finding that another finding causes is printed below
+    that cause.
     """
     audit = each_text(audit, one_line)  # so that colours are the only escape sequences
     blocks = ["\n".join(_heading(audit, width, verbose=verbose))]
@@ -148,7 +149,7 @@ def _summary(audit: Audit) -> dict[str, int]:
 
 
 def _tree(outcomes: Sequence[Outcome]) -> tuple[_Node, ...]:
-    """Return the findings sorted by severity; a finding with a cause is a child of its cause."""
+    """Return the findings as trees, sorted by severity; each finding is below its cause."""
     every = [(o, f) for o in outcomes for f in o.findings if not f.waived]
     every.sort(key=lambda pair: (pair[1].severity.rank, pair[0].check.id))
     tops = [pair for pair in every if not any(_explains(other, pair) for other in every)]

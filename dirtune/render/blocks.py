@@ -1,4 +1,4 @@
-"""The blocks that a report consists of, before they become HTML or Markdown. Data only."""
+"""The blocks of a report, as data, from which HTML and Markdown are made."""
 
 from dataclasses import dataclass
 
@@ -53,7 +53,7 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """The link target that is made from the heading."""
+        """The name of the link target for the heading."""
         return self.title.lower().replace(" ", "-").replace(",", "")
 
 
@@ -64,7 +64,8 @@ class Document:
     title: str
     verdict: str
     tone: str
-    """The verdict (improved, regressed, ...), which sets the colour; empty without a verdict."""
+    """The verdict (improved, regressed, ...), which decides the colour; empty without a
+    verdict."""
     facts: tuple[tuple[str, str], ...]
     """The main figures below the verdict, as (name, value)."""
     byline: str

@@ -1,4 +1,4 @@
-"""The catalogue of checks: a list, the page of one check, JSON, and docs/checks.md."""
+"""The catalogue of checks as a list, as pages, as JSON, and as the file docs/checks.md."""
 
 from collections.abc import Sequence
 

@@ -41,7 +41,7 @@ def _cell(cell: str, clean: Callable[[str], str]) -> str:
 
 
 def block(text: str, form: str) -> str:
-    """Return the plain *text* in the format *form*; for Markdown, as a literal block."""
+    """Return *text*, which is already formatted, for *form*; as a literal block for Markdown."""
     if form != "markdown":
         return text
     lines = markdown_block(text.removesuffix("\n").split("\n"), "")

@@ -35,21 +35,29 @@ def markdown(compared: Comparison, names: Sequence[str]) -> str:
 
 
 def _page(compared: Comparison, names: Sequence[str], tablefmt: str) -> str:
-    rows = [(d.section, d.name, _shown(d.a), _shown(d.b)) for d in compared.differences]
+    rows = [(_name(d.section), d.name, _shown(d.a), _shown(d.b)) for d in compared.differences]
     table = cells.table(rows, ("section", "name", *names), tablefmt)
     blocks = [table] if rows else []
     number = counted(len(rows), "difference") if rows else "no difference"
     be = "is" if len(rows) < 2 else "are"
-    sentences = [f"There {be} {number} in these sections: {', '.join(compared.compared)}."]
+    sentences = [f"There {be} {number} in these sections: {_listed(compared.compared)}."]
     if compared.unknown:
-        sections = ", ".join(compared.unknown)
+        sections = _listed(compared.unknown)
         sentences.append(f"These sections could be read on one host only: {sections}.")
     if compared.untold:
-        sections = ", ".join(compared.untold)
+        sections = _listed(compared.untold)
         sentences.append(
             f"These sections could be read on neither host and were not compared: {sections}."
         )
     return "\n\n".join((*blocks, " ".join(sentences)))
+
+
+def _listed(sections: Sequence[str]) -> str:
+    return ", ".join(map(_name, sections))
+
+
+def _name(section: str) -> str:
+    return "NIC" if section == "card" else section
 
 
 def _shown(value: str | None) -> str:

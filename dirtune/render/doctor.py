@@ -11,7 +11,7 @@ from dirtune.render import cells
 def table(diagnosis: Diagnosis) -> str:
     """Return one line per feature, and the obstacles and remedies of features that do not work.
 
-    Below the feature `probe` there is one line per probe, with the source the probe uses here.
+    Below the feature `probe` is one line per probe, with the source that the probe uses here.
     """
     width = max(len(feature.name) for feature in diagnosis.features)
     under = " " * (width + 7)
@@ -56,7 +56,7 @@ def _probe_lines(diagnosis: Diagnosis, shown: tuple[Obstacle, ...]) -> Iterator[
 
 
 def _above(ladder: Ladder) -> tuple[Rung, ...]:
-    """Return the rungs above the rung that is used."""
+    """Return the sources that are better than the one that the probe uses here."""
     return tuple(takewhile(lambda rung: rung.source != ladder.uses, ladder.rungs))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 NONE = "-"
-"""The text that is printed for a missing figure."""
+"""The text that is printed for a missing value."""
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -21,7 +21,7 @@ FIELDS = ("interrupts", "pci", "interfaces")
 """The fields of a snapshot that the table shows."""
 _NIC_SHARED = "NIC shared"
 _MOST = 200
-"""The number of characters that are shown of a row that could not be read."""
+"""How many characters of an unreadable row are shown."""
 _ALIGN = ("left", "right", "right", "left", "left")
 
 
@@ -40,7 +40,7 @@ def document(snapshot: Snapshot, table: Interrupts) -> IrqsDocument:
 
 
 def text(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) -> str:
-    """Return one row per interrupt line, with its handlers' cost below if they were probed.
+    """Return one row per interrupt line; if handlers were probed, their cost is below their line.
 
     Shared lines are marked. A rate between two samples that is unknown is printed as `-`.
     """

@@ -65,7 +65,7 @@ class UnreachableDocument(TypedDict):
 
 
 class AuditsDocument(TypedDict):
-    """Audits of several hosts, and the outcomes of comparing them."""
+    """Audits of several hosts, and the outcomes of the checks that compare the hosts."""
 
     schema: Literal["dirtune/audits/1"]
     audits: list[AuditDocument]
@@ -148,7 +148,7 @@ class PresetDocument(TypedDict):
 
 
 class PresetsDocument(TypedDict):
-    """The settings compared with the paper, by node."""
+    """Each node's settings compared with the paper, by the name of the node."""
 
     schema: Literal["dirtune/presets/1"]
     nodes: dict[str, list[PresetDocument]]

@@ -71,7 +71,7 @@ def _rows(table: Table, seen: Sequence[Seen]) -> Iterator[tuple[str | int, ...]]
 
 
 def setup(service: Service) -> str:
-    """Return the settings of a service, in the words of ipvsadm(8)."""
+    """Return the settings of a service as text, in the words of ipvsadm(8)."""
     words = [service.scheduler, *service.flag_names]
     if service.one_packet:
         words.append("ops")
@@ -107,7 +107,7 @@ def _timeouts(timeouts: Timeouts) -> str:
 
 
 def sync_daemon(daemon: SyncDaemon) -> str:
-    """Return the settings of a sync daemon."""
+    """Return the settings of a sync daemon as text."""
     size = "default size" if daemon.maxlen is None else f"up to {daemon.maxlen} bytes"
     return (
         f"{daemon.state} on {daemon.interface}, id {daemon.sync_id}, to {daemon.group} "

@@ -1,4 +1,4 @@
-"""An IPVS table as the part of a plan file from which dirtune would make the same table."""
+"""Write an IPVS table as the part of a plan file that describes it."""
 
 from collections.abc import Mapping
 
@@ -78,5 +78,5 @@ def _destination(service: Service, destination: Destination) -> dict[str, object
 
 
 def _given(options: Mapping[str, object]) -> dict[str, object]:
-    """Return *options* without the options at their default: None, 0, False or empty."""
+    """Return *options* without those that have the default value: None, 0, False or empty."""
     return {name: value for name, value in options.items() if value}

@@ -79,7 +79,7 @@ def _problems(outcomes: Sequence[Outcome], *, known: int) -> tuple[str, str]:
 
 
 def _elsewhere(outcomes: Sequence[Outcome], roles: Sequence[str]) -> str:
-    """Return a clause about a host that is not a director; empty for any other host."""
+    """Return a clause that says that the host is not a director; empty for a director."""
     others = [outcome for outcome in outcomes if outcome.status is Status.NOT_APPLICABLE]
     for_directors = any(
         o.cause is Cause.OTHER_ROLE and Role.DIRECTOR in o.check.roles for o in others

@@ -1,4 +1,4 @@
-"""The tables and figures of the 2001 paper, made from a run's own numbers.
+"""The tables and figures of the 2001 paper, drawn with the numbers of a run.
 
 They are Figures 3 and 5 to 20 of "Performance Evaluation of Linux Virtual Server" (LISA 2001),
 numbered as in the paper. If the run lacks the data for a figure, the report gives the reason
@@ -23,12 +23,12 @@ Value = str | int
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One of Figures 6 to 14: the cells that it shows, with one line per value of an axis."""
+    """One of Figures 6 to 14: the cells of the plan's matrix that the figure shows."""
 
     figure: int
     title: str
     line: str
-    """The axis of the matrix that has one line for each of its values."""
+    """The axis of the plan's matrix; the chart has one line for each value of this axis."""
     where: dict[str, Value] = field(default_factory=dict)
     kernel: int | None = None
     """The index of the kernel among the run's kernels; None for all kernels."""
@@ -128,7 +128,7 @@ def _kernels(run: Run) -> list[Value]:
 
 
 def _settings(run: Run, cell: Cell) -> dict[str, Value]:
-    """Return the cell's settings, with missing settings taken from the plan and the nodes."""
+    """Return the cell's settings; those that it lacks come from the plan and the nodes."""
     own: dict[str, Value] = {}
     destinations = run.plan.destinations
     methods = {destination.forwarding for destination in destinations}
@@ -174,14 +174,14 @@ def _drawn(curve: Curve) -> Callable[[Run], Iterator[Block]]:
 
 
 def _value(label: str) -> str:
-    """Return the first setting of a line's label."""
+    """Return the first of the settings in a line's label."""
     return label.partition(", ")[0]
 
 
 def why(trial: Trial) -> str:
     """Return why *trial* is not valid. A rate that the clients limited is called a minimum."""
     if trial.validity == Validity.CLIENT_LIMITED:
-        return f"this is a minimum (client-limited): {trial.reason}"
+        return f"the rate is a minimum (client-limited): {trial.reason}"
     return f"not valid ({trial.validity}): {trial.reason}"
 
 

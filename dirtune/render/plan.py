@@ -1,4 +1,4 @@
-"""Plans of changes, the results, and whether changes are still in effect, as text and JSON."""
+"""Print planned changes, applied changes, and whether these are still in effect."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A change of a journal, whether it is still in effect, and what may have undone it."""
+    """A change in a journal, whether it is still in effect, and what may have undone it."""
 
     journal: str
     change: Change
@@ -43,7 +43,7 @@ class Held:
 def plan_table(plan: Plan, notes: Sequence[str] = ()) -> str:
     """Return every change with its risk and its shell commands, then the refusals and *notes*.
 
-    If there are none of these, return `nothing to do`.
+    Without any of these, the text is `nothing to do`.
     """
     lines: list[str] = []
     for change in plan.changes:
@@ -130,7 +130,7 @@ def applied_json(
 
 
 def settled_table(journal: str, state: str, *, already: bool) -> str:
-    """Return the state of a journal."""
+    """Return the state of a journal as one line."""
     return one_line(f"{journal} {'was already' if already else 'is'} {state}")
 
 
@@ -140,7 +140,7 @@ def settled_json(journal: str, state: str, *, already: bool) -> str:
 
 
 def verify_table(holding: Sequence[Held]) -> str:
-    """Return one line per change: that it is still in effect, or what may have undone it."""
+    """Return one line per change, which says whether it is still in effect, or what undid it."""
     rows = (
         f"{'holds' if held.holds else 'UNDONE'}  {held.change.title}  ({held.journal})"
         + (f"  perhaps by {', '.join(held.by)}" if held.by else "")
@@ -153,7 +153,7 @@ def verify_table(holding: Sequence[Held]) -> str:
 
 
 def verify_json(holding: Sequence[Held]) -> str:
-    """Return the changes as JSON (`dirtune/verify/1`), each with whether it is still in effect."""
+    """Return the changes, and whether each is still in effect, as JSON (`dirtune/verify/1`)."""
     rows = (
         HeldChange(journal=e.journal, holds=e.holds, by=e.by, **_fields(e.change)) for e in holding
     )

@@ -1,4 +1,4 @@
-"""Real servers as text and JSON: planned changes, changes made, and the servers that answer."""
+"""Print the changes to real servers, planned or made, and which real servers answer."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ class Done(NamedTuple):
     """The changes that were made on one real server."""
 
     journal: str | None
-    """The name of the journal; None if there was nothing to do."""
+    """The name of the journal on the real server; None if there was nothing to do."""
     titles: tuple[str, ...]
 
 
@@ -83,7 +83,7 @@ def beside(text: str, plans: Mapping[str, Plan], form: str) -> str:
 def finished(text: str, done: Mapping[str, Done], reach: Reach | None, hold_s: float) -> str:
     """Return the changes made on real servers, then the director's *text*, then who answered.
 
-    *hold_s* is how long the real servers wait for a confirmation; 0 if they do not wait.
+    The real servers wait *hold_s* seconds for a confirmation; 0 means that they do not wait.
     """
     lines = [line for name, server in done.items() for line in _done(name, server, hold_s)]
     answers = () if reach is None else (reached(reach),)
@@ -91,7 +91,7 @@ def finished(text: str, done: Mapping[str, Done], reach: Reach | None, hold_s: f
 
 
 def finished_json(text: str, done: Mapping[str, Done], reach: Reach | None, hold_s: float) -> str:
-    """Return the director's JSON (`dirtune/applied/1`), with real servers and answers added."""
+    """Return the director's JSON (`dirtune/applied/1`) with the results of real servers added."""
     if not done:
         return f"{text}\n"
     director = from_json(text, dict[str, object])

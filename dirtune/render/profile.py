@@ -1,4 +1,4 @@
-"""A profile as text: the verdict, the nodes, and how the director spent its CPU time."""
+"""Print a profile: the verdict, the nodes, and how the director spent its CPU time."""
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ _MOST = 10
 _WIDTH = 80
 """The width of prose on a terminal, in columns; the tables are a little wider."""
 _FEW_CPUS = 8
-"""The number of CPUs, over all nodes, up to which each CPU is shown without `verbose`."""
+"""Each CPU is shown without `verbose` if all nodes together have at most this many CPUs."""
 
 
 def table(profile: Profile, *, verbose: bool = False) -> str:
@@ -34,7 +34,7 @@ def markdown(profile: Profile, *, verbose: bool = False) -> str:
 
 
 def difference(profiles: Difference, *, markdown: bool) -> str:
-    """Return the figures of two profiles side by side as a table."""
+    """Return a table that compares the figures of two profiles."""
     rows = [
         (c.what, _number(c.before), _number(c.after), _ratio(c.ratio), c.unit)
         for c in profiles.changes
@@ -67,7 +67,7 @@ def _document(profile: Profile, style: str, *, verbose: bool) -> str:
 
 
 def _page(parts: Iterable[str], style: str) -> str:
-    """Return a page of tables and text, in which each line of text is escaped."""
+    """Return a page of tables and text, and escape each line of the text."""
     clean = markdown_text if style == "github" else _wrapped
     shown = (
         part if isinstance(part, Marked) else "\n".join(map(clean, part.split("\n")))
@@ -137,7 +137,7 @@ def _forecast(work: Work) -> str:
         return work.forecast.basis
     low, high = interval
     return (
-        f"with separate lines a connection would take {ratio:.3f} times the CPU time "
+        f"with separate interrupt lines, a connection would take {ratio:.3f} times the CPU time "
         f"({low:.3f} to {high:.3f}); {work.forecast.basis}"
     )
 

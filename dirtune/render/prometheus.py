@@ -1,7 +1,7 @@
 """An audit as metrics for the textfile collector of node_exporter.
 
-The labels are hosts, checks, severities and statuses, so their number is limited. Subjects are not
-labels, because they may be addresses.
+The labels are hosts, checks, severities and statuses, which have few values. The subject of a
+finding is no label, because it may be any address.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The result of `bench check` as text."""
+"""Print the result of `dirtune bench check`."""
 
 from dirtune.bench.check import Readiness
 from dirtune.escape import one_line

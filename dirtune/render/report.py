@@ -1,4 +1,4 @@
-"""The report of a run: one self-contained HTML file, or Markdown with its charts as files."""
+"""The report of a run: one self-contained HTML file, or Markdown with charts in own files."""
 
 import jinja2
 

@@ -114,7 +114,7 @@ def handlers(run: Run) -> Chart | None:
 
 
 def curves(run: Run, swept: Mapping[str, tuple[Trial, ...]]) -> Chart:
-    """Return a chart of replies against offered connections, with the ideal and the control."""
+    """Return a chart of replies against offered connections; ideal and control are lines in it."""
     direct = tuple(t for t in cost.trials_of(run, "direct") if t.kind == TrialKind.JUDGED)
     series = {**swept, DIRECT: direct} if direct else dict(swept)
     rows = [row for label, trials in series.items() for row in _points(label, trials)]
@@ -172,7 +172,7 @@ def _ratio_rows(run: Run) -> Iterator[Row]:
 def _handler_rows(run: Run) -> Iterator[Row]:
     for when, window in run.handlers.items():
         chosen = handlers_of_interest(run, window)
-        # Useful handlers come first, so that needless handlers are at the end of the bar.
+        # Handlers with work to do come first, so that needless handlers end the bar.
         for place, h in enumerate(sorted(chosen, key=lambda h: h.none)):
             interrupts = window.line_counts.get(str(h.irq))
             if interrupts:

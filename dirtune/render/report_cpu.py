@@ -16,7 +16,7 @@ ARMS = {"A": "before", "B": "after"}
 
 
 def nodes(run: Run) -> Iterator[Block]:
-    """Yield how each node spent its CPU time in the trials that sampled the nodes."""
+    """Yield tables of how each node spent its CPU time, from the trials that sampled the nodes."""
     trials = [t for t in run.trials if t.kind == TrialKind.PROFILED and t.nodes] or [
         *cost.looked_at(run)
     ]

@@ -55,7 +55,7 @@ def _listed(value: object) -> Sequence[object]:
 
 
 def handlers_of_interest(run: Run, window: HandlerWindow) -> tuple[HandlerCalls, ...]:
-    """Return the handlers of *window* on the lines of interest, or all without such lines."""
+    """Return the handlers of *window* on the lines of interest; all if there are no such lines."""
     lines = lines_of_interest(run)
     return tuple(h for h in window.handlers if not lines or h.irq in lines)
 
@@ -85,7 +85,7 @@ class _Outcome(msgspec.Struct):
 
 
 class _Audit(msgspec.Struct):
-    """The part of `dirtune/audit/1` that a report reads; a run may come from anybody."""
+    """The part of `dirtune/audit/1` that a report reads; validated, as anybody may edit a run."""
 
     outcomes: tuple[_Outcome, ...] = ()
 
@@ -93,7 +93,7 @@ class _Audit(msgspec.Struct):
 def findings(audit: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield each finding of *audit* (`dirtune/audit/1`), with the id of its check.
 
-    Raises `ParseError` if *audit* is something else.
+    Raises `ParseError` if *audit* has another form.
     """
     try:
         msgspec.convert(audit, _Audit)

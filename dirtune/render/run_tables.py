@@ -15,7 +15,7 @@ from dirtune.render.figures import NONE, in_percent
 
 PLAIN = "as planned"
 CURVE = "Replies against offered connections per second; hollow points are invalid trials."
-# Fractions of the knee: below the limit, at the limit, and in overload.
+# Fractions of the knee's rate: below the knee, at the knee, and in overload.
 _COMPARED_AT = (0.8, 1.0, 1.15)
 
 
@@ -109,7 +109,7 @@ def _every(run: Run) -> tuple[Cell, ...]:
 
 
 def label(run: Run, name: str) -> str:
-    """Return the printed label of a cell, such as `2.4.0, 4 CPUs, dr, 2 real servers`."""
+    """Return the printed label of a cell of the matrix: `2.4.0, 4 CPUs, dr, 2 real servers`."""
     settings = next((cell.settings for cell in run.cells if cell.name == name), {})
     return ", ".join(value(axis, setting) for axis, setting in settings.items()) or name or PLAIN
 
@@ -187,7 +187,7 @@ def _peak_row(run: Run, cell: Cell) -> tuple[str, ...] | None:
 
 
 def at_least(points: Sequence[capacity.Point]) -> str:
-    """Return `>= ` if no higher rate of the sweep confirms the peak; otherwise an empty text."""
+    """Return `>= ` if the sweep has no higher rate that confirms the peak; otherwise ``."""
     return "" if capacity.saturated(points) else ">= "
 
 
@@ -197,7 +197,7 @@ def _mean(trials: list[Trial], metric: str) -> float | None:
 
 
 def limits(run: Run, trials: Sequence[Trial]) -> Iterator[Block]:
-    """Yield, for each trial, the node that limits the trial, and the reason."""
+    """Yield a paragraph for each trial that names the limiting node and the reason."""
     passing = {cell.name for cell in cost.balanced_cells(run)}
     known = Known(alone=_alone(run), link_bits_per_s=link_bits_per_s(run))
     for trial in trials:
@@ -255,9 +255,9 @@ def _costs(run: Run) -> Iterator[Block]:
 def _forwarded(row: Forwarded) -> str:
     where = f"{row.others}, " if row.others else ""
     return (
-        f"{where}{row.method} compared with {row.beside} at {row.offered:g}/s: the director spends"
-        f" {row.cpu:.2f} times the CPU time per connection, on {row.packets:.2f} times the packets"
-        f" at {row.cpu_per_packet:.2f} times the CPU time per packet."
+        f"{where}{row.method} compared with {row.beside} at {row.offered:g}/s: per connection, the"
+        f" director spends {row.cpu:.2f} times the CPU time and handles {row.packets:.2f} times"
+        f" the packets; per packet, it spends {row.cpu_per_packet:.2f} times the CPU time."
     )
 
 
@@ -282,7 +282,7 @@ def _network(run: Run) -> Iterator[Block]:
 
 
 def prices(run: Run) -> Iterator[Block]:
-    """Yield the table of prices with their scopes; nothing if the plan has no [price]."""
+    """Yield the table of prices with their scopes; nothing if the plan has no [price] table."""
     priced = cost.price_per_rate(run)
     price = run.plan.price
     if not priced or price is None:

@@ -1,4 +1,4 @@
-"""The judged trials of a run as a table: offered rate, replies, loss, cost."""
+"""Print the judged trials of a run as a table: offered rate, replies, loss, cost."""
 
 from collections import Counter
 
@@ -53,7 +53,7 @@ def _label(trial: Trial) -> str:
 
 
 def _counted(run: Run) -> str:
-    """Return how many of the shown trials are valid, and the kinds of trials not shown."""
+    """Return how many of the shown trials are valid, and which kinds of trials are not shown."""
     shown = [trial for trial in run.trials if trial.kind in _SHOWN]
     valid = sum(trial.valid for trial in shown)
     counts = f"{valid} of {counted(len(shown), 'trial')} {'is' if valid == 1 else 'are'} valid"

@@ -25,7 +25,7 @@ class Row(msgspec.Struct, frozen=True):
     """None while the trials of the fix are not finished."""
     why: str
     run: str | None
-    """The folder of the fix's run, relative to the report."""
+    """The folder of the run that measured the fix, relative to the report; None without a run."""
     titles: tuple[str, ...] = ()
     comparison: Comparison | None = None
     sentence: str = ""
@@ -45,7 +45,7 @@ class Results(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     waits: str | None = None
-    """An action that the operator must take before the session can go on; None if none."""
+    """An action that the operator must take before the session can go on, or None."""
 
 
 def table(results: Results) -> str:
