@@ -12,13 +12,15 @@ import subprocess
 import time
 
 import pytest
-from benches import CROWDED_2, DIRTUNE, dirtune, in_lab, on, plan
+from benches import CROWDED_2, DIRTUNE, dirtune, in_lab, on, plan, unless_reset
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("booted"), in_lab(CROWDED_2)]
 
 DIRECTOR = "198.18.0.1"
 NIC, PARTNERS = "enp0s16", {"i801_smbus": 1, "sym53c8xx": 4}
 DATAGRAMS = 97
+# The windows are the same to a second, and a second is this many per cent of 30.
+ONE_SECOND = 100 / 30
 SEND = f"""\
 python3 -c "
 import socket, time
@@ -94,7 +96,11 @@ def load(tmp_path, seconds):
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
     """Windows under one load: all probes beside vmstat and mpstat; kprobes; a budget; an audit."""
-    with load(tmp_path_factory.mktemp("loaded"), 900):
+    return unless_reset(lambda: measured(tmp_path_factory.mktemp("loaded")))
+
+
+def measured(tmp_path):
+    with load(tmp_path, 900):
         with told("--duration 30 --max-overhead 90"):
             found = {"begun": on("lb1", f"{BESIDE}; {BEGIN}; date +%T").strip()}
             found["all"] = ended()
@@ -127,7 +133,8 @@ def test_a_counted_number_of_interrupts_is_that_number_of_calls():
         after = line_10()
 
     interrupts = found["probed"]["handlers"]["line_counts"]["10"]
-    assert interrupts >= DATAGRAMS
+    # Two datagrams can share an interrupt while a busy machine holds the guest up.
+    assert interrupts >= 0.9 * DATAGRAMS
     # cat looks a little earlier and later, and the switch's own packets go on.
     assert interrupts <= after - before <= 1.5 * interrupts
     calls = calls_on_line(found)
@@ -218,13 +225,15 @@ def test_user_system_and_idle_are_those_of_vmstat_and_mpstat(loaded):
         ("system", seconds["%sys"] + seconds["%irq"] + seconds["%soft"]),
         ("idle", seconds["%idle"]),
     ):
-        assert seen[name] == pytest.approx(other, abs=2.0), name
+        assert seen[name] == pytest.approx(other, abs=ONE_SECOND), name
     assert seconds["%iowait"] < 2
-    # The windows begin a moment apart, and what runs where in it moves one CPU more than both.
+    # One second moves one CPU more than the mean of both.
     for cpu, shares in node["per_cpu"].items():
         whole = 100 - shares["unaccounted"]["mean"]
         idle = 100 * shares["idle"]["mean"] / whole
-        assert idle == pytest.approx(mpstat[cpu.removeprefix("cpu")]["%idle"], abs=4)
+        assert idle == pytest.approx(
+            mpstat[cpu.removeprefix("cpu")]["%idle"], abs=1.5 * ONE_SECOND
+        )
 
 
 def test_packets_and_connections_are_those_of_ipvs(loaded):
